@@ -1,0 +1,88 @@
+"""nnarray: neural networks from scratch, written once against the Python array API standard.
+
+>>> import nnarray as nn
+>>> X, y = nn.datasets.moons(200, noise=0.1, seed=0)
+>>> model = nn.Network(nn.Dense(5, "tanh"), nn.Dense(2)).init((2,), seed=0)
+>>> history = model.fit(X, y, optimizer=nn.Adam(0.05), epochs=50)
+>>> float(nn.metrics.accuracy(model(X), y)) > 0.9
+True
+"""
+
+from nnarray import datasets, initializers, losses, metrics, schedules, testing
+from nnarray.backends import (
+    Backend,
+    BackendInfo,
+    BackendNotInstalled,
+    BackendUnavailable,
+    OutOfDeviceMemory,
+    backend,
+    list_backends,
+    namespace,
+)
+from nnarray.callbacks import Callback, EarlyStopping, History, Run
+from nnarray.layers import (
+    Activation,
+    Branches,
+    Context,
+    Dense,
+    Dropout,
+    Flatten,
+    Layer,
+    Out,
+    Param,
+    Reshape,
+    Residual,
+)
+from nnarray.losses import Loss
+from nnarray.model import Model, value_and_grad
+from nnarray.network import Network
+from nnarray.optimizers import LBFGS, SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
+from nnarray.random import Key
+from nnarray.training import DivergenceError
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "LBFGS",
+    "SGD",
+    "Activation",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Backend",
+    "BackendInfo",
+    "BackendNotInstalled",
+    "BackendUnavailable",
+    "Branches",
+    "Callback",
+    "Context",
+    "Dense",
+    "DivergenceError",
+    "Dropout",
+    "EarlyStopping",
+    "Flatten",
+    "History",
+    "Key",
+    "Layer",
+    "Loss",
+    "Model",
+    "Network",
+    "Optimizer",
+    "Out",
+    "OutOfDeviceMemory",
+    "Param",
+    "RMSprop",
+    "Reshape",
+    "Residual",
+    "Run",
+    "backend",
+    "datasets",
+    "initializers",
+    "list_backends",
+    "losses",
+    "metrics",
+    "namespace",
+    "schedules",
+    "testing",
+    "value_and_grad",
+]

@@ -1,0 +1,709 @@
+"""A flag to an array library and a device: what is usable here, and why not what is not.
+
+This file and `nnarray/kernels/` are the only ones that know array libraries by name. Everything that *creates*
+arrays takes `backend=`; everything else follows the arrays it is given (`namespace`, `same_place`).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import importlib.metadata
+import logging
+import os
+import warnings
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import array_api_compat as compat
+import numpy as np
+
+from nnarray.names import named
+from nnarray.typing import Array, Device, DType, Namespace
+
+log = logging.getLogger("nnarray")
+
+FLOATS = ("float16", "bfloat16", "float32", "float64")
+
+
+class BackendNotInstalled(ImportError):
+    """The library of a backend is not installed; the message has the command that installs it."""
+
+
+class BackendUnavailable(RuntimeError):
+    """The library is installed but cannot compute here; the message says why and what mends it."""
+
+
+class OutOfDeviceMemory(MemoryError):
+    """The device has not enough free memory; the message says how much was asked for, if the library tells."""
+
+
+# --- The libraries ---------------------------------------------------------------------------------------------
+
+
+class Library:
+    """What differs between array libraries; the base class holds what most of them share."""
+
+    name: str
+    module: str  # what is imported
+    distribution: str  # what `pip` calls it
+    extra: str  # nnarray[extra] installs it
+    compat: str  # the namespace that follows the standard
+
+    def namespace(self) -> Namespace:
+        """Import the library and return its standard namespace."""
+        try:
+            importlib.import_module(self.module)
+        except ModuleNotFoundError as error:
+            if error.name != self.module:
+                raise
+            raise BackendNotInstalled(f"{self.distribution} is not installed; {self.remedy()}") from error
+        return importlib.import_module(self.compat)
+
+    def remedy(self) -> str:
+        return f"pip install 'nnarray[{self.extra}]'"
+
+    def version(self) -> str:
+        return importlib.metadata.version(self.distribution)
+
+    def owns(self, x: object) -> bool:
+        raise NotImplementedError
+
+    def flags(self) -> list[str]:
+        """The flags to list: one a device."""
+        return [self.name]
+
+    def device(self, text: str) -> Device:
+        """The device named `text`; an empty text is the library's default."""
+        if text not in ("", "cpu"):
+            raise ValueError(f"backend {self.name!r} computes on the CPU only; got device {text!r}. Use {self.name!r}.")
+        return "cpu"
+
+    def from_host(self, host: np.ndarray, dtype: DType, device: Device) -> Array:
+        return self.namespace().asarray(host, dtype=dtype, device=device)
+
+    def to_host(self, x: Any) -> np.ndarray:
+        return np.asarray(x)
+
+    def borrow(self, x: Any) -> Any:
+        """`x` as plain data: without a gradient record, where the library keeps one."""
+        return x
+
+    def traced(self, x: object) -> bool:
+        """Whether `x` stands for a value that is not known yet (inside a compiled function)."""
+        return False
+
+    def synchronize(self, device: Device) -> None:
+        """Wait until the device has done what it was asked to do."""
+
+    def hardware(self, device: Device) -> tuple[str, int | None]:
+        """The device's name and its memory in bytes."""
+        return "CPU", _host_memory()
+
+    def explain(self, error: Exception) -> str:
+        """Why a first computation failed, and what mends it."""
+        return f"{type(error).__name__}: {error}"
+
+    def out_of_memory(self, error: BaseException) -> bool:
+        return isinstance(error, MemoryError)
+
+
+class NumPy(Library):
+    name = module = distribution = extra = "numpy"
+    compat = "array_api_compat.numpy"
+
+    def remedy(self) -> str:
+        return "pip install numpy"
+
+    def owns(self, x: object) -> bool:
+        return isinstance(x, np.ndarray | np.generic)
+
+
+class CuPy(Library):
+    name = module = "cupy"
+    distribution, extra, compat = "cupy-cuda13x", "cuda13", "array_api_compat.cupy"
+
+    def remedy(self) -> str:
+        return "pip install 'nnarray[cuda13]' (CUDA 13) or 'nnarray[cuda12]' (CUDA 12), one of them, never both"
+
+    def version(self) -> str:
+        return importlib.import_module("cupy").__version__
+
+    def owns(self, x: object) -> bool:
+        return compat.is_cupy_array(x)
+
+    def flags(self) -> list[str]:
+        count = importlib.import_module("cupy").cuda.runtime.getDeviceCount()
+        return ["cupy", *(f"cupy:{i}" for i in range(1, count))]
+
+    def device(self, text: str) -> Device:
+        cuda = importlib.import_module("cupy").cuda
+        number = _number(text.removeprefix("cuda:").removeprefix("cuda") or "0", f"cupy:{text}")
+        count = cuda.runtime.getDeviceCount()
+        if number >= count:
+            raise ValueError(f"backend 'cupy:{number}' does not exist: there are {count} devices, counted from 0.")
+        device = cuda.Device(number)
+        device.use()  # CuPy launches on the current device, wherever the arrays are
+        return device
+
+    def to_host(self, x: Any) -> np.ndarray:
+        return x.get()
+
+    def synchronize(self, device: Device) -> None:
+        device.synchronize()
+
+    def hardware(self, device: Device) -> tuple[str, int | None]:
+        properties = importlib.import_module("cupy").cuda.runtime.getDeviceProperties(device.id)
+        return properties["name"].decode(), int(properties["totalGlobalMem"])
+
+    def explain(self, error: Exception) -> str:
+        runtime = importlib.import_module("cupy").cuda.runtime
+        return explain_cuda(cuda_driver_version(), runtime.runtimeGetVersion(), error)
+
+    def out_of_memory(self, error: BaseException) -> bool:
+        return type(error).__name__ == "OutOfMemoryError" or super().out_of_memory(error)
+
+
+class Torch(Library):
+    name = module = distribution = extra = "torch"
+    compat = "array_api_compat.torch"
+
+    def owns(self, x: object) -> bool:
+        return compat.is_torch_array(x)
+
+    def flags(self) -> list[str]:
+        count = importlib.import_module("torch").cuda.device_count()
+        return ["torch", *(f"torch:cuda:{i}" for i in range(max(count, 1)))]
+
+    def device(self, text: str) -> Device:
+        torch = importlib.import_module("torch")
+        try:
+            return torch.empty(0, device=text or "cpu").device  # "cuda" becomes "cuda:0"
+        except (AssertionError, RuntimeError) as error:
+            raise BackendUnavailable(self.explain(error)) from error
+
+    def from_host(self, host: np.ndarray, dtype: DType, device: Device) -> Array:
+        # A copy: PyTorch has no read-only tensors and would let the caller's array be written to.
+        return self.namespace().asarray(np.array(host, order="C"), dtype=dtype, device=device)
+
+    def to_host(self, x: Any) -> np.ndarray:
+        return x.detach().cpu().resolve_conj().resolve_neg().numpy()
+
+    def borrow(self, x: Any) -> Any:
+        return x.detach() if x.requires_grad else x
+
+    def synchronize(self, device: Device) -> None:
+        torch = importlib.import_module("torch")
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+
+    def hardware(self, device: Device) -> tuple[str, int | None]:
+        if device.type != "cuda":
+            return super().hardware(device)
+        properties = importlib.import_module("torch").cuda.get_device_properties(device)
+        return properties.name, properties.total_memory
+
+    def explain(self, error: Exception) -> str:
+        built_for = importlib.import_module("torch").version.cuda
+        if "CUDA" not in str(error):
+            return super().explain(error)
+        if built_for is None:
+            return "this PyTorch is built for the CPU only; install the CUDA build that pytorch.org names for this machine"
+        major, minor = built_for.split(".")
+        return explain_cuda(cuda_driver_version(), 1000 * int(major) + 10 * int(minor), error)
+
+    def out_of_memory(self, error: BaseException) -> bool:
+        return type(error).__name__ == "OutOfMemoryError" or super().out_of_memory(error)
+
+
+class Jax(Library):
+    name = module = distribution = extra = "jax"
+    compat = "jax.numpy"
+
+    def owns(self, x: object) -> bool:
+        return compat.is_jax_array(x)
+
+    def flags(self) -> list[str]:
+        jax = importlib.import_module("jax")
+        return ["jax", *(f"jax:{d.platform}:{d.id}" for d in jax.devices()[1:])]
+
+    def device(self, text: str) -> Device:
+        jax = importlib.import_module("jax")
+        if not text:
+            return jax.devices()[0]
+        platform, _, number = text.partition(":")
+        try:
+            return jax.devices(platform)[_number(number or "0", f"jax:{text}")]
+        except (RuntimeError, IndexError) as error:
+            found = ", ".join(f"jax:{d.platform}:{d.id}" for d in jax.devices())
+            raise BackendUnavailable(f"JAX has no device {text!r}; it has {found}") from error
+
+    def from_host(self, host: np.ndarray, dtype: DType, device: Device) -> Array:
+        # A copy: on the CPU JAX may share the memory of a NumPy array that its owner goes on writing to.
+        return self.namespace().asarray(np.array(host), dtype=dtype, device=device)
+
+    def traced(self, x: object) -> bool:
+        return isinstance(x, importlib.import_module("jax").core.Tracer)
+
+    def synchronize(self, device: Device) -> None:
+        jax = importlib.import_module("jax")
+        jax.block_until_ready(jax.live_arrays())
+
+    def hardware(self, device: Device) -> tuple[str, int | None]:
+        if device.platform == "cpu":
+            return super().hardware(device)
+        return device.device_kind, (device.memory_stats() or {}).get("bytes_limit")
+
+    def out_of_memory(self, error: BaseException) -> bool:
+        return "RESOURCE_EXHAUSTED" in str(error) or super().out_of_memory(error)
+
+
+class Strict(Library):
+    name, module, extra = "strict", "array_api_strict", "strict"
+    distribution, compat = "array-api-strict", "array_api_strict"
+
+    def owns(self, x: object) -> bool:
+        return type(x).__module__.startswith("array_api_strict")
+
+    def flags(self) -> list[str]:
+        strict = importlib.import_module(self.module)
+        others = [d for d in strict.__array_namespace_info__().devices() if d != strict.Device("CPU_DEVICE")]
+        return ["strict", *(f"strict:{str(d).split(chr(39))[1]}" for d in others)]
+
+    def device(self, text: str) -> Device:
+        strict = importlib.import_module(self.module)
+        try:
+            return strict.Device(text or "CPU_DEVICE")
+        except ValueError as error:
+            raise ValueError(f"backend 'strict:{text}' does not exist; use one of {self.flags()}.") from error
+
+    def to_host(self, x: Any) -> np.ndarray:
+        strict = importlib.import_module(self.module)
+        return np.asarray(x.to_device(strict.Device("CPU_DEVICE")))
+
+    def hardware(self, device: Device) -> tuple[str, int | None]:
+        return f"imitation {str(device).split(chr(39))[1]}", _host_memory()
+
+
+LIBRARIES: dict[str, Library] = {lib.name: lib for lib in (NumPy(), CuPy(), Torch(), Jax(), Strict())}
+
+
+def _number(text: str, flag: str) -> int:
+    if not text.isdecimal():
+        raise ValueError(f"backend {flag!r} must end in a device number such as 0; got {text!r}.")
+    return int(text)
+
+
+def _host_memory() -> int | None:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def cuda_driver_version() -> int | None:
+    """The CUDA version that the NVIDIA driver supports, such as 13000; None without a driver."""
+    try:
+        driver = ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1")
+        version = ctypes.c_int()
+        return version.value if driver.cuDriverGetVersion(ctypes.byref(version)) == 0 else None
+    except (OSError, AttributeError):
+        return None
+
+
+def explain_cuda(driver: int | None, toolkit: int, error: Exception) -> str:
+    """Why CUDA does not compute here: no driver, one that is too old, no device, or the error as it came."""
+    wanted = f"{toolkit // 1000}.{toolkit % 1000 // 10}"
+    if driver is None:
+        return "no NVIDIA driver (libcuda) found; install the driver of your GPU, or use another backend"
+    if driver // 1000 < toolkit // 1000:
+        has = f"{driver // 1000}.{driver % 1000 // 10}"
+        return f"the NVIDIA driver supports CUDA {has}, older than the toolkit's {wanted}; update the driver, or {_older(driver)}"
+    if "NoDevice" in str(error) or "no CUDA-capable device" in str(error):
+        return "a driver but no CUDA device; check `nvidia-smi` and CUDA_VISIBLE_DEVICES"
+    return f"{type(error).__name__}: {error}"
+
+
+def _older(driver: int) -> str:
+    return "pip install 'nnarray[cuda12]'" if driver // 1000 == 12 else "use another backend"
+
+
+# --- A backend ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Backend:
+    """An array library and one of its devices, made by `nn.backend(flag)`.
+
+    Attributes
+    ----------
+    name : str
+        The flag that gives this backend again, such as `"torch:cuda:0"`.
+    xp : module
+        The library's namespace that follows the array API standard.
+    device : object
+        The device, in the library's own words.
+    reason : str
+        Why it was chosen, where `"auto"` chose it.
+
+    Examples
+    --------
+    >>> import nnarray as nn
+    >>> be = nn.backend("numpy")
+    >>> be.asarray([1, 2, 3], dtype="float32")
+    array([1., 2., 3.], dtype=float32)
+    """
+
+    name: str
+    library: Library = field(repr=False)
+    xp: Namespace = field(repr=False)
+    device: Device
+    reason: str = field(default="", repr=False, compare=False)
+
+    def dtype(self, dtype: object = None) -> DType:
+        """The library's dtype of that name; None is the default real floating dtype of the device."""
+        if dtype is None:
+            return default_float(self.xp, self.device)
+        name = dtype_name(dtype)
+        found = getattr(self.xp, name, None)
+        if found is None or not _computes(self.xp, self.device, found):
+            hint = " Set JAX_ENABLE_X64=1 before JAX starts." if self.library.name == "jax" and "64" in name else ""
+            raise ValueError(f"backend {self.name!r} has no dtype {name!r}; it has {', '.join(self.dtypes)}.{hint}")
+        return found
+
+    @property
+    def dtypes(self) -> tuple[str, ...]:
+        """The real floating dtypes that the device computes with."""
+        return tuple(n for n in FLOATS if hasattr(self.xp, n) and _computes(self.xp, self.device, getattr(self.xp, n)))
+
+    def asarray(self, x: Any, dtype: object = None) -> Array:
+        """`x` as an array of this backend: the one place where data move between libraries and devices.
+
+        Takes arrays of every known library, nested lists, numbers, pandas and Polars frames and series. Numbers
+        and lists get the library's default dtype; arrays keep theirs, unless `dtype` says otherwise or the device
+        does not have it (float64 becomes float32 on JAX without x64). The gradient record of a PyTorch tensor is
+        left behind. NumPy input is not copied on the NumPy backend.
+
+        Raises
+        ------
+        TypeError
+            If `x` holds text, objects, dates or complex numbers.
+        ValueError
+            If rows have different lengths, or the dtype does not exist on the device.
+        """
+        wanted = None if dtype is None else self.dtype(dtype)
+        owner = library_of(x)
+        if owner is self.library:
+            x = self.library.borrow(x)
+            _refuse_non_numeric(x)
+            moved = x if self.library.traced(x) else self.xp.asarray(x, device=self.device)
+            return moved if wanted is None else self.xp.astype(moved, wanted, copy=False)
+        host = _plain(owner.to_host(x) if owner else _read(x))
+        if wanted is None:
+            wanted = self._nearest(host.dtype, from_python=isinstance(x, list | tuple | int | float))
+        return self.library.from_host(host, wanted, self.device)
+
+    def to_numpy(self, x: Any) -> np.ndarray:
+        """A NumPy array with the values of `x`, an array of any library on any device. Waits for the device."""
+        owner = library_of(x)
+        return owner.to_host(x) if owner else np.asarray(x)
+
+    def synchronize(self) -> None:
+        """Wait until the device has finished all work given to it."""
+        self.library.synchronize(self.device)
+
+    def _nearest(self, dtype: np.dtype, *, from_python: bool) -> DType:
+        if from_python and dtype.kind == "f":
+            return self.dtype()
+        found = getattr(self.xp, dtype.name, None)
+        if found is not None and _computes(self.xp, self.device, found):
+            return found
+        kind = "real floating" if dtype.kind == "f" else "integral"
+        return self.xp.__array_namespace_info__().default_dtypes(device=self.device)[kind]
+
+
+def _computes(xp: Namespace, device: Device, dtype: DType) -> bool:
+    """Whether the device has the dtype: decided by an array, for JAX quietly gives another one."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return xp.zeros((1,), dtype=dtype, device=device).dtype == dtype
+    except (TypeError, ValueError, RuntimeError):
+        return False
+
+
+def _read(x: Any) -> np.ndarray:
+    """Lists, numbers and data frames on the host."""
+    try:
+        host = np.asarray(x)
+    except ValueError as error:
+        raise ValueError(f"cannot make an array of {type(x).__name__}: {error}") from error
+    if host.dtype == object and hasattr(x, "columns"):
+        text = [str(name) for name in x.columns if np.asarray(x[name]).dtype.kind not in "biuf"]
+        raise TypeError(f"columns {text} do not hold numbers; encode or drop them first.")
+    return host
+
+
+def _plain(host: np.ndarray) -> np.ndarray:
+    """Native byte order and forward strides, which every library can take."""
+    if host.dtype.kind not in "biuf" and host.dtype.name != "bfloat16":
+        raise TypeError(f"an array of real numbers is needed; got dtype {host.dtype}. Convert it with .astype(float) first.")
+    if not host.dtype.isnative:
+        host = host.astype(host.dtype.newbyteorder("="))
+    return np.ascontiguousarray(host) if any(stride < 0 for stride in host.strides) else host
+
+
+def _refuse_non_numeric(x: Any) -> None:
+    if dtype_name(x.dtype).startswith(("complex", "object", "str", "datetime", "timedelta", "bytes", "void")):
+        raise TypeError(f"an array of real numbers is needed; got dtype {dtype_name(x.dtype)}.")
+
+
+# --- Choosing one ----------------------------------------------------------------------------------------------------
+
+
+def backend(flag: str | Backend | None = None) -> Backend:
+    """The array library and device that `flag` names, proved by a computation on it.
+
+    Parameters
+    ----------
+    flag : str, optional
+        `"numpy"`, `"cupy"`, `"cupy:1"`, `"torch"`, `"torch:cuda:0"`, `"jax"`, `"strict"` (array-api-strict, with its
+        imitated devices: `"strict:device1"`, ...), or `"auto"`: a GPU that really computes, else NumPy. The environment
+        variable `NNARRAY_BACKEND` decides for `"auto"` and None; without it None means `"numpy"`.
+
+    Raises
+    ------
+    ValueError
+        If the flag is not known.
+    BackendNotInstalled (an ImportError)
+        If the library is missing; the message has the command that installs it.
+    BackendUnavailable (a RuntimeError)
+        If the library is there but cannot compute: no driver, a driver older than the toolkit, no device.
+
+    Examples
+    --------
+    >>> import nnarray as nn
+    >>> nn.backend("numpy").name
+    'numpy'
+    """
+    if isinstance(flag, Backend):
+        return flag
+    if flag is not None and not isinstance(flag, str):
+        raise TypeError(f"backend must be a flag such as 'numpy' or a Backend; got {flag!r}.")
+    if flag in (None, "auto"):
+        flag = os.environ.get("NNARRAY_BACKEND") or flag or "numpy"
+    return _automatic() if flag == "auto" else _proved(flag)
+
+
+def _automatic() -> Backend:
+    if cuda_driver_version() is None:  # cheap, and saves importing three libraries to learn the same
+        return _chosen(_proved("numpy"), "no NVIDIA driver here")
+    failures: list[str] = []
+    for flag in ("cupy", "torch:cuda:0", "jax:gpu"):
+        try:
+            return _chosen(_proved(flag), "a GPU that computes")
+        except (ImportError, RuntimeError) as error:
+            failures.append(str(error))
+    return _chosen(_proved("numpy"), "; ".join(failures))
+
+
+def _chosen(found: Backend, reason: str) -> Backend:
+    log.info("backend: %s (%s)", found.name, reason)
+    return Backend(found.name, found.library, found.xp, found.device, reason)
+
+
+@cache
+def _proved(flag: str) -> Backend:
+    name, _, rest = flag.partition(":")
+    library = named(name, LIBRARIES, "backend")
+    xp, device = _first_computation(library, flag, rest)
+    return Backend(_full_name(library, device, rest), library, xp, device)
+
+
+def _first_computation(library: Library, flag: str, rest: str) -> tuple[Namespace, Device]:
+    """Importing proves nothing: the sum of the squares of 1, 2, 3 does."""
+    try:
+        xp = library.namespace()
+        device = library.device(rest)
+        x = xp.asarray([1.0, 2.0, 3.0], dtype=xp.float32, device=device)
+        if float(xp.sum(x * x)) != 14.0:
+            raise BackendUnavailable("1 + 4 + 9 did not give 14")
+        return xp, device
+    except BackendNotInstalled as error:
+        raise BackendNotInstalled(f"backend {flag!r} cannot be used: {error}", name=library.module) from error
+    except ValueError:
+        raise
+    except BackendUnavailable as error:
+        raise BackendUnavailable(f"backend {flag!r} cannot be used: {error}") from error
+    except Exception as error:  # every library has its own errors; all of them mean the same here
+        raise BackendUnavailable(f"backend {flag!r} cannot be used: {library.explain(error)}") from error
+
+
+def _full_name(library: Library, device: Device, rest: str) -> str:
+    if library.name == "torch":
+        return "torch" if device.type == "cpu" else f"torch:{device}"
+    return f"{library.name}:{rest}" if rest and rest != "cpu" else library.name
+
+
+@dataclass(frozen=True)
+class BackendInfo:
+    """What `nn.list_backends()` tells of one backend: what it is, or why it cannot be used and what mends that."""
+
+    flag: str
+    usable: bool
+    version: str = ""
+    device: str = ""
+    memory: int | None = None
+    dtypes: tuple[str, ...] = ()
+    reason: str = ""
+
+    def __str__(self) -> str:
+        if not self.usable:
+            return f"{self.flag}: {self.reason}"
+        memory = f", {self.memory / 2**30:.1f} GiB" if self.memory else ""
+        return f"{self.flag}: {self.version} on {self.device}{memory} ({', '.join(self.dtypes)})"
+
+
+def list_backends() -> list[BackendInfo]:
+    """Every known backend, usable or not. Imports every library that is installed.
+
+    Examples
+    --------
+    >>> import nnarray as nn
+    >>> [info.flag for info in nn.list_backends() if info.usable][0]
+    'numpy'
+    """
+    return [describe(flag) for library in LIBRARIES.values() for flag in _flags(library)]
+
+
+def _flags(library: Library) -> list[str]:
+    try:
+        library.namespace()
+        return library.flags()
+    except Exception:  # not installed, or no device: then there is one line, which says why
+        return [library.name]
+
+
+def describe(flag: str) -> BackendInfo:
+    """What is to be said of the backend `flag`."""
+    library = LIBRARIES[flag.partition(":")[0]]
+    try:
+        found = backend(flag)
+    except (ImportError, RuntimeError, ValueError) as error:
+        version = "" if isinstance(error, BackendNotInstalled) else library.version()
+        return BackendInfo(flag, usable=False, version=version, reason=str(error))
+    device, memory = library.hardware(found.device)
+    return BackendInfo(flag, True, library.version(), device, memory, found.dtypes)
+
+
+# --- Following the data --------------------------------------------------------------------------------------------
+
+
+def library_of(x: object) -> Library | None:
+    """The library that owns `x`, or None for what is no array of a known one."""
+    return next((library for library in LIBRARIES.values() if library.owns(x)), None)
+
+
+_NAMESPACES: dict[type, Namespace] = {}  # what each type of array answered: a fact about types, found once
+
+
+def namespace(x: Any) -> Namespace:
+    """The standard namespace of the library that owns `x`.
+
+    Raises
+    ------
+    TypeError
+        If `x` is not an array.
+    """
+    found = _NAMESPACES.get(type(x))
+    if found is None:
+        try:
+            found = compat.array_namespace(x)
+        except TypeError as error:
+            raise TypeError(
+                f"an array is needed; got {type(x).__name__}. Make one with nn.backend('numpy').asarray(...)."
+            ) from error
+        _NAMESPACES[type(x)] = found
+    return found
+
+
+def device_of(x: Any) -> Device:
+    """The device of `x`; None inside a compiled JAX function, where it is not known yet."""
+    return compat.device(x)
+
+
+def default_float(xp: Namespace, device: Device) -> DType:
+    """The default real floating dtype of the device."""
+    return xp.__array_namespace_info__().default_dtypes(device=device)["real floating"]
+
+
+def same_place(**arrays: Any) -> Namespace:
+    """The namespace that all the arrays share; those given as None are left out.
+
+    Raises
+    ------
+    TypeError
+        If two of them belong to different libraries.
+    ValueError
+        If two of them are on different devices.
+    """
+    there = {name: x for name, x in arrays.items() if x is not None}
+    (first, x), *others = there.items()
+    xp = namespace(x)
+    for name, other in others:
+        if namespace(other) is not xp:
+            raise TypeError(
+                f"{first} is an array of {place(x)} and {name} one of {place(other)}: nothing is moved silently. "
+                f"Move one of them with nn.backend(...).asarray(...)."
+            )
+        here, elsewhere = device_of(x), device_of(other)
+        if here is not None and elsewhere is not None and here != elsewhere:
+            raise ValueError(
+                f"{first} is on {place(x)} and {name} on {place(other)}: nothing is moved silently. "
+                f"Move one of them with nn.backend(...).asarray(...)."
+            )
+    return xp
+
+
+def place(x: Any) -> str:
+    """Where `x` lives, in words for an error: `torch (cuda:0)`."""
+    owner = library_of(x)
+    return f"{owner.name if owner else namespace(x).__name__} ({device_of(x)})"
+
+
+def as_data(x: Any, name: str) -> Array:
+    """`x` as plain real data: PyTorch tensors lose their gradient record, so that no graph of the user's grows.
+
+    Raises
+    ------
+    TypeError
+        If `x` is no array, or holds complex numbers, text or objects.
+    """
+    owner = library_of(x)
+    if owner is None and not hasattr(x, "__array_namespace__"):
+        raise TypeError(
+            f"{name} must be an array; got {type(x).__name__}. Make one with nn.backend('numpy').asarray({name})."
+        )
+    _refuse_non_numeric(x)
+    return owner.borrow(x) if owner else x
+
+
+def is_traced(x: Any) -> bool:
+    """Whether `x` has no values yet, because a function of it is being compiled (`jax.jit`)."""
+    owner = library_of(x)
+    return owner is not None and owner.traced(x)
+
+
+def backend_of(x: Any) -> Backend:
+    """The backend of the library and device that hold `x`."""
+    owner = library_of(x)
+    if owner is None:
+        raise TypeError(f"no known backend owns {type(x).__name__}; known are {', '.join(LIBRARIES)}.")
+    return Backend(place(x), owner, namespace(x), device_of(x))
+
+
+def dtype_name(dtype: Any) -> str:
+    """`"float32"` for the float32 of any library, as a dtype, a type or a text."""
+    text = dtype if isinstance(dtype, str) else getattr(dtype, "__name__", None) or str(dtype)
+    return text.rsplit(".", 1)[-1]

@@ -1,0 +1,190 @@
+"""What happens between the epochs of a training: a small protocol, and early stopping."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from nnarray.typing import Array
+
+
+class History(Mapping[str, list[float]]):
+    """What each finished epoch gave: a mapping of columns such as "epoch", "loss", "val_loss", "lr", "seconds".
+
+    Attributes
+    ----------
+    steps : int
+        How many updates have been made, those of an unfinished epoch included.
+
+    Examples
+    --------
+    >>> from nnarray.callbacks import History
+    >>> history = History()
+    >>> history.append({"epoch": 1, "loss": 0.5})
+    >>> history["loss"]
+    [0.5]
+    """
+
+    def __init__(self) -> None:
+        self.columns: dict[str, list[float]] = {}
+        self.steps = 0
+
+    def append(self, row: Mapping[str, float]) -> None:
+        """Add an epoch."""
+        for name, value in row.items():
+            self.columns.setdefault(name, []).append(value)
+
+    def __getitem__(self, name: str) -> list[float]:
+        if name not in self.columns:
+            raise KeyError(f"the history has no column {name!r}; it has {', '.join(self.columns)}.")
+        return self.columns[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.columns)
+
+    def __len__(self) -> int:
+        return len(self.columns)
+
+    def __repr__(self) -> str:
+        last = ", ".join(f"{name} {values[-1]:.6g}" for name, values in self.columns.items() if values)
+        return f"History({len(self.columns.get('epoch', []))} epochs, last: {last or 'none'})"
+
+    def to_pandas(self) -> Any:
+        """The columns as a `pandas.DataFrame`, an epoch a row; needs `nnarray[pandas]`."""
+        try:
+            import pandas
+        except ModuleNotFoundError as error:
+            raise ImportError("history.to_pandas() needs pandas; pip install 'nnarray[pandas]'.") from error
+        return pandas.DataFrame(self.columns)
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw the losses over the epochs; needs `nnarray[plot]`. Returns the matplotlib axes."""
+        from nnarray.plotting import plot_history
+
+        return plot_history(self, ax=ax)
+
+
+@dataclass
+class Run:
+    """A training under way, as callbacks see it."""
+
+    model: Any
+    history: History
+    epochs: int
+    stopped: str = ""
+
+    @property
+    def epoch(self) -> int:
+        """How many epochs are finished."""
+        return len(self.history.columns.get("epoch", []))
+
+    def stop(self, reason: str) -> None:
+        """End the training after this epoch."""
+        self.stopped = reason
+
+
+class Callback:
+    """Override what you need; a plain function of a `Run` is called at the end of every epoch.
+
+    Examples
+    --------
+    >>> import nnarray as nn
+    >>> class StopAt(nn.Callback):
+    ...     def on_epoch_end(self, run):
+    ...         if run.history["loss"][-1] < 0.1:
+    ...             run.stop("the loss is below 0.1")
+    """
+
+    def on_fit_start(self, run: Run) -> None:
+        """Before the first epoch."""
+
+    def on_epoch_end(self, run: Run) -> None:
+        """After each epoch; `run.history` has its row, and `run.model` its parameters."""
+
+    def on_fit_end(self, run: Run) -> None:
+        """After the last epoch, also when the training was interrupted or failed."""
+
+
+@dataclass
+class EarlyStopping(Callback):
+    """Stop when a column of the history has not improved for `patience` epochs, and go back to the best epoch.
+
+    Parameters
+    ----------
+    monitor : str
+        The column; "val_loss" needs `validation=`.
+    patience : int
+        How many epochs without improvement are endured.
+    min_delta : float
+        What counts as an improvement, in units of the column.
+    mode : {"min", "max"}
+        Whether lower or higher is better.
+    restore_best : bool
+        Whether the model gets the parameters of the best epoch in the end.
+
+    References
+    ----------
+    .. [1] Prechelt (1998), Early stopping - but when? Neural Networks: Tricks of the Trade, 55-69.
+    """
+
+    monitor: str = "val_loss"
+    patience: int = 10
+    min_delta: float = 0.0
+    mode: str = "min"
+    restore_best: bool = True
+    best: float = field(default=math.inf, init=False)
+    best_epoch: int = field(default=0, init=False)
+    _kept: tuple[Array, Array] | None = field(default=None, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.mode not in ("min", "max"):
+            raise ValueError(f"EarlyStopping mode must be 'min' or 'max'; got {self.mode!r}.")
+        if self.patience < 0 or self.min_delta < 0:
+            raise ValueError(
+                f"EarlyStopping patience and min_delta must not be negative; got {self.patience}, {self.min_delta}."
+            )
+
+    def on_fit_start(self, run: Run) -> None:
+        """Forget an earlier training."""
+        self.best, self.best_epoch, self._kept = math.inf, 0, None
+
+    def on_epoch_end(self, run: Run) -> None:
+        """Compare with the best epoch so far."""
+        if self.monitor not in run.history:
+            raise ValueError(
+                f"EarlyStopping monitors {self.monitor!r}, but the history has {', '.join(run.history)}; "
+                f"pass validation= to fit, or monitor one of these."
+            )
+        value = run.history[self.monitor][-1] * (1.0 if self.mode == "min" else -1.0)
+        if value < self.best - self.min_delta or run.epoch == 1:
+            self.best, self.best_epoch = value, run.epoch
+            self._kept = run.model.snapshot() if self.restore_best else None
+        elif run.epoch - self.best_epoch >= self.patience:
+            run.stop(f"{self.monitor} has not improved since epoch {self.best_epoch}")
+
+    def on_fit_end(self, run: Run) -> None:
+        """Go back to the best epoch."""
+        if self._kept is not None:
+            run.model.restore(self._kept)
+            self._kept = None
+
+
+class EachEpoch(Callback):
+    """A plain function as a callback."""
+
+    def __init__(self, function: Any) -> None:
+        self.function = function
+
+    def on_epoch_end(self, run: Run) -> None:
+        self.function(run)
+
+
+def as_callback(callback: Any) -> Callback:
+    """A callback, or a function of a `Run` as one."""
+    if isinstance(callback, Callback):
+        return callback
+    if isinstance(callback, type) or not callable(callback):
+        raise TypeError(f"a callback must be a Callback or a function of a Run; got {callback!r}.")
+    return EachEpoch(callback)

@@ -1,0 +1,331 @@
+"""From data to training: split, standardise, batch. Everything stays in the library and on the device of the data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from numbers import Integral
+from typing import Any, overload
+
+from nnarray import backends, random
+from nnarray.backends import as_data, device_of, is_traced, namespace, same_place
+from nnarray.datasets.checks import integer, real
+from nnarray.typing import Array, DType, Namespace
+
+# --- Splitting -----------------------------------------------------------------------------------------------------
+
+
+def train_test_split(*arrays: Array, test_size: float | int = 0.25, seed: int = 0) -> tuple[Array, ...]:
+    """Deal the rows of all arrays, shuffled alike, into a part to train on and a part to test with.
+
+    With the random order p of the n rows and t of them for the test:  test = p[:t],  train = p[t:].
+
+    Parameters
+    ----------
+    *arrays : arrays, shape (n, ...)
+        At least one; of one library, on one device, with equally many rows.
+    test_size : float or int
+        The part of the rows, 0 < test_size < 1, whose number is rounded up; or an integer: the number of rows.
+    seed : int
+        Seeds the order, which is the same on every backend.
+
+    Returns
+    -------
+    tuple of arrays
+        The training and the test part of the first array, then of the second, and so on. Copies, in the dtypes and
+        on the device of the arrays.
+
+    Raises
+    ------
+    TypeError
+        If nothing or no array is given, or two arrays are of different libraries.
+    ValueError
+        If the numbers of rows or the devices differ, or a part would be empty.
+
+    Examples
+    --------
+    >>> import nnarray as nn
+    >>> X, y = nn.datasets.moons(200)
+    >>> X_train, X_test, y_train, y_test = nn.datasets.train_test_split(X, y, test_size=0.2)
+    >>> X_train.shape, y_test.shape
+    ((160, 2), (40,))
+    """
+    if not arrays:
+        raise TypeError("train_test_split needs at least one array; call it as train_test_split(X, y).")
+    data = {f"arrays[{i}]": as_data(x, f"arrays[{i}]") for i, x in enumerate(arrays)}
+    xp = same_place(**data)
+    n = _common_rows(data)
+    count = _test_rows(n, test_size)
+    first = data["arrays[0]"]
+    order = random.permutation(random.Key(seed).fold("split"), n, xp=xp, device=device_of(first))
+    parts = (order[count:], order[:count])
+    return tuple(xp.take(x, part, axis=0) for x in data.values() for part in parts)
+
+
+def _test_rows(n: int, test_size: float | int) -> int:
+    """How many of n rows are for the test."""
+    if isinstance(test_size, Integral):
+        count = integer(test_size, "test_size", 1)
+    else:
+        remedy = "Use a part such as 0.25, or an integer number of rows."
+        count = math.ceil(n * real(test_size, "test_size", least=0, below=1, remedy=remedy))
+    if not 0 < count < n:
+        raise ValueError(
+            f"test_size={test_size!r} of {n} rows leaves {n - count} to train on and {count} to test with; "
+            f"each part needs at least one. Use another test_size, or more data."
+        )
+    return count
+
+
+# --- Standardising -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Standardizer:
+    """z = (x - mean) / scale, with the mean and the standard deviation of the columns of the training data.
+
+    Made by `Standardizer.fit(X_train)`; keep it to treat new data as the training data were treated.
+
+    Attributes
+    ----------
+    mean, scale : array, shape of one example, float64 where the device has it, else float32
+        In units of the data. The scale of a constant column is 1, so that it becomes 0.
+
+    Examples
+    --------
+    >>> import nnarray as nn
+    >>> X, _ = nn.datasets.moons(200)
+    >>> scaler = nn.datasets.Standardizer.fit(X)
+    >>> Z = scaler.transform(X)
+    >>> bool(abs(scaler.inverse_transform(Z) - X).max() < 1e-12)
+    True
+    """
+
+    mean: Array
+    scale: Array
+
+    @classmethod
+    def fit(cls, train: Array) -> Standardizer:
+        """The mean and standard deviation (divided by n, not n - 1) over axis 0.
+
+        Parameters
+        ----------
+        train : array, shape (n, ...), real
+            At least one row; finite. Waits for the device once, to see that it is.
+
+        Raises
+        ------
+        TypeError
+            If `train` is no array of real numbers.
+        ValueError
+            If it has no rows, or holds nan or an infinity: the message says where.
+
+        Notes
+        -----
+        The columns are first mapped to u = (x - min) / (max - min), and the mean and deviation of u mapped back:
+        squares neither overflow nor vanish, whatever the unit, and a constant column is exactly constant.
+        """
+        x = _wide(_rows(train, "train"))
+        xp = namespace(x)
+        _refuse_non_finite(x, xp)
+        low = xp.min(x, axis=0)
+        span = _nonzero(xp.max(x, axis=0) - low, xp)
+        u = (x - low) / span
+        return cls(low + span * xp.mean(u, axis=0), _nonzero(span * xp.std(u, axis=0), xp))
+
+    def transform(self, x: Array) -> Array:
+        """Standardised `x`, shape (n, ...): dtype of `x`, or the device's default float where `x` has integers.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `x` is elsewhere than the training data, or its examples have another shape.
+        """
+        x = self._checked(x)
+        return namespace(x).astype((_wide(x) - self.mean) / self.scale, _floating(x))
+
+    def inverse_transform(self, z: Array) -> Array:
+        """The data in their own units, x = mean + scale z: dtype of `z` as in `transform`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `z` is elsewhere than the training data, or its examples have another shape.
+        """
+        z = self._checked(z)
+        return namespace(z).astype(self.mean + self.scale * _wide(z), _floating(z))
+
+    def _checked(self, x: Array, name: str = "x") -> Array:
+        x = as_data(x, name)
+        same_place(**{name: x, "the training data": self.mean})
+        if x.ndim == 0 or tuple(x.shape[1:]) != tuple(self.mean.shape):
+            shape = ", ".join(["n", *map(str, self.mean.shape)])
+            raise ValueError(f"{name} must have shape ({shape}), as the training data had; got {tuple(x.shape)}.")
+        return x
+
+
+@overload
+def standardize(train: Array, /) -> Array: ...
+@overload
+def standardize(train: Array, /, *others: Array) -> tuple[Array, ...]: ...
+def standardize(train: Array, /, *others: Array) -> Array | tuple[Array, ...]:
+    """Zero mean and unit deviation for each column:  z = (x - mean(train)) / std(train), for all arrays alike.
+
+    What is learnt from the data is learnt from `train` only, so that nothing of the test data leaks into training.
+    `Standardizer` keeps the mean and scale for later.
+
+    Parameters
+    ----------
+    train : array, shape (n, ...), real, finite
+        The mean and standard deviation (divided by n) are taken over axis 0.
+    *others : arrays, shape (m, ...), real
+        Further data with the same columns, in the same library and on the same device.
+
+    Returns
+    -------
+    array, or tuple of arrays
+        As many arrays as were given; one alone comes as itself. Each in its own dtype, integers in the default float
+        of their device. A column that is constant in `train` becomes 0 there.
+
+    Raises
+    ------
+    TypeError
+        If an argument is no array of real numbers, or two are of different libraries.
+    ValueError
+        If `train` is empty or holds nan or an infinity, or shapes or devices differ.
+
+    Examples
+    --------
+    >>> import nnarray as nn
+    >>> X, y = nn.datasets.moons(200)
+    >>> X_train, X_test = nn.datasets.train_test_split(X)
+    >>> X_train, X_test = nn.datasets.standardize(X_train, X_test)
+    >>> print(X_train.std(axis=0).round(3))
+    [1. 1.]
+    """
+    scaler = Standardizer.fit(train)
+    rest = [scaler._checked(x, f"others[{i}]") for i, x in enumerate(others)]
+    scaled = tuple(scaler.transform(x) for x in (train, *rest))
+    return scaled if others else scaled[0]
+
+
+def _floating(x: Array) -> DType:
+    """The dtype of `x`, or the default float of its device if that is none."""
+    xp = namespace(x)
+    return x.dtype if xp.isdtype(x.dtype, "real floating") else backends.default_float(xp, device_of(x))
+
+
+def _wide(x: Array) -> Array:
+    """`x` in float64, or in float32 where the device has no float64: statistics are not made of half precision."""
+    xp = namespace(x)
+    there = backends.backend_of(x).dtypes
+    return xp.astype(x, xp.float64 if "float64" in there else xp.float32)
+
+
+def _nonzero(x: Array, xp: Namespace) -> Array:
+    """`x`, with 1 for 0: a divisor."""
+    return xp.where(x > 0, x, xp.ones_like(x))
+
+
+def _refuse_non_finite(x: Array, xp: Namespace) -> None:
+    finite = xp.isfinite(x)
+    if is_traced(x) or bool(xp.all(finite)):
+        return
+    row, *column = (int(index[0]) for index in xp.nonzero(~finite))
+    where = f"row {row}" + (f", column {column[0] if len(column) == 1 else tuple(column)}" if column else "")
+    found = float(x[(row, *column)])
+    raise ValueError(f"train holds {found} at {where}; remove or fill what is not finite before standardising.")
+
+
+# --- Batches -------------------------------------------------------------------------------------------------------
+
+
+def batches(
+    X: Array,
+    y: Array | None = None,
+    *,
+    batch_size: int = 32,
+    seed: int | None = None,
+    epoch: int = 0,
+    drop_last: bool = False,
+) -> Iterator[Any]:
+    """One pass over the rows, a batch at a time: each row once, in order or shuffled.
+
+    Parameters
+    ----------
+    X : array, shape (n, ...)
+    y : array, shape (n, ...), optional
+        In the library and on the device of `X`.
+    batch_size : int
+        Rows of a batch; the last one is smaller where n is no multiple. More than n gives one batch of all rows.
+    seed : int, optional
+        Seeds a random order, which is drawn on the device and is the same on every backend; without it the rows
+        come in order.
+    epoch : int
+        The number of the pass: each has its own order.
+    drop_last : bool
+        Leave a smaller last batch out, so that all shapes are equal.
+
+    Returns
+    -------
+    iterator
+        Over `(X_batch, y_batch)`, or `X_batch` where no `y` is given. Shuffled batches are copies; those in order
+        are views where the library has such.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the arrays are in different places or have different numbers of rows or none, or a number is out of its
+        range. At the call, not at the first batch.
+
+    Examples
+    --------
+    >>> import nnarray as nn
+    >>> X, y = nn.datasets.moons(100)
+    >>> for epoch in range(2):
+    ...     print([len(y_batch) for X_batch, y_batch in nn.datasets.batches(X, y, seed=0, epoch=epoch)])
+    [32, 32, 32, 4]
+    [32, 32, 32, 4]
+    """
+    data = {"X": as_data(X, "X")} if y is None else {"X": as_data(X, "X"), "y": as_data(y, "y")}
+    xp = same_place(**data)
+    n = _common_rows(data)
+    size = min(integer(batch_size, "batch_size", 1), n)
+    epoch = integer(epoch, "epoch", 0)
+    order = None
+    if seed is not None:
+        key = random.Key(seed).fold("batches").fold(epoch)
+        order = random.permutation(key, n, xp=xp, device=device_of(data["X"]))
+    starts = range(0, n - size + 1 if drop_last else n, size)
+    return _dealt(tuple(data.values()), order, starts, size, xp)
+
+
+def _dealt(data: tuple[Array, ...], order: Array | None, starts: range, size: int, xp: Namespace) -> Iterator[Any]:
+    for start in starts:
+        rows = slice(start, start + size)
+        batch = tuple(x[rows, ...] if order is None else xp.take(x, order[rows], axis=0) for x in data)
+        yield batch if len(batch) > 1 else batch[0]
+
+
+# --- What they share -----------------------------------------------------------------------------------------------
+
+
+def _rows(x: Any, name: str) -> Array:
+    """`x` as data with at least one row."""
+    x = as_data(x, name)
+    if x.ndim == 0 or x.shape[0] == 0:
+        raise ValueError(f"{name} must have at least one row on axis 0; got shape {tuple(x.shape)}.")
+    return x
+
+
+def _common_rows(data: dict[str, Array]) -> int:
+    """The number of rows that all arrays have."""
+    (first, x), *others = ((name, _rows(x, name)) for name, x in data.items())
+    for name, other in others:
+        if other.shape[0] != x.shape[0]:
+            raise ValueError(
+                f"{first} and {name} must have equally many rows; got shapes {tuple(x.shape)} and "
+                f"{tuple(other.shape)}. Do their rows belong together?"
+            )
+    return x.shape[0]

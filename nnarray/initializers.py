@@ -1,0 +1,143 @@
+"""How parameters start: each initializer draws an array from a key, a shape and its fans."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from nnarray import random
+from nnarray.names import named
+from nnarray.typing import Array, Device, Namespace, Shape
+
+
+@dataclass(frozen=True)
+class Initializer:
+    """Draws the first values of a parameter: `draw(key, shape, xp, device)`, in float64 on the host.
+
+    A network draws all of its parameters on the host once and moves them as one vector, so that one seed gives the
+    same weights, bit for bit, on every backend.
+    """
+
+    def draw(self, key: random.Key, shape: Shape, xp: Namespace, device: Device) -> Array:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Constant(Initializer):
+    """The same value everywhere."""
+
+    value: float = 0.0
+
+    def draw(self, key: random.Key, shape: Shape, xp: Namespace, device: Device) -> Array:
+        return xp.full(shape, self.value, dtype=xp.float64, device=device)
+
+
+@dataclass(frozen=True)
+class Uniform(Initializer):
+    """Uniform on [low, high)."""
+
+    low: float = -0.05
+    high: float = 0.05
+
+    def draw(self, key: random.Key, shape: Shape, xp: Namespace, device: Device) -> Array:
+        u = random.uniform(key, shape, xp=xp, device=device, dtype=xp.float64)
+        return self.low + (self.high - self.low) * u
+
+
+@dataclass(frozen=True)
+class Normal(Initializer):
+    """Normal with the given mean and standard deviation."""
+
+    mean: float = 0.0
+    std: float = 0.05
+
+    def draw(self, key: random.Key, shape: Shape, xp: Namespace, device: Device) -> Array:
+        return self.mean + self.std * random.normal(key, shape, xp=xp, device=device, dtype=xp.float64)
+
+
+@dataclass(frozen=True)
+class VarianceScaling(Initializer):
+    """Zero mean and variance gain / fan, so that signals keep their size from layer to layer.
+
+    Parameters
+    ----------
+    gain : float
+        1 for Glorot and LeCun, 2 for He.
+    fan : {"in", "out", "average"}
+        How many numbers each output is a sum of ("in"), how many outputs each input goes into, or their mean.
+    distribution : {"uniform", "normal"}
+        Uniform on +-sqrt(3 gain / fan), or normal.
+
+    References
+    ----------
+    .. [1] LeCun, Bottou, Orr & Mueller (1998), Efficient BackProp.
+    .. [2] Glorot & Bengio (2010), Understanding the difficulty of training deep feedforward neural networks. AISTATS.
+    .. [3] He, Zhang, Ren & Sun (2015), Delving deep into rectifiers. ICCV.
+    """
+
+    gain: float = 1.0
+    fan: str = "in"
+    distribution: str = "uniform"
+
+    def __post_init__(self) -> None:
+        if self.fan not in ("in", "out", "average"):
+            raise ValueError(f"fan must be 'in', 'out' or 'average'; got {self.fan!r}.")
+        if self.distribution not in ("uniform", "normal"):
+            raise ValueError(f"distribution must be 'uniform' or 'normal'; got {self.distribution!r}.")
+
+    def draw(self, key: random.Key, shape: Shape, xp: Namespace, device: Device) -> Array:
+        fan_in, fan_out = fans(shape)
+        fan = {"in": fan_in, "out": fan_out, "average": (fan_in + fan_out) / 2}[self.fan]
+        std = math.sqrt(self.gain / max(fan, 1))
+        if self.distribution == "normal":
+            return Normal(0.0, std).draw(key, shape, xp, device)
+        return Uniform(-math.sqrt(3.0) * std, math.sqrt(3.0) * std).draw(key, shape, xp, device)
+
+
+@dataclass(frozen=True)
+class Orthogonal(Initializer):
+    """A random matrix with orthonormal rows or columns, times gain; leading axes count as rows.
+
+    References
+    ----------
+    .. [1] Saxe, McClelland & Ganguli (2014), Exact solutions to the nonlinear dynamics of learning. ICLR.
+    """
+
+    gain: float = 1.0
+
+    def draw(self, key: random.Key, shape: Shape, xp: Namespace, device: Device) -> Array:
+        if len(shape) < 2:
+            raise ValueError(f"an orthogonal start needs at least 2 axes; got shape {shape}. Use 'normal' here.")
+        rows, columns = math.prod(shape[:-1]), shape[-1]
+        tall = (max(rows, columns), min(rows, columns))
+        q, r = xp.linalg.qr(random.normal(key, tall, xp=xp, device=device, dtype=xp.float64))
+        q = q * xp.where(xp.linalg.diagonal(r) < 0, -1.0, 1.0)  # makes the distribution uniform over all rotations
+        return xp.reshape(self.gain * (q if rows >= columns else q.T), shape)
+
+
+def fans(shape: Shape) -> tuple[int, int]:
+    """Fan-in and fan-out of a weight whose last two axes are (inputs, outputs) and whose others are a window."""
+    if len(shape) < 2:
+        return math.prod(shape), math.prod(shape)
+    window = math.prod(shape[:-2])
+    return window * shape[-2], window * shape[-1]
+
+
+INITIALIZERS: dict[str, Initializer] = {
+    "zeros": Constant(0.0),
+    "ones": Constant(1.0),
+    "normal": Normal(),
+    "uniform": Uniform(),
+    "glorot": VarianceScaling(1.0, "average"),
+    "glorot_normal": VarianceScaling(1.0, "average", "normal"),
+    "he": VarianceScaling(2.0),
+    "he_normal": VarianceScaling(2.0, "in", "normal"),
+    "lecun": VarianceScaling(1.0),
+    "lecun_normal": VarianceScaling(1.0, "in", "normal"),
+    "orthogonal": Orthogonal(),
+}
+
+
+def initializer(name: str | Initializer) -> Initializer:
+    """The initializer of that name, or the one given."""
+    return name if isinstance(name, Initializer) else named(name, INITIALIZERS, "initializer")

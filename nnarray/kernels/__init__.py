@@ -1,0 +1,65 @@
+"""The arithmetic, in two storeys: `standard/` defines every kernel, `numpy.py`, `torch.py`, ... hold faster versions.
+
+The only folder besides `backends.py` that may know which array library it talks to.
+"""
+
+from nnarray.kernels.registry import TABLE, Kernel, kernel
+from nnarray.kernels.standard.activations import (
+    elu,
+    elu_pullback,
+    erfc,
+    gaussian,
+    gaussian_pullback,
+    gelu,
+    gelu_pullback,
+    gelu_tanh,
+    gelu_tanh_pullback,
+    hard_sigmoid,
+    hard_sigmoid_pullback,
+    hard_tanh,
+    hard_tanh_pullback,
+    identity,
+    identity_pullback,
+    leaky_relu,
+    leaky_relu_pullback,
+    log_softmax,
+    log_softmax_pullback,
+    logistic,
+    logistic_pullback,
+    mish,
+    mish_pullback,
+    relu,
+    relu_pullback,
+    selu,
+    selu_pullback,
+    silu,
+    silu_pullback,
+    sin,
+    sin_pullback,
+    softmax,
+    softmax_pullback,
+    softplus,
+    softplus_pullback,
+    softsign,
+    softsign_pullback,
+    tanh,
+    tanh_pullback,
+)
+from nnarray.kernels.standard.draws import threefry
+from nnarray.kernels.standard.linear import affine, affine_pullback
+from nnarray.kernels.standard.losses import (
+    binary_cross_entropy,
+    cross_entropy,
+    cross_entropy_of_labels,
+    huber,
+    mae,
+    mse,
+    one_hot,
+)
+from nnarray.kernels.standard.updates import (
+    adagrad_update,
+    adam_update,
+    momentum_update,
+    rmsprop_update,
+    sgd_update,
+)

@@ -1,0 +1,62 @@
+"""A kernel: a function defined once in the array API standard, with faster versions registered beside it."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from collections.abc import Callable
+from typing import Any, Generic, ParamSpec, TypeVar
+
+from nnarray.backends import library_of
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+TABLE: dict[str, Kernel[..., Any]] = {}
+"""Every kernel by name; the tests walk it, so that none escapes them."""
+
+FAST_LIBRARIES = ("numpy", "cupy", "torch", "jax")
+
+
+class Kernel(Generic[P, R]):
+    """A definition and its faster versions; the type of the first argument chooses between them.
+
+    A fast version takes the same arguments, returns the same within the dtype's tolerance, and writes only into
+    arguments that the definition documents as consumed.
+    """
+
+    def __init__(self, definition: Callable[P, R]) -> None:
+        self.definition = definition
+        self.overrides: dict[str, Callable[P, R]] = {}
+        self._chosen: dict[type, Callable[P, R]] = {}
+        functools.update_wrapper(self, definition)
+
+    def fast(self, library: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+        """Register a faster version for the arrays of `library`."""
+
+        def register(function: Callable[P, R]) -> Callable[P, R]:
+            self.overrides[library] = function
+            return function
+
+        return register
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        kind = type(args[0])
+        chosen = self._chosen.get(kind)
+        if chosen is None:
+            chosen = self._chosen[kind] = self._choose(args[0])
+        return chosen(*args, **kwargs)
+
+    def _choose(self, x: Any) -> Callable[P, R]:
+        library = library_of(x)
+        if library is None or library.name not in FAST_LIBRARIES:
+            return self.definition
+        importlib.import_module(f"nnarray.kernels.{library.name}")  # registers all of that library's versions
+        return self.overrides.get(library.name, self.definition)
+
+
+def kernel(definition: Callable[P, R]) -> Kernel[P, R]:
+    """Make a definition in the array API standard the kernel of its name."""
+    made = Kernel(definition)
+    TABLE[definition.__name__] = made
+    return made

@@ -1,0 +1,44 @@
+"""The affine map of a dense layer, and its way back."""
+
+from __future__ import annotations
+
+from nnarray.backends import namespace
+from nnarray.kernels.registry import kernel
+from nnarray.typing import Array
+
+
+@kernel
+def affine(x: Array, weight: Array, bias: Array | None) -> Array:
+    """y = x W + b.
+
+    Parameters
+    ----------
+    x : array, shape (..., fan_in)
+    weight : array, shape (fan_in, units)
+    bias : array, shape (units,), or None
+
+    Returns
+    -------
+    array, shape (..., units)
+    """
+    product = namespace(x).matmul(x, weight)
+    return product if bias is None else product + bias
+
+
+@kernel
+def affine_pullback(dy: Array, x: Array, weight: Array, *, input_gradient: bool = True) -> tuple[Array | None, Array, Array]:
+    """dx = dy W^T, dW = x^T dy, db = sum of dy over all axes but the last.
+
+    Parameters
+    ----------
+    dy : array, shape (..., units)
+    x : array, shape (..., fan_in)
+    weight : array, shape (fan_in, units)
+    input_gradient : bool
+        False leaves out dx (None is returned in its place): nobody asks the first layer for it.
+    """
+    xp = namespace(dy)
+    rows = xp.reshape(dy, (-1, dy.shape[-1]))
+    inputs = xp.reshape(x, (-1, x.shape[-1]))
+    dx = xp.matmul(dy, weight.T) if input_gradient else None
+    return dx, xp.matmul(inputs.T, rows), xp.sum(rows, axis=0, dtype=dy.dtype)

@@ -1,0 +1,101 @@
+"""Losses of each example and their gradients: `f(outputs, target) -> (losses, gradient)`.
+
+`losses` has one entry an example and is never narrower than float32; `gradient` is that of the losses' sum, with
+the shape and dtype of `outputs`.
+"""
+
+from __future__ import annotations
+
+from nnarray.backends import device_of, namespace
+from nnarray.kernels.registry import kernel
+from nnarray.kernels.standard.activations import logistic
+from nnarray.kernels.standard.numerics import wide, within
+from nnarray.typing import Array
+
+
+def _mean_of_entries(entries: Array, slopes: Array, outputs: Array) -> tuple[Array, Array]:
+    """The mean over all axes but the first, and the gradient to match."""
+    xp = namespace(outputs)
+    rows = xp.reshape(entries, (outputs.shape[0], -1)) if outputs.ndim != 1 else entries[:, None]
+    return xp.mean(rows, axis=1), xp.astype(slopes / rows.shape[1], outputs.dtype, copy=False)
+
+
+@kernel
+def mse(outputs: Array, target: Array) -> tuple[Array, Array]:
+    """The squared error, L = mean of (o - t)^2."""
+    difference = wide(outputs) - wide(target)
+    return _mean_of_entries(difference * difference, 2.0 * difference, outputs)
+
+
+@kernel
+def mae(outputs: Array, target: Array) -> tuple[Array, Array]:
+    """The absolute error, L = mean of |o - t|; its slope at 0 is taken as 0."""
+    xp = namespace(outputs)
+    difference = wide(outputs) - wide(target)
+    return _mean_of_entries(xp.abs(difference), xp.sign(difference), outputs)
+
+
+@kernel
+def huber(outputs: Array, target: Array, *, delta: float) -> tuple[Array, Array]:
+    """L = mean of d^2 / 2 where |d| <= delta, else delta (|d| - delta / 2), with d = o - t.
+
+    References
+    ----------
+    .. [1] Huber (1964), Annals of Mathematical Statistics 35(1), 73-101.
+    """
+    xp = namespace(outputs)
+    difference = wide(outputs) - wide(target)
+    slope = xp.clip(difference, -delta, delta)
+    return _mean_of_entries(slope * (difference - 0.5 * slope), slope, outputs)
+
+
+@kernel
+def binary_cross_entropy(logits: Array, target: Array) -> tuple[Array, Array]:
+    """L = mean of max(z, 0) - z t + ln(1 + exp(-|z|)), the cross-entropy of logistic(z) and t in [0, 1]."""
+    xp = namespace(logits)
+    z, t = within(wide(logits)), wide(target)
+    entries = xp.maximum(z, 0.0) - z * t + xp.log1p(xp.exp(-xp.abs(z)))
+    return _mean_of_entries(entries, logistic(z) - t, logits)
+
+
+@kernel
+def cross_entropy(logits: Array, target: Array) -> tuple[Array, Array]:
+    """L_n = -sum_k t_nk ln p_nk with p = softmax(z), and dL_n/dz_nk = p_nk sum_j t_nj - t_nk.
+
+    Parameters
+    ----------
+    logits : array, shape (N, ..., K), real floating
+    target : array, shape (N, ..., K), real floating
+        Not negative. Rows that do not sum to 1 count by their sum.
+
+    References
+    ----------
+    .. [1] Blanchard, Higham & Higham (2021), IMA J. Numer. Anal. 41(4), 2311-2330.
+    """
+    xp = namespace(logits)
+    z, t = within(wide(logits)), wide(target)
+    z = z - xp.max(z, axis=-1, keepdims=True)
+    e = xp.exp(z)
+    total = xp.sum(e, axis=-1, keepdims=True)
+    losses = -xp.sum(t * (z - xp.log(total)), axis=-1)
+    gradient = e / total * xp.sum(t, axis=-1, keepdims=True) - t
+    return losses, xp.astype(gradient, logits.dtype, copy=False)
+
+
+@kernel
+def cross_entropy_of_labels(logits: Array, labels: Array) -> tuple[Array, Array]:
+    """L_n = -ln p_n,label(n): `cross_entropy` with all of the target on one class.
+
+    Parameters
+    ----------
+    logits : array, shape (N, ..., K), real floating
+    labels : array of integers from 0 to K - 1, shape (N, ...)
+    """
+    return cross_entropy(logits, one_hot(labels, logits.shape[-1], like=logits))
+
+
+def one_hot(labels: Array, classes: int, *, like: Array) -> Array:
+    """1 at the label and 0 elsewhere, shape (..., classes), in the dtype of `like`."""
+    xp = namespace(labels)
+    numbers = xp.arange(classes, dtype=labels.dtype, device=device_of(labels))
+    return xp.astype(labels[..., None] == numbers, like.dtype)

@@ -1,0 +1,8 @@
+"""Layers, one family a file."""
+
+from nnarray.layers.activations import Activation
+from nnarray.layers.base import Context, Layer, Out, Param
+from nnarray.layers.combine import Branches, Residual, Row
+from nnarray.layers.dense import Dense
+from nnarray.layers.regularisation import Dropout
+from nnarray.layers.shape import Flatten, Reshape

@@ -1,0 +1,114 @@
+"""Activation functions by name, and the layer that applies one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from typing import Any, NamedTuple
+
+from nnarray import kernels
+from nnarray.layers.base import Context, Layer, Out
+from nnarray.names import named
+from nnarray.typing import Array, Tree
+
+
+class Function(NamedTuple):
+    """An activation function: y = value(x), and dx = pullback(dy, x, y)."""
+
+    value: Callable[..., Array]
+    pullback: Callable[..., Array]
+    from_output: bool = False
+    """Whether the pullback reads y only, so that x need not be kept."""
+    init: str = "glorot"
+    """How the weights before it start by default."""
+
+
+FUNCTIONS: dict[str, Function] = {
+    "identity": Function(kernels.identity, kernels.identity_pullback, True),
+    "logistic": Function(kernels.logistic, kernels.logistic_pullback, True),
+    "tanh": Function(kernels.tanh, kernels.tanh_pullback, True),
+    "gaussian": Function(kernels.gaussian, kernels.gaussian_pullback),
+    "relu": Function(kernels.relu, kernels.relu_pullback, True, "he"),
+    "leaky_relu": Function(kernels.leaky_relu, kernels.leaky_relu_pullback, False, "he"),
+    "elu": Function(kernels.elu, kernels.elu_pullback, False, "he"),
+    "selu": Function(kernels.selu, kernels.selu_pullback, False, "lecun_normal"),
+    "gelu": Function(kernels.gelu, kernels.gelu_pullback, False, "he"),
+    "gelu_tanh": Function(kernels.gelu_tanh, kernels.gelu_tanh_pullback, False, "he"),
+    "silu": Function(kernels.silu, kernels.silu_pullback, False, "he"),
+    "mish": Function(kernels.mish, kernels.mish_pullback, False, "he"),
+    "softplus": Function(kernels.softplus, kernels.softplus_pullback, False, "he"),
+    "softsign": Function(kernels.softsign, kernels.softsign_pullback),
+    "hard_sigmoid": Function(kernels.hard_sigmoid, kernels.hard_sigmoid_pullback),
+    "hard_tanh": Function(kernels.hard_tanh, kernels.hard_tanh_pullback),
+    "sin": Function(kernels.sin, kernels.sin_pullback),
+    "softmax": Function(kernels.softmax, kernels.softmax_pullback, True),
+    "log_softmax": Function(kernels.log_softmax, kernels.log_softmax_pullback, True),
+}
+
+
+@dataclass(frozen=True)
+class Activation(Layer):
+    """y = f(x), entry by entry (softmax and log_softmax: along the last axis).
+
+    Parameters
+    ----------
+    function : str or callable
+        A name, or your own f: array -> array of the same shape.
+    derivative : callable, optional
+        Your own f': array -> array of the same shape; needed with your own f, entry by entry.
+    options : mapping of str to float
+        `slope` of leaky_relu, `alpha` of elu.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown.
+    TypeError
+        If an option is unknown, or your own f comes without f'.
+
+    Examples
+    --------
+    >>> import nnarray as nn
+    >>> layer = nn.Activation("leaky_relu", options={"slope": 0.2})
+    >>> square = nn.Activation(lambda x: x * x, lambda x: 2.0 * x)
+    """
+
+    function: str | Callable[[Array], Array]
+    derivative: Callable[[Array], Array] | None = None
+    options: Mapping[str, float] = field(default_factory=dict[str, float], hash=False)
+
+    def __post_init__(self) -> None:
+        _ = self.resolved  # an unknown name is told where it was written
+        allowed = {"leaky_relu": {"slope"}, "elu": {"alpha"}}.get(str(self.function), set[str]())
+        if unknown := set(self.options) - allowed:
+            raise TypeError(f"activation {self.function!r} has no option {unknown}; it has {allowed or 'none'}.")
+
+    @cached_property
+    def resolved(self) -> Function:
+        """The function and its pullback."""
+        if isinstance(self.function, str):
+            found = named(self.function, FUNCTIONS, "activation")
+            if not self.options:
+                return found
+            return found._replace(
+                value=partial(found.value, **self.options), pullback=partial(found.pullback, **self.options)
+            )
+        slope = self.derivative
+        if slope is None:
+            raise TypeError("an activation function of your own needs its derivative: nn.Activation(f, derivative).")
+        return Function(self.function, lambda dy, x, _y: dy * slope(x))
+
+    def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
+        f = self.resolved
+        y = f.value(x)
+
+        def pullback(dy: Array) -> tuple[Array, Tree]:
+            return f.pullback(dy, x, y), {}
+
+        return Out(y, pullback)
+
+
+def activation(function: Any) -> Activation:
+    """The activation of that name, or the one given."""
+    return function if isinstance(function, Activation) else Activation(function)

@@ -1,0 +1,131 @@
+"""What a layer is: settings without arrays, a way forward, and the way back as a closure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from nnarray.initializers import Initializer
+from nnarray.random import Key
+from nnarray.typing import Array, Shape, Tree
+
+Pullback = Callable[[Array], tuple[Any, Tree]]
+
+
+class Param(NamedTuple):
+    """A parameter that a layer asks for: its shape, how it starts, and whether weight decay shrinks it."""
+
+    shape: Shape
+    init: str | Initializer = "zeros"
+    decay: bool = True
+
+
+class Out(NamedTuple):
+    """What a layer hands back: the outputs, the way back, and its new state if training changes it.
+
+    `pullback(dy) -> dx, {"weight": dW, ...}` applies the chain rule: it takes the gradient of the loss with respect
+    to `y` and gives that with respect to `x` (None where nobody asks for it) and to each parameter. It is pure:
+    called twice, it gives the same.
+    """
+
+    y: Array
+    pullback: Pullback
+    state: Tree = {}  # noqa: RUF012  (never written to)
+
+
+class Context(NamedTuple):
+    """What a layer is told besides its parameters and its input."""
+
+    training: bool = False
+    state: Tree = {}  # noqa: RUF012  (never written to)
+    input_gradient: bool = True
+    """Whether anybody asks for dx; the first layer of a network may leave it out."""
+    keep: bool = True
+    """Whether a pullback will be called; at inference a composite forgets those of its layers."""
+    root: Key | None = None
+    path: tuple[Any, ...] = ()
+
+    @property
+    def key(self) -> Key:
+        """The layer's key in this step; folded only when a layer draws.
+
+        Raises
+        ------
+        RuntimeError
+            If the caller gave none.
+        """
+        if self.root is None:
+            raise RuntimeError("a layer draws at random while training, and needs a key; pass key=nn.Key(seed).")
+        key = self.root
+        for name in self.path:
+            key = key.fold(name)
+        return key
+
+    def child(self, name: str, *, input_gradient: bool = True) -> Context:
+        """The context of a layer inside this one."""
+        return Context(
+            self.training, self.state.get(name, {}), input_gradient, self.keep, self.root, (*self.path, name)
+        )
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A frozen dataclass with the settings of a layer, and no arrays.
+
+    A layer of your own defines `forward`, and `params` and `out_shape` where they differ from "none" and "the
+    same"; `nn.testing.check_layer` proves it.
+
+    Parameters
+    ----------
+    name : str, optional
+        What the layer is called among its neighbours; its position if None.
+
+    Examples
+    --------
+    >>> from dataclasses import dataclass
+    >>> import nnarray as nn
+    >>> @dataclass(frozen=True)
+    ... class Scale(nn.Layer):
+    ...     '''y = x s, one factor a feature.'''
+    ...     def params(self, shape):
+    ...         return {"scale": nn.Param(shape[-1:], "ones")}
+    ...     def forward(self, params, x, ctx):
+    ...         s = params["scale"]
+    ...         def pullback(dy):
+    ...             return dy * s, {"scale": nn.namespace(x).sum(dy * x, axis=0)}
+    ...         return nn.Out(x * s, pullback)
+    >>> nn.testing.check_layer(Scale(), (3,))
+    """
+
+    name: str | None = field(default=None, kw_only=True)
+
+    def params(self, shape: Shape) -> dict[str, Any]:
+        """The parameters for inputs of this shape (without the batch axis), by name."""
+        return {}
+
+    def initial_state(self, shape: Shape) -> dict[str, Any]:
+        """What training changes but gradients do not, by name; as `params`."""
+        return {}
+
+    def out_shape(self, shape: Shape) -> Shape:
+        """The shape of the outputs for inputs of this shape, both without the batch axis.
+
+        Raises
+        ------
+        ValueError
+            If the layer cannot take such inputs.
+        """
+        return shape
+
+    def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
+        """Outputs for the inputs `x`, shape (batch, ...), and the way back."""
+        raise NotImplementedError
+
+
+def positive_int(value: object, what: str) -> None:
+    """Refuse anything but an integer above 0."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{what} must be an integer; got {value!r}.")
+    if value < 1:
+        raise ValueError(f"{what} must be at least 1; got {value}.")

@@ -1,0 +1,83 @@
+"""The dense (fully connected) layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from nnarray import kernels
+from nnarray.initializers import Initializer, initializer
+from nnarray.layers.activations import Activation, Function, activation
+from nnarray.layers.base import Context, Layer, Out, Param, positive_int
+from nnarray.typing import Array, Shape, Tree
+
+
+@dataclass(frozen=True)
+class Dense(Layer):
+    """y = f(x W + b).    x: (batch, ..., fan_in)  W: (fan_in, units)  b: (units,)  y: (batch, ..., units).
+
+    Parameters
+    ----------
+    units : int
+        Features of the outputs.
+    activation : str or Activation
+        The function f.
+    bias : bool
+        Whether b is there.
+    init : str or Initializer, optional
+        How W starts; the activation decides if None: He's for the ReLU family, LeCun's for selu, else Glorot's.
+    bias_init : str or Initializer
+        How b starts.
+
+    Raises
+    ------
+    ValueError
+        If `units` is below 1, or a name is unknown.
+
+    Examples
+    --------
+    >>> import nnarray as nn
+    >>> model = nn.Network(nn.Dense(5, "tanh"), nn.Dense(2)).init((2,), seed=0)
+    >>> {name: p.shape for name, p in model.params.items()}
+    {'0.weight': (2, 5), '0.bias': (5,), '1.weight': (5, 2), '1.bias': (2,)}
+    """
+
+    units: int
+    activation: str | Activation = "identity"
+    bias: bool = True
+    init: str | Initializer | None = None
+    bias_init: str | Initializer = "zeros"
+
+    def __post_init__(self) -> None:
+        positive_int(self.units, "Dense units")
+        initializer(self.init or self.function.init)
+        initializer(self.bias_init)
+
+    @cached_property
+    def function(self) -> Function:
+        """The activation function, looked up once."""
+        return activation(self.activation).resolved
+
+    def params(self, shape: Shape) -> dict[str, Param]:
+        wanted = {"weight": Param((shape[-1], self.units), self.init or self.function.init)}
+        if self.bias:
+            wanted["bias"] = Param((self.units,), self.bias_init, decay=False)
+        return wanted
+
+    def out_shape(self, shape: Shape) -> Shape:
+        if not shape or shape[-1] == 0:
+            raise ValueError(f"expects at least 1 feature on the last axis; got examples of shape {shape}.")
+        return (*shape[:-1], self.units)
+
+    def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
+        f, weight = self.function, params["weight"]
+        z = kernels.affine(x, weight, params.get("bias"))
+        y = f.value(z)
+        kept = None if f.from_output else z
+
+        def pullback(dy: Array) -> tuple[Array | None, Tree]:
+            dz = f.pullback(dy, kept, y)
+            dx, dw, db = kernels.affine_pullback(dz, x, weight, input_gradient=ctx.input_gradient)
+            return dx, {"weight": dw, "bias": db} if self.bias else {"weight": dw}
+
+        return Out(y, pullback)

@@ -1,0 +1,52 @@
+"""Layers that make training harder so that the network generalises better."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nnarray import random
+from nnarray.backends import device_of, namespace
+from nnarray.layers.base import Context, Layer, Out
+from nnarray.typing import Array, Tree
+
+
+@dataclass(frozen=True)
+class Dropout(Layer):
+    """While training, each entry is 0 with probability `rate`, else x / (1 - rate); at inference y = x.
+
+    Parameters
+    ----------
+    rate : float
+        0 <= rate < 1. The mask has a resolution of 2**-32 and is drawn on the device of x.
+
+    Raises
+    ------
+    ValueError
+        If the rate is outside [0, 1).
+
+    References
+    ----------
+    .. [1] Srivastava, Hinton, Krizhevsky, Sutskever & Salakhutdinov (2014), Dropout. JMLR 15, 1929-1958.
+
+    Examples
+    --------
+    >>> import nnarray as nn
+    >>> net = nn.Network(nn.Dense(16, "relu"), nn.Dropout(0.2), nn.Dense(2))
+    """
+
+    rate: float
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.rate, int | float) or not 0 <= self.rate < 1:
+            raise ValueError(f"Dropout rate must satisfy 0 <= rate < 1; got {self.rate!r}. Use rate=0 to switch it off.")
+
+    def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
+        if not ctx.training or self.rate == 0:
+            return Out(x, lambda dy: (dy, {}))
+        xp, scale = namespace(x), 1.0 / (1.0 - self.rate)
+        kept = random.bernoulli(ctx.key, x.shape, 1.0 - self.rate, xp=xp, device=device_of(x))
+
+        def pullback(dy: Array) -> tuple[Array, Tree]:
+            return xp.where(kept, dy * scale, 0.0), {}
+
+        return Out(xp.where(kept, x * scale, 0.0), pullback)

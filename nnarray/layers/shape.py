@@ -1,0 +1,70 @@
+"""Layers that only change the shape of each example."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from nnarray.backends import namespace
+from nnarray.layers.base import Context, Layer, Out
+from nnarray.typing import Array, Shape, Tree
+
+
+@dataclass(frozen=True)
+class Reshape(Layer):
+    """Each example in another shape, entries in the same order.    x: (batch, ...)  y: (batch, *shape).
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Without the batch axis; one entry may be -1 and follows from the others.
+
+    Raises
+    ------
+    ValueError
+        At `init`, if the number of entries differs.
+
+    Examples
+    --------
+    >>> import nnarray as nn
+    >>> nn.Reshape((2, -1)).out_shape((6,))
+    (2, 3)
+    """
+
+    shape: Shape
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.shape, tuple) or not all(isinstance(n, int) and n >= -1 for n in self.shape):
+            raise ValueError(f"Reshape shape must be a tuple of integers, one of them -1 at most; got {self.shape!r}.")
+        if self.shape.count(-1) > 1:
+            raise ValueError(f"Reshape shape may hold -1 once; got {self.shape}.")
+
+    def out_shape(self, shape: Shape) -> Shape:
+        size, known = math.prod(shape), math.prod(n for n in self.shape if n != -1)
+        if -1 in self.shape and known and size % known == 0:
+            return tuple(size // known if n == -1 else n for n in self.shape)
+        if size != known or -1 in self.shape:
+            raise ValueError(f"cannot reshape examples of shape {shape} ({size} entries) into {self.shape}.")
+        return self.shape
+
+    def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
+        xp, before = namespace(x), x.shape
+
+        def pullback(dy: Array) -> tuple[Array, Tree]:
+            return xp.reshape(dy, before), {}
+
+        return Out(xp.reshape(x, (before[0], *self.out_shape(before[1:]))), pullback)
+
+
+@dataclass(frozen=True)
+class Flatten(Reshape):
+    """Each example as a vector.    x: (batch, ...)  y: (batch, product of ...).
+
+    Examples
+    --------
+    >>> import nnarray as nn
+    >>> nn.Flatten().out_shape((8, 8, 3))
+    (192,)
+    """
+
+    shape: Shape = (-1,)

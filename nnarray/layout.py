@@ -1,0 +1,91 @@
+"""Where each parameter lies in the one vector."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from nnarray.backends import device_of, namespace
+from nnarray.initializers import initializer
+from nnarray.layers.base import Param
+from nnarray.random import Key
+from nnarray.typing import Array, Device, Namespace, Tree
+
+
+class Place(NamedTuple):
+    """One parameter: its name with dots, and the part of the vector that it fills."""
+
+    name: str
+    param: Param
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The order and the shapes of the parameters in one contiguous vector."""
+
+    places: tuple[Place, ...]
+    size: int
+
+    @classmethod
+    def of(cls, tree: Tree) -> Layout:
+        """Lay out a tree of `Param`, depth first."""
+        places: list[Place] = []
+        size = 0
+        for name, param in _leaves(tree):
+            stop = size + math.prod(param.shape)
+            places.append(Place(name, param, size, stop))
+            size = stop
+        return cls(tuple(places), size)
+
+    def draw(self, key: Key, xp: Namespace, device: Device) -> Array:
+        """The first values of all parameters, each from the key folded by its name."""
+        parts = [
+            xp.reshape(initializer(p.param.init).draw(key.fold(p.name), p.param.shape, xp, device), (-1,))
+            for p in self.places
+        ]
+        return xp.concat(parts) if parts else xp.zeros(0, dtype=xp.float64, device=device)
+
+    def views(self, vector: Array) -> dict[str, Array]:
+        """The parameters by name; views where the library has them."""
+        xp = namespace(vector)
+        return {p.name: xp.reshape(vector[p.start : p.stop], p.param.shape) for p in self.places}
+
+    def tree(self, vector: Array) -> dict[str, Any]:
+        """The parameters nested as the layers are."""
+        root: dict[str, Any] = {}
+        for name, view in self.views(vector).items():
+            *layers, last = name.split(".")
+            node = root
+            for layer in layers:
+                node = node.setdefault(layer, {})
+            node[last] = view
+        return root
+
+    def pack(self, tree: Tree, like: Array) -> Array:
+        """The vector of a tree of arrays, such as the gradient."""
+        if not self.places:
+            return like
+        xp = namespace(like)
+        return xp.concat([xp.reshape(leaf, (-1,)) for leaf in (_leaf(tree, p.name) for p in self.places)])
+
+    def mask(self, chosen: set[str], like: Array) -> Array:
+        """True at the entries of the parameters whose names are chosen."""
+        xp = namespace(like)
+        ones = [xp.full(p.stop - p.start, p.name in chosen, dtype=xp.bool, device=device_of(like)) for p in self.places]
+        return xp.concat(ones) if ones else xp.zeros(0, dtype=xp.bool, device=device_of(like))
+
+
+def _leaves(tree: Tree, prefix: str = "") -> list[tuple[str, Param]]:
+    found: list[tuple[str, Param]] = []
+    for name, node in tree.items():
+        found += [(prefix + name, node)] if isinstance(node, Param) else _leaves(node, f"{prefix}{name}.")
+    return found
+
+
+def _leaf(tree: Any, name: str) -> Array:
+    for part in name.split("."):
+        tree = tree[part]
+    return tree

@@ -1,0 +1,358 @@
+"""Losses: how far outputs are from targets, and the gradient that says where to go."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from nnarray import kernels
+from nnarray.backends import as_data, device_of, is_traced, same_place
+from nnarray.names import named
+from nnarray.typing import Array, DType, Namespace, Shape
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A loss of each example, reduced to one number.
+
+    A loss of your own defines `per_example(outputs, target)`, which returns the losses, one entry an example, and
+    the gradient of their sum with respect to the outputs; this class does the weights, the reduction and the checks.
+
+    Parameters
+    ----------
+    reduction : {"mean", "sum"}
+        The mean over the examples (weighted, if there are weights: sum of w L / sum of w), or the sum of w L.
+
+    Examples
+    --------
+    >>> from dataclasses import dataclass
+    >>> import nnarray as nn
+    >>> @dataclass(frozen=True)
+    ... class LogCosh(nn.Loss):
+    ...     '''L = mean of ln cosh(o - t).'''
+    ...     def per_example(self, outputs, target):
+    ...         xp = nn.namespace(outputs)
+    ...         d = outputs - target
+    ...         losses = xp.mean(xp.logaddexp(d, -d) - 0.6931471805599453, axis=1)
+    ...         return losses, xp.tanh(d) / d.shape[1]
+    >>> be = nn.backend("numpy")
+    >>> value, gradient = LogCosh().value_and_gradient(be.asarray([[0.0], [2.0]]), be.asarray([[0.0], [2.0]]))
+    >>> float(value)
+    0.0
+    """
+
+    reduction: str = field(default="mean", kw_only=True)
+
+    def __post_init__(self) -> None:
+        if self.reduction not in ("mean", "sum"):
+            raise ValueError(f"reduction must be 'mean' or 'sum'; got {self.reduction!r}.")
+
+    def per_example(self, outputs: Array, target: Array) -> tuple[Array, Array]:
+        """The loss of each example, and the gradient of their sum, shaped as `outputs`."""
+        raise NotImplementedError
+
+    def prepare(self, target: Array, shape: Shape, dtype: DType) -> tuple[Array, Array | None]:
+        """The target in the form that `per_example` reads, checked, and weights that come with it.
+
+        Called once, where data enter; looks at values, so it waits for the device.
+
+        Raises
+        ------
+        ValueError
+            If the target does not fit to outputs of `shape`, or has values that it must not have.
+        """
+        if target.shape != shape:
+            hint = ""
+            if math.prod(target.shape) == math.prod(shape):
+                hint = f" Reshape one of them, for instance target to {shape}: nothing is broadcast silently."
+            raise ValueError(f"{self.label} needs a target of the outputs' shape {shape}; got {target.shape}.{hint}")
+        _refuse_non_finite(target, "target")
+        return same_place(target=target).astype(target, dtype, copy=False), None
+
+    @property
+    def label(self) -> str:
+        """The name of the loss in messages."""
+        return type(self).__name__
+
+    def reduced(self, losses: Array, gradient: Array, weights: Array | None) -> tuple[Array, Array]:
+        """One number from the losses of all examples, and its gradient."""
+        xp = same_place(losses=losses)
+        if weights is not None:
+            losses = losses * weights
+            spread = xp.reshape(weights, weights.shape + (1,) * (gradient.ndim - weights.ndim))
+            gradient = gradient * xp.astype(spread, gradient.dtype, copy=False)
+        if self.reduction == "sum":
+            return xp.sum(losses), gradient
+        if weights is None:
+            count = max(math.prod(losses.shape), 1)
+            return xp.sum(losses) / count, gradient / count
+        total = xp.sum(weights)
+        return xp.sum(losses) / total, gradient / xp.astype(total, gradient.dtype, copy=False)
+
+    def value_and_gradient(
+        self, outputs: Array, target: Array, weights: Array | None = None
+    ) -> tuple[Array, Array]:
+        """The loss, shape (), and its gradient with respect to the outputs.
+
+        Parameters
+        ----------
+        outputs : array, shape (N, ...), real floating
+        target : array
+            Same library and device.
+        weights : array, shape (N,), optional
+            How much each example counts.
+        """
+        outputs, target, weights = checked(self, outputs, target, weights)
+        losses, gradient = self.per_example(outputs, target)
+        return self.reduced(losses, gradient, weights)
+
+    def __call__(self, outputs: Array, target: Array, weights: Array | None = None) -> Array:
+        """The loss, shape ()."""
+        return self.value_and_gradient(outputs, target, weights)[0]
+
+
+def checked(loss: Loss, outputs: Array, target: Array, weights: Array | None) -> tuple[Array, Array, Array | None]:
+    """Outputs, target and weights as the loss reads them; refuses what does not fit."""
+    outputs, target = as_data(outputs, "outputs"), as_data(target, "target")
+    weights = None if weights is None else as_data(weights, "weights")
+    xp = same_place(outputs=outputs, target=target, weights=weights)
+    if not xp.isdtype(outputs.dtype, "real floating"):
+        raise TypeError(f"outputs must be real floating numbers; got dtype {outputs.dtype}.")
+    if outputs.ndim == 0 or outputs.shape[0] == 0:
+        raise ValueError(f"{loss.label} needs at least one example; got outputs of shape {outputs.shape}.")
+    target, own = loss.prepare(target, outputs.shape, outputs.dtype)
+    return outputs, target, combined_weights(xp, own, weights, outputs.shape[0], outputs.dtype)
+
+
+def combined_weights(
+    xp: Namespace, own: Array | None, given: Array | None, count: int, dtype: DType
+) -> Array | None:
+    """The product of the weights that come with the target and those that the user gives."""
+    if given is None:
+        return own
+    if given.shape != (count,):
+        raise ValueError(f"weights must have shape ({count},), one entry an example; got {given.shape}.")
+    if not is_traced(given):
+        _refuse_non_finite(given, "weights")
+        if not bool(xp.all(given >= 0)) or not bool(xp.any(given > 0)):
+            raise ValueError("weights must not be negative, and at least one must be above 0.")
+    given = xp.astype(given, dtype, copy=False)
+    if own is None:
+        return given
+    return own * xp.reshape(given, given.shape + (1,) * (own.ndim - 1))
+
+
+def _refuse_non_finite(x: Array, name: str) -> None:
+    xp = same_place(x=x)
+    if is_traced(x) or not xp.isdtype(x.dtype, "real floating"):
+        return
+    if not bool(xp.all(xp.isfinite(x))):
+        raise ValueError(f"{name} contains NaN or infinity{first_non_finite(x)}. Remove or repair these entries.")
+
+
+def first_non_finite(x: Array) -> str:
+    """Where the first NaN or infinity is, in words for an error."""
+    xp = same_place(x=x)
+    flat = xp.reshape(xp.astype(xp.isfinite(x), xp.int32), (-1,))
+    position = int(xp.argmin(flat))
+    index: list[int] = []
+    for size in reversed(x.shape):
+        index.insert(0, position % size)
+        position //= size
+    names = ("row", "column") if len(index) <= 2 else ("index",) * len(index)
+    return ": " + ", ".join(f"{name} {i}" for name, i in zip(names, index, strict=False))
+
+
+@dataclass(frozen=True)
+class MeanSquaredError(Loss):
+    """L_n = mean over the outputs of (o - t)^2.
+
+    Examples
+    --------
+    >>> import nnarray as nn
+    >>> be = nn.backend("numpy")
+    >>> float(nn.losses.MeanSquaredError()(be.asarray([[1.0], [3.0]]), be.asarray([[0.0], [1.0]])))
+    2.5
+    """
+
+    def per_example(self, outputs: Array, target: Array) -> tuple[Array, Array]:
+        return kernels.mse(outputs, target)
+
+
+@dataclass(frozen=True)
+class MeanAbsoluteError(Loss):
+    """L_n = mean over the outputs of |o - t|."""
+
+    def per_example(self, outputs: Array, target: Array) -> tuple[Array, Array]:
+        return kernels.mae(outputs, target)
+
+
+@dataclass(frozen=True)
+class Huber(Loss):
+    """L_n = mean over the outputs of d^2 / 2 where |d| <= delta, else delta (|d| - delta / 2), d = o - t.
+
+    Parameters
+    ----------
+    delta : float
+        Where the parabola becomes a line, in units of the target; above 0.
+
+    References
+    ----------
+    .. [1] Huber (1964), Annals of Mathematical Statistics 35(1), 73-101.
+    """
+
+    delta: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.delta < math.inf:
+            raise ValueError(f"Huber delta must be a finite number above 0; got {self.delta!r}.")
+
+    def per_example(self, outputs: Array, target: Array) -> tuple[Array, Array]:
+        return kernels.huber(outputs, target, delta=self.delta)
+
+
+@dataclass(frozen=True)
+class BinaryCrossEntropy(Loss):
+    """L_n = -mean of t ln p + (1 - t) ln(1 - p), p = logistic(z): outputs z are logits, targets lie in [0, 1].
+
+    Raises
+    ------
+    ValueError
+        If a target lies outside [0, 1].
+    """
+
+    def prepare(self, target: Array, shape: Shape, dtype: DType) -> tuple[Array, Array | None]:
+        target, _ = super().prepare(target, shape, dtype)
+        xp = same_place(target=target)
+        if not is_traced(target) and not bool(xp.all((target >= 0) & (target <= 1))):
+            lowest, highest = float(xp.min(target)), float(xp.max(target))
+            raise ValueError(f"BinaryCrossEntropy needs targets from 0 to 1; got values from {lowest:g} to {highest:g}.")
+        return target, None
+
+    def per_example(self, outputs: Array, target: Array) -> tuple[Array, Array]:
+        return kernels.binary_cross_entropy(outputs, target)
+
+
+@dataclass(frozen=True)
+class CrossEntropy(Loss):
+    """L_n = -sum_k t_nk ln p_nk, p = softmax(z): outputs z are logits, shape (N, ..., K), in nats an example.
+
+    Parameters
+    ----------
+    label_smoothing : float
+        t becomes (1 - s) t + s / K.
+    class_weights : sequence of K floats, optional
+        How much each class counts, above 0. With labels, the mean divides by the sum of the examples' class weights.
+
+    Raises
+    ------
+    ValueError
+        If a label is negative or not below K, a probability is negative, or shapes differ.
+    TypeError
+        If labels are not integers.
+
+    Notes
+    -----
+    The target is labels, integers of shape (N, ...), or probabilities, shape (N, ..., K).
+
+    References
+    ----------
+    .. [1] Szegedy et al. (2016), Rethinking the Inception architecture, section 7 (label smoothing). CVPR.
+
+    Examples
+    --------
+    >>> import nnarray as nn
+    >>> be = nn.backend("numpy")
+    >>> round(float(nn.losses.CrossEntropy()(be.asarray([[0.0, 0.0]]), be.asarray([1]))), 6)
+    0.693147
+    """
+
+    label_smoothing: float = field(default=0.0, kw_only=True)
+    class_weights: Sequence[float] | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.label_smoothing < 1:
+            raise ValueError(f"label_smoothing must satisfy 0 <= s < 1; got {self.label_smoothing!r}.")
+        if self.class_weights is not None:
+            weights = tuple(float(w) for w in self.class_weights)
+            if not all(0 < w < math.inf for w in weights):
+                raise ValueError(f"class_weights must be finite numbers above 0; got {weights}.")
+            object.__setattr__(self, "class_weights", weights)  # a tuple: a frozen dataclass must hash
+
+    def prepare(self, target: Array, shape: Shape, dtype: DType) -> tuple[Array, Array | None]:
+        xp, classes = same_place(target=target), shape[-1]
+        if len(shape) < 2:
+            raise ValueError(f"CrossEntropy needs outputs of shape (N, K), one logit a class; got {shape}.")
+        if self.class_weights is not None and len(self.class_weights) != classes:
+            raise ValueError(f"class_weights has {len(self.class_weights)} entries for {classes} classes.")
+        if target.shape == shape:
+            return self._prepare_probabilities(xp, target, dtype)
+        if target.shape != shape[:-1]:
+            raise ValueError(
+                f"CrossEntropy on outputs of shape {shape} needs labels of shape {shape[:-1]} "
+                f"or probabilities of shape {shape}; got {target.shape}."
+            )
+        return self._prepare_labels(xp, target, classes, dtype)
+
+    def _prepare_probabilities(self, xp: Namespace, target: Array, dtype: DType) -> tuple[Array, None]:
+        _refuse_non_finite(target, "target")
+        if not is_traced(target) and not bool(xp.all(target >= 0)):
+            raise ValueError(f"CrossEntropy needs probabilities that are not negative; got {float(xp.min(target)):g}.")
+        target = self._smoothed(xp.astype(target, dtype, copy=False))
+        return (target if self.class_weights is None else target * self._weights(xp, target)), None
+
+    def _prepare_labels(self, xp: Namespace, labels: Array, classes: int, dtype: DType) -> tuple[Array, Array | None]:
+        if xp.isdtype(labels.dtype, "bool"):
+            labels = xp.astype(labels, xp.uint8)
+        if not xp.isdtype(labels.dtype, "integral"):
+            raise TypeError(f"CrossEntropy labels must be integers; got dtype {labels.dtype}. Convert them with astype.")
+        if not is_traced(labels):
+            lowest, highest = int(xp.min(labels)), int(xp.max(labels))
+            if lowest < 0 or highest >= classes:
+                wrong = lowest if lowest < 0 else highest
+                raise ValueError(
+                    f"label {wrong} is out of range: the network has {classes} outputs, so labels are 0 to {classes - 1}."
+                )
+        if self.class_weights is None and self.label_smoothing == 0:
+            return labels, None
+        like = xp.zeros((0,), dtype=dtype, device=device_of(labels))
+        hot = kernels.one_hot(labels, classes, like=like)
+        if self.class_weights is None:
+            return self._smoothed(hot), None
+        weights = self._weights(xp, hot)
+        own = xp.sum(hot * weights, axis=-1)  # the example's class weight is what the mean divides by
+        return self._smoothed(hot) * weights / own[..., None], own
+
+    def _smoothed(self, target: Array) -> Array:
+        s = self.label_smoothing
+        return (1.0 - s) * target + s / target.shape[-1] if s else target
+
+    def _weights(self, xp: Namespace, like: Array) -> Array:
+        return xp.asarray(self.class_weights, dtype=like.dtype, device=device_of(like))
+
+    def per_example(self, outputs: Array, target: Array) -> tuple[Array, Array]:
+        if target.ndim == outputs.ndim:
+            return kernels.cross_entropy(outputs, target)
+        return kernels.cross_entropy_of_labels(outputs, target)
+
+
+LOSSES: dict[str, type[Loss]] = {
+    "mse": MeanSquaredError,
+    "mae": MeanAbsoluteError,
+    "huber": Huber,
+    "binary_cross_entropy": BinaryCrossEntropy,
+    "cross_entropy": CrossEntropy,
+}
+
+
+def loss_named(loss: Any) -> Loss:
+    """The loss of that name, or the one given."""
+    if isinstance(loss, Loss):
+        return loss
+    if isinstance(loss, type) and issubclass(loss, Loss):
+        return loss()
+    return named(loss, LOSSES, "loss")()

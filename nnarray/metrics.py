@@ -1,0 +1,185 @@
+"""Metrics: what a person asks of a network, computed where its outputs are. All give an array of shape ()."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from nnarray import kernels
+from nnarray.backends import default_float, device_of, same_place
+from nnarray.names import named
+from nnarray.typing import Array
+
+Metric = Callable[[Array, Array], Array]
+
+
+def predicted_classes(outputs: Array) -> Array:
+    """The most likely class of each example: the largest output, or for a single logit whether it is above 0."""
+    xp = same_place(outputs=outputs)
+    if outputs.ndim == 1 or outputs.shape[-1] == 1:
+        positive = xp.reshape(outputs, (outputs.shape[0],)) > 0
+        return xp.astype(positive, _integer(outputs))
+    return xp.argmax(outputs, axis=-1)
+
+
+def _true_classes(target: Array, outputs: Array) -> Array:
+    """Labels from labels, from probabilities of each class, or from probabilities of the one class there is."""
+    xp = same_place(outputs=outputs, target=target)
+    if target.shape == outputs.shape and outputs.ndim > 1 and outputs.shape[-1] > 1:
+        return xp.argmax(target, axis=-1)
+    if xp.isdtype(target.dtype, "real floating"):
+        target = target > 0.5
+    return xp.astype(xp.reshape(target, outputs.shape[:1]), _integer(outputs))
+
+
+def _integer(x: Array) -> Any:
+    xp = same_place(x=x)
+    return xp.__array_namespace_info__().default_dtypes(device=device_of(x))["integral"]
+
+
+def _share(hits: Array) -> Array:
+    xp = same_place(hits=hits)
+    return xp.mean(xp.astype(hits, default_float(xp, device_of(hits))))
+
+
+def accuracy(outputs: Array, target: Array) -> Array:
+    """The share of examples whose most likely class is the true one.
+
+    Parameters
+    ----------
+    outputs : array, shape (N, K), or (N,) or (N, 1) for logits of two classes
+    target : array of labels, shape (N,), or of probabilities, shape of `outputs`
+
+    Examples
+    --------
+    >>> import nnarray as nn
+    >>> be = nn.backend("numpy")
+    >>> float(nn.metrics.accuracy(be.asarray([[0.1, 2.0], [1.0, 0.0]]), be.asarray([1, 1])))
+    0.5
+    """
+    return _share(predicted_classes(outputs) == _true_classes(target, outputs))
+
+
+@dataclass(frozen=True)
+class TopK:
+    """The share of examples whose true class is among the k most likely.
+
+    Raises
+    ------
+    ValueError
+        If k is below 1.
+    """
+
+    k: int = 5
+
+    def __post_init__(self) -> None:
+        if self.k < 1:
+            raise ValueError(f"TopK k must be at least 1; got {self.k!r}.")
+
+    @property
+    def __name__(self) -> str:
+        """What the metric is called in a history."""
+        return f"top_{self.k}"
+
+    def __call__(self, outputs: Array, target: Array) -> Array:
+        """The share, shape ()."""
+        xp = same_place(outputs=outputs, target=target)
+        labels = _true_classes(target, outputs)
+        own = xp.take_along_axis(outputs, labels[:, None], axis=-1)
+        better = xp.sum(xp.astype(outputs > own, labels.dtype), axis=-1)
+        return _share(better < self.k)
+
+
+def confusion_matrix(outputs: Array, target: Array, classes: int | None = None) -> Array:
+    """How many examples of each true class (rows) were taken for each class (columns).
+
+    Parameters
+    ----------
+    outputs, target : array
+        As for `accuracy`.
+    classes : int, optional
+        As many as there are outputs, 2 for single logits.
+
+    Returns
+    -------
+    array, shape (classes, classes), the default integer dtype
+
+    Examples
+    --------
+    >>> import nnarray as nn
+    >>> be = nn.backend("numpy")
+    >>> nn.metrics.confusion_matrix(be.asarray([[0.0, 1.0], [1.0, 0.0]]), be.asarray([1, 1])).tolist()
+    [[0, 0], [1, 1]]
+    """
+    xp = same_place(outputs=outputs, target=target)
+    classes = classes or (2 if outputs.ndim == 1 or outputs.shape[-1] == 1 else outputs.shape[-1])
+    like = xp.zeros((0,), dtype=default_float(xp, device_of(outputs)), device=device_of(outputs))
+    true = kernels.one_hot(_true_classes(target, outputs), classes, like=like)
+    taken = kernels.one_hot(predicted_classes(outputs), classes, like=like)
+    return xp.astype(xp.matmul(true.T, taken), _integer(outputs))
+
+
+def _macro(outputs: Array, target: Array, value: Callable[[Array, Array, Array], tuple[Array, Array]]) -> Array:
+    """The mean over the classes of a ratio of counts (hits, taken, true); 0 where its denominator is 0."""
+    xp = same_place(outputs=outputs, target=target)
+    matrix = xp.astype(confusion_matrix(outputs, target), default_float(xp, device_of(outputs)))
+    hits = xp.linalg.diagonal(matrix)
+    top, bottom = value(hits, xp.sum(matrix, axis=0), xp.sum(matrix, axis=1))
+    return xp.mean(xp.where(bottom > 0, top / xp.where(bottom > 0, bottom, 1.0), 0.0))
+
+
+def precision(outputs: Array, target: Array) -> Array:
+    """Of those taken for a class, the share that belongs to it; mean over the classes."""
+    return _macro(outputs, target, lambda hits, taken, true: (hits, taken))
+
+
+def recall(outputs: Array, target: Array) -> Array:
+    """Of those that belong to a class, the share taken for it; mean over the classes."""
+    return _macro(outputs, target, lambda hits, taken, true: (hits, true))
+
+
+def f1(outputs: Array, target: Array) -> Array:
+    """2 precision recall / (precision + recall) of each class; mean over the classes."""
+    return _macro(outputs, target, lambda hits, taken, true: (2.0 * hits, taken + true))
+
+
+def r2(outputs: Array, target: Array) -> Array:
+    """1 - sum of (t - o)^2 / sum of (t - mean t)^2, mean over the outputs: 1 is perfect, 0 no better than the mean.
+
+    A constant target gives 1 if it is met and 0 if not.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ.
+    """
+    xp = same_place(outputs=outputs, target=target)
+    if outputs.shape != target.shape:
+        raise ValueError(f"r2 needs outputs and target of one shape; got {outputs.shape} and {target.shape}.")
+    target = xp.astype(target, outputs.dtype, copy=False)
+    residual = xp.sum((target - outputs) ** 2, axis=0)
+    spread = xp.sum((target - xp.mean(target, axis=0)) ** 2, axis=0)
+    met = xp.where(residual == 0, 1.0, xp.zeros_like(residual))
+    return xp.mean(xp.where(spread > 0, 1.0 - residual / xp.where(spread > 0, spread, 1.0), met))
+
+
+METRICS: dict[str, Metric] = {
+    "accuracy": accuracy,
+    "top_5": TopK(5),
+    "precision": precision,
+    "recall": recall,
+    "f1": f1,
+    "r2": r2,
+}
+
+
+def metrics_named(metrics: Any) -> dict[str, Metric]:
+    """Metrics by the names that their columns in a history get."""
+    if isinstance(metrics, str) or callable(metrics):
+        metrics = [metrics]
+    chosen = [named(m, METRICS, "metric") if isinstance(m, str) else m for m in metrics]
+    names = [getattr(m, "__name__", type(m).__name__) for m in chosen]
+    if len(set(names)) < len(names):
+        raise ValueError(f"metrics need different names; got {names}. A metric is called by its __name__.")
+    return dict(zip(names, chosen, strict=True))

@@ -1,0 +1,375 @@
+"""A network with numbers: the one thing here that changes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from nnarray import training
+from nnarray.backends import Backend, as_data, backend, backend_of, dtype_name, is_traced, place, same_place
+from nnarray.callbacks import History
+from nnarray.layers.base import Layer, positive_int
+from nnarray.layout import Layout
+from nnarray.losses import loss_named
+from nnarray.propagation import Wiring, forward, loss_and_gradient
+from nnarray.random import Key
+from nnarray.typing import Array, Shape
+
+
+class Model:
+    """A network and the vector of its parameters, made by `Network.init`.
+
+    Attributes
+    ----------
+    network : Layer
+        The settings.
+    theta : array, shape (size,)
+        All trainable parameters in one vector; its library, device and dtype are the model's.
+    state : array
+        What training changes but gradients do not.
+    params : dict of str to array
+        The parts of theta by name, such as "0.weight". Read them; write with `set_params`.
+    history : History
+        Of the last `fit`, also of an interrupted one.
+
+    Examples
+    --------
+    >>> import nnarray as nn
+    >>> X, y = nn.datasets.moons(200, noise=0.1, seed=0)
+    >>> model = nn.Network(nn.Dense(5, "tanh"), nn.Dense(2)).init((2,), seed=0)
+    >>> model(X).shape
+    (200, 2)
+    """
+
+    def __init__(
+        self, network: Layer, input_shape: Shape, theta: Array, state: Array, *, wiring: Wiring | None = None
+    ) -> None:
+        self.network = network
+        self.wiring = wiring or Wiring(
+            network, Layout.of(network.params(input_shape)), Layout.of(network.initial_state(input_shape))
+        )
+        self.input_shape = input_shape
+        self.output_shape = network.out_shape(input_shape)
+        self.frozen: frozenset[str] = frozenset()
+        self.history = History()
+        self.state = state
+        self.theta = theta
+
+    @classmethod
+    def drawn(cls, network: Layer, shape: Shape, seed: int, be: Backend, dtype: object) -> Model:
+        """A model with first values drawn from the seed: on the host, once, and moved as one vector."""
+        host = backend("numpy")
+        params, state = Layout.of(network.params(shape)), Layout.of(network.initial_state(shape))
+        key = Key(seed)
+        theta, still = (
+            be.asarray(layout.draw(key.fold(name), host.xp, host.device), dtype=be.dtype(dtype))
+            for layout, name in ((params, "params"), (state, "state"))
+        )
+        return cls(network, shape, theta, still, wiring=Wiring(network, params, state))
+
+    # --- Parameters --------------------------------------------------------------------------------------------
+
+    @property
+    def theta(self) -> Array:
+        """All trainable parameters in one vector."""
+        return self._theta
+
+    @theta.setter
+    def theta(self, theta: Array) -> None:
+        size = self.wiring.params.size
+        if theta.shape != (size,):
+            raise ValueError(
+                f"theta must have shape ({size},), one entry a parameter; got {theta.shape}. Was it made for another net?"
+            )
+        self._theta = theta
+        self._tree: dict[str, Any] | None = None
+
+    @property
+    def params(self) -> dict[str, Array]:
+        """The parameters by name."""
+        return self.wiring.params.views(self.theta)
+
+    def set_params(self, params: Mapping[str, Any]) -> Model:
+        """Give some or all parameters new values; all are checked before any is set. Returns the model.
+
+        Parameters
+        ----------
+        params : mapping of str to array or nested list
+            By name; arrays of any library, moved to the model's place and dtype.
+
+        Raises
+        ------
+        ValueError
+            If a name is unknown, or a shape differs.
+        """
+        here, places = backend_of(self.theta), {p.name: p for p in self.wiring.params.places}
+        fresh = self.params
+        for name, value in params.items():
+            if name not in places:
+                raise ValueError(f"unknown parameter {name!r}; the model has {', '.join(places)}.")
+            array = here.asarray(value, dtype=self.theta.dtype)
+            if array.shape != places[name].param.shape:
+                raise ValueError(f"parameter {name!r} has shape {places[name].param.shape}; got {array.shape}.")
+            fresh[name] = array
+        xp = here.xp
+        if fresh:
+            self.theta = xp.concat([xp.reshape(fresh[name], (-1,)) for name in places])
+        return self
+
+    def freeze(self, *names: str) -> Model:
+        """Keep parameters as they are while training: by name ("0.weight") or by layer ("0", "encoder").
+
+        Raises
+        ------
+        ValueError
+            If a name matches nothing.
+        """
+        every = [p.name for p in self.wiring.params.places]
+        for name in names:
+            matched = {each for each in every if each == name or each.startswith(name + ".")}
+            if not matched:
+                raise ValueError(f"no parameter is called {name!r}; the model has {', '.join(every)}.")
+            self.frozen |= matched
+        return self
+
+    def unfreeze(self) -> Model:
+        """Let all parameters be trained again."""
+        self.frozen = frozenset()
+        return self
+
+    def snapshot(self) -> tuple[Array, Array]:
+        """Copies of theta and state, for `restore`."""
+        return training.copy(self.theta), training.copy(self.state)
+
+    def restore(self, kept: tuple[Array, Array]) -> None:
+        """Go back to a snapshot."""
+        self.theta, self.state = kept
+
+    def copy(self) -> Model:
+        """Another model with the same numbers."""
+        return self._moved(*self.snapshot())
+
+    def to(self, be: str | Backend, dtype: object = None) -> Model:
+        """The same model on another backend, in another dtype if one is given.
+
+        Examples
+        --------
+        >>> import nnarray as nn
+        >>> model = nn.Network(nn.Dense(2)).init((3,), seed=0).to("numpy", dtype="float32")
+        >>> model.theta.dtype
+        dtype('float32')
+        """
+        be = backend(be)
+        wanted = be.dtype(dtype or dtype_name(self.theta.dtype))
+        here = backend_of(self.theta)
+        theta, state = (here.to_numpy(v) if be.library is not here.library else v for v in (self.theta, self.state))
+        return self._moved(be.asarray(theta, dtype=wanted), be.asarray(state, dtype=wanted))
+
+    def _moved(self, theta: Array, state: Array) -> Model:
+        other = Model(self.network, self.input_shape, theta, state, wiring=self.wiring)
+        other.frozen = self.frozen
+        return other
+
+    # --- Forward -------------------------------------------------------------------------------------------------
+
+    def __call__(self, X: Array) -> Array:
+        """The forward propagation at inference: outputs, shape (batch, ...), for inputs of shape (batch, ...).
+
+        Inputs of another dtype are converted to the model's; values are not looked at, so nothing waits for the
+        device, and the call can be traced by `jax.jit`. The gradient record of a PyTorch tensor is left behind.
+
+        Raises
+        ------
+        TypeError
+            If X is no array of real numbers, or of another library.
+        ValueError
+            If X is on another device or has another shape.
+        """
+        X = training.check_inputs(self, X)
+        return forward(self.wiring, self._nested(), self.state, X)
+
+    def _nested(self) -> dict[str, Any]:
+        if self._tree is not None:
+            return self._tree
+        tree = self.wiring.params.tree(self.theta)
+        if not any(is_traced(view) for view in self.wiring.params.views(self.theta).values()):
+            self._tree = tree  # inside jax.jit the views belong to the function being compiled
+        return tree
+
+    def predict(self, X: Array, *, batch_size: int | None = None, check_finite: bool = True) -> Array:
+        """The outputs for X, computed in batches if asked for, after a look for NaN and infinity in X.
+
+        Raises
+        ------
+        ValueError
+            If X contains NaN or infinity and `check_finite` is on, or as when the model is called.
+        """
+        X = training.check_inputs(self, X)
+        if check_finite and not is_traced(X):
+            training.refuse_non_finite(X, "X")
+        if batch_size is None or X.shape[0] <= batch_size:
+            return self(X)
+        positive_int(batch_size, "batch_size")
+        starts = range(0, X.shape[0], batch_size)
+        return same_place(X=X).concat([self(X[i : i + batch_size, ...]) for i in starts], axis=0)
+
+    # --- Training ------------------------------------------------------------------------------------------------
+
+    def fit(
+        self,
+        X: Array,
+        y: Array,
+        *,
+        loss: Any = "cross_entropy",
+        optimizer: Any = "adam",
+        epochs: int = 10,
+        batch_size: int | None = 32,
+        validation: Any = None,
+        metrics: Any = (),
+        callbacks: Sequence[Any] = (),
+        sample_weight: Array | None = None,
+        shuffle: bool = True,
+        seed: int = 0,
+        progress: bool | None = None,
+        check_finite: bool = True,
+    ) -> History:
+        """Train: epochs of steps theta <- theta - rate d(gradient), each on one batch.
+
+        Parameters
+        ----------
+        X : array, shape (N, ...)
+        y : array
+            Labels, shape (N,), for "cross_entropy"; else the outputs' shape.
+        loss : str or Loss
+            "cross_entropy", "binary_cross_entropy", "mse", "mae", "huber".
+        optimizer : str or Optimizer
+            "adam", "adamw", "sgd", "rmsprop", "adagrad", "lbfgs".
+        epochs : int
+        batch_size : int or None
+            Examples a step; None for all of them. The last batch of an epoch may be smaller.
+        validation : (X, y), (X, y, sample_weight) or float, optional
+            Held-out examples, or the fraction of the given ones to hold out.
+        metrics : names or functions, optional
+            "accuracy", "top_5", "precision", "recall", "f1", "r2", or f(outputs, y) -> number; over the epoch's own
+            outputs, and on the validation data as "val_...".
+        callbacks : sequence of Callback or function of a Run
+        sample_weight : array, shape (N,), optional
+        shuffle : bool
+            Whether each epoch takes the examples in another order, drawn on the device.
+        seed : int
+            Of shuffles, dropout and the validation split.
+        progress : bool, optional
+            A progress bar; None shows it in a terminal and in a notebook.
+        check_finite : bool
+            Whether X is searched for NaN and infinity first.
+
+        Returns
+        -------
+        History
+            Columns "epoch", "loss" (over the epoch's batches, as they were met), metrics, "lr" and "seconds".
+
+        Raises
+        ------
+        TypeError, ValueError
+            If arguments do not fit together; the message says which and how to mend it.
+        DivergenceError
+            If the loss or a parameter becomes NaN or infinite; the model keeps its last finite parameters.
+        OutOfDeviceMemory
+            If the device is full.
+        KeyboardInterrupt
+            On Ctrl-C; model and `model.history` are those of the last finished step.
+
+        Examples
+        --------
+        >>> import nnarray as nn
+        >>> X, y = nn.datasets.moons(200, noise=0.1, seed=0)
+        >>> model = nn.Network(nn.Dense(5, "tanh"), nn.Dense(2)).init((2,), seed=0)
+        >>> history = model.fit(X, y, optimizer=nn.Adam(0.05), epochs=20)
+        >>> history["loss"][-1] < history["loss"][0]
+        True
+        """
+        return training.fit(
+            self,
+            X,
+            y,
+            loss=loss,
+            optimizer=optimizer,
+            epochs=epochs,
+            batch_size=batch_size,
+            validation=validation,
+            metrics=metrics,
+            callbacks=callbacks,
+            sample_weight=sample_weight,
+            shuffle=shuffle,
+            seed=seed,
+            progress=progress,
+            check_finite=check_finite,
+        )
+
+    def __repr__(self) -> str:
+        layers = ", ".join(map(repr, getattr(self.network, "layers", (self.network,))))
+        size, dtype = self.wiring.params.size, dtype_name(self.theta.dtype)
+        return f"Model({layers}; {size} parameters, {dtype} on {place(self.theta)})"
+
+
+def value_and_grad(
+    model: Model,
+    X: Array,
+    y: Array,
+    loss: Any = "cross_entropy",
+    *,
+    sample_weight: Array | None = None,
+    training_mode: bool = False,
+    key: Key | None = None,
+) -> tuple[Array, Array]:
+    """The loss of the model on some examples, and its gradient with respect to theta, by backpropagation.
+
+    Parameters
+    ----------
+    model : Model
+    X : array, shape (N, ...)
+    y : array
+        As for `Model.fit`.
+    loss : str or Loss
+    sample_weight : array, shape (N,), optional
+    training_mode : bool
+        Whether layers behave as in training (dropout drops); then they need `key`.
+    key : Key, optional
+
+    Returns
+    -------
+    loss : array, shape ()
+    gradient : array, shape of `model.theta`
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `Model.fit`.
+
+    References
+    ----------
+    .. [1] Rumelhart, Hinton & Williams (1986), Learning representations by back-propagating errors. Nature 323.
+
+    Examples
+    --------
+    >>> import nnarray as nn
+    >>> X, y = nn.datasets.moons(200, noise=0.1, seed=0)
+    >>> model = nn.Network(nn.Dense(5, "tanh"), nn.Dense(2)).init((2,), seed=0)
+    >>> value, gradient = nn.value_and_grad(model, X, y, loss="cross_entropy")
+    >>> gradient.shape == model.theta.shape
+    True
+    """
+    chosen = loss_named(loss)
+    data = training.prepare(model, as_data(X, "X"), y, sample_weight, chosen, check_finite=False)
+    found = loss_and_gradient(
+        model.wiring,
+        model.theta,
+        model.state,
+        data.x,
+        data.target,
+        data.weights,
+        chosen,
+        training=training_mode,
+        key=key,
+    )
+    return found.loss, found.gradient

@@ -1,0 +1,71 @@
+"""Network: layers in a row, and the way from them to a model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nnarray.backends import Backend, backend
+from nnarray.layers.combine import Row
+from nnarray.model import Model
+from nnarray.typing import Shape
+
+
+@dataclass(frozen=True, init=False)
+class Network(Row):
+    """Layers in a row, y = f_n(... f_2(f_1(x))): what to compute, without any numbers.
+
+    Parameters
+    ----------
+    *layers : Layer
+        At least one; a network is a layer, so networks nest.
+    name : str, optional
+
+    Examples
+    --------
+    >>> import nnarray as nn
+    >>> net = nn.Network(nn.Dense(5, "tanh"), nn.Dense(2))
+    >>> model = net.init((2,), seed=0, dtype="float32")
+    >>> model.theta.shape
+    (27,)
+    """
+
+    def init(
+        self,
+        shape: Shape | int,
+        *,
+        seed: int = 0,
+        backend: str | Backend | None = None,
+        dtype: object = None,
+    ) -> Model:
+        """A model of this network with freshly drawn parameters.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            Of one example, without the batch axis; all other sizes follow from it.
+        seed : int
+            The same seed gives the same parameters on every backend, rounded to the dtype.
+        backend : str or Backend, optional
+            Where the model lives.
+        dtype : str, optional
+            "float32", "float64", ...; the library's default if None.
+
+        Raises
+        ------
+        ValueError
+            If a layer cannot take the shape it would get; the message says which layer.
+        """
+        shape = _checked(shape)
+        self.out_shape(shape)
+        return Model.drawn(self, shape, seed, _backend(backend), dtype)
+
+
+_backend = backend
+
+
+def _checked(shape: object) -> Shape:
+    if isinstance(shape, int):
+        raise TypeError(f"shape must be a tuple, the shape of one example; got {shape}. Write ({shape},).")
+    if not isinstance(shape, tuple | list) or not all(isinstance(n, int) and n > 0 for n in shape):
+        raise ValueError(f"shape must be a tuple of integers above 0, the shape of one example; got {shape!r}.")
+    return tuple(shape)

@@ -1,0 +1,321 @@
+"""Optimizers: one update of the one vector of parameters."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from nnarray import kernels
+from nnarray.backends import namespace
+from nnarray.names import named
+from nnarray.schedules import Schedule, schedule
+from nnarray.typing import Array
+
+Slots = dict[str, Array]
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """Settings of a rule theta <- theta - rate d(g); what it remembers (its slots) goes in and comes out.
+
+    One of your own defines `apply`, and `slot_names` if it remembers vectors.
+
+    Parameters
+    ----------
+    lr : float or Schedule
+        The learning rate.
+    weight_decay : float
+        Adds `weight_decay * w` to the gradient of weights, not of biases: the gradient of an L2 penalty
+        `weight_decay / 2 * sum of w^2`.
+    clip_norm : float, optional
+        A longer gradient is shortened to this Euclidean norm.
+
+    Raises
+    ------
+    ValueError
+        If a number is out of its range.
+    """
+
+    lr: float | Schedule
+    weight_decay: float = field(default=0.0, kw_only=True)
+    clip_norm: float | None = field(default=None, kw_only=True)
+
+    slot_names = ()
+
+    def __post_init__(self) -> None:
+        schedule(self.lr)
+        _in_range(self.weight_decay, "weight_decay", low=0.0)
+        if self.clip_norm is not None and not 0 < self.clip_norm < math.inf:
+            raise ValueError(f"clip_norm must be a finite number above 0, or None; got {self.clip_norm!r}.")
+
+    def slots(self, theta: Array) -> Slots:
+        """What the rule remembers, at its start."""
+        return {name: namespace(theta).zeros_like(theta) for name in self.slot_names}
+
+    def numbers(self, rate: float, step: int) -> dict[str, Any]:
+        """The numbers that change from step to step (counted from 1), computed on the host."""
+        return {"rate": rate}
+
+    def apply(self, theta: Array, gradient: Array, slots: Slots, numbers: dict[str, Any]) -> tuple[Array, Slots]:
+        """The rule itself. May consume its array arguments."""
+        raise NotImplementedError
+
+    def update(
+        self,
+        theta: Array,
+        gradient: Array,
+        slots: Slots,
+        numbers: dict[str, Any],
+        *,
+        decays: Array | None = None,
+        frozen: Array | None = None,
+    ) -> tuple[Array, Slots]:
+        """One step: freeze, clip, decay, apply. Consumes its array arguments.
+
+        Parameters
+        ----------
+        theta, gradient : array, shape (size,)
+        slots : dict of arrays, from `slots` or the step before
+        numbers : dict, from `numbers`
+        decays : array of 0 and 1, dtype of theta, shape (size,), optional
+            Which entries weight decay shrinks; all if None.
+        frozen : array of bool, shape (size,), optional
+            Which entries stay as they are, to the last bit.
+        """
+        xp = namespace(theta)
+        before = theta
+        if frozen is not None:
+            gradient = xp.where(frozen, 0.0, gradient)
+            theta = xp.where(frozen, 0.0, theta)  # a copy: the rule may write into its argument
+        if self.clip_norm is not None:
+            norm = xp.sqrt(xp.sum(gradient * gradient))
+            gradient = gradient * xp.minimum(self.clip_norm / (norm + 1e-6), 1.0)
+        if self.weight_decay:
+            theta, gradient = self.decayed(theta, gradient, numbers["rate"], decays)
+        after, slots = self.apply(theta, gradient, slots, numbers)
+        return after if frozen is None else xp.where(frozen, before, after), slots
+
+    def decayed(self, theta: Array, gradient: Array, rate: Any, decays: Array | None) -> tuple[Array, Array]:
+        """Parameters and gradient after weight decay; coupled: it goes through the gradient."""
+        shrunk = theta if decays is None else theta * decays
+        return theta, gradient + self.weight_decay * shrunk
+
+
+def _in_range(value: float, what: str, *, low: float, high: float = math.inf) -> None:
+    if not isinstance(value, int | float) or not low <= value < high:
+        raise ValueError(f"{what} must satisfy {low:g} <= {what} < {high:g}; got {value!r}.")
+
+
+@dataclass(frozen=True)
+class SGD(Optimizer):
+    """Gradient descent: v <- mu v + g;  theta <- theta - lr v, or - lr (g + mu v) with Nesterov's look ahead.
+
+    Parameters
+    ----------
+    lr : float or Schedule
+    momentum : float
+        mu, in [0, 1).
+    nesterov : bool
+
+    References
+    ----------
+    .. [1] Robbins & Monro (1951), A stochastic approximation method. Ann. Math. Statist. 22(3), 400-407.
+    .. [2] Sutskever, Martens, Dahl & Hinton (2013), ICML.
+
+    Examples
+    --------
+    >>> import nnarray as nn
+    >>> nn.SGD(0.1, momentum=0.9).momentum
+    0.9
+    """
+
+    momentum: float = 0.0
+    nesterov: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _in_range(self.momentum, "momentum", low=0.0, high=1.0)
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov=True needs momentum above 0.")
+
+    @property
+    def slot_names(self) -> tuple[str, ...]:  # type: ignore[override]
+        return ("velocity",) if self.momentum else ()
+
+    def apply(self, theta: Array, gradient: Array, slots: Slots, numbers: dict[str, Any]) -> tuple[Array, Slots]:
+        if not self.momentum:
+            return kernels.sgd_update(theta, gradient, **numbers), {}
+        theta, velocity = kernels.momentum_update(
+            theta, gradient, slots["velocity"], momentum=self.momentum, nesterov=self.nesterov, **numbers
+        )
+        return theta, {"velocity": velocity}
+
+
+@dataclass(frozen=True)
+class Adam(Optimizer):
+    """m <- b1 m + (1 - b1) g;  v <- b2 v + (1 - b2) g^2;  theta <- theta - lr m' / (sqrt(v') + epsilon).
+
+    m' = m / (1 - b1^t), v' = v / (1 - b2^t) in step t, counted from 1.
+
+    Parameters
+    ----------
+    lr : float or Schedule
+    beta1, beta2 : float
+        In [0, 1).
+    epsilon : float
+        Above 0.
+
+    References
+    ----------
+    .. [1] Kingma & Ba (2015), Adam: a method for stochastic optimization. ICLR.
+    """
+
+    lr: float | Schedule = 1e-3
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+
+    slot_names = ("mean", "square")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _in_range(self.beta1, "beta1", low=0.0, high=1.0)
+        _in_range(self.beta2, "beta2", low=0.0, high=1.0)
+        _in_range(self.epsilon, "epsilon", low=0.0)
+
+    def numbers(self, rate: float, step: int) -> dict[str, Any]:
+        return {
+            "rate": rate,
+            "correction1": 1.0 - self.beta1**step,
+            "correction2": 1.0 - self.beta2**step,
+        }
+
+    def apply(self, theta: Array, gradient: Array, slots: Slots, numbers: dict[str, Any]) -> tuple[Array, Slots]:
+        theta, mean, square = kernels.adam_update(
+            theta,
+            gradient,
+            slots["mean"],
+            slots["square"],
+            beta1=self.beta1,
+            beta2=self.beta2,
+            epsilon=self.epsilon,
+            **numbers,
+        )
+        return theta, {"mean": mean, "square": square}
+
+
+@dataclass(frozen=True)
+class AdamW(Adam):
+    """Adam with decoupled weight decay: theta <- (1 - lr weight_decay) theta before the step, weights only.
+
+    References
+    ----------
+    .. [1] Loshchilov & Hutter (2019), Decoupled weight decay regularization. ICLR.
+    """
+
+    weight_decay: float = field(default=0.01, kw_only=True)
+
+    def decayed(self, theta: Array, gradient: Array, rate: Any, decays: Array | None) -> tuple[Array, Array]:
+        factor = rate * self.weight_decay
+        return (theta - factor * theta if decays is None else theta - theta * (factor * decays)), gradient
+
+
+@dataclass(frozen=True)
+class RMSprop(Optimizer):
+    """v <- a v + (1 - a) g^2;  theta <- theta - lr g / (sqrt(v) + epsilon).
+
+    References
+    ----------
+    .. [1] Tieleman & Hinton (2012), Lecture 6.5, Neural Networks for Machine Learning.
+    """
+
+    lr: float | Schedule = 1e-2
+    decay: float = 0.99
+    epsilon: float = 1e-8
+
+    slot_names = ("square",)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _in_range(self.decay, "decay", low=0.0, high=1.0)
+        _in_range(self.epsilon, "epsilon", low=0.0)
+
+    def apply(self, theta: Array, gradient: Array, slots: Slots, numbers: dict[str, Any]) -> tuple[Array, Slots]:
+        theta, square = kernels.rmsprop_update(
+            theta, gradient, slots["square"], decay=self.decay, epsilon=self.epsilon, **numbers
+        )
+        return theta, {"square": square}
+
+
+@dataclass(frozen=True)
+class Adagrad(Optimizer):
+    """s <- s + g^2;  theta <- theta - lr g / (sqrt(s) + epsilon).
+
+    References
+    ----------
+    .. [1] Duchi, Hazan & Singer (2011), Adaptive subgradient methods. JMLR 12, 2121-2159.
+    """
+
+    lr: float | Schedule = 1e-2
+    epsilon: float = 1e-10
+
+    slot_names = ("square",)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _in_range(self.epsilon, "epsilon", low=0.0)
+
+    def apply(self, theta: Array, gradient: Array, slots: Slots, numbers: dict[str, Any]) -> tuple[Array, Slots]:
+        theta, square = kernels.adagrad_update(
+            theta, gradient, slots["square"], epsilon=self.epsilon, **numbers
+        )
+        return theta, {"square": square}
+
+
+@dataclass(frozen=True)
+class LBFGS:
+    """Limited-memory BFGS on all examples at once, by `scipy.optimize`: an epoch is an iteration.
+
+    For small networks and data that fit into one batch. The vector goes to SciPy, on the host, and back at each
+    evaluation; nothing else leaves the device. Needs the extra `nnarray[scipy]`.
+
+    Parameters
+    ----------
+    memory : int
+        How many past steps approximate the curvature.
+    tolerance : float
+        Stops when the largest entry of the gradient is below.
+    weight_decay : float
+        Adds `weight_decay / 2 * sum of w^2` to the loss, over weights, not biases.
+
+    References
+    ----------
+    .. [1] Liu & Nocedal (1989), On the limited memory BFGS method. Mathematical Programming 45, 503-528.
+    """
+
+    memory: int = 10
+    tolerance: float = 1e-6
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        _in_range(self.memory, "memory", low=1)
+        _in_range(self.tolerance, "tolerance", low=0.0)
+        _in_range(self.weight_decay, "weight_decay", low=0.0)
+
+
+OPTIMIZERS: dict[str, Any] = {
+    "sgd": lambda: SGD(0.01),
+    "adam": Adam,
+    "adamw": AdamW,
+    "rmsprop": RMSprop,
+    "adagrad": Adagrad,
+    "lbfgs": LBFGS,
+}
+
+
+def optimizer_named(optimizer: Any) -> Optimizer | LBFGS:
+    """The optimizer of that name with its usual settings, or the one given."""
+    if isinstance(optimizer, Optimizer | LBFGS):
+        return optimizer
+    return named(optimizer, OPTIMIZERS, "optimizer")()

@@ -1,0 +1,70 @@
+"""Forward and backward propagation: pure functions of one vector and some examples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from nnarray.layers.base import Context, Layer, Out
+from nnarray.layout import Layout
+from nnarray.losses import Loss
+from nnarray.random import Key
+from nnarray.typing import Array, Tree
+
+
+class Wiring(NamedTuple):
+    """A network, and where its parameters and its state lie in their vectors."""
+
+    network: Layer
+    params: Layout
+    state: Layout
+
+
+class Step(NamedTuple):
+    """What one forward and backward propagation gives."""
+
+    loss: Array
+    gradient: Array
+    outputs: Array
+    state: Array
+
+
+def forward(wiring: Wiring, tree: Tree, state: Array, x: Array) -> Array:
+    """The outputs at inference, from parameters nested as the layers are; nothing is kept for a way back."""
+    ctx = Context(False, wiring.state.tree(state) if wiring.state.size else {}, False, False)
+    return wiring.network.forward(tree, x, ctx).y
+
+
+def loss_and_gradient(
+    wiring: Wiring,
+    theta: Array,
+    state: Array,
+    x: Array,
+    target: Array,
+    weights: Array | None,
+    loss: Loss,
+    *,
+    training: bool,
+    key: Key | None = None,
+    step: Any = 0,
+) -> Step:
+    """The chain rule: forward through the layers, the loss, and back through their pullbacks.
+
+    L = loss(f(theta, x), target) and dL/dtheta, laid out as theta. `target` and `weights` are as `loss.prepare`
+    gives them; `key` folded by `step` seeds what layers draw.
+    """
+    ctx = Context(training, wiring.state.tree(state), False, True, key, (step,))
+    out: Out = wiring.network.forward(wiring.params.tree(theta), x, ctx)
+    losses, slopes = loss.per_example(out.y, target)
+    value, dy = loss.reduced(losses, slopes, weights)
+    _, gradients = out.pullback(dy)
+    after = wiring.state.pack(_overlaid(ctx.state, out.state), state) if out.state else state
+    return Step(value, wiring.params.pack(gradients, theta), out.y, after)
+
+
+def _overlaid(old: Tree, new: Tree) -> dict[str, Any]:
+    """The old tree with the leaves of the new one."""
+    return {
+        name: _overlaid(node, new[name]) if isinstance(node, Mapping) and name in new else new.get(name, node)
+        for name, node in old.items()
+    }

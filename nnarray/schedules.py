@@ -1,0 +1,170 @@
+"""Learning rates that change from epoch to epoch: functions of the epoch and of the losses so far."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+
+def _positive(value: float, what: str) -> None:
+    if not 0 < value < math.inf:
+        raise ValueError(f"{what} must be a finite number above 0; got {value!r}.")
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The learning rate of each epoch: `schedule(epoch, losses)`, epochs counted from 0.
+
+    One of your own defines `rate(epoch, losses)`; `losses` holds the monitored loss (the validation's, if there is
+    one) of each finished epoch.
+    """
+
+    def rate(self, epoch: int, losses: Sequence[float]) -> float:
+        raise NotImplementedError
+
+    def __call__(self, epoch: int, losses: Sequence[float] = ()) -> float:
+        """The learning rate in this epoch."""
+        return self.rate(epoch, losses)
+
+
+@dataclass(frozen=True)
+class Constant(Schedule):
+    """The same rate throughout."""
+
+    lr: float
+
+    def __post_init__(self) -> None:
+        _positive(self.lr, "learning rate")
+
+    def rate(self, epoch: int, losses: Sequence[float]) -> float:
+        return self.lr
+
+
+@dataclass(frozen=True)
+class Step(Schedule):
+    """lr factor^floor(epoch / every).
+
+    Examples
+    --------
+    >>> import nnarray as nn
+    >>> [nn.schedules.Step(1.0, every=2, factor=0.5)(epoch) for epoch in range(5)]
+    [1.0, 1.0, 0.5, 0.5, 0.25]
+    """
+
+    lr: float
+    every: int
+    factor: float = 0.1
+
+    def __post_init__(self) -> None:
+        _positive(self.lr, "learning rate")
+        _positive(self.factor, "factor")
+        _positive(self.every, "every")
+
+    def rate(self, epoch: int, losses: Sequence[float]) -> float:
+        return self.lr * self.factor ** (epoch // self.every)
+
+
+@dataclass(frozen=True)
+class Exponential(Schedule):
+    """lr factor^epoch."""
+
+    lr: float
+    factor: float
+
+    def __post_init__(self) -> None:
+        _positive(self.lr, "learning rate")
+        _positive(self.factor, "factor")
+
+    def rate(self, epoch: int, losses: Sequence[float]) -> float:
+        return self.lr * self.factor**epoch
+
+
+@dataclass(frozen=True)
+class Cosine(Schedule):
+    """lowest + (lr - lowest) (1 + cos(pi epoch / epochs)) / 2; the lowest from then on.
+
+    References
+    ----------
+    .. [1] Loshchilov & Hutter (2017), SGDR: stochastic gradient descent with warm restarts. ICLR.
+    """
+
+    lr: float
+    epochs: int
+    lowest: float = 0.0
+
+    def __post_init__(self) -> None:
+        _positive(self.lr, "learning rate")
+        _positive(self.epochs, "epochs")
+        if not 0 <= self.lowest <= self.lr:
+            raise ValueError(f"lowest must lie between 0 and the learning rate {self.lr}; got {self.lowest!r}.")
+
+    def rate(self, epoch: int, losses: Sequence[float]) -> float:
+        part = min(epoch / self.epochs, 1.0)
+        return self.lowest + (self.lr - self.lowest) * (1.0 + math.cos(math.pi * part)) / 2.0
+
+
+@dataclass(frozen=True)
+class WarmUp(Schedule):
+    """(epoch + 1) / epochs of what `then` begins with, for the first `epochs`; from there `then`, counted from 0.
+
+    References
+    ----------
+    .. [1] Goyal et al. (2017), Accurate, large minibatch SGD, section 2.2. arXiv:1706.02677.
+
+    Examples
+    --------
+    >>> import nnarray as nn
+    >>> rates = nn.schedules.WarmUp(4, then=nn.schedules.Exponential(1.0, 0.5))
+    >>> [rates(epoch) for epoch in range(6)]
+    [0.25, 0.5, 0.75, 1.0, 1.0, 0.5]
+    """
+
+    epochs: int
+    then: float | Schedule
+
+    def __post_init__(self) -> None:
+        _positive(self.epochs, "epochs")
+        object.__setattr__(self, "then", schedule(self.then))
+
+    def rate(self, epoch: int, losses: Sequence[float]) -> float:
+        then = schedule(self.then)
+        if epoch < self.epochs:
+            return then(0) * (epoch + 1) / self.epochs
+        return then(epoch - self.epochs, losses[self.epochs :])
+
+
+@dataclass(frozen=True)
+class Plateau(Schedule):
+    """lr, times `factor` each time the loss has not fallen by the part `threshold` for more than `patience` epochs."""
+
+    lr: float
+    factor: float = 0.1
+    patience: int = 10
+    threshold: float = 1e-4
+    lowest: float = field(default=0.0, kw_only=True)
+
+    def __post_init__(self) -> None:
+        _positive(self.lr, "learning rate")
+        if not 0 < self.factor < 1:
+            raise ValueError(f"factor must satisfy 0 < factor < 1; got {self.factor!r}.")
+        if self.patience < 0:
+            raise ValueError(f"patience must not be negative; got {self.patience!r}.")
+
+    def rate(self, epoch: int, losses: Sequence[float]) -> float:
+        rate, best, waited = self.lr, math.inf, 0
+        for loss in losses[:epoch]:
+            better = loss < best * (1.0 - self.threshold) if best < math.inf else loss < best
+            best, waited = (loss, 0) if better else (best, waited + 1)
+            if waited > self.patience:
+                rate, waited = max(rate * self.factor, self.lowest), 0
+        return rate
+
+
+def schedule(rate: float | Schedule) -> Schedule:
+    """A schedule, or a number as a constant one."""
+    if isinstance(rate, Schedule):
+        return rate
+    if isinstance(rate, bool) or not isinstance(rate, int | float):
+        raise TypeError(f"the learning rate must be a number or a schedule; got {rate!r}.")
+    return Constant(float(rate))

@@ -1,0 +1,208 @@
+"""What the project tests its own layers with, for layers of your own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from nnarray import random
+from nnarray.backends import Backend, backend, default_float, device_of, list_backends, namespace
+from nnarray.layers.base import Context, Layer
+from nnarray.layout import Layout
+from nnarray.losses import Loss
+from nnarray.random import Key
+from nnarray.typing import Array, Shape
+
+STEP = 1e-6  # of the central differences, whose error is about STEP^2 + eps / STEP in float64
+GRADIENT_TOLERANCE = 1e-6
+VALUE_TOLERANCE = 1000  # in units of the dtype's eps, relative to the largest value
+
+
+def assert_close(got: Array, want: Any, *, c: float = VALUE_TOLERANCE, what: str = "values") -> None:
+    """Raise AssertionError unless |got - want| <= c eps max(|want|, 1), eps that of the dtype of `got`.
+
+    `want` may be an array of another library or dtype; both are compared on the host in float64.
+    """
+    host = backend("numpy")
+    a, b = (host.asarray(host.to_numpy(v), dtype="float64") for v in (got, want))
+    assert a.shape == b.shape, f"{what}: shape {a.shape}, expected {b.shape}"
+    if 0 in a.shape:
+        return
+    xp = host.xp
+    bound = c * float(namespace(got).finfo(got.dtype).eps) * max(float(xp.max(xp.abs(b))), 1.0)
+    error = float(xp.max(xp.abs(a - b)))
+    assert error <= bound, f"{what}: largest difference {error:.3g}, allowed {bound:.3g}"
+
+
+def check_layer(
+    layer: Layer,
+    shape: Shape,
+    *,
+    batch: int = 3,
+    backends: Iterable[str | Backend] | None = None,
+    seed: int = 0,
+) -> None:
+    """Prove a layer: shapes, dtypes, devices, purity, and its gradients against central differences.
+
+    In training and at inference, on every backend: outputs have the promised shape and stay in the library, on the
+    device and in the dtype of the inputs; the pullback gives the same twice and changes nothing; along random
+    directions of inputs and parameters it agrees with (f(v + h u) - f(v - h u)) / 2h in float64; all backends agree
+    with NumPy.
+
+    Parameters
+    ----------
+    layer : Layer
+    shape : tuple of int
+        Of one example.
+    batch : int
+        How many examples.
+    backends : flags, optional
+        Where to check; every usable one if None.
+    seed : int
+        Of parameters, inputs and directions.
+
+    Raises
+    ------
+    AssertionError
+        With what is wrong, where.
+
+    Examples
+    --------
+    >>> import nnarray as nn
+    >>> nn.testing.check_layer(nn.Dense(3, "tanh"), (2,), backends=["numpy"])
+    """
+    flags = [info.flag for info in list_backends() if info.usable] if backends is None else backends
+    for be in map(backend, flags):
+        for dtype in ("float64", "float32"):
+            if dtype in be.dtypes:
+                for training in (False, True):
+                    _check_on(be, dtype, layer, (batch, *shape), training, Key(seed))
+
+
+def _check_on(be: Backend, dtype: str, layer: Layer, shape: Shape, training: bool, key: Key) -> None:
+    where = f"{type(layer).__name__} on {be.name}, {dtype}, {'training' if training else 'inference'}"
+    params, state, x, weights = _example(be, dtype, layer, shape, key)
+    ctx = Context(training, layer_tree(layer.initial_state(shape[1:]), state), root=key)
+    tree, layout = layer_tree(layer.params(shape[1:]), params), Layout.of(layer.params(shape[1:]))
+    before = be.to_numpy(x).tolist()
+    out = layer.forward(tree, x, ctx)
+    promised = (shape[0], *layer.out_shape(shape[1:]))
+    assert out.y.shape == promised, f"{where}: outputs of shape {out.y.shape}, out_shape promised {promised}"
+    _assert_same_place(out.y, x, f"{where}: outputs")
+    dy = be.asarray(weights(out.y.shape), dtype=dtype)
+    dx, gradients = out.pullback(dy)
+    for name in (place.name for place in layout.places):
+        assert name.split(".")[0] in gradients, f"{where}: the pullback gives no gradient for {name!r}"
+    packed = layout.pack(gradients, params)
+    assert packed.shape == params.shape, f"{where}: gradients with {packed.shape} entries for {params.shape} parameters"
+    _assert_same_place(dx, x, f"{where}: dx")
+    assert dx.shape == x.shape, f"{where}: dx of shape {dx.shape} for x of shape {x.shape}"
+    again_dx, again = out.pullback(dy)
+    _assert_equal(be, again_dx, dx, f"{where}: the pullback gave another dx the second time")
+    _assert_equal(be, layout.pack(again, params), packed, f"{where}: the pullback gave other gradients the second time")
+    assert be.to_numpy(x).tolist() == before, f"{where}: forward or pullback changed its input"
+    _check_reference(be, dtype, layer, shape, training, key, out.y, where)
+    if dtype == "float64":
+        _check_slopes(be, layer, tree, layout, params, x, ctx, dy, dx, packed, key, where)
+
+
+def layer_tree(wanted: dict[str, Any], vector: Array) -> dict[str, Any]:
+    """The vector as a tree of the layer's parameters."""
+    return Layout.of(wanted).tree(vector)
+
+
+def _example(be: Backend, dtype: str, layer: Layer, shape: Shape, key: Key) -> tuple[Array, Array, Array, Any]:
+    """Parameters away from special values, state, inputs, and a maker of weights for the outputs: drawn on the host."""
+    host = backend("numpy")
+
+    def draw(name: str, wanted: Shape) -> Array:
+        return random.normal(key.fold(name), wanted, xp=host.xp, device=host.device, dtype=host.xp.float64)
+
+    layout = Layout.of(layer.params(shape[1:]))
+    params = layout.draw(key, host.xp, host.device) + 0.1 * draw("params", (layout.size,))
+    state = Layout.of(layer.initial_state(shape[1:])).draw(key, host.xp, host.device)
+    moved = (be.asarray(v, dtype=dtype) for v in (params, state, draw("x", shape)))
+    return (*moved, lambda wanted: draw("dy", wanted))  # type: ignore[return-value]
+
+
+def _check_reference(
+    be: Backend, dtype: str, layer: Layer, shape: Shape, training: bool, key: Key, y: Array, where: str
+) -> None:
+    """Outputs agree with those in float64 on NumPy."""
+    host = backend("numpy")
+    params, state, x, _ = _example(host, "float64", layer, shape, key)
+    ctx = Context(training, layer_tree(layer.initial_state(shape[1:]), state), root=key)
+    want = layer.forward(layer_tree(layer.params(shape[1:]), params), x, ctx).y
+    assert_close(y, want, what=where)
+
+
+def _check_slopes(
+    be: Backend,
+    layer: Layer,
+    tree: Any,
+    layout: Layout,
+    params: Array,
+    x: Array,
+    ctx: Context,
+    dy: Array,
+    dx: Array,
+    packed: Array,
+    key: Key,
+    where: str,
+) -> None:
+    """The pullback agrees with central differences along random directions of x and of the parameters."""
+    xp, device = be.xp, be.device
+    assert x.dtype == xp.float64, f"{where}: the check needs float64"
+
+    def value(p: Array, inputs: Array) -> float:
+        return float(xp.sum(layer.forward(layout.tree(p), inputs, ctx).y * dy))
+
+    for trial in range(3):
+        u = random.normal(key.fold("u").fold(trial), x.shape, xp=xp, device=device, dtype=xp.float64)
+        v = random.normal(key.fold("v").fold(trial), params.shape, xp=xp, device=device, dtype=xp.float64)
+        for name, a, b, want in (
+            ("inputs", v * 0.0, u, float(xp.sum(dx * u))),
+            ("parameters", v, u * 0.0, float(xp.sum(packed * v))),
+        ):
+            numeric = (value(params + STEP * a, x + STEP * b) - value(params - STEP * a, x - STEP * b)) / (2 * STEP)
+            error = abs(numeric - want) / max(abs(numeric), 1.0)
+            assert error <= GRADIENT_TOLERANCE, (
+                f"{where}: the gradient of the {name} is {want:.9g} along a random direction, central differences "
+                f"give {numeric:.9g} (relative difference {error:.2g}, allowed {GRADIENT_TOLERANCE:g})"
+            )
+
+
+def check_loss(loss: Loss, outputs: Array, target: Array) -> None:
+    """Prove a loss: its gradient against central differences, in float64.
+
+    Raises
+    ------
+    AssertionError
+        If they differ by more than 1e-6, relative.
+
+    Examples
+    --------
+    >>> import nnarray as nn
+    >>> be = nn.backend("numpy")
+    >>> nn.testing.check_loss(nn.losses.CrossEntropy(), be.asarray([[0.5, -1.0]]), be.asarray([1]))
+    """
+    xp, device = namespace(outputs), device_of(outputs)
+    assert outputs.dtype == xp.float64 == default_float(xp, device) or outputs.dtype == xp.float64, "float64 is needed"
+    _, gradient = loss.value_and_gradient(outputs, target)
+    assert gradient.shape == outputs.shape, f"gradient of shape {gradient.shape} for outputs {outputs.shape}"
+    for trial in range(3):
+        u = random.normal(Key(trial), outputs.shape, xp=xp, device=device, dtype=xp.float64)
+        numeric = float(loss(outputs + STEP * u, target) - loss(outputs - STEP * u, target)) / (2 * STEP)
+        want = float(xp.sum(gradient * u))
+        error = abs(numeric - want) / max(abs(numeric), 1.0)
+        assert error <= GRADIENT_TOLERANCE, f"gradient {want:.9g}, central differences {numeric:.9g}"
+
+
+def _assert_same_place(got: Array, like: Array, what: str) -> None:
+    assert namespace(got) is namespace(like), f"{what} left the library: {type(got)}"
+    assert device_of(got) == device_of(like), f"{what} on {device_of(got)}, not on {device_of(like)}"
+    assert got.dtype == like.dtype, f"{what} of dtype {got.dtype}, not {like.dtype}"
+
+
+def _assert_equal(be: Backend, a: Array, b: Array, message: str) -> None:
+    assert be.to_numpy(a).tolist() == be.to_numpy(b).tolist(), message
