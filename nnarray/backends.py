@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import importlib
-import importlib.metadata
 import logging
 import os
 import warnings
@@ -65,7 +64,9 @@ class Library:
         return f"pip install 'nnarray[{self.extra}]'"
 
     def version(self) -> str:
-        return importlib.metadata.version(self.distribution)
+        from importlib.metadata import version  # slow to import, and needed by `list_backends` only
+
+        return version(self.distribution)
 
     def owns(self, x: object) -> bool:
         raise NotImplementedError
@@ -209,7 +210,9 @@ class Torch(Library):
         if "CUDA" not in str(error):
             return super().explain(error)
         if built_for is None:
-            return "this PyTorch is built for the CPU only; install the CUDA build that pytorch.org names for this machine"
+            return (
+                "this PyTorch is built for the CPU only; install the CUDA build that pytorch.org names for this machine"
+            )
         major, minor = built_for.split(".")
         return explain_cuda(cuda_driver_version(), 1000 * int(major) + 10 * int(minor), error)
 
@@ -319,14 +322,13 @@ def explain_cuda(driver: int | None, toolkit: int, error: Exception) -> str:
         return "no NVIDIA driver (libcuda) found; install the driver of your GPU, or use another backend"
     if driver // 1000 < toolkit // 1000:
         has = f"{driver // 1000}.{driver % 1000 // 10}"
-        return f"the NVIDIA driver supports CUDA {has}, older than the toolkit's {wanted}; update the driver, or {_older(driver)}"
+        other = "pip install 'nnarray[cuda12]'" if driver // 1000 == 12 else "use another backend"
+        return (
+            f"the NVIDIA driver supports CUDA {has}, older than the toolkit's {wanted}; update the driver, or {other}"
+        )
     if "NoDevice" in str(error) or "no CUDA-capable device" in str(error):
         return "a driver but no CUDA device; check `nvidia-smi` and CUDA_VISIBLE_DEVICES"
     return f"{type(error).__name__}: {error}"
-
-
-def _older(driver: int) -> str:
-    return "pip install 'nnarray[cuda12]'" if driver // 1000 == 12 else "use another backend"
 
 
 # --- A backend ---------------------------------------------------------------------------------------------------
@@ -448,7 +450,9 @@ def _read(x: Any) -> np.ndarray:
 def _plain(host: np.ndarray) -> np.ndarray:
     """Native byte order and forward strides, which every library can take."""
     if host.dtype.kind not in "biuf" and host.dtype.name != "bfloat16":
-        raise TypeError(f"an array of real numbers is needed; got dtype {host.dtype}. Convert it with .astype(float) first.")
+        raise TypeError(
+            f"an array of real numbers is needed; got dtype {host.dtype}. Convert it with .astype(float) first."
+        )
     if not host.dtype.isnative:
         host = host.astype(host.dtype.newbyteorder("="))
     return np.ascontiguousarray(host) if any(stride < 0 for stride in host.strides) else host

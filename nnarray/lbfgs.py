@@ -51,11 +51,15 @@ def minimise(
             gradient = gradient + rule.weight_decay * shrunk
         if frozen is not None:
             gradient = xp.where(frozen, 0.0, gradient)
-        return float(value), here.to_numpy(xp.astype(gradient, xp.float64) if "float64" in here.dtypes else gradient).astype(float)
+        return float(value), here.to_numpy(
+            xp.astype(gradient, xp.float64) if "float64" in here.dtypes else gradient
+        ).astype(float)
 
     def iteration(intermediate_result: Any) -> None:
         theta = on_device(intermediate_result.x)
-        found = loss_and_gradient(model.wiring, theta, model.state, data.x, data.target, data.weights, loss, training=False)
+        found = loss_and_gradient(
+            model.wiring, theta, model.state, data.x, data.target, data.weights, loss, training=False
+        )
         model.restore((theta, model.state))
         run.history.steps += 1
         row = {"epoch": float(run.epoch + 1), "loss": float(found.loss)}

@@ -9,6 +9,7 @@ from typing import Any
 
 from nnarray import kernels
 from nnarray.backends import as_data, device_of, is_traced, same_place
+from nnarray.checks import refuse_non_finite
 from nnarray.names import named
 from nnarray.typing import Array, DType, Namespace, Shape
 
@@ -68,7 +69,8 @@ class Loss:
             if math.prod(target.shape) == math.prod(shape):
                 hint = f" Reshape one of them, for instance target to {shape}: nothing is broadcast silently."
             raise ValueError(f"{self.label} needs a target of the outputs' shape {shape}; got {target.shape}.{hint}")
-        _refuse_non_finite(target, "target")
+        if not is_traced(target):
+            refuse_non_finite(target, "target")
         return same_place(target=target).astype(target, dtype, copy=False), None
 
     @property
@@ -91,9 +93,7 @@ class Loss:
         total = xp.sum(weights)
         return xp.sum(losses) / total, gradient / xp.astype(total, gradient.dtype, copy=False)
 
-    def value_and_gradient(
-        self, outputs: Array, target: Array, weights: Array | None = None
-    ) -> tuple[Array, Array]:
+    def value_and_gradient(self, outputs: Array, target: Array, weights: Array | None = None) -> tuple[Array, Array]:
         """The loss, shape (), and its gradient with respect to the outputs.
 
         Parameters
@@ -126,43 +126,18 @@ def checked(loss: Loss, outputs: Array, target: Array, weights: Array | None) ->
     return outputs, target, combined_weights(xp, own, weights, outputs.shape[0], outputs.dtype)
 
 
-def combined_weights(
-    xp: Namespace, own: Array | None, given: Array | None, count: int, dtype: DType
-) -> Array | None:
+def combined_weights(xp: Namespace, own: Array | None, given: Array | None, count: int, dtype: DType) -> Array | None:
     """The product of the weights that come with the target and those that the user gives."""
     if given is None:
         return own
     if given.shape != (count,):
         raise ValueError(f"weights must have shape ({count},), one entry an example; got {given.shape}.")
     if not is_traced(given):
-        _refuse_non_finite(given, "weights")
+        refuse_non_finite(given, "weights")
         if not bool(xp.all(given >= 0)) or not bool(xp.any(given > 0)):
             raise ValueError("weights must not be negative, and at least one must be above 0.")
-    given = xp.astype(given, dtype, copy=False)
-    if own is None:
-        return given
-    return own * xp.reshape(given, given.shape + (1,) * (own.ndim - 1))
-
-
-def _refuse_non_finite(x: Array, name: str) -> None:
-    xp = same_place(x=x)
-    if is_traced(x) or not xp.isdtype(x.dtype, "real floating"):
-        return
-    if not bool(xp.all(xp.isfinite(x))):
-        raise ValueError(f"{name} contains NaN or infinity{first_non_finite(x)}. Remove or repair these entries.")
-
-
-def first_non_finite(x: Array) -> str:
-    """Where the first NaN or infinity is, in words for an error."""
-    xp = same_place(x=x)
-    flat = xp.reshape(xp.astype(xp.isfinite(x), xp.int32), (-1,))
-    position = int(xp.argmin(flat))
-    index: list[int] = []
-    for size in reversed(x.shape):
-        index.insert(0, position % size)
-        position //= size
-    names = ("row", "column") if len(index) <= 2 else ("index",) * len(index)
-    return ": " + ", ".join(f"{name} {i}" for name, i in zip(names, index, strict=False))
+    each: Array = xp.astype(given, dtype, copy=False)
+    return each if own is None else own * xp.reshape(each, each.shape + (1,) * (own.ndim - 1))
 
 
 @dataclass(frozen=True)
@@ -229,7 +204,9 @@ class BinaryCrossEntropy(Loss):
         xp = same_place(target=target)
         if not is_traced(target) and not bool(xp.all((target >= 0) & (target <= 1))):
             lowest, highest = float(xp.min(target)), float(xp.max(target))
-            raise ValueError(f"BinaryCrossEntropy needs targets from 0 to 1; got values from {lowest:g} to {highest:g}.")
+            raise ValueError(
+                f"BinaryCrossEntropy needs targets from 0 to 1; got values from {lowest:g} to {highest:g}."
+            )
         return target, None
 
     def per_example(self, outputs: Array, target: Array) -> tuple[Array, Array]:
@@ -299,7 +276,8 @@ class CrossEntropy(Loss):
         return self._prepare_labels(xp, target, classes, dtype)
 
     def _prepare_probabilities(self, xp: Namespace, target: Array, dtype: DType) -> tuple[Array, None]:
-        _refuse_non_finite(target, "target")
+        if not is_traced(target):
+            refuse_non_finite(target, "target")
         if not is_traced(target) and not bool(xp.all(target >= 0)):
             raise ValueError(f"CrossEntropy needs probabilities that are not negative; got {float(xp.min(target)):g}.")
         target = self._smoothed(xp.astype(target, dtype, copy=False))
@@ -309,13 +287,15 @@ class CrossEntropy(Loss):
         if xp.isdtype(labels.dtype, "bool"):
             labels = xp.astype(labels, xp.uint8)
         if not xp.isdtype(labels.dtype, "integral"):
-            raise TypeError(f"CrossEntropy labels must be integers; got dtype {labels.dtype}. Convert them with astype.")
+            raise TypeError(
+                f"CrossEntropy labels must be integers; got dtype {labels.dtype}. Convert them with astype."
+            )
         if not is_traced(labels):
             lowest, highest = int(xp.min(labels)), int(xp.max(labels))
             if lowest < 0 or highest >= classes:
                 wrong = lowest if lowest < 0 else highest
                 raise ValueError(
-                    f"label {wrong} is out of range: the network has {classes} outputs, so labels are 0 to {classes - 1}."
+                    f"label {wrong} is out of range: with {classes} outputs, labels are 0 to {classes - 1}."
                 )
         if self.class_weights is None and self.label_smoothing == 0:
             return labels, None

@@ -8,7 +8,8 @@ from typing import Any
 from nnarray import training
 from nnarray.backends import Backend, as_data, backend, backend_of, dtype_name, is_traced, place, same_place
 from nnarray.callbacks import History
-from nnarray.layers.base import Layer, positive_int
+from nnarray.checks import positive_int, refuse_non_finite
+from nnarray.layers.base import Layer
 from nnarray.layout import Layout
 from nnarray.losses import loss_named
 from nnarray.propagation import Wiring, forward, loss_and_gradient
@@ -79,7 +80,7 @@ class Model:
         size = self.wiring.params.size
         if theta.shape != (size,):
             raise ValueError(
-                f"theta must have shape ({size},), one entry a parameter; got {theta.shape}. Was it made for another net?"
+                f"theta must have shape ({size},), one a parameter; got {theta.shape}. Was it made for another net?"
             )
         self._theta = theta
         self._tree: dict[str, Any] | None = None
@@ -206,7 +207,7 @@ class Model:
         """
         X = training.check_inputs(self, X)
         if check_finite and not is_traced(X):
-            training.refuse_non_finite(X, "X")
+            refuse_non_finite(X, "X", training.FINITE_REMEDY)
         if batch_size is None or X.shape[0] <= batch_size:
             return self(X)
         positive_int(batch_size, "batch_size")

@@ -267,9 +267,7 @@ class Adagrad(Optimizer):
         _in_range(self.epsilon, "epsilon", low=0.0)
 
     def apply(self, theta: Array, gradient: Array, slots: Slots, numbers: dict[str, Any]) -> tuple[Array, Slots]:
-        theta, square = kernels.adagrad_update(
-            theta, gradient, slots["square"], epsilon=self.epsilon, **numbers
-        )
+        theta, square = kernels.adagrad_update(theta, gradient, slots["square"], epsilon=self.epsilon, **numbers)
         return theta, {"square": square}
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nnarray import kernels
+from nnarray.backends import namespace
 from nnarray.kernels.standard.draws import signed
 from nnarray.typing import Array, Device, DType, Namespace, Shape
 
@@ -37,7 +38,7 @@ class Key:
     word0: Any
     word1: Any
 
-    def __init__(self, seed: int, high: Any = None) -> None:
+    def __init__(self, seed: Any, high: Any = None) -> None:
         if high is None:
             seed = _checked_seed(seed)
             seed, high = signed(seed), signed(seed >> 32)
@@ -49,11 +50,13 @@ class Key:
         if isinstance(name, str):
             name = int.from_bytes(hashlib.sha256(name.encode()).digest()[:7], "little")
         if not isinstance(name, int):
-            return Key(*kernels.threefry(name, signed(_FOLD), self.word0, self.word1))  # ty: words are arrays
+            xp = namespace(name)
+            return Key(*kernels.threefry(xp.astype(name, xp.int32), signed(_FOLD), self.word0, self.word1))
         low, high = signed(name), signed(name >> 32 | _FOLD)
         if isinstance(self.word0, int):
             return Key(*_threefry_of_integers(low, high, self.word0, self.word1))
-        counter = self.word0 * 0 + low
+        xp = namespace(self.word0)
+        counter = xp.full_like(self.word0, low, dtype=xp.int32)
         return Key(*kernels.threefry(counter, high, self.word0, self.word1))
 
 

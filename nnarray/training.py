@@ -6,7 +6,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -14,15 +14,17 @@ from typing import Any, NamedTuple, Protocol
 from nnarray import random
 from nnarray.backends import OutOfDeviceMemory, as_data, backend_of, device_of, is_traced, place, same_place
 from nnarray.callbacks import History, Run, as_callback
+from nnarray.checks import positive_int, refuse_non_finite
 from nnarray.kernels.compilation import compiled
-from nnarray.layers.base import positive_int
-from nnarray.losses import Loss, combined_weights, first_non_finite, loss_named
+from nnarray.losses import Loss, combined_weights, loss_named
 from nnarray.metrics import Metric, metrics_named
 from nnarray.optimizers import LBFGS, Optimizer, optimizer_named
 from nnarray.propagation import Wiring, loss_and_gradient
 from nnarray.random import Key
 from nnarray.schedules import schedule
 from nnarray.typing import Array, Shape
+
+FINITE_REMEDY = "Remove or repair these entries, or pass check_finite=False."
 
 
 class DivergenceError(FloatingPointError):
@@ -33,11 +35,12 @@ class Trainee(Protocol):
     """What the loop needs of a model."""
 
     wiring: Wiring
-    theta: Array
     state: Array
     frozen: frozenset[str]
     history: History
 
+    @property
+    def theta(self) -> Array: ...
     @property
     def input_shape(self) -> Shape: ...
     @property
@@ -56,7 +59,8 @@ class Data(NamedTuple):
     y: Array
 
     @property
-    def count(self) -> int:
+    def examples(self) -> int:
+        """How many there are."""
         return self.x.shape[0]
 
 
@@ -81,17 +85,15 @@ def check_inputs(model: Trainee, X: Any, name: str = "X") -> Array:
     return X if X.dtype == model.theta.dtype else xp.astype(X, model.theta.dtype)
 
 
-def refuse_non_finite(x: Array, name: str) -> None:
-    """An error that says where the first NaN or infinity is. Waits for the device."""
-    xp = same_place(x=x)
-    if not bool(xp.all(xp.isfinite(x))):
-        raise ValueError(
-            f"{name} contains NaN or infinity{first_non_finite(x)}. Remove or repair it, or pass check_finite=False."
-        )
-
-
 def prepare(
-    model: Trainee, X: Any, y: Any, weights: Any, loss: Loss, *, check_finite: bool = True, names: str = "X y sample_weight"
+    model: Trainee,
+    X: Any,
+    y: Any,
+    weights: Any,
+    loss: Loss,
+    *,
+    check_finite: bool = True,
+    names: str = "X y sample_weight",
 ) -> Data:
     """Check the examples once, where they enter, and bring them into the form that a step reads."""
     x_name, y_name, w_name = names.split()
@@ -102,9 +104,11 @@ def prepare(
     if x.shape[0] == 0:
         raise ValueError(f"{x_name} holds no examples: its shape is {X.shape}. At least one is needed.")
     if y.ndim == 0 or y.shape[0] != x.shape[0]:
-        raise ValueError(f"{x_name} has {x.shape[0]} examples and {y_name} has shape {y.shape}; make their lengths equal.")
+        raise ValueError(
+            f"{x_name} has {x.shape[0]} examples and {y_name} has shape {y.shape}; make their lengths equal."
+        )
     if check_finite and not is_traced(x):
-        refuse_non_finite(x, x_name)
+        refuse_non_finite(x, x_name, FINITE_REMEDY)
     target, own = loss.prepare(y, (x.shape[0], *model.output_shape), x.dtype)
     return Data(x, target, combined_weights(xp, own, weights, x.shape[0], x.dtype), y)
 
@@ -154,7 +158,16 @@ class Trainer:
     ) -> tuple[Any, ...]:
         """One update: a pure function of its arguments, but for those that the optimizer consumes."""
         found = loss_and_gradient(
-            self.wiring, theta, state, x, target, weights, self.loss, training=True, key=Key(*words), step=index
+            self.wiring,
+            theta,
+            state,
+            x,
+            target,
+            weights,
+            self.loss,
+            training=True,
+            key=Key(*words),
+            step=index,
         )
         theta, slots = self.optimizer.update(
             theta, found.gradient, slots, numbers, decays=self.decays, frozen=self.frozen
@@ -163,14 +176,15 @@ class Trainer:
 
     @property
     def steps_per_epoch(self) -> int:
-        return -(-self.data.count // self.batch_size)
+        return -(-self.data.examples // self.batch_size)
 
     def epoch(self, number: int, rate: float, check: Callable[[], None], limit: int | None = None) -> Finished:
         """The steps of one epoch, or the first `limit` of them; `check` is called after each."""
         words = self.key.fold("layers")
         done = Finished([], [], [], [])
         for rows in self._batches(number, limit):
-            x, target, weights = (_pick(a, rows) for a in (self.data.x, self.data.target, self.data.weights))
+            x, target = _pick(self.data.x, rows), _pick(self.data.target, rows)
+            weights = None if self.data.weights is None else _pick(self.data.weights, rows)
             self.theta, self.state, self.slots, loss, outputs = self.step(
                 self.theta,
                 self.state,
@@ -193,7 +207,7 @@ class Trainer:
 
     def _batches(self, number: int, limit: int | None) -> Iterator[Any]:
         """The rows of each batch: None for all, a slice, or indices on the device."""
-        count = self.data.count
+        count = self.data.examples
         batches = self.steps_per_epoch if limit is None else limit
         if self.steps_per_epoch == 1:
             yield from [None] * batches
@@ -244,8 +258,8 @@ def copy(x: Array) -> Array:
     return same_place(x=x).asarray(x, copy=True)
 
 
-def _pick(x: Array | None, rows: Any) -> Array | None:
-    if x is None or rows is None:
+def _pick(x: Array, rows: Any) -> Array:
+    if rows is None:
         return x
     return x[rows, ...] if isinstance(rows, slice) else same_place(x=x).take(x, rows, axis=0)
 
@@ -270,7 +284,9 @@ def fit(
 ) -> History:
     """Train `model` in place; `Model.fit` has the description."""
     if is_traced(X) or is_traced(model.theta):
-        raise ValueError("fit cannot run inside jax.jit: it looks at values. Call it outside, and jit model(X) instead.")
+        raise ValueError(
+            "fit cannot run inside jax.jit: it looks at values. Call it outside, and jit model(X) instead."
+        )
     positive_int(epochs, "epochs")
     if batch_size is not None:
         positive_int(batch_size, "batch_size")
@@ -291,7 +307,7 @@ def fit(
             if isinstance(rule, LBFGS):
                 from nnarray.lbfgs import minimise
 
-                _whole_batch(batch_size, data.count)
+                _whole_batch(batch_size, data.examples)
                 minimise(rule, model, data, loss, run, judge, watchers, show, frozen)
             else:
                 trainer = Trainer(
@@ -299,7 +315,7 @@ def fit(
                     data,
                     loss,
                     rule,
-                    min(batch_size or data.count, data.count),
+                    min(batch_size or data.examples, data.examples),
                     shuffle,
                     key,
                     bool(chosen),
@@ -316,7 +332,9 @@ def fit(
     return run.history
 
 
-def _descend(trainer: Trainer, run: Run, judge: Judge, watchers: list[Any], show: Callable[[dict[str, float]], None]) -> None:
+def _descend(
+    trainer: Trainer, run: Run, judge: Judge, watchers: list[Any], show: Callable[[dict[str, float]], None]
+) -> None:
     """Epochs of steps until the last one, or until a callback stops."""
     rates, started = schedule(trainer.optimizer.lr), time.perf_counter()
     with _interrupts_between_steps() as check:
@@ -331,7 +349,12 @@ def _descend(trainer: Trainer, run: Run, judge: Judge, watchers: list[Any], show
             mean = trainer.mean_loss(done)
             if not (math.isfinite(mean) and trainer.finite()):
                 raise _diverged(trainer, saved, done, run, number, rate)
-            row = {"epoch": float(number + 1), "loss": mean, **judge.on_training(trainer.data, done), **judge.held_out_row()}
+            row = {
+                "epoch": float(number + 1),
+                "loss": mean,
+                **judge.on_training(trainer.data, done),
+                **judge.held_out_row(),
+            }
             run.history.append({**row, "lr": rate, "seconds": time.perf_counter() - started})
             show(row)
             for watcher in watchers:
@@ -344,7 +367,7 @@ def _descend(trainer: Trainer, run: Run, judge: Judge, watchers: list[Any], show
 
 
 def _diverged(trainer: Trainer, saved: Saved, done: Finished, run: Run, number: int, rate: float) -> DivergenceError:
-    """Go back to the last parameters with a finite loss, by running the epoch again up to them, and say what happened."""
+    """Go back to the last parameters with a finite loss, by running the epoch again up to them; say what happened."""
     finite = [math.isfinite(float(loss)) for loss in done.losses]
     first = finite.index(False) if False in finite else len(finite)
     trainer.theta, trainer.state, trainer.slots, trainer.steps = saved
@@ -359,8 +382,8 @@ def _diverged(trainer: Trainer, saved: Saved, done: Finished, run: Run, number: 
     return DivergenceError(
         f"{what} in epoch {number + 1}, step {min(first + 1, len(finite))} of {len(finite)} "
         f"(learning rate {rate:g}, last finite loss: {last}). Likely causes: a learning rate that is too high, inputs "
-        f"that are not standardised, or a loss with reduction='sum' over many examples. Lower lr, standardise X, or set "
-        f"clip_norm. The model keeps its last finite parameters."
+        f"that are not standardised, or a loss with reduction='sum' over many examples. Lower lr, standardise X, or "
+        f"set clip_norm. The model keeps its last finite parameters."
     )
 
 
@@ -393,7 +416,9 @@ class Judge:
         held = self.held_out
         if held is None:
             return {}
-        outputs = self.model.predict(held.x, batch_size=self.batch_size and max(self.batch_size, 1024), check_finite=False)
+        outputs = self.model.predict(
+            held.x, batch_size=self.batch_size and max(self.batch_size, 1024), check_finite=False
+        )
         losses, slopes = self.loss.per_example(outputs, held.target)
         row = {"val_loss": float(self.loss.reduced(losses, slopes, held.weights)[0])}
         return row | {f"val_{name}": float(metric(outputs, held.y)) for name, metric in self.metrics.items()}
@@ -411,7 +436,9 @@ def decay_mask(model: Trainee) -> Array | None:
 
 def _whole_batch(batch_size: int | None, count: int) -> None:
     if batch_size is not None and batch_size < count:
-        raise ValueError(f"LBFGS needs all {count} examples in one batch; got batch_size={batch_size}. Pass batch_size=None.")
+        raise ValueError(
+            f"LBFGS needs all {count} examples in one batch; got batch_size={batch_size}. Pass batch_size=None."
+        )
 
 
 def _held_out(model: Trainee, validation: Any, loss: Loss, check_finite: bool) -> Data | None:
@@ -432,16 +459,18 @@ def _validation_split(X: Any, y: Any, weights: Any, validation: Any, key: Key) -
     count = X.shape[0]
     part = round(validation * count)
     if not 0 < part < count:
-        raise ValueError(f"validation={validation!r} of {count} examples leaves {part} to validate and {count - part} to train.")
+        raise ValueError(
+            f"validation={validation!r} of {count} examples leaves {part} to validate and {count - part} to train."
+        )
     xp = same_place(X=X, y=y)
     order = random.permutation(key.fold("validation"), count, xp=xp, device=device_of(X))
     held, kept = order[:part], order[part:]
     held_out = (_pick(X, held), _pick(y, held)) + (() if weights is None else (_pick(weights, held),))
-    return _pick(X, kept), _pick(y, kept), _pick(weights, kept), held_out
+    return _pick(X, kept), _pick(y, kept), None if weights is None else _pick(weights, kept), held_out
 
 
 @contextmanager
-def _interrupts_between_steps() -> Iterator[Callable[[], None]]:
+def _interrupts_between_steps() -> Generator[Callable[[], None]]:
     """Ctrl-C waits for the end of the step under way, so that no update is left half done; a second one does not."""
     mine = threading.current_thread() is threading.main_thread()
     if not mine or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
@@ -467,7 +496,7 @@ def _interrupts_between_steps() -> Iterator[Callable[[], None]]:
 
 
 @contextmanager
-def _memory_errors(theta: Array, batch_size: int | None) -> Iterator[None]:
+def _memory_errors(theta: Array, batch_size: int | None) -> Generator[None]:
     """Each library's own error for a full device as one."""
     try:
         yield
@@ -475,13 +504,13 @@ def _memory_errors(theta: Array, batch_size: int | None) -> Iterator[None]:
         if isinstance(error, OutOfDeviceMemory) or not backend_of(theta).library.out_of_memory(error):
             raise
         raise OutOfDeviceMemory(
-            f"no memory left on {place(theta)} ({error}). Reduce batch_size (now {batch_size or 'all examples'}) or the "
+            f"no memory left on {place(theta)} ({error}). Reduce batch_size (now {batch_size or 'all'}) or the "
             f"network; the model is as it was after the last finished step."
         ) from error
 
 
 @contextmanager
-def _progress_bar(epochs: int, wanted: bool | None) -> Iterator[Callable[[dict[str, float]], None]]:
+def _progress_bar(epochs: int, wanted: bool | None) -> Generator[Callable[[dict[str, float]], None]]:
     """tqdm's bar: None shows it in a terminal and in a notebook, not in a pipe."""
     from tqdm import auto, notebook
 

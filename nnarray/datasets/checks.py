@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 import operator
 from numbers import Real
+from typing import Any
 
 
-def integer(value: object, name: str, least: int) -> int:
+def integer(value: Any, name: str, least: int, *, usual: int) -> int:
     """`value` as a Python integer of at least `least`; NumPy's integers are welcome, truth values are not."""
-    wanted = f"{name} must be an integer and at least {least}; got {value!r}. Use for example {name}={least}."
+    wanted = f"{name} must be an integer of at least {least}; got {value!r}. Use for example {name}={usual}."
     if isinstance(value, bool):
         raise TypeError(wanted)
     try:
-        number = operator.index(value)  # type: ignore[arg-type]
+        number = operator.index(value)
     except TypeError:
         raise TypeError(wanted) from None
     if number < least:
@@ -21,13 +22,17 @@ def integer(value: object, name: str, least: int) -> int:
     return number
 
 
-def real(value: object, name: str, *, least: float = -math.inf, below: float = math.inf, remedy: str) -> float:
+def real(value: Any, name: str, *, least: float = -math.inf, below: float = math.inf, usual: float) -> float:
     """`value` as a finite Python float with least <= value < below."""
-    low = "" if least == -math.inf else f"{least:g} <= "
-    high = "" if below == math.inf else f" < {below:g}"
-    wanted = f"{name} must be a finite number, {low}{name}{high}" if low or high else f"{name} must be a finite number"
+    low = f" of at least {least:g}" if least > -math.inf else ""
+    high = f" and less than {below:g}" if below < math.inf else ""
+    wanted = f"{name} must be a finite number{low}{high}; got {value!r}. Use for example {name}={usual:g}."
     if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{wanted}; got {value!r}. {remedy}")
-    if not (least <= value < below and abs(value) < math.inf):  # nan fails every comparison
-        raise ValueError(f"{wanted}; got {value!r}. {remedy}")
-    return float(value)
+        raise TypeError(wanted)
+    try:
+        number = float(value)
+    except OverflowError:  # an integer beyond every float
+        raise ValueError(wanted) from None
+    if not (least <= number < below and math.isfinite(number)):  # nan fails every comparison
+        raise ValueError(wanted)
+    return number

@@ -1,4 +1,4 @@
-"""From data to training: split, standardise, batch. Everything stays in the library and on the device of the data."""
+"""From data to training: split, standardise, batch. All of it stays where the data are."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nnarray.backends import as_data, device_of, is_traced, namespace, same_plac
 from nnarray.datasets.checks import integer, real
 from nnarray.typing import Array, DType, Namespace
 
-# --- Splitting -----------------------------------------------------------------------------------------------------
+# --- Splitting ----------------------------------------------------------------------------------------------
 
 
 def train_test_split(*arrays: Array, test_size: float | int = 0.25, seed: int = 0) -> tuple[Array, ...]:
@@ -26,15 +26,15 @@ def train_test_split(*arrays: Array, test_size: float | int = 0.25, seed: int = 
     *arrays : arrays, shape (n, ...)
         At least one; of one library, on one device, with equally many rows.
     test_size : float or int
-        The part of the rows, 0 < test_size < 1, whose number is rounded up; or an integer: the number of rows.
+        The part of the rows, 0 < test_size < 1, rounded up to whole rows; or an integer: the number of rows.
     seed : int
         Seeds the order, which is the same on every backend.
 
     Returns
     -------
     tuple of arrays
-        The training and the test part of the first array, then of the second, and so on. Copies, in the dtypes and
-        on the device of the arrays.
+        The training and the test part of the first array, then of the second, and so on. Copies, with the
+        dtypes and the device of the arrays.
 
     Raises
     ------
@@ -66,10 +66,9 @@ def train_test_split(*arrays: Array, test_size: float | int = 0.25, seed: int = 
 def _test_rows(n: int, test_size: float | int) -> int:
     """How many of n rows are for the test."""
     if isinstance(test_size, Integral):
-        count = integer(test_size, "test_size", 1)
+        count = integer(test_size, "test_size", 1, usual=1)
     else:
-        remedy = "Use a part such as 0.25, or an integer number of rows."
-        count = math.ceil(n * real(test_size, "test_size", least=0, below=1, remedy=remedy))
+        count = math.ceil(n * real(test_size, "test_size", least=0, below=1, usual=0.25))
     if not 0 < count < n:
         raise ValueError(
             f"test_size={test_size!r} of {n} rows leaves {n - count} to train on and {count} to test with; "
@@ -78,7 +77,7 @@ def _test_rows(n: int, test_size: float | int) -> int:
     return count
 
 
-# --- Standardising -------------------------------------------------------------------------------------------------
+# --- Standardising ------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -123,8 +122,8 @@ class Standardizer:
 
         Notes
         -----
-        The columns are first mapped to u = (x - min) / (max - min), and the mean and deviation of u mapped back:
-        squares neither overflow nor vanish, whatever the unit, and a constant column is exactly constant.
+        The columns are first mapped to u = (x - min) / (max - min), and the mean and deviation of u mapped
+        back: squares neither overflow nor vanish, whatever the unit, and what is constant is found exactly.
         """
         x = _wide(_rows(train, "train"))
         xp = namespace(x)
@@ -135,7 +134,7 @@ class Standardizer:
         return cls(low + span * xp.mean(u, axis=0), _nonzero(span * xp.std(u, axis=0), xp))
 
     def transform(self, x: Array) -> Array:
-        """Standardised `x`, shape (n, ...): dtype of `x`, or the device's default float where `x` has integers.
+        """Standardised `x`, shape (n, ...): dtype of `x`, or the default float where `x` has integers.
 
         Raises
         ------
@@ -168,12 +167,12 @@ class Standardizer:
 @overload
 def standardize(train: Array, /) -> Array: ...
 @overload
-def standardize(train: Array, /, *others: Array) -> tuple[Array, ...]: ...
+def standardize(train: Array, other: Array, /, *others: Array) -> tuple[Array, ...]: ...
 def standardize(train: Array, /, *others: Array) -> Array | tuple[Array, ...]:
-    """Zero mean and unit deviation for each column:  z = (x - mean(train)) / std(train), for all arrays alike.
+    """Zero mean and unit deviation for each column of all arrays:  z = (x - mean(train)) / std(train).
 
-    What is learnt from the data is learnt from `train` only, so that nothing of the test data leaks into training.
-    `Standardizer` keeps the mean and scale for later.
+    Only `train` says what the mean and deviation are, so that nothing of the test data leaks into training.
+    `Standardizer` keeps them for later.
 
     Parameters
     ----------
@@ -185,8 +184,8 @@ def standardize(train: Array, /, *others: Array) -> Array | tuple[Array, ...]:
     Returns
     -------
     array, or tuple of arrays
-        As many arrays as were given; one alone comes as itself. Each in its own dtype, integers in the default float
-        of their device. A column that is constant in `train` becomes 0 there.
+        As many arrays as were given; one alone comes as itself. Each in its own dtype, integers in the
+        default float of their device. A column that is constant in `train` becomes 0 there.
 
     Raises
     ------
@@ -217,7 +216,7 @@ def _floating(x: Array) -> DType:
 
 
 def _wide(x: Array) -> Array:
-    """`x` in float64, or in float32 where the device has no float64: statistics are not made of half precision."""
+    """`x` in float64, or in float32 where the device has no float64: sums need the digits."""
     xp = namespace(x)
     there = backends.backend_of(x).dtypes
     return xp.astype(x, xp.float64 if "float64" in there else xp.float32)
@@ -233,12 +232,11 @@ def _refuse_non_finite(x: Array, xp: Namespace) -> None:
     if is_traced(x) or bool(xp.all(finite)):
         return
     row, *column = (int(index[0]) for index in xp.nonzero(~finite))
-    where = f"row {row}" + (f", column {column[0] if len(column) == 1 else tuple(column)}" if column else "")
-    found = float(x[(row, *column)])
-    raise ValueError(f"train holds {found} at {where}; remove or fill what is not finite before standardising.")
+    inside = f", column {column[0] if len(column) == 1 else tuple(column)}" if column else ""
+    raise ValueError(f"train contains NaN or infinity: row {row}{inside}. Remove or repair these entries.")
 
 
-# --- Batches -------------------------------------------------------------------------------------------------------
+# --- Batches ------------------------------------------------------------------------------------------------
 
 
 def batches(
@@ -258,10 +256,10 @@ def batches(
     y : array, shape (n, ...), optional
         In the library and on the device of `X`.
     batch_size : int
-        Rows of a batch; the last one is smaller where n is no multiple. More than n gives one batch of all rows.
+        Rows of a batch; the last one is smaller where n is no multiple. More than n gives one batch of all.
     seed : int, optional
-        Seeds a random order, which is drawn on the device and is the same on every backend; without it the rows
-        come in order.
+        Seeds a random order, which is drawn on the device and is the same on every backend; without it the
+        rows come in order.
     epoch : int
         The number of the pass: each has its own order.
     drop_last : bool
@@ -270,14 +268,14 @@ def batches(
     Returns
     -------
     iterator
-        Over `(X_batch, y_batch)`, or `X_batch` where no `y` is given. Shuffled batches are copies; those in order
-        are views where the library has such.
+        Over `(X_batch, y_batch)`, or `X_batch` where no `y` is given. Shuffled batches are copies; those in
+        order are views where the library has such.
 
     Raises
     ------
     TypeError, ValueError
-        If the arrays are in different places or have different numbers of rows or none, or a number is out of its
-        range. At the call, not at the first batch.
+        If the arrays are in different places or have different numbers of rows or none, or a number is out of
+        its range. At the call, not at the first batch.
 
     Examples
     --------
@@ -291,24 +289,24 @@ def batches(
     data = {"X": as_data(X, "X")} if y is None else {"X": as_data(X, "X"), "y": as_data(y, "y")}
     xp = same_place(**data)
     n = _common_rows(data)
-    size = min(integer(batch_size, "batch_size", 1), n)
-    epoch = integer(epoch, "epoch", 0)
+    size = min(integer(batch_size, "batch_size", 1, usual=32), n)
+    epoch = integer(epoch, "epoch", 0, usual=0)
     order = None
     if seed is not None:
         key = random.Key(seed).fold("batches").fold(epoch)
         order = random.permutation(key, n, xp=xp, device=device_of(data["X"]))
     starts = range(0, n - size + 1 if drop_last else n, size)
-    return _dealt(tuple(data.values()), order, starts, size, xp)
+    slices = [slice(start, min(start + size, n)) for start in starts]
+    return _dealt(tuple(data.values()), order, slices, xp)
 
 
-def _dealt(data: tuple[Array, ...], order: Array | None, starts: range, size: int, xp: Namespace) -> Iterator[Any]:
-    for start in starts:
-        rows = slice(start, start + size)
+def _dealt(data: tuple[Array, ...], order: Array | None, slices: list[slice], xp: Namespace) -> Iterator[Any]:
+    for rows in slices:
         batch = tuple(x[rows, ...] if order is None else xp.take(x, order[rows], axis=0) for x in data)
-        yield batch if len(batch) > 1 else batch[0]
+        yield batch if len(data) > 1 else batch[0]
 
 
-# --- What they share -----------------------------------------------------------------------------------------------
+# --- What they share ----------------------------------------------------------------------------------------
 
 
 def _rows(x: Any, name: str) -> Array:

@@ -1,9 +1,9 @@
 """Made datasets: two to fit a curve to, six to tell classes apart.
 
-All share `noise` (a standard deviation), `seed`, `dtype` and `backend`. The numbers are computed once, in float64 by
-NumPy, and then handed to the backend: one seed gives the same dataset, bit for bit, on every library and device, and
-a float32 dataset is the rounded float64 one. The points come class by class and are not shuffled: `train_test_split`
-and `Model.fit` do that.
+All share `noise` (a standard deviation), `seed`, `dtype` and `backend`. The numbers are computed once, in
+float64 by NumPy, and then handed to the backend: one seed gives the same dataset, bit for bit, on every
+library and device, and a float32 dataset is the rounded float64 one. The points are not shuffled:
+`train_test_split` and `Model.fit` do that.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from nnarray.backends import Backend
 from nnarray.datasets.checks import integer, real
 from nnarray.typing import Array
 
-# --- Curves --------------------------------------------------------------------------------------------------------
+# --- Curves -------------------------------------------------------------------------------------------------
 
 
 def line(
@@ -63,9 +63,9 @@ def line(
     >>> y
     array([[0.], [1.], [2.]])
     """
-    slope = real(slope, "slope", remedy="Use slope=1.")
-    intercept = real(intercept, "intercept", remedy="Use intercept=0.")
-    x = _grid(integer(n, "n", 1))
+    slope = real(slope, "slope", usual=1)
+    intercept = real(intercept, "intercept", usual=0)
+    x = _grid(integer(n, "n", 1, usual=100))
     return _curve(x, slope * x + intercept, noise, random.Key(seed).fold("line"), dtype, backend)
 
 
@@ -112,13 +112,13 @@ def sine(
     >>> print(y[:2, 0])
     [0. 1.]
     """
-    periods = real(periods, "periods", remedy="Use periods=1.")
-    x = _grid(integer(n, "n", 1))
+    periods = real(periods, "periods", usual=1)
+    x = _grid(integer(n, "n", 1, usual=100))
     wave = _host().xp.sin(2 * math.pi * periods * x)
     return _curve(x, wave, noise, random.Key(seed).fold("sine"), dtype, backend)
 
 
-# --- Classes -------------------------------------------------------------------------------------------------------
+# --- Classes ------------------------------------------------------------------------------------------------
 
 
 def moons(
@@ -136,7 +136,7 @@ def moons(
     n : int
         How many points: n // 2 on the upper moon (class 0) and then the rest on the lower one (class 1).
     noise : float
-        Standard deviation of the normal noise on each coordinate, in their units (the radius is 1); 0 for none.
+        Standard deviation of the normal noise on each coordinate, in its units (the radius is 1); 0 for none.
     seed : int
         Seeds the noise.
     dtype : str, optional
@@ -163,12 +163,10 @@ def moons(
     --------
     >>> import nnarray as nn
     >>> X, y = nn.datasets.moons(4, noise=0)
-    >>> print(X[1, :], X[2, :], y)
-    [-1.  0.] [0.  0.5] [0 0 1 1]
-
-    (-1 is the end of the upper moon, (0, 0.5) the beginning of the lower one.)
+    >>> print(X.round(1), y)
+    [[ 1. 0. ] [-1. 0. ] [ 0. 0.5] [ 2. 0.5]] [0 0 1 1]
     """
-    upper, lower = _shares(integer(n, "n", 1), 2)
+    upper, lower = _shares(integer(n, "n", 1, usual=100), 2)
     xp = _host().xp
     t, s = math.pi * _grid(upper), math.pi * _grid(lower)
     outer = xp.concat((xp.cos(t), xp.sin(t)), axis=1)
@@ -218,8 +216,8 @@ def circles(
     >>> X
     array([[1. , 0. ], [0.5, 0. ]])
     """
-    factor = real(factor, "factor", least=0, below=1, remedy="Use factor=0.8.")
-    sizes = _shares(integer(n, "n", 1), 2)
+    factor = real(factor, "factor", least=0, below=1, usual=0.8)
+    sizes = _shares(integer(n, "n", 1, usual=100), 2)
     xp = _host().xp
     outer, inner = (2 * math.pi * _grid(size, closed=False) for size in sizes)
     unit = [xp.concat((xp.cos(t), xp.sin(t)), axis=1) for t in (outer, inner)]
@@ -269,7 +267,8 @@ def spirals(
 
     References
     ----------
-    .. [1] Lang & Witbrock (1988), Learning to tell two spirals apart. Connectionist Models Summer School, 52-59.
+    .. [1] Lang & Witbrock (1988), Learning to tell two spirals apart. Proceedings of the 1988 Connectionist
+       Models Summer School, 52-59.
 
     Examples
     --------
@@ -278,9 +277,9 @@ def spirals(
     >>> print(X[0, :], y)
     [0. 1.] [0 0 1 1 1]
     """
-    classes = integer(classes, "classes", 2)
-    turns = real(turns, "turns", remedy="Use turns=1.5.")
-    sizes = _shares(integer(n, "n", 1), classes)
+    classes = integer(classes, "classes", 2, usual=3)
+    turns = real(turns, "turns", usual=1.5)
+    sizes = _shares(integer(n, "n", 1, usual=100), classes)
     xp = _host().xp
     s = [_grid(size) for size in sizes]
     radius = 1.0 - 12.0 / 13.0 * xp.concat(s)
@@ -327,8 +326,8 @@ def blobs(
     >>> print(y)
     [0 0 1 1 2 2]
     """
-    classes = integer(classes, "classes", 2)
-    y = _labels(_shares(integer(n, "n", 1), classes))
+    classes = integer(classes, "classes", 2, usual=3)
+    y = _labels(_shares(integer(n, "n", 1, usual=100), classes))
     xp = _host().xp
     angle = 2 * math.pi / classes * xp.astype(y, xp.float64)
     centres = xp.stack((xp.cos(angle), xp.sin(angle)), axis=1)
@@ -364,8 +363,8 @@ def xor(
 
     References
     ----------
-    .. [1] Rumelhart, Hinton & Williams (1986), Learning internal representations by error propagation. In: Parallel
-       Distributed Processing, volume 1, chapter 8. MIT Press.
+    .. [1] Rumelhart, Hinton & Williams (1986), Learning internal representations by error propagation. In:
+       Parallel Distributed Processing, volume 1, chapter 8. MIT Press.
 
     Examples
     --------
@@ -376,7 +375,7 @@ def xor(
     """
     host = _host()
     xp = host.xp
-    turn = xp.arange(integer(n, "n", 1), dtype=xp.int64, device=host.device)
+    turn = xp.arange(integer(n, "n", 1, usual=100), dtype=xp.int64, device=host.device)
     x1, x2 = turn // 2 % 2, turn % 2
     corners = xp.astype(xp.stack((x1, x2), axis=1), xp.float64)
     return _classes(corners, x1 ^ x2, noise, random.Key(seed).fold("xor"), dtype, backend)
@@ -391,7 +390,7 @@ def checkerboard(
     dtype: object = None,
     backend: str | Backend | None = None,
 ) -> tuple[Array, Array]:
-    """Points all over the unit square, with the colour of their field:  y = (floor(c x1) + floor(c x2)) mod 2.
+    """Points all over the unit square, in the colour of their field:  y = (floor(c x1) + floor(c x2)) mod 2.
 
     Parameters
     ----------
@@ -423,7 +422,7 @@ def checkerboard(
     >>> X.shape, y.shape
     ((100, 2), (100,))
     """
-    n, cells = integer(n, "n", 1), integer(cells, "cells", 2)
+    n, cells = integer(n, "n", 1, usual=100), integer(cells, "cells", 2, usual=4)
     key, host = random.Key(seed).fold("checkerboard"), _host()
     xp = host.xp
     points = random.uniform(key.fold("points"), (n, 2), xp=xp, device=host.device, dtype=xp.float64)
@@ -431,7 +430,7 @@ def checkerboard(
     return _classes(points, y, noise, key, dtype, backend)
 
 
-# --- What they share -----------------------------------------------------------------------------------------------
+# --- What they share ----------------------------------------------------------------------------------------
 
 
 def _host() -> Backend:
@@ -476,7 +475,7 @@ def _classes(
 
 
 def _noisy(x: Array, noise: float, key: random.Key) -> Array:
-    noise = real(noise, "noise", least=0, remedy="Use noise=0 for none.")
+    noise = real(noise, "noise", least=0, usual=0)
     host = _host()
     place = {"xp": host.xp, "device": host.device, "dtype": host.xp.float64}
     return x + noise * random.normal(key.fold("noise"), x.shape, **place)
@@ -490,5 +489,7 @@ def _rounded(x: Array, dtype: object, there: Backend) -> Array:
     xp = _host().xp
     largest = float(xp.max(xp.abs(x)))
     if not largest <= float(there.xp.finfo(wanted).max):
-        raise ValueError(f"a coordinate of {largest:g} does not fit into {wanted}; use smaller numbers or a wider dtype.")
+        raise ValueError(
+            f"a coordinate of {largest:g} does not fit into {wanted}; use smaller numbers or a wider dtype."
+        )
     return there.asarray(x, wanted)

@@ -3,6 +3,8 @@
 The only folder besides `backends.py` that may know which array library it talks to.
 """
 
+# pyright: reportUnusedImport=false
+
 from nnarray.kernels.registry import TABLE, Kernel, kernel
 from nnarray.kernels.standard.activations import (
     elu,

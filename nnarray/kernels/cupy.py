@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cupyx.scipy import special
+from cupyx.scipy import special  # pyright: ignore[reportMissingImports]  (needs CUDA to be installed)
 
 from nnarray import kernels
 

@@ -11,6 +11,7 @@ from nnarray.backends import library_of
 
 P = ParamSpec("P")
 R = TypeVar("R")
+F = TypeVar("F", bound=Callable[..., Any])
 
 TABLE: dict[str, Kernel[..., Any]] = {}
 """Every kernel by name; the tests walk it, so that none escapes them."""
@@ -27,14 +28,14 @@ class Kernel(Generic[P, R]):
 
     def __init__(self, definition: Callable[P, R]) -> None:
         self.definition = definition
-        self.overrides: dict[str, Callable[P, R]] = {}
+        self.overrides: dict[str, Callable[..., Any]] = {}
         self._chosen: dict[type, Callable[P, R]] = {}
         functools.update_wrapper(self, definition)
 
-    def fast(self, library: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    def fast(self, library: str) -> Callable[[F], F]:
         """Register a faster version for the arrays of `library`."""
 
-        def register(function: Callable[P, R]) -> Callable[P, R]:
+        def register(function: F) -> F:
             self.overrides[library] = function
             return function
 

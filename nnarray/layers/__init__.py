@@ -1,5 +1,7 @@
 """Layers, one family a file."""
 
+# pyright: reportUnusedImport=false
+
 from nnarray.layers.activations import Activation
 from nnarray.layers.base import Context, Layer, Out, Param
 from nnarray.layers.combine import Branches, Residual, Row

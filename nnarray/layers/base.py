@@ -121,11 +121,3 @@ class Layer:
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
         """Outputs for the inputs `x`, shape (batch, ...), and the way back."""
         raise NotImplementedError
-
-
-def positive_int(value: object, what: str) -> None:
-    """Refuse anything but an integer above 0."""
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{what} must be an integer; got {value!r}.")
-    if value < 1:
-        raise ValueError(f"{what} must be at least 1; got {value}.")

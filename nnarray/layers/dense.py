@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from nnarray import kernels
+from nnarray.checks import positive_int
 from nnarray.initializers import Initializer, initializer
 from nnarray.layers.activations import Activation, Function, activation
-from nnarray.layers.base import Context, Layer, Out, Param, positive_int
+from nnarray.layers.base import Context, Layer, Out, Param
 from nnarray.typing import Array, Shape, Tree
 
 

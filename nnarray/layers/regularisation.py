@@ -38,7 +38,9 @@ class Dropout(Layer):
 
     def __post_init__(self) -> None:
         if not isinstance(self.rate, int | float) or not 0 <= self.rate < 1:
-            raise ValueError(f"Dropout rate must satisfy 0 <= rate < 1; got {self.rate!r}. Use rate=0 to switch it off.")
+            raise ValueError(
+                f"Dropout rate must satisfy 0 <= rate < 1; got {self.rate!r}. Use rate=0 to switch it off."
+            )
 
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
         if not ctx.training or self.rate == 0:

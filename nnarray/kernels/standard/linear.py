@@ -26,7 +26,9 @@ def affine(x: Array, weight: Array, bias: Array | None) -> Array:
 
 
 @kernel
-def affine_pullback(dy: Array, x: Array, weight: Array, *, input_gradient: bool = True) -> tuple[Array | None, Array, Array]:
+def affine_pullback(
+    dy: Array, x: Array, weight: Array, *, input_gradient: bool = True
+) -> tuple[Array | None, Array, Array]:
     """dx = dy W^T, dW = x^T dy, db = sum of dy over all axes but the last.
 
     Parameters

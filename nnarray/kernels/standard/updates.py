@@ -76,9 +76,7 @@ def rmsprop_update(
 
 
 @kernel
-def adagrad_update(
-    theta: Array, gradient: Array, square: Array, *, rate: Any, epsilon: float
-) -> tuple[Array, Array]:
+def adagrad_update(theta: Array, gradient: Array, square: Array, *, rate: Any, epsilon: float) -> tuple[Array, Array]:
     """s <- s + g^2;  theta <- theta - rate g / (sqrt(s) + epsilon).
 
     References

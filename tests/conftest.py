@@ -1,0 +1,95 @@
+"""Which backends a test runs on is decided here, and nowhere else: a test asks for `be`."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+
+os.environ.setdefault("JAX_ENABLE_X64", "1")  # before JAX starts: without it float64 is silently float32
+os.environ.setdefault("JAX_PLATFORMS", "" if os.path.exists("/dev/nvidiactl") else "cpu")
+os.environ.setdefault("MPLBACKEND", "agg")
+os.environ.pop("NNARRAY_BACKEND", None)
+
+import pytest
+
+import nnarray as nn
+
+FLAGS = ("numpy", "strict", "strict:device1", "strict:no_float64", "torch", "torch:cuda:0", "jax", "cupy")
+ALWAYS = {"numpy", "strict", "strict:device1", "strict:no_float64"}
+
+
+def _why_not(flag: str) -> str:
+    """Why a backend cannot compute here; an import is not enough."""
+    try:
+        nn.backend(flag)
+    except (ImportError, RuntimeError) as error:
+        return str(error)
+    return ""
+
+
+WHY_NOT = {flag: _why_not(flag) for flag in FLAGS}
+RAN: dict[str, int] = defaultdict(int)  # flag -> how many tests passed on it
+SEEN: dict[str, set[str]] = defaultdict(set)  # test -> backends it passed on
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    required = ALWAYS | {flag for flag in os.environ.get("NNARRAY_REQUIRE", "").split(",") if flag}
+    missing = {flag: WHY_NOT.get(flag, "unknown flag") for flag in required if WHY_NOT.get(flag, "unknown flag")}
+    if missing:
+        raise pytest.UsageError(f"required backends cannot compute here: {missing}")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A backend that cannot compute here gives no test to skip: the closing lines name it instead."""
+    if "be" in metafunc.fixturenames:
+        usable = [flag for flag in FLAGS if not WHY_NOT[flag]]
+        metafunc.parametrize("be", usable, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
+def be(request: pytest.FixtureRequest) -> nn.Backend:
+    """Each backend that computes here."""
+    return nn.backend(request.param)
+
+
+@pytest.fixture(params=["float32", "float64"])
+def dtype(request: pytest.FixtureRequest, be: nn.Backend) -> str:
+    """The dtypes that every kernel is tested in; float32 twice where the device has no float64."""
+    return request.param if request.param in be.dtypes else "float32"
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    params = getattr(getattr(item, "callspec", None), "params", {})
+    if "be" in params:
+        item.user_properties.append(("backend", params["be"]))
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Counted from the reports, so that it also works where several processes share the tests."""
+    flag = dict(report.user_properties).get("backend")
+    if flag:
+        passed_on = SEEN[report.nodeid.split("[")[0]]  # a test that never passes keeps an empty set
+        if report.when == "call" and report.passed:
+            RAN[flag] += 1
+            passed_on.add(flag)
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    if exitstatus == 0 and any(not ran for ran in SEEN.values()):
+        session.exitstatus = 1
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    line = terminalreporter.write_line
+    terminalreporter.section("backends")
+    for flag in FLAGS:
+        line(f"{flag}: {RAN[flag]} tests passed" if not WHY_NOT[flag] else f"{flag}: DID NOT RUN: {WHY_NOT[flag]}")
+    for test, ran in SEEN.items():
+        if not ran:
+            line(f"RAN ON NO BACKEND: {test}")
+
+
+@pytest.fixture
+def host() -> nn.Backend:
+    """NumPy, where reference values are computed."""
+    return nn.backend("numpy")
