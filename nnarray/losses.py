@@ -68,7 +68,9 @@ class Loss:
             hint = ""
             if math.prod(target.shape) == math.prod(shape):
                 hint = f" Reshape one of them, for instance target to {shape}: nothing is broadcast silently."
-            raise ValueError(f"{self.label} needs a target of the outputs' shape {shape}; got {target.shape}.{hint}")
+            raise ValueError(
+                f"{self.label} needs a target of the outputs' shape {shape}; got {tuple(target.shape)}.{hint}"
+            )
         if not is_traced(target):
             refuse_non_finite(target, "target")
         return same_place(target=target).astype(target, dtype, copy=False), None
@@ -121,8 +123,8 @@ def checked(loss: Loss, outputs: Array, target: Array, weights: Array | None) ->
     if not xp.isdtype(outputs.dtype, "real floating"):
         raise TypeError(f"outputs must be real floating numbers; got dtype {outputs.dtype}.")
     if outputs.ndim == 0 or outputs.shape[0] == 0:
-        raise ValueError(f"{loss.label} needs at least one example; got outputs of shape {outputs.shape}.")
-    target, own = loss.prepare(target, outputs.shape, outputs.dtype)
+        raise ValueError(f"{loss.label} needs at least one example; got outputs of shape {tuple(outputs.shape)}.")
+    target, own = loss.prepare(target, tuple(outputs.shape), outputs.dtype)
     return outputs, target, combined_weights(xp, own, weights, outputs.shape[0], outputs.dtype)
 
 
@@ -131,7 +133,7 @@ def combined_weights(xp: Namespace, own: Array | None, given: Array | None, coun
     if given is None:
         return own
     if given.shape != (count,):
-        raise ValueError(f"weights must have shape ({count},), one entry an example; got {given.shape}.")
+        raise ValueError(f"weights must have shape ({count},), one entry an example; got {tuple(given.shape)}.")
     if not is_traced(given):
         refuse_non_finite(given, "weights")
         if not bool(xp.all(given >= 0)) or not bool(xp.any(given > 0)):
@@ -271,7 +273,7 @@ class CrossEntropy(Loss):
         if target.shape != shape[:-1]:
             raise ValueError(
                 f"CrossEntropy on outputs of shape {shape} needs labels of shape {shape[:-1]} "
-                f"or probabilities of shape {shape}; got {target.shape}."
+                f"or probabilities of shape {shape}; got {tuple(target.shape)}."
             )
         return self._prepare_labels(xp, target, classes, dtype)
 

@@ -156,7 +156,9 @@ def r2(outputs: Array, target: Array) -> Array:
     """
     xp = same_place(outputs=outputs, target=target)
     if outputs.shape != target.shape:
-        raise ValueError(f"r2 needs outputs and target of one shape; got {outputs.shape} and {target.shape}.")
+        raise ValueError(
+            f"r2 needs outputs and target of one shape; got {tuple(outputs.shape)} and {tuple(target.shape)}."
+        )
     target = xp.astype(target, outputs.dtype, copy=False)
     residual = xp.sum((target - outputs) ** 2, axis=0)
     spread = xp.sum((target - xp.mean(target, axis=0)) ** 2, axis=0)

@@ -8,7 +8,7 @@ from typing import Any
 from nnarray import training
 from nnarray.backends import Backend, as_data, backend, backend_of, dtype_name, is_traced, place, same_place
 from nnarray.callbacks import History
-from nnarray.checks import positive_int, refuse_non_finite
+from nnarray.checks import integer, refuse_non_finite
 from nnarray.layers.base import Layer
 from nnarray.layout import Layout
 from nnarray.losses import loss_named
@@ -80,7 +80,7 @@ class Model:
         size = self.wiring.params.size
         if theta.shape != (size,):
             raise ValueError(
-                f"theta must have shape ({size},), one a parameter; got {theta.shape}. Was it made for another net?"
+                f"theta must have shape ({size},), one a parameter; got {tuple(theta.shape)}. Is it another net's?"
             )
         self._theta = theta
         self._tree: dict[str, Any] | None = None
@@ -110,7 +110,7 @@ class Model:
                 raise ValueError(f"unknown parameter {name!r}; the model has {', '.join(places)}.")
             array = here.asarray(value, dtype=self.theta.dtype)
             if array.shape != places[name].param.shape:
-                raise ValueError(f"parameter {name!r} has shape {places[name].param.shape}; got {array.shape}.")
+                raise ValueError(f"parameter {name!r} has shape {places[name].param.shape}; got {tuple(array.shape)}.")
             fresh[name] = array
         xp = here.xp
         if fresh:
@@ -205,14 +205,16 @@ class Model:
         ValueError
             If X contains NaN or infinity and `check_finite` is on, or as when the model is called.
         """
+        if batch_size is not None:
+            batch_size = integer(batch_size, "batch_size", 1, usual=1024)
         X = training.check_inputs(self, X)
         if check_finite and not is_traced(X):
             refuse_non_finite(X, "X", training.FINITE_REMEDY)
         if batch_size is None or X.shape[0] <= batch_size:
             return self(X)
-        positive_int(batch_size, "batch_size")
-        starts = range(0, X.shape[0], batch_size)
-        return same_place(X=X).concat([self(X[i : i + batch_size, ...]) for i in starts], axis=0)
+        ends = [*range(batch_size, X.shape[0], batch_size), X.shape[0]]
+        parts = [self(X[start:end, ...]) for start, end in zip([0, *ends], ends, strict=False)]
+        return same_place(X=X).concat(parts, axis=0)
 
     # --- Training ------------------------------------------------------------------------------------------------
 

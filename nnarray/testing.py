@@ -25,7 +25,7 @@ def assert_close(got: Array, want: Any, *, c: float = VALUE_TOLERANCE, what: str
     """
     host = backend("numpy")
     a, b = (host.asarray(host.to_numpy(v), dtype="float64") for v in (got, want))
-    assert a.shape == b.shape, f"{what}: shape {a.shape}, expected {b.shape}"
+    assert a.shape == b.shape, f"{what}: shape {tuple(a.shape)}, expected {tuple(b.shape)}"
     if 0 in a.shape:
         return
     xp = host.xp
@@ -87,16 +87,18 @@ def _check_on(be: Backend, dtype: str, layer: Layer, shape: Shape, training: boo
     before = be.to_numpy(x).tolist()
     out = layer.forward(tree, x, ctx)
     promised = (shape[0], *layer.out_shape(shape[1:]))
-    assert out.y.shape == promised, f"{where}: outputs of shape {out.y.shape}, out_shape promised {promised}"
+    assert out.y.shape == promised, f"{where}: outputs of shape {tuple(out.y.shape)}, out_shape promised {promised}"
     _assert_same_place(out.y, x, f"{where}: outputs")
     dy = be.asarray(weights(out.y.shape), dtype=dtype)
     dx, gradients = out.pullback(dy)
     for name in (place.name for place in layout.places):
         assert name.split(".")[0] in gradients, f"{where}: the pullback gives no gradient for {name!r}"
     packed = layout.pack(gradients, params)
-    assert packed.shape == params.shape, f"{where}: gradients with {packed.shape} entries for {params.shape} parameters"
+    assert packed.shape == params.shape, (
+        f"{where}: gradients with {tuple(packed.shape)} entries for {tuple(params.shape)} parameters"
+    )
     _assert_same_place(dx, x, f"{where}: dx")
-    assert dx.shape == x.shape, f"{where}: dx of shape {dx.shape} for x of shape {x.shape}"
+    assert dx.shape == x.shape, f"{where}: dx of shape {tuple(dx.shape)} for x of shape {tuple(x.shape)}"
     again_dx, again = out.pullback(dy)
     _assert_equal(be, again_dx, dx, f"{where}: the pullback gave another dx the second time")
     _assert_equal(be, layout.pack(again, params), packed, f"{where}: the pullback gave other gradients the second time")
@@ -189,7 +191,9 @@ def check_loss(loss: Loss, outputs: Array, target: Array) -> None:
     xp, device = namespace(outputs), device_of(outputs)
     assert outputs.dtype == xp.float64 == default_float(xp, device) or outputs.dtype == xp.float64, "float64 is needed"
     _, gradient = loss.value_and_gradient(outputs, target)
-    assert gradient.shape == outputs.shape, f"gradient of shape {gradient.shape} for outputs {outputs.shape}"
+    assert gradient.shape == outputs.shape, (
+        f"gradient of shape {tuple(gradient.shape)} for outputs {tuple(outputs.shape)}"
+    )
     for trial in range(3):
         u = random.normal(Key(trial), outputs.shape, xp=xp, device=device, dtype=xp.float64)
         numeric = float(loss(outputs + STEP * u, target) - loss(outputs - STEP * u, target)) / (2 * STEP)

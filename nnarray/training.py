@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol
 from nnarray import random
 from nnarray.backends import OutOfDeviceMemory, as_data, backend_of, device_of, is_traced, place, same_place
 from nnarray.callbacks import History, Run, as_callback
-from nnarray.checks import positive_int, refuse_non_finite
+from nnarray.checks import integer, refuse_non_finite
 from nnarray.kernels.compilation import compiled
 from nnarray.losses import Loss, combined_weights, loss_named
 from nnarray.metrics import Metric, metrics_named
@@ -80,7 +80,8 @@ def check_inputs(model: Trainee, X: Any, name: str = "X") -> Array:
         batch = "(batch, " + ", ".join(map(str, model.input_shape)) + ")"
         hint = " For a single example, use X[None, ...]." if X.shape == model.input_shape else ""
         raise ValueError(
-            f"the network expects {batch}: examples of shape {model.input_shape}; got {name} of shape {X.shape}.{hint}"
+            f"the network expects {batch}, examples of shape {model.input_shape}; "
+            f"got {name} of shape {tuple(X.shape)}.{hint}"
         )
     return X if X.dtype == model.theta.dtype else xp.astype(X, model.theta.dtype)
 
@@ -102,10 +103,10 @@ def prepare(
     weights = None if weights is None else as_data(weights, w_name)
     xp = same_place(**{x_name: x, y_name: y, w_name: weights})
     if x.shape[0] == 0:
-        raise ValueError(f"{x_name} holds no examples: its shape is {X.shape}. At least one is needed.")
+        raise ValueError(f"{x_name} holds no examples: its shape is {tuple(X.shape)}. At least one is needed.")
     if y.ndim == 0 or y.shape[0] != x.shape[0]:
         raise ValueError(
-            f"{x_name} has {x.shape[0]} examples and {y_name} has shape {y.shape}; make their lengths equal."
+            f"{x_name} has {x.shape[0]} examples and {y_name} has shape {tuple(y.shape)}; make their lengths equal."
         )
     if check_finite and not is_traced(x):
         refuse_non_finite(x, x_name, FINITE_REMEDY)
@@ -287,9 +288,8 @@ def fit(
         raise ValueError(
             "fit cannot run inside jax.jit: it looks at values. Call it outside, and jit model(X) instead."
         )
-    positive_int(epochs, "epochs")
-    if batch_size is not None:
-        positive_int(batch_size, "batch_size")
+    epochs = integer(epochs, "epochs", 1, usual=10)
+    batch_size = None if batch_size is None else integer(batch_size, "batch_size", 1, usual=32)
     loss, rule, chosen = loss_named(loss), optimizer_named(optimizer), metrics_named(metrics)
     key = Key(seed)
     X, y, sample_weight, validation = _validation_split(X, y, sample_weight, validation, key)

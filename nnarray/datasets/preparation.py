@@ -10,7 +10,7 @@ from typing import Any, overload
 
 from nnarray import backends, random
 from nnarray.backends import as_data, device_of, is_traced, namespace, same_place
-from nnarray.datasets.checks import integer, real
+from nnarray.checks import integer, real, refuse_non_finite
 from nnarray.typing import Array, DType, Namespace
 
 # --- Splitting ----------------------------------------------------------------------------------------------
@@ -127,7 +127,8 @@ class Standardizer:
         """
         x = _wide(_rows(train, "train"))
         xp = namespace(x)
-        _refuse_non_finite(x, xp)
+        if not is_traced(x):
+            refuse_non_finite(x, "train")
         low = xp.min(x, axis=0)
         span = _nonzero(xp.max(x, axis=0) - low, xp)
         u = (x - low) / span
@@ -225,15 +226,6 @@ def _wide(x: Array) -> Array:
 def _nonzero(x: Array, xp: Namespace) -> Array:
     """`x`, with 1 for 0: a divisor."""
     return xp.where(x > 0, x, xp.ones_like(x))
-
-
-def _refuse_non_finite(x: Array, xp: Namespace) -> None:
-    finite = xp.isfinite(x)
-    if is_traced(x) or bool(xp.all(finite)):
-        return
-    row, *column = (int(index[0]) for index in xp.nonzero(~finite))
-    inside = f", column {column[0] if len(column) == 1 else tuple(column)}" if column else ""
-    raise ValueError(f"train contains NaN or infinity: row {row}{inside}. Remove or repair these entries.")
 
 
 # --- Batches ------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import math
 
 from nnarray import backends, random
 from nnarray.backends import Backend
-from nnarray.datasets.checks import integer, real
+from nnarray.checks import integer, real
 from nnarray.typing import Array
 
 # --- Curves -------------------------------------------------------------------------------------------------

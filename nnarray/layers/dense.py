@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from nnarray import kernels
-from nnarray.checks import positive_int
+from nnarray.checks import integer
 from nnarray.initializers import Initializer, initializer
 from nnarray.layers.activations import Activation, Function, activation
 from nnarray.layers.base import Context, Layer, Out, Param
@@ -50,7 +50,7 @@ class Dense(Layer):
     bias_init: str | Initializer = "zeros"
 
     def __post_init__(self) -> None:
-        positive_int(self.units, "Dense units")
+        integer(self.units, "Dense units", 1, usual=16)
         initializer(self.init or self.function.init)
         initializer(self.bias_init)
 

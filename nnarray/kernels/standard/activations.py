@@ -10,7 +10,7 @@ import math
 
 from nnarray.backends import namespace
 from nnarray.kernels.registry import kernel
-from nnarray.kernels.standard.numerics import wide, within
+from nnarray.kernels.standard.numerics import clamp, wide, within
 from nnarray.typing import Array
 
 # f(x) = x g(x) with g(x) -> 0 faster than 1/x: below -FAR, x g(x) is 0 in float64, and -inf * 0 would be nan.
@@ -59,14 +59,14 @@ def tanh_pullback(dy: Array, x: Array | None, y: Array) -> Array:
 def gaussian(x: Array) -> Array:
     """y = exp(-x^2)."""
     xp = namespace(x)
-    x = xp.clip(x, -30.0, 30.0)  # exp(-900) is 0 in float64 already
+    x = clamp(x, -30.0, 30.0)  # exp(-900) is 0 in float64 already
     return xp.exp(-x * x)
 
 
 @kernel
 def gaussian_pullback(dy: Array, x: Array, y: Array) -> Array:
     """dx = -2 dy x y."""
-    return dy * (-2.0 * namespace(x).clip(x, -30.0, 30.0) * y)
+    return dy * (-2.0 * clamp(x, -30.0, 30.0) * y)
 
 
 @kernel
@@ -182,7 +182,7 @@ def gelu(x: Array) -> Array:
 def gelu_pullback(dy: Array, x: Array, y: Array) -> Array:
     """dx = dy (Phi(x) + x phi(x)), phi the normal density."""
     xp = namespace(x)
-    near = xp.clip(x, -40.0, 40.0)  # x phi(x) is 0 in float64 beyond
+    near = clamp(x, -40.0, 40.0)  # x phi(x) is 0 in float64 beyond
     density = math.sqrt(0.5 / math.pi) * xp.exp(-0.5 * near * near)
     return dy * (0.5 * erfc(-math.sqrt(0.5) * x) + near * density)
 
@@ -194,7 +194,7 @@ _GELU_A, _GELU_B = math.sqrt(2.0 / math.pi), 0.044715
 def gelu_tanh(x: Array) -> Array:
     """y = x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2. Hendrycks & Gimpel (2016), arXiv:1606.08415."""
     xp = namespace(x)
-    near = xp.clip(x, -12.0, 12.0)  # tanh is +-1 in float64 beyond
+    near = clamp(x, -12.0, 12.0)  # tanh is +-1 in float64 beyond
     return xp.maximum(x, -FAR) * (0.5 + 0.5 * xp.tanh(_GELU_A * (near + _GELU_B * near * near * near)))
 
 
@@ -202,7 +202,7 @@ def gelu_tanh(x: Array) -> Array:
 def gelu_tanh_pullback(dy: Array, x: Array, y: Array) -> Array:
     """dx = dy ((1 + t) / 2 + x (1 - t^2) u' / 2), t = tanh u."""
     xp = namespace(x)
-    near = xp.clip(x, -12.0, 12.0)
+    near = clamp(x, -12.0, 12.0)
     t = xp.tanh(_GELU_A * (near + _GELU_B * near * near * near))
     slope = _GELU_A * (1.0 + 3.0 * _GELU_B * near * near)
     return dy * (0.5 + 0.5 * t + 0.5 * near * (1.0 - t * t) * slope)
@@ -218,7 +218,7 @@ def silu(x: Array) -> Array:
 def silu_pullback(dy: Array, x: Array, y: Array) -> Array:
     """dx = dy (s + x s (1 - s)), s = logistic(x)."""
     s = logistic(x)
-    return dy * (s + namespace(x).clip(x, -FAR, FAR) * s * (1.0 - s))
+    return dy * (s + clamp(x, -FAR, FAR) * s * (1.0 - s))
 
 
 def _tanh_of_softplus(x: Array) -> Array:
@@ -239,7 +239,7 @@ def mish(x: Array) -> Array:
 def mish_pullback(dy: Array, x: Array, y: Array) -> Array:
     """dx = dy (w + x (1 - w^2) logistic(x)), w = tanh(softplus(x))."""
     w = _tanh_of_softplus(x)
-    return dy * (w + namespace(x).clip(x, -FAR, FAR) * (1.0 - w * w) * logistic(x))
+    return dy * (w + clamp(x, -FAR, FAR) * (1.0 - w * w) * logistic(x))
 
 
 @kernel
@@ -272,7 +272,7 @@ def softsign_pullback(dy: Array, x: Array, y: Array) -> Array:
 @kernel
 def hard_sigmoid(x: Array) -> Array:
     """y = min(max(x / 6 + 1/2, 0), 1)."""
-    return namespace(x).clip(x / 6.0 + 0.5, 0.0, 1.0)
+    return clamp(x / 6.0 + 0.5, 0.0, 1.0)
 
 
 @kernel
@@ -284,7 +284,7 @@ def hard_sigmoid_pullback(dy: Array, x: Array, y: Array) -> Array:
 @kernel
 def hard_tanh(x: Array) -> Array:
     """y = min(max(x, -1), 1)."""
-    return namespace(x).clip(x, -1.0, 1.0)
+    return clamp(x, -1.0, 1.0)
 
 
 @kernel

@@ -9,7 +9,7 @@ from __future__ import annotations
 from nnarray.backends import device_of, namespace
 from nnarray.kernels.registry import kernel
 from nnarray.kernels.standard.activations import logistic
-from nnarray.kernels.standard.numerics import wide, within
+from nnarray.kernels.standard.numerics import clamp, wide, within
 from nnarray.typing import Array
 
 
@@ -43,9 +43,8 @@ def huber(outputs: Array, target: Array, *, delta: float) -> tuple[Array, Array]
     ----------
     .. [1] Huber (1964), Annals of Mathematical Statistics 35(1), 73-101.
     """
-    xp = namespace(outputs)
     difference = wide(outputs) - wide(target)
-    slope = xp.clip(difference, -delta, delta)
+    slope = clamp(difference, -delta, delta)
     return _mean_of_entries(slope * (difference - 0.5 * slope), slope, outputs)
 
 

@@ -1,4 +1,4 @@
-"""Two guards that keep sums and differences of real numbers inside their range."""
+"""Guards that keep sums and differences of real numbers inside their range."""
 
 from __future__ import annotations
 
@@ -12,8 +12,14 @@ def wide(x: Array) -> Array:
     return xp.astype(x, xp.float32) if xp.finfo(x.dtype).bits < 32 else x
 
 
+def clamp(x: Array, low: float, high: float) -> Array:
+    """min(max(x, low), high), handing on nan: `clip`, which in array-api-strict puts its bounds on another device."""
+    xp = namespace(x)
+    return xp.minimum(xp.maximum(x, low), high)
+
+
 def within(x: Array) -> Array:
     """`x` with everything beyond half the largest number, infinity too, drawn in: no difference of two overflows."""
     xp = namespace(x)
     half = float(xp.finfo(x.dtype).max) / 2
-    return xp.clip(x, -half, half)
+    return clamp(x, -half, half)
