@@ -14,12 +14,17 @@ from nnarray.typing import Array, Device, Namespace, Tree
 
 
 class Place(NamedTuple):
-    """One parameter: its name with dots, and the part of the vector that it fills."""
+    """One parameter: the names of its layers and its own, and the part of the vector that it fills."""
 
-    name: str
+    path: tuple[str, ...]
     param: Param
     start: int
     stop: int
+
+    @property
+    def name(self) -> str:
+        """The path in one word, such as "0.weight"."""
+        return ".".join(self.path)
 
 
 @dataclass(frozen=True)
@@ -34,9 +39,9 @@ class Layout:
         """Lay out a tree of `Param`, depth first."""
         places: list[Place] = []
         size = 0
-        for name, param in _leaves(tree):
+        for path, param in _leaves(tree):
             stop = size + math.prod(param.shape)
-            places.append(Place(name, param, size, stop))
+            places.append(Place(path, param, size, stop))
             size = stop
         return cls(tuple(places), size)
 
@@ -55,13 +60,15 @@ class Layout:
 
     def tree(self, vector: Array) -> dict[str, Any]:
         """The parameters nested as the layers are."""
+        if not self.places:
+            return {}
+        xp = namespace(vector)
         root: dict[str, Any] = {}
-        for name, view in self.views(vector).items():
-            *layers, last = name.split(".")
+        for path, param, start, stop in self.places:
             node = root
-            for layer in layers:
+            for layer in path[:-1]:
                 node = node.setdefault(layer, {})
-            node[last] = view
+            node[path[-1]] = xp.reshape(vector[start:stop], param.shape)
         return root
 
     def pack(self, tree: Tree, like: Array) -> Array:
@@ -69,7 +76,7 @@ class Layout:
         if not self.places:
             return like
         xp = namespace(like)
-        return xp.concat([xp.reshape(leaf, (-1,)) for leaf in (_leaf(tree, p.name) for p in self.places)])
+        return xp.concat([xp.reshape(_leaf(tree, place.path), (-1,)) for place in self.places])
 
     def mask(self, chosen: set[str], like: Array) -> Array:
         """True at the entries of the parameters whose names are chosen."""
@@ -78,14 +85,15 @@ class Layout:
         return xp.concat(ones) if ones else xp.zeros(0, dtype=xp.bool, device=device_of(like))
 
 
-def _leaves(tree: Tree, prefix: str = "") -> list[tuple[str, Param]]:
-    found: list[tuple[str, Param]] = []
+def _leaves(tree: Tree, above: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], Param]]:
+    found: list[tuple[tuple[str, ...], Param]] = []
     for name, node in tree.items():
-        found += [(prefix + name, node)] if isinstance(node, Param) else _leaves(node, f"{prefix}{name}.")
+        path = (*above, name)
+        found += [(path, node)] if isinstance(node, Param) else _leaves(node, path)
     return found
 
 
-def _leaf(tree: Any, name: str) -> Array:
-    for part in name.split("."):
-        tree = tree[part]
+def _leaf(tree: Any, path: tuple[str, ...]) -> Array:
+    for name in path:
+        tree = tree[name]
     return tree

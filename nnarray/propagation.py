@@ -31,7 +31,7 @@ class Step(NamedTuple):
 
 def forward(wiring: Wiring, tree: Tree, state: Array, x: Array) -> Array:
     """The outputs at inference, from parameters nested as the layers are; nothing is kept for a way back."""
-    ctx = Context(False, wiring.state.tree(state) if wiring.state.size else {}, False, False)
+    ctx = Context(False, wiring.state.tree(state), False, False)
     return wiring.network.forward(tree, x, ctx).y
 
 

@@ -144,6 +144,8 @@ class Trainer:
 
     def __post_init__(self) -> None:
         self.step = compiled(self._step, self.theta)
+        layers = self.key.fold("layers")
+        self.words = (layers.word0, layers.word1)
 
     def _step(
         self,
@@ -181,7 +183,6 @@ class Trainer:
 
     def epoch(self, number: int, rate: float, check: Callable[[], None], limit: int | None = None) -> Finished:
         """The steps of one epoch, or the first `limit` of them; `check` is called after each."""
-        words = self.key.fold("layers")
         done = Finished([], [], [], [])
         for rows in self._batches(number, limit):
             x, target = _pick(self.data.x, rows), _pick(self.data.target, rows)
@@ -194,7 +195,7 @@ class Trainer:
                 target,
                 weights,
                 self.optimizer.numbers(rate, self.steps + 1),
-                (words.word0, words.word1),
+                self.words,
                 self.steps,
             )
             self.steps += 1
