@@ -20,6 +20,7 @@ from nnarray.backends import (
     namespace,
 )
 from nnarray.callbacks import Callback, EarlyStopping, History, Run
+from nnarray.descent import DivergenceError
 from nnarray.layers import (
     Activation,
     Branches,
@@ -38,7 +39,6 @@ from nnarray.model import Model, value_and_grad
 from nnarray.network import Network
 from nnarray.optimizers import LBFGS, SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
 from nnarray.random import Key
-from nnarray.training import DivergenceError
 
 __version__ = "0.1.0"
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nnarray import training
+from nnarray import examples, training
 from nnarray.backends import Backend, as_data, backend, backend_of, dtype_name, is_traced, place, same_place
 from nnarray.callbacks import History
 from nnarray.checks import integer, refuse_non_finite
+from nnarray.descent import copy
 from nnarray.layers.base import Layer
 from nnarray.layout import Layout
 from nnarray.losses import loss_named
@@ -140,7 +141,7 @@ class Model:
 
     def snapshot(self) -> tuple[Array, Array]:
         """Copies of theta and state, for `restore`."""
-        return training.copy(self.theta), training.copy(self.state)
+        return copy(self.theta), copy(self.state)
 
     def restore(self, kept: tuple[Array, Array]) -> None:
         """Go back to a snapshot."""
@@ -186,7 +187,7 @@ class Model:
         ValueError
             If X is on another device or has another shape.
         """
-        X = training.check_inputs(self, X)
+        X = examples.check_inputs(self, X)
         return forward(self.wiring, self._nested(), self.state, X)
 
     def _nested(self) -> dict[str, Any]:
@@ -207,9 +208,9 @@ class Model:
         """
         if batch_size is not None:
             batch_size = integer(batch_size, "batch_size", 1, usual=1024)
-        X = training.check_inputs(self, X)
+        X = examples.check_inputs(self, X)
         if check_finite and not is_traced(X):
-            refuse_non_finite(X, "X", training.FINITE_REMEDY)
+            refuse_non_finite(X, "X", examples.FINITE_REMEDY)
         if batch_size is None or X.shape[0] <= batch_size:
             return self(X)
         ends = [*range(batch_size, X.shape[0], batch_size), X.shape[0]]
@@ -363,7 +364,7 @@ def value_and_grad(
     True
     """
     chosen = loss_named(loss)
-    data = training.prepare(model, as_data(X, "X"), y, sample_weight, chosen, check_finite=False)
+    data = examples.prepare(model, as_data(X, "X"), y, sample_weight, chosen, check_finite=False)
     found = loss_and_gradient(
         model.wiring,
         model.theta,

@@ -35,8 +35,10 @@ LEVELS = [
     ["losses", "schedules"],
     ["optimizers", "metrics"],
     ["propagation", "callbacks"],
+    ["examples"],
+    ["course"],
+    ["descent", "lbfgs"],
     ["training"],
-    ["lbfgs"],
     ["model"],
     ["network"],
     ["testing", "plotting"],
@@ -44,8 +46,8 @@ LEVELS = [
     ["cli"],
 ]
 LEVEL = {name: i for i, names in enumerate(LEVELS) for name in names}
-# A method of a lower file that hands over to a higher one when it is called: history.plot, optimizer LBFGS.
-DEFERRED = {("callbacks", "plotting"), ("training", "lbfgs")}
+# A method of a lower file that hands over to a higher one when it is called: history.plot.
+DEFERRED = {("callbacks", "plotting")}
 
 
 def top(path: Path) -> str:

@@ -259,7 +259,7 @@ def test_full_device_is_told_in_one_way(monkeypatch: pytest.MonkeyPatch, host: n
     def full(*_: object, **__: object) -> None:
         raise MemoryError("Unable to allocate 9 GiB")
 
-    monkeypatch.setattr("nnarray.training.loss_and_gradient", full)
+    monkeypatch.setattr("nnarray.descent.loss_and_gradient", full)
     with pytest.raises(
         nn.OutOfDeviceMemory, match=r"no memory left on numpy \(cpu\) .*9 GiB.*Reduce batch_size \(now 4\)"
     ):

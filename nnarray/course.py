@@ -1,0 +1,80 @@
+"""One training under way: its data, its history, and what is told at the end of an epoch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from nnarray.backends import same_place
+from nnarray.callbacks import Callback, Run
+from nnarray.examples import Data, Trainee, pick
+from nnarray.losses import Loss
+from nnarray.metrics import Metric
+from nnarray.typing import Array
+
+
+@dataclass
+class Course:
+    """What gradient descent and L-BFGS share: where they read the examples, and where they report an epoch."""
+
+    model: Trainee
+    data: Data
+    held_out: Data | None
+    loss: Loss
+    metrics: dict[str, Metric]
+    batch_size: int | None
+    run: Run
+    callbacks: list[Callback]
+    show: Callable[[dict[str, float]], None]
+    started: float = field(default_factory=time.perf_counter)
+
+    @property
+    def monitored(self) -> list[float]:
+        """The losses that schedules look at, an epoch each: of the validation, if there is one."""
+        return self.run.history.columns.get("loss" if self.held_out is None else "val_loss", [])
+
+    @property
+    def frozen(self) -> Array | None:
+        """True at the entries of theta that stay as they are; None if all are trained."""
+        names = self.model.frozen
+        return self.model.wiring.params.mask(set(names), self.model.theta) if names else None
+
+    @property
+    def decays(self) -> Array | None:
+        """1 at the entries that weight decay shrinks, 0 at the others; None if it shrinks all."""
+        theta, params = self.model.theta, self.model.wiring.params
+        chosen = {place.name for place in params.places if place.param.decay}
+        if len(chosen) == len(params.places):
+            return None
+        return same_place(theta=theta).astype(params.mask(chosen, theta), theta.dtype)
+
+    def end_epoch(self, loss: float, rate: float, outputs: list[Array], rows: list[Any]) -> bool:
+        """Write the epoch into the history and tell the callbacks; whether to go on.
+
+        `outputs` are those of the epoch's steps, `rows` the examples that they belong to.
+        """
+        row = {"epoch": float(self.run.epoch + 1), "loss": loss, **self._on_training(outputs, rows), **self._held_out()}
+        self.run.history.append({**row, "lr": rate, "seconds": time.perf_counter() - self.started})
+        self.show(row)
+        for callback in self.callbacks:
+            callback.on_epoch_end(self.run)
+        return not self.run.stopped
+
+    def _on_training(self, outputs: list[Array], rows: list[Any]) -> dict[str, float]:
+        if not self.metrics:
+            return {}
+        xp = same_place(x=self.data.x)
+        together, y = xp.concat(outputs, axis=0), xp.concat([pick(self.data.y, each) for each in rows], axis=0)
+        return {name: float(metric(together, y)) for name, metric in self.metrics.items()}
+
+    def _held_out(self) -> dict[str, float]:
+        held = self.held_out
+        if held is None:
+            return {}
+        size = None if self.batch_size is None else max(self.batch_size, 1024)
+        outputs = self.model.predict(held.x, batch_size=size, check_finite=False)
+        losses, slopes = self.loss.per_example(outputs, held.target)
+        row = {"val_loss": float(self.loss.reduced(losses, slopes, held.weights)[0])}
+        return row | {f"val_{name}": float(metric(outputs, held.y)) for name, metric in self.metrics.items()}

@@ -1,0 +1,259 @@
+"""Gradient descent: epochs of steps, and what is done when something goes wrong between them."""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from nnarray import random
+from nnarray.backends import device_of, same_place
+from nnarray.callbacks import Run
+from nnarray.course import Course
+from nnarray.examples import Data, pick
+from nnarray.kernels.compilation import compiled
+from nnarray.losses import Loss
+from nnarray.optimizers import Optimizer
+from nnarray.propagation import Wiring, loss_and_gradient
+from nnarray.random import Key
+from nnarray.schedules import schedule
+from nnarray.typing import Array
+
+
+class DivergenceError(FloatingPointError):
+    """The loss or a parameter became NaN or infinite; the model keeps its last finite parameters."""
+
+
+def descend(course: Course, rule: Optimizer, *, shuffle: bool, key: Key) -> None:
+    """Train `course.model` until the last epoch, or until a callback stops."""
+    model, run = course.model, course.run
+    trainer = Trainer(
+        wiring=model.wiring,
+        data=course.data,
+        loss=course.loss,
+        optimizer=rule,
+        batch_size=min(course.batch_size or course.data.examples, course.data.examples),
+        shuffle=shuffle,
+        key=key,
+        keep_outputs=bool(course.metrics),
+        theta=copy(model.theta),
+        state=copy(model.state),
+        slots=rule.slots(model.theta),
+        decays=course.decays if rule.weight_decay else None,
+        frozen=course.frozen,
+    )
+    rates = schedule(rule.lr)
+    with _interrupts_between_steps() as check:
+        for number in range(run.epochs):
+            rate = rates(number, course.monitored)
+            saved = Saved.of(trainer)
+            try:
+                done = trainer.epoch(number, rate, check)
+            finally:
+                run.history.steps = trainer.steps
+                model.restore((trainer.theta, trainer.state))
+            mean = trainer.mean_loss(done)
+            if not (math.isfinite(mean) and trainer.finite()):
+                raise _diverged(trainer, saved, done, run, number, rate)
+            if not course.end_epoch(mean, rate, done.outputs, done.rows):
+                return
+            if model.theta is not trainer.theta:  # a callback gave the model other parameters
+                trainer.theta, trainer.state = copy(model.theta), copy(model.state)
+            check()
+
+
+class Finished(NamedTuple):
+    """What the steps of an epoch gave; everything still on the device."""
+
+    losses: list[Array]
+    masses: list[Any]
+    rows: list[Any]
+    outputs: list[Array]
+
+
+@dataclass
+class Trainer:
+    """Data, rule and position of one training; `theta`, `state` and `slots` are those of the last finished step."""
+
+    wiring: Wiring
+    data: Data
+    loss: Loss
+    optimizer: Optimizer
+    batch_size: int
+    shuffle: bool
+    key: Key
+    keep_outputs: bool
+    theta: Array
+    state: Array
+    slots: dict[str, Array]
+    decays: Array | None
+    frozen: Array | None
+    steps: int = 0
+
+    def __post_init__(self) -> None:
+        self.step = compiled(self._step, self.theta)
+        layers = self.key.fold("layers")
+        self.words = (layers.word0, layers.word1)
+
+    def _step(
+        self,
+        theta: Array,
+        state: Array,
+        slots: dict[str, Array],
+        x: Array,
+        target: Array,
+        weights: Array | None,
+        numbers: dict[str, Any],
+        words: tuple[Any, Any],
+        index: Any,
+    ) -> tuple[Any, ...]:
+        """One update: a pure function of its arguments, but for those that the optimizer consumes."""
+        found = loss_and_gradient(
+            self.wiring,
+            theta,
+            state,
+            x,
+            target,
+            weights,
+            self.loss,
+            training=True,
+            key=Key(*words),
+            step=index,
+        )
+        theta, slots = self.optimizer.update(
+            theta, found.gradient, slots, numbers, decays=self.decays, frozen=self.frozen
+        )
+        return theta, found.state, slots, found.loss, found.outputs
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return -(-self.data.examples // self.batch_size)
+
+    def epoch(self, number: int, rate: float, check: Callable[[], None], limit: int | None = None) -> Finished:
+        """The steps of one epoch, or the first `limit` of them; `check` is called after each."""
+        done = Finished([], [], [], [])
+        for rows in self._batches(number, limit):
+            x, target = pick(self.data.x, rows), pick(self.data.target, rows)
+            weights = None if self.data.weights is None else pick(self.data.weights, rows)
+            self.theta, self.state, self.slots, loss, outputs = self.step(
+                self.theta,
+                self.state,
+                self.slots,
+                x,
+                target,
+                weights,
+                self.optimizer.numbers(rate, self.steps + 1),
+                self.words,
+                self.steps,
+            )
+            self.steps += 1
+            done.losses.append(loss)
+            done.masses.append(x.shape[0] if weights is None else same_place(w=weights).sum(weights))
+            if self.keep_outputs:
+                done.rows.append(rows)
+                done.outputs.append(outputs)
+            check()
+        return done
+
+    def _batches(self, number: int, limit: int | None) -> Iterator[Any]:
+        """The rows of each batch: None for all, a slice, or indices on the device."""
+        count = self.data.examples
+        batches = self.steps_per_epoch if limit is None else limit
+        if self.steps_per_epoch == 1:
+            yield from [None] * batches
+            return
+        order = None
+        if self.shuffle:
+            xp, device = same_place(x=self.data.x), device_of(self.data.x)
+            order = random.permutation(self.key.fold("shuffle").fold(number), count, xp=xp, device=device)
+        for start in range(0, batches * self.batch_size, self.batch_size):
+            rows = slice(start, min(start + self.batch_size, count))
+            yield rows if order is None else order[rows]
+
+    def mean_loss(self, done: Finished) -> float:
+        """The loss over the epoch, the one number for which the host waits: weighted as the reduction says."""
+        xp = same_place(theta=self.theta)
+        losses = xp.stack(done.losses)
+        if self.loss.reduction == "sum":
+            return float(xp.sum(losses))
+        masses = done.masses
+        if isinstance(masses[0], int):
+            shares = xp.asarray([m / sum(masses) for m in masses], dtype=losses.dtype, device=device_of(losses))
+            return float(xp.sum(losses * shares))
+        spread = xp.astype(xp.stack(masses), losses.dtype)
+        return float(xp.sum(losses * spread) / xp.sum(spread))
+
+    def finite(self) -> bool:
+        """Whether all parameters are."""
+        xp = same_place(theta=self.theta)
+        return bool(xp.all(xp.isfinite(self.theta)))
+
+
+class Saved(NamedTuple):
+    """The trainer at the start of an epoch, to go back to."""
+
+    theta: Array
+    state: Array
+    slots: dict[str, Array]
+    steps: int
+
+    @classmethod
+    def of(cls, trainer: Trainer) -> Saved:
+        slots = trainer.slots if trainer.steps_per_epoch == 1 else {k: copy(v) for k, v in trainer.slots.items()}
+        return cls(copy(trainer.theta), copy(trainer.state), slots, trainer.steps)
+
+
+def copy(x: Array) -> Array:
+    """The same numbers in other memory."""
+    return same_place(x=x).asarray(x, copy=True)
+
+
+def _diverged(trainer: Trainer, saved: Saved, done: Finished, run: Run, number: int, rate: float) -> DivergenceError:
+    """Go back to the last parameters with a finite loss, by running the epoch again up to them; say what happened."""
+    finite = [math.isfinite(float(loss)) for loss in done.losses]
+    first = finite.index(False) if False in finite else len(finite)
+    trainer.theta, trainer.state, trainer.slots, trainer.steps = saved
+    if first > 1:
+        trainer.epoch(number, rate, lambda: None, limit=first - 1)
+    if not trainer.finite():
+        trainer.theta, trainer.state = saved.theta, saved.state
+    run.model.restore((trainer.theta, trainer.state))
+    run.history.steps = trainer.steps
+    what = "the loss became NaN or infinite" if first < len(finite) else "a parameter became NaN or infinite"
+    last = f"{float(done.losses[first - 1]):.6g}" if first else "none in this epoch"
+    return DivergenceError(
+        f"{what} in epoch {number + 1}, step {min(first + 1, len(finite))} of {len(finite)} "
+        f"(learning rate {rate:g}, last finite loss: {last}). Likely causes: a learning rate that is too high, inputs "
+        f"that are not standardised, or a loss with reduction='sum' over many examples. Lower lr, standardise X, or "
+        f"set clip_norm. The model keeps its last finite parameters."
+    )
+
+
+@contextmanager
+def _interrupts_between_steps() -> Generator[Callable[[], None]]:
+    """Ctrl-C waits for the end of the step under way, so that no update is left half done; a second one does not."""
+    mine = threading.current_thread() is threading.main_thread()
+    if not mine or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield lambda: None
+        return
+    pending: list[int] = []
+
+    def note(number: int, frame: Any) -> None:
+        if pending:
+            signal.default_int_handler(number, frame)
+        pending.append(number)
+
+    def check() -> None:
+        if pending:
+            raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield check
+        check()
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,0 +1,124 @@
+"""Examples on their way into a model: checked once, where they enter."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol
+
+from nnarray import random
+from nnarray.backends import as_data, device_of, is_traced, same_place
+from nnarray.callbacks import History
+from nnarray.checks import refuse_non_finite
+from nnarray.losses import Loss, combined_weights
+from nnarray.propagation import Wiring
+from nnarray.random import Key
+from nnarray.typing import Array, Shape
+
+FINITE_REMEDY = "Remove or repair these entries, or pass check_finite=False."
+
+
+class Trainee(Protocol):
+    """What training needs of a model."""
+
+    wiring: Wiring
+    state: Array
+    frozen: frozenset[str]
+    history: History
+
+    @property
+    def theta(self) -> Array: ...
+    @property
+    def input_shape(self) -> Shape: ...
+    @property
+    def output_shape(self) -> Shape: ...
+    def predict(self, X: Array, *, batch_size: int | None = None, check_finite: bool = True) -> Array: ...
+    def snapshot(self) -> tuple[Array, Array]: ...
+    def restore(self, kept: tuple[Array, Array]) -> None: ...
+
+
+class Data(NamedTuple):
+    """Examples as a step reads them: inputs in the model's dtype, the target as the loss prepared it."""
+
+    x: Array
+    target: Array
+    weights: Array | None
+    y: Array
+
+    @property
+    def examples(self) -> int:
+        """How many there are."""
+        return self.x.shape[0]
+
+
+def check_inputs(model: Trainee, X: Any, name: str = "X") -> Array:
+    """`X` in the model's dtype, if it has the model's library, device and input shape.
+
+    Raises
+    ------
+    TypeError
+        If it is no array, of another library, or not made of real numbers.
+    ValueError
+        If it is on another device or has another shape.
+    """
+    X = as_data(X, name)
+    xp = same_place(model=model.theta, **{name: X})
+    if X.shape[1:] != model.input_shape or X.ndim == 0:
+        batch = "(batch, " + ", ".join(map(str, model.input_shape)) + ")"
+        hint = " For a single example, use X[None, ...]." if X.shape == model.input_shape else ""
+        raise ValueError(
+            f"the network expects {batch}, examples of shape {model.input_shape}; "
+            f"got {name} of shape {tuple(X.shape)}.{hint}"
+        )
+    return X if X.dtype == model.theta.dtype else xp.astype(X, model.theta.dtype)
+
+
+def prepare(
+    model: Trainee,
+    X: Any,
+    y: Any,
+    weights: Any,
+    loss: Loss,
+    *,
+    check_finite: bool = True,
+    names: str = "X y sample_weight",
+) -> Data:
+    """Check the examples once, where they enter, and bring them into the form that a step reads."""
+    x_name, y_name, w_name = names.split()
+    x = check_inputs(model, X, x_name)
+    y = as_data(y, y_name)
+    weights = None if weights is None else as_data(weights, w_name)
+    xp = same_place(**{x_name: x, y_name: y, w_name: weights})
+    if x.shape[0] == 0:
+        raise ValueError(f"{x_name} holds no examples: its shape is {tuple(X.shape)}. At least one is needed.")
+    if y.ndim == 0 or y.shape[0] != x.shape[0]:
+        raise ValueError(
+            f"{x_name} has {x.shape[0]} examples and {y_name} has shape {tuple(y.shape)}; make their lengths equal."
+        )
+    if check_finite and not is_traced(x):
+        refuse_non_finite(x, x_name, FINITE_REMEDY)
+    target, own = loss.prepare(y, (x.shape[0], *model.output_shape), x.dtype)
+    return Data(x, target, combined_weights(xp, own, weights, x.shape[0], x.dtype), y)
+
+
+def pick(x: Array, rows: Any) -> Array:
+    """The examples of these rows: all for None, a slice, or indices on the device."""
+    if rows is None:
+        return x
+    return x[rows, ...] if isinstance(rows, slice) else same_place(x=x).take(x, rows, axis=0)
+
+
+def validation_split(X: Any, y: Any, weights: Any, validation: Any, key: Key) -> tuple[Any, Any, Any, Any]:
+    """A fraction becomes a random part of the examples."""
+    if not isinstance(validation, float):
+        return X, y, weights, validation
+    X, y = as_data(X, "X"), as_data(y, "y")
+    count = X.shape[0]
+    part = round(validation * count)
+    if not 0 < part < count:
+        raise ValueError(
+            f"validation={validation!r} of {count} examples leaves {part} to validate and {count - part} to train."
+        )
+    xp = same_place(X=X, y=y)
+    order = random.permutation(key.fold("validation"), count, xp=xp, device=device_of(X))
+    held, kept = order[:part], order[part:]
+    held_out = (pick(X, held), pick(y, held)) + (() if weights is None else (pick(weights, held),))
+    return pick(X, kept), pick(y, kept), None if weights is None else pick(weights, kept), held_out
