@@ -146,7 +146,7 @@ def test_shapes_that_do_not_fit_name_the_layer(net: nn.Network, shape: tuple[int
         net.init(shape)
 
 
-# --- check_layer finds what is wrong -----------------------------------------------------------------------------------
+# --- check_layer finds what is wrong ---
 
 
 @dataclass(frozen=True)

@@ -163,7 +163,7 @@ def test_schedule_and_early_stopping(host: nn.Backend) -> None:
 
 def test_early_stopping_needs_its_column(host: nn.Backend) -> None:
     X, y = moons(host)
-    with pytest.raises(ValueError, match="monitors 'val_loss', but the history has epoch, loss.*pass validation="):
+    with pytest.raises(ValueError, match=r"monitors 'val_loss', but the history has epoch, loss.*pass validation="):
         model_on(host).fit(X, y, epochs=1, callbacks=[nn.EarlyStopping()])
 
 
@@ -230,7 +230,7 @@ def test_divergence_stops_and_keeps_the_last_finite_parameters(be: nn.Backend) -
 
 
 def test_divergence_goes_back_to_the_last_finite_step(host: nn.Backend) -> None:
-    """The parameters are those that entered the last step with a finite loss: found again by running the epoch again."""
+    """The parameters are those that entered the last step with a finite loss, found by running again."""
     X, y = moons(host, 40, "float64")
 
     class Exploding(nn.losses.CrossEntropy):
