@@ -8,7 +8,7 @@
 True
 """
 
-from nnarray import datasets, initializers, losses, metrics, schedules, testing
+from nnarray import datasets, initializers, losses, metrics, random, schedules, testing
 from nnarray.backends import (
     Backend,
     BackendInfo,
@@ -16,11 +16,12 @@ from nnarray.backends import (
     BackendUnavailable,
     OutOfDeviceMemory,
     backend,
+    device_of,
     list_backends,
     namespace,
 )
 from nnarray.callbacks import Callback, EarlyStopping, History, Run
-from nnarray.descent import DivergenceError
+from nnarray.course import DivergenceError
 from nnarray.layers import (
     Activation,
     Branches,
@@ -77,11 +78,13 @@ __all__ = [
     "Run",
     "backend",
     "datasets",
+    "device_of",
     "initializers",
     "list_backends",
     "losses",
     "metrics",
     "namespace",
+    "random",
     "schedules",
     "testing",
     "value_and_grad",

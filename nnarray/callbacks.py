@@ -73,7 +73,7 @@ class Run:
     model: Any
     history: History
     epochs: int
-    stopped: str = ""
+    stopped: str | None = None
 
     @property
     def epoch(self) -> int:
@@ -134,7 +134,7 @@ class EarlyStopping(Callback):
     min_delta: float = 0.0
     mode: str = "min"
     restore_best: bool = True
-    best: float = field(default=math.inf, init=False)
+    best: float = field(default=math.nan, init=False)
     best_epoch: int = field(default=0, init=False)
     _kept: tuple[Array, Array] | None = field(default=None, init=False, repr=False)
 
@@ -148,7 +148,7 @@ class EarlyStopping(Callback):
 
     def on_fit_start(self, run: Run) -> None:
         """Forget an earlier training."""
-        self.best, self.best_epoch, self._kept = math.inf, 0, None
+        self.best, self.best_epoch, self._kept = math.nan, 0, None
 
     def on_epoch_end(self, run: Run) -> None:
         """Compare with the best epoch so far."""
@@ -157,8 +157,9 @@ class EarlyStopping(Callback):
                 f"EarlyStopping monitors {self.monitor!r}, but the history has {', '.join(run.history)}; "
                 f"pass validation= to fit, or monitor one of these."
             )
-        value = run.history[self.monitor][-1] * (1.0 if self.mode == "min" else -1.0)
-        if value < self.best - self.min_delta or run.epoch == 1:
+        value = run.history[self.monitor][-1]
+        gain = self.best - value if self.mode == "min" else value - self.best
+        if run.epoch == 1 or gain > self.min_delta:
             self.best, self.best_epoch = value, run.epoch
             self._kept = run.model.snapshot() if self.restore_best else None
         elif run.epoch - self.best_epoch >= self.patience:

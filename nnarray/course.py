@@ -15,6 +15,10 @@ from nnarray.metrics import Metric
 from nnarray.typing import Array
 
 
+class DivergenceError(FloatingPointError):
+    """The loss or a parameter became NaN or infinite; the model keeps its last finite parameters."""
+
+
 @dataclass
 class Course:
     """What gradient descent and L-BFGS share: where they read the examples, and where they report an epoch."""
@@ -60,7 +64,7 @@ class Course:
         self.show(row)
         for callback in self.callbacks:
             callback.on_epoch_end(self.run)
-        return not self.run.stopped
+        return self.run.stopped is None
 
     def _on_training(self, outputs: list[Array], rows: list[Any]) -> dict[str, float]:
         if not self.metrics:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from nnarray import random
 from nnarray.backends import device_of, same_place
 from nnarray.callbacks import Run
-from nnarray.course import Course
+from nnarray.course import Course, DivergenceError
 from nnarray.examples import Data, pick
 from nnarray.kernels.compilation import compiled
 from nnarray.losses import Loss
@@ -22,10 +22,6 @@ from nnarray.propagation import Wiring, loss_and_gradient
 from nnarray.random import Key
 from nnarray.schedules import schedule
 from nnarray.typing import Array
-
-
-class DivergenceError(FloatingPointError):
-    """The loss or a parameter became NaN or infinite; the model keeps its last finite parameters."""
 
 
 def descend(course: Course, rule: Optimizer, *, shuffle: bool, key: Key) -> None:

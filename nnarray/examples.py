@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any, NamedTuple, Protocol
 
 from nnarray import random
 from nnarray.backends import as_data, device_of, is_traced, same_place
 from nnarray.callbacks import History
-from nnarray.checks import refuse_non_finite
+from nnarray.checks import real, refuse_non_finite
 from nnarray.losses import Loss, combined_weights
 from nnarray.propagation import Wiring
 from nnarray.random import Key
@@ -96,7 +97,7 @@ def prepare(
     if check_finite and not is_traced(x):
         refuse_non_finite(x, x_name, FINITE_REMEDY)
     target, own = loss.prepare(y, (x.shape[0], *model.output_shape), x.dtype)
-    return Data(x, target, combined_weights(xp, own, weights, x.shape[0], x.dtype), y)
+    return Data(x, target, combined_weights(xp, own, weights, x.shape[0], x.dtype, w_name), y)
 
 
 def pick(x: Array, rows: Any) -> Array:
@@ -108,11 +109,12 @@ def pick(x: Array, rows: Any) -> Array:
 
 def validation_split(X: Any, y: Any, weights: Any, validation: Any, key: Key) -> tuple[Any, Any, Any, Any]:
     """A fraction becomes a random part of the examples."""
-    if not isinstance(validation, float):
+    if not isinstance(validation, Real):
         return X, y, weights, validation
+    fraction = real(validation, "validation", least=0.0, below=1.0, usual=0.2)
     X, y = as_data(X, "X"), as_data(y, "y")
     count = X.shape[0]
-    part = round(validation * count)
+    part = round(fraction * count)
     if not 0 < part < count:
         raise ValueError(
             f"validation={validation!r} of {count} examples leaves {part} to validate and {count - part} to train."

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from nnarray.backends import backend_of
-from nnarray.course import Course
+from nnarray.course import Course, DivergenceError
+from nnarray.kernels.compilation import compiled
 from nnarray.optimizers import LBFGS
 from nnarray.propagation import Step, loss_and_gradient
 from nnarray.typing import Array
@@ -26,10 +28,14 @@ def minimise(course: Course, rule: LBFGS) -> None:
     here, dtype, frozen = backend_of(model.theta), model.theta.dtype, course.frozen
     decays = course.decays if rule.weight_decay else None
 
+    def propagate(theta: Array, state: Array, x: Array, target: Array, weights: Array | None) -> Step:
+        return loss_and_gradient(model.wiring, theta, state, x, target, weights, course.loss, training=False)
+
+    propagate = compiled(propagate, model.theta)
+
     def at(vector: Any) -> tuple[Array, Step]:
         theta = here.library.from_host(vector, dtype, here.device)
-        where = (model.wiring, theta, model.state, data.x, data.target, data.weights, course.loss)
-        return theta, loss_and_gradient(*where, training=False)
+        return theta, propagate(theta, model.state, data.x, data.target, data.weights)
 
     def value_and_gradient(vector: Any) -> tuple[float, Any]:
         theta, found = at(vector)
@@ -49,7 +55,7 @@ def minimise(course: Course, rule: LBFGS) -> None:
         if not course.end_epoch(float(found.loss), 1.0, [found.outputs], [None]):
             raise StopIteration
 
-    minimize(
+    result = minimize(
         value_and_gradient,
         here.to_numpy(model.theta).astype(float),
         jac=True,
@@ -57,3 +63,8 @@ def minimise(course: Course, rule: LBFGS) -> None:
         callback=iteration,
         options={"maxiter": run.epochs, "maxcor": rule.memory, "gtol": rule.tolerance, "ftol": 0.0},
     )
+    if not math.isfinite(float(result.fun)):
+        raise DivergenceError(
+            f"the loss became NaN or infinite in iteration {run.epoch + 1} of L-BFGS. Standardise X, or begin with "
+            f"another optimizer. The model keeps its last finite parameters."
+        )

@@ -128,16 +128,18 @@ def checked(loss: Loss, outputs: Array, target: Array, weights: Array | None) ->
     return outputs, target, combined_weights(xp, own, weights, outputs.shape[0], outputs.dtype)
 
 
-def combined_weights(xp: Namespace, own: Array | None, given: Array | None, count: int, dtype: DType) -> Array | None:
+def combined_weights(
+    xp: Namespace, own: Array | None, given: Array | None, count: int, dtype: DType, name: str = "weights"
+) -> Array | None:
     """The product of the weights that come with the target and those that the user gives."""
     if given is None:
         return own
     if given.shape != (count,):
-        raise ValueError(f"weights must have shape ({count},), one entry an example; got {tuple(given.shape)}.")
+        raise ValueError(f"{name} must have shape ({count},), one entry an example; got {tuple(given.shape)}.")
     if not is_traced(given):
-        refuse_non_finite(given, "weights")
+        refuse_non_finite(given, name)
         if not bool(xp.all(given >= 0)) or not bool(xp.any(given > 0)):
-            raise ValueError("weights must not be negative, and at least one must be above 0.")
+            raise ValueError(f"{name} must not be negative, and at least one must be above 0.")
     each: Array = xp.astype(given, dtype, copy=False)
     return each if own is None else own * xp.reshape(each, each.shape + (1,) * (own.ndim - 1))
 
@@ -266,6 +268,10 @@ class CrossEntropy(Loss):
         xp, classes = same_place(target=target), shape[-1]
         if len(shape) < 2:
             raise ValueError(f"CrossEntropy needs outputs of shape (N, K), one logit a class; got {shape}.")
+        if classes < 2:
+            raise ValueError(
+                f"CrossEntropy needs at least 2 classes; got outputs of shape {shape}. Use BinaryCrossEntropy."
+            )
         if self.class_weights is not None and len(self.class_weights) != classes:
             raise ValueError(f"class_weights has {len(self.class_weights)} entries for {classes} classes.")
         if target.shape == shape:

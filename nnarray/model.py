@@ -10,7 +10,7 @@ from nnarray.backends import Backend, as_data, backend, backend_of, dtype_name, 
 from nnarray.callbacks import History
 from nnarray.checks import integer, refuse_non_finite
 from nnarray.descent import copy
-from nnarray.layers.base import Layer
+from nnarray.layers.base import Layer, described
 from nnarray.layout import Layout
 from nnarray.losses import loss_named
 from nnarray.propagation import Wiring, forward, loss_and_gradient
@@ -60,11 +60,13 @@ class Model:
     @classmethod
     def drawn(cls, network: Layer, shape: Shape, seed: int, be: Backend, dtype: object) -> Model:
         """A model with first values drawn from the seed: on the host, once, and moved as one vector."""
-        host = backend("numpy")
+        host, chosen = backend("numpy"), be.dtype(dtype)
+        if not be.xp.isdtype(chosen, "real floating"):
+            raise ValueError(f"dtype must be real floating, one of {', '.join(be.dtypes)}; got {dtype!r}.")
         params, state = Layout.of(network.params(shape)), Layout.of(network.initial_state(shape))
         key = Key(seed)
         theta, still = (
-            be.asarray(layout.draw(key.fold(name), host.xp, host.device), dtype=be.dtype(dtype))
+            be.asarray(layout.draw(key.fold(name), host.xp, host.device), dtype=chosen)
             for layout, name in ((params, "params"), (state, "state"))
         )
         return cls(network, shape, theta, still, wiring=Wiring(network, params, state))
@@ -73,7 +75,10 @@ class Model:
 
     @property
     def theta(self) -> Array:
-        """All trainable parameters in one vector."""
+        """All trainable parameters in one vector; its library, device and dtype are the model's.
+
+        Set it to another vector of the same length, and the model computes with that.
+        """
         return self._theta
 
     @theta.setter
@@ -88,7 +93,7 @@ class Model:
 
     @property
     def params(self) -> dict[str, Array]:
-        """The parameters by name."""
+        """The parts of theta by name, such as "0.weight". Read them; write with `set_params`."""
         return self.wiring.params.views(self.theta)
 
     def set_params(self, params: Mapping[str, Any]) -> Model:
@@ -247,7 +252,8 @@ class Model:
         loss : str or Loss
             "cross_entropy", "binary_cross_entropy", "mse", "mae", "huber".
         optimizer : str or Optimizer
-            "adam", "adamw", "sgd", "rmsprop", "adagrad", "lbfgs".
+            "adam", "adamw", "sgd", "rmsprop", "adagrad", "lbfgs" (which needs `batch_size=None`). Each call of `fit`
+            starts optimizer, schedule and shuffles afresh, from the model's parameters.
         epochs : int
         batch_size : int or None
             Examples a step; None for all of them. The last batch of an epoch may be smaller.
@@ -311,7 +317,7 @@ class Model:
         )
 
     def __repr__(self) -> str:
-        layers = ", ".join(map(repr, getattr(self.network, "layers", (self.network,))))
+        layers = ", ".join(map(described, getattr(self.network, "layers", (self.network,))))
         size, dtype = self.wiring.params.size, dtype_name(self.theta.dtype)
         return f"Model({layers}; {size} parameters, {dtype} on {place(self.theta)})"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
 
 from nnarray.backends import Backend, backend
@@ -66,6 +67,6 @@ _backend = backend
 def _checked(shape: object) -> Shape:
     if isinstance(shape, int):
         raise TypeError(f"shape must be a tuple, the shape of one example; got {shape}. Write ({shape},).")
-    if not isinstance(shape, tuple | list) or not all(isinstance(n, int) and n > 0 for n in shape):
+    if not isinstance(shape, tuple | list) or not all(hasattr(n, "__index__") and n > 0 for n in shape):
         raise ValueError(f"shape must be a tuple of integers above 0, the shape of one example; got {shape!r}.")
-    return tuple(shape)
+    return tuple(map(operator.index, shape))

@@ -8,6 +8,7 @@ from typing import Any
 
 from nnarray import kernels
 from nnarray.backends import namespace
+from nnarray.kernels.standard.numerics import wide
 from nnarray.names import named
 from nnarray.schedules import Schedule, schedule
 from nnarray.typing import Array
@@ -46,12 +47,12 @@ class Optimizer:
     def __post_init__(self) -> None:
         schedule(self.lr)
         _in_range(self.weight_decay, "weight_decay", low=0.0)
-        if self.clip_norm is not None and not 0 < self.clip_norm < math.inf:
-            raise ValueError(f"clip_norm must be a finite number above 0, or None; got {self.clip_norm!r}.")
+        if self.clip_norm is not None:
+            _above_zero(self.clip_norm, "clip_norm")
 
     def slots(self, theta: Array) -> Slots:
         """What the rule remembers, at its start."""
-        return {name: namespace(theta).zeros_like(theta) for name in self.slot_names}
+        return {name: namespace(theta).zeros_like(wide(theta)) for name in self.slot_names}
 
     def numbers(self, rate: float, step: int) -> dict[str, Any]:
         """The numbers that change from step to step (counted from 1), computed on the host."""
@@ -83,8 +84,8 @@ class Optimizer:
         frozen : array of bool, shape (size,), optional
             Which entries stay as they are, to the last bit.
         """
-        xp = namespace(theta)
-        before = theta
+        xp, before = namespace(theta), theta
+        theta, gradient = wide(theta), wide(gradient)  # half precision has no room for squares of gradients
         if frozen is not None:
             gradient = xp.where(frozen, 0.0, gradient)
             theta = xp.where(frozen, 0.0, theta)  # a copy: the rule may write into its argument
@@ -94,6 +95,7 @@ class Optimizer:
         if self.weight_decay:
             theta, gradient = self.decayed(theta, gradient, numbers["rate"], decays)
         after, slots = self.apply(theta, gradient, slots, numbers)
+        after = xp.astype(after, before.dtype, copy=False)
         return after if frozen is None else xp.where(frozen, before, after), slots
 
     def decayed(self, theta: Array, gradient: Array, rate: Any, decays: Array | None) -> tuple[Array, Array]:
@@ -105,6 +107,11 @@ class Optimizer:
 def _in_range(value: float, what: str, *, low: float, high: float = math.inf) -> None:
     if not isinstance(value, int | float) or not low <= value < high:
         raise ValueError(f"{what} must satisfy {low:g} <= {what} < {high:g}; got {value!r}.")
+
+
+def _above_zero(value: float, what: str) -> None:
+    if not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise ValueError(f"{what} must be a finite number above 0; got {value!r}.")
 
 
 @dataclass(frozen=True)
@@ -130,6 +137,7 @@ class SGD(Optimizer):
     0.9
     """
 
+    lr: float | Schedule = 1e-2
     momentum: float = 0.0
     nesterov: bool = False
 
@@ -182,7 +190,7 @@ class Adam(Optimizer):
         super().__post_init__()
         _in_range(self.beta1, "beta1", low=0.0, high=1.0)
         _in_range(self.beta2, "beta2", low=0.0, high=1.0)
-        _in_range(self.epsilon, "epsilon", low=0.0)
+        _above_zero(self.epsilon, "epsilon")
 
     def numbers(self, rate: float, step: int) -> dict[str, Any]:
         return {
@@ -239,7 +247,7 @@ class RMSprop(Optimizer):
     def __post_init__(self) -> None:
         super().__post_init__()
         _in_range(self.decay, "decay", low=0.0, high=1.0)
-        _in_range(self.epsilon, "epsilon", low=0.0)
+        _above_zero(self.epsilon, "epsilon")
 
     def apply(self, theta: Array, gradient: Array, slots: Slots, numbers: dict[str, Any]) -> tuple[Array, Slots]:
         theta, square = kernels.rmsprop_update(
@@ -264,7 +272,7 @@ class Adagrad(Optimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _in_range(self.epsilon, "epsilon", low=0.0)
+        _above_zero(self.epsilon, "epsilon")
 
     def apply(self, theta: Array, gradient: Array, slots: Slots, numbers: dict[str, Any]) -> tuple[Array, Slots]:
         theta, square = kernels.adagrad_update(theta, gradient, slots["square"], epsilon=self.epsilon, **numbers)
@@ -275,8 +283,9 @@ class Adagrad(Optimizer):
 class LBFGS:
     """Limited-memory BFGS on all examples at once, by `scipy.optimize`: an epoch is an iteration.
 
-    For small networks and data that fit into one batch. The vector goes to SciPy, on the host, and back at each
-    evaluation; nothing else leaves the device. Needs the extra `nnarray[scipy]`.
+    For small networks and data that fit into one batch: pass `batch_size=None` to `fit`. Dropout is off; in the
+    history, the loss is without the penalty of `weight_decay` and "lr" is 1. The vector goes to SciPy, on the host,
+    and back at each evaluation; nothing else leaves the device. Needs the extra `nnarray[scipy]`.
 
     Parameters
     ----------
@@ -303,7 +312,7 @@ class LBFGS:
 
 
 OPTIMIZERS: dict[str, Any] = {
-    "sgd": lambda: SGD(0.01),
+    "sgd": SGD,
     "adam": Adam,
     "adamw": AdamW,
     "rmsprop": RMSprop,
@@ -316,4 +325,6 @@ def optimizer_named(optimizer: Any) -> Optimizer | LBFGS:
     """The optimizer of that name with its usual settings, or the one given."""
     if isinstance(optimizer, Optimizer | LBFGS):
         return optimizer
+    if optimizer in OPTIMIZERS.values():
+        return optimizer()
     return named(optimizer, OPTIMIZERS, "optimizer")()

@@ -10,7 +10,6 @@ from typing import Any
 
 from nnarray import kernels
 from nnarray.backends import namespace
-from nnarray.kernels.standard.draws import signed
 from nnarray.typing import Array, Device, DType, Namespace, Shape
 
 _FOLD = 0x80000000  # the top bit of a counter tells the children of a key from its draws
@@ -41,7 +40,7 @@ class Key:
     def __init__(self, seed: Any, high: Any = None) -> None:
         if high is None:
             seed = _checked_seed(seed)
-            seed, high = signed(seed), signed(seed >> 32)
+            seed, high = kernels.signed(seed), kernels.signed(seed >> 32)
         object.__setattr__(self, "word0", seed)
         object.__setattr__(self, "word1", high)
 
@@ -51,8 +50,8 @@ class Key:
             name = int.from_bytes(hashlib.sha256(name.encode()).digest()[:7], "little")
         if not isinstance(name, int):
             xp = namespace(name)
-            return Key(*kernels.threefry(xp.astype(name, xp.int32), signed(_FOLD), self.word0, self.word1))
-        low, high = signed(name), signed(name >> 32 | _FOLD)
+            return Key(*kernels.threefry(xp.astype(name, xp.int32), kernels.signed(_FOLD), self.word0, self.word1))
+        low, high = kernels.signed(name), kernels.signed(name >> 32 | _FOLD)
         if isinstance(self.word0, int):
             return Key(*_threefry_of_integers(low, high, self.word0, self.word1))
         xp = namespace(self.word0)
@@ -80,7 +79,7 @@ def _threefry_of_integers(low: int, high: int, key0: int, key1: int) -> tuple[in
             a = (a + b) & mask
             b = ((b << r | b >> (32 - r)) & mask) ^ a
         a, b = (a + keys[(i + 1) % 3]) & mask, (b + keys[(i + 2) % 3] + i + 1) & mask
-    return signed(a), signed(b)
+    return kernels.signed(a), kernels.signed(b)
 
 
 def bits(key: Key, shape: Shape, *, xp: Namespace, device: Device) -> Array:

@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from nnarray.checks import integer
+
 
 def _positive(value: float, what: str) -> None:
     if not 0 < value < math.inf:
@@ -59,7 +61,7 @@ class Step(Schedule):
     def __post_init__(self) -> None:
         _positive(self.lr, "learning rate")
         _positive(self.factor, "factor")
-        _positive(self.every, "every")
+        integer(self.every, "every", 1, usual=10)
 
     def rate(self, epoch: int, losses: Sequence[float]) -> float:
         return self.lr * self.factor ** (epoch // self.every)
@@ -136,7 +138,21 @@ class WarmUp(Schedule):
 
 @dataclass(frozen=True)
 class Plateau(Schedule):
-    """lr, times `factor` each time the loss has not fallen by the part `threshold` for more than `patience` epochs."""
+    """lr, times `factor` each time the loss has not fallen for more than `patience` epochs.
+
+    Parameters
+    ----------
+    lr : float
+        The rate to begin with.
+    factor : float
+        Between 0 and 1.
+    patience : int
+        How many epochs without a better loss are endured.
+    threshold : float
+        A loss is better if it is below (1 - threshold) times the best.
+    lowest : float
+        Where the rate stays.
+    """
 
     lr: float
     factor: float = 0.1

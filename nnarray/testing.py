@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from nnarray import random
-from nnarray.backends import Backend, backend, default_float, device_of, list_backends, namespace
+from nnarray.backends import Backend, backend, device_of, list_backends, namespace
+from nnarray.kernels.compilation import compiled
 from nnarray.layers.base import Context, Layer
 from nnarray.layout import Layout
 from nnarray.losses import Loss
@@ -103,6 +104,8 @@ def _check_on(be: Backend, dtype: str, layer: Layer, shape: Shape, training: boo
     _assert_equal(be, again_dx, dx, f"{where}: the pullback gave another dx the second time")
     _assert_equal(be, layout.pack(again, params), packed, f"{where}: the pullback gave other gradients the second time")
     assert be.to_numpy(x).tolist() == before, f"{where}: forward or pullback changed its input"
+    again_y = compiled(lambda p, v: layer.forward(layout.tree(p), v, ctx).y, x)(params, x)
+    assert_close(again_y, out.y, what=f"{where}: compiled, as fit does it,")
     _check_reference(be, dtype, layer, shape, training, key, out.y, where)
     if dtype == "float64":
         _check_slopes(be, layer, tree, layout, params, x, ctx, dy, dx, packed, key, where)
@@ -189,7 +192,7 @@ def check_loss(loss: Loss, outputs: Array, target: Array) -> None:
     >>> nn.testing.check_loss(nn.losses.CrossEntropy(), be.asarray([[0.5, -1.0]]), be.asarray([1]))
     """
     xp, device = namespace(outputs), device_of(outputs)
-    assert outputs.dtype == xp.float64 == default_float(xp, device) or outputs.dtype == xp.float64, "float64 is needed"
+    assert outputs.dtype == xp.float64, f"float64 is needed; got {outputs.dtype}"
     _, gradient = loss.value_and_gradient(outputs, target)
     assert gradient.shape == outputs.shape, (
         f"gradient of shape {tuple(gradient.shape)} for outputs {tuple(outputs.shape)}"

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from nnarray.backends import OutOfDeviceMemory, backend_of, is_traced, place
-from nnarray.callbacks import History, Run, as_callback
+from nnarray.callbacks import Callback, History, Run, as_callback
 from nnarray.checks import integer
 from nnarray.course import Course
 from nnarray.descent import descend
@@ -50,7 +50,10 @@ def fit(
     X, y, sample_weight, validation = validation_split(X, y, sample_weight, validation, key)
     data = prepare(model, X, y, sample_weight, loss, check_finite=check_finite)
     held_out = _held_out(model, validation, loss, check_finite)
-    watchers = [as_callback(each) for each in ([callbacks] if callable(callbacks) else callbacks)]
+    watchers = [
+        as_callback(each)
+        for each in ([callbacks] if callable(callbacks) or isinstance(callbacks, Callback) else callbacks)
+    ]
     run = Run(model, History(), epochs)
     model.history = run.history
     with _progress_bar(epochs, progress) as show, _memory_errors(model.theta, batch_size):
@@ -72,7 +75,9 @@ def _held_out(model: Trainee, validation: Any, loss: Loss, check_finite: bool) -
     if validation is None:
         return None
     if not isinstance(validation, tuple | list) or len(validation) not in (2, 3):
-        raise TypeError("validation must be a fraction, (X, y) or (X, y, sample_weight); got " + repr(type(validation)))
+        raise TypeError(
+            f"validation must be a fraction, (X, y) or (X, y, sample_weight); got {type(validation).__name__}."
+        )
     X, y, weights = (*validation, None)[:3]
     names = "validation_X validation_y validation_weight"
     return prepare(model, X, y, weights, loss, check_finite=check_finite, names=names)

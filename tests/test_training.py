@@ -363,13 +363,15 @@ BAD_CALLS = [
     ({"batch_size": "32"}, TypeError, "batch_size must be an integer"),
     ({"seed": -1}, ValueError, "0 <= seed"),
     ({"seed": "today"}, TypeError, "seed must be an integer; got 'today'"),
-    ({"validation": 1.0}, ValueError, "leaves 8 to validate and 0 to train"),
-    ({"validation": 5}, TypeError, "validation must be a fraction"),
+    ({"validation": 1.0}, ValueError, "validation must be a finite number of at least 0 and less than 1; got 1.0"),
+    ({"validation": 0.01}, ValueError, "leaves 0 to validate and 8 to train"),
+    ({"validation": 5}, ValueError, "less than 1; got 5"),
+    ({"validation": "some"}, TypeError, "validation must be a fraction.*got str"),
     ({"validation": (np.zeros((4, 3)), np.zeros(4, dtype=int))}, ValueError, "got validation_X of shape"),
     ({"validation": (np.zeros((4, 2)), np.full(4, 9))}, ValueError, "label 9 is out of range"),
-    ({"sample_weight": np.ones(7)}, ValueError, r"weights must have shape \(8,\)"),
-    ({"sample_weight": -np.ones(8)}, ValueError, "weights must not be negative"),
-    ({"sample_weight": np.full(8, np.nan)}, ValueError, "weights contains NaN"),
+    ({"sample_weight": np.ones(7)}, ValueError, r"sample_weight must have shape \(8,\)"),
+    ({"sample_weight": -np.ones(8)}, ValueError, "sample_weight must not be negative"),
+    ({"sample_weight": np.full(8, np.nan)}, ValueError, "sample_weight contains NaN"),
     ({"optimizer": "lbfgs", "batch_size": 4}, ValueError, "LBFGS needs all 8 examples.*batch_size=None"),
     ({"learning_rate": 0.1}, TypeError, "learning_rate"),
 ]
@@ -485,3 +487,31 @@ def test_half_precision_stays_half_precision(flag: str, dtype: str) -> None:
     history = model.fit(be.xp.astype(X, be.dtype(dtype)), y, optimizer=nn.SGD(0.1), epochs=5)
     assert history["loss"][-1] < history["loss"][0]
     assert model(X).dtype == model.theta.dtype == be.dtype(dtype)
+
+
+def test_what_is_convenient_is_allowed(host: nn.Backend) -> None:
+    X, y = moons(host, 64)
+    model = nn.Network(nn.Dense(4, "tanh", name="hidden"), nn.Dense(2)).init((np.int64(2),), dtype="float32")
+    stop = nn.EarlyStopping("accuracy", mode="max", patience=0)
+    model.fit(X, y, optimizer=nn.Adam, callbacks=stop, metrics="accuracy", validation=np.float32(0.25), epochs=3)
+    assert 0 < stop.best <= 1
+    assert repr(model).startswith("Model(Dense(4, activation='tanh', name='hidden'), Dense(2); 22 parameters")
+    with pytest.raises(ValueError, match=r"dtype must be real floating, one of float16, float32.*got 'int32'"):
+        SMOOTH.init((2,), dtype="int32")
+
+
+def test_lbfgs_that_diverges_says_so(host: nn.Backend) -> None:
+    X, y = nn.datasets.line(10)
+    model = nn.Network(nn.Dense(1)).init((1,))
+    model.set_params({"0.bias": [1e200]})
+    with pytest.raises(nn.DivergenceError, match="L-BFGS"):
+        model.fit(X, y, loss="mse", optimizer="lbfgs", epochs=3, batch_size=None)
+
+
+@pytest.mark.parametrize("rule", [nn.Adam(1e-3), nn.RMSprop(1e-3), nn.AdamW(1e-3)])
+def test_half_precision_has_room_for_squares(host: nn.Backend, rule: nn.Optimizer) -> None:
+    X, y = moons(host, 64)
+    model = model_on(host, SMOOTH, "float16")
+    history = model.fit(X, y, optimizer=rule, epochs=5)
+    assert history["loss"][-1] < history["loss"][0]
+    assert model.theta.dtype == np.float16

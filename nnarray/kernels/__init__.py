@@ -47,7 +47,7 @@ from nnarray.kernels.standard.activations import (
     tanh,
     tanh_pullback,
 )
-from nnarray.kernels.standard.draws import threefry
+from nnarray.kernels.standard.draws import signed, threefry
 from nnarray.kernels.standard.linear import affine, affine_pullback
 from nnarray.kernels.standard.losses import (
     binary_cross_entropy,

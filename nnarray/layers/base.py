@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, NamedTuple
 
 from nnarray.initializers import Initializer
@@ -121,3 +121,16 @@ class Layer:
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
         """Outputs for the inputs `x`, shape (batch, ...), and the way back."""
         raise NotImplementedError
+
+
+def described(layer: Layer) -> str:
+    """The layer as it would be written: without the settings that have their usual values."""
+    inner = getattr(layer, "layers", ())
+    parts = [described(each) for each in inner]
+    for each in sorted(fields(layer), key=lambda each: each.name == "name"):
+        value = getattr(layer, each.name)
+        usual = each.default_factory() if each.default_factory is not MISSING else each.default
+        if each.name in ("layers", "names") or value == usual:
+            continue
+        parts.append(repr(value) if each.default is MISSING and not inner else f"{each.name}={value!r}")
+    return f"{type(layer).__name__}({', '.join(parts)})"
