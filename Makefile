@@ -1,0 +1,57 @@
+# `make demo` and `make test` set themselves up: all they need is make and Python 3.11 or later.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test lint types docs bench clean
+
+demo: $(VENV)/.demo
+	$(BIN)/nnarray demo
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest -n 2
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.types
+	$(BIN)/basedpyright nnarray
+
+docs: $(VENV)/.docs
+	$(BIN)/python -m sphinx -W -q -b html docs docs/_build
+
+bench: $(VENV)/.bench
+	$(BIN)/python benchmarks/run.py
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis nnarray-*.png docs/_build
+	find nnarray tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Each stamp says that what it names is installed; a changed pyproject.toml installs again.
+$(VENV)/.python:
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not installed; name another: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or later is needed; $(PYTHON) is $$($(PYTHON) -V 2>&1). Try: make PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+$(VENV)/.demo: $(VENV)/.python pyproject.toml
+	$(BIN)/python -m pip install -q -e '.[plot]'
+	touch $@
+
+$(VENV)/.test: $(VENV)/.python pyproject.toml tests/requirements.txt
+	$(BIN)/python -m pip install -q -r tests/requirements.txt -e .
+	touch $@
+
+$(VENV)/.types: $(VENV)/.test
+	$(BIN)/python -m pip install -q basedpyright==1.40.2
+	touch $@
+
+$(VENV)/.docs: $(VENV)/.test docs/requirements.txt
+	$(BIN)/python -m pip install -q -r docs/requirements.txt
+	touch $@
+
+$(VENV)/.bench: $(VENV)/.python pyproject.toml
+	$(BIN)/python -m pip install -q -e '.[bench]'
+	touch $@
