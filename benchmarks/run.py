@@ -42,7 +42,8 @@ class Worker:
         self.missing = self.answer().get("missing", "")
 
     def answer(self) -> dict[str, Any]:
-        assert self.process.stdout and self.process.stderr
+        assert self.process.stdout
+        assert self.process.stderr
         line = self.process.stdout.readline()
         if not line:
             raise RuntimeError(f"{self.name} stopped: {self.process.stderr.read()[-2000:]}")
