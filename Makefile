@@ -15,7 +15,7 @@ lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: $(VENV)/.types
+types: $(VENV)/.test
 	$(BIN)/basedpyright nnarray
 
 docs: $(VENV)/.docs
@@ -42,10 +42,6 @@ $(VENV)/.demo: $(VENV)/.python pyproject.toml
 
 $(VENV)/.test: $(VENV)/.python pyproject.toml tests/requirements.txt
 	$(BIN)/python -m pip install -q -r tests/requirements.txt -e .
-	touch $@
-
-$(VENV)/.types: $(VENV)/.test
-	$(BIN)/python -m pip install -q basedpyright==1.40.2
 	touch $@
 
 $(VENV)/.docs: $(VENV)/.test docs/requirements.txt

@@ -8,7 +8,7 @@
 True
 """
 
-from nnarray import datasets, initializers, losses, metrics, random, schedules, testing
+from nnarray import datasets, initializers, losses, metrics, plotting, random, schedules, testing
 from nnarray.backends import (
     Backend,
     BackendInfo,
@@ -84,6 +84,7 @@ __all__ = [
     "losses",
     "metrics",
     "namespace",
+    "plotting",
     "random",
     "schedules",
     "testing",

@@ -189,7 +189,8 @@ class Torch(Library):
         return self.namespace().asarray(np.array(host, order="C"), dtype=dtype, device=device)
 
     def to_host(self, x: Any) -> np.ndarray:
-        return x.detach().cpu().resolve_conj().resolve_neg().numpy()
+        x = x.detach().cpu()
+        return (x.float() if dtype_name(x.dtype) == "bfloat16" else x).numpy()  # NumPy has no bfloat16
 
     def borrow(self, x: Any) -> Any:
         return x.detach() if x.requires_grad else x
@@ -279,7 +280,8 @@ class Strict(Library):
         try:
             return strict.Device(text or "CPU_DEVICE")
         except ValueError as error:
-            raise ValueError(f"backend 'strict:{text}' does not exist; use one of {self.flags()}.") from error
+            known = ", ".join(self.flags())
+            raise ValueError(f"backend 'strict:{text}' does not exist; use one of {known}.") from error
 
     def to_host(self, x: Any) -> np.ndarray:
         strict = importlib.import_module(self.module)
@@ -495,8 +497,10 @@ def backend(flag: str | Backend | None = None) -> Backend:
         return flag
     if flag is not None and not isinstance(flag, str):
         raise TypeError(f"backend must be a flag such as 'numpy' or a Backend; got {flag!r}.")
-    if flag in (None, "auto"):
-        flag = os.environ.get("NNARRAY_BACKEND") or flag or "numpy"
+    default = os.environ.get("NNARRAY_BACKEND")
+    if flag == "auto" and default and default != "auto":
+        return _chosen(_proved(default), "NNARRAY_BACKEND says so")
+    flag = flag or default or "numpy"
     return _automatic() if flag == "auto" else _proved(flag)
 
 
