@@ -8,7 +8,7 @@ import numpy as np
 
 from nnarray import kernels
 
-BLOCK = 65_536  # elements: the arrays of one Adam block fit into the second-level cache
+BLOCK = 65_536  # elements: the few arrays of one block fit into the second-level cache
 
 
 @kernels.affine.fast("numpy")
@@ -81,15 +81,15 @@ def adam_update(
 
 @kernels.threefry.fast("numpy")
 def threefry(counter: Any, high: Any, key0: Any, key1: Any) -> Any:
-    """The rounds in place on unsigned words, in blocks that stay in the first-level cache."""
+    """The rounds in place on unsigned words, in blocks that stay in the cache."""
     words = np.ascontiguousarray(counter).reshape(-1).view(np.uint32)
     k0, k1, start = (np.asarray(word, dtype=np.int32).astype(np.uint32) for word in (key0, key1, high))
     keys = (k0, k1, k0 ^ k1 ^ np.uint32(0x1BD11BDA))
     a_all, b_all = np.empty_like(words), np.empty_like(words)
-    scratch = np.empty(min(2048, words.size), dtype=np.uint32)
-    for first in range(0, words.size, 2048):
-        a, b = a_all[first : first + 2048], b_all[first : first + 2048]
-        np.add(words[first : first + 2048], keys[0], out=a)
+    scratch = np.empty(min(BLOCK, words.size), dtype=np.uint32)
+    for first in range(0, words.size, BLOCK):
+        a, b = a_all[first : first + BLOCK], b_all[first : first + BLOCK]
+        np.add(words[first : first + BLOCK], keys[0], out=a)
         b[...] = start
         b += keys[1]
         _rounds(a, b, keys, scratch[: a.size])
