@@ -6,6 +6,7 @@ arrays takes `backend=`; everything else follows the arrays it is given (`namesp
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import importlib
 import logging
@@ -182,7 +183,9 @@ class Torch(Library):
         try:
             return torch.empty(0, device=text or "cpu").device  # "cuda" becomes "cuda:0"
         except (AssertionError, RuntimeError) as error:
-            raise BackendUnavailable(self.explain(error)) from error
+            kind = text.partition(":")[0]
+            why = self.explain(error) if kind in ("cuda", "cpu") else f"this PyTorch has no device {text!r}"
+            raise BackendUnavailable(why) from error
 
     def from_host(self, host: np.ndarray, dtype: DType, device: Device) -> Array:
         # A copy: PyTorch has no read-only tensors and would let the caller's array be written to.
@@ -397,13 +400,15 @@ class Backend:
             If rows have different lengths, or the dtype does not exist on the device.
         """
         wanted = None if dtype is None else self.dtype(dtype)
+        if isinstance(x, np.ma.MaskedArray):
+            raise TypeError("a masked array would lose its mask; fill it with x.filled(...) or drop the masked rows.")
         owner = library_of(x)
         if owner is self.library:
             x = self.library.borrow(x)
             _refuse_non_numeric(x)
             moved = x if self.library.traced(x) else self.xp.asarray(x, device=self.device)
             return moved if wanted is None else self.xp.astype(moved, wanted, copy=False)
-        host = _plain(owner.to_host(x) if owner else _read(x))
+        host = _plain(owner.to_host(x) if owner else _read(x), type(x).__name__)
         if wanted is None:
             wanted = self._nearest(host.dtype, from_python=isinstance(x, list | tuple | int | float))
         return self.library.from_host(host, wanted, self.device)
@@ -439,22 +444,36 @@ def _computes(xp: Namespace, device: Device, dtype: DType) -> bool:
 
 def _read(x: Any) -> np.ndarray:
     """Lists, numbers and data frames on the host."""
+    if hasattr(x, "columns"):
+        return _read_frame(x)
     try:
         host = np.asarray(x)
     except ValueError as error:
         raise ValueError(f"cannot make an array of {type(x).__name__}: {error}") from error
-    if host.dtype == object and hasattr(x, "columns"):
-        text = [str(name) for name in x.columns if np.asarray(x[name]).dtype.kind not in "biuf"]
-        raise TypeError(f"columns {text} do not hold numbers; encode or drop them first.")
     return host
 
 
-def _plain(host: np.ndarray) -> np.ndarray:
-    """Native byte order and forward strides, which every library can take."""
+def _read_frame(frame: Any) -> np.ndarray:
+    """The columns side by side; missing values of nullable columns become NaN."""
+    columns = {str(name): np.asarray(frame[name]) for name in frame.columns}
+    for name, column in columns.items():
+        if column.dtype == object:
+            with contextlib.suppress(TypeError, ValueError):
+                columns[name] = np.asarray(frame[name].astype("float64"))
+    text = [name for name, column in columns.items() if column.dtype.kind not in "biuf"]
+    if text:
+        raise TypeError(f"columns {text} do not hold numbers; encode or drop them first.")
+    return np.stack(list(columns.values()), axis=1) if columns else np.zeros((len(frame), 0))
+
+
+def _plain(host: np.ndarray, given: str) -> np.ndarray:
+    """Native byte order, at most 64 bits and forward strides, which every library can take."""
     if host.dtype.kind not in "biuf" and host.dtype.name != "bfloat16":
         raise TypeError(
-            f"an array of real numbers is needed; got dtype {host.dtype}. Convert it with .astype(float) first."
+            f"an array of real numbers is needed; got {given} with dtype {host.dtype}. Convert it to numbers first."
         )
+    if host.dtype.kind == "f" and host.dtype.itemsize > 8:
+        host = host.astype(np.float64)
     if not host.dtype.isnative:
         host = host.astype(host.dtype.newbyteorder("="))
     return np.ascontiguousarray(host) if any(stride < 0 for stride in host.strides) else host
@@ -499,7 +518,7 @@ def backend(flag: str | Backend | None = None) -> Backend:
         raise TypeError(f"backend must be a flag such as 'numpy' or a Backend; got {flag!r}.")
     default = os.environ.get("NNARRAY_BACKEND")
     if flag == "auto" and default and default != "auto":
-        return _chosen(_proved(default), "NNARRAY_BACKEND says so")
+        return _chosen(_proved(default), f"NNARRAY_BACKEND={default}")
     flag = flag or default or "numpy"
     return _automatic() if flag == "auto" else _proved(flag)
 
@@ -558,7 +577,7 @@ def _full_name(library: Library, device: Device, rest: str) -> str:
 class BackendInfo:
     """What `nn.list_backends()` tells of one backend: what it is, or why it cannot be used and what mends that."""
 
-    flag: str
+    name: str
     usable: bool
     version: str = ""
     device: str = ""
@@ -568,9 +587,9 @@ class BackendInfo:
 
     def __str__(self) -> str:
         if not self.usable:
-            return f"{self.flag}: {self.reason}"
+            return f"{self.name}: {self.reason}"
         memory = f", {self.memory / 2**30:.1f} GiB" if self.memory else ""
-        return f"{self.flag}: {self.version} on {self.device}{memory} ({', '.join(self.dtypes)})"
+        return f"{self.name}: {self.version} on {self.device}{memory} ({', '.join(self.dtypes)})"
 
 
 def list_backends() -> list[BackendInfo]:
@@ -579,7 +598,7 @@ def list_backends() -> list[BackendInfo]:
     Examples
     --------
     >>> import nnarray as nn
-    >>> [info.flag for info in nn.list_backends() if info.usable][0]
+    >>> [info.name for info in nn.list_backends() if info.usable][0]
     'numpy'
     """
     return [describe(flag) for library in LIBRARIES.values() for flag in _flags(library)]

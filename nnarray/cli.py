@@ -6,7 +6,6 @@ Exit codes: 0 done, 1 it went wrong, 2 it was asked for wrongly, 130 interrupted
 from __future__ import annotations
 
 import json
-import os
 import platform
 import sys
 import traceback
@@ -135,7 +134,7 @@ def info(as_json: Annotated[bool, typer.Option("--json", help="For machines.")] 
     out = _console()
     out.print(f"nnarray {nnarray.__version__}, Python {platform.python_version()} on {platform.system()}\n")
     rows = [
-        [each.flag, each.version, each.device, _gibibytes(each.memory), ", ".join(each.dtypes)]
+        [each.name, each.version, each.device, _gibibytes(each.memory), ", ".join(each.dtypes)]
         for each in found
         if each.usable
     ]
@@ -144,9 +143,9 @@ def info(as_json: Annotated[bool, typer.Option("--json", help="For machines.")] 
     if unusable:
         out.print("\nnot usable", style="bold")
     for each in unusable:  # outside of the table: a command must stay on its line to be copied
-        reason = each.reason.removeprefix(f"backend {each.flag!r} cannot be used: ")
+        reason = each.reason.removeprefix(f"backend {each.name!r} cannot be used: ")
         version = f" {each.version}" if each.version else ""
-        out.print(f"  {each.flag}{version}: {reason}", soft_wrap=True)
+        out.print(f"  {each.name}{version}: {reason}", soft_wrap=True)
 
 
 def _gibibytes(size: int | None) -> str:
@@ -394,10 +393,10 @@ def _facts(console: Console, facts: dict[str, str]) -> None:
 
 def _described(be: Backend, dtype: Any, flag: str) -> str:
     """The backend, and why it was taken if that was not the user's word."""
-    named = os.environ.get("NNARRAY_BACKEND")
-    why = be.reason or (f"NNARRAY_BACKEND={named}" if flag == "auto" and named else "")
     about = backends.describe(be.name)
-    return f"{be.name} {about.version} on {about.device}, {dtype_name(dtype)}" + (f" ({flag}: {why})" if why else "")
+    return f"{be.name} {about.version} on {about.device}, {dtype_name(dtype)}" + (
+        f" ({flag}: {be.reason})" if be.reason else ""
+    )
 
 
 def _speed(history: History) -> str:

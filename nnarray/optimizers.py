@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any
 
 from nnarray import kernels
@@ -104,13 +105,13 @@ class Optimizer:
         return theta, gradient + self.weight_decay * shrunk
 
 
-def _in_range(value: float, what: str, *, low: float, high: float = math.inf) -> None:
-    if not isinstance(value, int | float) or not low <= value < high:
+def _in_range(value: object, what: str, *, low: float, high: float = math.inf) -> None:
+    if not isinstance(value, Real) or not low <= float(value) < high:
         raise ValueError(f"{what} must satisfy {low:g} <= {what} < {high:g}; got {value!r}.")
 
 
-def _above_zero(value: float, what: str) -> None:
-    if not isinstance(value, int | float) or not 0 < value < math.inf:
+def _above_zero(value: object, what: str) -> None:
+    if not isinstance(value, Real) or not 0 < float(value) < math.inf:
         raise ValueError(f"{what} must be a finite number above 0; got {value!r}.")
 
 

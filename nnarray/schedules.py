@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 
 from nnarray.checks import integer
 
@@ -181,6 +182,6 @@ def schedule(rate: float | Schedule) -> Schedule:
     """A schedule, or a number as a constant one."""
     if isinstance(rate, Schedule):
         return rate
-    if isinstance(rate, bool) or not isinstance(rate, int | float):
+    if isinstance(rate, bool) or not isinstance(rate, Real):
         raise TypeError(f"the learning rate must be a number or a schedule; got {rate!r}.")
     return Constant(float(rate))

@@ -72,7 +72,7 @@ def check_layer(
     >>> import nnarray as nn
     >>> nn.testing.check_layer(nn.Dense(3, "tanh"), (2,), backends=["numpy"])
     """
-    flags = [info.flag for info in list_backends() if info.usable] if backends is None else backends
+    flags = [info.name for info in list_backends() if info.usable] if backends is None else backends
     for be in map(backend, flags):
         for dtype in ("float64", "float32"):
             if dtype in be.dtypes:

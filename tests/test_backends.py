@@ -66,7 +66,7 @@ def test_missing_library_names_the_command(monkeypatch: pytest.MonkeyPatch) -> N
     try:
         with pytest.raises(ImportError, match=r"jax is not installed; pip install 'nnarray\[jax\]'") as error:
             nn.backend("jax")
-        listed = next(info for info in nn.list_backends() if info.flag == "jax")
+        listed = next(info for info in nn.list_backends() if info.name == "jax")
         assert not listed.usable
         assert listed.reason == str(error.value)
     finally:
@@ -90,15 +90,15 @@ def test_why_cuda_does_not_compute(driver: int | None, error: str, words: str) -
 
 def test_every_known_backend_is_listed() -> None:
     listed = nn.list_backends()
-    assert {info.flag.split(":")[0] for info in listed} == {"numpy", "cupy", "torch", "jax", "strict"}
+    assert {info.name.split(":")[0] for info in listed} == {"numpy", "cupy", "torch", "jax", "strict"}
     for info in listed:
-        assert str(info).startswith(info.flag)
+        assert str(info).startswith(info.name)
         if info.usable:
             assert info.version
             assert "float32" in info.dtypes
         else:
             with pytest.raises((ImportError, RuntimeError)) as error:
-                nn.backend(info.flag)
+                nn.backend(info.name)
             assert str(error.value) == info.reason
 
 
@@ -127,8 +127,21 @@ def test_jax_without_x64_refuses_float64() -> None:
         np.asarray([[1, 9, 2, 9], [3, 9, 4, 9]], dtype=np.uint8)[:, ::2],
         pd.DataFrame({"a": [1.0, 3.0], "b": [2, 4]}),
         pl.DataFrame({"a": [1.0, 3.0], "b": [2, 4]}),
+        pd.DataFrame({"a": pd.array([1, 3], dtype="Int64"), "b": [2.0, 4.0]}),
+        np.asarray([[1, 2], [3, 4]], dtype=np.longdouble),
     ],
-    ids=["list", "tuple", "big-endian", "fortran", "negative-strides", "strided", "pandas", "polars"],
+    ids=[
+        "list",
+        "tuple",
+        "big-endian",
+        "fortran",
+        "negative-strides",
+        "strided",
+        "pandas",
+        "polars",
+        "nullable",
+        "long-double",
+    ],
 )
 def test_asarray_takes_what_people_have(be: nn.Backend, given: object) -> None:
     x = be.asarray(given, dtype="float32")
@@ -139,7 +152,7 @@ def test_asarray_takes_what_people_have(be: nn.Backend, given: object) -> None:
 
 def test_asarray_moves_between_backends(be: nn.Backend, host: nn.Backend) -> None:
     for flag in ("strict:device2", "torch", "jax", "numpy"):
-        if any(info.flag == flag and info.usable for info in nn.list_backends()):
+        if any(info.name == flag and info.usable for info in nn.list_backends()):
             x = be.asarray(nn.backend(flag).asarray([1, 2], dtype="float32"))
             assert backends.namespace(x) is be.xp
             assert host.to_numpy(x).tolist() == [1.0, 2.0]
@@ -161,6 +174,8 @@ def test_asarray_leaves_the_given_array_alone(be: nn.Backend) -> None:
         (np.asarray([object()]), TypeError, "real numbers.*object"),
         (np.asarray(["2026-01-01"], dtype="datetime64[D]"), TypeError, "real numbers.*datetime64"),
         (pd.DataFrame({"n": [1, 2], "city": ["x", "y"]}), TypeError, r"columns \['city'\] do not hold numbers"),
+        (None, TypeError, "got NoneType with dtype object"),
+        (np.ma.masked_array([1.0, 2.0], mask=[0, 1]), TypeError, "would lose its mask"),
         ([[1, 2], [3]], ValueError, "cannot make an array of list"),
     ],
 )

@@ -66,7 +66,7 @@ def test_info_tells_of_every_backend(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_info_for_machines() -> None:
     told = json.loads(call("info", "--json").stdout)
     assert told["nnarray"] == nn.__version__
-    flags = {each["flag"]: each for each in told["backends"]}
+    flags = {each["name"]: each for each in told["backends"]}
     assert {"numpy", "cupy", "torch", "jax", "strict"} <= {flag.split(":")[0] for flag in flags}
     assert flags["numpy"]["usable"]
     assert "float64" in flags["numpy"]["dtypes"]

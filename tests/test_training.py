@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import copy
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -487,6 +489,13 @@ def test_half_precision_stays_half_precision(flag: str, dtype: str) -> None:
     history = model.fit(be.xp.astype(X, be.dtype(dtype)), y, optimizer=nn.SGD(0.1), epochs=5)
     assert history["loss"][-1] < history["loss"][0]
     assert model(X).dtype == model.theta.dtype == be.dtype(dtype)
+
+
+def test_models_can_be_pickled(be: nn.Backend) -> None:
+    X, _ = moons(be, 4)
+    model = model_on(be)
+    twin = pickle.loads(pickle.dumps(model)) if be.library.name != "strict" else copy.deepcopy(model)
+    np.testing.assert_array_equal(be.to_numpy(twin(X)), be.to_numpy(model(X)))
 
 
 def test_what_is_convenient_is_allowed(host: nn.Backend) -> None:

@@ -41,6 +41,9 @@ class Kernel(Generic[P, R]):
 
         return register
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _of_table, (self.definition.__name__,)  # pickled by name, as functions are
+
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         kind = type(args[0])
         chosen = self._chosen.get(kind)
@@ -54,6 +57,11 @@ class Kernel(Generic[P, R]):
             return self.definition
         importlib.import_module(f"nnarray.kernels.{library.name}")  # registers all of that library's versions
         return self.overrides.get(library.name, self.definition)
+
+
+def _of_table(name: str) -> Kernel[..., Any]:
+    importlib.import_module("nnarray.kernels")
+    return TABLE[name]
 
 
 def kernel(definition: Callable[P, R]) -> Kernel[P, R]:
