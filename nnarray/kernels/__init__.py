@@ -47,6 +47,7 @@ from nnarray.kernels.standard.activations import (
     tanh,
     tanh_pullback,
 )
+from nnarray.kernels.standard.convolution import convolution, convolution_pullback
 from nnarray.kernels.standard.draws import signed, threefry
 from nnarray.kernels.standard.linear import affine, affine_pullback
 from nnarray.kernels.standard.losses import (
@@ -58,6 +59,13 @@ from nnarray.kernels.standard.losses import (
     mse,
     one_hot,
 )
+from nnarray.kernels.standard.normalisation import (
+    local_response,
+    local_response_pullback,
+    normalise,
+    normalise_pullback,
+)
+from nnarray.kernels.standard.pooling import max_pool, max_pool_pullback, mean_pool, mean_pool_pullback
 from nnarray.kernels.standard.updates import (
     adagrad_update,
     adam_update,

@@ -2,8 +2,42 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 
 from nnarray import kernels
+from nnarray.kernels.standard.windows import Window
 
 kernels.erfc.fast("jax")(jax.scipy.special.erfc)
+
+
+@kernels.convolution.fast("jax")
+def convolution(x: Any, weight: Any, bias: Any, *, window: Window, groups: int = 1) -> Any:
+    """XLA's own."""
+    y = jax.lax.conv_general_dilated(
+        x,
+        weight,
+        window.stride,
+        window.padding,
+        rhs_dilation=window.dilation,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=groups,
+    )
+    return y if bias is None else y + bias
+
+
+@kernels.convolution_pullback.fast("jax")
+def convolution_pullback(
+    dy: Any, x: Any, weight: Any, *, window: Window, groups: int = 1, input_gradient: bool = True
+) -> Any:
+    """XLA's own, by JAX's derivative of the convolution."""
+
+    def forward(x: Any, weight: Any) -> Any:
+        return convolution(x, weight, None, window=window, groups=groups)
+
+    db = dy.reshape(-1, dy.shape[-1]).sum(axis=0)
+    if not input_gradient:
+        return None, jax.vjp(lambda w: forward(x, w), weight)[1](dy)[0], db
+    dx, dw = jax.vjp(forward, x, weight)[1](dy)
+    return dx, dw, db

@@ -1,0 +1,100 @@
+"""The convolution of pictures, channels last, and its way back."""
+
+from __future__ import annotations
+
+from nnarray.backends import namespace
+from nnarray.kernels.registry import kernel
+from nnarray.kernels.standard.windows import Window, cropped, padded, spread
+from nnarray.typing import Array
+
+
+@kernel
+def convolution(x: Array, weight: Array, bias: Array | None, *, window: Window, groups: int = 1) -> Array:
+    """y[n, p, q] = b + sum over i, j of x[n, p s + i d, q s + j d] W[i, j], with x padded by zeros.
+
+    s is the stride and d the dilation of the window. With groups, the channels fall into that many parts, and each
+    part of the outputs sees its part of the inputs.
+
+    Parameters
+    ----------
+    x : array, shape (batch, height, width, channels)
+    weight : array, shape (kernel height, kernel width, channels / groups, filters)
+    bias : array, shape (filters,), or None
+    window : Window
+    groups : int
+
+    Returns
+    -------
+    array, shape (batch, places down, places across, filters)
+
+    References
+    ----------
+    .. [1] LeCun et al. (1989), Backpropagation applied to handwritten zip code recognition. Neural Computation 1(4).
+    """
+    places = window.places(x.shape[1:3])
+    x = padded(x, window.padding)
+    y: Array | None = None
+    for tap in window.taps():
+        rows, columns = window.seen_by(tap, places)
+        term = _product(x[:, rows, columns, :], weight[tap[0], tap[1], ...], groups)
+        y = term if y is None else y + term
+    assert y is not None  # a window has at least one tap
+    return y if bias is None else y + bias
+
+
+@kernel
+def convolution_pullback(
+    dy: Array, x: Array, weight: Array, *, window: Window, groups: int = 1, input_gradient: bool = True
+) -> tuple[Array | None, Array, Array]:
+    """dx, dW and db: each tap's product W[i, j] taken back to the places that it met.
+
+    dW[i, j] = sum over n, p, q of x[n, p s + i d, q s + j d]^T dy[n, p, q], and db = sum of dy.
+    """
+    xp, places = namespace(dy), window.places(x.shape[1:3])
+    wide = padded(x, window.padding)
+    dx: Array | None = None
+    slopes: list[Array] = []
+    for tap in window.taps():
+        rows, columns = window.seen_by(tap, places)
+        slopes.append(_product_of_channels(wide[:, rows, columns, :], dy, groups))
+        if input_gradient:
+            back = _product_back(dy, weight[tap[0], tap[1], ...], groups)
+            term = spread(back, window, tap, wide.shape)
+            dx = term if dx is None else dx + term
+    dw = xp.reshape(xp.stack(slopes), weight.shape)
+    db = xp.sum(xp.reshape(dy, (-1, dy.shape[-1])), axis=0, dtype=dy.dtype)
+    return None if dx is None else cropped(dx, window.padding), dw, db
+
+
+def _parts(x: Array, groups: int) -> Array:
+    """(..., channels) as (..., groups, 1, channels / groups)."""
+    return namespace(x).reshape(x, (*x.shape[:-1], groups, 1, x.shape[-1] // groups))
+
+
+def _filters(weight: Array, groups: int) -> Array:
+    """(inputs, filters) as (groups, inputs, filters / groups)."""
+    xp = namespace(weight)
+    return xp.permute_dims(xp.reshape(weight, (weight.shape[0], groups, weight.shape[1] // groups)), (1, 0, 2))
+
+
+def _product(x: Array, weight: Array, groups: int) -> Array:
+    xp = namespace(x)
+    if groups == 1:
+        return xp.matmul(x, weight)
+    return xp.reshape(xp.matmul(_parts(x, groups), _filters(weight, groups)), (*x.shape[:-1], weight.shape[1]))
+
+
+def _product_back(dy: Array, weight: Array, groups: int) -> Array:
+    xp = namespace(dy)
+    if groups == 1:
+        return xp.matmul(dy, weight.T)
+    filters = xp.permute_dims(_filters(weight, groups), (0, 2, 1))
+    return xp.reshape(xp.matmul(_parts(dy, groups), filters), (*dy.shape[:-1], weight.shape[0] * groups))
+
+
+def _product_of_channels(x: Array, dy: Array, groups: int) -> Array:
+    """sum over n, p, q of x^T dy, shape (channels / groups, filters)."""
+    xp = namespace(dy)
+    inputs, slopes = (xp.reshape(a, (-1, groups, a.shape[-1] // groups)) for a in (x, dy))
+    each = xp.matmul(xp.permute_dims(inputs, (1, 2, 0)), xp.permute_dims(slopes, (1, 0, 2)))
+    return xp.reshape(xp.permute_dims(each, (1, 0, 2)), (x.shape[-1] // groups, dy.shape[-1]))

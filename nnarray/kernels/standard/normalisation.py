@@ -1,0 +1,72 @@
+"""Normalisation: zero mean and unit variance over some axes, or a division by what the neighbours do."""
+
+from __future__ import annotations
+
+from nnarray.backends import namespace
+from nnarray.kernels.registry import kernel
+from nnarray.kernels.standard.windows import padded
+from nnarray.typing import Array
+
+
+@kernel
+def normalise(x: Array, *, axes: tuple[int, ...], epsilon: float) -> tuple[Array, Array, Array, Array]:
+    """z = (x - mean) / sqrt(variance + epsilon) over the axes; also 1 / sqrt(...), the mean and the variance.
+
+    The variance is that of the examples at hand, divided by their number.
+    """
+    xp = namespace(x)
+    mean = xp.mean(x, axis=axes, keepdims=True)
+    centred = x - mean
+    variance = xp.mean(centred * centred, axis=axes, keepdims=True)
+    inverse = 1.0 / xp.sqrt(variance + epsilon)
+    return centred * inverse, inverse, mean, variance
+
+
+@kernel
+def normalise_pullback(dz: Array, z: Array, inverse: Array, *, axes: tuple[int, ...]) -> Array:
+    """dx = (dz - mean(dz) - z mean(dz z)) / sqrt(variance + epsilon).
+
+    References
+    ----------
+    .. [1] Ioffe & Szegedy (2015), Batch normalization. ICML, section 3.
+    """
+    xp = namespace(dz)
+    along = xp.mean(dz * z, axis=axes, keepdims=True)
+    return inverse * (dz - xp.mean(dz, axis=axes, keepdims=True) - z * along)
+
+
+def _over_neighbours(x: Array, size: int) -> Array:
+    """The sum over the `size` channels around each one."""
+    before = size // 2
+    flat = namespace(x).reshape(x, (1, -1, x.shape[-1], 1))
+    wide = padded(flat, ((0, 0), (before, size - 1 - before)))
+    total: Array | None = None
+    for k in range(size):
+        part = wide[:, :, k : k + x.shape[-1], :]
+        total = part if total is None else total + part
+    assert total is not None
+    return namespace(x).reshape(total, x.shape)
+
+
+@kernel
+def local_response(x: Array, *, size: int, alpha: float, beta: float, k: float) -> Array:
+    """y_c = x_c / (k + alpha / size sum of x_j^2 over the `size` channels j around c)^beta.
+
+    References
+    ----------
+    .. [1] Krizhevsky, Sutskever & Hinton (2012), ImageNet classification with deep convolutional networks. NeurIPS.
+    """
+    return x * (k + alpha / size * _over_neighbours(x * x, size)) ** -beta
+
+
+@kernel
+def local_response_pullback(dy: Array, x: Array, *, size: int, alpha: float, beta: float, k: float) -> Array:
+    """dx_c = dy_c u_c^-beta - 2 alpha beta / size x_c sum over j of dy_j x_j u_j^(-beta - 1), u as in y = x u^-beta.
+
+    The sum runs over the channels j that have c among their neighbours: the mirror image of the window.
+    """
+    xp = namespace(x)
+    u = k + alpha / size * _over_neighbours(x * x, size)
+    shares = dy * x * u ** (-beta - 1.0)
+    mirrored = xp.flip(_over_neighbours(xp.flip(shares, axis=-1), size), axis=-1)
+    return dy * u**-beta - (2.0 * alpha * beta / size) * x * mirrored

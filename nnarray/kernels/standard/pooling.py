@@ -1,0 +1,77 @@
+"""The largest or the mean entry of each window, channel by channel, and the way back."""
+
+from __future__ import annotations
+
+import math
+
+from nnarray.backends import device_of, namespace
+from nnarray.kernels.registry import kernel
+from nnarray.kernels.standard.windows import Window, cropped, padded, spread
+from nnarray.typing import Array
+
+
+@kernel
+def max_pool(x: Array, *, window: Window) -> Array:
+    """y[n, p, q, c] = max over i, j of x[n, p s + i d, q s + j d, c]; padding never wins, nan always does.
+
+    Parameters
+    ----------
+    x : array, shape (batch, height, width, channels)
+    """
+    xp, places = namespace(x), window.places(x.shape[1:3])
+    wide = padded(x, window.padding, -math.inf)
+    y: Array | None = None
+    for tap in window.taps():
+        seen = wide[:, *window.seen_by(tap, places), :]
+        y = seen if y is None else xp.maximum(y, seen)
+    assert y is not None
+    return y
+
+
+@kernel
+def max_pool_pullback(dy: Array, x: Array, y: Array, *, window: Window) -> Array:
+    """dy goes to the first entry of each window, row by row, that is the largest."""
+    xp, places = namespace(x), window.places(x.shape[1:3])
+    wide = padded(x, window.padding, -math.inf)
+    free = xp.ones(y.shape, dtype=xp.bool, device=device_of(y))
+    dx: Array | None = None
+    for tap in window.taps():
+        won = (wide[:, *window.seen_by(tap, places), :] == y) & free
+        free = free & ~won
+        term = spread(xp.where(won, dy, 0.0), window, tap, wide.shape)
+        dx = term if dx is None else dx + term
+    assert dx is not None
+    return cropped(dx, window.padding)
+
+
+@kernel
+def mean_pool(x: Array, counts: Array, *, window: Window) -> Array:
+    """y[n, p, q, c] = sum over i, j of x[n, p s + i d, q s + j d, c] / counts[p, q], with x padded by zeros.
+
+    Parameters
+    ----------
+    x : array, shape (batch, height, width, channels)
+    counts : array, shape (places down, places across, 1), dtype of x
+        How many entries of each window count.
+    """
+    places = window.places(x.shape[1:3])
+    wide = padded(x, window.padding)
+    y: Array | None = None
+    for tap in window.taps():
+        seen = wide[:, *window.seen_by(tap, places), :]
+        y = seen if y is None else y + seen
+    assert y is not None
+    return y / counts
+
+
+@kernel
+def mean_pool_pullback(dy: Array, x: Array, counts: Array, *, window: Window) -> Array:
+    """Each entry of a window gets dy / counts."""
+    shares = dy / counts
+    wide = (x.shape[0], x.shape[1] + sum(window.padding[0]), x.shape[2] + sum(window.padding[1]), x.shape[3])
+    dx: Array | None = None
+    for tap in window.taps():
+        term = spread(shares, window, tap, wide)
+        dx = term if dx is None else dx + term
+    assert dx is not None
+    return cropped(dx, window.padding)

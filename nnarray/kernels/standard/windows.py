@@ -1,0 +1,85 @@
+"""Sliding windows over pictures, channels last: where they lie, and how to spread gradients back over them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from nnarray.backends import device_of, namespace
+from nnarray.typing import Array, Shape
+
+
+class Window(NamedTuple):
+    """A window that slides over height and width.
+
+    Along an axis of size n, with padding (before, after), it stops at
+    (n + before + after - reach) // stride + 1 places, where reach = dilation (size - 1) + 1.
+    """
+
+    size: tuple[int, int]
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[tuple[int, int], tuple[int, int]] = ((0, 0), (0, 0))
+    dilation: tuple[int, int] = (1, 1)
+
+    def places(self, picture: Shape) -> tuple[int, int]:
+        """How many places there are along height and width of a picture of shape (height, width)."""
+        rows, columns = (
+            (n + sum(pad) - d * (k - 1) - 1) // s + 1
+            for n, k, s, pad, d in zip(picture, self.size, self.stride, self.padding, self.dilation, strict=True)
+        )
+        return rows, columns
+
+    def taps(self) -> Iterator[tuple[int, int]]:
+        """The positions inside the window, row by row."""
+        for i in range(self.size[0]):
+            for j in range(self.size[1]):
+                yield i, j
+
+    def seen_by(self, tap: tuple[int, int], places: tuple[int, int]) -> tuple[slice, slice]:
+        """Which rows and columns of the padded picture this position of the window meets on its way."""
+        rows, columns = (
+            slice(t * d, t * d + s * (n - 1) + 1, s)
+            for t, d, s, n in zip(tap, self.dilation, self.stride, places, strict=True)
+        )
+        return rows, columns
+
+
+def padded(x: Array, padding: tuple[tuple[int, int], tuple[int, int]], value: float = 0.0) -> Array:
+    """`x`, shape (batch, height, width, channels), with a border of `value`."""
+    xp = namespace(x)
+    for axis, (before, after) in zip((1, 2), padding, strict=True):
+        parts: list[Array] = []
+        for width in (before, after):
+            shape = (*x.shape[:axis], width, *x.shape[axis + 1 :])
+            parts.append(xp.full(shape, value, dtype=x.dtype, device=device_of(x)))
+        if before or after:
+            x = xp.concat([parts[0], x, parts[1]], axis=axis)
+    return x
+
+
+def cropped(x: Array, padding: tuple[tuple[int, int], tuple[int, int]]) -> Array:
+    """`padded` undone."""
+    (top, bottom), (left, right) = padding
+    return x[:, top : x.shape[1] - bottom, left : x.shape[2] - right, :]
+
+
+def spread(dy: Array, window: Window, tap: tuple[int, int], padded_shape: Shape) -> Array:
+    """Zeros of the padded picture's height and width, with `dy` at the places that the tap meets."""
+    xp = namespace(dy)
+    offsets = [t * d for t, d in zip(tap, window.dilation, strict=True)]
+    for axis, step, offset, size in zip((1, 2), window.stride, offsets, padded_shape[1:3], strict=True):
+        if step > 1:
+            gaps = xp.zeros(
+                (*dy.shape[: axis + 1], step - 1, *dy.shape[axis + 1 :]), dtype=dy.dtype, device=device_of(dy)
+            )
+            wide = xp.concat([xp.expand_dims(dy, axis=axis + 1), gaps], axis=axis + 1)
+            dy = xp.reshape(wide, (*dy.shape[:axis], dy.shape[axis] * step, *dy.shape[axis + 1 :]))
+        before, rest = offset, size - offset - dy.shape[axis]
+        index = [slice(None)] * dy.ndim
+        if rest < 0:  # the gaps behind the last place reach out of the picture
+            index[axis] = slice(0, dy.shape[axis] + rest)
+            dy, rest = dy[tuple(index)], 0
+        border = [(0, 0), (0, 0)]
+        border[axis - 1] = (before, rest)
+        dy = padded(dy, (border[0], border[1]))
+    return dy

@@ -1,0 +1,182 @@
+"""Convolutional layers: the same small window over every place of a picture or a signal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from nnarray import kernels
+from nnarray.backends import namespace
+from nnarray.checks import integer
+from nnarray.initializers import Initializer, initializer
+from nnarray.kernels.standard.windows import Window
+from nnarray.layers.activations import Activation, Function, activation
+from nnarray.layers.base import Context, Layer, Out, Param
+from nnarray.layers.sliding import Pair, Sides, pair, placed
+from nnarray.typing import Array, Shape, Tree
+
+
+@dataclass(frozen=True)
+class Conv2D(Layer):
+    """y[n, p, q] = f(b + sum over i, j of x[n, p s + i d, q s + j d] W[i, j]), channels last.
+
+    x: (batch, height, width, channels)  W: (kernel height, kernel width, channels / groups, filters)  b: (filters,)
+
+    Parameters
+    ----------
+    filters : int
+        Channels of the outputs.
+    kernel, stride, dilation : int or (int, int)
+        Size of the window, its steps, and the steps inside it; down and across.
+    padding : "valid", "same", int, (int, int) or ((top, bottom), (left, right))
+        Zeros around the picture: none; so many that there are ceil(size / stride) places; or numbers.
+    groups : int
+        Into how many parts the channels fall that do not see each other.
+    activation : str or Activation
+        The function f.
+    bias : bool
+    init, bias_init : str or Initializer
+        As for `Dense`.
+
+    Raises
+    ------
+    ValueError
+        If a number is out of its range; at `init`, if the channels do not divide into the groups, or the window does
+        not fit into the picture.
+
+    References
+    ----------
+    .. [1] LeCun, Bottou, Bengio & Haffner (1998), Gradient-based learning applied to document recognition. Proc. IEEE.
+
+    Examples
+    --------
+    >>> import nnarray as nn
+    >>> nn.Conv2D(16, 3, padding="same", activation="relu").out_shape((64, 64, 3))
+    (64, 64, 16)
+    """
+
+    filters: int
+    kernel: Pair
+    stride: Pair = 1
+    padding: Sides = "valid"
+    dilation: Pair = 1
+    groups: int = 1
+    activation: str | Activation = "identity"
+    bias: bool = True
+    init: str | Initializer | None = None
+    bias_init: str | Initializer = "zeros"
+
+    def __post_init__(self) -> None:
+        integer(self.filters, "Conv2D filters", 1, usual=16)
+        integer(self.groups, "Conv2D groups", 1, usual=1)
+        if self.filters % self.groups:
+            raise ValueError(f"Conv2D filters must be a multiple of groups; got {self.filters} and {self.groups}.")
+        for each in ("kernel", "stride", "dilation"):
+            pair(getattr(self, each), f"Conv2D {each}")
+        initializer(self.init or self.function.init)
+        initializer(self.bias_init)
+
+    @cached_property
+    def function(self) -> Function:
+        """The activation function, looked up once."""
+        return activation(self.activation).resolved
+
+    def window(self, shape: Shape) -> Window:
+        """The window over pictures of this shape."""
+        return placed("Conv2D", shape, self.kernel, self.stride, self.padding, self.dilation)
+
+    def params(self, shape: Shape) -> dict[str, Param]:
+        size = pair(self.kernel, "Conv2D kernel")
+        first = Param((*size, shape[2] // self.groups, self.filters), self.init or self.function.init)
+        return {"weight": first} | ({"bias": Param((self.filters,), self.bias_init, decay=False)} if self.bias else {})
+
+    def out_shape(self, shape: Shape) -> Shape:
+        window = self.window(shape)
+        if shape[2] % self.groups:
+            raise ValueError(f"{shape[2]} channels do not divide into {self.groups} groups.")
+        return (*window.places(shape[:2]), self.filters)
+
+    def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
+        f, weight, window = self.function, params["weight"], self.window(tuple(x.shape[1:]))
+        z = kernels.convolution(x, weight, params.get("bias"), window=window, groups=self.groups)
+        y = f.value(z)
+        kept = None if f.from_output else z
+
+        def pullback(dy: Array) -> tuple[Array | None, Tree]:
+            dx, dw, db = kernels.convolution_pullback(
+                f.pullback(dy, kept, y), x, weight, window=window, groups=self.groups, input_gradient=ctx.input_gradient
+            )
+            return dx, {"weight": dw, "bias": db} if self.bias else {"weight": dw}
+
+        return Out(y, pullback)
+
+
+@dataclass(frozen=True)
+class Conv1D(Layer):
+    """y[n, p] = f(b + sum over i of x[n, p s + i d] W[i]): `Conv2D` along one axis.
+
+    x: (batch, length, channels)  W: (kernel, channels / groups, filters)  b: (filters,)
+
+    Parameters
+    ----------
+    filters, kernel, stride, dilation, groups : int
+    padding : "valid", "same", int or (before, after)
+    activation, bias, init, bias_init
+        As for `Conv2D`.
+
+    Examples
+    --------
+    >>> import nnarray as nn
+    >>> nn.Conv1D(8, 5, stride=2, padding="same").out_shape((100, 3))
+    (50, 8)
+    """
+
+    filters: int
+    kernel: int
+    stride: int = 1
+    padding: str | int | tuple[int, int] = "valid"
+    dilation: int = 1
+    groups: int = 1
+    activation: str | Activation = "identity"
+    bias: bool = True
+    init: str | Initializer | None = None
+    bias_init: str | Initializer = "zeros"
+
+    def __post_init__(self) -> None:
+        _ = self.flat
+
+    @cached_property
+    def flat(self) -> Conv2D:
+        """The same along the width of pictures one pixel high."""
+        sides = self.padding
+        if not isinstance(sides, str):
+            sides = ((0, 0), (sides, sides) if isinstance(sides, int) else sides)
+        return Conv2D(
+            self.filters,
+            (1, self.kernel),
+            (1, self.stride),
+            sides,
+            (1, self.dilation),
+            self.groups,
+            self.activation,
+            self.bias,
+            self.init,
+            self.bias_init,
+        )
+
+    def params(self, shape: Shape) -> dict[str, Param]:
+        found = self.flat.params((1, *shape))
+        return found | {"weight": found["weight"]._replace(shape=found["weight"].shape[1:])}
+
+    def out_shape(self, shape: Shape) -> Shape:
+        return self.flat.out_shape((1, *shape))[1:]
+
+    def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
+        xp = namespace(x)
+        out = self.flat.forward({**params, "weight": params["weight"][None, ...]}, x[:, None, ...], ctx)
+
+        def pullback(dy: Array) -> tuple[Array | None, Tree]:
+            dx, gradients = out.pullback(dy[:, None, ...])
+            return None if dx is None else dx[:, 0, ...], {**gradients, "weight": gradients["weight"][0, ...]}
+
+        return Out(xp.reshape(out.y, (out.y.shape[0], *out.y.shape[2:])), pullback)

@@ -1,0 +1,192 @@
+"""Layers that keep signals at their size: batch, layer and local response normalisation."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from nnarray import kernels
+from nnarray.backends import namespace
+from nnarray.checks import integer
+from nnarray.layers.base import Context, Layer, Out, Param
+from nnarray.typing import Array, Shape, Tree
+
+
+def _check_epsilon(layer: str, epsilon: float) -> None:
+    if not 0 < epsilon < math.inf:
+        raise ValueError(f"{layer} epsilon must be a finite number above 0; got {epsilon!r}.")
+
+
+def _scale_and_shift(channels: int) -> dict[str, Param]:
+    return {"weight": Param((channels,), "ones", decay=False), "bias": Param((channels,), "zeros", decay=False)}
+
+
+@dataclass(frozen=True)
+class BatchNorm(Layer):
+    """y = w (x - mean) / sqrt(variance + epsilon) + b, each channel on its own.
+
+    While training, mean and variance are those of the batch, over all axes but the last, and the state follows them:
+    state <- (1 - momentum) state + momentum (batch's), with the unbiased variance. At inference they are the state.
+
+    x: (batch, ..., channels)  w, b, mean, variance: (channels,)
+
+    Parameters
+    ----------
+    momentum : float
+        In (0, 1].
+    epsilon : float
+        Above 0.
+
+    Raises
+    ------
+    ValueError
+        If a number is out of range; while training, if a channel has a single entry, whose variance is not defined.
+
+    References
+    ----------
+    .. [1] Ioffe & Szegedy (2015), Batch normalization. ICML.
+
+    Examples
+    --------
+    >>> import nnarray as nn
+    >>> model = nn.Network(nn.Dense(4), nn.BatchNorm()).init((3,))
+    >>> model.params["1.weight"].shape
+    (4,)
+    """
+
+    momentum: float = 0.1
+    epsilon: float = 1e-5
+
+    def __post_init__(self) -> None:
+        if not 0 < self.momentum <= 1:
+            raise ValueError(f"BatchNorm momentum must satisfy 0 < momentum <= 1; got {self.momentum!r}.")
+        _check_epsilon("BatchNorm", self.epsilon)
+
+    def params(self, shape: Shape) -> dict[str, Param]:
+        return _scale_and_shift(shape[-1])
+
+    def initial_state(self, shape: Shape) -> dict[str, Param]:
+        return {"mean": Param(shape[-1:], "zeros"), "variance": Param(shape[-1:], "ones")}
+
+    def out_shape(self, shape: Shape) -> Shape:
+        if not shape:
+            raise ValueError("expects examples with at least one axis, the channels; got examples of shape ().")
+        return shape
+
+    def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
+        return self._train(params, x, ctx) if ctx.training else self._infer(params, x, ctx)
+
+    def _infer(self, params: Tree, x: Array, ctx: Context) -> Out:
+        xp, w = namespace(x), params["weight"]
+        inverse = 1.0 / xp.sqrt(ctx.state["variance"] + self.epsilon)
+        z = (x - ctx.state["mean"]) * inverse
+
+        def pullback(dy: Array) -> tuple[Array, Tree]:
+            return dy * (w * inverse), _slopes(dy, z)
+
+        return Out(z * w + params["bias"], pullback)
+
+    def _train(self, params: Tree, x: Array, ctx: Context) -> Out:
+        w, axes, count = params["weight"], tuple(range(x.ndim - 1)), math.prod(x.shape[:-1])
+        if count < 2:
+            raise ValueError(
+                f"BatchNorm cannot train on {count} entry a channel (a batch of shape {tuple(x.shape)}): there is no "
+                f"variance. Choose batch_size so that no last batch of one example is left."
+            )
+        z, inverse, mean, variance = kernels.normalise(x, axes=axes, epsilon=self.epsilon)
+        xp, m = namespace(x), self.momentum
+        unbiased = variance * (count / (count - 1))
+        state = {
+            name: (1.0 - m) * ctx.state[name] + m * xp.reshape(found, ctx.state[name].shape)
+            for name, found in (("mean", mean), ("variance", unbiased))
+        }
+
+        def pullback(dy: Array) -> tuple[Array, Tree]:
+            return kernels.normalise_pullback(dy * w, z, inverse, axes=axes), _slopes(dy, z)
+
+        return Out(z * w + params["bias"], pullback, state)
+
+
+@dataclass(frozen=True)
+class LayerNorm(Layer):
+    """y = w (x - mean) / sqrt(variance + epsilon) + b, over the last axis of each example.
+
+    x: (batch, ..., channels)  w, b: (channels,)
+
+    Parameters
+    ----------
+    epsilon : float
+        Above 0.
+
+    References
+    ----------
+    .. [1] Ba, Kiros & Hinton (2016), Layer normalization. arXiv:1607.06450.
+
+    Examples
+    --------
+    >>> import nnarray as nn
+    >>> net = nn.Network(nn.Dense(8), nn.LayerNorm(), nn.Activation("gelu"))
+    """
+
+    epsilon: float = 1e-5
+
+    def __post_init__(self) -> None:
+        _check_epsilon("LayerNorm", self.epsilon)
+
+    def params(self, shape: Shape) -> dict[str, Param]:
+        return _scale_and_shift(shape[-1])
+
+    def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
+        w, axes = params["weight"], (x.ndim - 1,)
+        z, inverse, _, _ = kernels.normalise(x, axes=axes, epsilon=self.epsilon)
+
+        def pullback(dy: Array) -> tuple[Array, Tree]:
+            return kernels.normalise_pullback(dy * w, z, inverse, axes=axes), _slopes(dy, z)
+
+        return Out(z * w + params["bias"], pullback)
+
+
+def _slopes(dy: Array, z: Array) -> dict[str, Array]:
+    """The gradients of scale and shift: sums over all axes but the last."""
+    xp, axes = namespace(dy), tuple(range(dy.ndim - 1))
+    return {"weight": xp.sum(dy * z, axis=axes), "bias": xp.sum(dy, axis=axes)}
+
+
+@dataclass(frozen=True)
+class LocalResponseNorm(Layer):
+    """y_c = x_c / (k + alpha / size sum of x_j^2 over the `size` channels j around c)^beta.
+
+    x: (batch, ..., channels)
+
+    Parameters
+    ----------
+    size : int
+        How many channels are neighbours, size // 2 of them before.
+    alpha, beta, k : float
+
+    References
+    ----------
+    .. [1] Krizhevsky, Sutskever & Hinton (2012), ImageNet classification with deep convolutional networks. NeurIPS.
+
+    Examples
+    --------
+    >>> import nnarray as nn
+    >>> nn.LocalResponseNorm(5).out_shape((56, 56, 64))
+    (56, 56, 64)
+    """
+
+    size: int = 5
+    alpha: float = 1e-4
+    beta: float = 0.75
+    k: float = 1.0
+
+    def __post_init__(self) -> None:
+        integer(self.size, "LocalResponseNorm size", 1, usual=5)
+
+    def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
+        options = {"size": self.size, "alpha": self.alpha, "beta": self.beta, "k": self.k}
+
+        def pullback(dy: Array) -> tuple[Array, Tree]:
+            return kernels.local_response_pullback(dy, x, **options), {}  # pyright: ignore[reportArgumentType]
+
+        return Out(kernels.local_response(x, **options), pullback)  # pyright: ignore[reportArgumentType]

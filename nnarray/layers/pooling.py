@@ -1,0 +1,162 @@
+"""Layers that make pictures smaller: the largest or the mean entry of each window."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from nnarray import kernels
+from nnarray.backends import device_of, namespace
+from nnarray.kernels.standard.windows import Window
+from nnarray.layers.base import Context, Layer, Out
+from nnarray.layers.sliding import Pair, Sides, pair, placed
+from nnarray.typing import Array, Shape, Tree
+
+
+@dataclass(frozen=True)
+class _Pool2D(Layer):
+    """What both kinds share: a window over pictures, channels last.
+
+    Parameters
+    ----------
+    kernel : int or (int, int)
+    stride : int or (int, int), optional
+        As large as the window if None.
+    padding : "valid", "same" or numbers
+        As for `Conv2D`.
+    ceil : bool
+        Whether a last window may reach out of the picture.
+    """
+
+    kernel: Pair
+    stride: Pair | None = None
+    padding: Sides = "valid"
+    ceil: bool = False
+
+    def __post_init__(self) -> None:
+        pair(self.kernel, f"{type(self).__name__} kernel")
+        pair(self.kernel if self.stride is None else self.stride, f"{type(self).__name__} stride")
+
+    def window(self, shape: Shape) -> Window:
+        """The window over pictures of this shape."""
+        stride = self.kernel if self.stride is None else self.stride
+        return placed(type(self).__name__, shape, self.kernel, stride, self.padding, ceil=self.ceil)
+
+    def out_shape(self, shape: Shape) -> Shape:
+        return (*self.window(shape).places(shape[:2]), shape[2])
+
+
+@dataclass(frozen=True)
+class MaxPool2D(_Pool2D):
+    """y[n, p, q, c] = max over i, j of x[n, p s + i, q s + j, c]; padding never wins.
+
+    x: (batch, height, width, channels)  y: (batch, places down, places across, channels)
+
+    Parameters
+    ----------
+    kernel, stride, padding, ceil
+        The window; `stride=None` is as large as the window, and `ceil` lets the last one reach out of the picture.
+
+    Notes
+    -----
+    The gradient goes to the first of equal entries.
+
+    Examples
+    --------
+    >>> import nnarray as nn
+    >>> nn.MaxPool2D(3, 2, padding=1).out_shape((56, 56, 64))
+    (28, 28, 64)
+    """
+
+    def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
+        window = self.window(tuple(x.shape[1:]))
+        y = kernels.max_pool(x, window=window)
+
+        def pullback(dy: Array) -> tuple[Array, Tree]:
+            return kernels.max_pool_pullback(dy, x, y, window=window), {}
+
+        return Out(y, pullback)
+
+
+@dataclass(frozen=True)
+class AvgPool2D(_Pool2D):
+    """y[n, p, q, c] = mean over i, j of x[n, p s + i, q s + j, c].
+
+    x: (batch, height, width, channels)  y: (batch, places down, places across, channels)
+
+    Parameters
+    ----------
+    kernel, stride, padding, ceil
+        The window; `stride=None` is as large as the window, and `ceil` lets the last one reach out of the picture.
+    count_padding : bool
+        Whether the zeros of the padding count in the mean. What `ceil` adds never counts.
+
+    Examples
+    --------
+    >>> import nnarray as nn
+    >>> nn.AvgPool2D(2).out_shape((28, 28, 6))
+    (14, 14, 6)
+    """
+
+    count_padding: bool = True
+
+    def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
+        window = self.window(tuple(x.shape[1:]))
+        counts = self._counts(x, window)
+        y = kernels.mean_pool(x, counts, window=window)
+
+        def pullback(dy: Array) -> tuple[Array, Tree]:
+            return kernels.mean_pool_pullback(dy, x, counts, window=window), {}
+
+        return Out(y, pullback)
+
+    def _counts(self, x: Array, window: Window) -> Array:
+        """How many entries each window averages over, shape (places down, places across, 1)."""
+        xp = namespace(x)
+        plain = placed("AvgPool2D", tuple(x.shape[1:]), self.kernel, window.stride, self.padding)
+        axes = zip(window.size, window.stride, window.padding, plain.padding, x.shape[1:3], strict=True)
+        down, across = (
+            xp.asarray(_along(*axis, counted=self.count_padding), dtype=x.dtype, device=device_of(x)) for axis in axes
+        )
+        return down[:, None, None] * across[None, :, None]
+
+
+def _along(
+    size: int, stride: int, padding: tuple[int, int], plain: tuple[int, int], length: int, *, counted: bool
+) -> list[float]:
+    """How many entries of each window along one axis lie in the picture, or in its plain padding if that counts."""
+    low, high = (-plain[0], length + plain[1]) if counted else (0, length)
+    places = (length + sum(padding) - size) // stride + 1
+    starts = [place * stride - padding[0] for place in range(places)]
+    return [float(min(start + size, high) - max(start, low)) for start in starts]
+
+
+@dataclass(frozen=True)
+class GlobalAvgPool(Layer):
+    """y[n, c] = mean of x[n, ..., c] over all places.    x: (batch, ..., channels)  y: (batch, channels).
+
+    References
+    ----------
+    .. [1] Lin, Chen & Yan (2014), Network in network. ICLR.
+
+    Examples
+    --------
+    >>> import nnarray as nn
+    >>> nn.GlobalAvgPool().out_shape((7, 7, 1024))
+    (1024,)
+    """
+
+    def out_shape(self, shape: Shape) -> Shape:
+        if len(shape) < 2:
+            raise ValueError(f"expects examples of shape (..., channels) with places to average over; got {shape}.")
+        return shape[-1:]
+
+    def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
+        xp, axes = namespace(x), tuple(range(1, x.ndim - 1))
+        y = xp.mean(x, axis=axes, keepdims=True)
+
+        def pullback(dy: Array) -> tuple[Array, Tree]:
+            share = xp.reshape(dy, y.shape) / math.prod(x.shape[1:-1])
+            return xp.broadcast_to(share, x.shape), {}
+
+        return Out(xp.reshape(y, (x.shape[0], x.shape[-1])), pullback)

@@ -1,0 +1,61 @@
+"""How settings of sliding windows are written, and the window that they mean for a picture."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+from nnarray.checks import integer
+from nnarray.kernels.standard.windows import Window
+from nnarray.typing import Shape
+
+Pair: TypeAlias = int | tuple[int, int]
+Sides: TypeAlias = str | int | tuple[Any, Any]
+
+
+def pair(value: Any, name: str, least: int = 1) -> tuple[int, int]:
+    """One number for down and across, or two."""
+    both = value if isinstance(value, tuple | list) else (value, value)
+    if len(both) != 2:
+        raise ValueError(f"{name} must be a number or two, down and across; got {value!r}.")
+    return integer(both[0], name, least, usual=least), integer(both[1], name, least, usual=least)
+
+
+def placed(
+    layer: str, shape: Shape, size: Any, stride: Any, padding: Any, dilation: Any = 1, *, ceil: bool = False
+) -> Window:
+    """The window for pictures of this shape.
+
+    With `ceil`, places are counted upwards: a last window may reach out of the picture, but begins inside of it or of
+    its padding before (as in PyTorch).
+    """
+    if len(shape) != 3:
+        raise ValueError(f"expects examples of shape (height, width, channels); got {shape}.")
+    k, s, d = pair(size, f"{layer} kernel"), pair(stride, f"{layer} stride"), pair(dilation, f"{layer} dilation")
+    reach = [dd * (kk - 1) + 1 for dd, kk in zip(d, k, strict=True)]
+    sides = [_sides(layer, padding, axis, shape[axis], reach[axis], s[axis]) for axis in (0, 1)]
+    if ceil:
+        sides = [_upwards(n, r, each, step) for n, r, each, step in zip(shape, reach, sides, s, strict=False)]
+    window = Window(k, s, (sides[0], sides[1]), d)
+    if min(window.places(shape[:2])) < 1:
+        raise ValueError(f"a window that reaches {reach[0]} x {reach[1]} does not fit into pictures of shape {shape}.")
+    return window
+
+
+def _sides(layer: str, padding: Any, axis: int, size: int, reach: int, stride: int) -> tuple[int, int]:
+    if padding == "valid":
+        return 0, 0
+    if padding == "same":
+        missing = max((-(-size // stride) - 1) * stride + reach - size, 0)
+        return missing // 2, missing - missing // 2
+    if isinstance(padding, str):
+        raise ValueError(f"{layer} padding must be 'valid', 'same' or numbers; got {padding!r}.")
+    each = padding[axis] if isinstance(padding, tuple | list) else padding
+    return pair(each, f"{layer} padding", least=0)
+
+
+def _upwards(size: int, reach: int, sides: tuple[int, int], stride: int) -> tuple[int, int]:
+    before, after = sides
+    places = -(-(size + before + after - reach) // stride) + 1
+    if (places - 1) * stride >= size + before:
+        places -= 1
+    return before, max((places - 1) * stride + reach - size - before, after)

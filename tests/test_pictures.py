@@ -1,0 +1,213 @@
+"""Layers for pictures, beside PyTorch's over a grid of settings."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+import nnarray as nn
+from tests.tolerances import close, to_host
+
+torch = pytest.importorskip("torch")
+F = torch.nn.functional
+
+LAYERS = {
+    "conv": (nn.Conv2D(4, 3, padding="same", activation="tanh"), (5, 6, 2)),
+    "conv-strided": (nn.Conv2D(4, (3, 2), stride=(2, 3), padding=((1, 0), (2, 1))), (7, 8, 2)),
+    "conv-dilated-grouped": (nn.Conv2D(6, 3, dilation=2, padding=2, groups=2, bias=False), (6, 5, 4)),
+    "conv-pointwise": (nn.Conv2D(3, 1, activation="relu"), (3, 4, 5)),
+    "conv-1d": (nn.Conv1D(4, 3, stride=2, padding="same"), (7, 3)),
+    "max-pool": (nn.MaxPool2D(3, 2, padding=1, ceil=True), (6, 7, 2)),
+    "avg-pool": (nn.AvgPool2D(3, 2, padding=1, ceil=True, count_padding=False), (6, 7, 2)),
+    "global-avg-pool": (nn.GlobalAvgPool(), (3, 4, 2)),
+    "batch-norm": (nn.BatchNorm(), (3, 4, 2)),
+    "batch-norm-flat": (nn.BatchNorm(momentum=0.5), (4,)),
+    "layer-norm": (nn.LayerNorm(), (3, 5)),
+    "local-response-norm": (nn.LocalResponseNorm(4, alpha=0.5, k=2.0), (2, 3, 7)),
+    "net": (
+        nn.Network(
+            nn.Conv2D(4, 3, activation="relu"),
+            nn.BatchNorm(),
+            nn.Branches(nn.Conv2D(2, 1), nn.Network(nn.MaxPool2D(3, 1, padding=1), nn.Conv2D(3, 1))),
+            nn.GlobalAvgPool(),
+            nn.Dense(2),
+        ),
+        (6, 6, 3),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", LAYERS)
+def test_layer_is_right(be: nn.Backend, case: str) -> None:
+    layer, shape = LAYERS[case]
+    nn.testing.check_layer(layer, shape, backends=[be])
+
+
+GRID = [
+    (kernel, stride, padding, dilation, groups, size, batch)
+    for kernel, stride, padding, dilation, groups in itertools.product((1, 2, 3), (1, 2), (0, 1), (1, 2), (1, 2))
+    for size, batch in (((7, 6), 2), ((5, 9), 1))
+] + [(3, 1, 1, 1, 1, (5, 5), 0), (5, 3, 2, 1, 4, (11, 12), 3), ((1, 7), (1, 2), (0, 3), (1, 1), 1, (4, 9), 2)]
+
+
+@pytest.mark.parametrize("case", GRID, ids=str)
+def test_convolution_equals_pytorch(be: nn.Backend, case) -> None:
+    kernel, stride, padding, dilation, groups, (height, width), batch = case
+    dtype = "float64" if "float64" in be.dtypes else "float32"
+    layer = nn.Conv2D(8, kernel, stride, padding, dilation, groups)
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(batch, height, width, 4))
+    try:
+        shape = layer.out_shape((height, width, 4))
+    except ValueError:
+        with pytest.raises(RuntimeError):
+            F.conv2d(
+                torch.zeros(1, 4, height, width),
+                torch.zeros(8, 4 // groups, *pairs(kernel)),
+                None,
+                stride,
+                padding,
+                dilation,
+                groups,
+            )
+        return
+    w, b, dy = rng.normal(size=(*pairs(kernel), 4 // groups, 8)), rng.normal(size=8), rng.normal(size=(batch, *shape))
+    out = layer.forward(
+        {"weight": be.asarray(w, dtype=dtype), "bias": be.asarray(b, dtype=dtype)},
+        be.asarray(x, dtype=dtype),
+        nn.Context(),
+    )
+    dx, gradients = out.pullback(be.asarray(dy, dtype=dtype))
+    tx, tw, tb = (torch.tensor(a, requires_grad=True) for a in (x, w, b))
+    want = F.conv2d(tx.permute(0, 3, 1, 2), tw.permute(3, 2, 0, 1), tb, stride, padding, dilation, groups).permute(
+        0, 2, 3, 1
+    )
+    want.backward(torch.tensor(dy))
+    for got, reference in ((out.y, want), (dx, tx.grad), (gradients["weight"], tw.grad), (gradients["bias"], tb.grad)):
+        close(to_host(be, got), reference.detach().numpy(), dtype, c=500)
+
+
+def pairs(value) -> tuple[int, int]:
+    return value if isinstance(value, tuple) else (value, value)
+
+
+POOLS = [
+    (kernel, stride, padding, ceil, size)
+    for kernel, stride, padding, ceil in itertools.product((2, 3), (1, 2, 3), (0, 1), (False, True))
+    for size in ((7, 6), (5, 8))
+]
+
+
+@pytest.mark.parametrize("case", POOLS, ids=str)
+def test_pools_equal_pytorch(be: nn.Backend, case) -> None:
+    kernel, stride, padding, ceil, size = case
+    x = np.round(np.random.default_rng(1).normal(size=(2, *size, 3)), 1)  # with equal entries
+    tx = torch.tensor(x, requires_grad=True)
+    first = tx.permute(0, 3, 1, 2)
+    cases = [
+        (nn.MaxPool2D(kernel, stride, padding, ceil), F.max_pool2d(first, kernel, stride, padding, ceil_mode=ceil)),
+        *[
+            (
+                nn.AvgPool2D(kernel, stride, padding, ceil, count_padding=counted),
+                F.avg_pool2d(first, kernel, stride, padding, ceil, counted),
+            )
+            for counted in (True, False)
+        ],
+    ]
+    for layer, reference in cases:
+        want = reference.permute(0, 2, 3, 1)
+        assert layer.out_shape(x.shape[1:]) == tuple(want.shape[1:])
+        out = layer.forward({}, be.asarray(x, dtype="float32"), nn.Context())
+        dy = np.random.default_rng(2).normal(size=want.shape)
+        tx.grad = None
+        want.backward(torch.tensor(dy))
+        close(to_host(be, out.y), want.detach().numpy(), "float32")
+        close(to_host(be, out.pullback(be.asarray(dy, dtype="float32"))[0]), tx.grad.numpy(), "float32")
+
+
+def test_normalisations_equal_pytorch(be: nn.Backend) -> None:
+    rng = np.random.default_rng(3)
+    x, dy = rng.normal(size=(4, 3, 5, 6)) * 2 + 1, rng.normal(size=(4, 3, 5, 6))
+    w, b = rng.normal(size=6), rng.normal(size=6)
+    mean, variance = rng.normal(size=6), rng.uniform(0.5, 2.0, 6)
+    last = (0, 3, 1, 2)
+    cases = []
+    for training in (True, False):
+        tm, tv = torch.tensor(mean), torch.tensor(variance)
+        cases.append(
+            (
+                nn.BatchNorm(),
+                training,
+                lambda t, w, b, m=tm, v=tv, on=training: F.batch_norm(t.permute(last), m, v, w, b, on).permute(
+                    0, 2, 3, 1
+                ),
+                (tm, tv),
+            )
+        )
+    cases.append((nn.LayerNorm(), False, lambda t, w, b: F.layer_norm(t, (6,), w, b), None))
+    cases.append(
+        (
+            nn.LocalResponseNorm(3, 0.3, 0.6, 1.5),
+            False,
+            lambda t, w, b: (
+                F.local_response_norm(t.permute(last), 3, 0.3, 0.6, 1.5).permute(0, 2, 3, 1) + 0 * (w + b).sum()
+            ),
+            None,
+        )
+    )
+    for layer, training, function, state in cases:
+        tx, tw, tb = (torch.tensor(a, requires_grad=True) for a in (x, w, b))
+        want = function(tx, tw, tb)
+        want.backward(torch.tensor(dy))
+        here = {
+            name: be.asarray(a, dtype="float32")
+            for name, a in (("weight", w), ("bias", b), ("mean", mean), ("variance", variance))
+        }
+        out = layer.forward(here, be.asarray(x, dtype="float32"), nn.Context(training, here))
+        dx, gradients = out.pullback(be.asarray(dy, dtype="float32"))
+        close(to_host(be, out.y), want.detach().numpy(), "float32")
+        close(to_host(be, dx), tx.grad.numpy(), "float32", c=200)
+        for name, reference in (("weight", tw), ("bias", tb)):
+            if name in gradients:
+                close(to_host(be, gradients[name]), reference.grad.numpy(), "float32", c=200)
+        if training and state:
+            for name, reference in zip(("mean", "variance"), state, strict=True):
+                close(to_host(be, out.state[name]), reference.numpy(), "float32")
+
+
+def test_state_follows_training_and_is_kept(be: nn.Backend) -> None:
+    X, y = nn.datasets.moons(65, backend=be, dtype="float32")
+    model = nn.Network(nn.Dense(4), nn.BatchNorm(), nn.Activation("relu"), nn.Dense(2)).init(
+        (2,), backend=be, dtype="float32"
+    )
+    before = to_host(be, model.state)
+    history = model.fit(X, y, epochs=4, batch_size=13)
+    assert not np.allclose(before, to_host(be, model.state))
+    assert history["loss"][-1] < history["loss"][0]
+    with pytest.raises(ValueError, match="BatchNorm cannot train on 1 entry a channel.*Choose batch_size"):
+        model.fit(X, y, batch_size=32)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: nn.Conv2D(0, 3), "filters must be an integer of at least 1"),
+        (lambda: nn.Conv2D(3, 3, groups=2), "multiple of groups; got 3 and 2"),
+        (lambda: nn.Conv2D(4, (1, 2, 3)), "a number or two, down and across"),
+        (
+            lambda: nn.Network(nn.Conv2D(4, 3)).init((8,)),
+            r"Conv2D 1 of 1: expects examples of shape \(height, width, channels\)",
+        ),
+        (lambda: nn.Network(nn.Conv2D(4, 9)).init((8, 8, 1)), "reaches 9 x 9 does not fit into pictures of shape"),
+        (lambda: nn.Network(nn.Conv2D(4, 3, groups=2)).init((8, 8, 3)), "3 channels do not divide into 2 groups"),
+        (lambda: nn.Network(nn.Conv2D(4, 3, padding="some")).init((8, 8, 3)), "'valid', 'same' or numbers; got 'some'"),
+        (lambda: nn.BatchNorm(momentum=0), "0 < momentum <= 1"),
+        (lambda: nn.LayerNorm(epsilon=0), "above 0"),
+        (lambda: nn.LocalResponseNorm(0), "at least 1"),
+    ],
+)
+def test_bad_settings(make, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()
