@@ -1,15 +1,28 @@
-"""Data: made ones to learn with, and what is done to data before training."""
+"""Data: made ones to learn with, pictures, and what is done to data before training."""
 
+from nnarray.datasets import augmentation
+from nnarray.datasets.augmentation import Augment, augment
+from nnarray.datasets.images import ImageFolder, UnreadableImage, images
 from nnarray.datasets.preparation import Standardizer, batches, standardize, train_test_split
+from nnarray.datasets.published import cifar10, digits, mnist
 from nnarray.datasets.synthetic import blobs, checkerboard, circles, line, moons, sine, spirals, xor
 
 __all__ = [
+    "Augment",
+    "ImageFolder",
     "Standardizer",
+    "UnreadableImage",
+    "augment",
+    "augmentation",
     "batches",
     "blobs",
     "checkerboard",
+    "cifar10",
     "circles",
+    "digits",
+    "images",
     "line",
+    "mnist",
     "moons",
     "sine",
     "spirals",

@@ -1,0 +1,424 @@
+"""Pictures changed at random in ways that keep their class, so that the few there are teach more.
+
+Everything is computed where the pictures are, in arrays of fixed shapes. What is drawn is the same on every
+backend, bit for bit; what is computed from it, to rounding. Picture i of a batch gets the same draws whatever
+the size of the batch is.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from nnarray import random
+from nnarray.backends import as_data, device_of, namespace
+from nnarray.checks import integer, real
+from nnarray.random import Key
+from nnarray.typing import Array, Shape
+
+# --- All at once --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Augment:
+    """Flip, rotate, shift and recolour, in this order: `Augment()(x, key)`.
+
+    Parameters
+    ----------
+    flip : bool
+        Mirror every other picture, left to right. Not for what has a reading direction, such as digits.
+    shift : int
+        Move by up to so many pixels in each direction; 0 for none.
+    rotate : float
+        Turn by up to so many degrees either way; 0 for none.
+    colour : float
+        Change brightness, contrast and saturation by up to this part, 0 <= colour < 1; 0 for none. The pictures
+        are then from 0 to 1.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a number is not of its kind or not in its range.
+
+    Examples
+    --------
+    >>> import nnarray as nn
+    >>> X = nn.backend("numpy").xp.ones((4, 8, 8, 3))
+    >>> change = nn.datasets.Augment(flip=False, colour=0)
+    >>> change(X, nn.Key(0)).shape
+    (4, 8, 8, 3)
+    """
+
+    flip: bool = True
+    shift: int = 2
+    rotate: float = 10.0
+    colour: float = 0.2
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.flip, bool):
+            raise TypeError(f"flip must be True or False; got {self.flip!r}.")
+        _pixels(self.shift, "shift")
+        _degrees(self.rotate, "rotate")
+        _strength(self.colour, "colour")
+
+    def __call__(self, x: Array, key: Key) -> Array:
+        """The pictures `x`, shape (batch, height, width, channels), changed by the draws of `key`; see `augment`."""
+        x = flip(x, key.fold("flip"), 0.5 if self.flip else 0.0)
+        x = rotate(x, key.fold("rotate"), self.rotate)
+        x = shift(x, key.fold("shift"), self.shift)
+        return colour(x, key.fold("colour"), self.colour, self.colour, self.colour)
+
+
+def augment(
+    x: Array,
+    *,
+    key: Key | None = None,
+    seed: int | None = None,
+    epoch: int = 0,
+    flip: bool = True,
+    shift: int = 2,
+    rotate: float = 10.0,
+    colour: float = 0.2,
+) -> Array:
+    """Each picture flipped, rotated, shifted and recoloured at random.
+
+    Parameters
+    ----------
+    x : array, shape (batch, height, width, channels), real floating
+        Pictures; from 0 to 1 and of 1 or 3 channels, if they are to be recoloured.
+    key : Key, optional
+        Where the draws come from. In a loop over batches give each its own, such as
+        `nn.Key(0).fold(epoch).fold(i)`: one key changes picture i of every batch alike.
+    seed, epoch : int, optional
+        Instead of a key, for the whole dataset at once: each epoch has its own draws.
+    flip, shift, rotate, colour
+        As `Augment` takes them.
+
+    Returns
+    -------
+    array
+        Shape, dtype and device of `x`, which is not changed. What comes in from outside repeats the edge.
+
+    Raises
+    ------
+    TypeError
+        If `x` is no array of real floating numbers, or not exactly one of `key` and `seed` is given.
+    ValueError
+        If `x` has another shape, or a number is out of its range.
+
+    Examples
+    --------
+    >>> import nnarray as nn
+    >>> X = nn.backend("numpy").xp.ones((4, 8, 8, 3))
+    >>> nn.datasets.augment(X, seed=0, epoch=3).shape
+    (4, 8, 8, 3)
+    """
+    if (key is None) == (seed is None):
+        raise TypeError("augment needs either key or seed: augment(x, seed=0, epoch=epoch), or augment(x, key=key).")
+    if key is None:
+        key = Key(seed).fold("augment").fold(integer(epoch, "epoch", 0, usual=0))
+    return Augment(flip, shift, rotate, colour)(x, key)
+
+
+# --- One by one ---------------------------------------------------------------------------------------------
+
+
+def flip(x: Array, key: Key, probability: float = 0.5) -> Array:
+    """Each picture mirrored, left to right, with the given probability.
+
+    Parameters
+    ----------
+    x : array, shape (batch, height, width, channels), real floating
+    key : Key
+        Where the draws come from: the same key draws the same, so that flipping again with it undoes it.
+    probability : float
+        0 <= probability <= 1.
+
+    Returns
+    -------
+    array
+        Shape, dtype and device of `x`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `x` is not made of pictures, or the probability is out of its range.
+    """
+    x = _pictures(x)
+    probability = real(probability, "probability", least=0, below=math.nextafter(1, 2), usual=0.5)
+    if probability == 0:
+        return x
+    xp = namespace(x)
+    mirrored = random.bernoulli(key, (x.shape[0], 1, 1, 1), probability, xp=xp, device=device_of(x))
+    return xp.where(mirrored, xp.flip(x, axis=2), x)
+
+
+def shift(x: Array, key: Key, pixels: int = 2) -> Array:
+    """Each picture moved by up to `pixels` whole pixels down or up and right or left; the edges are repeated.
+
+    Parameters
+    ----------
+    x : array, shape (batch, height, width, channels), real floating
+    key : Key
+        Where the draws come from.
+    pixels : int
+        At least 0; all moves from -pixels to pixels are equally likely.
+
+    Returns
+    -------
+    array
+        Shape, dtype and device of `x`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `x` is not made of pictures, or the number of pixels is out of its range.
+    """
+    x, pixels = _pictures(x), _pixels(pixels, "pixels")
+    if pixels == 0:
+        return x
+    _, height, width, _ = x.shape
+    down, right = _integers(x, key, (2 * pixels + 1, 2 * pixels + 1))
+    return _gathered(x, _range(x, height) + (pixels - down), _range(x, width) + (pixels - right))
+
+
+def crop(x: Array, key: Key, padding: int = 4, size: int | None = None) -> Array:
+    """A random window of each picture after `padding` zeros were put around it [1]_.
+
+    Parameters
+    ----------
+    x : array, shape (batch, height, width, channels), real floating
+    key : Key
+        Where the draws come from.
+    padding : int
+        Rows and columns of zeros on each side, at least 0.
+    size : int, optional
+        Height and width of the window; without it those of `x`.
+
+    Returns
+    -------
+    array, shape (batch, size, size, channels)
+        Dtype and device of `x`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `x` is not made of pictures, a number is out of its range, or the window larger than the padded picture.
+
+    References
+    ----------
+    .. [1] Lee, Xie, Gallagher, Zhang & Tu (2015), Deeply-supervised nets. AISTATS.
+    """
+    x, padding = _pictures(x), integer(padding, "padding", 0, usual=4)
+    xp, (_, height, width, _) = namespace(x), x.shape
+    h, w = (height, width) if size is None else (integer(size, "size", 1, usual=min(height, width)),) * 2
+    spare_rows, spare_columns = height + 2 * padding - h, width + 2 * padding - w
+    if min(spare_rows, spare_columns) < 0:
+        raise ValueError(
+            f"size={size} is larger than the pictures of {height} x {width} with padding={padding} on each side. "
+            f"Use a smaller size or more padding."
+        )
+    top, left = _integers(x, key, (spare_rows + 1, spare_columns + 1))
+    rows, columns = _range(x, h) + (top - padding), _range(x, w) + (left - padding)
+    inside = _within(rows, height)[:, :, None, None] & _within(columns, width)[:, None, :, None]
+    return xp.where(inside, _gathered(x, rows, columns), 0.0)
+
+
+def rotate(x: Array, key: Key, degrees: float = 10.0) -> Array:
+    """Each picture turned about its centre by an angle from -degrees to degrees; the edges are repeated.
+
+    Parameters
+    ----------
+    x : array, shape (batch, height, width, channels), real floating
+    key : Key
+        Where the draws come from.
+    degrees : float
+        0 <= degrees <= 180.
+
+    Returns
+    -------
+    array
+        Shape, dtype and device of `x`; see `rotated`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `x` is not made of pictures, or the angle is out of its range.
+    """
+    x, degrees = _pictures(x), _degrees(degrees, "degrees")
+    if degrees == 0:
+        return x
+    return rotated(x, math.radians(degrees) * (2 * _uniform(x, key, (x.shape[0],)) - 1))
+
+
+def rotated(x: Array, angle: Array) -> Array:
+    """Picture i turned anticlockwise about its centre by `angle[i]`.
+
+    With the centre m, output pixel (r, c) is read, bilinearly between the four pixels around it, at
+    m + (cos a (r - m_r) + sin a (c - m_c), -sin a (r - m_r) + cos a (c - m_c)); outside, the edge is repeated.
+
+    Parameters
+    ----------
+    x : array, shape (batch, height, width, channels), real floating
+    angle : array, shape (batch,), real floating
+        In radians.
+
+    Returns
+    -------
+    array
+        Shape, dtype and device of `x`; its values are within those of `x`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `x` is not made of pictures.
+    """
+    x = _pictures(x)
+    xp, (_, height, width, _) = namespace(x), x.shape
+    exact = xp.result_type(x.dtype, xp.float32)  # positions have more digits than halves do
+    angle = xp.astype(angle, exact)[:, None, None]
+    middle = ((height - 1) / 2, (width - 1) / 2)
+    r = (xp.astype(_range(x, height), exact) - middle[0])[:, :, None]
+    c = (xp.astype(_range(x, width), exact) - middle[1])[:, None, :]
+    cos, sin = xp.cos(angle), xp.sin(angle)
+    return _bilinear(x, middle[0] + (cos * r + sin * c), middle[1] + (cos * c - sin * r))
+
+
+def colour(x: Array, key: Key, brightness: float = 0.2, contrast: float = 0.2, saturation: float = 0.2) -> Array:
+    """Each picture brighter or darker, with more or less contrast, and with more or less colour.
+
+    With factors f from 1 - strength to 1 + strength, one after another:  x <- f x;  x <- m + f (x - m), m the mean
+    grey of the picture;  x <- g + f (x - g), g the grey of the pixel (0.299 red + 0.587 green + 0.114 blue). At the
+    end what is below 0 becomes 0, and what is above 1 becomes 1.
+
+    Parameters
+    ----------
+    x : array, shape (batch, height, width, channels), real floating, 0 to 1
+        Of 3 channels, red, green and blue; or of 1, which has no saturation.
+    key : Key
+        Where the draws come from.
+    brightness, contrast, saturation : float
+        The strengths, 0 <= strength < 1; 0 leaves that out, and 0 for all of them leaves `x` as it is.
+
+    Returns
+    -------
+    array
+        Shape, dtype and device of `x`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `x` is not made of pictures, has other channels, or a strength is out of its range.
+    """
+    x = _pictures(x)
+    strengths = {"brightness": brightness, "contrast": contrast, "saturation": saturation}
+    b, c, s = (_strength(value, name) for name, value in strengths.items())
+    if b == c == s == 0:
+        return x
+    if x.shape[3] not in (1, 3):
+        raise ValueError(f"x must have 1 or 3 channels to be recoloured; got shape {tuple(x.shape)}. Use colour=0.")
+    xp = namespace(x)
+    draws = xp.astype(2 * _uniform(x, key, (x.shape[0], 3)) - 1, x.dtype)[:, :, None, None, None]
+    if b:
+        x = x * (1 + b * draws[:, 0, ...])
+    if c:
+        x = _away_from(xp.mean(_grey(x), axis=(1, 2, 3), keepdims=True), x, 1 + c * draws[:, 1, ...])
+    if s and x.shape[3] == 3:
+        x = _away_from(_grey(x), x, 1 + s * draws[:, 2, ...])
+    return xp.clip(x, 0.0, 1.0)
+
+
+# --- What is given ------------------------------------------------------------------------------------------
+
+
+def _pictures(x: Array) -> Array:
+    x = as_data(x, "x")
+    if not namespace(x).isdtype(x.dtype, "real floating"):
+        raise TypeError(f"x must be real floating; got dtype {x.dtype}. Divide bytes by 255 first.")
+    if x.ndim != 4 or 0 in x.shape:
+        hint = " For pictures without channels, use x[..., None]." if x.ndim == 3 else ""
+        raise ValueError(f"x must have shape (batch, height, width, channels); got {tuple(x.shape)}.{hint}")
+    return x
+
+
+def _pixels(value: int, name: str) -> int:
+    return integer(value, name, 0, usual=2)
+
+
+def _degrees(value: float, name: str) -> float:
+    return real(value, name, least=0, below=math.nextafter(180, 181), usual=10)
+
+
+def _strength(value: float, name: str) -> float:
+    return real(value, name, least=0, below=1, usual=0.2)
+
+
+# --- What is drawn ------------------------------------------------------------------------------------------
+
+
+def _uniform(x: Array, key: Key, shape: Shape) -> Array:
+    """In float32 whatever `x` is, so that the draws are the same for all dtypes."""
+    xp = namespace(x)
+    return random.uniform(key, shape, xp=xp, device=device_of(x), dtype=xp.float32)
+
+
+def _integers(x: Array, key: Key, counts: tuple[int, int]) -> tuple[Array, Array]:
+    """Two integers for each picture, 0 <= integer < count: columns of shape (batch, 1)."""
+    xp, draws = namespace(x), _uniform(x, key, (x.shape[0], 2))
+    integers = _range(x, 1).dtype
+    first, second = (xp.astype(xp.floor(count * draws[:, i : i + 1]), integers) for i, count in enumerate(counts))
+    return first, second
+
+
+# --- What is computed ---------------------------------------------------------------------------------------
+
+
+def _range(x: Array, n: int) -> Array:
+    """0, 1, ..., n - 1, in the default integers of the device: shape (1, n)."""
+    return namespace(x).arange(n, device=device_of(x))[None, :]
+
+
+def _within(index: Array, n: int) -> Array:
+    return (index >= 0) & (index < n)
+
+
+def _gathered(x: Array, rows: Array, columns: Array) -> Array:
+    """Pixels of each picture by their rows (batch, h) and columns (batch, w): shape (batch, h, w, channels)."""
+    return _at(x, rows[:, :, None], columns[:, None, :])
+
+
+def _at(x: Array, rows: Array, columns: Array) -> Array:
+    """The pixels at (row, column), of shapes that broadcast to (batch, h, w); outside, the nearest at the edge."""
+    xp, (batch, height, width, channels) = namespace(x), x.shape
+    rows, columns = xp.clip(rows, 0, height - 1), xp.clip(columns, 0, width - 1)
+    picture = xp.reshape(_range(x, batch), (batch, 1, 1))
+    index = (picture * height + rows) * width + columns
+    pixels = xp.take(xp.reshape(x, (-1, channels)), xp.reshape(index, (-1,)), axis=0)
+    return xp.reshape(pixels, (*index.shape, channels))
+
+
+def _bilinear(x: Array, rows: Array, columns: Array) -> Array:
+    """The pictures at real positions (batch, h, w)."""
+    xp, (_, height, width, _) = namespace(x), x.shape
+    rows, columns = xp.clip(rows, 0, height - 1), xp.clip(columns, 0, width - 1)
+    top, left = xp.floor(rows), xp.floor(columns)
+    down, right = (xp.astype(t, x.dtype)[..., None] for t in (rows - top, columns - left))
+    r, c = (xp.astype(t, _range(x, 1).dtype) for t in (top, left))
+    upper = _between(_at(x, r, c), _at(x, r, c + 1), right)
+    lower = _between(_at(x, r + 1, c), _at(x, r + 1, c + 1), right)
+    return _between(upper, lower, down)
+
+
+def _between(a: Array, b: Array, t: Array) -> Array:
+    return a + t * (b - a)
+
+
+def _away_from(grey: Array, x: Array, factor: Array) -> Array:
+    return grey + factor * (x - grey)
+
+
+def _grey(x: Array) -> Array:
+    """How bright each pixel is, one channel: luma as ITU-R BT.601 weighs the three."""
+    if x.shape[3] == 1:
+        return x
+    return 0.299 * x[..., 0:1] + 0.587 * x[..., 1:2] + 0.114 * x[..., 2:3]
