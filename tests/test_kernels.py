@@ -12,6 +12,7 @@ from scipy import stats
 
 import nnarray as nn
 from nnarray import backends, kernels, random
+from nnarray.kernels.standard.windows import Window
 from nnarray.layers.activations import FUNCTIONS
 from tests.tolerances import close, to_host
 
@@ -32,6 +33,10 @@ def activation_case(name: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
 
 
 VECTORS = (1.0 + np.abs(normal(1001)), normal(1001), normal(1001), np.abs(normal(1001)))
+PICTURES = normal(2, 7, 6, 4)
+WINDOW = Window((3, 2), (2, 2), ((1, 1), (0, 1)))
+COUNTS = np.abs(normal(4, 3, 1)) + 1.0
+RESPONSE = {"size": 3, "alpha": 0.3, "beta": 0.6, "k": 1.5}
 PROBABILITIES = np.abs(normal(6, 4)) / 4
 CASES: dict[str, Callable[[], tuple[tuple[Any, ...], dict[str, Any]]]] = {
     **{name: (lambda name=name: activation_case(name)) for f in FUNCTIONS for name in (f, f"{f}_pullback")},
@@ -52,9 +57,28 @@ CASES: dict[str, Callable[[], tuple[tuple[Any, ...], dict[str, Any]]]] = {
     ),
     "rmsprop_update": lambda: ((*VECTORS[:2], VECTORS[3]), {"rate": 0.1, "decay": 0.9, "epsilon": 1e-8}),
     "adagrad_update": lambda: ((*VECTORS[:2], VECTORS[3]), {"rate": 0.1, "epsilon": 1e-8}),
+    "convolution": lambda: ((PICTURES, normal(3, 2, 2, 6), normal(6)), {"window": WINDOW, "groups": 2}),
+    "convolution_pullback": lambda: (
+        (normal(2, 4, 3, 6), PICTURES, normal(3, 2, 2, 6)),
+        {"window": WINDOW, "groups": 2},
+    ),
+    "max_pool": lambda: ((PICTURES,), {"window": WINDOW}),
+    "max_pool_pullback": lambda: (
+        (normal(2, 4, 3, 4), PICTURES, kernels.max_pool.definition(PICTURES, window=WINDOW)),
+        {"window": WINDOW},
+    ),
+    "mean_pool": lambda: ((PICTURES, COUNTS), {"window": WINDOW}),
+    "mean_pool_pullback": lambda: ((normal(2, 4, 3, 4), PICTURES, COUNTS), {"window": WINDOW}),
+    "normalise": lambda: ((PICTURES,), {"axes": (0, 1, 2), "epsilon": 1e-5}),
+    "normalise_pullback": lambda: (
+        (normal(2, 7, 6, 4), *kernels.normalise.definition(PICTURES, axes=(0, 1, 2), epsilon=1e-5)[:2]),
+        {"axes": (0, 1, 2)},
+    ),
+    "local_response": lambda: ((PICTURES,), RESPONSE),
+    "local_response_pullback": lambda: ((normal(2, 7, 6, 4), PICTURES), RESPONSE),
     "threefry": lambda: ((np.arange(-50, 4951, dtype=np.int32), 7, -3, 99), {}),
 }
-ELEMENTWISE = sorted(set(FUNCTIONS) - {"softmax", "log_softmax"})
+PICTURE_KERNELS = ["convolution", "convolution_pullback", "max_pool_pullback", "mean_pool_pullback"]
 
 
 def on(be: nn.Backend, dtype: str, given: Any) -> Any:
@@ -102,7 +126,9 @@ def test_fast_versions_have_the_same_parameters(be: nn.Backend, name: str) -> No
         assert list(inspect.signature(fast).parameters) == list(inspect.signature(kernel.definition).parameters)
 
 
-@pytest.mark.parametrize("name", ["affine", "affine_pullback", "relu_pullback", "cross_entropy", "gelu", "threefry"])
+@pytest.mark.parametrize(
+    "name", ["affine", "affine_pullback", "relu_pullback", "cross_entropy", "gelu", "threefry", *PICTURE_KERNELS]
+)
 @pytest.mark.parametrize("make", ["fortran", "strided", "reversed", "read-only"])
 def test_kernels_take_any_memory_layout(name: str, make: str) -> None:
     def as_made(a: Any) -> Any:

@@ -46,9 +46,8 @@ def test_layer_is_right(be: nn.Backend, case: str) -> None:
 
 
 GRID = [
-    (kernel, stride, padding, dilation, groups, size, batch)
-    for kernel, stride, padding, dilation, groups in itertools.product((1, 2, 3), (1, 2), (0, 1), (1, 2), (1, 2))
-    for size, batch in (((7, 6), 2), ((5, 9), 1))
+    (*settings, *(((7, 6), 2), ((5, 9), 1))[number % 2])
+    for number, settings in enumerate(itertools.product((1, 2, 3), (1, 2), (0, 1), (1, 2), (1, 2)))
 ] + [(3, 1, 1, 1, 1, (5, 5), 0), (5, 3, 2, 1, 4, (11, 12), 3), ((1, 7), (1, 2), (0, 3), (1, 1), 1, (4, 9), 2)]
 
 
@@ -94,9 +93,8 @@ def pairs(value) -> tuple[int, int]:
 
 
 POOLS = [
-    (kernel, stride, padding, ceil, size)
-    for kernel, stride, padding, ceil in itertools.product((2, 3), (1, 2, 3), (0, 1), (False, True))
-    for size in ((7, 6), (5, 8))
+    (*settings, ((7, 6), (5, 8))[number % 3 % 2])
+    for number, settings in enumerate(itertools.product((2, 3), (1, 2, 3), (0, 1), (False, True)))
 ]
 
 
@@ -186,7 +184,7 @@ def test_state_follows_training_and_is_kept(be: nn.Backend) -> None:
     history = model.fit(X, y, epochs=4, batch_size=13)
     assert not np.allclose(before, to_host(be, model.state))
     assert history["loss"][-1] < history["loss"][0]
-    with pytest.raises(ValueError, match="BatchNorm cannot train on 1 entry a channel.*Choose batch_size"):
+    with pytest.raises(ValueError, match=r"BatchNorm cannot train on 1 entry a channel.*Choose batch_size"):
         model.fit(X, y, batch_size=32)
 
 

@@ -166,7 +166,7 @@ def convolution_pullback(
         return dx, dw.reshape(weight.shape), db
     places = window.places(x.shape[1:3])
     wide = np.pad(x, ((0, 0), *window.padding, (0, 0))) if any(map(any, window.padding)) else x
-    dwide = np.zeros_like(wide) if input_gradient else None
+    dwide: Any = np.zeros_like(wide) if input_gradient else None
     dw = np.zeros_like(weight, order="C")
     inputs, filters = x.shape[3] // groups, weight.shape[3] // groups
     for g in range(groups):
@@ -198,7 +198,8 @@ def max_pool_pullback(dy: Any, x: Any, y: Any, *, window: Window) -> Any:
     """Added in place."""
     places = window.places(x.shape[1:3])
     wide = np.pad(x, ((0, 0), *window.padding, (0, 0)), constant_values=-np.inf) if any(map(any, window.padding)) else x
-    dwide, free = np.zeros(wide.shape, dtype=dy.dtype), np.ones(y.shape, dtype=bool)
+    dwide: Any = np.zeros(wide.shape, dtype=dy.dtype)
+    free = np.ones(y.shape, dtype=bool)
     for tap in window.taps():
         seen = (slice(None), *window.seen_by(tap, places))
         won = (wide[seen] == y) & free
@@ -211,7 +212,9 @@ def max_pool_pullback(dy: Any, x: Any, y: Any, *, window: Window) -> Any:
 def mean_pool_pullback(dy: Any, x: Any, counts: Any, *, window: Window) -> Any:
     """Added in place."""
     (top, bottom), (left, right) = window.padding
-    dwide = np.zeros((x.shape[0], x.shape[1] + top + bottom, x.shape[2] + left + right, x.shape[3]), dtype=dy.dtype)
+    dwide: Any = np.zeros(
+        (x.shape[0], x.shape[1] + top + bottom, x.shape[2] + left + right, x.shape[3]), dtype=dy.dtype
+    )
     shares = dy / counts
     for tap in window.taps():
         dwide[(slice(None), *window.seen_by(tap, dy.shape[1:3]))] += shares

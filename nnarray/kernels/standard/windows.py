@@ -75,11 +75,8 @@ def spread(dy: Array, window: Window, tap: tuple[int, int], padded_shape: Shape)
             wide = xp.concat([xp.expand_dims(dy, axis=axis + 1), gaps], axis=axis + 1)
             dy = xp.reshape(wide, (*dy.shape[:axis], dy.shape[axis] * step, *dy.shape[axis + 1 :]))
         before, rest = offset, size - offset - dy.shape[axis]
-        index = [slice(None)] * dy.ndim
         if rest < 0:  # the gaps behind the last place reach out of the picture
-            index[axis] = slice(0, dy.shape[axis] + rest)
-            dy, rest = dy[tuple(index)], 0
-        border = [(0, 0), (0, 0)]
-        border[axis - 1] = (before, rest)
-        dy = padded(dy, (border[0], border[1]))
+            dy = dy[tuple(slice(0, size - before) if a == axis else slice(None) for a in range(dy.ndim))]
+        down, across = ((before, max(rest, 0)) if a == axis else (0, 0) for a in (1, 2))
+        dy = padded(dy, (down, across))
     return dy
