@@ -100,9 +100,10 @@ def _memory_errors(theta: Array, batch_size: int | None) -> Generator[None]:
 @contextmanager
 def _progress_bar(epochs: int, wanted: bool | None) -> Generator[Callable[[dict[str, float]], None]]:
     """tqdm's bar: None shows it in a terminal and in a notebook, not in a pipe."""
-    from tqdm import auto, notebook
+    from tqdm import auto
 
-    shown = wanted if wanted is not None else issubclass(auto.tqdm, notebook.tqdm) or None
+    in_notebook = any(base.__module__ == "tqdm.notebook" for base in auto.tqdm.__mro__)
+    shown = wanted if wanted is not None else in_notebook or None
     with auto.tqdm(total=epochs, unit="epoch", disable=None if shown is None else not shown) as bar:
 
         def show(row: dict[str, float]) -> None:
