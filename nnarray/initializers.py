@@ -80,6 +80,8 @@ class VarianceScaling(Initializer):
     distribution: str = "uniform"
 
     def __post_init__(self) -> None:
+        if not 0 <= self.gain < math.inf:
+            raise ValueError(f"gain must be a finite number of at least 0; got {self.gain!r}.")
         if self.fan not in ("in", "out", "average"):
             raise ValueError(f"fan must be 'in', 'out' or 'average'; got {self.fan!r}.")
         if self.distribution not in ("uniform", "normal"):

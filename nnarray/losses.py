@@ -10,6 +10,7 @@ from typing import Any
 from nnarray import kernels
 from nnarray.backends import as_data, device_of, is_traced, same_place
 from nnarray.checks import refuse_non_finite
+from nnarray.kernels.standard.numerics import wide, wide_dtype
 from nnarray.names import named
 from nnarray.typing import Array, DType, Namespace, Shape
 
@@ -82,18 +83,18 @@ class Loss:
 
     def reduced(self, losses: Array, gradient: Array, weights: Array | None) -> tuple[Array, Array]:
         """One number from the losses of all examples, and its gradient."""
-        xp = same_place(losses=losses)
+        xp, dtype, total = same_place(losses=losses), gradient.dtype, max(math.prod(losses.shape), 1)
+        gradient = wide(gradient)  # half precision counts to 65,504 at most
         if weights is not None:
-            losses = losses * weights
-            spread = xp.reshape(weights, weights.shape + (1,) * (gradient.ndim - weights.ndim))
-            gradient = gradient * xp.astype(spread, gradient.dtype, copy=False)
+            column = xp.reshape(wide(weights), weights.shape + (1,) * (losses.ndim - weights.ndim))
+            each: Array = xp.broadcast_to(column, losses.shape)
+            losses = losses * each
+            gradient = gradient * xp.reshape(each, each.shape + (1,) * (gradient.ndim - each.ndim))
+            total = xp.sum(each)
+            total = xp.where(total > 0, total, 1.0)  # a batch in which no example counts has loss 0
         if self.reduction == "sum":
-            return xp.sum(losses), gradient
-        if weights is None:
-            count = max(math.prod(losses.shape), 1)
-            return xp.sum(losses) / count, gradient / count
-        total = xp.sum(weights)
-        return xp.sum(losses) / total, gradient / xp.astype(total, gradient.dtype, copy=False)
+            return xp.sum(losses), xp.astype(gradient, dtype, copy=False)
+        return xp.sum(losses) / total, xp.astype(gradient / total, dtype, copy=False)
 
     def value_and_gradient(self, outputs: Array, target: Array, weights: Array | None = None) -> tuple[Array, Array]:
         """The loss, shape (), and its gradient with respect to the outputs.
@@ -140,7 +141,7 @@ def combined_weights(
         refuse_non_finite(given, name)
         if not bool(xp.all(given >= 0)) or not bool(xp.any(given > 0)):
             raise ValueError(f"{name} must not be negative, and at least one must be above 0.")
-    each: Array = xp.astype(given, dtype, copy=False)
+    each: Array = xp.astype(given, wide_dtype(xp, dtype), copy=False)
     return each if own is None else own * xp.reshape(each, each.shape + (1,) * (own.ndim - 1))
 
 
@@ -188,6 +189,7 @@ class Huber(Loss):
         super().__post_init__()
         if not 0 < self.delta < math.inf:
             raise ValueError(f"Huber delta must be a finite number above 0; got {self.delta!r}.")
+        object.__setattr__(self, "delta", float(self.delta))  # a number of NumPy's would lend arrays its dtype
 
     def per_example(self, outputs: Array, target: Array) -> tuple[Array, Array]:
         return kernels.huber(outputs, target, delta=self.delta)
@@ -258,6 +260,7 @@ class CrossEntropy(Loss):
         super().__post_init__()
         if not 0 <= self.label_smoothing < 1:
             raise ValueError(f"label_smoothing must satisfy 0 <= s < 1; got {self.label_smoothing!r}.")
+        object.__setattr__(self, "label_smoothing", float(self.label_smoothing))
         if self.class_weights is not None:
             weights = tuple(float(w) for w in self.class_weights)
             if not all(0 < w < math.inf for w in weights):
@@ -286,18 +289,22 @@ class CrossEntropy(Loss):
     def _prepare_probabilities(self, xp: Namespace, target: Array, dtype: DType) -> tuple[Array, None]:
         if not is_traced(target):
             refuse_non_finite(target, "target")
+        target = xp.astype(target, dtype, copy=False)
         if not is_traced(target) and not bool(xp.all(target >= 0)):
             raise ValueError(f"CrossEntropy needs probabilities that are not negative; got {float(xp.min(target)):g}.")
-        target = self._smoothed(xp.astype(target, dtype, copy=False))
-        return (target if self.class_weights is None else target * self._weights(xp, target)), None
+        target = self._smoothed(target)
+        if self.class_weights is None:
+            return target, None
+        target = wide(target)
+        return target * self._weights(xp, target), None
 
     def _prepare_labels(self, xp: Namespace, labels: Array, classes: int, dtype: DType) -> tuple[Array, Array | None]:
-        if xp.isdtype(labels.dtype, "bool"):
-            labels = xp.astype(labels, xp.uint8)
-        if not xp.isdtype(labels.dtype, "integral"):
+        if not xp.isdtype(labels.dtype, ("bool", "integral")):
             raise TypeError(
                 f"CrossEntropy labels must be integers; got dtype {labels.dtype}. Convert them with astype."
             )
+        index = xp.__array_namespace_info__().default_dtypes(device=device_of(labels))["integral"]
+        labels = xp.astype(labels, index, copy=False)  # PyTorch has no minimum of some unsigned integers
         if not is_traced(labels):
             lowest, highest = int(xp.min(labels)), int(xp.max(labels))
             if lowest < 0 or highest >= classes:
@@ -307,7 +314,7 @@ class CrossEntropy(Loss):
                 )
         if self.class_weights is None and self.label_smoothing == 0:
             return labels, None
-        like = xp.zeros((0,), dtype=dtype, device=device_of(labels))
+        like = xp.zeros((0,), dtype=wide_dtype(xp, dtype), device=device_of(labels))
         hot = kernels.one_hot(labels, classes, like=like)
         if self.class_weights is None:
             return self._smoothed(hot), None

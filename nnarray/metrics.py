@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from nnarray import kernels
-from nnarray.backends import default_float, device_of, same_place
+from nnarray.backends import default_float, device_of, is_traced, same_place
+from nnarray.checks import integer
+from nnarray.kernels.standard.numerics import wide
 from nnarray.names import named
-from nnarray.typing import Array
+from nnarray.typing import Array, Shape
 
 Metric = Callable[[Array, Array], Array]
 
@@ -17,20 +19,49 @@ Metric = Callable[[Array, Array], Array]
 def predicted_classes(outputs: Array) -> Array:
     """The most likely class of each example: the largest output, or for a single logit whether it is above 0."""
     xp = same_place(outputs=outputs)
-    if outputs.ndim == 1 or outputs.shape[-1] == 1:
-        positive = xp.reshape(outputs, (outputs.shape[0],)) > 0
-        return xp.astype(positive, _integer(outputs))
+    if _single(outputs):
+        return xp.astype(xp.reshape(outputs, _places(outputs)) > 0, _integer(outputs))
     return xp.argmax(outputs, axis=-1)
 
 
-def _true_classes(target: Array, outputs: Array) -> Array:
+def _single(outputs: Array) -> bool:
+    """Whether there is one logit for two classes, and not one a class."""
+    return outputs.ndim == 1 or outputs.shape[-1] == 1
+
+
+def _places(outputs: Array) -> Shape:
+    """The shape of the labels."""
+    return tuple(outputs.shape if outputs.ndim == 1 else outputs.shape[:-1])
+
+
+def _true_classes(target: Array, outputs: Array, classes: int | None = None) -> Array:
     """Labels from labels, from probabilities of each class, or from probabilities of the one class there is."""
-    xp = same_place(outputs=outputs, target=target)
-    if target.shape == outputs.shape and outputs.ndim > 1 and outputs.shape[-1] > 1:
-        return xp.argmax(target, axis=-1)
+    xp, places, single = same_place(outputs=outputs, target=target), _places(outputs), _single(outputs)
+    if 0 in outputs.shape:
+        raise ValueError(f"a metric needs at least one example; got outputs of shape {tuple(outputs.shape)}.")
+    if target.shape == outputs.shape and not single:
+        return xp.argmax(xp.astype(target, default_float(xp, device_of(target)), copy=False), axis=-1)
+    if target.shape not in (places, (*places, 1)):
+        raise ValueError(
+            f"outputs of shape {tuple(outputs.shape)} need labels of shape {places} or probabilities of the outputs' "
+            f"shape; got {tuple(target.shape)}."
+        )
     if xp.isdtype(target.dtype, "real floating"):
+        if not single:
+            raise TypeError(f"labels must be integers; got dtype {target.dtype}. Convert them with astype.")
         target = target > 0.5
-    return xp.astype(xp.reshape(target, outputs.shape[:1]), _integer(outputs))
+    classes = classes or _classes(outputs)
+    labels = xp.astype(xp.reshape(target, places), _integer(outputs))
+    if not is_traced(labels) and not bool(xp.all((labels >= 0) & (labels < classes))):
+        raise ValueError(
+            f"labels must be 0 to {classes - 1}, for there are {classes} classes; got labels from "
+            f"{int(xp.min(labels))} to {int(xp.max(labels))}."
+        )
+    return labels
+
+
+def _classes(outputs: Array) -> int:
+    return 2 if _single(outputs) else outputs.shape[-1]
 
 
 def _integer(x: Array) -> Any:
@@ -48,8 +79,15 @@ def accuracy(outputs: Array, target: Array) -> Array:
 
     Parameters
     ----------
-    outputs : array, shape (N, K), or (N,) or (N, 1) for logits of two classes
-    target : array of labels, shape (N,), or of probabilities, shape of `outputs`
+    outputs : array, shape (N, ..., K), or (N,) or (N, ..., 1) for logits of two classes
+    target : array of labels, shape (N, ...), or of probabilities, shape of `outputs`
+
+    Raises
+    ------
+    TypeError
+        If labels of more than two classes are not integers.
+    ValueError
+        If there are no examples, the shapes do not fit, or a label is negative or not below the number of classes.
 
     Examples
     --------
@@ -63,19 +101,18 @@ def accuracy(outputs: Array, target: Array) -> Array:
 
 @dataclass(frozen=True)
 class TopK:
-    """The share of examples whose true class is among the k most likely.
+    """The share of examples whose true class is among the k most likely; nan is never likely.
 
     Raises
     ------
-    ValueError
-        If k is below 1.
+    TypeError, ValueError
+        If k is no integer, or below 1; if there is not one output a class; or as `accuracy`.
     """
 
     k: int = 5
 
     def __post_init__(self) -> None:
-        if self.k < 1:
-            raise ValueError(f"TopK k must be at least 1; got {self.k!r}.")
+        object.__setattr__(self, "k", integer(self.k, "TopK k", 1, usual=5))
 
     @property
     def __name__(self) -> str:
@@ -85,9 +122,11 @@ class TopK:
     def __call__(self, outputs: Array, target: Array) -> Array:
         """The share, shape ()."""
         xp = same_place(outputs=outputs, target=target)
+        if _single(outputs):
+            raise ValueError(f"{self.__name__} needs one output a class; got outputs of shape {tuple(outputs.shape)}.")
         labels = _true_classes(target, outputs)
-        own = xp.take_along_axis(outputs, labels[:, None], axis=-1)
-        better = xp.sum(xp.astype(outputs > own, labels.dtype), axis=-1)
+        own = xp.take_along_axis(outputs, labels[..., None], axis=-1)
+        better = xp.sum(xp.astype(~(outputs <= own), labels.dtype), axis=-1)  # a nan of its own is behind all
         return _share(better < self.k)
 
 
@@ -99,7 +138,7 @@ def confusion_matrix(outputs: Array, target: Array, classes: int | None = None) 
     outputs, target : array
         As for `accuracy`.
     classes : int, optional
-        As many as there are outputs, 2 for single logits.
+        As many as there are outputs, 2 for single logits; not fewer.
 
     Returns
     -------
@@ -113,10 +152,14 @@ def confusion_matrix(outputs: Array, target: Array, classes: int | None = None) 
     [[0, 0], [1, 1]]
     """
     xp = same_place(outputs=outputs, target=target)
-    classes = classes or (2 if outputs.ndim == 1 or outputs.shape[-1] == 1 else outputs.shape[-1])
+    classes, least = classes or _classes(outputs), _classes(outputs)
+    if classes < least:
+        raise ValueError(f"a confusion matrix of these outputs needs at least {least} classes; got {classes}.")
     like = xp.zeros((0,), dtype=default_float(xp, device_of(outputs)), device=device_of(outputs))
-    true = kernels.one_hot(_true_classes(target, outputs), classes, like=like)
-    taken = kernels.one_hot(predicted_classes(outputs), classes, like=like)
+    true, taken = (
+        kernels.one_hot(xp.reshape(labels, (-1,)), classes, like=like)
+        for labels in (_true_classes(target, outputs, classes), predicted_classes(outputs))
+    )
     return xp.astype(xp.matmul(true.T, taken), _integer(outputs))
 
 
@@ -155,10 +198,12 @@ def r2(outputs: Array, target: Array) -> Array:
         If the shapes differ.
     """
     xp = same_place(outputs=outputs, target=target)
-    if outputs.shape != target.shape:
+    if outputs.shape != target.shape or 0 in outputs.shape:
         raise ValueError(
-            f"r2 needs outputs and target of one shape; got {tuple(outputs.shape)} and {tuple(target.shape)}."
+            f"r2 needs outputs and target of one shape, and at least one example; got {tuple(outputs.shape)} and "
+            f"{tuple(target.shape)}."
         )
+    outputs = wide(outputs)
     target = xp.astype(target, outputs.dtype, copy=False)
     residual = xp.sum((target - outputs) ** 2, axis=0)
     spread = xp.sum((target - xp.mean(target, axis=0)) ** 2, axis=0)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from numbers import Real
 from typing import Any
 
 from nnarray import kernels
 from nnarray.backends import namespace
+from nnarray.checks import integer
 from nnarray.kernels.standard.numerics import wide
 from nnarray.names import named
 from nnarray.schedules import Schedule, schedule
@@ -46,6 +47,7 @@ class Optimizer:
     slot_names = ()
 
     def __post_init__(self) -> None:
+        _as_python(self)
         schedule(self.lr)
         _in_range(self.weight_decay, "weight_decay", low=0.0)
         if self.clip_norm is not None:
@@ -103,6 +105,14 @@ class Optimizer:
         """Parameters and gradient after weight decay; coupled: it goes through the gradient."""
         shrunk = theta if decays is None else theta * decays
         return theta, gradient + self.weight_decay * shrunk
+
+
+def _as_python(settings: Any) -> None:
+    """NumPy's numbers as Python's: those of another dtype would lend it to the arrays that they meet."""
+    for each in fields(settings):
+        value = getattr(settings, each.name)
+        if isinstance(value, Real) and not isinstance(value, int):
+            object.__setattr__(settings, each.name, float(value))
 
 
 def _in_range(value: object, what: str, *, low: float, high: float = math.inf) -> None:
@@ -307,7 +317,8 @@ class LBFGS:
     weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
-        _in_range(self.memory, "memory", low=1)
+        object.__setattr__(self, "memory", integer(self.memory, "memory", 1, usual=10))
+        _as_python(self)
         _in_range(self.tolerance, "tolerance", low=0.0)
         _in_range(self.weight_decay, "weight_decay", low=0.0)
 

@@ -7,12 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from numbers import Real
 
-from nnarray.checks import integer
+from nnarray.checks import integer, real
 
 
-def _positive(value: float, what: str) -> None:
-    if not 0 < value < math.inf:
-        raise ValueError(f"{what} must be a finite number above 0; got {value!r}.")
+def _positive(value: object, what: str) -> None:
+    wanted = f"{what} must be a finite number above 0; got {value!r}."
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(wanted)
+    if not 0 < float(value) < math.inf:
+        raise ValueError(wanted)
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class Schedule:
 
     def __call__(self, epoch: int, losses: Sequence[float] = ()) -> float:
         """The learning rate in this epoch."""
-        return self.rate(epoch, losses)
+        return float(self.rate(epoch, losses))  # a number of NumPy's would lend arrays its dtype
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,7 @@ class Cosine(Schedule):
 
     def __post_init__(self) -> None:
         _positive(self.lr, "learning rate")
-        _positive(self.epochs, "epochs")
+        integer(self.epochs, "epochs", 1, usual=50)
         if not 0 <= self.lowest <= self.lr:
             raise ValueError(f"lowest must lie between 0 and the learning rate {self.lr}; got {self.lowest!r}.")
 
@@ -127,7 +130,7 @@ class WarmUp(Schedule):
     then: float | Schedule
 
     def __post_init__(self) -> None:
-        _positive(self.epochs, "epochs")
+        integer(self.epochs, "epochs", 1, usual=5)
         object.__setattr__(self, "then", schedule(self.then))
 
     def rate(self, epoch: int, losses: Sequence[float]) -> float:
@@ -163,10 +166,13 @@ class Plateau(Schedule):
 
     def __post_init__(self) -> None:
         _positive(self.lr, "learning rate")
-        if not 0 < self.factor < 1:
+        _positive(self.factor, "factor")
+        if not self.factor < 1:
             raise ValueError(f"factor must satisfy 0 < factor < 1; got {self.factor!r}.")
-        if self.patience < 0:
-            raise ValueError(f"patience must not be negative; got {self.patience!r}.")
+        integer(self.patience, "patience", 0, usual=10)
+        real(self.threshold, "threshold", least=0, below=1, usual=1e-4)
+        if not 0 <= self.lowest <= self.lr:
+            raise ValueError(f"lowest must lie between 0 and the learning rate {self.lr}; got {self.lowest!r}.")
 
     def rate(self, epoch: int, losses: Sequence[float]) -> float:
         rate, best, waited = self.lr, math.inf, 0

@@ -94,7 +94,7 @@ def test_decay_spares_what_the_mask_spares(be: nn.Backend, name: str) -> None:
         (lambda: nn.SGD(0.1, clip_norm=0), ValueError, "clip_norm must be .*above 0"),
         (lambda: nn.Adam(0.1, beta1=1.0), ValueError, "0 <= beta1 < 1"),
         (lambda: nn.Adam(float("nan")), ValueError, "learning rate must be"),
-        (lambda: nn.LBFGS(memory=0), ValueError, "1 <= memory"),
+        (lambda: nn.LBFGS(memory=0), ValueError, "memory must be an integer of at least 1"),
     ],
 )
 def test_bad_settings(make, error, message: str) -> None:

@@ -59,7 +59,7 @@ def test_a_schedule_of_ones_own(host: nn.Backend) -> None:
         (lambda: schedules.Step(1, every=0), "every must be"),
         (lambda: schedules.Cosine(0.1, 10, 0.2), "lowest must lie between"),
         (lambda: schedules.Plateau(0.1, factor=1.0), "0 < factor < 1"),
-        (lambda: schedules.Plateau(0.1, patience=-1), "not be negative"),
+        (lambda: schedules.Plateau(0.1, patience=-1), "patience must be an integer of at least 0"),
         (lambda: schedules.Exponential(0.1, 0.0), "factor must be"),
     ],
 )

@@ -106,6 +106,17 @@ def test_weights_count_as_repetitions(be: nn.Backend) -> None:
             nn.testing.assert_close(a, be.to_numpy(b))
 
 
+def test_a_batch_in_which_no_example_counts_changes_nothing(be: nn.Backend) -> None:
+    X, y = moons(be, 12)
+    weights = be.asarray([1.0] * 4 + [0.0] * 8, dtype="float32")
+    some, all_of_them = model_on(be, SMOOTH), model_on(be, SMOOTH)
+    rule = nn.SGD(0.1)
+    history = all_of_them.fit(X, y, optimizer=rule, epochs=1, batch_size=4, shuffle=False, sample_weight=weights)
+    some.fit(X[:4, ...], y[:4], optimizer=rule, epochs=1)
+    nn.testing.assert_close(all_of_them.theta, be.to_numpy(some.theta), c=10)
+    assert history["loss"][0] == pytest.approx(some.history["loss"][0], rel=1e-5)
+
+
 def test_epoch_loss_is_the_mean_over_examples(host: nn.Backend) -> None:
     """Batches of 5, 5 and 2 do not count alike."""
     X, y = moons(host, 12, "float64")

@@ -12,6 +12,16 @@ from nnarray.kernels.standard.windows import Window, cropped
 BLOCK = 65_536  # elements: the few arrays of one block fit into the second-level cache
 
 
+def _sum_of_rows(rows: Any) -> Any:
+    """A product with ones: faster than a sum over the first axis, and float16 is summed in float32."""
+    return np.matmul(np.ones(rows.shape[0], dtype=rows.dtype), rows)
+
+
+def _where(mask: Any, x: Any) -> Any:
+    """`x` where the mask is true, else 0, infinity and nan too: a product of its bits, a fifth of a choice's time."""
+    return np.multiply(x.view(f"i{x.itemsize}"), mask).view(x.dtype)
+
+
 @kernels.affine.fast("numpy")
 def affine(x: Any, weight: Any, bias: Any) -> Any:
     """The bias added in place."""
@@ -21,17 +31,17 @@ def affine(x: Any, weight: Any, bias: Any) -> Any:
 
 @kernels.affine_pullback.fast("numpy")
 def affine_pullback(dy: Any, x: Any, weight: Any, *, input_gradient: bool = True) -> Any:
-    """The bias gradient as a product with ones, which is faster than a sum over the first axis."""
+    """The bias gradient as a product too."""
     rows = dy.reshape(-1, dy.shape[-1])
     inputs = x.reshape(-1, x.shape[-1])
     dx = np.matmul(dy, weight.T) if input_gradient else None
-    return dx, np.matmul(inputs.T, rows), np.matmul(np.ones(rows.shape[0], dtype=dy.dtype), rows)
+    return dx, np.matmul(inputs.T, rows), _sum_of_rows(rows)
 
 
 @kernels.relu_pullback.fast("numpy")
 def relu_pullback(dy: Any, x: Any, y: Any) -> Any:
-    """A product with the mask: a tenth of the time of a choice."""
-    return dy * (y > 0)
+    """Without a choice."""
+    return _where(y > 0, dy)
 
 
 @kernels.sgd_update.fast("numpy")
@@ -181,7 +191,7 @@ def convolution_pullback(
             if dwide is not None:
                 back = (slopes @ matrix.T).reshape(-1, *dy[images, rows].shape[1:3], *window.size, inputs)
                 _add_back(dwide[images, ..., channels], back, window, rows.start)
-    db = dy.reshape(-1, dy.shape[-1]).sum(axis=0)
+    db = _sum_of_rows(dy.reshape(-1, dy.shape[-1]))
     return None if dwide is None else cropped(dwide, window.padding), dw, db
 
 
@@ -204,7 +214,7 @@ def max_pool_pullback(dy: Any, x: Any, y: Any, *, window: Window) -> Any:
         seen = (slice(None), *window.seen_by(tap, places))
         won = (wide[seen] == y) & free
         free &= ~won
-        dwide[seen] += dy * won
+        dwide[seen] += _where(won, dy)
     return cropped(dwide, window.padding)
 
 

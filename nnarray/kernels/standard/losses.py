@@ -6,6 +6,8 @@ the shape and dtype of `outputs`.
 
 from __future__ import annotations
 
+import math
+
 from nnarray.backends import device_of, namespace
 from nnarray.kernels.registry import kernel
 from nnarray.kernels.standard.activations import logistic
@@ -16,7 +18,7 @@ from nnarray.typing import Array
 def _mean_of_entries(entries: Array, slopes: Array, outputs: Array) -> tuple[Array, Array]:
     """The mean over all axes but the first, and the gradient to match."""
     xp = namespace(outputs)
-    rows = xp.reshape(entries, (outputs.shape[0], -1)) if outputs.ndim != 1 else entries[:, None]
+    rows = xp.reshape(entries, (outputs.shape[0], math.prod(outputs.shape[1:])))
     return xp.mean(rows, axis=1), xp.astype(slopes / rows.shape[1], outputs.dtype, copy=False)
 
 
@@ -96,5 +98,6 @@ def cross_entropy_of_labels(logits: Array, labels: Array) -> tuple[Array, Array]
 def one_hot(labels: Array, classes: int, *, like: Array) -> Array:
     """1 at the label and 0 elsewhere, shape (..., classes), in the dtype of `like`."""
     xp = namespace(labels)
-    numbers = xp.arange(classes, dtype=labels.dtype, device=device_of(labels))
+    labels = xp.astype(labels, xp.int32, copy=False)  # 300 classes cannot be counted in uint8
+    numbers = xp.arange(classes, dtype=xp.int32, device=device_of(labels))
     return xp.astype(labels[..., None] == numbers, like.dtype)

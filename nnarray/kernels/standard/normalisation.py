@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from nnarray.backends import namespace
 from nnarray.kernels.registry import kernel
+from nnarray.kernels.standard.numerics import wide
 from nnarray.kernels.standard.windows import padded
 from nnarray.typing import Array
 
@@ -14,12 +15,15 @@ def normalise(x: Array, *, axes: tuple[int, ...], epsilon: float) -> tuple[Array
 
     The variance is that of the examples at hand, divided by their number.
     """
-    xp = namespace(x)
-    mean = xp.mean(x, axis=axes, keepdims=True)
-    centred = x - mean
+    xp, v = namespace(x), wide(x)
+    mean = xp.mean(v, axis=axes, keepdims=True)
+    centred = v - mean
     variance = xp.mean(centred * centred, axis=axes, keepdims=True)
     inverse = 1.0 / xp.sqrt(variance + epsilon)
-    return centred * inverse, inverse, mean, variance
+    z, inverse, mean, variance = (
+        xp.astype(each, x.dtype, copy=False) for each in (centred * inverse, inverse, mean, variance)
+    )
+    return z, inverse, mean, variance
 
 
 @kernel
@@ -30,9 +34,11 @@ def normalise_pullback(dz: Array, z: Array, inverse: Array, *, axes: tuple[int, 
     ----------
     .. [1] Ioffe & Szegedy (2015), Batch normalization. ICML, section 3.
     """
-    xp = namespace(dz)
+    xp, dtype = namespace(dz), dz.dtype
+    dz, z, inverse = wide(dz), wide(z), wide(inverse)
     along = xp.mean(dz * z, axis=axes, keepdims=True)
-    return inverse * (dz - xp.mean(dz, axis=axes, keepdims=True) - z * along)
+    dx = inverse * (dz - xp.mean(dz, axis=axes, keepdims=True) - z * along)
+    return xp.astype(dx, dtype, copy=False)
 
 
 def _over_neighbours(x: Array, size: int) -> Array:
@@ -56,7 +62,9 @@ def local_response(x: Array, *, size: int, alpha: float, beta: float, k: float) 
     ----------
     .. [1] Krizhevsky, Sutskever & Hinton (2012), ImageNet classification with deep convolutional networks. NeurIPS.
     """
-    return x * (k + alpha / size * _over_neighbours(x * x, size)) ** -beta
+    v = wide(x)
+    y = v * (k + alpha / size * _over_neighbours(v * v, size)) ** -beta
+    return namespace(x).astype(y, x.dtype, copy=False)
 
 
 @kernel
@@ -65,8 +73,9 @@ def local_response_pullback(dy: Array, x: Array, *, size: int, alpha: float, bet
 
     The sum runs over the channels j that have c among their neighbours: the mirror image of the window.
     """
-    xp = namespace(x)
+    xp, dtype = namespace(x), x.dtype
+    dy, x = wide(dy), wide(x)
     u = k + alpha / size * _over_neighbours(x * x, size)
     shares = dy * x * u ** (-beta - 1.0)
     mirrored = xp.flip(_over_neighbours(xp.flip(shares, axis=-1), size), axis=-1)
-    return dy * u**-beta - (2.0 * alpha * beta / size) * x * mirrored
+    return xp.astype(dy * u**-beta - (2.0 * alpha * beta / size) * x * mirrored, dtype, copy=False)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from nnarray.backends import namespace
-from nnarray.typing import Array
+from nnarray.typing import Array, DType, Namespace
+
+
+def wide_dtype(xp: Namespace, dtype: DType) -> DType:
+    """`dtype`, or float32 if it is narrower."""
+    return xp.float32 if xp.finfo(dtype).bits < 32 else dtype
 
 
 def wide(x: Array) -> Array:
-    """`x`, or in float32 if it is narrower: exponentials and their sums need the range."""
+    """`x`, or in float32 if it is narrower: exponentials, and sums of many, need the range."""
     xp = namespace(x)
-    return xp.astype(x, xp.float32) if xp.finfo(x.dtype).bits < 32 else x
+    return xp.astype(x, wide_dtype(xp, x.dtype), copy=False)
 
 
 def clamp(x: Array, low: float, high: float) -> Array:

@@ -6,6 +6,7 @@ import math
 
 from nnarray.backends import device_of, namespace
 from nnarray.kernels.registry import kernel
+from nnarray.kernels.standard import numerics
 from nnarray.kernels.standard.windows import Window, cropped, padded, spread
 from nnarray.typing import Array
 
@@ -55,13 +56,13 @@ def mean_pool(x: Array, counts: Array, *, window: Window) -> Array:
         How many entries of each window count.
     """
     places = window.places(x.shape[1:3])
-    wide = padded(x, window.padding)
+    wide = padded(numerics.wide(x), window.padding)
     y: Array | None = None
     for tap in window.taps():
         seen = wide[:, *window.seen_by(tap, places), :]
         y = seen if y is None else y + seen
     assert y is not None
-    return y / counts
+    return namespace(x).astype(y / counts, x.dtype, copy=False)
 
 
 @kernel
