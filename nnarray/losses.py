@@ -94,7 +94,7 @@ class Loss:
             total = xp.where(total > 0, total, 1.0)  # a batch in which no example counts has loss 0
         if self.reduction == "sum":
             return xp.sum(losses), xp.astype(gradient, dtype, copy=False)
-        return xp.sum(losses) / total, xp.astype(gradient / total, dtype, copy=False)
+        return xp.sum(losses / total), xp.astype(gradient / total, dtype, copy=False)
 
     def value_and_gradient(self, outputs: Array, target: Array, weights: Array | None = None) -> tuple[Array, Array]:
         """The loss, shape (), and its gradient with respect to the outputs.

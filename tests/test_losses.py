@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 import pytest
 
 import nnarray as nn
 from nnarray import losses
-from tests.tolerances import close, to_host
+from tests.tolerances import as_called, close, to_host
 
 torch = pytest.importorskip("torch")
 F = torch.nn.functional
@@ -30,81 +33,240 @@ CASES = {
     "probabilities smoothed": (losses.CrossEntropy, SMOOTH, SHARES, F.cross_entropy, SMOOTH),
     "labels weighed": (losses.CrossEntropy, WEIGHED, LABELS, F.cross_entropy, {"weight": CLASS_WEIGHTS}),
     "probabilities weighed": (losses.CrossEntropy, WEIGHED, SHARES, F.cross_entropy, {"weight": CLASS_WEIGHTS}),
+    "probabilities both": (
+        losses.CrossEntropy,
+        SMOOTH | WEIGHED,
+        SHARES,
+        F.cross_entropy,
+        SMOOTH | {"weight": CLASS_WEIGHTS},
+    ),
     "labels both": (losses.CrossEntropy, SMOOTH | WEIGHED, LABELS, F.cross_entropy, SMOOTH | {"weight": CLASS_WEIGHTS}),
 }
 
 
-def in_torch(case: str, reduction: str) -> tuple[float, np.ndarray]:
-    _, _, target, function, options = CASES[case]
+PLACES, PLACE_LABELS = RNG.normal(size=(6, 6, 5)), RNG.integers(0, 5, (6, 6))  # as many places as examples
+EXAMPLES = np.asarray([0.0, 1.0, 2.0, 0.5, 3.0, 1.0, 0.0, 0.25])
+
+
+def in_torch(case: str, reduction: str, weights: np.ndarray | None = None) -> tuple[float, np.ndarray]:
+    """The loss by PyTorch; of weighed examples, from the losses of each."""
+    _, own, target, function, options = CASES[case]
     options = {k: torch.tensor(v, dtype=torch.float64) if k == "weight" else v for k, v in options.items()}
     outputs = torch.tensor(OUTPUTS, requires_grad=True)
-    per_example_sum = function in (F.mse_loss, F.l1_loss, F.huber_loss, F.binary_cross_entropy_with_logits)
-    value = function(outputs, torch.tensor(target), reduction=reduction, **options)
-    if per_example_sum and reduction == "sum":  # ours is the mean over an example's outputs, then the sum
-        value = value / OUTPUTS.shape[1]
+    each = function(outputs, torch.tensor(target), reduction="none", **options)
+    each = each.mean(dim=1) if each.ndim == 2 else each
+    w = torch.ones(8, dtype=torch.float64) if weights is None else torch.tensor(weights)
+    counts = (
+        w * torch.tensor(CLASS_WEIGHTS, dtype=torch.float64)[LABELS]
+        if target is LABELS and "class_weights" in own
+        else w
+    )
+    value = (each * w).sum()
+    value = value / counts.sum() if reduction == "mean" else value
+    if weights is None and function is F.cross_entropy:  # the whole of it by PyTorch
+        torch.testing.assert_close(value, function(outputs, torch.tensor(target), reduction=reduction, **options))
     value.backward()
     return float(value.detach()), outputs.grad.numpy()
 
 
-@pytest.mark.parametrize("reduction", ["mean", "sum"])
-@pytest.mark.parametrize("case", CASES)
-def test_value_and_gradient_equal_pytorch(be: nn.Backend, dtype: str, case: str, reduction: str) -> None:
-    make, options, target, _, _ = CASES[case]
-    loss = make(reduction=reduction, **options)
-    y = be.asarray(target, dtype=None if target is LABELS else dtype)
-    value, gradient = loss.value_and_gradient(be.asarray(OUTPUTS, dtype=dtype), y)
-    want, want_gradient = in_torch(case, reduction)
-    close(to_host(be, value), np.asarray(want), dtype)
-    close(to_host(be, gradient), want_gradient, dtype)
-    assert gradient.dtype == be.dtype(dtype)
-    assert value.ndim == 0
-    assert float(loss(be.asarray(OUTPUTS, dtype=dtype), y)) == float(value)
+def on(be: nn.Backend, dtype: str, *arrays: Any) -> list[Any]:
+    return [be.asarray(a, dtype=dtype if np.asarray(a).dtype.kind == "f" else None) for a in arrays]
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_gradient_is_the_slope(be: nn.Backend, case: str) -> None:
-    be = be if "float64" in be.dtypes else nn.backend("strict")
+def test_value_and_gradient_equal_pytorch(be: nn.Backend, dtype: str, case: str) -> None:
     make, options, target, _, _ = CASES[case]
-    nn.testing.check_loss(make(**options), be.asarray(OUTPUTS, dtype="float64"), be.asarray(target))
+    settings = [(reduction, weighed) for reduction in ("mean", "sum") for weighed in (False, True)]
+
+    def all_of_them(outputs: Any, target: Any, weights: Any) -> list[tuple[Any, Any, Any]]:
+        found = []
+        for reduction, weighed in settings:
+            loss, given = make(reduction=reduction, **options), (outputs, target, *([weights] if weighed else []))
+            found.append((*loss.value_and_gradient(*given), loss(*given)))
+        return found
+
+    found = as_called(be, all_of_them)(*on(be, dtype, OUTPUTS, target, EXAMPLES))
+    for (value, gradient, again), (reduction, weighed) in zip(found, settings, strict=True):
+        want, want_gradient = in_torch(case, reduction, EXAMPLES if weighed else None)
+        close(to_host(be, value), np.asarray(want), dtype)
+        close(to_host(be, gradient), want_gradient, dtype)
+        assert gradient.dtype == be.dtype(dtype)
+        assert value.shape == ()
+        close(to_host(be, again), to_host(be, value), dtype)
 
 
-def test_check_loss_finds_a_wrong_gradient(host: nn.Backend) -> None:
-    class Wrong(losses.MeanSquaredError):
-        def per_example(self, outputs, target):
-            values, gradient = super().per_example(outputs, target)
-            return values, gradient * 1.001
+@pytest.mark.parametrize("class_weights", [None, CLASS_WEIGHTS])
+@pytest.mark.parametrize("weighed", [False, True])
+def test_labels_of_many_places_equal_pytorch(be: nn.Backend, dtype: str, weighed: bool, class_weights) -> None:
+    """A weight is that of an example, and not of a place: there are as many of both, so that no error gives it away."""
+    weights = np.asarray([0.0, 1.0, 2.0, 3.0, 0.5, 1.0]) if weighed else np.ones(6)
+    outputs = torch.tensor(PLACES, requires_grad=True)
+    of_class = torch.tensor(class_weights or [1.0] * 5, dtype=torch.float64)
+    each = F.cross_entropy(outputs.permute(0, 2, 1), torch.tensor(PLACE_LABELS), weight=of_class, reduction="none")
+    w = torch.tensor(weights)[:, None]
+    want = (each * w).sum() / (w * of_class[PLACE_LABELS]).sum()
+    want.backward()
+    given = on(be, dtype, PLACES, PLACE_LABELS, *([weights] if weighed else []))
+    value, gradient = as_called(be, losses.CrossEntropy(class_weights=class_weights).value_and_gradient)(*given)
+    close(to_host(be, value), want.detach().numpy(), dtype)
+    close(to_host(be, gradient), outputs.grad.numpy(), dtype)
 
+
+@pytest.mark.parametrize("case", CASES)
+def test_gradient_is_the_slope(host: nn.Backend, case: str) -> None:
+    make, options, target, _, _ = CASES[case]
+    for reduction in ("mean", "sum"):
+        nn.testing.check_loss(make(reduction=reduction, **options), host.asarray(OUTPUTS), host.asarray(target))
+
+
+@dataclass(frozen=True)
+class LogCosh(nn.Loss):
+    """L = mean of ln cosh(o - t)."""
+
+    wrong: float = 1.0
+
+    def per_example(self, outputs, target):
+        xp, d = nn.namespace(outputs), outputs - target
+        return xp.mean(xp.log(xp.cosh(d)), axis=1), self.wrong * xp.tanh(d) / d.shape[1]
+
+
+def test_a_loss_of_ones_own(be: nn.Backend, host: nn.Backend) -> None:
+    """It gets weights, reductions and checks of shapes from its class."""
+    outputs, target, weights = on(be, "float32", OUTPUTS, TARGET, EXAMPLES)
+    value, gradient = LogCosh().value_and_gradient(outputs, target, weights)
+    want = np.log(np.cosh(OUTPUTS - TARGET)).mean(axis=1) @ EXAMPLES / EXAMPLES.sum()
+    assert float(value) == pytest.approx(want, rel=1e-5)
+    slopes = np.tanh(OUTPUTS - TARGET) * EXAMPLES[:, None] / (5 * EXAMPLES.sum())
+    close(to_host(be, gradient), slopes, "float32")
+    assert float(LogCosh(reduction="sum")(outputs, target, weights)) == pytest.approx(want * EXAMPLES.sum(), rel=1e-5)
+    with pytest.raises(ValueError, match=r"LogCosh needs a target of the outputs' shape \(8, 5\)"):
+        LogCosh()(outputs, target[:, 0])
+    nn.testing.check_loss(LogCosh(), OUTPUTS, TARGET)
     with pytest.raises(AssertionError, match="central differences"):
-        nn.testing.check_loss(Wrong(), OUTPUTS, TARGET)
+        nn.testing.check_loss(LogCosh(wrong=1.001), OUTPUTS, TARGET)
+    model = nn.Network(nn.Dense(5)).init((5,), backend=be, dtype="float32")
+    history = model.fit(outputs, target, loss=LogCosh(), epochs=2, batch_size=None)
+    assert history["loss"][1] < history["loss"][0]
 
 
 @pytest.mark.parametrize("size", [1e4, 1e38])
 def test_extreme_logits(be: nn.Backend, dtype: str, size: float) -> None:
-    z = be.asarray([[size, -size], [-size, size], [size, size]], dtype=dtype)
-    value, gradient = losses.CrossEntropy(reduction="sum").value_and_gradient(z, be.asarray([0, 1, 0]))
-    assert float(value) == pytest.approx(np.log(2), rel=1e-6)
-    close(to_host(be, gradient), np.asarray([[0, 0], [0, 0], [-0.5, 0.5]]), dtype)
-    wrong, _ = losses.CrossEntropy(reduction="sum").value_and_gradient(z[:1, ...], be.asarray([1]))
-    assert float(wrong) == pytest.approx(2 * size, rel=1e-5)
-    right = be.asarray([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]], dtype=dtype)
-    value, gradient = losses.BinaryCrossEntropy().value_and_gradient(z, right)
-    assert float(value) == 0.0
-    assert not to_host(be, gradient).any()
-    value, gradient = losses.BinaryCrossEntropy().value_and_gradient(z[:1, ...], 1.0 - right[:1, ...])
-    assert float(value) == pytest.approx(size, rel=1e-5)
-    close(to_host(be, gradient), np.asarray([[0.5, -0.5]]), dtype)
+    """The values of exact arithmetic, and finite gradients."""
+    total, mean = losses.CrossEntropy(reduction="sum"), losses.BinaryCrossEntropy()
+    right = np.asarray([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+
+    def all_of_them(z: Any, right: Any, labels: Any) -> list[Any]:
+        return [
+            total.value_and_gradient(z, labels),
+            total.value_and_gradient(z[:1, ...], 1 - labels[:1]),
+            losses.CrossEntropy().value_and_gradient(z[:2, ...], 1 - labels[:2]),
+            mean.value_and_gradient(z, right),
+            mean.value_and_gradient(z[:2, ...], 1.0 - right[:2, ...]),
+        ]
+
+    z = np.asarray([[size, -size], [-size, size], [size, size]]).astype(dtype).astype(float)
+    size = z.max()
+    found = as_called(be, all_of_them)(*on(be, dtype, z, right, np.asarray([0, 1, 0])))
+    wanted = [
+        (np.log(2), [[0, 0], [0, 0], [-0.5, 0.5]]),
+        (2 * size, [[1, -1]]),
+        (2 * size, [[0.5, -0.5], [-0.5, 0.5]]),  # the sum of both is more than float32 holds
+        (0.0, np.zeros((3, 2))),
+        (size, [[0.25, -0.25], [-0.25, 0.25]]),
+    ]
+    for (value, gradient), (want, slopes) in zip(found, wanted, strict=True):
+        close(to_host(be, value), np.asarray(want), dtype)
+        close(to_host(be, gradient), np.asarray(slopes, dtype=float), dtype)
+
+
+def test_logits_at_the_end_of_the_range(be: nn.Backend) -> None:
+    """Differences that no float32 holds, and infinity, count as very large ones."""
+    z = np.asarray([[3e38, -3e38, 0.0], [np.inf, 0.0, -np.inf], [-3e38, -3e38, -3e38]])
+
+    def all_of_them(z: Any, right: Any, wrong: Any, halves: Any) -> list[Any]:
+        entropy, binary = losses.CrossEntropy(), losses.BinaryCrossEntropy()
+        given = [(entropy, z[:2, ...], right), (entropy, z[:2, ...], wrong), (entropy, z[2:, ...], wrong[:1])]
+        return [loss.value_and_gradient(*rest) for loss, *rest in [*given, (binary, z, halves)]]
+
+    given = on(be, "float32", z, np.asarray([0, 0]), np.asarray([1, 2]), np.full((3, 3), 0.5))
+    found = [(float(v), to_host(be, g)) for v, g in as_called(be, all_of_them)(*given)]
+    assert [v for v, _ in found] == [
+        0.0,
+        pytest.approx(3.4e38, rel=0.01),
+        pytest.approx(np.log(3)),
+        pytest.approx(6.62e37, rel=0.01),
+    ]
+    for _, gradient in found:
+        assert np.isfinite(gradient).all()
+
+
+@pytest.mark.parametrize("flag", ["numpy", "torch", "jax"])
+def test_half_precision_sums_are_wide(flag: str) -> None:
+    """70,000 examples are more than float16 can count, and a weight of 1e5 more than it can hold."""
+    be, n = nn.backend(flag), 70_000
+    z, labels = be.asarray(np.ones((n, 2)), dtype="float16"), be.asarray(np.zeros(n, dtype=int))
+    heavy = be.asarray(np.full(n, 1e5), dtype="float32")
+    means = [losses.CrossEntropy(), losses.CrossEntropy(class_weights=(1e5, 1.0))]
+
+    def all_of_them(z: Any, labels: Any, heavy: Any) -> tuple[Any, ...]:
+        total, per_entry = losses.CrossEntropy(reduction="sum"), losses.MeanSquaredError()
+        totals = [total(z, labels), total(z, labels, heavy) / 1e5]
+        return totals, [m.value_and_gradient(z, labels, *w) for m in means for w in ((), (heavy,))], per_entry(z, z - z)
+
+    totals, found, squared = as_called(be, all_of_them)(z, labels, heavy)
+    assert [float(t) for t in totals] == pytest.approx([n * np.log(2)] * 2, rel=1e-3)
+    assert float(squared) == pytest.approx(1.0)
+    for value, gradient in found:
+        assert float(value) == pytest.approx(np.log(2), rel=1e-3)
+        assert gradient.dtype == be.dtype("float16")
+        np.testing.assert_allclose(to_host(be, gradient), np.full((n, 2), 0.5 / n) * [-1, 1], rtol=0.01)
 
 
 @pytest.mark.parametrize("flag", ["numpy", "torch"])
-def test_half_precision_sums_are_wide(flag: str) -> None:
+def test_half_precision_takes_extreme_logits(flag: str) -> None:
     be = nn.backend(flag)
-    z = be.asarray(np.full((70_000, 2), 1.0), dtype="float16")
-    labels = be.asarray(np.zeros(70_000, dtype=int))
-    value, gradient = losses.CrossEntropy(reduction="sum").value_and_gradient(z, labels)
-    assert float(value) == pytest.approx(70_000 * np.log(2), rel=1e-3)  # beyond float16
-    assert gradient.dtype == be.dtype("float16")
-    value, _ = losses.CrossEntropy().value_and_gradient(be.asarray([[6e4, -6e4]], dtype="float16"), be.asarray([1]))
-    assert np.isfinite(float(value))
+    for loss, target in (
+        (losses.CrossEntropy(), be.asarray([1])),
+        (losses.CrossEntropy(label_smoothing=0.1, class_weights=(1.0, 2.0)), be.asarray([1])),
+        (losses.BinaryCrossEntropy(), be.asarray([[0.0, 1.0]], dtype="float16")),
+    ):
+        value, gradient = loss.value_and_gradient(be.asarray([[6e4, -6e4]], dtype="float16"), target)
+        assert np.isfinite(float(value))
+        assert float(value) > 5e4
+        assert np.isfinite(to_host(be, gradient)).all()
+
+
+@pytest.mark.parametrize("dtype", ["bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"])
+def test_labels_of_every_integer_type(be: nn.Backend, dtype: str) -> None:
+    """Of more classes than some of them can count."""
+    outputs, labels = RNG.normal(size=(4, 300)), np.asarray([0, 1, 1, 0])
+    want = F.cross_entropy(torch.tensor(outputs), torch.tensor(labels))
+    for options in ({}, {"label_smoothing": 0.0, "class_weights": [1.0] * 300}):
+        got = losses.CrossEntropy(**options)(*on(be, "float32", outputs, labels.astype(dtype)))
+        assert float(got) == pytest.approx(float(want), rel=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int64", "float64"])
+def test_probabilities_of_every_type(be: nn.Backend, dtype: str) -> None:
+    outputs, hot = on(be, "float32", OUTPUTS, np.eye(5, dtype=dtype)[LABELS])
+    want = float(losses.CrossEntropy()(outputs, be.asarray(LABELS)))
+    assert float(losses.CrossEntropy()(outputs, hot)) == pytest.approx(want, rel=1e-6)
+    binary = losses.BinaryCrossEntropy()
+    assert float(binary(outputs, hot)) == pytest.approx(
+        float(binary(outputs, 1.0 * on(be, "float32", np.eye(5)[LABELS])[0]))
+    )
+
+
+def test_numbers_of_numpy_leave_the_dtype(be: nn.Backend) -> None:
+    """A float64 of NumPy's would make the losses float64, and the strict library refuses it."""
+    outputs, target, labels = on(be, "float32", OUTPUTS, TARGET, LABELS)
+    for loss, y in (
+        (losses.Huber(delta=np.float64(0.5)), target),
+        (losses.CrossEntropy(label_smoothing=np.float64(0.1)), labels),
+        (losses.CrossEntropy(class_weights=np.ones(5)), labels),
+    ):
+        value, gradient = loss.value_and_gradient(outputs, y)
+        assert value.dtype == gradient.dtype == be.dtype("float32")
 
 
 ONES = np.ones((5, 1))
@@ -125,6 +287,17 @@ BAD = [
     ),
     (losses.MeanSquaredError(), ONES[:0], ONES[:0], ValueError, "at least one example"),
     (losses.MeanSquaredError(), ONES.astype(int), ONES, TypeError, "outputs must be real floating"),
+    (
+        losses.MeanSquaredError(),
+        np.ones(5),
+        ONES,
+        ValueError,
+        r"outputs' shape \(5,\); got \(5, 1\).*nothing is broadcast",
+    ),
+    (losses.MeanSquaredError(), ONES, np.full((5, 1), -np.inf), ValueError, "contains NaN or infinity"),
+    (losses.CrossEntropy(), OUTPUTS, np.full((8, 5), np.nan), ValueError, "target contains NaN or infinity"),
+    (losses.CrossEntropy(), OUTPUTS, np.asarray([0, 1, 2, 3, 4, 300, 0, 0]), ValueError, "label 300 is out of range"),
+    (losses.CrossEntropy(), OUTPUTS, LABELS[:5], ValueError, r"\(8,\) or probabilities.*got \(5,\)"),
     (losses.MeanSquaredError(), ONES.tolist(), ONES, TypeError, "outputs must be an array; got list"),
     (losses.BinaryCrossEntropy(), ONES, ONES * 2, ValueError, "targets from 0 to 1; got values from 2 to 2"),
     (
@@ -135,7 +308,7 @@ BAD = [
         r"label \d is out of range: with 5 outputs, labels are 0 to 4",
     ),
     (losses.CrossEntropy(), OUTPUTS, LABELS - 5, ValueError, "label -5 is out of range"),
-    (losses.CrossEntropy(), OUTPUTS, LABELS * 1.0, TypeError, "labels must be integers; got dtype float64"),
+    (losses.CrossEntropy(), OUTPUTS, LABELS * 1.0, TypeError, "labels must be integers; got dtype .*float"),
     (losses.CrossEntropy(), OUTPUTS, LABELS[:, None], ValueError, r"needs labels of shape \(8,\)"),
     (losses.CrossEntropy(), OUTPUTS, -SHARES, ValueError, "probabilities that are not negative"),
     (losses.CrossEntropy(), ONES[:, 0], np.zeros(5, int), ValueError, "one logit a class"),
@@ -145,20 +318,52 @@ BAD = [
 
 
 @pytest.mark.parametrize(("loss", "outputs", "target", "error", "message"), BAD)
-def test_bad_targets(loss, outputs, target, error, message: str) -> None:
+def test_bad_targets(be: nn.Backend, loss, outputs, target, error, message: str) -> None:
+    """On every device: a label out of range would poison CUDA's context, and be clamped in silence by JAX."""
+    given = [outputs if isinstance(outputs, list) else be.asarray(outputs), be.asarray(target)]
     with pytest.raises(error, match=message):
-        loss(outputs, target)
+        loss(*given)
 
 
 @pytest.mark.parametrize(
-    ("make", "message"),
+    ("weights", "error", "message"),
     [
-        (lambda: losses.CrossEntropy(reduction="none"), "'mean' or 'sum'; got 'none'"),
-        (lambda: losses.CrossEntropy(label_smoothing=1.0), "0 <= s < 1"),
-        (lambda: losses.CrossEntropy(class_weights=(1, 0)), "above 0"),
-        (lambda: losses.Huber(delta=0), "above 0; got 0"),
+        (np.ones(7), ValueError, r"weights must have shape \(8,\), one entry an example; got \(7,\)"),
+        (np.ones((8, 1)), ValueError, r"weights must have shape \(8,\).*got \(8, 1\)"),
+        (-np.ones(8), ValueError, "weights must not be negative"),
+        (np.zeros(8), ValueError, "at least one must be above 0"),
+        (np.full(8, np.nan), ValueError, "weights contains NaN or infinity: row 0"),
+        ("heavy", TypeError, "weights must be an array; got str"),
     ],
 )
-def test_bad_settings(make, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+def test_bad_weights(be: nn.Backend, weights, error, message: str) -> None:
+    given = weights if isinstance(weights, str) else be.asarray(weights)
+    with pytest.raises(error, match=message):
+        losses.CrossEntropy()(*on(be, "float32", OUTPUTS, LABELS), given)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: losses.CrossEntropy(reduction="none"), ValueError, "'mean' or 'sum'; got 'none'"),
+        (lambda: losses.CrossEntropy(label_smoothing=1.0), ValueError, "0 <= s < 1"),
+        (lambda: losses.CrossEntropy(label_smoothing=-0.1), ValueError, "0 <= s < 1; got -0.1"),
+        (lambda: losses.CrossEntropy(label_smoothing=float("nan")), ValueError, "0 <= s < 1; got nan"),
+        (lambda: losses.CrossEntropy(class_weights=(1, 0)), ValueError, "above 0"),
+        (lambda: losses.CrossEntropy(class_weights=(1, np.inf)), ValueError, "finite numbers above 0"),
+        (lambda: losses.Huber(delta=0), ValueError, "above 0; got 0"),
+        (lambda: losses.Huber(delta=np.nan), ValueError, "above 0; got nan"),
+        (lambda: losses.loss_named("crossentropy"), ValueError, "unknown loss.*Did you mean 'cross_entropy'"),
+        (lambda: losses.CrossEntropy(0.1), TypeError, "positional"),
+    ],
+)
+def test_bad_settings(make, error, message: str) -> None:
+    with pytest.raises(error, match=message):
         make()
+
+
+def test_losses_by_name() -> None:
+    for name, kind in losses.LOSSES.items():
+        assert losses.loss_named(name) == losses.loss_named(kind) == kind()
+    huber = losses.Huber(delta=2.0)
+    assert losses.loss_named(huber) is huber

@@ -1,65 +1,194 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from sklearn import metrics as sk
 
 import nnarray as nn
 from nnarray import metrics
+from tests.tolerances import as_called
 
 RNG = np.random.default_rng(0)
 OUTPUTS, LABELS = RNG.normal(size=(60, 4)), RNG.integers(0, 3, 60)  # the last class is never true
-TAKEN = OUTPUTS.argmax(axis=1)
+ROWS = {
+    "usual": (OUTPUTS, LABELS),
+    "never-taken": (OUTPUTS - [0, 99, 0, 0], LABELS),  # a class whose precision is 0 / 0
+    "one": (OUTPUTS[:1], LABELS[:1]),
+    "perfect": (np.eye(4)[LABELS], LABELS),
+}
 MACRO = {"average": "macro", "labels": [0, 1, 2, 3], "zero_division": 0}
-
 EXPECTED = {
-    "accuracy": sk.accuracy_score(LABELS, TAKEN),
-    "precision": sk.precision_score(LABELS, TAKEN, **MACRO),
-    "recall": sk.recall_score(LABELS, TAKEN, **MACRO),
-    "f1": sk.f1_score(LABELS, TAKEN, **MACRO),
+    "accuracy": sk.accuracy_score,
+    "precision": lambda true, taken: sk.precision_score(true, taken, **MACRO),
+    "recall": lambda true, taken: sk.recall_score(true, taken, **MACRO),
+    "f1": lambda true, taken: sk.f1_score(true, taken, **MACRO),
 }
 
 
-@pytest.mark.parametrize("name", EXPECTED)
-def test_equal_scikit_learn(be: nn.Backend, name: str) -> None:
-    outputs = be.asarray(OUTPUTS, dtype="float32")
-    got = metrics.METRICS[name](outputs, be.asarray(LABELS))
-    assert float(got) == pytest.approx(EXPECTED[name], rel=1e-6)
-    assert nn.namespace(got) is be.xp
-    if name == "accuracy":  # probabilities of each class are read as labels
-        assert float(metrics.accuracy(outputs, be.asarray(np.eye(4)[LABELS], dtype="float32"))) == float(got)
+def on(be: nn.Backend, outputs: Any, target: Any) -> tuple[Any, Any]:
+    kind = np.asarray(target).dtype.kind
+    return be.asarray(outputs, dtype="float32"), be.asarray(target, dtype="float32" if kind == "f" else None)
+
+
+@pytest.mark.parametrize("rows", ROWS)
+def test_equal_scikit_learn(be: nn.Backend, rows: str) -> None:
+    outputs, labels = ROWS[rows]
+
+    def all_of_them(outputs: Any, labels: Any, shares: Any) -> list[Any]:
+        named = [metrics.METRICS[name] for name in EXPECTED]
+        return [[metric(outputs, target) for metric in named] for target in (labels, shares)]
+
+    shares = 0.7 * np.eye(4)[labels] + 0.075  # probabilities are read as labels
+    for found in as_called(be, all_of_them)(*on(be, outputs, labels), be.asarray(shares, dtype="float32")):
+        for got, (name, expected) in zip(found, EXPECTED.items(), strict=True):
+            assert float(got) == pytest.approx(expected(labels, outputs.argmax(axis=1)), rel=1e-6), name
+            assert nn.namespace(got) is be.xp
+            assert nn.device_of(got) == be.device
+            assert got.shape == ()
 
 
 def test_top_k(be: nn.Backend) -> None:
-    for k in (1, 2, 3):
-        got = metrics.TopK(k)(be.asarray(OUTPUTS, dtype="float32"), be.asarray(LABELS))
-        assert float(got) == pytest.approx(sk.top_k_accuracy_score(LABELS, OUTPUTS, k=k, labels=[0, 1, 2, 3]), rel=1e-6)
-    with pytest.raises(ValueError, match="k must be an integer of at least 1"):
-        metrics.TopK(0)
+    for k in (1, 2, 3, 4):
+        got = metrics.TopK(k)(*on(be, OUTPUTS, LABELS))
+        want = 1.0 if k == 4 else sk.top_k_accuracy_score(LABELS, OUTPUTS, k=k, labels=[0, 1, 2, 3])
+        assert float(got) == pytest.approx(want, rel=1e-6)
+        assert float(metrics.TopK(k)(*on(be, OUTPUTS, np.eye(4)[LABELS]))) == float(got)
+    assert metrics.TopK(3).__name__ == "top_3"
+    assert metrics.TopK(np.int64(3)) == metrics.TopK(3)
 
 
-def test_confusion_matrix(be: nn.Backend) -> None:
-    got = metrics.confusion_matrix(be.asarray(OUTPUTS, dtype="float32"), be.asarray(LABELS))
-    np.testing.assert_array_equal(be.to_numpy(got), sk.confusion_matrix(LABELS, TAKEN, labels=[0, 1, 2, 3]))
+def test_nan_is_not_among_the_most_likely(be: nn.Backend) -> None:
+    """A network that diverged would else be perfect: no output is above nan."""
+    assert float(metrics.TopK(2)(*on(be, OUTPUTS * np.nan, LABELS))) == 0.0
+    mixed = np.asarray([[np.nan, 1.0, 2.0], [np.nan, 1.0, 2.0]])
+    assert float(metrics.TopK(2)(*on(be, mixed, [0, 2]))) == 0.5
+
+
+@pytest.mark.parametrize("rows", ROWS)
+def test_confusion_matrix(be: nn.Backend, rows: str) -> None:
+    outputs, labels = ROWS[rows]
+    got = metrics.confusion_matrix(*on(be, outputs, labels))
+    want = sk.confusion_matrix(labels, outputs.argmax(axis=1), labels=[0, 1, 2, 3])
+    np.testing.assert_array_equal(be.to_numpy(got), want)
     assert be.xp.isdtype(got.dtype, "integral")
+    larger = metrics.confusion_matrix(*on(be, outputs, labels), classes=6)
+    np.testing.assert_array_equal(be.to_numpy(larger), np.pad(want, (0, 2)))
+
+
+def test_confusion_matrix_counts_exactly(host: nn.Backend) -> None:
+    """Beyond what float16 can count, where the outputs are in float16."""
+    outputs = np.tile(np.asarray([[1.0, 0.0]], dtype=np.float16), (70_001, 1))
+    assert metrics.confusion_matrix(outputs, np.zeros(70_001, dtype=int)).tolist() == [[70_001, 0], [0, 0]]
 
 
 @pytest.mark.parametrize("shape", [(60,), (60, 1)])
-def test_single_logits(be: nn.Backend, shape: tuple[int, ...]) -> None:
-    logits, truth = OUTPUTS[:, 0].reshape(shape), (LABELS > 0).astype(float)
-    taken = logits.ravel() > 0
-    for target in (be.asarray(truth.reshape(shape), dtype="float32"), be.asarray(truth.astype(int))):
-        outputs = be.asarray(logits, dtype="float32")
-        assert float(metrics.accuracy(outputs, target)) == pytest.approx(sk.accuracy_score(truth, taken), rel=1e-6)
+@pytest.mark.parametrize("kind", ["float32", "int64", "uint8", "bool", "flat"])
+def test_single_logits(be: nn.Backend, shape: tuple[int, ...], kind: str) -> None:
+    truth = LABELS > 0
+    target = truth.astype(int) if kind == "flat" else truth.reshape(shape).astype(kind)
+    outputs, target = on(be, OUTPUTS[:, 0].reshape(shape), target)
+    taken = OUTPUTS[:, 0] > 0
+    assert float(metrics.accuracy(outputs, target)) == pytest.approx(sk.accuracy_score(truth, taken), rel=1e-6)
+    np.testing.assert_array_equal(
+        be.to_numpy(metrics.confusion_matrix(outputs, target)), sk.confusion_matrix(truth, taken)
+    )
+    if kind == "float32":
         assert float(metrics.f1(outputs, target)) == pytest.approx(sk.f1_score(truth, taken, average="macro"), rel=1e-6)
 
 
-def test_r2(be: nn.Backend) -> None:
-    target = OUTPUTS + 0.3 * RNG.normal(size=OUTPUTS.shape)
-    got = metrics.r2(be.asarray(OUTPUTS, dtype="float32"), be.asarray(target, dtype="float32"))
-    assert float(got) == pytest.approx(sk.r2_score(target, OUTPUTS), rel=1e-5)
+def test_many_places(be: nn.Backend) -> None:
+    """Labels at each place of a sequence or a picture, as cross-entropy takes them."""
+    chosen = [*(metrics.METRICS[name] for name in EXPECTED), metrics.TopK(2)]
+    wanted = [expected(LABELS, OUTPUTS.argmax(axis=1)) for expected in EXPECTED.values()]
+    wanted.append(sk.top_k_accuracy_score(LABELS, OUTPUTS, k=2, labels=[0, 1, 2, 3]))
+    each = as_called(be, lambda outputs, target: [metric(outputs, target) for metric in chosen])
+    found = each(*on(be, OUTPUTS.reshape(5, 12, 4), LABELS.reshape(5, 12)))
+    assert [float(f) for f in found] == pytest.approx(wanted, rel=1e-6)
+    singles = on(be, OUTPUTS[:, 0].reshape(5, 12, 1), (LABELS > 0).reshape(5, 12))
+    want = ((LABELS > 0) == (OUTPUTS[:, 0] > 0)).mean()
+    assert float(as_called(be, metrics.accuracy)(*singles)) == pytest.approx(want, rel=1e-6)
+
+
+@pytest.mark.parametrize("columns", [None, 1, 3])
+def test_r2(be: nn.Backend, columns: int | None) -> None:
+    outputs = OUTPUTS[:, 0] if columns is None else OUTPUTS[:, :columns]
+    target = outputs + 0.3 * np.random.default_rng(1).normal(size=outputs.shape)
+    assert float(as_called(be, metrics.r2)(*on(be, outputs, target))) == pytest.approx(
+        sk.r2_score(target, outputs), rel=1e-5
+    )
+
+
+def test_r2_of_a_constant(be: nn.Backend) -> None:
     flat = be.asarray([[1.0], [1.0]], dtype="float32")
     assert float(metrics.r2(flat, flat)) == 1.0
     assert float(metrics.r2(flat + 1.0, flat)) == 0.0
-    with pytest.raises(ValueError, match=r"one shape, and at least one example; got \(2, 1\) and \(2,\)"):
-        metrics.r2(flat, flat[:, 0])
+    one_column_is = be.asarray([[1.0, 0.0], [1.0, 2.0]], dtype="float32")
+    assert float(metrics.r2(one_column_is + 1.0, one_column_is)) == 0.0
+
+
+@pytest.mark.parametrize("flag", ["numpy", "torch"])
+def test_r2_in_half_precision(flag: str) -> None:
+    """The squares of such numbers are beyond float16."""
+    be = nn.backend(flag)
+    outputs, target = (be.asarray(a, dtype="float16") for a in (OUTPUTS * 1000, OUTPUTS * 1000 + 100))
+    want = sk.r2_score(be.to_numpy(target).astype(float), be.to_numpy(outputs).astype(float))
+    assert float(metrics.r2(outputs, target)) == pytest.approx(want, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "target", "error", "message"),
+    [
+        (OUTPUTS, LABELS * 1.0, TypeError, "labels must be integers; got dtype .*float32"),
+        (OUTPUTS, LABELS + 2, ValueError, "labels must be 0 to 3, for there are 4 classes; got labels from 2 to 4"),
+        (OUTPUTS, LABELS - 1, ValueError, "got labels from -1 to 1"),
+        (OUTPUTS[:, :1], LABELS, ValueError, "labels must be 0 to 1, for there are 2 classes"),
+        (OUTPUTS, LABELS[:7], ValueError, r"outputs of shape \(60, 4\) need labels of shape \(60,\).*got \(7,\)"),
+        (OUTPUTS, OUTPUTS[:, :3], ValueError, r"or probabilities of the outputs' shape; got \(60, 3\)"),
+        (OUTPUTS[:0], LABELS[:0], ValueError, r"at least one example; got outputs of shape \(0, 4\)"),
+    ],
+)
+def test_bad_targets(be: nn.Backend, outputs, target, error, message: str) -> None:
+    for metric in (metrics.accuracy, metrics.confusion_matrix, metrics.f1):
+        with pytest.raises(error, match=message):
+            metric(*on(be, outputs, target))
+    if outputs.shape[-1] > 1:
+        with pytest.raises(error, match=message):
+            metrics.TopK(2)(*on(be, outputs, target))
+
+
+def test_outputs_and_target_must_be_in_one_place(host: nn.Backend) -> None:
+    with pytest.raises(TypeError, match="nothing is moved silently"):
+        metrics.accuracy(OUTPUTS, nn.backend("strict").asarray(LABELS))
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: metrics.TopK(0), ValueError, "TopK k must be an integer of at least 1; got 0"),
+        (lambda: metrics.TopK(1.5), TypeError, "TopK k must be an integer of at least 1; got 1.5"),
+        (
+            lambda: metrics.TopK(1)(OUTPUTS[:, :1], LABELS),
+            ValueError,
+            r"top_1 needs one output a class; got .*\(60, 1\)",
+        ),
+        (lambda: metrics.confusion_matrix(OUTPUTS, LABELS, 3), ValueError, "needs at least 4 classes; got 3"),
+        (lambda: metrics.r2(OUTPUTS, OUTPUTS[:, 0]), ValueError, r"one shape.*got \(60, 4\) and \(60,\)"),
+        (lambda: metrics.r2(OUTPUTS[:0], OUTPUTS[:0]), ValueError, "at least one example"),
+        (lambda: metrics.metrics_named("acuracy"), ValueError, "unknown metric.*Did you mean 'accuracy'"),
+        (lambda: metrics.metrics_named(["f1", "f1"]), ValueError, "metrics need different names; got .'f1', 'f1'."),
+    ],
+)
+def test_bad_settings(make, error, message: str) -> None:
+    with pytest.raises(error, match=message):
+        make()
+
+
+def test_metrics_by_name() -> None:
+    def share(outputs, target):
+        return 0.5
+
+    assert metrics.metrics_named("f1") == {"f1": metrics.f1}
+    assert metrics.metrics_named(share) == {"share": share}
+    assert list(metrics.metrics_named(["accuracy", metrics.TopK(3), share])) == ["accuracy", "top_3", "share"]

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 import nnarray as nn
-from tests.tolerances import close, to_host
+from nnarray.optimizers import OPTIMIZERS, optimizer_named
+from tests.tolerances import as_called, close, to_host
 
 torch = pytest.importorskip("torch")
 optim = torch.optim
@@ -29,25 +32,37 @@ RULES = {
     ),
     "adamw": (nn.AdamW(0.01, weight_decay=0.3), optim.AdamW, {"lr": 0.01, "weight_decay": 0.3}),
     "rmsprop": (nn.RMSprop(0.01), optim.RMSprop, {"lr": 0.01}),
+    "rmsprop decayed": (
+        nn.RMSprop(0.01, decay=0.8, epsilon=1e-3, weight_decay=0.1),
+        optim.RMSprop,
+        {"lr": 0.01, "alpha": 0.8, "eps": 1e-3, "weight_decay": 0.1},
+    ),
     "adagrad": (nn.Adagrad(0.1), optim.Adagrad, {"lr": 0.1}),
+    "adagrad decayed": (
+        nn.Adagrad(0.1, epsilon=1e-3, weight_decay=0.1),
+        optim.Adagrad,
+        {"lr": 0.1, "eps": 1e-3, "weight_decay": 0.1},
+    ),
 }
 
 
-def ours(be: nn.Backend, dtype: str, rule: nn.Optimizer, **masks) -> np.ndarray:
+def ours(be: nn.Backend, dtype: str, rule: nn.Optimizer, gradients: np.ndarray = GRADIENTS, **masks: Any) -> np.ndarray:
+    """Theta after ten steps, each compiled as `fit` does it."""
     theta = be.asarray(THETA.copy(), dtype=dtype)
     slots = rule.slots(theta)
-    for step, gradient in enumerate(GRADIENTS, start=1):
-        theta, slots = rule.update(
-            theta, be.asarray(gradient.copy(), dtype=dtype), slots, rule.numbers(rule.lr, step), **masks
-        )
+    step = as_called(be, lambda *args: rule.update(*args, **masks))
+    for number, gradient in enumerate(gradients, start=1):
+        numbers = rule.numbers(rule.lr, number)
+        theta, slots = step(theta, be.asarray(gradient.copy(), dtype=dtype), slots, numbers)
     assert theta.dtype == be.dtype(dtype)
-    return to_host(be, theta)
+    assert all(slot.dtype == be.dtype(dtype) for slot in slots.values())
+    return be.to_numpy(theta)
 
 
-def theirs(make, options, clip: float | None = None) -> np.ndarray:
+def theirs(make, options, clip: float | None = None, gradients: np.ndarray = GRADIENTS) -> np.ndarray:
     theta = torch.nn.Parameter(torch.tensor(THETA))
     rule = make([theta], **options)
-    for gradient in GRADIENTS:
+    for gradient in gradients:
         theta.grad = torch.tensor(gradient)
         if clip:
             torch.nn.utils.clip_grad_norm_([theta], clip)
@@ -61,26 +76,83 @@ def test_ten_steps_equal_pytorch(be: nn.Backend, dtype: str, name: str) -> None:
     close(ours(be, dtype, rule), theirs(make, options), dtype, c=200)
 
 
-def test_clipping_equals_pytorch(be: nn.Backend, dtype: str) -> None:
-    close(ours(be, dtype, nn.SGD(0.1, clip_norm=2.0)), theirs(optim.SGD, {"lr": 0.1}, clip=2.0), dtype, c=200)
+def test_defaults_are_pytorchs() -> None:
+    for ours_, make in ((nn.Adam(), optim.Adam), (nn.AdamW(), optim.AdamW), (nn.RMSprop(), optim.RMSprop)):
+        given = make([torch.nn.Parameter(torch.zeros(1))]).defaults
+        assert ours_.lr == given["lr"]
+        assert ours_.epsilon == given["eps"]
+        assert ours_.weight_decay == given["weight_decay"]
+
+
+@pytest.mark.parametrize("name", ["sgd decayed", "nesterov", "adamw"])
+@pytest.mark.parametrize("size", [1e-3, 1.0, 1e3])
+def test_clipping_equals_pytorch(be: nn.Backend, name: str, size: float) -> None:
+    """Short gradients stay as they are, long ones are shortened before the decay is added."""
+    _, make, options = RULES[name]
+    settings = {"clip_norm": 2.0, "weight_decay": options["weight_decay"]}
+    rule = {
+        "sgd decayed": nn.SGD(0.1, **settings),
+        "nesterov": nn.SGD(0.1, 0.9, True, **settings),
+        "adamw": nn.AdamW(0.01, **settings),
+    }[name]
+    got = ours(be, "float32", rule, GRADIENTS * size)
+    close(got, theirs(make, options, clip=2.0, gradients=GRADIENTS * size), "float32", c=200)
+
+
+FROZEN = np.arange(40) < 20
 
 
 @pytest.mark.parametrize("name", RULES)
 def test_frozen_entries_keep_their_bits_and_the_others_do_not_notice(be: nn.Backend, name: str) -> None:
     rule, *_ = RULES[name]
-    frozen = np.arange(40) < 20
-    got = ours(be, "float32", rule, frozen=be.asarray(frozen))
-    np.testing.assert_array_equal(got[:20], THETA[:20].astype("float32"))
-    np.testing.assert_array_equal(got[20:], ours(be, "float32", rule)[20:])
+    got = ours(be, "float32", rule, frozen=be.asarray(FROZEN))
+    assert got[:20].tobytes() == THETA[:20].astype("float32").tobytes()
+    np.testing.assert_allclose(got[20:], ours(be, "float32", rule)[20:], rtol=1e-6)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e30])
+def test_gradients_of_frozen_entries_do_not_matter(be: nn.Backend, value: float) -> None:
+    """Neither where they are no numbers, nor to the length at which the others are clipped."""
+    rule = nn.Adam(0.1, clip_norm=1.0, weight_decay=0.1)
+    given, zeros = GRADIENTS.copy(), GRADIENTS.copy()
+    given[:, FROZEN], zeros[:, FROZEN] = value, 0.0
+    frozen = be.asarray(FROZEN)
+    got, want = (ours(be, "float32", rule, gradients, frozen=frozen) for gradients in (given, zeros))
+    assert np.isfinite(got).all()
+    np.testing.assert_array_equal(got, want)
 
 
 @pytest.mark.parametrize("name", ["sgd decayed", "adamw"])
 def test_decay_spares_what_the_mask_spares(be: nn.Backend, name: str) -> None:
     rule, make, options = RULES[name]
-    mask = (np.arange(40) < 20) * 1.0
-    got = ours(be, "float32", rule, decays=be.asarray(mask, dtype="float32"))
+    got = ours(be, "float32", rule, decays=be.asarray(FROZEN * 1.0, dtype="float32"))
     close(got[:20], theirs(make, options)[:20], "float32", c=200)
     close(got[20:], theirs(make, options | {"weight_decay": 0.0})[20:], "float32", c=200)
+
+
+@pytest.mark.parametrize("rule", [nn.SGD(0.1, weight_decay=0.5), nn.AdamW(0.1, weight_decay=0.5)])
+def test_fit_decays_weights_and_not_biases(be: nn.Backend, rule: nn.Optimizer) -> None:
+    """Inputs of 0 and targets that are met: all of the gradient is the decay."""
+    model = nn.Network(nn.Dense(3, bias_init="ones")).init((2,), backend=be, dtype="float32")
+    weight = to_host(be, model.params["0.weight"])
+    X, y = be.asarray(np.zeros((4, 2)), dtype="float32"), be.asarray(np.ones((4, 3)), dtype="float32")
+    model.fit(X, y, loss="mse", optimizer=rule, epochs=2, batch_size=None)
+    close(to_host(be, model.params["0.weight"]), weight * 0.95**2, "float32")
+    np.testing.assert_array_equal(to_host(be, model.params["0.bias"]), np.ones(3))
+
+
+def test_numbers_of_numpy_leave_the_dtype(be: nn.Backend) -> None:
+    """Such as those of a search over `np.linspace`: a float64 of NumPy's would turn float32 vectors into float64."""
+    f = np.float64
+    for rule in (
+        nn.SGD(f(0.1), momentum=f(0.9), weight_decay=f(0.1), clip_norm=f(1.0)),
+        nn.Adam(f(0.1), beta1=f(0.9), beta2=f(0.99), epsilon=f(1e-8)),
+        nn.AdamW(np.float32(0.1), weight_decay=np.float32(0.1)),
+        nn.RMSprop(f(0.1), decay=f(0.9)),
+        nn.Adagrad(f(0.1), epsilon=f(1e-9)),
+    ):
+        assert type(rule.lr) is float
+        ours(be, "float32", rule)
 
 
 @pytest.mark.parametrize(
@@ -88,6 +160,25 @@ def test_decay_spares_what_the_mask_spares(be: nn.Backend, name: str) -> None:
     [
         (lambda: nn.SGD(0.0), ValueError, "learning rate must be .*above 0; got 0.0"),
         (lambda: nn.SGD("fast"), TypeError, "number or a schedule; got 'fast'"),
+        (lambda: nn.SGD(True), TypeError, "number or a schedule; got True"),
+        (lambda: nn.Adam(-1e-3), ValueError, "learning rate must be .*above 0; got -0.001"),
+        (lambda: nn.Adam(epsilon=0.0), ValueError, "epsilon must be .*above 0; got 0.0"),
+        (lambda: nn.Adam(beta2=-0.1), ValueError, "0 <= beta2 < 1; got -0.1"),
+        (lambda: nn.AdamW(weight_decay=float("nan")), ValueError, "0 <= weight_decay < inf; got nan"),
+        (lambda: nn.RMSprop(decay=1.0), ValueError, "0 <= decay < 1; got 1.0"),
+        (lambda: nn.RMSprop(epsilon="small"), ValueError, "epsilon must be .*above 0; got 'small'"),
+        (lambda: nn.Adagrad(epsilon=-1), ValueError, "epsilon must be .*above 0; got -1"),
+        (lambda: nn.SGD(0.1, momentum=-0.1), ValueError, "0 <= momentum < 1; got -0.1"),
+        (lambda: nn.SGD(0.1, learning_rate=1), TypeError, "learning_rate"),
+        (lambda: nn.LBFGS(memory=2.5), TypeError, "memory must be an integer of at least 1; got 2.5"),
+        (lambda: nn.LBFGS(tolerance=-1), ValueError, "0 <= tolerance"),
+        (lambda: nn.LBFGS(weight_decay=-1), ValueError, "0 <= weight_decay"),
+        (
+            lambda: optimizer_named("adma"),
+            ValueError,
+            "unknown optimizer 'adma'; use one of sgd, .*Did you mean 'adam'",
+        ),
+        (lambda: optimizer_named(3), ValueError, "unknown optimizer 3"),
         (lambda: nn.SGD(0.1, momentum=1.0), ValueError, "0 <= momentum < 1; got 1.0"),
         (lambda: nn.SGD(0.1, nesterov=True), ValueError, "needs momentum"),
         (lambda: nn.SGD(0.1, weight_decay=-1), ValueError, "0 <= weight_decay"),
@@ -100,6 +191,13 @@ def test_decay_spares_what_the_mask_spares(be: nn.Backend, name: str) -> None:
 def test_bad_settings(make, error, message: str) -> None:
     with pytest.raises(error, match=message):
         make()
+
+
+def test_optimizers_by_name() -> None:
+    for name, kind in OPTIMIZERS.items():
+        assert optimizer_named(name) == optimizer_named(kind) == kind()
+    rule = nn.Adam(0.3)
+    assert optimizer_named(rule) is rule
 
 
 def test_lbfgs_finds_the_least_squares_line(be: nn.Backend) -> None:

@@ -38,14 +38,15 @@ def threefry(counter: Array, high: Any, key0: Any, key1: Any) -> tuple[Array, Ar
     ----------
     .. [1] Salmon, Moraes, Dror & Shaw (2011), Parallel random numbers: as easy as 1, 2, 3. SC11.
     """
-    xp = namespace(counter)
+    xp, shape = namespace(counter), counter.shape
+    counter = xp.reshape(counter, (-1,))  # sums of single numbers would warn when they overflow
     place = {"dtype": xp.int32, "device": device_of(counter)}
     k0, k1, high = (xp.asarray(word, **place) for word in (key0, key1, high))
     keys = (k0, k1, k0 ^ k1 ^ xp.asarray(_PARITY, **place))
-    a, b = counter + k0, xp.zeros_like(counter) + (high + k1)
+    a, b = counter + k0, xp.zeros_like(counter) + high + k1
     for i in range(5):
         for r in _ROTATIONS[:4] if i % 2 == 0 else _ROTATIONS[4:]:
             a = a + b
             b = ((b << r) | ((b >> (32 - r)) & ((1 << r) - 1))) ^ a  # >> keeps the sign, the mask takes it off
         a, b = a + keys[(i + 1) % 3], b + keys[(i + 2) % 3] + (i + 1)
-    return a, b
+    return xp.reshape(a, shape), xp.reshape(b, shape)

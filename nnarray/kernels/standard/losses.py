@@ -6,6 +6,8 @@ the shape and dtype of `outputs`.
 
 from __future__ import annotations
 
+import math
+
 from nnarray.backends import device_of, namespace
 from nnarray.kernels.registry import kernel
 from nnarray.kernels.standard.activations import logistic
@@ -15,9 +17,9 @@ from nnarray.typing import Array
 
 def _mean_of_entries(entries: Array, slopes: Array, outputs: Array) -> tuple[Array, Array]:
     """The mean over all axes but the first, and the gradient to match."""
-    xp = namespace(outputs)
-    rows = xp.reshape(entries, (outputs.shape[0], -1)) if outputs.ndim != 1 else entries[:, None]
-    return xp.mean(rows, axis=1), xp.astype(slopes / rows.shape[1], outputs.dtype, copy=False)
+    xp, count = namespace(outputs), math.prod(outputs.shape[1:])
+    shares = xp.reshape(entries / count, (outputs.shape[0], count))  # whose sum overflows only where the mean does
+    return xp.sum(shares, axis=1), xp.astype(slopes / count, outputs.dtype, copy=False)
 
 
 @kernel
