@@ -8,7 +8,7 @@
 True
 """
 
-from nnarray import datasets, initializers, losses, metrics, plotting, random, schedules, testing
+from nnarray import datasets, initializers, losses, metrics, models, plotting, random, schedules, testing
 from nnarray.backends import (
     Backend,
     BackendInfo,
@@ -24,6 +24,8 @@ from nnarray.callbacks import Callback, EarlyStopping, History, Run
 from nnarray.course import DivergenceError
 from nnarray.layers import (
     Activation,
+    AdaptiveAvgPool2D,
+    Auxiliary,
     AvgPool2D,
     BatchNorm,
     Branches,
@@ -34,6 +36,7 @@ from nnarray.layers import (
     Dropout,
     Flatten,
     GlobalAvgPool,
+    Head,
     Layer,
     LayerNorm,
     LocalResponseNorm,
@@ -58,6 +61,8 @@ __all__ = [
     "Adagrad",
     "Adam",
     "AdamW",
+    "AdaptiveAvgPool2D",
+    "Auxiliary",
     "AvgPool2D",
     "Backend",
     "BackendInfo",
@@ -75,6 +80,7 @@ __all__ = [
     "EarlyStopping",
     "Flatten",
     "GlobalAvgPool",
+    "Head",
     "History",
     "Key",
     "Layer",
@@ -99,6 +105,7 @@ __all__ = [
     "list_backends",
     "losses",
     "metrics",
+    "models",
     "namespace",
     "plotting",
     "random",

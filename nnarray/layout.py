@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from nnarray.backends import device_of, namespace
+from nnarray.backends import backend_of, device_of, namespace
 from nnarray.initializers import initializer
 from nnarray.layers.base import Param
 from nnarray.random import Key
@@ -77,6 +77,25 @@ class Layout:
             return like
         xp = namespace(like)
         return xp.concat([xp.reshape(_leaf(tree, place.path), (-1,)) for place in self.places])
+
+    def replaced(self, vector: Array, values: Tree) -> Array:
+        """The vector with other values of some parameters, by name: arrays of any library, or nested lists.
+
+        Raises
+        ------
+        ValueError
+            If a name is unknown, or a shape differs.
+        """
+        here, places = backend_of(vector), {place.name: place for place in self.places}
+        fresh: dict[str, Array] = self.views(vector)
+        for name, value in values.items():
+            if name not in places:
+                raise ValueError(f"unknown parameter {name!r}; the model has {', '.join(places)}.")
+            array = here.asarray(value, dtype=vector.dtype)
+            if array.shape != places[name].param.shape:
+                raise ValueError(f"parameter {name!r} has shape {places[name].param.shape}; got {tuple(array.shape)}.")
+            fresh[name] = array
+        return here.xp.concat([here.xp.reshape(fresh[name], (-1,)) for name in places]) if places else vector
 
     def mask(self, chosen: set[str], like: Array) -> Array:
         """True at the entries of the parameters whose names are chosen."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from nnarray import examples, training
@@ -10,9 +11,11 @@ from nnarray.backends import Backend, as_data, backend, backend_of, dtype_name, 
 from nnarray.callbacks import History
 from nnarray.checks import integer, refuse_non_finite
 from nnarray.descent import copy
+from nnarray.folding import folded
 from nnarray.layers.base import Layer, described
 from nnarray.layout import Layout
 from nnarray.losses import loss_named
+from nnarray.persistence import pytorch
 from nnarray.propagation import Wiring, forward, loss_and_gradient
 from nnarray.random import Key
 from nnarray.typing import Array, Shape
@@ -109,18 +112,7 @@ class Model:
         ValueError
             If a name is unknown, or a shape differs.
         """
-        here, places = backend_of(self.theta), {p.name: p for p in self.wiring.params.places}
-        fresh = self.params
-        for name, value in params.items():
-            if name not in places:
-                raise ValueError(f"unknown parameter {name!r}; the model has {', '.join(places)}.")
-            array = here.asarray(value, dtype=self.theta.dtype)
-            if array.shape != places[name].param.shape:
-                raise ValueError(f"parameter {name!r} has shape {places[name].param.shape}; got {tuple(array.shape)}.")
-            fresh[name] = array
-        xp = here.xp
-        if fresh:
-            self.theta = xp.concat([xp.reshape(fresh[name], (-1,)) for name in places])
+        self.theta = self.wiring.params.replaced(self.theta, params)
         return self
 
     def freeze(self, *names: str) -> Model:
@@ -143,6 +135,60 @@ class Model:
         """Let all parameters be trained again."""
         self.frozen = frozenset()
         return self
+
+    def load_torch(self, source: Any, *, ignore: Sequence[str] = ()) -> Model:
+        """Take the numbers of a PyTorch network; all are checked before any is set. Returns the model.
+
+        Entries are matched by name where every layer of the network is called as there (the architectures of
+        `nn.models` are), else by position; axes change places from PyTorch's layouts to channels-last.
+
+        Parameters
+        ----------
+        source : mapping of str to array, or path
+            A state_dict, with arrays of any library; or a .safetensors file, or a .pt or .pth file, which needs
+            PyTorch and is read with `weights_only=True`, so that nothing in it is executed.
+        ignore : sequence of str
+            Entries, or layers, that are left out, such as ("aux1", "aux2").
+
+        Raises
+        ------
+        ValueError
+            If an entry is missing, extra or misshapen (the message names it), or the file holds something else.
+        FileNotFoundError, ImportError
+            If the file or the library to read it is not there.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import nnarray as nn
+        >>> model = nn.Network(nn.Dense(5, "tanh"), nn.Dense(2)).init((3,), seed=0)
+        >>> theirs = {"0.weight": np.ones((5, 3)), "0.bias": np.zeros(5),
+        ...           "2.weight": np.ones((2, 5)), "2.bias": np.zeros(2)}
+        >>> model.load_torch(theirs).params["0.weight"].shape
+        (3, 5)
+        """
+        params, state = pytorch.read(self.network, self.input_shape, source, tuple(ignore))
+        theta, after = self.wiring.params.replaced(self.theta, params), self.wiring.state.replaced(self.state, state)
+        self.theta, self.state = theta, after
+        return self
+
+    def to_torch(self, path: str | Path | None = None) -> dict[str, Any]:
+        """The numbers as a PyTorch state_dict: NumPy arrays under PyTorch's names and in its layouts.
+
+        Parameters
+        ----------
+        path : path, optional
+            A .safetensors file to write them to as well, replaced as a whole or not at all.
+
+        Examples
+        --------
+        >>> import nnarray as nn
+        >>> model = nn.Network(nn.Dense(5, "tanh"), nn.Dense(2)).init((3,), seed=0)
+        >>> {name: array.shape for name, array in model.to_torch().items()}
+        {'0.weight': (5, 3), '0.bias': (5,), '1.weight': (2, 5), '1.bias': (2,)}
+        """
+        arrays = self.params | self.wiring.state.views(self.state)
+        return pytorch.state_dict(self.network, self.input_shape, arrays, path)
 
     def snapshot(self) -> tuple[Array, Array]:
         """Copies of theta and state, for `restore`."""
@@ -171,6 +217,27 @@ class Model:
         here = backend_of(self.theta)
         theta, state = (here.to_numpy(v) if be.library is not here.library else v for v in (self.theta, self.state))
         return self._moved(be.asarray(theta, dtype=wanted), be.asarray(state, dtype=wanted))
+
+    def fold(self) -> Model:
+        """A model for inference without the batch normalisations that follow a linear layer: merged into its weights.
+
+        The outputs are the same to rounding, with fewer operations. Train the model that was there before.
+
+        Examples
+        --------
+        >>> import nnarray as nn
+        >>> model = nn.Network(nn.Conv2D(4, 3, bias=False), nn.BatchNorm(), nn.Activation("relu")).init((8, 8, 1))
+        >>> model.fold()
+        Model(Conv2D(4, 3), Activation('relu'); 40 parameters, float64 on numpy (cpu))
+        """
+        network, params, state = folded(
+            self.network, self.wiring.params.tree(self.theta), self.wiring.state.tree(self.state)
+        )
+        wiring = Wiring(
+            network, Layout.of(network.params(self.input_shape)), Layout.of(network.initial_state(self.input_shape))
+        )
+        theta = wiring.params.pack(params, self.theta)
+        return Model(network, self.input_shape, theta, wiring.state.pack(state, self.state[:0]), wiring=wiring)
 
     def _moved(self, theta: Array, state: Array) -> Model:
         other = Model(self.network, self.input_shape, theta, state, wiring=self.wiring)

@@ -20,6 +20,10 @@ class Network(Row):
     *layers : Layer
         At least one; a network is a layer, so networks nest.
     name : str, optional
+    recompute : bool
+        Whether training keeps the inputs only, and goes forward again when it needs the rest for the way back: less
+        memory, one more forward propagation, the same gradient (Chen, Xu, Zhang & Guestrin (2016), Training deep nets
+        with sublinear memory cost, arXiv:1604.06174). Useful for parts of a deep network.
 
     Examples
     --------

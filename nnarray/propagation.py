@@ -50,16 +50,27 @@ def loss_and_gradient(
 ) -> Step:
     """The chain rule: forward through the layers, the loss, and back through their pullbacks.
 
-    L = loss(f(theta, x), target) and dL/dtheta, laid out as theta. `target` and `weights` are as `loss.prepare`
-    gives them; `key` folded by `step` seeds what layers draw.
+    L = loss(f(theta, x), target) and dL/dtheta, laid out as theta; heads of the network add theirs. `target` and
+    `weights` are as `loss.prepare` gives them; `key` folded by `step` seeds what layers draw.
     """
-    ctx = Context(training, wiring.state.tree(state), False, True, key, (step,))
+    ctx = Context(training, wiring.state.tree(state), False, True, key, (step,), True)
     out: Out = wiring.network.forward(wiring.params.tree(theta), x, ctx)
-    losses, slopes = loss.per_example(out.y, target)
-    value, dy = loss.reduced(losses, slopes, weights)
-    _, gradients = out.pullback(dy)
+    value, dy = _weighed(loss, out.y, target, weights)
+    dheads: list[Array] = []
+    for head in out.heads:
+        if head.y.shape != out.y.shape:
+            raise ValueError(f"Auxiliary gives outputs of shape {head.y.shape}, the network {out.y.shape}: match them.")
+        extra, dhead = _weighed(loss, head.y, target, weights)
+        value = value + head.weight * extra
+        dheads.append(head.weight * dhead)
+    _, gradients = out.pullback(dy, *dheads)
     after = wiring.state.pack(_overlaid(ctx.state, out.state), state) if out.state else state
     return Step(value, wiring.params.pack(gradients, theta), out.y, after)
+
+
+def _weighed(loss: Loss, outputs: Array, target: Array, weights: Array | None) -> tuple[Array, Array]:
+    losses, slopes = loss.per_example(outputs, target)
+    return loss.reduced(losses, slopes, weights)
 
 
 def _overlaid(old: Tree, new: Tree) -> dict[str, Any]:

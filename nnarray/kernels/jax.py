@@ -12,6 +12,12 @@ from nnarray.kernels.standard.windows import Window
 kernels.erfc.fast("jax")(jax.scipy.special.erfc)
 
 
+@kernels.after.fast("jax")
+def after(x: Any, first: Any) -> Any:
+    """XLA's barrier."""
+    return jax.lax.optimization_barrier((x, first))[0]
+
+
 @kernels.convolution.fast("jax")
 def convolution(x: Any, weight: Any, bias: Any, *, window: Window, groups: int = 1) -> Any:
     """XLA's own."""

@@ -3,11 +3,11 @@
 # pyright: reportUnusedImport=false
 
 from nnarray.layers.activations import Activation
-from nnarray.layers.base import Context, Layer, Out, Param
-from nnarray.layers.combine import Branches, Residual, Row
+from nnarray.layers.base import Context, Head, Layer, Out, Param
+from nnarray.layers.combine import Auxiliary, Branches, Residual, Row
 from nnarray.layers.convolution import Conv1D, Conv2D
 from nnarray.layers.dense import Dense
 from nnarray.layers.normalisation import BatchNorm, LayerNorm, LocalResponseNorm
-from nnarray.layers.pooling import AvgPool2D, GlobalAvgPool, MaxPool2D
+from nnarray.layers.pooling import AdaptiveAvgPool2D, AvgPool2D, GlobalAvgPool, MaxPool2D
 from nnarray.layers.regularisation import Dropout
 from nnarray.layers.shape import Flatten, Reshape

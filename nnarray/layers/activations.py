@@ -23,6 +23,25 @@ class Function(NamedTuple):
     init: str = "glorot"
     """How the weights before it start by default."""
 
+    def way_back(self, x: Array, y: Array) -> Callable[[Array], Array]:
+        """dy -> dx, which keeps of x and y only what it reads."""
+        if self.value is kernels.identity:
+            return _unchanged
+        return _WayBack(self.pullback, None if self.from_output else x, y)
+
+
+class _WayBack(NamedTuple):
+    pullback: Callable[..., Array]
+    x: Array | None
+    y: Array
+
+    def __call__(self, dy: Array) -> Array:
+        return self.pullback(dy, self.x, self.y)
+
+
+def _unchanged(dy: Array) -> Array:
+    return dy
+
 
 FUNCTIONS: dict[str, Function] = {
     "identity": Function(kernels.identity, kernels.identity_pullback, True),
@@ -100,11 +119,11 @@ class Activation(Layer):
         return Function(self.function, lambda dy, x, _y: dy * slope(x))
 
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
-        f = self.resolved
-        y = f.value(x)
+        y = self.resolved.value(x)
+        way_back = self.resolved.way_back(x, y)
 
         def pullback(dy: Array) -> tuple[Array, Tree]:
-            return f.pullback(dy, x, y), {}
+            return way_back(dy), {}
 
         return Out(y, pullback)
 

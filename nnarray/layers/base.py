@@ -10,7 +10,7 @@ from nnarray.initializers import Initializer
 from nnarray.random import Key
 from nnarray.typing import Array, Shape, Tree
 
-Pullback = Callable[[Array], tuple[Any, Tree]]
+Pullback = Callable[..., tuple[Any, Tree]]
 
 
 class Param(NamedTuple):
@@ -21,17 +21,26 @@ class Param(NamedTuple):
     decay: bool = True
 
 
+class Head(NamedTuple):
+    """Outputs that an `Auxiliary` gives beside the network's, and how much their loss counts."""
+
+    y: Array
+    weight: float
+
+
 class Out(NamedTuple):
     """What a layer hands back: the outputs, the way back, and its new state if training changes it.
 
     `pullback(dy) -> dx, {"weight": dW, ...}` applies the chain rule: it takes the gradient of the loss with respect
     to `y` and gives that with respect to `x` (None where nobody asks for it) and to each parameter. It is pure:
-    called twice, it gives the same.
+    called twice, it gives the same (unless the context says `once`). Where there are heads, it also takes the
+    gradients with respect to theirs: `pullback(dy, *dheads)`.
     """
 
     y: Array
     pullback: Pullback
     state: Tree = {}  # noqa: RUF012  (never written to)
+    heads: tuple[Head, ...] = ()
 
 
 class Context(NamedTuple):
@@ -45,6 +54,8 @@ class Context(NamedTuple):
     """Whether a pullback will be called; at inference a composite forgets those of its layers."""
     root: Key | None = None
     path: tuple[Any, ...] = ()
+    once: bool = False
+    """Whether a pullback is called once at most; then a composite forgets what its layers kept as it goes back."""
 
     @property
     def key(self) -> Key:
@@ -65,7 +76,7 @@ class Context(NamedTuple):
     def child(self, name: str, *, input_gradient: bool = True) -> Context:
         """The context of a layer inside this one."""
         return Context(
-            self.training, self.state.get(name, {}), input_gradient, self.keep, self.root, (*self.path, name)
+            self.training, self.state.get(name, {}), input_gradient, self.keep, self.root, (*self.path, name), self.once
         )
 
 
@@ -127,10 +138,12 @@ def described(layer: Layer) -> str:
     """The layer as it would be written: without the settings that have their usual values."""
     inner = getattr(layer, "layers", ())
     parts = [described(each) for each in inner]
+    if getattr(layer, "shortcut", False):
+        parts[-1] = f"shortcut={parts[-1]}"
     for each in sorted(fields(layer), key=lambda each: each.name == "name"):
         value = getattr(layer, each.name)
         usual = each.default_factory() if each.default_factory is not MISSING else each.default
-        if each.name in ("layers", "names") or value == usual:
+        if each.name in ("layers", "names", "shortcut") or value == usual:
             continue
         parts.append(repr(value) if each.default is MISSING and not inner else f"{each.name}={value!r}")
     return f"{type(layer).__name__}({', '.join(parts)})"

@@ -1,19 +1,32 @@
-"""Layers made of layers: in a row, side by side, around. They are layers themselves, so they nest."""
+"""Layers made of layers: in a row, side by side, around, beside. They are layers themselves, so they nest."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any, Self
 
+from nnarray import kernels
 from nnarray.backends import namespace
-from nnarray.layers.base import Context, Layer, Out, Pullback
+from nnarray.checks import real
+from nnarray.layers.activations import Activation, Function, activation
+from nnarray.layers.base import Context, Head, Layer, Out, Pullback
 from nnarray.typing import Array, Shape, Tree
 
 
 @dataclass(frozen=True, init=False)
 class Composite(Layer):
     """Layers with names: their own, or their positions.
+
+    Parameters
+    ----------
+    *layers : Layer
+    name : str, optional
+    recompute : bool
+        Whether training keeps the inputs only, and goes forward again when it needs the rest for the way back: less
+        memory, one more forward propagation, the same gradient (Chen, Xu, Zhang & Guestrin (2016), Training deep nets
+        with sublinear memory cost, arXiv:1604.06174).
 
     Raises
     ------
@@ -25,8 +38,13 @@ class Composite(Layer):
 
     layers: tuple[Layer, ...]
     names: tuple[str, ...]
+    recompute: bool = False
 
-    def __init__(self, *layers: Layer, name: str | None = None) -> None:
+    def __init__(self, *layers: Layer, name: str | None = None, recompute: bool = False) -> None:
+        self._settle(layers, name=name, recompute=recompute)
+
+    def _settle(self, layers: Sequence[Layer], names: tuple[str, ...] | None = None, **settings: Any) -> None:
+        """Check the layers and their names, and set the fields of the frozen dataclass."""
         kind = type(self).__name__
         if not layers:
             raise ValueError(f"{kind} needs at least one layer.")
@@ -34,13 +52,20 @@ class Composite(Layer):
             if not isinstance(layer, Layer):
                 hint = " Put the layers as arguments, without brackets." if isinstance(layer, list | tuple) else ""
                 raise TypeError(f"{kind} is made of layers; got {layer!r} at position {position}.{hint}")
-        names = tuple(str(i) if layer.name is None else layer.name for i, layer in enumerate(layers))
+        names = names or tuple(_name(i, layer) for i, layer in enumerate(layers))
         for each in names:
             if not each or "." in each or names.count(each) > 1:
                 raise ValueError(f"layer names must differ, hold no dot and not be empty; got {each!r} in {names}.")
-        object.__setattr__(self, "name", name)
-        object.__setattr__(self, "layers", layers)
-        object.__setattr__(self, "names", names)
+        for field, value in {**settings, "layers": tuple(layers), "names": names}.items():
+            object.__setattr__(self, field, value)
+
+    def with_layers(self, layers: Mapping[str, Layer]) -> Self:
+        """The same composite made of other layers, by name."""
+        other = object.__new__(type(self))
+        settings = {each.name: getattr(self, each.name) for each in fields(self)}
+        for field, value in {**settings, "layers": tuple(layers.values()), "names": tuple(layers)}.items():
+            object.__setattr__(other, field, value)
+        return other
 
     def shapes(self, shape: Shape) -> Iterator[tuple[str, Layer, Shape]]:
         """Each layer with its name and the shape of its inputs."""
@@ -61,6 +86,60 @@ class Composite(Layer):
             where = f"{type(layer).__name__} {position + 1} of {len(self.layers)}"
             raise ValueError(f"{where}: {error}") from error
 
+    def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
+        if not (self.recompute and ctx.keep):
+            return self.propagate(params, x, ctx)
+        out = self.propagate(params, x, ctx._replace(keep=False))
+
+        def pullback(dy: Array, *dheads: Array) -> tuple[Any, Tree]:
+            again = self.propagate(params, kernels.after(x, dy), ctx._replace(once=True))
+            return again.pullback(dy, *dheads)
+
+        return out._replace(pullback=pullback)
+
+    def propagate(self, params: Tree, x: Array, ctx: Context) -> Out:
+        """Forward through the layers."""
+        raise NotImplementedError
+
+
+def _name(position: int, layer: Any, usual: str | None = None) -> str:
+    name = getattr(layer, "name", None)
+    return (usual or str(position)) if name is None else name
+
+
+class _Passed:
+    """The layers that a propagation has passed, each with its way back; and what they gave beside their outputs."""
+
+    def __init__(self, ctx: Context) -> None:
+        self.ctx = ctx
+        self.ways: list[tuple[str, Pullback, int]] = []
+        self.states: dict[str, Tree] = {}
+        self.heads: tuple[Head, ...] = ()
+
+    def through(self, name: str, layer: Layer, params: Tree, x: Array, *, input_gradient: bool) -> Array:
+        """The outputs of one more layer."""
+        y, back, state, heads = layer.forward(
+            params.get(name, {}), x, self.ctx.child(name, input_gradient=input_gradient)
+        )
+        if self.ctx.keep:
+            self.ways.append((name, back, len(heads)))
+        if state:
+            self.states[name] = state
+        self.heads += heads
+        return y
+
+    def back(self, dheads: tuple[Array, ...]) -> Iterator[tuple[str, Pullback, tuple[Array, ...]]]:
+        """The ways back, the last first, each with its part of the heads' gradients.
+
+        Where the way back is taken once, each is forgotten as it is passed, and with it what its layer kept.
+        """
+        ways = self.ways if self.ctx.once else list(self.ways)
+        while ways:
+            name, way, count = ways.pop()
+            first = len(dheads) - count
+            yield name, way, dheads[first:]
+            dheads = dheads[:first]
+
 
 @dataclass(frozen=True, init=False)
 class Row(Composite):
@@ -77,34 +156,40 @@ class Row(Composite):
             shape = self._out_shape_of(position, shape)
         return shape
 
-    def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
-        pullbacks: list[tuple[str, Pullback]] = []
-        states: dict[str, Tree] = {}
+    def propagate(self, params: Tree, x: Array, ctx: Context) -> Out:
+        passed, wanted = _Passed(ctx), ctx.input_gradient
         for name, layer in zip(self.names, self.layers, strict=True):
-            wanted = ctx.input_gradient if not pullbacks else True
-            x, back, state = layer.forward(params.get(name, {}), x, ctx.child(name, input_gradient=wanted))
-            if ctx.keep:
-                pullbacks.append((name, back))
-            if state:
-                states[name] = state
+            x = passed.through(name, layer, params, x, input_gradient=wanted)
+            wanted = wanted or bool(params.get(name))
 
-        def pullback(dy: Any) -> tuple[Any, Tree]:
+        def pullback(dy: Any, *dheads: Array) -> tuple[Any, Tree]:
             gradients: dict[str, Tree] = {}
-            for name, back in reversed(pullbacks):
-                dy, gradients[name] = back(dy)
+            for name, way, slopes in passed.back(dheads):
+                dy, gradients[name] = (None, {}) if dy is None else way(dy, *slopes)
             return dy, gradients
 
-        return Out(x, pullback, states)
+        return Out(x, pullback, passed.states, passed.heads)
 
 
 @dataclass(frozen=True, init=False)
 class Residual(Row):
-    """y = x + f_n(... f_1(x)): what the layers learn is the change.
+    """y = f(s(x) + f_n(... f_1(x))): what the layers learn is the change.
+
+    Parameters
+    ----------
+    *layers : Layer
+    shortcut : Layer, optional
+        What x goes through before it is added, where the layers change its shape; x itself if None.
+    activation : str or Activation
+        The function f.
+    name : str, optional
+    recompute : bool
+        As for `Network`.
 
     Raises
     ------
     ValueError
-        At `init`, if the layers change the shape.
+        At `init`, if the shapes of what is added differ.
 
     References
     ----------
@@ -116,22 +201,82 @@ class Residual(Row):
     >>> block = nn.Residual(nn.Dense(8, "relu"), nn.Dense(8))
     >>> block.out_shape((8,))
     (8,)
+    >>> nn.Residual(nn.Dense(8, "relu"), nn.Dense(4), shortcut=nn.Dense(4), activation="relu").out_shape((8,))
+    (4,)
     """
 
+    shortcut: bool = False
+    """Whether the last of `layers` is the shortcut."""
+    activation: str | Activation = "identity"
+
+    def __init__(
+        self,
+        *layers: Layer,
+        shortcut: Layer | None = None,
+        activation: str | Activation = "identity",
+        name: str | None = None,
+        recompute: bool = False,
+    ) -> None:
+        if not layers and shortcut is not None:
+            raise ValueError("Residual needs at least one layer beside its shortcut.")
+        every = layers if shortcut is None else (*layers, shortcut)
+        last = len(layers) if shortcut is not None else None
+        self._settle(
+            every,
+            names=tuple(_name(i, each, "shortcut" if i == last else str(i)) for i, each in enumerate(every)),
+            shortcut=shortcut is not None,
+            activation=activation,
+            name=name,
+            recompute=recompute,
+        )
+        _ = self.function  # an unknown name is told where it was written
+
+    @cached_property
+    def function(self) -> Function:
+        """The activation function, looked up once."""
+        return activation(self.activation).resolved
+
+    @cached_property
+    def change(self) -> Row:
+        """The layers without the shortcut."""
+        inner = dict(zip(self.names, self.layers, strict=True))
+        if self.shortcut:
+            del inner[self.names[-1]]
+        return Row(*inner.values()).with_layers(inner)
+
+    def shapes(self, shape: Shape) -> Iterator[tuple[str, Layer, Shape]]:
+        yield from self.change.shapes(shape)
+        if self.shortcut:
+            yield self.names[-1], self.layers[-1], shape
+
     def out_shape(self, shape: Shape) -> Shape:
-        inner = super().out_shape(shape)
-        if inner != shape:
-            raise ValueError(f"Residual adds its inputs of shape {shape} to outputs of shape {inner}: make them equal.")
-        return shape
+        inner = self.change.out_shape(shape)
+        around = self._out_shape_of(len(self.layers) - 1, shape) if self.shortcut else shape
+        if inner != around:
+            raise ValueError(
+                f"Residual adds its {'shortcut' if self.shortcut else 'inputs'} of shape {around} to outputs of shape "
+                f"{inner}: make them equal{'' if self.shortcut else ', or give a layer as shortcut='}."
+            )
+        return inner
 
-    def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
-        change, row_pullback, state = super().forward(params, x, ctx)
+    def propagate(self, params: Tree, x: Array, ctx: Context) -> Out:
+        change = self.change.propagate(params, x, ctx)
+        around = _Passed(ctx)
+        if self.shortcut:
+            x = around.through(self.names[-1], self.layers[-1], params, x, input_gradient=ctx.input_gradient)
+        z = x + change.y
+        y = self.function.value(z)
+        way_back, row_pullback, inner = self.function.way_back(z, y), change.pullback, len(change.heads)
 
-        def pullback(dy: Array) -> tuple[Array | None, Tree]:
-            dx, gradients = row_pullback(dy)
-            return None if dx is None else dy + dx, gradients
+        def pullback(dy: Array, *dheads: Array) -> tuple[Array | None, Tree]:
+            dz = way_back(dy)
+            dx, gradients = row_pullback(dz, *dheads[:inner])
+            for name, way, slopes in around.back(dheads[inner:]):
+                dz, slope = way(dz, *slopes)
+                gradients = {**gradients, name: slope}
+            return None if dx is None or dz is None else dz + dx, gradients
 
-        return Out(x + change, pullback, state)
+        return Out(y, pullback, {**change.state, **around.states}, change.heads + around.heads)
 
 
 @dataclass(frozen=True, init=False)
@@ -144,6 +289,9 @@ class Branches(Composite):
         One a branch; a `Network` where a branch has several.
     join : {"concat", "add"}
         Concatenate the features, or add.
+    name : str, optional
+    recompute : bool
+        As for `Network`.
 
     Raises
     ------
@@ -161,13 +309,12 @@ class Branches(Composite):
     (7,)
     """
 
-    join: str
+    join: str = "concat"
 
-    def __init__(self, *layers: Layer, join: str = "concat", name: str | None = None) -> None:
-        super().__init__(*layers, name=name)
+    def __init__(self, *layers: Layer, join: str = "concat", name: str | None = None, recompute: bool = False) -> None:
         if join not in ("concat", "add"):
             raise ValueError(f"Branches join must be 'concat' or 'add'; got {join!r}.")
-        object.__setattr__(self, "join", join)
+        self._settle(layers, join=join, name=name, recompute=recompute)
 
     def shapes(self, shape: Shape) -> Iterator[tuple[str, Layer, Shape]]:
         self.out_shape(shape)
@@ -184,23 +331,25 @@ class Branches(Composite):
             raise ValueError(f"Branches can concatenate outputs that differ on the last axis only; got {shapes}.")
         return (*shapes[0][:-1], sum(each[-1] for each in shapes))
 
-    def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
-        outs = [
-            layer.forward(params.get(name, {}), x, ctx.child(name, input_gradient=ctx.input_gradient))
+    def propagate(self, params: Tree, x: Array, ctx: Context) -> Out:
+        passed = _Passed(ctx)
+        ys = [
+            passed.through(name, layer, params, x, input_gradient=ctx.input_gradient)
             for name, layer in zip(self.names, self.layers, strict=True)
         ]
-        states = {name: out.state for name, out in zip(self.names, outs, strict=True) if out.state}
-        pullbacks = [out.pullback for out in outs] if ctx.keep else []
-        widths = [out.y.shape[-1] for out in outs]
+        widths = [y.shape[-1] for y in ys]
 
-        def pullback(dy: Array) -> tuple[Any, Tree]:
-            dys = _split(dy, widths) if self.join == "concat" else [dy] * len(widths)
-            backs = [back(part) for back, part in zip(pullbacks, dys, strict=True)]
-            gradients = {name: gradient for name, (_, gradient) in zip(self.names, backs, strict=True)}
-            dxs = [dx for dx, _ in backs if dx is not None]
-            return sum(dxs[1:], start=dxs[0]) if dxs else None, gradients
+        def pullback(dy: Array, *dheads: Array) -> tuple[Any, Tree]:
+            parts = _split(dy, widths) if self.join == "concat" else [dy] * len(widths)
+            dx: Array | None = None
+            gradients: dict[str, Tree] = {}
+            for name, way, slopes in passed.back(dheads):
+                part, gradients[name] = way(parts.pop(), *slopes)
+                if part is not None:
+                    dx = part if dx is None else dx + part
+            return dx, gradients
 
-        return Out(self._joined([out.y for out in outs]), pullback, states)
+        return Out(self._joined(ys), pullback, passed.states, passed.heads)
 
     def _joined(self, ys: list[Array]) -> Array:
         if self.join == "concat":
@@ -212,3 +361,66 @@ def _split(y: Array, widths: list[int]) -> list[Array]:
     """Parts of the given widths along the last axis."""
     ends = [sum(widths[: i + 1]) for i in range(len(widths))]
     return [y[..., end - width : end] for end, width in zip(ends, widths, strict=True)]
+
+
+@dataclass(frozen=True, init=False)
+class Auxiliary(Row):
+    """y = x; beside it, while training, a head of its own, whose loss counts `weight` times in the network's.
+
+    The loss that is trained is L(outputs) + sum of weight L(outputs of the head): so the layers before it are told
+    early what helps. At inference the head is not run.
+
+    Parameters
+    ----------
+    *layers : Layer
+        The head; its outputs have the shape of the network's.
+    weight : float
+        At least 0.
+    name : str, optional
+    recompute : bool
+        As for `Network`.
+
+    References
+    ----------
+    .. [1] Szegedy et al. (2015), Going deeper with convolutions. CVPR, section 5.
+
+    Examples
+    --------
+    >>> import nnarray as nn
+    >>> head = nn.Auxiliary(nn.Dense(2), weight=0.3)
+    >>> net = nn.Network(nn.Dense(5, "tanh"), head, nn.Dense(5, "tanh"), nn.Dense(2))
+    >>> net.init((3,)).params["1.0.weight"].shape
+    (5, 2)
+    """
+
+    weight: float = 0.3
+
+    def __init__(self, *layers: Layer, weight: float = 0.3, name: str | None = None, recompute: bool = False) -> None:
+        self._settle(
+            layers, weight=real(weight, "Auxiliary weight", least=0.0, usual=0.3), name=name, recompute=recompute
+        )
+
+    def out_shape(self, shape: Shape) -> Shape:
+        super().out_shape(shape)
+        return shape
+
+    def propagate(self, params: Tree, x: Array, ctx: Context) -> Out:
+        if not ctx.training:
+            return Out(x, lambda dy: (dy, _zeros(params)))
+        head = super().propagate(params, x, ctx)
+        way = head.pullback
+
+        def pullback(dy: Array, *dheads: Array) -> tuple[Any, Tree]:
+            if not dheads:
+                return dy, _zeros(params)
+            dx, gradients = way(dheads[-1], *dheads[:-1])
+            return dy if dx is None else dy + dx, gradients
+
+        return Out(x, pullback, head.state, (*head.heads, Head(head.y, self.weight)))
+
+
+def _zeros(tree: Tree) -> Tree:
+    return {
+        name: _zeros(node) if isinstance(node, Mapping) else namespace(node).zeros_like(node)
+        for name, node in tree.items()
+    }

@@ -100,11 +100,11 @@ class Conv2D(Layer):
         f, weight, window = self.function, params["weight"], self.window(tuple(x.shape[1:]))
         z = kernels.convolution(x, weight, params.get("bias"), window=window, groups=self.groups)
         y = f.value(z)
-        kept = None if f.from_output else z
+        way_back = f.way_back(z, y)
 
         def pullback(dy: Array) -> tuple[Array | None, Tree]:
             dx, dw, db = kernels.convolution_pullback(
-                f.pullback(dy, kept, y), x, weight, window=window, groups=self.groups, input_gradient=ctx.input_gradient
+                way_back(dy), x, weight, window=window, groups=self.groups, input_gradient=ctx.input_gradient
             )
             return dx, {"weight": dw, "bias": db} if self.bias else {"weight": dw}
 

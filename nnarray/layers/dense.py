@@ -74,11 +74,10 @@ class Dense(Layer):
         f, weight = self.function, params["weight"]
         z = kernels.affine(x, weight, params.get("bias"))
         y = f.value(z)
-        kept = None if f.from_output else z
+        way_back = f.way_back(z, y)
 
         def pullback(dy: Array) -> tuple[Array | None, Tree]:
-            dz = f.pullback(dy, kept, y)
-            dx, dw, db = kernels.affine_pullback(dz, x, weight, input_gradient=ctx.input_gradient)
+            dx, dw, db = kernels.affine_pullback(way_back(dy), x, weight, input_gradient=ctx.input_gradient)
             return dx, {"weight": dw, "bias": db} if self.bias else {"weight": dw}
 
         return Out(y, pullback)

@@ -132,6 +132,63 @@ def _along(
 
 
 @dataclass(frozen=True)
+class AdaptiveAvgPool2D(Layer):
+    """y[n, p, q, c] = mean of x[n, i, j, c] over floor(p h / h') <= i < ceil((p + 1) h / h'), and likewise j.
+
+    Pictures of any size become h' x w', each place the mean of its share, which may overlap its neighbours'.
+
+    x: (batch, h, w, channels)  y: (batch, h', w', channels)
+
+    Parameters
+    ----------
+    places : int or (int, int)
+        h' and w'.
+
+    Examples
+    --------
+    >>> import nnarray as nn
+    >>> nn.AdaptiveAvgPool2D(4).out_shape((14, 14, 512))
+    (4, 4, 512)
+    """
+
+    places: Pair
+
+    def __post_init__(self) -> None:
+        pair(self.places, "AdaptiveAvgPool2D places")
+
+    def out_shape(self, shape: Shape) -> Shape:
+        if len(shape) != 3:
+            raise ValueError(f"expects examples of shape (height, width, channels); got {shape}.")
+        return (*pair(self.places, "places"), shape[2])
+
+    def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
+        xp, (down, across) = namespace(x), pair(self.places, "places")
+        left = xp.asarray(_shares(x.shape[1], down), dtype=x.dtype, device=device_of(x))
+        right = xp.asarray(_shares(x.shape[2], across), dtype=x.dtype, device=device_of(x))
+
+        def pullback(dy: Array) -> tuple[Array, Tree]:
+            return _both_ways(left.T, dy, right.T), {}
+
+        return Out(_both_ways(left, x, right), pullback)
+
+
+def _shares(size: int, places: int) -> list[list[float]]:
+    """The matrix, shape (places, size), that takes means over each place's share of an axis."""
+    rows: list[list[float]] = []
+    for place in range(places):
+        first, last = place * size // places, -(-(place + 1) * size // places)
+        rows.append([1.0 / (last - first) if first <= i < last else 0.0 for i in range(size)])
+    return rows
+
+
+def _both_ways(left: Array, x: Array, right: Array) -> Array:
+    """sum over i, j of left[p, i] x[n, i, j, c] right[q, j]."""
+    xp, (n, h, w, c) = namespace(x), x.shape
+    rows = xp.matmul(left, xp.reshape(x, (n, h, w * c)))
+    return xp.matmul(right, xp.reshape(rows, (n, left.shape[0], w, c)))
+
+
+@dataclass(frozen=True)
 class GlobalAvgPool(Layer):
     """y[n, c] = mean of x[n, ..., c] over all places.    x: (batch, ..., channels)  y: (batch, channels).
 

@@ -18,6 +18,9 @@ class Dropout(Layer):
     ----------
     rate : float
         0 <= rate < 1. The mask has a resolution of 2**-32 and is drawn on the device of x.
+    spatial : bool
+        Whether whole channels of an example are dropped, (batch, ..., channels): neighbours in a picture are so alike
+        that one tells what the other was [2]_.
 
     Raises
     ------
@@ -27,6 +30,8 @@ class Dropout(Layer):
     References
     ----------
     .. [1] Srivastava, Hinton, Krizhevsky, Sutskever & Salakhutdinov (2014), Dropout. JMLR 15, 1929-1958.
+    .. [2] Tompson, Goroshin, Jain, LeCun & Bregler (2015), Efficient object localization using convolutional networks.
+       CVPR.
 
     Examples
     --------
@@ -35,6 +40,7 @@ class Dropout(Layer):
     """
 
     rate: float
+    spatial: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.rate, int | float) or not 0 <= self.rate < 1:
@@ -46,7 +52,8 @@ class Dropout(Layer):
         if not ctx.training or self.rate == 0:
             return Out(x, lambda dy: (dy, {}))
         xp, scale = namespace(x), 1.0 / (1.0 - self.rate)
-        kept = random.bernoulli(ctx.key, x.shape, 1.0 - self.rate, xp=xp, device=device_of(x))
+        shape = (x.shape[0], *(1,) * (x.ndim - 2), x.shape[-1]) if self.spatial else x.shape
+        kept = random.bernoulli(ctx.key, shape, 1.0 - self.rate, xp=xp, device=device_of(x))
 
         def pullback(dy: Array) -> tuple[Array, Tree]:
             return xp.where(kept, dy * scale, 0.0), {}

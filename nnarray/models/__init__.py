@@ -1,0 +1,8 @@
+"""Architectures by name: each a function that gives a `Network`."""
+
+# pyright: reportUnusedImport=false
+
+from nnarray.models.googlenet import googlenet
+from nnarray.models.lenet import lenet5
+from nnarray.models.mlp import mlp
+from nnarray.models.resnet import resnet18

@@ -1,0 +1,40 @@
+"""LeNet-5, the convolutional network that read digits."""
+
+from __future__ import annotations
+
+from nnarray.checks import integer
+from nnarray.layers import Activation, AvgPool2D, Conv2D, Dense, Flatten
+from nnarray.network import Network
+
+
+def lenet5(classes: int = 10, *, activation: str | Activation = "tanh") -> Network:
+    """LeNet-5: two convolutions 5x5 with means over 2x2 between them, then three dense layers.
+
+    As it is built today: every convolution sees all channels, the means have no weights of their own, and the last
+    layer is dense. 61,706 parameters for pictures of shape (28, 28, 1), which the first convolution pads to 32x32.
+
+    Parameters
+    ----------
+    classes : int
+    activation : str or Activation
+
+    References
+    ----------
+    .. [1] LeCun, Bottou, Bengio & Haffner (1998), Gradient-based learning applied to document recognition. Proc. IEEE.
+
+    Examples
+    --------
+    >>> import nnarray as nn
+    >>> nn.models.lenet5().init((28, 28, 1)).theta.shape
+    (61706,)
+    """
+    return Network(
+        Conv2D(6, 5, padding=2, activation=activation, name="conv1"),
+        AvgPool2D(2, name="pool1"),
+        Conv2D(16, 5, activation=activation, name="conv2"),
+        AvgPool2D(2, name="pool2"),
+        Flatten(name="flatten"),
+        Dense(120, activation, name="fc1"),
+        Dense(84, activation, name="fc2"),
+        Dense(integer(classes, "classes", 1, usual=10), name="fc3"),
+    )
