@@ -45,6 +45,7 @@ from nnarray.layers import (
     Param,
     Reshape,
     Residual,
+    Row,
 )
 from nnarray.losses import Loss
 from nnarray.model import Model, value_and_grad
@@ -97,6 +98,7 @@ __all__ = [
     "RMSprop",
     "Reshape",
     "Residual",
+    "Row",
     "Run",
     "backend",
     "datasets",

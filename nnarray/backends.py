@@ -251,7 +251,9 @@ class Jax(Library):
         return self.namespace().asarray(np.array(host), dtype=dtype, device=device)
 
     def traced(self, x: object) -> bool:
-        return isinstance(x, importlib.import_module("jax").core.Tracer)
+        jax = importlib.import_module("jax")
+        # Inside `jit` nothing has values, not even what is made of arrays from outside.
+        return isinstance(x, jax.core.Tracer) or isinstance(jax.numpy.zeros(()), jax.core.Tracer)
 
     def synchronize(self, device: Device) -> None:
         jax = importlib.import_module("jax")
@@ -717,7 +719,7 @@ def as_data(x: Any, name: str) -> Array:
 
 
 def is_traced(x: Any) -> bool:
-    """Whether `x` has no values yet, because a function of it is being compiled (`jax.jit`)."""
+    """Whether no value of `x` can be looked at, because a function is being compiled (`jax.jit`)."""
     owner = library_of(x)
     return owner is not None and owner.traced(x)
 

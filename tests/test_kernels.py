@@ -211,6 +211,7 @@ CASES: dict[str, Callable[[], list[Case]]] = {
     "local_response_pullback": lambda: [
         case(normal(*x.shape), x, **o) for x, o in ((PICTURES, RESPONSE), (normal(3, 5), WIDE_RESPONSE))
     ],
+    "after": lambda: [case(normal(3, 4), normal(2)), case(normal(0, 4), normal(1))],
     "threefry": lambda: [
         case(np.arange(-50, 951, dtype=np.int32), 7, -3, 99),
         case(np.arange(0, dtype=np.int32), 0, 1, 2),

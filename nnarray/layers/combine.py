@@ -92,8 +92,8 @@ class Composite(Layer):
         out = self.propagate(params, x, ctx._replace(keep=False))
 
         def pullback(dy: Array, *dheads: Array) -> tuple[Any, Tree]:
-            again = self.propagate(params, kernels.after(x, dy), ctx._replace(once=True))
-            return again.pullback(dy, *dheads)
+            way = self.propagate(params, kernels.after(x, dy), ctx._replace(once=True)).pullback
+            return way(dy, *dheads)
 
         return out._replace(pullback=pullback)
 
