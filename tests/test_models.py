@@ -1,0 +1,384 @@
+"""Architectures by name, and PyTorch's weights in and out of them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import nnarray as nn
+from nnarray.layers.combine import Composite
+from tests.tolerances import EPS, as_called, close, to_host
+
+torch = pytest.importorskip("torch")
+networks = pytest.importorskip("tests.torch_networks")
+
+PICTURE = (224, 224, 3)
+NAMED: dict[str, tuple[Callable[[], nn.Network], Callable[[], Any], tuple[int, ...], int]] = {
+    "googlenet": (nn.models.googlenet, networks.GoogLeNet, PICTURE, 6_624_904),
+    "googlenet-heads": (
+        lambda: nn.models.googlenet(auxiliary=True),
+        lambda: networks.GoogLeNet(heads=True),
+        PICTURE,
+        13_004_888,
+    ),
+    "googlenet-paper": (
+        lambda: nn.models.googlenet(variant="paper"),
+        lambda: networks.GoogLeNet(paper=True),
+        PICTURE,
+        6_998_552,
+    ),
+    "googlenet-paper-heads": (
+        lambda: nn.models.googlenet(variant="paper", auxiliary=True),
+        lambda: networks.GoogLeNet(paper=True, heads=True),
+        PICTURE,
+        13_378_280,
+    ),
+    "resnet18": (nn.models.resnet18, networks.ResNet18, PICTURE, 11_689_512),
+    "lenet5": (nn.models.lenet5, networks.lenet5, (28, 28, 1), 61_706),
+    "mlp": (
+        lambda: nn.models.mlp(10, (512, 256), activation="tanh"),
+        lambda: torch.nn.Sequential(
+            torch.nn.Linear(784, 512),
+            torch.nn.Tanh(),
+            torch.nn.Linear(512, 256),
+            torch.nn.Tanh(),
+            torch.nn.Linear(256, 10),
+        ),
+        (784,),
+        535_818,
+    ),
+}
+
+
+def state_of(network: Any) -> dict[str, np.ndarray]:
+    return {name: value.numpy() for name, value in network.state_dict().items()}
+
+
+def first(x: np.ndarray) -> Any:
+    """For PyTorch: channels first."""
+    return torch.tensor(np.moveaxis(x, -1, 1).copy() if x.ndim == 4 else x)
+
+
+def without_dropout(layer: nn.Layer) -> nn.Layer:
+    if isinstance(layer, nn.Dropout):
+        return nn.Dropout(0.0, name=layer.name)
+    if isinstance(layer, Composite):
+        parts = zip(layer.names, map(without_dropout, layer.layers), strict=True)
+        return layer.with_layers(dict(parts))
+    return layer
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_logits_equal_those_of_pytorch(host: nn.Backend, name: str) -> None:
+    ours, theirs, shape, parameters = NAMED[name]
+    torch.manual_seed(0)
+    network = networks.shaken(theirs()).eval()
+    model = ours().init(shape, dtype="float32")
+    assert model.theta.shape == (parameters,)
+    assert sum(p.numel() for p in network.parameters()) == parameters
+    model.load_torch(state_of(network))
+    x = np.random.default_rng(0).normal(size=(2, *shape)).astype("float32")
+    with torch.no_grad():
+        want = network(first(x)).numpy()
+        exact = network.double()(first(x.astype(float))).numpy()
+    got, folded = model(x), model.fold()(x)
+    scale = np.abs(exact).max()
+    error = max(np.abs(want - exact).max(), scale * EPS["float32"] * 20)  # PyTorch's own, and a few roundings
+    assert np.abs(got - exact).max() <= 4 * error
+    assert np.abs(folded - exact).max() <= 4 * error
+
+
+@pytest.mark.parametrize("name", ["googlenet-heads", "googlenet-paper-heads", "resnet18"])
+def test_training_gradients_equal_those_of_pytorch(host: nn.Backend, name: str) -> None:
+    ours, theirs, shape, _ = NAMED[name]
+    shape = shape if "paper" in name else (64, 64, 3)
+    torch.manual_seed(1)
+    network = networks.shaken(theirs()).double().train()
+    for module in network.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+        if hasattr(module, "dropout") and not isinstance(module.dropout, torch.nn.Module):
+            module.dropout = 0.0
+    model = without_dropout(ours()).init(shape, dtype="float64").load_torch(state_of(network))
+    x, y = np.random.default_rng(1).normal(size=(2, *shape)), np.asarray([3, 700])
+    outputs = network(first(x))
+    main, *heads = outputs if isinstance(outputs, tuple) else (outputs,)
+    assert len(heads) == (2 if "heads" in name else 0)
+    entropy = torch.nn.functional.cross_entropy
+    loss = entropy(main, torch.tensor(y)) + sum(0.3 * entropy(head, torch.tensor(y)) for head in heads)
+    loss.backward()
+    value, gradient = nn.value_and_grad(model, x, y, training_mode=True, key=nn.Key(0))
+    assert float(value) == pytest.approx(loss.item(), rel=1e-12)
+    slopes = {name: p.grad.numpy() for name, p in network.named_parameters()}
+    there = {n: v for n, v in state_of(network).items() if n not in slopes}
+    want = model.copy().load_torch(slopes | there).theta
+    assert np.abs(gradient - want).max() <= 1e-9 * np.abs(want).max()
+
+
+def test_state_follows_as_in_pytorch(host: nn.Backend) -> None:
+    """Running statistics after a step of training."""
+    network = networks.shaken(networks.ResNet18(5)).double().train()
+    model = nn.models.resnet18(5).init((32, 32, 3), dtype="float64").load_torch(state_of(network))
+    x = np.random.default_rng(1).normal(size=(2, 32, 32, 3))
+    network(first(x))
+    model.fit(x, np.asarray([0, 1]), epochs=1, optimizer=nn.SGD(1e-300), progress=False)
+    want = model.copy().load_torch(state_of(network)).state
+    assert np.abs(model.state - want).max() <= 1e-12 * np.abs(want).max()
+
+
+def test_googlenet_goes_forward_and_trains_on_every_backend(be: nn.Backend, host: nn.Backend) -> None:
+    """In float64 where it is: the variance of few places magnifies roundings."""
+    net = without_dropout(nn.models.googlenet(5, auxiliary=True))
+    x, y = np.random.default_rng(0).normal(size=(4, 32, 32, 3)), np.asarray([0, 1, 2, 3])
+
+    def step(on: nn.Backend, dtype: str) -> list[np.ndarray]:
+        model = net.init((32, 32, 3), backend=on, dtype=dtype)
+
+        def found(X: Any) -> Any:
+            return model(X), *nn.value_and_grad(model, X, on.asarray(y), training_mode=True)
+
+        return [to_host(on, each) for each in as_called(on, found)(on.asarray(x, dtype=dtype))]
+
+    dtype = "float64" if "float64" in be.dtypes else "float32"
+    for got, want in zip(step(be, dtype), step(host, "float64"), strict=True):
+        assert np.abs(got - want).max() <= (1e-8 if dtype == "float64" else 0.2) * np.abs(want).max()
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_numbers_go_to_pytorch_and_back(tmp_path: Path, name: str) -> None:
+    ours, theirs, shape, _ = NAMED[name]
+    network, model = theirs(), ours().init(shape, seed=3, dtype="float32")
+    model.state = model.state + np.arange(model.state.shape[0], dtype="float32") % 7
+    made = model.to_torch(tmp_path / "weights.safetensors")
+    if name in ("lenet5", "mlp"):  # whose names differ: PyTorch counts the activations
+        made = dict(zip(network.state_dict(), made.values(), strict=True))
+    network.load_state_dict({key: torch.from_numpy(value) for key, value in made.items()})
+    again = ours().init(shape, seed=4, dtype="float32").load_torch(tmp_path / "weights.safetensors")
+    for got, want in ((again.theta, model.theta), (again.state, model.state)):
+        np.testing.assert_array_equal(got, want)
+
+
+def test_numbers_come_from_every_kind_of_file_and_library(be: nn.Backend, tmp_path: Path) -> None:
+    network = torch.nn.Sequential(torch.nn.Conv1d(3, 4, 2), torch.nn.Flatten(), torch.nn.Linear(4 * 5, 2))
+    state = network.state_dict()
+    torch.save(state, tmp_path / "weights.pth")
+    from safetensors.torch import save_file
+
+    save_file(state, tmp_path / "weights.safetensors")
+    x = np.random.default_rng(0).normal(size=(2, 6, 3)).astype("float32")
+    want = network(torch.tensor(x).permute(0, 2, 1)).detach().numpy()
+    for source in (
+        tmp_path / "weights.pth",
+        str(tmp_path / "weights.safetensors"),
+        state,
+        {name: be.asarray(value) for name, value in state.items()},
+    ):
+        net = nn.Network(nn.Conv1D(4, 2), nn.Flatten(), nn.Dense(2))
+        model = net.init((6, 3), backend=be, dtype="float32").load_torch(source)
+        close(to_host(be, model(be.asarray(x))), want, "float32")
+
+
+def test_half_precision_goes_in(host: nn.Backend) -> None:
+    network = torch.nn.Sequential(torch.nn.Linear(3, 2)).bfloat16()
+    model = nn.Network(nn.Dense(2)).init((3,), dtype="float32").load_torch(network.state_dict())
+    np.testing.assert_array_equal(model.params["0.weight"], network[0].weight.detach().float().numpy().T)
+
+
+def test_features_that_were_flattened_change_places(host: nn.Backend) -> None:
+    """Through dropout and normalisation, up to the next dense layer."""
+    T = torch.nn
+    theirs = T.Sequential(
+        T.Conv2d(2, 3, 3), T.Flatten(), T.BatchNorm1d(3 * 4 * 5), T.Dropout(0.1), T.LayerNorm(60), T.Linear(60, 4),
+        T.BatchNorm1d(4),
+    ).double().eval()  # fmt: skip
+    for vector in theirs.state_dict().values():
+        if vector.ndim == 1:
+            vector.uniform_(0.5, 1.5)
+    ours = nn.Network(
+        nn.Conv2D(3, 3), nn.Flatten(), nn.BatchNorm(), nn.Dropout(0.1), nn.LayerNorm(), nn.Dense(4), nn.BatchNorm()
+    )
+    model = ours.init((6, 7, 2), dtype="float64").load_torch(theirs.state_dict())
+    x = np.random.default_rng(0).normal(size=(3, 6, 7, 2))
+    np.testing.assert_allclose(model(x), theirs(first(x)).detach().numpy(), rtol=1e-12, atol=1e-12)
+    back = model.to_torch()
+    for name, value in state_of(theirs).items():
+        np.testing.assert_array_equal(back[name], value)
+
+
+def test_branches_after_flattening_take_them_in_their_order(host: nn.Backend) -> None:
+    net = nn.Network(nn.Flatten(), nn.Branches(nn.Dense(2), nn.Dense(3)))
+    model = net.init((2, 2, 3), dtype="float64")
+    weight = np.arange(24.0).reshape(2, 12)
+    state = {"1.0.weight": weight, "1.0.bias": np.zeros(2), "1.1.weight": np.zeros((3, 12)), "1.1.bias": np.zeros(3)}
+    model.load_torch(state)
+    x = np.random.default_rng(0).normal(size=(1, 2, 2, 3))
+    np.testing.assert_allclose(model(x)[0, :2], weight @ np.moveaxis(x, -1, 1).reshape(12), rtol=1e-12)
+
+
+def small() -> nn.Model:
+    return nn.Network(nn.Dense(4, name="a"), nn.BatchNorm(name="b"), nn.Dense(2, name="c")).init((3,), dtype="float32")
+
+
+def fitting() -> dict[str, Any]:
+    return small().to_torch()
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (lambda s: s.pop("b.running_mean"), ValueError, "does not fit.*name; missing: b.running_mean. Leave"),
+        (lambda s: s.update({"d.weight": np.ones(2)}), ValueError, "matched by name; extra: d.weight"),
+        (
+            lambda s: s.update({"a.weight": np.ones((3, 4))}),
+            ValueError,
+            r"'a.weight' has shape \(3, 4\).*needs \(4, 3\)",
+        ),
+        (lambda s: s.update({"a.bias": np.asarray(["x"] * 4)}), (ValueError, TypeError), "a.bias.*not numbers"),
+        (lambda s: s.update({"a": {"weight": 1}}), ValueError, r"inside of \['a'\]"),
+        (lambda s: (s.pop("c.weight"), s.pop("c.bias")), ValueError, "missing: c.weight, c.bias"),
+    ],
+)
+def test_what_does_not_fit_is_named_and_nothing_changes(change: Any, error: Any, message: str) -> None:
+    state, model = fitting(), small()
+    change(state)
+    before = model.snapshot()
+    with pytest.raises(error, match=message):
+        model.load_torch(state)
+    for got, want in zip(model.snapshot(), before, strict=True):
+        np.testing.assert_array_equal(got, want)
+
+
+def test_parts_can_be_left_out() -> None:
+    state = fitting() | {"aux1.fc.weight": np.ones((2, 2)), "aux2": np.ones(1)}
+    model = small().load_torch(state, ignore=("aux1", "aux2"))
+    np.testing.assert_array_equal(model.params["a.weight"], state["a.weight"].T)
+
+
+def test_many_missing_ones_are_counted() -> None:
+    with pytest.raises(ValueError, match=r"missing: conv1\.conv\.weight, .* and \d+ more"):
+        nn.models.googlenet(5).init((32, 32, 3), dtype="float32").load_torch({"a": np.ones(1)})
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "error", "message"),
+    [
+        ("none.safetensors", None, FileNotFoundError, "there is no file .*none.safetensors"),
+        ("bad.safetensors", b"\xff" * 100, ValueError, "is no safetensors file"),
+        ("empty.safetensors", b"", ValueError, "is no safetensors file"),
+        ("bad.pth", b"no pickle", ValueError, "cannot be read as a state_dict"),
+        ("weights.npz", b"", ValueError, r"must end in .safetensors, .pt or .pth"),
+    ],
+)
+def test_bad_files(tmp_path: Path, name: str, content: bytes | None, error: Any, message: str) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(error, match=message):
+        small().load_torch(tmp_path / name)
+
+
+def test_a_pickle_is_never_executed(tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self) -> Any:
+            return (Path.touch, (tmp_path / "executed",))
+
+    torch.save({"a.weight": Evil()}, tmp_path / "evil.pth")
+    with pytest.raises(ValueError, match="cannot be read as a state_dict"):
+        small().load_torch(tmp_path / "evil.pth")
+    assert not (tmp_path / "executed").exists()
+
+
+def test_other_things_are_no_state_dict() -> None:
+    with pytest.raises(TypeError, match=r"a state_dict .* is needed; got list"):
+        small().load_torch([1, 2])
+
+
+def test_files_are_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "weights.safetensors"
+    small().to_torch(path)
+    before = path.read_bytes()
+
+    def failing(arrays: Any, part: Path) -> None:
+        Path(part).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("safetensors.numpy.save_file", failing)
+    with pytest.raises(OSError, match="No space left"):
+        small().to_torch(path)
+    assert path.read_bytes() == before
+    assert [each.name for each in tmp_path.iterdir()] == [path.name]
+    with pytest.raises(FileNotFoundError, match="there is no folder"):
+        small().to_torch(tmp_path / "nowhere" / "weights.safetensors")
+    with pytest.raises(ValueError, match=r"must end in .safetensors"):
+        small().to_torch(tmp_path / "weights.pth")
+
+
+def test_pictures_flattened_into_branches_are_refused() -> None:
+    net = nn.Network(nn.Branches(nn.Flatten(), nn.Flatten()), nn.Dense(2))
+    with pytest.raises(ValueError, match=r"layer '0\.0'.*PyTorch flattens another way"):
+        net.init((2, 2, 3)).to_torch()
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: nn.models.googlenet(variant="batch norm"), ValueError, "unknown variant 'batch norm'.*'batchnorm'"),
+        (lambda: nn.models.googlenet(0), ValueError, "classes must be an integer of at least 1"),
+        (lambda: nn.models.resnet18("10"), TypeError, "classes must be an integer"),
+        (lambda: nn.models.mlp(2, 5), TypeError, r"hidden must be a sequence.*Write \(5,\)"),
+        (lambda: nn.models.mlp(2, (5, 0)), ValueError, "each of hidden must be an integer of at least 1"),
+        (lambda: nn.models.mlp(2, dropout=1.0), ValueError, "Dropout rate"),
+        (lambda: nn.models.lenet5(activation="tan"), ValueError, "Did you mean 'tanh'"),
+    ],
+)
+def test_bad_settings(make: Any, error: Any, message: str) -> None:
+    with pytest.raises(error, match=message):
+        make()
+
+
+def test_nothing_is_loaded_before_it_is_needed() -> None:
+    code = "import sys, nnarray; print([m for m in ('torch', 'safetensors') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+# --- Folding ---------------------------------------------------------------------------------------------------------
+
+
+FOLDED = {
+    "conv": (nn.Network(nn.Conv2D(4, 3, bias=False), nn.BatchNorm(), nn.Activation("relu")), (5, 5, 2), 0),
+    "conv-bias-groups": (nn.Network(nn.Conv2D(4, 3, groups=2), nn.BatchNorm(epsilon=0.01)), (5, 5, 2), 0),
+    "conv-1d": (nn.Network(nn.Conv1D(4, 3), nn.BatchNorm()), (5, 2), 0),
+    "dense": (nn.Network(nn.Dense(4), nn.BatchNorm(), nn.Dense(3), nn.BatchNorm()), (5,), 0),
+    "not after an activation": (nn.Network(nn.Dense(4, "tanh"), nn.BatchNorm()), (5,), 8),
+    "not first": (nn.Network(nn.BatchNorm(), nn.Dense(4)), (5,), 10),
+    "not after others": (nn.Network(nn.Dense(4), nn.Dropout(0.5), nn.BatchNorm()), (5,), 8),
+    "twice": (nn.Network(nn.Dense(4), nn.BatchNorm(), nn.BatchNorm()), (5,), 0),
+    "branches": (nn.Network(nn.Branches(nn.Row(nn.Dense(4), nn.BatchNorm()), nn.BatchNorm())), (5,), 10),
+    "residual": (
+        nn.Network(nn.Residual(nn.Dense(4), nn.BatchNorm(), shortcut=nn.BatchNorm(), activation="relu")),
+        (4,),
+        8,
+    ),
+    "auxiliary": (nn.Network(nn.Dense(4), nn.Auxiliary(nn.Dense(2), nn.BatchNorm()), nn.BatchNorm()), (4,), 8),
+}
+
+
+@pytest.mark.parametrize("case", FOLDED)
+def test_folding_gives_the_same_outputs(be: nn.Backend, case: str) -> None:
+    net, shape, left = FOLDED[case]
+    rng = np.random.default_rng(0)
+    model = net.init(shape, seed=1, backend=be, dtype="float32")
+    size, states = model.theta.shape[0], model.state.shape[0]
+    model.theta = model.theta + be.asarray(rng.normal(size=size) * 0.1, dtype="float32")
+    model.state = be.asarray(rng.uniform(0.5, 2.0, size=states), dtype="float32")
+    x = be.asarray(rng.normal(size=(6, *shape)), dtype="float32")
+    folded = model.fold()
+    assert folded.state.shape == (left,)
+    assert folded.theta.dtype == model.theta.dtype
+    close(to_host(be, folded(x)), to_host(be, model(x)), "float32")
+    assert model.theta.shape[0] == size  # the model itself is as it was
