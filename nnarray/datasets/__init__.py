@@ -3,6 +3,7 @@
 from nnarray.datasets import augmentation
 from nnarray.datasets.augmentation import Augment, augment
 from nnarray.datasets.images import ImageFolder, UnreadableImage, images
+from nnarray.datasets.pets import pets
 from nnarray.datasets.preparation import Standardizer, batches, standardize, train_test_split
 from nnarray.datasets.published import cifar10, digits, mnist
 from nnarray.datasets.synthetic import blobs, checkerboard, circles, line, moons, sine, spirals, xor
@@ -24,6 +25,7 @@ __all__ = [
     "line",
     "mnist",
     "moons",
+    "pets",
     "sine",
     "spirals",
     "standardize",

@@ -229,3 +229,29 @@ def mean_pool_pullback(dy: Any, x: Any, counts: Any, *, window: Window) -> Any:
     for tap in window.taps():
         dwide[(slice(None), *window.seen_by(tap, dy.shape[1:3]))] += shares
     return cropped(dwide, window.padding)
+
+
+@kernels.ellipse.fast("numpy")
+def ellipse(u: Any, v: Any, centre: tuple[Any, Any], radii: tuple[Any, Any], pixels: Any) -> Any:
+    """In two buffers."""
+    a, b = radii
+    k = 0.5 * pixels * np.sqrt(np.ones_like(pixels) * a * b)
+    root = np.sqrt(k)
+    du, dv = u - centre[0], v - centre[1]
+    du *= root / a
+    du *= du
+    dv *= root / b
+    dv *= dv
+    du += dv
+    np.subtract(k + 0.5, du, out=du)
+    return np.clip(du, 0.0, 1.0, out=du)
+
+
+@kernels.blend.fast("numpy")
+def blend(below: Any, colour: Any, alpha: Any) -> Any:
+    """In one buffer."""
+    way = np.subtract(colour, below)
+    whole = np.broadcast_shapes(way.shape, alpha.shape) == way.shape
+    y: Any = np.multiply(way, alpha, out=way if whole else None)
+    y += below
+    return y

@@ -1,0 +1,46 @@
+"""What drawn pictures are painted with: soft shapes, and colours laid over others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nnarray.backends import namespace
+from nnarray.kernels.registry import kernel
+from nnarray.kernels.standard.numerics import clamp
+from nnarray.typing import Array
+
+
+@kernel
+def ellipse(u: Array, v: Array, centre: tuple[Any, Any], radii: tuple[Any, Any], pixels: Array) -> Array:
+    """1 inside of an ellipse, 0 outside, and between them along its border: 1/2 + k (1 - rho^2), cut to [0, 1].
+
+    rho^2 = ((u - u0) / a)^2 + ((v - v0) / b)^2, and k = sqrt(a b) / 2 in pixels, so that it falls over about one.
+
+    Parameters
+    ----------
+    u, v : array
+        Coordinates of the pixels.
+    centre, radii : (number or array, number or array)
+        (u0, v0) and (a, b), shapes that broadcast.
+    pixels : array
+        How many pixels are one unit long.
+    """
+    (a, b), one = radii, namespace(u).ones_like(pixels)
+    k = 0.5 * pixels * namespace(u).sqrt(one * a * b)
+    root = namespace(u).sqrt(k)
+    du, dv = (u - centre[0]) * (root / a), (v - centre[1]) * (root / b)
+    return clamp((k + 0.5) - (du * du + dv * dv), 0.0, 1.0)
+
+
+@kernel
+def blend(below: Array, colour: Array, alpha: Array) -> Array:
+    """(1 - alpha) below + alpha colour.
+
+    Parameters
+    ----------
+    below : array, shape (3, batch, height, width)
+    colour : array
+        Of a shape that broadcasts, such as (3, batch, 1, 1).
+    alpha : array, shape (batch, height, width)
+    """
+    return below + alpha * (colour - below)
