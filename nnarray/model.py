@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from nnarray import examples, training
-from nnarray.backends import Backend, as_data, backend, backend_of, dtype_name, is_traced, place, same_place
+from nnarray.backends import Backend, as_data, backend, backend_of, dtype_name, is_traced, namespace, place, same_place
 from nnarray.callbacks import History
 from nnarray.checks import integer, refuse_non_finite
 from nnarray.descent import copy
@@ -16,8 +16,9 @@ from nnarray.layers.base import Layer, described
 from nnarray.layout import Layout
 from nnarray.losses import loss_named
 from nnarray.persistence import pytorch
-from nnarray.propagation import Wiring, forward, loss_and_gradient
+from nnarray.propagation import Wiring, forward, input_gradient, loss_and_gradient
 from nnarray.random import Key
+from nnarray.summary import Summary, summary
 from nnarray.typing import Array, Shape
 
 
@@ -289,6 +290,41 @@ class Model:
         parts = [self(X[start:end, ...]) for start, end in zip([0, *ends], ends, strict=False)]
         return same_place(X=X).concat(parts, axis=0)
 
+    def input_gradient(self, X: Array, classes: Array | None = None) -> Array:
+        """dz_k / dX at inference: where in its input each example's output k would change most.
+
+        Parameters
+        ----------
+        X : array, shape (N, ...)
+        classes : array of integers, shape (N,), optional
+            The output k of each example; its largest one if None.
+
+        Returns
+        -------
+        array, shape of X
+
+        Raises
+        ------
+        TypeError, ValueError
+            As when the model is called, or if its outputs are not one row an example.
+
+        References
+        ----------
+        .. [1] Simonyan, Vedaldi & Zisserman (2014), Deep inside convolutional networks. ICLR workshop.
+
+        Examples
+        --------
+        >>> import nnarray as nn
+        >>> X, y = nn.datasets.moons(200)
+        >>> model = nn.Network(nn.Dense(5, "tanh"), nn.Dense(2)).init((2,), seed=0)
+        >>> model.input_gradient(X).shape
+        (200, 2)
+        """
+        X = examples.check_inputs(self, X)
+        if len(self.output_shape) != 1:
+            raise ValueError(f"input_gradient needs outputs of shape (N, classes); got {(None, *self.output_shape)}.")
+        return input_gradient(self.wiring, self._nested(), self.state, X, classes)
+
     # --- Training ------------------------------------------------------------------------------------------------
 
     def fit(
@@ -382,6 +418,58 @@ class Model:
             progress=progress,
             check_finite=check_finite,
         )
+
+    # --- Looking at it -------------------------------------------------------------------------------------------
+
+    def summary(self, *, depth: int | None = None) -> Summary:
+        """A table of the layers: output shape, parameters, multiply-adds and memory of the outputs for one example.
+
+        Parameters
+        ----------
+        depth : int, optional
+            How many levels of layers within layers get lines of their own, at least 1; all of them if None.
+
+        Returns
+        -------
+        Summary
+            Which prints as the table.
+
+        Examples
+        --------
+        >>> import nnarray as nn
+        >>> nn.Network(nn.Dense(5, "tanh"), nn.Dense(2)).init((2,), dtype="float32").summary()
+        layer                       output shape   parameters   multiply-adds   memory
+        0       Dense(5, activation='tanh')   batch x 5   15   10   20 B
+        1       Dense(2)   batch x 2   12   10   8 B
+        <BLANKLINE>
+        27 parameters, 108 B
+        20 multiply-adds and 28 B of outputs for one example
+        """
+        if depth is not None:
+            depth = integer(depth, "depth", 1, usual=1)
+        itemsize = namespace(self.theta).finfo(self.theta.dtype).bits // 8
+        return summary(self.network, self.input_shape, itemsize=itemsize, frozen=self.frozen, depth=depth)
+
+    def plot(self, *, ax: Any = None) -> Any:
+        """Draw the network as a diagram: boxes from top to bottom, branches side by side, shortcuts around.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Where to draw; a new figure that is as large as the network needs if None.
+
+        Returns
+        -------
+        matplotlib Axes
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        """
+        from nnarray.diagram import plot_network
+
+        return plot_network(self.network, self.input_shape, ax=ax)
 
     def __repr__(self) -> str:
         layers = ", ".join(map(described, getattr(self.network, "layers", (self.network,))))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from nnarray import kernels
+from nnarray.backends import namespace
 from nnarray.layers.base import Context, Layer, Out
 from nnarray.layout import Layout
 from nnarray.losses import Loss
@@ -33,6 +35,13 @@ def forward(wiring: Wiring, tree: Tree, state: Array, x: Array) -> Array:
     """The outputs at inference, from parameters nested as the layers are; nothing is kept for a way back."""
     ctx = Context(False, wiring.state.tree(state), False, False)
     return wiring.network.forward(tree, x, ctx).y
+
+
+def input_gradient(wiring: Wiring, tree: Tree, state: Array, x: Array, classes: Array | None) -> Array:
+    """The gradient of one output of each example, the largest if `classes` is None, with respect to its input."""
+    out = wiring.network.forward(tree, x, Context(False, wiring.state.tree(state), True, True, once=True))
+    chosen = namespace(out.y).argmax(out.y, axis=1) if classes is None else classes
+    return out.pullback(kernels.one_hot(chosen, out.y.shape[1], like=out.y))[0]
 
 
 def loss_and_gradient(

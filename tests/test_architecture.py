@@ -19,7 +19,7 @@ CONVERSIONS = {"numpy", "get", "cpu", "to_numpy", "tolist", "item", "__array__"}
 
 # What may know an array library by name, and the borders, where data leave for files, pictures or other programs.
 KNOWS_LIBRARIES = {"backends.py", "kernels"}
-BORDERS = {"plotting.py", "cli.py", "demos.py", "lbfgs.py", "testing.py"}
+BORDERS = {"plotting.py", "cli.py", "demos.py", "demo_pets.py", "lbfgs.py", "testing.py"}
 BORDERS |= {"datasets/images.py", "datasets/published.py"}  # readers of files
 BORDERS |= {"persistence"}
 
@@ -34,6 +34,7 @@ LEVELS = [
     ["datasets"],
     ["layers"],
     ["layout", "persistence", "folding"],
+    ["summary"],
     ["losses", "schedules"],
     ["optimizers", "metrics"],
     ["propagation", "callbacks"],
@@ -44,12 +45,12 @@ LEVELS = [
     ["model"],
     ["network"],
     ["models", "testing", "plotting"],
-    ["demos"],
+    ["diagram", "demos", "demo_pets"],
     ["cli"],
 ]
 LEVEL = {name: i for i, names in enumerate(LEVELS) for name in names}
-# A method of a lower file that hands over to a higher one when it is called: history.plot.
-DEFERRED = {("callbacks", "plotting")}
+# A method of a lower file that hands over to a higher one when it is called: history.plot, model.plot.
+DEFERRED = {("callbacks", "plotting"), ("model", "diagram")}
 
 
 def is_exempt(path: Path) -> bool:

@@ -211,6 +211,14 @@ CASES: dict[str, Callable[[], list[Case]]] = {
     "local_response_pullback": lambda: [
         case(normal(*x.shape), x, **o) for x, o in ((PICTURES, RESPONSE), (normal(3, 5), WIDE_RESPONSE))
     ],
+    "ellipse": lambda: [
+        case(normal(2, 1, 5), normal(2, 6, 1), 0.1, positive(2, 1, 1), positive(2, 1, 1), 0.4, positive(2, 1, 1)),
+        case(normal(2, 6, 5), normal(2, 6, 5), 0.0, 0.0, 0.5, 0.4, positive(2, 1, 1) * 9),
+    ],
+    "blend": lambda: [
+        case(normal(3, 2, 6, 5), normal(3, 2, 1, 1), positive(2, 6, 5)),
+        case(normal(3, 2, 1, 1), normal(3, 2, 1, 1), positive(2, 6, 5)),
+    ],
     "after": lambda: [case(normal(3, 4), normal(2)), case(normal(0, 4), normal(1))],
     "threefry": lambda: [
         case(np.arange(-50, 951, dtype=np.int32), 7, -3, 99),

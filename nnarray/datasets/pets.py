@@ -11,13 +11,13 @@ Lengths are in half widths of the head, (u, v) to the right and downwards from i
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from nnarray import random
+from nnarray import kernels, random
 from nnarray.backends import Backend, backend, device_of, namespace
 from nnarray.checks import integer
 from nnarray.datasets.images import floating
-from nnarray.kernels import blend, ellipse
+from nnarray.kernels import blend
 from nnarray.kernels.compilation import compiled, mapped
 from nnarray.random import Key
 from nnarray.typing import Array
@@ -124,7 +124,8 @@ class _Painter:
     def paint(self, number: int) -> Array:
         """That batch, shape (up to batch, size, size, 3)."""
         key, start = self.key.fold(number), number * self.batch
-        return self.painted(self.rows[start : start + self.batch, :], key.word0, key.word1)
+        stop = min(start + self.batch, self.rows.shape[0])
+        return self.painted(self.rows[start:stop, :], key.word0, key.word1)
 
 
 class _Draws:
@@ -179,6 +180,11 @@ class _Head(NamedTuple):
 def _clip(x: Array) -> Array:
     xp = namespace(x)
     return xp.minimum(xp.maximum(x, 0.0), 1.0)
+
+
+def _ellipse(u: Array, v: Array, centre: tuple[Any, Any], radii: tuple[Any, Any], pixels: Array) -> Array:
+    """alpha of an ellipse."""
+    return kernels.ellipse(u, v, *centre, *radii, pixels)
 
 
 def _half(d: Array, pixels: Array) -> Array:
@@ -250,9 +256,9 @@ def _coat(draw: _Draws) -> _Coat:
 def _furry(draw: _Draws, head: _Head, coat: _Coat, grain: Array, stripes: Array | None) -> Array:
     """The colours of the face: markings, a shade towards the rim, and the grain of the fur."""
     u, v = head.u, head.v
-    blaze = ellipse(head.at(0.5), v, (0.0, draw.between(-0.5, 0.1)), (draw.between(0.1, 0.3), 0.95), head.pixels)
+    blaze = _ellipse(head.at(0.5), v, (0.0, draw.between(-0.5, 0.1)), (draw.between(0.1, 0.3), 0.95), head.pixels)
     side, patchy = draw.between(-1.0, 1.0), draw.chance(0.35)
-    patch = ellipse(u, v, (side * 0.55, -0.25), (0.55, 0.5), head.pixels)
+    patch = _ellipse(u, v, (side * 0.55, -0.25), (0.55, 0.5), head.pixels)
     colours = blend(coat.fur, coat.pale, blaze * draw.chance(0.45))
     colours = blend(colours, coat.deep * draw.between(0.6, 1.0), patch * patchy)
     if stripes is not None:
@@ -269,29 +275,29 @@ def _cat(draw: _Draws, head: _Head, painting: Array, grain: Array) -> Array:
     painting = blend(painting, coat.deep, ears)
     painting = blend(painting, blend(coat.fur * 0.6, _flat(PINK, grain), draw.between(0.1, 1.0)), inside)
     side = xp.abs(head.u)
-    cheeks = ellipse(side, v, (0.5, 0.3), (draw.between(0.46, 0.6), 0.42), px)
-    face = xp.maximum(ellipse(head.u, v, (0.0, 0.0), (1.0, draw.between(0.78, 0.9)), px), cheeks)
+    cheeks = _ellipse(side, v, (0.5, 0.3), (draw.between(0.46, 0.6), 0.42), px)
+    face = xp.maximum(_ellipse(head.u, v, (0.0, 0.0), (1.0, draw.between(0.78, 0.9)), px), cheeks)
     wave = xp.abs(head.u * 3.4 - xp.round(head.u * 3.4))
     forehead = _clip(wave * 5.0 - 1.2) * _clip(-0.6 - 2.5 * v - side)
     painting = blend(painting, _furry(draw, head, coat, grain, forehead * draw.chance(0.5)), face)
     near, eyed = xp.abs(head.at(1.0)), xp.abs(head.at(0.6))
-    painting = blend(painting, coat.pale, ellipse(near, v, (0.17, 0.45), (0.27, 0.22), px))
+    painting = blend(painting, coat.pale, _ellipse(near, v, (0.17, 0.45), (0.27, 0.22), px))
     # Eyes: almonds that rise outwards.
     apart, open_ = draw.between(0.38, 0.46), draw.between(0.15, 0.22)
     rise = v + 0.3 * (eyed - apart) + 0.1
-    rim = ellipse(eyed, rise, (apart, 0.0), (0.27, open_ + 0.05), px)
+    rim = _ellipse(eyed, rise, (apart, 0.0), (0.27, open_ + 0.05), px)
     painting = blend(painting, _flat(DARK, grain), rim)
-    painting = blend(painting, draw.one_of(CAT_EYES), ellipse(eyed, rise, (apart, 0.0), (0.22, open_), px))
-    pupil = ellipse(eyed, rise, (apart, 0.0), (draw.between(0.05, 0.12), open_), px)
+    painting = blend(painting, draw.one_of(CAT_EYES), _ellipse(eyed, rise, (apart, 0.0), (0.22, open_), px))
+    pupil = _ellipse(eyed, rise, (apart, 0.0), (draw.between(0.05, 0.12), open_), px)
     # Mouth: two small arcs below the nose.
     ring = xp.sqrt((near - 0.13) ** 2 + (v - 0.46) ** 2)
     mouth = _clip(1.1 - xp.abs(ring - 0.13) * px) * _half(0.46 - v, px)
-    stem = ellipse(near, v, (0.0, 0.4), (0.03, 0.09), px)
+    stem = _ellipse(near, v, (0.0, 0.4), (0.03, 0.09), px)
     painting = blend(painting, _flat(DARK, grain), xp.maximum(pupil, xp.maximum(mouth, stem) * 0.8))
     nose = _clip(_half(near * 0.9 + v - 0.42, px) * _half(0.26 - v, px))
     dark = draw.chance(0.35)
     painting = blend(painting, _flat(PINK, grain) * (1.0 - 0.8 * dark) * 0.92, nose)
-    glint = ellipse(head.at(0.6) * _sign(head.at(0.6)), rise, (apart - 0.07, -0.07), (0.055, 0.055), px)
+    glint = _ellipse(head.at(0.6) * _sign(head.at(0.6)), rise, (apart - 0.07, -0.07), (0.055, 0.055), px)
     painting = blend(painting, _flat(WHITE, grain) * draw.chance(0.6), _whiskers(draw, near, v, px) * 0.7)
     return blend(painting, _flat(WHITE, grain), glint)
 
@@ -328,35 +334,35 @@ def _dog(draw: _Draws, head: _Head, painting: Array, grain: Array) -> Array:
     coat = _coat(draw)
     painting = _body(draw, head, painting, coat)
     long = draw.between(0.92, 1.08)
-    jaw = ellipse(head.at(0.4), v, (0.0, 0.4), (draw.between(0.5, 0.66), 0.66), px)
-    face = xp.maximum(ellipse(head.u, v, (0.0, -0.12), (draw.between(0.78, 0.9), 0.8 * long), px), jaw)
+    jaw = _ellipse(head.at(0.4), v, (0.0, 0.4), (draw.between(0.5, 0.66), 0.66), px)
+    face = xp.maximum(_ellipse(head.u, v, (0.0, -0.12), (draw.between(0.78, 0.9), 0.8 * long), px), jaw)
     painting = blend(painting, _furry(draw, head, coat, grain, None), face)
     painting = blend(painting, coat.deep * (1.0 + 0.2 * (grain - 0.5)), _hanging_ears(draw, head))
     near, eyed = xp.abs(head.at(1.0)), xp.abs(head.at(0.5))
     # Tongue, then the muzzle over it.
-    tongue = ellipse(near, v, (0.0, draw.between(0.9, 1.02)), (draw.between(0.13, 0.19), 0.26), px) * draw.chance(0.5)
+    tongue = _ellipse(near, v, (0.0, draw.between(0.9, 1.02)), (draw.between(0.13, 0.19), 0.26), px) * draw.chance(0.5)
     painting = blend(painting, _flat(TONGUE, grain), tongue)
     muzzle = xp.maximum(
-        ellipse(near, v, (0.0, 0.36), (draw.between(0.34, 0.46), 0.4), px),
-        ellipse(near, v, (0.2, 0.58), (0.27, 0.24), px),
+        _ellipse(near, v, (0.0, 0.36), (draw.between(0.34, 0.46), 0.4), px),
+        _ellipse(near, v, (0.2, 0.58), (0.27, 0.24), px),
     )
     painting = blend(painting, coat.pale * (1.08 - 0.25 * v), muzzle)
-    brows = ellipse(eyed, v, (0.36, -0.5), (0.13, 0.09), px) * draw.chance(0.35)
+    brows = _ellipse(eyed, v, (0.36, -0.5), (0.13, 0.09), px) * draw.chance(0.35)
     painting = blend(painting, coat.pale, brows)
     # Eyes: round and dark.
     apart, wide = draw.between(0.34, 0.42), draw.between(0.13, 0.17)
     rise = v + 0.2
-    white = ellipse(eyed, rise, (apart, 0.0), (wide + 0.05, wide + 0.03), px)
+    white = _ellipse(eyed, rise, (apart, 0.0), (wide + 0.05, wide + 0.03), px)
     painting = blend(painting, _flat(DARK, grain) + 0.55 * coat.pale * draw.chance(0.3), white)
-    painting = blend(painting, draw.one_of(DOG_EYES), ellipse(eyed, rise, (apart, 0.0), (wide, wide), px))
-    pupil = ellipse(eyed, rise, (apart, 0.0), (0.6 * wide, 0.6 * wide), px)
-    nose = ellipse(near, v, (0.0, 0.2), (draw.between(0.18, 0.25), 0.15), px)
+    painting = blend(painting, draw.one_of(DOG_EYES), _ellipse(eyed, rise, (apart, 0.0), (wide, wide), px))
+    pupil = _ellipse(eyed, rise, (apart, 0.0), (0.6 * wide, 0.6 * wide), px)
+    nose = _ellipse(near, v, (0.0, 0.2), (draw.between(0.18, 0.25), 0.15), px)
     ring = xp.sqrt((near - 0.2) ** 2 + (v - 0.56) ** 2)
     mouth = _clip(1.2 - xp.abs(ring - 0.2) * px) * _half(0.58 - v, px)
-    stem = ellipse(near, v, (0.0, 0.48), (0.035, 0.18), px)
+    stem = _ellipse(near, v, (0.0, 0.48), (0.035, 0.18), px)
     painting = blend(painting, _flat(DARK, grain), xp.maximum(xp.maximum(pupil, nose), xp.maximum(mouth, stem) * 0.85))
-    glint = ellipse(eyed, rise, (apart - 0.05, -0.05), (0.05, 0.05), px)
-    shine = ellipse(near, v, (0.0, 0.13), (0.09, 0.035), px) * 0.6
+    glint = _ellipse(eyed, rise, (apart - 0.05, -0.05), (0.05, 0.05), px)
+    shine = _ellipse(near, v, (0.0, 0.13), (0.09, 0.035), px) * 0.6
     return blend(painting, _flat(WHITE, grain), xp.maximum(glint, shine))
 
 
@@ -368,16 +374,18 @@ def _hanging_ears(draw: _Draws, head: _Head) -> Array:
     length, lean = draw.between(0.5, 0.72) - 0.22 * lifted, draw.between(-0.15, 0.3) + 0.35 * lifted
     centre = -0.62 + length * (1.0 - 0.7 * lifted)
     across = side - 0.84 - lean * (v - centre)
-    return ellipse(across, v, (0.0, centre), (draw.between(0.24, 0.33), length), head.pixels)
+    return _ellipse(across, v, (0.0, centre), (draw.between(0.24, 0.33), length), head.pixels)
 
 
 def _body(draw: _Draws, head: _Head, painting: Array, coat: _Coat) -> Array:
     """Shoulders and chest below the head; on some a collar."""
     px = head.pixels
     bend = head.u - draw.between(-0.25, 0.25) * (head.v - 0.8)
-    shoulders = ellipse(bend, head.v, (0.0, 2.1), (draw.between(0.85, 1.2), 1.65), px)
+    shoulders = _ellipse(bend, head.v, (0.0, 2.1), (draw.between(0.85, 1.2), 1.65), px)
     painting = blend(painting, coat.fur * 0.85, shoulders)
-    painting = blend(painting, coat.pale * 0.92, ellipse(bend, head.v, (0.0, 1.75), (0.45, 0.8), px) * draw.chance(0.5))
+    painting = blend(
+        painting, coat.pale * 0.92, _ellipse(bend, head.v, (0.0, 1.75), (0.45, 0.8), px) * draw.chance(0.5)
+    )
     collar = _half(namespace(bend).abs(head.v - 0.98 - 0.12 * bend * bend) - 0.09, px) * shoulders * draw.chance(0.4)
     return blend(painting, draw.hue(), collar)
 

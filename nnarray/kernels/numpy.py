@@ -232,19 +232,17 @@ def mean_pool_pullback(dy: Any, x: Any, counts: Any, *, window: Window) -> Any:
 
 
 @kernels.ellipse.fast("numpy")
-def ellipse(u: Any, v: Any, centre: tuple[Any, Any], radii: tuple[Any, Any], pixels: Any) -> Any:
+def ellipse(u: Any, v: Any, u0: Any, v0: Any, a: Any, b: Any, pixels: Any) -> Any:
     """In two buffers."""
-    a, b = radii
     k = 0.5 * pixels * np.sqrt(np.ones_like(pixels) * a * b)
     root = np.sqrt(k)
-    du, dv = u - centre[0], v - centre[1]
-    du *= root / a
-    du *= du
-    dv *= root / b
-    dv *= dv
-    du += dv
-    np.subtract(k + 0.5, du, out=du)
-    return np.clip(du, 0.0, 1.0, out=du)
+    du, dv = (u - u0) * (root / a), (v - v0) * (root / b)
+    np.multiply(du, du, out=du)
+    np.multiply(dv, dv, out=dv)
+    whole = np.broadcast_shapes(du.shape, dv.shape) == du.shape
+    q: Any = np.add(du, dv, out=du if whole else None)
+    np.subtract(k + 0.5, q, out=q)
+    return np.clip(q, 0.0, 1.0, out=q)
 
 
 @kernels.blend.fast("numpy")

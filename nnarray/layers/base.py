@@ -129,6 +129,10 @@ class Layer:
         """
         return shape
 
+    def multiply_adds(self, shape: Shape) -> int:
+        """Products, each with an addition, that one example of this shape takes; elementwise work counts as none."""
+        return 0
+
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
         """Outputs for the inputs `x`, shape (batch, ...), and the way back."""
         raise NotImplementedError

@@ -77,6 +77,9 @@ class Composite(Layer):
     def initial_state(self, shape: Shape) -> dict[str, Any]:
         return {name: layer.initial_state(inner) for name, layer, inner in self.shapes(shape)}
 
+    def multiply_adds(self, shape: Shape) -> int:
+        return sum(layer.multiply_adds(inner) for _, layer, inner in self.shapes(shape))
+
     def _out_shape_of(self, position: int, shape: Shape) -> Shape:
         """The out shape of one of the layers; an error says which one."""
         layer = self.layers[position]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -96,6 +97,9 @@ class Conv2D(Layer):
             raise ValueError(f"{shape[2]} channels do not divide into {self.groups} groups.")
         return (*window.places(shape[:2]), self.filters)
 
+    def multiply_adds(self, shape: Shape) -> int:
+        return math.prod(self.out_shape(shape)) * math.prod(self.params(shape)["weight"].shape[:-1])
+
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
         f, weight, window = self.function, params["weight"], self.window(tuple(x.shape[1:]))
         z = kernels.convolution(x, weight, params.get("bias"), window=window, groups=self.groups)
@@ -170,6 +174,9 @@ class Conv1D(Layer):
 
     def out_shape(self, shape: Shape) -> Shape:
         return self.flat.out_shape((1, *shape))[1:]
+
+    def multiply_adds(self, shape: Shape) -> int:
+        return math.prod(self.out_shape(shape)) * math.prod(self.params(shape)["weight"].shape[:-1])
 
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
         xp = namespace(x)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -69,6 +70,9 @@ class Dense(Layer):
         if not shape or shape[-1] == 0:
             raise ValueError(f"expects at least 1 feature on the last axis; got examples of shape {shape}.")
         return (*shape[:-1], self.units)
+
+    def multiply_adds(self, shape: Shape) -> int:
+        return math.prod(shape) * self.units
 
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
         f, weight = self.function, params["weight"]

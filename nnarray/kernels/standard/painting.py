@@ -11,7 +11,7 @@ from nnarray.typing import Array
 
 
 @kernel
-def ellipse(u: Array, v: Array, centre: tuple[Any, Any], radii: tuple[Any, Any], pixels: Array) -> Array:
+def ellipse(u: Array, v: Array, u0: Any, v0: Any, a: Any, b: Any, pixels: Array) -> Array:
     """1 inside of an ellipse, 0 outside, and between them along its border: 1/2 + k (1 - rho^2), cut to [0, 1].
 
     rho^2 = ((u - u0) / a)^2 + ((v - v0) / b)^2, and k = sqrt(a b) / 2 in pixels, so that it falls over about one.
@@ -20,15 +20,15 @@ def ellipse(u: Array, v: Array, centre: tuple[Any, Any], radii: tuple[Any, Any],
     ----------
     u, v : array
         Coordinates of the pixels.
-    centre, radii : (number or array, number or array)
-        (u0, v0) and (a, b), shapes that broadcast.
+    u0, v0, a, b : number or array
+        Centre and radii, of shapes that broadcast.
     pixels : array
         How many pixels are one unit long.
     """
-    (a, b), one = radii, namespace(u).ones_like(pixels)
-    k = 0.5 * pixels * namespace(u).sqrt(one * a * b)
-    root = namespace(u).sqrt(k)
-    du, dv = (u - centre[0]) * (root / a), (v - centre[1]) * (root / b)
+    xp = namespace(u)
+    k = 0.5 * pixels * xp.sqrt(xp.ones_like(pixels) * a * b)
+    root = xp.sqrt(k)
+    du, dv = (u - u0) * (root / a), (v - v0) * (root / b)
     return clamp((k + 0.5) - (du * du + dv * dv), 0.0, 1.0)
 
 

@@ -1,0 +1,145 @@
+"""The demo of pictures: a small convolutional network learns to tell drawn cats from drawn dogs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nnarray import datasets, kernels, metrics, plotting
+from nnarray.backends import Backend
+from nnarray.callbacks import History, Run
+from nnarray.layers import Activation, BatchNorm, Conv2D, Dense, GlobalAvgPool, Layer, MaxPool2D
+from nnarray.model import Model
+from nnarray.network import Network
+from nnarray.optimizers import Adam
+from nnarray.plotting import GREEN, VERMILLION, on_host
+from nnarray.schedules import Cosine
+from nnarray.typing import Array
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+NAMES = ("cat", "dog")
+NEW_PICTURES, SIZE, BATCH, RATE = 1000, 64, 64, 0.005
+
+
+def network() -> Network:
+    """Three convolutions, each with batch normalisation, ReLU and pooling; the mean over all places; two logits."""
+    layers: list[Layer] = []
+    for filters, kernel, stride in ((16, 5, 2), (32, 3, 1), (64, 3, 1)):
+        layers += [
+            Conv2D(filters, kernel, stride, "same", bias=False, init="he"),
+            BatchNorm(),
+            Activation("relu"),
+            MaxPool2D(2),
+        ]
+    return Network(*layers, GlobalAvgPool(), Dense(2))
+
+
+@dataclass(frozen=True)
+class PetsFit:
+    """A trained network, and what it says of pictures that it has not seen."""
+
+    model: Model
+    history: History
+    X: Array
+    y: Array
+    probabilities: Array
+
+    @property
+    def confusion(self) -> np.ndarray:
+        """How many of each class (row) were told to be of each (column)."""
+        return on_host(metrics.confusion_matrix(self.probabilities, self.y))
+
+    @property
+    def accuracy(self) -> float:
+        """Of the answers."""
+        return float(metrics.accuracy(self.probabilities, self.y))
+
+
+def fit_pets(
+    be: Backend, *, pictures: int, epochs: int, seed: int, watch: Callable[[Run], None] | None = None
+) -> PetsFit:
+    """Draw the pictures, train, and look at new ones."""
+    X, y = datasets.pets(pictures, size=SIZE, seed=seed, backend=be)
+    unseen, truth = datasets.pets(NEW_PICTURES, size=SIZE, seed=seed + 1, backend=be)
+    model = network().init((SIZE, SIZE, 3), seed=seed, backend=be, dtype="float32")
+    history = model.fit(
+        X,
+        y,
+        optimizer=Adam(Cosine(RATE, epochs)),
+        epochs=epochs,
+        batch_size=min(BATCH, pictures),
+        metrics=["accuracy"],
+        seed=seed,
+        callbacks=[watch] if watch else [],
+        progress=False,
+    )
+    outputs = model.predict(unseen, batch_size=200)
+    return PetsFit(model, history, unseen, truth, kernels.softmax(outputs))
+
+
+def draw_pets(fit: PetsFit) -> Figure:
+    """The answers, the wrong ones, what lights them up, the first filters, and the confusion matrix."""
+    p, y = on_host(fit.probabilities), on_host(fit.y)
+    answers, sure = p.argmax(axis=1), p.max(axis=1)
+    wrong = np.flatnonzero(answers != y)
+    doubtful = np.argsort(sure)  # the least sure first
+    worst = wrong[np.argsort(-sure[wrong])][:6]
+    with plotting.picture(12.5, 13.0) as figure:
+        figure.suptitle(
+            f"A convolutional network looks at {len(y)} pets that it has not seen: {fit.accuracy:.1%} right"
+        )
+        parts: Any = figure.subfigures(3, 1, height_ratios=[3.1, 2.55, 1.6])
+        top, middle, bottom = parts
+        left, right = top.subplots(1, 2, width_ratios=[2.1, 1])
+        _told(fit, left, np.arange(24), answers, sure, 8, "The first ones, with its answer and certainty")
+        right.set_title("How often it was right")
+        plotting.plot_confusion(fit.confusion, NAMES, ax=right)
+        mistakes, lit = middle.subplots(1, 2)
+        if len(wrong):
+            _told(fit, mistakes, worst, answers, sure, 3, f"Wrong: {len(worst)} of {len(wrong)}, the surest first")
+        else:
+            _told(fit, mistakes, doubtful[:6], answers, sure, 3, "None was wrong; it was least sure of these")
+        surest = [doubtful[answers[doubtful] == k][::-1][:3] for k in (0, 1)]
+        _light_up(fit, lit, np.concatenate(surest))
+        filters, curve = bottom.subplots(1, 2)
+        filters.set_title("The filters of its first layer")
+        plotting.plot_filters(fit.model.params["0.weight"], ax=filters)
+        curve.set_title("The loss while it learnt")
+        plotting.plot_history(fit.history, ax=curve)
+    return figure
+
+
+def _told(
+    fit: PetsFit, axes: Any, which: np.ndarray, answers: np.ndarray, sure: np.ndarray, columns: int, title: str
+) -> None:
+    """Pictures with what the network says of them: green where it is right."""
+    y = on_host(fit.y)
+    labels = [f"{NAMES[answers[i]]} {sure[i]:.0%}" for i in which]
+    colours = [GREEN if answers[i] == y[i] else VERMILLION for i in which]
+    axes.set_title(title)
+    plotting.plot_pictures(on_host(fit.X)[which], labels, colours=colours, columns=columns, ax=axes)
+
+
+def _light_up(fit: PetsFit, axes: Any, which: np.ndarray) -> None:
+    """Pictures, darkened but where a change of a pixel would change the answer most."""
+    parts = [fit.X[int(i) : int(i) + 1, ...] for i in which]
+    slopes = np.concatenate([np.abs(on_host(fit.model.input_gradient(part))) for part in parts])
+    light = _smooth(slopes.sum(axis=-1))
+    light /= np.quantile(light, 0.985, axis=(1, 2), keepdims=True)
+    pictures = on_host(fit.X)[which] * (0.18 + 0.82 * np.clip(light, 0.0, 1.0)[..., None])
+    axes.set_title("What lights up the answer")
+    labels = [NAMES[k] for k in on_host(fit.probabilities)[which].argmax(axis=1)]
+    plotting.plot_pictures(pictures, labels, columns=3, ax=axes)
+
+
+def _smooth(x: np.ndarray, passes: int = 3) -> np.ndarray:
+    """Means with the neighbours, a few times: single pixels say little."""
+    for _ in range(passes):
+        for axis in (1, 2):
+            x = (np.roll(x, 1, axis) + 2.0 * x + np.roll(x, -1, axis)) / 4.0
+    return x
