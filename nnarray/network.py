@@ -22,8 +22,11 @@ class Network(Row):
     name : str, optional
     recompute : bool
         Whether training keeps the inputs only, and goes forward again when it needs the rest for the way back: less
-        memory, one more forward propagation, the same gradient (Chen, Xu, Zhang & Guestrin (2016), Training deep nets
-        with sublinear memory cost, arXiv:1604.06174). Useful for parts of a deep network.
+        memory, one more forward propagation, the same gradient [1]_. Useful for parts of a deep network.
+
+    References
+    ----------
+    .. [1] Chen, Xu, Zhang & Guestrin (2016), Training deep nets with sublinear memory cost. arXiv:1604.06174.
 
     Examples
     --------

@@ -25,8 +25,7 @@ class Composite(Layer):
     name : str, optional
     recompute : bool
         Whether training keeps the inputs only, and goes forward again when it needs the rest for the way back: less
-        memory, one more forward propagation, the same gradient (Chen, Xu, Zhang & Guestrin (2016), Training deep nets
-        with sublinear memory cost, arXiv:1604.06174).
+        memory, one more forward propagation, the same gradient [1]_.
 
     Raises
     ------
@@ -34,6 +33,10 @@ class Composite(Layer):
         If there is no layer, two share a name, or a name is empty, has a dot, or is another layer's position.
     TypeError
         If something that is not a layer is among them.
+
+    References
+    ----------
+    .. [1] Chen, Xu, Zhang & Guestrin (2016), Training deep nets with sublinear memory cost. arXiv:1604.06174.
     """
 
     layers: tuple[Layer, ...]
