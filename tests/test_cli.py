@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 import nnarray as nn
-from nnarray import demos
+from nnarray import demo_pets, demos, plotting
 from nnarray.cli import app
 
 
@@ -76,7 +76,7 @@ def test_info_for_machines() -> None:
 def test_version_and_help() -> None:
     assert call("--version").stdout == f"nnarray {nn.__version__}\n"
     assert "Examples:\n    nnarray info" in call().stdout
-    for words in (["info"], ["demo"], ["demo", "line"], ["demo", "sine"]):
+    for words in (["info"], ["demo"], ["demo", "line"], ["demo", "sine"], ["demo", "pets"]):
         said = call(*words, "--help").stdout
         assert f"Examples:\n    nnarray {' '.join(words)}" in said
 
@@ -212,6 +212,37 @@ def test_a_few_interpolations_are_drawn(samples: int, panels: int, host: nn.Back
     figure.savefig("sine.png", dpi=30)
 
 
+# --- demo pets -----------------------------------------------------------------------------------------------
+
+
+def test_pets_are_told_and_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo_pets, "NEW_PICTURES", 40)
+    done = call("demo", "pets", "--pictures", "40", "--epochs", "1", "--backend", "numpy")
+    assert done.exit_code == 0, done.output
+    assert "40 drawn pictures of 64 x 64" in done.stdout
+    rows = [line.split() for line in done.stdout.splitlines()]
+    counts = [[int(word) for word in row[1:]] for row in rows if row[:1] in (["cat"], ["dog"])]
+    assert [sum(row) for row in counts] == [20, 20]
+    assert size_of("nnarray-pets.png")[0] > 1500
+
+
+def test_the_sheet_of_pets_is_drawn_when_none_is_wrong(be: nn.Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo_pets, "NEW_PICTURES", 30)
+    X, y = nn.datasets.pets(30, size=16, backend=be)
+    model = demo_pets.network().init((16, 16, 3), backend=be, dtype="float32")
+    history = nn.History()
+    history.append({"epoch": 1, "loss": 0.5})
+    for right in (0.9, 0.1):
+        p = np.asarray([[right, 1 - right], [1 - right, right]] * 15)
+        fit = demo_pets.PetsFit(model, history, X, y, be.asarray(p, dtype="float32"))
+        assert fit.accuracy == (1.0 if right > 0.5 else 0.0)
+        figure = demo_pets.draw_pets(fit)
+        titles = [axes.get_title() for part in figure.subfigs for axes in part.axes]
+        assert any("None was wrong" in title if right > 0.5 else "Wrong: 6 of 30" in title for title in titles)
+        plotting.save(figure, "sheet.png")
+        assert size_of("sheet.png")[0] > 1500
+
+
 # --- What goes wrong -----------------------------------------------------------------------------------------
 
 
@@ -231,6 +262,8 @@ def test_a_few_interpolations_are_drawn(samples: int, panels: int, host: nn.Back
         ("demo --backend numpy line", "write --backend after 'line'"),
         ("demo line --points 1", "--points must be an integer of at least 2; got 1."),
         ("demo sine --samples 1", "--samples must be an integer of at least 2; got 1."),
+        ("demo pets --pictures 1", "--pictures must be an integer of at least 2; got 1."),
+        ("demo pets --epochs 0", "--epochs must be an integer of at least 1; got 0."),
         ("demo sines", "See 'nnarray demo --help'."),
         ("--verbose", "See 'nnarray --help'."),
     ],

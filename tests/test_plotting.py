@@ -217,3 +217,48 @@ def test_without_matplotlib_the_error_says_how_to_get_it(monkeypatch: pytest.Mon
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(ImportError, match=r"pictures need matplotlib; pip install 'nnarray\[plot\]'"):
         plot_data(*nn.datasets.moons(20))
+
+
+# --- Sheets of pictures ----------------------------------------------------------------------------------------------
+
+
+def test_sheets_place_pictures_in_rows_with_their_labels() -> None:
+    X = nn.datasets.pets(5, size=16)[0]
+    axes = nn.plotting.plot_pictures(X, ["a", "b", "c", "d", "e"], colours=["red"] * 5, columns=2)
+    assert len(axes.images) == 5
+    lefts, tops = zip(*[(image.get_extent()[0], image.get_extent()[3]) for image in axes.images], strict=True)
+    assert len(set(lefts)) == 2
+    assert len(set(tops)) == 3
+    assert [text.get_text() for text in axes.texts] == ["a", "b", "c", "d", "e"]
+    np.testing.assert_array_equal(axes.images[3].get_array(), X[3])
+    axes.figure.canvas.draw()
+
+
+def test_filters_are_grey_where_they_are_zero() -> None:
+    weight = np.zeros((3, 3, 3, 2))
+    weight[0, 0, 0, 0] = -2.0
+    axes = nn.plotting.plot_filters(weight)
+    first, second = (np.asarray(image.get_array()) for image in axes.images)
+    assert first[0, 0, 0] == 0.0
+    assert (second == 0.5).all()
+
+
+def test_a_confusion_matrix_is_written_out() -> None:
+    axes = nn.plotting.plot_confusion(np.asarray([[9, 1], [0, 0]]), ["cat", "dog"])
+    assert [text.get_text() for text in axes.texts] == ["9", "1", "0", "0"]
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["cat", "dog"]
+
+
+@pytest.mark.parametrize(
+    ("draw", "message"),
+    [
+        (lambda p: p.plot_pictures(np.zeros((2, 4, 4, 2))), r"needs pictures of shape \(N, height, width, 3 or 1\)"),
+        (lambda p: p.plot_pictures(np.zeros((0, 4, 4, 3))), "needs pictures of shape"),
+        (lambda p: p.plot_pictures(np.zeros((2, 4, 4, 3)), ["a"]), "as many labels as pictures, 2; got 1"),
+        (lambda p: p.plot_filters(np.zeros((3, 3, 8, 4))), "needs weights of shape"),
+        (lambda p: p.plot_confusion(np.zeros((2, 3)), ["a", "b"]), r"matrix of shape \(2, 2\); got \(2, 3\)"),
+    ],
+)
+def test_sheets_refuse_other_things(draw, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        draw(nn.plotting)
