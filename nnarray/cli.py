@@ -308,7 +308,7 @@ def pets(
     pictures: Annotated[int, typer.Option("--pictures", help="How many to learn from.")] = 4000,
     backend: Flag = "auto",
     seed: Seed = 0,
-    epochs: Annotated[int, typer.Option("--epochs")] = 6,
+    epochs: Annotated[int, typer.Option("--epochs", help="How often each picture is seen.")] = 6,
     out: Out = None,
 ) -> None:
     """Tell cats from dogs in drawn pictures by a small convolutional network, and see what it looks at."""
