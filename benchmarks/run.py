@@ -9,6 +9,8 @@ import platform
 import statistics
 import subprocess
 import sys
+import tempfile
+import time
 from datetime import date
 from importlib import metadata
 from pathlib import Path
@@ -22,6 +24,8 @@ from workloads import WORKLOADS, Workload
 
 HERE = Path(__file__).parent
 AGREEMENT = {"float32": 2e-4, "float64": 1e-9}  # how far the mean losses may lie apart, relative
+REFERENCE, LIMIT = "NumPy by hand", "products alone"
+PAUSE = 0.1  # seconds in which the threads of the runtime before stop waiting for work
 
 
 class Worker:
@@ -29,88 +33,110 @@ class Worker:
 
     def __init__(self, name: str, workload: str, dtype: str, threads: int) -> None:
         limits = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
-        x64 = {"JAX_ENABLE_X64": str(int(dtype == "float64")), "JAX_PLATFORMS": "cpu", "NNARRAY_BACKEND": ""}
+        choices = {"JAX_ENABLE_X64": str(int(dtype == "float64")), "JAX_PLATFORMS": "cpu", "NNARRAY_BACKEND": ""}
         self.name = name
+        self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  (a pipe that nobody reads would fill up)
         self.process = subprocess.Popen(
             [sys.executable, str(HERE / "worker.py"), name, workload, dtype, str(threads)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=self.errors,
             text=True,
-            env=os.environ | limits | x64,
+            env=os.environ | limits | choices,
         )
-        self.missing = self.answer().get("missing", "")
+        self.about = self.answer()
 
     def answer(self) -> dict[str, Any]:
-        assert self.process.stdout
-        assert self.process.stderr
         line = self.process.stdout.readline()
         if not line:
-            raise RuntimeError(f"{self.name} stopped: {self.process.stderr.read()[-2000:]}")
+            self.errors.seek(0)
+            raise SystemExit(f"{self.name} stopped: {self.errors.read()[-2000:]}")
         return json.loads(line)
 
-    def run(self, steps: int) -> tuple[float, float]:
-        assert self.process.stdin
-        print(steps, file=self.process.stdin, flush=True)
+    def run(self, epochs: int) -> tuple[float, float]:
+        """Seconds, and the mean loss of the steps."""
+        print(epochs, file=self.process.stdin, flush=True)
         answer = self.answer()
         return answer["seconds"], answer["loss"]
 
     def close(self) -> None:
         self.process.kill()
         self.process.wait()
+        self.errors.close()
 
 
-def measure(name: str, dtype: str, threads: int, rounds: int) -> dict[str, Any]:
-    """Microseconds a step of every runtime: taken in turn, round by round, after a warm-up and a check."""
-    work = WORKLOADS[name]
-    workers = [Worker(each, name, dtype, threads) for each in RUNTIMES]
-    missing = {w.name: w.missing for w in workers if w.missing}
-    workers = [w for w in workers if not w.missing]
+def measure(name: str, dtype: str, threads: int, repeats: int) -> dict[str, Any]:
+    """Times of every runtime: taken in turn, round by round, after a check, which is also the warm-up."""
+    work, workers = WORKLOADS[name], []
     try:
-        check(workers, work, dtype)
-        short, long = work.steps
-        times: dict[str, list[float]] = {w.name: [] for w in workers}
-        for worker in workers:
-            worker.run(short), worker.run(long)
-        for _ in range(rounds):
-            for worker in workers:
-                brief, whole = worker.run(short)[0], worker.run(long)[0]
-                times[worker.name].append((whole - brief) / (long - short) * 1e6)
+        for each in RUNTIMES:
+            workers.append(Worker(each, name, dtype, threads))
+        missing = {w.name: w.about["missing"] for w in workers if "missing" in w.about}
+        there = [w for w in workers if w.name not in missing]
+        losses = check(there, work, dtype)
+        rounds = [{w.name: timed(w, work) for w in there} for _ in range(repeats)]
     finally:
         for worker in workers:
             worker.close()
-    return {"title": work.title, "dtype": dtype, "missing": missing, "microseconds": times}
+    return {
+        "title": work.title,
+        "dtype": dtype,
+        "missing": missing,
+        "mean_losses": losses,
+        "unchecked": [w.name for w in there if not w.about["checked"]],
+        "step_microseconds": {w.name: [each[w.name][0] for each in rounds] for w in there},
+        "start_milliseconds": {w.name: [each[w.name][1] for each in rounds] for w in there},
+    }
 
 
-def check(workers: list[Worker], work: Workload, dtype: str) -> None:
-    """All must have the same mean loss over the first steps, from the same parameters and batches."""
-    found = {w.name: w.run(work.steps[0])[1] for w in workers if RUNTIMES[w.name].checked}
-    want = found["NumPy by hand"]
-    wrong = {n: loss for n, loss in found.items() if not math.isclose(loss, want, rel_tol=AGREEMENT[dtype])}
-    if wrong:
-        raise SystemExit(f"results differ, nothing was timed: NumPy by hand has {want}, but {wrong}")
+def timed(worker: Worker, work: Workload) -> tuple[float, float]:
+    """Microseconds a step, by the difference of a long and a short run, and milliseconds of what comes before."""
+    time.sleep(PAUSE)
+    short, long = work.epochs
+    brief, whole = worker.run(short)[0], worker.run(long)[0]
+    epoch = (whole - brief) / (long - short)
+    return epoch / work.batches * 1e6, (brief - short * epoch) * 1e3
+
+
+def check(workers: list[Worker], work: Workload, dtype: str) -> dict[str, float]:
+    """The mean losses of a short and a long run; all must be the same, from the same parameters and batches."""
+    found = {w.name: [w.run(epochs)[1] for epochs in work.epochs] for w in workers}
+    checked = {w.name: found[w.name] for w in workers if w.about["checked"]}
+    for name, losses in checked.items():
+        for loss, want in zip(losses, checked[REFERENCE], strict=True):
+            if not math.isclose(loss, want, rel_tol=AGREEMENT[dtype]):
+                raise SystemExit(f"nothing was timed: the mean loss of {name} is {loss}, of {REFERENCE} {want}.")
+    return {name: losses[0] for name, losses in checked.items()}
 
 
 def table(name: str, result: dict[str, Any]) -> Table:
     """Medians, quartiles, and the ratios to the best peer and to the products alone."""
-    medians = {n: statistics.median(t) for n, t in result["microseconds"].items()}
-    peers = {n: m for n, m in medians.items() if not n.startswith(("nnarray", "products"))}
-    best, limit = min(peers.values()), medians["products alone"]
+    steps, starts = result["step_microseconds"], result["start_milliseconds"]
+    medians = {n: statistics.median(t) for n, t in steps.items()}
+    best = min(m for n, m in medians.items() if not n.startswith("nnarray") and n != LIMIT)
     made = Table(title=f"{name}: {result['title']}, {result['dtype']}")
-    for column in ("runtime", "us a step", "quartiles", "x best peer", "x products alone"):
+    for column in ("runtime", "us a step", "quartiles", "x best peer", "x products", "start, ms"):
         made.add_column(column, justify="left" if column == "runtime" else "right")
     for runtime, median in sorted(medians.items(), key=lambda item: item[1]):
-        times = result["microseconds"][runtime]
-        low, _, high = statistics.quantiles(times, n=4) if len(times) > 1 else (median,) * 3
-        spread = f"{low:,.1f} to {high:,.1f}"
-        made.add_row(runtime, f"{median:,.1f}", spread, f"{median / best:.2f}", f"{median / limit:.2f}")
+        low, _, high = statistics.quantiles(steps[runtime], n=4, method="inclusive")
+        mark = " *" if runtime in result["unchecked"] and runtime != LIMIT else ""
+        made.add_row(
+            runtime + mark,
+            f"{median:,.1f}",
+            f"{low:,.1f} to {high:,.1f}",
+            f"{median / best:.2f}",
+            f"{median / medians[LIMIT]:.2f}",
+            f"{max(statistics.median(starts[runtime]), 0):,.0f}",
+        )
     for runtime, reason in result["missing"].items():
-        made.add_row(runtime, "not installed", reason[:40], "", "")
+        made.add_row(runtime, "not installed", reason[:40])
+    if any(n != LIMIT for n in result["unchecked"]):
+        made.caption = "* not the same network: its loss is not compared"
     return made
 
 
 def machine(threads: int) -> dict[str, Any]:
-    """What the figures were taken on."""
+    """What the figures are taken on."""
     cpu = Path("/proc/cpuinfo")
     lines = cpu.read_text().splitlines() if cpu.exists() else []
     model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
@@ -120,6 +146,7 @@ def machine(threads: int) -> dict[str, Any]:
         "processor": model,
         "cores": os.cpu_count(),
         "threads": threads,
+        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         "python": platform.python_version(),
         "versions": {name: _version(name) for name in names},
     }
@@ -133,22 +160,26 @@ def _version(name: str) -> str:
 
 
 def main(
-    workloads: Annotated[str, typer.Option(help="Which, separated by commas: " + ", ".join(WORKLOADS))] = "W1,W2",
-    dtype: Annotated[str, typer.Option(help="float32 or float64")] = "float32",
-    rounds: Annotated[int, typer.Option(help="How often each runtime takes its turn.")] = 7,
-    threads: Annotated[int, typer.Option(help="Threads of each runtime.")] = os.cpu_count() or 1,
+    workloads: Annotated[str, typer.Option(help="Which, separated by commas.")] = ",".join(WORKLOADS),
+    dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
+    repeats: Annotated[int, typer.Option(min=2, help="How often each runtime takes its turn.")] = 7,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of each runtime.")] = os.cpu_count() or 1,
     json_file: Annotated[Path | None, typer.Option("--json", help="Where to write all figures.")] = None,
 ) -> None:
     """Time a training step of nnarray, its peers, and the matrix products alone, in one run."""
-    console = Console()
-    about = machine(threads)
+    names = workloads.split(",")
+    if not set(names) <= set(WORKLOADS):
+        raise typer.BadParameter(f"workloads are {', '.join(WORKLOADS)}; got {workloads}.")
+    if dtype not in AGREEMENT:
+        raise typer.BadParameter(f"dtype must be one of {', '.join(AGREEMENT)}; got {dtype}.")
+    console = Console() if sys.stdout.isatty() else Console(width=120)
+    about, results = machine(threads), {}
     console.print(about)
-    results = {}
-    for name in workloads.split(","):
-        results[name] = measure(name, dtype, threads, rounds)
+    for name in names:
+        results[name] = measure(name, dtype, threads, repeats)
         console.print(table(name, results[name]))
     if json_file:
-        json_file.write_text(json.dumps({"machine": about, "results": results}, indent=1))
+        json_file.write_text(json.dumps({"machine": about, "results": results}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

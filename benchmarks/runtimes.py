@@ -1,8 +1,9 @@
-"""Who is timed. Each runs some steps from the same parameters and gives back the mean loss of these steps."""
+"""Who is timed. Each trains for some epochs from the same parameters and gives back the mean loss of these steps."""
 
 from __future__ import annotations
 
 import time
+import warnings
 from typing import Any
 
 import numpy as np
@@ -12,23 +13,24 @@ BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 
 
 class Runtime:
-    """`prepare` once, then `run(steps) -> (seconds, mean loss)`, always from the first parameters."""
+    """`prepare` once, then `run(epochs) -> (seconds, mean loss)`, always from the first parameters."""
 
-    checked = True
+    checked = True  # whether its loss can be compared with the others'
 
     def __init__(self, workload: Workload, dtype: str, threads: int) -> None:
         self.work, self.dtype, self.threads = workload, dtype, threads
         self.X, self.y = workload.data(dtype)
         self.prepare()
 
-    def batch(self, step: int) -> slice:
-        start = (step % self.work.batches) * self.work.batch
-        return slice(start, start + self.work.batch)
-
     def prepare(self) -> None: ...
 
-    def run(self, steps: int) -> tuple[float, float]:
+    def run(self, epochs: int) -> tuple[float, float]:
         raise NotImplementedError
+
+    def cut(self, X: Any, y: Any) -> list[tuple[Any, Any]]:
+        """The batches of one epoch."""
+        parts = (slice(i * self.work.batch, (i + 1) * self.work.batch) for i in range(self.work.batches))
+        return [(X[part], y[part]) for part in parts]
 
 
 class Nnarray(Runtime):
@@ -42,28 +44,26 @@ class Nnarray(Runtime):
         self.nn, work = nn, self.work
         *hidden, last = work.sizes[1:]
         self.backend = nn.backend(self.flag)
-        self.net = nn.Network(*(nn.Dense(units, work.activation) for units in hidden), nn.Dense(last))
-        self.model = self.net.init((work.sizes[0],), backend=self.backend, dtype=self.dtype)
-        self.start = dict(zip(self.model.params, work.params(self.dtype), strict=True))
+        net = nn.Network(*(nn.Dense(units, work.activation) for units in hidden), nn.Dense(last))
+        self.model = net.init((work.sizes[0],), backend=self.backend, dtype=self.dtype)
+        self.first = dict(zip(self.model.params, work.params(self.dtype), strict=True))
         self.inputs, self.labels = self.backend.asarray(self.X), self.backend.asarray(self.y)
 
-    def run(self, steps: int) -> tuple[float, float]:
+    def run(self, epochs: int) -> tuple[float, float]:
         nn, work = self.nn, self.work
-        self.model.set_params(self.start)
-        rows = min(steps, work.batches) * work.batch
+        self.model.set_params(self.first)
         loss = nn.losses.CrossEntropy(reduction=work.reduction)
         rule = nn.SGD(work.lr, weight_decay=work.decay) if work.optimizer == "sgd" else nn.Adam(work.lr)
         self.backend.synchronize()
         begun = time.perf_counter()
         history = self.model.fit(
-            self.inputs[:rows, ...],
-            self.labels[:rows],
+            self.inputs,
+            self.labels,
             loss=loss,
             optimizer=rule,
-            epochs=max(steps // work.batches, 1),
+            epochs=epochs,
             batch_size=work.batch,
             shuffle=False,
-            check_finite=False,
         )
         self.backend.synchronize()
         return time.perf_counter() - begun, float(np.mean(history["loss"]))
@@ -84,16 +84,14 @@ class NnarrayJax(Nnarray):
 
 
 class NumPy(Runtime):
-    """As a person would write it after the notebook."""
+    """As a person would write it in a notebook."""
 
-    def run(self, steps: int) -> tuple[float, float]:
+    def run(self, epochs: int) -> tuple[float, float]:
         work, params = self.work, [p.copy() for p in self.work.params(self.dtype)]
         moments = [(np.zeros_like(p), np.zeros_like(p)) for p in params]
         losses = []
         begun = time.perf_counter()
-        for step in range(steps):
-            rows = self.batch(step)
-            x, y = self.X[rows], self.y[rows]
+        for step, (x, y) in enumerate(self.cut(self.X, self.y) * epochs, start=1):
             loss, gradients = self.gradients(params, x, y)
             losses.append(loss)
             for i, (p, g) in enumerate(zip(params, gradients, strict=True)):
@@ -104,7 +102,7 @@ class NumPy(Runtime):
                 m = BETA1 * m + (1 - BETA1) * g
                 v = BETA2 * v + (1 - BETA2) * g * g
                 moments[i] = m, v
-                mean, square = m / (1 - BETA1 ** (step + 1)), v / (1 - BETA2 ** (step + 1))
+                mean, square = m / (1 - BETA1**step), v / (1 - BETA2**step)
                 params[i] = p - work.lr * mean / (np.sqrt(square) + EPSILON)
         return time.perf_counter() - begun, float(np.mean(losses))
 
@@ -141,12 +139,12 @@ class Products(Runtime):
             x, w, dy = (
                 rng.normal(size=s).astype(self.dtype) for s in ((batch, fan_in), (fan_in, units), (batch, units))
             )
-            triples = [(x, w), (x.T, dy)] + ([(dy, w.T)] if i else [])
-            self.calls += [(a, b, np.empty((a.shape[0], b.shape[1]), self.dtype)) for a, b in triples]
+            pairs = [(x, w), (x.T, dy)] + ([(dy, w.T)] if i else [])
+            self.calls += [(a, b, np.empty((a.shape[0], b.shape[1]), self.dtype)) for a, b in pairs]
 
-    def run(self, steps: int) -> tuple[float, float]:
+    def run(self, epochs: int) -> tuple[float, float]:
         begun = time.perf_counter()
-        for _ in range(steps):
+        for _ in range(epochs * self.work.batches):
             for a, b, out in self.calls:
                 np.dot(a, b, out)
         return time.perf_counter() - begun, float("nan")
@@ -155,14 +153,14 @@ class Products(Runtime):
 class Torch(Runtime):
     """Eager, with the optimizer of `torch.optim`."""
 
-    options: dict[str, Any] = {}  # noqa: RUF012
+    fused: bool | None = None
 
     def prepare(self) -> None:
         import torch
 
         self.torch = torch
         torch.set_num_threads(self.threads)
-        self.inputs, self.labels = torch.from_numpy(self.X), torch.from_numpy(self.y)
+        self.batches = self.cut(torch.from_numpy(self.X), torch.from_numpy(self.y))
 
     def network(self) -> Any:
         nn, work, layers = self.torch.nn, self.work, []
@@ -170,52 +168,43 @@ class Torch(Runtime):
             layers += [nn.Linear(fan_in, units), nn.Tanh() if work.activation == "tanh" else nn.ReLU()]
         net = nn.Sequential(*layers[:-1]).to(getattr(self.torch, self.dtype))
         for p, first in zip(net.parameters(), work.params(self.dtype), strict=True):
-            p.data = self.torch.from_numpy(first.T.copy() if first.ndim == 2 else first.copy())
+            p.data = self.torch.from_numpy(first.T.copy())
         return net
 
-    def run(self, steps: int) -> tuple[float, float]:
+    def run(self, epochs: int) -> tuple[float, float]:
         torch, work = self.torch, self.work
         net = self.network()
-        forward = self.wrapped(net)
-        weights, biases = [p for p in net.parameters() if p.ndim == 2], [p for p in net.parameters() if p.ndim == 1]
-        if work.optimizer == "sgd":
-            groups = [{"params": weights, "weight_decay": work.decay}, {"params": biases}]
-            rule = torch.optim.SGD(groups, lr=work.lr, **self.options)
-        else:
-            rule = torch.optim.Adam(net.parameters(), lr=work.lr, **self.options)
+        weights, biases = ([p for p in net.parameters() if p.ndim == n] for n in (2, 1))
+        groups = [{"params": weights, "weight_decay": work.decay}, {"params": biases}]
+        optimizer = torch.optim.SGD if work.optimizer == "sgd" else torch.optim.Adam
+        rule = optimizer(groups, lr=work.lr, fused=self.fused)
         losses = []
         begun = time.perf_counter()
-        for step in range(steps):
-            rows = self.batch(step)
+        for x, y in self.batches * epochs:
             rule.zero_grad()
-            loss = torch.nn.functional.cross_entropy(
-                forward(self.inputs[rows]), self.labels[rows], reduction=work.reduction
-            )
+            loss = torch.nn.functional.cross_entropy(net(x), y, reduction=work.reduction)
             loss.backward()
             rule.step()
             losses.append(loss.detach())
         mean = float(torch.stack(losses).mean())
         return time.perf_counter() - begun, mean
 
-    def wrapped(self, net: Any) -> Any:
-        return net
-
 
 class TorchFused(Torch):
     """The same with the fused optimizer."""
 
-    options = {"fused": True}  # noqa: RUF012
+    fused = True
 
 
 class Jax(Runtime):
-    """A step compiled by `jit`, called from Python."""
+    """A step compiled by `jit`, called from Python; it may write over the old parameters."""
 
     def prepare(self) -> None:
         import jax
 
         self.jax, work = jax, self.work
         jnp = jax.numpy
-        self.inputs, self.labels = jnp.asarray(self.X), jnp.asarray(self.y)
+        self.batches = self.cut(jnp.asarray(self.X), jnp.asarray(self.y))
         self.first = [jnp.asarray(p) for p in work.params(self.dtype)]
 
         def loss_of(params: Any, x: Any, y: Any) -> Any:
@@ -225,9 +214,9 @@ class Jax(Runtime):
             losses = -jnp.take_along_axis(logs, y[:, None], axis=1)
             return losses.sum() if work.reduction == "sum" else losses.mean()
 
-        def update(carry: Any, x: Any, y: Any) -> Any:
+        def update(carry: Any, batch: Any) -> Any:
             params, means, squares, t = carry
-            loss, found = jax.value_and_grad(loss_of)(params, x, y)
+            loss, found = jax.value_and_grad(loss_of)(params, *batch)
             t = t + 1
             if work.optimizer == "sgd":
                 new = [
@@ -244,21 +233,23 @@ class Jax(Runtime):
             return (new, means, squares, t), loss
 
         self.update = update
-        self.step = jax.jit(update)
+        self.step = jax.jit(update, donate_argnums=0)
 
     def start(self) -> Any:
-        zeros = [p * 0 for p in self.first]
-        return self.first, zeros, zeros, self.jax.numpy.zeros((), self.dtype)
+        """The first parameters and, for Adam, moments of 0; copies, since a step consumes them."""
+        jnp, adam = self.jax.numpy, self.work.optimizer == "adam"
+        means, squares = ([jnp.zeros_like(p) for p in self.first] if adam else [] for _ in range(2))
+        return [jnp.array(p) for p in self.first], means, squares, jnp.zeros((), self.dtype)
 
-    def run(self, steps: int) -> tuple[float, float]:
-        carry, losses = self.start(), []
+    def run(self, epochs: int) -> tuple[float, float]:
+        carry, losses = self.jax.block_until_ready(self.start()), []
         begun = time.perf_counter()
-        for step in range(steps):
-            rows = self.batch(step)
-            carry, loss = self.step(carry, self.inputs[rows], self.labels[rows])
+        for batch in self.batches * epochs:
+            carry, loss = self.step(carry, batch)
             losses.append(loss)
-        mean = float(self.jax.numpy.stack(losses).mean())
-        return time.perf_counter() - begun, mean
+        self.jax.block_until_ready(carry)
+        seconds = time.perf_counter() - begun
+        return seconds, float(np.mean(losses))
 
 
 class JaxScan(Jax):
@@ -266,56 +257,64 @@ class JaxScan(Jax):
 
     def prepare(self) -> None:
         super().prepare()
-        jax, work = self.jax, self.work
-        self.xs = self.inputs.reshape(work.batches, work.batch, -1)
-        self.ys = self.labels.reshape(work.batches, work.batch)
+        jax = self.jax
+        stacked = tuple(jax.numpy.stack(part) for part in zip(*self.batches, strict=True))
 
-        def loop(carry: Any, steps: int) -> Any:
-            def body(carry: Any, step: Any) -> Any:
-                return self.update(carry, self.xs[step % work.batches], self.ys[step % work.batches])
+        def loop(carry: Any, batches: Any, epochs: int) -> Any:
+            return jax.lax.scan(lambda c, _: jax.lax.scan(self.update, c, batches), carry, length=epochs)
 
-            return jax.lax.scan(body, carry, jax.numpy.arange(steps))
+        compiled = jax.jit(loop, static_argnums=2)
+        self.loop = lambda carry, epochs: compiled(carry, stacked, epochs)
 
-        self.loop = jax.jit(loop, static_argnums=1)
-
-    def run(self, steps: int) -> tuple[float, float]:
-        carry = self.start()
+    def run(self, epochs: int) -> tuple[float, float]:
+        carry = self.jax.block_until_ready(self.start())
         begun = time.perf_counter()
-        carry, losses = self.loop(carry, steps)
-        mean = float(losses.mean())
-        return time.perf_counter() - begun, mean
+        _, losses = self.jax.block_until_ready(self.loop(carry, epochs))
+        return time.perf_counter() - begun, float(losses.mean())
 
 
 class ScikitLearn(Runtime):
-    """`MLPClassifier.fit` with as many epochs; it starts from weights of its own, so its loss is not compared."""
+    """`MLPClassifier.fit` without its stopping rules.
 
-    checked = False
+    For two classes it has one output instead of two, so that only workloads with more classes are checked.
+    """
 
-    def run(self, steps: int) -> tuple[float, float]:
-        import warnings
-
+    def prepare(self) -> None:
         from sklearn.neural_network import MLPClassifier
 
-        work = self.work
-        rows = min(steps, work.batches) * work.batch
-        sgd = {"solver": "sgd", "momentum": 0.0, "learning_rate_init": work.lr * work.batch, "alpha": work.decay}
-        rule = sgd if work.optimizer == "sgd" else {"solver": "adam", "learning_rate_init": work.lr, "alpha": 0.0}
-        model = MLPClassifier(
+        work, params = self.work, self.work.params(self.dtype)
+        self.checked = work.sizes[-1] > 2
+        if not self.checked:
+            params[-2:] = [p[..., 1:] - p[..., :1] for p in params[-2:]]
+        self.first, self.left = params, iter(params)
+        runtime = self
+
+        class Started(MLPClassifier):
+            def _init_coef(self, fan_in: int, fan_out: int, dtype: Any) -> Any:
+                return next(runtime.left).copy(), next(runtime.left).copy()
+
+        if work.optimizer == "sgd":  # its loss is a mean, and it divides the penalty by the batch too
+            rule = {"solver": "sgd", "momentum": 0.0, "learning_rate_init": work.lr * work.batch, "alpha": work.decay}
+        else:
+            rule = {"solver": "adam", "learning_rate_init": work.lr, "alpha": work.decay}
+        self.model = Started(
             work.sizes[1:-1],
             activation=work.activation,
             batch_size=work.batch,
             shuffle=False,
-            max_iter=max(steps // work.batches, 1),
             tol=0.0,
             n_iter_no_change=10**9,
-            random_state=0,
             **rule,
         )
+
+    def run(self, epochs: int) -> tuple[float, float]:
+        self.model.set_params(max_iter=epochs)
+        self.left = iter(self.first)
         begun = time.perf_counter()
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            model.fit(self.X[:rows], self.y[:rows])
-        return time.perf_counter() - begun, float("nan")
+            warnings.simplefilter("ignore")  # that it has not converged
+            self.model.fit(self.X, self.y)
+        return time.perf_counter() - begun, float(np.mean(self.model.loss_curve_))
 
 
 RUNTIMES: dict[str, type[Runtime]] = {

@@ -231,6 +231,43 @@ def mean_pool_pullback(dy: Any, x: Any, counts: Any, *, window: Window) -> Any:
     return cropped(dwide, window.padding)
 
 
+def _leading(x: Any, axes: tuple[int, ...]) -> bool:
+    """Whether the axes are all but the last, as in batch normalisation, and x can be read as rows without a copy."""
+    return axes == tuple(range(x.ndim - 1)) and x.dtype.itemsize >= 4 and x.flags.c_contiguous and x.size > 0
+
+
+@kernels.normalise.fast("numpy")
+def normalise(x: Any, *, axes: tuple[int, ...], epsilon: float) -> Any:
+    """Over all axes but the last: sums as products with ones, and two passes that write over each other."""
+    if not _leading(x, axes):
+        return kernels.normalise.definition(x, axes=axes, epsilon=epsilon)
+    rows = x.reshape(-1, x.shape[-1])
+    count = rows.shape[0]
+    mean = _sum_of_rows(rows) / count
+    z = rows - mean
+    variance = _sum_of_rows(np.multiply(z, z)) / count
+    inverse = (1.0 / np.sqrt(variance + epsilon)).astype(x.dtype, copy=False)
+    z *= inverse
+    small = (1,) * (x.ndim - 1) + (-1,)
+    return z.reshape(x.shape), inverse.reshape(small), mean.reshape(small), variance.reshape(small)
+
+
+@kernels.normalise_pullback.fast("numpy")
+def normalise_pullback(dz: Any, z: Any, inverse: Any, *, axes: tuple[int, ...]) -> Any:
+    """Over all axes but the last: as the definition, in two buffers."""
+    if not (_leading(dz, axes) and _leading(z, axes)):
+        return kernels.normalise_pullback.definition(dz, z, inverse, axes=axes)
+    rows, zs = dz.reshape(-1, dz.shape[-1]), z.reshape(-1, z.shape[-1])
+    count = rows.shape[0]
+    scratch = rows * zs
+    along = _sum_of_rows(scratch) / count
+    dx = rows - _sum_of_rows(rows) / count
+    np.multiply(zs, along, out=scratch)
+    dx -= scratch
+    dx *= inverse.reshape(-1)
+    return dx.reshape(dz.shape)
+
+
 @kernels.ellipse.fast("numpy")
 def ellipse(u: Any, v: Any, u0: Any, v0: Any, a: Any, b: Any, pixels: Any) -> Any:
     """In two buffers."""

@@ -87,7 +87,7 @@ VARIANTS = {
 def googlenet(classes: int = 1000, variant: str = "batchnorm", *, auxiliary: bool = False) -> Network:
     """GoogLeNet: 22 layers with parameters, whose Inception blocks look at 1x1, 3x3, 5x5 and pooled surroundings.
 
-    For pictures of shape (224, 224, 3); other sizes from 15x15 on work too (from 31x31 on as in the paper, and its heads
+    For pictures of shape (224, 224, 3); other sizes from 15x15 on work too (from 31x31 on as in the paper, whose heads
     want 14x14 places at 4a).
 
     Parameters
