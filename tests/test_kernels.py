@@ -166,6 +166,13 @@ def of_normalise_pullback() -> list[Case]:
     return [case(normal(*x.shape), found[0], found[1], axes=axes) for x, axes, found in pairs]
 
 
+def of_batch_norm_pullback() -> list[Case]:
+    cases = of_normalise_pullback()
+    leading = [args for args, options in cases if options["axes"] == tuple(range(args[0].ndim - 1))]
+    assert leading
+    return [case(dz, z, positive(dz.shape[-1]), inverse) for dz, z, inverse in leading]
+
+
 ADAM = {"rate": 0.1, "beta1": 0.9, "beta2": 0.99, "epsilon": 1e-8, "correction1": 0.3, "correction2": 0.03}
 MOMENTUM = {"rate": 0.1, "momentum": 0.9}
 
@@ -207,6 +214,7 @@ CASES: dict[str, Callable[[], list[Case]]] = {
     },
     "normalise": lambda: [case(x, axes=axes, epsilon=1e-5) for x, axes in NORMALISED],
     "normalise_pullback": of_normalise_pullback,
+    "batch_norm_pullback": of_batch_norm_pullback,
     "local_response": lambda: [case(x, **o) for x, o in ((PICTURES, RESPONSE), (normal(3, 5), WIDE_RESPONSE))],
     "local_response_pullback": lambda: [
         case(normal(*x.shape), x, **o) for x, o in ((PICTURES, RESPONSE), (normal(3, 5), WIDE_RESPONSE))

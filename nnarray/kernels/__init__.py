@@ -60,6 +60,7 @@ from nnarray.kernels.standard.losses import (
     one_hot,
 )
 from nnarray.kernels.standard.normalisation import (
+    batch_norm_pullback,
     local_response,
     local_response_pullback,
     normalise,

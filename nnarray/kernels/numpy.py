@@ -252,20 +252,20 @@ def normalise(x: Any, *, axes: tuple[int, ...], epsilon: float) -> Any:
     return z.reshape(x.shape), inverse.reshape(small), mean.reshape(small), variance.reshape(small)
 
 
-@kernels.normalise_pullback.fast("numpy")
-def normalise_pullback(dz: Any, z: Any, inverse: Any, *, axes: tuple[int, ...]) -> Any:
-    """Over all axes but the last: as the definition, in two buffers."""
-    if not (_leading(dz, axes) and _leading(z, axes)):
-        return kernels.normalise_pullback.definition(dz, z, inverse, axes=axes)
-    rows, zs = dz.reshape(-1, dz.shape[-1]), z.reshape(-1, z.shape[-1])
-    count = rows.shape[0]
+@kernels.batch_norm_pullback.fast("numpy")
+def batch_norm_pullback(dy: Any, z: Any, weight: Any, inverse: Any) -> Any:
+    """Sums as products with ones, in two buffers."""
+    axes = tuple(range(dy.ndim - 1))
+    if not (_leading(dy, axes) and _leading(z, axes)):
+        return kernels.batch_norm_pullback.definition(dy, z, weight, inverse)
+    rows, zs = dy.reshape(-1, dy.shape[-1]), z.reshape(-1, z.shape[-1])
     scratch = rows * zs
-    along = _sum_of_rows(scratch) / count
-    dx = rows - _sum_of_rows(rows) / count
-    np.multiply(zs, along, out=scratch)
+    db, dw = _sum_of_rows(rows), _sum_of_rows(scratch)
+    dx = rows - db / rows.shape[0]
+    np.multiply(zs, dw / rows.shape[0], out=scratch)
     dx -= scratch
-    dx *= inverse.reshape(-1)
-    return dx.reshape(dz.shape)
+    dx *= weight * inverse.reshape(-1)
+    return dx.reshape(dy.shape), dw, db
 
 
 @kernels.ellipse.fast("numpy")

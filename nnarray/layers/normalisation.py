@@ -102,7 +102,8 @@ class BatchNorm(Layer):
         }
 
         def pullback(dy: Array) -> tuple[Array, Tree]:
-            return kernels.normalise_pullback(dy * w, z, inverse, axes=axes), _slopes(dy, z)
+            dx, dw, db = kernels.batch_norm_pullback(dy, z, w, inverse)
+            return dx, {"weight": dw, "bias": db}
 
         return Out(z * w + params["bias"], pullback, state)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from nnarray.backends import namespace
 from nnarray.kernels.registry import kernel
 from nnarray.kernels.standard.numerics import wide
@@ -39,6 +41,33 @@ def normalise_pullback(dz: Array, z: Array, inverse: Array, *, axes: tuple[int, 
     along = xp.mean(dz * z, axis=axes, keepdims=True)
     dx = inverse * (dz - xp.mean(dz, axis=axes, keepdims=True) - z * along)
     return xp.astype(dx, dtype, copy=False)
+
+
+@kernel
+def batch_norm_pullback(dy: Array, z: Array, weight: Array, inverse: Array) -> tuple[Array, Array, Array]:
+    """dx, dw and db of y = w z + b, z normalised over all axes but the last: the sums of dw and db serve dx as well.
+
+    db = sum of dy, dw = sum of dy z, and dx = w / sqrt(variance + epsilon) (dy - (db + z dw) / n), with n entries a
+    channel.
+
+    Parameters
+    ----------
+    dy, z : array, shape (..., channels)
+    weight : array, shape (channels,)
+    inverse : array, shape (1, ..., 1, channels)
+        1 / sqrt(variance + epsilon).
+
+    References
+    ----------
+    .. [1] Ioffe & Szegedy (2015), Batch normalization. ICML, section 3.
+    """
+    xp, dtype, axes = namespace(dy), dy.dtype, tuple(range(dy.ndim - 1))
+    count = math.prod(dy.shape[:-1])
+    slope, z = wide(dy), wide(z)
+    db, dw = xp.sum(slope, axis=axes), xp.sum(slope * z, axis=axes)
+    dx = (wide(weight) * wide(inverse)) * (slope - db / count - z * (dw / count))
+    dx, dw, db = (xp.astype(each, dtype, copy=False) for each in (dx, dw, db))
+    return dx, dw, db
 
 
 def _over_neighbours(x: Array, size: int) -> Array:
