@@ -330,10 +330,9 @@ def pets(
         f"{demos.percent(fit.accuracy)} on {demo_pets.NEW_PICTURES} new pictures",
     }
     _facts(console, facts)
-    rows = [
-        [name, *(str(int(count)) for count in row)] for name, row in zip(demo_pets.NAMES, fit.confusion, strict=True)
-    ]
-    _table(console, ["", *(f"told {name}" for name in demo_pets.NAMES)], rows, right=["told cat", "told dog"])
+    names = ["", *(f"told {name}" for name in demo_pets.NAMES)]
+    rows = [[name, *(str(int(n)) for n in row)] for name, row in zip(demo_pets.NAMES, fit.confusion, strict=True)]
+    _table(console, names, rows, right=names[1:])
     _save(console, picture, lambda: demo_pets.draw_pets(fit))
 
 

@@ -79,6 +79,5 @@ class Course:
             return {}
         size = None if self.batch_size is None else max(self.batch_size, 1024)
         outputs = self.model.predict(held.x, batch_size=size, check_finite=False)
-        losses, slopes = self.loss.per_example(outputs, held.target)
-        row = {"val_loss": float(self.loss.reduced(losses, slopes, held.weights)[0])}
+        row = {"val_loss": float(self.loss.of_prepared(outputs, held.target, held.weights)[0])}
         return row | {f"val_{name}": float(metric(outputs, held.y)) for name, metric in self.metrics.items()}

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from nnarray import datasets, kernels, metrics, plotting
-from nnarray.backends import Backend
+from nnarray.backends import Backend, backend_of
 from nnarray.callbacks import History, Run
+from nnarray.datasets.pets import NAMES
+from nnarray.examples import pick
 from nnarray.layers import Activation, BatchNorm, Conv2D, Dense, GlobalAvgPool, Layer, MaxPool2D
 from nnarray.model import Model
 from nnarray.network import Network
@@ -22,7 +24,6 @@ from nnarray.typing import Array
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-NAMES = ("cat", "dog")
 NEW_PICTURES, SIZE, BATCH, RATE = 1000, 64, 64, 0.005
 
 
@@ -82,30 +83,43 @@ def fit_pets(
     return PetsFit(model, history, unseen, truth, kernels.softmax(outputs))
 
 
+class _Seen(NamedTuple):
+    """What the network says of the new pictures, on the host."""
+
+    pictures: np.ndarray
+    truth: np.ndarray
+    answers: np.ndarray
+    sure: np.ndarray
+
+    @classmethod
+    def of(cls, fit: PetsFit) -> _Seen:
+        p = on_host(fit.probabilities)
+        return cls(on_host(fit.X), on_host(fit.y), p.argmax(axis=1), p.max(axis=1))
+
+
 def draw_pets(fit: PetsFit) -> Figure:
     """The answers, the wrong ones, what lights them up, the first filters, and the confusion matrix."""
-    p, y = on_host(fit.probabilities), on_host(fit.y)
-    answers, sure = p.argmax(axis=1), p.max(axis=1)
-    wrong = np.flatnonzero(answers != y)
-    doubtful = np.argsort(sure)  # the least sure first
-    worst = wrong[np.argsort(-sure[wrong])][:6]
+    seen = _Seen.of(fit)
+    wrong = np.flatnonzero(seen.answers != seen.truth)
+    doubtful = np.argsort(seen.sure)  # the least sure first
     with plotting.picture(12.5, 13.0) as figure:
         figure.suptitle(
-            f"A convolutional network looks at {len(y)} pets that it has not seen: {fit.accuracy:.1%} right"
+            f"A convolutional network looks at {len(seen.truth)} pets that it has not seen: {fit.accuracy:.1%} right"
         )
         parts: Any = figure.subfigures(3, 1, height_ratios=[3.1, 2.55, 1.6])
         top, middle, bottom = parts
         left, right = top.subplots(1, 2, width_ratios=[2.1, 1])
-        _told(fit, left, np.arange(24), answers, sure, 8, "The first ones, with its answer and certainty")
+        _told(seen, left, np.arange(24), 8, "The first ones, with its answer and certainty")
         right.set_title("How often it was right")
         plotting.plot_confusion(fit.confusion, NAMES, ax=right)
         mistakes, lit = middle.subplots(1, 2)
         if len(wrong):
-            _told(fit, mistakes, worst, answers, sure, 3, f"Wrong: {len(worst)} of {len(wrong)}, the surest first")
+            worst = wrong[np.argsort(-seen.sure[wrong])][:6]
+            _told(seen, mistakes, worst, 3, f"Wrong: {len(worst)} of {len(wrong)}, the surest first")
         else:
-            _told(fit, mistakes, doubtful[:6], answers, sure, 3, "None was wrong; it was least sure of these")
-        surest = [doubtful[answers[doubtful] == k][::-1][:3] for k in (0, 1)]
-        _light_up(fit, lit, np.concatenate(surest))
+            _told(seen, mistakes, doubtful[:6], 3, "None was wrong; it was least sure of these")
+        surest = [doubtful[seen.answers[doubtful] == k][::-1][:3] for k in (0, 1)]
+        _light_up(fit, seen, lit, np.concatenate(surest))
         filters, curve = bottom.subplots(1, 2)
         filters.set_title("The filters of its first layer")
         plotting.plot_filters(fit.model.params["0.weight"], ax=filters)
@@ -114,27 +128,22 @@ def draw_pets(fit: PetsFit) -> Figure:
     return figure
 
 
-def _told(
-    fit: PetsFit, axes: Any, which: np.ndarray, answers: np.ndarray, sure: np.ndarray, columns: int, title: str
-) -> None:
+def _told(seen: _Seen, axes: Any, which: np.ndarray, columns: int, title: str) -> None:
     """Pictures with what the network says of them: green where it is right."""
-    y = on_host(fit.y)
-    labels = [f"{NAMES[answers[i]]} {sure[i]:.0%}" for i in which]
-    colours = [GREEN if answers[i] == y[i] else VERMILLION for i in which]
+    labels = [f"{NAMES[seen.answers[i]]} {seen.sure[i]:.0%}" for i in which]
+    colours = [GREEN if seen.answers[i] == seen.truth[i] else VERMILLION for i in which]
     axes.set_title(title)
-    plotting.plot_pictures(on_host(fit.X)[which], labels, colours=colours, columns=columns, ax=axes)
+    plotting.plot_pictures(seen.pictures[which], labels, colours=colours, columns=columns, ax=axes)
 
 
-def _light_up(fit: PetsFit, axes: Any, which: np.ndarray) -> None:
+def _light_up(fit: PetsFit, seen: _Seen, axes: Any, which: np.ndarray) -> None:
     """Pictures, darkened but where a change of a pixel would change the answer most."""
-    parts = [fit.X[int(i) : int(i) + 1, ...] for i in which]
-    slopes = np.concatenate([np.abs(on_host(fit.model.input_gradient(part))) for part in parts])
-    light = _smooth(slopes.sum(axis=-1))
+    slopes = fit.model.input_gradient(pick(fit.X, backend_of(fit.X).asarray(which)))
+    light = _smooth(np.abs(on_host(slopes)).sum(axis=-1))
     light /= np.quantile(light, 0.985, axis=(1, 2), keepdims=True)
-    pictures = on_host(fit.X)[which] * (0.18 + 0.82 * np.clip(light, 0.0, 1.0)[..., None])
+    pictures = seen.pictures[which] * (0.18 + 0.82 * np.clip(light, 0.0, 1.0)[..., None])
     axes.set_title("What lights up the answer")
-    labels = [NAMES[k] for k in on_host(fit.probabilities)[which].argmax(axis=1)]
-    plotting.plot_pictures(pictures, labels, columns=3, ax=axes)
+    plotting.plot_pictures(pictures, [NAMES[k] for k in seen.answers[which]], columns=3, ax=axes)
 
 
 def _smooth(x: np.ndarray, passes: int = 3) -> np.ndarray:

@@ -30,7 +30,7 @@ from nnarray.layers import (
     Residual,
 )
 from nnarray.layers.combine import Composite
-from nnarray.plotting import BLUE, COLOURS, GREEN, ORANGE, VERMILLION, need_matplotlib
+from nnarray.plotting import BLUE, COLOURS, GREEN, ORANGE, VERMILLION, axes_for
 from nnarray.typing import Shape
 
 if TYPE_CHECKING:
@@ -50,6 +50,18 @@ FAMILIES: tuple[tuple[tuple[type[Layer], ...], str], ...] = (
     ((Activation,), VERMILLION),
 )
 PLAIN = "#888888"
+KINDS: dict[type[Layer], str] = {
+    Conv1D: "conv",
+    Conv2D: "conv",
+    AvgPool2D: "mean",
+    MaxPool2D: "max",
+    GlobalAvgPool: "mean of places",
+    AdaptiveAvgPool2D: "mean of shares",
+    BatchNorm: "bn",
+    LayerNorm: "layer norm",
+    LocalResponseNorm: "response norm",
+}
+"""What is called otherwise than its class."""
 
 
 class Part(ABC):
@@ -217,18 +229,18 @@ def _steps(layers: list[tuple[Layer, Shape]]) -> list[Part]:
 
 def _words(layer: Layer) -> str:
     """What a layer is, in a few words."""
+    if isinstance(layer, Activation):
+        return _function(layer)
+    text = KINDS.get(type(layer), type(layer).__name__.lower())
+    if isinstance(layer, Conv1D):
+        text += f" {layer.kernel}"
+    elif isinstance(layer, Conv2D | AvgPool2D | MaxPool2D):
+        text += " " + "×".join(map(str, layer.kernel if isinstance(layer.kernel, tuple) else (layer.kernel,) * 2))
+    elif isinstance(layer, Dropout):
+        text += f" {layer.rate:g}"
     if isinstance(layer, Conv1D | Conv2D | AvgPool2D | MaxPool2D):
-        kernel = "×".join(map(str, layer.kernel if isinstance(layer.kernel, tuple) else (layer.kernel,) * 2))
         stride = layer.kernel if layer.stride is None else layer.stride
-        kind = {"Conv1D": "conv", "Conv2D": "conv", "AvgPool2D": "mean", "MaxPool2D": "max"}[type(layer).__name__]
-        text = f"{kind} {layer.kernel if isinstance(layer, Conv1D) else kernel}"
         text += f" / {stride}" if stride != 1 else ""
-    else:
-        known = {"Dense": "dense", "GlobalAvgPool": "mean of places", "AdaptiveAvgPool2D": "mean of shares"}
-        known |= {"BatchNorm": "bn", "LayerNorm": "layer norm", "LocalResponseNorm": "response norm"}
-        text = known.get(type(layer).__name__, type(layer).__name__.lower())
-        text = f"dropout {layer.rate:g}" if isinstance(layer, Dropout) else text
-        text = _function(layer) if isinstance(layer, Activation) else text
     inner = getattr(layer, "activation", "identity")
     return text if inner == "identity" else f"{text} · {_function(inner)}"
 
@@ -250,39 +262,13 @@ def _colour(layer: Layer) -> str:
 
 
 def plot_network(network: Layer, shape: Shape, *, ax: Axes | None = None) -> Axes:
-    """Draw a network for inputs of this shape.
-
-    Blue are convolutions, green dense layers, orange poolings, light blue normalisations, vermillion activations, grey
-    all else; the second line of a box is the shape of its outputs. A long network goes on in the next column.
-
-    Parameters
-    ----------
-    network : Layer
-    shape : tuple of int
-        Of one example.
-    ax : matplotlib Axes, optional
-        Where to draw; a new figure that is as large as the network needs if None.
-
-    Returns
-    -------
-    matplotlib Axes
-
-    Raises
-    ------
-    ImportError
-        If matplotlib is not installed.
-    """
-    need_matplotlib()
-    inside = [(each, its) for _, each, its in network.shapes(shape)] if isinstance(network, Composite) else []
-    in_a_row = inside and not isinstance(network, Branches | Residual)
-    parts = _steps(inside) if in_a_row else [part_of(network, shape)]
+    """Draw a network for inputs of this shape, as `Model.plot` describes it."""
+    whole = part_of(network, shape)
+    parts = whole.parts if isinstance(whole, Stack) else [whole]
     columns = _columns([Box(f"input\n{_places(shape)}", PLAIN), *parts])
     width = sum(column.width for column in columns) + 0.5 * len(columns)
     height = max(column.height for column in columns) + 0.4
-    if ax is None:
-        import matplotlib.pyplot as plt
-
-        ax = plt.subplots(figsize=(max(width, 2.0), height), layout="constrained")[1]
+    ax = axes_for(ax, size=(max(width, 2.0), height))
     ax.set_xlim(0, width)
     ax.set_ylim(height, 0)
     ax.set_aspect("equal")

@@ -108,6 +108,10 @@ class Loss:
             How much each example counts.
         """
         outputs, target, weights = checked(self, outputs, target, weights)
+        return self.of_prepared(outputs, target, weights)
+
+    def of_prepared(self, outputs: Array, target: Array, weights: Array | None) -> tuple[Array, Array]:
+        """As `value_and_gradient`, of a target and weights that `prepare` has seen."""
         losses, gradient = self.per_example(outputs, target)
         return self.reduced(losses, gradient, weights)
 

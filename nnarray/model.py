@@ -13,7 +13,6 @@ from nnarray.checks import integer, refuse_non_finite
 from nnarray.descent import copy
 from nnarray.folding import folded
 from nnarray.layers.base import Layer, described
-from nnarray.layout import Layout
 from nnarray.losses import loss_named
 from nnarray.persistence import pytorch
 from nnarray.propagation import Wiring, forward, input_gradient, loss_and_gradient
@@ -51,9 +50,7 @@ class Model:
         self, network: Layer, input_shape: Shape, theta: Array, state: Array, *, wiring: Wiring | None = None
     ) -> None:
         self.network = network
-        self.wiring = wiring or Wiring(
-            network, Layout.of(network.params(input_shape)), Layout.of(network.initial_state(input_shape))
-        )
+        self.wiring = wiring or Wiring.of(network, input_shape)
         self.input_shape = input_shape
         self.output_shape = network.out_shape(input_shape)
         self.frozen: frozenset[str] = frozenset()
@@ -67,13 +64,12 @@ class Model:
         host, chosen = backend("numpy"), be.dtype(dtype)
         if not be.xp.isdtype(chosen, "real floating"):
             raise ValueError(f"dtype must be real floating, one of {', '.join(be.dtypes)}; got {dtype!r}.")
-        params, state = Layout.of(network.params(shape)), Layout.of(network.initial_state(shape))
-        key = Key(seed)
+        wiring, key = Wiring.of(network, shape), Key(seed)
         theta, still = (
             be.asarray(layout.draw(key.fold(name), host.xp, host.device), dtype=chosen)
-            for layout, name in ((params, "params"), (state, "state"))
+            for layout, name in ((wiring.params, "params"), (wiring.state, "state"))
         )
-        return cls(network, shape, theta, still, wiring=Wiring(network, params, state))
+        return cls(network, shape, theta, still, wiring=wiring)
 
     # --- Parameters --------------------------------------------------------------------------------------------
 
@@ -234,9 +230,7 @@ class Model:
         network, params, state = folded(
             self.network, self.wiring.params.tree(self.theta), self.wiring.state.tree(self.state)
         )
-        wiring = Wiring(
-            network, Layout.of(network.params(self.input_shape)), Layout.of(network.initial_state(self.input_shape))
-        )
+        wiring = Wiring.of(network, self.input_shape)
         theta = wiring.params.pack(params, self.theta)
         return Model(network, self.input_shape, theta, wiring.state.pack(state, self.state[:0]), wiring=wiring)
 
@@ -267,7 +261,7 @@ class Model:
         if self._tree is not None:
             return self._tree
         tree = self.wiring.params.tree(self.theta)
-        if not any(is_traced(view) for view in self.wiring.params.views(self.theta).values()):
+        if not is_traced(self.theta):
             self._tree = tree  # inside jax.jit the views belong to the function being compiled
         return tree
 
@@ -452,6 +446,9 @@ class Model:
 
     def plot(self, *, ax: Any = None) -> Any:
         """Draw the network as a diagram: boxes from top to bottom, branches side by side, shortcuts around.
+
+        Blue are convolutions, green dense layers, orange poolings, light blue normalisations, vermillion activations,
+        grey all else; the second line of a box is the shape of its outputs. A long network goes on in the next column.
 
         Parameters
         ----------

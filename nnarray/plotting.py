@@ -117,7 +117,7 @@ def plot_data(X: Array, y: Array, *, ax: Axes | None = None) -> Axes:
     """
     points, values = on_host(X), on_host(y)
     _check_examples(points, values, "plot_data", (1, 2))
-    axes = _axes(ax)
+    axes = axes_for(ax)
     values = values.reshape(len(points))
     if points.shape[1] == 1:
         axes.scatter(points[:, 0], values, s=22, color="0.6", edgecolor="0.3", linewidth=0.5, label="points")
@@ -195,7 +195,7 @@ def plot_boundary(
             f"plot_boundary draws models from 2 inputs to logits; this one takes examples of shape "
             f"{model.input_shape} to {model.output_shape}."
         )
-    axes = _axes(ax)
+    axes = axes_for(ax)
     x1, x2 = (_span(points[:, i], size) for i in (0, 1))
     logits, probabilities = _outputs(model, np.stack(np.meshgrid(x1, x2), axis=-1))
     _shade(axes, x1, x2, probabilities)
@@ -293,7 +293,7 @@ def plot_history(history: Mapping[str, Sequence[float]], *, ax: Axes | None = No
     """
     if "loss" not in history:
         raise ValueError("the history has no epochs to draw; train the model first.")
-    axes = _axes(ax)
+    axes = axes_for(ax)
     curves = {"loss": ("training", BLUE, "-"), "val_loss": ("validation", VERMILLION, "--")}
     present = [name for name in curves if name in history]
     for name in present:
@@ -364,7 +364,7 @@ def plot_pictures(
     for name, given in (("labels", labels), ("colours", colours)):
         if given is not None and len(given) != len(pictures):
             raise ValueError(f"plot_pictures needs as many {name} as pictures, {len(pictures)}; got {len(given)}.")
-    axes, aspect = _axes(ax), pictures.shape[1] / pictures.shape[2]
+    axes, aspect = axes_for(ax), pictures.shape[1] / pictures.shape[2]
     columns = columns or int(np.ceil(np.sqrt(len(pictures))))
     height = aspect + GAP + (LABEL if labels is not None else 0.0)
     for i, image in enumerate(np.clip(pictures, 0.0, 1.0)):
@@ -431,7 +431,7 @@ def plot_confusion(matrix: Array | np.ndarray, names: Sequence[str], *, ax: Axes
     counts, classes = on_host(matrix), len(names)
     if counts.shape != (classes, classes):
         raise ValueError(f"plot_confusion needs a matrix of shape ({classes}, {classes}); got {counts.shape}.")
-    axes = _axes(ax)
+    axes = axes_for(ax)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0)
     for (row, column), count in np.ndenumerate(counts):
@@ -464,14 +464,14 @@ def log_scale(axes: Axes, ratio: float) -> None:
 # --- What they share -----------------------------------------------------------------------------------------
 
 
-def _axes(ax: Axes | None) -> Axes:
-    """The given axes, or those of a new figure that `pyplot.show` and notebooks know."""
+def axes_for(ax: Axes | None, *, size: tuple[float, float] | None = None) -> Axes:
+    """The given axes, or those of a new figure, of that size in inches, that `pyplot.show` and notebooks know."""
     if ax is not None:
         return ax
     need_matplotlib()
     from matplotlib import pyplot
 
-    return pyplot.subplots(layout="constrained")[1]
+    return pyplot.subplots(figsize=size, layout="constrained")[1]
 
 
 def _name_axes(axes: Axes, x: str, y: str) -> None:

@@ -11,7 +11,7 @@ from nnarray.layers.base import Context, Layer, Out
 from nnarray.layout import Layout
 from nnarray.losses import Loss
 from nnarray.random import Key
-from nnarray.typing import Array, Tree
+from nnarray.typing import Array, Shape, Tree
 
 
 class Wiring(NamedTuple):
@@ -20,6 +20,11 @@ class Wiring(NamedTuple):
     network: Layer
     params: Layout
     state: Layout
+
+    @classmethod
+    def of(cls, network: Layer, shape: Shape) -> Wiring:
+        """For inputs of this shape."""
+        return cls(network, Layout.of(network.params(shape)), Layout.of(network.initial_state(shape)))
 
 
 class Step(NamedTuple):
@@ -39,7 +44,7 @@ def forward(wiring: Wiring, tree: Tree, state: Array, x: Array) -> Array:
 
 def input_gradient(wiring: Wiring, tree: Tree, state: Array, x: Array, classes: Array | None) -> Array:
     """The gradient of one output of each example, the largest if `classes` is None, with respect to its input."""
-    out = wiring.network.forward(tree, x, Context(False, wiring.state.tree(state), True, True, once=True))
+    out = wiring.network.forward(tree, x, Context(state=wiring.state.tree(state), once=True))
     chosen = namespace(out.y).argmax(out.y, axis=1) if classes is None else classes
     return out.pullback(kernels.one_hot(chosen, out.y.shape[1], like=out.y))[0]
 
@@ -62,24 +67,19 @@ def loss_and_gradient(
     L = loss(f(theta, x), target) and dL/dtheta, laid out as theta; heads of the network add theirs. `target` and
     `weights` are as `loss.prepare` gives them; `key` folded by `step` seeds what layers draw.
     """
-    ctx = Context(training, wiring.state.tree(state), False, True, key, (step,), True)
+    ctx = Context(training, wiring.state.tree(state), input_gradient=False, root=key, path=(step,), once=True)
     out: Out = wiring.network.forward(wiring.params.tree(theta), x, ctx)
-    value, dy = _weighed(loss, out.y, target, weights)
+    value, dy = loss.of_prepared(out.y, target, weights)
     dheads: list[Array] = []
     for head in out.heads:
         if head.y.shape != out.y.shape:
             raise ValueError(f"Auxiliary gives outputs of shape {head.y.shape}, the network {out.y.shape}: match them.")
-        extra, dhead = _weighed(loss, head.y, target, weights)
+        extra, dhead = loss.of_prepared(head.y, target, weights)
         value = value + head.weight * extra
         dheads.append(head.weight * dhead)
     _, gradients = out.pullback(dy, *dheads)
     after = wiring.state.pack(_overlaid(ctx.state, out.state), state) if out.state else state
     return Step(value, wiring.params.pack(gradients, theta), out.y, after)
-
-
-def _weighed(loss: Loss, outputs: Array, target: Array, weights: Array | None) -> tuple[Array, Array]:
-    losses, slopes = loss.per_example(outputs, target)
-    return loss.reduced(losses, slopes, weights)
 
 
 def _overlaid(old: Tree, new: Tree) -> dict[str, Any]:

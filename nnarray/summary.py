@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import math
 from dataclasses import dataclass, replace
 from io import StringIO
@@ -72,7 +73,7 @@ class Summary:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        return f"<pre>{str(self).replace('&', '&amp;').replace('<', '&lt;')}</pre>"
+        return f"<pre>{html.escape(str(self))}</pre>"
 
     def _table(self) -> Table:
         from rich.table import Table
@@ -101,22 +102,21 @@ class Summary:
 
 def summary(network: Layer, shape: Shape, *, itemsize: int, frozen: frozenset[str], depth: int | None) -> Summary:
     """The table of a network for inputs of this shape; deeper than `depth`, layers are summed up."""
-    every = _lines(network, shape, "", 0, itemsize, None)
+    every = _lines(network, shape, "", 0, itemsize)
     leaves = [line for line in every if not isinstance(line.layer, Composite)]
-    places = Layout.of(network.params(shape)).places
-    size = sum(math.prod(place.param.shape) for place in places)
+    layout = Layout.of(network.params(shape))
     heads = sum(line.multiply_adds for line in every if isinstance(line.layer, Auxiliary))
     return Summary(
-        lines=tuple(every if depth is None else _lines(network, shape, "", 0, itemsize, depth)),
-        parameters=size,
-        frozen=sum(math.prod(place.param.shape) for place in places if place.name in frozen),
+        lines=tuple(every if depth is None else _down_to(depth, every)),
+        parameters=layout.size,
+        frozen=sum(place.stop - place.start for place in layout.places if place.name in frozen),
         multiply_adds=network.multiply_adds(shape) - heads,
-        parameter_bytes=size * itemsize,
+        parameter_bytes=layout.size * itemsize,
         activation_bytes=sum(line.bytes for line in leaves),
     )
 
 
-def _lines(layer: Layer, shape: Shape, path: str, depth: int, itemsize: int, most: int | None) -> list[Line]:
+def _lines(layer: Layer, shape: Shape, path: str, depth: int, itemsize: int) -> list[Line]:
     """The lines of the layers inside of `layer`, or its own if it has none."""
     inside = layer.shapes(shape) if isinstance(layer, Composite) else [("", layer, shape)]
     found: list[Line] = []
@@ -124,12 +124,19 @@ def _lines(layer: Layer, shape: Shape, path: str, depth: int, itemsize: int, mos
         out = each.out_shape(its_shape)
         size = Layout.of(each.params(its_shape)).size
         full = f"{path}.{name}" if path else name
-        opened = isinstance(each, Composite) and (most is None or depth + 1 < most)
+        opened = isinstance(each, Composite)
         work = each.multiply_adds(its_shape)
         found.append(Line(full, each, depth, opened, its_shape, out, size, work, math.prod(out) * itemsize))
         if opened:
-            found += _lines(each, its_shape, full, depth + 1, itemsize, most)
+            found += _lines(each, its_shape, full, depth + 1, itemsize)
     return found
+
+
+def _down_to(depth: int, lines: list[Line]) -> list[Line]:
+    """The lines above that depth; the last of them show nothing inside."""
+    return [
+        line._replace(shown_inside=line.shown_inside and line.depth + 1 < depth) for line in lines if line.depth < depth
+    ]
 
 
 def written(line: Line) -> str:

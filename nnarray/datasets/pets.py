@@ -19,6 +19,7 @@ from nnarray.checks import integer
 from nnarray.datasets.images import floating
 from nnarray.kernels import blend
 from nnarray.kernels.compilation import compiled, mapped
+from nnarray.kernels.standard.numerics import clamp
 from nnarray.random import Key
 from nnarray.typing import Array
 
@@ -178,8 +179,26 @@ class _Head(NamedTuple):
 
 
 def _clip(x: Array) -> Array:
+    return clamp(x, 0.0, 1.0)
+
+
+def _from_whole(x: Array) -> Array:
+    """How far it is to the nearest whole number: what repeats is drawn with it."""
     xp = namespace(x)
-    return xp.minimum(xp.maximum(x, 0.0), 1.0)
+    return xp.abs(x - xp.round(x))
+
+
+def _turned(x: Array, y: Array, angle: Array) -> tuple[Array, Array]:
+    """Coordinates along a direction, and across it."""
+    xp = namespace(x)
+    cos, sin = xp.cos(angle), xp.sin(angle)
+    return x * cos + y * sin, y * cos - x * sin
+
+
+def _mouth(near: Array, v: Array, radius: float, low: float, start: float, width: float, pixels: Array) -> Array:
+    """The lower halves of two rings beside each other: what is below `start`, as wide as that many pixels."""
+    ring = namespace(v).sqrt((near - radius) ** 2 + (v - low) ** 2)
+    return _clip(width - namespace(v).abs(ring - radius) * pixels) * _half(start - v, pixels)
 
 
 def _ellipse(u: Array, v: Array, centre: tuple[Any, Any], radii: tuple[Any, Any], pixels: Array) -> Array:
@@ -208,7 +227,9 @@ def _paint(animal: str, draw: _Draws, grain: Array) -> Array:
     x, y = line[None, None, :], line[None, :, None]
     painting = _background(draw, x, y, grain)
     head = _posed(draw, x, y, size)
-    painting = (_cat if animal == "cat" else _dog)(draw, head, painting, grain)
+    coat = _coat(draw)
+    painting = _body(draw, head, painting, coat)
+    painting = (_cat if animal == "cat" else _dog)(draw, head, coat, painting, grain)
     painting = _covered(draw, x, y, painting, size)
     return xp.permute_dims(_clip(_lit(draw, x, y, painting) + (grain - 0.5) * draw.between(0.0, 0.08)), (1, 2, 3, 0))
 
@@ -227,14 +248,13 @@ def _background(draw: _Draws, x: Array, y: Array, grain: Array) -> Array:
     xp = namespace(grain)
     one, other = draw.hue(), draw.hue()
     angle, many = draw.between(0.0, 2 * math.pi), draw.between(1.5, 4.0)
-    along = x * xp.cos(angle) + y * xp.sin(angle)
-    across = y * xp.cos(angle) - x * xp.sin(angle)
-    bands, dots = xp.abs(along * many - xp.round(along * many)), xp.abs(across * many - xp.round(across * many))
+    along, across = _turned(x, y, angle)
+    bands, dots = _from_whole(along * many), _from_whole(across * many)
     pattern = draw.between(0.0, 1.0)
     striped, dotted = (xp.astype(on, grain.dtype) for on in (pattern < 0.3, pattern > 0.75))
     figure = striped * _clip(bands * 8.0 - 1.6) + dotted * _clip(4.0 - 40.0 * (bands * bands + dots * dots))
     mix = _clip(0.5 + 0.45 * along) * (1.0 - 0.6 * (striped + dotted)) + 0.55 * figure
-    return one + mix * (other - one)
+    return blend(one, other, mix)
 
 
 class _Coat(NamedTuple):
@@ -266,19 +286,16 @@ def _furry(draw: _Draws, head: _Head, coat: _Coat, grain: Array, stripes: Array 
     return colours * (1.06 - 0.2 * (u * u + v * v) + 0.16 * (grain - 0.5))
 
 
-def _cat(draw: _Draws, head: _Head, painting: Array, grain: Array) -> Array:
+def _cat(draw: _Draws, head: _Head, coat: _Coat, painting: Array, grain: Array) -> Array:
     """Upright pointed ears, a wide face, almond eyes with slits, a small nose, whiskers."""
     xp, px, v = namespace(grain), head.pixels, head.v
-    coat = _coat(draw)
-    painting = _body(draw, head, painting, coat)
     ears, inside = _pointed_ears(draw, head)
     painting = blend(painting, coat.deep, ears)
     painting = blend(painting, blend(coat.fur * 0.6, _flat(PINK, grain), draw.between(0.1, 1.0)), inside)
     side = xp.abs(head.u)
     cheeks = _ellipse(side, v, (0.5, 0.3), (draw.between(0.46, 0.6), 0.42), px)
     face = xp.maximum(_ellipse(head.u, v, (0.0, 0.0), (1.0, draw.between(0.78, 0.9)), px), cheeks)
-    wave = xp.abs(head.u * 3.4 - xp.round(head.u * 3.4))
-    forehead = _clip(wave * 5.0 - 1.2) * _clip(-0.6 - 2.5 * v - side)
+    forehead = _clip(_from_whole(head.u * 3.4) * 5.0 - 1.2) * _clip(-0.6 - 2.5 * v - side)
     painting = blend(painting, _furry(draw, head, coat, grain, forehead * draw.chance(0.5)), face)
     near, eyed = xp.abs(head.at(1.0)), xp.abs(head.at(0.6))
     painting = blend(painting, coat.pale, _ellipse(near, v, (0.17, 0.45), (0.27, 0.22), px))
@@ -290,20 +307,15 @@ def _cat(draw: _Draws, head: _Head, painting: Array, grain: Array) -> Array:
     painting = blend(painting, draw.one_of(CAT_EYES), _ellipse(eyed, rise, (apart, 0.0), (0.22, open_), px))
     pupil = _ellipse(eyed, rise, (apart, 0.0), (draw.between(0.05, 0.12), open_), px)
     # Mouth: two small arcs below the nose.
-    ring = xp.sqrt((near - 0.13) ** 2 + (v - 0.46) ** 2)
-    mouth = _clip(1.1 - xp.abs(ring - 0.13) * px) * _half(0.46 - v, px)
+    mouth = _mouth(near, v, 0.13, 0.46, 0.46, 1.1, px)
     stem = _ellipse(near, v, (0.0, 0.4), (0.03, 0.09), px)
     painting = blend(painting, _flat(DARK, grain), xp.maximum(pupil, xp.maximum(mouth, stem) * 0.8))
-    nose = _clip(_half(near * 0.9 + v - 0.42, px) * _half(0.26 - v, px))
+    nose = _half(near * 0.9 + v - 0.42, px) * _half(0.26 - v, px)
     dark = draw.chance(0.35)
     painting = blend(painting, _flat(PINK, grain) * (1.0 - 0.8 * dark) * 0.92, nose)
-    glint = _ellipse(head.at(0.6) * _sign(head.at(0.6)), rise, (apart - 0.07, -0.07), (0.055, 0.055), px)
+    glint = _ellipse(eyed, rise, (apart - 0.07, -0.07), (0.055, 0.055), px)
     painting = blend(painting, _flat(WHITE, grain) * draw.chance(0.6), _whiskers(draw, near, v, px) * 0.7)
     return blend(painting, _flat(WHITE, grain), glint)
-
-
-def _sign(x: Array) -> Array:
-    return namespace(x).sign(x)
 
 
 def _pointed_ears(draw: _Draws, head: _Head) -> tuple[Array, Array]:
@@ -323,16 +335,14 @@ def _whiskers(draw: _Draws, near: Array, v: Array, pixels: Array) -> Array:
     xp = namespace(near)
     reach, spread = near + 0.15, draw.between(0.16, 0.26)
     slope = (v - 0.42 - draw.between(-0.12, 0.12) * near) / reach
-    nearest = xp.minimum(xp.maximum(xp.round(slope / spread), -1.0), 1.0) * spread
+    nearest = clamp(xp.round(slope / spread), -1.0, 1.0) * spread
     line = _clip(0.95 - xp.abs(slope - nearest) * reach * pixels)
     return line * _clip((near - 0.3) * 6.0) * _clip((draw.between(1.1, 1.4) - near) * 6.0)
 
 
-def _dog(draw: _Draws, head: _Head, painting: Array, grain: Array) -> Array:
+def _dog(draw: _Draws, head: _Head, coat: _Coat, painting: Array, grain: Array) -> Array:
     """Hanging ears, a long face, round eyes, a large muzzle and nose, a tongue on some."""
     xp, px, v = namespace(grain), head.pixels, head.v
-    coat = _coat(draw)
-    painting = _body(draw, head, painting, coat)
     long = draw.between(0.92, 1.08)
     jaw = _ellipse(head.at(0.4), v, (0.0, 0.4), (draw.between(0.5, 0.66), 0.66), px)
     face = xp.maximum(_ellipse(head.u, v, (0.0, -0.12), (draw.between(0.78, 0.9), 0.8 * long), px), jaw)
@@ -357,8 +367,7 @@ def _dog(draw: _Draws, head: _Head, painting: Array, grain: Array) -> Array:
     painting = blend(painting, draw.one_of(DOG_EYES), _ellipse(eyed, rise, (apart, 0.0), (wide, wide), px))
     pupil = _ellipse(eyed, rise, (apart, 0.0), (0.6 * wide, 0.6 * wide), px)
     nose = _ellipse(near, v, (0.0, 0.2), (draw.between(0.18, 0.25), 0.15), px)
-    ring = xp.sqrt((near - 0.2) ** 2 + (v - 0.56) ** 2)
-    mouth = _clip(1.2 - xp.abs(ring - 0.2) * px) * _half(0.58 - v, px)
+    mouth = _mouth(near, v, 0.2, 0.56, 0.58, 1.2, px)
     stem = _ellipse(near, v, (0.0, 0.48), (0.035, 0.18), px)
     painting = blend(painting, _flat(DARK, grain), xp.maximum(xp.maximum(pupil, nose), xp.maximum(mouth, stem) * 0.85))
     glint = _ellipse(eyed, rise, (apart - 0.05, -0.05), (0.05, 0.05), px)
@@ -395,8 +404,7 @@ def _covered(draw: _Draws, x: Array, y: Array, painting: Array, size: int) -> Ar
     xp = namespace(painting)
     kind, angle = draw.between(0.0, 1.0), draw.between(0.0, 2 * math.pi)
     pixels = draw.between(0.9, 1.0) * (size / 2)
-    along = x * xp.cos(angle) + y * xp.sin(angle)
-    across = y * xp.cos(angle) - x * xp.sin(angle)
+    along, across = _turned(x, y, angle)
     folds = 0.06 * xp.cos(across * draw.between(3.0, 8.0))
     blanket = _half(draw.between(0.45, 0.85) - along + folds, pixels) * xp.astype(kind < 0.2, painting.dtype)
     away, radius = draw.between(0.6, 0.95), draw.between(0.15, 0.32)
@@ -412,4 +420,4 @@ def _lit(draw: _Draws, x: Array, y: Array, painting: Array) -> Array:
     angle, strength, bright = draw.between(0.0, 2 * math.pi), draw.between(0.0, 0.28), draw.between(0.78, 1.08)
     warm = draw.between(-0.08, 0.08)
     tint = xp.stack([bright + warm, bright, bright - warm])
-    return painting * tint * (1.0 + strength * (x * xp.cos(angle) + y * xp.sin(angle)))
+    return painting * tint * (1.0 + strength * _turned(x, y, angle)[0])

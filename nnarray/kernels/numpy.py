@@ -231,15 +231,15 @@ def mean_pool_pullback(dy: Any, x: Any, counts: Any, *, window: Window) -> Any:
     return cropped(dwide, window.padding)
 
 
-def _leading(x: Any, axes: tuple[int, ...]) -> bool:
-    """Whether the axes are all but the last, as in batch normalisation, and x can be read as rows without a copy."""
-    return axes == tuple(range(x.ndim - 1)) and x.dtype.itemsize >= 4 and x.flags.c_contiguous and x.size > 0
+def _in_rows(x: Any) -> bool:
+    """Whether x can be read as rows of channels without a copy, and summed as it is."""
+    return x.dtype.itemsize >= 4 and x.flags.c_contiguous and x.size > 0
 
 
 @kernels.normalise.fast("numpy")
 def normalise(x: Any, *, axes: tuple[int, ...], epsilon: float) -> Any:
     """Over all axes but the last: sums as products with ones, and two passes that write over each other."""
-    if not _leading(x, axes):
+    if axes != tuple(range(x.ndim - 1)) or not _in_rows(x):
         return kernels.normalise.definition(x, axes=axes, epsilon=epsilon)
     rows = x.reshape(-1, x.shape[-1])
     count = rows.shape[0]
@@ -255,8 +255,7 @@ def normalise(x: Any, *, axes: tuple[int, ...], epsilon: float) -> Any:
 @kernels.batch_norm_pullback.fast("numpy")
 def batch_norm_pullback(dy: Any, z: Any, weight: Any, inverse: Any) -> Any:
     """Sums as products with ones, in two buffers."""
-    axes = tuple(range(dy.ndim - 1))
-    if not (_leading(dy, axes) and _leading(z, axes)):
+    if not (_in_rows(dy) and _in_rows(z)):
         return kernels.batch_norm_pullback.definition(dy, z, weight, inverse)
     rows, zs = dy.reshape(-1, dy.shape[-1]), z.reshape(-1, z.shape[-1])
     scratch = rows * zs

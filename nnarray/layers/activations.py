@@ -26,21 +26,9 @@ class Function(NamedTuple):
     def way_back(self, x: Array, y: Array) -> Callable[[Array], Array]:
         """dy -> dx, which keeps of x and y only what it reads."""
         if self.value is kernels.identity:
-            return _unchanged
-        return _WayBack(self.pullback, None if self.from_output else x, y)
-
-
-class _WayBack(NamedTuple):
-    pullback: Callable[..., Array]
-    x: Array | None
-    y: Array
-
-    def __call__(self, dy: Array) -> Array:
-        return self.pullback(dy, self.x, self.y)
-
-
-def _unchanged(dy: Array) -> Array:
-    return dy
+            return lambda dy: dy
+        kept = None if self.from_output else x
+        return lambda dy: self.pullback(dy, kept, y)
 
 
 FUNCTIONS: dict[str, Function] = {

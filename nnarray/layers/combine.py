@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any, Self
@@ -46,8 +46,8 @@ class Composite(Layer):
     def __init__(self, *layers: Layer, name: str | None = None, recompute: bool = False) -> None:
         self._settle(layers, name=name, recompute=recompute)
 
-    def _settle(self, layers: Sequence[Layer], names: tuple[str, ...] | None = None, **settings: Any) -> None:
-        """Check the layers and their names, and set the fields of the frozen dataclass."""
+    def _settle(self, layers: Sequence[Layer], usual: Iterable[str] | None = None, **settings: Any) -> None:
+        """Check the layers, name those without a name as is usual, and set the fields of the frozen dataclass."""
         kind = type(self).__name__
         if not layers:
             raise ValueError(f"{kind} needs at least one layer.")
@@ -55,7 +55,8 @@ class Composite(Layer):
             if not isinstance(layer, Layer):
                 hint = " Put the layers as arguments, without brackets." if isinstance(layer, list | tuple) else ""
                 raise TypeError(f"{kind} is made of layers; got {layer!r} at position {position}.{hint}")
-        names = names or tuple(_name(i, layer) for i, layer in enumerate(layers))
+        usual = map(str, range(len(layers))) if usual is None else usual
+        names = tuple(name if layer.name is None else layer.name for layer, name in zip(layers, usual, strict=False))
         for each in names:
             if not each or "." in each or names.count(each) > 1:
                 raise ValueError(f"layer names must differ, hold no dot and not be empty; got {each!r} in {names}.")
@@ -106,11 +107,6 @@ class Composite(Layer):
     def propagate(self, params: Tree, x: Array, ctx: Context) -> Out:
         """Forward through the layers."""
         raise NotImplementedError
-
-
-def _name(position: int, layer: Any, usual: str | None = None) -> str:
-    name = getattr(layer, "name", None)
-    return (usual or str(position)) if name is None else name
 
 
 class _Passed:
@@ -226,10 +222,10 @@ class Residual(Row):
         if not layers and shortcut is not None:
             raise ValueError("Residual needs at least one layer beside its shortcut.")
         every = layers if shortcut is None else (*layers, shortcut)
-        last = len(layers) if shortcut is not None else None
+        usual = [str(i) for i in range(len(layers))] + ["shortcut"]
         self._settle(
             every,
-            names=tuple(_name(i, each, "shortcut" if i == last else str(i)) for i, each in enumerate(every)),
+            usual,
             shortcut=shortcut is not None,
             activation=activation,
             name=name,

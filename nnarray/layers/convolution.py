@@ -176,7 +176,7 @@ class Conv1D(Layer):
         return self.flat.out_shape((1, *shape))[1:]
 
     def multiply_adds(self, shape: Shape) -> int:
-        return math.prod(self.out_shape(shape)) * math.prod(self.params(shape)["weight"].shape[:-1])
+        return self.flat.multiply_adds((1, *shape))
 
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
         xp = namespace(x)

@@ -144,8 +144,7 @@ def googlenet(classes: int = 1000, variant: str = "batchnorm", *, auxiliary: boo
 
 def _stem(variant: Variant) -> list[Layer]:
     """From the picture to 28x28 places with 192 channels."""
-    first = [LocalResponseNorm(name="norm1")] if variant.response_norm else []
-    second = [LocalResponseNorm(name="norm2")] if variant.response_norm else []
+    first, second = ([LocalResponseNorm(name=name)] if variant.response_norm else [] for name in ("norm1", "norm2"))
     return [
         variant.convolution(64, 7, 2, 3, name="conv1"),
         MaxPool2D(3, 2, ceil=True, name="maxpool1"),

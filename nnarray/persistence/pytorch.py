@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from nnarray.backends import backend
-from nnarray.layers import Auxiliary, Conv1D, Conv2D, Dense, Layer, Param, Reshape
+from nnarray.layers import Auxiliary, Conv1D, Conv2D, Dense, Layer, Reshape
 from nnarray.layers.combine import Composite, Residual, Row
+from nnarray.layout import Layout
 from nnarray.persistence.files import replace
 from nnarray.typing import Shape
 
@@ -45,7 +46,7 @@ class Entry:
     @property
     def key(self) -> str:
         """The name in a state_dict."""
-        return f"{self.module}.{self.attribute}" if self.module else self.attribute
+        return _key(self.module, self.attribute)
 
     @property
     def torch_shape(self) -> Shape:
@@ -69,6 +70,10 @@ class Entry:
         return np.ascontiguousarray(x)
 
 
+def _key(module: str, attribute: str) -> str:
+    return f"{module}.{attribute}" if module else attribute
+
+
 def entries(network: Layer, shape: Shape) -> list[Entry]:
     """All arrays of a network for inputs of this shape, in the order of its layers."""
     found: list[Entry] = []
@@ -82,11 +87,12 @@ def _walk(layer: Layer, shape: Shape, path: tuple[str, ...], flat: Shape | None,
         return _walk_inside(layer, shape, path, flat, found)
     module = ".".join(path)
     for is_state, wanted in ((False, layer.params(shape)), (True, layer.initial_state(shape))):
-        for name, param in _flatly(wanted):
+        for place in Layout.of(wanted).places:
+            name, shaped = place.name, place.param.shape
             attribute = STATE.get(name, name) if is_state else name
             axes = AXES.get(type(layer)) if name == "weight" else None
-            ordered = flat if flat and param.shape and (name == "weight" or not isinstance(layer, Dense)) else None
-            found.append(Entry(f"{module}.{name}", module, attribute, param.shape, axes, ordered, is_state))
+            ordered = flat if flat and shaped and (name == "weight" or not isinstance(layer, Dense)) else None
+            found.append(Entry(f"{module}.{name}", module, attribute, shaped, axes, ordered, is_state))
     if isinstance(layer, Reshape) and len(layer.out_shape(shape)) == 1 and len(shape) > 1:
         return shape
     return None if isinstance(layer, Dense) else flat
@@ -102,14 +108,6 @@ def _walk_inside(
         if not in_a_row and (inside or (flat and isinstance(layer, Residual))):
             raise ValueError(f"layer {'.'.join((*path, name))!r}: PyTorch flattens another way.")
     return flat if isinstance(layer, Auxiliary) else inside
-
-
-def _flatly(wanted: Mapping[str, Any], above: str = "") -> list[tuple[str, Param]]:
-    """Parameters by name; those of a layer of somebody's own may nest."""
-    found: list[tuple[str, Param]] = []
-    for name, node in wanted.items():
-        found += [(above + name, node)] if isinstance(node, Param) else _flatly(node, f"{above}{name}.")
-    return found
 
 
 # --- Reading ---------------------------------------------------------------------------------------------------------
@@ -202,15 +200,15 @@ def _matched(wanted: list[Entry], given: Mapping[str, np.ndarray]) -> list[tuple
     there = list(dict.fromkeys(name.rpartition(".")[0] for name in given))
     by_position = len(here) == len(there) and not set(here) <= set(there)
     called = dict(zip(here, there, strict=True)) if by_position else {name: name for name in here}
-    keys = [f"{called[e.module]}.{e.attribute}".lstrip(".") for e in wanted]
+    keys = {_key(called[entry.module], entry.attribute): entry for entry in wanted}
     missing = [key for key in keys if key not in given]
-    extra = [key for key in given if key not in set(keys)]
+    extra = [key for key in given if key not in keys]
     if missing or extra:
         raise ValueError(
             f"the state_dict does not fit the network, matched by {'position' if by_position else 'name'}"
             f"{_listed('; missing: ', missing)}{_listed('; extra: ', extra)}. Leave entries out with ignore=(...)."
         )
-    return list(zip(wanted, keys, strict=True))
+    return [(entry, key) for key, entry in keys.items()]
 
 
 def _listed(title: str, names: list[str], most: int = 8) -> str:
