@@ -36,6 +36,11 @@ class History(Mapping[str, list[float]]):
         for name, value in row.items():
             self.columns.setdefault(name, []).append(value)
 
+    def extend(self, columns: Mapping[str, list[float]]) -> None:
+        """Add several epochs."""
+        for name, values in columns.items():
+            self.columns.setdefault(name, []).extend(values)
+
     def __getitem__(self, name: str) -> list[float]:
         if name not in self.columns:
             raise KeyError(f"the history has no column {name!r}; it has {', '.join(self.columns)}.")

@@ -31,7 +31,7 @@ class Course:
     batch_size: int | None
     run: Run
     callbacks: list[Callback]
-    show: Callable[[dict[str, float]], None]
+    show: Callable[[dict[str, float], int], None]
     started: float = field(default_factory=time.perf_counter)
 
     @property
@@ -54,6 +54,29 @@ class Course:
             return None
         return same_place(theta=theta).astype(params.mask(chosen, theta), theta.dtype)
 
+    @property
+    def unobserved(self) -> bool:
+        """Whether nobody looks on between two epochs."""
+        return not (self.callbacks or self.metrics or self.held_out)
+
+    def end_epochs(self, losses: list[float], rates: list[float], outputs: list[Array], rows: list[Any]) -> bool:
+        """As `end_epoch`; several that nobody observed share the time that they took."""
+        if len(losses) == 1:
+            return self.end_epoch(losses[0], rates[0], outputs, rows)
+        history, count = self.run.history, len(losses)
+        begun, first = history["seconds"][-1], self.run.epoch + 1
+        share = (time.perf_counter() - self.started - begun) / count
+        history.extend(
+            {
+                "epoch": [float(first + i) for i in range(count)],
+                "loss": losses,
+                "lr": rates,
+                "seconds": [begun + (i + 1) * share for i in range(count)],
+            }
+        )
+        self.show({"loss": losses[-1]}, count)
+        return True
+
     def end_epoch(self, loss: float, rate: float, outputs: list[Array], rows: list[Any]) -> bool:
         """Write the epoch into the history and tell the callbacks; whether to go on.
 
@@ -61,7 +84,7 @@ class Course:
         """
         row = {"epoch": float(self.run.epoch + 1), "loss": loss, **self._on_training(outputs, rows), **self._held_out()}
         self.run.history.append({**row, "lr": rate, "seconds": time.perf_counter() - self.started})
-        self.show(row)
+        self.show(row, 1)
         for callback in self.callbacks:
             callback.on_epoch_end(self.run)
         return self.run.stopped is None

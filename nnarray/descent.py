@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import signal
 import threading
+import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,13 +16,17 @@ from nnarray.backends import device_of, same_place
 from nnarray.callbacks import Run
 from nnarray.course import Course, DivergenceError
 from nnarray.examples import Data, pick
+from nnarray.kernels.chain import Steps
 from nnarray.kernels.compilation import compiled
 from nnarray.losses import Loss
 from nnarray.optimizers import Optimizer
+from nnarray.plans import steps_of
 from nnarray.propagation import Wiring, loss_and_gradient
 from nnarray.random import Key
-from nnarray.schedules import schedule
+from nnarray.schedules import Constant, schedule
 from nnarray.typing import Array
+
+PATIENCE = 0.1  # seconds that Ctrl-C and the progress bar wait at most, where epochs are shorter and nobody looks on
 
 
 def descend(course: Course, rule: Optimizer, *, shuffle: bool, key: Key) -> None:
@@ -42,24 +47,33 @@ def descend(course: Course, rule: Optimizer, *, shuffle: bool, key: Key) -> None
         decays=course.decays if rule.weight_decay else None,
         frozen=course.frozen,
     )
-    rates = schedule(rule.lr)
+    rates, together = schedule(rule.lr), 1
     with _interrupts_between_steps() as check:
-        for number in range(run.epochs):
-            rate = rates(number, course.monitored)
+        while run.epoch < run.epochs:
+            number, begun = run.epoch, time.perf_counter()
+            these = [rates(number, course.monitored)] * min(together, run.epochs - number)
             saved = Saved.of(trainer)
             try:
-                done = trainer.epoch(number, rate, check)
+                done = trainer.epochs(number, these, check)
             finally:
                 run.history.steps = trainer.steps
                 model.restore((trainer.theta, trainer.state))
-            mean = trainer.mean_loss(done)
-            if not (math.isfinite(mean) and trainer.finite()):
-                raise _diverged(trainer, saved, done, run, number, rate)
-            if not course.end_epoch(mean, rate, done.outputs, done.rows):
+            means = trainer.mean_losses(done)
+            if not (all(map(math.isfinite, means)) and trainer.finite()):
+                if trainer.plan is None:
+                    raise _diverged(trainer, saved, done, run, number, these[0])
+                trainer.back_to(saved)  # the layers' own steps have the last word
+                together = 1
+                continue
+            if not course.end_epochs(means, these, done.outputs, done.rows):
                 return
             if model.theta is not trainer.theta:  # a callback gave the model other parameters
                 trainer.theta, trainer.state = copy(model.theta), copy(model.state)
+                trainer.prepare()
             check()
+            unseen = trainer.plan and trainer.steps_per_epoch == 1 and isinstance(rates, Constant) and course.unobserved
+            if unseen and time.perf_counter() - begun < PATIENCE / 2:
+                together *= 2
 
 
 class Finished(NamedTuple):
@@ -89,11 +103,32 @@ class Trainer:
     decays: Array | None
     frozen: Array | None
     steps: int = 0
+    plan: Steps | None = None
+    """Prepared steps that write into theta and slots; None where the layers' own are taken."""
 
     def __post_init__(self) -> None:
         self.step = compiled(self._step, self.theta)
         layers = self.key.fold("layers")
         self.words = (layers.word0, layers.word1)
+        self.prepare()
+
+    def prepare(self) -> None:
+        """Make a plan for theta and slots as they are now."""
+        if self.frozen is None and self.data.x.ndim == 2:
+            self.plan = steps_of(
+                self.wiring,
+                self.loss,
+                self.optimizer,
+                self.theta,
+                self.slots,
+                self.decays,
+                keep_outputs=self.keep_outputs,
+            )
+
+    def back_to(self, saved: Saved) -> None:
+        """Undo what was done since, and go on without a plan."""
+        self.theta, self.state, self.slots, self.steps = saved
+        self.plan = None
 
     def _step(
         self,
@@ -129,31 +164,42 @@ class Trainer:
     def steps_per_epoch(self) -> int:
         return -(-self.data.examples // self.batch_size)
 
-    def epoch(self, number: int, rate: float, check: Callable[[], None], limit: int | None = None) -> Finished:
-        """The steps of one epoch, or the first `limit` of them; `check` is called after each."""
+    def epochs(self, number: int, rates: list[float], check: Callable[[], None], limit: int | None = None) -> Finished:
+        """The steps of one epoch, or the first `limit` of them; `check` is called after each.
+
+        With a plan and one step an epoch, as many epochs as there are rates.
+        """
         done = Finished([], [], [], [])
         for rows in self._batches(number, limit):
             x, target = pick(self.data.x, rows), pick(self.data.target, rows)
             weights = None if self.data.weights is None else pick(self.data.weights, rows)
-            self.theta, self.state, self.slots, loss, outputs = self.step(
-                self.theta,
-                self.state,
-                self.slots,
-                x,
-                target,
-                weights,
-                self.optimizer.numbers(rate, self.steps + 1),
-                self.words,
-                self.steps,
-            )
-            self.steps += 1
-            done.losses.append(loss)
+            if self.plan is not None:
+                losses, outputs = self.plan.run(x, target, weights, rates, self.steps + 1)
+            else:
+                losses, outputs = self._one_step(x, target, weights, rates[0])
+            self.steps += len(losses)
+            done.losses.extend(losses)
             done.masses.append(x.shape[0] if weights is None else same_place(w=weights).sum(weights))
             if self.keep_outputs:
                 done.rows.append(rows)
                 done.outputs.append(outputs)
             check()
         return done
+
+    def _one_step(self, x: Array, target: Array, weights: Array | None, rate: float) -> tuple[list[Array], Array]:
+        """As the layers define it."""
+        self.theta, self.state, self.slots, loss, outputs = self.step(
+            self.theta,
+            self.state,
+            self.slots,
+            x,
+            target,
+            weights,
+            self.optimizer.numbers(rate, self.steps + 1),
+            self.words,
+            self.steps,
+        )
+        return [loss], outputs
 
     def _batches(self, number: int, limit: int | None) -> Iterator[Any]:
         """The rows of each batch: None for all, a slice, or indices on the device."""
@@ -170,8 +216,13 @@ class Trainer:
             rows = slice(start, min(start + self.batch_size, count))
             yield rows if order is None else order[rows]
 
-    def mean_loss(self, done: Finished) -> float:
-        """The loss over the epoch, the one number for which the host waits: weighted as the reduction says."""
+    def mean_losses(self, done: Finished) -> list[float]:
+        """The loss over each epoch, the one number for which the host waits: weighted as the reduction says."""
+        if self.steps_per_epoch == 1:
+            return [float(loss) for loss in done.losses]
+        return [self._mean_loss(done)]
+
+    def _mean_loss(self, done: Finished) -> float:
         xp = same_place(theta=self.theta)
         losses = xp.stack(done.losses)
         if self.loss.reduction == "sum":
@@ -199,7 +250,8 @@ class Saved(NamedTuple):
 
     @classmethod
     def of(cls, trainer: Trainer) -> Saved:
-        slots = trainer.slots if trainer.steps_per_epoch == 1 else {k: copy(v) for k, v in trainer.slots.items()}
+        once = trainer.plan is None and trainer.steps_per_epoch == 1
+        slots = trainer.slots if once else {name: copy(slot) for name, slot in trainer.slots.items()}
         return cls(copy(trainer.theta), copy(trainer.state), slots, trainer.steps)
 
 
@@ -212,9 +264,9 @@ def _diverged(trainer: Trainer, saved: Saved, done: Finished, run: Run, number: 
     """Go back to the last parameters with a finite loss, by running the epoch again up to them; say what happened."""
     finite = [math.isfinite(float(loss)) for loss in done.losses]
     first = finite.index(False) if False in finite else len(finite)
-    trainer.theta, trainer.state, trainer.slots, trainer.steps = saved
+    trainer.back_to(saved)
     if first > 1:
-        trainer.epoch(number, rate, lambda: None, limit=first - 1)
+        trainer.epochs(number, [rate], lambda: None, limit=first - 1)
     if not trainer.finite():
         trainer.theta, trainer.state = saved.theta, saved.state
     run.model.restore((trainer.theta, trainer.state))

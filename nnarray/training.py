@@ -98,7 +98,7 @@ def _memory_errors(theta: Array, batch_size: int | None) -> Generator[None]:
 
 
 @contextmanager
-def _progress_bar(epochs: int, wanted: bool | None) -> Generator[Callable[[dict[str, float]], None]]:
+def _progress_bar(epochs: int, wanted: bool | None) -> Generator[Callable[[dict[str, float], int], None]]:
     """tqdm's bar: None shows it in a terminal and in a notebook, not in a pipe."""
     from tqdm import auto
 
@@ -106,9 +106,9 @@ def _progress_bar(epochs: int, wanted: bool | None) -> Generator[Callable[[dict[
     shown = wanted if wanted is not None else in_notebook or None
     with auto.tqdm(total=epochs, unit="epoch", disable=None if shown is None else not shown) as bar:
 
-        def show(row: dict[str, float]) -> None:
+        def show(row: dict[str, float], epochs: int) -> None:
             if not bar.disable:
                 bar.set_postfix({k: f"{v:.4g}" for k, v in row.items() if k != "epoch"}, refresh=False)
-                bar.update()
+                bar.update(epochs)
 
         yield show

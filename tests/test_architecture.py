@@ -38,7 +38,7 @@ LEVELS = [
     ["losses", "schedules"],
     ["optimizers", "metrics"],
     ["propagation", "callbacks"],
-    ["examples"],
+    ["examples", "plans"],
     ["course"],
     ["descent", "lbfgs"],
     ["training"],

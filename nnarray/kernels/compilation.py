@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -43,3 +45,14 @@ def mapped(function: Callable[[int], Array], items: Iterable[int], like: Array) 
 def _cores() -> int:
     """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@functools.cache
+def numba_pieces() -> Any:
+    """The compiled loops of the extra `nnarray[fast]`, or None: where it is not installed, or NNARRAY_FAST=0."""
+    if os.environ.get("NNARRAY_FAST", "1") == "0":
+        return None
+    try:
+        return importlib.import_module("nnarray.kernels.numba")
+    except ImportError:
+        return None

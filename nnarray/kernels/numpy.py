@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from nnarray import kernels
+from nnarray.kernels.compilation import numba_pieces
 from nnarray.kernels.standard.windows import Window, cropped
 
 BLOCK = 65_536  # elements: the few arrays of one block fit into the second-level cache
@@ -66,10 +67,13 @@ def adam_update(
     correction1: Any,
     correction2: Any,
 ) -> Any:
-    """In place and in blocks, each read from memory once; the corrections move into rate and epsilon."""
+    """In place, each entry read from memory once; the corrections move into rate and epsilon."""
     root_correction = correction2**0.5
     rate = rate / correction1 * root_correction
     epsilon = epsilon * root_correction
+    if (pieces := numba_pieces()) is not None:
+        pieces.adam(theta, gradient, mean, square, rate, beta1, beta2, epsilon)
+        return theta, mean, square
     scratch = np.empty(min(BLOCK, theta.size), dtype=theta.dtype)
     for start in range(0, theta.size, BLOCK):
         part = slice(start, start + BLOCK)
