@@ -12,7 +12,7 @@ from scipy import special, stats
 
 import nnarray as nn
 from nnarray import backends, kernels, random
-from nnarray.kernels import numpy as in_numpy
+from nnarray.kernels.numpy import general, pictures
 from nnarray.kernels.standard.windows import Window
 from nnarray.layers.activations import FUNCTIONS
 from tests.tolerances import as_called, close, to_host
@@ -435,7 +435,7 @@ def test_half_precision_has_room_for_sums(flag: str, name: str) -> None:
 
 def test_adam_in_blocks_is_adam(host: nn.Backend) -> None:
     """More entries than a block, and a rest."""
-    size = in_numpy.BLOCK * 2 + 17
+    size = general.BLOCK * 2 + 17
     args = [normal(size), normal(size), normal(size), np.abs(normal(size))]
     want = kernels.adam_update.definition(*[a.copy() for a in args], **ADAM)
     for g, w in zip(kernels.adam_update(*args, **ADAM), want, strict=True):
@@ -443,7 +443,7 @@ def test_adam_in_blocks_is_adam(host: nn.Backend) -> None:
 
 
 def test_threefry_in_blocks_is_threefry(host: nn.Backend) -> None:
-    counter = np.arange(in_numpy.BLOCK * 2 + 17, dtype=np.int32)
+    counter = np.arange(general.BLOCK * 2 + 17, dtype=np.int32)
     for g, w in zip(kernels.threefry(counter, 1, 2, 3), kernels.threefry.definition(counter, 1, 2, 3), strict=True):
         np.testing.assert_array_equal(g, w)
 
@@ -452,7 +452,7 @@ def test_threefry_in_blocks_is_threefry(host: nn.Backend) -> None:
 @pytest.mark.parametrize("name", ["convolution", "convolution_pullback"])
 def test_convolution_in_blocks_is_convolution(monkeypatch, name: str, entries: int) -> None:
     """One row of places at a time, a few rows, one picture, all."""
-    monkeypatch.setattr(in_numpy, "COLUMNS", entries)
+    monkeypatch.setattr(pictures, "COLUMNS", entries)
     got = called(nn.backend("numpy"), kernels.TABLE[name], BUILT[name])
     for _, g, w in pairs(got, definition(name, BUILT[name], "float64")):
         close(g, w, "float64", c=500)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import itertools
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -42,17 +43,43 @@ def mapped(function: Callable[[int], Array], items: Iterable[int], like: Array) 
         return list(pool.map(function, items))
 
 
+def shared(work: Callable[[int, int], None], count: int, least: int) -> None:
+    """work(start, stop) over parts of range(count), in threads; no part holds fewer than `least`, if that can be.
+
+    For functions that let go of Python's lock.
+    """
+    parts = max(min(_threads(), count // max(least, 1)), 1)
+    first, *rest = itertools.pairwise(part * count // parts for part in range(parts + 1))
+    others = [_helpers(os.getpid()).submit(work, *each) for each in rest]
+    work(*first)
+    for each in others:
+        each.result()
+
+
+@functools.cache
+def _helpers(process: int) -> ThreadPoolExecutor:
+    """Threads that wait for work beside the calling one; a forked process has none of its parent's."""
+    return ThreadPoolExecutor(max_workers=max(_threads() - 1, 1), thread_name_prefix="nnarray")
+
+
+@functools.cache
+def _threads() -> int:
+    """How many threads share the work: as many as there are cores, or as NumPy's products are told to take."""
+    told = [os.environ.get(name, "") for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")]
+    return min([_cores(), *(max(int(each), 1) for each in told if each.isdigit())])
+
+
 def _cores() -> int:
     """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @functools.cache
-def numba_pieces() -> Any:
+def numba_pieces(part: str = "numba") -> Any:
     """The compiled loops of the extra `nnarray[fast]`, or None: where it is not installed, or NNARRAY_FAST=0."""
     if os.environ.get("NNARRAY_FAST", "1") == "0":
         return None
     try:
-        return importlib.import_module("nnarray.kernels.numba")
+        return importlib.import_module(f"nnarray.kernels.{part}")
     except ImportError:
         return None

@@ -1,4 +1,4 @@
-"""Faster versions for NumPy arrays: written in place, in blocks that stay in the cache."""
+"""Faster versions for NumPy arrays of any shape: written in place, in blocks that stay in the cache."""
 
 from __future__ import annotations
 
@@ -8,17 +8,16 @@ import numpy as np
 
 from nnarray import kernels
 from nnarray.kernels.compilation import numba_pieces
-from nnarray.kernels.standard.windows import Window, cropped
 
 BLOCK = 65_536  # elements: the few arrays of one block fit into the second-level cache
 
 
-def _sum_of_rows(rows: Any) -> Any:
+def sum_of_rows(rows: Any) -> Any:
     """A product with ones: faster than a sum over the first axis, and float16 is summed in float32."""
     return np.matmul(np.ones(rows.shape[0], dtype=rows.dtype), rows)
 
 
-def _where(mask: Any, x: Any) -> Any:
+def chosen(mask: Any, x: Any) -> Any:
     """`x` where the mask is true, else 0, infinity and nan too: a product of its bits, a fifth of a choice's time."""
     return np.multiply(x.view(f"i{x.itemsize}"), mask).view(x.dtype)
 
@@ -36,13 +35,13 @@ def affine_pullback(dy: Any, x: Any, weight: Any, *, input_gradient: bool = True
     rows = dy.reshape(-1, dy.shape[-1])
     inputs = x.reshape(-1, x.shape[-1])
     dx = np.matmul(dy, weight.T) if input_gradient else None
-    return dx, np.matmul(inputs.T, rows), _sum_of_rows(rows)
+    return dx, np.matmul(inputs.T, rows), sum_of_rows(rows)
 
 
 @kernels.relu_pullback.fast("numpy")
 def relu_pullback(dy: Any, x: Any, y: Any) -> Any:
     """Without a choice."""
-    return _where(y > 0, dy)
+    return chosen(y > 0, dy)
 
 
 @kernels.sgd_update.fast("numpy")
@@ -124,117 +123,6 @@ def _rounds(a: Any, b: Any, keys: Any, scratch: Any) -> None:
         np.add(b, np.uint32(i + 1), out=b)
 
 
-# --- Pictures ---------------------------------------------------------------------------------------------------
-
-COLUMNS = 2**20  # entries of the matrix of windows that is built at once: 4 MB in float32
-
-
-def _pointwise(window: Window) -> bool:
-    return window == Window((1, 1))
-
-
-def _blocks(images: int, places: tuple[int, int], width: int) -> Any:
-    """Parts of a batch, (images, rows of places), whose windows fill no more than COLUMNS entries."""
-    whole = places[0] * places[1] * width
-    if whole <= COLUMNS:
-        step = max(COLUMNS // max(whole, 1), 1)
-        return [(slice(n, n + step), slice(0, places[0])) for n in range(0, images, step)]
-    step = max(COLUMNS // (places[1] * width), 1)
-    return [(slice(n, n + 1), slice(p, p + step)) for n in range(images) for p in range(0, places[0], step)]
-
-
-def _windows(wide: Any, window: Window, places: tuple[int, int]) -> Any:
-    """Every window of the padded pictures as a view: (images, down, across, kernel height, kernel width, channels)."""
-    n, h, w, c = wide.strides
-    strides = (n, h * window.stride[0], w * window.stride[1], h * window.dilation[0], w * window.dilation[1], c)
-    shape = (wide.shape[0], *places, *window.size, wide.shape[3])
-    return np.lib.stride_tricks.as_strided(wide, shape, strides, writeable=False)
-
-
-@kernels.convolution.fast("numpy")
-def convolution(x: Any, weight: Any, bias: Any, *, window: Window, groups: int = 1) -> Any:
-    """One large product a block of windows; none is built for 1x1 windows."""
-    if groups == 1 and _pointwise(window):
-        return affine(x, weight[0, 0], bias)
-    places = window.places(x.shape[1:3])
-    wide = np.pad(x, ((0, 0), *window.padding, (0, 0))) if any(map(any, window.padding)) else x
-    y = np.empty((x.shape[0], *places, weight.shape[3]), dtype=x.dtype)
-    inputs, filters = x.shape[3] // groups, weight.shape[3] // groups
-    for g in range(groups):
-        seen = _windows(wide[..., g * inputs : (g + 1) * inputs], window, places)
-        out = slice(g * filters, (g + 1) * filters)
-        matrix = weight[..., out].reshape(-1, filters)
-        for images, rows in _blocks(x.shape[0], places, matrix.shape[0]):
-            block = seen[images, rows]
-            y[images, rows, :, out] = (block.reshape(-1, matrix.shape[0]) @ matrix).reshape(*block.shape[:3], filters)
-    return y if bias is None else np.add(y, bias, out=y)
-
-
-@kernels.convolution_pullback.fast("numpy")
-def convolution_pullback(
-    dy: Any, x: Any, weight: Any, *, window: Window, groups: int = 1, input_gradient: bool = True
-) -> Any:
-    """Two large products a block of windows: one for dW, one whose rows are added back over the windows for dx."""
-    if groups == 1 and _pointwise(window):
-        dx, dw, db = affine_pullback(dy, x, weight[0, 0], input_gradient=input_gradient)
-        return dx, dw.reshape(weight.shape), db
-    places = window.places(x.shape[1:3])
-    wide = np.pad(x, ((0, 0), *window.padding, (0, 0))) if any(map(any, window.padding)) else x
-    dwide: Any = np.zeros_like(wide) if input_gradient else None
-    dw = np.zeros_like(weight, order="C")
-    inputs, filters = x.shape[3] // groups, weight.shape[3] // groups
-    for g in range(groups):
-        channels, out = slice(g * inputs, (g + 1) * inputs), slice(g * filters, (g + 1) * filters)
-        seen = _windows(wide[..., channels], window, places)
-        matrix = weight[..., out].reshape(-1, filters)
-        for images, rows in _blocks(x.shape[0], places, matrix.shape[0]):
-            slopes = dy[images, rows, :, out].reshape(-1, filters)
-            dw[..., out] += (seen[images, rows].reshape(-1, matrix.shape[0]).T @ slopes).reshape(
-                *window.size, inputs, filters
-            )
-            if dwide is not None:
-                back = (slopes @ matrix.T).reshape(-1, *dy[images, rows].shape[1:3], *window.size, inputs)
-                _add_back(dwide[images, ..., channels], back, window, rows.start)
-    db = _sum_of_rows(dy.reshape(-1, dy.shape[-1]))
-    return None if dwide is None else cropped(dwide, window.padding), dw, db
-
-
-def _add_back(dwide: Any, back: Any, window: Window, first_row: int) -> None:
-    """Add each tap's part to the entries that it met; rows of places begin at `first_row`."""
-    for i, j in window.taps():
-        rows, columns = window.seen_by((i, j), back.shape[1:3])
-        start = first_row * window.stride[0]
-        dwide[:, rows.start + start : rows.stop + start : rows.step, columns] += back[:, :, :, i, j]
-
-
-@kernels.max_pool_pullback.fast("numpy")
-def max_pool_pullback(dy: Any, x: Any, y: Any, *, window: Window) -> Any:
-    """Added in place."""
-    places = window.places(x.shape[1:3])
-    wide = np.pad(x, ((0, 0), *window.padding, (0, 0)), constant_values=-np.inf) if any(map(any, window.padding)) else x
-    dwide: Any = np.zeros(wide.shape, dtype=dy.dtype)
-    free = np.ones(y.shape, dtype=bool)
-    for tap in window.taps():
-        seen = (slice(None), *window.seen_by(tap, places))
-        won = (wide[seen] == y) & free
-        free &= ~won
-        dwide[seen] += _where(won, dy)
-    return cropped(dwide, window.padding)
-
-
-@kernels.mean_pool_pullback.fast("numpy")
-def mean_pool_pullback(dy: Any, x: Any, counts: Any, *, window: Window) -> Any:
-    """Added in place."""
-    (top, bottom), (left, right) = window.padding
-    dwide: Any = np.zeros(
-        (x.shape[0], x.shape[1] + top + bottom, x.shape[2] + left + right, x.shape[3]), dtype=dy.dtype
-    )
-    shares = dy / counts
-    for tap in window.taps():
-        dwide[(slice(None), *window.seen_by(tap, dy.shape[1:3]))] += shares
-    return cropped(dwide, window.padding)
-
-
 def _in_rows(x: Any) -> bool:
     """Whether x can be read as rows of channels without a copy, and summed as it is."""
     return x.dtype.itemsize >= 4 and x.flags.c_contiguous and x.size > 0
@@ -247,9 +135,9 @@ def normalise(x: Any, *, axes: tuple[int, ...], epsilon: float) -> Any:
         return kernels.normalise.definition(x, axes=axes, epsilon=epsilon)
     rows = x.reshape(-1, x.shape[-1])
     count = rows.shape[0]
-    mean = _sum_of_rows(rows) / count
+    mean = sum_of_rows(rows) / count
     z = rows - mean
-    variance = _sum_of_rows(np.multiply(z, z)) / count
+    variance = sum_of_rows(np.multiply(z, z)) / count
     inverse = (1.0 / np.sqrt(variance + epsilon)).astype(x.dtype, copy=False)
     z *= inverse
     small = (1,) * (x.ndim - 1) + (-1,)
@@ -263,7 +151,7 @@ def batch_norm_pullback(dy: Any, z: Any, weight: Any, inverse: Any) -> Any:
         return kernels.batch_norm_pullback.definition(dy, z, weight, inverse)
     rows, zs = dy.reshape(-1, dy.shape[-1]), z.reshape(-1, z.shape[-1])
     scratch = rows * zs
-    db, dw = _sum_of_rows(rows), _sum_of_rows(scratch)
+    db, dw = sum_of_rows(rows), sum_of_rows(scratch)
     dx = rows - db / rows.shape[0]
     np.multiply(zs, dw / rows.shape[0], out=scratch)
     dx -= scratch

@@ -1,0 +1,572 @@
+"""Convolutions compiled by Numba: products of a few rows that stay in registers, of windows read where they lie.
+
+One way sums over the windows directly, the other is Winograd's for 3 x 3 windows that move one place at a time. Both
+compute in float32, add the bias and apply ReLU as they write, and let go of Python's lock, so that `threads` can share
+the work.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from functools import cached_property
+from typing import Any
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from nnarray.kernels import winograd
+from nnarray.kernels.compilation import shared
+from nnarray.kernels.numba import FAST
+from nnarray.kernels.standard.windows import Window, padded
+from nnarray.kernels.winograd import FORWARD, INPUTS, POINTS, TILE
+
+compiled = numba.njit(cache=True, error_model="numpy", fastmath=FAST, nogil=True)
+
+LANES = 8  # float32 entries of a vector register of AVX2; halves where registers are shorter, pairs where longer
+PANEL = 2 * LANES  # columns of a product that are computed at once
+ROWS = 6  # rows of a product that are computed at once: 12 sums, and 3 registers for what is multiplied
+
+VECTOR = ir.VectorType(ir.FloatType(), LANES)
+FLAGS = ("contract", "reassoc", "nsz")
+
+
+# --- Pieces of machine code ---------------------------------------------------------------------------------------
+
+
+def _pointer(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> Any:
+    """Where an entry of a flat array lies."""
+    data = context.make_array(kind)(context, builder, array).data
+    return builder.gep(data, [index])
+
+
+def _load(builder: Any, pointer: Any) -> Any:
+    return builder.load(builder.bitcast(pointer, VECTOR.as_pointer()), align=4)
+
+
+def _store(builder: Any, vector: Any, pointer: Any) -> None:
+    builder.store(vector, builder.bitcast(pointer, VECTOR.as_pointer()), align=4)
+
+
+def _filled(builder: Any, number: Any) -> Any:
+    """A vector with the same number in every lane."""
+    zero = ir.Constant(ir.IntType(32), 0)
+    one = builder.insert_element(ir.Constant(VECTOR, ir.Undefined), number, zero)
+    return builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES))
+
+
+def _constant(value: float) -> Any:
+    return ir.Constant(VECTOR, [float(np.float32(value))] * LANES)
+
+
+def _combination(matrix: Any) -> Any:
+    """An intrinsic: the rows of a small matrix as sums of vectors that lie `step` apart, written `stride` apart."""
+
+    @intrinsic
+    def combine(typing: Any, source: Any, at: Any, step: Any, target: Any, to: Any, stride: Any) -> Any:
+        def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            source, at, step, target, to, stride = arguments
+            kinds = signature.args
+            vectors: list[Any] = []
+            for _ in range(matrix.shape[1]):
+                vectors.append(_load(builder, _pointer(context, builder, kinds[0], source, at)))
+                at = builder.add(at, step)
+            for row in matrix:
+                total: Any = None
+                for factor, vector in zip(row, vectors, strict=True):
+                    if factor:
+                        term = vector if factor == 1 else builder.fmul(vector, _constant(factor), flags=FLAGS)
+                        total = term if total is None else builder.fadd(total, term, flags=FLAGS)
+                _store(builder, total, _pointer(context, builder, kinds[3], target, to))
+                to = builder.add(to, stride)
+            return context.get_dummy_value()
+
+        index = types.int64
+        return types.void(source, index, index, target, index, index), code
+
+    return combine
+
+
+def _product_of(rows: int, *, adding: bool = False) -> Any:
+    """An intrinsic: c[r, :] <- max(bias + sum over o, k of a[r, o, k] b[o, k, :], least) for PANEL columns.
+
+    Places are counted in entries of flat arrays: `at`, `to` and `out` are the first ones; the others are steps.
+    With `adding`, the sums begin with what is in c instead of the bias.
+    """
+
+    @intrinsic
+    def product(
+        typing: Any,
+        a: Any, at: Any, a_row: Any, a_outer: Any, a_inner: Any,
+        b: Any, to: Any, b_outer: Any, b_inner: Any,
+        c: Any, out: Any, c_row: Any,
+        outer: Any, inner: Any, bias: Any, first: Any, least: Any,
+    ) -> Any:  # fmt: skip
+        def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            (a, at, a_row, a_outer, a_inner, b, to, b_outer, b_inner, c, out, c_row, outer, inner, bias, first, least) = arguments  # fmt: skip  # noqa: E501
+            kinds = signature.args
+            sums = [[cgutils.alloca_once(builder, VECTOR) for _ in range(2)] for _ in range(rows)]
+            halves = [ir.Constant(ir.IntType(64), half * LANES) for half in range(2)]
+            place = _pointer(context, builder, kinds[9], c, out)
+            start = place if adding else _pointer(context, builder, kinds[14], bias, first)
+            for r in range(rows):
+                for half in range(2):
+                    builder.store(_load(builder, builder.gep(start, [halves[half]])), sums[r][half])
+                start = builder.gep(start, [c_row]) if adding else start
+            a_start, b_start = (
+                _pointer(context, builder, kinds[0], a, at),
+                _pointer(context, builder, kinds[5], b, to),
+            )
+            with cgutils.for_range(builder, outer) as o:
+                a_line = builder.gep(a_start, [builder.mul(o.index, a_outer)])
+                b_line = builder.gep(b_start, [builder.mul(o.index, b_outer)])
+                with cgutils.for_range(builder, inner) as k:
+                    a_place = builder.gep(a_line, [builder.mul(k.index, a_inner)])
+                    b_place = builder.gep(b_line, [builder.mul(k.index, b_inner)])
+                    right = [_load(builder, b_place), _load(builder, builder.gep(b_place, [halves[1]]))]
+                    for r in range(rows):
+                        left = _filled(builder, builder.load(a_place, align=4))
+                        for half in range(2):
+                            term = builder.fmul(left, right[half], flags=FLAGS)
+                            total = builder.fadd(builder.load(sums[r][half]), term, flags=FLAGS)
+                            builder.store(total, sums[r][half])
+                        a_place = builder.gep(a_place, [a_row])
+            floor = _filled(builder, least)
+            for r in range(rows):
+                for half in range(2):
+                    total = builder.load(sums[r][half])
+                    total = builder.select(builder.fcmp_ordered("<", total, floor), floor, total)  # nan stays nan
+                    _store(builder, total, builder.gep(place, [halves[half]]))
+                place = builder.gep(place, [c_row])
+            return context.get_dummy_value()
+
+        n = types.int64
+        return types.void(a, n, n, n, n, b, n, n, n, c, n, n, n, n, bias, n, types.float32), code
+
+    return product
+
+
+_inputs, _forward, _slopes = _combination(INPUTS), _combination(FORWARD), _combination(FORWARD.T)
+_write1, _write2, _write3, _write4, _write5, _write6 = (_product_of(rows) for rows in range(1, ROWS + 1))
+_add4, _add5, _add6 = (_product_of(rows, adding=True) for rows in range(4, ROWS + 1))
+
+
+@compiled
+def _product(rows: int, *places: Any) -> None:
+    if rows == 6:
+        _write6(*places)
+    elif rows == 5:
+        _write5(*places)
+    elif rows == 4:
+        _write4(*places)
+    elif rows == 3:
+        _write3(*places)
+    elif rows == 2:
+        _write2(*places)
+    else:
+        _write1(*places)
+
+
+@compiled
+def _added_product(rows: int, *places: Any) -> None:
+    if rows == 6:
+        _add6(*places)
+    elif rows == 5:
+        _add5(*places)
+    else:
+        _add4(*places)
+
+
+# --- Sums over the windows ------------------------------------------------------------------------------------------
+
+CHUNK = 32  # groups of rows between which a panel of filters stays in the cache
+
+
+@compiled
+def _direct(
+    x: Any, filters: Any, bias: Any, least: Any, y: Any, at: int, step: int,
+    sizes: Any, stride: Any, reach: Any, groups: Any, panels: Any,
+) -> None:  # fmt: skip
+    """Places of y, `step` entries apart, from padded pictures x; sizes are height, width, channels, places, filters."""
+    height, width, channels, down, across, units = sizes
+    taps, depth = reach[0], reach[1] * channels
+    parts = -(-across // ROWS)
+    whole = -(-units // PANEL)
+    edge = np.empty(ROWS * PANEL, dtype=np.float32)
+    for chunk in range(groups[0], groups[1], CHUNK):
+        for panel in range(panels[0], panels[1]):
+            begin = panel * PANEL
+            for group in range(chunk, min(chunk + CHUNK, groups[1])):
+                line, part = group // parts, group % parts
+                left, right = part * across // parts, (part + 1) * across // parts
+                seen = ((line // down * height + line % down * stride[0]) * width + left * stride[1]) * channels
+                out = at + (line * across + left) * step + begin
+                if begin + PANEL <= units:
+                    _product(
+                        right - left, x, seen, stride[1] * channels, width * channels, 1,
+                        filters, begin * depth, whole * PANEL * depth, PANEL,
+                        y, out, step, taps, depth, bias, begin, least,
+                    )  # fmt: skip
+                else:
+                    _product(
+                        right - left, x, seen, stride[1] * channels, width * channels, 1,
+                        filters, begin * depth, whole * PANEL * depth, PANEL,
+                        edge, 0, PANEL, taps, depth, bias, begin, least,
+                    )  # fmt: skip
+                    for r in range(right - left):
+                        for k in range(units - begin):
+                            y[out + r * step + k] = edge[r * PANEL + k]
+
+
+# --- Winograd -------------------------------------------------------------------------------------------------------
+
+
+@compiled
+def _spread(
+    source: Any, at: int, row: int, step: int, channels: int, middle: Any, v: Any, to: int, stride: int
+) -> None:
+    """B^T d B of one tile of inputs, all channels."""
+    for k in range(0, channels, LANES):
+        for j in range(POINTS):
+            _inputs(source, at + j * step + k, row, middle, j * LANES, POINTS * LANES)
+        for i in range(POINTS):
+            _inputs(middle, i * POINTS * LANES, LANES, v, to + i * POINTS * stride + k, stride)
+
+
+@compiled
+def _tiles_of_inputs(
+    x: Any, sizes: Any, sides: Any, first: int, count: int, patch: Any, middle: Any, v: Any, room: int
+) -> None:
+    """V, shape (36, room, channels filled up), of `count` tiles from the first one on."""
+    height, width, channels, full, down, across = sizes
+    for t in range(count):
+        n, tile = (first + t) // (down * across), (first + t) % (down * across)
+        top, left = tile // across * TILE - sides[0], tile % across * TILE - sides[1]
+        to, stride = t * full, room * full
+        start = ((n * height + top) * width + left) * channels
+        if channels == full and top >= 0 and left >= 0 and top + POINTS <= height and left + POINTS <= width:
+            _spread(x, start, width * channels, channels, full, middle, v, to, stride)
+            continue
+        patch[:] = np.float32(0)
+        for i in range(max(-top, 0), min(POINTS, height - top)):
+            for j in range(max(-left, 0), min(POINTS, width - left)):
+                place, cell = start + (i * width + j) * channels, (i * POINTS + j) * full
+                for k in range(channels):
+                    patch[cell + k] = x[place + k]
+        _spread(patch, 0, POINTS * full, full, full, middle, v, to, stride)
+
+
+@compiled
+def _winograd(
+    x: Any, filters: Any, bias: Any, least: Any, y: Any, at: int, step: int,
+    sizes: Any, sides: Any, tiles: Any, room: int,
+) -> None:  # fmt: skip
+    """Places of y, `step` entries apart; sizes are height, width, channels, places and filters."""
+    height, width, channels, down, across, units = sizes
+    full, wide = -(-channels // LANES) * LANES, -(-units // PANEL) * PANEL
+    tiles_down, tiles_across = -(-down // TILE), -(-across // TILE)
+    v, m = np.empty(POINTS * POINTS * room * full, np.float32), np.empty(POINTS * POINTS * room * wide, np.float32)
+    patch, middle = np.empty(POINTS * POINTS * full, np.float32), np.empty(POINTS * POINTS * LANES, np.float32)
+    tile = np.empty(TILE * TILE * wide, np.float32)
+    nothing, endless = np.zeros(PANEL, np.float32), np.float32(-np.inf)
+    for first in range(tiles[0], tiles[1], room):
+        count = min(room, tiles[1] - first)
+        _tiles_of_inputs(
+            x, (height, width, channels, full, tiles_down, tiles_across), sides, first, count, patch, middle, v, room
+        )
+        parts = -(-count // ROWS)
+        for point in range(POINTS * POINTS):
+            for panel in range(0, wide, PANEL):
+                for part in range(parts):
+                    begin, end = part * count // parts, (part + 1) * count // parts
+                    _product(
+                        end - begin, v, (point * room + begin) * full, full, 0, 1,
+                        filters, (point * wide + panel) * full, 0, PANEL,
+                        m, (point * room + begin) * wide + panel, wide, 1, full, nothing, 0, endless,
+                    )  # fmt: skip
+        for t in range(count):
+            place, stride = t * wide, room * wide
+            for k in range(0, wide, LANES):
+                for j in range(POINTS):
+                    _forward(m, place + j * stride + k, POINTS * stride, middle, j * LANES, POINTS * LANES)
+                for i in range(TILE):
+                    _forward(middle, i * POINTS * LANES, LANES, tile, i * TILE * wide + k, wide)
+            n, where = (first + t) // (tiles_down * tiles_across), (first + t) % (tiles_down * tiles_across)
+            top, left = where // tiles_across * TILE, where % tiles_across * TILE
+            for i in range(min(TILE, down - top)):
+                for j in range(min(TILE, across - left)):
+                    out, cell = at + ((n * down + top + i) * across + left + j) * step, (i * TILE + j) * wide
+                    for k in range(units):
+                        total = tile[cell + k] + bias[k]
+                        y[out + k] = least if total < least else total
+
+
+@compiled
+def _winograd_pullback(x: Any, dy: Any, sizes: Any, sides: Any, tiles: Any, room: int, sums: Any) -> None:
+    """Add to sums, shape (36, channels, filters), both filled up, what the tiles give."""
+    height, width, channels, down, across, units = sizes
+    full, wide = -(-channels // LANES) * LANES, -(-units // PANEL) * PANEL
+    tiles_down, tiles_across = -(-down // TILE), -(-across // TILE)
+    v, d = np.empty(POINTS * POINTS * room * full, np.float32), np.empty(POINTS * POINTS * room * wide, np.float32)
+    patch, middle = np.empty(POINTS * POINTS * full, np.float32), np.empty(POINTS * POINTS * LANES, np.float32)
+    tile, endless = np.empty(TILE * TILE * wide, np.float32), np.float32(-np.inf)
+    parts = -(-full // ROWS)
+    for first in range(tiles[0], tiles[1], room):
+        count = min(room, tiles[1] - first)
+        _tiles_of_inputs(
+            x, (height, width, channels, full, tiles_down, tiles_across), sides, first, count, patch, middle, v, room
+        )
+        for t in range(count):
+            n, where = (first + t) // (tiles_down * tiles_across), (first + t) % (tiles_down * tiles_across)
+            top, left = where // tiles_across * TILE, where % tiles_across * TILE
+            tile[:] = np.float32(0)
+            for i in range(min(TILE, down - top)):
+                for j in range(min(TILE, across - left)):
+                    place, cell = ((n * down + top + i) * across + left + j) * units, (i * TILE + j) * wide
+                    for k in range(units):
+                        tile[cell + k] = dy[place + k]
+            for k in range(0, wide, LANES):
+                for j in range(TILE):
+                    _slopes(tile, j * wide + k, TILE * wide, middle, j * LANES, TILE * LANES)
+                for i in range(POINTS):
+                    to = (i * POINTS * room + t) * wide + k
+                    _slopes(middle, i * TILE * LANES, LANES, d, to, room * wide)
+        for point in range(POINTS * POINTS):
+            for panel in range(0, wide, PANEL):
+                for part in range(parts):
+                    begin, end = part * full // parts, (part + 1) * full // parts
+                    _added_product(
+                        end - begin, v, point * room * full + begin, 1, 0, full,
+                        d, point * room * wide + panel, 0, wide,
+                        sums, (point * full + begin) * wide + panel, wide, 1, count, patch, 0, endless,
+                    )  # fmt: skip
+
+
+# --- The largest entry of each window -------------------------------------------------------------------------------
+
+
+def _largest_of(vectors: int) -> Any:
+    """An intrinsic: y <- max over rows and columns, `down` and `across` entries apart, of some channels; nan wins."""
+
+    @intrinsic
+    def largest(
+        typing: Any, x: Any, at: Any, down: Any, across: Any, rows: Any, columns: Any, y: Any, to: Any
+    ) -> Any:  # fmt: skip
+        def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            x, at, down, across, rows, columns, y, to = arguments
+            best = [cgutils.alloca_once_value(builder, _constant(-np.inf)) for _ in range(vectors)]
+            steps = [ir.Constant(ir.IntType(64), v * LANES) for v in range(vectors)]
+            start = _pointer(context, builder, signature.args[0], x, at)
+            with cgutils.for_range(builder, rows) as i:
+                line = builder.gep(start, [builder.mul(i.index, down)])
+                with cgutils.for_range(builder, columns) as j:
+                    place = builder.gep(line, [builder.mul(j.index, across)])
+                    for step, kept in zip(steps, best, strict=True):
+                        seen, before = _load(builder, builder.gep(place, [step])), builder.load(kept)
+                        won = builder.fcmp_ordered(">", seen, before)
+                        won = builder.or_(won, builder.fcmp_unordered("uno", seen, seen))
+                        builder.store(builder.select(won, seen, before), kept)
+            place = _pointer(context, builder, signature.args[6], y, to)
+            for step, kept in zip(steps, best, strict=True):
+                _store(builder, builder.load(kept), builder.gep(place, [step]))
+            return context.get_dummy_value()
+
+        n = types.int64
+        return types.void(x, n, n, n, n, n, y, n), code
+
+    return largest
+
+
+MANY = 4  # vectors whose comparisons need not wait for each other
+_largest1, _largest4 = _largest_of(1), _largest_of(MANY)
+
+
+@compiled
+def _max_pool(x: Any, y: Any, at: int, step: int, sizes: Any, window: Any, lines: Any) -> None:
+    """Rows of places, `step` entries apart, LANES channels or more; sizes are height, width, channels and places."""
+    height, width, channels, down, across = sizes
+    taps_down, taps_across, stride_down, stride_across, above, beside = window
+    lanes = MANY * LANES if channels >= MANY * LANES else LANES
+    for line in range(lines[0], lines[1]):
+        top = line % down * stride_down - above
+        first, last = max(top, 0), min(top + taps_down, height)
+        for q in range(across):
+            left = q * stride_across - beside
+            begin, end = max(left, 0), min(left + taps_across, width)
+            place, out = ((line // down * height + first) * width + begin) * channels, at + (line * across + q) * step
+            for lane in range(0, channels, lanes):
+                k = min(lane, channels - lanes)  # the last lanes go back to where they are full
+                if lanes == LANES:
+                    _largest1(x, place + k, width * channels, channels, last - first, end - begin, y, out + k)
+                else:
+                    _largest4(x, place + k, width * channels, channels, last - first, end - begin, y, out + k)
+
+
+# --- As they are called ---------------------------------------------------------------------------------------------
+
+ROOM = 2 * ROWS  # tiles that are in the cache at once
+ROOM_BACK = 48
+FEW = 48  # tiles below which it does not pay to transform filters for one call
+FEW_KEPT, MANY_FILTERS = 16, 32_768  # and below which many transformed filters take longer to read than they save
+LARGE = 2_000_000  # multiply-adds of a thread's part at least
+
+
+def takes(x: Any, weight: Any, window: Window, groups: int) -> bool:
+    """Whether a convolution can be computed here."""
+    return x.dtype == weight.dtype == np.float32 and groups == 1 and window.dilation == (1, 1) and x.size > 0
+
+
+def takes_back(dy: Any, x: Any, weight: Any, window: Window, groups: int) -> bool:
+    """Whether the way back of a convolution can be computed here."""
+    around = all(0 <= each <= 2 for side in window.padding for each in side)
+    return takes(x, weight, window, groups) and dy.dtype == x.dtype and winograd.fits(window) and around
+
+
+def takes_pool(x: Any, window: Window) -> bool:
+    """Whether the largest entries can be found here."""
+    return x.dtype == np.float32 and window.dilation == (1, 1) and x.size > 0 and x.shape[3] >= LANES
+
+
+class Convolution:
+    """y <- max(W * x + b, least), channels last, with filters in the order in which they are read.
+
+    Parameters
+    ----------
+    weight : array, shape (down, across, channels, filters)
+    bias : array, shape (filters,), or None
+    window : Window
+    least : float
+        0 for ReLU; minus infinity for no activation.
+    kept : bool
+        Whether this is called often, so that it pays to transform filters for few pictures too.
+    """
+
+    def __init__(self, weight: Any, bias: Any, window: Window, *, least: float = -np.inf, kept: bool = False) -> None:
+        self.weight, self.window, self.least = weight, window, np.float32(least)
+        self.channels, self.units = weight.shape[2:]
+        self.bias = np.zeros(_filled_up(self.units, PANEL), dtype=np.float32)
+        if bias is not None:
+            self.bias[: self.units] = bias
+        few = FEW if not kept else FEW_KEPT if self.channels * self.units > MANY_FILTERS else 1
+        self.least_tiles = few if winograd.fits(window) and self.channels >= LANES else np.inf
+
+    @cached_property
+    def panels(self) -> Any:
+        """The filters in panels of columns, the last one filled up with zeros."""
+        down, across = self.window.size
+        wide = np.zeros((down, across * self.channels, self.bias.size), dtype=np.float32)
+        wide[:, :, : self.units] = self.weight.reshape(down, across * self.channels, self.units)
+        return _in_panels(wide)
+
+    @cached_property
+    def transformed(self) -> Any:
+        """G w G^T in panels, channels and columns filled up with zeros."""
+        u = np.zeros((POINTS * POINTS, _filled_up(self.channels, LANES), self.bias.size), dtype=np.float32)
+        u[:, : self.channels, : self.units] = winograd.transformed(self.weight)
+        return _in_panels(u)
+
+    def __call__(self, x: Any, y: Any = None, first: int = 0) -> Any:
+        """The outputs; written into the channels of y from the first one on, if y is given."""
+        places = self.window.places(x.shape[1:3])
+        if y is None:
+            y = np.empty((x.shape[0], *places, self.units), dtype=np.float32)
+        if x.shape[0] * math.prod(winograd.tiles_of(places)) >= self.least_tiles:
+            self._by_tiles(x, y, first)
+        else:
+            self._by_windows(x, y, first)
+        return y
+
+    def _by_tiles(self, x: Any, y: Any, first: int) -> None:
+        sizes, sides = (*x.shape[1:], *y.shape[1:3], self.units), (self.window.padding[0][0], self.window.padding[1][0])
+        begin = (_flat(x), self.transformed, self.bias, self.least, y.reshape(-1), first, y.shape[3], sizes, sides)
+
+        def some(start: int, stop: int) -> None:
+            _winograd(*begin, (start, stop), ROOM)
+
+        tiles = x.shape[0] * math.prod(winograd.tiles_of(y.shape[1:3]))
+        shared(some, tiles, max(LARGE // (POINTS * POINTS * self.channels * self.units), ROOM))
+
+    def _by_windows(self, x: Any, y: Any, first: int) -> None:
+        n, (down, across), window = x.shape[0], y.shape[1:3], self.window
+        wide, step = padded(x, window.padding), y.shape[3]
+        height, width = wide.shape[1:3]
+        if window == Window((1, 1)):  # all places lie in one row
+            height, width, n, down, across = 1, n * down * across, 1, 1, n * down * across
+        sizes = height, width, self.channels, down, across, self.units
+        begin = (_flat(wide), self.panels, self.bias, self.least, y.reshape(-1), first, step, sizes)
+        begin = (*begin, window.stride, window.size)
+        groups, panels = n * down * -(-across // ROWS), self.bias.size // PANEL
+        work = ROWS * PANEL * self.channels * math.prod(window.size)
+
+        def some_places(start: int, stop: int) -> None:
+            _direct(*begin, (start, stop), (0, panels))
+
+        def some_filters(start: int, stop: int) -> None:
+            _direct(*begin, (0, groups), (start, stop))
+
+        if groups >= 2 * CHUNK or panels == 1:
+            shared(some_places, groups, LARGE // (work * panels) + 1)
+        else:
+            shared(some_filters, panels, LARGE // (work * groups) + 1)
+
+
+def _filled_up(count: int, unit: int) -> int:
+    return -(-count // unit) * unit
+
+
+def _in_panels(matrices: Any) -> Any:
+    """(some, rows, columns) as (some, panels, rows, columns of a panel), flat."""
+    some, rows, columns = matrices.shape
+    return np.ascontiguousarray(matrices.reshape(some, rows, columns // PANEL, PANEL).transpose(0, 2, 1, 3)).reshape(-1)
+
+
+def _flat(x: Any) -> Any:
+    """All entries in a row, as compiled code reads them."""
+    flat = x.reshape(-1)
+    return flat if flat.flags.c_contiguous and flat.flags.aligned else np.array(flat)
+
+
+def input_gradient(dy: Any, weight: Any, window: Window) -> Any:
+    """dx of windows that Winograd's way takes: the convolution of dy with turned filters."""
+    turned = np.ascontiguousarray(weight[::-1, ::-1].transpose(0, 1, 3, 2))
+    (top, bottom), (left, right) = window.padding
+    return Convolution(turned, None, window._replace(padding=((2 - top, 2 - bottom), (2 - left, 2 - right))))(dy)
+
+
+def weight_gradient(dy: Any, x: Any, window: Window) -> Any:
+    """dW of windows that Winograd's way takes."""
+    (n, *_, channels), units = x.shape, dy.shape[3]
+    full, wide = _filled_up(channels, LANES), _filled_up(units, PANEL)
+    sizes, sides = (*x.shape[1:], *dy.shape[1:]), (window.padding[0][0], window.padding[1][0])
+    parts: list[Any] = []
+
+    def some(start: int, stop: int) -> None:
+        sums = np.zeros(POINTS * POINTS * full * wide, dtype=np.float32)
+        _winograd_pullback(_flat(x), _flat(dy), sizes, sides, (start, stop), ROOM_BACK, sums)
+        parts.append(sums)
+
+    tiles = n * math.prod(winograd.tiles_of(dy.shape[1:3]))
+    shared(some, tiles, max(LARGE // (POINTS * POINTS * channels * units), ROOM_BACK))
+    total: Any = functools.reduce(np.add, parts)
+    slopes = np.matmul(winograd.BOTH_FILTERS.T, total.reshape(POINTS * POINTS, -1)).reshape(3, 3, full, wide)
+    return np.ascontiguousarray(slopes[:, :, :channels, :units])
+
+
+def max_pool(x: Any, window: Window, y: Any = None, first: int = 0) -> Any:
+    """The largest entries; written into the channels of y from the first one on, if y is given."""
+    n, height, width, channels = x.shape
+    down, across = window.places((height, width))
+    if y is None:
+        y = np.empty((n, down, across, channels), dtype=x.dtype)
+    sizes, flat = (height, width, channels, down, across), y.reshape(-1)
+    numbers = (*window.size, *window.stride, window.padding[0][0], window.padding[1][0])
+
+    def some(start: int, stop: int) -> None:
+        _max_pool(_flat(x), flat, first, y.shape[3], sizes, numbers, (start, stop))
+
+    shared(some, n * down, LARGE // (8 * across * channels * math.prod(window.size)) + 1)
+    return y

@@ -1,0 +1,5 @@
+"""Faster versions for NumPy arrays: written in place, in blocks that stay in the cache."""
+
+from nnarray.kernels.numpy import general, pictures
+
+__all__ = ["general", "pictures"]
