@@ -736,3 +736,18 @@ def dtype_name(dtype: Any) -> str:
     """`"float32"` for the float32 of any library, as a dtype, a type or a text."""
     text = dtype if isinstance(dtype, str) else getattr(dtype, "__name__", None) or str(dtype)
     return text.rsplit(".", 1)[-1]
+
+
+def copy(x: Array) -> Array:
+    """The same numbers in other memory."""
+    return namespace(x).asarray(x, copy=True)
+
+
+def read_only(x: Any) -> Any:
+    """The same memory, where the library can refuse to write into it."""
+    owner = library_of(x)
+    if owner is None or owner.name != "numpy":
+        return x
+    view = x.view()
+    view.flags.writeable = False
+    return view

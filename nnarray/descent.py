@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from nnarray import random
-from nnarray.backends import device_of, same_place
+from nnarray.backends import copy, device_of, same_place
 from nnarray.callbacks import Run
 from nnarray.course import Course, DivergenceError
 from nnarray.examples import Data, pick
@@ -41,9 +41,9 @@ def descend(course: Course, rule: Optimizer, *, shuffle: bool, key: Key) -> None
         shuffle=shuffle,
         key=key,
         keep_outputs=bool(course.metrics),
-        theta=copy(model.theta),
+        theta=copy(model.vector),
         state=copy(model.state),
-        slots=rule.slots(model.theta),
+        slots=rule.slots(model.vector),
         decays=course.decays if rule.weight_decay else None,
         frozen=course.frozen,
     )
@@ -58,6 +58,7 @@ def descend(course: Course, rule: Optimizer, *, shuffle: bool, key: Key) -> None
             finally:
                 run.history.steps = trainer.steps
                 model.restore((trainer.theta, trainer.state))
+                given = model.vector
             means = trainer.mean_losses(done)
             if not (all(map(math.isfinite, means)) and trainer.finite()):
                 if trainer.plan is None:
@@ -67,8 +68,8 @@ def descend(course: Course, rule: Optimizer, *, shuffle: bool, key: Key) -> None
                 continue
             if not course.end_epochs(means, these, done.outputs, done.rows):
                 return
-            if model.theta is not trainer.theta:  # a callback gave the model other parameters
-                trainer.theta, trainer.state = copy(model.theta), copy(model.state)
+            if model.vector is not given or model.lent:  # a callback may have given the model other parameters
+                trainer.theta, trainer.state = copy(model.vector), copy(model.state)
                 trainer.prepare()
             check()
             unseen = trainer.plan and trainer.steps_per_epoch == 1 and isinstance(rates, Constant) and course.unobserved
@@ -253,11 +254,6 @@ class Saved(NamedTuple):
         once = trainer.plan is None and trainer.steps_per_epoch == 1
         slots = trainer.slots if once else {name: copy(slot) for name, slot in trainer.slots.items()}
         return cls(copy(trainer.theta), copy(trainer.state), slots, trainer.steps)
-
-
-def copy(x: Array) -> Array:
-    """The same numbers in other memory."""
-    return same_place(x=x).asarray(x, copy=True)
 
 
 def _diverged(trainer: Trainer, saved: Saved, done: Finished, run: Run, number: int, rate: float) -> DivergenceError:

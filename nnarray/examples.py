@@ -25,8 +25,11 @@ class Trainee(Protocol):
     frozen: frozenset[str]
     history: History
 
-    @property
-    def theta(self) -> Array: ...
+    vector: Array
+    """theta, for those who do not write into it."""
+    lent: bool
+    """Whether somebody else has theta, and might."""
+
     @property
     def input_shape(self) -> Shape: ...
     @property
@@ -61,7 +64,7 @@ def check_inputs(model: Trainee, X: Any, name: str = "X") -> Array:
         If it is on another device or has another shape.
     """
     X = as_data(X, name)
-    xp = same_place(model=model.theta, **{name: X})
+    xp = same_place(model=model.vector, **{name: X})
     if X.shape[1:] != model.input_shape or X.ndim == 0:
         batch = "(batch, " + ", ".join(map(str, model.input_shape)) + ")"
         hint = " For a single example, use X[None, ...]." if X.shape == model.input_shape else ""
@@ -69,7 +72,7 @@ def check_inputs(model: Trainee, X: Any, name: str = "X") -> Array:
             f"the network expects {batch}, examples of shape {model.input_shape}; "
             f"got {name} of shape {tuple(X.shape)}.{hint}"
         )
-    return X if X.dtype == model.theta.dtype else xp.astype(X, model.theta.dtype)
+    return X if X.dtype == model.vector.dtype else xp.astype(X, model.vector.dtype)
 
 
 def prepare(

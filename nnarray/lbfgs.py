@@ -25,13 +25,13 @@ def minimise(course: Course, rule: LBFGS) -> None:
             f"LBFGS needs all {data.examples} examples in one batch; got batch_size={course.batch_size}. "
             f"Pass batch_size=None."
         )
-    here, dtype, frozen = backend_of(model.theta), model.theta.dtype, course.frozen
+    here, dtype, frozen = backend_of(model.vector), model.vector.dtype, course.frozen
     decays = course.decays if rule.weight_decay else None
 
     def propagate(theta: Array, state: Array, x: Array, target: Array, weights: Array | None) -> Step:
         return loss_and_gradient(model.wiring, theta, state, x, target, weights, course.loss, training=False)
 
-    propagate = compiled(propagate, model.theta)
+    propagate = compiled(propagate, model.vector)
 
     def at(vector: Any) -> tuple[Array, Step]:
         theta = here.library.from_host(vector, dtype, here.device)
@@ -57,7 +57,7 @@ def minimise(course: Course, rule: LBFGS) -> None:
 
     result = minimize(
         value_and_gradient,
-        here.to_numpy(model.theta).astype(float),
+        here.to_numpy(model.vector).astype(float),
         jac=True,
         method="L-BFGS-B",
         callback=iteration,

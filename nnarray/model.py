@@ -7,11 +7,23 @@ from pathlib import Path
 from typing import Any
 
 from nnarray import examples, training
-from nnarray.backends import Backend, as_data, backend, backend_of, dtype_name, is_traced, namespace, place, same_place
+from nnarray.backends import (
+    Backend,
+    as_data,
+    backend,
+    backend_of,
+    copy,
+    dtype_name,
+    is_traced,
+    namespace,
+    place,
+    read_only,
+    same_place,
+)
 from nnarray.callbacks import History
 from nnarray.checks import integer, refuse_non_finite
-from nnarray.descent import copy
 from nnarray.folding import folded
+from nnarray.inference import Prepared, prepared
 from nnarray.layers.base import Layer, described
 from nnarray.losses import loss_named
 from nnarray.persistence import pytorch
@@ -57,6 +69,7 @@ class Model:
         self.history = History()
         self.state = state
         self.theta = theta
+        self.lent = False
 
     @classmethod
     def drawn(cls, network: Layer, shape: Shape, seed: int, be: Backend, dtype: object) -> Model:
@@ -79,7 +92,8 @@ class Model:
 
         Set it to another vector of the same length, and the model computes with that.
         """
-        return self._theta
+        self.lent = True
+        return self.vector
 
     @theta.setter
     def theta(self, theta: Array) -> None:
@@ -88,13 +102,20 @@ class Model:
             raise ValueError(
                 f"theta must have shape ({size},), one a parameter; got {tuple(theta.shape)}. Is it another net's?"
             )
-        self._theta = theta
+        self.vector = theta
+        """theta, for those who do not write into it."""
+        self.lent = True
+        """Whether somebody else has theta, and might: where it can be written to, no copy of it can be trusted."""
         self._tree: dict[str, Any] | None = None
+        self._calls, self._prepared = 0, None
 
     @property
     def params(self) -> dict[str, Array]:
-        """The parts of theta by name, such as "0.weight". Read them; write with `set_params`."""
-        return self.wiring.params.views(self.theta)
+        """The parts of theta by name, such as "0.weight". Read them; write with `set_params`.
+
+        On NumPy they are views that cannot be written to.
+        """
+        return self.wiring.params.views(read_only(self.vector))
 
     def set_params(self, params: Mapping[str, Any]) -> Model:
         """Give some or all parameters new values; all are checked before any is set. Returns the model.
@@ -109,7 +130,7 @@ class Model:
         ValueError
             If a name is unknown, or a shape differs.
         """
-        self.theta = self.wiring.params.replaced(self.theta, params)
+        self._take(self.wiring.params.replaced(self.vector, params), self.state)
         return self
 
     def freeze(self, *names: str) -> Model:
@@ -165,8 +186,8 @@ class Model:
         (3, 5)
         """
         params, state = pytorch.read(self.network, self.input_shape, source, tuple(ignore))
-        theta, after = self.wiring.params.replaced(self.theta, params), self.wiring.state.replaced(self.state, state)
-        self.theta, self.state = theta, after
+        theta, after = self.wiring.params.replaced(self.vector, params), self.wiring.state.replaced(self.state, state)
+        self._take(theta, after)
         return self
 
     def to_torch(self, path: str | Path | None = None) -> dict[str, Any]:
@@ -184,16 +205,21 @@ class Model:
         >>> {name: array.shape for name, array in model.to_torch().items()}
         {'0.weight': (5, 3), '0.bias': (5,), '1.weight': (2, 5), '1.bias': (2,)}
         """
-        arrays = self.params | self.wiring.state.views(self.state)
+        theta, state = self.snapshot()
+        arrays = self.wiring.params.views(theta) | self.wiring.state.views(state)
         return pytorch.state_dict(self.network, self.input_shape, arrays, path)
 
     def snapshot(self) -> tuple[Array, Array]:
         """Copies of theta and state, for `restore`."""
-        return copy(self.theta), copy(self.state)
+        return copy(self.vector), copy(self.state)
 
     def restore(self, kept: tuple[Array, Array]) -> None:
         """Go back to a snapshot."""
-        self.theta, self.state = kept
+        self._take(*map(copy, kept))
+
+    def _take(self, theta: Array, state: Array) -> None:
+        """Compute with numbers that nobody else has."""
+        self.theta, self.state, self.lent = theta, state, False
 
     def copy(self) -> Model:
         """Another model with the same numbers."""
@@ -210,10 +236,10 @@ class Model:
         dtype('float32')
         """
         be = backend(be)
-        wanted = be.dtype(dtype or dtype_name(self.theta.dtype))
-        here = backend_of(self.theta)
-        theta, state = (here.to_numpy(v) if be.library is not here.library else v for v in (self.theta, self.state))
-        return self._moved(be.asarray(theta, dtype=wanted), be.asarray(state, dtype=wanted))
+        wanted = be.dtype(dtype or dtype_name(self.vector.dtype))
+        here = backend_of(self.vector)
+        theta, state = (here.to_numpy(v) if be.library is not here.library else v for v in (self.vector, self.state))
+        return self._moved(copy(be.asarray(theta, dtype=wanted)), copy(be.asarray(state, dtype=wanted)))
 
     def fold(self) -> Model:
         """A model for inference without the batch normalisations that follow a linear layer: merged into its weights.
@@ -228,10 +254,10 @@ class Model:
         Model(Conv2D(4, 3), Activation('relu'); 40 parameters, float64 on numpy (cpu))
         """
         network, params, state = folded(
-            self.network, self.wiring.params.tree(self.theta), self.wiring.state.tree(self.state)
+            self.network, self.wiring.params.tree(self.vector), self.wiring.state.tree(self.state)
         )
         wiring = Wiring.of(network, self.input_shape)
-        theta = wiring.params.pack(params, self.theta)
+        theta = wiring.params.pack(params, self.vector)
         return Model(network, self.input_shape, theta, wiring.state.pack(state, self.state[:0]), wiring=wiring)
 
     def _moved(self, theta: Array, state: Array) -> Model:
@@ -255,13 +281,24 @@ class Model:
             If X is on another device or has another shape.
         """
         X = examples.check_inputs(self, X)
-        return forward(self.wiring, self._nested(), self.state, X)
+        plan = self._plan()
+        return forward(self.wiring, self._nested(), self.state, X) if plan is None else plan.run(X)
+
+    def _plan(self) -> Prepared | None:
+        """What is prepared, if it still holds; made when the same numbers are asked a second time."""
+        self._calls += 1
+        plan = self._prepared
+        if self._calls < 2 or (plan is None and self._calls > 2):
+            return None
+        if plan is None or not plan.holds(self.vector if self.lent else None, self.state):
+            plan = self._prepared = prepared(self.wiring, self.vector, self.state, self.input_shape)
+        return plan
 
     def _nested(self) -> dict[str, Any]:
         if self._tree is not None:
             return self._tree
-        tree = self.wiring.params.tree(self.theta)
-        if not is_traced(self.theta):
+        tree = self.wiring.params.tree(self.vector)
+        if not is_traced(self.vector):
             self._tree = tree  # inside jax.jit the views belong to the function being compiled
         return tree
 
@@ -441,7 +478,7 @@ class Model:
         """
         if depth is not None:
             depth = integer(depth, "depth", 1, usual=1)
-        itemsize = namespace(self.theta).finfo(self.theta.dtype).bits // 8
+        itemsize = namespace(self.vector).finfo(self.vector.dtype).bits // 8
         return summary(self.network, self.input_shape, itemsize=itemsize, frozen=self.frozen, depth=depth)
 
     def plot(self, *, ax: Any = None) -> Any:
@@ -470,8 +507,8 @@ class Model:
 
     def __repr__(self) -> str:
         layers = ", ".join(map(described, getattr(self.network, "layers", (self.network,))))
-        size, dtype = self.wiring.params.size, dtype_name(self.theta.dtype)
-        return f"Model({layers}; {size} parameters, {dtype} on {place(self.theta)})"
+        size, dtype = self.wiring.params.size, dtype_name(self.vector.dtype)
+        return f"Model({layers}; {size} parameters, {dtype} on {place(self.vector)})"
 
 
 def value_and_grad(
@@ -525,7 +562,7 @@ def value_and_grad(
     data = examples.prepare(model, as_data(X, "X"), y, sample_weight, chosen, check_finite=False)
     found = loss_and_gradient(
         model.wiring,
-        model.theta,
+        model.vector,
         model.state,
         data.x,
         data.target,

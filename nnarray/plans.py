@@ -7,7 +7,8 @@ from typing import Any
 
 from nnarray.backends import library_of
 from nnarray.kernels.chain import FUNCTIONS, Chain, Rule, Steps
-from nnarray.layers import Auxiliary, Dense, Layer, Residual, Row
+from nnarray.layers import Dense, Layer
+from nnarray.layers.combine import is_plain_row
 from nnarray.losses import CrossEntropy, Loss
 from nnarray.optimizers import SGD, Adam, AdamW, Optimizer
 from nnarray.propagation import Wiring
@@ -46,7 +47,7 @@ def chain_of(wiring: Wiring) -> Chain | None:
 
 def _in_a_row(layer: Layer) -> Iterator[Any]:
     """The layers that a network is made of, if none of them is made of layers in another way."""
-    if isinstance(layer, Row) and not isinstance(layer, Residual | Auxiliary) and not layer.recompute:
+    if is_plain_row(layer) and not layer.recompute:
         for each in layer.layers:
             yield from _in_a_row(each)
     else:

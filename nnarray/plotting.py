@@ -218,8 +218,8 @@ def _span(values: np.ndarray, size: int) -> np.ndarray:
 
 def _outputs(model: Any, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Logits and probabilities of K classes, at least 2, at points of shape (..., 2): shape (..., K)."""
-    here = backend_of(model.theta)
-    logits = model(here.asarray(points.reshape(-1, 2), dtype=model.theta.dtype))
+    here = backend_of(model.vector)
+    logits = model(here.asarray(points.reshape(-1, 2), dtype=model.vector.dtype))
     if logits.shape[-1] == 1:
         logits = here.xp.concat([here.xp.zeros_like(logits), logits], axis=-1)
     shape = (*points.shape[:-1], logits.shape[-1])

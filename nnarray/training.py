@@ -39,7 +39,7 @@ def fit(
     check_finite: bool,
 ) -> History:
     """Train `model` in place; `Model.fit` has the description."""
-    if is_traced(X) or is_traced(model.theta):
+    if is_traced(X) or is_traced(model.vector):
         raise ValueError(
             "fit cannot run inside jax.jit: it looks at values. Call it outside, and jit model(X) instead."
         )
@@ -56,7 +56,7 @@ def fit(
     ]
     run = Run(model, History(), epochs)
     model.history = run.history
-    with _progress_bar(epochs, progress) as show, _memory_errors(model.theta, batch_size):
+    with _progress_bar(epochs, progress) as show, _memory_errors(model.vector, batch_size):
         course = Course(model, data, held_out, loss, chosen, batch_size, run, watchers, show)
         for watcher in watchers:
             watcher.on_fit_start(run)

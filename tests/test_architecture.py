@@ -38,7 +38,7 @@ LEVELS = [
     ["losses", "schedules"],
     ["optimizers", "metrics"],
     ["propagation", "callbacks"],
-    ["examples", "plans"],
+    ["examples", "plans", "inference"],
     ["course"],
     ["descent", "lbfgs"],
     ["training"],

@@ -109,7 +109,7 @@ class Steps:
             for i, rate in enumerate(rates):
                 losses[i] = batch.loss_and_gradient()
                 self._update(rate, first + i)
-        return losses.tolist(), batch.outputs.copy() if self.keep_outputs else None
+        return losses.tolist(), None if batch.outputs is None else batch.outputs.copy()
 
     def _update(self, rate: float, step: int) -> None:
         """The optimizer's, on the whole vector."""

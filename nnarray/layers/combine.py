@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, Self, TypeGuard
 
 from nnarray import kernels
 from nnarray.backends import namespace
@@ -171,6 +171,12 @@ class Row(Composite):
             return dy, gradients
 
         return Out(x, pullback, passed.states, passed.heads)
+
+
+def is_plain_row(layer: Layer) -> TypeGuard[Row]:
+    """Whether the layer is its layers one after the other and nothing else, also where it is of a kind of its own."""
+    kind: Any = type(layer)
+    return isinstance(layer, Row) and kind.propagate is Row.propagate and kind.forward is Composite.forward
 
 
 @dataclass(frozen=True, init=False)

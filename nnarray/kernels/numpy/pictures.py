@@ -48,14 +48,14 @@ def convolution(x: Any, weight: Any, bias: Any, *, window: Window, groups: int =
     if groups == 1 and _pointwise(window):
         return affine(x, weight[0, 0], bias)
     y = np.empty((x.shape[0], *window.places(x.shape[1:3]), weight.shape[3]), dtype=x.dtype)
-    if _tiled(x, y, window, groups):
+    if is_tiled(x, y, window, groups):
         winograd.convolution(x, winograd.transformed(weight), window, y)
     else:
         _products(x, weight, window, groups, y)
     return y if bias is None else np.add(y, bias, out=y)
 
 
-def _tiled(x: Any, y: Any, window: Window, groups: int) -> bool:
+def is_tiled(x: Any, y: Any, window: Window, groups: int) -> bool:
     """Whether Winograd's tiles are faster than large products."""
     tiles = y.shape[0] * math.prod(winograd.tiles_of(y.shape[1:3]))
     narrowest = min(x.shape[3], y.shape[3])

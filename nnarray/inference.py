@@ -1,0 +1,122 @@
+"""A plan for inference: a network whose numbers stay as they are is prepared once, and then runs without dispatch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple, TypeGuard
+
+from nnarray.backends import copy, library_of
+from nnarray.folding import Folded, folded
+from nnarray.kernels import stages
+from nnarray.kernels.stages import Stage
+from nnarray.layers import (
+    Activation,
+    Auxiliary,
+    BatchNorm,
+    Branches,
+    Conv1D,
+    Conv2D,
+    Dense,
+    Dropout,
+    Layer,
+    MaxPool2D,
+    Residual,
+)
+from nnarray.layers.activations import Function
+from nnarray.layers.base import Context
+from nnarray.layers.combine import Composite, is_plain_row
+from nnarray.propagation import Wiring
+from nnarray.typing import Array, Shape, Tree
+
+
+class Prepared(NamedTuple):
+    """A network with the numbers that it was prepared for; None where it reads them where they are."""
+
+    run: Stage
+    numbers: tuple[Array, Array] | None
+
+    def holds(self, theta: Array | None, state: Array) -> bool:
+        """Whether these are the numbers still; None for a theta that nobody can have changed."""
+        if self.numbers is None:
+            return True
+        return stages.same_bits(state, self.numbers[1]) and (theta is None or stages.same_bits(theta, self.numbers[0]))
+
+
+def prepared(wiring: Wiring, theta: Array, state: Array, shape: Shape) -> Prepared | None:
+    """The network folded and its layers lowered, or None where there is no faster way than the layers' own."""
+    owner = library_of(theta)
+    if owner is None or owner.name != "numpy" or theta.dtype.itemsize < 4:
+        return None
+    derives = any(isinstance(each, Conv1D | Conv2D | BatchNorm) for each in _every(wiring.network))
+    if derives:
+        theta, state = copy(theta), copy(state)
+    plain = folded(wiring.network, wiring.params.tree(theta), wiring.state.tree(state))
+    return Prepared(_stage(plain, shape), (theta, state) if derives else None)
+
+
+def _every(layer: Layer) -> Iterator[Layer]:
+    yield layer
+    for inner in getattr(layer, "layers", ()):
+        yield from _every(inner)
+
+
+def _stage(part: Folded, shape: Shape) -> Stage:
+    """One layer, lowered."""
+    layer, params, state = part
+    if is_plain_row(layer):
+        return stages.row(list(_row(_parts(layer, params, state), shape)))
+    if type(layer) is Residual:
+        inner = _parts(layer, params, state)
+        shortcut = _stage(inner.pop(), shape) if layer.shortcut else None
+        return stages.residual(stages.row(list(_row(inner, shape))), shortcut, layer.function.value)
+    if type(layer) is Branches and layer.join == "concat":
+        branches = [_stage(each, shape) for each in _parts(layer, params, state)]
+        return stages.side_by_side(branches, [each.out_shape(shape) for each in layer.layers])
+    if _is_linear(layer):
+        return _linear(layer, params, shape, layer.function)
+    if type(layer) is MaxPool2D:
+        return stages.max_pool(layer.window(shape))
+    ctx = Context(state=state, input_gradient=False, keep=False)
+    return stages.any_layer(lambda x: layer.forward(params, x, ctx).y)
+
+
+def _parts(layer: Composite, params: Tree, state: Tree) -> list[Folded]:
+    """The layers of a composite."""
+    return [
+        (inner, params.get(name, {}), state.get(name, {}))
+        for name, inner in zip(layer.names, layer.layers, strict=True)
+    ]
+
+
+def _flat(parts: list[Folded]) -> Iterator[Folded]:
+    """Layers in a row, without rows in it and without what does nothing at inference."""
+    for layer, params, state in parts:
+        if is_plain_row(layer):
+            yield from _flat(_parts(layer, params, state))
+        elif type(layer) not in (Dropout, Auxiliary):
+            yield layer, params, state
+
+
+def _row(parts: list[Folded], shape: Shape) -> Iterator[Stage]:
+    """The stages of layers in a row; an activation after a linear layer becomes its own."""
+    every = list(_flat(parts))
+    while every:
+        layer, params, _ = part = every.pop(0)
+        following = every[0][0] if every else None
+        if _is_linear(layer) and layer.activation == "identity" and type(following) is Activation:
+            del every[0]
+            yield _linear(layer, params, shape, following.resolved)
+        else:
+            yield _stage(part, shape)
+        shape = layer.out_shape(shape)
+
+
+def _is_linear(layer: Layer) -> TypeGuard[Dense | Conv2D]:
+    return type(layer) in (Dense, Conv2D)
+
+
+def _linear(layer: Dense | Conv2D, params: Tree, shape: Shape, function: Function) -> Stage:
+    weight, bias = params["weight"], params.get("bias")
+    if isinstance(layer, Conv2D):
+        return stages.convolution(weight, bias, layer.window(shape), layer.groups, function.value)
+    return stages.dense(weight, bias, function.value)
