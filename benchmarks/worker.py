@@ -1,10 +1,12 @@
-"""One runtime in a process of its own: reads how many epochs to run, a line each, and answers seconds and mean loss."""
+"""One runtime in a process of its own: reads requests ({"do": "time", "case": ...}), and answers each in a line."""
 
 from __future__ import annotations
 
 import json
 import os
 import sys
+import traceback
+from typing import Any
 
 
 def main() -> None:
@@ -13,18 +15,35 @@ def main() -> None:
     if hasattr(os, "sched_setaffinity"):  # before any library counts the cores: XLA has no other setting
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: int(threads)])
 
-    from runtimes import RUNTIMES
-    from workloads import WORKLOADS
+    def tell(answer: dict[str, Any]) -> None:
+        print(json.dumps(answer), file=answers, flush=True)
 
     try:
-        runtime = RUNTIMES[name](WORKLOADS[workload], dtype, int(threads))
-    except ImportError as error:
-        print(json.dumps({"missing": str(error)}), file=answers, flush=True)
+        from runtimes import runtimes_of
+        from workloads import WORKLOADS
+
+        work = WORKLOADS[workload]
+        runtime = runtimes_of(work)[name](work, dtype, int(threads))
+    except Exception as error:
+        tell({"missing": _short(error)})
         return
-    print(json.dumps({"ready": True, "checked": runtime.checked}), file=answers, flush=True)
+    tell({"cases": runtime.cases(), "checked": runtime.checked})
     for line in sys.stdin:
-        seconds, loss = runtime.run(int(line))
-        print(json.dumps({"seconds": seconds, "loss": loss}), file=answers, flush=True)
+        request = json.loads(line)
+        try:
+            if request["do"] == "check":
+                tell({"numbers": runtime.check(request["case"])})
+            else:
+                tell(runtime.time(request["case"]))
+        except Exception as error:
+            tell({"failed": _short(error)})
+
+
+def _short(error: Exception) -> str:
+    """Its kind and message; all of it goes to the error stream."""
+    traceback.print_exception(error)
+    said = str(error).strip().splitlines() or [""]
+    return said[0] if isinstance(error, ImportError) else f"{type(error).__name__}: {said[0]}"
 
 
 if __name__ == "__main__":

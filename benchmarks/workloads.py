@@ -1,11 +1,32 @@
-"""What is timed: shapes, batches and rules. A further workload is one more entry."""
+"""What is timed: shapes, batches and rules. A further workload is one more entry of the table at the end."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+
+Points = Callable[[np.random.Generator, int, tuple[int, ...]], tuple[np.ndarray, np.ndarray]]
+TOLERANCE = {"float32": 2e-4, "float64": 1e-9}  # how far results may lie apart, relative to the largest entry
+STREAM = "stream"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workload:
+    """What workloads of all kinds have."""
+
+    title: str
+    cases: tuple[str, ...] = ("",)  # each is checked, timed and shown on its own
+    dtypes: tuple[str, ...] = ("float32",)
+    most_turns: int | None = None
+
+    def unit(self, case: str) -> tuple[str, float]:
+        """In what times are shown, and how many of them are a second."""
+        return "ms a call", 1e3
+
+    def tolerance(self, dtype: str) -> float:
+        return TOLERANCE[dtype]
 
 
 def moons(rng: np.random.Generator, count: int, sizes: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
@@ -25,27 +46,11 @@ def clusters(rng: np.random.Generator, count: int, sizes: tuple[int, ...]) -> tu
 
 
 @dataclass(frozen=True, kw_only=True)
-class Workload:
-    """A dense network of these sizes, trained on batches that are taken in order."""
+class DenseNet(Workload):
+    """A network of dense layers of these sizes."""
 
-    title: str
-    points: Callable[[np.random.Generator, int, tuple[int, ...]], tuple[np.ndarray, np.ndarray]]
     sizes: tuple[int, ...]
-    activation: str
-    batch: int
-    batches: int  # of one epoch
-    optimizer: str  # "sgd" on the summed loss with an L2 penalty, or "adam" on the mean loss
-    lr: float
-    decay: float = 0.0
-    epochs: tuple[int, int]  # of a short and of a long run: their difference is the time of the steps alone
-
-    @property
-    def reduction(self) -> str:
-        return "sum" if self.optimizer == "sgd" else "mean"
-
-    def data(self, dtype: str) -> tuple[np.ndarray, np.ndarray]:
-        x, labels = self.points(np.random.default_rng(0), self.batch * self.batches, self.sizes)
-        return x.astype(dtype), labels
+    activation: str = "relu"
 
     def params(self, dtype: str) -> list[np.ndarray]:
         """W1, b1, W2, b2, ...: the same for everyone."""
@@ -56,8 +61,111 @@ class Workload:
         return made
 
 
-WORKLOADS = {
-    "W1": Workload(
+@dataclass(frozen=True, kw_only=True)
+class Training(DenseNet):
+    """A dense network trained on batches that are taken in order; the time is that of a step."""
+
+    points: Points
+    batch: int
+    batches: int  # of one epoch
+    optimizer: str  # "sgd" on the summed loss with an L2 penalty, or "adam" on the mean loss
+    lr: float
+    decay: float = 0.0
+    epochs: tuple[int, int]  # of a short and of a long run: their difference is the time of the steps alone
+    dtypes: tuple[str, ...] = ("float32", "float64")
+
+    def unit(self, case: str) -> tuple[str, float]:
+        return "us a step", 1e6
+
+    @property
+    def reduction(self) -> str:
+        return "sum" if self.optimizer == "sgd" else "mean"
+
+    @property
+    def multiply_adds(self) -> int:
+        """Of a step: three products a layer, and two for the first, whose inputs need no gradient."""
+        layers = [a * b for a, b in zip(self.sizes, self.sizes[1:], strict=False)]
+        return self.batch * (3 * sum(layers) - layers[0])
+
+    def data(self, dtype: str) -> tuple[np.ndarray, np.ndarray]:
+        x, labels = self.points(np.random.default_rng(0), self.batch * self.batches, self.sizes)
+        return x.astype(dtype), labels
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forward(DenseNet):
+    """A dense network at inference: calls with batches of one size ("batch 64"), and a stream of rows in batches."""
+
+    streamed: int  # rows of a batch of the stream
+
+    def batch_of(self, case: str) -> int:
+        return self.streamed if case == STREAM else int(case.split()[1])
+
+    def unit(self, case: str) -> tuple[str, float]:
+        return ("s for 1,000,000 rows" if case == STREAM else "us a call"), 1e6
+
+    def rows(self, count: int) -> np.ndarray:
+        return np.random.default_rng(0).standard_normal((count, self.sizes[0]), dtype="float32")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pictures(Workload):
+    """Convolutions: one alone, GoogLeNet, and a training step of the network of `nnarray demo pets`."""
+
+    size: int  # of the pictures of the convolution alone, and how many channels go in and come out
+    channels: int
+    batch: int  # of the training
+    batches: int  # of one epoch
+    lr: float
+    epochs: tuple[int, int]
+
+    def unit(self, case: str) -> tuple[str, float]:
+        return ("ms a step", 1e3) if case == "pets" else ("ms a call", 1e3)
+
+    def tolerance(self, dtype: str) -> float:
+        return 1e-3  # fast convolutions round more, and GoogLeNet has 57 of them
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start(DenseNet):
+    """From the start of a process to its first result."""
+
+    def unit(self, case: str) -> tuple[str, float]:
+        return "ms", 1e3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Growth(Workload):
+    """A training step as the batch, the width and the depth of the network grow; each in a fresh process."""
+
+    def unit(self, case: str) -> tuple[str, float]:
+        return "us a step", 1e6
+
+    def step(self, case: str) -> Training:
+        """The workload of one point, such as "width 256"; an epoch is about a tenth of a second of products."""
+        what, value = case.split()
+        n, batch, sizes = int(value), 128, (784, 512, 256, 10)
+        if what == "batch":
+            batch = n
+        elif what == "width":
+            sizes = (784, n, n // 2, 10)
+        else:
+            sizes = (784, *(256,) * n, 10)
+        made = Training(
+            title=case,
+            points=clusters,
+            sizes=sizes,
+            batch=batch,
+            batches=1,
+            optimizer="adam",
+            lr=1e-5,  # so small that deep networks do not diverge
+            epochs=(1, 3),
+        )
+        return replace(made, batches=min(max(5 * 10**9 // made.multiply_adds, 1), 200))
+
+
+WORKLOADS: dict[str, Workload] = {
+    "W1": Training(
         title="moons, 2-5-2 tanh, 200 points at once, gradient descent",
         points=moons,
         sizes=(2, 5, 2),
@@ -69,15 +177,63 @@ WORKLOADS = {
         decay=0.01,
         epochs=(500, 2500),
     ),
-    "W2": Workload(
+    "W2": Training(
         title="784-512-256-10 ReLU, batches of 128, Adam",
         points=clusters,
         sizes=(784, 512, 256, 10),
-        activation="relu",
         batch=128,
         batches=50,
         optimizer="adam",
         lr=1e-3,
         epochs=(1, 5),
+    ),
+    "W3": Forward(
+        title="784-512-256-10 ReLU, forward",
+        sizes=(784, 512, 256, 10),
+        cases=("batch 1", "batch 64", "batch 4096", STREAM),
+        streamed=4096,
+    ),
+    "W4": Training(
+        title="54-100-7 ReLU, 100,000 rows in batches of 200, Adam",
+        points=clusters,
+        sizes=(54, 100, 7),
+        batch=200,
+        batches=500,
+        optimizer="adam",
+        lr=1e-3,
+        epochs=(1, 2),
+    ),
+    "W5": Pictures(
+        title="convolutions",
+        cases=(
+            "convolution, batch 1",
+            "convolution, batch 8",
+            "convolution and gradient, batch 1",
+            "convolution and gradient, batch 8",
+            "GoogLeNet, batch 1",
+            "GoogLeNet, batch 8",
+            "pets",
+        ),
+        size=56,
+        channels=64,
+        batch=64,
+        batches=4,
+        lr=0.005,
+        epochs=(1, 3),
+    ),
+    "W6": Start(
+        title="start of a process",
+        cases=("import", "import to first prediction of a saved model", "import to the end of a fit of one epoch"),
+        sizes=(784, 512, 256, 10),
+    ),
+    "W7": Growth(
+        title="784-512-256-10 ReLU, Adam, grown one way at a time",
+        cases=(
+            *(f"batch {8**n}" for n in range(6)),
+            "batch 65536",
+            *(f"width {4**n}" for n in range(2, 7)),
+            *(f"depth {n}" for n in (1, 3, 10, 30, 100)),
+        ),
+        most_turns=1,
     ),
 }

@@ -1,0 +1,142 @@
+"""Measuring: a process for each runtime, the same results from all, and then turns, round by round."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from runtimes import runtimes_of
+from workloads import WORKLOADS, Workload
+
+PAUSE = 0.1  # seconds in which the threads of the runtime before stop waiting for work
+SPENT = 8.0  # seconds after which a slow runtime takes no further turn at a case; two it has at least
+LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+Result = dict[str, Any]
+
+
+class Worker:
+    """A runtime in a process of its own, for thread pools in one process steal each other's cores."""
+
+    def __init__(self, name: str, workload: str, dtype: str, threads: int) -> None:
+        choices = {"JAX_ENABLE_X64": str(int(dtype == "float64")), "JAX_PLATFORMS": "cpu", "NNARRAY_BACKEND": ""}
+        self.name = name
+        self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  (a pipe that nobody reads would fill up)
+        self.process = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("worker.py")), name, workload, dtype, str(threads)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.errors,
+            text=True,
+            env=os.environ | dict.fromkeys(LIMITS, str(threads)) | choices,
+        )
+
+    def answer(self) -> dict[str, Any]:
+        """The next line; of a process that died, what it said last."""
+        line = self.process.stdout.readline()
+        if line:
+            return json.loads(line)
+        self.errors.seek(0)
+        said = self.errors.read().strip().splitlines()
+        return {"failed": said[-1] if said else f"stopped with status {self.process.wait()}"}
+
+    def ask(self, do: str, case: str) -> dict[str, Any]:
+        with contextlib.suppress(BrokenPipeError):  # it died; the answer says of what
+            print(json.dumps({"do": do, "case": case}), file=self.process.stdin, flush=True)
+        return self.answer()
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self.errors.close()
+
+
+def measure(name: str, dtype: str, threads: int, repeats: int) -> dict[str, Result]:
+    """What all runtimes make of a workload, case by case."""
+    work = WORKLOADS[name]
+    workers = [Worker(each, name, dtype, threads) for each in runtimes_of(work)]
+    try:
+        about = {w.name: w.answer() for w in workers}
+        missing = {n: a.get("missing", a.get("failed")) for n, a in about.items() if "cases" not in a}
+        able = {case: [w for w in workers if case in about[w.name].get("cases", ())] for case in work.cases}
+        unchecked = [n for n, a in about.items() if not a.get("checked", True)]
+        return {case: compare(work, case, dtype, able[case], missing, unchecked, repeats) for case in work.cases}
+    finally:
+        for worker in workers:
+            worker.close()
+
+
+def compare(
+    work: Workload,
+    case: str,
+    dtype: str,
+    workers: list[Worker],
+    missing: dict[str, str],
+    unchecked: list[str],
+    repeats: int,
+) -> Result:
+    """Times of every runtime that gives the same results: taken in turn, after a check, which is also the warm-up."""
+    numbers, left_out = check(workers, case, work.tolerance(dtype), unchecked)
+    there = [w for w in workers if w.name not in left_out]
+    turns: dict[str, list[dict[str, float]]] = {w.name: [] for w in there}
+    spent = dict.fromkeys(turns, 0.0)
+    for turn in range(min(repeats, work.most_turns or repeats)):
+        for worker in there:
+            if worker.name in left_out or (turn > 1 and spent[worker.name] > SPENT):
+                continue
+            time.sleep(PAUSE)
+            begun = time.perf_counter()
+            answer = worker.ask("time", case)
+            spent[worker.name] += time.perf_counter() - begun
+            if "failed" in answer:
+                left_out[worker.name] = answer["failed"]
+            else:
+                turns[worker.name].append(answer)
+    done = {name: each for name, each in turns.items() if each and name not in left_out}
+    return {
+        "title": work.title,
+        "case": case,
+        "dtype": dtype,
+        "missing": missing,
+        "left_out": left_out,
+        "unchecked": [n for n in unchecked if n in done],
+        "results": {n: found[:4] for n, found in numbers.items()},
+        **{part: {n: [each[part] for each in found] for n, found in done.items()} for part in parts_of(done)},
+    }
+
+
+def parts_of(turns: dict[str, list[dict[str, float]]]) -> list[str]:
+    """What is told of a turn: "seconds", and for some workloads more."""
+    return list(dict.fromkeys(part for found in turns.values() for part in found[0]))
+
+
+def check(
+    workers: list[Worker], case: str, tolerance: float, unchecked: list[str]
+) -> tuple[dict[str, list[float]], dict[str, str]]:
+    """Numbers of all results, and who is left out: those that fail, or differ from the first that is checked."""
+    answers = {w.name: w.ask("check", case) for w in workers}
+    left_out = {n: a["failed"] for n, a in answers.items() if "failed" in a}
+    found = {n: a["numbers"] for n, a in answers.items() if n not in left_out and n not in unchecked}
+    reference = next(iter(found), "")
+    for name, numbers in found.items():
+        far = distance(numbers, found[reference])
+        if not far <= tolerance:
+            left_out[name] = f"its results lie {far:.1e} from those of {reference}"
+    return found, left_out
+
+
+def distance(numbers: list[float], wanted: list[float]) -> float:
+    """The largest difference, relative to the largest number."""
+    if len(numbers) != len(wanted):
+        return float("inf")
+    differences = [abs(a - b) for a, b in zip(numbers, wanted, strict=True)]
+    if any(d != d for d in differences):
+        return float("nan")
+    return max(differences, default=0.0) / (max((abs(b) for b in wanted), default=0.0) or 1.0)

@@ -1,0 +1,87 @@
+"""What was measured, as tables."""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+from datetime import date
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from measure import Result
+from rich.table import Table
+from workloads import WORKLOADS
+
+LIMIT, OURS = "products alone", "nnarray"
+LIBRARIES = ("nnarray", "numpy", "numba", "torch", "jax", "keras", "tinygrad", "scikit-learn", "onnxruntime", "onnx")
+
+
+def machine(threads: int) -> dict[str, Any]:
+    """What the figures are taken on."""
+    cpu = Path("/proc/cpuinfo")
+    lines = cpu.read_text().splitlines() if cpu.exists() else []
+    model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+    return {
+        "date": date.today().isoformat(),
+        "processor": model,
+        "cores": os.cpu_count(),
+        "threads": threads,
+        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        "python": platform.python_version(),
+        "versions": {name: _version(name) for name in LIBRARIES},
+    }
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def table(name: str, result: Result) -> Table:
+    """Medians, quartiles, and the ratios to the best peer and to the products alone."""
+    unit, scale = WORKLOADS[name].unit(result["case"])
+    times = {n: [scale * s for s in seconds] for n, seconds in result.get("seconds", {}).items()}
+    medians = {n: statistics.median(t) for n, t in times.items()}
+    best = min((m for n, m in medians.items() if not n.startswith(OURS) and n != LIMIT), default=float("nan"))
+    products, starts = medians.get(LIMIT, float("nan")), result.get("start", {})
+    made = Table(title=", ".join(filter(None, (f"{name}: {result['title']}", result["case"], result["dtype"]))))
+    for column in ("runtime", unit, "quartiles", "x best peer", *(["x products"] if LIMIT in medians else [])):
+        made.add_column(column, justify="left" if column == "runtime" else "right")
+    if starts:
+        made.add_column("start, ms", justify="right")
+    for runtime, median in sorted(medians.items(), key=lambda item: item[1]):
+        low, high = quartiles(times[runtime])
+        mark = " *" if runtime in result["unchecked"] and runtime != LIMIT else ""
+        made.add_row(
+            runtime + mark,
+            number(median),
+            f"{number(low)} to {number(high)}",
+            f"{median / best:.2f}",
+            *([f"{median / products:.2f}"] if LIMIT in medians else []),
+            *([f"{max(statistics.median(starts[runtime]), 0) * 1e3:,.0f}"] if starts else []),
+        )
+    made.caption = "\n".join(notes(result))
+    return made
+
+
+def notes(result: Result) -> list[str]:
+    """Who is not in the table, and why; and what a star means."""
+    said = [f"missing: {runtime}: {reason}" for runtime, reason in result["missing"].items()]
+    said += [f"left out: {runtime}: {reason}" for runtime, reason in result["left_out"].items()]
+    return said + ["* its results cannot be compared"] * any(n != LIMIT for n in result["unchecked"])
+
+
+def quartiles(times: list[float]) -> tuple[float, float]:
+    if len(times) < 2:
+        return times[0], times[0]
+    low, _, high = statistics.quantiles(times, n=4, method="inclusive")
+    return low, high
+
+
+def number(x: float) -> str:
+    """Three digits at least."""
+    return f"{x:,.0f}" if abs(x) >= 1000 else f"{x:.{1 if abs(x) >= 10 else 2}f}"
