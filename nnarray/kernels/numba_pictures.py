@@ -264,15 +264,19 @@ def _tiles_of_inputs(
 def _winograd(
     x: Any, filters: Any, bias: Any, least: Any, y: Any, at: int, step: int,
     sizes: Any, sides: Any, tiles: Any, room: int,
-) -> None:  # fmt: skip
-    """Places of y, `step` entries apart; sizes are height, width, channels, places and filters."""
+) -> bool:  # fmt: skip
+    """Places of y, `step` entries apart; sizes are height, width, channels, places and filters.
+
+    Returns whether all are finite: nan and infinity spread over a tile, and have to be computed by windows.
+    """
     height, width, channels, down, across, units = sizes
     full, wide = -(-channels // LANES) * LANES, -(-units // PANEL) * PANEL
     tiles_down, tiles_across = -(-down // TILE), -(-across // TILE)
     v, m = np.empty(POINTS * POINTS * room * full, np.float32), np.empty(POINTS * POINTS * room * wide, np.float32)
     patch, middle = np.empty(POINTS * POINTS * full, np.float32), np.empty(POINTS * POINTS * LANES, np.float32)
     tile = np.empty(TILE * TILE * wide, np.float32)
-    nothing, endless = np.zeros(PANEL, np.float32), np.float32(-np.inf)
+    nothing, endless, zero = np.zeros(PANEL, np.float32), np.float32(-np.inf), np.float32(0)
+    spoilt = zero
     for first in range(tiles[0], tiles[1], room):
         count = min(room, tiles[1] - first)
         _tiles_of_inputs(
@@ -302,7 +306,9 @@ def _winograd(
                     out, cell = at + ((n * down + top + i) * across + left + j) * step, (i * TILE + j) * wide
                     for k in range(units):
                         total = tile[cell + k] + bias[k]
+                        spoilt += total * zero
                         y[out + k] = least if total < least else total
+    return spoilt == zero
 
 
 @compiled
@@ -474,21 +480,24 @@ class Convolution:
         places = self.window.places(x.shape[1:3])
         if y is None:
             y = np.empty((x.shape[0], *places, self.units), dtype=np.float32)
-        if x.shape[0] * math.prod(winograd.tiles_of(places)) >= self.least_tiles:
-            self._by_tiles(x, y, first)
-        else:
+        tiles = x.shape[0] * math.prod(winograd.tiles_of(places))
+        if tiles < self.least_tiles or not self._by_tiles(x, y, first):
             self._by_windows(x, y, first)
         return y
 
-    def _by_tiles(self, x: Any, y: Any, first: int) -> None:
+    def _by_tiles(self, x: Any, y: Any, first: int) -> bool:
+        """Whether that can be done: nan and infinity would spread over their tiles."""
         sizes, sides = (*x.shape[1:], *y.shape[1:3], self.units), (self.window.padding[0][0], self.window.padding[1][0])
         begin = (_flat(x), self.transformed, self.bias, self.least, y.reshape(-1), first, y.shape[3], sizes, sides)
 
+        finite: list[bool] = []
+
         def some(start: int, stop: int) -> None:
-            _winograd(*begin, (start, stop), ROOM)
+            finite.append(_winograd(*begin, (start, stop), ROOM))
 
         tiles = x.shape[0] * math.prod(winograd.tiles_of(y.shape[1:3]))
         shared(some, tiles, max(LARGE // (POINTS * POINTS * self.channels * self.units), ROOM))
+        return all(finite)
 
     def _by_windows(self, x: Any, y: Any, first: int) -> None:
         n, (down, across), window = x.shape[0], y.shape[1:3], self.window
@@ -538,7 +547,7 @@ def input_gradient(dy: Any, weight: Any, window: Window) -> Any:
 
 
 def weight_gradient(dy: Any, x: Any, window: Window) -> Any:
-    """dW of windows that Winograd's way takes."""
+    """dW of windows that Winograd's way takes, or None where that would spread nan or infinity."""
     (n, *_, channels), units = x.shape, dy.shape[3]
     full, wide = _filled_up(channels, LANES), _filled_up(units, PANEL)
     sizes, sides = (*x.shape[1:], *dy.shape[1:]), (window.padding[0][0], window.padding[1][0])
@@ -553,7 +562,7 @@ def weight_gradient(dy: Any, x: Any, window: Window) -> Any:
     shared(some, tiles, max(LARGE // (POINTS * POINTS * channels * units), ROOM_BACK))
     total: Any = functools.reduce(np.add, parts)
     slopes = np.matmul(winograd.BOTH_FILTERS.T, total.reshape(POINTS * POINTS, -1)).reshape(3, 3, full, wide)
-    return np.ascontiguousarray(slopes[:, :, :channels, :units])
+    return np.ascontiguousarray(slopes[:, :, :channels, :units]) if math.isfinite(slopes.sum()) else None
 
 
 def max_pool(x: Any, window: Window, y: Any = None, first: int = 0) -> Any:

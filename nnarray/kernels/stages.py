@@ -94,12 +94,12 @@ def convolution(weight: Any, bias: Any, window: Window, groups: int, value: Valu
 
     def outputs(x: Any) -> Any:
         z = np.empty((x.shape[0], *window.places(x.shape[1:3]), weight.shape[3]), dtype=x.dtype)
-        if not is_tiled(x, z, window, groups):
-            return _finished(kernels.convolution(x, weight, None, window=window, groups=groups), bias, value)
-        if not transformed:
-            transformed.append(winograd.transformed(weight))
-        winograd.convolution(x, transformed[0], window, z)
-        return _finished(z, bias, value)
+        if is_tiled(x, z, window, groups):
+            if not transformed:
+                transformed.append(winograd.transformed(weight))
+            if winograd.convolution(x, transformed[0], window, z):
+                return _finished(z, bias, value)
+        return _finished(kernels.convolution(x, weight, None, window=window, groups=groups), bias, value)
 
     return any_layer(outputs)
 

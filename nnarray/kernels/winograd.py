@@ -9,6 +9,7 @@ References
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -61,18 +62,26 @@ ENTRIES = 65_536  # of each array between two products: a quarter of a megabyte,
 COLUMNS = 200  # at most; 36 x 36 x 200 multiply-adds are below the 2^18 from which OpenBLAS takes more threads
 
 
-def convolution(x: Any, filters: Any, window: Window, y: Any) -> None:
-    """Write the convolution of x with transformed filters into y: some rows of tiles at a time, shared by threads."""
+def convolution(x: Any, filters: Any, window: Window, y: Any) -> bool:
+    """Write the convolution of x with transformed filters into y: some rows of tiles at a time, shared by threads.
+
+    Returns whether all are finite: nan and infinity spread over a tile, and have to be computed in another way.
+    """
     rows, columns = tiles_of(y.shape[1:3])
     some = min(max(ENTRIES // (POINTS * POINTS * columns * max(x.shape[3], y.shape[3])), 1), rows)
     parts = -(-rows // some)
+    finite: list[bool] = []
 
     def work(start: int, stop: int) -> None:
         memory = _Memory(some, columns, x.shape[3], y.shape[3])
         for part in range(start, stop):
-            memory.compute(x[part // parts], filters, window.padding, y[part // parts], part % parts * some * TILE)
+            finite.append(
+                memory.compute(x[part // parts], filters, window.padding, y[part // parts], part % parts * some * TILE)
+            )
 
-    shared(work, x.shape[0] * parts, 1)
+    with np.errstate(over="ignore", invalid="ignore"):
+        shared(work, x.shape[0] * parts, 1)
+    return all(finite)
 
 
 def _columns(x: Any, side: int) -> Any:
@@ -101,8 +110,8 @@ class _Memory:
         self.turned = self.y.reshape(TILE, TILE, rows, columns, units).transpose(2, 0, 3, 1, 4)
         self.whole = np.empty((rows, TILE, columns, TILE, units), np.float32)
 
-    def compute(self, x: Any, filters: Any, padding: Any, y: Any, first: int) -> None:
-        """A^T (U (B^T d B)) A, for the rows of y from the first one on."""
+    def compute(self, x: Any, filters: Any, padding: Any, y: Any, first: int) -> bool:
+        """A^T (U (B^T d B)) A, for the rows of y from the first one on; whether all are finite."""
         top, left = first - padding[0][0], padding[1][0]
         self.wide[...] = 0.0
         seen = x[max(top, 0) : max(top + self.wide.shape[0], 0)]
@@ -115,3 +124,5 @@ class _Memory:
         np.copyto(self.whole, self.turned)
         there = self.whole.reshape(-1, self.whole.shape[2] * TILE, self.whole.shape[4])[: y.shape[0] - first]
         y[first : first + len(there)] = there[:, : y.shape[1]]
+        flat = self.y.reshape(-1)
+        return math.isfinite(np.dot(flat, flat))

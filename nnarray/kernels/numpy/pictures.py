@@ -48,9 +48,7 @@ def convolution(x: Any, weight: Any, bias: Any, *, window: Window, groups: int =
     if groups == 1 and _pointwise(window):
         return affine(x, weight[0, 0], bias)
     y = np.empty((x.shape[0], *window.places(x.shape[1:3]), weight.shape[3]), dtype=x.dtype)
-    if is_tiled(x, y, window, groups):
-        winograd.convolution(x, winograd.transformed(weight), window, y)
-    else:
+    if not (is_tiled(x, y, window, groups) and winograd.convolution(x, winograd.transformed(weight), window, y)):
         _products(x, weight, window, groups, y)
     return y if bias is None else np.add(y, bias, out=y)
 
@@ -85,11 +83,13 @@ def convolution_pullback(
         dx, dw, db = affine_pullback(dy, x, weight[0, 0], input_gradient=input_gradient)
         return dx, dw.reshape(weight.shape), db
     loops = numba_pieces("numba_pictures")
+    dx = dw = None
     if loops and loops.takes_back(dy, x, weight, window, groups):
-        dx = loops.input_gradient(dy, weight, window) if input_gradient else None
         dw = loops.weight_gradient(dy, x, window)
-    else:
+    if dw is None:
         dx, dw = _products_back(dy, x, weight, window, groups, input_gradient=input_gradient)
+    elif input_gradient:
+        dx = loops.input_gradient(dy, weight, window)
     return dx, dw, sum_of_rows(dy.reshape(-1, dy.shape[-1]))
 
 

@@ -1,0 +1,283 @@
+"""Inference prepared once, and the convolutions that it runs on, against the definitions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+import nnarray as nn
+from nnarray import kernels
+from nnarray.kernels import compilation
+from nnarray.kernels.numpy import pictures
+from nnarray.kernels.standard.windows import Window
+from nnarray.propagation import forward
+from tests.tolerances import close
+
+RNG = np.random.default_rng(0)
+# Winograd's tiles add and take away numbers that are larger than their results: measured up to 60 eps of the largest.
+TILES = 400.0
+
+
+@pytest.fixture(params=["numba", "numpy"])
+def fast(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """With the compiled loops, where Numba is installed, and without."""
+    if request.param == "numba":
+        pytest.importorskip("numba")
+    monkeypatch.setenv("NNARRAY_FAST", str(int(request.param == "numba")))
+    compilation.numba_pieces.cache_clear()
+    yield request.param
+    compilation.numba_pieces.cache_clear()
+
+
+def numbers(*shape: int, dtype: str = "float32") -> np.ndarray:
+    return RNG.standard_normal(shape).astype(dtype)
+
+
+# --- Convolutions ----------------------------------------------------------------------------------------------------
+
+# pictures, height, width, channels, filters, window
+SHAPES = {
+    "a tile": (1, 4, 4, 64, 64, Window((3, 3), padding=((1, 1), (1, 1)))),
+    "tiles cut off": (2, 15, 22, 64, 72, Window((3, 3), padding=((1, 1), (1, 1)))),
+    "many pictures": (9, 6, 5, 65, 130, Window((3, 3))),
+    "few channels": (3, 30, 17, 9, 7, Window((3, 3), padding=((0, 2), (2, 1)))),
+    "one channel": (2, 30, 17, 1, 33, Window((3, 3))),
+    "small": (1, 3, 3, 8, 1, Window((3, 3))),
+    "strides": (2, 23, 18, 3, 40, Window((7, 5), (2, 3), ((3, 3), (2, 0)))),
+    "pointwise": (3, 7, 5, 100, 17, Window((1, 1))),
+    "pointwise, padded": (1, 7, 5, 4, 17, Window((1, 1), padding=((1, 0), (0, 2)))),
+    "many filters, few places": (1, 3, 2, 70, 150, Window((3, 3), padding=((1, 1), (1, 1)))),
+    "wide": (1, 1, 90, 5, 20, Window((1, 9), padding=((0, 0), (4, 4)))),
+    "dilated": (1, 20, 20, 16, 16, Window((3, 3), dilation=(2, 2))),
+}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_convolution_is_its_definition(fast: str, name: str) -> None:
+    n, height, width, channels, filters, window = SHAPES[name]
+    x, w, b = numbers(n, height, width, channels), numbers(3, 3, channels, filters), numbers(filters)
+    w = numbers(*window.size, channels, filters) / np.float32(np.sqrt(channels))
+    want = kernels.convolution.definition(*(a.astype(float) for a in (x, w, b)), window=window)
+    close(kernels.convolution(x, w, b, window=window), want, "float32", c=TILES)
+    dy = numbers(*want.shape)
+    slopes = kernels.convolution_pullback.definition(*(a.astype(float) for a in (dy, x, w)), window=window)
+    for got, wanted in zip(kernels.convolution_pullback(dy, x, w, window=window), slopes, strict=True):
+        scale = np.float32(np.abs(wanted).max())
+        close(got / scale, wanted / scale, "float32", c=TILES)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 3e38])
+def test_what_is_not_finite_stays_where_it_belongs(fast: str, bad: float) -> None:
+    """A tile would spread it over its neighbours."""
+    window = Window((3, 3), padding=((1, 1), (1, 1)))
+    x, w, b = numbers(2, 24, 24, 64), numbers(3, 3, 64, 64), numbers(64)
+    x[0, 9, 11, 5] = bad
+    with np.errstate(all="ignore"):
+        want = kernels.convolution.definition(x, w, b, window=window)
+        got = kernels.convolution(x, w, b, window=window)
+        np.testing.assert_array_equal(np.isfinite(got), np.isfinite(want))
+        np.testing.assert_array_equal(np.isnan(got), np.isnan(want))
+        slopes = kernels.convolution_pullback.definition(got * 0 + 1, x, w, window=window)
+        for slope, wanted in zip(kernels.convolution_pullback(got * 0 + 1, x, w, window=window), slopes, strict=True):
+            np.testing.assert_array_equal(np.isfinite(slope), np.isfinite(wanted))
+
+
+def test_any_memory_is_read(fast: str) -> None:
+    """Read-only, turned, with gaps, backwards and not aligned."""
+    window = Window((3, 3), padding=((1, 1), (1, 1)))
+    x, w, b = numbers(2, 12, 12, 64), numbers(3, 3, 64, 64), numbers(64)
+    want, fixed = kernels.convolution(x, w, b, window=window), x.copy()
+    fixed.flags.writeable = False
+    bytes_ = np.zeros(x.nbytes + 1, dtype=np.uint8)
+    shifted = bytes_[1:].view(np.float32).reshape(x.shape)
+    shifted[...] = x
+    gaps = np.zeros((2, 12, 12, 128), np.float32)
+    gaps[..., ::2] = x
+    turned = np.ascontiguousarray(x.transpose(3, 1, 2, 0)).transpose(3, 1, 2, 0)
+    for same in (fixed, shifted, gaps[..., ::2], turned, x[::-1].copy()[::-1]):
+        np.testing.assert_allclose(kernels.convolution(same, w, b, window=window), want, rtol=1e-4, atol=1e-4)
+        pooled = kernels.max_pool(same, window=window)
+        np.testing.assert_array_equal(pooled, kernels.max_pool.definition(x, window=window))
+
+
+@pytest.mark.parametrize("channels", [1, 7, 8, 20, 32, 45])
+@pytest.mark.parametrize("window", [Window((3, 3), (2, 2), ((0, 1), (1, 2))), Window((2, 3), (1, 1)), Window((1, 1))])
+def test_max_pool_is_its_definition(fast: str, channels: int, window: Window) -> None:
+    x = numbers(2, 11, 9, channels)
+    x[0, 3, 4, 0], x[1, 0, 0, -1], x[1, 5, 5, 0] = np.nan, np.inf, -np.inf
+    np.testing.assert_array_equal(kernels.max_pool(x, window=window), kernels.max_pool.definition(x, window=window))
+
+
+def test_threads_share_the_work(fast: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One, two or five: the same to the last bit, for each output is computed by one of them."""
+    found = []
+    x, w = numbers(5, 20, 20, 64), numbers(3, 3, 64, 64)
+    for count in (1, 2, 5):
+        monkeypatch.setattr(compilation, "_threads", lambda count=count: count)
+        compilation._helpers.cache_clear()
+        found.append(kernels.convolution(x, w, None, window=Window((3, 3))))
+    compilation._helpers.cache_clear()
+    np.testing.assert_array_equal(found[0], found[1])
+    np.testing.assert_array_equal(found[0], found[2])
+
+
+def test_an_error_in_a_thread_is_told() -> None:
+    def work(start: int, stop: int) -> None:
+        raise MemoryError("full")
+
+    with pytest.raises(MemoryError, match="full"):
+        compilation.shared(work, 10, 1)
+
+
+# --- Models ----------------------------------------------------------------------------------------------------------
+
+NETWORKS = {
+    "dense": (nn.Network(nn.Dense(5, "tanh"), nn.Dropout(0.5), nn.Dense(4, "relu"), nn.Dense(3, "softmax")), (2,)),
+    "dense, higher": (nn.Network(nn.Dense(5, "gelu"), nn.Flatten(), nn.Dense(3), nn.Activation("relu")), (4, 2)),
+    "lenet": (nn.models.lenet5(), (28, 28, 1)),
+    "residual": (
+        nn.Network(
+            nn.Conv2D(8, 3, padding=1, bias=False),
+            nn.BatchNorm(),
+            nn.Activation("tanh"),
+            nn.Residual(nn.Conv2D(8, 3, padding=1), nn.BatchNorm(), activation="relu"),
+            nn.Residual(nn.Conv2D(6, 1), shortcut=nn.Network(nn.Conv2D(6, 1), nn.BatchNorm())),
+            nn.Residual(nn.Dropout(0.5)),
+            nn.Conv2D(4, 3, groups=2, activation="silu"),
+            nn.GlobalAvgPool(),
+        ),
+        (9, 11, 3),
+    ),
+    "branches": (
+        nn.Network(
+            nn.Branches(
+                nn.Conv2D(5, 3, padding=1, activation="relu"),
+                nn.Network(nn.MaxPool2D(3, 1, 1), nn.Conv2D(3, 1, activation="tanh")),
+                nn.MaxPool2D(3, 1, 1),
+                nn.Network(nn.Dropout(0.1)),
+                nn.Branches(nn.Conv2D(2, 1), nn.Conv2D(2, 1), join="add"),
+                nn.Network(nn.Conv2D(9, 5, padding=2), nn.BatchNorm(), nn.Activation("leaky_relu")),
+            ),
+            nn.Auxiliary(nn.Flatten(), nn.Dense(2)),
+            nn.Flatten(),
+            nn.Dense(2),
+        ),
+        (8, 9, 11),
+    ),
+}
+
+
+def of_layers(model: nn.Model, X: np.ndarray) -> np.ndarray:
+    """What the layers themselves give."""
+    return forward(model.wiring, model.wiring.params.tree(model.vector), model.state, X)
+
+
+def made(name: str, dtype: str) -> tuple[nn.Model, np.ndarray]:
+    network, shape = NETWORKS[name]
+    model = network.init(shape, backend="numpy", dtype=dtype)
+    model.state = (model.state + 0.2 * RNG.random(model.state.shape)).astype(dtype)
+    return model, numbers(3, *shape, dtype=dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_what_is_prepared_gives_what_the_layers_give(fast: str, name: str, dtype: str) -> None:
+    model, X = made(name, dtype)
+    X.flags.writeable = False
+    want = of_layers(model, X).astype(float)
+    for _ in range(3):
+        close(model(X), want, dtype, c=TILES)
+    assert model._prepared is not None
+    close(model(X[:0]), want[:0], dtype)
+    close(model(X[1:2]), want[1:2], dtype, c=TILES)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_changed_parameters_are_never_missed(fast: str, name: str) -> None:
+    model, X = made(name, "float64")
+    model(X)
+    model(X)
+    changes = {
+        "theta, in place": lambda: np.multiply(model.theta, 1.1, out=model.theta),
+        "theta": lambda: setattr(model, "theta", model.theta * 0.9),
+        "set_params": lambda: model.set_params({next(iter(model.params)): next(iter(model.params.values())) + 0.1}),
+        "restore": lambda: model.restore((model.theta * 1.2, model.state * 1.1)),
+        "state": lambda: setattr(model, "state", model.state * 1.3),
+        "state, in place": lambda: np.multiply(model.state, 1.1, out=model.state),
+    }
+    for what, change in changes.items():
+        change()
+        for _ in range(3):
+            got, want = model(X), of_layers(model, X)
+            assert np.abs(got - want).max() < 1e-9 * np.abs(want).max(), what
+    theta = model.theta
+    model(X), model(X)
+    theta[0] += 1.0  # by somebody who has had it for long
+    close(model(X), of_layers(model, X), "float64", c=TILES)
+
+
+def test_parameters_by_name_are_for_reading() -> None:
+    model, _ = made("dense", "float64")
+    with pytest.raises(ValueError, match="read-only"):
+        model.params["0.weight"][0, 0] = 1.0
+    model.theta[0] = 3.0
+    assert model.params["0.weight"][0, 0] == 3.0
+
+
+def test_a_layer_of_ones_own_computes_itself(fast: str) -> None:
+    class Doubled(nn.Dense):
+        def forward(self, params, x, ctx):
+            out = super().forward(params, x, ctx)
+            return out._replace(y=2.0 * out.y)
+
+    class Twice(nn.Network):
+        def propagate(self, params, x, ctx):
+            return super().propagate(params, super().propagate(params, x, ctx).y, ctx)
+
+    model = nn.Network(Doubled(2, "relu"), Twice(nn.Dense(2), nn.Activation("relu"))).init((2,), backend="numpy")
+    X = numbers(4, 2, dtype="float64")
+    for _ in range(3):
+        close(model(X), of_layers(model, X), "float64")
+
+
+def test_outputs_are_never_shared(fast: str) -> None:
+    """Nor is the input written to: what one call gives, the next does not change."""
+    for name in NETWORKS:
+        model, X = made(name, "float32")
+        before = X.copy()
+        model(X), model(X)
+        first = model(X)
+        kept = first.copy()
+        model(X + 1)
+        np.testing.assert_array_equal(first, kept)
+        np.testing.assert_array_equal(X, before)
+
+
+def test_threads_may_call_one_model(fast: str) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    model, X = made("branches", "float32")
+    model(X), model(X)
+    each = [numbers(2, *X.shape[1:]) for _ in range(16)]
+    want = [model(x) for x in each]
+    with ThreadPoolExecutor(4) as pool:
+        for got, wanted in zip(pool.map(model, each), want, strict=True):
+            np.testing.assert_array_equal(got, wanted)
+
+
+def test_blocks_of_any_size_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    from nnarray.kernels import winograd
+
+    window = Window((3, 3), padding=((1, 1), (1, 1)))
+    x, w = numbers(2, 21, 13, 64), numbers(3, 3, 64, 64)
+    y = np.empty((2, 21, 13, 64), np.float32)
+    found = []
+    for entries in (1, 40_000, 10**9):
+        monkeypatch.setattr(winograd, "ENTRIES", entries)
+        assert winograd.convolution(x, winograd.transformed(w), window, y)
+        found.append(y.copy())
+    np.testing.assert_allclose(found[0], found[2], rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(found[1], found[2], rtol=1e-5, atol=1e-4)
+    assert pictures.is_tiled(x, y, window, 1)
