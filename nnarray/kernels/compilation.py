@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import importlib
+import importlib.util
 import itertools
 import os
+import warnings
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -77,9 +79,15 @@ def _cores() -> int:
 @functools.cache
 def numba_pieces(part: str = "numba") -> Any:
     """The compiled loops of the extra `nnarray[fast]`, or None: where it is not installed, or NNARRAY_FAST=0."""
-    if os.environ.get("NNARRAY_FAST", "1") == "0":
+    if os.environ.get("NNARRAY_FAST", "1") == "0" or importlib.util.find_spec("numba") is None:
         return None
     try:
         return importlib.import_module(f"nnarray.kernels.{part}")
-    except ImportError:
+    except (ImportError, RuntimeError) as error:  # another NumPy than Numba's, or nowhere to keep what is compiled
+        warnings.warn(
+            f"Numba is installed but cannot be used ({error}); NumPy computes without it. Upgrade it, name a folder "
+            f"that can be written to in NUMBA_CACHE_DIR, or set NNARRAY_FAST=0.",
+            RuntimeWarning,
+            stacklevel=2,
+        )
         return None
