@@ -20,6 +20,14 @@ from nnarray.kernels.standard.windows import Window
 Value = Callable[[Any], Any]
 
 
+CODES: dict[Value, str] = {
+    kernels.identity: "identity",
+    kernels.tanh: "tanh",
+    kernels.relu: "relu",
+    kernels.logistic: "logistic",
+}
+
+
 class Stage(Protocol):
     """A function of the inputs, whose outputs may have a place already."""
 
@@ -74,6 +82,16 @@ def residual(change: Stage, shortcut: Stage | None, value: Value) -> Stage:
 
 def dense(weight: Any, bias: Any, value: Value) -> Stage:
     """f(x W + b)."""
+    loops = numba_pieces()
+    if loops and bias is not None and value in CODES:
+        code = loops.CODES[CODES[value]]
+
+        def fused(x: Any) -> Any:
+            z = np.dot(x, weight)
+            loops.finish(code, z.reshape(-1, z.shape[-1]), bias)
+            return z
+
+        return any_layer(fused)
 
     def stage(x: Any, y: Any = None, first: int = 0) -> Any:
         z = np.dot(x, weight) if x.ndim == 2 else np.matmul(x, weight)
