@@ -6,6 +6,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -33,8 +34,8 @@ class Runtime:
         """Those of the workload that it can do."""
         return self.work.cases
 
-    def check(self, case: str) -> list[float]:
-        """Some numbers of the result; also the warm-up."""
+    def check(self, case: str) -> list[list[float]]:
+        """Some numbers of each part of the result; also the warm-up."""
         raise NotImplementedError
 
     def time(self, case: str) -> dict[str, float]:
@@ -59,8 +60,8 @@ class Trainer(Runtime):
         parts = (slice(i * self.work.batch, (i + 1) * self.work.batch) for i in range(self.work.batches))
         return [(X[part], y[part]) for part in parts]
 
-    def check(self, case: str) -> list[float]:
-        return [self.run(epochs)[1] for epochs in self.work.epochs]
+    def check(self, case: str) -> list[list[float]]:
+        return [[self.run(epochs)[1]] for epochs in self.work.epochs]
 
     def time(self, case: str) -> dict[str, float]:
         return by_difference(lambda epochs: self.run(epochs)[0], self.work.epochs, self.work.batches)
@@ -85,7 +86,21 @@ def by_repetition(call: Callable[[], Any], budget: float = BUDGET) -> dict[str, 
     return {"seconds": statistics.median(seconds)}
 
 
-def sample(*results: Any) -> list[float]:
-    """Numbers from all over some arrays."""
+def resident(what: str) -> float:
+    """Mebibytes of this process in memory, now ("VmRSS") or at the most so far ("VmHWM"); only Linux tells."""
+    status = Path("/proc/self/status")
+    lines = status.read_text().splitlines() if status.exists() else []
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith(what)), float("nan"))
+
+
+def forget_peak() -> None:
+    """The peak of resident memory begins again."""
+    where = Path("/proc/self/clear_refs")
+    if where.exists():
+        where.write_text("5")
+
+
+def sample(*results: Any) -> list[list[float]]:
+    """Numbers from all over each of some arrays, at the same random places for everyone."""
     flat = [np.asarray(each, dtype="float64").ravel() for each in results]
-    return [float(x) for each in flat for x in each[:: max(each.size // SHOWN, 1)]]
+    return [each[np.random.default_rng(0).integers(0, each.size, SHOWN)].tolist() for each in flat]

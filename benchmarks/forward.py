@@ -38,7 +38,7 @@ class Predictor(Runtime):
     def prepared(self, batch: int) -> Callable[[Any], Any]:
         return self.function(batch)
 
-    def check(self, case: str) -> list[float]:
+    def check(self, case: str) -> list[list[float]]:
         batch = self.work.batch_of(case)
         y = self.told(self.prepared(batch)(self.given(self.work.rows(batch))))
         return sample(y - y[:, :1])  # of logits and of logarithms of probabilities the differences are the same
@@ -214,7 +214,7 @@ class ScikitLearn(Predictor):
         model.coefs_, model.intercepts_ = params[::2], params[1::2]
         return model.predict_proba
 
-    def check(self, case: str) -> list[float]:
+    def check(self, case: str) -> list[list[float]]:
         batch = self.work.batch_of(case)
         logs = np.log(self.prepared(batch)(self.work.rows(batch)))
         return sample(logs - logs[:, :1])

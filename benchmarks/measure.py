@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import subprocess
 import sys
@@ -107,7 +108,7 @@ def compare(
         "missing": missing,
         "left_out": left_out,
         "unchecked": [n for n in unchecked if n in done],
-        "results": {n: found[:4] for n, found in numbers.items()},
+        "results": {n: [part[:4] for part in found] for n, found in numbers.items()},
         **{part: {n: [each[part] for each in found] for n, found in done.items()} for part in parts_of(done)},
     }
 
@@ -119,15 +120,15 @@ def parts_of(turns: dict[str, list[dict[str, float]]]) -> list[str]:
 
 def check(
     workers: list[Worker], case: str, tolerance: float, unchecked: list[str]
-) -> tuple[dict[str, list[float]], dict[str, str]]:
+) -> tuple[dict[str, list[list[float]]], dict[str, str]]:
     """Numbers of all results, and who is left out: those that fail, or differ from the first that is checked."""
     answers = {w.name: w.ask("check", case) for w in workers}
     left_out = {n: a["failed"] for n, a in answers.items() if "failed" in a}
     found = {n: a["numbers"] for n, a in answers.items() if n not in left_out and n not in unchecked}
     reference = next(iter(found), "")
     for name, numbers in found.items():
-        far = distance(numbers, found[reference])
-        if not far <= tolerance:
+        far = max(map(distance, numbers, found[reference]), default=0.0)
+        if far > tolerance:
             left_out[name] = f"its results lie {far:.1e} from those of {reference}"
     return found, left_out
 
@@ -137,6 +138,6 @@ def distance(numbers: list[float], wanted: list[float]) -> float:
     if len(numbers) != len(wanted):
         return float("inf")
     differences = [abs(a - b) for a, b in zip(numbers, wanted, strict=True)]
-    if any(d != d for d in differences):
-        return float("nan")
-    return max(differences, default=0.0) / (max((abs(b) for b in wanted), default=0.0) or 1.0)
+    if any(math.isnan(d) for d in differences):
+        return float("inf")
+    return max(differences) / (max(map(abs, wanted)) or 1.0)

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from base import forget_peak, resident
+from pictures import pets_network
 
 CASES = {"googlenet": ("GoogLeNet, 224x224", 8, 224), "pets": ("3 convolutions, 64x64", 128, 64)}
 RUNTIMES = ("nnarray, NumPy", "PyTorch", "PyTorch, channels last")
@@ -40,13 +42,7 @@ def step_of_torch(case: str, *, channels_last: bool) -> Callable[[], Any]:
     sys.path.insert(0, str(Path(__file__).parent.parent))
     from tests.torch_networks import GoogLeNet
 
-    T = torch.nn
-    layers: list[Any] = []
-    for inputs, filters, kernel, stride in ((3, 16, 5, 2), (16, 32, 3, 1), (32, 64, 3, 1)):
-        convolution = T.Conv2d(inputs, filters, kernel, stride, kernel // 2, bias=False)
-        layers += [convolution, T.BatchNorm2d(filters), T.ReLU(), T.MaxPool2d(2)]
-    small = T.Sequential(*layers, T.AdaptiveAvgPool2d(1), T.Flatten(), T.Linear(64, 2))
-    network = (GoogLeNet() if case == "googlenet" else small).train()
+    network = (GoogLeNet() if case == "googlenet" else pets_network()).train()
     X, y = (torch.from_numpy(a) for a in examples(case))
     first = X.permute(0, 3, 1, 2)
     first = first if channels_last else first.contiguous()
@@ -54,7 +50,7 @@ def step_of_torch(case: str, *, channels_last: bool) -> Callable[[], Any]:
 
     def step() -> None:
         network.zero_grad()
-        T.functional.cross_entropy(network(first), y).backward()
+        torch.nn.functional.cross_entropy(network(first), y).backward()
 
     return step
 
@@ -65,15 +61,10 @@ def measure(runtime: str, case: str) -> None:
     step = step_of_nnarray(case) if "nnarray" in runtime else step_of_torch(case, channels_last=last)
     before = resident("VmRSS")
     step()
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins again
+    forget_peak()
     started = time.perf_counter()
     step()
     print(f"{resident('VmHWM') - before:.0f} {time.perf_counter() - started:.2f}")
-
-
-def resident(what: str) -> float:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(what)) / 1024
 
 
 def main() -> None:

@@ -58,3 +58,39 @@ def dense_graph(params: list[np.ndarray]) -> bytes:
         x = graph.add("Gemm", x, graph.weight(params[i]), graph.weight(params[i + 1]))
         x = x if i == len(params) - 2 else graph.add("Relu", x)
     return graph.model(x, (2, 2))
+
+
+def convolution_graph(weight: np.ndarray, bias: np.ndarray) -> bytes:
+    """One convolution, 3x3 with a border of zeros; the weight in ONNX's layout, which is PyTorch's."""
+    graph = Graph()
+    y = graph.add("Conv", "x", graph.weight(weight), graph.weight(bias), pads=[1, 1, 1, 1])
+    return graph.model(y, (4, 4))
+
+
+def googlenet_graph(weights: dict[str, np.ndarray]) -> bytes:
+    """GoogLeNet of convolutions with a bias, from a state_dict of PyTorch's names."""
+    graph = Graph()
+
+    def convolution(x: str, name: str, stride: int = 1) -> str:
+        weight, bias = weights[f"{name}.conv.weight"], weights[f"{name}.conv.bias"]
+        pads, strides = [weight.shape[-1] // 2] * 4, [stride, stride]
+        return graph.add(
+            "Relu", graph.add("Conv", x, graph.weight(weight), graph.weight(bias), pads=pads, strides=strides)
+        )
+
+    def pool(x: str, size: int, stride: int, pad: int = 0) -> str:
+        return graph.add("MaxPool", x, kernel_shape=[size] * 2, strides=[stride] * 2, pads=[pad] * 4, ceil_mode=1)
+
+    def inception(x: str, name: str) -> str:
+        branches = [convolution(x, f"{name}.branch1")]
+        branches += [convolution(convolution(x, f"{name}.{b}.0"), f"{name}.{b}.1") for b in ("branch2", "branch3")]
+        branches.append(convolution(pool(x, 3, 1, 1), f"{name}.branch4.1"))
+        return graph.add("Concat", *branches, axis=1)
+
+    x = pool(convolution("x", "conv1", 2), 3, 2)
+    x = pool(convolution(convolution(x, "conv2"), "conv3"), 3, 2)
+    for block in ("3a", "3b", "pool 3", "4a", "4b", "4c", "4d", "4e", "pool 2", "5a", "5b"):
+        x = pool(x, int(block[-1]), 2) if block.startswith("pool") else inception(x, f"inception{block}")
+    x = graph.add("Flatten", graph.add("GlobalAveragePool", x))
+    y = graph.add("Gemm", x, graph.weight(weights["fc.weight"]), graph.weight(weights["fc.bias"]), transB=1)
+    return graph.model(y, (4, 2))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import statistics
+from collections.abc import Callable, Iterable, Iterator
 from datetime import date
 from importlib import metadata
 from pathlib import Path
@@ -12,9 +13,9 @@ from typing import Any
 
 from measure import Result
 from rich.table import Table
-from workloads import WORKLOADS
+from workloads import WORKLOADS, Growth, Training
 
-LIMIT, OURS = "products alone", "nnarray"
+OURS = "nnarray"
 LIBRARIES = ("nnarray", "numpy", "numba", "torch", "jax", "keras", "tinygrad", "scikit-learn", "onnxruntime", "onnx")
 
 
@@ -41,27 +42,34 @@ def _version(name: str) -> str:
         return "not installed"
 
 
+def tables(name: str, results: dict[str, Result]) -> Iterable[Table]:
+    """Of a workload: one a case, or of growth one a quantity."""
+    if isinstance(WORKLOADS[name], Growth):
+        return growth(name, results)
+    return [table(name, result) for result in results.values()]
+
+
 def table(name: str, result: Result) -> Table:
     """Medians, quartiles, and the ratios to the best peer and to the products alone."""
-    unit, scale = WORKLOADS[name].unit(result["case"])
+    limit, (unit, scale) = WORKLOADS[name].limit, WORKLOADS[name].unit(result["case"])
     times = {n: [scale * s for s in seconds] for n, seconds in result.get("seconds", {}).items()}
     medians = {n: statistics.median(t) for n, t in times.items()}
-    best = min((m for n, m in medians.items() if not n.startswith(OURS) and n != LIMIT), default=float("nan"))
-    products, starts = medians.get(LIMIT, float("nan")), result.get("start", {})
+    best = min((m for n, m in medians.items() if not n.startswith(OURS) and n != limit), default=float("nan"))
+    products, starts = medians.get(limit, float("nan")), result.get("start", {})
     made = Table(title=", ".join(filter(None, (f"{name}: {result['title']}", result["case"], result["dtype"]))))
-    for column in ("runtime", unit, "quartiles", "x best peer", *(["x products"] if LIMIT in medians else [])):
+    for column in ("runtime", unit, "quartiles", "x best peer", *([f"x {limit}"] if limit in medians else [])):
         made.add_column(column, justify="left" if column == "runtime" else "right")
     if starts:
         made.add_column("start, ms", justify="right")
     for runtime, median in sorted(medians.items(), key=lambda item: item[1]):
         low, high = quartiles(times[runtime])
-        mark = " *" if runtime in result["unchecked"] and runtime != LIMIT else ""
+        mark = " *" if runtime in result["unchecked"] and runtime != limit else ""
         made.add_row(
             runtime + mark,
             number(median),
             f"{number(low)} to {number(high)}",
             f"{median / best:.2f}",
-            *([f"{median / products:.2f}"] if LIMIT in medians else []),
+            *([f"{median / products:.2f}"] if limit in medians else []),
             *([f"{max(statistics.median(starts[runtime]), 0) * 1e3:,.0f}"] if starts else []),
         )
     made.caption = "\n".join(notes(result))
@@ -72,7 +80,27 @@ def notes(result: Result) -> list[str]:
     """Who is not in the table, and why; and what a star means."""
     said = [f"missing: {runtime}: {reason}" for runtime, reason in result["missing"].items()]
     said += [f"left out: {runtime}: {reason}" for runtime, reason in result["left_out"].items()]
-    return said + ["* its results cannot be compared"] * any(n != LIMIT for n in result["unchecked"])
+    return said + ["* its results cannot be compared"] * any(n != "products alone" for n in result["unchecked"])
+
+
+def growth(name: str, results: dict[str, Result]) -> Iterator[Table]:
+    """Time, peak of memory and cost of a multiply-add: a line a size, a column a runtime."""
+    work, first = WORKLOADS[name], next(iter(results.values()))
+    runtimes = list(dict.fromkeys(n for result in results.values() for n in result.get("seconds", {})))
+    parts: tuple[tuple[str, str, Callable[[Training], float]], ...] = (
+        ("us a step", "seconds", lambda step: 1e6),
+        ("peak of memory above that before the first step, MiB", "peak_mib", lambda step: 1.0),
+        ("ps a multiply-add", "seconds", lambda step: 1e12 / step.multiply_adds),
+    )
+    for title, part, scale in parts:
+        made = Table("size", title=f"{name}: {first['title']}, {first['dtype']}: {title}")
+        for runtime in runtimes:
+            made.add_column(runtime, justify="right")
+        for case, result in results.items():
+            factor, found = scale(work.step(case)), result.get(part, {})
+            made.add_row(case, *(number(factor * statistics.median(found[n])) if n in found else "-" for n in runtimes))
+        made.caption = "\n".join(dict.fromkeys(note for result in results.values() for note in notes(result)))
+        yield made
 
 
 def quartiles(times: list[float]) -> tuple[float, float]:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 from measure import measure
-from report import machine, table
+from report import machine, tables
 from rich.console import Console
 from workloads import TOLERANCE, WORKLOADS
 
@@ -31,8 +31,8 @@ def main(
     console.print(about)
     for name in names:
         results[name] = measure(name, dtype, threads, repeats)
-        for result in results[name].values():
-            console.print(table(name, result))
+        for each in tables(name, results[name]):
+            console.print(each)
         if json_file:  # after each workload, so that what was measured stays if a later one is interrupted
             json_file.write_text(json.dumps({"machine": about, "results": results}, indent=1) + "\n")
     raise typer.Exit(int(disagreed(results)))

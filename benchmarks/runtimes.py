@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 import forward
+import fresh
+import pictures
 import training
 from base import Runtime
-from workloads import Forward, Training, Workload
+from workloads import Forward, Growth, Pictures, Start, Training, Workload
 
-RUNTIMES: dict[type[Workload], dict[str, type[Runtime]]] = {
+Maker = Callable[[Workload, str, int], Runtime]
+RUNTIMES: dict[type[Workload], Mapping[str, Maker]] = {
     Training: training.RUNTIMES,
     Forward: forward.RUNTIMES,
+    Pictures: pictures.RUNTIMES,
+    Start: fresh.STARTERS,
+    Growth: fresh.GROWERS,
 }
 
 
-def runtimes_of(work: Workload) -> dict[str, type[Runtime]]:
+def runtimes_of(work: Workload) -> Mapping[str, Maker]:
     """By name. The results of the first that is checked are what the others' are compared with."""
     return RUNTIMES[type(work)]
