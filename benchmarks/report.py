@@ -54,7 +54,7 @@ def table(name: str, result: Result) -> Table:
     limit, (unit, scale) = WORKLOADS[name].limit, WORKLOADS[name].unit(result["case"])
     times = {n: [scale * s for s in seconds] for n, seconds in result.get("seconds", {}).items()}
     medians = {n: statistics.median(t) for n, t in times.items()}
-    best = min((m for n, m in medians.items() if not n.startswith(OURS) and n != limit), default=float("nan"))
+    best = min((m for n, m in medians.items() if m > 0 and not n.startswith(OURS) and n != limit), default=float("nan"))
     products, starts = medians.get(limit, float("nan")), result.get("start", {})
     made = Table(title=", ".join(filter(None, (f"{name}: {result['title']}", result["case"], result["dtype"]))))
     for column in ("runtime", unit, "quartiles", "x best peer", *([f"x {limit}"] if limit in medians else [])):
