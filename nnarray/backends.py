@@ -743,6 +743,14 @@ def copy(x: Array) -> Array:
     return namespace(x).asarray(x, copy=True)
 
 
+def native(x: Any) -> Any:
+    """The same numbers with their bytes in this machine's order, for NumPy can hold them in the other."""
+    owner = library_of(x)
+    if owner is None or owner.name != "numpy" or x.dtype.isnative:
+        return x
+    return x.astype(x.dtype.newbyteorder("="))
+
+
 def read_only(x: Any) -> Any:
     """The same memory, where the library can refuse to write into it."""
     owner = library_of(x)

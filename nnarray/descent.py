@@ -17,7 +17,7 @@ from nnarray.callbacks import Run
 from nnarray.course import Course, DivergenceError
 from nnarray.examples import Data, pick
 from nnarray.kernels.chain import Steps
-from nnarray.kernels.compilation import compiled
+from nnarray.kernels.compilation import compiled, quiet
 from nnarray.losses import Loss
 from nnarray.optimizers import Optimizer
 from nnarray.plans import steps_of
@@ -165,6 +165,7 @@ class Trainer:
     def steps_per_epoch(self) -> int:
         return -(-self.data.examples // self.batch_size)
 
+    @quiet
     def epochs(self, number: int, rates: list[float], check: Callable[[], None], limit: int | None = None) -> Finished:
         """The steps of one epoch, or the first `limit` of them; `check` is called after each.
 
@@ -217,6 +218,7 @@ class Trainer:
             rows = slice(start, min(start + self.batch_size, count))
             yield rows if order is None else order[rows]
 
+    @quiet
     def mean_losses(self, done: Finished) -> list[float]:
         """The loss over each epoch, the one number for which the host waits: weighted as the reduction says."""
         if self.steps_per_epoch == 1:

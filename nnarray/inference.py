@@ -47,11 +47,13 @@ def prepared(wiring: Wiring, theta: Array, state: Array, shape: Shape) -> Prepar
     owner = library_of(theta)
     if owner is None or owner.name != "numpy" or theta.dtype.itemsize < 4:
         return None
-    derives = any(isinstance(each, Conv1D | Conv2D | BatchNorm) for each in _every(wiring.network))
+    every = list(_every(wiring.network))
+    pictures = any(isinstance(each, Conv1D | Conv2D) for each in every)
+    derives = pictures or any(isinstance(each, BatchNorm) for each in every)
     if derives:
         theta, state = copy(theta), copy(state)
     plain = folded(wiring.network, wiring.params.tree(theta), wiring.state.tree(state))
-    return Prepared(_stage(plain, shape), (theta, state) if derives else None)
+    return Prepared(_Lowering(pictures).stage(plain, shape), (theta, state) if derives else None)
 
 
 def _every(layer: Layer) -> Iterator[Layer]:
@@ -60,24 +62,50 @@ def _every(layer: Layer) -> Iterator[Layer]:
         yield from _every(inner)
 
 
-def _stage(part: Folded, shape: Shape) -> Stage:
-    """One layer, lowered."""
-    layer, params, state = part
-    if is_plain_row(layer):
-        return stages.row(list(_row(_parts(layer, params, state), shape)))
-    if type(layer) is Residual:
-        inner = _parts(layer, params, state)
-        shortcut = _stage(inner.pop(), shape) if layer.shortcut else None
-        return stages.residual(stages.row(list(_row(inner, shape))), shortcut, layer.function.value)
-    if type(layer) is Branches and layer.join == "concat":
-        branches = [_stage(each, shape) for each in _parts(layer, params, state)]
-        return stages.side_by_side(branches, [each.out_shape(shape) for each in layer.layers])
-    if _is_linear(layer):
-        return _linear(layer, params, shape, layer.function)
-    if type(layer) is MaxPool2D:
-        return stages.max_pool(layer.window(shape))
-    ctx = Context(state=state, input_gradient=False, keep=False)
-    return stages.any_layer(lambda x: layer.forward(params, x, ctx).y)
+class _Lowering(NamedTuple):
+    """How the layers of one network become stages."""
+
+    pictures: bool
+    """Whether there are convolutions."""
+
+    def stage(self, part: Folded, shape: Shape) -> Stage:
+        """One layer, for inputs of this shape."""
+        layer, params, state = part
+        if is_plain_row(layer):
+            return stages.row(list(self.row(_parts(layer, params, state), shape)))
+        if type(layer) is Residual:
+            inner = _parts(layer, params, state)
+            shortcut = self.stage(inner.pop(), shape) if layer.shortcut else None
+            return stages.residual(stages.row(list(self.row(inner, shape))), shortcut, layer.function.value)
+        if type(layer) is Branches and layer.join == "concat":
+            branches = [self.stage(each, shape) for each in _parts(layer, params, state)]
+            return stages.side_by_side(branches, [each.out_shape(shape) for each in layer.layers])
+        if _is_linear(layer):
+            return self.linear(layer, params, shape, layer.function)
+        if type(layer) is MaxPool2D:
+            return stages.max_pool(layer.window(shape))
+        ctx = Context(state=state, input_gradient=False, keep=False)
+        return stages.any_layer(lambda x: layer.forward(params, x, ctx).y)
+
+    def row(self, parts: list[Folded], shape: Shape) -> Iterator[Stage]:
+        """Layers in a row; an activation after a linear layer becomes its own."""
+        every = list(_flat(parts))
+        while every:
+            layer, params, _ = part = every.pop(0)
+            following = every[0][0] if every else None
+            if _is_linear(layer) and layer.activation == "identity" and type(following) is Activation:
+                del every[0]
+                yield self.linear(layer, params, shape, following.resolved)
+            else:
+                yield self.stage(part, shape)
+            shape = layer.out_shape(shape)
+
+    def linear(self, layer: Dense | Conv2D, params: Tree, shape: Shape, function: Function) -> Stage:
+        """A product with weights, and the function after it."""
+        weight, bias = params["weight"], params.get("bias")
+        if isinstance(layer, Conv2D):
+            return stages.convolution(weight, bias, layer.window(shape), layer.groups, function.value)
+        return stages.dense(weight, bias, function.value, among_pictures=self.pictures)
 
 
 def _parts(layer: Composite, params: Tree, state: Tree) -> list[Folded]:
@@ -97,26 +125,5 @@ def _flat(parts: list[Folded]) -> Iterator[Folded]:
             yield layer, params, state
 
 
-def _row(parts: list[Folded], shape: Shape) -> Iterator[Stage]:
-    """The stages of layers in a row; an activation after a linear layer becomes its own."""
-    every = list(_flat(parts))
-    while every:
-        layer, params, _ = part = every.pop(0)
-        following = every[0][0] if every else None
-        if _is_linear(layer) and layer.activation == "identity" and type(following) is Activation:
-            del every[0]
-            yield _linear(layer, params, shape, following.resolved)
-        else:
-            yield _stage(part, shape)
-        shape = layer.out_shape(shape)
-
-
 def _is_linear(layer: Layer) -> TypeGuard[Dense | Conv2D]:
     return type(layer) in (Dense, Conv2D)
-
-
-def _linear(layer: Dense | Conv2D, params: Tree, shape: Shape, function: Function) -> Stage:
-    weight, bias = params["weight"], params.get("bias")
-    if isinstance(layer, Conv2D):
-        return stages.convolution(weight, bias, layer.window(shape), layer.groups, function.value)
-    return stages.dense(weight, bias, function.value)

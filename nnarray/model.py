@@ -16,6 +16,7 @@ from nnarray.backends import (
     dtype_name,
     is_traced,
     namespace,
+    native,
     place,
     read_only,
     same_place,
@@ -102,7 +103,7 @@ class Model:
             raise ValueError(
                 f"theta must have shape ({size},), one a parameter; got {tuple(theta.shape)}. Is it another net's?"
             )
-        self.vector = theta
+        self.vector = native(theta)
         """theta, for those who do not write into it."""
         self.lent = True
         """Whether somebody else has theta, and might: where it can be written to, no copy of it can be trusted."""

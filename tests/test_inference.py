@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 import nnarray as nn
 from nnarray import kernels
-from nnarray.kernels import compilation
+from nnarray.kernels import compilation, threads
 from nnarray.kernels.numpy import pictures
 from nnarray.kernels.standard.windows import Window
 from nnarray.propagation import forward
@@ -115,20 +116,43 @@ def test_threads_share_the_work(fast: str, monkeypatch: pytest.MonkeyPatch) -> N
     found = []
     x, w = numbers(5, 20, 20, 64), numbers(3, 3, 64, 64)
     for count in (1, 2, 5):
-        monkeypatch.setattr(compilation, "_threads", lambda count=count: count)
-        compilation._helpers.cache_clear()
+        monkeypatch.setattr(threads, "_threads", lambda count=count: count)
+        threads._team.cache_clear()
         found.append(kernels.convolution(x, w, None, window=Window((3, 3))))
-    compilation._helpers.cache_clear()
+    threads._team.cache_clear()
     np.testing.assert_array_equal(found[0], found[1])
     np.testing.assert_array_equal(found[0], found[2])
 
 
-def test_an_error_in_a_thread_is_told() -> None:
-    def work(start: int, stop: int) -> None:
-        raise MemoryError("full")
+@pytest.mark.parametrize("where", [0, 5])
+def test_an_error_in_a_thread_is_told(fast: str, monkeypatch: pytest.MonkeyPatch, where: int) -> None:
+    """In the calling one and in the other; both go on working."""
+    monkeypatch.setattr(threads, "_threads", lambda: 2)
+    threads._team.cache_clear()
 
-    with pytest.raises(MemoryError, match="full"):
-        compilation.shared(work, 10, 1)
+    def work(start: int, stop: int) -> None:
+        if start == where:
+            raise MemoryError("full")
+
+    done: list[int] = []
+    for _ in range(3):
+        with pytest.raises(MemoryError, match="full"):
+            threads.shared(work, 10, 1)
+    threads.shared(lambda start, stop: done.append(stop - start), 10, 1)
+    assert done == [5, 5]
+    threads._team.cache_clear()
+
+
+def test_helpers_sleep_and_wake(fast: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Called at once, and after the moment for which they stay awake."""
+    monkeypatch.setattr(threads, "_threads", lambda: 3)
+    threads._team.cache_clear()
+    for pause in (0.0, 0.0, 0.02, 0.0, 0.02):
+        time.sleep(pause)
+        done: list[int] = []
+        threads.shared(lambda start, stop, done=done: done.extend(range(start, stop)), 100, 1)
+        assert sorted(done) == list(range(100))
+    threads._team.cache_clear()
 
 
 # --- Models ----------------------------------------------------------------------------------------------------------

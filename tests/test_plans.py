@@ -49,11 +49,6 @@ def speed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
     numba_pieces.cache_clear()
 
 
-def known(request: pytest.FixtureRequest, why: str) -> None:
-    """A fault that is not mended yet: this test must fail, and says so when it no longer does."""
-    request.applymarker(pytest.mark.xfail(reason=why, strict=True))
-
-
 def by_layers(train: Callable[[], Any]) -> Any:
     """What `train` gives where there is neither a plan nor Numba."""
     with pytest.MonkeyPatch.context() as patch:
@@ -850,16 +845,10 @@ def adams(theta: np.ndarray, gradients: np.ndarray) -> tuple[Any, Any]:
     return got, want
 
 
-def known_of_adam(request: pytest.FixtureRequest, speed: str, dtype: str) -> None:
-    if (speed, dtype) == ("numba", "float64"):
-        known(request, "b m + (1 - b) g is compiled as g + b (m - g): nan at infinity, and the square cancels")
-
-
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("size", [3, 1001])
-def test_adam(request: pytest.FixtureRequest, speed: str, size: int, dtype: str) -> None:
+def test_adam(speed: str, size: int, dtype: str) -> None:
     """Gradients of all sizes, of one sign: nothing cancels, and relative errors stay small."""
-    known_of_adam(request, speed, dtype)
     rng = np.random.default_rng(size)
     theta = rng.normal(size=size).astype(dtype)
     gradients = (rng.uniform(0.5, 1.0, (10, size)) * np.logspace(5, -8, size)).astype(dtype)
@@ -872,8 +861,7 @@ def test_adam(request: pytest.FixtureRequest, speed: str, size: int, dtype: str)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_adam_hands_on_what_is_no_number(request: pytest.FixtureRequest, speed: str, dtype: str) -> None:
-    known_of_adam(request, speed, dtype)
+def test_adam_hands_on_what_is_no_number(speed: str, dtype: str) -> None:
     gradients = np.ones((4, 5), dtype=dtype)
     gradients[1, :3] = np.nan, np.inf, -np.inf
     got, want = adams(np.ones(5, dtype=dtype), gradients)

@@ -535,3 +535,22 @@ def test_half_precision_has_room_for_squares(host: nn.Backend, rule: nn.Optimize
     history = model.fit(X, y, optimizer=rule, epochs=5)
     assert history["loss"][-1] < history["loss"][0]
     assert model.theta.dtype == np.float16
+
+
+def test_parameters_in_the_other_byte_order_are_taken(host: nn.Backend) -> None:
+    X, y = nn.datasets.moons(40, backend=host)
+    model = nn.Network(nn.Dense(3, "tanh"), nn.Dense(2)).init((2,), backend=host)
+    same = model.copy()
+    model.theta = model.theta.astype(">f8")
+    model.fit(X, y, epochs=2)
+    same.fit(X, y, epochs=2)
+    np.testing.assert_array_equal(model.theta, same.theta)
+
+
+def test_a_huge_finite_loss_is_no_warning(host: nn.Backend) -> None:
+    """In float32, with weights: their product overflows in the mean, and the training stops with its own error."""
+    X, y = np.ones((24, 4), np.float32), np.arange(24) % 2
+    model = nn.Network(nn.Dense(2)).init((4,), backend=host, dtype="float32")
+    model.set_params({"0.bias": [2e37, -2e37]})
+    with pytest.raises(nn.DivergenceError):
+        model.fit(X, y, optimizer=nn.SGD(1e-3, clip_norm=1.0), epochs=1, batch_size=8, sample_weight=np.full(24, 4.0))

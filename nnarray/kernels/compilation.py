@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.util
-import itertools
 import os
 import warnings
 from collections.abc import Callable, Iterable
@@ -29,8 +28,12 @@ def compiled(function: Callable[..., Any], like: Array) -> Callable[..., Any]:
 
         return jax.jit(function)
     if owner is not None and owner.name in ("numpy", "strict"):
-        return np.errstate(over="ignore", invalid="ignore", divide="ignore")(function)
+        return quiet(function)
     return function
+
+
+quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")
+"""For a function, as a decorator: NumPy says nothing about what overflows in it."""
 
 
 def mapped(function: Callable[[int], Array], items: Iterable[int], like: Array) -> list[Array]:
@@ -41,37 +44,11 @@ def mapped(function: Callable[[int], Array], items: Iterable[int], like: Array) 
     owner = library_of(like)
     if owner is None or owner.name != "numpy":
         return [function(item) for item in items]
-    with ThreadPoolExecutor(max_workers=_cores()) as pool:
+    with ThreadPoolExecutor(max_workers=cores()) as pool:
         return list(pool.map(function, items))
 
 
-def shared(work: Callable[[int, int], None], count: int, least: int) -> None:
-    """work(start, stop) over parts of range(count), in threads; no part holds fewer than `least`, if that can be.
-
-    For functions that let go of Python's lock.
-    """
-    parts = max(min(_threads(), count // max(least, 1)), 1)
-    first, *rest = itertools.pairwise(part * count // parts for part in range(parts + 1))
-    others = [_helpers(os.getpid()).submit(work, *each) for each in rest]
-    work(*first)
-    for each in others:
-        each.result()
-
-
-@functools.cache
-def _helpers(process: int) -> ThreadPoolExecutor:
-    """Threads that wait for work beside the calling one; a forked process has none of its parent's."""
-    return ThreadPoolExecutor(max_workers=max(_threads() - 1, 1), thread_name_prefix="nnarray")
-
-
-@functools.cache
-def _threads() -> int:
-    """How many threads share the work: as many as there are cores, or as NumPy's products are told to take."""
-    told = [os.environ.get(name, "") for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")]
-    return min([_cores(), *(max(int(each), 1) for each in told if each.isdigit())])
-
-
-def _cores() -> int:
+def cores() -> int:
     """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 

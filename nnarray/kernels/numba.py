@@ -7,6 +7,7 @@ Numba keeps the machine code on disk.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +20,7 @@ from numba.extending import intrinsic, overload
 # Sums may be taken in any order, so that they fill the vector registers; nan and infinity are still handed on.
 FAST = {"contract", "reassoc", "nsz", "arcp"}
 compiled = numba.njit(cache=True, error_model="numpy", fastmath=FAST)
+exact = numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
 
 Calls = list[tuple[Callable[..., Any], tuple[Any, ...]]]
 f32 = np.float32
@@ -39,7 +41,7 @@ def _float_of_bits(context: Any, bits: Any) -> Any:
 
 
 def exp(x: Any) -> Any:
-    """exp x; in float32 2^n p(f) with n + f = x / ln 2, within 2e-7 of it, and drawn in beyond -87 and 88."""
+    """exp x; in float32 2^n p(f) with n + f = x / ln 2, within (2 + |x| / 2) 1e-7 of it, drawn in beyond -87 and 88."""
     return math.exp(x)
 
 
@@ -100,9 +102,37 @@ def _tanh(x: Any) -> Any:
     def implementation(x: Any) -> Any:
         x = min(max(x, -far), far)
         s = x * x
-        return x * (one + s * (p1 + s * (p2 + s * (p3 + s * p4)))) / (one + s * (q1 + s * (q2 + s * (q3 + s * q4))))
+        y = x * (one + s * (p1 + s * (p2 + s * (p3 + s * p4)))) / (one + s * (q1 + s * (q2 + s * (q3 + s * q4))))
+        return min(max(y, -one), one)
 
     return implementation
+
+
+# --- Waiting ------------------------------------------------------------------------------------------------------
+
+_yield = types.ExternalFunction("sched_yield", types.int32()) if os.name == "posix" else None
+
+
+@intrinsic
+def _look(context: Any, array: Any) -> Any:
+    """The first entry as it is in memory now, whoever writes it."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        return builder.load_atomic(data, "acquire", 8)
+
+    return types.int64(array), code
+
+
+@numba.njit(cache=True, nogil=True)
+def has_changed(count: Any, seen: int, turns: int) -> bool:
+    """Whether the number becomes another one while one looks at it so many times."""
+    for _ in range(turns):
+        if _look(count) != seen:  # pyright: ignore[reportCallIssue]
+            return True
+        if _yield is not None:
+            _yield()
+    return _look(count) != seen  # pyright: ignore[reportCallIssue]
 
 
 # --- Between two products ----------------------------------------------------------------------------------------
@@ -194,7 +224,7 @@ def _cross_entropy(z: Any, target: Any, shares: Any, total: Any, largest: Any, l
     loss[0] = logs - linear
 
 
-@compiled
+@exact  # in another order, b m + (1 - b) g may become g + b (m - g): nan at infinity
 def adam(theta: Any, g: Any, mean: Any, square: Any, rate: float, beta1: float, beta2: float, epsilon: float) -> None:
     """One pass; the corrections lie in rate and epsilon."""
     number = theta.dtype.type

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
+import threading
 from functools import cached_property
 from typing import Any
 
@@ -20,9 +21,9 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from nnarray.kernels import winograd
-from nnarray.kernels.compilation import shared
 from nnarray.kernels.numba import FAST
 from nnarray.kernels.standard.windows import Window, padded
+from nnarray.kernels.threads import shared
 from nnarray.kernels.winograd import FORWARD, INPUTS, POINTS, TILE
 
 compiled = numba.njit(cache=True, error_model="numpy", fastmath=FAST, nogil=True)
@@ -261,30 +262,40 @@ def _tiles_of_inputs(
 
 
 @compiled
+def _cut(memory: Any, room: int, full: int, wide: int) -> Any:
+    """V and M of `room` tiles, one patch of inputs, lanes of it, and one tile of outputs."""
+    v = room * full * POINTS * POINTS
+    m = v + room * wide * POINTS * POINTS
+    patch = m + full * POINTS * POINTS
+    middle = patch + LANES * POINTS * POINTS
+    return memory[:v], memory[v:m], memory[m:patch], memory[patch:middle], memory[middle : middle + wide * TILE * TILE]
+
+
+@compiled
 def _winograd(
     x: Any, filters: Any, bias: Any, least: Any, y: Any, at: int, step: int,
-    sizes: Any, sides: Any, tiles: Any, room: int,
+    sizes: Any, sides: Any, tiles: Any, panels: Any, room: int, memory: Any,
 ) -> bool:  # fmt: skip
-    """Places of y, `step` entries apart; sizes are height, width, channels, places and filters.
+    """Some tiles and panels of y, places `step` entries apart; sizes are height, width, channels, places and filters.
 
     Returns whether all are finite: nan and infinity spread over a tile, and have to be computed by windows.
     """
     height, width, channels, down, across, units = sizes
     full, wide = -(-channels // LANES) * LANES, -(-units // PANEL) * PANEL
     tiles_down, tiles_across = -(-down // TILE), -(-across // TILE)
-    v, m = np.empty(POINTS * POINTS * room * full, np.float32), np.empty(POINTS * POINTS * room * wide, np.float32)
-    patch, middle = np.empty(POINTS * POINTS * full, np.float32), np.empty(POINTS * POINTS * LANES, np.float32)
-    tile = np.empty(TILE * TILE * wide, np.float32)
+    v, m, patch, middle, tile = _cut(memory, room, full, wide)
     nothing, endless, zero = np.zeros(PANEL, np.float32), np.float32(-np.inf), np.float32(0)
-    spoilt = zero
-    for first in range(tiles[0], tiles[1], room):
-        count = min(room, tiles[1] - first)
+    spoilt, low, high = zero, panels[0] * PANEL, panels[1] * PANEL
+    blocks, every = -(-(tiles[1] - tiles[0]) // room), tiles[1] - tiles[0]
+    for block in range(blocks):
+        first = tiles[0] + block * every // blocks
+        count = tiles[0] + (block + 1) * every // blocks - first
         _tiles_of_inputs(
             x, (height, width, channels, full, tiles_down, tiles_across), sides, first, count, patch, middle, v, room
         )
         parts = -(-count // ROWS)
         for point in range(POINTS * POINTS):
-            for panel in range(0, wide, PANEL):
+            for panel in range(low, high, PANEL):
                 for part in range(parts):
                     begin, end = part * count // parts, (part + 1) * count // parts
                     _product(
@@ -294,7 +305,7 @@ def _winograd(
                     )  # fmt: skip
         for t in range(count):
             place, stride = t * wide, room * wide
-            for k in range(0, wide, LANES):
+            for k in range(low, high, LANES):
                 for j in range(POINTS):
                     _forward(m, place + j * stride + k, POINTS * stride, middle, j * LANES, POINTS * LANES)
                 for i in range(TILE):
@@ -304,7 +315,7 @@ def _winograd(
             for i in range(min(TILE, down - top)):
                 for j in range(min(TILE, across - left)):
                     out, cell = at + ((n * down + top + i) * across + left + j) * step, (i * TILE + j) * wide
-                    for k in range(units):
+                    for k in range(low, min(high, units)):
                         total = tile[cell + k] + bias[k]
                         spoilt += total * zero
                         y[out + k] = least if total < least else total
@@ -312,14 +323,15 @@ def _winograd(
 
 
 @compiled
-def _winograd_pullback(x: Any, dy: Any, sizes: Any, sides: Any, tiles: Any, room: int, sums: Any) -> None:
+def _winograd_pullback(
+    x: Any, dy: Any, sizes: Any, sides: Any, tiles: Any, room: int, sums: Any, memory: Any
+) -> None:  # fmt: skip
     """Add to sums, shape (36, channels, filters), both filled up, what the tiles give."""
     height, width, channels, down, across, units = sizes
     full, wide = -(-channels // LANES) * LANES, -(-units // PANEL) * PANEL
     tiles_down, tiles_across = -(-down // TILE), -(-across // TILE)
-    v, d = np.empty(POINTS * POINTS * room * full, np.float32), np.empty(POINTS * POINTS * room * wide, np.float32)
-    patch, middle = np.empty(POINTS * POINTS * full, np.float32), np.empty(POINTS * POINTS * LANES, np.float32)
-    tile, endless = np.empty(TILE * TILE * wide, np.float32), np.float32(-np.inf)
+    v, d, patch, middle, tile = _cut(memory, room, full, wide)
+    endless = np.float32(-np.inf)
     parts = -(-full // ROWS)
     for first in range(tiles[0], tiles[1], room):
         count = min(room, tiles[1] - first)
@@ -414,11 +426,31 @@ def _max_pool(x: Any, y: Any, at: int, step: int, sizes: Any, window: Any, lines
 
 # --- As they are called ---------------------------------------------------------------------------------------------
 
-ROOM = 2 * ROWS  # tiles that are in the cache at once
+ROOM = 3 * ROWS  # tiles that are in the cache at once
 ROOM_BACK = 48
 FEW = 48  # tiles below which it does not pay to transform filters for one call
 FEW_KEPT, MANY_FILTERS = 16, 32_768  # and below which many transformed filters take longer to read than they save
-LARGE = 2_000_000  # multiply-adds of a thread's part at least
+LARGE = 1_500_000  # multiply-adds of a thread's part at least: some 30 us
+
+
+_kept = threading.local()
+
+
+def _memory(channels: int, units: int, room: int) -> Any:
+    """Scratch for some tiles, which each thread keeps: a megabyte that is fresh each time costs as much as its use."""
+    full, wide = _filled_up(channels, LANES), _filled_up(units, PANEL)
+    size = POINTS * POINTS * (room * (full + wide) + full + LANES) + TILE * TILE * wide
+    if getattr(_kept, "size", 0) < size:
+        _kept.memory, _kept.size = np.empty(size, dtype=np.float32), size
+    return _kept.memory
+
+
+def empty(shape: tuple[int, ...]) -> Any:
+    """Fresh memory that begins with a line of the cache, so that threads that write side by side share few of them."""
+    size = math.prod(shape)
+    wide = np.empty(size + 16, dtype=np.float32)
+    start = -wide.__array_interface__["data"][0] % 64 // 4
+    return wide[start : start + size].reshape(shape)
 
 
 def takes(x: Any, weight: Any, window: Window, groups: int) -> bool:
@@ -479,7 +511,9 @@ class Convolution:
         """The outputs; written into the channels of y from the first one on, if y is given."""
         places = self.window.places(x.shape[1:3])
         if y is None:
-            y = np.empty((x.shape[0], *places, self.units), dtype=np.float32)
+            y = empty((x.shape[0], *places, self.units))
+        if not y.size:
+            return y
         tiles = x.shape[0] * math.prod(winograd.tiles_of(places))
         if tiles < self.least_tiles or not self._by_tiles(x, y, first):
             self._by_windows(x, y, first)
@@ -492,11 +526,19 @@ class Convolution:
 
         finite: list[bool] = []
 
-        def some(start: int, stop: int) -> None:
-            finite.append(_winograd(*begin, (start, stop), ROOM))
+        tiles, panels = x.shape[0] * math.prod(winograd.tiles_of(y.shape[1:3])), self.bias.size // PANEL
+        work = POINTS * POINTS * self.channels * self.units * tiles
 
-        tiles = x.shape[0] * math.prod(winograd.tiles_of(y.shape[1:3]))
-        shared(some, tiles, max(LARGE // (POINTS * POINTS * self.channels * self.units), ROOM))
+        def some_tiles(start: int, stop: int) -> None:
+            finite.append(_winograd(*begin, (start, stop), (0, panels), ROOM, _memory(self.channels, self.units, ROOM)))
+
+        def some_filters(start: int, stop: int) -> None:
+            finite.append(_winograd(*begin, (0, tiles), (start, stop), ROOM, _memory(self.channels, self.units, ROOM)))
+
+        if tiles >= 2 * ROOM or panels == 1:
+            shared(some_tiles, tiles, max(LARGE * tiles // work, ROWS))
+        else:
+            shared(some_filters, panels, LARGE * panels // work)
         return all(finite)
 
     def _by_windows(self, x: Any, y: Any, first: int) -> None:
@@ -555,7 +597,8 @@ def weight_gradient(dy: Any, x: Any, window: Window) -> Any:
 
     def some(start: int, stop: int) -> None:
         sums = np.zeros(POINTS * POINTS * full * wide, dtype=np.float32)
-        _winograd_pullback(_flat(x), _flat(dy), sizes, sides, (start, stop), ROOM_BACK, sums)
+        memory = _memory(channels, units, ROOM_BACK)
+        _winograd_pullback(_flat(x), _flat(dy), sizes, sides, (start, stop), ROOM_BACK, sums, memory)
         parts.append(sums)
 
     tiles = n * math.prod(winograd.tiles_of(dy.shape[1:3]))
@@ -570,7 +613,7 @@ def max_pool(x: Any, window: Window, y: Any = None, first: int = 0) -> Any:
     n, height, width, channels = x.shape
     down, across = window.places((height, width))
     if y is None:
-        y = np.empty((n, down, across, channels), dtype=x.dtype)
+        y = empty((n, down, across, channels))
     sizes, flat = (height, width, channels, down, across), y.reshape(-1)
     numbers = (*window.size, *window.stride, window.padding[0][0], window.padding[1][0])
 

@@ -80,9 +80,16 @@ def residual(change: Stage, shortcut: Stage | None, value: Value) -> Stage:
     return stage
 
 
-def dense(weight: Any, bias: Any, value: Value) -> Stage:
-    """f(x W + b)."""
+def dense(weight: Any, bias: Any, value: Value, *, among_pictures: bool) -> Stage:
+    """f(x W + b).
+
+    Among compiled convolutions it is one of them: after a product of NumPy's, its threads would hold on to the cores.
+    """
     loops = numba_pieces()
+    if among_pictures and loops and weight.dtype == np.float32:
+        units = weight.shape[1]
+        pointwise = convolution(weight[None, None], bias, Window((1, 1)), 1, value)
+        return any_layer(lambda x: pointwise(x.reshape(1, 1, -1, x.shape[-1])).reshape(*x.shape[:-1], units))
     if loops and bias is not None and value in CODES:
         code = loops.CODES[CODES[value]]
 

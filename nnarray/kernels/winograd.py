@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from nnarray.kernels.compilation import shared
 from nnarray.kernels.standard.windows import Window
+from nnarray.kernels.threads import shared
 
 TILE = 4  # places along an axis that are computed at once
 POINTS = TILE + 2
