@@ -108,7 +108,7 @@ class Model:
         self.lent = True
         """Whether somebody else has theta, and might: where it can be written to, no copy of it can be trusted."""
         self._tree: dict[str, Any] | None = None
-        self._calls, self._prepared = 0, None
+        self._planned: tuple[Prepared | None] | None = None
 
     @property
     def params(self) -> dict[str, Array]:
@@ -293,14 +293,12 @@ class Model:
         return type(X) is type(theta) and X.dtype == theta.dtype and X.ndim > 0 and X.shape[1:] == self.input_shape
 
     def _plan(self) -> Prepared | None:
-        """What is prepared, if it still holds; made when the same numbers are asked a second time."""
-        self._calls += 1
-        plan = self._prepared
-        if self._calls < 2 or (plan is None and self._calls > 2):
-            return None
-        if plan is None or not plan.holds(self.vector if self.lent else None, self.state):
-            plan = self._prepared = prepared(self.wiring, self.vector, self.state, self.input_shape)
-        return plan
+        """What is prepared for the numbers as they are; None where the layers themselves are as fast."""
+        if self._planned is None or (
+            self._planned[0] and not self._planned[0].holds(self.vector if self.lent else None, self.state)
+        ):
+            self._planned = (prepared(self.wiring, self.vector, self.state, self.input_shape),)
+        return self._planned[0]
 
     def _nested(self) -> dict[str, Any]:
         if self._tree is not None:
