@@ -12,7 +12,7 @@ import numpy as np
 import training
 from base import Runtime, by_repetition, sample
 from onnx_graphs import dense_graph, session
-from training import PLAIN, jax_outputs, keras_network, need_numba, nnarray_model, tinygrad_outputs, torch_network
+from training import FAST, PLAIN, jax_outputs, keras_network, need_numba, nnarray_model, tinygrad_outputs, torch_network
 from workloads import STREAM, Forward
 
 STREAM_SECONDS = 0.6  # of a turn; the time of a row follows from how many have gone by
@@ -106,6 +106,8 @@ class NnarrayPlain(Nnarray):
 
 
 class NnarrayFast(Nnarray):
+    environment = FAST
+
     def prepare(self) -> None:
         need_numba()
 

@@ -17,7 +17,7 @@ from runtimes import runtimes_of
 from workloads import WORKLOADS, Workload
 
 PAUSE = 0.1  # seconds in which the threads of the runtime before stop waiting for work
-SPENT = 8.0  # seconds after which a slow runtime takes no further turn at a case; two it has at least
+SPENT = 6.0  # seconds after which a slow runtime takes no further turn at a case; two it has at least
 LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 Result = dict[str, Any]
@@ -65,31 +65,41 @@ def measure(name: str, dtype: str, threads: int, repeats: int) -> dict[str, Resu
     workers = [Worker(each, name, dtype, threads) for each in runtimes_of(work)]
     try:
         about = {w.name: w.answer() for w in workers}
-        missing = {n: a.get("missing", a.get("failed")) for n, a in about.items() if "cases" not in a}
+        common = {
+            "title": work.title,
+            "dtype": dtype,
+            "missing": {n: a.get("missing", a.get("failed")) for n, a in about.items() if "cases" not in a},
+            "unchecked": [n for n, a in about.items() if not a.get("checked", True)],
+        }
         able = {case: [w for w in workers if case in about[w.name].get("cases", ())] for case in work.cases}
-        unchecked = [n for n, a in about.items() if not a.get("checked", True)]
-        return {case: compare(work, case, dtype, able[case], missing, unchecked, repeats) for case in work.cases}
+        return {case: compare(work, case, able[case], common, repeats) for case in work.cases}
     finally:
         for worker in workers:
             worker.close()
 
 
-def compare(
-    work: Workload,
-    case: str,
-    dtype: str,
-    workers: list[Worker],
-    missing: dict[str, str],
-    unchecked: list[str],
-    repeats: int,
-) -> Result:
-    """Times of every runtime that gives the same results: taken in turn, after a check, which is also the warm-up."""
-    numbers, left_out = check(workers, case, work.tolerance(dtype), unchecked)
+def compare(work: Workload, case: str, workers: list[Worker], common: Result, repeats: int) -> Result:
+    """Times of every runtime that gives the same results, after a check, which is also the warm-up."""
+    numbers, left_out = check(workers, case, work.tolerance(common["dtype"]), common["unchecked"])
     there = [w for w in workers if w.name not in left_out]
-    turns: dict[str, list[dict[str, float]]] = {w.name: [] for w in there}
+    turns = take_turns(there, case, left_out, min(repeats, work.most_turns or repeats))
+    parts = dict.fromkeys(part for answers in turns.values() for part in answers[0])  # "seconds", and for some more
+    return common | {
+        "case": case,
+        "left_out": left_out,
+        "results": {n: [part[:4] for part in found] for n, found in numbers.items()},
+        **{part: {n: [each[part] for each in answers] for n, answers in turns.items()} for part in parts},
+    }
+
+
+def take_turns(
+    workers: list[Worker], case: str, left_out: dict[str, str], most: int
+) -> dict[str, list[dict[str, Any]]]:
+    """The answers of each turn, round by round; who fails is left out."""
+    turns: dict[str, list[dict[str, Any]]] = {w.name: [] for w in workers}
     spent = dict.fromkeys(turns, 0.0)
-    for turn in range(min(repeats, work.most_turns or repeats)):
-        for worker in there:
+    for turn in range(most):
+        for worker in workers:
             if worker.name in left_out or (turn > 1 and spent[worker.name] > SPENT):
                 continue
             time.sleep(PAUSE)
@@ -100,22 +110,7 @@ def compare(
                 left_out[worker.name] = answer["failed"]
             else:
                 turns[worker.name].append(answer)
-    done = {name: each for name, each in turns.items() if each and name not in left_out}
-    return {
-        "title": work.title,
-        "case": case,
-        "dtype": dtype,
-        "missing": missing,
-        "left_out": left_out,
-        "unchecked": [n for n in unchecked if n in done],
-        "results": {n: [part[:4] for part in found] for n, found in numbers.items()},
-        **{part: {n: [each[part] for each in found] for n, found in done.items()} for part in parts_of(done)},
-    }
-
-
-def parts_of(turns: dict[str, list[dict[str, float]]]) -> list[str]:
-    """What is told of a turn: "seconds", and for some workloads more."""
-    return list(dict.fromkeys(part for found in turns.values() for part in found[0]))
+    return {name: answers for name, answers in turns.items() if name not in left_out}
 
 
 def check(

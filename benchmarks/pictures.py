@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from base import Runtime, by_difference, by_repetition, sample
 from onnx_graphs import convolution_graph, googlenet_graph, session
-from training import PLAIN, need_numba
+from training import FAST, PLAIN, need_numba
 from workloads import Pictures
 
 PETS, PICTURE, PET = "pets", (224, 224, 3), (64, 64, 3)
@@ -218,6 +218,8 @@ class NnarrayPlain(Nnarray):
 
 
 class NnarrayFast(Nnarray):
+    environment = FAST
+
     def prepare(self) -> None:
         need_numba()
 

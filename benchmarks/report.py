@@ -51,7 +51,8 @@ def tables(name: str, results: dict[str, Result]) -> Iterable[Table]:
 
 def table(name: str, result: Result) -> Table:
     """Medians, quartiles, and the ratios to the best peer and to the products alone."""
-    limit, (unit, scale) = WORKLOADS[name].limit, WORKLOADS[name].unit(result["case"])
+    work = WORKLOADS[name]
+    limit, (unit, scale) = work.limit, work.unit(result["case"])
     times = {n: [scale * s for s in seconds] for n, seconds in result.get("seconds", {}).items()}
     medians = {n: statistics.median(t) for n, t in times.items()}
     best = min((m for n, m in medians.items() if m > 0 and not n.startswith(OURS) and n != limit), default=float("nan"))
@@ -80,7 +81,9 @@ def notes(result: Result) -> list[str]:
     """Who is not in the table, and why; and what a star means."""
     said = [f"missing: {runtime}: {reason}" for runtime, reason in result["missing"].items()]
     said += [f"left out: {runtime}: {reason}" for runtime, reason in result["left_out"].items()]
-    return said + ["* its results cannot be compared"] * any(n != "products alone" for n in result["unchecked"])
+    return said + ["* its results cannot be compared"] * any(
+        n in result.get("seconds", {}) and n != "products alone" for n in result["unchecked"]
+    )
 
 
 def growth(name: str, results: dict[str, Result]) -> Iterator[Table]:

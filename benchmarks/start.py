@@ -87,6 +87,8 @@ class NnarrayPlain(Nnarray):
 
 
 class NnarrayFast(Nnarray):
+    environment = {"NNARRAY_FAST": "1"}  # noqa: RUF012
+
     def save(self, folder: str, params: list[Any]) -> None:
         import numba  # noqa: F401  (nnarray does without it, silently)
 

@@ -13,7 +13,7 @@ from base import Trainer
 from workloads import DenseNet
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
-PLAIN = {"NNARRAY_FAST": "0"}  # without compiled loops
+PLAIN, FAST = {"NNARRAY_FAST": "0"}, {"NNARRAY_FAST": "1"}  # without compiled loops, and with them
 
 
 def need_numba() -> None:
@@ -71,6 +71,8 @@ class NnarrayPlain(Nnarray):
 
 
 class NnarrayFast(Nnarray):
+    environment = FAST
+
     def prepare(self) -> None:
         need_numba()
         super().prepare()
