@@ -103,12 +103,36 @@ def test_any_memory_is_read(fast: str) -> None:
         np.testing.assert_array_equal(pooled, kernels.max_pool.definition(x, window=window))
 
 
+@pytest.mark.parametrize("shape", [(1000, 3), (700, 16), (3, 9), (2, 300, 2, 33)])
+def test_rows_of_channels(fast: str, shape: tuple[int, ...]) -> None:
+    """Batch normalisation, its way back, and scale and shift."""
+    x, dy = 3.0 * numbers(*shape) + 5.0, numbers(*shape)
+    w, b = numbers(shape[-1]), numbers(shape[-1])
+    axes = tuple(range(len(shape) - 1))
+    want = kernels.normalise.definition(x.astype(float), axes=axes, epsilon=1e-5)
+    got = kernels.normalise(x, axes=axes, epsilon=1e-5)
+    for g, wanted in zip(got, want, strict=True):
+        close(g, wanted, "float32", c=100)
+    z, inverse = (each.astype(np.float32) for each in want[:2])
+    for g, wanted in zip(
+        kernels.batch_norm_pullback(dy, z, w, inverse),
+        kernels.batch_norm_pullback.definition(*(a.astype(float) for a in (dy, z, w, inverse))),
+        strict=True,
+    ):
+        close(g, wanted, "float32", c=500)
+    close(kernels.scale_and_shift(z, w, b), z.astype(float) * w + b, "float32")
+
+
 @pytest.mark.parametrize("channels", [1, 7, 8, 20, 32, 45])
 @pytest.mark.parametrize("window", [Window((3, 3), (2, 2), ((0, 1), (1, 2))), Window((2, 3), (1, 1)), Window((1, 1))])
 def test_max_pool_is_its_definition(fast: str, channels: int, window: Window) -> None:
     x = numbers(2, 11, 9, channels)
     x[0, 3, 4, 0], x[1, 0, 0, -1], x[1, 5, 5, 0] = np.nan, np.inf, -np.inf
-    np.testing.assert_array_equal(kernels.max_pool(x, window=window), kernels.max_pool.definition(x, window=window))
+    y = kernels.max_pool(x, window=window)
+    np.testing.assert_array_equal(y, kernels.max_pool.definition(x, window=window))
+    dy = numbers(*y.shape)
+    got, want = (f(dy, x, y, window=window) for f in (kernels.max_pool_pullback, kernels.max_pool_pullback.definition))
+    np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
 
 
 def test_threads_share_the_work(fast: str, monkeypatch: pytest.MonkeyPatch) -> None:

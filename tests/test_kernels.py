@@ -214,6 +214,9 @@ CASES: dict[str, Callable[[], list[Case]]] = {
     },
     "normalise": lambda: [case(x, axes=axes, epsilon=1e-5) for x, axes in NORMALISED],
     "normalise_pullback": of_normalise_pullback,
+    "scale_and_shift": lambda: [
+        case(normal(*shape), normal(shape[-1]), normal(shape[-1])) for shape in ((4, 3), (2, 3, 1, 5), (6,))
+    ],
     "batch_norm_pullback": of_batch_norm_pullback,
     "local_response": lambda: [case(x, **o) for x, o in ((PICTURES, RESPONSE), (normal(3, 5), WIDE_RESPONSE))],
     "local_response_pullback": lambda: [

@@ -65,6 +65,7 @@ from nnarray.kernels.standard.normalisation import (
     local_response_pullback,
     normalise,
     normalise_pullback,
+    scale_and_shift,
 )
 from nnarray.kernels.standard.painting import blend, ellipse
 from nnarray.kernels.standard.pooling import max_pool, max_pool_pullback, mean_pool, mean_pool_pullback

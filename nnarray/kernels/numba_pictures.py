@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import math
 import threading
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -22,7 +23,7 @@ from numba.extending import intrinsic
 
 from nnarray.kernels import winograd
 from nnarray.kernels.numba import FAST
-from nnarray.kernels.standard.windows import Window, padded
+from nnarray.kernels.standard.windows import Window
 from nnarray.kernels.threads import shared
 from nnarray.kernels.winograd import FORWARD, INPUTS, POINTS, TILE
 
@@ -153,7 +154,7 @@ def _product_of(rows: int, *, adding: bool = False) -> Any:
 
 _inputs, _forward, _slopes = _combination(INPUTS), _combination(FORWARD), _combination(FORWARD.T)
 _write1, _write2, _write3, _write4, _write5, _write6 = (_product_of(rows) for rows in range(1, ROWS + 1))
-_add4, _add5, _add6 = (_product_of(rows, adding=True) for rows in range(4, ROWS + 1))
+_add1, _add2, _add3, _add4, _add5, _add6 = (_product_of(rows, adding=True) for rows in range(1, ROWS + 1))
 
 
 @compiled
@@ -178,8 +179,14 @@ def _added_product(rows: int, *places: Any) -> None:
         _add6(*places)
     elif rows == 5:
         _add5(*places)
-    else:
+    elif rows == 4:
         _add4(*places)
+    elif rows == 3:
+        _add3(*places)
+    elif rows == 2:
+        _add2(*places)
+    else:
+        _add1(*places)
 
 
 # --- Sums over the windows ------------------------------------------------------------------------------------------
@@ -424,12 +431,114 @@ def _max_pool(x: Any, y: Any, at: int, step: int, sizes: Any, window: Any, lines
                     _largest4(x, place + k, width * channels, channels, last - first, end - begin, y, out + k)
 
 
+@compiled
+def _max_pool_pullback(dy: Any, x: Any, y: Any, dx: Any, sizes: Any, window: Any, pictures: Any) -> None:
+    """dy goes to the first entry of each window that is the largest, channel by channel; dx begins with zeros."""
+    height, width, channels, down, across = sizes
+    taps_down, taps_across, stride_down, stride_across, above, beside = window
+    free = np.empty(channels, np.float32)
+    zero, one = np.float32(0), np.float32(1)
+    for line in range(pictures[0] * down, pictures[1] * down):
+        top = line % down * stride_down - above
+        for q in range(across):
+            left, out = q * stride_across - beside, (line * across + q) * channels
+            best, slope = y[out : out + channels], dy[out : out + channels]
+            free[:] = one
+            for i in range(max(top, 0), min(top + taps_down, height)):
+                for j in range(max(left, 0), min(left + taps_across, width)):
+                    place = ((line // down * height + i) * width + j) * channels
+                    seen, to = x[place : place + channels], dx[place : place + channels]
+                    for k in range(channels):
+                        won = seen[k] == best[k] and free[k] > zero
+                        to[k] += slope[k] if won else zero
+                        free[k] = zero if won else free[k]
+
+
+# --- Rows of channels -----------------------------------------------------------------------------------------------
+
+PATCH = 256  # rows that are summed in float32, before they are added to what is summed in float64
+
+
+@compiled
+def _sums(x: Any, z: Any, rows: Any, total: Any, along: Any) -> None:
+    """total += sum of x and along += sum of x z, over some rows."""
+    few, few_along = np.zeros(total.size, np.float32), np.zeros(total.size, np.float32)
+    for start in range(rows[0], rows[1], PATCH):
+        few[:], few_along[:] = np.float32(0), np.float32(0)
+        for r in range(start, min(start + PATCH, rows[1])):
+            v, w = x[r], z[r]
+            for k in range(v.size):
+                few[k] += v[k]
+                few_along[k] += v[k] * w[k]
+        for k in range(total.size):
+            total[k] += few[k]
+            along[k] += few_along[k]
+
+
+@compiled
+def _centred(x: Any, mean: Any, rows: Any, z: Any, square: Any) -> None:
+    """z <- x - mean and square += sum of z^2, over some rows."""
+    few = np.zeros(mean.size, np.float32)
+    for start in range(rows[0], rows[1], PATCH):
+        few[:] = np.float32(0)
+        for r in range(start, min(start + PATCH, rows[1])):
+            v, w = x[r], z[r]
+            for k in range(v.size):
+                d = v[k] - mean[k]
+                w[k] = d
+                few[k] += d * d
+        for k in range(mean.size):
+            square[k] += few[k]
+
+
+@compiled
+def _scaled(z: Any, factor: Any, shift: Any, rows: Any, y: Any) -> None:
+    """y <- z factor + shift, over some rows."""
+    for r in range(rows[0], rows[1]):
+        v, w = z[r], y[r]
+        for k in range(v.size):
+            w[k] = v[k] * factor[k] + shift[k]
+
+
+@compiled
+def _combined(x: Any, z: Any, a: Any, b: Any, c: Any, rows: Any, y: Any) -> None:
+    """y <- x a + z b + c, over some rows."""
+    for r in range(rows[0], rows[1]):
+        v, w, u = x[r], z[r], y[r]
+        for k in range(v.size):
+            u[k] = v[k] * a[k] + w[k] * b[k] + c[k]
+
+
+# --- Slopes of the filters, summed over the windows -----------------------------------------------------------------
+
+
+@compiled
+def _direct_pullback(x: Any, dy: Any, sizes: Any, stride: Any, reach: Any, pictures: Any, sums: Any) -> None:
+    """Add to sums, shape (taps down, taps across x channels, filters filled up), what padded pictures x give."""
+    height, width, channels, down, across, wide = sizes
+    depth = reach[1] * channels
+    parts = -(-depth // ROWS)
+    nothing, endless = np.zeros(PANEL, np.float32), np.float32(-np.inf)
+    for n in range(pictures[0], pictures[1]):
+        for i in range(reach[0]):
+            seen = (n * height + i) * width * channels
+            for panel in range(0, wide, PANEL):
+                for part in range(parts):
+                    begin, end = part * depth // parts, (part + 1) * depth // parts
+                    _added_product(
+                        end - begin, x, seen + begin, 1, stride[0] * width * channels, stride[1] * channels,
+                        dy, n * down * across * wide + panel, across * wide, wide,
+                        sums, (i * depth + begin) * wide + panel, wide, down, across, nothing, 0, endless,
+                    )  # fmt: skip
+
+
 # --- As they are called ---------------------------------------------------------------------------------------------
 
 ROOM = 3 * ROWS  # tiles that are in the cache at once
 ROOM_BACK = 48
 FEW = 48  # tiles below which it does not pay to transform filters for one call
 FEW_KEPT, MANY_FILTERS = 16, 32_768  # and below which many transformed filters take longer to read than they save
+BOTH_WIDE = 14  # half the harmonic mean of channels and filters from which tiles pay: measured
 LARGE = 1_500_000  # multiply-adds of a thread's part at least: some 30 us
 
 
@@ -453,15 +562,32 @@ def empty(shape: tuple[int, ...]) -> Any:
     return wide[start : start + size].reshape(shape)
 
 
+def padded(x: Any, padding: Any) -> Any:
+    """The pictures with a border of zeros."""
+    (top, bottom), (left, right) = padding
+    if not (top or bottom or left or right):
+        return x
+    n, height, width, channels = x.shape
+    wide = empty((n, top + height + bottom, left + width + right, channels))
+    for border in (wide[:, :top], wide[:, top + height :], wide[:, :, :left], wide[:, :, left + width :]):
+        border[...] = 0.0
+    wide[:, top : top + height, left : left + width] = x
+    return wide
+
+
 def takes(x: Any, weight: Any, window: Window, groups: int) -> bool:
     """Whether a convolution can be computed here."""
     return x.dtype == weight.dtype == np.float32 and groups == 1 and window.dilation == (1, 1) and x.size > 0
 
 
-def takes_back(dy: Any, x: Any, weight: Any, window: Window, groups: int) -> bool:
-    """Whether the way back of a convolution can be computed here."""
-    around = all(0 <= each <= 2 for side in window.padding for each in side)
-    return takes(x, weight, window, groups) and dy.dtype == x.dtype and winograd.fits(window) and around
+def takes_input_back(window: Window) -> bool:
+    """Whether the gradient of a convolution's inputs can be computed here."""
+    return winograd.fits(window) and all(0 <= each <= 2 for side in window.padding for each in side)
+
+
+def _pays(channels: int, units: int) -> bool:
+    """Whether Winograd's tiles save more products than they cost sums."""
+    return channels >= LANES and channels * units >= BOTH_WIDE * (channels + units)
 
 
 def takes_pool(x: Any, window: Window) -> bool:
@@ -490,7 +616,7 @@ class Convolution:
         if bias is not None:
             self.bias[: self.units] = bias
         few = FEW if not kept else FEW_KEPT if self.channels * self.units > MANY_FILTERS else 1
-        self.least_tiles = few if winograd.fits(window) and self.channels >= LANES else np.inf
+        self.least_tiles = few if winograd.fits(window) and _pays(self.channels, self.units) else np.inf
 
     @cached_property
     def panels(self) -> Any:
@@ -589,23 +715,136 @@ def input_gradient(dy: Any, weight: Any, window: Window) -> Any:
 
 
 def weight_gradient(dy: Any, x: Any, window: Window) -> Any:
-    """dW of windows that Winograd's way takes, or None where that would spread nan or infinity."""
+    """dW: by tiles where that pays, and does not spread nan or infinity; else by windows."""
+    if winograd.fits(window) and _pays(x.shape[3], dy.shape[3]):
+        slopes = _slopes_by_tiles(dy, x, window)
+        if math.isfinite(slopes.sum()):
+            return slopes
+    return _slopes_by_windows(dy, x, window)
+
+
+def _slopes_by_tiles(dy: Any, x: Any, window: Window) -> Any:
     (n, *_, channels), units = x.shape, dy.shape[3]
     full, wide = _filled_up(channels, LANES), _filled_up(units, PANEL)
     sizes, sides = (*x.shape[1:], *dy.shape[1:]), (window.padding[0][0], window.padding[1][0])
-    parts: list[Any] = []
 
-    def some(start: int, stop: int) -> None:
+    def some(start: int, stop: int) -> Any:
         sums = np.zeros(POINTS * POINTS * full * wide, dtype=np.float32)
         memory = _memory(channels, units, ROOM_BACK)
         _winograd_pullback(_flat(x), _flat(dy), sizes, sides, (start, stop), ROOM_BACK, sums, memory)
-        parts.append(sums)
+        return sums
 
     tiles = n * math.prod(winograd.tiles_of(dy.shape[1:3]))
-    shared(some, tiles, max(LARGE // (POINTS * POINTS * channels * units), ROOM_BACK))
-    total: Any = functools.reduce(np.add, parts)
-    slopes = np.matmul(winograd.BOTH_FILTERS.T, total.reshape(POINTS * POINTS, -1)).reshape(3, 3, full, wide)
-    return np.ascontiguousarray(slopes[:, :, :channels, :units]) if math.isfinite(slopes.sum()) else None
+    total = _summed(some, tiles, max(LARGE // (POINTS * POINTS * channels * units), ROOM_BACK))
+    slopes = np.dot(winograd.BOTH_FILTERS.T, total.reshape(POINTS * POINTS, -1)).reshape(3, 3, full, wide)
+    return np.ascontiguousarray(slopes[:, :, :channels, :units])
+
+
+def _slopes_by_windows(dy: Any, x: Any, window: Window) -> Any:
+    (n, *_, channels), (down, across, units) = x.shape, dy.shape[1:]
+    (rows, columns), wide = window.size, _filled_up(units, PANEL)
+    seen, slope = _flat(around := padded(x, window.padding)), dy
+    if wide > units:
+        slope = np.zeros((n, down, across, wide), dtype=np.float32)
+        slope[..., :units] = dy
+    sizes = (*around.shape[1:], down, across, wide)
+
+    def some(start: int, stop: int) -> Any:
+        sums = np.zeros(rows * columns * channels * wide, dtype=np.float32)
+        _direct_pullback(seen, _flat(slope), sizes, window.stride, window.size, (start, stop), sums)
+        return sums
+
+    total = _summed(some, n, LARGE // (down * across * rows * columns * channels * units) + 1)
+    return np.ascontiguousarray(total.reshape(rows, columns, channels, wide)[..., :units])
+
+
+def _summed(some: Callable[[int, int], Any], count: int, least: int) -> Any:
+    """The sum of what the parts give."""
+    parts: dict[int, Any] = {}
+
+    def keep(start: int, stop: int) -> None:
+        parts[start] = some(start, stop)
+
+    shared(keep, count, least)
+    total: Any = functools.reduce(np.add, (parts[start] for start in sorted(parts)))
+    return total
+
+
+# Rows of channels, (rows, channels): what batch normalisation does to them.
+
+MANY_ENTRIES = 100_000  # of a thread's part at least
+
+
+def takes_rows(*arrays: Any) -> bool:
+    """Whether these are rows of channels in float32, as they lie."""
+    return all(x.dtype == np.float32 and x.flags.c_contiguous and x.flags.aligned and x.size > 0 for x in arrays)
+
+
+def _by_rows(work: Callable[[tuple[int, int]], None], x: Any) -> None:
+    shared(lambda start, stop: work((start, stop)), x.shape[0], MANY_ENTRIES // x.shape[1] + 1)
+
+
+def sums(x: Any, z: Any) -> tuple[Any, Any]:
+    """The sums over the rows of x and of x z, in float64."""
+
+    def some(start: int, stop: int) -> Any:
+        found = np.zeros((2, x.shape[1]))
+        _sums(x, z, (start, stop), found[0], found[1])
+        return found
+
+    total = _summed(some, x.shape[0], MANY_ENTRIES // x.shape[1] + 1)
+    return total[0], total[1]
+
+
+def normalise(x: Any, epsilon: float) -> tuple[Any, Any, Any, Any]:
+    """z, 1 / sqrt(variance + epsilon), mean and variance of each channel."""
+    count, z = x.shape[0], empty(x.shape)
+    mean = (sums(x, x)[0] / count).astype(np.float32)
+
+    def some(start: int, stop: int) -> Any:
+        square = np.zeros(x.shape[1])
+        _centred(x, mean, (start, stop), z, square)
+        return square
+
+    variance = _summed(some, count, MANY_ENTRIES // x.shape[1] + 1) / count
+    inverse = (1.0 / np.sqrt(variance + epsilon)).astype(np.float32)
+    nothing = np.zeros_like(inverse)
+    _by_rows(lambda rows: _scaled(z, inverse, nothing, rows, z), x)
+    return z, inverse, mean, variance.astype(np.float32)
+
+
+def batch_norm_pullback(dy: Any, z: Any, weight: Any, inverse: Any) -> tuple[Any, Any, Any]:
+    """dx, dw and db."""
+    count, dx = dy.shape[0], empty(dy.shape)
+    db, dw = sums(dy, z)
+    a = (weight * inverse).astype(np.float32)
+    b, c = (-a * dw / count).astype(np.float32), (-a * db / count).astype(np.float32)
+    _by_rows(lambda rows: _combined(dy, z, a, b, c, rows, dx), dy)
+    return dx, dw.astype(np.float32), db.astype(np.float32)
+
+
+def scaled(z: Any, weight: Any, bias: Any) -> Any:
+    """z w + b."""
+    y = empty(z.shape)
+    _by_rows(lambda rows: _scaled(z, weight, bias, rows, y), z)
+    return y
+
+
+def max_pool_pullback(dy: Any, x: Any, y: Any, window: Window) -> Any:
+    """dx."""
+    dx = empty(x.shape)
+    dx[...] = 0.0
+    sizes, numbers = (*x.shape[1:], *y.shape[1:3]), _numbers(window)
+
+    def some(start: int, stop: int) -> None:
+        _max_pool_pullback(_flat(dy), _flat(x), _flat(y), dx.reshape(-1), sizes, numbers, (start, stop))
+
+    shared(some, x.shape[0], MANY_ENTRIES // (x[0].size or 1) + 1)
+    return dx
+
+
+def _numbers(window: Window) -> tuple[int, ...]:
+    return (*window.size, *window.stride, window.padding[0][0], window.padding[1][0])
 
 
 def max_pool(x: Any, window: Window, y: Any = None, first: int = 0) -> Any:
@@ -615,7 +854,7 @@ def max_pool(x: Any, window: Window, y: Any = None, first: int = 0) -> Any:
     if y is None:
         y = empty((n, down, across, channels))
     sizes, flat = (height, width, channels, down, across), y.reshape(-1)
-    numbers = (*window.size, *window.stride, window.padding[0][0], window.padding[1][0])
+    numbers = _numbers(window)
 
     def some(start: int, stop: int) -> None:
         _max_pool(_flat(x), flat, first, y.shape[3], sizes, numbers, (start, stop))

@@ -84,7 +84,7 @@ class BatchNorm(Layer):
         def pullback(dy: Array) -> tuple[Array, Tree]:
             return dy * (w * inverse), _slopes(dy, z)
 
-        return Out(z * w + params["bias"], pullback)
+        return Out(kernels.scale_and_shift(z, w, params["bias"]), pullback)
 
     def _train(self, params: Tree, x: Array, ctx: Context) -> Out:
         w, axes, count = params["weight"], tuple(range(x.ndim - 1)), math.prod(x.shape[:-1])
@@ -105,7 +105,7 @@ class BatchNorm(Layer):
             dx, dw, db = kernels.batch_norm_pullback(dy, z, w, inverse)
             return dx, {"weight": dw, "bias": db}
 
-        return Out(z * w + params["bias"], pullback, state)
+        return Out(kernels.scale_and_shift(z, w, params["bias"]), pullback, state)
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ class LayerNorm(Layer):
         def pullback(dy: Array) -> tuple[Array, Tree]:
             return kernels.normalise_pullback(dy * w, z, inverse, axes=axes), _slopes(dy, z)
 
-        return Out(z * w + params["bias"], pullback)
+        return Out(kernels.scale_and_shift(z, w, params["bias"]), pullback)
 
 
 def _slopes(dy: Array, z: Array) -> dict[str, Array]:

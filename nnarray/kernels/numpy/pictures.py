@@ -83,13 +83,15 @@ def convolution_pullback(
         dx, dw, db = affine_pullback(dy, x, weight[0, 0], input_gradient=input_gradient)
         return dx, dw.reshape(weight.shape), db
     loops = numba_pieces("numba_pictures")
-    dx = dw = None
-    if loops and loops.takes_back(dy, x, weight, window, groups):
-        dw = loops.weight_gradient(dy, x, window)
-    if dw is None:
-        dx, dw = _products_back(dy, x, weight, window, groups, input_gradient=input_gradient)
-    elif input_gradient:
-        dx = loops.input_gradient(dy, weight, window)
+    if loops and loops.takes(x, weight, window, groups) and dy.dtype == x.dtype:
+        dx, dw = None, loops.weight_gradient(dy, x, window)
+        if input_gradient and loops.takes_input_back(window):
+            dx = loops.input_gradient(dy, weight, window)
+        elif input_gradient:
+            dx = _products_back(dy, x, weight, window, groups, input_gradient=True)[0]
+        rows = np.ascontiguousarray(dy).reshape(-1, dy.shape[-1])
+        return dx, dw, loops.sums(rows, rows)[0].astype(dy.dtype)
+    dx, dw = _products_back(dy, x, weight, window, groups, input_gradient=input_gradient)
     return dx, dw, sum_of_rows(dy.reshape(-1, dy.shape[-1]))
 
 
@@ -152,7 +154,10 @@ def _largest(x: Any, axis: int, size: int, stride: int, dilation: int, places: i
 
 @kernels.max_pool_pullback.fast("numpy")
 def max_pool_pullback(dy: Any, x: Any, y: Any, *, window: Window) -> Any:
-    """Added in place."""
+    """Compiled; or added in place."""
+    loops = numba_pieces("numba_pictures")
+    if loops and x.dtype == dy.dtype == y.dtype == np.float32 and window.dilation == (1, 1) and x.size:
+        return loops.max_pool_pullback(dy, x, y, window)
     places = window.places(x.shape[1:3])
     wide = np.pad(x, ((0, 0), *window.padding, (0, 0)), constant_values=-np.inf) if any(map(any, window.padding)) else x
     dwide: Any = np.zeros(wide.shape, dtype=dy.dtype)

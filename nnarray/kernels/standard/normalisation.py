@@ -29,6 +29,18 @@ def normalise(x: Array, *, axes: tuple[int, ...], epsilon: float) -> tuple[Array
 
 
 @kernel
+def scale_and_shift(z: Array, weight: Array, bias: Array) -> Array:
+    """y = z w + b, one w and b a channel.
+
+    Parameters
+    ----------
+    z : array, shape (..., channels)
+    weight, bias : array, shape (channels,)
+    """
+    return z * weight + bias
+
+
+@kernel
 def normalise_pullback(dz: Array, z: Array, inverse: Array, *, axes: tuple[int, ...]) -> Array:
     """dx = (dz - mean(dz) - z mean(dz z)) / sqrt(variance + epsilon).
 
