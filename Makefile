@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types docs bench clean
+.PHONY: demo test lint types docs bench gpu-check clean
 
 demo: $(VENV)/.demo
 	$(BIN)/nnarray demo
@@ -23,6 +23,12 @@ docs: $(VENV)/.docs
 
 bench: $(VENV)/.bench
 	$(BIN)/python benchmarks/run.py
+
+# On a CUDA machine: every test, CuPy's included, then the figures into gpu.json. CUDA=cuda12 for CUDA 12.
+CUDA ?= cuda13
+gpu-check: $(VENV)/.gpu
+	NNARRAY_REQUIRE=cupy $(BIN)/python -m pytest
+	$(BIN)/python benchmarks/run.py --gpu --json gpu.json
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis nnarray-*.png docs/_build
@@ -46,6 +52,10 @@ $(VENV)/.test: $(VENV)/.python pyproject.toml tests/requirements.txt
 
 $(VENV)/.docs: $(VENV)/.test docs/requirements.txt
 	$(BIN)/python -m pip install -q -r docs/requirements.txt
+	touch $@
+
+$(VENV)/.gpu: $(VENV)/.python pyproject.toml tests/requirements.txt
+	$(BIN)/python -m pip install -q -r tests/requirements.txt -e '.[bench,$(CUDA)]' 'jax[$(CUDA)]'
 	touch $@
 
 $(VENV)/.bench: $(VENV)/.python pyproject.toml

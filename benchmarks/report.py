@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from measure import Result
+from rich.markup import escape
 from rich.table import Table
 from workloads import WORKLOADS, Growth, Training
 
@@ -57,6 +58,7 @@ def table(name: str, result: Result) -> Table:
     medians = {n: statistics.median(t) for n, t in times.items()}
     best = min((m for n, m in medians.items() if m > 0 and not n.startswith(OURS) and n != limit), default=float("nan"))
     products, starts = medians.get(limit, float("nan")), result.get("start", {})
+    starred = [n for n in result["unchecked"] if n in medians and n != limit]
     made = Table(title=", ".join(filter(None, (f"{name}: {result['title']}", result["case"], result["dtype"]))))
     for column in ("runtime", unit, "quartiles", "x best peer", *([f"x {limit}"] if limit in medians else [])):
         made.add_column(column, justify="left" if column == "runtime" else "right")
@@ -64,7 +66,7 @@ def table(name: str, result: Result) -> Table:
         made.add_column("start, ms", justify="right")
     for runtime, median in sorted(medians.items(), key=lambda item: item[1]):
         low, high = quartiles(times[runtime])
-        mark = " *" if runtime in result["unchecked"] and runtime != limit else ""
+        mark = " *" if runtime in starred else ""
         made.add_row(
             runtime + mark,
             number(median),
@@ -73,17 +75,15 @@ def table(name: str, result: Result) -> Table:
             *([f"{median / products:.2f}"] if limit in medians else []),
             *([f"{max(statistics.median(starts[runtime]), 0) * 1e3:,.0f}"] if starts else []),
         )
-    made.caption = "\n".join(notes(result))
+    made.caption = "\n".join(notes(result) + ["* its results cannot be compared"] * bool(starred))
     return made
 
 
 def notes(result: Result) -> list[str]:
-    """Who is not in the table, and why; and what a star means."""
+    """Who is not in the table, and why."""
     said = [f"missing: {runtime}: {reason}" for runtime, reason in result["missing"].items()]
     said += [f"left out: {runtime}: {reason}" for runtime, reason in result["left_out"].items()]
-    return said + ["* its results cannot be compared"] * any(
-        n in result.get("seconds", {}) and n != "products alone" for n in result["unchecked"]
-    )
+    return list(map(escape, said))
 
 
 def growth(name: str, results: dict[str, Result]) -> Iterator[Table]:

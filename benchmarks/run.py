@@ -20,12 +20,13 @@ def main(
     dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
     repeats: Annotated[int, typer.Option(min=2, help="How often each runtime takes its turn.")] = 5,
     threads: Annotated[int, typer.Option(min=1, help="Threads of each runtime.")] = os.cpu_count() or 1,
+    gpu: Annotated[bool, typer.Option("--gpu", help="The workloads on a GPU instead of those on the CPU.")] = False,
     json_file: Annotated[Path | None, typer.Option("--json", help="Where to write all figures.")] = None,
 ) -> None:
     """Time nnarray, its peers, and the matrix products alone, in one run; the exit status tells whether all agreed."""
     if dtype not in TOLERANCE:
         raise typer.BadParameter(f"dtype must be one of {', '.join(TOLERANCE)}; got {dtype}.")
-    names = chosen(workloads, dtype)
+    names = chosen(workloads, dtype, gpu=gpu)
     console = Console() if sys.stdout.isatty() else Console(width=120)
     about, results = machine(threads), {}
     console.print(about)
@@ -38,9 +39,9 @@ def main(
     raise typer.Exit(int(disagreed(results)))
 
 
-def chosen(workloads: str, dtype: str) -> list[str]:
-    """The names that were asked for, or all that there are in this dtype."""
-    able = [name for name, work in WORKLOADS.items() if dtype in work.dtypes]
+def chosen(workloads: str, dtype: str, *, gpu: bool) -> list[str]:
+    """The names that were asked for, or all that there are in this dtype on that kind of device."""
+    able = [name for name, work in WORKLOADS.items() if dtype in work.dtypes and work.gpu == gpu]
     names = workloads.split(",") if workloads else able
     if not set(names) <= set(able):
         raise typer.BadParameter(f"workloads in {dtype} are {', '.join(able)}; got {workloads}.")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 import forward
 import fresh
+import gpu
 import pictures
 import training
 from base import Runtime
@@ -21,6 +22,13 @@ RUNTIMES: dict[type[Workload], Mapping[str, Maker]] = {
 }
 
 
+ON_GPU: dict[type[Workload], Mapping[str, Maker]] = {
+    Training: gpu.TRAINERS,
+    Forward: gpu.PREDICTORS,
+    Pictures: gpu.PAINTERS,
+}
+
+
 def runtimes_of(work: Workload) -> Mapping[str, Maker]:
     """By name. The results of the first that is checked are what the others' are compared with."""
-    return RUNTIMES[type(work)]
+    return (ON_GPU if work.gpu else RUNTIMES)[type(work)]

@@ -21,13 +21,15 @@ class Workload:
     dtypes: tuple[str, ...] = ("float32",)
     most_turns: int | None = None
     limit: str = "products alone"  # what no implementation on the same library can beat
+    gpu: bool = False
+    tf32: bool = False  # whether products on the GPU may round float32 inputs to TF32
 
     def unit(self, case: str) -> tuple[str, float]:
         """In what times are shown, and how many of them are a second."""
         return "ms a call", 1e3
 
     def tolerance(self, dtype: str) -> float:
-        return TOLERANCE[dtype]
+        return 1e-2 if self.tf32 else TOLERANCE[dtype]
 
 
 def moons(rng: np.random.Generator, count: int, sizes: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
@@ -124,7 +126,7 @@ class Pictures(Workload):
         return ("ms a step", 1e3) if case == "pets" else ("ms a call", 1e3)
 
     def tolerance(self, dtype: str) -> float:
-        return 1e-3  # fast convolutions round more, and GoogLeNet has 57 of them
+        return 1e-2 if self.tf32 else 1e-3  # fast convolutions round more, and GoogLeNet has 57 of them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,3 +242,21 @@ WORKLOADS: dict[str, Workload] = {
         most_turns=1,
     ),
 }
+
+# On a GPU: the same networks, a wide one, and GoogLeNet; in float32, and with TF32 where products count.
+_WIDE = replace(
+    WORKLOADS["W2"], title="4096-4096-4096-10 ReLU, batches of 8192, Adam", sizes=(4096, 4096, 4096, 10), batch=8192,
+    batches=4,
+)  # fmt: skip
+_ON_GPU = {
+    "G1": WORKLOADS["W1"],
+    "G2": WORKLOADS["W2"],
+    "G3": _WIDE,
+    "G4": replace(WORKLOADS["W3"], cases=("batch 1", "batch 64", "batch 4096")),
+    "G5": replace(WORKLOADS["W5"], cases=("googlenet, batch 64",)),
+}
+for _name, _work in _ON_GPU.items():
+    _work = replace(_work, gpu=True, dtypes=("float32",))
+    WORKLOADS[_name] = _work
+    if _name != "G1":
+        WORKLOADS[f"{_name}-tf32"] = replace(_work, title=f"{_work.title}, TF32", tf32=True)

@@ -13,7 +13,7 @@ import numpy as np
 
 from nnarray import kernels
 from nnarray.kernels import winograd
-from nnarray.kernels.compilation import numba_pieces
+from nnarray.kernels.compilation import numba_pieces, numba_pieces_at_hand
 from nnarray.kernels.numpy.pictures import is_tiled
 from nnarray.kernels.standard.windows import Window
 
@@ -85,11 +85,11 @@ def dense(weight: Any, bias: Any, value: Value, *, among_pictures: bool) -> Stag
 
     Among compiled convolutions it is one of them: after a product of NumPy's, its threads would hold on to the cores.
     """
-    loops = numba_pieces()
-    if among_pictures and loops and weight.dtype == np.float32:
+    if among_pictures and numba_pieces() and weight.dtype == np.float32:
         units = weight.shape[1]
         pointwise = convolution(weight[None, None], bias, Window((1, 1)), 1, value)
         return any_layer(lambda x: pointwise(x.reshape(1, 1, -1, x.shape[-1])).reshape(*x.shape[:-1], units))
+    loops = numba_pieces_at_hand()
     if loops and bias is not None and value in CODES:
         code = loops.CODES[CODES[value]]
 

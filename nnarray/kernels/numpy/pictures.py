@@ -14,7 +14,7 @@ from nnarray.kernels.numpy.general import affine, affine_pullback, chosen, sum_o
 from nnarray.kernels.standard.windows import Window, cropped
 
 COLUMNS = 2**20  # entries of the matrix of windows that is built at once: 4 MB in float32
-DEEP = 64  # channels and filters from which Winograd's tiles pay
+DEEP, MANY = 64, 40  # channels, filters and tiles from which Winograd pays
 
 
 def _pointwise(window: Window) -> bool:
@@ -57,7 +57,7 @@ def is_tiled(x: Any, y: Any, window: Window, groups: int) -> bool:
     """Whether Winograd's tiles are faster than large products."""
     tiles = y.shape[0] * math.prod(winograd.tiles_of(y.shape[1:3]))
     narrowest = min(x.shape[3], y.shape[3])
-    return winograd.fits(window) and groups == 1 and x.dtype == np.float32 and narrowest >= DEEP and tiles >= 16
+    return winograd.fits(window) and groups == 1 and x.dtype == np.float32 and narrowest >= DEEP and tiles >= MANY
 
 
 def _products(x: Any, weight: Any, window: Window, groups: int, y: Any) -> None:

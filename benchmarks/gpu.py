@@ -1,0 +1,159 @@
+"""Who is timed on a GPU: nnarray on CuPy and PyTorch, and their peers, with the data on the device already."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import forward
+import numpy as np
+import pictures
+import training
+from base import Runtime
+
+CUDA = "cuda"
+
+
+def settle(tf32: bool) -> None:
+    """Whether float32 products may round their inputs to TF32, before any library is imported."""
+    os.environ["CUPY_TF32"] = str(int(tf32))
+    os.environ["JAX_DEFAULT_MATMUL_PRECISION"] = "tensorfloat32" if tf32 else "float32"
+    os.environ["JAX_PLATFORMS"] = CUDA
+    os.environ["TORCH_ALLOW_TF32_CUBLAS_OVERRIDE"] = str(int(tf32))
+
+
+class OnGpu(Runtime):
+    """Settles the precision first."""
+
+    def prepare(self) -> None:
+        settle(self.work.tf32)
+        super().prepare()
+
+
+class NnarrayCupy(OnGpu, training.Nnarray):
+    flag = "cupy"
+
+
+class NnarrayTorch(OnGpu, training.Nnarray):
+    flag = "torch:cuda:0"
+
+
+class Torch(OnGpu, training.Torch):
+    def prepare(self) -> None:
+        super().prepare()
+        self.batches = [(x.to(CUDA), y.to(CUDA)) for x, y in self.batches]
+        self.net = self.net.to(CUDA)
+
+
+class TorchFused(Torch):
+    fused = True
+
+
+class TorchCompile(TorchFused, training.TorchCompile):
+    pass
+
+
+class Jax(OnGpu, training.Jax):
+    pass
+
+
+class JaxScan(OnGpu, training.JaxScan):
+    pass
+
+
+class CupyPredictor(OnGpu, forward.Nnarray):
+    def function(self, batch: int) -> Callable[[Any], Any]:
+        import nnarray as nn
+
+        self.backend = nn.backend("cupy")
+        model = training.nnarray_model(self.work, self.backend, self.dtype)
+
+        def outputs(x: Any) -> Any:
+            y = model(x)
+            self.backend.synchronize()
+            return y
+
+        return outputs
+
+    def given(self, X: np.ndarray) -> Any:
+        return self.backend.asarray(X)
+
+    def told(self, y: Any) -> np.ndarray:
+        return self.backend.to_numpy(y)
+
+
+class TorchPredictor(OnGpu, forward.Torch):
+    def function(self, batch: int) -> Callable[[Any], Any]:
+        net, torch = self.compiled(training.torch_network(self.work, self.dtype).eval().to(CUDA)), self.torch
+
+        def outputs(x: Any) -> Any:
+            y = net(x)
+            torch.cuda.synchronize()
+            return y
+
+        return torch.inference_mode()(outputs)
+
+    def given(self, X: np.ndarray) -> Any:
+        return self.torch.from_numpy(X).to(CUDA)
+
+    def told(self, y: Any) -> np.ndarray:
+        return y.cpu().numpy()
+
+
+class TorchCompilePredictor(TorchPredictor, forward.TorchCompile):
+    pass
+
+
+class CupyPainter(OnGpu, pictures.Nnarray):
+    """GoogLeNet forward, and forward and back."""
+
+    def googlenet(self, batch: int) -> pictures.Call:
+        import nnarray as nn
+
+        here = nn.backend("cupy")
+        model, x = pictures.googlenet_model().to(here), here.asarray(pictures.pictures(batch, *pictures.PICTURE))
+
+        def run() -> Any:
+            y = model(x)
+            here.synchronize()
+            return y
+
+        return pictures.Call(run, lambda y: (here.to_numpy(y),))
+
+
+class TorchPainter(OnGpu, pictures.TorchChannelsLast):
+    def inference(self, network: Any, x: np.ndarray) -> pictures.Call:
+        torch, f, given = self.torch, self.compiled(network.to(CUDA)), self.given(x).to(CUDA)
+
+        def run() -> Any:
+            y = f(given)
+            torch.cuda.synchronize()
+            return y
+
+        return pictures.Call(torch.inference_mode()(run), lambda y: (y.cpu(),))
+
+
+class TorchCompilePainter(TorchPainter, pictures.TorchCompile):
+    pass
+
+
+TRAINERS: dict[str, type[Runtime]] = {
+    "PyTorch eager": Torch,
+    "PyTorch fused optimizer": TorchFused,
+    "torch.compile": TorchCompile,
+    "JAX jit a step": Jax,
+    "JAX scan": JaxScan,
+    "nnarray, CuPy": NnarrayCupy,
+    "nnarray, PyTorch": NnarrayTorch,
+}
+PREDICTORS: dict[str, type[Runtime]] = {
+    "PyTorch eager": TorchPredictor,
+    "torch.compile": TorchCompilePredictor,
+    "nnarray, CuPy": CupyPredictor,
+}
+PAINTERS: dict[str, type[Runtime]] = {
+    "PyTorch channels last": TorchPainter,
+    "torch.compile": TorchCompilePainter,
+    "nnarray, CuPy": CupyPainter,
+}
