@@ -89,7 +89,7 @@ class Steps:
         self.decays = np.ones_like(theta) if decays is None else decays
         self.gradient = np.empty_like(theta)
         self.pieces = numba_pieces()
-        self._batches: dict[int, _Batch] = {}
+        self._batches: dict[int, Any] = {}
         self._rate: float | None = None
 
     def run(self, x: Any, target: Any, weights: Any, rates: Sequence[float], first: int) -> tuple[Any, Any]:
@@ -99,7 +99,7 @@ class Steps:
         """
         batch = self._batches.get(len(x))
         if batch is None:
-            batch = self._batches[len(x)] = _Batch(self, len(x))
+            batch = self._batches[len(x)] = self._memory_for(len(x))
         batch.load(x, target, weights)
         losses = np.empty(len(rates), dtype=self.theta.dtype)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
@@ -110,6 +110,17 @@ class Steps:
                 losses[i] = batch.loss_and_gradient()
                 self._update(rate, first + i)
         return losses.tolist(), None if batch.outputs is None else batch.outputs.copy()
+
+    def _memory_for(self, count: int) -> Any:
+        """For batches of one size: tiny ones have their own loops, small ones those of wide rows."""
+        wide = numba_pieces("numba_dense") if self.pieces and count * max(self.chain.sizes) > SMALL else None
+        return wide.Wide(self, count) if wide and wide.takes(self, count) else _Batch(self, count)
+
+    def share(self, weights: Any, shares: Any) -> None:
+        """How much each example counts in the cross-entropy."""
+        shares[...] = 1.0 if weights is None else weights
+        if self.loss == "mean":
+            shares /= shares.sum() or 1.0
 
     def _update(self, rate: float, step: int) -> None:
         """The optimizer's, on the whole vector."""
@@ -208,9 +219,7 @@ class _Batch:
         if not self.softmax:
             return
         shares: Any = self.shares
-        shares[...] = 1.0 if weights is None else weights
-        if self.softmax == "mean":
-            shares /= shares.sum() or 1.0
+        self.owner.share(weights, shares)
         if target.ndim == 2:
             np.multiply(target.T, shares, self.target)
             self.target.sum(axis=0, out=shares)

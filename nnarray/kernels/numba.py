@@ -292,7 +292,7 @@ def _below(block: Any, delta: Any, below: Any) -> None:
 
 
 @compiled
-def _update(theta: Any, gradient: Any, mean: Any, square: Any, decays: Any, rule: Any, rate: float, step: int) -> None:
+def update(theta: Any, gradient: Any, mean: Any, square: Any, decays: Any, rule: Any, rate: float, step: int) -> None:
     """The optimizer's, on the whole vector."""
     number = theta.dtype.type
     momentum, nesterov, beta1, beta2, epsilon, coupled, decoupled = rule
@@ -360,7 +360,7 @@ def _steps(
             _below(theta[start:stop].reshape(shape), delta, below)
             _back(codes[i - 1], below, h)
             delta = below
-        _update(theta, gradient, mean, square, decays, rule, rates[step], first + step)
+        update(theta, gradient, mean, square, decays, rule, rates[step], first + step)
 
 
 # --- As `chain` calls them -----------------------------------------------------------------------------------------

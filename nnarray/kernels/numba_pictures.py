@@ -158,7 +158,7 @@ _add1, _add2, _add3, _add4, _add5, _add6 = (_product_of(rows, adding=True) for r
 
 
 @compiled
-def _product(rows: int, *places: Any) -> None:
+def product(rows: int, *places: Any) -> None:
     if rows == 6:
         _write6(*places)
     elif rows == 5:
@@ -214,13 +214,13 @@ def _direct(
                 seen = ((line // down * height + line % down * stride[0]) * width + left * stride[1]) * channels
                 out = at + (line * across + left) * step + begin
                 if begin + PANEL <= units:
-                    _product(
+                    product(
                         right - left, x, seen, stride[1] * channels, width * channels, 1,
                         filters, begin * depth, whole * PANEL * depth, PANEL,
                         y, out, step, taps, depth, bias, begin, least,
                     )  # fmt: skip
                 else:
-                    _product(
+                    product(
                         right - left, x, seen, stride[1] * channels, width * channels, 1,
                         filters, begin * depth, whole * PANEL * depth, PANEL,
                         edge, 0, PANEL, taps, depth, bias, begin, least,
@@ -305,7 +305,7 @@ def _winograd(
             for panel in range(low, high, PANEL):
                 for part in range(parts):
                     begin, end = part * count // parts, (part + 1) * count // parts
-                    _product(
+                    product(
                         end - begin, v, (point * room + begin) * full, full, 0, 1,
                         filters, (point * wide + panel) * full, 0, PANEL,
                         m, (point * room + begin) * wide + panel, wide, 1, full, nothing, 0, endless,
