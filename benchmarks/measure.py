@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from runtimes import runtimes_of
 from workloads import WORKLOADS, Workload
 
 PAUSE = 0.1  # seconds in which the threads of the runtime before stop waiting for work
+LONGEST = 300.0  # seconds for an answer, compiling included
 SPENT = 6.0  # seconds after which a slow runtime takes no further turn at a case; two it has at least
 LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
@@ -40,8 +42,11 @@ class Worker:
         )
 
     def answer(self) -> dict[str, Any]:
-        """The next line; of a process that died, what it said last."""
+        """The next line; of a process that died, or was ended because it took too long, what it said last."""
+        clock = threading.Timer(LONGEST, self.process.kill)
+        clock.start()
         line = self.process.stdout.readline()
+        clock.cancel()
         if line:
             return json.loads(line)
         self.errors.seek(0)
