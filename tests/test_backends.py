@@ -267,16 +267,22 @@ def test_a_model_runs_inside_jax_jit() -> None:
         jax.jit(lambda v: model.fit(v, be.asarray([1])))(x)
 
 
-def test_full_device_is_told_in_one_way(monkeypatch: pytest.MonkeyPatch, host: nn.Backend) -> None:
+@pytest.mark.parametrize(
+    ("where", "rule"),
+    [("kernels.chain.Steps.run", nn.Adam()), ("descent.loss_and_gradient", nn.Adam(clip_norm=1.0))],
+)
+def test_full_device_is_told_in_one_way(
+    monkeypatch: pytest.MonkeyPatch, host: nn.Backend, where: str, rule: nn.Optimizer
+) -> None:
     model = net(host, "float64")
     before = model.theta.copy()
 
     def full(*_: object, **__: object) -> None:
         raise MemoryError("Unable to allocate 9 GiB")
 
-    monkeypatch.setattr("nnarray.descent.loss_and_gradient", full)
+    monkeypatch.setattr(f"nnarray.{where}", full)
     with pytest.raises(
         nn.OutOfDeviceMemory, match=r"no memory left on numpy \(cpu\) .*9 GiB.*Reduce batch_size \(now 4\)"
     ):
-        model.fit(np.ones((8, 2)), np.zeros(8, dtype=int), batch_size=4)
+        model.fit(np.ones((8, 2)), np.zeros(8, dtype=int), batch_size=4, optimizer=rule)
     np.testing.assert_array_equal(model.theta, before)

@@ -10,13 +10,10 @@ import itertools
 import math
 from typing import Any
 
-import numba
 import numpy as np
 
-from nnarray.kernels.numba import CODES, FAST, exp, tanh, update
-from nnarray.kernels.numba_pictures import PANEL, ROWS, product
-
-compiled = numba.njit(cache=True, error_model="numpy", fastmath=FAST, nogil=True)
+from nnarray.kernels.numba import CODES, exp, tanh, update
+from nnarray.kernels.numba_vectors import PANEL, ROWS, compiled, product
 
 
 @compiled

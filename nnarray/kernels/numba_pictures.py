@@ -14,180 +14,26 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
-import numba
 import numpy as np
-from llvmlite import ir
-from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic
 
 from nnarray.kernels import winograd
-from nnarray.kernels.numba import FAST
+from nnarray.kernels.numba_vectors import (
+    LANES,
+    MANY,
+    PANEL,
+    ROWS,
+    added_product,
+    compiled,
+    forward,
+    inputs,
+    largest1,
+    largest4,
+    product,
+    slopes,
+)
 from nnarray.kernels.standard.windows import Window
 from nnarray.kernels.threads import shared
-from nnarray.kernels.winograd import FORWARD, INPUTS, POINTS, TILE
-
-compiled = numba.njit(cache=True, error_model="numpy", fastmath=FAST, nogil=True)
-
-LANES = 8  # float32 entries of a vector register of AVX2; halves where registers are shorter, pairs where longer
-PANEL = 2 * LANES  # columns of a product that are computed at once
-ROWS = 6  # rows of a product that are computed at once: 12 sums, and 3 registers for what is multiplied
-
-VECTOR = ir.VectorType(ir.FloatType(), LANES)
-FLAGS = ("contract", "reassoc", "nsz")
-
-
-# --- Pieces of machine code ---------------------------------------------------------------------------------------
-
-
-def _pointer(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> Any:
-    """Where an entry of a flat array lies."""
-    data = context.make_array(kind)(context, builder, array).data
-    return builder.gep(data, [index])
-
-
-def _load(builder: Any, pointer: Any) -> Any:
-    return builder.load(builder.bitcast(pointer, VECTOR.as_pointer()), align=4)
-
-
-def _store(builder: Any, vector: Any, pointer: Any) -> None:
-    builder.store(vector, builder.bitcast(pointer, VECTOR.as_pointer()), align=4)
-
-
-def _filled(builder: Any, number: Any) -> Any:
-    """A vector with the same number in every lane."""
-    zero = ir.Constant(ir.IntType(32), 0)
-    one = builder.insert_element(ir.Constant(VECTOR, ir.Undefined), number, zero)
-    return builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES))
-
-
-def _constant(value: float) -> Any:
-    return ir.Constant(VECTOR, [float(np.float32(value))] * LANES)
-
-
-def _combination(matrix: Any) -> Any:
-    """An intrinsic: the rows of a small matrix as sums of vectors that lie `step` apart, written `stride` apart."""
-
-    @intrinsic
-    def combine(typing: Any, source: Any, at: Any, step: Any, target: Any, to: Any, stride: Any) -> Any:
-        def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            source, at, step, target, to, stride = arguments
-            kinds = signature.args
-            vectors: list[Any] = []
-            for _ in range(matrix.shape[1]):
-                vectors.append(_load(builder, _pointer(context, builder, kinds[0], source, at)))
-                at = builder.add(at, step)
-            for row in matrix:
-                total: Any = None
-                for factor, vector in zip(row, vectors, strict=True):
-                    if factor:
-                        term = vector if factor == 1 else builder.fmul(vector, _constant(factor), flags=FLAGS)
-                        total = term if total is None else builder.fadd(total, term, flags=FLAGS)
-                _store(builder, total, _pointer(context, builder, kinds[3], target, to))
-                to = builder.add(to, stride)
-            return context.get_dummy_value()
-
-        index = types.int64
-        return types.void(source, index, index, target, index, index), code
-
-    return combine
-
-
-def _product_of(rows: int, *, adding: bool = False) -> Any:
-    """An intrinsic: c[r, :] <- max(bias + sum over o, k of a[r, o, k] b[o, k, :], least) for PANEL columns.
-
-    Places are counted in entries of flat arrays: `at`, `to` and `out` are the first ones; the others are steps.
-    With `adding`, the sums begin with what is in c instead of the bias.
-    """
-
-    @intrinsic
-    def product(
-        typing: Any,
-        a: Any, at: Any, a_row: Any, a_outer: Any, a_inner: Any,
-        b: Any, to: Any, b_outer: Any, b_inner: Any,
-        c: Any, out: Any, c_row: Any,
-        outer: Any, inner: Any, bias: Any, first: Any, least: Any,
-    ) -> Any:  # fmt: skip
-        def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            (a, at, a_row, a_outer, a_inner, b, to, b_outer, b_inner, c, out, c_row, outer, inner, bias, first, least) = arguments  # fmt: skip  # noqa: E501
-            kinds = signature.args
-            sums = [[cgutils.alloca_once(builder, VECTOR) for _ in range(2)] for _ in range(rows)]
-            halves = [ir.Constant(ir.IntType(64), half * LANES) for half in range(2)]
-            place = _pointer(context, builder, kinds[9], c, out)
-            start = place if adding else _pointer(context, builder, kinds[14], bias, first)
-            for r in range(rows):
-                for half in range(2):
-                    builder.store(_load(builder, builder.gep(start, [halves[half]])), sums[r][half])
-                start = builder.gep(start, [c_row]) if adding else start
-            a_start, b_start = (
-                _pointer(context, builder, kinds[0], a, at),
-                _pointer(context, builder, kinds[5], b, to),
-            )
-            with cgutils.for_range(builder, outer) as o:
-                a_line = builder.gep(a_start, [builder.mul(o.index, a_outer)])
-                b_line = builder.gep(b_start, [builder.mul(o.index, b_outer)])
-                with cgutils.for_range(builder, inner) as k:
-                    a_place = builder.gep(a_line, [builder.mul(k.index, a_inner)])
-                    b_place = builder.gep(b_line, [builder.mul(k.index, b_inner)])
-                    right = [_load(builder, b_place), _load(builder, builder.gep(b_place, [halves[1]]))]
-                    for r in range(rows):
-                        left = _filled(builder, builder.load(a_place, align=4))
-                        for half in range(2):
-                            term = builder.fmul(left, right[half], flags=FLAGS)
-                            total = builder.fadd(builder.load(sums[r][half]), term, flags=FLAGS)
-                            builder.store(total, sums[r][half])
-                        a_place = builder.gep(a_place, [a_row])
-            floor = _filled(builder, least)
-            for r in range(rows):
-                for half in range(2):
-                    total = builder.load(sums[r][half])
-                    total = builder.select(builder.fcmp_ordered("<", total, floor), floor, total)  # nan stays nan
-                    _store(builder, total, builder.gep(place, [halves[half]]))
-                place = builder.gep(place, [c_row])
-            return context.get_dummy_value()
-
-        n = types.int64
-        return types.void(a, n, n, n, n, b, n, n, n, c, n, n, n, n, bias, n, types.float32), code
-
-    return product
-
-
-_inputs, _forward, _slopes = _combination(INPUTS), _combination(FORWARD), _combination(FORWARD.T)
-_write1, _write2, _write3, _write4, _write5, _write6 = (_product_of(rows) for rows in range(1, ROWS + 1))
-_add1, _add2, _add3, _add4, _add5, _add6 = (_product_of(rows, adding=True) for rows in range(1, ROWS + 1))
-
-
-@compiled
-def product(rows: int, *places: Any) -> None:
-    if rows == 6:
-        _write6(*places)
-    elif rows == 5:
-        _write5(*places)
-    elif rows == 4:
-        _write4(*places)
-    elif rows == 3:
-        _write3(*places)
-    elif rows == 2:
-        _write2(*places)
-    else:
-        _write1(*places)
-
-
-@compiled
-def _added_product(rows: int, *places: Any) -> None:
-    if rows == 6:
-        _add6(*places)
-    elif rows == 5:
-        _add5(*places)
-    elif rows == 4:
-        _add4(*places)
-    elif rows == 3:
-        _add3(*places)
-    elif rows == 2:
-        _add2(*places)
-    else:
-        _add1(*places)
-
+from nnarray.kernels.winograd import POINTS, TILE
 
 # --- Sums over the windows ------------------------------------------------------------------------------------------
 
@@ -240,9 +86,9 @@ def _spread(
     """B^T d B of one tile of inputs, all channels."""
     for k in range(0, channels, LANES):
         for j in range(POINTS):
-            _inputs(source, at + j * step + k, row, middle, j * LANES, POINTS * LANES)
+            inputs(source, at + j * step + k, row, middle, j * LANES, POINTS * LANES)
         for i in range(POINTS):
-            _inputs(middle, i * POINTS * LANES, LANES, v, to + i * POINTS * stride + k, stride)
+            inputs(middle, i * POINTS * LANES, LANES, v, to + i * POINTS * stride + k, stride)
 
 
 @compiled
@@ -314,9 +160,9 @@ def _winograd(
             place, stride = t * wide, room * wide
             for k in range(low, high, LANES):
                 for j in range(POINTS):
-                    _forward(m, place + j * stride + k, POINTS * stride, middle, j * LANES, POINTS * LANES)
+                    forward(m, place + j * stride + k, POINTS * stride, middle, j * LANES, POINTS * LANES)
                 for i in range(TILE):
-                    _forward(middle, i * POINTS * LANES, LANES, tile, i * TILE * wide + k, wide)
+                    forward(middle, i * POINTS * LANES, LANES, tile, i * TILE * wide + k, wide)
             n, where = (first + t) // (tiles_down * tiles_across), (first + t) % (tiles_down * tiles_across)
             top, left = where // tiles_across * TILE, where % tiles_across * TILE
             for i in range(min(TILE, down - top)):
@@ -356,15 +202,15 @@ def _winograd_pullback(
                         tile[cell + k] = dy[place + k]
             for k in range(0, wide, LANES):
                 for j in range(TILE):
-                    _slopes(tile, j * wide + k, TILE * wide, middle, j * LANES, TILE * LANES)
+                    slopes(tile, j * wide + k, TILE * wide, middle, j * LANES, TILE * LANES)
                 for i in range(POINTS):
                     to = (i * POINTS * room + t) * wide + k
-                    _slopes(middle, i * TILE * LANES, LANES, d, to, room * wide)
+                    slopes(middle, i * TILE * LANES, LANES, d, to, room * wide)
         for point in range(POINTS * POINTS):
             for panel in range(0, wide, PANEL):
                 for part in range(parts):
                     begin, end = part * full // parts, (part + 1) * full // parts
-                    _added_product(
+                    added_product(
                         end - begin, v, point * room * full + begin, 1, 0, full,
                         d, point * room * wide + panel, 0, wide,
                         sums, (point * full + begin) * wide + panel, wide, 1, count, patch, 0, endless,
@@ -372,42 +218,6 @@ def _winograd_pullback(
 
 
 # --- The largest entry of each window -------------------------------------------------------------------------------
-
-
-def _largest_of(vectors: int) -> Any:
-    """An intrinsic: y <- max over rows and columns, `down` and `across` entries apart, of some channels; nan wins."""
-
-    @intrinsic
-    def largest(
-        typing: Any, x: Any, at: Any, down: Any, across: Any, rows: Any, columns: Any, y: Any, to: Any
-    ) -> Any:  # fmt: skip
-        def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            x, at, down, across, rows, columns, y, to = arguments
-            best = [cgutils.alloca_once_value(builder, _constant(-np.inf)) for _ in range(vectors)]
-            steps = [ir.Constant(ir.IntType(64), v * LANES) for v in range(vectors)]
-            start = _pointer(context, builder, signature.args[0], x, at)
-            with cgutils.for_range(builder, rows) as i:
-                line = builder.gep(start, [builder.mul(i.index, down)])
-                with cgutils.for_range(builder, columns) as j:
-                    place = builder.gep(line, [builder.mul(j.index, across)])
-                    for step, kept in zip(steps, best, strict=True):
-                        seen, before = _load(builder, builder.gep(place, [step])), builder.load(kept)
-                        won = builder.fcmp_ordered(">", seen, before)
-                        won = builder.or_(won, builder.fcmp_unordered("uno", seen, seen))
-                        builder.store(builder.select(won, seen, before), kept)
-            place = _pointer(context, builder, signature.args[6], y, to)
-            for step, kept in zip(steps, best, strict=True):
-                _store(builder, builder.load(kept), builder.gep(place, [step]))
-            return context.get_dummy_value()
-
-        n = types.int64
-        return types.void(x, n, n, n, n, n, y, n), code
-
-    return largest
-
-
-MANY = 4  # vectors whose comparisons need not wait for each other
-_largest1, _largest4 = _largest_of(1), _largest_of(MANY)
 
 
 @compiled
@@ -426,9 +236,9 @@ def _max_pool(x: Any, y: Any, at: int, step: int, sizes: Any, window: Any, lines
             for lane in range(0, channels, lanes):
                 k = min(lane, channels - lanes)  # the last lanes go back to where they are full
                 if lanes == LANES:
-                    _largest1(x, place + k, width * channels, channels, last - first, end - begin, y, out + k)
+                    largest1(x, place + k, width * channels, channels, last - first, end - begin, y, out + k)
                 else:
-                    _largest4(x, place + k, width * channels, channels, last - first, end - begin, y, out + k)
+                    largest4(x, place + k, width * channels, channels, last - first, end - begin, y, out + k)
 
 
 @compiled
@@ -525,7 +335,7 @@ def _direct_pullback(x: Any, dy: Any, sizes: Any, stride: Any, reach: Any, pictu
             for panel in range(0, wide, PANEL):
                 for part in range(parts):
                     begin, end = part * depth // parts, (part + 1) * depth // parts
-                    _added_product(
+                    added_product(
                         end - begin, x, seen + begin, 1, stride[0] * width * channels, stride[1] * channels,
                         dy, n * down * across * wide + panel, across * wide, wide,
                         sums, (i * depth + begin) * wide + panel, wide, down, across, nothing, 0, endless,
