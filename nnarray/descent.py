@@ -23,7 +23,7 @@ from nnarray.optimizers import Optimizer
 from nnarray.plans import steps_of
 from nnarray.propagation import Wiring, loss_and_gradient
 from nnarray.random import Key
-from nnarray.schedules import Constant, schedule
+from nnarray.schedules import Constant, Schedule, schedule
 from nnarray.typing import Array
 
 PATIENCE = 0.1  # seconds that Ctrl-C and the progress bar wait at most, where epochs are shorter and nobody looks on
@@ -31,7 +31,7 @@ PATIENCE = 0.1  # seconds that Ctrl-C and the progress bar wait at most, where e
 
 def descend(course: Course, rule: Optimizer, *, shuffle: bool, key: Key) -> None:
     """Train `course.model` until the last epoch, or until a callback stops."""
-    model, run = course.model, course.run
+    model = course.model
     trainer = Trainer(
         wiring=model.wiring,
         data=course.data,
@@ -47,7 +47,14 @@ def descend(course: Course, rule: Optimizer, *, shuffle: bool, key: Key) -> None
         decays=course.decays if rule.weight_decay else None,
         frozen=course.frozen,
     )
-    rates, together = schedule(rule.lr), 1
+    try:
+        _epochs(course, trainer, schedule(rule.lr))
+    finally:
+        trainer.release()
+
+
+def _epochs(course: Course, trainer: Trainer, rates: Schedule) -> None:
+    model, run, together = course.model, course.run, 1
     with _interrupts_between_steps() as check:
         while run.epoch < run.epochs:
             number, begun = run.epoch, time.perf_counter()
@@ -125,6 +132,12 @@ class Trainer:
                 self.decays,
                 keep_outputs=self.keep_outputs,
             )
+
+    def release(self) -> None:
+        """Let go of all memory at once: what refers to itself would wait for Python's garbage collection."""
+        if self.plan is not None:
+            self.plan.release()
+        del self.step, self.plan
 
     def back_to(self, saved: Saved) -> None:
         """Undo what was done since, and go on without a plan."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import threading
@@ -869,3 +870,16 @@ def test_adam_hands_on_what_is_no_number(speed: str, dtype: str) -> None:
     got, want = adams(np.ones(5, dtype=dtype), gradients)
     for g, w in zip(got, want, strict=True):
         close(g, w, dtype)
+
+
+def test_memory_is_given_back_at_once(speed: str) -> None:
+    """Not at the next garbage collection: a training of large batches holds much."""
+    X, y = data(64, 4, 3, "labels", "float32")
+    gc.collect()
+    gc.disable()
+    try:
+        trained(net(5, 3), X, y, epochs=2, batch_size=16)
+        kept = [each for each in gc.get_objects() if isinstance(each, chain.Steps | chain._Batch)]
+    finally:
+        gc.enable()
+    assert not kept

@@ -111,6 +111,10 @@ class Steps:
                 self._update(rate, first + i)
         return losses.tolist(), None if batch.outputs is None else batch.outputs.copy()
 
+    def release(self) -> None:
+        """Forget the memory of all batches, which refers to this and would keep it."""
+        self._batches.clear()
+
     def _memory_for(self, count: int) -> Any:
         """For batches of one size: tiny ones have their own loops, small ones those of wide rows."""
         wide = numba_pieces("numba_dense") if self.pieces and count * max(self.chain.sizes) > SMALL else None
