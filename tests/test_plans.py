@@ -879,7 +879,7 @@ def test_memory_is_given_back_at_once(speed: str) -> None:
     gc.disable()
     try:
         trained(net(5, 3), X, y, epochs=2, batch_size=16)
-        kept = [each for each in gc.get_objects() if isinstance(each, chain.Steps | chain._Batch)]
+        kept = [each for each in gc.get_objects() if type(each) in (chain.Steps, chain._Batch)]
     finally:
         gc.enable()
     assert not kept
