@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from nnarray.kernels.numba import CODES, exp, tanh, update
+from nnarray.kernels.numba import CODES, _activate, _back, exp, update
 from nnarray.kernels.numba_vectors import PANEL, ROWS, compiled, product
 
 
@@ -44,33 +44,6 @@ def _times(
                 b, panel // PANEL * b_panel, 0, b_inner,
                 c, out + begin * step + panel, step, 1, inner, bias, panel, least,
             )  # fmt: skip
-
-
-@compiled
-def _activate(code: int, z: Any) -> None:
-    """z <- f(z); ReLU has been applied already."""
-    one = np.float32(1)
-    if code == 1:
-        for k in range(z.size):
-            z[k] = tanh(z[k])
-    elif code == 3:
-        for k in range(z.size):
-            z[k] = one / (one + exp(-z[k]))
-
-
-@compiled
-def _back(code: int, delta: Any, y: Any) -> None:
-    """Delta <- delta f', from y = f(z)."""
-    zero, one = np.float32(0), np.float32(1)
-    if code == 1:
-        for k in range(y.size):
-            delta[k] *= one - y[k] * y[k]
-    elif code == 2:
-        for k in range(y.size):
-            delta[k] = delta[k] if y[k] > zero else zero
-    elif code == 3:
-        for k in range(y.size):
-            delta[k] *= y[k] * (one - y[k])
 
 
 @compiled
@@ -117,7 +90,8 @@ def _steps(
                 h, at, width, 1, count, fan_in, panels, PANEL, fan_in * PANEL, wide,
                 memory, place, wide, bias, np.float32(0) if codes[i] == 2 else endless,
             )  # fmt: skip
-            _activate(codes[i], memory[place : place + count * wide])
+            if codes[i] != 2:  # ReLU has been applied
+                _activate(codes[i], memory[place : place + count * wide].reshape(1, -1), theta[:0])
             start += (fan_in + 1) * units
             h, at, width, place = memory, place, wide, place + count * wide
         losses[step] = _cross_entropy(memory[at : at + count * width], target, shares, sizes[layers])
@@ -145,7 +119,7 @@ def _steps(
                     memory, delta, wide, 1, count, units, panels, PANEL, units * PANEL, below,
                     memory, spare, below, bias, endless,
                 )  # fmt: skip
-                _back(codes[i - 1], memory[spare : spare + count * below], h)
+                _back(codes[i - 1], memory[spare : spare + count * below].reshape(1, -1), h.reshape(1, -1))
                 delta, spare = spare, spare + count * below
         update(theta, gradient, mean, square, decays, rule, rates[step], first + step)
 
