@@ -85,6 +85,10 @@ class Model:
         )
         return cls(network, shape, theta, still, wiring=wiring)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickle and copy: what is prepared belongs to this model's memory, and is made anew."""
+        return self.__dict__ | {"_tree": None, "_planned": None}
+
     # --- Parameters --------------------------------------------------------------------------------------------
 
     @property

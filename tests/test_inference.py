@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -329,3 +331,16 @@ def test_blocks_of_any_size_give_the_same(monkeypatch: pytest.MonkeyPatch) -> No
     np.testing.assert_allclose(found[0], found[2], rtol=1e-5, atol=1e-4)
     np.testing.assert_allclose(found[1], found[2], rtol=1e-5, atol=1e-4)
     assert pictures.is_tiled(x, y, window, 1)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("copied", [copy.deepcopy, copy.copy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_copies_of_a_model_that_has_predicted(name: str, copied: Callable[[nn.Model], nn.Model]) -> None:
+    model, X = made(name, "float64")
+    want = model(X)
+    other = copied(model)
+    np.testing.assert_array_equal(other(X), want)
+    other.theta = other.theta * 1.1
+    other.theta *= 1.1
+    close(other(X), of_layers(other, X), "float64", c=TILES)
+    np.testing.assert_array_equal(model(X), want)
