@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from nnarray.backends import namespace
-from nnarray.layers import BatchNorm, Conv1D, Conv2D, Dense, Layer
-from nnarray.layers.combine import Branches, Composite
+from nnarray.layers import Auxiliary, BatchNorm, Conv1D, Conv2D, Dense, Layer, Residual
+from nnarray.layers.combine import Composite, is_plain_row
 from nnarray.typing import Array, Tree
 
 Folded = tuple[Layer, dict[str, Any], dict[str, Any]]
@@ -25,7 +25,7 @@ def folded(layer: Layer, params: Tree, state: Tree) -> Folded:
         name: folded(each, params.get(name, {}), state.get(name, {}))
         for name, each in zip(layer.names, layer.layers, strict=True)
     }
-    if not isinstance(layer, Branches):
+    if is_plain_row(layer) or type(layer) in (Residual, Auxiliary):  # another kind may go through its layers otherwise
         parts = _merged(parts, last=layer.names[-1] if getattr(layer, "shortcut", False) else None)
     network = layer.with_layers({name: part[0] for name, part in parts.items()})
     return network, {name: part[1] for name, part in parts.items()}, {name: part[2] for name, part in parts.items()}
@@ -37,7 +37,7 @@ def _merged(parts: dict[str, Folded], last: str | None) -> dict[str, Folded]:
     before = ""
     for name, part in parts.items():
         layer, params, state = part
-        if before and name != last and isinstance(layer, BatchNorm) and _linear(kept[before][0]):
+        if before and name != last and type(layer) is BatchNorm and _linear(kept[before][0]):
             kept[before] = _scaled(kept[before], layer, params, state)
         else:
             kept[name], before = part, name
@@ -45,13 +45,17 @@ def _merged(parts: dict[str, Folded], last: str | None) -> dict[str, Folded]:
 
 
 def _linear(layer: Layer) -> bool:
-    """Whether the layer multiplies by a weight whose last axis is the channels, and does nothing after."""
-    return isinstance(layer, Conv1D | Conv2D | Dense) and layer.activation == "identity"
+    """Whether the layer multiplies by a weight whose last axis is the channels, and does nothing after.
+
+    A layer derived from one of these may do more.
+    """
+    return type(layer) in (Conv1D, Conv2D, Dense) and getattr(layer, "activation", None) == "identity"
 
 
-def _scaled(before: Folded, norm: BatchNorm, params: Tree, state: Tree) -> Folded:
+def _scaled(before: Folded, norm: Layer, params: Tree, state: Tree) -> Folded:
     layer, own, none = before
     assert isinstance(layer, Conv1D | Conv2D | Dense)
+    assert isinstance(norm, BatchNorm)
     scale: Array = params["weight"] / namespace(params["weight"]).sqrt(state["variance"] + norm.epsilon)
     shift: Array = params["bias"] - state["mean"] * scale
     bias = own["bias"] * scale + shift if layer.bias else shift

@@ -89,6 +89,10 @@ class Model:
         """For pickle and copy: what is prepared belongs to this model's memory, and is made anew."""
         return self.__dict__ | {"_tree": None, "_planned": None}
 
+    def __copy__(self) -> Model:
+        """With parameters of its own: a model that shares them could not tell when the other one changes them."""
+        return self.copy()
+
     # --- Parameters --------------------------------------------------------------------------------------------
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import pickle
 import time
 from collections.abc import Callable, Iterator
@@ -344,3 +345,71 @@ def test_copies_of_a_model_that_has_predicted(name: str, copied: Callable[[nn.Mo
     other.theta *= 1.1
     close(other(X), of_layers(other, X), "float64", c=TILES)
     np.testing.assert_array_equal(model(X), want)
+
+
+class Loud(nn.BatchNorm):
+    def forward(self, params, x, ctx):
+        out = super().forward(params, x, ctx)
+        return out._replace(y=3.0 * out.y)
+
+
+class LoudDense(nn.Dense):
+    def forward(self, params, x, ctx):
+        out = super().forward(params, x, ctx)
+        return out._replace(y=3.0 * out.y)
+
+
+class Backwards(nn.Row):
+    def propagate(self, params, x, ctx):
+        for name, layer in reversed(list(zip(self.names, self.layers, strict=True))):
+            x = layer.forward(params.get(name, {}), x, ctx.child(name)).y
+        return nn.Out(x, lambda dy: (dy, {}))
+
+
+@pytest.mark.parametrize(
+    "layers", [(nn.Dense(2), Loud()), (LoudDense(2), nn.BatchNorm()), (Backwards(nn.Dense(2), nn.BatchNorm()),)]
+)
+def test_layers_derived_from_those_that_fold_do_not(fast: str, layers: tuple[nn.Layer, ...]) -> None:
+    model, X = nn.Network(*layers).init((2,), backend="numpy"), numbers(5, 2, dtype="float64")
+    model.state = model.state + RNG.random(model.state.shape)
+    want = of_layers(model, X)
+    close(model(X), want, "float64")
+    close(model.fold()(X), want, "float64")
+
+
+def test_a_shallow_copy_has_parameters_of_its_own() -> None:
+    model, X = made("residual", "float64")
+    model.set_params({})
+    want = model(X)
+    other = copy.copy(model)
+    other.theta[:] = 0.0
+    np.testing.assert_array_equal(model(X), want)
+    close(model(X), of_layers(model, X), "float64", c=TILES)
+
+
+@pytest.mark.parametrize("where", ["begin", "work", "end"])
+def test_an_interrupt_leaves_no_helper_behind(fast: str, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    """Wherever it comes, the next work is shared again."""
+    monkeypatch.setattr(threads, "_threads", lambda: 2)
+    threads._team.cache_clear()
+    (before,) = threads._team(os.getpid())
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    def work(start: int, stop: int) -> None:
+        if where == "work" and start == 0:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        if where != "work":
+            patch.setattr(before, where, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            threads.shared(work, 10, 1)
+    before.join(timeout=10)
+    assert not before.is_alive()
+    done: list[int] = []
+    threads.shared(lambda start, stop: done.append(stop - start), 10, 1)
+    assert done == [5, 5]
+    assert not threads._team(os.getpid())[0].free.locked()
+    threads._team.cache_clear()

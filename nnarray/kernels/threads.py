@@ -26,17 +26,25 @@ def shared(work: Work, count: int, least: int) -> None:
     Whoever is at work for another thread already is not waited for.
     """
     parts = max(min(_threads(), count // max(least, 1)), 1)
-    team = [helper for helper in _team(os.getpid()) if helper.free.acquire(blocking=False)] if parts > 1 else []
-    for helper in team[parts - 1 :]:
-        helper.free.release()
-    team = team[: parts - 1]
-    first, *others = itertools.pairwise(part * count // (len(team) + 1) for part in range(len(team) + 2))
-    for helper, each in zip(team, others, strict=True):
-        helper.begin(work, *each)
+    team: list[_Helper] = []
+    errors: list[BaseException | None] = []
     try:
-        work(*first)
-    finally:
-        errors = [helper.end() for helper in team]
+        for helper in _team(os.getpid()) if parts > 1 else ():
+            if len(team) < parts - 1 and helper.free.acquire(blocking=False):
+                team.append(helper)
+        first, *others = itertools.pairwise(part * count // (len(team) + 1) for part in range(len(team) + 2))
+        for helper, each in zip(team, others, strict=True):
+            helper.begin(work, *each)
+        try:
+            work(*first)
+        except Exception as error:  # the others are waited for first
+            errors.append(error)
+        errors += [helper.end() for helper in team]
+    except BaseException:  # Ctrl-C: nobody knows how far each one is, so that others take their places
+        _team.cache_clear()
+        for helper in team:
+            helper.leave()
+        raise
     for error in filter(None, errors):
         raise error
 
@@ -66,6 +74,7 @@ class _Helper(threading.Thread):
         self.asked, self.done = _Bell(), _Bell()
         self.task: tuple[Work, int, int] | None = None
         self.error: BaseException | None = None
+        self.leaving = False
 
     def begin(self, work: Work, start: int, stop: int) -> None:
         """Have a part done; `free` has been acquired."""
@@ -79,9 +88,16 @@ class _Helper(threading.Thread):
         self.free.release()
         return error
 
+    def leave(self) -> None:
+        """Stop, after what is under way."""
+        self.leaving = True
+        self.asked.ring()
+
     def run(self) -> None:
         while True:
             self.asked.wait()
+            if self.leaving:
+                return
             try:
                 assert self.task is not None
                 work, start, stop = self.task
