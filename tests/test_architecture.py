@@ -19,7 +19,7 @@ CONVERSIONS = {"numpy", "get", "cpu", "to_numpy", "tolist", "item", "__array__"}
 
 # What may know an array library by name, and the borders, where data leave for files, pictures or other programs.
 KNOWS_LIBRARIES = {"backends.py", "kernels"}
-BORDERS = {"plotting.py", "cli.py", "demos.py", "demo_pets.py", "lbfgs.py", "testing.py"}
+BORDERS = {"plotting.py", "cli", "demos.py", "demo_pets.py", "lbfgs.py", "testing.py"}
 BORDERS |= {"datasets/images.py", "datasets/published.py"}  # readers of files
 BORDERS |= {"persistence"}
 

@@ -1,0 +1,102 @@
+"""The command line as one program: its name, its errors, its exit codes.
+
+Exit codes: 0 done, 1 it went wrong, 2 it was asked for wrongly, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import traceback
+import warnings
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+import nnarray
+
+# --- Errors --------------------------------------------------------------------------------------------------
+
+EXPECTED = (ImportError, RuntimeError, OSError, ArithmeticError, MemoryError)
+USAGE_ERROR: Any = typer.BadParameter.__mro__[1]  # every misuse that the parser finds; click's, or typer's copy of it
+
+
+class OneLine(TyperGroup):
+    """Commands whose errors are one line on stderr, without a traceback unless `--debug` asks for it."""
+
+    def make_context(self, *args: Any, **options: Any) -> Any:
+        with _errors(debug=False):
+            return super().make_context(*args, **options)
+
+    def invoke(self, ctx: Any) -> Any:
+        with _errors(debug=ctx.params["debug"]):
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _errors(*, debug: bool) -> Generator[None]:
+    """Errors as one line and an exit code."""
+    try:
+        with warnings.catch_warnings():
+            if not debug:  # an overflow ends in an error of ours, which says more
+                warnings.simplefilter("ignore", RuntimeWarning)
+            yield
+    except (typer.Exit, typer.Abort, BrokenPipeError):
+        raise
+    except KeyboardInterrupt:
+        typer.echo("nnarray: interrupted", err=True)
+        raise typer.Exit(130) from None
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        else:
+            typer.echo(f"nnarray: {' '.join(_told(error).split())}", err=True)
+        raise typer.Exit(_code(error)) from None
+
+
+def _told(error: Exception) -> str:
+    """What is said of an error."""
+    if isinstance(error, USAGE_ERROR):
+        usage: Any = error
+        path = usage.ctx.command_path if usage.ctx else "nnarray"
+        said = usage.format_message()
+        return f"{said}{'' if said.endswith(('.', '?')) else '.'} See '{path} --help'."
+    if isinstance(error, (ValueError, *EXPECTED)) and str(error):
+        return str(error)
+    return f"{type(error).__name__}: {error} (nnarray --debug ... shows where)"
+
+
+def _code(error: Exception) -> int:
+    """2 for what was asked for wrongly, 1 for all else."""
+    return 2 if isinstance(error, (ValueError, USAGE_ERROR)) else 1
+
+
+app = typer.Typer(
+    cls=OneLine,
+    help="Neural networks from scratch on the Python array API standard.",
+    epilog="\b\nExamples:\n  nnarray info\n  nnarray demo\n  nnarray demo --help",
+    invoke_without_command=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"nnarray {nnarray.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    ctx: typer.Context,
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = (
+        False
+    ),
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """What every command has."""
+    if ctx.invoked_subcommand is None:
+        typer.echo(ctx.get_help())

@@ -1,0 +1,48 @@
+"""`nnarray info`: what can compute here, and what mends the rest."""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+import nnarray
+from nnarray import backends
+from nnarray.cli.app import app
+from nnarray.cli.telling import output, tell_table
+
+
+@app.command(
+    short_help="What can compute here, and what mends the rest.",
+    epilog="\b\nExamples:\n  nnarray info\n  nnarray info --json",
+)
+def info(as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False) -> None:
+    """Show which array libraries and devices can compute here, and what mends those that cannot."""
+    found = backends.list_backends()
+    if as_json:
+        versions = {"nnarray": nnarray.__version__, "python": platform.python_version(), "platform": sys.platform}
+        typer.echo(json.dumps(versions | {"backends": [asdict(each) for each in found]}, indent=2))
+        return
+    out = output()
+    out.print(f"nnarray {nnarray.__version__}, Python {platform.python_version()} on {platform.system()}\n")
+    rows = [
+        [each.name, each.version, each.device, _gibibytes(each.memory), ", ".join(each.dtypes)]
+        for each in found
+        if each.usable
+    ]
+    tell_table(out, ["usable", "version", "device", "memory", "dtypes"], rows)
+    unusable = [each for each in found if not each.usable]
+    if unusable:
+        out.print("\nnot usable", style="bold")
+    for each in unusable:  # outside of the table: a command must stay on its line to be copied
+        reason = each.reason.removeprefix(f"backend {each.name!r} cannot be used: ")
+        version = f" {each.version}" if each.version else ""
+        out.print(f"  {each.name}{version}: {reason}", soft_wrap=True)
+
+
+def _gibibytes(size: int | None) -> str:
+    return f"{size / 2**30:.1f} GiB" if size else ""
