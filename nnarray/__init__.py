@@ -21,6 +21,7 @@ from nnarray.backends import (
     namespace,
 )
 from nnarray.callbacks import Callback, EarlyStopping, History, Run
+from nnarray.checkpoints import Checkpoint
 from nnarray.course import DivergenceError
 from nnarray.layers import (
     Activation,
@@ -48,9 +49,10 @@ from nnarray.layers import (
     Row,
 )
 from nnarray.losses import Loss
-from nnarray.model import Model, value_and_grad
+from nnarray.model import Model, load, value_and_grad
 from nnarray.network import Network
 from nnarray.optimizers import LBFGS, SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
+from nnarray.persistence.settings import register
 from nnarray.random import Key
 
 __version__ = "0.1.0"
@@ -72,6 +74,7 @@ __all__ = [
     "BatchNorm",
     "Branches",
     "Callback",
+    "Checkpoint",
     "Context",
     "Conv1D",
     "Conv2D",
@@ -105,12 +108,14 @@ __all__ = [
     "device_of",
     "initializers",
     "list_backends",
+    "load",
     "losses",
     "metrics",
     "models",
     "namespace",
     "plotting",
     "random",
+    "register",
     "schedules",
     "testing",
     "value_and_grad",

@@ -17,6 +17,8 @@ class History(Mapping[str, list[float]]):
     ----------
     steps : int
         How many updates have been made, those of an unfinished epoch included.
+    settings : dict
+        How it was trained: loss, optimizer, batch size, seed, ... as texts and numbers.
 
     Examples
     --------
@@ -30,6 +32,7 @@ class History(Mapping[str, list[float]]):
     def __init__(self) -> None:
         self.columns: dict[str, list[float]] = {}
         self.steps = 0
+        self.settings: dict[str, Any] = {}
 
     def append(self, row: Mapping[str, float]) -> None:
         """Add an epoch."""
@@ -85,6 +88,11 @@ class Run:
         """How many epochs are finished."""
         return len(self.history.columns.get("epoch", []))
 
+    @property
+    def last(self) -> dict[str, float]:
+        """The row of the last finished epoch; empty before."""
+        return {name: column[-1] for name, column in self.history.columns.items() if column}
+
     def stop(self, reason: str) -> None:
         """End the training after this epoch."""
         self.stopped = reason
@@ -101,6 +109,13 @@ class Callback:
     ...         if run.history["loss"][-1] < 0.1:
     ...             run.stop("the loss is below 0.1")
     """
+
+    def state_dict(self) -> dict[str, Any]:
+        """What is remembered from epoch to epoch, for a checkpoint: texts, numbers and arrays by name."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` gave; called after `on_fit_start` where a training is resumed."""
 
     def on_fit_start(self, run: Run) -> None:
         """Before the first epoch."""
@@ -150,6 +165,18 @@ class EarlyStopping(Callback):
             raise ValueError(
                 f"EarlyStopping patience and min_delta must not be negative; got {self.patience}, {self.min_delta}."
             )
+
+    def state_dict(self) -> dict[str, Any]:
+        """The best epoch so far, and its parameters if they are wanted."""
+        kept = {} if self._kept is None else dict(zip(("theta", "state"), self._kept, strict=True))
+        best = self.best if math.isfinite(self.best) else None
+        return {"best": best, "best_epoch": self.best_epoch, **kept}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from there."""
+        self.best = math.nan if state["best"] is None else float(state["best"])
+        self.best_epoch = int(state["best_epoch"])
+        self._kept = (state["theta"], state["state"]) if "theta" in state else None
 
     def on_fit_start(self, run: Run) -> None:
         """Forget an earlier training."""

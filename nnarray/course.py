@@ -9,6 +9,7 @@ from typing import Any
 
 from nnarray.backends import same_place
 from nnarray.callbacks import Callback, Run
+from nnarray.checkpoints import Keeper, Position
 from nnarray.examples import Data, Trainee, pick
 from nnarray.losses import Loss
 from nnarray.metrics import Metric
@@ -32,7 +33,15 @@ class Course:
     run: Run
     callbacks: list[Callback]
     show: Callable[[dict[str, float], int], None]
-    started: float = field(default_factory=time.perf_counter)
+    keeper: Keeper | None = None
+    """Who saves it, if anybody does."""
+    position: Position | None = None
+    """Where it goes on, if it does not begin."""
+    started: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        before = self.run.history.columns.get("seconds", [])
+        self.started = time.perf_counter() - (before[-1] if before else 0.0)
 
     @property
     def monitored(self) -> list[float]:
@@ -57,12 +66,13 @@ class Course:
     @property
     def unobserved(self) -> bool:
         """Whether nobody looks on between two epochs."""
-        return not (self.callbacks or self.metrics or self.held_out)
+        return not (self.callbacks or self.metrics or self.held_out or self.keeper)
 
-    def end_epochs(self, losses: list[float], rates: list[float], outputs: list[Array], rows: list[Any]) -> bool:
+    def end_epochs(self, losses: list[float], rates: list[float], outputs: list[Array], rows: list[Any]) -> None:
         """As `end_epoch`; several that nobody observed share the time that they took."""
         if len(losses) == 1:
-            return self.end_epoch(losses[0], rates[0], outputs, rows)
+            self.end_epoch(losses[0], rates[0], outputs, rows)
+            return
         history, count = self.run.history, len(losses)
         begun, first = history["seconds"][-1], self.run.epoch + 1
         share = (time.perf_counter() - self.started - begun) / count
@@ -75,7 +85,6 @@ class Course:
             }
         )
         self.show({"loss": losses[-1]}, count)
-        return True
 
     def end_epoch(self, loss: float, rate: float, outputs: list[Array], rows: list[Any]) -> bool:
         """Write the epoch into the history and tell the callbacks; whether to go on.

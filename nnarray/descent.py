@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from nnarray import random
 from nnarray.backends import copy, device_of, same_place
 from nnarray.callbacks import Run
+from nnarray.checkpoints import Position
 from nnarray.course import Course, DivergenceError
 from nnarray.examples import Data, pick
 from nnarray.kernels.chain import Steps
@@ -31,7 +32,9 @@ PATIENCE = 0.1  # seconds that Ctrl-C and the progress bar wait at most, where e
 
 def descend(course: Course, rule: Optimizer, *, shuffle: bool, key: Key) -> None:
     """Train `course.model` until the last epoch, or until a callback stops."""
-    model = course.model
+    model, begun = course.model, course.position
+    if begun is None:
+        begun = Position(copy(model.vector), copy(model.state), rule.slots(model.vector), 0)
     trainer = Trainer(
         wiring=model.wiring,
         data=course.data,
@@ -41,9 +44,11 @@ def descend(course: Course, rule: Optimizer, *, shuffle: bool, key: Key) -> None
         shuffle=shuffle,
         key=key,
         keep_outputs=bool(course.metrics),
-        theta=copy(model.vector),
-        state=copy(model.state),
-        slots=rule.slots(model.vector),
+        theta=begun.theta,
+        state=begun.state,
+        slots=begun.slots,
+        steps=begun.steps,
+        plain=begun.plain,
         decays=course.decays if rule.weight_decay else None,
         frozen=course.frozen,
     )
@@ -54,14 +59,18 @@ def descend(course: Course, rule: Optimizer, *, shuffle: bool, key: Key) -> None
 
 
 def _epochs(course: Course, trainer: Trainer, rates: Schedule) -> None:
-    model, run, together = course.model, course.run, 1
+    model, run, keeper, together = course.model, course.run, course.keeper, 1
     with _interrupts_between_steps() as check:
-        while run.epoch < run.epochs:
+        while run.epoch < run.epochs and run.stopped is None:
             number, begun = run.epoch, time.perf_counter()
             these = [rates(number, course.monitored)] * min(together, run.epochs - number)
-            saved = Saved.of(trainer)
+            saved = trainer.kept(whole=keeper is not None)
             try:
                 done = trainer.epochs(number, these, check)
+            except KeyboardInterrupt:
+                if keeper is not None:
+                    keeper.interrupt(saved)
+                raise
             finally:
                 run.history.steps = trainer.steps
                 model.restore((trainer.theta, trainer.state))
@@ -73,12 +82,12 @@ def _epochs(course: Course, trainer: Trainer, rates: Schedule) -> None:
                 trainer.back_to(saved)  # the layers' own steps have the last word
                 together = 1
                 continue
-            if not course.end_epochs(means, these, done.outputs, done.rows):
-                return
+            course.end_epochs(means, these, done.outputs, done.rows)
             if model.vector is not given or model.lent:  # a callback may have given the model other parameters
                 trainer.theta, trainer.state = copy(model.vector), copy(model.state)
                 trainer.prepare()
-            check()
+            if keeper is not None:
+                keeper.end_epoch(trainer.position)
             unseen = trainer.plan and trainer.steps_per_epoch == 1 and isinstance(rates, Constant) and course.unobserved
             if unseen and time.perf_counter() - begun < PATIENCE / 2:
                 together *= 2
@@ -111,6 +120,8 @@ class Trainer:
     decays: Array | None
     frozen: Array | None
     steps: int = 0
+    plain: bool = False
+    """Whether the layers' own steps are taken even where there could be a plan."""
     plan: Steps | None = None
     """Prepared steps that write into theta and slots; None where the layers' own are taken."""
 
@@ -122,7 +133,7 @@ class Trainer:
 
     def prepare(self) -> None:
         """Make a plan for theta and slots as they are now."""
-        if self.frozen is None and self.data.x.ndim == 2:
+        if self.frozen is None and self.data.x.ndim == 2 and not self.plain:
             self.plan = steps_of(
                 self.wiring,
                 self.loss,
@@ -139,10 +150,21 @@ class Trainer:
             self.plan.release()
         del self.step, self.plan
 
-    def back_to(self, saved: Saved) -> None:
+    @property
+    def position(self) -> Position:
+        """Where the training is, until the next step."""
+        return Position(self.theta, self.state, self.slots, self.steps, self.plain)
+
+    def kept(self, *, whole: bool) -> Position:
+        """A copy of the position; of the optimizer's memory only where going back could need it, or `whole`."""
+        once = self.plan is None and self.steps_per_epoch == 1 and not whole
+        slots = self.slots if once else {name: copy(slot) for name, slot in self.slots.items()}
+        return self.position._replace(theta=copy(self.theta), state=copy(self.state), slots=slots)
+
+    def back_to(self, saved: Position) -> None:
         """Undo what was done since, and go on without a plan."""
-        self.theta, self.state, self.slots, self.steps = saved
-        self.plan = None
+        self.theta, self.state, self.slots, self.steps, _ = saved
+        self.plan, self.plain = None, True
 
     def _step(
         self,
@@ -256,22 +278,7 @@ class Trainer:
         return bool(xp.all(xp.isfinite(self.theta)))
 
 
-class Saved(NamedTuple):
-    """The trainer at the start of an epoch, to go back to."""
-
-    theta: Array
-    state: Array
-    slots: dict[str, Array]
-    steps: int
-
-    @classmethod
-    def of(cls, trainer: Trainer) -> Saved:
-        once = trainer.plan is None and trainer.steps_per_epoch == 1
-        slots = trainer.slots if once else {name: copy(slot) for name, slot in trainer.slots.items()}
-        return cls(copy(trainer.theta), copy(trainer.state), slots, trainer.steps)
-
-
-def _diverged(trainer: Trainer, saved: Saved, done: Finished, run: Run, number: int, rate: float) -> DivergenceError:
+def _diverged(trainer: Trainer, saved: Position, done: Finished, run: Run, number: int, rate: float) -> DivergenceError:
     """Go back to the last parameters with a finite loss, by running the epoch again up to them; say what happened."""
     finite = [math.isfinite(float(loss)) for loss in done.losses]
     first = finite.index(False) if False in finite else len(finite)

@@ -24,6 +24,7 @@ class Trainee(Protocol):
     state: Array
     frozen: frozenset[str]
     history: History
+    metadata: dict[str, Any]
 
     vector: Array
     """theta, for those who do not write into it."""

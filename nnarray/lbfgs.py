@@ -52,7 +52,10 @@ def minimise(course: Course, rule: LBFGS) -> None:
         theta, found = at(intermediate_result.x)
         model.restore((theta, model.state))
         run.history.steps += 1
-        if not course.end_epoch(float(found.loss), 1.0, [found.outputs], [None]):
+        going_on = course.end_epoch(float(found.loss), 1.0, [found.outputs], [None])
+        if course.keeper is not None:
+            course.keeper.end_epoch(None)
+        if not going_on:
             raise StopIteration
 
     result = minimize(

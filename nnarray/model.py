@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-from nnarray import examples, training
+from nnarray import checkpoints, examples, loading, training
 from nnarray.backends import (
     Backend,
     as_data,
@@ -49,6 +51,8 @@ class Model:
         The parts of theta by name, such as "0.weight". Read them; write with `set_params`.
     history : History
         Of the last `fit`, also of an interrupted one.
+    metadata : dict
+        What you note about the model, saved with it: texts, finite numbers, lists and dicts.
 
     Examples
     --------
@@ -68,6 +72,7 @@ class Model:
         self.output_shape = network.out_shape(input_shape)
         self.frozen: frozenset[str] = frozenset()
         self.history = History()
+        self.metadata: dict[str, Any] = {}
         self.state = state
         self.theta = theta
         self.lent = False
@@ -271,8 +276,77 @@ class Model:
 
     def _moved(self, theta: Array, state: Array) -> Model:
         other = Model(self.network, self.input_shape, theta, state, wiring=self.wiring)
-        other.frozen = self.frozen
+        other.frozen, other.metadata = self.frozen, deepcopy(self.metadata)
         return other
+
+    # --- Files ---------------------------------------------------------------------------------------------------
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model into a safetensors file: parameters, state, architecture, history, metadata.
+
+        The file at `path` is replaced as a whole or not at all, and holds a checksum. `nn.load` reads it.
+
+        Parameters
+        ----------
+        path : path
+            Ends in .safetensors.
+
+        Raises
+        ------
+        ValueError
+            If the path ends otherwise, or a layer has a setting that is code, or is not registered (`nn.register`).
+        OSError
+            If there is no such folder, no permission or no space.
+
+        Examples
+        --------
+        >>> import nnarray as nn, tempfile, pathlib
+        >>> model = nn.Network(nn.Dense(5, "tanh"), nn.Dense(2)).init((2,), seed=0)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     model.save(pathlib.Path(folder, "moons.safetensors"))
+        ...     again = nn.load(pathlib.Path(folder, "moons.safetensors"))
+        >>> bool((again.theta == model.theta).all())
+        True
+        """
+        checkpoints.save(self, path)
+
+    def state_dict(self) -> dict[str, Array]:
+        """Parameters and state by name, such as "0.weight", in the model's library: copies, yours to keep.
+
+        Examples
+        --------
+        >>> import nnarray as nn
+        >>> model = nn.Network(nn.Dense(5, "tanh"), nn.BatchNorm()).init((2,), seed=0)
+        >>> list(model.state_dict())
+        ['0.weight', '0.bias', '1.weight', '1.bias', '1.mean', '1.variance']
+        """
+        theta, state = self.snapshot()
+        return self.wiring.params.views(theta) | self.wiring.state.views(state)
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> Model:
+        """Take all parameters and the state from a mapping; all are checked before any is set. Returns the model.
+
+        Parameters
+        ----------
+        state_dict : mapping of str to array or nested list
+            As `state_dict` gives it; arrays of any library, moved to the model's place and dtype.
+
+        Raises
+        ------
+        ValueError
+            If a name is missing or unknown, or a shape differs.
+        """
+        params, state = self.wiring.params, self.wiring.state
+        names = [place.name for place in (*params.places, *state.places)]
+        missing, unknown = [n for n in names if n not in state_dict], [n for n in state_dict if n not in names]
+        if missing or unknown:
+            raise ValueError(f"the state_dict does not fit: missing {missing}, unknown {unknown}; needed are {names}.")
+        theta, after = (
+            layout.replaced(vector, {place.name: state_dict[place.name] for place in layout.places})
+            for layout, vector in ((params, self.vector), (state, self.state))
+        )
+        self._take(theta, after)
+        return self
 
     # --- Forward -------------------------------------------------------------------------------------------------
 
@@ -389,6 +463,8 @@ class Model:
         seed: int = 0,
         progress: bool | None = None,
         check_finite: bool = True,
+        checkpoint: Any = None,
+        resume: Any = False,
     ) -> History:
         """Train: epochs of steps theta <- theta - rate d(gradient), each on one batch.
 
@@ -420,6 +496,11 @@ class Model:
             A progress bar; None shows it in a terminal and in a notebook.
         check_finite : bool
             Whether X is searched for NaN and infinity first.
+        checkpoint : path or Checkpoint, optional
+            A .safetensors file that always holds the newest complete epoch, whatever happens; `nn.load` reads it.
+        resume : bool or path
+            Whether to go on from `checkpoint` if that file is there, or from another file, up to `epochs` in all: with
+            the same settings and data, bit for bit as if it had not stopped (same machine, library and device).
 
         Returns
         -------
@@ -434,8 +515,11 @@ class Model:
             If the loss or a parameter becomes NaN or infinite; the model keeps its last finite parameters.
         OutOfDeviceMemory
             If the device is full.
+        OSError
+            If the checkpoint cannot be written; the one before is still there.
         KeyboardInterrupt
-            On Ctrl-C; model and `model.history` are those of the last finished step.
+            On Ctrl-C; model and `model.history` are those of the last finished step, the checkpoint is of the last
+            finished epoch.
 
         Examples
         --------
@@ -462,6 +546,8 @@ class Model:
             seed=seed,
             progress=progress,
             check_finite=check_finite,
+            checkpoint=checkpoint,
+            resumed=resume,
         )
 
     # --- Looking at it -------------------------------------------------------------------------------------------
@@ -523,6 +609,52 @@ class Model:
         layers = ", ".join(map(described, getattr(self.network, "layers", (self.network,))))
         size, dtype = self.wiring.params.size, dtype_name(self.vector.dtype)
         return f"Model({layers}; {size} parameters, {dtype} on {place(self.vector)})"
+
+
+def load(path: str | os.PathLike[str], *, backend: str | Backend | None = None, dtype: object = None) -> Model:
+    """A model from a file that `Model.save` or `Model.fit(checkpoint=...)` has written.
+
+    Nothing in the file is executed. Before anything is used, it is proved whole, and every name, shape and number is
+    checked; time and memory are bounded by the size of the file.
+
+    Parameters
+    ----------
+    path : path
+        Of a .safetensors file.
+    backend : str or Backend, optional
+        Where the model is to live.
+    dtype : str, optional
+        That of the file if None.
+
+    Returns
+    -------
+    Model
+        With its `history` and `metadata`.
+
+    Raises
+    ------
+    FileNotFoundError, IsADirectoryError, PermissionError
+        If there is no such file, or it cannot be read.
+    ValueError
+        If it is damaged, no model, written by a newer version, or names a layer that is not known here; the message
+        names the file and the fault. A layer of your own must be registered first (`nn.register`).
+
+    Examples
+    --------
+    >>> import nnarray as nn, tempfile, pathlib
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "moons.safetensors")
+    ...     nn.Network(nn.Dense(5, "tanh"), nn.Dense(2)).init((2,), dtype="float32").save(path)
+    ...     nn.load(path)
+    Model(Dense(5, activation='tanh'), Dense(2); 27 parameters, float32 on numpy (cpu))
+    """
+    wiring, shape, theta, state, frozen, history, metadata = loading.load(path, _backend(backend), dtype)
+    model = Model(wiring.network, shape, theta, state, wiring=wiring)
+    model.frozen, model.history, model.metadata = frozen, history, metadata
+    return model
+
+
+_backend = backend
 
 
 def value_and_grad(

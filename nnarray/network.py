@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from nnarray.backends import Backend, backend
 from nnarray.layers.combine import Row
 from nnarray.model import Model
+from nnarray.persistence.settings import register
 from nnarray.typing import Shape
 
 
+@register
 @dataclass(frozen=True, init=False)
 class Network(Row):
     """Layers in a row, y = f_n(... f_2(f_1(x))): what to compute, without any numbers.

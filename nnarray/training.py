@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from nnarray.backends import OutOfDeviceMemory, backend_of, is_traced, place
 from nnarray.callbacks import Callback, History, Run, as_callback
+from nnarray.checkpoints import Keeper, Position, checkpoint_of
 from nnarray.checks import integer
 from nnarray.course import Course
 from nnarray.descent import descend
 from nnarray.examples import Data, Trainee, prepare, validation_split
 from nnarray.lbfgs import minimise
+from nnarray.loading import resume
 from nnarray.losses import Loss, loss_named
 from nnarray.metrics import metrics_named
 from nnarray.optimizers import LBFGS, optimizer_named
+from nnarray.persistence.archive import named_file
 from nnarray.random import Key
 from nnarray.typing import Array
 
@@ -37,6 +41,8 @@ def fit(
     seed: int,
     progress: bool | None,
     check_finite: bool,
+    checkpoint: Any = None,
+    resumed: Any = False,
 ) -> History:
     """Train `model` in place; `Model.fit` has the description."""
     if is_traced(X) or is_traced(model.vector):
@@ -55,12 +61,27 @@ def fit(
         for each in ([callbacks] if callable(callbacks) or isinstance(callbacks, Callback) else callbacks)
     ]
     run = Run(model, History(), epochs)
-    model.history = run.history
+    run.history.settings = {
+        "loss": repr(loss),
+        "optimizer": repr(rule),
+        "batch_size": batch_size,
+        "examples": data.examples,
+        "validation examples": None if held_out is None else held_out.examples,
+        "weighted": data.weights is not None,
+        "metrics": list(chosen),
+        "shuffle": bool(shuffle),
+        "seed": int(seed),
+    }
+    keeper = _keeper(checkpoint, model, run, watchers)
+    source = _source(resumed, keeper)
+    before, model.history = model.history, run.history
     with _progress_bar(epochs, progress) as show, _memory_errors(model.vector, batch_size):
-        course = Course(model, data, held_out, loss, chosen, batch_size, run, watchers, show)
         for watcher in watchers:
             watcher.on_fit_start(run)
         try:
+            position = None if source is None else _resume(source, model, run, watchers, rule, before)
+            course = Course(model, data, held_out, loss, chosen, batch_size, run, watchers, show, keeper, position)
+            show(run.last, run.epoch)
             if isinstance(rule, LBFGS):
                 minimise(course, rule)
             else:
@@ -68,7 +89,39 @@ def fit(
         finally:
             for watcher in watchers:
                 watcher.on_fit_end(run)
+        if keeper is not None:
+            keeper.end_fit()
     return run.history
+
+
+def _keeper(checkpoint: Any, model: Trainee, run: Run, watchers: list[Callback]) -> Keeper | None:
+    """Who saves the training; proved now, and not after hours, by a look at where the file is to be."""
+    if checkpoint is None:
+        return None
+    keeper = Keeper(checkpoint_of(checkpoint), model, run, watchers)
+    keeper.prove()
+    return keeper
+
+
+def _source(resumed: Any, keeper: Keeper | None) -> Path | None:
+    """The file to go on from; for True the checkpoint's own, if there is one yet."""
+    if resumed is False or resumed is None:
+        return None
+    if resumed is not True:
+        return named_file(resumed)
+    if keeper is None:
+        raise ValueError("resume=True needs checkpoint=, the file to go on from; or pass its path as resume=.")
+    return keeper.checkpoint.file if keeper.checkpoint.file.exists() else None
+
+
+def _resume(source: Path, model: Trainee, run: Run, watchers: list[Callback], rule: Any, before: History) -> Position:
+    try:
+        if isinstance(rule, LBFGS):
+            raise ValueError("L-BFGS keeps its memory inside of SciPy, and cannot be resumed. Train anew.")
+        return resume(source, model, run, watchers, rule.slots(model.vector))
+    except BaseException:
+        model.history = before  # nothing has been trained
+        raise
 
 
 def _held_out(model: Trainee, validation: Any, loss: Loss, check_finite: bool) -> Data | None:

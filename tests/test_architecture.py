@@ -20,8 +20,8 @@ CONVERSIONS = {"numpy", "get", "cpu", "to_numpy", "tolist", "item", "__array__"}
 # What may know an array library by name, and the borders, where data leave for files, pictures or other programs.
 KNOWS_LIBRARIES = {"backends.py", "kernels"}
 BORDERS = {"plotting.py", "cli", "demos.py", "demo_pets.py", "lbfgs.py", "testing.py"}
-BORDERS |= {"datasets/images.py", "datasets/published.py"}  # readers of files
-BORDERS |= {"persistence"}
+BORDERS |= {f"datasets/{name}.py" for name in ("images", "published", "tables", "columns")}  # readers of files
+BORDERS |= {"persistence", "checkpoints.py", "loading.py"}  # files of models
 
 # Each file may import only from the levels above its own.
 LEVELS = [
@@ -39,13 +39,15 @@ LEVELS = [
     ["optimizers", "metrics"],
     ["propagation", "callbacks"],
     ["examples", "plans", "inference"],
+    ["checkpoints"],
+    ["loading"],
     ["course"],
     ["descent", "lbfgs"],
     ["training"],
     ["model"],
     ["network"],
     ["models", "testing", "plotting"],
-    ["diagram", "demos", "demo_pets"],
+    ["diagram", "demos", "demo_pets", "estimators", "trackers", "bench"],
     ["cli"],
 ]
 LEVEL = {name: i for i, names in enumerate(LEVELS) for name in names}

@@ -57,11 +57,23 @@ class Composite(Layer):
                 raise TypeError(f"{kind} is made of layers; got {layer!r} at position {position}.{hint}")
         usual = map(str, range(len(layers))) if usual is None else usual
         names = tuple(name if layer.name is None else layer.name for layer, name in zip(layers, usual, strict=False))
+        seen = set[str]()
         for each in names:
-            if not each or "." in each or names.count(each) > 1:
+            if not isinstance(each, str):
+                raise TypeError(f"the name of a layer must be a text; got {each!r}.")
+            if not each or "." in each or each in seen:
                 raise ValueError(f"layer names must differ, hold no dot and not be empty; got {each!r} in {names}.")
+            seen.add(each)
         for field, value in {**settings, "layers": tuple(layers), "names": names}.items():
             object.__setattr__(self, field, value)
+
+    @classmethod
+    def of_parts(cls, layers: Sequence[Layer], names: Sequence[str], settings: dict[str, Any]) -> Self:
+        """The composite whose fields these are: the layers, their names, and the settings by name."""
+        made = cls(*layers, **settings)
+        if len(names) != len(layers) or not all(isinstance(each, str) and each and "." not in each for each in names):
+            raise ValueError(f"{cls.__name__} of {len(layers)} layers needs a name for each; got {names!r}.")
+        return made.with_layers(dict(zip(names, made.layers, strict=True)))
 
     def with_layers(self, layers: Mapping[str, Layer]) -> Self:
         """The same composite made of other layers, by name."""
@@ -238,6 +250,14 @@ class Residual(Row):
             recompute=recompute,
         )
         _ = self.function  # an unknown name is told where it was written
+
+    @classmethod
+    def of_parts(cls, layers: Sequence[Layer], names: Sequence[str], settings: dict[str, Any]) -> Self:
+        if not settings.pop("shortcut", False):
+            return super().of_parts(layers, names, settings)
+        *inner, shortcut = layers
+        made = cls(*inner, shortcut=shortcut, **settings)
+        return made.with_layers(dict(zip(names, layers, strict=True)))
 
     @cached_property
     def function(self) -> Function:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+
+PART = ".part"
 
 
 def replace(path: Path, write: Callable[[Path], None]) -> None:
@@ -16,11 +20,22 @@ def replace(path: Path, write: Callable[[Path], None]) -> None:
     Raises
     ------
     OSError
-        If there is no such folder, no permission or no space.
+        If there is no such folder, no permission or no space; the message has the path.
     """
     if not path.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {str(path.parent)!r} to write {path.name!r} into; make it first.")
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    if path.is_dir():
+        raise IsADirectoryError(f"cannot write {str(path)!r}: it is a folder.")
+    try:
+        _replace(path, write)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise type(error)(error.errno, f"cannot write {str(path)!r}: {os.strerror(error.errno)}") from error
+
+
+def _replace(path: Path, write: Callable[[Path], None]) -> None:
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=PART)
     os.close(handle)
     part = Path(name)
     try:
@@ -33,6 +48,33 @@ def replace(path: Path, write: Callable[[Path], None]) -> None:
         part.unlink(missing_ok=True)
         raise
     _settle(path.parent)
+
+
+def prove(path: Path) -> None:
+    """See that a file can be written where `path` will be; nothing is left there.
+
+    Raises
+    ------
+    OSError
+        As `replace`.
+    """
+    with suppress(_Proved):
+        replace(path, _prove)
+
+
+class _Proved(Exception):
+    """It worked; what was there stays."""
+
+
+def _prove(part: Path) -> None:
+    part.write_bytes(b"\0")
+    raise _Proved
+
+
+def sweep(path: Path) -> None:
+    """Remove what writers of this file left behind when they were killed; nobody may be writing it meanwhile."""
+    for part in path.parent.glob(f".{glob.escape(path.name)}.*{PART}"):
+        part.unlink(missing_ok=True)
 
 
 def _umask() -> int:

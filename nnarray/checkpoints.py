@@ -1,0 +1,216 @@
+"""Models into files: what is kept of a model, and of a training under way, so that both go on as if nothing had been.
+
+One file holds the parameters by name, the state, the architecture as JSON, the history; written while it trains, also
+the optimizer's memory and the position: all draws follow from the seed and the number of the step, so that a training
+that is resumed takes the same steps, bit for bit.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nnarray.backends import backend, dtype_name
+from nnarray.callbacks import Callback, Run
+from nnarray.checks import integer
+from nnarray.examples import Trainee
+from nnarray.persistence import archive, files
+from nnarray.persistence.archive import Archive
+from nnarray.persistence.settings import encode
+from nnarray.typing import Array
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where a training is saved, how often, and how many of the last ones are kept.
+
+    The file at `path` is always the newest. With `keep` above 1 the last ones are there under names of their own too:
+    `run-epoch00010.safetensors` beside `run.safetensors`.
+
+    Parameters
+    ----------
+    path : path of a .safetensors file
+    every : int
+        Epochs from one save to the next. The last epoch, and the last one before an interrupt, are saved anyway.
+    keep : int
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the path does not end in .safetensors, or a number is below 1.
+
+    Examples
+    --------
+    >>> import nnarray as nn
+    >>> nn.Checkpoint("run.safetensors", every=5, keep=3).every
+    5
+    """
+
+    path: str | os.PathLike[str]
+    every: int = 1
+    keep: int = 1
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", archive.named_file(self.path))
+        integer(self.every, "Checkpoint every", 1, usual=1)
+        integer(self.keep, "Checkpoint keep", 1, usual=3)
+
+    @property
+    def file(self) -> Path:
+        """The newest one."""
+        return Path(self.path)
+
+    def of_epoch(self, epoch: int) -> Path:
+        """The one of this epoch, where several are kept."""
+        return self.file.with_name(f"{self.file.stem}-epoch{epoch:05d}{archive.SUFFIX}")
+
+    def _copy(self, part: Path) -> None:
+        shutil.copyfile(self.file, part)
+
+    def write(self, saved: Archive, epoch: int) -> None:
+        """Save, and remove what is older than the last ones to keep."""
+        archive.write(self.file, saved)
+        if self.keep == 1:
+            return
+        own = self.of_epoch(epoch)
+        own.unlink(missing_ok=True)
+        try:
+            os.link(self.file, own)  # a second name of the same bytes
+        except OSError:  # a file system without such names
+            files.replace(own, self._copy)
+        others = self.file.parent.glob(f"{glob.escape(self.file.stem)}-epoch[0-9]*{archive.SUFFIX}")
+        newest_first = sorted(others, key=lambda each: (each.stat().st_mtime_ns, each.name), reverse=True)
+        for old in newest_first[self.keep :]:
+            old.unlink(missing_ok=True)
+
+
+def checkpoint_of(given: Any) -> Checkpoint:
+    """A checkpoint, or a path as one."""
+    return given if isinstance(given, Checkpoint) else Checkpoint(given)
+
+
+class Position(NamedTuple):
+    """A training between two epochs."""
+
+    theta: Array
+    state: Array
+    slots: dict[str, Array]
+    steps: int
+    plain: bool = False
+    """Whether its steps are the layers' own from here on, because prepared ones gave NaN."""
+
+
+# --- Saving ----------------------------------------------------------------------------------------------------------
+
+
+def archive_of(model: Trainee, theta: Array, state: Array) -> Archive:
+    """The model with these numbers, its history, and what its owner noted."""
+    history = model.history
+    facts = {
+        "network": encode(model.wiring.network),
+        "input_shape": list(model.input_shape),
+        "dtype": dtype_name(theta.dtype),
+        "frozen": sorted(model.frozen),
+        "metadata": model.metadata,
+        "history": {"columns": list(history.columns), "steps": history.steps, "settings": history.settings},
+    }
+    wiring, columns = model.wiring, {name: np.asarray(x, dtype=float) for name, x in history.columns.items()}
+    arrays = _named("params", wiring.params.views(_host(theta))) | _named("state", wiring.state.views(_host(state)))
+    return Archive(arrays | _named("history", columns), facts)
+
+
+def _named(prefix: str, arrays: dict[str, Any]) -> dict[str, Any]:
+    return {f"{prefix}/{name}": x for name, x in arrays.items()}
+
+
+def _host(x: Array) -> Any:
+    host = backend("numpy").to_numpy(x)
+    return host.astype(np.float32) if host.dtype.name == "bfloat16" else host  # exact; NumPy's files have no bfloat16
+
+
+def save(model: Trainee, path: str | os.PathLike[str]) -> None:
+    """`Model.save`."""
+    archive.write(archive.named_file(path), archive_of(model, model.vector, model.state))
+
+
+@dataclass
+class Keeper:
+    """Saves one training: at the end of epochs, and where it is interrupted."""
+
+    checkpoint: Checkpoint
+    model: Trainee
+    run: Run
+    callbacks: Sequence[Callback]
+    epoch: int = -1
+    """That was saved last."""
+    position: Position | None = field(default=None, repr=False)
+    given: Array | None = field(default=None, repr=False)
+    """The model's parameters when it was saved last."""
+
+    def prove(self) -> None:
+        """Encode the network and write an empty file beside the checkpoint: better now than after hours.
+
+        What an earlier training left half written when it was killed is removed.
+        """
+        encode(self.model.wiring.network)
+        archive.as_json(self.model.metadata, "model.metadata")
+        files.sweep(self.checkpoint.file)
+        files.prove(self.checkpoint.file)
+
+    def end_epoch(self, position: Position | None) -> None:
+        """Save if it is time. Without a position, which L-BFGS has not, the training cannot be resumed."""
+        run = self.run
+        if run.stopped is not None or run.epoch == run.epochs or run.epoch % self.checkpoint.every == 0:
+            self.save(position)
+
+    def interrupt(self, position: Position) -> None:
+        """Save the last finished epoch, unless it is saved."""
+        if self.epoch < self.run.epoch:
+            self.save(position)
+
+    def end_fit(self) -> None:
+        """Save again if a callback has given the model other parameters in the end, such as those of the best epoch."""
+        if self.given is not None and self.model.vector is not self.given:
+            self._write(self.position, self.model.vector, self.model.state)
+
+    def save(self, position: Position | None) -> None:
+        """Save now."""
+        theta, state = (self.model.vector, self.model.state) if position is None else position[:2]
+        self._write(position, theta, state)
+
+    def _write(self, position: Position | None, theta: Array, state: Array) -> None:
+        saved = archive_of(self.model, theta, state)
+        if position is not None:
+            self._add_training(saved, position, apart=position.theta is not theta)
+        self.checkpoint.write(saved, self.run.epoch)
+        self.epoch, self.position, self.given = self.run.epoch, position, self.model.vector
+
+    def _add_training(self, saved: Archive, position: Position, *, apart: bool) -> None:
+        saved.facts["history"]["steps"] = position.steps
+        told: list[dict[str, Any]] = []
+        for i, (callback, own) in enumerate(remembering(self.callbacks)):
+            arrays = {name: _host(value) for name, value in own.items() if hasattr(value, "shape")}
+            saved.arrays.update(_named(f"callbacks/{i}", arrays))
+            plain = {name: value for name, value in own.items() if name not in arrays}
+            told.append({"type": type(callback).__name__, "state": plain, "arrays": sorted(arrays)})
+        saved.facts["training"] = {
+            "plain": position.plain,
+            "stopped": self.run.stopped,
+            "callbacks": told,
+            "slots": sorted(position.slots),
+        }
+        saved.arrays.update(_named("optimizer", {name: _host(slot) for name, slot in position.slots.items()}))
+        if apart:
+            saved.arrays.update({"position/theta": _host(position.theta), "position/state": _host(position.state)})
+
+
+def remembering(callbacks: Sequence[Callback]) -> list[tuple[Callback, dict[str, Any]]]:
+    """Those that remember something from epoch to epoch, with what they do."""
+    return [(callback, own) for callback in callbacks if (own := callback.state_dict())]

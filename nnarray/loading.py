@@ -1,0 +1,237 @@
+"""Models out of files: every name, shape and number is checked before anything is used."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
+
+import numpy as np
+
+from nnarray.backends import Backend, backend_of, copy, dtype_name
+from nnarray.callbacks import Callback, History, Run
+from nnarray.checkpoints import Position, remembering
+from nnarray.checks import integer
+from nnarray.examples import Trainee
+from nnarray.layers.base import Layer
+from nnarray.layout import Layout
+from nnarray.persistence import archive
+from nnarray.persistence.archive import Archive
+from nnarray.persistence.settings import decode
+from nnarray.propagation import Wiring
+from nnarray.typing import Array, DType, Shape
+
+
+class Loaded(NamedTuple):
+    """What a file says of a model."""
+
+    wiring: Wiring
+    input_shape: Shape
+    theta: Array
+    state: Array
+    frozen: frozenset[str]
+    history: History
+    metadata: dict[str, Any]
+
+
+def load(path: str | os.PathLike[str], be: Backend, dtype: object) -> Loaded:
+    """A model from a file; `nn.load` has the description."""
+    file = archive.named_file(path)
+    return _understood(file, archive.read(file), be, dtype)
+
+
+def _understood(file: Path, saved: Archive, be: Backend, dtype: object) -> Loaded:
+    """Every fault of what a file says is one error, which names the file."""
+    try:
+        facts, reader = saved.facts, _Reader(dict(saved.arrays), saved.facts["dtype"])
+        network, shape = decode(facts["network"]), _shape(facts["input_shape"])
+        if not isinstance(network, Layer):
+            raise ValueError("its network is no layer")
+        network.out_shape(shape)
+        wiring = Wiring.of(network, shape)
+        theta, state = reader.vector("params", wiring.params), reader.vector("state", wiring.state)
+        history = _history(facts["history"], reader)
+        _read_training(facts.get("training"), reader)
+        reader.refuse_rest()
+        names = {place.name for place in wiring.params.places}
+        if not set(facts["frozen"]) <= names or not isinstance(facts["metadata"], dict):
+            raise ValueError("its frozen parameters or its metadata are damaged")
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        _refuse(file, error)
+    chosen = be.dtype(dtype or facts["dtype"])
+    theta, state = (be.asarray(each, dtype=chosen) for each in (theta, state))
+    return Loaded(wiring, shape, theta, state, frozenset(facts["frozen"]), history, facts["metadata"])
+
+
+def _refuse(file: Path, error: Exception) -> NoReturn:
+    fault = str(error) if isinstance(error, ValueError) else f"it is damaged ({type(error).__name__}: {error})"
+    raise ValueError(f"{str(file)!r} cannot be loaded: {fault.rstrip('.')}.") from error
+
+
+def _shape(value: Any) -> Shape:
+    if not isinstance(value, list):
+        raise ValueError("its input shape is no list")
+    return tuple(integer(size, "input shape", 1, usual=1) for size in value)
+
+
+@dataclass
+class _Reader:
+    """The arrays of a file, each taken once; the shapes are the network's to say."""
+
+    arrays: dict[str, np.ndarray]
+    dtype: str
+
+    def vector(self, prefix: str, layout: Layout) -> np.ndarray:
+        """The parts of a vector, each with the shape and the dtype that it must have, side by side."""
+        wanted = {f"{prefix}/{place.name}": place.param.shape for place in layout.places}
+        missing = [name for name in wanted if name not in self.arrays]
+        extra = [name for name in self.arrays if name.startswith(f"{prefix}/") and name not in wanted]
+        wrong = [
+            f"{name} {self.arrays[name].shape} for {shape}"
+            for name, shape in wanted.items()
+            if name in self.arrays and self.arrays[name].shape != shape
+        ]
+        if missing or extra or wrong:
+            told = {"missing": missing, "unexpected": extra, "of another shape": wrong}
+            raise ValueError("; ".join(f"{what}: {', '.join(names[:8])}" for what, names in told.items() if names))
+        parts = [self.take(name).reshape(-1) for name in wanted]
+        return np.concatenate(parts) if parts else np.zeros(0, self.stored)
+
+    def take(self, name: str, *, dtypes: Sequence[str] = (), shape: Shape | None = None) -> np.ndarray:
+        """One array, of finite numbers."""
+        x = self.arrays.pop(name)
+        if x.dtype.name not in (dtypes or (self.stored,)):
+            raise ValueError(f"array {name!r} holds {x.dtype} and not {' or '.join(dtypes or (self.stored,))}")
+        if shape is not None and x.shape != shape:
+            raise ValueError(f"array {name!r} has shape {x.shape} and not {shape}")
+        if not np.isfinite(x).all():
+            raise ValueError(f"array {name!r} contains NaN or infinity")
+        return x
+
+    @property
+    def stored(self) -> str:
+        """What the numbers of the model are in the file."""
+        if self.dtype not in ("float16", "bfloat16", "float32", "float64"):
+            raise ValueError(f"its dtype {str(self.dtype)[:20]!r} is none of a model's")
+        return "float32" if self.dtype == "bfloat16" else self.dtype
+
+    def refuse_rest(self) -> None:
+        """Refuse what belongs to nothing."""
+        if self.arrays:
+            raise ValueError(f"unexpected arrays {', '.join(sorted(self.arrays)[:8])}")
+
+
+def _history(facts: dict[str, Any], reader: _Reader) -> History:
+    history = History()
+    for name in facts["columns"]:
+        column = reader.arrays.pop(f"history/{name}")
+        if column.ndim != 1 or column.dtype != np.float64:  # nan is welcome: a metric may have been one
+            raise ValueError(f"column {name!r} of its history is damaged")
+        history.columns[name] = column.tolist()
+    if len({len(column) for column in history.columns.values()}) > 1 or not isinstance(facts["settings"], dict):
+        raise ValueError("its history is damaged")
+    history.steps, history.settings = integer(facts["steps"], "steps", 0, usual=0), facts["settings"]
+    return history
+
+
+class _Training(NamedTuple):
+    """What a file says of a training under way, on the host."""
+
+    slots: dict[str, np.ndarray]
+    apart: tuple[np.ndarray, np.ndarray] | None
+    callbacks: list[dict[str, Any]]
+    plain: bool
+    stopped: str | None
+
+
+def _read_training(facts: Any, reader: _Reader) -> _Training | None:
+    if facts is None:
+        return None
+    floats = ("float32", "float64")
+    slots = {name: reader.take(f"optimizer/{name}", dtypes=floats) for name in facts["slots"]}
+    apart = None
+    if "position/theta" in reader.arrays:
+        apart = reader.take("position/theta"), reader.take("position/state")
+    callbacks: list[dict[str, Any]] = []
+    for i, each in enumerate(facts["callbacks"]):
+        arrays = {name: reader.take(f"callbacks/{i}/{name}") for name in each["arrays"]}
+        callbacks.append({"type": each["type"], "state": each["state"] | arrays})
+    if not isinstance(facts["plain"], bool) or not isinstance(facts["stopped"], str | None):
+        raise ValueError("its training is damaged")
+    return _Training(slots, apart, callbacks, facts["plain"], facts["stopped"])
+
+
+# --- Going on --------------------------------------------------------------------------------------------------------
+
+
+def resume(file: Path, model: Trainee, run: Run, callbacks: Sequence[Callback], slots: dict[str, Array]) -> Position:
+    """Give the training the position that the file has; nothing is changed before everything is checked.
+
+    `slots` are what the optimizer remembers at its start: the shapes to expect.
+
+    Raises
+    ------
+    ValueError
+        If the file holds another network, or a training with other settings: the message names them.
+    """
+    saved = archive.read(file)
+    here, dtype = backend_of(model.vector), dtype_name(model.vector.dtype)
+    loaded = _understood(file, saved, here, None)
+    _refuse_others(file, model, run, loaded, saved.facts)
+    try:
+        training = _read_training(saved.facts.get("training"), _Reader(dict(saved.arrays), dtype))
+        if training is None:
+            raise ValueError(
+                "it holds a model, but no training to go on with; it is written by fit(..., checkpoint=...), and not "
+                "with L-BFGS"
+            )
+        wanted = {name: tuple(slot.shape) for name, slot in slots.items()}
+        if {name: slot.shape for name, slot in training.slots.items()} != wanted:
+            raise ValueError(f"its optimizer remembers {sorted(training.slots)}, and this one {sorted(wanted)}")
+        theta, state = training.apart or (loaded.theta, loaded.state)
+        _continue_callbacks(callbacks, training.callbacks, here, model.vector.dtype)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        _refuse(file, error)
+    run.history.columns, run.history.steps = loaded.history.columns, loaded.history.steps
+    run.stopped = training.stopped
+    moved = {name: copy(here.asarray(slot, dtype=slots[name].dtype)) for name, slot in training.slots.items()}
+    model.restore((loaded.theta, loaded.state))
+    theta, state = (copy(here.asarray(x, dtype=model.vector.dtype)) for x in (theta, state))
+    return Position(theta, state, moved, loaded.history.steps, training.plain)
+
+
+def _refuse_others(file: Path, model: Trainee, run: Run, loaded: Loaded, facts: dict[str, Any]) -> None:
+    now = {
+        "network": model.wiring.network,
+        "input shape": model.input_shape,
+        "dtype": dtype_name(model.vector.dtype),
+        "frozen": sorted(model.frozen),
+        **run.history.settings,
+    }
+    then = {
+        "network": loaded.wiring.network,
+        "input shape": loaded.input_shape,
+        "dtype": facts["dtype"],
+        "frozen": sorted(loaded.frozen),
+        **loaded.history.settings,
+    }
+    for name, value in now.items():
+        if then.get(name) != value:
+            raise ValueError(
+                f"{str(file)!r} cannot be resumed: its {name} is {then.get(name)!r}, and here it is {value!r}. Resume "
+                f"with the same settings and data, or train anew with resume=False."
+            )
+
+
+def _continue_callbacks(callbacks: Sequence[Callback], told: list[dict[str, Any]], here: Backend, dtype: DType) -> None:
+    then, now = [each["type"] for each in told], [callback for callback, _ in remembering(callbacks)]
+    if then != [type(callback).__name__ for callback in now]:
+        raise ValueError(
+            f"it was trained with the callbacks {', '.join(then) or 'none'}, and here they are "
+            f"{', '.join(type(each).__name__ for each in now) or 'none'} (those that remember something); pass the same"
+        )
+    for callback, each in zip(now, told, strict=True):
+        state = {n: here.asarray(x, dtype=dtype) if hasattr(x, "shape") else x for n, x in each["state"].items()}
+        callback.load_state_dict(state)

@@ -1,0 +1,222 @@
+"""Arrays and facts in one safetensors file that tells whether a byte of it has changed, and executes nothing.
+
+safetensors itself has no checksum. The file's metadata hold one: the SHA-256 of the whole file, computed with zeros in
+the place of the checksum itself, so that header, names, shapes and numbers are all covered.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, NoReturn
+
+import numpy as np
+
+from nnarray.persistence.files import replace
+
+SUFFIX = ".safetensors"
+FORMAT = 1
+"""The version of what is inside; a file with a higher one is refused."""
+LONGEST_HEADER = 32 * 2**20
+BLANK = "0" * 64
+_DIGEST = re.compile(rb'"digest":"([0-9a-f]{64})"')  # not inside another text: there the quotes are escaped
+
+
+@dataclass(frozen=True)
+class Archive:
+    """What a file holds: arrays by name, and facts that JSON can say."""
+
+    arrays: dict[str, np.ndarray]
+    facts: dict[str, Any]
+
+
+def named_file(path: str | os.PathLike[str]) -> Path:
+    """The path of a file that ends in .safetensors.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no path, or ends otherwise.
+    """
+    try:
+        found = Path(path)
+    except TypeError:
+        raise TypeError(f"the path of a {SUFFIX} file is needed; got {path!r}.") from None
+    if found.suffix != SUFFIX:
+        raise ValueError(f"the file must end in {SUFFIX}; got {str(found)!r}.")
+    return found
+
+
+# --- Writing ---------------------------------------------------------------------------------------------------------
+
+
+def write(path: Path, archive: Archive) -> None:
+    """Put the archive into the file, as a whole or not at all.
+
+    Raises
+    ------
+    ValueError
+        If a fact is nothing that JSON can say.
+    OSError
+        If there is no such folder, no permission or no space; the message has the path.
+    """
+    facts = as_json(archive.facts, "the facts of a file")
+    metadata = {"nnarray_format": str(FORMAT), "digest": BLANK, "contents": facts}
+    # A strided array would be written wrongly, and without a word; one of 0 axes must keep its shape.
+    arrays = {name: np.asarray(x, order="C") for name, x in archive.arrays.items()}
+    replace(path, lambda part: _fill(part, arrays, metadata))
+
+
+def as_json(value: Any, what: str) -> str:
+    """`value` as JSON text, without NaN, infinity and halves of characters."""
+    try:
+        text = json.dumps(value, allow_nan=False, ensure_ascii=False)
+        text.encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"{what} must be what JSON can say: texts, finite numbers, lists, dicts; {error}.") from error
+    return text
+
+
+def _fill(part: Path, arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> None:
+    from safetensors import SafetensorError
+    from safetensors.numpy import save_file
+
+    try:
+        save_file(arrays, part, metadata=metadata)
+    except SafetensorError as error:
+        told = re.search(r"os error (\d+)", str(error))  # a full disk, in the words of another language
+        if told is None:
+            raise
+        raise OSError(int(told[1]), str(error)) from error
+    with part.open("rb+") as file:
+        header = file.read(8 + int.from_bytes(file.read(8), "little"))
+        (found,) = _DIGEST.finditer(header)
+        digest = _sha256(file)
+        file.seek(8 + found.start(1))
+        file.write(digest.encode())
+
+
+def _sha256(file: BinaryIO) -> str:
+    """The checksum of the whole file, with zeros in its own place."""
+    file.seek(0)
+    total = hashlib.sha256()
+    length = file.read(8)
+    header = file.read(int.from_bytes(length, "little"))
+    total.update(length)
+    total.update(_DIGEST.sub(f'"digest":"{BLANK}"'.encode(), header))
+    for block in _blocks(file):
+        total.update(block)
+    return total.hexdigest()
+
+
+def _blocks(file: BinaryIO) -> Iterator[bytes]:
+    while block := file.read(2**20):
+        yield block
+
+
+# --- Reading ---------------------------------------------------------------------------------------------------------
+
+
+def read(path: Path) -> Archive:
+    """The archive in the file, proved whole before any of it is used.
+
+    Time and memory are bounded by the size of the file; nothing that it claims is allocated before it is checked.
+
+    Raises
+    ------
+    FileNotFoundError, IsADirectoryError, PermissionError
+        If there is no such file, or it cannot be read.
+    ValueError
+        If it is no such file, damaged, or of a newer version; the message names the file and the fault.
+    """
+    _check(path)
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            contents = file.metadata()["contents"]
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no mapping)
+    except (SafetensorError, KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        _refuse(path, f"it is no safetensors file that NumPy can hold ({error})", error)
+    except MemoryError as error:
+        raise MemoryError(f"{str(path)!r} needs more memory than there is: {os.path.getsize(path)} bytes.") from error
+    facts = from_json(contents, path)
+    if not isinstance(facts, dict):
+        _refuse(path, "its contents are no JSON object")
+    return Archive(arrays, facts)
+
+
+def _check(path: Path) -> None:
+    """Refuse what is not whole."""
+    if path.is_dir():
+        raise IsADirectoryError(f"{str(path)!r} is a folder; the path of a {SUFFIX} file is needed.")
+    try:
+        file = path.open("rb")
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"there is no file {str(path)!r}.") from error
+    except OSError as error:
+        raise type(error)(error.errno, f"cannot read {str(path)!r}: {error.strerror}") from error
+    with file:
+        metadata = _metadata(path, file)
+        if "nnarray_format" not in metadata:
+            _refuse(
+                path,
+                "it is a safetensors file, but no model of nnarray: read the parameters of a PyTorch network with "
+                "model.load_torch(path)",
+            )
+        version = metadata["nnarray_format"]
+        if not re.fullmatch("[1-9][0-9]{0,8}", version):
+            _refuse(path, f"its format {version[:20]!r} is none")
+        if int(version) > FORMAT:
+            raise ValueError(
+                f"{str(path)!r} was written by a newer version of nnarray (format {version}; this one reads up to "
+                f"{FORMAT}). Update: pip install --upgrade nnarray."
+            )
+        if metadata.get("digest") != _sha256(file):
+            _refuse(path, "it is damaged: its checksum does not match its bytes")
+
+
+def _metadata(path: Path, file: BinaryIO) -> dict[str, str]:
+    """The metadata of the header; its length is checked against the file before any of it is read."""
+    size, length = os.fstat(file.fileno()).st_size, int.from_bytes(file.read(8), "little")
+    if size < 8 or length > size - 8:
+        _refuse(path, f"it is cut short or no safetensors file: {size} bytes cannot hold a header of {length}")
+    if length > LONGEST_HEADER:
+        _refuse(path, f"its header of {length} bytes is longer than the {LONGEST_HEADER} that are read")
+    header = file.read(length)
+    if len(_DIGEST.findall(header)) > 1:
+        _refuse(path, "it has two checksums")
+    metadata = from_json(header, path).get("__metadata__", {}) if header[:1] == b"{" else None
+    if not isinstance(metadata, dict) or not all(isinstance(text, str) for text in metadata.values()):
+        _refuse(path, "it is no safetensors file: its header is damaged")
+    return metadata
+
+
+def from_json(text: str | bytes, path: Path) -> Any:
+    """The value of a JSON text: no NaN, no name twice, no half characters; nested only as deep as Python goes."""
+    try:
+        value = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_without_doubles)
+        json.dumps(value, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:
+        _refuse(path, f"its JSON is damaged ({type(error).__name__}: {str(error)[:100]})", error)
+    return value
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> Mapping[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        raise ValueError("a name is there twice")
+    return made
+
+
+def _refuse(path: Path, fault: str, cause: BaseException | None = None) -> NoReturn:
+    raise ValueError(f"{str(path)!r} cannot be loaded: {fault}.") from cause

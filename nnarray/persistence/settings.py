@@ -1,0 +1,143 @@
+"""Layers as JSON and back: by the names of their classes, which are registered, and their settings; never code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import MISSING, fields, is_dataclass
+from numbers import Integral, Real
+from typing import Any, TypeVar
+
+from nnarray import initializers, layers
+from nnarray.layers.base import Layer
+from nnarray.layers.combine import Composite
+from nnarray.names import named
+
+C = TypeVar("C", bound=type)
+
+KNOWN: dict[str, type] = {}
+"""The classes that a file may name."""
+
+
+def register(cls: C) -> C:
+    """Let files name this class: a layer of your own, or an initializer; a decorator.
+
+    Its settings are saved, never its code: before such a file is loaded, import the module that defines the class.
+
+    Parameters
+    ----------
+    cls : type
+        A frozen dataclass whose fields are texts, numbers, truth values, None, tuples, dicts with texts as keys, or
+        registered classes. A file knows it by the name of the class.
+
+    Raises
+    ------
+    TypeError
+        If it is no dataclass.
+    ValueError
+        If another class has that name.
+
+    Examples
+    --------
+    >>> from dataclasses import dataclass
+    >>> import nnarray as nn
+    >>> @nn.register
+    ... @dataclass(frozen=True)
+    ... class Double(nn.Layer):
+    ...     '''y = 2 x.'''
+    ...     def forward(self, params, x, ctx):
+    ...         return nn.Out(2.0 * x, lambda dy: (2.0 * dy, {}))
+    """
+    given: Any = cls
+    if not isinstance(given, type) or not is_dataclass(given):
+        raise TypeError(f"register takes a dataclass, such as a layer of your own; got {cls!r}.")
+    name, there = cls.__name__, KNOWN.get(cls.__name__)
+    if there is not None and (there.__module__, there.__qualname__) != (cls.__module__, cls.__qualname__):
+        raise ValueError(f"{there.__module__}.{there.__qualname__} is called {name!r} already; choose another name.")
+    KNOWN[name] = cls  # the same class again: a cell of a notebook that is run twice
+    return cls
+
+
+for _module, _base in ((layers, Layer), (initializers, initializers.Initializer)):
+    for _found in vars(_module).values():
+        if isinstance(_found, type) and issubclass(_found, _base) and _found not in (Layer, initializers.Initializer):
+            register(_found)
+
+
+# --- To JSON ---------------------------------------------------------------------------------------------------------
+
+
+def encode(value: Any, where: str = "the network") -> Any:
+    """A layer, or one of its settings, in what JSON has.
+
+    Raises
+    ------
+    ValueError
+        If it is nothing that a file can hold, such as a function: the message says where.
+    """
+    if value is None or isinstance(value, bool | str):
+        return value
+    if isinstance(value, Integral):
+        return int(value)
+    if isinstance(value, Real):
+        return float(value)
+    if isinstance(value, list | tuple):
+        return [encode(each, where) for each in value]
+    if isinstance(value, Mapping):
+        return {"type": "dict", "items": [[encode(k, where), encode(v, where)] for k, v in value.items()]}
+    name = type(value).__name__
+    if KNOWN.get(name) is type(value):
+        each = {field.name: encode(getattr(value, field.name), f"{where}, {name}") for field in fields(value)}
+        return {"type": name, **each}
+    if isinstance(value, Layer | initializers.Initializer):
+        raise ValueError(f"{where}: {name} cannot be saved, for no file could name it: decorate it with @nn.register.")
+    raise ValueError(
+        f"{where}: {value!r} cannot be saved, for a file holds settings and no code. Write a layer of your own for it, "
+        f"and decorate it with @nn.register."
+    )
+
+
+# --- From JSON -------------------------------------------------------------------------------------------------------
+
+
+def decode(value: Any) -> Any:
+    """What `encode` was given.
+
+    Raises
+    ------
+    ValueError
+        If a class is not registered, or its settings do not fit.
+    """
+    if isinstance(value, list):
+        return tuple(decode(each) for each in value)
+    if not isinstance(value, dict):
+        return value
+    kind = value.get("type")
+    if kind == "dict":
+        return {decode(k): decode(v) for k, v in value["items"]}
+    if kind not in KNOWN:
+        named_kind = f"type {kind!r}" if kind is not None else "a type"
+        raise ValueError(
+            f"the network has {named_kind} that is not known here. If it is yours, decorate the class with "
+            f"@nn.register, and import its module before you load."
+        )
+    settings = {name: decode(each) for name, each in value.items() if name != "type"}
+    return _made(KNOWN[kind], settings)
+
+
+def _made(cls: Any, settings: dict[str, Any]) -> Any:
+    wanted = {field.name: field for field in fields(cls)}
+    for name in settings:
+        named(name, wanted, f"setting of {cls.__name__}")
+    missing = [
+        name
+        for name, field in wanted.items()
+        if name not in settings and field.default is MISSING and field.default_factory is MISSING
+    ]
+    if missing:
+        raise ValueError(f"{cls.__name__} lacks its settings {', '.join(missing)}.")
+    try:
+        if issubclass(cls, Composite):
+            return cls.of_parts(settings.pop("layers"), settings.pop("names"), settings)
+        return cls(**settings)
+    except TypeError as error:
+        raise ValueError(f"the settings of {cls.__name__} do not fit: {error}") from error
