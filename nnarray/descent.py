@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from nnarray import random
 from nnarray.backends import copy, device_of, same_place
 from nnarray.callbacks import Run
-from nnarray.checkpoints import Position
+from nnarray.checkpoints import Keeper, Position
 from nnarray.course import Course, DivergenceError
 from nnarray.examples import Data, pick
 from nnarray.kernels.chain import Steps
@@ -66,11 +66,8 @@ def _epochs(course: Course, trainer: Trainer, rates: Schedule) -> None:
             these = [rates(number, course.monitored)] * min(together, run.epochs - number)
             saved = trainer.kept(whole=keeper is not None)
             try:
-                done = trainer.epochs(number, these, check)
-            except KeyboardInterrupt:
-                if keeper is not None:
-                    keeper.interrupt(saved)
-                raise
+                with _saved_if_interrupted(keeper, saved):
+                    done = trainer.epochs(number, these, check)
             finally:
                 run.history.steps = trainer.steps
                 model.restore((trainer.theta, trainer.state))
@@ -88,6 +85,8 @@ def _epochs(course: Course, trainer: Trainer, rates: Schedule) -> None:
                 trainer.prepare()
             if keeper is not None:
                 keeper.end_epoch(trainer.position)
+            with _saved_if_interrupted(keeper, trainer.position):
+                check()
             unseen = trainer.plan and trainer.steps_per_epoch == 1 and isinstance(rates, Constant) and course.unobserved
             if unseen and time.perf_counter() - begun < PATIENCE / 2:
                 together *= 2
@@ -297,6 +296,16 @@ def _diverged(trainer: Trainer, saved: Position, done: Finished, run: Run, numbe
         f"that are not standardised, or a loss with reduction='sum' over many examples. Lower lr, standardise X, or "
         f"set clip_norm. The model keeps its last finite parameters."
     )
+
+
+@contextmanager
+def _saved_if_interrupted(keeper: Keeper | None, position: Position) -> Generator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        if keeper is not None:
+            keeper.interrupt(position)
+        raise
 
 
 @contextmanager
