@@ -20,7 +20,7 @@ CONVERSIONS = {"numpy", "get", "cpu", "to_numpy", "tolist", "item", "__array__"}
 # What may know an array library by name, and the borders, where data leave for files, pictures or other programs.
 KNOWS_LIBRARIES = {"backends.py", "kernels"}
 BORDERS = {"plotting.py", "cli", "demos.py", "demo_pets.py", "lbfgs.py", "testing.py"}
-BORDERS |= {f"datasets/{name}.py" for name in ("images", "published", "tables", "columns")}  # readers of files
+BORDERS |= {f"datasets/{name}.py" for name in ("images", "published", "tables", "entries", "columns", "tabular")}  # readers of files
 BORDERS |= {"persistence", "checkpoints.py", "loading.py"}  # files of models
 
 # Each file may import only from the levels above its own.

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nnarray.datasets.columns import CategoryColumn, ClassTarget, NumberColumn, Preparation, ValueTarget
+from nnarray.datasets.columns import CategoryColumn, ClassTarget, NumberColumn, ValueTarget
+from nnarray.datasets.tabular import Preparation
 
 pa = pytest.importorskip("pyarrow")
 
@@ -140,7 +141,7 @@ def test_unknown_categories_are_refused_or_ignored(fitted):
         r"unknown='ignore'"
     )
     with pytest.raises(ValueError, match=message):
-        fitted.features(new, first_row=100)
+        fitted.features(new, rows=100)
     np.testing.assert_array_equal(fitted.features(new, unknown="ignore")[2, 2:5], [0, 0, 0])
     with pytest.raises(ValueError, match="unknown choice of unknown 'skip'; use one of error, ignore"):
         fitted.features(new, unknown="skip")
@@ -162,7 +163,7 @@ def test_unknown_categories_are_refused_or_ignored(fitted):
 )
 def test_what_is_no_number_is_refused_later(fitted, entries, message):
     with pytest.raises(ValueError, match=message):
-        fitted.features(changed(TRAIN, size=entries), first_row=10)
+        fitted.features(changed(TRAIN, size=entries), rows=10)
 
 
 def test_numbers_too_far_away_are_refused():
@@ -343,7 +344,7 @@ def test_rows_without_a_target_are_told():
 
 def test_targets_that_cannot_be_one_are_named(fitted):
     with pytest.raises(ValueError, match="row 8, column 'kind': 'c' is none of the classes 'a', 'b' that were met"):
-        fitted.targets(table(kind=["a", "b", "c"]), first_row=5)
+        fitted.targets(table(kind=["a", "b", "c"]), rows=5)
     with pytest.raises(ValueError, match="row 2, column 'kind': the target is missing"):
         fitted.targets(table(kind=["a", ""]))
     values = Preparation.fit(table(x=[1, 2], y=[0.5, 1.5]), "y")
@@ -463,3 +464,13 @@ JSON = st.recursive(
 def test_any_other_json_is_a_value_error(column, target):
     with pytest.raises(ValueError, match=r"."):
         Preparation.from_json({"columns": [column], "target": target})
+
+
+def test_errors_speak_of_the_rows_of_the_file() -> None:
+    """Also where the training rows are some of them, in another order, and entries before are missing."""
+    rows = np.asarray([7, 3, 12])
+    with pytest.raises(ValueError, match="row 13, column 'size': infinity"):
+        Preparation.fit(pa.table({"size": [None, 1.0, math.inf], "kind": ["a", "b", "a"]}), "kind", rows=rows)
+    fitted = Preparation.fit(pa.table({"size": [2.0, 1.0, 3.0], "kind": ["a", "b", "a"]}), "kind")
+    with pytest.raises(ValueError, match="row 4, column 'size': 'x' is no number"):
+        fitted.features(pa.table({"size": ["1", "x", "2"]}), rows=rows)

@@ -1,0 +1,225 @@
+"""The entries of a table's columns as numbers and texts, with errors that say where the culprit is."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from nnarray.datasets.tables import arrow
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Rows: TypeAlias = int | np.ndarray
+"""Where rows were, counted from 0: how many came before them, or the place of each."""
+
+MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL")
+TRUTH = {"false", "true"}
+
+# --- Reading entries ----------------------------------------------------------------------------------------
+
+
+def text_of(column: Any) -> Any:
+    """The entries as text without spaces around it; null is what is missing."""
+    pa = arrow()
+    text = pa.compute.utf8_trim_whitespace(without_dictionary(column).cast(pa.string()))
+    return pa.compute.if_else(pa.compute.is_in(text, value_set=pa.array(MISSING)), pa.scalar(None, pa.string()), text)
+
+
+def without_dictionary(column: Any) -> Any:
+    """The column without a dictionary."""
+    return column.cast(column.type.value_type) if arrow().types.is_dictionary(column.type) else column
+
+
+def parsed(column: Any) -> np.ndarray | None:
+    """The entries as float64, NaN for what is missing; None if any is text that is no number."""
+    pa = arrow()
+    column = without_dictionary(column)
+    if not is_text(column.type):
+        return column.cast(pa.float64(), safe=False).to_numpy()  # integers beyond 2**53 are rounded
+    x = cast(column)
+    if x is not None and np.count_nonzero(np.isnan(x)) == column.null_count:
+        return x
+    text = pa.compute.replace_substring_regex(
+        text_of(column), r"\A\+([0-9.])", r"\1"
+    )  # no plus sign in Arrow's numbers
+    x = cast(text)
+    return x if x is not None and np.count_nonzero(np.isnan(x)) == text.null_count else None
+
+
+def cast(text: Any) -> np.ndarray | None:
+    pa = arrow()
+    try:
+        return text.cast(pa.float64()).to_numpy()
+    except pa.ArrowInvalid:
+        return None
+
+
+def numbers_of(column: Any, name: str, rows: Rows) -> np.ndarray:
+    """The entries as float64, NaN for what is missing; refuses text."""
+    refuse_kind(column, name, "numbers")
+    x = parsed(column)
+    if x is None:
+        text = text_of(column)
+        i = first_text(text) or 0
+        raise ValueError(
+            f"{where(name, i, rows)}: {shown(text, i)} is no number, and the column needs numbers. Correct it, "
+            f"or leave it empty if it is not known."
+        )
+    refuse_infinity(x, name, rows)
+    return x
+
+
+def first_text(text: Any) -> int | None:
+    """The first entry that is no number; by halves, since all before it parse at once."""
+    if parsed(text) is not None:
+        return None
+    low, high = 0, len(text)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if parsed(text.slice(low, middle - low)) is None else (middle, high)
+    return low
+
+
+def truth_as_numbers(column: Any) -> Any:
+    """The text true and false, in capitals or not, as 1 and 0; the rest as it is."""
+    pa = arrow()
+    if not is_text(without_dictionary(column).type):
+        return column
+    text = text_of(column)
+    position = pa.compute.index_in(pa.compute.utf8_lower(text), value_set=pa.array(sorted(TRUTH)))
+    return pa.compute.coalesce(position.cast(pa.string()), text)
+
+
+def positions(text: Any, values: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Where each entry is among the values, -1 where it is not, int64; and which entries are missing."""
+    pa = arrow()
+    lower = [value.lower() for value in values]
+    if TRUTH.issuperset(lower) and len(set(lower)) == len(lower):  # typed files have no capitals in them
+        text, values = pa.compute.utf8_lower(text), lower
+    position = pa.compute.index_in(text, value_set=pa.array(values, pa.string())).fill_null(-1)
+    return position.to_numpy().astype(np.int64), text.is_null().to_numpy()
+
+
+def is_missing(column: Any) -> np.ndarray:
+    text = text_of(column) if is_text(without_dictionary(column).type) else without_dictionary(column)
+    return text.is_null(nan_is_null=True).to_numpy()
+
+
+def centre(x: np.ndarray, name: str, rows: Rows) -> tuple[float, float]:
+    """The mean and the deviation, 1 for none; by way of u = (x - low) / span, so that no square overflows."""
+    refuse_infinity(x, name, rows)
+    x = x[~np.isnan(x)]
+    low = float(x.min())
+    span = float(x.max()) - low or 1.0
+    if math.isinf(span):
+        raise ValueError(f"column {name!r} is from {low} to {float(x.max())}, too far apart; use another unit.")
+    u = (x - low) / span
+    return low + span * float(u.mean()), span * float(u.std()) or 1.0
+
+
+def standardised(x: np.ndarray, mean: float, scale: float, name: str, rows: Rows) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        z = (x - mean) / scale
+    if np.isinf(z).any():
+        i = int(np.argmax(np.isinf(z)))
+        raise ValueError(f"{where(name, i, rows)}: {x[i]} is too far from the training rows' mean, {mean}.")
+    return z
+
+
+# --- What is refused ----------------------------------------------------------------------------------------
+
+
+def is_text(kind: Any) -> bool:
+    types = arrow().types
+    return types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
+
+
+def is_usable(kind: Any) -> bool:
+    """Whether entries of this type are numbers, truth values or text, or all missing."""
+    types = arrow().types
+    if types.is_dictionary(kind):
+        kind = kind.value_type
+    numbers = types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind)
+    return numbers or types.is_boolean(kind) or types.is_null(kind) or is_text(kind)
+
+
+def refuse_kinds(table: pa.Table, names: Iterable[str]) -> None:
+    bad = {name: table.column(name).type for name in names if not is_usable(table.column(name).type)}
+    if bad:
+        listed = ", ".join(f"{name!r} ({kind})" for name, kind in bad.items())
+        raise ValueError(f"columns must be numbers, truth values or text; these are not: {listed}. {leave_out(bad)}")
+
+
+def refuse_kind(column: Any, name: str, wanted: str) -> None:
+    if not is_usable(column.type):
+        raise ValueError(f"column {name!r} is of type {column.type}, and {wanted} are needed, as in training.")
+
+
+def refuse_infinity(x: np.ndarray, name: str, rows: Rows) -> None:
+    if np.isinf(x).any():
+        i = int(np.argmax(np.isinf(x)))
+        raise ValueError(
+            f"{where(name, i, rows)}: infinity, or a number beyond 1.8e308. Correct it, or leave it empty if it "
+            f"is not known."
+        )
+
+
+def refuse_missing(missing: np.ndarray, name: str, rows: Rows) -> None:
+    if missing.any():
+        raise ValueError(
+            f"{where(name, int(np.argmax(missing)), rows)}: the target is missing. Leave out such rows, "
+            f"{int(missing.sum())} of {len(missing)}; Preparation.known tells which have one."
+        )
+
+
+def where(name: str, i: int, rows: Rows) -> str:
+    return f"row {row_number(i, rows)}, column {name!r}"
+
+
+def row_number(i: int, rows: Rows) -> int:
+    """The number of a row, counted from 1, as people count."""
+    return int(i) + 1 + rows if isinstance(rows, int) else int(rows[int(i)]) + 1
+
+
+def shown(text: Any, i: int) -> str:
+    entry = str(text[int(i)].as_py())
+    return repr(entry if len(entry) <= 60 else entry[:60] + "...")
+
+
+def listed(names: Iterable[str], most: int = 10) -> str:
+    found = list(names)
+    more = f", ... ({len(found)} in all)" if len(found) > most else ""
+    return ", ".join(map(repr, found[:most])) + more
+
+
+def leave_out(names: Iterable[str]) -> str:
+    found = list(names)
+    return f"Leave out what cannot be used: --drop {','.join(found)}, or drop={found!r}."
+
+
+def checked_table(table: Any) -> list[str]:
+    """The names of the columns of what must be a table."""
+    if not isinstance(table, arrow().Table):
+        raise TypeError(f"table must be a pyarrow.Table, as open_table(path).read() gives; got {type(table).__name__}.")
+    names: list[str] = table.column_names
+    if len(set(names)) < len(names):
+        twice = sorted({name for name in names if names.count(name) > 1})
+        raise ValueError(f"the table has several columns of one name: {listed(twice)}. Rename all but one.")
+    return names
+
+
+def present(names: str | Sequence[str], there: list[str], argument: str) -> list[str]:
+    """The names as a list; each is that of a column, and comes once."""
+    found = list(dict.fromkeys([names] if isinstance(names, str) else names))
+    for name in found:
+        if name not in there:
+            folded = {column.casefold(): column for column in there}
+            near = difflib.get_close_matches(str(name).casefold(), folded, n=1)
+            guess = f" Did you mean {folded[near[0]]!r}?" if near else ""
+            raise ValueError(f"{argument}: there is no column {name!r}; the table has {listed(there, 20)}.{guess}")
+    return found
