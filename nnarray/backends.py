@@ -25,6 +25,7 @@ from nnarray.typing import Array, Device, DType, Namespace
 log = logging.getLogger("nnarray")
 
 FLOATS = ("float16", "bfloat16", "float32", "float64")
+DLPACK_CPU = (1, 0)  # the host among the devices as DLPack numbers them
 
 
 class BackendNotInstalled(ImportError):
@@ -389,15 +390,21 @@ class Backend:
     def asarray(self, x: Any, dtype: object = None) -> Array:
         """`x` as an array of this backend: the one place where data move between libraries and devices.
 
-        Takes arrays of every known library, nested lists, numbers, pandas and Polars frames and series. Numbers
-        and lists get the library's default dtype; arrays keep theirs, unless `dtype` says otherwise or the device
-        does not have it (float64 becomes float32 on JAX without x64). The gradient record of a PyTorch tensor is
-        left behind. NumPy input is not copied on the NumPy backend.
+        Takes arrays of every known library, whatever else has `__dlpack__`, nested lists, numbers, pandas and Polars
+        frames and series. Numbers and lists get the library's default dtype; arrays keep theirs, unless `dtype` says
+        otherwise or the device does not have it (float64 becomes float32 on JAX without x64). The gradient record of
+        a PyTorch tensor is left behind.
+
+        An array of this library that is on this device already comes back as it is. From other libraries, CuPy,
+        PyTorch and JAX get a copy, made on the device if that is the same (by DLPack: from CuPy to PyTorch on one GPU
+        nothing passes through the host), else through the host. NumPy shares memory wherever it can, as
+        `numpy.asarray` does: with a PyTorch tensor on the host, with a JAX array as a read-only view. Copy the result
+        if you write into either.
 
         Raises
         ------
         TypeError
-            If `x` holds text, objects, dates or complex numbers.
+            If `x` holds text, objects, dates or complex numbers, or lies where only its own library can fetch it.
         ValueError
             If rows have different lengths, or the dtype does not exist on the device.
         """
@@ -410,6 +417,10 @@ class Backend:
             _refuse_non_numeric(x)
             moved = x if self.library.traced(x) else self.xp.asarray(x, device=self.device)
             return moved if wanted is None else self.xp.astype(moved, wanted, copy=False)
+        exchanged = self._exchanged(x, owner)
+        if exchanged is not None:
+            _refuse_non_numeric(exchanged)
+            return exchanged if wanted is None else self.xp.astype(exchanged, wanted, copy=False)
         host = _plain(owner.to_host(x) if owner else _read(x), type(x).__name__)
         if wanted is None:
             wanted = self._nearest(host.dtype, from_python=isinstance(x, list | tuple | int | float))
@@ -423,6 +434,26 @@ class Backend:
     def synchronize(self) -> None:
         """Wait until the device has finished all work given to it."""
         self.library.synchronize(self.device)
+
+    def _exchanged(self, x: Any, owner: Library | None) -> Array | None:
+        """`x`, an array of another library on this device, copied there through DLPack; None where that cannot be.
+
+        What lies on the host goes by way of NumPy instead, unless its library can copy it first: PyTorch ends the
+        process when it is handed negative strides, and nothing tells the strides of an unknown object beforehand.
+        """
+        if self.library.name == "numpy" or (owner and owner.name == "numpy") or not hasattr(x, "__dlpack__"):
+            return None
+        try:
+            here = tuple(self.xp.zeros((1,), device=self.device).__dlpack_device__())
+            if tuple(x.__dlpack_device__()) != here or (owner is None and here == DLPACK_CPU):
+                return None
+            moved = self.xp.from_dlpack(copy(owner.borrow(x)) if owner else x)
+            if owner is None:
+                moved = copy(moved)
+                self.synchronize()  # whoever owns x may free it as soon as this returns
+        except Exception:  # each library has its own words for what it cannot hand over or take: the host can
+            return None
+        return moved if device_of(moved) == self.device and _computes(self.xp, self.device, moved.dtype) else None
 
     def _nearest(self, dtype: np.dtype, *, from_python: bool) -> DType:
         if from_python and dtype.kind == "f":
@@ -445,14 +476,28 @@ def _computes(xp: Namespace, device: Device, dtype: DType) -> bool:
 
 
 def _read(x: Any) -> np.ndarray:
-    """Lists, numbers and data frames on the host."""
+    """Lists, numbers, data frames and arrays of unknown libraries on the host."""
     if hasattr(x, "columns"):
         return _read_frame(x)
+    if hasattr(x, "__dlpack__") and not hasattr(x, "__array__"):
+        return _read_dlpack(x)
     try:
         host = np.asarray(x)
     except ValueError as error:
         raise ValueError(f"cannot make an array of {type(x).__name__}: {error}") from error
     return host
+
+
+def _read_dlpack(x: Any) -> np.ndarray:
+    """What is known by DLPack alone: shared if it is on the host, else fetched by its own library."""
+    where = tuple(map(int, x.__dlpack_device__()))
+    try:
+        return np.from_dlpack(x) if where == DLPACK_CPU else np.from_dlpack(x, device="cpu")
+    except Exception as error:  # each library has its own words for what it cannot hand over
+        raise TypeError(
+            f"cannot take {type(x).__name__} from DLPack's device {where} to the host: {error}. Move it to the host "
+            f"with its own library first, in a dtype that NumPy has."
+        ) from error
 
 
 def _read_frame(frame: Any) -> np.ndarray:

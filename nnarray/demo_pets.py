@@ -13,9 +13,8 @@ from nnarray.backends import Backend, backend_of
 from nnarray.callbacks import History, Run
 from nnarray.datasets.pets import NAMES
 from nnarray.examples import pick
-from nnarray.layers import Activation, BatchNorm, Conv2D, Dense, GlobalAvgPool, Layer, MaxPool2D
 from nnarray.model import Model
-from nnarray.network import Network
+from nnarray.models import cnn
 from nnarray.optimizers import Adam
 from nnarray.plotting import GREEN, VERMILLION, on_host
 from nnarray.schedules import Cosine
@@ -25,19 +24,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 NEW_PICTURES, SIZE, BATCH, RATE = 1000, 64, 64, 0.005
-
-
-def network() -> Network:
-    """Three convolutions, each with batch normalisation, ReLU and pooling; the mean over all places; two logits."""
-    layers: list[Layer] = []
-    for filters, kernel, stride in ((16, 5, 2), (32, 3, 1), (64, 3, 1)):
-        layers += [
-            Conv2D(filters, kernel, stride, "same", bias=False, init="he"),
-            BatchNorm(),
-            Activation("relu"),
-            MaxPool2D(2),
-        ]
-    return Network(*layers, GlobalAvgPool(), Dense(2))
 
 
 @dataclass(frozen=True)
@@ -67,7 +53,7 @@ def fit_pets(
     """Draw the pictures, train, and look at new ones."""
     X, y = datasets.pets(pictures, size=SIZE, seed=seed, backend=be)
     unseen, truth = datasets.pets(NEW_PICTURES, size=SIZE, seed=seed + 1, backend=be)
-    model = network().init((SIZE, SIZE, 3), seed=seed, backend=be, dtype="float32")
+    model = cnn(2).init((SIZE, SIZE, 3), seed=seed, backend=be, dtype="float32")
     history = model.fit(
         X,
         y,

@@ -1,6 +1,6 @@
-"""The command line: `nnarray info`, `nnarray demo`."""
+"""The command line: `nnarray info`, `train`, `predict`, `evaluate`, `show`, `bench`, `demo`."""
 
 # pyright: reportUnusedImport=false
 
-from nnarray.cli import demo, info
+from nnarray.cli import info, train, predict, show, bench, demo  # noqa: I001  (the order in which --help lists them)
 from nnarray.cli.app import app

@@ -44,8 +44,8 @@ def _errors(*, debug: bool) -> Generator[None]:
             yield
     except (typer.Exit, typer.Abort, BrokenPipeError):
         raise
-    except KeyboardInterrupt:
-        typer.echo("nnarray: interrupted", err=True)
+    except KeyboardInterrupt as interrupt:
+        typer.echo(f"nnarray: interrupted{interrupt.args[0] if interrupt.args else ''}", err=True)
         raise typer.Exit(130) from None
     except Exception as error:
         if debug:
@@ -75,9 +75,11 @@ def _code(error: Exception) -> int:
 app = typer.Typer(
     cls=OneLine,
     help="Neural networks from scratch on the Python array API standard.",
-    epilog="\b\nExamples:\n  nnarray info\n  nnarray demo\n  nnarray demo --help",
+    epilog=(
+        "\b\nExamples:\n  nnarray info\n  nnarray demo\n  nnarray train data.csv --target price --out price.safetensors"
+        "\n  nnarray predict price.safetensors new.csv --out prices.csv"
+    ),
     invoke_without_command=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,10 +10,10 @@ import typer
 
 from nnarray import backends, plotting
 from nnarray.backends import Backend
-from nnarray.callbacks import History, Run
+from nnarray.callbacks import History
 from nnarray.checks import integer
 from nnarray.cli.app import app
-from nnarray.cli.telling import Flag, Seed, described, integers, output, tell_facts, tell_table
+from nnarray.cli.telling import Flag, Seed, described, integers, output, tell_facts, tell_table, training_bar
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -77,7 +76,7 @@ def classes(
         for each in ([layers] if sizes is None else [(size,) for size in sizes])
     ]
     _tell_classification(console, be, backend, starts)
-    with _progress(sum(start.epochs for start in starts)) as watch:
+    with training_bar(sum(start.epochs for start in starts)) as watch:
         results = [demos.train(start, watch) for start in starts]
     if sizes is None:
         _tell_trained(console, results[0])
@@ -108,7 +107,7 @@ def line(
     be, console = backends.backend(backend), output()
     from nnarray import demos
 
-    with _progress(epochs) as watch:
+    with training_bar(epochs) as watch:
         fit = demos.fit_line(
             be,
             slope=slope,
@@ -153,7 +152,7 @@ def sine(
     be, console = backends.backend(backend), output()
     from nnarray import demos
 
-    with _progress(epochs) as watch:
+    with training_bar(epochs) as watch:
         fit = demos.fit_sine(
             be, hidden=layers, activation=activation, samples=samples, seed=seed, epochs=epochs, watch=watch
         )
@@ -186,7 +185,7 @@ def pets(
     be, console = backends.backend(backend), output()
     from nnarray import demo_pets, demos
 
-    with _progress(epochs) as watch:
+    with training_bar(epochs) as watch:
         fit = demo_pets.fit_pets(be, pictures=pictures, epochs=epochs, seed=seed, watch=watch)
     facts = {
         "backend": described(be, fit.model.theta.dtype, backend),
@@ -237,19 +236,6 @@ def _picture(out: Path | None, usual: str) -> Path | None:
     if not there:
         path.unlink()
     return path
-
-
-@contextmanager
-def _progress(epochs: int) -> Generator[Callable[[Run], None]]:
-    """A bar on stderr while it trains, in a terminal only."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("epochs"), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("training", total=epochs)
-        yield lambda run: bar.advance(task)
 
 
 # --- What is told --------------------------------------------------------------------------------------------

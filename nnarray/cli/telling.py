@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from nnarray import backends
 from nnarray.backends import Backend, dtype_name
+from nnarray.callbacks import Run
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from nnarray.scores import Scores
+
+SHOWN_CLASSES = 10  # of a confusion matrix in a terminal
 
 Flag = Annotated[
     str, typer.Option("--backend", help="numpy, cupy, torch, torch:cuda:0, jax, strict; auto: a GPU, else NumPy.")
 ]
 Seed = Annotated[int, typer.Option("--seed", help="Of the data and of the first parameters.")]
+
+
+Json = Annotated[bool, typer.Option("--json", help="For machines.")]
+Skip = Annotated[bool, typer.Option("--skip-unreadable", help="Leave out pictures that cannot be decoded.")]
 
 
 def integers(text: str, option: str) -> tuple[int, ...]:
@@ -68,3 +78,54 @@ def described(be: Backend, dtype: Any, flag: str) -> str:
     return f"{be.name} {about.version} on {about.device}, {dtype_name(dtype)}" + (
         f" ({flag}: {be.reason})" if be.reason else ""
     )
+
+
+def listed(names: Sequence[str], most: int = 8) -> str:
+    """Names with commas between them, not too many."""
+    return ", ".join(names[:most]) + (f", ... ({len(names)} in all)" if len(names) > most else "")
+
+
+def tell_scores(console: Console, scores: Scores, title: str) -> None:
+    """The network beside the baseline, the classes, and which was taken for which."""
+    console.print(f"{title}:")
+    names = ["", "network", f"always {scores.baseline}"]
+    tell_table(console, names, [[name, f"{a:.4g}", f"{b:.4g}"] for name, (a, b) in scores.rows.items()], names[1:])
+    console.print()
+    if scores.confusion is None:
+        return
+    columns = ["class", "examples", "recall", "precision"]
+    tell_table(console, columns, [[c, str(n), f"{r:.3g}", f"{p:.3g}"] for c, n, r, p in scores.by_class], columns[1:])
+    console.print()
+    if len(scores.classes) <= SHOWN_CLASSES:
+        told = [f"told {name}" for name in scores.classes]
+        rows = zip(scores.classes, scores.confusion.tolist(), strict=True)
+        tell_table(console, ["", *told], [[name, *map(str, row)] for name, row in rows], told)
+        console.print()
+
+
+@contextmanager
+def training_bar(epochs: int) -> Generator[Callable[[Run], None]]:
+    """A bar on stderr while it trains, in a terminal only: the newest losses and metrics, the rate, the time left."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("training"),
+        BarColumn(bar_width=20),
+        MofNCompleteColumn(),
+        TextColumn("epochs"),
+        TextColumn("{task.fields[told]}"),
+        TimeRemainingColumn(compact=True),
+    )
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("training", total=epochs, told="")
+        seen: dict[int, int] = {}  # of each training: there may be several, and one may be resumed
+
+        def watch(run: Run) -> None:
+            told = {name: value for name, value in run.last.items() if name not in ("epoch", "seconds")}
+            text = " ".join(f"{name} {value:.3g}" for name, value in told.items())
+            bar.update(task, advance=run.epoch - seen.get(id(run), 0), told=text)
+            seen[id(run)] = run.epoch
+
+        yield watch

@@ -304,13 +304,14 @@ def fit_target(table: pa.Table, names: list[str], task: str, rows: Rows) -> Clas
         refuse_missing(is_missing(table.column(name)), name, rows)
     if len(names) > 1 and task == "classify":
         raise ValueError(f"one column alone can be classes; got the targets {listed(names)}. Train a model for each.")
-    if task == "classify" or (task == "auto" and len(names) == 1 and _looks_like_classes(table.column(names[0]))):
+    if task == "classify" or (task == "auto" and len(names) == 1 and looks_like_classes(table.column(names[0]))):
         return ClassTarget(names[0], _classes(table.column(names[0]), names[0], rows))
     centres = [centre(numbers_of(table.column(name), name, rows), name, rows) for name in names]
     return ValueTarget(tuple(names), tuple(mean for mean, _ in centres), tuple(scale for _, scale in centres))
 
 
-def _looks_like_classes(column: Any) -> bool:
+def looks_like_classes(column: Any) -> bool:
+    """Whether a target is classes where nobody says so: text, truth values, or few different integers."""
     types = arrow().types
     if types.is_boolean(column.type) or types.is_dictionary(column.type):
         return True

@@ -300,17 +300,23 @@ def _pictures_by_class(folder: Path) -> dict[str, list[Path]]:
             f"folder {str(folder)!r} has no subfolders; put the pictures of each class into one of its own, "
             f"such as {str(folder / 'cats')!r} and {str(folder / 'dogs')!r}."
         )
-    return {subfolder.name: _pictures_below(subfolder) for subfolder in subfolders}
+    return {subfolder.name: _pictures_of_class(subfolder) for subfolder in subfolders}
 
 
-def _pictures_below(folder: Path) -> list[Path]:
-    files = [p for p in folder.rglob("*") if not _hidden(p.relative_to(folder)) and p.is_file()]
-    pictures = [p for p in files if p.suffix.lower() in SUFFIXES]
+def _pictures_of_class(folder: Path) -> list[Path]:
+    pictures = pictures_below(folder)
     if not pictures:
         raise ValueError(
             f"class {folder.name!r} has no pictures: no file below {str(folder)!r} ends in one of "
             f"{', '.join(SUFFIXES)}. Add some, convert those in other formats, or remove the folder."
         )
+    return pictures
+
+
+def pictures_below(folder: Path) -> list[Path]:
+    """All files at any depth that end as pictures do, sorted; hidden ones are ignored."""
+    files = [p for p in folder.rglob("*") if not _hidden(p.relative_to(folder)) and p.is_file()]
+    pictures = [p for p in files if p.suffix.lower() in SUFFIXES]
     if len(files) > len(pictures):
         log.info("%d files below %s are ignored: they do not end as pictures do", len(files) - len(pictures), folder)
     return sorted(pictures, key=lambda p: p.relative_to(folder).as_posix())
@@ -376,7 +382,7 @@ def decoded(file: Path, size: int) -> np.ndarray:
             raise
         raise UnreadableImage(
             f"{str(file)!r} cannot be decoded: {error or type(error).__name__}. Replace or remove it, "
-            f"or pass errors='skip'."
+            f"or pass errors='skip' (--skip-unreadable)."
         ) from error
 
 

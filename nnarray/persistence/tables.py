@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -55,6 +55,12 @@ def write_table(path: str | os.PathLike[str], batches: Iterable[Batch]) -> None:
     except StopIteration:
         raise ValueError(f"there is nothing to write to {str(file)!r}: no batches; give at least one.") from None
     replace(file, partial(_write, WRITERS[kind], first, tables))
+
+
+def print_table(sink: BinaryIO, batches: Iterable[Batch]) -> None:
+    """Write batches as CSV to an open file, such as standard output; each as it comes."""
+    tables = _tables(batches)
+    _write_text(",", sink, next(tables), tables)
 
 
 def _write(write: Callable[[Any, Any, Iterator[Any]], None], first: Any, tables: Iterator[Any], part: Path) -> None:

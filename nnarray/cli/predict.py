@@ -1,0 +1,103 @@
+"""`nnarray predict` and `nnarray evaluate`: a trained network on other data."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from nnarray import backends
+from nnarray.cli.app import app
+from nnarray.cli.telling import Flag, Json, Skip, output, tell_scores
+from nnarray.persistence.tables import print_table
+
+Model = Annotated[Path, typer.Argument(help="A .safetensors file that `nnarray train` wrote.", show_default=False)]
+Data = Annotated[
+    Path,
+    typer.Argument(help="A table with the columns of the training, or a folder of pictures.", show_default=False),
+]
+Unknown = Annotated[
+    str, typer.Option("--unknown", help="error: refuse a category that was not met in training; ignore: none of them.")
+]
+
+
+@app.command(
+    short_help="What a trained network says of other data.",
+    epilog=(
+        "\b\nExamples:\n  nnarray predict flowers.safetensors new.csv --out told.csv\n"
+        "  nnarray predict houses.safetensors many.parquet --out prices.parquet --backend cupy\n"
+        "  nnarray predict pets.safetensors photo.jpg"
+    ),
+)
+def predict(
+    model: Model,
+    data: Data,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="A .csv, .tsv, .parquet, .feather or .npz file; default: CSV on standard output."),
+    ] = None,
+    backend: Flag = "auto",
+    unknown: Unknown = "error",
+    skip: Skip = False,
+    as_json: Json = False,
+) -> None:
+    """Write the class and the probabilities, or the values, of each row of a table or each picture of a folder.
+
+    In the order of the data, which are read part by part, so that they may be larger than the memory. The columns are
+    "prediction" and "p_<class>" for each class, or the targets; for pictures "file" comes first.
+    """
+    from nnarray import workflow
+
+    if out is not None:
+        workflow.writable(out)
+    net, intake = workflow.load(model, backends.backend(backend))
+    errors = "skip" if skip else "raise"
+    parts = workflow.predict(net, intake, data, unknown=unknown, errors=errors)  # type: ignore[arg-type]
+    if out is None:
+        _print(parts, as_json=as_json)
+        return
+    count = workflow.predict_to_file(parts, out)
+    typer.echo(json.dumps({"predictions": count, "out": str(out)}) if as_json else f"{count} predictions: {out}")
+
+
+def _print(parts: Iterator[dict[str, Any]], *, as_json: bool) -> None:
+    """As CSV, or an object of JSON a line."""
+    if not as_json:
+        sys.stdout.flush()
+        print_table(sys.stdout.buffer, parts)
+        return
+    for part in parts:
+        columns = [column if isinstance(column, list) else column.tolist() for column in part.values()]
+        rows = zip(*columns, strict=True)
+        sys.stdout.writelines(json.dumps(dict(zip(part, row, strict=True))) + "\n" for row in rows)
+
+
+@app.command(
+    short_help="How good a trained network is on data with known answers.",
+    epilog=(
+        "\b\nExamples:\n  nnarray evaluate flowers.safetensors test.csv\n"
+        "  nnarray evaluate pets.safetensors photos/ --json"
+    ),
+)
+def evaluate(
+    model: Model,
+    data: Data,
+    backend: Flag = "auto",
+    unknown: Unknown = "error",
+    skip: Skip = False,
+    as_json: Json = False,
+) -> None:
+    """Compare what a trained network says with the truth in the data, beside the commonest class or the mean."""
+    from nnarray import workflow
+
+    net, intake = workflow.load(model, backends.backend(backend))
+    errors = "skip" if skip else "raise"
+    scores = workflow.evaluate(net, intake, data, unknown=unknown, errors=errors)  # type: ignore[arg-type]
+    if as_json:
+        typer.echo(json.dumps({"model": str(model), "data": str(data)} | scores.to_json(), indent=2))
+    else:
+        tell_scores(output(), scores, f"on {scores.examples} examples of {data}")

@@ -1,0 +1,85 @@
+"""`nnarray show`: what is in the file of a model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from nnarray.backends import dtype_name
+from nnarray.cli.app import app
+from nnarray.cli.telling import Json, listed, output, tell_facts, tell_table
+from nnarray.layers.base import described
+from nnarray.model import Model, load
+
+if TYPE_CHECKING:
+    pass
+
+
+@app.command(
+    short_help="What is in the file of a model.",
+    epilog="\b\nExamples:\n  nnarray show flowers.safetensors\n  nnarray show flowers.safetensors --json",
+)
+def show(
+    model: Annotated[Path, typer.Argument(help="A .safetensors file of nnarray.", show_default=False)],
+    as_json: Json = False,
+) -> None:
+    """Show the architecture, the parameters, how the model was trained, and where its data came from."""
+    net = load(model, backend="numpy")
+    if as_json:
+        typer.echo(json.dumps(_facts(net, model), indent=2))
+        return
+    console = output()
+    tell_facts(console, _told(net, model))
+    console.print(str(net.summary()))
+    preparation = _preparation(net)
+    if preparation is not None:
+        console.print()
+        tell_table(console, ["column", "kind", "what is done"], preparation.describe())
+
+
+def _preparation(net: Model) -> Any:
+    noted = net.metadata.get("input")
+    if not isinstance(noted, dict) or noted.get("kind") != "table":
+        return None
+    from nnarray.datasets.tabular import Preparation
+
+    return Preparation.from_json(noted.get("preparation"))
+
+
+def _facts(net: Model, path: Path) -> dict[str, Any]:
+    return {
+        "model": str(path),
+        "layers": [described(layer) for layer in getattr(net.network, "layers", (net.network,))],
+        "input shape": list(net.input_shape),
+        "output shape": list(net.output_shape),
+        "parameters": net.theta.shape[0],
+        "dtype": dtype_name(net.theta.dtype),
+        "frozen": sorted(net.frozen),
+        "epochs": len(net.history.columns.get("epoch", [])),
+        "steps": net.history.steps,
+        "training": net.history.settings,
+        "last epoch": {name: column[-1] for name, column in net.history.columns.items() if column},
+        "metadata": net.metadata,
+    }
+
+
+def _told(net: Model, path: Path) -> dict[str, str]:
+    history, data, scores = net.history, net.metadata.get("data"), net.metadata.get("scores")
+    facts = {"model": f"{path}, {net.theta.shape[0]} parameters, {dtype_name(net.theta.dtype)}"}
+    if isinstance(data, dict):
+        facts["data"] = ", ".join(f"{name} {value}" for name, value in data.items())
+    classes = net.metadata.get("input", {}).get("classes")
+    if classes:
+        facts["classes"] = listed(classes)
+    if history.settings:
+        facts["training"] = f"{len(history.columns.get('epoch', []))} epochs, {history.steps} steps; " + ", ".join(
+            f"{name} {value}" for name, value in history.settings.items() if value is not None and value != []
+        )
+        facts["last epoch"] = ", ".join(f"{n} {c[-1]:.4g}" for n, c in history.columns.items() if c and n != "epoch")
+    if isinstance(scores, dict) and isinstance(scores.get("metrics"), dict):
+        told = ", ".join(f"{name} {value:.4g}" for name, value in scores["metrics"].items() if value is not None)
+        facts["scores"] = f"{told} (of {scores.get('examples')} {scores.get('of', 'examples')})"
+    return facts

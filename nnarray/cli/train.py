@@ -1,0 +1,226 @@
+"""`nnarray train`: from a table or a folder of pictures to a trained network in a file."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from nnarray import backends
+from nnarray.cli.app import app
+from nnarray.cli.telling import (
+    Flag,
+    Json,
+    Skip,
+    described,
+    integers,
+    listed,
+    output,
+    tell_facts,
+    tell_scores,
+    tell_table,
+    training_bar,
+)
+from nnarray.intake import Rows
+from nnarray.layers.base import described as described_layer
+from nnarray.persistence import archive
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from nnarray.intake import Examples
+    from nnarray.model import Model
+    from nnarray.workflow import Trained
+
+
+@app.command(
+    short_help="Train a network on a table or a folder of pictures.",
+    epilog=(
+        "\b\nExamples:\n  nnarray train flowers.csv --target species --out flowers.safetensors\n"
+        "  nnarray train houses.parquet --target price --drop id,street --early-stopping --report pictures\n"
+        "  nnarray train photos/ --size 64 --epochs 20 --backend cupy\n"
+        "  nnarray train flowers.csv --target species --out flowers.safetensors --epochs 200 --resume"
+    ),
+)
+def train(
+    data: Annotated[
+        Path,
+        typer.Argument(
+            help="A .csv, .tsv, .parquet, .feather, .arrow, .npz or .npy file; or a folder with a subfolder of "
+            "pictures for each class.",
+            show_default=False,
+        ),
+    ],
+    target: Annotated[
+        list[str] | None,
+        typer.Option("--target", help="The column to tell; several numbers: a,b.", show_default=False),
+    ] = None,
+    task: Annotated[str, typer.Option("--task", help="classify, regress; auto: by the target.")] = "auto",
+    drop: Annotated[
+        list[str] | None, typer.Option("--drop", help="Columns to leave out, such as id,name.", show_default=False)
+    ] = None,
+    categories: Annotated[
+        list[str] | None,
+        typer.Option("--categories", help="Columns whose numbers are names, such as postcode.", show_default=False),
+    ] = None,
+    hidden: Annotated[
+        str | None,
+        typer.Option("--hidden", help="Sizes of the hidden layers; default: 64,64; for pictures filters: 16,32,64."),
+    ] = None,
+    activation: Annotated[str, typer.Option("--activation", help="Of the hidden layers.")] = "relu",
+    dropout: Annotated[float, typer.Option("--dropout", help="Rate after each hidden layer of a table.")] = 0.0,
+    backend: Flag = "auto",
+    dtype: Annotated[str, typer.Option("--dtype", help="float32 or float64.")] = "float32",
+    epochs: Annotated[int, typer.Option("--epochs", help="How often each example is seen, in all.")] = 50,
+    batch_size: Annotated[
+        int | None,
+        typer.Option("--batch-size", help="Examples a step; default: 32, from 10,000 examples on 256."),
+    ] = None,
+    optimizer: Annotated[str, typer.Option("--optimizer", help="adam, adamw, sgd, rmsprop, adagrad, lbfgs.")] = "adam",
+    lr: Annotated[float | None, typer.Option("--lr", help="The learning rate; default: the optimizer's own.")] = None,
+    validation: Annotated[
+        float, typer.Option("--validation", help="The part of the examples that is held out to test with.")
+    ] = 0.2,
+    early_stopping: Annotated[
+        bool, typer.Option("--early-stopping", help="Stop when the held-out loss no longer falls; keep the best epoch.")
+    ] = False,
+    patience: Annotated[int, typer.Option("--patience", help="Epochs that early stopping endures.")] = 10,
+    size: Annotated[int, typer.Option("--size", help="Height and width that pictures are brought to.")] = 64,
+    skip: Skip = False,
+    checkpoint_every: Annotated[int, typer.Option("--checkpoint-every", help="Epochs from one save to the next.")] = 1,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the file of --out, if it is there, up to --epochs in all.")
+    ] = False,
+    seed: Annotated[int, typer.Option("--seed", help="Of the split, the first parameters and the order.")] = 0,
+    out: Annotated[Path, typer.Option("--out", help="The trained network, saved while it trains.")] = Path(
+        "model.safetensors"
+    ),
+    report: Annotated[
+        Path | None, typer.Option("--report", help="A folder for pictures of the training and of what came out.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Train a network on a table or a folder of pictures, and say how good it is on examples that it has not seen.
+
+    Numbers are standardised, categories one-hot; a missing number becomes the mean. What is needed for that is learned
+    from the training part alone and saved with the network, so that `nnarray predict` takes files of the same shape.
+    """
+    from nnarray import reports, workflow
+
+    plan = workflow.Plan(
+        target=tuple(target or ()),
+        task=task,  # type: ignore[arg-type]  # checked there
+        drop=tuple(drop or ()),
+        categories=tuple(categories or ()),
+        hidden=None if hidden is None else integers(hidden, "--hidden"),
+        activation=activation,
+        dropout=dropout,
+        optimizer=optimizer,
+        lr=lr,
+        epochs=epochs,
+        batch_size=batch_size,
+        validation=validation,
+        patience=patience if early_stopping else None,
+        size=size,
+        errors="skip" if skip else "raise",
+        checkpoint_every=checkpoint_every,
+        resume=resume,
+        seed=seed,
+        dtype=dtype,
+    )
+    workflow.writable(archive.named_file(out))
+    if report is not None:
+        reports.prepare(report)
+    be, console = backends.backend(backend), output()
+    examples = workflow.read(data, plan)
+    model = workflow.model_for(data, examples, plan, be)
+    if not as_json:
+        _tell_start(console, model, examples, described(be, model.theta.dtype, backend))
+    with training_bar(epochs) as watch, _told_where(model, out, epochs), _terminated_like_ctrl_c():
+        done = workflow.train(model, examples, plan, out, [watch])
+    pictures = [] if report is None else reports.draw(done, report)
+    if as_json:
+        typer.echo(json.dumps(_facts_of(done, out, pictures), indent=2))
+    else:
+        _tell_end(console, done, out, pictures)
+
+
+@contextmanager
+def _told_where(model: Model, out: Path, epochs: int) -> Generator[None]:
+    """Ctrl-C, with a word about what is saved."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        done = len(model.history.columns.get("epoch", []))
+        raise KeyboardInterrupt(
+            f" after epoch {done} of {epochs}, which is saved in {str(out)!r}; go on with --resume"
+        ) from None
+
+
+@contextmanager
+def _terminated_like_ctrl_c() -> Generator[None]:
+    """A batch system that ends a job sends SIGTERM: the training is saved then too."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+# --- What is told ----------------------------------------------------------------------------------------------------
+
+
+def _tell_start(console: Console, model: Model, examples: Examples, backend: str) -> None:
+    intake, data = examples.intake, model.metadata["data"]
+    what = f"{len(intake.classes)} classes" if intake.classes else f"values of {', '.join(intake.targets)}"
+    facts = {
+        "backend": backend,
+        "data": f"{data['name']}: {data['trained on']} examples to train on, {data['held out']} held out",
+        "to tell": f"{what}: {listed(intake.classes)}" if intake.classes else what,
+        "network": f"{described_layer(model.network)}, {model.theta.shape[0]} parameters",
+    }
+    tell_facts(console, facts | {"note": "; ".join(examples.notes)} if examples.notes else facts)
+    if isinstance(intake, Rows):
+        tell_table(console, ["column", "kind", "what is done"], intake.preparation.describe())
+        console.print()
+
+
+def _tell_end(console: Console, done: Trained, out: Path, pictures: list[Path]) -> None:
+    history = done.model.history
+    stopped = f", {done.stopped}" if done.stopped else ""
+    seconds, epochs = history["seconds"][-1], len(history["epoch"])
+    console.print(f"{epochs} epochs, {history.steps} steps, {seconds:.3g} s{stopped}\n")
+    of = "held-out examples" if done.held_out else "training examples: none were held out"
+    chosen = " (by which early stopping chose the epoch)" if done.stopped and done.held_out else ""
+    tell_scores(console, done.scores, f"on {done.scores.examples} {of}{chosen}")
+    for file in [out, *pictures]:
+        console.print(f"{'model' if file == out else 'picture'}: {file}", soft_wrap=True)
+
+
+def _facts_of(done: Trained, out: Path, pictures: list[Path]) -> dict[str, Any]:
+    history = done.model.history
+    return {
+        "model": str(out),
+        "task": "classify" if done.intake.classes else "regress",
+        "data": done.model.metadata["data"],
+        "notes": done.examples.notes,
+        "parameters": done.model.theta.shape[0],
+        "epochs": len(history["epoch"]),
+        "steps": history.steps,
+        "seconds": history["seconds"][-1],
+        "stopped": done.stopped,
+        "settings": history.settings,
+        "last epoch": {name: column[-1] for name, column in history.items()},
+        "held out": done.held_out,
+        "scores": done.scores.to_json(),
+        "pictures": [str(file) for file in pictures],
+    }

@@ -1,0 +1,317 @@
+"""What a trained network takes in: rows of a table or pictures of a folder, made into arrays as in its training."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import numpy as np
+
+from nnarray import random
+from nnarray.backends import Backend, backend
+from nnarray.checks import integer
+from nnarray.datasets.columns import looks_like_classes
+from nnarray.datasets.entries import text_of
+from nnarray.datasets.images import SUFFIXES, UnreadableImage, ahead, decoded, from_bytes, images, pictures_below
+from nnarray.datasets.tables import open_table
+from nnarray.datasets.tabular import Preparation
+from nnarray.names import named
+from nnarray.typing import Array
+
+ROWS = 16_384  # of a table that are in memory at once
+PICTURES = 256
+
+Unknown = Literal["error", "ignore"]
+
+
+class Part(NamedTuple):
+    """Some examples, in the order in which they come."""
+
+    X: Array
+    names: list[str] | None
+    """Of the files; None for the rows of a table."""
+    y: np.ndarray | None
+    """Numbers of classes, shape (n,), or standardised values, shape (n, t); None where nobody asks for them."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of a table, and the column that is to be told."""
+
+    preparation: Preparation
+
+    kind: ClassVar[str] = "table"
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes; none where values are told."""
+        return self.preparation.classes
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The columns that are told."""
+        return self.preparation.target.names
+
+    def parts(
+        self,
+        path: Path,
+        be: Backend,
+        dtype: object,
+        *,
+        labelled: bool,
+        unknown: Unknown = "error",
+        errors: str = "raise",
+    ) -> Iterator[Part]:
+        """The table in the file, some rows at a time."""
+        start = 0
+        for table in open_table(path).batches(ROWS):
+            rows = np.arange(start, start + table.num_rows)
+            start += table.num_rows
+            if labelled:  # only those with a target can be compared with it
+                known = self.preparation.known(table, self.targets)
+                table, rows = table.filter(known), rows[known]
+            X = self.preparation.features(table, rows=rows, unknown=unknown)
+            y = self.preparation.targets(table, rows=rows) if labelled else None
+            yield Part(be.asarray(X, dtype=dtype), None, y)
+
+    def values(self, outputs: np.ndarray) -> np.ndarray:
+        """Outputs in the units of the targets."""
+        return self.preparation.values(outputs)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"kind": self.kind, "preparation": self.preparation.to_json()}
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Pictures of one size, and the classes that they are told to be of."""
+
+    size: int
+    classes: tuple[str, ...]
+
+    kind: ClassVar[str] = "pictures"
+    targets: ClassVar[tuple[str, ...]] = ("class",)
+
+    def parts(
+        self,
+        path: Path,
+        be: Backend,
+        dtype: object,
+        *,
+        labelled: bool,
+        unknown: Unknown = "error",
+        errors: str = "raise",
+    ) -> Iterator[Part]:
+        """The pictures of a folder, sorted, some at a time; or the one picture of a file."""
+        files = [_picture(path)] if path.is_file() else _files(path)
+        labels = self._labels(path, files) if labelled else None
+        waiting: list[tuple[int, np.ndarray]] = []
+        for i, pixels in _read(files, self.size, errors):
+            waiting.append((i, pixels))
+            if len(waiting) == PICTURES:
+                yield self._part(path, files, waiting, labels, be, dtype)
+                waiting = []
+        if waiting:
+            yield self._part(path, files, waiting, labels, be, dtype)
+
+    def _part(
+        self,
+        folder: Path,
+        files: list[Path],
+        read: list[tuple[int, np.ndarray]],
+        labels: np.ndarray | None,
+        be: Backend,
+        dtype: object,
+    ) -> Part:
+        numbers = [i for i, _ in read]
+        X = from_bytes(np.stack([pixels for _, pixels in read]), be.dtype(dtype), be)
+        names = [str(files[i].relative_to(folder) if folder != files[i] else files[i]) for i in numbers]
+        return Part(X, names, None if labels is None else labels[numbers])
+
+    def _labels(self, folder: Path, files: Sequence[Path]) -> np.ndarray:
+        """The class that the subfolder of each file names."""
+        numbers = {name: k for k, name in enumerate(self.classes)}
+        found: list[int] = []
+        for file in files:
+            first = file.relative_to(folder).parts[0] if file != folder else file.parent.name
+            if first not in numbers:
+                raise ValueError(
+                    f"{str(file)!r} is in the subfolder {first!r}, which is none of the classes "
+                    f"{', '.join(self.classes)}. Move the pictures of each class into a subfolder of its name."
+                )
+            found.append(numbers[first])
+        return np.asarray(found, dtype=np.int64)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"kind": self.kind, "size": self.size, "classes": list(self.classes)}
+
+
+Intake = Rows | Pictures
+
+
+def _picture(file: Path) -> Path:
+    if file.suffix.lower() not in SUFFIXES:
+        raise ValueError(
+            f"{str(file)!r} does not end as a picture does, and the model was trained on pictures; give a folder of "
+            f"them, or a file that ends in one of {', '.join(SUFFIXES)}."
+        )
+    return file
+
+
+def _files(folder: Path) -> list[Path]:
+    if not folder.exists():
+        raise FileNotFoundError(f"there is no file or folder {str(folder)!r}; check the path.")
+    files = pictures_below(folder)
+    if not files:
+        raise ValueError(f"folder {str(folder)!r} has no pictures: no file in it ends in one of {', '.join(SUFFIXES)}.")
+    return files
+
+
+def _read(files: list[Path], size: int, errors: str) -> Iterator[tuple[int, np.ndarray]]:
+    """The number and the bytes of each file that can be decoded; threads are a little ahead."""
+    named(errors, {"raise": None, "skip": None}, "choice of errors")
+    decode = partial(_decoded, files, size)
+    with closing(ahead(decode, range(len(files)), workers=min(os.cpu_count() or 1, 8), limit=PICTURES)) as results:
+        for i, result in results:
+            try:
+                yield i, result.result()
+            except UnreadableImage:
+                if errors == "raise":
+                    raise
+
+
+def _decoded(files: list[Path], size: int, i: int) -> np.ndarray:
+    return decoded(files[i], size)
+
+
+def intake_of(metadata: dict[str, Any], name: str) -> Intake:
+    """What a model takes in, from what was noted when it was trained.
+
+    Raises
+    ------
+    ValueError
+        If nothing was noted, or it makes no sense.
+    """
+    noted = metadata.get("input")
+    if not isinstance(noted, dict):
+        raise ValueError(
+            f"{name} says nothing about its data: it was not trained by `nnarray train`. Use it from Python: "
+            f"nn.load({name}).predict(X)."
+        )
+    if noted.get("kind") == Rows.kind:
+        return Rows(Preparation.from_json(noted.get("preparation")))
+    classes, size = noted.get("classes"), noted.get("size")
+    if (
+        noted.get("kind") != Pictures.kind
+        or not isinstance(classes, list)
+        or not all(isinstance(c, str) for c in classes)
+    ):
+        raise ValueError(f"what {name} notes about its data makes no sense: {str(noted)[:100]}.")
+    return Pictures(integer(size, "size", 1, usual=64), tuple(classes))
+
+
+# --- To train on -----------------------------------------------------------------------------------------------------
+
+
+class Examples(NamedTuple):
+    """All examples of a file or folder on the host, and how they were made."""
+
+    X: np.ndarray
+    y: np.ndarray
+    intake: Intake
+    train: np.ndarray
+    """The numbers of the examples to train on."""
+    held_out: np.ndarray
+    notes: list[str]
+    """What a person should know about them."""
+
+
+def rows_to_train_on(
+    path: Path,
+    targets: Sequence[str],
+    *,
+    task: Literal["auto", "classify", "regress"],
+    drop: Sequence[str],
+    categories: Sequence[str],
+    fraction: float,
+    seed: int,
+) -> Examples:
+    """A table: the preparation is fitted on the training rows alone."""
+    file = open_table(path)
+    table = file.read()
+    targets, drop, categories = (columns_named(each, file.columns) for each in (targets, drop, categories))
+    with_target = np.flatnonzero(Preparation.known(table, targets))
+    if len(with_target) == 0:
+        raise ValueError(f"no row of {str(path)!r} has a target: column {', '.join(targets)} is empty throughout.")
+    groups = _groups(table.column(targets[0]).take(with_target), task) if len(targets) == 1 else None
+    train, held_out = (with_target[part] for part in split(len(with_target), groups, fraction, seed))
+    preparation = Preparation.fit(table.take(train), targets, task=task, drop=drop, categories=categories, rows=train)
+    notes: list[str] = []
+    if lost := table.num_rows - len(with_target):
+        notes.append(f"{lost} of {table.num_rows} rows have no target and were left out")
+    known = table.take(with_target)
+    X = preparation.features(known, rows=with_target, unknown="ignore")
+    y = preparation.targets(known, rows=with_target)
+    place = np.zeros(table.num_rows, dtype=np.int64)
+    place[with_target] = np.arange(len(with_target))
+    return Examples(X, y, Rows(preparation), place[train], place[held_out], notes)
+
+
+def columns_named(given: Sequence[str], columns: Sequence[str]) -> list[str]:
+    """Names of columns; what is no column is read as several with commas between them."""
+    return [name for each in given for name in ([each] if each in columns else [n.strip() for n in each.split(",")])]
+
+
+def _groups(column: Any, task: str) -> np.ndarray | None:
+    """The number of each entry's class, if they are classes."""
+    if not (task == "classify" or (task == "auto" and looks_like_classes(column))):
+        return None
+    codes = text_of(column).combine_chunks().dictionary_encode()
+    return codes.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+
+
+def pictures_to_train_on(
+    path: Path, *, size: int, fraction: float, seed: int, errors: Literal["raise", "skip"]
+) -> Examples:
+    """A folder of pictures: each subfolder is a class."""
+    folder = images(path, size=size, errors=errors, dtype="float32", backend="numpy")
+    if len(folder.classes) < 2:
+        raise ValueError(
+            f"folder {str(path)!r} has one class only, {folder.classes[:1]}; make a subfolder for each of two or more."
+        )
+    loaded: Any = folder.load()  # on the host: NumPy's
+    X, y = loaded
+    train, held_out = split(len(y), y, fraction, seed)
+    notes = [f"{len(folder.skipped)} pictures cannot be decoded and were left out"] if folder.skipped else []
+    return Examples(X, y, Pictures(size, folder.classes), train, held_out, notes)
+
+
+def split(count: int, groups: np.ndarray | None, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """The numbers 0 to count - 1 dealt into a part to train on and one to hold out, each in order.
+
+    Each group gives its share, and none loses its last member to the part that is held out.
+    """
+    host = backend("numpy")
+    order = np.asarray(random.permutation(random.Key(seed).fold("held out"), count, xp=host.xp, device=host.device))
+    if groups is None:
+        held = order[: min(round(fraction * count), count - 1)]
+    else:
+        shuffled = groups[order]
+        by_group = np.argsort(shuffled, kind="stable")
+        sizes = np.bincount(shuffled)
+        rank = np.arange(count) - np.repeat(np.cumsum(sizes) - sizes, sizes)  # of each within its group
+        wanted = np.minimum(np.floor(fraction * sizes + 0.5), sizes - 1)
+        held = order[by_group[rank < np.repeat(wanted, sizes)]]
+    is_held = np.zeros(count, dtype=bool)
+    is_held[held] = True
+    if fraction > 0 and not is_held.any():
+        raise ValueError(
+            f"--validation {fraction:g} of {count} examples leaves none to hold out; give more examples, a larger "
+            f"part, or --validation 0."
+        )
+    return np.flatnonzero(~is_held), np.flatnonzero(is_held)

@@ -1,0 +1,154 @@
+"""How good outputs are, added up part by part, beside what needs no network: the commonest class, or the mean."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+class Scores(NamedTuple):
+    """What came out: a row of numbers for the network, and the same for the baseline."""
+
+    examples: int
+    baseline: str
+    """What the baseline says of every example."""
+    rows: dict[str, tuple[float, float]]
+    """By metric: the network's value and the baseline's."""
+    classes: tuple[str, ...] = ()
+    confusion: np.ndarray | None = None
+    """How many of each class (row) were told to be of each (column)."""
+
+    @property
+    def by_class(self) -> list[tuple[str, int, float, float]]:
+        """For each class: its name, how many there are, recall and precision."""
+        if self.confusion is None:
+            return []
+        true, told, hits = self.confusion.sum(axis=1), self.confusion.sum(axis=0), np.diagonal(self.confusion)
+        return [
+            (name, int(true[k]), _ratio(hits[k], true[k]), _ratio(hits[k], told[k]))
+            for k, name in enumerate(self.classes)
+        ]
+
+    def to_json(self) -> dict[str, Any]:
+        """In what JSON can say: a number that does not exist is null."""
+        made: dict[str, Any] = {
+            "examples": self.examples,
+            "metrics": {name: _finite(mine) for name, (mine, _) in self.rows.items()},
+            "baseline": {"predicts": self.baseline} | {name: _finite(base) for name, (_, base) in self.rows.items()},
+        }
+        if self.confusion is not None:
+            made |= {"classes": list(self.classes), "confusion": self.confusion.tolist()}
+        return made
+
+
+def _ratio(top: float, bottom: float) -> float:
+    return float(top / bottom) if bottom else math.nan
+
+
+def _refuse_none(count: int) -> None:
+    if count == 0:
+        raise ValueError("no example has a target that is known: there is nothing to compare with.")
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+@dataclass
+class ClassTally:
+    """Accuracy, macro-averaged F1 and cross-entropy of probabilities.
+
+    The baseline always says the commonest class of the training, with the shares of the training as probabilities.
+
+    Parameters
+    ----------
+    classes : sequence of str
+    counts : sequence of int
+        How many of each there were in training.
+    """
+
+    classes: Sequence[str]
+    counts: Sequence[int]
+    matrix: np.ndarray = field(init=False)
+    loss: float = field(default=0.0, init=False)
+
+    def __post_init__(self) -> None:
+        self.matrix = np.zeros((len(self.classes), len(self.classes)), dtype=np.int64)
+
+    def add(self, log_probabilities: np.ndarray, y: np.ndarray) -> None:
+        """Some examples: outputs of shape (n, K), and the numbers of their classes."""
+        told = log_probabilities.argmax(axis=1)
+        np.add.at(self.matrix, (y, told), 1)
+        self.loss -= float(log_probabilities[np.arange(len(y)), y].sum(dtype=np.float64))
+
+    def scores(self) -> Scores:
+        """Of all examples so far; at least one."""
+        true, count = self.matrix.sum(axis=1), int(self.matrix.sum())
+        _refuse_none(count)
+        shares = np.asarray(self.counts, dtype=float) / sum(self.counts)
+        common = int(shares.argmax())
+        always = np.zeros_like(self.matrix)
+        always[:, common] = true
+        prior = -float(true @ np.log(np.maximum(shares, 1e-12)))
+        rows = {
+            "accuracy": (_ratio(np.trace(self.matrix), count), _ratio(true[common], count)),
+            "f1": (_f1(self.matrix), _f1(always)),
+            "cross_entropy": (_ratio(self.loss, count), _ratio(prior, count)),
+        }
+        return Scores(count, self.classes[common], rows, tuple(self.classes), self.matrix)
+
+
+def _f1(matrix: np.ndarray) -> float:
+    """2 precision recall / (precision + recall) of each class that there is; their mean."""
+    true, told = matrix.sum(axis=1), matrix.sum(axis=0)
+    there = true + told > 0
+    return float(np.mean(2.0 * np.diagonal(matrix)[there] / (true + told)[there])) if there.any() else math.nan
+
+
+@dataclass
+class ValueTally:
+    """Root mean square error, mean absolute error (both in the units of the target) and R2 of predicted values.
+
+    The baseline always says the mean of the training.
+
+    Parameters
+    ----------
+    targets : sequence of str
+    scales : sequence of float
+        The standard deviation of each in training: what 1 is in the outputs, where the mean of the training is 0.
+    means : sequence of float
+    """
+
+    targets: Sequence[str]
+    means: Sequence[float]
+    scales: Sequence[float]
+    count: int = field(default=0, init=False)
+    sums: Any = field(default=0.0, init=False)
+
+    def add(self, outputs: np.ndarray, y: np.ndarray) -> None:
+        """Some examples: standardised outputs and targets, shape (n, t)."""
+        error = outputs.astype(np.float64) - y
+        self.count += len(y)
+        self.sums = self.sums + np.stack(
+            [(error**2).sum(0), np.abs(error).sum(0), y.sum(0), (y**2).sum(0), np.abs(y).sum(0)]
+        )
+
+    def scores(self) -> Scores:
+        """Of all examples so far; at least one."""
+        _refuse_none(self.count)
+        squared, absolute, total, squares, distances = self.sums / self.count
+        spread = squares - total**2  # around their own mean
+        rows: dict[str, tuple[float, float]] = {}
+        for j, (name, scale) in enumerate(zip(self.targets, self.scales, strict=True)):
+            of = f" of {name}" if len(self.targets) > 1 else ""
+            rows[f"rmse{of}"] = scale * math.sqrt(squared[j]), scale * math.sqrt(squares[j])
+            rows[f"mae{of}"] = scale * float(absolute[j]), scale * float(distances[j])
+            rows[f"r2{of}"] = 1.0 - _ratio(squared[j], spread[j]), 1.0 - _ratio(squares[j], spread[j])
+        return Scores(self.count, ", ".join(f"{mean:g}" for mean in self.means), rows)
+
+
+Tally = ClassTally | ValueTally

@@ -1,0 +1,461 @@
+"""From a file to a trained network and back, by the command line."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from PIL import Image
+from pyarrow import feather, parquet
+from typer.testing import CliRunner
+
+import nnarray as nn
+from nnarray import intake, scores, workflow
+from nnarray.cli import app
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def call(*words: str) -> Any:
+    done = CliRunner().invoke(app, list(words), prog_name="nnarray")
+    assert done.exit_code == 0, done.output
+    return done
+
+
+def fails(code: int, *words: str) -> str:
+    done = CliRunner().invoke(app, list(words), prog_name="nnarray")
+    assert done.exit_code == code, done.output
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("nnarray: ")
+    return line
+
+
+def houses(rows: int = 300, seed: int = 0) -> dict[str, list[Any]]:
+    """A price that follows from two numbers and a city; some numbers and some targets are missing."""
+    draws = np.random.default_rng(seed)
+    age, rooms = draws.normal(40, 12, rows).round(1), draws.integers(1, 9, rows)
+    city = draws.choice(["Basel", "Bern", "Genève, GE"], rows)
+    price = (age + 20 * rooms + 50 * (city == "Basel") + draws.normal(0, 2, rows)).round(2)
+    return {
+        "age": [None if i % 50 == 7 else float(x) for i, x in enumerate(age)],
+        "rooms": rooms.tolist(),
+        "city": city.tolist(),
+        "price": price.tolist(),
+        "kind": [None if i % 100 == 5 else ("dear" if p > np.median(price) else "cheap") for i, p in enumerate(price)],
+    }
+
+
+def write(path: str, columns: dict[str, list[Any]]) -> str:
+    file, table = Path(path), pa.table(columns)
+    if file.suffix in (".csv", ".tsv"):
+        with file.open("w", newline="", encoding="utf-8") as sink:
+            writer = csv.writer(sink, delimiter="," if file.suffix == ".csv" else "\t")
+            writer.writerow(columns)
+            writer.writerows(
+                zip(*(["" if x is None else x for x in column] for column in columns.values()), strict=True)
+            )
+    elif file.suffix == ".parquet":
+        parquet.write_table(table, file)
+    else:
+        feather.write_feather(table, file)
+    return path
+
+
+TRAIN = ("--target", "kind", "--drop", "price", "--epochs", "8", "--backend", "numpy")
+VALUES = ("--target", "price", "--drop", "kind", "--epochs", "30", "--backend", "numpy")
+
+
+# --- Tables ----------------------------------------------------------------------------------------------------------
+
+
+def test_from_a_file_to_predictions(be: nn.Backend) -> None:
+    data = write("houses.csv", houses())
+    told = call("train", data, *TRAIN[:-1], be.name, "--out", "kind.safetensors").stdout
+    for words in (
+        "238 examples to train on, 59 held out",
+        "3 of 300 rows have no target and were left out",
+        "2 classes: cheap, dear",
+        "an input for each of 3: 'Basel', 'Bern', 'Genève, GE'",
+        "a further input tells what is missing",
+        "always cheap",
+        "told dear",
+        "model: kind.safetensors",
+    ):
+        assert words in told
+    assert (
+        call("predict", "kind.safetensors", data, "--backend", be.name, "--out", "told.csv").stdout
+        == "300 predictions: told.csv\n"
+    )
+    with Path("told.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["prediction", "p_cheap", "p_dear"]
+    truth = houses()["kind"]
+    hits = [row["prediction"] == truth[i] for i, row in enumerate(rows) if truth[i]]
+    assert np.mean(hits) > 0.85
+    assert all(abs(float(row["p_cheap"]) + float(row["p_dear"]) - 1) < 1e-5 for row in rows)
+    told = json.loads(call("evaluate", "kind.safetensors", data, "--backend", be.name, "--json").stdout)
+    assert told["examples"] == 297
+    assert told["metrics"]["accuracy"] == pytest.approx(np.mean(hits))
+    assert np.sum(told["confusion"]) == 297
+
+
+@pytest.mark.parametrize("ending", [".csv", ".tsv", ".parquet", ".feather"])
+def test_every_format_says_the_same(ending: str) -> None:
+    data = write(f"houses{ending}", houses())
+    told = json.loads(call("train", data, *VALUES, "--out", "m.safetensors", "--json").stdout)
+    assert told["scores"]["metrics"]["r2"] > 0.9
+    assert told["scores"]["baseline"]["r2"] < 0.1
+    call("predict", "m.safetensors", data, "--out", f"told{ending}")
+    call("predict", "m.safetensors", data, "--out", "told.npz")
+    with np.load("told.npz", allow_pickle=False) as file:
+        values = file["price"]
+    csv_data = write("same.csv", houses())
+    told_csv = call("predict", "m.safetensors", csv_data).stdout.splitlines()
+    np.testing.assert_allclose([float(x) for x in told_csv[1:]], values, rtol=1e-6)
+    assert np.corrcoef(values, houses()["price"])[0, 1] > 0.95
+
+
+def test_arrays_are_tables_too() -> None:
+    X, y = nn.datasets.moons(200, noise=0.1, seed=0)
+    np.savez("moons.npz", X=X, y=y)
+    told = json.loads(call("train", "moons.npz", "--target", "y", "--epochs", "40", "--json").stdout)
+    assert told["scores"]["metrics"]["accuracy"] > 0.8
+    np.save("moons.npy", np.column_stack([X, y]))
+    told = json.loads(
+        call("train", "moons.npy", "--target", "2", "--task", "classify", "--epochs", "2", "--json").stdout
+    )
+    assert told["scores"]["examples"] == 40
+
+
+def test_several_values_at_once_and_pictures_of_them() -> None:
+    data = write("houses.csv", houses())
+    words = ("--target", "price,age", "--drop", "kind", "--epochs", "3", "--report", "deep/report")
+    Path("full.csv").write_text(Path(data).read_text().replace(",,", ",0,"))
+    write("full.csv", {**houses(), "age": [x or 0.0 for x in houses()["age"]]})
+    told = json.loads(call("train", "full.csv", *words, "--json").stdout)
+    assert set(told["scores"]["metrics"]) == {
+        f"{name} of {of}" for name in ("rmse", "mae", "r2") for of in ("price", "age")
+    }
+    assert sorted(os.listdir("deep/report")) == ["predictions.png", "report.json", "training.png"]
+    assert call("predict", "model.safetensors", "full.csv").stdout.splitlines()[0] == '"price","age"'
+    call("train", data, *TRAIN, "--report", "r")
+    assert sorted(os.listdir("r")) == ["confusion.png", "report.json", "training.png"]
+    assert json.loads(Path("r/report.json").read_text(encoding="utf-8"))["history"]["loss"]
+
+
+def test_predictions_stream_part_by_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = write("houses.parquet", houses())
+    call("train", data, *VALUES, "--out", "m.safetensors")
+    whole = call("predict", "m.safetensors", data).stdout
+    monkeypatch.setattr(intake, "ROWS", 7)
+    model, takes = workflow.load(Path("m.safetensors"), nn.backend("numpy"))
+    parts = [len(part["price"]) for part in workflow.predict(model, takes, Path(data))]
+    assert parts == [7] * 42 + [6]
+    np.testing.assert_allclose(
+        [float(x) for x in call("predict", "m.safetensors", data).stdout.split()[1:]],
+        [float(x) for x in whole.split()[1:]],
+        rtol=1e-5,
+    )
+    pieces = json.loads(call("evaluate", "m.safetensors", data, "--json").stdout)
+    monkeypatch.setattr(intake, "ROWS", 10_000)
+    assert json.loads(call("evaluate", "m.safetensors", data, "--json").stdout)["metrics"] == pytest.approx(
+        pieces["metrics"]
+    )
+
+
+def test_the_preparation_knows_the_training_part_alone() -> None:
+    columns = houses()
+    told = json.loads(call("train", write("a.csv", columns), *VALUES, "--json").stdout)
+    model = nn.load("model.safetensors")
+    mean = model.metadata["input"]["preparation"]["columns"][1]["mean"]
+    examples = workflow.read(Path("a.csv"), workflow.Plan(target=("price",), drop=("kind",)))
+    assert mean == pytest.approx(np.mean(np.asarray(columns["rooms"])[examples.train]))
+    assert mean != pytest.approx(np.mean(columns["rooms"]))
+    assert told["data"] == {"name": "a.csv", "examples": 300, "trained on": 240, "held out": 60}
+
+
+def test_what_was_not_met_in_training() -> None:
+    call("train", write("a.csv", houses()), *VALUES)
+    new = {"age": [30.0, 30.0], "rooms": [3, 3], "city": ["Bern", "Zug"]}
+    message = fails(2, "predict", "model.safetensors", write("new.csv", new))
+    for words in ("row 2", "'city'", "'Zug'", "'Basel', 'Bern'", "--unknown ignore"):
+        assert words in message
+    assert len(call("predict", "model.safetensors", "new.csv", "--unknown", "ignore").stdout.splitlines()) == 3
+    assert "lacks 'city'" in fails(2, "predict", "model.safetensors", write("less.csv", {"age": [1.0], "rooms": [2]}))
+    more = {"extra": ["x"], "city": ["Bern"], "rooms": [3], "age": [30.0]}
+    lines = call("predict", "model.safetensors", write("more.csv", more)).stdout.splitlines()
+    same = call("predict", "model.safetensors", "new.csv", "--unknown", "ignore").stdout.splitlines()
+    assert float(lines[1]) == pytest.approx(float(same[1]), rel=1e-5)
+
+
+def test_a_seed_repeats_everything() -> None:
+    data = write("a.csv", houses())
+    for out in ("a.safetensors", "b.safetensors"):
+        call("train", data, *VALUES, "--seed", "3", "--out", out, "--dropout", "0.1")
+    a, b = nn.load("a.safetensors"), nn.load("b.safetensors")
+    np.testing.assert_array_equal(a.theta, b.theta)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "lbfgs", "adamw"])
+def test_optimizers_by_name(optimizer: str) -> None:
+    told = json.loads(call("train", write("a.csv", houses()), *VALUES, "--optimizer", optimizer, "--json").stdout)
+    assert told["scores"]["metrics"]["r2"] > 0.3
+
+
+# --- Pictures --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def pets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    X, y = nn.datasets.pets(160, size=32, seed=0)
+    folder = tmp_path_factory.mktemp("pets")
+    for i in range(160):
+        place = folder / ("cat", "dog")[int(y[i])]
+        place.mkdir(exist_ok=True)
+        Image.fromarray((np.asarray(X[i]) * 255).astype(np.uint8)).save(place / f"{i:03d}.png")
+    return folder
+
+
+def test_a_folder_of_pictures(pets: Path) -> None:
+    told = call("train", str(pets), "--size", "32", "--epochs", "15", "--out", "pets.safetensors").stdout
+    assert "128 examples to train on, 32 held out" in told
+    scored = json.loads(call("evaluate", "pets.safetensors", str(pets), "--json").stdout)
+    assert scored["metrics"]["accuracy"] > 0.8
+    lines = call("predict", "pets.safetensors", str(pets)).stdout.splitlines()
+    assert lines[0] == '"file","prediction","p_cat","p_dog"'
+    assert [line.split(",")[0] for line in lines[1:3]] == ['"cat/000.png"', '"cat/002.png"']
+    assert len(lines) == 161
+    one = next(iter(sorted((pets / "dog").iterdir())))
+    assert len(call("predict", "pets.safetensors", str(one)).stdout.splitlines()) == 2
+    assert "Conv2D(32, 3" in call("show", "pets.safetensors").stdout
+
+
+def test_pictures_that_cannot_be_used(pets: Path) -> None:
+    call("train", str(pets), "--size", "32", "--epochs", "1", "--out", "pets.safetensors")
+    Path("mixed/cat").mkdir(parents=True)
+    Path("mixed/cat/a.png").write_bytes(next((pets / "cat").iterdir()).read_bytes())
+    Path("mixed/cat/b.png").write_text("no picture")
+    assert "'mixed/cat/b.png' cannot be decoded" in fails(2, "predict", "pets.safetensors", "mixed")
+    assert len(call("predict", "pets.safetensors", "mixed", "--skip-unreadable").stdout.splitlines()) == 2
+    Path("mixed/cow").mkdir()
+    Path("mixed/cow/c.png").write_bytes(Path("mixed/cat/a.png").read_bytes())
+    assert "'cow', which is none of the classes cat, dog" in fails(2, "evaluate", "pets.safetensors", "mixed")
+    Path("empty").mkdir()
+    assert "has no pictures" in fails(2, "predict", "pets.safetensors", "empty")
+    assert "no file or folder 'none'" in fails(1, "predict", "pets.safetensors", "none")
+    assert "does not end as a picture does" in fails(2, "predict", "pets.safetensors", write("a.csv", houses(5)))
+    Path("single/cat").mkdir(parents=True)
+    Path("single/cat/a.png").write_bytes(Path("mixed/cat/a.png").read_bytes())
+    assert "one class only" in fails(2, "train", "single")
+    assert "--target, --drop and --categories are about columns" in fails(2, "train", str(pets), "--target", "x")
+
+
+# --- Saving and going on ---------------------------------------------------------------------------------------------
+
+
+def test_training_goes_on_as_if_it_had_not_stopped() -> None:
+    data = write("a.csv", houses())
+    words = ("train", data, *VALUES[:4], "--backend", "numpy", "--early-stopping", "--dropout", "0.1")
+    call(*words, "--epochs", "9", "--out", "whole.safetensors")
+    call(*words, "--epochs", "4", "--out", "parts.safetensors")
+    call(*words, "--epochs", "9", "--out", "parts.safetensors", "--resume")
+    whole, parts = nn.load("whole.safetensors"), nn.load("parts.safetensors")
+    np.testing.assert_array_equal(whole.theta, parts.theta)
+    assert whole.history["val_loss"] == parts.history["val_loss"]
+    assert whole.metadata == parts.metadata
+    for other in (("--seed", "1"), ("--validation", "0.3"), ("--drop", "rooms")):
+        assert "cannot be resumed" in fails(
+            2, *words, "--epochs", "10", "--out", "parts.safetensors", "--resume", *other
+        )
+    np.testing.assert_array_equal(nn.load("parts.safetensors").theta, parts.theta)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT to send")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_saves_and_exits_130(number: int) -> None:
+    data = write("a.csv", houses())
+    words = ["train", data, *VALUES[:4], "--backend", "numpy", "--out", "m.safetensors", "--checkpoint-every", "5"]
+    command = [sys.executable, "-m", "nnarray", *words]
+    with subprocess.Popen(
+        [*command, "--epochs", "1000000"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as run:
+        while not Path("m.safetensors").exists():
+            time.sleep(0.05)
+        time.sleep(0.3)
+        run.send_signal(number)
+        _, said = run.communicate(timeout=30)
+    assert run.returncode == 130
+    epochs = len(nn.load("m.safetensors").history["loss"])
+    saved = f"interrupted after epoch {epochs} of 1000000, which is saved in 'm.safetensors'; go on with --resume"
+    assert said == f"nnarray: {saved}\n"
+    call(*words, "--epochs", str(epochs + 2), "--resume")
+    call("predict", "m.safetensors", data)
+    call(*words[:-4], "--out", "whole.safetensors", "--epochs", str(epochs + 2))
+    np.testing.assert_array_equal(nn.load("m.safetensors").theta, nn.load("whole.safetensors").theta)
+
+
+def test_show_tells_what_is_in_a_file() -> None:
+    data = write("a.csv", houses())
+    call("train", data, *TRAIN, "--out", "m.safetensors")
+    said = call("show", "m.safetensors").stdout
+    for words in (
+        "m.safetensors, ",
+        "name a.csv, examples 297",
+        "8 epochs",
+        "Adam(lr=0.001",
+        "accuracy",
+        "Dense(64",
+        "city",
+        "2 classes",
+    ):
+        assert words in said
+    told = json.loads(call("show", "m.safetensors", "--json").stdout)
+    assert told["layers"] == ["Dense(64, activation='relu')", "Dense(64, activation='relu')", "Dense(2)"]
+    assert told["metadata"]["data"]["held out"] == 59
+    nn.Network(nn.Dense(3)).init((2,)).save("plain.safetensors")
+    assert "9 parameters" in call("show", "plain.safetensors").stdout
+    assert "not trained by `nnarray train`" in fails(2, "predict", "plain.safetensors", data)
+
+
+# --- What goes wrong -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (("train", "none.csv", "--target", "x"), 1, "there is no file 'none.csv'"),
+        (("train", "a.csv"), 2, "Name it with --target COLUMN"),
+        (("train", "a.csv", "--target", "prise"), 2, "there is no column 'prise'.* Did you mean 'price'"),
+        (("train", "a.csv", "--target", "price", "--drop", "agee"), 2, "Did you mean 'age'"),
+        (("train", "a.csv", "--target", "price", "--optimizer", "adamm"), 2, "Did you mean 'adam'"),
+        (("train", "a.csv", "--target", "price", "--activation", "relo"), 2, "Did you mean 'relu'"),
+        (("train", "a.csv", "--target", "price", "--backend", "nunpy"), 2, "Did you mean 'numpy'"),
+        (("train", "a.csv", "--target", "price", "--task", "clasify"), 2, "Did you mean 'classify'"),
+        (("train", "a.csv", "--target", "city", "--task", "regress"), 2, "'Ba|'Be|'Ge.* is no number"),
+        (("train", "a.csv", "--target", "price", "--hidden", "8,x"), 2, "--hidden must be integers above 0"),
+        (("train", "a.csv", "--target", "price", "--epochs", "0"), 2, "--epochs must be an integer of at least 1"),
+        (("train", "a.csv", "--target", "price", "--validation", "1"), 2, "--validation must be a finite number"),
+        (("train", "a.csv", "--target", "price", "--dropout", "1.5"), 2, "--dropout must be"),
+        (("train", "a.csv", "--target", "price", "--lr", "-1"), 2, "learning rate must be a finite number above 0"),
+        (("train", "a.csv", "--target", "price", "--dtype", "int32"), 2, "dtype must be real floating"),
+        (("train", "a.csv", "--target", "price", "--out", "m.pkl"), 2, r"must end in \.safetensors"),
+        (("train", "a.csv", "--target", "price", "--out", "no/m.safetensors"), 1, "there is no folder 'no'"),
+        (
+            ("train", "a.csv", "--target", "price", "--lr", "1e30", "--optimizer", "sgd"),
+            1,
+            "the loss became NaN or infinite",
+        ),
+        (("train", "a.xlsx", "--target", "price"), 2, "does not end as a table does"),
+        (("train", "a.csv", "--target", "price", "--epoch", "3"), 2, "No such option: --epoch .*--epochs"),
+        (("predict", "none.safetensors", "a.csv"), 1, "there is no file 'none.safetensors'"),
+        (("predict", "a.csv", "a.csv"), 2, r"must end in \.safetensors"),
+        (("predict", "m.safetensors", "none.csv"), 1, "there is no file 'none.csv'"),
+        (("predict", "m.safetensors", "a.csv", "--out", "told.xlsx"), 2, "does not end as a table does"),
+        (("predict", "m.safetensors", "a.csv", "--unknown", "maybe"), 2, "unknown choice of unknown 'maybe'"),
+        (("evaluate", "m.safetensors", "short.csv"), 2, "there is no column 'price'"),
+        (("show", "none.safetensors"), 1, "there is no file"),
+    ],
+)
+def test_wrong_calls(words: tuple[str, ...], code: int, message: str) -> None:
+    write("a.csv", {**houses(60), "kind": ["x", "y"] * 30})
+    write("a.feather", houses(3))
+    Path("a.xlsx").touch()
+    write("short.csv", {"age": [1.0], "rooms": [2], "city": ["Bern"]})
+    if "m.safetensors" in words:
+        call("train", "a.csv", "--target", "price", "--epochs", "1", "--out", "m.safetensors")
+    assert re.search(message, fails(code, *words))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "is empty"),
+        ("a,b\n", "no rows"),
+        ("a,a\n1,2\n", "several columns of one name: 'a'"),
+        ("a,b\n1,2\n3\n", "row 2: 1 entries for 2 columns"),
+        ("a,b\n1,2\n3,4,5\n", "row 2: 3 entries for 2 columns"),
+        ("a,b\n1,x\n1e400,y\n2,x\n", "row 2, column 'a': infinity"),
+        ("a,b\n1,x\n2,x\n3,x\n", "a single class"),
+        ("a,b\n1,\n2,\n", "no row of 't.csv' has a target"),
+        ("b\nx\ny\n", "no column is left to learn from"),
+        ("a,b\n,x\n,y\n,x\n,y\n,x\n,y\n", "'a' has no entries"),
+    ],
+)
+def test_tables_that_cannot_be_learned_from(text: str, message: str) -> None:
+    Path("t.csv").write_text(text)
+    assert message in fails(2, "train", "t.csv", "--target", "b", "--validation", "0")
+
+
+def test_data_in_another_encoding_and_without_permission(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("t.csv").write_bytes("größe,b\n1,x\n".encode("latin-1"))
+    assert "is not UTF-8" in fails(2, "train", "t.csv", "--target", "b")
+
+
+def test_few_rows() -> None:
+    write("t.csv", {"a": [1.0, 2.0, 3.0, 4.0], "b": ["x", "y", "x", "y"]})
+    assert "leaves none to hold out" in fails(2, "train", "t.csv", "--target", "b")
+    told = call("train", "t.csv", "--target", "b", "--validation", "0", "--epochs", "2").stdout
+    assert "none were held out" in told
+    call("train", "t.csv", "--target", "b", "--validation", "0.5", "--epochs", "2")
+
+
+# --- Its parts -------------------------------------------------------------------------------------------------------
+
+
+def test_each_class_gives_its_share_and_keeps_one_to_train_on() -> None:
+    groups = np.asarray([0] * 50 + [1] * 10 + [2] * 2 + [3])
+    train, held = intake.split(len(groups), groups, 0.2, 0)
+    assert np.bincount(groups[held], minlength=4).tolist() == [10, 2, 0, 0]
+    assert sorted([*train, *held]) == list(range(63))
+    assert np.bincount(groups[intake.split(63, groups, 0.9, 0)[0]]).min() >= 1
+    train, held = intake.split(100, None, 0.25, 1)
+    assert (len(train), len(held)) == (75, 25)
+    assert not np.array_equal(held, intake.split(100, None, 0.25, 2)[1])
+
+
+def test_scores_are_what_they_say(host: nn.Backend) -> None:
+    draws = np.random.default_rng(0)
+    logits, y = draws.normal(size=(50, 3)), draws.integers(0, 3, 50)
+    log_p = logits - np.log(np.exp(logits).sum(1, keepdims=True))
+    tally = scores.ClassTally(("a", "b", "c"), (1, 5, 2))
+    tally.add(log_p[:20], y[:20])
+    tally.add(log_p[20:], y[20:])
+    rows = tally.scores().rows
+    assert rows["accuracy"] == pytest.approx((np.mean(logits.argmax(1) == y), np.mean(y == 1)))
+    assert rows["cross_entropy"][0] == pytest.approx(float(nn.losses.CrossEntropy()(logits, y)))
+    assert rows["f1"][0] == pytest.approx(float(nn.metrics.f1(logits, y)))
+    outputs, truth = draws.normal(size=(50, 2)), draws.normal(size=(50, 2))
+    values = scores.ValueTally(("u", "v"), (1.0, 2.0), (3.0, 4.0))
+    values.add(outputs[:9], truth[:9])
+    values.add(outputs[9:], truth[9:])
+    rows = values.scores().rows
+    assert rows["rmse of v"][0] == pytest.approx(4 * np.sqrt(np.mean((outputs - truth)[:, 1] ** 2)))
+    assert rows["mae of u"] == pytest.approx((3 * np.abs(outputs - truth)[:, 0].mean(), 3 * np.abs(truth[:, 0]).mean()))
+    assert np.mean([rows["r2 of u"][0], rows["r2 of v"][0]]) == pytest.approx(float(nn.metrics.r2(outputs, truth)))
+    with pytest.raises(ValueError, match="nothing to compare with"):
+        scores.ClassTally(("a", "b"), (1, 1)).scores()
+
+
+def test_completion_for_the_shell() -> None:
+    done = CliRunner().invoke(app, ["--show-completion", "bash"], prog_name="nnarray")
+    assert "_NNARRAY_COMPLETE" in done.stdout
+
+
+@pytest.mark.parametrize("command", ["train", "predict", "evaluate", "show", "bench", "info", "demo"])
+def test_every_command_has_help_with_an_example(command: str) -> None:
+    said = call(command, "--help").stdout
+    assert f"Examples:\n    nnarray {command}" in said
