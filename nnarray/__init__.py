@@ -8,7 +8,7 @@
 True
 """
 
-from nnarray import datasets, initializers, losses, metrics, models, plotting, random, schedules, testing
+from nnarray import datasets, initializers, losses, metrics, models, plotting, random, schedules, testing, trackers
 from nnarray.backends import (
     Backend,
     BackendInfo,
@@ -118,5 +118,6 @@ __all__ = [
     "register",
     "schedules",
     "testing",
+    "trackers",
     "value_and_grad",
 ]

@@ -104,6 +104,10 @@ class Library:
         """The device's name and its memory in bytes."""
         return "CPU", _host_memory()
 
+    def free(self, device: Device) -> int | None:
+        """Bytes of the device that are free, where the library tells."""
+        return None
+
     def explain(self, error: Exception) -> str:
         """Why a first computation failed, and what mends it."""
         return f"{type(error).__name__}: {error}"
@@ -160,6 +164,10 @@ class CuPy(Library):
         properties = importlib.import_module("cupy").cuda.runtime.getDeviceProperties(device.id)
         return properties["name"].decode(), int(properties["totalGlobalMem"])
 
+    def free(self, device: Device) -> int | None:
+        cupy = importlib.import_module("cupy")
+        return int(device.mem_info[0]) + cupy.get_default_memory_pool().free_bytes()
+
     def explain(self, error: Exception) -> str:
         runtime = importlib.import_module("cupy").cuda.runtime
         return explain_cuda(cuda_driver_version(), runtime.runtimeGetVersion(), error)
@@ -209,6 +217,9 @@ class Torch(Library):
             return super().hardware(device)
         properties = importlib.import_module("torch").cuda.get_device_properties(device)
         return properties.name, properties.total_memory
+
+    def free(self, device: Device) -> int | None:
+        return importlib.import_module("torch").cuda.mem_get_info(device)[0] if device.type == "cuda" else None
 
     def explain(self, error: Exception) -> str:
         built_for = importlib.import_module("torch").version.cuda

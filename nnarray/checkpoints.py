@@ -8,6 +8,7 @@ that is resumed takes the same steps, bit for bit.
 from __future__ import annotations
 
 import glob
+import logging
 import os
 import shutil
 from collections.abc import Sequence
@@ -25,6 +26,8 @@ from nnarray.persistence import archive, files
 from nnarray.persistence.archive import Archive
 from nnarray.persistence.settings import encode
 from nnarray.typing import Array
+
+log = logging.getLogger("nnarray")
 
 
 @dataclass(frozen=True)
@@ -190,6 +193,7 @@ class Keeper:
         if position is not None:
             self._add_training(saved, position, apart=position.theta is not theta)
         self.checkpoint.write(saved, self.run.epoch)
+        log.info("epoch %d is saved in %s", self.run.epoch, self.checkpoint.file)
         self.epoch, self.position, self.given = self.run.epoch, position, self.model.vector
 
     def _add_training(self, saved: Archive, position: Position, *, apart: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,6 +15,8 @@ from nnarray.examples import Data, Trainee, pick
 from nnarray.losses import Loss
 from nnarray.metrics import Metric
 from nnarray.typing import Array
+
+log = logging.getLogger("nnarray")
 
 
 class DivergenceError(FloatingPointError):
@@ -94,6 +97,7 @@ class Course:
         row = {"epoch": float(self.run.epoch + 1), "loss": loss, **self._on_training(outputs, rows), **self._held_out()}
         self.run.history.append({**row, "lr": rate, "seconds": time.perf_counter() - self.started})
         self.show(row, 1)
+        log.debug("epoch %d: %s", self.run.epoch, self.run.last)
         for callback in self.callbacks:
             callback.on_epoch_end(self.run)
         return self.run.stopped is None

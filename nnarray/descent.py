@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import signal
 import threading
@@ -26,6 +27,8 @@ from nnarray.propagation import Wiring, loss_and_gradient
 from nnarray.random import Key
 from nnarray.schedules import Constant, Schedule, schedule
 from nnarray.typing import Array
+
+log = logging.getLogger("nnarray")
 
 PATIENCE = 0.1  # seconds that Ctrl-C and the progress bar wait at most, where epochs are shorter and nobody looks on
 
@@ -76,6 +79,7 @@ def _epochs(course: Course, trainer: Trainer, rates: Schedule) -> None:
             if not (all(map(math.isfinite, means)) and trainer.finite()):
                 if trainer.plan is None:
                     raise _diverged(trainer, saved, done, run, number, these[0])
+                log.warning("prepared steps gave NaN or infinity in epoch %d: again by the layers' own", number + 1)
                 trainer.back_to(saved)  # the layers' own steps have the last word
                 together = 1
                 continue

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from nnarray.backends import OutOfDeviceMemory, backend_of, is_traced, place
+from nnarray.backends import OutOfDeviceMemory, backend_of, is_traced, namespace, place
 from nnarray.callbacks import Callback, History, Run, as_callback
 from nnarray.checkpoints import Keeper, Position, checkpoint_of
 from nnarray.checks import integer
@@ -21,7 +22,9 @@ from nnarray.metrics import metrics_named
 from nnarray.optimizers import LBFGS, optimizer_named
 from nnarray.persistence.archive import named_file
 from nnarray.random import Key
-from nnarray.typing import Array
+from nnarray.summary import summary
+
+log = logging.getLogger("nnarray")
 
 
 def fit(
@@ -75,23 +78,29 @@ def fit(
     keeper = _keeper(checkpoint, model, run, watchers)
     source = _source(resumed, keeper)
     before, model.history = model.history, run.history
-    with _progress_bar(epochs, progress) as show, _memory_errors(model.vector, batch_size):
+    log.info("training starts: %r, up to %d epochs, %s", model, epochs, run.history.settings)
+    with _progress_bar(epochs, progress) as show, _memory_errors(model, data, batch_size), _told_of(run, watchers):
+        position = None if source is None else _resume(source, model, run, watchers, rule, before)
+        course = Course(model, data, held_out, loss, chosen, batch_size, run, watchers, show, keeper, position)
+        show(run.last, run.epoch)
+        if isinstance(rule, LBFGS):
+            minimise(course, rule)
+        else:
+            descend(course, rule, shuffle=shuffle, key=key)
+    if keeper is not None:
+        keeper.end_fit()
+    log.info("training ends after epoch %d%s: %s", run.epoch, f", {run.stopped}" if run.stopped else "", run.last)
+    return run.history
+
+
+@contextmanager
+def _told_of(run: Run, watchers: list[Callback]) -> Generator[None]:
+    """Each that was told of the start is told of the end, whatever happens between them; the last one first."""
+    with ExitStack() as stack:
         for watcher in watchers:
             watcher.on_fit_start(run)
-        try:
-            position = None if source is None else _resume(source, model, run, watchers, rule, before)
-            course = Course(model, data, held_out, loss, chosen, batch_size, run, watchers, show, keeper, position)
-            show(run.last, run.epoch)
-            if isinstance(rule, LBFGS):
-                minimise(course, rule)
-            else:
-                descend(course, rule, shuffle=shuffle, key=key)
-        finally:
-            for watcher in watchers:
-                watcher.on_fit_end(run)
-        if keeper is not None:
-            keeper.end_fit()
-    return run.history
+            stack.callback(watcher.on_fit_end, run)
+        yield
 
 
 def _keeper(checkpoint: Any, model: Trainee, run: Run, watchers: list[Callback]) -> Keeper | None:
@@ -137,17 +146,30 @@ def _held_out(model: Trainee, validation: Any, loss: Loss, check_finite: bool) -
 
 
 @contextmanager
-def _memory_errors(theta: Array, batch_size: int | None) -> Generator[None]:
-    """Each library's own error for a full device as one."""
+def _memory_errors(model: Trainee, data: Data, batch_size: int | None) -> Generator[None]:
+    """Each library's own error for a full device as one, which says what would fit."""
     try:
         yield
     except Exception as error:
-        if isinstance(error, OutOfDeviceMemory) or not backend_of(theta).library.out_of_memory(error):
+        here = backend_of(model.vector)
+        if isinstance(error, OutOfDeviceMemory) or not here.library.out_of_memory(error):
             raise
+        free = here.library.free(here.device)
         raise OutOfDeviceMemory(
-            f"no memory left on {place(theta)} ({error}). Reduce batch_size (now {batch_size or 'all'}) or the "
-            f"network; the model is as it was after the last finished step."
+            f"no memory left on {place(model.vector)} ({error}). {_what_would_fit(model, free)}Reduce batch_size (now "
+            f"{min(batch_size or data.examples, data.examples)}) or the network; the model is as it was after the last "
+            f"finished step."
         ) from error
+
+
+def _what_would_fit(model: Trainee, free: int | None) -> str:
+    """About how many examples a step could take in the memory that is free: what layers give is kept, and a copy."""
+    network, shape, xp = model.wiring.network, model.input_shape, namespace(model.vector)
+    itemsize = xp.finfo(model.vector.dtype).bits // 8
+    each = 2 * summary(network, shape, itemsize=itemsize, frozen=model.frozen, depth=1).activation_bytes
+    if not free or not each:
+        return ""
+    return f"{free / 2**20:,.0f} MiB are free, and an example takes about {each / 2**20:.3g}: try {free // each or 1}. "
 
 
 @contextmanager

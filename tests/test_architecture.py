@@ -20,7 +20,9 @@ CONVERSIONS = {"numpy", "get", "cpu", "to_numpy", "tolist", "item", "__array__"}
 # What may know an array library by name, and the borders, where data leave for files, pictures or other programs.
 KNOWS_LIBRARIES = {"backends.py", "kernels"}
 BORDERS = {"plotting.py", "cli", "demos.py", "demo_pets.py", "lbfgs.py", "testing.py"}
-BORDERS |= {f"datasets/{name}.py" for name in ("images", "published", "tables", "entries", "columns", "tabular")}  # readers of files
+BORDERS |= {
+    f"datasets/{name}.py" for name in ("images", "published", "tables", "entries", "columns", "tabular")
+}  # readers of files
 BORDERS |= {"persistence", "checkpoints.py", "loading.py"}  # files of models
 BORDERS |= {"intake.py", "scores.py", "workflow.py", "reports.py"}  # from files to numbers that people read
 
@@ -166,6 +168,10 @@ def test_import_loads_no_optional_library() -> None:
         "polars",
         "array_api_strict",
         "sklearn",
+        "pyarrow",
+        "tensorboardX",
+        "mlflow",
+        "wandb",
     ]
     code = f"import sys, nnarray; print([m for m in {sorted(optional)} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -556,3 +556,58 @@ def test_a_huge_finite_loss_is_no_warning(host: nn.Backend) -> None:
     model.set_params({"0.bias": [2e37, -2e37]})
     with pytest.raises(nn.DivergenceError):
         model.fit(X, y, optimizer=nn.SGD(1e-3, clip_norm=1.0), epochs=1, batch_size=8, sample_weight=np.full(24, 4.0))
+
+
+# --- What is told while it trains ------------------------------------------------------------------------------------
+
+
+def test_training_is_told_to_the_log(host: nn.Backend, caplog: pytest.LogCaptureFixture) -> None:
+    X, y = moons(host)
+    with caplog.at_level("DEBUG", logger="nnarray"):
+        model_on(host).fit(X, y, epochs=2)
+    first, *epochs, last = [record.getMessage() for record in caplog.records if record.name == "nnarray"]
+    assert first.startswith("training starts: Model(Dense(8, activation='tanh')")
+    assert "'optimizer': 'Adam(lr=0.001" in first
+    assert [text[:8] for text in epochs] == ["epoch 1:", "epoch 2:"]
+    assert last.startswith("training ends after epoch 2: {'epoch': 2.0, 'loss': ")
+
+
+def test_every_callback_that_was_told_of_the_start_is_told_of_the_end(host: nn.Backend) -> None:
+    told: list[str] = []
+
+    class Note(nn.Callback):
+        def __init__(self, name: str, fails_at: str = "") -> None:
+            self.name, self.fails_at = name, fails_at
+
+        def _note(self, when: str) -> None:
+            if when == self.fails_at:
+                raise RuntimeError(self.name)
+            told.append(f"{self.name} {when}")
+
+        def on_fit_start(self, run: nn.Run) -> None:
+            self._note("start")
+
+        def on_fit_end(self, run: nn.Run) -> None:
+            self._note("end")
+
+    X, y = moons(host)
+    with pytest.raises(RuntimeError, match="b"):
+        model_on(host).fit(X, y, epochs=1, callbacks=[Note("a"), Note("b", "start")])
+    assert told == ["a start", "a end"]
+    told.clear()
+    with pytest.raises(RuntimeError, match="b"):
+        model_on(host).fit(X, y, epochs=1, callbacks=[Note("a"), Note("b", "end"), Note("c")])
+    assert told == ["a start", "b start", "c start", "c end", "a end"]
+
+
+def test_a_full_device_is_told_with_what_would_fit(host: nn.Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full(nn.Callback):
+        def on_epoch_end(self, run: nn.Run) -> None:
+            raise MemoryError("asked for 5 GiB")
+
+    X, y = moons(host)
+    monkeypatch.setattr(host.library, "free", lambda device: 10 * 2**20)
+    with pytest.raises(
+        nn.OutOfDeviceMemory, match=r"5 GiB\)\. 10 MiB are free, and an example takes about .*: try \d+\."
+    ):
+        model_on(host).fit(X, y, epochs=1, callbacks=[Full()])
