@@ -306,6 +306,8 @@ class LBFGS:
         Stops when the largest entry of the gradient is below.
     weight_decay : float
         Adds `weight_decay / 2 * sum of w^2` to the loss, over weights, not biases.
+    evaluations : int
+        How often loss and gradient are computed at most.
 
     References
     ----------
@@ -315,9 +317,11 @@ class LBFGS:
     memory: int = 10
     tolerance: float = 1e-6
     weight_decay: float = 0.0
+    evaluations: int = 15_000
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "memory", integer(self.memory, "memory", 1, usual=10))
+        object.__setattr__(self, "evaluations", integer(self.evaluations, "evaluations", 1, usual=15_000))
         _as_python(self)
         _in_range(self.tolerance, "tolerance", low=0.0)
         _in_range(self.weight_decay, "weight_decay", low=0.0)

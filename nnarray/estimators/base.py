@@ -1,0 +1,383 @@
+"""What the four estimators share: one way from examples to a trained model, and back to predictions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from copy import copy as shallow
+from dataclasses import replace
+from numbers import Integral
+from typing import Any, NamedTuple, Self
+
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
+
+from nnarray.backends import Backend, backend, backend_of, namespace
+from nnarray.callbacks import Callback, History
+from nnarray.checks import real
+from nnarray.estimators.increments import Increments, Memory
+from nnarray.estimators.places import checked_inputs, checked_targets, home_of, same
+from nnarray.estimators.scores import split
+from nnarray.estimators.stopping import InverseScaling, Record
+from nnarray.examples import pick, prepare
+from nnarray.kernels.standard.numerics import wide
+from nnarray.losses import Loss
+from nnarray.model import Model, value_and_grad
+from nnarray.network import Network
+from nnarray.optimizers import LBFGS, Optimizer
+from nnarray.random import Key
+from nnarray.typing import Array, Shape
+
+AT_ONCE = 1024  # examples that a prediction takes at once, at least
+
+
+def keep(estimator: Any, given: dict[str, Any]) -> None:
+    """Keep the arguments of a constructor as they are, which is all that scikit-learn's may do."""
+    for name, value in given.items():
+        if name not in ("self", "__class__"):
+            setattr(estimator, name, value)
+
+
+class Examples(NamedTuple):
+    """Examples where the model is: inputs, the target as the loss wants it, and how much each counts."""
+
+    x: Array
+    target: Array
+    weights: Array | None
+
+    def of(self, rows: Array) -> Examples:
+        """Some of them."""
+        return Examples(*(None if each is None else pick(each, rows) for each in self))  # type: ignore[arg-type]
+
+    @property
+    def size(self) -> int:
+        """How many there are."""
+        return self.x.shape[0]
+
+    @property
+    def weight(self) -> float:
+        """The mean of the weights."""
+        return 1.0 if self.weights is None else float(namespace(self.weights).mean(self.weights))
+
+
+class Estimator(BaseEstimator):
+    """Examples in, a trained `model_` kept, predictions out; the settings are the subclasses'.
+
+    Attributes
+    ----------
+    model_ : Model
+        The network with its numbers; its library, device and dtype are those of the computations.
+    history_ : History
+        Of the last `fit`, an epoch a row.
+    loss_, best_loss_ : float
+        The loss over the last epoch, and the lowest; None with early stopping, which looks at the score.
+    loss_curve_ : list of float
+        The loss of each epoch, with the L2 penalty; `warm_start` and `partial_fit` add to it.
+    validation_scores_, best_validation_score_ : list of float, float
+        With early stopping, else None.
+    n_iter_ : int
+        The epochs of the last `fit`.
+    t_ : int
+        How many examples were trained on in all, counted as often as they were seen.
+    n_outputs_ : int
+    out_activation_ : str
+    """
+
+    # Settings that all have.
+    loss: Any
+    warm_start: bool
+    shuffle: bool
+    random_state: Any
+    early_stopping: bool
+    validation_fraction: float
+    verbose: Any
+    callbacks: Sequence[Any]
+    backend: str | Backend | None
+    dtype: object
+
+    # What they learn.
+    model_: Model
+    history_: History
+    loss_: float
+    best_loss_: float | None
+    loss_curve_: list[float]
+    validation_scores_: list[float] | None
+    best_validation_score_: float | None
+    n_iter_: int
+    t_: int
+    n_outputs_: int
+    out_activation_: str
+    _memory: Memory | None = None
+    _going: Increments | None = None
+
+    # --- What subclasses say -------------------------------------------------------------------------------------
+
+    _pictures = False  # whether an example may have more than one axis
+    _numeric = True  # whether y holds numbers
+
+    def _network(self, outputs: int, shape: Shape) -> Network:
+        """The network for examples of this shape."""
+        raise NotImplementedError
+
+    def _outputs_given(self, shape: Shape) -> int | None:
+        """The number of outputs, if it is not to be chosen."""
+        return None
+
+    def _rule(self, examples: Examples) -> Optimizer | LBFGS:
+        """How to go down."""
+        raise NotImplementedError
+
+    def _batch(self, count: int) -> int | None:
+        """Examples a step."""
+        raise NotImplementedError
+
+    def _epochs(self) -> int:
+        raise NotImplementedError
+
+    def _watch(self, examples: Examples, rule: Optimizer | LBFGS, score: Any) -> Record:
+        """Who writes the epochs down, and stops."""
+        raise NotImplementedError
+
+    def _answers(self, y: Any, *, fresh: bool, classes: Any = None) -> Any:
+        """The checked y as numbers, where it is; learns the classes if `fresh`."""
+        raise NotImplementedError
+
+    def _objective(self, answers: Any, outputs: int | None) -> tuple[Loss, int]:
+        """The loss, and how many outputs it wants."""
+        raise NotImplementedError
+
+    def _target(self, answers: Array, loss: Loss, like: Array) -> Array:
+        """The answers as the loss wants them."""
+        raise NotImplementedError
+
+    def _weighted(self, weights: Array | None, answers: Array, like: Array) -> Array | None:
+        """How much each example counts in all."""
+        return weights
+
+    def _grade(self, outputs: Array, answers: Array, weights: Array | None) -> float:
+        """The score of some outputs."""
+        raise NotImplementedError
+
+    def _groups(self, answers: Array) -> Array | None:
+        """Classes that a split keeps in proportion."""
+        return None
+
+    # --- Fitting ---------------------------------------------------------------------------------------------------
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Train on the examples, afresh unless `warm_start` is on.
+
+        Parameters
+        ----------
+        X : array, sparse matrix or data frame, shape (N, features)
+            Of any library; the computations are done where it is, unless `backend` says otherwise.
+        y : array, shape (N,) or (N, outputs)
+        sample_weight : array, shape (N,), optional
+            An example with weight 2 counts as two.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If the examples or the settings do not fit; the message says which and how to mend it.
+        DivergenceError
+            If the loss or a parameter becomes NaN or infinite.
+        KeyboardInterrupt
+            On Ctrl-C; the estimator holds the parameters of the last finished step.
+        """
+        fresh = not (self.warm_start and self.__sklearn_is_fitted__())
+        examples, answers, loss = self._enter(X, y, sample_weight, fresh=fresh)
+        self._memory = self._going = None
+        rule, score = self._rule(examples), None
+        if self.early_stopping and isinstance(rule, Optimizer):
+            kept, held = self._split(answers, examples)
+            score = self._validation(examples.of(held), pick(answers, held))
+            examples = examples.of(kept)
+            rule = self._rule(examples)
+        watch = self._watch(examples, rule, score)
+        self._descend(examples, loss, rule, watch)
+        if not self.n_iter_:  # L-BFGS began where it would end
+            value, _ = value_and_grad(self.model_, examples.x, examples.target, loss, sample_weight=examples.weights)
+            self.loss_ = float(value) + watch.penalty(self.model_)
+        return self
+
+    def _enter(
+        self, X: Any, y: Any, sample_weight: Any, *, fresh: bool, classes: Any = None
+    ) -> tuple[Examples, Array, Loss]:
+        """Check the examples where they are, move them to the model's place, and make the model if there is none."""
+        home = home_of(X)
+        x = checked_inputs(self, X, reset=fresh, pictures=self._pictures)
+        y = checked_targets(y, home, numeric=self._numeric)
+        check_consistent_length(x, y, sample_weight)
+        found = self._answers(y, fresh=fresh, classes=classes)
+        loss, outputs = self._objective(found, self._outputs_given(x.shape[1:]))
+        network = self._network(outputs, x.shape[1:])
+        if fresh:
+            self._begin(network, x, home if self.backend is None else backend(self.backend))
+        elif network != self.model_.network:
+            raise ValueError(
+                f"the settings now give another network, {network!r}, than the one that was fitted, "
+                f"{self.model_.network!r}. Set warm_start=False to begin with a new one."
+            )
+        self.n_outputs_ = outputs
+        here = self._place(home, "fit")
+        like = self.model_.vector
+        x = here.asarray(x, dtype=like.dtype)
+        answers = here.asarray(found)
+        weights = self._weighted(self._checked_weights(sample_weight, x.shape[0], here, like), answers, like)
+        return Examples(x, self._target(answers, loss, like), weights), answers, loss
+
+    def _begin(self, network: Network, x: Array, there: Backend) -> None:
+        """A new model, and nothing learned so far."""
+        dtype = self.dtype or there.asarray(x[:1, ...]).dtype
+        self.model_ = network.init(x.shape[1:], seed=self._seed(), backend=there, dtype=dtype)
+        self.t_, self.n_iter_, self.loss_curve_ = 0, 0, []
+        early = self.early_stopping
+        self.best_loss_ = None if early else math.inf
+        self.validation_scores_, self.best_validation_score_ = ([], -math.inf) if early else (None, None)
+
+    def _place(self, home: Backend, method: str) -> Backend:
+        """Where the model is; nothing that lies elsewhere is moved there, unless `backend` asks for it."""
+        if not self.__sklearn_is_fitted__():
+            return home
+        here = backend_of(self.model_.vector)
+        if self.backend is None and not same(here, home):
+            raise ValueError(
+                f"Inputs passed to {type(self).__name__}.{method}() must use the same namespace and the same device as "
+                f"those passed to fit(): the model is on {here.name}, X on {home.name}. Move X with "
+                f"nn.backend(...).asarray(X), or set backend=, and all data are moved there."
+            )
+        return here
+
+    def _checked_weights(self, weights: Any, count: int, here: Backend, like: Array) -> Array | None:
+        if weights is None:
+            return None
+        weights = here.asarray(weights)
+        if weights.shape != (count,):
+            raise ValueError(f"sample_weight must have shape ({count},), one an example; got {tuple(weights.shape)}.")
+        weights = here.xp.astype(weights, wide(like).dtype)
+        if not bool(here.xp.all(weights >= 0)) or not 0 < float(here.xp.sum(weights)) < math.inf:
+            raise ValueError(
+                "sample_weight must be finite, must not be negative, and not all of it may be zero; an example whose "
+                "weight is zero is left out."
+            )
+        return weights
+
+    def _seed(self) -> int:
+        """An integer stays the seed that it is; a generator gives one."""
+        if isinstance(self.random_state, Integral) and not isinstance(self.random_state, bool):
+            return int(self.random_state)
+        return int(check_random_state(self.random_state).randint(2**31 - 1))
+
+    def _split(self, answers: Array, examples: Examples) -> tuple[Array, Array]:
+        fraction = real(self.validation_fraction, "validation_fraction", least=0.0, below=1.0, usual=0.1)
+        part = math.ceil(fraction * examples.size)
+        if not 2 <= part < examples.size:
+            raise ValueError(
+                f"The validation set is too small, or nothing is left to train on: validation_fraction={fraction:g} of "
+                f"{examples.size} examples holds out {part}. Change the fraction, or set early_stopping=False."
+            )
+        key = Key(self._seed()).fold("validation")
+        return split(examples.size, part, self._groups(answers), key, examples.x)
+
+    def _validation(self, held: Examples, answers: Array) -> Any:
+        """The score of a model on the examples that were held out."""
+
+        def score(model: Model) -> float:
+            outputs = model.predict(held.x, batch_size=self._at_once(), check_finite=False)
+            return self._grade(outputs, answers, held.weights)
+
+        return score
+
+    def _descend(self, examples: Examples, loss: Loss, rule: Optimizer | LBFGS, watch: Record) -> None:
+        """Train; what was learned so far is there also if it is interrupted."""
+        self.n_iter_ = 0
+        single = callable(self.callbacks) or isinstance(self.callbacks, Callback)
+        given = [self.callbacks] if single else list(self.callbacks)
+        try:
+            self.model_.fit(
+                examples.x,
+                examples.target,
+                loss=loss,
+                optimizer=rule,
+                epochs=self._epochs(),
+                batch_size=self._batch(examples.size) if isinstance(rule, Optimizer) else None,
+                callbacks=[watch, *given],
+                sample_weight=examples.weights,
+                shuffle=self.shuffle,
+                seed=(self._seed() + self.t_) % 2**64,
+                progress=False,
+                check_finite=False,
+            )
+        finally:
+            self.history_ = self.model_.history
+        watch.end(self.model_)
+
+    def _step_on(self, X: Any, y: Any, sample_weight: Any, classes: Any = None) -> Self:
+        """One epoch over the examples, in which the optimizer remembers the calls before; all of it, or nothing."""
+        if self.early_stopping:
+            raise ValueError("partial_fit does not support early_stopping=True: there is nothing to hold out.")
+        fresh = not self.__sklearn_is_fitted__()
+        examples, _, loss = self._enter(X, y, sample_weight, fresh=fresh, classes=classes)
+        rule = self._rule(examples)
+        assert isinstance(rule, Optimizer)  # partial_fit is there for no other
+        if isinstance(rule.lr, InverseScaling):  # it counts examples; calls may hold any number of them
+            rule = replace(rule, lr=rule.lr(0))
+        record, model, batch = Record(self, examples.size, rule), self.model_, self._batch(examples.size)
+        data = prepare(model, examples.x, examples.target, examples.weights, loss, check_finite=False)
+        going = self._going
+        if going is None or not going.suits(model, loss, rule, shuffle=self.shuffle):
+            going = Increments(
+                model,
+                data,
+                loss,
+                rule,
+                batch_size=batch or examples.size,
+                shuffle=self.shuffle,
+                seed=self._seed(),
+                decays=record.mask(model) if rule.weight_decay else None,
+                memory=self._memory,
+            )
+        self._going = None  # an error or Ctrl-C leaves it half done
+        value, self._memory = going.run(data, rule, batch or examples.size, self.loss_curve_)
+        self._going = going
+        record.write(model, value, 1)
+        record.remember(self.loss_)
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickle and copy: what is prepared belongs to this process."""
+        state: Any = super().__getstate__()
+        return state | {"_going": None}
+
+    # --- Predicting ------------------------------------------------------------------------------------------------
+
+    def _at_once(self) -> int:
+        return max(self._batch(AT_ONCE) or AT_ONCE, AT_ONCE)
+
+    def _outputs(self, X: Any, method: str) -> tuple[Array, Backend]:
+        """The network's outputs, where the model is, and where X is."""
+        check_is_fitted(self)
+        home = home_of(X)
+        here = self._place(home, method)
+        x = here.asarray(checked_inputs(self, X, reset=False, pictures=self._pictures))
+        return self.model_.predict(x, batch_size=self._at_once(), check_finite=False), home
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "model_")
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.array_api_support = True
+        tags.input_tags.sparse = True
+        tags.input_tags.three_d_array = self._pictures
+        return tags
+
+    def __sklearn_array_api_convert__(self, converter: Any) -> Self:
+        """For scikit-learn's `move_estimator_to`: the same estimator with its arrays elsewhere."""
+        new = shallow(self)
+        model = self.model_
+        theta, state = (converter(each) for each in (model.vector, model.state))
+        new.model_ = Model(model.network, model.input_shape, theta, state, wiring=model.wiring)
+        new._memory = new._going = None
+        return new

@@ -1,0 +1,117 @@
+"""One training that `partial_fit` goes on with, call by call."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import NamedTuple
+
+from nnarray.backends import copy
+from nnarray.course import DivergenceError
+from nnarray.descent import Trainer
+from nnarray.examples import Data
+from nnarray.losses import Loss
+from nnarray.model import Model
+from nnarray.optimizers import Optimizer
+from nnarray.random import Key
+from nnarray.schedules import schedule
+from nnarray.typing import Array
+
+
+class Memory(NamedTuple):
+    """What the optimizer remembers from one call to the next, and how far the training is."""
+
+    slots: dict[str, Array]
+    steps: int
+    calls: int
+
+
+class Increments:
+    """Steps from where the last call ended; what was prepared or compiled for them is used again.
+
+    Parameters
+    ----------
+    model : Model
+    data : Data
+        The examples of the first call.
+    loss : Loss
+    rule : Optimizer
+    batch_size : int
+    shuffle : bool
+    seed : int
+    decays : array, optional
+        Which entries weight decay shrinks.
+    memory : Memory, optional
+        Of a training that was put away.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        data: Data,
+        loss: Loss,
+        rule: Optimizer,
+        *,
+        batch_size: int,
+        shuffle: bool,
+        seed: int,
+        decays: Array | None,
+        memory: Memory | None,
+    ) -> None:
+        if memory and set(memory.slots) != set(rule.slot_names):
+            memory = None  # of another optimizer
+        self.model, self.frozen, self.calls = model, model.frozen, memory.calls if memory else 0
+        slots = _copied(memory.slots) if memory else rule.slots(model.vector)
+        self.trainer = Trainer(
+            wiring=model.wiring,
+            data=data,
+            loss=loss,
+            optimizer=rule,
+            batch_size=batch_size,
+            shuffle=shuffle,
+            key=Key(seed),
+            keep_outputs=False,
+            theta=copy(model.vector),
+            state=copy(model.state),
+            slots=slots,
+            decays=decays,
+            frozen=model.wiring.params.mask(set(model.frozen), model.vector) if model.frozen else None,
+            steps=memory.steps if memory else 0,
+        )
+        self.given = model.vector
+
+    def suits(self, model: Model, loss: Loss, rule: Optimizer, *, shuffle: bool) -> bool:
+        """Whether nothing changed but the learning rate, which is told with each call."""
+        was, trainer = self.trainer.optimizer, self.trainer
+        alike = type(was) is type(rule) and replace(was, lr=1.0) == replace(rule, lr=1.0)
+        same = model is self.model and model.frozen == self.frozen
+        return alike and same and loss == trainer.loss and shuffle == trainer.shuffle
+
+    def run(self, data: Data, rule: Optimizer, batch_size: int, losses: list[float]) -> tuple[float, Memory]:
+        """One epoch over these examples: its loss, and what is to be remembered. The model gets the parameters last.
+
+        Raises
+        ------
+        DivergenceError
+            If the loss or a parameter becomes NaN or infinite; the model is as it was.
+        """
+        model, trainer = self.model, self.trainer
+        if model.vector is not self.given or model.lent:  # somebody gave it other parameters
+            trainer.theta, trainer.state = copy(model.vector), copy(model.state)
+            trainer.prepare()
+        trainer.data, trainer.batch_size = data, batch_size
+        done = trainer.epochs(self.calls, [schedule(rule.lr)(self.calls, losses)], lambda: None)
+        value = trainer.mean_losses(done)[0]
+        if not (math.isfinite(value) and trainer.finite()):
+            raise DivergenceError(
+                "the loss or a parameter became NaN or infinite in this partial_fit, which is undone. Standardise X, "
+                "or lower the learning rate."
+            )
+        model.restore((trainer.theta, trainer.state))
+        self.given = model.vector
+        self.calls += 1
+        return value, Memory(_copied(trainer.slots), trainer.steps, self.calls)
+
+
+def _copied(slots: dict[str, Array]) -> dict[str, Array]:
+    return {name: copy(slot) for name, slot in slots.items()}

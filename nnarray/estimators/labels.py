@@ -1,0 +1,103 @@
+"""Labels of any kind as numbers: which classes there are, and which one each example belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
+
+from nnarray import kernels
+from nnarray.backends import Backend, device_of, namespace
+from nnarray.estimators.places import holds_numbers, home_of, on_host
+from nnarray.kernels.standard.numerics import wide
+from nnarray.typing import Array
+
+MULTILABEL = "multilabel"
+
+
+def kind_of(y: Any) -> str:
+    """What labels are: "multiclass" (one of some classes), or "multilabel" (a column of 0 and 1 for each class).
+
+    Raises
+    ------
+    ValueError
+        If they are neither.
+    """
+    if on_host(home_of(y)):
+        check_classification_targets(y)
+        found = type_of_target(y)
+        if found == "multiclass-multioutput":
+            raise ValueError("several columns of classes are not supported; fit one classifier for each column.")
+        return MULTILABEL if found == "multilabel-indicator" else "multiclass"
+    xp = namespace(y)
+    if y.ndim == 2 and bool(xp.all((y == 0) | (y == 1))):
+        return MULTILABEL
+    if y.ndim != 1:
+        raise ValueError(f"y must have shape (N,), or (N, labels) with entries 0 and 1; got shape {tuple(y.shape)}.")
+    if xp.isdtype(y.dtype, "real floating") and not bool(xp.all(y == xp.floor(y))):
+        raise ValueError("Unknown label type: continuous. A classifier needs classes; use a regressor for such y.")
+    return "multiclass"
+
+
+def classes_of(y: Any, kind: str) -> Any:
+    """The classes in their order, where y is; of several labels, their numbers."""
+    xp = namespace(y)
+    if kind != MULTILABEL:
+        return xp.unique_values(y)
+    index = xp.__array_namespace_info__().default_dtypes(device=device_of(y))["integral"]
+    return xp.arange(y.shape[1], dtype=index, device=device_of(y))
+
+
+def numbered(y: Any, classes: Any) -> Any:
+    """The number of each label's class, counted from 0.
+
+    Raises
+    ------
+    ValueError
+        If there is a label that is not among the classes.
+    """
+    xp = namespace(classes)
+    y, ordered = (xp.astype(each, xp.int8) if xp.isdtype(each.dtype, "bool") else each for each in (y, classes))
+    index = xp.searchsorted(ordered, y)
+    index = xp.where(index < ordered.shape[0], index, 0)
+    if not bool(xp.all(xp.take(ordered, index) == y)):
+        raise ValueError(f"`y` has classes not in `self.classes_`, which are {classes}.")
+    return index
+
+
+def named_labels(index: Array, classes: Any, home: Backend) -> Any:
+    """The labels of these numbers: in `home` if they are numbers, on the host if they are text."""
+    there = home_of(classes)
+    labels = there.xp.take(classes, there.asarray(index))
+    return home.asarray(labels) if holds_numbers(labels) else labels
+
+
+def class_weights(given: Any, index: Array, classes: Any, weights: Array | None, like: Array) -> Array:
+    """How much each example counts by its class, on the device of `like`.
+
+    Parameters
+    ----------
+    given : "balanced" or mapping of label to number
+        "balanced" counts each class alike, W / (K W_k) with W_k the weight of its examples; classes that a mapping
+        does not name count 1.
+    index : array of integers, shape (N,)
+    classes : array
+    weights : array, shape (N,), optional
+        How much the examples count otherwise.
+    """
+    xp, count = namespace(like), classes.shape[0]
+    if isinstance(given, str):
+        if given != "balanced":
+            raise ValueError(f"class_weight must be 'balanced', a mapping of label to number, or None; got {given!r}.")
+        hot = kernels.one_hot(index, count, like=wide(like))
+        masses = xp.sum(hot if weights is None else hot * weights[:, None], axis=0)
+        each = xp.sum(masses) / (count * xp.where(masses > 0, masses, 1.0))
+        return xp.take(each, index)
+    if not isinstance(given, Mapping):
+        raise ValueError(f"class_weight must be 'balanced', a mapping of label to number, or None; got {given!r}.")
+    labels = list(classes) if on_host(home_of(classes)) else [float(label) for label in classes]
+    if unknown := [label for label in given if label not in labels]:
+        raise ValueError(f"class_weight names {unknown}, which are not among the classes {labels}.")
+    wanted = [float(given.get(label, 1.0)) for label in labels]
+    return xp.take(xp.asarray(wanted, dtype=wide(like).dtype, device=device_of(like)), index)

@@ -1,0 +1,417 @@
+"""scikit-learn's multilayer perceptrons, with this package's engine below them."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any, Self
+
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.metaestimators import available_if
+
+from nnarray.backends import Backend
+from nnarray.checks import integer, real
+from nnarray.estimators.base import Estimator, Examples, keep
+from nnarray.estimators.stopping import Adaptive, Flat, InverseScaling, Patience, Rate, Record
+from nnarray.estimators.tasks import Classifies, Regresses
+from nnarray.initializers import Uniform
+from nnarray.layers import Activation, Dense, Dropout, Layer
+from nnarray.losses import Loss
+from nnarray.names import named
+from nnarray.network import Network
+from nnarray.optimizers import LBFGS, OPTIMIZERS, SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
+from nnarray.schedules import Schedule
+from nnarray.typing import Shape
+
+THEIRS = ("identity", "logistic", "tanh", "relu")  # activations whose weights start as scikit-learn's do
+RATES = {name: name for name in ("constant", "invscaling", "adaptive")}
+
+
+class Perceptron(Estimator):
+    """Dense layers in a row, from scikit-learn's settings.
+
+    Attributes
+    ----------
+    coefs_, intercepts_ : list of array
+        Weights and biases of each layer: views of `model_`, to be read.
+    n_layers_ : int
+        The inputs counted as one.
+    """
+
+    hidden_layer_sizes: Any
+    activation: str | Activation
+    solver: Any
+    alpha: float
+    batch_size: int | str
+    learning_rate: str
+    learning_rate_init: float
+    power_t: float
+    max_iter: int
+    tol: float
+    momentum: float
+    nesterovs_momentum: bool
+    beta_1: float
+    beta_2: float
+    epsilon: float
+    n_iter_no_change: float
+    max_fun: int
+    dropout: float
+
+    @property
+    def coefs_(self) -> list[Any]:
+        """The weights of each layer, shape (fan_in, units)."""
+        return self._parts("weight")
+
+    @property
+    def intercepts_(self) -> list[Any]:
+        """The biases of each layer, shape (units,)."""
+        return self._parts("bias")
+
+    @property
+    def n_layers_(self) -> int:
+        """How many layers there are, the inputs counted as one."""
+        return len(self.coefs_) + 1
+
+    def _parts(self, name: str) -> list[Any]:
+        if not hasattr(self, "model_"):
+            raise AttributeError(f"{type(self).__name__} has no parameters before fit.")
+        return [value for key, value in self.model_.params.items() if key.endswith(name)]
+
+    # --- Settings in this package's words ----------------------------------------------------------------------
+
+    def _sizes(self) -> list[int]:
+        given = self.hidden_layer_sizes
+        sizes: list[Any] = list(given) if isinstance(given, Iterable) else [given]
+        return [integer(units, "each of hidden_layer_sizes", 1, usual=100) for units in sizes]
+
+    def _network(self, outputs: int, shape: Shape) -> Network:
+        layers: list[Layer] = []
+        fan_in = shape[0]
+        for units in self._sizes():
+            layers.append(self._dense(fan_in, units, self.activation))
+            layers += [Dropout(self.dropout)] if self.dropout else []
+            fan_in = units
+        return Network(*layers, self._dense(fan_in, outputs, "identity"))
+
+    def _dense(self, fan_in: int, units: int, activation: str | Activation) -> Dense:
+        """Glorot's start, of biases too, for scikit-learn's activations; for others, what suits them."""
+        if self.activation not in THEIRS:
+            return Dense(units, activation)
+        bound = math.sqrt((2.0 if self.activation == "logistic" else 6.0) / (fan_in + units))
+        start = Uniform(-bound, bound)
+        return Dense(units, activation, init=start, bias_init=start)
+
+    def _epochs(self) -> int:
+        return integer(self.max_iter, "max_iter", 1, usual=200)
+
+    def _batch(self, count: int) -> int:
+        if isinstance(self.batch_size, str):
+            named(self.batch_size, {"auto": 200}, "batch_size")
+            return min(200, count)
+        return min(integer(self.batch_size, "batch_size", 1, usual=200), count)
+
+    def _rule(self, examples: Examples) -> Optimizer | LBFGS:
+        """The solver; alpha counts once a step, whatever the number of examples, so the decay is alpha over that."""
+        if isinstance(self.solver, Optimizer | LBFGS):
+            return self.solver
+        name: str = named(self.solver, {each: each for each in OPTIMIZERS}, "solver")
+        alpha = real(self.alpha, "alpha", least=0.0, usual=1e-4)
+        tol = real(self.tol, "tol", least=0.0, usual=1e-4)
+        if name == "lbfgs":
+            most = integer(self.max_fun, "max_fun", 1, usual=15_000)
+            decay = alpha / (examples.size * examples.weight)
+            return LBFGS(tolerance=tol, weight_decay=decay, evaluations=most)
+        decay = alpha / (self._batch(examples.size) * examples.weight)
+        return self._stochastic(name, alpha, decay, examples.size)
+
+    def _stochastic(self, name: str, alpha: float, decay: float, count: int) -> Optimizer:
+        lr = real(self.learning_rate_init, "learning_rate_init", least=0.0, usual=1e-3)
+        beta1 = real(self.beta_1, "beta_1", least=0.0, below=1.0, usual=0.9)
+        beta2 = real(self.beta_2, "beta_2", least=0.0, below=1.0, usual=0.999)
+        momentum = real(self.momentum, "momentum", least=0.0, below=1.0, usual=0.9)
+        rules: dict[str, Optimizer] = {
+            "adam": Adam(lr, beta1, beta2, self.epsilon, weight_decay=decay),
+            "adamw": AdamW(lr, beta1, beta2, self.epsilon, weight_decay=alpha),
+            "rmsprop": RMSprop(lr, epsilon=self.epsilon, weight_decay=decay),
+            "adagrad": Adagrad(lr, epsilon=self.epsilon, weight_decay=decay),
+            "sgd": SGD(lr, momentum, bool(self.nesterovs_momentum and momentum), weight_decay=decay),
+        }
+        if name != "sgd":
+            return rules[name]
+        return replace(rules[name], lr=self._schedule(lr, count))
+
+    def _schedule(self, lr: float, count: int) -> float | Schedule:
+        kind = named(self.learning_rate, RATES, "learning_rate")
+        if kind == "adaptive":
+            return Adaptive(Rate(lr))
+        power = real(self.power_t, "power_t", least=0.0, usual=0.5)
+        return InverseScaling(lr, power, count, self.t_) if kind == "invscaling" else lr
+
+    def _watch(self, examples: Examples, rule: Optimizer | LBFGS, score: Any) -> Record:
+        if isinstance(rule, LBFGS):
+            return Flat(self, examples.size, rule)
+        if not isinstance(self.batch_size, str) and self.batch_size > examples.size:
+            warnings.warn(
+                f"batch_size={self.batch_size} is larger than the {examples.size} examples; all of them are taken.",
+                stacklevel=4,
+            )
+        patience = self.n_iter_no_change
+        if patience != math.inf:
+            patience = integer(patience, "n_iter_no_change", 1, usual=10)
+        return Patience(
+            self,
+            examples.size,
+            rule,
+            tol=real(self.tol, "tol", least=0.0, usual=1e-4),
+            patience=patience,
+            score=score,
+            rate=rule.lr.current if isinstance(rule.lr, Adaptive) else None,
+        )
+
+    def _descend(self, examples: Examples, loss: Loss, rule: Optimizer | LBFGS, watch: Record) -> None:
+        super()._descend(examples, loss, rule, watch)
+        if not watch.stopped:
+            warnings.warn(
+                f"Maximum iterations (max_iter={self.max_iter}) reached and the optimization hasn't converged yet. "
+                f"Increase max_iter, or standardise X.",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
+
+    def _steps(self) -> bool:
+        """Whether there is a `partial_fit`."""
+        if self.solver == "lbfgs" or isinstance(self.solver, LBFGS):
+            raise AttributeError("partial_fit needs a solver that takes steps, such as 'adam'; 'lbfgs' takes all data.")
+        return True
+
+
+class MLPClassifier(Classifies, Perceptron):
+    """A multilayer perceptron that classifies: scikit-learn's `MLPClassifier`, on the array library of X.
+
+    All parameters of scikit-learn's have the same names, order, defaults and meaning; those from `loss` on are more.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : sequence of int, or int
+        Units of the hidden layers.
+    activation : str or Activation
+        "identity", "logistic", "tanh", "relu" as there, or any other of this package, such as "gelu".
+    solver : str or Optimizer
+        "adam", "sgd", "lbfgs" as there; "adamw", "rmsprop", "adagrad"; or an optimizer such as `nn.Adam(1e-3)`, which
+        is taken as it is: then `alpha`, the learning rate, momentum and betas are its own.
+    alpha : float
+        alpha / 2 times the sum of all squared weights is added to the loss of a batch, divided by the number of its
+        examples. For "adamw" it is the decoupled weight decay.
+    batch_size : int or "auto"
+        Examples a step; "auto" is 200, or all if there are fewer.
+    learning_rate : {"constant", "invscaling", "adaptive"}
+        For "sgd": lr; lr / (t + 1)^power_t, t the examples seen at the start of the epoch; or divided by 5 whenever
+        nothing improves any more.
+    learning_rate_init, power_t : float
+    max_iter : int
+        Epochs at most; iterations of "lbfgs".
+    shuffle : bool
+    random_state : int, RandomState or None
+        An integer is the seed of this package: the same numbers on every library, others than scikit-learn's.
+    tol : float
+        What counts as an improvement of the loss, or of the validation score; for "lbfgs", the largest entry of a
+        gradient that is small enough.
+    verbose : bool
+        Whether to print a line an epoch.
+    warm_start : bool
+        Whether `fit` goes on from the parameters that are there.
+    momentum : float
+    nesterovs_momentum : bool
+    early_stopping : bool
+        Whether to hold out `validation_fraction` of the examples, of each class its share, stop when their score has
+        not improved for `n_iter_no_change` epochs, and go back to the best.
+    validation_fraction : float
+    beta_1, beta_2, epsilon : float
+        Of "adam"; epsilon is added to the corrected square root, as in its paper.
+    n_iter_no_change : int or inf
+        How many epochs without improvement are endured.
+    max_fun : int
+        How often "lbfgs" computes loss and gradient at most.
+    loss : str or Loss
+        "log_loss" suits labels of every kind; or a loss such as `nn.losses.CrossEntropy(label_smoothing=0.1)`. One of
+        your own gets the outputs before the softmax, and a target of 0 and 1 of their shape.
+    dropout : float
+        Rate after each hidden layer while training.
+    class_weight : "balanced", mapping of label to number, or None
+    callbacks : sequence of Callback or function of a Run
+        Told at the end of each epoch, after the estimator has written it down.
+    backend : str or Backend, optional
+        Where to compute, such as "cupy"; data are moved there, and predictions back to where X is. None computes
+        where X is.
+    dtype : str, optional
+        "float32", "float64", ...; that of X if None, float64 for integers of NumPy's.
+
+    Attributes
+    ----------
+    classes_ : array, shape (K,)
+    model_ : Model
+    history_ : History
+    coefs_, intercepts_ : list of array
+    loss_, best_loss_ : float
+    loss_curve_ : list of float
+    validation_scores_, best_validation_score_ : list of float, float
+    n_iter_, t_, n_layers_, n_outputs_, n_features_in_ : int
+    feature_names_in_ : array of text
+        Where X is a data frame.
+    out_activation_ : str
+        "softmax", or "logistic" for two classes (one output) and for several labels.
+
+    References
+    ----------
+    .. [1] Rumelhart, Hinton & Williams (1986), Learning representations by back-propagating errors. Nature 323.
+    .. [2] Glorot & Bengio (2010), Understanding the difficulty of training deep feedforward neural networks. AISTATS.
+
+    Examples
+    --------
+    >>> import nnarray as nn
+    >>> from nnarray.estimators import MLPClassifier
+    >>> X, y = nn.datasets.moons(200, noise=0.1, seed=0)
+    >>> classifier = MLPClassifier((20,), learning_rate_init=0.05, tol=1e-3, random_state=0).fit(X, y)
+    >>> classifier.score(X, y) > 0.95
+    True
+    """
+
+    def __init__(
+        self,
+        hidden_layer_sizes: Sequence[int] | int = (100,),
+        activation: str | Activation = "relu",
+        *,
+        solver: str | Optimizer | LBFGS = "adam",
+        alpha: float = 0.0001,
+        batch_size: int | str = "auto",
+        learning_rate: str = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: Any = None,
+        tol: float = 1e-4,
+        verbose: bool = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: float = 10,
+        max_fun: int = 15000,
+        loss: str | Loss = "log_loss",
+        dropout: float = 0.0,
+        class_weight: Any = None,
+        callbacks: Sequence[Any] = (),
+        backend: str | Backend | None = None,
+        dtype: object = None,
+    ) -> None:
+        keep(self, locals())
+
+    @available_if(Perceptron._steps)
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Self:
+        """One epoch over these examples; the optimizer remembers the calls before, as long as no `fit` comes between.
+
+        Parameters
+        ----------
+        X, y, sample_weight : array
+            As for `fit`.
+        classes : array, shape (K,)
+            All that there will be; needed in the first call.
+
+        Notes
+        -----
+        It is all or nothing: after an error or Ctrl-C the parameters are those from before the call. Callbacks and
+        the stopping rule are not asked; "adaptive" stays at its first learning rate.
+        """
+        return self._step_on_classes(X, y, sample_weight, classes)
+
+
+class MLPRegressor(Regresses, Perceptron):
+    """A multilayer perceptron that predicts numbers: scikit-learn's `MLPRegressor`, on the array library of X.
+
+    Parameters
+    ----------
+    loss : str or Loss
+        "squared_error", half the squared error summed over the outputs; "poisson", half the Poisson deviance of the
+        exponentials of the outputs; "mse", "mae", "huber", or a loss such as `nn.losses.Huber(0.5)`.
+    hidden_layer_sizes, activation, solver, alpha, batch_size, learning_rate, learning_rate_init, power_t, max_iter
+        As for `MLPClassifier`, like all that follow.
+    shuffle, random_state, tol, verbose, warm_start, momentum, nesterovs_momentum, early_stopping, validation_fraction
+    beta_1, beta_2, epsilon, n_iter_no_change, max_fun
+    dropout, callbacks, backend, dtype
+
+    Attributes
+    ----------
+    model_, history_, coefs_, intercepts_, loss_, best_loss_, loss_curve_, validation_scores_, best_validation_score_
+        As of `MLPClassifier`, like the other ones.
+    out_activation_ : str
+        "identity", or "exp" for "poisson".
+
+    References
+    ----------
+    .. [1] Rumelhart, Hinton & Williams (1986), Learning representations by back-propagating errors. Nature 323.
+
+    Examples
+    --------
+    >>> import nnarray as nn
+    >>> from nnarray.estimators import MLPRegressor
+    >>> X, y = nn.datasets.sine(100, noise=0.1, seed=0)
+    >>> curve = MLPRegressor(hidden_layer_sizes=(20,), activation="tanh", solver="lbfgs", max_iter=1000, random_state=0)
+    >>> curve.fit(X, y[:, 0]).score(X, y[:, 0]) > 0.9
+    True
+    """
+
+    def __init__(
+        self,
+        loss: str | Loss = "squared_error",
+        hidden_layer_sizes: Sequence[int] | int = (100,),
+        activation: str | Activation = "relu",
+        *,
+        solver: str | Optimizer | LBFGS = "adam",
+        alpha: float = 0.0001,
+        batch_size: int | str = "auto",
+        learning_rate: str = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: Any = None,
+        tol: float = 1e-4,
+        verbose: bool = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: float = 10,
+        max_fun: int = 15000,
+        dropout: float = 0.0,
+        callbacks: Sequence[Any] = (),
+        backend: str | Backend | None = None,
+        dtype: object = None,
+    ) -> None:
+        keep(self, locals())
+
+    @available_if(Perceptron._steps)
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """One epoch over these examples; the optimizer remembers the calls before, as long as no `fit` comes between.
+
+        Parameters
+        ----------
+        X, y, sample_weight : array
+            As for `fit`.
+
+        Notes
+        -----
+        As `MLPClassifier.partial_fit`.
+        """
+        return self._step_on(X, y, sample_weight)

@@ -1,0 +1,50 @@
+"""How good predictions are, computed where they are; the numbers that scikit-learn's scores are."""
+
+from __future__ import annotations
+
+from nnarray import random
+from nnarray.backends import device_of, same_place
+from nnarray.kernels.standard.numerics import wide
+from nnarray.random import Key
+from nnarray.typing import Array
+
+
+def accuracy(predicted: Array, true: Array, weights: Array | None = None) -> float:
+    """The share of examples with the right class, or with all of their labels right."""
+    xp = same_place(predicted=predicted, true=true)
+    right = predicted == true
+    right = xp.all(right, axis=1) if right.ndim == 2 else right
+    hits = xp.astype(right, xp.float32 if weights is None else weights.dtype)
+    if weights is None:
+        return float(xp.mean(hits))
+    return float(xp.sum(hits * weights) / xp.sum(weights))
+
+
+def r2(predicted: Array, true: Array, weights: Array | None = None) -> float:
+    """1 - sum of w (t - p)^2 / sum of w (t - mean of t)^2, mean over the outputs; of a constant: 1 if met, else 0."""
+    xp = same_place(predicted=predicted, true=true)
+    predicted = wide(xp.reshape(predicted, (predicted.shape[0], -1)))
+    true = xp.astype(xp.reshape(true, predicted.shape), predicted.dtype)
+    each = xp.ones_like(true[:, :1]) if weights is None else xp.astype(weights, true.dtype)[:, None]
+    mean = xp.sum(each * true, axis=0) / xp.sum(each)
+    residual, spread = xp.sum(each * (true - predicted) ** 2, axis=0), xp.sum(each * (true - mean) ** 2, axis=0)
+    met = xp.astype(residual == 0, residual.dtype)
+    return float(xp.mean(xp.where(spread > 0, 1.0 - residual / xp.where(spread > 0, spread, 1.0), met)))
+
+
+def split(count: int, part: int, classes: Array | None, key: Key, like: Array) -> tuple[Array, Array]:
+    """The examples to train on and `part` to hold out, in random order: of each class its share, where there are any.
+
+    Drawn on the device: every (count / part)-th of a random order that is sorted by class.
+    """
+    xp, device = same_place(like=like), device_of(like)
+    order = random.permutation(key, count, xp=xp, device=device)
+    if classes is not None:
+        order = xp.take(order, xp.argsort(xp.take(classes, order), stable=True))
+    # In Python's integers, which do not overflow: int32 would, with 150,000 examples of which a tenth is held out.
+    places = xp.asarray([i * count // part for i in range(part)], dtype=order.dtype, device=device)
+    numbers = xp.arange(count, dtype=order.dtype, device=device)
+    nearest = xp.searchsorted(places, numbers)
+    held = xp.take(places, xp.where(nearest < part, nearest, 0)) == numbers
+    last = xp.argsort(xp.astype(held, xp.int8), stable=True)
+    return xp.sort(xp.take(order, last[: count - part])), xp.take(order, last[count - part :])

@@ -1,0 +1,195 @@
+"""What is written down at the end of each epoch, and when scikit-learn's networks stop."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from nnarray.backends import same_place
+from nnarray.callbacks import Callback, Run
+from nnarray.optimizers import LBFGS, AdamW, Optimizer
+from nnarray.schedules import Schedule
+from nnarray.typing import Array
+
+LOWEST_RATE = 1e-6  # where "adaptive" gives up
+FLAT = 2.220446049250313e-9  # SciPy's relative fall of the loss below which L-BFGS-B is done
+
+
+class Record(Callback):
+    """Writes each epoch into the estimator's attributes; goes on until the last one.
+
+    Parameters
+    ----------
+    estimator : estimator
+    examples : int
+        How many an epoch sees.
+    rule : Optimizer or LBFGS
+        Its L2 penalty belongs to the loss.
+    """
+
+    def __init__(self, estimator: Any, examples: int, rule: Optimizer | LBFGS) -> None:
+        self.estimator, self.examples = estimator, examples
+        self.decay = 0.0 if isinstance(rule, AdamW) else rule.weight_decay
+
+    stopped = False
+    """Whether the training ended before its last epoch."""
+
+    def on_epoch_end(self, run: Run) -> None:
+        self.judge(run, self.write(run.model, run.history["loss"][-1], run.epoch))
+
+    def on_fit_end(self, run: Run) -> None:
+        self.stopped = run.stopped is not None or run.epoch < run.epochs
+
+    def end(self, model: Any) -> None:
+        """After a training that nothing interrupted."""
+
+    def write(self, model: Any, loss: float, epoch: int) -> float:
+        """Note an epoch; returns its loss with the penalty."""
+        estimator, loss = self.estimator, loss + self.penalty(model)
+        estimator.n_iter_, estimator.loss_ = epoch, loss
+        estimator.t_ += self.examples
+        estimator.loss_curve_.append(loss)
+        self.say(f"Iteration {epoch}, loss = {loss:.8f}")
+        return loss
+
+    def mask(self, model: Any) -> Array:
+        """1 at weights, which the penalty shrinks, 0 at biases."""
+        params, theta = model.wiring.params, model.vector
+        chosen = {place.name for place in params.places if place.param.decay}
+        return same_place(theta=theta).astype(params.mask(chosen, theta), theta.dtype)
+
+    def penalty(self, model: Any) -> float:
+        """weight_decay / 2 times the sum of the squares of all weights, without the biases."""
+        if not self.decay:
+            return 0.0
+        weights = model.vector * self.mask(model)
+        return 0.5 * self.decay * float(same_place(theta=weights).sum(weights * weights))
+
+    def judge(self, run: Run, loss: float) -> None:
+        """Whether it is enough."""
+        self.remember(loss)
+
+    def remember(self, loss: float) -> None:
+        """The lowest loss so far."""
+        if self.estimator.best_loss_ is not None:
+            self.estimator.best_loss_ = min(self.estimator.best_loss_, loss)
+
+    def say(self, text: str) -> None:
+        if self.estimator.verbose:
+            print(text)
+
+
+class Flat(Record):
+    """Stops L-BFGS where SciPy's usual settings would: the loss hardly falls any more."""
+
+    last = math.inf
+
+    def judge(self, run: Run, loss: float) -> None:
+        fall = self.last - loss
+        if self.last < math.inf and fall <= FLAT * max(abs(self.last), abs(loss), 1.0):
+            run.stop("the loss hardly falls any more")
+        self.last = loss
+        self.remember(loss)
+
+
+class Patience(Record):
+    """Stops when nothing has improved by more than `tol` for more than `patience` epochs: the loss, or a score.
+
+    Parameters
+    ----------
+    tol, patience : float
+    score : function of a model, optional
+        On held-out examples, higher is better; the model goes back to the best one. None looks at the loss.
+    rate : float, optional
+        The learning rate, if it is to be divided by 5 instead, until it is below 1e-6.
+    """
+
+    def __init__(
+        self,
+        estimator: Any,
+        examples: int,
+        rule: Optimizer | LBFGS,
+        *,
+        tol: float,
+        patience: float,
+        score: Callable[[Any], float] | None = None,
+        rate: Rate | None = None,
+    ) -> None:
+        super().__init__(estimator, examples, rule)
+        self.tol, self.patience, self.score, self.rate = tol, patience, score, rate
+        self.waited = 0
+        self.kept: tuple[Array, Array] | None = None
+
+    def judge(self, run: Run, loss: float) -> None:
+        self.waited = 0 if (self.better_score(run.model) if self.score else self.better_loss(loss)) else self.waited + 1
+        if self.waited <= self.patience:
+            return
+        what = "Validation score" if self.score else "Training loss"
+        reason = f"{what} did not improve more than tol={self.tol:f} for {self.patience} consecutive epochs."
+        if self.rate is None or self.rate.now <= LOWEST_RATE:
+            self.say(f"{reason} Stopping.")
+            run.stop(reason)
+            return
+        self.rate.now /= 5.0
+        self.waited = 0
+        self.say(f"{reason} Setting learning rate to {self.rate.now:f}")
+
+    def end(self, model: Any) -> None:
+        if self.kept is not None:
+            model.restore(self.kept)
+
+    def better_loss(self, loss: float) -> bool:
+        better = loss <= self.estimator.best_loss_ - self.tol
+        self.remember(loss)
+        return better
+
+    def better_score(self, model: Any) -> bool:
+        estimator, score = self.estimator, self.score(model) if self.score else math.nan
+        estimator.validation_scores_.append(score)
+        self.say(f"Validation score: {score:f}")
+        better = score >= estimator.best_validation_score_ + self.tol
+        if score > estimator.best_validation_score_:
+            estimator.best_validation_score_ = score
+            self.kept = model.snapshot()
+        return better
+
+
+@dataclass
+class Rate:
+    """A learning rate that somebody changes from outside."""
+
+    now: float
+
+
+@dataclass(frozen=True)
+class Adaptive(Schedule):
+    """The learning rate as it is now."""
+
+    current: Rate
+
+    def rate(self, epoch: int, losses: Any) -> float:
+        return self.current.now
+
+
+@dataclass(frozen=True)
+class InverseScaling(Schedule):
+    """lr / (t + 1)^power, t the number of examples seen at the start of the epoch.
+
+    Parameters
+    ----------
+    lr, power : float
+    examples : int
+        How many an epoch sees.
+    seen : int
+        How many were seen before.
+    """
+
+    lr: float
+    power: float
+    examples: int
+    seen: int = 0
+
+    def rate(self, epoch: int, losses: Any) -> float:
+        return self.lr / (self.seen + epoch * self.examples + 1) ** self.power

@@ -1,0 +1,204 @@
+"""Classification and regression: what y means, and what is made of the outputs."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+from sklearn.base import ClassifierMixin, RegressorMixin
+from sklearn.metrics import accuracy_score, r2_score
+
+from nnarray import kernels
+from nnarray.backends import Backend, namespace
+from nnarray.estimators.base import Estimator
+from nnarray.estimators.labels import MULTILABEL, class_weights, classes_of, kind_of, named_labels, numbered
+from nnarray.estimators.objectives import HalfPoissonDeviance, classification_loss, regression_loss
+from nnarray.estimators.places import checked_targets, holds_numbers, home_of, on_host
+from nnarray.estimators.scores import accuracy, r2
+from nnarray.losses import BinaryCrossEntropy, CrossEntropy, Loss
+from nnarray.typing import Array
+
+
+class Classifies(ClassifierMixin, Estimator):
+    """Labels of any kind: two classes, more, or several labels an example (a column of 0 and 1 for each).
+
+    Attributes
+    ----------
+    classes_ : array, shape (K,)
+        In their order; where X is if they are numbers, on the host if they are text.
+    """
+
+    class_weight: Any
+    classes_: Any
+    _kind: str
+
+    _numeric = False
+
+    def _answers(self, y: Any, *, fresh: bool, classes: Any = None) -> Any:
+        kind = kind_of(y)
+        if fresh:
+            self._kind = kind
+            among = y if classes is None or kind == MULTILABEL else checked_targets(classes, home_of(y), numeric=False)
+            self.classes_ = classes_of(among, kind)
+        elif kind != self._kind or (kind == MULTILABEL and y.shape[1] != self.classes_.shape[0]):
+            raise ValueError(
+                f"y holds {kind} labels of shape {tuple(y.shape)}; fitted were {self._kind} ones of "
+                f"{self.classes_.shape[0]} classes."
+            )
+        return y if kind == MULTILABEL else numbered(y, self.classes_)
+
+    def _step_on_classes(self, X: Any, y: Any, sample_weight: Any, classes: Any) -> Self:
+        """`partial_fit`, to which the first call tells all classes."""
+        first = not self.__sklearn_is_fitted__()
+        if first and classes is None:
+            raise ValueError("classes must be passed on the first call to partial_fit: all labels that there will be.")
+        if not first and classes is not None:
+            told = classes_of(checked_targets(classes, home_of(self.classes_), numeric=False), "multiclass")
+            if told.shape != self.classes_.shape or not bool(namespace(told).all(told == self.classes_)):
+                raise ValueError(f"classes={classes!r} are others than in the call before, {self.classes_}.")
+        return self._step_on(X, y, sample_weight, classes)
+
+    def _objective(self, answers: Any, outputs: int | None) -> tuple[Loss, int]:
+        many = self._kind == MULTILABEL
+        loss, wanted = classification_loss(self.loss, multilabel=many, classes=self.classes_.shape[0], outputs=outputs)
+        self.out_activation_ = "logistic" if isinstance(loss, BinaryCrossEntropy) else "softmax"
+        return loss, wanted
+
+    def _target(self, answers: Array, loss: Loss, like: Array) -> Array:
+        xp = namespace(answers)
+        if self._kind == MULTILABEL:
+            return xp.astype(answers, like.dtype)
+        if isinstance(loss, CrossEntropy):
+            return answers
+        if self.n_outputs_ == 1:
+            return xp.astype(answers, like.dtype)[:, None]
+        return kernels.one_hot(answers, self.n_outputs_, like=like)
+
+    def _weighted(self, weights: Array | None, answers: Array, like: Array) -> Array | None:
+        if self.class_weight is None:
+            return weights
+        if self._kind == MULTILABEL:
+            raise ValueError("class_weight is for one class an example; y has several labels. Use sample_weight.")
+        each = class_weights(self.class_weight, answers, self.classes_, weights, like)
+        return each if weights is None else each * weights
+
+    def _groups(self, answers: Array) -> Array | None:
+        return None if self._kind == MULTILABEL else answers
+
+    def _chosen(self, outputs: Array) -> Array:
+        """The number of the class, or 0 and 1 for each label."""
+        xp = namespace(outputs)
+        if self._kind == MULTILABEL:
+            return xp.astype(outputs > 0, self._integer(xp))
+        if self.classes_.shape[0] == 1:
+            return xp.zeros_like(outputs[:, 0], dtype=self._integer(xp))
+        if self.n_outputs_ == 1:
+            return xp.astype(outputs[:, 0] > 0, self._integer(xp))
+        return xp.argmax(outputs, axis=1)
+
+    @staticmethod
+    def _integer(xp: Any) -> Any:
+        return xp.__array_namespace_info__().default_dtypes()["integral"]
+
+    def _grade(self, outputs: Array, answers: Array, weights: Array | None) -> float:
+        return accuracy(self._chosen(outputs), answers, weights)
+
+    def predict(self, X: Any) -> Any:
+        """The most likely class of each example, or 0 and 1 for each of several labels.
+
+        Numbers are where X is; labels that are text, on the host.
+        """
+        outputs, home = self._outputs(X, "predict")
+        chosen = self._chosen(outputs)
+        return home.asarray(chosen) if self._kind == MULTILABEL else named_labels(chosen, self.classes_, home)
+
+    def predict_proba(self, X: Any) -> Any:
+        """The probability of each class, shape (N, K), in the order of `classes_`; where X is."""
+        outputs, home = self._outputs(X, "predict_proba")
+        xp = namespace(outputs)
+        if self.out_activation_ == "softmax":
+            return home.asarray(kernels.softmax(outputs)[:, : self.classes_.shape[0]])
+        p = kernels.logistic(outputs)
+        return home.asarray(p if self._kind == MULTILABEL else self._both(xp, kernels.logistic(-outputs), p))
+
+    def predict_log_proba(self, X: Any) -> Any:
+        """The natural logarithm of `predict_proba`, finite where the probability is too small for a number."""
+        outputs, home = self._outputs(X, "predict_log_proba")
+        xp = namespace(outputs)
+        if self.out_activation_ == "softmax":
+            return home.asarray(kernels.log_softmax(outputs)[:, : self.classes_.shape[0]])
+        p = -kernels.softplus(-outputs)
+        return home.asarray(p if self._kind == MULTILABEL else self._both(xp, -kernels.softplus(outputs), p))
+
+    def _both(self, xp: Any, first: Array, second: Array) -> Array:
+        """Of two classes, or of the one there is, in which case only the first is sure."""
+        if self.classes_.shape[0] == 1:
+            return first
+        return xp.concat([first, second], axis=1)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """The share of examples with the right class, or with all of their labels right."""
+        predicted = self.predict(X)
+        home = home_of(predicted)
+        if on_host(home):
+            return float(accuracy_score(y, predicted, sample_weight=sample_weight))
+        weights = None if sample_weight is None else home.asarray(sample_weight)
+        return accuracy(predicted, checked_targets(y, home, numeric=True), weights)
+
+    def __sklearn_array_api_convert__(self, converter: Any) -> Any:
+        new = super().__sklearn_array_api_convert__(converter)
+        if holds_numbers(self.classes_):
+            new.classes_ = converter(self.classes_)
+        return new
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
+
+
+class Regresses(RegressorMixin, Estimator):
+    """Numbers: one target, or several."""
+
+    def _answers(self, y: Any, *, fresh: bool, classes: Any = None) -> Any:
+        return y[:, None] if y.ndim == 1 else y
+
+    def _objective(self, answers: Any, outputs: int | None) -> tuple[Loss, int]:
+        loss = regression_loss(self.loss)
+        if isinstance(loss, CrossEntropy | BinaryCrossEntropy):
+            raise ValueError(f"{loss.label} is for classes; use a classifier, or loss='squared_error'.")
+        self.out_activation_ = "exp" if isinstance(loss, HalfPoissonDeviance) else "identity"
+        if outputs not in (None, answers.shape[-1]):
+            raise ValueError(
+                f"the network has {outputs} outputs and y {answers.shape[-1]}. Change the last layer, or pass a "
+                f"function of the number of outputs as network."
+            )
+        return loss, answers.shape[-1]
+
+    def _target(self, answers: Array, loss: Loss, like: Array) -> Array:
+        return namespace(answers).astype(answers, like.dtype)
+
+    def _predicted(self, outputs: Array) -> Array:
+        return namespace(outputs).exp(outputs) if self.out_activation_ == "exp" else outputs
+
+    def _grade(self, outputs: Array, answers: Array, weights: Array | None) -> float:
+        return r2(self._predicted(outputs), answers, weights)
+
+    def predict(self, X: Any) -> Any:
+        """The predicted values, shape (N,) or (N, outputs); where X is."""
+        outputs, home = self._outputs(X, "predict")
+        predicted = self._predicted(outputs)
+        return home.asarray(predicted[:, 0] if predicted.shape[1:] == (1,) else predicted)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """R^2: 1 is perfect, 0 no better than the mean."""
+        predicted = self.predict(X)
+        home: Backend = home_of(predicted)
+        if on_host(home):
+            return float(r2_score(y, predicted, sample_weight=sample_weight))
+        weights = None if sample_weight is None else home.asarray(sample_weight)
+        return r2(predicted, checked_targets(y, home, numeric=True), weights)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
