@@ -23,6 +23,7 @@ from nnarray.backends import (
 from nnarray.callbacks import Callback, EarlyStopping, History, Run
 from nnarray.checkpoints import Checkpoint
 from nnarray.course import DivergenceError
+from nnarray.explain import explain
 from nnarray.layers import (
     Activation,
     AdaptiveAvgPool2D,
@@ -106,6 +107,7 @@ __all__ = [
     "backend",
     "datasets",
     "device_of",
+    "explain",
     "initializers",
     "list_backends",
     "load",

@@ -19,7 +19,7 @@ CONVERSIONS = {"numpy", "get", "cpu", "to_numpy", "tolist", "item", "__array__"}
 
 # What may know an array library by name, and the borders, where data leave for files, pictures or other programs.
 KNOWS_LIBRARIES = {"backends.py", "kernels"}
-BORDERS = {"plotting.py", "cli", "demos.py", "demo_pets.py", "lbfgs.py", "testing.py"}
+BORDERS = {"plotting", "cli", "demos.py", "demo_pets.py", "lbfgs.py", "testing.py"}
 BORDERS |= {
     f"datasets/{name}.py" for name in ("images", "published", "tables", "entries", "columns", "tabular")
 }  # readers of files
@@ -36,7 +36,7 @@ LEVELS = [
     ["initializers"],
     ["datasets"],
     ["layers"],
-    ["layout", "folding"],
+    ["layout", "folding", "probes"],
     ["persistence", "summary"],
     ["losses", "schedules"],
     ["optimizers", "metrics"],
@@ -50,7 +50,7 @@ LEVELS = [
     ["model"],
     ["network"],
     ["models", "testing", "plotting"],
-    ["diagram", "demos", "demo_pets", "estimators", "trackers", "bench"],
+    ["diagram", "demos", "demo_pets", "estimators", "trackers", "bench", "explain"],
     ["scores", "intake"],
     ["workflow"],
     ["reports"],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 import sys
 
 import matplotlib as mpl
@@ -9,6 +11,9 @@ import numpy as np
 import pytest
 from matplotlib import pyplot
 from matplotlib.figure import Figure
+from PIL import Image
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.svm import SVC
 
 import nnarray as nn
 from nnarray import plotting
@@ -64,7 +69,7 @@ def test_a_class_keeps_its_looks_when_another_is_absent(host: nn.Backend) -> Non
 
 
 def test_more_classes_than_colours_still_differ() -> None:
-    looks = [(each["color"], each["marker"]) for each in map(plotting._dots, range(16))]
+    looks = [(each["color"], each["marker"]) for each in map(plotting.plane.dots, range(16))]
     assert len(set(looks)) == 16
 
 
@@ -151,6 +156,99 @@ def test_a_model_of_other_shapes_is_refused(host: nn.Backend, ax) -> None:
         plot_boundary(halves(host), X[:, :1], y, ax=ax)
 
 
+# --- Estimators, and what they are fitted to ------------------------------------------------------------------
+
+
+def test_an_estimator_is_drawn_with_its_own_labels(ax) -> None:
+    X, y = nn.datasets.blobs(60, classes=3)
+    animals = np.asarray(["fox", "cat", "dog"])[y]
+    fitted = LogisticRegression().fit(X, animals)
+    assert plot_boundary(fitted, X, animals, ax=ax, resolution=30) is ax
+    assert names(ax) == ["two classes tie", "cat", "dog", "fox"]
+    for scatter in ax.collections[-3:]:
+        inside = [
+            animal for x, animal in zip(X, animals, strict=True) if (scatter.get_offsets() == x).all(axis=1).any()
+        ]
+        assert {scatter.get_label()} == set(inside)
+
+
+def test_the_shade_of_an_estimator_is_its_probability(ax) -> None:
+    X, y = nn.datasets.moons(60, noise=0.1)
+    fitted = LogisticRegression().fit(X, y)
+    plot_boundary(fitted, X, y, ax=ax, resolution=20)
+    grid = plotting.plane.Grid.over(X, 20, "test")
+    p = fitted.predict_proba(grid.points.reshape(-1, 2)).max(axis=1).reshape(20, 20)
+    whiteness = np.asarray(ax.images[0].get_array()).min(axis=-1)
+    assert whiteness.ravel()[p.argmax()] < whiteness.ravel()[p.argmin()] - 0.2
+    (line,) = lines(ax)
+    np.testing.assert_allclose(fitted.predict_proba(line)[:, 0], 0.5, atol=0.01)
+
+
+def test_without_probabilities_every_shade_is_full(ax) -> None:
+    X, y = nn.datasets.moons(40)
+    plot_boundary(SVC().fit(X, y + 5), X, y + 5, ax=ax, resolution=20)
+    assert len(np.unique(np.asarray(ax.images[0].get_array()).reshape(-1, 3), axis=0)) == 2
+    assert names(ax) == ["p = 1/2", "5", "6"]
+
+
+def test_estimators_that_cannot_be_drawn_are_refused(ax) -> None:
+    X, y = nn.datasets.moons(40)
+    with pytest.raises(TypeError, match=r"plot_boundary draws a Model, or a fitted estimator .*; got int"):
+        plot_boundary(3, X, y, ax=ax)
+    with pytest.raises(ValueError, match="this estimator was fitted to 1"):
+        plot_boundary(LogisticRegression().fit(X[:, :1], y), X, y, ax=ax)
+    with pytest.raises(ValueError, match="y holds 7; the estimator knows 1, 2"):
+        plot_boundary(LogisticRegression().fit(X, y + 1), X, np.where(y == 1, 7, 1), ax=ax)
+    with pytest.raises(ValueError, match="predicts real numbers: use plot_surface"):
+        plot_boundary(LinearRegression().fit(X, X[:, 0]), X, ax=ax)
+
+
+def test_classes_have_the_names_that_are_given(host: nn.Backend, ax) -> None:
+    X, y = nn.datasets.moons(20)
+    plot_boundary(halves(host), X, y, names=["low", "high"], ax=ax, resolution=10)
+    assert names(ax) == ["p = 1/2", "low", "high"]
+    with pytest.raises(ValueError, match="names has 1 entries, but there is a class 1"):
+        plot_data(X, y, names=["low"], ax=ax)
+
+
+# --- Regressions ---------------------------------------------------------------------------------------------
+
+
+def slope(be: nn.Backend) -> nn.Model:
+    return nn.Network(nn.Dense(1)).init((2,), backend=be).set_params({"0.weight": [[2.0], [0.0]], "0.bias": [1.0]})
+
+
+def test_the_surface_of_a_regression_is_its_value(be: nn.Backend, ax) -> None:
+    X, _ = nn.datasets.moons(20, backend=be)
+    y = 2.0 * X[:, 0] + 1.0
+    assert plotting.plot_surface(slope(be), X, y, ax=ax, resolution=15) is ax
+    shade = np.asarray(ax.images[0].get_array())
+    np.testing.assert_allclose(shade[3], 2.0 * plotting.plane.Grid.over(X, 15, "test").x1 + 1.0, rtol=1e-5)
+    contours, points = ax.collections[0], ax.collections[-1]
+    np.testing.assert_allclose(points.get_array(), be.to_numpy(y), rtol=1e-6)
+    assert points.get_clim() == ax.images[0].get_clim()
+    for level, path in zip(contours.levels, contours.get_paths(), strict=True):
+        np.testing.assert_allclose(2.0 * path.vertices[:, 0] + 1.0, level, atol=1e-4)
+
+
+def test_a_surface_of_an_estimator_has_a_bar_in_a_figure_of_its_own() -> None:
+    X, _ = nn.datasets.moons(20)
+    axes = plotting.plot_surface(LinearRegression().fit(X, X[:, 1]), X, resolution=10)
+    assert len(axes.figure.axes) == 2
+
+
+def test_a_surface_needs_one_output(host: nn.Backend, ax) -> None:
+    X, _ = nn.datasets.moons(20)
+    with pytest.raises(ValueError, match=r"from 2 inputs to 1 output; this one takes .* to \(2,\)"):
+        plotting.plot_surface(halves(host), X, ax=ax)
+    with pytest.raises(ValueError, match=r"one number a point; the estimator predicts shape \(2,\)"):
+        plotting.plot_surface(LinearRegression().fit(X, X), X, ax=ax)
+    with pytest.raises(TypeError, match="plot_surface draws a Model, or a fitted estimator"):
+        plotting.plot_surface(3, X, ax=ax)
+    with pytest.raises(ValueError, match="y must have one entry an example"):
+        plotting.plot_surface(slope(host), X, X, ax=ax)
+
+
 # --- Training ------------------------------------------------------------------------------------------------
 
 
@@ -183,6 +281,341 @@ def test_a_history_draws_itself_in_a_new_figure() -> None:
 def test_no_epochs_no_picture() -> None:
     with pytest.raises(ValueError, match="no epochs to draw; train the model first"):
         plot_history(nn.History())
+
+
+# --- Metrics -------------------------------------------------------------------------------------------------
+
+
+def test_metrics_are_drawn_with_those_of_the_validation(be: nn.Backend, ax) -> None:
+    X, y = nn.datasets.moons(40, backend=be)
+    model = nn.Network(nn.Dense(2)).init((2,), backend=be)
+    history = model.fit(X, y, epochs=3, validation=0.25, metrics=["accuracy", "f1"])
+    assert plotting.plot_metrics(history, ax=ax) is ax
+    assert names(ax) == ["accuracy", "accuracy, validation", "f1", "f1, validation"]
+    assert [line.get_linestyle() for line in ax.lines] == ["-", "--", "-", "--"]
+    assert len({line.get_marker() for line in ax.lines}) == len({line.get_color() for line in ax.lines}) == 2
+    np.testing.assert_allclose(ax.lines[3].get_ydata(), history["val_f1"])
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("epoch", "metric")
+
+
+def test_one_metric_gives_its_name_to_the_axis(ax) -> None:
+    history = {"epoch": [1.0, 2.0], "loss": [1.0, 0.5], "lr": [0.1, 0.1], "accuracy": [0.5, 0.9], "f1": [0.4, 0.8]}
+    plotting.plot_metrics(history, ["f1"], ax=ax)
+    assert ax.get_ylabel() == "f1"
+    assert len(ax.lines) == 1
+    with pytest.raises(ValueError, match="unknown metric of this history 'loss'; use one of accuracy, f1"):
+        plotting.plot_metrics(history, ["loss"], ax=ax)
+    with pytest.raises(ValueError, match="no metrics to draw; train the model with metrics="):
+        plotting.plot_metrics({"epoch": [1.0], "loss": [1.0]}, ax=ax)
+
+
+# --- Activation functions ------------------------------------------------------------------------------------
+
+
+def test_an_activation_is_drawn_with_its_derivative(ax) -> None:
+    assert plotting.plot_activation("tanh", ax=ax) is ax
+    f, slope, *_ = ax.lines
+    x = f.get_xdata()
+    np.testing.assert_allclose(f.get_ydata(), np.tanh(x))
+    np.testing.assert_allclose(slope.get_ydata(), 1.0 - np.tanh(x) ** 2, atol=1e-12)
+    assert (x[0], x[-1]) == (-4.0, 4.0)
+    assert ax.get_title() == "tanh"
+    assert (f.get_linestyle(), slope.get_linestyle()) == ("-", "--")
+
+
+@pytest.mark.parametrize("name", ["relu", "hard_sigmoid", "hard_tanh"])
+def test_a_derivative_that_jumps_is_open_there(name: str, ax) -> None:
+    plotting.plot_activation(name, ax=ax)
+    slope = ax.lines[1].get_ydata()
+    assert 1 <= np.isnan(slope).sum() <= 2
+    steps = np.diff(slope)
+    assert np.abs(steps[~np.isnan(steps)]).max() == 0.0
+
+
+def test_an_activation_of_ones_own_is_drawn_by_its_own_way_back(ax) -> None:
+    plotting.plot_activation(nn.Activation(lambda x: x * x, lambda x: 3.0 * x), ax=ax, span=1.0)  # not the derivative
+    np.testing.assert_allclose(ax.lines[1].get_ydata(), 3.0 * ax.lines[1].get_xdata())
+    assert ax.get_title() == "f"
+
+
+def test_activations_that_cannot_be_drawn_are_refused(ax) -> None:
+    with pytest.raises(ValueError, match="functions of one number; softmax goes along an axis"):
+        plotting.plot_activation("softmax", ax=ax)
+    with pytest.raises(ValueError, match="unknown activation 'tan'"):
+        plotting.plot_activation("tan", ax=ax)
+    with pytest.raises(ValueError, match="span must be a finite number of at least"):
+        plotting.plot_activation("tanh", ax=ax, span=0.0)
+
+
+# --- Unit by unit --------------------------------------------------------------------------------------------
+
+
+def small(be: nn.Backend) -> nn.Model:
+    model = nn.Network(nn.Dense(3, "tanh"), nn.Dropout(0.5), nn.Dense(1)).init((2,), backend=be)
+    return model.set_params({"0.weight": [[1.0, -2.0, 0.5], [0.0, 4.0, -1.0]], "0.bias": [0.5, -1.0, 0.0]})
+
+
+def test_weights_are_lines_and_units_see_the_plane(be: nn.Backend, ax) -> None:
+    X, _ = nn.datasets.moons(20, backend=be)
+    model = small(be)
+    assert plotting.plot_neurons(model, X, ax=ax, resolution=12) is ax
+    weights = [be.to_numpy(model.params[name]).T.ravel() for name in ("0.weight", "2.weight")]
+    for line, w in zip(ax.lines, np.concatenate(weights), strict=True):
+        assert line.get_linewidth() == pytest.approx(max(6.0 * abs(w) / 4.0, 0.15), rel=1e-5)
+        assert line.get_color() == (plotting.NEGATIVE if w < 0 else plotting.POSITIVE)
+        assert line.is_dashed() == (w < 0)
+    assert len(ax.images) == 2 + 3 + 1
+    grid = plotting.plane.Grid.over(X, 12, "test").points
+    hidden = np.tanh(grid @ be.to_numpy(model.params["0.weight"]) + be.to_numpy(model.params["0.bias"]))
+    for unit in range(3):
+        want = hidden[..., unit] / np.abs(hidden[..., unit]).max()
+        np.testing.assert_allclose(np.asarray(ax.images[2 + unit].get_array()), want, atol=1e-5)
+    told = [text.get_text() for text in ax.texts]
+    assert {"inputs", "3 units, tanh", "1 unit", "b = −1.00", "b = 0.50", "$x_{1}$", "$y_{1}$"} <= set(told)
+    assert names_of_key(ax) == ["w = 4", "w = −4"]
+
+
+def names_of_key(ax) -> list[str]:
+    return [text.get_text() for text in ax.get_legend().get_texts()]
+
+
+def test_units_of_other_inputs_are_circles(host: nn.Backend) -> None:
+    net = nn.Network(nn.Network(nn.Dense(4), nn.Activation("relu")), nn.Dense(2, bias=False))
+    axes = plotting.plot_neurons(net.init((3,)), biases=False)
+    assert not axes.images
+    assert sum(type(patch).__name__ == "Circle" for patch in axes.patches) == 9
+    assert not [text for text in axes.texts if text.get_text().startswith("b =")]
+    assert "4 units, relu" in [text.get_text() for text in axes.texts]
+
+
+def test_units_do_not_lie_on_each_other_and_all_is_inside(host: nn.Backend) -> None:
+    X, _ = nn.datasets.moons(20)
+    axes = plotting.plot_neurons(nn.Network(nn.Dense(7, "relu"), nn.Dense(4), nn.Dense(2)).init((2,)), X, resolution=8)
+    axes.figure.canvas.draw()
+    frame = axes.figure.bbox
+    units = [image.get_window_extent() for image in axes.images]
+    for i, a in enumerate(units):
+        assert not any(a.x0 < b.x1 and b.x0 < a.x1 and a.y0 < b.y1 and b.y0 < a.y1 for b in units[i + 1 :])
+    for text in axes.texts:
+        box = text.get_window_extent()
+        assert frame.x0 <= box.x0
+        assert box.x1 <= frame.x1
+        assert frame.y0 <= box.y0
+        assert box.y1 <= frame.y1
+
+
+@pytest.mark.parametrize(
+    ("net", "shape", "message"),
+    [
+        (
+            lambda: nn.Network(nn.Conv2D(2, 3)),
+            (8, 8, 1),
+            r"networks of vectors; .* examples of \(8, 8, 1\)",
+        ),
+        (lambda: nn.Network(nn.Dense(2), nn.BatchNorm()), (2,), r"layer '1' is BatchNorm. .* model.fold\(\) merges"),
+        (lambda: nn.Network(nn.Branches(nn.Dense(2))), (2,), "layer '0' is Branches"),
+        (lambda: nn.Network(nn.Residual(nn.Dense(2))), (2,), "layer '0' is Residual"),
+        (lambda: nn.Network(nn.Activation("tanh")), (2,), "is Activation|at least one dense layer"),
+        (lambda: nn.Network(nn.Dropout(0.5)), (2,), "needs at least one dense layer"),
+        (lambda: nn.Network(nn.Dense(33)), (2,), "at most 32 units a layer, .* got 33"),
+    ],
+)
+def test_networks_that_are_not_dense_rows_are_refused(net, shape, message: str, ax) -> None:
+    with pytest.raises(ValueError, match=message):
+        plotting.plot_neurons(net().init(shape), ax=ax)
+
+
+# --- Histograms ----------------------------------------------------------------------------------------------
+
+
+def test_weights_are_counted_by_layer(be: nn.Backend, ax) -> None:
+    model = nn.Network(nn.Dense(50, name="hidden"), nn.BatchNorm(), nn.Dense(2)).init((40,), backend=be)
+    assert plotting.plot_weight_histograms(model, ax=ax) is ax
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["hidden.weight", "2.weight"]
+    assert len(ax.collections) == 2
+    first = ax.collections[0].get_paths()[0].vertices
+    assert first[:, 1].min() == 1.0
+    assert first[:, 1].max() == pytest.approx(1.85)  # the highest bar nearly fills the row
+    spread = be.to_numpy(model.params["hidden.weight"]).std()
+    assert ax.texts[0].get_text() == f"std {spread:.2g}"
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("weight", "layer")
+
+
+def test_outputs_are_counted_by_layer_with_the_share_of_zeros(be: nn.Backend, ax) -> None:
+    X = nn.datasets.moons(50, backend=be)[0]
+    net = nn.Network(nn.Dense(8, "relu"), nn.Dropout(0.5), nn.Residual(nn.Dense(8)), nn.Dense(2))
+    model = net.init((2,), backend=be)
+    assert plotting.plot_activation_histograms(model, X, ax=ax) is ax
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["0", "2.0", "3"]
+    hidden = np.maximum(be.to_numpy(X) @ be.to_numpy(model.params["0.weight"]), 0.0)
+    assert ax.texts[0].get_text() == f"std {hidden.std():.2g}, {(hidden == 0).mean():.0%} zero"
+    assert ax.texts[2].get_text().startswith("std ")
+
+
+def test_histograms_of_nothing_and_of_infinity_are_refused(host: nn.Backend, ax) -> None:
+    with pytest.raises(ValueError, match="no weights to draw"):
+        plotting.plot_weight_histograms(nn.Network(nn.Flatten()).init((2,)), ax=ax)
+    model = small(host).set_params({"2.weight": [[float("inf")], [0.0], [0.0]]})
+    with pytest.raises(ValueError, match=r"2\.weight holds NaN or infinity"):
+        plotting.plot_weight_histograms(model, ax=ax)
+
+
+def test_equal_weights_have_a_histogram_too(host: nn.Backend, ax) -> None:
+    plotting.plot_weight_histograms(nn.Network(nn.Dense(2, init="zeros")).init((2,)), ax=ax)
+    assert ax.get_xlim() == (-0.5, 0.5)
+
+
+# --- Films ---------------------------------------------------------------------------------------------------
+
+
+def shot(be: nn.Backend, epochs: int = 5, every: int = 2) -> plotting.Film:
+    X, y = nn.datasets.moons(20, backend=be)
+    film = plotting.Film(X, y, every=every)
+    nn.Network(nn.Dense(2)).init((2,), backend=be).fit(X, y, epochs=epochs, callbacks=[film])
+    return film
+
+
+def test_a_film_keeps_frames_on_the_device(be: nn.Backend) -> None:
+    film = shot(be)
+    assert [frame.epoch for frame in film.frames] == [0, 2, 4, 5]
+    thetas = [frame.numbers[0] for frame in film.frames]
+    assert all(nn.namespace(theta) is be.xp and nn.device_of(theta) == be.device for theta in thetas)
+    assert len({be.to_numpy(theta).tobytes() for theta in thetas}) == 4
+    axes = film.draw(1, ax=Figure().subplots(), resolution=10)
+    assert axes.get_title() == f"epoch 2: loss {film.frames[1].loss:.3g}"
+    assert film.draw(0, ax=axes, resolution=10).get_title() == "before training"
+
+
+def test_a_frame_shows_the_model_as_it_was(host: nn.Backend) -> None:
+    film = shot(host)
+    model = nn.Network(nn.Dense(2)).init((2,))
+    model.theta = film.frames[0].numbers[0]
+    want = plot_boundary(model, film.X, film.y, ax=Figure().subplots(), resolution=10)
+    got = film.draw(0, ax=Figure().subplots(), resolution=10)
+    np.testing.assert_array_equal(got.images[0].get_array(), want.images[0].get_array())
+
+
+def test_a_film_is_saved_as_a_gif(host: nn.Backend, tmp_path) -> None:
+    path = tmp_path / "training.gif"
+    before = dict(mpl.rcParams)
+    shot(host).save(path, fps=5, resolution=10)
+    with Image.open(path) as picture:
+        assert picture.n_frames == 4
+        assert picture.info["duration"] == 200
+        assert picture.size == (560, 420)
+        looks = []
+        for i in range(4):
+            picture.seek(i)
+            looks.append(np.asarray(picture.convert("L")))
+    assert all((a != b).any() for a, b in itertools.pairwise(looks))
+    assert [each.name for each in tmp_path.iterdir()] == ["training.gif"]
+    assert dict(mpl.rcParams) == before
+    assert not pyplot.get_fignums()
+
+
+def test_a_film_is_a_piece_of_a_page(host: nn.Backend, tmp_path) -> None:
+    film = shot(host, epochs=2)
+    film.save(tmp_path / "training.html", resolution=10)
+    page = (tmp_path / "training.html").read_text(encoding="utf-8")
+    assert len(re.findall(r"frames\[\d+\] = \"data:image/png;base64", page)) == 2
+
+
+def test_an_mp4_needs_ffmpeg(host: nn.Backend, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from matplotlib.animation import FFMpegWriter
+
+    monkeypatch.setattr(FFMpegWriter, "isAvailable", classmethod(lambda cls: False))
+    with pytest.raises(RuntimeError, match=r"needs the program ffmpeg, .*; install it, or save a \.gif or \.html"):
+        shot(host, epochs=1).save(tmp_path / "training.mp4")
+    assert not list(tmp_path.iterdir())
+
+
+def test_films_that_cannot_be_shown_are_refused(host: nn.Backend, tmp_path) -> None:
+    X, y = nn.datasets.moons(20)
+    with pytest.raises(ValueError, match="the film has no frames; pass it to a training"):
+        plotting.Film(X, y).save(tmp_path / "training.gif")
+    with pytest.raises(ValueError, match=r"ends in \.gif, \.mp4, \.html; got 'training\.avi'"):
+        shot(host, epochs=1).save("training.avi")
+    with pytest.raises(ValueError, match="every must be an integer of at least 1"):
+        plotting.Film(X, y, every=0)
+    with pytest.raises(FileNotFoundError, match="there is no folder"):
+        shot(host, epochs=1).save(tmp_path / "none" / "training.gif")
+
+
+def test_a_film_begins_anew_with_each_training(host: nn.Backend) -> None:
+    X, y = nn.datasets.moons(20)
+    film, model = plotting.Film(X, y, every=1), nn.Network(nn.Dense(2)).init((2,))
+    for epochs in (3, 1):
+        model.fit(X, y, epochs=epochs, callbacks=[film])
+        assert len(film.frames) == epochs + 1
+
+
+# --- Every picture, into a file ------------------------------------------------------------------------------
+
+HISTORY = {
+    "epoch": [1.0, 2.0, 3.0],
+    "loss": [1.0, 0.3, 0.05],
+    "val_loss": [1.1, 0.4, 0.1],
+    "accuracy": [0.5, 0.8, 0.9],
+    "val_accuracy": [0.5, 0.7, 0.8],
+}
+
+
+def drawn(name: str, ax) -> None:
+    host = nn.backend("numpy")
+    X, y = nn.datasets.moons(40)
+    sheet = nn.datasets.pets(4, size=8)[0]
+    {
+        "data": lambda: plot_data(X, y, ax=ax),
+        "boundary": lambda: plot_boundary(halves(host), X, y, ax=ax, resolution=40),
+        "estimator": lambda: plot_boundary(LogisticRegression().fit(X, y), X, y, ax=ax, resolution=40),
+        "surface": lambda: plotting.plot_surface(slope(host), X, X[:, 0], ax=ax, resolution=40),
+        "history": lambda: plot_history(HISTORY, ax=ax),
+        "metrics": lambda: plotting.plot_metrics(HISTORY, ax=ax),
+        "activation": lambda: plotting.plot_activation("gelu", ax=ax),
+        "layers": lambda: small(host).plot(ax=ax),
+        "neurons": lambda: plotting.plot_neurons(small(host), X, ax=ax, resolution=20),
+        "weights": lambda: plotting.plot_weight_histograms(small(host), ax=ax),
+        "activations": lambda: plotting.plot_activation_histograms(small(host), X, ax=ax),
+        "film": lambda: shot(host, epochs=1).draw(ax=ax, resolution=40),
+        "sheet": lambda: plotting.plot_pictures(sheet, ["a", "b", "c", "d"], ax=ax),
+        "filters": lambda: plotting.plot_filters(np.linspace(-1, 1, 108).reshape(3, 3, 3, 4), ax=ax),
+        "confusion": lambda: plotting.plot_confusion(np.asarray([[9, 1], [3, 7]]), ["cat", "dog"], ax=ax),
+    }[name]()
+
+
+PICTURES = "data boundary estimator surface history metrics activation layers neurons weights activations film sheet"
+PICTURES += " filters confusion"
+
+
+@pytest.mark.parametrize("name", PICTURES.split())
+def test_every_picture_is_rendered(name: str, tmp_path) -> None:
+    with plotting.picture(5.0, 4.0) as figure:
+        ax = figure.subplots()
+        drawn(name, ax)
+    path = tmp_path / f"{name}.png"
+    plotting.save(figure, path)
+    with Image.open(path) as picture:
+        assert picture.size == (750, 600)
+        pixels = np.asarray(picture.convert("RGB"))
+    assert (pixels < 250).any(axis=-1).mean() > 0.01  # something is there
+    assert not (pixels[[0, -1]] < 128).any()  # and nothing is cut off at the edges
+    assert not (pixels[:, [0, -1]] < 128).any()
+    assert len(np.unique(pixels[..., 0])) > 20
+    assert not pyplot.get_fignums()
+
+
+def test_pictures_go_into_axes_of_a_subfigure(host: nn.Backend) -> None:
+    with plotting.picture(8.0, 4.0) as figure:
+        left, right = figure.subfigures(1, 2)
+        plotting.plot_neurons(small(host), ax=left.subplots(), resolution=8)
+        assert len(shot(host, epochs=1).animation(ax=right.subplots(), resolution=8).to_jshtml(fps=2)) > 1000
+
+
+def test_long_names_of_classes_do_not_run_into_each_other() -> None:
+    labels = ["aeroplane", "automobile", "bird", "horse"]
+    axes = plotting.plot_confusion(np.eye(4), labels)
+    axes.figure.canvas.draw()
+    assert {tick.get_rotation() for tick in axes.get_xticklabels()} == {40.0}
 
 
 # --- Figures -------------------------------------------------------------------------------------------------

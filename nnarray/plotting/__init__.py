@@ -1,0 +1,36 @@
+"""Pictures of data, of what a network makes of them, and of its training. They need `nnarray[plot]`.
+
+Everything is told twice, by colour and by shape, in colours that people with colour blindness can tell apart
+[1]_ and that stay different in grey.
+
+References
+----------
+.. [1] Okabe & Ito (2008), Color Universal Design. https://jfly.uni-koeln.de/color/
+"""
+
+# pyright: reportUnusedImport=false
+
+from nnarray.plotting.canvas import (
+    BLUE,
+    COLOURS,
+    GREEN,
+    MARKERS,
+    NEGATIVE,
+    ORANGE,
+    POSITIVE,
+    STYLE,
+    VERMILLION,
+    axes_for,
+    log_scale,
+    need_matplotlib,
+    on_host,
+    picture,
+    save,
+    whole_numbers,
+)
+from nnarray.plotting.curves import plot_activation, plot_history, plot_metrics
+from nnarray.plotting.film import Film
+from nnarray.plotting.histograms import plot_activation_histograms, plot_weight_histograms
+from nnarray.plotting.neurons import plot_neurons
+from nnarray.plotting.plane import plot_boundary, plot_data, plot_surface
+from nnarray.plotting.sheets import plot_confusion, plot_filters, plot_pictures

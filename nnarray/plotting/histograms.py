@@ -1,0 +1,141 @@
+"""Histograms by layer: of the weights, and of what the layers give."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from nnarray import examples
+from nnarray.layers import Context, Dropout, Reshape
+from nnarray.layers.combine import Composite
+from nnarray.model import Model
+from nnarray.plotting.canvas import BLUE, GREEN, axes_for, name_axes, on_host
+from nnarray.probes import Passage, probed
+from nnarray.typing import Array
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+FEW, MANY = 12, 60
+"""Bins at least, and at most."""
+
+
+class Ridge(NamedTuple):
+    """One row of a picture of histograms."""
+
+    name: str
+    values: np.ndarray
+    note: str
+
+
+def plot_weight_histograms(model: Model, *, ax: Axes | None = None) -> Axes:
+    """Draw how the weights of each layer are distributed: one histogram a layer, one above the other.
+
+    All share one axis of values; each is as high as the row. At the right is the standard deviation. Biases, and
+    what else weight decay leaves alone, are left out.
+
+    Parameters
+    ----------
+    model : Model
+    ax : matplotlib Axes, optional
+        Where to draw; a new figure, as high as the model has layers, if None.
+
+    Returns
+    -------
+    matplotlib Axes
+        With one filled outline (in `collections`) a layer, the first layer on top.
+
+    Raises
+    ------
+    ValueError
+        If the model has no weights, or they are not finite.
+    ImportError
+        If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import nnarray as nn
+    >>> model = nn.models.lenet5(10).init((28, 28, 1))
+    >>> axes = nn.plotting.plot_weight_histograms(model)  # doctest: +SKIP
+    """
+    weights = {place.name for place in model.wiring.params.places if place.param.decay}
+    rows = [_ridge(name, w) for name, w in model.params.items() if name in weights]
+    if not rows:
+        raise ValueError("the model has no weights to draw: no layer has parameters that weight decay shrinks.")
+    return _ridges(rows, "weight", BLUE, ax)
+
+
+def plot_activation_histograms(model: Model, X: Array, *, ax: Axes | None = None) -> Axes:
+    """Draw how the outputs of each layer are distributed for some examples: one histogram a layer.
+
+    All share one axis of values; each is as high as the row. At the right is the standard deviation, and the share
+    of entries that are exactly 0, if there are any: of a relu that share is asleep.
+
+    Parameters
+    ----------
+    model : Model
+        At inference. Layers that only pass entries on (dropout, flatten, reshape) are left out.
+    X : array, shape (N, ...)
+        A few hundred examples will do: the outputs of all layers are kept.
+    ax : matplotlib Axes, optional
+        Where to draw; a new figure, as high as the model has layers, if None.
+
+    Returns
+    -------
+    matplotlib Axes
+        With one filled outline (in `collections`) a layer, the first layer on top.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As when the model is called, or if the outputs are not finite.
+    ImportError
+        If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import nnarray as nn
+    >>> X, y = nn.datasets.moons(200)
+    >>> model = nn.Network(nn.Dense(5, "tanh"), nn.Dense(2)).init((2,))
+    >>> axes = nn.plotting.plot_activation_histograms(model, X)  # doctest: +SKIP
+    """
+    passages: dict[str, Passage] = {}
+    ctx = Context(False, model.wiring.state.tree(model.state), False, False)
+    inputs = examples.check_inputs(model, X)
+    probed(model.network, passages).forward(model.wiring.params.tree(model.vector), inputs, ctx)
+    shown = [
+        line.name
+        for line in model.summary().lines
+        if line.name in passages and not isinstance(line.layer, Composite | Dropout | Reshape)
+    ]
+    return _ridges([_ridge(name, passages[name].y) for name in shown], "output", GREEN, ax)
+
+
+def _ridge(name: str, x: Array) -> Ridge:
+    values = on_host(x).ravel().astype(float)
+    if not np.isfinite(values).all():
+        raise ValueError(f"{name} holds NaN or infinity, which no histogram can show; train with a lower rate.")
+    zeros = float(np.mean(values == 0)) if values.size else 0.0
+    return Ridge(name, values, f"std {values.std():.2g}" + (f", {zeros:.0%} zero" if zeros >= 0.005 else ""))
+
+
+def _ridges(rows: list[Ridge], what: str, colour: str, ax: Axes | None) -> Axes:
+    """Histograms one above the other on one axis of values, the first on top."""
+    axes = axes_for(ax, size=(7.0, 1.2 + 0.55 * max(len(rows), 3)))
+    low, high = min(float(row.values.min()) for row in rows), max(float(row.values.max()) for row in rows)
+    bins = int(np.clip(2.0 * max(row.values.size for row in rows) ** 0.5, FEW, MANY))
+    edges = np.linspace(low, high, bins + 1) if high > low else np.linspace(low - 0.5, high + 0.5, bins + 1)
+    for i, row in enumerate(rows):
+        counts, _ = np.histogram(row.values, edges)
+        foot = len(rows) - 1 - i
+        heights = foot + 0.85 * counts / counts.max()
+        look: dict[str, Any] = {"facecolor": f"{colour}66", "edgecolor": colour, "linewidth": 1.2, "zorder": 2}
+        axes.fill_between(edges, np.append(heights, heights[-1]), foot, step="post", **look)
+        axes.text(1.01, foot + 0.3, row.note, transform=axes.get_yaxis_transform(), fontsize=9, va="center")
+    axes.axvline(0.0, color="0.6", linewidth=0.8, zorder=0)
+    axes.set_yticks([len(rows) - 0.7 - i for i in range(len(rows))], [row.name for row in rows])
+    axes.tick_params(axis="y", length=0)
+    axes.set(xlim=(edges[0], edges[-1]), ylim=(-0.05, len(rows)))
+    name_axes(axes, what, "layer")
+    return axes

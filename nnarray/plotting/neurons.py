@@ -1,0 +1,273 @@
+"""A small dense network unit by unit: its weights as lines, and what each unit sees of the plane.
+
+Lengths are those of the drawing: one unit is 1 wide, and as high.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nnarray.backends import backend_of
+from nnarray.layers import Activation, Context, Dense, Dropout, Layer
+from nnarray.layers.combine import is_plain_row
+from nnarray.model import Model
+from nnarray.plotting.canvas import NEGATIVE, POSITIVE, axes_for, on_host, signed_colours
+from nnarray.plotting.plane import Grid
+from nnarray.probes import Passage, probed
+from nnarray.typing import Array
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+MOST_UNITS = 32
+"""In one layer; of more, nobody can follow the lines."""
+ACROSS, DOWN = 3.2, 1.5
+"""From one layer to the next, and from one unit to the next."""
+THICKEST = 6.0
+"""Of the lines, in points, where there are few."""
+DASHES = (0, (2.0, 0.8))
+"""In widths of the line."""
+PLANE = [[-2.0, -2.0], [2.0, 2.0]]
+
+
+@dataclass(frozen=True)
+class Column:
+    """The units of one layer: where their weights are, and what is written above."""
+
+    title: str
+    path: str
+    """Of the layer that has their outputs."""
+    units: int
+    weight: np.ndarray | None
+    """Shape (units before, units); None for the inputs."""
+    bias: np.ndarray | None
+
+
+def plot_neurons(
+    model: Model,
+    X: Array | None = None,
+    *,
+    ax: Axes | None = None,
+    biases: bool = True,
+    resolution: int = 40,
+) -> Axes:
+    """Draw a small dense network unit by unit, its weights as lines between them.
+
+    A line is the thicker the larger |w|, in one scale for the whole network; blue and solid where w > 0, vermillion
+    and dashed where w < 0. With 2 inputs each unit shows what it sees: its output over the plane, blue where it is
+    positive, vermillion and hatched where it is negative, white at 0, each unit in its own scale. Otherwise units
+    are circles. A number at a unit is its bias.
+
+    Parameters
+    ----------
+    model : Model
+        Dense layers in a row, with activations and dropout among them.
+    X : array, shape (N, 2), optional
+        Of a model with 2 inputs: the maps span these points; from -2 to 2 if None.
+    ax : matplotlib Axes, optional
+        Where to draw; a new figure, as large as the network needs, if None.
+    biases : bool
+        Whether the biases are written at the units.
+    resolution : int
+        Points along each axis of a map.
+
+    Returns
+    -------
+    matplotlib Axes
+        Lines of weights are in `lines` (layer by layer, unit by unit, each from all units before), maps in `images`.
+
+    Raises
+    ------
+    ValueError
+        If the network is not dense layers in a row, or a layer has more than 32 units.
+    ImportError
+        If matplotlib is not installed.
+
+    Notes
+    -----
+    The idea of a map in each unit is that of TensorFlow Playground [1]_.
+
+    References
+    ----------
+    .. [1] Smilkov, Carter, Sculley, Viégas & Wattenberg (2017), Direct-manipulation visualization of deep networks.
+       arXiv:1708.03788.
+
+    Examples
+    --------
+    >>> import nnarray as nn
+    >>> X, y = nn.datasets.moons(200)
+    >>> model = nn.Network(nn.Dense(5, "tanh"), nn.Dense(2)).init((2,))
+    >>> axes = nn.plotting.plot_neurons(model, X)  # doctest: +SKIP
+    """
+    columns = _columns(model)
+    maps = _maps(model, columns, X, resolution) if model.input_shape == (2,) else None
+    tallest = max(column.units for column in columns)
+    width, height = ACROSS * (len(columns) - 1), DOWN * (tallest - 1)
+    axes = axes_for(ax, size=(1.2 + 0.62 * (width + 1.6), 0.8 + 0.62 * (height + 2.35)))
+    places = [_places(i, column.units) for i, column in enumerate(columns)]
+    largest = max(float(np.abs(column.weight).max()) for column in columns if column.weight is not None)
+    thickest = THICKEST * min(1.0, 5.0 / tallest)
+    for here, before, column in zip(places[1:], places, columns[1:], strict=False):
+        assert column.weight is not None
+        _draw_weights(axes, before, here, column.weight / (largest or 1.0), thickest)
+    for i, (column, where) in enumerate(zip(columns, places, strict=True)):
+        for unit, at in enumerate(where):
+            _draw_unit(axes, at, None if maps is None else maps[i][unit])
+        if biases and column.bias is not None:
+            _write_biases(axes, where, column.bias)
+        axes.text(i * ACROSS, height / 2 + 0.75, column.title, ha="center", va="bottom", fontsize=10)
+    _name_ends(axes, places)
+    _draw_key(axes, largest, thickest)
+    axes.set(xlim=(-1.5, width + 1.5), ylim=(-height / 2 - 1.1, height / 2 + 1.25), aspect="equal")
+    axes.set_axis_off()
+    return axes
+
+
+# --- What there is to draw -----------------------------------------------------------------------------------
+
+
+def _columns(model: Model) -> list[Column]:
+    """The inputs, and the units of each dense layer; an activation that follows belongs to it."""
+    if len(model.input_shape) != 1:
+        raise ValueError(f"plot_neurons draws networks of vectors; this one takes examples of {model.input_shape}.")
+    params = model.params
+    found = [Column("inputs", "", model.input_shape[0], None, None)]
+    for path, layer in _steps(model.network, ""):
+        if isinstance(layer, Dense):
+            weight, bias = params[f"{path}.weight"], params.get(f"{path}.bias")
+            found.append(
+                Column(
+                    _title(layer.units, layer.activation),
+                    path,
+                    layer.units,
+                    on_host(weight),
+                    None if bias is None else on_host(bias),
+                )
+            )
+        elif isinstance(layer, Activation) and found[-1].weight is not None:
+            last = found[-1]
+            found[-1] = Column(_title(last.units, layer), path, last.units, last.weight, last.bias)
+        elif not isinstance(layer, Dropout):
+            raise ValueError(
+                f"plot_neurons draws dense layers in a row, with activations and dropout among them; layer {path!r} "
+                f"is {type(layer).__name__}. model.plot() draws any network; model.fold() merges BatchNorm."
+            )
+    if len(found) == 1:
+        raise ValueError("plot_neurons needs at least one dense layer; model.plot() draws any network.")
+    for column in found:
+        if column.units > MOST_UNITS:
+            raise ValueError(
+                f"plot_neurons draws at most {MOST_UNITS} units a layer, or nobody could follow the lines; got "
+                f"{column.units}. plot_weight_histograms draws layers of any size."
+            )
+    return found
+
+
+def _steps(layer: Layer, path: str) -> Iterator[tuple[str, Layer]]:
+    """The layers one after the other, those of rows inside rows too."""
+    if not is_plain_row(layer):
+        yield path, layer
+        return
+    for name, each in zip(layer.names, layer.layers, strict=True):
+        yield from _steps(each, f"{path}.{name}" if path else name)
+
+
+def _title(units: int, function: Any) -> str:
+    name = function.function if isinstance(function, Activation) else function
+    what = f"{units} unit{'' if units == 1 else 's'}"
+    return what if name == "identity" else f"{what}, {name if isinstance(name, str) else 'f'}"
+
+
+def _maps(model: Model, columns: list[Column], X: Array | None, resolution: int) -> list[np.ndarray]:
+    """What each unit gives over the plane: for each column, shape (units, resolution, resolution)."""
+    grid = Grid.over(PLANE if X is None else X, resolution, "plot_neurons")
+    points = backend_of(model.vector).asarray(grid.points.reshape(-1, 2), dtype=model.vector.dtype)
+    passages: dict[str, Passage] = {}
+    ctx = Context(False, model.wiring.state.tree(model.state), False, False)
+    probed(model.network, passages).forward(model.wiring.params.tree(model.vector), points, ctx)
+    found = [points, *(passages[column.path].y for column in columns[1:])]
+    return [on_host(y).T.reshape(-1, len(grid.x2), len(grid.x1)).astype(float) for y in found]
+
+
+# --- On the page ---------------------------------------------------------------------------------------------
+
+
+def _places(column: int, units: int) -> list[tuple[float, float]]:
+    """The middles of the units, the first one on top."""
+    return [(column * ACROSS, DOWN * ((units - 1) / 2 - unit)) for unit in range(units)]
+
+
+def _draw_weights(
+    axes: Axes, before: list[tuple[float, float]], here: list[tuple[float, float]], weight: np.ndarray, thickest: float
+) -> None:
+    """A line for each weight, from -1 to 1; the thickest are drawn last."""
+    for j, (x1, y1) in enumerate(here):
+        for i, (x0, y0) in enumerate(before):
+            w = float(weight[i, j])
+            axes.plot(
+                [x0 + 0.5, x1 - 0.5],
+                [y0, y1],
+                color=NEGATIVE if w < 0 else POSITIVE,
+                linestyle=DASHES if w < 0 else "-",
+                dash_capstyle="butt",
+                linewidth=max(thickest * abs(w), 0.15),
+                zorder=1 + abs(w),
+            )
+
+
+def _draw_unit(axes: Axes, at: tuple[float, float], seen: np.ndarray | None) -> None:
+    from matplotlib.patches import Circle, Rectangle
+
+    x, y = at
+    if seen is None:
+        axes.add_patch(Circle(at, 0.45, facecolor="white", edgecolor="black", linewidth=1.2, zorder=3))
+        return
+    edges = (x - 0.5, x + 0.5, y - 0.5, y + 0.5)
+    scaled = seen / (float(np.abs(seen).max()) or 1.0)
+    axes.imshow(
+        scaled, extent=edges, origin="lower", cmap=signed_colours(), vmin=-1.0, vmax=1.0, interpolation="bilinear"
+    ).set_zorder(3)
+    if scaled.min() < 0 < scaled.max():
+        along = np.linspace(-0.5, 0.5, len(scaled))
+        shaded = axes.contourf(
+            x + along, y + along, scaled, levels=[-2.0, 0.0], colors="none", hatches=["//////"], zorder=4
+        )
+        shaded.set(hatch_linewidth=0.4, edgecolor="#00000080", linewidth=0.0)
+        axes.contour(x + along, y + along, scaled, levels=[0.0], colors="black", linewidths=0.8, zorder=5)
+    axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1.0, 1.0, fill=False, linewidth=1.0, zorder=6))
+
+
+def _write_biases(axes: Axes, places: list[tuple[float, float]], bias: np.ndarray) -> None:
+    for (x, y), b in zip(places, bias, strict=True):
+        axes.text(x, y - 0.53, f"b = {float(b):.2f}".replace("-", "−"), ha="center", va="top", fontsize=7, zorder=7)
+
+
+def _name_ends(axes: Axes, places: list[list[tuple[float, float]]]) -> None:
+    """x at the inputs and z at the outputs."""
+    for i, (x, y) in enumerate(places[0]):
+        axes.text(x - 0.6, y, f"$x_{{{i + 1}}}$", ha="right", va="center", fontsize=11)
+    for i, (x, y) in enumerate(places[-1]):
+        axes.text(x + 0.6, y, f"$y_{{{i + 1}}}$", ha="left", va="center", fontsize=11)
+
+
+def _draw_key(axes: Axes, largest: float, thickest: float) -> None:
+    """What the lines mean."""
+    from matplotlib.lines import Line2D
+
+    lines = [
+        Line2D([], [], color=POSITIVE, linewidth=thickest, label=f"w = {largest:.2g}"),
+        Line2D([], [], color=NEGATIVE, linewidth=thickest, linestyle=DASHES, label=f"w = −{largest:.2g}"),
+    ]
+    axes.legend(
+        handles=lines,
+        loc="upper center",
+        bbox_to_anchor=(0.5, 0.02),
+        ncols=2,
+        handlelength=4.0,
+        fontsize=9,
+        frameon=False,
+    )

@@ -1,0 +1,410 @@
+"""Examples in the plane, and what a model makes of the plane."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from nnarray import kernels
+from nnarray.backends import backend_of
+from nnarray.checks import integer
+from nnarray.model import Model
+from nnarray.plotting.canvas import COLOURS, MARKERS, axes_for, name_axes, on_host
+from nnarray.typing import Array
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
+
+# --- Examples ------------------------------------------------------------------------------------------------
+
+
+def plot_data(X: Array, y: Array | np.ndarray, *, names: Sequence[str] | None = None, ax: Axes | None = None) -> Axes:
+    """Draw examples: points in the plane by class, or a curve's y over x.
+
+    Parameters
+    ----------
+    X : array, shape (N, 2) or (N, 1)
+    y : array, shape (N,) or (N, 1)
+        Classes 0, 1, ... if X has two features, else real numbers.
+    names : sequence of str, optional
+        What the classes are called in a legend; "class 0", "class 1", ... if None.
+    ax : matplotlib Axes, optional
+        Where to draw; a new figure, with a legend, if None.
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Raises
+    ------
+    ValueError
+        If X does not have one or two features, the lengths differ, or a class has no name.
+    ImportError
+        If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import nnarray as nn
+    >>> from nnarray.plotting import plot_data
+    >>> axes = plot_data(*nn.datasets.moons(200))  # doctest: +SKIP
+    """
+    points, values = on_host(X), on_host(y)
+    _check_examples(points, values, "plot_data", (1, 2))
+    axes = axes_for(ax)
+    values = values.reshape(len(points))
+    if points.shape[1] == 1:
+        axes.scatter(points[:, 0], values, s=22, color="0.6", edgecolor="0.3", linewidth=0.5, label="points")
+        name_axes(axes, "x", "y")
+    else:
+        for label in sorted({int(value) for value in values}):
+            mine = points[values == label]
+            axes.scatter(mine[:, 0], mine[:, 1], label=_name(label, names), **dots(label))
+        name_axes(axes, "$x_1$", "$x_2$")
+    if ax is None:
+        axes.legend()
+    return axes
+
+
+def _name(label: int, names: Sequence[str] | None) -> str:
+    if names is None:
+        return f"class {label}"
+    if not 0 <= label < len(names):
+        raise ValueError(f"names has {len(names)} entries, but there is a class {label}; give each class a name.")
+    return names[label]
+
+
+def dots(label: int) -> dict[str, Any]:
+    """How the points of a class look: no two classes share both colour and shape."""
+    marker = MARKERS[(label + label // len(COLOURS)) % len(MARKERS)]
+    return {
+        "color": COLOURS[label % len(COLOURS)],
+        "marker": marker,
+        "s": 34 if marker in "^v*" else 26,
+        "edgecolor": "black",
+        "linewidth": 0.5,
+        "zorder": 3,
+    }
+
+
+# --- What a classifier makes of the plane --------------------------------------------------------------------
+
+
+def plot_boundary(
+    model: Any,
+    X: Array,
+    y: Array | None = None,
+    *,
+    names: Sequence[str] | None = None,
+    ax: Axes | None = None,
+    resolution: int = 200,
+) -> Axes:
+    """Draw what a classifier makes of the plane: the shade is the probability, a line where two classes tie.
+
+    The colour is that of the likeliest class k, the fuller the surer:  (p_k - 1/K) / (1 - 1/K)  from 0 to 1. With
+    two classes the line is p = 1/2.
+
+    Parameters
+    ----------
+    model : Model or estimator
+        A model with 2 inputs, and K logits or the one logit of two classes as outputs; or anything fitted that has
+        scikit-learn's `predict_proba`, or at least `predict` (then every shade is full).
+    X : array, shape (N, 2)
+        The picture spans these points.
+    y : array, shape (N,), optional
+        Their classes; without them no points are drawn. For an estimator, labels as it was fitted to.
+    names : sequence of str, optional
+        What the classes are called in the legend; an estimator's own labels, or "class 0", ... if None.
+    ax : matplotlib Axes, optional
+        Where to draw; a new figure, with a legend, if None.
+    resolution : int
+        Points of the grid along each axis; all are computed where the model lives.
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Raises
+    ------
+    TypeError
+        If the model is neither a Model nor such an estimator.
+    ValueError
+        If X does not have two features, or the model neither; if the model is a regression (`plot_surface` draws
+        those); if y holds a label that the estimator does not know.
+    ImportError
+        If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import nnarray as nn
+    >>> from nnarray.plotting import plot_boundary
+    >>> X, y = nn.datasets.moons(200)
+    >>> model = nn.Network(nn.Dense(5, "tanh"), nn.Dense(2)).init((2,))
+    >>> axes = plot_boundary(model, X, y)  # doctest: +SKIP
+    """
+    grid = Grid.over(X, resolution, "plot_boundary")
+    answer = _answer(model, grid.points)
+    axes = axes_for(ax)
+    _shade(axes, grid, answer.probabilities)
+    _boundary(axes, grid, answer.scores)
+    grid.frame(axes)
+    if y is not None:
+        labels, known = _coded(on_host(y), answer.labels)
+        plot_data(X, labels, names=names or known, ax=axes)
+    if ax is None:
+        axes.legend()
+    return axes
+
+
+class Grid(NamedTuple):
+    """Points of the plane in rows and columns, spanning some examples and a margin."""
+
+    x1: np.ndarray
+    x2: np.ndarray
+
+    @classmethod
+    def over(cls, X: Any, resolution: int, name: str) -> Grid:
+        """A grid over the examples X, for the function of that name."""
+        points = on_host(X)
+        _check_examples(points, points, name, (2,))
+        size = integer(resolution, "resolution", 2, usual=200)
+        return cls(_span(points[:, 0], size), _span(points[:, 1], size))
+
+    @property
+    def points(self) -> np.ndarray:
+        """All of them, shape (x2, x1, 2)."""
+        return np.stack(np.meshgrid(self.x1, self.x2), axis=-1)
+
+    @property
+    def extent(self) -> tuple[float, float, float, float]:
+        """The edges of a picture with a pixel around each point."""
+        half1, half2 = (self.x1[1] - self.x1[0]) / 2, (self.x2[1] - self.x2[0]) / 2
+        return (self.x1[0] - half1, self.x1[-1] + half1, self.x2[0] - half2, self.x2[-1] + half2)
+
+    def frame(self, axes: Axes) -> None:
+        """Let the axes end where the grid does."""
+        axes.set(xlim=(self.x1[0], self.x1[-1]), ylim=(self.x2[0], self.x2[-1]))
+        name_axes(axes, "$x_1$", "$x_2$")
+
+
+def _span(values: np.ndarray, size: int) -> np.ndarray:
+    """`size` numbers from a little below the least value to a little above the largest."""
+    low, high = float(values.min()), float(values.max())
+    margin = 0.12 * (high - low) or 0.5
+    return np.linspace(low - margin, high + margin, size)
+
+
+class _Answer(NamedTuple):
+    """What a classifier says at some points, K classes each, at least 2: shape (..., K)."""
+
+    scores: np.ndarray
+    """Whose largest one wins; they tell ties without saturating, where the model has such."""
+    probabilities: np.ndarray
+    labels: np.ndarray | None
+    """What the classes are called in y; None for 0, 1, ..."""
+
+
+def _answer(model: Any, points: np.ndarray) -> _Answer:
+    return _answer_of_model(model, points) if isinstance(model, Model) else _answer_of_estimator(model, points)
+
+
+def _answer_of_model(model: Model, points: np.ndarray) -> _Answer:
+    if model.input_shape != (2,) or len(model.output_shape) != 1:
+        raise ValueError(
+            f"plot_boundary draws models from 2 inputs to logits; this one takes examples of shape "
+            f"{model.input_shape} to {model.output_shape}."
+        )
+    logits = outputs_on(model, points)
+    if logits.shape[-1] == 1:
+        xp = backend_of(logits).xp
+        logits = xp.concat([xp.zeros_like(logits), logits], axis=-1)
+    shape = (*points.shape[:-1], logits.shape[-1])
+    return _Answer(on_host(logits).reshape(shape), on_host(kernels.softmax(logits)).reshape(shape), None)
+
+
+def outputs_on(model: Model, points: np.ndarray) -> Array:
+    """The outputs at points of the host, shape (..., 2), one below the other, computed where the model lives."""
+    here = backend_of(model.vector)
+    return model(here.asarray(points.reshape(-1, 2), dtype=model.vector.dtype))
+
+
+def _answer_of_estimator(model: Any, points: np.ndarray) -> _Answer:
+    _check_estimator(model, "plot_boundary")
+    rows, labels = points.reshape(-1, 2), getattr(model, "classes_", None)
+    labels = None if labels is None else on_host(labels)
+    if hasattr(model, "predict_proba"):
+        p = on_host(model.predict_proba(rows))
+    else:
+        said = on_host(model.predict(rows)).reshape(-1)
+        if said.dtype.kind == "f" and (said != np.round(said)).any():
+            raise ValueError("plot_boundary draws classifiers; this one predicts real numbers: use plot_surface.")
+        labels = np.unique(said) if labels is None else labels
+        p = (said[:, None] == labels).astype(float)
+    p = p.reshape(*points.shape[:-1], -1)
+    if p.shape[-1] < 2:
+        raise ValueError("plot_boundary needs at least 2 classes; this estimator knows one.")
+    return _Answer(p, p, labels)
+
+
+def _check_estimator(model: Any, name: str) -> None:
+    if not (hasattr(model, "predict_proba") or hasattr(model, "predict")):
+        raise TypeError(
+            f"{name} draws a Model, or a fitted estimator with predict_proba or predict; got {type(model).__name__}."
+        )
+    features = getattr(model, "n_features_in_", 2)
+    if features != 2:
+        raise ValueError(f"{name} draws what has 2 inputs; this estimator was fitted to {features}.")
+
+
+def _coded(y: np.ndarray, labels: np.ndarray | None) -> tuple[np.ndarray, list[str] | None]:
+    """Classes as 0, 1, ..., and what they are called if they are called otherwise."""
+    if labels is None or np.array_equal(labels, np.arange(len(labels))):
+        return y, None
+    y = y.reshape(-1)
+    unknown = sorted({str(each) for each in y[~np.isin(y, labels)]})
+    if unknown:
+        raise ValueError(f"y holds {', '.join(unknown)}; the estimator knows {', '.join(map(str, labels))}.")
+    order = np.argsort(labels)
+    return order[np.searchsorted(labels, y, sorter=order)], [str(each) for each in labels]
+
+
+def _shade(axes: Axes, grid: Grid, p: np.ndarray) -> None:
+    from matplotlib.colors import to_rgb
+
+    classes = p.shape[-1]
+    colours = np.asarray([to_rgb(COLOURS[k % len(COLOURS)]) for k in range(classes)])
+    sure = (p.max(axis=-1, keepdims=True) - 1 / classes) / (1 - 1 / classes)
+    image = 1.0 - 0.42 * sure * (1.0 - colours[p.argmax(axis=-1)])
+    axes.imshow(
+        np.clip(image, 0.0, 1.0),
+        extent=grid.extent,
+        origin="lower",
+        aspect=axes.get_aspect(),
+        interpolation="bilinear",
+        zorder=0,
+    )
+
+
+def _boundary(axes: Axes, grid: Grid, scores: np.ndarray) -> None:
+    """The lines where a class is exactly as likely as the likeliest other one."""
+    classes = scores.shape[-1]
+    drawn = False
+    for k in range(classes if classes > 2 else 1):
+        margin = scores[..., k] - np.delete(scores, k, axis=-1).max(axis=-1)
+        if margin.min() < 0 < margin.max():
+            axes.contour(grid.x1, grid.x2, margin, levels=[0.0], colors="black", linewidths=1.8, zorder=2)
+            drawn = True
+    if drawn:  # contours have no entry in a legend of their own
+        axes.plot([], [], color="black", linewidth=1.8, label="p = 1/2" if classes == 2 else "two classes tie")
+
+
+# --- What a regression makes of the plane --------------------------------------------------------------------
+
+
+def plot_surface(
+    model: Any, X: Array, y: Array | None = None, *, ax: Axes | None = None, resolution: int = 200
+) -> Axes:
+    """Draw what a regression makes of the plane: the shade is the value, lines go where it is the same.
+
+    Parameters
+    ----------
+    model : Model or estimator
+        From 2 inputs to 1 output; or anything fitted that has scikit-learn's `predict`.
+    X : array, shape (N, 2)
+        The picture spans these points.
+    y : array, shape (N,) or (N, 1), optional
+        Their values: points filled in the same shades, so that one that differs from its surroundings is misjudged.
+    ax : matplotlib Axes, optional
+        Where to draw; a new figure, with a bar of the shades, if None.
+    resolution : int
+        Points of the grid along each axis; all are computed where the model lives.
+
+    Returns
+    -------
+    matplotlib Axes
+        Its `collections[0]` are the lines, its `images[0]` the shades.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `plot_boundary`, or if there is not one output.
+    ImportError
+        If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import nnarray as nn
+    >>> X, y = nn.datasets.moons(200)
+    >>> model = nn.Network(nn.Dense(5, "tanh"), nn.Dense(1)).init((2,))
+    >>> axes = nn.plotting.plot_surface(model, X)  # doctest: +SKIP
+    """
+    grid = Grid.over(X, resolution, "plot_surface")
+    points, values = on_host(X), _values(model, grid.points)
+    true = None if y is None else on_host(y)
+    if true is not None:
+        _check_examples(points, true, "plot_surface", (1, 2))
+    axes = axes_for(ax)
+    every = values if true is None else np.concatenate([values.ravel(), true.ravel()])
+    shades: dict[str, Any] = {"cmap": _light_blues(), "vmin": float(every.min()), "vmax": float(every.max())}
+    image = axes.imshow(
+        values,
+        extent=grid.extent,
+        origin="lower",
+        aspect=axes.get_aspect(),
+        interpolation="bilinear",
+        zorder=0,
+        **shades,
+    )
+    if levels := _levels(values):
+        lines = axes.contour(grid.x1, grid.x2, values, levels=levels, colors="black", linewidths=1.0, zorder=2)
+        axes.clabel(lines, fontsize=8)
+    if true is not None:
+        axes.scatter(*points.T, c=true.reshape(-1), s=34, edgecolor="black", linewidth=0.9, zorder=3, **shades)
+    grid.frame(axes)
+    if ax is None:
+        axes.figure.colorbar(image, ax=axes)
+    return axes
+
+
+def _levels(values: np.ndarray) -> list[float]:
+    """Round numbers within the values, away from their ends, where a line would lie at the edge of the picture."""
+    from matplotlib.ticker import MaxNLocator
+
+    low, high = float(values.min()), float(values.max())
+    margin = 0.05 * (high - low)
+    found = MaxNLocator(6).tick_values(low, high) if high > low else []
+    return [float(level) for level in found if low + margin < level < high - margin]
+
+
+def _light_blues() -> Colormap:
+    """From white to a blue on which black can be read."""
+    from matplotlib import colormaps
+    from matplotlib.colors import ListedColormap
+
+    return ListedColormap(colormaps["Blues"](np.linspace(0.0, 0.7, 256)))
+
+
+def _values(model: Any, points: np.ndarray) -> np.ndarray:
+    """The one output at points of shape (..., 2): shape (...)."""
+    if not isinstance(model, Model):
+        _check_estimator(model, "plot_surface")
+        said = on_host(model.predict(points.reshape(-1, 2)))
+        if said.size != points[..., 0].size or said.dtype.kind not in "biuf":
+            raise ValueError(f"plot_surface draws one number a point; the estimator predicts shape {said.shape[1:]}.")
+        return said.reshape(points.shape[:-1]).astype(float)
+    if model.input_shape != (2,) or model.output_shape != (1,):
+        raise ValueError(
+            f"plot_surface draws models from 2 inputs to 1 output; this one takes examples of shape "
+            f"{model.input_shape} to {model.output_shape}."
+        )
+    return on_host(outputs_on(model, points)).reshape(points.shape[:-1]).astype(float)
+
+
+def _check_examples(points: np.ndarray, values: np.ndarray, name: str, features: tuple[int, ...]) -> None:
+    if points.ndim != 2 or points.shape[1] not in features or len(points) == 0:
+        wanted = " or ".join(f"(N, {n})" for n in features)
+        raise ValueError(f"{name} draws examples of shape {wanted}; got X of shape {points.shape}.")
+    if len(values) != len(points) or (features == (1, 2) and values.size != len(points)):
+        raise ValueError(f"y must have one entry an example, {len(points)}; got shape {values.shape}.")

@@ -1,0 +1,260 @@
+"""One step in words: the numbers are those of value_and_grad, and a wrong pullback is found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from html.parser import HTMLParser
+
+import pytest
+
+import nnarray as nn
+from nnarray.explain import MOST_EXAMPLES, Explanation, explain
+
+
+@dataclass(frozen=True)
+class Twice(nn.Layer):
+    """y = 2 x s, with a gradient of s that forgets the 2."""
+
+    def params(self, shape):
+        return {"scale": nn.Param(shape[-1:], "ones")}
+
+    def forward(self, params, x, ctx):
+        s = params["scale"]
+
+        def pullback(dy):
+            return 2.0 * dy * s, {"scale": nn.namespace(x).sum(dy * x, axis=0)}
+
+        return nn.Out(2.0 * x * s, pullback)
+
+
+@dataclass(frozen=True)
+class LosesSign(nn.Layer):
+    def forward(self, params, x, ctx):
+        return nn.Out(-x, lambda dy: (dy, {}))
+
+
+def moons(be: nn.Backend, points: int = 12) -> tuple:
+    return nn.datasets.moons(points, noise=0.1, seed=0, backend=be)
+
+
+def nested() -> nn.Network:
+    return nn.Network(
+        nn.Dense(4, "tanh", name="first"),
+        nn.Dropout(0.5),
+        nn.Residual(nn.Dense(4, "gelu"), nn.BatchNorm()),
+        nn.Auxiliary(nn.Dense(2)),
+        nn.Branches(nn.Dense(3), nn.Network(nn.Dense(4), nn.LayerNorm(), name="deep")),
+        nn.Dense(2),
+    )
+
+
+def slopes(told: Explanation) -> dict:
+    return {f"{step.name}.{slope.name}": slope for step in told.steps for slope in step.slopes}
+
+
+# --- The numbers ---------------------------------------------------------------------------------------------
+
+
+def test_the_numbers_are_those_of_value_and_grad(be: nn.Backend) -> None:
+    X, y = moons(be)
+    model = nested().init((2,), seed=0, backend=be)
+    told = explain(model, X, y)
+    loss, gradient = nn.value_and_grad(model, X, y)
+    assert told.loss == float(loss)
+    found = slopes(told)
+    views = model.wiring.params.views(gradient)
+    assert list(found) == list(views)
+    for name, slope in found.items():
+        want = be.to_numpy(views[name])
+        assert slope.shape == want.shape
+        assert slope.norm == pytest.approx(float((want.astype("float64") ** 2).sum() ** 0.5), rel=1e-5, abs=1e-12)
+        assert slope.largest == pytest.approx(float(abs(want).max()))
+        assert slope.values == tuple(map(float, want.ravel()[:4]))
+    assert told.ok
+    assert all(slope.check.ok for slope in found.values())
+    assert told.checked_in == ("float64" if "float64" in be.dtypes else "float32")
+
+
+def test_signals_are_what_passes_between_the_layers(be: nn.Backend) -> None:
+    X, y = moons(be)
+    model = nn.Network(nn.Dense(4, "tanh"), nn.Dense(2)).init((2,), seed=0, backend=be)
+    told = explain(model, X, y, check=False)
+    first, second = told.steps
+    outputs = be.to_numpy(model(X))
+    assert second.outputs.values == pytest.approx(tuple(map(float, outputs[0])), rel=1e-5)
+    _, dy = nn.losses.CrossEntropy().value_and_gradient(model(X), y)
+    assert second.dy == told.output_gradient
+    assert second.dy.values == pytest.approx(tuple(map(float, be.to_numpy(dy)[0])), rel=1e-5)
+    dx = be.to_numpy(dy @ model.params["1.weight"].T)
+    assert first.dy == second.dx
+    assert first.dy.values == pytest.approx(tuple(map(float, dx[0, :4])), rel=1e-4)
+    assert first.dx is None  # nobody asks for the gradient of the examples
+    assert (first.input_shape, first.output_shape) == ((12, 2), (12, 4))
+
+
+@pytest.mark.parametrize("loss", ["mse", "mae", nn.losses.Huber(0.3, reduction="sum"), "binary_cross_entropy"])
+def test_every_loss_is_explained(loss, host: nn.Backend) -> None:
+    X, y = moons(host)
+    told = explain(nn.Network(nn.Dense(4, "tanh"), nn.Dense(1)).init((2,)), X, y[:, None] * 1.0, loss)
+    assert told.ok
+    assert told.loss_formula.endswith("; L is their sum" if isinstance(loss, nn.Loss) else "; L is their mean")
+
+
+def test_pictures_are_explained(host: nn.Backend) -> None:
+    X = nn.random.normal(nn.Key(0), (2, 6, 6, 1), xp=host.xp, device=host.device, dtype=host.dtype())
+    net = nn.Network(nn.Conv2D(2, 3, activation="relu"), nn.MaxPool2D(2), nn.Flatten(), nn.Dense(2))
+    told = explain(net.init((6, 6, 1)), X, host.asarray([0, 1]))
+    assert told.ok
+    assert [step.output_shape for step in told.steps] == [(2, 4, 4, 2), (2, 2, 2, 2), (2, 8), (2, 2)]
+
+
+def test_half_precision_is_checked_in_double(host: nn.Backend) -> None:
+    X, y = moons(host)
+    told = explain(nn.Network(nn.Dense(3, "tanh"), nn.Dense(2)).init((2,), dtype="float16"), X, y)
+    assert told.ok
+    assert (told.dtype, told.checked_in) == ("float16", "float64")
+
+
+def test_layers_before_all_parameters_get_no_gradient(host: nn.Backend) -> None:
+    X, y = moons(host)
+    told = explain(nn.Network(nn.Flatten(), nn.Dense(2)).init((2,)), X, y)
+    assert told.steps[0].dy is None
+    assert "dL/dy in: none, for no layer from here back has parameters" in str(told)
+
+
+def test_a_network_without_parameters_has_nothing_to_check(host: nn.Backend) -> None:
+    X, _ = moons(host)
+    told = explain(nn.Network(nn.Activation("tanh")).init((2,)), X, X, "mse")
+    assert told.ok
+    assert told.steps[0].slopes == ()
+
+
+# --- The check -----------------------------------------------------------------------------------------------
+
+
+def test_a_wrong_pullback_is_found(be: nn.Backend) -> None:
+    X, y = moons(be)
+    told = explain(nn.Network(nn.Dense(4, "tanh"), Twice(), nn.Dense(2)).init((2,), seed=0, backend=be), X, y)
+    wrong = [name for name, slope in slopes(told).items() if not slope.check.ok]
+    assert wrong == ["1.scale"]
+    check = slopes(told)["1.scale"].check
+    assert check.difference == pytest.approx(2.0 * check.gradient, rel=0.05)
+    assert not told.ok
+    assert "NOT ok: 1.scale. Going back, the first that is not ok is 1.scale" in str(told)
+    assert str(told).count("NOT ok") == 2
+
+
+def test_a_wrong_way_back_spoils_all_before_it_and_the_text_says_where_to_look(host: nn.Backend) -> None:
+    X, y = moons(host)
+    told = explain(nn.Network(nn.Dense(3, "tanh"), nn.Dense(3), LosesSign(), nn.Dense(2)).init((2,), seed=0), X, y)
+    wrong = [name for name, slope in slopes(told).items() if not slope.check.ok]
+    assert wrong == ["0.weight", "0.bias", "1.weight", "1.bias"]
+    assert "Going back, the first that is not ok is 1.weight" in str(told)
+    assert "a formula of its own: its class has no docstring" in str(told)
+
+
+def test_where_the_loss_has_a_corner_the_check_goes_aside(host: nn.Backend) -> None:
+    net = nn.Network(nn.Dense(3, "relu"), nn.Dense(2))
+    told = explain(net.init((2,), seed=0), host.xp.zeros((4, 2)), host.asarray([0, 1, 1, 0]))  # each relu is at 0
+    check = slopes(told)["0.bias"].check
+    assert check.ok
+    assert check.aside
+    assert "ok (a little aside: here the loss has a corner)" in str(told)
+
+
+def test_no_check_if_none_is_wanted(host: nn.Backend) -> None:
+    X, y = moons(host)
+    told = explain(nn.Network(nn.Dense(2)).init((2,)), X, y, check=False)
+    assert "No finite differences were taken." in str(told)
+    assert "check:" not in str(told)
+    assert told.steps[0].slopes[0].check is None
+
+
+def test_the_model_stays_as_it_is(be: nn.Backend) -> None:
+    X, y = moons(be)
+    model = nested().init((2,), backend=be)
+    before = [be.to_numpy(v).tolist() for v in model.snapshot()]
+    explain(model, X, y)
+    assert [be.to_numpy(v).tolist() for v in model.snapshot()] == before
+
+
+# --- The words -----------------------------------------------------------------------------------------------
+
+
+def test_formulas_name_their_functions(host: nn.Backend) -> None:
+    X, y = moons(host)
+    own = nn.Activation(lambda x: x * x, lambda x: 2.0 * x)
+    leaky = nn.Activation("leaky_relu", options={"slope": 0.2})
+    told = explain(nn.Network(nn.Dense(3, "tanh"), leaky, own, nn.Dense(2)).init((2,)), X, y)
+    first, second, third, last = (step.formula for step in told.steps)
+    assert first == "y = f(x W + b); f = tanh: f(x) = tanh x"
+    assert second.endswith("f = leaky_relu: f(x) = x where x > 0, else slope x, slope = 0.2")
+    assert third.endswith("; f = <lambda>")
+    assert last == "y = f(x W + b); f = identity: f(x) = x"
+
+
+def test_the_text_goes_forward_and_back(host: nn.Backend) -> None:
+    X, y = moons(host, 100)
+    text = str(explain(nested().init((2,), seed=0).freeze("first"), X, y))
+    assert f"with the first {MOST_EXAMPLES} of 100 examples, at inference" in text
+    forward, backward = text.split("BACKWARD")
+    paths = ["first", "1", "2", "2.0", "2.1", "3", "3.0", "4", "4.0", "4.deep", "4.deep.0", "4.deep.1", "5"]
+    found = [line.split()[0] for line in forward.splitlines() if "  " in line.strip() and line[:1] != "L"]
+    assert [name for name in found if name in paths] == paths
+    found = [line.split()[0] for line in backward.splitlines() if line.split()[:1] and line.split()[0] in paths]
+    assert found == [name for name in reversed(paths) if name != "3.0"]
+    assert "a head: it is run while training only" in forward
+    assert "(frozen: training leaves it as it is)" in backward
+    assert text.endswith("Finite differences in float64 agree with all gradients: ok.")
+    assert repr(explain(nested().init((2,), seed=0).freeze("first"), X, y)) == text
+
+
+class Page(HTMLParser):
+    """The text of each cell; fails where tags are not closed in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.rows: list[list[str]] = []
+
+    def handle_starttag(self, tag, attrs) -> None:
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+        if tag != "br":
+            self.open.append(tag)
+
+    def handle_endtag(self, tag) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data) -> None:
+        if self.open and self.open[-1] in ("td", "th"):
+            self.rows[-1][-1] += data
+
+
+def test_in_a_notebook_it_is_two_tables_in_which_everything_is_text(host: nn.Backend) -> None:
+    X, y = moons(host)
+    told = explain(nn.Network(nn.Dense(3, "tanh", name="<b>&"), Twice(), nn.Dense(2)).init((2,), seed=0), X, y)
+    text = told._repr_html_()
+    assert "<b>&" not in text
+    page = Page()
+    page.feed(text)
+    page.close()
+    assert not page.open
+    names = [row[0] for row in page.rows]
+    assert names == ["layer", "x", "<b>&", "1", "2", "loss", "layer", "loss", "2", "", "", "1", "", "<b>&", "", ""]
+    assert {len(row) for row in page.rows[:6]} == {5}
+    assert {len(row) for row in page.rows[6:]} == {8}
+    verdicts = {row[1]: row[-1] for row in page.rows if row[0] == ""}
+    assert verdicts["dL/dscale"] == "NOT ok"
+    assert verdicts["dL/dweight"] == "ok"
+
+
+def test_examples_that_do_not_fit_are_refused_as_fit_does(host: nn.Backend) -> None:
+    X, y = moons(host, 100)
+    model = nn.Network(nn.Dense(2)).init((2,))
+    with pytest.raises(ValueError, match="100 examples and y has shape"):
+        explain(model, X, y[:40])
+    with pytest.raises(ValueError, match="unknown loss 'cross'"):
+        explain(model, X, y, "cross")
