@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types docs bench gpu-check clean
+.PHONY: demo test lint types docs support bench gpu-check clean
 
 demo: $(VENV)/.demo
 	$(BIN)/nnarray demo
@@ -20,6 +20,10 @@ types: $(VENV)/.test
 
 docs: $(VENV)/.docs
 	$(BIN)/python -m sphinx -W -q -b html docs docs/_build
+
+# Which tests passed on which backend, as a page of the documentation.
+support: $(VENV)/.test
+	$(BIN)/python -m pytest -n 2 --support docs/support.md
 
 bench: $(VENV)/.bench
 	$(BIN)/python benchmarks/run.py

@@ -13,8 +13,12 @@ project = "nnarray"
 author = copyright = "the nnarray authors"
 version = release = nnarray.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "numpydoc"]
-exclude_patterns = ["_build"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "numpydoc"]
+exclude_patterns = ["_build", "**.ipynb_checkpoints"]
+nb_execution_mode = "cache"  # notebooks are run where their code has changed since the last build
+nb_execution_timeout = 300
+nb_execution_raise_on_error = True
+nb_merge_streams = True
 html_theme = "furo"
 html_title = f"nnarray {release}"
 html_static_path = ["_static"]

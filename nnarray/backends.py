@@ -12,6 +12,7 @@ import importlib
 import logging
 import os
 import warnings
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -126,6 +127,12 @@ class NumPy(Library):
     def owns(self, x: object) -> bool:
         return isinstance(x, np.ndarray | np.generic)
 
+    def borrow(self, x: Any) -> Any:
+        """Without what subclasses add: a matrix multiplies another way, and a mask would be lost on the way."""
+        if isinstance(x, np.ma.MaskedArray):
+            raise TypeError("a masked array would lose its mask; fill it with x.filled(...) or drop the masked rows.")
+        return x if type(x) is np.ndarray else np.asarray(x)
+
 
 class CuPy(Library):
     name = module = "cupy"
@@ -180,6 +187,12 @@ class Torch(Library):
     name = module = distribution = extra = "torch"
     compat = "array_api_compat.torch"
 
+    def namespace(self) -> Namespace:
+        """As for all; and the children of a fork shall not wait for threads that they do not have."""
+        found = super().namespace()
+        _children_compute_alone()
+        return found
+
     def owns(self, x: object) -> bool:
         return compat.is_torch_array(x)
 
@@ -205,6 +218,8 @@ class Torch(Library):
         return (x.float() if dtype_name(x.dtype) == "bfloat16" else x).numpy()  # NumPy has no bfloat16
 
     def borrow(self, x: Any) -> Any:
+        if x.is_sparse or x.is_sparse_csr:
+            raise TypeError("a sparse tensor cannot be computed with here; make it dense with x.to_dense().")
         return x.detach() if x.requires_grad else x
 
     def synchronize(self, device: Device) -> None:
@@ -311,6 +326,13 @@ class Strict(Library):
 LIBRARIES: dict[str, Library] = {lib.name: lib for lib in (NumPy(), CuPy(), Torch(), Jax(), Strict())}
 
 
+@cache
+def _children_compute_alone() -> None:
+    """One thread for PyTorch in a forked process, as its own data loaders have: with more it waits for ever."""
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=lambda: importlib.import_module("torch").set_num_threads(1))
+
+
 def _number(text: str, flag: str) -> int:
     if not text.isdecimal():
         raise ValueError(f"backend {flag!r} must end in a device number such as 0; got {text!r}.")
@@ -347,6 +369,8 @@ def explain_cuda(driver: int | None, toolkit: int, error: Exception) -> str:
         )
     if "NoDevice" in str(error) or "no CUDA-capable device" in str(error):
         return "a driver but no CUDA device; check `nvidia-smi` and CUDA_VISIBLE_DEVICES"
+    if "InitializationError" in str(error) or "forked subprocess" in str(error):
+        return "CUDA does not work in a forked process; start processes by multiprocessing's 'spawn'"
     return f"{type(error).__name__}: {error}"
 
 
@@ -393,6 +417,13 @@ class Backend:
             raise ValueError(f"backend {self.name!r} has no dtype {name!r}; it has {', '.join(self.dtypes)}.{hint}")
         return found
 
+    def floating(self, dtype: object = None) -> DType:
+        """The library's real floating dtype of that name, as parameters need one; None is the default."""
+        found = self.dtype(dtype)
+        if not self.xp.isdtype(found, "real floating"):
+            raise ValueError(f"dtype must be real floating, one of {', '.join(self.dtypes)}; got {dtype!r}.")
+        return found
+
     @property
     def dtypes(self) -> tuple[str, ...]:
         """The real floating dtypes that the device computes with."""
@@ -420,9 +451,9 @@ class Backend:
             If rows have different lengths, or the dtype does not exist on the device.
         """
         wanted = None if dtype is None else self.dtype(dtype)
-        if isinstance(x, np.ma.MaskedArray):
-            raise TypeError("a masked array would lose its mask; fill it with x.filled(...) or drop the masked rows.")
         owner = library_of(x)
+        if isinstance(owner, NumPy):
+            x = owner.borrow(x)
         if owner is self.library:
             x = self.library.borrow(x)
             _refuse_non_numeric(x)
@@ -537,9 +568,12 @@ def _plain(host: np.ndarray, given: str) -> np.ndarray:
     return np.ascontiguousarray(host) if any(stride < 0 for stride in host.strides) else host
 
 
-def _refuse_non_numeric(x: Any) -> None:
+def _refuse_non_numeric(x: Any, name: str = "") -> None:
     if not namespace(x).isdtype(x.dtype, ("bool", "integral", "real floating")):
-        raise TypeError(f"an array of real numbers is needed; got dtype {dtype_name(x.dtype)}.")
+        given = f"{name} of dtype" if name else "dtype"
+        raise TypeError(
+            f"an array of real numbers is needed; got {given} {dtype_name(x.dtype)}. Convert it to numbers first."
+        )
 
 
 # --- Choosing one ----------------------------------------------------------------------------------------------------
@@ -770,8 +804,27 @@ def as_data(x: Any, name: str) -> Array:
         raise TypeError(
             f"{name} must be an array; got {type(x).__name__}. Make one with nn.backend('numpy').asarray({name})."
         )
-    _refuse_non_numeric(x)
+    _refuse_non_numeric(x, name)
     return owner.borrow(x) if owner else x
+
+
+@contextlib.contextmanager
+def memory_errors(x: Any, remedy: Callable[[int | None], str]) -> Generator[None]:
+    """Each library's own error for a full device, that of `x`, as one; `remedy` of the bytes that are free ends it.
+
+    Raises
+    ------
+    OutOfDeviceMemory
+        Instead of what the library raises.
+    """
+    try:
+        yield
+    except Exception as error:
+        here = backend_of(x)
+        if isinstance(error, OutOfDeviceMemory) or not here.library.out_of_memory(error):
+            raise
+        told = remedy(here.library.free(here.device))
+        raise OutOfDeviceMemory(f"no memory left on {place(x)} ({error}). {told}") from error
 
 
 def is_traced(x: Any) -> bool:

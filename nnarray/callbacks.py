@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from nnarray.checks import integer, real
 from nnarray.typing import Array
 
 
@@ -161,10 +162,8 @@ class EarlyStopping(Callback):
     def __post_init__(self) -> None:
         if self.mode not in ("min", "max"):
             raise ValueError(f"EarlyStopping mode must be 'min' or 'max'; got {self.mode!r}.")
-        if self.patience < 0 or self.min_delta < 0:
-            raise ValueError(
-                f"EarlyStopping patience and min_delta must not be negative; got {self.patience}, {self.min_delta}."
-            )
+        integer(self.patience, "EarlyStopping patience", 0, usual=10)
+        real(self.min_delta, "EarlyStopping min_delta", least=0.0, usual=0.0)
 
     def state_dict(self) -> dict[str, Any]:
         """The best epoch so far, and its parameters if they are wanted."""
@@ -214,10 +213,16 @@ class EachEpoch(Callback):
         self.function(run)
 
 
+def as_callbacks(callbacks: Any) -> list[Callback]:
+    """Several, or one, as a list."""
+    several = isinstance(callbacks, Iterable) and not isinstance(callbacks, str | Callback | type)
+    return [as_callback(each) for each in (callbacks if several else [callbacks])]
+
+
 def as_callback(callback: Any) -> Callback:
     """A callback, or a function of a `Run` as one."""
     if isinstance(callback, Callback):
         return callback
     if isinstance(callback, type) or not callable(callback):
-        raise TypeError(f"a callback must be a Callback or a function of a Run; got {callback!r}.")
+        raise TypeError(f"a callback must be a Callback or a function of a Run; got {callback!r}. Leave out for none.")
     return EachEpoch(callback)

@@ -7,7 +7,7 @@ import operator
 from numbers import Real
 from typing import Any
 
-from nnarray.backends import namespace
+from nnarray.backends import dtype_name, namespace
 from nnarray.typing import Array
 
 
@@ -41,11 +41,29 @@ def real(value: Any, name: str, *, least: float = -math.inf, below: float = math
     return number
 
 
-def refuse_non_finite(x: Array, name: str, remedy: str = "Remove or repair these entries.") -> None:
+REPAIR = "Remove or repair these entries."
+
+
+def refuse_non_finite(x: Array, name: str, remedy: str = REPAIR) -> None:
     """Refuse NaN and infinity, and say where the first one is. Waits for the device."""
-    xp = namespace(x)
-    if xp.isdtype(x.dtype, "real floating") and not bool(xp.all(xp.isfinite(x))):
+    if not _all_finite(x):
         raise ValueError(f"{name} contains NaN or infinity: {_first_non_finite(x)}. {remedy}")
+
+
+def refuse_overflow(x: Array, given: Array, name: str, remedy: str = REPAIR) -> None:
+    """As `refuse_non_finite`; what is infinite in `x` only because its dtype is narrower than that of `given`, too."""
+    if _all_finite(x):
+        return
+    refuse_non_finite(given, name, remedy)
+    raise ValueError(
+        f"{name} has numbers that {dtype_name(x.dtype)}, the model's dtype, cannot hold: {_first_non_finite(x)}. "
+        f"Standardise {name}, or make the model with another dtype."
+    )
+
+
+def _all_finite(x: Array) -> bool:
+    xp = namespace(x)
+    return not xp.isdtype(x.dtype, "real floating") or bool(xp.all(xp.isfinite(x)))
 
 
 def _first_non_finite(x: Array) -> str:

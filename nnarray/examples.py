@@ -8,7 +8,8 @@ from typing import Any, NamedTuple, Protocol
 from nnarray import random
 from nnarray.backends import as_data, device_of, is_traced, same_place
 from nnarray.callbacks import History
-from nnarray.checks import real, refuse_non_finite
+from nnarray.checks import real, refuse_overflow
+from nnarray.kernels.compilation import quiet
 from nnarray.losses import Loss, combined_weights
 from nnarray.propagation import Wiring
 from nnarray.random import Key
@@ -76,6 +77,15 @@ def check_inputs(model: Trainee, X: Any, name: str = "X") -> Array:
     return X if X.dtype == model.vector.dtype else xp.astype(X, model.vector.dtype)
 
 
+@quiet  # what overflows is told by an error
+def finite_inputs(model: Trainee, X: Any, name: str = "X") -> Array:
+    """As `check_inputs`; refuses NaN, infinity, and what the model's dtype cannot hold. Waits for the device."""
+    x = check_inputs(model, X, name)
+    if not is_traced(x):
+        refuse_overflow(x, X, name, FINITE_REMEDY)
+    return x
+
+
 def prepare(
     model: Trainee,
     X: Any,
@@ -88,20 +98,22 @@ def prepare(
 ) -> Data:
     """Check the examples once, where they enter, and bring them into the form that a step reads."""
     x_name, y_name, w_name = names.split()
-    x = check_inputs(model, X, x_name)
+    x = (finite_inputs if check_finite else check_inputs)(model, X, x_name)
     y = as_data(y, y_name)
     weights = None if weights is None else as_data(weights, w_name)
     xp = same_place(**{x_name: x, y_name: y, w_name: weights})
     if x.shape[0] == 0:
         raise ValueError(f"{x_name} holds no examples: its shape is {tuple(X.shape)}. At least one is needed.")
-    if y.ndim == 0 or y.shape[0] != x.shape[0]:
-        raise ValueError(
-            f"{x_name} has {x.shape[0]} examples and {y_name} has shape {tuple(y.shape)}; make their lengths equal."
-        )
-    if check_finite and not is_traced(x):
-        refuse_non_finite(x, x_name, FINITE_REMEDY)
+    _refuse_other_length(x.shape[0], x_name, y, y_name)
     target, own = loss.prepare(y, (x.shape[0], *model.output_shape), x.dtype)
     return Data(x, target, combined_weights(xp, own, weights, x.shape[0], x.dtype, w_name), y)
+
+
+def _refuse_other_length(count: int, name: str, other: Array, other_name: str) -> None:
+    if other.ndim == 0 or other.shape[0] != count:
+        raise ValueError(
+            f"{name} has {count} examples and {other_name} has shape {tuple(other.shape)}; make their lengths equal."
+        )
 
 
 def pick(x: Array, rows: Any) -> Array:
@@ -117,13 +129,22 @@ def validation_split(X: Any, y: Any, weights: Any, validation: Any, key: Key) ->
         return X, y, weights, validation
     fraction = real(validation, "validation", least=0.0, below=1.0, usual=0.2)
     X, y = as_data(X, "X"), as_data(y, "y")
+    weights = None if weights is None else as_data(weights, "sample_weight")
+    xp = same_place(X=X, y=y, sample_weight=weights)
+    if X.ndim == 0:
+        raise ValueError(
+            "X must have an axis of examples, (batch, ...); got shape (). For one example, use X[None, ...]."
+        )
     count = X.shape[0]
+    for name, other in (("y", y), ("sample_weight", weights)):
+        if other is not None:  # a row that is not there might be made up by the library that picks it
+            _refuse_other_length(count, "X", other, name)
     part = round(fraction * count)
     if not 0 < part < count:
         raise ValueError(
-            f"validation={validation!r} of {count} examples leaves {part} to validate and {count - part} to train."
+            f"validation={validation!r} of {count} examples leaves {part} to validate and {count - part} to train. "
+            f"Give more examples, or another fraction."
         )
-    xp = same_place(X=X, y=y)
     order = random.permutation(key.fold("validation"), count, xp=xp, device=device_of(X))
     held, kept = order[:part], order[part:]
     held_out = (pick(X, held), pick(y, held)) + (() if weights is None else (pick(weights, held),))

@@ -64,7 +64,13 @@ def minimise(course: Course, rule: LBFGS) -> None:
         jac=True,
         method="L-BFGS-B",
         callback=iteration,
-        options={"maxiter": run.epochs, "maxcor": rule.memory, "maxfun": rule.evaluations, "gtol": rule.tolerance, "ftol": 0.0},
+        options={
+            "maxiter": run.epochs,
+            "maxcor": rule.memory,
+            "maxfun": rule.evaluations,
+            "gtol": rule.tolerance,
+            "ftol": 0.0,
+        },
     )
     if not math.isfinite(float(result.fun)):
         raise DivergenceError(

@@ -60,7 +60,7 @@ def _understood(file: Path, saved: Archive, be: Backend, dtype: object) -> Loade
             raise ValueError("its frozen parameters or its metadata are damaged")
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         _refuse(file, error)
-    chosen = be.dtype(dtype or facts["dtype"])
+    chosen = be.floating(dtype or facts["dtype"])
     theta, state = (be.asarray(each, dtype=chosen) for each in (theta, state))
     return Loaded(wiring, shape, theta, state, frozenset(facts["frozen"]), history, facts["metadata"])
 

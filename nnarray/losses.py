@@ -9,7 +9,8 @@ from typing import Any
 
 from nnarray import kernels
 from nnarray.backends import as_data, device_of, is_traced, same_place
-from nnarray.checks import refuse_non_finite
+from nnarray.checks import refuse_non_finite, refuse_overflow
+from nnarray.kernels.compilation import quiet
 from nnarray.kernels.standard.numerics import wide, wide_dtype
 from nnarray.names import named
 from nnarray.typing import Array, DType, Namespace, Shape
@@ -69,12 +70,12 @@ class Loss:
             hint = ""
             if math.prod(target.shape) == math.prod(shape):
                 hint = f" Reshape one of them, for instance target to {shape}: nothing is broadcast silently."
+            elif target.shape == shape[:1]:
+                hint = " For labels, use cross_entropy."
             raise ValueError(
                 f"{self.label} needs a target of the outputs' shape {shape}; got {tuple(target.shape)}.{hint}"
             )
-        if not is_traced(target):
-            refuse_non_finite(target, "target")
-        return same_place(target=target).astype(target, dtype, copy=False), None
+        return _converted(target, dtype), None
 
     @property
     def label(self) -> str:
@@ -118,6 +119,41 @@ class Loss:
     def __call__(self, outputs: Array, target: Array, weights: Array | None = None) -> Array:
         """The loss, shape ()."""
         return self.value_and_gradient(outputs, target, weights)[0]
+
+
+@quiet  # what overflows is told by an error
+def _converted(target: Array, dtype: DType) -> Array:
+    """The target in the dtype of the outputs, finite before and after. Waits for the device."""
+    found: Array = same_place(target=target).astype(target, dtype, copy=False)
+    if not is_traced(found):
+        refuse_overflow(found, target, "target")
+    return found
+
+
+def checked_labels(labels: Array, classes: int, name: str) -> Array:
+    """Labels in the default integer dtype, each from 0 to classes - 1. Waits for the device.
+
+    Raises
+    ------
+    TypeError
+        If they are no integers.
+    ValueError
+        If one is out of range.
+    """
+    xp = same_place(labels=labels)
+    if not xp.isdtype(labels.dtype, ("bool", "integral")):
+        raise TypeError(f"{name} must be integers; got dtype {labels.dtype}. Convert them with astype.")
+    index = xp.__array_namespace_info__().default_dtypes(device=device_of(labels))["integral"]
+    labels = xp.astype(labels, index, copy=False)  # PyTorch has no minimum of some unsigned integers
+    if not is_traced(labels) and labels.shape[0] > 0:
+        lowest, highest = int(xp.min(labels)), int(xp.max(labels))
+        if lowest < 0 or highest >= classes:
+            wrong = lowest if lowest < 0 else highest
+            raise ValueError(
+                f"label {wrong} is out of range: with {classes} outputs, labels are 0 to {classes - 1}. Renumber them, "
+                f"or give the last layer an output for each class."
+            )
+    return labels
 
 
 def checked(loss: Loss, outputs: Array, target: Array, weights: Array | None) -> tuple[Array, Array, Array | None]:
@@ -215,7 +251,8 @@ class BinaryCrossEntropy(Loss):
         if not is_traced(target) and not bool(xp.all((target >= 0) & (target <= 1))):
             lowest, highest = float(xp.min(target)), float(xp.max(target))
             raise ValueError(
-                f"BinaryCrossEntropy needs targets from 0 to 1; got values from {lowest:g} to {highest:g}."
+                f"BinaryCrossEntropy needs targets from 0 to 1; got values from {lowest:g} to {highest:g}. For more "
+                f"than two classes, use cross_entropy."
             )
         return target, None
 
@@ -291,9 +328,7 @@ class CrossEntropy(Loss):
         return self._prepare_labels(xp, target, classes, dtype)
 
     def _prepare_probabilities(self, xp: Namespace, target: Array, dtype: DType) -> tuple[Array, None]:
-        if not is_traced(target):
-            refuse_non_finite(target, "target")
-        target = xp.astype(target, dtype, copy=False)
+        target = _converted(target, dtype)
         if not is_traced(target) and not bool(xp.all(target >= 0)):
             raise ValueError(f"CrossEntropy needs probabilities that are not negative; got {float(xp.min(target)):g}.")
         target = self._smoothed(target)
@@ -303,19 +338,7 @@ class CrossEntropy(Loss):
         return target * self._weights(xp, target), None
 
     def _prepare_labels(self, xp: Namespace, labels: Array, classes: int, dtype: DType) -> tuple[Array, Array | None]:
-        if not xp.isdtype(labels.dtype, ("bool", "integral")):
-            raise TypeError(
-                f"CrossEntropy labels must be integers; got dtype {labels.dtype}. Convert them with astype."
-            )
-        index = xp.__array_namespace_info__().default_dtypes(device=device_of(labels))["integral"]
-        labels = xp.astype(labels, index, copy=False)  # PyTorch has no minimum of some unsigned integers
-        if not is_traced(labels):
-            lowest, highest = int(xp.min(labels)), int(xp.max(labels))
-            if lowest < 0 or highest >= classes:
-                wrong = lowest if lowest < 0 else highest
-                raise ValueError(
-                    f"label {wrong} is out of range: with {classes} outputs, labels are 0 to {classes - 1}."
-                )
+        labels = checked_labels(labels, classes, "CrossEntropy labels")
         if self.class_weights is None and self.label_smoothing == 0:
             return labels, None
         like = xp.zeros((0,), dtype=wide_dtype(xp, dtype), device=device_of(labels))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -221,11 +221,22 @@ METRICS: dict[str, Metric] = {
 }
 
 
+def _metric(metric: str | Metric) -> Metric:
+    if isinstance(metric, str):
+        return named(metric, METRICS, "metric")
+    if not callable(metric):
+        raise TypeError(
+            f"a metric must be a name or a function of outputs and target; got {metric!r}. Use one of "
+            f"{', '.join(METRICS)}, or leave out metrics for none."
+        )
+    return metric
+
+
 def metrics_named(metrics: Any) -> dict[str, Metric]:
     """Metrics by the names that their columns in a history get."""
-    if isinstance(metrics, str) or callable(metrics):
+    if isinstance(metrics, str) or not isinstance(metrics, Iterable):
         metrics = [metrics]
-    chosen = [named(m, METRICS, "metric") if isinstance(m, str) else m for m in metrics]
+    chosen = [_metric(m) for m in metrics]
     names = [getattr(m, "__name__", type(m).__name__) for m in chosen]
     if len(set(names)) < len(names):
         raise ValueError(f"metrics need different names; got {names}. A metric is called by its __name__.")

@@ -17,6 +17,7 @@ from nnarray.backends import (
     copy,
     dtype_name,
     is_traced,
+    memory_errors,
     namespace,
     native,
     place,
@@ -24,11 +25,11 @@ from nnarray.backends import (
     same_place,
 )
 from nnarray.callbacks import History
-from nnarray.checks import integer, refuse_non_finite
+from nnarray.checks import integer
 from nnarray.folding import folded
 from nnarray.inference import Prepared, prepared
 from nnarray.layers.base import Layer, described
-from nnarray.losses import loss_named
+from nnarray.losses import checked_labels, loss_named
 from nnarray.persistence import pytorch
 from nnarray.propagation import Wiring, forward, input_gradient, loss_and_gradient
 from nnarray.random import Key
@@ -80,9 +81,7 @@ class Model:
     @classmethod
     def drawn(cls, network: Layer, shape: Shape, seed: int, be: Backend, dtype: object) -> Model:
         """A model with first values drawn from the seed: on the host, once, and moved as one vector."""
-        host, chosen = backend("numpy"), be.dtype(dtype)
-        if not be.xp.isdtype(chosen, "real floating"):
-            raise ValueError(f"dtype must be real floating, one of {', '.join(be.dtypes)}; got {dtype!r}.")
+        host, chosen = backend("numpy"), be.floating(dtype)
         wiring, key = Wiring.of(network, shape), Key(seed)
         theta, still = (
             be.asarray(layout.draw(key.fold(name), host.xp, host.device), dtype=chosen)
@@ -111,11 +110,13 @@ class Model:
 
     @theta.setter
     def theta(self, theta: Array) -> None:
-        size = self.wiring.params.size
+        theta, size = as_data(theta, "theta"), self.wiring.params.size
         if theta.shape != (size,):
             raise ValueError(
                 f"theta must have shape ({size},), one a parameter; got {tuple(theta.shape)}. Is it another net's?"
             )
+        if not same_place(model=self.state, theta=theta).isdtype(theta.dtype, "real floating"):
+            raise TypeError(f"theta must be real floating; got dtype {dtype_name(theta.dtype)}. Convert it first.")
         self.vector = native(theta)
         """theta, for those who do not write into it."""
         self.lent = True
@@ -250,7 +251,7 @@ class Model:
         dtype('float32')
         """
         be = backend(be)
-        wanted = be.dtype(dtype or dtype_name(self.vector.dtype))
+        wanted = be.floating(dtype or dtype_name(self.vector.dtype))
         here = backend_of(self.vector)
         theta, state = (here.to_numpy(v) if be.library is not here.library else v for v in (self.vector, self.state))
         return self._moved(copy(be.asarray(theta, dtype=wanted)), copy(be.asarray(state, dtype=wanted)))
@@ -397,17 +398,20 @@ class Model:
         ------
         ValueError
             If X contains NaN or infinity and `check_finite` is on, or as when the model is called.
+        OutOfDeviceMemory
+            If the device is full.
         """
         if batch_size is not None:
             batch_size = integer(batch_size, "batch_size", 1, usual=1024)
-        X = examples.check_inputs(self, X)
-        if check_finite and not is_traced(X):
-            refuse_non_finite(X, "X", examples.FINITE_REMEDY)
-        if batch_size is None or X.shape[0] <= batch_size:
-            return self(X)
-        ends = [*range(batch_size, X.shape[0], batch_size), X.shape[0]]
-        parts = [self(X[start:end, ...]) for start, end in zip([0, *ends], ends, strict=False)]
-        return same_place(X=X).concat(parts, axis=0)
+        X = (examples.finite_inputs if check_finite else examples.check_inputs)(self, X)
+        size = min(batch_size or X.shape[0], X.shape[0])
+        remedy = f"Compute the outputs in smaller batches: batch_size below {size}."
+        with memory_errors(self.vector, lambda _: remedy):
+            if size == X.shape[0]:
+                return self(X)
+            ends = [*range(size, X.shape[0], size), X.shape[0]]
+            parts = [self(X[start:end, ...]) for start, end in zip([0, *ends], ends, strict=False)]
+            return same_place(X=X).concat(parts, axis=0)
 
     def input_gradient(self, X: Array, classes: Array | None = None) -> Array:
         """dz_k / dX at inference: where in its input each example's output k would change most.
@@ -442,6 +446,14 @@ class Model:
         X = examples.check_inputs(self, X)
         if len(self.output_shape) != 1:
             raise ValueError(f"input_gradient needs outputs of shape (N, classes); got {(None, *self.output_shape)}.")
+        if classes is not None:
+            classes = as_data(classes, "classes")
+            same_place(X=X, classes=classes)
+            if classes.shape != X.shape[:1]:
+                raise ValueError(
+                    f"classes must have shape {tuple(X.shape[:1])}, one an example; got {tuple(classes.shape)}."
+                )
+            classes = checked_labels(classes, self.output_shape[0], "classes")
         return input_gradient(self.wiring, self._nested(), self.state, X, classes)
 
     # --- Training ------------------------------------------------------------------------------------------------

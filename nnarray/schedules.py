@@ -11,7 +11,7 @@ from nnarray.checks import integer, real
 
 
 def _positive(value: object, what: str) -> None:
-    wanted = f"{what} must be a finite number above 0; got {value!r}."
+    wanted = f"{what} must be a finite number above 0; got {value!r}. Use for example 0.01."
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(wanted)
     if not 0 < float(value) < math.inf:
@@ -189,5 +189,5 @@ def schedule(rate: float | Schedule) -> Schedule:
     if isinstance(rate, Schedule):
         return rate
     if isinstance(rate, bool) or not isinstance(rate, Real):
-        raise TypeError(f"the learning rate must be a number or a schedule; got {rate!r}.")
+        raise TypeError(f"the learning rate must be a number or a schedule; got {rate!r}. Use for example 0.01.")
     return Constant(float(rate))

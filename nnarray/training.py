@@ -8,8 +8,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from nnarray.backends import OutOfDeviceMemory, backend_of, is_traced, namespace, place
-from nnarray.callbacks import Callback, History, Run, as_callback
+from nnarray.backends import is_traced, memory_errors, namespace
+from nnarray.callbacks import Callback, History, Run, as_callbacks
 from nnarray.checkpoints import Keeper, Position, checkpoint_of
 from nnarray.checks import integer
 from nnarray.course import Course
@@ -59,10 +59,7 @@ def fit(
     X, y, sample_weight, validation = validation_split(X, y, sample_weight, validation, key)
     data = prepare(model, X, y, sample_weight, loss, check_finite=check_finite)
     held_out = _held_out(model, validation, loss, check_finite)
-    watchers = [
-        as_callback(each)
-        for each in ([callbacks] if callable(callbacks) or isinstance(callbacks, Callback) else callbacks)
-    ]
+    watchers = as_callbacks(callbacks)
     run = Run(model, History(), epochs)
     run.history.settings = {
         "loss": repr(loss),
@@ -77,10 +74,14 @@ def fit(
     }
     keeper = _keeper(checkpoint, model, run, watchers)
     source = _source(resumed, keeper)
-    before, model.history = model.history, run.history
     log.info("training starts: %r, up to %d epochs, %s", model, epochs, run.history.settings)
-    with _progress_bar(epochs, progress) as show, _memory_errors(model, data, batch_size), _told_of(run, watchers):
-        position = None if source is None else _resume(source, model, run, watchers, rule, before)
+    with (
+        _history_of(model, run),
+        _progress_bar(epochs, progress) as show,
+        _memory_errors(model, data, batch_size),
+        _told_of(run, watchers),
+    ):
+        position = None if source is None else _resume(source, model, run, watchers, rule)
         course = Course(model, data, held_out, loss, chosen, batch_size, run, watchers, show, keeper, position)
         show(run.last, run.epoch)
         if isinstance(rule, LBFGS):
@@ -91,6 +92,18 @@ def fit(
         keeper.end_fit()
     log.info("training ends after epoch %d%s: %s", run.epoch, f", {run.stopped}" if run.stopped else "", run.last)
     return run.history
+
+
+@contextmanager
+def _history_of(model: Trainee, run: Run) -> Generator[None]:
+    """The model's history is that of the run, unless it ends in an error before its first step."""
+    before, model.history = model.history, run.history
+    try:
+        yield
+    except BaseException:
+        if run.history.steps == 0:
+            model.history = before  # nothing has been trained
+        raise
 
 
 @contextmanager
@@ -123,14 +136,10 @@ def _source(resumed: Any, keeper: Keeper | None) -> Path | None:
     return keeper.checkpoint.file if keeper.checkpoint.file.exists() else None
 
 
-def _resume(source: Path, model: Trainee, run: Run, watchers: list[Callback], rule: Any, before: History) -> Position:
-    try:
-        if isinstance(rule, LBFGS):
-            raise ValueError("L-BFGS keeps its memory inside of SciPy, and cannot be resumed. Train anew.")
-        return resume(source, model, run, watchers, rule.slots(model.vector))
-    except BaseException:
-        model.history = before  # nothing has been trained
-        raise
+def _resume(source: Path, model: Trainee, run: Run, watchers: list[Callback], rule: Any) -> Position:
+    if isinstance(rule, LBFGS):
+        raise ValueError("L-BFGS keeps its memory inside of SciPy, and cannot be resumed. Train anew.")
+    return resume(source, model, run, watchers, rule.slots(model.vector))
 
 
 def _held_out(model: Trainee, validation: Any, loss: Loss, check_finite: bool) -> Data | None:
@@ -147,19 +156,17 @@ def _held_out(model: Trainee, validation: Any, loss: Loss, check_finite: bool) -
 
 @contextmanager
 def _memory_errors(model: Trainee, data: Data, batch_size: int | None) -> Generator[None]:
-    """Each library's own error for a full device as one, which says what would fit."""
-    try:
+    """A full device is told with what would fit."""
+
+    def remedy(free: int | None) -> str:
+        size = min(batch_size or data.examples, data.examples)
+        return (
+            f"{_what_would_fit(model, free)}Reduce batch_size (now {size}) or the network; the model is as it was "
+            f"after the last finished step."
+        )
+
+    with memory_errors(model.vector, remedy):
         yield
-    except Exception as error:
-        here = backend_of(model.vector)
-        if isinstance(error, OutOfDeviceMemory) or not here.library.out_of_memory(error):
-            raise
-        free = here.library.free(here.device)
-        raise OutOfDeviceMemory(
-            f"no memory left on {place(model.vector)} ({error}). {_what_would_fit(model, free)}Reduce batch_size (now "
-            f"{min(batch_size or data.examples, data.examples)}) or the network; the model is as it was after the last "
-            f"finished step."
-        ) from error
 
 
 def _what_would_fit(model: Trainee, free: int | None) -> str:

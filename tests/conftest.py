@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import os
+import platform
 from collections import defaultdict
+from datetime import date
+from pathlib import Path
 
 os.environ.setdefault("JAX_ENABLE_X64", "1")  # before JAX starts: without it float64 is silently float32
 os.environ.setdefault("JAX_PLATFORMS", "" if os.path.exists("/dev/nvidiactl") else "cpu")
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")  # JAX's tests are mostly compiling
 os.environ.setdefault("MPLBACKEND", "agg")
 os.environ.pop("NNARRAY_BACKEND", None)
 
@@ -29,7 +34,14 @@ def _why_not(flag: str) -> str:
 
 WHY_NOT = {flag: _why_not(flag) for flag in FLAGS}
 RAN: dict[str, int] = defaultdict(int)  # flag -> how many tests passed on it
+BY_FILE: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))  # the same for each file of tests
 SEEN: dict[str, set[str]] = defaultdict(set)  # test -> backends it passed on
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--support", metavar="FILE", help="write which tests passed on which backend as a page of the docs"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -71,12 +83,40 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
         passed_on = SEEN[report.nodeid.split("[")[0]]  # a test that never passes keeps an empty set
         if report.when == "call" and report.passed:
             RAN[flag] += 1
+            BY_FILE[report.nodeid.split("::")[0]][flag] += 1
             passed_on.add(flag)
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if exitstatus == 0 and any(not ran for ran in SEEN.values()):
         session.exitstatus = 1
+    page = session.config.getoption("--support")
+    if page and not hasattr(session.config, "workerinput"):  # the process that has all reports
+        Path(page).write_text(support_page(), encoding="utf-8")
+
+
+def support_page() -> str:
+    """What the tests ran on, as a table in Markdown."""
+    flags = [flag for flag in FLAGS if RAN[flag]]
+    versions = {each.name: each.version for each in nn.list_backends() if each.usable}
+    named = [f"{flag} {versions.get(flag, '')}".strip() for flag in flags]
+    lines = [
+        "# What works on which backend",
+        "",
+        "Written by the tests themselves (`make support`): how many passed on each backend, by what they are about.",
+        f"A failure would be missing from its count. {date.today().isoformat()}, Python {platform.python_version()},",
+        f"{platform.system()} {platform.machine()}.",
+        "",
+        f"| what is tested | {' | '.join(named)} |",
+        f"| --- |{' ---: |' * len(flags)}",
+    ]
+    for file, counts in sorted(BY_FILE.items()):
+        told = ast.get_docstring(ast.parse(Path(file).read_text(encoding="utf-8"))) or Path(file).stem[5:].capitalize()
+        about = told.split("\n")[0].rstrip(".")
+        lines.append(f"| {about} | {' | '.join(str(counts[flag]) for flag in flags)} |")
+    lines += [f"| **all** | {' | '.join(f'**{RAN[flag]}**' for flag in flags)} |", ""]
+    lines += ["Not run:", ""] + [f"- `{flag}`: {why}" for flag, why in WHY_NOT.items() if why]
+    return "\n".join(lines) + "\n"
 
 
 def pytest_terminal_summary(terminalreporter) -> None:

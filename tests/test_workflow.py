@@ -21,8 +21,8 @@ from pyarrow import feather, parquet
 from typer.testing import CliRunner
 
 import nnarray as nn
-from nnarray import intake, scores, workflow
 from nnarray.cli import app
+from nnarray.workflow import intake, scores, steps
 
 
 @pytest.fixture(autouse=True)
@@ -162,8 +162,8 @@ def test_predictions_stream_part_by_part(monkeypatch: pytest.MonkeyPatch) -> Non
     call("train", data, *VALUES, "--out", "m.safetensors")
     whole = call("predict", "m.safetensors", data).stdout
     monkeypatch.setattr(intake, "ROWS", 7)
-    model, takes = workflow.load(Path("m.safetensors"), nn.backend("numpy"))
-    parts = [len(part["price"]) for part in workflow.predict(model, takes, Path(data))]
+    model, takes = steps.load(Path("m.safetensors"), nn.backend("numpy"))
+    parts = [len(part["price"]) for part in steps.predict(model, takes, Path(data))]
     assert parts == [7] * 42 + [6]
     np.testing.assert_allclose(
         [float(x) for x in call("predict", "m.safetensors", data).stdout.split()[1:]],
@@ -182,7 +182,7 @@ def test_the_preparation_knows_the_training_part_alone() -> None:
     told = json.loads(call("train", write("a.csv", columns), *VALUES, "--json").stdout)
     model = nn.load("model.safetensors")
     mean = model.metadata["input"]["preparation"]["columns"][1]["mean"]
-    examples = workflow.read(Path("a.csv"), workflow.Plan(target=("price",), drop=("kind",)))
+    examples = steps.read(Path("a.csv"), steps.Plan(target=("price",), drop=("kind",)))
     assert mean == pytest.approx(np.mean(np.asarray(columns["rooms"])[examples.train]))
     assert mean != pytest.approx(np.mean(columns["rooms"]))
     assert told["data"] == {"name": "a.csv", "examples": 300, "trained on": 240, "held out": 60}

@@ -50,17 +50,17 @@ def predict(
     In the order of the data, which are read part by part, so that they may be larger than the memory. The columns are
     "prediction" and "p_<class>" for each class, or the targets; for pictures "file" comes first.
     """
-    from nnarray import workflow
+    from nnarray.workflow import steps
 
     if out is not None:
-        workflow.writable(out)
-    net, intake = workflow.load(model, backends.backend(backend))
+        steps.writable(out)
+    net, intake = steps.load(model, backends.backend(backend))
     errors = "skip" if skip else "raise"
-    parts = workflow.predict(net, intake, data, unknown=unknown, errors=errors)  # type: ignore[arg-type]
+    parts = steps.predict(net, intake, data, unknown=unknown, errors=errors)  # type: ignore[arg-type]
     if out is None:
         _print(parts, as_json=as_json)
         return
-    count = workflow.predict_to_file(parts, out)
+    count = steps.predict_to_file(parts, out)
     typer.echo(json.dumps({"predictions": count, "out": str(out)}) if as_json else f"{count} predictions: {out}")
 
 
@@ -92,11 +92,11 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Compare what a trained network says with the truth in the data, beside the commonest class or the mean."""
-    from nnarray import workflow
+    from nnarray.workflow import steps
 
-    net, intake = workflow.load(model, backends.backend(backend))
+    net, intake = steps.load(model, backends.backend(backend))
     errors = "skip" if skip else "raise"
-    scores = workflow.evaluate(net, intake, data, unknown=unknown, errors=errors)  # type: ignore[arg-type]
+    scores = steps.evaluate(net, intake, data, unknown=unknown, errors=errors)  # type: ignore[arg-type]
     if as_json:
         typer.echo(json.dumps({"model": str(model), "data": str(data)} | scores.to_json(), indent=2))
     else:

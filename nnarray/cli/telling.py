@@ -15,7 +15,7 @@ from nnarray.callbacks import Run
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from nnarray.scores import Scores
+    from nnarray.workflow.scores import Scores
 
 SHOWN_CLASSES = 10  # of a confusion matrix in a terminal
 

@@ -27,16 +27,16 @@ from nnarray.cli.telling import (
     tell_table,
     training_bar,
 )
-from nnarray.intake import Rows
 from nnarray.layers.base import described as described_layer
 from nnarray.persistence import archive
+from nnarray.workflow.intake import Rows
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from nnarray.intake import Examples
     from nnarray.model import Model
-    from nnarray.workflow import Trained
+    from nnarray.workflow.intake import Examples
+    from nnarray.workflow.steps import Trained
 
 
 @app.command(
@@ -111,9 +111,9 @@ def train(
     Numbers are standardised, categories one-hot; a missing number becomes the mean. What is needed for that is learned
     from the training part alone and saved with the network, so that `nnarray predict` takes files of the same shape.
     """
-    from nnarray import reports, workflow
+    from nnarray.workflow import reports, steps
 
-    plan = workflow.Plan(
+    plan = steps.Plan(
         target=tuple(target or ()),
         task=task,  # type: ignore[arg-type]  # checked there
         drop=tuple(drop or ()),
@@ -134,16 +134,16 @@ def train(
         seed=seed,
         dtype=dtype,
     )
-    workflow.writable(archive.named_file(out))
+    steps.writable(archive.named_file(out))
     if report is not None:
         reports.prepare(report)
     be, console = backends.backend(backend), output()
-    examples = workflow.read(data, plan)
-    model = workflow.model_for(data, examples, plan, be)
+    examples = steps.read(data, plan)
+    model = steps.model_for(data, examples, plan, be)
     if not as_json:
         _tell_start(console, model, examples, described(be, model.theta.dtype, backend))
     with training_bar(epochs) as watch, _told_where(model, out, epochs), _terminated_like_ctrl_c():
-        done = workflow.train(model, examples, plan, out, [watch])
+        done = steps.train(model, examples, plan, out, [watch])
     pictures = [] if report is None else reports.draw(done, report)
     if as_json:
         typer.echo(json.dumps(_facts_of(done, out, pictures), indent=2))

@@ -215,6 +215,8 @@ def checked_table(table: Any) -> list[str]:
 
 def present(names: str | Sequence[str], there: list[str], argument: str) -> list[str]:
     """The names as a list; each is that of a column, and comes once."""
+    if not isinstance(names, str) and not isinstance(names, Iterable):
+        raise TypeError(f"{argument} must name a column or several; got {names!r}. The table has {listed(there, 20)}.")
     found = list(dict.fromkeys([names] if isinstance(names, str) else names))
     for name in found:
         if name not in there:

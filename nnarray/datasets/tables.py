@@ -135,7 +135,10 @@ def open_table(path: str | os.PathLike[str]) -> TableFile:
     ('length', 'colour') [{'length': '1.5', 'colour': 'red'}, {'length': '2', 'colour': 'blue'}]
     """
     arrow()
-    file = Path(path)
+    try:
+        file = Path(path)
+    except TypeError:
+        raise TypeError(f"the path of a table is needed; got {path!r}. Pass it as text.") from None
     kind = kind_of(file)
     _need_file(file)
     return TableFile(file, kind, _checked_names(COLUMNS[kind](file, kind), file))

@@ -48,7 +48,9 @@ def named_file(path: str | os.PathLike[str]) -> Path:
     except TypeError:
         raise TypeError(f"the path of a {SUFFIX} file is needed; got {path!r}.") from None
     if found.suffix != SUFFIX:
-        raise ValueError(f"the file must end in {SUFFIX}; got {str(found)!r}.")
+        raise ValueError(
+            f"the file must end in {SUFFIX}; got {str(found)!r}. A PyTorch file is read by model.load_torch(path)."
+        )
     return found
 
 
@@ -158,7 +160,7 @@ def _check(path: Path) -> None:
     try:
         file = path.open("rb")
     except FileNotFoundError as error:
-        raise FileNotFoundError(f"there is no file {str(path)!r}.") from error
+        raise FileNotFoundError(f"there is no file {str(path)!r}; check the path.") from error
     except OSError as error:
         raise type(error)(error.errno, f"cannot read {str(path)!r}: {error.strerror}") from error
     with file:
@@ -178,14 +180,18 @@ def _check(path: Path) -> None:
                 f"{FORMAT}). Update: pip install --upgrade nnarray."
             )
         if metadata.get("digest") != _sha256(file):
-            _refuse(path, "it is damaged: its checksum does not match its bytes")
+            _refuse(path, "it is damaged: its checksum does not match its bytes. Take an earlier one, or a copy")
 
 
 def _metadata(path: Path, file: BinaryIO) -> dict[str, str]:
     """The metadata of the header; its length is checked against the file before any of it is read."""
     size, length = os.fstat(file.fileno()).st_size, int.from_bytes(file.read(8), "little")
     if size < 8 or length > size - 8:
-        _refuse(path, f"it is cut short or no safetensors file: {size} bytes cannot hold a header of {length}")
+        _refuse(
+            path,
+            f"it is cut short or no safetensors file: {size} bytes cannot hold a header of {length}. Take an earlier "
+            f"one, or a copy",
+        )
     if length > LONGEST_HEADER:
         _refuse(path, f"its header of {length} bytes is longer than the {LONGEST_HEADER} that are read")
     header = file.read(length)

@@ -133,8 +133,10 @@ def arrays_of(source: Any) -> dict[str, np.ndarray]:
 
 
 def _arrays_of_file(path: Path) -> dict[str, np.ndarray]:
+    if path.is_dir():
+        raise IsADirectoryError(f"{str(path)!r} is a folder; pass the path of a file in it.")
     if not path.is_file():
-        raise FileNotFoundError(f"there is no file {str(path)!r}.")
+        raise FileNotFoundError(f"there is no file {str(path)!r}; check the path.")
     if path.suffix == ".safetensors":
         from safetensors import SafetensorError
         from safetensors.numpy import load_file

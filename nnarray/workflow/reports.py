@@ -11,7 +11,7 @@ import numpy as np
 from nnarray import plotting
 from nnarray.persistence import files
 from nnarray.plotting import BLUE
-from nnarray.workflow import Trained
+from nnarray.workflow.steps import Trained
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -17,16 +17,6 @@ from nnarray.backends import Backend, backend_of, dtype_name
 from nnarray.callbacks import Callback, EarlyStopping, Run
 from nnarray.checkpoints import Checkpoint
 from nnarray.checks import integer, real
-from nnarray.intake import (
-    Examples,
-    Intake,
-    Pictures,
-    Rows,
-    Unknown,
-    intake_of,
-    pictures_to_train_on,
-    rows_to_train_on,
-)
 from nnarray.model import Model
 from nnarray.model import load as load_model
 from nnarray.models import cnn, mlp
@@ -36,7 +26,17 @@ from nnarray.optimizers import OPTIMIZERS
 from nnarray.persistence import archive, files
 from nnarray.persistence.archive import Archive
 from nnarray.persistence.tables import write_table
-from nnarray.scores import ClassTally, Scores, Tally, ValueTally
+from nnarray.workflow.intake import (
+    Examples,
+    Intake,
+    Pictures,
+    Rows,
+    Unknown,
+    intake_of,
+    pictures_to_train_on,
+    rows_to_train_on,
+)
+from nnarray.workflow.scores import ClassTally, Scores, Tally, ValueTally
 
 MANY = 10_000  # examples, from which on batches are larger
 

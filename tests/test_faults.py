@@ -1,0 +1,1021 @@
+"""Every row of docs/errors.md: the bad call raises that error, says that, and loses nothing of the user's.
+
+And what no table can say: arrays in any memory, extreme numbers, threads, processes, global generators.
+"""
+
+from __future__ import annotations
+
+import builtins
+import importlib
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from PIL import Image
+from safetensors.numpy import save_file
+from typer.testing import CliRunner
+
+import nnarray as nn
+from nnarray import backends, kernels
+from nnarray.cli import app
+from nnarray.datasets.tables import open_table
+from nnarray.datasets.tabular import Preparation
+
+PAGE = Path(__file__).parent.parent / "docs" / "errors.md"
+
+
+# --- The page --------------------------------------------------------------------------------------------------------
+
+
+class Row(NamedTuple):
+    """What the page says of one bad call."""
+
+    section: str
+    what: str
+    error: str
+    says: tuple[str, ...]
+    remedy: str
+
+
+def rows() -> list[Row]:
+    found: list[Row] = []
+    for section in re.split(r"^## ", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]:
+        title, _, text = section.partition("\n")
+        for line in text.splitlines():
+            cells = [cell.strip() for cell in re.split(r" \|(?= |$)", line[1:])[:-1]] if line.startswith("| ") else []
+            if len(cells) == 4 and cells[1].startswith("`"):
+                what, error, says, remedy = cells
+                found.append(Row(title, what, error.strip("`"), tuple(re.findall("`([^`]+)`", says)), remedy))
+    return found
+
+
+ROWS = {row.what: row for row in rows()}
+
+
+def error_called(name: str) -> type[BaseException]:
+    """`ValueError`, `nn.DivergenceError`, `nn.datasets.UnreadableImage`, ..."""
+    if not name.startswith("nn."):
+        return getattr(builtins, name)
+    found: Any = nn
+    for part in name.split(".")[1:]:
+        found = getattr(found, part)
+    return found
+
+
+def says_all(message: str, parts: tuple[str, ...]) -> bool:
+    """Whether the message has all the parts, in their order."""
+    return re.search(".*".join(map(re.escape, parts)), message, re.DOTALL) is not None
+
+
+# --- Who makes the bad calls -----------------------------------------------------------------------------------------
+
+SMALL = nn.Network(nn.Dense(5, "tanh"), nn.Dense(2))
+
+
+def files_here() -> list[str]:
+    return sorted(os.path.join(folder, name) for folder, _, names in os.walk(".") for name in names)
+
+
+def bytes_of(path: str) -> bytes:
+    with open(path, "rb") as file:  # a case may have patched Path's own way
+        return file.read()
+
+
+@dataclass
+class Bench:
+    """Good data and a model, in an empty folder: a case changes one thing."""
+
+    be: nn.Backend
+    patch: pytest.MonkeyPatch
+
+    @cached_property
+    def model(self) -> nn.Model:
+        return SMALL.init((2,), backend=self.be, dtype="float32")
+
+    @cached_property
+    def X(self) -> Any:
+        return self.be.asarray(np.arange(16.0).reshape(8, 2) / 16, dtype="float32")
+
+    @cached_property
+    def y(self) -> Any:
+        return self.be.asarray(np.arange(8) % 2)
+
+    def array(self, values: Any, dtype: str = "float32") -> Any:
+        return self.be.asarray(np.asarray(values), dtype=dtype)
+
+    def changed(self, row: int, column: int, value: float) -> Any:
+        X = np.arange(16.0).reshape(8, 2) / 16
+        X[row, column] = value
+        return self.array(X)
+
+    def elsewhere(self, values: Any) -> Any:
+        """An array of another library."""
+        return nn.backend("numpy" if self.be.library.name != "numpy" else "strict").asarray(values, dtype="float32")
+
+    def fit(self, network: nn.Network | None = None, **change: Any) -> None:
+        model = self.model if network is None else network.init((2,), backend=self.be, dtype="float32")
+        call = {"X": self.X, "y": self.y, "epochs": 2, "batch_size": 4, "progress": False} | change
+        model.fit(call.pop("X"), call.pop("y"), **call)
+
+    def state(self) -> dict[str, Any]:
+        """All that a refused call must leave alone."""
+        host = self.be.to_numpy
+        arrays = {"theta": host(self.model.vector), "state": host(self.model.state), "X": host(self.X)}
+        told = {
+            "history": (id(self.model.history), dict(self.model.history.columns), self.model.history.steps),
+            "files": {path: bytes_of(path) for path in files_here()},
+        }
+        return {name: array.tobytes() for name, array in arrays.items()} | told | {"y": host(self.y).tobytes()}
+
+
+Call = Callable[[], object]
+Case = Callable[[Bench], Call]
+
+
+def trained(b: Bench) -> nn.Model:
+    """A model with a history to lose."""
+    b.fit(epochs=1)
+    return b.model
+
+
+ONE = nn.Network(nn.Dense(1))
+
+DATA: dict[str, Case] = {
+    "`X` with another number of features": lambda b: lambda: b.fit(X=b.X[:, :1]),
+    "a single example": lambda b: lambda: b.model(b.X[0, :]),
+    "`X` with an axis too many": lambda b: lambda: b.fit(X=b.be.xp.reshape(b.X, (8, 2, 1))),
+    "no axis of examples, with a validation fraction": lambda b: lambda: b.fit(X=b.array(1.0), validation=0.25),
+    "a list instead of an array": lambda b: lambda: b.fit(X=[[0.0, 1.0]] * 8),
+    "nothing instead of labels": lambda b: lambda: b.fit(y=None),
+    "complex numbers": lambda b: (
+        lambda: b.fit(X=b.be.xp.zeros((8, 2), dtype=b.be.xp.complex64, device=backends.device_of(b.X)))
+    ),
+    "NaN in `X`": lambda b: lambda: b.fit(X=b.changed(3, 1, np.nan)),
+    "infinity in `X`, at prediction": lambda b: lambda: b.model.predict(b.changed(7, 0, -np.inf)),
+    "no examples": lambda b: lambda: b.fit(X=b.X[:0, :], y=b.y[:0]),
+    "`X` and `y` of different lengths": lambda b: lambda: b.fit(y=b.y[:7]),
+    "the same, with a validation fraction": lambda b: lambda: b.fit(y=b.y[:7], validation=0.25),
+    "`X` and the model in two libraries": lambda b: lambda: b.model.predict(b.elsewhere(np.zeros((8, 2)))),
+    "`y` in another library than `X`": lambda b: lambda: b.fit(y=b.elsewhere(np.zeros((8, 2))), loss="mse"),
+    "a label that is no class": lambda b: lambda: b.fit(y=b.array([0, 1, 2, 0, 0, 1, 1, 1], "int32")),
+    "a negative label": lambda b: lambda: b.fit(y=b.array([0, 1, -1, 0, 0, 1, 1, 1], "int32")),
+    "labels that are no integers": lambda b: lambda: b.fit(y=b.array(np.arange(8) % 2)),
+    "labels in a column": lambda b: lambda: b.fit(y=b.y[:, None]),
+    "a single output for classes": lambda b: lambda: b.fit(ONE),
+    "negative probabilities as the target": lambda b: lambda: b.fit(y=b.array([[-1.0, 2.0]] * 8)),
+    "targets outside of 0 to 1": lambda b: (
+        lambda: b.fit(ONE, y=b.array(np.arange(8.0)[:, None] % 3), loss="binary_cross_entropy")
+    ),
+    "a target that would broadcast": lambda b: lambda: b.fit(ONE, y=b.array(np.zeros(8)), loss="mse"),
+    "labels for a loss of values": lambda b: lambda: b.fit(loss="mse"),
+    "NaN in the target": lambda b: lambda: b.fit(y=b.changed(2, 0, np.nan), loss="mse"),
+    "a weight too few": lambda b: lambda: b.fit(sample_weight=b.array(np.ones(7))),
+    "a negative weight": lambda b: lambda: b.fit(sample_weight=b.array(-np.ones(8))),
+    "NaN among the weights": lambda b: lambda: b.fit(sample_weight=b.array([1, np.nan, 1, 1, 1, 1, 1, 1])),
+    "validation data of another shape": lambda b: lambda: b.fit(validation=(b.array(np.zeros((4, 3))), b.y[:4])),
+    "a validation fraction that leaves nothing": lambda b: lambda: b.fit(validation=0.01),
+    "validation that is something else": lambda b: lambda: b.fit(validation="some"),
+    "classes to look at that are none": lambda b: lambda: b.model.input_gradient(b.X, b.array([5] * 8, "int32")),
+    "an unknown loss": lambda b: lambda: b.fit(loss="crossentropy"),
+    "an unknown optimizer": lambda b: lambda: b.fit(optimizer="adma"),
+    "an unknown metric": lambda b: lambda: b.fit(metrics=["acuracy"]),
+    "a metric that is no function": lambda b: lambda: b.fit(metrics=[3]),
+}
+
+
+def in_jit(b: Bench) -> Call:
+    jax, there = pytest.importorskip("jax"), nn.backend("jax")
+    model, y = SMALL.init((2,), backend=there, dtype="float32"), there.asarray(np.zeros(8, dtype="int32"))
+    return lambda: jax.jit(lambda X: model.fit(X, y))(there.asarray(np.zeros((8, 2), dtype="float32")))
+
+
+def sparse_tensor(b: Bench) -> Call:
+    torch = pytest.importorskip("torch")
+    return lambda: SMALL.init((2,), backend="torch")(torch.eye(2).to_sparse())
+
+
+DATA_OF_ONE: dict[str, Case] = {
+    "text": lambda b: lambda: b.fit(X=np.full((8, 2), "a")),
+    "dates": lambda b: lambda: b.fit(X=np.full((8, 2), np.datetime64("2020-01-01"))),
+    "Python objects": lambda b: lambda: b.fit(X=np.full((8, 2), None)),
+    "a masked array": lambda b: lambda: b.fit(X=np.ma.masked_array(np.ones((8, 2)), mask=np.eye(8, 2))),
+    "numbers that the model's dtype cannot hold": lambda b: lambda: b.fit(X=np.arange(16.0).reshape(8, 2) * [1e300, 0]),
+    "a target that the model's dtype cannot hold": lambda b: lambda: b.fit(y=np.full((8, 2), 1e300), loss="mse"),
+    "a sparse tensor of PyTorch": sparse_tensor,
+    "two devices of one library": lambda b: (
+        lambda: SMALL.init((2,), backend="strict")(nn.backend("strict:device1").asarray(np.zeros((8, 2))))
+    ),
+    "training inside `jax.jit`": in_jit,
+    "rows of different lengths": lambda b: lambda: b.be.asarray([[1, 2], [3]]),
+    "a data frame with text": lambda b: lambda: b.be.asarray(pd.DataFrame({"n": [1], "city": ["Bern"]})),
+}
+
+SETTINGS: dict[str, Case] = {
+    "a misspelt keyword": lambda b: lambda: b.fit(epoch=3),
+    "no epochs": lambda b: lambda: b.fit(epochs=0),
+    "epochs that are no integer": lambda b: lambda: b.fit(epochs=1.5),
+    "an empty batch": lambda b: lambda: b.fit(batch_size=0),
+    "a negative seed": lambda b: lambda: b.fit(seed=-1),
+    "no seed": lambda b: lambda: b.fit(seed=None),
+    "a callback that is none": lambda b: lambda: b.fit(callbacks="stop"),
+    "early stopping with a negative patience": lambda b: lambda: nn.EarlyStopping(patience=-1),
+    "a learning rate of 0": lambda b: lambda: nn.Adam(0.0),
+    "a learning rate that is text": lambda b: lambda: nn.SGD("fast"),  # type: ignore[arg-type]
+    "momentum of 1": lambda b: lambda: nn.SGD(0.1, momentum=1.0),
+    "L-BFGS in batches": lambda b: lambda: b.fit(optimizer="lbfgs"),
+    "to resume without a checkpoint": lambda b: lambda: b.fit(resume=True),
+    "a layer without units": lambda b: lambda: nn.Dense(0),
+    "units that are text": lambda b: lambda: nn.Dense("5"),  # type: ignore[arg-type]
+    "an unknown activation": lambda b: lambda: nn.Dense(5, "tahn"),
+    "a misspelt setting of a layer": lambda b: lambda: nn.Dense(5, activaton="tanh"),  # type: ignore[call-arg]
+    "a function without its derivative": lambda b: lambda: nn.Dense(5, np.tanh),  # type: ignore[arg-type]
+    "dropout of everything": lambda b: lambda: nn.Dropout(1.0),
+    "no layers": lambda b: lambda: nn.Network(),
+    "layers in a list": lambda b: lambda: nn.Network([nn.Dense(2)]),  # type: ignore[arg-type]
+    "a number for a shape": lambda b: lambda: SMALL.init(2),
+    "examples without features": lambda b: lambda: SMALL.init((0,)),
+    "pictures without channels": lambda b: lambda: nn.Network(nn.Conv2D(4, 3)).init((8, 8)),
+    "a window larger than the picture": lambda b: lambda: nn.Network(nn.Conv2D(4, 5)).init((3, 3, 1)),
+    "unknown padding": lambda b: lambda: nn.Network(nn.Conv2D(4, 3, padding="smae")).init((8, 8, 1)),
+    "an unknown dtype": lambda b: lambda: SMALL.init((2,), dtype="float31"),
+    "parameters that are integers": lambda b: lambda: b.model.to("numpy", dtype="int32"),
+    "a vector of another length": lambda b: lambda: setattr(b.model, "theta", np.zeros(3)),
+    "a vector of integers": lambda b: lambda: setattr(b.model, "theta", np.zeros(27, dtype="int64")),
+    "an unknown parameter": lambda b: lambda: b.model.set_params({"0.bias": np.ones(5), "0.wieght": 1.0}),
+    "a parameter of another shape": lambda b: (
+        lambda: b.model.set_params({"0.bias": np.ones(5), "0.weight": np.zeros((3, 3))})
+    ),
+    "parameters that are missing": lambda b: lambda: b.model.load_state_dict({"0.bias": np.ones(5)}),
+    "to freeze what is not there": lambda b: lambda: b.model.freeze("head"),
+    "parts that hold nothing": lambda b: lambda: nn.datasets.train_test_split(b.X, test_size=1.0),
+    "rows that do not belong together": lambda b: lambda: nn.datasets.train_test_split(b.X, b.y[:7]),
+    "NaN where columns are standardised": lambda b: lambda: nn.datasets.standardize(b.changed(3, 1, np.nan)),
+}
+
+
+# --- While it trains -------------------------------------------------------------------------------------------------
+
+
+def full_device(b: Bench) -> Call:
+    def full(*_: object, **__: object) -> None:
+        raise MemoryError("asked for 5 GiB")
+
+    b.patch.setattr("nnarray.kernels.chain.Steps.run", full)
+    b.patch.setattr(b.be.library, "free", lambda device: 10 * 2**20)
+    return b.fit
+
+
+def full_device_at_prediction(b: Bench) -> Call:
+    def full(*_: object) -> None:
+        raise MemoryError("asked for 5 GiB")
+
+    b.patch.setattr(nn.Model, "__call__", full)
+    return lambda: b.model.predict(b.X)
+
+
+def interrupt(run: nn.Run) -> None:
+    signal.raise_signal(signal.SIGINT)
+
+
+def no_space(*_: object, **__: object) -> None:
+    raise OSError(28, "No space left on device")
+
+
+def forbidden(*_: object, **__: object) -> None:
+    raise PermissionError(13, "Permission denied")
+
+
+def full_disk_while_training(b: Bench) -> Call:
+    b.fit(epochs=1, checkpoint="run.safetensors")
+
+    def fill(run: nn.Run) -> None:
+        if run.epoch == 2:
+            b.patch.setattr("os.fsync", no_space)
+
+    return lambda: b.fit(epochs=5, checkpoint="run.safetensors", callbacks=fill)
+
+
+NORMED = nn.Network(nn.Dense(4), nn.BatchNorm(), nn.Dense(2))
+
+TRAINING: dict[str, Case] = {
+    "the loss is no number any more": lambda b: (
+        lambda: b.fit(y=b.array(np.ones((8, 2))), loss="mse", optimizer=nn.SGD(1e30))
+    ),
+    "the device is full": full_device,
+    "the device is full at prediction": full_device_at_prediction,
+    "one example is left for batch normalisation": lambda b: lambda: b.fit(NORMED, batch_size=7),
+    "early stopping without its column": lambda b: lambda: b.fit(callbacks=nn.EarlyStopping()),
+    "Ctrl-C": lambda b: lambda: b.fit(epochs=100, callbacks=interrupt),
+    "the disk is full": full_disk_while_training,
+}
+
+
+# --- Files -----------------------------------------------------------------------------------------------------------
+
+
+def saved(b: Bench, name: str = "model.safetensors") -> bytes:
+    b.model.save(name)
+    return Path(name).read_bytes()
+
+
+def spoilt(change: Callable[[bytes], bytes]) -> Case:
+    def case(b: Bench) -> Call:
+        Path("model.safetensors").write_bytes(change(saved(b)))
+        return lambda: nn.load("model.safetensors")
+
+    return case
+
+
+def after_saving(patched: str, by: Any, call: Callable[[Bench], object]) -> Case:
+    """Another model is saved over a good file, or a good file read, while something is in the way."""
+
+    def case(b: Bench) -> Call:
+        saved(b)
+        b.patch.setattr(patched, by)
+        return lambda: call(b)
+
+    return case
+
+
+def save_another(b: Bench) -> None:
+    SMALL.init((2,), seed=1).save("model.safetensors")
+
+
+def of_others(b: Bench) -> Call:
+    save_file({"weight": np.zeros(3)}, "model.safetensors")
+    return lambda: nn.load("model.safetensors")
+
+
+class Mine(nn.Layer):
+    """Not registered."""
+
+    def forward(self, params: Any, x: Any, ctx: nn.Context) -> nn.Out:
+        return nn.Out(x, lambda dy: (dy, {}))
+
+
+def with_notes(b: Bench) -> Call:
+    saved(b)
+    other = SMALL.init((2,))
+    other.metadata = {"scores": np.zeros(2)}
+    return lambda: other.save("model.safetensors")
+
+
+def resumed(**change: Any) -> Case:
+    def case(b: Bench) -> Call:
+        b.fit(epochs=1, checkpoint="run.safetensors")
+        return lambda: b.fit(epochs=3, checkpoint="run.safetensors", resume=True, **change)
+
+    return case
+
+
+def resumed_from_a_model(b: Bench) -> Call:
+    saved(b)
+    return lambda: b.fit(resume="model.safetensors")
+
+
+def folder(name: str) -> None:
+    Path(name).mkdir()
+
+
+def in_a_folder(name: str, call: Callable[[Bench], object]) -> Case:
+    def case(b: Bench) -> Call:
+        folder(name)
+        return lambda: call(b)
+
+    return case
+
+
+FILES: dict[str, Case] = {
+    "no such file": lambda b: lambda: nn.load("none.safetensors"),
+    "a folder": in_a_folder("folder.safetensors", lambda b: nn.load("folder.safetensors")),
+    "no permission to read": after_saving("pathlib.Path.open", forbidden, lambda b: nn.load("model.safetensors")),
+    "another ending": lambda b: lambda: nn.load("model.pt"),
+    "no path at all": lambda b: lambda: nn.load(None),  # type: ignore[arg-type]
+    "a file that is cut short": spoilt(lambda raw: raw[: len(raw) // 4]),
+    "a file with a changed byte": spoilt(lambda raw: raw[:-1] + bytes([raw[-1] ^ 1])),
+    "a file of a newer version": spoilt(lambda raw: raw.replace(b'"nnarray_format":"1"', b'"nnarray_format":"2"')),
+    "a safetensors file of others": of_others,
+    "a layer of your own that is not registered": lambda b: lambda: nn.Network(Mine()).init((2,)).save("m.safetensors"),
+    "a function as a setting": lambda b: (
+        lambda: nn.Network(nn.Dense(2, nn.Activation(np.sin, np.cos))).init((2,)).save("m.safetensors")
+    ),
+    "notes that JSON cannot say": with_notes,
+    "to save where no folder is": lambda b: lambda: b.model.save("none/model.safetensors"),
+    "to save onto a folder": in_a_folder("folder.safetensors", lambda b: b.model.save("folder.safetensors")),
+    "no permission to write": after_saving("tempfile.mkstemp", forbidden, save_another),
+    "no space left": after_saving("os.fsync", no_space, save_another),
+    "to resume with other settings": resumed(batch_size=8),
+    "to resume what was no training": resumed_from_a_model,
+    "PyTorch's numbers for another network": lambda b: lambda: b.model.load_torch({"head.weight": np.zeros((2, 5))}),
+}
+
+
+# --- Tables and pictures ---------------------------------------------------------------------------------------------
+
+N = 40
+COLUMNS = {"size": list(range(N)), "colour": ["red", "blue"] * (N // 2), "kind": ["u", "v"] * (N // 2)}
+
+
+def opened(content: str | bytes, name: str = "data.csv") -> Case:
+    def case(b: Bench) -> Call:
+        Path(name).write_bytes(content.encode() if isinstance(content, str) else content)
+        return lambda: open_table(name).read()
+
+    return case
+
+
+def fitted(target: str = "kind", **change: Any) -> Case:
+    return lambda b: lambda: Preparation.fit(pa.table(COLUMNS | change), target)
+
+
+def later(what: str, **columns: Any) -> Case:
+    prepared = Preparation.fit(pa.table(COLUMNS), "kind")
+    return lambda b: lambda: getattr(prepared, what)(pa.table(columns))
+
+
+def objects(b: Bench) -> Call:
+    np.save("data.npy", np.asarray([{}]), allow_pickle=True)
+    return lambda: open_table("data.npy")
+
+
+def forbidden_table(b: Bench) -> Call:
+    Path("data.csv").write_text("a\n1\n")
+    b.patch.setattr("pathlib.Path.open", forbidden)
+    return lambda: open_table("data.csv")
+
+
+TABLES: dict[str, Case] = {
+    "no such table": lambda b: lambda: open_table("none.csv"),
+    "a folder instead of a table": in_a_folder("folder.csv", lambda b: open_table("folder.csv")),
+    "no permission to read the table": forbidden_table,
+    "a spreadsheet": opened("PK", "data.xlsx"),
+    "an empty file": opened(""),
+    "names and no rows": opened("a,b\n"),
+    "a row that is too short": opened("a,b\n1,2\n3\n"),
+    "another encoding": opened("a,b\n1,ö\n".encode("latin-1")),
+    "UTF-16": opened("a,b\n1,2\n".encode("utf-16")),
+    "two columns of one name": opened("a,b,a\n1,2,3\n"),
+    "a column without a name": opened("a,,c\n1,2,3\n"),
+    "a damaged Parquet file": opened("PAR1 and no more", "data.parquet"),
+    "an archive with Python objects": objects,
+    "a number beyond every float": fitted(size=["1"] * (N - 1) + ["1e400"]),
+    "an unknown target": fitted("Kind"),
+    "one class only": fitted(kind=["u"] * N),
+    "a missing target": fitted(kind=["u", None] * (N // 2)),
+    "a column that is empty throughout": fitted(size=[None] * N),
+    "a column that names the rows": fitted(colour=[f"c{i}" for i in range(N)]),
+    "a column too few at prediction": later("features", size=[1]),
+    "an unknown category at prediction": later("features", size=[1], colour=["pink"]),
+    "text where numbers were": later("features", size=["large"], colour=["red"]),
+    "a class that was not met in training": later("targets", kind=["w"]),
+    "a data frame for a table": lambda b: lambda: Preparation.fit(pd.DataFrame(COLUMNS), "kind"),  # type: ignore
+}
+
+
+def photos(content: bytes | None, name: str = "1.png", **options: Any) -> Case:
+    """A folder with one class and one file."""
+
+    def case(b: Bench) -> Call:
+        Path("photos/cats").mkdir(parents=True)
+        if content is not None:
+            Path("photos/cats", name).write_bytes(content)
+        return lambda: nn.datasets.images("photos", **options).load()
+
+    return case
+
+
+def picture(b: Bench) -> bytes:
+    Path("photos/cats").mkdir(parents=True)
+    Image.new("RGB", (40, 30), "red").save("photos/cats/1.png")
+    return Path("photos/cats/1.png").read_bytes()
+
+
+def cut_short(b: Bench) -> Call:
+    whole = picture(b)
+    Path("photos/cats/1.png").write_bytes(whole[: len(whole) // 2])
+    return lambda: nn.datasets.images("photos").load()
+
+
+def too_many_pixels(b: Bench) -> Call:
+    picture(b)
+    b.patch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    return lambda: nn.datasets.images("photos").load()
+
+
+def a_file(b: Bench) -> Call:
+    Path("cat.png").touch()
+    return lambda: nn.datasets.images("cat.png")
+
+
+PICTURES: dict[str, Case] = {
+    "no such folder": lambda b: lambda: nn.datasets.images("none"),
+    "a file for a folder": a_file,
+    "no subfolders": in_a_folder("photos", lambda b: nn.datasets.images("photos")),
+    "a class without pictures": photos(b"", "notes.txt"),
+    "a picture that cannot be decoded": photos(b"no picture"),
+    "a picture that is cut short": cut_short,
+    "far too many pixels": too_many_pixels,
+    "only broken pictures": photos(b"no picture", errors="skip"),
+    "a size of 0": photos(b"", size=0),
+}
+
+
+# --- Backends --------------------------------------------------------------------------------------------------------
+
+
+def by_the_environment(b: Bench) -> Call:
+    b.patch.setenv("NNARRAY_BACKEND", "nmupy")
+    return lambda: nn.backend()
+
+
+def not_installed(b: Bench) -> Call:
+    b.patch.setitem(sys.modules, "cupy", None)
+    backends._proved.cache_clear()
+    return lambda: nn.backend("cupy")
+
+
+def needs(library: str, call: Call) -> Case:
+    def case(b: Bench) -> Call:
+        pytest.importorskip(library)
+        return call
+
+    return case
+
+
+BACKENDS: dict[str, Case] = {
+    "an unknown backend": lambda b: lambda: nn.backend("nmupy"),
+    "an unknown backend in `NNARRAY_BACKEND`": by_the_environment,
+    "a module for a backend": lambda b: lambda: nn.backend(np),  # type: ignore[arg-type]
+    "a GPU for NumPy": lambda b: lambda: nn.backend("numpy:cuda"),
+    "a device that does not exist": lambda b: lambda: nn.backend("strict:7"),
+    "a library that is not installed": not_installed,
+    "a device that PyTorch does not have": needs("torch", lambda: nn.backend("torch:xyz")),
+    "a platform that JAX does not have": needs("jax", lambda: nn.backend("jax:tpu")),
+    "a dtype that the device does not have": lambda b: (
+        lambda: SMALL.init((2,), backend="strict:no_float64", dtype="float64")
+    ),
+}
+
+
+# --- The command line ------------------------------------------------------------------------------------------------
+
+TRAIN = ("train", "data.csv", "--backend", "numpy")
+COMMANDS: dict[str, tuple[str, ...]] = {
+    "an unknown command": ("trian",),
+    "an unknown option": (*TRAIN, "--epoch", "3"),
+    "an option out of its range": (*TRAIN, "--target", "kind", "--epochs", "0"),
+    "no target": TRAIN,
+    "a column that is not there": (*TRAIN, "--target", "knid"),
+    "a table that is not there": ("train", "none.csv", "--target", "kind", "--backend", "numpy"),
+    "a model that is not there": ("predict", "none.safetensors", "data.csv", "--backend", "numpy"),
+    "a folder that is not there, for the model": (*TRAIN, "--target", "kind", "--out", "none/model.safetensors"),
+    "a training that diverges": (*TRAIN, "--target", "size", "--lr", "1e30", "--optimizer", "sgd"),
+    "a backend that cannot be used": ("train", "data.csv", "--target", "kind", "--backend", "torch:xyz"),
+}
+
+EVERYWHERE = {**DATA}
+ONCE = {**DATA_OF_ONE, **SETTINGS, **FILES, **TABLES, **PICTURES, **BACKENDS}
+
+
+# --- The tests of the page -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.chdir(tmp_path)
+    yield
+    backends._proved.cache_clear()
+
+
+@pytest.fixture
+def patch() -> Iterator[pytest.MonkeyPatch]:
+    """What a case puts in the way; undone before anybody looks at what is left."""
+    with pytest.MonkeyPatch.context() as patch:
+        yield patch
+
+
+def test_every_row_has_a_case_and_every_case_a_row() -> None:
+    assert len(ROWS) == len(rows()), "two rows are about the same"
+    cases = [EVERYWHERE, ONCE, TRAINING, COMMANDS]
+    assert sorted(ROWS) == sorted(name for each in cases for name in each)
+    assert len(ROWS) > 100
+    assert not [row.what for row in ROWS.values() if not row.remedy]
+
+
+def check(row: Row, call: Call, b: Bench) -> None:
+    """The error is of that very type and says that; nothing else has happened."""
+    before = b.state()
+    with pytest.raises(error_called(row.error)) as raised:
+        call()
+    assert raised.type is error_called(row.error)
+    assert says_all(str(raised.value), row.says), str(raised.value)
+    b.patch.undo()
+    assert b.state() == before
+
+
+@pytest.mark.parametrize("what", EVERYWHERE)
+def test_bad_data(be: nn.Backend, what: str, patch: pytest.MonkeyPatch) -> None:
+    b = Bench(be, patch)
+    check(ROWS[what], EVERYWHERE[what](b), b)
+
+
+@pytest.mark.parametrize("what", ONCE)
+def test_bad_settings_and_files(host: nn.Backend, what: str, patch: pytest.MonkeyPatch) -> None:
+    b = Bench(host, patch)
+    trained(b)
+    call = ONCE[what](b)
+    check(ROWS[what], call, b)
+
+
+@pytest.mark.parametrize("what", TRAINING)
+def test_what_ends_a_training_leaves_the_last_good_step(host: nn.Backend, what: str, patch: pytest.MonkeyPatch) -> None:
+    b, row = Bench(host, patch), ROWS[what]
+    call = TRAINING[what](b)
+    files = {name: Path(name).read_bytes() for name in os.listdir()}
+    with pytest.raises(error_called(row.error)) as raised:
+        call()
+    patch.undo()
+    assert raised.type is error_called(row.error)
+    assert says_all(str(raised.value), row.says), str(raised.value)
+    assert np.isfinite(b.model.theta).all()
+    again = SMALL.init((2,), dtype="float32")
+    if epochs := len(b.model.history.columns.get("loss", [])):
+        if what == "the disk is full":  # there was a training before it; the first epoch of this one is saved
+            again.fit(b.X, b.y, epochs=1, batch_size=4)
+            twin = again.copy()
+            twin.fit(b.X, b.y, epochs=1, batch_size=4)
+            np.testing.assert_array_equal(nn.load("run.safetensors").theta, twin.theta)
+            assert nn.load("run.safetensors").history["loss"] == twin.history["loss"]
+            assert os.listdir() == ["run.safetensors"]
+        again.fit(b.X, b.y, epochs=epochs, batch_size=4)
+        assert b.model.history["loss"] == again.history["loss"]
+        assert b.model.history.steps == 2 * epochs
+        np.testing.assert_array_equal(b.model.theta, again.theta)
+    else:
+        np.testing.assert_array_equal(b.model.theta, again.theta)
+        assert {name: Path(name).read_bytes() for name in os.listdir()} == files
+    b.fit(epochs=1)  # it is still a model
+
+
+@pytest.mark.parametrize("what", COMMANDS)
+def test_bad_commands(what: str) -> None:
+    pd.DataFrame(COLUMNS).to_csv("data.csv", index=False)
+    row = ROWS[what]
+    done = CliRunner().invoke(app, list(COMMANDS[what]), prog_name="nnarray")
+    assert done.exit_code == int(row.error), done.output
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("nnarray: ")
+    assert "Traceback" not in done.output
+    assert says_all(line, row.says), line
+
+
+def test_debug_shows_the_traceback() -> None:
+    done = CliRunner().invoke(app, ["--debug", "train", "none.csv", "--target", "x", "--backend", "numpy"])
+    assert done.exit_code == 1
+    assert "Traceback" in done.stderr
+    assert "there is no file 'none.csv'" in done.stderr
+
+
+def test_the_page_is_read_as_it_is_written() -> None:
+    assert ROWS["no seed"].error == "TypeError"
+    assert ROWS["no seed"].says == ("seed must be an integer; got None",)
+    assert ROWS["Ctrl-C"].says == ()
+    assert says_all("b, then a", ("b", "a"))
+    assert not says_all("b, then a", ("a", "b"))
+
+
+# --- What you keep ---------------------------------------------------------------------------------------------------
+
+
+def test_an_error_before_the_first_step_leaves_the_history_of_the_training_before(
+    host: nn.Backend, patch: pytest.MonkeyPatch
+) -> None:
+    class Broken(nn.Callback):
+        def on_fit_start(self, run: nn.Run) -> None:
+            raise RuntimeError("not ready")
+
+    b = Bench(host, patch)
+    before = trained(b).history
+    for change in ({"callbacks": [Broken()]}, {"optimizer": "lbfgs"}):
+        with pytest.raises((RuntimeError, ValueError)):
+            b.fit(**change)
+        assert b.model.history is before
+
+
+def test_an_error_of_a_callback_leaves_the_epoch_that_it_was_told_of(
+    host: nn.Backend, patch: pytest.MonkeyPatch
+) -> None:
+    def fail(run: nn.Run) -> None:
+        if run.epoch == 2:
+            raise RuntimeError("mine")
+
+    b, twin = Bench(host, patch), Bench(host, patch)
+    with pytest.raises(RuntimeError, match="mine"):
+        b.fit(epochs=5, callbacks=fail, checkpoint="run.safetensors")
+    assert len(b.model.history["loss"]) == 2
+    assert len(nn.load("run.safetensors").history["loss"]) == 1
+    twin.fit(epochs=2)
+    np.testing.assert_array_equal(b.model.theta, twin.model.theta)
+
+
+# --- What is no error ------------------------------------------------------------------------------------------------
+
+
+def test_remainders_constant_columns_and_single_classes_are_no_errors(be: nn.Backend) -> None:
+    X = be.asarray(np.ones((32, 2)), dtype="float32")
+    y = be.asarray(np.zeros(32, dtype="int32"))
+    model = nn.Network(nn.Dense(4), nn.BatchNorm(), nn.Dense(2)).init((2,), backend=be, dtype="float32")
+    history = model.fit(X, y, epochs=2, batch_size=30)  # two are left
+    assert history.steps == 4
+    assert history["loss"][1] < history["loss"][0]
+    assert bool(be.xp.all(be.xp.isfinite(model.theta)))
+    assert float(be.xp.max(be.xp.abs(nn.datasets.standardize(X)))) == 0.0
+
+
+# --- Arrays in any memory --------------------------------------------------------------------------------------------
+
+
+def _mapped(x: np.ndarray) -> np.ndarray:
+    path = f"{x.ndim}{x.dtype.kind}.npy"
+    np.save(path, x)
+    return np.load(path, mmap_mode="r")
+
+
+def _read_only(x: np.ndarray) -> np.ndarray:
+    x = x.copy()
+    x.flags.writeable = False
+    return x
+
+
+def _unaligned(x: np.ndarray) -> np.ndarray:
+    room = np.zeros(x.nbytes + 1, dtype=np.uint8)
+    out = room[1:].view(x.dtype).reshape(x.shape)
+    out[...] = x
+    return out
+
+
+def _as_matrix(x: np.ndarray) -> np.ndarray:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PendingDeprecationWarning)
+        return np.matrix(x) if x.ndim == 2 else x
+
+
+LAYOUTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "Fortran": np.asfortranarray,
+    "strided": lambda x: np.repeat(x, 2, axis=0)[::2],
+    "negative strides": lambda x: x[::-1].copy()[::-1],
+    "big-endian": lambda x: x.astype(x.dtype.newbyteorder(">")),
+    "read-only": _read_only,
+    "memory-mapped": _mapped,
+    "unaligned": _unaligned,
+    "matrix": _as_matrix,
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("rule", [nn.Adam(0.1), nn.Adam(0.1, clip_norm=1.0)], ids=["prepared", "layers"])
+def test_memory_does_not_matter_and_is_only_read(layout: str, rule: nn.Optimizer) -> None:
+    X, y = nn.datasets.moons(40, noise=0.2, seed=0)
+    weights = np.linspace(0.5, 1.5, 40)
+    given = [LAYOUTS[layout](x) for x in (X, y, weights)]
+    copies = [np.array(x) for x in given]
+    plain, other = SMALL.init((2,)), SMALL.init((2,))
+    plain.fit(X, y, epochs=2, batch_size=7, sample_weight=weights, validation=0.2, optimizer=rule)
+    other.fit(given[0], given[1], epochs=2, batch_size=7, sample_weight=given[2], validation=0.2, optimizer=rule)
+    assert plain.theta.tobytes() == other.theta.tobytes()
+    assert type(other(given[0])) is np.ndarray
+    np.testing.assert_allclose(other(given[0]), plain(X), rtol=1e-14)
+    np.testing.assert_allclose(other.predict(given[0]), plain.predict(X), rtol=1e-14)
+    for x, copy in zip(given, copies, strict=True):
+        np.testing.assert_array_equal(x, copy)
+
+
+def test_tensors_in_any_memory_and_with_a_record() -> None:
+    torch = pytest.importorskip("torch")
+    X = torch.arange(24.0).reshape(12, 2) / 24
+    y = torch.arange(12) % 2
+    record = X.clone().requires_grad_()
+    plain = SMALL.init((2,), backend="torch", dtype="float32")
+    plain.fit(X, y, epochs=2, batch_size=5)
+    for given in (X.T.contiguous().T, torch.stack([X, X], dim=1)[:, 0, :], record, (record * 1.0)):
+        other = SMALL.init((2,), backend="torch", dtype="float32")
+        before = given.detach().clone()
+        other.fit(given, y, epochs=2, batch_size=5)
+        np.testing.assert_array_equal(other.theta.numpy(), plain.theta.numpy())
+        assert torch.equal(given.detach(), before)
+        assert not other(given).requires_grad
+    assert record.grad is None
+    leaf = torch.zeros(27, requires_grad=True)
+    plain.theta = leaf
+    assert not plain(X).requires_grad
+    plain.fit(X, y, epochs=1)
+    assert leaf.grad is None
+    assert not leaf.any(), "training has written into the vector that it was given"
+
+
+def test_arrays_that_only_other_libraries_know_are_sent_to_asarray(host: nn.Backend) -> None:
+    """As Dask's: chunks of unknown size have no length, and computing them is the user's decision."""
+
+    class Chunked:
+        shape, ndim, dtype = (float("nan"), 2), 2, np.dtype(float)
+
+        def __array__(self, dtype: object = None, copy: object = None) -> np.ndarray:
+            return np.ones((8, 2))
+
+    model = SMALL.init((2,))
+    for call in (lambda: model(Chunked()), lambda: model.fit(Chunked(), np.zeros(8, dtype=int))):  # type: ignore
+        with pytest.raises(TypeError, match=r"X must be an array; got Chunked\. Make one with nn\.backend"):
+            call()
+    assert model(host.asarray(Chunked())).shape == (8, 2)
+
+
+def test_dask_arrays_are_computed_where_the_user_says(host: nn.Backend) -> None:
+    array = importlib.import_module("dask.array")
+    X = array.from_array(np.arange(16.0).reshape(8, 2), chunks=4)
+    for given, count in ((X, 8), (X[X[:, 0] > 4], 5)):
+        with pytest.raises(TypeError, match="X must be an array; got Array"):
+            SMALL.init((2,))(given)
+        assert host.asarray(given).shape == (count, 2)
+
+
+# --- Numbers ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [1e4, 1e38])
+@pytest.mark.parametrize("kind", ["float32", "float64"])
+def test_extreme_logits_train_to_finite_numbers(host: nn.Backend, size: float, kind: str) -> None:
+    """Without a warning, which would be an error here."""
+    logits = host.asarray([[size, -size], [-size, size]], dtype=kind)
+    labels = np.asarray([1, 1])
+    loss, gradient = nn.losses.CrossEntropy().value_and_gradient(logits, labels)
+    assert float(loss) == pytest.approx(size, rel=1e-6)
+    np.testing.assert_allclose(gradient, [[0.5, -0.5], [0, 0]])
+    binary, slope = nn.losses.BinaryCrossEntropy().value_and_gradient(logits, host.asarray([[0, 1], [0, 1]], kind))
+    assert float(binary) == pytest.approx(size / 2, rel=1e-6)
+    assert np.isfinite(slope).all()
+
+
+@pytest.mark.parametrize("flag", ["numpy", "torch", "jax"])
+def test_float16_does_not_overflow_where_it_need_not(flag: str) -> None:
+    if not any(info.name == flag and info.usable for info in nn.list_backends()):
+        pytest.skip(f"{flag} cannot be used here")
+    be = nn.backend(flag)
+    X = be.asarray(np.linspace(-6e4, 6e4, 64).reshape(32, 2), dtype="float16")
+    for name in ("softmax", "log_softmax", "logistic", "softplus"):
+        y = nn.Activation(name).resolved.value(X)
+        assert backends.dtype_name(y.dtype) == "float16"
+        assert np.isfinite(be.to_numpy(y)).all()
+    row = be.asarray(np.full((2, 70_000), 1.0), dtype="float16")
+    assert float(be.xp.sum(be.xp.astype(nn.Activation("softmax").resolved.value(row)[0, :], be.xp.float32))) > 0.5
+    loss, gradient = nn.losses.CrossEntropy().value_and_gradient(X, be.asarray(np.zeros(32, dtype="int32")))
+    assert np.isfinite(float(loss))
+    assert np.isfinite(be.to_numpy(gradient)).all()
+
+
+@pytest.mark.parametrize("kinds", [("float64", "float32"), ("float32", "float64"), ("float16", "float32")])
+def test_the_dtype_of_the_model_wins(kinds: tuple[str, str]) -> None:
+    given, own = kinds
+    X, y = nn.datasets.moons(40, noise=0.2, seed=0)
+    model, twin = SMALL.init((2,), dtype=own), SMALL.init((2,), dtype=own)
+    weights = np.linspace(0.5, 1.5, 40)
+    model.fit(X.astype(given), y, epochs=2, sample_weight=weights)
+    twin.fit(X.astype(given).astype(own), y, epochs=2, sample_weight=weights)
+    assert model(X.astype(given)).dtype == model.theta.dtype == np.dtype(own)
+    np.testing.assert_array_equal(model.theta, twin.theta)
+
+
+# --- Global state, threads, processes --------------------------------------------------------------------------------
+
+
+def test_global_generators_are_neither_seeded_nor_read(host: nn.Backend) -> None:
+    torch = pytest.importorskip("torch")
+    np.random.seed(7)  # noqa: NPY002  (the global one is what this is about)
+    before = (np.random.get_state()[1].tobytes(), random.getstate(), torch.get_rng_state().numpy().tobytes())  # noqa: NPY002
+    for flag in ("numpy", "torch"):
+        be = nn.backend(flag)
+        X, y = nn.datasets.moons(40, noise=0.1, seed=0, backend=be, dtype="float32")
+        net = nn.Network(nn.Dense(5, "relu"), nn.Dropout(0.5), nn.Dense(2))
+        net.init((2,), seed=3, backend=be, dtype="float32").fit(X, y, epochs=2, validation=0.2, seed=4)
+        nn.datasets.train_test_split(X, y, seed=5)
+    after = (np.random.get_state()[1].tobytes(), random.getstate(), torch.get_rng_state().numpy().tobytes())  # noqa: NPY002
+    assert after == before
+
+
+def test_layers_keep_nothing_of_what_they_compute(be: nn.Backend, patch: pytest.MonkeyPatch) -> None:
+    b = Bench(be, patch)
+    net = nn.Network(nn.Dense(5, "tanh"), nn.BatchNorm(), nn.Dropout(0.2), nn.Dense(2))
+    layers = [dict(vars(layer)) for layer in net.layers]
+    model = net.init((2,), backend=be, dtype="float32")
+    state = be.to_numpy(model.state).copy()
+    first, again = model(b.X), model(b.X)
+    np.testing.assert_array_equal(be.to_numpy(first), be.to_numpy(again))
+    np.testing.assert_array_equal(be.to_numpy(model.state), state)
+    for layer, before in zip(net.layers, layers, strict=True):
+        kept = {name: value for name, value in vars(layer).items() if name not in before}
+        assert not [name for name, value in kept.items() if hasattr(value, "shape")]
+
+
+def test_a_model_may_be_called_from_several_threads(be: nn.Backend, patch: pytest.MonkeyPatch) -> None:
+    b = Bench(be, patch)
+    want, got, errors = be.to_numpy(b.model.predict(b.X, batch_size=3)), [], []
+    b.model._planned = None  # so that the threads meet in preparing it
+
+    def work() -> None:
+        try:
+            got.extend(be.to_numpy(b.model.predict(b.X, batch_size=3)) for _ in range(5))
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors
+    assert len(got) == 20
+    assert all(np.array_equal(y, want) for y in got)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system does not fork")
+@pytest.mark.parametrize("flag", ["numpy", "strict", "torch"])
+def test_a_child_of_a_fork_goes_on(flag: str) -> None:
+    """Threads that share the work of convolutions, and PyTorch's own, are not there in the child."""
+    if not any(info.name == flag and info.usable for info in nn.list_backends()):
+        pytest.skip(f"{flag} cannot be used here")
+    code = f"""
+import os, signal, numpy as np, nnarray as nn
+net = nn.Network(nn.Conv2D(8, 3, padding="same", activation="relu"), nn.MaxPool2D(2), nn.Flatten(), nn.Dense(2))
+be = nn.backend({flag!r})
+model = net.init((8, 8, 3), seed=0, backend=be, dtype="float32")
+X = be.asarray(np.random.default_rng(0).normal(size=(64, 8, 8, 3)), dtype="float32")
+want = be.to_numpy(model(X))
+child = os.fork()
+if child == 0:
+    signal.alarm(60)
+    same = np.allclose(be.to_numpy(model(X)), want, rtol=1e-5, atol=1e-6)
+    os._exit(0 if same else 1)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    at_once = os.environ | {"NNARRAY_FAST": "0"} if flag != "numpy" else dict(os.environ)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, env=at_once)
+    assert done.stdout.strip() == "0", done.stderr
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        "cudaErrorInitializationError: initialization error",
+        "Cannot re-initialize CUDA in forked subprocess. To use CUDA with multiprocessing, you must use 'spawn'",
+    ],
+)
+def test_cuda_in_a_forked_process_is_told_with_the_remedy(error: str) -> None:
+    assert "start processes by multiprocessing's 'spawn'" in backends.explain_cuda(13020, 13020, RuntimeError(error))
+
+
+def test_an_embedding_is_not_there_to_be_read_out_of_range() -> None:
+    """Indices come in as labels alone, and those are checked; a layer that takes some must check them too."""
+    assert not [name for name in nn.__all__ if "mbedding" in name]
+    assert not [name for name in kernels.TABLE if "embed" in name or "gather" in name]
+
+
+def test_what_the_command_line_says_to_machines_is_not_mixed_with_errors() -> None:
+    pd.DataFrame(COLUMNS).to_csv("data.csv", index=False)
+    words = [*TRAIN, "--target", "kind", "--epochs", "1", "--json"]
+    done = CliRunner().invoke(app, words, prog_name="nnarray")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["epochs"] == 1
+    assert not done.stderr
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT to send")
+def test_ctrl_c_in_a_training_leaves_a_checkpoint_that_loads() -> None:
+    code = """
+import nnarray as nn
+X, y = nn.datasets.moons(64, noise=0.2, seed=0)
+model = nn.Network(nn.Dense(8, "tanh"), nn.Dense(2)).init((2,), seed=0)
+model.fit(X, y, epochs=1_000_000, callbacks=lambda run: print("epoch", flush=True), checkpoint="run.safetensors")
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=30)
+    assert said.decode().rstrip().endswith("KeyboardInterrupt")
+    assert len(nn.load("run.safetensors").history["loss"]) > 0

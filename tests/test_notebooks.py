@@ -1,0 +1,96 @@
+"""The notebooks run from top to bottom on more than one backend, and say what they said when they were written.
+
+In the repository a notebook holds the texts that its cells print, and no pictures: these are drawn anew where the
+notebook is run, so that a picture never shows what the code no longer does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import doctest
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+ROOT = Path(__file__).parent.parent
+NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
+FLAG = 'nn.backend("numpy")'
+BACKENDS = ["numpy", "torch"]
+SAME = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
+PICTURES = ("image/png", "image/svg+xml", "text/html", "application/vnd.jupyter.widget-view+json")
+
+
+def read(path: Path) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # nbformat about its own future
+        return nbformat.read(path, as_version=4)
+
+
+def texts(cell: Any) -> str:
+    """What a cell prints, and the value of its last line; what a picture is called is no text."""
+    said = []
+    for output in cell.get("outputs", []):
+        if output.output_type == "stream" and output.name == "stdout":
+            said.append(output.text)
+        elif output.output_type == "execute_result" and not set(output.data) & set(PICTURES):
+            said.append(output.data["text/plain"] + "\n")
+    return "".join(said)
+
+
+def draws(cell: Any) -> bool:
+    return any(set(output.get("data", {})) & set(PICTURES) for output in cell.get("outputs", []))
+
+
+def code_cells(notebook: Any) -> list[Any]:
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def executed(path: Path, flag: str, folder: Path) -> Any:
+    """The notebook as it comes out, with the one line at its top changed."""
+    notebook = read(path)
+    for cell in code_cells(notebook):
+        cell.source = cell.source.replace(FLAG, FLAG.replace("numpy", flag))
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "MPLBACKEND": "module://matplotlib_inline.backend_inline"}
+    client = NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(folder)}})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the kernel's own libraries
+        asyncio.run(client.async_execute(env=environment))
+    return notebook
+
+
+@pytest.mark.parametrize("flag", BACKENDS)
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_runs_and_says_what_it_said(path: Path, flag: str, tmp_path: Path) -> None:
+    before, after = read(path), executed(path, flag, tmp_path)
+    drawn = 0
+    for cell, now in zip(code_cells(before), code_cells(after), strict=True):
+        wanted, got = texts(cell), texts(now)
+        assert doctest.OutputChecker().check_output(wanted, got, SAME), (
+            f"{path.name} on {flag}:\n{cell.source}\nsays\n{wanted}\nprints\n{got}"
+        )
+        errors = [output for output in now.outputs if output.output_type == "stream" and output.name == "stderr"]
+        assert not errors, errors
+        drawn += draws(now)
+    assert drawn > 2
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_in_the_repository_is_clean(path: Path) -> None:
+    notebook = read(path)
+    first = next(cell for cell in code_cells(notebook) if "nn.backend" in cell.source)
+    assert f"be = {FLAG}" in first.source, "the backend is chosen by one line at the top"
+    assert sum(cell.source.count("nn.backend(") for cell in code_cells(notebook)) == 1
+    for cell in code_cells(notebook):
+        assert cell.execution_count is None
+        assert not draws(cell), f"{path.name} holds a picture; strip it"
+        assert all(output.output_type != "error" for output in cell.outputs)
+    assert notebook.metadata.kernelspec.name == "python3"
+
+
+def test_there_are_notebooks() -> None:
+    assert NOTEBOOKS
