@@ -7,9 +7,10 @@ that is resumed takes the same steps, bit for bit.
 
 from __future__ import annotations
 
-import glob
+import hashlib
 import logging
 import os
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,16 +19,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nnarray.backends import backend, dtype_name
+from nnarray.backends import backend, backend_of, dtype_name
 from nnarray.callbacks import Callback, Run
 from nnarray.checks import integer
-from nnarray.examples import Trainee
+from nnarray.examples import Data, Trainee, pick
 from nnarray.persistence import archive, files
 from nnarray.persistence.archive import Archive
 from nnarray.persistence.settings import encode
 from nnarray.typing import Array
 
 log = logging.getLogger("nnarray")
+
+FEW = 1024  # examples that a fingerprint looks at
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,8 @@ class Checkpoint:
             os.link(self.file, own)  # a second name of the same bytes
         except OSError:  # a file system without such names
             files.replace(own, self._copy)
-        others = self.file.parent.glob(f"{glob.escape(self.file.stem)}-epoch[0-9]*{archive.SUFFIX}")
+        own_names = re.compile(re.escape(self.file.stem) + r"-epoch[0-9]{5,}" + re.escape(archive.SUFFIX))
+        others = [each for each in self.file.parent.iterdir() if own_names.fullmatch(each.name)]
         newest_first = sorted(others, key=lambda each: (each.stat().st_mtime_ns, each.name), reverse=True)
         for old in newest_first[self.keep :]:
             old.unlink(missing_ok=True)
@@ -156,6 +160,8 @@ class Keeper:
     position: Position | None = field(default=None, repr=False)
     given: Array | None = field(default=None, repr=False)
     """The model's parameters when it was saved last."""
+    remembered: list[tuple[str, dict[str, Any]]] = field(default_factory=list, repr=False)
+    """What callbacks knew at the end of that epoch; in the end they let go of it."""
 
     def prove(self) -> None:
         """Encode the network and write an empty file beside the checkpoint: better now than after hours.
@@ -167,6 +173,10 @@ class Keeper:
         files.sweep(self.checkpoint.file)
         files.prove(self.checkpoint.file)
 
+    def resume(self, position: Position) -> None:
+        """Go on from there: it may be over, and yet lack its last save."""
+        self.position, self.remembered = position, remembering(self.callbacks)
+
     def end_epoch(self, position: Position | None) -> None:
         """Save if it is time. Without a position, which L-BFGS has not, the training cannot be resumed."""
         run = self.run
@@ -174,17 +184,18 @@ class Keeper:
             self.save(position)
 
     def interrupt(self, position: Position) -> None:
-        """Save the last finished epoch, unless it is saved."""
-        if self.epoch < self.run.epoch:
+        """Save the last finished epoch, unless there is none or it is saved: what is there is better than nothing."""
+        if self.run.epoch > max(self.epoch, 0):
             self.save(position)
 
     def end_fit(self) -> None:
         """Save again if a callback has given the model other parameters in the end, such as those of the best epoch."""
-        if self.given is not None and self.model.vector is not self.given:
+        if self.model.vector is not self.given:
             self._write(self.position, self.model.vector, self.model.state)
 
     def save(self, position: Position | None) -> None:
         """Save now."""
+        self.remembered = remembering(self.callbacks)
         theta, state = (self.model.vector, self.model.state) if position is None else position[:2]
         self._write(position, theta, state)
 
@@ -199,11 +210,11 @@ class Keeper:
     def _add_training(self, saved: Archive, position: Position, *, apart: bool) -> None:
         saved.facts["history"]["steps"] = position.steps
         told: list[dict[str, Any]] = []
-        for i, (callback, own) in enumerate(remembering(self.callbacks)):
+        for i, (kind, own) in enumerate(self.remembered):
             arrays = {name: _host(value) for name, value in own.items() if hasattr(value, "shape")}
             saved.arrays.update(_named(f"callbacks/{i}", arrays))
             plain = {name: value for name, value in own.items() if name not in arrays}
-            told.append({"type": type(callback).__name__, "state": plain, "arrays": sorted(arrays)})
+            told.append({"type": kind, "state": plain, "arrays": sorted(arrays)})
         saved.facts["training"] = {
             "plain": position.plain,
             "stopped": self.run.stopped,
@@ -215,6 +226,16 @@ class Keeper:
             saved.arrays.update({"position/theta": _host(position.theta), "position/state": _host(position.state)})
 
 
-def remembering(callbacks: Sequence[Callback]) -> list[tuple[Callback, dict[str, Any]]]:
-    """Those that remember something from epoch to epoch, with what they do."""
-    return [(callback, own) for callback in callbacks if (own := callback.state_dict())]
+def remembering(callbacks: Sequence[Callback]) -> list[tuple[str, dict[str, Any]]]:
+    """What those know that remember something from epoch to epoch, with the names of their classes."""
+    return [(type(callback).__name__, own) for callback in callbacks if (own := callback.state_dict())]
+
+
+def fingerprint(data: Data) -> str:
+    """What tells these examples from others: a checksum of up to 1,024 of them, spread evenly."""
+    total, count = hashlib.sha256(), data.examples
+    rows = backend_of(data.x).asarray(sorted({i * count // FEW for i in range(FEW)}))
+    for each in (data.x, data.target, data.weights):
+        if each is not None:
+            total.update(np.ascontiguousarray(_host(pick(each, rows))).tobytes())
+    return total.hexdigest()[:16]

@@ -12,7 +12,7 @@ import numpy as np
 
 from nnarray.backends import Backend, backend_of, copy, dtype_name
 from nnarray.callbacks import Callback, History, Run
-from nnarray.checkpoints import Position, remembering
+from nnarray.checkpoints import Position
 from nnarray.checks import integer
 from nnarray.examples import Trainee
 from nnarray.layers.base import Layer
@@ -65,9 +65,9 @@ def _understood(file: Path, saved: Archive, be: Backend, dtype: object) -> Loade
     return Loaded(wiring, shape, theta, state, frozenset(facts["frozen"]), history, facts["metadata"])
 
 
-def _refuse(file: Path, error: Exception) -> NoReturn:
+def _refuse(file: Path, error: Exception, what: str = "loaded") -> NoReturn:
     fault = str(error) if isinstance(error, ValueError) else f"it is damaged ({type(error).__name__}: {error})"
-    raise ValueError(f"{str(file)!r} cannot be loaded: {fault.rstrip('.')}.") from error
+    raise ValueError(f"{str(file)!r} cannot be {what}: {fault.rstrip('.')}.") from error
 
 
 def _shape(value: Any) -> Shape:
@@ -97,6 +97,8 @@ class _Reader:
             told = {"missing": missing, "unexpected": extra, "of another shape": wrong}
             raise ValueError("; ".join(f"{what}: {', '.join(names[:8])}" for what, names in told.items() if names))
         parts = [self.take(name).reshape(-1) for name in wanted]
+        if any(name.endswith(".variance") and (part < 0).any() for name, part in zip(wanted, parts, strict=True)):
+            raise ValueError("a variance of its batch normalisation is negative")
         return np.concatenate(parts) if parts else np.zeros(0, self.stored)
 
     def take(self, name: str, *, dtypes: Sequence[str] = (), shape: Shape | None = None) -> np.ndarray:
@@ -179,7 +181,6 @@ def resume(file: Path, model: Trainee, run: Run, callbacks: Sequence[Callback], 
     saved = archive.read(file)
     here, dtype = backend_of(model.vector), dtype_name(model.vector.dtype)
     loaded = _understood(file, saved, here, None)
-    _refuse_others(file, model, run, loaded, saved.facts)
     try:
         training = _read_training(saved.facts.get("training"), _Reader(dict(saved.arrays), dtype))
         if training is None:
@@ -187,13 +188,14 @@ def resume(file: Path, model: Trainee, run: Run, callbacks: Sequence[Callback], 
                 "it holds a model, but no training to go on with; it is written by fit(..., checkpoint=...), and not "
                 "with L-BFGS"
             )
+        _refuse_others(model, run, loaded, saved.facts)
         wanted = {name: tuple(slot.shape) for name, slot in slots.items()}
         if {name: slot.shape for name, slot in training.slots.items()} != wanted:
             raise ValueError(f"its optimizer remembers {sorted(training.slots)}, and this one {sorted(wanted)}")
         theta, state = training.apart or (loaded.theta, loaded.state)
         _continue_callbacks(callbacks, training.callbacks, here, model.vector.dtype)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        _refuse(file, error)
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+        _refuse(file, error, "resumed")
     run.history.columns, run.history.steps = loaded.history.columns, loaded.history.steps
     run.stopped = training.stopped
     moved = {name: copy(here.asarray(slot, dtype=slots[name].dtype)) for name, slot in training.slots.items()}
@@ -202,7 +204,7 @@ def resume(file: Path, model: Trainee, run: Run, callbacks: Sequence[Callback], 
     return Position(theta, state, moved, loaded.history.steps, training.plain)
 
 
-def _refuse_others(file: Path, model: Trainee, run: Run, loaded: Loaded, facts: dict[str, Any]) -> None:
+def _refuse_others(model: Trainee, run: Run, loaded: Loaded, facts: dict[str, Any]) -> None:
     now = {
         "network": model.wiring.network,
         "input shape": model.input_shape,
@@ -220,13 +222,18 @@ def _refuse_others(file: Path, model: Trainee, run: Run, loaded: Loaded, facts: 
     for name, value in now.items():
         if then.get(name) != value:
             raise ValueError(
-                f"{str(file)!r} cannot be resumed: its {name} is {then.get(name)!r}, and here it is {value!r}. Resume "
-                f"with the same settings and data, or train anew with resume=False."
+                f"its {name} is {_short(then.get(name))}, and here it is {_short(value)}. Resume with the same "
+                f"settings and data, or train anew (resume=False, without --resume)"
             )
 
 
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 120 else text[:120] + "..."
+
+
 def _continue_callbacks(callbacks: Sequence[Callback], told: list[dict[str, Any]], here: Backend, dtype: DType) -> None:
-    then, now = [each["type"] for each in told], [callback for callback, _ in remembering(callbacks)]
+    then, now = [each["type"] for each in told], [callback for callback in callbacks if callback.state_dict()]
     if then != [type(callback).__name__ for callback in now]:
         raise ValueError(
             f"it was trained with the callbacks {', '.join(then) or 'none'}, and here they are "

@@ -10,7 +10,7 @@ from typing import Any
 
 from nnarray.backends import is_traced, memory_errors, namespace
 from nnarray.callbacks import Callback, History, Run, as_callbacks
-from nnarray.checkpoints import Keeper, Position, checkpoint_of
+from nnarray.checkpoints import Keeper, Position, checkpoint_of, fingerprint
 from nnarray.checks import integer
 from nnarray.course import Course
 from nnarray.descent import descend
@@ -74,6 +74,8 @@ def fit(
     }
     keeper = _keeper(checkpoint, model, run, watchers)
     source = _source(resumed, keeper)
+    if keeper is not None or source is not None:
+        run.history.settings["data"] = fingerprint(data)
     log.info("training starts: %r, up to %d epochs, %s", model, epochs, run.history.settings)
     with (
         _history_of(model, run),
@@ -82,6 +84,8 @@ def fit(
         _told_of(run, watchers),
     ):
         position = None if source is None else _resume(source, model, run, watchers, rule)
+        if keeper is not None and position is not None:
+            keeper.resume(position)
         course = Course(model, data, held_out, loss, chosen, batch_size, run, watchers, show, keeper, position)
         show(run.last, run.epoch)
         if isinstance(rule, LBFGS):

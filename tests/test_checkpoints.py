@@ -673,3 +673,120 @@ def test_nothing_on_the_way_of_loading_can_execute() -> None:
             for word in ("pickle", "eval(", "exec(", "import_module", "__import__", "getattr(")
             if word in code.replace("getattr(value, field.name)", "")
         ]
+
+
+# --- The end of a training, and what else is in the folder -----------------------------------------------------------
+
+
+def with_early_stopping(epochs: int, *callbacks: Any, patience: int = 1000, **options: Any) -> nn.Model:
+    X, y = nn.datasets.moons(60, noise=0.4, seed=0)
+    model = nn.Network(nn.Dense(64, "relu"), nn.Dense(64, "relu"), nn.Dense(2)).init((2,), seed=0)
+    stop = nn.EarlyStopping(patience=patience)
+    model.fit(X, y, epochs=epochs, optimizer=nn.Adam(0.02), validation=0.4, callbacks=[stop, *callbacks], **options)
+    return model
+
+
+def test_a_training_that_was_over_may_go_on_and_still_knows_its_best_epoch(host: nn.Backend) -> None:
+    whole = with_early_stopping(40)
+    assert int(np.argmin(whole.history["val_loss"])) < 20  # nothing better comes in the second half
+    with_early_stopping(20, checkpoint="run.safetensors")
+    resumed = with_early_stopping(40, checkpoint="run.safetensors", resume=True)
+    assert equal(whole, resumed, host)
+    assert equal(nn.load("run.safetensors"), whole, host)
+
+
+@pytest.mark.parametrize("patience", [3, 1000])
+def test_a_kill_before_the_last_save_is_mended_by_the_next_resume(
+    host: nn.Backend, monkeypatch: pytest.MonkeyPatch, patience: int
+) -> None:
+    whole = with_early_stopping(30, patience=patience)
+    with monkeypatch.context() as killed:
+        killed.setattr("nnarray.checkpoints.Keeper.end_fit", lambda self: None)
+        with_early_stopping(30, patience=patience, checkpoint="run.safetensors")
+    assert not equal(nn.load("run.safetensors"), whole, host)  # the last epoch, not the best
+    resumed = with_early_stopping(30, patience=patience, checkpoint="run.safetensors", resume=True)
+    assert equal(whole, resumed, host)
+    assert equal(nn.load("run.safetensors"), whole, host)
+
+
+def test_ctrl_c_in_the_first_epoch_leaves_an_older_file_alone(host: nn.Backend) -> None:
+    X, y = moons(host)
+    network().init((2,)).fit(X, y, epochs=3, checkpoint="run.safetensors")
+    before = Path("run.safetensors").read_bytes()
+    model = network().init((2,), seed=1)
+    signals = iter([True])
+    real = nn.losses.CrossEntropy.per_example
+
+    @dataclass(frozen=True)
+    class Interrupting(nn.losses.CrossEntropy):
+        def per_example(self, outputs: Any, target: Any) -> Any:
+            if next(signals, False):
+                signal.raise_signal(signal.SIGINT)
+            return real(self, outputs, target)
+
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X, y, loss=Interrupting(), epochs=3, checkpoint="run.safetensors")
+    assert Path("run.safetensors").read_bytes() == before
+
+
+def test_other_files_in_the_folder_are_left_alone(host: nn.Backend) -> None:
+    X, y = moons(host)
+    names = ["run-epoch00002-my-best.safetensors", "run-epoch2.safetensors", "other-epoch00001.safetensors"]
+    for name in names:
+        Path(name).touch()
+    network().init((2,)).fit(X, y, epochs=5, checkpoint=nn.Checkpoint("run.safetensors", keep=2))
+    kept = ["run-epoch00004.safetensors", "run-epoch00005.safetensors", "run.safetensors"]
+    assert sorted(os.listdir()) == sorted([*names, *kept])
+
+
+def test_other_data_are_refused_also_of_the_same_shape(host: nn.Backend) -> None:
+    X, y = moons(host)
+    network().init((2,)).fit(X, y, epochs=1, checkpoint="run.safetensors")
+    for other in ((X * 5 + 1, y), (X, 1 - y)):
+        with pytest.raises(ValueError, match=r"its data is '.*', and here it is"):
+            network().init((2,)).fit(*other, epochs=2, checkpoint="run.safetensors", resume=True)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such locks")
+def test_what_another_process_is_writing_is_not_swept_away() -> None:
+    code = """
+        import time
+        from pathlib import Path
+        from nnarray.persistence import files
+
+        def slowly(part):
+            part.write_bytes(b"half")
+            print("writing", flush=True)
+            input()
+            part.write_bytes(b"whole")
+
+        files.replace(Path("m.safetensors"), slowly)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as writer:
+        assert writer.stdin is not None
+        assert writer.stdout is not None
+        writer.stdout.readline()
+        files.sweep(Path("m.safetensors"))
+        writer.stdin.write("\n")
+        writer.stdin.flush()
+        assert writer.wait(30) == 0
+    assert Path("m.safetensors").read_bytes() == b"whole"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has its own links")
+def test_a_link_stays_a_link() -> None:
+    Path("far").mkdir()
+    Path("m.safetensors").symlink_to(Path("far", "m.safetensors"))
+    network().init((2,)).save("m.safetensors")
+    assert Path("m.safetensors").is_symlink()
+    assert os.listdir("far") == ["m.safetensors"]
+
+
+def test_a_negative_variance_is_refused() -> None:
+    model = network().init((2,))
+    state = model.state.copy()
+    state[-1] = -1.0
+    model.state = state
+    model.save("bad.safetensors")
+    assert "a variance of its batch normalisation is negative" in refused()

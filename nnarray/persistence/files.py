@@ -5,9 +5,15 @@ from __future__ import annotations
 import glob
 import os
 import tempfile
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
+
+try:
+    import fcntl
+except ImportError:  # Windows, where nobody can remove an open file
+    fcntl = None
 
 PART = ".part"
 
@@ -22,6 +28,8 @@ def replace(path: Path, write: Callable[[Path], None]) -> None:
     OSError
         If there is no such folder, no permission or no space; the message has the path.
     """
+    if path.is_symlink():
+        path = path.resolve()  # what it points to is replaced, and the link stays
     if not path.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {str(path.parent)!r} to write {path.name!r} into; make it first.")
     if path.is_dir():
@@ -39,8 +47,8 @@ def _replace(path: Path, write: Callable[[Path], None]) -> None:
     os.close(handle)
     part = Path(name)
     try:
-        write(part)
-        with part.open("rb+") as file:
+        with part.open("rb+") as file, _held(file):
+            write(part)
             os.fsync(file.fileno())
         part.chmod(path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask())
         part.replace(path)
@@ -72,9 +80,18 @@ def _prove(part: Path) -> None:
 
 
 def sweep(path: Path) -> None:
-    """Remove what writers of this file left behind when they were killed; nobody may be writing it meanwhile."""
+    """Remove what writers of this file left behind when they were killed; not what somebody is writing now."""
     for part in path.parent.glob(f".{glob.escape(path.name)}.*{PART}"):
-        part.unlink(missing_ok=True)
+        with suppress(OSError), part.open("rb+") as file, _held(file):
+            part.unlink(missing_ok=True)
+
+
+@contextmanager
+def _held(file: IO[bytes]) -> Generator[None]:
+    """A lock on the file, which the system gives back when its owner dies; an `OSError` if another has it."""
+    if fcntl is not None:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    yield
 
 
 def _umask() -> int:
