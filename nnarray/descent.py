@@ -79,7 +79,7 @@ def _epochs(course: Course, trainer: Trainer, rates: Schedule) -> None:
             if not (all(map(math.isfinite, means)) and trainer.finite()):
                 if trainer.plan is None:
                     raise _diverged(trainer, saved, done, run, number, these[0])
-                log.warning("prepared steps gave NaN or infinity in epoch %d: again by the layers' own", number + 1)
+                log.info("prepared steps gave NaN or infinity in epoch %d: again by the layers' own", number + 1)
                 trainer.back_to(saved)  # the layers' own steps have the last word
                 together = 1
                 continue

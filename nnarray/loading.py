@@ -60,7 +60,12 @@ def _understood(file: Path, saved: Archive, be: Backend, dtype: object) -> Loade
             raise ValueError("its frozen parameters or its metadata are damaged")
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         _refuse(file, error)
-    chosen = be.floating(dtype or facts["dtype"])
+    try:
+        chosen = be.floating(dtype or facts["dtype"])
+    except ValueError as error:
+        raise ValueError(
+            f"{str(file)!r}: {error} Pass dtype='float32' (--dtype float32), or another backend."
+        ) from error
     theta, state = (be.asarray(each, dtype=chosen) for each in (theta, state))
     return Loaded(wiring, shape, theta, state, frozenset(facts["frozen"]), history, facts["metadata"])
 

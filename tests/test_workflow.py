@@ -21,7 +21,7 @@ from pyarrow import feather, parquet
 from typer.testing import CliRunner
 
 import nnarray as nn
-from nnarray.cli import app
+from nnarray.cli import app, telling
 from nnarray.workflow import intake, scores, steps
 
 
@@ -459,3 +459,81 @@ def test_completion_for_the_shell() -> None:
 def test_every_command_has_help_with_an_example(command: str) -> None:
     said = call(command, "--help").stdout
     assert f"Examples:\n    nnarray {command}" in said
+
+
+# --- What others tried -----------------------------------------------------------------------------------------------
+
+
+def test_notes_of_any_kind_are_shown() -> None:
+    model = nn.Network(nn.Dense(2)).init((3,))
+    model.metadata = {"data": "moons, noise 0.2", "scores": 3, "class counts": "many", "input": ["two", "columns"]}
+    model.save("m.safetensors")
+    said = call("show", "m.safetensors").stdout
+    assert "moons, noise 0.2" in said
+    assert "['two', 'columns']" in said
+    model.metadata = {"input": {"kind": "table", "preparation": {"columns": "x"}}}
+    model.save("m.safetensors")
+    call("show", "m.safetensors")
+    assert "'m.safetensors' cannot be used: what it notes about its data is damaged" in fails(
+        2, "predict", "m.safetensors", write("a.csv", houses(5))
+    )
+
+
+def test_notes_that_do_not_fit_the_network_are_refused() -> None:
+    data = write("a.csv", houses())
+    call("train", data, *TRAIN, "--out", "m.safetensors")
+    model = nn.load("m.safetensors")
+    other = nn.Network(nn.Dense(3)).init(model.input_shape)
+    other.metadata = model.metadata
+    other.save("other.safetensors")
+    message = fails(2, "predict", "other.safetensors", data)
+    assert "needs a network from (6,) to (2,), and its network goes from (6,) to (3,)" in message
+
+
+def test_a_number_beyond_the_dtype_is_told_with_its_row_and_column() -> None:
+    columns = houses()
+    call("train", write("a.csv", columns), *VALUES)
+    columns["age"][49] = 1e300
+    message = fails(2, "predict", "model.safetensors", write("b.parquet", columns))
+    assert "row 50, column 'age': 1e+300 is too far from the training rows' mean" in message
+
+
+def test_another_dtype_where_the_backend_lacks_that_of_the_file() -> None:
+    data = write("a.csv", houses())
+    call("train", data, *VALUES, "--dtype", "float64", "--out", "m.safetensors")
+    lacks = "strict:no_float64"
+    assert "--dtype float32" in fails(2, "predict", "m.safetensors", data, "--backend", lacks)
+    call("predict", "m.safetensors", data, "--backend", lacks, "--dtype", "float32")
+
+
+def test_what_would_be_ignored_is_refused() -> None:
+    data = write("a.csv", houses())
+    for words in (("--lr", "0.1"), ("--batch-size", "8")):
+        assert "leave out --lr and --batch-size" in fails(2, "train", data, *VALUES, "--optimizer", "lbfgs", *words)
+    told = json.loads(call("train", data, *VALUES[:4], "--epochs", "500", "--patience", "2", "--json").stdout)
+    assert told["stopped"].startswith("val_loss has not improved")
+    Path("file").touch()
+    assert "'file' is a file" in fails(1, "train", data, *VALUES, "--report", "file")
+    assert "is a folder" in fails(1, "predict", "model.safetensors", ".")
+
+
+def test_a_pipe_gets_no_blanks_at_the_ends_of_lines() -> None:
+    said = call("train", write("a.csv", houses()), *TRAIN).stdout
+    assert not [line for line in said.splitlines() if line != line.rstrip()]
+
+
+def test_the_bar_fits_into_80_columns() -> None:
+    row = {"epoch": 123.0, "loss": 0.012345, "accuracy": 0.98765, "val_loss": 0.0412345, "val_accuracy": 0.97531}
+    text = telling._newest(row | {"lr": 0.001, "seconds": 12.3})
+    assert text == "loss 0.0123 | 0.0412  accuracy 0.988 | 0.975  lr 0.001"
+    assert 10 + len(" 123/1000 ") + len(text) + len(" 00:02") <= 80
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT to send")
+def test_ctrl_c_before_the_first_epoch_says_that_nothing_is_saved(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("nnarray.workflow.steps.train", interrupted)
+    said = fails(130, "train", write("a.csv", houses()), *VALUES)
+    assert said == "nnarray: interrupted before the first epoch was finished; nothing is saved"

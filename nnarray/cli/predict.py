@@ -24,6 +24,8 @@ Unknown = Annotated[
     str, typer.Option("--unknown", help="error: refuse a category that was not met in training; ignore: none of them.")
 ]
 
+DType = Annotated[str | None, typer.Option("--dtype", help="To compute in; default: that of the file.")]
+
 
 @app.command(
     short_help="What a trained network says of other data.",
@@ -41,6 +43,7 @@ def predict(
         typer.Option("--out", help="A .csv, .tsv, .parquet, .feather or .npz file; default: CSV on standard output."),
     ] = None,
     backend: Flag = "auto",
+    dtype: DType = None,
     unknown: Unknown = "error",
     skip: Skip = False,
     as_json: Json = False,
@@ -54,7 +57,7 @@ def predict(
 
     if out is not None:
         steps.writable(out)
-    net, intake = steps.load(model, backends.backend(backend))
+    net, intake = steps.load(model, backends.backend(backend), dtype)
     errors = "skip" if skip else "raise"
     parts = steps.predict(net, intake, data, unknown=unknown, errors=errors)  # type: ignore[arg-type]
     if out is None:
@@ -87,6 +90,7 @@ def evaluate(
     model: Model,
     data: Data,
     backend: Flag = "auto",
+    dtype: DType = None,
     unknown: Unknown = "error",
     skip: Skip = False,
     as_json: Json = False,
@@ -94,7 +98,7 @@ def evaluate(
     """Compare what a trained network says with the truth in the data, beside the commonest class or the mean."""
     from nnarray.workflow import steps
 
-    net, intake = steps.load(model, backends.backend(backend))
+    net, intake = steps.load(model, backends.backend(backend), dtype)
     errors = "skip" if skip else "raise"
     scores = steps.evaluate(net, intake, data, unknown=unknown, errors=errors)  # type: ignore[arg-type]
     if as_json:

@@ -10,7 +10,7 @@ import typer
 
 from nnarray.backends import dtype_name
 from nnarray.cli.app import app
-from nnarray.cli.telling import Json, listed, output, tell_facts, tell_table
+from nnarray.cli.telling import Json, output, tell_facts, tell_table
 from nnarray.layers.base import described
 from nnarray.model import Model, load
 
@@ -46,7 +46,10 @@ def _preparation(net: Model) -> Any:
         return None
     from nnarray.datasets.tabular import Preparation
 
-    return Preparation.from_json(noted.get("preparation"))
+    try:
+        return Preparation.from_json(noted.get("preparation"))
+    except ValueError:  # somebody's own note, or a damaged one: it is shown as it is with --json
+        return None
 
 
 def _facts(net: Model, path: Path) -> dict[str, Any]:
@@ -67,19 +70,23 @@ def _facts(net: Model, path: Path) -> dict[str, Any]:
 
 
 def _told(net: Model, path: Path) -> dict[str, str]:
-    history, data, scores = net.history, net.metadata.get("data"), net.metadata.get("scores")
+    history, metadata = net.history, dict(net.metadata)
     facts = {"model": f"{path}, {net.theta.shape[0]} parameters, {dtype_name(net.theta.dtype)}"}
-    if isinstance(data, dict):
-        facts["data"] = ", ".join(f"{name} {value}" for name, value in data.items())
-    classes = net.metadata.get("input", {}).get("classes")
-    if classes:
-        facts["classes"] = listed(classes)
+    if isinstance(metadata.get("data"), dict):
+        facts["data"] = ", ".join(f"{name} {value}" for name, value in metadata.pop("data").items())
     if history.settings:
         facts["training"] = f"{len(history.columns.get('epoch', []))} epochs, {history.steps} steps; " + ", ".join(
             f"{name} {value}" for name, value in history.settings.items() if value is not None and value != []
         )
         facts["last epoch"] = ", ".join(f"{n} {c[-1]:.4g}" for n, c in history.columns.items() if c and n != "epoch")
+    scores = metadata.get("scores")
     if isinstance(scores, dict) and isinstance(scores.get("metrics"), dict):
-        told = ", ".join(f"{name} {value:.4g}" for name, value in scores["metrics"].items() if value is not None)
+        told = ", ".join(
+            f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
+            for name, value in scores["metrics"].items()
+        )
         facts["scores"] = f"{told} (of {scores.get('examples')} {scores.get('of', 'examples')})"
-    return facts
+        del metadata["scores"]
+    if isinstance(metadata.get("input"), dict):  # has a table of its own
+        del metadata["input"]
+    return facts | {name: str(value) for name, value in metadata.items()}

@@ -14,6 +14,7 @@ from nnarray.callbacks import Run
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
     from nnarray.workflow.scores import Scores
 
@@ -56,7 +57,7 @@ def tell_table(
         table.add_column(name, justify="right" if name in right else "left", overflow="fold", no_wrap=i == 0)
     for row in rows:
         table.add_row(*row)
-    console.print(table)
+    _print(console, table)
 
 
 def tell_facts(console: Console, facts: dict[str, str]) -> None:
@@ -68,8 +69,19 @@ def tell_facts(console: Console, facts: dict[str, str]) -> None:
     grid.add_column(overflow="fold")
     for name, value in facts.items():
         grid.add_row(name, value)
-    console.print(grid)
+    _print(console, grid)
     console.print()
+
+
+def _print(console: Console, table: Table) -> None:
+    """In a pipe without the blanks that fill up the rows."""
+    if console.is_terminal:
+        console.print(table)
+        return
+    with console.capture() as said:
+        console.print(table)
+    for line in said.get().splitlines():
+        typer.echo(line.rstrip())
 
 
 def described(be: Backend, dtype: Any, flag: str) -> str:
@@ -111,10 +123,8 @@ def training_bar(epochs: int) -> Generator[Callable[[Run], None]]:
 
     console = Console(stderr=True)
     columns = (
-        TextColumn("training"),
-        BarColumn(bar_width=20),
+        BarColumn(bar_width=10),
         MofNCompleteColumn(),
-        TextColumn("epochs"),
         TextColumn("{task.fields[told]}"),
         TimeRemainingColumn(compact=True),
     )
@@ -123,9 +133,19 @@ def training_bar(epochs: int) -> Generator[Callable[[Run], None]]:
         seen: dict[int, int] = {}  # of each training: there may be several, and one may be resumed
 
         def watch(run: Run) -> None:
-            told = {name: value for name, value in run.last.items() if name not in ("epoch", "seconds")}
-            text = " ".join(f"{name} {value:.3g}" for name, value in told.items())
+            text = _newest(run.last)
             bar.update(task, advance=run.epoch - seen.get(id(run), 0), told=text)
             seen[id(run)] = run.epoch
 
         yield watch
+
+
+def _newest(row: dict[str, float]) -> str:
+    """Losses and metrics, each with that of the held-out examples beside it; short enough for 80 columns."""
+    told: list[str] = []
+    for name, value in row.items():
+        if name in ("epoch", "seconds") or name.startswith("val_"):
+            continue
+        held = f" | {row[f'val_{name}']:.3g}" if f"val_{name}" in row else ""
+        told.append(f"{name} {value:.3g}{held}")
+    return "  ".join(told)

@@ -28,6 +28,7 @@ from nnarray.cli.telling import (
     training_bar,
 )
 from nnarray.layers.base import described as described_layer
+from nnarray.model import load
 from nnarray.persistence import archive
 from nnarray.workflow.intake import Rows
 
@@ -90,7 +91,9 @@ def train(
     early_stopping: Annotated[
         bool, typer.Option("--early-stopping", help="Stop when the held-out loss no longer falls; keep the best epoch.")
     ] = False,
-    patience: Annotated[int, typer.Option("--patience", help="Epochs that early stopping endures.")] = 10,
+    patience: Annotated[
+        int | None, typer.Option("--patience", help="Early stopping that endures so many epochs; default: 10.")
+    ] = None,
     size: Annotated[int, typer.Option("--size", help="Height and width that pictures are brought to.")] = 64,
     skip: Skip = False,
     checkpoint_every: Annotated[int, typer.Option("--checkpoint-every", help="Epochs from one save to the next.")] = 1,
@@ -126,7 +129,7 @@ def train(
         epochs=epochs,
         batch_size=batch_size,
         validation=validation,
-        patience=patience if early_stopping else None,
+        patience=10 if early_stopping and patience is None else patience,
         size=size,
         errors="skip" if skip else "raise",
         checkpoint_every=checkpoint_every,
@@ -157,10 +160,12 @@ def _told_where(model: Model, out: Path, epochs: int) -> Generator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        done = len(model.history.columns.get("epoch", []))
-        raise KeyboardInterrupt(
-            f" after epoch {done} of {epochs}, which is saved in {str(out)!r}; go on with --resume"
-        ) from None
+        if model.history.columns.get("epoch") and out.exists():
+            saved = len(load(out, backend="numpy").history["epoch"])
+            told = f" after epoch {saved} of {epochs}, which is saved in {str(out)!r}; go on with --resume"
+        else:
+            told = " before the first epoch was finished; nothing is saved"
+        raise KeyboardInterrupt(told) from None
 
 
 @contextmanager

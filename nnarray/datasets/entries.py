@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 Rows: TypeAlias = int | np.ndarray
 """Where rows were, counted from 0: how many came before them, or the place of each."""
 
+FARTHEST = 1e30  # standard deviations: float32 has numbers up to 3e38, and sums of them are to come
 MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL")
 TRUTH = {"false", "true"}
 
@@ -125,8 +126,9 @@ def centre(x: np.ndarray, name: str, rows: Rows) -> tuple[float, float]:
 def standardised(x: np.ndarray, mean: float, scale: float, name: str, rows: Rows) -> np.ndarray:
     with np.errstate(over="ignore"):
         z = (x - mean) / scale
-    if np.isinf(z).any():
-        i = int(np.argmax(np.isinf(z)))
+    beyond = np.abs(z) > FARTHEST
+    if beyond.any():
+        i = int(np.argmax(beyond))
         raise ValueError(f"{where(name, i, rows)}: {x[i]} is too far from the training rows' mean, {mean}.")
     return z
 

@@ -139,6 +139,8 @@ def open_table(path: str | os.PathLike[str]) -> TableFile:
         file = Path(path)
     except TypeError:
         raise TypeError(f"the path of a table is needed; got {path!r}. Pass it as text.") from None
+    if file.is_dir():
+        raise IsADirectoryError(f"{str(file)!r} is a folder; pass the path of a table in it.")
     kind = kind_of(file)
     _need_file(file)
     return TableFile(file, kind, _checked_names(COLUMNS[kind](file, kind), file))
@@ -165,8 +167,6 @@ def arrow() -> Any:
 
 
 def _need_file(path: Path) -> None:
-    if path.is_dir():
-        raise IsADirectoryError(f"{str(path)!r} is a folder; pass the path of a table in it.")
     if not path.exists():
         raise FileNotFoundError(f"there is no file {str(path)!r}; check the path.")
     if not path.is_file():

@@ -21,7 +21,7 @@ from nnarray.datasets.images import SUFFIXES, UnreadableImage, ahead, decoded, f
 from nnarray.datasets.tables import open_table
 from nnarray.datasets.tabular import Preparation
 from nnarray.names import named
-from nnarray.typing import Array
+from nnarray.typing import Array, Shape
 
 ROWS = 16_384  # of a table that are in memory at once
 PICTURES = 256
@@ -56,6 +56,11 @@ class Rows:
     def targets(self) -> tuple[str, ...]:
         """The columns that are told."""
         return self.preparation.target.names
+
+    @property
+    def input_shape(self) -> Shape:
+        """Of one row."""
+        return (len(self.preparation.feature_names),)
 
     def parts(
         self,
@@ -96,6 +101,11 @@ class Pictures:
 
     kind: ClassVar[str] = "pictures"
     targets: ClassVar[tuple[str, ...]] = ("class",)
+
+    @property
+    def input_shape(self) -> Shape:
+        """Of one picture."""
+        return (self.size, self.size, 3)
 
     def parts(
         self,
@@ -203,16 +213,15 @@ def intake_of(metadata: dict[str, Any], name: str) -> Intake:
             f"{name} says nothing about its data: it was not trained by `nnarray train`. Use it from Python: "
             f"nn.load({name}).predict(X)."
         )
-    if noted.get("kind") == Rows.kind:
-        return Rows(Preparation.from_json(noted.get("preparation")))
-    classes, size = noted.get("classes"), noted.get("size")
-    if (
-        noted.get("kind") != Pictures.kind
-        or not isinstance(classes, list)
-        or not all(isinstance(c, str) for c in classes)
-    ):
-        raise ValueError(f"what {name} notes about its data makes no sense: {str(noted)[:100]}.")
-    return Pictures(integer(size, "size", 1, usual=64), tuple(classes))
+    try:
+        if noted.get("kind") == Rows.kind:
+            return Rows(Preparation.from_json(noted.get("preparation")))
+        classes, size = noted.get("classes"), integer(noted.get("size"), "size", 1, usual=64)
+        if noted.get("kind") != Pictures.kind or not isinstance(classes, list) or not classes:
+            raise ValueError(f"kind {noted.get('kind')!r} and classes {str(classes)[:60]}")
+        return Pictures(size, tuple(map(str, classes)))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} cannot be used: what it notes about its data is damaged: {error}") from error
 
 
 # --- To train on -----------------------------------------------------------------------------------------------------

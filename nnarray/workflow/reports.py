@@ -30,6 +30,8 @@ def prepare(folder: Path) -> None:
         If the folder cannot be made, or written to.
     """
     plotting.need_matplotlib()
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(f"{str(folder)!r} is a file; pass the path of a folder for the report.")
     folder.mkdir(parents=True, exist_ok=True)
     files.prove(folder / "report.json")
 

@@ -77,6 +77,10 @@ class Plan:
             integer(self.batch_size, "--batch-size", 1, usual=32)
         if self.patience is not None:
             integer(self.patience, "--patience", 1, usual=10)
+        if self.optimizer == "lbfgs" and (self.lr is not None or self.batch_size is not None):
+            raise ValueError(
+                "lbfgs takes all examples at once, and finds the length of its steps: leave out --lr and --batch-size."
+            )
 
 
 class Trained(NamedTuple):
@@ -175,7 +179,7 @@ def train(model: Model, examples: Examples, plan: Plan, out: Path, callbacks: Se
         be.xp.take(X, train, axis=0),
         be.xp.take(y, train, axis=0),
         loss="cross_entropy" if examples.intake.classes else "mse",
-        optimizer=rule() if plan.lr is None or lbfgs else rule(plan.lr),
+        optimizer=rule() if plan.lr is None else rule(plan.lr),
         epochs=plan.epochs,
         batch_size=None if lbfgs else (plan.batch_size or (32 if count < MANY else 256)),
         validation=taken,
@@ -234,10 +238,17 @@ def note(out: Path, metadata: dict[str, Any]) -> None:
 # --- Using it --------------------------------------------------------------------------------------------------------
 
 
-def load(path: Path, be: Backend) -> tuple[Model, Intake]:
-    """A model and what it takes in."""
-    model = load_model(path, backend=be)
-    return model, intake_of(model.metadata, repr(str(path)))
+def load(path: Path, be: Backend, dtype: str | None = None) -> tuple[Model, Intake]:
+    """A model and what it takes in; in the dtype of the file if none is given."""
+    model, name = load_model(path, backend=be, dtype=dtype), repr(str(path))
+    intake = intake_of(model.metadata, name)
+    shapes = intake.input_shape, (len(intake.classes or intake.targets),)
+    if (model.input_shape, model.output_shape) != shapes:
+        raise ValueError(
+            f"{name} cannot be used: what it notes about its data needs a network from {shapes[0]} to {shapes[1]}, and "
+            f"its network goes from {model.input_shape} to {model.output_shape}. Train it anew."
+        )
+    return model, intake
 
 
 def outputs_of(model: Model, X: Any) -> np.ndarray:
