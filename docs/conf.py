@@ -16,7 +16,8 @@ version = release = nnarray.__version__
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "numpydoc"]
 exclude_patterns = ["_build", "**.ipynb_checkpoints"]
 nb_execution_mode = "cache"  # notebooks are run where their code has changed since the last build
-nb_execution_timeout = 300
+nb_execution_timeout = 120
+nb_ipywidgets_js = {}  # pages are static: nothing is fetched from elsewhere
 nb_execution_raise_on_error = True
 nb_merge_streams = True
 html_theme = "furo"

@@ -65,7 +65,9 @@ class Summary:
         from rich.console import Console
 
         text = StringIO()
-        console = Console(file=text, width=500, no_color=True, highlight=False, markup=False, emoji=False)
+        console = Console(
+            file=text, width=500, no_color=True, highlight=False, markup=False, emoji=False, force_jupyter=False
+        )
         console.print(self._table())
         rows = (line.rstrip() for line in text.getvalue().splitlines())
         return "\n".join([*rows, "", *self._totals()])

@@ -9,12 +9,15 @@ from __future__ import annotations
 import asyncio
 import doctest
 import os
+import time
 import warnings
 from pathlib import Path
+from queue import Empty
 from typing import Any
 
 import nbformat
 import pytest
+from jupyter_client.channels import AsyncZMQSocketChannel
 from nbclient import NotebookClient
 
 ROOT = Path(__file__).parent.parent
@@ -23,6 +26,23 @@ FLAG = 'nn.backend("numpy")'
 BACKENDS = ["numpy", "torch"]
 SAME = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
 PICTURES = ("image/png", "image/svg+xml", "text/html", "application/vnd.jupyter.widget-view+json")
+
+
+@pytest.fixture(autouse=True)
+def _listening(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Messages are asked for every second: where a widget draws, nbclient can miss that one has come, and waits."""
+    plain = AsyncZMQSocketChannel.get_msg
+
+    async def get_msg(self: Any, timeout: float | None = None) -> Any:
+        end = time.monotonic() + (1e9 if timeout is None else timeout)
+        while True:
+            try:
+                return await plain(self, timeout=min(1.0, max(0.0, end - time.monotonic())))
+            except Empty:
+                if time.monotonic() >= end:
+                    raise
+
+    monkeypatch.setattr(AsyncZMQSocketChannel, "get_msg", get_msg)
 
 
 def read(path: Path) -> Any:
@@ -56,7 +76,7 @@ def executed(path: Path, flag: str, folder: Path) -> Any:
     for cell in code_cells(notebook):
         cell.source = cell.source.replace(FLAG, FLAG.replace("numpy", flag))
     environment = os.environ | {"PYTHONPATH": str(ROOT), "MPLBACKEND": "module://matplotlib_inline.backend_inline"}
-    client = NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(folder)}})
+    client = NotebookClient(notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(folder)}})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the kernel's own libraries
         asyncio.run(client.async_execute(env=environment))

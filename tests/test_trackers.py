@@ -8,6 +8,7 @@ import pickle
 import socket
 import struct
 import sys
+import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -92,7 +93,17 @@ def texts_of(folder: Path) -> dict[str, str]:
 
 
 def records_of(folder: Path) -> list[Any]:
-    """What W&B wrote offline: a log in blocks of 32 KiB, of records that may be in several pieces."""
+    """What W&B wrote offline; its own process may write the last record a little later."""
+    for _ in range(100):
+        found = records_now(folder)
+        if any(record.WhichOneof("record_type") == "exit" for record in found):
+            return found
+        time.sleep(0.1)
+    raise AssertionError("W&B has not written to the end of the run within 10 seconds")
+
+
+def records_now(folder: Path) -> list[Any]:
+    """A log in blocks of 32 KiB, of records that may be in several pieces."""
     from wandb.proto import wandb_internal_pb2
 
     (path,) = folder.glob("wandb/offline-run-*/*.wandb")
