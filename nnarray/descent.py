@@ -35,10 +35,20 @@ PATIENCE = 0.1  # seconds that Ctrl-C and the progress bar wait at most, where e
 
 def descend(course: Course, rule: Optimizer, *, shuffle: bool, key: Key) -> None:
     """Train `course.model` until the last epoch, or until a callback stops."""
+    with _interrupts_between_steps() as check:  # also while steps are prepared: what compiles may swallow it
+        trainer = _trainer(course, rule, shuffle=shuffle, key=key)
+        try:
+            _epochs(course, trainer, schedule(rule.lr), check)
+        finally:
+            trainer.release()
+
+
+def _trainer(course: Course, rule: Optimizer, *, shuffle: bool, key: Key) -> Trainer:
+    """At the position where the training begins, or goes on."""
     model, begun = course.model, course.position
     if begun is None:
         begun = Position(copy(model.vector), copy(model.state), rule.slots(model.vector), 0)
-    trainer = Trainer(
+    return Trainer(
         wiring=model.wiring,
         data=course.data,
         loss=course.loss,
@@ -55,45 +65,40 @@ def descend(course: Course, rule: Optimizer, *, shuffle: bool, key: Key) -> None
         decays=course.decays if rule.weight_decay else None,
         frozen=course.frozen,
     )
-    try:
-        _epochs(course, trainer, schedule(rule.lr))
-    finally:
-        trainer.release()
 
 
-def _epochs(course: Course, trainer: Trainer, rates: Schedule) -> None:
+def _epochs(course: Course, trainer: Trainer, rates: Schedule, check: Callable[[], None]) -> None:
     model, run, keeper, together = course.model, course.run, course.keeper, 1
-    with _interrupts_between_steps() as check:
-        while run.epoch < run.epochs and run.stopped is None:
-            number, begun = run.epoch, time.perf_counter()
-            these = [rates(number, course.monitored)] * min(together, run.epochs - number)
-            saved = trainer.kept(whole=keeper is not None)
-            try:
-                with _saved_if_interrupted(keeper, saved):
-                    done = trainer.epochs(number, these, check)
-            finally:
-                run.history.steps = trainer.steps
-                model.restore((trainer.theta, trainer.state))
-                given = model.vector
-            means = trainer.mean_losses(done)
-            if not (all(map(math.isfinite, means)) and trainer.finite()):
-                if trainer.plan is None:
-                    raise _diverged(trainer, saved, done, run, number, these[0])
-                log.info("prepared steps gave NaN or infinity in epoch %d: again by the layers' own", number + 1)
-                trainer.back_to(saved)  # the layers' own steps have the last word
-                together = 1
-                continue
-            course.end_epochs(means, these, done.outputs, done.rows)
-            if model.vector is not given or model.lent:  # a callback may have given the model other parameters
-                trainer.theta, trainer.state = copy(model.vector), copy(model.state)
-                trainer.prepare()
-            if keeper is not None:
-                keeper.end_epoch(trainer.position)
-            with _saved_if_interrupted(keeper, trainer.position):
-                check()
-            unseen = trainer.plan and trainer.steps_per_epoch == 1 and isinstance(rates, Constant) and course.unobserved
-            if unseen and time.perf_counter() - begun < PATIENCE / 2:
-                together *= 2
+    while run.epoch < run.epochs and run.stopped is None:
+        number, begun = run.epoch, time.perf_counter()
+        these = [rates(number, course.monitored)] * min(together, run.epochs - number)
+        saved = trainer.kept(whole=keeper is not None)
+        try:
+            with _saved_if_interrupted(keeper, saved):
+                done = trainer.epochs(number, these, check)
+        finally:
+            run.history.steps = trainer.steps
+            model.restore((trainer.theta, trainer.state))
+            given = model.vector
+        means = trainer.mean_losses(done)
+        if not (all(map(math.isfinite, means)) and trainer.finite()):
+            if trainer.plan is None:
+                raise _diverged(trainer, saved, done, run, number, these[0])
+            log.info("prepared steps gave NaN or infinity in epoch %d: again by the layers' own", number + 1)
+            trainer.back_to(saved)  # the layers' own steps have the last word
+            together = 1
+            continue
+        course.end_epochs(means, these, done.outputs, done.rows)
+        if model.vector is not given or model.lent:  # a callback may have given the model other parameters
+            trainer.theta, trainer.state = copy(model.vector), copy(model.state)
+            trainer.prepare()
+        if keeper is not None:
+            keeper.end_epoch(trainer.position)
+        with _saved_if_interrupted(keeper, trainer.position):
+            check()
+        unseen = trainer.plan and trainer.steps_per_epoch == 1 and isinstance(rates, Constant) and course.unobserved
+        if unseen and time.perf_counter() - begun < PATIENCE / 2:
+            together *= 2
 
 
 class Finished(NamedTuple):

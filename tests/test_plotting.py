@@ -371,7 +371,7 @@ def test_weights_are_lines_and_units_see_the_plane(be: nn.Backend, ax) -> None:
         want = hidden[..., unit] / np.abs(hidden[..., unit]).max()
         np.testing.assert_allclose(np.asarray(ax.images[2 + unit].get_array()), want, atol=1e-5)
     told = [text.get_text() for text in ax.texts]
-    assert {"inputs", "3 units, tanh", "1 unit", "b = −1.00", "b = 0.50", "$x_{1}$", "$y_{1}$"} <= set(told)
+    assert {"inputs", "3 units, tanh", "1 unit", "b = −1.00", "b = 0.50", "$x_{1}$", "$z_{1}$"} <= set(told)
     assert names_of_key(ax) == ["w = 4", "w = −4"]
 
 

@@ -209,7 +209,7 @@ class Film(Callback):
             from matplotlib import rc_context
 
             film = self.animation(ax=figure.subplots(), fps=fps, resolution=resolution)
-            with rc_context({"animation.embed_limit": MOST_MEGABYTES}):
+            with rc_context({"animation.embed_limit": MOST_MEGABYTES, "savefig.dpi": 80.0}):
                 return film.to_jshtml(fps=fps)  # pyright: ignore[reportArgumentType]
 
 

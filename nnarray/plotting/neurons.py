@@ -251,7 +251,7 @@ def _name_ends(axes: Axes, places: list[list[tuple[float, float]]]) -> None:
     for i, (x, y) in enumerate(places[0]):
         axes.text(x - 0.6, y, f"$x_{{{i + 1}}}$", ha="right", va="center", fontsize=11)
     for i, (x, y) in enumerate(places[-1]):
-        axes.text(x + 0.6, y, f"$y_{{{i + 1}}}$", ha="left", va="center", fontsize=11)
+        axes.text(x + 0.6, y, f"$z_{{{i + 1}}}$", ha="left", va="center", fontsize=11)
 
 
 def _draw_key(axes: Axes, largest: float, thickest: float) -> None:
