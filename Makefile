@@ -19,7 +19,7 @@ types: $(VENV)/.test
 	$(BIN)/basedpyright nnarray
 
 docs: $(VENV)/.docs
-	$(BIN)/python -m sphinx -W -q -b html docs docs/_build
+	$(BIN)/python -m sphinx -W -q -b html docs docs/_build/html
 
 # Which tests passed on which backend, as a page of the documentation.
 support: $(VENV)/.test

@@ -1,4 +1,4 @@
-"""Settings of the documentation: `sphinx-build -W -b html docs docs/_build`."""
+"""Settings of the documentation: `sphinx-build -W -b html docs docs/_build/html`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ author = copyright = "the nnarray authors"
 version = release = nnarray.__version__
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "numpydoc"]
-exclude_patterns = ["_build", "**.ipynb_checkpoints"]
+exclude_patterns = ["_build", "**/.ipynb_checkpoints"]
+nb_execution_cache_path = "_build/.jupyter_cache"
 nb_execution_mode = "cache"  # notebooks are run where their code has changed since the last build
 nb_execution_timeout = 120
 nb_ipywidgets_js = {}  # pages are static: nothing is fetched from elsewhere
@@ -60,6 +61,14 @@ def formulas_are_text(app, what, name, obj, options, lines: list[str]) -> None:
             lines[i] = re.sub(r"[|*]|(?<=\w)_(?=\W|$)", r"\\\g<0>", line)
 
 
+def citations_are_numbers(app, doctree, docname) -> None:
+    """numpydoc gives every source a name that is unique in all pages; a reader expects [1]."""
+    for node in list(doctree.findall(nodes.Text)):
+        if re.search(r"\bR[0-9a-f]{8,}-\d+\b", node):
+            node.parent.replace(node, nodes.Text(re.sub(r"\bR[0-9a-f]{8,}-(\d+)\b", r"\1", node)))
+
+
 def setup(app) -> None:
+    app.connect("doctree-resolved", citations_are_numbers)
     app.add_html_math_renderer("mathml", (visit_math, None), (visit_displaymath, None))
     app.connect("autodoc-process-docstring", formulas_are_text, priority=400)  # before numpydoc
