@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from nnarray import examples, random
-from nnarray.backends import as_data, backend_of, device_of, dtype_name, namespace, place
+from nnarray.backends import as_data, backend, backend_of, device_of, dtype_name, namespace, place
 from nnarray.kernels.standard.numerics import wide
 from nnarray.layers.activations import FUNCTIONS, Activation, activation
 from nnarray.layers.base import Layer
@@ -45,15 +45,8 @@ FORWARD = ("layer", "", "formula", "shapes in and out", "gives, first example")
 BACKWARD = ("layer", "", "shape", "norm, largest", "first values", "along u", "finite difference", "check")
 
 
-class Precision(NamedTuple):
-    """How the differences are taken in a dtype, and how far they may be from the gradient, relative to its size."""
-
-    step: float
-    tolerance: float
-
-
-PRECISIONS = {"float64": Precision(1e-6, 1e-4), "float32": Precision(1e-2, 2e-2)}
-"""The error of a central difference is about step^2 + eps / step."""
+STEP, TOLERANCE = 1e-6, 1e-4
+"""Of finite differences in float64: how far (their error is about step^2 + eps / step), and how far off at most."""
 ASIDE = 1e-2
 """How far the check goes aside where the loss has a corner, in units of the parameters' spread."""
 
@@ -228,8 +221,8 @@ def explain(model: Model, X: Array, y: Array, loss: Any = "cross_entropy", *, ch
         As for `Model.fit`.
     loss : str or Loss
     check : bool
-        Whether to take finite differences: two more forward propagations for each parameter array, in float64 where
-        the device has it. For a large network, give it few examples.
+        Whether to take finite differences: two more forward propagations for each parameter array, in float64, on
+        the host where the device has none. For a large network, give it few examples.
 
     Returns
     -------
@@ -259,7 +252,9 @@ def explain(model: Model, X: Array, y: Array, loss: Any = "cross_entropy", *, ch
     [('0', 'y = f(x W + b); f = tanh: f(x) = tanh x'), ('1', 'y = f(x W + b); f = identity: f(x) = x')]
     """
     chosen = loss_named(loss)
-    X, y = as_data(X, "X"), as_data(y, "y")
+    if not hasattr(model, "wiring"):
+        raise TypeError(f"explain needs a model, as network.init gives it; got {type(model).__name__}.")
+    X, y = examples.check_inputs(model, X), as_data(y, "y")
     given = X.shape[0] if X.ndim else 0
     if y.ndim and y.shape[0] == given:  # else what prepares them says what is wrong
         used = min(MOST_EXAMPLES, given)
@@ -283,7 +278,7 @@ def explain(model: Model, X: Array, y: Array, loss: Any = "cross_entropy", *, ch
         model=repr(model),
         place=place(model.vector),
         dtype=dtype_name(model.vector.dtype),
-        checked_in=checks.dtype if checks else "",
+        checked_in="float64" if checks else "",
     )
 
 
@@ -302,14 +297,15 @@ class _Differences:
     model: Model
     data: examples.Data
     loss: Loss
-    dtype: str
 
     @classmethod
     def of(cls, model: Model, X: Array, y: Array, loss: Loss) -> _Differences:
         here = backend_of(model.vector)
-        dtype = next(name for name in PRECISIONS if name in here.dtypes)
-        precise = model.to(here, dtype=dtype)
-        return cls(precise, examples.prepare(precise, X, y, None, loss), loss, dtype)
+        if "float64" not in here.dtypes:  # a difference of losses needs the digits; the host has them
+            here = backend("numpy")
+            X, y = here.asarray(X), here.asarray(y)
+        precise = model.to(here, dtype="float64")
+        return cls(precise, examples.prepare(precise, X, y, None, loss), loss)
 
     @cached_property
     def here(self) -> tuple[Array, Array]:
@@ -334,14 +330,14 @@ class _Differences:
 
     def _at(self, point: tuple[Array, Array], where: Place) -> Check:
         theta, whole = point
-        xp, (step, tolerance) = namespace(theta), PRECISIONS[self.dtype]
+        xp, step = namespace(theta), STEP
         u = self._direction(where)
         gradient = float(xp.sum(whole * u))
         above, below = self._loss(theta + step * u), self._loss(theta - step * u)
         difference = (above - below) / (2.0 * step)
         apart, size = abs(gradient - difference), max(abs(gradient), abs(difference))
         rounding = 10.0 * float(xp.finfo(theta.dtype).eps) * max(abs(above), abs(below)) / step
-        ok = apart <= tolerance * size + rounding  # not so for nan
+        ok = apart <= TOLERANCE * size + rounding  # not so for nan
         return Check(gradient, difference, apart / size if size else apart, ok, aside=False)
 
     def _loss(self, theta: Array) -> float:

@@ -695,3 +695,25 @@ def test_a_confusion_matrix_is_written_out() -> None:
 def test_sheets_refuse_other_things(draw, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         draw(nn.plotting)
+
+
+def test_a_film_in_a_page_fetches_nothing_from_elsewhere(host: nn.Backend) -> None:
+    page = shot(host, epochs=2).to_html(resolution=8)
+    assert "http" not in page.replace("http://www.w3.org", "")
+    assert 'class="fa' not in page
+    for sign in "⏮◁◀⏸▶▷⏭":
+        assert sign in page
+
+
+def test_labels_that_are_none_are_refused(host: nn.Backend) -> None:
+    X, y = nn.datasets.moons(20, seed=0)
+    model = nn.Network(nn.Dense(2)).init((2,))
+    for wrong, told in ((y + 5, "0 to 1; got 5"), (y - 1, "0 to 1; got -1"), (y * 1.5, "0 to 1; got 1.5")):
+        with pytest.raises(ValueError, match=told):
+            plotting.plot_boundary(model, X, wrong)
+    with pytest.raises(ValueError, match="got -1"):
+        plotting.plot_data(X, y - 1)
+    with pytest.raises(ValueError, match="NaN or infinity"):
+        plotting.plot_boundary(model, X * np.nan, y)
+    with pytest.raises(ValueError, match="columns must be an integer of at least 1"):
+        plotting.plot_pictures(np.zeros((2, 4, 4)), columns=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -210,7 +211,28 @@ class Film(Callback):
 
             film = self.animation(ax=figure.subplots(), fps=fps, resolution=resolution)
             with rc_context({"animation.embed_limit": MOST_MEGABYTES, "savefig.dpi": 80.0}):
-                return film.to_jshtml(fps=fps)  # pyright: ignore[reportArgumentType]
+                return _with_signs(film.to_jshtml(fps=fps))  # pyright: ignore[reportArgumentType]
+
+
+SIGNS = {
+    "minus": "−",
+    "fast-backward": "⏮",
+    "step-backward": "◁",
+    "play fa-flip-horizontal": "◀",
+    "pause": "⏸",
+    "play": "▶",
+    "step-forward": "▷",
+    "fast-forward": "⏭",
+    "plus": "+",
+}
+
+
+def _with_signs(page: str) -> str:
+    """Characters for matplotlib's buttons, whose pictures would be fetched from elsewhere."""
+    page = re.sub(r"<link[^>]*font-awesome[^>]*>", "", page)
+    for name, sign in SIGNS.items():
+        page = page.replace(f'<i class="fa fa-{name}"></i>', sign)
+    return page
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -53,6 +54,8 @@ def plot_data(X: Array, y: Array | np.ndarray, *, names: Sequence[str] | None = 
     """
     points, values = on_host(X), on_host(y)
     _check_examples(points, values, "plot_data", (1, 2))
+    if points.shape[1] == 2:
+        _check_labels(values, None)
     axes = axes_for(ax)
     values = values.reshape(len(points))
     if points.shape[1] == 1:
@@ -151,6 +154,8 @@ def plot_boundary(
     _boundary(axes, grid, answer.scores)
     grid.frame(axes)
     if y is not None:
+        if answer.labels is None:
+            _check_labels(on_host(y), max(answer.probabilities.shape[-1], 2))
         labels, known = _coded(on_host(y), answer.labels)
         plot_data(X, labels, names=names or known, ax=axes)
     if ax is None:
@@ -402,9 +407,19 @@ def _values(model: Any, points: np.ndarray) -> np.ndarray:
     return on_host(outputs_on(model, points)).reshape(points.shape[:-1]).astype(float)
 
 
+def _check_labels(values: np.ndarray, classes: int | None) -> None:
+    """Labels are integers from 0 on, below the number of classes where it is known."""
+    wrong = values[(values != np.floor(values)) | (values < 0) | (values >= (classes or math.inf))]
+    if wrong.size:
+        most = f" to {classes - 1}" if classes else ", 1, ..."
+        raise ValueError(f"y must hold labels, 0{most}; got {wrong.reshape(-1)[0]:g}. For values, use plot_surface.")
+
+
 def _check_examples(points: np.ndarray, values: np.ndarray, name: str, features: tuple[int, ...]) -> None:
     if points.ndim != 2 or points.shape[1] not in features or len(points) == 0:
         wanted = " or ".join(f"(N, {n})" for n in features)
         raise ValueError(f"{name} draws examples of shape {wanted}; got X of shape {points.shape}.")
+    if not np.isfinite(points).all():
+        raise ValueError(f"{name} cannot place examples at NaN or infinity: remove or repair them.")
     if len(values) != len(points) or (features == (1, 2) and values.size != len(points)):
         raise ValueError(f"y must have one entry an example, {len(points)}; got shape {values.shape}.")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nnarray.checks import integer
 from nnarray.plotting.canvas import axes_for, name_axes, on_host
 from nnarray.typing import Array
 
@@ -66,7 +67,7 @@ def plot_pictures(
         if given is not None and len(given) != len(pictures):
             raise ValueError(f"plot_pictures needs as many {name} as pictures, {len(pictures)}; got {len(given)}.")
     axes, aspect = axes_for(ax), pictures.shape[1] / pictures.shape[2]
-    columns = columns or int(np.ceil(np.sqrt(len(pictures))))
+    columns = int(np.ceil(np.sqrt(len(pictures)))) if columns is None else integer(columns, "columns", 1, usual=4)
     height = aspect + GAP + (LABEL if labels is not None else 0.0)
     for i, image in enumerate(np.clip(pictures, 0.0, 1.0)):
         left, top = (i % columns) * (1 + GAP), (i // columns) * height
