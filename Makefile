@@ -23,7 +23,7 @@ docs: $(VENV)/.docs
 
 # Which tests passed on which backend, as a page of the documentation.
 support: $(VENV)/.test
-	$(BIN)/python -m pytest -n 2 --support docs/support.md
+	$(BIN)/python -m pytest -n 2 tests nnarray --support docs/support.md
 
 bench: $(VENV)/.bench
 	$(BIN)/python benchmarks/run.py
