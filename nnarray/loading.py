@@ -34,6 +34,18 @@ class Loaded(NamedTuple):
     frozen: frozenset[str]
     history: History
     metadata: dict[str, Any]
+    training: _Training | None
+    """Where it goes on, if it was saved while it was trained."""
+
+
+class _Training(NamedTuple):
+    """What a file says of a training under way, on the host."""
+
+    slots: dict[str, np.ndarray]
+    apart: tuple[np.ndarray, np.ndarray] | None
+    callbacks: list[dict[str, Any]]
+    plain: bool
+    stopped: str | None
 
 
 def load(path: str | os.PathLike[str], be: Backend, dtype: object) -> Loaded:
@@ -53,7 +65,7 @@ def _understood(file: Path, saved: Archive, be: Backend, dtype: object) -> Loade
         wiring = Wiring.of(network, shape)
         theta, state = reader.vector("params", wiring.params), reader.vector("state", wiring.state)
         history = _history(facts["history"], reader)
-        _read_training(facts.get("training"), reader)
+        training = _read_training(facts.get("training"), reader, wiring)
         reader.refuse_rest()
         names = {place.name for place in wiring.params.places}
         if not set(facts["frozen"]) <= names or not isinstance(facts["metadata"], dict):
@@ -67,7 +79,7 @@ def _understood(file: Path, saved: Archive, be: Backend, dtype: object) -> Loade
             f"{str(file)!r}: {error} Pass dtype='float32' (--dtype float32), or another backend."
         ) from error
     theta, state = (be.asarray(each, dtype=chosen) for each in (theta, state))
-    return Loaded(wiring, shape, theta, state, frozenset(facts["frozen"]), history, facts["metadata"])
+    return Loaded(wiring, shape, theta, state, frozenset(facts["frozen"]), history, facts["metadata"], training)
 
 
 def _refuse(file: Path, error: Exception, what: str = "loaded") -> NoReturn:
@@ -143,24 +155,16 @@ def _history(facts: dict[str, Any], reader: _Reader) -> History:
     return history
 
 
-class _Training(NamedTuple):
-    """What a file says of a training under way, on the host."""
-
-    slots: dict[str, np.ndarray]
-    apart: tuple[np.ndarray, np.ndarray] | None
-    callbacks: list[dict[str, Any]]
-    plain: bool
-    stopped: str | None
-
-
-def _read_training(facts: Any, reader: _Reader) -> _Training | None:
+def _read_training(facts: Any, reader: _Reader, wiring: Wiring) -> _Training | None:
     if facts is None:
         return None
     floats = ("float32", "float64")
     slots = {name: reader.take(f"optimizer/{name}", dtypes=floats) for name in facts["slots"]}
     apart = None
     if "position/theta" in reader.arrays:
-        apart = reader.take("position/theta"), reader.take("position/state")
+        sizes = {"theta": wiring.params.size, "state": wiring.state.size}
+        theta, state = (reader.take(f"position/{name}", shape=(size,)) for name, size in sizes.items())
+        apart = theta, state
     callbacks: list[dict[str, Any]] = []
     for i, each in enumerate(facts["callbacks"]):
         arrays = {name: reader.take(f"callbacks/{i}/{name}") for name in each["arrays"]}
@@ -183,11 +187,10 @@ def resume(file: Path, model: Trainee, run: Run, callbacks: Sequence[Callback], 
     ValueError
         If the file holds another network, or a training with other settings: the message names them.
     """
-    saved = archive.read(file)
-    here, dtype = backend_of(model.vector), dtype_name(model.vector.dtype)
+    saved, here = archive.read(file), backend_of(model.vector)
     loaded = _understood(file, saved, here, None)
+    training = loaded.training
     try:
-        training = _read_training(saved.facts.get("training"), _Reader(dict(saved.arrays), dtype))
         if training is None:
             raise ValueError(
                 "it holds a model, but no training to go on with; it is written by fit(..., checkpoint=...), and not "

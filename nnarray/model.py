@@ -660,9 +660,9 @@ def load(path: str | os.PathLike[str], *, backend: str | Backend | None = None, 
     ...     nn.load(path)
     Model(Dense(5, activation='tanh'), Dense(2); 27 parameters, float32 on numpy (cpu))
     """
-    wiring, shape, theta, state, frozen, history, metadata = loading.load(path, _backend(backend), dtype)
-    model = Model(wiring.network, shape, theta, state, wiring=wiring)
-    model.frozen, model.history, model.metadata = frozen, history, metadata
+    found = loading.load(path, _backend(backend), dtype)
+    model = Model(found.wiring.network, found.input_shape, found.theta, found.state, wiring=found.wiring)
+    model.frozen, model.history, model.metadata = found.frozen, found.history, found.metadata
     return model
 
 

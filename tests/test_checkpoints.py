@@ -790,3 +790,12 @@ def test_a_negative_variance_is_refused() -> None:
     model.state = state
     model.save("bad.safetensors")
     assert "a variance of its batch normalisation is negative" in refused()
+
+
+def test_a_position_of_another_shape_is_refused() -> None:
+    with_early_stopping(20, checkpoint="good.safetensors")  # which goes back to its best epoch: the position is apart
+    header, data = parts(Path("good.safetensors").read_bytes())
+    size = header["position/theta"]["shape"][0]
+    header["position/theta"]["shape"] = [2, size // 2]
+    sign(header, data)
+    assert f"array 'position/theta' has shape (2, {size // 2}) and not ({size},)" in refused()

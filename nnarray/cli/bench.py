@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +11,7 @@ import typer
 
 from nnarray.checks import integer, real
 from nnarray.cli.app import app
-from nnarray.cli.telling import integers, output, tell_facts, tell_table
+from nnarray.cli.telling import bar, integers, output, tell_facts, tell_table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -56,10 +55,13 @@ def bench(
     where = places(flags)
     cases: list[Case] = []
     widths = widths or default_widths(where)
-    with _progress(len(widths) * len(where)) as advance:
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("measuring"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with bar(len(widths) * len(where), *columns) as update:
         for case in measure(where, widths, batch_size=batch_size, dtype=dtype, seconds=seconds):
             cases.append(case)
-            advance()
+            update(advance=1)
     if as_json:
         settings = {"batch_size": batch_size, "dtype": dtype, "seconds": seconds}
         told = {"cases": [_for_machines(case) for case in cases], "verdict": verdict(cases)}
@@ -73,19 +75,6 @@ def _flags(text: str) -> list[str]:
     if not all(flags):
         raise ValueError(f"--backends must be names with commas between them, such as numpy,torch; got {text!r}.")
     return flags
-
-
-@contextmanager
-def _progress(count: int) -> Generator[Callable[[], None]]:
-    """A bar on stderr while it measures, in a terminal only."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn("measuring"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("measuring", total=count)
-        yield lambda: bar.advance(task)
 
 
 # --- What is told --------------------------------------------------------------------------------------------

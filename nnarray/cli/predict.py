@@ -13,6 +13,7 @@ import typer
 from nnarray import backends
 from nnarray.cli.app import app
 from nnarray.cli.telling import Flag, Json, Skip, output, tell_scores
+from nnarray.persistence import files
 from nnarray.persistence.tables import print_table
 
 Model = Annotated[Path, typer.Argument(help="A .safetensors file that `nnarray train` wrote.", show_default=False)]
@@ -56,7 +57,7 @@ def predict(
     from nnarray.workflow import steps
 
     if out is not None:
-        steps.writable(out)
+        files.prove(out)
     net, intake = steps.load(model, backends.backend(backend), dtype)
     errors = "skip" if skip else "raise"
     parts = steps.predict(net, intake, data, unknown=unknown, errors=errors)  # type: ignore[arg-type]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -24,8 +25,6 @@ Flag = Annotated[
     str, typer.Option("--backend", help="numpy, cupy, torch, torch:cuda:0, jax, strict; auto: a GPU, else NumPy.")
 ]
 Seed = Annotated[int, typer.Option("--seed", help="Of the data and of the first parameters.")]
-
-
 Json = Annotated[bool, typer.Option("--json", help="For machines.")]
 Skip = Annotated[bool, typer.Option("--skip-unreadable", help="Leave out pictures that cannot be decoded.")]
 
@@ -116,25 +115,32 @@ def tell_scores(console: Console, scores: Scores, title: str) -> None:
 
 
 @contextmanager
-def training_bar(epochs: int) -> Generator[Callable[[Run], None]]:
-    """A bar on stderr while it trains, in a terminal only: the newest losses and metrics, the rate, the time left."""
+def bar(total: int, *columns: Any, **fields: Any) -> Generator[Callable[..., None]]:
+    """A bar on stderr, in a terminal only; what it yields updates it, as `advance=` and the fields say."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress
 
     console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        yield partial(progress.update, progress.add_task("", total=total, **fields))
+
+
+@contextmanager
+def training_bar(epochs: int) -> Generator[Callable[[Run], None]]:
+    """A bar on stderr while it trains, in a terminal only: the newest losses and metrics, the rate, the time left."""
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+
     columns = (
         BarColumn(bar_width=10),
         MofNCompleteColumn(),
         TextColumn("{task.fields[told]}"),
         TimeRemainingColumn(compact=True),
     )
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("training", total=epochs, told="")
+    with bar(epochs, *columns, told="") as update:
         seen: dict[int, int] = {}  # of each training: there may be several, and one may be resumed
 
         def watch(run: Run) -> None:
-            text = _newest(run.last)
-            bar.update(task, advance=run.epoch - seen.get(id(run), 0), told=text)
+            update(advance=run.epoch - seen.get(id(run), 0), told=_newest(run.last))
             seen[id(run)] = run.epoch
 
         yield watch

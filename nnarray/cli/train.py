@@ -29,7 +29,7 @@ from nnarray.cli.telling import (
 )
 from nnarray.layers.base import described as described_layer
 from nnarray.model import load
-from nnarray.persistence import archive
+from nnarray.persistence import archive, files
 from nnarray.workflow.intake import Rows
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def train(
         seed=seed,
         dtype=dtype,
     )
-    steps.writable(archive.named_file(out))
+    files.prove(archive.named_file(out))
     if report is not None:
         reports.prepare(report)
     be, console = backends.backend(backend), output()

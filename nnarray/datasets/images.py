@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -145,19 +145,13 @@ class ImageFolder:
 
     def _readable(self, order: Iterable[int]) -> Generator[tuple[np.ndarray, int]]:
         """The bytes and the label of each file that can be decoded."""
-        decode = partial(_decoded_file, self.files, self.size)
-        limit = 2 * max(self.batch_size, self.workers)
-        faults = 0
-        with closing(ahead(decode, order, workers=self.workers, limit=limit)) as results:
-            for i, result in results:
-                try:
-                    picture = result.result()
-                except UnreadableImage as error:
-                    self._skip(self.files[i], error)
-                    faults += 1
-                else:
-                    yield picture, self._targets[i]
-        if faults == len(self):
+        limit, read = 2 * max(self.batch_size, self.workers), 0
+        pictures = decoded_in_order(self.files, order, self.size, self._skip, workers=self.workers, limit=limit)
+        with closing(pictures):
+            for i, picture in pictures:
+                read += 1
+                yield picture, self._targets[i]
+        if read == 0:
             raise ValueError(
                 f"none of the {len(self)} files can be decoded. One of them: {next(iter(self._faults.values()))}"
             )
@@ -273,7 +267,7 @@ def images(
         seed=seed,
         drop_last=drop_last,
         errors=errors,
-        workers=_default_workers() if workers is None else integer(workers, "workers", 1, usual=4),
+        workers=default_workers() if workers is None else integer(workers, "workers", 1, usual=4),
         dtype=floating(dtype, there),
         backend=there,
         _targets=tuple(k for k, files in enumerate(by_class.values()) for _ in files),
@@ -288,7 +282,7 @@ def _need_pillow() -> None:
     Image.init()  # loads its readers here, rather than in several threads at once
 
 
-def _default_workers() -> int:
+def default_workers() -> int:
     return min(os.cpu_count() or 1, 8)
 
 
@@ -349,7 +343,31 @@ def ahead(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _decoded_file(files: tuple[Path, ...], size: int, i: int) -> np.ndarray:
+def decoded_in_order(
+    files: Sequence[Path],
+    order: Iterable[int],
+    size: int,
+    fault: Callable[[Path, UnreadableImage], None],
+    *,
+    workers: int | None = None,
+    limit: int,
+) -> Generator[tuple[int, np.ndarray]]:
+    """The number and the bytes of each file that can be decoded; threads are at most `limit` files ahead.
+
+    `fault` is told of the others, and may raise.
+    """
+    decode = partial(_decoded_file, files, size)
+    with closing(ahead(decode, order, workers=workers or default_workers(), limit=limit)) as results:
+        for i, result in results:
+            try:
+                picture = result.result()
+            except UnreadableImage as error:
+                fault(files[i], error)
+            else:
+                yield i, picture
+
+
+def _decoded_file(files: Sequence[Path], size: int, i: int) -> np.ndarray:
     return decoded(files[i], size)
 
 

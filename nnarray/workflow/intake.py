@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -17,7 +14,7 @@ from nnarray.backends import Backend, backend
 from nnarray.checks import integer
 from nnarray.datasets.columns import looks_like_classes
 from nnarray.datasets.entries import text_of
-from nnarray.datasets.images import SUFFIXES, UnreadableImage, ahead, decoded, from_bytes, images, pictures_below
+from nnarray.datasets.images import SUFFIXES, UnreadableImage, decoded_in_order, from_bytes, images, pictures_below
 from nnarray.datasets.tables import open_table
 from nnarray.datasets.tabular import Preparation
 from nnarray.names import named
@@ -121,7 +118,8 @@ class Pictures:
         files = [_picture(path)] if path.is_file() else _files(path)
         labels = self._labels(path, files) if labelled else None
         waiting: list[tuple[int, np.ndarray]] = []
-        for i, pixels in _read(files, self.size, errors):
+        fault = named(errors, FAULTS, "choice of errors")
+        for i, pixels in decoded_in_order(files, range(len(files)), self.size, fault, limit=PICTURES):
             waiting.append((i, pixels))
             if len(waiting) == PICTURES:
                 yield self._part(path, files, waiting, labels, be, dtype)
@@ -182,21 +180,15 @@ def _files(folder: Path) -> list[Path]:
     return files
 
 
-def _read(files: list[Path], size: int, errors: str) -> Iterator[tuple[int, np.ndarray]]:
-    """The number and the bytes of each file that can be decoded; threads are a little ahead."""
-    named(errors, {"raise": None, "skip": None}, "choice of errors")
-    decode = partial(_decoded, files, size)
-    with closing(ahead(decode, range(len(files)), workers=min(os.cpu_count() or 1, 8), limit=PICTURES)) as results:
-        for i, result in results:
-            try:
-                yield i, result.result()
-            except UnreadableImage:
-                if errors == "raise":
-                    raise
+def _raise(_: Path, error: UnreadableImage) -> None:
+    raise error
 
 
-def _decoded(files: list[Path], size: int, i: int) -> np.ndarray:
-    return decoded(files[i], size)
+def _skip(_: Path, __: UnreadableImage) -> None:
+    """The file is left out."""
+
+
+FAULTS = {"raise": _raise, "skip": _skip}
 
 
 def intake_of(metadata: dict[str, Any], name: str) -> Intake:

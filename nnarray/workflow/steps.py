@@ -23,7 +23,7 @@ from nnarray.models import cnn, mlp
 from nnarray.names import named
 from nnarray.network import Network
 from nnarray.optimizers import OPTIMIZERS
-from nnarray.persistence import archive, files
+from nnarray.persistence import archive
 from nnarray.persistence.archive import Archive
 from nnarray.persistence.tables import write_table
 from nnarray.workflow.intake import (
@@ -321,14 +321,3 @@ def tally_for(intake: Intake, metadata: dict[str, Any]) -> Tally:
     assert isinstance(intake, Rows)
     target: Any = intake.preparation.target
     return ValueTally(target.names, target.means, target.scales)
-
-
-def writable(path: Path) -> None:
-    """Refuse a file that cannot be written, before anything long begins.
-
-    Raises
-    ------
-    OSError
-        If there is no such folder, or no permission.
-    """
-    files.prove(path)
