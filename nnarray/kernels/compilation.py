@@ -6,7 +6,6 @@ import functools
 import importlib
 import importlib.util
 import os
-import sys
 import warnings
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -69,8 +68,3 @@ def numba_pieces(part: str = "numba") -> Any:
             stacklevel=2,
         )
         return None
-
-
-def numba_pieces_at_hand() -> Any:
-    """As `numba_pieces`, where Numba is imported already: a first prediction shall not wait for that."""
-    return numba_pieces() if "nnarray.kernels.numba" in sys.modules else None

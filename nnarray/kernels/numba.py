@@ -159,26 +159,6 @@ def _activate(code: int, z: Any, bias: Any) -> None:
 
 
 @compiled
-def finish(code: int, z: Any, bias: Any) -> None:
-    """z <- f(z + b), rows of examples."""
-    zero, one = z.dtype.type(0), z.dtype.type(1)
-    for i in range(z.shape[0]):
-        row = z[i]
-        if code == 1:
-            for j in range(row.size):
-                row[j] = tanh(row[j] + bias[j])
-        elif code == 2:
-            for j in range(row.size):
-                row[j] = max(row[j] + bias[j], zero)
-        elif code == 3:
-            for j in range(row.size):
-                row[j] = one / (one + exp(-(row[j] + bias[j])))
-        else:
-            for j in range(row.size):
-                row[j] += bias[j]
-
-
-@compiled
 def _back(code: int, delta: Any, y: Any) -> None:
     """Delta <- delta f', from y = f(z)."""
     zero, one = y.dtype.type(0), y.dtype.type(1)

@@ -13,19 +13,11 @@ import numpy as np
 
 from nnarray import kernels
 from nnarray.kernels import winograd
-from nnarray.kernels.compilation import numba_pieces, numba_pieces_at_hand
+from nnarray.kernels.compilation import numba_pieces
 from nnarray.kernels.numpy.pictures import is_tiled
 from nnarray.kernels.standard.windows import Window
 
 Value = Callable[[Any], Any]
-
-
-CODES: dict[Value, str] = {
-    kernels.identity: "identity",
-    kernels.tanh: "tanh",
-    kernels.relu: "relu",
-    kernels.logistic: "logistic",
-}
 
 
 class Stage(Protocol):
@@ -89,16 +81,6 @@ def dense(weight: Any, bias: Any, value: Value, *, among_pictures: bool) -> Stag
         units = weight.shape[1]
         pointwise = convolution(weight[None, None], bias, Window((1, 1)), 1, value)
         return any_layer(lambda x: pointwise(x.reshape(1, 1, -1, x.shape[-1])).reshape(*x.shape[:-1], units))
-    loops = numba_pieces_at_hand()
-    if loops and bias is not None and value in CODES:
-        code = loops.CODES[CODES[value]]
-
-        def fused(x: Any) -> Any:
-            z = np.dot(x, weight)
-            loops.finish(code, z.reshape(-1, z.shape[-1]), bias)
-            return z
-
-        return any_layer(fused)
 
     def stage(x: Any, y: Any = None, first: int = 0) -> Any:
         z = np.dot(x, weight) if x.ndim == 2 else np.matmul(x, weight)

@@ -1,0 +1,76 @@
+"""The same call gives the same bits, whatever the process has done before."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import nnarray as nn
+
+# Everything that has been a reason for other bits: optional packages imported, loops compiled, threads started.
+BEFORE = """
+import importlib, importlib.util
+for name in ("numba", "sklearn", "scipy.optimize", "matplotlib", "pyarrow", "pandas", "polars", "torch", "jax"):
+    if importlib.util.find_spec(name.partition(".")[0]):
+        importlib.import_module(name)
+for flag in {"numpy", FLAG}:
+    X, y = nn.datasets.moons(40, seed=9, backend=flag, dtype="float32")
+    other = nn.Network(nn.Dense(4, "tanh"), nn.Dense(2)).init((2,), seed=8, backend=flag, dtype="float32")
+    other.fit(X, y, epochs=2, batch_size=8, validation=0.25, metrics=["accuracy"])
+    other.predict(X)
+    other.theta
+photos = nn.Network(nn.Conv2D(4, 3, activation="relu"), nn.Flatten(), nn.Dense(2)).init((8, 8, 3), dtype="float32")
+photos.predict(nn.backend("numpy").xp.ones((4, 8, 8, 3), dtype="float32"))
+"""
+
+CALLS = """
+import hashlib, json
+host = nn.backend("numpy")
+
+def told(name, *arrays):
+    total = hashlib.sha256()
+    for each in arrays:
+        total.update(host.to_numpy(each).tobytes())
+    print(name, total.hexdigest())
+
+be = nn.backend(FLAG)
+for dtype in ("float32", "float64") if FLAG == "numpy" else ("float32",):
+    X, y = nn.datasets.moons(200, noise=0.1, seed=3, backend=be, dtype=dtype)
+    for function in ("tanh", "relu", "logistic", "silu"):
+        network = nn.Network(nn.Dense(16, function), nn.Dropout(0.1), nn.Dense(2))
+        told(f"{dtype} {function} predict", network.init((2,), seed=4, backend=be, dtype=dtype).predict(X))
+    plain = nn.Network(nn.Dense(16, "tanh"), nn.Dense(2))
+    normed = nn.Network(nn.Dense(16), nn.BatchNorm(), nn.Activation("logistic"), nn.Dense(2))
+    for network, rule, frozen in ((plain, nn.SGD(0.1), "0"), (plain, nn.Adam(0.01), ""), (normed, nn.Adam(0.01), "")):
+        model = network.init((2,), seed=4, backend=be, dtype=dtype)
+        if frozen:
+            model.freeze(frozen)
+        history = model.fit(X, y, optimizer=rule, epochs=3, seed=5, validation=0.25, metrics=["accuracy"])
+        columns = {name: column for name, column in history.items() if name != "seconds"}
+        told(f"{dtype} {rule} fit", model.theta, model.state)
+        print(json.dumps(columns))
+        told(f"{dtype} {rule} predict", model.predict(X), model(X[:1, ...]))
+if FLAG == "numpy":
+    photos = nn.Network(
+        nn.Conv2D(8, 3, activation="relu", padding="same"), nn.MaxPool2D(2), nn.BatchNorm(), nn.Flatten(), nn.Dense(2)
+    ).init((12, 12, 3), seed=1, dtype="float32")
+    X = be.xp.reshape(nn.datasets.moons(32 * 12 * 12 * 3 // 2, seed=2, dtype="float32")[0], (32, 12, 12, 3))
+    history = photos.fit(X, be.xp.arange(32) % 2, epochs=2, batch_size=8, validation=0.25)
+    told("photos", photos.theta, photos.state, photos.predict(X))
+"""
+
+
+def printed(flag: str, *, before: bool) -> list[str]:
+    """What the calls print in a process of their own, fresh or not."""
+    code = f"import nnarray as nn\nFLAG = {flag!r}\n{BEFORE if before else ''}{CALLS}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_bits_do_not_depend_on_what_the_process_did_before(be: nn.Backend, request: pytest.FixtureRequest) -> None:
+    fresh, later = (printed(request.node.callspec.params["be"], before=before) for before in (False, True))
+    assert len(fresh) > 10
+    assert later == fresh
