@@ -329,8 +329,9 @@ def test_blocks_of_any_size_give_the_same(monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.setattr(winograd, "ENTRIES", entries)
         assert winograd.convolution(x, winograd.transformed(w), window, y)
         found.append(y.copy())
-    np.testing.assert_allclose(found[0], found[2], rtol=1e-5, atol=1e-4)
-    np.testing.assert_allclose(found[1], found[2], rtol=1e-5, atol=1e-4)
+    scale = np.abs(found[2]).max()  # sums of 576 products, which may cancel
+    for got in found[:2]:
+        close(got / scale, found[2] / scale, "float32", c=TILES)
     assert pictures.is_tiled(x, y, window, 1)
 
 
