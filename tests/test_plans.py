@@ -802,7 +802,7 @@ def computed(name: str, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
         each(got[0])
     else:
-        loops._activate(loops.CODES[name], got, np.zeros(0, dtype=x.dtype))
+        loops.activate_rows(loops.CODES[name], got, np.zeros(0, dtype=x.dtype))
     with np.errstate(over="ignore", under="ignore"):
         want = {"exp": np.exp, "tanh": np.tanh, "logistic": lambda x: 1.0 / (1.0 + np.exp(-x))}[name](x.astype(float))
     return got[0], want

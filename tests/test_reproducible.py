@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -62,10 +64,12 @@ if FLAG == "numpy":
 """
 
 
-def printed(flag: str, *, before: bool) -> list[str]:
-    """What the calls print in a process of their own, fresh or not."""
+def printed(flag: str, *, before: bool = False, **variables: str) -> list[str]:
+    """What the calls print in a process of their own, fresh or not, with these environment variables."""
     code = f"import nnarray as nn\nFLAG = {flag!r}\n{BEFORE if before else ''}{CALLS}"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=240, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=240, env=os.environ | variables
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
 
@@ -74,3 +78,10 @@ def test_bits_do_not_depend_on_what_the_process_did_before(be: nn.Backend, reque
     fresh, later = (printed(request.node.callspec.params["be"], before=before) for before in (False, True))
     assert len(fresh) > 10
     assert later == fresh
+
+
+def test_bits_do_not_depend_on_what_was_compiled_before(tmp_path: Path) -> None:
+    """The first process compiles every loop, and the second one finds them on the disk."""
+    compiling, compiled = (printed("numpy", NUMBA_CACHE_DIR=str(tmp_path)) for _ in range(2))
+    assert any(tmp_path.rglob("*.nbi"))
+    assert compiled == compiling

@@ -15,12 +15,17 @@ import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic, overload
+from numba.extending import intrinsic, overload, register_jitable
 
 # Sums may be taken in any order, so that they fill the vector registers; nan and infinity are still handed on.
 FAST = {"contract", "reassoc", "nsz", "arcp"}
+EXACT = {"contract"}  # in another order, b m + (1 - b) g may become g + b (m - g): nan at infinity
 compiled = numba.njit(cache=True, error_model="numpy", fastmath=FAST)
-exact = numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+
+# A piece of compiled functions, written into each of them. What is called instead may come from the disk or from this
+# process, optimised once or twice: the last bits would depend on what was compiled when.
+INLINED: Any = {"error_model": "numpy", "fastmath": FAST, "forceinline": True}
+piece = register_jitable(**INLINED)
 
 Calls = list[tuple[Callable[..., Any], tuple[Any, ...]]]
 f32 = np.float32
@@ -50,7 +55,7 @@ def tanh(x: Any) -> Any:
     return math.tanh(x)
 
 
-@overload(exp, jit_options={"fastmath": FAST})
+@overload(exp, jit_options=INLINED)
 def _exp(x: Any) -> Any:
     def precise(x: Any) -> Any:
         return math.exp(x)
@@ -77,7 +82,7 @@ def _exp(x: Any) -> Any:
     return implementation
 
 
-@overload(tanh, jit_options={"fastmath": FAST})
+@overload(tanh, jit_options=INLINED)
 def _tanh(x: Any) -> Any:
     def precise(x: Any) -> Any:
         return math.tanh(x)
@@ -138,7 +143,7 @@ def has_changed(count: Any, seen: int, turns: int) -> bool:
 # --- Between two products ----------------------------------------------------------------------------------------
 
 
-@compiled
+@piece
 def _activate(code: int, z: Any, bias: Any) -> None:
     """z <- f(z + b), rows of features; no bias has no entries."""
     zero, one = z.dtype.type(0), z.dtype.type(1)
@@ -158,7 +163,7 @@ def _activate(code: int, z: Any, bias: Any) -> None:
                 row[j] += b
 
 
-@compiled
+@piece
 def _back(code: int, delta: Any, y: Any) -> None:
     """Delta <- delta f', from y = f(z)."""
     zero, one = y.dtype.type(0), y.dtype.type(1)
@@ -175,7 +180,7 @@ def _back(code: int, delta: Any, y: Any) -> None:
                 d[j] *= h[j] * (one - h[j])
 
 
-@compiled
+@piece
 def _cross_entropy(z: Any, target: Any, shares: Any, total: Any, largest: Any, loss: Any) -> None:
     """loss <- sum of shares ln sum exp z - t z, and z <- its gradient, shares softmax(z) - t; rows of classes."""
     zero = z.dtype.type(0)
@@ -204,8 +209,8 @@ def _cross_entropy(z: Any, target: Any, shares: Any, total: Any, largest: Any, l
     loss[0] = logs - linear
 
 
-@exact  # in another order, b m + (1 - b) g may become g + b (m - g): nan at infinity
-def adam(theta: Any, g: Any, mean: Any, square: Any, rate: float, beta1: float, beta2: float, epsilon: float) -> None:
+@register_jitable(**INLINED | {"fastmath": EXACT})
+def _adam(theta: Any, g: Any, mean: Any, square: Any, rate: float, beta1: float, beta2: float, epsilon: float) -> None:
     """One pass; the corrections lie in rate and epsilon."""
     number = theta.dtype.type
     b1, b2, rest1, rest2 = number(beta1), number(beta2), number(1.0 - beta1), number(1.0 - beta2)
@@ -221,7 +226,7 @@ def adam(theta: Any, g: Any, mean: Any, square: Any, rate: float, beta1: float, 
 # --- Whole steps of a tiny chain -----------------------------------------------------------------------------------
 
 
-@compiled
+@piece
 def _forward(block: Any, h: Any, z: Any) -> None:
     """z <- W^T h + b: two inputs at a time."""
     fan_in = h.shape[0]
@@ -241,7 +246,7 @@ def _forward(block: Any, h: Any, z: Any) -> None:
                 row[j] += w * x[j] + v * y[j]
 
 
-@compiled
+@piece
 def _slopes(h: Any, delta: Any, block: Any) -> None:
     """dW <- h delta^T, db <- sum of delta."""
     zero = delta.dtype.type(0)
@@ -258,7 +263,7 @@ def _slopes(h: Any, delta: Any, block: Any) -> None:
         block[h.shape[0], u] = total
 
 
-@compiled
+@piece
 def _below(block: Any, delta: Any, below: Any) -> None:
     """dh <- W delta."""
     for i in range(below.shape[0]):
@@ -271,7 +276,7 @@ def _below(block: Any, delta: Any, below: Any) -> None:
                 row[j] += w * d[j]
 
 
-@compiled
+@piece
 def update(theta: Any, gradient: Any, mean: Any, square: Any, decays: Any, rule: Any, rate: float, step: int) -> None:
     """The optimizer's, on the whole vector."""
     number = theta.dtype.type
@@ -283,7 +288,7 @@ def update(theta: Any, gradient: Any, mean: Any, square: Any, decays: Any, rule:
     if epsilon:
         root = math.sqrt(1.0 - beta2**step)
         scaled = rate * root / (1.0 - beta1**step)
-        adam(theta, gradient, mean, square, scaled, beta1, beta2, epsilon * root)
+        _adam(theta, gradient, mean, square, scaled, beta1, beta2, epsilon * root)
     elif momentum:
         for i in range(theta.size):
             mean[i] = slow * mean[i] + gradient[i]
@@ -345,20 +350,25 @@ def _steps(
 
 # --- As `chain` calls them -----------------------------------------------------------------------------------------
 
+activate_rows: Any = compiled(_activate)
+back_rows: Any = compiled(_back)
+cross_entropy_rows: Any = compiled(_cross_entropy)
+adam = numba.njit(cache=True, error_model="numpy", fastmath=EXACT)(_adam)
+
 
 def activate(name: str, z: Any, bias: Any) -> Calls:
     """z <- f(z + b)."""
-    return [(_activate, (CODES[name], z, z[:0, 0] if bias is None else bias))]
+    return [(activate_rows, (CODES[name], z, z[:0, 0] if bias is None else bias))]
 
 
 def back(name: str, delta: Any, y: Any) -> Calls:
     """Delta <- delta f', from y = f(z)."""
-    return [] if name == "identity" else [(_back, (CODES[name], delta, y))]
+    return [] if name == "identity" else [(back_rows, (CODES[name], delta, y))]
 
 
 def cross_entropy(z: Any, target: Any, shares: Any, loss: Any) -> Calls:
     """Loss <- sum of shares ln sum exp z - t z, and z <- its gradient, shares softmax(z) - t."""
-    return [(_cross_entropy, (z, target, shares, np.empty_like(shares), np.empty_like(shares), loss.reshape(1)))]
+    return [(cross_entropy_rows, (z, target, shares, np.empty_like(shares), np.empty_like(shares), loss.reshape(1)))]
 
 
 def steps(owner: Any, x: Any, target: Any, shares: Any) -> Callable[[Any, int, Any], None]:

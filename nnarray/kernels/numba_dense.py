@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from nnarray.kernels.numba import CODES, _activate, _back, exp, update
+from nnarray.kernels.numba import CODES, _activate, _back, exp, piece, update
 from nnarray.kernels.numba_vectors import PANEL, ROWS, compiled, product
 
 
-@compiled
+@piece
 def _packed(weight: Any, begin: int, rows: int, columns: int, down: int, across: int, to: Any) -> None:
     """A matrix in panels of columns, filled up with zeros; its entries lie `down` and `across` apart."""
     for panel in range(0, columns, PANEL):
@@ -29,7 +29,7 @@ def _packed(weight: Any, begin: int, rows: int, columns: int, down: int, across:
                 to[place + k] = np.float32(0)
 
 
-@compiled
+@piece
 def _times(
     a: Any, at: int, a_row: int, a_inner: int, rows: int, inner: int,
     b: Any, b_inner: int, b_panel: int, columns: int, c: Any, out: int, step: int, bias: Any, least: Any,
@@ -46,7 +46,7 @@ def _times(
             )  # fmt: skip
 
 
-@compiled
+@piece
 def _cross_entropy(z: Any, target: Any, shares: Any, classes: int) -> float:
     """The sum of shares ln sum exp z - t z, and z <- its gradient, shares softmax(z) - t; rows of filled up classes."""
     wide = z.size // shares.size

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from nnarray.kernels import winograd
+from nnarray.kernels.numba import piece
 from nnarray.kernels.numba_vectors import (
     LANES,
     MANY,
@@ -79,7 +80,7 @@ def _direct(
 # --- Winograd -------------------------------------------------------------------------------------------------------
 
 
-@compiled
+@piece
 def _spread(
     source: Any, at: int, row: int, step: int, channels: int, middle: Any, v: Any, to: int, stride: int
 ) -> None:
@@ -91,7 +92,7 @@ def _spread(
             inputs(middle, i * POINTS * LANES, LANES, v, to + i * POINTS * stride + k, stride)
 
 
-@compiled
+@piece
 def _tiles_of_inputs(
     x: Any, sizes: Any, sides: Any, first: int, count: int, patch: Any, middle: Any, v: Any, room: int
 ) -> None:
@@ -114,7 +115,7 @@ def _tiles_of_inputs(
         _spread(patch, 0, POINTS * full, full, full, middle, v, to, stride)
 
 
-@compiled
+@piece
 def _cut(memory: Any, room: int, full: int, wide: int) -> Any:
     """V and M of `room` tiles, one patch of inputs, lanes of it, and one tile of outputs."""
     v = room * full * POINTS * POINTS

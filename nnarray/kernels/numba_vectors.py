@@ -15,7 +15,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from nnarray.kernels.numba import FAST
+from nnarray.kernels.numba import FAST, piece
 from nnarray.kernels.winograd import FORWARD, INPUTS
 
 compiled = numba.njit(cache=True, error_model="numpy", fastmath=FAST, nogil=True)
@@ -145,7 +145,7 @@ _write1, _write2, _write3, _write4, _write5, _write6 = (_product_of(rows) for ro
 _add1, _add2, _add3, _add4, _add5, _add6 = (_product_of(rows, adding=True) for rows in range(1, ROWS + 1))
 
 
-@compiled
+@piece
 def product(rows: int, *places: Any) -> None:
     if rows == 6:
         _write6(*places)
@@ -161,7 +161,7 @@ def product(rows: int, *places: Any) -> None:
         _write1(*places)
 
 
-@compiled
+@piece
 def added_product(rows: int, *places: Any) -> None:
     if rows == 6:
         _add6(*places)
