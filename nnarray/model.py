@@ -143,7 +143,7 @@ class Model:
         Raises
         ------
         ValueError
-            If a name is unknown, or a shape differs.
+            If a name is unknown, a shape differs, or a number is NaN or infinite.
         """
         self._take(self.wiring.params.replaced(self.vector, params), self.state)
         return self
@@ -295,7 +295,8 @@ class Model:
         Raises
         ------
         ValueError
-            If the path ends otherwise, or a layer has a setting that is code, or is not registered (`nn.register`).
+            If the path ends otherwise, a layer has a setting that is code, or is not registered (`nn.register`), or a
+            parameter is NaN or infinite: `nn.load` would refuse the file.
         OSError
             If there is no such folder, no permission or no space.
 
@@ -335,7 +336,7 @@ class Model:
         Raises
         ------
         ValueError
-            If a name is missing or unknown, or a shape differs.
+            If a name is missing or unknown, a shape differs, or a number is NaN or infinite.
         """
         params, state = self.wiring.params, self.wiring.state
         names = [place.name for place in (*params.places, *state.places)]

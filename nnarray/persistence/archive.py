@@ -74,11 +74,12 @@ def write(path: Path, archive: Archive) -> None:
     replace(path, lambda part: _fill(part, arrays, metadata))
 
 
-def as_json(value: Any, what: str) -> str:
-    """`value` as JSON text, without NaN, infinity and halves of characters."""
+def as_json(value: Any, what: str, *, with_nan: bool = False) -> str:
+    """`value` as JSON text, without names that are there twice, halves of characters, and NaN unless it is welcome."""
     try:
-        text = json.dumps(value, allow_nan=False, ensure_ascii=False)
+        text = json.dumps(value, allow_nan=with_nan, ensure_ascii=False)
         text.encode()
+        json.loads(text, object_pairs_hook=_without_doubles)  # 1 and "1" are one name in JSON
     except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"{what} must be what JSON can say: texts, finite numbers, lists, dicts; {error}.") from error
     return text
@@ -96,7 +97,13 @@ def _fill(part: Path, arrays: dict[str, np.ndarray], metadata: dict[str, str]) -
             raise
         raise OSError(int(told[1]), str(error)) from error
     with part.open("rb+") as file:
-        header = file.read(8 + int.from_bytes(file.read(8), "little"))
+        length = int.from_bytes(file.read(8), "little")
+        if length > LONGEST_HEADER:
+            raise ValueError(
+                f"names, history and metadata of a file may fill {LONGEST_HEADER} bytes; these fill {length}. Keep "
+                f"large metadata in a file of their own."
+            )
+        header = file.read(length)
         (found,) = _DIGEST.finditer(header)
         digest = _sha256(file)
         file.seek(8 + found.start(1))
