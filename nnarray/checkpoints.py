@@ -19,13 +19,13 @@ from typing import Any
 
 import numpy as np
 
-from nnarray.backends import backend, backend_of, dtype_name
+from nnarray.backends import backend_of, dtype_name
 from nnarray.callbacks import Callback, Run
 from nnarray.checks import integer
 from nnarray.examples import Data, Trainee, pick
 from nnarray.loading import Position, understood
 from nnarray.persistence import archive, files
-from nnarray.persistence.archive import Archive
+from nnarray.persistence.archive import Archive, on_host
 from nnarray.persistence.settings import encode
 from nnarray.typing import Array
 
@@ -119,7 +119,7 @@ def archive_of(model: Trainee, theta: Array, state: Array) -> Archive:
         "history": {"columns": list(history.columns), "steps": history.steps, "settings": history.settings},
     }
     wiring, columns = model.wiring, {name: np.asarray(x, dtype=float) for name, x in history.columns.items()}
-    arrays = _named("params", wiring.params.views(_host(theta))) | _named("state", wiring.state.views(_host(state)))
+    arrays = _named("params", wiring.params.views(on_host(theta))) | _named("state", wiring.state.views(on_host(state)))
     return Archive(arrays | _named("history", columns), facts)
 
 
@@ -131,11 +131,6 @@ def write(file: Path, saved: Archive) -> None:
 
 def _named(prefix: str, arrays: dict[str, Any]) -> dict[str, Any]:
     return {f"{prefix}/{name}": x for name, x in arrays.items()}
-
-
-def _host(x: Array) -> Any:
-    host = backend("numpy").to_numpy(x)
-    return host.astype(np.float32) if host.dtype.name == "bfloat16" else host  # exact; NumPy's files have no bfloat16
 
 
 def save(model: Trainee, path: str | os.PathLike[str]) -> None:
@@ -209,7 +204,7 @@ class Keeper:
         told: list[dict[str, Any]] = []
         for i, (kind, own) in enumerate(self.remembered):
             arrays = {name: value for name, value in own.items() if hasattr(value, "shape")}
-            saved.arrays.update(_named(f"callbacks/{i}", {name: _host(value) for name, value in arrays.items()}))
+            saved.arrays.update(_named(f"callbacks/{i}", {name: on_host(value) for name, value in arrays.items()}))
             plain = {name: value for name, value in own.items() if name not in arrays}
             told.append(
                 {
@@ -224,9 +219,9 @@ class Keeper:
             "callbacks": told,
             "slots": sorted(position.slots),
         }
-        saved.arrays.update(_named("optimizer", {name: _host(slot) for name, slot in position.slots.items()}))
+        saved.arrays.update(_named("optimizer", {name: on_host(slot) for name, slot in position.slots.items()}))
         if apart:
-            saved.arrays.update({"position/theta": _host(position.theta), "position/state": _host(position.state)})
+            saved.arrays.update({"position/theta": on_host(position.theta), "position/state": on_host(position.state)})
 
 
 def remembering(callbacks: Sequence[Callback]) -> list[tuple[str, dict[str, Any]]]:
@@ -240,5 +235,5 @@ def fingerprint(data: Data) -> str:
     rows = backend_of(data.x).asarray(sorted({i * count // FEW for i in range(FEW)}))
     for each in (data.x, data.target, data.weights):
         if each is not None:
-            total.update(np.ascontiguousarray(_host(pick(each, rows))).tobytes())
+            total.update(np.ascontiguousarray(on_host(pick(each, rows))).tobytes())
     return total.hexdigest()[:16]

@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, NoReturn
 
 import numpy as np
 
+from nnarray.backends import backend
 from nnarray.persistence.files import replace
 
 SUFFIX = ".safetensors"
@@ -85,7 +86,14 @@ def as_json(value: Any, what: str, *, with_nan: bool = False) -> str:
     return text
 
 
-def _fill(part: Path, arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> None:
+def on_host(x: Any) -> Any:
+    """The numbers of an array in a dtype that NumPy's files have: bfloat16 as float32, which is exact."""
+    host = backend("numpy").to_numpy(x)
+    return host.astype(np.float32) if host.dtype.name == "bfloat16" else host
+
+
+def fill(part: Path, arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> None:
+    """Write a safetensors file; a full disk is an `OSError`."""
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
@@ -96,6 +104,10 @@ def _fill(part: Path, arrays: dict[str, np.ndarray], metadata: dict[str, str]) -
         if told is None:
             raise
         raise OSError(int(told[1]), str(error)) from error
+
+
+def _fill(part: Path, arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> None:
+    fill(part, arrays, metadata)
     with part.open("rb+") as file:
         length = int.from_bytes(file.read(8), "little")
         if length > LONGEST_HEADER:
