@@ -235,7 +235,7 @@ def fitting() -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        (lambda s: s.pop("b.running_mean"), ValueError, "does not fit.*name; missing: b.running_mean. Leave"),
+        (lambda s: s.pop("b.running_mean"), ValueError, "does not fit.*name; missing: b.running_mean. Make"),
         (lambda s: s.update({"d.weight": np.ones(2)}), ValueError, "matched by name; extra: d.weight"),
         (
             lambda s: s.update({"a.weight": np.ones((3, 4))}),
@@ -243,7 +243,8 @@ def fitting() -> dict[str, Any]:
             r"'a.weight' has shape \(3, 4\).*needs \(4, 3\)",
         ),
         (lambda s: s.update({"a.bias": np.asarray(["x"] * 4)}), (ValueError, TypeError), "a.bias.*not numbers"),
-        (lambda s: s.update({"a": {"weight": 1}}), ValueError, r"inside of \['a'\]"),
+        (lambda s: s.update({"a": {"weight": 1}}), ValueError, "extra: a. Leave entries out"),
+        (lambda s: s["c.bias"].__setitem__(1, np.nan), ValueError, "entry 'c.bias' contains NaN or infinity: row 1"),
         (lambda s: (s.pop("c.weight"), s.pop("c.bias")), ValueError, "missing: c.weight, c.bias"),
     ],
 )
@@ -306,7 +307,7 @@ def test_files_are_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyte
     small().to_torch(path)
     before = path.read_bytes()
 
-    def failing(arrays: Any, part: Path) -> None:
+    def failing(arrays: Any, part: Path, **_: Any) -> None:
         Path(part).write_bytes(b"half")
         raise OSError(28, "No space left on device")
 

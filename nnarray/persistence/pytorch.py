@@ -290,10 +290,11 @@ def _matched(wanted: list[Entry], given: Given) -> list[tuple[Entry, str]]:
     missing = [key for key in keys if key not in given.arrays]
     extra = [key for key in given.arrays if key not in keys]
     if missing or extra:
+        inside = [f"; {missing[0]} is there as {key}" for key in extra if missing and key.endswith(f".{missing[0]}")]
         remedy = "Leave entries out with ignore=(...)" if extra else "Make the network that they belong to"
         raise ValueError(
             f"the state_dict does not fit the network, matched by {'name' if by_name else 'position'}"
-            f"{_listed('; missing: ', missing)}{_listed('; extra: ', extra)}. {remedy}."
+            f"{_listed('; missing: ', missing)}{_listed('; extra: ', extra)}{''.join(inside[:1])}. {remedy}."
         )
     return [(entry, key) for key, entry in keys.items()]
 
