@@ -836,8 +836,8 @@ def test_what_overflows_ends_the_training_at_that_step(
     model = nn.Network(Pushed()).init((1,), backend=be, dtype="float32")
     what = "a parameter" if rule is nn.SGD else "the optimizer's memory"
     where = rf"epoch {-(-STEPS // each)}, step {2 if batch_size else 1} of {each} \(.*last finite loss: 1\)"
+    options = {"optimizer": rule(1e-30, momentum=0.99), "loss": "mse", "checkpoint": "run.safetensors"}
     with pytest.raises(nn.DivergenceError, match=f"^{what} became NaN or infinite in {where}"):
-        options = {"optimizer": rule(1e-30, momentum=0.99), "loss": "mse", "checkpoint": "run.safetensors"}
         model.fit(X, X * 0, **options, batch_size=batch_size, epochs=99)
     theta = velocity = 0.0
     for _ in range(STEPS - 1):
@@ -848,8 +848,10 @@ def test_what_overflows_ends_the_training_at_that_step(
     assert len(model.history["loss"]) == len(nn.load("run.safetensors").history["loss"]) == (STEPS - 1) // each
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "adamw", "rmsprop", "adagrad", "sgd", nn.SGD(1e-30, momentum=0.9)])
-@pytest.mark.parametrize("batch_size", [32, None])
+@pytest.mark.parametrize(
+    ("optimizer", "batch_size"),
+    [("adam", 32), ("adam", None), ("rmsprop", 32), ("adagrad", None), (nn.SGD(1e-30, momentum=0.9), 32)],
+)
 def test_large_numbers_train_to_a_file_that_goes_on_or_end_the_training(
     be: nn.Backend, host: nn.Backend, optimizer: Any, batch_size: int | None
 ) -> None:
