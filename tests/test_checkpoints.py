@@ -952,6 +952,19 @@ def test_what_callbacks_remember_comes_back_whatever_it_is(be: nn.Backend, host:
     assert np.isnan(model.history["<lambda>"]).all()
 
 
+def test_what_callbacks_cannot_remember_is_told_before_anything_is_written(host: nn.Backend) -> None:
+    X, y = moons(host)
+    for wrong, message in (
+        (np.asarray(["a"]), "no safetensors file has"),
+        (object(), "what Notes remembers must be what"),
+    ):
+        notes = Notes()
+        notes.on_epoch_end = lambda run, wrong=wrong, notes=notes: notes.known.update(wrong=wrong)  # type: ignore
+        with pytest.raises(ValueError, match=message):
+            network().init((2,)).fit(X, y, epochs=2, callbacks=[notes], checkpoint="run.safetensors")
+    assert not os.listdir()
+
+
 def test_early_stopping_remembers_an_infinite_best(host: nn.Backend) -> None:
     """To the last bit: what follows infinity is better, what follows NaN is not."""
     values = iter([np.inf, 3.0, 2.0])

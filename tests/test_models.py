@@ -329,6 +329,24 @@ def test_layers_called_by_words_are_never_placed_by_the_alphabet(be: nn.Backend,
     assert np.abs(to_host(be, model(be.asarray(POINTS))) - want).max() < 1e-6
 
 
+def test_numbers_count_at_every_depth(tmp_path: Path) -> None:
+    T = torch.nn
+    inner = [part for _ in range(6) for part in (T.Linear(4, 4), T.Tanh())]
+    theirs = T.Sequential(T.Linear(4, 4), T.Tanh(), T.Sequential(*inner))
+    ours = nn.Network(nn.Dense(4, "tanh"), nn.Network(*(nn.Dense(4, "tanh") for _ in range(6))))
+    want = theirs(torch.tensor(POINTS)).detach().numpy()
+    for kind, source in kinds_of(theirs.state_dict(), tmp_path).items():
+        model = ours.init((4,), seed=1, dtype="float32").load_torch(source)
+        assert np.abs(model(POINTS) - want).max() < 1e-6, kind
+
+
+def test_a_layer_does_not_get_the_entries_of_another_where_its_own_are_there() -> None:
+    state = {f"{name}.{each}": np.ones(2) for name in ("c", "b", "d") for each in ("weight", "bias")}
+    net = nn.Network(*(nn.LayerNorm(name=name) for name in "abc"))
+    with pytest.raises(ValueError, match=r"layer 'c' would get the entries of 'd' by its position, and its own"):
+        net.init((2,)).load_torch(state)
+
+
 def test_a_number_that_is_part_of_a_word_is_no_position(tmp_path: Path) -> None:
     theirs, ours = six(*(f"down{size}" for size in (64, 32, 16, 8, 4, 2)))
     for kind, source in kinds_of(theirs.state_dict(), tmp_path).items():

@@ -102,7 +102,7 @@ def fill(part: Path, arrays: dict[str, np.ndarray], metadata: dict[str, str]) ->
     except SafetensorError as error:
         told = re.search(r"os error (\d+)", str(error))  # a full disk, in the words of another language
         if told is None:
-            raise
+            raise ValueError(f"an array is of a kind that no safetensors file has: {error}.") from error
         raise OSError(int(told[1]), str(error)) from error
 
 

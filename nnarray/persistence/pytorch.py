@@ -6,11 +6,10 @@ features after a `Flatten`, which PyTorch orders (channels, height, width) and t
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import takewhile
+from itertools import combinations, takewhile
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -286,6 +285,12 @@ def _matched(wanted: list[Entry], given: Given) -> list[tuple[Entry, str]]:
     there = list(dict.fromkeys(map(_module, given.arrays)))
     by_name = len(here) != len(there) or set(here) <= set(there)
     called = dict(zip(here, here if by_name else _in_order(wanted, there, given), strict=True))
+    for name, other in called.items():
+        if name != other and name in there and not name.rpartition(".")[2].isdecimal():
+            raise ValueError(
+                f"layer {name!r} would get the entries of {other!r} by its position, and its own are there too. Give "
+                f"all entries the names of this network."
+            )
     keys = {_key(called[entry.module], entry.attribute): entry for entry in wanted}
     missing = [key for key in keys if key not in given.arrays]
     extra = [key for key in given.arrays if key not in keys]
@@ -303,9 +308,8 @@ def _in_order(wanted: list[Entry], there: list[str], given: Given) -> list[str]:
     """The layers of a state_dict in the network's order: their own, that of their numbers, or found by their shapes."""
     if given.ordered:
         return there
-    numbers = re.compile(r"(?<![^.])\d+(?![^.])")  # alone between dots, as the layers of a Sequential are called
-    if len({numbers.sub("#", name) for name in there}) == 1:
-        return sorted(there, key=lambda name: [int(n) for n in numbers.findall(name)])
+    if (numbered := _by_numbers(there)) is not None:
+        return numbered
     ours = _shapes((entry.module, entry.attribute, entry.torch_shape) for entry in wanted)
     theirs = _shapes((_module(name), name.rpartition(".")[2], np.shape(x)) for name, x in given.arrays.items())
     found = {shapes: name for name, shapes in theirs.items()}
@@ -316,6 +320,18 @@ def _in_order(wanted: list[Entry], there: list[str], given: Given) -> list[str]:
         f"numbers nor shapes tell {_listed('', there)} apart. Give the entries the names of this network, "
         f"{{{wanted[0].key!r}: theirs[...], ...}}, or pass the state_dict of PyTorch's module, or its .pt file."
     )
+
+
+def _by_numbers(names: list[str]) -> list[str] | None:
+    """In the order of their numbers, as in a Sequential; None if any two are told apart by something else."""
+    paths = {name: [int(part) if part.isdecimal() else part for part in name.split(".")] for name in names}
+    for a, b in combinations(paths.values(), 2):
+        for i, j in zip(a, b, strict=False):
+            if i != j:
+                if isinstance(i, str) or isinstance(j, str):
+                    return None
+                break
+    return sorted(names, key=paths.__getitem__)
 
 
 def _shapes(arrays: Iterable[tuple[str, str, Any]]) -> dict[str, frozenset[tuple[str, Shape]]]:
