@@ -51,7 +51,7 @@ def minimise(course: Course, rule: LBFGS) -> None:
 
     def iteration(intermediate_result: Any) -> None:
         theta, found = at(intermediate_result.x)
-        _refuse_divergence(run, float(found.loss), float(here.xp.max(here.xp.abs(theta))))
+        _refuse_divergence(run, math.isfinite(float(found.loss)) and bool(here.xp.all(here.xp.isfinite(theta))))
         model.restore((theta, model.state))
         run.history.steps += 1
         going_on = course.end_epoch(float(found.loss), 1.0, [found.outputs], [None])
@@ -74,11 +74,11 @@ def minimise(course: Course, rule: LBFGS) -> None:
             "ftol": 0.0,
         },
     )
-    _refuse_divergence(run, float(result.fun))
+    _refuse_divergence(run, math.isfinite(float(result.fun)))
 
 
-def _refuse_divergence(run: Run, loss: float, largest: float = 0.0) -> None:
-    if not math.isfinite(loss + largest):
+def _refuse_divergence(run: Run, finite: bool) -> None:
+    if not finite:
         raise DivergenceError(
             f"the loss or a parameter became NaN or infinite in iteration {run.epoch + 1} of L-BFGS. Standardise X, "
             f"or begin with another optimizer. The model keeps its last finite parameters."

@@ -534,7 +534,8 @@ class Model:
         TypeError, ValueError
             If arguments do not fit together; the message says which and how to mend it.
         DivergenceError
-            If the loss or a parameter becomes NaN or infinite; the model keeps its last finite parameters.
+            If the loss, a parameter, a running statistic or the optimizer's memory becomes NaN or infinite; the model
+            keeps its last finite parameters.
         OutOfDeviceMemory
             If the device is full.
         OSError
