@@ -290,7 +290,7 @@ class Trainer:
         """Which of them is not."""
         if not bool(_all_finite(self.theta)):
             return "a parameter"
-        return "the optimizer's memory" if bool(_all_finite(self.state)) else "a running mean or variance"
+        return "the optimizer's memory" if bool(_all_finite(self.state)) else "a running mean or a running variance"
 
 
 def _all_finite(x: Array) -> Array:
