@@ -287,10 +287,14 @@ class Trainer:
         return bool(reduce(and_, map(_all_finite, (self.theta, self.state, *self.slots.values()))))
 
     def overflown(self) -> str:
-        """Which of them is not."""
-        if not bool(_all_finite(self.theta)):
-            return "a parameter"
-        return "the optimizer's memory" if bool(_all_finite(self.state)) else "a running mean or a running variance"
+        """Which of them is not; where all are, it is the sum of an epoch's losses."""
+        parts = {
+            "a parameter": [self.theta],
+            "a running mean or a running variance": [self.state],
+            "the optimizer's memory": [*self.slots.values()],
+        }
+        over = (name for name, arrays in parts.items() if not all(bool(_all_finite(x)) for x in arrays))
+        return next(over, "the sum of the losses")
 
 
 def _all_finite(x: Array) -> Array:
