@@ -168,12 +168,11 @@ class EarlyStopping(Callback):
     def state_dict(self) -> dict[str, Any]:
         """The best epoch so far, and its parameters if they are wanted."""
         kept = {} if self._kept is None else dict(zip(("theta", "state"), self._kept, strict=True))
-        best = self.best if math.isfinite(self.best) else None
-        return {"best": best, "best_epoch": self.best_epoch, **kept}
+        return {"best": self.best, "best_epoch": self.best_epoch, **kept}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from there."""
-        self.best = math.nan if state["best"] is None else float(state["best"])
+        self.best = float(state["best"])
         self.best_epoch = int(state["best_epoch"])
         self._kept = (state["theta"], state["state"]) if "theta" in state else None
 

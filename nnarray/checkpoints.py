@@ -15,16 +15,17 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from nnarray.backends import backend, backend_of, dtype_name
+from nnarray.backends import backend_of, dtype_name
 from nnarray.callbacks import Callback, Run
 from nnarray.checks import integer
 from nnarray.examples import Data, Trainee, pick
+from nnarray.loading import Position, understood
 from nnarray.persistence import archive, files
-from nnarray.persistence.archive import Archive
+from nnarray.persistence.archive import Archive, on_host
 from nnarray.persistence.settings import encode
 from nnarray.typing import Array
 
@@ -82,7 +83,7 @@ class Checkpoint:
 
     def write(self, saved: Archive, epoch: int) -> None:
         """Save, and remove what is older than the last ones to keep."""
-        archive.write(self.file, saved)
+        write(self.file, saved)
         if self.keep == 1:
             return
         own = self.of_epoch(epoch)
@@ -103,17 +104,6 @@ def checkpoint_of(given: Any) -> Checkpoint:
     return given if isinstance(given, Checkpoint) else Checkpoint(given)
 
 
-class Position(NamedTuple):
-    """A training between two epochs."""
-
-    theta: Array
-    state: Array
-    slots: dict[str, Array]
-    steps: int
-    plain: bool = False
-    """Whether its steps are the layers' own from here on, because prepared ones gave NaN."""
-
-
 # --- Saving ----------------------------------------------------------------------------------------------------------
 
 
@@ -129,22 +119,23 @@ def archive_of(model: Trainee, theta: Array, state: Array) -> Archive:
         "history": {"columns": list(history.columns), "steps": history.steps, "settings": history.settings},
     }
     wiring, columns = model.wiring, {name: np.asarray(x, dtype=float) for name, x in history.columns.items()}
-    arrays = _named("params", wiring.params.views(_host(theta))) | _named("state", wiring.state.views(_host(state)))
+    arrays = _named("params", wiring.params.views(on_host(theta))) | _named("state", wiring.state.views(on_host(state)))
     return Archive(arrays | _named("history", columns), facts)
+
+
+def write(file: Path, saved: Archive) -> None:
+    """Put it into the file, if the reader understands it: what cannot be read never takes the place of what can."""
+    understood(file, saved, "saved")
+    archive.write(file, saved)
 
 
 def _named(prefix: str, arrays: dict[str, Any]) -> dict[str, Any]:
     return {f"{prefix}/{name}": x for name, x in arrays.items()}
 
 
-def _host(x: Array) -> Any:
-    host = backend("numpy").to_numpy(x)
-    return host.astype(np.float32) if host.dtype.name == "bfloat16" else host  # exact; NumPy's files have no bfloat16
-
-
 def save(model: Trainee, path: str | os.PathLike[str]) -> None:
     """`Model.save`."""
-    archive.write(archive.named_file(path), archive_of(model, model.vector, model.state))
+    write(archive.named_file(path), archive_of(model, model.vector, model.state))
 
 
 @dataclass
@@ -164,12 +155,13 @@ class Keeper:
     """What callbacks knew at the end of that epoch; in the end they let go of it."""
 
     def prove(self) -> None:
-        """Encode the network and write an empty file beside the checkpoint: better now than after hours.
+        """See that the model can be saved, and write an empty file beside the checkpoint: better now than after hours.
 
         What an earlier training left half written when it was killed is removed.
         """
-        encode(self.model.wiring.network)
-        archive.as_json(self.model.metadata, "model.metadata")
+        model = self.model
+        understood(self.checkpoint.file, archive_of(model, model.vector, model.state), "saved")
+        archive.as_json(model.metadata, "model.metadata")
         files.sweep(self.checkpoint.file)
         files.prove(self.checkpoint.file)
 
@@ -211,19 +203,25 @@ class Keeper:
         saved.facts["history"]["steps"] = position.steps
         told: list[dict[str, Any]] = []
         for i, (kind, own) in enumerate(self.remembered):
-            arrays = {name: _host(value) for name, value in own.items() if hasattr(value, "shape")}
-            saved.arrays.update(_named(f"callbacks/{i}", arrays))
+            arrays = {name: value for name, value in own.items() if hasattr(value, "shape")}
+            saved.arrays.update(_named(f"callbacks/{i}", {name: on_host(value) for name, value in arrays.items()}))
             plain = {name: value for name, value in own.items() if name not in arrays}
-            told.append({"type": kind, "state": plain, "arrays": sorted(arrays)})
+            told.append(
+                {
+                    "type": kind,
+                    "state": archive.as_json(plain, f"what {kind} remembers", with_nan=True),
+                    "arrays": {name: dtype_name(value.dtype) for name, value in arrays.items()},
+                }
+            )
         saved.facts["training"] = {
             "plain": position.plain,
             "stopped": self.run.stopped,
             "callbacks": told,
             "slots": sorted(position.slots),
         }
-        saved.arrays.update(_named("optimizer", {name: _host(slot) for name, slot in position.slots.items()}))
+        saved.arrays.update(_named("optimizer", {name: on_host(slot) for name, slot in position.slots.items()}))
         if apart:
-            saved.arrays.update({"position/theta": _host(position.theta), "position/state": _host(position.state)})
+            saved.arrays.update({"position/theta": on_host(position.theta), "position/state": on_host(position.state)})
 
 
 def remembering(callbacks: Sequence[Callback]) -> list[tuple[str, dict[str, Any]]]:
@@ -237,5 +235,5 @@ def fingerprint(data: Data) -> str:
     rows = backend_of(data.x).asarray(sorted({i * count // FEW for i in range(FEW)}))
     for each in (data.x, data.target, data.weights):
         if each is not None:
-            total.update(np.ascontiguousarray(_host(pick(each, rows))).tobytes())
+            total.update(np.ascontiguousarray(on_host(pick(each, rows))).tobytes())
     return total.hexdigest()[:16]

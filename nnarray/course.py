@@ -20,7 +20,10 @@ log = logging.getLogger("nnarray")
 
 
 class DivergenceError(FloatingPointError):
-    """The loss or a parameter became NaN or infinite; the model keeps its last finite parameters."""
+    """The loss, a parameter, or what goes with them became NaN or infinite; the model keeps its last finite parameters.
+
+    With them go the running means and variances of the layers, and the optimizer's memory.
+    """
 
 
 @dataclass

@@ -8,8 +8,10 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import reduce
+from operator import and_
 from typing import Any, NamedTuple
 
 from nnarray import random
@@ -281,26 +283,59 @@ class Trainer:
         return float(xp.sum(losses * spread) / xp.sum(spread))
 
     def finite(self) -> bool:
-        """Whether all parameters are."""
-        xp = same_place(theta=self.theta)
-        return bool(xp.all(xp.isfinite(self.theta)))
+        """Whether parameters, state and the optimizer's memory are. Waits for the device, once."""
+        return bool(reduce(and_, map(_all_finite, (self.theta, self.state, *self.slots.values()))))
+
+    def overflown(self) -> str:
+        """Which of them is not; where all are, it is the sum of an epoch's losses."""
+        parts = {
+            "a parameter": [self.theta],
+            "a running mean or a running variance": [self.state],
+            "the optimizer's memory": [*self.slots.values()],
+        }
+        over = (name for name, arrays in parts.items() if not all(bool(_all_finite(x)) for x in arrays))
+        return next(over, "the sum of the losses")
+
+
+def _all_finite(x: Array) -> Array:
+    xp = same_place(x=x)
+    return xp.all(xp.isfinite(x))
+
+
+class _Overflown(Exception):
+    """What is no longer finite after a step."""
+
+
+def _last_good(trainer: Trainer, saved: Position, number: int, rate: float, steps: int) -> Position:
+    """The last position at which all is finite: the epoch is run again, up to so many of its steps."""
+    trainer.back_to(saved)
+    good = trainer.kept(whole=True)
+
+    def look() -> None:
+        nonlocal good
+        if not trainer.finite():
+            raise _Overflown
+        good = trainer.kept(whole=True)
+
+    with suppress(_Overflown):
+        trainer.epochs(number, [rate], look, limit=steps)
+    return good
 
 
 def _diverged(trainer: Trainer, saved: Position, done: Finished, run: Run, number: int, rate: float) -> DivergenceError:
-    """Go back to the last parameters with a finite loss, by running the epoch again up to them; say what happened."""
-    finite = [math.isfinite(float(loss)) for loss in done.losses]
-    first = finite.index(False) if False in finite else len(finite)
-    trainer.back_to(saved)
-    if first > 1:
-        trainer.epochs(number, [rate], lambda: None, limit=first - 1)
-    if not trainer.finite():
-        trainer.theta, trainer.state = saved.theta, saved.state
-    run.model.restore((trainer.theta, trainer.state))
-    run.history.steps = trainer.steps
-    what = "the loss became NaN or infinite" if first < len(finite) else "a parameter became NaN or infinite"
-    last = f"{float(done.losses[first - 1]):.6g}" if first else "none in this epoch"
+    """Go back to the last parameters with a finite loss, and say what happened."""
+    losses = [float(loss) for loss in done.losses]
+    first = next((i for i, loss in enumerate(losses) if not math.isfinite(loss)), len(losses))
+    what, step = ("the loss", first + 1) if first < len(losses) else (trainer.overflown(), first)
+    good = _last_good(trainer, saved, number, rate, max(first - 1, 0))
+    taken = good.steps - saved.steps
+    if taken + 1 < first:  # before the loss told of it
+        what, step = trainer.overflown(), taken + 1
+    run.model.restore((good.theta, good.state))
+    run.history.steps = good.steps
+    last = f"{losses[taken]:.6g}" if first else "none in this epoch"
     return DivergenceError(
-        f"{what} in epoch {number + 1}, step {min(first + 1, len(finite))} of {len(finite)} "
+        f"{what} became NaN or infinite in epoch {number + 1}, step {step} of {len(losses)} "
         f"(learning rate {rate:g}, last finite loss: {last}). Likely causes: a learning rate that is too high, inputs "
         f"that are not standardised, or a loss with reduction='sum' over many examples. Lower lr, standardise X, or "
         f"set clip_norm. The model keeps its last finite parameters."

@@ -6,8 +6,10 @@ import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from nnarray.backends import backend_of, device_of, namespace
+from nnarray.backends import backend_of, device_of, dtype_name, is_traced, namespace
+from nnarray.checks import refuse_non_finite
 from nnarray.initializers import initializer
+from nnarray.kernels.compilation import quiet
 from nnarray.layers.base import Param
 from nnarray.random import Key
 from nnarray.typing import Array, Device, Namespace, Tree
@@ -78,13 +80,14 @@ class Layout:
         xp = namespace(like)
         return xp.concat([xp.reshape(_leaf(tree, place.path), (-1,)) for place in self.places])
 
+    @quiet  # what overflows is told by an error
     def replaced(self, vector: Array, values: Tree) -> Array:
         """The vector with other values of some parameters, by name: arrays of any library, or nested lists.
 
         Raises
         ------
         ValueError
-            If a name is unknown, or a shape differs.
+            If a name is unknown, a shape differs, or a value is one that no model has (`refuse_impossible`).
         """
         here, places = backend_of(vector), {place.name: place for place in self.places}
         fresh: dict[str, Array] = self.views(vector)
@@ -94,6 +97,7 @@ class Layout:
             array = here.asarray(value, dtype=vector.dtype)
             if array.shape != places[name].param.shape:
                 raise ValueError(f"parameter {name!r} has shape {places[name].param.shape}; got {tuple(array.shape)}.")
+            refuse_impossible(array, name)
             fresh[name] = array
         return here.xp.concat([here.xp.reshape(fresh[name], (-1,)) for name in places]) if places else vector
 
@@ -102,6 +106,16 @@ class Layout:
         xp = namespace(like)
         ones = [xp.full(p.stop - p.start, p.name in chosen, dtype=xp.bool, device=device_of(like)) for p in self.places]
         return xp.concat(ones) if ones else xp.zeros(0, dtype=xp.bool, device=device_of(like))
+
+
+def refuse_impossible(x: Array, name: str) -> None:
+    """Refuse what no parameter and no state can be: NaN, infinity, a negative variance. Waits for the device."""
+    if is_traced(x):
+        return
+    dtype = dtype_name(x.dtype)
+    refuse_non_finite(x, f"parameter {name!r}, as {dtype},", f"Give finite numbers that {dtype} can hold.")
+    if name.rpartition(".")[2] == "variance" and bool(namespace(x).any(x < 0)):
+        raise ValueError(f"parameter {name!r} is negative; a variance is at least 0.")
 
 
 def _leaves(tree: Tree, above: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], Param]]:

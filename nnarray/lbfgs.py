@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from nnarray.backends import backend_of
+from nnarray.callbacks import Run
 from nnarray.course import Course, DivergenceError
 from nnarray.kernels.compilation import compiled
 from nnarray.optimizers import LBFGS
@@ -50,6 +51,7 @@ def minimise(course: Course, rule: LBFGS) -> None:
 
     def iteration(intermediate_result: Any) -> None:
         theta, found = at(intermediate_result.x)
+        _refuse_divergence(run, math.isfinite(float(found.loss)) and bool(here.xp.all(here.xp.isfinite(theta))))
         model.restore((theta, model.state))
         run.history.steps += 1
         going_on = course.end_epoch(float(found.loss), 1.0, [found.outputs], [None])
@@ -72,8 +74,12 @@ def minimise(course: Course, rule: LBFGS) -> None:
             "ftol": 0.0,
         },
     )
-    if not math.isfinite(float(result.fun)):
+    _refuse_divergence(run, math.isfinite(float(result.fun)))
+
+
+def _refuse_divergence(run: Run, finite: bool) -> None:
+    if not finite:
         raise DivergenceError(
-            f"the loss became NaN or infinite in iteration {run.epoch + 1} of L-BFGS. Standardise X, or begin with "
-            f"another optimizer. The model keeps its last finite parameters."
+            f"the loss or a parameter became NaN or infinite in iteration {run.epoch + 1} of L-BFGS. Standardise X, "
+            f"or begin with another optimizer. The model keeps its last finite parameters."
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,16 +13,27 @@ import numpy as np
 
 from nnarray.backends import Backend, backend_of, copy, dtype_name
 from nnarray.callbacks import Callback, History, Run
-from nnarray.checkpoints import Position
-from nnarray.checks import integer
+from nnarray.checks import integer, refuse_non_finite
 from nnarray.examples import Trainee
+from nnarray.kernels.compilation import quiet
 from nnarray.layers.base import Layer
 from nnarray.layout import Layout
 from nnarray.persistence import archive
 from nnarray.persistence.archive import Archive
 from nnarray.persistence.settings import decode
 from nnarray.propagation import Wiring
-from nnarray.typing import Array, DType, Shape
+from nnarray.typing import Array, Shape
+
+
+class Position(NamedTuple):
+    """A training between two epochs."""
+
+    theta: Array
+    state: Array
+    slots: dict[str, Array]
+    steps: int
+    plain: bool = False
+    """Whether its steps are the layers' own from here on, because prepared ones gave NaN."""
 
 
 class Loaded(NamedTuple):
@@ -31,6 +43,7 @@ class Loaded(NamedTuple):
     input_shape: Shape
     theta: Array
     state: Array
+    dtype: str
     frozen: frozenset[str]
     history: History
     metadata: dict[str, Any]
@@ -44,6 +57,7 @@ class _Training(NamedTuple):
     slots: dict[str, np.ndarray]
     apart: tuple[np.ndarray, np.ndarray] | None
     callbacks: list[dict[str, Any]]
+    """Their types, and what they knew: as JSON, and as arrays with the dtypes that these had."""
     plain: bool
     stopped: str | None
 
@@ -51,11 +65,18 @@ class _Training(NamedTuple):
 def load(path: str | os.PathLike[str], be: Backend, dtype: object) -> Loaded:
     """A model from a file; `nn.load` has the description."""
     file = archive.named_file(path)
-    return _understood(file, archive.read(file), be, dtype)
+    loaded = understood(file, archive.read(file))
+    return _moved(file, loaded, be, dtype or loaded.dtype)
 
 
-def _understood(file: Path, saved: Archive, be: Backend, dtype: object) -> Loaded:
-    """Every fault of what a file says is one error, which names the file."""
+def understood(file: Path, saved: Archive, what: str = "loaded") -> Loaded:
+    """The model that an archive describes, on the host.
+
+    Raises
+    ------
+    ValueError
+        If anything in it does not fit; the message names the file. So also where it is to be "saved".
+    """
     try:
         facts, reader = saved.facts, _Reader(dict(saved.arrays), saved.facts["dtype"])
         network, shape = decode(facts["network"]), _shape(facts["input_shape"])
@@ -71,18 +92,27 @@ def _understood(file: Path, saved: Archive, be: Backend, dtype: object) -> Loade
         if not set(facts["frozen"]) <= names or not isinstance(facts["metadata"], dict):
             raise ValueError("its frozen parameters or its metadata are damaged")
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        _refuse(file, error)
+        _refuse(file, error, what)
+    frozen = frozenset(facts["frozen"])
+    return Loaded(wiring, shape, theta, state, facts["dtype"], frozen, history, facts["metadata"], training)
+
+
+@quiet  # what overflows is told by an error
+def _moved(file: Path, loaded: Loaded, be: Backend, dtype: object) -> Loaded:
+    """The same on a backend, in another dtype."""
     try:
-        chosen = be.floating(dtype or facts["dtype"])
+        chosen = be.floating(dtype)
     except ValueError as error:
         raise ValueError(
             f"{str(file)!r}: {error} Pass dtype='float32' (--dtype float32), or another backend."
         ) from error
-    theta, state = (be.asarray(each, dtype=chosen) for each in (theta, state))
-    return Loaded(wiring, shape, theta, state, frozenset(facts["frozen"]), history, facts["metadata"], training)
+    theta, state = (be.asarray(each, dtype=chosen) for each in (loaded.theta, loaded.state))
+    for each in (theta, state):
+        refuse_non_finite(each, f"{str(file)!r} in {dtype_name(chosen)}", "Load it in a dtype of a wider range.")
+    return loaded._replace(theta=theta, state=state)
 
 
-def _refuse(file: Path, error: Exception, what: str = "loaded") -> NoReturn:
+def _refuse(file: Path, error: Exception, what: str) -> NoReturn:
     fault = str(error) if isinstance(error, ValueError) else f"it is damaged ({type(error).__name__}: {error})"
     raise ValueError(f"{str(file)!r} cannot be {what}: {fault.rstrip('.')}.") from error
 
@@ -100,7 +130,7 @@ class _Reader:
     arrays: dict[str, np.ndarray]
     dtype: str
 
-    def vector(self, prefix: str, layout: Layout) -> np.ndarray:
+    def vector(self, prefix: str, layout: Layout) -> Any:
         """The parts of a vector, each with the shape and the dtype that it must have, side by side."""
         wanted = {f"{prefix}/{place.name}": place.param.shape for place in layout.places}
         missing = [name for name in wanted if name not in self.arrays]
@@ -114,19 +144,20 @@ class _Reader:
             told = {"missing": missing, "unexpected": extra, "of another shape": wrong}
             raise ValueError("; ".join(f"{what}: {', '.join(names[:8])}" for what, names in told.items() if names))
         parts = [self.take(name).reshape(-1) for name in wanted]
-        if any(name.endswith(".variance") and (part < 0).any() for name, part in zip(wanted, parts, strict=True)):
+        if prefix == "state" and any(
+            name.endswith(".variance") and (part < 0).any() for name, part in zip(wanted, parts, strict=True)
+        ):
             raise ValueError("a variance of its batch normalisation is negative")
         return np.concatenate(parts) if parts else np.zeros(0, self.stored)
 
-    def take(self, name: str, *, dtypes: Sequence[str] = (), shape: Shape | None = None) -> np.ndarray:
+    def take(self, name: str, *, dtypes: Sequence[str] = (), shape: Shape | None = None) -> Any:
         """One array, of finite numbers."""
-        x = self.arrays.pop(name)
+        x: Any = self.arrays.pop(name)
         if x.dtype.name not in (dtypes or (self.stored,)):
             raise ValueError(f"array {name!r} holds {x.dtype} and not {' or '.join(dtypes or (self.stored,))}")
         if shape is not None and x.shape != shape:
             raise ValueError(f"array {name!r} has shape {x.shape} and not {shape}")
-        if not np.isfinite(x).all():
-            raise ValueError(f"array {name!r} contains NaN or infinity")
+        refuse_non_finite(x, f"array {name!r}", "Repair the model, or take an earlier file.")
         return x
 
     @property
@@ -149,7 +180,7 @@ def _history(facts: dict[str, Any], reader: _Reader) -> History:
         if column.ndim != 1 or column.dtype != np.float64:  # nan is welcome: a metric may have been one
             raise ValueError(f"column {name!r} of its history is damaged")
         history.columns[name] = column.tolist()
-    if len({len(column) for column in history.columns.values()}) > 1 or not isinstance(facts["settings"], dict):
+    if not isinstance(facts["settings"], dict):
         raise ValueError("its history is damaged")
     history.steps, history.settings = integer(facts["steps"], "steps", 0, usual=0), facts["settings"]
     return history
@@ -167,8 +198,8 @@ def _read_training(facts: Any, reader: _Reader, wiring: Wiring) -> _Training | N
         apart = theta, state
     callbacks: list[dict[str, Any]] = []
     for i, each in enumerate(facts["callbacks"]):
-        arrays = {name: reader.take(f"callbacks/{i}/{name}") for name in each["arrays"]}
-        callbacks.append({"type": each["type"], "state": each["state"] | arrays})
+        arrays = {name: (reader.arrays.pop(f"callbacks/{i}/{name}"), dtype) for name, dtype in each["arrays"].items()}
+        callbacks.append({"type": each["type"], "state": json.loads(each["state"]), "arrays": arrays})
     if not isinstance(facts["plain"], bool) or not isinstance(facts["stopped"], str | None):
         raise ValueError("its training is damaged")
     return _Training(slots, apart, callbacks, facts["plain"], facts["stopped"])
@@ -187,8 +218,8 @@ def resume(file: Path, model: Trainee, run: Run, callbacks: Sequence[Callback], 
     ValueError
         If the file holds another network, or a training with other settings: the message names them.
     """
-    saved, here = archive.read(file), backend_of(model.vector)
-    loaded = _understood(file, saved, here, None)
+    here, loaded = backend_of(model.vector), understood(file, archive.read(file))
+    loaded = _moved(file, loaded, here, loaded.dtype)
     training = loaded.training
     try:
         if training is None:
@@ -196,12 +227,12 @@ def resume(file: Path, model: Trainee, run: Run, callbacks: Sequence[Callback], 
                 "it holds a model, but no training to go on with; it is written by fit(..., checkpoint=...), and not "
                 "with L-BFGS"
             )
-        _refuse_others(model, run, loaded, saved.facts)
+        _refuse_others(model, run, loaded)
         wanted = {name: tuple(slot.shape) for name, slot in slots.items()}
         if {name: slot.shape for name, slot in training.slots.items()} != wanted:
             raise ValueError(f"its optimizer remembers {sorted(training.slots)}, and this one {sorted(wanted)}")
         theta, state = training.apart or (loaded.theta, loaded.state)
-        _continue_callbacks(callbacks, training.callbacks, here, model.vector.dtype)
+        _continue_callbacks(callbacks, training.callbacks, here)
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         _refuse(file, error, "resumed")
     run.history.columns, run.history.steps = loaded.history.columns, loaded.history.steps
@@ -212,7 +243,7 @@ def resume(file: Path, model: Trainee, run: Run, callbacks: Sequence[Callback], 
     return Position(theta, state, moved, loaded.history.steps, training.plain)
 
 
-def _refuse_others(model: Trainee, run: Run, loaded: Loaded, facts: dict[str, Any]) -> None:
+def _refuse_others(model: Trainee, run: Run, loaded: Loaded) -> None:
     now = {
         "network": model.wiring.network,
         "input shape": model.input_shape,
@@ -223,7 +254,7 @@ def _refuse_others(model: Trainee, run: Run, loaded: Loaded, facts: dict[str, An
     then = {
         "network": loaded.wiring.network,
         "input shape": loaded.input_shape,
-        "dtype": facts["dtype"],
+        "dtype": loaded.dtype,
         "frozen": sorted(loaded.frozen),
         **loaded.history.settings,
     }
@@ -240,7 +271,7 @@ def _short(value: Any) -> str:
     return text if len(text) <= 120 else text[:120] + "..."
 
 
-def _continue_callbacks(callbacks: Sequence[Callback], told: list[dict[str, Any]], here: Backend, dtype: DType) -> None:
+def _continue_callbacks(callbacks: Sequence[Callback], told: list[dict[str, Any]], here: Backend) -> None:
     then, now = [each["type"] for each in told], [callback for callback in callbacks if callback.state_dict()]
     if then != [type(callback).__name__ for callback in now]:
         raise ValueError(
@@ -248,5 +279,6 @@ def _continue_callbacks(callbacks: Sequence[Callback], told: list[dict[str, Any]
             f"{', '.join(type(each).__name__ for each in now) or 'none'} (those that remember something); pass the same"
         )
     for callback, each in zip(now, told, strict=True):
-        state = {n: here.asarray(x, dtype=dtype) if hasattr(x, "shape") else x for n, x in each["state"].items()}
-        callback.load_state_dict(state)
+        halves = {"bfloat16": "bfloat16"}  # which are kept as float32; all others keep the dtype that they have
+        arrays = {n: here.asarray(x, dtype=halves.get(dtype)) for n, (x, dtype) in each["arrays"].items()}
+        callback.load_state_dict(each["state"] | arrays)

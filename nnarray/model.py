@@ -143,7 +143,7 @@ class Model:
         Raises
         ------
         ValueError
-            If a name is unknown, or a shape differs.
+            If a name is unknown, a shape differs, or a number is NaN or infinite.
         """
         self._take(self.wiring.params.replaced(self.vector, params), self.state)
         return self
@@ -173,20 +173,24 @@ class Model:
         """Take the numbers of a PyTorch network; all are checked before any is set. Returns the model.
 
         Entries are matched by name where every layer of the network is called as there (the architectures of
-        `nn.models` are), else by position; axes change places from PyTorch's layouts to channels-last.
+        `nn.models` are), be it after a prefix that all names share, such as `module.`; else by position. A safetensors
+        file keeps no order: there, numbered layers go by their numbers, what `to_torch` wrote as it was, and others
+        only if their shapes tell them apart. Axes change places from PyTorch's layouts to channels-last.
 
         Parameters
         ----------
         source : mapping of str to array, or path
             A state_dict, with arrays of any library; or a .safetensors file, or a .pt or .pth file, which needs
-            PyTorch and is read with `weights_only=True`, so that nothing in it is executed.
+            PyTorch and is read with `weights_only=True`, so that nothing in it is executed. In a checkpoint with other
+            things, the one state_dict is found.
         ignore : sequence of str
             Entries, or layers, that are left out, such as ("aux1", "aux2").
 
         Raises
         ------
         ValueError
-            If an entry is missing, extra or misshapen (the message names it), or the file holds something else.
+            If an entry is missing, extra, misshapen, NaN or infinite (the message names it), if it is not known which
+            layer is which, or the file holds something else.
         FileNotFoundError, ImportError
             If the file or the library to read it is not there.
 
@@ -212,6 +216,11 @@ class Model:
         ----------
         path : path, optional
             A .safetensors file to write them to as well, replaced as a whole or not at all.
+
+        Raises
+        ------
+        ValueError
+            If they go to a file, and one is NaN or infinite: `load_torch` would refuse it.
 
         Examples
         --------
@@ -295,7 +304,8 @@ class Model:
         Raises
         ------
         ValueError
-            If the path ends otherwise, or a layer has a setting that is code, or is not registered (`nn.register`).
+            If the path ends otherwise, a layer has a setting that is code, or is not registered (`nn.register`), or a
+            parameter is NaN or infinite: `nn.load` would refuse the file.
         OSError
             If there is no such folder, no permission or no space.
 
@@ -335,7 +345,7 @@ class Model:
         Raises
         ------
         ValueError
-            If a name is missing or unknown, or a shape differs.
+            If a name is missing or unknown, a shape differs, or a number is NaN or infinite.
         """
         params, state = self.wiring.params, self.wiring.state
         names = [place.name for place in (*params.places, *state.places)]
@@ -524,7 +534,8 @@ class Model:
         TypeError, ValueError
             If arguments do not fit together; the message says which and how to mend it.
         DivergenceError
-            If the loss or a parameter becomes NaN or infinite; the model keeps its last finite parameters.
+            If the loss, a parameter, a running statistic or the optimizer's memory becomes NaN or infinite; the model
+            keeps its last finite parameters.
         OutOfDeviceMemory
             If the device is full.
         OSError

@@ -583,12 +583,12 @@ def test_hostile_headers(good: bytes, change: Callable[[Any], Any], message: str
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_nan_is_not_smuggled_in(value: float) -> None:
-    model = network().init((2,))
-    theta = model.theta.copy()
-    theta[3] = value
-    model.theta = theta
-    model.save("bad.safetensors")
-    assert "array 'params/0.weight' contains NaN or infinity" in refused()
+    """By a file of others; what is saved here is looked at before."""
+    network().init((2,)).save("good.safetensors")
+    header, data = parts(Path("good.safetensors").read_bytes())
+    at = header["params/0.weight"]["data_offsets"][0]
+    sign(header, data[:at] + np.float64(value).tobytes() + data[at + 8 :])
+    assert "array 'params/0.weight' contains NaN or infinity: row 0, column 0" in refused()
 
 
 @pytest.mark.parametrize("claimed", [2**63, 2**64 - 1, 10**12, 33 * 2**20])
@@ -784,11 +784,10 @@ def test_a_link_stays_a_link() -> None:
 
 
 def test_a_negative_variance_is_refused() -> None:
-    model = network().init((2,))
-    state = model.state.copy()
-    state[-1] = -1.0
-    model.state = state
-    model.save("bad.safetensors")
+    network().init((2,)).save("good.safetensors")
+    header, data = parts(Path("good.safetensors").read_bytes())
+    end = header["state/1.variance"]["data_offsets"][1]
+    sign(header, data[: end - 8] + np.float64(-1).tobytes() + data[end:])
     assert "a variance of its batch normalisation is negative" in refused()
 
 
@@ -799,3 +798,207 @@ def test_a_position_of_another_shape_is_refused() -> None:
     header["position/theta"]["shape"] = [2, size // 2]
     sign(header, data)
     assert f"array 'position/theta' has shape (2, {size // 2}) and not ({size},)" in refused()
+
+
+# --- What is written can be read -------------------------------------------------------------------------------------
+
+STEPS = 42
+"""After which a velocity with momentum 0.99 and a gradient of 1e37 is beyond every float32."""
+
+
+@dataclass(frozen=True)
+class Pushed(nn.Layer):
+    """y = x, with a parameter whose gradient is 1e37 whatever happens."""
+
+    def params(self, shape: Any) -> dict[str, Any]:
+        return {"scale": nn.Param((1,), "zeros")}
+
+    def forward(self, params: Any, x: Any, ctx: Any) -> nn.Out:
+        return nn.Out(x, lambda dy: (dy, {"scale": params["scale"] * 0 + 1e37}))
+
+
+@dataclass(frozen=True)
+class Timid(nn.SGD):
+    """Remembers a velocity, and takes steps of a constant length."""
+
+    def apply(self, theta: Any, gradient: Any, slots: Any, numbers: Any) -> Any:
+        return theta - numbers["rate"] * gradient, {"velocity": self.momentum * slots["velocity"] + gradient}
+
+
+@pytest.mark.parametrize("rule", [nn.SGD, Timid])
+@pytest.mark.parametrize("batch_size", [4, None])
+def test_what_overflows_ends_the_training_at_that_step(
+    be: nn.Backend, host: nn.Backend, monkeypatch: pytest.MonkeyPatch, batch_size: int | None, rule: type[nn.SGD]
+) -> None:
+    """Though the loss stays finite, and in the middle of an epoch, of which later steps are to be undone."""
+    monkeypatch.setattr(settings, "KNOWN", settings.KNOWN | {"Pushed": Pushed})
+    X, each = be.asarray(np.ones((16, 1)), dtype="float32"), 4 if batch_size else 1
+    model = nn.Network(Pushed()).init((1,), backend=be, dtype="float32")
+    what = "a parameter" if rule is nn.SGD else "the optimizer's memory"
+    where = rf"epoch {-(-STEPS // each)}, step {2 if batch_size else 1} of {each} \(.*last finite loss: 1\)"
+    options = {"optimizer": rule(1e-30, momentum=0.99), "loss": "mse", "checkpoint": "run.safetensors"}
+    with pytest.raises(nn.DivergenceError, match=f"^{what} became NaN or infinite in {where}"):
+        model.fit(X, X * 0, **options, batch_size=batch_size, epochs=99)
+    theta = velocity = 0.0
+    for _ in range(STEPS - 1):
+        velocity = 0.99 * velocity + 1e37
+        theta -= 1e-30 * (velocity if rule is nn.SGD else 1e37)
+    np.testing.assert_allclose(host.to_numpy(model.theta), [theta], rtol=1e-5)
+    assert model.history.steps == STEPS - 1
+    assert len(model.history["loss"]) == len(nn.load("run.safetensors").history["loss"]) == (STEPS - 1) // each
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "batch_size"),
+    [("adam", 32), ("adam", None), ("rmsprop", 32), ("adagrad", None), (nn.SGD(1e-30, momentum=0.9), 32)],
+)
+def test_large_numbers_train_to_a_file_that_goes_on_or_end_the_training(
+    be: nn.Backend, host: nn.Backend, optimizer: Any, batch_size: int | None
+) -> None:
+    X = (np.random.default_rng(0).random((200, 3)) * 1e10).astype("float32")
+    y = X @ np.asarray([[1], [0.5], [0.2]], dtype="float32")
+    X, y, net = be.asarray(X), be.asarray(y), nn.Network(nn.Dense(16, "relu"), nn.Dense(1))
+    options = {"loss": "mse", "optimizer": optimizer, "batch_size": batch_size, "checkpoint": "run.safetensors"}
+    model = net.init((3,), backend=be, dtype="float32")
+    try:
+        model.fit(X, y, epochs=3, **options)
+    except nn.DivergenceError:
+        if Path("run.safetensors").exists():  # of an epoch before
+            assert len(nn.load("run.safetensors").history["loss"]) == len(model.history["loss"])
+    else:
+        assert equal(nn.load("run.safetensors", backend=be), model, be)
+        model.fit(X, y, epochs=4, resume=True, **options)
+    assert np.isfinite(host.to_numpy(model.theta)).all()
+
+
+def test_losses_whose_sum_overflows_are_named(host: nn.Backend) -> None:
+    X, y = np.zeros((4, 1), dtype="float32"), np.full((4, 1), 1.5e19, dtype="float32")
+    options = {"loss": nn.losses.MeanSquaredError(reduction="sum"), "optimizer": nn.SGD(1e-30), "batch_size": 1}
+    model = nn.Network(nn.Dense(1)).init((1,), dtype="float32")
+    with pytest.raises(nn.DivergenceError, match="the sum of the losses became NaN or infinite in epoch 1, step 4"):
+        model.fit(X, y, **options, epochs=2)
+
+
+@pytest.mark.parametrize("checkpoint", [None, "run.safetensors"])
+def test_running_statistics_that_overflow_end_the_training(be: nn.Backend, host: nn.Backend, checkpoint: Any) -> None:
+    """The outputs are finite: something divided by infinity."""
+    X, y = np.random.default_rng(0).normal(size=(16, 2)) * 1e20, np.zeros((16, 2))
+    model = nn.Network(nn.BatchNorm()).init((2,), backend=be, dtype="float32")
+    X, y = be.asarray(X, dtype="float32"), be.asarray(y, dtype="float32")
+    with pytest.raises(nn.DivergenceError, match="a running variance became NaN or infinite in epoch 1, step 1 of 4"):
+        model.fit(X, y, loss="mse", epochs=2, batch_size=4, checkpoint=checkpoint)
+    assert np.isfinite(host.to_numpy(model.state)).all()
+    assert model.history.steps == 0
+    assert not os.listdir()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_model_that_could_not_be_loaded_is_not_saved(be: nn.Backend, host: nn.Backend, value: float) -> None:
+    model = network().init((2,), backend=be)
+    X, y = moons(be)
+    model.fit(X, y, epochs=1, checkpoint="run.safetensors")
+    model.save("m.safetensors")
+    before = {name: Path(name).read_bytes() for name in os.listdir()}
+    theta = host.to_numpy(model.theta).copy()
+    theta[3] = value
+    bad = be.asarray(theta)
+
+    def spoil(run: nn.Run) -> None:
+        run.model.theta = bad
+
+    with pytest.raises(ValueError, match=r"'run\.safetensors' cannot be saved: array 'params/0\.weight' contains NaN"):
+        network().init((2,), backend=be).fit(X, y, epochs=2, checkpoint="run.safetensors", callbacks=spoil)
+    model.theta = bad
+    with pytest.raises(ValueError, match=r"cannot be saved: array 'params/0\.weight' contains NaN or infinity: row 0"):
+        model.save("m.safetensors")
+    with pytest.raises(ValueError, match=r"'run\.safetensors' cannot be saved"):
+        model.fit(X, y, epochs=1, checkpoint="run.safetensors")
+    assert {name: Path(name).read_bytes() for name in os.listdir()} == before
+
+
+def test_a_narrower_dtype_that_cannot_hold_the_numbers_is_refused() -> None:
+    nn.Network(nn.Dense(1)).init((1,), dtype="float32").set_params({"0.bias": [1e6]}).save("m.safetensors")
+    with pytest.raises(ValueError, match=r"'m\.safetensors' in float16 contains NaN or infinity: row 1\. Load it in"):
+        nn.load("m.safetensors", dtype="float16")
+
+
+class Notes(nn.Callback):
+    """Remembers all kinds of things, as callbacks of one's own do."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, Any] = {}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": np.inf, "scores": [1.0, np.nan, {"a": -np.inf}], **self.known}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.loaded = state
+
+    def on_epoch_end(self, run: nn.Run) -> None:
+        if run.epoch % 2:
+            run.history.append({"now and then": np.inf})
+        theta = run.model.snapshot()[0]
+        self.known = {"theta": theta, "worst": theta * np.nan, "count": np.arange(3), "mean": np.float64(0.1)}
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_what_callbacks_remember_comes_back_whatever_it_is(be: nn.Backend, host: nn.Backend, dtype: str) -> None:
+    dtype = dtype if dtype in be.dtypes else "float32"
+    X, y = moons(be)
+    options = {"metrics": [lambda outputs, y: np.nan], "checkpoint": "run.safetensors", "validation": 0.2}
+    notes, again = Notes(), Notes()
+    network().init((2,), backend=be, dtype=dtype).fit(X, y, epochs=3, callbacks=[notes], **options)
+    model = network().init((2,), backend=be, dtype=dtype)
+    model.fit(X, y, epochs=3, callbacks=[again], resume=True, **options)
+    plain = {name: value for name, value in again.loaded.items() if not hasattr(value, "shape")}
+    assert repr(plain) == repr({"best": np.inf, "scores": [1.0, np.nan, {"a": -np.inf}]})
+    assert again.loaded["theta"].dtype == model.theta.dtype
+    for name in ("theta", "worst", "count"):
+        np.testing.assert_array_equal(*(host.to_numpy(x[name]).astype(float) for x in (again.loaded, notes.known)))
+    assert float(again.loaded["mean"]) == pytest.approx(0.1, abs=1e-8)
+    assert model.history["now and then"] == [np.inf, np.inf]
+    assert np.isnan(model.history["<lambda>"]).all()
+
+
+def test_what_callbacks_cannot_remember_is_told_before_anything_is_written(host: nn.Backend) -> None:
+    X, y = moons(host)
+    for wrong, message in (
+        (np.asarray(["a"]), "no safetensors file has"),
+        (object(), "what Notes remembers must be what"),
+    ):
+        notes = Notes()
+        notes.on_epoch_end = lambda run, wrong=wrong, notes=notes: notes.known.update(wrong=wrong)  # type: ignore
+        with pytest.raises(ValueError, match=message):
+            network().init((2,)).fit(X, y, epochs=2, callbacks=[notes], checkpoint="run.safetensors")
+    assert not os.listdir()
+
+
+def test_early_stopping_remembers_an_infinite_best(host: nn.Backend) -> None:
+    """To the last bit: what follows infinity is better, what follows NaN is not."""
+    values = iter([np.inf, 3.0, 2.0])
+    stop, again = nn.EarlyStopping("loss", patience=9), nn.EarlyStopping("loss", patience=9)
+    model = nn.Network(nn.Dense(2)).init((2,))
+    run = nn.Run(model, model.history, 9)
+    run.history.append({"epoch": 1.0, "loss": next(values)})
+    stop.on_epoch_end(run)
+    again.load_state_dict(stop.state_dict())
+    for each in (stop, again):
+        run.history.columns = {"epoch": [1.0, 2.0], "loss": [np.inf, 3.0]}
+        each.on_epoch_end(run)
+    assert again.best == stop.best == 3.0
+
+
+def test_metadata_that_would_be_refused_is_not_written() -> None:
+    model = network().init((2,))
+    model.save("m.safetensors")
+    before = Path("m.safetensors").read_bytes()
+    for wrong, message in (
+        ({1: "a", "1": "b"}, "a name is there twice"),
+        ({"text": "x" * (33 * 2**20)}, "may fill 33554432 bytes; these fill"),
+        (["a list"], "'m.safetensors' cannot be saved: its frozen parameters or its metadata"),
+    ):
+        model.metadata = wrong  # type: ignore[assignment]
+        with pytest.raises(ValueError, match=message):
+            model.save("m.safetensors")
+    assert Path("m.safetensors").read_bytes() == before
+    assert os.listdir() == ["m.safetensors"]

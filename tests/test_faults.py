@@ -262,6 +262,7 @@ SETTINGS: dict[str, Case] = {
         lambda: b.model.set_params({"0.bias": np.ones(5), "0.weight": np.zeros((3, 3))})
     ),
     "parameters that are missing": lambda b: lambda: b.model.load_state_dict({"0.bias": np.ones(5)}),
+    "NaN for a parameter": lambda b: lambda: b.model.set_params({"0.bias": np.ones(5), "1.bias": [0.0, np.nan]}),
     "to freeze what is not there": lambda b: lambda: b.model.freeze("head"),
     "parts that hold nothing": lambda b: lambda: nn.datasets.train_test_split(b.X, test_size=1.0),
     "rows that do not belong together": lambda b: lambda: nn.datasets.train_test_split(b.X, b.y[:7]),
@@ -376,6 +377,33 @@ def with_notes(b: Bench) -> Call:
     return lambda: other.save("model.safetensors")
 
 
+def nan_in_a_model(b: Bench) -> Call:
+    saved(b)
+    other = SMALL.init((2,), dtype="float32")
+    other.theta = other.theta * np.float32(np.nan)
+    return lambda: other.save("model.safetensors")
+
+
+def two_of_a_name(b: Bench) -> Call:
+    saved(b)
+    other = SMALL.init((2,))
+    other.metadata = {1: "a", "1": "b"}
+    return lambda: other.save("model.safetensors")
+
+
+def square(*names: str) -> nn.Model:
+    return nn.Network(*(nn.Dense(2, bias=False, name=name) for name in names)).init((2,))
+
+
+def weights_in_8_bits(b: Bench) -> Call:
+    header = b'{"0.weight":{"dtype":"F8_E4M3","shape":[5,2],"data_offsets":[0,10]},'
+    header += b'"0.bias":{"dtype":"F32","shape":[5],"data_offsets":[10,30]},'
+    header += b'"1.weight":{"dtype":"F32","shape":[2,5],"data_offsets":[30,70]},'
+    header += b'"1.bias":{"dtype":"F32","shape":[2],"data_offsets":[70,78]}}'
+    Path("w.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(78))
+    return lambda: b.model.load_torch("w.safetensors")
+
+
 def resumed(**change: Any) -> Case:
     def case(b: Bench) -> Call:
         b.fit(epochs=1, checkpoint="run.safetensors")
@@ -422,6 +450,18 @@ FILES: dict[str, Case] = {
     "no space left": after_saving("os.fsync", no_space, save_another),
     "to resume with other settings": resumed(batch_size=8),
     "to resume what was no training": resumed_from_a_model,
+    "a model with NaN in it, saved": nan_in_a_model,
+    "two metadata of one name": two_of_a_name,
+    "layers that nothing tells apart": lambda b: (
+        lambda: square("0", "1").load_torch({f"{name}.weight": np.eye(2) for name in ("decoder", "encoder")})
+    ),
+    "several state_dicts in one checkpoint": lambda b: (
+        lambda: b.model.load_torch({name: {"0.weight": np.zeros((5, 2))} for name in ("generator", "judge")})
+    ),
+    "NaN in PyTorch's weights": lambda b: (
+        lambda: b.model.load_torch(b.model.to_torch() | {"1.bias": np.asarray([0.0, np.nan])})
+    ),
+    "weights in 8 bits": weights_in_8_bits,
     "PyTorch's numbers for another network": lambda b: lambda: b.model.load_torch({"head.weight": np.zeros((2, 5))}),
 }
 

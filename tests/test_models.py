@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -235,7 +236,7 @@ def fitting() -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        (lambda s: s.pop("b.running_mean"), ValueError, "does not fit.*name; missing: b.running_mean. Leave"),
+        (lambda s: s.pop("b.running_mean"), ValueError, "does not fit.*name; missing: b.running_mean. Make"),
         (lambda s: s.update({"d.weight": np.ones(2)}), ValueError, "matched by name; extra: d.weight"),
         (
             lambda s: s.update({"a.weight": np.ones((3, 4))}),
@@ -243,7 +244,8 @@ def fitting() -> dict[str, Any]:
             r"'a.weight' has shape \(3, 4\).*needs \(4, 3\)",
         ),
         (lambda s: s.update({"a.bias": np.asarray(["x"] * 4)}), (ValueError, TypeError), "a.bias.*not numbers"),
-        (lambda s: s.update({"a": {"weight": 1}}), ValueError, r"inside of \['a'\]"),
+        (lambda s: s.update({"a": {"weight": 1}}), ValueError, "extra: a. Leave entries out"),
+        (lambda s: s["c.bias"].__setitem__(1, np.nan), ValueError, "entry 'c.bias' contains NaN or infinity: row 1"),
         (lambda s: (s.pop("c.weight"), s.pop("c.bias")), ValueError, "missing: c.weight, c.bias"),
     ],
 )
@@ -261,6 +263,212 @@ def test_parts_can_be_left_out() -> None:
     state = fitting() | {"aux1.fc.weight": np.ones((2, 2)), "aux2": np.ones(1)}
     model = small().load_torch(state, ignore=("aux1", "aux2"))
     np.testing.assert_array_equal(model.params["a.weight"], state["a.weight"].T)
+
+
+# --- Which entry belongs to which layer ------------------------------------------------------------------------------
+
+
+def six(*names: str) -> tuple[torch.nn.Sequential, nn.Network]:
+    """Six layers of one shape, there with activations between them: as `0`, `2`, ..., `10`, or by these names."""
+    torch.manual_seed(0)
+    parts: dict[str, torch.nn.Module] = {}
+    for i in range(6):
+        parts[names[i] if names else str(2 * i)] = torch.nn.Linear(4, 4)
+        parts[f"{names[i]}-tanh" if names else str(2 * i + 1)] = torch.nn.Tanh()
+    return torch.nn.Sequential(OrderedDict(parts)), nn.Network(*(nn.Dense(4, "tanh") for _ in range(6)))
+
+
+WORDS = ("stem", "low", "middle", "high", "encoder", "bottom")
+POINTS = np.random.default_rng(0).normal(size=(5, 4)).astype("float32")
+
+
+def kinds_of(state: Any, folder: Path) -> dict[str, Any]:
+    """The same state_dict in every container."""
+    from safetensors import torch as files
+
+    torch.save(state, folder / "w.pt")
+    torch.save({"epoch": 3, "state_dict": state, "optimizer": {"state": {0: {"step": torch.ones(1)}}}}, folder / "c.pt")
+    files.save_file(state, folder / "w.safetensors")
+    return {
+        "mapping": state,
+        "prefixed": {f"module.model.{name}": value for name, value in state.items()},
+        ".pt": folder / "w.pt",
+        "checkpoint": folder / "c.pt",
+        "safetensors": folder / "w.safetensors",
+        "out of safetensors": files.load_file(folder / "w.safetensors"),
+        "safetensors, prefixed": {f"_orig_mod.{n}": x for n, x in sorted(state.items())},
+    }
+
+
+def test_numbered_layers_find_their_places_in_every_container(be: nn.Backend, tmp_path: Path) -> None:
+    """Not in the order of the alphabet, in which 10 comes before 2."""
+    theirs, ours = six()
+    want = theirs(torch.tensor(POINTS)).detach().numpy()
+    for kind, source in kinds_of(theirs.state_dict(), tmp_path).items():
+        model = ours.init((4,), seed=1, backend=be, dtype="float32").load_torch(source)
+        assert np.abs(to_host(be, model(be.asarray(POINTS))) - want).max() < 1e-6, kind
+
+
+def test_layers_called_by_words_are_never_placed_by_the_alphabet(be: nn.Backend, tmp_path: Path) -> None:
+    theirs, ours = six(*WORDS)
+    want = theirs(torch.tensor(POINTS)).detach().numpy()
+    for kind, source in kinds_of(theirs.state_dict(), tmp_path).items():
+        model = ours.init((4,), seed=1, backend=be, dtype="float32")
+        before = to_host(be, model.theta)
+        if "safetensors" in kind:
+            with pytest.raises(ValueError, match=r"which layer is which\?.*bottom, encoder, high.*'0\.weight': theirs"):
+                model.load_torch(source)
+            np.testing.assert_array_equal(to_host(be, model.theta), before)
+            continue
+        assert np.abs(to_host(be, model.load_torch(source)(be.asarray(POINTS))) - want).max() < 1e-6, kind
+    renamed: dict[str, Any] = {}
+    for name, x in theirs.state_dict().items():
+        module, _, attribute = name.partition(".")
+        renamed[f"{WORDS.index(module)}.{attribute}"] = x
+    model = ours.init((4,), backend=be, dtype="float32").load_torch(dict(sorted(renamed.items())))
+    assert np.abs(to_host(be, model(be.asarray(POINTS))) - want).max() < 1e-6
+
+
+def test_numbers_count_at_every_depth(tmp_path: Path) -> None:
+    T = torch.nn
+    inner = [part for _ in range(6) for part in (T.Linear(4, 4), T.Tanh())]
+    theirs = T.Sequential(T.Linear(4, 4), T.Tanh(), T.Sequential(*inner))
+    ours = nn.Network(nn.Dense(4, "tanh"), nn.Network(*(nn.Dense(4, "tanh") for _ in range(6))))
+    want = theirs(torch.tensor(POINTS)).detach().numpy()
+    for kind, source in kinds_of(theirs.state_dict(), tmp_path).items():
+        model = ours.init((4,), seed=1, dtype="float32").load_torch(source)
+        assert np.abs(model(POINTS) - want).max() < 1e-6, kind
+
+
+def test_a_layer_does_not_get_the_entries_of_another_where_its_own_are_there() -> None:
+    state = {f"{name}.{each}": np.ones(2) for name in ("c", "b", "d") for each in ("weight", "bias")}
+    net = nn.Network(*(nn.LayerNorm(name=name) for name in "abc"))
+    with pytest.raises(ValueError, match=r"layer 'c' would get the entries of 'd' by its position, and its own"):
+        net.init((2,)).load_torch(state)
+
+
+def test_a_number_that_is_part_of_a_word_is_no_position(tmp_path: Path) -> None:
+    theirs, ours = six(*(f"down{size}" for size in (64, 32, 16, 8, 4, 2)))
+    for kind, source in kinds_of(theirs.state_dict(), tmp_path).items():
+        if "safetensors" in kind:
+            with pytest.raises(ValueError, match="which layer is which"):
+                ours.init((4,), dtype="float32").load_torch(source)
+
+
+def test_layers_without_biases_keep_the_order_that_pytorch_marks(tmp_path: Path) -> None:
+    """Their names may be in alphabetical order by chance."""
+    theirs = torch.nn.Sequential(OrderedDict((name, torch.nn.Linear(3, 3, bias=False)) for name in ("a", "b")))
+    torch.save(theirs.state_dict(), tmp_path / "w.pt")
+    net = nn.Network(nn.Dense(3, bias=False), nn.Dense(3, bias=False))
+    for source in (theirs.state_dict(), tmp_path / "w.pt"):
+        model = net.init((3,), dtype="float32").load_torch(source)
+        np.testing.assert_array_equal(model.params["1.weight"], theirs.get_submodule("b").weight.detach().numpy().T)
+    with pytest.raises(ValueError, match="which layer is which"):
+        net.init((3,), dtype="float32").load_torch(dict(theirs.state_dict()))
+
+
+def test_shapes_tell_layers_apart_too(tmp_path: Path) -> None:
+    theirs = torch.nn.Sequential(OrderedDict({"stem": torch.nn.Linear(4, 5), "head": torch.nn.Linear(5, 2)}))
+    source = kinds_of(theirs.state_dict(), tmp_path)["safetensors"]
+    model = nn.Network(nn.Dense(5), nn.Dense(2)).init((4,), dtype="float32").load_torch(source)
+    np.testing.assert_allclose(model(POINTS), theirs(torch.tensor(POINTS)).detach().numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_what_to_torch_wrote_goes_into_a_network_with_other_names(be: nn.Backend, tmp_path: Path) -> None:
+    model, other = (
+        nn.Network(*(nn.Dense(4, "tanh", name=name) for name in names)).init((4,), seed=i, backend=be, dtype="float32")
+        for i, names in enumerate((WORDS, "abcdef"))
+    )
+    model.to_torch(tmp_path / "w.safetensors")
+    assert bool(be.xp.all(other.load_torch(tmp_path / "w.safetensors").theta == model.theta))
+
+
+def test_a_prefix_that_all_share_is_no_part_of_the_names() -> None:
+    state = {f"module.{name}": value for name, value in fitting().items()}
+    head = {"module.head.weight": np.ones(2)}
+    for source, ignore in ((state, ()), (state | head, ("head",)), (state | head, ("module.head",)),
+                           (state | {"n_averaged": np.ones(())}, ("n_averaged",))):  # fmt: skip
+        model = small().load_torch(source, ignore=ignore)
+        np.testing.assert_array_equal(model.params["a.weight"], state["module.a.weight"].T)
+    with pytest.raises(ValueError, match=r"a\.weight is there as module\.a\.weight\. Leave entries out"):
+        small().load_torch(state | {"n_averaged": np.ones(())})
+    nested = nn.Network(nn.Network(nn.Dense(4), nn.Dense(4), name="body")).init((4,), dtype="float32")
+    again = nested.copy().load_torch({f"module.{name}": value + 1 for name, value in nested.to_torch().items()})
+    np.testing.assert_array_equal(again.theta, nested.theta + 1)
+
+
+def test_one_of_several_state_dicts_is_chosen_by_the_user(tmp_path: Path) -> None:
+    """The advice is code that works, for a mapping and for a file."""
+    state = {name: torch.from_numpy(value) for name, value in fitting().items()}
+    checkpoint = {"epoch": 1, "generator": state, "judge": {name: 2 * value for name, value in state.items()}}
+    torch.save(checkpoint, tmp_path / "c.pt")
+    for source in (checkpoint, tmp_path / "c.pt"):
+        with pytest.raises(ValueError, match=r"inside of one of \['generator', 'judge'\]") as caught:
+            small().load_torch(source)
+        advice = str(caught.value).partition("such as ")[2].rstrip(".")
+        model = small().load_torch(eval(advice, {"torch": torch, "source": source}))
+        np.testing.assert_array_equal(model.params["a.weight"], state["a.weight"].numpy().T)
+
+
+def test_bfloat16_comes_out_of_safetensors_whoever_is_imported(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    theirs, ours = six()
+    theirs = theirs.bfloat16()
+    save_file(theirs.state_dict(), tmp_path / "w.safetensors")
+    want = ours.init((4,), dtype="float32").load_torch(theirs.float().state_dict()).theta
+    np.testing.assert_array_equal(ours.init((4,), dtype="float32").load_torch(tmp_path / "w.safetensors").theta, want)
+    np.save(tmp_path / "want.npy", want)
+    code = f"""
+import sys, numpy as np, nnarray as nn
+net = nn.Network(*(nn.Dense(4, "tanh") for _ in range(6)))
+model = net.init((4,), dtype="float32").load_torch({str(tmp_path / "w.safetensors")!r})
+print((model.theta == np.load({str(tmp_path / "want.npy")!r})).all(), "ml_dtypes" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "False"]
+
+
+def test_what_numpy_has_no_numbers_for_is_refused_by_name(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    state = {f"0.{name}": x.to(torch.float8_e4m3fn) for name, x in torch.nn.Linear(4, 2).state_dict().items()}
+    save_file(state, tmp_path / "w.safetensors")
+    torch.save(state, tmp_path / "w.pt")
+    for source in (state, tmp_path / "w.pt", tmp_path / "w.safetensors"):
+        with pytest.raises(ValueError, match=r"entry '0\.weight' holds (F8_E4M3|float8_e4m3fn), not numbers.*float32"):
+            nn.Network(nn.Dense(2)).init((4,)).load_torch(source)
+
+
+def test_nothing_that_is_not_finite_becomes_a_parameter(be: nn.Backend) -> None:
+    model = nn.Network(nn.Dense(2), nn.BatchNorm()).init((3,), backend=be, dtype="float32")
+    before, told = to_host(be, model.theta), model.state_dict()
+    for value in (np.nan, np.inf, 1e300):
+        bias = [0.0, value]
+        for call, name in (
+            (lambda bias=bias: model.set_params({"0.bias": bias}), "parameter '0.bias', as float32,"),
+            (lambda bias=bias: model.load_state_dict({**told, "0.bias": bias}), "parameter '0.bias', as float32,"),
+            (lambda bias=bias: model.load_state_dict({**told, "1.mean": bias}), "parameter '1.mean', as float32,"),
+            (lambda bias=bias: model.load_torch(model.to_torch() | {"0.bias": np.asarray(bias)}), "'0.bias'"),
+        ):
+            with pytest.raises(ValueError, match=rf"{name}.* contains NaN or infinity: row 1"):
+                call()
+    with pytest.raises(ValueError, match=r"'1\.variance' is negative; a variance is at least 0"):
+        model.load_torch(model.to_torch() | {"1.running_var": np.asarray([1.0, -1.0])})
+    np.testing.assert_array_equal(to_host(be, model.theta), before)
+
+
+def test_what_load_torch_would_refuse_is_not_written(tmp_path: Path) -> None:
+    model, path = small(), tmp_path / "w.safetensors"
+    model.to_torch(path)
+    before = path.read_bytes()
+    model.theta = model.theta * np.nan
+    with pytest.raises(ValueError, match=r"entry 'a\.weight' contains NaN or infinity.*nothing was written"):
+        model.to_torch(path)
+    assert path.read_bytes() == before
+    small().save(tmp_path / "m.safetensors")
+    with pytest.raises(ValueError, match=r"is a model of nnarray; read it with nn\.load"):
+        small().load_torch(tmp_path / "m.safetensors")
 
 
 def test_many_missing_ones_are_counted() -> None:
@@ -306,7 +514,7 @@ def test_files_are_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyte
     small().to_torch(path)
     before = path.read_bytes()
 
-    def failing(arrays: Any, part: Path) -> None:
+    def failing(arrays: Any, part: Path, **_: Any) -> None:
         Path(part).write_bytes(b"half")
         raise OSError(28, "No space left on device")
 

@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, NoReturn
 
 import numpy as np
 
+from nnarray.backends import backend
 from nnarray.persistence.files import replace
 
 SUFFIX = ".safetensors"
@@ -74,17 +75,25 @@ def write(path: Path, archive: Archive) -> None:
     replace(path, lambda part: _fill(part, arrays, metadata))
 
 
-def as_json(value: Any, what: str) -> str:
-    """`value` as JSON text, without NaN, infinity and halves of characters."""
+def as_json(value: Any, what: str, *, with_nan: bool = False) -> str:
+    """`value` as JSON text, without names that are there twice, halves of characters, and NaN unless it is welcome."""
     try:
-        text = json.dumps(value, allow_nan=False, ensure_ascii=False)
+        text = json.dumps(value, allow_nan=with_nan, ensure_ascii=False)
         text.encode()
+        json.loads(text, object_pairs_hook=_without_doubles)  # 1 and "1" are one name in JSON
     except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"{what} must be what JSON can say: texts, finite numbers, lists, dicts; {error}.") from error
     return text
 
 
-def _fill(part: Path, arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> None:
+def on_host(x: Any) -> Any:
+    """The numbers of an array in a dtype that NumPy's files have: bfloat16 as float32, which is exact."""
+    host = backend("numpy").to_numpy(x)
+    return host.astype(np.float32) if host.dtype.name == "bfloat16" else host
+
+
+def fill(part: Path, arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> None:
+    """Write a safetensors file; a full disk is an `OSError`."""
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
@@ -93,10 +102,20 @@ def _fill(part: Path, arrays: dict[str, np.ndarray], metadata: dict[str, str]) -
     except SafetensorError as error:
         told = re.search(r"os error (\d+)", str(error))  # a full disk, in the words of another language
         if told is None:
-            raise
+            raise ValueError(f"an array is of a kind that no safetensors file has: {error}.") from error
         raise OSError(int(told[1]), str(error)) from error
+
+
+def _fill(part: Path, arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> None:
+    fill(part, arrays, metadata)
     with part.open("rb+") as file:
-        header = file.read(8 + int.from_bytes(file.read(8), "little"))
+        length = int.from_bytes(file.read(8), "little")
+        if length > LONGEST_HEADER:
+            raise ValueError(
+                f"names, history and metadata of a file may fill {LONGEST_HEADER} bytes; these fill {length}. Keep "
+                f"large metadata in a file of their own."
+            )
+        header = file.read(length)
         (found,) = _DIGEST.finditer(header)
         digest = _sha256(file)
         file.seek(8 + found.start(1))

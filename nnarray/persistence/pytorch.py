@@ -6,22 +6,27 @@ features after a `Flatten`, which PyTorch orders (channels, height, width) and t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import combinations, takewhile
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
-from nnarray.backends import backend
+from nnarray.backends import dtype_name
+from nnarray.checks import refuse_non_finite
 from nnarray.layers import Auxiliary, Conv1D, Conv2D, Dense, Layer, Reshape
 from nnarray.layers.combine import Composite, Residual, Row
 from nnarray.layout import Layout
+from nnarray.persistence.archive import fill, on_host
 from nnarray.persistence.files import replace
 from nnarray.typing import Shape
 
 STATE = {"mean": "running_mean", "variance": "running_var"}
 COUNTER = "num_batches_tracked"  # PyTorch counts batches; nothing here reads it
+ORDER = "nnarray_order"  # in the metadata of a file: the names in the order of the layers, for a file has none itself
 # The axes of a weight here, in PyTorch's order.
 AXES: dict[type[Layer], tuple[int, ...]] = {Conv2D: (3, 2, 0, 1), Conv1D: (2, 1, 0), Dense: (1, 0)}
 
@@ -113,41 +118,80 @@ def _walk_inside(
 # --- Reading ---------------------------------------------------------------------------------------------------------
 
 
-def arrays_of(source: Any) -> dict[str, np.ndarray]:
-    """The arrays of a state_dict, or of a file that holds one.
+class Given(NamedTuple):
+    """A state_dict as it was given."""
 
-    Raises
-    ------
-    FileNotFoundError, ImportError, TypeError, ValueError
-        If the file is not there, needs a library that is not, or holds something else.
-    """
+    arrays: dict[str, Any]
+    ordered: bool
+    """Whether its entries are known to have the order of the layers."""
+
+
+class Stored(NamedTuple):
+    """An array of a safetensors file, as its bytes."""
+
+    kind: str
+    shape: Shape
+    data: bytes
+
+
+KINDS = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1"}
+KINDS |= {"U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1"}
+
+
+def _given(source: Any) -> Given:
+    """A state_dict, or what a file holds."""
     if isinstance(source, str | Path):
-        return _arrays_of_file(Path(source))
+        return _given_by_file(Path(source))
+    return _given_by_mapping(source, "source")
+
+
+def _given_by_mapping(source: Any, called: str) -> Given:
     if not isinstance(source, Mapping):
         raise TypeError(f"a state_dict (arrays by name) or the path of a file is needed; got {type(source).__name__}.")
-    host = backend("numpy")
-    nested = [name for name, value in source.items() if isinstance(value, Mapping)]
-    if nested:
-        raise ValueError(f"the state_dict is inside of {nested}: give that part, for instance source[{nested[0]!r}].")
-    return {str(name): host.to_numpy(value) for name, value in source.items()}
+    found = _state_dict_in(source, called)
+    arrays = {str(name): value for name, value in found.items()}
+    # What came out of a safetensors file is in alphabetical order; PyTorch marks what a module has told.
+    return Given(arrays, hasattr(found, "_metadata") or list(arrays) != sorted(arrays))
 
 
-def _arrays_of_file(path: Path) -> dict[str, np.ndarray]:
+def _state_dict_in(source: Mapping[Any, Any], called: str) -> Mapping[Any, Any]:
+    """The mapping itself, or the one mapping of arrays that a checkpoint has among other things."""
+    inside = {name: value for name, value in source.items() if isinstance(value, Mapping)}
+    if not inside or any("." in str(name) and hasattr(value, "shape") for name, value in source.items()):
+        return source
+    arrays = [name for name, part in inside.items() if part and all(hasattr(x, "shape") for x in part.values())]
+    if len(arrays) == 1:
+        return inside[arrays[0]]
+    names = arrays or list(inside)
+    raise ValueError(f"the state_dict is inside of one of {names}: pass that part, such as {called}[{names[0]!r}].")
+
+
+def _given_by_file(path: Path) -> Given:
     if path.is_dir():
         raise IsADirectoryError(f"{str(path)!r} is a folder; pass the path of a file in it.")
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {str(path)!r}; check the path.")
     if path.suffix == ".safetensors":
-        from safetensors import SafetensorError
-        from safetensors.numpy import load_file
-
-        try:
-            return load_file(path)
-        except (SafetensorError, KeyError, TypeError) as error:
-            raise ValueError(f"{str(path)!r} is no safetensors file that NumPy can hold: {error}") from error
+        return _given_by_safetensors(path)
     if path.suffix in (".pt", ".pth"):
-        return arrays_of(_unpickled(path))
+        return _given_by_mapping(_unpickled(path), f"torch.load({str(path)!r}, weights_only=True)")
     raise ValueError(f"{str(path)!r} must end in .safetensors, .pt or .pth.")
+
+
+def _given_by_safetensors(path: Path) -> Given:
+    from safetensors import SafetensorError, deserialize, safe_open
+
+    try:
+        stored = {name: Stored(x["dtype"], tuple(x["shape"]), x["data"]) for name, x in deserialize(path.read_bytes())}
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+    except SafetensorError as error:
+        raise ValueError(f"{str(path)!r} is no safetensors file that can be read: {error}") from error
+    if "nnarray_format" in metadata:
+        raise ValueError(f"{str(path)!r} is a model of nnarray; read it with nn.load({str(path)!r}).")
+    order = metadata.get(ORDER, "").split("\n")
+    ordered = sorted(order) == sorted(stored)
+    return Given({name: stored[name] for name in (order if ordered else sorted(stored))}, ordered)
 
 
 def _unpickled(path: Path) -> Any:
@@ -168,49 +212,134 @@ def read(
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Parameters and state by their names here, from a state_dict or a file.
 
-    Matched by name if every layer's name is there, else by position.
+    Matched by name if every layer's name is there, be it after a prefix that all names share; else by position, if the
+    order is known, or by shapes, if these tell all layers apart.
 
     Raises
     ------
+    FileNotFoundError, ImportError, TypeError
+        If the file is not there, needs a library that is not, or holds something else.
     ValueError
-        If an entry is missing, extra or misshapen: the message names it.
+        If an entry is missing, extra, misshapen or not finite, or could belong to several layers: the message names it.
     """
-    given = {
-        name: value
-        for name, value in arrays_of(source).items()
-        if name.rpartition(".")[2] != COUNTER and not any(name == i or name.startswith(f"{i}.") for i in ignore)
+    wanted, given = entries(network, shape), _given(source)
+    arrays = _kept(given.arrays, ignore)
+    if not {entry.module for entry in wanted} <= {_module(name) for name in arrays}:
+        arrays = _without_prefix(arrays)
+    found = {True: dict[str, np.ndarray](), False: dict[str, np.ndarray]()}
+    for entry, key in _matched(wanted, given._replace(arrays=arrays)):
+        x = _numbers(key, arrays[key])
+        if x.shape != entry.torch_shape:
+            raise ValueError(f"entry {key!r} has shape {x.shape}; layer {entry.module!r} needs {entry.torch_shape}.")
+        refuse_non_finite(x, f"entry {key!r}", "Repair it, or take another file.")
+        found[entry.is_state][entry.name] = entry.from_torch(x)
+    return found[False], found[True]
+
+
+def _kept(arrays: dict[str, Any], ignore: tuple[str, ...]) -> dict[str, Any]:
+    """The entries that are not left out, by their whole names or by those after the prefix that all share."""
+    arrays = {name: x for name, x in arrays.items() if name.rpartition(".")[2] != COUNTER}
+    starts = tuple(f"{each}." for each in ignore)
+    return {
+        name: arrays[name]
+        for name, short in zip(arrays, _without_prefix(arrays), strict=True)
+        if not f"{name}.".startswith(starts) and not f"{short}.".startswith(starts)
     }
-    wanted = entries(network, shape)
-    matched = _matched(wanted, given)
-    for entry, key in matched:
-        if given[key].shape != entry.torch_shape:
-            raise ValueError(
-                f"entry {key!r} has shape {given[key].shape}; layer {entry.module!r} needs {entry.torch_shape}."
-            )
-        if given[key].dtype.kind not in "fiu" and given[key].dtype.name != "bfloat16":
-            raise ValueError(f"entry {key!r} holds {given[key].dtype}, not numbers.")
-    params, state = (
-        {entry.name: entry.from_torch(given[key]) for entry, key in matched if entry.is_state == which}
-        for which in (False, True)
-    )
-    return params, state
 
 
-def _matched(wanted: list[Entry], given: Mapping[str, np.ndarray]) -> list[tuple[Entry, str]]:
+def _without_prefix(arrays: dict[str, Any]) -> dict[str, Any]:
+    """The entries without what the names of all layers begin with, such as `module.`."""
+    parts = [name.split(".")[:-1] for name in arrays]
+    shared = len([*takewhile(lambda each: len(set(each)) == 1, zip(*parts, strict=False))])
+    return {".".join(name.split(".")[shared:]): x for name, x in arrays.items()}
+
+
+def _module(name: str) -> str:
+    return name.rpartition(".")[0]
+
+
+def _numbers(key: str, value: Any) -> Any:
+    """One entry on the host, in a dtype that NumPy has."""
+    kind = value.kind if isinstance(value, Stored) else dtype_name(getattr(value, "dtype", type(value).__name__))
+    try:
+        x = _array(value) if isinstance(value, Stored) else on_host(value)
+        numeric = x.dtype.kind in "fiu"
+    except (KeyError, TypeError, ValueError, RuntimeError):  # each library has its own words for what NumPy cannot hold
+        x, numeric = None, False
+    if not numeric:
+        raise ValueError(f"entry {key!r} holds {kind}, not numbers that NumPy has. Convert it to float32 first.")
+    return x
+
+
+def _array(stored: Stored) -> np.ndarray:
+    if stored.kind == "BF16":  # the upper half of a float32
+        flat = (np.frombuffer(stored.data, "<u2").astype(np.uint32) << 16).view(np.float32)
+    else:
+        flat = np.frombuffer(stored.data, KINDS[stored.kind])
+    return flat.reshape(stored.shape)
+
+
+def _matched(wanted: list[Entry], given: Given) -> list[tuple[Entry, str]]:
     """Each entry with the key of its array."""
     here = list(dict.fromkeys(entry.module for entry in wanted))
-    there = list(dict.fromkeys(name.rpartition(".")[0] for name in given))
-    by_position = len(here) == len(there) and not set(here) <= set(there)
-    called = dict(zip(here, there, strict=True)) if by_position else {name: name for name in here}
+    there = list(dict.fromkeys(map(_module, given.arrays)))
+    by_name = len(here) != len(there) or set(here) <= set(there)
+    called = dict(zip(here, here if by_name else _in_order(wanted, there, given), strict=True))
+    for name, other in called.items():
+        if name != other and name in there and not name.rpartition(".")[2].isdecimal():
+            raise ValueError(
+                f"layer {name!r} would get the entries of {other!r} by its position, and its own are there too. Give "
+                f"all entries the names of this network."
+            )
     keys = {_key(called[entry.module], entry.attribute): entry for entry in wanted}
-    missing = [key for key in keys if key not in given]
-    extra = [key for key in given if key not in keys]
+    missing = [key for key in keys if key not in given.arrays]
+    extra = [key for key in given.arrays if key not in keys]
     if missing or extra:
+        inside = [f"; {missing[0]} is there as {key}" for key in extra if missing and key.endswith(f".{missing[0]}")]
+        remedy = "Leave entries out with ignore=(...)" if extra else "Make the network that they belong to"
         raise ValueError(
-            f"the state_dict does not fit the network, matched by {'position' if by_position else 'name'}"
-            f"{_listed('; missing: ', missing)}{_listed('; extra: ', extra)}. Leave entries out with ignore=(...)."
+            f"the state_dict does not fit the network, matched by {'name' if by_name else 'position'}"
+            f"{_listed('; missing: ', missing)}{_listed('; extra: ', extra)}{''.join(inside[:1])}. {remedy}."
         )
     return [(entry, key) for key, entry in keys.items()]
+
+
+def _in_order(wanted: list[Entry], there: list[str], given: Given) -> list[str]:
+    """The layers of a state_dict in the network's order: their own, that of their numbers, or found by their shapes."""
+    if given.ordered:
+        return there
+    if (numbered := _by_numbers(there)) is not None:
+        return numbered
+    ours = _shapes((entry.module, entry.attribute, entry.torch_shape) for entry in wanted)
+    theirs = _shapes((_module(name), name.rpartition(".")[2], np.shape(x)) for name, x in given.arrays.items())
+    found = {shapes: name for name, shapes in theirs.items()}
+    if len(found) == len(there) and set(found) == set(ours.values()):
+        return [found[shapes] for shapes in ours.values()]
+    raise ValueError(
+        f"which layer is which? The entries are in alphabetical order, as a safetensors file has them, and neither "
+        f"numbers nor shapes tell {_listed('', there)} apart. Give the entries the names of this network, "
+        f"{{{wanted[0].key!r}: theirs[...], ...}}, or pass the state_dict of PyTorch's module, or its .pt file."
+    )
+
+
+def _by_numbers(names: list[str]) -> list[str] | None:
+    """In the order of their numbers, as in a Sequential; None if any two are told apart by something else."""
+    paths = {name: [int(part) if part.isdecimal() else part for part in name.split(".")] for name in names}
+    for a, b in combinations(paths.values(), 2):
+        for i, j in zip(a, b, strict=False):
+            if i != j:
+                if isinstance(i, str) or isinstance(j, str):
+                    return None
+                break
+    return sorted(names, key=paths.__getitem__)
+
+
+def _shapes(arrays: Iterable[tuple[str, str, Any]]) -> dict[str, frozenset[tuple[str, Shape]]]:
+    """What each layer has: its attributes and their shapes."""
+    found = defaultdict[str, set[tuple[str, Shape]]](set)
+    for module, attribute, shape in arrays:
+        found[module].add((attribute, tuple(shape)))
+    return {module: frozenset(each) for module, each in found.items()}
 
 
 def _listed(title: str, names: list[str], most: int = 8) -> str:
@@ -223,9 +352,9 @@ def _listed(title: str, names: list[str], most: int = 8) -> str:
 
 def state_dict(network: Layer, shape: Shape, arrays: Mapping[str, Any], path: str | Path | None) -> dict[str, Any]:
     """The arrays under PyTorch's names and in its layouts; also written to a safetensors file if a path is given."""
-    host, made = backend("numpy"), dict[str, np.ndarray]()
+    made = dict[str, np.ndarray]()
     for entry in entries(network, shape):
-        made[entry.key] = entry.to_torch(host.to_numpy(arrays[entry.name]))
+        made[entry.key] = entry.to_torch(on_host(arrays[entry.name]))
         if entry.attribute == STATE["variance"]:  # PyTorch writes it last in its layer
             made[f"{entry.module}.{COUNTER}"] = np.asarray(0, dtype=np.int64)
     if path is not None:
@@ -234,8 +363,9 @@ def state_dict(network: Layer, shape: Shape, arrays: Mapping[str, Any], path: st
 
 
 def _write(made: dict[str, np.ndarray], path: Path) -> None:
-    from safetensors.numpy import save_file
-
     if path.suffix != ".safetensors":
         raise ValueError(f"the file must end in .safetensors; got {str(path)!r}.")
-    replace(path, lambda part: save_file(made, part))
+    for key, x in made.items():
+        refuse_non_finite(cast(Any, x), f"entry {key!r}", "Repair the model first; nothing was written.")
+    metadata = {"format": "pt", ORDER: "\n".join(made)}  # "pt": for other readers
+    replace(path, lambda part: fill(part, made, metadata))
