@@ -91,8 +91,26 @@ class Library:
         return np.asarray(x)
 
     def borrow(self, x: Any) -> Any:
-        """`x` as plain data: without a gradient record, where the library keeps one."""
+        """`x` as the plain array that is computed with.
+
+        Raises
+        ------
+        TypeError
+            If it holds its numbers in another way.
+        """
         return x
+
+    def has_record(self, x: Any) -> bool:
+        """Whether a gradient with respect to `x` is asked of the library, which records what is computed from it."""
+        return False
+
+    def without_record(self, x: Any) -> Any:
+        """The same numbers, of which nothing is recorded."""
+        return x
+
+    def stands_in(self, x: object) -> bool:
+        """Whether `x` stands for a value inside of a function that is being compiled or differentiated."""
+        return False
 
     def traced(self, x: object) -> bool:
         """Whether `x` stands for a value that is not known yet (inside a compiled function)."""
@@ -220,7 +238,16 @@ class Torch(Library):
     def borrow(self, x: Any) -> Any:
         if x.is_sparse or x.is_sparse_csr:
             raise TypeError("a sparse tensor cannot be computed with here; make it dense with x.to_dense().")
-        return x.detach() if x.requires_grad else x
+        return x
+
+    def has_record(self, x: Any) -> bool:
+        return x.requires_grad and importlib.import_module("torch").is_grad_enabled()
+
+    def without_record(self, x: Any) -> Any:
+        return x.detach() if x.requires_grad and not self.stands_in(x) else x  # a record of torch.func's ends with it
+
+    def stands_in(self, x: object) -> bool:
+        return importlib.import_module("torch")._C._functorch.is_functorch_wrapped_tensor(x)
 
     def synchronize(self, device: Device) -> None:
         torch = importlib.import_module("torch")
@@ -277,10 +304,12 @@ class Jax(Library):
         # A copy: on the CPU JAX may share the memory of a NumPy array that its owner goes on writing to.
         return self.namespace().asarray(np.array(host), dtype=dtype, device=device)
 
+    def stands_in(self, x: object) -> bool:
+        return isinstance(x, importlib.import_module("jax").core.Tracer)
+
     def traced(self, x: object) -> bool:
-        jax = importlib.import_module("jax")
         # Inside `jit` nothing has values, not even what is made of arrays from outside.
-        return isinstance(x, jax.core.Tracer) or isinstance(jax.numpy.zeros(()), jax.core.Tracer)
+        return self.stands_in(x) or self.stands_in(importlib.import_module("jax").numpy.zeros(()))
 
     def synchronize(self, device: Device) -> None:
         jax = importlib.import_module("jax")
@@ -792,7 +821,7 @@ def place(x: Any) -> str:
 
 
 def as_data(x: Any, name: str) -> Array:
-    """`x` as plain real data: PyTorch tensors lose their gradient record, so that no graph of the user's grows.
+    """`x` as a plain array of real numbers; a tensor of PyTorch keeps its gradient record.
 
     Raises
     ------
@@ -806,6 +835,18 @@ def as_data(x: Any, name: str) -> Array:
         )
     _refuse_non_numeric(x, name)
     return owner.borrow(x) if owner else x
+
+
+def has_record(x: Any) -> bool:
+    """Whether PyTorch records what is computed from `x`, because a gradient with respect to it is asked for."""
+    owner = library_of(x)
+    return owner is not None and owner.has_record(x)
+
+
+def without_record(x: Any) -> Any:
+    """The same numbers without a gradient record, so that no graph of the user's grows."""
+    owner = library_of(x)
+    return x if owner is None else owner.without_record(x)
 
 
 @contextlib.contextmanager
@@ -825,6 +866,12 @@ def memory_errors(x: Any, remedy: Callable[[int | None], str]) -> Generator[None
             raise
         told = remedy(here.library.free(here.device))
         raise OutOfDeviceMemory(f"no memory left on {place(x)} ({error}). {told}") from error
+
+
+def stands_in(x: Any) -> bool:
+    """Whether `x` stands for a value inside of a function that is being compiled or differentiated."""
+    owner = library_of(x)
+    return owner is not None and owner.stands_in(x)
 
 
 def is_traced(x: Any) -> bool:
@@ -848,8 +895,8 @@ def dtype_name(dtype: Any) -> str:
 
 
 def copy(x: Array) -> Array:
-    """The same numbers in other memory."""
-    return namespace(x).asarray(x, copy=True)
+    """The same numbers in other memory, without a gradient record."""
+    return namespace(x).asarray(without_record(x), copy=True)
 
 
 def native(x: Any) -> Any:

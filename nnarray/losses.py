@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nnarray import kernels
-from nnarray.backends import as_data, device_of, is_traced, same_place
+from nnarray.backends import as_data, device_of, has_record, is_traced, same_place, without_record
 from nnarray.checks import refuse_non_finite, refuse_overflow
 from nnarray.kernels.compilation import quiet
 from nnarray.kernels.standard.numerics import wide, wide_dtype
@@ -109,7 +109,8 @@ class Loss:
             How much each example counts.
         """
         outputs, target, weights = checked(self, outputs, target, weights)
-        return self.of_prepared(outputs, target, weights)
+        value, gradient = self.of_prepared(without_record(outputs), target, weights)
+        return kernels.linked(value, [outputs], [gradient]), gradient
 
     def of_prepared(self, outputs: Array, target: Array, weights: Array | None) -> tuple[Array, Array]:
         """As `value_and_gradient`, of a target and weights that `prepare` has seen."""
@@ -160,6 +161,12 @@ def checked(loss: Loss, outputs: Array, target: Array, weights: Array | None) ->
     """Outputs, target and weights as the loss reads them; refuses what does not fit."""
     outputs, target = as_data(outputs, "outputs"), as_data(target, "target")
     weights = None if weights is None else as_data(weights, "weights")
+    for name, each in (("target", target), ("weights", weights)):
+        if has_record(each):
+            raise ValueError(
+                f"{name} has a gradient record, and a loss has a gradient with respect to its outputs only. Pass "
+                f"{name}.detach()."
+            )
     xp = same_place(outputs=outputs, target=target, weights=weights)
     if not xp.isdtype(outputs.dtype, "real floating"):
         raise TypeError(f"outputs must be real floating numbers; got dtype {outputs.dtype}.")
