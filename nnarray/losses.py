@@ -9,7 +9,7 @@ from typing import Any
 
 from nnarray import kernels
 from nnarray.backends import as_data, device_of, has_record, is_traced, same_place, without_record
-from nnarray.checks import refuse_non_finite, refuse_overflow
+from nnarray.checks import refuse_overflow
 from nnarray.kernels.compilation import quiet
 from nnarray.kernels.standard.numerics import wide, wide_dtype
 from nnarray.names import named
@@ -123,11 +123,11 @@ class Loss:
 
 
 @quiet  # what overflows is told by an error
-def _converted(target: Array, dtype: DType) -> Array:
-    """The target in the dtype of the outputs, finite before and after. Waits for the device."""
-    found: Array = same_place(target=target).astype(target, dtype, copy=False)
+def _converted(x: Array, dtype: DType, name: str = "target") -> Array:
+    """`x` in the dtype of the outputs, finite before and after. Waits for the device."""
+    found: Array = same_place(x=x).astype(x, dtype, copy=False)
     if not is_traced(found):
-        refuse_overflow(found, target, "target")
+        refuse_overflow(found, x, name)
     return found
 
 
@@ -184,11 +184,9 @@ def combined_weights(
         return own
     if given.shape != (count,):
         raise ValueError(f"{name} must have shape ({count},), one entry an example; got {tuple(given.shape)}.")
-    if not is_traced(given):
-        refuse_non_finite(given, name)
-        if not bool(xp.all(given >= 0)) or not bool(xp.any(given > 0)):
-            raise ValueError(f"{name} must not be negative, and at least one must be above 0.")
-    each: Array = xp.astype(given, wide_dtype(xp, dtype), copy=False)
+    each: Array = _converted(given, wide_dtype(xp, dtype), name)
+    if not is_traced(given) and not (bool(xp.all(given >= 0)) and bool(xp.any(given > 0))):
+        raise ValueError(f"{name} must not be negative, and at least one must be above 0.")
     return each if own is None else own * xp.reshape(each, each.shape + (1,) * (own.ndim - 1))
 
 
