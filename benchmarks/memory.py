@@ -33,7 +33,7 @@ def step_of_nnarray(case: str) -> Callable[[], Any]:
     X, y = examples(case)
     net = nn.models.googlenet() if case == "googlenet" else network()
     model = net.init(X.shape[1:], dtype="float32")
-    return lambda: nn.value_and_grad(model, X, y, training_mode=True, key=nn.Key(0))
+    return lambda: nn.training_step(model, X, y, key=nn.Key(0))
 
 
 def step_of_torch(case: str, *, channels_last: bool) -> Callable[[], Any]:

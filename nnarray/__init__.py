@@ -50,7 +50,7 @@ from nnarray.layers import (
     Row,
 )
 from nnarray.losses import Loss
-from nnarray.model import Model, load, value_and_grad
+from nnarray.model import Model, load, training_step, value_and_grad
 from nnarray.network import Network
 from nnarray.optimizers import LBFGS, SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
 from nnarray.persistence.settings import register
@@ -121,5 +121,6 @@ __all__ = [
     "schedules",
     "testing",
     "trackers",
+    "training_step",
     "value_and_grad",
 ]

@@ -14,7 +14,9 @@ import os
 import warnings
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
+from decimal import Decimal
 from functools import cache
+from numbers import Real
 from typing import Any
 
 import array_api_compat as compat
@@ -52,6 +54,7 @@ class Library:
     distribution: str  # what `pip` calls it
     extra: str  # nnarray[extra] installs it
     compat: str  # the namespace that follows the standard
+    weak: tuple[str, ...] = ()  # dtypes that it can hold, and hardly compute with
 
     def namespace(self) -> Namespace:
         """Import the library and return its standard namespace."""
@@ -91,8 +94,46 @@ class Library:
         return np.asarray(x)
 
     def borrow(self, x: Any) -> Any:
-        """`x` as plain data: without a gradient record, where the library keeps one."""
+        """`x` as the plain array that is computed with.
+
+        Raises
+        ------
+        TypeError
+            If it holds its numbers in another way.
+        """
         return x
+
+    def converted(self, x: Any, dtype: DType) -> Any:
+        """`x`, an array of this library, in another dtype.
+
+        Raises
+        ------
+        ValueError
+            If the dtype cannot hold one of the numbers.
+        """
+        if x.dtype == dtype or _is_safe(x.dtype, dtype) or self.stands_in(x) or self.traced(x):
+            return self.namespace().astype(x, dtype, copy=False)
+        with np.errstate(over="ignore", invalid="ignore"):  # what overflows is told by an error
+            found = self.namespace().astype(x, dtype)
+        if not _all_finite(found):
+            _refuse_change(self.to_host(x), dtype, self)
+        return found
+
+    def lack(self, name: str) -> str:
+        """Why the library has no dtype of this name, where that can be mended."""
+        return ""
+
+    def has_record(self, x: Any) -> bool:
+        """Whether a gradient with respect to `x` is asked of the library, which records what is computed from it."""
+        return False
+
+    def without_record(self, x: Any) -> Any:
+        """The same numbers, of which nothing is recorded."""
+        return x
+
+    def stands_in(self, x: object) -> bool:
+        """Whether `x` stands for a value inside of a function that is being compiled or differentiated."""
+        return False
 
     def traced(self, x: object) -> bool:
         """Whether `x` stands for a value that is not known yet (inside a compiled function)."""
@@ -131,7 +172,7 @@ class NumPy(Library):
         """Without what subclasses add: a matrix multiplies another way, and a mask would be lost on the way."""
         if isinstance(x, np.ma.MaskedArray):
             raise TypeError("a masked array would lose its mask; fill it with x.filled(...) or drop the masked rows.")
-        return x if type(x) is np.ndarray else np.asarray(x)
+        return _of_numpy(x if type(x) is np.ndarray else np.asarray(x))
 
 
 class CuPy(Library):
@@ -186,6 +227,7 @@ class CuPy(Library):
 class Torch(Library):
     name = module = distribution = extra = "torch"
     compat = "array_api_compat.torch"
+    weak = ("uint16", "uint32", "uint64")
 
     def namespace(self) -> Namespace:
         """As for all; and the children of a fork shall not wait for threads that they do not have."""
@@ -218,9 +260,27 @@ class Torch(Library):
         return (x.float() if dtype_name(x.dtype) == "bfloat16" else x).numpy()  # NumPy has no bfloat16
 
     def borrow(self, x: Any) -> Any:
-        if x.is_sparse or x.is_sparse_csr:
+        torch = importlib.import_module("torch")
+        if x.is_nested:
+            raise TypeError(
+                "a nested tensor cannot be computed with here; make its rows equal with x.to_padded_tensor(0.0)."
+            )
+        if x.layout != torch.strided:
             raise TypeError("a sparse tensor cannot be computed with here; make it dense with x.to_dense().")
-        return x.detach() if x.requires_grad else x
+        if x.is_quantized:
+            raise TypeError("a quantized tensor cannot be computed with here; make it float32 with x.dequantize().")
+        if x.is_meta:
+            raise TypeError("a tensor on the device 'meta' has no numbers; make it on another device, such as 'cpu'.")
+        return self.converted(x, torch.int64) if dtype_name(x.dtype) in self.weak else x
+
+    def has_record(self, x: Any) -> bool:
+        return x.requires_grad and importlib.import_module("torch").is_grad_enabled()
+
+    def without_record(self, x: Any) -> Any:
+        return x.detach() if x.requires_grad and not self.stands_in(x) else x  # a record of torch.func's ends with it
+
+    def stands_in(self, x: object) -> bool:
+        return importlib.import_module("torch")._C._functorch.is_functorch_wrapped_tensor(x)
 
     def synchronize(self, device: Device) -> None:
         torch = importlib.import_module("torch")
@@ -277,10 +337,20 @@ class Jax(Library):
         # A copy: on the CPU JAX may share the memory of a NumPy array that its owner goes on writing to.
         return self.namespace().asarray(np.array(host), dtype=dtype, device=device)
 
+    def to_host(self, x: Any) -> np.ndarray:
+        return _of_numpy(np.asarray(x))
+
+    def lack(self, name: str) -> str:
+        if "64" not in name or importlib.import_module("jax").config.jax_enable_x64:
+            return ""
+        return " Set JAX_ENABLE_X64=1 before JAX starts, or call jax.config.update('jax_enable_x64', True)."
+
+    def stands_in(self, x: object) -> bool:
+        return isinstance(x, importlib.import_module("jax").core.Tracer)
+
     def traced(self, x: object) -> bool:
-        jax = importlib.import_module("jax")
         # Inside `jit` nothing has values, not even what is made of arrays from outside.
-        return isinstance(x, jax.core.Tracer) or isinstance(jax.numpy.zeros(()), jax.core.Tracer)
+        return self.stands_in(x) or self.stands_in(importlib.import_module("jax").numpy.zeros(()))
 
     def synchronize(self, device: Device) -> None:
         jax = importlib.import_module("jax")
@@ -413,7 +483,7 @@ class Backend:
         name = dtype_name(dtype)
         found = getattr(self.xp, name, None)
         if found is None or not _computes(self.xp, self.device, found):
-            hint = " Set JAX_ENABLE_X64=1 before JAX starts." if self.library.name == "jax" and "64" in name else ""
+            hint = self.library.lack(name)
             raise ValueError(f"backend {self.name!r} has no dtype {name!r}; it has {', '.join(self.dtypes)}.{hint}")
         return found
 
@@ -434,38 +504,37 @@ class Backend:
 
         Takes arrays of every known library, whatever else has `__dlpack__`, nested lists, numbers, pandas and Polars
         frames and series. Numbers and lists get the library's default dtype; arrays keep theirs, unless `dtype` says
-        otherwise or the device does not have it (float64 becomes float32 on JAX without x64). The gradient record of
-        a PyTorch tensor is left behind.
+        otherwise or the device does not have it (float64 becomes float32 on JAX without x64). Floats may be rounded;
+        a number that the dtype cannot hold is an error. Missing entries of frames and series become NaN.
 
-        An array of this library that is on this device already comes back as it is. From other libraries, CuPy,
-        PyTorch and JAX get a copy, made on the device if that is the same (by DLPack: from CuPy to PyTorch on one GPU
-        nothing passes through the host), else through the host. NumPy shares memory wherever it can, as
-        `numpy.asarray` does: with a PyTorch tensor on the host, with a JAX array as a read-only view. Copy the result
-        if you write into either.
+        An array of this library that is on this device already comes back as it is, a PyTorch tensor with its gradient
+        record. (PyTorch's unsigned integers of more than 8 bits become int64, for it hardly computes with them.) From
+        other libraries, CuPy, PyTorch and JAX get a copy, made on the device if that is the same (by DLPack: from CuPy
+        to PyTorch on one GPU nothing passes through the host), else through the host. NumPy shares memory wherever it
+        can, as `numpy.asarray` does: with a PyTorch tensor on the host, with a JAX array as a read-only view. Copy the
+        result if you write into either.
 
         Raises
         ------
         TypeError
-            If `x` holds text, objects, dates or complex numbers, or lies where only its own library can fetch it.
+            If `x` holds text, objects, dates or complex numbers, is sparse or a query that is not computed yet, or lies
+            where only its own library can fetch it.
         ValueError
-            If rows have different lengths, or the dtype does not exist on the device.
+            If rows have different lengths, or the dtype does not exist on the device or cannot hold a number.
         """
         wanted = None if dtype is None else self.dtype(dtype)
         owner = library_of(x)
-        if isinstance(owner, NumPy):
-            x = owner.borrow(x)
-        if owner is self.library:
-            x = self.library.borrow(x)
-            _refuse_non_numeric(x)
-            moved = x if self.library.traced(x) else self.xp.asarray(x, device=self.device)
-            return moved if wanted is None else self.xp.astype(moved, wanted, copy=False)
-        exchanged = self._exchanged(x, owner)
-        if exchanged is not None:
-            _refuse_non_numeric(exchanged)
-            return exchanged if wanted is None else self.xp.astype(exchanged, wanted, copy=False)
+        x = owner.borrow(x) if owner else x
+        here = x if owner is self.library else self._exchanged(x, owner)
+        if here is not None:
+            _refuse_non_numeric(here)
+            moved = here if self.library.traced(here) else self.xp.asarray(here, device=self.device)
+            return moved if wanted is None else self.library.converted(moved, wanted)
         host = _plain(owner.to_host(x) if owner else _read(x), type(x).__name__)
         if wanted is None:
             wanted = self._nearest(host.dtype, from_python=isinstance(x, list | tuple | int | float))
+        if not _is_safe(host.dtype, wanted):
+            _refuse_change(host, wanted, self.library)
         return self.library.from_host(host, wanted, self.device)
 
     def to_numpy(self, x: Any) -> np.ndarray:
@@ -489,19 +558,21 @@ class Backend:
             here = tuple(self.xp.zeros((1,), device=self.device).__dlpack_device__())
             if tuple(x.__dlpack_device__()) != here or (owner is None and here == DLPACK_CPU):
                 return None
-            moved = self.xp.from_dlpack(copy(owner.borrow(x)) if owner else x)
+            moved = self.library.borrow(self.xp.from_dlpack(copy(x) if owner else x))
             if owner is None:
                 moved = copy(moved)
                 self.synchronize()  # whoever owns x may free it as soon as this returns
         except Exception:  # each library has its own words for what it cannot hand over or take: the host can
             return None
-        return moved if device_of(moved) == self.device and _computes(self.xp, self.device, moved.dtype) else None
+        kept = owner is None or dtype_name(moved.dtype) == dtype_name(x.dtype)  # JAX quietly takes a narrower one
+        usable = device_of(moved) == self.device and _computes(self.xp, self.device, moved.dtype)
+        return moved if kept and usable else None
 
     def _nearest(self, dtype: np.dtype, *, from_python: bool) -> DType:
         if from_python and dtype.kind == "f":
             return self.dtype()
         found = getattr(self.xp, dtype.name, None)
-        if found is not None and _computes(self.xp, self.device, found):
+        if found is not None and _computes(self.xp, self.device, found) and dtype.name not in self.library.weak:
             return found
         kind = "real floating" if dtype.kind == "f" else "integral"
         return self.xp.__array_namespace_info__().default_dtypes(device=self.device)[kind]
@@ -519,8 +590,11 @@ def _computes(xp: Namespace, device: Device, dtype: DType) -> bool:
 
 def _read(x: Any) -> np.ndarray:
     """Lists, numbers, data frames and arrays of unknown libraries on the host."""
+    _refuse_unread(x, "x")
     if hasattr(x, "columns"):
         return _read_frame(x)
+    if hasattr(x, "to_numpy"):
+        return _numbers(np.asarray(x))
     if hasattr(x, "__dlpack__") and not hasattr(x, "__array__"):
         return _read_dlpack(x)
     try:
@@ -542,22 +616,83 @@ def _read_dlpack(x: Any) -> np.ndarray:
         ) from error
 
 
+def _refuse_unread(x: Any, name: str) -> None:
+    """What holds its numbers in another way than an array is sent back, with the call that makes it one."""
+    for method in ("toarray", "todense"):
+        if hasattr(x, method):
+            raise TypeError(f"a sparse array cannot be computed with here; make it dense with {name}.{method}().")
+    if hasattr(x, "collect") and not hasattr(x, "__array__"):
+        raise TypeError(f"a {type(x).__name__} is a query that is not computed yet; pass {name}.collect().")
+
+
 def _read_frame(frame: Any) -> np.ndarray:
-    """The columns side by side; missing values of nullable columns become NaN."""
-    columns = {str(name): np.asarray(frame[name]) for name in frame.columns}
-    for name, column in columns.items():
-        if column.dtype == object:
-            with contextlib.suppress(TypeError, ValueError):
-                columns[name] = np.asarray(frame[name].astype("float64"))
-    text = [name for name, column in columns.items() if column.dtype.kind not in "biuf"]
+    """The columns of a frame or a table side by side."""
+    if hasattr(frame, "iloc"):  # pandas
+        names, parts = frame.columns, [frame.iloc[:, i] for i in range(len(frame.columns))]
+    elif hasattr(frame, "get_columns"):  # Polars
+        names, parts = frame.columns, frame.get_columns()
+    else:  # Arrow
+        names, parts = frame.column_names, frame.columns
+    columns = [_numbers(np.asarray(part)) for part in parts]
+    text = [str(name) for name, column in zip(names, columns, strict=True) if column.dtype.kind not in "biuf"]
     if text:
         raise TypeError(f"columns {text} do not hold numbers; encode or drop them first.")
-    return np.stack(list(columns.values()), axis=1) if columns else np.zeros((len(frame), 0))
+    return np.stack(columns, axis=1) if columns else np.zeros((len(frame), 0))
+
+
+def _numbers(column: np.ndarray) -> np.ndarray:
+    """Objects of a column as float64 if all are numbers, decimals too; missing ones become NaN."""
+    if column.dtype != object:
+        return column
+    found = [np.nan if each is None or type(each).__name__ == "NAType" else each for each in column.flat]
+    every = all(isinstance(each, Real | Decimal | np.bool_) for each in found)
+    return np.asarray(found, dtype=float).reshape(column.shape) if every else column
+
+
+def _of_numpy(host: np.ndarray) -> np.ndarray:
+    """In a dtype of NumPy's own: bfloat16 and the like, which others add, as float32."""
+    return host.astype(np.float32) if host.dtype.isbuiltin == 2 else host
+
+
+def _is_safe(dtype: DType, wanted: DType) -> bool:
+    """Whether `wanted` can hold all numbers of `dtype`, but for the rounding of integers to floats."""
+    narrow, wide = (np.dtype(_ON_HOST.get(dtype_name(each), dtype_name(each))) for each in (dtype, wanted))
+    return np.can_cast(narrow, wide) or (narrow.kind in "iu" and wide.kind == "f" and wide.itemsize > 2)
+
+
+_ON_HOST = {"bfloat16": "float32"}  # the same range
+
+
+def _all_finite(x: Any) -> bool:
+    """Whether the dtype of `x` is floating, and all of its numbers are finite."""
+    xp = namespace(x)
+    return xp.isdtype(x.dtype, "real floating") and bool(xp.all(xp.isfinite(x)))
+
+
+def _refuse_change(host: np.ndarray, wanted: DType, library: Library) -> None:
+    """Refuse what would become another number in the wanted dtype: infinity, another integer, no NaN any more."""
+    name = dtype_name(wanted)
+    dtype = np.dtype(_ON_HOST.get(name, name))
+    with np.errstate(over="ignore", invalid="ignore"):
+        if dtype.kind == "f":
+            changed = np.isinf(host.astype(dtype)) & np.isfinite(host)
+        elif dtype.kind == "b":
+            changed = (host != 0) & (host != 1)
+        else:
+            least, most = int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
+            changed = ~((host >= least) & (host < most + 1) & (host == np.trunc(host)))
+    if np.any(changed):
+        where = np.unravel_index(int(np.argmax(changed)), host.shape)
+        index = f" at index {tuple(map(int, where))}" if where else ""
+        raise ValueError(
+            f"{name} cannot hold {host[where]}, of dtype {host.dtype}{index}.{library.lack(host.dtype.name)}"
+            f" Pass another dtype=, or change such numbers first."
+        )
 
 
 def _plain(host: np.ndarray, given: str) -> np.ndarray:
     """Native byte order, at most 64 bits and forward strides, which every library can take."""
-    if host.dtype.kind not in "biuf" and host.dtype.name != "bfloat16":
+    if host.dtype.kind not in "biuf":
         raise TypeError(
             f"an array of real numbers is needed; got {given} with dtype {host.dtype}. Convert it to numbers first."
         )
@@ -792,7 +927,7 @@ def place(x: Any) -> str:
 
 
 def as_data(x: Any, name: str) -> Array:
-    """`x` as plain real data: PyTorch tensors lose their gradient record, so that no graph of the user's grows.
+    """`x` as a plain array of real numbers; a tensor of PyTorch keeps its gradient record.
 
     Raises
     ------
@@ -801,11 +936,25 @@ def as_data(x: Any, name: str) -> Array:
     """
     owner = library_of(x)
     if owner is None and not hasattr(x, "__array_namespace__"):
+        _refuse_unread(x, name)
         raise TypeError(
             f"{name} must be an array; got {type(x).__name__}. Make one with nn.backend('numpy').asarray({name})."
         )
+    x = owner.borrow(x) if owner else x
     _refuse_non_numeric(x, name)
-    return owner.borrow(x) if owner else x
+    return x
+
+
+def has_record(x: Any) -> bool:
+    """Whether PyTorch records what is computed from `x`, because a gradient with respect to it is asked for."""
+    owner = library_of(x)
+    return owner is not None and owner.has_record(x)
+
+
+def without_record(x: Any) -> Any:
+    """The same numbers without a gradient record, so that no graph of the user's grows."""
+    owner = library_of(x)
+    return x if owner is None else owner.without_record(x)
 
 
 @contextlib.contextmanager
@@ -825,6 +974,12 @@ def memory_errors(x: Any, remedy: Callable[[int | None], str]) -> Generator[None
             raise
         told = remedy(here.library.free(here.device))
         raise OutOfDeviceMemory(f"no memory left on {place(x)} ({error}). {told}") from error
+
+
+def stands_in(x: Any) -> bool:
+    """Whether `x` stands for a value inside of a function that is being compiled or differentiated."""
+    owner = library_of(x)
+    return owner is not None and owner.stands_in(x)
 
 
 def is_traced(x: Any) -> bool:
@@ -848,8 +1003,8 @@ def dtype_name(dtype: Any) -> str:
 
 
 def copy(x: Array) -> Array:
-    """The same numbers in other memory."""
-    return namespace(x).asarray(x, copy=True)
+    """The same numbers in other memory, without a gradient record."""
+    return namespace(x).asarray(without_record(x), copy=True)
 
 
 def native(x: Any) -> Any:

@@ -57,17 +57,12 @@ class Course:
     @property
     def frozen(self) -> Array | None:
         """True at the entries of theta that stay as they are; None if all are trained."""
-        names = self.model.frozen
-        return self.model.wiring.params.mask(set(names), self.model.vector) if names else None
+        return self.model.wiring.params.frozen(self.model.frozen, self.model.vector)
 
     @property
     def decays(self) -> Array | None:
         """1 at the entries that weight decay shrinks, 0 at the others; None if it shrinks all."""
-        theta, params = self.model.vector, self.model.wiring.params
-        chosen = {place.name for place in params.places if place.param.decay}
-        if len(chosen) == len(params.places):
-            return None
-        return same_place(theta=theta).astype(params.mask(chosen, theta), theta.dtype)
+        return self.model.wiring.params.decays(self.model.vector)
 
     @property
     def unobserved(self) -> bool:

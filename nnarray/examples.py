@@ -6,7 +6,7 @@ from numbers import Real
 from typing import Any, NamedTuple, Protocol
 
 from nnarray import random
-from nnarray.backends import as_data, device_of, is_traced, same_place
+from nnarray.backends import as_data, device_of, is_traced, same_place, without_record
 from nnarray.callbacks import History
 from nnarray.checks import real, refuse_overflow
 from nnarray.kernels.compilation import quiet
@@ -22,7 +22,6 @@ class Trainee(Protocol):
     """What training needs of a model."""
 
     wiring: Wiring
-    state: Array
     frozen: frozenset[str]
     history: History
     metadata: dict[str, Any]
@@ -32,6 +31,8 @@ class Trainee(Protocol):
     lent: bool
     """Whether somebody else has theta, and might."""
 
+    @property
+    def state(self) -> Array: ...
     @property
     def input_shape(self) -> Shape: ...
     @property
@@ -96,11 +97,11 @@ def prepare(
     check_finite: bool = True,
     names: str = "X y sample_weight",
 ) -> Data:
-    """Check the examples once, where they enter, and bring them into the form that a step reads."""
+    """Check the examples once, where they enter, and bring them into the form that a step reads: without a record."""
     x_name, y_name, w_name = names.split()
-    x = (finite_inputs if check_finite else check_inputs)(model, X, x_name)
-    y = as_data(y, y_name)
-    weights = None if weights is None else as_data(weights, w_name)
+    x = without_record((finite_inputs if check_finite else check_inputs)(model, X, x_name))
+    y = without_record(as_data(y, y_name))
+    weights = None if weights is None else without_record(as_data(weights, w_name))
     xp = same_place(**{x_name: x, y_name: y, w_name: weights})
     if x.shape[0] == 0:
         raise ValueError(f"{x_name} holds no examples: its shape is {tuple(X.shape)}. At least one is needed.")

@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from nnarray import examples, random
-from nnarray.backends import as_data, backend, backend_of, device_of, dtype_name, namespace, place
+from nnarray.backends import as_data, backend, backend_of, device_of, dtype_name, namespace, place, without_record
 from nnarray.kernels.standard.numerics import wide
 from nnarray.layers.activations import FUNCTIONS, Activation, activation
 from nnarray.layers.base import Layer
@@ -254,7 +254,7 @@ def explain(model: Model, X: Array, y: Array, loss: Any = "cross_entropy", *, ch
     chosen = loss_named(loss)
     if not hasattr(model, "wiring"):
         raise TypeError(f"explain needs a model, as network.init gives it; got {type(model).__name__}.")
-    X, y = examples.check_inputs(model, X), as_data(y, "y")
+    X, y = (without_record(each) for each in (examples.check_inputs(model, X), as_data(y, "y")))
     given = X.shape[0] if X.ndim else 0
     if y.ndim and y.shape[0] == given:  # else what prepares them says what is wrong
         used = min(MOST_EXAMPLES, given)

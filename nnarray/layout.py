@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Set
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -106,6 +107,17 @@ class Layout:
         xp = namespace(like)
         ones = [xp.full(p.stop - p.start, p.name in chosen, dtype=xp.bool, device=device_of(like)) for p in self.places]
         return xp.concat(ones) if ones else xp.zeros(0, dtype=xp.bool, device=device_of(like))
+
+    def frozen(self, names: Set[str], like: Array) -> Array | None:
+        """True at the entries of these parameters, which stay as they are; None if there are none."""
+        return self.mask(set(names), like) if names else None
+
+    def decays(self, like: Array) -> Array | None:
+        """1 at the entries that weight decay shrinks, 0 at the others; None if it shrinks all."""
+        chosen = {place.name for place in self.places if place.param.decay}
+        if len(chosen) == len(self.places):
+            return None
+        return namespace(like).astype(self.mask(chosen, like), like.dtype)
 
 
 def refuse_impossible(x: Array, name: str) -> None:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nnarray import kernels
-from nnarray.backends import as_data, device_of, is_traced, same_place
-from nnarray.checks import refuse_non_finite, refuse_overflow
+from nnarray.backends import as_data, device_of, has_record, is_traced, same_place, without_record
+from nnarray.checks import refuse_overflow
 from nnarray.kernels.compilation import quiet
 from nnarray.kernels.standard.numerics import wide, wide_dtype
 from nnarray.names import named
@@ -109,7 +109,8 @@ class Loss:
             How much each example counts.
         """
         outputs, target, weights = checked(self, outputs, target, weights)
-        return self.of_prepared(outputs, target, weights)
+        value, gradient = self.of_prepared(without_record(outputs), target, weights)
+        return kernels.linked(value, [outputs], [gradient]), gradient
 
     def of_prepared(self, outputs: Array, target: Array, weights: Array | None) -> tuple[Array, Array]:
         """As `value_and_gradient`, of a target and weights that `prepare` has seen."""
@@ -122,11 +123,11 @@ class Loss:
 
 
 @quiet  # what overflows is told by an error
-def _converted(target: Array, dtype: DType) -> Array:
-    """The target in the dtype of the outputs, finite before and after. Waits for the device."""
-    found: Array = same_place(target=target).astype(target, dtype, copy=False)
+def _converted(x: Array, dtype: DType, name: str = "target") -> Array:
+    """`x` in the dtype of the outputs, finite before and after. Waits for the device."""
+    found: Array = same_place(x=x).astype(x, dtype, copy=False)
     if not is_traced(found):
-        refuse_overflow(found, target, "target")
+        refuse_overflow(found, x, name)
     return found
 
 
@@ -160,6 +161,12 @@ def checked(loss: Loss, outputs: Array, target: Array, weights: Array | None) ->
     """Outputs, target and weights as the loss reads them; refuses what does not fit."""
     outputs, target = as_data(outputs, "outputs"), as_data(target, "target")
     weights = None if weights is None else as_data(weights, "weights")
+    for name, each in (("target", target), ("weights", weights)):
+        if has_record(each):
+            raise ValueError(
+                f"{name} has a gradient record, and a loss has a gradient with respect to its outputs only. Pass "
+                f"{name}.detach()."
+            )
     xp = same_place(outputs=outputs, target=target, weights=weights)
     if not xp.isdtype(outputs.dtype, "real floating"):
         raise TypeError(f"outputs must be real floating numbers; got dtype {outputs.dtype}.")
@@ -177,11 +184,9 @@ def combined_weights(
         return own
     if given.shape != (count,):
         raise ValueError(f"{name} must have shape ({count},), one entry an example; got {tuple(given.shape)}.")
-    if not is_traced(given):
-        refuse_non_finite(given, name)
-        if not bool(xp.all(given >= 0)) or not bool(xp.any(given > 0)):
-            raise ValueError(f"{name} must not be negative, and at least one must be above 0.")
-    each: Array = xp.astype(given, wide_dtype(xp, dtype), copy=False)
+    each: Array = _converted(given, wide_dtype(xp, dtype), name)
+    if not is_traced(given) and not (bool(xp.all(given >= 0)) and bool(xp.any(given > 0))):
+        raise ValueError(f"{name} must not be negative, and at least one must be above 0.")
     return each if own is None else own * xp.reshape(each, each.shape + (1,) * (own.ndim - 1))
 
 

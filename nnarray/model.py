@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from nnarray import checkpoints, examples, loading, training
+from nnarray import checkpoints, examples, kernels, loading, training
 from nnarray.backends import (
     Backend,
     as_data,
@@ -16,6 +18,7 @@ from nnarray.backends import (
     backend_of,
     copy,
     dtype_name,
+    has_record,
     is_traced,
     memory_errors,
     namespace,
@@ -23,6 +26,8 @@ from nnarray.backends import (
     place,
     read_only,
     same_place,
+    stands_in,
+    without_record,
 )
 from nnarray.callbacks import History
 from nnarray.checks import integer
@@ -31,7 +36,7 @@ from nnarray.inference import Prepared, prepared
 from nnarray.layers.base import Layer, described
 from nnarray.losses import checked_labels, loss_named
 from nnarray.persistence import pytorch
-from nnarray.propagation import Wiring, forward, input_gradient, loss_and_gradient
+from nnarray.propagation import Step, Wiring, forward, input_gradient, loss_and_gradient, pullback
 from nnarray.random import Key
 from nnarray.summary import Summary, summary
 from nnarray.typing import Array, Shape
@@ -74,8 +79,8 @@ class Model:
         self.frozen: frozenset[str] = frozenset()
         self.history = History()
         self.metadata: dict[str, Any] = {}
-        self.state = state
-        self.theta = theta
+        self._state = state
+        self._set_theta(theta)
         self.lent = False
 
     @classmethod
@@ -103,13 +108,48 @@ class Model:
     def theta(self) -> Array:
         """All trainable parameters in one vector; its library, device and dtype are the model's.
 
-        Set it to another vector of the same length, and the model computes with that.
+        Set it to another vector of the same length, and the model computes with that. A tensor of PyTorch keeps its
+        gradient record: `torch.nn.Parameter(model.theta)` makes it one that PyTorch trains.
         """
         self.lent = True
-        return self.vector
+        return self.recorded
 
     @theta.setter
     def theta(self, theta: Array) -> None:
+        self._refuse_from_inside(theta=theta)
+        self._set_theta(theta)
+
+    @property
+    def state(self) -> Array:
+        """What training changes but gradients do not, such as the running statistics of `BatchNorm`, in one vector.
+
+        Set it to what `nn.training_step` gives.
+        """
+        return self._state
+
+    @state.setter
+    def state(self, state: Array) -> None:
+        state = without_record(as_data(state, "state"))
+        self._refuse_from_inside(state=state)
+        if state.shape != self._state.shape or state.dtype != self._state.dtype:
+            raise ValueError(
+                f"state must have shape {tuple(self._state.shape)} and dtype {dtype_name(self._state.dtype)}; got "
+                f"shape {tuple(state.shape)} and dtype {dtype_name(state.dtype)}. Take it from nn.training_step."
+            )
+        same_place(model=self._state, state=state)
+        self._state = native(state)
+
+    def _refuse_from_inside(self, **given: Array) -> None:
+        """What exists inside of a function alone would spoil a model that is there after it."""
+        for name, x in given.items():
+            if stands_in(x) and not stands_in(self.vector):
+                raise ValueError(
+                    f"this {name} exists only inside of the function that is being compiled or differentiated (by "
+                    f"jax.jit, jax.grad, torch.func, ...), and the model outside of it. Compute with the model "
+                    f"model.with_theta(theta, state), and set model.{name} to what the function returns."
+                )
+
+    def _set_theta(self, theta: Array) -> None:
         theta, size = as_data(theta, "theta"), self.wiring.params.size
         if theta.shape != (size,):
             raise ValueError(
@@ -117,8 +157,10 @@ class Model:
             )
         if not same_place(model=self.state, theta=theta).isdtype(theta.dtype, "real floating"):
             raise TypeError(f"theta must be real floating; got dtype {dtype_name(theta.dtype)}. Convert it first.")
-        self.vector = native(theta)
-        """theta, for those who do not write into it."""
+        self.recorded = native(theta)
+        """theta as it was given: on PyTorch perhaps with a gradient record."""
+        self.vector = without_record(self.recorded)
+        """theta without a gradient record, for those who do not write into it."""
         self.lent = True
         """Whether somebody else has theta, and might: where it can be written to, no copy of it can be trusted."""
         self._tree: dict[str, Any] | None = None
@@ -243,7 +285,38 @@ class Model:
 
     def _take(self, theta: Array, state: Array) -> None:
         """Compute with numbers that nobody else has."""
-        self.theta, self.state, self.lent = theta, state, False
+        self.theta, self.state, self.lent = without_record(theta), state, False
+
+    def with_theta(self, theta: Array, state: Array | None = None) -> Model:
+        """A model of the same network with other numbers; this one stays as it is.
+
+        It is the form for functions of theta, which are compiled or differentiated: by `jax.jit`, `jax.grad`,
+        `torch.func`.
+
+        Parameters
+        ----------
+        theta : array, shape (size,)
+        state : array, optional
+            This model's if None.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If they are none of this model: another shape, library or device.
+
+        Examples
+        --------
+        >>> import nnarray as nn
+        >>> X, y = nn.datasets.moons(200)
+        >>> model = nn.Network(nn.Dense(5, "tanh"), nn.Dense(2)).init((2,), seed=0)
+        >>> bool((model.with_theta(0.0 * model.theta)(X) == 0.0).all())
+        True
+        """
+        other = Model(self.network, self.input_shape, theta, self.state, wiring=self.wiring)
+        other.frozen, other.metadata, other.lent = self.frozen, self.metadata, True
+        if state is not None:
+            other.state = state
+        return other
 
     def copy(self) -> Model:
         """Another model with the same numbers."""
@@ -365,7 +438,8 @@ class Model:
         """The forward propagation at inference: outputs, shape (batch, ...), for inputs of shape (batch, ...).
 
         Inputs of another dtype are converted to the model's; values are not looked at, so nothing waits for the
-        device, and the call can be traced by `jax.jit`. The gradient record of a PyTorch tensor is left behind.
+        device, and the call can be traced by `jax.jit`. PyTorch's autograd finds the gradients with respect to X and
+        to `theta`, if it is asked for them.
 
         Raises
         ------
@@ -377,8 +451,12 @@ class Model:
         plan = self._plan()
         if plan is None:
             X = examples.check_inputs(self, X)
-            return forward(self.wiring, self._nested(), self.state, X)
+            return kernels.recorded(X, self.recorded, self._outputs, partial(pullback, self.wiring, self.state))
         return plan.run(X if self._is_alike(X) else examples.check_inputs(self, X))
+
+    def _outputs(self, X: Array, theta: Array) -> Array:
+        tree = self._nested() if theta is self.recorded else self.wiring.params.tree(theta)
+        return forward(self.wiring, tree, self.state, X)
 
     def _is_alike(self, X: Any) -> bool:
         """Whether X is, beyond doubt and without a long look, what the model takes; a plan has one device only."""
@@ -388,7 +466,7 @@ class Model:
     def _plan(self) -> Prepared | None:
         """What is prepared for the numbers as they are; None where the layers themselves are as fast."""
         if self._planned is None or (
-            self._planned[0] and not self._planned[0].holds(self.vector if self.lent else None, self.state)
+            self._planned[0] and not self._planned[0].holds(self.vector if self.lent else None, self._state)
         ):
             self._planned = (prepared(self.wiring, self.vector, self.state, self.input_shape),)
         return self._planned[0]
@@ -464,7 +542,7 @@ class Model:
                     f"classes must have shape {tuple(X.shape[:1])}, one an example; got {tuple(classes.shape)}."
                 )
             classes = checked_labels(classes, self.output_shape[0], "classes")
-        return input_gradient(self.wiring, self._nested(), self.state, X, classes)
+        return input_gradient(self.wiring, self._nested(), self.state, without_record(X), classes)
 
     # --- Training ------------------------------------------------------------------------------------------------
 
@@ -727,8 +805,75 @@ def value_and_grad(
     >>> gradient.shape == model.theta.shape
     True
     """
+    if training_mode and model.state.shape[0]:
+        warnings.warn(
+            "value_and_grad gives no new state, so that running statistics stay as they are. In a loop of your own, "
+            "take nn.training_step and set model.state.",
+            stacklevel=2,
+        )
+    found = _propagated(model, X, y, loss, sample_weight, training=training_mode, key=key)
+    return found.loss, found.gradient
+
+
+def training_step(
+    model: Model,
+    X: Array,
+    y: Array,
+    loss: Any = "cross_entropy",
+    *,
+    sample_weight: Array | None = None,
+    key: Key | None = None,
+    step: Any = 0,
+) -> Step:
+    """The loss in training and its gradient, by backpropagation, and the state after it; changes nothing.
+
+    Layers behave as in `Model.fit`: dropout drops, and batch normalisation normalises by the batch.
+
+    Parameters
+    ----------
+    model : Model
+    X : array, shape (N, ...)
+    y : array
+        As for `Model.fit`.
+    loss : str or Loss
+    sample_weight : array, shape (N,), optional
+    key : Key, optional
+        Needed if layers draw at random.
+    step : int or array of an integer, shape ()
+        The number of the step: each has its own draws.
+
+    Returns
+    -------
+    Step
+        With `loss`, `gradient`, `outputs` and `state`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `Model.fit`.
+
+    Examples
+    --------
+    >>> import nnarray as nn
+    >>> X, y = nn.datasets.moons(200, noise=0.1, seed=0)
+    >>> model = nn.Network(nn.Dense(5), nn.BatchNorm(), nn.Activation("tanh"), nn.Dense(2)).init((2,), seed=0)
+    >>> optimizer = nn.Adam(0.05)
+    >>> slots = optimizer.slots(model.theta)
+    >>> for step in range(100):
+    ...     found = nn.training_step(model, X, y)
+    ...     model.theta, slots = optimizer.step(model, found.gradient, slots, step)
+    ...     model.state = found.state
+    >>> float(nn.metrics.accuracy(model(X), y)) > 0.9
+    True
+    """
+    return _propagated(model, X, y, loss, sample_weight, training=True, key=key, step=step)
+
+
+def _propagated(
+    model: Model, X: Array, y: Array, loss: Any, weights: Any, *, training: bool, key: Key | None, step: Any = 0
+) -> Step:
     chosen = loss_named(loss)
-    data = examples.prepare(model, as_data(X, "X"), y, sample_weight, chosen, check_finite=False)
+    data = examples.prepare(model, X, y, weights, chosen, check_finite=False)
     found = loss_and_gradient(
         model.wiring,
         model.vector,
@@ -737,7 +882,10 @@ def value_and_grad(
         data.target,
         data.weights,
         chosen,
-        training=training_mode,
+        training=training,
         key=key,
+        step=step,
+        input_gradient=has_record(X),
     )
-    return found.loss, found.gradient
+    value = kernels.linked(found.loss, [X, model.recorded], [found.input_gradient, found.gradient])
+    return found._replace(loss=value)

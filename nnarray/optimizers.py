@@ -8,7 +8,7 @@ from numbers import Real
 from typing import Any
 
 from nnarray import kernels
-from nnarray.backends import namespace
+from nnarray.backends import copy, namespace
 from nnarray.checks import integer
 from nnarray.kernels.standard.numerics import wide
 from nnarray.names import named
@@ -100,6 +100,40 @@ class Optimizer:
         after, slots = self.apply(theta, gradient, slots, numbers)
         after = xp.astype(after, before.dtype, copy=False)
         return after if frozen is None else xp.where(frozen, before, after), slots
+
+    def step(self, model: Any, gradient: Array, slots: Slots, step: Any, *, rate: Any = None) -> tuple[Array, Slots]:
+        """One step of a loop of your own: the new theta and the new slots, as in `Model.fit`; changes nothing.
+
+        Parameters
+        ----------
+        model : Model
+            Whose theta it starts from; what is frozen stays, and biases do not decay.
+        gradient : array, shape (size,)
+        slots : dict of arrays
+            From `slots(model.theta)`, then from the step before.
+        step : int or array of an integer, shape ()
+            The number of the step, counted from 0.
+        rate : float, optional
+            The learning rate; `lr` if None.
+
+        Raises
+        ------
+        ValueError
+            If `lr` is a schedule, and no rate is given.
+        """
+        if rate is None:
+            if isinstance(self.lr, Schedule):
+                raise ValueError(f"lr is the schedule {self.lr!r}: pass rate=optimizer.lr(epoch).")
+            rate = self.lr
+        theta, layout = model.vector, model.wiring.params
+        return self.update(
+            copy(theta),
+            copy(gradient),
+            {name: copy(slot) for name, slot in slots.items()},
+            self.numbers(rate, step + 1),
+            decays=layout.decays(theta) if self.weight_decay else None,
+            frozen=layout.frozen(model.frozen, theta),
+        )
 
     def decayed(self, theta: Array, gradient: Array, rate: Any, decays: Array | None) -> tuple[Array, Array]:
         """Parameters and gradient after weight decay; coupled: it goes through the gradient."""

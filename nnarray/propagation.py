@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from nnarray import kernels
@@ -28,18 +28,37 @@ class Wiring(NamedTuple):
 
 
 class Step(NamedTuple):
-    """What one forward and backward propagation gives."""
+    """What one forward and backward propagation gives.
+
+    Attributes
+    ----------
+    loss : array, shape ()
+    gradient : array, shape (size,)
+        With respect to theta.
+    outputs : array, shape (N, ...)
+    state : array
+        What training changes but gradients do not, such as the running statistics of `BatchNorm`, after the step.
+    """
 
     loss: Array
     gradient: Array
     outputs: Array
     state: Array
+    input_gradient: Any = None
+    """With respect to the inputs, if somebody asked for it."""
 
 
 def forward(wiring: Wiring, tree: Tree, state: Array, x: Array) -> Array:
     """The outputs at inference, from parameters nested as the layers are; nothing is kept for a way back."""
     ctx = Context(False, wiring.state.tree(state), False, False)
     return wiring.network.forward(tree, x, ctx).y
+
+
+def pullback(wiring: Wiring, state: Array, dy: Array, x: Array, theta: Array, wanted: Sequence[bool]) -> list[Any]:
+    """dx and dtheta at inference, those of the two that are wanted."""
+    ctx = Context(state=wiring.state.tree(state), input_gradient=wanted[0], once=True)
+    dx, gradients = wiring.network.forward(wiring.params.tree(theta), x, ctx).pullback(dy)
+    return [dx if wanted[0] else None, wiring.params.pack(gradients, theta) if wanted[1] else None]
 
 
 def input_gradient(wiring: Wiring, tree: Tree, state: Array, x: Array, classes: Array | None) -> Array:
@@ -61,13 +80,14 @@ def loss_and_gradient(
     training: bool,
     key: Key | None = None,
     step: Any = 0,
+    input_gradient: bool = False,
 ) -> Step:
     """The chain rule: forward through the layers, the loss, and back through their pullbacks.
 
     L = loss(f(theta, x), target) and dL/dtheta, laid out as theta; heads of the network add theirs. `target` and
     `weights` are as `loss.prepare` gives them; `key` folded by `step` seeds what layers draw.
     """
-    ctx = Context(training, wiring.state.tree(state), input_gradient=False, root=key, path=(step,), once=True)
+    ctx = Context(training, wiring.state.tree(state), input_gradient, root=key, path=(step,), once=True)
     out: Out = wiring.network.forward(wiring.params.tree(theta), x, ctx)
     value, dy = loss.of_prepared(out.y, target, weights)
     dheads: list[Array] = []
@@ -77,9 +97,9 @@ def loss_and_gradient(
         extra, dhead = loss.of_prepared(head.y, target, weights)
         value = value + head.weight * extra
         dheads.append(head.weight * dhead)
-    _, gradients = out.pullback(dy, *dheads)
+    dx, gradients = out.pullback(dy, *dheads)
     after = wiring.state.pack(_overlaid(ctx.state, out.state), state) if out.state else state
-    return Step(value, wiring.params.pack(gradients, theta), out.y, after)
+    return Step(value, wiring.params.pack(gradients, theta), out.y, after, dx if input_gradient else None)
 
 
 def _overlaid(old: Tree, new: Tree) -> dict[str, Any]:

@@ -244,17 +244,6 @@ def test_read_only_and_memory_mapped_inputs(tmp_path, host: nn.Backend) -> None:
     model.fit(mapped, y, epochs=2, batch_size=2)
 
 
-def test_torch_gradient_records_are_left_behind() -> None:
-    torch = pytest.importorskip("torch")
-    x = torch.ones((2, 2), requires_grad=True)
-    model = net(nn.backend("torch"))
-    assert not model(x).requires_grad
-    value, gradient = nn.value_and_grad(model, x, torch.tensor([0, 1]))
-    assert not value.requires_grad
-    assert not gradient.requires_grad
-    assert x.grad is None
-
-
 def test_a_model_runs_inside_jax_jit() -> None:
     jax = pytest.importorskip("jax")
     be = nn.backend("jax")

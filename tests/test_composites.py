@@ -49,7 +49,7 @@ def trained(be: nn.Backend, net: nn.Network, shape: tuple[int, ...], classes: in
     X, y = be.asarray(rng.normal(size=(4, *shape)), dtype="float32"), be.asarray(np.arange(4) % classes)
 
     def found(X: Any) -> Any:
-        return nn.value_and_grad(model, X, y, training_mode=True, key=nn.Key(3))
+        return nn.training_step(model, X, y, key=nn.Key(3))[:2]
 
     loss, gradient = as_called(be, found)(X)
     return loss, gradient, model
@@ -201,7 +201,7 @@ def test_heads_in_branches_and_around(be: nn.Backend) -> None:
     def loss(theta: Any) -> Any:
         other = model.copy()
         other.theta = theta
-        return nn.value_and_grad(other, X, y, training_mode=True, key=nn.Key(0))
+        return nn.training_step(other, X, y, key=nn.Key(0))[:2]
 
     u = be.asarray(np.random.default_rng(1).normal(size=model.theta.shape))
     exact = float(be.xp.sum(loss(model.theta)[1] * u))

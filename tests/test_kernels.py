@@ -231,6 +231,8 @@ CASES: dict[str, Callable[[], list[Case]]] = {
         case(normal(3, 2, 1, 1), normal(3, 2, 1, 1), positive(2, 6, 5)),
     ],
     "after": lambda: [case(normal(3, 4), normal(2)), case(normal(0, 4), normal(1))],
+    "recorded": lambda: [case(normal(3, 4), normal(4), lambda x, theta: x * theta, None)],
+    "linked": lambda: [case(np.asarray(0.5), (), ())],
     "threefry": lambda: [
         case(np.arange(-50, 951, dtype=np.int32), 7, -3, 99),
         case(np.arange(0, dtype=np.int32), 0, 1, 2),

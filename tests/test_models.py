@@ -114,7 +114,7 @@ def test_training_gradients_equal_those_of_pytorch(host: nn.Backend, name: str) 
     entropy = torch.nn.functional.cross_entropy
     loss = entropy(main, torch.tensor(y)) + sum(0.3 * entropy(head, torch.tensor(y)) for head in heads)
     loss.backward()
-    value, gradient = nn.value_and_grad(model, x, y, training_mode=True, key=nn.Key(0))
+    value, gradient = nn.training_step(model, x, y, key=nn.Key(0))[:2]
     assert float(value) == pytest.approx(loss.item(), rel=1e-12)
     slopes = {name: p.grad.numpy() for name, p in network.named_parameters()}
     there = {n: v for n, v in state_of(network).items() if n not in slopes}
@@ -145,7 +145,7 @@ def test_googlenet_goes_forward_and_trains_on_every_backend(be: nn.Backend, host
         trained = begun.init((32, 32, 3), backend=on, dtype=dtype)  # JAX compiles the whole way back for a minute
 
         def found(X: Any) -> Any:
-            return model(X), *nn.value_and_grad(trained, X, on.asarray(y), training_mode=True)
+            return model(X), *nn.training_step(trained, X, on.asarray(y))[:2]
 
         return [to_host(on, each) for each in as_called(on, found)(on.asarray(x, dtype=dtype))]
 

@@ -75,7 +75,7 @@ class Increments:
             state=copy(model.state),
             slots=slots,
             decays=decays,
-            frozen=model.wiring.params.mask(set(model.frozen), model.vector) if model.frozen else None,
+            frozen=model.wiring.params.frozen(model.frozen, model.vector),
             steps=memory.steps if memory else 0,
         )
         self.given = model.vector

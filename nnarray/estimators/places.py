@@ -17,6 +17,7 @@ from nnarray.backends import (
     is_traced,
     library_of,
     namespace,
+    without_record,
 )
 from nnarray.checks import refuse_non_finite
 from nnarray.typing import Array
@@ -66,7 +67,7 @@ def checked_inputs(estimator: Any, X: Any, *, reset: bool, pictures: bool) -> Ar
     """
     if on_host(home_of(X)):
         return _checked_by_sklearn(estimator, X, reset=reset, pictures=pictures)
-    X = as_data(X, "X")
+    X = without_record(as_data(X, "X"))
     xp = namespace(X)
     if X.ndim != 2 and not (pictures and X.ndim > 2):
         raise ValueError(
@@ -117,7 +118,7 @@ def checked_targets(y: Any, home: Backend, *, numeric: bool) -> Any:
         y = y.toarray() if issparse(y) else y
         y = column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
         return home.asarray(y) if holds_numbers(y) else y
-    y = home.asarray(as_data(y, "y"))
+    y = home.asarray(without_record(as_data(y, "y")))
     if y.ndim == 0:
         raise ValueError("y must have an entry for each example; got a single number.")
     refuse_non_finite(y, "y")

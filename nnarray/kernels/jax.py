@@ -10,6 +10,8 @@ from nnarray import kernels
 from nnarray.kernels.standard.windows import Window
 
 kernels.erfc.fast("jax")(jax.scipy.special.erfc)
+kernels.relu.fast("jax")(jax.nn.relu)  # this and the next: with JAX's own derivatives at 0
+kernels.softplus.fast("jax")(jax.nn.softplus)
 
 
 @kernels.after.fast("jax")

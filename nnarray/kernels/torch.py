@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -10,6 +11,13 @@ from nnarray import kernels
 from nnarray.kernels.standard.windows import Window, cropped, padded
 
 kernels.erfc.fast("torch")(torch.special.erfc)
+kernels.logistic.fast("torch")(torch.sigmoid)
+
+
+@kernels.softplus.fast("torch")
+def softplus(x: Any) -> Any:
+    """With PyTorch's own derivative, also at 0."""
+    return torch.logaddexp(x, torch.zeros((), dtype=x.dtype, device=x.device))
 
 
 def _first(x: Any) -> Any:
@@ -57,3 +65,76 @@ def convolution_pullback(
         dx = dx.permute(0, 2, 3, 1)
         dx = dx if wide is x else cropped(dx, window.padding)
     return dx if input_gradient else None, dw.permute(2, 3, 1, 0), db
+
+
+class _Recorded(torch.autograd.Function):
+    """A function with our way back.
+
+    It goes forward again on the way back: so what it keeps are its arguments alone, as torch.func's transformations
+    need it, and PyTorch finds second derivatives itself.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(value: Callable[..., Any], pullback: Callable[..., Any], *inputs: Any) -> Any:
+        return value(*inputs)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        ctx.value, ctx.pullback, *arrays = inputs
+        ctx.save_for_backward(*arrays)
+        ctx.save_for_forward(*arrays)
+
+    @staticmethod
+    def backward(ctx: Any, *dy: Any) -> Any:
+        return None, None, *ctx.pullback(*dy, *ctx.saved_tensors, ctx.needs_input_grad[2:])
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> Any:
+        inputs = ctx.saved_tensors
+        given = [torch.zeros_like(x) if t is None else t for x, t in zip(inputs, tangents[2:], strict=True)]
+        return torch.func.jvp(ctx.value, inputs, tuple(given))[1]
+
+
+@kernels.recorded.fast("torch")
+def recorded(x: Any, theta: Any, value: Callable[..., Any], pullback: Callable[..., Any]) -> Any:
+    """As a function of PyTorch's autograd, if somebody asks for a gradient."""
+    if (x.requires_grad or theta.requires_grad) and torch.is_grad_enabled():
+        return _Recorded.apply(value, pullback, x, theta)
+    return value(x, theta)
+
+
+class _Linked(torch.autograd.Function):
+    """A number whose gradients are known."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(value: Any, *inputs_and_gradients: Any) -> Any:
+        return value.clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        gradients = inputs[1 + len(inputs) // 2 :]
+        ctx.save_for_backward(*gradients)
+        ctx.save_for_forward(*gradients)
+
+    @staticmethod
+    def backward(ctx: Any, *dvalues: Any) -> Any:
+        (dvalue,), gradients = dvalues, ctx.saved_tensors
+        return None, *(dvalue * each for each in gradients), *(None for _ in gradients)
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> Any:
+        pairs = zip(ctx.saved_tensors, tangents[1:], strict=False)
+        return sum((gradient * t).sum() for gradient, t in pairs if t is not None)
+
+
+@kernels.linked.fast("torch")
+def linked(value: Any, inputs: Sequence[Any], gradients: Sequence[Any]) -> Any:
+    """With the inputs that have a record."""
+    asked = [i for i, x in enumerate(inputs) if x.requires_grad] if torch.is_grad_enabled() else []
+    if not asked:
+        return value
+    return _Linked.apply(value.detach(), *(inputs[i] for i in asked), *(gradients[i] for i in asked))

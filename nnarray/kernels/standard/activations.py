@@ -97,7 +97,7 @@ def leaky_relu_pullback(dy: Array, x: Array, y: Array, *, slope: float = 0.01) -
 def elu(x: Array, *, alpha: float = 1.0) -> Array:
     """y = x where x > 0, else alpha (exp(x) - 1). Clevert, Unterthiner & Hochreiter (2016), ICLR."""
     xp = namespace(x)
-    return xp.where(x > 0, x, alpha * xp.expm1(xp.minimum(x, 0.0)))
+    return xp.where(x > 0, x, alpha * xp.expm1(xp.where(x > 0, 0.0, x)))
 
 
 @kernel
@@ -113,7 +113,7 @@ SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
 def selu(x: Array) -> Array:
     """y = s x where x > 0, else s a (exp(x) - 1). Klambauer et al. (2017), NeurIPS, equation 2."""
     xp = namespace(x)
-    return SELU_SCALE * xp.where(x > 0, x, SELU_ALPHA * xp.expm1(xp.minimum(x, 0.0)))
+    return SELU_SCALE * xp.where(x > 0, x, SELU_ALPHA * xp.expm1(xp.where(x > 0, 0.0, x)))
 
 
 @kernel

@@ -1,6 +1,9 @@
-"""What keeps a compiler from merging what is meant to be computed twice."""
+"""The ways back of this package among those that a library finds itself."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from nnarray.kernels.registry import kernel
 from nnarray.typing import Array
@@ -19,3 +22,31 @@ def after(x: Array, first: Array) -> Array:
     array, x itself where nothing is compiled
     """
     return x
+
+
+@kernel
+def recorded(x: Array, theta: Array, value: Callable[..., Array], pullback: Callable[..., Sequence[Any]]) -> Array:
+    """y = value(x, theta), with `pullback` as the way back where the library records gradients.
+
+    Parameters
+    ----------
+    x, theta : array, any shapes
+    value : function
+        Of x and theta.
+    pullback : function
+        `pullback(dy, x, theta, wanted) -> dx, dtheta`; each is needed where `wanted`, a pair of bool, says so.
+    """
+    return value(x, theta)
+
+
+@kernel
+def linked(value: Array, inputs: Sequence[Array], gradients: Sequence[Any]) -> Array:
+    """The number `value`, with `gradients` as its derivatives where the library records gradients.
+
+    Parameters
+    ----------
+    value : array, shape ()
+    inputs : arrays, any shapes
+    gradients : arrays, shaped as `inputs`; None for an input without a record
+    """
+    return value

@@ -1,0 +1,122 @@
+"""A loop of one's own: the step of `fit`, with gradient, state and optimizer in public calls."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import nnarray as nn
+
+NET = nn.Network(nn.Dense(8, bias=False), nn.BatchNorm(), nn.Activation("tanh"), nn.Dropout(0.1), nn.Dense(2))
+RULES: list[nn.Optimizer] = [
+    nn.Adam(0.05),
+    nn.AdamW(0.05),
+    nn.SGD(0.1, momentum=0.9, nesterov=True, weight_decay=0.01),
+    nn.RMSprop(0.01, clip_norm=0.5),
+    nn.Adagrad(0.1),
+]
+
+
+def data(be: nn.Backend) -> tuple[Any, Any]:
+    return nn.datasets.moons(60, noise=0.1, seed=0, backend=be, dtype="float32")
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: type(rule).__name__)
+def test_a_loop_gives_what_fit_gives(be: nn.Backend, rule: nn.Optimizer) -> None:
+    X, y = data(be)
+    fitted = NET.init((2,), seed=1, backend=be, dtype="float32").freeze("4.bias")
+    model, before = fitted.copy(), be.to_numpy(fitted.theta)
+    fitted.fit(X, y, optimizer=rule, epochs=3, batch_size=25, shuffle=False, seed=3)
+    key, slots, step = nn.Key(3).fold("layers"), rule.slots(model.theta), 0
+    for epoch in range(3):
+        for X_batch, y_batch in nn.datasets.batches(X, y, batch_size=25, epoch=epoch):
+            found = nn.training_step(model, X_batch, y_batch, key=key, step=step)
+            given = be.to_numpy(model.theta).copy(), {name: be.to_numpy(slot).copy() for name, slot in slots.items()}
+            theta, after = rule.step(model, found.gradient, slots, step)
+            np.testing.assert_array_equal(be.to_numpy(model.theta), given[0])  # nothing is written to
+            for name, slot in slots.items():
+                np.testing.assert_array_equal(be.to_numpy(slot), given[1][name])
+            model.theta, model.state, slots, step = theta, found.state, after, step + 1
+    assert be.to_numpy(model.theta)[-1] == before[-1]
+    for got, want in ((model.theta, fitted.theta), (model.state, fitted.state)):
+        np.testing.assert_allclose(be.to_numpy(got), be.to_numpy(want), rtol=1e-4, atol=1e-5)
+
+
+def test_running_statistics_are_learned(be: nn.Backend) -> None:
+    """Data far from 0: without them, outputs at inference are of no use."""
+    X, y = nn.datasets.blobs(90, classes=3, seed=0, backend=be, dtype="float32")
+    X = 3.0 * X + 40.0
+    net = nn.Network(nn.Dense(16), nn.BatchNorm(), nn.Activation("relu"), nn.Dense(3))
+    fitted = net.init((2,), seed=0, backend=be, dtype="float32")
+    model, rule = fitted.copy(), nn.Adam(0.05)
+    fitted.fit(X, y, optimizer=rule, epochs=60, batch_size=None)
+    slots = rule.slots(model.theta)
+    for step in range(60):
+        found = nn.training_step(model, X, y)
+        model.theta, slots = rule.step(model, found.gradient, slots, step)
+        model.state = found.state
+    accuracy = float(nn.metrics.accuracy(model(X), y))
+    assert accuracy == float(nn.metrics.accuracy(fitted(X), y))
+    assert accuracy > 0.95
+
+
+def test_a_loop_is_compiled_by_jax() -> None:
+    jax = pytest.importorskip("jax")
+    be = nn.backend("jax")
+    X, y = data(be)
+    rule, key = nn.Adam(0.05), nn.Key(0)
+    model = NET.init((2,), seed=1, backend=be, dtype="float32")
+    plain = model.copy()
+
+    @jax.jit
+    def step(theta: Any, state: Any, slots: Any, number: Any) -> Any:
+        here = model.with_theta(theta, state)
+        found = nn.training_step(here, X, y, key=key, step=number)
+        theta, slots = rule.step(here, found.gradient, slots, number)
+        return theta, found.state, slots, found.loss
+
+    theta, state, slots = model.theta, model.state, rule.slots(model.theta)
+    memory = slots
+    for number in range(5):
+        theta, state, slots, loss = step(theta, state, slots, number)
+        found = nn.training_step(plain, X, y, key=key, step=number)
+        plain.theta, memory = rule.step(plain, found.gradient, memory, number)
+        plain.state = found.state
+        np.testing.assert_allclose(loss, found.loss, rtol=1e-5)
+    model.theta, model.state = theta, state
+    np.testing.assert_allclose(model(X), plain(X), rtol=1e-4, atol=1e-5)
+
+
+def test_a_schedule_needs_its_rate(host: nn.Backend) -> None:
+    model, rule = NET.init((2,)), nn.SGD(nn.schedules.Cosine(0.1, epochs=4))
+    with pytest.raises(ValueError, match=r"lr is the schedule Cosine\(.*pass rate=optimizer\.lr\(epoch\)"):
+        rule.step(model, model.theta, {}, 0)
+    theta, _ = rule.step(model, model.theta, {}, 0, rate=rule.lr(4))  # type: ignore[operator]
+    np.testing.assert_array_equal(theta, model.theta)
+
+
+def test_a_gradient_in_training_without_a_state_warns(host: nn.Backend) -> None:
+    X, y = data(host)
+    with pytest.warns(UserWarning, match=r"running statistics stay as they are\. .* nn\.training_step"):
+        nn.value_and_grad(NET.init((2,)), X, y, training_mode=True, key=nn.Key(0))
+
+
+@pytest.mark.parametrize("change", [lambda s: s[:-1], lambda s: s[:, None]])
+def test_a_state_of_another_shape_is_refused(be: nn.Backend, change: Any) -> None:
+    model = NET.init((2,), backend=be, dtype="float32")
+    with pytest.raises(ValueError, match=r"state must have shape \(16,\) and dtype float32; got shape"):
+        model.state = change(model.state)
+
+
+def test_a_model_with_other_numbers_leaves_the_first_as_it_is(be: nn.Backend) -> None:
+    X, _ = data(be)
+    model = NET.init((2,), backend=be, dtype="float32").freeze("0")
+    before = be.to_numpy(model(X)).copy()
+    other = model.with_theta(0.0 * model.theta, model.state + 1.0)
+    assert not be.to_numpy(other(X)).any()
+    assert other.frozen == model.frozen
+    np.testing.assert_array_equal(be.to_numpy(model(X)), before)
+    with pytest.raises(ValueError, match="theta must have shape"):
+        model.with_theta(model.theta[:-1])
