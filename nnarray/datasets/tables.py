@@ -511,7 +511,7 @@ def _plain_numbers(column: Any, text: TextFormat, name: str, start: int) -> Any:
             i = compute.index(doubtful, True).as_py()
             raise ValueError(
                 f"row {start + i + 1}, column {name!r}: {column[i].as_py()!r} has a point where a comma stands before "
-                f"the decimals. If points separate thousands: --thousands ., or TextFormat(thousands='.')."
+                f"the decimals. If points separate thousands: --thousands '.', or TextFormat(thousands='.')."
             )
     between, before = re.escape(text.thousands), re.escape(text.decimal)
     whole = rf"[0-9]{{1,3}}({between}[0-9]{{3}})+|[0-9]+" if text.thousands else "[0-9]+"

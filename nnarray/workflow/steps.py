@@ -17,6 +17,7 @@ from nnarray.backends import Backend, backend_of, dtype_name
 from nnarray.callbacks import Callback, EarlyStopping, Run
 from nnarray.checkpoints import Checkpoint
 from nnarray.checks import integer, real
+from nnarray.datasets.tables import USUAL, TextFormat
 from nnarray.model import Model
 from nnarray.model import load as load_model
 from nnarray.models import cnn, mlp
@@ -49,6 +50,7 @@ class Plan:
     task: Literal["auto", "classify", "regress"] = "auto"
     drop: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
+    text: TextFormat = USUAL
     hidden: tuple[int, ...] | None = None
     activation: str = "relu"
     dropout: float = 0.0
@@ -124,6 +126,7 @@ def read(path: Path, plan: Plan) -> Examples:
         categories=plan.categories,
         fraction=plan.validation,
         seed=plan.seed,
+        text=plan.text,
     )
 
 
