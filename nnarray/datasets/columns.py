@@ -209,10 +209,15 @@ def _fit_column(
     count, known = len(distinct(text)), len(text) - text.null_count
     if not count:
         return "has no entries"
-    if count > MOST_CATEGORIES or (count > FEW and 2 * count > known):
+    if _too_many(count, known):
         return f"has {count} different values in {known} rows"
     part = text.take(arrow().array(train))
     return CategoryColumn.fit(name, part, distinct(part) or distinct(text))
+
+
+def _too_many(count: int, known: int) -> bool:
+    """Whether so many different values of so many entries tell nothing."""
+    return count > MOST_CATEGORIES or (count > FEW and 2 * count > known)
 
 
 def almost_numbers(text: Any, name: str, rows: Rows) -> str:
@@ -225,12 +230,13 @@ def almost_numbers(text: Any, name: str, rows: Rows) -> str:
     i = first_text(text) if share >= OFTEN or (2 * share > 1 and len(known.unique()) > FEW) else None
     if i is None:
         return ""
+    few = not _too_many(len(known.unique()), len(known))
+    names = f"If the entries are names: --categories {name}, or categories=[{name!r}]. " if few else ""
     odd: list[str] = known.filter(compute.invert(numbers)).unique().to_pylist()
     return (
         f"column {name!r} has numbers, but not in {len(known) - compute.sum(numbers).as_py()} of {len(known)} entries: "
-        f"row {row_number(i, rows)} has {shown(text, i)}. {_remedy(odd)} If the entries are names: "
-        f"--categories {name}, or categories=[{name!r}]; else correct them, or leave the column out: --drop {name}, "
-        f"or drop=[{name!r}]."
+        f"row {row_number(i, rows)} has {shown(text, i)}. {_remedy(odd)} {names}"
+        f"Else correct them, or leave the column out: --drop {name}, or drop=[{name!r}]."
     )
 
 
@@ -265,7 +271,8 @@ def notes_on(name: str, column: Any, number: bool) -> list[str]:
     if number and is_text(without_dictionary(column).type):
         words = text.filter(arrow().compute.is_in(text, value_set=arrow().array(NO_NUMBER))).value_counts().to_pylist()
         notes += [
-            f"{word['values']!r} in column {name!r} is taken as missing: {word['counts']} entries" for word in words
+            f"{word['values']!r} is taken as missing in {word['counts']} of {len(text)} entries of column {name!r}"
+            for word in words
         ]
     if text.null_count:
         notes.append(f"{text.null_count} of {len(text)} entries of column {name!r} are missing")
@@ -418,7 +425,8 @@ def _classes(column: Any, name: str, rows: Rows) -> tuple[str, ...]:
     values = distinct(text_of(column))
     if len(values) < 2:
         raise ValueError(
-            f"the target {name!r} has a single class in the training rows, {listed(values)}; at least two are needed."
+            f"the target {name!r} has a single class in the training rows, {listed(values)}; at least two are needed. "
+            f"If another one is called NA or null: put it in quotes, or --missing '', or TextFormat(missing=[])."
         )
     if len(values) > FEW and 2 * len(values) > len(column):
         raise ValueError(

@@ -247,7 +247,8 @@ def leave_out(names: Iterable[str]) -> str:
 
 
 FRAMES = {  # what tells a frame of Polars, lazy or not, and one of pandas
-    "collect_schema": "frame.lazy().collect().to_arrow()",
+    "collect": "frame.collect().to_arrow()",
+    "to_arrow": "frame.to_arrow()",
     "iloc": "pyarrow.Table.from_pandas(frame)",
 }
 

@@ -377,7 +377,7 @@ class Lead(NamedTuple):
 
 def _csv_columns(path: Path, kind: str, text: TextFormat) -> list[str]:
     lead = _lead(path, kind, text)
-    if text.delimiter is None and len(lead.names) == 1:
+    if text.header is None and len(lead.names) == 1:
         _refuse_delimiter(lead.names[0], lead.delimiter, path)
     if text.header is False:
         return [str(i) for i in range(len(lead.names))]
@@ -541,7 +541,8 @@ def _refuse_delimiter(name: str, delimiter: str, path: Path) -> None:
         if other != delimiter and other in name:
             raise ValueError(
                 f"{str(path)!r} has a single column, {name[:60]!r}, with {DELIMITED_BY[delimiter]!r} as the delimiter. "
-                f"If {DELIMITED_BY[other]!r} separates the entries: {_by_delimiter(other)}."
+                f"If {DELIMITED_BY[other]!r} separates the entries: {_by_delimiter(other)}. "
+                f"If it is the name of the only column: --header, or TextFormat(header=True)."
             )
 
 

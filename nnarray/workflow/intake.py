@@ -74,7 +74,7 @@ class Rows:
         start = 0
         needed = {*(column.name for column in self.preparation.columns), *(self.targets if labelled else ())}
         for part in open_table(path, self.text).batches(ROWS):
-            table = part.select([name for name in part.column_names if name in needed])
+            table = part.select(sorted(needed)) if needed.issubset(part.column_names) else part
             rows = np.arange(start, start + table.num_rows)
             start += table.num_rows
             if labelled:  # only those with a target can be compared with it
