@@ -100,7 +100,11 @@ def predict(
 
 def _written(intake: Intake, **options: Any) -> Intake:
     """What the model takes in, from a file that is written as the options say."""
-    return replace(intake, text=text_format(intake.text, **options)) if isinstance(intake, Rows) else intake
+    if isinstance(intake, Rows):
+        return replace(intake, text=text_format(intake.text, **options))
+    if any(value is not None for value in options.values()):
+        raise ValueError("--delimiter, --missing and the like are about tables, and the model takes pictures.")
+    return intake
 
 
 def _print(parts: Iterator[dict[str, Any]], *, as_json: bool) -> None:

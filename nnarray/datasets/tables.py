@@ -52,7 +52,7 @@ LARGE, SQUEEZED = 1 << 30, 100  # an archive that inflates to more bytes than th
 
 @dataclass(frozen=True)
 class TextFormat:
-    """How the entries of a CSV or TSV file are written; files of the other formats say it themselves.
+    """How the entries of a CSV or TSV file are written. The other formats say it themselves, but for text in them.
 
     Parameters
     ----------
@@ -116,6 +116,11 @@ class TextFormat:
             raise ValueError(
                 f"unknown encoding {self.encoding!r}; use one of Python's, such as 'cp1252' or 'utf-16'."
             ) from None
+
+    @property
+    def of_files(self) -> bool:
+        """Whether anything is said of the file itself, and not of the numbers and words in it."""
+        return (self.delimiter, self.header, self.encoding) != (None, None, "utf-8")
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -204,11 +209,11 @@ class TableFile:
 
     def _parts(self, rows: int) -> Iterator[pa.Table]:
         """Tables of any length; at least one row in all."""
-        found = False
+        count = 0
         for part in READERS[self.kind](self, rows):
-            found = found or part.num_rows > 0
-            yield plain(part)
-        if not found:
+            yield _as_meant(plain(part), self.text, count)
+            count += part.num_rows
+        if not count:
             raise ValueError(f"{str(self.path)!r} has columns but no rows; add at least one row below the names.")
 
 
@@ -292,6 +297,40 @@ def plain(table: pa.Table) -> pa.Table:
         if kind != table.schema.field(i).type:
             table = table.set_column(i, name, table.column(i).cast(kind))
     return table
+
+
+def _as_meant(table: pa.Table, text: TextFormat, start: int) -> pa.Table:
+    """Null for the further words for nothing, and numbers with a point before the decimals, in all columns of text."""
+    pa = arrow()
+    if text.decimal == "." and not text.thousands and not text.missing:
+        return table
+    for i, (name, column) in enumerate(zip(table.column_names, table.columns, strict=True)):
+        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+            words = pa.array(text.words, column.type)
+            nothing = pa.compute.is_in(pa.compute.utf8_trim_whitespace(column), value_set=words)
+            column = pa.compute.if_else(nothing, pa.scalar(None, column.type), column) if text.missing else column
+            table = table.set_column(i, name, _plain_numbers(column, text, name, start))
+    return table
+
+
+def _plain_numbers(column: Any, text: TextFormat, name: str, start: int) -> Any:
+    """Numbers as everywhere else: no character between thousands, a point before the decimals."""
+    compute = arrow().compute
+    grouped = r"\A\s*[+-]?[0-9]{1,3}(\.[0-9]{3})+\s*\z"
+    if text.decimal == "," and text.thousands != ".":
+        doubtful = compute.match_substring_regex(column, grouped)
+        if compute.any(doubtful).as_py():
+            i = compute.index(doubtful, True).as_py()
+            raise ValueError(
+                f"row {start + i + 1}, column {name!r}: {column[i].as_py()!r} has a point where a comma stands before "
+                f"the decimals. If points separate thousands: --thousands '.', or TextFormat(thousands='.')."
+            )
+    between, before = re.escape(text.thousands), re.escape(text.decimal)
+    whole = rf"[0-9]{{1,3}}({between}[0-9]{{3}})+|[0-9]+" if text.thousands else "[0-9]+"
+    number = rf"\A\s*[+-]?(({whole})({before}[0-9]*)?|{before}[0-9]+)([eE][+-]?[0-9]+)?\s*\z"
+    plain = compute.replace_substring(column, text.thousands, "") if text.thousands else column
+    plain = compute.replace_substring(plain, text.decimal, ".")
+    return compute.if_else(compute.match_substring_regex(column, number), plain, column)
 
 
 def _plain_kind(kind: Any) -> Any:
@@ -439,10 +478,9 @@ def _csv_parts(file: TableFile, rows: int) -> Iterator[pa.Table]:
     lead = _lead(file.path, file.kind, file.text)
     try:
         with _csv_reader(file, lead) as reader:
-            start = 0
             for batch in reader:
-                yield _as_meant(pa.Table.from_batches([batch]), file.text, start)
-                start += batch.num_rows
+                table = pa.Table.from_batches([batch])
+                yield pa.table([_tidy(column, file.text) for column in table.columns], names=table.column_names)
     except pa.ArrowInvalid as error:
         if "straddl" in str(error) and file.path.stat().st_size < BLOCK:
             return  # names without the end of their line, and no rows
@@ -479,16 +517,8 @@ def _csv_reader(file: TableFile, lead: Lead) -> Generator[Any]:
         yield reader
 
 
-def _as_meant(table: pa.Table, text: TextFormat, start: int) -> pa.Table:
-    """The entries without the quotes that a blank stands before, and numbers with a point before the decimals."""
-    pa = arrow()
-    columns = [_tidy(column, text) for column in table.columns]
-    if text.decimal != "." or text.thousands:
-        columns = [_plain_numbers(c, text, n, start) for c, n in zip(columns, table.column_names, strict=True)]
-    return pa.table(columns, names=table.column_names)
-
-
 def _tidy(column: Any, text: TextFormat) -> Any:
+    """The entries without the quotes that a blank stands before; what is nothing, with a blank beside it, is null."""
     pa = arrow()
     compute = pa.compute
     edged = compute.match_substring_regex(column, EDGE)
@@ -499,26 +529,6 @@ def _tidy(column: Any, text: TextFormat) -> Any:
     nothing = compute.is_in(compute.utf8_trim_whitespace(column), value_set=pa.array(text.words[1:], pa.string()))
     tidy = compute.if_else(quoted, inner, column)
     return compute.if_else(compute.and_(edged, nothing), pa.scalar(None, pa.string()), tidy)
-
-
-def _plain_numbers(column: Any, text: TextFormat, name: str, start: int) -> Any:
-    """Numbers as everywhere else: no character between thousands, a point before the decimals."""
-    compute = arrow().compute
-    grouped = r"\A\s*[+-]?[0-9]{1,3}(\.[0-9]{3})+\s*\z"
-    if text.decimal == "," and text.thousands != ".":
-        doubtful = compute.match_substring_regex(column, grouped)
-        if compute.any(doubtful).as_py():
-            i = compute.index(doubtful, True).as_py()
-            raise ValueError(
-                f"row {start + i + 1}, column {name!r}: {column[i].as_py()!r} has a point where a comma stands before "
-                f"the decimals. If points separate thousands: --thousands '.', or TextFormat(thousands='.')."
-            )
-    between, before = re.escape(text.thousands), re.escape(text.decimal)
-    whole = rf"[0-9]{{1,3}}({between}[0-9]{{3}})+|[0-9]+" if text.thousands else "[0-9]+"
-    number = rf"\A\s*[+-]?(({whole})({before}[0-9]*)?|{before}[0-9]+)([eE][+-]?[0-9]+)?\s*\z"
-    plain = compute.replace_substring(column, text.thousands, "") if text.thousands else column
-    plain = compute.replace_substring(plain, text.decimal, ".")
-    return compute.if_else(compute.match_substring_regex(column, number), plain, column)
 
 
 # --- What is wrong with a text ------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from nnarray.checks import integer
 from nnarray.datasets.columns import looks_like_classes
 from nnarray.datasets.entries import text_of
 from nnarray.datasets.images import SUFFIXES, UnreadableImage, decoded_in_order, from_bytes, images, pictures_below
-from nnarray.datasets.tables import USUAL, TextFormat, open_table
+from nnarray.datasets.tables import DELIMITERS, USUAL, TableFile, TextFormat, open_table
 from nnarray.datasets.tabular import Preparation
 from nnarray.names import named
 from nnarray.typing import Array, Shape
@@ -258,7 +258,7 @@ def rows_to_train_on(
     preparation = Preparation.fit(table, targets, task=task, drop=drop, categories=categories, train=train)
     notes: list[str] = []
     if lost := table.num_rows - len(with_target):
-        notes.append(f"{lost} of {table.num_rows} rows have no target and were left out")
+        notes.append(f"{lost} of {table.num_rows} rows have no target and were left out{_words(file)}")
     notes += preparation.notes(table.drop_columns(drop))
     known = table.select([*(column.name for column in preparation.columns), *targets]).take(with_target)
     X = preparation.features(known, rows=with_target, unknown="ignore")
@@ -266,6 +266,12 @@ def rows_to_train_on(
     place = np.zeros(table.num_rows, dtype=np.int64)
     place[with_target] = np.arange(len(with_target))
     return Examples(X, y, Rows(preparation, text), place[train], place[held_out], notes)
+
+
+def _words(file: TableFile) -> str:
+    """What may be done if a word for nothing is a class."""
+    words = file.kind in DELIMITERS and file.text.missing is None
+    return " (if a word such as NA is a class: put it in quotes, or say --missing '')" if words else ""
 
 
 def columns_named(given: Sequence[str], columns: Sequence[str]) -> list[str]:
