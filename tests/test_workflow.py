@@ -456,7 +456,7 @@ def test_show_tells_what_is_in_a_file() -> None:
         (("predict", "m.safetensors", "none.csv"), 1, "there is no file 'none.csv'"),
         (("predict", "m.safetensors", "a.csv", "--out", "told.xlsx"), 2, "does not end as a table does"),
         (("predict", "m.safetensors", "a.csv", "--unknown", "maybe"), 2, "unknown choice of unknown 'maybe'"),
-        (("evaluate", "m.safetensors", "short.csv"), 2, "there is no column 'price'"),
+        (("evaluate", "m.safetensors", "short.csv"), 2, "the table lacks 'price'"),
         (("show", "none.safetensors"), 1, "there is no file"),
     ],
 )

@@ -33,7 +33,6 @@ from nnarray.datasets.entries import (
     text_of,
     truth_as_numbers,
     where,
-    without_dictionary,
 )
 from nnarray.datasets.tables import INTEGER, NUMBER, arrow
 
@@ -170,49 +169,51 @@ def fit_columns(
 ) -> tuple[NumberColumn | CategoryColumn, ...]:
     """The columns to learn from; one error for all that cannot be used."""
     refuse_kinds(table, [name for name in names if name not in forced])
-    texts = {name: table.column(name) for name in names if name not in forced and not is_numbers(table.column(name))}
-    almost = [told for name, column in texts.items() if (told := almost_numbers(text_of(column), name, rows))]
-    if almost:
-        raise ValueError(" ".join(almost))
     fitted: list[NumberColumn | CategoryColumn] = []
     faults: dict[str, str] = {}
+    almost: list[str] = []
     for name in names:
-        made = _fit_column(name, table.column(name), name in texts or name in forced, train, rows)
-        if isinstance(made, str):
+        column = table.column(name)
+        x = None if name in forced else numbers_in(column)
+        made = _fit_category(name, column, train) if x is None else _fit_number(name, column, x, train, rows)
+        if x is None and name not in forced and (told := almost_numbers(column, name, rows)):
+            almost.append(told)
+        elif isinstance(made, str):
             faults[name] = made
         else:
             fitted.append(made)
+    if almost:
+        raise ValueError(" ".join(almost))
     if faults:
         listed = "; ".join(f"{name!r} {fault}" for name, fault in faults.items())
         raise ValueError(f"nothing can be learned from these columns: {listed}. {leave_out(faults)}")
     return tuple(fitted)
 
 
-def is_numbers(column: Any) -> bool:
-    """Whether a column is numbers where nobody says so."""
-    return not arrow().types.is_dictionary(column.type) and parsed(column) is not None
+def numbers_in(column: Any) -> np.ndarray | None:
+    """The entries of a column that is numbers where nobody says so, float64; None of one that is not."""
+    return None if arrow().types.is_dictionary(column.type) else parsed(column)
 
 
-def _fit_column(
-    name: str, column: Any, names: bool, train: np.ndarray, rows: Rows
-) -> NumberColumn | CategoryColumn | str:
-    """The column as the training rows say, or what is wrong with it as all rows say."""
-    x = None if names else parsed(column)
-    if x is not None:
-        if np.isnan(x).all():
-            return "has no entries"
-        refuse_infinity(x, name, rows)
-        known = x[train]
-        truth = arrow().types.is_boolean(column.type)
-        return NumberColumn.fit(name, x if np.isnan(known).all() else known, truth, rows)
-    text = text_of(column)
-    count, known = len(distinct(text)), len(text) - text.null_count
-    if not count:
+def _fit_number(name: str, column: Any, x: np.ndarray, train: np.ndarray, rows: Rows) -> NumberColumn | str:
+    """Numbers as the training rows say, or what is wrong with them as all rows say."""
+    if np.isnan(x).all():
         return "has no entries"
-    if _too_many(count, known):
-        return f"has {count} different values in {known} rows"
+    refuse_infinity(x, name, rows)
+    known = x[train]
+    return NumberColumn.fit(name, x if np.isnan(known).all() else known, arrow().types.is_boolean(column.type), rows)
+
+
+def _fit_category(name: str, column: Any, train: np.ndarray) -> CategoryColumn | str:
+    """Categories as the training rows say, or what is wrong with them as all rows say."""
+    text = text_of(column)
+    values, known = distinct(text), len(text) - text.null_count
+    if not values:
+        return "has no entries"
+    if _too_many(len(values), known):
+        return f"has {len(values)} different values in {known} rows"
     part = text.take(arrow().array(train))
-    return CategoryColumn.fit(name, part, distinct(part) or distinct(text))
+    return CategoryColumn.fit(name, part, distinct(part) or values)
 
 
 def _too_many(count: int, known: int) -> bool:
@@ -220,9 +221,11 @@ def _too_many(count: int, known: int) -> bool:
     return count > MOST_CATEGORIES or (count > FEW and 2 * count > known)
 
 
-def almost_numbers(text: Any, name: str, rows: Rows) -> str:
+def almost_numbers(column: Any, name: str, rows: Rows) -> str:
     """What keeps a column of text from being numbers, and what can be done; nothing if it is of names."""
-    compute = arrow().compute
+    if not is_text(column.type):
+        return ""
+    compute, text = arrow().compute, text_of(column)
     known = text.filter(compute.invert(compute.is_in(text, value_set=arrow().array(NO_NUMBER)))).drop_null()
     numbers = compute.match_substring_regex(known, NUMBER)
     written = compute.or_(numbers, compute.match_substring_regex(known, OTHERWISE))
@@ -266,26 +269,31 @@ def _remedy(odd: list[str]) -> str:
 
 def notes_on(name: str, column: Any, number: bool) -> list[str]:
     """What is taken as missing in a column, and whether it may name the rows."""
-    text = text_of(column)
-    notes: list[str] = []
-    if number and is_text(without_dictionary(column).type):
-        words = text.filter(arrow().compute.is_in(text, value_set=arrow().array(NO_NUMBER))).value_counts().to_pylist()
-        notes += [
-            f"{word['values']!r} is taken as missing in {word['counts']} of {len(text)} entries of column {name!r}"
-            for word in words
-        ]
-    if text.null_count:
-        notes.append(f"{text.null_count} of {len(text)} entries of column {name!r} are missing")
-    if told := _naming(parsed(column) if number else None, text):
-        notes.append(f"column {name!r} {told}; if it only names the rows, leave it out: --drop {name}")
+    x = parsed(column) if number else None
+    text = text_of(column) if x is None or is_text(column.type) else None
+    told = _words(text) if text is not None and x is not None else {}
+    count, missing = len(column), int((is_missing(column) if x is None else np.isnan(x)).sum())
+    notes = [f"{word!r} is taken as missing in {n} of {count} entries of column {name!r}" for word, n in told.items()]
+    if others := missing - sum(told.values()):
+        notes.append(f"{others} of {count} entries of column {name!r} are missing")
+    if naming := (_all_different(text) if x is None else _numbering(x)):
+        notes.append(f"column {name!r} {naming}; if it only names the rows, leave it out: --drop {name}")
     return notes
 
 
-def _naming(x: np.ndarray | None, text: Any) -> str:
-    """Whether a column has another integer or text in every row."""
-    n = len(text)
-    if x is None:
-        return "is different in every row" if n > 2 and len(text.unique()) == n else ""
+def _words(text: Any) -> dict[str, int]:
+    """The words that stand for nothing where numbers should be, and how often they do."""
+    words = text.filter(arrow().compute.is_in(text, value_set=arrow().array(NO_NUMBER))).value_counts().to_pylist()
+    return {word["values"]: word["counts"] for word in words if word["values"] is not None}
+
+
+def _all_different(text: Any) -> str:
+    return "is different in every row" if len(text) > 2 and len(text.unique()) == len(text) else ""
+
+
+def _numbering(x: np.ndarray) -> str:
+    """Whether a column has another integer in every row."""
+    n = len(x)
     if n < LEAST or np.isnan(x).any() or (x != np.floor(x)).any() or len(np.unique(x)) < n:
         return ""
     if x.max() - x.min() == n - 1:

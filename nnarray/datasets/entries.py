@@ -35,6 +35,8 @@ def text_of(column: Any) -> Any:
     """The entries as text without spaces around it; null is what is missing. A time at midnight is a date."""
     pa = arrow()
     column = without_dictionary(column)
+    if pa.types.is_floating(column.type):
+        column = pa.compute.if_else(pa.compute.is_nan(column), pa.scalar(None, column.type), column)
     text = pa.compute.utf8_trim_whitespace(column.cast(pa.string()))
     if pa.types.is_timestamp(column.type):
         text = pa.compute.replace_substring_regex(text, r" 00:00:00(\.0*)?\z", "")

@@ -18,10 +18,10 @@ from nnarray.datasets.columns import (
     almost_numbers,
     fit_columns,
     fit_target,
-    is_numbers,
     items_of,
     looks_like_classes,
     notes_on,
+    numbers_in,
     object_of,
     of_kind,
 )
@@ -33,7 +33,6 @@ from nnarray.datasets.entries import (
     listed,
     present,
     refuse_kinds,
-    text_of,
 )
 from nnarray.datasets.tables import plain
 from nnarray.names import named
@@ -284,7 +283,7 @@ def _task(targets: pa.Table, task: Literal["auto", "classify", "regress"], rows:
     name, column = targets.column_names[0], targets.column(0)
     if task == "classify" or (task == "auto" and len(targets.column_names) > 1):
         return task
-    if not is_numbers(column) and (told := almost_numbers(text_of(column), name, rows)):
+    if numbers_in(column) is None and (told := almost_numbers(column, name, rows)):
         raise ValueError(f"the target: {told} If it is classes: --task classify, or task='classify'.")
     if task == "regress":
         return task
