@@ -235,6 +235,15 @@ def test_a_column_without_entries_in_the_training_rows_can_be_used():
     assert prepared.columns[0].mean == 2
 
 
+@pytest.mark.parametrize("kind", [("+", "-"), ("?", "-"), ("A+", "A-"), (".", ","), ("1-2", "3-4")])
+def test_signs_are_names_too(kind):
+    rows = table(x=list(range(30)), c=repeated(30, *kind), y=repeated(30, *kind))
+    prepared = Preparation.fit(rows, "y", categories=["c"] if kind == ("?", "-") else [])
+    assert prepared.classes == tuple(sorted(kind))
+    assert set(prepared.columns[1].to_json()["categories"]) == set(kind)
+    assert prepared.known_in(rows.slice(1, 1)).all()
+
+
 ONE_TWO = [
     pa.array([1, 2]),
     pa.array([1.0, 2.0], pa.float32()),

@@ -232,6 +232,11 @@ def test_how_a_text_is_written_is_kept_with_the_model() -> None:
     sep = written("sep.csv", NUMBERS, ";", lead="sep=;\n")
     assert noted(sep) == []
     assert "are about CSV and TSV files" in fails(2, "train", write("t.parquet", houses()), *TRAIN, "--delimiter", ";")
+    Path("names.csv").write_text("1,2\n" + "".join(f"{i % 7 / 2},{i % 2}\n" for i in range(20)))
+    words = ("--target", "2", "--epochs", "1", "--backend", "numpy", "--json")
+    assert json.loads(call("train", "names.csv", *words).stdout)["notes"] == [
+        "the columns are called 1, 2, ...; if that is data, say --no-header"
+    ]
     written("points.tsv", [x.replace(".", ",") for x in NUMBERS], "\t")
     assert "--decimal ','" in fails(2, "train", "points.tsv", "--target", "kind", "--backend", "numpy")
 

@@ -34,7 +34,7 @@ from nnarray.datasets.entries import (
     truth_as_numbers,
     where,
 )
-from nnarray.datasets.tables import INTEGER, NUMBER, arrow
+from nnarray.datasets.tables import INTEGER, MISSING, NUMBER, arrow
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -45,7 +45,7 @@ MOST_CATEGORIES = 1_000  # of one column
 LEAST = 10  # rows that are numbered, and do not happen to be 1, 2, 3
 FEW = 20  # so many different integers are classes, and so many different texts are never too many
 OFTEN = 0.9  # of the entries of a column: a column of numbers with a few faults, and not of categories
-OTHERWISE = r"\A[+-]?([0-9]{1,3}([.,'][0-9]{3})+|[0-9]*)([.,][0-9]+)?\z"  # a number, as other countries write it
+OTHERWISE = r"\A[+-]?([0-9]{1,3}([.,'][0-9]{3})+([.,][0-9]+)?|[0-9]*[.,][0-9]+)\z"  # as other countries write numbers
 
 
 # --- Columns ------------------------------------------------------------------------------------------------
@@ -192,7 +192,10 @@ def fit_columns(
 
 def numbers_in(column: Any) -> np.ndarray | None:
     """The entries of a column that is numbers where nobody says so, float64; None of one that is not."""
-    return None if arrow().types.is_dictionary(column.type) else parsed(column)
+    x = None if arrow().types.is_dictionary(column.type) else parsed(column)
+    if x is None or not is_text(column.type) or not np.isnan(x).all():
+        return x
+    return None if _words(text_of(column)).keys() - MISSING else x  # "-" and "?" alone are names
 
 
 def _fit_number(name: str, column: Any, x: np.ndarray, train: np.ndarray, rows: Rows) -> NumberColumn | str:
@@ -221,7 +224,7 @@ def _too_many(count: int, known: int) -> bool:
     return count > MOST_CATEGORIES or (count > FEW and 2 * count > known)
 
 
-def almost_numbers(column: Any, name: str, rows: Rows) -> str:
+def almost_numbers(column: Any, name: str, rows: Rows, *, target: bool = False) -> str:
     """What keeps a column of text from being numbers, and what can be done; nothing if it is of names."""
     if not is_text(column.type):
         return ""
@@ -233,13 +236,16 @@ def almost_numbers(column: Any, name: str, rows: Rows) -> str:
     i = first_text(text) if share >= OFTEN or (2 * share > 1 and len(known.unique()) > FEW) else None
     if i is None:
         return ""
-    few = not _too_many(len(known.unique()), len(known))
-    names = f"If the entries are names: --categories {name}, or categories=[{name!r}]. " if few else ""
+    names = f"If the entries are names: --categories {name}, or categories=[{name!r}]. "
+    drop = f"Else correct them, or leave the column out: --drop {name}, or drop=[{name!r}]."
+    if target:
+        names, drop = "If the entries are classes: --task classify, or task='classify'. ", "Else correct them."
+    elif _too_many(len(known.unique()), len(known)):
+        names = ""
     odd: list[str] = known.filter(compute.invert(numbers)).unique().to_pylist()
     return (
         f"column {name!r} has numbers, but not in {len(known) - compute.sum(numbers).as_py()} of {len(known)} entries: "
-        f"row {row_number(i, rows)} has {shown(text, i)}. {_remedy(odd)} {names}"
-        f"Else correct them, or leave the column out: --drop {name}, or drop=[{name!r}]."
+        f"row {row_number(i, rows)} has {shown(text, i)}. {_remedy(odd)} {names}{drop}"
     )
 
 
@@ -422,7 +428,7 @@ def looks_like_classes(column: Any) -> bool:
     if not types.is_integer(column.type):
         if not is_text(column.type):
             return False
-        if parsed(column) is None:
+        if numbers_in(column) is None:
             return True
     values = text_of(column).unique()
     return len(values) <= FEW and _all_integers(values)

@@ -283,8 +283,8 @@ def _task(targets: pa.Table, task: Literal["auto", "classify", "regress"], rows:
     name, column = targets.column_names[0], targets.column(0)
     if task == "classify" or (task == "auto" and len(targets.column_names) > 1):
         return task
-    if numbers_in(column) is None and (told := almost_numbers(column, name, rows)):
-        raise ValueError(f"the target: {told} If it is classes: --task classify, or task='classify'.")
+    if numbers_in(column) is None and (told := almost_numbers(column, name, rows, target=True)):
+        raise ValueError(f"the target: {told}")
     if task == "regress":
         return task
     return "classify" if looks_like_classes(column) else "regress"

@@ -259,6 +259,8 @@ def rows_to_train_on(
     notes: list[str] = []
     if lost := table.num_rows - len(with_target):
         notes.append(f"{lost} of {table.num_rows} rows have no target and were left out{_words(file)}")
+    if file.kind in DELIMITERS and file.text.header is None and all(name.isdecimal() for name in file.columns):
+        notes.append(f"the columns are called {', '.join(file.columns[:3])}, ...; if that is data, say --no-header")
     notes += preparation.notes(table.drop_columns(drop))
     known = table.select([*(column.name for column in preparation.columns), *targets]).take(with_target)
     X = preparation.features(known, rows=with_target, unknown="ignore")
