@@ -19,7 +19,7 @@ pa = pytest.importorskip("pyarrow")
 
 TRAIN = {
     "size": ["1", " 2 ", "+3", "NA"],
-    "colour": ["red", "blue", "red", "null"],
+    "colour": ["red", "blue", "red", None],
     "sunny": ["True", "FALSE", "true", "false"],
     "kind": ["a", "b", "a", "b"],
 }
@@ -66,8 +66,10 @@ def test_missing_entries_not_met_in_training_are_the_mean_and_no_category():
     columns = {"x": ["1", "3"], "c": ["a", "b"], "y": ["a", "b"]}
     prepared = Preparation.fit(table(**columns), "y")
     assert prepared.feature_names == ("x", "c=a", "c=b")
-    for nothing in ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "  ", None):
+    for nothing in ("", "  ", None):
         np.testing.assert_array_equal(prepared.features(table(x=["3", nothing], c=["b", nothing]))[1], [0, 0, 0])
+    for word in ("NA", "N/A", "#N/A", "NaN", "nan", "null", "NULL", "None", "-", "?"):
+        np.testing.assert_array_equal(prepared.features(table(x=["3", word], c=["b", "a"]))[1], [0, 1, 0])
     np.testing.assert_array_equal(prepared.features(table(x=pa.nulls(1), c=pa.nulls(1))), [[0, 0, 0]])
     np.testing.assert_array_equal(prepared.features(table(x=[math.nan], c=["a"])), [[0, 1, 0]])
 
@@ -181,6 +183,141 @@ def test_missing_columns_are_all_named(fitted):
         fitted.targets(table(colour=["red"]))
 
 
+# --- What kind a column is --------------------------------------------------------------------------------
+
+
+def numbers(n=300, **odd):
+    """Numbers as text, but for the entries of some rows."""
+    return [odd.get(f"row{i + 1}", f"{i * 37 % 88 / 4}") for i in range(n)]
+
+
+def test_the_kind_of_a_column_is_the_same_whatever_rows_are_trained_on():
+    rows = {"y": repeated(300, "a", "b")}
+    good, odd = table(x=numbers(row8="-", row9="?"), **rows), table(x=numbers(row8="6 kg"), **rows)
+    for seed in range(5):
+        train = np.random.default_rng(seed).permutation(300)[:200]
+        assert Preparation.fit(good, "y", train=train).columns[0].kind == "number"
+        with pytest.raises(ValueError, match="column 'x' has numbers, but not in 1 of 300 entries: row 8 has '6 kg'"):
+            Preparation.fit(odd, "y", train=train)
+    assert Preparation.fit(good, "y").notes(good) == [
+        "'-' is taken as missing in 1 of 300 entries of column 'x'",
+        "'?' is taken as missing in 1 of 300 entries of column 'x'",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        (numbers(row4="#REF!", row6="x"), r"row 4 has '#REF!'. If that is missing: --missing '#REF!,x', or TextFormat"),
+        ([x.replace(".", ",") for x in numbers()], r"row 1 has '0,0'. If a comma .*: --decimal ',', or TextFormat"),
+        (numbers(row5="1,5"), r"row 5 has '1,5'. If a comma .* --decimal ','"),
+        ([f"{i % 9 + 1},{i:03}.5" for i in range(300)], r"row 1 has '1,000.5'. If ',' separates .* --thousands ','"),
+        ([f"{i % 9 + 1}.{i:03},5" for i in range(300)], r"--decimal ',' --thousands '\.'"),
+        ([f"1,{i % 30:03}" for i in range(300)], r"--decimal ',', .* If ',' separates thousands: --thousands ','"),
+        (repeated(300, *"1234567890", "1234x"), "If the entries are names: --categories x, or categories=.'x'."),
+    ],
+)
+def test_numbers_that_are_written_otherwise_are_no_categories(entries, message):
+    rows = table(x=entries, y=repeated(300, "a", "b"))
+    with pytest.raises(ValueError, match=message):
+        Preparation.fit(rows, "y")
+    with pytest.raises(ValueError, match=r"the target: column 'x' has numbers, but not in .*--task classify"):
+        Preparation.fit(rows, "x")
+    assert (
+        Preparation.fit(table(x=repeated(300, "2", "3", "4", "5more"), y=rows["y"]), "y").columns[0].kind == "category"
+    )
+
+
+def test_a_column_without_entries_in_the_training_rows_can_be_used():
+    rows = table(x=["1", "3", *[None] * 8], c=["u", *[None] * 9], y=repeated(10, "a", "b"))
+    prepared = Preparation.fit(rows, "y", train=np.arange(2, 10))
+    assert prepared.feature_names == ("x", "x missing", "c=u", "c missing")
+    assert prepared.columns[0].mean == 2
+
+
+@pytest.mark.parametrize("kind", [("+", "-"), ("?", "-"), ("A+", "A-"), (".", ","), ("1-2", "3-4")])
+def test_signs_are_names_too(kind):
+    rows = table(x=list(range(30)), c=repeated(30, *kind), y=repeated(30, *kind))
+    prepared = Preparation.fit(rows, "y", categories=["c"] if kind == ("?", "-") else [])
+    assert prepared.classes == tuple(sorted(kind))
+    assert set(prepared.columns[1].to_json()["categories"]) == set(kind)
+    assert prepared.known_in(rows.slice(1, 1)).all()
+
+
+ONE_TWO = [
+    pa.array([1, 2]),
+    pa.array([1.0, 2.0], pa.float32()),
+    pa.array(["1.0", "+2"]),
+    pa.array(["1", "2"], pa.string_view()),
+    pa.array([1, 2], pa.uint8()).dictionary_encode(),
+    pa.array([Decimal("1.00"), Decimal(2)]),
+]
+
+
+@pytest.mark.parametrize("train", ONE_TWO, ids=lambda column: str(column.type))
+@pytest.mark.parametrize("test", ONE_TWO, ids=lambda column: str(column.type))
+def test_categories_and_classes_are_compared_by_value(train, test):
+    prepared = Preparation.fit(table(x=train, y=train), "y", task="classify", categories=["x"])
+    np.testing.assert_array_equal(prepared.features(table(x=test)), np.eye(2))
+    np.testing.assert_array_equal(prepared.targets(table(y=test)), [0, 1])
+
+
+def test_spellings_of_one_integer_are_one_category_and_codes_are_not():
+    rows = table(x=["1", "1.0", "+1", "2"], code=["01", "1", "01", "1.50"], y=["a", "b", "a", "b"])
+    prepared = Preparation.fit(rows, "y", categories=["x", "code"])
+    assert prepared.feature_names == ("x=1", "x=2", "code=01", "code=1", "code=1.50")
+    np.testing.assert_array_equal(prepared.features(table(x=[2.0], code=[1.5])), [[0, 1, 0, 0, 1]])
+
+
+def test_dates_and_truth_values_are_the_categories_of_their_text():
+    text = table(x=["2020-01-01", "2020-01-02"], t=["True", "False"], y=["a", "b"])
+    prepared = Preparation.fit(text, "y")
+    when = [datetime(2020, 1, 1), datetime(2020, 1, 2)]
+    for x, t in ((when, [True, False]), ([day.date() for day in when], [1, 0])):
+        np.testing.assert_array_equal(prepared.features(table(x=x, t=t)), [[1, 0, 0, 1], [0, 1, 1, 0]])
+
+
+def test_an_index_is_left_out_and_what_may_be_one_is_told():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"x": repeated(60, 1.5, 2), "y": repeated(60, "a", "b")})
+    for index in (np.arange(60.0), pandas.Index(range(1, 61), name="id"), pandas.Index([f"u{i}" for i in range(60)])):
+        rows = pa.Table.from_pandas(frame.set_index(index), preserve_index=True)
+        prepared = Preparation.fit(rows, "y")
+        assert prepared.feature_names == ("x",)
+        assert prepared.notes(rows) == [
+            f"column {rows.column_names[2]!r} was left out: it is an index of pandas, or has no name"
+        ]
+    rows = table(n=list(range(1, 61)), id=[i * 7 % 61 + 5 for i in range(1, 61)], x=repeated(60, 1, 2), y=frame["y"])
+    shuffled = table(n=[i * 7 % 60 for i in range(60)], y=frame["y"])
+    told = "; if it only names the rows, leave it out: --drop"
+    assert Preparation.fit(rows, "y").notes(rows) == [
+        f"column 'n' numbers the rows{told} n",
+        f"column 'id' numbers the rows{told} id",
+    ]
+    assert Preparation.fit(shuffled, "y").notes(shuffled) == [f"column 'n' numbers the rows{told} n"]
+    few = table(id=[f"u{i}" for i in range(12)], y=repeated(12, "a", "b"))
+    assert Preparation.fit(few, "y").notes(few) == [f"column 'id' is different in every row{told} id"]
+
+
+def test_frames_of_others_are_refused_with_what_makes_a_table(fitted):
+    polars, pandas = pytest.importorskip("polars"), pytest.importorskip("pandas")
+    for frame, remedy in (
+        (pandas.DataFrame(TRAIN), r"pyarrow.Table.from_pandas\(frame\)"),
+        (polars.DataFrame(TRAIN), r"got DataFrame. Make one with frame.to_arrow\(\)"),
+        (polars.LazyFrame(TRAIN), r"got LazyFrame. Make one with frame.collect\(\).to_arrow\(\)"),
+    ):
+        with pytest.raises(TypeError, match=remedy):
+            fitted.features(frame)
+    np.testing.assert_array_equal(
+        fitted.features(polars.LazyFrame(TRAIN).collect().to_arrow()), fitted.features(table(**TRAIN))
+    )
+    rows = {"t": [True, None], "d": polars.Series([Decimal("1.5"), Decimal("2.5")]), "l": [[1], [2]], "y": ["a", "b"]}
+    rows = polars.DataFrame(rows).to_arrow()
+    assert Preparation.fit(rows, "y", drop=["l"]).feature_names == ("t", "t missing", "d")
+    with pytest.raises(ValueError, match=r"these are not: 'l' .*list.*--drop l"):
+        Preparation.fit(rows, "y")
+
+
 # --- What nothing can be learned from ---------------------------------------------------------------------
 
 N = 60
@@ -191,18 +328,16 @@ def test_all_useless_columns_are_named_at_once():
     rows = changed(
         GOOD,
         id=[f"u{i}" for i in range(N)],
-        nearly=[str(i) if i != 6 else "6 kg" for i in range(N)],
         none=["NA"] * N,
         nulls=pa.nulls(N),
     )
     message = (
-        r"'id' has 60 different values in 60 rows; 'nearly' has 60 different values in 60 rows "
-        r"\(numbers, but for '6 kg' in row 7\); 'none' has no entries; 'nulls' has no entries. .*"
-        r"--drop id,nearly,none,nulls, or drop=\['id', 'nearly', 'none', 'nulls'\]"
+        r"'id' has 60 different values in 60 rows; 'none' has no entries; 'nulls' has no entries. .*"
+        r"--drop id,none,nulls, or drop=\['id', 'none', 'nulls'\]"
     )
     with pytest.raises(ValueError, match=message):
         Preparation.fit(rows, "y")
-    assert Preparation.fit(rows, "y", drop=["id", "nearly", "none", "nulls"]).feature_names == ("x",)
+    assert Preparation.fit(rows, "y", drop=["id", "none", "nulls"]).feature_names == ("x",)
 
 
 def test_many_categories_are_welcome_up_to_a_limit():
@@ -243,7 +378,7 @@ def test_types_that_are_no_numbers_are_refused_where_they_are_used():
         ({"x": ["1", "1e400"], "y": [1, 2]}, {}, "row 2, column 'x': infinity"),
         ({"x": ["1", "-inf"], "y": [1, 2]}, {}, "row 2, column 'x': infinity"),
         ({"x": [1.7e308, -1.7e308], "y": [1, 2]}, {}, "column 'x' is from -1.7e.308 to 1.7e.308, too far apart"),
-        ({"x": [1, 2], "y": ["a", "NA"]}, {}, "row 2, column 'y': the target is missing. Leave out such rows, 1 of 2"),
+        ({"x": [1, 2], "y": ["a", None]}, {}, "row 2, column 'y': the target is missing. Leave out such rows, 1 of 2"),
         ({"x": [1, 2], "y": [1.5, math.nan]}, {}, "row 2, column 'y': the target is missing"),
         ({"x": [1, 2], "y": [1.5, math.inf]}, {}, "row 2, column 'y': infinity"),
         ({"x": [1, 2], "y": ["a", "a"]}, {}, "'y' has a single class in the training rows, 'a'"),
@@ -258,7 +393,7 @@ def test_types_that_are_no_numbers_are_refused_where_they_are_used():
         (
             {"x": list(range(30)), "y": ["?", *map(str, range(29))]},
             {},
-            r"has 30 different classes in 30 rows \(numbers, but for '\?' in row 1\)",
+            "row 1, column 'y': the target is missing",
         ),
     ],
 )
@@ -334,7 +469,7 @@ def test_classes_have_no_units(fitted):
 
 
 def test_rows_without_a_target_are_told():
-    rows = table(x=[1, 2, 3, 4], y=["a", "NA", None, "b"], z=[1.0, 2.0, 3.0, math.nan], d=["1", "", "2", "3"])
+    rows = table(x=[1, 2, 3, 4], y=["a", "", None, "b"], z=[1.0, 2.0, 3.0, math.nan], d=["1", "-", "2", "3"])
     np.testing.assert_array_equal(Preparation.known(rows, "y"), [True, False, False, True])
     np.testing.assert_array_equal(Preparation.known(rows, ["z", "d"]), [True, False, True, False])
     with pytest.raises(ValueError, match="target: there is no column 'w'"):

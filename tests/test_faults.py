@@ -6,6 +6,7 @@ And what no table can say: arrays in any memory, extreme numbers, threads, proce
 from __future__ import annotations
 
 import builtins
+import gzip
 import importlib
 import json
 import os
@@ -36,7 +37,7 @@ from typer.testing import CliRunner
 import nnarray as nn
 from nnarray import backends, kernels
 from nnarray.cli import app
-from nnarray.datasets.tables import open_table
+from nnarray.datasets.tables import USUAL, TextFormat, open_table
 from nnarray.datasets.tabular import Preparation
 
 PAGE = Path(__file__).parent.parent / "docs" / "errors.md"
@@ -509,12 +510,16 @@ N = 40
 COLUMNS = {"size": list(range(N)), "colour": ["red", "blue"] * (N // 2), "kind": ["u", "v"] * (N // 2)}
 
 
-def opened(content: str | bytes, name: str = "data.csv") -> Case:
+def opened(content: str | bytes, name: str = "data.csv", text: TextFormat = USUAL) -> Case:
     def case(b: Bench) -> Call:
         Path(name).write_bytes(content.encode() if isinstance(content, str) else content)
-        return lambda: open_table(name).read()
+        return lambda: open_table(name, text).read()
 
     return case
+
+
+def polars() -> Any:
+    return pytest.importorskip("polars")
 
 
 def fitted(target: str = "kind", **change: Any) -> Case:
@@ -548,7 +553,10 @@ TABLES: dict[str, Case] = {
     "another encoding": opened("a,b\n1,ö\n".encode("latin-1")),
     "UTF-16": opened("a,b\n1,2\n".encode("utf-16")),
     "two columns of one name": opened("a,b,a\n1,2,3\n"),
-    "a column without a name": opened("a,,c\n1,2,3\n"),
+    "semicolons between entries": opened("a;b\n1,5;2\n"),
+    "no names of columns": opened("5.1,u\n4.9,v\n"),
+    "a compressed file that is cut short": opened(gzip.compress(b"a,b\n1,2\n")[:-9], "data.csv.gz"),
+    "a point in a file with decimal commas": opened("a;b\n1.234;1\n", text=TextFormat(delimiter=";", decimal=",")),
     "a damaged Parquet file": opened("PAR1 and no more", "data.parquet"),
     "an archive with Python objects": objects,
     "a number beyond every float": fitted(size=["1"] * (N - 1) + ["1e400"]),
@@ -557,10 +565,14 @@ TABLES: dict[str, Case] = {
     "a missing target": fitted(kind=["u", None] * (N // 2)),
     "a column that is empty throughout": fitted(size=[None] * N),
     "a column that names the rows": fitted(colour=[f"c{i}" for i in range(N)]),
+    "numbers and a few words": fitted(size=[*map(str, range(N - 1)), "#REF!"]),
+    "decimal commas": fitted(size=[f"{i},5" for i in range(N)]),
+    "commas between thousands": fitted(size=[f"{i % 9 + 1},{i:03}.5" for i in range(N)]),
     "a column too few at prediction": later("features", size=[1]),
     "an unknown category at prediction": later("features", size=[1], colour=["pink"]),
     "text where numbers were": later("features", size=["large"], colour=["red"]),
     "a class that was not met in training": later("targets", kind=["w"]),
+    "a lazy frame of Polars for a table": lambda b: lambda: Preparation.fit(polars().LazyFrame(COLUMNS), "kind"),
     "a data frame for a table": lambda b: lambda: Preparation.fit(pd.DataFrame(COLUMNS), "kind"),  # type: ignore
 }
 

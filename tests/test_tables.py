@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import io
+import math
 import os
 import sys
 import zipfile
@@ -14,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nnarray.datasets import tables
-from nnarray.datasets.tables import open_table
+from nnarray.datasets.tables import TextFormat, open_table
 from nnarray.persistence.tables import write_table
 
 pa = pytest.importorskip("pyarrow")
@@ -59,7 +62,7 @@ def test_every_column_of_text_is_text(tmp_path, ending):
     write_table(path, [{"n": [1, 2], "b": [True, False], "x": [0.5, None], "s": ["01", None]}])
     table = open_table(path).read()
     assert set(table.schema.types) == {pa.string()}
-    assert table.to_pydict() == {"n": ["1", "2"], "b": ["true", "false"], "x": ["0.5", ""], "s": ["01", ""]}
+    assert table.to_pydict() == {"n": ["1", "2"], "b": ["true", "false"], "x": ["0.5", None], "s": ["01", None]}
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -70,7 +73,8 @@ def test_any_text_and_any_float_survive(tmp_path, ending, rows):
     write_table(path, [{"text": [text for text, _ in rows], "float": np.asarray([x for _, x in rows])}])
     table = open_table(path).read().to_pydict()
     assert table["text"] == [text for text, _ in rows]
-    np.testing.assert_array_equal([float(x) for x in table["float"]], [x for _, x in rows])
+    found = [math.nan if x is None else float(x) for x in table["float"]]
+    np.testing.assert_array_equal(found, [x for _, x in rows])
 
 
 @pytest.mark.parametrize("ending", TEXT)
@@ -80,7 +84,9 @@ def test_one_column_of_text_keeps_its_empty_entries(tmp_path, ending):
     assert open_table(path).read().to_pydict() == {"text": ODD}
 
 
-@pytest.mark.parametrize("content", ["a,b\n1,2\n3,4\n", "\ufeffa,b\r\n1,2\r\n3,4\r\n\r\n", 'a,"b"\n"1",2\n\n3,4'])
+@pytest.mark.parametrize(
+    "content", ["a,b\n1,2\n3,4\n", "\n\na,b\n1,2\n\n3,4", "\ufeffa,b\r\n1,2\r\n3,4\r\n\r\n", 'a,"b"\n"1",2\n\n3,4']
+)
 def test_marks_line_ends_and_quotes_do_not_matter(tmp_path, content):
     table = open_table(csv(tmp_path, content))
     assert table.columns == ("a", "b")
@@ -130,6 +136,113 @@ def test_compressed_archives_and_typed_columns_are_read(tmp_path):
     for write, name in ((parquet.write_table, "t.parquet"), (feather.write_feather, "t.feather")):
         write(typed, tmp_path / name)
         assert open_table(tmp_path / name).read().num_rows == 1  # only a preparation that uses them refuses them
+
+
+# --- How a text is written ----------------------------------------------------------------------------------
+
+
+def read(tmp_path, content, **options):
+    return open_table(csv(tmp_path, content), TextFormat(**options)).read().to_pydict()
+
+
+def test_a_blank_before_quotes_is_not_part_of_an_entry(tmp_path):
+    table = read(tmp_path, 'a, "b ""c"""\nx, "x"\n "x" ,\t" say ""y"" "\n" x",NA\nNA , NA\n')
+    assert table == {"a": ["x", "x", " x", None], 'b "c"': ["x", ' say "y" ', None, None]}
+
+
+def test_words_in_quotes_are_no_missing_entries(tmp_path):
+    content = 'a,b\nNA,"NA"\n"null",\n NA,""\n'
+    assert read(tmp_path, content) == {"a": [None, "null", None], "b": ["NA", None, ""]}
+    assert read(tmp_path, content, missing=["?"]) == {"a": [None, None, None], "b": [None, None, None]}
+    for none in ([], [""]):
+        assert read(tmp_path, content, missing=none) == {"a": ["NA", "null", " NA"], "b": ["NA", None, None]}
+
+
+def test_delimiters_decimals_and_thousands_are_as_told(tmp_path):
+    content = "a;b\n1.234,5;x,y\n-0,25;,5\n+1e3;1,e2\n"
+    table = read(tmp_path, content, delimiter=";", decimal=",", thousands=".")
+    assert table == {"a": ["1234.5", "-0.25", "+1e3"], "b": ["x,y", ".5", "1.e2"]}
+    assert read(tmp_path, 'a\n"1,234.5"\n"1,23"\n', thousands=",") == {"a": ["1234.5", "1,23"]}
+    assert read(tmp_path, "a\tb\n1\t2\n", delimiter="tab") == read(tmp_path, "a\tb\n1\t2\n", delimiter="\\t")
+    with pytest.raises(ValueError, match=r"row 2, column 'a': '1.234' has a point .* --thousands '\.'"):
+        read(tmp_path, "a;b\n1,5;2\n1.234;2\n", delimiter=";", decimal=",")
+
+
+@pytest.mark.parametrize("first", ["sep=;\n", "\ufeffsep=;\r\n", '"sep=;"\n'])
+def test_the_first_line_of_a_spreadsheet_tells_the_delimiter(tmp_path, first):
+    assert read(tmp_path, first + "a;b\n1,5;2\n") == {"a": ["1,5"], "b": ["2"]}
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "cp1252", "utf-8"])
+def test_encodings_are_as_told(tmp_path, encoding):
+    assert read(tmp_path, "ü,b\n1,é\n".encode(encoding), encoding=encoding) == {"ü": ["1"], "b": ["é"]}
+
+
+def test_what_cannot_be_decoded_as_told_is_one_error(tmp_path):
+    with pytest.raises(ValueError, match=r"table.csv' is not ascii: .*can't decode byte 0xc3"):
+        read(tmp_path, "ü,b\n1,é\n", encoding="ascii")
+
+
+def test_names_may_be_numbers_or_absent(tmp_path):
+    for names in ("0,1,2", "name,2019,2020", "2020,2019,x", "1100.5,1102.5,1104.5"):
+        assert open_table(csv(tmp_path, names + "\n1,2,3\n")).columns == tuple(names.split(","))
+    assert read(tmp_path, "5.1,a\n4.9,b\n", header=False) == {"0": ["5.1", "4.9"], "1": ["a", "b"]}
+    assert read(tmp_path, "5.1,a\n4.9,b\n", header=True) == {"5.1": ["4.9"], "a": ["b"]}
+    with pytest.raises(ValueError, match="row 2: 1 entries for 2 columns"):
+        read(tmp_path, "1,2\n3\n", header=False)
+
+
+def test_columns_without_a_name_are_called_by_their_place(tmp_path):
+    assert read(tmp_path, ",a,\n1,2,3\n") == {"Unnamed: 0": ["1"], "a": ["2"], "Unnamed: 2": ["3"]}
+
+
+@pytest.mark.parametrize("ending", [".gz", ".bz2", ".zst"])
+def test_compressed_text_is_read(tmp_path, ending, monkeypatch):
+    content = b"a,b\n" + b"1,x\n2,y\n" * 1_000
+    path = tmp_path / f"table.csv{ending}"
+    if ending == ".zst":
+        with pa.CompressedOutputStream(str(path), "zstd") as file:
+            file.write(content)
+    else:
+        path.write_bytes({".gz": gzip, ".bz2": bz2}[ending].compress(content))
+    assert open_table(path).read().to_pydict() == {"a": ["1", "2"] * 1_000, "b": ["x", "y"] * 1_000}
+    monkeypatch.setattr(tables, "BLOCK", 256)
+    assert sum(part.num_rows for part in open_table(path).batches(100)) == 2_000
+    whole = path.read_bytes()
+    for damaged in (whole[: len(whole) // 2], b"no such stream", b"a,b\n1,2\n"):
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"table.csv\.\w+' "):
+            open_table(path).read()
+    with pytest.raises(ValueError, match=r"are not compressed; let it end in \.csv"):
+        write_table(path, [{"a": [1]}])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"delimiter": ";;"}, "delimiter must be one character, such as ';' or 'tab'; got ';;'"),
+        ({"delimiter": 5}, "delimiter must be text; got 5"),
+        ({"decimal": ";"}, "decimal must be '.' or ','; got ';'"),
+        ({"thousands": "."}, "thousands must be one character, .* and not that before the decimals"),
+        ({"missing": "?"}, r"missing must be a sequence of words; got '\?'"),
+        ({"encoding": "utf8000"}, "unknown encoding 'utf8000'"),
+    ],
+)
+def test_formats_that_are_none_are_refused(settings, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        TextFormat(**settings)
+    with pytest.raises(TypeError, match="text must be a TextFormat"):
+        open_table("table.csv", ";")
+
+
+def test_text_as_polars_keeps_it_can_be_computed_with(tmp_path):
+    polars = pytest.importorskip("polars")
+    frame = polars.DataFrame({"s": ["a", "b"], "b": [b"a", None], "l": [[1], [2]], "t": [True, None]})
+    frame = frame.with_columns(c=polars.Series(["u", "v"], dtype=polars.Categorical))
+    frame.write_ipc(tmp_path / "t.arrow")
+    frame.write_parquet(tmp_path / "t.parquet")
+    for name in ("t.arrow", "t.parquet"):
+        assert open_table(tmp_path / name).read().take([1]).to_pylist() == frame[1:].to_dicts()
 
 
 # --- A part at a time -------------------------------------------------------------------------------------
@@ -218,18 +331,29 @@ def test_a_missing_pyarrow_says_how_to_get_it(tmp_path, monkeypatch):
     [
         ("", r"table.csv' is empty; its first row should have the names"),
         ("\n\n", r"table.csv' has no rows: it needs the names"),
-        ("a,b", r"table.csv' has no rows: it needs the names"),
+        ("a,b", r"table.csv' has columns but no rows"),
         ("a,b\n", r"table.csv' has columns but no rows"),
         ("a,b,a\n1,2,3\n", r"table.csv' has several columns of one name: 'a'"),
-        ("a,,c,\n1,2,3,4\n", r"table.csv' has columns without a name: number 2, 4"),
+        ("a;b\n1,5;2\n", r"single column, 'a;b', with ',' as the delimiter. If ';' .* --delimiter ';', or TextFormat"),
+        ("a\tb\n1\t2\n", r"If 'tab' separates the entries: --delimiter 'tab'"),
+        ("a, b;c\n1;2\n", r"row 1: 1 entries for 2 columns: .* If ';' separates the entries: --delimiter ';'"),
+        ('a,b\n1, "x,y"\n', r"row 1: 3 entries for 2 columns: .*quotes around it, and no blank before them"),
+        ("sep=,\na,b\n1,2\n3\n", r"row 2: 1 entries for 2 columns"),
+        (
+            "5.1,3.5,0.2,setosa\n4.9,3.0,0.2,setosa\n",
+            r"looks like data, not like the names of columns: '5.1', .*--no-header",
+        ),
+        ("1,0,3,male\n0,1,3,female\n", r"the first row looks like data"),
+        ("5,0,0\n4,0,0\n", r"the first row looks like data"),
         ("a,b\n1,2\n3\n5,6\n", r"table.csv', row 2: 1 entries for 2 columns: '3'"),
         ("a,b\n1,2\n3,4,5\n", r"table.csv', row 2: 3 entries for 2 columns: '3,4,5'"),
         ('a,b\n"1\n\n1",2\n3\n', r"table.csv', row 2: 1 entries for 2 columns: '3'"),
         ('a,b\n1,2\n"3,4\n5,6\n', r"row 2: 1 entries for 2 columns: .*needs quotes around it"),
         ("a,b\n1,2\n3,\u00e9\n".encode("latin-1"), r"table.csv' is not UTF-8: row 2, column 'b' cannot be decoded"),
         ("a,b\n1,2\n3,4,\u00e9\n".encode("latin-1"), r"table.csv', row 2: 3 entries for 2 columns"),
-        ("a,\u00e9\n1,2\n".encode("latin-1"), r"is not UTF-8: the names of its columns .* Re-save it as UTF-8"),
-        ("a,b\n1,2\n".encode("utf-16"), r"table.csv' is not UTF-8, but UTF-16. Re-save it"),
+        ("a,\u00e9\n1,2\n".encode("latin-1"), r"is not UTF-8: the names of its columns .* --encoding cp1252"),
+        ("a,b\n1,2\n".encode("utf-16"), r"table.csv' is not UTF-8, but UTF-16. Re-save it .* --encoding utf-16"),
+        ("a,b\n1,2\n".encode("utf-16-le"), r"table.csv' is not UTF-8, but UTF-16. Re-save it"),
     ],
 )
 def test_faults_of_text_are_named(tmp_path, content, message):

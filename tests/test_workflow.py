@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 import os
 import re
@@ -188,6 +189,100 @@ def test_the_preparation_knows_the_training_part_alone() -> None:
     assert told["data"] == {"name": "a.csv", "examples": 300, "trained on": 240, "held out": 60}
 
 
+NUMBERS = [f"{i * 37 % 88 / 4}" for i in range(60)]
+
+
+def written(name: str, x: list[str], delimiter: str = ",", kind: tuple[str, str] = ("a", "b"), lead: str = "") -> str:
+    rows = [delimiter.join(("x", "kind")), *(delimiter.join((entry, kind[i % 2])) for i, entry in enumerate(x))]
+    Path(name).write_text(lead + "\n".join(rows) + "\n")
+    return name
+
+
+def noted(data: str, *options: str) -> list[str]:
+    words = ("--target", "kind", "--epochs", "1", "--backend", "numpy", "--json")
+    return json.loads(call("train", data, *words, *options).stdout)["notes"]
+
+
+def test_the_kind_of_a_column_does_not_hang_on_the_seed() -> None:
+    good, odd = written("good.csv", [*NUMBERS, "-"]), written("odd.csv", [*NUMBERS, "#REF!"])
+    for seed in "0123":
+        assert noted(good, "--seed", seed) == ["'-' is taken as missing in 1 of 61 entries of column 'x'"]
+        told = fails(2, "train", odd, "--target", "kind", "--backend", "numpy", "--seed", seed)
+        assert "column 'x' has numbers, but not in 1 of 61 entries: row 61 has '#REF!'" in told
+        assert "--missing '#REF!'" in told
+    assert noted(odd, "--missing", "?,#REF!") == ["1 of 61 entries of column 'x' are missing"]
+    call("predict", "model.safetensors", odd, "--backend", "numpy")
+
+
+def test_how_a_text_is_written_is_kept_with_the_model() -> None:
+    commas = written("commas.csv", [x.replace(".", ",") for x in NUMBERS], ";")
+    points = written("points.csv", NUMBERS)
+    assert "--delimiter ';'" in fails(2, "train", commas, "--target", "kind", "--backend", "numpy")
+    told = fails(2, "train", commas, "--target", "kind", "--backend", "numpy", "--delimiter", ";")
+    assert "--decimal ','" in told
+    assert noted(commas, "--delimiter", ";", "--decimal", ",") == []
+    alike = ("--backend", "numpy")
+    want = call("predict", "model.safetensors", commas, *alike).stdout
+    assert "--delimiter ','" in fails(2, "predict", "model.safetensors", points, *alike)
+    options = ("--delimiter", ",", "--decimal", ".")
+    assert call("predict", "model.safetensors", points, *alike, *options).stdout == want
+    scored = [call("evaluate", "model.safetensors", commas, *alike, "--json").stdout]
+    scored += [call("evaluate", "model.safetensors", points, *alike, *options, "--json").stdout]
+    assert scored[0].replace(commas, points) == scored[1]
+    sep = written("sep.csv", NUMBERS, ";", lead="sep=;\n")
+    assert noted(sep) == []
+    assert "are about CSV and TSV files" in fails(2, "train", write("t.parquet", houses()), *TRAIN, "--delimiter", ";")
+    Path("names.csv").write_text("1,2\n" + "".join(f"{i % 7 / 2},{i % 2}\n" for i in range(20)))
+    words = ("--target", "2", "--epochs", "1", "--backend", "numpy", "--json")
+    assert json.loads(call("train", "names.csv", *words).stdout)["notes"] == [
+        "the columns are called 1, 2, ...; if that is data, say --no-header"
+    ]
+    written("points.tsv", [x.replace(".", ",") for x in NUMBERS], "\t")
+    assert "--decimal ','" in fails(2, "train", "points.tsv", "--target", "kind", "--backend", "numpy")
+
+
+def test_a_word_for_nothing_can_be_a_class() -> None:
+    plain, quoted = written("p.csv", NUMBERS, kind=("NA", "b")), written("q.csv", NUMBERS, kind=('"NA"', '"b"'))
+    table = write("t.parquet", {"x": list(range(60)), "kind": ["NA", "b"] * 30})
+    assert "--missing ''" in fails(2, "train", plain, "--target", "kind", "--backend", "numpy")
+    for data, *options in ((plain, "--missing", ""), (quoted,), (table,)):
+        noted(data, *options)
+        assert call("predict", "model.safetensors", data, "--backend", "numpy").stdout.startswith(
+            '"prediction","p_NA","p_b"'
+        )
+
+
+def test_an_index_is_left_out_and_a_number_of_the_row_is_told() -> None:
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"x": np.random.default_rng(0).normal(size=60), "kind": ["a"] * 30 + ["b"] * 30})
+    frame.to_csv("index.csv")
+    frame.set_index(frame.index * 1.0).to_parquet("index.parquet")
+    for data, name in (("index.csv", "Unnamed: 0"), ("index.parquet", "__index_level_0__")):
+        assert noted(data) == [f"column {name!r} was left out: it is an index of pandas, or has no name"]
+        assert noted(data, "--drop", name) == []
+        assert set(steps.load(Path("model.safetensors"), nn.backend("numpy"))[1].preparation.feature_names) == {"x"}  # type: ignore
+    frame.assign(id=range(60)).to_csv("numbered.csv", index=False)
+    assert noted("numbered.csv") == ["column 'id' numbers the rows; if it only names the rows, leave it out: --drop id"]
+
+
+def test_a_file_of_polars_and_a_compressed_one_are_trained_on() -> None:
+    polars = pytest.importorskip("polars")
+    frame = polars.DataFrame({"x": NUMBERS, "city": ["u", "v", None] * 20, "l": [[1]] * 60, "kind": ["a", "b"] * 30})
+    frame.write_ipc("t.arrow")
+    frame.write_ipc("t.feather")
+    frame.write_parquet("t.parquet")
+    with gzip.open("t.csv.gz", "wb") as file:
+        file.write(frame.drop("l").write_csv().encode())
+    said = set()
+    for data in ("t.arrow", "t.feather", "t.parquet", "t.csv.gz"):
+        noted(data, *(() if data == "t.csv.gz" else ("--drop", "l")))
+        said |= {
+            call("predict", "model.safetensors", other, "--backend", "numpy").stdout for other in (data, "t.arrow")
+        }
+        call("evaluate", "model.safetensors", data, "--backend", "numpy")
+    assert len(said) == 1
+
+
 def test_what_was_not_met_in_training() -> None:
     call("train", write("a.csv", houses()), *VALUES)
     new = {"age": [30.0, 30.0], "rooms": [3, 3], "city": ["Bern", "Zug"]}
@@ -366,7 +461,7 @@ def test_show_tells_what_is_in_a_file() -> None:
         (("predict", "m.safetensors", "none.csv"), 1, "there is no file 'none.csv'"),
         (("predict", "m.safetensors", "a.csv", "--out", "told.xlsx"), 2, "does not end as a table does"),
         (("predict", "m.safetensors", "a.csv", "--unknown", "maybe"), 2, "unknown choice of unknown 'maybe'"),
-        (("evaluate", "m.safetensors", "short.csv"), 2, "there is no column 'price'"),
+        (("evaluate", "m.safetensors", "short.csv"), 2, "the table lacks 'price'"),
         (("show", "none.safetensors"), 1, "there is no file"),
     ],
 )

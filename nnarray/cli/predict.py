@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,9 +13,23 @@ import typer
 
 from nnarray import backends
 from nnarray.cli.app import app
-from nnarray.cli.telling import Flag, Json, Skip, output, tell_scores
+from nnarray.cli.telling import (
+    Decimal,
+    Delimiter,
+    Encoding,
+    Flag,
+    Header,
+    Json,
+    Missing,
+    Skip,
+    Thousands,
+    output,
+    tell_scores,
+    text_format,
+)
 from nnarray.persistence import files
 from nnarray.persistence.tables import print_table
+from nnarray.workflow.intake import Intake, Rows
 
 Model = Annotated[Path, typer.Argument(help="A .safetensors file that `nnarray train` wrote.", show_default=False)]
 Data = Annotated[
@@ -46,6 +61,12 @@ def predict(
     backend: Flag = "auto",
     dtype: DType = None,
     unknown: Unknown = "error",
+    delimiter: Delimiter = None,
+    decimal: Decimal = None,
+    thousands: Thousands = None,
+    missing: Missing = None,
+    header: Header = None,
+    encoding: Encoding = None,
     skip: Skip = False,
     as_json: Json = False,
 ) -> None:
@@ -59,6 +80,15 @@ def predict(
     if out is not None:
         files.prove(out)
     net, intake = steps.load(model, backends.backend(backend), dtype)
+    intake = _written(
+        intake,
+        missing=missing,
+        delimiter=delimiter,
+        decimal=decimal,
+        thousands=thousands,
+        header=header,
+        encoding=encoding,
+    )
     errors = "skip" if skip else "raise"
     parts = steps.predict(net, intake, data, unknown=unknown, errors=errors)  # type: ignore[arg-type]
     if out is None:
@@ -66,6 +96,15 @@ def predict(
         return
     count = steps.predict_to_file(parts, out)
     typer.echo(json.dumps({"predictions": count, "out": str(out)}) if as_json else f"{count} predictions: {out}")
+
+
+def _written(intake: Intake, **options: Any) -> Intake:
+    """What the model takes in, from a file that is written as the options say."""
+    if isinstance(intake, Rows):
+        return replace(intake, text=text_format(intake.text, **options))
+    if any(value is not None for value in options.values()):
+        raise ValueError("--delimiter, --missing and the like are about tables, and the model takes pictures.")
+    return intake
 
 
 def _print(parts: Iterator[dict[str, Any]], *, as_json: bool) -> None:
@@ -93,6 +132,12 @@ def evaluate(
     backend: Flag = "auto",
     dtype: DType = None,
     unknown: Unknown = "error",
+    delimiter: Delimiter = None,
+    decimal: Decimal = None,
+    thousands: Thousands = None,
+    missing: Missing = None,
+    header: Header = None,
+    encoding: Encoding = None,
     skip: Skip = False,
     as_json: Json = False,
 ) -> None:
@@ -100,6 +145,15 @@ def evaluate(
     from nnarray.workflow import steps
 
     net, intake = steps.load(model, backends.backend(backend), dtype)
+    intake = _written(
+        intake,
+        missing=missing,
+        delimiter=delimiter,
+        decimal=decimal,
+        thousands=thousands,
+        header=header,
+        encoding=encoding,
+    )
     errors = "skip" if skip else "raise"
     scores = steps.evaluate(net, intake, data, unknown=unknown, errors=errors)  # type: ignore[arg-type]
     if as_json:

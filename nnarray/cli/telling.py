@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from nnarray.datasets.tables import TextFormat
     from nnarray.workflow.scores import Scores
 
 SHOWN_CLASSES = 10  # of a confusion matrix in a terminal
@@ -27,6 +29,35 @@ Flag = Annotated[
 Seed = Annotated[int, typer.Option("--seed", help="Of the data and of the first parameters.")]
 Json = Annotated[bool, typer.Option("--json", help="For machines.")]
 Skip = Annotated[bool, typer.Option("--skip-unreadable", help="Leave out pictures that cannot be decoded.")]
+Delimiter = Annotated[
+    str | None,
+    typer.Option("--delimiter", help="Between the entries of a CSV file, such as ';' or tab.", show_default=False),
+]
+Decimal = Annotated[
+    str | None, typer.Option("--decimal", help="Before the decimals of a number: '.' or ','.", show_default=False)
+]
+Thousands = Annotated[
+    str | None, typer.Option("--thousands", help="Between thousands, such as ',' or '.'.", show_default=False)
+]
+Missing = Annotated[
+    str | None,
+    typer.Option(
+        "--missing", help="Further words for a missing entry, such as '?,-'; '': an empty entry alone is missing."
+    ),
+]
+Header = Annotated[
+    bool | None,
+    typer.Option("--header/--no-header", help="Whether the first row has the names of columns.", show_default=False),
+]
+Encoding = Annotated[
+    str | None, typer.Option("--encoding", help="Of a CSV file, such as cp1252; default: UTF-8.", show_default=False)
+]
+
+
+def text_format(usual: TextFormat, *, missing: str | None, **settings: Any) -> TextFormat:
+    """How the file is written: as usual, but for what the options say."""
+    words = {} if missing is None else {"missing": tuple(word.strip() for word in missing.split(","))}
+    return replace(usual, **words, **{name: value for name, value in settings.items() if value is not None})
 
 
 def integers(text: str, option: str) -> tuple[int, ...]:

@@ -15,9 +15,15 @@ import typer
 from nnarray import backends
 from nnarray.cli.app import app
 from nnarray.cli.telling import (
+    Decimal,
+    Delimiter,
+    Encoding,
     Flag,
+    Header,
     Json,
+    Missing,
     Skip,
+    Thousands,
     described,
     integers,
     listed,
@@ -25,8 +31,10 @@ from nnarray.cli.telling import (
     tell_facts,
     tell_scores,
     tell_table,
+    text_format,
     training_bar,
 )
+from nnarray.datasets.tables import USUAL
 from nnarray.layers.base import described as described_layer
 from nnarray.model import load
 from nnarray.persistence import archive, files
@@ -53,8 +61,8 @@ def train(
     data: Annotated[
         Path,
         typer.Argument(
-            help="A .csv, .tsv, .parquet, .feather, .arrow, .npz or .npy file; or a folder with a subfolder of "
-            "pictures for each class.",
+            help="A .csv, .tsv (or .csv.gz, ...), .parquet, .feather, .arrow, .npz or .npy file; or a folder with a "
+            "subfolder of pictures for each class.",
             show_default=False,
         ),
     ],
@@ -70,6 +78,12 @@ def train(
         list[str] | None,
         typer.Option("--categories", help="Columns whose numbers are names, such as postcode.", show_default=False),
     ] = None,
+    delimiter: Delimiter = None,
+    decimal: Decimal = None,
+    thousands: Thousands = None,
+    missing: Missing = None,
+    header: Header = None,
+    encoding: Encoding = None,
     hidden: Annotated[
         str | None,
         typer.Option("--hidden", help="Sizes of the hidden layers; default: 64,64; for pictures filters: 16,32,64."),
@@ -121,6 +135,15 @@ def train(
         task=task,  # type: ignore[arg-type]  # checked there
         drop=tuple(drop or ()),
         categories=tuple(categories or ()),
+        text=text_format(
+            USUAL,
+            missing=missing,
+            delimiter=delimiter,
+            decimal=decimal,
+            thousands=thousands,
+            header=header,
+            encoding=encoding,
+        ),
         hidden=None if hidden is None else integers(hidden, "--hidden"),
         activation=activation,
         dropout=dropout,

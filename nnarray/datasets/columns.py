@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -10,9 +11,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 import numpy as np
 
 from nnarray.datasets.entries import (
-    TRUTH,
+    NO_NUMBER,
     Rows,
     centre,
+    distinct,
     first_text,
     is_missing,
     is_text,
@@ -21,6 +23,7 @@ from nnarray.datasets.entries import (
     numbers_of,
     parsed,
     positions,
+    refuse_infinity,
     refuse_kind,
     refuse_kinds,
     refuse_missing,
@@ -31,7 +34,7 @@ from nnarray.datasets.entries import (
     truth_as_numbers,
     where,
 )
-from nnarray.datasets.tables import arrow
+from nnarray.datasets.tables import INTEGER, MISSING, NUMBER, arrow
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -39,9 +42,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MOST_CATEGORIES = 1_000  # of one column
+LEAST = 10  # rows that are numbered, and do not happen to be 1, 2, 3
 FEW = 20  # so many different integers are classes, and so many different texts are never too many
-INTEGER = r"\A[+-]?[0-9]{1,18}\z"
-NUMBER = r"\A[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\z"
+OFTEN = 0.9  # of the entries of a column: a column of numbers with a few faults, and not of categories
+OTHERWISE = r"\A[+-]?([0-9]{1,3}([.,'][0-9]{3})+([.,][0-9]+)?|[0-9]*[.,][0-9]+)\z"  # as other countries write numbers
 
 
 # --- Columns ------------------------------------------------------------------------------------------------
@@ -116,8 +120,7 @@ class CategoryColumn:
     @classmethod
     def fit(cls, name: str, text: Any, values: list[str]) -> CategoryColumn:
         """From the training entries, and the different ones among them."""
-        lower = {value.lower() for value in values}
-        return cls(name, tuple(sorted(lower if lower <= TRUTH else values)), text.null_count > 0)
+        return cls(name, tuple(sorted(values)), text.null_count > 0)
 
     @property
     def features(self) -> list[str]:
@@ -162,47 +165,146 @@ class CategoryColumn:
 
 
 def fit_columns(
-    table: pa.Table, names: list[str], forced: list[str], rows: Rows
+    table: pa.Table, names: list[str], forced: list[str], train: np.ndarray, rows: Rows
 ) -> tuple[NumberColumn | CategoryColumn, ...]:
     """The columns to learn from; one error for all that cannot be used."""
-    refuse_kinds(table, names)
+    refuse_kinds(table, [name for name in names if name not in forced])
     fitted: list[NumberColumn | CategoryColumn] = []
     faults: dict[str, str] = {}
+    almost: list[str] = []
     for name in names:
-        made = _fit_column(name, table.column(name), name in forced, rows)
-        if isinstance(made, str):
+        column = table.column(name)
+        x = None if name in forced else numbers_in(column)
+        made = _fit_category(name, column, train) if x is None else _fit_number(name, column, x, train, rows)
+        if x is None and name not in forced and (told := almost_numbers(column, name, rows)):
+            almost.append(told)
+        elif isinstance(made, str):
             faults[name] = made
         else:
             fitted.append(made)
+    if almost:
+        raise ValueError(" ".join(almost))
     if faults:
         listed = "; ".join(f"{name!r} {fault}" for name, fault in faults.items())
         raise ValueError(f"nothing can be learned from these columns: {listed}. {leave_out(faults)}")
     return tuple(fitted)
 
 
-def _fit_column(name: str, column: Any, forced: bool, rows: Rows) -> NumberColumn | CategoryColumn | str:
-    """The column as the training rows say, or what is wrong with it."""
-    pa = arrow()
-    x = None if forced or pa.types.is_dictionary(column.type) else parsed(column)
-    if x is not None:
-        return (
-            "has no entries" if np.isnan(x).all() else NumberColumn.fit(name, x, pa.types.is_boolean(column.type), rows)
-        )
+def numbers_in(column: Any) -> np.ndarray | None:
+    """The entries of a column that is numbers where nobody says so, float64; None of one that is not."""
+    x = None if arrow().types.is_dictionary(column.type) else parsed(column)
+    if x is None or not is_text(column.type) or not np.isnan(x).all():
+        return x
+    return None if _words(text_of(column)).keys() - MISSING else x  # "-" and "?" alone are names
+
+
+def _fit_number(name: str, column: Any, x: np.ndarray, train: np.ndarray, rows: Rows) -> NumberColumn | str:
+    """Numbers as the training rows say, or what is wrong with them as all rows say."""
+    if np.isnan(x).all():
+        return "has no entries"
+    refuse_infinity(x, name, rows)
+    known = x[train]
+    return NumberColumn.fit(name, x if np.isnan(known).all() else known, arrow().types.is_boolean(column.type), rows)
+
+
+def _fit_category(name: str, column: Any, train: np.ndarray) -> CategoryColumn | str:
+    """Categories as the training rows say, or what is wrong with them as all rows say."""
     text = text_of(column)
-    values: list[str] = text.drop_null().unique().to_pylist()
-    known = len(text) - text.null_count
+    values, known = distinct(text), len(text) - text.null_count
     if not values:
         return "has no entries"
-    if len(values) > MOST_CATEGORIES or (len(values) > FEW and 2 * len(values) > known):
-        return f"has {len(values)} different values in {known} rows{_almost_numbers(text, rows)}"
-    return CategoryColumn.fit(name, text, values)
+    if _too_many(len(values), known):
+        return f"has {len(values)} different values in {known} rows"
+    part = text.take(arrow().array(train))
+    return CategoryColumn.fit(name, part, distinct(part) or values)
 
 
-def _almost_numbers(text: Any, rows: Rows) -> str:
-    """What keeps a column of text from being numbers, if over half of its entries are."""
-    numbers = arrow().compute.sum(arrow().compute.match_substring_regex(text, NUMBER)).as_py() or 0
-    i = first_text(text) if 2 * numbers > len(text) - text.null_count else None
-    return "" if i is None else f" (numbers, but for {shown(text, i)} in row {row_number(i, rows)})"
+def _too_many(count: int, known: int) -> bool:
+    """Whether so many different values of so many entries tell nothing."""
+    return count > MOST_CATEGORIES or (count > FEW and 2 * count > known)
+
+
+def almost_numbers(column: Any, name: str, rows: Rows, *, target: bool = False) -> str:
+    """What keeps a column of text from being numbers, and what can be done; nothing if it is of names."""
+    if not is_text(column.type):
+        return ""
+    compute, text = arrow().compute, text_of(column)
+    known = text.filter(compute.invert(compute.is_in(text, value_set=arrow().array(NO_NUMBER)))).drop_null()
+    numbers = compute.match_substring_regex(known, NUMBER)
+    written = compute.or_(numbers, compute.match_substring_regex(known, OTHERWISE))
+    share = (compute.sum(written).as_py() or 0) / max(len(known), 1)
+    i = first_text(text) if share >= OFTEN or (2 * share > 1 and len(known.unique()) > FEW) else None
+    if i is None:
+        return ""
+    names = f"If the entries are names: --categories {name}, or categories=[{name!r}]. "
+    drop = f"Else correct them, or leave the column out: --drop {name}, or drop=[{name!r}]."
+    if target:
+        names, drop = "If the entries are classes: --task classify, or task='classify'. ", "Else correct them."
+    elif _too_many(len(known.unique()), len(known)):
+        names = ""
+    odd: list[str] = known.filter(compute.invert(numbers)).unique().to_pylist()
+    return (
+        f"column {name!r} has numbers, but not in {len(known) - compute.sum(numbers).as_py()} of {len(known)} entries: "
+        f"row {row_number(i, rows)} has {shown(text, i)}. {_remedy(odd)} {names}{drop}"
+    )
+
+
+def _remedy(odd: list[str]) -> str:
+    """How numbers can be read that are written in another way, or words that stand for nothing."""
+    commas = [text for text in odd if re.match(OTHERWISE.replace(r"\z", r"\Z"), text)]
+    if not commas:
+        words = [text for text in odd if "," not in text][:5]
+        return f"If that is missing: --missing {','.join(words)!r}, or TextFormat(missing={words!r})."
+    points = any("." in text and (text.rfind(".") < text.rfind(",") or text.count(".") > 1) for text in commas)
+    if points:
+        return (
+            "If a comma stands before the decimals: --decimal ',' --thousands '.', or TextFormat(decimal=',', "
+            "thousands='.')."
+        )
+    told: list[str] = []
+    if all("," in text and re.fullmatch(r"[+-]?\d*,\d+", text) for text in commas):
+        told.append("If a comma stands before the decimals: --decimal ',', or TextFormat(decimal=',').")
+    for mark in (",", "'"):
+        if all(re.fullmatch(rf"[+-]?\d{{1,3}}({mark}\d{{3}})+(\.\d+)?", text) for text in commas):
+            told.append(f"If {mark!r} separates thousands: --thousands {mark!r}, or TextFormat(thousands={mark!r}).")
+    return " ".join(told) or "They are written in several ways."
+
+
+# --- What a person should know ------------------------------------------------------------------------------
+
+
+def notes_on(name: str, column: Any, number: bool) -> list[str]:
+    """What is taken as missing in a column, and whether it may name the rows."""
+    x = parsed(column) if number else None
+    text = text_of(column) if x is None or is_text(column.type) else None
+    told = _words(text) if text is not None and x is not None else {}
+    count, missing = len(column), int((is_missing(column) if x is None else np.isnan(x)).sum())
+    notes = [f"{word!r} is taken as missing in {n} of {count} entries of column {name!r}" for word, n in told.items()]
+    if others := missing - sum(told.values()):
+        notes.append(f"{others} of {count} entries of column {name!r} are missing")
+    if naming := (_all_different(text) if x is None else _numbering(x)):
+        notes.append(f"column {name!r} {naming}; if it only names the rows, leave it out: --drop {name}")
+    return notes
+
+
+def _words(text: Any) -> dict[str, int]:
+    """The words that stand for nothing where numbers should be, and how often they do."""
+    words = text.filter(arrow().compute.is_in(text, value_set=arrow().array(NO_NUMBER))).value_counts().to_pylist()
+    return {word["values"]: word["counts"] for word in words if word["values"] is not None}
+
+
+def _all_different(text: Any) -> str:
+    return "is different in every row" if len(text) > 2 and len(text.unique()) == len(text) else ""
+
+
+def _numbering(x: np.ndarray) -> str:
+    """Whether a column has another integer in every row."""
+    n = len(x)
+    if n < LEAST or np.isnan(x).any() or (x != np.floor(x)).any() or len(np.unique(x)) < n:
+        return ""
+    if x.max() - x.min() == n - 1:
+        return "numbers the rows"
+    return "has another integer in every row" if n > FEW else ""
 
 
 # --- Targets ------------------------------------------------------------------------------------------------
@@ -221,6 +323,10 @@ class ClassTarget:
     def names(self) -> tuple[str, ...]:
         """Its columns."""
         return (self.name,)
+
+    def known(self, table: pa.Table) -> np.ndarray:
+        """Which rows have a class, shape (n,), bool."""
+        return ~text_of(table.column(self.name)).is_null().to_numpy()
 
     @property
     def described(self) -> list[tuple[str, str, str]]:
@@ -260,6 +366,10 @@ class ValueTarget:
     scales: tuple[float, ...]
 
     kind: ClassVar[str] = "values"
+
+    def known(self, table: pa.Table) -> np.ndarray:
+        """Which rows have all values, shape (n,), bool."""
+        return ~np.any([is_missing(table.column(name)) for name in self.names], axis=0)
 
     @property
     def described(self) -> list[tuple[str, str, str]]:
@@ -318,7 +428,7 @@ def looks_like_classes(column: Any) -> bool:
     if not types.is_integer(column.type):
         if not is_text(column.type):
             return False
-        if parsed(column) is None:
+        if numbers_in(column) is None:
             return True
     values = text_of(column).unique()
     return len(values) <= FEW and _all_integers(values)
@@ -326,19 +436,19 @@ def looks_like_classes(column: Any) -> bool:
 
 def _classes(column: Any, name: str, rows: Rows) -> tuple[str, ...]:
     """The names of the classes, sorted."""
-    found = text_of(column).unique()
-    values: list[str] = found.to_pylist()
+    values = distinct(text_of(column))
     if len(values) < 2:
         raise ValueError(
-            f"the target {name!r} has a single class in the training rows, {listed(values)}; at least two are needed."
+            f"the target {name!r} has a single class in the training rows, {listed(values)}; at least two are needed. "
+            f"If another one is called NA or null: put it in quotes, or --missing '', or TextFormat(missing=[])."
         )
     if len(values) > FEW and 2 * len(values) > len(column):
         raise ValueError(
             f"the target {name!r} has {len(values)} different classes in {len(column)} rows"
-            f"{_almost_numbers(text_of(column), rows)}, too many to learn. "
+            f", too many to learn. "
             f"Use another target, or task='regress' (--task regress) if it is numbers."
         )
-    return tuple(sorted(values, key=_by_number) if _all_integers(found) else sorted(values))
+    return tuple(sorted(values, key=_by_number) if _all_integers(arrow().array(values)) else sorted(values))
 
 
 def _by_number(text: str) -> tuple[int, str]:

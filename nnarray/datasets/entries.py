@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import difflib
+import json
 import math
-from collections.abc import Iterable, Sequence
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from decimal import Context, Decimal
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from nnarray.datasets.tables import arrow
+from nnarray.datasets.tables import MISSING, arrow, plain
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -18,21 +22,36 @@ Rows: TypeAlias = int | np.ndarray
 """Where rows were, counted from 0: how many came before them, or the place of each."""
 
 FARTHEST = 1e30  # standard deviations: float32 has numbers up to 3e38, and sums of them are to come
-MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL")
+NO_NUMBER = (*MISSING, "None", "none", "-", "--", "?", ".")
+"""Entries that stand for nothing where all others are numbers."""
 TRUTH = {"false", "true"}
+WHOLE = r"[+-]?(0|[1-9][0-9]{0,30})(\.0*)?"
+DECIMAL = r"[+-]?(0|[1-9][0-9]{0,30})(\.[0-9]{0,30})?([eE][+-]?[0-9]{1,2})?"  # 0123 is a name
 
 # --- Reading entries ----------------------------------------------------------------------------------------
 
 
 def text_of(column: Any) -> Any:
-    """The entries as text without spaces around it; null is what is missing."""
+    """The entries as text without spaces around it; null is what is missing. A time at midnight is a date."""
     pa = arrow()
-    text = pa.compute.utf8_trim_whitespace(without_dictionary(column).cast(pa.string()))
-    return pa.compute.if_else(pa.compute.is_in(text, value_set=pa.array(MISSING)), pa.scalar(None, pa.string()), text)
+    column = without_dictionary(column)
+    if pa.types.is_floating(column.type):
+        column = pa.compute.if_else(pa.compute.is_nan(column), pa.scalar(None, column.type), column)
+    text = pa.compute.utf8_trim_whitespace(column.cast(pa.string()))
+    if pa.types.is_timestamp(column.type):
+        text = pa.compute.replace_substring_regex(text, r" 00:00:00(\.0*)?\z", "")
+    return _without(text, ("",))
+
+
+def _without(text: Any, words: Sequence[str]) -> Any:
+    """The text with null instead of the words."""
+    pa = arrow()
+    return pa.compute.if_else(pa.compute.is_in(text, value_set=pa.array(words)), pa.scalar(None, pa.string()), text)
 
 
 def without_dictionary(column: Any) -> Any:
-    """The column without a dictionary."""
+    """The column without a dictionary, in a type that can be computed with."""
+    column = plain(arrow().table([column], names=[""])).column(0)
     return column.cast(column.type.value_type) if arrow().types.is_dictionary(column.type) else column
 
 
@@ -45,9 +64,8 @@ def parsed(column: Any) -> np.ndarray | None:
     x = cast(column)
     if x is not None and np.count_nonzero(np.isnan(x)) == column.null_count:
         return x
-    text = pa.compute.replace_substring_regex(
-        text_of(column), r"\A\+([0-9.])", r"\1"
-    )  # no plus sign in Arrow's numbers
+    text = _without(text_of(column), NO_NUMBER)
+    text = pa.compute.replace_substring_regex(text, r"\A\+([0-9.])", r"\1")  # no plus sign in Arrow's numbers
     x = cast(text)
     return x if x is not None and np.count_nonzero(np.isnan(x)) == text.null_count else None
 
@@ -98,17 +116,42 @@ def truth_as_numbers(column: Any) -> Any:
 
 def positions(text: Any, values: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Where each entry is among the values, -1 where it is not, int64; and which entries are missing."""
-    pa = arrow()
-    lower = [value.lower() for value in values]
-    if TRUTH.issuperset(lower) and len(set(lower)) == len(lower):  # typed files have no capitals in them
-        text, values = pa.compute.utf8_lower(text), lower
-    position = pa.compute.index_in(text, value_set=pa.array(values, pa.string())).fill_null(-1)
-    return position.to_numpy().astype(np.int64), text.is_null().to_numpy()
+    place = _place_among(values)
+    codes = text.combine_chunks().dictionary_encode()
+    places = np.asarray([*map(place, codes.dictionary.to_pylist()), -1], dtype=np.int64)
+    return places[codes.indices.fill_null(len(places) - 1).to_numpy()], text.is_null().to_numpy()
+
+
+def _place_among(values: Sequence[str]) -> Callable[[str], int]:
+    """Where a text is among the values: spelled alike, or else the only one that is the same number or truth value."""
+    truth = {_value(value, truth=True) for value in values} <= {"0", "1"}
+    spelled = {value: k for k, value in enumerate(values)}
+    keys = [_value(value, truth=truth) for value in values]
+    count = Counter(keys)
+    equal = {key: k for k, key in enumerate(keys) if count[key] == 1}
+    return lambda text: spelled.get(text, equal.get(_value(text, truth=truth), -1))
+
+
+def _value(text: str, *, truth: bool) -> str:
+    """The same text for the same number, and for the same truth value as 0 and 1."""
+    if truth and text.lower() in TRUTH:
+        return str(int(text.lower() == "true"))
+    return str(Decimal(text).normalize(Context(prec=80)) + 0) if re.fullmatch(DECIMAL, text) else text
+
+
+def distinct(text: Any) -> list[str]:
+    """The different values, of those that are equal as integers or truth values one."""
+    values: list[str] = text.drop_null().unique().to_pylist()
+    lower = list(dict.fromkeys(value.lower() for value in values))
+    if TRUTH.issuperset(lower):
+        return lower
+    return list(dict.fromkeys(str(int(v.split(".")[0])) if re.fullmatch(WHOLE, v) else v for v in values))
 
 
 def is_missing(column: Any) -> np.ndarray:
-    text = text_of(column) if is_text(without_dictionary(column).type) else without_dictionary(column)
-    return text.is_null(nan_is_null=True).to_numpy()
+    """Which entries are missing; a word such as "-" where all others are numbers."""
+    x = parsed(column) if is_usable(column.type) else None
+    return text_of(column).is_null().to_numpy() if x is None or np.isnan(x).all() else np.isnan(x)
 
 
 def centre(x: np.ndarray, name: str, rows: Rows) -> tuple[float, float]:
@@ -158,7 +201,8 @@ def refuse_kinds(table: pa.Table, names: Iterable[str]) -> None:
 
 
 def refuse_kind(column: Any, name: str, wanted: str) -> None:
-    if not is_usable(column.type):
+    named = wanted != "numbers" and arrow().types.is_temporal(column.type)  # in text files dates are names
+    if not named and not is_usable(column.type):
         raise ValueError(f"column {name!r} is of type {column.type}, and {wanted} are needed, as in training.")
 
 
@@ -204,10 +248,27 @@ def leave_out(names: Iterable[str]) -> str:
     return f"Leave out what cannot be used: --drop {','.join(found)}, or drop={found!r}."
 
 
+FRAMES = {  # what tells a frame of Polars, lazy or not, and one of pandas
+    "collect": "frame.collect().to_arrow()",
+    "to_arrow": "frame.to_arrow()",
+    "iloc": "pyarrow.Table.from_pandas(frame)",
+}
+
+
+def index_columns(table: pa.Table) -> list[str]:
+    """Columns that number or name the rows: what pandas calls an index, and what has no name, as pandas writes one."""
+    noted = json.loads((table.schema.metadata or {}).get(b"pandas", b"{}"))
+    index = [name for name in noted.get("index_columns", []) if isinstance(name, str)]
+    return [name for name in table.column_names if name in index or re.fullmatch(r"Unnamed: \d+(\.\d+)*", name)]
+
+
 def checked_table(table: Any) -> list[str]:
     """The names of the columns of what must be a table."""
     if not isinstance(table, arrow().Table):
-        raise TypeError(f"table must be a pyarrow.Table, as open_table(path).read() gives; got {type(table).__name__}.")
+        remedy = "".join(f" Make one with {how}." for has, how in FRAMES.items() if hasattr(table, has))
+        raise TypeError(
+            f"table must be a pyarrow.Table, as open_table(path).read() gives; got {type(table).__name__}.{remedy}"
+        )
     names: list[str] = table.column_names
     if len(set(names)) < len(names):
         twice = sorted({name for name in names if names.count(name) > 1})

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import csv
 import errno
 import importlib
+import io
 import lzma
 import os
 import re
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import chain
 from math import prod
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -36,9 +39,118 @@ KINDS = {
     ".npy": "npy",
 }
 DELIMITERS = {"csv": ",", "tsv": "\t"}
+COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}  # endings after that of a text
+MISSING = ("", "NA", "N/A", "#N/A", "<NA>", "NaN", "nan", "null", "NULL")
+"""Entries of a text without quotes that stand for nothing."""
 
 BLOCK = 4 << 20  # bytes of text that are parsed at a time, and some ten of them read ahead; no row may be longer
 LARGE, SQUEEZED = 1 << 30, 100  # an archive that inflates to more bytes than this, and by more than this factor: a bomb
+
+
+# --- How a text is written ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class TextFormat:
+    """How the entries of a CSV or TSV file are written. The other formats say it themselves, but for text in them.
+
+    Parameters
+    ----------
+    delimiter : str, optional
+        The character between entries, "tab" for a tab. None: a comma in `.csv`, a tab in `.tsv`, or what a first line
+        such as `sep=;` says.
+    decimal : "." or ","
+        What stands before the decimals of a number.
+    thousands : str
+        The character between groups of three digits; none as a rule.
+    missing : sequence of str, optional
+        Further words for a missing entry, in quotes or not. None: `MISSING` without quotes. No words, or an empty
+        one alone: nothing but an empty entry is missing.
+    header : bool, optional
+        Whether the first row has the names of the columns; without one they are called 0, 1, ... None: it has, and
+        names that look like data are refused.
+    encoding : str
+        Of the file, by Python's name.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a setting is none of these.
+
+    Examples
+    --------
+    >>> TextFormat(delimiter=";", decimal=",", missing=("?", "-"))
+    TextFormat(delimiter=';', decimal=',', thousands='', missing=('?', '-'), header=None, encoding='utf-8')
+    """
+
+    delimiter: str | None = None
+    decimal: str = "."
+    thousands: str = ""
+    missing: tuple[str, ...] | None = None
+    header: bool | None = None
+    encoding: str = "utf-8"
+
+    def __post_init__(self) -> None:
+        texts = {"delimiter": self.delimiter or "", "decimal": self.decimal, "thousands": self.thousands}
+        for name, value in {**texts, "encoding": self.encoding}.items():
+            if not isinstance(value, str):
+                raise TypeError(f"{name} must be text; got {value!r}.")
+        if self.delimiter in ("tab", "\\t"):
+            object.__setattr__(self, "delimiter", "\t")
+        if self.delimiter is not None and (len(self.delimiter.encode()) != 1 or self.delimiter in '"\r\n'):
+            raise ValueError(f"delimiter must be one character, such as ';' or 'tab'; got {self.delimiter!r}.")
+        if self.decimal not in (".", ","):
+            raise ValueError(f"decimal must be '.' or ','; got {self.decimal!r}.")
+        if len(self.thousands) > 1 or self.thousands in ("+", "-", self.decimal) or self.thousands.isalnum():
+            raise ValueError(
+                f"thousands must be one character, such as ',' or '.', and not that before the decimals, "
+                f"{self.decimal!r}; got {self.thousands!r}."
+            )
+        if isinstance(self.missing, str):
+            raise TypeError(f"missing must be a sequence of words; got {self.missing!r}. Write [{self.missing!r}].")
+        if self.missing is not None:
+            object.__setattr__(self, "missing", tuple(self.missing))
+        try:
+            codecs.lookup(self.encoding)
+        except LookupError:
+            raise ValueError(
+                f"unknown encoding {self.encoding!r}; use one of Python's, such as 'cp1252' or 'utf-16'."
+            ) from None
+
+    @property
+    def of_files(self) -> bool:
+        """Whether anything is said of the file itself, and not of the numbers and words in it."""
+        return (self.delimiter, self.header, self.encoding) != (None, None, "utf-8")
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """All entries that stand for nothing."""
+        if self.missing is None:
+            return MISSING
+        further = tuple(word for word in self.missing if word)
+        return (*MISSING, *further) if further else ("",)
+
+    def to_json(self) -> dict[str, Any]:
+        """The settings in what JSON can say."""
+        return asdict(self) | {"missing": None if self.missing is None else list(self.missing)}
+
+    @classmethod
+    def from_json(cls, data: object) -> TextFormat:
+        """The format that `to_json` gave; the usual one for None.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If it makes no sense.
+        """
+        if data is None:
+            return cls()
+        if not isinstance(data, dict):
+            raise ValueError(f"the format of the text must be an object; got a {type(data).__name__}.")
+        return cls(**data)
+
+
+USUAL = TextFormat()
 
 
 # --- The file -----------------------------------------------------------------------------------------------
@@ -55,11 +167,14 @@ class TableFile:
         "csv", "tsv", "parquet", "feather", "npz" or "npy".
     columns : tuple of str
         The names of the columns, in the order of the file; each is there once.
+    text : TextFormat
+        How a CSV or TSV file is written.
     """
 
     path: Path
     kind: str
     columns: tuple[str, ...] = field(repr=False)
+    text: TextFormat = USUAL
 
     def read(self) -> pa.Table:
         """All rows at once.
@@ -94,15 +209,15 @@ class TableFile:
 
     def _parts(self, rows: int) -> Iterator[pa.Table]:
         """Tables of any length; at least one row in all."""
-        found = False
+        count = 0
         for part in READERS[self.kind](self, rows):
-            found = found or part.num_rows > 0
-            yield part
-        if not found:
+            yield _as_meant(plain(part), self.text, count)
+            count += part.num_rows
+        if not count:
             raise ValueError(f"{str(self.path)!r} has columns but no rows; add at least one row below the names.")
 
 
-def open_table(path: str | os.PathLike[str]) -> TableFile:
+def open_table(path: str | os.PathLike[str], text: TextFormat = USUAL) -> TableFile:
     r"""A table in a file; its ending tells the format. Reads the names of the columns and no rows.
 
     Needs pyarrow: `pip install 'nnarray[tables]'`.
@@ -110,10 +225,14 @@ def open_table(path: str | os.PathLike[str]) -> TableFile:
     Parameters
     ----------
     path : path
-        `.csv` (commas) or `.tsv` (tabs): text in UTF-8, the first row has the names of the columns; every column is
-        read as text, and an empty line is no row. `.parquet`, `.pq`; `.feather`, `.arrow` (the file format of Arrow).
-        `.npz`: each 1-D array is a column of the name it has there, and a 2-D array `X` is the columns `X[0]`,
-        `X[1]`, ...; `.npy`: the columns of a 2-D array are `0`, `1`, ..., and a 1-D array is the column `0`.
+        `.csv` (commas) or `.tsv` (tabs), also with `.gz`, `.bz2` or `.zst` behind: the first row has the names
+        of the columns; every column is read as text, null is what is missing, and an empty line is no row. A column
+        without a name is called `Unnamed: 0`, by its place, as pandas does. `.parquet`, `.pq`; `.feather`, `.arrow`
+        (the file format of Arrow). `.npz`: each 1-D array is a column of the name it has there, and a 2-D array `X`
+        is the columns `X[0]`, `X[1]`, ...; `.npy`: the columns of a 2-D array are `0`, `1`, ..., and a 1-D array is
+        the column `0`.
+    text : TextFormat
+        How a CSV or TSV file is written, if not as usual.
 
     Raises
     ------
@@ -122,7 +241,8 @@ def open_table(path: str | os.PathLike[str]) -> TableFile:
     FileNotFoundError, IsADirectoryError, PermissionError
         If there is no such file, it is a folder, or it may not be read.
     ValueError
-        If the ending is none of these, the file is damaged or empty, or a column has no name or that of another.
+        If the ending is none of these, the file is damaged or empty, is not written as `text` says, or a column has
+        the name of another.
 
     Examples
     --------
@@ -135,6 +255,8 @@ def open_table(path: str | os.PathLike[str]) -> TableFile:
     ('length', 'colour') [{'length': '1.5', 'colour': 'red'}, {'length': '2', 'colour': 'blue'}]
     """
     arrow()
+    if not isinstance(text, TextFormat):
+        raise TypeError(f"text must be a TextFormat, such as TextFormat(delimiter=';'); got {text!r}.")
     try:
         file = Path(path)
     except TypeError:
@@ -143,15 +265,17 @@ def open_table(path: str | os.PathLike[str]) -> TableFile:
         raise IsADirectoryError(f"{str(file)!r} is a folder; pass the path of a table in it.")
     kind = kind_of(file)
     _need_file(file)
-    return TableFile(file, kind, _checked_names(COLUMNS[kind](file, kind), file))
+    return TableFile(file, kind, _checked_names(COLUMNS[kind](file, kind, text), file), text)
 
 
 def kind_of(path: Path) -> str:
     """The format that the ending of a path tells."""
-    kind = KINDS.get(path.suffix.lower())
-    if kind is None:
+    suffix = path.suffix.lower()
+    kind = KINDS.get(Path(path.stem).suffix.lower() if suffix in COMPRESSED else suffix)
+    if kind is None or (suffix in COMPRESSED and kind not in DELIMITERS):
         raise ValueError(
-            f"{str(path)!r} does not end as a table does; use one of {', '.join(KINDS)}. Rename it, or save it as such."
+            f"{str(path)!r} does not end as a table does; use one of {', '.join(KINDS)}; .csv and .tsv also with "
+            f"{', '.join(COMPRESSED)} behind. Rename it, or save it as such."
         )
     return kind
 
@@ -164,6 +288,57 @@ def arrow() -> Any:
     except ImportError as error:
         raise ImportError("reading tables needs pyarrow; pip install 'nnarray[tables]'.") from error
     return pa
+
+
+def plain(table: pa.Table) -> pa.Table:
+    """The same columns, in types that pyarrow computes with: text as Polars keeps it has hardly any functions there."""
+    kinds = [_plain_kind(kind) for kind in table.schema.types]
+    for i, (kind, name) in enumerate(zip(kinds, table.column_names, strict=True)):
+        if kind != table.schema.field(i).type:
+            table = table.set_column(i, name, table.column(i).cast(kind))
+    return table
+
+
+def _as_meant(table: pa.Table, text: TextFormat, start: int) -> pa.Table:
+    """Null for the further words for nothing, and numbers with a point before the decimals, in all columns of text."""
+    pa = arrow()
+    if text.decimal == "." and not text.thousands and not text.missing:
+        return table
+    for i, (name, column) in enumerate(zip(table.column_names, table.columns, strict=True)):
+        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+            words = pa.array(text.words, column.type)
+            nothing = pa.compute.is_in(pa.compute.utf8_trim_whitespace(column), value_set=words)
+            column = pa.compute.if_else(nothing, pa.scalar(None, column.type), column) if text.missing else column
+            table = table.set_column(i, name, _plain_numbers(column, text, name, start))
+    return table
+
+
+def _plain_numbers(column: Any, text: TextFormat, name: str, start: int) -> Any:
+    """Numbers as everywhere else: no character between thousands, a point before the decimals."""
+    compute = arrow().compute
+    grouped = r"\A\s*[+-]?[0-9]{1,3}(\.[0-9]{3})+\s*\z"
+    if text.decimal == "," and text.thousands != ".":
+        doubtful = compute.match_substring_regex(column, grouped)
+        if compute.any(doubtful).as_py():
+            i = compute.index(doubtful, True).as_py()
+            raise ValueError(
+                f"row {start + i + 1}, column {name!r}: {column[i].as_py()!r} has a point where a comma stands before "
+                f"the decimals. If points separate thousands: --thousands '.', or TextFormat(thousands='.')."
+            )
+    between, before = re.escape(text.thousands), re.escape(text.decimal)
+    whole = rf"[0-9]{{1,3}}({between}[0-9]{{3}})+|[0-9]+" if text.thousands else "[0-9]+"
+    number = rf"\A\s*[+-]?(({whole})({before}[0-9]*)?|{before}[0-9]+)([eE][+-]?[0-9]+)?\s*\z"
+    plain = compute.replace_substring(column, text.thousands, "") if text.thousands else column
+    plain = compute.replace_substring(plain, text.decimal, ".")
+    return compute.if_else(compute.match_substring_regex(column, number), plain, column)
+
+
+def _plain_kind(kind: Any) -> Any:
+    pa = arrow()
+    if pa.types.is_dictionary(kind):
+        return pa.dictionary(kind.index_type, _plain_kind(kind.value_type), kind.ordered)
+    views = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}
+    return views.get(kind, kind)
 
 
 def _need_file(path: Path) -> None:
@@ -181,9 +356,7 @@ def _checked_names(names: Iterable[str], path: Path) -> tuple[str, ...]:
     found = tuple(names)
     if not found:
         raise ValueError(f"{str(path)!r} has no columns; save it with at least one.")
-    empty = [str(i) for i, name in enumerate(found, 1) if not name.strip()]
-    if empty:
-        raise ValueError(f"{str(path)!r} has columns without a name: number {', '.join(empty)}. Name or remove them.")
+    found = tuple(name if name.strip() else f"Unnamed: {i}" for i, name in enumerate(found))
     twice = [repr(name) for name, count in Counter(found).items() if count > 1]
     if twice:
         raise ValueError(f"{str(path)!r} has several columns of one name: {', '.join(twice)}. Rename all but one.")
@@ -225,75 +398,208 @@ def _one_line(error: Exception) -> str:
 
 # --- CSV and TSV --------------------------------------------------------------------------------------------
 
+UTF8 = ("utf-8", "utf8", "UTF-8")
+DELIMITED_BY = {",": ",", ";": ";", "\t": "tab", "|": "|"}
+NUMBER = r"\A[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\z"
+INTEGER = r"\A[+-]?[0-9]{1,18}\z"
+EDGE = r"\A[ \t]+\"|\A\s|\s\z"  # a blank before or after an entry
+QUOTED = r'\A[ \t]+"((?:[^"]|"")*)"[ \t]*\z'  # a blank before the quotes, which then are part of the entry
 
-def _csv_columns(path: Path, kind: str) -> list[str]:
-    if path.stat().st_size == 0:
+
+class Lead(NamedTuple):
+    """What a text begins with: lines before the names of the columns, the delimiter, and the first row of entries."""
+
+    lines: int
+    delimiter: str
+    names: list[str]
+
+
+def _csv_columns(path: Path, kind: str, text: TextFormat) -> list[str]:
+    lead = _lead(path, kind, text)
+    if text.header is None and len(lead.names) == 1:
+        _refuse_delimiter(lead.names[0], lead.delimiter, path)
+    if text.header is False:
+        return [str(i) for i in range(len(lead.names))]
+    if any("\ufffd" in name for name in lead.names):
+        raise ValueError(f"{_not_decoded(path, text)}: the names of its columns cannot be decoded. {RECODE}")
+    if text.header is None:
+        _refuse_data_for_names(lead.names, path)
+    return lead.names
+
+
+def _lead(path: Path, kind: str, text: TextFormat) -> Lead:
+    """The first row, read by Python, which needs none of the others for it."""
+    with _source(path, text) as source:
+        first = source.read(4)
+    if not first:
         raise ValueError(f"{str(path)!r} is empty; its first row should have the names of the columns.")
-    with path.open("rb") as file:
-        if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
-            raise ValueError(f"{str(path)!r} is not UTF-8, but UTF-16. Re-save it as UTF-8.")
-    try:
-        with _csv_reader(path, kind) as reader:
-            return reader.schema.names
-    except UnicodeDecodeError:
+    if text.encoding in UTF8 and (first[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) or b"\0" in first):
+        raise ValueError(f"{str(path)!r} is not UTF-8, but UTF-16. {RECODE.replace('cp1252', 'utf-16')}")
+    with _source(path, text) as source, io.TextIOWrapper(source, "utf-8", "replace", newline="") as lines:
+        line = lines.readline(BLOCK).removeprefix("\ufeff")
+        told = re.fullmatch(r'"?sep=(.)"?', line.rstrip("\r\n"), re.IGNORECASE)
+        delimiter = text.delimiter or (told[1] if told else DELIMITERS[kind])
+        rows = csv.reader(lines if told else chain([line], lines), delimiter=delimiter, skipinitialspace=True)
+        try:
+            empty, names = next(((i, row) for i, row in enumerate(rows) if row), (0, None))
+        except csv.Error as error:
+            raise ValueError(f"{str(path)!r}: the names of its columns cannot be read: {_one_line(error)}.") from None
+    if names is None:
         raise ValueError(
-            f"{str(path)!r} is not UTF-8: the names of its columns cannot be decoded. Re-save it as UTF-8."
-        ) from None
-    except arrow().ArrowInvalid as error:
-        if "Empty CSV" in str(error):
-            raise ValueError(
-                f"{str(path)!r} has no rows: it needs the names of the columns, and at least one row below them."
-            ) from None
-        raise _csv_fault(path, error) from error
+            f"{str(path)!r} has no rows: it needs the names of the columns, and at least one row below them."
+        )
+    return Lead(empty + (told is not None), delimiter, [name.strip() for name in names])
+
+
+@contextlib.contextmanager
+def _source(path: Path, text: TextFormat) -> Generator[Any]:
+    """The bytes of the text, inflated and in UTF-8; what is in another encoding is read as a whole."""
+    pa = arrow()
+    how = COMPRESSED.get(path.suffix.lower())
+    try:
+        with pa.input_stream(str(path), compression=how) as source:
+            if text.encoding in UTF8:
+                yield source
+            else:
+                yield pa.BufferReader(source.read().decode(text.encoding).encode())
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{_not_decoded(path, text)}: {_one_line(error)}. {RECODE}") from None
+    except OSError as error:
+        if how is None or error.errno:
+            raise
+        raise ValueError(
+            f"{str(path)!r} cannot be read as compressed text: {_one_line(error)}. Is it damaged or cut short? "
+            f"Get it anew."
+        ) from error
 
 
 def _csv_parts(file: TableFile, rows: int) -> Iterator[pa.Table]:
     pa = arrow()
+    lead = _lead(file.path, file.kind, file.text)
     try:
-        with _csv_reader(file.path, file.kind, file.columns) as reader:
+        with _csv_reader(file, lead) as reader:
             for batch in reader:
-                yield pa.Table.from_batches([batch])
+                table = pa.Table.from_batches([batch])
+                yield pa.table([_tidy(column, file.text) for column in table.columns], names=table.column_names)
     except pa.ArrowInvalid as error:
-        raise _csv_fault(file.path, error, file.columns) from error
+        if "straddl" in str(error) and file.path.stat().st_size < BLOCK:
+            return  # names without the end of their line, and no rows
+        raise _csv_fault(file.path, error, lead, file.text, file.columns) from error
 
 
-def _csv_reader(path: Path, kind: str, columns: Iterable[str] = ()) -> Any:
-    """pyarrow's reader; the given columns are text, whatever they look like."""
+@contextlib.contextmanager
+def _csv_reader(file: TableFile, lead: Lead) -> Generator[Any]:
+    """pyarrow's reader; all columns are text, whatever they look like."""
     pa = arrow()
     from pyarrow import csv
 
-    return csv.open_csv(
-        str(path),
-        read_options=csv.ReadOptions(block_size=BLOCK, use_threads=False),  # only so are the rows counted
-        parse_options=csv.ParseOptions(delimiter=DELIMITERS[kind], newlines_in_values=True, ignore_empty_lines=True),
-        convert_options=csv.ConvertOptions(column_types=dict.fromkeys(columns, pa.string())),
-    )
+    text = file.text
+    with (
+        _source(file.path, text) as source,
+        csv.open_csv(
+            source,
+            read_options=csv.ReadOptions(
+                block_size=BLOCK,
+                use_threads=False,  # only so are the rows counted
+                skip_rows=lead.lines,
+                column_names=list(file.columns),
+                skip_rows_after_names=0 if text.header is False else 1,
+            ),
+            parse_options=csv.ParseOptions(delimiter=lead.delimiter, newlines_in_values=True, ignore_empty_lines=True),
+            convert_options=csv.ConvertOptions(
+                column_types=dict.fromkeys(file.columns, pa.string()),
+                null_values=text.words,
+                strings_can_be_null=True,
+                quoted_strings_can_be_null=text.missing is not None,
+            ),
+        ) as reader,
+    ):
+        yield reader
 
 
-def _csv_fault(path: Path, error: Exception, columns: Iterable[str] = ()) -> ValueError:
-    """What is wrong with the text, and in which row; pyarrow counts the names as row 1, and says so in text alone."""
-    text = str(error)
-    if "straddl" in text:
+def _tidy(column: Any, text: TextFormat) -> Any:
+    """The entries without the quotes that a blank stands before; what is nothing, with a blank beside it, is null."""
+    pa = arrow()
+    compute = pa.compute
+    edged = compute.match_substring_regex(column, EDGE)
+    if not compute.any(edged).as_py():
+        return column
+    quoted = compute.match_substring_regex(column, QUOTED)
+    inner = compute.replace_substring(compute.replace_substring_regex(column, QUOTED, r"\1"), '""', '"')
+    nothing = compute.is_in(compute.utf8_trim_whitespace(column), value_set=pa.array(text.words[1:], pa.string()))
+    tidy = compute.if_else(quoted, inner, column)
+    return compute.if_else(compute.and_(edged, nothing), pa.scalar(None, pa.string()), tidy)
+
+
+# --- What is wrong with a text ------------------------------------------------------------------------------
+
+RECODE = "Re-save it as UTF-8, or name its encoding: --encoding cp1252, or TextFormat(encoding='cp1252')."
+
+
+def _not_decoded(path: Path, text: TextFormat) -> str:
+    return f"{str(path)!r} is not {'UTF-8' if text.encoding in UTF8 else text.encoding}"
+
+
+def _by_delimiter(delimiter: str) -> str:
+    name = DELIMITED_BY[delimiter]
+    return f"--delimiter {name!r}, or TextFormat(delimiter={name!r})"
+
+
+def _refuse_delimiter(name: str, delimiter: str, path: Path) -> None:
+    """A single column whose name has another delimiter in it is several."""
+    for other in DELIMITED_BY:
+        if other != delimiter and other in name:
+            raise ValueError(
+                f"{str(path)!r} has a single column, {name[:60]!r}, with {DELIMITED_BY[delimiter]!r} as the delimiter. "
+                f"If {DELIMITED_BY[other]!r} separates the entries: {_by_delimiter(other)}. "
+                f"If it is the name of the only column: --header, or TextFormat(header=True)."
+            )
+
+
+def _refuse_data_for_names(names: Sequence[str], path: Path) -> None:
+    """Numbers where names should be: those of names rise or fall, such as 2019, 2020, 2021."""
+    numbers = [float(name) for name in names if re.match(NUMBER.replace(r"\z", r"\Z"), name)]
+    steps = np.diff(numbers)
+    whole = all(number.is_integer() for number in numbers)
+    if np.all(steps > 0) and (whole or len(numbers) > 2):
+        return
+    if not (whole and np.all(steps < 0)):
+        shown = ", ".join(map(repr, names[:5])) + (", ..." if len(names) > 5 else "")
+        raise ValueError(
+            f"{str(path)!r}: the first row looks like data, not like the names of columns: {shown}. "
+            f"Add a row of names; or say --no-header, or TextFormat(header=False): "
+            f"the columns are called 0, 1, ...; if they are names: --header, or TextFormat(header=True)."
+        )
+
+
+def _csv_fault(path: Path, error: Exception, lead: Lead, text: TextFormat, columns: Sequence[str] = ()) -> ValueError:
+    """What is wrong with the text, and in which row; pyarrow counts all rows from 1, and says so in text alone."""
+    said = str(error)
+    before = lead.lines + (text.header is not False)
+    if "straddl" in said:
         return ValueError(
             f"{str(path)!r} has a row of more than {BLOCK >> 20} MiB. Is the closing quote of an entry missing?"
         )
-    if row := re.search(r"Row #(\d+): Expected (\d+) columns, got (\d+): (.*)", text, re.DOTALL):
+    if row := re.search(r"Row #(\d+): Expected (\d+) columns, got (\d+): (.*)", said, re.DOTALL):
         start = row[4] if len(row[4]) <= 60 else row[4][:60] + "..."
+        others = [d for d in DELIMITED_BY if d != lead.delimiter and d in row[4]]
+        other = f" If {DELIMITED_BY[others[0]]!r} separates the entries: {_by_delimiter(others[0])}." if others else ""
         return ValueError(
-            f"{str(path)!r}, row {int(row[1]) - 1}: {row[3]} entries for {row[2]} columns: {start!r}. Repair the row; "
-            f"an entry with a delimiter or a line end in it needs quotes around it."
+            f"{str(path)!r}, row {int(row[1]) - before}: {row[3]} entries for {row[2]} columns: {start!r}. Repair the "
+            f"row; an entry with a delimiter or a line end in it needs quotes around it, and no blank before them."
+            f"{other}"
         )
-    place = re.search(r"column #(\d+): Row #(\d+)", text)
-    if place and "UTF8" in text:
-        where = f"row {int(place[2]) - 1}, column {list(columns)[int(place[1])]!r}"
-        return ValueError(f"{str(path)!r} is not UTF-8: {where} cannot be decoded. Re-save it as UTF-8.")
+    place = re.search(r"column #(\d+): Row #(\d+)", said)
+    if place and "UTF8" in said:
+        where = f"row {int(place[2]) - before}, column {columns[int(place[1])]!r}"
+        return ValueError(f"{_not_decoded(path, text)}: {where} cannot be decoded. {RECODE}")
     return ValueError(f"{str(path)!r} cannot be read as a table in text: {_one_line(error)}. Repair or re-save it.")
 
 
 # --- Parquet and Feather ------------------------------------------------------------------------------------
 
 
-def _parquet_columns(path: Path, kind: str) -> list[str]:
+def _parquet_columns(path: Path, kind: str, text: TextFormat) -> list[str]:
     from pyarrow import parquet
 
     with _faults(path, "Parquet"), parquet.ParquetFile(str(path)) as reader:
@@ -311,7 +617,7 @@ def _parquet_parts(file: TableFile, rows: int) -> Iterator[pa.Table]:
             yield pa.Table.from_batches([batch])
 
 
-def _feather_columns(path: Path, kind: str) -> list[str]:
+def _feather_columns(path: Path, kind: str, text: TextFormat) -> list[str]:
     pa = arrow()
     with _faults(path, "Feather (the file format of Arrow)"), pa.OSFile(str(path)) as source:
         return pa.ipc.open_file(source).schema.names
@@ -345,7 +651,7 @@ class Header:
         return [self.name] if len(self.shape) == 1 else [f"{self.name}[{i}]" for i in range(self.shape[1])]
 
 
-def _npy_columns(path: Path, kind: str) -> list[str]:
+def _npy_columns(path: Path, kind: str, text: TextFormat) -> list[str]:
     shape = _npy_header(path).shape
     return [str(i) for i in range(1 if len(shape) == 1 else shape[1])]
 
@@ -374,7 +680,7 @@ def _npy_header(path: Path) -> Header:
     return header
 
 
-def _npz_columns(path: Path, kind: str) -> list[str]:
+def _npz_columns(path: Path, kind: str, text: TextFormat) -> list[str]:
     with _archive(path) as archive:
         return [name for header in _headers(archive, path) for name in header.columns]
 
@@ -469,7 +775,7 @@ def _column(data: np.ndarray) -> Any:
     return pa.array(np.ascontiguousarray(data, dtype=data.dtype.newbyteorder("=")))
 
 
-COLUMNS: dict[str, Callable[[Path, str], list[str]]] = {
+COLUMNS: dict[str, Callable[[Path, str, TextFormat], list[str]]] = {
     "csv": _csv_columns,
     "tsv": _csv_columns,
     "parquet": _parquet_columns,

@@ -15,13 +15,26 @@ from nnarray.datasets.columns import (
     ClassTarget,
     NumberColumn,
     ValueTarget,
+    almost_numbers,
     fit_columns,
     fit_target,
     items_of,
+    looks_like_classes,
+    notes_on,
+    numbers_in,
     object_of,
     of_kind,
 )
-from nnarray.datasets.entries import Rows, checked_table, is_missing, listed, present, refuse_kinds
+from nnarray.datasets.entries import (
+    Rows,
+    checked_table,
+    index_columns,
+    is_missing,
+    listed,
+    present,
+    refuse_kinds,
+)
+from nnarray.datasets.tables import plain
 from nnarray.names import named
 
 if TYPE_CHECKING:
@@ -44,19 +57,22 @@ class Preparation:
 
     Notes
     -----
-    Text is an entry of a CSV file or of a column of text; spaces around it do not count. The text `NA`, `N/A`, `NaN`,
-    `nan`, `null`, `NULL` or nothing at all is a missing entry, as are the nulls and NaN of a typed file.
+    Text is an entry of a CSV file or of a column of text; spaces around it do not count. Nothing at all is a missing
+    entry, as are the nulls and NaN of a typed file.
 
-    *Numbers.* A column is numbers if all its training entries that are not missing are decimal numbers; truth values
-    of a typed file are 0 and 1. It becomes z = (x - mean) / scale, with the mean and the standard deviation (divided
-    by n) of the training rows; a constant column has the scale 1. A missing number becomes the mean, z = 0, and if any
-    were missing in training, a further input `NAME missing` is 1 there and 0 elsewhere. Infinity is refused.
+    *Numbers.* A column is numbers if all its entries that are not missing are decimal numbers, whether a row is trained
+    on or not; `NA`, `N/A`, `None`, `-`, `?` and the like are missing there. Where most entries are numbers and some are
+    not, the column is refused. Truth values of a typed file are 0 and 1. A column of numbers becomes
+    z = (x - mean) / scale, with the mean and the standard deviation (divided by n) of the training rows; a constant
+    column has the scale 1. A missing number becomes the mean, z = 0, and if any were missing in training, a further
+    input `NAME missing` is 1 there and 0 elsewhere. Infinity is refused.
 
     *Categories.* Every other column is categories, and so is one of Arrow's type dictionary. Each value of the training
     rows, sorted, has an input `NAME=VALUE` that is 1 where the column has it and 0 elsewhere; so has what is missing,
-    `NAME missing`, if any was missing in training. A column of the text true and false, in capitals or not, is two
-    categories. A value that is new is refused, or ignored: all its inputs are 0. More than 1,000 different values are
-    refused, as are more than 20 if over half of the rows differ: such a column names rows and tells nothing.
+    `NAME missing`, if any was missing in training. Values are compared as numbers where they are such: 1, 1.0 and +1
+    are one category, and so are true and false in capitals or not. A value that is new is refused, or ignored: all its
+    inputs are 0. More than 1,000 different values are refused, as are more than 20 if over half of the rows differ:
+    such a column names rows and tells nothing.
 
     *Target.* Text, truth values and Arrow's dictionaries are classes, as are at most 20 different integers; any other
     numbers are values, standardised like inputs. `task` decides otherwise. The names of classes are text, sorted as
@@ -75,14 +91,16 @@ class Preparation:
         task: Literal["auto", "classify", "regress"] = "auto",
         drop: Sequence[str] = (),
         categories: Sequence[str] = (),
+        train: np.ndarray | None = None,
         rows: Rows = 0,
     ) -> Preparation:
-        """What the training rows say about their columns.
+        """What all rows say of the kind of each column, and the training rows of its mean or its categories.
 
         Parameters
         ----------
         table : pyarrow.Table
-            The training rows, and none of those to test with.
+            All rows, so that the kinds of columns do not hang on which rows are trained on. What `index_columns` lists
+            is left out, unless it is the target or in `categories`.
         target : str, or sequence of str
             The column to predict; several only where all are numbers.
         task : "auto", "classify" or "regress"
@@ -91,6 +109,8 @@ class Preparation:
             Columns to leave out.
         categories : sequence of str
             Columns whose numbers are names, such as postcodes.
+        train : array of int, shape (m,)
+            The rows to train on, all of them with a target; None: all rows.
         rows : int, or array of int, shape (n,)
             Where the rows were, counted from 0: how many came before, or the place of each. Errors speak of it.
 
@@ -116,13 +136,30 @@ class Preparation:
         clash = [name for name in targets if name in dropped + forced]
         if clash:
             raise ValueError(f"{listed(clash)} cannot be the target and in drop or categories as well.")
-        features = [name for name in names if name not in {*targets, *dropped}]
+        index = [name for name in index_columns(table) if name not in forced]
+        features = [name for name in names if name not in {*targets, *dropped, *index}]
         if not features:
             raise ValueError(
                 f"no column is left to learn from: the table has {listed(names)}, and "
-                f"{listed(targets + dropped)} are targets or left out. Leave out fewer."
+                f"{listed(list(dict.fromkeys(targets + dropped + index)))} are targets or left out. Leave out fewer."
             )
-        return cls(fit_columns(table, features, forced, rows), fit_target(table, targets, task, rows))
+        refuse_kinds(table, targets)
+        train = np.arange(table.num_rows) if train is None else train
+        told = plain(table.select(targets))
+        task = _task(told, task, rows)
+        return cls(
+            fit_columns(table, features, forced, train, rows),
+            fit_target(told.take(train), targets, task, train + rows if isinstance(rows, int) else rows[train]),
+        )
+
+    def notes(self, table: pa.Table) -> list[str]:
+        """What a person should know about the columns of the table that it was fitted to."""
+        used = {column.name: column.kind == NumberColumn.kind for column in self.columns}
+        index = [name for name in index_columns(table) if name not in {*used, *self.target.names}]
+        notes = [f"column {name!r} was left out: it is an index of pandas, or has no name" for name in index]
+        for name, number in used.items():
+            notes += notes_on(name, table.column(name), number)
+        return notes
 
     @staticmethod
     def known(table: pa.Table, target: str | Sequence[str]) -> np.ndarray:
@@ -205,6 +242,11 @@ class Preparation:
         """For each column, the targets last: its name, its kind, and what was done with it."""
         return [(column.name, column.kind, column.done) for column in self.columns] + self.target.described
 
+    def known_in(self, table: pa.Table) -> np.ndarray:
+        """Which rows of another table have a target, shape (n,), bool."""
+        self._need(table, list(self.target.names))
+        return self.target.known(table)
+
     def _need(self, table: pa.Table, needed: list[str]) -> None:
         names = checked_table(table)
         lacking = [name for name in needed if name not in set(names)]
@@ -234,3 +276,15 @@ class Preparation:
         if not columns or len(set(names)) < len(names):
             raise ValueError(f"a preparation needs columns of different names; got {listed(names)}.")
         return cls(columns, target)
+
+
+def _task(targets: pa.Table, task: Literal["auto", "classify", "regress"], rows: Rows) -> Any:
+    """What all rows say, if nobody says it."""
+    name, column = targets.column_names[0], targets.column(0)
+    if task == "classify" or (task == "auto" and len(targets.column_names) > 1):
+        return task
+    if numbers_in(column) is None and (told := almost_numbers(column, name, rows, target=True)):
+        raise ValueError(f"the target: {told}")
+    if task == "regress":
+        return task
+    return "classify" if looks_like_classes(column) else "regress"

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from nnarray.datasets.tables import DELIMITERS, arrow, kind_of
+from nnarray.datasets.tables import COMPRESSED, DELIMITERS, arrow, kind_of
 from nnarray.persistence.files import replace
 
 Batch = Mapping[str, Sequence[Any] | np.ndarray]
@@ -47,6 +47,8 @@ def write_table(path: str | os.PathLike[str], batches: Iterable[Batch]) -> None:
     """
     file = Path(path)
     kind = kind_of(file)
+    if file.suffix.lower() in COMPRESSED:
+        raise ValueError(f"tables that are written are not compressed; let it end in .{kind}, not in {str(file)!r}.")
     if kind not in WRITERS:
         raise ValueError(f"a table of named columns cannot be written to {str(file)!r}; let it end in .npz instead.")
     tables = _tables(batches)

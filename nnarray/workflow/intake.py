@@ -15,7 +15,7 @@ from nnarray.checks import integer
 from nnarray.datasets.columns import looks_like_classes
 from nnarray.datasets.entries import text_of
 from nnarray.datasets.images import SUFFIXES, UnreadableImage, decoded_in_order, from_bytes, images, pictures_below
-from nnarray.datasets.tables import open_table
+from nnarray.datasets.tables import DELIMITERS, USUAL, TableFile, TextFormat, open_table
 from nnarray.datasets.tabular import Preparation
 from nnarray.names import named
 from nnarray.typing import Array, Shape
@@ -38,9 +38,10 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows of a table, and the column that is to be told."""
+    """The rows of a table, the column that is to be told, and how a file of text is written."""
 
     preparation: Preparation
+    text: TextFormat = USUAL
 
     kind: ClassVar[str] = "table"
 
@@ -71,11 +72,13 @@ class Rows:
     ) -> Iterator[Part]:
         """The table in the file, some rows at a time."""
         start = 0
-        for table in open_table(path).batches(ROWS):
+        needed = {*(column.name for column in self.preparation.columns), *(self.targets if labelled else ())}
+        for part in open_table(path, self.text).batches(ROWS):
+            table = part.select(sorted(needed)) if needed.issubset(part.column_names) else part
             rows = np.arange(start, start + table.num_rows)
             start += table.num_rows
             if labelled:  # only those with a target can be compared with it
-                known = self.preparation.known(table, self.targets)
+                known = self.preparation.known_in(table)
                 table, rows = table.filter(known), rows[known]
             X = self.preparation.features(table, rows=rows, unknown=unknown)
             y = self.preparation.targets(table, rows=rows) if labelled else None
@@ -86,7 +89,7 @@ class Rows:
         return self.preparation.values(outputs)
 
     def to_json(self) -> dict[str, Any]:
-        return {"kind": self.kind, "preparation": self.preparation.to_json()}
+        return {"kind": self.kind, "preparation": self.preparation.to_json(), "text": self.text.to_json()}
 
 
 @dataclass(frozen=True)
@@ -207,7 +210,7 @@ def intake_of(metadata: dict[str, Any], name: str) -> Intake:
         )
     try:
         if noted.get("kind") == Rows.kind:
-            return Rows(Preparation.from_json(noted.get("preparation")))
+            return Rows(Preparation.from_json(noted.get("preparation")), TextFormat.from_json(noted.get("text")))
         classes, size = noted.get("classes"), integer(noted.get("size"), "size", 1, usual=64)
         if noted.get("kind") != Pictures.kind or not isinstance(classes, list) or not classes:
             raise ValueError(f"kind {noted.get('kind')!r} and classes {str(classes)[:60]}")
@@ -241,9 +244,10 @@ def rows_to_train_on(
     categories: Sequence[str],
     fraction: float,
     seed: int,
+    text: TextFormat = USUAL,
 ) -> Examples:
-    """A table: the preparation is fitted on the training rows alone."""
-    file = open_table(path)
+    """A table: all rows say what kind each column is, the training rows alone what is learned of it."""
+    file = open_table(path, text)
     table = file.read()
     targets, drop, categories = (columns_named(each, file.columns) for each in (targets, drop, categories))
     with_target = np.flatnonzero(Preparation.known(table, targets))
@@ -251,16 +255,25 @@ def rows_to_train_on(
         raise ValueError(f"no row of {str(path)!r} has a target: column {', '.join(targets)} is empty throughout.")
     groups = _groups(table.column(targets[0]).take(with_target), task) if len(targets) == 1 else None
     train, held_out = (with_target[part] for part in split(len(with_target), groups, fraction, seed))
-    preparation = Preparation.fit(table.take(train), targets, task=task, drop=drop, categories=categories, rows=train)
+    preparation = Preparation.fit(table, targets, task=task, drop=drop, categories=categories, train=train)
     notes: list[str] = []
     if lost := table.num_rows - len(with_target):
-        notes.append(f"{lost} of {table.num_rows} rows have no target and were left out")
-    known = table.take(with_target)
+        notes.append(f"{lost} of {table.num_rows} rows have no target and were left out{_words(file)}")
+    if file.kind in DELIMITERS and file.text.header is None and all(name.isdecimal() for name in file.columns):
+        notes.append(f"the columns are called {', '.join(file.columns[:3])}, ...; if that is data, say --no-header")
+    notes += preparation.notes(table.drop_columns(drop))
+    known = table.select([*(column.name for column in preparation.columns), *targets]).take(with_target)
     X = preparation.features(known, rows=with_target, unknown="ignore")
     y = preparation.targets(known, rows=with_target)
     place = np.zeros(table.num_rows, dtype=np.int64)
     place[with_target] = np.arange(len(with_target))
-    return Examples(X, y, Rows(preparation), place[train], place[held_out], notes)
+    return Examples(X, y, Rows(preparation, text), place[train], place[held_out], notes)
+
+
+def _words(file: TableFile) -> str:
+    """What may be done if a word for nothing is a class."""
+    words = file.kind in DELIMITERS and file.text.missing is None
+    return " (if a word such as NA is a class: put it in quotes, or say --missing '')" if words else ""
 
 
 def columns_named(given: Sequence[str], columns: Sequence[str]) -> list[str]:

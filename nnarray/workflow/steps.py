@@ -17,6 +17,7 @@ from nnarray.backends import Backend, backend_of, dtype_name
 from nnarray.callbacks import Callback, EarlyStopping, Run
 from nnarray.checkpoints import Checkpoint
 from nnarray.checks import integer, real
+from nnarray.datasets.tables import DELIMITERS, USUAL, TextFormat, kind_of
 from nnarray.model import Model
 from nnarray.model import load as load_model
 from nnarray.models import cnn, mlp
@@ -38,6 +39,7 @@ from nnarray.workflow.intake import (
 )
 from nnarray.workflow.scores import ClassTally, Scores, Tally, ValueTally
 
+NOT_TEXT = "--delimiter, --header, --encoding and the like are about CSV and TSV files"
 MANY = 10_000  # examples, from which on batches are larger
 
 
@@ -49,6 +51,7 @@ class Plan:
     task: Literal["auto", "classify", "regress"] = "auto"
     drop: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
+    text: TextFormat = USUAL
     hidden: tuple[int, ...] | None = None
     activation: str = "relu"
     dropout: float = 0.0
@@ -113,9 +116,13 @@ def read(path: Path, plan: Plan) -> Examples:
     if path.is_dir():
         if plan.target or plan.drop or plan.categories:
             raise ValueError("--target, --drop and --categories are about columns; the subfolders tell the classes.")
+        if plan.text != USUAL:
+            raise ValueError(f"{NOT_TEXT}; {str(path)!r} is a folder. Leave them out.")
         return pictures_to_train_on(path, size=plan.size, fraction=plan.validation, seed=plan.seed, errors=plan.errors)
     if not plan.target and path.exists():
         raise ValueError("which column is to be told? Name it with --target COLUMN.")
+    if plan.text.of_files and path.exists() and kind_of(path) not in DELIMITERS:
+        raise ValueError(f"{NOT_TEXT}, and {str(path)!r} is none. Leave them out.")
     return rows_to_train_on(
         path,
         plan.target,
@@ -124,6 +131,7 @@ def read(path: Path, plan: Plan) -> Examples:
         categories=plan.categories,
         fraction=plan.validation,
         seed=plan.seed,
+        text=plan.text,
     )
 
 
