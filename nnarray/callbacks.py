@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nnarray.checks import integer, real
+from nnarray.schedules import better
 from nnarray.typing import Array
 
 
@@ -130,16 +131,17 @@ class Callback:
 
 @dataclass
 class EarlyStopping(Callback):
-    """Stop when a column of the history has not improved for `patience` epochs, and go back to the best epoch.
+    """Stop when a column of the history has not improved for more than `patience` epochs; go back to the best epoch.
 
     Parameters
     ----------
     monitor : str
         The column; "val_loss" needs `validation=`.
     patience : int
-        How many epochs without improvement are endured.
+        How many epochs in a row without improvement are endured; the next one ends the training. The same count as
+        that of `schedules.Plateau`, and of `n_iter_no_change` in the estimators.
     min_delta : float
-        What counts as an improvement, in units of the column.
+        A value is better by more than this, in units of the column; NaN never is.
     mode : {"min", "max"}
         Whether lower or higher is better.
     restore_best : bool
@@ -168,12 +170,11 @@ class EarlyStopping(Callback):
     def state_dict(self) -> dict[str, Any]:
         """The best epoch so far, and its parameters if they are wanted."""
         kept = {} if self._kept is None else dict(zip(("theta", "state"), self._kept, strict=True))
-        best = self.best if math.isfinite(self.best) else None
-        return {"best": best, "best_epoch": self.best_epoch, **kept}
+        return {"best": repr(self.best), "best_epoch": self.best_epoch, **kept}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from there."""
-        self.best = math.nan if state["best"] is None else float(state["best"])
+        self.best = float(state["best"])
         self.best_epoch = int(state["best_epoch"])
         self._kept = (state["theta"], state["state"]) if "theta" in state else None
 
@@ -188,13 +189,13 @@ class EarlyStopping(Callback):
                 f"EarlyStopping monitors {self.monitor!r}, but the history has {', '.join(run.history)}; "
                 f"pass validation= to fit, or monitor one of these."
             )
-        value = run.history[self.monitor][-1]
-        gain = self.best - value if self.mode == "min" else value - self.best
-        if run.epoch == 1 or gain > self.min_delta:
+        value, sign = run.history[self.monitor][-1], 1.0 if self.mode == "min" else -1.0
+        if better(sign * value, sign * self.best, self.min_delta):
             self.best, self.best_epoch = value, run.epoch
             self._kept = run.model.snapshot() if self.restore_best else None
-        elif run.epoch - self.best_epoch >= self.patience:
-            run.stop(f"{self.monitor} has not improved since epoch {self.best_epoch}")
+        elif run.epoch - self.best_epoch > self.patience:
+            since = f"has not improved since epoch {self.best_epoch}" if self.best_epoch else "has been NaN in all epochs"
+            run.stop(f"{self.monitor} {since}")
 
     def on_fit_end(self, run: Run) -> None:
         """Go back to the best epoch."""

@@ -8,6 +8,7 @@ import numpy as np
 
 from nnarray import kernels
 from nnarray.kernels.compilation import numba_pieces
+from nnarray.kernels.standard.updates import with_room
 
 BLOCK = 65_536  # elements: the few arrays of one block fit into the second-level cache
 
@@ -73,6 +74,9 @@ def adam_update(
     if (pieces := numba_pieces()) is not None:
         pieces.adam(theta, gradient, mean, square, rate, beta1, beta2, epsilon)
         return theta, mean, square
+    if not np.isfinite(np.dot(gradient, gradient)):
+        gradient = with_room(gradient, square, beta2)
+    root = (1.0 - beta2) ** 0.5
     scratch = np.empty(min(BLOCK, theta.size), dtype=theta.dtype)
     for start in range(0, theta.size, BLOCK):
         part = slice(start, start + BLOCK)
@@ -81,8 +85,8 @@ def adam_update(
         np.multiply(g, 1.0 - beta1, out=s)
         m *= beta1
         m += s
-        np.multiply(g, g, out=s)
-        s *= 1.0 - beta2
+        np.multiply(g, root, out=s)
+        s *= s
         v *= beta2
         v += s
         np.sqrt(v, out=s)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from nnarray.backends import namespace
 from nnarray.typing import Array, DType, Namespace
 
@@ -21,6 +23,18 @@ def clamp(x: Array, low: float, high: float) -> Array:
     """min(max(x, low), high), handing on nan: `clip`, which in array-api-strict puts its bounds on another device."""
     xp = namespace(x)
     return xp.minimum(xp.maximum(x, low), high)
+
+
+def most(x: Array) -> float:
+    """The largest number of the dtype of x, with room for what rounding adds to a square of its root."""
+    return float(namespace(x).finfo(x.dtype).max) * (1.0 - 2.0**-9)
+
+
+def largest(x: Array, axis: Any = None) -> Array:
+    """The largest magnitude over the axes, which are kept, or 1 where all are 0: what x is divided by, and then squared."""
+    xp = namespace(x)
+    found = xp.max(xp.abs(x), axis=axis, keepdims=True)
+    return xp.where(found == 0, 1.0, found)
 
 
 def within(x: Array) -> Array:
