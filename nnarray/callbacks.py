@@ -194,8 +194,8 @@ class EarlyStopping(Callback):
             self.best, self.best_epoch = value, run.epoch
             self._kept = run.model.snapshot() if self.restore_best else None
         elif run.epoch - self.best_epoch > self.patience:
-            since = f"has not improved since epoch {self.best_epoch}" if self.best_epoch else "has been NaN in all epochs"
-            run.stop(f"{self.monitor} {since}")
+            since = f"not improved since epoch {self.best_epoch}" if self.best_epoch else "been NaN all the time"
+            run.stop(f"{self.monitor} has {since}")
 
     def on_fit_end(self, run: Run) -> None:
         """Go back to the best epoch."""

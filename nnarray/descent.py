@@ -20,6 +20,7 @@ from nnarray.course import Course, DivergenceError
 from nnarray.examples import Data, pick
 from nnarray.kernels.chain import Steps
 from nnarray.kernels.compilation import compiled, quiet
+from nnarray.layers.base import Context
 from nnarray.losses import Loss
 from nnarray.optimizers import Optimizer
 from nnarray.plans import steps_of
@@ -38,6 +39,7 @@ def descend(course: Course, rule: Optimizer, *, shuffle: bool, key: Key) -> None
     with _interrupts_between_steps() as check:  # also while steps are prepared: what compiles may swallow it
         trainer = _trainer(course, rule, shuffle=shuffle, key=key)
         try:
+            trainer.prove()
             _epochs(course, trainer, schedule(rule.lr), check)
         finally:
             trainer.release()
@@ -151,6 +153,29 @@ class Trainer:
                 self.decays,
                 keep_outputs=self.keep_outputs,
             )
+
+    @quiet
+    def prove(self) -> None:
+        """Before the first step: that the layers can train on one example, where a batch will hold no more.
+
+        Raises
+        ------
+        ValueError
+            If they cannot.
+        """
+        count, size = self.data.examples, self.batch_size
+        if self.plan is not None or (count % size or size) > 1:
+            return
+        tree, ctx = (
+            self.wiring.params.tree(self.theta),
+            Context(True, self.wiring.state.tree(self.state), root=self.key),
+        )
+        try:
+            self.wiring.network.forward(tree, self.data.x[:1, ...], ctx)
+        except ValueError as error:
+            fits = next((each for each in range(size + 1, count + 1) if count % each != 1), None)
+            remedy = f"use batch_size={fits}" if fits else "give at least two"
+            raise ValueError(f"{error} batch_size={size} leaves one of {count} examples alone: {remedy}.") from error
 
     def release(self) -> None:
         """Let go of all memory at once: what refers to itself would wait for Python's garbage collection."""
@@ -281,9 +306,9 @@ class Trainer:
         return float(xp.sum(losses * spread) / xp.sum(spread))
 
     def finite(self) -> bool:
-        """Whether all parameters are."""
+        """Whether all parameters are, and what the layers remember."""
         xp = same_place(theta=self.theta)
-        return bool(xp.all(xp.isfinite(self.theta)))
+        return all(bool(xp.all(xp.isfinite(each))) for each in (self.theta, self.state) if each.shape[0])
 
 
 def _diverged(trainer: Trainer, saved: Position, done: Finished, run: Run, number: int, rate: float) -> DivergenceError:
@@ -297,7 +322,11 @@ def _diverged(trainer: Trainer, saved: Position, done: Finished, run: Run, numbe
         trainer.theta, trainer.state = saved.theta, saved.state
     run.model.restore((trainer.theta, trainer.state))
     run.history.steps = trainer.steps
-    what = "the loss became NaN or infinite" if first < len(finite) else "a parameter became NaN or infinite"
+    what = (
+        "the loss became NaN or infinite"
+        if first < len(finite)
+        else "a parameter or a running variance became NaN or infinite"
+    )
     last = f"{float(done.losses[first - 1]):.6g}" if first else "none in this epoch"
     return DivergenceError(
         f"{what} in epoch {number + 1}, step {min(first + 1, len(finite))} of {len(finite)} "

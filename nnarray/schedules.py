@@ -22,7 +22,7 @@ def better(value: float, best: float, margin: float = 0.0) -> bool:
     """Whether a value is below the best so far by more than the margin; NaN never is, and all numbers beat NaN."""
     if math.isnan(best):
         return not math.isnan(value)
-    return value < (best - margin if math.isfinite(best) else best)
+    return value < best - margin
 
 
 @dataclass(frozen=True)
@@ -184,7 +184,7 @@ class Plateau(Schedule):
     def rate(self, epoch: int, losses: Sequence[float]) -> float:
         rate, best, waited = self.lr, math.nan, 0
         for loss in losses[:epoch]:
-            improved = better(loss, best, self.threshold * abs(best))
+            improved = better(loss, best * (1.0 - math.copysign(self.threshold, best)))
             best, waited = (loss, 0) if improved else (best, waited + 1)
             if waited > self.patience:
                 rate, waited = max(rate * self.factor, self.lowest), 0

@@ -235,7 +235,7 @@ def _squared(g: Any) -> Any:
 
 @exact
 def _draw_in(g: Any, square: Any, decay: float, most: float) -> None:
-    """What `standard.updates.with_room` says, in place."""
+    """What `standard.updates.drawn_in` says, in place."""
     for i in range(g.size):
         room = math.sqrt(most - decay * square[i]) / math.sqrt(1.0 - decay)
         if np.isfinite(g[i]):

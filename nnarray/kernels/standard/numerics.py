@@ -31,7 +31,7 @@ def most(x: Array) -> float:
 
 
 def largest(x: Array, axis: Any = None) -> Array:
-    """The largest magnitude over the axes, which are kept, or 1 where all are 0: what x is divided by, and then squared."""
+    """The largest magnitude over the axes, which are kept; 1 where all are 0. Divide by it before you square."""
     xp = namespace(x)
     found = xp.max(xp.abs(x), axis=axis, keepdims=True)
     return xp.where(found == 0, 1.0, found)

@@ -16,14 +16,12 @@ from nnarray.kernels.standard.numerics import clamp, most
 from nnarray.typing import Array
 
 
-def _drawn_in(gradient: Array, room: Any) -> Array:
-    """The gradient with what is finite no larger than `room`; infinity and nan stay, so that they are seen."""
-    return namespace(gradient).where(namespace(gradient).isfinite(gradient), clamp(gradient, -room, room), gradient)
-
-
-def with_room(gradient: Array, square: Array, decay: float) -> Array:
-    """The gradient, no larger than leaves a v + (1 - a) g^2 finite."""
-    return _drawn_in(gradient, namespace(gradient).sqrt(most(gradient) - decay * square) / (1.0 - decay) ** 0.5)
+@kernel
+def drawn_in(gradient: Array, square: Array, *, decay: float) -> Array:
+    """The gradient, no larger than leaves a v + (1 - a) g^2 finite; infinity and nan stay, so that they are seen."""
+    xp = namespace(gradient)
+    room = xp.sqrt(most(gradient) - decay * square) / (1.0 - decay) ** 0.5
+    return xp.where(xp.isfinite(gradient), clamp(gradient, -room, room), gradient)
 
 
 def _mean_square(gradient: Array, square: Array, decay: float) -> Array:
@@ -74,7 +72,7 @@ def adam_update(
     ----------
     .. [1] Kingma & Ba (2015), Adam: a method for stochastic optimization. ICLR.
     """
-    gradient = with_room(gradient, square, beta2)
+    gradient = drawn_in(gradient, square, decay=beta2)
     mean = beta1 * mean + (1.0 - beta1) * gradient
     square = _mean_square(gradient, square, beta2)
     root = namespace(theta).sqrt(square) / correction2**0.5 + epsilon
@@ -91,7 +89,7 @@ def rmsprop_update(
     ----------
     .. [1] Tieleman & Hinton (2012), Lecture 6.5, Neural Networks for Machine Learning.
     """
-    gradient = with_room(gradient, square, decay)
+    gradient = drawn_in(gradient, square, decay=decay)
     square = _mean_square(gradient, square, decay)
     return theta - rate * (gradient / (namespace(theta).sqrt(square) + epsilon)), square
 
@@ -104,7 +102,7 @@ def adagrad_update(theta: Array, gradient: Array, square: Array, *, rate: Any, e
     ----------
     .. [1] Duchi, Hazan & Singer (2011), JMLR 12, 2121-2159.
     """
-    xp, end = namespace(theta), most(gradient)
-    gradient = _drawn_in(gradient, end**0.5)
-    square = xp.minimum(square + gradient * gradient, end)
+    xp = namespace(theta)
+    gradient = drawn_in(gradient, square, decay=0.0)
+    square = xp.minimum(square + gradient * gradient, most(gradient))
     return theta - rate * (gradient / (xp.sqrt(square) + epsilon)), square
