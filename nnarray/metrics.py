@@ -9,7 +9,7 @@ from typing import Any
 from nnarray import kernels
 from nnarray.backends import default_float, device_of, is_traced, namespace, same_place
 from nnarray.checks import integer
-from nnarray.kernels.standard.numerics import largest, wide
+from nnarray.kernels.standard.numerics import scale_of, wide
 from nnarray.names import named
 from nnarray.typing import Array, Shape
 
@@ -189,7 +189,7 @@ def f1(outputs: Array, target: Array) -> Array:
 
 def _squares(x: Array, shares: Array) -> tuple[Array, Array]:
     """(scale, sum of shares (x / scale)^2) over the examples: squares that neither overflow nor vanish."""
-    scale = largest(x, 0)
+    scale = scale_of(x, 0)
     return scale, namespace(x).sum(shares * (x / scale) ** 2, axis=0, keepdims=True)
 
 

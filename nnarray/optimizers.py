@@ -10,7 +10,7 @@ from typing import Any
 from nnarray import kernels
 from nnarray.backends import namespace
 from nnarray.checks import integer
-from nnarray.kernels.standard.numerics import largest, wide
+from nnarray.kernels.standard.numerics import scale_of, wide
 from nnarray.names import named
 from nnarray.schedules import Schedule, schedule
 from nnarray.typing import Array
@@ -108,9 +108,9 @@ class Optimizer:
 
 def _clipped(gradient: Array, norm: float) -> Array:
     """The gradient, shortened to this Euclidean norm if it is longer; infinity and nan stay, so that they are seen."""
-    xp, size = namespace(gradient), largest(gradient)
+    xp, size = namespace(gradient), scale_of(gradient)
     scaled = gradient / size
-    limit = norm / xp.sqrt(xp.sum(scaled * scaled))  # of the largest entry
+    limit = norm / xp.sqrt(xp.sum(scaled * scaled))
     return xp.where(size > limit, scaled * limit, gradient)
 
 

@@ -38,7 +38,7 @@ def drawn_in(gradient: Any, square: Any, *, decay: float) -> Any:
 def normalise(x: Any, *, axes: tuple[int, ...], epsilon: float) -> Any:
     """On the host without scales, where it turns out that none are needed."""
     if x.device.type == "cpu":
-        found = normalised(x, axes=axes, epsilon=epsilon)
+        found: Any = normalised(x, axes=axes, epsilon=epsilon)
         if bool((found[1] > 0).all()):
             return found
     return kernels.normalise.definition(x, axes=axes, epsilon=epsilon)

@@ -6,7 +6,7 @@ import math
 
 from nnarray.backends import namespace
 from nnarray.kernels.registry import kernel
-from nnarray.kernels.standard.numerics import largest, wide
+from nnarray.kernels.standard.numerics import scale_of, wide
 from nnarray.kernels.standard.windows import padded
 from nnarray.typing import Array
 
@@ -21,7 +21,7 @@ def normalise(x: Array, *, axes: tuple[int, ...], epsilon: float) -> tuple[Array
     xp, v, least = namespace(x), wide(x), epsilon**0.5
     mean = xp.sum(v / math.prod(v.shape[axis] for axis in axes), axis=axes, keepdims=True)
     centred = v - mean
-    size = largest(centred, axes)
+    size = scale_of(centred, axes)
     deviation = size * xp.sqrt(xp.mean((centred / size) ** 2, axis=axes, keepdims=True))
     size = xp.maximum(deviation, least)
     inverse = 1.0 / (size * xp.sqrt((deviation / size) ** 2 + (least / size) ** 2))

@@ -30,10 +30,13 @@ def most(x: Array) -> float:
     return float(namespace(x).finfo(x.dtype).max) * (1.0 - 2.0**-9)
 
 
-def largest(x: Array, axis: Any = None) -> Array:
-    """The largest magnitude over the axes, which are kept; 1 where all are 0. Divide by it before you square."""
+def scale_of(x: Array, axis: Any = None) -> Array:
+    """What to divide x by before it is squared: a quarter of the largest magnitude over the axes, or 1 if that is 0.
+
+    A quarter, for the reciprocal of the largest number is subnormal, and XLA takes that for 0.
+    """
     xp = namespace(x)
-    found = xp.max(xp.abs(x), axis=axis, keepdims=True)
+    found = 0.25 * xp.max(xp.abs(x), axis=axis, keepdims=True)
     return xp.where(found == 0, 1.0, found)
 
 
