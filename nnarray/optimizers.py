@@ -110,7 +110,7 @@ def _clipped(gradient: Array, norm: float) -> Array:
     """The gradient, shortened to this Euclidean norm if it is longer; infinity and nan stay, so that they are seen."""
     xp, size = namespace(gradient), scale_of(gradient)
     scaled = gradient / size
-    limit = norm / xp.sqrt(xp.sum(scaled * scaled))
+    limit = norm / xp.maximum(xp.sqrt(xp.sum(scaled * scaled)), 1.0)  # at least 4, but for a gradient of 0
     return xp.where(size > limit, scaled * limit, gradient)
 
 
