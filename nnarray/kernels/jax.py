@@ -29,9 +29,12 @@ def normalise(x: Any, *, axes: tuple[int, ...], epsilon: float) -> Any:
     def scaled() -> Any:
         return kernels.normalise.definition(x, axes=axes, epsilon=epsilon)
 
-    if is_traced(x):
-        return jax.lax.cond(usual, lambda: found, scaled)
-    return found if usual else scaled()
+    if not is_traced(x):
+        return found if usual else scaled()
+    if x.dtype.itemsize < 4:
+        return found  # computed in float32, which has room for squares of float16
+    inverse, mean, variance = jax.lax.cond(usual, lambda: found[1:], lambda: scaled()[1:])
+    return (x - mean) * inverse, inverse, mean, variance
 
 
 @kernels.convolution.fast("jax")
