@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nnarray.checks import integer, real
+from nnarray.schedules import better
 from nnarray.typing import Array
 
 
@@ -130,16 +131,17 @@ class Callback:
 
 @dataclass
 class EarlyStopping(Callback):
-    """Stop when a column of the history has not improved for `patience` epochs, and go back to the best epoch.
+    """Stop when a column of the history has not improved for more than `patience` epochs; go back to the best epoch.
 
     Parameters
     ----------
     monitor : str
         The column; "val_loss" needs `validation=`.
     patience : int
-        How many epochs without improvement are endured.
+        How many epochs in a row without improvement are endured; the next one ends the training. The same count as
+        that of `schedules.Plateau`, and of `n_iter_no_change` in the estimators.
     min_delta : float
-        What counts as an improvement, in units of the column.
+        A value is better by more than this, in units of the column; NaN never is.
     mode : {"min", "max"}
         Whether lower or higher is better.
     restore_best : bool
@@ -187,13 +189,13 @@ class EarlyStopping(Callback):
                 f"EarlyStopping monitors {self.monitor!r}, but the history has {', '.join(run.history)}; "
                 f"pass validation= to fit, or monitor one of these."
             )
-        value = run.history[self.monitor][-1]
-        gain = self.best - value if self.mode == "min" else value - self.best
-        if run.epoch == 1 or gain > self.min_delta:
+        value, sign = run.history[self.monitor][-1], 1.0 if self.mode == "min" else -1.0
+        if better(sign * value, sign * self.best, self.min_delta):
             self.best, self.best_epoch = value, run.epoch
             self._kept = run.model.snapshot() if self.restore_best else None
-        elif run.epoch - self.best_epoch >= self.patience:
-            run.stop(f"{self.monitor} has not improved since epoch {self.best_epoch}")
+        elif run.epoch - self.best_epoch > self.patience:
+            since = f"not improved since epoch {self.best_epoch}" if self.best_epoch else "been NaN all the time"
+            run.stop(f"{self.monitor} has {since}")
 
     def on_fit_end(self, run: Run) -> None:
         """Go back to the best epoch."""

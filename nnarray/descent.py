@@ -22,6 +22,7 @@ from nnarray.course import Course, DivergenceError
 from nnarray.examples import Data, pick
 from nnarray.kernels.chain import Steps
 from nnarray.kernels.compilation import compiled, quiet
+from nnarray.layers.base import Context
 from nnarray.losses import Loss
 from nnarray.optimizers import Optimizer
 from nnarray.plans import steps_of
@@ -40,6 +41,7 @@ def descend(course: Course, rule: Optimizer, *, shuffle: bool, key: Key) -> None
     with _interrupts_between_steps() as check:  # also while steps are prepared: what compiles may swallow it
         trainer = _trainer(course, rule, shuffle=shuffle, key=key)
         try:
+            trainer.prove()
             _epochs(course, trainer, schedule(rule.lr), check)
         finally:
             trainer.release()
@@ -153,6 +155,29 @@ class Trainer:
                 self.decays,
                 keep_outputs=self.keep_outputs,
             )
+
+    @quiet
+    def prove(self) -> None:
+        """Before the first step: that the layers can train on one example, where a batch will hold no more.
+
+        Raises
+        ------
+        ValueError
+            If they cannot.
+        """
+        count, size = self.data.examples, self.batch_size
+        if self.plan is not None or (count % size or size) > 1:
+            return
+        tree, ctx = (
+            self.wiring.params.tree(self.theta),
+            Context(True, self.wiring.state.tree(self.state), root=self.key),
+        )
+        try:
+            self.wiring.network.forward(tree, self.data.x[:1, ...], ctx)
+        except ValueError as error:
+            fits = next((each for each in range(size + 1, count + 1) if count % each != 1), None)
+            remedy = f"use batch_size={fits}" if fits else "give at least two"
+            raise ValueError(f"{error} batch_size={size} leaves one of {count} examples alone: {remedy}.") from error
 
     def release(self) -> None:
         """Let go of all memory at once: what refers to itself would wait for Python's garbage collection."""

@@ -42,9 +42,9 @@ def minimise(course: Course, rule: LBFGS) -> None:
         theta, found = at(vector)
         value, gradient = found.loss, found.gradient
         if rule.weight_decay:
-            shrunk = theta if decays is None else theta * decays
-            value = value + 0.5 * rule.weight_decay * here.xp.sum(shrunk * shrunk)
-            gradient = gradient + rule.weight_decay * shrunk
+            shrunk = rule.weight_decay * (theta if decays is None else theta * decays)
+            value = value + 0.5 * here.xp.sum(shrunk * theta)
+            gradient = gradient + shrunk
         if frozen is not None:
             gradient = here.xp.where(frozen, 0.0, gradient)
         return float(value), here.to_numpy(gradient).astype(float)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from nnarray import kernels
-from nnarray.backends import default_float, device_of, is_traced, same_place
+from nnarray.backends import default_float, device_of, is_traced, namespace, same_place
 from nnarray.checks import integer
-from nnarray.kernels.standard.numerics import wide
+from nnarray.kernels.standard.numerics import scale_of, wide
 from nnarray.names import named
 from nnarray.typing import Array, Shape
 
@@ -187,10 +187,17 @@ def f1(outputs: Array, target: Array) -> Array:
     return _macro(outputs, target, lambda hits, taken, true: (2.0 * hits, taken + true))
 
 
-def r2(outputs: Array, target: Array) -> Array:
-    """1 - sum of (t - o)^2 / sum of (t - mean t)^2, mean over the outputs: 1 is perfect, 0 no better than the mean.
+def _squares(x: Array, shares: Array) -> tuple[Array, Array]:
+    """(scale, sum of shares (x / scale)^2) over the examples: squares that neither overflow nor vanish."""
+    scale = scale_of(x, 0)
+    return scale, namespace(x).sum(shares * (x / scale) ** 2, axis=0, keepdims=True)
 
-    A constant target gives 1 if it is met and 0 if not.
+
+def r2(outputs: Array, target: Array, weights: Array | None = None) -> Array:
+    """1 - sum of w (t - o)^2 / sum of w (t - mean t)^2, mean over the outputs: 1 is perfect, 0 no better than the mean.
+
+    A constant target gives 1 if it is met and 0 if not. The weights w have shape (N,); without them, all count alike.
+    What is squared is scaled before: the numbers may be as large, or as small, as the dtype has them.
 
     Raises
     ------
@@ -203,12 +210,20 @@ def r2(outputs: Array, target: Array) -> Array:
             f"r2 needs outputs and target of one shape, and at least one example; got {tuple(outputs.shape)} and "
             f"{tuple(target.shape)}."
         )
-    outputs = wide(outputs)
-    target = xp.astype(target, outputs.dtype, copy=False)
-    residual = xp.sum((target - outputs) ** 2, axis=0)
-    spread = xp.sum((target - xp.mean(target, axis=0)) ** 2, axis=0)
+    outputs = 0.5 * wide(outputs)  # no difference of halves overflows
+    target = 0.5 * xp.astype(target, outputs.dtype, copy=False)
+    shares = xp.ones_like(target) if weights is None else xp.astype(weights, target.dtype, copy=False)
+    if weights is not None:
+        shares = xp.reshape(shares, target.shape[:1] + (1,) * (target.ndim - 1))
+    shares = shares / xp.sum(shares, axis=0)
+    away = target - target[:1, ...]
+    (a, residual), (b, spread) = (
+        _squares(target - outputs, shares),
+        _squares(away - xp.sum(shares * away, axis=0), shares),
+    )
+    ratio = a / b * (residual / xp.where(spread > 0, spread, 1.0)) * (a / b)
     met = xp.where(residual == 0, 1.0, xp.zeros_like(residual))
-    return xp.mean(xp.where(spread > 0, 1.0 - residual / xp.where(spread > 0, spread, 1.0), met))
+    return xp.mean(xp.where(spread > 0, 1.0 - ratio, met))
 
 
 METRICS: dict[str, Metric] = {

@@ -10,7 +10,7 @@ from typing import Any
 from nnarray import kernels
 from nnarray.backends import copy, namespace
 from nnarray.checks import integer
-from nnarray.kernels.standard.numerics import wide
+from nnarray.kernels.standard.numerics import scale_of, wide
 from nnarray.names import named
 from nnarray.schedules import Schedule, schedule
 from nnarray.typing import Array
@@ -93,8 +93,7 @@ class Optimizer:
             gradient = xp.where(frozen, 0.0, gradient)
             theta = xp.where(frozen, 0.0, theta)  # a copy: the rule may write into its argument
         if self.clip_norm is not None:
-            norm = xp.sqrt(xp.sum(gradient * gradient))
-            gradient = gradient * xp.minimum(self.clip_norm / (norm + 1e-6), 1.0)
+            gradient = _clipped(gradient, self.clip_norm)
         if self.weight_decay:
             theta, gradient = self.decayed(theta, gradient, numbers["rate"], decays)
         after, slots = self.apply(theta, gradient, slots, numbers)
@@ -139,6 +138,14 @@ class Optimizer:
         """Parameters and gradient after weight decay; coupled: it goes through the gradient."""
         shrunk = theta if decays is None else theta * decays
         return theta, gradient + self.weight_decay * shrunk
+
+
+def _clipped(gradient: Array, norm: float) -> Array:
+    """The gradient, shortened to this Euclidean norm if it is longer; infinity and nan stay, so that they are seen."""
+    xp, size = namespace(gradient), scale_of(gradient)
+    scaled = gradient / size
+    limit = norm / xp.maximum(xp.sqrt(xp.sum(scaled * scaled)), 1.0)  # at least 4, but for a gradient of 0
+    return xp.where(size > limit, scaled * limit, gradient)
 
 
 def _as_python(settings: Any) -> None:

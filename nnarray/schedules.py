@@ -18,6 +18,13 @@ def _positive(value: object, what: str) -> None:
         raise ValueError(wanted)
 
 
+def better(value: float, best: float, margin: float = 0.0) -> bool:
+    """Whether a value is below the best so far by more than the margin; NaN never is, and all numbers beat NaN."""
+    if math.isnan(best):
+        return not math.isnan(value)
+    return value < best - margin
+
+
 @dataclass(frozen=True)
 class Schedule:
     """The learning rate of each epoch: `schedule(epoch, losses)`, epochs counted from 0.
@@ -142,7 +149,7 @@ class WarmUp(Schedule):
 
 @dataclass(frozen=True)
 class Plateau(Schedule):
-    """lr, times `factor` each time the loss has not fallen for more than `patience` epochs.
+    """lr, times `factor` each time the loss has not improved for more than `patience` epochs.
 
     Parameters
     ----------
@@ -151,9 +158,9 @@ class Plateau(Schedule):
     factor : float
         Between 0 and 1.
     patience : int
-        How many epochs without a better loss are endured.
+        How many epochs in a row without a better loss are endured; the next one lowers the rate.
     threshold : float
-        A loss is better if it is below (1 - threshold) times the best.
+        A loss is better if it is below the best by more than threshold |best|; NaN never is.
     lowest : float
         Where the rate stays.
     """
@@ -175,10 +182,10 @@ class Plateau(Schedule):
             raise ValueError(f"lowest must lie between 0 and the learning rate {self.lr}; got {self.lowest!r}.")
 
     def rate(self, epoch: int, losses: Sequence[float]) -> float:
-        rate, best, waited = self.lr, math.inf, 0
+        rate, best, waited = self.lr, math.nan, 0
         for loss in losses[:epoch]:
-            better = loss < best * (1.0 - self.threshold) if best < math.inf else loss < best
-            best, waited = (loss, 0) if better else (best, waited + 1)
+            improved = better(loss, best * (1.0 - math.copysign(self.threshold, best)))
+            best, waited = (loss, 0) if improved else (best, waited + 1)
             if waited > self.patience:
                 rate, waited = max(rate * self.factor, self.lowest), 0
         return rate

@@ -27,6 +27,7 @@ from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_digits, make_blobs, make_multilabel_classification, make_regression
 from sklearn.exceptions import ConvergenceWarning, DataConversionWarning, NotFittedError
+from sklearn.metrics import r2_score
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
@@ -35,6 +36,7 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 import nnarray as nn
 from nnarray.estimators import MLPClassifier, MLPRegressor, NetworkClassifier, NetworkRegressor
 from nnarray.estimators.objectives import HalfPoissonDeviance, HalfSquaredError, SummedBinaryCrossEntropy
+from nnarray.estimators.scores import r2
 
 unfinished = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -846,7 +848,32 @@ def test_callbacks_are_told_and_may_stop() -> None:
     seen.clear()
     assert NetworkRegressor(callbacks=look).fit(X, y).n_iter_ == 4
     stop = nn.EarlyStopping("loss", patience=1, min_delta=10.0)
-    assert NetworkRegressor(callbacks=stop).fit(X, y).n_iter_ == 2
+    assert NetworkRegressor(callbacks=stop).fit(X, y).n_iter_ == 3
+
+
+@unfinished
+def test_a_last_batch_of_one_is_refused_before_the_first_step() -> None:
+    X, y = clouds(33)
+    net = nn.Network(nn.Dense(4), nn.BatchNorm(), nn.Dense(3))
+    with pytest.raises(ValueError, match=r"BatchNorm cannot train on 1 entry.*use batch_size=9\."):
+        NetworkClassifier(net, batch_size=8, epochs=2).fit(X, y)
+    NetworkClassifier(net, batch_size=9, epochs=2).fit(X, y)
+    model = NetworkClassifier(net, batch_size=32).partial_fit(X[:32], y[:32], classes=[0, 1, 2])
+    theta = model.model_.theta.copy()
+    for rows, remedy in ((33, r"use batch_size=33\."), (1, r"give at least two")):
+        with pytest.raises(ValueError, match=remedy):
+            model.partial_fit(X[:rows], y[:rows])
+        np.testing.assert_array_equal(model.model_.theta, theta)
+
+
+@unfinished
+@pytest.mark.parametrize("weights", [None, "some"])
+def test_r2_of_large_numbers(be: nn.Backend, weights: str | None) -> None:
+    z = np.random.default_rng(0).normal(size=5000)
+    t, o = (be.asarray(1.7e18 + z * scale, dtype="float32") for scale in (1e17, 0.5e17))
+    each = None if weights is None else be.asarray(np.abs(z), dtype="float32")
+    want = r2_score(1.7 + z * 0.1, 1.7 + z * 0.05, sample_weight=None if weights is None else np.abs(z))
+    assert r2(o, t, each) == pytest.approx(want, rel=1e-4)
 
 
 @unfinished

@@ -359,6 +359,10 @@ TRAINING: dict[str, Case] = {
     "the device is full": full_device,
     "the device is full at prediction": full_device_at_prediction,
     "one example is left for batch normalisation": lambda b: lambda: b.fit(NORMED, batch_size=7),
+    "a single example for batch normalisation": lambda b: lambda: b.fit(NORMED, X=b.X[:1, ...], y=b.y[:1]),
+    "a running variance that does not fit": lambda b: (
+        lambda: b.fit(nn.Network(nn.BatchNorm(), nn.Dense(2)), X=b.X * 1e25)
+    ),
     "early stopping without its column": lambda b: lambda: b.fit(callbacks=nn.EarlyStopping()),
     "Ctrl-C": lambda b: lambda: b.fit(epochs=100, callbacks=interrupt),
     "the disk is full": full_disk_while_training,

@@ -204,6 +204,11 @@ CASES: dict[str, Callable[[], list[Case]]] = {
     "sgd_update": lambda: of_update(2, [{"rate": 0.1}]),
     "momentum_update": lambda: of_update(3, [MOMENTUM | {"nesterov": n} for n in (True, False)]),
     "adam_update": lambda: of_update(4, [ADAM]),
+    "drawn_in": lambda: [
+        case(normal(1001), np.abs(normal(1001)), decay=0.9),
+        case(normal(0), normal(0), decay=0.0),
+        case(np.asarray([np.inf, -np.inf, np.nan, 1.0]), np.ones(4), decay=0.0),
+    ],
     "rmsprop_update": lambda: of_update(3, [{"rate": 0.1, "decay": 0.9, "epsilon": 1e-8}]),
     "adagrad_update": lambda: of_update(3, [{"rate": 0.1, "epsilon": 1e-8}]),
     "convolution": lambda: of_convolution(back=False),

@@ -192,3 +192,13 @@ def test_metrics_by_name() -> None:
     assert metrics.metrics_named("f1") == {"f1": metrics.f1}
     assert metrics.metrics_named(share) == {"share": share}
     assert list(metrics.metrics_named(["accuracy", metrics.TopK(3), share])) == ["accuracy", "top_3", "share"]
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-18, 1.0, 1e17, 1e37])
+def test_r2_of_numbers_whose_squares_do_not_fit(be: nn.Backend, scale: float) -> None:
+    z = np.random.default_rng(0).normal(size=(6000, 1))
+    outputs, target = on(be, scale * (17 + 0.5 * z) / 3, scale * (17 + z) / 3)
+    assert float(as_called(be, metrics.r2)(outputs, target)) == pytest.approx(0.75, rel=1e-4)
+    mean = be.xp.ones_like(target) * float(be.xp.mean(target / scale)) * scale
+    assert float(metrics.r2(mean, target)) == pytest.approx(0.0, abs=1e-5)
+    assert float(metrics.r2(target, target)) == 1.0

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -223,3 +224,61 @@ def test_lbfgs_beats_adam_on_moons_and_obeys(host: nn.Backend) -> None:
     )
     np.testing.assert_array_equal(frozen.params["0.weight"], before)
     assert len(frozen.history["loss"]) == 3
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e20, 3e38])
+def test_a_huge_gradient_is_clipped(be: nn.Backend, size: float) -> None:
+    rule, theta = nn.SGD(1.0, clip_norm=min(1.0, size)), be.asarray(np.zeros(4), dtype="float32")
+    step = as_called(be, lambda theta, gradient: rule.update(theta, gradient, {}, rule.numbers(1.0, 1))[0])
+    got = step(theta, be.asarray([size] * 4, dtype="float32"))
+    np.testing.assert_allclose(be.to_numpy(got), -0.5 * min(1.0, size), rtol=1e-6)
+    assert (be.to_numpy(step(got, be.asarray(np.zeros(4), dtype="float32"))) == be.to_numpy(got)).all()
+
+
+@pytest.mark.parametrize("rule", [*RULES.values()][4:], ids=[*RULES][4:])
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("clip_norm", [None, 1.0])
+def test_what_is_not_finite_is_never_hidden(be: nn.Backend, rule: Any, wrong: float, clip_norm: float | None) -> None:
+    """By none of the rules: a training must see it to say so."""
+    masked = replace(rule[0], clip_norm=clip_norm)
+    with np.errstate(all="ignore"):
+        assert not np.isfinite(ours(be, "float32", masked, np.full((1, 40), wrong))).any()
+
+
+@pytest.mark.parametrize("size", [1e18, 1e20, 1e30, 3e38])
+@pytest.mark.parametrize(
+    "rule", [nn.Adam(), nn.AdamW(), nn.RMSprop(), nn.Adagrad()], ids=lambda rule: type(rule).__name__
+)
+def test_a_huge_gradient_is_followed_as_in_float64(host: nn.Backend, rule: nn.Optimizer, size: float) -> None:
+    """One of them, then usual ones: the same steps, and a memory that ends."""
+
+    def run(dtype: str) -> tuple[float, np.ndarray]:
+        theta = host.asarray(np.ones(1), dtype=dtype)
+        slots = rule.slots(theta)
+        for step in range(1, 5001):
+            gradient = host.asarray([size if step == 1 else 1.0], dtype=dtype)
+            theta, slots = rule.update(theta, gradient, slots, rule.numbers(0.01, step))
+        return float(theta[0]), np.concat(list(slots.values()))
+
+    with np.errstate(over="ignore"):
+        (got, slots), (want, _) = run("float32"), run("float64")
+    assert got == pytest.approx(want, rel=1e-3)
+    assert np.isfinite(slots).all()
+
+
+@pytest.mark.parametrize(
+    "rule", [nn.Adam(), nn.AdamW(), nn.RMSprop(), nn.Adagrad()], ids=lambda rule: type(rule).__name__
+)
+def test_huge_gradients_leave_the_memory_finite(be: nn.Backend, rule: nn.Optimizer) -> None:
+    """Many in a row, of every size; each parameter goes on moving while they last."""
+    theta = be.asarray(np.zeros(5), dtype="float32")
+    slots, step = rule.slots(theta), as_called(be, rule.update)
+    with np.errstate(over="ignore"):
+        for number in range(1, 21):
+            gradient = be.asarray([1e18, 1e19, 1e20, 1e30, 3e38], dtype="float32")
+            before = be.to_numpy(theta).copy()
+            theta, slots = step(theta, gradient, slots, rule.numbers(0.01, number))
+            moved = before - be.to_numpy(theta)
+            assert (moved > 1e-4).all()
+            assert (moved < 0.2).all()
+    assert all(np.isfinite(be.to_numpy(slot)).all() for slot in slots.values())

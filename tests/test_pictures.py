@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
 
 import nnarray as nn
-from tests.tolerances import close, to_host
+from tests.tolerances import as_called, close, to_host
 
 torch = pytest.importorskip("torch")
 F = torch.nn.functional
@@ -184,7 +185,7 @@ def test_state_follows_training_and_is_kept(be: nn.Backend) -> None:
     history = model.fit(X, y, epochs=4, batch_size=13)
     assert not np.allclose(before, to_host(be, model.state))
     assert history["loss"][-1] < history["loss"][0]
-    with pytest.raises(ValueError, match=r"BatchNorm cannot train on 1 entry a channel.*Choose batch_size"):
+    with pytest.raises(ValueError, match=r"BatchNorm cannot train on 1 entry a channel.*use batch_size=33"):
         model.fit(X, y, batch_size=32)
 
 
@@ -209,3 +210,29 @@ def test_state_follows_training_and_is_kept(be: nn.Backend) -> None:
 def test_bad_settings(make, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e18, 1e20, 1e33])
+@pytest.mark.parametrize("layer", [nn.BatchNorm(epsilon=1e-12), nn.LayerNorm(epsilon=1e-12)], ids=["batch", "layer"])
+@pytest.mark.parametrize("offset", [0.0, 1.0])
+def test_normalisation_of_numbers_whose_squares_do_not_fit(
+    be: nn.Backend, layer: nn.Layer, scale: float, offset: float
+) -> None:
+    """As float64 has it, forward and back."""
+    x, dy = np.random.default_rng(0).normal(size=(2, 200, 7))
+
+    def run(here: nn.Backend, dtype: str) -> list[np.ndarray]:
+        made = {"weight": np.ones(7), "bias": np.zeros(7), "mean": np.zeros(7), "variance": np.ones(7)}
+        params = {name: here.asarray(value, dtype=dtype) for name, value in made.items()}
+
+        def step(x: Any, dy: Any) -> list[Any]:
+            out = layer.forward(params, x, nn.Context(True, params))
+            dx, slopes = out.pullback(dy)
+            return [out.y, dx * scale, slopes["weight"], out.state.get("mean", x[0, ...]) / scale]
+
+        with np.errstate(all="ignore"):
+            found = as_called(here, step)(*(here.asarray(a, dtype=dtype) for a in (scale * (x + offset), dy)))
+            return [to_host(here, each) for each in found]
+
+    for got, want in zip(run(be, "float32"), run(nn.backend("numpy"), "float64"), strict=True):
+        close(got, want, "float32", c=1000.0)

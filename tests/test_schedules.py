@@ -11,7 +11,7 @@ rates = torch.optim.lr_scheduler
 
 EPOCHS = 30
 LOSSES = [1.0, 0.9, 0.9, 0.9, 0.9, 0.8, 0.81, 0.82, 0.79999, 0.8, 0.8, 0.8, 0.5, 0.6, 0.6]
-LOSSES += [0.6] * 5 + [0.4999, 0.49, 0.49, 0.49, 0.49, 0.49, -1.0, -0.99, -1.00005, -2.0]
+LOSSES += [0.6] * 5 + [0.4999, 0.49, 0.49, 0.49, 0.49, 0.49, 0.4, 0.41, 0.39999, 0.2]
 
 
 def in_torch(make) -> list[float]:
@@ -129,3 +129,33 @@ def test_numbers_of_numpy_leave_the_dtype(be: nn.Backend) -> None:
 def test_bad_settings(make, error, message: str) -> None:
     with pytest.raises(error, match=message):
         make()
+
+
+def test_a_plateau_of_negative_losses() -> None:
+    """Better is below the best by a share of its size: PyTorch's rule takes -0.99 for better than -1."""
+    assert schedules.Plateau(1.0, 0.1, 2)(11, [-1.0] * 11) == pytest.approx(0.001)
+    falling = [-1.0 - 0.1 * epoch for epoch in range(11)]
+    assert schedules.Plateau(1.0, 0.1, 2)(11, falling) == 1.0
+    assert schedules.Plateau(1.0, 0.1, 0, 0.5)(3, [-1.0, -1.4, -1.6]) == pytest.approx(0.1)
+
+
+def test_nan_is_never_the_best_loss() -> None:
+    nan, inf = float("nan"), float("inf")
+    assert schedules.Plateau(1.0, 0.1, 1)(6, [nan, 0.9, 0.8, 0.7, 0.6, 0.5]) == 1.0
+    assert schedules.Plateau(1.0, 0.1, 1)(4, [inf, 0.9, nan, 0.8]) == 1.0
+    assert schedules.Plateau(1.0, 0.1, 1)(3, [0.9, nan, nan]) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("patience", [0, 1, 2, 5])
+def test_patience_counts_the_same_everywhere(patience: int) -> None:
+    """So many epochs without improvement are endured, and the next one acts."""
+    X, y = nn.datasets.moons(16)
+    stop = nn.EarlyStopping("flat", patience=patience)
+
+    def flat(outputs, target):
+        return outputs[0, 0] * 0.0
+
+    history = nn.Network(nn.Dense(2)).init((2,)).fit(X, y, epochs=20, metrics=[flat], callbacks=[stop])
+    assert len(history["epoch"]) == 1 + patience + 1
+    plateau = schedules.Plateau(1.0, 0.5, patience)
+    assert [plateau(epoch, [1.0] * epoch) for epoch in (1 + patience, 1 + patience + 1)] == [1.0, 0.5]

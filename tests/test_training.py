@@ -170,8 +170,63 @@ def test_schedule_and_early_stopping(host: nn.Backend) -> None:
     best = model_on(host, SMOOTH)
     seen = []
     history = best.fit(X, y, epochs=50, callbacks=[stop, lambda run: seen.append(run.model.theta.copy())])
-    assert len(history["epoch"]) == 3  # the loss falls, so that "max" is best in the first epoch
+    assert len(history["epoch"]) == 4  # the loss falls, so that "max" is best in the first epoch
     np.testing.assert_array_equal(best.theta, seen[0])
+
+
+@pytest.mark.parametrize("mode", ["min", "max"])
+def test_nan_is_never_the_best_epoch(be: nn.Backend, mode: str) -> None:
+    """The metric of the first epoch, and of one amid the others, is NaN; all others improve."""
+    X, y = moons(be, 16)
+    model, seen, sign = model_on(be, SMOOTH), [], -1.0 if mode == "min" else 1.0
+
+    def rising(outputs, target):
+        number = len(seen)
+        return be.asarray([np.nan if number in (0, 5) else sign * (0.7 + number / 100)], dtype="float32")[0]
+
+    stop = nn.EarlyStopping("rising", patience=1, mode=mode)
+    look = seen.append
+    history = model.fit(X, y, epochs=12, metrics=[rising], callbacks=[stop, lambda run: look(run.model.theta)])
+    assert len(history["epoch"]) == stop.best_epoch == 12
+    assert stop.best == pytest.approx(sign * 0.81)
+
+
+def test_all_nan_stops_and_keeps_the_last_epoch(host: nn.Backend) -> None:
+    X, y = moons(host, 16)
+    model, seen = model_on(host, SMOOTH), []
+
+    def wrong(outputs, target):
+        return outputs[0, 0] * np.nan
+
+    stop = nn.EarlyStopping("wrong", patience=2)
+    model.fit(X, y, epochs=9, metrics=[wrong], callbacks=[stop, lambda run: seen.append(run.model.theta.copy())])
+    assert len(seen) == 3
+    np.testing.assert_array_equal(model.theta, seen[-1])
+
+
+NORMED = nn.Network(nn.Dense(4), nn.BatchNorm(), nn.Dense(2))
+
+
+@pytest.mark.parametrize(("batch_size", "fits"), [(8, 9), (1, 2), (16, 17), (32, 33)])
+def test_a_last_batch_of_one_is_refused_before_the_first_step(be: nn.Backend, batch_size: int, fits: int) -> None:
+    X, y = moons(be, 33 if batch_size > 1 else 34)
+    model, told = model_on(be, NORMED), []
+    before = be.to_numpy(model.theta).copy()
+    with pytest.raises(ValueError, match=rf"BatchNorm cannot train on 1 entry.*use batch_size={fits}\."):
+        model.fit(X, y, epochs=2, batch_size=batch_size, callbacks=[told.append])
+    np.testing.assert_array_equal(be.to_numpy(model.theta), before)
+    assert not told
+    assert len(model.fit(X, y, epochs=2, batch_size=fits)["loss"]) == 2
+    with pytest.raises(ValueError, match=r"leaves one of 1 examples alone: give at least two"):
+        model.fit(X[:1, ...], y[:1])
+
+
+def test_a_running_variance_that_does_not_fit_is_told(be: nn.Backend) -> None:
+    X, y = moons(be, 32)
+    model = nn.Network(nn.BatchNorm(), nn.Dense(2)).init((2,), backend=be, dtype="float32")
+    with pytest.raises(nn.DivergenceError, match=r"a running variance became NaN or infinite.*standardise X"):
+        model.fit(X * 1e20, y, epochs=2, batch_size=16)
+    assert np.isfinite(be.to_numpy(model.state)).all()
 
 
 def test_early_stopping_needs_its_column(host: nn.Backend) -> None:

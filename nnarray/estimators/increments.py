@@ -99,12 +99,13 @@ class Increments:
         if model.vector is not self.given or model.lent:  # somebody gave it other parameters
             trainer.theta, trainer.state = copy(model.vector), copy(model.state)
             trainer.prepare()
-        trainer.data, trainer.batch_size = data, batch_size
+        trainer.data, trainer.batch_size = data, min(batch_size, data.examples)
+        trainer.prove()
         done = trainer.epochs(self.calls, [schedule(rule.lr)(self.calls, losses)], lambda: None)
         value = trainer.mean_losses(done)[0]
         if not (math.isfinite(value) and trainer.finite()):
             raise DivergenceError(
-                "the loss, a parameter or the optimizer's memory became NaN or infinite in this partial_fit, which is "
+                "the loss, a parameter, a running variance or the optimizer's memory became NaN or infinite in this partial_fit, which is "
                 "undone. Standardise X, or lower the learning rate."
             )
         model.restore((trainer.theta, trainer.state))

@@ -231,7 +231,7 @@ class MLPClassifier(Classifies, Perceptron):
     beta_1, beta_2, epsilon : float
         Of "adam"; epsilon is added to the corrected square root, as in its paper.
     n_iter_no_change : int or inf
-        How many epochs without improvement are endured.
+        How many epochs in a row without improvement by `tol` are endured; the next one stops.
     max_fun : int
         How often "lbfgs" computes loss and gradient at most.
     loss : str or Loss

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from nnarray import random
+from nnarray import metrics, random
 from nnarray.backends import device_of, same_place
-from nnarray.kernels.standard.numerics import wide
 from nnarray.random import Key
 from nnarray.typing import Array
 
@@ -23,13 +22,7 @@ def accuracy(predicted: Array, true: Array, weights: Array | None = None) -> flo
 def r2(predicted: Array, true: Array, weights: Array | None = None) -> float:
     """1 - sum of w (t - p)^2 / sum of w (t - mean of t)^2, mean over the outputs; of a constant: 1 if met, else 0."""
     xp = same_place(predicted=predicted, true=true)
-    predicted = wide(xp.reshape(predicted, (predicted.shape[0], -1)))
-    true = xp.astype(xp.reshape(true, predicted.shape), predicted.dtype)
-    each = xp.ones_like(true[:, :1]) if weights is None else xp.astype(weights, true.dtype)[:, None]
-    mean = xp.sum(each * true, axis=0) / xp.sum(each)
-    residual, spread = xp.sum(each * (true - predicted) ** 2, axis=0), xp.sum(each * (true - mean) ** 2, axis=0)
-    met = xp.astype(residual == 0, residual.dtype)
-    return float(xp.mean(xp.where(spread > 0, 1.0 - residual / xp.where(spread > 0, spread, 1.0), met)))
+    return float(metrics.r2(predicted, xp.reshape(true, predicted.shape), weights))
 
 
 def split(count: int, part: int, classes: Array | None, key: Key, like: Array) -> tuple[Array, Array]:

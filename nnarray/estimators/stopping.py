@@ -10,7 +10,7 @@ from typing import Any
 from nnarray.backends import same_place
 from nnarray.callbacks import Callback, Run
 from nnarray.optimizers import LBFGS, AdamW, Optimizer
-from nnarray.schedules import Schedule
+from nnarray.schedules import Schedule, better
 from nnarray.typing import Array
 
 LOWEST_RATE = 1e-6  # where "adaptive" gives up
@@ -64,8 +64,8 @@ class Record(Callback):
         """weight_decay / 2 times the sum of the squares of all weights, without the biases."""
         if not self.decay:
             return 0.0
-        weights = model.vector * self.mask(model)
-        return 0.5 * self.decay * float(same_place(theta=weights).sum(weights * weights))
+        theta = model.vector
+        return 0.5 * float(same_place(theta=theta).sum(self.decay * theta * self.mask(model) * theta))
 
     def judge(self, run: Run, loss: float) -> None:
         """Whether it is enough."""
@@ -73,8 +73,9 @@ class Record(Callback):
 
     def remember(self, loss: float) -> None:
         """The lowest loss so far."""
-        if self.estimator.best_loss_ is not None:
-            self.estimator.best_loss_ = min(self.estimator.best_loss_, loss)
+        best = self.estimator.best_loss_
+        if best is not None and better(loss, best):
+            self.estimator.best_loss_ = loss
 
     def say(self, text: str) -> None:
         if self.estimator.verbose:
@@ -95,7 +96,9 @@ class Flat(Record):
 
 
 class Patience(Record):
-    """Stops when nothing has improved by more than `tol` for more than `patience` epochs: the loss, or a score.
+    """Stops when nothing has improved by `tol` for more than `patience` epochs: the loss, or a score.
+
+    As in scikit-learn, an improvement by exactly `tol` is one, so with `tol=0` no worse than the best is enough.
 
     Parameters
     ----------
@@ -141,19 +144,19 @@ class Patience(Record):
             model.restore(self.kept)
 
     def better_loss(self, loss: float) -> bool:
-        better = loss <= self.estimator.best_loss_ - self.tol
+        improved = not better(self.estimator.best_loss_ - self.tol, loss)
         self.remember(loss)
-        return better
+        return improved
 
     def better_score(self, model: Any) -> bool:
         estimator, score = self.estimator, self.score(model) if self.score else math.nan
         estimator.validation_scores_.append(score)
         self.say(f"Validation score: {score:f}")
-        better = score >= estimator.best_validation_score_ + self.tol
-        if score > estimator.best_validation_score_:
+        improved = not better(-estimator.best_validation_score_ - self.tol, -score)
+        if better(-score, -estimator.best_validation_score_):
             estimator.best_validation_score_ = score
             self.kept = model.snapshot()
-        return better
+        return improved
 
 
 @dataclass

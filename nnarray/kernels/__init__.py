@@ -73,6 +73,7 @@ from nnarray.kernels.standard.recomputation import after, linked, recorded
 from nnarray.kernels.standard.updates import (
     adagrad_update,
     adam_update,
+    drawn_in,
     momentum_update,
     rmsprop_update,
     sgd_update,

@@ -30,11 +30,13 @@ ELEMENTWISE = {
         """,
     ),
     "adam": Code(
-        "T g, float64 rate, float64 beta1, float64 beta2, float64 epsilon",
+        "T g, float64 rate, float64 beta1, float64 beta2, float64 epsilon, float64 most",
         "T theta, T mean, T square",
         """
-        const T m = T(beta1) * mean + T(1.0 - beta1) * g;
-        const T v = T(beta2) * square + T(1.0 - beta2) * (g * g);
+        const T kept = T(beta2) * square, share = T(sqrt(1.0 - beta2)), room = sqrt(T(most) - kept) / share;
+        const T d = !isfinite(g) ? g : g > room ? room : g < -room ? -room : g;
+        const T m = T(beta1) * mean + T(1.0 - beta1) * d;
+        const T v = kept + (share * d) * (share * d);
         mean = m;
         square = v;
         theta = theta - T(rate) * m / (sqrt(v) + T(epsilon));

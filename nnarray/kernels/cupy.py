@@ -13,6 +13,7 @@ from cupyx.scipy import special  # pyright: ignore[reportMissingImports]
 
 from nnarray import kernels
 from nnarray.kernels import cuda
+from nnarray.kernels.standard.numerics import most
 
 cp: Any = cupy
 kernels.erfc.fast("cupy")(special.erfc)
@@ -93,7 +94,7 @@ def adam_update(
             correction1=correction1, correction2=correction2,
         )  # fmt: skip
     root = correction2**0.5
-    _launch("adam")(gradient, rate / correction1 * root, beta1, beta2, epsilon * root, theta, mean, square)
+    _launch("adam")(gradient, rate / correction1 * root, beta1, beta2, epsilon * root, most(theta), theta, mean, square)
     return theta, mean, square
 
 

@@ -26,6 +26,7 @@ compiled = numba.njit(cache=True, error_model="numpy", fastmath=FAST)
 # process, optimised once or twice: the last bits would depend on what was compiled when.
 INLINED: Any = {"error_model": "numpy", "fastmath": FAST, "forceinline": True}
 piece = register_jitable(**INLINED)
+exact = register_jitable(**INLINED | {"fastmath": EXACT})
 
 Calls = list[tuple[Callable[..., Any], tuple[Any, ...]]]
 f32 = np.float32
@@ -209,15 +210,36 @@ def _cross_entropy(z: Any, target: Any, shares: Any, total: Any, largest: Any, l
     loss[0] = logs - linear
 
 
-@register_jitable(**INLINED | {"fastmath": EXACT})
+@piece
+def _squared(g: Any) -> Any:
+    """The sum of the squares."""
+    total = g.dtype.type(0)
+    for i in range(g.size):
+        total += g[i] * g[i]
+    return total
+
+
+@exact
+def _draw_in(g: Any, square: Any, decay: float, most: float) -> None:
+    """What `standard.updates.drawn_in` says, in place."""
+    for i in range(g.size):
+        room = math.sqrt(most - decay * square[i]) / math.sqrt(1.0 - decay)
+        if np.isfinite(g[i]):
+            g[i] = min(max(g[i], -room), room)
+
+
+@exact
 def _adam(theta: Any, g: Any, mean: Any, square: Any, rate: float, beta1: float, beta2: float, epsilon: float) -> None:
     """One pass; the corrections lie in rate and epsilon."""
     number = theta.dtype.type
-    b1, b2, rest1, rest2 = number(beta1), number(beta2), number(1.0 - beta1), number(1.0 - beta2)
+    b1, b2, rest1, root2 = number(beta1), number(beta2), number(1.0 - beta1), number(math.sqrt(1.0 - beta2))
+    if not np.isfinite(_squared(g)):
+        _draw_in(g, square, beta2, (1.0 - 2.0**-9) * np.finfo(theta.dtype).max)
     size, least = number(rate), number(epsilon)
     for i in range(theta.size):
         m = b1 * mean[i] + rest1 * g[i]
-        v = b2 * square[i] + rest2 * (g[i] * g[i])
+        r = root2 * g[i]
+        v = b2 * square[i] + r * r
         mean[i] = m
         square[i] = v
         theta[i] -= size * m / (np.sqrt(v) + least)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 
 from nnarray import kernels
+from nnarray.kernels.standard.normalisation import normalised
 from nnarray.kernels.standard.windows import Window, cropped, padded
 
 kernels.erfc.fast("torch")(torch.special.erfc)
@@ -30,6 +32,24 @@ def _settings(x: Any, window: Window) -> tuple[Any, list[int]]:
     if all(before == after for before, after in window.padding):
         return x, [window.padding[0][0], window.padding[1][0]]
     return padded(x, window.padding), [0, 0]
+
+
+@kernels.drawn_in.fast("torch")
+def drawn_in(gradient: Any, square: Any, *, decay: float) -> Any:
+    """On the host at a look, what it usually is: the gradient as it is."""
+    if gradient.device.type == "cpu" and math.isfinite(torch.dot(gradient, gradient)):
+        return gradient
+    return kernels.drawn_in.definition(gradient, square, decay=decay)
+
+
+@kernels.normalise.fast("torch")
+def normalise(x: Any, *, axes: tuple[int, ...], epsilon: float) -> Any:
+    """On the host without scales, where it turns out that none are needed."""
+    if x.device.type == "cpu":
+        found: Any = normalised(x, axes=axes, epsilon=epsilon)
+        if bool((found[1] > 0).all()):
+            return found
+    return kernels.normalise.definition(x, axes=axes, epsilon=epsilon)
 
 
 @kernels.convolution.fast("torch")

@@ -91,7 +91,7 @@ class BatchNorm(Layer):
         if count < 2:
             raise ValueError(
                 f"BatchNorm cannot train on {count} entry a channel (a batch of shape {tuple(x.shape)}): there is no "
-                f"variance. Choose batch_size so that no last batch of one example is left."
+                f"variance. Train on batches of at least two examples."
             )
         z, inverse, mean, variance = kernels.normalise(x, axes=axes, epsilon=self.epsilon)
         xp, m = namespace(x), self.momentum

@@ -79,7 +79,7 @@ class Plan:
         if self.batch_size is not None:
             integer(self.batch_size, "--batch-size", 1, usual=32)
         if self.patience is not None:
-            integer(self.patience, "--patience", 1, usual=10)
+            integer(self.patience, "--patience", 0, usual=10)
         if self.optimizer == "lbfgs" and (self.lr is not None or self.batch_size is not None):
             raise ValueError(
                 "lbfgs takes all examples at once, and finds the length of its steps: leave out --lr and --batch-size."
@@ -179,7 +179,8 @@ def train(model: Model, examples: Examples, plan: Plan, out: Path, callbacks: Se
     held_out = len(examples.held_out) > 0
     taken = (be.xp.take(X, held, axis=0), be.xp.take(y, held, axis=0)) if held_out else None
     count = len(examples.train)
-    stop = [EarlyStopping("val_loss" if held_out else "loss", patience=plan.patience)] if plan.patience else []
+    column = "val_loss" if held_out else "loss"
+    stop = [] if plan.patience is None else [EarlyStopping(column, patience=plan.patience)]
     ended = _Ended()
     lbfgs = plan.optimizer == "lbfgs"
     rule = OPTIMIZERS[plan.optimizer]

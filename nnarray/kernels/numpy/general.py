@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from nnarray import kernels
-from nnarray.kernels.compilation import numba_pieces
+from nnarray.kernels.compilation import numba_pieces, quiet
+from nnarray.kernels.standard.normalisation import normalised
 
 BLOCK = 65_536  # elements: the few arrays of one block fit into the second-level cache
 
@@ -52,6 +53,14 @@ def sgd_update(theta: Any, gradient: Any, *, rate: Any) -> Any:
     return theta
 
 
+@kernels.drawn_in.fast("numpy")
+def drawn_in(gradient: Any, square: Any, *, decay: float) -> Any:
+    """At a look, what it usually is: the gradient as it is."""
+    if np.isfinite(np.vdot(gradient, gradient)):
+        return gradient
+    return kernels.drawn_in.definition(gradient, square, decay=decay)
+
+
 @kernels.adam_update.fast("numpy")
 def adam_update(
     theta: Any,
@@ -73,6 +82,8 @@ def adam_update(
     if (pieces := numba_pieces()) is not None:
         pieces.adam(theta, gradient, mean, square, rate, beta1, beta2, epsilon)
         return theta, mean, square
+    gradient = drawn_in(gradient, square, decay=beta2)
+    root = (1.0 - beta2) ** 0.5
     scratch = np.empty(min(BLOCK, theta.size), dtype=theta.dtype)
     for start in range(0, theta.size, BLOCK):
         part = slice(start, start + BLOCK)
@@ -81,8 +92,8 @@ def adam_update(
         np.multiply(g, 1.0 - beta1, out=s)
         m *= beta1
         m += s
-        np.multiply(g, g, out=s)
-        s *= 1.0 - beta2
+        np.multiply(g, root, out=s)
+        s *= s
         v *= beta2
         v += s
         np.sqrt(v, out=s)
@@ -129,10 +140,17 @@ def _in_rows(x: Any) -> bool:
 
 
 @kernels.normalise.fast("numpy")
+@quiet
 def normalise(x: Any, *, axes: tuple[int, ...], epsilon: float) -> Any:
+    """Without scales, where it turns out that none are needed."""
+    found = _normalised(x, axes, epsilon)
+    return found if (found[1] > 0).all() else kernels.normalise.definition(x, axes=axes, epsilon=epsilon)
+
+
+def _normalised(x: Any, axes: tuple[int, ...], epsilon: float) -> Any:
     """Over all axes but the last: sums as products with ones, and two passes that write over each other."""
     if axes != tuple(range(x.ndim - 1)) or not _in_rows(x):
-        return kernels.normalise.definition(x, axes=axes, epsilon=epsilon)
+        return normalised(x, axes=axes, epsilon=epsilon)
     rows = x.reshape(-1, x.shape[-1])
     count = rows.shape[0]
     loops = numba_pieces("numba_pictures")

@@ -6,7 +6,7 @@ import math
 
 from nnarray.backends import namespace
 from nnarray.kernels.registry import kernel
-from nnarray.kernels.standard.numerics import wide
+from nnarray.kernels.standard.numerics import scale_of, wide
 from nnarray.kernels.standard.windows import padded
 from nnarray.typing import Array
 
@@ -15,8 +15,24 @@ from nnarray.typing import Array
 def normalise(x: Array, *, axes: tuple[int, ...], epsilon: float) -> tuple[Array, Array, Array, Array]:
     """z = (x - mean) / sqrt(variance + epsilon) over the axes; also 1 / sqrt(...), the mean and the variance.
 
-    The variance is that of the examples at hand, divided by their number.
+    The variance is that of the examples at hand, divided by their number. Deviations are scaled before they are
+    squared: where the variance is too large for the dtype, the rest is still right.
     """
+    xp, v, least = namespace(x), wide(x), epsilon**0.5
+    mean = xp.sum(v / math.prod(v.shape[axis] for axis in axes), axis=axes, keepdims=True)
+    centred = v - mean
+    size = scale_of(centred, axes)
+    deviation = size * xp.sqrt(xp.mean((centred / size) ** 2, axis=axes, keepdims=True))
+    size = xp.maximum(deviation, least)
+    inverse = 1.0 / (size * xp.sqrt((deviation / size) ** 2 + (least / size) ** 2))
+    z, inverse, mean, variance = (
+        xp.astype(each, x.dtype, copy=False) for each in (centred * inverse, inverse, mean, deviation * deviation)
+    )
+    return z, inverse, mean, variance
+
+
+def normalised(x: Array, *, axes: tuple[int, ...], epsilon: float) -> tuple[Array, Array, Array, Array]:
+    """As `normalise`, in fewer passes; where a sum of squares overflows, 1 / sqrt(...) is not above 0."""
     xp, v = namespace(x), wide(x)
     mean = xp.mean(v, axis=axes, keepdims=True)
     centred = v - mean

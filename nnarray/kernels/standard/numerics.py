@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from nnarray.backends import namespace
 from nnarray.typing import Array, DType, Namespace
 
@@ -21,6 +23,21 @@ def clamp(x: Array, low: float, high: float) -> Array:
     """min(max(x, low), high), handing on nan: `clip`, which in array-api-strict puts its bounds on another device."""
     xp = namespace(x)
     return xp.minimum(xp.maximum(x, low), high)
+
+
+def most(x: Array) -> float:
+    """The largest number of the dtype of x, with room for what rounding adds to a square of its root."""
+    return float(namespace(x).finfo(x.dtype).max) * (1.0 - 2.0**-9)
+
+
+def scale_of(x: Array, axis: Any = None) -> Array:
+    """What to divide x by before it is squared: a quarter of the largest magnitude over the axes, or 1 if that is 0.
+
+    A quarter, for the reciprocal of the largest number is subnormal, and XLA takes that for 0.
+    """
+    xp = namespace(x)
+    found = 0.25 * xp.max(xp.abs(x), axis=axis, keepdims=True)
+    return xp.where(found == 0, 1.0, found)
 
 
 def within(x: Array) -> Array:

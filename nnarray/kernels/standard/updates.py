@@ -2,6 +2,8 @@
 
 All of them consume their array arguments: a fast version may write the results into them. The numbers that change
 from step to step (`rate`, the corrections) come as Python floats or arrays of shape (), computed by the caller.
+
+Where squares are remembered, a finite gradient leaves them finite: it counts as the largest one that does.
 """
 
 from __future__ import annotations
@@ -10,7 +12,22 @@ from typing import Any
 
 from nnarray.backends import namespace
 from nnarray.kernels.registry import kernel
+from nnarray.kernels.standard.numerics import clamp, most
 from nnarray.typing import Array
+
+
+@kernel
+def drawn_in(gradient: Array, square: Array, *, decay: float) -> Array:
+    """The gradient, no larger than leaves a v + (1 - a) g^2 finite; infinity and nan stay, so that they are seen."""
+    xp = namespace(gradient)
+    room = xp.sqrt(most(gradient) - decay * square) / (1.0 - decay) ** 0.5
+    return xp.where(xp.isfinite(gradient), clamp(gradient, -room, room), gradient)
+
+
+def _mean_square(gradient: Array, square: Array, decay: float) -> Array:
+    """a v + (1 - a) g^2, of a gradient whose square alone may be too large."""
+    share = (1.0 - decay) ** 0.5 * gradient
+    return decay * square + share * share
 
 
 @kernel
@@ -55,8 +72,9 @@ def adam_update(
     ----------
     .. [1] Kingma & Ba (2015), Adam: a method for stochastic optimization. ICLR.
     """
+    gradient = drawn_in(gradient, square, decay=beta2)
     mean = beta1 * mean + (1.0 - beta1) * gradient
-    square = beta2 * square + (1.0 - beta2) * (gradient * gradient)
+    square = _mean_square(gradient, square, beta2)
     root = namespace(theta).sqrt(square) / correction2**0.5 + epsilon
     return theta - (rate / correction1) * (mean / root), mean, square
 
@@ -71,7 +89,8 @@ def rmsprop_update(
     ----------
     .. [1] Tieleman & Hinton (2012), Lecture 6.5, Neural Networks for Machine Learning.
     """
-    square = decay * square + (1.0 - decay) * (gradient * gradient)
+    gradient = drawn_in(gradient, square, decay=decay)
+    square = _mean_square(gradient, square, decay)
     return theta - rate * (gradient / (namespace(theta).sqrt(square) + epsilon)), square
 
 
@@ -83,5 +102,7 @@ def adagrad_update(theta: Array, gradient: Array, square: Array, *, rate: Any, e
     ----------
     .. [1] Duchi, Hazan & Singer (2011), JMLR 12, 2121-2159.
     """
-    square = square + gradient * gradient
-    return theta - rate * (gradient / (namespace(theta).sqrt(square) + epsilon)), square
+    xp = namespace(theta)
+    gradient = drawn_in(gradient, square, decay=0.0)
+    square = xp.minimum(square + gradient * gradient, most(gradient))
+    return theta - rate * (gradient / (xp.sqrt(square) + epsilon)), square
