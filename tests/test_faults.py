@@ -36,6 +36,7 @@ from nnarray import backends, kernels
 from nnarray.cli import app
 from nnarray.datasets.tables import open_table
 from nnarray.datasets.tabular import Preparation
+from nnarray.estimators import NetworkClassifier
 
 PAGE = Path(__file__).parent.parent / "docs" / "errors.md"
 
@@ -156,6 +157,7 @@ def trained(b: Bench) -> nn.Model:
 
 ONE = nn.Network(nn.Dense(1))
 
+
 DATA: dict[str, Case] = {
     "`X` with another number of features": lambda b: lambda: b.fit(X=b.X[:, :1]),
     "a single example": lambda b: lambda: b.model(b.X[0, :]),
@@ -195,6 +197,11 @@ DATA: dict[str, Case] = {
     "an unknown loss": lambda b: lambda: b.fit(loss="crossentropy"),
     "an unknown optimizer": lambda b: lambda: b.fit(optimizer="adma"),
     "an unknown metric": lambda b: lambda: b.fit(metrics=["acuracy"]),
+    "early stopping of an estimator without weights": lambda b: (
+        lambda: NetworkClassifier(early_stopping=True, validation_fraction=0.5, random_state=0).fit(
+            b.X, b.y, sample_weight=b.array([1, 0, 0, 0, 0, 0, 0, 0])
+        )
+    ),
     "a metric that is no function": lambda b: lambda: b.fit(metrics=[3]),
 }
 
@@ -217,6 +224,13 @@ DATA_OF_ONE: dict[str, Case] = {
     "a masked array": lambda b: lambda: b.fit(X=np.ma.masked_array(np.ones((8, 2)), mask=np.eye(8, 2))),
     "numbers that the model's dtype cannot hold": lambda b: lambda: b.fit(X=np.arange(16.0).reshape(8, 2) * [1e300, 0]),
     "a target that the model's dtype cannot hold": lambda b: lambda: b.fit(y=np.full((8, 2), 1e300), loss="mse"),
+    "numbers that an estimator's dtype cannot hold": lambda b: (
+        lambda: (
+            NetworkClassifier(epochs=1, dtype="float32")
+            .fit(b.X, b.y)
+            .predict(np.arange(16.0).reshape(8, 2) * [1e39, 0])
+        )
+    ),
     "a sparse tensor of PyTorch": sparse_tensor,
     "two devices of one library": lambda b: (
         lambda: SMALL.init((2,), backend="strict")(nn.backend("strict:device1").asarray(np.zeros((8, 2))))
@@ -265,6 +279,14 @@ SETTINGS: dict[str, Case] = {
     "to freeze what is not there": lambda b: lambda: b.model.freeze("head"),
     "parts that hold nothing": lambda b: lambda: nn.datasets.train_test_split(b.X, test_size=1.0),
     "rows that do not belong together": lambda b: lambda: nn.datasets.train_test_split(b.X, b.y[:7]),
+    "an estimator that goes on in another dtype": lambda b: (
+        lambda: (
+            NetworkClassifier(epochs=1, dtype="float32", warm_start=True)
+            .fit(b.X, b.y)
+            .set_params(dtype="float64")
+            .fit(b.X, b.y)
+        )
+    ),
     "NaN where columns are standardised": lambda b: lambda: nn.datasets.standardize(b.changed(3, 1, np.nan)),
 }
 
