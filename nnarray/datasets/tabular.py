@@ -58,9 +58,12 @@ class Preparation:
     categories. A value that is new is refused, or ignored: all its inputs are 0. More than 1,000 different values are
     refused, as are more than 20 if over half of the rows differ: such a column names rows and tells nothing.
 
-    *Target.* Text, truth values and Arrow's dictionaries are classes, as are at most 20 different integers; any other
-    numbers are values, standardised like inputs. `task` decides otherwise. The names of classes are text, sorted as
-    integers if all are such.
+    *Target.* Text, truth values and Arrow's dictionaries are classes, as are at most 20 different integers of any size;
+    any other numbers are values, standardised like inputs. `task` decides otherwise. The names of classes are text,
+    sorted as integers if all are such.
+
+    *Rounding.* A column that is constant but for rounding is not divided by its deviation, as `Standardizer` says;
+    integers beyond 2**53 that are taken as numbers are rounded. `notes` tells of both.
     """
 
     columns: tuple[NumberColumn | CategoryColumn, ...]
@@ -204,6 +207,11 @@ class Preparation:
     def describe(self) -> list[tuple[str, str, str]]:
         """For each column, the targets last: its name, its kind, and what was done with it."""
         return [(column.name, column.kind, column.done) for column in self.columns] + self.target.described
+
+    @property
+    def notes(self) -> list[str]:
+        """What a person should know about the columns; there after `fit`, and not saved."""
+        return [*(column.note for column in self.columns if column.note), *self.target.notes]
 
     def _need(self, table: pa.Table, needed: list[str]) -> None:
         names = checked_table(table)
