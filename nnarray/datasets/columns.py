@@ -68,7 +68,7 @@ class NumberColumn:
     def fit(cls, name: str, x: np.ndarray, column: Any, rows: Rows) -> NumberColumn:
         """From the training entries as numbers and as they are; NaN is what is missing, and not all are."""
         mean, scale, note = centre(x, column, name, rows)
-        note = note and f"column {note}; if they tell nothing, --drop {name}; if they are names, --categories {name}"
+        note = note and f"column {note}: leave it out (--drop {name}), or take names as such (--categories {name})"
         return cls(name, mean, scale, bool(np.isnan(x).any()), arrow().types.is_boolean(column.type), note)
 
     @property
@@ -317,8 +317,8 @@ def fit_target(table: pa.Table, names: list[str], task: str, rows: Rows) -> Clas
     means, scales, notes = zip(
         *(centre(numbers_of(column, name, rows), column, name, rows) for column, name in columns), strict=True
     )
-    names_instead = "; if it is names of classes, --task classify (task='classify')"
-    return ValueTarget(tuple(names), means, scales, tuple(f"target {note}{names_instead}" for note in notes if note))
+    told = tuple(f"target {note}: take names of classes as such (--task classify)" for note in notes if note)
+    return ValueTarget(tuple(names), means, scales, told)
 
 
 def task_of(column: Any, name: str) -> tuple[Literal["classify", "regress"], str]:

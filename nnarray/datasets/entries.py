@@ -124,9 +124,9 @@ def centre(x: np.ndarray, column: Any, name: str, rows: Rows) -> tuple[float, fl
     values: Any = x
     mean, scale, rounded = centred(values, _rounding(column))
     if max(-low, high) > EXACT and all_integers(text_of(column)):
-        note = f"{name!r} has integers beyond 2**53, which are rounded: they are taken as numbers, not as names"
+        note = f"{name!r} has integers beyond 2**53, which are rounded"
     elif rounded:
-        note = f"{name!r} is constant but for rounding: it is not divided by its deviation"
+        note = f"{name!r} is constant but for rounding, and is not divided by its deviation"
     else:
         note = ""
     return float(mean), float(scale), note

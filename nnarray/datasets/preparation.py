@@ -12,6 +12,7 @@ from typing import Any, overload
 from nnarray import backends, random
 from nnarray.backends import as_data, device_of, is_traced, namespace, same_place
 from nnarray.checks import integer, real, refuse_non_finite
+from nnarray.kernels.compilation import quiet
 from nnarray.typing import Array, DType, Namespace
 
 log = logging.getLogger("nnarray")
@@ -150,8 +151,7 @@ class Standardizer:
             If `x` is elsewhere than the training data, or its examples have another shape.
         """
         x = self._checked(x)
-        z = (_wide(x) * 0.5 - self.mean * 0.5) / self.scale * 2.0  # by halves, whose difference cannot overflow
-        return namespace(x).astype(z, _floating(x))
+        return namespace(x).astype((_wide(x) - self.mean) / self.scale, _floating(x))
 
     def inverse_transform(self, z: Array) -> Array:
         """The data in their own units, x = mean + scale z: dtype of `z` as in `transform`.
@@ -234,6 +234,7 @@ def _wide(x: Array) -> Array:
     return xp.astype(x, xp.float64 if "float64" in there else xp.float32)
 
 
+@quiet  # a span that overflows is told by an error
 def centred(x: Array, eps: float) -> tuple[Array, Array, Array]:
     """The mean of each column, its scale, and whether it is constant but for rounding.
 
@@ -245,16 +246,15 @@ def centred(x: Array, eps: float) -> tuple[Array, Array, Array]:
     """
     xp = namespace(x)
     low, high = xp.min(x, axis=0), xp.max(x, axis=0)
-    half = high * 0.5 - low * 0.5  # the span itself may overflow
-    one = xp.ones_like(half)
-    divisor = xp.where(half > 0, half, one)
-    u = (x * 0.5 - low * 0.5) / divisor
-    step = divisor * xp.mean(u, axis=0)
-    deviation = divisor * (2.0 * xp.std(u, axis=0))
+    span, one = high - low, xp.ones_like(low)
+    if not is_traced(x):
+        refuse_non_finite(span, "the span of each column, max - min,", "Use another unit.")
+    divisor = xp.where(span > 0, span, one)
+    u = (x - low) / divisor
     rounding = ROUNDINGS * eps * xp.maximum(xp.abs(low), xp.abs(high))
-    rounded = (half > 0) & (2.0 * half <= rounding)
-    scale = xp.where(rounded, xp.maximum(rounding, one), deviation)
-    return low + step + step, xp.where(scale > 0, scale, one), rounded
+    rounded = (span > 0) & (span <= rounding)
+    scale = xp.where(rounded, xp.maximum(rounding, one), divisor * xp.std(u, axis=0))
+    return low + divisor * xp.mean(u, axis=0), xp.where(scale > 0, scale, one), rounded
 
 
 def _tell_rounded(rounded: Array) -> None:
