@@ -126,7 +126,7 @@ class Standardizer:
         TypeError
             If `train` is no array of real numbers.
         ValueError
-            If it has no rows, or holds nan or an infinity: the message says where.
+            If it has no rows, holds nan or an infinity, or max - min of a column overflows: the message says where.
 
         Notes
         -----
