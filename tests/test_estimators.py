@@ -517,6 +517,8 @@ def test_a_list_of_large_integers_is_not_rounded() -> None:
     X = np.arange(8.0)[:, None]
     model = brief(NetworkClassifier).fit(X, [3, 2**63 + 1] * 4)
     assert model.classes_.tolist() == [3, 2**63 + 1]
+    column = pd.Series([10**18, 10**18 + 1] * 4, dtype="Int64")  # whose entries may be missing: NumPy would make floats
+    assert brief(NetworkClassifier).fit(X, column).classes_.tolist() == [10**18, 10**18 + 1]
     with pytest.raises(ValueError, match=r"64 bits cannot hold. Pass names of classes as text"):
         brief(NetworkClassifier).fit(X, [3, 2**64] * 4)
 

@@ -167,13 +167,17 @@ def checked_targets(y: Any, home: Backend, *, numeric: bool) -> Any:
 
 
 def _exact(y: Any, host: Backend) -> Any:
-    """A list of large integers as such: NumPy would round those of 64 bits that are beside smaller ones."""
-    if not isinstance(y, list | tuple) or not all(isinstance(label, Integral) for label in y) or not y:
+    """Large integers of a list or a column as such: on the way to an array some would become rounded floats."""
+    if library_of(y) or issparse(y):
         return y
-    if min(y) >= -(2**63) and max(y) < 2**63:
+    labels = list(y)
+    if not labels or not all(isinstance(label, Integral) for label in labels):
         return y
-    if min(y) < 0 or max(y) >= 2**64:
+    least, most = min(labels), max(labels)
+    if least >= -(2**53) and most <= 2**53:
+        return y
+    if least < -(2**63) or most >= (2**64 if least >= 0 else 2**63):
         raise ValueError(
             "y has integers that 64 bits cannot hold. Pass names of classes as text, and numbers as floats."
         )
-    return host.asarray(y, dtype="uint64")
+    return host.asarray([int(label) for label in labels], dtype="int64" if most < 2**63 else "uint64")
