@@ -180,4 +180,4 @@ def _exact(y: Any, host: Backend) -> Any:
         raise ValueError(
             "y has integers that 64 bits cannot hold. Pass names of classes as text, and numbers as floats."
         )
-    return host.asarray([int(label) for label in labels], dtype="int64" if most < 2**63 else "uint64")
+    return host.xp.asarray(labels, dtype=host.xp.int64 if most < 2**63 else host.xp.uint64)
