@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from datetime import datetime
 from decimal import Decimal
 
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nnarray.datasets.columns import CategoryColumn, ClassTarget, NumberColumn, ValueTarget
+from nnarray.datasets.columns import CategoryColumn, ClassTarget, NumberColumn, ValueTarget, task_of
 from nnarray.datasets.tabular import Preparation
 
 pa = pytest.importorskip("pyarrow")
@@ -118,6 +119,37 @@ def test_a_constant_column_becomes_0():
     prepared = Preparation.fit(table(x=[0.1] * 7, y=repeated(7, 0, 1)), "y")
     assert prepared.columns == (NumberColumn("x", 0.1, 1.0),)
     np.testing.assert_allclose(prepared.features(table(x=[0.1, 1.1]))[:, 0], [0, 1], atol=1e-15)
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        1e9 + 1e-7 * (np.arange(40) % 2),
+        pa.array(np.float32(1e4) + np.float32(1e-3) * (np.arange(40, dtype=np.float32) % 2)),
+        [repr(0.1 + 0.2), repr(0.3)] * 20,
+        1e20 + 2**14 * (np.arange(40) % 2),
+    ],
+    ids=["float64", "float32", "text", "large"],
+)
+def test_a_column_that_is_constant_but_for_rounding_becomes_0_and_is_told(x):
+    rows = table(x=x, y=repeated(40, 0.0, 5.0))
+    prepared = Preparation.fit(rows, "y")
+    (note,) = prepared.notes(rows)
+    assert (
+        "column 'x' is constant but for rounding, and is not divided by its deviation: leave it out (--drop x)" in note
+    )
+    assert abs(prepared.features(rows)).max() < 1
+    target = Preparation.fit(table(x=repeated(40, 0, 1), y=x), "y", task="regress")
+    assert target.notes(table(x=repeated(40, 0, 1)))[-1].startswith("target 'y' is constant but for rounding")
+    back = target.values(target.targets(table(y=x)))
+    np.testing.assert_allclose(back[:, 0], [float(v) for v in rows["x"].to_pylist()], rtol=1e-15)
+
+
+def test_a_small_spread_that_is_more_than_rounding_is_standardised():
+    x = 1e9 + 1e-5 * (np.arange(40) % 2)
+    prepared = Preparation.fit(table(x=x, y=repeated(40, 0, 1)), "y")
+    np.testing.assert_allclose(prepared.features(table(x=x))[:, 0], repeated(40, -1, 1), atol=0.01)
+    assert prepared.notes(table(x=x, y=repeated(40, 0, 1))) == []
 
 
 @settings(max_examples=50, deadline=None)
@@ -451,6 +483,68 @@ def test_many_integers_are_values():
     assert not Preparation.fit(table(x=list(range(21)), y=list(range(21))), "y").is_classification
     assert Preparation.fit(table(x=list(range(20)), y=list(range(20))), "y").is_classification
     assert not Preparation.fit(table(x=list(range(42)), y=[str(i % 21) for i in range(42)]), "y").is_classification
+
+
+VAST = [9_007_199_254_740_993_001, 9_007_199_254_740_993_002, 9_007_199_254_740_993_003]
+
+
+@pytest.mark.parametrize(
+    "y",
+    [
+        VAST,
+        [-n for n in reversed(VAST)],
+        pa.array([2**64 - 3, 2**64 - 2, 2**64 - 1], pa.uint64()),
+        pa.array([Decimal(n) * 10**10 for n in VAST], pa.decimal128(38, 0)),
+        [str(n) for n in VAST],
+        [f"{n}{n}" for n in VAST],
+        pa.array(VAST).dictionary_encode(),
+    ],
+    ids=["int64", "negative", "uint64", "decimal", "text", "long text", "dictionary"],
+)
+def test_integers_of_any_size_are_classes_and_stay_exact(y):
+    rows = table(x=[1.0, 2.0, 3.0], y=y)
+    prepared = Preparation.fit(rows, "y")
+    assert prepared.classes == tuple(str(n) for n in rows["y"].to_pylist())
+    again = Preparation.from_json(json.loads(json.dumps(prepared.to_json())))
+    assert again == prepared
+    assert again.targets(rows).tolist() == [0, 1, 2]
+    with pytest.raises(ValueError, match="row 1, column 'y': '9007199254740993000' is none of the classes"):
+        again.targets(table(y=["9007199254740993000"]))
+
+
+@pytest.mark.parametrize(
+    ("y", "task", "says"),
+    [
+        (
+            VAST,
+            "classify",
+            r"3 classes, since its entries are few different integers \('9007199254740993001', .*regress",
+        ),
+        (["0", "1"], "classify", r"2 classes, since .* \('0', '1'\); if they are numbers, --task regress"),
+        ([0.0, 1.0], "regress", r"numbers, since .* \('0', '1'\); if they are classes, --task classify"),
+        (["0.0", "1.0", "2.0"], "regress", r"numbers, since .* \('0.0', '1.0', '2.0'\).*task='classify'"),
+        ([0.5, 1.5], "regress", "if they are classes, --task classify"),
+        ([0.5, 1.5, 2.5], "regress", "^$"),
+        (list(range(21)), "regress", "^$"),
+        (["a", "b"], "classify", "^$"),
+        ([True, False], "classify", "^$"),
+    ],
+)
+def test_the_choice_of_the_task_is_told(y, task, says):
+    found, note = task_of(table(y=y)["y"], "y")
+    assert found == task
+    assert re.search(says, note)
+
+
+def test_integers_that_are_rounded_are_told():
+    rows = table(x=["1", "2", None], id=[2**53 + 3, 0, 1], y=[str(n) for n in VAST])
+    notes = Preparation.fit(rows, "y", task="regress").notes(rows)
+    assert notes[-2:] == [
+        "column 'id' has integers beyond 2**53, which are rounded: leave it out (--drop id), or take names as such "
+        "(--categories id)",
+        "target 'y' has integers beyond 2**53, which are rounded: take names of classes as such (--task classify)",
+    ]
+    assert not any("2**53" in note for note in Preparation.fit(rows, "y", categories=["id"]).notes(rows))
 
 
 def test_several_values_are_standardised_each():

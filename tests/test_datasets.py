@@ -314,6 +314,40 @@ def test_a_constant_column_becomes_zero(be, dtype, value):
     assert abs(Z[:, 1].std() - 1) < 1e-6
 
 
+@pytest.mark.parametrize(("at", "steps"), [(1.0, 1), (-1e4, 2), (1e9, 1), (1e20, 3)])
+def test_a_column_that_is_constant_but_for_rounding_stays_small_and_is_told(be, dtype, caplog, at, steps):
+    """Its largest and smallest entry are a few numbers of the dtype apart: nothing to enlarge."""
+    near = np.asarray([at] * 3 + [at] * 3, dtype=dtype)
+    near[::2] += steps * np.spacing(near[0])
+    X = be.asarray(np.stack([near, np.arange(6.0)], axis=1), dtype=dtype)
+    scaler = datasets.Standardizer.fit(X)
+    eps, most = np.finfo(dtype).eps, abs(near).max()
+    assert float(scaler.scale[0]) == pytest.approx(max(1.0, 4 * eps * most))
+    Z = be.to_numpy(scaler.transform(X))
+    assert abs(Z[:, 0]).max() < 1
+    assert Z[:, 1].std() == pytest.approx(1)
+    assert "1 of 2 columns to standardise are constant but for rounding, the first of them column 0" in caplog.text
+    nn.testing.assert_close(scaler.inverse_transform(scaler.transform(X)), X, c=20)
+
+
+def test_a_small_spread_that_is_more_than_rounding_is_standardised(be, dtype, caplog):
+    ones = np.ones(8, dtype=dtype)
+    ones[::2] += 20 * np.spacing(ones[0])
+    Z = be.to_numpy(datasets.standardize(be.asarray(ones[:, None], dtype=dtype)))
+    np.testing.assert_allclose(Z[:, 0], [1, -1] * 4, atol=0.1)
+    assert not caplog.text
+
+
+def test_a_span_that_no_number_holds_is_refused(be):
+    widest = be.dtypes[-1]
+    largest = float(np.finfo(widest).max)
+    X = be.asarray(np.asarray([[1.0, largest], [2.0, -largest]]), dtype=widest)
+    with pytest.raises(
+        ValueError, match=r"span of each column, max - min, contains .* infinity: row 1. Use another unit"
+    ):
+        datasets.standardize(X)
+
+
 @pytest.mark.parametrize("unit", [1e-35, 1e-20, 1e20, 1e37])
 def test_the_unit_does_not_matter(be, unit):
     """Squares would overflow, or vanish, in float32."""

@@ -479,6 +479,78 @@ def test_one_class_only(kind: type) -> None:
     assert model.predict_log_proba(X).shape == (len(X), 1)
 
 
+@unfinished
+@pytest.mark.parametrize("kind", CLASSIFIERS)
+@pytest.mark.parametrize("loss", ["log_loss", "cross_entropy", "binary_cross_entropy"])
+def test_the_only_class_is_certain(be: nn.Backend, kind: type, loss: str) -> None:
+    X, y = be.asarray(np.ones((20, 3)), dtype="float32"), be.asarray([7] * 20)
+    fitted = brief(kind, loss=loss).fit(X, y)
+    grown = brief(kind, loss=loss).partial_fit(X, y, classes=be.asarray([7]))
+    for model in (fitted, grown):
+        np.testing.assert_array_equal(be.to_numpy(model.predict_proba(X)), np.ones((20, 1)))
+        np.testing.assert_array_equal(be.to_numpy(model.predict_log_proba(X)), np.zeros((20, 1)))
+        np.testing.assert_array_equal(be.to_numpy(model.predict(X)), np.full(20, 7))
+        assert model.score(X, y) == 1.0
+
+
+NUMBERS = {
+    "19 digits": np.asarray([9_007_199_254_740_993_001, 9_007_199_254_740_993_002, 9_007_199_254_740_993_003]),
+    "negative": np.asarray([-(2**63), -(2**63) + 1, 2**53 + 1]),
+    "unsigned": np.asarray([3, 2**64 - 2, 2**64 - 1], dtype=np.uint64),
+}
+
+
+@unfinished
+@pytest.mark.parametrize("name", NUMBERS)
+def test_large_integers_stay_the_classes_that_they_are(be: nn.Backend, name: str) -> None:
+    labels = NUMBERS[name]
+    X, numbers = clouds()
+    X, y = be.asarray(X, dtype="float32"), labels[numbers]
+    weights = {int(labels[0]): 2.0}
+    model = brief(NetworkClassifier, epochs=30, optimizer=nn.Adam(0.05), class_weight=weights).fit(X, y)
+    np.testing.assert_array_equal(be.to_numpy(model.classes_), labels)
+    assert set(be.to_numpy(model.predict(X)).tolist()) == set(labels.tolist())
+    assert model.score(X, y) > 0.9
+    with pytest.raises(ValueError, match="classes not in"):
+        model.set_params(warm_start=True).fit(X, labels[numbers] - np.asarray(1, dtype=labels.dtype))
+
+
+def test_a_list_of_large_integers_is_not_rounded() -> None:
+    X = np.arange(8.0)[:, None]
+    model = brief(NetworkClassifier).fit(X, [3, 2**63 + 1] * 4)
+    assert model.classes_.tolist() == [3, 2**63 + 1]
+    column = pd.Series([10**18, 10**18 + 1] * 4, dtype="Int64")  # whose entries may be missing: NumPy would make floats
+    assert brief(NetworkClassifier).fit(X, column).classes_.tolist() == [10**18, 10**18 + 1]
+    with pytest.raises(ValueError, match=r"64 bits cannot hold. Pass names of classes as text"):
+        brief(NetworkClassifier).fit(X, [3, 2**64] * 4)
+
+
+@unfinished
+@pytest.mark.parametrize("kind", REGRESSORS)
+def test_a_regression_says_that_it_rounds_integers(be: nn.Backend, kind: type) -> None:
+    X = be.asarray(np.ones((20, 3)), dtype="float32")
+    for y in (be.asarray(np.arange(20) + 2**24 + 1), np.arange(20) + 2**60):
+        with pytest.warns(UserWarning, match="y has integers beyond 16777216, which float32 rounds. Use a classifier"):
+            brief(kind, callbacks=lambda run: run.stop("enough")).fit(X, y)
+    brief(kind, callbacks=lambda run: run.stop("enough")).fit(X, be.asarray(np.arange(20)))
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_numbers_that_the_dtype_cannot_hold_are_refused(kind: type) -> None:
+    X, y = clouds()
+    said = "X has numbers that float32, the model's dtype, cannot hold: row 5, column 2. Standardise X"
+    model = brief(kind, dtype="float32", callbacks=lambda run: run.stop("enough")).fit(X, y)
+    wrong = X.copy()
+    wrong[5, 2] = 1e39
+    asked = [model.predict, lambda X: model.score(X, y), lambda X: model.fit(X, y)]
+    for ask in [*asked, model.predict_proba] if kind in CLASSIFIERS else asked:
+        with pytest.raises(ValueError, match=said):
+            ask(wrong)
+    if kind in REGRESSORS:
+        with pytest.raises(ValueError, match=r"y has numbers that float32.*Standardise y"):
+            model.fit(X, y * 1e39)
+
+
 def test_a_column_of_labels_is_taken_with_a_warning() -> None:
     X, y = clouds()
     with pytest.warns(DataConversionWarning):
@@ -696,6 +768,27 @@ def test_early_stopping_goes_back_to_the_best() -> None:
     assert wrapped.fit(X, y).n_iter_ < 500
 
 
+@pytest.mark.parametrize("kind", ALL)
+def test_early_stopping_needs_weight_on_both_sides(be: nn.Backend, kind: type) -> None:
+    X, y = clouds()
+    X, y = be.asarray(X, dtype="float32"), be.asarray(y % 2)
+    at = brief(kind, early_stopping=True, validation_fraction=0.2)
+    _, held = at._split(y, at._enter(X, y, None, fresh=True)[0]) if kind in REGRESSORS else (None, None)
+    if held is None:
+        _, held = at._split(at._enter(X, y, None, fresh=True)[1], at._enter(X, y, None, fresh=True)[0])
+    on_held = np.isin(np.arange(90), be.to_numpy(held)).astype("float32")
+    for weights, what in ((1 - on_held, "18 examples that early stopping holds out"), (on_held, "72 .* trains on")):
+        with pytest.raises(ValueError, match=f"all {what}, of 90, have the weight 0. Leave out the examples"):
+            at.fit(X, y, sample_weight=be.asarray(weights))
+
+
+def test_class_weights_of_nothing_are_told() -> None:
+    X, y = clouds(classes=2)
+    for solver in ("adam", "lbfgs"):
+        with pytest.raises(ValueError, match="class_weight times sample_weight must be finite"):
+            brief(MLPClassifier, solver=solver, class_weight={0: 0, 1: 0}).fit(X, y)
+
+
 @pytest.mark.parametrize(("count", "part"), [(97, 10), (4, 2)])
 def test_the_split_keeps_the_shares(be: nn.Backend, count: int, part: int) -> None:
     from nnarray.estimators.scores import split
@@ -762,6 +855,38 @@ def test_warm_start_goes_on() -> None:
         model.set_params(hidden_layer_sizes=(7,)).fit(X, y)
     with pytest.raises(ValueError, match="classes not in"):
         brief(MLPClassifier, warm_start=True).fit(X, y).fit(X, y + 1)
+
+
+@unfinished
+@pytest.mark.parametrize("kind", ALL)
+def test_settings_change_between_two_fits(kind: type) -> None:
+    """Each fit keeps the records of its own rule, and goes on from the parameters that are there."""
+    X, y = clouds()
+    model = brief(kind, warm_start=True)
+    solver = "solver" if kind in ALL[:2] else "optimizer"
+    changes: list[dict[str, Any]] = [{"early_stopping": on} for on in (False, True, True, False)]
+    changes += [{"batch_size": 7}, {solver: "sgd"}, {solver: "lbfgs"}, {"early_stopping": True}, {solver: "adam"}]
+    changes += [{"early_stopping": False, "tol": 0.0}, {solver: "sgd", "dtype": "float64"}, {"shuffle": False}]
+    for count, change in enumerate(changes):
+        start = model.model_.theta.copy() if count else None
+        model.set_params(**{"batch_size": 20, **change} if change != {solver: "lbfgs"} else change).fit(X, y)
+        assert start is None or model.early_stopping or not np.array_equal(start, model.model_.theta)
+        assert (model.validation_scores_ is None) == (model.best_loss_ is not None) == (not model.early_stopping)
+        assert (model.best_validation_score_ is None) == (not model.early_stopping)
+    model.partial_fit(X, y)
+
+
+def test_another_place_for_a_warm_start_is_told(be: nn.Backend) -> None:
+    X, y = clouds()
+    model = brief(NetworkClassifier, warm_start=True, backend=be, dtype="float32").fit(X, y)
+    for wider in {"float64"} & set(be.dtypes):
+        with pytest.raises(ValueError, match=r"dtype='float64' is not that .*float32. Set it back, or set warm_start"):
+            model.set_params(dtype=wider).fit(X, y)
+    other = "numpy" if be.library.name != "numpy" else "strict"
+    with pytest.raises(ValueError, match=rf"backend='{other}' is not that of the model.*warm_start=False"):
+        model.set_params(dtype=None, backend=other).fit(X, y)
+    model.set_params(warm_start=False).fit(X, y)
+    assert model.model_.vector.dtype == nn.backend(other).asarray(X).dtype
 
 
 @pytest.mark.parametrize("kind", ALL)

@@ -39,6 +39,7 @@ from nnarray import backends, kernels
 from nnarray.cli import app
 from nnarray.datasets.tables import USUAL, TextFormat, open_table
 from nnarray.datasets.tabular import Preparation
+from nnarray.estimators import NetworkClassifier
 
 PAGE = Path(__file__).parent.parent / "docs" / "errors.md"
 
@@ -159,6 +160,7 @@ def trained(b: Bench) -> nn.Model:
 
 ONE = nn.Network(nn.Dense(1))
 
+
 DATA: dict[str, Case] = {
     "`X` with another number of features": lambda b: lambda: b.fit(X=b.X[:, :1]),
     "a single example": lambda b: lambda: b.model(b.X[0, :]),
@@ -198,6 +200,11 @@ DATA: dict[str, Case] = {
     "an unknown loss": lambda b: lambda: b.fit(loss="crossentropy"),
     "an unknown optimizer": lambda b: lambda: b.fit(optimizer="adma"),
     "an unknown metric": lambda b: lambda: b.fit(metrics=["acuracy"]),
+    "early stopping of an estimator without weights": lambda b: (
+        lambda: NetworkClassifier(early_stopping=True, validation_fraction=0.5, random_state=0).fit(
+            b.X, b.y, sample_weight=b.array([1, 0, 0, 0, 0, 0, 0, 0])
+        )
+    ),
     "a metric that is no function": lambda b: lambda: b.fit(metrics=[3]),
 }
 
@@ -252,6 +259,13 @@ DATA_OF_ONE: dict[str, Case] = {
     "a sparse array of SciPy or JAX": lambda b: lambda: b.fit(X=csc_array(np.eye(8, 2))),
     "a query of Polars": lambda b: lambda: b.be.asarray(pl.LazyFrame({"a": [1]})),
     "parameters that exist inside of `jax.jit` only": theta_of_jit,
+    "numbers that an estimator's dtype cannot hold": lambda b: (
+        lambda: (
+            NetworkClassifier(epochs=1, dtype="float32")
+            .fit(b.X, b.y)
+            .predict(np.arange(16.0).reshape(8, 2) * [1e39, 0])
+        )
+    ),
     "two devices of one library": lambda b: (
         lambda: SMALL.init((2,), backend="strict")(nn.backend("strict:device1").asarray(np.zeros((8, 2))))
     ),
@@ -304,6 +318,14 @@ SETTINGS: dict[str, Case] = {
     "to freeze what is not there": lambda b: lambda: b.model.freeze("head"),
     "parts that hold nothing": lambda b: lambda: nn.datasets.train_test_split(b.X, test_size=1.0),
     "rows that do not belong together": lambda b: lambda: nn.datasets.train_test_split(b.X, b.y[:7]),
+    "an estimator that goes on in another dtype": lambda b: (
+        lambda: (
+            NetworkClassifier(epochs=1, dtype="float32", warm_start=True)
+            .fit(b.X, b.y)
+            .set_params(dtype="float64")
+            .fit(b.X, b.y)
+        )
+    ),
     "NaN where columns are standardised": lambda b: lambda: nn.datasets.standardize(b.changed(3, 1, np.nan)),
 }
 

@@ -359,12 +359,99 @@ def test_pictures_that_cannot_be_used(pets: Path) -> None:
     assert "--target, --drop and --categories are about columns" in fails(2, "train", str(pets), "--target", "x")
 
 
+# --- What is chosen, and how good it is -----------------------------------------------------------------------------
+
+
+def test_large_integers_are_classes_from_the_file_to_the_predictions() -> None:
+    labels = [9_007_199_254_740_993_001 + k for k in range(3)]
+    rows: dict[str, list[Any]] = {"x": [float(i % 3) for i in range(60)], "y": [labels[i % 3] for i in range(60)]}
+    for ending in (".csv", ".parquet"):
+        data = write(f"a{ending}", rows)
+        told = call("train", data, "--target", "y", "--epochs", "60", "--lr", "0.02", "--backend", "numpy").stdout
+        assert "3 classes: 9007199254740993001, 9007199254740993002, 9007199254740993003" in told
+        assert "target 'y': 3 classes, since its entries are few different integers" in told
+        assert "--task regress" in told
+        call("predict", "model.safetensors", data, "--out", "told.parquet")
+        assert parquet.read_table("told.parquet")["prediction"].to_pylist() == [str(label) for label in rows["y"]]
+        assert json.loads(call("evaluate", "model.safetensors", data, "--json").stdout)["metrics"]["accuracy"] == 1.0
+    told = call("train", data, "--target", "y", "--task", "regress", "--epochs", "1", "--backend", "numpy").stdout
+    assert "target 'y' has integers beyond 2**53, which are rounded: take names of classes as such" in told
+
+
+def test_decimal_targets_are_numbers_and_the_option_makes_them_classes() -> None:
+    data = write("a.csv", {"x": [float(i % 2) for i in range(60)], "y": [f"{i % 2:.1f}" for i in range(60)]})
+    words = ("train", data, "--target", "y", "--epochs", "2", "--backend", "numpy", "--json")
+    told = json.loads(call(*words).stdout)
+    (note,) = told["notes"]
+    assert note.startswith("target 'y': numbers, since its entries are no integers but decimal numbers ('0.0', '1.0')")
+    assert (told["task"], "--task classify" in note) == ("regress", True)
+    told = json.loads(call(*words, "--task", "classify").stdout)
+    assert (told["task"], told["notes"]) == ("classify", [])
+
+
+def test_the_whole_table_decides_the_task() -> None:
+    """Not its training part, which may have one integer less."""
+    data = write("a.csv", {"x": list(range(84)), "y": [i % 21 for i in range(84)]})
+    told = json.loads(call("train", data, "--target", "y", "--epochs", "1", "--validation", "0.9", "--json").stdout)
+    assert told["task"] == "regress"
+
+
+def imbalanced(rows: int, strength: float, seed: int = 0) -> dict[str, list[Any]]:
+    """A fifth says yes; how much that follows from the columns is the strength."""
+    draws = np.random.default_rng(seed)
+    x, city = draws.normal(size=(rows, 6)), draws.choice(["Bern", "Basel", "Chur", "Genf"], size=rows)
+    chance = 1 / (1 + np.exp(1.6 - strength * (x[:, 0] + (city == "Bern") - 0.25)))
+    kind = np.where(draws.random(rows) < chance, "yes", "no")
+    return {f"n{j}": x[:, j].tolist() for j in range(6)} | {"city": city.tolist(), "kind": kind.tolist()}
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.5, 2.0])
+def test_by_default_an_imbalanced_table_is_not_worse_than_a_constant_without_a_word(strength: float) -> None:
+    data = write("a.csv", imbalanced(2000, strength))
+    told = call("train", data, "--target", "kind", "--backend", "numpy", "--out", "m.safetensors").stdout
+    scores = nn.load("m.safetensors").metadata["scores"]
+    mine, constant = scores["metrics"], scores["baseline"]
+    worse = [
+        name for name, sign in (("accuracy", 1), ("cross_entropy", -1)) if not sign * mine[name] > sign * constant[name]
+    ]
+    assert scores["no better than baseline"] == worse
+    assert all(f"{name} {mine[name]:.4g} against {constant[name]:.4g}" in told for name in worse)
+    assert ("note: this network is not better than always 'no'" in told) == bool(worse)
+    assert mine["cross_entropy"] < constant["cross_entropy"] * (1.05 if strength == 0 else 1)
+    assert mine["accuracy"] > constant["accuracy"] - 0.02
+
+
+def test_a_regression_that_does_not_beat_the_mean_is_told() -> None:
+    draws = np.random.default_rng(0)
+    data = write("a.csv", {"x": draws.normal(size=200).tolist(), "y": draws.normal(size=200).tolist()})
+    words = ("train", data, "--target", "y", "--backend", "numpy", "--epochs", "200", "--no-early-stopping")
+    assert "is not better than always" in call(*words).stdout
+    assert "rmse" in call("evaluate", "model.safetensors", data).stdout
+
+
+def test_early_stopping_is_on_where_examples_are_held_out() -> None:
+    data = write("a.csv", imbalanced(300, 0.0))
+    words = ("train", data, "--target", "kind", "--backend", "numpy", "--epochs", "80", "--lr", "0.01")
+    told = json.loads(call(*words, "--out", "stopped.safetensors", "--json").stdout)
+    losses = nn.load("stopped.safetensors").history["val_loss"]
+    assert told["epochs"] == told["best epoch"] + 10 < 80
+    assert min(losses) == losses[told["best epoch"] - 1]
+    assert told["scores"]["metrics"]["cross_entropy"] == pytest.approx(min(losses), rel=1e-4)
+    assert f"by which early stopping chose epoch {told['best epoch']}" in call(*words).stdout
+    for more in (("--no-early-stopping",), ("--validation", "0")):
+        told = json.loads(call(*words, *more, "--json").stdout)
+        assert (told["epochs"], told["best epoch"], told["stopped"]) == (80, None, None)
+    said = fails(2, *words, "--out", "stopped.safetensors", "--resume", "--no-early-stopping")
+    assert "its training began with early stopping. To go on like that, leave out --no-early-stopping" in said
+    assert "--patience is for early stopping" in fails(2, *words, "--patience", "3", "--no-early-stopping")
+
+
 # --- Saving and going on ---------------------------------------------------------------------------------------------
 
 
 def test_training_goes_on_as_if_it_had_not_stopped() -> None:
     data = write("a.csv", houses())
-    words = ("train", data, *VALUES[:4], "--backend", "numpy", "--early-stopping", "--dropout", "0.1")
+    words = ("train", data, *VALUES[:4], "--backend", "numpy", "--dropout", "0.1")
     call(*words, "--epochs", "9", "--out", "whole.safetensors")
     call(*words, "--epochs", "4", "--out", "parts.safetensors")
     call(*words, "--epochs", "9", "--out", "parts.safetensors", "--resume")

@@ -133,6 +133,16 @@ def tell_scores(console: Console, scores: Scores, title: str) -> None:
     names = ["", "network", f"always {scores.baseline}"]
     tell_table(console, names, [[name, f"{a:.4g}", f"{b:.4g}"] for name, (a, b) in scores.rows.items()], names[1:])
     console.print()
+    if scores.no_better:
+        told = ", ".join(
+            f"{name} {a:.4g} against {b:.4g}" for name, (a, b) in scores.rows.items() if name in scores.no_better
+        )
+        console.print(
+            f"note: this network is not better than always {scores.baseline!r} ({told}). Do the columns say anything "
+            f"about the target? If so, train with more examples, a smaller network (--hidden 16), --dropout 0.3 or "
+            f"another --lr.\n",
+            soft_wrap=True,
+        )
     if scores.confusion is None:
         return
     columns = ["class", "examples", "recall", "precision"]

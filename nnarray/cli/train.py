@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     short_help="Train a network on a table or a folder of pictures.",
     epilog=(
         "\b\nExamples:\n  nnarray train flowers.csv --target species --out flowers.safetensors\n"
-        "  nnarray train houses.parquet --target price --drop id,street --early-stopping --report pictures\n"
+        "  nnarray train houses.parquet --target price --drop id,street --report pictures\n"
         "  nnarray train photos/ --size 64 --epochs 20 --backend cupy\n"
         "  nnarray train flowers.csv --target species --out flowers.safetensors --epochs 200 --resume"
     ),
@@ -92,7 +92,7 @@ def train(
     dropout: Annotated[float, typer.Option("--dropout", help="Rate after each hidden layer of a table.")] = 0.0,
     backend: Flag = "auto",
     dtype: Annotated[str, typer.Option("--dtype", help="float32 or float64.")] = "float32",
-    epochs: Annotated[int, typer.Option("--epochs", help="How often each example is seen, in all.")] = 50,
+    epochs: Annotated[int, typer.Option("--epochs", help="How often each example is seen at most, in all.")] = 50,
     batch_size: Annotated[
         int | None,
         typer.Option("--batch-size", help="Examples a step; default: 32, from 10,000 examples on 256."),
@@ -103,8 +103,13 @@ def train(
         float, typer.Option("--validation", help="The part of the examples that is held out to test with.")
     ] = 0.2,
     early_stopping: Annotated[
-        bool, typer.Option("--early-stopping", help="Stop when the held-out loss no longer falls; keep the best epoch.")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--early-stopping/--no-early-stopping",
+            help="Stop when the held-out loss no longer falls, and keep the best epoch; on if examples are held out.",
+            show_default=False,
+        ),
+    ] = None,
     patience: Annotated[
         int | None, typer.Option("--patience", help="Early stopping that endures so many epochs; default: 10.")
     ] = None,
@@ -152,7 +157,8 @@ def train(
         epochs=epochs,
         batch_size=batch_size,
         validation=validation,
-        patience=10 if early_stopping and patience is None else patience,
+        early_stopping=early_stopping,
+        patience=patience,
         size=size,
         errors="skip" if skip else "raise",
         checkpoint_every=checkpoint_every,
@@ -228,7 +234,7 @@ def _tell_end(console: Console, done: Trained, out: Path, pictures: list[Path]) 
     seconds, epochs = history["seconds"][-1], len(history["epoch"])
     console.print(f"{epochs} epochs, {history.steps} steps, {seconds:.3g} s{stopped}\n")
     of = "held-out examples" if done.held_out else "training examples: none were held out"
-    chosen = " (by which early stopping chose the epoch)" if done.stopped and done.held_out else ""
+    chosen = f" (by which early stopping chose epoch {done.best_epoch})" if done.best_epoch and done.held_out else ""
     tell_scores(console, done.scores, f"on {done.scores.examples} {of}{chosen}")
     for file in [out, *pictures]:
         console.print(f"{'model' if file == out else 'picture'}: {file}", soft_wrap=True)
@@ -246,6 +252,7 @@ def _facts_of(done: Trained, out: Path, pictures: list[Path]) -> dict[str, Any]:
         "steps": history.steps,
         "seconds": history["seconds"][-1],
         "stopped": done.stopped,
+        "best epoch": done.best_epoch,
         "settings": history.settings,
         "last epoch": {name: column[-1] for name, column in history.items()},
         "held out": done.held_out,

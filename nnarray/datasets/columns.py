@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 
 from nnarray.datasets.entries import (
     NO_NUMBER,
     Rows,
+    all_integers,
     centre,
     distinct,
     first_text,
@@ -34,7 +35,7 @@ from nnarray.datasets.entries import (
     truth_as_numbers,
     where,
 )
-from nnarray.datasets.tables import INTEGER, MISSING, NUMBER, arrow
+from nnarray.datasets.tables import MISSING, NUMBER, arrow
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -63,14 +64,17 @@ class NumberColumn:
     scale: float
     missing: bool = False
     truth: bool = False
+    note: str = field(default="", compare=False, repr=False)
+    """What a person should know; said when it is fitted, and not saved."""
 
     kind: ClassVar[str] = "number"
 
     @classmethod
-    def fit(cls, name: str, x: np.ndarray, truth: bool, rows: Rows) -> NumberColumn:
-        """From the training entries; NaN is what is missing, and not all are."""
-        mean, scale = centre(x, name, rows)
-        return cls(name, mean, scale, bool(np.isnan(x).any()), truth)
+    def fit(cls, name: str, x: np.ndarray, column: Any, rows: Rows) -> NumberColumn:
+        """From the training entries as numbers and as they are; NaN is what is missing, and not all are."""
+        mean, scale, note = centre(x, column, name, rows)
+        note = note and f"column {note}: leave it out (--drop {name}), or take names as such (--categories {name})"
+        return cls(name, mean, scale, bool(np.isnan(x).any()), arrow().types.is_boolean(column.type), note)
 
     @property
     def features(self) -> list[str]:
@@ -116,6 +120,7 @@ class CategoryColumn:
     missing: bool = False
 
     kind: ClassVar[str] = "category"
+    note: ClassVar[str] = ""
 
     @classmethod
     def fit(cls, name: str, text: Any, values: list[str]) -> CategoryColumn:
@@ -204,7 +209,7 @@ def _fit_number(name: str, column: Any, x: np.ndarray, train: np.ndarray, rows: 
         return "has no entries"
     refuse_infinity(x, name, rows)
     known = x[train]
-    return NumberColumn.fit(name, x if np.isnan(known).all() else known, arrow().types.is_boolean(column.type), rows)
+    return NumberColumn.fit(name, x if np.isnan(known).all() else known, column, rows)
 
 
 def _fit_category(name: str, column: Any, train: np.ndarray) -> CategoryColumn | str:
@@ -318,6 +323,7 @@ class ClassTarget:
     classes: tuple[str, ...]
 
     kind: ClassVar[str] = "classes"
+    notes: ClassVar[tuple[str, ...]] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -364,6 +370,8 @@ class ValueTarget:
     names: tuple[str, ...]
     means: tuple[float, ...]
     scales: tuple[float, ...]
+    notes: tuple[str, ...] = field(default=(), compare=False, repr=False)
+    """What a person should know; said when it is fitted, and not saved."""
 
     kind: ClassVar[str] = "values"
 
@@ -408,30 +416,42 @@ class ValueTarget:
 
 
 def fit_target(table: pa.Table, names: list[str], task: str, rows: Rows) -> ClassTarget | ValueTarget:
-    """Classes or values, as the task or the training rows say."""
+    """Classes or values, as the task says."""
     refuse_kinds(table, names)
     for name in names:
         refuse_missing(is_missing(table.column(name)), name, rows)
     if len(names) > 1 and task == "classify":
         raise ValueError(f"one column alone can be classes; got the targets {listed(names)}. Train a model for each.")
-    if task == "classify" or (task == "auto" and len(names) == 1 and looks_like_classes(table.column(names[0]))):
+    if task == "classify":
         return ClassTarget(names[0], _classes(table.column(names[0]), names[0], rows))
-    centres = [centre(numbers_of(table.column(name), name, rows), name, rows) for name in names]
-    return ValueTarget(tuple(names), tuple(mean for mean, _ in centres), tuple(scale for _, scale in centres))
+    columns = [(table.column(name), name) for name in names]
+    means, scales, notes = zip(
+        *(centre(numbers_of(column, name, rows), column, name, rows) for column, name in columns), strict=True
+    )
+    told = tuple(f"target {note}: take names of classes as such (--task classify)" for note in notes if note)
+    return ValueTarget(tuple(names), means, scales, told)
 
 
-def looks_like_classes(column: Any) -> bool:
-    """Whether a target is classes where nobody says so: text, truth values, or few different integers."""
-    types = arrow().types
-    if types.is_boolean(column.type) or types.is_dictionary(column.type):
-        return True
-    if not types.is_integer(column.type):
-        if not is_text(column.type):
-            return False
-        if numbers_in(column) is None:
-            return True
-    values = text_of(column).unique()
-    return len(values) <= FEW and _all_integers(values)
+def task_of(column: Any, name: str) -> tuple[Literal["classify", "regress"], str]:
+    """Whether a target is classes or values where nobody says so, and what a person should know about the choice.
+
+    Classes are text, truth values, Arrow's dictionaries, and at most `FEW` different integers, whatever their size.
+    """
+    types, kind = arrow().types, column.type
+    if types.is_boolean(kind) or types.is_dictionary(kind) or (is_text(kind) and numbers_in(column) is None):
+        return "classify", ""
+    values = text_of(column).filter(arrow().array(~is_missing(column))).unique()
+    if len(values) > FEW:
+        return "regress", ""
+    integers = all_integers(values)
+    found: list[str] = sorted(values.to_pylist(), key=_by_number if integers else float)
+    if integers and (types.is_integer(kind) or is_text(kind) or (types.is_decimal(kind) and kind.scale == 0)):
+        chosen = f"target {name!r}: {len(found)} classes, since its entries are few different integers"
+        return "classify", f"{chosen} ({listed(found, 5)}); if they are numbers, --task regress (task='regress')"
+    if len(found) <= 2 or all(float(value).is_integer() for value in found):
+        chosen = f"target {name!r}: numbers, since its entries are no integers but decimal numbers"
+        return "regress", f"{chosen} ({listed(found, 5)}); if they are classes, --task classify (task='classify')"
+    return "regress", ""
 
 
 def _classes(column: Any, name: str, rows: Rows) -> tuple[str, ...]:
@@ -448,16 +468,11 @@ def _classes(column: Any, name: str, rows: Rows) -> tuple[str, ...]:
             f", too many to learn. "
             f"Use another target, or task='regress' (--task regress) if it is numbers."
         )
-    return tuple(sorted(values, key=_by_number) if _all_integers(arrow().array(values)) else sorted(values))
+    return tuple(sorted(values, key=_by_number) if all_integers(arrow().array(values)) else sorted(values))
 
 
 def _by_number(text: str) -> tuple[int, str]:
     return int(text), text
-
-
-def _all_integers(text: Any) -> bool:
-    compute = arrow().compute
-    return bool(compute.all(compute.match_substring_regex(text, INTEGER)).as_py())
 
 
 # --- JSON ---------------------------------------------------------------------------------------------------

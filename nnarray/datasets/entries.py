@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from nnarray.datasets.tables import MISSING, arrow, plain
+from nnarray.datasets.preparation import centred
+from nnarray.datasets.tables import INTEGER, MISSING, arrow, plain
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -22,6 +23,7 @@ Rows: TypeAlias = int | np.ndarray
 """Where rows were, counted from 0: how many came before them, or the place of each."""
 
 FARTHEST = 1e30  # standard deviations: float32 has numbers up to 3e38, and sums of them are to come
+EXACT = 2.0**53  # from here on float64 skips integers
 NO_NUMBER = (*MISSING, "None", "none", "-", "--", "?", ".")
 """Entries that stand for nothing where all others are numbers."""
 TRUTH = {"false", "true"}
@@ -154,16 +156,34 @@ def is_missing(column: Any) -> np.ndarray:
     return text_of(column).is_null().to_numpy() if x is None or np.isnan(x).all() else np.isnan(x)
 
 
-def centre(x: np.ndarray, name: str, rows: Rows) -> tuple[float, float]:
-    """The mean and the deviation, 1 for none; by way of u = (x - low) / span, so that no square overflows."""
+def centre(x: np.ndarray, column: Any, name: str, rows: Rows) -> tuple[float, float, str]:
+    """The mean, the scale, and what a person should know about rounding; `x` are the numbers of the column."""
     refuse_infinity(x, name, rows)
     x = x[~np.isnan(x)]
-    low = float(x.min())
-    span = float(x.max()) - low or 1.0
-    if math.isinf(span):
-        raise ValueError(f"column {name!r} is from {low} to {float(x.max())}, too far apart; use another unit.")
-    u = (x - low) / span
-    return low + span * float(u.mean()), span * float(u.std()) or 1.0
+    low, high = float(x.min()), float(x.max())
+    if math.isinf(high - low):
+        raise ValueError(f"column {name!r} is from {low} to {high}, too far apart; use another unit.")
+    values: Any = x
+    mean, scale, rounded = centred(values, _rounding(column))
+    if max(-low, high) > EXACT and all_integers(text_of(column)):
+        note = f"{name!r} has integers beyond 2**53, which are rounded"
+    elif rounded:
+        note = f"{name!r} is constant but for rounding, and is not divided by its deviation"
+    else:
+        note = ""
+    return float(mean), float(scale), note
+
+
+def _rounding(column: Any) -> float:
+    """Relative to 1, of the type of a column."""
+    kind, pa = without_dictionary(column).type, arrow()
+    return float(np.finfo(kind.to_pandas_dtype() if pa.types.is_floating(kind) else np.float64).eps)
+
+
+def all_integers(text: Any) -> bool:
+    """Whether all entries that are not missing are decimal integers, of any size."""
+    compute = arrow().compute
+    return bool(compute.all(compute.match_substring_regex(text, INTEGER)).as_py())
 
 
 def standardised(x: np.ndarray, mean: float, scale: float, name: str, rows: Rows) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +12,12 @@ from typing import Any, overload
 from nnarray import backends, random
 from nnarray.backends import as_data, device_of, is_traced, namespace, same_place
 from nnarray.checks import integer, real, refuse_non_finite
+from nnarray.kernels.compilation import quiet
 from nnarray.typing import Array, DType, Namespace
+
+log = logging.getLogger("nnarray")
+
+ROUNDINGS = 4.0  # a column whose largest and smallest entry are no more roundings apart is constant but for rounding
 
 # --- Splitting ----------------------------------------------------------------------------------------------
 
@@ -89,7 +95,9 @@ class Standardizer:
     Attributes
     ----------
     mean, scale : array, shape of one example, float64 where the device has it, else float32
-        In units of the data. The scale of a constant column is 1, so that it becomes 0.
+        In units of the data. The scale of a constant column is 1, so that it becomes 0; so is that of a column which
+        is constant but for rounding, max - min <= 4 eps max |x|, eps that of the dtype of the data: the log says which.
+        (Where 4 eps max |x| is above 1, it is the scale: such a column becomes less than 1 everywhere.)
 
     Examples
     --------
@@ -118,7 +126,7 @@ class Standardizer:
         TypeError
             If `train` is no array of real numbers.
         ValueError
-            If it has no rows, or holds nan or an infinity: the message says where.
+            If it has no rows, holds nan or an infinity, or max - min of a column overflows: the message says where.
 
         Notes
         -----
@@ -126,13 +134,13 @@ class Standardizer:
         back: squares neither overflow nor vanish, whatever the unit, and what is constant is found exactly.
         """
         x = _wide(_rows(train, "train"))
-        xp = namespace(x)
         if not is_traced(x):
             refuse_non_finite(x, "train")
-        low = xp.min(x, axis=0)
-        span = _nonzero(xp.max(x, axis=0) - low, xp)
-        u = (x - low) / span
-        return cls(low + span * xp.mean(u, axis=0), _nonzero(span * xp.std(u, axis=0), xp))
+        digits = train if _is_floating(train) else x
+        mean, scale, rounded = centred(x, float(namespace(x).finfo(digits.dtype).eps))
+        if not is_traced(x):
+            _tell_rounded(rounded)
+        return cls(mean, scale)
 
     def transform(self, x: Array) -> Array:
         """Standardised `x`, shape (n, ...): dtype of `x`, or the default float where `x` has integers.
@@ -212,8 +220,11 @@ def standardize(train: Array, /, *others: Array) -> Array | tuple[Array, ...]:
 
 def _floating(x: Array) -> DType:
     """The dtype of `x`, or the default float of its device if that is none."""
-    xp = namespace(x)
-    return x.dtype if xp.isdtype(x.dtype, "real floating") else backends.default_float(xp, device_of(x))
+    return x.dtype if _is_floating(x) else backends.default_float(namespace(x), device_of(x))
+
+
+def _is_floating(x: Array) -> bool:
+    return bool(namespace(x).isdtype(x.dtype, "real floating"))
 
 
 def _wide(x: Array) -> Array:
@@ -223,9 +234,41 @@ def _wide(x: Array) -> Array:
     return xp.astype(x, xp.float64 if "float64" in there else xp.float32)
 
 
-def _nonzero(x: Array, xp: Namespace) -> Array:
-    """`x`, with 1 for 0: a divisor."""
-    return xp.where(x > 0, x, xp.ones_like(x))
+@quiet  # a span that overflows is told by an error
+def centred(x: Array, eps: float) -> tuple[Array, Array, Array]:
+    """The mean of each column, its scale, and whether it is constant but for rounding.
+
+    Parameters
+    ----------
+    x : array, shape (n, ...), float64 where the device has it, else float32
+    eps : float
+        The rounding of the data, relative to their size.
+    """
+    xp = namespace(x)
+    low, high = xp.min(x, axis=0), xp.max(x, axis=0)
+    span, one = high - low, xp.ones_like(low)
+    if not is_traced(x):
+        refuse_non_finite(span, "the span of each column, max - min,", "Use another unit.")
+    divisor = xp.where(span > 0, span, one)
+    u = (x - low) / divisor
+    rounding = ROUNDINGS * eps * xp.maximum(xp.abs(low), xp.abs(high))
+    rounded = (span > 0) & (span <= rounding)
+    scale = xp.where(rounded, xp.maximum(rounding, one), divisor * xp.std(u, axis=0))
+    return low + divisor * xp.mean(u, axis=0), xp.where(scale > 0, scale, one), rounded
+
+
+def _tell_rounded(rounded: Array) -> None:
+    """Say which columns are constant but for rounding. Waits for the device."""
+    xp = namespace(rounded)
+    flags = xp.reshape(xp.astype(rounded, xp.int32), (-1,))
+    if count := int(xp.sum(flags)):
+        log.warning(
+            "%d of %d columns to standardise are constant but for rounding, the first of them column %d (counted from "
+            "0): they are not divided by their deviation. Subtract a constant before rounding, or leave them out.",
+            count,
+            flags.shape[0],
+            int(xp.argmax(flags)),
+        )
 
 
 # --- Batches ------------------------------------------------------------------------------------------------

@@ -401,7 +401,7 @@ def _one_line(error: Exception) -> str:
 UTF8 = ("utf-8", "utf8", "UTF-8")
 DELIMITED_BY = {",": ",", ";": ";", "\t": "tab", "|": "|"}
 NUMBER = r"\A[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\z"
-INTEGER = r"\A[+-]?[0-9]{1,18}\z"
+INTEGER = r"\A[+-]?[0-9]{1,1000}\z"
 EDGE = r"\A[ \t]+\"|\A\s|\s\z"  # a blank before or after an entry
 QUOTED = r'\A[ \t]+"((?:[^"]|"")*)"[ \t]*\z'  # a blank before the quotes, which then are part of the entry
 

@@ -19,11 +19,11 @@ from nnarray.datasets.columns import (
     fit_columns,
     fit_target,
     items_of,
-    looks_like_classes,
     notes_on,
     numbers_in,
     object_of,
     of_kind,
+    task_of,
 )
 from nnarray.datasets.entries import (
     Rows,
@@ -74,9 +74,12 @@ class Preparation:
     inputs are 0. More than 1,000 different values are refused, as are more than 20 if over half of the rows differ:
     such a column names rows and tells nothing.
 
-    *Target.* Text, truth values and Arrow's dictionaries are classes, as are at most 20 different integers; any other
-    numbers are values, standardised like inputs. `task` decides otherwise. The names of classes are text, sorted as
-    integers if all are such.
+    *Target.* Text, truth values and Arrow's dictionaries are classes, as are at most 20 different integers of any size;
+    any other numbers are values, standardised like inputs. `task` decides otherwise. The names of classes are text,
+    sorted as integers if all are such.
+
+    *Rounding.* A column that is constant but for rounding is not divided by its deviation, as `Standardizer` says;
+    integers beyond 2**53 that are taken as numbers are rounded. `notes` tells of both.
     """
 
     columns: tuple[NumberColumn | CategoryColumn, ...]
@@ -159,7 +162,7 @@ class Preparation:
         notes = [f"column {name!r} was left out: it is an index of pandas, or has no name" for name in index]
         for name, number in used.items():
             notes += notes_on(name, table.column(name), number)
-        return notes
+        return [*notes, *(column.note for column in self.columns if column.note), *self.target.notes]
 
     @staticmethod
     def known(table: pa.Table, target: str | Sequence[str]) -> np.ndarray:
@@ -279,12 +282,14 @@ class Preparation:
 
 
 def _task(targets: pa.Table, task: Literal["auto", "classify", "regress"], rows: Rows) -> Any:
-    """What all rows say, if nobody says it."""
+    """What all rows say, if nobody says it; several targets are values."""
     name, column = targets.column_names[0], targets.column(0)
-    if task == "classify" or (task == "auto" and len(targets.column_names) > 1):
+    if task == "classify":
         return task
+    if task == "auto" and len(targets.column_names) > 1:
+        return "regress"
     if numbers_in(column) is None and (told := almost_numbers(column, name, rows, target=True)):
         raise ValueError(f"the target: {told}")
     if task == "regress":
         return task
-    return "classify" if looks_like_classes(column) else "regress"
+    return task_of(column, name)[0]

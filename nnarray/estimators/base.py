@@ -13,11 +13,11 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
-from nnarray.backends import Backend, backend, backend_of, namespace
+from nnarray.backends import Backend, backend, backend_of, dtype_name, namespace
 from nnarray.callbacks import Callback, History
 from nnarray.checks import real
 from nnarray.estimators.increments import Increments, Memory
-from nnarray.estimators.places import checked_inputs, checked_targets, home_of, same
+from nnarray.estimators.places import checked_inputs, checked_targets, held, home_of, same
 from nnarray.estimators.scores import split
 from nnarray.estimators.stopping import InverseScaling, Record
 from nnarray.examples import pick, prepare
@@ -115,6 +115,7 @@ class Estimator(BaseEstimator):
 
     _pictures = False  # whether an example may have more than one axis
     _numeric = True  # whether y holds numbers
+    _values = False  # whether y holds numbers that the network computes with
 
     def _network(self, outputs: int, shape: Shape) -> Network:
         """The network for examples of this shape."""
@@ -190,10 +191,11 @@ class Estimator(BaseEstimator):
         self._memory = self._going = None
         rule, score = self._rule(examples), None
         if self.early_stopping and isinstance(rule, Optimizer):
-            kept, held = self._split(answers, examples)
-            score = self._validation(examples.of(held), pick(answers, held))
+            kept, out = self._split(answers, examples)
+            score = self._validation(examples.of(out), pick(answers, out))
             examples = examples.of(kept)
             rule = self._rule(examples)
+        self._keep_records()
         watch = self._watch(examples, rule, score)
         self._descend(examples, loss, rule, watch)
         if not self.n_iter_:  # L-BFGS began where it would end
@@ -219,22 +221,47 @@ class Estimator(BaseEstimator):
                 f"the settings now give another network, {network!r}, than the one that was fitted, "
                 f"{self.model_.network!r}. Set warm_start=False to begin with a new one."
             )
+        else:
+            self._refuse_other_place()
         self.n_outputs_ = outputs
         here = self._place(home, "fit")
         like = self.model_.vector
-        x = here.asarray(x, dtype=like.dtype)
-        answers = here.asarray(found)
-        weights = self._weighted(self._checked_weights(sample_weight, x.shape[0], here, like), answers, like)
-        return Examples(x, self._target(answers, loss, like), weights), answers, loss
+        x = held(x, here, like.dtype, "X")
+        answers = held(found, here, like.dtype if self._values else None, "y")
+        weights = self._checked_weights(sample_weight, x.shape[0], here, like)
+        weighted = self._weighted(weights, answers, like)
+        if weighted is not weights:
+            _refuse_weights(weighted, "class_weight times sample_weight")
+        return Examples(x, self._target(answers, loss, like), weighted), answers, loss
 
     def _begin(self, network: Network, x: Array, there: Backend) -> None:
         """A new model, and nothing learned so far."""
         dtype = self.dtype or there.asarray(x[:1, ...]).dtype
         self.model_ = network.init(x.shape[1:], seed=self._seed(), backend=there, dtype=dtype)
         self.t_, self.n_iter_, self.loss_curve_ = 0, 0, []
-        early = self.early_stopping
-        self.best_loss_ = None if early else math.inf
-        self.validation_scores_, self.best_validation_score_ = ([], -math.inf) if early else (None, None)
+        self.best_loss_ = self.validation_scores_ = self.best_validation_score_ = None
+
+    def _keep_records(self) -> None:
+        """Of the loss, or with early stopping of the score; they go on, or begin where the setting has changed."""
+        if not self.early_stopping:
+            self.validation_scores_ = self.best_validation_score_ = None
+            self.best_loss_ = math.inf if self.best_loss_ is None else self.best_loss_
+        elif self.validation_scores_ is None:
+            self.best_loss_, self.validation_scores_, self.best_validation_score_ = None, [], -math.inf
+
+    def _refuse_other_place(self) -> None:
+        """What is fitted stays where it is, in its dtype."""
+        here = backend_of(self.model_.vector)
+        if self.backend is not None and not same(here, backend(self.backend)):
+            setting, fitted = f"backend={self.backend!r}", here.name
+        elif self.dtype is not None and here.dtype(self.dtype) != self.model_.vector.dtype:
+            setting, fitted = f"dtype={self.dtype!r}", dtype_name(self.model_.vector.dtype)
+        else:
+            return
+        raise ValueError(
+            f"{setting} is not that of the model that was fitted, {fitted}. Set it back, or set warm_start=False to "
+            f"begin with a new model."
+        )
 
     def _place(self, home: Backend, method: str) -> Backend:
         """Where the model is; nothing that lies elsewhere is moved there, unless `backend` asks for it."""
@@ -256,11 +283,7 @@ class Estimator(BaseEstimator):
         if weights.shape != (count,):
             raise ValueError(f"sample_weight must have shape ({count},), one an example; got {tuple(weights.shape)}.")
         weights = here.xp.astype(weights, wide(like).dtype)
-        if not bool(here.xp.all(weights >= 0)) or not 0 < float(here.xp.sum(weights)) < math.inf:
-            raise ValueError(
-                "sample_weight must be finite, must not be negative, and not all of it may be zero; an example whose "
-                "weight is zero is left out."
-            )
+        _refuse_weights(weights, "sample_weight")
         return weights
 
     def _seed(self) -> int:
@@ -278,7 +301,14 @@ class Estimator(BaseEstimator):
                 f"{examples.size} examples holds out {part}. Change the fraction, or set early_stopping=False."
             )
         key = Key(self._seed()).fold("validation")
-        return split(examples.size, part, self._groups(answers), key, examples.x)
+        kept, out = split(examples.size, part, self._groups(answers), key, examples.x)
+        for rows, what in ((out, "holds out"), (kept, "trains on")):
+            if examples.weights is not None and not float(namespace(rows).sum(pick(examples.weights, rows))) > 0:
+                raise ValueError(
+                    f"all {rows.shape[0]} examples that early stopping {what}, of {examples.size}, have the weight 0. "
+                    f"Leave out the examples of weight 0, or set early_stopping=False."
+                )
+        return kept, out
 
     def _validation(self, held: Examples, answers: Array) -> Any:
         """The score of a model on the examples that were held out."""
@@ -323,6 +353,7 @@ class Estimator(BaseEstimator):
         assert isinstance(rule, Optimizer)  # partial_fit is there for no other
         if isinstance(rule.lr, InverseScaling):  # it counts examples; calls may hold any number of them
             rule = replace(rule, lr=rule.lr(0))
+        self._keep_records()
         record, model, batch = Record(self, examples.size, rule), self.model_, self._batch(examples.size)
         data = prepare(model, examples.x, examples.target, examples.weights, loss, check_finite=False)
         going = self._going
@@ -360,7 +391,8 @@ class Estimator(BaseEstimator):
         check_is_fitted(self)
         home = home_of(X)
         here = self._place(home, method)
-        x = here.asarray(checked_inputs(self, X, reset=False, pictures=self._pictures))
+        x = checked_inputs(self, X, reset=False, pictures=self._pictures)
+        x = held(x, here, self.model_.vector.dtype, "X")
         return self.model_.predict(x, batch_size=self._at_once(), check_finite=False), home
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -381,3 +413,14 @@ class Estimator(BaseEstimator):
         new.model_ = Model(model.network, model.input_shape, theta, state, wiring=model.wiring)
         new._memory = new._going = None
         return new
+
+
+def _refuse_weights(weights: Array | None, name: str) -> None:
+    if weights is None:
+        return
+    xp = namespace(weights)
+    if not bool(xp.all(weights >= 0)) or not 0 < float(xp.sum(weights)) < math.inf:
+        raise ValueError(
+            f"{name} must be finite, must not be negative, and not all of it may be zero; an example whose weight is "
+            f"zero is left out."
+        )

@@ -105,8 +105,8 @@ class Increments:
         value = trainer.mean_losses(done)[0]
         if not (math.isfinite(value) and trainer.finite()):
             raise DivergenceError(
-                "the loss, a parameter, a running variance or the optimizer's memory became NaN or infinite in this partial_fit, which is "
-                "undone. Standardise X, or lower the learning rate."
+                "the loss, a parameter, a running variance or the optimizer's memory became NaN or infinite in this "
+                "partial_fit, which is undone. Standardise X, or lower the learning rate."
             )
         model.restore((trainer.theta, trainer.state))
         self.given = model.vector

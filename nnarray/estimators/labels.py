@@ -9,7 +9,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 
 from nnarray import kernels
 from nnarray.backends import Backend, device_of, namespace
-from nnarray.estimators.places import holds_numbers, home_of, on_host
+from nnarray.estimators.places import home_of, on_host, placed
 from nnarray.kernels.standard.numerics import wide
 from nnarray.typing import Array
 
@@ -70,7 +70,7 @@ def named_labels(index: Array, classes: Any, home: Backend) -> Any:
     """The labels of these numbers: in `home` if they are numbers, on the host if they are text."""
     there = home_of(classes)
     labels = there.xp.take(classes, there.asarray(index))
-    return home.asarray(labels) if holds_numbers(labels) else labels
+    return placed(labels, home)
 
 
 def class_weights(given: Any, index: Array, classes: Any, weights: Array | None, like: Array) -> Array:
@@ -96,7 +96,8 @@ def class_weights(given: Any, index: Array, classes: Any, weights: Array | None,
         return xp.take(each, index)
     if not isinstance(given, Mapping):
         raise ValueError(f"class_weight must be 'balanced', a mapping of label to number, or None; got {given!r}.")
-    labels = list(classes) if on_host(home_of(classes)) else [float(label) for label in classes]
+    whole = int if namespace(classes).isdtype(classes.dtype, "integral") else float
+    labels = list(classes) if on_host(home_of(classes)) else [whole(label) for label in classes]
     if unknown := [label for label in given if label not in labels]:
         raise ValueError(f"class_weight names {unknown}, which are not among the classes {labels}.")
     wanted = [float(given.get(label, 1.0)) for label in labels]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from numbers import Integral
 from typing import Any
 
 from scipy.sparse import issparse
@@ -14,13 +16,15 @@ from nnarray.backends import (
     backend_of,
     default_float,
     device_of,
+    dtype_name,
     is_traced,
     library_of,
     namespace,
     without_record,
 )
-from nnarray.checks import refuse_non_finite
-from nnarray.typing import Array
+from nnarray.checks import refuse_non_finite, refuse_overflow
+from nnarray.kernels.compilation import quiet
+from nnarray.typing import Array, DType
 
 DENSE_LIMIT = 2**31  # bytes that a sparse matrix may take as a dense one: more is hardly what the user wants
 
@@ -43,6 +47,39 @@ def same(one: Backend, other: Backend) -> bool:
 def holds_numbers(x: Any) -> bool:
     """Whether an array holds numbers or truth values, and not text or objects, which only NumPy's can."""
     return not on_host(home_of(x)) or x.dtype.kind in "biuf"
+
+
+def placed(labels: Any, home: Backend) -> Any:
+    """Labels of the host in `home`; text stays, and so do integers beyond the default ones of `home`."""
+    if not holds_numbers(labels):
+        return labels
+    xp, wanted = namespace(labels), None
+    if not on_host(home) and labels.size and xp.isdtype(labels.dtype, "integral"):
+        default = home.xp.__array_namespace_info__().default_dtypes()["integral"]
+        limits = home.xp.iinfo(default)
+        if int(xp.min(labels)) < limits.min or int(xp.max(labels)) > limits.max:
+            return labels
+        wanted = default if xp.isdtype(labels.dtype, "unsigned integer") else None
+    return home.asarray(labels, dtype=wanted)
+
+
+@quiet  # what overflows is told by an error
+def held(x: Array, here: Backend, dtype: DType | None, name: str) -> Array:
+    """`x` where the model is, in its dtype; refuses what that cannot hold, and warns of integers that it rounds."""
+    found = here.asarray(x, dtype=dtype)
+    if is_traced(found):
+        return found
+    refuse_overflow(found, x, name)
+    xp = namespace(x)
+    if dtype is not None and name == "y" and xp.isdtype(x.dtype, "integral"):
+        most = int(2 / here.xp.finfo(found.dtype).eps)
+        if max(int(xp.max(x)), -int(xp.min(x))) > most:
+            warnings.warn(
+                f"y has integers beyond {most}, which {dtype_name(found.dtype)} rounds. Use a classifier if they are "
+                f"names of classes; else subtract a constant, or use another unit.",
+                stacklevel=4,
+            )
+    return found
 
 
 def checked_inputs(estimator: Any, X: Any, *, reset: bool, pictures: bool) -> Array:
@@ -113,13 +150,35 @@ def checked_targets(y: Any, home: Backend, *, numeric: bool) -> Any:
         raise ValueError("this estimator requires y to be passed, but the target y is None.")
     theirs = home_of(y)
     if on_host(theirs):
+        y = _exact(y, theirs)
         kind: Any = "numeric" if numeric else None
         y = check_array(y, accept_sparse=True, ensure_2d=False, dtype=kind, input_name="y")
         y = y.toarray() if issparse(y) else y
         y = column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
-        return home.asarray(y) if holds_numbers(y) else y
+        return placed(y, home)
     y = home.asarray(without_record(as_data(y, "y")))
+    if home.xp.isdtype(y.dtype, "unsigned integer"):  # in which PyTorch can do little
+        y = home.xp.astype(y, home.xp.int64)
+        if y.size and bool(home.xp.any(y < 0)):
+            raise ValueError("y has integers beyond 2**63 - 1. Pass names of classes as a NumPy array, or as text.")
     if y.ndim == 0:
         raise ValueError("y must have an entry for each example; got a single number.")
     refuse_non_finite(y, "y")
     return y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
+
+
+def _exact(y: Any, host: Backend) -> Any:
+    """Large integers of a list or a column as such: on the way to an array some would become rounded floats."""
+    if library_of(y) or issparse(y):
+        return y
+    labels = list(y)
+    if not labels or not all(isinstance(label, Integral) for label in labels):
+        return y
+    least, most = min(labels), max(labels)
+    if least >= -(2**53) and most <= 2**53:
+        return y
+    if least < -(2**63) or most >= (2**64 if least >= 0 else 2**63):
+        raise ValueError(
+            "y has integers that 64 bits cannot hold. Pass names of classes as text, and numbers as floats."
+        )
+    return host.xp.asarray(labels, dtype=host.xp.int64 if most < 2**63 else host.xp.uint64)

@@ -84,12 +84,17 @@ class Classifies(ClassifierMixin, Estimator):
     def _groups(self, answers: Array) -> Array | None:
         return None if self._kind == MULTILABEL else answers
 
+    @property
+    def _sole(self) -> bool:
+        """Whether there is one class only, which is certain."""
+        return self._kind != MULTILABEL and self.classes_.shape[0] == 1
+
     def _chosen(self, outputs: Array) -> Array:
         """The number of the class, or 0 and 1 for each label."""
         xp = namespace(outputs)
         if self._kind == MULTILABEL:
             return xp.astype(outputs > 0, self._integer(xp))
-        if self.classes_.shape[0] == 1:
+        if self._sole:
             return xp.zeros_like(outputs[:, 0], dtype=self._integer(xp))
         if self.n_outputs_ == 1:
             return xp.astype(outputs[:, 0] > 0, self._integer(xp))
@@ -115,25 +120,23 @@ class Classifies(ClassifierMixin, Estimator):
         """The probability of each class, shape (N, K), in the order of `classes_`; where X is."""
         outputs, home = self._outputs(X, "predict_proba")
         xp = namespace(outputs)
+        if self._sole:
+            return home.asarray(xp.ones_like(outputs[:, :1]))
         if self.out_activation_ == "softmax":
-            return home.asarray(kernels.softmax(outputs)[:, : self.classes_.shape[0]])
+            return home.asarray(kernels.softmax(outputs))
         p = kernels.logistic(outputs)
-        return home.asarray(p if self._kind == MULTILABEL else self._both(xp, kernels.logistic(-outputs), p))
+        return home.asarray(p if self._kind == MULTILABEL else xp.concat([kernels.logistic(-outputs), p], axis=1))
 
     def predict_log_proba(self, X: Any) -> Any:
         """The natural logarithm of `predict_proba`, finite where the probability is too small for a number."""
         outputs, home = self._outputs(X, "predict_log_proba")
         xp = namespace(outputs)
+        if self._sole:
+            return home.asarray(xp.zeros_like(outputs[:, :1]))
         if self.out_activation_ == "softmax":
-            return home.asarray(kernels.log_softmax(outputs)[:, : self.classes_.shape[0]])
+            return home.asarray(kernels.log_softmax(outputs))
         p = -kernels.softplus(-outputs)
-        return home.asarray(p if self._kind == MULTILABEL else self._both(xp, -kernels.softplus(outputs), p))
-
-    def _both(self, xp: Any, first: Array, second: Array) -> Array:
-        """Of two classes, or of the one there is, in which case only the first is sure."""
-        if self.classes_.shape[0] == 1:
-            return first
-        return xp.concat([first, second], axis=1)
+        return home.asarray(p if self._kind == MULTILABEL else xp.concat([-kernels.softplus(outputs), p], axis=1))
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """The share of examples with the right class, or with all of their labels right."""
@@ -159,6 +162,8 @@ class Classifies(ClassifierMixin, Estimator):
 class Regresses(RegressorMixin, Estimator):
     """Numbers: one target, or several."""
 
+    _values = True
+
     def _answers(self, y: Any, *, fresh: bool, classes: Any = None) -> Any:
         return y[:, None] if y.ndim == 1 else y
 
@@ -175,7 +180,7 @@ class Regresses(RegressorMixin, Estimator):
         return loss, answers.shape[-1]
 
     def _target(self, answers: Array, loss: Loss, like: Array) -> Array:
-        return namespace(answers).astype(answers, like.dtype)
+        return answers
 
     def _predicted(self, outputs: Array) -> Array:
         return namespace(outputs).exp(outputs) if self.out_activation_ == "exp" else outputs

@@ -12,7 +12,7 @@ import numpy as np
 from nnarray import random
 from nnarray.backends import Backend, backend
 from nnarray.checks import integer
-from nnarray.datasets.columns import looks_like_classes
+from nnarray.datasets.columns import task_of
 from nnarray.datasets.entries import text_of
 from nnarray.datasets.images import SUFFIXES, UnreadableImage, decoded_in_order, from_bytes, images, pictures_below
 from nnarray.datasets.tables import DELIMITERS, USUAL, TableFile, TextFormat, open_table
@@ -253,10 +253,13 @@ def rows_to_train_on(
     with_target = np.flatnonzero(Preparation.known(table, targets))
     if len(with_target) == 0:
         raise ValueError(f"no row of {str(path)!r} has a target: column {', '.join(targets)} is empty throughout.")
-    groups = _groups(table.column(targets[0]).take(with_target), task) if len(targets) == 1 else None
+    known, chosen, note = table.take(with_target), task, ""
+    if task == "auto" and len(targets) == 1:
+        chosen, note = task_of(known.column(targets[0]), targets[0])
+    notes = [note] if note else []
+    groups = _groups(known.column(targets[0])) if chosen == "classify" and len(targets) == 1 else None
     train, held_out = (with_target[part] for part in split(len(with_target), groups, fraction, seed))
     preparation = Preparation.fit(table, targets, task=task, drop=drop, categories=categories, train=train)
-    notes: list[str] = []
     if lost := table.num_rows - len(with_target):
         notes.append(f"{lost} of {table.num_rows} rows have no target and were left out{_words(file)}")
     if file.kind in DELIMITERS and file.text.header is None and all(name.isdecimal() for name in file.columns):
@@ -281,10 +284,8 @@ def columns_named(given: Sequence[str], columns: Sequence[str]) -> list[str]:
     return [name for each in given for name in ([each] if each in columns else [n.strip() for n in each.split(",")])]
 
 
-def _groups(column: Any, task: str) -> np.ndarray | None:
-    """The number of each entry's class, if they are classes."""
-    if not (task == "classify" or (task == "auto" and looks_like_classes(column))):
-        return None
+def _groups(column: Any) -> np.ndarray:
+    """The number of each entry's class."""
     codes = text_of(column).combine_chunks().dictionary_encode()
     return codes.indices.to_numpy(zero_copy_only=False).astype(np.int64)
 

@@ -23,6 +23,16 @@ class Scores(NamedTuple):
     """How many of each class (row) were told to be of each (column)."""
 
     @property
+    def no_better(self) -> list[str]:
+        """The metrics in which the network does not beat the baseline: those that a constant can be good at."""
+        lower = ("cross_entropy", "rmse")
+        return [
+            name
+            for name, (mine, base) in self.rows.items()
+            if (name == "accuracy" and not mine > base) or (name.startswith(lower) and not mine < base)
+        ]
+
+    @property
     def by_class(self) -> list[tuple[str, int, float, float]]:
         """For each class: its name, how many there are, recall and precision."""
         if self.confusion is None:
@@ -40,6 +50,7 @@ class Scores(NamedTuple):
             "metrics": {name: _finite(mine) for name, (mine, _) in self.rows.items()},
             "baseline": {"predicts": self.baseline} | {name: _finite(base) for name, (_, base) in self.rows.items()},
         }
+        made["no better than baseline"] = self.no_better
         if self.confusion is not None:
             made |= {"classes": list(self.classes), "confusion": self.confusion.tolist()}
         return made

@@ -60,6 +60,7 @@ class Plan:
     epochs: int = 50
     batch_size: int | None = None
     validation: float = 0.2
+    early_stopping: bool | None = None
     patience: int | None = None
     size: int = 64
     errors: Literal["raise", "skip"] = "raise"
@@ -80,6 +81,8 @@ class Plan:
             integer(self.batch_size, "--batch-size", 1, usual=32)
         if self.patience is not None:
             integer(self.patience, "--patience", 0, usual=10)
+            if self.early_stopping is False:
+                raise ValueError("--patience is for early stopping: leave out --no-early-stopping, or --patience.")
         if self.optimizer == "lbfgs" and (self.lr is not None or self.batch_size is not None):
             raise ValueError(
                 "lbfgs takes all examples at once, and finds the length of its steps: leave out --lr and --batch-size."
@@ -97,6 +100,8 @@ class Trained(NamedTuple):
     """Whether the scores are of examples that it was not trained on."""
     stopped: str | None
     """Why it ended before the last epoch, if it did."""
+    best_epoch: int | None
+    """The epoch whose parameters early stopping kept."""
     outputs: np.ndarray
     """Log-probabilities, shape (n, K), or standardised values, shape (n, t), of the examples that were scored."""
     y: np.ndarray
@@ -172,15 +177,16 @@ def train(model: Model, examples: Examples, plan: Plan, out: Path, callbacks: Se
         On Ctrl-C; the last finished epoch is in the file.
     """
     be = backend_of(model.vector)
+    held_out = len(examples.held_out) > 0
+    stop = _stopping(plan, held_out)
     if plan.resume and out.exists():
-        _refuse_other_data(out, model)
+        before = archive.read(out).facts
+        _refuse_other_data(out, before, model)
+        _refuse_other_stopping(out, before, stop is not None)
     X, y = be.asarray(examples.X, dtype=plan.dtype), _target(be, examples, plan)
     train, held = (be.asarray(rows) for rows in (examples.train, examples.held_out))
-    held_out = len(examples.held_out) > 0
     taken = (be.xp.take(X, held, axis=0), be.xp.take(y, held, axis=0)) if held_out else None
     count = len(examples.train)
-    column = "val_loss" if held_out else "loss"
-    stop = [] if plan.patience is None else [EarlyStopping(column, patience=plan.patience)]
     ended = _Ended()
     lbfgs = plan.optimizer == "lbfgs"
     rule = OPTIMIZERS[plan.optimizer]
@@ -193,7 +199,7 @@ def train(model: Model, examples: Examples, plan: Plan, out: Path, callbacks: Se
         batch_size=None if lbfgs else (plan.batch_size or (32 if count < MANY else 256)),
         validation=taken,
         metrics=["accuracy"] if examples.intake.classes else ["r2"],
-        callbacks=[*stop, ended, *callbacks],
+        callbacks=[*([stop] if stop else []), ended, *callbacks],
         seed=plan.seed,
         progress=False,
         checkpoint=Checkpoint(out, every=plan.checkpoint_every),
@@ -207,7 +213,16 @@ def train(model: Model, examples: Examples, plan: Plan, out: Path, callbacks: Se
     scores = tally.scores()
     model.metadata["scores"] = scores.to_json() | {"of": "held-out examples" if held_out else "the training examples"}
     note(out, model.metadata)
-    return Trained(model, examples.intake, examples, scores, held_out, ended.reason, outputs, truth)
+    best = stop.best_epoch if stop else None
+    return Trained(model, examples.intake, examples, scores, held_out, ended.reason, best, outputs, truth)
+
+
+def _stopping(plan: Plan, held_out: bool) -> EarlyStopping | None:
+    """Wherever there are held-out examples to stop by, unless the plan says otherwise."""
+    wanted = plan.early_stopping
+    if not (plan.patience is not None or (held_out if wanted is None else wanted)):
+        return None
+    return EarlyStopping("val_loss" if held_out else "loss", patience=plan.patience or 10)
 
 
 class _Ended(Callback):
@@ -223,9 +238,20 @@ def _target(be: Backend, examples: Examples, plan: Plan) -> Any:
     return be.asarray(examples.y) if examples.intake.classes else be.asarray(examples.y, dtype=plan.dtype)
 
 
-def _refuse_other_data(out: Path, model: Model) -> None:
+def _refuse_other_stopping(out: Path, facts: dict[str, Any], stops: bool) -> None:
+    """A training that stops early knows its best epoch from the start, or never."""
+    callbacks = facts.get("training", {}).get("callbacks", [])
+    if stops != any(each["type"] == EarlyStopping.__name__ for each in callbacks):
+        began, remedy = ("without", "add") if stops else ("with", "leave out")
+        raise ValueError(
+            f"{str(out)!r} cannot be resumed: its training began {began} early stopping. To go on like that, {remedy} "
+            f"--no-early-stopping; or leave out --resume."
+        )
+
+
+def _refuse_other_data(out: Path, facts: dict[str, Any], model: Model) -> None:
     """A training goes on with the data that it began with."""
-    before = archive.read(out).facts.get("metadata", {})
+    before = facts.get("metadata", {})
     for name, what in (("input", "columns, their values"), ("data", "examples"), ("class counts", "classes")):
         now = model.metadata.get(name)
         then = before.get(name)
