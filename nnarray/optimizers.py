@@ -92,7 +92,7 @@ class Optimizer:
         if frozen is not None:
             gradient = xp.where(frozen, 0.0, gradient)
             theta = xp.where(frozen, 0.0, theta)  # a copy: the rule may write into its argument
-        if self.clip_norm is not None:
+        if self.clip_norm is not None and gradient.shape[0]:
             gradient = _clipped(gradient, self.clip_norm)
         if self.weight_decay:
             theta, gradient = self.decayed(theta, gradient, numbers["rate"], decays)

@@ -282,3 +282,9 @@ def test_huge_gradients_leave_the_memory_finite(be: nn.Backend, rule: nn.Optimiz
             assert (moved > 1e-4).all()
             assert (moved < 0.2).all()
     assert all(np.isfinite(be.to_numpy(slot)).all() for slot in slots.values())
+
+
+def test_nothing_to_clip(be: nn.Backend) -> None:
+    """A network without parameters."""
+    nothing = be.asarray(np.zeros(0), dtype="float32")
+    assert nn.SGD(clip_norm=1.0).update(nothing, nothing, {}, {"rate": 0.1})[0].shape == (0,)
