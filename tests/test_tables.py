@@ -225,6 +225,8 @@ def test_compressed_text_is_read(tmp_path, ending, monkeypatch):
         ({"decimal": ";"}, "decimal must be '.' or ','; got ';'"),
         ({"thousands": "."}, "thousands must be one character, .* and not that before the decimals"),
         ({"missing": "?"}, r"missing must be a sequence of words; got '\?'"),
+        ({"missing": [1]}, r"missing must be a sequence of words; got \[1\]"),
+        ({"header": "no"}, "header must be True, False or None; got 'no'"),
         ({"encoding": "utf8000"}, "unknown encoding 'utf8000'"),
     ],
 )

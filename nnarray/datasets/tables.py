@@ -108,6 +108,10 @@ class TextFormat:
             )
         if isinstance(self.missing, str):
             raise TypeError(f"missing must be a sequence of words; got {self.missing!r}. Write [{self.missing!r}].")
+        if not all(isinstance(word, str) for word in self.missing or ()):
+            raise TypeError(f"missing must be a sequence of words; got {self.missing!r}.")
+        if self.header not in (None, True, False):
+            raise TypeError(f"header must be True, False or None; got {self.header!r}.")
         if self.missing is not None:
             object.__setattr__(self, "missing", tuple(self.missing))
         try:
