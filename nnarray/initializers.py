@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from nnarray import random
-from nnarray.names import named
+from nnarray.names import also, canonical, named
 from nnarray.typing import Array, Device, Namespace, Shape
 
 
@@ -140,6 +141,25 @@ INITIALIZERS: dict[str, Initializer] = {
 }
 
 
+ALSO = also(
+    zeros="zero",
+    ones="one",
+    normal="random_normal",
+    uniform="random_uniform",
+    glorot="glorot_uniform xavier xavier_uniform",
+    glorot_normal="xavier_normal",
+    he="he_uniform kaiming kaiming_uniform",
+    he_normal="kaiming_normal",
+    lecun="lecun_uniform",
+    absent="constant truncated_normal trunc_normal identity eye dirac sparse variance_scaling",
+)
+
+
+def kept_initializer(init: object) -> Any:
+    """An initializer as settings keep it: a name as the table spells it."""
+    return init if isinstance(init, Initializer) else canonical(init, INITIALIZERS, "initializer", ALSO)
+
+
 def initializer(name: str | Initializer) -> Initializer:
     """The initializer of that name, or the one given."""
-    return name if isinstance(name, Initializer) else named(name, INITIALIZERS, "initializer")
+    return name if isinstance(name, Initializer) else named(name, INITIALIZERS, "initializer", ALSO)

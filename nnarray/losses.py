@@ -12,7 +12,7 @@ from nnarray.backends import as_data, device_of, is_traced, same_place
 from nnarray.checks import refuse_non_finite, refuse_overflow
 from nnarray.kernels.compilation import quiet
 from nnarray.kernels.standard.numerics import wide, wide_dtype
-from nnarray.names import named
+from nnarray.names import also, named
 from nnarray.typing import Array, DType, Namespace, Shape
 
 
@@ -371,10 +371,25 @@ LOSSES: dict[str, type[Loss]] = {
 }
 
 
+ALSO = also(
+    mse="l2 l2_loss mse_loss mean_squared_error",
+    mae="l1 l1_loss mae_loss mean_absolute_error absolute_error",
+    huber="huber_loss smooth_l1 smooth_l1_loss",
+    binary_cross_entropy="bce bce_loss bce_with_logits bce_with_logits_loss binary_cross_entropy_with_logits "
+    "binary_cross_entropy_loss sigmoid_cross_entropy",
+    cross_entropy="ce cross_entropy_loss log_loss softmax_cross_entropy categorical_cross_entropy "
+    "sparse_categorical_cross_entropy",
+    absent="rmse root_mean_squared_error squared_error half_squared_error mape mean_absolute_percentage_error msle "
+    "mean_squared_logarithmic_error log_cosh nll nll_loss kl_div kl_divergence hinge squared_hinge categorical_hinge "
+    "focal focal_loss binary_focal_cross_entropy categorical_focal_cross_entropy dice ctc poisson poisson_nll "
+    "gaussian_nll quantile pinball cosine cosine_similarity triplet contrastive",
+)
+
+
 def loss_named(loss: Any) -> Loss:
     """The loss of that name, or the one given."""
     if isinstance(loss, Loss):
         return loss
     if isinstance(loss, type) and issubclass(loss, Loss):
         return loss()
-    return named(loss, LOSSES, "loss")()
+    return named(loss, LOSSES, "loss", ALSO)()

@@ -10,7 +10,7 @@ from nnarray import kernels
 from nnarray.backends import default_float, device_of, is_traced, same_place
 from nnarray.checks import integer
 from nnarray.kernels.standard.numerics import wide
-from nnarray.names import named
+from nnarray.names import also, named, shown
 from nnarray.typing import Array, Shape
 
 Metric = Callable[[Array, Array], Array]
@@ -221,12 +221,25 @@ METRICS: dict[str, Metric] = {
 }
 
 
+ALSO = also(
+    accuracy="acc accuracy_score categorical_accuracy sparse_categorical_accuracy",
+    top_5="top_5_accuracy top_5_acc",
+    precision="macro_precision precision_macro",
+    recall="macro_recall recall_macro",
+    f1="f1_score macro_f1 f1_macro",
+    r2="r2_score r_squared",
+    absent="binary_accuracy balanced_accuracy top_1 top_2 top_3 top_10 top_k_accuracy precision_micro recall_micro "
+    "f1_micro precision_weighted recall_weighted f1_weighted f2 fbeta auc roc_auc average_precision mse mae rmse loss "
+    "cross_entropy log_loss adjusted_r2",
+)
+
+
 def _metric(metric: str | Metric) -> Metric:
     if isinstance(metric, str):
-        return named(metric, METRICS, "metric")
+        return named(metric, METRICS, "metric", ALSO)
     if not callable(metric):
         raise TypeError(
-            f"a metric must be a name or a function of outputs and target; got {metric!r}. Use one of "
+            f"a metric must be a name or a function of outputs and target; got {shown(metric)}. Use one of "
             f"{', '.join(METRICS)}, or leave out metrics for none."
         )
     return metric

@@ -11,7 +11,7 @@ from nnarray import kernels
 from nnarray.backends import namespace
 from nnarray.checks import integer
 from nnarray.kernels.standard.numerics import wide
-from nnarray.names import named
+from nnarray.names import also, named
 from nnarray.schedules import Schedule, schedule
 from nnarray.typing import Array
 
@@ -337,10 +337,18 @@ OPTIMIZERS: dict[str, Any] = {
 }
 
 
+ALSO = also(
+    sgd="gd gradient_descent stochastic_gradient_descent",
+    lbfgs="l_bfgs_b",
+    absent="momentum sgdm nesterov nag asgd adadelta adamax nadam nadamw radam amsgrad adafactor adabelief rprop ftrl "
+    "lamb lars lion muon shampoo bfgs cg newton newton_cg levenberg_marquardt",
+)
+
+
 def optimizer_named(optimizer: Any) -> Optimizer | LBFGS:
     """The optimizer of that name with its usual settings, or the one given."""
     if isinstance(optimizer, Optimizer | LBFGS):
         return optimizer
     if optimizer in OPTIMIZERS.values():
         return optimizer()
-    return named(optimizer, OPTIMIZERS, "optimizer")()
+    return named(optimizer, OPTIMIZERS, "optimizer", ALSO)()

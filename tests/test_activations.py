@@ -221,7 +221,7 @@ def test_a_function_of_ones_own(be: nn.Backend, dtype: str) -> None:
     [
         (lambda: nn.Activation("sigmod"), ValueError, "unknown activation 'sigmod'; use one of identity, logistic"),
         (lambda: nn.Activation("ReLU"), ValueError, "unknown activation 'ReLU'.*Did you mean 'relu'"),
-        (lambda: nn.Activation("soft_max"), ValueError, "Did you mean 'softmax'"),
+        (lambda: nn.Activation("softmx"), ValueError, "Did you mean 'softmax'"),
         (lambda: nn.Activation(lambda x: x), TypeError, r"needs its derivative: nn\.Activation\(f, derivative\)"),
         (
             lambda: nn.Activation("relu", options={"slope": 0.1}),

@@ -192,7 +192,7 @@ DATA: dict[str, Case] = {
     "a validation fraction that leaves nothing": lambda b: lambda: b.fit(validation=0.01),
     "validation that is something else": lambda b: lambda: b.fit(validation="some"),
     "classes to look at that are none": lambda b: lambda: b.model.input_gradient(b.X, b.array([5] * 8, "int32")),
-    "an unknown loss": lambda b: lambda: b.fit(loss="crossentropy"),
+    "an unknown loss": lambda b: lambda: b.fit(loss="crossentrpy"),
     "an unknown optimizer": lambda b: lambda: b.fit(optimizer="adma"),
     "an unknown metric": lambda b: lambda: b.fit(metrics=["acuracy"]),
     "a metric that is no function": lambda b: lambda: b.fit(metrics=[3]),

@@ -15,8 +15,9 @@ from nnarray.estimators.stopping import Patience, Record
 from nnarray.estimators.tasks import Classifies, Regresses
 from nnarray.losses import Loss
 from nnarray.models.mlp import mlp
+from nnarray.names import spelled
 from nnarray.network import Network
-from nnarray.optimizers import LBFGS, Optimizer, optimizer_named
+from nnarray.optimizers import ALSO, LBFGS, OPTIMIZERS, Optimizer, optimizer_named
 from nnarray.typing import Shape
 
 
@@ -65,7 +66,8 @@ class Wrapped(Estimator):
 
     def _steps(self) -> bool:
         """Whether there is a `partial_fit`."""
-        if self.optimizer in ("lbfgs", LBFGS) or isinstance(self.optimizer, LBFGS):
+        given = self.optimizer
+        if given is LBFGS or isinstance(given, LBFGS) or spelled(given, OPTIMIZERS, ALSO) == "lbfgs":
             raise AttributeError("partial_fit needs an optimizer that takes steps, such as 'adam'.")
         return True
 

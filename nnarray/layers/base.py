@@ -138,6 +138,12 @@ class Layer:
         raise NotImplementedError
 
 
+def settle(layer: Layer, **settings: Any) -> None:
+    """Set fields of a frozen dataclass while it is made."""
+    for name, value in settings.items():
+        object.__setattr__(layer, name, value)
+
+
 def described(layer: Layer) -> str:
     """The layer as it would be written: without the settings that have their usual values."""
     inner = getattr(layer, "layers", ())

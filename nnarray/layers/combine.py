@@ -10,8 +10,8 @@ from typing import Any, Self, TypeGuard
 from nnarray import kernels
 from nnarray.backends import namespace
 from nnarray.checks import real
-from nnarray.layers.activations import Activation, Function, activation
-from nnarray.layers.base import Context, Head, Layer, Out, Pullback
+from nnarray.layers.activations import Activation, Function, activation, kept_activation
+from nnarray.layers.base import Context, Head, Layer, Out, Pullback, settle
 from nnarray.typing import Array, Shape, Tree
 
 
@@ -64,8 +64,7 @@ class Composite(Layer):
             if not each or "." in each or each in seen:
                 raise ValueError(f"layer names must differ, hold no dot and not be empty; got {each!r} in {names}.")
             seen.add(each)
-        for field, value in {**settings, "layers": tuple(layers), "names": names}.items():
-            object.__setattr__(self, field, value)
+        settle(self, **settings, layers=tuple(layers), names=names)
 
     @classmethod
     def of_parts(cls, layers: Sequence[Layer], names: Sequence[str], settings: dict[str, Any]) -> Self:
@@ -79,8 +78,7 @@ class Composite(Layer):
         """The same composite made of other layers, by name."""
         other = object.__new__(type(self))
         settings = {each.name: getattr(self, each.name) for each in fields(self)}
-        for field, value in {**settings, "layers": tuple(layers.values()), "names": tuple(layers)}.items():
-            object.__setattr__(other, field, value)
+        settle(other, **{**settings, "layers": tuple(layers.values()), "names": tuple(layers)})
         return other
 
     def shapes(self, shape: Shape) -> Iterator[tuple[str, Layer, Shape]]:
@@ -245,7 +243,7 @@ class Residual(Row):
             every,
             usual,
             shortcut=shortcut is not None,
-            activation=activation,
+            activation=kept_activation(activation),
             name=name,
             recompute=recompute,
         )
