@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from nnarray import kernels
-from nnarray.backends import as_data, device_of, is_traced, same_place
+from nnarray.backends import as_data, device_of, dtype_name, is_traced, same_place
 from nnarray.checks import refuse_non_finite, refuse_overflow
 from nnarray.kernels.compilation import quiet
 from nnarray.kernels.standard.numerics import wide, wide_dtype
@@ -48,6 +48,9 @@ class Loss:
 
     reduction: str = field(default="mean", kw_only=True)
 
+    not_after: ClassVar[tuple[str, ...]] = ()
+    """Activations that a network must not end in."""
+
     def __post_init__(self) -> None:
         if self.reduction not in ("mean", "sum"):
             raise ValueError(f"reduction must be 'mean' or 'sum'; got {self.reduction!r}.")
@@ -67,13 +70,9 @@ class Loss:
             If the target does not fit to outputs of `shape`, or has values that it must not have.
         """
         if target.shape != shape:
-            hint = ""
-            if math.prod(target.shape) == math.prod(shape):
-                hint = f" Reshape one of them, for instance target to {shape}: nothing is broadcast silently."
-            elif target.shape == shape[:1]:
-                hint = " For labels, use cross_entropy."
             raise ValueError(
-                f"{self.label} needs a target of the outputs' shape {shape}; got {tuple(target.shape)}.{hint}"
+                f"{self.label} needs a target of the outputs' shape {shape}; got {tuple(target.shape)}. "
+                f"{_fitting(target, shape)}"
             )
         return _converted(target, dtype), None
 
@@ -121,6 +120,75 @@ class Loss:
         return self.value_and_gradient(outputs, target, weights)[0]
 
 
+# --- What to do where target and outputs do not fit ------------------------------------------------------------------
+
+FLATTEN = (
+    "The outputs have a row for each place of an example: for one row an example, put nn.Flatten() or "
+    "nn.GlobalAvgPool() before the first Dense layer."
+)
+
+
+def _fitting(target: Array, shape: Shape) -> str:
+    """What makes the target fit to outputs of `shape`."""
+    if (*target.shape, 1) == shape:
+        return f"Pass {_column(target)}: nothing is broadcast silently."
+    if target.shape == (*shape, 1):
+        return f"Pass {_no_column(target)}: nothing is broadcast silently."
+    if target.ndim == 0 or target.shape[0] != shape[0]:
+        return "Give one entry an example."
+    if len(shape) > 2 and target.ndim <= 2:
+        return FLATTEN
+    if target.shape in (shape[:-1], (*shape[:-1], 1)) and _whole(target):
+        return f"For labels, use cross_entropy{'' if target.ndim < len(shape) else f' and {_no_column(target)}'}."
+    if target.ndim == 1:
+        return "Give the last layer 1 output, and pass y[:, None]."
+    if target.shape[:-1] == shape[:-1]:
+        return f"Give the last layer {_outputs(target)}."
+    return f"Reshape y to {shape}: nothing is broadcast silently."
+
+
+def _fitting_labels(target: Array, shape: Shape) -> str:
+    """What makes labels, or probabilities, fit to outputs of `shape`; or which other loss there is for them."""
+    if target.shape[:1] != shape[:1] or len(shape) > 2:
+        return _fitting(target, shape)
+    regression = f"for regression, pass loss='mse'{'' if target.ndim > 1 else f' and {_column(target)}'}"
+    if target.ndim != 1 and target.shape[-1] > 1:
+        if target.shape[-1] != shape[-1]:
+            return f"Give the last layer {_outputs(target)}; {regression}."
+        return f"For several labels an example, pass loss='binary_cross_entropy'; {regression}."
+    if shape[-1] > 1:
+        regression = f"{regression}, and give the last layer 1 output"
+    if not _whole(target):
+        return f"F{regression[1:]}."
+    if shape[-1] > 1:
+        return f"Pass {_no_column(target)}."
+    two, more = (f" and {_column(target)}", "") if target.ndim == 1 else ("", f" and pass {_no_column(target)}")
+    return (
+        f"For two classes, pass loss='binary_cross_entropy'{two}; for more, give the last layer an output for each"
+        f"{more}; {regression}."
+    )
+
+
+def _column(target: Array) -> str:
+    return "y[:, None]" if target.ndim == 1 else "y[..., None]"
+
+
+def _no_column(target: Array) -> str:
+    return "y[:, 0]" if target.ndim == 2 else "y[..., 0]"
+
+
+def _outputs(target: Array) -> str:
+    return f"{target.shape[-1]} output{'s' if target.shape[-1] > 1 else ''}"
+
+
+def _whole(target: Array) -> bool:
+    """Whether all entries are integers, of whatever dtype, so that they may be labels. Waits for the device."""
+    xp = same_place(target=target)
+    if not xp.isdtype(target.dtype, "real floating"):
+        return True
+    return not is_traced(target) and bool(xp.all(xp.floor(target) == target))
+
+
 @quiet  # what overflows is told by an error
 def _converted(target: Array, dtype: DType) -> Array:
     """The target in the dtype of the outputs, finite before and after. Waits for the device."""
@@ -142,7 +210,10 @@ def checked_labels(labels: Array, classes: int, name: str) -> Array:
     """
     xp = same_place(labels=labels)
     if not xp.isdtype(labels.dtype, ("bool", "integral")):
-        raise TypeError(f"{name} must be integers; got dtype {labels.dtype}. Convert them with astype.")
+        raise TypeError(
+            f"{name} must be integers; got dtype {dtype_name(labels.dtype)}. Convert them with xp.astype(y, xp.int32), "
+            f"where xp = nn.namespace(y)."
+        )
     index = xp.__array_namespace_info__().default_dtypes(device=device_of(labels))["integral"]
     labels = xp.astype(labels, index, copy=False)  # PyTorch has no minimum of some unsigned integers
     if not is_traced(labels) and labels.shape[0] > 0:
@@ -245,14 +316,17 @@ class BinaryCrossEntropy(Loss):
         If a target lies outside [0, 1].
     """
 
+    not_after = ("logistic", "softmax", "log_softmax", "hard_sigmoid")
+
     def prepare(self, target: Array, shape: Shape, dtype: DType) -> tuple[Array, Array | None]:
         target, _ = super().prepare(target, shape, dtype)
         xp = same_place(target=target)
         if not is_traced(target) and not bool(xp.all((target >= 0) & (target <= 1))):
             lowest, highest = float(xp.min(target)), float(xp.max(target))
+            more = "For more than two classes, use cross_entropy. " if _whole(target) else ""
             raise ValueError(
-                f"BinaryCrossEntropy needs targets from 0 to 1; got values from {lowest:g} to {highest:g}. For more "
-                f"than two classes, use cross_entropy."
+                f"BinaryCrossEntropy needs targets from 0 to 1; got values from {lowest:g} to {highest:g}. {more}"
+                f"For regression, pass loss='mse'."
             )
         return target, None
 
@@ -294,6 +368,8 @@ class CrossEntropy(Loss):
     0.693147
     """
 
+    not_after = ("softmax", "logistic", "hard_sigmoid")  # log_softmax of log_softmax is itself
+
     label_smoothing: float = field(default=0.0, kw_only=True)
     class_weights: Sequence[float] | None = field(default=None, kw_only=True)
 
@@ -314,7 +390,8 @@ class CrossEntropy(Loss):
             raise ValueError(f"CrossEntropy needs outputs of shape (N, K), one logit a class; got {shape}.")
         if classes < 2:
             raise ValueError(
-                f"CrossEntropy needs at least 2 classes; got outputs of shape {shape}. Use BinaryCrossEntropy."
+                f"CrossEntropy needs at least 2 classes; got outputs of shape {shape}, and a target of shape "
+                f"{tuple(target.shape)}. {_fitting_labels(target, shape)}"
             )
         if self.class_weights is not None and len(self.class_weights) != classes:
             raise ValueError(f"class_weights has {len(self.class_weights)} entries for {classes} classes.")
@@ -323,14 +400,23 @@ class CrossEntropy(Loss):
         if target.shape != shape[:-1]:
             raise ValueError(
                 f"CrossEntropy on outputs of shape {shape} needs labels of shape {shape[:-1]} "
-                f"or probabilities of shape {shape}; got {tuple(target.shape)}."
+                f"or probabilities of shape {shape}; got {tuple(target.shape)}. {_fitting_labels(target, shape)}"
             )
         return self._prepare_labels(xp, target, classes, dtype)
 
     def _prepare_probabilities(self, xp: Namespace, target: Array, dtype: DType) -> tuple[Array, None]:
         target = _converted(target, dtype)
         if not is_traced(target) and not bool(xp.all(target >= 0)):
-            raise ValueError(f"CrossEntropy needs probabilities that are not negative; got {float(xp.min(target)):g}.")
+            raise ValueError(
+                f"CrossEntropy needs probabilities that are not negative; got {float(xp.min(target)):g}. "
+                f"{_fitting_labels(target, target.shape)}"
+            )
+        sums = xp.sum(wide(target), axis=-1)
+        if not is_traced(target) and not bool(xp.all(xp.abs(sums - 1.0) < 0.01)):
+            raise ValueError(
+                f"CrossEntropy needs probabilities that sum to 1 in each row; got sums from {float(xp.min(sums)):g} to "
+                f"{float(xp.max(sums)):g}. {_fitting_labels(target, target.shape)}"
+            )
         target = self._smoothed(target)
         if self.class_weights is None:
             return target, None
@@ -338,6 +424,11 @@ class CrossEntropy(Loss):
         return target * self._weights(xp, target), None
 
     def _prepare_labels(self, xp: Namespace, labels: Array, classes: int, dtype: DType) -> tuple[Array, Array | None]:
+        if not _whole(labels):
+            raise TypeError(
+                f"CrossEntropy labels must be integers; got dtype {dtype_name(labels.dtype)}. "
+                f"{_fitting_labels(labels, (*labels.shape, classes))}"
+            )
         labels = checked_labels(labels, classes, "CrossEntropy labels")
         if self.class_weights is None and self.label_smoothing == 0:
             return labels, None

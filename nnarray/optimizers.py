@@ -340,8 +340,8 @@ OPTIMIZERS: dict[str, Any] = {
 ALSO = also(
     sgd="gd gradient_descent stochastic_gradient_descent",
     lbfgs="l_bfgs_b",
-    absent="momentum sgdm nesterov nag asgd adadelta adamax nadam nadamw radam amsgrad adafactor adabelief rprop ftrl "
-    "lamb lars lion muon shampoo bfgs cg newton newton_cg levenberg_marquardt",
+    absent="momentum sgdm nesterov nag asgd adan adadelta adamax nadam nadamw radam amsgrad adafactor adabelief rprop "
+    "ftrl lamb lars lion muon shampoo bfgs cg newton newton_cg levenberg_marquardt",
 )
 
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from nnarray.initializers import Initializer
+from nnarray.names import shown
 from nnarray.random import Key
 from nnarray.typing import Array, Shape, Tree
 
 Pullback = Callable[..., tuple[Any, Tree]]
+
+NO_NUMBERS = (
+    "it holds settings, and no numbers. Make a model first, model = nn.Network(...).init(X.shape[1:]), and use that: "
+    "model.fit(X, y), model(X), model.theta."
+)
 
 
 class Param(NamedTuple):
@@ -135,7 +141,49 @@ class Layer:
 
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
         """Outputs for the inputs `x`, shape (batch, ...), and the way back."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} needs a method forward(self, params, x, ctx).")
+
+    def __call__(self, *_: object, **__: object) -> NoReturn:
+        """Refused: a layer has no numbers to compute with."""
+        raise TypeError(f"{type(self).__name__} cannot be called: {NO_NUMBERS}")
+
+
+def outputs_of(layer: Layer, params: Tree, x: Array, ctx: Context) -> Out:
+    """What `forward` gives, proved to be what a layer must give.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is not.
+    """
+    try:
+        out: Any = layer.forward(params, x, ctx)
+    except KeyError as error:
+        if not error.args or error.args[0] in params:
+            raise
+        raise ValueError(
+            f"forward reads the parameter {error.args[0]!r}, and params(shape) names {list(params) or 'none'}."
+        ) from error
+    if type(out) is not Out or getattr(out.y, "shape", None) is None:
+        given = "Out with y " + shown(out.y) if type(out) is Out else shown(out)
+        raise TypeError(f"forward must return nn.Out(y, pullback), y an array; got {given}.")
+    wanted = (x.shape[0], *layer.out_shape(tuple(x.shape[1:])))
+    if out.y.shape != wanted:
+        raise ValueError(
+            f"forward must return outputs of shape {wanted}, as out_shape says; got {tuple(out.y.shape)}. Define "
+            f"out_shape(shape) if it is not the shape of the inputs."
+        )
+    return out
+
+
+def gradients_of(pullback: Pullback, shape: Shape, dy: Array, *dheads: Array) -> tuple[Any, Tree]:
+    """What a pullback gives for inputs of `shape`, proved to be what it must give; raises as `outputs_of`."""
+    found: Any = pullback(dy, *dheads)
+    if not isinstance(found, tuple) or len(found) != 2 or not isinstance(found[1], Mapping):
+        raise TypeError(f'pullback must return (dx, gradients), such as (dy * w, {{"w": dw}}); got {shown(found)}.')
+    if found[0] is not None and found[0].shape != shape:
+        raise ValueError(f"pullback must return dx of the inputs' shape {tuple(shape)}; got {tuple(found[0].shape)}.")
+    return found
 
 
 def settle(layer: Layer, **settings: Any) -> None:

@@ -12,6 +12,8 @@ from nnarray.backends import namespace
 from nnarray.checks import real
 from nnarray.layers.activations import Activation, Function, activation, kept_activation
 from nnarray.layers.base import Context, Head, Layer, Out, Pullback, settle
+from nnarray.layers.regularisation import Dropout
+from nnarray.layers.shape import Reshape
 from nnarray.typing import Array, Shape, Tree
 
 
@@ -187,6 +189,16 @@ def is_plain_row(layer: Layer) -> TypeGuard[Row]:
     """Whether the layer is its layers one after the other and nothing else, also where it is of a kind of its own."""
     kind: Any = type(layer)
     return isinstance(layer, Row) and kind.propagate is Row.propagate and kind.forward is Composite.forward
+
+
+def last_activation(layer: Layer) -> str | None:
+    """The name of the activation that a layer ends in, None if it has none."""
+    if isinstance(layer, Row) and not isinstance(layer, Residual):
+        ends = [each for each in layer.layers if not isinstance(each, Auxiliary | Dropout | Reshape)]
+        return last_activation(ends[-1]) if ends else None
+    found = layer if isinstance(layer, Activation) else getattr(layer, "activation", None)
+    name = found.function if isinstance(found, Activation) else found
+    return name if isinstance(name, str) else None
 
 
 @dataclass(frozen=True, init=False)
