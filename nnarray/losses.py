@@ -12,7 +12,7 @@ from nnarray.backends import as_data, device_of, dtype_name, is_traced, same_pla
 from nnarray.checks import refuse_non_finite, refuse_overflow
 from nnarray.kernels.compilation import quiet
 from nnarray.kernels.standard.numerics import wide, wide_dtype
-from nnarray.names import also, named
+from nnarray.names import also, named, shown
 from nnarray.typing import Array, DType, Namespace, Shape
 
 
@@ -53,7 +53,7 @@ class Loss:
 
     def __post_init__(self) -> None:
         if self.reduction not in ("mean", "sum"):
-            raise ValueError(f"reduction must be 'mean' or 'sum'; got {self.reduction!r}.")
+            raise ValueError(f"reduction must be 'mean' or 'sum'; got {shown(self.reduction)}.")
 
     def per_example(self, outputs: Array, target: Array) -> tuple[Array, Array]:
         """The loss of each example, and the gradient of their sum, shaped as `outputs`."""
@@ -299,7 +299,7 @@ class Huber(Loss):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 0 < self.delta < math.inf:
-            raise ValueError(f"Huber delta must be a finite number above 0; got {self.delta!r}.")
+            raise ValueError(f"Huber delta must be a finite number above 0; got {shown(self.delta)}.")
         object.__setattr__(self, "delta", float(self.delta))  # a number of NumPy's would lend arrays its dtype
 
     def per_example(self, outputs: Array, target: Array) -> tuple[Array, Array]:
@@ -376,7 +376,7 @@ class CrossEntropy(Loss):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 0 <= self.label_smoothing < 1:
-            raise ValueError(f"label_smoothing must satisfy 0 <= s < 1; got {self.label_smoothing!r}.")
+            raise ValueError(f"label_smoothing must satisfy 0 <= s < 1; got {shown(self.label_smoothing)}.")
         object.__setattr__(self, "label_smoothing", float(self.label_smoothing))
         if self.class_weights is not None:
             weights = tuple(float(w) for w in self.class_weights)

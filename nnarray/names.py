@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Mapping, Sized
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -63,12 +63,17 @@ def _plain(name: object) -> str:
     return "".join(filter(str.isalnum, name.lower())) if isinstance(name, str) else ""
 
 
-def shown(value: object) -> str:
+def shown(value: Any) -> str:
     """A value as messages show it: what is long, such as data, by its kind and size."""
     kind, shape = type(value).__name__, getattr(value, "shape", None)
     if hasattr(value, "ndim") and isinstance(shape, tuple) and math.prod(shape) > 10:
         return f"{kind} of shape {tuple(shape)}"
-    if not isinstance(value, str) and isinstance(value, Sized) and not shape and len(value) > 10:
+    if isinstance(value, list | tuple | dict | set) and len(value) > 10:
         return f"{kind} of {len(value)} entries"
-    text = repr(value)
+    if type(value) in (list, tuple):
+        text = ("[{}]" if kind == "list" else "({},)" if len(value) == 1 else "({})").format(
+            ", ".join(map(shown, value))
+        )
+    else:
+        text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."

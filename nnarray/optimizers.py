@@ -11,7 +11,7 @@ from nnarray import kernels
 from nnarray.backends import namespace
 from nnarray.checks import integer
 from nnarray.kernels.standard.numerics import wide
-from nnarray.names import also, named
+from nnarray.names import also, named, shown
 from nnarray.schedules import Schedule, schedule
 from nnarray.typing import Array
 
@@ -117,12 +117,12 @@ def _as_python(settings: Any) -> None:
 
 def _in_range(value: object, what: str, *, low: float, high: float = math.inf) -> None:
     if not isinstance(value, Real) or not low <= float(value) < high:
-        raise ValueError(f"{what} must satisfy {low:g} <= {what} < {high:g}; got {value!r}.")
+        raise ValueError(f"{what} must satisfy {low:g} <= {what} < {high:g}; got {shown(value)}.")
 
 
 def _above_zero(value: object, what: str) -> None:
     if not isinstance(value, Real) or not 0 < float(value) < math.inf:
-        raise ValueError(f"{what} must be a finite number above 0; got {value!r}.")
+        raise ValueError(f"{what} must be a finite number above 0; got {shown(value)}.")
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from nnarray.estimators.stopping import Patience, Record
 from nnarray.estimators.tasks import Classifies, Regresses
 from nnarray.losses import Loss
 from nnarray.models.mlp import mlp
-from nnarray.names import spelled
+from nnarray.names import shown, spelled
 from nnarray.network import Network
 from nnarray.optimizers import ALSO, LBFGS, OPTIMIZERS, Optimizer, optimizer_named
 from nnarray.typing import Shape
@@ -36,7 +36,9 @@ class Wrapped(Estimator):
     def _network(self, outputs: int, shape: Shape) -> Network:
         made = self.network if isinstance(self.network, Network) else self.network(outputs)
         if not isinstance(made, Network):
-            raise TypeError(f"network must be an nn.Network, or a function of the number of outputs; got {made!r}.")
+            raise TypeError(
+                f"network must be an nn.Network, or a function of the number of outputs; got {shown(made)}."
+            )
         return made
 
     def _outputs_given(self, shape: Shape) -> int | None:
@@ -44,7 +46,9 @@ class Wrapped(Estimator):
             return self.network.out_shape(shape)[-1]
         if callable(self.network):
             return None
-        raise TypeError(f"network must be an nn.Network, or a function of the number of outputs; got {self.network!r}.")
+        raise TypeError(
+            f"network must be an nn.Network, or a function of the number of outputs; got {shown(self.network)}."
+        )
 
     def _epochs(self) -> int:
         return integer(self.epochs, "epochs", 1, usual=10)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, NamedTuple, NoReturn
 
@@ -148,12 +148,12 @@ class Layer:
         raise TypeError(f"{type(self).__name__} cannot be called: {NO_NUMBERS}")
 
 
-def outputs_of(layer: Layer, params: Tree, x: Array, ctx: Context) -> Out:
-    """What `forward` gives, proved to be what a layer must give.
+def outputs_of(layer: Layer, params: Tree, x: Array, ctx: Context, where: Callable[[], str] | None = None) -> Out:
+    """What `forward` gives, proved to be what a layer must give; `where` says in an error which one it is.
 
     Raises
     ------
-    TypeError, ValueError
+    ValueError
         If it is not.
     """
     try:
@@ -161,29 +161,29 @@ def outputs_of(layer: Layer, params: Tree, x: Array, ctx: Context) -> Out:
     except KeyError as error:
         if not error.args or error.args[0] in params:
             raise
-        raise ValueError(
-            f"forward reads the parameter {error.args[0]!r}, and params(shape) names {list(params) or 'none'}."
-        ) from error
-    if type(out) is not Out or getattr(out.y, "shape", None) is None:
-        given = "Out with y " + shown(out.y) if type(out) is Out else shown(out)
-        raise TypeError(f"forward must return nn.Out(y, pullback), y an array; got {given}.")
-    wanted = (x.shape[0], *layer.out_shape(tuple(x.shape[1:])))
-    if out.y.shape != wanted:
-        raise ValueError(
-            f"forward must return outputs of shape {wanted}, as out_shape says; got {tuple(out.y.shape)}. Define "
-            f"out_shape(shape) if it is not the shape of the inputs."
+        fault = f"forward reads params[{error.args[0]!r}], and params(shape) names {', '.join(params) or 'none'}"
+    else:
+        fault = _fault_in(layer, tuple(x.shape), out)
+        if fault is None:
+            return out
+    raise ValueError(f"{where() if where else type(layer).__name__}: {fault}.")
+
+
+def _fault_in(layer: Layer, shape: Shape, out: Any) -> str | None:
+    if type(out) is not Out:
+        return f"forward must return nn.Out(y, pullback); got {shown(out)}"
+    if not hasattr(out.y, "shape") or not callable(out.pullback):
+        return (
+            f"forward must return nn.Out(y, pullback), an array and a function; got {shown(out.y)} and "
+            f"{shown(out.pullback)}"
         )
-    return out
-
-
-def gradients_of(pullback: Pullback, shape: Shape, dy: Array, *dheads: Array) -> tuple[Any, Tree]:
-    """What a pullback gives for inputs of `shape`, proved to be what it must give; raises as `outputs_of`."""
-    found: Any = pullback(dy, *dheads)
-    if not isinstance(found, tuple) or len(found) != 2 or not isinstance(found[1], Mapping):
-        raise TypeError(f'pullback must return (dx, gradients), such as (dy * w, {{"w": dw}}); got {shown(found)}.')
-    if found[0] is not None and found[0].shape != shape:
-        raise ValueError(f"pullback must return dx of the inputs' shape {tuple(shape)}; got {tuple(found[0].shape)}.")
-    return found
+    wanted = (shape[0], *layer.out_shape(shape[1:]))
+    if out.y.shape == wanted:
+        return None
+    return (
+        f"forward must return outputs of shape {wanted}, which out_shape says; got {tuple(out.y.shape)}. Define "
+        f"out_shape(shape), or change forward"
+    )
 
 
 def settle(layer: Layer, **settings: Any) -> None:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Self, TypeGuard
 
 from nnarray import kernels
 from nnarray.backends import namespace
 from nnarray.checks import real
 from nnarray.layers.activations import Activation, Function, activation, kept_activation
-from nnarray.layers.base import Context, Head, Layer, Out, Pullback, settle
+from nnarray.layers.base import Context, Head, Layer, Out, Pullback, outputs_of, settle
 from nnarray.layers.regularisation import Dropout
 from nnarray.layers.shape import Reshape
+from nnarray.names import shown
 from nnarray.typing import Array, Shape, Tree
 
 
@@ -55,8 +56,9 @@ class Composite(Layer):
             raise ValueError(f"{kind} needs at least one layer.")
         for position, layer in enumerate(layers):
             if not isinstance(layer, Layer):
-                hint = " Put the layers as arguments, without brackets." if isinstance(layer, list | tuple) else ""
-                raise TypeError(f"{kind} is made of layers; got {layer!r} at position {position}.{hint}")
+                raise TypeError(
+                    f"{kind} is made of layers; got {shown(layer)} at position {position}.{_as_layer(layer)}"
+                )
         usual = map(str, range(len(layers))) if usual is None else usual
         names = tuple(name if layer.name is None else layer.name for layer, name in zip(layers, usual, strict=False))
         seen = set[str]()
@@ -98,12 +100,14 @@ class Composite(Layer):
 
     def _out_shape_of(self, position: int, shape: Shape) -> Shape:
         """The out shape of one of the layers; an error says which one."""
-        layer = self.layers[position]
         try:
-            return layer.out_shape(shape)
+            return self.layers[position].out_shape(shape)
         except ValueError as error:
-            where = f"{type(layer).__name__} {position + 1} of {len(self.layers)}"
-            raise ValueError(f"{where}: {error}") from error
+            raise ValueError(f"{self.place(position)}: {error}") from error
+
+    def place(self, position: int) -> str:
+        """A layer, as an error names it: "Dense 2 of 3"."""
+        return f"{type(self.layers[position]).__name__} {position + 1} of {len(self.layers)}"
 
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
         if not (self.recompute and ctx.keep):
@@ -121,22 +125,35 @@ class Composite(Layer):
         raise NotImplementedError
 
 
+def _as_layer(given: Any) -> str:
+    """How to write what was meant."""
+    if isinstance(given, list | tuple):
+        return " Put the layers as arguments, without brackets."
+    if isinstance(given, type) and issubclass(given, Layer):
+        return f" Write {given.__name__}(...), with its settings."
+    if isinstance(given, str):
+        return f" For an activation, write nn.Activation({given!r})."
+    return f" For a dense layer, write nn.Dense({given})." if isinstance(given, int) else ""
+
+
 class _Passed:
     """The layers that a propagation has passed, each with its way back; and what they gave beside their outputs."""
 
-    def __init__(self, ctx: Context) -> None:
-        self.ctx = ctx
-        self.ways: list[tuple[str, Pullback, int]] = []
+    def __init__(self, whole: Composite, ctx: Context) -> None:
+        self.whole, self.ctx = whole, ctx
+        self.ways: list[tuple[str, Pullback, int, Shape]] = []
         self.states: dict[str, Tree] = {}
         self.heads: tuple[Head, ...] = ()
 
     def through(self, name: str, layer: Layer, params: Tree, x: Array, *, input_gradient: bool) -> Array:
         """The outputs of one more layer."""
-        y, back, state, heads = layer.forward(
-            params.get(name, {}), x, self.ctx.child(name, input_gradient=input_gradient)
-        )
+        inner, ctx = params.get(name, {}), self.ctx.child(name, input_gradient=input_gradient)
+        if isinstance(layer, Composite):
+            y, back, state, heads = layer.forward(inner, x, ctx)
+        else:
+            y, back, state, heads = outputs_of(layer, inner, x, ctx, lambda: self._place(name))
         if self.ctx.keep:
-            self.ways.append((name, back, len(heads)))
+            self.ways.append((name, back, len(heads), x.shape))
         if state:
             self.states[name] = state
         self.heads += heads
@@ -149,10 +166,24 @@ class _Passed:
         """
         ways = self.ways if self.ctx.once else list(self.ways)
         while ways:
-            name, way, count = ways.pop()
+            name, way, count, shape = ways.pop()
             first = len(dheads) - count
-            yield name, way, dheads[first:]
+            yield name, partial(self._proved, name, way, shape), dheads[first:]
             dheads = dheads[:first]
+
+    def _proved(self, name: str, way: Pullback, shape: Shape, dy: Array, *dheads: Array) -> tuple[Any, Tree]:
+        """What a way back gives for inputs of this shape, if it is what it must give."""
+        found: Any = way(dy, *dheads)
+        if not isinstance(found, tuple) or len(found) != 2 or not isinstance(found[1], Mapping):
+            fault = f"return (dx, gradients), gradients by name; got {shown(found)}"
+        elif getattr(found[0], "shape", shape) != shape:
+            fault = f"return dx of the inputs' shape {tuple(shape)}; got {tuple(found[0].shape)}"
+        else:
+            return found
+        raise ValueError(f"{self._place(name)}: pullback must {fault}.")
+
+    def _place(self, name: str) -> str:
+        return self.whole.place(self.whole.names.index(name))
 
 
 @dataclass(frozen=True, init=False)
@@ -171,7 +202,7 @@ class Row(Composite):
         return shape
 
     def propagate(self, params: Tree, x: Array, ctx: Context) -> Out:
-        passed, wanted = _Passed(ctx), ctx.input_gradient
+        passed, wanted = _Passed(self, ctx), ctx.input_gradient
         for name, layer in zip(self.names, self.layers, strict=True):
             x = passed.through(name, layer, params, x, input_gradient=wanted)
             wanted = wanted or bool(params.get(name))
@@ -299,7 +330,7 @@ class Residual(Row):
 
     def propagate(self, params: Tree, x: Array, ctx: Context) -> Out:
         change = self.change.propagate(params, x, ctx)
-        around = _Passed(ctx)
+        around = _Passed(self, ctx)
         if self.shortcut:
             x = around.through(self.names[-1], self.layers[-1], params, x, input_gradient=ctx.input_gradient)
         z = x + change.y
@@ -370,7 +401,7 @@ class Branches(Composite):
         return (*shapes[0][:-1], sum(each[-1] for each in shapes))
 
     def propagate(self, params: Tree, x: Array, ctx: Context) -> Out:
-        passed = _Passed(ctx)
+        passed = _Passed(self, ctx)
         ys = [
             passed.through(name, layer, params, x, input_gradient=ctx.input_gradient)
             for name, layer in zip(self.names, self.layers, strict=True)
