@@ -381,7 +381,7 @@ class CrossEntropy(Loss):
         if self.class_weights is not None:
             weights = tuple(float(w) for w in self.class_weights)
             if not all(0 < w < math.inf for w in weights):
-                raise ValueError(f"class_weights must be finite numbers above 0; got {weights}.")
+                raise ValueError(f"class_weights must be finite numbers above 0; got {shown(weights)}.")
             object.__setattr__(self, "class_weights", weights)  # a tuple: a frozen dataclass must hash
 
     def prepare(self, target: Array, shape: Shape, dtype: DType) -> tuple[Array, Array | None]:

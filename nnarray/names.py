@@ -70,10 +70,8 @@ def shown(value: Any) -> str:
         return f"{kind} of shape {tuple(shape)}"
     if isinstance(value, list | tuple | dict | set) and len(value) > 10:
         return f"{kind} of {len(value)} entries"
+    text = repr(value)
     if type(value) in (list, tuple):
-        text = ("[{}]" if kind == "list" else "({},)" if len(value) == 1 else "({})").format(
-            ", ".join(map(shown, value))
-        )
-    else:
-        text = repr(value)
+        inner = ", ".join(map(shown, value)) + ("," if kind == "tuple" and len(value) == 1 else "")
+        text = f"[{inner}]" if kind == "list" else f"({inner})"
     return text if len(text) <= 80 else f"{text[:77]}..."

@@ -63,7 +63,7 @@ def numbered(y: Any, classes: Any) -> Any:
     index = xp.searchsorted(ordered, y)
     index = xp.where(index < ordered.shape[0], index, 0)
     if not bool(xp.all(xp.take(ordered, index) == y)):
-        raise ValueError(f"`y` has classes not in `self.classes_`, which are {classes}.")
+        raise ValueError(f"`y` has classes not in `self.classes_`, which are {shown(classes)}.")
     return index
 
 
@@ -101,6 +101,6 @@ def class_weights(given: Any, index: Array, classes: Any, weights: Array | None,
         raise ValueError(f"class_weight must be 'balanced', a mapping of label to number, or None; got {shown(given)}.")
     labels = list(classes) if on_host(home_of(classes)) else [float(label) for label in classes]
     if unknown := [label for label in given if label not in labels]:
-        raise ValueError(f"class_weight names {unknown}, which are not among the classes {labels}.")
+        raise ValueError(f"class_weight names {shown(unknown)}, which are not among the classes {shown(labels)}.")
     wanted = [float(given.get(label, 1.0)) for label in labels]
     return xp.take(xp.asarray(wanted, dtype=wide(like).dtype, device=device_of(like)), index)

@@ -13,6 +13,7 @@ from nnarray.checks import integer, real
 from nnarray.estimators.base import Estimator, Examples, keep
 from nnarray.estimators.stopping import Patience, Record
 from nnarray.estimators.tasks import Classifies, Regresses
+from nnarray.layers.base import Layer
 from nnarray.losses import Loss
 from nnarray.models.mlp import mlp
 from nnarray.names import shown, spelled
@@ -44,7 +45,7 @@ class Wrapped(Estimator):
     def _outputs_given(self, shape: Shape) -> int | None:
         if isinstance(self.network, Network):
             return self.network.out_shape(shape)[-1]
-        if callable(self.network):
+        if callable(self.network) and not isinstance(self.network, Layer):
             return None
         raise TypeError(
             f"network must be an nn.Network, or a function of the number of outputs; got {shown(self.network)}."

@@ -175,6 +175,9 @@ class Conv1D(Layer):
         return found | {"weight": found["weight"]._replace(shape=found["weight"].shape[1:])}
 
     def out_shape(self, shape: Shape) -> Shape:
+        if len(shape) != 2:
+            more = {1: " Of one channel: X[..., None].", 3: " For one example: init(X.shape[1:])."}
+            raise ValueError(f"expects examples of shape (length, channels); got {shape}.{more.get(len(shape), '')}")
         return self.flat.out_shape((1, *shape))[1:]
 
     def multiply_adds(self, shape: Shape) -> int:

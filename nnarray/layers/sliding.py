@@ -30,7 +30,8 @@ def placed(
     its padding before (as in PyTorch).
     """
     if len(shape) != 3:
-        raise ValueError(f"expects examples of shape (height, width, channels); got {shape}.")
+        more = {2: " Of one channel: X[..., None].", 4: " For one example: init(X.shape[1:])."}
+        raise ValueError(f"expects examples of shape (height, width, channels); got {shape}.{more.get(len(shape), '')}")
     k, s, d = pair(size, f"{layer} kernel"), pair(stride, f"{layer} stride"), pair(dilation, f"{layer} dilation")
     reach = [dd * (kk - 1) + 1 for dd, kk in zip(d, k, strict=True)]
     sides = [_sides(layer, padding, axis, shape[axis], reach[axis], s[axis]) for axis in (0, 1)]
