@@ -149,18 +149,19 @@ def _fitting(target: Array, shape: Shape) -> str:
 
 def _fitting_labels(target: Array, shape: Shape) -> str:
     """What makes labels, or probabilities, fit to outputs of `shape`; or which other loss there is for them."""
+    classes = shape[-1]
     if target.shape[:1] != shape[:1] or len(shape) > 2:
         return _fitting(target, shape)
     regression = f"for regression, pass loss='mse'{'' if target.ndim > 1 else f' and {_column(target)}'}"
     if target.ndim != 1 and target.shape[-1] > 1:
-        if target.shape[-1] != shape[-1]:
+        if target.shape[-1] != classes:
             return f"Give the last layer {_outputs(target)}; {regression}."
         return f"For several labels an example, pass loss='binary_cross_entropy'; {regression}."
-    if shape[-1] > 1:
+    if classes > 1:
         regression = f"{regression}, and give the last layer 1 output"
     if not _whole(target):
         return f"F{regression[1:]}."
-    if shape[-1] > 1:
+    if classes > 1:
         return f"Pass {_no_column(target)}."
     two, more = (f" and {_column(target)}", "") if target.ndim == 1 else ("", f" and pass {_no_column(target)}")
     return (
