@@ -226,6 +226,7 @@ def as_callback(callback: Any) -> Callback:
         return callback
     if isinstance(callback, type) or not callable(callback):
         raise TypeError(
-            f"a callback must be a Callback or a function of a Run; got {shown(callback)}. Leave out for none."
+            f"a callback must be a Callback or a function of a Run; got {shown(callback)}. "
+            f"{f'Write {callback.__name__}().' if isinstance(callback, type) else 'Leave out for none.'}"
         )
     return EachEpoch(callback)

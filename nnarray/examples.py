@@ -57,10 +57,10 @@ class Data(NamedTuple):
         return self.x.shape[0]
 
 
-def check_inputs(model: Trainee, X: Any, name: str = "X", *, labelled: bool = False) -> Array:
+def check_inputs(model: Trainee, X: Any, name: str = "X", *, of_y: Shape = ()) -> Array:
     """`X` in the model's dtype, if it has the model's library, device and input shape.
 
-    `labelled` says that there is a label for each entry of the first axis.
+    `of_y` is the shape of the labels, if there are any: what is wrong shows in both.
 
     Raises
     ------
@@ -75,13 +75,16 @@ def check_inputs(model: Trainee, X: Any, name: str = "X", *, labelled: bool = Fa
         batch = "(batch, " + ", ".join(map(str, model.input_shape)) + ")"
         raise ValueError(
             f"the network expects {batch}, examples of shape {model.input_shape}; "
-            f"got {name} of shape {tuple(X.shape)}.{_fitting(tuple(X.shape), model.input_shape, labelled=labelled)}"
+            f"got {name} of shape {tuple(X.shape)}.{_fitting(tuple(X.shape), model.input_shape, of_y)}"
         )
     return X if X.dtype == model.vector.dtype else xp.astype(X, model.vector.dtype)
 
 
-def _fitting(shape: Shape, wanted: Shape, *, labelled: bool) -> str:
+def _fitting(shape: Shape, wanted: Shape, of_y: Shape) -> str:
     """What makes inputs of `shape` fit to a network for examples of the shape `wanted`."""
+    labelled = of_y[:1] == shape[:1] != ()
+    if labelled and of_y[1:] == wanted:
+        return " Have X and y changed places?"
     single = " For a single example, use X[None, ...]." if shape == wanted and not labelled else ""
     if len(shape) == len(wanted) > 1 and shape[1:] == wanted[1:]:
         return f"{single} Was the network made by init(X.shape)? Make it by init(X.shape[1:]), for one example."
@@ -99,9 +102,9 @@ def _fitting(shape: Shape, wanted: Shape, *, labelled: bool) -> str:
 
 
 @quiet  # what overflows is told by an error
-def finite_inputs(model: Trainee, X: Any, name: str = "X", *, labelled: bool = False) -> Array:
+def finite_inputs(model: Trainee, X: Any, name: str = "X", *, of_y: Shape = ()) -> Array:
     """As `check_inputs`; refuses NaN, infinity, and what the model's dtype cannot hold. Waits for the device."""
-    x = check_inputs(model, X, name, labelled=labelled)
+    x = check_inputs(model, X, name, of_y=of_y)
     if not is_traced(x):
         refuse_overflow(x, X, name, FINITE_REMEDY)
     return x
@@ -121,8 +124,7 @@ def prepare(
     x_name, y_name, w_name = names.split()
     _refuse_probabilities(model.wiring.network, loss)
     y = as_data(y, y_name)
-    labelled = y.ndim > 0 and y.shape[:1] == getattr(X, "shape", ())[:1]
-    x = (finite_inputs if check_finite else check_inputs)(model, X, x_name, labelled=labelled)
+    x = (finite_inputs if check_finite else check_inputs)(model, X, x_name, of_y=tuple(y.shape))
     weights = None if weights is None else as_data(weights, w_name)
     xp = same_place(**{x_name: x, y_name: y, w_name: weights})
     if x.shape[0] == 0:

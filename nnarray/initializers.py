@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nnarray import random
-from nnarray.names import also, canonical, named
+from nnarray.names import also, canonical, named, shown
 from nnarray.typing import Array, Device, Namespace, Shape
 
 
@@ -82,11 +82,11 @@ class VarianceScaling(Initializer):
 
     def __post_init__(self) -> None:
         if not 0 <= self.gain < math.inf:
-            raise ValueError(f"gain must be a finite number of at least 0; got {self.gain!r}.")
+            raise ValueError(f"gain must be a finite number of at least 0; got {shown(self.gain)}.")
         if self.fan not in ("in", "out", "average"):
-            raise ValueError(f"fan must be 'in', 'out' or 'average'; got {self.fan!r}.")
+            raise ValueError(f"fan must be 'in', 'out' or 'average'; got {shown(self.fan)}.")
         if self.distribution not in ("uniform", "normal"):
-            raise ValueError(f"distribution must be 'uniform' or 'normal'; got {self.distribution!r}.")
+            raise ValueError(f"distribution must be 'uniform' or 'normal'; got {shown(self.distribution)}.")
 
     def draw(self, key: random.Key, shape: Shape, xp: Namespace, device: Device) -> Array:
         fan_in, fan_out = fans(shape)

@@ -199,7 +199,7 @@ def _converted(target: Array, dtype: DType) -> Array:
     return found
 
 
-def checked_labels(labels: Array, classes: int, name: str) -> Array:
+def checked_labels(labels: Array, classes: int, name: str, otherwise: str = "") -> Array:
     """Labels in the default integer dtype, each from 0 to classes - 1. Waits for the device.
 
     Raises
@@ -223,7 +223,7 @@ def checked_labels(labels: Array, classes: int, name: str) -> Array:
             wrong = lowest if lowest < 0 else highest
             raise ValueError(
                 f"label {wrong} is out of range: with {classes} outputs, labels are 0 to {classes - 1}. Renumber them, "
-                f"or give the last layer an output for each class."
+                f"or give the last layer an output for each class.{otherwise}"
             )
     return labels
 
@@ -324,9 +324,9 @@ class BinaryCrossEntropy(Loss):
         xp = same_place(target=target)
         if not is_traced(target) and not bool(xp.all((target >= 0) & (target <= 1))):
             lowest, highest = float(xp.min(target)), float(xp.max(target))
-            more = "For more than two classes, use cross_entropy. " if _whole(target) else ""
+            labels = "For two classes, number them 0 and 1; for more, use cross_entropy. " if _whole(target) else ""
             raise ValueError(
-                f"BinaryCrossEntropy needs targets from 0 to 1; got values from {lowest:g} to {highest:g}. {more}"
+                f"BinaryCrossEntropy needs targets from 0 to 1; got values from {lowest:g} to {highest:g}. {labels}"
                 f"For regression, pass loss='mse'."
             )
         return target, None
@@ -430,7 +430,8 @@ class CrossEntropy(Loss):
                 f"CrossEntropy labels must be integers; got dtype {dtype_name(labels.dtype)}. "
                 f"{_fitting_labels(labels, (*labels.shape, classes))}"
             )
-        labels = checked_labels(labels, classes, "CrossEntropy labels")
+        real = " For regression, pass loss='mse' and y[:, None], and give the last layer 1 output."
+        labels = checked_labels(labels, classes, "CrossEntropy labels", real if labels.ndim == 1 else "")
         if self.class_weights is None and self.label_smoothing == 0:
             return labels, None
         like = xp.zeros((0,), dtype=wide_dtype(xp, dtype), device=device_of(labels))

@@ -49,6 +49,11 @@ def _true_classes(target: Array, outputs: Array, classes: int | None = None) -> 
     if xp.isdtype(target.dtype, "real floating"):
         if not single:
             raise TypeError(f"labels must be integers; got dtype {target.dtype}. Convert them with astype.")
+        if not is_traced(target) and not bool(xp.all((target >= 0) & (target <= 1))):
+            raise ValueError(
+                f"a metric of classes needs labels, or probabilities from 0 to 1; got values from "
+                f"{float(xp.min(target)):g} to {float(xp.max(target)):g}. For real values, use 'r2'."
+            )
         target = target > 0.5
     classes = classes or _classes(outputs)
     labels = xp.astype(xp.reshape(target, places), _integer(outputs))

@@ -13,7 +13,7 @@ Also = Mapping[str, str | None]
 """Other names that the field has for the entries of a table; None for what the field has and the table has not."""
 
 
-def also(*, absent: str, **others: str) -> Also:
+def also(*, absent: str = "", **others: str) -> Also:
     """The other names of each entry, and those of what is `absent`, in words."""
     return {other: entry for entry, words in others.items() for other in words.split()} | dict.fromkeys(absent.split())
 

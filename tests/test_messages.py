@@ -63,8 +63,14 @@ def test_losses_by_the_names_of_the_field(be: nn.Backend, name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "kind"),
-    [("SGD", nn.SGD), ("gradient descent", nn.SGD), ("Adam", nn.Adam), ("adam_w", nn.AdamW), ("RMS-prop", nn.RMSprop)]
-    + [("L-BFGS", nn.LBFGS), ("L_BFGS_B", nn.LBFGS)],
+    [
+        ("SGD", nn.SGD),
+        ("gradient descent", nn.SGD),
+        ("Adam", nn.Adam),
+        ("adam_w", nn.AdamW),
+        ("RMS-prop", nn.RMSprop),
+        ("L-BFGS", nn.LBFGS),
+    ],
 )
 def test_optimizers_by_the_names_of_the_field(name: str, kind: type) -> None:
     assert optimizers.optimizer_named(name) == kind()
@@ -72,8 +78,7 @@ def test_optimizers_by_the_names_of_the_field(name: str, kind: type) -> None:
 
 @pytest.mark.parametrize(
     ("name", "bound"),
-    [("xavier_uniform", 6 / 10), ("Glorot Uniform", 6 / 10), ("kaiming", 6 / 7), ("he_uniform", 6 / 7)]
-    + [("lecun_uniform", 3 / 7)],
+    [("xavier_uniform", 6 / 10), ("Glorot Uniform", 6 / 10), ("kaiming", 6 / 7), ("lecun_uniform", 3 / 7)],
 )
 def test_initializers_by_the_names_of_the_field(name: str, bound: float) -> None:
     layer = nn.Dense(3, init=name, bias_init="Zero")
@@ -149,13 +154,12 @@ class Beginner:
             try:
                 return self.fit()
             except (TypeError, ValueError) as error:
-                assert str(error) not in self.told, "led in a circle"
                 self.told.append(str(error))
                 self.follow(str(error))
-        raise AssertionError(self.told)
+        raise AssertionError(f"led in a circle: {self.told}")
 
     def follow(self, message: str) -> None:
-        clauses = [each for each in re.split(r"[;.] ", message) if self.purpose in each.lower()]
+        clauses = [each for each in re.split(r"[;.] ", message) if self.purpose and self.purpose in each.lower()]
         text = clauses[0] if clauses else message
         known = {"X": self.X, "y": self.y, "xp": self.be.xp, "nn": nn}
         if found := re.search(r"loss='(\w+)'", text) or re.search(r"use (cross_entropy)", text):
@@ -164,7 +168,7 @@ class Beginner:
             self.y = eval(found[0], known)
         if found := re.search(r"X\[[^\]]*None\]|X\.T|xp\.permute_dims\(X, \([^)]*\)\)", text):
             self.X = eval(found[0], known)
-        if found := re.search(r"init\((.+?\]|\(1,\))\)", text.split("Make it by")[-1]):
+        if found := re.search(r"init\((X\.shape\[1:\]|\(\d+,\))\)", text.split("Make it by")[-1]):
             self.shape = eval(found[1], known)
         if found := re.search(r"last layer (\d+) output", text):
             self.outputs = int(found[1])
@@ -182,6 +186,7 @@ REAL, LABELS = POINTS[:, 0] - POINTS[:, 1], np.arange(12) % 2
 THREE = np.arange(12) % 3
 HOT = np.eye(3)[THREE]
 PICTURES = RNG.normal(size=(12, 6, 6, 3))
+CHANNELS_FIRST, FLAT = PICTURES.transpose(0, 3, 1, 2), (nn.Flatten(),)
 
 CHAINS: dict[str, tuple[Any, Any, str, dict[str, Any], tuple[int, ...]]] = {
     # X, y, what for, what is done; and the shape of the outputs that are learned

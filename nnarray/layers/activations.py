@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from nnarray import kernels
 from nnarray.layers.base import Context, Layer, Out, settle
-from nnarray.names import also, canonical
+from nnarray.names import also, canonical, shown
 from nnarray.typing import Array, Tree
 
 
@@ -119,7 +119,10 @@ class Activation(Layer):
             )
         slope = self.derivative
         if slope is None:
-            raise TypeError("an activation function of your own needs its derivative: nn.Activation(f, derivative).")
+            raise TypeError(
+                "an activation function of your own needs its derivative: nn.Activation(f, derivative); or "
+                "give the name of one, such as 'tanh'."
+            )
         return Function(self.function, lambda dy, x, _y: dy * slope(x))
 
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
@@ -136,6 +139,11 @@ def kept_activation(function: Any) -> Any:
     """An activation as settings keep it: a name as the table spells it; None is "identity"."""
     if function is None:
         return "identity"
+    if isinstance(function, type) or not (isinstance(function, str | Activation) or callable(function)):
+        raise TypeError(
+            f"an activation must be a name, such as 'tanh', or an nn.Activation; got {shown(function)}. A layer is told "
+            f"the size of its outputs alone: init finds that of its inputs."
+        )
     return canonical(function, FUNCTIONS, "activation", ALSO) if isinstance(function, str) else function
 
 

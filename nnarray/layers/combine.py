@@ -64,9 +64,11 @@ class Composite(Layer):
         seen = set[str]()
         for each in names:
             if not isinstance(each, str):
-                raise TypeError(f"the name of a layer must be a text; got {each!r}.")
+                raise TypeError(f"the name of a layer must be a text; got {shown(each)}.")
             if not each or "." in each or each in seen:
-                raise ValueError(f"layer names must differ, hold no dot and not be empty; got {each!r} in {names}.")
+                raise ValueError(
+                    f"layer names must differ, hold no dot and not be empty; got {shown(each)} in {names}."
+                )
             seen.add(each)
         settle(self, **settings, layers=tuple(layers), names=names)
 
@@ -75,7 +77,7 @@ class Composite(Layer):
         """The composite whose fields these are: the layers, their names, and the settings by name."""
         made = cls(*layers, **settings)
         if len(names) != len(layers) or not all(isinstance(each, str) and each and "." not in each for each in names):
-            raise ValueError(f"{cls.__name__} of {len(layers)} layers needs a name for each; got {names!r}.")
+            raise ValueError(f"{cls.__name__} of {len(layers)} layers needs a name for each; got {shown(names)}.")
         return made.with_layers(dict(zip(names, made.layers, strict=True)))
 
     def with_layers(self, layers: Mapping[str, Layer]) -> Self:
@@ -382,7 +384,7 @@ class Branches(Composite):
 
     def __init__(self, *layers: Layer, join: str = "concat", name: str | None = None, recompute: bool = False) -> None:
         if join not in ("concat", "add"):
-            raise ValueError(f"Branches join must be 'concat' or 'add'; got {join!r}.")
+            raise ValueError(f"Branches join must be 'concat' or 'add'; got {shown(join)}.")
         self._settle(layers, join=join, name=name, recompute=recompute)
 
     def shapes(self, shape: Shape) -> Iterator[tuple[str, Layer, Shape]]:
