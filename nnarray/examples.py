@@ -11,7 +11,7 @@ from nnarray.callbacks import History
 from nnarray.checks import real, refuse_overflow
 from nnarray.kernels.compilation import quiet
 from nnarray.layers.base import Layer
-from nnarray.layers.combine import last_activation
+from nnarray.layers.combine import heads_in, last_activation
 from nnarray.losses import Loss, combined_weights
 from nnarray.propagation import Wiring
 from nnarray.random import Key
@@ -136,11 +136,11 @@ def prepare(
 
 def _refuse_probabilities(network: Layer, loss: Loss) -> None:
     """A loss that takes logits must not be given what an activation has made of them."""
-    last = last_activation(network)
-    if last in loss.not_after:
+    spoiled = [last for last in map(last_activation, (network, *heads_in(network))) if last in loss.not_after]
+    if spoiled:
         raise ValueError(
-            f"the network ends in {last!r}, and {loss.label} takes logits: it applies its own. Leave out the last "
-            f"activation: the largest output is still the most likely class."
+            f"the network ends in {spoiled[0]!r}, and {loss.label} takes logits: it applies its own. Leave out the "
+            f"last activation: the largest output is still the most likely class."
         )
 
 

@@ -349,13 +349,13 @@ class CrossEntropy(Loss):
     Raises
     ------
     ValueError
-        If a label is negative or not below K, a probability is negative, or shapes differ.
+        If a label is negative or not below K, a probability is negative, they do not sum to 1, or shapes differ.
     TypeError
         If labels are not integers.
 
     Notes
     -----
-    The target is labels, integers of shape (N, ...), or probabilities, shape (N, ..., K).
+    The target is labels, integers of shape (N, ...), or probabilities, shape (N, ..., K), which sum to 1 over K.
 
     References
     ----------

@@ -300,6 +300,47 @@ def test_no_message_prints_data(call: Any) -> None:
     assert len(str(told.value)) < 400
 
 
+def test_what_is_wrong_at_the_next_look() -> None:
+    model = nn.Network(nn.Dense(2)).init((2,))
+    with pytest.raises(ValueError, match="Have X and y changed places"):
+        model.fit(LABELS, POINTS)
+    with pytest.raises(ValueError, match=r"needs labels, or probabilities from 0 to 1.*For real values, use 'r2'"):
+        nn.Network(nn.Dense(1)).init((2,)).fit(POINTS, REAL[:, None], loss="mse", metrics=["accuracy"])
+    with pytest.raises(ValueError, match=r"label 2 is out of range.*For regression, pass loss='mse' and y"):
+        model.fit(POINTS, THREE)
+    with pytest.raises(ValueError, match=r"from -1 to 1. For two classes, number them 0 and 1"):
+        nn.Network(nn.Dense(1)).init((2,)).fit(POINTS, 2 * LABELS[:, None] - 1, loss="bce")
+    head = nn.Network(nn.Auxiliary(nn.Dense(2, "softmax")), nn.Dense(2))
+    with pytest.raises(ValueError, match="ends in 'softmax'"):
+        head.init((2,)).fit(POINTS, LABELS)
+    with pytest.raises(TypeError, match=r"got 5. Of sizes, a layer takes that of its outputs alone"):
+        nn.Dense(2, 5)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"got <class '.*EarlyStopping'>. Write EarlyStopping\(\)"):
+        model.fit(POINTS, LABELS, callbacks=nn.EarlyStopping)
+    with pytest.raises(ValueError, match=r"Conv1D 1 of 1: expects examples of shape \(length, channels\); got \(8,\)"):
+        nn.Network(nn.Conv1D(2, 3)).init((8,))
+    for given, hint in ((nn.Dense, r"Write Dense\(...\)"), ("relu", r"nn.Activation\('relu'\)"), (5, r"nn.Dense\(5\)")):
+        with pytest.raises(TypeError, match=hint):
+            nn.Network(given)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "here"),
+    [
+        ("Linear", "nn.Dense"),
+        ("Sequential", "nn.Network"),
+        ("Conv2d", "nn.Conv2D"),
+        ("BatchNorm2d", "nn.BatchNorm"),
+        ("ReLU", r"nn.Activation\('ReLU'\)"),
+        ("GlobalAveragePooling2D", "nn.GlobalAvgPool"),
+    ],
+)
+def test_layers_by_the_names_of_other_libraries(name: str, here: str) -> None:
+    with pytest.raises(AttributeError, match=rf"no attribute '{name}'\. Here it is {here}\."):
+        getattr(nn, name)
+    assert not hasattr(nn, "LSTM")
+
+
 def test_layers_say_where_the_model_is() -> None:
     network = nn.Network(nn.Dense(2))
     for name in ("fit", "predict", "theta", "state_dict", "summary", "anything"):

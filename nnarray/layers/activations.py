@@ -76,7 +76,7 @@ class Activation(Layer):
     Parameters
     ----------
     function : str or callable
-        A name, or your own f: array -> array of the same shape.
+        A name, also another one of the field such as "sigmoid"; or your own f: array -> array of the same shape.
     derivative : callable, optional
         Your own f': array -> array of the same shape; needed with your own f, entry by entry.
     options : mapping of str to float
@@ -141,8 +141,8 @@ def kept_activation(function: Any) -> Any:
         return "identity"
     if isinstance(function, type) or not (isinstance(function, str | Activation) or callable(function)):
         raise TypeError(
-            f"an activation must be a name, such as 'tanh', or an nn.Activation; got {shown(function)}. A layer is told "
-            f"the size of its outputs alone: init finds that of its inputs."
+            f"an activation must be a name, such as 'tanh', or an nn.Activation; got {shown(function)}. Of sizes, a "
+            f"layer takes that of its outputs alone."
         )
     return canonical(function, FUNCTIONS, "activation", ALSO) if isinstance(function, str) else function
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, NamedTuple, NoReturn
 
@@ -167,6 +167,17 @@ def outputs_of(layer: Layer, params: Tree, x: Array, ctx: Context, where: Callab
         if fault is None:
             return out
     raise ValueError(f"{where() if where else type(layer).__name__}: {fault}.")
+
+
+def gradients_of(found: Any, shape: Shape, where: Callable[[], str]) -> tuple[Any, Tree]:
+    """What a pullback gave for inputs of `shape`, proved to be what it must give; raises as `outputs_of`."""
+    if not isinstance(found, tuple) or len(found) != 2 or not isinstance(found[1], Mapping):
+        fault = f"return (dx, gradients), gradients by name; got {shown(found)}"
+    elif getattr(found[0], "shape", shape) != shape:
+        fault = f"return dx of the inputs' shape {tuple(shape)}; got {tuple(found[0].shape)}"
+    else:
+        return found
+    raise ValueError(f"{where()}: pullback must {fault}.")
 
 
 def _fault_in(layer: Layer, shape: Shape, out: Any) -> str | None:

@@ -11,7 +11,7 @@ from nnarray import kernels
 from nnarray.backends import namespace
 from nnarray.checks import real
 from nnarray.layers.activations import Activation, Function, activation, kept_activation
-from nnarray.layers.base import Context, Head, Layer, Out, Pullback, outputs_of, settle
+from nnarray.layers.base import Context, Head, Layer, Out, Pullback, gradients_of, outputs_of, settle
 from nnarray.layers.regularisation import Dropout
 from nnarray.layers.shape import Reshape
 from nnarray.names import shown
@@ -174,15 +174,7 @@ class _Passed:
             dheads = dheads[:first]
 
     def _proved(self, name: str, way: Pullback, shape: Shape, dy: Array, *dheads: Array) -> tuple[Any, Tree]:
-        """What a way back gives for inputs of this shape, if it is what it must give."""
-        found: Any = way(dy, *dheads)
-        if not isinstance(found, tuple) or len(found) != 2 or not isinstance(found[1], Mapping):
-            fault = f"return (dx, gradients), gradients by name; got {shown(found)}"
-        elif getattr(found[0], "shape", shape) != shape:
-            fault = f"return dx of the inputs' shape {tuple(shape)}; got {tuple(found[0].shape)}"
-        else:
-            return found
-        raise ValueError(f"{self._place(name)}: pullback must {fault}.")
+        return gradients_of(way(dy, *dheads), shape, lambda: self._place(name))
 
     def _place(self, name: str) -> str:
         return self.whole.place(self.whole.names.index(name))
@@ -488,6 +480,14 @@ class Auxiliary(Row):
             return dy if dx is None else dy + dx, gradients
 
         return Out(x, pullback, head.state, (*head.heads, Head(head.y, self.weight)))
+
+
+def heads_in(layer: Layer) -> Iterator[Auxiliary]:
+    """The auxiliary heads of a network, at whatever depth."""
+    for inner in getattr(layer, "layers", ()):
+        if isinstance(inner, Auxiliary):
+            yield inner
+        yield from heads_in(inner)
 
 
 def _zeros(tree: Tree) -> Tree:
