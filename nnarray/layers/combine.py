@@ -11,7 +11,7 @@ from nnarray import kernels
 from nnarray.backends import namespace
 from nnarray.checks import real
 from nnarray.layers.activations import Activation, Function, activation, kept_activation
-from nnarray.layers.base import Context, Head, Layer, Out, Pullback, gradients_of, outputs_of, settle
+from nnarray.layers.base import Context, Head, Layer, Out, Pullback, gradients_of, is_ours, outputs_of, settle
 from nnarray.layers.regularisation import Dropout
 from nnarray.layers.shape import Reshape
 from nnarray.names import shown
@@ -143,19 +143,20 @@ class _Passed:
 
     def __init__(self, whole: Composite, ctx: Context) -> None:
         self.whole, self.ctx = whole, ctx
-        self.ways: list[tuple[str, Pullback, int, Shape]] = []
+        self.ways: list[tuple[str, Pullback, int]] = []
         self.states: dict[str, Tree] = {}
         self.heads: tuple[Head, ...] = ()
 
     def through(self, name: str, layer: Layer, params: Tree, x: Array, *, input_gradient: bool) -> Array:
         """The outputs of one more layer."""
         inner, ctx = params.get(name, {}), self.ctx.child(name, input_gradient=input_gradient)
-        if isinstance(layer, Composite):
+        if is_ours(layer):
             y, back, state, heads = layer.forward(inner, x, ctx)
         else:
             y, back, state, heads = outputs_of(layer, inner, x, ctx, lambda: self._place(name))
+            back = partial(self._proved, name, back, x.shape)
         if self.ctx.keep:
-            self.ways.append((name, back, len(heads), x.shape))
+            self.ways.append((name, back, len(heads)))
         if state:
             self.states[name] = state
         self.heads += heads
@@ -168,9 +169,9 @@ class _Passed:
         """
         ways = self.ways if self.ctx.once else list(self.ways)
         while ways:
-            name, way, count, shape = ways.pop()
+            name, way, count = ways.pop()
             first = len(dheads) - count
-            yield name, partial(self._proved, name, way, shape), dheads[first:]
+            yield name, way, dheads[first:]
             dheads = dheads[:first]
 
     def _proved(self, name: str, way: Pullback, shape: Shape, dy: Array, *dheads: Array) -> tuple[Any, Tree]:
