@@ -129,7 +129,7 @@ def prepare(
     xp = same_place(**{x_name: x, y_name: y, w_name: weights})
     if x.shape[0] == 0:
         raise ValueError(f"{x_name} holds no examples: its shape is {tuple(X.shape)}. At least one is needed.")
-    _refuse_other_length(x.shape[0], x_name, y, y_name)
+    _refuse_other_length(x, x_name, y, y_name)
     target, own = loss.prepare(y, (x.shape[0], *model.output_shape), x.dtype)
     return Data(x, target, combined_weights(xp, own, weights, x.shape[0], x.dtype, w_name), y)
 
@@ -144,11 +144,17 @@ def _refuse_probabilities(network: Layer, loss: Loss) -> None:
         )
 
 
-def _refuse_other_length(count: int, name: str, other: Array, other_name: str) -> None:
-    if other.ndim == 0 or other.shape[0] != count:
-        raise ValueError(
-            f"{name} has {count} examples and {other_name} has shape {tuple(other.shape)}; make their lengths equal."
-        )
+def _refuse_other_length(x: Array, name: str, other: Array, other_name: str) -> None:
+    if other.ndim > 0 and other.shape[0] == x.shape[0]:
+        return
+    hint = ""
+    if x.ndim > 2 and x.shape[0] == 1 and x.shape[1:2] == other.shape[:1]:
+        shape = tuple(x.shape[2:])
+        hint = f" Its second axis has that length: pass {name}[0, ...], and make the network by init({shape})."
+    raise ValueError(
+        f"{name} has {x.shape[0]} examples and {other_name} has shape {tuple(other.shape)}; make their lengths equal."
+        f"{hint}"
+    )
 
 
 def pick(x: Array, rows: Any) -> Array:
@@ -173,7 +179,7 @@ def validation_split(X: Any, y: Any, weights: Any, validation: Any, key: Key) ->
     count = X.shape[0]
     for name, other in (("y", y), ("sample_weight", weights)):
         if other is not None:  # a row that is not there might be made up by the library that picks it
-            _refuse_other_length(count, "X", other, name)
+            _refuse_other_length(X, "X", other, name)
     part = round(fraction * count)
     if not 0 < part < count:
         raise ValueError(

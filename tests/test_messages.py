@@ -166,7 +166,7 @@ class Beginner:
             self.loss = found[1]
         if found := re.search(r"y\[[^\]]*\]|xp\.astype\(y, xp\.int32\)", text):
             self.y = eval(found[0], known)
-        if found := re.search(r"X\[[^\]]*None\]|X\.T|xp\.permute_dims\(X, \([^)]*\)\)", text):
+        if found := re.search(r"X\[[^\]]*None\]|X\[0, \.\.\.\]|X\.T|xp\.permute_dims\(X, \([^)]*\)\)", text):
             self.X = eval(found[0], known)
         if found := re.search(r"init\((X\.shape\[1:\]|\(\d+,\))\)", text.split("Make it by")[-1]):
             self.shape = eval(found[1], known)
@@ -213,6 +213,7 @@ CHAINS: dict[str, tuple[Any, Any, str, dict[str, Any], tuple[int, ...]]] = {
     "softmax at the end": (POINTS, LABELS, "", {"outputs": 2, "last": "softmax"}, (2,)),
     "a sigmoid at the end": (POINTS, LABELS[:, None], "", {"loss": "BCE", "last": "sigmoid"}, (1,)),
     "the shape of all": (POINTS, LABELS, "", {"outputs": 2, "shape": (12, 2)}, (2,)),
+    "the shape of all, as one example": (POINTS[None], LABELS, "", {"outputs": 2, "shape": (12, 2)}, (2,)),
     "the number of all": (POINTS, LABELS, "", {"outputs": 2, "shape": (12,)}, (2,)),
     "one feature": (POINTS[:, 0], LABELS, "", {"outputs": 2, "shape": (1,)}, (2,)),
     "one feature, all for a shape": (POINTS[:, 0], LABELS, "", {"outputs": 2, "shape": (12,)}, (2,)),
