@@ -15,6 +15,7 @@ from nnarray.estimators.stopping import Patience, Record
 from nnarray.estimators.tasks import Classifies, Regresses
 from nnarray.layers.base import Layer
 from nnarray.losses import Loss
+from nnarray.model import Model
 from nnarray.models.mlp import mlp
 from nnarray.names import shown, spelled
 from nnarray.network import Network
@@ -45,10 +46,11 @@ class Wrapped(Estimator):
     def _outputs_given(self, shape: Shape) -> int | None:
         if isinstance(self.network, Network):
             return self.network.out_shape(shape)[-1]
-        if callable(self.network) and not isinstance(self.network, Layer):
+        if callable(self.network) and not isinstance(self.network, Layer | Model):
             return None
         raise TypeError(
-            f"network must be an nn.Network, or a function of the number of outputs; got {shown(self.network)}."
+            f"network must be an nn.Network, or a function of the number of outputs; got {shown(self.network)}. "
+            "Of a model, pass model.network."
         )
 
     def _epochs(self) -> int:
