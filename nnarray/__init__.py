@@ -8,6 +8,9 @@
 True
 """
 
+import sys
+from typing import NoReturn
+
 from nnarray import datasets, initializers, losses, metrics, models, plotting, random, schedules, testing, trackers
 from nnarray.backends import (
     Backend,
@@ -51,6 +54,7 @@ from nnarray.layers import (
 )
 from nnarray.losses import Loss
 from nnarray.model import Model, load, training_step, value_and_grad
+from nnarray.names import also, spelled
 from nnarray.network import Network
 from nnarray.optimizers import LBFGS, SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
 from nnarray.persistence.settings import register
@@ -124,3 +128,24 @@ __all__ = [
     "training_step",
     "value_and_grad",
 ]
+
+_ALSO = also(
+    Activation="relu leaky_relu elu selu gelu silu mish sigmoid tanh softmax log_softmax softplus softsign",
+    AdaptiveAvgPool2D="adaptive_average_pooling2d",
+    AvgPool2D="average_pooling2d",
+    BatchNorm="batch_norm1d batch_norm2d batch_normalization",
+    Conv1D="conv1d",
+    Conv2D="conv2d",
+    Dense="linear fully_connected",
+    Dropout="dropout2d spatial_dropout2d",
+    GlobalAvgPool="global_avg_pool2d global_average_pooling2d global_average_pooling1d",
+    LayerNorm="layer_normalization",
+    MaxPool2D="max_pooling2d",
+    Network="sequential",
+)
+
+
+def __getattr__(name: str) -> NoReturn:
+    found = spelled(name, dict.fromkeys(__all__), _ALSO)
+    hint = f" Here it is nn.{found}{f'({name!r})' if found == 'Activation' else ''}." if found else ""
+    raise AttributeError(f"module 'nnarray' has no attribute {name!r}.{hint}", name=name, obj=sys.modules[__name__])

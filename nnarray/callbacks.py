@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nnarray.checks import integer, real
+from nnarray.names import shown
 from nnarray.schedules import better
 from nnarray.typing import Array
 
@@ -163,7 +164,7 @@ class EarlyStopping(Callback):
 
     def __post_init__(self) -> None:
         if self.mode not in ("min", "max"):
-            raise ValueError(f"EarlyStopping mode must be 'min' or 'max'; got {self.mode!r}.")
+            raise ValueError(f"EarlyStopping mode must be 'min' or 'max'; got {shown(self.mode)}.")
         integer(self.patience, "EarlyStopping patience", 0, usual=10)
         real(self.min_delta, "EarlyStopping min_delta", least=0.0, usual=0.0)
 
@@ -225,5 +226,8 @@ def as_callback(callback: Any) -> Callback:
     if isinstance(callback, Callback):
         return callback
     if isinstance(callback, type) or not callable(callback):
-        raise TypeError(f"a callback must be a Callback or a function of a Run; got {callback!r}. Leave out for none.")
+        raise TypeError(
+            f"a callback must be a Callback or a function of a Run; got {shown(callback)}. "
+            f"{f'Write {callback.__name__}().' if isinstance(callback, type) else 'Leave out for none.'}"
+        )
     return EachEpoch(callback)

@@ -8,12 +8,13 @@ from numbers import Real
 from typing import Any
 
 from nnarray.backends import dtype_name, namespace
+from nnarray.names import shown
 from nnarray.typing import Array
 
 
 def integer(value: Any, name: str, least: int, *, usual: int) -> int:
     """`value` as a Python integer of at least `least`; NumPy's integers are welcome, truth values are not."""
-    wanted = f"{name} must be an integer of at least {least}; got {value!r}. Use for example {name}={usual}."
+    wanted = f"{name} must be an integer of at least {least}; got {shown(value)}. Use for example {name}={usual}."
     if isinstance(value, bool):
         raise TypeError(wanted)
     try:
@@ -29,7 +30,7 @@ def real(value: Any, name: str, *, least: float = -math.inf, below: float = math
     """`value` as a finite Python float with least <= value < below."""
     low = f" of at least {least:g}" if least > -math.inf else ""
     high = f" and less than {below:g}" if below < math.inf else ""
-    wanted = f"{name} must be a finite number{low}{high}; got {value!r}. Use for example {name}={usual:g}."
+    wanted = f"{name} must be a finite number{low}{high}; got {shown(value)}. Use for example {name}={usual:g}."
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(wanted)
     try:

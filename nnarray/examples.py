@@ -10,6 +10,8 @@ from nnarray.backends import as_data, device_of, is_traced, same_place, without_
 from nnarray.callbacks import History
 from nnarray.checks import real, refuse_overflow
 from nnarray.kernels.compilation import quiet
+from nnarray.layers.base import Layer
+from nnarray.layers.combine import heads_in, last_activation
 from nnarray.losses import Loss, combined_weights
 from nnarray.propagation import Wiring
 from nnarray.random import Key
@@ -56,8 +58,10 @@ class Data(NamedTuple):
         return self.x.shape[0]
 
 
-def check_inputs(model: Trainee, X: Any, name: str = "X") -> Array:
+def check_inputs(model: Trainee, X: Any, name: str = "X", *, of_y: Shape = ()) -> Array:
     """`X` in the model's dtype, if it has the model's library, device and input shape.
+
+    `of_y` is the shape of the labels, if there are any: what is wrong shows in both.
 
     Raises
     ------
@@ -70,18 +74,38 @@ def check_inputs(model: Trainee, X: Any, name: str = "X") -> Array:
     xp = same_place(model=model.vector, **{name: X})
     if X.shape[1:] != model.input_shape or X.ndim == 0:
         batch = "(batch, " + ", ".join(map(str, model.input_shape)) + ")"
-        hint = " For a single example, use X[None, ...]." if X.shape == model.input_shape else ""
         raise ValueError(
             f"the network expects {batch}, examples of shape {model.input_shape}; "
-            f"got {name} of shape {tuple(X.shape)}.{hint}"
+            f"got {name} of shape {tuple(X.shape)}.{_fitting(tuple(X.shape), model.input_shape, of_y)}"
         )
     return X if X.dtype == model.vector.dtype else xp.astype(X, model.vector.dtype)
 
 
+def _fitting(shape: Shape, wanted: Shape, of_y: Shape) -> str:
+    """What makes inputs of `shape` fit to a network for examples of the shape `wanted`."""
+    labelled = of_y[:1] == shape[:1] != ()
+    if labelled and of_y[1:] == wanted:
+        return " Have X and y changed places?"
+    single = " For a single example, use X[None, ...]." if shape == wanted and not labelled else ""
+    if len(shape) == len(wanted) > 1 and shape[1:] == wanted[1:]:
+        return f"{single} Was the network made by init(X.shape)? Make it by init(X.shape[1:]), for one example."
+    if single:
+        return single
+    if (*shape[1:], 1) == wanted:
+        return f" Give examples an axis for their one {'feature' if len(wanted) == 1 else 'channel'}: X[..., None]."
+    if len(shape) == 1 and labelled:
+        return " For examples of one feature, use X[:, None], and make the network by init((1,))."
+    if len(wanted) == 1 and len(shape) == 2 and shape[0] == wanted[0] and not labelled:
+        return " Each row must be an example: use X.T."
+    if len(wanted) == 3 and (*shape[2:], *shape[1:2]) == wanted:
+        return " Channels come last: use xp.permute_dims(X, (0, 2, 3, 1)), where xp = nn.namespace(X)."
+    return f" Or make the network for these: init({shape[1:]})." if labelled else ""
+
+
 @quiet  # what overflows is told by an error
-def finite_inputs(model: Trainee, X: Any, name: str = "X") -> Array:
+def finite_inputs(model: Trainee, X: Any, name: str = "X", *, of_y: Shape = ()) -> Array:
     """As `check_inputs`; refuses NaN, infinity, and what the model's dtype cannot hold. Waits for the device."""
-    x = check_inputs(model, X, name)
+    x = check_inputs(model, X, name, of_y=of_y)
     if not is_traced(x):
         refuse_overflow(x, X, name, FINITE_REMEDY)
     return x
@@ -99,22 +123,39 @@ def prepare(
 ) -> Data:
     """Check the examples once, where they enter, and bring them into the form that a step reads: without a record."""
     x_name, y_name, w_name = names.split()
-    x = without_record((finite_inputs if check_finite else check_inputs)(model, X, x_name))
+    _refuse_probabilities(model.wiring.network, loss)
     y = without_record(as_data(y, y_name))
+    x = without_record((finite_inputs if check_finite else check_inputs)(model, X, x_name, of_y=tuple(y.shape)))
     weights = None if weights is None else without_record(as_data(weights, w_name))
     xp = same_place(**{x_name: x, y_name: y, w_name: weights})
     if x.shape[0] == 0:
         raise ValueError(f"{x_name} holds no examples: its shape is {tuple(X.shape)}. At least one is needed.")
-    _refuse_other_length(x.shape[0], x_name, y, y_name)
+    _refuse_other_length(x, x_name, y, y_name)
     target, own = loss.prepare(y, (x.shape[0], *model.output_shape), x.dtype)
     return Data(x, target, combined_weights(xp, own, weights, x.shape[0], x.dtype, w_name), y)
 
 
-def _refuse_other_length(count: int, name: str, other: Array, other_name: str) -> None:
-    if other.ndim == 0 or other.shape[0] != count:
+def _refuse_probabilities(network: Layer, loss: Loss) -> None:
+    """A loss that takes logits must not be given what an activation has made of them."""
+    spoiled = [last for last in map(last_activation, (network, *heads_in(network))) if last in loss.not_after]
+    if spoiled:
         raise ValueError(
-            f"{name} has {count} examples and {other_name} has shape {tuple(other.shape)}; make their lengths equal."
+            f"the network ends in {spoiled[0]!r}, and {loss.label} takes logits: it applies its own. Leave out the "
+            f"last activation: the largest output is still the most likely class."
         )
+
+
+def _refuse_other_length(x: Array, name: str, other: Array, other_name: str) -> None:
+    if other.ndim > 0 and other.shape[0] == x.shape[0]:
+        return
+    hint = ""
+    if x.ndim > 2 and x.shape[0] == 1 and x.shape[1:2] == other.shape[:1]:
+        shape = tuple(x.shape[2:])
+        hint = f" Its second axis has that length: pass {name}[0, ...], and make the network by init({shape})."
+    raise ValueError(
+        f"{name} has {x.shape[0]} examples and {other_name} has shape {tuple(other.shape)}; make their lengths equal."
+        f"{hint}"
+    )
 
 
 def pick(x: Array, rows: Any) -> Array:
@@ -139,7 +180,7 @@ def validation_split(X: Any, y: Any, weights: Any, validation: Any, key: Key) ->
     count = X.shape[0]
     for name, other in (("y", y), ("sample_weight", weights)):
         if other is not None:  # a row that is not there might be made up by the library that picks it
-            _refuse_other_length(count, "X", other, name)
+            _refuse_other_length(X, "X", other, name)
     part = round(fraction * count)
     if not 0 < part < count:
         raise ValueError(

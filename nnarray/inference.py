@@ -23,7 +23,7 @@ from nnarray.layers import (
     Residual,
 )
 from nnarray.layers.activations import Function
-from nnarray.layers.base import Context
+from nnarray.layers.base import Context, is_ours, outputs_of
 from nnarray.layers.combine import Composite, is_plain_row
 from nnarray.propagation import Wiring
 from nnarray.typing import Array, Shape, Tree
@@ -85,7 +85,9 @@ class _Lowering(NamedTuple):
         if type(layer) is MaxPool2D:
             return stages.max_pool(layer.window(shape))
         ctx = Context(state=state, input_gradient=False, keep=False)
-        return stages.any_layer(lambda x: layer.forward(params, x, ctx).y)
+        if is_ours(layer):
+            return stages.any_layer(lambda x: layer.forward(params, x, ctx).y)
+        return stages.any_layer(lambda x: outputs_of(layer, params, x, ctx).y)
 
     def row(self, parts: list[Folded], shape: Shape) -> Iterator[Stage]:
         """Layers in a row; an activation after a linear layer becomes its own."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from nnarray import random
-from nnarray.names import named
+from nnarray.names import also, canonical, named, shown
 from nnarray.typing import Array, Device, Namespace, Shape
 
 
@@ -81,11 +82,11 @@ class VarianceScaling(Initializer):
 
     def __post_init__(self) -> None:
         if not 0 <= self.gain < math.inf:
-            raise ValueError(f"gain must be a finite number of at least 0; got {self.gain!r}.")
+            raise ValueError(f"gain must be a finite number of at least 0; got {shown(self.gain)}.")
         if self.fan not in ("in", "out", "average"):
-            raise ValueError(f"fan must be 'in', 'out' or 'average'; got {self.fan!r}.")
+            raise ValueError(f"fan must be 'in', 'out' or 'average'; got {shown(self.fan)}.")
         if self.distribution not in ("uniform", "normal"):
-            raise ValueError(f"distribution must be 'uniform' or 'normal'; got {self.distribution!r}.")
+            raise ValueError(f"distribution must be 'uniform' or 'normal'; got {shown(self.distribution)}.")
 
     def draw(self, key: random.Key, shape: Shape, xp: Namespace, device: Device) -> Array:
         fan_in, fan_out = fans(shape)
@@ -140,6 +141,25 @@ INITIALIZERS: dict[str, Initializer] = {
 }
 
 
+ALSO = also(
+    zeros="zero",
+    ones="one",
+    normal="random_normal",
+    uniform="random_uniform",
+    glorot="glorot_uniform xavier xavier_uniform",
+    glorot_normal="xavier_normal",
+    he="he_uniform kaiming kaiming_uniform",
+    he_normal="kaiming_normal",
+    lecun="lecun_uniform",
+    absent="constant truncated_normal trunc_normal identity eye dirac sparse variance_scaling",
+)
+
+
+def kept_initializer(init: object) -> Any:
+    """An initializer as settings keep it: a name as the table spells it."""
+    return init if isinstance(init, Initializer) else canonical(init, INITIALIZERS, "initializer", ALSO)
+
+
 def initializer(name: str | Initializer) -> Initializer:
     """The initializer of that name, or the one given."""
-    return name if isinstance(name, Initializer) else named(name, INITIALIZERS, "initializer")
+    return name if isinstance(name, Initializer) else named(name, INITIALIZERS, "initializer", ALSO)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -12,6 +12,7 @@ from nnarray.checks import refuse_non_finite
 from nnarray.initializers import initializer
 from nnarray.kernels.compilation import quiet
 from nnarray.layers.base import Param
+from nnarray.names import shown
 from nnarray.random import Key
 from nnarray.typing import Array, Device, Namespace, Tree
 
@@ -79,7 +80,7 @@ class Layout:
         if not self.places:
             return like
         xp = namespace(like)
-        return xp.concat([xp.reshape(_leaf(tree, place.path), (-1,)) for place in self.places])
+        return xp.concat([xp.reshape(_leaf(tree, place), (-1,)) for place in self.places])
 
     @quiet  # what overflows is told by an error
     def replaced(self, vector: Array, values: Tree) -> Array:
@@ -134,11 +135,22 @@ def _leaves(tree: Tree, above: tuple[str, ...] = ()) -> list[tuple[tuple[str, ..
     found: list[tuple[tuple[str, ...], Param]] = []
     for name, node in tree.items():
         path = (*above, name)
+        if not isinstance(node, Param | Mapping):
+            raise TypeError(f"parameter {'.'.join(path)!r} must be nn.Param(shape, init); got {shown(node)}.")
+        if isinstance(node, Param) and not isinstance(node.shape, tuple):
+            raise TypeError(f"the shape of parameter {'.'.join(path)!r} must be a tuple; got {shown(node.shape)}.")
         found += [(path, node)] if isinstance(node, Param) else _leaves(node, path)
     return found
 
 
-def _leaf(tree: Any, path: tuple[str, ...]) -> Array:
-    for name in path:
-        tree = tree[name]
+def _leaf(tree: Any, place: Place) -> Array:
+    try:
+        for name in place.path:
+            tree = tree[name]
+    except KeyError:
+        raise ValueError(
+            f"{place.name!r} is missing: the pullback of its layer must return a gradient for each parameter."
+        ) from None
+    if tree.shape != place.param.shape:
+        raise ValueError(f"{place.name!r} has shape {place.param.shape}; got a gradient of shape {tuple(tree.shape)}.")
     return tree

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from nnarray import kernels
-from nnarray.backends import as_data, device_of, has_record, is_traced, same_place, without_record
+from nnarray.backends import as_data, device_of, dtype_name, has_record, is_traced, same_place, without_record
 from nnarray.checks import refuse_overflow
 from nnarray.kernels.compilation import quiet
 from nnarray.kernels.standard.numerics import wide, wide_dtype
-from nnarray.names import named
+from nnarray.names import also, named, shown
 from nnarray.typing import Array, DType, Namespace, Shape
 
 
@@ -48,9 +48,12 @@ class Loss:
 
     reduction: str = field(default="mean", kw_only=True)
 
+    not_after: ClassVar[tuple[str, ...]] = ()
+    """Activations that a network must not end in."""
+
     def __post_init__(self) -> None:
         if self.reduction not in ("mean", "sum"):
-            raise ValueError(f"reduction must be 'mean' or 'sum'; got {self.reduction!r}.")
+            raise ValueError(f"reduction must be 'mean' or 'sum'; got {shown(self.reduction)}.")
 
     def per_example(self, outputs: Array, target: Array) -> tuple[Array, Array]:
         """The loss of each example, and the gradient of their sum, shaped as `outputs`."""
@@ -67,13 +70,9 @@ class Loss:
             If the target does not fit to outputs of `shape`, or has values that it must not have.
         """
         if target.shape != shape:
-            hint = ""
-            if math.prod(target.shape) == math.prod(shape):
-                hint = f" Reshape one of them, for instance target to {shape}: nothing is broadcast silently."
-            elif target.shape == shape[:1]:
-                hint = " For labels, use cross_entropy."
             raise ValueError(
-                f"{self.label} needs a target of the outputs' shape {shape}; got {tuple(target.shape)}.{hint}"
+                f"{self.label} needs a target of the outputs' shape {shape}; got {tuple(target.shape)}. "
+                f"{_fitting(target, shape)}"
             )
         return _converted(target, dtype), None
 
@@ -122,6 +121,76 @@ class Loss:
         return self.value_and_gradient(outputs, target, weights)[0]
 
 
+# --- What to do where target and outputs do not fit ------------------------------------------------------------------
+
+FLATTEN = (
+    "The outputs have a row for each place of an example: for one row an example, put nn.Flatten() or "
+    "nn.GlobalAvgPool() before the first Dense layer."
+)
+
+
+def _fitting(target: Array, shape: Shape) -> str:
+    """What makes the target fit to outputs of `shape`."""
+    if (*target.shape, 1) == shape:
+        return f"Pass {_column(target)}: nothing is broadcast silently."
+    if target.shape == (*shape, 1):
+        return f"Pass {_no_column(target)}: nothing is broadcast silently."
+    if target.ndim == 0 or target.shape[0] != shape[0]:
+        return "Give one entry an example."
+    if len(shape) > 2 and target.ndim <= 2:
+        return FLATTEN
+    if target.shape in (shape[:-1], (*shape[:-1], 1)) and _whole(target):
+        return f"For labels, use cross_entropy{'' if target.ndim < len(shape) else f' and {_no_column(target)}'}."
+    if target.ndim == 1:
+        return "Give the last layer 1 output, and pass y[:, None]."
+    if target.shape[:-1] == shape[:-1]:
+        return f"Give the last layer {_outputs(target)}."
+    return f"Reshape y to {shape}: nothing is broadcast silently."
+
+
+def _fitting_labels(target: Array, shape: Shape) -> str:
+    """What makes labels, or probabilities, fit to outputs of `shape`; or which other loss there is for them."""
+    classes = shape[-1]
+    if target.shape[:1] != shape[:1] or len(shape) > 2:
+        return _fitting(target, shape)
+    regression = f"for regression, pass loss='mse'{'' if target.ndim > 1 else f' and {_column(target)}'}"
+    if target.ndim != 1 and target.shape[-1] > 1:
+        if target.shape[-1] != classes:
+            return f"Give the last layer {_outputs(target)}; {regression}."
+        return f"For several labels an example, pass loss='binary_cross_entropy'; {regression}."
+    if classes > 1:
+        regression = f"{regression}, and give the last layer 1 output"
+    if not _whole(target):
+        return f"F{regression[1:]}."
+    if classes > 1:
+        return f"Pass {_no_column(target)}."
+    two, more = (f" and {_column(target)}", "") if target.ndim == 1 else ("", f" and pass {_no_column(target)}")
+    return (
+        f"For two classes, pass loss='binary_cross_entropy'{two}; for more, give the last layer an output for each"
+        f"{more}; {regression}."
+    )
+
+
+def _column(target: Array) -> str:
+    return "y[:, None]" if target.ndim == 1 else "y[..., None]"
+
+
+def _no_column(target: Array) -> str:
+    return "y[:, 0]" if target.ndim == 2 else "y[..., 0]"
+
+
+def _outputs(target: Array) -> str:
+    return f"{target.shape[-1]} output{'s' if target.shape[-1] > 1 else ''}"
+
+
+def _whole(target: Array) -> bool:
+    """Whether all entries are integers, of whatever dtype, so that they may be labels. Waits for the device."""
+    xp = same_place(target=target)
+    if not xp.isdtype(target.dtype, "real floating"):
+        return True
+    return not is_traced(target) and bool(xp.all(xp.floor(target) == target))
+
+
 @quiet  # what overflows is told by an error
 def _converted(x: Array, dtype: DType, name: str = "target") -> Array:
     """`x` in the dtype of the outputs, finite before and after. Waits for the device."""
@@ -131,7 +200,7 @@ def _converted(x: Array, dtype: DType, name: str = "target") -> Array:
     return found
 
 
-def checked_labels(labels: Array, classes: int, name: str) -> Array:
+def checked_labels(labels: Array, classes: int, name: str, otherwise: str = "") -> Array:
     """Labels in the default integer dtype, each from 0 to classes - 1. Waits for the device.
 
     Raises
@@ -143,7 +212,10 @@ def checked_labels(labels: Array, classes: int, name: str) -> Array:
     """
     xp = same_place(labels=labels)
     if not xp.isdtype(labels.dtype, ("bool", "integral")):
-        raise TypeError(f"{name} must be integers; got dtype {labels.dtype}. Convert them with astype.")
+        raise TypeError(
+            f"{name} must be integers; got dtype {dtype_name(labels.dtype)}. Convert them with xp.astype(y, xp.int32), "
+            f"where xp = nn.namespace(y)."
+        )
     index = xp.__array_namespace_info__().default_dtypes(device=device_of(labels))["integral"]
     labels = xp.astype(labels, index, copy=False)  # PyTorch has no minimum of some unsigned integers
     if not is_traced(labels) and labels.shape[0] > 0:
@@ -152,7 +224,7 @@ def checked_labels(labels: Array, classes: int, name: str) -> Array:
             wrong = lowest if lowest < 0 else highest
             raise ValueError(
                 f"label {wrong} is out of range: with {classes} outputs, labels are 0 to {classes - 1}. Renumber them, "
-                f"or give the last layer an output for each class."
+                f"or give the last layer an output for each class.{otherwise}"
             )
     return labels
 
@@ -233,7 +305,7 @@ class Huber(Loss):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 0 < self.delta < math.inf:
-            raise ValueError(f"Huber delta must be a finite number above 0; got {self.delta!r}.")
+            raise ValueError(f"Huber delta must be a finite number above 0; got {shown(self.delta)}.")
         object.__setattr__(self, "delta", float(self.delta))  # a number of NumPy's would lend arrays its dtype
 
     def per_example(self, outputs: Array, target: Array) -> tuple[Array, Array]:
@@ -250,14 +322,17 @@ class BinaryCrossEntropy(Loss):
         If a target lies outside [0, 1].
     """
 
+    not_after = ("logistic", "softmax", "log_softmax", "hard_sigmoid")
+
     def prepare(self, target: Array, shape: Shape, dtype: DType) -> tuple[Array, Array | None]:
         target, _ = super().prepare(target, shape, dtype)
         xp = same_place(target=target)
         if not is_traced(target) and not bool(xp.all((target >= 0) & (target <= 1))):
             lowest, highest = float(xp.min(target)), float(xp.max(target))
+            labels = "For two classes, number them 0 and 1; for more, use cross_entropy. " if _whole(target) else ""
             raise ValueError(
-                f"BinaryCrossEntropy needs targets from 0 to 1; got values from {lowest:g} to {highest:g}. For more "
-                f"than two classes, use cross_entropy."
+                f"BinaryCrossEntropy needs targets from 0 to 1; got values from {lowest:g} to {highest:g}. {labels}"
+                f"For regression, pass loss='mse'."
             )
         return target, None
 
@@ -279,13 +354,13 @@ class CrossEntropy(Loss):
     Raises
     ------
     ValueError
-        If a label is negative or not below K, a probability is negative, or shapes differ.
+        If a label is negative or not below K, a probability is negative, they do not sum to 1, or shapes differ.
     TypeError
         If labels are not integers.
 
     Notes
     -----
-    The target is labels, integers of shape (N, ...), or probabilities, shape (N, ..., K).
+    The target is labels, integers of shape (N, ...), or probabilities, shape (N, ..., K), which sum to 1 over K.
 
     References
     ----------
@@ -299,18 +374,20 @@ class CrossEntropy(Loss):
     0.693147
     """
 
+    not_after = ("softmax", "logistic", "hard_sigmoid")  # log_softmax of log_softmax is itself
+
     label_smoothing: float = field(default=0.0, kw_only=True)
     class_weights: Sequence[float] | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 0 <= self.label_smoothing < 1:
-            raise ValueError(f"label_smoothing must satisfy 0 <= s < 1; got {self.label_smoothing!r}.")
+            raise ValueError(f"label_smoothing must satisfy 0 <= s < 1; got {shown(self.label_smoothing)}.")
         object.__setattr__(self, "label_smoothing", float(self.label_smoothing))
         if self.class_weights is not None:
             weights = tuple(float(w) for w in self.class_weights)
             if not all(0 < w < math.inf for w in weights):
-                raise ValueError(f"class_weights must be finite numbers above 0; got {weights}.")
+                raise ValueError(f"class_weights must be finite numbers above 0; got {shown(weights)}.")
             object.__setattr__(self, "class_weights", weights)  # a tuple: a frozen dataclass must hash
 
     def prepare(self, target: Array, shape: Shape, dtype: DType) -> tuple[Array, Array | None]:
@@ -319,7 +396,8 @@ class CrossEntropy(Loss):
             raise ValueError(f"CrossEntropy needs outputs of shape (N, K), one logit a class; got {shape}.")
         if classes < 2:
             raise ValueError(
-                f"CrossEntropy needs at least 2 classes; got outputs of shape {shape}. Use BinaryCrossEntropy."
+                f"CrossEntropy needs at least 2 classes; got outputs of shape {shape}, and a target of shape "
+                f"{tuple(target.shape)}. {_fitting_labels(target, shape)}"
             )
         if self.class_weights is not None and len(self.class_weights) != classes:
             raise ValueError(f"class_weights has {len(self.class_weights)} entries for {classes} classes.")
@@ -328,14 +406,23 @@ class CrossEntropy(Loss):
         if target.shape != shape[:-1]:
             raise ValueError(
                 f"CrossEntropy on outputs of shape {shape} needs labels of shape {shape[:-1]} "
-                f"or probabilities of shape {shape}; got {tuple(target.shape)}."
+                f"or probabilities of shape {shape}; got {tuple(target.shape)}. {_fitting_labels(target, shape)}"
             )
         return self._prepare_labels(xp, target, classes, dtype)
 
     def _prepare_probabilities(self, xp: Namespace, target: Array, dtype: DType) -> tuple[Array, None]:
         target = _converted(target, dtype)
         if not is_traced(target) and not bool(xp.all(target >= 0)):
-            raise ValueError(f"CrossEntropy needs probabilities that are not negative; got {float(xp.min(target)):g}.")
+            raise ValueError(
+                f"CrossEntropy needs probabilities that are not negative; got {float(xp.min(target)):g}. "
+                f"{_fitting_labels(target, target.shape)}"
+            )
+        sums = xp.sum(wide(target), axis=-1)
+        if not is_traced(target) and not bool(xp.all(xp.abs(sums - 1.0) < 0.01)):
+            raise ValueError(
+                f"CrossEntropy needs probabilities that sum to 1 in each row; got sums from {float(xp.min(sums)):g} to "
+                f"{float(xp.max(sums)):g}. {_fitting_labels(target, target.shape)}"
+            )
         target = self._smoothed(target)
         if self.class_weights is None:
             return target, None
@@ -343,7 +430,13 @@ class CrossEntropy(Loss):
         return target * self._weights(xp, target), None
 
     def _prepare_labels(self, xp: Namespace, labels: Array, classes: int, dtype: DType) -> tuple[Array, Array | None]:
-        labels = checked_labels(labels, classes, "CrossEntropy labels")
+        if not _whole(labels):
+            raise TypeError(
+                f"CrossEntropy labels must be integers; got dtype {dtype_name(labels.dtype)}. "
+                f"{_fitting_labels(labels, (*labels.shape, classes))}"
+            )
+        real = " For regression, pass loss='mse' and y[:, None], and give the last layer 1 output."
+        labels = checked_labels(labels, classes, "CrossEntropy labels", real if labels.ndim == 1 else "")
         if self.class_weights is None and self.label_smoothing == 0:
             return labels, None
         like = xp.zeros((0,), dtype=wide_dtype(xp, dtype), device=device_of(labels))
@@ -376,10 +469,25 @@ LOSSES: dict[str, type[Loss]] = {
 }
 
 
+ALSO = also(
+    mse="l2 l2_loss mse_loss mean_squared_error",
+    mae="l1 l1_loss mae_loss mean_absolute_error absolute_error",
+    huber="huber_loss smooth_l1 smooth_l1_loss",
+    binary_cross_entropy="bce bce_loss bce_with_logits bce_with_logits_loss binary_cross_entropy_with_logits "
+    "binary_cross_entropy_loss sigmoid_cross_entropy",
+    cross_entropy="ce cross_entropy_loss log_loss softmax_cross_entropy categorical_cross_entropy "
+    "sparse_categorical_cross_entropy",
+    absent="rmse root_mean_squared_error squared_error half_squared_error mape mean_absolute_percentage_error msle "
+    "mean_squared_logarithmic_error log_cosh nll nll_loss kl_div kl_divergence hinge squared_hinge categorical_hinge "
+    "focal focal_loss binary_focal_cross_entropy categorical_focal_cross_entropy dice ctc poisson poisson_nll "
+    "gaussian_nll quantile pinball cosine cosine_similarity triplet contrastive",
+)
+
+
 def loss_named(loss: Any) -> Loss:
     """The loss of that name, or the one given."""
     if isinstance(loss, Loss):
         return loss
     if isinstance(loss, type) and issubclass(loss, Loss):
         return loss()
-    return named(loss, LOSSES, "loss")()
+    return named(loss, LOSSES, "loss", ALSO)()

@@ -10,7 +10,7 @@ from nnarray import kernels
 from nnarray.backends import default_float, device_of, is_traced, namespace, same_place
 from nnarray.checks import integer
 from nnarray.kernels.standard.numerics import scale_of, wide
-from nnarray.names import named
+from nnarray.names import also, named, shown
 from nnarray.typing import Array, Shape
 
 Metric = Callable[[Array, Array], Array]
@@ -49,6 +49,11 @@ def _true_classes(target: Array, outputs: Array, classes: int | None = None) -> 
     if xp.isdtype(target.dtype, "real floating"):
         if not single:
             raise TypeError(f"labels must be integers; got dtype {target.dtype}. Convert them with astype.")
+        if not is_traced(target) and not bool(xp.all((target >= 0) & (target <= 1))):
+            raise ValueError(
+                f"a metric of classes needs labels, or probabilities from 0 to 1; got values from "
+                f"{float(xp.min(target)):g} to {float(xp.max(target)):g}. For real values, use 'r2'."
+            )
         target = target > 0.5
     classes = classes or _classes(outputs)
     labels = xp.astype(xp.reshape(target, places), _integer(outputs))
@@ -236,12 +241,25 @@ METRICS: dict[str, Metric] = {
 }
 
 
+ALSO = also(
+    accuracy="acc accuracy_score categorical_accuracy sparse_categorical_accuracy",
+    top_5="top_5_accuracy top_5_acc",
+    precision="macro_precision precision_macro",
+    recall="macro_recall recall_macro",
+    f1="f1_score macro_f1 f1_macro",
+    r2="r2_score r_squared",
+    absent="binary_accuracy balanced_accuracy top_1 top_2 top_3 top_10 top_k_accuracy precision_micro recall_micro "
+    "f1_micro precision_weighted recall_weighted f1_weighted f2 fbeta auc roc_auc average_precision mse mae rmse loss "
+    "cross_entropy log_loss adjusted_r2",
+)
+
+
 def _metric(metric: str | Metric) -> Metric:
     if isinstance(metric, str):
-        return named(metric, METRICS, "metric")
+        return named(metric, METRICS, "metric", ALSO)
     if not callable(metric):
         raise TypeError(
-            f"a metric must be a name or a function of outputs and target; got {metric!r}. Use one of "
+            f"a metric must be a name or a function of outputs and target; got {shown(metric)}. Use one of "
             f"{', '.join(METRICS)}, or leave out metrics for none."
         )
     return metric

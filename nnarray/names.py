@@ -3,22 +3,75 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+Also = Mapping[str, str | None]
+"""Other names that the field has for the entries of a table; None for what the field has and the table has not."""
 
-def named(name: object, table: Mapping[str, T], kind: str) -> T:
-    """The entry of `table` called `name`.
+
+def also(*, absent: str = "", **others: str) -> Also:
+    """The other names of each entry, and those of what is `absent`, in words."""
+    return {other: entry for entry, words in others.items() for other in words.split()} | dict.fromkeys(absent.split())
+
+
+def named(name: object, table: Mapping[str, T], kind: str, also: Also | None = None) -> T:
+    """The entry of `table` called `name`; raises as `canonical`."""
+    return table[canonical(name, table, kind, also)]
+
+
+def canonical(name: object, table: Mapping[str, Any], kind: str, also: Also | None = None) -> str:
+    """The name as the table spells it, by the rules of `spelled`.
 
     Raises
     ------
     ValueError
-        If there is none: the message lists the names and guesses the nearest.
+        If it is not there: the message lists the names and guesses the nearest.
+    """
+    found = spelled(name, table, also)
+    if found is not None:
+        return found
+    known, plain = _spellings(table, also or {}), _plain(name)
+    if plain in known and known[plain][1] is None:
+        raise ValueError(f"there is no {kind} {shown(name)} here; use one of {', '.join(table)}.")
+    there = [each for each, (_, entry) in known.items() if entry]
+    near = difflib.get_close_matches(plain, there, n=1, cutoff=0.75)
+    guess = f" Did you mean {known[near[0]][0]!r}?" if near else ""
+    raise ValueError(f"unknown {kind} {shown(name)}; use one of {', '.join(table)}.{guess}")
+
+
+def spelled(name: object, table: Mapping[str, Any], also: Also | None = None) -> str | None:
+    """The name as the table spells it, None if it is not there.
+
+    Where other names are given, they are accepted too, and neither case nor spaces, dots, _ and - count.
     """
     if isinstance(name, str) and name in table:
-        return table[name]
-    near = difflib.get_close_matches(str(name).lower(), table, n=1)
-    guess = f" Did you mean {near[0]!r}?" if near else ""
-    raise ValueError(f"unknown {kind} {name!r}; use one of {', '.join(table)}.{guess}")
+        return name
+    return None if also is None else _spellings(table, also).get(_plain(name), (None, None))[1]
+
+
+def _spellings(table: Mapping[str, Any], also: Also) -> dict[str, tuple[str, str | None]]:
+    """By its plain spelling, each name and the entry that it leads to."""
+    others = {name: entry for name, entry in also.items() if entry is None or entry in table}
+    return {_plain(name): (name, entry) for name, entry in (others | {entry: entry for entry in table}).items()}
+
+
+def _plain(name: object) -> str:
+    return "".join(filter(str.isalnum, name.lower())) if isinstance(name, str) else ""
+
+
+def shown(value: Any) -> str:
+    """A value as messages show it: what is long, such as data, by its kind and size."""
+    kind, shape = type(value).__name__, getattr(value, "shape", None)
+    if hasattr(value, "ndim") and isinstance(shape, tuple) and math.prod(shape) > 10:
+        return f"{kind} of shape {tuple(shape)}"
+    if isinstance(value, list | tuple | dict | set) and len(value) > 10:
+        return f"{kind} of {len(value)} entries"
+    text = repr(value)
+    if type(value) in (list, tuple):
+        inner = ", ".join(map(shown, value)) + ("," if kind == "tuple" and len(value) == 1 else "")
+        text = f"[{inner}]" if kind == "list" else f"({inner})"
+    return text if len(text) <= 80 else f"{text[:77]}..."

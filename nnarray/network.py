@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import operator
 from dataclasses import dataclass
+from typing import Any
 
 from nnarray.backends import Backend, backend
+from nnarray.layers.base import NO_NUMBERS
 from nnarray.layers.combine import Row
 from nnarray.model import Model
+from nnarray.names import shown
 from nnarray.persistence.settings import register
 from nnarray.typing import Shape
 
@@ -69,13 +72,27 @@ class Network(Row):
         self.out_shape(shape)
         return Model.drawn(self, shape, seed, _backend(backend), dtype)
 
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"Network has no {name!r}: {NO_NUMBERS}", name=name, obj=self)
+
 
 _backend = backend
 
 
-def _checked(shape: object) -> Shape:
-    if isinstance(shape, int):
-        raise TypeError(f"shape must be a tuple, the shape of one example; got {shape}. Write ({shape},).")
-    if not isinstance(shape, tuple | list) or not all(hasattr(n, "__index__") and n > 0 for n in shape):
-        raise ValueError(f"shape must be a tuple of integers above 0, the shape of one example; got {shape!r}.")
-    return tuple(map(operator.index, shape))
+def _checked(shape: Any) -> Shape:
+    if isinstance(getattr(shape, "shape", None), tuple) and shape.shape:
+        raise TypeError(
+            f"shape must be a tuple, the shape of one example; got {type(shape).__name__} of shape "
+            f"{tuple(shape.shape)}. Write init(X.shape[1:])."
+        )
+    if hasattr(shape, "__index__"):
+        raise TypeError(
+            f"shape must be a tuple, the shape of one example; got {shape}. Write ({shape},), or init(X.shape[1:])."
+        )
+    try:
+        sizes = tuple(map(operator.index, shape))
+    except TypeError:
+        sizes = (0,)
+    if min(sizes, default=1) < 1 or isinstance(shape, str):
+        raise ValueError(f"shape must be a tuple of integers above 0, the shape of one example; got {shown(shape)}.")
+    return sizes

@@ -11,7 +11,7 @@ from nnarray import kernels
 from nnarray.backends import copy, namespace
 from nnarray.checks import integer
 from nnarray.kernels.standard.numerics import scale_of, wide
-from nnarray.names import named
+from nnarray.names import also, named, shown
 from nnarray.schedules import Schedule, schedule
 from nnarray.typing import Array
 
@@ -158,12 +158,12 @@ def _as_python(settings: Any) -> None:
 
 def _in_range(value: object, what: str, *, low: float, high: float = math.inf) -> None:
     if not isinstance(value, Real) or not low <= float(value) < high:
-        raise ValueError(f"{what} must satisfy {low:g} <= {what} < {high:g}; got {value!r}.")
+        raise ValueError(f"{what} must satisfy {low:g} <= {what} < {high:g}; got {shown(value)}.")
 
 
 def _above_zero(value: object, what: str) -> None:
     if not isinstance(value, Real) or not 0 < float(value) < math.inf:
-        raise ValueError(f"{what} must be a finite number above 0; got {value!r}.")
+        raise ValueError(f"{what} must be a finite number above 0; got {shown(value)}.")
 
 
 @dataclass(frozen=True)
@@ -378,10 +378,18 @@ OPTIMIZERS: dict[str, Any] = {
 }
 
 
+ALSO = also(
+    sgd="gd gradient_descent stochastic_gradient_descent",
+    lbfgs="l_bfgs_b",
+    absent="momentum sgdm nesterov nag asgd adan adadelta adamax nadam nadamw radam amsgrad adafactor adabelief rprop "
+    "ftrl lamb lars lion muon shampoo bfgs cg newton newton_cg levenberg_marquardt",
+)
+
+
 def optimizer_named(optimizer: Any) -> Optimizer | LBFGS:
     """The optimizer of that name with its usual settings, or the one given."""
     if isinstance(optimizer, Optimizer | LBFGS):
         return optimizer
     if optimizer in OPTIMIZERS.values():
         return optimizer()
-    return named(optimizer, OPTIMIZERS, "optimizer")()
+    return named(optimizer, OPTIMIZERS, "optimizer", ALSO)()

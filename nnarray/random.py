@@ -10,6 +10,7 @@ from typing import Any
 
 from nnarray import kernels
 from nnarray.backends import namespace
+from nnarray.names import shown
 from nnarray.typing import Array, Device, DType, Namespace, Shape
 
 _FOLD = 0x80000000  # the top bit of a counter tells the children of a key from its draws
@@ -63,7 +64,7 @@ def _checked_seed(seed: object) -> int:
     try:
         number = operator.index(seed)  # type: ignore[arg-type]
     except TypeError:
-        raise TypeError(f"seed must be an integer; got {seed!r}.") from None
+        raise TypeError(f"seed must be an integer; got {shown(seed)}.") from None
     if not 0 <= number < 2**64:
         raise ValueError(f"seed must satisfy 0 <= seed < 2**64; got {number}.")
     return number

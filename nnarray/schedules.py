@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from numbers import Real
 
 from nnarray.checks import integer, real
+from nnarray.names import shown
 
 
 def _positive(value: object, what: str) -> None:
-    wanted = f"{what} must be a finite number above 0; got {value!r}. Use for example 0.01."
+    wanted = f"{what} must be a finite number above 0; got {shown(value)}. Use for example 0.01."
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(wanted)
     if not 0 < float(value) < math.inf:
@@ -110,7 +111,7 @@ class Cosine(Schedule):
         _positive(self.lr, "learning rate")
         integer(self.epochs, "epochs", 1, usual=50)
         if not 0 <= self.lowest <= self.lr:
-            raise ValueError(f"lowest must lie between 0 and the learning rate {self.lr}; got {self.lowest!r}.")
+            raise ValueError(f"lowest must lie between 0 and the learning rate {self.lr}; got {shown(self.lowest)}.")
 
     def rate(self, epoch: int, losses: Sequence[float]) -> float:
         part = min(epoch / self.epochs, 1.0)
@@ -175,11 +176,11 @@ class Plateau(Schedule):
         _positive(self.lr, "learning rate")
         _positive(self.factor, "factor")
         if not self.factor < 1:
-            raise ValueError(f"factor must satisfy 0 < factor < 1; got {self.factor!r}.")
+            raise ValueError(f"factor must satisfy 0 < factor < 1; got {shown(self.factor)}.")
         integer(self.patience, "patience", 0, usual=10)
         real(self.threshold, "threshold", least=0, below=1, usual=1e-4)
         if not 0 <= self.lowest <= self.lr:
-            raise ValueError(f"lowest must lie between 0 and the learning rate {self.lr}; got {self.lowest!r}.")
+            raise ValueError(f"lowest must lie between 0 and the learning rate {self.lr}; got {shown(self.lowest)}.")
 
     def rate(self, epoch: int, losses: Sequence[float]) -> float:
         rate, best, waited = self.lr, math.nan, 0
@@ -196,5 +197,5 @@ def schedule(rate: float | Schedule) -> Schedule:
     if isinstance(rate, Schedule):
         return rate
     if isinstance(rate, bool) or not isinstance(rate, Real):
-        raise TypeError(f"the learning rate must be a number or a schedule; got {rate!r}. Use for example 0.01.")
+        raise TypeError(f"the learning rate must be a number or a schedule; got {shown(rate)}. Use for example 0.01.")
     return Constant(float(rate))

@@ -691,8 +691,8 @@ def test_poisson_needs_targets_that_are_not_negative() -> None:
     ("settings", "message"),
     [
         ({"activation": "relo"}, "unknown activation 'relo'.*Did you mean 'relu'"),
-        ({"solver": "adan"}, "unknown solver 'adan'.*Did you mean 'adam'"),
-        ({"loss": "logloss"}, "unknown loss 'logloss'.*Did you mean 'log_loss'"),
+        ({"solver": "adm"}, "unknown solver 'adm'.*Did you mean 'adam'"),
+        ({"loss": "logg_loss"}, "unknown loss 'logg_loss'.*Did you mean 'log_loss'"),
         ({"solver": "sgd", "learning_rate": "adaptiv"}, "unknown learning_rate.*Did you mean 'adaptive'"),
         ({"batch_size": "all"}, "unknown batch_size 'all'.*auto"),
         ({"batch_size": 0}, "batch_size must be an integer of at least 1"),

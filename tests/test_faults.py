@@ -161,6 +161,31 @@ def trained(b: Bench) -> nn.Model:
 ONE = nn.Network(nn.Dense(1))
 
 
+def fit_on(b: Bench, shape: tuple[int, ...], X: Any, y: Any, *layers: nn.Layer) -> None:
+    """Of a network for examples of this shape."""
+    network = nn.Network(*layers or (nn.Dense(5, "tanh"), nn.Dense(2)))
+    network.init(shape, backend=b.be, dtype="float32").fit(X, y, epochs=1, progress=False)
+
+
+class Twice(nn.Layer):
+    """A layer of one's own, with a fault in `given`."""
+
+    def __init__(self, given: Callable[[Any, Any], Any], scale: bool = False) -> None:
+        super().__init__()
+        object.__setattr__(self, "given", given)
+        object.__setattr__(self, "scale", scale)
+
+    def params(self, shape: Any) -> dict[str, Any]:
+        return {"scale": nn.Param(shape, "ones")} if self.scale else {}  # type: ignore[attr-defined]
+
+    def forward(self, params: Any, x: Any, ctx: nn.Context) -> Any:
+        return self.given(params, x)  # type: ignore[attr-defined]
+
+
+def own(given: Callable[[Any, Any], Any], scale: bool = False) -> Case:
+    return lambda b: lambda: b.fit(nn.Network(nn.Dense(2), Twice(given, scale), nn.Dense(2)), batch_size=None)
+
+
 DATA: dict[str, Case] = {
     "`X` with another number of features": lambda b: lambda: b.fit(X=b.X[:, :1]),
     "a single example": lambda b: lambda: b.model(b.X[0, :]),
@@ -197,7 +222,20 @@ DATA: dict[str, Case] = {
     "a validation fraction that leaves nothing": lambda b: lambda: b.fit(validation=0.01),
     "validation that is something else": lambda b: lambda: b.fit(validation="some"),
     "classes to look at that are none": lambda b: lambda: b.model.input_gradient(b.X, b.array([5] * 8, "int32")),
-    "an unknown loss": lambda b: lambda: b.fit(loss="crossentropy"),
+    "a network made by `init(X.shape)`": lambda b: lambda: fit_on(b, (8, 2), b.X, b.y),
+    "one feature without an axis": lambda b: lambda: fit_on(b, (1,), b.X[:, 0], b.y),
+    "pictures with channels first": lambda b: (
+        lambda: fit_on(b, (8, 6, 3), b.be.xp.zeros((8, 3, 8, 6), device=backends.device_of(b.X)), b.y)
+    ),
+    "examples in columns": lambda b: lambda: b.model(b.X.T),
+    "real values, and no loss named": lambda b: lambda: b.fit(ONE, y=b.X[:, 0]),
+    "real values for labels": lambda b: lambda: b.fit(y=b.X[:, 0]),
+    "targets that are no probabilities": lambda b: lambda: b.fit(y=b.array(np.ones((8, 2)))),
+    "labels for outputs that have places": lambda b: (
+        lambda: fit_on(b, (8, 8, 1), b.array(np.zeros((8, 8, 8, 1))), b.y, nn.Conv2D(4, 3), nn.Dense(2))
+    ),
+    "softmax before the loss that has one": lambda b: lambda: b.fit(nn.Network(nn.Dense(2, "softmax"))),
+    "an unknown loss": lambda b: lambda: b.fit(loss="crossentrpy"),
     "an unknown optimizer": lambda b: lambda: b.fit(optimizer="adma"),
     "an unknown metric": lambda b: lambda: b.fit(metrics=["acuracy"]),
     "early stopping of an estimator without weights": lambda b: (
@@ -291,6 +329,16 @@ SETTINGS: dict[str, Case] = {
     "a layer without units": lambda b: lambda: nn.Dense(0),
     "units that are text": lambda b: lambda: nn.Dense("5"),  # type: ignore[arg-type]
     "an unknown activation": lambda b: lambda: nn.Dense(5, "tahn"),
+    "an activation that is not there": lambda b: lambda: nn.Dense(5, "relu6"),
+    "the data for a shape": lambda b: lambda: SMALL.init(b.X),
+    "to train a network": lambda b: lambda: SMALL.fit(b.X, b.y),
+    "to call a network": lambda b: lambda: SMALL(b.X),
+    "all examples for a shape": lambda b: lambda: nn.Network(nn.Conv2D(4, 3)).init((20, 8, 8, 3)),
+    "a layer of your own that returns its outputs alone": own(lambda params, x: 2 * x),
+    "outputs of another shape than a layer says": own(lambda params, x: nn.Out(x[:, :1], lambda dy: (dy, {}))),
+    "a parameter that a layer does not name": own(lambda params, x: nn.Out(x * params["scale"], lambda dy: (dy, {}))),
+    "a pullback that returns dx alone": own(lambda params, x: nn.Out(2 * x, lambda dy: 2 * dy)),
+    "a pullback without a gradient": own(lambda params, x: nn.Out(x * params["scale"], lambda dy: (dy, {})), True),
     "a misspelt setting of a layer": lambda b: lambda: nn.Dense(5, activaton="tanh"),  # type: ignore[call-arg]
     "a function without its derivative": lambda b: lambda: nn.Dense(5, np.tanh),  # type: ignore[arg-type]
     "dropout of everything": lambda b: lambda: nn.Dropout(1.0),

@@ -133,7 +133,7 @@ def test_the_activation_chooses() -> None:
         (lambda: VarianceScaling(distribution="cauchy"), "'uniform' or 'normal'; got 'cauchy'"),
         (lambda: VarianceScaling(-1.0), "gain must be a finite number of at least 0; got -1.0"),
         (lambda: VarianceScaling(float("nan")), "gain must be a finite number.*got nan"),
-        (lambda: initializer("xavier"), "unknown initializer 'xavier'; use one of zeros, ones"),
+        (lambda: initializer("javier"), "unknown initializer 'javier'; use one of zeros, ones"),
         (lambda: initializer("glorot_norml"), "Did you mean 'glorot_normal'"),
     ],
 )

@@ -107,7 +107,7 @@ def test_dropout_is_off_at_inference_and_needs_a_key_in_training(host: nn.Backen
         (lambda: nn.Dense(0), ValueError, "Dense units must be an integer of at least 1; got 0"),
         (lambda: nn.Dense(2.5), TypeError, "Dense units must be an integer.*2.5"),
         (lambda: nn.Dense(2, "rleu"), ValueError, "unknown activation 'rleu'.*Did you mean 'relu'"),
-        (lambda: nn.Dense(2, init="xavier"), ValueError, "unknown initializer 'xavier'; use one of zeros"),
+        (lambda: nn.Dense(2, init="xaver"), ValueError, "unknown initializer 'xaver'; use one of zeros"),
         (lambda: nn.Dropout(1.0), ValueError, r"0 <= rate < 1; got 1\.0.*rate=0"),
         (lambda: nn.Dropout("half"), ValueError, "0 <= rate < 1; got 'half'"),
         (lambda: nn.Reshape((-1, -1)), ValueError, "-1 once"),
@@ -196,7 +196,7 @@ def test_a_layer_of_ones_own(be: nn.Backend) -> None:
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        ("out_shape", "out_shape promised"),
+        ("out_shape", "which out_shape says; got"),
         ("gradient", "gradient of the parameters is .* central differences"),
         ("input gradient", "gradient of the inputs is .* central differences"),
         ("twice", "other gradients the second time"),

@@ -353,7 +353,7 @@ def test_bad_weights(be: nn.Backend, weights, error, message: str) -> None:
         (lambda: losses.CrossEntropy(class_weights=(1, np.inf)), ValueError, "finite numbers above 0"),
         (lambda: losses.Huber(delta=0), ValueError, "above 0; got 0"),
         (lambda: losses.Huber(delta=np.nan), ValueError, "above 0; got nan"),
-        (lambda: losses.loss_named("crossentropy"), ValueError, "unknown loss.*Did you mean 'cross_entropy'"),
+        (lambda: losses.loss_named("crossentrpy"), ValueError, "unknown loss.*Did you mean 'cross_entropy'"),
         (lambda: losses.CrossEntropy(0.1), TypeError, "positional"),
     ],
 )

@@ -422,7 +422,7 @@ BAD_CALLS = [
         r"needs labels of shape \(8,\) or probabilities of shape \(8, 2\)",
     ),
     ({"y": np.zeros(8), "loss": "mse"}, ValueError, r"outputs' shape \(8, 2\); got \(8,\)"),
-    ({"loss": "crossentropy"}, ValueError, "unknown loss 'crossentropy'.*Did you mean 'cross_entropy'"),
+    ({"loss": "crossentrpy"}, ValueError, "unknown loss 'crossentrpy'.*Did you mean 'cross_entropy'"),
     ({"optimizer": "adma"}, ValueError, "unknown optimizer 'adma'.*Did you mean 'adam'"),
     ({"optimizer": 0.1}, ValueError, "unknown optimizer 0.1; use one of sgd"),
     ({"metrics": ["acuracy"]}, ValueError, "unknown metric 'acuracy'.*Did you mean 'accuracy'"),

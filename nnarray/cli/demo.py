@@ -14,6 +14,7 @@ from nnarray.callbacks import History
 from nnarray.checks import integer
 from nnarray.cli.app import app
 from nnarray.cli.telling import Flag, Seed, described, integers, output, tell_facts, tell_table, training_bar
+from nnarray.layers.activations import FUNCTIONS
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 demo = typer.Typer(rich_markup_mode=None)
 app.add_typer(demo, name="demo", short_help="Train a small network, and draw what it learnt.")
 
-Activation = Annotated[str, typer.Option("--activation", help="Of the hidden layers: tanh, relu, gelu, sin, ...")]
+Activation = Annotated[str, typer.Option("--activation", help=f"Of the hidden layers: {', '.join(FUNCTIONS)}.")]
 Out = Annotated[
     Path | None, typer.Option("--out", help="The picture: a .png, .svg or .pdf; default: nnarray-<demo>.png.")
 ]

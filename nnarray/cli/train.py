@@ -35,8 +35,10 @@ from nnarray.cli.telling import (
     training_bar,
 )
 from nnarray.datasets.tables import USUAL
+from nnarray.layers.activations import FUNCTIONS
 from nnarray.layers.base import described as described_layer
 from nnarray.model import load
+from nnarray.optimizers import OPTIMIZERS
 from nnarray.persistence import archive, files
 from nnarray.workflow.intake import Rows
 
@@ -88,7 +90,9 @@ def train(
         str | None,
         typer.Option("--hidden", help="Sizes of the hidden layers; default: 64,64; for pictures filters: 16,32,64."),
     ] = None,
-    activation: Annotated[str, typer.Option("--activation", help="Of the hidden layers.")] = "relu",
+    activation: Annotated[
+        str, typer.Option("--activation", help=f"Of the hidden layers: {', '.join(FUNCTIONS)}.")
+    ] = "relu",
     dropout: Annotated[float, typer.Option("--dropout", help="Rate after each hidden layer of a table.")] = 0.0,
     backend: Flag = "auto",
     dtype: Annotated[str, typer.Option("--dtype", help="float32 or float64.")] = "float32",
@@ -97,7 +101,7 @@ def train(
         int | None,
         typer.Option("--batch-size", help="Examples a step; default: 32, from 10,000 examples on 256."),
     ] = None,
-    optimizer: Annotated[str, typer.Option("--optimizer", help="adam, adamw, sgd, rmsprop, adagrad, lbfgs.")] = "adam",
+    optimizer: Annotated[str, typer.Option("--optimizer", help=f"{', '.join(OPTIMIZERS)}.")] = "adam",
     lr: Annotated[float | None, typer.Option("--lr", help="The learning rate; default: the optimizer's own.")] = None,
     validation: Annotated[
         float, typer.Option("--validation", help="The part of the examples that is held out to test with.")

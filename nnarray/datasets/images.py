@@ -19,7 +19,7 @@ import numpy as np
 from nnarray import backends, random
 from nnarray.backends import Backend
 from nnarray.checks import integer
-from nnarray.names import named
+from nnarray.names import named, shown
 from nnarray.typing import Array, DType
 
 if TYPE_CHECKING:
@@ -442,7 +442,7 @@ def existing_folder(folder: str | os.PathLike[str], wanted: str) -> Path:
     try:
         path = Path(folder)
     except TypeError:
-        raise TypeError(f"folder must be the path of {wanted}; got {folder!r}.") from None
+        raise TypeError(f"folder must be the path of {wanted}; got {shown(folder)}.") from None
     if not path.exists():
         raise FileNotFoundError(f"folder {str(path)!r} does not exist; pass the path of {wanted}.")
     if not path.is_dir():
@@ -454,7 +454,7 @@ def floating(dtype: object, there: Backend) -> DType:
     """The backend's real floating dtype of that name; None is its default."""
     wanted = there.dtype(dtype)
     if backends.dtype_name(wanted) not in backends.FLOATS:
-        raise ValueError(f"dtype must be a real floating one, of {', '.join(there.dtypes)}; got {dtype!r}.")
+        raise ValueError(f"dtype must be a real floating one, of {', '.join(there.dtypes)}; got {shown(dtype)}.")
     return wanted
 
 

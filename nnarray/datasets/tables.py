@@ -24,6 +24,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from nnarray.checks import integer
+from nnarray.names import shown
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -264,7 +265,7 @@ def open_table(path: str | os.PathLike[str], text: TextFormat = USUAL) -> TableF
     try:
         file = Path(path)
     except TypeError:
-        raise TypeError(f"the path of a table is needed; got {path!r}. Pass it as text.") from None
+        raise TypeError(f"the path of a table is needed; got {shown(path)}. Pass it as text.") from None
     if file.is_dir():
         raise IsADirectoryError(f"{str(file)!r} is a folder; pass the path of a table in it.")
     kind = kind_of(file)

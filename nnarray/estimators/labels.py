@@ -11,6 +11,7 @@ from nnarray import kernels
 from nnarray.backends import Backend, device_of, namespace
 from nnarray.estimators.places import home_of, on_host, placed
 from nnarray.kernels.standard.numerics import wide
+from nnarray.names import shown
 from nnarray.typing import Array
 
 MULTILABEL = "multilabel"
@@ -62,7 +63,7 @@ def numbered(y: Any, classes: Any) -> Any:
     index = xp.searchsorted(ordered, y)
     index = xp.where(index < ordered.shape[0], index, 0)
     if not bool(xp.all(xp.take(ordered, index) == y)):
-        raise ValueError(f"`y` has classes not in `self.classes_`, which are {classes}.")
+        raise ValueError(f"`y` has classes not in `self.classes_`, which are {shown(classes)}.")
     return index
 
 
@@ -89,16 +90,18 @@ def class_weights(given: Any, index: Array, classes: Any, weights: Array | None,
     xp, count = namespace(like), classes.shape[0]
     if isinstance(given, str):
         if given != "balanced":
-            raise ValueError(f"class_weight must be 'balanced', a mapping of label to number, or None; got {given!r}.")
+            raise ValueError(
+                f"class_weight must be 'balanced', a mapping of label to number, or None; got {shown(given)}."
+            )
         hot = kernels.one_hot(index, count, like=wide(like))
         masses = xp.sum(hot if weights is None else hot * weights[:, None], axis=0)
         each = xp.sum(masses) / (count * xp.where(masses > 0, masses, 1.0))
         return xp.take(each, index)
     if not isinstance(given, Mapping):
-        raise ValueError(f"class_weight must be 'balanced', a mapping of label to number, or None; got {given!r}.")
+        raise ValueError(f"class_weight must be 'balanced', a mapping of label to number, or None; got {shown(given)}.")
     whole = int if namespace(classes).isdtype(classes.dtype, "integral") else float
     labels = list(classes) if on_host(home_of(classes)) else [whole(label) for label in classes]
     if unknown := [label for label in given if label not in labels]:
-        raise ValueError(f"class_weight names {unknown}, which are not among the classes {labels}.")
+        raise ValueError(f"class_weight names {shown(unknown)}, which are not among the classes {shown(labels)}.")
     wanted = [float(given.get(label, 1.0)) for label in labels]
     return xp.take(xp.asarray(wanted, dtype=wide(like).dtype, device=device_of(like)), index)

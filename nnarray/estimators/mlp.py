@@ -18,10 +18,11 @@ from nnarray.estimators.stopping import Adaptive, Flat, InverseScaling, Patience
 from nnarray.estimators.tasks import Classifies, Regresses
 from nnarray.initializers import Uniform
 from nnarray.layers import Activation, Dense, Dropout, Layer
+from nnarray.layers.activations import kept_activation
 from nnarray.losses import Loss
-from nnarray.names import named
+from nnarray.names import canonical, named, spelled
 from nnarray.network import Network
-from nnarray.optimizers import LBFGS, OPTIMIZERS, SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
+from nnarray.optimizers import ALSO, LBFGS, OPTIMIZERS, SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
 from nnarray.schedules import Schedule
 from nnarray.typing import Shape
 
@@ -97,9 +98,10 @@ class Perceptron(Estimator):
 
     def _dense(self, fan_in: int, units: int, activation: str | Activation) -> Dense:
         """Glorot's start, of biases too, for scikit-learn's activations; for others, what suits them."""
-        if self.activation not in THEIRS:
+        hidden = kept_activation(self.activation)
+        if hidden not in THEIRS:
             return Dense(units, activation)
-        bound = math.sqrt((2.0 if self.activation == "logistic" else 6.0) / (fan_in + units))
+        bound = math.sqrt((2.0 if hidden == "logistic" else 6.0) / (fan_in + units))
         start = Uniform(-bound, bound)
         return Dense(units, activation, init=start, bias_init=start)
 
@@ -116,7 +118,7 @@ class Perceptron(Estimator):
         """The solver; alpha counts once a step, whatever the number of examples, so the decay is alpha over that."""
         if isinstance(self.solver, Optimizer | LBFGS):
             return self.solver
-        name: str = named(self.solver, {each: each for each in OPTIMIZERS}, "solver")
+        name = canonical(self.solver, OPTIMIZERS, "solver", ALSO)
         alpha = real(self.alpha, "alpha", least=0.0, usual=1e-4)
         tol = real(self.tol, "tol", least=0.0, usual=1e-4)
         if name == "lbfgs":
@@ -182,7 +184,7 @@ class Perceptron(Estimator):
 
     def _steps(self) -> bool:
         """Whether there is a `partial_fit`."""
-        if self.solver == "lbfgs" or isinstance(self.solver, LBFGS):
+        if isinstance(self.solver, LBFGS) or spelled(self.solver, OPTIMIZERS, ALSO) == "lbfgs":
             raise AttributeError("partial_fit needs a solver that takes steps, such as 'adam'; 'lbfgs' takes all data.")
         return True
 

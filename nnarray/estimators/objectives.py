@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nnarray.backends import is_traced, same_place
-from nnarray.losses import LOSSES, BinaryCrossEntropy, CrossEntropy, Loss, loss_named
+from nnarray.losses import ALSO, LOSSES, BinaryCrossEntropy, CrossEntropy, Loss, loss_named
 from nnarray.names import named
 from nnarray.typing import Array, DType, Shape
 
@@ -53,7 +53,7 @@ REGRESSION |= {name: LOSSES[name] for name in ("mse", "mae", "huber")}
 
 def regression_loss(given: Any) -> Loss:
     """By scikit-learn's name or this package's, or the one given."""
-    return named(given, REGRESSION, "loss")() if isinstance(given, str) else loss_named(given)
+    return named(given, REGRESSION, "loss", ALSO)() if isinstance(given, str) else loss_named(given)
 
 
 def classification_loss(given: Any, *, multilabel: bool, classes: int, outputs: int | None) -> tuple[Loss, int]:
@@ -74,7 +74,7 @@ def classification_loss(given: Any, *, multilabel: bool, classes: int, outputs: 
     """
     if isinstance(given, str):
         names = {"log_loss": None, "cross_entropy": CrossEntropy(), "binary_cross_entropy": BinaryCrossEntropy()}
-        given = named(given, names, "loss")
+        given = named(given, names, "loss", ALSO)
     single = classes <= 2 and not multilabel
     if given is None:
         one_each = multilabel or (single and outputs in (None, 1))

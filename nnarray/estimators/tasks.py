@@ -15,6 +15,7 @@ from nnarray.estimators.objectives import HalfPoissonDeviance, classification_lo
 from nnarray.estimators.places import checked_targets, holds_numbers, home_of, on_host
 from nnarray.estimators.scores import accuracy, r2
 from nnarray.losses import BinaryCrossEntropy, CrossEntropy, Loss
+from nnarray.names import shown
 from nnarray.typing import Array
 
 
@@ -54,7 +55,9 @@ class Classifies(ClassifierMixin, Estimator):
         if not first and classes is not None:
             told = classes_of(checked_targets(classes, home_of(self.classes_), numeric=False), "multiclass")
             if told.shape != self.classes_.shape or not bool(namespace(told).all(told == self.classes_)):
-                raise ValueError(f"classes={classes!r} are others than in the call before, {self.classes_}.")
+                raise ValueError(
+                    f"classes={shown(classes)} are others than in the call before, {shown(self.classes_)}."
+                )
         return self._step_on(X, y, sample_weight, classes)
 
     def _objective(self, answers: Any, outputs: int | None) -> tuple[Loss, int]:

@@ -13,10 +13,13 @@ from nnarray.checks import integer, real
 from nnarray.estimators.base import Estimator, Examples, keep
 from nnarray.estimators.stopping import Patience, Record
 from nnarray.estimators.tasks import Classifies, Regresses
+from nnarray.layers.base import Layer
 from nnarray.losses import Loss
+from nnarray.model import Model
 from nnarray.models.mlp import mlp
+from nnarray.names import shown, spelled
 from nnarray.network import Network
-from nnarray.optimizers import LBFGS, Optimizer, optimizer_named
+from nnarray.optimizers import ALSO, LBFGS, OPTIMIZERS, Optimizer, optimizer_named
 from nnarray.typing import Shape
 
 
@@ -35,15 +38,20 @@ class Wrapped(Estimator):
     def _network(self, outputs: int, shape: Shape) -> Network:
         made = self.network if isinstance(self.network, Network) else self.network(outputs)
         if not isinstance(made, Network):
-            raise TypeError(f"network must be an nn.Network, or a function of the number of outputs; got {made!r}.")
+            raise TypeError(
+                f"network must be an nn.Network, or a function of the number of outputs; got {shown(made)}."
+            )
         return made
 
     def _outputs_given(self, shape: Shape) -> int | None:
         if isinstance(self.network, Network):
             return self.network.out_shape(shape)[-1]
-        if callable(self.network):
+        if callable(self.network) and not isinstance(self.network, Layer | Model):
             return None
-        raise TypeError(f"network must be an nn.Network, or a function of the number of outputs; got {self.network!r}.")
+        raise TypeError(
+            f"network must be an nn.Network, or a function of the number of outputs; got {shown(self.network)}. "
+            "Of a model, pass model.network."
+        )
 
     def _epochs(self) -> int:
         return integer(self.epochs, "epochs", 1, usual=10)
@@ -65,7 +73,8 @@ class Wrapped(Estimator):
 
     def _steps(self) -> bool:
         """Whether there is a `partial_fit`."""
-        if self.optimizer in ("lbfgs", LBFGS) or isinstance(self.optimizer, LBFGS):
+        given = self.optimizer
+        if given is LBFGS or isinstance(given, LBFGS) or spelled(given, OPTIMIZERS, ALSO) == "lbfgs":
             raise AttributeError("partial_fit needs an optimizer that takes steps, such as 'adam'.")
         return True
 

@@ -8,8 +8,8 @@ from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 from nnarray import kernels
-from nnarray.layers.base import Context, Layer, Out
-from nnarray.names import named
+from nnarray.layers.base import Context, Layer, Out, settle
+from nnarray.names import also, canonical, shown
 from nnarray.typing import Array, Tree
 
 
@@ -53,6 +53,21 @@ FUNCTIONS: dict[str, Function] = {
     "log_softmax": Function(kernels.log_softmax, kernels.log_softmax_pullback, True),
 }
 
+ALSO = also(
+    identity="linear none",
+    logistic="sigmoid expit",
+    tanh="hyperbolic_tangent",
+    gaussian="gauss",
+    relu="rectifier",
+    leaky_relu="lrelu",
+    silu="swish",
+    gelu_tanh="gelu_new gelu_approximate gelu_pytorch_tanh",
+    sin="sine",
+    absent="relu6 prelu rrelu crelu relu2 squared_relu celu glu swiglu geglu reglu hard_swish hard_silu quick_gelu "
+    "log_sigmoid exponential exp cos softmin sparsemax soft_shrink hard_shrink tanh_shrink threshold step heaviside "
+    "maxout squareplus snake atan arctan sinh asinh soft_exponential",
+)
+
 
 @dataclass(frozen=True)
 class Activation(Layer):
@@ -61,7 +76,7 @@ class Activation(Layer):
     Parameters
     ----------
     function : str or callable
-        A name, or your own f: array -> array of the same shape.
+        A name, also another one of the field such as "sigmoid"; or your own f: array -> array of the same shape.
     derivative : callable, optional
         Your own f': array -> array of the same shape; needed with your own f, entry by entry.
     options : mapping of str to float
@@ -86,6 +101,7 @@ class Activation(Layer):
     options: Mapping[str, float] = field(default_factory=dict[str, float], hash=False)
 
     def __post_init__(self) -> None:
+        settle(self, function=kept_activation(self.function))
         _ = self.resolved  # an unknown name is told where it was written
         allowed = {"leaky_relu": {"slope"}, "elu": {"alpha"}}.get(str(self.function), set[str]())
         if unknown := set(self.options) - allowed:
@@ -95,7 +111,7 @@ class Activation(Layer):
     def resolved(self) -> Function:
         """The function and its pullback."""
         if isinstance(self.function, str):
-            found = named(self.function, FUNCTIONS, "activation")
+            found = FUNCTIONS[self.function]
             if not self.options:
                 return found
             return found._replace(
@@ -103,7 +119,10 @@ class Activation(Layer):
             )
         slope = self.derivative
         if slope is None:
-            raise TypeError("an activation function of your own needs its derivative: nn.Activation(f, derivative).")
+            raise TypeError(
+                "an activation function of your own needs its derivative: nn.Activation(f, derivative); or "
+                "give the name of one, such as 'tanh'."
+            )
         return Function(self.function, lambda dy, x, _y: dy * slope(x))
 
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
@@ -114,6 +133,18 @@ class Activation(Layer):
             return way_back(dy), {}
 
         return Out(y, pullback)
+
+
+def kept_activation(function: Any) -> Any:
+    """An activation as settings keep it: a name as the table spells it; None is "identity"."""
+    if function is None:
+        return "identity"
+    if isinstance(function, type) or not (isinstance(function, str | Activation) or callable(function)):
+        raise TypeError(
+            f"an activation must be a name, such as 'tanh', or an nn.Activation; got {shown(function)}. Of sizes, a "
+            f"layer takes that of its outputs alone."
+        )
+    return canonical(function, FUNCTIONS, "activation", ALSO) if isinstance(function, str) else function
 
 
 def activation(function: Any) -> Activation:

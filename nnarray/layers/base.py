@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from nnarray.initializers import Initializer
+from nnarray.names import shown
 from nnarray.random import Key
 from nnarray.typing import Array, Shape, Tree
 
 Pullback = Callable[..., tuple[Any, Tree]]
+
+NO_NUMBERS = (
+    "it holds settings, and no numbers. Make a model first, model = nn.Network(...).init(X.shape[1:]), and use that: "
+    "model.fit(X, y), model(X), model.theta."
+)
 
 
 class Param(NamedTuple):
@@ -135,7 +141,71 @@ class Layer:
 
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
         """Outputs for the inputs `x`, shape (batch, ...), and the way back."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} needs a method forward(self, params, x, ctx).")
+
+    def __call__(self, *_: object, **__: object) -> NoReturn:
+        """Refused: a layer has no numbers to compute with."""
+        raise TypeError(f"{type(self).__name__} cannot be called: {NO_NUMBERS}")
+
+
+def is_ours(layer: Layer) -> bool:
+    """Whether the layer is proved by the tests of this package, so that no step need look at what it gives."""
+    return type(layer).__module__.startswith("nnarray.")
+
+
+def outputs_of(layer: Layer, params: Tree, x: Array, ctx: Context, where: Callable[[], str] | None = None) -> Out:
+    """What `forward` gives, proved to be what a layer must give; `where` says in an error which one it is.
+
+    Raises
+    ------
+    ValueError
+        If it is not.
+    """
+    try:
+        out: Any = layer.forward(params, x, ctx)
+    except KeyError as error:
+        if not error.args or error.args[0] in params:
+            raise
+        fault = f"forward reads params[{error.args[0]!r}], and params(shape) names {', '.join(params) or 'none'}"
+    else:
+        fault = _fault_in(layer, tuple(x.shape), out)
+        if fault is None:
+            return out
+    raise ValueError(f"{where() if where else type(layer).__name__}: {fault}.")
+
+
+def gradients_of(found: Any, shape: Shape, where: Callable[[], str]) -> tuple[Any, Tree]:
+    """What a pullback gave for inputs of `shape`, proved to be what it must give; raises as `outputs_of`."""
+    if not isinstance(found, tuple) or len(found) != 2 or not isinstance(found[1], Mapping):
+        fault = f"return (dx, gradients), gradients by name; got {shown(found)}"
+    elif getattr(found[0], "shape", shape) != shape:
+        fault = f"return dx of the inputs' shape {tuple(shape)}; got {tuple(found[0].shape)}"
+    else:
+        return found
+    raise ValueError(f"{where()}: pullback must {fault}.")
+
+
+def _fault_in(layer: Layer, shape: Shape, out: Any) -> str | None:
+    if type(out) is not Out:
+        return f"forward must return nn.Out(y, pullback); got {shown(out)}"
+    if not hasattr(out.y, "shape") or not callable(out.pullback):
+        return (
+            f"forward must return nn.Out(y, pullback), an array and a function; got {shown(out.y)} and "
+            f"{shown(out.pullback)}"
+        )
+    wanted = (shape[0], *layer.out_shape(shape[1:]))
+    if out.y.shape == wanted:
+        return None
+    return (
+        f"forward must return outputs of shape {wanted}, which out_shape says; got {tuple(out.y.shape)}. Define "
+        f"out_shape(shape), or change forward"
+    )
+
+
+def settle(layer: Layer, **settings: Any) -> None:
+    """Set fields of a frozen dataclass while it is made."""
+    for name, value in settings.items():
+        object.__setattr__(layer, name, value)
 
 
 def described(layer: Layer) -> str:

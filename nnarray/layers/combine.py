@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Self, TypeGuard
 
 from nnarray import kernels
 from nnarray.backends import namespace
 from nnarray.checks import real
-from nnarray.layers.activations import Activation, Function, activation
-from nnarray.layers.base import Context, Head, Layer, Out, Pullback
+from nnarray.layers.activations import Activation, Function, activation, kept_activation
+from nnarray.layers.base import Context, Head, Layer, Out, Pullback, gradients_of, is_ours, outputs_of, settle
+from nnarray.layers.regularisation import Dropout
+from nnarray.layers.shape import Reshape
+from nnarray.names import shown
 from nnarray.typing import Array, Shape, Tree
 
 
@@ -53,34 +56,35 @@ class Composite(Layer):
             raise ValueError(f"{kind} needs at least one layer.")
         for position, layer in enumerate(layers):
             if not isinstance(layer, Layer):
-                hint = " Put the layers as arguments, without brackets." if isinstance(layer, list | tuple) else ""
-                raise TypeError(f"{kind} is made of layers; got {layer!r} at position {position}.{hint}")
+                raise TypeError(
+                    f"{kind} is made of layers; got {shown(layer)} at position {position}.{_as_layer(layer)}"
+                )
         usual = map(str, range(len(layers))) if usual is None else usual
         names = tuple(name if layer.name is None else layer.name for layer, name in zip(layers, usual, strict=False))
         seen = set[str]()
         for each in names:
             if not isinstance(each, str):
-                raise TypeError(f"the name of a layer must be a text; got {each!r}.")
+                raise TypeError(f"the name of a layer must be a text; got {shown(each)}.")
             if not each or "." in each or each in seen:
-                raise ValueError(f"layer names must differ, hold no dot and not be empty; got {each!r} in {names}.")
+                raise ValueError(
+                    f"layer names must differ, hold no dot and not be empty; got {shown(each)} in {names}."
+                )
             seen.add(each)
-        for field, value in {**settings, "layers": tuple(layers), "names": names}.items():
-            object.__setattr__(self, field, value)
+        settle(self, **settings, layers=tuple(layers), names=names)
 
     @classmethod
     def of_parts(cls, layers: Sequence[Layer], names: Sequence[str], settings: dict[str, Any]) -> Self:
         """The composite whose fields these are: the layers, their names, and the settings by name."""
         made = cls(*layers, **settings)
         if len(names) != len(layers) or not all(isinstance(each, str) and each and "." not in each for each in names):
-            raise ValueError(f"{cls.__name__} of {len(layers)} layers needs a name for each; got {names!r}.")
+            raise ValueError(f"{cls.__name__} of {len(layers)} layers needs a name for each; got {shown(names)}.")
         return made.with_layers(dict(zip(names, made.layers, strict=True)))
 
     def with_layers(self, layers: Mapping[str, Layer]) -> Self:
         """The same composite made of other layers, by name."""
         other = object.__new__(type(self))
         settings = {each.name: getattr(self, each.name) for each in fields(self)}
-        for field, value in {**settings, "layers": tuple(layers.values()), "names": tuple(layers)}.items():
-            object.__setattr__(other, field, value)
+        settle(other, **{**settings, "layers": tuple(layers.values()), "names": tuple(layers)})
         return other
 
     def shapes(self, shape: Shape) -> Iterator[tuple[str, Layer, Shape]]:
@@ -98,12 +102,14 @@ class Composite(Layer):
 
     def _out_shape_of(self, position: int, shape: Shape) -> Shape:
         """The out shape of one of the layers; an error says which one."""
-        layer = self.layers[position]
         try:
-            return layer.out_shape(shape)
+            return self.layers[position].out_shape(shape)
         except ValueError as error:
-            where = f"{type(layer).__name__} {position + 1} of {len(self.layers)}"
-            raise ValueError(f"{where}: {error}") from error
+            raise ValueError(f"{self.place(position)}: {error}") from error
+
+    def place(self, position: int) -> str:
+        """A layer, as an error names it: "Dense 2 of 3"."""
+        return f"{type(self.layers[position]).__name__} {position + 1} of {len(self.layers)}"
 
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
         if not (self.recompute and ctx.keep):
@@ -121,20 +127,34 @@ class Composite(Layer):
         raise NotImplementedError
 
 
+def _as_layer(given: Any) -> str:
+    """How to write what was meant."""
+    if isinstance(given, list | tuple):
+        return " Put the layers as arguments, without brackets."
+    if isinstance(given, type) and issubclass(given, Layer):
+        return f" Write {given.__name__}(...), with its settings."
+    if isinstance(given, str):
+        return f" For an activation, write nn.Activation({given!r})."
+    return f" For a dense layer, write nn.Dense({given})." if isinstance(given, int) else ""
+
+
 class _Passed:
     """The layers that a propagation has passed, each with its way back; and what they gave beside their outputs."""
 
-    def __init__(self, ctx: Context) -> None:
-        self.ctx = ctx
+    def __init__(self, whole: Composite, ctx: Context) -> None:
+        self.whole, self.ctx = whole, ctx
         self.ways: list[tuple[str, Pullback, int]] = []
         self.states: dict[str, Tree] = {}
         self.heads: tuple[Head, ...] = ()
 
     def through(self, name: str, layer: Layer, params: Tree, x: Array, *, input_gradient: bool) -> Array:
         """The outputs of one more layer."""
-        y, back, state, heads = layer.forward(
-            params.get(name, {}), x, self.ctx.child(name, input_gradient=input_gradient)
-        )
+        inner, ctx = params.get(name, {}), self.ctx.child(name, input_gradient=input_gradient)
+        if is_ours(layer):
+            y, back, state, heads = layer.forward(inner, x, ctx)
+        else:
+            y, back, state, heads = outputs_of(layer, inner, x, ctx, lambda: self._place(name))
+            back = partial(self._proved, name, back, x.shape)
         if self.ctx.keep:
             self.ways.append((name, back, len(heads)))
         if state:
@@ -154,6 +174,12 @@ class _Passed:
             yield name, way, dheads[first:]
             dheads = dheads[:first]
 
+    def _proved(self, name: str, way: Pullback, shape: Shape, dy: Array, *dheads: Array) -> tuple[Any, Tree]:
+        return gradients_of(way(dy, *dheads), shape, lambda: self._place(name))
+
+    def _place(self, name: str) -> str:
+        return self.whole.place(self.whole.names.index(name))
+
 
 @dataclass(frozen=True, init=False)
 class Row(Composite):
@@ -171,7 +197,7 @@ class Row(Composite):
         return shape
 
     def propagate(self, params: Tree, x: Array, ctx: Context) -> Out:
-        passed, wanted = _Passed(ctx), ctx.input_gradient
+        passed, wanted = _Passed(self, ctx), ctx.input_gradient
         for name, layer in zip(self.names, self.layers, strict=True):
             x = passed.through(name, layer, params, x, input_gradient=wanted)
             wanted = wanted or bool(params.get(name))
@@ -189,6 +215,16 @@ def is_plain_row(layer: Layer) -> TypeGuard[Row]:
     """Whether the layer is its layers one after the other and nothing else, also where it is of a kind of its own."""
     kind: Any = type(layer)
     return isinstance(layer, Row) and kind.propagate is Row.propagate and kind.forward is Composite.forward
+
+
+def last_activation(layer: Layer) -> str | None:
+    """The name of the activation that a layer ends in, None if it has none."""
+    if isinstance(layer, Row) and not isinstance(layer, Residual):
+        ends = [each for each in layer.layers if not isinstance(each, Auxiliary | Dropout | Reshape)]
+        return last_activation(ends[-1]) if ends else None
+    found = layer if isinstance(layer, Activation) else getattr(layer, "activation", None)
+    name = found.function if isinstance(found, Activation) else found
+    return name if isinstance(name, str) else None
 
 
 @dataclass(frozen=True, init=False)
@@ -245,7 +281,7 @@ class Residual(Row):
             every,
             usual,
             shortcut=shortcut is not None,
-            activation=activation,
+            activation=kept_activation(activation),
             name=name,
             recompute=recompute,
         )
@@ -289,7 +325,7 @@ class Residual(Row):
 
     def propagate(self, params: Tree, x: Array, ctx: Context) -> Out:
         change = self.change.propagate(params, x, ctx)
-        around = _Passed(ctx)
+        around = _Passed(self, ctx)
         if self.shortcut:
             x = around.through(self.names[-1], self.layers[-1], params, x, input_gradient=ctx.input_gradient)
         z = x + change.y
@@ -341,7 +377,7 @@ class Branches(Composite):
 
     def __init__(self, *layers: Layer, join: str = "concat", name: str | None = None, recompute: bool = False) -> None:
         if join not in ("concat", "add"):
-            raise ValueError(f"Branches join must be 'concat' or 'add'; got {join!r}.")
+            raise ValueError(f"Branches join must be 'concat' or 'add'; got {shown(join)}.")
         self._settle(layers, join=join, name=name, recompute=recompute)
 
     def shapes(self, shape: Shape) -> Iterator[tuple[str, Layer, Shape]]:
@@ -360,7 +396,7 @@ class Branches(Composite):
         return (*shapes[0][:-1], sum(each[-1] for each in shapes))
 
     def propagate(self, params: Tree, x: Array, ctx: Context) -> Out:
-        passed = _Passed(ctx)
+        passed = _Passed(self, ctx)
         ys = [
             passed.through(name, layer, params, x, input_gradient=ctx.input_gradient)
             for name, layer in zip(self.names, self.layers, strict=True)
@@ -445,6 +481,14 @@ class Auxiliary(Row):
             return dy if dx is None else dy + dx, gradients
 
         return Out(x, pullback, head.state, (*head.heads, Head(head.y, self.weight)))
+
+
+def heads_in(layer: Layer) -> Iterator[Auxiliary]:
+    """The auxiliary heads of a network, at whatever depth."""
+    for inner in getattr(layer, "layers", ()):
+        if isinstance(inner, Auxiliary):
+            yield inner
+        yield from heads_in(inner)
 
 
 def _zeros(tree: Tree) -> Tree:

@@ -9,10 +9,10 @@ from functools import cached_property
 from nnarray import kernels
 from nnarray.backends import namespace
 from nnarray.checks import integer
-from nnarray.initializers import Initializer, initializer
+from nnarray.initializers import Initializer, kept_initializer
 from nnarray.kernels.standard.windows import Window
-from nnarray.layers.activations import Activation, Function, activation
-from nnarray.layers.base import Context, Layer, Out, Param
+from nnarray.layers.activations import Activation, Function, activation, kept_activation
+from nnarray.layers.base import Context, Layer, Out, Param, settle
 from nnarray.layers.sliding import Pair, Sides, pair, placed
 from nnarray.typing import Array, Shape, Tree
 
@@ -74,8 +74,9 @@ class Conv2D(Layer):
             raise ValueError(f"Conv2D filters must be a multiple of groups; got {self.filters} and {self.groups}.")
         for each in ("kernel", "stride", "dilation"):
             pair(getattr(self, each), f"Conv2D {each}")
-        initializer(self.init or self.function.init)
-        initializer(self.bias_init)
+        settle(self, activation=kept_activation(self.activation), bias_init=kept_initializer(self.bias_init))
+        settle(self, init=self.init and kept_initializer(self.init))
+        _ = self.function
 
     @cached_property
     def function(self) -> Function:
@@ -147,7 +148,8 @@ class Conv1D(Layer):
     bias_init: str | Initializer = "zeros"
 
     def __post_init__(self) -> None:
-        _ = self.flat
+        flat = self.flat
+        settle(self, activation=flat.activation, init=flat.init, bias_init=flat.bias_init)
 
     @cached_property
     def flat(self) -> Conv2D:
@@ -173,6 +175,9 @@ class Conv1D(Layer):
         return found | {"weight": found["weight"]._replace(shape=found["weight"].shape[1:])}
 
     def out_shape(self, shape: Shape) -> Shape:
+        if len(shape) != 2:
+            more = {1: " Of one channel: X[..., None].", 3: " For one example: init(X.shape[1:])."}
+            raise ValueError(f"expects examples of shape (length, channels); got {shape}.{more.get(len(shape), '')}")
         return self.flat.out_shape((1, *shape))[1:]
 
     def multiply_adds(self, shape: Shape) -> int:

@@ -8,9 +8,9 @@ from functools import cached_property
 
 from nnarray import kernels
 from nnarray.checks import integer
-from nnarray.initializers import Initializer, initializer
-from nnarray.layers.activations import Activation, Function, activation
-from nnarray.layers.base import Context, Layer, Out, Param
+from nnarray.initializers import Initializer, kept_initializer
+from nnarray.layers.activations import Activation, Function, activation, kept_activation
+from nnarray.layers.base import Context, Layer, Out, Param, settle
 from nnarray.typing import Array, Shape, Tree
 
 
@@ -52,8 +52,9 @@ class Dense(Layer):
 
     def __post_init__(self) -> None:
         integer(self.units, "Dense units", 1, usual=16)
-        initializer(self.init or self.function.init)
-        initializer(self.bias_init)
+        settle(self, activation=kept_activation(self.activation), bias_init=kept_initializer(self.bias_init))
+        settle(self, init=self.init and kept_initializer(self.init))
+        _ = self.function
 
     @cached_property
     def function(self) -> Function:

@@ -9,12 +9,13 @@ from nnarray import kernels
 from nnarray.backends import namespace
 from nnarray.checks import integer
 from nnarray.layers.base import Context, Layer, Out, Param
+from nnarray.names import shown
 from nnarray.typing import Array, Shape, Tree
 
 
 def _check_epsilon(layer: str, epsilon: float) -> None:
     if not 0 < epsilon < math.inf:
-        raise ValueError(f"{layer} epsilon must be a finite number above 0; got {epsilon!r}.")
+        raise ValueError(f"{layer} epsilon must be a finite number above 0; got {shown(epsilon)}.")
 
 
 def _scale_and_shift(channels: int) -> dict[str, Param]:
@@ -59,7 +60,7 @@ class BatchNorm(Layer):
 
     def __post_init__(self) -> None:
         if not 0 < self.momentum <= 1:
-            raise ValueError(f"BatchNorm momentum must satisfy 0 < momentum <= 1; got {self.momentum!r}.")
+            raise ValueError(f"BatchNorm momentum must satisfy 0 < momentum <= 1; got {shown(self.momentum)}.")
         _check_epsilon("BatchNorm", self.epsilon)
 
     def params(self, shape: Shape) -> dict[str, Param]:

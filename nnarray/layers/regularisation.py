@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from nnarray import random
 from nnarray.backends import device_of, namespace
 from nnarray.layers.base import Context, Layer, Out
+from nnarray.names import shown
 from nnarray.typing import Array, Tree
 
 
@@ -45,7 +46,7 @@ class Dropout(Layer):
     def __post_init__(self) -> None:
         if not isinstance(self.rate, int | float) or not 0 <= self.rate < 1:
             raise ValueError(
-                f"Dropout rate must satisfy 0 <= rate < 1; got {self.rate!r}. Use rate=0 to switch it off."
+                f"Dropout rate must satisfy 0 <= rate < 1; got {shown(self.rate)}. Use rate=0 to switch it off."
             )
 
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from nnarray.backends import namespace
 from nnarray.layers.base import Context, Layer, Out
+from nnarray.names import shown
 from nnarray.typing import Array, Shape, Tree
 
 
@@ -35,7 +36,9 @@ class Reshape(Layer):
 
     def __post_init__(self) -> None:
         if not isinstance(self.shape, tuple) or not all(isinstance(n, int) and n >= -1 for n in self.shape):
-            raise ValueError(f"Reshape shape must be a tuple of integers, one of them -1 at most; got {self.shape!r}.")
+            raise ValueError(
+                f"Reshape shape must be a tuple of integers, one of them -1 at most; got {shown(self.shape)}."
+            )
         if self.shape.count(-1) > 1:
             raise ValueError(f"Reshape shape may hold -1 once; got {self.shape}.")
 

@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 
 from nnarray.checks import integer
 from nnarray.kernels.standard.windows import Window
+from nnarray.names import shown
 from nnarray.typing import Shape
 
 Pair: TypeAlias = int | tuple[int, int]
@@ -16,7 +17,7 @@ def pair(value: Any, name: str, least: int = 1) -> tuple[int, int]:
     """One number for down and across, or two."""
     both = value if isinstance(value, tuple | list) else (value, value)
     if len(both) != 2:
-        raise ValueError(f"{name} must be a number or two, down and across; got {value!r}.")
+        raise ValueError(f"{name} must be a number or two, down and across; got {shown(value)}.")
     return integer(both[0], name, least, usual=least), integer(both[1], name, least, usual=least)
 
 
@@ -29,7 +30,8 @@ def placed(
     its padding before (as in PyTorch).
     """
     if len(shape) != 3:
-        raise ValueError(f"expects examples of shape (height, width, channels); got {shape}.")
+        more = {2: " Of one channel: X[..., None].", 4: " For one example: init(X.shape[1:])."}
+        raise ValueError(f"expects examples of shape (height, width, channels); got {shape}.{more.get(len(shape), '')}")
     k, s, d = pair(size, f"{layer} kernel"), pair(stride, f"{layer} stride"), pair(dilation, f"{layer} dilation")
     reach = [dd * (kk - 1) + 1 for dd, kk in zip(d, k, strict=True)]
     sides = [_sides(layer, padding, axis, shape[axis], reach[axis], s[axis]) for axis in (0, 1)]
@@ -48,7 +50,7 @@ def _sides(layer: str, padding: Any, axis: int, size: int, reach: int, stride: i
         missing = max((-(-size // stride) - 1) * stride + reach - size, 0)
         return missing // 2, missing - missing // 2
     if isinstance(padding, str):
-        raise ValueError(f"{layer} padding must be 'valid', 'same' or numbers; got {padding!r}.")
+        raise ValueError(f"{layer} padding must be 'valid', 'same' or numbers; got {shown(padding)}.")
     each = padding[axis] if isinstance(padding, tuple | list) else padding
     return pair(each, f"{layer} padding", least=0)
 

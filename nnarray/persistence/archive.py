@@ -18,6 +18,7 @@ from typing import Any, BinaryIO, NoReturn
 import numpy as np
 
 from nnarray.backends import backend
+from nnarray.names import shown
 from nnarray.persistence.files import replace
 
 SUFFIX = ".safetensors"
@@ -47,7 +48,7 @@ def named_file(path: str | os.PathLike[str]) -> Path:
     try:
         found = Path(path)
     except TypeError:
-        raise TypeError(f"the path of a {SUFFIX} file is needed; got {path!r}.") from None
+        raise TypeError(f"the path of a {SUFFIX} file is needed; got {shown(path)}.") from None
     if found.suffix != SUFFIX:
         raise ValueError(
             f"the file must end in {SUFFIX}; got {str(found)!r}. A PyTorch file is read by model.load_torch(path)."

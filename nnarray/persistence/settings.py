@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from nnarray import initializers, layers
 from nnarray.layers.base import Layer
 from nnarray.layers.combine import Composite
-from nnarray.names import named
+from nnarray.names import named, shown
 
 C = TypeVar("C", bound=type)
 
@@ -49,7 +49,7 @@ def register(cls: C) -> C:
     """
     given: Any = cls
     if not isinstance(given, type) or not is_dataclass(given):
-        raise TypeError(f"register takes a dataclass, such as a layer of your own; got {cls!r}.")
+        raise TypeError(f"register takes a dataclass, such as a layer of your own; got {shown(cls)}.")
     name, there = cls.__name__, KNOWN.get(cls.__name__)
     if there is not None and (there.__module__, there.__qualname__) != (cls.__module__, cls.__qualname__):
         raise ValueError(f"{there.__module__}.{there.__qualname__} is called {name!r} already; choose another name.")

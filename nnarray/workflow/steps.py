@@ -21,9 +21,9 @@ from nnarray.datasets.tables import DELIMITERS, USUAL, TextFormat, kind_of
 from nnarray.model import Model
 from nnarray.model import load as load_model
 from nnarray.models import cnn, mlp
-from nnarray.names import named
+from nnarray.names import canonical, named
 from nnarray.network import Network
-from nnarray.optimizers import OPTIMIZERS
+from nnarray.optimizers import ALSO, OPTIMIZERS
 from nnarray.persistence import archive
 from nnarray.persistence.archive import Archive
 from nnarray.persistence.tables import write_table
@@ -71,7 +71,7 @@ class Plan:
 
     def __post_init__(self) -> None:
         named(self.task, dict.fromkeys(("auto", "classify", "regress")), "--task")
-        named(self.optimizer, OPTIMIZERS, "optimizer")
+        object.__setattr__(self, "optimizer", canonical(self.optimizer, OPTIMIZERS, "optimizer", ALSO))
         integer(self.epochs, "--epochs", 1, usual=50)
         integer(self.checkpoint_every, "--checkpoint-every", 1, usual=1)
         integer(self.size, "--size", 8, usual=64)
