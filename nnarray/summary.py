@@ -66,7 +66,13 @@ class Summary:
 
         text = StringIO()
         console = Console(
-            file=text, width=500, no_color=True, highlight=False, markup=False, emoji=False, force_jupyter=False
+            file=text,
+            width=500,
+            force_terminal=False,  # FORCE_COLOR is about terminals, and this may be shown anywhere
+            force_jupyter=False,
+            highlight=False,
+            markup=False,
+            emoji=False,
         )
         console.print(self._table())
         rows = (line.rstrip() for line in text.getvalue().splitlines())

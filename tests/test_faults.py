@@ -12,7 +12,6 @@ import os
 import random
 import re
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -36,6 +35,7 @@ from nnarray import backends, kernels
 from nnarray.cli import app
 from nnarray.datasets.tables import open_table
 from nnarray.datasets.tabular import Preparation
+from tests.processes import LIMIT, run_python, started
 
 PAGE = Path(__file__).parent.parent / "docs" / "errors.md"
 
@@ -973,7 +973,7 @@ if child == 0:
 print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
     at_once = os.environ | {"NNARRAY_FAST": "0"} if flag != "numpy" else dict(os.environ)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, env=at_once)
+    done = run_python(code, env=at_once)
     assert done.stdout.strip() == "0", done.stderr
 
 
@@ -1011,11 +1011,11 @@ X, y = nn.datasets.moons(64, noise=0.2, seed=0)
 model = nn.Network(nn.Dense(8, "tanh"), nn.Dense(2)).init((2,), seed=0)
 model.fit(X, y, epochs=1_000_000, callbacks=lambda run: print("epoch", flush=True), checkpoint="run.safetensors")
 """
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    with started(sys.executable, "-c", code) as process:
         assert process.stdout is not None
         process.stdout.readline()
         time.sleep(0.2)
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=30)
-    assert said.decode().rstrip().endswith("KeyboardInterrupt")
+        _, said = process.communicate(timeout=LIMIT)
+    assert said.rstrip().endswith("KeyboardInterrupt")
     assert len(nn.load("run.safetensors").history["loss"]) > 0

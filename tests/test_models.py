@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ import pytest
 
 import nnarray as nn
 from nnarray.layers.combine import Composite
+from tests.processes import run_python
 from tests.tolerances import EPS, as_called, close, to_host
 
 torch = pytest.importorskip("torch")
@@ -346,7 +345,7 @@ def test_bad_settings(make: Any, error: Any, message: str) -> None:
 
 def test_nothing_is_loaded_before_it_is_needed() -> None:
     code = "import sys, nnarray; print([m for m in ('torch', 'safetensors') if m in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+    assert run_python(code).stdout == "[]\n"
 
 
 # --- Folding ---------------------------------------------------------------------------------------------------------

@@ -7,10 +7,13 @@ import json
 import os
 import re
 import signal
-import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from subprocess import Popen
+from textwrap import dedent
 from typing import Any
 
 import numpy as np
@@ -23,6 +26,7 @@ from typer.testing import CliRunner
 import nnarray as nn
 from nnarray.cli import app, telling
 from nnarray.workflow import intake, scores, steps
+from tests.processes import LIMIT, NNARRAY, run, started
 
 
 @pytest.fixture(autouse=True)
@@ -284,28 +288,150 @@ def test_training_goes_on_as_if_it_had_not_stopped() -> None:
     np.testing.assert_array_equal(nn.load("parts.safetensors").theta, parts.theta)
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT to send")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_saves_and_exits_130(number: int) -> None:
-    data = write("a.csv", houses())
-    words = ["train", data, *VALUES[:4], "--backend", "numpy", "--out", "m.safetensors", "--checkpoint-every", "5"]
-    command = [sys.executable, "-m", "nnarray", *words]
-    with subprocess.Popen(
-        [*command, "--epochs", "1000000"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    ) as run:
+def training_on(data: str, *words: str, epochs: int = 1_000_000) -> list[str]:
+    given = [*VALUES[:4], "--backend", "numpy", "--out", "m.safetensors", "--checkpoint-every", "5"]
+    return ["train", data, *given, "--epochs", str(epochs), *words]
+
+
+@contextmanager
+def trainer(data: str, *words: str, ignoring: tuple[int, ...] = ()) -> Iterator[Popen[str]]:
+    """A training that has saved some epochs, and not the last ones."""
+    with started(*NNARRAY, *training_on(data, *words), ignoring=ignoring) as process:
         while not Path("m.safetensors").exists():
+            assert process.poll() is None, process.communicate()
             time.sleep(0.05)
         time.sleep(0.3)
-        run.send_signal(number)
-        _, said = run.communicate(timeout=30)
-    assert run.returncode == 130
+        yield process
+
+
+on_unix = pytest.mark.skipif(os.name == "nt", reason="Windows has no signals to send")
+
+
+@on_unix
+@pytest.mark.parametrize(
+    ("number", "ignored"),
+    [("SIGINT", ""), ("SIGTERM", ""), ("SIGTERM", "SIGINT"), ("SIGHUP", ""), ("SIGHUP", "SIGINT")],
+)
+def test_what_ends_a_training_saves_it_and_is_told_by_the_exit_code(number: str, ignored: str) -> None:
+    """SIGINT is ignored where a script starts the training in the background."""
+    data, sent = write("a.csv", houses()), signal.Signals[number]
+    with trainer(data, ignoring=(signal.Signals[ignored],) if ignored else ()) as run:
+        run.send_signal(sent)
+        _, said = run.communicate(timeout=LIMIT)
+    assert run.returncode == 128 + sent
     epochs = len(nn.load("m.safetensors").history["loss"])
-    saved = f"interrupted after epoch {epochs} of 1000000, which is saved in 'm.safetensors'; go on with --resume"
+    by = "" if sent == signal.SIGINT else f" by {number}"
+    saved = f"interrupted{by} after epoch {epochs} of 1000000, which is saved in 'm.safetensors'; go on with --resume"
     assert said == f"nnarray: {saved}\n"
-    call(*words, "--epochs", str(epochs + 2), "--resume")
+    call(*training_on(data, "--resume", epochs=epochs + 2))
     call("predict", "m.safetensors", data)
-    call(*words[:-4], "--out", "whole.safetensors", "--epochs", str(epochs + 2))
+    call(*training_on(data, "--out", "whole.safetensors", epochs=epochs + 2))
     np.testing.assert_array_equal(nn.load("m.safetensors").theta, nn.load("whole.safetensors").theta)
+
+
+@on_unix
+def test_what_is_ignored_when_a_training_starts_stays_ignored() -> None:
+    """Both as `nohup` in a script does; the signal that asks to end is heard."""
+    with trainer(write("a.csv", houses()), ignoring=(signal.SIGINT, signal.SIGHUP)) as run:
+        for number in (signal.SIGINT, signal.SIGHUP):
+            run.send_signal(number)
+            time.sleep(0.3)
+            assert run.poll() is None
+        run.send_signal(signal.SIGTERM)
+        run.communicate(timeout=LIMIT)
+    assert run.returncode == 143
+
+
+@on_unix
+@pytest.mark.parametrize("before", [signal.SIG_IGN, signal.SIG_DFL, lambda *_: None])
+def test_a_command_gives_the_handlers_back(before: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def hit(*_: Any, **__: Any) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr("nnarray.workflow.steps.read", hit)
+    given = {number: signal.signal(number, before) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        assert fails(143, "train", write("a.csv", houses()), *VALUES) == "nnarray: interrupted by SIGTERM"
+        assert [signal.getsignal(number) for number in given] == [before, before]
+    finally:
+        for number, handler in given.items():
+            signal.signal(number, handler)
+
+
+@on_unix
+def test_a_signal_while_it_reads_or_prepares_ends_it_too() -> None:
+    words = [*NNARRAY, *training_on(write("a.csv", houses()))]
+    for delay in np.linspace(0.2, 1.6, 8):
+        with started(*words, ignoring=(signal.SIGINT,)) as run:
+            time.sleep(delay)
+            run.send_signal(signal.SIGTERM)
+            _, said = run.communicate(timeout=LIMIT)
+        assert run.returncode in (143, -signal.SIGTERM), said  # the latter while Python starts
+        assert "Traceback" not in said
+
+
+@on_unix
+def test_a_second_signal_does_not_wait() -> None:
+    code = """
+        import signal, time
+        import nnarray as nn
+        from nnarray.course import terminate
+
+        class Slow(nn.Layer):
+            def forward(self, params, x, ctx):
+                print("in a step", flush=True)
+                time.sleep(600)
+
+        signal.signal(signal.SIGTERM, terminate)
+        X, y = nn.datasets.moons(20, noise=0.1, seed=0)
+        nn.Network(Slow(), nn.Dense(2)).init((2,)).fit(X, y, epochs=1)
+    """
+    with started(sys.executable, "-c", dedent(code)) as run:
+        assert run.stdout is not None
+        assert run.stdout.readline() == "in a step\n"
+        run.send_signal(signal.SIGTERM)
+        time.sleep(0.5)
+        assert run.poll() is None
+        run.send_signal(signal.SIGTERM)
+        run.communicate(timeout=LIMIT)
+    assert run.returncode == -signal.SIGTERM
+
+
+@on_unix
+def test_lbfgs_saves_the_last_iteration_when_it_is_ended(host: nn.Backend) -> None:
+    X, y = nn.datasets.moons(200, noise=0.3, seed=0)
+    model = nn.Network(nn.Dense(8, "tanh"), nn.Dense(2)).init((2,))
+
+    def end(run: nn.Run) -> None:
+        if run.epoch == 4:
+            signal.raise_signal(signal.SIGINT)
+
+    kept = nn.Checkpoint("run.safetensors", every=50)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X, y, optimizer="lbfgs", epochs=20, batch_size=None, checkpoint=kept, callbacks=end)
+    saved = nn.load("run.safetensors")
+    assert len(saved.history["loss"]) == 4
+    np.testing.assert_array_equal(saved.theta, model.theta)
+
+
+@on_unix
+@pytest.mark.parametrize(
+    "words",
+    [("evaluate", "m.safetensors", "a.csv"), ("predict", "m.safetensors", "a.csv"), ("show", "m.safetensors"),
+     ("predict", "m.safetensors", "a.csv", "--json"), ("info",), ("--help",), ("train", "--help")],
+    ids=" ".join,
+)  # fmt: skip
+def test_a_pipe_without_a_reader_ends_a_command_quietly(words: tuple[str, ...]) -> None:
+    data = write("a.csv", houses())
+    if "m.safetensors" in words:
+        call(*training_on(data, epochs=1))
+    end, beginning = os.pipe()
+    os.close(end)
+    try:
+        done = run(*NNARRAY, *words, check=False, stdout=beginning)
+    finally:
+        os.close(beginning)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
 
 
 def test_show_tells_what_is_in_a_file() -> None:

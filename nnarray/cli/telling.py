@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
@@ -39,10 +40,20 @@ def integers(text: str, option: str) -> tuple[int, ...]:
 
 def output() -> Console:
     """Standard output: in a terminal as wide as it is; in a pipe plain, so wide that no row is broken."""
+    console = _console(sys.stdout)
+    return console if console.is_terminal else _console(sys.stdout, width=500)
+
+
+def _console(stream: TextIO | None, width: int | None = None) -> Console:
+    """Escape codes go to terminals alone, also where FORCE_COLOR is set; a pipe without a reader is an error."""
     from rich.console import Console
 
-    console = Console(markup=False, highlight=False, emoji=False)
-    return console if console.is_terminal else Console(markup=False, highlight=False, emoji=False, width=500)
+    class Plain(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError
+
+    terminal = None if stream and stream.isatty() else False
+    return Plain(file=stream, width=width, force_terminal=terminal, markup=False, highlight=False, emoji=False)
 
 
 def tell_table(
@@ -117,10 +128,9 @@ def tell_scores(console: Console, scores: Scores, title: str) -> None:
 @contextmanager
 def bar(total: int, *columns: Any, **fields: Any) -> Generator[Callable[..., None]]:
     """A bar on stderr, in a terminal only; what it yields updates it, as `advance=` and the fields say."""
-    from rich.console import Console
     from rich.progress import Progress
 
-    console = Console(stderr=True)
+    console = _console(sys.stderr)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         yield partial(progress.update, progress.add_task("", total=total, **fields))
 
