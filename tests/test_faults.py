@@ -506,6 +506,21 @@ def picture(b: Bench) -> bytes:
     return Path("photos/cats/1.png").read_bytes()
 
 
+def among(*folders: str) -> Case:
+    def case(b: Bench) -> Call:
+        for name in folders:
+            Path(name).mkdir(parents=True)
+        return lambda: nn.datasets.images("photos")
+
+    return case
+
+
+def linked(b: Bench) -> Call:
+    call = among("photos/cats/old", "photos/dogs")(b)
+    Path("photos/dogs/old").symlink_to(Path("photos/cats/old").absolute())
+    return call
+
+
 def cut_short(b: Bench) -> Call:
     whole = picture(b)
     Path("photos/cats/1.png").write_bytes(whole[: len(whole) // 2])
@@ -528,6 +543,8 @@ PICTURES: dict[str, Case] = {
     "a file for a folder": a_file,
     "no subfolders": in_a_folder("photos", lambda b: nn.datasets.images("photos")),
     "a class without pictures": photos(b"", "notes.txt"),
+    "parts of a data set for classes": among("photos/train/cats", "photos/test/cats"),
+    "a folder in two classes": linked,
     "a picture that cannot be decoded": photos(b"no picture"),
     "a picture that is cut short": cut_short,
     "far too many pixels": too_many_pixels,

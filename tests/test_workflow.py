@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import re
+import shutil
 import signal
 import sys
 import time
@@ -269,6 +270,28 @@ def test_pictures_that_cannot_be_used(pets: Path) -> None:
 
 
 # --- Saving and going on ---------------------------------------------------------------------------------------------
+
+
+def test_what_is_left_out_of_a_folder_is_told(pets: Path, caplog: pytest.LogCaptureFixture) -> None:
+    shutil.copytree(pets, "pets")
+    first = next(file for file in sorted(Path("pets").rglob("*")) if file.is_file())
+    shutil.copy(first, f"pets/stray{first.suffix}")
+    Path("pets/@eaDir").mkdir()
+    shutil.copy(first, "pets/@eaDir")
+    words = ["train", "pets", "--epochs", "1", "--size", "16", "--backend", "numpy", "--out", "m.safetensors"]
+    facts = json.loads(call(*words, "--json").stdout)
+    assert facts["notes"] == [f"left out: pictures outside of the subfolders, without a class: 1 (stray{first.suffix})"]
+    caplog.clear()
+    scores = json.loads(call("evaluate", "m.safetensors", "pets", "--backend", "numpy", "--json").stdout)
+    assert scores["examples"] == facts["data"]["examples"]
+    assert "without a class: 1" in caplog.text
+    Path("data/train").mkdir(parents=True)
+    Path("data/test").mkdir()
+    for words in (["train", "data"], ["evaluate", "m.safetensors", "data", "--backend", "numpy"]):
+        assert "Pass one of them: 'data/train'" in fails(2, *words)
+    Path("all").mkdir()
+    Path("pets").rename("all/pets")
+    assert "If the subfolders of 'pets' are the classes, pass 'all/pets'." in fails(2, "train", "all")
 
 
 def test_training_goes_on_as_if_it_had_not_stopped() -> None:

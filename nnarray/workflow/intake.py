@@ -14,7 +14,7 @@ from nnarray.backends import Backend, backend
 from nnarray.checks import integer
 from nnarray.datasets.columns import looks_like_classes
 from nnarray.datasets.entries import text_of
-from nnarray.datasets.images import SUFFIXES, UnreadableImage, decoded_in_order, from_bytes, images, pictures_below
+from nnarray.datasets.images import SUFFIXES, Search, UnreadableImage, decoded_in_order, entries_of, from_bytes, images
 from nnarray.datasets.tables import open_table
 from nnarray.datasets.tabular import Preparation
 from nnarray.names import named
@@ -115,8 +115,9 @@ class Pictures:
         errors: str = "raise",
     ) -> Iterator[Part]:
         """The pictures of a folder, sorted, some at a time; or the one picture of a file."""
-        files = [_picture(path)] if path.is_file() else _files(path)
-        labels = self._labels(path, files) if labelled else None
+        by_class = {path.absolute().parent.name: [_picture(path)]} if path.is_file() else _files(path, labelled)
+        files = [file for found in by_class.values() for file in found]
+        labels = self._labels(by_class) if labelled else None
         waiting: list[tuple[int, np.ndarray]] = []
         fault = named(errors, FAULTS, "choice of errors")
         for i, pixels in decoded_in_order(files, range(len(files)), self.size, fault, limit=PICTURES):
@@ -141,18 +142,16 @@ class Pictures:
         names = [str(files[i].relative_to(folder) if folder != files[i] else files[i]) for i in numbers]
         return Part(X, names, None if labels is None else labels[numbers])
 
-    def _labels(self, folder: Path, files: Sequence[Path]) -> np.ndarray:
-        """The class that the subfolder of each file names."""
+    def _labels(self, by_class: dict[str, list[Path]]) -> np.ndarray:
+        """The class of each file: the subfolder's name."""
         numbers = {name: k for k, name in enumerate(self.classes)}
-        found: list[int] = []
-        for file in files:
-            first = file.relative_to(folder).parts[0] if file != folder else file.parent.name
-            if first not in numbers:
+        for name, files in by_class.items():
+            if files and name not in numbers:
                 raise ValueError(
-                    f"{str(file)!r} is in the subfolder {first!r}, which is none of the classes "
+                    f"{str(files[0])!r} is in the subfolder {name!r}, which is none of the classes "
                     f"{', '.join(self.classes)}. Move the pictures of each class into a subfolder of its name."
                 )
-            found.append(numbers[first])
+        found = [numbers[name] for name, files in by_class.items() for _ in files]
         return np.asarray(found, dtype=np.int64)
 
     def to_json(self) -> dict[str, Any]:
@@ -171,11 +170,14 @@ def _picture(file: Path) -> Path:
     return file
 
 
-def _files(folder: Path) -> list[Path]:
+def _files(folder: Path, labelled: bool) -> dict[str, list[Path]]:
+    """The pictures below a folder, by class where that is asked for."""
     if not folder.exists():
         raise FileNotFoundError(f"there is no file or folder {str(folder)!r}; check the path.")
-    files = pictures_below(folder)
-    if not files:
+    search = Search(folder)
+    files = search.classes() if labelled else {"": search.pictures()}
+    search.told()
+    if not any(files.values()):
         raise ValueError(f"folder {str(folder)!r} has no pictures: no file in it ends in one of {', '.join(SUFFIXES)}.")
     return files
 
@@ -282,13 +284,18 @@ def pictures_to_train_on(
     """A folder of pictures: each subfolder is a class."""
     folder = images(path, size=size, errors=errors, dtype="float32", backend="numpy")
     if len(folder.classes) < 2:
+        only = "".join(folder.classes)
+        inside = [p for p in entries_of(path / only) if p.is_dir()]
+        hint = f" If the subfolders of {only!r} are the classes, pass {str(path / only)!r}." if inside else ""
         raise ValueError(
-            f"folder {str(path)!r} has one class only, {folder.classes[:1]}; make a subfolder for each of two or more."
+            f"folder {str(path)!r} has one class only, {only!r}; make a subfolder for each of two or more.{hint}"
         )
     loaded: Any = folder.load()  # on the host: NumPy's
     X, y = loaded
     train, held_out = split(len(y), y, fraction, seed)
-    notes = [f"{len(folder.skipped)} pictures cannot be decoded and were left out"] if folder.skipped else []
+    notes = [f"left out: {told}" for told in folder.left_out]
+    if folder.skipped:
+        notes.append(f"{len(folder.skipped)} pictures cannot be decoded and were left out")
     return Examples(X, y, Pictures(size, folder.classes), train, held_out, notes)
 
 
