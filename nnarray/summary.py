@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from nnarray.layers.base import Layer, described
 from nnarray.layers.combine import Auxiliary, Composite
 from nnarray.layout import Layout
+from nnarray.names import memory
 from nnarray.typing import Shape
 
 if TYPE_CHECKING:
@@ -152,9 +153,3 @@ def written(line: Line) -> str:
     if isinstance(line.layer, Composite):
         return type(line.layer).__name__
     return described(replace(line.layer, name=None))
-
-
-def memory(size: int) -> str:
-    """Bytes in words: "2.3 MiB"."""
-    power = min(max(size.bit_length() - 1, 0) // 10, 4)
-    return f"{size / 2 ** (10 * power):.1f} {('B', 'KiB', 'MiB', 'GiB', 'TiB')[power]}" if power else f"{size} B"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+import threading
+import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
     from nnarray.workflow.scores import Scores
 
+QUIET = 5.0  # seconds to the first word of how far it is, where there is no bar
 SHOWN_CLASSES = 10  # of a confusion matrix in a terminal
 
 Flag = Annotated[
@@ -133,6 +136,35 @@ def bar(total: int, *columns: Any, **fields: Any) -> Generator[Callable[..., Non
     console = _console(sys.stderr)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         yield partial(progress.update, progress.add_task("", total=total, **fields))
+
+
+@contextmanager
+def reading_bar() -> Generator[Callable[[str, float | None], None]]:
+    """How far data are read, on stderr: a bar in a terminal; else a line after 5 s, 15 s, 35 s, ..."""
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+
+    said, ended = ["reading"], threading.Event()
+
+    def speak() -> None:
+        wait, begun = QUIET, time.monotonic()
+        while not ended.wait(wait):
+            with suppress(OSError):
+                typer.echo(f"nnarray: {said[0]} ({time.monotonic() - begun:.0f} s)", err=True)
+            wait *= 2
+
+    with bar(1, BarColumn(bar_width=10), TextColumn("{task.fields[told]}"), TimeElapsedColumn(), told="") as update:
+
+        def watch(what: str, share: float | None) -> None:
+            said[0] = what
+            update(completed=share, told=what)
+
+        speaker = threading.Thread(target=speak, name="nnarray-reading", daemon=True)
+        if not _console(sys.stderr).is_terminal:
+            speaker.start()
+        try:
+            yield watch
+        finally:
+            ended.set()
 
 
 @contextmanager

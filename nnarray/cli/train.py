@@ -20,6 +20,7 @@ from nnarray.cli.telling import (
     integers,
     listed,
     output,
+    reading_bar,
     tell_facts,
     tell_scores,
     tell_table,
@@ -139,7 +140,8 @@ def train(
     if report is not None:
         reports.prepare(report)
     be, console = backends.backend(backend), output()
-    examples = steps.read(data, plan)
+    with reading_bar() as read:
+        examples = steps.read(data, plan, read)
     model = steps.model_for(data, examples, plan, be)
     if not as_json:
         _tell_start(console, model, examples, described(be, model.theta.dtype, backend))

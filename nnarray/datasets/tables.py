@@ -6,6 +6,7 @@ import codecs
 import contextlib
 import errno
 import importlib
+import logging
 import lzma
 import os
 import re
@@ -20,10 +21,14 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
+from nnarray.backends import free_host_memory
 from nnarray.checks import integer
+from nnarray.names import memory
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+log = logging.getLogger("nnarray")
 
 KINDS = {
     ".csv": "csv",
@@ -95,9 +100,10 @@ class TableFile:
     def _parts(self, rows: int) -> Iterator[pa.Table]:
         """Tables of any length; at least one row in all."""
         found = False
-        for part in READERS[self.kind](self, rows):
-            found = found or part.num_rows > 0
-            yield part
+        with full_memory(self.path):
+            for part in READERS[self.kind](self, rows):
+                found = found or part.num_rows > 0
+                yield part
         if not found:
             raise ValueError(f"{str(self.path)!r} has columns but no rows; add at least one row below the names.")
 
@@ -205,6 +211,44 @@ def _dealt(parts: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
             waiting, count = [whole.slice(full)], count - full
     if count:
         yield concat(waiting)
+
+
+def memory_of_text(path: Path) -> int | None:
+    """About how much memory it takes to train on a table in text, judged by its beginning; None for other files."""
+    if path.suffix.lower() not in (".csv", ".tsv"):
+        return None
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        start = file.read(1 << 18)
+    entries = max(1, start.count(b"\n") + max(map(start.count, (b",", b"\t", b";")))) * size // max(1, len(start))
+    return 2 * size + ENTRY * entries  # the text, and that of the rows to train on
+
+
+ENTRY = 16
+"""Bytes in memory beside the text, an entry: where it begins, its number, and a copy of that to train on. Measured."""
+
+
+@contextlib.contextmanager
+def full_memory(path: Path, needed: int | None = None) -> Generator[None]:
+    """What may not fit is told before, and a full memory with what there was, what was needed, and what helps."""
+    free = free_host_memory()
+    if needed and free is not None and needed > free:
+        log.warning(
+            "%r will take about %s of memory, and %s are free. %s", str(path), memory(needed), memory(free), LESS
+        )
+    try:
+        yield
+    except MemoryError as error:
+        told = [f"no memory is left for the table {str(path)!r}, a file of {memory(path.stat().st_size)}"]
+        told += [f"it needs about {memory(needed)}"] if needed else []
+        told += [f"{memory(free)} were free"] if free is not None else []
+        raise MemoryError(f"{', '.join(told)}. {LESS}") from error
+
+
+LESS = (
+    "What helps: leave out columns (--drop), split off some of the rows, save it as Parquet with columns of numbers "
+    "(float32 takes least), close other programs, or take a machine with more memory."
+)
 
 
 @contextlib.contextmanager

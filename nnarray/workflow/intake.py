@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
@@ -15,7 +15,7 @@ from nnarray.checks import integer
 from nnarray.datasets.columns import looks_like_classes
 from nnarray.datasets.entries import text_of
 from nnarray.datasets.images import SUFFIXES, Search, UnreadableImage, decoded_in_order, entries_of, from_bytes, images
-from nnarray.datasets.tables import open_table
+from nnarray.datasets.tables import TableFile, arrow, memory_of_text, open_table
 from nnarray.datasets.tabular import Preparation
 from nnarray.names import named
 from nnarray.typing import Array, Shape
@@ -24,6 +24,8 @@ ROWS = 16_384  # of a table that are in memory at once
 PICTURES = 256
 
 Unknown = Literal["error", "ignore"]
+Watch = Callable[[str, float | None], object]
+"""Told what is being done, and which part of it is done, if that is known."""
 
 
 class Part(NamedTuple):
@@ -243,11 +245,14 @@ def rows_to_train_on(
     categories: Sequence[str],
     fraction: float,
     seed: int,
+    dtype: Literal["float32", "float64"] = "float64",
+    watch: Watch = lambda what, share: None,
 ) -> Examples:
-    """A table: the preparation is fitted on the training rows alone."""
+    """A table: the preparation is fitted on the training rows alone; `watch` is told how far it is."""
     file = open_table(path)
-    table = file.read()
     targets, drop, categories = (columns_named(each, file.columns) for each in (targets, drop, categories))
+    table = _read(file, {*drop} - {*targets, *categories}, watch)
+    watch(f"preparing {len(file.columns)} columns of {table.num_rows:,} rows", 1.0)
     with_target = np.flatnonzero(Preparation.known(table, targets))
     if len(with_target) == 0:
         raise ValueError(f"no row of {str(path)!r} has a target: column {', '.join(targets)} is empty throughout.")
@@ -257,12 +262,26 @@ def rows_to_train_on(
     notes: list[str] = []
     if lost := table.num_rows - len(with_target):
         notes.append(f"{lost} of {table.num_rows} rows have no target and were left out")
-    known = table.take(with_target)
-    X = preparation.features(known, rows=with_target, unknown="ignore")
+    known = table.take(with_target) if lost else table
+    X = preparation.features(known, rows=with_target, unknown="ignore", dtype=dtype)
     y = preparation.targets(known, rows=with_target)
     place = np.zeros(table.num_rows, dtype=np.int64)
     place[with_target] = np.arange(len(with_target))
     return Examples(X, y, Rows(preparation), place[train], place[held_out], notes)
+
+
+def _read(file: TableFile, unread: set[str], watch: Watch) -> Any:
+    """All rows; the columns that nobody reads are empty, and take no memory."""
+    pa, text, parts = arrow(), memory_of_text(file.path), list[Any]()
+    size, read, rows = file.path.stat().st_size, 0, 0
+    for part in file.batches():
+        rows += part.num_rows
+        read += part.nbytes - 3 * part.num_rows * part.num_columns  # 4 bytes say where an entry begins, 1 ends it
+        share = min(1.0, read / size) if text else None
+        watch(f"reading {file.path.name}: {'' if share is None else f'{share:.0%}, '}{rows:,} rows", share)
+        columns = [pa.nulls(len(c)) if n in unread else c for n, c in zip(file.columns, part.columns, strict=True)]
+        parts.append(pa.table(columns, names=list(file.columns)))
+    return pa.concat_tables(parts)
 
 
 def columns_named(given: Sequence[str], columns: Sequence[str]) -> list[str]:
