@@ -288,13 +288,16 @@ def explain(model: Model, X: Array, y: Array, loss: Any = "cross_entropy", *, ch
 
 def _spread(y: Array) -> list[int]:
     """At most MOST_EXAMPLES rows in order: equally many of each target if there are so few, each evenly spread."""
-    by_target: dict[str, list[int]] = {}
-    for row, target in enumerate(backend_of(y).to_numpy(y).tolist()):
-        by_target.setdefault(str(target), []).append(row)
-    groups = list(by_target.values()) if len(by_target) <= MOST_EXAMPLES else [list(range(y.shape[0]))]
-    turns = (k for turn in range(MOST_EXAMPLES) for k, rows in enumerate(groups) if turn < len(rows))
+    xp, count = namespace(y), y.shape[0]
+    flat = xp.reshape(y, (count, -1))
+    labels = flat[:, 0] if flat.shape[1] == 1 else xp.argmax(flat, axis=1)
+    values = xp.unique_values(labels)
+    if count <= MOST_EXAMPLES or values.shape[0] > MOST_EXAMPLES:
+        return sorted({i * count // MOST_EXAMPLES for i in range(MOST_EXAMPLES)})
+    groups = [xp.nonzero(labels == values[k])[0] for k in range(values.shape[0])]
+    turns = (k for turn in range(MOST_EXAMPLES) for k, rows in enumerate(groups) if turn < rows.shape[0])
     shares = Counter(islice(turns, MOST_EXAMPLES))
-    return sorted(rows[i * len(rows) // shares[k]] for k, rows in enumerate(groups) for i in range(shares[k]))
+    return sorted(int(rows[i * rows.shape[0] // shares[k]]) for k, rows in enumerate(groups) for i in range(shares[k]))
 
 
 def _propagated(wiring: Wiring, theta: Array, state: Array, data: examples.Data, loss: Loss) -> Propagated:

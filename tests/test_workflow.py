@@ -565,6 +565,73 @@ def test_few_rows() -> None:
 # --- Its parts -------------------------------------------------------------------------------------------------------
 
 
+def test_a_table_is_read_with_word_of_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = write("a.csv", houses(3000))
+    told: list[tuple[str, float | None]] = []
+    monkeypatch.setattr("nnarray.datasets.tables.BLOCK", 1 << 14)
+    steps.read(Path(data), steps.Plan(target=("price",), drop=("kind",)), lambda *each: told.append(each))
+    shares = [share for what, share in told if what.startswith("reading a.csv")]
+    assert shares == sorted(shares)
+    assert 0.9 < shares[-1] <= 1.0
+    assert told[-2][0] == f"reading a.csv: {shares[-1]:.0%}, 3,000 rows"
+    assert told[-1][0] == "preparing 5 columns of 3,000 rows"
+
+
+def test_without_a_terminal_what_takes_long_is_told_in_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    read = steps.read
+
+    def slowly(data: Path, plan: steps.Plan, watch: Any) -> Any:
+        watch("reading a.csv: 50%, 150 rows", 0.5)
+        time.sleep(0.5)
+        return read(data, plan, watch)
+
+    monkeypatch.setattr("nnarray.workflow.steps.read", slowly)
+    monkeypatch.setattr("nnarray.cli.telling.QUIET", 0.1)
+    done = call("train", write("a.csv", houses()), *VALUES, "--json")
+    assert json.loads(done.stdout)["epochs"]
+    assert done.stderr.splitlines()[0] == "nnarray: reading a.csv: 50%, 150 rows (0 s)"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells how much memory is taken, and keeps to the limit")
+def test_a_full_memory_is_told_with_what_was_needed_and_what_helps() -> None:
+    """And leaving out columns does help."""
+    row = ",".join("7" * 60)
+    Path("wide.csv").write_text(",".join(f"x{i}" for i in range(60)) + "\n" + f"{row}\n{row[:-1]}8\n" * 150_000)
+    Path("narrow.csv").write_text("x0,x59\n" + "7,7\n7,8\n" * 100)
+    code = """
+        import resource, sys
+        from nnarray.cli import app
+        from nnarray.datasets import tables
+
+        tables.BLOCK, tables.RESERVE = tables.BLOCK >> 4, tables.RESERVE >> 4  # less is read ahead
+
+        def train(file, *words):
+            words = ["train", file, "--target", "x59", "--backend", "numpy", "--epochs", "1", *words]
+            return app(words, standalone_mode=False)
+
+        train("narrow.csv")  # starts the threads, which take memory of their own
+        with open("/proc/self/statm") as file:
+            most = int(file.read().split()[0]) * resource.getpagesize() + (150 << 20)
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+        sys.exit(train("wide.csv", *sys.argv[1:]))
+    """
+    one_thread = os.environ | {
+        "OPENBLAS_NUM_THREADS": "1",
+        "ARROW_DEFAULT_MEMORY_POOL": "system",
+        "MALLOC_ARENA_MAX": "1",
+    }
+    words = [sys.executable, "-c", dedent(code)]
+    done = run(*words, check=False, env=one_thread)
+    assert done.returncode == 1
+    forecast, told = done.stderr.splitlines()
+    assert re.match(
+        r"'wide\.csv' will take about \d+\.\d MiB of memory, and \d+\.\d MiB are free\. What helps", forecast
+    )
+    assert told.startswith("nnarray: no memory is left for the table 'wide.csv', a file of 34.3 MiB; it needs about")
+    assert "leave out columns (--drop)" in told
+    run(*words, "--drop", ",".join(f"x{i}" for i in range(5, 59)), "--batch-size", "5000", env=one_thread)
+
+
 def test_each_class_gives_its_share_and_keeps_one_to_train_on() -> None:
     groups = np.asarray([0] * 50 + [1] * 10 + [2] * 2 + [3])
     train, held = intake.split(len(groups), groups, 0.2, 0)

@@ -43,6 +43,7 @@ KINDS = {
 DELIMITERS = {"csv": ",", "tsv": "\t"}
 
 BLOCK = 4 << 20  # bytes of text that are parsed at a time, and some ten of them read ahead; no row may be longer
+RESERVE = 16 * BLOCK  # bytes without which reading goes no further: systems and pyarrow may kill a process for more
 LARGE, SQUEEZED = 1 << 30, 100  # an archive that inflates to more bytes than this, and by more than this factor: a bomb
 
 
@@ -102,6 +103,8 @@ class TableFile:
         found = False
         with full_memory(self.path):
             for part in READERS[self.kind](self, rows):
+                if found and (free := free_host_memory()) is not None and free < RESERVE:
+                    raise MemoryError
                 found = found or part.num_rows > 0
                 yield part
         if not found:
@@ -213,15 +216,20 @@ def _dealt(parts: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
         yield concat(waiting)
 
 
-def memory_of_text(path: Path) -> int | None:
-    """About how much memory it takes to train on a table in text, judged by its beginning; None for other files."""
+def memory_of_text(path: Path, left_out: int = 0) -> int | None:
+    """About how much memory it takes to train on a table in text without some columns; None for other files.
+
+    Judged by how long entries are at its beginning.
+    """
     if path.suffix.lower() not in (".csv", ".tsv"):
         return None
     size = path.stat().st_size
     with path.open("rb") as file:
         start = file.read(1 << 18)
-    entries = max(1, start.count(b"\n") + max(map(start.count, (b",", b"\t", b";")))) * size // max(1, len(start))
-    return 2 * size + ENTRY * entries  # the text, and that of the rows to train on
+    delimiter = max((b",", b"\t", b";"), key=start.count)
+    entries = (start.count(delimiter) + start.count(b"\n")) * size // max(1, len(start))
+    columns = start.partition(b"\n")[0].count(delimiter) + 1
+    return (2 * size + ENTRY * entries) * max(1, columns - left_out) // columns  # the text twice: all, and to train on
 
 
 ENTRY = 16
@@ -241,8 +249,8 @@ def full_memory(path: Path, needed: int | None = None) -> Generator[None]:
     except MemoryError as error:
         told = [f"no memory is left for the table {str(path)!r}, a file of {memory(path.stat().st_size)}"]
         told += [f"it needs about {memory(needed)}"] if needed else []
-        told += [f"{memory(free)} were free"] if free is not None else []
-        raise MemoryError(f"{', '.join(told)}. {LESS}") from error
+        told += [f"{memory(free)} were free before"] if free is not None else []
+        raise MemoryError(f"{'; '.join(told)}. {LESS}") from error
 
 
 LESS = (

@@ -120,7 +120,8 @@ def read(path: Path, plan: Plan, watch: Watch = lambda what, share: None) -> Exa
         return pictures_to_train_on(path, size=plan.size, fraction=plan.validation, seed=plan.seed, errors=plan.errors)
     if not plan.target and path.exists():
         raise ValueError("which column is to be told? Name it with --target COLUMN.")
-    with full_memory(path, memory_of_text(path) if path.is_file() else None):
+    left_out = len(",".join(plan.drop).split(",")) if plan.drop else 0
+    with full_memory(path, memory_of_text(path, left_out) if path.is_file() else None):
         return rows_to_train_on(
             path,
             plan.target,
