@@ -26,6 +26,7 @@ from typer.testing import CliRunner
 
 import nnarray as nn
 from nnarray.cli import app, telling
+from nnarray.datasets.tables import memory_of_text, open_table
 from nnarray.workflow import intake, scores, steps
 from tests.processes import LIMIT, NNARRAY, run, started
 
@@ -594,7 +595,6 @@ def test_without_a_terminal_what_takes_long_is_told_in_lines(monkeypatch: pytest
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells how much memory is taken, and keeps to the limit")
 def test_a_full_memory_is_told_with_what_was_needed_and_what_helps() -> None:
-    """And leaving out columns does help."""
     row = ",".join("7" * 60)
     Path("wide.csv").write_text(",".join(f"x{i}" for i in range(60)) + "\n" + f"{row}\n{row[:-1]}8\n" * 150_000)
     Path("narrow.csv").write_text("x0,x59\n" + "7,7\n7,8\n" * 100)
@@ -629,7 +629,28 @@ def test_a_full_memory_is_told_with_what_was_needed_and_what_helps() -> None:
     )
     assert told.startswith("nnarray: no memory is left for the table 'wide.csv', a file of 34.3 MiB; it needs about")
     assert "leave out columns (--drop)" in told
-    run(*words, "--drop", ",".join(f"x{i}" for i in range(5, 59)), "--batch-size", "5000", env=one_thread)
+
+
+def test_columns_that_are_left_out_take_no_memory() -> None:
+    """So that what a full memory advises helps; and the forecast knows it."""
+    text = {f"x{i}": ["a long text of some length"] * 2000 for i in range(20)} | {"y": [1, 2] * 1000}
+    data = Path(write("wide.csv", text))
+    drop = [f"x{i}" for i in range(1, 20)]
+    whole, kept = (intake._read(open_table(data), set(names), lambda *_: None) for names in ((), drop))
+    assert kept.column_names == whole.column_names
+    assert 10 * kept.nbytes < whole.nbytes
+    assert kept.select(["x0", "y"]).equals(whole.select(["x0", "y"]))
+    assert 10 * memory_of_text(data, len(drop)) < memory_of_text(data)
+    assert "no column is left to learn from" in fails(
+        2, "train", str(data), "--target", "y", "--drop", "x0," + ",".join(drop)
+    )
+
+
+def test_inputs_come_in_the_dtype_of_the_training() -> None:
+    data = Path(write("a.csv", houses()))
+    wide, narrow = (steps.read(data, steps.Plan(target=("kind",), dtype=kind)) for kind in ("float64", "float32"))
+    assert (wide.X.dtype, narrow.X.dtype) == (np.float64, np.float32)
+    np.testing.assert_array_equal(wide.X.astype(np.float32), narrow.X)
 
 
 def test_each_class_gives_its_share_and_keeps_one_to_train_on() -> None:
