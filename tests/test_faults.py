@@ -33,7 +33,7 @@ from typer.testing import CliRunner
 import nnarray as nn
 from nnarray import backends, kernels
 from nnarray.cli import app
-from nnarray.datasets.tables import open_table
+from nnarray.datasets.tables import READERS, open_table
 from nnarray.datasets.tabular import Preparation
 from tests.processes import LIMIT, run_python, started
 
@@ -454,6 +454,14 @@ def objects(b: Bench) -> Call:
     return lambda: open_table("data.npy")
 
 
+def full_memory(b: Bench) -> Call:
+    def full(*_: object) -> None:
+        raise pa.ArrowMemoryError("realloc of size 211124224 failed")
+
+    b.patch.setitem(READERS, "csv", full)
+    return opened("a,b\n1,2\n")(b)
+
+
 def forbidden_table(b: Bench) -> Call:
     Path("data.csv").write_text("a\n1\n")
     b.patch.setattr("pathlib.Path.open", forbidden)
@@ -484,6 +492,7 @@ TABLES: dict[str, Case] = {
     "an unknown category at prediction": later("features", size=[1], colour=["pink"]),
     "text where numbers were": later("features", size=["large"], colour=["red"]),
     "a class that was not met in training": later("targets", kind=["w"]),
+    "a table that fills the memory": full_memory,
     "a data frame for a table": lambda b: lambda: Preparation.fit(pd.DataFrame(COLUMNS), "kind"),  # type: ignore
 }
 
