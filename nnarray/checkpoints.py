@@ -175,7 +175,7 @@ class Keeper:
         if run.stopped is not None or run.epoch == run.epochs or run.epoch % self.checkpoint.every == 0:
             self.save(position)
 
-    def interrupt(self, position: Position) -> None:
+    def interrupt(self, position: Position | None) -> None:
         """Save the last finished epoch, unless there is none or it is saved: what is there is better than nothing."""
         if self.run.epoch > max(self.epoch, 0):
             self.save(position)

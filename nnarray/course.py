@@ -1,12 +1,15 @@
-"""One training under way: its data, its history, and what is told at the end of an epoch."""
+"""One training under way: its data, its history, what is told at the end of an epoch, and what may end it early."""
 
 from __future__ import annotations
 
 import logging
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 from nnarray.backends import same_place
 from nnarray.callbacks import Callback, Run
@@ -115,3 +118,67 @@ class Course:
         outputs = self.model.predict(held.x, batch_size=size, check_finite=False)
         row = {"val_loss": float(self.loss.of_prepared(outputs, held.target, held.weights)[0])}
         return row | {f"val_{name}": float(metric(outputs, held.y)) for name, metric in self.metrics.items()}
+
+
+# --- Signals that end it ---------------------------------------------------------------------------------------------
+
+TERMINATING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+
+
+class Terminated(KeyboardInterrupt):
+    """A signal other than that of Ctrl-C, which ends what runs in the same way; `number` is the signal's."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
+def terminate(number: int, frame: object) -> NoReturn:
+    """A handler for the signals of TERMINATING; the same signal again ends the process at once."""
+    signal.signal(number, signal.SIG_DFL)
+    raise Terminated(number)
+
+
+@contextmanager
+def interrupts_between_steps() -> Generator[Callable[[], None]]:
+    """Ctrl-C and `terminate` wait for a call of what this yields, so that no step is half done; a second one does not.
+
+    Each signal by itself, whatever the others are set to; handlers of other people stay as they are.
+    """
+    handlers: dict[int, Callable[[int, Any], object]] = {}
+    pending: list[int] = []
+
+    def note(number: int, frame: Any) -> None:
+        if pending:
+            handlers[number](number, frame)
+        if handlers[number] is terminate:
+            signal.signal(number, signal.SIG_DFL)
+        pending.append(number)
+
+    def check() -> None:
+        if pending:
+            handlers[pending[0]](pending[0], None)
+
+    if threading.current_thread() is threading.main_thread():
+        found: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGINT, *TERMINATING)}
+        handlers |= {number: it for number, it in found.items() if it in (signal.default_int_handler, terminate)}
+    try:
+        for number in handlers:
+            signal.signal(number, note)
+        yield check
+    finally:
+        for number, handler in handlers.items():
+            if signal.getsignal(number) is note:
+                signal.signal(number, handler)
+    check()
+
+
+@contextmanager
+def saved_if_interrupted(keeper: Keeper | None, position: Position | None) -> Generator[None]:
+    """The last finished epoch, which was at this position."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if keeper is not None:
+            keeper.interrupt(position)
+        raise

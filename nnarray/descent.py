@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
-import signal
-import threading
 import time
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import reduce
 from operator import and_
@@ -17,8 +15,8 @@ from typing import Any, NamedTuple
 from nnarray import random
 from nnarray.backends import copy, device_of, same_place
 from nnarray.callbacks import Run
-from nnarray.checkpoints import Keeper, Position
-from nnarray.course import Course, DivergenceError
+from nnarray.checkpoints import Position
+from nnarray.course import Course, DivergenceError, interrupts_between_steps, saved_if_interrupted
 from nnarray.examples import Data, pick
 from nnarray.kernels.chain import Steps
 from nnarray.kernels.compilation import compiled, quiet
@@ -38,7 +36,7 @@ PATIENCE = 0.1  # seconds that Ctrl-C and the progress bar wait at most, where e
 
 def descend(course: Course, rule: Optimizer, *, shuffle: bool, key: Key) -> None:
     """Train `course.model` until the last epoch, or until a callback stops."""
-    with _interrupts_between_steps() as check:  # also while steps are prepared: what compiles may swallow it
+    with interrupts_between_steps() as check:  # also while steps are prepared: what compiles may swallow it
         trainer = _trainer(course, rule, shuffle=shuffle, key=key)
         try:
             trainer.prove()
@@ -78,7 +76,7 @@ def _epochs(course: Course, trainer: Trainer, rates: Schedule, check: Callable[[
         these = [rates(number, course.monitored)] * min(together, run.epochs - number)
         saved = trainer.kept(whole=keeper is not None)
         try:
-            with _saved_if_interrupted(keeper, saved):
+            with saved_if_interrupted(keeper, saved):
                 done = trainer.epochs(number, these, check)
         finally:
             run.history.steps = trainer.steps
@@ -98,7 +96,7 @@ def _epochs(course: Course, trainer: Trainer, rates: Schedule, check: Callable[[
             trainer.prepare()
         if keeper is not None:
             keeper.end_epoch(trainer.position)
-        with _saved_if_interrupted(keeper, trainer.position):
+        with saved_if_interrupted(keeper, trainer.position):
             check()
         unseen = trainer.plan and trainer.steps_per_epoch == 1 and isinstance(rates, Constant) and course.unobserved
         if unseen and time.perf_counter() - begun < PATIENCE / 2:
@@ -365,39 +363,3 @@ def _diverged(trainer: Trainer, saved: Position, done: Finished, run: Run, numbe
         f"that are not standardised, or a loss with reduction='sum' over many examples. Lower lr, standardise X, or "
         f"set clip_norm. The model keeps its last finite parameters."
     )
-
-
-@contextmanager
-def _saved_if_interrupted(keeper: Keeper | None, position: Position) -> Generator[None]:
-    try:
-        yield
-    except KeyboardInterrupt:
-        if keeper is not None:
-            keeper.interrupt(position)
-        raise
-
-
-@contextmanager
-def _interrupts_between_steps() -> Generator[Callable[[], None]]:
-    """Ctrl-C waits for the end of the step under way, so that no update is left half done; a second one does not."""
-    mine = threading.current_thread() is threading.main_thread()
-    if not mine or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        yield lambda: None
-        return
-    pending: list[int] = []
-
-    def note(number: int, frame: Any) -> None:
-        if pending:
-            signal.default_int_handler(number, frame)
-        pending.append(number)
-
-    def check() -> None:
-        if pending:
-            raise KeyboardInterrupt
-
-    signal.signal(signal.SIGINT, note)
-    try:
-        yield check
-        check()
-    finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)

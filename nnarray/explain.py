@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import html
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from typing import Any, NamedTuple
 
 from nnarray import examples, random
 from nnarray.backends import as_data, backend, backend_of, device_of, dtype_name, namespace, place, without_record
+from nnarray.examples import pick
 from nnarray.kernels.standard.numerics import wide
 from nnarray.layers.activations import FUNCTIONS, Activation, activation
 from nnarray.layers.base import Layer
@@ -29,6 +32,7 @@ from nnarray.summary import written
 from nnarray.typing import Array, Shape
 
 MOST_EXAMPLES = 32
+"""Spread over all, for data are often sorted by class."""
 SHOWN = 4
 """How many values of an array are shown."""
 RESTS = "a head: it is run while training only"
@@ -216,7 +220,7 @@ def explain(model: Model, X: Array, y: Array, loss: Any = "cross_entropy", *, ch
     model : Model
         At inference: dropout lets everything pass, batch normalisation uses its averages, auxiliary heads rest.
     X : array, shape (N, ...)
-        The first 32 examples are used.
+        Of more than 32 examples, 32 are used, spread over the classes and the rows; always the same.
     y : array
         As for `Model.fit`.
     loss : str or Loss
@@ -257,8 +261,8 @@ def explain(model: Model, X: Array, y: Array, loss: Any = "cross_entropy", *, ch
     X, y = (without_record(each) for each in (examples.check_inputs(model, X), as_data(y, "y")))
     given = X.shape[0] if X.ndim else 0
     if y.ndim and y.shape[0] == given:  # else what prepares them says what is wrong
-        used = min(MOST_EXAMPLES, given)
-        X, y = X[:used, ...], y[:used, ...]
+        rows = _spread(y)
+        X, y = (pick(each, backend_of(each).asarray(rows)) for each in (X, y))
     data = examples.prepare(model, X, y, None, chosen)
     passages: dict[str, Passage] = {}
     wiring = model.wiring._replace(network=probed(model.network, passages))
@@ -280,6 +284,20 @@ def explain(model: Model, X: Array, y: Array, loss: Any = "cross_entropy", *, ch
         dtype=dtype_name(model.vector.dtype),
         checked_in="float64" if checks else "",
     )
+
+
+def _spread(y: Array) -> list[int]:
+    """At most MOST_EXAMPLES rows in order: equally many of each target if there are so few, each evenly spread."""
+    xp, count = namespace(y), y.shape[0]
+    flat = xp.reshape(y, (count, -1))
+    labels = flat[:, 0] if flat.shape[1] == 1 else xp.argmax(flat, axis=1)
+    values = xp.unique_values(labels)
+    if count <= MOST_EXAMPLES or values.shape[0] > MOST_EXAMPLES:
+        return sorted({i * count // MOST_EXAMPLES for i in range(MOST_EXAMPLES)})
+    groups = [xp.nonzero(labels == values[k])[0] for k in range(values.shape[0])]
+    turns = (k for turn in range(MOST_EXAMPLES) for k, rows in enumerate(groups) if turn < rows.shape[0])
+    shares = Counter(islice(turns, MOST_EXAMPLES))
+    return sorted(int(rows[i * rows.shape[0] // shares[k]]) for k, rows in enumerate(groups) for i in range(shares[k]))
 
 
 def _propagated(wiring: Wiring, theta: Array, state: Array, data: examples.Data, loss: Loss) -> Propagated:
@@ -455,7 +473,7 @@ def _function(layer: Activation) -> str:
 def _heading(told: Explanation) -> list[str]:
     some = f"{told.examples} example{'' if told.examples == 1 else 's'}"
     if told.given > told.examples:
-        some = f"the first {told.examples} of {told.given} examples"
+        some = f"{told.examples} of {told.given} examples"
     return [
         f"One step of {told.model}",
         f"with {some}, at inference: dropout lets everything pass, batch normalisation uses its averages.",

@@ -7,7 +7,7 @@ from typing import Any
 
 from nnarray.backends import backend_of
 from nnarray.callbacks import Run
-from nnarray.course import Course, DivergenceError
+from nnarray.course import Course, DivergenceError, interrupts_between_steps, saved_if_interrupted
 from nnarray.kernels.compilation import compiled
 from nnarray.optimizers import LBFGS
 from nnarray.propagation import Step, loss_and_gradient
@@ -39,6 +39,7 @@ def minimise(course: Course, rule: LBFGS) -> None:
         return theta, propagate(theta, model.state, data.x, data.target, data.weights)
 
     def value_and_gradient(vector: Any) -> tuple[float, Any]:
+        check()
         theta, found = at(vector)
         value, gradient = found.loss, found.gradient
         if rule.weight_decay:
@@ -60,20 +61,21 @@ def minimise(course: Course, rule: LBFGS) -> None:
         if not going_on:
             raise StopIteration
 
-    result = minimize(
-        value_and_gradient,
-        here.to_numpy(model.vector).astype(float),
-        jac=True,
-        method="L-BFGS-B",
-        callback=iteration,
-        options={
-            "maxiter": run.epochs,
-            "maxcor": rule.memory,
-            "maxfun": rule.evaluations,
-            "gtol": rule.tolerance,
-            "ftol": 0.0,
-        },
-    )
+    with interrupts_between_steps() as check, saved_if_interrupted(course.keeper, None):
+        result = minimize(
+            value_and_gradient,
+            here.to_numpy(model.vector).astype(float),
+            jac=True,
+            method="L-BFGS-B",
+            callback=iteration,
+            options={
+                "maxiter": run.epochs,
+                "maxcor": rule.memory,
+                "maxfun": rule.evaluations,
+                "gtol": rule.tolerance,
+                "ftol": 0.0,
+            },
+        )
     _refuse_divergence(run, math.isfinite(float(result.fun)))
 
 

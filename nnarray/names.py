@@ -1,4 +1,4 @@
-"""Looking things up by name, with an error that lists the names and guesses the one that was meant."""
+"""Names looked up, with an error that lists them and guesses the one that was meant; and bytes in words."""
 
 from __future__ import annotations
 
@@ -75,3 +75,9 @@ def shown(value: Any) -> str:
         inner = ", ".join(map(shown, value)) + ("," if kind == "tuple" and len(value) == 1 else "")
         text = f"[{inner}]" if kind == "list" else f"({inner})"
     return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def memory(size: int) -> str:
+    """Bytes in words: "2.3 MiB"."""
+    power = min(max(size.bit_length() - 1, 0) // 10, 4)
+    return f"{size / 2 ** (10 * power):.1f} {('B', 'KiB', 'MiB', 'GiB', 'TiB')[power]}" if power else f"{size} B"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from nnarray.layers.base import Layer, described
 from nnarray.layers.combine import Auxiliary, Composite
 from nnarray.layout import Layout
+from nnarray.names import memory
 from nnarray.typing import Shape
 
 if TYPE_CHECKING:
@@ -66,7 +67,13 @@ class Summary:
 
         text = StringIO()
         console = Console(
-            file=text, width=500, no_color=True, highlight=False, markup=False, emoji=False, force_jupyter=False
+            file=text,
+            width=500,
+            force_terminal=False,  # FORCE_COLOR is about terminals, and this may be shown anywhere
+            force_jupyter=False,
+            highlight=False,
+            markup=False,
+            emoji=False,
         )
         console.print(self._table())
         rows = (line.rstrip() for line in text.getvalue().splitlines())
@@ -146,9 +153,3 @@ def written(line: Line) -> str:
     if isinstance(line.layer, Composite):
         return type(line.layer).__name__
     return described(replace(line.layer, name=None))
-
-
-def memory(size: int) -> str:
-    """Bytes in words: "2.3 MiB"."""
-    power = min(max(size.bit_length() - 1, 0) // 10, 4)
-    return f"{size / 2 ** (10 * power):.1f} {('B', 'KiB', 'MiB', 'GiB', 'TiB')[power]}" if power else f"{size} B"

@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 import os
 import platform
+import signal
 from collections import defaultdict
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
@@ -127,6 +129,14 @@ def pytest_terminal_summary(terminalreporter) -> None:
     for test, ran in SEEN.items():
         if not ran:
             line(f"RAN ON NO BACKEND: {test}")
+
+
+@pytest.fixture(autouse=True)
+def _ctrl_c() -> Iterator[None]:
+    """Ctrl-C as Python takes it, also where a shell started the tests in the background and it is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import ast
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 import nnarray
+from tests.processes import run_python
 
 ROOT = Path(nnarray.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
@@ -172,5 +171,5 @@ def test_import_loads_no_optional_library() -> None:
         "wandb",
     ]
     code = f"import sys, nnarray; print([m for m in {sorted(optional)} if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = run_python(code)
     assert done.stdout.strip() == "[]"

@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -10,6 +7,7 @@ import pytest
 
 import nnarray as nn
 from nnarray import backends
+from tests.processes import run_python
 
 
 def net(be: nn.Backend, dtype: str = "float32") -> nn.Model:
@@ -107,7 +105,7 @@ def test_jax_without_x64_refuses_float64() -> None:
         "import nnarray as nn; be = nn.backend('jax'); print(be.asarray([1.5]).dtype); be.asarray([1], dtype='float64')"
     )
     env = {"PATH": "", "JAX_PLATFORMS": "cpu", "JAX_ENABLE_X64": "0"}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, check=False)
+    done = run_python(code, env=env, check=False)
     assert done.stdout.strip() == "float32"
     assert "no dtype 'float64'" in done.stderr
     assert "JAX_ENABLE_X64=1" in done.stderr

@@ -9,13 +9,13 @@ import os
 import random
 import resource
 import signal
-import subprocess
 import sys
 import textwrap
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from safetensors.numpy import save_file
 
 import nnarray as nn
 from nnarray.persistence import archive, files, settings
+from tests.processes import LIMIT, run_python, started
 
 
 @pytest.fixture(autouse=True)
@@ -376,7 +377,7 @@ def test_a_file_that_does_not_fit_is_no_loss() -> None:
         except OSError as error:
             print(error)
     """
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True)
+    done = run_python(code)
     assert "cannot write 'm.safetensors'" in done.stdout
     assert os.listdir() == ["m.safetensors"]
     assert nn.load("m.safetensors").theta.shape == (24,)
@@ -394,7 +395,7 @@ def test_whenever_it_is_killed_the_newest_checkpoint_loads_and_goes_on(host: nn.
     """
     draws, last = random.Random(0), 0
     for _ in range(6):
-        with subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE) as process:
+        with started(sys.executable, "-c", textwrap.dedent(code)) as process:
             assert process.stdout is not None
             process.stdout.readline()
             time.sleep(0.1 * draws.random())
@@ -762,15 +763,14 @@ def test_what_another_process_is_writing_is_not_swept_away() -> None:
 
         files.replace(Path("m.safetensors"), slowly)
     """
-    command = [sys.executable, "-c", textwrap.dedent(code)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as writer:
+    with started(sys.executable, "-c", textwrap.dedent(code), stdin=PIPE) as writer:
         assert writer.stdin is not None
         assert writer.stdout is not None
         writer.stdout.readline()
         files.sweep(Path("m.safetensors"))
         writer.stdin.write("\n")
         writer.stdin.flush()
-        assert writer.wait(30) == 0
+        assert writer.wait(LIMIT) == 0
     assert Path("m.safetensors").read_bytes() == b"whole"
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -17,6 +16,7 @@ from typer.testing import CliRunner
 import nnarray as nn
 from nnarray import demo_pets, demos, plotting
 from nnarray.cli import app
+from tests.processes import LIMIT, NNARRAY, run, run_python, started
 
 
 @pytest.fixture(autouse=True)
@@ -322,30 +322,28 @@ def test_without_matplotlib_there_is_a_table_and_a_hint(monkeypatch: pytest.Monk
 
 
 def test_a_pipe_gets_plain_text() -> None:
-    words = [sys.executable, "-m", "nnarray", "demo", "--backend", "numpy", "--epochs", "2"]
-    done = subprocess.run(words, capture_output=True, check=True)
-    assert b"\x1b" not in done.stdout + done.stderr
+    done = run(*NNARRAY, "demo", "--backend", "numpy", "--epochs", "2", env=os.environ | {"FORCE_COLOR": "1"})
+    assert "\x1b" not in done.stdout + done.stderr
     assert done.stdout.isascii()
     assert not done.stderr
-    assert b"picture: nnarray-demo.png" in done.stdout
+    assert "picture: nnarray-demo.png" in done.stdout
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT to send")
 def test_ctrl_c_exits_130_without_a_traceback() -> None:
-    words = [sys.executable, "-m", "nnarray", "demo", "--backend", "numpy", "--epochs", "100000000"]
-    unbuffered = os.environ | {"PYTHONUNBUFFERED": "1"}
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=unbuffered) as process:
+    words = [*NNARRAY, "demo", "--backend", "numpy", "--epochs", "100000000"]
+    with started(*words, env=os.environ | {"PYTHONUNBUFFERED": "1"}) as process:
         assert process.stdout is not None
         while "class" not in process.stdout.readline():  # until the table before the training
             pass
         time.sleep(0.5)
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=30)
+        _, said = process.communicate(timeout=LIMIT)
     assert (process.returncode, said) == (130, "nnarray: interrupted\n")
 
 
 def test_importing_the_command_line_loads_no_heavy_library() -> None:
     heavy = ["torch", "jax", "cupy", "scipy", "matplotlib", "pandas", "rich", "array_api_strict"]
     code = f"import sys, nnarray.cli; print([m for m in {heavy} if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = run_python(code)
     assert done.stdout.strip() == "[]"

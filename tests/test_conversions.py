@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from decimal import Decimal
 from typing import Any
 
@@ -18,6 +16,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 import nnarray as nn
 from nnarray import backends, estimators
+from tests.processes import run_python
 
 torch = pytest.importorskip("torch")
 jax = pytest.importorskip("jax")
@@ -128,9 +127,7 @@ for x in (np.asarray([2**32 + 7], "uint64"), np.asarray([2**40]), [2**40], 1e39,
 print(be.asarray(np.asarray([7], "uint64")), be.asarray(np.asarray([2**32 + 7], "uint64"), dtype="float32"))
 """
     environment = {"JAX_PLATFORMS": "cpu", "JAX_ENABLE_X64": "0", "PATH": ""}
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, env=environment, check=False
-    )
+    done = run_python(code, "-W", "error", env=environment)
     assert done.stdout.splitlines() == [
         "int32 cannot hold 4294967303",
         "int32 cannot hold 1099511627776",

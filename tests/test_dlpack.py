@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import subprocess
-import sys
 from typing import Any
 
 import numpy as np
@@ -12,6 +10,7 @@ import pytest
 
 import nnarray as nn
 from nnarray import backends
+from tests.processes import run_python
 
 torch = pytest.importorskip("torch")
 jax = pytest.importorskip("jax")
@@ -154,8 +153,7 @@ def test_bfloat16_survives_between_those_that_have_it() -> None:
 def test_jax_without_x64_gets_float32() -> None:
     code = "import nnarray as nn, torch; print(nn.backend('jax').asarray(torch.ones(2, dtype=torch.float64)).dtype)"
     environment = {"JAX_PLATFORMS": "cpu", "JAX_ENABLE_X64": "0", "PATH": ""}
-    words = [sys.executable, "-W", "error", "-c", code]
-    done = subprocess.run(words, capture_output=True, text=True, env=environment, check=True)
+    done = run_python(code, "-W", "error", env=environment)
     assert done.stdout == "float32\n"
 
 

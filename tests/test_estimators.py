@@ -6,8 +6,6 @@ import importlib.util
 import math
 import pickle
 import signal
-import subprocess
-import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -37,6 +35,7 @@ import nnarray as nn
 from nnarray.estimators import MLPClassifier, MLPRegressor, NetworkClassifier, NetworkRegressor
 from nnarray.estimators.objectives import HalfPoissonDeviance, HalfSquaredError, SummedBinaryCrossEntropy
 from nnarray.estimators.scores import r2
+from tests.processes import run_python
 
 unfinished = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -1093,5 +1092,5 @@ def test_not_fitted_is_told() -> None:
 
 def test_without_scikit_learn_the_remedy_is_told() -> None:
     code = "import sys; sys.modules['sklearn'] = None; import nnarray; import nnarray.estimators"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = run_python(code, check=False)
     assert "nnarray.estimators needs scikit-learn; pip install 'nnarray[sklearn]'." in done.stderr

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 
 import nnarray as nn
-from nnarray.explain import MOST_EXAMPLES, Explanation, explain
+from nnarray.explain import MOST_EXAMPLES, Explanation, _spread, explain
 
 
 @dataclass(frozen=True)
@@ -193,10 +194,34 @@ def test_formulas_name_their_functions(host: nn.Backend) -> None:
     assert last == "y = f(x W + b); f = identity: f(x) = x"
 
 
+def test_of_sorted_data_each_class_is_seen(be: nn.Backend) -> None:
+    """Also a rare one; as labels, and as probabilities."""
+    labels = np.repeat([0, 1, 2], [500, 480, 3])
+    X = np.linspace(0, 1, 2 * 983).reshape(983, 2)
+    chosen = [0, 33, 66, 100, 133, 166, 200, 233, 266, 300, 333, 366, 400, 433, 466]
+    model = nn.Network(nn.Dense(3)).init((2,), backend=be, dtype="float32")
+    given = be.asarray(X, dtype="float32")
+    for y in (be.asarray(labels), be.asarray(np.eye(3)[labels], dtype="float32")):
+        told = explain(model, given, y, check=False)
+        rows = _spread(y)
+        assert np.bincount(labels[rows]).tolist() == [15, 14, 3]
+        assert rows[:15] == chosen
+        assert rows == _spread(y)
+        assert (told.examples, told.given) == (32, 983)
+        loss = nn.value_and_grad(model, be.asarray(X[rows], "float32"), be.asarray(labels[rows]))[0]
+        assert told.loss == pytest.approx(float(loss), rel=1e-6)
+
+
+def test_values_are_spread_over_the_rows(be: nn.Backend) -> None:
+    y = be.asarray(np.arange(640.0)[:, None], dtype="float32")
+    assert _spread(y) == list(range(0, 640, 20))
+    assert _spread(y[:32, ...]) == list(range(32))
+
+
 def test_the_text_goes_forward_and_back(host: nn.Backend) -> None:
     X, y = moons(host, 100)
     text = str(explain(nested().init((2,), seed=0).freeze("first"), X, y))
-    assert f"with the first {MOST_EXAMPLES} of 100 examples, at inference" in text
+    assert f"with {MOST_EXAMPLES} of 100 examples, at inference" in text
     forward, backward = text.split("BACKWARD")
     paths = ["first", "1", "2", "2.0", "2.1", "3", "3.0", "4", "4.0", "4.deep", "4.deep.0", "4.deep.1", "5"]
     found = [line.split()[0] for line in forward.splitlines() if "  " in line.strip() and line[:1] != "L"]

@@ -13,7 +13,6 @@ import os
 import random
 import re
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -37,9 +36,10 @@ from typer.testing import CliRunner
 import nnarray as nn
 from nnarray import backends, kernels
 from nnarray.cli import app
-from nnarray.datasets.tables import USUAL, TextFormat, open_table
+from nnarray.datasets.tables import READERS, USUAL, TextFormat, open_table
 from nnarray.datasets.tabular import Preparation
 from nnarray.estimators import NetworkClassifier
+from tests.processes import LIMIT, run_python, started
 
 PAGE = Path(__file__).parent.parent / "docs" / "errors.md"
 
@@ -610,6 +610,14 @@ def objects(b: Bench) -> Call:
     return lambda: open_table("data.npy")
 
 
+def full_memory(b: Bench) -> Call:
+    def full(*_: object) -> None:
+        raise pa.ArrowMemoryError("realloc of size 211124224 failed")
+
+    b.patch.setitem(READERS, "csv", full)
+    return opened("a,b\n1,2\n")(b)
+
+
 def forbidden_table(b: Bench) -> Call:
     Path("data.csv").write_text("a\n1\n")
     b.patch.setattr("pathlib.Path.open", forbidden)
@@ -647,6 +655,7 @@ TABLES: dict[str, Case] = {
     "text where numbers were": later("features", size=["large"], colour=["red"]),
     "a class that was not met in training": later("targets", kind=["w"]),
     "a lazy frame of Polars for a table": lambda b: lambda: Preparation.fit(polars().LazyFrame(COLUMNS), "kind"),
+    "a table that fills the memory": full_memory,
     "a data frame for a table": lambda b: lambda: Preparation.fit(pd.DataFrame(COLUMNS), "kind"),  # type: ignore
 }
 
@@ -667,6 +676,21 @@ def picture(b: Bench) -> bytes:
     Path("photos/cats").mkdir(parents=True)
     Image.new("RGB", (40, 30), "red").save("photos/cats/1.png")
     return Path("photos/cats/1.png").read_bytes()
+
+
+def among(*folders: str) -> Case:
+    def case(b: Bench) -> Call:
+        for name in folders:
+            Path(name).mkdir(parents=True)
+        return lambda: nn.datasets.images("photos")
+
+    return case
+
+
+def linked(b: Bench) -> Call:
+    call = among("photos/cats/old", "photos/dogs")(b)
+    Path("photos/dogs/old").symlink_to(Path("photos/cats/old").absolute())
+    return call
 
 
 def cut_short(b: Bench) -> Call:
@@ -691,6 +715,8 @@ PICTURES: dict[str, Case] = {
     "a file for a folder": a_file,
     "no subfolders": in_a_folder("photos", lambda b: nn.datasets.images("photos")),
     "a class without pictures": photos(b"", "notes.txt"),
+    "parts of a data set for classes": among("photos/train/cats", "photos/test/cats"),
+    "a folder in two classes": linked,
     "a picture that cannot be decoded": photos(b"no picture"),
     "a picture that is cut short": cut_short,
     "far too many pixels": too_many_pixels,
@@ -1134,7 +1160,7 @@ if child == 0:
 print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
     at_once = os.environ | {"NNARRAY_FAST": "0"} if flag != "numpy" else dict(os.environ)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, env=at_once)
+    done = run_python(code, env=at_once)
     assert done.stdout.strip() == "0", done.stderr
 
 
@@ -1172,11 +1198,11 @@ X, y = nn.datasets.moons(64, noise=0.2, seed=0)
 model = nn.Network(nn.Dense(8, "tanh"), nn.Dense(2)).init((2,), seed=0)
 model.fit(X, y, epochs=1_000_000, callbacks=lambda run: print("epoch", flush=True), checkpoint="run.safetensors")
 """
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    with started(sys.executable, "-c", code) as process:
         assert process.stdout is not None
         process.stdout.readline()
         time.sleep(0.2)
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=30)
-    assert said.decode().rstrip().endswith("KeyboardInterrupt")
+        _, said = process.communicate(timeout=LIMIT)
+    assert said.rstrip().endswith("KeyboardInterrupt")
     assert len(nn.load("run.safetensors").history["loss"]) > 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import threading
 import time
@@ -120,6 +121,114 @@ def test_subfolders_of_a_class_are_read_and_other_files_are_not(folder):
         f"{i}.png" for i in (6, 7, 8, 9)
     ]
     assert np.array_equal(photos.load()[0][6], picture(seed=10) / 255)
+
+
+def left_out(photos):
+    return [told.split(" (")[0] for told in photos.left_out]
+
+
+def test_links_to_folders_are_followed(folder, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    for i in (10, 11):
+        save(elsewhere / "deep" / f"{i}.png", picture(seed=i))
+    (folder / "cats" / "linked").symlink_to(elsewhere)
+    (folder / "wolves").symlink_to(folder.parent / "wolves elsewhere")
+    save(folder.parent / "wolves elsewhere" / "12.png", picture(seed=12))
+    photos = datasets.images(folder, size=8)
+    assert photos.classes == ("cats", "dogs", "wolves")
+    assert photos.labels.tolist() == 8 * [0] + 4 * [1] + [2]
+    assert [p.name for p in photos.files[6:8]] == ["10.png", "11.png"]
+    assert photos.left_out == ()
+
+
+@pytest.mark.parametrize("to", [".", "..", "../..", "more"])
+def test_links_in_a_circle_end(folder, to, caplog):
+    save(folder / "cats" / "more" / "10.png", picture(seed=10))
+    (folder / "cats" / "zoo").symlink_to(to)
+    (folder / "dogs" / "loop").symlink_to("../dogs")
+    with caplog.at_level(logging.WARNING, logger="nnarray"):
+        photos = datasets.images(folder, size=8)
+    assert len(photos) == 11
+    assert left_out(photos) == ["folders that are read under another name, or hold this one: 2"]
+    assert os.path.join("dogs", "loop") in caplog.text
+
+
+def test_a_class_that_is_the_whole_folder_is_none(folder):
+    (folder / "all").symlink_to(".")
+    photos = datasets.images(folder, size=8)
+    assert photos.classes == ("cats", "dogs")
+    assert "hold this one: 1 (all)" in photos.left_out[0]
+
+
+def test_a_folder_in_two_classes_is_refused(folder):
+    (folder / "pets").symlink_to("cats")
+    with pytest.raises(ValueError, match=r"cats' of class 'cats' and '.*pets' of class 'pets' are one folder"):
+        datasets.images(folder)
+
+
+def test_what_is_left_out_is_counted_and_named(folder, caplog):
+    for name in ("a.png", "b.JPG"):
+        save(folder / name, picture())
+    for name in ("cats/1.heic", "cats/2.heic", "dogs/notes.txt", "labels.csv"):
+        (folder / name).touch()
+    (folder / "dogs" / "gone.png").symlink_to("nowhere.png")
+    with caplog.at_level(logging.WARNING, logger="nnarray"):
+        photos = datasets.images(folder, size=8)
+    assert sorted(photos.left_out) == [
+        f"files that do not end as pictures do: 4 (labels.csv, {os.path.join('cats', '1.heic')}, "
+        f"{os.path.join('cats', '2.heic')}, ...)",
+        f"links that lead nowhere: 1 ({os.path.join('dogs', 'gone.png')})",
+        "pictures outside of the subfolders, without a class: 2 (a.png, b.JPG)",
+    ]
+    assert len(photos) == 10
+    (record,) = caplog.records
+    assert all(told in record.getMessage() for told in photos.left_out)
+
+
+@pytest.mark.parametrize("name", ["@eaDir", "__MACOSX", "lost+found", ".ipynb_checkpoints", "$RECYCLE.BIN", "@EADIR"])
+def test_what_systems_put_there_is_no_class_and_no_picture(folder, name):
+    for place in (folder, folder / "cats", folder / "cats" / "more"):
+        save(place / name / "1.png", picture())
+    for place in (folder, folder / "dogs"):
+        for file in ("Thumbs.db", ".DS_Store", "desktop.ini"):
+            (place / file).touch()
+    photos = datasets.images(folder, size=8)
+    assert photos.classes == ("cats", "dogs")
+    assert len(photos) == 10
+    assert photos.left_out == ()
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("train", "test"), ("Training", "VALIDATION", "extra"), ("test1", "train_set"), ("train",), ("val", "test")],
+)
+def test_parts_of_a_data_set_are_no_classes(folder, names):
+    for name in names:
+        for kind in ("cats", "dogs"):
+            save(folder / "pets" / name / kind / "1.png", picture())
+    train = [name for name in names if "rain" in name] or ["test"]
+    with pytest.raises(ValueError, match="parts of a data set and no classes") as error:
+        datasets.images(folder / "pets")
+    right = str(error.value).split("Pass one of them: '")[1].split("'")[0]
+    assert right.endswith(train[0])
+    assert datasets.images(right).classes == ("cats", "dogs")
+    if len(names) > 1 and names != ("val", "test"):  # one folder above, where they would be one class
+        with pytest.raises(ValueError, match="parts of a data set and no classes"):
+            datasets.images(folder)
+
+
+def test_such_names_may_be_classes(folder):
+    for name in ("train", "bus", "valid", "invalid"):
+        save(folder / ("vehicles" if name in ("train", "bus") else "tickets") / name / "1.png", picture())
+    assert datasets.images(folder / "vehicles").classes == ("bus", "train")
+    assert datasets.images(folder / "tickets").classes == ("invalid", "valid")
+
+
+def test_all_empty_classes_are_named(folder):
+    for name in ("birds", "fish"):
+        (folder / name / "@eaDir").mkdir(parents=True)
+    with pytest.raises(ValueError, match=r"classes 'birds', 'fish' have no pictures: no file below"):
+        datasets.images(folder)
 
 
 # --- Sizes ------------------------------------------------------------------------------------------------

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +12,7 @@ import pytest
 
 import nnarray as nn
 from nnarray.layers.combine import Composite
+from tests.processes import run_python
 from tests.tolerances import EPS, as_called, close, to_host
 
 torch = pytest.importorskip("torch")
@@ -425,7 +424,7 @@ net = nn.Network(*(nn.Dense(4, "tanh") for _ in range(6)))
 model = net.init((4,), dtype="float32").load_torch({str(tmp_path / "w.safetensors")!r})
 print((model.theta == np.load({str(tmp_path / "want.npy")!r})).all(), "ml_dtypes" in sys.modules)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = run_python(code)
     assert done.stdout.split() == ["True", "False"]
 
 
@@ -554,7 +553,7 @@ def test_bad_settings(make: Any, error: Any, message: str) -> None:
 
 def test_nothing_is_loaded_before_it_is_needed() -> None:
     code = "import sys, nnarray; print([m for m in ('torch', 'safetensors') if m in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+    assert run_python(code).stdout == "[]\n"
 
 
 # --- Folding ---------------------------------------------------------------------------------------------------------

@@ -599,15 +599,6 @@ def test_the_layers_have_the_last_word(speed: str) -> None:
     same(got, want)
 
 
-@pytest.fixture
-def ctrl_c() -> Iterator[None]:
-    """Ctrl-C as Python takes it, also where a shell started the tests in the background."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("ctrl_c")
 @pytest.mark.parametrize("batch_size", [8, None])
 def test_ctrl_c_leaves_the_last_finished_step(speed: str, batch_size: int | None) -> None:
     """In the middle of an epoch of three steps, and where each step is an epoch."""
@@ -636,7 +627,6 @@ def test_ctrl_c_leaves_the_last_finished_step(speed: str, batch_size: int | None
     same(got, want)
 
 
-@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_among_epochs_that_run_together(speed: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """All steps of the call are finished, and no more."""
     monkeypatch.setattr(descent, "PATIENCE", np.inf)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 import nnarray as nn
+from tests.processes import run_python
 
 # Everything that has been a reason for other bits: optional packages imported, loops compiled, threads started.
 BEFORE = """
@@ -67,11 +66,7 @@ if FLAG == "numpy":
 def printed(flag: str, *, before: bool = False, **variables: str) -> list[str]:
     """What the calls print in a process of their own, fresh or not, with these environment variables."""
     code = f"import nnarray as nn\nFLAG = {flag!r}\n{BEFORE if before else ''}{CALLS}"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=240, env=os.environ | variables
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()
+    return run_python(code, env=os.environ | variables).stdout.splitlines()
 
 
 def test_bits_do_not_depend_on_what_the_process_did_before(be: nn.Backend, request: pytest.FixtureRequest) -> None:

@@ -103,3 +103,13 @@ def test_a_diagram_goes_where_it_is_asked_to() -> None:
 
     axes = Figure().subplots()
     assert nn.models.mlp(2).init((3,)).plot(ax=axes) is axes
+
+
+@pytest.mark.parametrize("name", ["FORCE_COLOR", "TTY_COMPATIBLE", "JPY_PARENT_PID", "CLICOLOR_FORCE"])
+def test_no_environment_puts_escape_codes_into_it(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A notebook, a site and a log show them as they are."""
+    plain = str(nn.Network(nn.Dense(3), nn.Dense(2)).init((2,)).summary())
+    monkeypatch.setenv(name, "1")
+    shown = nn.Network(nn.Dense(3), nn.Dense(2)).init((2,)).summary()
+    assert str(shown) == repr(shown) == plain
+    assert "\x1b" not in plain + shown._repr_html_()

@@ -4,14 +4,13 @@ import copy
 import os
 import pickle
 import signal
-import subprocess
-import sys
 import threading
 
 import numpy as np
 import pytest
 
 import nnarray as nn
+from tests.processes import run_python
 
 NET = nn.Network(nn.Dense(8, "tanh"), nn.Dropout(0.1), nn.Dense(2))
 SMOOTH = nn.Network(nn.Dense(8, "tanh"), nn.Dense(2))
@@ -357,8 +356,7 @@ except KeyboardInterrupt:
     print("interrupted", model.history.steps > 0, bool(np.isfinite(model.theta).all()))
 """
     at_once = os.environ | {"NNARRAY_FAST": "0"}  # no second goes by with what Numba does first
-    command = [sys.executable, "-c", code]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=at_once)
+    done = run_python(code, check=False, env=at_once)
     assert done.stdout.strip() == "interrupted True True", done.stderr
 
 
@@ -399,7 +397,7 @@ if child == 0:
     os._exit(0 if np.array_equal(model(X), want) else 1)
 print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    done = run_python(code)
     assert done.stdout.strip() == "0"
 
 

@@ -7,11 +7,15 @@ import gzip
 import json
 import os
 import re
+import shutil
 import signal
-import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from subprocess import Popen
+from textwrap import dedent
 from typing import Any
 
 import numpy as np
@@ -23,7 +27,9 @@ from typer.testing import CliRunner
 
 import nnarray as nn
 from nnarray.cli import app, telling
+from nnarray.datasets.tables import memory_of_text, open_table
 from nnarray.workflow import intake, scores, steps
+from tests.processes import LIMIT, NNARRAY, run, started
 
 
 @pytest.fixture(autouse=True)
@@ -449,6 +455,28 @@ def test_early_stopping_is_on_where_examples_are_held_out() -> None:
 # --- Saving and going on ---------------------------------------------------------------------------------------------
 
 
+def test_what_is_left_out_of_a_folder_is_told(pets: Path, caplog: pytest.LogCaptureFixture) -> None:
+    shutil.copytree(pets, "pets")
+    first = next(file for file in sorted(Path("pets").rglob("*")) if file.is_file())
+    shutil.copy(first, f"pets/stray{first.suffix}")
+    Path("pets/@eaDir").mkdir()
+    shutil.copy(first, "pets/@eaDir")
+    words = ["train", "pets", "--epochs", "1", "--size", "16", "--backend", "numpy", "--out", "m.safetensors"]
+    facts = json.loads(call(*words, "--json").stdout)
+    assert facts["notes"] == [f"left out: pictures outside of the subfolders, without a class: 1 (stray{first.suffix})"]
+    caplog.clear()
+    scores = json.loads(call("evaluate", "m.safetensors", "pets", "--backend", "numpy", "--json").stdout)
+    assert scores["examples"] == facts["data"]["examples"]
+    assert "without a class: 1" in caplog.text
+    Path("data/train").mkdir(parents=True)
+    Path("data/test").mkdir()
+    for words in (["train", "data"], ["evaluate", "m.safetensors", "data", "--backend", "numpy"]):
+        assert "Pass one of them: 'data/train'" in fails(2, *words)
+    Path("all").mkdir()
+    Path("pets").rename("all/pets")
+    assert "If the subfolders of 'pets' are the classes, pass 'all/pets'." in fails(2, "train", "all")
+
+
 def test_training_goes_on_as_if_it_had_not_stopped() -> None:
     data = write("a.csv", houses())
     words = ("train", data, *VALUES[:4], "--backend", "numpy", "--dropout", "0.1")
@@ -466,28 +494,150 @@ def test_training_goes_on_as_if_it_had_not_stopped() -> None:
     np.testing.assert_array_equal(nn.load("parts.safetensors").theta, parts.theta)
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT to send")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_saves_and_exits_130(number: int) -> None:
-    data = write("a.csv", houses())
-    words = ["train", data, *VALUES[:4], "--backend", "numpy", "--out", "m.safetensors", "--checkpoint-every", "5"]
-    command = [sys.executable, "-m", "nnarray", *words]
-    with subprocess.Popen(
-        [*command, "--epochs", "1000000"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    ) as run:
+def training_on(data: str, *words: str, epochs: int = 1_000_000) -> list[str]:
+    given = [*VALUES[:4], "--backend", "numpy", "--out", "m.safetensors", "--checkpoint-every", "5"]
+    return ["train", data, *given, "--epochs", str(epochs), *words]
+
+
+@contextmanager
+def trainer(data: str, *words: str, ignoring: tuple[int, ...] = ()) -> Iterator[Popen[str]]:
+    """A training that has saved some epochs, and not the last ones."""
+    with started(*NNARRAY, *training_on(data, *words), ignoring=ignoring) as process:
         while not Path("m.safetensors").exists():
+            assert process.poll() is None, process.communicate()
             time.sleep(0.05)
         time.sleep(0.3)
-        run.send_signal(number)
-        _, said = run.communicate(timeout=30)
-    assert run.returncode == 130
+        yield process
+
+
+on_unix = pytest.mark.skipif(os.name == "nt", reason="Windows has no signals to send")
+
+
+@on_unix
+@pytest.mark.parametrize(
+    ("number", "ignored"),
+    [("SIGINT", ""), ("SIGTERM", ""), ("SIGTERM", "SIGINT"), ("SIGHUP", ""), ("SIGHUP", "SIGINT")],
+)
+def test_what_ends_a_training_saves_it_and_is_told_by_the_exit_code(number: str, ignored: str) -> None:
+    """SIGINT is ignored where a script starts the training in the background."""
+    data, sent = write("a.csv", houses()), signal.Signals[number]
+    with trainer(data, ignoring=(signal.Signals[ignored],) if ignored else ()) as run:
+        run.send_signal(sent)
+        _, said = run.communicate(timeout=LIMIT)
+    assert run.returncode == 128 + sent
     epochs = len(nn.load("m.safetensors").history["loss"])
-    saved = f"interrupted after epoch {epochs} of 1000000, which is saved in 'm.safetensors'; go on with --resume"
+    by = "" if sent == signal.SIGINT else f" by {number}"
+    saved = f"interrupted{by} after epoch {epochs} of 1000000, which is saved in 'm.safetensors'; go on with --resume"
     assert said == f"nnarray: {saved}\n"
-    call(*words, "--epochs", str(epochs + 2), "--resume")
+    call(*training_on(data, "--resume", epochs=epochs + 2))
     call("predict", "m.safetensors", data)
-    call(*words[:-4], "--out", "whole.safetensors", "--epochs", str(epochs + 2))
+    call(*training_on(data, "--out", "whole.safetensors", epochs=epochs + 2))
     np.testing.assert_array_equal(nn.load("m.safetensors").theta, nn.load("whole.safetensors").theta)
+
+
+@on_unix
+def test_what_is_ignored_when_a_training_starts_stays_ignored() -> None:
+    """Both as `nohup` in a script does; the signal that asks to end is heard."""
+    with trainer(write("a.csv", houses()), ignoring=(signal.SIGINT, signal.SIGHUP)) as run:
+        for number in (signal.SIGINT, signal.SIGHUP):
+            run.send_signal(number)
+            time.sleep(0.3)
+            assert run.poll() is None
+        run.send_signal(signal.SIGTERM)
+        run.communicate(timeout=LIMIT)
+    assert run.returncode == 143
+
+
+@on_unix
+@pytest.mark.parametrize("before", [signal.SIG_IGN, signal.SIG_DFL, lambda *_: None])
+def test_a_command_gives_the_handlers_back(before: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def hit(*_: Any, **__: Any) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr("nnarray.workflow.steps.read", hit)
+    given = {number: signal.signal(number, before) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        assert fails(143, "train", write("a.csv", houses()), *VALUES) == "nnarray: interrupted by SIGTERM"
+        assert [signal.getsignal(number) for number in given] == [before, before]
+    finally:
+        for number, handler in given.items():
+            signal.signal(number, handler)
+
+
+@on_unix
+def test_a_signal_while_it_reads_or_prepares_ends_it_too() -> None:
+    words = [*NNARRAY, *training_on(write("a.csv", houses()))]
+    for delay in np.linspace(0.2, 1.6, 8):
+        with started(*words, ignoring=(signal.SIGINT,)) as run:
+            time.sleep(delay)
+            run.send_signal(signal.SIGTERM)
+            _, said = run.communicate(timeout=LIMIT)
+        assert run.returncode in (143, -signal.SIGTERM), said  # the latter while Python starts
+        assert "Traceback" not in said
+
+
+@on_unix
+def test_a_second_signal_does_not_wait() -> None:
+    code = """
+        import signal, time
+        import nnarray as nn
+        from nnarray.course import terminate
+
+        class Slow(nn.Layer):
+            def forward(self, params, x, ctx):
+                print("in a step", flush=True)
+                time.sleep(600)
+
+        signal.signal(signal.SIGTERM, terminate)
+        X, y = nn.datasets.moons(20, noise=0.1, seed=0)
+        nn.Network(Slow(), nn.Dense(2)).init((2,)).fit(X, y, epochs=1)
+    """
+    with started(sys.executable, "-c", dedent(code)) as run:
+        assert run.stdout is not None
+        assert run.stdout.readline() == "in a step\n"
+        run.send_signal(signal.SIGTERM)
+        time.sleep(0.5)
+        assert run.poll() is None
+        run.send_signal(signal.SIGTERM)
+        run.communicate(timeout=LIMIT)
+    assert run.returncode == -signal.SIGTERM
+
+
+@on_unix
+def test_lbfgs_saves_the_last_iteration_when_it_is_ended(host: nn.Backend) -> None:
+    X, y = nn.datasets.moons(200, noise=0.3, seed=0)
+    model = nn.Network(nn.Dense(8, "tanh"), nn.Dense(2)).init((2,))
+
+    def end(run: nn.Run) -> None:
+        if run.epoch == 4:
+            signal.raise_signal(signal.SIGINT)
+
+    kept = nn.Checkpoint("run.safetensors", every=50)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X, y, optimizer="lbfgs", epochs=20, batch_size=None, checkpoint=kept, callbacks=end)
+    saved = nn.load("run.safetensors")
+    assert len(saved.history["loss"]) == 4
+    np.testing.assert_array_equal(saved.theta, model.theta)
+
+
+@on_unix
+@pytest.mark.parametrize(
+    "words",
+    [("evaluate", "m.safetensors", "a.csv"), ("predict", "m.safetensors", "a.csv"), ("show", "m.safetensors"),
+     ("predict", "m.safetensors", "a.csv", "--json"), ("info",), ("--help",), ("train", "--help")],
+    ids=" ".join,
+)  # fmt: skip
+def test_a_pipe_without_a_reader_ends_a_command_quietly(words: tuple[str, ...]) -> None:
+    data = write("a.csv", houses())
+    if "m.safetensors" in words:
+        call(*training_on(data, epochs=1))
+    end, beginning = os.pipe()
+    os.close(end)
+    try:
+        done = run(*NNARRAY, *words, check=False, stdout=beginning)
+    finally:
+        os.close(beginning)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
 
 
 def test_show_tells_what_is_in_a_file() -> None:
@@ -596,6 +746,93 @@ def test_few_rows() -> None:
 
 
 # --- Its parts -------------------------------------------------------------------------------------------------------
+
+
+def test_a_table_is_read_with_word_of_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = write("a.csv", houses(3000))
+    told: list[tuple[str, float | None]] = []
+    monkeypatch.setattr("nnarray.datasets.tables.BLOCK", 1 << 14)
+    steps.read(Path(data), steps.Plan(target=("price",), drop=("kind",)), lambda *each: told.append(each))
+    shares = [share for what, share in told if what.startswith("reading a.csv")]
+    assert shares == sorted(shares)
+    assert 0.9 < shares[-1] <= 1.0
+    assert told[-2][0] == f"reading a.csv: {shares[-1]:.0%}, 3,000 rows"
+    assert told[-1][0] == "preparing 5 columns of 3,000 rows"
+
+
+def test_without_a_terminal_what_takes_long_is_told_in_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    read = steps.read
+
+    def slowly(data: Path, plan: steps.Plan, watch: Any) -> Any:
+        watch("reading a.csv: 50%, 150 rows", 0.5)
+        time.sleep(0.5)
+        return read(data, plan, watch)
+
+    monkeypatch.setattr("nnarray.workflow.steps.read", slowly)
+    monkeypatch.setattr("nnarray.cli.telling.QUIET", 0.1)
+    done = call("train", write("a.csv", houses()), *VALUES, "--json")
+    assert json.loads(done.stdout)["epochs"]
+    assert done.stderr.splitlines()[0] == "nnarray: reading a.csv: 50%, 150 rows (0 s)"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells how much memory is taken, and keeps to the limit")
+def test_a_full_memory_is_told_with_what_was_needed_and_what_helps() -> None:
+    row = ",".join("7" * 60)
+    Path("wide.csv").write_text(",".join(f"x{i}" for i in range(60)) + "\n" + f"{row}\n{row[:-1]}8\n" * 150_000)
+    Path("narrow.csv").write_text("x0,x59\n" + "7,7\n7,8\n" * 100)
+    code = """
+        import resource, sys
+        from nnarray.cli import app
+        from nnarray.datasets import tables
+
+        tables.BLOCK, tables.RESERVE = tables.BLOCK >> 4, tables.RESERVE >> 4  # less is read ahead
+
+        def train(file, *words):
+            words = ["train", file, "--target", "x59", "--backend", "numpy", "--epochs", "1", *words]
+            return app(words, standalone_mode=False)
+
+        train("narrow.csv")  # starts the threads, which take memory of their own
+        with open("/proc/self/statm") as file:
+            most = int(file.read().split()[0]) * resource.getpagesize() + (150 << 20)
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+        sys.exit(train("wide.csv", *sys.argv[1:]))
+    """
+    one_thread = os.environ | {
+        "OPENBLAS_NUM_THREADS": "1",
+        "ARROW_DEFAULT_MEMORY_POOL": "system",
+        "MALLOC_ARENA_MAX": "1",
+    }
+    words = [sys.executable, "-c", dedent(code)]
+    done = run(*words, check=False, env=one_thread)
+    assert done.returncode == 1
+    forecast, told = done.stderr.splitlines()
+    assert re.match(
+        r"'wide\.csv' will take about \d+\.\d MiB of memory, and \d+\.\d MiB are free\. What helps", forecast
+    )
+    assert told.startswith("nnarray: no memory is left for the table 'wide.csv', a file of 34.3 MiB; it needs about")
+    assert "leave out columns (--drop)" in told
+
+
+def test_columns_that_are_left_out_take_no_memory() -> None:
+    """So that what a full memory advises helps; and the forecast knows it."""
+    text = {f"x{i}": ["a long text of some length"] * 2000 for i in range(20)} | {"y": [1, 2] * 1000}
+    data = Path(write("wide.csv", text))
+    drop = [f"x{i}" for i in range(1, 20)]
+    whole, kept = (intake._read(open_table(data), set(names), lambda *_: None) for names in ((), drop))
+    assert kept.column_names == whole.column_names
+    assert 10 * kept.nbytes < whole.nbytes
+    assert kept.select(["x0", "y"]).equals(whole.select(["x0", "y"]))
+    assert 10 * memory_of_text(data, len(drop)) < memory_of_text(data)
+    assert "no column is left to learn from" in fails(
+        2, "train", str(data), "--target", "y", "--drop", "x0," + ",".join(drop)
+    )
+
+
+def test_inputs_come_in_the_dtype_of_the_training() -> None:
+    data = Path(write("a.csv", houses()))
+    wide, narrow = (steps.read(data, steps.Plan(target=("kind",), dtype=kind)) for kind in ("float64", "float32"))
+    assert (wide.X.dtype, narrow.X.dtype) == (np.float64, np.float32)
+    np.testing.assert_array_equal(wide.X.astype(np.float32), narrow.X)
 
 
 def test_each_class_gives_its_share_and_keeps_one_to_train_on() -> None:

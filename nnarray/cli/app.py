@@ -1,23 +1,30 @@
 """The command line as one program: its name, its errors, its exit codes.
 
-Exit codes: 0 done, 1 it went wrong, 2 it was asked for wrongly, 130 interrupted.
+Exit codes: 0 done, 1 it went wrong, 2 it was asked for wrongly; 128 + n the signal n ended it: 130 Ctrl-C, 143 SIGTERM,
+129 SIGHUP, 141 the reader of a pipe is gone.
 """
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 import nnarray
+from nnarray.course import TERMINATING, Terminated, terminate
 
 # --- Errors --------------------------------------------------------------------------------------------------
 
+SIGPIPE = 13  # which Windows has not
 EXPECTED = (ImportError, RuntimeError, OSError, ArithmeticError, MemoryError)
 USAGE_ERROR: Any = typer.BadParameter.__mro__[1]  # every misuse that the parser finds; click's, or typer's copy of it
 
@@ -30,7 +37,7 @@ class OneLine(TyperGroup):
             return super().make_context(*args, **options)
 
     def invoke(self, ctx: Any) -> Any:
-        with _errors(debug=ctx.params["debug"]):
+        with _errors(debug=ctx.params["debug"]), _terminable():
             return super().invoke(ctx)
 
 
@@ -42,17 +49,47 @@ def _errors(*, debug: bool) -> Generator[None]:
             if not debug:  # an overflow ends in an error of ours, which says more
                 warnings.simplefilter("ignore", RuntimeWarning)
             yield
-    except (typer.Exit, typer.Abort, BrokenPipeError):
+            print(end="", flush=True)  # here, rather than when Python ends
+    except (typer.Exit, typer.Abort):
         raise
+    except BrokenPipeError:
+        _let_go_of_pipes()
+        raise typer.Exit(128 + SIGPIPE) from None
     except KeyboardInterrupt as interrupt:
-        typer.echo(f"nnarray: interrupted{interrupt.args[0] if interrupt.args else ''}", err=True)
-        raise typer.Exit(130) from None
+        number = interrupt.number if isinstance(interrupt, Terminated) else signal.SIGINT
+        by = "" if number == signal.SIGINT else f" by {signal.Signals(number).name}"
+        with suppress(OSError):  # the terminal may be gone
+            typer.echo(f"nnarray: interrupted{by}{interrupt.args[0] if interrupt.args else ''}", err=True)
+        raise typer.Exit(128 + number) from None
     except Exception as error:
         if debug:
             traceback.print_exc()
         else:
             typer.echo(f"nnarray: {' '.join(_told(error).split())}", err=True)
         raise typer.Exit(_code(error)) from None
+
+
+@contextmanager
+def _terminable() -> Generator[None]:
+    """SIGTERM and SIGHUP end a command as Ctrl-C does, whatever that is set to; what `nohup` ignores stays ignored."""
+    before: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        numbers = [n for n in TERMINATING if n == signal.SIGTERM or signal.getsignal(n) is not signal.SIG_IGN]
+        before = {number: signal.signal(number, terminate) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)
+
+
+def _let_go_of_pipes() -> None:
+    """What is still to be written to a pipe without a reader is forgotten, or Python would complain in the end."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _told(error: Exception) -> str:

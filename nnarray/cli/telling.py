@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+import threading
+import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from nnarray.datasets.tables import TextFormat
     from nnarray.workflow.scores import Scores
 
+QUIET = 5.0  # seconds to the first word of how far it is, where there is no bar
 SHOWN_CLASSES = 10  # of a confusion matrix in a terminal
 
 Flag = Annotated[
@@ -70,10 +74,20 @@ def integers(text: str, option: str) -> tuple[int, ...]:
 
 def output() -> Console:
     """Standard output: in a terminal as wide as it is; in a pipe plain, so wide that no row is broken."""
+    console = _console(sys.stdout)
+    return console if console.is_terminal else _console(sys.stdout, width=500)
+
+
+def _console(stream: TextIO | None, width: int | None = None) -> Console:
+    """Escape codes go to terminals alone, also where FORCE_COLOR is set; a pipe without a reader is an error."""
     from rich.console import Console
 
-    console = Console(markup=False, highlight=False, emoji=False)
-    return console if console.is_terminal else Console(markup=False, highlight=False, emoji=False, width=500)
+    class Plain(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError
+
+    terminal = None if stream and stream.isatty() else False
+    return Plain(file=stream, width=width, force_terminal=terminal, markup=False, highlight=False, emoji=False)
 
 
 def tell_table(
@@ -158,12 +172,40 @@ def tell_scores(console: Console, scores: Scores, title: str) -> None:
 @contextmanager
 def bar(total: int, *columns: Any, **fields: Any) -> Generator[Callable[..., None]]:
     """A bar on stderr, in a terminal only; what it yields updates it, as `advance=` and the fields say."""
-    from rich.console import Console
     from rich.progress import Progress
 
-    console = Console(stderr=True)
+    console = _console(sys.stderr)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         yield partial(progress.update, progress.add_task("", total=total, **fields))
+
+
+@contextmanager
+def reading_bar() -> Generator[Callable[[str, float | None], None]]:
+    """How far data are read, on stderr: a bar in a terminal; else a line after 5 s, 15 s, 35 s, ..."""
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+
+    said, ended = ["reading"], threading.Event()
+
+    def speak() -> None:
+        wait, begun = QUIET, time.monotonic()
+        while not ended.wait(wait):
+            with suppress(OSError):
+                typer.echo(f"nnarray: {said[0]} ({time.monotonic() - begun:.0f} s)", err=True)
+            wait *= 2
+
+    with bar(1, BarColumn(bar_width=10), TextColumn("{task.fields[told]}"), TimeElapsedColumn(), told="") as update:
+
+        def watch(what: str, share: float | None) -> None:
+            said[0] = what
+            update(completed=share, told=what)
+
+        speaker = threading.Thread(target=speak, name="nnarray-reading", daemon=True)
+        if not _console(sys.stderr).is_terminal:
+            speaker.start()
+        try:
+            yield watch
+        finally:
+            ended.set()
 
 
 @contextmanager

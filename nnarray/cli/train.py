@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
-import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +26,7 @@ from nnarray.cli.telling import (
     integers,
     listed,
     output,
+    reading_bar,
     tell_facts,
     tell_scores,
     tell_table,
@@ -174,11 +173,12 @@ def train(
     if report is not None:
         reports.prepare(report)
     be, console = backends.backend(backend), output()
-    examples = steps.read(data, plan)
+    with reading_bar() as read:
+        examples = steps.read(data, plan, read)
     model = steps.model_for(data, examples, plan, be)
     if not as_json:
         _tell_start(console, model, examples, described(be, model.theta.dtype, backend))
-    with training_bar(epochs) as watch, _told_where(model, out, epochs), _terminated_like_ctrl_c():
+    with training_bar(epochs) as watch, _told_where(model, out, epochs):
         done = steps.train(model, examples, plan, out, [watch])
     pictures = [] if report is None else reports.draw(done, report)
     if as_json:
@@ -189,29 +189,17 @@ def train(
 
 @contextmanager
 def _told_where(model: Model, out: Path, epochs: int) -> Generator[None]:
-    """Ctrl-C, with a word about what is saved."""
+    """Ctrl-C and its kin, with a word about what is saved."""
     try:
         yield
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         if model.history.columns.get("epoch") and out.exists():
             saved = len(load(out, backend="numpy").history["epoch"])
             told = f" after epoch {saved} of {epochs}, which is saved in {str(out)!r}; go on with --resume"
         else:
             told = " before the first epoch was finished; nothing is saved"
-        raise KeyboardInterrupt(told) from None
-
-
-@contextmanager
-def _terminated_like_ctrl_c() -> Generator[None]:
-    """A batch system that ends a job sends SIGTERM: the training is saved then too."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+        interrupt.args = (told,)
+        raise
 
 
 # --- What is told ----------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -34,6 +35,14 @@ R = TypeVar("R")
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 _JPEG, _PNM, _OTHERS = (".jfif", ".jpe", ".jpeg", ".jpg"), (".pbm", ".pgm", ".pnm", ".ppm"), (".bmp", ".gif", ".png")
 SUFFIXES = (*_JPEG, *_PNM, *_OTHERS, ".tif", ".tiff", ".webp")
+# Names in small letters. What file managers, file servers and archives put among the pictures:
+OF_SYSTEMS = {"@eadir", "@recycle", "@recently-snapshot", "@tmp", "#recycle", "#snapshot", "$recycle.bin", "__macosx"}
+OF_SYSTEMS |= {"lost+found", "system volume information", "__pycache__", "thumbs.db", "ehthumbs.db", "desktop.ini"}
+# Parts of a data set, such as train, Validation, test1, training_data:
+TRAINING, HELD_OUT = (
+    re.compile(f"({words})(set|data|images|[^a-z].*)?", re.IGNORECASE)
+    for words in ("train(ing)?", "test(ing)?|val(id(ation)?)?|eval(uation)?|dev|hold-?_?out")
+)
 
 
 class UnreadableImage(ValueError):
@@ -55,6 +64,8 @@ class ImageFolder:
         The names of the subfolders, sorted; label k means `classes[k]`.
     files : tuple of Path
         The pictures, sorted by class and then by path.
+    left_out : tuple of str
+        What was found in the folder and is not used: the reason, how many, and the names of some.
 
     Notes
     -----
@@ -74,6 +85,7 @@ class ImageFolder:
     dtype: DType
     backend: Backend
     _targets: tuple[int, ...] = field(repr=False)
+    left_out: tuple[str, ...] = field(default=(), repr=False)
     _faults: dict[Path, str] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __len__(self) -> int:
@@ -191,8 +203,10 @@ def images(
     Parameters
     ----------
     folder : path
-        BMP, GIF, JPEG, PNG, PPM, TIFF and WebP files in any depth below the subfolders, told by their endings; other
-        and hidden files are ignored. Of an animation, the first picture.
+        BMP, GIF, JPEG, PNG, PPM, TIFF and WebP files in any depth below the subfolders, told by their endings. Links to
+        folders are followed. What is left out is told in the log and in `left_out`: other files, pictures outside of
+        the subfolders, broken links. Hidden files and what systems put there (`@eaDir`, `__MACOSX`, `Thumbs.db`, ...)
+        are ignored. Of an animation, the first picture.
     size : int
         Height and width of the pictures, in pixels.
     batch_size : int
@@ -223,7 +237,8 @@ def images(
     FileNotFoundError, NotADirectoryError
         If there is no such folder, or it is a file.
     ValueError
-        If it has no subfolders or one without pictures, or a number is out of its range.
+        If it has no subfolders or one without pictures, the subfolders are parts of a data set such as train and test,
+        one folder is in two classes, or a number is out of its range.
 
     Notes
     -----
@@ -257,7 +272,9 @@ def images(
     found = existing_folder(folder, "a folder with a subfolder for each class")
     there = backends.backend(backend)
     named(errors, {"raise": None, "skip": None}, "choice of errors")
-    by_class = _pictures_by_class(found)
+    search = Search(found)
+    by_class = search.classes()
+    _refuse_empty(found, by_class)
     return ImageFolder(
         folder=found,
         classes=tuple(by_class),
@@ -271,6 +288,7 @@ def images(
         dtype=floating(dtype, there),
         backend=there,
         _targets=tuple(k for k, files in enumerate(by_class.values()) for _ in files),
+        left_out=search.told(),
     )
 
 
@@ -286,38 +304,127 @@ def default_workers() -> int:
     return min(os.cpu_count() or 1, 8)
 
 
-def _pictures_by_class(folder: Path) -> dict[str, list[Path]]:
-    """The sorted pictures of each subfolder; the subfolders sorted, too."""
-    subfolders = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
-    if not subfolders:
+# --- What is in a folder ------------------------------------------------------------------------------------
+
+OUTSIDE = "pictures outside of the subfolders, without a class"
+NO_PICTURES = "files that do not end as pictures do"
+NOWHERE = "links that lead nowhere"
+TWICE = "folders that are read under another name, or hold this one"
+
+
+class Search:
+    """The pictures below a folder, and what was left out, by the reason.
+
+    Links to folders are followed, each folder is read once, and what systems put among the files is none of them.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.left_out: dict[str, list[str]] = {}
+        real = folder.resolve()
+        self._read = dict.fromkeys(
+            (real, *real.parents), (folder, folder)
+        )  # each real folder: in which class it was met, and as what
+
+    def pictures(self) -> list[Path]:
+        """All of them, sorted."""
+        return self._sorted(self.folder, self.folder)
+
+    def classes(self) -> dict[str, list[Path]]:
+        """Those of each subfolder, both sorted; there may be none in one.
+
+        Raises
+        ------
+        ValueError
+            If there are no subfolders, they are parts such as train and test, or one folder is in two classes.
+        """
+        entries = entries_of(self.folder)
+        subfolders = [entry for entry in entries if entry.is_dir()]
+        if not subfolders:
+            raise ValueError(
+                f"folder {str(self.folder)!r} has no subfolders; put the pictures of each class into one of its own, "
+                f"such as {str(self.folder / 'cats')!r} and {str(self.folder / 'dogs')!r}."
+            )
+        _refuse_parts(self.folder, subfolders)
+        for folder in subfolders:
+            _refuse_parts(folder, [entry for entry in entries_of(folder) if entry.is_dir()], inside=True)
+        for entry in entries:
+            if entry not in subfolders and self._is_picture(entry):
+                self._leave_out(OUTSIDE, entry)
+        return {each.name: self._sorted(each, each) for each in subfolders if self._is_new(each, each)}
+
+    def told(self) -> tuple[str, ...]:
+        """What was left out, how much of it, and the names of some; the log has it as well."""
+        told = tuple(f"{reason}: {len(names)} ({_some(names)})" for reason, names in self.left_out.items())
+        if told:
+            log.warning("left out below %s: %s", self.folder, "; ".join(told))
+        return told
+
+    def _sorted(self, folder: Path, top: Path) -> list[Path]:
+        return sorted(self._below(folder, top), key=lambda p: p.relative_to(top).as_posix())
+
+    def _below(self, folder: Path, top: Path) -> Iterator[Path]:
+        for entry in entries_of(folder):
+            if entry.is_dir():
+                if self._is_new(entry, top):
+                    yield from self._below(entry, top)
+            elif self._is_picture(entry):
+                yield entry
+
+    def _is_picture(self, file: Path) -> bool:
+        fault = NO_PICTURES if file.suffix.lower() not in SUFFIXES else "" if file.is_file() else NOWHERE
+        if fault:
+            self._leave_out(fault, file)
+        return not fault
+
+    def _is_new(self, folder: Path, top: Path) -> bool:
+        """Whether it is to be read: it was not before, by another name, and does not hold the whole."""
+        real = folder.resolve()
+        if real not in self._read:
+            self._read[real] = top, folder
+            return True
+        before, met = self._read[real]
+        if before not in (top, self.folder):
+            raise ValueError(
+                f"{str(met)!r} of class {before.name!r} and {str(folder)!r} of class {top.name!r} are one folder, by "
+                f"a link: its pictures would be of two classes. Remove the link."
+            )
+        self._leave_out(TWICE, folder)
+        return False
+
+    def _leave_out(self, reason: str, path: Path) -> None:
+        self.left_out.setdefault(reason, []).append(str(path.relative_to(self.folder)))
+
+
+def entries_of(folder: Path) -> list[Path]:
+    """What is in a folder, sorted; without what is hidden or put there by a system."""
+    return sorted(p for p in folder.iterdir() if not (p.name.startswith(".") or p.name.casefold() in OF_SYSTEMS))
+
+
+def _refuse_parts(folder: Path, subfolders: list[Path], *, inside: bool = False) -> None:
+    """Refuse what are parts of a data set and no classes; `inside` of a class only where they are sure to be."""
+    train, held_out = ([p for p in subfolders if part.fullmatch(p.name)] for part in (TRAINING, HELD_OUT))
+    found = train + held_out
+    if (train and held_out) or (found and len(found) == len(subfolders) and not inside):
         raise ValueError(
-            f"folder {str(folder)!r} has no subfolders; put the pictures of each class into one of its own, "
-            f"such as {str(folder / 'cats')!r} and {str(folder / 'dogs')!r}."
+            f"the subfolders of {str(folder)!r} are parts of a data set and no classes: "
+            f"{', '.join(p.name for p in found)}. Pass one of them: {str(found[0])!r}. (If they are classes, rename "
+            f"them.)"
         )
-    return {subfolder.name: _pictures_of_class(subfolder) for subfolder in subfolders}
 
 
-def _pictures_of_class(folder: Path) -> list[Path]:
-    pictures = pictures_below(folder)
-    if not pictures:
+def _some(names: Sequence[str], most: int = 3) -> str:
+    return ", ".join([*names[:most], "..."] if len(names) > most else names)
+
+
+def _refuse_empty(folder: Path, classes: dict[str, list[Path]]) -> None:
+    empty = [repr(name) for name, files in classes.items() if not files]
+    if empty:
+        what = f"class {empty[0]} has" if len(empty) == 1 else f"classes {', '.join(empty)} have"
         raise ValueError(
-            f"class {folder.name!r} has no pictures: no file below {str(folder)!r} ends in one of "
-            f"{', '.join(SUFFIXES)}. Add some, convert those in other formats, or remove the folder."
+            f"{what} no pictures: no file below the subfolder in {str(folder)!r} ends in one of {', '.join(SUFFIXES)}. "
+            f"Add some, convert those in other formats, or remove the folder."
         )
-    return pictures
-
-
-def pictures_below(folder: Path) -> list[Path]:
-    """All files at any depth that end as pictures do, sorted; hidden ones are ignored."""
-    files = [p for p in folder.rglob("*") if not _hidden(p.relative_to(folder)) and p.is_file()]
-    pictures = [p for p in files if p.suffix.lower() in SUFFIXES]
-    if len(files) > len(pictures):
-        log.info("%d files below %s are ignored: they do not end as pictures do", len(files) - len(pictures), folder)
-    return sorted(pictures, key=lambda p: p.relative_to(folder).as_posix())
-
-
-def _hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)
 
 
 # --- Decoding -----------------------------------------------------------------------------------------------

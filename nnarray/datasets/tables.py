@@ -8,6 +8,7 @@ import csv
 import errno
 import importlib
 import io
+import logging
 import lzma
 import os
 import re
@@ -23,11 +24,14 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from nnarray.backends import free_host_memory
 from nnarray.checks import integer
-from nnarray.names import shown
+from nnarray.names import memory, shown
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+log = logging.getLogger("nnarray")
 
 KINDS = {
     ".csv": "csv",
@@ -45,6 +49,7 @@ MISSING = ("", "NA", "N/A", "#N/A", "<NA>", "NaN", "nan", "null", "NULL")
 """Entries of a text without quotes that stand for nothing."""
 
 BLOCK = 4 << 20  # bytes of text that are parsed at a time, and some ten of them read ahead; no row may be longer
+RESERVE = 16 * BLOCK  # bytes without which reading goes no further: systems and pyarrow may kill a process for more
 LARGE, SQUEEZED = 1 << 30, 100  # an archive that inflates to more bytes than this, and by more than this factor: a bomb
 
 
@@ -215,9 +220,12 @@ class TableFile:
     def _parts(self, rows: int) -> Iterator[pa.Table]:
         """Tables of any length; at least one row in all."""
         count = 0
-        for part in READERS[self.kind](self, rows):
-            yield _as_meant(plain(part), self.text, count)
-            count += part.num_rows
+        with full_memory(self.path):
+            for part in READERS[self.kind](self, rows):
+                if count and (free := free_host_memory()) is not None and free < RESERVE:
+                    raise MemoryError
+                yield _as_meant(plain(part), self.text, count)
+                count += part.num_rows
         if not count:
             raise ValueError(f"{str(self.path)!r} has columns but no rows; add at least one row below the names.")
 
@@ -383,6 +391,49 @@ def _dealt(parts: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
             waiting, count = [whole.slice(full)], count - full
     if count:
         yield concat(waiting)
+
+
+def memory_of_text(path: Path, left_out: int = 0) -> int | None:
+    """About how much memory it takes to train on a table in text without some columns; None for other files.
+
+    Judged by how long entries are at its beginning.
+    """
+    if path.suffix.lower() not in (".csv", ".tsv"):
+        return None
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        start = file.read(1 << 18)
+    delimiter = max((b",", b"\t", b";"), key=start.count)
+    entries = (start.count(delimiter) + start.count(b"\n")) * size // max(1, len(start))
+    columns = start.partition(b"\n")[0].count(delimiter) + 1
+    return (2 * size + ENTRY * entries) * max(1, columns - left_out) // columns  # the text twice: all, and to train on
+
+
+ENTRY = 16
+"""Bytes in memory beside the text, an entry: where it begins, its number, and a copy of that to train on. Measured."""
+
+
+@contextlib.contextmanager
+def full_memory(path: Path, needed: int | None = None) -> Generator[None]:
+    """What may not fit is told before, and a full memory with what there was, what was needed, and what helps."""
+    free = free_host_memory()
+    if needed and free is not None and needed > free:
+        log.warning(
+            "%r will take about %s of memory, and %s are free. %s", str(path), memory(needed), memory(free), LESS
+        )
+    try:
+        yield
+    except MemoryError as error:
+        told = [f"no memory is left for the table {str(path)!r}, a file of {memory(path.stat().st_size)}"]
+        told += [f"it needs about {memory(needed)}"] if needed else []
+        told += [f"{memory(free)} were free before"] if free is not None else []
+        raise MemoryError(f"{'; '.join(told)}. {LESS}") from error
+
+
+LESS = (
+    "What helps: leave out columns (--drop), split off some of the rows, save it as Parquet with columns of numbers "
+    "(float32 takes least), close other programs, or take a machine with more memory."
+)
 
 
 @contextlib.contextmanager

@@ -174,8 +174,15 @@ class Preparation:
             missing |= is_missing(table.column(name))
         return ~missing
 
-    def features(self, table: pa.Table, *, rows: Rows = 0, unknown: Literal["error", "ignore"] = "error") -> np.ndarray:
-        """The inputs of the network, shape (n, d), float64; further columns of the table are ignored.
+    def features(
+        self,
+        table: pa.Table,
+        *,
+        rows: Rows = 0,
+        unknown: Literal["error", "ignore"] = "error",
+        dtype: Literal["float32", "float64"] = "float64",
+    ) -> np.ndarray:
+        """The inputs of the network, shape (n, d); further columns of the table are ignored.
 
         Parameters
         ----------
@@ -185,6 +192,8 @@ class Preparation:
             Where the rows were, counted from 0: how many came before, or the place of each. Errors speak of it.
         unknown : "error" or "ignore"
             What to do with a category that was not met in training: refuse it, or let all its inputs be 0.
+        dtype : "float32" or "float64"
+            Of the inputs; they are computed in float64.
 
         Raises
         ------
@@ -194,7 +203,7 @@ class Preparation:
         """
         named(unknown, {"error": None, "ignore": None}, "choice of unknown")
         self._need(table, [column.name for column in self.columns])
-        inputs = np.zeros((table.num_rows, len(self.feature_names)))
+        inputs = np.zeros((table.num_rows, len(self.feature_names)), dtype)
         start = 0
         for column in self.columns:
             block = inputs[:, start : start + len(column.features)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
@@ -14,8 +14,8 @@ from nnarray.backends import Backend, backend
 from nnarray.checks import integer
 from nnarray.datasets.columns import task_of
 from nnarray.datasets.entries import text_of
-from nnarray.datasets.images import SUFFIXES, UnreadableImage, decoded_in_order, from_bytes, images, pictures_below
-from nnarray.datasets.tables import DELIMITERS, USUAL, TableFile, TextFormat, open_table
+from nnarray.datasets.images import SUFFIXES, Search, UnreadableImage, decoded_in_order, entries_of, from_bytes, images
+from nnarray.datasets.tables import DELIMITERS, USUAL, TableFile, TextFormat, arrow, memory_of_text, open_table
 from nnarray.datasets.tabular import Preparation
 from nnarray.names import named
 from nnarray.typing import Array, Shape
@@ -24,6 +24,8 @@ ROWS = 16_384  # of a table that are in memory at once
 PICTURES = 256
 
 Unknown = Literal["error", "ignore"]
+Watch = Callable[[str, float | None], object]
+"""Told what is being done, and which part of it is done, if that is known."""
 
 
 class Part(NamedTuple):
@@ -118,8 +120,9 @@ class Pictures:
         errors: str = "raise",
     ) -> Iterator[Part]:
         """The pictures of a folder, sorted, some at a time; or the one picture of a file."""
-        files = [_picture(path)] if path.is_file() else _files(path)
-        labels = self._labels(path, files) if labelled else None
+        by_class = {path.absolute().parent.name: [_picture(path)]} if path.is_file() else _files(path, labelled)
+        files = [file for found in by_class.values() for file in found]
+        labels = self._labels(by_class) if labelled else None
         waiting: list[tuple[int, np.ndarray]] = []
         fault = named(errors, FAULTS, "choice of errors")
         for i, pixels in decoded_in_order(files, range(len(files)), self.size, fault, limit=PICTURES):
@@ -144,18 +147,16 @@ class Pictures:
         names = [str(files[i].relative_to(folder) if folder != files[i] else files[i]) for i in numbers]
         return Part(X, names, None if labels is None else labels[numbers])
 
-    def _labels(self, folder: Path, files: Sequence[Path]) -> np.ndarray:
-        """The class that the subfolder of each file names."""
+    def _labels(self, by_class: dict[str, list[Path]]) -> np.ndarray:
+        """The class of each file: the subfolder's name."""
         numbers = {name: k for k, name in enumerate(self.classes)}
-        found: list[int] = []
-        for file in files:
-            first = file.relative_to(folder).parts[0] if file != folder else file.parent.name
-            if first not in numbers:
+        for name, files in by_class.items():
+            if files and name not in numbers:
                 raise ValueError(
-                    f"{str(file)!r} is in the subfolder {first!r}, which is none of the classes "
+                    f"{str(files[0])!r} is in the subfolder {name!r}, which is none of the classes "
                     f"{', '.join(self.classes)}. Move the pictures of each class into a subfolder of its name."
                 )
-            found.append(numbers[first])
+        found = [numbers[name] for name, files in by_class.items() for _ in files]
         return np.asarray(found, dtype=np.int64)
 
     def to_json(self) -> dict[str, Any]:
@@ -174,11 +175,14 @@ def _picture(file: Path) -> Path:
     return file
 
 
-def _files(folder: Path) -> list[Path]:
+def _files(folder: Path, labelled: bool) -> dict[str, list[Path]]:
+    """The pictures below a folder, by class where that is asked for."""
     if not folder.exists():
         raise FileNotFoundError(f"there is no file or folder {str(folder)!r}; check the path.")
-    files = pictures_below(folder)
-    if not files:
+    search = Search(folder)
+    files = search.classes() if labelled else {"": search.pictures()}
+    search.told()
+    if not any(files.values()):
         raise ValueError(f"folder {str(folder)!r} has no pictures: no file in it ends in one of {', '.join(SUFFIXES)}.")
     return files
 
@@ -245,28 +249,33 @@ def rows_to_train_on(
     fraction: float,
     seed: int,
     text: TextFormat = USUAL,
+    dtype: Literal["float32", "float64"] = "float64",
+    watch: Watch = lambda what, share: None,
 ) -> Examples:
-    """A table: all rows say what kind each column is, the training rows alone what is learned of it."""
+    """A table: all rows say what kind each column is, the training rows alone what is learned of it.
+
+    `watch` is told how far it is.
+    """
     file = open_table(path, text)
-    table = file.read()
     targets, drop, categories = (columns_named(each, file.columns) for each in (targets, drop, categories))
+    table = _read(file, {*drop} - {*targets, *categories}, watch)
+    watch(f"preparing {len(file.columns)} columns of {table.num_rows:,} rows", 1.0)
     with_target = np.flatnonzero(Preparation.known(table, targets))
     if len(with_target) == 0:
         raise ValueError(f"no row of {str(path)!r} has a target: column {', '.join(targets)} is empty throughout.")
-    known, chosen, note = table.take(with_target), task, ""
-    if task == "auto" and len(targets) == 1:
-        chosen, note = task_of(known.column(targets[0]), targets[0])
-    notes = [note] if note else []
-    groups = _groups(known.column(targets[0])) if chosen == "classify" and len(targets) == 1 else None
+    target, alone = table.column(targets[0]).take(with_target), len(targets) == 1
+    chosen, note = task_of(target, targets[0]) if task == "auto" and alone else (task, "")
+    groups = _groups(target) if chosen == "classify" and alone else None
     train, held_out = (with_target[part] for part in split(len(with_target), groups, fraction, seed))
     preparation = Preparation.fit(table, targets, task=task, drop=drop, categories=categories, train=train)
+    notes = [note] if note else []
     if lost := table.num_rows - len(with_target):
         notes.append(f"{lost} of {table.num_rows} rows have no target and were left out{_words(file)}")
     if file.kind in DELIMITERS and file.text.header is None and all(name.isdecimal() for name in file.columns):
         notes.append(f"the columns are called {', '.join(file.columns[:3])}, ...; if that is data, say --no-header")
     notes += preparation.notes(table.drop_columns(drop))
-    known = table.select([*(column.name for column in preparation.columns), *targets]).take(with_target)
-    X = preparation.features(known, rows=with_target, unknown="ignore")
+    known = table.take(with_target) if lost else table
+    X = preparation.features(known, rows=with_target, unknown="ignore", dtype=dtype)
     y = preparation.targets(known, rows=with_target)
     place = np.zeros(table.num_rows, dtype=np.int64)
     place[with_target] = np.arange(len(with_target))
@@ -277,6 +286,20 @@ def _words(file: TableFile) -> str:
     """What may be done if a word for nothing is a class."""
     words = file.kind in DELIMITERS and file.text.missing is None
     return " (if a word such as NA is a class: put it in quotes, or say --missing '')" if words else ""
+
+
+def _read(file: TableFile, unread: set[str], watch: Watch) -> Any:
+    """All rows; the columns that nobody reads are empty, and take no memory."""
+    pa, text, parts = arrow(), memory_of_text(file.path), list[Any]()
+    size, read, rows = file.path.stat().st_size, 0, 0
+    for part in file.batches():
+        rows += part.num_rows
+        read += part.nbytes - 3 * part.num_rows * part.num_columns  # 4 bytes say where an entry begins, 1 ends it
+        share = min(1.0, read / size) if text else None
+        watch(f"reading {file.path.name}: {'' if share is None else f'{share:.0%}, '}{rows:,} rows", share)
+        columns = [pa.nulls(len(c)) if n in unread else c for n, c in zip(file.columns, part.columns, strict=True)]
+        parts.append(pa.table(columns, names=list(file.columns), metadata=part.schema.metadata))
+    return pa.concat_tables(parts)
 
 
 def columns_named(given: Sequence[str], columns: Sequence[str]) -> list[str]:
@@ -296,13 +319,18 @@ def pictures_to_train_on(
     """A folder of pictures: each subfolder is a class."""
     folder = images(path, size=size, errors=errors, dtype="float32", backend="numpy")
     if len(folder.classes) < 2:
+        only = "".join(folder.classes)
+        inside = [p for p in entries_of(path / only) if p.is_dir()]
+        hint = f" If the subfolders of {only!r} are the classes, pass {str(path / only)!r}." if inside else ""
         raise ValueError(
-            f"folder {str(path)!r} has one class only, {folder.classes[:1]}; make a subfolder for each of two or more."
+            f"folder {str(path)!r} has one class only, {only!r}; make a subfolder for each of two or more.{hint}"
         )
     loaded: Any = folder.load()  # on the host: NumPy's
     X, y = loaded
     train, held_out = split(len(y), y, fraction, seed)
-    notes = [f"{len(folder.skipped)} pictures cannot be decoded and were left out"] if folder.skipped else []
+    notes = [f"left out: {told}" for told in folder.left_out]
+    if folder.skipped:
+        notes.append(f"{len(folder.skipped)} pictures cannot be decoded and were left out")
     return Examples(X, y, Pictures(size, folder.classes), train, held_out, notes)
 
 

@@ -17,7 +17,7 @@ from nnarray.backends import Backend, backend_of, dtype_name
 from nnarray.callbacks import Callback, EarlyStopping, Run
 from nnarray.checkpoints import Checkpoint
 from nnarray.checks import integer, real
-from nnarray.datasets.tables import DELIMITERS, USUAL, TextFormat, kind_of
+from nnarray.datasets.tables import DELIMITERS, USUAL, TextFormat, full_memory, kind_of, memory_of_text
 from nnarray.model import Model
 from nnarray.model import load as load_model
 from nnarray.models import cnn, mlp
@@ -33,6 +33,7 @@ from nnarray.workflow.intake import (
     Pictures,
     Rows,
     Unknown,
+    Watch,
     intake_of,
     pictures_to_train_on,
     rows_to_train_on,
@@ -110,13 +111,15 @@ class Trained(NamedTuple):
 # --- Training --------------------------------------------------------------------------------------------------------
 
 
-def read(path: Path, plan: Plan) -> Examples:
-    """The examples of a table or of a folder of pictures.
+def read(path: Path, plan: Plan, watch: Watch = lambda what, share: None) -> Examples:
+    """The examples of a table or of a folder of pictures; `watch` is told how far it is.
 
     Raises
     ------
     OSError, ValueError
         If there is no such file, or it is not as it should be.
+    MemoryError
+        If it does not fit into the memory.
     """
     if path.is_dir():
         if plan.target or plan.drop or plan.categories:
@@ -128,16 +131,20 @@ def read(path: Path, plan: Plan) -> Examples:
         raise ValueError("which column is to be told? Name it with --target COLUMN.")
     if plan.text.of_files and path.exists() and kind_of(path) not in DELIMITERS:
         raise ValueError(f"{NOT_TEXT}, and {str(path)!r} is none. Leave them out.")
-    return rows_to_train_on(
-        path,
-        plan.target,
-        task=plan.task,
-        drop=plan.drop,
-        categories=plan.categories,
-        fraction=plan.validation,
-        seed=plan.seed,
-        text=plan.text,
-    )
+    left_out = len(",".join(plan.drop).split(",")) if plan.drop else 0
+    with full_memory(path, memory_of_text(path, left_out) if path.is_file() else None):
+        return rows_to_train_on(
+            path,
+            plan.target,
+            task=plan.task,
+            drop=plan.drop,
+            categories=plan.categories,
+            fraction=plan.validation,
+            seed=plan.seed,
+            text=plan.text,
+            dtype="float32" if plan.dtype == "float32" else "float64",
+            watch=watch,
+        )
 
 
 def network_for(intake: Intake, plan: Plan) -> Network:
