@@ -117,7 +117,7 @@ class Library:
         with np.errstate(over="ignore", invalid="ignore"):  # what overflows is told by an error
             found = self.namespace().astype(x, dtype)
         if not _all_finite(found):
-            _refuse_change(self.to_host(x), dtype, self)
+            _refuse_change(self.to_host(x), dtype)
         return found
 
     def lack(self, name: str) -> str:
@@ -560,7 +560,7 @@ class Backend:
         if wanted is None:
             wanted = self._nearest(host.dtype, from_python=isinstance(x, list | tuple | int | float))
         if not _is_safe(host.dtype, wanted):
-            _refuse_change(host, wanted, self.library)
+            _refuse_change(host, wanted, self.library.lack(host.dtype.name) if dtype is None else "")
         return self.library.from_host(host, wanted, self.device)
 
     def to_numpy(self, x: Any) -> np.ndarray:
@@ -695,7 +695,7 @@ def _all_finite(x: Any) -> bool:
     return xp.isdtype(x.dtype, "real floating") and bool(xp.all(xp.isfinite(x)))
 
 
-def _refuse_change(host: np.ndarray, wanted: DType, library: Library) -> None:
+def _refuse_change(host: np.ndarray, wanted: DType, remedy: str = "") -> None:
     """Refuse what would become another number in the wanted dtype: infinity, another integer, no NaN any more."""
     name = dtype_name(wanted)
     dtype = np.dtype(_ON_HOST.get(name, name))
@@ -711,8 +711,8 @@ def _refuse_change(host: np.ndarray, wanted: DType, library: Library) -> None:
         where = np.unravel_index(int(np.argmax(changed)), host.shape)
         index = f" at index {tuple(map(int, where))}" if where else ""
         raise ValueError(
-            f"{name} cannot hold {host[where]}, of dtype {host.dtype}{index}.{library.lack(host.dtype.name)}"
-            f" Pass another dtype=, or change such numbers first."
+            f"{name} cannot hold {host[where]}, of dtype {host.dtype}{index}.{remedy} Pass another dtype=, or "
+            f"change such numbers first."
         )
 
 
