@@ -96,7 +96,10 @@ class Layout:
         for name, value in values.items():
             if name not in places:
                 raise ValueError(f"unknown parameter {name!r}; the model has {', '.join(places)}.")
-            array = here.asarray(value, dtype=vector.dtype)
+            try:
+                array = here.asarray(value, dtype=vector.dtype)
+            except ValueError as error:
+                raise ValueError(f"parameter {name!r}: {error}") from error
             if array.shape != places[name].param.shape:
                 raise ValueError(f"parameter {name!r} has shape {places[name].param.shape}; got {tuple(array.shape)}.")
             refuse_impossible(array, name)

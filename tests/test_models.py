@@ -445,12 +445,12 @@ def test_nothing_that_is_not_finite_becomes_a_parameter(be: nn.Backend) -> None:
     for value in (np.nan, np.inf, 1e300):
         bias = [0.0, value]
         for call, name in (
-            (lambda bias=bias: model.set_params({"0.bias": bias}), "parameter '0.bias', as float32,"),
-            (lambda bias=bias: model.load_state_dict({**told, "0.bias": bias}), "parameter '0.bias', as float32,"),
-            (lambda bias=bias: model.load_state_dict({**told, "1.mean": bias}), "parameter '1.mean', as float32,"),
+            (lambda bias=bias: model.set_params({"0.bias": bias}), "parameter '0.bias'"),
+            (lambda bias=bias: model.load_state_dict({**told, "0.bias": bias}), "parameter '0.bias'"),
+            (lambda bias=bias: model.load_state_dict({**told, "1.mean": bias}), "parameter '1.mean'"),
             (lambda bias=bias: model.load_torch(model.to_torch() | {"0.bias": np.asarray(bias)}), "'0.bias'"),
         ):
-            with pytest.raises(ValueError, match=rf"{name}.* contains NaN or infinity: row 1"):
+            with pytest.raises(ValueError, match=rf"{name}.*( contains NaN or infinity: row 1|cannot hold 1e\+300)"):
                 call()
     with pytest.raises(ValueError, match=r"'1\.variance' is negative; a variance is at least 0"):
         model.load_torch(model.to_torch() | {"1.running_var": np.asarray([1.0, -1.0])})
