@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nnarray.checks import integer, real
+from nnarray.metrics import METRICS
 from nnarray.names import shown
 from nnarray.schedules import better
 from nnarray.typing import Array
@@ -143,8 +144,8 @@ class EarlyStopping(Callback):
         that of `schedules.Plateau`, and of `n_iter_no_change` in the estimators.
     min_delta : float
         A value is better by more than this, in units of the column; NaN never is.
-    mode : {"min", "max"}
-        Whether lower or higher is better.
+    mode : {"auto", "min", "max"}
+        Whether lower or higher is better; "auto" knows it of losses and of this package's metrics.
     restore_best : bool
         Whether the model gets the parameters of the best epoch in the end.
 
@@ -156,15 +157,17 @@ class EarlyStopping(Callback):
     monitor: str = "val_loss"
     patience: int = 10
     min_delta: float = 0.0
-    mode: str = "min"
+    mode: str = "auto"
     restore_best: bool = True
     best: float = field(default=math.nan, init=False)
     best_epoch: int = field(default=0, init=False)
     _kept: tuple[Array, Array] | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if self.mode not in ("min", "max"):
-            raise ValueError(f"EarlyStopping mode must be 'min' or 'max'; got {shown(self.mode)}.")
+        if self.mode not in ("auto", "min", "max"):
+            raise ValueError(f"EarlyStopping mode must be 'auto', 'min' or 'max'; got {shown(self.mode)}.")
+        if self.mode == "auto":
+            self.mode = _mode_of(self.monitor)
         integer(self.patience, "EarlyStopping patience", 0, usual=10)
         real(self.min_delta, "EarlyStopping min_delta", least=0.0, usual=0.0)
 
@@ -186,9 +189,12 @@ class EarlyStopping(Callback):
     def on_epoch_end(self, run: Run) -> None:
         """Compare with the best epoch so far."""
         if self.monitor not in run.history:
+            metric = self.monitor.removeprefix("val_")
+            asked = "" if metric == "loss" else f"metrics=[{metric!r}]"
+            held_out = "validation=0.2" if metric != self.monitor else ""
             raise ValueError(
-                f"EarlyStopping monitors {self.monitor!r}, but the history has {', '.join(run.history)}; "
-                f"pass validation= to fit, or monitor one of these."
+                f"EarlyStopping monitors {self.monitor!r}, but the history has {', '.join(run.history)}. Pass "
+                f"{' and '.join(filter(None, (asked, held_out)))} to fit, or monitor one of these."
             )
         value, sign = run.history[self.monitor][-1], 1.0 if self.mode == "min" else -1.0
         if better(sign * value, sign * self.best, self.min_delta):
@@ -203,6 +209,16 @@ class EarlyStopping(Callback):
         if self._kept is not None:
             run.model.restore(self._kept)
             self._kept = None
+
+
+def _mode_of(monitor: str) -> str:
+    """Whether lower or higher is better in a column of the history."""
+    metric = str(monitor).removeprefix("val_")
+    if metric == "loss":
+        return "min"
+    if metric in METRICS or metric.startswith("top_"):
+        return "max"
+    raise ValueError(f"EarlyStopping does not know {shown(monitor)}: pass mode='min' or 'max', what is better in it.")
 
 
 class EachEpoch(Callback):

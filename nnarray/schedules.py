@@ -183,6 +183,11 @@ class Plateau(Schedule):
             raise ValueError(f"lowest must lie between 0 and the learning rate {self.lr}; got {shown(self.lowest)}.")
 
     def rate(self, epoch: int, losses: Sequence[float]) -> float:
+        if len(losses) < epoch:
+            raise ValueError(
+                f"Plateau needs the loss of each finished epoch: {epoch} for this one; got {len(losses)}. Pass them as "
+                f"the second argument, lr(epoch, losses)."
+            )
         rate, best, waited = self.lr, math.nan, 0
         for loss in losses[:epoch]:
             improved = better(loss, best * (1.0 - math.copysign(self.threshold, best)))

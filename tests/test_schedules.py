@@ -150,7 +150,7 @@ def test_nan_is_never_the_best_loss() -> None:
 def test_patience_counts_the_same_everywhere(patience: int) -> None:
     """So many epochs without improvement are endured, and the next one acts."""
     X, y = nn.datasets.moons(16)
-    stop = nn.EarlyStopping("flat", patience=patience)
+    stop = nn.EarlyStopping("flat", mode="min", patience=patience)
 
     def flat(outputs, target):
         return outputs[0, 0] * 0.0

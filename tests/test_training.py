@@ -197,7 +197,7 @@ def test_all_nan_stops_and_keeps_the_last_epoch(host: nn.Backend) -> None:
     def wrong(outputs, target):
         return outputs[0, 0] * np.nan
 
-    stop = nn.EarlyStopping("wrong", patience=2)
+    stop = nn.EarlyStopping("wrong", mode="min", patience=2)
     model.fit(X, y, epochs=9, metrics=[wrong], callbacks=[stop, lambda run: seen.append(run.model.theta.copy())])
     assert len(seen) == 3
     np.testing.assert_array_equal(model.theta, seen[-1])
@@ -230,7 +230,7 @@ def test_a_running_variance_that_does_not_fit_is_told(be: nn.Backend) -> None:
 
 def test_early_stopping_needs_its_column(host: nn.Backend) -> None:
     X, y = moons(host)
-    with pytest.raises(ValueError, match=r"monitors 'val_loss', but the history has epoch, loss.*pass validation="):
+    with pytest.raises(ValueError, match=r"monitors 'val_loss', but the history has epoch, loss.*Pass validation="):
         model_on(host).fit(X, y, epochs=1, callbacks=[nn.EarlyStopping()])
 
 
@@ -664,3 +664,27 @@ def test_a_full_device_is_told_with_what_would_fit(host: nn.Backend, monkeypatch
         nn.OutOfDeviceMemory, match=r"5 GiB\)\. 10 MiB are free, and an example takes about .*: try \d+\."
     ):
         model_on(host).fit(X, y, epochs=1, callbacks=[Full()])
+
+
+def test_early_stopping_knows_what_is_better_in_metrics(be: nn.Backend) -> None:
+    X, y = nn.datasets.moons(60, noise=0.1, seed=0, dtype="float32", backend=be)
+    model = nn.Network(nn.Dense(5, "tanh"), nn.Dense(2)).init((2,), backend=be, dtype="float32")
+    stop = nn.EarlyStopping("val_accuracy", patience=20)
+    history = model.fit(
+        X, y, optimizer=nn.Adam(0.05), epochs=8, validation=0.25, metrics=["accuracy"], callbacks=stop, progress=False
+    )
+    assert stop.mode == "max"
+    assert stop.best == max(history["val_accuracy"]) > min(history["val_accuracy"])
+    assert nn.EarlyStopping("val_top_5").mode == "max"
+    assert nn.EarlyStopping("loss").mode == "min"
+    with pytest.raises(ValueError, match=r"does not know 'val_my_metric': pass mode='min' or 'max'"):
+        nn.EarlyStopping("val_my_metric")
+    with pytest.raises(ValueError, match=r"Pass metrics=\['accuracy'\] and validation=0\.2 to fit"):
+        model.fit(X, y, epochs=1, callbacks=nn.EarlyStopping("val_accuracy"), progress=False)
+
+
+def test_plateau_is_not_asked_without_losses() -> None:
+    with pytest.raises(
+        ValueError, match=r"Plateau needs the loss of each finished epoch: 9 for this one; got 0\. Pass"
+    ):
+        nn.schedules.Plateau(0.1, 0.5, 2)(9)
