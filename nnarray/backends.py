@@ -647,6 +647,11 @@ def _refuse_unread(x: Any, name: str) -> None:
     for method in ("toarray", "todense"):
         if hasattr(x, method):
             raise TypeError(f"a sparse array cannot be computed with here; make it dense with {name}.{method}().")
+    refuse_query(x, name)
+
+
+def refuse_query(x: Any, name: str) -> None:
+    """A frame that is not computed yet is sent back."""
     if hasattr(x, "collect") and not hasattr(x, "__array__"):
         raise TypeError(f"a {type(x).__name__} is a query that is not computed yet; pass {name}.collect().")
 

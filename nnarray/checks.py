@@ -56,6 +56,19 @@ def refuse_overflow(x: Array, given: Array, name: str, remedy: str = REPAIR) -> 
     if _all_finite(x):
         return
     refuse_non_finite(given, name, remedy)
+    _refuse_narrowed(x, name)
+
+
+def refuse_narrowed(x: Array, given: Array, name: str) -> None:
+    """Refuse what is infinite in `x` only because its dtype is narrower than that of `given`. Waits for the device."""
+    xp = namespace(x)
+    if x.dtype != given.dtype and not xp.isdtype(given.dtype, "bool"):
+        lost = xp.isfinite(given) & ~xp.isfinite(x)
+        if bool(xp.any(lost)):
+            _refuse_narrowed(xp.where(lost, x, xp.zeros_like(x)), name)
+
+
+def _refuse_narrowed(x: Array, name: str) -> None:
     raise ValueError(
         f"{name} has numbers that {dtype_name(x.dtype)}, the model's dtype, cannot hold: {_first_non_finite(x)}. "
         f"Standardise {name}, or make the model with another dtype."

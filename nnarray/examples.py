@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 from nnarray import random
 from nnarray.backends import as_data, device_of, is_traced, same_place, without_record
 from nnarray.callbacks import History
-from nnarray.checks import real, refuse_overflow
+from nnarray.checks import real, refuse_narrowed, refuse_overflow
 from nnarray.kernels.compilation import quiet
 from nnarray.layers.base import Layer
 from nnarray.layers.combine import heads_in, last_activation
@@ -111,6 +111,7 @@ def finite_inputs(model: Trainee, X: Any, name: str = "X", *, of_y: Shape = ()) 
     return x
 
 
+@quiet  # what overflows is told by an error
 def prepare(
     model: Trainee,
     X: Any,
@@ -126,6 +127,8 @@ def prepare(
     _refuse_probabilities(model.wiring.network, loss)
     y = without_record(as_data(y, y_name))
     x = without_record((finite_inputs if check_finite else check_inputs)(model, X, x_name, of_y=tuple(y.shape)))
+    if not check_finite and not is_traced(x):
+        refuse_narrowed(x, without_record(as_data(X, x_name)), x_name)
     weights = None if weights is None else without_record(as_data(weights, w_name))
     xp = same_place(**{x_name: x, y_name: y, w_name: weights})
     if x.shape[0] == 0:
@@ -141,7 +144,7 @@ def _refuse_probabilities(network: Layer, loss: Loss) -> None:
     if spoiled:
         raise ValueError(
             f"the network ends in {spoiled[0]!r}, and {loss.label} takes logits: it applies its own. Leave out the "
-            f"last activation: the largest output is still the most likely class."
+            f"last activation. {loss.answer}"
         )
 
 

@@ -50,6 +50,8 @@ class Loss:
 
     not_after: ClassVar[tuple[str, ...]] = ()
     """Activations that a network must not end in."""
+    answer: ClassVar[str] = ""
+    """What its logits say by themselves."""
 
     def __post_init__(self) -> None:
         if self.reduction not in ("mean", "sum"):
@@ -233,12 +235,7 @@ def checked(loss: Loss, outputs: Array, target: Array, weights: Array | None) ->
     """Outputs, target and weights as the loss reads them; refuses what does not fit."""
     outputs, target = as_data(outputs, "outputs"), as_data(target, "target")
     weights = None if weights is None else as_data(weights, "weights")
-    for name, each in (("target", target), ("weights", weights)):
-        if has_record(each):
-            raise ValueError(
-                f"{name} has a gradient record, and a loss has a gradient with respect to its outputs only. Pass "
-                f"{name}.detach()."
-            )
+    refuse_records(target=target, weights=weights)
     xp = same_place(outputs=outputs, target=target, weights=weights)
     if not xp.isdtype(outputs.dtype, "real floating"):
         raise TypeError(f"outputs must be real floating numbers; got dtype {outputs.dtype}.")
@@ -246,6 +243,16 @@ def checked(loss: Loss, outputs: Array, target: Array, weights: Array | None) ->
         raise ValueError(f"{loss.label} needs at least one example; got outputs of shape {tuple(outputs.shape)}.")
     target, own = loss.prepare(target, tuple(outputs.shape), outputs.dtype)
     return outputs, target, combined_weights(xp, own, weights, outputs.shape[0], outputs.dtype)
+
+
+def refuse_records(**given: Any) -> None:
+    """Refuse targets and weights of which PyTorch records a gradient: no loss has one with respect to them."""
+    for name, each in given.items():
+        if has_record(each):
+            raise ValueError(
+                f"{name} has a gradient record, and a loss has a gradient with respect to its outputs only. Pass "
+                f"{name}.detach()."
+            )
 
 
 def combined_weights(
@@ -323,6 +330,7 @@ class BinaryCrossEntropy(Loss):
     """
 
     not_after = ("logistic", "softmax", "log_softmax", "hard_sigmoid")
+    answer = "Then an output above 0 means 1; the probability is 1 / (1 + exp(-output))."
 
     def prepare(self, target: Array, shape: Shape, dtype: DType) -> tuple[Array, Array | None]:
         target, _ = super().prepare(target, shape, dtype)
@@ -375,6 +383,7 @@ class CrossEntropy(Loss):
     """
 
     not_after = ("softmax", "logistic", "hard_sigmoid")  # log_softmax of log_softmax is itself
+    answer = "The largest output is still the most likely class."
 
     label_smoothing: float = field(default=0.0, kw_only=True)
     class_weights: Sequence[float] | None = field(default=None, kw_only=True)

@@ -34,7 +34,7 @@ from nnarray.checks import integer
 from nnarray.folding import folded
 from nnarray.inference import Prepared, prepared
 from nnarray.layers.base import Layer, described
-from nnarray.losses import checked_labels, loss_named
+from nnarray.losses import checked_labels, loss_named, refuse_records
 from nnarray.persistence import pytorch
 from nnarray.propagation import Step, Wiring, forward, input_gradient, loss_and_gradient, pullback
 from nnarray.random import Key
@@ -170,9 +170,9 @@ class Model:
     def params(self) -> dict[str, Array]:
         """The parts of theta by name, such as "0.weight". Read them; write with `set_params`.
 
-        On NumPy they are views that cannot be written to.
+        On NumPy they are views that cannot be written to; on PyTorch they have the gradient record of theta.
         """
-        return self.wiring.params.views(read_only(self.vector))
+        return self.wiring.params.views(read_only(self.recorded))
 
     def set_params(self, params: Mapping[str, Any]) -> Model:
         """Give some or all parameters new values; all are checked before any is set. Returns the model.
@@ -873,6 +873,7 @@ def _propagated(
     model: Model, X: Array, y: Array, loss: Any, weights: Any, *, training: bool, key: Key | None, step: Any = 0
 ) -> Step:
     chosen = loss_named(loss)
+    refuse_records(y=y, sample_weight=weights)
     data = examples.prepare(model, X, y, weights, chosen, check_finite=False)
     found = loss_and_gradient(
         model.wiring,

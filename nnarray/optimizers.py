@@ -8,7 +8,7 @@ from numbers import Real
 from typing import Any
 
 from nnarray import kernels
-from nnarray.backends import copy, namespace
+from nnarray.backends import as_data, copy, dtype_name, namespace, same_place
 from nnarray.checks import integer
 from nnarray.kernels.standard.numerics import scale_of, wide
 from nnarray.names import also, named, shown
@@ -117,14 +117,20 @@ class Optimizer:
 
         Raises
         ------
-        ValueError
-            If `lr` is a schedule, and no rate is given.
+        TypeError, ValueError
+            If `lr` is a schedule and no rate is given, or the gradient is none of this model.
         """
         if rate is None:
             if isinstance(self.lr, Schedule):
                 raise ValueError(f"lr is the schedule {self.lr!r}: pass rate=optimizer.lr(epoch).")
             rate = self.lr
         theta, layout = model.vector, model.wiring.params
+        xp = same_place(model=theta, gradient=as_data(gradient, "gradient"))
+        if gradient.shape != theta.shape or not xp.isdtype(gradient.dtype, "real floating"):
+            raise ValueError(
+                f"gradient must be real floating of shape {tuple(theta.shape)}, one entry a parameter; got dtype "
+                f"{dtype_name(gradient.dtype)} and shape {tuple(gradient.shape)}. Take it from nn.training_step."
+            )
         return self.update(
             copy(theta),
             copy(gradient),

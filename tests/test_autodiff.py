@@ -230,3 +230,21 @@ def test_jax_finds_our_derivatives_also_at_zero(name: str) -> None:
     want = layer.forward({}, x, nn.Context()).pullback(dy)[0]
     got = jax.grad(lambda x: (layer.forward({}, x, nn.Context()).y * dy).sum())(x)
     np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-12)
+
+
+def test_a_penalty_on_named_parameters_is_differentiated() -> None:
+    model = nn.Network(nn.Dense(5, "tanh"), nn.Dense(3)).init((4,), backend="torch", dtype="float64")
+    model.theta = torch.nn.Parameter(model.theta)
+    penalty = sum((p**2).sum() for p in model.params.values())
+    (gradient,) = torch.autograd.grad(penalty, model.theta)
+    torch.testing.assert_close(gradient, 2 * model.theta.detach())
+
+
+@pytest.mark.parametrize("call", [nn.value_and_grad, nn.training_step])
+def test_targets_and_weights_with_a_record_are_refused_in_a_loop(call: Any) -> None:
+    model = nn.Network(nn.Dense(3)).init((4,), backend="torch", dtype="float64")
+    X, y, w = (torch.ones(shape, dtype=torch.float64) for shape in ((6, 4), (6, 3), (6,)))
+    with pytest.raises(ValueError, match=r"y has a gradient record.*Pass y\.detach\(\)"):
+        call(model, X, y.requires_grad_(), "mse")
+    with pytest.raises(ValueError, match=r"sample_weight has a gradient record.*Pass sample_weight\.detach\(\)"):
+        call(model, X, y.detach(), "mse", sample_weight=w.requires_grad_())

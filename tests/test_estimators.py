@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 
 pytest.importorskip("sklearn")
@@ -1094,3 +1095,15 @@ def test_without_scikit_learn_the_remedy_is_told() -> None:
     code = "import sys; sys.modules['sklearn'] = None; import nnarray; import nnarray.estimators"
     done = run_python(code, check=False)
     assert "nnarray.estimators needs scikit-learn; pip install 'nnarray[sklearn]'." in done.stderr
+
+
+def test_queries_and_masks_are_not_read_wrongly() -> None:
+    X, y = np.arange(40.0).reshape(20, 2), np.arange(20) % 2
+    for estimator in (MLPClassifier(max_iter=1), MLPRegressor(max_iter=1)):
+        with pytest.raises(TypeError, match=r"is a query that is not computed yet; pass X\.collect\(\)"):
+            estimator.fit(pl.DataFrame(X).lazy(), y)
+        with pytest.raises(TypeError, match=r"is a query that is not computed yet; pass y\.collect\(\)"):
+            estimator.fit(X, pl.DataFrame({"y": y}).lazy())
+        for bad in ((np.ma.masked_greater(X, 30), y), (X, np.ma.masked_equal(y, 1))):
+            with pytest.raises(TypeError, match="a masked array would lose its mask"):
+                estimator.fit(*bad)

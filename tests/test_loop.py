@@ -120,3 +120,30 @@ def test_a_model_with_other_numbers_leaves_the_first_as_it_is(be: nn.Backend) ->
     np.testing.assert_array_equal(be.to_numpy(model(X)), before)
     with pytest.raises(ValueError, match="theta must have shape"):
         model.with_theta(model.theta[:-1])
+
+
+def test_a_gradient_of_another_model_is_refused(be: nn.Backend) -> None:
+    model = nn.Network(nn.Dense(3)).init((2,), backend=be, dtype="float32")
+    zeros = be.xp.zeros
+    for rule in (nn.Adam(0.1), nn.AdamW(0.1), nn.SGD(0.1, momentum=0.9), nn.RMSprop(0.1), nn.Adagrad(0.1)):
+        slots = rule.slots(model.theta)
+        for shape in ((1,), (9, 1), (8,), (10_000,)):
+            bad = zeros(shape, dtype=be.dtype("float32"), device=be.device)
+            with pytest.raises(
+                ValueError, match=r"gradient must be real floating of shape \(9,\), one entry a parameter"
+            ):
+                rule.step(model, bad, slots, 0)
+        with pytest.raises(ValueError, match="got dtype int32"):
+            rule.step(model, zeros((9,), dtype=be.xp.int32, device=be.device), slots, 0)
+
+
+def test_numbers_that_the_model_cannot_hold_are_refused_in_a_loop(be: nn.Backend) -> None:
+    if "float64" not in be.dtypes:  # then there are no such numbers
+        with pytest.raises(ValueError, match="cannot hold"):
+            be.asarray(np.asarray([[1e39]]))
+        return
+    model = nn.Network(nn.Dense(1)).init((1,), backend=be, dtype="float32")
+    X, y = be.asarray(np.asarray([[1.0], [1e39]]), dtype="float64"), be.asarray(np.ones((2, 1)), dtype="float32")
+    for call in (nn.value_and_grad, nn.training_step):
+        with pytest.raises(ValueError, match="X has numbers that float32, the model's dtype, cannot hold: row 1"):
+            call(model, X, y, "mse")

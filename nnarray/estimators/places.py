@@ -20,6 +20,7 @@ from nnarray.backends import (
     is_traced,
     library_of,
     namespace,
+    refuse_query,
     without_record,
 )
 from nnarray.checks import refuse_non_finite, refuse_overflow
@@ -102,6 +103,7 @@ def checked_inputs(estimator: Any, X: Any, *, reset: bool, pictures: bool) -> Ar
     TypeError
         If X does not hold real numbers.
     """
+    _refuse_loss(X, "X")
     if on_host(home_of(X)):
         return _checked_by_sklearn(estimator, X, reset=reset, pictures=pictures)
     X = without_record(as_data(X, "X"))
@@ -119,6 +121,13 @@ def checked_inputs(estimator: Any, X: Any, *, reset: bool, pictures: bool) -> Ar
     if xp.isdtype(X.dtype, "real floating"):
         return X
     return xp.astype(X, default_float(xp, device_of(X)))
+
+
+def _refuse_loss(x: Any, name: str) -> None:
+    """What scikit-learn would read wrongly: a query that is not computed yet, an array that would lose its mask."""
+    refuse_query(x, name)
+    if (owner := library_of(x)) is not None:
+        owner.borrow(x)
 
 
 def _checked_by_sklearn(estimator: Any, X: Any, *, reset: bool, pictures: bool) -> Any:
@@ -148,6 +157,7 @@ def checked_targets(y: Any, home: Backend, *, numeric: bool) -> Any:
     """
     if y is None:
         raise ValueError("this estimator requires y to be passed, but the target y is None.")
+    _refuse_loss(y, "y")
     theirs = home_of(y)
     if on_host(theirs):
         y = _exact(y, theirs)
