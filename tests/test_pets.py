@@ -82,7 +82,7 @@ def test_a_convolutional_network_sees_more() -> None:
         )
     ]  # fmt: skip
     model = nn.Network(*layers, nn.GlobalAvgPool(), nn.Dense(2)).init((32, 32, 3), dtype="float32")
-    model.fit(X, y, epochs=6, optimizer=nn.Adam(0.01), progress=False)
+    model.fit(X, y, epochs=6, optimizer=nn.Adam(nn.schedules.Cosine(0.01, 6)), progress=False)
     assert float(nn.metrics.accuracy(model(new), truth)) > 0.8
 
 
