@@ -507,6 +507,12 @@ def square(*names: str) -> nn.Model:
     return nn.Network(*(nn.Dense(2, bias=False, name=name) for name in names)).init((2,))
 
 
+def pickled_module(b: Bench) -> Call:
+    torch = pytest.importorskip("torch")
+    torch.save(torch.nn.Linear(2, 5), "module.pt")
+    return lambda: b.model.load_torch("module.pt")
+
+
 def weights_in_8_bits(b: Bench) -> Call:
     header = b'{"0.weight":{"dtype":"F8_E4M3","shape":[5,2],"data_offsets":[0,10]},'
     header += b'"0.bias":{"dtype":"F32","shape":[5],"data_offsets":[10,30]},'
@@ -574,6 +580,15 @@ FILES: dict[str, Case] = {
         lambda: b.model.load_torch(b.model.to_torch() | {"1.bias": np.asarray([0.0, np.nan])})
     ),
     "weights in 8 bits": weights_in_8_bits,
+    "quantised weights": lambda b: (
+        lambda: b.model.load_torch(b.model.to_torch() | {"0.weight": np.ones((5, 2), dtype="int8")})
+    ),
+    "a checkpoint without a state_dict": lambda b: (
+        lambda: b.model.load_torch({"epoch": 3, "optimizer": {"state": {}, "param_groups": []}})
+    ),
+    "only some layers of PyTorch's": lambda b: lambda: b.model.load_torch({"0.weight": np.zeros((5, 2))}),
+    "a model instead of its state_dict": lambda b: lambda: b.model.load_torch(b.model),
+    "a file that is no state_dict": pickled_module,
     "PyTorch's numbers for another network": lambda b: lambda: b.model.load_torch({"head.weight": np.zeros((2, 5))}),
 }
 
