@@ -552,6 +552,7 @@ FILES: dict[str, Case] = {
     "a folder": in_a_folder("folder.safetensors", lambda b: nn.load("folder.safetensors")),
     "no permission to read": after_saving("pathlib.Path.open", forbidden, lambda b: nn.load("model.safetensors")),
     "another ending": lambda b: lambda: nn.load("model.pt"),
+    "another ending, to save": lambda b: lambda: b.model.save("model.pt"),
     "no path at all": lambda b: lambda: nn.load(None),  # type: ignore[arg-type]
     "a file that is cut short": spoilt(lambda raw: raw[: len(raw) // 4]),
     "a file with a changed byte": spoilt(lambda raw: raw[:-1] + bytes([raw[-1] ^ 1])),
