@@ -163,7 +163,7 @@ def _given_by_mapping(source: Any, called: str) -> Given:
 def _state_dict_in(source: Mapping[Any, Any], called: str) -> Mapping[Any, Any]:
     """The mapping itself, or the one mapping of arrays that a checkpoint has among other things."""
     inside = {name: value for name, value in source.items() if isinstance(value, Mapping)}
-    if not inside or any("." in str(name) and hasattr(value, "shape") for name, value in source.items()):
+    if any(hasattr(value, "shape") and ("." in str(name) or not inside) for name, value in source.items()):
         return source
     arrays = [name for name, part in inside.items() if part and all(hasattr(x, "shape") for x in part.values())]
     if len(arrays) == 1:
@@ -241,8 +241,8 @@ def read(
         If an entry is missing, extra, misshapen or not finite, or could belong to several layers: the message names it.
     """
     wanted, given = entries(network, shape), _given(source)
-    kept, here = _kept(given.arrays, ignore), {entry.module for entry in wanted}
-    arrays = max(kept, _without_prefix(kept), key=lambda each: len(here & {*_modules(each)}))
+    here, ways = {entry.module for entry in wanted}, _without_prefixes(_kept(given.arrays, ignore))
+    arrays = max(ways, key=lambda each: len(here & {*_modules(each)}))
     found = {True: dict[str, np.ndarray](), False: dict[str, np.ndarray]()}
     for entry, key in _matched(wanted, given._replace(arrays=arrays)):
         x = _numbers(key, arrays[key])
@@ -259,16 +259,16 @@ def _kept(arrays: dict[str, Any], ignore: tuple[str, ...]) -> dict[str, Any]:
     starts = tuple(f"{each}." for each in ignore)
     return {
         name: arrays[name]
-        for name, short in zip(arrays, _without_prefix(arrays), strict=True)
+        for name, short in zip(arrays, _without_prefixes(arrays)[-1], strict=True)
         if not f"{name}.".startswith(starts) and not f"{short}.".startswith(starts)
     }
 
 
-def _without_prefix(arrays: dict[str, Any]) -> dict[str, Any]:
-    """The entries without what the names of all layers begin with, such as `module.`."""
+def _without_prefixes(arrays: dict[str, Any]) -> list[dict[str, Any]]:
+    """The entries as they are, and without more and more of what the names of all layers begin with: `module.`, ..."""
     parts = [name.split(".")[:-1] for name in arrays]
     shared = len([*takewhile(lambda each: len(set(each)) == 1, zip(*parts, strict=False))])
-    return {".".join(name.split(".")[shared:]): x for name, x in arrays.items()}
+    return [{".".join(name.split(".")[cut:]): x for name, x in arrays.items()} for cut in range(shared + 1)]
 
 
 def _module(name: str) -> str:
@@ -289,11 +289,12 @@ def _numbers(key: str, value: Any) -> Any:
     except (KeyError, TypeError, ValueError, RuntimeError):  # each library has its own words for what NumPy cannot hold
         numeric = False
     if not numeric:
-        raise ValueError(f"entry {key!r} holds {kind}, not numbers that NumPy has. Convert it to float32 first.")
+        remedy = "Call x.dequantize()" if kind.startswith("q") else "Convert it to float32"
+        raise ValueError(f"entry {key!r} holds {kind}, not numbers that NumPy has. {remedy} first.")
     if x.dtype.kind in "iu":
         raise ValueError(
-            f"entry {key!r} holds {x.dtype}, and not real numbers. {x.dtype} weights are quantised; dequantise them "
-            f"first: multiply each by its scale."
+            f"entry {key!r} holds {x.dtype}, and weights are real numbers. If they are quantised, dequantise them "
+            f"first: multiply each by its scale; else convert them to float32."
         )
     return x
 
