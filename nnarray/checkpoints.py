@@ -204,7 +204,8 @@ class Keeper:
         told: list[dict[str, Any]] = []
         for i, (kind, own) in enumerate(self.remembered):
             arrays = {name: value for name, value in own.items() if hasattr(value, "shape")}
-            saved.arrays.update(_named(f"callbacks/{i}", {name: on_host(value) for name, value in arrays.items()}))
+            numbers = {name: _numbers(value, f"{name!r}, which {kind} remembers,") for name, value in arrays.items()}
+            saved.arrays.update(_named(f"callbacks/{i}", numbers))
             plain = {name: value for name, value in own.items() if name not in arrays}
             told.append(
                 {
@@ -222,6 +223,14 @@ class Keeper:
         saved.arrays.update(_named("optimizer", {name: on_host(slot) for name, slot in position.slots.items()}))
         if apart:
             saved.arrays.update({"position/theta": on_host(position.theta), "position/state": on_host(position.state)})
+
+
+def _numbers(x: Any, what: str) -> np.ndarray:
+    """An array of a callback on the host."""
+    host = on_host(x)
+    if host.dtype.kind not in "fiub":
+        raise ValueError(f"{what} holds {host.dtype}; a file holds real numbers. Remember a list of texts or numbers.")
+    return host
 
 
 def remembering(callbacks: Sequence[Callback]) -> list[tuple[str, dict[str, Any]]]:

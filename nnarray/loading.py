@@ -64,7 +64,7 @@ class _Training(NamedTuple):
 
 def load(path: str | os.PathLike[str], be: Backend, dtype: object) -> Loaded:
     """A model from a file; `nn.load` has the description."""
-    file = archive.named_file(path)
+    file = archive.named_file(path, "A PyTorch file is read by model.load_torch(path).")
     loaded = understood(file, archive.read(file))
     return _moved(file, loaded, be, dtype or loaded.dtype)
 
@@ -279,6 +279,10 @@ def _continue_callbacks(callbacks: Sequence[Callback], told: list[dict[str, Any]
             f"{', '.join(type(each).__name__ for each in now) or 'none'} (those that remember something); pass the same"
         )
     for callback, each in zip(now, told, strict=True):
-        halves = {"bfloat16": "bfloat16"}  # which are kept as float32; all others keep the dtype that they have
-        arrays = {n: here.asarray(x, dtype=halves.get(dtype)) for n, (x, dtype) in each["arrays"].items()}
+        arrays = {name: _remembered(x, dtype, here) for name, (x, dtype) in each["arrays"].items()}
         callback.load_state_dict(each["state"] | arrays)
+
+
+def _remembered(x: np.ndarray, dtype: str, here: Backend) -> Array:
+    """An array of a callback; bfloat16 is float32 in the file, and stays so where the backend has no bfloat16."""
+    return here.asarray(x, dtype=dtype if dtype == "bfloat16" and dtype in here.dtypes else None)

@@ -215,16 +215,17 @@ class Model:
         """Take the numbers of a PyTorch network; all are checked before any is set. Returns the model.
 
         Entries are matched by name where every layer of the network is called as there (the architectures of
-        `nn.models` are), be it after a prefix that all names share, such as `module.`; else by position. A safetensors
-        file keeps no order: there, numbered layers go by their numbers, what `to_torch` wrote as it was, and others
-        only if their shapes tell them apart. Axes change places from PyTorch's layouts to channels-last.
+        `nn.models` are), be it after a prefix that all names share, such as `module.`; else by position, if the order
+        is known: from PyTorch's own state_dict or its .pt file, from a file of `to_torch`, by the numbers in the names,
+        by shapes that tell all layers apart, or from a dict in which each weight comes before its bias. A safetensors
+        file of others keeps no order. Axes change places from PyTorch's layouts to channels-last.
 
         Parameters
         ----------
         source : mapping of str to array, or path
-            A state_dict, with arrays of any library; or a .safetensors file, or a .pt or .pth file, which needs
-            PyTorch and is read with `weights_only=True`, so that nothing in it is executed. In a checkpoint with other
-            things, the one state_dict is found.
+            A state_dict, with arrays of any library; or a .safetensors file, or a file of `torch.save` (.pt, .pth,
+            .ckpt, .bin, .pth.tar), which needs PyTorch and is read with `weights_only=True`, so that nothing in
+            it is executed. In a checkpoint with other things, the one state_dict is found.
         ignore : sequence of str
             Entries, or layers, that are left out, such as ("aux1", "aux2").
 

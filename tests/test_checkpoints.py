@@ -321,7 +321,7 @@ def test_the_last_ones_are_kept(host: nn.Backend) -> None:
 @pytest.mark.parametrize(
     ("wrong", "error", "message"),
     [
-        ({"path": "run.pt"}, ValueError, "must end in .safetensors; got 'run.pt'"),
+        ({"path": "run.pt"}, ValueError, "got 'run.pt'. Take 'run.safetensors'; for PyTorch, write model.to_torch"),
         ({"path": 3}, TypeError, "the path of a .safetensors file is needed; got 3"),
         ({"path": "r.safetensors", "every": 0}, ValueError, "Checkpoint every must be an integer of at least 1"),
         ({"path": "r.safetensors", "keep": 0}, ValueError, "Checkpoint keep must be"),
@@ -960,10 +960,25 @@ def test_what_callbacks_remember_comes_back_whatever_it_is(be: nn.Backend, host:
     assert np.isnan(model.history["<lambda>"]).all()
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float64", "bool", "uint8"])
+def test_what_callbacks_remember_may_be_of_another_library(be: nn.Backend, host: nn.Backend, dtype: str) -> None:
+    torch = pytest.importorskip("torch")
+    kept = torch.tensor([0.0, 1.0]).to(getattr(torch, dtype))
+    X, y = moons(be)
+    notes, again = Notes(), Notes()
+    for each, options in ((notes, {"epochs": 2}), (again, {"epochs": 3, "resume": True})):
+        each.on_epoch_end = lambda run, each=each: each.known.update(kept=kept)  # type: ignore[method-assign]
+        model = network().init((2,), backend=be, dtype="float32")
+        model.fit(X, y, callbacks=[each], checkpoint="run.safetensors", **options)
+    np.testing.assert_array_equal(host.to_numpy(again.loaded["kept"]).astype(float), [0.0, 1.0])
+    assert len(model.history["loss"]) == 3
+
+
 def test_what_callbacks_cannot_remember_is_told_before_anything_is_written(host: nn.Backend) -> None:
     X, y = moons(host)
     for wrong, message in (
-        (np.asarray(["a"]), "no safetensors file has"),
+        (np.asarray(["a"]), "'wrong', which Notes remembers, holds <U1; a file holds real numbers. Remember a list"),
+        (np.asarray([1j]), "'wrong', which Notes remembers, holds complex128; a file holds real numbers"),
         (object(), "what Notes remembers must be what"),
     ):
         notes = Notes()

@@ -507,6 +507,12 @@ def square(*names: str) -> nn.Model:
     return nn.Network(*(nn.Dense(2, bias=False, name=name) for name in names)).init((2,))
 
 
+def pickled_module(b: Bench) -> Call:
+    torch = pytest.importorskip("torch")
+    torch.save(torch.nn.Linear(2, 5), "module.pt")
+    return lambda: b.model.load_torch("module.pt")
+
+
 def weights_in_8_bits(b: Bench) -> Call:
     header = b'{"0.weight":{"dtype":"F8_E4M3","shape":[5,2],"data_offsets":[0,10]},'
     header += b'"0.bias":{"dtype":"F32","shape":[5],"data_offsets":[10,30]},'
@@ -546,6 +552,7 @@ FILES: dict[str, Case] = {
     "a folder": in_a_folder("folder.safetensors", lambda b: nn.load("folder.safetensors")),
     "no permission to read": after_saving("pathlib.Path.open", forbidden, lambda b: nn.load("model.safetensors")),
     "another ending": lambda b: lambda: nn.load("model.pt"),
+    "another ending, to save": lambda b: lambda: b.model.save("model.pt"),
     "no path at all": lambda b: lambda: nn.load(None),  # type: ignore[arg-type]
     "a file that is cut short": spoilt(lambda raw: raw[: len(raw) // 4]),
     "a file with a changed byte": spoilt(lambda raw: raw[:-1] + bytes([raw[-1] ^ 1])),
@@ -574,6 +581,15 @@ FILES: dict[str, Case] = {
         lambda: b.model.load_torch(b.model.to_torch() | {"1.bias": np.asarray([0.0, np.nan])})
     ),
     "weights in 8 bits": weights_in_8_bits,
+    "quantised weights": lambda b: (
+        lambda: b.model.load_torch(b.model.to_torch() | {"0.weight": np.ones((5, 2), dtype="int8")})
+    ),
+    "a checkpoint without a state_dict": lambda b: (
+        lambda: b.model.load_torch({"epoch": 3, "optimizer": {"state": {}, "param_groups": []}})
+    ),
+    "only some layers of PyTorch's": lambda b: lambda: b.model.load_torch({"0.weight": np.zeros((5, 2))}),
+    "a model instead of its state_dict": lambda b: lambda: b.model.load_torch(b.model),
+    "a file that is no state_dict": pickled_module,
     "PyTorch's numbers for another network": lambda b: lambda: b.model.load_torch({"head.weight": np.zeros((2, 5))}),
 }
 

@@ -235,7 +235,11 @@ def fitting() -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        (lambda s: s.pop("b.running_mean"), ValueError, "does not fit.*name; missing: b.running_mean. Make"),
+        (
+            lambda s: s.pop("b.running_mean"),
+            ValueError,
+            "does not fit.*name; missing: b.running_mean. To load only some",
+        ),
         (lambda s: s.update({"d.weight": np.ones(2)}), ValueError, "matched by name; extra: d.weight"),
         (
             lambda s: s.update({"a.weight": np.ones((3, 4))}),
@@ -315,7 +319,9 @@ def test_layers_called_by_words_are_never_placed_by_the_alphabet(be: nn.Backend,
         model = ours.init((4,), seed=1, backend=be, dtype="float32")
         before = to_host(be, model.theta)
         if "safetensors" in kind:
-            with pytest.raises(ValueError, match=r"which layer is which\?.*bottom, encoder, high.*'0\.weight': theirs"):
+            with pytest.raises(
+                ValueError, match=r"which layer is which\?.*bottom, .*encoder, .*high.*'0\.weight': theirs"
+            ):
                 model.load_torch(source)
             np.testing.assert_array_equal(to_host(be, model.theta), before)
             continue
@@ -371,6 +377,143 @@ def test_shapes_tell_layers_apart_too(tmp_path: Path) -> None:
     source = kinds_of(theirs.state_dict(), tmp_path)["safetensors"]
     model = nn.Network(nn.Dense(5), nn.Dense(2)).init((4,), dtype="float32").load_torch(source)
     np.testing.assert_allclose(model(POINTS), theirs(torch.tensor(POINTS)).detach().numpy(), rtol=1e-5, atol=1e-6)
+
+
+def with_norms(*names: str, bias: bool = True) -> tuple[torch.nn.Sequential, nn.Network]:
+    """Layers of one shape by these names, each with a BatchNorm that was trained."""
+    parts = OrderedDict[str, torch.nn.Module]()
+    for name in names:
+        parts |= {name: torch.nn.Linear(4, 4, bias=bias), f"{name}_norm": torch.nn.BatchNorm1d(4)}
+    theirs = torch.nn.Sequential(parts)
+    for x in theirs.state_dict().values():
+        if x.is_floating_point():
+            x.uniform_(0.5, 1.5)
+    layers = (layer for _ in names for layer in (nn.Dense(4, bias=bias), nn.BatchNorm()))
+    return theirs.eval(), nn.Network(*layers)
+
+
+def sorted_by_files(state: Any, folder: Path) -> dict[str, Any]:
+    """Mappings that a file has put into another order, and what users do with them."""
+    from safetensors import torch as files
+
+    files.save_file(state, folder / "w.safetensors")
+    out = files.load_file(folder / "w.safetensors")
+    torch.save(out, folder / "again.pt")
+    renamed, layer = dict(out), next(iter(state)).partition(".")[0]
+    for name in [name for name in out if name.startswith(f"{layer}.")]:
+        renamed[name.replace(layer, "head", 1)] = renamed.pop(name)
+    names = list(out)
+    shards = [names[i::2] for i in range(2)]
+    for i, shard in enumerate(shards):
+        files.save_file({name: state[name] for name in shard}, folder / f"{i}.safetensors")
+    mixed = {name: x.half() if name.endswith("bias") else x for name, x in state.items()}
+    files.save_file(mixed, folder / "mixed.safetensors")
+    swapped = {name: x if name.endswith("bias") else x.half() for name, x in state.items() if x.is_floating_point()}
+    files.save_file(swapped, folder / "swapped.safetensors")
+    told = type(state)(state)  # PyTorch's own, with a layer renamed, which so comes last
+    told._metadata = state._metadata  # type: ignore[attr-defined]
+    for name in [name for name in state if name.startswith(f"{layer}.")]:
+        told[name.replace(layer, "head", 1)] = told.pop(name)
+    return {
+        "load_file": out,
+        "saved again": folder / "again.pt",
+        "renamed": renamed,
+        "shards": files.load_file(folder / "1.safetensors") | files.load_file(folder / "0.safetensors"),
+        "mixed": files.load_file(folder / "mixed.safetensors"),
+        "mixed in a file": folder / "mixed.safetensors",
+        "swapped": files.load_file(folder / "swapped.safetensors"),
+        "PyTorch's, renamed": told,
+    }
+
+
+def test_an_order_that_a_file_made_is_never_that_of_the_layers(be: nn.Backend, tmp_path: Path) -> None:
+    for theirs, ours in (with_norms("stem", "low", "end"), with_norms("stem", "low", bias=False), six(*WORDS)):
+        model = ours.init((4,), seed=1, backend=be, dtype="float32")
+        before = to_host(be, model.theta)
+        for source in sorted_by_files(theirs.state_dict(), tmp_path).values():
+            with pytest.raises(ValueError, match=r"which layer is which\?"):
+                model.load_torch(source)
+            np.testing.assert_array_equal(to_host(be, model.theta), before)
+
+
+def test_layers_without_biases_in_a_sorted_dict_prove_nothing() -> None:
+    """A new head in PyTorch's order says nothing of the layers before it."""
+    state = {f"{name}.weight": np.eye(4) for name in ("encoder", "low", "stem")}
+    state |= {"top.weight": np.eye(4), "top.bias": np.ones(4)}
+    net = nn.Network(*(nn.Dense(4, bias=False) for _ in range(3)), nn.Dense(4))
+    with pytest.raises(ValueError, match="which layer is which"):
+        net.init((4,)).load_torch(state)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_plain_dict_in_pytorchs_own_order_is_taken(be: nn.Backend, bias: bool) -> None:
+    """For files sort by name, bias before weight."""
+    theirs, ours = with_norms("stem", "low", "end", bias=bias)
+    want = theirs(torch.tensor(POINTS)).detach().numpy()
+    state = {f"net.{name}": x.numpy() for name, x in theirs.state_dict().items()}
+    model = ours.init((4,), seed=1, backend=be, dtype="float32").load_torch(state)
+    np.testing.assert_allclose(to_host(be, model(be.asarray(POINTS))), want, rtol=1e-5, atol=1e-5)
+
+
+def test_numbers_count_more_than_the_order_of_a_plain_dict() -> None:
+    theirs, ours = six()
+    state = {name: x.numpy() for name, x in theirs.state_dict().items()}
+    state |= {name: state.pop(name) for name in ("0.weight", "0.bias")}  # now the last
+    model = ours.init((4,), dtype="float32").load_torch(state)
+    np.testing.assert_array_equal(model.params["0.weight"], state["0.weight"].T)
+
+
+def test_some_layers_of_another_network_go_in_as_the_error_says(be: nn.Backend) -> None:
+    theirs = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Tanh(), torch.nn.Linear(4, 9)).state_dict()
+    model = nn.Network(nn.Dense(4, "tanh"), nn.Dense(2)).init((4,), backend=be, dtype="float32")
+    head = to_host(be, model.params["1.weight"])
+    said = (
+        r"missing: 1\.weight, 1\.bias\. To load only some .*: model.load_torch\(model.to_torch\(\) \| \{'0\.weight': th"
+    )
+    some = {name: x for name, x in theirs.items() if name < "1"}
+    for source, ignore in ((theirs, ("2",)), (some, ()), ({f"module.{name}": x for name, x in some.items()}, ())):
+        with pytest.raises(ValueError, match=said):
+            model.load_torch(source, ignore=ignore)
+    model.load_torch(model.to_torch() | {name: theirs[name] for name in ("0.weight", "0.bias")})
+    np.testing.assert_array_equal(to_host(be, model.params["0.weight"]), theirs["0.weight"].numpy().T)
+    np.testing.assert_array_equal(to_host(be, model.params["1.weight"]), head)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
+def test_what_holds_no_state_dict_says_how_to_get_one(tmp_path: Path) -> None:
+    module = torch.nn.Sequential(torch.nn.Linear(4, 4))
+    torch.save(module, tmp_path / "module.pt")
+    torch.jit.save(torch.jit.trace(module, torch.ones(1, 4)), tmp_path / "script.pt")
+    model = nn.Network(nn.Dense(4)).init((4,), dtype="float32")
+    for source, said in (
+        ({"epoch": 3, "model": module}, r"no state_dict .*\['epoch', 'model'\]"),
+        ({"epoch": 3, "optimizer": {"state": {}, "param_groups": []}}, r"no state_dict .*\['epoch', 'optimizer'\]"),
+        (tmp_path / "module.pt", r"save module\.state_dict\(\) instead"),
+        (tmp_path / "script.pt", r"save module\.state_dict\(\) instead"),
+    ):
+        with pytest.raises(ValueError, match=said) as caught:
+            model.load_torch(source)
+        assert "weights_only" not in str(caught.value)
+        assert "\x1b" not in str(caught.value)
+    for source, said in ((module, r"Pass source\.state_dict\(\)"), (model, r"Pass source\.to_torch\(\)")):
+        with pytest.raises(TypeError, match=said):
+            model.load_torch(source)
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "last.ckpt", "best.pth.tar"])
+def test_what_torch_save_writes_is_read_whatever_its_ending(tmp_path: Path, name: str) -> None:
+    module = torch.nn.Sequential(torch.nn.Linear(4, 4))
+    torch.save({"epoch": 1, "state_dict": module.state_dict()}, tmp_path / name)
+    model = nn.Network(nn.Dense(4)).init((4,), dtype="float32").load_torch(tmp_path / name)
+    np.testing.assert_array_equal(model.params["0.weight"], module[0].weight.detach().numpy().T)
+
+
+@pytest.mark.parametrize("kind", ["int8", "uint8", "int64"])
+def test_integers_are_no_weights(be: nn.Backend, kind: str) -> None:
+    model = nn.Network(nn.Dense(4)).init((4,), backend=be, dtype="float32")
+    weight = be.xp.ones((4, 4), dtype=getattr(be.xp, kind), device=be.device)
+    with pytest.raises(ValueError, match=rf"entry '0\.weight' holds {kind}.*If they are quantised, dequantise"):
+        model.load_torch(model.to_torch() | {"0.weight": weight})
 
 
 def test_what_to_torch_wrote_goes_into_a_network_with_other_names(be: nn.Backend, tmp_path: Path) -> None:
@@ -482,7 +625,7 @@ def test_many_missing_ones_are_counted() -> None:
         ("bad.safetensors", b"\xff" * 100, ValueError, "is no safetensors file"),
         ("empty.safetensors", b"", ValueError, "is no safetensors file"),
         ("bad.pth", b"no pickle", ValueError, "cannot be read as a state_dict"),
-        ("weights.npz", b"", ValueError, r"must end in .safetensors, .pt or .pth"),
+        ("weights.npz", b"", ValueError, r"must end in .safetensors, .pt, .pth, .ckpt, .bin or .tar"),
     ],
 )
 def test_bad_files(tmp_path: Path, name: str, content: bytes | None, error: Any, message: str) -> None:
@@ -524,7 +667,7 @@ def test_files_are_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyte
     assert [each.name for each in tmp_path.iterdir()] == [path.name]
     with pytest.raises(FileNotFoundError, match="there is no folder"):
         small().to_torch(tmp_path / "nowhere" / "weights.safetensors")
-    with pytest.raises(ValueError, match=r"must end in .safetensors"):
+    with pytest.raises(ValueError, match=r"must end in .safetensors.*Write model\.to_torch\('weights\.safetensors'\)"):
         small().to_torch(tmp_path / "weights.pth")
 
 

@@ -37,8 +37,8 @@ class Archive:
     facts: dict[str, Any]
 
 
-def named_file(path: str | os.PathLike[str]) -> Path:
-    """The path of a file that ends in .safetensors.
+def named_file(path: str | os.PathLike[str], remedy: str | None = None) -> Path:
+    """The path of a file that ends in .safetensors; the remedy is for another ending, that of writing if None.
 
     Raises
     ------
@@ -50,9 +50,9 @@ def named_file(path: str | os.PathLike[str]) -> Path:
     except TypeError:
         raise TypeError(f"the path of a {SUFFIX} file is needed; got {shown(path)}.") from None
     if found.suffix != SUFFIX:
-        raise ValueError(
-            f"the file must end in {SUFFIX}; got {str(found)!r}. A PyTorch file is read by model.load_torch(path)."
-        )
+        name = repr(found.stem + SUFFIX)
+        remedy = remedy or f"Take {name}; for PyTorch, write model.to_torch({name})."
+        raise ValueError(f"the file must end in {SUFFIX}; got {str(found)!r}. {remedy}")
     return found
 
 

@@ -6,10 +6,11 @@ features after a `Flatten`, which PyTorch orders (channels, height, width) and t
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import combinations, takewhile
+from itertools import combinations, groupby, pairwise, takewhile
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -122,8 +123,8 @@ class Given(NamedTuple):
     """A state_dict as it was given."""
 
     arrays: dict[str, Any]
-    ordered: bool
-    """Whether its entries are known to have the order of the layers."""
+    ordered: bool | None
+    """Whether a note beside the entries says that they have the order of the layers; None if there is no note."""
 
 
 class Stored(NamedTuple):
@@ -134,36 +135,50 @@ class Stored(NamedTuple):
     data: bytes
 
 
+PICKLED = (".pt", ".pth", ".ckpt", ".bin", ".tar")  # endings of what torch.save writes
 KINDS = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1"}
 KINDS |= {"U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1"}
 
 
 def _given(source: Any) -> Given:
     """A state_dict, or what a file holds."""
-    if isinstance(source, str | Path):
-        return _given_by_file(Path(source))
+    if isinstance(source, str | os.PathLike):
+        return _given_by_file(Path(cast(Any, source)))
     return _given_by_mapping(source, "source")
 
 
 def _given_by_mapping(source: Any, called: str) -> Given:
     if not isinstance(source, Mapping):
-        raise TypeError(f"a state_dict (arrays by name) or the path of a file is needed; got {type(source).__name__}.")
+        method = next((each for each in ("to_torch", "state_dict") if hasattr(source, each)), None)
+        remedy = f" Pass {called}.{method}()." if method else ""
+        raise TypeError(
+            f"a state_dict (arrays by name) or the path of a file is needed; got {type(source).__name__}.{remedy}"
+        )
     found = _state_dict_in(source, called)
     arrays = {str(name): value for name, value in found.items()}
-    # What came out of a safetensors file is in alphabetical order; PyTorch marks what a module has told.
-    return Given(arrays, hasattr(found, "_metadata") or list(arrays) != sorted(arrays))
+    noted = getattr(found, "_metadata", None)  # PyTorch's, by layer: it shows what was renamed or moved later
+    return Given(arrays, None if noted is None else _follows(_modules(arrays), noted))
 
 
 def _state_dict_in(source: Mapping[Any, Any], called: str) -> Mapping[Any, Any]:
     """The mapping itself, or the one mapping of arrays that a checkpoint has among other things."""
     inside = {name: value for name, value in source.items() if isinstance(value, Mapping)}
-    if not inside or any("." in str(name) and hasattr(value, "shape") for name, value in source.items()):
+    if any(hasattr(value, "shape") and ("." in str(name) or not inside) for name, value in source.items()):
         return source
     arrays = [name for name, part in inside.items() if part and all(hasattr(x, "shape") for x in part.values())]
     if len(arrays) == 1:
         return inside[arrays[0]]
-    names = arrays or list(inside)
-    raise ValueError(f"the state_dict is inside of one of {names}: pass that part, such as {called}[{names[0]!r}].")
+    if not arrays:
+        raise ValueError(
+            f"no state_dict (arrays by name) is found among {list(source)}. Pass what module.state_dict() gives."
+        )
+    raise ValueError(f"the state_dict is inside of one of {arrays}: pass that part, such as {called}[{arrays[0]!r}].")
+
+
+def _follows(names: list[str], order: Iterable[str]) -> bool:
+    """Whether the names are all in this order, which may have more."""
+    rest = iter(order)
+    return all(name in rest for name in names)
 
 
 def _given_by_file(path: Path) -> Given:
@@ -173,9 +188,9 @@ def _given_by_file(path: Path) -> Given:
         raise FileNotFoundError(f"there is no file {str(path)!r}; check the path.")
     if path.suffix == ".safetensors":
         return _given_by_safetensors(path)
-    if path.suffix in (".pt", ".pth"):
+    if path.suffix in PICKLED:
         return _given_by_mapping(_unpickled(path), f"torch.load({str(path)!r}, weights_only=True)")
-    raise ValueError(f"{str(path)!r} must end in .safetensors, .pt or .pth.")
+    raise ValueError(f"{str(path)!r} must end in .safetensors, {', '.join(PICKLED[:-1])} or {PICKLED[-1]}.")
 
 
 def _given_by_safetensors(path: Path) -> Given:
@@ -204,7 +219,10 @@ def _unpickled(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # of many kinds: PyTorch does not say which
-        raise ValueError(f"{str(path)!r} cannot be read as a state_dict: {error}") from error
+        raise ValueError(
+            f"{str(path)!r} cannot be read as a state_dict. No code in it is executed, so that a whole module or "
+            f"TorchScript cannot be loaded: save module.state_dict() instead, torch.save(module.state_dict(), path)."
+        ) from error
 
 
 def read(
@@ -212,8 +230,8 @@ def read(
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Parameters and state by their names here, from a state_dict or a file.
 
-    Matched by name if every layer's name is there, be it after a prefix that all names share; else by position, if the
-    order is known, or by shapes, if these tell all layers apart.
+    Matched by name if every layer's name is there, be it after a prefix that all names share; else by position, if
+    PyTorch, a file of `to_torch`, the numbers in the names, the shapes or the order of weights and biases tell it.
 
     Raises
     ------
@@ -223,9 +241,8 @@ def read(
         If an entry is missing, extra, misshapen or not finite, or could belong to several layers: the message names it.
     """
     wanted, given = entries(network, shape), _given(source)
-    arrays = _kept(given.arrays, ignore)
-    if not {entry.module for entry in wanted} <= {_module(name) for name in arrays}:
-        arrays = _without_prefix(arrays)
+    here, ways = {entry.module for entry in wanted}, _without_prefixes(_kept(given.arrays, ignore))
+    arrays = max(ways, key=lambda each: len(here & {*_modules(each)}))
     found = {True: dict[str, np.ndarray](), False: dict[str, np.ndarray]()}
     for entry, key in _matched(wanted, given._replace(arrays=arrays)):
         x = _numbers(key, arrays[key])
@@ -242,32 +259,43 @@ def _kept(arrays: dict[str, Any], ignore: tuple[str, ...]) -> dict[str, Any]:
     starts = tuple(f"{each}." for each in ignore)
     return {
         name: arrays[name]
-        for name, short in zip(arrays, _without_prefix(arrays), strict=True)
+        for name, short in zip(arrays, _without_prefixes(arrays)[-1], strict=True)
         if not f"{name}.".startswith(starts) and not f"{short}.".startswith(starts)
     }
 
 
-def _without_prefix(arrays: dict[str, Any]) -> dict[str, Any]:
-    """The entries without what the names of all layers begin with, such as `module.`."""
+def _without_prefixes(arrays: dict[str, Any]) -> list[dict[str, Any]]:
+    """The entries as they are, and without more and more of what the names of all layers begin with: `module.`, ..."""
     parts = [name.split(".")[:-1] for name in arrays]
     shared = len([*takewhile(lambda each: len(set(each)) == 1, zip(*parts, strict=False))])
-    return {".".join(name.split(".")[shared:]): x for name, x in arrays.items()}
+    return [{".".join(name.split(".")[cut:]): x for name, x in arrays.items()} for cut in range(shared + 1)]
 
 
 def _module(name: str) -> str:
     return name.rpartition(".")[0]
 
 
+def _modules(names: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(map(_module, names)))
+
+
 def _numbers(key: str, value: Any) -> Any:
     """One entry on the host, in a dtype that NumPy has."""
     kind = value.kind if isinstance(value, Stored) else dtype_name(getattr(value, "dtype", type(value).__name__))
+    x: Any = None
     try:
         x = _array(value) if isinstance(value, Stored) else on_host(value)
         numeric = x.dtype.kind in "fiu"
     except (KeyError, TypeError, ValueError, RuntimeError):  # each library has its own words for what NumPy cannot hold
-        x, numeric = None, False
+        numeric = False
     if not numeric:
-        raise ValueError(f"entry {key!r} holds {kind}, not numbers that NumPy has. Convert it to float32 first.")
+        remedy = "Call x.dequantize()" if kind.startswith("q") else "Convert it to float32"
+        raise ValueError(f"entry {key!r} holds {kind}, not numbers that NumPy has. {remedy} first.")
+    if x.dtype.kind in "iu":
+        raise ValueError(
+            f"entry {key!r} holds {x.dtype}, and weights are real numbers. If they are quantised, dequantise them "
+            f"first: multiply each by its scale; else convert them to float32."
+        )
     return x
 
 
@@ -282,7 +310,7 @@ def _array(stored: Stored) -> np.ndarray:
 def _matched(wanted: list[Entry], given: Given) -> list[tuple[Entry, str]]:
     """Each entry with the key of its array."""
     here = list(dict.fromkeys(entry.module for entry in wanted))
-    there = list(dict.fromkeys(map(_module, given.arrays)))
+    there = _modules(given.arrays)
     by_name = len(here) != len(there) or set(here) <= set(there)
     called = dict(zip(here, here if by_name else _in_order(wanted, there, given), strict=True))
     for name, other in called.items():
@@ -296,16 +324,21 @@ def _matched(wanted: list[Entry], given: Given) -> list[tuple[Entry, str]]:
     extra = [key for key in given.arrays if key not in keys]
     if missing or extra:
         inside = [f"; {missing[0]} is there as {key}" for key in extra if missing and key.endswith(f".{missing[0]}")]
-        remedy = "Leave entries out with ignore=(...)" if extra else "Make the network that they belong to"
+        remedies = ["Leave entries out with ignore=(...)."] if extra else []
+        if missing:
+            remedies.append(
+                f"To load only some layers, take the rest from the model, all by the names of this network: "
+                f"model.load_torch(model.to_torch() | {{{next(iter(keys.values())).key!r}: theirs[...], ...}})."
+            )
         raise ValueError(
             f"the state_dict does not fit the network, matched by {'name' if by_name else 'position'}"
-            f"{_listed('; missing: ', missing)}{_listed('; extra: ', extra)}{''.join(inside[:1])}. {remedy}."
+            f"{_listed('; missing: ', missing)}{_listed('; extra: ', extra)}{''.join(inside[:1])}. {' '.join(remedies)}"
         )
     return [(entry, key) for key, entry in keys.items()]
 
 
 def _in_order(wanted: list[Entry], there: list[str], given: Given) -> list[str]:
-    """The layers of a state_dict in the network's order: their own, that of their numbers, or found by their shapes."""
+    """The layers of a state_dict in the network's order: as noted, by their numbers, their shapes, or as they come."""
     if given.ordered:
         return there
     if (numbered := _by_numbers(there)) is not None:
@@ -315,11 +348,33 @@ def _in_order(wanted: list[Entry], there: list[str], given: Given) -> list[str]:
     found = {shapes: name for name, shapes in theirs.items()}
     if len(found) == len(there) and set(found) == set(ours.values()):
         return [found[shapes] for shapes in ours.values()]
+    if given.ordered is None and _as_pytorch_orders(given.arrays):
+        return there
     raise ValueError(
-        f"which layer is which? The entries are in alphabetical order, as a safetensors file has them, and neither "
+        f"which layer is which? The entries may be in alphabetical order, as a safetensors file has them, and neither "
         f"numbers nor shapes tell {_listed('', there)} apart. Give the entries the names of this network, "
-        f"{{{wanted[0].key!r}: theirs[...], ...}}, or pass the state_dict of PyTorch's module, or its .pt file."
+        f"{{{wanted[0].key!r}: theirs[...], ...}}, or pass module.state_dict() itself, or a .pt file of it."
     )
+
+
+def _as_pytorch_orders(arrays: Mapping[str, Any]) -> bool:
+    """Whether the entries come as a module tells them, weight before bias, and not sorted by name or by dtype.
+
+    A layer without both of them tells nothing: its neighbours must.
+    """
+    layers = [(module, list(names)) for module, names in groupby(arrays, _module)]
+    if len({module for module, _ in layers}) < len(layers):  # entries of one layer are apart
+        return False
+    told = [_weight_before_bias(module, names, arrays) for module, names in layers]
+    return False not in told and any(told) and all(a or b for a, b in pairwise(told))
+
+
+def _weight_before_bias(module: str, names: list[str], arrays: Mapping[str, Any]) -> bool | None:
+    """None if the layer cannot tell."""
+    both = [_key(module, attribute) for attribute in ("weight", "bias")]
+    if not {*both} <= {*names} or len({str(getattr(arrays[name], "dtype", None)) for name in both}) > 1:
+        return None
+    return names.index(both[0]) < names.index(both[1])
 
 
 def _by_numbers(names: list[str]) -> list[str] | None:
@@ -364,7 +419,10 @@ def state_dict(network: Layer, shape: Shape, arrays: Mapping[str, Any], path: st
 
 def _write(made: dict[str, np.ndarray], path: Path) -> None:
     if path.suffix != ".safetensors":
-        raise ValueError(f"the file must end in .safetensors; got {str(path)!r}.")
+        raise ValueError(
+            f"the file must end in .safetensors; got {str(path)!r}. Write model.to_torch('{path.stem}.safetensors'), "
+            f"which PyTorch reads with safetensors.torch.load_file."
+        )
     for key, x in made.items():
         refuse_non_finite(cast(Any, x), f"entry {key!r}", "Repair the model first; nothing was written.")
     metadata = {"format": "pt", ORDER: "\n".join(made)}  # "pt": for other readers
