@@ -106,9 +106,10 @@ def _moved(file: Path, loaded: Loaded, be: Backend, dtype: object) -> Loaded:
         raise ValueError(
             f"{str(file)!r}: {error} Pass dtype='float32' (--dtype float32), or another backend."
         ) from error
-    theta, state = (be.asarray(each, dtype=chosen) for each in (loaded.theta, loaded.state))
-    for each in (theta, state):
-        refuse_non_finite(each, f"{str(file)!r} in {dtype_name(chosen)}", "Load it in a dtype of a wider range.")
+    try:
+        theta, state = (be.asarray(each, dtype=chosen) for each in (loaded.theta, loaded.state))
+    except ValueError as error:
+        raise ValueError(f"{str(file)!r}: {error} Load it in a dtype of a wider range.") from error
     return loaded._replace(theta=theta, state=state)
 
 

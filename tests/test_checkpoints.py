@@ -892,15 +892,14 @@ def test_running_statistics_that_overflow_end_the_training(be: nn.Backend, host:
     assert not os.listdir()
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_a_model_that_could_not_be_loaded_is_not_saved(be: nn.Backend, host: nn.Backend, value: float) -> None:
+def test_a_model_that_could_not_be_loaded_is_not_saved(be: nn.Backend, host: nn.Backend) -> None:
     model = network().init((2,), backend=be)
     X, y = moons(be)
     model.fit(X, y, epochs=1, checkpoint="run.safetensors")
     model.save("m.safetensors")
     before = {name: Path(name).read_bytes() for name in os.listdir()}
     theta = host.to_numpy(model.theta).copy()
-    theta[3] = value
+    theta[3], theta[4] = np.nan, np.inf
     bad = be.asarray(theta)
 
     def spoil(run: nn.Run) -> None:
@@ -918,7 +917,7 @@ def test_a_model_that_could_not_be_loaded_is_not_saved(be: nn.Backend, host: nn.
 
 def test_a_narrower_dtype_that_cannot_hold_the_numbers_is_refused() -> None:
     nn.Network(nn.Dense(1)).init((1,), dtype="float32").set_params({"0.bias": [1e6]}).save("m.safetensors")
-    with pytest.raises(ValueError, match=r"'m\.safetensors' in float16 contains NaN or infinity: row 1\. Load it in"):
+    with pytest.raises(ValueError, match=r"'m\.safetensors': float16 cannot hold 1000000.* Load it in a dtype"):
         nn.load("m.safetensors", dtype="float16")
 
 
@@ -960,17 +959,20 @@ def test_what_callbacks_remember_comes_back_whatever_it_is(be: nn.Backend, host:
     assert np.isnan(model.history["<lambda>"]).all()
 
 
-@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float64", "bool", "uint8"])
-def test_what_callbacks_remember_may_be_of_another_library(be: nn.Backend, host: nn.Backend, dtype: str) -> None:
+def test_what_callbacks_remember_may_be_of_another_library(be: nn.Backend, host: nn.Backend) -> None:
     torch = pytest.importorskip("torch")
-    kept = torch.tensor([0.0, 1.0]).to(getattr(torch, dtype))
+    kept = {
+        name: torch.tensor([0.0, 1.0]).to(getattr(torch, name))
+        for name in ("bfloat16", "float16", "float64", "bool", "uint8")
+    }
     X, y = moons(be)
     notes, again = Notes(), Notes()
     for each, options in ((notes, {"epochs": 2}), (again, {"epochs": 3, "resume": True})):
-        each.on_epoch_end = lambda run, each=each: each.known.update(kept=kept)  # type: ignore[method-assign]
+        each.on_epoch_end = lambda run, each=each: each.known.update(kept)  # type: ignore[method-assign]
         model = network().init((2,), backend=be, dtype="float32")
         model.fit(X, y, callbacks=[each], checkpoint="run.safetensors", **options)
-    np.testing.assert_array_equal(host.to_numpy(again.loaded["kept"]).astype(float), [0.0, 1.0])
+    for name in kept:
+        np.testing.assert_array_equal(host.to_numpy(again.loaded[name]).astype(float), [0.0, 1.0])
     assert len(model.history["loss"]) == 3
 
 
