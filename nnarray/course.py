@@ -126,22 +126,46 @@ TERMINATING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if h
 
 
 class Terminated(KeyboardInterrupt):
-    """A signal other than that of Ctrl-C, which ends what runs in the same way; `number` is the signal's."""
+    """Ends what runs as Ctrl-C does; `number` is that of the signal."""
 
     def __init__(self, number: int) -> None:
         super().__init__()
         self.number = number
 
 
-def terminate(number: int, frame: object) -> NoReturn:
-    """A handler for the signals of TERMINATING; the same signal again ends the process at once."""
-    signal.signal(number, signal.SIG_DFL)
-    raise Terminated(number)
+class Ending:
+    """A handler that ends what runs by `Terminated`, and remembers it: a module that is being imported may lose that.
+
+    The same signal again ends the process at once, but for Ctrl-C.
+    """
+
+    def __init__(self) -> None:
+        self.arrived: list[int] = []
+
+    def __call__(self, number: int, frame: object) -> NoReturn:
+        if number in self.arrived and number != signal.SIGINT:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        self.arrived.append(number)
+        raise Terminated(number)
+
+    def check(self) -> None:
+        """Raise `Terminated` again, if a signal has arrived."""
+        if self.arrived:
+            raise Terminated(self.arrived[0])
+
+
+def check_signals() -> None:
+    """End what runs if a signal has arrived, and what it raised was lost."""
+    for number in (signal.SIGINT, *TERMINATING):
+        handler = signal.getsignal(number)
+        if isinstance(handler, Ending):
+            handler.check()
 
 
 @contextmanager
 def interrupts_between_steps() -> Generator[Callable[[], None]]:
-    """Ctrl-C and `terminate` wait for a call of what this yields, so that no step is half done; a second one does not.
+    """Ctrl-C and `Ending` wait for a call of what this yields, so that no step is half done; a second one does not.
 
     Each signal by itself, whatever the others are set to; handlers of other people stay as they are.
     """
@@ -151,7 +175,7 @@ def interrupts_between_steps() -> Generator[Callable[[], None]]:
     def note(number: int, frame: Any) -> None:
         if pending:
             handlers[number](number, frame)
-        if handlers[number] is terminate:
+        if isinstance(handlers[number], Ending):
             signal.signal(number, signal.SIG_DFL)
         pending.append(number)
 
@@ -160,8 +184,12 @@ def interrupts_between_steps() -> Generator[Callable[[], None]]:
             handlers[pending[0]](pending[0], None)
 
     if threading.current_thread() is threading.main_thread():
+        check_signals()
         found: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGINT, *TERMINATING)}
-        handlers |= {number: it for number, it in found.items() if it in (signal.default_int_handler, terminate)}
+        ours = {
+            number: it for number, it in found.items() if it is signal.default_int_handler or isinstance(it, Ending)
+        }
+        handlers |= ours
     try:
         for number in handlers:
             signal.signal(number, note)
