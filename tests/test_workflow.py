@@ -496,6 +496,7 @@ def test_training_goes_on_as_if_it_had_not_stopped() -> None:
 
 def training_on(data: str, *words: str, epochs: int = 1_000_000) -> list[str]:
     given = [*VALUES[:4], "--backend", "numpy", "--out", "m.safetensors", "--checkpoint-every", "5"]
+    given += ["--no-early-stopping"]
     return ["train", data, *given, "--epochs", str(epochs), *words]
 
 
