@@ -935,15 +935,21 @@ def same_place(**arrays: Any) -> Namespace:
         if namespace(other) is not xp:
             raise TypeError(
                 f"{first} is an array of {place(x)} and {name} one of {place(other)}: nothing is moved silently. "
-                f"Move one of them with nn.backend(...).asarray(...)."
+                f"Move one of them with nn.backend(...).asarray(...){_or_the_model(first, other)}."
             )
         here, elsewhere = device_of(x), device_of(other)
         if here is not None and elsewhere is not None and here != elsewhere:
             raise ValueError(
                 f"{first} is on {place(x)} and {name} on {place(other)}: nothing is moved silently. "
-                f"Move one of them with nn.backend(...).asarray(...)."
+                f"Move one of them with nn.backend(...).asarray(...){_or_the_model(first, None)}."
             )
     return xp
+
+
+def _or_the_model(first: str, other: Any) -> str:
+    """How to move a model to where `other` is."""
+    owner = library_of(other)
+    return f", or the model: model = model.to({repr(owner.name) if owner else '...'})" if first == "model" else ""
 
 
 def place(x: Any) -> str:

@@ -16,7 +16,7 @@ from nnarray.callbacks import Callback, Run
 from nnarray.checkpoints import Keeper, Position
 from nnarray.examples import Data, Trainee, pick
 from nnarray.losses import Loss
-from nnarray.metrics import Metric
+from nnarray.metrics import Metric, measured
 from nnarray.typing import Array
 
 log = logging.getLogger("nnarray")
@@ -27,6 +27,9 @@ class DivergenceError(FloatingPointError):
 
     With them go the running means and variances of the layers, and the optimizer's memory.
     """
+
+
+UNSOUND = "the parameters were not finite before training. Make the model anew with init, or load other parameters."
 
 
 @dataclass
@@ -108,7 +111,7 @@ class Course:
             return {}
         xp = same_place(x=self.data.x)
         together, y = xp.concat(outputs, axis=0), xp.concat([pick(self.data.y, each) for each in rows], axis=0)
-        return {name: float(metric(together, y)) for name, metric in self.metrics.items()}
+        return {name: measured(name, metric, together, y) for name, metric in self.metrics.items()}
 
     def _held_out(self) -> dict[str, float]:
         held = self.held_out
@@ -117,7 +120,7 @@ class Course:
         size = None if self.batch_size is None else max(self.batch_size, 1024)
         outputs = self.model.predict(held.x, batch_size=size, check_finite=False)
         row = {"val_loss": float(self.loss.of_prepared(outputs, held.target, held.weights)[0])}
-        return row | {f"val_{name}": float(metric(outputs, held.y)) for name, metric in self.metrics.items()}
+        return row | {f"val_{name}": measured(name, metric, outputs, held.y) for name, metric in self.metrics.items()}
 
 
 # --- Signals that end it ---------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy as shallow
 from dataclasses import fields, replace
 from numbers import Integral
@@ -217,6 +217,10 @@ class Estimator(BaseEstimator):
             self._place(home, method)
         x = checked_inputs(self, X, reset=fresh, pictures=self._pictures)
         y = checked_targets(y, home, numeric=self._numeric)
+        if isinstance(sample_weight, Mapping):
+            raise TypeError(
+                "sample_weight must be an array, one number an example; got dict. Set class_weight instead."
+            )
         check_consistent_length(x, y, sample_weight)
         found = self._answers(y, fresh=fresh, classes=classes)
         if not fresh and method == "fit":
