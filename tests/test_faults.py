@@ -244,7 +244,13 @@ DATA: dict[str, Case] = {
         )
     ),
     "a metric that is no function": lambda b: lambda: b.fit(metrics=[3]),
+    "weights of classes by label": lambda b: lambda: nn.losses.CrossEntropy(class_weights={1: 9.0, 2: 1.0}),  # type: ignore[arg-type]
+    "a step without slots": lambda b: lambda: nn.Adam().step(b.model, b.model.theta, {}, 0),
 }
+
+
+def mine(outputs: Any, target: Any) -> None:
+    """A metric that forgets to return."""
 
 
 def in_jit(b: Bench) -> Call:
@@ -434,6 +440,7 @@ TRAINING: dict[str, Case] = {
         lambda: b.fit(nn.Network(nn.BatchNorm(), nn.Dense(2)), X=b.X * 1e25)
     ),
     "early stopping without its column": lambda b: lambda: b.fit(callbacks=nn.EarlyStopping()),
+    "a metric that gives no number": lambda b: lambda: b.fit(metrics=[mine]),
     "Ctrl-C": lambda b: lambda: b.fit(epochs=100, callbacks=interrupt),
     "the disk is full": full_disk_while_training,
 }
