@@ -249,10 +249,6 @@ DATA: dict[str, Case] = {
 }
 
 
-def mine(outputs: Any, target: Any) -> None:
-    """A metric that forgets to return."""
-
-
 def in_jit(b: Bench) -> Call:
     jax, there = pytest.importorskip("jax"), nn.backend("jax")
     model, y = SMALL.init((2,), backend=there, dtype="float32"), there.asarray(np.zeros(8, dtype="int32"))
@@ -440,7 +436,6 @@ TRAINING: dict[str, Case] = {
         lambda: b.fit(nn.Network(nn.BatchNorm(), nn.Dense(2)), X=b.X * 1e25)
     ),
     "early stopping without its column": lambda b: lambda: b.fit(callbacks=nn.EarlyStopping()),
-    "a metric that gives no number": lambda b: lambda: b.fit(metrics=[mine]),
     "Ctrl-C": lambda b: lambda: b.fit(epochs=100, callbacks=interrupt),
     "the disk is full": full_disk_while_training,
 }
