@@ -16,14 +16,14 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cache
-from numbers import Real
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
 import array_api_compat as compat
 import numpy as np
 
-from nnarray.names import named
+from nnarray.names import named, shown
 from nnarray.typing import Array, Device, DType, Namespace
 
 log = logging.getLogger("nnarray")
@@ -550,6 +550,8 @@ class Backend:
         """
         wanted = None if dtype is None else self.dtype(dtype)
         owner = library_of(x)
+        if owner and owner is not self.library and dtype_name(x.dtype) in owner.weak:
+            return self.asarray(owner.to_host(x), dtype)  # as it is: what its own library lacks, another may have
         x = owner.borrow(x) if owner else x
         here = x if owner is self.library else self._exchanged(x, owner)
         if here is not None:
@@ -620,7 +622,7 @@ def _read(x: Any) -> np.ndarray:
     if hasattr(x, "columns"):
         return _read_frame(x)
     if hasattr(x, "to_numpy"):
-        return _numbers(np.asarray(x))
+        return _column(x)
     if hasattr(x, "__dlpack__") and not hasattr(x, "__array__"):
         return _read_dlpack(x)
     try:
@@ -664,11 +666,20 @@ def _read_frame(frame: Any) -> np.ndarray:
         names, parts = frame.columns, frame.get_columns()
     else:  # Arrow
         names, parts = frame.column_names, frame.columns
-    columns = [_numbers(np.asarray(part)) for part in parts]
+    columns = [_column(part) for part in parts]
     text = [str(name) for name, column in zip(names, columns, strict=True) if column.dtype.kind not in "biuf"]
     if text:
         raise TypeError(f"columns {text} do not hold numbers; encode or drop them first.")
     return np.stack(columns, axis=1) if columns else np.zeros((len(frame), 0))
+
+
+def _column(x: Any) -> np.ndarray:
+    """One column as numbers; by a list where its library cannot make an array of them, as of integers of 128 bits."""
+    try:
+        found = np.asarray(x)
+    except Exception:  # each library has its own words
+        found = np.asarray(x.to_list(), dtype=object)
+    return _numbers(found)
 
 
 def _numbers(column: np.ndarray) -> np.ndarray:
@@ -677,7 +688,10 @@ def _numbers(column: np.ndarray) -> np.ndarray:
         return column
     found = [np.nan if each is None or type(each).__name__ == "NAType" else each for each in column.flat]
     every = all(isinstance(each, Real | Decimal | np.bool_) for each in found)
-    return np.asarray(found, dtype=float).reshape(column.shape) if every else column
+    try:
+        return np.asarray(found, dtype=float).reshape(column.shape) if every else column
+    except OverflowError:
+        return column  # an integer beyond every float, which is refused
 
 
 def _of_numpy(host: np.ndarray) -> np.ndarray:
@@ -716,18 +730,26 @@ def _refuse_change(host: np.ndarray, wanted: DType, remedy: str = "") -> None:
         where = np.unravel_index(int(np.argmax(changed)), host.shape)
         index = f" at index {tuple(map(int, where))}" if where else ""
         raise ValueError(
-            f"{name} cannot hold {host[where]}, of dtype {host.dtype}{index}.{remedy} Pass another dtype=, or "
+            f"{name} cannot hold {host[where]!s}, of dtype {host.dtype}{index}.{remedy} Pass another dtype=, or "
             f"change such numbers first."
         )
 
 
 def _plain(host: np.ndarray, given: str) -> np.ndarray:
     """Native byte order, at most 64 bits and forward strides, which every library can take."""
+    if host.dtype == object:
+        for index, each in np.ndenumerate(host):
+            if isinstance(each, Integral) and not -(2**63) <= each < 2**64:
+                raise ValueError(
+                    f"no integer dtype can hold {shown(each)}, of {given} at index {index}: int64 ends at 2**63 - 1, "
+                    f"uint64 at 2**64 - 1. Pass floats, or change such numbers first."
+                )
     if host.dtype.kind not in "biuf":
         raise TypeError(
             f"an array of real numbers is needed; got {given} with dtype {host.dtype}. Convert it to numbers first."
         )
     if host.dtype.kind == "f" and host.dtype.itemsize > 8:
+        _refuse_change(host, np.dtype("float64"))
         host = host.astype(np.float64)
     if not host.dtype.isnative:
         host = host.astype(host.dtype.newbyteorder("="))
@@ -940,15 +962,21 @@ def same_place(**arrays: Any) -> Namespace:
         if namespace(other) is not xp:
             raise TypeError(
                 f"{first} is an array of {place(x)} and {name} one of {place(other)}: nothing is moved silently. "
-                f"Move one of them with nn.backend(...).asarray(...)."
+                f"Move one of them with nn.backend(...).asarray(...){_or_the_model(first, other)}."
             )
         here, elsewhere = device_of(x), device_of(other)
         if here is not None and elsewhere is not None and here != elsewhere:
             raise ValueError(
                 f"{first} is on {place(x)} and {name} on {place(other)}: nothing is moved silently. "
-                f"Move one of them with nn.backend(...).asarray(...)."
+                f"Move one of them with nn.backend(...).asarray(...){_or_the_model(first, None)}."
             )
     return xp
+
+
+def _or_the_model(first: str, other: Any) -> str:
+    """How to move a model to where `other` is."""
+    owner = library_of(other)
+    return f", or the model: model = model.to({repr(owner.name) if owner else '...'})" if first == "model" else ""
 
 
 def place(x: Any) -> str:

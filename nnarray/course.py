@@ -16,7 +16,7 @@ from nnarray.callbacks import Callback, Run
 from nnarray.checkpoints import Keeper, Position
 from nnarray.examples import Data, Trainee, pick
 from nnarray.losses import Loss
-from nnarray.metrics import Metric
+from nnarray.metrics import Metric, measured
 from nnarray.typing import Array
 
 log = logging.getLogger("nnarray")
@@ -27,6 +27,9 @@ class DivergenceError(FloatingPointError):
 
     With them go the running means and variances of the layers, and the optimizer's memory.
     """
+
+
+UNSOUND = "the parameters were not finite before training. Make the model anew with init, or load other parameters."
 
 
 @dataclass
@@ -108,7 +111,7 @@ class Course:
             return {}
         xp = same_place(x=self.data.x)
         together, y = xp.concat(outputs, axis=0), xp.concat([pick(self.data.y, each) for each in rows], axis=0)
-        return {name: float(metric(together, y)) for name, metric in self.metrics.items()}
+        return {name: measured(name, metric, together, y) for name, metric in self.metrics.items()}
 
     def _held_out(self) -> dict[str, float]:
         held = self.held_out
@@ -117,7 +120,7 @@ class Course:
         size = None if self.batch_size is None else max(self.batch_size, 1024)
         outputs = self.model.predict(held.x, batch_size=size, check_finite=False)
         row = {"val_loss": float(self.loss.of_prepared(outputs, held.target, held.weights)[0])}
-        return row | {f"val_{name}": float(metric(outputs, held.y)) for name, metric in self.metrics.items()}
+        return row | {f"val_{name}": measured(name, metric, outputs, held.y) for name, metric in self.metrics.items()}
 
 
 # --- Signals that end it ---------------------------------------------------------------------------------------------
@@ -126,22 +129,46 @@ TERMINATING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if h
 
 
 class Terminated(KeyboardInterrupt):
-    """A signal other than that of Ctrl-C, which ends what runs in the same way; `number` is the signal's."""
+    """Ends what runs as Ctrl-C does; `number` is that of the signal."""
 
     def __init__(self, number: int) -> None:
         super().__init__()
         self.number = number
 
 
-def terminate(number: int, frame: object) -> NoReturn:
-    """A handler for the signals of TERMINATING; the same signal again ends the process at once."""
-    signal.signal(number, signal.SIG_DFL)
-    raise Terminated(number)
+class Ending:
+    """A handler that ends what runs by `Terminated`, and remembers it: a module that is being imported may lose that.
+
+    The same signal again ends the process at once, but for Ctrl-C.
+    """
+
+    def __init__(self) -> None:
+        self.arrived: list[int] = []
+
+    def __call__(self, number: int, frame: object) -> NoReturn:
+        if number in self.arrived and number != signal.SIGINT:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        self.arrived.append(number)
+        raise Terminated(number)
+
+    def check(self) -> None:
+        """Raise `Terminated` again, if a signal has arrived."""
+        if self.arrived:
+            raise Terminated(self.arrived[0])
+
+
+def check_signals() -> None:
+    """End what runs if a signal has arrived, and what it raised was lost."""
+    for number in (signal.SIGINT, *TERMINATING):
+        handler = signal.getsignal(number)
+        if isinstance(handler, Ending):
+            handler.check()
 
 
 @contextmanager
 def interrupts_between_steps() -> Generator[Callable[[], None]]:
-    """Ctrl-C and `terminate` wait for a call of what this yields, so that no step is half done; a second one does not.
+    """Ctrl-C and `Ending` wait for a call of what this yields, so that no step is half done; a second one does not.
 
     Each signal by itself, whatever the others are set to; handlers of other people stay as they are.
     """
@@ -151,7 +178,7 @@ def interrupts_between_steps() -> Generator[Callable[[], None]]:
     def note(number: int, frame: Any) -> None:
         if pending:
             handlers[number](number, frame)
-        if handlers[number] is terminate:
+        if isinstance(handlers[number], Ending):
             signal.signal(number, signal.SIG_DFL)
         pending.append(number)
 
@@ -160,8 +187,12 @@ def interrupts_between_steps() -> Generator[Callable[[], None]]:
             handlers[pending[0]](pending[0], None)
 
     if threading.current_thread() is threading.main_thread():
+        check_signals()
         found: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGINT, *TERMINATING)}
-        handlers |= {number: it for number, it in found.items() if it in (signal.default_int_handler, terminate)}
+        ours = {
+            number: it for number, it in found.items() if it is signal.default_int_handler or isinstance(it, Ending)
+        }
+        handlers |= ours
     try:
         for number in handlers:
             signal.signal(number, note)

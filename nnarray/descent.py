@@ -16,12 +16,12 @@ from nnarray import random
 from nnarray.backends import copy, device_of, same_place
 from nnarray.callbacks import Run
 from nnarray.checkpoints import Position
-from nnarray.course import Course, DivergenceError, interrupts_between_steps, saved_if_interrupted
+from nnarray.course import UNSOUND, Course, DivergenceError, interrupts_between_steps, saved_if_interrupted
 from nnarray.examples import Data, pick
 from nnarray.kernels.chain import Steps
 from nnarray.kernels.compilation import compiled, quiet
 from nnarray.layers.base import Context
-from nnarray.losses import Loss
+from nnarray.losses import BinaryCrossEntropy, CrossEntropy, Loss
 from nnarray.optimizers import Optimizer
 from nnarray.plans import steps_of
 from nnarray.propagation import Wiring, loss_and_gradient
@@ -31,6 +31,7 @@ from nnarray.typing import Array
 
 log = logging.getLogger("nnarray")
 
+TINY = 1e-6  # a learning rate that is hardly too high
 PATIENCE = 0.1  # seconds that Ctrl-C and the progress bar wait at most, where epochs are shorter and nobody looks on
 
 
@@ -347,6 +348,10 @@ def _last_good(trainer: Trainer, saved: Position, number: int, rate: float, step
 
 def _diverged(trainer: Trainer, saved: Position, done: Finished, run: Run, number: int, rate: float) -> DivergenceError:
     """Go back to the last parameters with a finite loss, and say what happened."""
+    if not (bool(_all_finite(saved.theta)) and bool(_all_finite(saved.state))):
+        run.model.restore((saved.theta, saved.state))
+        run.history.steps = saved.steps
+        return DivergenceError(UNSOUND)
     losses = [float(loss) for loss in done.losses]
     first = next((i for i, loss in enumerate(losses) if not math.isfinite(loss)), len(losses))
     what, step = ("the loss", first + 1) if first < len(losses) else (trainer.overflown(), first)
@@ -359,7 +364,29 @@ def _diverged(trainer: Trainer, saved: Position, done: Finished, run: Run, numbe
     last = f"{losses[taken]:.6g}" if first else "none in this epoch"
     return DivergenceError(
         f"{what} became NaN or infinite in epoch {number + 1}, step {step} of {len(losses)} "
-        f"(learning rate {rate:g}, last finite loss: {last}). Likely causes: a learning rate that is too high, inputs "
-        f"that are not standardised, or a loss with reduction='sum' over many examples. Lower lr, standardise X, or "
-        f"set clip_norm. The model keeps its last finite parameters."
+        f"(learning rate {rate:g}, last finite loss: {last}). {_advice(trainer, rate)} The model keeps its last finite "
+        f"parameters."
     )
+
+
+def _advice(trainer: Trainer, rate: float) -> str:
+    """Likely causes and what to do, without what is done already."""
+    if not bool(_all_finite(trainer.data.x)):
+        return "X contains NaN or infinity, which check_finite=False lets pass. Remove or repair these entries."
+    loss = trainer.loss
+    real = not isinstance(loss, CrossEntropy | BinaryCrossEntropy)
+    found = [
+        (rate > TINY, "a learning rate that is too high", "lower lr"),
+        (True, "inputs that are not standardised", "standardise X"),
+        (real, "targets that are not standardised", "standardise y"),
+        (loss.reduction == "sum", "a loss with reduction='sum' over many examples", "use reduction='mean'"),
+        (trainer.optimizer.clip_norm is None, "", "set clip_norm"),
+    ]
+    causes = [cause for holds, cause, _ in found if holds and cause]
+    remedies = [remedy for holds, _, remedy in found if holds]
+    told = _either(remedies)
+    return f"Likely causes: {_either(causes)}. {told[0].upper()}{told[1:]}."
+
+
+def _either(words: list[str]) -> str:
+    return ", or ".join(filter(None, (", ".join(words[:-1]), words[-1])))

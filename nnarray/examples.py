@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from numbers import Real
 from typing import Any, NamedTuple, Protocol
 
@@ -129,13 +130,22 @@ def prepare(
     x = without_record((finite_inputs if check_finite else check_inputs)(model, X, x_name, of_y=tuple(y.shape)))
     if not check_finite and not is_traced(x):
         refuse_narrowed(x, without_record(as_data(X, x_name)), x_name)
-    weights = None if weights is None else without_record(as_data(weights, w_name))
+    weights = None if weights is None else without_record(_as_weights(weights, w_name))
     xp = same_place(**{x_name: x, y_name: y, w_name: weights})
     if x.shape[0] == 0:
         raise ValueError(f"{x_name} holds no examples: its shape is {tuple(X.shape)}. At least one is needed.")
     _refuse_other_length(x, x_name, y, y_name)
     target, own = loss.prepare(y, (x.shape[0], *model.output_shape), x.dtype)
     return Data(x, target, combined_weights(xp, own, weights, x.shape[0], x.dtype, w_name), y)
+
+
+def _as_weights(weights: Any, name: str) -> Array:
+    if isinstance(weights, Mapping):
+        raise TypeError(
+            f"{name} must be an array, one number an example; got {type(weights).__name__}. Classes are weighted by "
+            f"the loss: loss=nn.losses.CrossEntropy(class_weights=(1.0, 9.0))."
+        )
+    return as_data(weights, name)
 
 
 def _refuse_probabilities(network: Layer, loss: Loss) -> None:
@@ -174,7 +184,7 @@ def validation_split(X: Any, y: Any, weights: Any, validation: Any, key: Key) ->
         return X, y, weights, validation
     fraction = real(validation, "validation", least=0.0, below=1.0, usual=0.2)
     X, y = as_data(X, "X"), as_data(y, "y")
-    weights = None if weights is None else as_data(weights, "sample_weight")
+    weights = None if weights is None else _as_weights(weights, "sample_weight")
     xp = same_place(X=X, y=y, sample_weight=weights)
     if X.ndim == 0:
         raise ValueError(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from nnarray.backends import backend_of
+from nnarray.backends import backend_of, namespace
 from nnarray.callbacks import Run
-from nnarray.course import Course, DivergenceError, interrupts_between_steps, saved_if_interrupted
+from nnarray.course import UNSOUND, Course, DivergenceError, interrupts_between_steps, saved_if_interrupted
 from nnarray.kernels.compilation import compiled
 from nnarray.optimizers import LBFGS
 from nnarray.propagation import Step, loss_and_gradient
@@ -81,7 +81,10 @@ def minimise(course: Course, rule: LBFGS) -> None:
 
 def _refuse_divergence(run: Run, finite: bool) -> None:
     if not finite:
+        theta = run.model.vector
+        if not bool(namespace(theta).all(namespace(theta).isfinite(theta))):
+            raise DivergenceError(UNSOUND)
         raise DivergenceError(
-            f"the loss or a parameter became NaN or infinite in iteration {run.epoch + 1} of L-BFGS. Standardise X, "
-            f"or begin with another optimizer. The model keeps its last finite parameters."
+            f"the loss or a parameter became NaN or infinite in iteration {run.epoch + 1} of L-BFGS. Standardise X "
+            f"and real targets y, or begin with another optimizer. The model keeps its last finite parameters."
         )

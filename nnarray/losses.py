@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -115,8 +115,14 @@ class Loss:
 
     def of_prepared(self, outputs: Array, target: Array, weights: Array | None) -> tuple[Array, Array]:
         """As `value_and_gradient`, of a target and weights that `prepare` has seen."""
-        losses, gradient = self.per_example(outputs, target)
-        return self.reduced(losses, gradient, weights)
+        found = self.per_example(outputs, target)
+        shapes = [getattr(each, "shape", None) for each in found] if isinstance(found, tuple | list) else []
+        if len(shapes) != 2 or shapes[1] != outputs.shape or not shapes[0] or shapes[0][0] != outputs.shape[0]:
+            raise TypeError(
+                f"{self.label}.per_example must return two arrays: the losses, one entry an example, and the gradient "
+                f"of their sum, of the outputs' shape {tuple(outputs.shape)}; got {shown(found)}."
+            )
+        return self.reduced(*found, weights)
 
     def __call__(self, outputs: Array, target: Array, weights: Array | None = None) -> Array:
         """The loss, shape ()."""
@@ -394,6 +400,11 @@ class CrossEntropy(Loss):
             raise ValueError(f"label_smoothing must satisfy 0 <= s < 1; got {shown(self.label_smoothing)}.")
         object.__setattr__(self, "label_smoothing", float(self.label_smoothing))
         if self.class_weights is not None:
+            if isinstance(self.class_weights, str | Mapping | Set) or not isinstance(self.class_weights, Iterable):
+                raise TypeError(
+                    f"class_weights must be one number a class, in the order of the labels, such as (1.0, 9.0); got "
+                    f"{type(self.class_weights).__name__}."
+                )
             weights = tuple(float(w) for w in self.class_weights)
             if not all(0 < w < math.inf for w in weights):
                 raise ValueError(f"class_weights must be finite numbers above 0; got {shown(weights)}.")

@@ -265,6 +265,25 @@ def _metric(metric: str | Metric) -> Metric:
     return metric
 
 
+def measured(name: str, metric: Metric, outputs: Array, target: Array) -> float:
+    """What a metric gives, as a number. Waits for the device.
+
+    Raises
+    ------
+    TypeError
+        If it gives something else; the message names the metric.
+    """
+    value: Any = metric(outputs, target)
+    try:
+        if isinstance(value, str | bytes) or getattr(value, "shape", ()) != ():
+            raise TypeError
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        shape = getattr(value, "shape", None)
+        given = shown(value) if shape is None else f"{type(value).__name__} of shape {tuple(shape)}"
+        raise TypeError(f"metric {name!r} must give one number; got {given}.") from None
+
+
 def metrics_named(metrics: Any) -> dict[str, Metric]:
     """Metrics by the names that their columns in a history get."""
     if isinstance(metrics, str) or not isinstance(metrics, Iterable):

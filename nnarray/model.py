@@ -35,6 +35,7 @@ from nnarray.folding import folded
 from nnarray.inference import Prepared, prepared
 from nnarray.layers.base import Layer, described
 from nnarray.losses import checked_labels, loss_named, refuse_records
+from nnarray.names import shown
 from nnarray.persistence import pytorch
 from nnarray.propagation import Step, Wiring, forward, input_gradient, loss_and_gradient, pullback
 from nnarray.random import Key
@@ -200,6 +201,8 @@ class Model:
         """
         every = [p.name for p in self.wiring.params.places]
         for name in names:
+            if not isinstance(name, str):
+                raise TypeError(f"names of parameters and layers are texts, such as {every[0]!r}; got {shown(name)}.")
             matched = {each for each in every if each == name or each.startswith(name + ".")}
             if not matched:
                 raise ValueError(f"no parameter is called {name!r}; the model has {', '.join(every)}.")
@@ -873,6 +876,8 @@ def training_step(
 def _propagated(
     model: Model, X: Array, y: Array, loss: Any, weights: Any, *, training: bool, key: Key | None, step: Any = 0
 ) -> Step:
+    if key is not None and not isinstance(key, Key):
+        raise TypeError(f"key must be an nn.Key; got {shown(key)}. Make one of a seed: key=nn.Key(0).")
     chosen = loss_named(loss)
     refuse_records(y=y, sample_weight=weights)
     data = examples.prepare(model, X, y, weights, chosen, check_finite=False)

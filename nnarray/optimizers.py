@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from numbers import Real
 from typing import Any
@@ -120,10 +121,21 @@ class Optimizer:
         TypeError, ValueError
             If `lr` is a schedule and no rate is given, or the gradient is none of this model.
         """
+        if not hasattr(model, "wiring"):
+            raise TypeError(
+                f"a step starts from a model; got {type(model).__name__}. Pass the model itself: "
+                f"optimizer.step(model, gradient, slots, step)."
+            )
         if rate is None:
             if isinstance(self.lr, Schedule):
                 raise ValueError(f"lr is the schedule {self.lr!r}: pass rate=optimizer.lr(epoch).")
             rate = self.lr
+        if not isinstance(slots, Mapping) or set(slots) != set(self.slot_names):
+            needed = ", ".join(self.slot_names) or "no entries"
+            raise (ValueError if isinstance(slots, Mapping) else TypeError)(
+                f"slots must be a dict with {needed}; got {shown(slots)}. Begin with slots = "
+                f"optimizer.slots(model.theta), and pass on those that each step returns."
+            )
         theta, layout = model.vector, model.wiring.params
         xp = same_place(model=theta, gradient=as_data(gradient, "gradient"))
         if gradient.shape != theta.shape or not xp.isdtype(gradient.dtype, "real floating"):
@@ -372,6 +384,14 @@ class LBFGS:
         _as_python(self)
         _in_range(self.tolerance, "tolerance", low=0.0)
         _in_range(self.weight_decay, "weight_decay", low=0.0)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("lr", "slots", "step", "update", "numbers"):
+            raise AttributeError(
+                f"LBFGS has no {name!r}: it trains by fit only, model.fit(X, y, optimizer=nn.LBFGS(), "
+                f"batch_size=None). For a loop of your own, take another optimizer, such as nn.Adam()."
+            )
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
 
 OPTIMIZERS: dict[str, Any] = {

@@ -305,3 +305,27 @@ def test_what_holds_no_numbers_is_refused(be: nn.Backend, given: Any, said: str)
 def test_a_query_for_x_is_told_what_to_do() -> None:
     with pytest.raises(TypeError, match=r"query that is not computed yet; pass X\.collect\(\)"):
         nn.Network(nn.Dense(2)).init((1,))(pl.LazyFrame({"a": [1.0]}))  # type: ignore[arg-type]
+
+
+def test_what_no_dtype_can_hold_is_named(be: nn.Backend) -> None:
+    for value in (2**64, 10**400, -(2**63) - 1):
+        for given in ([value], [[0, value]], pd.Series([10**400, value], dtype=object)):
+            with pytest.raises(ValueError, match=r"no integer dtype can hold -?\d+.* at index \([01, ]*\): int64 ends"):
+                be.asarray(given)
+    if np.finfo(np.longdouble).max > np.finfo(np.float64).max and be.library.name != "numpy":
+        with pytest.raises(ValueError, match=r"float64 cannot hold 1e\+400"):
+            be.asarray(np.asarray([np.longdouble("1e400")]))
+    if "float64" in be.dtypes:
+        wide = pl.Series([2**70, None], dtype=pl.Int128)
+        assert be.to_numpy(be.asarray(wide))[0] == 2.0**70
+        assert be.to_numpy(be.asarray(pl.DataFrame({"a": wide})))[0, 0] == 2.0**70
+
+
+def test_large_unsigned_integers_of_torch_stay_exact(be: nn.Backend) -> None:
+    torch = pytest.importorskip("torch")
+    given = torch.asarray(np.asarray([2**63 + 5, 1], dtype="uint64"))
+    if "uint64" not in be.dtypes or be.library.name in ("torch", "jax"):
+        return
+    for dtype in ("uint64", None):
+        found = be.asarray(given, dtype=dtype)
+        assert be.to_numpy(found).tolist() == [2**63 + 5, 1]

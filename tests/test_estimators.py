@@ -546,6 +546,9 @@ def test_numbers_that_the_dtype_cannot_hold_are_refused(kind: type) -> None:
     for ask in [*asked, model.predict_proba] if kind in CLASSIFIERS else asked:
         with pytest.raises(ValueError, match=said):
             ask(wrong)
+    torch = nn.backend("torch")
+    with pytest.raises(ValueError, match=said):
+        brief(kind, dtype="float32").fit(torch.asarray(wrong), torch.asarray(y))
     if kind in REGRESSORS:
         with pytest.raises(ValueError, match=r"y has numbers that float32.*Standardise y"):
             model.fit(X, y * 1e39)
@@ -851,8 +854,12 @@ def test_warm_start_goes_on() -> None:
     assert len(model.loss_curve_) == 6
     cold = brief(MLPClassifier).fit(X, y)
     assert cold.fit(X, y).loss_ == first
-    with pytest.raises(ValueError, match=r"another network.*warm_start=False"):
+    with pytest.raises(
+        ValueError, match=r"another network.* fitted: 7 against 100 units in layer 0. .*warm_start=False"
+    ):
         model.set_params(hidden_layer_sizes=(7,)).fit(X, y)
+    with pytest.raises(ValueError, match=r"another network.* 3 layers against 2. "):
+        model.set_params(hidden_layer_sizes=(7, 7)).fit(X, y)
     with pytest.raises(ValueError, match="classes not in"):
         brief(MLPClassifier, warm_start=True).fit(X, y).fit(X, y + 1)
 
@@ -874,6 +881,42 @@ def test_settings_change_between_two_fits(kind: type) -> None:
         assert (model.validation_scores_ is None) == (model.best_loss_ is not None) == (not model.early_stopping)
         assert (model.best_validation_score_ is None) == (not model.early_stopping)
     model.partial_fit(X, y)
+
+
+@unfinished
+@pytest.mark.parametrize("kind", ALL)
+def test_a_warm_start_in_another_library_is_told(be: nn.Backend, kind: type) -> None:
+    X, y = clouds()
+    elsewhere = nn.backend("numpy" if be.library.name != "numpy" else "strict")
+    model = brief(kind, warm_start=True).fit(be.asarray(X), be.asarray(y))
+    before = be.to_numpy(model.model_.theta)
+    for method in ("fit", "partial_fit"):
+        with pytest.raises(ValueError, match=rf"passed to {kind.__name__}.{method}\(\) must use the same namespace"):
+            getattr(model, method)(elsewhere.asarray(X), elsewhere.asarray(y))
+    np.testing.assert_array_equal(be.to_numpy(model.model_.theta), before)
+
+
+@unfinished
+@pytest.mark.parametrize("kind", CLASSIFIERS)
+def test_a_warm_start_needs_the_same_classes(be: nn.Backend, kind: type) -> None:
+    X, y = clouds()
+    model = brief(kind, warm_start=True, backend=be, dtype="float32").fit(X, y)
+    model.fit(be.asarray(X), be.asarray(y))  # moved, for `backend` asks for it
+    with pytest.raises(ValueError, match=r"warm_start can only be used where `y` has the same classes.*2 of these 3"):
+        model.fit(X, y % 2)
+    with pytest.raises(ValueError, match="labels of another kind"):
+        model.fit(X, np.asarray(["a", "b", "c"])[y])
+    model.partial_fit(X, y % 2)
+
+
+@unfinished
+@pytest.mark.parametrize("kind", ALL)
+def test_early_stopping_of_an_estimator_by_what_it_has_not(kind: type) -> None:
+    for monitor in ("val_loss", "accuracy"):
+        with pytest.raises(ValueError, match=rf"monitors '{monitor}'.*Set early_stopping=True, or monitor 'loss'"):
+            brief(kind, callbacks=[nn.EarlyStopping(monitor)]).fit(*clouds())
+    with pytest.raises(TypeError, match="a callback must be a Callback or a function of a Run; got 5"):
+        brief(kind, callbacks=5).fit(*clouds())
 
 
 def test_another_place_for_a_warm_start_is_told(be: nn.Backend) -> None:

@@ -244,6 +244,8 @@ DATA: dict[str, Case] = {
         )
     ),
     "a metric that is no function": lambda b: lambda: b.fit(metrics=[3]),
+    "weights of classes by label": lambda b: lambda: nn.losses.CrossEntropy(class_weights={1: 9.0, 2: 1.0}),  # type: ignore[arg-type]
+    "a step without slots": lambda b: lambda: nn.Adam().step(b.model, b.model.theta, {}, 0),
 }
 
 

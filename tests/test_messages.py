@@ -355,3 +355,83 @@ def test_layers_say_where_the_model_is() -> None:
     for layer in (network, nn.Dense(2), nn.Residual(nn.Dense(2))):
         with pytest.raises(TypeError, match=r"cannot be called.*init\(X\.shape\[1:\]\)"):
             layer(POINTS)
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (lambda outputs: None, "got None"),
+        (lambda outputs: outputs[:, 0], r"got \w+ of shape \(20,\)"),
+        (lambda outputs: "0.5", "got '0.5'"),
+        (lambda outputs: 10**400, "got 10"),
+    ],
+)
+def test_a_metric_of_ones_own_must_give_one_number(be: nn.Backend, value: Any, told: str) -> None:
+    X, y = nn.datasets.moons(20, noise=0.1, seed=0, backend=be)
+    model = nn.Network(nn.Dense(2)).init((2,), backend=be)
+
+    def mine(outputs: Any, target: Any) -> Any:
+        return value(outputs)
+
+    for more in ({}, {"validation": (X, y)}):
+        with pytest.raises(TypeError, match=f"metric 'mine' must give one number; {told}"):
+            model.fit(X, y, metrics=[mine], epochs=1, **more)
+
+
+def test_a_loss_of_ones_own_returns_losses_and_gradient(be: nn.Backend) -> None:
+    class Half(nn.Loss):
+        def per_example(self, outputs: Any, target: Any) -> Any:
+            return outputs - target
+
+    x = be.asarray(np.ones((2, 2)), dtype="float32")
+    with pytest.raises(TypeError, match=r"Half.per_example must return two arrays: the losses.*shape \(2, 2\); got"):
+        Half()(x, x)
+
+
+def test_a_loop_of_ones_own_says_what_it_needs(be: nn.Backend) -> None:
+    X, y = nn.datasets.moons(20, noise=0.1, seed=0, backend=be)
+    model, rule = nn.Network(nn.Dense(2)).init((2,), backend=be), nn.Adam()
+    gradient = nn.training_step(model, X, y).gradient
+    with pytest.raises(TypeError, match=r"key must be an nn.Key; got 0. Make one of a seed: key=nn.Key\(0\)"):
+        nn.training_step(model, X, y, key=0)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"a step starts from a model; got .*optimizer.step\(model, gradient"):
+        rule.step(model.theta, gradient, rule.slots(model.theta), 0)
+    for slots, error in (({}, ValueError), (None, TypeError)):
+        with pytest.raises(
+            error, match=r"slots must be a dict with mean, square; got .*optimizer.slots\(model.theta\)"
+        ):
+            rule.step(model, gradient, slots, 0)  # type: ignore[arg-type]
+    with pytest.raises(AttributeError, match=r"it trains by fit only.*batch_size=None"):
+        nn.LBFGS().slots(model.theta)
+    with pytest.raises(TypeError, match=r"are texts, such as '0.weight'; got 0"):
+        model.freeze(0)  # type: ignore[arg-type]
+    for more in ({}, {"validation": 0.5}):
+        with pytest.raises(TypeError, match=r"sample_weight must be an array, one number an example; got dict"):
+            model.fit(X, y, sample_weight={0: 1, 1: 2}, **more)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("given", [{1: 9.0, 2: 1.0}, "19", {1.0, 9.0}, 3.0])
+def test_class_weights_of_a_loss_are_in_the_order_of_the_labels(given: Any) -> None:
+    kind = type(given).__name__
+    with pytest.raises(TypeError, match=rf"one number a class, in the order of the labels, such as .*; got {kind}"):
+        nn.losses.CrossEntropy(class_weights=given)
+
+
+def test_a_training_that_diverges_advises_what_is_not_done_yet(be: nn.Backend) -> None:
+    X, y = be.asarray(np.full((8, 2), 1e18), dtype="float32"), be.asarray(np.full((8, 1), 1e18), dtype="float32")
+    model = nn.Network(nn.Dense(4), nn.Dense(1)).init((2,), backend=be, dtype="float32")
+    with pytest.raises(nn.DivergenceError, match=r"targets that are not .* Lower lr, .*dise y, or set clip_norm\."):
+        model.fit(X, y, loss="mse", optimizer=nn.SGD(1e30), epochs=3)
+    with pytest.raises(nn.DivergenceError, match=r"inputs that .* Standardise X, or standardise y\.") as found:
+        model.fit(X * 1e4, y, loss="mse", optimizer=nn.SGD(1e-9, clip_norm=1.0), epochs=3)
+    assert "learning rate that" not in str(found.value)
+    assert "clip_norm" not in str(found.value)
+    wrong = be.asarray(np.full((8, 2), np.nan), dtype="float32")
+    for optimizer in ("sgd", "adam"):
+        with pytest.raises(nn.DivergenceError, match="X contains NaN or infinity, which check_finite=False lets pass"):
+            model.fit(wrong, y, loss="mse", optimizer=optimizer, check_finite=False)
+    model.theta = model.theta * float("nan")
+    for optimizer, size in (("adam", 4), ("lbfgs", None)):
+        with pytest.raises(nn.DivergenceError, match="the parameters were not finite before training") as found:
+            model.fit(X, y, loss="mse", optimizer=optimizer, batch_size=size)
+        assert "keeps its last" not in str(found.value)

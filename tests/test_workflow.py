@@ -12,7 +12,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from subprocess import Popen
 from textwrap import dedent
@@ -496,6 +496,7 @@ def test_training_goes_on_as_if_it_had_not_stopped() -> None:
 
 def training_on(data: str, *words: str, epochs: int = 1_000_000) -> list[str]:
     given = [*VALUES[:4], "--backend", "numpy", "--out", "m.safetensors", "--checkpoint-every", "5"]
+    given += ["--no-early-stopping"]
     return ["train", data, *given, "--epochs", str(epochs), *words]
 
 
@@ -577,18 +578,48 @@ def test_a_signal_while_it_reads_or_prepares_ends_it_too() -> None:
 
 
 @on_unix
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize("later", [None, AttributeError("partially initialized module 'pandas'")])
+def test_a_signal_that_an_import_loses_ends_the_command(
+    number: int, code: int, later: Exception | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = write("a.csv", houses())
+    call(*training_on(data, epochs=1))
+    monkeypatch.setattr("nnarray.workflow.steps.predict", _losing(number, steps.predict, later))
+    by = "" if number == signal.SIGINT else " by SIGTERM"
+    assert fails(code, "predict", "m.safetensors", data, "--out", "o.csv") == f"nnarray: interrupted{by}"
+    assert not Path("o.csv").exists()
+    monkeypatch.setattr("nnarray.workflow.steps.model_for", _losing(number, steps.model_for))
+    assert "nothing is saved" in fails(code, *training_on(data, "--out", "n.safetensors", epochs=1))
+    assert not Path("n.safetensors").exists()
+
+
+def _losing(number: int, function: Any, later: Exception | None = None) -> Any:
+    """The function, after an import in which a signal was lost."""
+
+    def lost(*words: Any, **options: Any) -> Any:
+        with suppress(KeyboardInterrupt):
+            signal.raise_signal(number)
+        if later is not None:
+            raise later
+        return function(*words, **options)
+
+    return lost
+
+
+@on_unix
 def test_a_second_signal_does_not_wait() -> None:
     code = """
         import signal, time
         import nnarray as nn
-        from nnarray.course import terminate
+        from nnarray.course import Ending
 
         class Slow(nn.Layer):
             def forward(self, params, x, ctx):
                 print("in a step", flush=True)
                 time.sleep(600)
 
-        signal.signal(signal.SIGTERM, terminate)
+        signal.signal(signal.SIGTERM, Ending())
         X, y = nn.datasets.moons(20, noise=0.1, seed=0)
         nn.Network(Slow(), nn.Dense(2)).init((2,)).fit(X, y, epochs=1)
     """

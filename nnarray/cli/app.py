@@ -20,7 +20,7 @@ import typer
 from typer.core import TyperGroup
 
 import nnarray
-from nnarray.course import TERMINATING, Terminated, terminate
+from nnarray.course import TERMINATING, Ending, Terminated
 
 # --- Errors --------------------------------------------------------------------------------------------------
 
@@ -71,13 +71,23 @@ def _errors(*, debug: bool) -> Generator[None]:
 
 @contextmanager
 def _terminable() -> Generator[None]:
-    """SIGTERM and SIGHUP end a command as Ctrl-C does, whatever that is set to; what `nohup` ignores stays ignored."""
+    """SIGTERM and SIGHUP end a command as Ctrl-C does, whatever that is set to; what `nohup` ignores stays ignored.
+
+    Whatever a command ends by, a signal that has arrived is what it is told to have ended by.
+    """
     before: dict[int, Any] = {}
+    end = Ending()
     if threading.current_thread() is threading.main_thread():
         numbers = [n for n in TERMINATING if n == signal.SIGTERM or signal.getsignal(n) is not signal.SIG_IGN]
-        before = {number: signal.signal(number, terminate) for number in numbers}
+        numbers += [signal.SIGINT] * (signal.getsignal(signal.SIGINT) is signal.default_int_handler)
+        before = {number: signal.signal(number, end) for number in numbers}
     try:
-        yield
+        try:
+            yield
+        except Exception:
+            end.check()
+            raise
+        end.check()
     finally:
         for number, handler in before.items():
             signal.signal(number, handler or signal.SIG_DFL)

@@ -27,6 +27,7 @@ from nnarray.cli.telling import (
     tell_scores,
     text_format,
 )
+from nnarray.course import check_signals
 from nnarray.persistence import files
 from nnarray.persistence.tables import print_table
 from nnarray.workflow.intake import Intake, Rows
@@ -90,7 +91,7 @@ def predict(
         encoding=encoding,
     )
     errors = "skip" if skip else "raise"
-    parts = steps.predict(net, intake, data, unknown=unknown, errors=errors)  # type: ignore[arg-type]
+    parts = _while_wanted(steps.predict(net, intake, data, unknown=unknown, errors=errors))  # type: ignore[arg-type]
     if out is None:
         _print(parts, as_json=as_json)
         return
@@ -105,6 +106,14 @@ def _written(intake: Intake, **options: Any) -> Intake:
     if any(value is not None for value in options.values()):
         raise ValueError("--delimiter, --missing and the like are about tables, and the model takes pictures.")
     return intake
+
+
+def _while_wanted(parts: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The parts, until a signal ends the command: nothing is written after it."""
+    for part in parts:
+        check_signals()
+        yield part
+    check_signals()
 
 
 def _print(parts: Iterator[dict[str, Any]], *, as_json: bool) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy as shallow
-from dataclasses import replace
+from dataclasses import fields, replace
 from numbers import Integral
 from typing import Any, NamedTuple, Self
 
@@ -14,7 +14,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from nnarray.backends import Backend, backend, backend_of, dtype_name, namespace
-from nnarray.callbacks import Callback, History
+from nnarray.callbacks import EarlyStopping, History, as_callbacks
 from nnarray.checks import real
 from nnarray.estimators.increments import Increments, Memory
 from nnarray.estimators.places import checked_inputs, checked_targets, held, home_of, same
@@ -24,6 +24,7 @@ from nnarray.examples import pick, prepare
 from nnarray.kernels.standard.numerics import wide
 from nnarray.losses import Loss
 from nnarray.model import Model, value_and_grad
+from nnarray.names import shown
 from nnarray.network import Network
 from nnarray.optimizers import LBFGS, Optimizer
 from nnarray.random import Key
@@ -144,6 +145,9 @@ class Estimator(BaseEstimator):
         """The checked y as numbers, where it is; learns the classes if `fresh`."""
         raise NotImplementedError
 
+    def _refuse_fewer_classes(self, answers: Any) -> None:
+        """`fit` that goes on needs all classes, as in scikit-learn; `partial_fit` does not."""
+
     def _objective(self, answers: Any, outputs: int | None) -> tuple[Loss, int]:
         """The loss, and how many outputs it wants."""
         raise NotImplementedError
@@ -187,7 +191,7 @@ class Estimator(BaseEstimator):
             On Ctrl-C; the estimator holds the parameters of the last finished step.
         """
         fresh = not (self.warm_start and self.__sklearn_is_fitted__())
-        examples, answers, loss = self._enter(X, y, sample_weight, fresh=fresh)
+        examples, answers, loss = self._enter(X, y, sample_weight, "fit", fresh=fresh)
         self._memory = self._going = None
         rule, score = self._rule(examples), None
         if self.early_stopping and isinstance(rule, Optimizer):
@@ -204,27 +208,35 @@ class Estimator(BaseEstimator):
         return self
 
     def _enter(
-        self, X: Any, y: Any, sample_weight: Any, *, fresh: bool, classes: Any = None
+        self, X: Any, y: Any, sample_weight: Any, method: str, *, fresh: bool, classes: Any = None
     ) -> tuple[Examples, Array, Loss]:
         """Check the examples where they are, move them to the model's place, and make the model if there is none."""
         home = home_of(X)
+        if not fresh:
+            self._refuse_other_place()
+            self._place(home, method)
         x = checked_inputs(self, X, reset=fresh, pictures=self._pictures)
         y = checked_targets(y, home, numeric=self._numeric)
+        if isinstance(sample_weight, Mapping):
+            raise TypeError(
+                "sample_weight must be an array, one number an example; got dict. Set class_weight instead."
+            )
         check_consistent_length(x, y, sample_weight)
         found = self._answers(y, fresh=fresh, classes=classes)
+        if not fresh and method == "fit":
+            self._refuse_fewer_classes(found)
         loss, outputs = self._objective(found, self._outputs_given(x.shape[1:]))
         network = self._network(outputs, x.shape[1:])
         if fresh:
             self._begin(network, x, home if self.backend is None else backend(self.backend))
         elif network != self.model_.network:
             raise ValueError(
-                f"the settings now give another network, {network!r}, than the one that was fitted, "
-                f"{self.model_.network!r}. Set warm_start=False to begin with a new one."
+                f"the settings now give another network than the one that was fitted: "
+                f"{_difference(network, self.model_.network)}. Set them back, or fit with warm_start=False to begin "
+                f"with a new one."
             )
-        else:
-            self._refuse_other_place()
         self.n_outputs_ = outputs
-        here = self._place(home, "fit")
+        here = self._place(home, method)
         like = self.model_.vector
         x = held(x, here, like.dtype, "X")
         answers = held(found, here, like.dtype if self._values else None, "y")
@@ -322,8 +334,13 @@ class Estimator(BaseEstimator):
     def _descend(self, examples: Examples, loss: Loss, rule: Optimizer | LBFGS, watch: Record) -> None:
         """Train; what was learned so far is there also if it is interrupted."""
         self.n_iter_ = 0
-        single = callable(self.callbacks) or isinstance(self.callbacks, Callback)
-        given = [self.callbacks] if single else list(self.callbacks)
+        given = as_callbacks(self.callbacks)
+        for each in given:
+            if isinstance(each, EarlyStopping) and each.monitor not in ("loss", "lr"):
+                raise ValueError(
+                    f"EarlyStopping monitors {each.monitor!r}, and the history of an estimator has no such column. "
+                    f"Set early_stopping=True, or monitor 'loss'."
+                )
         try:
             self.model_.fit(
                 examples.x,
@@ -348,7 +365,7 @@ class Estimator(BaseEstimator):
         if self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True: there is nothing to hold out.")
         fresh = not self.__sklearn_is_fitted__()
-        examples, _, loss = self._enter(X, y, sample_weight, fresh=fresh, classes=classes)
+        examples, _, loss = self._enter(X, y, sample_weight, "partial_fit", fresh=fresh, classes=classes)
         rule = self._rule(examples)
         assert isinstance(rule, Optimizer)  # partial_fit is there for no other
         if isinstance(rule.lr, InverseScaling):  # it counts examples; calls may hold any number of them
@@ -413,6 +430,24 @@ class Estimator(BaseEstimator):
         new.model_ = Model(model.network, model.input_shape, theta, state, wiring=model.wiring)
         new._memory = new._going = None
         return new
+
+
+def _difference(new: Any, old: Any) -> str:
+    """The first setting in which two networks differ."""
+    if len(new.layers) != len(old.layers):
+        return f"{len(new.layers)} layers against {len(old.layers)}"
+    index, pair = next(
+        (i, pair) for i, pair in enumerate(zip(new.layers, old.layers, strict=True)) if pair[0] != pair[1]
+    )
+    if type(pair[0]) is not type(pair[1]):
+        return f"layer {index} is {type(pair[0]).__name__} against {type(pair[1]).__name__}"
+    name = next(f.name for f in fields(pair[0]) if getattr(pair[0], f.name) != getattr(pair[1], f.name))
+    here, there = (shown(getattr(layer, name)) for layer in pair)
+    return (
+        f"{here} against {there} units in layer {index}"
+        if name == "units"
+        else f"{name} {here} against {there} in layer {index}"
+    )
 
 
 def _refuse_weights(weights: Array | None, name: str) -> None:

@@ -106,7 +106,7 @@ class Increments:
         if not (math.isfinite(value) and trainer.finite()):
             raise DivergenceError(
                 "the loss, a parameter, a running variance or the optimizer's memory became NaN or infinite in this "
-                "partial_fit, which is undone. Standardise X, or lower the learning rate."
+                "partial_fit, which is undone. Standardise X, and real targets y, or lower the learning rate."
             )
         model.restore((trainer.theta, trainer.state))
         self.given = model.vector

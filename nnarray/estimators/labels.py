@@ -8,8 +8,8 @@ from typing import Any
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 
 from nnarray import kernels
-from nnarray.backends import Backend, device_of, namespace
-from nnarray.estimators.places import home_of, on_host, placed
+from nnarray.backends import Backend, backend, device_of, namespace
+from nnarray.estimators.places import holds_numbers, home_of, on_host, placed
 from nnarray.kernels.standard.numerics import wide
 from nnarray.names import shown
 from nnarray.typing import Array
@@ -58,6 +58,14 @@ def numbered(y: Any, classes: Any) -> Any:
     ValueError
         If there is a label that is not among the classes.
     """
+    if namespace(y) is not namespace(classes):
+        host = backend("numpy")
+        y, classes = (
+            host.asarray(y) if holds_numbers(y) else y,
+            host.asarray(classes) if holds_numbers(classes) else classes,
+        )
+    if holds_numbers(y) is not holds_numbers(classes):
+        raise ValueError(f"`y` has labels of another kind than `self.classes_`, which are {shown(classes)}.")
     xp = namespace(classes)
     y, ordered = (xp.astype(each, xp.int8) if xp.isdtype(each.dtype, "bool") else each for each in (y, classes))
     index = xp.searchsorted(ordered, y)

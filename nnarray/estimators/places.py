@@ -67,11 +67,14 @@ def placed(labels: Any, home: Backend) -> Any:
 @quiet  # what overflows is told by an error
 def held(x: Array, here: Backend, dtype: DType | None, name: str) -> Array:
     """`x` where the model is, in its dtype; refuses what that cannot hold, and warns of integers that it rounds."""
-    found = here.asarray(x, dtype=dtype)
+    xp = namespace(x)
+    narrow = None if dtype is None or here.xp.finfo(dtype).bits >= 64 else getattr(xp, dtype_name(dtype), None)
+    near = x if narrow is None else xp.astype(x, narrow, copy=False)
+    if not is_traced(x):
+        refuse_overflow(near, x, name)
+    found = here.asarray(near, dtype=dtype)
     if is_traced(found):
         return found
-    refuse_overflow(found, x, name)
-    xp = namespace(x)
     if dtype is not None and name == "y" and xp.isdtype(x.dtype, "integral"):
         most = int(2 / here.xp.finfo(found.dtype).eps)
         if max(int(xp.max(x)), -int(xp.min(x))) > most:

@@ -47,6 +47,14 @@ class Classifies(ClassifierMixin, Estimator):
             )
         return y if kind == MULTILABEL else numbered(y, self.classes_)
 
+    def _refuse_fewer_classes(self, answers: Any) -> None:
+        found, count = namespace(answers).unique_values(answers).shape[0], self.classes_.shape[0]
+        if self._kind != MULTILABEL and found != count:
+            raise ValueError(
+                f"warm_start can only be used where `y` has the same classes as in the fit before: {found} of these "
+                f"{count} are there, {shown(self.classes_)}. Use partial_fit, or fit with warm_start=False."
+            )
+
     def _step_on_classes(self, X: Any, y: Any, sample_weight: Any, classes: Any) -> Self:
         """`partial_fit`, to which the first call tells all classes."""
         first = not self.__sklearn_is_fitted__()

@@ -24,7 +24,7 @@ from nnarray.typing import Shape
 
 
 class Wrapped(Estimator):
-    """A network that is there, and the words of `Model.fit`."""
+    """A network that is there, trained by `Model.fit`."""
 
     network: Network | Callable[[int], Network]
     optimizer: Any
@@ -80,7 +80,7 @@ class Wrapped(Estimator):
 
 
 class NetworkClassifier(Classifies, Wrapped):
-    """Any network as a classifier for scikit-learn; training is `Model.fit`, and its words are used.
+    """Any network as a classifier for scikit-learn, trained by `Model.fit`.
 
     Parameters
     ----------
@@ -176,7 +176,7 @@ class NetworkClassifier(Classifies, Wrapped):
 
 
 class NetworkRegressor(Regresses, Wrapped):
-    """Any network as a regressor for scikit-learn; training is `Model.fit`, and its words are used.
+    """Any network as a regressor for scikit-learn, trained by `Model.fit`.
 
     Parameters
     ----------
