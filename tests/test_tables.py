@@ -7,6 +7,7 @@ import gzip
 import io
 import math
 import os
+import re
 import sys
 import zipfile
 from datetime import datetime
@@ -17,6 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nnarray.datasets import tables
+from nnarray.datasets.entries import UNNAMED
 from nnarray.datasets.tables import TextFormat, open_table
 from nnarray.persistence.tables import write_table
 
@@ -194,6 +196,24 @@ def test_names_may_be_numbers_or_absent(tmp_path):
 
 def test_columns_without_a_name_are_called_by_their_place(tmp_path):
     assert read(tmp_path, ",a,\n1,2,3\n") == {"Unnamed: 0": ["1"], "a": ["2"], "Unnamed: 2": ["3"]}
+    for names in (",Unnamed: 0,a", ",Unnamed: 0.1,Unnamed: 0,a"):  # as pandas writes an index again and again
+        entries = ",".join("1" for _ in names.split(","))
+        columns = list(read(tmp_path, f"{names}\n{entries}\n"))
+        assert len(set(columns)) == len(columns)
+        assert all(re.fullmatch(UNNAMED, name) for name in columns[:-1])
+
+
+def test_blanks_between_thousands_and_before_quotes_may_break_no_line(tmp_path):
+    for blank in (" ", "\u00a0", "\u202f"):
+        assert read(tmp_path, f"a\n12{blank}345.5\n", thousands=" ") == {"a": ["12345.5"]}
+        assert read(tmp_path, f'a,b\n1,{blank}"x"\n')["b"] == ["x"]
+
+
+def test_words_for_nothing_count_in_dictionaries_too(tmp_path):
+    table = pa.table({"a": pa.array(["1,5", "unk"]).dictionary_encode()})
+    parquet.write_table(table, tmp_path / "t.parquet")
+    read = open_table(tmp_path / "t.parquet", TextFormat(missing=["unk"], decimal=",")).read()
+    assert read["a"].cast(pa.string()).to_pylist() == ["1.5", None]
 
 
 @pytest.mark.parametrize("ending", [".gz", ".bz2", ".zst"])

@@ -17,7 +17,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from itertools import chain
+from itertools import chain, count
 from math import prod
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
@@ -318,11 +318,14 @@ def _as_meant(table: pa.Table, text: TextFormat, start: int) -> pa.Table:
     if text.decimal == "." and not text.thousands and not text.missing:
         return table
     for i, (name, column) in enumerate(zip(table.column_names, table.columns, strict=True)):
+        coded = pa.types.is_dictionary(column.type)
+        column = column.cast(column.type.value_type) if coded else column
         if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
             words = pa.array(text.words, column.type)
             nothing = pa.compute.is_in(pa.compute.utf8_trim_whitespace(column), value_set=words)
             column = pa.compute.if_else(nothing, pa.scalar(None, column.type), column) if text.missing else column
-            table = table.set_column(i, name, _plain_numbers(column, text, name, start))
+            column = _plain_numbers(column, text, name, start)
+            table = table.set_column(i, name, column.dictionary_encode() if coded else column)
     return table
 
 
@@ -338,10 +341,11 @@ def _plain_numbers(column: Any, text: TextFormat, name: str, start: int) -> Any:
                 f"row {start + i + 1}, column {name!r}: {column[i].as_py()!r} has a point where a comma stands before "
                 f"the decimals. If points separate thousands: --thousands '.', or TextFormat(thousands='.')."
             )
-    between, before = re.escape(text.thousands), re.escape(text.decimal)
+    blank = text.thousands in tuple(BLANKS)  # whichever blank it is
+    between, before = f"[{BLANKS}]" if blank else re.escape(text.thousands), re.escape(text.decimal)
     whole = rf"[0-9]{{1,3}}({between}[0-9]{{3}})+|[0-9]+" if text.thousands else "[0-9]+"
     number = rf"\A\s*[+-]?(({whole})({before}[0-9]*)?|{before}[0-9]+)([eE][+-]?[0-9]+)?\s*\z"
-    plain = compute.replace_substring(column, text.thousands, "") if text.thousands else column
+    plain = compute.replace_substring_regex(column, between, "") if text.thousands else column
     plain = compute.replace_substring(plain, text.decimal, ".")
     return compute.if_else(compute.match_substring_regex(column, number), plain, column)
 
@@ -369,11 +373,16 @@ def _checked_names(names: Iterable[str], path: Path) -> tuple[str, ...]:
     found = tuple(names)
     if not found:
         raise ValueError(f"{str(path)!r} has no columns; save it with at least one.")
-    found = tuple(name if name.strip() else f"Unnamed: {i}" for i, name in enumerate(found))
+    found = tuple(name if name.strip() else _free(f"Unnamed: {i}", found) for i, name in enumerate(found))
     twice = [repr(name) for name, count in Counter(found).items() if count > 1]
     if twice:
         raise ValueError(f"{str(path)!r} has several columns of one name: {', '.join(twice)}. Rename all but one.")
     return found
+
+
+def _free(name: str, taken: Sequence[str]) -> str:
+    """The name, or, if it is taken, the first such as `Unnamed: 0.1` that is not."""
+    return next(free for free in chain([name], (f"{name}.{k}" for k in count(1))) if free not in taken)
 
 
 def _dealt(parts: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
@@ -458,8 +467,11 @@ UTF8 = ("utf-8", "utf8", "UTF-8")
 DELIMITED_BY = {",": ",", ";": ";", "\t": "tab", "|": "|"}
 NUMBER = r"\A[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\z"
 INTEGER = r"\A[+-]?[0-9]{1,1000}\z"
-EDGE = r"\A[ \t]+\"|\A\s|\s\z"  # a blank before or after an entry
-QUOTED = r'\A[ \t]+"((?:[^"]|"")*)"[ \t]*\z'  # a blank before the quotes, which then are part of the entry
+BLANKS = " \u00a0\u202f"  # the last two break no line
+EDGE = rf"\A[\t{BLANKS}]+\"|\A\s|\s\z"  # a blank before or after an entry
+QUOTED = (
+    rf'\A[\t{BLANKS}]+"((?:[^"]|"")*)"[\t{BLANKS}]*\z'  # a blank before the quotes, which then are part of the entry
+)
 
 
 class Lead(NamedTuple):

@@ -19,6 +19,7 @@ from nnarray.datasets.columns import (
     fit_columns,
     fit_target,
     items_of,
+    missing_target,
     notes_on,
     numbers_in,
     object_of,
@@ -29,7 +30,6 @@ from nnarray.datasets.entries import (
     Rows,
     checked_table,
     index_columns,
-    is_missing,
     listed,
     present,
     refuse_kinds,
@@ -142,9 +142,16 @@ class Preparation:
         index = [name for name in index_columns(table) if name not in forced]
         features = [name for name in names if name not in {*targets, *dropped, *index}]
         if not features:
+            kept = [name for name in index if name not in targets + dropped]
             raise ValueError(
                 f"no column is left to learn from: the table has {listed(names)}, and "
-                f"{listed(list(dict.fromkeys(targets + dropped + index)))} are targets or left out. Leave out fewer."
+                f"{listed(list(dict.fromkeys(targets + dropped + index)))} are targets or left out. "
+                + (
+                    f"{listed(kept)} name the rows, as an index of pandas: to learn from them, save the table after "
+                    f"frame.reset_index(), or give them names."
+                    if kept
+                    else "Leave out fewer."
+                )
             )
         refuse_kinds(table, targets)
         train = np.arange(table.num_rows) if train is None else train
@@ -165,13 +172,15 @@ class Preparation:
         return [*notes, *(column.note for column in self.columns if column.note), *self.target.notes]
 
     @staticmethod
-    def known(table: pa.Table, target: str | Sequence[str]) -> np.ndarray:
+    def known(
+        table: pa.Table, target: str | Sequence[str], task: Literal["auto", "classify", "regress"] = "auto"
+    ) -> np.ndarray:
         """Which rows have a target, shape (n,), bool: only those can be learned from or tested with."""
         targets = present(target, checked_table(table), "target")
         missing = np.zeros(table.num_rows, dtype=bool)
         for name in targets:
             refuse_kinds(table, [name])
-            missing |= is_missing(table.column(name))
+            missing |= missing_target(table.column(name), name, task if len(targets) == 1 else "regress")
         return ~missing
 
     def features(

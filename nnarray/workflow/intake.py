@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from nnarray import random
 from nnarray.backends import Backend, backend
 from nnarray.checks import integer
 from nnarray.datasets.columns import task_of
-from nnarray.datasets.entries import text_of
+from nnarray.datasets.entries import UNNAMED, text_of
 from nnarray.datasets.images import SUFFIXES, Search, UnreadableImage, decoded_in_order, entries_of, from_bytes, images
 from nnarray.datasets.tables import DELIMITERS, USUAL, TableFile, TextFormat, arrow, memory_of_text, open_table
 from nnarray.datasets.tabular import Preparation
@@ -260,7 +261,7 @@ def rows_to_train_on(
     targets, drop, categories = (columns_named(each, file.columns) for each in (targets, drop, categories))
     table = _read(file, {*drop} - {*targets, *categories}, watch)
     watch(f"preparing {len(file.columns)} columns of {table.num_rows:,} rows", 1.0)
-    with_target = np.flatnonzero(Preparation.known(table, targets))
+    with_target = np.flatnonzero(Preparation.known(table, targets, task))
     if len(with_target) == 0:
         raise ValueError(f"no row of {str(path)!r} has a target: column {', '.join(targets)} is empty throughout.")
     target, alone = table.column(targets[0]).take(with_target), len(targets) == 1
@@ -285,7 +286,11 @@ def rows_to_train_on(
 def _words(file: TableFile) -> str:
     """What may be done if a word for nothing is a class."""
     words = file.kind in DELIMITERS and file.text.missing is None
-    return " (if a word such as NA is a class: put it in quotes, or say --missing '')" if words else ""
+    return (
+        " (if a word such as NA is a class: put it in quotes, or say --missing ''; and --task classify)"
+        if words
+        else ""
+    )
 
 
 def _read(file: TableFile, unread: set[str], watch: Watch) -> Any:
@@ -303,8 +308,10 @@ def _read(file: TableFile, unread: set[str], watch: Watch) -> Any:
 
 
 def columns_named(given: Sequence[str], columns: Sequence[str]) -> list[str]:
-    """Names of columns; what is no column is read as several with commas between them."""
-    return [name for each in given for name in ([each] if each in columns else [n.strip() for n in each.split(",")])]
+    """Names of columns; what is no column is read as several with commas between them, and "" as those without one."""
+    unnamed = [name for name in columns if re.fullmatch(UNNAMED, name)]
+    found = [name for each in given for name in ([each] if each in columns else [n.strip() for n in each.split(",")])]
+    return [name for each in found for name in (unnamed if unnamed and not each else [each])]
 
 
 def _groups(column: Any) -> np.ndarray:
