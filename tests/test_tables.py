@@ -317,8 +317,8 @@ def test_the_parts_that_were_read_do_not_stay_in_memory(tmp_path, ending, monkey
 def test_what_is_no_table_is_refused_by_name(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"there is no file '.*none.csv'"):
         open_table(tmp_path / "none.csv")
-    with pytest.raises(ValueError, match=r"table.txt' does not end as a table does; use one of .csv, .tsv, .parquet"):
-        open_table(csv(tmp_path, "a\n1\n", "table.txt"))
+    with pytest.raises(ValueError, match=r"table.xls' does not end as a table does; use one of .csv, .tsv, .parquet"):
+        open_table(csv(tmp_path, "a\n1\n", "table.xls"))
     (tmp_path / "folder.csv").mkdir()
     with pytest.raises(IsADirectoryError, match=r"folder.csv' is a folder; pass the path"):
         open_table(tmp_path / "folder.csv")
@@ -359,7 +359,12 @@ def test_a_missing_pyarrow_says_how_to_get_it(tmp_path, monkeypatch):
         ("a;b\n1,5;2\n", r"single column, 'a;b', with ',' as the delimiter. If ';' .* --delimiter ';', or TextFormat"),
         ("a\tb\n1\t2\n", r"If 'tab' separates the entries: --delimiter 'tab'"),
         ("a, b;c\n1;2\n", r"row 1: 1 entries for 2 columns: .* If ';' separates the entries: --delimiter ';'"),
-        ('a,b\n1, "x,y"\n', r"row 1: 3 entries for 2 columns: .*quotes around it, and no blank before them"),
+        ("a,b\n1,5,2\n2,6,3\n", r"has 2 names, and the row below it 3 entries: .* such as 'row,' before"),
+        ("a,b\n5,2,\n6,3,\n", r"or ',' behind them, where the rows end in a delimiter"),
+        ("# flowers\na,b,c\n1,2,3\n", r"'# flowers', and row 1 below it has 3: 'a,b,c'. Remove the lines"),
+        ("Flowers\nof 2020\na,b,c\n", r"'Flowers', and row 2 below it has 3: 'a,b,c'. Remove the lines"),
+        ("p,x,s,p\ne,x,y,t\n", r"of one name: 'p'. Rename .* If the first row is data: --no-header"),
+        ('a,b\n1, "x,y,z"\n', r"row 1: 4 entries for 2 columns: .*quotes around it, and no blank before them"),
         ("sep=,\na,b\n1,2\n3\n", r"row 2: 1 entries for 2 columns"),
         (
             "5.1,3.5,0.2,setosa\n4.9,3.0,0.2,setosa\n",
@@ -384,6 +389,46 @@ def test_faults_of_text_are_named(tmp_path, content, message):
         open_table(path).read()
     with pytest.raises(ValueError, match=message):
         list(open_table(path).batches())
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "message"),
+    [
+        (gzip.compress(b"a,b\n1,2\n"), "t.csv", "but compressed by gzip: let its name end in .gz"),
+        (bz2.compress(b"a,b\n1,2\n"), "t.csv", "but compressed by bzip2"),
+        (b"PK\x03\x04", "t.csv", "but a ZIP archive, or a spreadsheet: unpack it, or export"),
+        (b"PAR1\x15\x04", "t.csv", "but Parquet: let its name end in .parquet"),
+        (b"<!DOCTYPE html>", "t.csv", "but a web page: get the table itself"),
+        (b"<!DOCTYPE html>", "t.parquet", "but a web page: get the table itself"),
+        (b"a,b\n1,2\n", "t.csv.gz", "is plain text and not compressed; leave .gz out of its name"),
+        (b"", "t.csv.xz", "is packed as .xz, which is not read; unpack it"),
+        (b"", "t.zip", "is packed as .zip, which is not read; unpack it"),
+    ],
+)
+def test_other_content_than_the_name_says_is_told(tmp_path, content, name, message):
+    with pytest.raises(ValueError, match=message):
+        open_table(csv(tmp_path, content, name))
+
+
+@pytest.mark.parametrize(("name", "delimiter"), [("t.txt", ","), ("t.data", ","), ("t.tab", "\t"), ("t.txt", "|")])
+def test_text_may_have_other_endings(tmp_path, name, delimiter):
+    path = csv(tmp_path, delimiter.join(("PAR1", "b")) + "\n" + delimiter.join("12") + "\n", name)
+    text = TextFormat(delimiter="|") if delimiter == "|" else TextFormat()
+    assert open_table(path, text).read().to_pylist() == [{"PAR1": "1", "b": "2"}]
+
+
+def test_a_saved_stream_of_arrow_is_read(tmp_path):
+    table = pa.table({"a": [1, 2], "b": ["x", "y"]})
+    with pa.OSFile(str(tmp_path / "t.arrow"), "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    assert open_table(tmp_path / "t.arrow").read() == table
+
+
+def test_integers_of_128_bits_are_told(tmp_path):
+    polars = pytest.importorskip("polars")
+    polars.DataFrame({"a": polars.Series([1], dtype=polars.Int128)}).write_parquet(tmp_path / "t.parquet")
+    with pytest.raises(ValueError, match="with its columns of 128-bit integers cast"):
+        open_table(tmp_path / "t.parquet")
 
 
 def test_a_late_fault_has_the_right_row(tmp_path, monkeypatch):

@@ -265,6 +265,16 @@ def test_a_word_for_nothing_beside_numbers_can_be_a_class() -> None:
         assert any("20 of 60" in note for note in noted(quoted, "--missing", "NA")) or data != quoted
 
 
+def test_a_table_whose_names_are_hidden_is_told() -> None:
+    for mark in " :":
+        Path("t.csv").write_text("".join(f"{mark.join(row)}\n" for row in ("aby", "123", "456")))
+        told = fails(2, "train", "t.csv", "--target", "y", "--backend", "numpy")
+        assert f"--delimiter '{mark}', or TextFormat" in told
+    Path("t.csv").write_text("p,x,kind\n" + "p,x,u\ne,x,v\n" * 20)
+    assert any("the names of the columns, p, x, are entries in them" in note for note in noted("t.csv"))
+    assert not any("are entries" in note for note in noted("t.csv", "--header"))
+
+
 def test_columns_without_a_name_may_be_left_out_by_none() -> None:
     Path("twice.csv").write_text(",Unnamed: 0,a,kind\n" + "".join(f"{i},{i},{i % 7 / 2},{i % 2}\n" for i in range(20)))
     assert sum("has no name" in note for note in noted("twice.csv")) == 2
@@ -375,6 +385,7 @@ def test_pictures_that_cannot_be_used(pets: Path) -> None:
     Path("single/cat").mkdir(parents=True)
     Path("single/cat/a.png").write_bytes(Path("mixed/cat/a.png").read_bytes())
     assert "one class only" in fails(2, "train", "single")
+    assert "--size 8 is too small for 3 convolutions" in fails(2, "train", str(pets), "--size", "8")
     assert "--target, --drop and --categories are about columns" in fails(2, "train", str(pets), "--target", "x")
 
 

@@ -42,9 +42,13 @@ KINDS = {
     ".arrow": "feather",
     ".npz": "npz",
     ".npy": "npy",
+    ".txt": "csv",
+    ".data": "csv",
+    ".tab": "tsv",
 }
 DELIMITERS = {"csv": ",", "tsv": "\t"}
 COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}  # endings after that of a text
+PACKED = (".xz", ".zip", ".7z", ".rar", ".tgz")  # archives, which are not read
 MISSING = ("", "NA", "N/A", "#N/A", "<NA>", "NaN", "nan", "null", "NULL")
 """Entries of a text without quotes that stand for nothing."""
 
@@ -278,13 +282,15 @@ def open_table(path: str | os.PathLike[str], text: TextFormat = USUAL) -> TableF
         raise IsADirectoryError(f"{str(file)!r} is a folder; pass the path of a table in it.")
     kind = kind_of(file)
     _need_file(file)
-    return TableFile(file, kind, _checked_names(COLUMNS[kind](file, kind, text), file), text)
+    return TableFile(file, kind, _checked_names(COLUMNS[kind](file, kind, text), file, kind), text)
 
 
 def kind_of(path: Path) -> str:
     """The format that the ending of a path tells."""
     suffix = path.suffix.lower()
     kind = KINDS.get(Path(path.stem).suffix.lower() if suffix in COMPRESSED else suffix)
+    if suffix in PACKED:
+        raise ValueError(f"{str(path)!r} is packed as {suffix}, which is not read; unpack it, and pass what is in it.")
     if kind is None or (suffix in COMPRESSED and kind not in DELIMITERS):
         raise ValueError(
             f"{str(path)!r} does not end as a table does; use one of {', '.join(KINDS)}; .csv and .tsv also with "
@@ -369,14 +375,17 @@ def _need_file(path: Path) -> None:
         raise PermissionError(error.errno, "no permission to read the table", str(path)) from None
 
 
-def _checked_names(names: Iterable[str], path: Path) -> tuple[str, ...]:
+def _checked_names(names: Iterable[str], path: Path, kind: str) -> tuple[str, ...]:
     found = tuple(names)
     if not found:
         raise ValueError(f"{str(path)!r} has no columns; save it with at least one.")
     found = tuple(name if name.strip() else _free(f"Unnamed: {i}", found) for i, name in enumerate(found))
     twice = [repr(name) for name, count in Counter(found).items() if count > 1]
     if twice:
-        raise ValueError(f"{str(path)!r} has several columns of one name: {', '.join(twice)}. Rename all but one.")
+        data = " If the first row is data: --no-header, or TextFormat(header=False)." if kind in DELIMITERS else ""
+        raise ValueError(
+            f"{str(path)!r} has several columns of one name: {', '.join(twice)}. Rename all but one.{data}"
+        )
     return found
 
 
@@ -407,7 +416,7 @@ def memory_of_text(path: Path, left_out: int = 0) -> int | None:
 
     Judged by how long entries are at its beginning.
     """
-    if path.suffix.lower() not in (".csv", ".tsv"):
+    if KINDS.get(path.suffix.lower()) not in DELIMITERS:
         return None
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -448,13 +457,19 @@ LESS = (
 @contextlib.contextmanager
 def _faults(path: Path, what: str, remedy: str = "Is it damaged or cut short? Get it anew.") -> Generator[None]:
     """Whatever pyarrow finds wrong in a file, as one ValueError that names the file."""
+    with path.open("rb") as file:
+        _refuse_content(file.read(8), path, what)
     try:
         yield
     except (arrow().ArrowException, ValueError, OSError, TypeError, KeyError) as error:
         system = isinstance(error, OSError) and error.errno not in (None, errno.EINVAL)  # no fault of the file
         if system or isinstance(error, MemoryError):
             raise
+        remedy = WIDE if "more than 64 bits" in str(error) else remedy
         raise ValueError(f"{str(path)!r} cannot be read as {what}: {_one_line(error)}. {remedy}") from error
+
+
+WIDE = "Save it anew with its columns of 128-bit integers cast to 64 bits, to decimals or to text."
 
 
 def _one_line(error: Exception) -> str:
@@ -495,8 +510,36 @@ def _csv_columns(path: Path, kind: str, text: TextFormat) -> list[str]:
     return lead.names
 
 
+CONTENT = {  # what the first bytes tell a file to be, and what to do with it
+    rb"\x1f\x8b": "compressed by gzip: let its name end in .gz, such as .csv.gz",
+    rb"BZh\d1AY": "compressed by bzip2: let its name end in .bz2, such as .csv.bz2",
+    rb"\x28\xb5\x2f\xfd": "compressed by zstd: let its name end in .zst, such as .csv.zst",
+    rb"PK\x03\x04": "a ZIP archive, or a spreadsheet: unpack it, or export the table as CSV",
+    rb"\xd0\xcf\x11\xe0": "an old Excel file: export the table as CSV",
+    rb"PAR1[\0-\x08\x0e-\x1f]": "Parquet: let its name end in .parquet",
+    rb"ARROW1\0": "a file of Arrow: let its name end in .arrow",
+    rb"<!|<html|<HTML": "a web page: get the table itself",
+}
+
+
+def _refuse_content(start: bytes, path: Path, what: str) -> None:
+    """Refuse another format than the name of the file says."""
+    for magic, told in CONTENT.items():
+        if re.match(magic, start) and not told.startswith(OWN.get(what, "-")):
+            raise ValueError(f"{str(path)!r} is no {what}, but {told}.")
+
+
+ARROW = "Feather (the file format of Arrow)"
+OWN = {"Parquet": "Parquet", ARROW: "a file of Arrow", "NPZ": "a ZIP archive"}
+"""What each format is told to be by its own first bytes."""
+
+
 def _lead(path: Path, kind: str, text: TextFormat) -> Lead:
     """The first row, read by Python, which needs none of the others for it."""
+    with path.open("rb") as file:
+        start = file.read(8)
+    if path.suffix.lower() not in COMPRESSED:
+        _refuse_content(start, path, f"table in text ({kind.upper()})")
     with _source(path, text) as source:
         first = source.read(4)
     if not first:
@@ -535,6 +578,11 @@ def _source(path: Path, text: TextFormat) -> Generator[Any]:
     except OSError as error:
         if how is None or error.errno:
             raise
+        with path.open("rb") as file:
+            if b"\0" not in (start := file.read(64)) and start.isascii():
+                raise ValueError(
+                    f"{str(path)!r} is plain text and not compressed; leave {path.suffix} out of its name."
+                ) from None
         raise ValueError(
             f"{str(path)!r} cannot be read as compressed text: {_one_line(error)}. Is it damaged or cut short? "
             f"Get it anew."
@@ -650,6 +698,19 @@ def _csv_fault(path: Path, error: Exception, lead: Lead, text: TextFormat, colum
         )
     if row := re.search(r"Row #(\d+): Expected (\d+) columns, got (\d+): (.*)", said, re.DOTALL):
         start = row[4] if len(row[4]) <= 60 else row[4][:60] + "..."
+        first, expected, got = int(row[1]) - before == 1, int(row[2]), int(row[3])
+        if text.header is not False and first and got == expected + 1:
+            return ValueError(
+                f"{str(path)!r}: the first row has {expected} names, and the row below it {got} entries: {start!r}. If "
+                f"so has every row, a name is lacking: add one, such as 'row,' before the others, where the first "
+                f"entry numbers the rows (in R: write.csv), or ',' behind them, where the rows end in a delimiter."
+            )
+        if expected == 1 or lead.names[0].startswith("#"):
+            return ValueError(
+                f"{str(path)!r}: the first row has {expected} entries, {lead.names[0][:60]!r}, and row "
+                f"{int(row[1]) - before} below it has {got}: {start!r}. Remove the lines that stand above the names of "
+                f"the columns."
+            )
         others = [d for d in DELIMITED_BY if d != lead.delimiter and d in row[4]]
         other = f" If {DELIMITED_BY[others[0]]!r} separates the entries: {_by_delimiter(others[0])}." if others else ""
         return ValueError(
@@ -687,16 +748,24 @@ def _parquet_parts(file: TableFile, rows: int) -> Iterator[pa.Table]:
 
 def _feather_columns(path: Path, kind: str, text: TextFormat) -> list[str]:
     pa = arrow()
-    with _faults(path, "Feather (the file format of Arrow)"), pa.OSFile(str(path)) as source:
-        return pa.ipc.open_file(source).schema.names
+    with _faults(path, ARROW), pa.OSFile(str(path)) as source:
+        return _feather_reader(source).schema.names
+
+
+def _feather_reader(source: Any) -> Any:
+    """Of a file of Arrow, or of a stream of it that was saved."""
+    pa = arrow()
+    stream = source.read(4) == b"\xff\xff\xff\xff"
+    source.seek(0)
+    return pa.ipc.open_stream(source) if stream else pa.ipc.open_file(source)
 
 
 def _feather_parts(file: TableFile, rows: int) -> Iterator[pa.Table]:
     pa = arrow()
-    with _faults(file.path, "Feather (the file format of Arrow)"), pa.OSFile(str(file.path)) as source:
-        reader = pa.ipc.open_file(source)
-        for i in range(reader.num_record_batches):
-            batch = reader.get_batch(i)
+    with _faults(file.path, ARROW), pa.OSFile(str(file.path)) as source:
+        reader = _feather_reader(source)
+        stream = hasattr(reader, "read_next_batch")
+        for batch in reader if stream else map(reader.get_batch, range(reader.num_record_batches)):
             batch.validate(full=True)  # a damaged file may have offsets that point anywhere
             yield pa.Table.from_batches([batch])
 

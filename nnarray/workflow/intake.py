@@ -259,6 +259,7 @@ def rows_to_train_on(
     """
     file = open_table(path, text)
     targets, drop, categories = (columns_named(each, file.columns) for each in (targets, drop, categories))
+    _refuse_other_delimiter(file, targets)
     table = _read(file, {*drop} - {*targets, *categories}, watch)
     watch(f"preparing {len(file.columns)} columns of {table.num_rows:,} rows", 1.0)
     with_target = np.flatnonzero(Preparation.known(table, targets, task))
@@ -274,13 +275,35 @@ def rows_to_train_on(
         notes.append(f"{lost} of {table.num_rows} rows have no target and were left out{_words(file)}")
     if file.kind in DELIMITERS and file.text.header is None and all(name.isdecimal() for name in file.columns):
         notes.append(f"the columns are called {', '.join(file.columns[:3])}, ...; if that is data, say --no-header")
-    notes += preparation.notes(table.drop_columns(drop))
+    notes += [*_names_among_entries(file, table), *preparation.notes(table.drop_columns(drop))]
     known = table.take(with_target) if lost else table
     X = preparation.features(known, rows=with_target, unknown="ignore", dtype=dtype)
     y = preparation.targets(known, rows=with_target)
     place = np.zeros(table.num_rows, dtype=np.int64)
     place[with_target] = np.arange(len(with_target))
     return Examples(X, y, Rows(preparation, text), place[train], place[held_out], notes)
+
+
+def _refuse_other_delimiter(file: TableFile, targets: Sequence[str]) -> None:
+    """A single column whose name has the target in it, among others, is several."""
+    name = file.columns[0]
+    for mark in " :|;":
+        if len(file.columns) == 1 and targets and set(targets) <= set(name.split(mark)) - {name}:
+            raise ValueError(
+                f"{str(file.path)!r} has a single column, {name[:60]!r}. If {mark!r} separates the entries: "
+                f"--delimiter {mark!r}, or TextFormat(delimiter={mark!r})."
+            )
+
+
+def _names_among_entries(file: TableFile, table: Any) -> list[str]:
+    """A note where the names of the columns look like entries of them."""
+    if file.kind not in DELIMITERS or file.text.header is not None:
+        return []
+    pc = arrow().compute
+    found = [n for n in table.column_names if pc.index(table.column(n).cast("string"), n).as_py() >= 0]
+    if 2 * len(found) <= len(table.column_names):
+        return []
+    return [f"the names of the columns, {', '.join(found[:3])}, are entries in them; if they are data, say --no-header"]
 
 
 def _words(file: TableFile) -> str:
