@@ -601,7 +601,7 @@ def fitted(target: str = "kind", **change: Any) -> Case:
 
 
 def only_an_index(b: Bench) -> Call:
-    table = pa.Table.from_pandas(pd.DataFrame({"a": range(N), "kind": COLUMNS["kind"]}).set_index("a"))
+    table = pa.Table.from_pandas(pd.DataFrame({"a": COLUMNS["colour"], "kind": COLUMNS["kind"]}).set_index("a"))
     return lambda: Preparation.fit(table, "kind")
 
 

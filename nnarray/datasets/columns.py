@@ -293,7 +293,7 @@ def _mixture(column: Any, taken: str) -> str:
 
 def _nothing(words: list[str]) -> str:
     """How words are taken as missing."""
-    words = [word for word in words if "," not in word][:5]
+    words = [word for word in words if "," not in word][:FEW]
     if not words:
         return "They have commas in them, which --missing cannot name: TextFormat(missing=...) can."
     return f"If that is missing: --missing {_typed(','.join(words))}, or TextFormat(missing={words!r})."

@@ -441,7 +441,8 @@ def _one_of(part: Path) -> str:
 def _refuse_equal(folder: Path, inside: dict[Path, list[Path]]) -> None:
     """Refuse subfolders that all hold the same folders, and no more: those are the classes."""
     names = [{found.name for found in each} for each in inside.values()]
-    if len(names) > 1 and len(names[0]) > 1 and all(each == names[0] for each in names):
+    mixed = any(entry.suffix.lower() in SUFFIXES for each in inside for entry in entries_of(each))
+    if not mixed and len(names) > 1 and len(names[0]) > 1 and all(each == names[0] for each in names):
         first, *_ = inside
         raise ValueError(
             f"the subfolders of {str(folder)!r} all hold the same folders, {_some(sorted(names[0]))}, which then are "

@@ -698,25 +698,22 @@ def _csv_fault(path: Path, error: Exception, lead: Lead, text: TextFormat, colum
         )
     if row := re.search(r"Row #(\d+): Expected (\d+) columns, got (\d+): (.*)", said, re.DOTALL):
         start = row[4] if len(row[4]) <= 60 else row[4][:60] + "..."
-        first, expected, got = int(row[1]) - before == 1, int(row[2]), int(row[3])
-        if text.header is not False and first and got == expected + 1:
-            return ValueError(
-                f"{str(path)!r}: the first row has {expected} names, and the row below it {got} entries: {start!r}. If "
-                f"so has every row, a name is lacking: add one, such as 'row,' before the others, where the first "
-                f"entry numbers the rows (in R: write.csv), or ',' behind them, where the rows end in a delimiter."
+        number, expected, got = int(row[1]) - before, int(row[2]), int(row[3])
+        repair = "Repair the row;"
+        if text.header is not False and (expected == 1 or lead.names[0].startswith("#")) and not row[4][:1].isdigit():
+            repair = (
+                f"If these are the names of the columns, remove the lines above, {lead.names[0][:60]!r}; else repair:"
             )
-        if expected == 1 or lead.names[0].startswith("#"):
-            return ValueError(
-                f"{str(path)!r}: the first row has {expected} entries, {lead.names[0][:60]!r}, and row "
-                f"{int(row[1]) - before} below it has {got}: {start!r}. Remove the lines that stand above the names of "
-                f"the columns."
+        elif text.header is not False and number == 1 and got == expected + 1:
+            repair = (
+                "If every row has one entry more than the first, that lacks a name: add one, such as 'row,' at its "
+                "start if the rows start with their number (in R: write.csv), or ',' at its end if they end so; else repair:"
             )
         others = [d for d in DELIMITED_BY if d != lead.delimiter and d in row[4]]
         other = f" If {DELIMITED_BY[others[0]]!r} separates the entries: {_by_delimiter(others[0])}." if others else ""
         return ValueError(
-            f"{str(path)!r}, row {int(row[1]) - before}: {row[3]} entries for {row[2]} columns: {start!r}. Repair the "
-            f"row; an entry with a delimiter or a line end in it needs quotes around it, and no blank before them."
-            f"{other}"
+            f"{str(path)!r}, row {number}: {got} entries for {expected} columns: {start!r}. {repair} an entry with a "
+            f"delimiter or a line end in it needs quotes around it, and no blank before them.{other}"
         )
     place = re.search(r"column #(\d+): Row #(\d+)", said)
     if place and "UTF8" in said:

@@ -300,7 +300,8 @@ def _names_among_entries(file: TableFile, table: Any) -> list[str]:
     if file.kind not in DELIMITERS or file.text.header is not None:
         return []
     pc = arrow().compute
-    found = [n for n in table.column_names if pc.index(table.column(n).cast("string"), n).as_py() >= 0]
+    names = [name for name in table.column_names if not name.isdecimal()]
+    found = [name for name in names if pc.index(table.column(name).cast("string"), name).as_py() >= 0]
     if 2 * len(found) <= len(table.column_names):
         return []
     return [f"the names of the columns, {', '.join(found[:3])}, are entries in them; if they are data, say --no-header"]
