@@ -242,10 +242,10 @@ def open_table(path: str | os.PathLike[str], text: TextFormat = USUAL) -> TableF
     Parameters
     ----------
     path : path
-        `.csv` (commas) or `.tsv` (tabs), also with `.gz`, `.bz2` or `.zst` behind: the first row has the names
+        `.csv`, `.txt`, `.data` (commas) or `.tsv`, `.tab` (tabs), also with `.gz`, `.bz2` or `.zst` behind: the first row has the names
         of the columns; every column is read as text, null is what is missing, and an empty line is no row. A column
         without a name is called `Unnamed: 0`, by its place, as pandas does. `.parquet`, `.pq`; `.feather`, `.arrow`
-        (the file format of Arrow). `.npz`: each 1-D array is a column of the name it has there, and a 2-D array `X`
+        (the file format of Arrow, or a saved stream). `.npz`: each 1-D array is a column of the name it has there, and a 2-D array `X`
         is the columns `X[0]`, `X[1]`, ...; `.npy`: the columns of a 2-D array are `0`, `1`, ..., and a 1-D array is
         the column `0`.
     text : TextFormat
@@ -707,7 +707,8 @@ def _csv_fault(path: Path, error: Exception, lead: Lead, text: TextFormat, colum
         elif text.header is not False and number == 1 and got == expected + 1:
             repair = (
                 "If every row has one entry more than the first, that lacks a name: add one, such as 'row,' at its "
-                "start if the rows start with their number (in R: write.csv), or ',' at its end if they end so; else repair:"
+                "start if the rows start with their number (in R: write.csv), or ',' at its end if they end so; else "
+                "repair:"
             )
         others = [d for d in DELIMITED_BY if d != lead.delimiter and d in row[4]]
         other = f" If {DELIMITED_BY[others[0]]!r} separates the entries: {_by_delimiter(others[0])}." if others else ""

@@ -67,7 +67,8 @@ class Preparation:
     column has the scale 1. A missing number becomes the mean, z = 0, and if any were missing in training, a further
     input `NAME missing` is 1 there and 0 elsewhere. Infinity is refused.
 
-    *Categories.* Every other column is categories, and so is one of Arrow's type dictionary. Each value of the training
+    *Categories.* Every other column is categories, and so is one of Arrow's type dictionary, but for more than 20
+    different texts that are numbers. Each value of the training
     rows, sorted, has an input `NAME=VALUE` that is 1 where the column has it and 0 elsewhere; so has what is missing,
     `NAME missing`, if any was missing in training. Values are compared as numbers where they are such: 1, 1.0 and +1
     are one category, and so are true and false in capitals or not. A value that is new is refused, or ignored: all its
@@ -75,7 +76,8 @@ class Preparation:
     such a column names rows and tells nothing.
 
     *Target.* Text, truth values and Arrow's dictionaries are classes, as are at most 20 different integers of any size;
-    any other numbers are values, standardised like inputs. `task` decides otherwise. The names of classes are text,
+    any other numbers are values, standardised like inputs. `task` decides otherwise. Words such as `NA` and `-` are
+    classes beside at most 20 different integers, or with `task="classify"`; else the row has no target. The names of classes are text,
     sorted as integers if all are such.
 
     *Rounding.* A column that is constant but for rounding is not divided by its deviation, as `Standardizer` says;
