@@ -246,6 +246,12 @@ def test_the_kind_of_a_column_is_the_same_whatever_rows_are_trained_on():
         ([f"{i % 9 + 1},{i:03}.5" for i in range(300)], r"row 1 has '1,000.5'. If ',' separates .* --thousands ','"),
         ([f"{i % 9 + 1}.{i:03},5" for i in range(300)], r"--decimal ',' --thousands '\.'"),
         ([f"1,{i % 30:03}" for i in range(300)], r"--decimal ',', .* If ',' separates thousands: --thousands ','"),
+        ([f"{i % 9 + 1}\u00a0{i:03}" for i in range(300)], r"If a blank separates thousands: --thousands ' '"),
+        (numbers(row4="\\N", row6="it's"), r"If that is missing: --missing '\\N,it'\"'\"'s', or TextFormat"),
+        (numbers(row4="n,a"), r"commas in them, which --missing cannot name: TextFormat\(missing=...\) can"),
+        (numbers(row4="\u22122.5"), "is a negative number: write it as '-2.5'"),
+        (numbers(row4="(2.5)"), "is a negative number: write it as '-2.5'"),
+        ([x if i % 20 > 10 else "unk" for i, x in enumerate(numbers())], "165 of 300 .* --missing 'unk'"),
         (repeated(300, *"1234567890", "1234x"), "If the entries are names: --categories x, or categories=.'x'."),
     ],
 )
@@ -258,6 +264,61 @@ def test_numbers_that_are_written_otherwise_are_no_categories(entries, message):
     assert (
         Preparation.fit(table(x=repeated(300, "2", "3", "4", "5more"), y=rows["y"]), "y").columns[0].kind == "category"
     )
+
+
+@pytest.mark.parametrize("coded", [False, True])
+def test_numbers_among_which_is_a_common_word_are_told(coded):
+    entries = [str(i % 10) if i % 8 else "unk" for i in range(300)]
+    x = pa.array(entries).dictionary_encode() if coded else entries
+    rows = table(x=x, y=repeated(300, "a", "b"))
+    told = "though 262 of 300 entries are numbers, and others are 'unk'. If that is missing: --missing 'unk', or"
+    assert f"column 'x' is taken as categories {told}" in Preparation.fit(rows, "y").notes(rows)[0]
+    assert Preparation.fit(rows, "y", categories=["x"]).notes(rows) == []
+    assert f"target 'x' is taken as classes {told}" in task_of(rows["x"], "x")[1]
+
+
+def test_a_dictionary_of_many_texts_that_are_numbers_is_numbers():
+    rows = table(x=pa.array(numbers()).dictionary_encode(), y=repeated(300, "a", "b"))
+    assert Preparation.fit(rows, "y").feature_names == ("x",)
+    odd = table(x=pa.array(numbers(row4="unk")).dictionary_encode(), y=rows["y"])
+    with pytest.raises(ValueError, match=r"row 4 has 'unk'\. If that is missing"):
+        Preparation.fit(odd, "y")
+
+
+@pytest.mark.parametrize("written", ["{}%", "${}", "{} kg"])
+def test_what_stands_beside_all_numbers_is_told(written):
+    rows = table(x=[written.format(i * 1.5) for i in range(60)], y=repeated(60, "a", "b"))
+    with pytest.raises(ValueError, match=f"numbers with '{re.escape(written.replace('{}', '').strip())}' beside them"):
+        Preparation.fit(rows, "y")
+
+
+@pytest.mark.parametrize("word", ["NA", "none", "-"])
+def test_a_word_for_nothing_beside_few_integers_is_a_class(word):
+    rows = table(x=list(range(0, 90, 3)), y=["1", "2", word] * 10)
+    for task in ("auto", "classify"):
+        assert set(Preparation.fit(rows, "y", task=task).classes) == {"1", "2", word}
+        assert Preparation.known(rows, "y", task).all()
+    assert f"3 classes, of which '{word}' in 10 entries. If that is missing: --missing" in task_of(rows["y"], "y")[1]
+    assert Preparation.known(rows, "y", "regress").sum() == 20
+
+
+def test_a_number_of_the_row_is_told_where_one_is_missing_or_twice():
+    told = "column 'n' has another integer in nearly every row; if it only names the rows, leave it out: --drop n"
+    for n in ([None, *range(59)], [0, *range(59)]):
+        rows = table(n=n, y=repeated(60, "a", "b"))
+        assert told in Preparation.fit(rows, "y").notes(rows)
+
+
+def test_columns_that_are_all_an_index_are_told_as_such():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"a": range(30), "b": range(30), "y": repeated(30, "u", "v")}).set_index(["a", "b"])
+    with pytest.raises(ValueError, match=r"'a', 'b' name the rows, .* after frame.reset_index\(\)"):
+        Preparation.fit(pa.Table.from_pandas(frame), "y")
+
+
+def test_spellings_of_one_decimal_are_one_category():
+    rows = table(x=["1.5", "1.50", "u", "v"], y=["a", "b", "a", "b"])
+    assert Preparation.fit(rows, "y").feature_names == ("x=1.5", "x=u", "x=v")
 
 
 def test_a_column_without_entries_in_the_training_rows_can_be_used():
@@ -521,7 +582,7 @@ def test_integers_of_any_size_are_classes_and_stay_exact(y):
             r"3 classes, since its entries are few different integers \('9007199254740993001', .*regress",
         ),
         (["0", "1"], "classify", r"2 classes, since .* \('0', '1'\); if they are numbers, --task regress"),
-        ([0.0, 1.0], "regress", r"numbers, since .* \('0', '1'\); if they are classes, --task classify"),
+        ([0.0, 1.0], "regress", r"numbers, since .* \('0.0', '1.0'\); if they are classes, --task classify"),
         (["0.0", "1.0", "2.0"], "regress", r"numbers, since .* \('0.0', '1.0', '2.0'\).*task='classify'"),
         ([0.5, 1.5], "regress", "if they are classes, --task classify"),
         ([0.5, 1.5, 2.5], "regress", "^$"),

@@ -618,6 +618,11 @@ def fitted(target: str = "kind", **change: Any) -> Case:
     return lambda b: lambda: Preparation.fit(pa.table(COLUMNS | change), target)
 
 
+def only_an_index(b: Bench) -> Call:
+    table = pa.Table.from_pandas(pd.DataFrame({"a": COLUMNS["colour"], "kind": COLUMNS["kind"]}).set_index("a"))
+    return lambda: Preparation.fit(table, "kind")
+
+
 def later(what: str, **columns: Any) -> Case:
     prepared = Preparation.fit(pa.table(COLUMNS), "kind")
     return lambda b: lambda: getattr(prepared, what)(pa.table(columns))
@@ -653,6 +658,12 @@ TABLES: dict[str, Case] = {
     "another encoding": opened("a,b\n1,ö\n".encode("latin-1")),
     "UTF-16": opened("a,b\n1,2\n".encode("utf-16")),
     "two columns of one name": opened("a,b,a\n1,2,3\n"),
+    "a row of data for the names": opened("p,x,s,p\ne,x,y,t\n"),
+    "a name too few": opened("size,kind\n1,5,u\n2,6,v\n"),
+    "a title above the names": opened("Flowers\nsize,kind\n1,u\n"),
+    "Parquet by the name of CSV": opened(b"PAR1\x15\x04\x15\x10"),
+    "plain text by the name of a compressed one": opened("a,b\n1,2\n", "data.csv.gz"),
+    "an archive": opened("", "data.csv.xz"),
     "semicolons between entries": opened("a;b\n1,5;2\n"),
     "no names of columns": opened("5.1,u\n4.9,v\n"),
     "a compressed file that is cut short": opened(gzip.compress(b"a,b\n1,2\n")[:-9], "data.csv.gz"),
@@ -665,6 +676,12 @@ TABLES: dict[str, Case] = {
     "a missing target": fitted(kind=["u", None] * (N // 2)),
     "a column that is empty throughout": fitted(size=[None] * N),
     "a column that names the rows": fitted(colour=[f"c{i}" for i in range(N)]),
+    "units beside numbers": fitted(size=[f"{i} kg" for i in range(N)]),
+    "a word that is common among numbers": fitted(
+        size=["unknown" if i % 3 == 0 else f"{i}.5" for i in range(N - 1)] + ["0"]
+    ),
+    "a minus sign that no keyboard has": fitted(size=[f"\u2212{i}.5" for i in range(N)]),
+    "an index of pandas alone": only_an_index,
     "numbers and a few words": fitted(size=[*map(str, range(N - 1)), "#REF!"]),
     "decimal commas": fitted(size=[f"{i},5" for i in range(N)]),
     "commas between thousands": fitted(size=[f"{i % 9 + 1},{i:03}.5" for i in range(N)]),
@@ -734,6 +751,7 @@ PICTURES: dict[str, Case] = {
     "no subfolders": in_a_folder("photos", lambda b: nn.datasets.images("photos")),
     "a class without pictures": photos(b"", "notes.txt"),
     "parts of a data set for classes": among("photos/train/cats", "photos/test/cats"),
+    "classes that hold the same folders": among(*(f"photos/{a}/{b}" for a in "ab" for b in ("cats", "dogs"))),
     "a folder in two classes": linked,
     "a picture that cannot be decoded": photos(b"no picture"),
     "a picture that is cut short": cut_short,

@@ -200,7 +200,17 @@ def test_what_systems_put_there_is_no_class_and_no_picture(folder, name):
 
 @pytest.mark.parametrize(
     "names",
-    [("train", "test"), ("Training", "VALIDATION", "extra"), ("test1", "train_set"), ("train",), ("val", "test")],
+    [
+        ("seg_train", "seg_test", "seg_pred"),
+        ("x_train", "x_test"),
+        ("0_train", "1_val"),
+        ("train", "extra"),
+        ("train", "test"),
+        ("Training", "VALIDATION", "extra"),
+        ("test1", "train_set"),
+        ("train",),
+        ("val", "test"),
+    ],
 )
 def test_parts_of_a_data_set_are_no_classes(folder, names):
     for name in names:
@@ -215,6 +225,47 @@ def test_parts_of_a_data_set_are_no_classes(folder, names):
     if len(names) > 1 and names != ("val", "test"):  # one folder above, where they would be one class
         with pytest.raises(ValueError, match="parts of a data set and no classes"):
             datasets.images(folder)
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        (("fold1", "fold2"), "parts of a data set and no classes: fold1"),
+        (("a", "b"), "all hold the same folders, cats,"),
+    ],
+)
+def test_subfolders_that_hold_the_same_folders_are_no_classes(tmp_path, parts, message):
+    for name in parts:
+        for kind in ("cats", "dogs"):
+            save(tmp_path / name / kind / "1.png", picture())
+    with pytest.raises(ValueError, match=message) as error:
+        datasets.images(tmp_path)
+    assert repr(str(tmp_path / parts[0])) in str(error.value)
+    assert datasets.images(tmp_path / parts[0]).classes == ("cats", "dogs")
+
+
+def test_parts_inside_of_classes_are_turned_around(tmp_path):
+    for kind in ("cats", "dogs"):
+        for part in ("train", "test"):
+            save(tmp_path / kind / part / "1.png", picture())
+    with pytest.raises(ValueError, match="Put the classes into the parts: move") as error:
+        datasets.images(tmp_path)
+    for kind in ("cats", "dogs"):
+        (tmp_path / "train").mkdir(exist_ok=True)
+        (tmp_path / kind / "train").rename(tmp_path / "train" / kind)
+    assert f"and pass '{tmp_path / 'train'}'" in str(error.value)
+    assert datasets.images(tmp_path / "train").classes == ("cats", "dogs")
+
+
+@pytest.mark.parametrize("name", ["@__thumb", "~snapshot", "RECYCLER", "FOUND.000", "Network Trash Folder"])
+def test_further_folders_of_systems_are_no_classes(folder, name):
+    save(folder / name / "1.png", picture())
+    assert datasets.images(folder).classes == ("cats", "dogs")
+
+
+def test_a_class_that_is_a_dead_link_is_told(folder):
+    (folder / "birds").symlink_to(folder / "nowhere", target_is_directory=True)
+    assert datasets.images(folder).left_out == ("links that lead nowhere: 1 (birds)",)
 
 
 def test_such_names_may_be_classes(folder):

@@ -7,6 +7,7 @@ import gzip
 import io
 import math
 import os
+import re
 import sys
 import zipfile
 from datetime import datetime
@@ -17,6 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nnarray.datasets import tables
+from nnarray.datasets.entries import UNNAMED
 from nnarray.datasets.tables import TextFormat, open_table
 from nnarray.persistence.tables import write_table
 
@@ -194,6 +196,24 @@ def test_names_may_be_numbers_or_absent(tmp_path):
 
 def test_columns_without_a_name_are_called_by_their_place(tmp_path):
     assert read(tmp_path, ",a,\n1,2,3\n") == {"Unnamed: 0": ["1"], "a": ["2"], "Unnamed: 2": ["3"]}
+    for names in (",Unnamed: 0,a", ",Unnamed: 0.1,Unnamed: 0,a"):  # as pandas writes an index again and again
+        entries = ",".join("1" for _ in names.split(","))
+        columns = list(read(tmp_path, f"{names}\n{entries}\n"))
+        assert len(set(columns)) == len(columns)
+        assert all(re.fullmatch(UNNAMED, name) for name in columns[:-1])
+
+
+def test_blanks_between_thousands_and_before_quotes_may_break_no_line(tmp_path):
+    for blank in (" ", "\u00a0", "\u202f"):
+        assert read(tmp_path, f"a\n12{blank}345.5\n", thousands=" ") == {"a": ["12345.5"]}
+        assert read(tmp_path, f'a,b\n1,{blank}"x"\n')["b"] == ["x"]
+
+
+def test_words_for_nothing_count_in_dictionaries_too(tmp_path):
+    table = pa.table({"a": pa.array(["1,5", "unk"]).dictionary_encode()})
+    parquet.write_table(table, tmp_path / "t.parquet")
+    read = open_table(tmp_path / "t.parquet", TextFormat(missing=["unk"], decimal=",")).read()
+    assert read["a"].cast(pa.string()).to_pylist() == ["1.5", None]
 
 
 @pytest.mark.parametrize("ending", [".gz", ".bz2", ".zst"])
@@ -297,8 +317,8 @@ def test_the_parts_that_were_read_do_not_stay_in_memory(tmp_path, ending, monkey
 def test_what_is_no_table_is_refused_by_name(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"there is no file '.*none.csv'"):
         open_table(tmp_path / "none.csv")
-    with pytest.raises(ValueError, match=r"table.txt' does not end as a table does; use one of .csv, .tsv, .parquet"):
-        open_table(csv(tmp_path, "a\n1\n", "table.txt"))
+    with pytest.raises(ValueError, match=r"table.xls' does not end as a table does; use one of .csv, .tsv, .parquet"):
+        open_table(csv(tmp_path, "a\n1\n", "table.xls"))
     (tmp_path / "folder.csv").mkdir()
     with pytest.raises(IsADirectoryError, match=r"folder.csv' is a folder; pass the path"):
         open_table(tmp_path / "folder.csv")
@@ -339,7 +359,18 @@ def test_a_missing_pyarrow_says_how_to_get_it(tmp_path, monkeypatch):
         ("a;b\n1,5;2\n", r"single column, 'a;b', with ',' as the delimiter. If ';' .* --delimiter ';', or TextFormat"),
         ("a\tb\n1\t2\n", r"If 'tab' separates the entries: --delimiter 'tab'"),
         ("a, b;c\n1;2\n", r"row 1: 1 entries for 2 columns: .* If ';' separates the entries: --delimiter ';'"),
-        ('a,b\n1, "x,y"\n', r"row 1: 3 entries for 2 columns: .*quotes around it, and no blank before them"),
+        ("a,b\n1,5,2\n2,6,3\n", r"row 1: 3 entries for 2 columns: .* such as 'row,' at its start"),
+        ("a,b\n5,2,\n6,3,\n", r"or ',' at its end if they end so; else repair: an entry"),
+        (
+            "# flowers\na,b,c\n1,2,3\n",
+            r"row 1: 3 .*: 'a,b,c'. If .* names of the columns, remove the lines above, '# flowers'",
+        ),
+        (
+            "Flowers\nof 2020\na,b,c\n",
+            r"row 2: 3 .*: 'a,b,c'. If .* names of the columns, remove the lines above, 'Flowers'",
+        ),
+        ("p,x,s,p\ne,x,y,t\n", r"of one name: 'p'. Rename .* If the first row is data: --no-header"),
+        ('a,b\n1, "x,y,z"\n', r"row 1: 4 entries for 2 columns: .*quotes around it, and no blank before them"),
         ("sep=,\na,b\n1,2\n3\n", r"row 2: 1 entries for 2 columns"),
         (
             "5.1,3.5,0.2,setosa\n4.9,3.0,0.2,setosa\n",
@@ -364,6 +395,46 @@ def test_faults_of_text_are_named(tmp_path, content, message):
         open_table(path).read()
     with pytest.raises(ValueError, match=message):
         list(open_table(path).batches())
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "message"),
+    [
+        (gzip.compress(b"a,b\n1,2\n"), "t.csv", "but compressed by gzip: let its name end in .gz"),
+        (bz2.compress(b"a,b\n1,2\n"), "t.csv", "but compressed by bzip2"),
+        (b"PK\x03\x04", "t.csv", "but a ZIP archive, or a spreadsheet: unpack it, or export"),
+        (b"PAR1\x15\x04", "t.csv", "but Parquet: let its name end in .parquet"),
+        (b"<!DOCTYPE html>", "t.csv", "but a web page: get the table itself"),
+        (b"<!DOCTYPE html>", "t.parquet", "but a web page: get the table itself"),
+        (b"a,b\n1,2\n", "t.csv.gz", "is plain text and not compressed; leave .gz out of its name"),
+        (b"", "t.csv.xz", "is packed as .xz, which is not read; unpack it"),
+        (b"", "t.zip", "is packed as .zip, which is not read; unpack it"),
+    ],
+)
+def test_other_content_than_the_name_says_is_told(tmp_path, content, name, message):
+    with pytest.raises(ValueError, match=message):
+        open_table(csv(tmp_path, content, name))
+
+
+@pytest.mark.parametrize(("name", "delimiter"), [("t.txt", ","), ("t.data", ","), ("t.tab", "\t"), ("t.txt", "|")])
+def test_text_may_have_other_endings(tmp_path, name, delimiter):
+    path = csv(tmp_path, delimiter.join(("PAR1", "b")) + "\n" + delimiter.join("12") + "\n", name)
+    text = TextFormat(delimiter="|") if delimiter == "|" else TextFormat()
+    assert open_table(path, text).read().to_pylist() == [{"PAR1": "1", "b": "2"}]
+
+
+def test_a_saved_stream_of_arrow_is_read(tmp_path):
+    table = pa.table({"a": [1, 2], "b": ["x", "y"]})
+    with pa.OSFile(str(tmp_path / "t.arrow"), "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    assert open_table(tmp_path / "t.arrow").read() == table
+
+
+def test_integers_of_128_bits_are_told(tmp_path):
+    polars = pytest.importorskip("polars")
+    polars.DataFrame({"a": polars.Series([1], dtype=polars.Int128)}).write_parquet(tmp_path / "t.parquet")
+    with pytest.raises(ValueError, match="with its columns of 128-bit integers cast"):
+        open_table(tmp_path / "t.parquet")
 
 
 def test_a_late_fault_has_the_right_row(tmp_path, monkeypatch):

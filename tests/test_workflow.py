@@ -198,8 +198,8 @@ def test_the_preparation_knows_the_training_part_alone() -> None:
 NUMBERS = [f"{i * 37 % 88 / 4}" for i in range(60)]
 
 
-def written(name: str, x: list[str], delimiter: str = ",", kind: tuple[str, str] = ("a", "b"), lead: str = "") -> str:
-    rows = [delimiter.join(("x", "kind")), *(delimiter.join((entry, kind[i % 2])) for i, entry in enumerate(x))]
+def written(name: str, x: list[str], delimiter: str = ",", kind: tuple[str, ...] = ("a", "b"), lead: str = "") -> str:
+    rows = [delimiter.join(("x", "kind")), *(delimiter.join((entry, kind[i % len(kind)])) for i, entry in enumerate(x))]
     Path(name).write_text(lead + "\n".join(rows) + "\n")
     return name
 
@@ -240,9 +240,8 @@ def test_how_a_text_is_written_is_kept_with_the_model() -> None:
     assert "are about CSV and TSV files" in fails(2, "train", write("t.parquet", houses()), *TRAIN, "--delimiter", ";")
     Path("names.csv").write_text("1,2\n" + "".join(f"{i % 7 / 2},{i % 2}\n" for i in range(20)))
     words = ("--target", "2", "--epochs", "1", "--backend", "numpy", "--json")
-    assert json.loads(call("train", "names.csv", *words).stdout)["notes"] == [
-        "the columns are called 1, 2, ...; if that is data, say --no-header"
-    ]
+    told = "the columns are called 1, 2, ...; if that is data, say --no-header"
+    assert told in json.loads(call("train", "names.csv", *words).stdout)["notes"]
     written("points.tsv", [x.replace(".", ",") for x in NUMBERS], "\t")
     assert "--decimal ','" in fails(2, "train", "points.tsv", "--target", "kind", "--backend", "numpy")
 
@@ -256,6 +255,30 @@ def test_a_word_for_nothing_can_be_a_class() -> None:
         assert call("predict", "model.safetensors", data, "--backend", "numpy").stdout.startswith(
             '"prediction","p_NA","p_b"'
         )
+
+
+def test_a_word_for_nothing_beside_numbers_can_be_a_class() -> None:
+    plain, quoted = (written(f"{k}.csv", NUMBERS, kind=(word, "1", "2")) for k, word in enumerate(("NA", '"NA"')))
+    table = write("t.parquet", {"x": list(range(60)), "kind": ["NA", "1", "2"] * 20})
+    for data, *options in ((plain, "--missing", ""), (quoted,), (table,)):
+        assert any("3 classes, of which 'NA'" in note for note in noted(data, *options))
+        assert any("20 of 60" in note for note in noted(quoted, "--missing", "NA")) or data != quoted
+
+
+def test_a_table_whose_names_are_hidden_is_told() -> None:
+    for mark in " :":
+        Path("t.csv").write_text("".join(f"{mark.join(row)}\n" for row in ("aby", "123", "456")))
+        told = fails(2, "train", "t.csv", "--target", "y", "--backend", "numpy")
+        assert f"--delimiter '{mark}', or TextFormat" in told
+    Path("t.csv").write_text("p,x,kind\n" + "p,x,u\ne,x,v\n" * 20)
+    assert any("the names of the columns, p, x, are entries in them" in note for note in noted("t.csv"))
+    assert not any("are entries" in note for note in noted("t.csv", "--header"))
+
+
+def test_columns_without_a_name_may_be_left_out_by_none() -> None:
+    Path("twice.csv").write_text(",Unnamed: 0,a,kind\n" + "".join(f"{i},{i},{i % 7 / 2},{i % 2}\n" for i in range(20)))
+    assert sum("has no name" in note for note in noted("twice.csv")) == 2
+    assert not any("has no name" in note for note in noted("twice.csv", "--drop", ""))
 
 
 def test_an_index_is_left_out_and_a_number_of_the_row_is_told() -> None:
@@ -362,6 +385,7 @@ def test_pictures_that_cannot_be_used(pets: Path) -> None:
     Path("single/cat").mkdir(parents=True)
     Path("single/cat/a.png").write_bytes(Path("mixed/cat/a.png").read_bytes())
     assert "one class only" in fails(2, "train", "single")
+    assert "--size 8 is too small for 3 convolutions" in fails(2, "train", str(pets), "--size", "8")
     assert "--target, --drop and --categories are about columns" in fails(2, "train", str(pets), "--target", "x")
 
 

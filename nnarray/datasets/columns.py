@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 import numpy as np
@@ -34,8 +34,9 @@ from nnarray.datasets.entries import (
     text_of,
     truth_as_numbers,
     where,
+    without_dictionary,
 )
-from nnarray.datasets.tables import MISSING, NUMBER, arrow
+from nnarray.datasets.tables import BLANKS, MISSING, NUMBER, arrow
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -43,10 +44,17 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MOST_CATEGORIES = 1_000  # of one column
+ALMOST = 0.95  # of the rows have another integer: one may be there twice, or be missing
 LEAST = 10  # rows that are numbered, and do not happen to be 1, 2, 3
 FEW = 20  # so many different integers are classes, and so many different texts are never too many
 OFTEN = 0.9  # of the entries of a column: a column of numbers with a few faults, and not of categories
-OTHERWISE = r"\A[+-]?([0-9]{1,3}([.,'][0-9]{3})+([.,][0-9]+)?|[0-9]*[.,][0-9]+)\z"  # as other countries write numbers
+HANDFUL = 5  # different numbers with one or two words among them are hardly names
+OTHERWISE = (  # as other countries write numbers
+    rf"\A[+-]?([0-9]{{1,3}}([.,'{BLANKS}][0-9]{{3}})+([.,][0-9]+)?|[0-9]*[.,][0-9]+)\z"
+)
+MINUS = "\u2212"
+NEGATIVE = rf"\A({MINUS}[0-9.,]+|\([0-9.,]+\))\z"  # with a minus sign that no keyboard has, or as accountants do
+BESIDE = re.compile(r"([^\w\s#]{0,2})\s*[+-]?\d+(?:\.\d+)?\s*(\D*)")  # a sign of a currency, or a unit behind
 
 
 # --- Columns ------------------------------------------------------------------------------------------------
@@ -118,9 +126,10 @@ class CategoryColumn:
     name: str
     categories: tuple[str, ...]
     missing: bool = False
+    note: str = field(default="", compare=False, repr=False)
+    """What a person should know; said when it is fitted, and not saved."""
 
     kind: ClassVar[str] = "category"
-    note: ClassVar[str] = ""
 
     @classmethod
     def fit(cls, name: str, text: Any, values: list[str]) -> CategoryColumn:
@@ -185,6 +194,8 @@ def fit_columns(
             almost.append(told)
         elif isinstance(made, str):
             faults[name] = made
+        elif isinstance(made, CategoryColumn) and name not in forced:
+            fitted.append(replace(made, note=_mixture(column, f"column {name!r} is taken as categories")))
         else:
             fitted.append(made)
     if almost:
@@ -197,7 +208,11 @@ def fit_columns(
 
 def numbers_in(column: Any) -> np.ndarray | None:
     """The entries of a column that is numbers where nobody says so, float64; None of one that is not."""
-    x = None if arrow().types.is_dictionary(column.type) else parsed(column)
+    if arrow().types.is_dictionary(column.type):
+        if not is_text(column.type.value_type) or len(column.unique()) <= FEW:
+            return None  # few numbers are names, as whoever made the dictionary said
+        column = without_dictionary(column)
+    x = parsed(column)
     if x is None or not is_text(column.type) or not np.isnan(x).all():
         return x
     return None if _words(text_of(column)).keys() - MISSING else x  # "-" and "?" alone are names
@@ -219,7 +234,7 @@ def _fit_category(name: str, column: Any, train: np.ndarray) -> CategoryColumn |
     if not values:
         return "has no entries"
     if _too_many(len(values), known):
-        return f"has {len(values)} different values in {known} rows"
+        return f"has {len(values)} different values in {known} rows{_beside(values)}"
     part = text.take(arrow().array(train))
     return CategoryColumn.fit(name, part, distinct(part) or values)
 
@@ -231,14 +246,13 @@ def _too_many(count: int, known: int) -> bool:
 
 def almost_numbers(column: Any, name: str, rows: Rows, *, target: bool = False) -> str:
     """What keeps a column of text from being numbers, and what can be done; nothing if it is of names."""
-    if not is_text(column.type):
+    if not is_text(without_dictionary(column).type):
         return ""
     compute, text = arrow().compute, text_of(column)
-    known = text.filter(compute.invert(compute.is_in(text, value_set=arrow().array(NO_NUMBER)))).drop_null()
-    numbers = compute.match_substring_regex(known, NUMBER)
-    written = compute.or_(numbers, compute.match_substring_regex(known, OTHERWISE))
+    known, numbers, written = _as_written(text)
     share = (compute.sum(written).as_py() or 0) / max(len(known), 1)
-    i = first_text(text) if share >= OFTEN or (2 * share > 1 and len(known.unique()) > FEW) else None
+    many = len(known.unique()) > FEW and (2 * share > 1 or len(known.filter(compute.invert(written)).unique()) <= 2)
+    i = first_text(text) if share >= OFTEN or many else None
     if i is None:
         return ""
     names = f"If the entries are names: --categories {name}, or categories=[{name!r}]. "
@@ -254,12 +268,58 @@ def almost_numbers(column: Any, name: str, rows: Rows, *, target: bool = False) 
     )
 
 
+def _as_written(text: Any) -> tuple[Any, Any, Any]:
+    """The entries that are there; which are numbers; and which are, or would be in another country."""
+    compute = arrow().compute
+    known = text.filter(compute.invert(compute.is_in(text, value_set=arrow().array(NO_NUMBER)))).drop_null()
+    numbers = compute.match_substring_regex(known, NUMBER)
+    otherwise = compute.match_substring_regex(known, f"{OTHERWISE}|{NEGATIVE}")
+    return known, numbers, compute.or_(numbers, otherwise)
+
+
+def _mixture(column: Any, taken: str) -> str:
+    """What to know of names among which are numbers, so many that the names may stand for nothing."""
+    if not is_text(without_dictionary(column).type):
+        return ""
+    known, _, written = _as_written(text_of(column))
+    odd: list[str] = known.filter(arrow().compute.invert(written)).unique().to_pylist()
+    count, different = arrow().compute.sum(written).as_py() or 0, len(known.unique()) - len(odd)
+    if not odd or not (2 * count > len(known) or (len(odd) <= 2 and different > HANDFUL)):
+        return ""
+    return (
+        f"{taken} though {count} of {len(known)} entries are numbers, and others are {listed(odd, 5)}. {_nothing(odd)}"
+    )
+
+
+def _nothing(words: list[str]) -> str:
+    """How words are taken as missing."""
+    words = [word for word in words if "," not in word][:FEW]
+    if not words:
+        return "They have commas in them, which --missing cannot name: TextFormat(missing=...) can."
+    return f"If that is missing: --missing {_typed(','.join(words))}, or TextFormat(missing={words!r})."
+
+
+def _typed(text: str) -> str:
+    """As it is typed in a shell, always in quotes."""
+    return "'" + text.replace("'", "'\"'\"'") + "'"
+
+
+def _beside(values: list[str]) -> str:
+    """What stands beside the numbers of a column, if the same does everywhere."""
+    parts = {match.groups() if (match := BESIDE.fullmatch(value)) else None for value in values}
+    before, after = next(iter(parts)) or ("", "")
+    if len(parts) > 1 or not (before or after):
+        return ""
+    return f": numbers with {(before or after)!r} beside them, such as {values[0]!r} (write the numbers alone)"
+
+
 def _remedy(odd: list[str]) -> str:
     """How numbers can be read that are written in another way, or words that stand for nothing."""
     commas = [text for text in odd if re.match(OTHERWISE.replace(r"\z", r"\Z"), text)]
+    if negative := [text for text in odd if re.match(NEGATIVE.replace(r"\z", r"\Z"), text)]:
+        return f"{negative[0]!r} is a negative number: write it as '-{negative[0].strip('()' + MINUS)}'."
     if not commas:
-        words = [text for text in odd if "," not in text][:5]
-        return f"If that is missing: --missing {','.join(words)!r}, or TextFormat(missing={words!r})."
+        return _nothing(odd)
     points = any("." in text and (text.rfind(".") < text.rfind(",") or text.count(".") > 1) for text in commas)
     if points:
         return (
@@ -271,7 +331,11 @@ def _remedy(odd: list[str]) -> str:
         told.append("If a comma stands before the decimals: --decimal ',', or TextFormat(decimal=',').")
     for mark in (",", "'"):
         if all(re.fullmatch(rf"[+-]?\d{{1,3}}({mark}\d{{3}})+(\.\d+)?", text) for text in commas):
-            told.append(f"If {mark!r} separates thousands: --thousands {mark!r}, or TextFormat(thousands={mark!r}).")
+            told.append(
+                f"If {mark!r} separates thousands: --thousands {_typed(mark)}, or TextFormat(thousands={mark!r})."
+            )
+    if all(re.fullmatch(rf"[+-]?\d{{1,3}}([{BLANKS}]\d{{3}})+([.,]\d+)?", text) for text in commas):
+        told.append("If a blank separates thousands: --thousands ' ', or TextFormat(thousands=' ').")
     return " ".join(told) or "They are written in several ways."
 
 
@@ -303,13 +367,15 @@ def _all_different(text: Any) -> str:
 
 
 def _numbering(x: np.ndarray) -> str:
-    """Whether a column has another integer in every row."""
-    n = len(x)
-    if n < LEAST or np.isnan(x).any() or (x != np.floor(x)).any() or len(np.unique(x)) < n:
+    """Whether a column has another integer in every row, or in nearly every one."""
+    n, x = len(x), x[~np.isnan(x)]
+    different = len(np.unique(x))
+    if n < LEAST or different < ALMOST * n or (x != np.floor(x)).any():
         return ""
-    if x.max() - x.min() == n - 1:
-        return "numbers the rows"
-    return "has another integer in every row" if n > FEW else ""
+    spread = x.max() - x.min() + 1
+    if different == n:
+        return "numbers the rows" if spread == n else "has another integer in every row" if n > FEW else ""
+    return "has another integer in nearly every row" if different == len(x) > FEW or spread <= 2 * n else ""
 
 
 # --- Targets ------------------------------------------------------------------------------------------------
@@ -419,7 +485,7 @@ def fit_target(table: pa.Table, names: list[str], task: str, rows: Rows) -> Clas
     """Classes or values, as the task says."""
     refuse_kinds(table, names)
     for name in names:
-        refuse_missing(is_missing(table.column(name)), name, rows)
+        refuse_missing(missing_target(table.column(name), name, task), name, rows)
     if len(names) > 1 and task == "classify":
         raise ValueError(f"one column alone can be classes; got the targets {listed(names)}. Train a model for each.")
     if task == "classify":
@@ -432,23 +498,35 @@ def fit_target(table: pa.Table, names: list[str], task: str, rows: Rows) -> Clas
     return ValueTarget(tuple(names), means, scales, told)
 
 
+def missing_target(column: Any, name: str, task: str) -> np.ndarray:
+    """Which rows have no target, bool: a word that stands for nothing among numbers may be the name of a class."""
+    chosen = task_of(column, name)[0] if task == "auto" else task
+    return text_of(column).is_null().to_numpy() if chosen == "classify" else is_missing(column)
+
+
 def task_of(column: Any, name: str) -> tuple[Literal["classify", "regress"], str]:
     """Whether a target is classes or values where nobody says so, and what a person should know about the choice.
 
     Classes are text, truth values, Arrow's dictionaries, and at most `FEW` different integers, whatever their size.
     """
     types, kind = arrow().types, column.type
-    if types.is_boolean(kind) or types.is_dictionary(kind) or (is_text(kind) and numbers_in(column) is None):
-        return "classify", ""
+    texts = is_text(kind) or types.is_dictionary(kind)
+    if types.is_boolean(kind) or (texts and numbers_in(column) is None):
+        return "classify", _mixture(column, f"target {name!r} is taken as classes")
     values = text_of(column).filter(arrow().array(~is_missing(column))).unique()
     if len(values) > FEW:
         return "regress", ""
     integers = all_integers(values)
     found: list[str] = sorted(values.to_pylist(), key=_by_number if integers else float)
     if integers and (types.is_integer(kind) or is_text(kind) or (types.is_decimal(kind) and kind.scale == 0)):
+        words = _words(text_of(column)) if is_text(kind) else {}
+        if words:
+            count, told = sum(words.values()), f"target {name!r}: {len(found) + len(words)} classes"
+            return "classify", f"{told}, of which {listed(words)} in {count} entries. {_nothing(list(words))}"
         chosen = f"target {name!r}: {len(found)} classes, since its entries are few different integers"
         return "classify", f"{chosen} ({listed(found, 5)}); if they are numbers, --task regress (task='regress')"
     if len(found) <= 2 or all(float(value).is_integer() for value in found):
+        found = [str(float(value)) for value in found] if types.is_floating(kind) else found
         chosen = f"target {name!r}: numbers, since its entries are no integers but decimal numbers"
         return "regress", f"{chosen} ({listed(found, 5)}); if they are classes, --task classify (task='classify')"
     return "regress", ""

@@ -27,6 +27,7 @@ EXACT = 2.0**53  # from here on float64 skips integers
 NO_NUMBER = (*MISSING, "None", "none", "-", "--", "?", ".")
 """Entries that stand for nothing where all others are numbers."""
 TRUTH = {"false", "true"}
+UNNAMED = r"Unnamed: \d+(\.\d+)*"  # what is called so has no name in the file
 WHOLE = r"[+-]?(0|[1-9][0-9]{0,30})(\.0*)?"
 DECIMAL = r"[+-]?(0|[1-9][0-9]{0,30})(\.[0-9]{0,30})?([eE][+-]?[0-9]{1,2})?"  # 0123 is a name
 
@@ -147,7 +148,9 @@ def distinct(text: Any) -> list[str]:
     lower = list(dict.fromkeys(value.lower() for value in values))
     if TRUTH.issuperset(lower):
         return lower
-    return list(dict.fromkeys(str(int(v.split(".")[0])) if re.fullmatch(WHOLE, v) else v for v in values))
+    short = sorted(values, key=lambda v: (re.fullmatch(WHOLE, v) is None, len(v), v))
+    alike = {_value(v, truth=False): v for v in reversed(short)}
+    return [str(int(v.split(".")[0])) if re.fullmatch(WHOLE, v) else v for v in alike.values()]
 
 
 def is_missing(column: Any) -> np.ndarray:
@@ -279,7 +282,7 @@ def index_columns(table: pa.Table) -> list[str]:
     """Columns that number or name the rows: what pandas calls an index, and what has no name, as pandas writes one."""
     noted = json.loads((table.schema.metadata or {}).get(b"pandas", b"{}"))
     index = [name for name in noted.get("index_columns", []) if isinstance(name, str)]
-    return [name for name in table.column_names if name in index or re.fullmatch(r"Unnamed: \d+(\.\d+)*", name)]
+    return [name for name in table.column_names if name in index or re.fullmatch(UNNAMED, name)]
 
 
 def checked_table(table: Any) -> list[str]:

@@ -37,12 +37,14 @@ _JPEG, _PNM, _OTHERS = (".jfif", ".jpe", ".jpeg", ".jpg"), (".pbm", ".pgm", ".pn
 SUFFIXES = (*_JPEG, *_PNM, *_OTHERS, ".tif", ".tiff", ".webp")
 # Names in small letters. What file managers, file servers and archives put among the pictures:
 OF_SYSTEMS = {"@eadir", "@recycle", "@recently-snapshot", "@tmp", "#recycle", "#snapshot", "$recycle.bin", "__macosx"}
+OF_SYSTEMS |= {"@__thumb", "@synoresource", "~snapshot", "recycler", "network trash folder", "temporary items"}
 OF_SYSTEMS |= {"lost+found", "system volume information", "__pycache__", "thumbs.db", "ehthumbs.db", "desktop.ini"}
-# Parts of a data set, such as train, Validation, test1, training_data:
+# Parts of a data set, such as train, Validation, test1, training_data, seg_train; and those of a cross-validation:
 TRAINING, HELD_OUT = (
-    re.compile(f"({words})(set|data|images|[^a-z].*)?", re.IGNORECASE)
-    for words in ("train(ing)?", "test(ing)?|val(id(ation)?)?|eval(uation)?|dev|hold-?_?out")
+    re.compile(f"(?P<before>.*[^a-z])?({words})(set|data|images|[^a-z].*)?", re.IGNORECASE)
+    for words in ("train(ing)?", "test(ing)?|val(id(ation)?)?|eval(uation)?|dev|hold-?_?out|pred(ict(ion)?)?|extra")
 )
+FOLD = re.compile(r"(fold|split)[^a-z]*\d+", re.IGNORECASE)
 
 
 class UnreadableImage(ValueError):
@@ -346,8 +348,10 @@ class Search:
                 f"such as {str(self.folder / 'cats')!r} and {str(self.folder / 'dogs')!r}."
             )
         _refuse_parts(self.folder, subfolders)
-        for folder in subfolders:
-            _refuse_parts(folder, [entry for entry in entries_of(folder) if entry.is_dir()], inside=True)
+        inside = {folder: [entry for entry in entries_of(folder) if entry.is_dir()] for folder in subfolders}
+        for folder, found in inside.items():
+            _refuse_parts(folder, found, inside=True)
+        _refuse_equal(self.folder, inside)
         for entry in entries:
             if entry not in subfolders and self._is_picture(entry):
                 self._leave_out(OUTSIDE, entry)
@@ -372,7 +376,7 @@ class Search:
                 yield entry
 
     def _is_picture(self, file: Path) -> bool:
-        fault = NO_PICTURES if file.suffix.lower() not in SUFFIXES else "" if file.is_file() else NOWHERE
+        fault = NOWHERE if not file.exists() else NO_PICTURES if file.suffix.lower() not in SUFFIXES else ""
         if fault:
             self._leave_out(fault, file)
         return not fault
@@ -398,18 +402,52 @@ class Search:
 
 def entries_of(folder: Path) -> list[Path]:
     """What is in a folder, sorted; without what is hidden or put there by a system."""
-    return sorted(p for p in folder.iterdir() if not (p.name.startswith(".") or p.name.casefold() in OF_SYSTEMS))
+    return sorted(p for p in folder.iterdir() if not (p.name.startswith(".") or _is_of_system(p.name.casefold())))
+
+
+def _is_of_system(name: str) -> bool:
+    return name in OF_SYSTEMS or re.fullmatch(r"found\.\d{3}", name) is not None
 
 
 def _refuse_parts(folder: Path, subfolders: list[Path], *, inside: bool = False) -> None:
     """Refuse what are parts of a data set and no classes; `inside` of a class only where they are sure to be."""
     train, held_out = ([p for p in subfolders if part.fullmatch(p.name)] for part in (TRAINING, HELD_OUT))
-    found = train + held_out
-    if (train and held_out) or (found and len(found) == len(subfolders) and not inside):
+    plain = [p for p in train + held_out if not any(m and m["before"] for m in _as_part(p.name))]
+    folds = [p for p in subfolders if FOLD.fullmatch(p.name)]
+    all_parts = any(found and len(found) == len(subfolders) for found in (plain, folds))
+    if (train and held_out) or (all_parts and not inside):
+        found = train + held_out or folds
         raise ValueError(
             f"the subfolders of {str(folder)!r} are parts of a data set and no classes: "
-            f"{', '.join(p.name for p in found)}. Pass one of them: {str(found[0])!r}. (If they are classes, rename "
-            f"them.)"
+            f"{', '.join(p.name for p in found)}. {_one_of(found[0])} (If they are classes, rename them.)"
+        )
+
+
+def _as_part(name: str) -> Iterator[re.Match[str] | None]:
+    return (part.fullmatch(name) for part in (TRAINING, HELD_OUT))
+
+
+def _one_of(part: Path) -> str:
+    """What to do with parts of a data set: to pass one, if the classes are in it, and else to turn them around."""
+    if any(entry.is_dir() for entry in entries_of(part)):
+        return f"Pass one of them: {str(part)!r}."
+    kind, top = part.parent.name, part.parent.parent
+    return (
+        f"Put the classes into the parts: move {str(part)!r} to {str(top / part.name / kind)!r}, so with each of them, "
+        f"and pass {str(top / part.name)!r}."
+    )
+
+
+def _refuse_equal(folder: Path, inside: dict[Path, list[Path]]) -> None:
+    """Refuse subfolders that all hold the same folders, and no more: those are the classes."""
+    names = [{found.name for found in each} for each in inside.values()]
+    mixed = any(entry.suffix.lower() in SUFFIXES for each in inside for entry in entries_of(each))
+    if not mixed and len(names) > 1 and len(names[0]) > 1 and all(each == names[0] for each in names):
+        first, *_ = inside
+        raise ValueError(
+            f"the subfolders of {str(folder)!r} all hold the same folders, {_some(sorted(names[0]))}, which then are "
+            f"the classes: pass one of them, such as {str(first)!r}. If {_some([p.name for p in inside])} are the "
+            f"classes, move their pictures out of those folders, or give the folders different names."
         )
 
 

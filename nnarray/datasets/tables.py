@@ -17,7 +17,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from itertools import chain
+from itertools import chain, count
 from math import prod
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
@@ -42,9 +42,13 @@ KINDS = {
     ".arrow": "feather",
     ".npz": "npz",
     ".npy": "npy",
+    ".txt": "csv",
+    ".data": "csv",
+    ".tab": "tsv",
 }
 DELIMITERS = {"csv": ",", "tsv": "\t"}
 COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}  # endings after that of a text
+PACKED = (".xz", ".zip", ".7z", ".rar", ".tgz")  # archives, which are not read
 MISSING = ("", "NA", "N/A", "#N/A", "<NA>", "NaN", "nan", "null", "NULL")
 """Entries of a text without quotes that stand for nothing."""
 
@@ -238,10 +242,10 @@ def open_table(path: str | os.PathLike[str], text: TextFormat = USUAL) -> TableF
     Parameters
     ----------
     path : path
-        `.csv` (commas) or `.tsv` (tabs), also with `.gz`, `.bz2` or `.zst` behind: the first row has the names
+        `.csv`, `.txt`, `.data` (commas) or `.tsv`, `.tab` (tabs), also with `.gz`, `.bz2` or `.zst` behind: the first row has the names
         of the columns; every column is read as text, null is what is missing, and an empty line is no row. A column
         without a name is called `Unnamed: 0`, by its place, as pandas does. `.parquet`, `.pq`; `.feather`, `.arrow`
-        (the file format of Arrow). `.npz`: each 1-D array is a column of the name it has there, and a 2-D array `X`
+        (the file format of Arrow, or a saved stream). `.npz`: each 1-D array is a column of the name it has there, and a 2-D array `X`
         is the columns `X[0]`, `X[1]`, ...; `.npy`: the columns of a 2-D array are `0`, `1`, ..., and a 1-D array is
         the column `0`.
     text : TextFormat
@@ -278,13 +282,15 @@ def open_table(path: str | os.PathLike[str], text: TextFormat = USUAL) -> TableF
         raise IsADirectoryError(f"{str(file)!r} is a folder; pass the path of a table in it.")
     kind = kind_of(file)
     _need_file(file)
-    return TableFile(file, kind, _checked_names(COLUMNS[kind](file, kind, text), file), text)
+    return TableFile(file, kind, _checked_names(COLUMNS[kind](file, kind, text), file, kind), text)
 
 
 def kind_of(path: Path) -> str:
     """The format that the ending of a path tells."""
     suffix = path.suffix.lower()
     kind = KINDS.get(Path(path.stem).suffix.lower() if suffix in COMPRESSED else suffix)
+    if suffix in PACKED:
+        raise ValueError(f"{str(path)!r} is packed as {suffix}, which is not read; unpack it, and pass what is in it.")
     if kind is None or (suffix in COMPRESSED and kind not in DELIMITERS):
         raise ValueError(
             f"{str(path)!r} does not end as a table does; use one of {', '.join(KINDS)}; .csv and .tsv also with "
@@ -318,11 +324,14 @@ def _as_meant(table: pa.Table, text: TextFormat, start: int) -> pa.Table:
     if text.decimal == "." and not text.thousands and not text.missing:
         return table
     for i, (name, column) in enumerate(zip(table.column_names, table.columns, strict=True)):
+        coded = pa.types.is_dictionary(column.type)
+        column = column.cast(column.type.value_type) if coded else column
         if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
             words = pa.array(text.words, column.type)
             nothing = pa.compute.is_in(pa.compute.utf8_trim_whitespace(column), value_set=words)
             column = pa.compute.if_else(nothing, pa.scalar(None, column.type), column) if text.missing else column
-            table = table.set_column(i, name, _plain_numbers(column, text, name, start))
+            column = _plain_numbers(column, text, name, start)
+            table = table.set_column(i, name, column.dictionary_encode() if coded else column)
     return table
 
 
@@ -338,10 +347,11 @@ def _plain_numbers(column: Any, text: TextFormat, name: str, start: int) -> Any:
                 f"row {start + i + 1}, column {name!r}: {column[i].as_py()!r} has a point where a comma stands before "
                 f"the decimals. If points separate thousands: --thousands '.', or TextFormat(thousands='.')."
             )
-    between, before = re.escape(text.thousands), re.escape(text.decimal)
+    blank = text.thousands in tuple(BLANKS)  # whichever blank it is
+    between, before = f"[{BLANKS}]" if blank else re.escape(text.thousands), re.escape(text.decimal)
     whole = rf"[0-9]{{1,3}}({between}[0-9]{{3}})+|[0-9]+" if text.thousands else "[0-9]+"
     number = rf"\A\s*[+-]?(({whole})({before}[0-9]*)?|{before}[0-9]+)([eE][+-]?[0-9]+)?\s*\z"
-    plain = compute.replace_substring(column, text.thousands, "") if text.thousands else column
+    plain = compute.replace_substring_regex(column, between, "") if text.thousands else column
     plain = compute.replace_substring(plain, text.decimal, ".")
     return compute.if_else(compute.match_substring_regex(column, number), plain, column)
 
@@ -365,15 +375,23 @@ def _need_file(path: Path) -> None:
         raise PermissionError(error.errno, "no permission to read the table", str(path)) from None
 
 
-def _checked_names(names: Iterable[str], path: Path) -> tuple[str, ...]:
+def _checked_names(names: Iterable[str], path: Path, kind: str) -> tuple[str, ...]:
     found = tuple(names)
     if not found:
         raise ValueError(f"{str(path)!r} has no columns; save it with at least one.")
-    found = tuple(name if name.strip() else f"Unnamed: {i}" for i, name in enumerate(found))
+    found = tuple(name if name.strip() else _free(f"Unnamed: {i}", found) for i, name in enumerate(found))
     twice = [repr(name) for name, count in Counter(found).items() if count > 1]
     if twice:
-        raise ValueError(f"{str(path)!r} has several columns of one name: {', '.join(twice)}. Rename all but one.")
+        data = " If the first row is data: --no-header, or TextFormat(header=False)." if kind in DELIMITERS else ""
+        raise ValueError(
+            f"{str(path)!r} has several columns of one name: {', '.join(twice)}. Rename all but one.{data}"
+        )
     return found
+
+
+def _free(name: str, taken: Sequence[str]) -> str:
+    """The name, or, if it is taken, the first such as `Unnamed: 0.1` that is not."""
+    return next(free for free in chain([name], (f"{name}.{k}" for k in count(1))) if free not in taken)
 
 
 def _dealt(parts: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
@@ -398,7 +416,7 @@ def memory_of_text(path: Path, left_out: int = 0) -> int | None:
 
     Judged by how long entries are at its beginning.
     """
-    if path.suffix.lower() not in (".csv", ".tsv"):
+    if KINDS.get(path.suffix.lower()) not in DELIMITERS:
         return None
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -439,13 +457,19 @@ LESS = (
 @contextlib.contextmanager
 def _faults(path: Path, what: str, remedy: str = "Is it damaged or cut short? Get it anew.") -> Generator[None]:
     """Whatever pyarrow finds wrong in a file, as one ValueError that names the file."""
+    with path.open("rb") as file:
+        _refuse_content(file.read(8), path, what)
     try:
         yield
     except (arrow().ArrowException, ValueError, OSError, TypeError, KeyError) as error:
         system = isinstance(error, OSError) and error.errno not in (None, errno.EINVAL)  # no fault of the file
         if system or isinstance(error, MemoryError):
             raise
+        remedy = WIDE if "more than 64 bits" in str(error) else remedy
         raise ValueError(f"{str(path)!r} cannot be read as {what}: {_one_line(error)}. {remedy}") from error
+
+
+WIDE = "Save it anew with its columns of 128-bit integers cast to 64 bits, to decimals or to text."
 
 
 def _one_line(error: Exception) -> str:
@@ -458,8 +482,11 @@ UTF8 = ("utf-8", "utf8", "UTF-8")
 DELIMITED_BY = {",": ",", ";": ";", "\t": "tab", "|": "|"}
 NUMBER = r"\A[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\z"
 INTEGER = r"\A[+-]?[0-9]{1,1000}\z"
-EDGE = r"\A[ \t]+\"|\A\s|\s\z"  # a blank before or after an entry
-QUOTED = r'\A[ \t]+"((?:[^"]|"")*)"[ \t]*\z'  # a blank before the quotes, which then are part of the entry
+BLANKS = " \u00a0\u202f"  # the last two break no line
+EDGE = rf"\A[\t{BLANKS}]+\"|\A\s|\s\z"  # a blank before or after an entry
+QUOTED = (
+    rf'\A[\t{BLANKS}]+"((?:[^"]|"")*)"[\t{BLANKS}]*\z'  # a blank before the quotes, which then are part of the entry
+)
 
 
 class Lead(NamedTuple):
@@ -483,8 +510,36 @@ def _csv_columns(path: Path, kind: str, text: TextFormat) -> list[str]:
     return lead.names
 
 
+CONTENT = {  # what the first bytes tell a file to be, and what to do with it
+    rb"\x1f\x8b": "compressed by gzip: let its name end in .gz, such as .csv.gz",
+    rb"BZh\d1AY": "compressed by bzip2: let its name end in .bz2, such as .csv.bz2",
+    rb"\x28\xb5\x2f\xfd": "compressed by zstd: let its name end in .zst, such as .csv.zst",
+    rb"PK\x03\x04": "a ZIP archive, or a spreadsheet: unpack it, or export the table as CSV",
+    rb"\xd0\xcf\x11\xe0": "an old Excel file: export the table as CSV",
+    rb"PAR1[\0-\x08\x0e-\x1f]": "Parquet: let its name end in .parquet",
+    rb"ARROW1\0": "a file of Arrow: let its name end in .arrow",
+    rb"<!|<html|<HTML": "a web page: get the table itself",
+}
+
+
+def _refuse_content(start: bytes, path: Path, what: str) -> None:
+    """Refuse another format than the name of the file says."""
+    for magic, told in CONTENT.items():
+        if re.match(magic, start) and not told.startswith(OWN.get(what, "-")):
+            raise ValueError(f"{str(path)!r} is no {what}, but {told}.")
+
+
+ARROW = "Feather (the file format of Arrow)"
+OWN = {"Parquet": "Parquet", ARROW: "a file of Arrow", "NPZ": "a ZIP archive"}
+"""What each format is told to be by its own first bytes."""
+
+
 def _lead(path: Path, kind: str, text: TextFormat) -> Lead:
     """The first row, read by Python, which needs none of the others for it."""
+    with path.open("rb") as file:
+        start = file.read(8)
+    if path.suffix.lower() not in COMPRESSED:
+        _refuse_content(start, path, f"table in text ({kind.upper()})")
     with _source(path, text) as source:
         first = source.read(4)
     if not first:
@@ -523,6 +578,11 @@ def _source(path: Path, text: TextFormat) -> Generator[Any]:
     except OSError as error:
         if how is None or error.errno:
             raise
+        with path.open("rb") as file:
+            if b"\0" not in (start := file.read(64)) and start.isascii():
+                raise ValueError(
+                    f"{str(path)!r} is plain text and not compressed; leave {path.suffix} out of its name."
+                ) from None
         raise ValueError(
             f"{str(path)!r} cannot be read as compressed text: {_one_line(error)}. Is it damaged or cut short? "
             f"Get it anew."
@@ -638,12 +698,23 @@ def _csv_fault(path: Path, error: Exception, lead: Lead, text: TextFormat, colum
         )
     if row := re.search(r"Row #(\d+): Expected (\d+) columns, got (\d+): (.*)", said, re.DOTALL):
         start = row[4] if len(row[4]) <= 60 else row[4][:60] + "..."
+        number, expected, got = int(row[1]) - before, int(row[2]), int(row[3])
+        repair = "Repair the row;"
+        if text.header is not False and (expected == 1 or lead.names[0].startswith("#")) and not row[4][:1].isdigit():
+            repair = (
+                f"If these are the names of the columns, remove the lines above, {lead.names[0][:60]!r}; else repair:"
+            )
+        elif text.header is not False and number == 1 and got == expected + 1:
+            repair = (
+                "If every row has one entry more than the first, that lacks a name: add one, such as 'row,' at its "
+                "start if the rows start with their number (in R: write.csv), or ',' at its end if they end so; else "
+                "repair:"
+            )
         others = [d for d in DELIMITED_BY if d != lead.delimiter and d in row[4]]
         other = f" If {DELIMITED_BY[others[0]]!r} separates the entries: {_by_delimiter(others[0])}." if others else ""
         return ValueError(
-            f"{str(path)!r}, row {int(row[1]) - before}: {row[3]} entries for {row[2]} columns: {start!r}. Repair the "
-            f"row; an entry with a delimiter or a line end in it needs quotes around it, and no blank before them."
-            f"{other}"
+            f"{str(path)!r}, row {number}: {got} entries for {expected} columns: {start!r}. {repair} an entry with a "
+            f"delimiter or a line end in it needs quotes around it, and no blank before them.{other}"
         )
     place = re.search(r"column #(\d+): Row #(\d+)", said)
     if place and "UTF8" in said:
@@ -675,16 +746,24 @@ def _parquet_parts(file: TableFile, rows: int) -> Iterator[pa.Table]:
 
 def _feather_columns(path: Path, kind: str, text: TextFormat) -> list[str]:
     pa = arrow()
-    with _faults(path, "Feather (the file format of Arrow)"), pa.OSFile(str(path)) as source:
-        return pa.ipc.open_file(source).schema.names
+    with _faults(path, ARROW), pa.OSFile(str(path)) as source:
+        return _feather_reader(source).schema.names
+
+
+def _feather_reader(source: Any) -> Any:
+    """Of a file of Arrow, or of a stream of it that was saved."""
+    pa = arrow()
+    stream = source.read(4) == b"\xff\xff\xff\xff"
+    source.seek(0)
+    return pa.ipc.open_stream(source) if stream else pa.ipc.open_file(source)
 
 
 def _feather_parts(file: TableFile, rows: int) -> Iterator[pa.Table]:
     pa = arrow()
-    with _faults(file.path, "Feather (the file format of Arrow)"), pa.OSFile(str(file.path)) as source:
-        reader = pa.ipc.open_file(source)
-        for i in range(reader.num_record_batches):
-            batch = reader.get_batch(i)
+    with _faults(file.path, ARROW), pa.OSFile(str(file.path)) as source:
+        reader = _feather_reader(source)
+        stream = hasattr(reader, "read_next_batch")
+        for batch in reader if stream else map(reader.get_batch, range(reader.num_record_batches)):
             batch.validate(full=True)  # a damaged file may have offsets that point anywhere
             yield pa.Table.from_batches([batch])
 

@@ -19,6 +19,7 @@ from nnarray.datasets.columns import (
     fit_columns,
     fit_target,
     items_of,
+    missing_target,
     notes_on,
     numbers_in,
     object_of,
@@ -29,7 +30,6 @@ from nnarray.datasets.entries import (
     Rows,
     checked_table,
     index_columns,
-    is_missing,
     listed,
     present,
     refuse_kinds,
@@ -67,7 +67,8 @@ class Preparation:
     column has the scale 1. A missing number becomes the mean, z = 0, and if any were missing in training, a further
     input `NAME missing` is 1 there and 0 elsewhere. Infinity is refused.
 
-    *Categories.* Every other column is categories, and so is one of Arrow's type dictionary. Each value of the training
+    *Categories.* Every other column is categories, and so is one of Arrow's type dictionary, but for more than 20
+    different texts that are numbers. Each value of the training
     rows, sorted, has an input `NAME=VALUE` that is 1 where the column has it and 0 elsewhere; so has what is missing,
     `NAME missing`, if any was missing in training. Values are compared as numbers where they are such: 1, 1.0 and +1
     are one category, and so are true and false in capitals or not. A value that is new is refused, or ignored: all its
@@ -75,7 +76,8 @@ class Preparation:
     such a column names rows and tells nothing.
 
     *Target.* Text, truth values and Arrow's dictionaries are classes, as are at most 20 different integers of any size;
-    any other numbers are values, standardised like inputs. `task` decides otherwise. The names of classes are text,
+    any other numbers are values, standardised like inputs. `task` decides otherwise. Words such as `NA` and `-` are
+    classes beside at most 20 different integers, or with `task="classify"`; else the row has no target. The names of classes are text,
     sorted as integers if all are such.
 
     *Rounding.* A column that is constant but for rounding is not divided by its deviation, as `Standardizer` says;
@@ -142,9 +144,16 @@ class Preparation:
         index = [name for name in index_columns(table) if name not in forced]
         features = [name for name in names if name not in {*targets, *dropped, *index}]
         if not features:
+            kept = [name for name in index if name not in targets + dropped]
             raise ValueError(
                 f"no column is left to learn from: the table has {listed(names)}, and "
-                f"{listed(list(dict.fromkeys(targets + dropped + index)))} are targets or left out. Leave out fewer."
+                f"{listed(list(dict.fromkeys(targets + dropped + index)))} are targets or left out. "
+                + (
+                    f"{listed(kept)} name the rows, as an index of pandas: to learn from them, save the table after "
+                    f"frame.reset_index(), or give them names."
+                    if kept
+                    else "Leave out fewer."
+                )
             )
         refuse_kinds(table, targets)
         train = np.arange(table.num_rows) if train is None else train
@@ -165,13 +174,15 @@ class Preparation:
         return [*notes, *(column.note for column in self.columns if column.note), *self.target.notes]
 
     @staticmethod
-    def known(table: pa.Table, target: str | Sequence[str]) -> np.ndarray:
+    def known(
+        table: pa.Table, target: str | Sequence[str], task: Literal["auto", "classify", "regress"] = "auto"
+    ) -> np.ndarray:
         """Which rows have a target, shape (n,), bool: only those can be learned from or tested with."""
         targets = present(target, checked_table(table), "target")
         missing = np.zeros(table.num_rows, dtype=bool)
         for name in targets:
             refuse_kinds(table, [name])
-            missing |= is_missing(table.column(name))
+            missing |= missing_target(table.column(name), name, task if len(targets) == 1 else "regress")
         return ~missing
 
     def features(

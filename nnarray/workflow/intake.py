@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from nnarray import random
 from nnarray.backends import Backend, backend
 from nnarray.checks import integer
 from nnarray.datasets.columns import task_of
-from nnarray.datasets.entries import text_of
+from nnarray.datasets.entries import UNNAMED, text_of
 from nnarray.datasets.images import SUFFIXES, Search, UnreadableImage, decoded_in_order, entries_of, from_bytes, images
 from nnarray.datasets.tables import DELIMITERS, USUAL, TableFile, TextFormat, arrow, memory_of_text, open_table
 from nnarray.datasets.tabular import Preparation
@@ -258,9 +259,10 @@ def rows_to_train_on(
     """
     file = open_table(path, text)
     targets, drop, categories = (columns_named(each, file.columns) for each in (targets, drop, categories))
+    _refuse_other_delimiter(file, targets)
     table = _read(file, {*drop} - {*targets, *categories}, watch)
     watch(f"preparing {len(file.columns)} columns of {table.num_rows:,} rows", 1.0)
-    with_target = np.flatnonzero(Preparation.known(table, targets))
+    with_target = np.flatnonzero(Preparation.known(table, targets, task))
     if len(with_target) == 0:
         raise ValueError(f"no row of {str(path)!r} has a target: column {', '.join(targets)} is empty throughout.")
     target, alone = table.column(targets[0]).take(with_target), len(targets) == 1
@@ -273,7 +275,7 @@ def rows_to_train_on(
         notes.append(f"{lost} of {table.num_rows} rows have no target and were left out{_words(file)}")
     if file.kind in DELIMITERS and file.text.header is None and all(name.isdecimal() for name in file.columns):
         notes.append(f"the columns are called {', '.join(file.columns[:3])}, ...; if that is data, say --no-header")
-    notes += preparation.notes(table.drop_columns(drop))
+    notes += [*_names_among_entries(file, table), *preparation.notes(table.drop_columns(drop))]
     known = table.take(with_target) if lost else table
     X = preparation.features(known, rows=with_target, unknown="ignore", dtype=dtype)
     y = preparation.targets(known, rows=with_target)
@@ -282,10 +284,37 @@ def rows_to_train_on(
     return Examples(X, y, Rows(preparation, text), place[train], place[held_out], notes)
 
 
+def _refuse_other_delimiter(file: TableFile, targets: Sequence[str]) -> None:
+    """A single column whose name has the target in it, among others, is several."""
+    name = file.columns[0]
+    for mark in " :|;":
+        if len(file.columns) == 1 and targets and set(targets) <= set(name.split(mark)) - {name}:
+            raise ValueError(
+                f"{str(file.path)!r} has a single column, {name[:60]!r}. If {mark!r} separates the entries: "
+                f"--delimiter {mark!r}, or TextFormat(delimiter={mark!r})."
+            )
+
+
+def _names_among_entries(file: TableFile, table: Any) -> list[str]:
+    """A note where the names of the columns look like entries of them."""
+    if file.kind not in DELIMITERS or file.text.header is not None:
+        return []
+    pc = arrow().compute
+    names = [name for name in table.column_names if not name.isdecimal()]
+    found = [name for name in names if pc.index(table.column(name).cast("string"), name).as_py() >= 0]
+    if 2 * len(found) <= len(table.column_names):
+        return []
+    return [f"the names of the columns, {', '.join(found[:3])}, are entries in them; if they are data, say --no-header"]
+
+
 def _words(file: TableFile) -> str:
     """What may be done if a word for nothing is a class."""
     words = file.kind in DELIMITERS and file.text.missing is None
-    return " (if a word such as NA is a class: put it in quotes, or say --missing '')" if words else ""
+    return (
+        " (if a word such as NA is a class: put it in quotes, or say --missing ''; and --task classify)"
+        if words
+        else ""
+    )
 
 
 def _read(file: TableFile, unread: set[str], watch: Watch) -> Any:
@@ -303,8 +332,10 @@ def _read(file: TableFile, unread: set[str], watch: Watch) -> Any:
 
 
 def columns_named(given: Sequence[str], columns: Sequence[str]) -> list[str]:
-    """Names of columns; what is no column is read as several with commas between them."""
-    return [name for each in given for name in ([each] if each in columns else [n.strip() for n in each.split(",")])]
+    """Names of columns; what is no column is read as several with commas between them, and "" as those without one."""
+    unnamed = [name for name in columns if re.fullmatch(UNNAMED, name)]
+    found = [name for each in given for name in ([each] if each in columns else [n.strip() for n in each.split(",")])]
+    return [name for each in found for name in (unnamed if unnamed and not each else [each])]
 
 
 def _groups(column: Any) -> np.ndarray:

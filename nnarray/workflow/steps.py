@@ -151,7 +151,13 @@ def network_for(intake: Intake, plan: Plan) -> Network:
     """A network for these examples: dense layers for tables, convolutions for pictures."""
     outputs = len(intake.classes or intake.targets)
     if isinstance(intake, Pictures):
-        return cnn(outputs, plan.hidden or (16, 32, 64), activation=plan.activation)
+        filters = plan.hidden or (16, 32, 64)
+        if intake.size < (least := 2 ** (len(filters) + 1)):
+            raise ValueError(
+                f"--size {intake.size} is too small for {len(filters)} convolutions, for each halves it: take "
+                f"--size {least} or more, or fewer convolutions, such as --hidden 16."
+            )
+        return cnn(outputs, filters, activation=plan.activation)
     return mlp(outputs, plan.hidden or (64, 64), activation=plan.activation, dropout=plan.dropout)
 
 
