@@ -695,6 +695,19 @@ def test_a_pipe_without_a_reader_ends_a_command_quietly(words: tuple[str, ...]) 
     assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
 
 
+@on_unix
+def test_a_training_outlives_the_reader_of_its_pipe() -> None:
+    data = write("a.csv", houses())
+    end, beginning = os.pipe()
+    os.close(end)
+    try:
+        done = run(*NNARRAY, *training_on(data, epochs=3), check=False, stdout=beginning)
+    finally:
+        os.close(beginning)
+    assert done.stderr == ""
+    assert len(nn.load("m.safetensors").history["epoch"]) == 3
+
+
 def test_show_tells_what_is_in_a_file() -> None:
     data = write("a.csv", houses())
     call("train", data, *TRAIN, "--out", "m.safetensors")

@@ -53,7 +53,7 @@ def _errors(*, debug: bool) -> Generator[None]:
     except (typer.Exit, typer.Abort):
         raise
     except BrokenPipeError:
-        _let_go_of_pipes()
+        let_go_of_pipes()
         raise typer.Exit(128 + SIGPIPE) from None
     except KeyboardInterrupt as interrupt:
         number = interrupt.number if isinstance(interrupt, Terminated) else signal.SIGINT
@@ -93,7 +93,17 @@ def _terminable() -> Generator[None]:
             signal.signal(number, handler or signal.SIG_DFL)
 
 
-def _let_go_of_pipes() -> None:
+@contextmanager
+def though_nobody_reads() -> Generator[None]:
+    """What is only said may be lost to a pipe without a reader; the work that follows is done all the same."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        let_go_of_pipes()
+
+
+def let_go_of_pipes() -> None:
     """What is still to be written to a pipe without a reader is forgotten, or Python would complain in the end."""
     for stream in (sys.stdout, sys.stderr):
         try:

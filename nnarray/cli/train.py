@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nnarray import backends
-from nnarray.cli.app import app
+from nnarray.cli.app import app, though_nobody_reads
 from nnarray.cli.telling import (
     Decimal,
     Delimiter,
@@ -177,7 +177,8 @@ def train(
         examples = steps.read(data, plan, read)
     model = steps.model_for(data, examples, plan, be)
     if not as_json:
-        _tell_start(console, model, examples, described(be, model.theta.dtype, backend))
+        with though_nobody_reads():
+            _tell_start(console, model, examples, described(be, model.theta.dtype, backend))
     with training_bar(epochs) as watch, _told_where(model, out, epochs):
         done = steps.train(model, examples, plan, out, [watch])
     pictures = [] if report is None else reports.draw(done, report)

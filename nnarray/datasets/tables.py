@@ -242,12 +242,12 @@ def open_table(path: str | os.PathLike[str], text: TextFormat = USUAL) -> TableF
     Parameters
     ----------
     path : path
-        `.csv`, `.txt`, `.data` (commas) or `.tsv`, `.tab` (tabs), also with `.gz`, `.bz2` or `.zst` behind: the first row has the names
-        of the columns; every column is read as text, null is what is missing, and an empty line is no row. A column
-        without a name is called `Unnamed: 0`, by its place, as pandas does. `.parquet`, `.pq`; `.feather`, `.arrow`
-        (the file format of Arrow, or a saved stream). `.npz`: each 1-D array is a column of the name it has there, and a 2-D array `X`
-        is the columns `X[0]`, `X[1]`, ...; `.npy`: the columns of a 2-D array are `0`, `1`, ..., and a 1-D array is
-        the column `0`.
+        `.csv`, `.txt`, `.data` (commas) or `.tsv`, `.tab` (tabs), also with `.gz`, `.bz2` or `.zst` behind: the first
+        row has the names of the columns; every column is read as text, null is what is missing, and an empty line is
+        no row. A column without a name is called `Unnamed: 0`, by its place, as pandas does. `.parquet`, `.pq`;
+        `.feather`, `.arrow` (the file format of Arrow, or a saved stream). `.npz`: each 1-D array is a column of the
+        name it has there, and a 2-D array `X` is the columns `X[0]`, `X[1]`, ...; `.npy`: the columns of a 2-D array
+        are `0`, `1`, ..., and a 1-D array is the column `0`.
     text : TextFormat
         How a CSV or TSV file is written, if not as usual.
 

@@ -77,8 +77,8 @@ class Preparation:
 
     *Target.* Text, truth values and Arrow's dictionaries are classes, as are at most 20 different integers of any size;
     any other numbers are values, standardised like inputs. `task` decides otherwise. Words such as `NA` and `-` are
-    classes beside at most 20 different integers, or with `task="classify"`; else the row has no target. The names of classes are text,
-    sorted as integers if all are such.
+    classes beside at most 20 different integers, or with `task="classify"`; else the row has no target. The names of
+    classes are text, sorted as integers if all are such.
 
     *Rounding.* A column that is constant but for rounding is not divided by its deviation, as `Standardizer` says;
     integers beyond 2**53 that are taken as numbers are rounded. `notes` tells of both.
