@@ -182,7 +182,7 @@ def checked_targets(y: Any, home: Backend, *, numeric: bool) -> Any:
 
 def _exact(y: Any, host: Backend) -> Any:
     """Large integers of a list or a column as such: on the way to an array some would become rounded floats."""
-    if library_of(y) or issparse(y):
+    if library_of(y) or issparse(y) or not hasattr(y, "__iter__"):
         return y
     labels = list(y)
     if not labels or not all(isinstance(label, Integral) for label in labels):
