@@ -400,7 +400,7 @@ def test_faults_of_text_are_named(tmp_path, content, message):
 @pytest.mark.parametrize(
     ("content", "name", "message"),
     [
-        (gzip.compress(b"a,b\n1,2\n"), "t.csv", "but compressed by gzip: let its name end in .gz"),
+        (gzip.compress(b"a,b\n1,2\n", mtime=0), "t.csv", "but compressed by gzip: let its name end in .gz"),
         (bz2.compress(b"a,b\n1,2\n"), "t.csv", "but compressed by bzip2"),
         (b"PK\x03\x04", "t.csv", "but a ZIP archive, or a spreadsheet: unpack it, or export"),
         (b"PAR1\x15\x04", "t.csv", "but Parquet: let its name end in .parquet"),
