@@ -33,7 +33,7 @@ jax = pytest.importorskip("jax")
         ([1.0, np.nan], "float32", "int32", "int32 cannot hold nan, of dtype float32"),
         ([1.0, np.inf], "float32", "int32", "int32 cannot hold inf, of dtype float32"),
         ([1.0, 1.5], "float32", "int32", "int32 cannot hold 1.5, of dtype float32"),
-        ([1.0, 2.0**63], "float32", "int64", "int64 cannot hold 9.2233720"),
+        ([1.0, 2.0**63], "float32", "int64", "int64 cannot hold 9.22337"),
         ([0, 2], "int64", "bool", "bool cannot hold 2, of dtype int64"),
         (
             [[0.0, 0.0], [0.0, 1e39]],
@@ -97,9 +97,9 @@ def test_parameters_and_files_too(be: nn.Backend, tmp_path: Any) -> None:
     np.testing.assert_array_equal(be.to_numpy(model.theta), before)
     model.set_params({"0.bias": [0.0, 1e6]}).save(tmp_path / "m.safetensors")
     if "float16" in be.dtypes:
-        with pytest.raises(ValueError, match="float16 cannot hold 1000000"):
+        with pytest.raises(ValueError, match=r"float16 cannot hold 1e\+06"):
             model.to(be, dtype="float16")
-        with pytest.raises(ValueError, match="float16 cannot hold 1000000"):
+        with pytest.raises(ValueError, match=r"float16 cannot hold 1e\+06"):
             nn.load(tmp_path / "m.safetensors", backend=be, dtype="float16")
 
 

@@ -776,9 +776,11 @@ def test_early_stopping_needs_weight_on_both_sides(be: nn.Backend, kind: type) -
     X, y = clouds()
     X, y = be.asarray(X, dtype="float32"), be.asarray(y % 2)
     at = brief(kind, early_stopping=True, validation_fraction=0.2)
-    _, held = at._split(y, at._enter(X, y, None, fresh=True)[0]) if kind in REGRESSORS else (None, None)
+    _, held = at._split(y, at._enter(X, y, None, fresh=True, method="fit")[0]) if kind in REGRESSORS else (None, None)
     if held is None:
-        _, held = at._split(at._enter(X, y, None, fresh=True)[1], at._enter(X, y, None, fresh=True)[0])
+        _, held = at._split(
+            at._enter(X, y, None, fresh=True, method="fit")[1], at._enter(X, y, None, fresh=True, method="fit")[0]
+        )
     on_held = np.isin(np.arange(90), be.to_numpy(held)).astype("float32")
     for weights, what in ((1 - on_held, "18 examples that early stopping holds out"), (on_held, "72 .* trains on")):
         with pytest.raises(ValueError, match=f"all {what}, of 90, have the weight 0. Leave out the examples"):
