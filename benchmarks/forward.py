@@ -12,7 +12,7 @@ import numpy as np
 import training
 from base import Runtime, by_repetition, sample
 from onnx_graphs import dense_graph, session
-from training import FAST, PLAIN, jax_outputs, keras_network, need_numba, nnarray_model, tinygrad_outputs, torch_network
+from training import jax_outputs, keras_network, need_numba, nnarray_model, tinygrad_outputs, torch_network
 from workloads import STREAM, Forward
 
 STREAM_SECONDS = 0.6  # of a turn; the time of a row follows from how many have gone by
@@ -97,16 +97,18 @@ class ByHand(Predictor):
 class Nnarray(Predictor):
     """Through the public API: `model(X)`."""
 
+    engine = "auto"
+
     def function(self, batch: int) -> Callable[[Any], Any]:
-        return nnarray_model(self.work, "numpy", self.dtype)
+        return nnarray_model(self.work, "numpy", self.dtype, self.engine)
 
 
 class NnarrayPlain(Nnarray):
-    environment = PLAIN
+    engine = "numpy"
 
 
 class NnarrayFast(Nnarray):
-    environment = FAST
+    engine = "numba"
 
     def prepare(self) -> None:
         need_numba()

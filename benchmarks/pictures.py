@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from base import Runtime, by_difference, by_repetition, sample
 from onnx_graphs import convolution_graph, googlenet_graph, session
-from training import FAST, PLAIN, need_numba
+from training import need_numba
 from workloads import Pictures
 
 PETS, PICTURE, PET = "pets", (224, 224, 3), (64, 64, 3)
@@ -174,12 +174,19 @@ def convolutions(layer: Any, shape: tuple[int, ...]) -> Iterator[tuple[int, int,
 class Nnarray(Painter):
     """Through the public API: `model(X)`, `value_and_grad` and `model.fit`."""
 
+    engine = "auto"
+
+    def of(self, model: Any) -> Any:
+        """The model, computed by the engine of this row."""
+        model.engine = self.engine
+        return model
+
     def alone(self) -> Any:
         """A network of one convolution."""
         import nnarray as nn
 
         net = nn.Network(nn.Conv2D(self.work.channels, 3, padding=1))
-        model = net.init((self.work.size, self.work.size, self.work.channels), dtype="float32")
+        model = net.init((self.work.size, self.work.size, self.work.channels), dtype="float32", engine=self.engine)
         return model.set_params(dict(zip(model.params, self.filters(), strict=True)))
 
     def convolution(self, batch: int) -> Call:
@@ -199,13 +206,13 @@ class Nnarray(Painter):
         return Call(lambda: nn.value_and_grad(model, x, target, "mse"), told)
 
     def googlenet(self, batch: int) -> Call:
-        model, x = googlenet_model(), pictures(batch, *PICTURE)
+        model, x = self.of(googlenet_model()), pictures(batch, *PICTURE)
         return Call(lambda: model(x), lambda y: (y,))
 
     def pets(self, epochs: int) -> tuple[float, float]:
         import nnarray as nn
 
-        model, (X, y) = pets_model(), self.pet_batches()
+        model, (X, y) = self.of(pets_model()), self.pet_batches()
         begun = time.perf_counter()
         history = model.fit(
             X, y, optimizer=nn.Adam(self.work.lr), epochs=epochs, batch_size=self.work.batch, shuffle=False
@@ -214,11 +221,11 @@ class Nnarray(Painter):
 
 
 class NnarrayPlain(Nnarray):
-    environment = PLAIN
+    engine = "numpy"
 
 
 class NnarrayFast(Nnarray):
-    environment = FAST
+    engine = "numba"
 
     def prepare(self) -> None:
         need_numba()

@@ -59,11 +59,13 @@ class NumPy(Process):
 
 
 class Nnarray(Process):
+    engine = "auto"
+
     def model(self) -> Any:
         import nnarray as nn
 
         net = nn.Network(nn.Dense(512, "relu"), nn.Dense(256, "relu"), nn.Dense(10))
-        return net.init((784,), dtype="float32")
+        return net.init((784,), dtype="float32", engine=self.engine)
 
     def save(self, folder: str, params: list[Any]) -> None:
         model = self.model()
@@ -83,14 +85,14 @@ class Nnarray(Process):
 
 
 class NnarrayPlain(Nnarray):
-    environment = {"NNARRAY_FAST": "0"}  # noqa: RUF012
+    engine = "numpy"
 
 
 class NnarrayFast(Nnarray):
-    environment = {"NNARRAY_FAST": "1"}  # noqa: RUF012
+    engine = "numba"
 
     def save(self, folder: str, params: list[Any]) -> None:
-        import numba  # noqa: F401  (nnarray does without it, silently)
+        import numba  # noqa: F401  (so that a missing one is told of)
 
         super().save(folder, params)
 

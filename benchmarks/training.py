@@ -13,36 +13,35 @@ from base import Trainer
 from workloads import DenseNet
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
-PLAIN, FAST = {"NNARRAY_FAST": "0"}, {"NNARRAY_FAST": "1"}  # without compiled loops, and with them
 
 
 def need_numba() -> None:
-    """nnarray does without Numba, silently; here that must be told."""
+    """Said while it is prepared, as of all libraries that are not there."""
     if importlib.util.find_spec("numba") is None:
         raise ImportError("No module named 'numba'")
 
 
-def nnarray_model(work: DenseNet, backend: Any, dtype: str) -> Any:
+def nnarray_model(work: DenseNet, backend: Any, dtype: str, engine: str = "auto") -> Any:
     """The workload's network with its parameters."""
     import nnarray as nn
 
     *hidden, last = work.sizes[1:]
     net = nn.Network(*(nn.Dense(units, work.activation) for units in hidden), nn.Dense(last))
-    model = net.init((work.sizes[0],), backend=backend, dtype=dtype)
+    model = net.init((work.sizes[0],), backend=backend, dtype=dtype, engine=engine)
     return model.set_params(dict(zip(model.params, work.params(dtype), strict=True)))
 
 
 class Nnarray(Trainer):
     """Through the public API: `model.fit`, whatever it adds included."""
 
-    flag = "numpy"
+    flag, engine = "numpy", "auto"
 
     def prepare(self) -> None:
         import nnarray as nn
 
         super().prepare()
         self.nn, self.backend = nn, nn.backend(self.flag)
-        self.model = nnarray_model(self.work, self.backend, self.dtype)
+        self.model = nnarray_model(self.work, self.backend, self.dtype, self.engine)
         self.first = self.model.snapshot()
         self.inputs, self.labels = self.backend.asarray(self.X), self.backend.asarray(self.y)
 
@@ -67,15 +66,11 @@ class Nnarray(Trainer):
 
 
 class NnarrayPlain(Nnarray):
-    environment = PLAIN
+    engine = "numpy"
 
 
 class NnarrayFast(Nnarray):
-    environment = FAST
-
-    def prepare(self) -> None:
-        need_numba()
-        super().prepare()
+    engine = "numba"
 
 
 class NnarrayTorch(Nnarray):

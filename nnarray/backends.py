@@ -56,6 +56,7 @@ class Library:
     extra: str  # nnarray[extra] installs it
     compat: str  # the namespace that follows the standard
     weak: tuple[str, ...] = ()  # dtypes that it can hold, and hardly compute with
+    engines: tuple[str, ...] = ()  # what computes faster than the layers one by one, the fastest first
 
     def namespace(self) -> Namespace:
         """Import the library and return its standard namespace."""
@@ -162,6 +163,7 @@ class Library:
 class NumPy(Library):
     name = module = distribution = extra = "numpy"
     compat = "array_api_compat.numpy"
+    engines = ("numba", "numpy")
 
     def remedy(self) -> str:
         return "pip install numpy"
@@ -1066,12 +1068,15 @@ def copy(x: Array) -> Array:
     return namespace(x).asarray(without_record(x), copy=True)
 
 
-def native(x: Any) -> Any:
-    """The same numbers with their bytes in this machine's order, for NumPy can hold them in the other."""
+def owned(x: Any) -> Any:
+    """The same numbers for somebody who derives others from them: nobody else can write to them, where NumPy has them.
+
+    Their bytes are in this machine's order.
+    """
     owner = library_of(x)
-    if owner is None or owner.name != "numpy" or x.dtype.isnative:
+    if owner is None or owner.name != "numpy":
         return x
-    return x.astype(x.dtype.newbyteorder("="))
+    return read_only(x.astype(x.dtype.newbyteorder("=")))
 
 
 def read_only(x: Any) -> Any:

@@ -170,7 +170,7 @@ def _case(place: Place, width: int, batch: int, dtype: str, seconds: float) -> C
 
 
 def _drawn(be: Backend, model: Model, shape: tuple[int, ...]) -> Array:
-    return random.normal(Key(0), shape, xp=be.xp, device=be.device, dtype=model.vector.dtype)
+    return random.normal(Key(0), shape, xp=be.xp, device=be.device, dtype=model.theta.dtype)
 
 
 # --- Timing ----------------------------------------------------------------------------------------------------

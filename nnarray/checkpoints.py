@@ -135,7 +135,7 @@ def _named(prefix: str, arrays: dict[str, Any]) -> dict[str, Any]:
 
 def save(model: Trainee, path: str | os.PathLike[str]) -> None:
     """`Model.save`."""
-    write(archive.named_file(path), archive_of(model, model.vector, model.state))
+    write(archive.named_file(path), archive_of(model, model.theta, model.state))
 
 
 @dataclass
@@ -160,7 +160,7 @@ class Keeper:
         What an earlier training left half written when it was killed is removed.
         """
         model = self.model
-        understood(self.checkpoint.file, archive_of(model, model.vector, model.state), "saved")
+        understood(self.checkpoint.file, archive_of(model, model.theta, model.state), "saved")
         archive.as_json(model.metadata, "model.metadata")
         files.sweep(self.checkpoint.file)
         files.prove(self.checkpoint.file)
@@ -182,13 +182,13 @@ class Keeper:
 
     def end_fit(self) -> None:
         """Save again if a callback has given the model other parameters in the end, such as those of the best epoch."""
-        if self.model.vector is not self.given:
-            self._write(self.position, self.model.vector, self.model.state)
+        if self.model.theta is not self.given:
+            self._write(self.position, self.model.theta, self.model.state)
 
     def save(self, position: Position | None) -> None:
         """Save now."""
         self.remembered = remembering(self.callbacks)
-        theta, state = (self.model.vector, self.model.state) if position is None else position[:2]
+        theta, state = (self.model.theta, self.model.state) if position is None else position[:2]
         self._write(position, theta, state)
 
     def _write(self, position: Position | None, theta: Array, state: Array) -> None:
@@ -197,7 +197,7 @@ class Keeper:
             self._add_training(saved, position, apart=position.theta is not theta)
         self.checkpoint.write(saved, self.run.epoch)
         log.info("epoch %d is saved in %s", self.run.epoch, self.checkpoint.file)
-        self.epoch, self.position, self.given = self.run.epoch, position, self.model.vector
+        self.epoch, self.position, self.given = self.run.epoch, position, self.model.theta
 
     def _add_training(self, saved: Archive, position: Position, *, apart: bool) -> None:
         saved.facts["history"]["steps"] = position.steps

@@ -45,6 +45,7 @@ class Course:
     run: Run
     callbacks: list[Callback]
     show: Callable[[dict[str, float], int], None]
+    engine: str
     keeper: Keeper | None = None
     """Who saves it, if anybody does."""
     position: Position | None = None
@@ -63,12 +64,12 @@ class Course:
     @property
     def frozen(self) -> Array | None:
         """True at the entries of theta that stay as they are; None if all are trained."""
-        return self.model.wiring.params.frozen(self.model.frozen, self.model.vector)
+        return self.model.wiring.params.frozen(self.model.frozen, self.model.theta)
 
     @property
     def decays(self) -> Array | None:
         """1 at the entries that weight decay shrinks, 0 at the others; None if it shrinks all."""
-        return self.model.wiring.params.decays(self.model.vector)
+        return self.model.wiring.params.decays(self.model.theta)
 
     @property
     def unobserved(self) -> bool:
@@ -118,7 +119,7 @@ class Course:
         if held is None:
             return {}
         size = None if self.batch_size is None else max(self.batch_size, 1024)
-        outputs = self.model.predict(held.x, batch_size=size, check_finite=False)
+        outputs = self.model.predict(held.x, batch_size=size, check_finite=False, engine=self.engine)
         row = {"val_loss": float(self.loss.of_prepared(outputs, held.target, held.weights)[0])}
         return row | {f"val_{name}": measured(name, metric, outputs, held.y) for name, metric in self.metrics.items()}
 

@@ -17,7 +17,7 @@ from nnarray.backends import copy, device_of, same_place
 from nnarray.callbacks import Run
 from nnarray.checkpoints import Position
 from nnarray.course import UNSOUND, Course, DivergenceError, interrupts_between_steps, saved_if_interrupted
-from nnarray.examples import Data, pick
+from nnarray.examples import Data, Trainee, pick
 from nnarray.kernels.chain import Steps
 from nnarray.kernels.compilation import compiled, quiet
 from nnarray.layers.base import Context
@@ -50,7 +50,7 @@ def _trainer(course: Course, rule: Optimizer, *, shuffle: bool, key: Key) -> Tra
     """At the position where the training begins, or goes on."""
     model, begun = course.model, course.position
     if begun is None:
-        begun = Position(copy(model.vector), copy(model.state), rule.slots(model.vector), 0)
+        begun = Position(copy(model.theta), copy(model.state), rule.slots(model.theta), 0)
     return Trainer(
         wiring=model.wiring,
         data=course.data,
@@ -67,6 +67,7 @@ def _trainer(course: Course, rule: Optimizer, *, shuffle: bool, key: Key) -> Tra
         plain=begun.plain,
         decays=course.decays if rule.weight_decay else None,
         frozen=course.frozen,
+        engine=course.engine,
     )
 
 
@@ -82,7 +83,7 @@ def _epochs(course: Course, trainer: Trainer, rates: Schedule, check: Callable[[
         finally:
             run.history.steps = trainer.steps
             model.restore((trainer.theta, trainer.state))
-            given = model.vector
+            given = model.theta, model.state
         means = trainer.mean_losses(done)
         if not (all(map(math.isfinite, means)) and trainer.finite()):
             if trainer.plan is None:
@@ -92,9 +93,7 @@ def _epochs(course: Course, trainer: Trainer, rates: Schedule, check: Callable[[
             together = 1
             continue
         course.end_epochs(means, these, done.outputs, done.rows)
-        if model.vector is not given or model.lent:  # a callback may have given the model other parameters
-            trainer.theta, trainer.state = copy(model.vector), copy(model.state)
-            trainer.prepare()
+        trainer.follow(model, given)
         if keeper is not None:
             keeper.end_epoch(trainer.position)
         with saved_if_interrupted(keeper, trainer.position):
@@ -130,6 +129,7 @@ class Trainer:
     slots: dict[str, Array]
     decays: Array | None
     frozen: Array | None
+    engine: str
     steps: int = 0
     plain: bool = False
     """Whether the layers' own steps are taken even where there could be a plan."""
@@ -153,7 +153,19 @@ class Trainer:
                 self.slots,
                 self.decays,
                 keep_outputs=self.keep_outputs,
+                engine=self.engine,
             )
+
+    def follow(self, model: Trainee, given: tuple[Array, Array]) -> None:
+        """Go on from the model's numbers, if it does not hold what it was given: a callback may have changed them.
+
+        Where a library lets anybody write to them, that cannot be seen: they are taken each time.
+        """
+        changed = model.theta is not given[0] or model.state is not given[1]
+        if changed or self.plan is None:
+            self.theta, self.state = copy(model.theta), copy(model.state)
+        if changed:
+            self.prepare()
 
     @quiet
     def prove(self) -> None:

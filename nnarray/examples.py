@@ -29,18 +29,17 @@ class Trainee(Protocol):
     history: History
     metadata: dict[str, Any]
 
-    vector: Array
-    """theta, for those who do not write into it."""
-    lent: bool
-    """Whether somebody else has theta, and might."""
-
+    @property
+    def theta(self) -> Array: ...
     @property
     def state(self) -> Array: ...
     @property
     def input_shape(self) -> Shape: ...
     @property
     def output_shape(self) -> Shape: ...
-    def predict(self, X: Array, *, batch_size: int | None = None, check_finite: bool = True) -> Array: ...
+    def predict(
+        self, X: Array, *, batch_size: int | None = None, check_finite: bool = True, engine: str | None = None
+    ) -> Array: ...
     def snapshot(self) -> tuple[Array, Array]: ...
     def restore(self, kept: tuple[Array, Array]) -> None: ...
 
@@ -72,14 +71,14 @@ def check_inputs(model: Trainee, X: Any, name: str = "X", *, of_y: Shape = ()) -
         If it is on another device or has another shape.
     """
     X = as_data(X, name)
-    xp = same_place(model=model.vector, **{name: X})
+    xp = same_place(model=model.theta, **{name: X})
     if X.shape[1:] != model.input_shape or X.ndim == 0:
         batch = "(batch, " + ", ".join(map(str, model.input_shape)) + ")"
         raise ValueError(
             f"the network expects {batch}, examples of shape {model.input_shape}; "
             f"got {name} of shape {tuple(X.shape)}.{_fitting(tuple(X.shape), model.input_shape, of_y)}"
         )
-    return X if X.dtype == model.vector.dtype else xp.astype(X, model.vector.dtype)
+    return X if X.dtype == model.theta.dtype else xp.astype(X, model.theta.dtype)
 
 
 def _fitting(shape: Shape, wanted: Shape, of_y: Shape) -> str:

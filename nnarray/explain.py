@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from nnarray import examples, random
 from nnarray.backends import as_data, backend, backend_of, device_of, dtype_name, namespace, place, without_record
+from nnarray.engines import computing
 from nnarray.examples import pick
 from nnarray.kernels.standard.numerics import wide
 from nnarray.layers.activations import FUNCTIONS, Activation, activation
@@ -266,12 +267,14 @@ def explain(model: Model, X: Array, y: Array, loss: Any = "cross_entropy", *, ch
     data = examples.prepare(model, X, y, None, chosen)
     passages: dict[str, Passage] = {}
     wiring = model.wiring._replace(network=probed(model.network, passages))
-    found = _propagated(wiring, model.vector, model.state, data, chosen)
-    whole = passages[""]
-    assert whole.dy is not None
-    checks = _Differences.of(model, X, y, chosen) if check else None
+    with computing(model.engine):
+        found = _propagated(wiring, without_record(model.theta), model.state, data, chosen)
+        whole = passages[""]
+        assert whole.dy is not None
+        checks = _Differences.of(model, X, y, chosen) if check else None
+        steps = tuple(_steps(model, passages, found.gradient, checks, data.examples))
     return Explanation(
-        steps=tuple(_steps(model, passages, found.gradient, checks, data.examples)),
+        steps=steps,
         loss=float(found.loss),
         loss_name=chosen.label,
         loss_formula=_formula(chosen),
@@ -280,8 +283,8 @@ def explain(model: Model, X: Array, y: Array, loss: Any = "cross_entropy", *, ch
         inputs=_signal(data.x),
         output_gradient=_signal(whole.dy),
         model=repr(model),
-        place=place(model.vector),
-        dtype=dtype_name(model.vector.dtype),
+        place=place(model.theta),
+        dtype=dtype_name(model.theta.dtype),
         checked_in="float64" if checks else "",
     )
 
@@ -318,7 +321,7 @@ class _Differences:
 
     @classmethod
     def of(cls, model: Model, X: Array, y: Array, loss: Loss) -> _Differences:
-        here = backend_of(model.vector)
+        here = backend_of(model.theta)
         if "float64" not in here.dtypes:  # a difference of losses needs the digits; the host has them
             here = backend("numpy")
             X, y = here.asarray(X), here.asarray(y)
@@ -328,12 +331,12 @@ class _Differences:
     @cached_property
     def here(self) -> tuple[Array, Array]:
         """The parameters, and the gradient there."""
-        return self.model.vector, self._gradient(self.model.vector)
+        return self.model.theta, self._gradient(self.model.theta)
 
     @cached_property
     def aside(self) -> tuple[Array, Array]:
         """Parameters a little aside, and the gradient there."""
-        theta = self.model.vector
+        theta = self.model.theta
         spread = float(namespace(theta).std(theta)) or 1.0
         moved = theta + ASIDE * spread * self.drawn[0]
         return moved, self._gradient(moved)
@@ -376,7 +379,7 @@ class _Differences:
     @cached_property
     def drawn(self) -> tuple[Array, Array]:
         """A normal number for each entry of theta, and the entry's place."""
-        theta = self.model.vector
+        theta = self.model.theta
         xp, device = namespace(theta), device_of(theta)
         normal = random.normal(Key(0), theta.shape, xp=xp, device=device, dtype=theta.dtype)
         return normal, xp.arange(theta.shape[0], device=device)

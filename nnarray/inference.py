@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple, TypeGuard
+from typing import Any, NamedTuple, TypeGuard
 
 from nnarray.backends import copy, library_of
+from nnarray.engines import LAYERS, computing
 from nnarray.folding import Folded, folded
 from nnarray.kernels import stages
 from nnarray.kernels.stages import Stage
 from nnarray.layers import (
     Activation,
     Auxiliary,
-    BatchNorm,
     Branches,
     Conv1D,
     Conv2D,
@@ -29,31 +29,29 @@ from nnarray.propagation import Wiring
 from nnarray.typing import Array, Shape, Tree
 
 
-class Prepared(NamedTuple):
-    """A network with the numbers that it was prepared for; None where it reads them where they are."""
+def prepared(wiring: Wiring, theta: Array, state: Array, shape: Shape, engine: str) -> Stage | None:
+    """The network folded and its layers lowered, or None where there is no faster way than the layers' own.
 
-    run: Stage
-    numbers: tuple[Array, Array] | None
-
-    def holds(self, theta: Array | None, state: Array) -> bool:
-        """Whether these are the numbers still; None for a theta that nobody can have changed."""
-        if self.numbers is None:
-            return True
-        return stages.same_bits(state, self.numbers[1]) and (theta is None or stages.same_bits(theta, self.numbers[0]))
-
-
-def prepared(wiring: Wiring, theta: Array, state: Array, shape: Shape) -> Prepared | None:
-    """The network folded and its layers lowered, or None where there is no faster way than the layers' own."""
+    Nobody writes to theta and state.
+    """
     owner = library_of(theta)
-    if owner is None or owner.name != "numpy" or theta.dtype.itemsize < 4:
+    if engine == LAYERS or owner is None or owner.name != "numpy" or theta.dtype.itemsize < 4:
         return None
     every = list(_every(wiring.network))
     pictures = any(isinstance(each, Conv1D | Conv2D) for each in every)
-    derives = pictures or any(isinstance(each, BatchNorm) for each in every)
-    if derives:
-        theta, state = copy(theta), copy(state)
+    if pictures:
+        theta = copy(theta)  # what can be written to and what cannot are two types for Numba: it would compile twice
     plain = folded(wiring.network, wiring.params.tree(theta), wiring.state.tree(state))
-    return Prepared(_Lowering(pictures).stage(plain, shape), (theta, state) if derives else None)
+    with computing(engine):
+        stage = _Lowering(pictures).stage(plain, shape)
+    if all(is_plain_row(each) or type(each) in (Dense, Activation) for each in every):
+        return stage  # products and functions have one way only: nothing to choose at each call
+
+    def run(x: Any, y: Any = None, first: int = 0) -> Any:
+        with computing(engine):
+            return stage(x, y, first)
+
+    return run
 
 
 def _every(layer: Layer) -> Iterator[Layer]:

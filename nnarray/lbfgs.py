@@ -26,13 +26,13 @@ def minimise(course: Course, rule: LBFGS) -> None:
             f"LBFGS needs all {data.examples} examples in one batch; got batch_size={course.batch_size}. "
             f"Pass batch_size=None."
         )
-    here, dtype, frozen = backend_of(model.vector), model.vector.dtype, course.frozen
+    here, dtype, frozen = backend_of(model.theta), model.theta.dtype, course.frozen
     decays = course.decays if rule.weight_decay else None
 
     def propagate(theta: Array, state: Array, x: Array, target: Array, weights: Array | None) -> Step:
         return loss_and_gradient(model.wiring, theta, state, x, target, weights, course.loss, training=False)
 
-    propagate = compiled(propagate, model.vector)
+    propagate = compiled(propagate, model.theta)
 
     def at(vector: Any) -> tuple[Array, Step]:
         theta = here.library.from_host(vector, dtype, here.device)
@@ -64,7 +64,7 @@ def minimise(course: Course, rule: LBFGS) -> None:
     with interrupts_between_steps() as check, saved_if_interrupted(course.keeper, None):
         result = minimize(
             value_and_gradient,
-            here.to_numpy(model.vector).astype(float),
+            here.to_numpy(model.theta).astype(float),
             jac=True,
             method="L-BFGS-B",
             callback=iteration,
@@ -81,7 +81,7 @@ def minimise(course: Course, rule: LBFGS) -> None:
 
 def _refuse_divergence(run: Run, finite: bool) -> None:
     if not finite:
-        theta = run.model.vector
+        theta = run.model.theta
         if not bool(namespace(theta).all(namespace(theta).isfinite(theta))):
             raise DivergenceError(UNSOUND)
         raise DivergenceError(

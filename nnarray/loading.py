@@ -219,7 +219,7 @@ def resume(file: Path, model: Trainee, run: Run, callbacks: Sequence[Callback], 
     ValueError
         If the file holds another network, or a training with other settings: the message names them.
     """
-    here, loaded = backend_of(model.vector), understood(file, archive.read(file))
+    here, loaded = backend_of(model.theta), understood(file, archive.read(file))
     loaded = _moved(file, loaded, here, loaded.dtype)
     training = loaded.training
     try:
@@ -240,7 +240,7 @@ def resume(file: Path, model: Trainee, run: Run, callbacks: Sequence[Callback], 
     run.stopped = training.stopped
     moved = {name: copy(here.asarray(slot, dtype=slots[name].dtype)) for name, slot in training.slots.items()}
     model.restore((loaded.theta, loaded.state))
-    theta, state = (copy(here.asarray(x, dtype=model.vector.dtype)) for x in (theta, state))
+    theta, state = (copy(here.asarray(x, dtype=model.theta.dtype)) for x in (theta, state))
     return Position(theta, state, moved, loaded.history.steps, training.plain)
 
 
@@ -248,7 +248,7 @@ def _refuse_others(model: Trainee, run: Run, loaded: Loaded) -> None:
     now = {
         "network": model.wiring.network,
         "input shape": model.input_shape,
-        "dtype": dtype_name(model.vector.dtype),
+        "dtype": dtype_name(model.theta.dtype),
         "frozen": sorted(model.frozen),
         **run.history.settings,
     }

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from nnarray import checkpoints, examples, kernels, loading, training
+from nnarray import checkpoints, engines, examples, kernels, loading, training
 from nnarray.backends import (
     Backend,
     as_data,
@@ -20,9 +20,10 @@ from nnarray.backends import (
     dtype_name,
     has_record,
     is_traced,
+    library_of,
     memory_errors,
     namespace,
-    native,
+    owned,
     place,
     read_only,
     same_place,
@@ -32,7 +33,8 @@ from nnarray.backends import (
 from nnarray.callbacks import History
 from nnarray.checks import integer
 from nnarray.folding import folded
-from nnarray.inference import Prepared, prepared
+from nnarray.inference import prepared
+from nnarray.kernels.stages import Stage
 from nnarray.layers.base import Layer, described
 from nnarray.losses import checked_labels, loss_named, refuse_records
 from nnarray.names import shown
@@ -58,6 +60,8 @@ class Model:
         The parts of theta by name, such as "0.weight". Read them; write with `set_params`.
     history : History
         Of the last `fit`, also of an interrupted one.
+    engine : str
+        Who computes where a call names nobody else: "auto", "layers", or on NumPy "numpy" or "numba".
     metadata : dict
         What you note about the model, saved with it: texts, finite numbers, lists and dicts.
 
@@ -71,7 +75,14 @@ class Model:
     """
 
     def __init__(
-        self, network: Layer, input_shape: Shape, theta: Array, state: Array, *, wiring: Wiring | None = None
+        self,
+        network: Layer,
+        input_shape: Shape,
+        theta: Array,
+        state: Array,
+        *,
+        wiring: Wiring | None = None,
+        engine: str = engines.AUTO,
     ) -> None:
         self.network = network
         self.wiring = wiring or Wiring.of(network, input_shape)
@@ -80,12 +91,11 @@ class Model:
         self.frozen: frozenset[str] = frozenset()
         self.history = History()
         self.metadata: dict[str, Any] = {}
-        self._state = state
-        self._set_theta(theta)
-        self.lent = False
+        self._take(self._checked_theta(theta, state), state)
+        self.engine = engine
 
     @classmethod
-    def drawn(cls, network: Layer, shape: Shape, seed: int, be: Backend, dtype: object) -> Model:
+    def drawn(cls, network: Layer, shape: Shape, seed: int, be: Backend, dtype: object, engine: str) -> Model:
         """A model with first values drawn from the seed: on the host, once, and moved as one vector."""
         host, chosen = backend("numpy"), be.floating(dtype)
         wiring, key = Wiring.of(network, shape), Key(seed)
@@ -93,15 +103,39 @@ class Model:
             be.asarray(layout.draw(key.fold(name), host.xp, host.device), dtype=chosen)
             for layout, name in ((wiring.params, "params"), (wiring.state, "state"))
         )
-        return cls(network, shape, theta, still, wiring=wiring)
+        return cls(network, shape, theta, still, wiring=wiring, engine=engine)
 
     def __getstate__(self) -> dict[str, Any]:
         """For pickle and copy: what is prepared belongs to this model's memory, and is made anew."""
-        return self.__dict__ | {"_tree": None, "_planned": None}
+        return self.__dict__ | {"_tree": None, "_prepared": {}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """With vectors that cannot be written to: pickle forgets that."""
+        self.__dict__.update(state)
+        self._take(self._theta, self._state)
 
     def __copy__(self) -> Model:
-        """With parameters of its own: a model that shares them could not tell when the other one changes them."""
+        """With parameters of its own: what is trained in place would be shared elsewhere than on NumPy."""
         return self.copy()
+
+    @property
+    def engine(self) -> str:
+        """Who computes where a call names nobody else.
+
+        Raises
+        ------
+        ValueError, ImportError
+            When it is set: if there is no such engine for the model's library, or it is not installed.
+        """
+        return self._engine
+
+    @engine.setter
+    def engine(self, engine: str) -> None:
+        self._engine = engines.checked_engine(engine, self._theta)
+
+    def engine_for(self, engine: str | None) -> str:
+        """The engine of one call: the model's if it names none."""
+        return self._engine if engine is None else engines.checked_engine(engine, self._theta)
 
     # --- Parameters --------------------------------------------------------------------------------------------
 
@@ -109,63 +143,67 @@ class Model:
     def theta(self) -> Array:
         """All trainable parameters in one vector; its library, device and dtype are the model's.
 
-        Set it to another vector of the same length, and the model computes with that. A tensor of PyTorch keeps its
-        gradient record: `torch.nn.Parameter(model.theta)` makes it one that PyTorch trains.
+        Set it to another vector of the same length, and the model computes with that. NumPy's cannot be written to:
+        write `model.theta = 0.5 * model.theta`, or into a copy. A tensor of PyTorch keeps its gradient record:
+        `torch.nn.Parameter(model.theta)` makes it one that PyTorch trains.
         """
-        self.lent = True
-        return self.recorded
+        return self._theta
 
     @theta.setter
     def theta(self, theta: Array) -> None:
+        theta = self._checked_theta(theta, self._state)
         self._refuse_from_inside(theta=theta)
-        self._set_theta(theta)
+        self._take(owned(theta), self._state)
 
     @property
     def state(self) -> Array:
         """What training changes but gradients do not, such as the running statistics of `BatchNorm`, in one vector.
 
-        Set it to what `nn.training_step` gives.
+        Set it to what `nn.training_step` gives; NumPy's cannot be written to.
         """
         return self._state
 
     @state.setter
     def state(self, state: Array) -> None:
-        state = without_record(as_data(state, "state"))
+        state = self._checked_state(state)
         self._refuse_from_inside(state=state)
+        self._take(self._theta, owned(state))
+
+    def _checked_state(self, state: Array) -> Array:
+        state = without_record(as_data(state, "state"))
         if state.shape != self._state.shape or state.dtype != self._state.dtype:
             raise ValueError(
                 f"state must have shape {tuple(self._state.shape)} and dtype {dtype_name(self._state.dtype)}; got "
                 f"shape {tuple(state.shape)} and dtype {dtype_name(state.dtype)}. Take it from nn.training_step."
             )
         same_place(model=self._state, state=state)
-        self._state = native(state)
+        return state
 
     def _refuse_from_inside(self, **given: Array) -> None:
         """What exists inside of a function alone would spoil a model that is there after it."""
         for name, x in given.items():
-            if stands_in(x) and not stands_in(self.vector):
+            if stands_in(x) and not stands_in(self._theta):
                 raise ValueError(
                     f"this {name} exists only inside of the function that is being compiled or differentiated (by "
                     f"jax.jit, jax.grad, torch.func, ...), and the model outside of it. Compute with the model "
                     f"model.with_theta(theta, state), and set model.{name} to what the function returns."
                 )
 
-    def _set_theta(self, theta: Array) -> None:
+    def _checked_theta(self, theta: Array, state: Array) -> Array:
         theta, size = as_data(theta, "theta"), self.wiring.params.size
         if theta.shape != (size,):
             raise ValueError(
                 f"theta must have shape ({size},), one a parameter; got {tuple(theta.shape)}. Is it another net's?"
             )
-        if not same_place(model=self.state, theta=theta).isdtype(theta.dtype, "real floating"):
+        if not same_place(model=state, theta=theta).isdtype(theta.dtype, "real floating"):
             raise TypeError(f"theta must be real floating; got dtype {dtype_name(theta.dtype)}. Convert it first.")
-        self.recorded = native(theta)
-        """theta as it was given: on PyTorch perhaps with a gradient record."""
-        self.vector = without_record(self.recorded)
-        """theta without a gradient record, for those who do not write into it."""
-        self.lent = True
-        """Whether somebody else has theta, and might: where it can be written to, no copy of it can be trusted."""
+        return theta
+
+    def _take(self, theta: Array, state: Array) -> None:
+        """Compute with these, which nobody else writes to where a library can refuse it."""
+        self._theta, self._state = read_only(theta), read_only(state)
         self._tree: dict[str, Any] | None = None
-        self._planned: tuple[Prepared | None] | None = None
+        self._prepared: dict[str, Stage | None] = {}
 
     @property
     def params(self) -> dict[str, Array]:
@@ -173,7 +211,7 @@ class Model:
 
         On NumPy they are views that cannot be written to; on PyTorch they have the gradient record of theta.
         """
-        return self.wiring.params.views(read_only(self.recorded))
+        return self.wiring.params.views(self._theta)
 
     def set_params(self, params: Mapping[str, Any]) -> Model:
         """Give some or all parameters new values; all are checked before any is set. Returns the model.
@@ -188,7 +226,7 @@ class Model:
         ValueError
             If a name is unknown, a shape differs, or a number is NaN or infinite.
         """
-        self._take(self.wiring.params.replaced(self.vector, params), self.state)
+        self._take(self.wiring.params.replaced(self._plain, params), self._state)
         return self
 
     def freeze(self, *names: str) -> Model:
@@ -251,7 +289,7 @@ class Model:
         (3, 5)
         """
         params, state = pytorch.read(self.network, self.input_shape, source, tuple(ignore))
-        theta, after = self.wiring.params.replaced(self.vector, params), self.wiring.state.replaced(self.state, state)
+        theta, after = self.wiring.params.replaced(self._plain, params), self.wiring.state.replaced(self._state, state)
         self._take(theta, after)
         return self
 
@@ -281,15 +319,17 @@ class Model:
 
     def snapshot(self) -> tuple[Array, Array]:
         """Copies of theta and state, for `restore`."""
-        return copy(self.vector), copy(self.state)
+        return copy(self._theta), copy(self._state)
 
     def restore(self, kept: tuple[Array, Array]) -> None:
         """Go back to a snapshot."""
-        self._take(*map(copy, kept))
+        theta, state = kept
+        self._take(copy(self._checked_theta(theta, self._state)), copy(self._checked_state(state)))
 
-    def _take(self, theta: Array, state: Array) -> None:
-        """Compute with numbers that nobody else has."""
-        self.theta, self.state, self.lent = without_record(theta), state, False
+    @property
+    def _plain(self) -> Array:
+        """theta without a gradient record."""
+        return without_record(self._theta)
 
     def with_theta(self, theta: Array, state: Array | None = None) -> Model:
         """A model of the same network with other numbers; this one stays as it is.
@@ -316,8 +356,8 @@ class Model:
         >>> bool((model.with_theta(0.0 * model.theta)(X) == 0.0).all())
         True
         """
-        other = Model(self.network, self.input_shape, theta, self.state, wiring=self.wiring)
-        other.frozen, other.metadata, other.lent = self.frozen, self.metadata, True
+        other = Model(self.network, self.input_shape, owned(theta), self._state, wiring=self.wiring)
+        other.frozen, other.metadata, other._engine = self.frozen, self.metadata, self._engine
         if state is not None:
             other.state = state
         return other
@@ -337,9 +377,9 @@ class Model:
         dtype('float32')
         """
         be = backend(be)
-        wanted = be.floating(dtype or dtype_name(self.vector.dtype))
-        here = backend_of(self.vector)
-        theta, state = (here.to_numpy(v) if be.library is not here.library else v for v in (self.vector, self.state))
+        wanted = be.floating(dtype or dtype_name(self._theta.dtype))
+        here = backend_of(self._theta)
+        theta, state = (here.to_numpy(v) if be.library is not here.library else v for v in (self._plain, self._state))
         return self._moved(copy(be.asarray(theta, dtype=wanted)), copy(be.asarray(state, dtype=wanted)))
 
     def fold(self) -> Model:
@@ -354,16 +394,17 @@ class Model:
         >>> model.fold()
         Model(Conv2D(4, 3), Activation('relu'); 40 parameters, float64 on numpy (cpu))
         """
-        network, params, state = folded(
-            self.network, self.wiring.params.tree(self.vector), self.wiring.state.tree(self.state)
-        )
+        network, params, state = folded(self.network, self._nested(), self.wiring.state.tree(self._state))
         wiring = Wiring.of(network, self.input_shape)
-        theta = wiring.params.pack(params, self.vector)
-        return Model(network, self.input_shape, theta, wiring.state.pack(state, self.state[:0]), wiring=wiring)
+        theta = wiring.params.pack(params, self._plain)
+        still = wiring.state.pack(state, self._state[:0])
+        return Model(network, self.input_shape, theta, still, wiring=wiring, engine=self._engine)
 
     def _moved(self, theta: Array, state: Array) -> Model:
         other = Model(self.network, self.input_shape, theta, state, wiring=self.wiring)
         other.frozen, other.metadata = self.frozen, deepcopy(self.metadata)
+        if library_of(theta) is library_of(self._theta):
+            other._engine = self._engine
         return other
 
     # --- Files ---------------------------------------------------------------------------------------------------
@@ -431,7 +472,7 @@ class Model:
             raise ValueError(f"the state_dict does not fit: missing {missing}, unknown {unknown}; needed are {names}.")
         theta, after = (
             layout.replaced(vector, {place.name: state_dict[place.name] for place in layout.places})
-            for layout, vector in ((params, self.vector), (state, self.state))
+            for layout, vector in ((params, self._plain), (state, self._state))
         )
         self._take(theta, after)
         return self
@@ -452,39 +493,45 @@ class Model:
         ValueError
             If X is on another device or has another shape.
         """
-        plan = self._plan()
-        if plan is None:
-            X = examples.check_inputs(self, X)
-            return kernels.recorded(X, self.recorded, self._outputs, partial(pullback, self.wiring, self.state))
-        return plan.run(X if self._is_alike(X) else examples.check_inputs(self, X))
+        return self._computed(X, self._engine)
+
+    def _computed(self, X: Array, engine: str) -> Array:
+        run = self._stage(engine)
+        if run is not None:
+            return run(X if self._is_alike(X) else examples.check_inputs(self, X))
+        X = examples.check_inputs(self, X)
+        with engines.computing(engine):
+            return kernels.recorded(X, self._theta, self._outputs, partial(pullback, self.wiring, self._state))
 
     def _outputs(self, X: Array, theta: Array) -> Array:
-        tree = self._nested() if theta is self.recorded else self.wiring.params.tree(theta)
-        return forward(self.wiring, tree, self.state, X)
+        tree = self._nested() if theta is self._theta else self.wiring.params.tree(theta)
+        return forward(self.wiring, tree, self._state, X)
 
     def _is_alike(self, X: Any) -> bool:
-        """Whether X is, beyond doubt and without a long look, what the model takes; a plan has one device only."""
-        theta = self.vector
+        """Whether X is, beyond doubt and without a long look, what the model takes; a stage has one device only."""
+        theta = self._theta
         return type(X) is type(theta) and X.dtype == theta.dtype and X.ndim > 0 and X.shape[1:] == self.input_shape
 
-    def _plan(self) -> Prepared | None:
-        """What is prepared for the numbers as they are; None where the layers themselves are as fast."""
-        if self._planned is None or (
-            self._planned[0] and not self._planned[0].holds(self.vector if self.lent else None, self._state)
-        ):
-            self._planned = (prepared(self.wiring, self.vector, self.state, self.input_shape),)
-        return self._planned[0]
+    def _stage(self, engine: str) -> Stage | None:
+        """What the engine has prepared for the numbers as they are; None where the layers themselves are as fast."""
+        if engine not in self._prepared:
+            self._prepared[engine] = prepared(self.wiring, self._theta, self._state, self.input_shape, engine)
+        return self._prepared[engine]
 
     def _nested(self) -> dict[str, Any]:
         if self._tree is not None:
             return self._tree
-        tree = self.wiring.params.tree(self.vector)
-        if not is_traced(self.vector):
+        tree = self.wiring.params.tree(self._plain)
+        if not is_traced(self._theta):
             self._tree = tree  # inside jax.jit the views belong to the function being compiled
         return tree
 
-    def predict(self, X: Array, *, batch_size: int | None = None, check_finite: bool = True) -> Array:
+    def predict(
+        self, X: Array, *, batch_size: int | None = None, check_finite: bool = True, engine: str | None = None
+    ) -> Array:
         """The outputs for X, computed in batches if asked for, after a look for NaN and infinity in X.
+
+        `engine` is who computes, as for `fit`; the model's own if None.
 
         Raises
         ------
@@ -495,14 +542,15 @@ class Model:
         """
         if batch_size is not None:
             batch_size = integer(batch_size, "batch_size", 1, usual=1024)
+        engine = self.engine_for(engine)
         X = (examples.finite_inputs if check_finite else examples.check_inputs)(self, X)
         size = min(batch_size or X.shape[0], X.shape[0])
         remedy = f"Compute the outputs in smaller batches: batch_size below {size}."
-        with memory_errors(self.vector, lambda _: remedy):
+        with memory_errors(self._theta, lambda _: remedy):
             if size == X.shape[0]:
-                return self(X)
+                return self._computed(X, engine)
             ends = [*range(size, X.shape[0], size), X.shape[0]]
-            parts = [self(X[start:end, ...]) for start, end in zip([0, *ends], ends, strict=False)]
+            parts = [self._computed(X[start:end, ...], engine) for start, end in zip([0, *ends], ends, strict=False)]
             return same_place(X=X).concat(parts, axis=0)
 
     def input_gradient(self, X: Array, classes: Array | None = None) -> Array:
@@ -546,7 +594,8 @@ class Model:
                     f"classes must have shape {tuple(X.shape[:1])}, one an example; got {tuple(classes.shape)}."
                 )
             classes = checked_labels(classes, self.output_shape[0], "classes")
-        return input_gradient(self.wiring, self._nested(), self.state, without_record(X), classes)
+        with engines.computing(self._engine):
+            return input_gradient(self.wiring, self._nested(), self._state, without_record(X), classes)
 
     # --- Training ------------------------------------------------------------------------------------------------
 
@@ -569,6 +618,7 @@ class Model:
         check_finite: bool = True,
         checkpoint: Any = None,
         resume: Any = False,
+        engine: str | None = None,
     ) -> History:
         """Train: epochs of steps theta <- theta - rate d(gradient), each on one batch.
 
@@ -605,6 +655,9 @@ class Model:
         resume : bool or path
             Whether to go on from `checkpoint` if that file is there, or from another file, up to `epochs` in all: with
             the same settings and data, bit for bit as if it had not stopped (same machine, library and device).
+        engine : str, optional
+            Who computes: "layers", each layer itself; on NumPy also "numpy", steps that are prepared once, and "numba",
+            compiled ones; "auto", the fastest that is installed. The model's own if None. History notes which it was.
 
         Returns
         -------
@@ -653,6 +706,7 @@ class Model:
             check_finite=check_finite,
             checkpoint=checkpoint,
             resumed=resume,
+            engine=self.engine_for(engine),
         )
 
     # --- Looking at it -------------------------------------------------------------------------------------------
@@ -683,7 +737,7 @@ class Model:
         """
         if depth is not None:
             depth = integer(depth, "depth", 1, usual=1)
-        itemsize = namespace(self.vector).finfo(self.vector.dtype).bits // 8
+        itemsize = namespace(self._theta).finfo(self._theta.dtype).bits // 8
         return summary(self.network, self.input_shape, itemsize=itemsize, frozen=self.frozen, depth=depth)
 
     def plot(self, *, ax: Any = None) -> Any:
@@ -712,8 +766,8 @@ class Model:
 
     def __repr__(self) -> str:
         layers = ", ".join(map(described, getattr(self.network, "layers", (self.network,))))
-        size, dtype = self.wiring.params.size, dtype_name(self.vector.dtype)
-        return f"Model({layers}; {size} parameters, {dtype} on {place(self.vector)})"
+        size, dtype = self.wiring.params.size, dtype_name(self._theta.dtype)
+        return f"Model({layers}; {size} parameters, {dtype} on {place(self._theta)})"
 
 
 def load(path: str | os.PathLike[str], *, backend: str | Backend | None = None, dtype: object = None) -> Model:
@@ -881,18 +935,19 @@ def _propagated(
     chosen = loss_named(loss)
     refuse_records(y=y, sample_weight=weights)
     data = examples.prepare(model, X, y, weights, chosen, check_finite=False)
-    found = loss_and_gradient(
-        model.wiring,
-        model.vector,
-        model.state,
-        data.x,
-        data.target,
-        data.weights,
-        chosen,
-        training=training,
-        key=key,
-        step=step,
-        input_gradient=has_record(X),
-    )
-    value = kernels.linked(found.loss, [X, model.recorded], [found.input_gradient, found.gradient])
+    with engines.computing(model.engine):
+        found = loss_and_gradient(
+            model.wiring,
+            without_record(model.theta),
+            model.state,
+            data.x,
+            data.target,
+            data.weights,
+            chosen,
+            training=training,
+            key=key,
+            step=step,
+            input_gradient=has_record(X),
+        )
+    value = kernels.linked(found.loss, [X, model.theta], [found.input_gradient, found.gradient])
     return found._replace(loss=value)

@@ -49,6 +49,7 @@ class Network(Row):
         seed: int = 0,
         backend: str | Backend | None = None,
         dtype: object = None,
+        engine: str = "auto",
     ) -> Model:
         """A model of this network with freshly drawn parameters.
 
@@ -62,15 +63,20 @@ class Network(Row):
             Where the model lives.
         dtype : str, optional
             "float32", "float64", ...; the library's default if None.
+        engine : str
+            Who computes: "layers", each layer itself; on NumPy also "numpy", what is prepared once, and "numba", loops
+            that are compiled; "auto" is the fastest that is installed.
 
         Raises
         ------
         ValueError
-            If a layer cannot take the shape it would get; the message says which layer.
+            If a layer cannot take the shape it would get (the message says which layer), or there is no such engine.
+        ImportError
+            If the engine is not installed.
         """
         shape = _checked(shape)
         self.out_shape(shape)
-        return Model.drawn(self, shape, seed, _backend(backend), dtype)
+        return Model.drawn(self, shape, seed, _backend(backend), dtype, engine)
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(f"Network has no {name!r}: {NO_NUMBERS}", name=name, obj=self)

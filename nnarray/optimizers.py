@@ -11,6 +11,7 @@ from typing import Any
 from nnarray import kernels
 from nnarray.backends import as_data, copy, dtype_name, namespace, same_place
 from nnarray.checks import integer
+from nnarray.engines import computing
 from nnarray.kernels.standard.numerics import scale_of, wide
 from nnarray.names import also, named, shown
 from nnarray.schedules import Schedule, schedule
@@ -136,21 +137,22 @@ class Optimizer:
                 f"slots must be a dict with {needed}; got {shown(slots)}. Begin with slots = "
                 f"optimizer.slots(model.theta), and pass on those that each step returns."
             )
-        theta, layout = model.vector, model.wiring.params
+        theta, layout = model.theta, model.wiring.params
         xp = same_place(model=theta, gradient=as_data(gradient, "gradient"))
         if gradient.shape != theta.shape or not xp.isdtype(gradient.dtype, "real floating"):
             raise ValueError(
                 f"gradient must be real floating of shape {tuple(theta.shape)}, one entry a parameter; got dtype "
                 f"{dtype_name(gradient.dtype)} and shape {tuple(gradient.shape)}. Take it from nn.training_step."
             )
-        return self.update(
-            copy(theta),
-            copy(gradient),
-            {name: copy(slot) for name, slot in slots.items()},
-            self.numbers(rate, step + 1),
-            decays=layout.decays(theta) if self.weight_decay else None,
-            frozen=layout.frozen(model.frozen, theta),
-        )
+        with computing(model.engine):
+            return self.update(
+                copy(theta),
+                copy(gradient),
+                {name: copy(slot) for name, slot in slots.items()},
+                self.numbers(rate, step + 1),
+                decays=layout.decays(theta) if self.weight_decay else None,
+                frozen=layout.frozen(model.frozen, theta),
+            )
 
     def decayed(self, theta: Array, gradient: Array, rate: Any, decays: Array | None) -> tuple[Array, Array]:
         """Parameters and gradient after weight decay; coupled: it goes through the gradient."""

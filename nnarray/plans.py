@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from nnarray.backends import library_of
+from nnarray.engines import LAYERS
 from nnarray.kernels.chain import FUNCTIONS, Chain, Rule, Steps
 from nnarray.layers import Dense, Layer
 from nnarray.layers.combine import is_plain_row
@@ -24,8 +25,11 @@ def steps_of(
     decays: Array | None,
     *,
     keep_outputs: bool,
+    engine: str,
 ) -> Steps | None:
     """Prepared steps that write into theta and slots, or None where there is no faster way than the layers' own."""
+    if engine == LAYERS:
+        return None
     owner = library_of(theta)
     chain, numbers = chain_of(wiring), rule_of(rule)
     if owner is None or owner.name != "numpy" or chain is None or numbers is None or theta.dtype.itemsize < 4:

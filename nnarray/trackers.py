@@ -82,7 +82,7 @@ class Tracker(Callback):
 
 def _facts(run: Run) -> dict[str, Any]:
     """What is known of a training at its start."""
-    theta = run.model.vector
+    theta = run.model.theta
     return {
         "network": described(run.model.network),
         "parameters": int(theta.shape[0]),

@@ -14,6 +14,7 @@ from nnarray.checkpoints import Keeper, Position, checkpoint_of, fingerprint
 from nnarray.checks import integer
 from nnarray.course import Course
 from nnarray.descent import descend
+from nnarray.engines import AUTO, computing, resolved
 from nnarray.examples import Data, Trainee, prepare, validation_split
 from nnarray.lbfgs import minimise
 from nnarray.loading import resume
@@ -46,9 +47,10 @@ def fit(
     check_finite: bool,
     checkpoint: Any = None,
     resumed: Any = False,
+    engine: str = AUTO,
 ) -> History:
     """Train `model` in place; `Model.fit` has the description."""
-    if is_traced(X) or is_traced(model.vector):
+    if is_traced(X) or is_traced(model.theta):
         raise ValueError(
             "fit cannot run inside jax.jit: it looks at values. Call it outside, and jit model(X) instead."
         )
@@ -71,6 +73,7 @@ def fit(
         "metrics": list(chosen),
         "shuffle": bool(shuffle),
         "seed": int(seed),
+        "engine": resolved(engine, model.theta),
     }
     keeper = _keeper(checkpoint, model, run, watchers)
     source = _source(resumed, keeper)
@@ -78,6 +81,7 @@ def fit(
         run.history.settings["data"] = fingerprint(data)
     log.info("training starts: %r, up to %d epochs, %s", model, epochs, run.history.settings)
     with (
+        computing(engine),
         _history_of(model, run),
         _progress_bar(epochs, progress) as show,
         _memory_errors(model, data, batch_size),
@@ -86,7 +90,7 @@ def fit(
         position = None if source is None else _resume(source, model, run, watchers, rule)
         if keeper is not None and position is not None:
             keeper.resume(position)
-        course = Course(model, data, held_out, loss, chosen, batch_size, run, watchers, show, keeper, position)
+        course = Course(model, data, held_out, loss, chosen, batch_size, run, watchers, show, engine, keeper, position)
         show(run.last, run.epoch)
         if isinstance(rule, LBFGS):
             minimise(course, rule)
@@ -143,7 +147,7 @@ def _source(resumed: Any, keeper: Keeper | None) -> Path | None:
 def _resume(source: Path, model: Trainee, run: Run, watchers: list[Callback], rule: Any) -> Position:
     if isinstance(rule, LBFGS):
         raise ValueError("L-BFGS keeps its memory inside of SciPy, and cannot be resumed. Train anew.")
-    return resume(source, model, run, watchers, rule.slots(model.vector))
+    return resume(source, model, run, watchers, rule.slots(model.theta))
 
 
 def _held_out(model: Trainee, validation: Any, loss: Loss, check_finite: bool) -> Data | None:
@@ -169,14 +173,14 @@ def _memory_errors(model: Trainee, data: Data, batch_size: int | None) -> Genera
             f"after the last finished step."
         )
 
-    with memory_errors(model.vector, remedy):
+    with memory_errors(model.theta, remedy):
         yield
 
 
 def _what_would_fit(model: Trainee, free: int | None) -> str:
     """About how many examples a step could take in the memory that is free: what layers give is kept, and a copy."""
-    network, shape, xp = model.wiring.network, model.input_shape, namespace(model.vector)
-    itemsize = xp.finfo(model.vector.dtype).bits // 8
+    network, shape, xp = model.wiring.network, model.input_shape, namespace(model.theta)
+    itemsize = xp.finfo(model.theta.dtype).bits // 8
     each = 2 * summary(network, shape, itemsize=itemsize, frozen=model.frozen, depth=1).activation_bytes
     if not free or not each:
         return ""

@@ -931,7 +931,7 @@ def test_another_place_for_a_warm_start_is_told(be: nn.Backend) -> None:
     with pytest.raises(ValueError, match=rf"backend='{other}' is not that of the model.*warm_start=False"):
         model.set_params(dtype=None, backend=other).fit(X, y)
     model.set_params(warm_start=False).fit(X, y)
-    assert model.model_.vector.dtype == nn.backend(other).asarray(X).dtype
+    assert model.model_.theta.dtype == nn.backend(other).asarray(X).dtype
 
 
 @pytest.mark.parametrize("kind", ALL)

@@ -140,7 +140,7 @@ class Bench:
     def state(self) -> dict[str, Any]:
         """All that a refused call must leave alone."""
         host = self.be.to_numpy
-        arrays = {"theta": host(self.model.vector), "state": host(self.model.state), "X": host(self.X)}
+        arrays = {"theta": host(self.model.theta), "state": host(self.model.state), "X": host(self.X)}
         told = {
             "history": (id(self.model.history), dict(self.model.history.columns), self.model.history.steps),
             "files": {path: bytes_of(path) for path in files_here()},
@@ -327,6 +327,7 @@ SETTINGS: dict[str, Case] = {
     "a learning rate that is text": lambda b: lambda: nn.SGD("fast"),  # type: ignore[arg-type]
     "momentum of 1": lambda b: lambda: nn.SGD(0.1, momentum=1.0),
     "L-BFGS in batches": lambda b: lambda: b.fit(optimizer="lbfgs"),
+    "an unknown engine": lambda b: lambda: b.fit(engine="turbo"),
     "to resume without a checkpoint": lambda b: lambda: b.fit(resume=True),
     "a layer without units": lambda b: lambda: nn.Dense(0),
     "units that are text": lambda b: lambda: nn.Dense("5"),  # type: ignore[arg-type]
@@ -354,9 +355,10 @@ SETTINGS: dict[str, Case] = {
     "an unknown dtype": lambda b: lambda: SMALL.init((2,), dtype="float31"),
     "parameters that are integers": lambda b: lambda: b.model.to("numpy", dtype="int32"),
     "a vector of another length": lambda b: lambda: setattr(b.model, "theta", np.zeros(3)),
+    "to write into the parameters": lambda b: lambda: b.model.theta.__setitem__(0, 1.0),
     "a state of another length": lambda b: lambda: setattr(b.model, "state", np.zeros(3)),
     "a step with a schedule and no rate": lambda b: (
-        lambda: nn.SGD(nn.schedules.Exponential(0.1, 0.5)).step(b.model, b.model.vector, {}, 0)
+        lambda: nn.SGD(nn.schedules.Exponential(0.1, 0.5)).step(b.model, b.model.theta, {}, 0)
     ),
     "a vector of integers": lambda b: lambda: setattr(b.model, "theta", np.zeros(27, dtype="int64")),
     "an unknown parameter": lambda b: lambda: b.model.set_params({"0.bias": np.ones(5), "0.wieght": 1.0}),
@@ -1195,8 +1197,7 @@ if child == 0:
     os._exit(0 if same else 1)
 print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
-    at_once = os.environ | {"NNARRAY_FAST": "0"} if flag != "numpy" else dict(os.environ)
-    done = run_python(code, env=at_once)
+    done = run_python(code)
     assert done.stdout.strip() == "0", done.stderr
 
 

@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -18,7 +18,7 @@ import pytest
 
 import nnarray as nn
 from nnarray import descent, kernels
-from nnarray.kernels import chain
+from nnarray.kernels import chain, compilation
 from nnarray.kernels.chain import FUNCTIONS, SMALL, Steps
 from nnarray.kernels.compilation import numba_pieces
 from nnarray.plans import steps_of
@@ -38,28 +38,23 @@ COUNTS = (23, 2_500)  # examples, of which a third with 5 units is a small batch
 
 
 @pytest.fixture(params=["numpy", "numba"])
-def speed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def speed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Who computes the steps of a plan: NumPy alone, or also the loops that Numba compiles."""
     with_numba = request.param == "numba"
     if with_numba:
         pytest.importorskip("numba", reason="Numba is not installed: compiled plans are not tested")
-    monkeypatch.setenv("NNARRAY_FAST", str(int(with_numba)))
-    numba_pieces.cache_clear()
+    if not with_numba:
+        monkeypatch.setattr(compilation, "_imported", lambda part: None)
     assert (numba_pieces() is not None) == with_numba
-    yield request.param
-    numba_pieces.cache_clear()
+    return request.param
 
 
 def by_layers(train: Callable[[], Any]) -> Any:
     """What `train` gives where there is neither a plan nor Numba."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(descent, "steps_of", lambda *args, **settings: None)
-        patch.setenv("NNARRAY_FAST", "0")
-        numba_pieces.cache_clear()
-        try:
-            return train()
-        finally:
-            numba_pieces.cache_clear()
+        patch.setattr(compilation, "_imported", lambda part: None)
+        return train()
 
 
 def by_plans(train: Callable[[], Any]) -> tuple[Any, list[int]]:
@@ -401,10 +396,6 @@ def set_by_name(run: nn.Run) -> None:
     run.model.set_params({"0.bias": np.full(5, float(run.epoch))})
 
 
-def written_to(run: nn.Run) -> None:
-    run.model.theta *= 0.5
-
-
 def stopped(run: nn.Run) -> None:
     if run.epoch == 3:
         run.stop("enough")
@@ -413,7 +404,6 @@ def stopped(run: nn.Run) -> None:
 WATCHERS = {
     "changed": changed,
     "set by name": set_by_name,
-    "written to": written_to,
     "stopped": stopped,
     "early stopping": nn.EarlyStopping("loss", mode="max", patience=1),  # back to the first epoch
 }
@@ -478,7 +468,7 @@ def test_each_step_of_a_call_has_its_rate(speed: str, count: int, rule: nn.Optim
     slots = rule.slots(defined)
 
     def plan(theta: np.ndarray) -> Any:
-        return steps_of(model.wiring, loss, rule, theta, rule.slots(theta), None, keep_outputs=False)
+        return steps_of(model.wiring, loss, rule, theta, rule.slots(theta), None, keep_outputs=False, engine="auto")
 
     losses, _ = plan(together).run(X, y, None, rates, 1)
     single, wanted = plan(singly), []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -37,41 +38,45 @@ def told(name, *arrays):
     print(name, total.hexdigest())
 
 be = nn.backend(FLAG)
-for dtype in ("float32", "float64") if FLAG == "numpy" else ("float32",):
-    X, y = nn.datasets.moons(200, noise=0.1, seed=3, backend=be, dtype=dtype)
-    for function in ("tanh", "relu", "logistic", "silu"):
-        network = nn.Network(nn.Dense(16, function), nn.Dropout(0.1), nn.Dense(2))
-        told(f"{dtype} {function} predict", network.init((2,), seed=4, backend=be, dtype=dtype).predict(X))
-    plain = nn.Network(nn.Dense(16, "tanh"), nn.Dense(2))
-    normed = nn.Network(nn.Dense(16), nn.BatchNorm(), nn.Activation("logistic"), nn.Dense(2))
-    for network, rule, frozen in ((plain, nn.SGD(0.1), "0"), (plain, nn.Adam(0.01), ""), (normed, nn.Adam(0.01), "")):
-        model = network.init((2,), seed=4, backend=be, dtype=dtype)
-        if frozen:
-            model.freeze(frozen)
-        history = model.fit(X, y, optimizer=rule, epochs=3, seed=5, validation=0.25, metrics=["accuracy"])
-        columns = {name: column for name, column in history.items() if name != "seconds"}
-        told(f"{dtype} {rule} fit", model.theta, model.state)
-        print(json.dumps(columns))
-        told(f"{dtype} {rule} predict", model.predict(X), model(X[:1, ...]))
-if FLAG == "numpy":
-    photos = nn.Network(
-        nn.Conv2D(8, 3, activation="relu", padding="same"), nn.MaxPool2D(2), nn.BatchNorm(), nn.Flatten(), nn.Dense(2)
-    ).init((12, 12, 3), seed=1, dtype="float32")
-    X = be.xp.reshape(nn.datasets.moons(32 * 12 * 12 * 3 // 2, seed=2, dtype="float32")[0], (32, 12, 12, 3))
-    history = photos.fit(X, be.xp.arange(32) % 2, epochs=2, batch_size=8, validation=0.25)
-    told("photos", photos.theta, photos.state, photos.predict(X))
+for engine in ENGINES:
+    for dtype in ("float32", "float64") if FLAG == "numpy" else ("float32",):
+        X, y = nn.datasets.moons(200, noise=0.1, seed=3, backend=be, dtype=dtype)
+        for function in ("tanh", "relu", "logistic", "silu"):
+            network = nn.Network(nn.Dense(16, function), nn.Dropout(0.1), nn.Dense(2))
+            model = network.init((2,), seed=4, backend=be, dtype=dtype, engine=engine)
+            told(f"{engine} {dtype} {function} predict", model.predict(X))
+        plain = nn.Network(nn.Dense(16, "tanh"), nn.Dense(2))
+        normed = nn.Network(nn.Dense(16), nn.BatchNorm(), nn.Activation("logistic"), nn.Dense(2))
+        adam = nn.Adam(0.01)
+        for network, rule, frozen in ((plain, nn.SGD(0.1), "0"), (plain, adam, ""), (normed, adam, "")):
+            model = network.init((2,), seed=4, backend=be, dtype=dtype, engine=engine)
+            if frozen:
+                model.freeze(frozen)
+            history = model.fit(X, y, optimizer=rule, epochs=3, seed=5, validation=0.25, metrics=["accuracy"])
+            columns = {name: column for name, column in history.items() if name != "seconds"}
+            told(f"{dtype} {rule} fit", model.theta, model.state)
+            print(json.dumps(columns))
+            told(f"{dtype} {rule} predict", model.predict(X), model(X[:1, ...]))
+    if FLAG == "numpy":
+        seen = nn.Conv2D(8, 3, activation="relu", padding="same"), nn.MaxPool2D(2), nn.BatchNorm()
+        photos = nn.Network(*seen, nn.Flatten(), nn.Dense(2)).init((12, 12, 3), seed=1, dtype="float32", engine=engine)
+        X = be.xp.reshape(nn.datasets.moons(32 * 12 * 12 * 3 // 2, seed=2, dtype="float32")[0], (32, 12, 12, 3))
+        history = photos.fit(X, be.xp.arange(32) % 2, epochs=2, batch_size=8, validation=0.25)
+        told("photos", photos.theta, photos.state, photos.predict(X))
 """
 
 
-def printed(flag: str, *, before: bool = False, **variables: str) -> list[str]:
+def printed(flag: str, *, engines: Sequence[str] = ("auto",), before: bool = False, **variables: str) -> list[str]:
     """What the calls print in a process of their own, fresh or not, with these environment variables."""
-    code = f"import nnarray as nn\nFLAG = {flag!r}\n{BEFORE if before else ''}{CALLS}"
-    return run_python(code, env=os.environ | variables).stdout.splitlines()
+    head = f"import nnarray as nn\nFLAG, ENGINES = {flag!r}, {engines!r}\n"
+    return run_python(f"{head}{BEFORE if before else ''}{CALLS}", env=os.environ | variables).stdout.splitlines()
 
 
 def test_bits_do_not_depend_on_what_the_process_did_before(be: nn.Backend, request: pytest.FixtureRequest) -> None:
-    fresh, later = (printed(request.node.callspec.params["be"], before=before) for before in (False, True))
-    assert len(fresh) > 10
+    """For each engine."""
+    flag, engines = request.node.callspec.params["be"], ("auto", "layers", *be.library.engines)
+    fresh, later = (printed(flag, engines=engines, before=before) for before in (False, True))
+    assert len(fresh) > 10 * len(engines)
     assert later == fresh
 
 

@@ -237,7 +237,7 @@ class Estimator(BaseEstimator):
             )
         self.n_outputs_ = outputs
         here = self._place(home, method)
-        like = self.model_.vector
+        like = self.model_.theta
         x = held(x, here, like.dtype, "X")
         answers = held(found, here, like.dtype if self._values else None, "y")
         weights = self._checked_weights(sample_weight, x.shape[0], here, like)
@@ -263,11 +263,11 @@ class Estimator(BaseEstimator):
 
     def _refuse_other_place(self) -> None:
         """What is fitted stays where it is, in its dtype."""
-        here = backend_of(self.model_.vector)
+        here = backend_of(self.model_.theta)
         if self.backend is not None and not same(here, backend(self.backend)):
             setting, fitted = f"backend={self.backend!r}", here.name
-        elif self.dtype is not None and here.dtype(self.dtype) != self.model_.vector.dtype:
-            setting, fitted = f"dtype={self.dtype!r}", dtype_name(self.model_.vector.dtype)
+        elif self.dtype is not None and here.dtype(self.dtype) != self.model_.theta.dtype:
+            setting, fitted = f"dtype={self.dtype!r}", dtype_name(self.model_.theta.dtype)
         else:
             return
         raise ValueError(
@@ -279,7 +279,7 @@ class Estimator(BaseEstimator):
         """Where the model is; nothing that lies elsewhere is moved there, unless `backend` asks for it."""
         if not self.__sklearn_is_fitted__():
             return home
-        here = backend_of(self.model_.vector)
+        here = backend_of(self.model_.theta)
         if self.backend is None and not same(here, home):
             raise ValueError(
                 f"Inputs passed to {type(self).__name__}.{method}() must use the same namespace and the same device as "
@@ -409,7 +409,7 @@ class Estimator(BaseEstimator):
         home = home_of(X)
         here = self._place(home, method)
         x = checked_inputs(self, X, reset=False, pictures=self._pictures)
-        x = held(x, here, self.model_.vector.dtype, "X")
+        x = held(x, here, self.model_.theta.dtype, "X")
         return self.model_.predict(x, batch_size=self._at_once(), check_finite=False), home
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -426,7 +426,7 @@ class Estimator(BaseEstimator):
         """For scikit-learn's `move_estimator_to`: the same estimator with its arrays elsewhere."""
         new = shallow(self)
         model = self.model_
-        theta, state = (converter(each) for each in (model.vector, model.state))
+        theta, state = (converter(each) for each in (model.theta, model.state))
         new.model_ = Model(model.network, model.input_shape, theta, state, wiring=model.wiring)
         new._memory = new._going = None
         return new

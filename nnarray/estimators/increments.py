@@ -61,7 +61,7 @@ class Increments:
         if memory and set(memory.slots) != set(rule.slot_names):
             memory = None  # of another optimizer
         self.model, self.frozen, self.calls = model, model.frozen, memory.calls if memory else 0
-        slots = _copied(memory.slots) if memory else rule.slots(model.vector)
+        slots = _copied(memory.slots) if memory else rule.slots(model.theta)
         self.trainer = Trainer(
             wiring=model.wiring,
             data=data,
@@ -71,14 +71,15 @@ class Increments:
             shuffle=shuffle,
             key=Key(seed),
             keep_outputs=False,
-            theta=copy(model.vector),
+            theta=copy(model.theta),
             state=copy(model.state),
             slots=slots,
             decays=decays,
-            frozen=model.wiring.params.frozen(model.frozen, model.vector),
+            frozen=model.wiring.params.frozen(model.frozen, model.theta),
+            engine=model.engine,
             steps=memory.steps if memory else 0,
         )
-        self.given = model.vector
+        self.given = model.theta, model.state
 
     def suits(self, model: Model, loss: Loss, rule: Optimizer, *, shuffle: bool) -> bool:
         """Whether nothing changed but the learning rate, which is told with each call."""
@@ -96,9 +97,7 @@ class Increments:
             If the loss or a parameter becomes NaN or infinite; the model is as it was.
         """
         model, trainer = self.model, self.trainer
-        if model.vector is not self.given or model.lent:  # somebody gave it other parameters
-            trainer.theta, trainer.state = copy(model.vector), copy(model.state)
-            trainer.prepare()
+        trainer.follow(model, self.given)
         trainer.data, trainer.batch_size = data, min(batch_size, data.examples)
         trainer.prove()
         done = trainer.epochs(self.calls, [schedule(rule.lr)(self.calls, losses)], lambda: None)
@@ -109,7 +108,7 @@ class Increments:
                 "partial_fit, which is undone. Standardise X, and real targets y, or lower the learning rate."
             )
         model.restore((trainer.theta, trainer.state))
-        self.given = model.vector
+        self.given = model.theta, model.state
         self.calls += 1
         return value, Memory(_copied(trainer.slots), trainer.steps, self.calls)
 

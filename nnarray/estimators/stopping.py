@@ -56,7 +56,7 @@ class Record(Callback):
 
     def mask(self, model: Any) -> Array:
         """1 at weights, which the penalty shrinks, 0 at biases."""
-        params, theta = model.wiring.params, model.vector
+        params, theta = model.wiring.params, model.theta
         chosen = {place.name for place in params.places if place.param.decay}
         return same_place(theta=theta).astype(params.mask(chosen, theta), theta.dtype)
 
@@ -64,7 +64,7 @@ class Record(Callback):
         """weight_decay / 2 times the sum of the squares of all weights, without the biases."""
         if not self.decay:
             return 0.0
-        theta = model.vector
+        theta = model.theta
         return 0.5 * float(same_place(theta=theta).sum(self.decay * theta * self.mask(model) * theta))
 
     def judge(self, run: Run, loss: float) -> None:

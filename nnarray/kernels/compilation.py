@@ -7,8 +7,10 @@ import importlib
 import importlib.util
 import os
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -53,18 +55,40 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-@functools.cache
+_loops: ContextVar[bool] = ContextVar("_loops", default=True)
+
+
+@contextmanager
+def loops_allowed(allowed: bool) -> Generator[None]:
+    """Whether kernels may take the compiled loops, in what is called meanwhile: as the engine of a call says."""
+    token = _loops.set(allowed)
+    try:
+        yield
+    finally:
+        _loops.reset(token)
+
+
+def has_loops() -> bool:
+    """Whether Numba is installed; it is imported, which takes a moment, where its loops are needed."""
+    return importlib.util.find_spec("numba") is not None
+
+
 def numba_pieces(part: str = "numba") -> Any:
-    """The compiled loops of the extra `nnarray[fast]`, or None: where it is not installed, or NNARRAY_FAST=0."""
-    if os.environ.get("NNARRAY_FAST", "1") == "0" or importlib.util.find_spec("numba") is None:
+    """The compiled loops of the extra `nnarray[fast]`; None where it is not installed, or the engine goes without."""
+    return _imported(part) if _loops.get() else None
+
+
+@functools.cache
+def _imported(part: str) -> Any:
+    if not has_loops():
         return None
     try:
         return importlib.import_module(f"nnarray.kernels.{part}")
     except (ImportError, RuntimeError) as error:  # another NumPy than Numba's, or nowhere to keep what is compiled
         warnings.warn(
             f"Numba is installed but cannot be used ({error}); NumPy computes without it. Upgrade it, name a folder "
-            f"that can be written to in NUMBA_CACHE_DIR, or set NNARRAY_FAST=0.",
+            f"that can be written to in NUMBA_CACHE_DIR, or pass engine='numpy'.",
             RuntimeWarning,
-            stacklevel=2,
+            stacklevel=3,
         )
         return None

@@ -141,8 +141,3 @@ def _placed(z: Any, y: Any, first: int) -> Any:
         return z
     y[..., first : first + z.shape[-1]] = z
     return y
-
-
-def same_bits(a: Any, b: Any) -> bool:
-    """Whether two vectors of one dtype hold the same, nan too."""
-    return np.array_equal(a.view(f"i{a.itemsize}"), b.view(f"i{b.itemsize}"))

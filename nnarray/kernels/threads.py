@@ -29,7 +29,7 @@ def shared(work: Work, count: int, least: int) -> None:
     team: list[_Helper] = []
     errors: list[BaseException | None] = []
     try:
-        for helper in _team(os.getpid()) if parts > 1 else ():
+        for helper in _team(os.getpid(), numba_pieces()) if parts > 1 else ():
             if len(team) < parts - 1 and helper.free.acquire(blocking=False):
                 team.append(helper)
         first, *others = itertools.pairwise(part * count // (len(team) + 1) for part in range(len(team) + 2))
@@ -50,9 +50,9 @@ def shared(work: Work, count: int, least: int) -> None:
 
 
 @functools.cache
-def _team(process: int) -> list[_Helper]:
-    """The threads beside the calling one; a forked process has none of its parent's."""
-    team = [_Helper(name=f"nnarray-{i}", daemon=True) for i in range(_threads() - 1)]
+def _team(process: int, loops: Any) -> list[_Helper]:
+    """The threads beside the calling one, which wait by compiled loops if they may; a fork has none of its parent's."""
+    team = [_Helper(loops, name=f"nnarray-{i}", daemon=True) for i in range(_threads() - 1)]
     for helper in team:
         helper.start()
     return team
@@ -68,10 +68,10 @@ def _threads() -> int:
 class _Helper(threading.Thread):
     """A thread that does one part after the other."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, loops: Any, **options: Any) -> None:
         super().__init__(**options)
         self.free = threading.Lock()
-        self.asked, self.done = _Bell(), _Bell()
+        self.asked, self.done = _Bell(loops), _Bell(loops)
         self.task: tuple[Work, int, int] | None = None
         self.error: BaseException | None = None
         self.leaving = False
@@ -110,8 +110,8 @@ class _Helper(threading.Thread):
 class _Bell:
     """A number that one thread counts up and another one waits for: awake for a moment, and then asleep."""
 
-    def __init__(self) -> None:
-        self.count, self.seen = np.zeros(1, dtype=np.int64), 0
+    def __init__(self, loops: Any) -> None:
+        self.loops, self.count, self.seen = loops, np.zeros(1, dtype=np.int64), 0
         self.asleep, self.waking = False, SimpleQueue[None]()
 
     def ring(self) -> None:
@@ -120,8 +120,7 @@ class _Bell:
             self.waking.put(None)
 
     def wait(self) -> None:
-        loops = numba_pieces()
-        if loops is None or not loops.has_changed(self.count, self.seen, MOMENT):
+        if self.loops is None or not self.loops.has_changed(self.count, self.seen, MOMENT):
             self.asleep = True
             while self.count[0] == self.seen:
                 self.waking.get()  # may be left from a ring that was heard awake

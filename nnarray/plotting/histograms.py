@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from nnarray import examples
+from nnarray.backends import without_record
 from nnarray.layers import Context, Dropout, Reshape
 from nnarray.layers.combine import Composite
 from nnarray.model import Model
@@ -103,7 +104,7 @@ def plot_activation_histograms(model: Model, X: Array, *, ax: Axes | None = None
     passages: dict[str, Passage] = {}
     ctx = Context(False, model.wiring.state.tree(model.state), False, False)
     inputs = examples.check_inputs(model, X)
-    probed(model.network, passages).forward(model.wiring.params.tree(model.vector), inputs, ctx)
+    probed(model.network, passages).forward(model.wiring.params.tree(without_record(model.theta)), inputs, ctx)
     shown = [
         line.name
         for line in model.summary().lines

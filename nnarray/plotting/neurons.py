@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nnarray.backends import backend_of
+from nnarray.backends import backend_of, without_record
 from nnarray.layers import Activation, Context, Dense, Dropout, Layer
 from nnarray.layers.combine import is_plain_row
 from nnarray.model import Model
@@ -185,10 +185,10 @@ def _title(units: int, function: Any) -> str:
 def _maps(model: Model, columns: list[Column], X: Array | None, resolution: int) -> list[np.ndarray]:
     """What each unit gives over the plane: for each column, shape (units, resolution, resolution)."""
     grid = Grid.over(PLANE if X is None else X, resolution, "plot_neurons")
-    points = backend_of(model.vector).asarray(grid.points.reshape(-1, 2), dtype=model.vector.dtype)
+    points = backend_of(model.theta).asarray(grid.points.reshape(-1, 2), dtype=model.theta.dtype)
     passages: dict[str, Passage] = {}
     ctx = Context(False, model.wiring.state.tree(model.state), False, False)
-    probed(model.network, passages).forward(model.wiring.params.tree(model.vector), points, ctx)
+    probed(model.network, passages).forward(model.wiring.params.tree(without_record(model.theta)), points, ctx)
     found = [points, *(passages[column.path].y for column in columns[1:])]
     return [on_host(y).T.reshape(-1, len(grid.x2), len(grid.x1)).astype(float) for y in found]
 

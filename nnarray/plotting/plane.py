@@ -231,8 +231,8 @@ def _answer_of_model(model: Model, points: np.ndarray) -> _Answer:
 
 def outputs_on(model: Model, points: np.ndarray) -> Array:
     """The outputs at points of the host, shape (..., 2), one below the other, computed where the model lives."""
-    here = backend_of(model.vector)
-    return model(here.asarray(points.reshape(-1, 2), dtype=model.vector.dtype))
+    here = backend_of(model.theta)
+    return model(here.asarray(points.reshape(-1, 2), dtype=model.theta.dtype))
 
 
 def _answer_of_estimator(model: Any, points: np.ndarray) -> _Answer:

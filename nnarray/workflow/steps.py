@@ -189,7 +189,7 @@ def train(model: Model, examples: Examples, plan: Plan, out: Path, callbacks: Se
     KeyboardInterrupt
         On Ctrl-C; the last finished epoch is in the file.
     """
-    be = backend_of(model.vector)
+    be = backend_of(model.theta)
     held_out = len(examples.held_out) > 0
     stop = _stopping(plan, held_out)
     if plan.resume and out.exists():
@@ -301,7 +301,7 @@ def load(path: Path, be: Backend, dtype: str | None = None) -> tuple[Model, Inta
 
 def outputs_of(model: Model, X: Any) -> np.ndarray:
     """Log-probabilities or standardised values on the host, float64."""
-    be = backend_of(model.vector)
+    be = backend_of(model.theta)
     outputs = model.predict(X, batch_size=4096)
     if "class counts" in model.metadata:
         outputs = kernels.log_softmax(outputs)
@@ -315,7 +315,7 @@ def predict(
 
     For classes "prediction" and the probabilities "p_<class>", for values the targets; for pictures "file" first.
     """
-    be, dtype = backend_of(model.vector), model.vector.dtype
+    be, dtype = backend_of(model.theta), model.theta.dtype
     for part in intake.parts(data, be, dtype, labelled=False, unknown=unknown, errors=errors):
         outputs = outputs_of(model, part.X)
         digits = np.float64 if dtype_name(dtype) == "float64" else np.float32  # no more than there are
@@ -346,7 +346,7 @@ def predict_to_file(parts: Iterator[dict[str, Any]], out: Path) -> int:
 
 def evaluate(model: Model, intake: Intake, data: Path, *, unknown: Unknown = "error", errors: str = "raise") -> Scores:
     """How good the model is on data whose target is known, read part by part."""
-    be, dtype, tally = backend_of(model.vector), model.vector.dtype, tally_for(intake, model.metadata)
+    be, dtype, tally = backend_of(model.theta), model.theta.dtype, tally_for(intake, model.metadata)
     for part in intake.parts(data, be, dtype, labelled=True, unknown=unknown, errors=errors):
         if part.y is not None and len(part.y):
             tally.add(outputs_of(model, part.X), part.y)

@@ -1,0 +1,50 @@
+"""Engines: who computes training steps and predictions. It follows from the call alone, and not from the process.
+
+"layers" is every library's: each layer computes itself, by the kernels of the library, as one reads it there. For
+NumPy's arrays there is also "numpy", which prepares once what does not change between calls, and "numba", which
+compiles loops as well; where they have no faster way, the layers compute. "auto" is the fastest that is installed.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+
+from nnarray.backends import library_of
+from nnarray.kernels.compilation import has_loops, loops_allowed, numba_pieces
+from nnarray.names import shown
+from nnarray.typing import Array
+
+AUTO, LAYERS = "auto", "layers"
+
+
+def checked_engine(engine: object, like: Array) -> str:
+    """`engine`, if it computes with arrays as `like` is.
+
+    Raises
+    ------
+    ValueError
+        If there is no such engine for this library.
+    ImportError
+        If what it needs is not installed.
+    """
+    owner = library_of(like)
+    names = (AUTO, LAYERS, *(owner.engines if owner else ()))
+    if engine not in names:
+        library = owner.name if owner else type(like).__name__
+        raise ValueError(f"engine must be one of {', '.join(map(repr, names))} for {library}; got {shown(engine)}.")
+    if engine == "numba" and numba_pieces() is None:
+        raise ImportError("the engine 'numba' needs Numba; pip install 'nnarray[fast]'.")
+    return str(engine)
+
+
+def resolved(engine: str, like: Array) -> str:
+    """The engine that `engine` means for arrays as `like` is, if it may be "auto"."""
+    owner = library_of(like)
+    if engine != AUTO or owner is None or not owner.engines:
+        return LAYERS if engine == AUTO else engine
+    return next(name for name in owner.engines if name != "numba" or has_loops())
+
+
+def computing(engine: str) -> AbstractContextManager[None]:
+    """Where kernels compute as the engine says."""
+    return loops_allowed(engine in (AUTO, "numba"))
