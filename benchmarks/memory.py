@@ -28,7 +28,7 @@ def examples(case: str) -> tuple[np.ndarray, np.ndarray]:
 
 def step_of_nnarray(case: str) -> Callable[[], Any]:
     import nnarray as nn
-    from nnarray.demo_pets import network
+    from nnarray.apps.pets import network
 
     X, y = examples(case)
     net = nn.models.googlenet() if case == "googlenet" else network()

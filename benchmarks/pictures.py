@@ -103,7 +103,7 @@ def googlenet_model() -> Any:
 
 
 def pets_model() -> Any:
-    from nnarray.demo_pets import network
+    from nnarray.apps.pets import network
 
     return network().init(PET, seed=0, dtype="float32")
 
@@ -132,7 +132,7 @@ class Products(Painter):
         return products([(batch * p, e, f) for p, e, f in convolutions(nn.models.googlenet(), PICTURE)])
 
     def pets(self, epochs: int) -> tuple[float, float]:
-        from nnarray.demo_pets import network
+        from nnarray.apps.pets import network
 
         shapes = []
         for i, (p, e, f) in enumerate(convolutions(network(), PET)):

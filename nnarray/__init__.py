@@ -11,7 +11,7 @@ True
 import sys
 from typing import NoReturn
 
-from nnarray import datasets, initializers, losses, metrics, models, plotting, random, schedules, testing, trackers
+from nnarray import datasets, losses, metrics, models, plotting, random, schedules, testing
 from nnarray.backends import (
     Backend,
     BackendInfo,
@@ -23,9 +23,6 @@ from nnarray.backends import (
     list_backends,
     namespace,
 )
-from nnarray.callbacks import Callback, EarlyStopping, History, Run
-from nnarray.checkpoints import Checkpoint
-from nnarray.course import DivergenceError
 from nnarray.explain import explain
 from nnarray.layers import (
     Activation,
@@ -51,6 +48,7 @@ from nnarray.layers import (
     Reshape,
     Residual,
     Row,
+    initializers,
 )
 from nnarray.losses import Loss
 from nnarray.model import Model, load, training_step, value_and_grad
@@ -59,6 +57,10 @@ from nnarray.network import Network
 from nnarray.optimizers import LBFGS, SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
 from nnarray.persistence.settings import register
 from nnarray.random import Key
+from nnarray.training import trackers
+from nnarray.training.callbacks import Callback, EarlyStopping, History, Run
+from nnarray.training.checkpoints import Checkpoint
+from nnarray.training.context import DivergenceError
 
 __version__ = "0.1.0"
 

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from nnarray import checkpoints, engines, examples, kernels, loading, training
+from nnarray import kernels
 from nnarray.backends import (
     Backend,
     as_data,
@@ -30,18 +30,23 @@ from nnarray.backends import (
     stands_in,
     without_record,
 )
-from nnarray.callbacks import History
 from nnarray.checks import integer
-from nnarray.folding import folded
-from nnarray.inference import prepared
-from nnarray.kernels.stages import Stage
+from nnarray.drawing.diagram import plot_network
+from nnarray.engines.inference import prepared
+from nnarray.functional.folding import folded
+from nnarray.functional.propagation import Step, Wiring, forward, input_gradient, loss_and_gradient, pullback
+from nnarray.functional.summary import Summary, summary
+from nnarray.kernels import engines
+from nnarray.kernels.numpy.stages import Stage
 from nnarray.layers.base import Layer, described
 from nnarray.losses import checked_labels, loss_named, refuse_records
 from nnarray.names import shown
 from nnarray.persistence import pytorch
-from nnarray.propagation import Step, Wiring, forward, input_gradient, loss_and_gradient, pullback
 from nnarray.random import Key
-from nnarray.summary import Summary, summary
+from nnarray.training import checkpoints, loading
+from nnarray.training.callbacks import History
+from nnarray.training.data import check_inputs, finite_inputs, prepare
+from nnarray.training.fit import fit
 from nnarray.typing import Array, Shape
 
 
@@ -498,8 +503,8 @@ class Model:
     def _computed(self, X: Array, engine: str) -> Array:
         run = self._stage(engine)
         if run is not None:
-            return run(X if self._is_alike(X) else examples.check_inputs(self, X))
-        X = examples.check_inputs(self, X)
+            return run(X if self._is_alike(X) else check_inputs(self, X))
+        X = check_inputs(self, X)
         with engines.computing(engine):
             return kernels.recorded(X, self._theta, self._outputs, partial(pullback, self.wiring, self._state))
 
@@ -543,7 +548,7 @@ class Model:
         if batch_size is not None:
             batch_size = integer(batch_size, "batch_size", 1, usual=1024)
         engine = self.engine_for(engine)
-        X = (examples.finite_inputs if check_finite else examples.check_inputs)(self, X)
+        X = (finite_inputs if check_finite else check_inputs)(self, X)
         size = min(batch_size or X.shape[0], X.shape[0])
         remedy = f"Compute the outputs in smaller batches: batch_size below {size}."
         with memory_errors(self._theta, lambda _: remedy):
@@ -583,7 +588,7 @@ class Model:
         >>> model.input_gradient(X).shape
         (200, 2)
         """
-        X = examples.check_inputs(self, X)
+        X = check_inputs(self, X)
         if len(self.output_shape) != 1:
             raise ValueError(f"input_gradient needs outputs of shape (N, classes); got {(None, *self.output_shape)}.")
         if classes is not None:
@@ -688,7 +693,7 @@ class Model:
         >>> history["loss"][-1] < history["loss"][0]
         True
         """
-        return training.fit(
+        return fit(
             self,
             X,
             y,
@@ -760,8 +765,6 @@ class Model:
         ImportError
             If matplotlib is not installed.
         """
-        from nnarray.diagram import plot_network
-
         return plot_network(self.network, self.input_shape, ax=ax)
 
     def __repr__(self) -> str:
@@ -934,7 +937,7 @@ def _propagated(
         raise TypeError(f"key must be an nn.Key; got {shown(key)}. Make one of a seed: key=nn.Key(0).")
     chosen = loss_named(loss)
     refuse_records(y=y, sample_weight=weights)
-    data = examples.prepare(model, X, y, weights, chosen, check_finite=False)
+    data = prepare(model, X, y, weights, chosen, check_finite=False)
     with engines.computing(model.engine):
         found = loss_and_gradient(
             model.wiring,

@@ -8,7 +8,7 @@ from typing import Any
 
 from nnarray.backends import Backend, backend
 from nnarray.layers.base import NO_NUMBERS
-from nnarray.layers.combine import Row
+from nnarray.layers.containers import Row
 from nnarray.model import Model
 from nnarray.names import shown
 from nnarray.persistence.settings import register

@@ -11,7 +11,7 @@ from typing import Any
 from nnarray import kernels
 from nnarray.backends import as_data, copy, dtype_name, namespace, same_place
 from nnarray.checks import integer
-from nnarray.engines import computing
+from nnarray.kernels.engines import computing
 from nnarray.kernels.standard.numerics import scale_of, wide
 from nnarray.names import also, named, shown
 from nnarray.schedules import Schedule, schedule

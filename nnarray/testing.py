@@ -7,9 +7,9 @@ from typing import Any
 
 from nnarray import random
 from nnarray.backends import Backend, backend, device_of, list_backends, namespace
+from nnarray.functional.layout import Layout
 from nnarray.kernels.compilation import compiled
 from nnarray.layers.base import Context, Layer, gradients_of, outputs_of
-from nnarray.layout import Layout
 from nnarray.losses import Loss
 from nnarray.random import Key
 from nnarray.typing import Array, Shape

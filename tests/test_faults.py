@@ -36,9 +36,9 @@ from typer.testing import CliRunner
 import nnarray as nn
 from nnarray import backends, kernels
 from nnarray.cli import app
-from nnarray.datasets.tables import READERS, USUAL, TextFormat, open_table
-from nnarray.datasets.tabular import Preparation
 from nnarray.estimators import NetworkClassifier
+from nnarray.tables.preparation import Preparation
+from nnarray.tables.read import READERS, USUAL, TextFormat, open_table
 from tests.processes import LIMIT, run_python, started
 
 PAGE = Path(__file__).parent.parent / "docs" / "errors.md"
@@ -389,7 +389,7 @@ def full_device(b: Bench) -> Call:
     def full(*_: object, **__: object) -> None:
         raise MemoryError("asked for 5 GiB")
 
-    b.patch.setattr("nnarray.kernels.chain.Steps.run", full)
+    b.patch.setattr("nnarray.kernels.numpy.chain.Steps.run", full)
     b.patch.setattr(b.be.library, "free", lambda device: 10 * 2**20)
     return b.fit
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import nnarray as nn
-from nnarray import initializers, losses, metrics, names, optimizers
-from nnarray.layers import activations
+from nnarray import losses, metrics, names, optimizers
+from nnarray.layers import activations, initializers
 
 # --- Names -----------------------------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import arrays
 
 import nnarray as nn
 from nnarray import kernels
-from nnarray.layout import Layout
+from nnarray.functional.layout import Layout
 from tests.tolerances import close, to_host
 
 ROWS = arrays(np.float32, st.tuples(st.integers(1, 5), st.integers(1, 6)), elements=st.floats(-50, 50, width=32))

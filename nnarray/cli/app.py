@@ -20,7 +20,7 @@ import typer
 from typer.core import TyperGroup
 
 import nnarray
-from nnarray.course import TERMINATING, Ending, Terminated
+from nnarray.training.context import TERMINATING, Ending, Terminated
 
 # --- Errors --------------------------------------------------------------------------------------------------
 

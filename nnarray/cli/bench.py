@@ -16,7 +16,7 @@ from nnarray.cli.telling import bar, integers, output, tell_facts, tell_table
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from nnarray.bench import Case, Timing
+    from nnarray.apps.bench import Case, Timing
 
 DOUBTFUL = (
     "Some of these times vary, or beat the limit, more than twofold: other programs seem to compute here too. "
@@ -50,7 +50,7 @@ def bench(
     real(seconds, "--seconds", least=0.0, usual=1.0)
     widths = None if sizes is None else sorted(set(integers(sizes, "--sizes")))
     flags = None if wanted is None else _flags(wanted)
-    from nnarray.bench import default_widths, measure, places, verdict
+    from nnarray.apps.bench import default_widths, measure, places, verdict
 
     where = places(flags)
     cases: list[Case] = []

@@ -10,16 +10,16 @@ import typer
 
 from nnarray import backends, plotting
 from nnarray.backends import Backend
-from nnarray.callbacks import History
 from nnarray.checks import integer
 from nnarray.cli.app import app
 from nnarray.cli.telling import Flag, Seed, described, integers, output, tell_facts, tell_table, training_bar
 from nnarray.layers.activations import FUNCTIONS
+from nnarray.training.callbacks import History
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from nnarray.demos import LineFit, SineFit, Start, Trained
+    from nnarray.apps.demos import LineFit, SineFit, Start, Trained
 
 demo = typer.Typer(rich_markup_mode=None)
 app.add_typer(demo, name="demo", short_help="Train a small network, and draw what it learnt.")
@@ -70,7 +70,7 @@ def classes(
     sizes = None if hidden_sizes is None else integers(hidden_sizes, "--hidden-sizes")
     picture = _picture(out, "nnarray-demo.png" if sizes is None else "nnarray-hidden-sizes.png")
     be, console = backends.backend(backend), output()
-    from nnarray import demos
+    from nnarray.apps import demos
 
     starts = [
         demos.untrained(be, dataset, hidden=each, activation=activation, noise=noise, seed=seed, epochs=epochs)
@@ -106,7 +106,7 @@ def line(
     integer(epochs, "--epochs", 1, usual=300)
     picture = _picture(out, "nnarray-line.png")
     be, console = backends.backend(backend), output()
-    from nnarray import demos
+    from nnarray.apps import demos
 
     with training_bar(epochs) as watch:
         fit = demos.fit_line(
@@ -151,7 +151,7 @@ def sine(
     integer(epochs, "--epochs", 1, usual=3000)
     picture = _picture(out, "nnarray-sine.png")
     be, console = backends.backend(backend), output()
-    from nnarray import demos
+    from nnarray.apps import demos
 
     with training_bar(epochs) as watch:
         fit = demos.fit_sine(
@@ -184,24 +184,24 @@ def pets(
     integer(epochs, "--epochs", 1, usual=6)
     picture = _picture(out, "nnarray-pets.png")
     be, console = backends.backend(backend), output()
-    from nnarray import demo_pets, demos
+    from nnarray.apps import demos, pets
 
     with training_bar(epochs) as watch:
-        fit = demo_pets.fit_pets(be, pictures=pictures, epochs=epochs, seed=seed, watch=watch)
+        fit = pets.fit_pets(be, pictures=pictures, epochs=epochs, seed=seed, watch=watch)
     facts = {
         "backend": described(be, fit.model.theta.dtype, backend),
-        "data": f"{pictures} drawn pictures of {demo_pets.SIZE} x {demo_pets.SIZE}, cats and dogs, seed {seed}",
+        "data": f"{pictures} drawn pictures of {pets.SIZE} x {pets.SIZE}, cats and dogs, seed {seed}",
         "network": f"3 convolutions, {fit.model.theta.shape[0]} parameters",
-        "training": f"{epochs} epochs in batches of {demo_pets.BATCH}, Adam, rate {demo_pets.RATE:g} along a cosine, "
+        "training": f"{epochs} epochs in batches of {pets.BATCH}, Adam, rate {pets.RATE:g} along a cosine, "
         f"{fit.history['seconds'][-1]:.3g} s",
         "accuracy": f"{demos.percent(fit.history['accuracy'][-1])} in the last epoch, "
-        f"{demos.percent(fit.accuracy)} on {demo_pets.NEW_PICTURES} new pictures",
+        f"{demos.percent(fit.accuracy)} on {pets.NEW_PICTURES} new pictures",
     }
     tell_facts(console, facts)
-    names = ["", *(f"told {name}" for name in demo_pets.NAMES)]
-    rows = [[name, *(str(int(n)) for n in row)] for name, row in zip(demo_pets.NAMES, fit.confusion, strict=True)]
+    names = ["", *(f"told {name}" for name in pets.NAMES)]
+    rows = [[name, *(str(int(n)) for n in row)] for name, row in zip(pets.NAMES, fit.confusion, strict=True)]
     tell_table(console, names, rows, right=names[1:])
-    _save(console, picture, lambda: demo_pets.draw_pets(fit))
+    _save(console, picture, lambda: pets.draw_pets(fit))
 
 
 # --- Before the training -------------------------------------------------------------------------------------
@@ -243,13 +243,13 @@ def _picture(out: Path | None, usual: str) -> Path | None:
 
 
 def _speed(history: History) -> str:
-    from nnarray.demos import speed
+    from nnarray.apps.demos import speed
 
     return f"{speed(history):,.0f} steps per second, {history['seconds'][-1]:.2g} s in all"
 
 
 def _tell_classification(console: Console, be: Backend, flag: str, starts: Sequence[Start]) -> None:
-    from nnarray.demos import shape_of
+    from nnarray.apps.demos import shape_of
 
     start, *others = starts
     networks = ", ".join(shape_of(each.model) for each in starts)
@@ -285,7 +285,7 @@ def _numbers(row: Any) -> str:
 
 
 def _tell_trained(console: Console, done: Trained) -> None:
-    from nnarray.demos import NEW_POINTS, percent
+    from nnarray.apps.demos import NEW_POINTS, percent
 
     before, after = done.start.scores, done.scores
     rows = [
@@ -298,7 +298,7 @@ def _tell_trained(console: Console, done: Trained) -> None:
 
 
 def _tell_sizes(console: Console, results: Sequence[Trained]) -> None:
-    from nnarray.demos import NEW_POINTS, percent, speed
+    from nnarray.apps.demos import NEW_POINTS, percent, speed
 
     names = ["hidden units", "parameters", "loss", "accuracy", f"on {NEW_POINTS} new points", "steps per second"]
     rows = [

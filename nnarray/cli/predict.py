@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from nnarray import backends
+from nnarray.apps.workflow.intake import Intake, Rows
 from nnarray.cli.app import app
 from nnarray.cli.telling import (
     Decimal,
@@ -27,10 +28,9 @@ from nnarray.cli.telling import (
     tell_scores,
     text_format,
 )
-from nnarray.course import check_signals
 from nnarray.persistence import files
-from nnarray.persistence.tables import print_table
-from nnarray.workflow.intake import Intake, Rows
+from nnarray.tables.write import print_table
+from nnarray.training.context import check_signals
 
 Model = Annotated[Path, typer.Argument(help="A .safetensors file that `nnarray train` wrote.", show_default=False)]
 Data = Annotated[
@@ -76,7 +76,7 @@ def predict(
     In the order of the data, which are read part by part, so that they may be larger than the memory. The columns are
     "prediction" and "p_<class>" for each class, or the targets; for pictures "file" comes first.
     """
-    from nnarray.workflow import steps
+    from nnarray.apps.workflow import steps
 
     if out is not None:
         files.prove(out)
@@ -151,7 +151,7 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Compare what a trained network says with the truth in the data, beside the commonest class or the mean."""
-    from nnarray.workflow import steps
+    from nnarray.apps.workflow import steps
 
     net, intake = steps.load(model, backends.backend(backend), dtype)
     intake = _written(

@@ -44,7 +44,7 @@ def _preparation(net: Model) -> Any:
     noted = net.metadata.get("input")
     if not isinstance(noted, dict) or noted.get("kind") != "table":
         return None
-    from nnarray.datasets.tabular import Preparation
+    from nnarray.tables.preparation import Preparation
 
     try:
         return Preparation.from_json(noted.get("preparation"))

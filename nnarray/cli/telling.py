@@ -15,14 +15,14 @@ import typer
 
 from nnarray import backends
 from nnarray.backends import Backend, dtype_name
-from nnarray.callbacks import Run
+from nnarray.training.callbacks import Run
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from nnarray.datasets.tables import TextFormat
-    from nnarray.workflow.scores import Scores
+    from nnarray.apps.workflow.scores import Scores
+    from nnarray.tables.read import TextFormat
 
 QUIET = 5.0  # seconds to the first word of how far it is, where there is no bar
 SHOWN_CLASSES = 10  # of a confusion matrix in a terminal

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nnarray import backends
+from nnarray.apps.workflow.intake import Rows
 from nnarray.cli.app import app, though_nobody_reads
 from nnarray.cli.telling import (
     Decimal,
@@ -33,20 +34,19 @@ from nnarray.cli.telling import (
     text_format,
     training_bar,
 )
-from nnarray.datasets.tables import USUAL
 from nnarray.layers.activations import FUNCTIONS
 from nnarray.layers.base import described as described_layer
 from nnarray.model import load
 from nnarray.optimizers import OPTIMIZERS
 from nnarray.persistence import archive, files
-from nnarray.workflow.intake import Rows
+from nnarray.tables.read import USUAL
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from nnarray.apps.workflow.intake import Examples
+    from nnarray.apps.workflow.steps import Trained
     from nnarray.model import Model
-    from nnarray.workflow.intake import Examples
-    from nnarray.workflow.steps import Trained
 
 
 @app.command(
@@ -136,7 +136,7 @@ def train(
     Numbers are standardised, categories one-hot; a missing number becomes the mean. What is needed for that is learned
     from the training part alone and saved with the network, so that `nnarray predict` takes files of the same shape.
     """
-    from nnarray.workflow import reports, steps
+    from nnarray.apps.workflow import reports, steps
 
     plan = steps.Plan(
         target=tuple(target or ()),

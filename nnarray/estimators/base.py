@@ -14,13 +14,11 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from nnarray.backends import Backend, backend, backend_of, dtype_name, namespace
-from nnarray.callbacks import EarlyStopping, History, as_callbacks
 from nnarray.checks import real
 from nnarray.estimators.increments import Increments, Memory
 from nnarray.estimators.places import checked_inputs, checked_targets, held, home_of, same
 from nnarray.estimators.scores import split
 from nnarray.estimators.stopping import InverseScaling, Record
-from nnarray.examples import pick, prepare
 from nnarray.kernels.standard.numerics import wide
 from nnarray.losses import Loss
 from nnarray.model import Model, value_and_grad
@@ -28,6 +26,8 @@ from nnarray.names import shown
 from nnarray.network import Network
 from nnarray.optimizers import LBFGS, Optimizer
 from nnarray.random import Key
+from nnarray.training.callbacks import EarlyStopping, History, as_callbacks
+from nnarray.training.data import pick, prepare
 from nnarray.typing import Array, Shape
 
 AT_ONCE = 1024  # examples that a prediction takes at once, at least

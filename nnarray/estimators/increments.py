@@ -7,14 +7,14 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from nnarray.backends import copy
-from nnarray.course import DivergenceError
-from nnarray.descent import Trainer
-from nnarray.examples import Data
 from nnarray.losses import Loss
 from nnarray.model import Model
 from nnarray.optimizers import Optimizer
 from nnarray.random import Key
 from nnarray.schedules import schedule
+from nnarray.training.context import DivergenceError
+from nnarray.training.data import Data
+from nnarray.training.loop import Trainer
 from nnarray.typing import Array
 
 

@@ -16,9 +16,9 @@ from nnarray.checks import integer, real
 from nnarray.estimators.base import Estimator, Examples, keep
 from nnarray.estimators.stopping import Adaptive, Flat, InverseScaling, Patience, Rate, Record
 from nnarray.estimators.tasks import Classifies, Regresses
-from nnarray.initializers import Uniform
 from nnarray.layers import Activation, Dense, Dropout, Layer
 from nnarray.layers.activations import kept_activation
+from nnarray.layers.initializers import Uniform
 from nnarray.losses import Loss
 from nnarray.names import canonical, named, spelled
 from nnarray.network import Network

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from nnarray.backends import same_place
-from nnarray.callbacks import Callback, Run
 from nnarray.optimizers import LBFGS, AdamW, Optimizer
 from nnarray.schedules import Schedule, better
+from nnarray.training.callbacks import Callback, Run
 from nnarray.typing import Array
 
 LOWEST_RATE = 1e-6  # where "adaptive" gives up

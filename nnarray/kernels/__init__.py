@@ -1,6 +1,6 @@
-"""The arithmetic, in two storeys: `standard/` defines every kernel, `numpy.py`, `torch.py`, ... hold faster versions.
+"""The arithmetic, in two storeys: `standard/` defines every kernel, `numpy/`, `torch.py`, ... hold faster versions.
 
-The only folder besides `backends.py` that may know which array library it talks to.
+The only folder besides `backends/` that may know which array library it talks to.
 """
 
 # pyright: reportUnusedImport=false

@@ -73,7 +73,7 @@ def has_loops() -> bool:
     return importlib.util.find_spec("numba") is not None
 
 
-def numba_pieces(part: str = "numba") -> Any:
+def numba_pieces(part: str = "steps") -> Any:
     """The compiled loops of the extra `nnarray[fast]`; None where it is not installed, or the engine goes without."""
     return _imported(part) if _loops.get() else None
 
@@ -83,7 +83,7 @@ def _imported(part: str) -> Any:
     if not has_loops():
         return None
     try:
-        return importlib.import_module(f"nnarray.kernels.{part}")
+        return importlib.import_module(f"nnarray.kernels.numba.{part}")
     except (ImportError, RuntimeError) as error:  # another NumPy than Numba's, or nowhere to keep what is compiled
         warnings.warn(
             f"Numba is installed but cannot be used ({error}); NumPy computes without it. Upgrade it, name a folder "

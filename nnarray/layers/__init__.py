@@ -4,7 +4,7 @@
 
 from nnarray.layers.activations import Activation
 from nnarray.layers.base import Context, Head, Layer, Out, Param
-from nnarray.layers.combine import Auxiliary, Branches, Residual, Row
+from nnarray.layers.containers import Auxiliary, Branches, Residual, Row
 from nnarray.layers.convolution import Conv1D, Conv2D
 from nnarray.layers.dense import Dense
 from nnarray.layers.normalisation import BatchNorm, LayerNorm, LocalResponseNorm

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, NamedTuple, NoReturn
 
-from nnarray.initializers import Initializer
+from nnarray.layers.initializers import Initializer
 from nnarray.names import shown
 from nnarray.random import Key
 from nnarray.typing import Array, Shape, Tree

@@ -8,9 +8,9 @@ from functools import cached_property
 
 from nnarray import kernels
 from nnarray.checks import integer
-from nnarray.initializers import Initializer, kept_initializer
 from nnarray.layers.activations import Activation, Function, activation, kept_activation
 from nnarray.layers.base import Context, Layer, Out, Param, settle
+from nnarray.layers.initializers import Initializer, kept_initializer
 from nnarray.typing import Array, Shape, Tree
 
 

@@ -18,9 +18,9 @@ import numpy as np
 
 from nnarray.backends import dtype_name
 from nnarray.checks import refuse_non_finite
+from nnarray.functional.layout import Layout
 from nnarray.layers import Auxiliary, Conv1D, Conv2D, Dense, Layer, Reshape
-from nnarray.layers.combine import Composite, Residual, Row
-from nnarray.layout import Layout
+from nnarray.layers.containers import Composite, Residual, Row
 from nnarray.persistence.archive import fill, on_host
 from nnarray.persistence.files import replace
 from nnarray.typing import Shape

@@ -7,9 +7,10 @@ from dataclasses import MISSING, fields, is_dataclass
 from numbers import Integral, Real
 from typing import Any, TypeVar
 
-from nnarray import initializers, layers
+from nnarray import layers
+from nnarray.layers import initializers
 from nnarray.layers.base import Layer
-from nnarray.layers.combine import Composite
+from nnarray.layers.containers import Composite
 from nnarray.names import named, shown
 
 C = TypeVar("C", bound=type)

@@ -10,7 +10,7 @@ References
 
 # pyright: reportUnusedImport=false
 
-from nnarray.plotting.canvas import (
+from nnarray.drawing.canvas import (
     BLUE,
     COLOURS,
     GREEN,
@@ -28,9 +28,9 @@ from nnarray.plotting.canvas import (
     save,
     whole_numbers,
 )
-from nnarray.plotting.curves import plot_activation, plot_history, plot_metrics
+from nnarray.drawing.curves import plot_activation, plot_history, plot_metrics
+from nnarray.drawing.sheets import plot_confusion, plot_filters, plot_pictures
 from nnarray.plotting.film import Film
 from nnarray.plotting.histograms import plot_activation_histograms, plot_weight_histograms
 from nnarray.plotting.neurons import plot_neurons
 from nnarray.plotting.plane import plot_boundary, plot_data, plot_surface
-from nnarray.plotting.sheets import plot_confusion, plot_filters, plot_pictures

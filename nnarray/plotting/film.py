@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from nnarray.callbacks import Callback, Run
 from nnarray.checks import integer, real
+from nnarray.drawing.canvas import axes_for, need_matplotlib, picture
 from nnarray.model import Model
 from nnarray.persistence import files
-from nnarray.plotting.canvas import axes_for, need_matplotlib, picture
 from nnarray.plotting.plane import plot_boundary
+from nnarray.training.callbacks import Callback, Run
 from nnarray.typing import Array
 
 if TYPE_CHECKING:

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from nnarray import examples
 from nnarray.backends import without_record
+from nnarray.drawing.canvas import BLUE, GREEN, axes_for, name_axes, on_host
+from nnarray.functional.hooks import Passage, probed
 from nnarray.layers import Context, Dropout, Reshape
-from nnarray.layers.combine import Composite
+from nnarray.layers.containers import Composite
 from nnarray.model import Model
-from nnarray.plotting.canvas import BLUE, GREEN, axes_for, name_axes, on_host
-from nnarray.probes import Passage, probed
+from nnarray.training.data import check_inputs
 from nnarray.typing import Array
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def plot_activation_histograms(model: Model, X: Array, *, ax: Axes | None = None
     """
     passages: dict[str, Passage] = {}
     ctx = Context(False, model.wiring.state.tree(model.state), False, False)
-    inputs = examples.check_inputs(model, X)
+    inputs = check_inputs(model, X)
     probed(model.network, passages).forward(model.wiring.params.tree(without_record(model.theta)), inputs, ctx)
     shown = [
         line.name

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nnarray.backends import backend_of, without_record
+from nnarray.drawing.canvas import NEGATIVE, POSITIVE, axes_for, on_host, signed_colours
+from nnarray.functional.hooks import Passage, probed
 from nnarray.layers import Activation, Context, Dense, Dropout, Layer
-from nnarray.layers.combine import is_plain_row
+from nnarray.layers.containers import is_plain_row
 from nnarray.model import Model
-from nnarray.plotting.canvas import NEGATIVE, POSITIVE, axes_for, on_host, signed_colours
 from nnarray.plotting.plane import Grid
-from nnarray.probes import Passage, probed
 from nnarray.typing import Array
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ import numpy as np
 from nnarray import kernels
 from nnarray.backends import backend_of
 from nnarray.checks import integer
+from nnarray.drawing.canvas import COLOURS, MARKERS, axes_for, name_axes, on_host
 from nnarray.model import Model
-from nnarray.plotting.canvas import COLOURS, MARKERS, axes_for, name_axes, on_host
 from nnarray.typing import Array
 
 if TYPE_CHECKING:

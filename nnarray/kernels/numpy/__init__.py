@@ -1,5 +1,5 @@
 """Faster versions for NumPy arrays: written in place, in blocks that stay in the cache."""
 
-from nnarray.kernels.numpy import general, pictures
+from nnarray.kernels.numpy import general, images
 
-__all__ = ["general", "pictures"]
+__all__ = ["general", "images"]

@@ -1,0 +1,1 @@
+"""What the command line computes: demos, the workflow from file to network and back, benchmarks."""

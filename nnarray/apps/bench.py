@@ -1,0 +1,312 @@
+"""Is the GPU worth it here? Networks of several sizes, timed on the backends that compute here. Nothing here prints."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from nnarray import backends, models, random
+from nnarray.backends import FLOATS, Backend
+from nnarray.checks import integer, real
+from nnarray.kernels.compilation import compiled
+from nnarray.model import Model
+from nnarray.names import named
+from nnarray.random import Key
+from nnarray.training.callbacks import Callback, Run
+from nnarray.typing import Array
+
+WIDTHS = (16, 64, 256, 1024)
+WIDTHS_OF_GPUS = (*WIDTHS, 2048)
+CLASSES = 10
+PAUSE = 0.1  # seconds in which the threads of the library before stop waiting for work
+TURNS = 10  # among which the time is divided, for a median
+STEPS = (4, 64)  # that an epoch has at least and at most
+DOUBT = 2.0  # a library's threads wait for each other: where another program holds one up, times double and more
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How long a computation takes, and how long its matrix products alone take on the same backend.
+
+    Attributes
+    ----------
+    seconds, products : float
+        Medians.
+    multiply_adds : int
+        Of the matrix products.
+    spread : float
+        Upper over lower quartile of either, the larger one.
+    """
+
+    seconds: float
+    products: float
+    multiply_adds: int
+    spread: float = 1.0
+
+    @property
+    def gflops(self) -> float:
+        """Operations in 10^9 per second; a multiply-add is two."""
+        return 2e-9 * self.multiply_adds / self.seconds
+
+    @property
+    def share(self) -> float:
+        """The fraction of the speed that its matrix products alone reach."""
+        return self.products / self.seconds
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether the times vary, or beat the limit, by so much that other programs must have computed here too."""
+        return self.spread > DOUBT or self.share > DOUBT
+
+
+@dataclass(frozen=True)
+class Case:
+    """A backend at one width: None is what could not be measured, and `failure` says why."""
+
+    backend: str
+    device: str
+    gpu: bool
+    width: int
+    forward: Timing | None = None
+    training: Timing | None = None
+    failure: str = ""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A backend, and what it computes on."""
+
+    backend: Backend
+    device: str
+    gpu: bool
+
+
+def places(flags: Sequence[str] | None = None) -> list[Place]:
+    """The backends to measure: those of the flags, or all that compute here but imitations.
+
+    Raises
+    ------
+    ValueError, ImportError, RuntimeError
+        If a flag is unknown, or its backend cannot compute here; the message says why.
+    """
+    if flags is None:
+        flags = [info.name for info in backends.list_backends() if info.usable and not info.name.startswith("strict")]
+    found = {be.name: be for be in map(backends.backend, flags)}
+    return [_place(be) for be in found.values()]
+
+
+def _place(be: Backend) -> Place:
+    device = backends.describe(be.name).device
+    return Place(be, device, gpu=device != "CPU" and not device.startswith("imitation"))
+
+
+def measure(
+    where: Sequence[Place],
+    widths: Sequence[int] | None = None,
+    *,
+    batch_size: int = 128,
+    dtype: str = "float32",
+    seconds: float = 1.0,
+) -> Iterator[Case]:
+    """Time the multilayer perceptron n-n-n-10 on some backends, width n by width: one case after the other.
+
+    A forward propagation is a call of the model, one of many in a row, at whose end the device is waited for. A
+    training step is one of `Model.fit` with Adam, its share of shuffling and of the end of the epoch included;
+    the first epoch, in which libraries compile and warm up, is left out.
+
+    The limit is the time of the very same matrix products, without all else, on the same backend: what no change to
+    the rest can surpass. (A larger product would be faster per operation, but is not what the network needs.) In small
+    networks calls cost more than products, so one that does with fewer calls goes beyond it.
+
+    Parameters
+    ----------
+    where : sequence of Place
+    widths : sequence of int, optional
+        16 to 1024, and 2048 with a GPU.
+    batch_size : int
+    dtype : str
+        "float32", "float64", ...
+    seconds : float
+        About how long to measure each backend at each width, without the time that libraries take to compile.
+
+    Yields
+    ------
+    Case
+        One for each width and backend. What fails there, such as a full device, is told in it, and the rest goes on.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a setting is out of range.
+    """
+    integer(batch_size, "batch_size", 1, usual=128)
+    real(seconds, "seconds", least=0.0, usual=1.0)
+    named(dtype, dict.fromkeys(FLOATS), "dtype")
+    for width in default_widths(where) if widths is None else widths:
+        integer(width, "each width", 1, usual=256)
+        for place in where:
+            time.sleep(min(PAUSE, seconds))
+            yield _case(place, width, batch_size, dtype, seconds)
+
+
+def default_widths(where: Sequence[Place]) -> tuple[int, ...]:
+    """Those that are measured unless others are asked for."""
+    return WIDTHS_OF_GPUS if any(place.gpu for place in where) else WIDTHS
+
+
+def _case(place: Place, width: int, batch: int, dtype: str, seconds: float) -> Case:
+    case, be = Case(place.backend.name, place.device, place.gpu, width), place.backend
+    try:
+        model = models.mlp(CLASSES, (width, width)).init((width,), backend=be, dtype=dtype)
+        x = _drawn(be, model, (batch, width))
+        forward = _forward(be, model, x, seconds / 2)
+        case = replace(case, forward=forward)
+        return replace(case, training=_training(be, model, x, 4 * forward.seconds, seconds / 2))
+    except Exception as error:  # out of memory above all, for which each library has its own words
+        return replace(case, failure=str(error) or type(error).__name__)
+
+
+def _drawn(be: Backend, model: Model, shape: tuple[int, ...]) -> Array:
+    return random.normal(Key(0), shape, xp=be.xp, device=be.device, dtype=model.theta.dtype)
+
+
+# --- Timing ----------------------------------------------------------------------------------------------------
+
+
+def _forward(be: Backend, model: Model, x: Array, seconds: float) -> Timing:
+    products = _products(be, model, x, training=False)
+    turns = _turns([lambda: model(x), products], be, seconds)
+    return _timing(turns, x.shape[0] * model.summary().multiply_adds)
+
+
+def _training(be: Backend, model: Model, x: Array, guess: float, seconds: float) -> Timing:
+    """Three times the products of the forward propagation, but for the gradient of the inputs, which nobody needs."""
+    about, (least, most) = model.summary(), STEPS
+    steps = max(least, min(most, int(seconds / TURNS / guess)))
+    X = be.xp.concat([x] * steps, axis=0)
+    y = be.asarray([i % CLASSES for i in range(X.shape[0])])
+    epochs = _Epochs(be, _products(be, model, x, training=True), steps, seconds)
+    model.copy().fit(X, y, epochs=10**6, batch_size=x.shape[0], callbacks=[epochs], progress=False, check_finite=False)
+    return _timing(epochs.turns[1:], x.shape[0] * (3 * about.multiply_adds - about.lines[0].multiply_adds))
+
+
+def _timing(turns: Sequence[Sequence[float]], multiply_adds: int) -> Timing:
+    """From the seconds of the computation and of its products, turn by turn."""
+    times, alone = zip(*turns, strict=True)
+    spread = max(map(_spread, (times, alone)))
+    return Timing(statistics.median(times), statistics.median(alone), multiply_adds, spread)
+
+
+def _spread(times: Sequence[float]) -> float:
+    if len(times) < 2:
+        return 1.0
+    lower, _, upper = statistics.quantiles(times, n=4, method="inclusive")
+    return upper / lower
+
+
+def _turns(calls: Sequence[Callable[[], Any]], be: Backend, seconds: float) -> list[list[float]]:
+    """Seconds of each call among others of its kind in a row: several such rows, for about `seconds` in all.
+
+    The calls take turns, so that what else the machine does hits all of them alike.
+    """
+    for call in calls:
+        _row(call, be, 1)  # compiles, and asks for memory
+    begun, turns = time.perf_counter(), list[list[float]]()
+    once = [_row(call, be, 1) for call in calls]
+    counts = [max(1, int(seconds / TURNS / len(calls) / max(each, 1e-9))) for each in once]
+    while not turns or time.perf_counter() - begun < seconds:
+        turns.append([_row(call, be, count) for call, count in zip(calls, counts, strict=True)])
+    return turns
+
+
+def _row(call: Callable[[], Any], be: Backend, count: int) -> float:
+    """Seconds of each of `count` calls, with one wait at the end."""
+    kept = None  # JAX waits for what is still referred to
+    be.synchronize()
+    begun = time.perf_counter()
+    for _ in range(count):
+        kept = call()
+    be.synchronize()
+    taken = time.perf_counter() - begun
+    del kept
+    return taken / count
+
+
+class _Epochs(Callback):
+    """Times the epochs of `fit`, and as many times the matrix products between them, until the time is over."""
+
+    def __init__(self, be: Backend, products: Callable[[], Any], steps: int, seconds: float) -> None:
+        self.be, self.products, self.steps, self.seconds = be, products, steps, seconds
+        self.turns: list[tuple[float, float]] = []  # seconds of a step, and of its products
+        self.first = self.begun = 0.0
+
+    def on_fit_start(self, run: Run) -> None:
+        self.begun = time.perf_counter()
+
+    def on_epoch_end(self, run: Run) -> None:
+        taken = time.perf_counter() - self.begun
+        self.turns.append((taken / self.steps, _row(self.products, self.be, self.steps)))
+        self.begun = time.perf_counter()
+        self.first = self.first or self.begun
+        if run.epoch > 1 and self.begun - self.first >= self.seconds:
+            run.stop("the time is over")
+
+
+def _products(be: Backend, model: Model, x: Array, *, training: bool) -> Callable[[], Any]:
+    """The matrix products of the network alone, as one function: x W, and to train also x^T dy and dy W^T."""
+    weights = [model.params[f"{i}.weight"] for i in range(3)]
+    inputs = [x] * 3  # all three layers have inputs of the same shape
+    dys = [_drawn(be, model, (x.shape[0], weight.shape[1])) for weight in weights]
+
+    def products(weights: list[Array], inputs: list[Array], dys: list[Array]) -> list[Array]:
+        found = [x @ weight for x, weight in zip(inputs, weights, strict=True)]
+        if training:
+            found += [x.T @ dy for x, dy in zip(inputs, dys, strict=True)]
+            found += [dy @ weight.T for dy, weight in zip(dys[1:], weights[1:], strict=True)]
+        return found
+
+    call = compiled(products, x)
+    return lambda: call(weights, inputs, dys)
+
+
+# --- What it means ---------------------------------------------------------------------------------------------
+
+DOING = {"training": "trains", "forward": "goes forward"}
+
+
+def verdict(cases: Sequence[Case]) -> list[str]:
+    """From which width on each GPU is faster than NumPy (else than the first CPU there), a sentence for each answer."""
+    names = list(dict.fromkeys(case.backend for case in cases if not case.gpu))
+    gpus = list(dict.fromkeys(case.backend for case in cases if case.gpu))
+    if not gpus:
+        return ["No GPU among these backends: nothing to compare with. `nnarray info` says what is missing."]
+    if not names:
+        return ["No CPU among these backends: nothing to compare with. Add numpy."]
+    host = "numpy" if "numpy" in names else names[0]
+    return [_compared(cases, gpu, host, kind) for gpu in gpus for kind in DOING]
+
+
+def _compared(cases: Sequence[Case], gpu: str, host: str, kind: str) -> str:
+    """In words: from which width on `gpu` is faster than `host`."""
+    ours, theirs = (
+        {case.width: getattr(case, kind).seconds for case in cases if case.backend == name and getattr(case, kind)}
+        for name in (gpu, host)
+    )
+    gains = {width: theirs[width] / ours[width] for width in sorted(ours) if width in theirs}
+    if not gains:
+        return f"{gpu} and {host} have no width in common at which both could be measured ({kind})."
+    largest, best = max(gains), max(gains, key=lambda width: gains[width])
+    slower = [width for width, gain in gains.items() if gain <= 1.0]
+    measured = f"from {min(gains)} to {largest}" if len(gains) > 1 else f"{largest} alone"
+    if not slower:
+        return f"{gpu} {DOING[kind]} faster than {host} at every width, {measured} ({gains[best]:.3g} times at {best})."
+    if largest not in slower:
+        start = min(width for width in gains if width > max(slower))
+        return f"{gpu} {DOING[kind]} faster than {host} from width {start} on ({gains[best]:.3g} times at {best})."
+    at = f"closest at {best}: {gains[best]:.2g} times its speed"
+    if gains[best] > 1.0:
+        at = f"faster at {best}, {gains[best]:.3g} times, but not at {largest}"
+    return f"{gpu} never {DOING[kind]} lastingly faster than {host} within these widths, {measured} ({at})."

@@ -1,0 +1,391 @@
+"""What a trained network takes in: rows of a table or pictures of a folder, made into arrays as in its training."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import numpy as np
+
+from nnarray import random
+from nnarray.backends import Backend, backend
+from nnarray.checks import integer
+from nnarray.datasets.images import SUFFIXES, Search, UnreadableImage, decoded_in_order, entries_of, from_bytes, images
+from nnarray.names import named
+from nnarray.tables.cells import UNNAMED, text_of
+from nnarray.tables.columns import task_of
+from nnarray.tables.preparation import Preparation
+from nnarray.tables.read import DELIMITERS, USUAL, TableFile, TextFormat, arrow, memory_of_text, open_table
+from nnarray.typing import Array, Shape
+
+ROWS = 16_384  # of a table that are in memory at once
+PICTURES = 256
+
+Unknown = Literal["error", "ignore"]
+Watch = Callable[[str, float | None], object]
+"""Told what is being done, and which part of it is done, if that is known."""
+
+
+class Part(NamedTuple):
+    """Some examples, in the order in which they come."""
+
+    X: Array
+    names: list[str] | None
+    """Of the files; None for the rows of a table."""
+    y: np.ndarray | None
+    """Numbers of classes, shape (n,), or standardised values, shape (n, t); None where nobody asks for them."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of a table, the column that is to be told, and how a file of text is written."""
+
+    preparation: Preparation
+    text: TextFormat = USUAL
+
+    kind: ClassVar[str] = "table"
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes; none where values are told."""
+        return self.preparation.classes
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The columns that are told."""
+        return self.preparation.target.names
+
+    @property
+    def input_shape(self) -> Shape:
+        """Of one row."""
+        return (len(self.preparation.feature_names),)
+
+    def parts(
+        self,
+        path: Path,
+        be: Backend,
+        dtype: object,
+        *,
+        labelled: bool,
+        unknown: Unknown = "error",
+        errors: str = "raise",
+    ) -> Iterator[Part]:
+        """The table in the file, some rows at a time."""
+        start = 0
+        needed = {*(column.name for column in self.preparation.columns), *(self.targets if labelled else ())}
+        for part in open_table(path, self.text).batches(ROWS):
+            table = part.select(sorted(needed)) if needed.issubset(part.column_names) else part
+            rows = np.arange(start, start + table.num_rows)
+            start += table.num_rows
+            if labelled:  # only those with a target can be compared with it
+                known = self.preparation.known_in(table)
+                table, rows = table.filter(known), rows[known]
+            X = self.preparation.features(table, rows=rows, unknown=unknown)
+            y = self.preparation.targets(table, rows=rows) if labelled else None
+            yield Part(be.asarray(X, dtype=dtype), None, y)
+
+    def values(self, outputs: np.ndarray) -> np.ndarray:
+        """Outputs in the units of the targets."""
+        return self.preparation.values(outputs)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"kind": self.kind, "preparation": self.preparation.to_json(), "text": self.text.to_json()}
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Pictures of one size, and the classes that they are told to be of."""
+
+    size: int
+    classes: tuple[str, ...]
+
+    kind: ClassVar[str] = "pictures"
+    targets: ClassVar[tuple[str, ...]] = ("class",)
+
+    @property
+    def input_shape(self) -> Shape:
+        """Of one picture."""
+        return (self.size, self.size, 3)
+
+    def parts(
+        self,
+        path: Path,
+        be: Backend,
+        dtype: object,
+        *,
+        labelled: bool,
+        unknown: Unknown = "error",
+        errors: str = "raise",
+    ) -> Iterator[Part]:
+        """The pictures of a folder, sorted, some at a time; or the one picture of a file."""
+        by_class = {path.absolute().parent.name: [_picture(path)]} if path.is_file() else _files(path, labelled)
+        files = [file for found in by_class.values() for file in found]
+        labels = self._labels(by_class) if labelled else None
+        waiting: list[tuple[int, np.ndarray]] = []
+        fault = named(errors, FAULTS, "choice of errors")
+        for i, pixels in decoded_in_order(files, range(len(files)), self.size, fault, limit=PICTURES):
+            waiting.append((i, pixels))
+            if len(waiting) == PICTURES:
+                yield self._part(path, files, waiting, labels, be, dtype)
+                waiting = []
+        if waiting:
+            yield self._part(path, files, waiting, labels, be, dtype)
+
+    def _part(
+        self,
+        folder: Path,
+        files: list[Path],
+        read: list[tuple[int, np.ndarray]],
+        labels: np.ndarray | None,
+        be: Backend,
+        dtype: object,
+    ) -> Part:
+        numbers = [i for i, _ in read]
+        X = from_bytes(np.stack([pixels for _, pixels in read]), be.dtype(dtype), be)
+        names = [str(files[i].relative_to(folder) if folder != files[i] else files[i]) for i in numbers]
+        return Part(X, names, None if labels is None else labels[numbers])
+
+    def _labels(self, by_class: dict[str, list[Path]]) -> np.ndarray:
+        """The class of each file: the subfolder's name."""
+        numbers = {name: k for k, name in enumerate(self.classes)}
+        for name, files in by_class.items():
+            if files and name not in numbers:
+                raise ValueError(
+                    f"{str(files[0])!r} is in the subfolder {name!r}, which is none of the classes "
+                    f"{', '.join(self.classes)}. Move the pictures of each class into a subfolder of its name."
+                )
+        found = [numbers[name] for name, files in by_class.items() for _ in files]
+        return np.asarray(found, dtype=np.int64)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"kind": self.kind, "size": self.size, "classes": list(self.classes)}
+
+
+Intake = Rows | Pictures
+
+
+def _picture(file: Path) -> Path:
+    if file.suffix.lower() not in SUFFIXES:
+        raise ValueError(
+            f"{str(file)!r} does not end as a picture does, and the model was trained on pictures; give a folder of "
+            f"them, or a file that ends in one of {', '.join(SUFFIXES)}."
+        )
+    return file
+
+
+def _files(folder: Path, labelled: bool) -> dict[str, list[Path]]:
+    """The pictures below a folder, by class where that is asked for."""
+    if not folder.exists():
+        raise FileNotFoundError(f"there is no file or folder {str(folder)!r}; check the path.")
+    search = Search(folder)
+    files = search.classes() if labelled else {"": search.pictures()}
+    search.told()
+    if not any(files.values()):
+        raise ValueError(f"folder {str(folder)!r} has no pictures: no file in it ends in one of {', '.join(SUFFIXES)}.")
+    return files
+
+
+def _raise(_: Path, error: UnreadableImage) -> None:
+    raise error
+
+
+def _skip(_: Path, __: UnreadableImage) -> None:
+    """The file is left out."""
+
+
+FAULTS = {"raise": _raise, "skip": _skip}
+
+
+def intake_of(metadata: dict[str, Any], name: str) -> Intake:
+    """What a model takes in, from what was noted when it was trained.
+
+    Raises
+    ------
+    ValueError
+        If nothing was noted, or it makes no sense.
+    """
+    noted = metadata.get("input")
+    if not isinstance(noted, dict):
+        raise ValueError(
+            f"{name} says nothing about its data: it was not trained by `nnarray train`. Use it from Python: "
+            f"nn.load({name}).predict(X)."
+        )
+    try:
+        if noted.get("kind") == Rows.kind:
+            return Rows(Preparation.from_json(noted.get("preparation")), TextFormat.from_json(noted.get("text")))
+        classes, size = noted.get("classes"), integer(noted.get("size"), "size", 1, usual=64)
+        if noted.get("kind") != Pictures.kind or not isinstance(classes, list) or not classes:
+            raise ValueError(f"kind {noted.get('kind')!r} and classes {str(classes)[:60]}")
+        return Pictures(size, tuple(map(str, classes)))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} cannot be used: what it notes about its data is damaged: {error}") from error
+
+
+# --- To train on -----------------------------------------------------------------------------------------------------
+
+
+class Examples(NamedTuple):
+    """All examples of a file or folder on the host, and how they were made."""
+
+    X: np.ndarray
+    y: np.ndarray
+    intake: Intake
+    train: np.ndarray
+    """The numbers of the examples to train on."""
+    held_out: np.ndarray
+    notes: list[str]
+    """What a person should know about them."""
+
+
+def rows_to_train_on(
+    path: Path,
+    targets: Sequence[str],
+    *,
+    task: Literal["auto", "classify", "regress"],
+    drop: Sequence[str],
+    categories: Sequence[str],
+    fraction: float,
+    seed: int,
+    text: TextFormat = USUAL,
+    dtype: Literal["float32", "float64"] = "float64",
+    watch: Watch = lambda what, share: None,
+) -> Examples:
+    """A table: all rows say what kind each column is, the training rows alone what is learned of it.
+
+    `watch` is told how far it is.
+    """
+    file = open_table(path, text)
+    targets, drop, categories = (columns_named(each, file.columns) for each in (targets, drop, categories))
+    _refuse_other_delimiter(file, targets)
+    table = _read(file, {*drop} - {*targets, *categories}, watch)
+    watch(f"preparing {len(file.columns)} columns of {table.num_rows:,} rows", 1.0)
+    with_target = np.flatnonzero(Preparation.known(table, targets, task))
+    if len(with_target) == 0:
+        raise ValueError(f"no row of {str(path)!r} has a target: column {', '.join(targets)} is empty throughout.")
+    target, alone = table.column(targets[0]).take(with_target), len(targets) == 1
+    chosen, note = task_of(target, targets[0]) if task == "auto" and alone else (task, "")
+    groups = _groups(target) if chosen == "classify" and alone else None
+    train, held_out = (with_target[part] for part in split(len(with_target), groups, fraction, seed))
+    preparation = Preparation.fit(table, targets, task=task, drop=drop, categories=categories, train=train)
+    notes = [note] if note else []
+    if lost := table.num_rows - len(with_target):
+        notes.append(f"{lost} of {table.num_rows} rows have no target and were left out{_words(file)}")
+    if file.kind in DELIMITERS and file.text.header is None and all(name.isdecimal() for name in file.columns):
+        notes.append(f"the columns are called {', '.join(file.columns[:3])}, ...; if that is data, say --no-header")
+    notes += [*_names_among_entries(file, table), *preparation.notes(table.drop_columns(drop))]
+    known = table.take(with_target) if lost else table
+    X = preparation.features(known, rows=with_target, unknown="ignore", dtype=dtype)
+    y = preparation.targets(known, rows=with_target)
+    place = np.zeros(table.num_rows, dtype=np.int64)
+    place[with_target] = np.arange(len(with_target))
+    return Examples(X, y, Rows(preparation, text), place[train], place[held_out], notes)
+
+
+def _refuse_other_delimiter(file: TableFile, targets: Sequence[str]) -> None:
+    """A single column whose name has the target in it, among others, is several."""
+    name = file.columns[0]
+    for mark in " :|;":
+        if len(file.columns) == 1 and targets and set(targets) <= set(name.split(mark)) - {name}:
+            raise ValueError(
+                f"{str(file.path)!r} has a single column, {name[:60]!r}. If {mark!r} separates the entries: "
+                f"--delimiter {mark!r}, or TextFormat(delimiter={mark!r})."
+            )
+
+
+def _names_among_entries(file: TableFile, table: Any) -> list[str]:
+    """A note where the names of the columns look like entries of them."""
+    if file.kind not in DELIMITERS or file.text.header is not None:
+        return []
+    pc = arrow().compute
+    names = [name for name in table.column_names if not name.isdecimal()]
+    found = [name for name in names if pc.index(table.column(name).cast("string"), name).as_py() >= 0]
+    if 2 * len(found) <= len(table.column_names):
+        return []
+    return [f"the names of the columns, {', '.join(found[:3])}, are entries in them; if they are data, say --no-header"]
+
+
+def _words(file: TableFile) -> str:
+    """What may be done if a word for nothing is a class."""
+    words = file.kind in DELIMITERS and file.text.missing is None
+    return (
+        " (if a word such as NA is a class: put it in quotes, or say --missing ''; and --task classify)"
+        if words
+        else ""
+    )
+
+
+def _read(file: TableFile, unread: set[str], watch: Watch) -> Any:
+    """All rows; the columns that nobody reads are empty, and take no memory."""
+    pa, text, parts = arrow(), memory_of_text(file.path), list[Any]()
+    size, read, rows = file.path.stat().st_size, 0, 0
+    for part in file.batches():
+        rows += part.num_rows
+        read += part.nbytes - 3 * part.num_rows * part.num_columns  # 4 bytes say where an entry begins, 1 ends it
+        share = min(1.0, read / size) if text else None
+        watch(f"reading {file.path.name}: {'' if share is None else f'{share:.0%}, '}{rows:,} rows", share)
+        columns = [pa.nulls(len(c)) if n in unread else c for n, c in zip(file.columns, part.columns, strict=True)]
+        parts.append(pa.table(columns, names=list(file.columns), metadata=part.schema.metadata))
+    return pa.concat_tables(parts)
+
+
+def columns_named(given: Sequence[str], columns: Sequence[str]) -> list[str]:
+    """Names of columns; what is no column is read as several with commas between them, and "" as those without one."""
+    unnamed = [name for name in columns if re.fullmatch(UNNAMED, name)]
+    found = [name for each in given for name in ([each] if each in columns else [n.strip() for n in each.split(",")])]
+    return [name for each in found for name in (unnamed if unnamed and not each else [each])]
+
+
+def _groups(column: Any) -> np.ndarray:
+    """The number of each entry's class."""
+    codes = text_of(column).combine_chunks().dictionary_encode()
+    return codes.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+
+
+def pictures_to_train_on(
+    path: Path, *, size: int, fraction: float, seed: int, errors: Literal["raise", "skip"]
+) -> Examples:
+    """A folder of pictures: each subfolder is a class."""
+    folder = images(path, size=size, errors=errors, dtype="float32", backend="numpy")
+    if len(folder.classes) < 2:
+        only = "".join(folder.classes)
+        inside = [p for p in entries_of(path / only) if p.is_dir()]
+        hint = f" If the subfolders of {only!r} are the classes, pass {str(path / only)!r}." if inside else ""
+        raise ValueError(
+            f"folder {str(path)!r} has one class only, {only!r}; make a subfolder for each of two or more.{hint}"
+        )
+    loaded: Any = folder.load()  # on the host: NumPy's
+    X, y = loaded
+    train, held_out = split(len(y), y, fraction, seed)
+    notes = [f"left out: {told}" for told in folder.left_out]
+    if folder.skipped:
+        notes.append(f"{len(folder.skipped)} pictures cannot be decoded and were left out")
+    return Examples(X, y, Pictures(size, folder.classes), train, held_out, notes)
+
+
+def split(count: int, groups: np.ndarray | None, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """The numbers 0 to count - 1 dealt into a part to train on and one to hold out, each in order.
+
+    Each group gives its share, and none loses its last member to the part that is held out.
+    """
+    host = backend("numpy")
+    order = np.asarray(random.permutation(random.Key(seed).fold("held out"), count, xp=host.xp, device=host.device))
+    if groups is None:
+        held = order[: min(round(fraction * count), count - 1)]
+    else:
+        shuffled = groups[order]
+        by_group = np.argsort(shuffled, kind="stable")
+        sizes = np.bincount(shuffled)
+        rank = np.arange(count) - np.repeat(np.cumsum(sizes) - sizes, sizes)  # of each within its group
+        wanted = np.minimum(np.floor(fraction * sizes + 0.5), sizes - 1)
+        held = order[by_group[rank < np.repeat(wanted, sizes)]]
+    is_held = np.zeros(count, dtype=bool)
+    is_held[held] = True
+    if fraction > 0 and not is_held.any():
+        raise ValueError(
+            f"--validation {fraction:g} of {count} examples leaves none to hold out; give more examples, a larger "
+            f"part, or --validation 0."
+        )
+    return np.flatnonzero(~is_held), np.flatnonzero(is_held)

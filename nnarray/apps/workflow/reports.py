@@ -1,0 +1,82 @@
+"""Pictures of a training and of what came out, in a folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nnarray import plotting
+from nnarray.apps.workflow.steps import Trained
+from nnarray.persistence import files
+from nnarray.plotting import BLUE
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MOST_CLASSES = 40  # that a picture of a confusion matrix can name
+
+
+def prepare(folder: Path) -> None:
+    """Make the folder, and see that pictures can be drawn and written: before the training, and not after it.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed.
+    OSError
+        If the folder cannot be made, or written to.
+    """
+    plotting.need_matplotlib()
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(f"{str(folder)!r} is a file; pass the path of a folder for the report.")
+    folder.mkdir(parents=True, exist_ok=True)
+    files.prove(folder / "report.json")
+
+
+def draw(done: Trained, folder: Path) -> list[Path]:
+    """The loss over the epochs; the confusion matrix, or predicted over true values; the numbers in report.json."""
+    figures = {"training.png": _history(done)}
+    if done.intake.classes:
+        if len(done.intake.classes) <= MOST_CLASSES:
+            figures["confusion.png"] = _confusion(done)
+    else:
+        figures["predictions.png"] = _predictions(done)
+    for name, figure in figures.items():
+        plotting.save(figure, folder / name)
+    told = {"model": done.model.metadata, "history": dict(done.model.history)}
+    files.replace(folder / "report.json", lambda part: _write(part, json.dumps(told, indent=2)))
+    return [folder / name for name in figures]
+
+
+def _write(part: Path, text: str) -> None:
+    part.write_text(text, encoding="utf-8")
+
+
+def _history(done: Trained) -> Figure:
+    with plotting.picture(6.4, 4.0) as figure:
+        plotting.plot_history(done.model.history, ax=figure.subplots())
+    return figure
+
+
+def _confusion(done: Trained) -> Figure:
+    names = done.intake.classes
+    assert done.scores.confusion is not None
+    with plotting.picture(2.5 + 0.6 * len(names), 2.0 + 0.6 * len(names)) as figure:
+        plotting.plot_confusion(done.scores.confusion, names, ax=figure.subplots())
+    return figure
+
+
+def _predictions(done: Trained) -> Figure:
+    """What was predicted over what is true, one picture a target; on the grey line they are equal."""
+    targets = done.intake.targets
+    predicted, true = (done.intake.values(each) for each in (done.outputs, done.y))  # type: ignore[union-attr]
+    with plotting.picture(4.4 * len(targets), 4.4) as figure:
+        for j, (name, axes) in enumerate(zip(targets, figure.subplots(1, len(targets), squeeze=False)[0], strict=True)):
+            ends = [float(f(np.concatenate([predicted[:, j], true[:, j]]))) for f in (np.min, np.max)]
+            axes.plot(ends, ends, color="grey", linewidth=1.0)
+            axes.scatter(true[:, j], predicted[:, j], s=12.0, color=BLUE, alpha=0.5, linewidths=0)
+            axes.set(xlabel=f"true {name}", ylabel=f"predicted {name}", aspect="equal")
+    return figure

@@ -1,0 +1,371 @@
+"""From a file to a trained network, and from the network and another file to what it says: what the commands compute.
+
+Nothing here prints. The model that comes out is complete: how its data were prepared is noted in its metadata.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from nnarray import kernels
+from nnarray.apps.workflow.intake import (
+    Examples,
+    Intake,
+    Pictures,
+    Rows,
+    Unknown,
+    Watch,
+    intake_of,
+    pictures_to_train_on,
+    rows_to_train_on,
+)
+from nnarray.apps.workflow.scores import ClassTally, Scores, Tally, ValueTally
+from nnarray.backends import Backend, backend_of, dtype_name
+from nnarray.checks import integer, real
+from nnarray.model import Model
+from nnarray.model import load as load_model
+from nnarray.models import cnn, mlp
+from nnarray.names import canonical, named
+from nnarray.network import Network
+from nnarray.optimizers import ALSO, OPTIMIZERS
+from nnarray.persistence import archive
+from nnarray.persistence.archive import Archive
+from nnarray.tables.read import DELIMITERS, USUAL, TextFormat, full_memory, kind_of, memory_of_text
+from nnarray.tables.write import write_table
+from nnarray.training.callbacks import Callback, EarlyStopping, Run
+from nnarray.training.checkpoints import Checkpoint
+
+NOT_TEXT = "--delimiter, --header, --encoding and the like are about CSV and TSV files"
+MANY = 10_000  # examples, from which on batches are larger
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to train; what is None is chosen by the data."""
+
+    target: tuple[str, ...] = ()
+    task: Literal["auto", "classify", "regress"] = "auto"
+    drop: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    text: TextFormat = USUAL
+    hidden: tuple[int, ...] | None = None
+    activation: str = "relu"
+    dropout: float = 0.0
+    optimizer: str = "adam"
+    lr: float | None = None
+    epochs: int = 50
+    batch_size: int | None = None
+    validation: float = 0.2
+    early_stopping: bool | None = None
+    patience: int | None = None
+    size: int = 64
+    errors: Literal["raise", "skip"] = "raise"
+    checkpoint_every: int = 1
+    resume: bool = False
+    seed: int = 0
+    dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        named(self.task, dict.fromkeys(("auto", "classify", "regress")), "--task")
+        object.__setattr__(self, "optimizer", canonical(self.optimizer, OPTIMIZERS, "optimizer", ALSO))
+        integer(self.epochs, "--epochs", 1, usual=50)
+        integer(self.checkpoint_every, "--checkpoint-every", 1, usual=1)
+        integer(self.size, "--size", 8, usual=64)
+        real(self.validation, "--validation", least=0.0, below=1.0, usual=0.2)
+        real(self.dropout, "--dropout", least=0.0, below=1.0, usual=0.2)
+        if self.batch_size is not None:
+            integer(self.batch_size, "--batch-size", 1, usual=32)
+        if self.patience is not None:
+            integer(self.patience, "--patience", 0, usual=10)
+            if self.early_stopping is False:
+                raise ValueError("--patience is for early stopping: leave out --no-early-stopping, or --patience.")
+        if self.optimizer == "lbfgs" and (self.lr is not None or self.batch_size is not None):
+            raise ValueError(
+                "lbfgs takes all examples at once, and finds the length of its steps: leave out --lr and --batch-size."
+            )
+
+
+class Trained(NamedTuple):
+    """A network that has been trained, and how good it is on what was held out."""
+
+    model: Model
+    intake: Intake
+    examples: Examples
+    scores: Scores
+    held_out: bool
+    """Whether the scores are of examples that it was not trained on."""
+    stopped: str | None
+    """Why it ended before the last epoch, if it did."""
+    best_epoch: int | None
+    """The epoch whose parameters early stopping kept."""
+    outputs: np.ndarray
+    """Log-probabilities, shape (n, K), or standardised values, shape (n, t), of the examples that were scored."""
+    y: np.ndarray
+
+
+# --- Training --------------------------------------------------------------------------------------------------------
+
+
+def read(path: Path, plan: Plan, watch: Watch = lambda what, share: None) -> Examples:
+    """The examples of a table or of a folder of pictures; `watch` is told how far it is.
+
+    Raises
+    ------
+    OSError, ValueError
+        If there is no such file, or it is not as it should be.
+    MemoryError
+        If it does not fit into the memory.
+    """
+    if path.is_dir():
+        if plan.target or plan.drop or plan.categories:
+            raise ValueError("--target, --drop and --categories are about columns; the subfolders tell the classes.")
+        if plan.text != USUAL:
+            raise ValueError(f"{NOT_TEXT}; {str(path)!r} is a folder. Leave them out.")
+        return pictures_to_train_on(path, size=plan.size, fraction=plan.validation, seed=plan.seed, errors=plan.errors)
+    if not plan.target and path.exists():
+        raise ValueError("which column is to be told? Name it with --target COLUMN.")
+    if plan.text.of_files and path.exists() and kind_of(path) not in DELIMITERS:
+        raise ValueError(f"{NOT_TEXT}, and {str(path)!r} is none. Leave them out.")
+    left_out = len(",".join(plan.drop).split(",")) if plan.drop else 0
+    with full_memory(path, memory_of_text(path, left_out) if path.is_file() else None):
+        return rows_to_train_on(
+            path,
+            plan.target,
+            task=plan.task,
+            drop=plan.drop,
+            categories=plan.categories,
+            fraction=plan.validation,
+            seed=plan.seed,
+            text=plan.text,
+            dtype="float32" if plan.dtype == "float32" else "float64",
+            watch=watch,
+        )
+
+
+def network_for(intake: Intake, plan: Plan) -> Network:
+    """A network for these examples: dense layers for tables, convolutions for pictures."""
+    outputs = len(intake.classes or intake.targets)
+    if isinstance(intake, Pictures):
+        filters = plan.hidden or (16, 32, 64)
+        if intake.size < (least := 2 ** (len(filters) + 1)):
+            raise ValueError(
+                f"--size {intake.size} is too small for {len(filters)} convolutions, for each halves it: take "
+                f"--size {least} or more, or fewer convolutions, such as --hidden 16."
+            )
+        return cnn(outputs, filters, activation=plan.activation)
+    return mlp(outputs, plan.hidden or (64, 64), activation=plan.activation, dropout=plan.dropout)
+
+
+def model_for(path: Path, examples: Examples, plan: Plan, be: Backend) -> Model:
+    """The untrained network; its metadata say what goes in, and where the data came from."""
+    intake, count = examples.intake, len(examples.train)
+    shape = tuple(examples.X.shape[1:])
+    model = network_for(intake, plan).init(shape, seed=plan.seed, backend=be, dtype=plan.dtype)
+    model.metadata = {
+        "input": intake.to_json(),
+        "data": {
+            "name": path.name,
+            "examples": len(examples.X),
+            "trained on": count,
+            "held out": len(examples.held_out),
+        },
+    }
+    if intake.classes:
+        counts = np.bincount(examples.y[examples.train], minlength=len(intake.classes))
+        model.metadata["class counts"] = counts.tolist()
+    return model
+
+
+def train(model: Model, examples: Examples, plan: Plan, out: Path, callbacks: Sequence[Any] = ()) -> Trained:
+    """Train; the file `out` always holds the newest complete epoch, and in the end the model with its scores.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        On Ctrl-C; the last finished epoch is in the file.
+    """
+    be = backend_of(model.theta)
+    held_out = len(examples.held_out) > 0
+    stop = _stopping(plan, held_out)
+    if plan.resume and out.exists():
+        before = archive.read(out).facts
+        _refuse_other_data(out, before, model)
+        _refuse_other_stopping(out, before, stop is not None)
+    X, y = be.asarray(examples.X, dtype=plan.dtype), _target(be, examples, plan)
+    train, held = (be.asarray(rows) for rows in (examples.train, examples.held_out))
+    taken = (be.xp.take(X, held, axis=0), be.xp.take(y, held, axis=0)) if held_out else None
+    count = len(examples.train)
+    ended = _Ended()
+    lbfgs = plan.optimizer == "lbfgs"
+    rule = OPTIMIZERS[plan.optimizer]
+    model.fit(
+        be.xp.take(X, train, axis=0),
+        be.xp.take(y, train, axis=0),
+        loss="cross_entropy" if examples.intake.classes else "mse",
+        optimizer=rule() if plan.lr is None else rule(plan.lr),
+        epochs=plan.epochs,
+        batch_size=None if lbfgs else (plan.batch_size or (32 if count < MANY else 256)),
+        validation=taken,
+        metrics=["accuracy"] if examples.intake.classes else ["r2"],
+        callbacks=[*([stop] if stop else []), ended, *callbacks],
+        seed=plan.seed,
+        progress=False,
+        checkpoint=Checkpoint(out, every=plan.checkpoint_every),
+        resume=plan.resume,
+    )
+    rows = examples.held_out if held_out else examples.train
+    scored = X[:0, ...] if len(rows) == 0 else be.xp.take(X, held if held_out else train, axis=0)
+    outputs, truth = outputs_of(model, scored), examples.y[rows]
+    tally = tally_for(examples.intake, model.metadata)
+    tally.add(outputs, truth)
+    scores = tally.scores()
+    model.metadata["scores"] = scores.to_json() | {"of": "held-out examples" if held_out else "the training examples"}
+    note(out, model.metadata)
+    best = stop.best_epoch if stop else None
+    return Trained(model, examples.intake, examples, scores, held_out, ended.reason, best, outputs, truth)
+
+
+def _stopping(plan: Plan, held_out: bool) -> EarlyStopping | None:
+    """Wherever there are held-out examples to stop by, unless the plan says otherwise."""
+    wanted = plan.early_stopping
+    if not (plan.patience is not None or (held_out if wanted is None else wanted)):
+        return None
+    return EarlyStopping("val_loss" if held_out else "loss", patience=plan.patience or 10)
+
+
+class _Ended(Callback):
+    """Remembers why a training ended."""
+
+    reason: str | None = None
+
+    def on_fit_end(self, run: Run) -> None:
+        self.reason = run.stopped
+
+
+def _target(be: Backend, examples: Examples, plan: Plan) -> Any:
+    return be.asarray(examples.y) if examples.intake.classes else be.asarray(examples.y, dtype=plan.dtype)
+
+
+def _refuse_other_stopping(out: Path, facts: dict[str, Any], stops: bool) -> None:
+    """A training that stops early knows its best epoch from the start, or never."""
+    callbacks = facts.get("training", {}).get("callbacks", [])
+    if stops != any(each["type"] == EarlyStopping.__name__ for each in callbacks):
+        began, remedy = ("without", "add") if stops else ("with", "leave out")
+        raise ValueError(
+            f"{str(out)!r} cannot be resumed: its training began {began} early stopping. To go on like that, {remedy} "
+            f"--no-early-stopping; or leave out --resume."
+        )
+
+
+def _refuse_other_data(out: Path, facts: dict[str, Any], model: Model) -> None:
+    """A training goes on with the data that it began with."""
+    before = facts.get("metadata", {})
+    for name, what in (("input", "columns, their values"), ("data", "examples"), ("class counts", "classes")):
+        now = model.metadata.get(name)
+        then = before.get(name)
+        if name == "data":
+            now, then = ({k: v for k, v in (each or {}).items() if k != "name"} for each in (now, then))
+        if then != now:
+            raise ValueError(
+                f"{str(out)!r} cannot be resumed: it was trained on other data, or another part of them (their {what} "
+                f"differ). Give the data, --target, --validation and --seed that it began with, or leave out --resume."
+            )
+
+
+def note(out: Path, metadata: dict[str, Any]) -> None:
+    """Write other metadata into the file of a model, and leave all else as it is."""
+    saved = archive.read(out)
+    archive.write(out, Archive(saved.arrays, saved.facts | {"metadata": metadata}))
+
+
+# --- Using it --------------------------------------------------------------------------------------------------------
+
+
+def load(path: Path, be: Backend, dtype: str | None = None) -> tuple[Model, Intake]:
+    """A model and what it takes in; in the dtype of the file if none is given."""
+    model, name = load_model(path, backend=be, dtype=dtype), repr(str(path))
+    intake = intake_of(model.metadata, name)
+    shapes = intake.input_shape, (len(intake.classes or intake.targets),)
+    if (model.input_shape, model.output_shape) != shapes:
+        raise ValueError(
+            f"{name} cannot be used: what it notes about its data needs a network from {shapes[0]} to {shapes[1]}, and "
+            f"its network goes from {model.input_shape} to {model.output_shape}. Train it anew."
+        )
+    return model, intake
+
+
+def outputs_of(model: Model, X: Any) -> np.ndarray:
+    """Log-probabilities or standardised values on the host, float64."""
+    be = backend_of(model.theta)
+    outputs = model.predict(X, batch_size=4096)
+    if "class counts" in model.metadata:
+        outputs = kernels.log_softmax(outputs)
+    return be.to_numpy(outputs).astype(np.float64)
+
+
+def predict(
+    model: Model, intake: Intake, data: Path, *, unknown: Unknown = "error", errors: str = "raise"
+) -> Iterator[dict[str, Any]]:
+    """What the model says of the data, part by part in their order: columns by name.
+
+    For classes "prediction" and the probabilities "p_<class>", for values the targets; for pictures "file" first.
+    """
+    be, dtype = backend_of(model.theta), model.theta.dtype
+    for part in intake.parts(data, be, dtype, labelled=False, unknown=unknown, errors=errors):
+        outputs = outputs_of(model, part.X)
+        digits = np.float64 if dtype_name(dtype) == "float64" else np.float32  # no more than there are
+        columns: dict[str, Any] = {} if part.names is None else {"file": part.names}
+        if intake.classes:
+            columns["prediction"] = [intake.classes[k] for k in outputs.argmax(axis=1)]
+            columns |= {f"p_{name}": np.exp(outputs[:, k]).astype(digits) for k, name in enumerate(intake.classes)}
+        else:
+            assert isinstance(intake, Rows)
+            values = intake.values(outputs).astype(digits)
+            columns |= {name: values[:, j] for j, name in enumerate(intake.targets)}
+        yield columns
+
+
+def predict_to_file(parts: Iterator[dict[str, Any]], out: Path) -> int:
+    """Write predictions to a table, as a whole or not at all; how many there were."""
+    count = 0
+
+    def counted() -> Iterator[dict[str, Any]]:
+        nonlocal count
+        for part in parts:
+            count += len(next(iter(part.values())))
+            yield part
+
+    write_table(out, counted())
+    return count
+
+
+def evaluate(model: Model, intake: Intake, data: Path, *, unknown: Unknown = "error", errors: str = "raise") -> Scores:
+    """How good the model is on data whose target is known, read part by part."""
+    be, dtype, tally = backend_of(model.theta), model.theta.dtype, tally_for(intake, model.metadata)
+    for part in intake.parts(data, be, dtype, labelled=True, unknown=unknown, errors=errors):
+        if part.y is not None and len(part.y):
+            tally.add(outputs_of(model, part.X), part.y)
+    return tally.scores()
+
+
+def tally_for(intake: Intake, metadata: dict[str, Any]) -> Tally:
+    """What adds up the scores of a task."""
+    if intake.classes:
+        counts = metadata.get("class counts")
+        if (
+            not isinstance(counts, list)
+            or len(counts) != len(intake.classes)
+            or not all(isinstance(n, int) for n in counts)
+        ):
+            raise ValueError("the model's notes about its classes make no sense; train it anew.")
+        return ClassTally(
+            intake.classes, [max(n, 0) for n in counts] if any(n > 0 for n in counts) else [1] * len(counts)
+        )
+    assert isinstance(intake, Rows)
+    target: Any = intake.preparation.target
+    return ValueTally(target.names, target.means, target.scales)

@@ -1,0 +1,1 @@
+"""Pictures of arrays, histories and networks: what knows neither models nor trainings, who draw with it."""

@@ -1,0 +1,190 @@
+"""Curves: the losses and metrics of a training over its epochs, and activation functions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nnarray.backends import backend
+from nnarray.checks import real
+from nnarray.drawing.canvas import (
+    BLUE,
+    COLOURS,
+    MARKERS,
+    VERMILLION,
+    axes_for,
+    log_scale,
+    name_axes,
+    on_host,
+    whole_numbers,
+)
+from nnarray.layers import Activation, Context
+from nnarray.layers.activations import activation
+from nnarray.names import named
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def plot_history(history: Mapping[str, Sequence[float]], *, ax: Axes | None = None) -> Axes:
+    """Draw the loss over the epochs, and the validation loss if there is one.
+
+    The axis of the loss is logarithmic when the values span a decade or more.
+
+    Parameters
+    ----------
+    history : History
+        Of at least one epoch.
+    ax : matplotlib Axes, optional
+        Where to draw; a new figure if None.
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Raises
+    ------
+    ValueError
+        If the history has no epochs.
+    ImportError
+        If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import nnarray as nn
+    >>> X, y = nn.datasets.moons(200)
+    >>> model = nn.Network(nn.Dense(5, "tanh"), nn.Dense(2)).init((2,))
+    >>> axes = model.fit(X, y, epochs=5).plot()  # doctest: +SKIP
+    """
+    if "loss" not in history:
+        raise ValueError("the history has no epochs to draw; train the model first.")
+    axes = axes_for(ax)
+    curves = {"loss": ("training", BLUE, "-"), "val_loss": ("validation", VERMILLION, "--")}
+    present = [name for name in curves if name in history]
+    for name in present:
+        label, colour, dashes = curves[name]
+        marker = "o" if len(history[name]) == 1 else ""
+        axes.plot(history["epoch"], history[name], color=colour, linestyle=dashes, marker=marker, label=label)
+    values = [value for name in present for value in history[name]]
+    if min(values) > 0 and max(values) >= 10 * min(values):
+        log_scale(axes, max(values) / min(values))
+    whole_numbers(axes)
+    name_axes(axes, "epoch", "loss")
+    if len(present) > 1:
+        axes.legend()
+    return axes
+
+
+NO_METRICS = frozenset({"epoch", "loss", "lr", "seconds"})
+
+
+def plot_metrics(
+    history: Mapping[str, Sequence[float]], names: Sequence[str] | None = None, *, ax: Axes | None = None
+) -> Axes:
+    """Draw the metrics over the epochs: of the training with a line, of the validation dashed.
+
+    Parameters
+    ----------
+    history : History
+        Of a training with `metrics=`.
+    names : sequence of str, optional
+        Which metrics, such as ("accuracy",); all of them if None.
+    ax : matplotlib Axes, optional
+        Where to draw; a new figure if None.
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Raises
+    ------
+    ValueError
+        If the history has no epochs, no metrics, or none of such a name.
+    ImportError
+        If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import nnarray as nn
+    >>> X, y = nn.datasets.moons(200)
+    >>> model = nn.Network(nn.Dense(5, "tanh"), nn.Dense(2)).init((2,))
+    >>> history = model.fit(X, y, epochs=5, metrics=["accuracy"], validation=0.2)
+    >>> axes = nn.plotting.plot_metrics(history)  # doctest: +SKIP
+    """
+    found = {name: name for name in history if name not in NO_METRICS and not name.startswith("val_")}
+    if not found:
+        raise ValueError("the history has no metrics to draw; train the model with metrics=, such as 'accuracy'.")
+    chosen = list(found) if names is None else [named(name, found, "metric of this history") for name in names]
+    axes = axes_for(ax)
+    epochs = history["epoch"]
+    every = max(len(epochs) // 8, 1)  # enough marks to tell curves apart where there is no colour
+    for i, name in enumerate(chosen):
+        look: dict[str, Any] = {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)]}
+        look |= {"markersize": 6.0, "markevery": (i * every // len(chosen), every)}
+        for column, dashes, label in ((name, "-", name), (f"val_{name}", "--", f"{name}, validation")):
+            if column in history:
+                axes.plot(epochs, history[column], linestyle=dashes, label=label, **look)
+    whole_numbers(axes)
+    name_axes(axes, "epoch", chosen[0] if len(chosen) == 1 else "metric")
+    axes.legend()
+    return axes
+
+
+# --- Activation functions ------------------------------------------------------------------------------------
+
+STEP = 0.01
+JUMP = 0.1
+"""A derivative that changes by more in one step has no value in between."""
+
+
+def plot_activation(function: str | Activation, *, ax: Axes | None = None, span: float = 4.0) -> Axes:
+    """Draw an activation function y = f(x) and its derivative dy/dx, from -span to span.
+
+    The derivative is what the layer's own way back makes of dy = 1. Where it jumps, its line is open.
+
+    Parameters
+    ----------
+    function : str or Activation
+        A name, such as "tanh", or a layer with a function of your own.
+    ax : matplotlib Axes, optional
+        Where to draw; a new figure if None.
+    span : float
+        How far to draw, below 1000.
+
+    Returns
+    -------
+    matplotlib Axes
+        Its first two lines are the function and the derivative.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown, or the function does not go entry by entry (softmax, log_softmax).
+    ImportError
+        If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import nnarray as nn
+    >>> axes = nn.plotting.plot_activation("gelu")  # doctest: +SKIP
+    """
+    layer = activation(function)
+    if layer.function in ("softmax", "log_softmax"):
+        raise ValueError(f"plot_activation draws functions of one number; {layer.function} goes along an axis.")
+    end = real(span, "span", least=STEP, below=1000.0, usual=4.0)
+    host = backend("numpy")
+    x = host.asarray(np.linspace(-end, end, 2 * round(end / STEP) + 1))
+    y, pullback, *_ = layer.forward({}, x, Context())
+    slope = np.array(on_host(pullback(host.xp.ones_like(x))[0]))
+    slope[1:][np.abs(np.diff(slope)) > JUMP] = np.nan
+    axes = axes_for(ax)
+    axes.plot(on_host(x), on_host(y), color=BLUE, label="f(x)")
+    axes.plot(on_host(x), slope, color=VERMILLION, linestyle="--", label="f '(x)")
+    for line in (axes.axhline, axes.axvline):
+        line(0.0, color="0.6", linewidth=0.8, zorder=0)
+    name_axes(axes, "x", "")
+    axes.set_title(axes.get_title() or (layer.function if isinstance(layer.function, str) else "f"))
+    axes.legend()
+    return axes

@@ -1,0 +1,309 @@
+"""A network as a picture: boxes from top to bottom, branches side by side, shortcuts around.
+
+The network becomes a tree of parts that know how large they are; then each part is drawn where its parent puts it.
+Lengths are inches.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from nnarray.drawing.canvas import BLUE, COLOURS, GREEN, ORANGE, VERMILLION, axes_for
+from nnarray.layers import (
+    Activation,
+    AdaptiveAvgPool2D,
+    Auxiliary,
+    AvgPool2D,
+    BatchNorm,
+    Branches,
+    Conv1D,
+    Conv2D,
+    Dense,
+    Dropout,
+    GlobalAvgPool,
+    Layer,
+    LayerNorm,
+    LocalResponseNorm,
+    MaxPool2D,
+    Residual,
+)
+from nnarray.layers.containers import Composite
+from nnarray.typing import Shape
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+WIDTH, HEIGHT, GAP = 1.45, 0.4, 0.2
+ASIDE = 0.35
+"""Room beside a part for a line around it."""
+FONT = 7.0
+PAGE = 9.0
+"""How high a column of parts may be before the next one begins."""
+FAMILIES: tuple[tuple[tuple[type[Layer], ...], str], ...] = (
+    ((Conv1D, Conv2D), BLUE),
+    ((Dense,), GREEN),
+    ((AvgPool2D, MaxPool2D, GlobalAvgPool, AdaptiveAvgPool2D), ORANGE),
+    ((BatchNorm, LayerNorm, LocalResponseNorm), COLOURS[5]),
+    ((Activation,), VERMILLION),
+)
+PLAIN = "#888888"
+KINDS: dict[type[Layer], str] = {
+    Conv1D: "conv",
+    Conv2D: "conv",
+    AvgPool2D: "mean",
+    MaxPool2D: "max",
+    GlobalAvgPool: "mean of places",
+    AdaptiveAvgPool2D: "mean of shares",
+    BatchNorm: "bn",
+    LayerNorm: "layer norm",
+    LocalResponseNorm: "response norm",
+}
+"""What is called otherwise than its class."""
+
+
+class Part(ABC):
+    """Something with a size that is entered at the top and left at the bottom, both in its middle."""
+
+    width: float
+    height: float
+
+    @abstractmethod
+    def draw(self, axes: Axes, x: float, y: float) -> None:
+        """Draw it with its middle at x and its top at y; y grows downwards."""
+
+
+@dataclass(frozen=True)
+class Box(Part):
+    """One layer, or several that are one step."""
+
+    text: str
+    colour: str
+    width: float = WIDTH
+    height: float = HEIGHT
+
+    def draw(self, axes: Axes, x: float, y: float) -> None:
+        from matplotlib.patches import FancyBboxPatch
+
+        corner = (x - self.width / 2 + 0.04, y + 0.04)
+        size = (self.width - 0.08, self.height - 0.08)
+        axes.add_patch(
+            FancyBboxPatch(
+                corner, *size, boxstyle="round,pad=0.04", facecolor=f"{self.colour}40", edgecolor=self.colour
+            )
+        )
+        axes.text(x, y + self.height / 2, self.text, ha="center", va="center", fontsize=FONT, linespacing=1.15)
+
+
+class Stack(Part):
+    """Parts one below the other."""
+
+    def __init__(self, parts: Sequence[Part]) -> None:
+        self.parts = list(parts)
+        self.width = max((part.width for part in self.parts), default=0.0)
+        self.height = sum(part.height for part in self.parts) + GAP * max(len(self.parts) - 1, 0)
+
+    def draw(self, axes: Axes, x: float, y: float) -> None:
+        for i, part in enumerate(self.parts):
+            part.draw(axes, x, y)
+            y += part.height
+            if i + 1 < len(self.parts):
+                _line(axes, [(x, y), (x, y + GAP)], arrow=True)
+                y += GAP
+
+
+class Fan(Part):
+    """Parts side by side, between where they part and where they join."""
+
+    def __init__(self, parts: Sequence[Part], join: str) -> None:
+        self.parts, self.end = list(parts), Box(join, PLAIN, 0.75, 0.24)
+        self.inner = max(part.height for part in self.parts)
+        self.width = sum(part.width for part in self.parts) + 0.1 * (len(self.parts) - 1)
+        self.height = GAP + self.inner + GAP + self.end.height
+
+    def draw(self, axes: Axes, x: float, y: float) -> None:
+        left, top, bottom = x - self.width / 2, y + GAP, y + GAP + self.inner
+        for part in self.parts:
+            middle = left + part.width / 2
+            _line(axes, [(x, y), (middle, y), (middle, top)], arrow=True)
+            part.draw(axes, middle, top)
+            _line(axes, [(middle, top + part.height), (middle, bottom + GAP / 2), (x, bottom + GAP / 2)])
+            left += part.width + 0.1
+        _line(axes, [(x, bottom + GAP / 2), (x, bottom + GAP)], arrow=True)
+        self.end.draw(axes, x, bottom + GAP)
+
+
+class Around(Part):
+    """A part with a way around it, through another part or straight, and the sum of both."""
+
+    def __init__(self, inside: Part, shortcut: Part | None, text: str) -> None:
+        self.inside, self.shortcut, self.end = inside, shortcut, Box(text, PLAIN, 0.75, 0.24)
+        self.aside = ASIDE if shortcut is None else shortcut.width + 0.1
+        self.width = inside.width + 2 * self.aside
+        self.height = GAP + max(inside.height, shortcut.height if shortcut else 0.0) + GAP + self.end.height
+
+    def draw(self, axes: Axes, x: float, y: float) -> None:
+        top, foot = y + GAP, y + self.height - self.end.height
+        _line(axes, [(x, y), (x, top)], arrow=True)
+        self.inside.draw(axes, x, top)
+        _line(axes, [(x, top + self.inside.height), (x, foot)], arrow=True)
+        beside, middle = x + self.inside.width / 2 + self.aside / 2, foot + self.end.height / 2
+        _line(axes, [(x, y), (beside, y), (beside, top)])
+        if self.shortcut:
+            self.shortcut.draw(axes, beside, top)
+        passed = top + (self.shortcut.height if self.shortcut else 0.0)
+        _line(axes, [(beside, passed), (beside, middle), (x + self.end.width / 2, middle)], arrow=True)
+        self.end.draw(axes, x, foot)
+
+
+class Beside(Part):
+    """A head to the right of the way."""
+
+    def __init__(self, head: Part) -> None:
+        self.head = head
+        self.width, self.height = 2 * (head.width + 0.3), head.height + GAP
+
+    def draw(self, axes: Axes, x: float, y: float) -> None:
+        middle = x + 0.3 + self.head.width / 2
+        _line(axes, [(x, y), (x, y + self.height)])
+        _line(axes, [(x, y), (middle, y), (middle, y + GAP)], arrow=True, dashed=True)
+        self.head.draw(axes, middle, y + GAP)
+
+
+def _line(axes: Axes, points: list[tuple[float, float]], *, arrow: bool = False, dashed: bool = False) -> None:
+    xs, ys = zip(*points, strict=True)
+    axes.plot(xs, ys, color="#444444", linewidth=0.8, linestyle="--" if dashed else "-", zorder=0)
+    if arrow:
+        axes.annotate(
+            "",
+            points[-1],
+            points[-2],
+            arrowprops={
+                "arrowstyle": "-|>",
+                "color": "#444444",
+                "lw": 0.0,
+                "shrinkA": 0,
+                "shrinkB": 0,
+                "mutation_scale": 7,
+            },
+        )
+
+
+# --- From the network to parts ---------------------------------------------------------------------------------------
+
+
+def part_of(layer: Layer, shape: Shape) -> Part:
+    """The part that stands for a layer with inputs of this shape."""
+    if not isinstance(layer, Composite):
+        return Box(f"{_words(layer)}\n{_places(layer.out_shape(shape))}", _colour(layer))
+    inside = [(each, its) for _, each, its in layer.shapes(shape)]
+    if isinstance(layer, Branches):
+        return Fan([part_of(each, its) for each, its in inside], layer.join)
+    if isinstance(layer, Residual):
+        shortcut = inside.pop() if layer.shortcut else None
+        text = "+" if layer.activation == "identity" else f"+  {_function(layer.activation)}"
+        return Around(Stack(_steps(inside)), part_of(*shortcut) if shortcut else None, text)
+    steps = _steps(inside)
+    if isinstance(layer, Auxiliary):
+        return Beside(Stack(steps))
+    return steps[0] if len(steps) == 1 else Stack(steps)
+
+
+def _steps(layers: list[tuple[Layer, Shape]]) -> list[Part]:
+    """Parts one after the other; normalisation and activation are one step with the layer before them."""
+    parts: list[Part] = []
+    linear = False
+    for layer, shape in layers:
+        before = parts[-1] if parts else None
+        if linear and isinstance(before, Box) and isinstance(layer, BatchNorm | Activation):
+            first, last = before.text.split("\n")
+            word = "bn" if isinstance(layer, BatchNorm) else _function(layer)
+            parts[-1] = replace(before, text=f"{first} · {word}\n{last}")
+        else:
+            parts.append(part_of(layer, shape))
+            linear = isinstance(layer, Conv1D | Conv2D | Dense)
+    return parts
+
+
+def _words(layer: Layer) -> str:
+    """What a layer is, in a few words."""
+    if isinstance(layer, Activation):
+        return _function(layer)
+    text = KINDS.get(type(layer), type(layer).__name__.lower())
+    if isinstance(layer, Conv1D):
+        text += f" {layer.kernel}"
+    elif isinstance(layer, Conv2D | AvgPool2D | MaxPool2D):
+        text += " " + "×".join(map(str, layer.kernel if isinstance(layer.kernel, tuple) else (layer.kernel,) * 2))
+    elif isinstance(layer, Dropout):
+        text += f" {layer.rate:g}"
+    if isinstance(layer, Conv1D | Conv2D | AvgPool2D | MaxPool2D):
+        stride = layer.kernel if layer.stride is None else layer.stride
+        text += f" / {stride}" if stride != 1 else ""
+    inner = getattr(layer, "activation", "identity")
+    return text if inner == "identity" else f"{text} · {_function(inner)}"
+
+
+def _function(activation: Any) -> str:
+    function = activation.function if isinstance(activation, Activation) else activation
+    return function if isinstance(function, str) else getattr(function, "__name__", "f")
+
+
+def _places(shape: Shape) -> str:
+    return " × ".join(map(str, shape))
+
+
+def _colour(layer: Layer) -> str:
+    return next((colour for kinds, colour in FAMILIES if isinstance(layer, kinds)), PLAIN)
+
+
+# --- On the page -----------------------------------------------------------------------------------------------------
+
+
+def plot_network(network: Layer, shape: Shape, *, ax: Axes | None = None) -> Axes:
+    """Draw a network for inputs of this shape, as `Model.plot` describes it."""
+    whole = part_of(network, shape)
+    parts = whole.parts if isinstance(whole, Stack) else [whole]
+    columns = _columns([Box(f"input\n{_places(shape)}", PLAIN), *parts])
+    width = sum(column.width for column in columns) + 0.5 * len(columns)
+    height = max(column.height for column in columns) + 0.4
+    ax = axes_for(ax, size=(max(width, 2.0), height))
+    ax.set_xlim(0, width)
+    ax.set_ylim(height, 0)
+    ax.set_aspect("equal")
+    ax.set_axis_off()
+    left = 0.25
+    for i, column in enumerate(columns):
+        column.draw(ax, left + column.width / 2, 0.2)
+        if i + 1 < len(columns):
+            turn, following = left + column.width + 0.25, columns[i + 1]
+            x, y = left + column.width / 2, 0.2 + column.height
+            after = turn + 0.25 + following.width / 2
+            _line(
+                ax,
+                [(x, y), (x, height - 0.1), (turn, height - 0.1), (turn, 0.08), (after, 0.08), (after, 0.2)],
+                arrow=True,
+            )
+        left += column.width + 0.5
+    return ax
+
+
+def _columns(parts: list[Part]) -> list[Stack]:
+    """The parts in columns of about the same height, near that of a page."""
+    whole = Stack(parts).height
+    count = max(round(whole / PAGE), 1)
+    most = whole / count
+    while len(columns := _filled(parts, most)) > count:
+        most *= 1.02
+    return columns
+
+
+def _filled(parts: list[Part], most: float) -> list[Stack]:
+    """Columns that are filled one after the other, none higher than that unless a part alone is."""
+    columns: list[list[Part]] = [[]]
+    for part in parts:
+        if columns[-1] and Stack([*columns[-1], part]).height > most:
+            columns.append([])
+        columns[-1].append(part)
+    return [Stack(column) for column in columns]

@@ -1,0 +1,129 @@
+"""A plan for inference: a network whose numbers stay as they are is prepared once, and then runs without dispatch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple, TypeGuard
+
+from nnarray.backends import copy, library_of
+from nnarray.functional.folding import Folded, folded
+from nnarray.functional.propagation import Wiring
+from nnarray.kernels.engines import LAYERS, computing
+from nnarray.kernels.numpy import stages
+from nnarray.kernels.numpy.stages import Stage
+from nnarray.layers import (
+    Activation,
+    Auxiliary,
+    Branches,
+    Conv1D,
+    Conv2D,
+    Dense,
+    Dropout,
+    Layer,
+    MaxPool2D,
+    Residual,
+)
+from nnarray.layers.activations import Function
+from nnarray.layers.base import Context, is_ours, outputs_of
+from nnarray.layers.containers import Composite, is_plain_row
+from nnarray.typing import Array, Shape, Tree
+
+
+def prepared(wiring: Wiring, theta: Array, state: Array, shape: Shape, engine: str) -> Stage | None:
+    """The network folded and its layers lowered, or None where there is no faster way than the layers' own.
+
+    Nobody writes to theta and state.
+    """
+    owner = library_of(theta)
+    if engine == LAYERS or owner is None or owner.name != "numpy" or theta.dtype.itemsize < 4:
+        return None
+    every = list(_every(wiring.network))
+    pictures = any(isinstance(each, Conv1D | Conv2D) for each in every)
+    if pictures:
+        theta = copy(theta)  # what can be written to and what cannot are two types for Numba: it would compile twice
+    plain = folded(wiring.network, wiring.params.tree(theta), wiring.state.tree(state))
+    with computing(engine):
+        stage = _Lowering(pictures).stage(plain, shape)
+    if all(is_plain_row(each) or type(each) in (Dense, Activation) for each in every):
+        return stage  # products and functions have one way only: nothing to choose at each call
+
+    def run(x: Any, y: Any = None, first: int = 0) -> Any:
+        with computing(engine):
+            return stage(x, y, first)
+
+    return run
+
+
+def _every(layer: Layer) -> Iterator[Layer]:
+    yield layer
+    for inner in getattr(layer, "layers", ()):
+        yield from _every(inner)
+
+
+class _Lowering(NamedTuple):
+    """How the layers of one network become stages."""
+
+    pictures: bool
+    """Whether there are convolutions."""
+
+    def stage(self, part: Folded, shape: Shape) -> Stage:
+        """One layer, for inputs of this shape."""
+        layer, params, state = part
+        if is_plain_row(layer):
+            return stages.row(list(self.row(_parts(layer, params, state), shape)))
+        if type(layer) is Residual:
+            inner = _parts(layer, params, state)
+            shortcut = self.stage(inner.pop(), shape) if layer.shortcut else None
+            return stages.residual(stages.row(list(self.row(inner, shape))), shortcut, layer.function.value)
+        if type(layer) is Branches and layer.join == "concat":
+            branches = [self.stage(each, shape) for each in _parts(layer, params, state)]
+            return stages.side_by_side(branches, [each.out_shape(shape) for each in layer.layers])
+        if _is_linear(layer):
+            return self.linear(layer, params, shape, layer.function)
+        if type(layer) is MaxPool2D:
+            return stages.max_pool(layer.window(shape))
+        ctx = Context(state=state, input_gradient=False, keep=False)
+        if is_ours(layer):
+            return stages.any_layer(lambda x: layer.forward(params, x, ctx).y)
+        return stages.any_layer(lambda x: outputs_of(layer, params, x, ctx).y)
+
+    def row(self, parts: list[Folded], shape: Shape) -> Iterator[Stage]:
+        """Layers in a row; an activation after a linear layer becomes its own."""
+        every = list(_flat(parts))
+        while every:
+            layer, params, _ = part = every.pop(0)
+            following = every[0][0] if every else None
+            if _is_linear(layer) and layer.activation == "identity" and type(following) is Activation:
+                del every[0]
+                yield self.linear(layer, params, shape, following.resolved)
+            else:
+                yield self.stage(part, shape)
+            shape = layer.out_shape(shape)
+
+    def linear(self, layer: Dense | Conv2D, params: Tree, shape: Shape, function: Function) -> Stage:
+        """A product with weights, and the function after it."""
+        weight, bias = params["weight"], params.get("bias")
+        if isinstance(layer, Conv2D):
+            return stages.convolution(weight, bias, layer.window(shape), layer.groups, function.value)
+        return stages.dense(weight, bias, function.value, among_pictures=self.pictures)
+
+
+def _parts(layer: Composite, params: Tree, state: Tree) -> list[Folded]:
+    """The layers of a composite."""
+    return [
+        (inner, params.get(name, {}), state.get(name, {}))
+        for name, inner in zip(layer.names, layer.layers, strict=True)
+    ]
+
+
+def _flat(parts: list[Folded]) -> Iterator[Folded]:
+    """Layers in a row, without rows in it and without what does nothing at inference."""
+    for layer, params, state in parts:
+        if is_plain_row(layer):
+            yield from _flat(_parts(layer, params, state))
+        elif type(layer) not in (Dropout, Auxiliary):
+            yield layer, params, state
+
+
+def _is_linear(layer: Layer) -> TypeGuard[Dense | Conv2D]:
+    return type(layer) in (Dense, Conv2D)

@@ -1,0 +1,1 @@
+"""Pure functions of a network and its one vector: layout, propagation, folding, hooks, summary."""

@@ -1,0 +1,83 @@
+"""Looking into a network while it computes: what each layer gives, and what comes to it on the way back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from nnarray.layers.base import Context, Layer, Out
+from nnarray.layers.containers import Composite
+from nnarray.typing import Array, Shape, Tree
+
+
+@dataclass
+class Passage:
+    """What passed through a layer the last time: forward, and, if somebody went back, backward."""
+
+    y: Array
+    dy: Array | None = None
+    """The gradient of the loss with respect to y."""
+    dx: Array | None = None
+    """That with respect to the inputs; None where nobody asks for it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Probe(Layer):
+    """y = what the layer inside gives; what passes is noted under the layer's path, such as "1.branch2.0"."""
+
+    inner: Layer
+    path: str
+    passages: dict[str, Passage]
+
+    def params(self, shape: Shape) -> dict[str, Any]:
+        return self.inner.params(shape)
+
+    def initial_state(self, shape: Shape) -> dict[str, Any]:
+        return self.inner.initial_state(shape)
+
+    def out_shape(self, shape: Shape) -> Shape:
+        return self.inner.out_shape(shape)
+
+    def multiply_adds(self, shape: Shape) -> int:
+        return self.inner.multiply_adds(shape)
+
+    def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
+        out = self.inner.forward(params, x, ctx)
+        passage = self.passages[self.path] = Passage(out.y)
+
+        def pullback(dy: Array, *dheads: Array) -> tuple[Any, Tree]:
+            dx, gradients = out.pullback(dy, *dheads)
+            passage.dy, passage.dx = dy, dx
+            return dx, gradients
+
+        return out._replace(pullback=pullback)
+
+
+def probed(layer: Layer, passages: dict[str, Passage], path: str = "") -> Probe:
+    """The same layer with a probe around it and around each layer inside of it.
+
+    Parameters
+    ----------
+    layer : Layer
+    passages : dict
+        Where the probes write to, by path; the layer itself is "".
+    path : str
+        Of the layer.
+
+    Examples
+    --------
+    >>> import nnarray as nn
+    >>> from nnarray.functional.hooks import probed
+    >>> net, passages = nn.Network(nn.Dropout(0.5), nn.Flatten()), {}
+    >>> X, y = nn.datasets.moons(8)
+    >>> out = probed(net, passages).forward({}, X, nn.Context())
+    >>> {path: passage.y.shape for path, passage in passages.items()}
+    {'0': (8, 2), '1': (8, 2), '': (8, 2)}
+    """
+    if isinstance(layer, Composite):
+        inside = {
+            name: probed(each, passages, f"{path}.{name}" if path else name)
+            for name, each in zip(layer.names, layer.layers, strict=True)
+        }
+        layer = layer.with_layers(inside)
+    return Probe(layer, path, passages)

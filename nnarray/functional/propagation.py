@@ -1,0 +1,110 @@
+"""Forward and backward propagation: pure functions of one vector and some examples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from nnarray import kernels
+from nnarray.backends import namespace
+from nnarray.functional.layout import Layout
+from nnarray.layers.base import Context, Layer, Out
+from nnarray.losses import Loss
+from nnarray.random import Key
+from nnarray.typing import Array, Shape, Tree
+
+
+class Wiring(NamedTuple):
+    """A network, and where its parameters and its state lie in their vectors."""
+
+    network: Layer
+    params: Layout
+    state: Layout
+
+    @classmethod
+    def of(cls, network: Layer, shape: Shape) -> Wiring:
+        """For inputs of this shape."""
+        return cls(network, Layout.of(network.params(shape)), Layout.of(network.initial_state(shape)))
+
+
+class Step(NamedTuple):
+    """What one forward and backward propagation gives.
+
+    Attributes
+    ----------
+    loss : array, shape ()
+    gradient : array, shape (size,)
+        With respect to theta.
+    outputs : array, shape (N, ...)
+    state : array
+        What training changes but gradients do not, such as the running statistics of `BatchNorm`, after the step.
+    """
+
+    loss: Array
+    gradient: Array
+    outputs: Array
+    state: Array
+    input_gradient: Any = None
+    """With respect to the inputs, if somebody asked for it."""
+
+
+def forward(wiring: Wiring, tree: Tree, state: Array, x: Array) -> Array:
+    """The outputs at inference, from parameters nested as the layers are; nothing is kept for a way back."""
+    ctx = Context(False, wiring.state.tree(state), False, False)
+    return wiring.network.forward(tree, x, ctx).y
+
+
+def pullback(wiring: Wiring, state: Array, dy: Array, x: Array, theta: Array, wanted: Sequence[bool]) -> list[Any]:
+    """dx and dtheta at inference, those of the two that are wanted."""
+    ctx = Context(state=wiring.state.tree(state), input_gradient=wanted[0], once=True)
+    dx, gradients = wiring.network.forward(wiring.params.tree(theta), x, ctx).pullback(dy)
+    return [dx if wanted[0] else None, wiring.params.pack(gradients, theta) if wanted[1] else None]
+
+
+def input_gradient(wiring: Wiring, tree: Tree, state: Array, x: Array, classes: Array | None) -> Array:
+    """The gradient of one output of each example, the largest if `classes` is None, with respect to its input."""
+    out = wiring.network.forward(tree, x, Context(state=wiring.state.tree(state), once=True))
+    chosen = namespace(out.y).argmax(out.y, axis=1) if classes is None else classes
+    return out.pullback(kernels.one_hot(chosen, out.y.shape[1], like=out.y))[0]
+
+
+def loss_and_gradient(
+    wiring: Wiring,
+    theta: Array,
+    state: Array,
+    x: Array,
+    target: Array,
+    weights: Array | None,
+    loss: Loss,
+    *,
+    training: bool,
+    key: Key | None = None,
+    step: Any = 0,
+    input_gradient: bool = False,
+) -> Step:
+    """The chain rule: forward through the layers, the loss, and back through their pullbacks.
+
+    L = loss(f(theta, x), target) and dL/dtheta, laid out as theta; heads of the network add theirs. `target` and
+    `weights` are as `loss.prepare` gives them; `key` folded by `step` seeds what layers draw.
+    """
+    ctx = Context(training, wiring.state.tree(state), input_gradient, root=key, path=(step,), once=True)
+    out: Out = wiring.network.forward(wiring.params.tree(theta), x, ctx)
+    value, dy = loss.of_prepared(out.y, target, weights)
+    dheads: list[Array] = []
+    for head in out.heads:
+        if head.y.shape != out.y.shape:
+            raise ValueError(f"Auxiliary gives outputs of shape {head.y.shape}, the network {out.y.shape}: match them.")
+        extra, dhead = loss.of_prepared(head.y, target, weights)
+        value = value + head.weight * extra
+        dheads.append(head.weight * dhead)
+    dx, gradients = out.pullback(dy, *dheads)
+    after = wiring.state.pack(_overlaid(ctx.state, out.state), state) if out.state else state
+    return Step(value, wiring.params.pack(gradients, theta), out.y, after, dx if input_gradient else None)
+
+
+def _overlaid(old: Tree, new: Tree) -> dict[str, Any]:
+    """The old tree with the leaves of the new one."""
+    return {
+        name: _overlaid(node, new[name]) if isinstance(node, Mapping) and name in new else new.get(name, node)
+        for name, node in old.items()
+    }

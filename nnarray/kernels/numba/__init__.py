@@ -1,0 +1,1 @@
+"""Loops compiled by Numba, for the extra `nnarray[fast]`."""

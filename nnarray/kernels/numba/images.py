@@ -1,0 +1,674 @@
+"""Convolutions compiled by Numba: products of a few rows that stay in registers, of windows read where they lie.
+
+One way sums over the windows directly, the other is Winograd's for 3 x 3 windows that move one place at a time. Both
+compute in float32, add the bias and apply ReLU as they write, and let go of Python's lock, so that `threads` can share
+the work.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import threading
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from nnarray.kernels.numba.steps import piece
+from nnarray.kernels.numba.vectors import (
+    LANES,
+    MANY,
+    PANEL,
+    ROWS,
+    added_product,
+    compiled,
+    forward,
+    inputs,
+    largest1,
+    largest4,
+    product,
+    slopes,
+)
+from nnarray.kernels.numpy import winograd
+from nnarray.kernels.numpy.winograd import POINTS, TILE
+from nnarray.kernels.standard.windows import Window
+from nnarray.kernels.threads import shared
+
+# --- Sums over the windows ------------------------------------------------------------------------------------------
+
+CHUNK = 32  # groups of rows between which a panel of filters stays in the cache
+
+
+@compiled
+def _direct(
+    x: Any, filters: Any, bias: Any, least: Any, y: Any, at: int, step: int,
+    sizes: Any, stride: Any, reach: Any, groups: Any, panels: Any,
+) -> None:  # fmt: skip
+    """Places of y, `step` entries apart, from padded pictures x; sizes are height, width, channels, places, filters."""
+    height, width, channels, down, across, units = sizes
+    taps, depth = reach[0], reach[1] * channels
+    parts = -(-across // ROWS)
+    whole = -(-units // PANEL)
+    edge = np.empty(ROWS * PANEL, dtype=np.float32)
+    for chunk in range(groups[0], groups[1], CHUNK):
+        for panel in range(panels[0], panels[1]):
+            begin = panel * PANEL
+            for group in range(chunk, min(chunk + CHUNK, groups[1])):
+                line, part = group // parts, group % parts
+                left, right = part * across // parts, (part + 1) * across // parts
+                seen = ((line // down * height + line % down * stride[0]) * width + left * stride[1]) * channels
+                out = at + (line * across + left) * step + begin
+                if begin + PANEL <= units:
+                    product(
+                        right - left, x, seen, stride[1] * channels, width * channels, 1,
+                        filters, begin * depth, whole * PANEL * depth, PANEL,
+                        y, out, step, taps, depth, bias, begin, least,
+                    )  # fmt: skip
+                else:
+                    product(
+                        right - left, x, seen, stride[1] * channels, width * channels, 1,
+                        filters, begin * depth, whole * PANEL * depth, PANEL,
+                        edge, 0, PANEL, taps, depth, bias, begin, least,
+                    )  # fmt: skip
+                    for r in range(right - left):
+                        for k in range(units - begin):
+                            y[out + r * step + k] = edge[r * PANEL + k]
+
+
+# --- Winograd -------------------------------------------------------------------------------------------------------
+
+
+@piece
+def _spread(
+    source: Any, at: int, row: int, step: int, channels: int, middle: Any, v: Any, to: int, stride: int
+) -> None:
+    """B^T d B of one tile of inputs, all channels."""
+    for k in range(0, channels, LANES):
+        for j in range(POINTS):
+            inputs(source, at + j * step + k, row, middle, j * LANES, POINTS * LANES)
+        for i in range(POINTS):
+            inputs(middle, i * POINTS * LANES, LANES, v, to + i * POINTS * stride + k, stride)
+
+
+@piece
+def _tiles_of_inputs(
+    x: Any, sizes: Any, sides: Any, first: int, count: int, patch: Any, middle: Any, v: Any, room: int
+) -> None:
+    """V, shape (36, room, channels filled up), of `count` tiles from the first one on."""
+    height, width, channels, full, down, across = sizes
+    for t in range(count):
+        n, tile = (first + t) // (down * across), (first + t) % (down * across)
+        top, left = tile // across * TILE - sides[0], tile % across * TILE - sides[1]
+        to, stride = t * full, room * full
+        start = ((n * height + top) * width + left) * channels
+        if channels == full and top >= 0 and left >= 0 and top + POINTS <= height and left + POINTS <= width:
+            _spread(x, start, width * channels, channels, full, middle, v, to, stride)
+            continue
+        patch[:] = np.float32(0)
+        for i in range(max(-top, 0), min(POINTS, height - top)):
+            for j in range(max(-left, 0), min(POINTS, width - left)):
+                place, cell = start + (i * width + j) * channels, (i * POINTS + j) * full
+                for k in range(channels):
+                    patch[cell + k] = x[place + k]
+        _spread(patch, 0, POINTS * full, full, full, middle, v, to, stride)
+
+
+@piece
+def _cut(memory: Any, room: int, full: int, wide: int) -> Any:
+    """V and M of `room` tiles, one patch of inputs, lanes of it, and one tile of outputs."""
+    v = room * full * POINTS * POINTS
+    m = v + room * wide * POINTS * POINTS
+    patch = m + full * POINTS * POINTS
+    middle = patch + LANES * POINTS * POINTS
+    return memory[:v], memory[v:m], memory[m:patch], memory[patch:middle], memory[middle : middle + wide * TILE * TILE]
+
+
+@compiled
+def _winograd(
+    x: Any, filters: Any, bias: Any, least: Any, y: Any, at: int, step: int,
+    sizes: Any, sides: Any, tiles: Any, panels: Any, room: int, memory: Any,
+) -> bool:  # fmt: skip
+    """Some tiles and panels of y, places `step` entries apart; sizes are height, width, channels, places and filters.
+
+    Returns whether all are finite: nan and infinity spread over a tile, and have to be computed by windows.
+    """
+    height, width, channels, down, across, units = sizes
+    full, wide = -(-channels // LANES) * LANES, -(-units // PANEL) * PANEL
+    tiles_down, tiles_across = -(-down // TILE), -(-across // TILE)
+    v, m, patch, middle, tile = _cut(memory, room, full, wide)
+    nothing, endless, zero = np.zeros(PANEL, np.float32), np.float32(-np.inf), np.float32(0)
+    spoilt, low, high = zero, panels[0] * PANEL, panels[1] * PANEL
+    blocks, every = -(-(tiles[1] - tiles[0]) // room), tiles[1] - tiles[0]
+    for block in range(blocks):
+        first = tiles[0] + block * every // blocks
+        count = tiles[0] + (block + 1) * every // blocks - first
+        _tiles_of_inputs(
+            x, (height, width, channels, full, tiles_down, tiles_across), sides, first, count, patch, middle, v, room
+        )
+        parts = -(-count // ROWS)
+        for point in range(POINTS * POINTS):
+            for panel in range(low, high, PANEL):
+                for part in range(parts):
+                    begin, end = part * count // parts, (part + 1) * count // parts
+                    product(
+                        end - begin, v, (point * room + begin) * full, full, 0, 1,
+                        filters, (point * wide + panel) * full, 0, PANEL,
+                        m, (point * room + begin) * wide + panel, wide, 1, full, nothing, 0, endless,
+                    )  # fmt: skip
+        for t in range(count):
+            place, stride = t * wide, room * wide
+            for k in range(low, high, LANES):
+                for j in range(POINTS):
+                    forward(m, place + j * stride + k, POINTS * stride, middle, j * LANES, POINTS * LANES)
+                for i in range(TILE):
+                    forward(middle, i * POINTS * LANES, LANES, tile, i * TILE * wide + k, wide)
+            n, where = (first + t) // (tiles_down * tiles_across), (first + t) % (tiles_down * tiles_across)
+            top, left = where // tiles_across * TILE, where % tiles_across * TILE
+            for i in range(min(TILE, down - top)):
+                for j in range(min(TILE, across - left)):
+                    out, cell = at + ((n * down + top + i) * across + left + j) * step, (i * TILE + j) * wide
+                    for k in range(low, min(high, units)):
+                        total = tile[cell + k] + bias[k]
+                        spoilt += total * zero
+                        y[out + k] = least if total < least else total
+    return spoilt == zero
+
+
+@compiled
+def _winograd_pullback(
+    x: Any, dy: Any, sizes: Any, sides: Any, tiles: Any, room: int, sums: Any, memory: Any
+) -> None:  # fmt: skip
+    """Add to sums, shape (36, channels, filters), both filled up, what the tiles give."""
+    height, width, channels, down, across, units = sizes
+    full, wide = -(-channels // LANES) * LANES, -(-units // PANEL) * PANEL
+    tiles_down, tiles_across = -(-down // TILE), -(-across // TILE)
+    v, d, patch, middle, tile = _cut(memory, room, full, wide)
+    endless = np.float32(-np.inf)
+    parts = -(-full // ROWS)
+    for first in range(tiles[0], tiles[1], room):
+        count = min(room, tiles[1] - first)
+        _tiles_of_inputs(
+            x, (height, width, channels, full, tiles_down, tiles_across), sides, first, count, patch, middle, v, room
+        )
+        for t in range(count):
+            n, where = (first + t) // (tiles_down * tiles_across), (first + t) % (tiles_down * tiles_across)
+            top, left = where // tiles_across * TILE, where % tiles_across * TILE
+            tile[:] = np.float32(0)
+            for i in range(min(TILE, down - top)):
+                for j in range(min(TILE, across - left)):
+                    place, cell = ((n * down + top + i) * across + left + j) * units, (i * TILE + j) * wide
+                    for k in range(units):
+                        tile[cell + k] = dy[place + k]
+            for k in range(0, wide, LANES):
+                for j in range(TILE):
+                    slopes(tile, j * wide + k, TILE * wide, middle, j * LANES, TILE * LANES)
+                for i in range(POINTS):
+                    to = (i * POINTS * room + t) * wide + k
+                    slopes(middle, i * TILE * LANES, LANES, d, to, room * wide)
+        for point in range(POINTS * POINTS):
+            for panel in range(0, wide, PANEL):
+                for part in range(parts):
+                    begin, end = part * full // parts, (part + 1) * full // parts
+                    added_product(
+                        end - begin, v, point * room * full + begin, 1, 0, full,
+                        d, point * room * wide + panel, 0, wide,
+                        sums, (point * full + begin) * wide + panel, wide, 1, count, patch, 0, endless,
+                    )  # fmt: skip
+
+
+# --- The largest entry of each window -------------------------------------------------------------------------------
+
+
+@compiled
+def _max_pool(x: Any, y: Any, at: int, step: int, sizes: Any, window: Any, lines: Any) -> None:
+    """Rows of places, `step` entries apart, LANES channels or more; sizes are height, width, channels and places."""
+    height, width, channels, down, across = sizes
+    taps_down, taps_across, stride_down, stride_across, above, beside = window
+    lanes = MANY * LANES if channels >= MANY * LANES else LANES
+    for line in range(lines[0], lines[1]):
+        top = line % down * stride_down - above
+        first, last = max(top, 0), min(top + taps_down, height)
+        for q in range(across):
+            left = q * stride_across - beside
+            begin, end = max(left, 0), min(left + taps_across, width)
+            place, out = ((line // down * height + first) * width + begin) * channels, at + (line * across + q) * step
+            for lane in range(0, channels, lanes):
+                k = min(lane, channels - lanes)  # the last lanes go back to where they are full
+                if lanes == LANES:
+                    largest1(x, place + k, width * channels, channels, last - first, end - begin, y, out + k)
+                else:
+                    largest4(x, place + k, width * channels, channels, last - first, end - begin, y, out + k)
+
+
+@compiled
+def _max_pool_pullback(dy: Any, x: Any, y: Any, dx: Any, sizes: Any, window: Any, pictures: Any) -> None:
+    """dy goes to the first entry of each window that is the largest, channel by channel; dx begins with zeros."""
+    height, width, channels, down, across = sizes
+    taps_down, taps_across, stride_down, stride_across, above, beside = window
+    free = np.empty(channels, np.float32)
+    zero, one = np.float32(0), np.float32(1)
+    for line in range(pictures[0] * down, pictures[1] * down):
+        top = line % down * stride_down - above
+        for q in range(across):
+            left, out = q * stride_across - beside, (line * across + q) * channels
+            best, slope = y[out : out + channels], dy[out : out + channels]
+            free[:] = one
+            for i in range(max(top, 0), min(top + taps_down, height)):
+                for j in range(max(left, 0), min(left + taps_across, width)):
+                    place = ((line // down * height + i) * width + j) * channels
+                    seen, to = x[place : place + channels], dx[place : place + channels]
+                    for k in range(channels):
+                        won = seen[k] == best[k] and free[k] > zero
+                        to[k] += slope[k] if won else zero
+                        free[k] = zero if won else free[k]
+
+
+# --- Rows of channels -----------------------------------------------------------------------------------------------
+
+PATCH = 256  # rows that are summed in float32, before they are added to what is summed in float64
+
+
+@compiled
+def _sums(x: Any, z: Any, rows: Any, total: Any, along: Any) -> None:
+    """total += sum of x and along += sum of x z, over some rows."""
+    few, few_along = np.zeros(total.size, np.float32), np.zeros(total.size, np.float32)
+    for start in range(rows[0], rows[1], PATCH):
+        few[:], few_along[:] = np.float32(0), np.float32(0)
+        for r in range(start, min(start + PATCH, rows[1])):
+            v, w = x[r], z[r]
+            for k in range(v.size):
+                few[k] += v[k]
+                few_along[k] += v[k] * w[k]
+        for k in range(total.size):
+            total[k] += few[k]
+            along[k] += few_along[k]
+
+
+@compiled
+def _centred(x: Any, mean: Any, rows: Any, z: Any, square: Any) -> None:
+    """z <- x - mean and square += sum of z^2, over some rows."""
+    few = np.zeros(mean.size, np.float32)
+    for start in range(rows[0], rows[1], PATCH):
+        few[:] = np.float32(0)
+        for r in range(start, min(start + PATCH, rows[1])):
+            v, w = x[r], z[r]
+            for k in range(v.size):
+                d = v[k] - mean[k]
+                w[k] = d
+                few[k] += d * d
+        for k in range(mean.size):
+            square[k] += few[k]
+
+
+@compiled
+def _scaled(z: Any, factor: Any, shift: Any, rows: Any, y: Any) -> None:
+    """y <- z factor + shift, over some rows."""
+    for r in range(rows[0], rows[1]):
+        v, w = z[r], y[r]
+        for k in range(v.size):
+            w[k] = v[k] * factor[k] + shift[k]
+
+
+@compiled
+def _combined(x: Any, z: Any, a: Any, b: Any, c: Any, rows: Any, y: Any) -> None:
+    """y <- x a + z b + c, over some rows."""
+    for r in range(rows[0], rows[1]):
+        v, w, u = x[r], z[r], y[r]
+        for k in range(v.size):
+            u[k] = v[k] * a[k] + w[k] * b[k] + c[k]
+
+
+# --- Slopes of the filters, summed over the windows -----------------------------------------------------------------
+
+
+@compiled
+def _direct_pullback(x: Any, dy: Any, sizes: Any, stride: Any, reach: Any, pictures: Any, sums: Any) -> None:
+    """Add to sums, shape (taps down, taps across x channels, filters filled up), what padded pictures x give."""
+    height, width, channels, down, across, wide = sizes
+    depth = reach[1] * channels
+    parts = -(-depth // ROWS)
+    nothing, endless = np.zeros(PANEL, np.float32), np.float32(-np.inf)
+    for n in range(pictures[0], pictures[1]):
+        for i in range(reach[0]):
+            seen = (n * height + i) * width * channels
+            for panel in range(0, wide, PANEL):
+                for part in range(parts):
+                    begin, end = part * depth // parts, (part + 1) * depth // parts
+                    added_product(
+                        end - begin, x, seen + begin, 1, stride[0] * width * channels, stride[1] * channels,
+                        dy, n * down * across * wide + panel, across * wide, wide,
+                        sums, (i * depth + begin) * wide + panel, wide, down, across, nothing, 0, endless,
+                    )  # fmt: skip
+
+
+# --- As they are called ---------------------------------------------------------------------------------------------
+
+ROOM = 3 * ROWS  # tiles that are in the cache at once
+ROOM_BACK = 48
+FEW = 48  # tiles below which it does not pay to transform filters for one call
+FEW_KEPT, MANY_FILTERS = 16, 32_768  # and below which many transformed filters take longer to read than they save
+BOTH_WIDE = 14  # half the harmonic mean of channels and filters from which tiles pay: measured
+LARGE = 1_500_000  # multiply-adds of a thread's part at least: some 30 us
+
+
+_kept = threading.local()
+
+
+def _memory(channels: int, units: int, room: int) -> Any:
+    """Scratch for some tiles, which each thread keeps: a megabyte that is fresh each time costs as much as its use."""
+    full, wide = _filled_up(channels, LANES), _filled_up(units, PANEL)
+    size = POINTS * POINTS * (room * (full + wide) + full + LANES) + TILE * TILE * wide
+    if getattr(_kept, "size", 0) < size:
+        _kept.memory, _kept.size = np.empty(size, dtype=np.float32), size
+    return _kept.memory
+
+
+def empty(shape: tuple[int, ...]) -> Any:
+    """Fresh memory that begins with a line of the cache, so that threads that write side by side share few of them."""
+    size = math.prod(shape)
+    wide = np.empty(size + 16, dtype=np.float32)
+    start = -wide.__array_interface__["data"][0] % 64 // 4
+    return wide[start : start + size].reshape(shape)
+
+
+def padded(x: Any, padding: Any) -> Any:
+    """The pictures with a border of zeros."""
+    (top, bottom), (left, right) = padding
+    if not (top or bottom or left or right):
+        return x
+    n, height, width, channels = x.shape
+    wide = empty((n, top + height + bottom, left + width + right, channels))
+    for border in (wide[:, :top], wide[:, top + height :], wide[:, :, :left], wide[:, :, left + width :]):
+        border[...] = 0.0
+    wide[:, top : top + height, left : left + width] = x
+    return wide
+
+
+def takes(x: Any, weight: Any, window: Window, groups: int) -> bool:
+    """Whether a convolution can be computed here."""
+    return x.dtype == weight.dtype == np.float32 and groups == 1 and window.dilation == (1, 1) and x.size > 0
+
+
+def takes_input_back(window: Window) -> bool:
+    """Whether the gradient of a convolution's inputs can be computed here."""
+    return winograd.fits(window) and all(0 <= each <= 2 for side in window.padding for each in side)
+
+
+def _pays(channels: int, units: int) -> bool:
+    """Whether Winograd's tiles save more products than they cost sums."""
+    return channels >= LANES and channels * units >= BOTH_WIDE * (channels + units)
+
+
+def takes_pool(x: Any, window: Window) -> bool:
+    """Whether the largest entries can be found here."""
+    return x.dtype == np.float32 and window.dilation == (1, 1) and x.size > 0 and x.shape[3] >= LANES
+
+
+class Convolution:
+    """y <- max(W * x + b, least), channels last, with filters in the order in which they are read.
+
+    Parameters
+    ----------
+    weight : array, shape (down, across, channels, filters)
+    bias : array, shape (filters,), or None
+    window : Window
+    least : float
+        0 for ReLU; minus infinity for no activation.
+    kept : bool
+        Whether this is called often, so that it pays to transform filters for few pictures too.
+    """
+
+    def __init__(self, weight: Any, bias: Any, window: Window, *, least: float = -np.inf, kept: bool = False) -> None:
+        self.weight, self.window, self.least = weight, window, np.float32(least)
+        self.channels, self.units = weight.shape[2:]
+        self.bias = np.zeros(_filled_up(self.units, PANEL), dtype=np.float32)
+        if bias is not None:
+            self.bias[: self.units] = bias
+        few = FEW if not kept else FEW_KEPT if self.channels * self.units > MANY_FILTERS else 1
+        self.least_tiles = few if winograd.fits(window) and _pays(self.channels, self.units) else np.inf
+
+    @cached_property
+    def panels(self) -> Any:
+        """The filters in panels of columns, the last one filled up with zeros."""
+        down, across = self.window.size
+        wide = np.zeros((down, across * self.channels, self.bias.size), dtype=np.float32)
+        wide[:, :, : self.units] = self.weight.reshape(down, across * self.channels, self.units)
+        return _in_panels(wide)
+
+    @cached_property
+    def transformed(self) -> Any:
+        """G w G^T in panels, channels and columns filled up with zeros."""
+        u = np.zeros((POINTS * POINTS, _filled_up(self.channels, LANES), self.bias.size), dtype=np.float32)
+        u[:, : self.channels, : self.units] = winograd.transformed(self.weight)
+        return _in_panels(u)
+
+    def __call__(self, x: Any, y: Any = None, first: int = 0) -> Any:
+        """The outputs; written into the channels of y from the first one on, if y is given."""
+        places = self.window.places(x.shape[1:3])
+        if y is None:
+            y = empty((x.shape[0], *places, self.units))
+        if not y.size:
+            return y
+        tiles = x.shape[0] * math.prod(winograd.tiles_of(places))
+        if tiles < self.least_tiles or not self._by_tiles(x, y, first):
+            self._by_windows(x, y, first)
+        return y
+
+    def _by_tiles(self, x: Any, y: Any, first: int) -> bool:
+        """Whether that can be done: nan and infinity would spread over their tiles."""
+        sizes, sides = (*x.shape[1:], *y.shape[1:3], self.units), (self.window.padding[0][0], self.window.padding[1][0])
+        begin = (_flat(x), self.transformed, self.bias, self.least, y.reshape(-1), first, y.shape[3], sizes, sides)
+
+        finite: list[bool] = []
+
+        tiles, panels = x.shape[0] * math.prod(winograd.tiles_of(y.shape[1:3])), self.bias.size // PANEL
+        work = POINTS * POINTS * self.channels * self.units * tiles
+
+        def some_tiles(start: int, stop: int) -> None:
+            finite.append(_winograd(*begin, (start, stop), (0, panels), ROOM, _memory(self.channels, self.units, ROOM)))
+
+        def some_filters(start: int, stop: int) -> None:
+            finite.append(_winograd(*begin, (0, tiles), (start, stop), ROOM, _memory(self.channels, self.units, ROOM)))
+
+        if tiles >= 2 * ROOM or panels == 1:
+            shared(some_tiles, tiles, max(LARGE * tiles // work, ROWS))
+        else:
+            shared(some_filters, panels, LARGE * panels // work)
+        return all(finite)
+
+    def _by_windows(self, x: Any, y: Any, first: int) -> None:
+        n, (down, across), window = x.shape[0], y.shape[1:3], self.window
+        wide, step = padded(x, window.padding), y.shape[3]
+        height, width = wide.shape[1:3]
+        if window == Window((1, 1)):  # all places lie in one row
+            height, width, n, down, across = 1, n * down * across, 1, 1, n * down * across
+        sizes = height, width, self.channels, down, across, self.units
+        begin = (_flat(wide), self.panels, self.bias, self.least, y.reshape(-1), first, step, sizes)
+        begin = (*begin, window.stride, window.size)
+        groups, panels = n * down * -(-across // ROWS), self.bias.size // PANEL
+        work = ROWS * PANEL * self.channels * math.prod(window.size)
+
+        def some_places(start: int, stop: int) -> None:
+            _direct(*begin, (start, stop), (0, panels))
+
+        def some_filters(start: int, stop: int) -> None:
+            _direct(*begin, (0, groups), (start, stop))
+
+        if groups >= 2 * CHUNK or panels == 1:
+            shared(some_places, groups, LARGE // (work * panels) + 1)
+        else:
+            shared(some_filters, panels, LARGE // (work * groups) + 1)
+
+
+def _filled_up(count: int, unit: int) -> int:
+    return -(-count // unit) * unit
+
+
+def _in_panels(matrices: Any) -> Any:
+    """(some, rows, columns) as (some, panels, rows, columns of a panel), flat."""
+    some, rows, columns = matrices.shape
+    return np.ascontiguousarray(matrices.reshape(some, rows, columns // PANEL, PANEL).transpose(0, 2, 1, 3)).reshape(-1)
+
+
+def _flat(x: Any) -> Any:
+    """All entries in a row, as compiled code reads them."""
+    flat = x.reshape(-1)
+    return flat if flat.flags.c_contiguous and flat.flags.aligned else np.array(flat)
+
+
+def input_gradient(dy: Any, weight: Any, window: Window) -> Any:
+    """dx of windows that Winograd's way takes: the convolution of dy with turned filters."""
+    turned = np.ascontiguousarray(weight[::-1, ::-1].transpose(0, 1, 3, 2))
+    (top, bottom), (left, right) = window.padding
+    return Convolution(turned, None, window._replace(padding=((2 - top, 2 - bottom), (2 - left, 2 - right))))(dy)
+
+
+def weight_gradient(dy: Any, x: Any, window: Window) -> Any:
+    """dW: by tiles where that pays, and does not spread nan or infinity; else by windows."""
+    if winograd.fits(window) and _pays(x.shape[3], dy.shape[3]):
+        slopes = _slopes_by_tiles(dy, x, window)
+        if math.isfinite(slopes.sum()):
+            return slopes
+    return _slopes_by_windows(dy, x, window)
+
+
+def _slopes_by_tiles(dy: Any, x: Any, window: Window) -> Any:
+    (n, *_, channels), units = x.shape, dy.shape[3]
+    full, wide = _filled_up(channels, LANES), _filled_up(units, PANEL)
+    sizes, sides = (*x.shape[1:], *dy.shape[1:]), (window.padding[0][0], window.padding[1][0])
+
+    def some(start: int, stop: int) -> Any:
+        sums = np.zeros(POINTS * POINTS * full * wide, dtype=np.float32)
+        memory = _memory(channels, units, ROOM_BACK)
+        _winograd_pullback(_flat(x), _flat(dy), sizes, sides, (start, stop), ROOM_BACK, sums, memory)
+        return sums
+
+    tiles = n * math.prod(winograd.tiles_of(dy.shape[1:3]))
+    total = _summed(some, tiles, max(LARGE // (POINTS * POINTS * channels * units), ROOM_BACK))
+    slopes = np.dot(winograd.BOTH_FILTERS.T, total.reshape(POINTS * POINTS, -1)).reshape(3, 3, full, wide)
+    return np.ascontiguousarray(slopes[:, :, :channels, :units])
+
+
+def _slopes_by_windows(dy: Any, x: Any, window: Window) -> Any:
+    (n, *_, channels), (down, across, units) = x.shape, dy.shape[1:]
+    (rows, columns), wide = window.size, _filled_up(units, PANEL)
+    seen, slope = _flat(around := padded(x, window.padding)), dy
+    if wide > units:
+        slope = np.zeros((n, down, across, wide), dtype=np.float32)
+        slope[..., :units] = dy
+    sizes = (*around.shape[1:], down, across, wide)
+
+    def some(start: int, stop: int) -> Any:
+        sums = np.zeros(rows * columns * channels * wide, dtype=np.float32)
+        _direct_pullback(seen, _flat(slope), sizes, window.stride, window.size, (start, stop), sums)
+        return sums
+
+    total = _summed(some, n, LARGE // (down * across * rows * columns * channels * units) + 1)
+    return np.ascontiguousarray(total.reshape(rows, columns, channels, wide)[..., :units])
+
+
+def _summed(some: Callable[[int, int], Any], count: int, least: int) -> Any:
+    """The sum of what the parts give."""
+    parts: dict[int, Any] = {}
+
+    def keep(start: int, stop: int) -> None:
+        parts[start] = some(start, stop)
+
+    shared(keep, count, least)
+    total: Any = functools.reduce(np.add, (parts[start] for start in sorted(parts)))
+    return total
+
+
+# Rows of channels, (rows, channels): what batch normalisation does to them.
+
+MANY_ENTRIES = 100_000  # of a thread's part at least
+
+
+def takes_rows(*arrays: Any) -> bool:
+    """Whether these are rows of channels in float32, as they lie."""
+    return all(x.dtype == np.float32 and x.flags.c_contiguous and x.flags.aligned and x.size > 0 for x in arrays)
+
+
+def _by_rows(work: Callable[[tuple[int, int]], None], x: Any) -> None:
+    shared(lambda start, stop: work((start, stop)), x.shape[0], MANY_ENTRIES // x.shape[1] + 1)
+
+
+def sums(x: Any, z: Any) -> tuple[Any, Any]:
+    """The sums over the rows of x and of x z, in float64."""
+
+    def some(start: int, stop: int) -> Any:
+        found = np.zeros((2, x.shape[1]))
+        _sums(x, z, (start, stop), found[0], found[1])
+        return found
+
+    total = _summed(some, x.shape[0], MANY_ENTRIES // x.shape[1] + 1)
+    return total[0], total[1]
+
+
+def normalise(x: Any, epsilon: float) -> tuple[Any, Any, Any, Any]:
+    """z, 1 / sqrt(variance + epsilon), mean and variance of each channel."""
+    count, z = x.shape[0], empty(x.shape)
+    mean = (sums(x, x)[0] / count).astype(np.float32)
+
+    def some(start: int, stop: int) -> Any:
+        square = np.zeros(x.shape[1])
+        _centred(x, mean, (start, stop), z, square)
+        return square
+
+    variance = _summed(some, count, MANY_ENTRIES // x.shape[1] + 1) / count
+    inverse = (1.0 / np.sqrt(variance + epsilon)).astype(np.float32)
+    nothing = np.zeros_like(inverse)
+    _by_rows(lambda rows: _scaled(z, inverse, nothing, rows, z), x)
+    return z, inverse, mean, variance.astype(np.float32)
+
+
+def batch_norm_pullback(dy: Any, z: Any, weight: Any, inverse: Any) -> tuple[Any, Any, Any]:
+    """dx, dw and db."""
+    count, dx = dy.shape[0], empty(dy.shape)
+    db, dw = sums(dy, z)
+    a = (weight * inverse).astype(np.float32)
+    b, c = (-a * dw / count).astype(np.float32), (-a * db / count).astype(np.float32)
+    _by_rows(lambda rows: _combined(dy, z, a, b, c, rows, dx), dy)
+    return dx, dw.astype(np.float32), db.astype(np.float32)
+
+
+def scaled(z: Any, weight: Any, bias: Any) -> Any:
+    """z w + b."""
+    y = empty(z.shape)
+    _by_rows(lambda rows: _scaled(z, weight, bias, rows, y), z)
+    return y
+
+
+def max_pool_pullback(dy: Any, x: Any, y: Any, window: Window) -> Any:
+    """dx."""
+    dx = empty(x.shape)
+    dx[...] = 0.0
+    sizes, numbers = (*x.shape[1:], *y.shape[1:3]), _numbers(window)
+
+    def some(start: int, stop: int) -> None:
+        _max_pool_pullback(_flat(dy), _flat(x), _flat(y), dx.reshape(-1), sizes, numbers, (start, stop))
+
+    shared(some, x.shape[0], MANY_ENTRIES // (x[0].size or 1) + 1)
+    return dx
+
+
+def _numbers(window: Window) -> tuple[int, ...]:
+    return (*window.size, *window.stride, window.padding[0][0], window.padding[1][0])
+
+
+def max_pool(x: Any, window: Window, y: Any = None, first: int = 0) -> Any:
+    """The largest entries; written into the channels of y from the first one on, if y is given."""
+    n, height, width, channels = x.shape
+    down, across = window.places((height, width))
+    if y is None:
+        y = empty((n, down, across, channels))
+    sizes, flat = (height, width, channels, down, across), y.reshape(-1)
+    numbers = _numbers(window)
+
+    def some(start: int, stop: int) -> None:
+        _max_pool(_flat(x), flat, first, y.shape[3], sizes, numbers, (start, stop))
+
+    shared(some, n * down, LARGE // (8 * across * channels * math.prod(window.size)) + 1)
+    return y

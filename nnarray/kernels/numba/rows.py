@@ -1,0 +1,176 @@
+"""Whole training steps of dense layers in float32, compiled by Numba: products in registers, on the calling thread.
+
+For networks whose products are so small that sharing them between threads costs more than it saves. Arrays lie
+examples x features, their rows filled up to whole panels of columns.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any
+
+import numpy as np
+
+from nnarray.kernels.numba.steps import CODES, _activate, _back, exp, piece, update
+from nnarray.kernels.numba.vectors import PANEL, ROWS, compiled, product
+
+
+@piece
+def _packed(weight: Any, begin: int, rows: int, columns: int, down: int, across: int, to: Any) -> None:
+    """A matrix in panels of columns, filled up with zeros; its entries lie `down` and `across` apart."""
+    for panel in range(0, columns, PANEL):
+        there = min(PANEL, columns - panel)
+        for r in range(rows):
+            place, start = panel * rows + r * PANEL, begin + r * down + panel * across
+            for k in range(there):
+                to[place + k] = weight[start + k * across]
+            for k in range(there, PANEL):
+                to[place + k] = np.float32(0)
+
+
+@piece
+def _times(
+    a: Any, at: int, a_row: int, a_inner: int, rows: int, inner: int,
+    b: Any, b_inner: int, b_panel: int, columns: int, c: Any, out: int, step: int, bias: Any, least: Any,
+) -> None:  # fmt: skip
+    """c <- max(bias + a b, least), some rows at a time against one panel of columns after the other."""
+    parts = -(-rows // ROWS)
+    for panel in range(0, columns, PANEL):
+        for part in range(parts):
+            begin, end = part * rows // parts, (part + 1) * rows // parts
+            product(
+                end - begin, a, at + begin * a_row, a_row, 0, a_inner,
+                b, panel // PANEL * b_panel, 0, b_inner,
+                c, out + begin * step + panel, step, 1, inner, bias, panel, least,
+            )  # fmt: skip
+
+
+@piece
+def _cross_entropy(z: Any, target: Any, shares: Any, classes: int) -> float:
+    """The sum of shares ln sum exp z - t z, and z <- its gradient, shares softmax(z) - t; rows of filled up classes."""
+    wide = z.size // shares.size
+    loss = 0.0
+    for n in range(shares.size):
+        row, t = z[n * wide : (n + 1) * wide], target[n * wide : (n + 1) * wide]
+        largest, total, linear = row[0], np.float32(0), np.float32(0)
+        for k in range(1, classes):
+            largest = max(row[k], largest)
+        for k in range(wide):
+            d = row[k] - largest
+            linear += t[k] * d
+            row[k] = exp(d)
+        for k in range(classes):
+            total += row[k]
+        loss += shares[n] * math.log(total) - linear
+        scale = shares[n] / total
+        for k in range(wide):
+            row[k] = row[k] * scale - t[k]
+        row[classes:] = np.float32(0)
+    return loss
+
+
+@compiled
+def _steps(
+    theta: Any, gradient: Any, sizes: Any, codes: Any, x: Any, target: Any, shares: Any, memory: Any, scratch: Any,
+    mean: Any, square: Any, decays: Any, rule: Any, rates: Any, first: int, losses: Any,
+) -> None:  # fmt: skip
+    """Steps on the same examples; `rule` is as in `numba.update`."""
+    count, layers, endless = shares.size, codes.size, np.float32(-np.inf)
+    room = scratch.size // 3
+    panels, slopes, bias = scratch[:room], scratch[room : 2 * room], scratch[2 * room :]
+    for step in range(rates.size):
+        start, place, h, at, width = 0, 0, x, 0, sizes[0]
+        for i in range(layers):
+            fan_in, units = sizes[i], sizes[i + 1]
+            wide = -(-units // PANEL) * PANEL
+            _packed(theta, start, fan_in, units, units, 1, panels)
+            bias[:units], bias[units:wide] = theta[start + fan_in * units : start + (fan_in + 1) * units], np.float32(0)
+            _times(
+                h, at, width, 1, count, fan_in, panels, PANEL, fan_in * PANEL, wide,
+                memory, place, wide, bias, np.float32(0) if codes[i] == 2 else endless,
+            )  # fmt: skip
+            if codes[i] != 2:  # ReLU has been applied
+                _activate(codes[i], memory[place : place + count * wide].reshape(1, -1), theta[:0])
+            start += (fan_in + 1) * units
+            h, at, width, place = memory, place, wide, place + count * wide
+        losses[step] = _cross_entropy(memory[at : at + count * width], target, shares, sizes[layers])
+        delta, spare = at, place
+        bias[:] = np.float32(0)
+        for i in range(layers - 1, -1, -1):
+            fan_in, units = sizes[i], sizes[i + 1]
+            wide, below = -(-units // PANEL) * PANEL, -(-fan_in // PANEL) * PANEL
+            start -= (fan_in + 1) * units
+            at -= count * below
+            dz = memory[delta : delta + count * wide]
+            h, width = (memory[at : at + count * below], below) if i else (x, fan_in)
+            _times(h, 0, 1, width, fan_in, count, dz, wide, PANEL, wide, slopes, 0, wide, bias, endless)
+            for k in range(fan_in):
+                gradient[start + k * units : start + (k + 1) * units] = slopes[k * wide : k * wide + units]
+            last = gradient[start + fan_in * units : start + (fan_in + 1) * units]
+            last[:] = np.float32(0)
+            for n in range(count):
+                row = dz[n * wide : n * wide + units]
+                for k in range(units):
+                    last[k] += row[k]
+            if i:
+                _packed(theta, start, units, fan_in, 1, units, panels)
+                _times(
+                    memory, delta, wide, 1, count, units, panels, PANEL, units * PANEL, below,
+                    memory, spare, below, bias, endless,
+                )  # fmt: skip
+                _back(codes[i - 1], memory[spare : spare + count * below].reshape(1, -1), h.reshape(1, -1))
+                delta, spare = spare, spare + count * below
+        update(theta, gradient, mean, square, decays, rule, rates[step], first + step)
+
+
+class Wide:
+    """The memory for batches of one size, and their steps; as `chain` calls it."""
+
+    outputs = None
+
+    def __init__(self, owner: Any, count: int) -> None:
+        sizes, slots, none = owner.chain.sizes, owner.slots, owner.theta[:0]
+        self.owner, self.count = owner, count
+        wide = [-(-size // PANEL) * PANEL for size in sizes]
+        self.target = np.zeros((count, wide[-1]), dtype=np.float32)
+        self.shares = np.empty(count, dtype=np.float32)
+        self.memory = np.empty(2 * count * sum(wide[1:]), dtype=np.float32)
+        room = max(a * b for a, b in itertools.pairwise(wide)) + max(wide)
+        self.scratch = np.empty(3 * room, dtype=np.float32)
+        self.fixed = (
+            owner.theta,
+            owner.gradient,
+            np.asarray(sizes),
+            np.asarray([CODES[f] for f in owner.chain.functions]),
+        )
+        self.moments = slots.get("mean", slots.get("velocity", none)), slots.get("square", none), owner.decays
+        self.rule = tuple(map(float, owner.rule))
+
+    def load(self, x: Any, target: Any, weights: Any) -> None:
+        """Take in the examples: where they lie, if they can be read and written there in a row."""
+        flat = x.reshape(-1)
+        self.x = flat if flat.flags.carray else np.array(flat)
+        self.owner.share(weights, self.shares)
+        if target.ndim == 2:
+            np.multiply(target, self.shares[:, None], self.target[:, : target.shape[1]])
+            self.target.sum(axis=1, out=self.shares)
+        else:
+            self.target.fill(0.0)
+            self.target[np.arange(self.count), target] = self.shares
+
+    def compiled(self, rates: Any, first: int, losses: Any) -> None:
+        """The steps, whose losses are written."""
+        _steps(
+            *self.fixed, self.x, self.target.reshape(-1), self.shares, self.memory, self.scratch, *self.moments,
+            self.rule, rates, first, losses,
+        )  # fmt: skip
+
+
+def takes(owner: Any, count: int) -> bool:
+    """Whether batches of this size are computed here: in float32, by the cross-entropy, and small."""
+    kind = isinstance(owner.loss, str) and not owner.keep_outputs and owner.theta.dtype == np.float32
+    return kind and 3 * count * owner.chain.multiply_adds <= MOST
+
+
+MOST = 12_000_000  # multiply-adds of a step, an eighth of a millisecond: above, threads of NumPy's are faster

@@ -1,0 +1,213 @@
+"""Pieces of machine code for Numba: vectors that stay in the registers of the processor.
+
+What LLVM's own vectoriser does not find: a product of a few rows whose sums never leave the registers, combinations of
+vectors by the rows of a small matrix, and the largest of several.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from nnarray.kernels.numba.steps import FAST, piece
+from nnarray.kernels.numpy.winograd import FORWARD, INPUTS
+
+compiled = numba.njit(cache=True, error_model="numpy", fastmath=FAST, nogil=True)
+
+LANES = 8  # float32 entries of a vector register of AVX2; halves where registers are shorter, pairs where longer
+PANEL = 2 * LANES  # columns of a product that are computed at once
+ROWS = 6  # rows of a product that are computed at once: 12 sums, and 3 registers for what is multiplied
+
+VECTOR = ir.VectorType(ir.FloatType(), LANES)
+FLAGS = ("contract", "reassoc", "nsz")
+
+
+def _pointer(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> Any:
+    """Where an entry of a flat array lies."""
+    data = context.make_array(kind)(context, builder, array).data
+    return builder.gep(data, [index])
+
+
+def _load(builder: Any, pointer: Any) -> Any:
+    return builder.load(builder.bitcast(pointer, VECTOR.as_pointer()), align=4)
+
+
+def _store(builder: Any, vector: Any, pointer: Any) -> None:
+    builder.store(vector, builder.bitcast(pointer, VECTOR.as_pointer()), align=4)
+
+
+def _filled(builder: Any, number: Any) -> Any:
+    """A vector with the same number in every lane."""
+    zero = ir.Constant(ir.IntType(32), 0)
+    one = builder.insert_element(ir.Constant(VECTOR, ir.Undefined), number, zero)
+    return builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES))
+
+
+def _constant(value: float) -> Any:
+    return ir.Constant(VECTOR, [float(np.float32(value))] * LANES)
+
+
+def _combination(matrix: Any) -> Any:
+    """An intrinsic: the rows of a small matrix as sums of vectors that lie `step` apart, written `stride` apart."""
+
+    @intrinsic
+    def combine(typing: Any, source: Any, at: Any, step: Any, target: Any, to: Any, stride: Any) -> Any:
+        def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            source, at, step, target, to, stride = arguments
+            kinds = signature.args
+            vectors: list[Any] = []
+            for _ in range(matrix.shape[1]):
+                vectors.append(_load(builder, _pointer(context, builder, kinds[0], source, at)))
+                at = builder.add(at, step)
+            for row in matrix:
+                total: Any = None
+                for factor, vector in zip(row, vectors, strict=True):
+                    if factor:
+                        term = vector if factor == 1 else builder.fmul(vector, _constant(factor), flags=FLAGS)
+                        total = term if total is None else builder.fadd(total, term, flags=FLAGS)
+                _store(builder, total, _pointer(context, builder, kinds[3], target, to))
+                to = builder.add(to, stride)
+            return context.get_dummy_value()
+
+        index = types.int64
+        return types.void(source, index, index, target, index, index), code
+
+    return combine
+
+
+def _product_of(rows: int, *, adding: bool = False) -> Any:
+    """An intrinsic: c[r, :] <- max(bias + sum over o, k of a[r, o, k] b[o, k, :], least) for PANEL columns.
+
+    Places are counted in entries of flat arrays: `at`, `to` and `out` are the first ones; the others are steps.
+    With `adding`, the sums begin with what is in c instead of the bias.
+    """
+
+    @intrinsic
+    def product(
+        typing: Any,
+        a: Any, at: Any, a_row: Any, a_outer: Any, a_inner: Any,
+        b: Any, to: Any, b_outer: Any, b_inner: Any,
+        c: Any, out: Any, c_row: Any,
+        outer: Any, inner: Any, bias: Any, first: Any, least: Any,
+    ) -> Any:  # fmt: skip
+        def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            (a, at, a_row, a_outer, a_inner, b, to, b_outer, b_inner, c, out, c_row, outer, inner, bias, first, least) = arguments  # fmt: skip  # noqa: E501
+            kinds = signature.args
+            sums = [[cgutils.alloca_once(builder, VECTOR) for _ in range(2)] for _ in range(rows)]
+            halves = [ir.Constant(ir.IntType(64), half * LANES) for half in range(2)]
+            place = _pointer(context, builder, kinds[9], c, out)
+            start = place if adding else _pointer(context, builder, kinds[14], bias, first)
+            for r in range(rows):
+                for half in range(2):
+                    builder.store(_load(builder, builder.gep(start, [halves[half]])), sums[r][half])
+                start = builder.gep(start, [c_row]) if adding else start
+            a_start, b_start = (
+                _pointer(context, builder, kinds[0], a, at),
+                _pointer(context, builder, kinds[5], b, to),
+            )
+            with cgutils.for_range(builder, outer) as o:
+                a_line = builder.gep(a_start, [builder.mul(o.index, a_outer)])
+                b_line = builder.gep(b_start, [builder.mul(o.index, b_outer)])
+                with cgutils.for_range(builder, inner) as k:
+                    a_place = builder.gep(a_line, [builder.mul(k.index, a_inner)])
+                    b_place = builder.gep(b_line, [builder.mul(k.index, b_inner)])
+                    right = [_load(builder, b_place), _load(builder, builder.gep(b_place, [halves[1]]))]
+                    for r in range(rows):
+                        left = _filled(builder, builder.load(a_place, align=4))
+                        for half in range(2):
+                            term = builder.fmul(left, right[half], flags=FLAGS)
+                            total = builder.fadd(builder.load(sums[r][half]), term, flags=FLAGS)
+                            builder.store(total, sums[r][half])
+                        a_place = builder.gep(a_place, [a_row])
+            floor = _filled(builder, least)
+            for r in range(rows):
+                for half in range(2):
+                    total = builder.load(sums[r][half])
+                    total = builder.select(builder.fcmp_ordered("<", total, floor), floor, total)  # nan stays nan
+                    _store(builder, total, builder.gep(place, [halves[half]]))
+                place = builder.gep(place, [c_row])
+            return context.get_dummy_value()
+
+        n = types.int64
+        return types.void(a, n, n, n, n, b, n, n, n, c, n, n, n, n, bias, n, types.float32), code
+
+    return product
+
+
+inputs, forward, slopes = _combination(INPUTS), _combination(FORWARD), _combination(FORWARD.T)
+_write1, _write2, _write3, _write4, _write5, _write6 = (_product_of(rows) for rows in range(1, ROWS + 1))
+_add1, _add2, _add3, _add4, _add5, _add6 = (_product_of(rows, adding=True) for rows in range(1, ROWS + 1))
+
+
+@piece
+def product(rows: int, *places: Any) -> None:
+    if rows == 6:
+        _write6(*places)
+    elif rows == 5:
+        _write5(*places)
+    elif rows == 4:
+        _write4(*places)
+    elif rows == 3:
+        _write3(*places)
+    elif rows == 2:
+        _write2(*places)
+    else:
+        _write1(*places)
+
+
+@piece
+def added_product(rows: int, *places: Any) -> None:
+    if rows == 6:
+        _add6(*places)
+    elif rows == 5:
+        _add5(*places)
+    elif rows == 4:
+        _add4(*places)
+    elif rows == 3:
+        _add3(*places)
+    elif rows == 2:
+        _add2(*places)
+    else:
+        _add1(*places)
+
+
+def _largest_of(vectors: int) -> Any:
+    """An intrinsic: y <- max over rows and columns, `down` and `across` entries apart, of some channels; nan wins."""
+
+    @intrinsic
+    def largest(
+        typing: Any, x: Any, at: Any, down: Any, across: Any, rows: Any, columns: Any, y: Any, to: Any
+    ) -> Any:  # fmt: skip
+        def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            x, at, down, across, rows, columns, y, to = arguments
+            best = [cgutils.alloca_once_value(builder, _constant(-np.inf)) for _ in range(vectors)]
+            steps = [ir.Constant(ir.IntType(64), v * LANES) for v in range(vectors)]
+            start = _pointer(context, builder, signature.args[0], x, at)
+            with cgutils.for_range(builder, rows) as i:
+                line = builder.gep(start, [builder.mul(i.index, down)])
+                with cgutils.for_range(builder, columns) as j:
+                    place = builder.gep(line, [builder.mul(j.index, across)])
+                    for step, kept in zip(steps, best, strict=True):
+                        seen, before = _load(builder, builder.gep(place, [step])), builder.load(kept)
+                        won = builder.fcmp_ordered(">", seen, before)
+                        won = builder.or_(won, builder.fcmp_unordered("uno", seen, seen))
+                        builder.store(builder.select(won, seen, before), kept)
+            place = _pointer(context, builder, signature.args[6], y, to)
+            for step, kept in zip(steps, best, strict=True):
+                _store(builder, builder.load(kept), builder.gep(place, [step]))
+            return context.get_dummy_value()
+
+        n = types.int64
+        return types.void(x, n, n, n, n, n, y, n), code
+
+    return largest
+
+
+MANY = 4  # vectors whose comparisons need not wait for each other
+largest1, largest4 = _largest_of(1), _largest_of(MANY)

@@ -1,0 +1,302 @@
+"""Dense layers in a row, prepared for NumPy: the sums of `layers.Dense`, in memory that is there, without dispatch.
+
+Arrays lie features x examples, so that what is summed over classes runs along whole rows. The weight and the bias of a
+layer lie one after the other in theta, so that together they are a matrix of fan_in + 1 rows: with a row of ones below
+its inputs, a small layer is one product forward and one back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nnarray import kernels
+from nnarray.kernels.compilation import numba_pieces
+
+FUNCTIONS = ("identity", "tanh", "relu", "logistic")
+SMALL = 4_096  # entries of the largest array: below, a call costs more than its arithmetic
+
+Calls = list[tuple[Callable[..., Any], tuple[Any, ...]]]
+
+
+class Chain(NamedTuple):
+    """Features of the inputs and of each layer, and the activation of each layer."""
+
+    sizes: tuple[int, ...]
+    functions: tuple[str, ...]
+
+    @property
+    def multiply_adds(self) -> int:
+        """Of one example going forward."""
+        return sum(a * b for a, b in zip(self.sizes, self.sizes[1:], strict=False))
+
+    def cut(self, vector: Any) -> list[Any]:
+        """Each layer's part of a vector laid out as theta: a view of shape (fan_in + 1, units), the bias at last."""
+        blocks: list[Any] = []
+        start = 0
+        for fan_in, units in zip(self.sizes, self.sizes[1:], strict=False):
+            stop = start + (fan_in + 1) * units
+            blocks.append(vector[start:stop].reshape(fan_in + 1, units))
+            start = stop
+        return blocks
+
+
+class Rule(NamedTuple):
+    """Gradient descent, with momentum or without, or Adam (`epsilon` above 0), and both kinds of weight decay."""
+
+    momentum: float = 0.0
+    nesterov: bool = False
+    beta1: float = 0.0
+    beta2: float = 0.0
+    epsilon: float = 0.0
+    coupled: float = 0.0
+    decoupled: float = 0.0
+
+
+class Steps:
+    """Training steps of one chain by one rule: theta and what the rule remembers are written in place.
+
+    Parameters
+    ----------
+    chain : Chain
+    rule : Rule
+    loss : "mean", "sum" or function
+        The reduction of the cross-entropy; or another loss, (outputs, target, weights) -> (value, gradient).
+    theta : array
+    slots : dict of arrays
+    decays : array of 0 and 1, shape of theta, or None
+        Which entries weight decay shrinks; all if None.
+    keep_outputs : bool
+        Whether `run` gives the outputs too.
+    """
+
+    def __init__(
+        self,
+        chain: Chain,
+        rule: Rule,
+        loss: Any,
+        theta: Any,
+        slots: dict[str, Any],
+        decays: Any = None,
+        *,
+        keep_outputs: bool = False,
+    ) -> None:
+        self.chain, self.rule, self.loss, self.keep_outputs = chain, rule, loss, keep_outputs
+        self.theta, self.slots = theta, slots
+        self.decays = np.ones_like(theta) if decays is None else decays
+        self.gradient = np.empty_like(theta)
+        self.pieces = numba_pieces()
+        self._batches: dict[int, Any] = {}
+        self._rate: float | None = None
+
+    def run(self, x: Any, target: Any, weights: Any, rates: Sequence[float], first: int) -> tuple[Any, Any]:
+        """The losses of as many steps on the same examples as there are rates, the first of which is step `first`.
+
+        With them come the outputs in the last step, shape (examples, classes), if they are kept.
+        """
+        batch = self._batches.get(len(x))
+        if batch is None:
+            batch = self._batches[len(x)] = self._memory_for(len(x))
+        batch.load(x, target, weights)
+        losses = np.empty(len(rates), dtype=self.theta.dtype)
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            if batch.compiled:
+                batch.compiled(np.asarray(rates, dtype=float), first, losses)
+                return losses.tolist(), None
+            for i, rate in enumerate(rates):
+                losses[i] = batch.loss_and_gradient()
+                self._update(rate, first + i)
+        return losses.tolist(), None if batch.outputs is None else batch.outputs.copy()
+
+    def release(self) -> None:
+        """Forget the memory of all batches, which refers to this and would keep it."""
+        self._batches.clear()
+
+    def _memory_for(self, count: int) -> Any:
+        """For batches of one size: tiny ones have their own loops, small ones those of wide rows."""
+        wide = numba_pieces("rows") if self.pieces and count * max(self.chain.sizes) > SMALL else None
+        return wide.Wide(self, count) if wide and wide.takes(self, count) else _Batch(self, count)
+
+    def share(self, weights: Any, shares: Any) -> None:
+        """How much each example counts in the cross-entropy."""
+        shares[...] = 1.0 if weights is None else weights
+        if self.loss == "mean":
+            shares /= shares.sum() or 1.0
+
+    def _update(self, rate: float, step: int) -> None:
+        """The optimizer's, on the whole vector."""
+        theta, g, rule, slots = self.theta, self.gradient, self.rule, self.slots
+        if rate != self._rate:
+            self._rate, self._scale = rate, np.asarray(rate, dtype=theta.dtype)
+            self._shrink = 1.0 - np.asarray(rate * rule.decoupled, dtype=theta.dtype) * self.decays
+        if rule.decoupled:
+            np.multiply(theta, self._shrink, theta)
+        if rule.coupled:
+            g += rule.coupled * (theta * self.decays)
+        if rule.epsilon:
+            kernels.adam_update(
+                theta,
+                g,
+                slots["mean"],
+                slots["square"],
+                rate=rate,
+                beta1=rule.beta1,
+                beta2=rule.beta2,
+                epsilon=rule.epsilon,
+                correction1=1.0 - rule.beta1**step,
+                correction2=1.0 - rule.beta2**step,
+            )
+            return
+        if rule.momentum:
+            velocity = slots["velocity"]
+            velocity *= rule.momentum
+            velocity += g
+            g = g + rule.momentum * velocity if rule.nesterov else velocity * 1.0
+        np.multiply(g, self._scale, g)
+        np.subtract(theta, g, theta)
+
+
+class _Batch:
+    """The memory for batches of one size, and the calls of a step, bound to it."""
+
+    def __init__(self, owner: Steps, count: int) -> None:
+        self.owner, self.count = owner, count
+        sizes, dtype, loss = owner.chain.sizes, owner.theta.dtype, owner.loss
+        small = count * max(sizes) <= SMALL
+        arrays = [np.ones((size + small, count), dtype=dtype) for size in sizes]
+        self.values = [array[:size] for array, size in zip(arrays, sizes, strict=True)]
+        if not small:  # large inputs stay as they come: a product takes them turned
+            arrays[0] = self.values[0] = np.empty((count, sizes[0]), dtype=dtype).T
+        self.softmax = loss if isinstance(loss, str) else None
+        self.target = np.zeros((sizes[-1], count), dtype=dtype)
+        self.shares = np.empty(count, dtype=dtype)
+        self.loss = np.empty((), dtype=dtype)
+        self.outputs = np.empty((count, sizes[-1]), dtype=dtype) if owner.keep_outputs or not self.softmax else None
+        self.loaded: tuple[Any, Any, Any] = (None, None, None)
+        self.compiled = None
+        if owner.pieces and small and self.softmax and self.outputs is None:
+            self.compiled = owner.pieces.steps(owner, self.values[0], self.target, self.shares)
+        else:
+            self.calls = self._forward(arrays, small), self._backward(arrays, small)
+
+    def _forward(self, arrays: list[Any], small: bool) -> Calls:
+        pieces: Any = self.owner.pieces or _NumPy
+        calls: Calls = []
+        blocks = self.owner.chain.cut(self.owner.theta)
+        for block, name, h, z in zip(blocks, self.owner.chain.functions, arrays, self.values[1:], strict=False):
+            weight, bias = (block, None) if small else (block[:-1], block[-1])
+            calls += [(np.dot, (weight.T, h, z)), *pieces.activate(name, z, bias)]
+        if self.outputs is not None:
+            calls.append((np.copyto, (self.outputs, self.values[-1].T)))
+        if self.softmax:
+            calls += pieces.cross_entropy(self.values[-1], self.target, self.shares, self.loss)
+        return calls
+
+    def _backward(self, arrays: list[Any], small: bool) -> Calls:
+        owner, ones = self.owner, np.ones(self.count, dtype=self.target.dtype)
+        calls: Calls = []
+        pieces: Any = owner.pieces or _NumPy
+        blocks, slopes = owner.chain.cut(owner.theta), owner.chain.cut(owner.gradient)
+        self.delta = delta = self.values[-1] if self.softmax else np.empty_like(self.target)
+        for i in range(len(blocks) - 1, -1, -1):
+            if delta is not self.values[i + 1]:
+                calls += pieces.back(owner.chain.functions[i], delta, self.values[i + 1])
+            if small:
+                calls.append((np.dot, (arrays[i], delta.T, slopes[i])))
+            else:
+                calls += [(np.dot, (arrays[i], delta.T, slopes[i][:-1])), (np.dot, (delta, ones, slopes[i][-1]))]
+            if i:
+                below = np.empty_like(self.values[i])
+                calls.append((np.dot, (blocks[i][:-1], delta, below)))
+                delta = below
+        return calls
+
+    def load(self, x: Any, target: Any, weights: Any) -> None:
+        """Take in the examples; what is there already is not read again."""
+        if all(new is old for new, old in zip((x, target, weights), self.loaded, strict=True)):
+            return
+        self.loaded = x, target, weights
+        np.copyto(self.values[0], x.T)
+        if not self.softmax:
+            return
+        shares: Any = self.shares
+        self.owner.share(weights, shares)
+        if target.ndim == 2:
+            np.multiply(target.T, shares, self.target)
+            self.target.sum(axis=0, out=shares)
+        else:
+            self.target.fill(0.0)
+            self.target[target, np.arange(self.count)] = shares
+
+    def loss_and_gradient(self) -> Any:
+        """The loss; the gradient is in the owner's."""
+        forward, backward = self.calls
+        for function, arguments in forward:
+            function(*arguments)
+        loss = self.loss
+        if not self.softmax:
+            loss, slope = self.owner.loss(self.outputs, *self.loaded[1:])
+            np.copyto(self.delta, slope.T)
+        for function, arguments in backward:
+            function(*arguments)
+        return loss
+
+
+class _NumPy:
+    """What is computed between the products, as calls."""
+
+    @staticmethod
+    def activate(name: str, z: Any, bias: Any) -> Calls:
+        """z <- f(z + b)."""
+        calls: Calls = [] if bias is None else [(np.add, (z, bias[:, None], z))]
+        if name == "relu":
+            calls.append((partial(np.maximum, out=z), (z, np.zeros((), dtype=z.dtype))))
+        elif name == "tanh":
+            calls.append((np.tanh, (z, z)))
+        elif name == "logistic":  # 1 / (1 + exp(-z)): an infinite exponential gives the limit
+            one = np.ones((), dtype=z.dtype)
+            calls += [(np.negative, (z, z)), (np.exp, (z, z)), (np.add, (z, one, z)), (np.divide, (one, z, z))]
+        return calls
+
+    @staticmethod
+    def back(name: str, delta: Any, y: Any) -> Calls:
+        """Delta <- delta f', from y = f(z)."""
+        if name == "relu":
+            mask = np.empty(y.shape, dtype=bool)
+            return [(np.greater, (y, np.zeros((), dtype=y.dtype), mask)), (np.multiply, (delta, mask, delta))]
+        one, slope = np.ones((), dtype=y.dtype), np.empty_like(y)
+        if name == "tanh":
+            return [
+                (np.multiply, (y, y, slope)),
+                (np.subtract, (one, slope, slope)),
+                (np.multiply, (delta, slope, delta)),
+            ]
+        if name == "logistic":
+            return [
+                (np.subtract, (one, y, slope)),
+                (np.multiply, (slope, y, slope)),
+                (np.multiply, (delta, slope, delta)),
+            ]
+        return []
+
+    @staticmethod
+    def cross_entropy(z: Any, target: Any, shares: Any, loss: Any) -> Calls:
+        """Loss <- sum of shares ln sum exp z - t z, and z <- its gradient, shares softmax(z) - t."""
+        largest, total, logs = (np.empty_like(shares) for _ in range(3))
+        linear, flat = np.empty_like(loss), (z.reshape(-1), target.reshape(-1))
+        return [
+            (np.maximum.reduce, (z, 0, None, largest)),
+            (np.subtract, (z, largest, z)),
+            (np.dot, (*flat, linear)),
+            (np.exp, (z, z)),
+            (np.add.reduce, (z, 0, None, total)),
+            (np.log, (total, logs)),
+            (np.dot, (shares, logs, loss)),
+            (np.subtract, (loss, linear, loss)),
+            (np.divide, (shares, total, total)),
+            (np.multiply, (z, total, z)),
+            (np.subtract, (z, target, z)),
+        ]

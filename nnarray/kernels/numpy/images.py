@@ -1,0 +1,183 @@
+"""Faster versions for pictures in NumPy arrays: convolutions as large products, or by Winograd's tiles."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from nnarray import kernels
+from nnarray.kernels.compilation import numba_pieces
+from nnarray.kernels.numpy import winograd
+from nnarray.kernels.numpy.general import affine, affine_pullback, chosen, sum_of_rows
+from nnarray.kernels.standard.windows import Window, cropped
+
+COLUMNS = 2**20  # entries of the matrix of windows that is built at once: 4 MB in float32
+DEEP, MANY = 64, 40  # channels, filters and tiles from which Winograd pays
+
+
+def _pointwise(window: Window) -> bool:
+    return window == Window((1, 1))
+
+
+def _blocks(images: int, places: tuple[int, int], width: int) -> Any:
+    """Parts of a batch, (images, rows of places), whose windows fill no more than COLUMNS entries."""
+    whole = places[0] * places[1] * width
+    if whole <= COLUMNS:
+        step = max(COLUMNS // max(whole, 1), 1)
+        return [(slice(n, n + step), slice(0, places[0])) for n in range(0, images, step)]
+    step = max(COLUMNS // (places[1] * width), 1)
+    return [(slice(n, n + 1), slice(p, p + step)) for n in range(images) for p in range(0, places[0], step)]
+
+
+def _windows(wide: Any, window: Window, places: tuple[int, int]) -> Any:
+    """Every window of the padded pictures as a view: (images, down, across, kernel height, kernel width, channels)."""
+    n, h, w, c = wide.strides
+    strides = (n, h * window.stride[0], w * window.stride[1], h * window.dilation[0], w * window.dilation[1], c)
+    shape = (wide.shape[0], *places, *window.size, wide.shape[3])
+    return np.lib.stride_tricks.as_strided(wide, shape, strides, writeable=False)
+
+
+@kernels.convolution.fast("numpy")
+def convolution(x: Any, weight: Any, bias: Any, *, window: Window, groups: int = 1) -> Any:
+    """Compiled, by Winograd's tiles, or as large products, whichever is fastest here."""
+    loops = numba_pieces("images")
+    if loops and loops.takes(x, weight, window, groups):
+        return loops.Convolution(weight, bias, window)(x)
+    if groups == 1 and _pointwise(window):
+        return affine(x, weight[0, 0], bias)
+    y = np.empty((x.shape[0], *window.places(x.shape[1:3]), weight.shape[3]), dtype=x.dtype)
+    if not (is_tiled(x, y, window, groups) and winograd.convolution(x, winograd.transformed(weight), window, y)):
+        _products(x, weight, window, groups, y)
+    return y if bias is None else np.add(y, bias, out=y)
+
+
+def is_tiled(x: Any, y: Any, window: Window, groups: int) -> bool:
+    """Whether Winograd's tiles are faster than large products."""
+    tiles = y.shape[0] * math.prod(winograd.tiles_of(y.shape[1:3]))
+    narrowest = min(x.shape[3], y.shape[3])
+    return winograd.fits(window) and groups == 1 and x.dtype == np.float32 and narrowest >= DEEP and tiles >= MANY
+
+
+def _products(x: Any, weight: Any, window: Window, groups: int, y: Any) -> None:
+    """One large product a block of windows."""
+    places = y.shape[1:3]
+    wide = np.pad(x, ((0, 0), *window.padding, (0, 0))) if any(map(any, window.padding)) else x
+    inputs, filters = x.shape[3] // groups, weight.shape[3] // groups
+    for g in range(groups):
+        seen = _windows(wide[..., g * inputs : (g + 1) * inputs], window, places)
+        out = slice(g * filters, (g + 1) * filters)
+        matrix = weight[..., out].reshape(-1, filters)
+        for images, rows in _blocks(x.shape[0], places, matrix.shape[0]):
+            block = seen[images, rows]
+            y[images, rows, :, out] = (block.reshape(-1, matrix.shape[0]) @ matrix).reshape(*block.shape[:3], filters)
+
+
+@kernels.convolution_pullback.fast("numpy")
+def convolution_pullback(
+    dy: Any, x: Any, weight: Any, *, window: Window, groups: int = 1, input_gradient: bool = True
+) -> Any:
+    """Compiled, or as large products."""
+    if groups == 1 and _pointwise(window):
+        dx, dw, db = affine_pullback(dy, x, weight[0, 0], input_gradient=input_gradient)
+        return dx, dw.reshape(weight.shape), db
+    loops = numba_pieces("images")
+    if loops and loops.takes(x, weight, window, groups) and dy.dtype == x.dtype:
+        dx, dw = None, loops.weight_gradient(dy, x, window)
+        if input_gradient and loops.takes_input_back(window):
+            dx = loops.input_gradient(dy, weight, window)
+        elif input_gradient:
+            dx = _products_back(dy, x, weight, window, groups, input_gradient=True)[0]
+        rows = np.ascontiguousarray(dy).reshape(-1, dy.shape[-1])
+        return dx, dw, loops.sums(rows, rows)[0].astype(dy.dtype)
+    dx, dw = _products_back(dy, x, weight, window, groups, input_gradient=input_gradient)
+    return dx, dw, sum_of_rows(dy.reshape(-1, dy.shape[-1]))
+
+
+def _products_back(dy: Any, x: Any, weight: Any, window: Window, groups: int, *, input_gradient: bool) -> Any:
+    """Two large products a block of windows: one for dW, one whose rows are added back over the windows for dx."""
+    places = window.places(x.shape[1:3])
+    wide = np.pad(x, ((0, 0), *window.padding, (0, 0))) if any(map(any, window.padding)) else x
+    dwide: Any = np.zeros_like(wide) if input_gradient else None
+    dw = np.zeros_like(weight, order="C")
+    inputs, filters = x.shape[3] // groups, weight.shape[3] // groups
+    for g in range(groups):
+        channels, out = slice(g * inputs, (g + 1) * inputs), slice(g * filters, (g + 1) * filters)
+        seen = _windows(wide[..., channels], window, places)
+        matrix = weight[..., out].reshape(-1, filters)
+        for images, rows in _blocks(x.shape[0], places, matrix.shape[0]):
+            slopes = dy[images, rows, :, out].reshape(-1, filters)
+            dw[..., out] += (seen[images, rows].reshape(-1, matrix.shape[0]).T @ slopes).reshape(
+                *window.size, inputs, filters
+            )
+            if dwide is not None:
+                back = (slopes @ matrix.T).reshape(-1, *dy[images, rows].shape[1:3], *window.size, inputs)
+                _add_back(dwide[images, ..., channels], back, window, rows.start)
+    return None if dwide is None else cropped(dwide, window.padding), dw
+
+
+def _add_back(dwide: Any, back: Any, window: Window, first_row: int) -> None:
+    """Add each tap's part to the entries that it met; rows of places begin at `first_row`."""
+    for i, j in window.taps():
+        rows, columns = window.seen_by((i, j), back.shape[1:3])
+        start = first_row * window.stride[0]
+        dwide[:, rows.start + start : rows.stop + start : rows.step, columns] += back[:, :, :, i, j]
+
+
+@kernels.max_pool.fast("numpy")
+def max_pool(x: Any, *, window: Window) -> Any:
+    """Compiled; or down the rows first and then across, in place."""
+    loops = numba_pieces("images")
+    if loops and loops.takes_pool(x, window):
+        return loops.max_pool(x, window)
+    wide = np.pad(x, ((0, 0), *window.padding, (0, 0)), constant_values=-np.inf) if any(map(any, window.padding)) else x
+    down, across = window.places(x.shape[1:3])
+    rows = _largest(wide, 1, window.size[0], window.stride[0], window.dilation[0], down)
+    return _largest(rows, 2, window.size[1], window.stride[1], window.dilation[1], across)
+
+
+def _largest(x: Any, axis: int, size: int, stride: int, dilation: int, places: int) -> Any:
+    """The largest of `size` entries along an axis, at each place."""
+
+    def seen(tap: int) -> Any:
+        start = tap * dilation
+        return x[(slice(None),) * axis + (slice(start, start + stride * (places - 1) + 1, stride),)]
+
+    if size == 1:
+        return np.ascontiguousarray(seen(0))
+    y = np.maximum(seen(0), seen(1))
+    for tap in range(2, size):
+        np.maximum(y, seen(tap), out=y)
+    return y
+
+
+@kernels.max_pool_pullback.fast("numpy")
+def max_pool_pullback(dy: Any, x: Any, y: Any, *, window: Window) -> Any:
+    """Compiled; or added in place."""
+    loops = numba_pieces("images")
+    if loops and x.dtype == dy.dtype == y.dtype == np.float32 and window.dilation == (1, 1) and x.size:
+        return loops.max_pool_pullback(dy, x, y, window)
+    places = window.places(x.shape[1:3])
+    wide = np.pad(x, ((0, 0), *window.padding, (0, 0)), constant_values=-np.inf) if any(map(any, window.padding)) else x
+    dwide: Any = np.zeros(wide.shape, dtype=dy.dtype)
+    free = np.ones(y.shape, dtype=bool)
+    for tap in window.taps():
+        seen = (slice(None), *window.seen_by(tap, places))
+        won = (wide[seen] == y) & free
+        free &= ~won
+        dwide[seen] += chosen(won, dy)
+    return cropped(dwide, window.padding)
+
+
+@kernels.mean_pool_pullback.fast("numpy")
+def mean_pool_pullback(dy: Any, x: Any, counts: Any, *, window: Window) -> Any:
+    """Added in place."""
+    (top, bottom), (left, right) = window.padding
+    dwide: Any = np.zeros(
+        (x.shape[0], x.shape[1] + top + bottom, x.shape[2] + left + right, x.shape[3]), dtype=dy.dtype
+    )
+    shares = dy / counts
+    for tap in window.taps():
+        dwide[(slice(None), *window.seen_by(tap, dy.shape[1:3]))] += shares
+    return cropped(dwide, window.padding)

@@ -1,0 +1,143 @@
+"""Layers at inference, prepared for NumPy: functions of the inputs alone, which write over what they have made.
+
+A stage is called as stage(x), or as stage(x, y, first) to write its outputs into the channels of y from the first one
+on, and returns where they are. It keeps nothing between calls, so that threads may share it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from nnarray import kernels
+from nnarray.kernels.compilation import numba_pieces
+from nnarray.kernels.numpy import winograd
+from nnarray.kernels.numpy.images import is_tiled
+from nnarray.kernels.standard.windows import Window
+
+Value = Callable[[Any], Any]
+
+
+class Stage(Protocol):
+    """A function of the inputs, whose outputs may have a place already."""
+
+    def __call__(self, x: Any, y: Any = None, first: int = 0) -> Any: ...
+
+
+def any_layer(outputs: Value) -> Stage:
+    """What a layer computes itself."""
+
+    def stage(x: Any, y: Any = None, first: int = 0) -> Any:
+        return _placed(outputs(x), y, first)
+
+    return stage
+
+
+def row(stages: Sequence[Stage]) -> Stage:
+    """One after the other."""
+    if not stages:
+        return any_layer(lambda x: x)
+    *before, last = stages
+
+    def stage(x: Any, y: Any = None, first: int = 0) -> Any:
+        for each in before:
+            x = each(x)
+        return last(x, y, first)
+
+    return stage
+
+
+def side_by_side(stages: Sequence[Stage], shapes: Sequence[tuple[int, ...]]) -> Stage:
+    """Each into its own channels of one array; the shapes are those of their outputs for one example."""
+    ends = [sum(shape[-1] for shape in shapes[: i + 1]) for i in range(len(shapes))]
+    starts, whole = [0, *ends[:-1]], (*shapes[0][:-1], ends[-1])
+
+    def stage(x: Any, y: Any = None, first: int = 0) -> Any:
+        y = np.empty((x.shape[0], *whole), dtype=x.dtype) if y is None else y
+        for each, start in zip(stages, starts, strict=True):
+            each(x, y, first + start)
+        return y
+
+    return stage
+
+
+def residual(change: Stage, shortcut: Stage | None, value: Value) -> Stage:
+    """f(s(x) + c(x))."""
+
+    def stage(x: Any, y: Any = None, first: int = 0) -> Any:
+        return _placed(_applied(value, (x if shortcut is None else shortcut(x)) + change(x)), y, first)
+
+    return stage
+
+
+def dense(weight: Any, bias: Any, value: Value, *, among_pictures: bool) -> Stage:
+    """f(x W + b).
+
+    Among compiled convolutions it is one of them: after a product of NumPy's, its threads would hold on to the cores.
+    """
+    if among_pictures and numba_pieces() and weight.dtype == np.float32:
+        units = weight.shape[1]
+        pointwise = convolution(weight[None, None], bias, Window((1, 1)), 1, value)
+        return any_layer(lambda x: pointwise(x.reshape(1, 1, -1, x.shape[-1])).reshape(*x.shape[:-1], units))
+
+    def stage(x: Any, y: Any = None, first: int = 0) -> Any:
+        z = np.dot(x, weight) if x.ndim == 2 else np.matmul(x, weight)
+        return _placed(_finished(z, bias, value), y, first)
+
+    return stage
+
+
+def convolution(weight: Any, bias: Any, window: Window, groups: int, value: Value) -> Stage:
+    """f(W * x + b), with filters that are transformed or laid out once."""
+    loops = numba_pieces("images")
+    if loops and loops.takes(weight, weight, window, groups):
+        if value in (kernels.identity, kernels.relu):
+            return loops.Convolution(weight, bias, window, least=0.0 if value is kernels.relu else -np.inf, kept=True)
+        plain = loops.Convolution(weight, bias, window, kept=True)
+        return any_layer(lambda x: _applied(value, plain(x)))
+    transformed: list[Any] = []
+
+    def outputs(x: Any) -> Any:
+        z = np.empty((x.shape[0], *window.places(x.shape[1:3]), weight.shape[3]), dtype=x.dtype)
+        if is_tiled(x, z, window, groups):
+            if not transformed:
+                transformed.append(winograd.transformed(weight))
+            if winograd.convolution(x, transformed[0], window, z):
+                return _finished(z, bias, value)
+        return _finished(kernels.convolution(x, weight, None, window=window, groups=groups), bias, value)
+
+    return any_layer(outputs)
+
+
+def max_pool(window: Window) -> Stage:
+    """The largest entry of each window."""
+    loops = numba_pieces("images")
+
+    def stage(x: Any, y: Any = None, first: int = 0) -> Any:
+        if loops and loops.takes_pool(x, window):
+            return loops.max_pool(x, window, y, first)
+        return _placed(kernels.max_pool(x, window=window), y, first)
+
+    return stage
+
+
+def _finished(z: Any, bias: Any, value: Value) -> Any:
+    """f(z + b), written over z."""
+    return _applied(value, z if bias is None else np.add(z, bias, out=z))
+
+
+def _applied(value: Value, z: Any) -> Any:
+    """f(z), written over z where NumPy can."""
+    if value is kernels.relu:
+        return np.maximum(z, z.dtype.type(0), out=z)
+    return np.tanh(z, out=z) if value is kernels.tanh else value(z)
+
+
+def _placed(z: Any, y: Any, first: int) -> Any:
+    """z; or y with z in its channels from the first one on."""
+    if y is None:
+        return z
+    y[..., first : first + z.shape[-1]] = z
+    return y

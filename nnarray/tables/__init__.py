@@ -1,0 +1,1 @@
+"""Tables from files and into files, and their columns prepared as the training rows say."""

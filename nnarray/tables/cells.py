@@ -1,0 +1,313 @@
+"""The entries of a table's columns as numbers and texts, with errors that say where the culprit is."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from decimal import Context, Decimal
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from nnarray.datasets.preparation import centred
+from nnarray.tables.read import INTEGER, MISSING, arrow, plain
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Rows: TypeAlias = int | np.ndarray
+"""Where rows were, counted from 0: how many came before them, or the place of each."""
+
+FARTHEST = 1e30  # standard deviations: float32 has numbers up to 3e38, and sums of them are to come
+EXACT = 2.0**53  # from here on float64 skips integers
+NO_NUMBER = (*MISSING, "None", "none", "-", "--", "?", ".")
+"""Entries that stand for nothing where all others are numbers."""
+TRUTH = {"false", "true"}
+UNNAMED = r"Unnamed: \d+(\.\d+)*"  # what is called so has no name in the file
+WHOLE = r"[+-]?(0|[1-9][0-9]{0,30})(\.0*)?"
+DECIMAL = r"[+-]?(0|[1-9][0-9]{0,30})(\.[0-9]{0,30})?([eE][+-]?[0-9]{1,2})?"  # 0123 is a name
+
+# --- Reading entries ----------------------------------------------------------------------------------------
+
+
+def text_of(column: Any) -> Any:
+    """The entries as text without spaces around it; null is what is missing. A time at midnight is a date."""
+    pa = arrow()
+    column = without_dictionary(column)
+    if pa.types.is_floating(column.type):
+        column = pa.compute.if_else(pa.compute.is_nan(column), pa.scalar(None, column.type), column)
+    text = pa.compute.utf8_trim_whitespace(column.cast(pa.string()))
+    if pa.types.is_timestamp(column.type):
+        text = pa.compute.replace_substring_regex(text, r" 00:00:00(\.0*)?\z", "")
+    return _without(text, ("",))
+
+
+def _without(text: Any, words: Sequence[str]) -> Any:
+    """The text with null instead of the words."""
+    pa = arrow()
+    return pa.compute.if_else(pa.compute.is_in(text, value_set=pa.array(words)), pa.scalar(None, pa.string()), text)
+
+
+def without_dictionary(column: Any) -> Any:
+    """The column without a dictionary, in a type that can be computed with."""
+    column = plain(arrow().table([column], names=[""])).column(0)
+    return column.cast(column.type.value_type) if arrow().types.is_dictionary(column.type) else column
+
+
+def parsed(column: Any) -> np.ndarray | None:
+    """The entries as float64, NaN for what is missing; None if any is text that is no number."""
+    pa = arrow()
+    column = without_dictionary(column)
+    if not is_text(column.type):
+        return column.cast(pa.float64(), safe=False).to_numpy()  # integers beyond 2**53 are rounded
+    x = cast(column)
+    if x is not None and np.count_nonzero(np.isnan(x)) == column.null_count:
+        return x
+    text = _without(text_of(column), NO_NUMBER)
+    text = pa.compute.replace_substring_regex(text, r"\A\+([0-9.])", r"\1")  # no plus sign in Arrow's numbers
+    x = cast(text)
+    return x if x is not None and np.count_nonzero(np.isnan(x)) == text.null_count else None
+
+
+def cast(text: Any) -> np.ndarray | None:
+    pa = arrow()
+    try:
+        return text.cast(pa.float64()).to_numpy()
+    except pa.ArrowInvalid:
+        return None
+
+
+def numbers_of(column: Any, name: str, rows: Rows) -> np.ndarray:
+    """The entries as float64, NaN for what is missing; refuses text."""
+    refuse_kind(column, name, "numbers")
+    x = parsed(column)
+    if x is None:
+        text = text_of(column)
+        i = first_text(text) or 0
+        raise ValueError(
+            f"{where(name, i, rows)}: {shown(text, i)} is no number, and the column needs numbers. Correct it, "
+            f"or leave it empty if it is not known."
+        )
+    refuse_infinity(x, name, rows)
+    return x
+
+
+def first_text(text: Any) -> int | None:
+    """The first entry that is no number; by halves, since all before it parse at once."""
+    if parsed(text) is not None:
+        return None
+    low, high = 0, len(text)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if parsed(text.slice(low, middle - low)) is None else (middle, high)
+    return low
+
+
+def truth_as_numbers(column: Any) -> Any:
+    """The text true and false, in capitals or not, as 1 and 0; the rest as it is."""
+    pa = arrow()
+    if not is_text(without_dictionary(column).type):
+        return column
+    text = text_of(column)
+    position = pa.compute.index_in(pa.compute.utf8_lower(text), value_set=pa.array(sorted(TRUTH)))
+    return pa.compute.coalesce(position.cast(pa.string()), text)
+
+
+def positions(text: Any, values: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Where each entry is among the values, -1 where it is not, int64; and which entries are missing."""
+    place = _place_among(values)
+    codes = text.combine_chunks().dictionary_encode()
+    places = np.asarray([*map(place, codes.dictionary.to_pylist()), -1], dtype=np.int64)
+    return places[codes.indices.fill_null(len(places) - 1).to_numpy()], text.is_null().to_numpy()
+
+
+def _place_among(values: Sequence[str]) -> Callable[[str], int]:
+    """Where a text is among the values: spelled alike, or else the only one that is the same number or truth value."""
+    truth = {_value(value, truth=True) for value in values} <= {"0", "1"}
+    spelled = {value: k for k, value in enumerate(values)}
+    keys = [_value(value, truth=truth) for value in values]
+    count = Counter(keys)
+    equal = {key: k for k, key in enumerate(keys) if count[key] == 1}
+    return lambda text: spelled.get(text, equal.get(_value(text, truth=truth), -1))
+
+
+def _value(text: str, *, truth: bool) -> str:
+    """The same text for the same number, and for the same truth value as 0 and 1."""
+    if truth and text.lower() in TRUTH:
+        return str(int(text.lower() == "true"))
+    return str(Decimal(text).normalize(Context(prec=80)) + 0) if re.fullmatch(DECIMAL, text) else text
+
+
+def distinct(text: Any) -> list[str]:
+    """The different values, of those that are equal as integers or truth values one."""
+    values: list[str] = text.drop_null().unique().to_pylist()
+    lower = list(dict.fromkeys(value.lower() for value in values))
+    if TRUTH.issuperset(lower):
+        return lower
+    short = sorted(values, key=lambda v: (re.fullmatch(WHOLE, v) is None, len(v), v))
+    alike = {_value(v, truth=False): v for v in reversed(short)}
+    return [str(int(v.split(".")[0])) if re.fullmatch(WHOLE, v) else v for v in alike.values()]
+
+
+def is_missing(column: Any) -> np.ndarray:
+    """Which entries are missing; a word such as "-" where all others are numbers."""
+    x = parsed(column) if is_usable(column.type) else None
+    return text_of(column).is_null().to_numpy() if x is None or np.isnan(x).all() else np.isnan(x)
+
+
+def centre(x: np.ndarray, column: Any, name: str, rows: Rows) -> tuple[float, float, str]:
+    """The mean, the scale, and what a person should know about rounding; `x` are the numbers of the column."""
+    refuse_infinity(x, name, rows)
+    x = x[~np.isnan(x)]
+    low, high = float(x.min()), float(x.max())
+    if math.isinf(high - low):
+        raise ValueError(f"column {name!r} is from {low} to {high}, too far apart; use another unit.")
+    values: Any = x
+    mean, scale, rounded = centred(values, _rounding(column))
+    if max(-low, high) > EXACT and all_integers(text_of(column)):
+        note = f"{name!r} has integers beyond 2**53, which are rounded"
+    elif rounded:
+        note = f"{name!r} is constant but for rounding, and is not divided by its deviation"
+    else:
+        note = ""
+    return float(mean), float(scale), note
+
+
+def _rounding(column: Any) -> float:
+    """Relative to 1, of the type of a column."""
+    kind, pa = without_dictionary(column).type, arrow()
+    return float(np.finfo(kind.to_pandas_dtype() if pa.types.is_floating(kind) else np.float64).eps)
+
+
+def all_integers(text: Any) -> bool:
+    """Whether all entries that are not missing are decimal integers, of any size."""
+    compute = arrow().compute
+    return bool(compute.all(compute.match_substring_regex(text, INTEGER)).as_py())
+
+
+def standardised(x: np.ndarray, mean: float, scale: float, name: str, rows: Rows) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        z = (x - mean) / scale
+    beyond = np.abs(z) > FARTHEST
+    if beyond.any():
+        i = int(np.argmax(beyond))
+        raise ValueError(f"{where(name, i, rows)}: {x[i]} is too far from the training rows' mean, {mean}.")
+    return z
+
+
+# --- What is refused ----------------------------------------------------------------------------------------
+
+
+def is_text(kind: Any) -> bool:
+    types = arrow().types
+    return types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
+
+
+def is_usable(kind: Any) -> bool:
+    """Whether entries of this type are numbers, truth values or text, or all missing."""
+    types = arrow().types
+    if types.is_dictionary(kind):
+        kind = kind.value_type
+    numbers = types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind)
+    return numbers or types.is_boolean(kind) or types.is_null(kind) or is_text(kind)
+
+
+def refuse_kinds(table: pa.Table, names: Iterable[str]) -> None:
+    bad = {name: table.column(name).type for name in names if not is_usable(table.column(name).type)}
+    if bad:
+        listed = ", ".join(f"{name!r} ({kind})" for name, kind in bad.items())
+        raise ValueError(f"columns must be numbers, truth values or text; these are not: {listed}. {leave_out(bad)}")
+
+
+def refuse_kind(column: Any, name: str, wanted: str) -> None:
+    named = wanted != "numbers" and arrow().types.is_temporal(column.type)  # in text files dates are names
+    if not named and not is_usable(column.type):
+        raise ValueError(f"column {name!r} is of type {column.type}, and {wanted} are needed, as in training.")
+
+
+def refuse_infinity(x: np.ndarray, name: str, rows: Rows) -> None:
+    if np.isinf(x).any():
+        i = int(np.argmax(np.isinf(x)))
+        raise ValueError(
+            f"{where(name, i, rows)}: infinity, or a number beyond 1.8e308. Correct it, or leave it empty if it "
+            f"is not known."
+        )
+
+
+def refuse_missing(missing: np.ndarray, name: str, rows: Rows) -> None:
+    if missing.any():
+        raise ValueError(
+            f"{where(name, int(np.argmax(missing)), rows)}: the target is missing. Leave out such rows, "
+            f"{int(missing.sum())} of {len(missing)}; Preparation.known tells which have one."
+        )
+
+
+def where(name: str, i: int, rows: Rows) -> str:
+    return f"row {row_number(i, rows)}, column {name!r}"
+
+
+def row_number(i: int, rows: Rows) -> int:
+    """The number of a row, counted from 1, as people count."""
+    return int(i) + 1 + rows if isinstance(rows, int) else int(rows[int(i)]) + 1
+
+
+def shown(text: Any, i: int) -> str:
+    entry = str(text[int(i)].as_py())
+    return repr(entry if len(entry) <= 60 else entry[:60] + "...")
+
+
+def listed(names: Iterable[str], most: int = 10) -> str:
+    found = list(names)
+    more = f", ... ({len(found)} in all)" if len(found) > most else ""
+    return ", ".join(map(repr, found[:most])) + more
+
+
+def leave_out(names: Iterable[str]) -> str:
+    found = list(names)
+    return f"Leave out what cannot be used: --drop {','.join(found)}, or drop={found!r}."
+
+
+FRAMES = {  # what tells a frame of Polars, lazy or not, and one of pandas
+    "collect": "frame.collect().to_arrow()",
+    "to_arrow": "frame.to_arrow()",
+    "iloc": "pyarrow.Table.from_pandas(frame)",
+}
+
+
+def index_columns(table: pa.Table) -> list[str]:
+    """Columns that number or name the rows: what pandas calls an index, and what has no name, as pandas writes one."""
+    noted = json.loads((table.schema.metadata or {}).get(b"pandas", b"{}"))
+    index = [name for name in noted.get("index_columns", []) if isinstance(name, str)]
+    return [name for name in table.column_names if name in index or re.fullmatch(UNNAMED, name)]
+
+
+def checked_table(table: Any) -> list[str]:
+    """The names of the columns of what must be a table."""
+    if not isinstance(table, arrow().Table):
+        remedy = "".join(f" Make one with {how}." for has, how in FRAMES.items() if hasattr(table, has))
+        raise TypeError(
+            f"table must be a pyarrow.Table, as open_table(path).read() gives; got {type(table).__name__}.{remedy}"
+        )
+    names: list[str] = table.column_names
+    if len(set(names)) < len(names):
+        twice = sorted({name for name in names if names.count(name) > 1})
+        raise ValueError(f"the table has several columns of one name: {listed(twice)}. Rename all but one.")
+    return names
+
+
+def present(names: str | Sequence[str], there: list[str], argument: str) -> list[str]:
+    """The names as a list; each is that of a column, and comes once."""
+    if not isinstance(names, str) and not isinstance(names, Iterable):
+        raise TypeError(f"{argument} must name a column or several; got {names!r}. The table has {listed(there, 20)}.")
+    found = list(dict.fromkeys([names] if isinstance(names, str) else names))
+    for name in found:
+        if name not in there:
+            folded = {column.casefold(): column for column in there}
+            near = difflib.get_close_matches(str(name).casefold(), folded, n=1)
+            guess = f" Did you mean {folded[near[0]]!r}?" if near else ""
+            raise ValueError(f"{argument}: there is no column {name!r}; the table has {listed(there, 20)}.{guess}")
+    return found

@@ -1,0 +1,1 @@
+"""Training: what `Model.fit` does, from the call to the history."""

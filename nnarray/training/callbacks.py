@@ -1,0 +1,248 @@
+"""What happens between the epochs of a training: a small protocol, and early stopping."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from nnarray.checks import integer, real
+from nnarray.drawing.curves import plot_history
+from nnarray.metrics import METRICS
+from nnarray.names import shown
+from nnarray.schedules import better
+from nnarray.typing import Array
+
+
+class History(Mapping[str, list[float]]):
+    """What each finished epoch gave: a mapping of columns such as "epoch", "loss", "val_loss", "lr", "seconds".
+
+    Attributes
+    ----------
+    steps : int
+        How many updates have been made, those of an unfinished epoch included.
+    settings : dict
+        How it was trained: loss, optimizer, batch size, seed, ... as texts and numbers.
+
+    Examples
+    --------
+    >>> from nnarray.training.callbacks import History
+    >>> history = History()
+    >>> history.append({"epoch": 1, "loss": 0.5})
+    >>> history["loss"]
+    [0.5]
+    """
+
+    def __init__(self) -> None:
+        self.columns: dict[str, list[float]] = {}
+        self.steps = 0
+        self.settings: dict[str, Any] = {}
+
+    def append(self, row: Mapping[str, float]) -> None:
+        """Add an epoch."""
+        for name, value in row.items():
+            self.columns.setdefault(name, []).append(value)
+
+    def extend(self, columns: Mapping[str, list[float]]) -> None:
+        """Add several epochs."""
+        for name, values in columns.items():
+            self.columns.setdefault(name, []).extend(values)
+
+    def __getitem__(self, name: str) -> list[float]:
+        if name not in self.columns:
+            raise KeyError(f"the history has no column {name!r}; it has {', '.join(self.columns)}.")
+        return self.columns[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.columns)
+
+    def __len__(self) -> int:
+        return len(self.columns)
+
+    def __repr__(self) -> str:
+        last = ", ".join(f"{name} {values[-1]:.6g}" for name, values in self.columns.items() if values)
+        return f"History({len(self.columns.get('epoch', []))} epochs, last: {last or 'none'})"
+
+    def to_pandas(self) -> Any:
+        """The columns as a `pandas.DataFrame`, an epoch a row; needs `nnarray[pandas]`."""
+        try:
+            import pandas
+        except ModuleNotFoundError as error:
+            raise ImportError("history.to_pandas() needs pandas; pip install 'nnarray[pandas]'.") from error
+        return pandas.DataFrame(self.columns)
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw the losses over the epochs; needs `nnarray[plot]`. Returns the matplotlib axes."""
+        return plot_history(self, ax=ax)
+
+
+@dataclass
+class Run:
+    """A training under way, as callbacks see it."""
+
+    model: Any
+    history: History
+    epochs: int
+    stopped: str | None = None
+
+    @property
+    def epoch(self) -> int:
+        """How many epochs are finished."""
+        return len(self.history.columns.get("epoch", []))
+
+    @property
+    def last(self) -> dict[str, float]:
+        """The row of the last finished epoch; empty before."""
+        return {name: column[-1] for name, column in self.history.columns.items() if column}
+
+    def stop(self, reason: str) -> None:
+        """End the training after this epoch."""
+        self.stopped = reason
+
+
+class Callback:
+    """Override what you need; a plain function of a `Run` is called at the end of every epoch.
+
+    Examples
+    --------
+    >>> import nnarray as nn
+    >>> class StopAt(nn.Callback):
+    ...     def on_epoch_end(self, run):
+    ...         if run.history["loss"][-1] < 0.1:
+    ...             run.stop("the loss is below 0.1")
+    """
+
+    def state_dict(self) -> dict[str, Any]:
+        """What is remembered from epoch to epoch, for a checkpoint: texts, numbers and arrays by name."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` gave; called after `on_fit_start` where a training is resumed."""
+
+    def on_fit_start(self, run: Run) -> None:
+        """Before the first epoch."""
+
+    def on_epoch_end(self, run: Run) -> None:
+        """After each epoch; `run.history` has its row, and `run.model` its parameters."""
+
+    def on_fit_end(self, run: Run) -> None:
+        """After the last epoch, also when the training was interrupted or failed."""
+
+
+@dataclass
+class EarlyStopping(Callback):
+    """Stop when a column of the history has not improved for more than `patience` epochs; go back to the best epoch.
+
+    Parameters
+    ----------
+    monitor : str
+        The column; "val_loss" needs `validation=`.
+    patience : int
+        How many epochs in a row without improvement are endured; the next one ends the training. The same count as
+        that of `schedules.Plateau`, and of `n_iter_no_change` in the estimators.
+    min_delta : float
+        A value is better by more than this, in units of the column; NaN never is.
+    mode : {"auto", "min", "max"}
+        Whether lower or higher is better; "auto" knows it of losses and of this package's metrics.
+    restore_best : bool
+        Whether the model gets the parameters of the best epoch in the end.
+
+    References
+    ----------
+    .. [1] Prechelt (1998), Early stopping - but when? Neural Networks: Tricks of the Trade, 55-69.
+    """
+
+    monitor: str = "val_loss"
+    patience: int = 10
+    min_delta: float = 0.0
+    mode: str = "auto"
+    restore_best: bool = True
+    best: float = field(default=math.nan, init=False)
+    best_epoch: int = field(default=0, init=False)
+    _kept: tuple[Array, Array] | None = field(default=None, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.mode not in ("auto", "min", "max"):
+            raise ValueError(f"EarlyStopping mode must be 'auto', 'min' or 'max'; got {shown(self.mode)}.")
+        if self.mode == "auto":
+            self.mode = _mode_of(self.monitor)
+        integer(self.patience, "EarlyStopping patience", 0, usual=10)
+        real(self.min_delta, "EarlyStopping min_delta", least=0.0, usual=0.0)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The best epoch so far, and its parameters if they are wanted."""
+        kept = {} if self._kept is None else dict(zip(("theta", "state"), self._kept, strict=True))
+        return {"best": self.best, "best_epoch": self.best_epoch, **kept}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from there."""
+        self.best = float(state["best"])
+        self.best_epoch = int(state["best_epoch"])
+        self._kept = (state["theta"], state["state"]) if "theta" in state else None
+
+    def on_fit_start(self, run: Run) -> None:
+        """Forget an earlier training."""
+        self.best, self.best_epoch, self._kept = math.nan, 0, None
+
+    def on_epoch_end(self, run: Run) -> None:
+        """Compare with the best epoch so far."""
+        if self.monitor not in run.history:
+            metric = self.monitor.removeprefix("val_")
+            asked = "" if metric == "loss" else f"metrics=[{metric!r}]"
+            held_out = "validation=0.2" if metric != self.monitor else ""
+            raise ValueError(
+                f"EarlyStopping monitors {self.monitor!r}, but the history has {', '.join(run.history)}. Pass "
+                f"{' and '.join(filter(None, (asked, held_out)))} to fit, or monitor one of these."
+            )
+        value, sign = run.history[self.monitor][-1], 1.0 if self.mode == "min" else -1.0
+        if better(sign * value, sign * self.best, self.min_delta):
+            self.best, self.best_epoch = value, run.epoch
+            self._kept = run.model.snapshot() if self.restore_best else None
+        elif run.epoch - self.best_epoch > self.patience:
+            since = f"not improved since epoch {self.best_epoch}" if self.best_epoch else "been NaN all the time"
+            run.stop(f"{self.monitor} has {since}")
+
+    def on_fit_end(self, run: Run) -> None:
+        """Go back to the best epoch."""
+        if self._kept is not None:
+            run.model.restore(self._kept)
+            self._kept = None
+
+
+def _mode_of(monitor: str) -> str:
+    """Whether lower or higher is better in a column of the history."""
+    metric = str(monitor).removeprefix("val_")
+    if metric == "loss":
+        return "min"
+    if metric in METRICS or metric.startswith("top_"):
+        return "max"
+    raise ValueError(f"EarlyStopping does not know {shown(monitor)}: pass mode='min' or 'max', what is better in it.")
+
+
+class EachEpoch(Callback):
+    """A plain function as a callback."""
+
+    def __init__(self, function: Any) -> None:
+        self.function = function
+
+    def on_epoch_end(self, run: Run) -> None:
+        self.function(run)
+
+
+def as_callbacks(callbacks: Any) -> list[Callback]:
+    """Several, or one, as a list."""
+    several = isinstance(callbacks, Iterable) and not isinstance(callbacks, str | Callback | type)
+    return [as_callback(each) for each in (callbacks if several else [callbacks])]
+
+
+def as_callback(callback: Any) -> Callback:
+    """A callback, or a function of a `Run` as one."""
+    if isinstance(callback, Callback):
+        return callback
+    if isinstance(callback, type) or not callable(callback):
+        raise TypeError(
+            f"a callback must be a Callback or a function of a Run; got {shown(callback)}. "
+            f"{f'Write {callback.__name__}().' if isinstance(callback, type) else 'Leave out for none.'}"
+        )
+    return EachEpoch(callback)

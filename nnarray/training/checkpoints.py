@@ -1,0 +1,248 @@
+"""Models into files: what is kept of a model, and of a training under way, so that both go on as if nothing had been.
+
+One file holds the parameters by name, the state, the architecture as JSON, the history; written while it trains, also
+the optimizer's memory and the position: all draws follow from the seed and the number of the step, so that a training
+that is resumed takes the same steps, bit for bit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import re
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nnarray.backends import backend_of, dtype_name
+from nnarray.checks import integer
+from nnarray.persistence import archive, files
+from nnarray.persistence.archive import Archive, on_host
+from nnarray.persistence.settings import encode
+from nnarray.training.callbacks import Callback, Run
+from nnarray.training.data import Data, Trainee, pick
+from nnarray.training.loading import Position, understood
+from nnarray.typing import Array
+
+log = logging.getLogger("nnarray")
+
+FEW = 1024  # examples that a fingerprint looks at
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where a training is saved, how often, and how many of the last ones are kept.
+
+    The file at `path` is always the newest. With `keep` above 1 the last ones are there under names of their own too:
+    `run-epoch00010.safetensors` beside `run.safetensors`.
+
+    Parameters
+    ----------
+    path : path of a .safetensors file
+    every : int
+        Epochs from one save to the next. The last epoch, and the last one before an interrupt, are saved anyway.
+    keep : int
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the path does not end in .safetensors, or a number is below 1.
+
+    Examples
+    --------
+    >>> import nnarray as nn
+    >>> nn.Checkpoint("run.safetensors", every=5, keep=3).every
+    5
+    """
+
+    path: str | os.PathLike[str]
+    every: int = 1
+    keep: int = 1
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", archive.named_file(self.path))
+        integer(self.every, "Checkpoint every", 1, usual=1)
+        integer(self.keep, "Checkpoint keep", 1, usual=3)
+
+    @property
+    def file(self) -> Path:
+        """The newest one."""
+        return Path(self.path)
+
+    def of_epoch(self, epoch: int) -> Path:
+        """The one of this epoch, where several are kept."""
+        return self.file.with_name(f"{self.file.stem}-epoch{epoch:05d}{archive.SUFFIX}")
+
+    def _copy(self, part: Path) -> None:
+        shutil.copyfile(self.file, part)
+
+    def write(self, saved: Archive, epoch: int) -> None:
+        """Save, and remove what is older than the last ones to keep."""
+        write(self.file, saved)
+        if self.keep == 1:
+            return
+        own = self.of_epoch(epoch)
+        own.unlink(missing_ok=True)
+        try:
+            os.link(self.file, own)  # a second name of the same bytes
+        except OSError:  # a file system without such names
+            files.replace(own, self._copy)
+        own_names = re.compile(re.escape(self.file.stem) + r"-epoch[0-9]{5,}" + re.escape(archive.SUFFIX))
+        others = [each for each in self.file.parent.iterdir() if own_names.fullmatch(each.name)]
+        newest_first = sorted(others, key=lambda each: (each.stat().st_mtime_ns, each.name), reverse=True)
+        for old in newest_first[self.keep :]:
+            old.unlink(missing_ok=True)
+
+
+def checkpoint_of(given: Any) -> Checkpoint:
+    """A checkpoint, or a path as one."""
+    return given if isinstance(given, Checkpoint) else Checkpoint(given)
+
+
+# --- Saving ----------------------------------------------------------------------------------------------------------
+
+
+def archive_of(model: Trainee, theta: Array, state: Array) -> Archive:
+    """The model with these numbers, its history, and what its owner noted."""
+    history = model.history
+    facts = {
+        "network": encode(model.wiring.network),
+        "input_shape": list(model.input_shape),
+        "dtype": dtype_name(theta.dtype),
+        "frozen": sorted(model.frozen),
+        "metadata": model.metadata,
+        "history": {"columns": list(history.columns), "steps": history.steps, "settings": history.settings},
+    }
+    wiring, columns = model.wiring, {name: np.asarray(x, dtype=float) for name, x in history.columns.items()}
+    arrays = _named("params", wiring.params.views(on_host(theta))) | _named("state", wiring.state.views(on_host(state)))
+    return Archive(arrays | _named("history", columns), facts)
+
+
+def write(file: Path, saved: Archive) -> None:
+    """Put it into the file, if the reader understands it: what cannot be read never takes the place of what can."""
+    understood(file, saved, "saved")
+    archive.write(file, saved)
+
+
+def _named(prefix: str, arrays: dict[str, Any]) -> dict[str, Any]:
+    return {f"{prefix}/{name}": x for name, x in arrays.items()}
+
+
+def save(model: Trainee, path: str | os.PathLike[str]) -> None:
+    """`Model.save`."""
+    write(archive.named_file(path), archive_of(model, model.theta, model.state))
+
+
+@dataclass
+class Keeper:
+    """Saves one training: at the end of epochs, and where it is interrupted."""
+
+    checkpoint: Checkpoint
+    model: Trainee
+    run: Run
+    callbacks: Sequence[Callback]
+    epoch: int = -1
+    """That was saved last."""
+    position: Position | None = field(default=None, repr=False)
+    given: Array | None = field(default=None, repr=False)
+    """The model's parameters when it was saved last."""
+    remembered: list[tuple[str, dict[str, Any]]] = field(default_factory=list, repr=False)
+    """What callbacks knew at the end of that epoch; in the end they let go of it."""
+
+    def prove(self) -> None:
+        """See that the model can be saved, and write an empty file beside the checkpoint: better now than after hours.
+
+        What an earlier training left half written when it was killed is removed.
+        """
+        model = self.model
+        understood(self.checkpoint.file, archive_of(model, model.theta, model.state), "saved")
+        archive.as_json(model.metadata, "model.metadata")
+        files.sweep(self.checkpoint.file)
+        files.prove(self.checkpoint.file)
+
+    def resume(self, position: Position) -> None:
+        """Go on from there: it may be over, and yet lack its last save."""
+        self.position, self.remembered = position, remembering(self.callbacks)
+
+    def end_epoch(self, position: Position | None) -> None:
+        """Save if it is time. Without a position, which L-BFGS has not, the training cannot be resumed."""
+        run = self.run
+        if run.stopped is not None or run.epoch == run.epochs or run.epoch % self.checkpoint.every == 0:
+            self.save(position)
+
+    def interrupt(self, position: Position | None) -> None:
+        """Save the last finished epoch, unless there is none or it is saved: what is there is better than nothing."""
+        if self.run.epoch > max(self.epoch, 0):
+            self.save(position)
+
+    def end_fit(self) -> None:
+        """Save again if a callback has given the model other parameters in the end, such as those of the best epoch."""
+        if self.model.theta is not self.given:
+            self._write(self.position, self.model.theta, self.model.state)
+
+    def save(self, position: Position | None) -> None:
+        """Save now."""
+        self.remembered = remembering(self.callbacks)
+        theta, state = (self.model.theta, self.model.state) if position is None else position[:2]
+        self._write(position, theta, state)
+
+    def _write(self, position: Position | None, theta: Array, state: Array) -> None:
+        saved = archive_of(self.model, theta, state)
+        if position is not None:
+            self._add_training(saved, position, apart=position.theta is not theta)
+        self.checkpoint.write(saved, self.run.epoch)
+        log.info("epoch %d is saved in %s", self.run.epoch, self.checkpoint.file)
+        self.epoch, self.position, self.given = self.run.epoch, position, self.model.theta
+
+    def _add_training(self, saved: Archive, position: Position, *, apart: bool) -> None:
+        saved.facts["history"]["steps"] = position.steps
+        told: list[dict[str, Any]] = []
+        for i, (kind, own) in enumerate(self.remembered):
+            arrays = {name: value for name, value in own.items() if hasattr(value, "shape")}
+            numbers = {name: _numbers(value, f"{name!r}, which {kind} remembers,") for name, value in arrays.items()}
+            saved.arrays.update(_named(f"callbacks/{i}", numbers))
+            plain = {name: value for name, value in own.items() if name not in arrays}
+            told.append(
+                {
+                    "type": kind,
+                    "state": archive.as_json(plain, f"what {kind} remembers", with_nan=True),
+                    "arrays": {name: dtype_name(value.dtype) for name, value in arrays.items()},
+                }
+            )
+        saved.facts["training"] = {
+            "plain": position.plain,
+            "stopped": self.run.stopped,
+            "callbacks": told,
+            "slots": sorted(position.slots),
+        }
+        saved.arrays.update(_named("optimizer", {name: on_host(slot) for name, slot in position.slots.items()}))
+        if apart:
+            saved.arrays.update({"position/theta": on_host(position.theta), "position/state": on_host(position.state)})
+
+
+def _numbers(x: Any, what: str) -> np.ndarray:
+    """An array of a callback on the host."""
+    host = on_host(x)
+    if host.dtype.kind not in "fiub":
+        raise ValueError(f"{what} holds {host.dtype}; a file holds real numbers. Remember a list of texts or numbers.")
+    return host
+
+
+def remembering(callbacks: Sequence[Callback]) -> list[tuple[str, dict[str, Any]]]:
+    """What those know that remember something from epoch to epoch, with the names of their classes."""
+    return [(type(callback).__name__, own) for callback in callbacks if (own := callback.state_dict())]
+
+
+def fingerprint(data: Data) -> str:
+    """What tells these examples from others: a checksum of up to 1,024 of them, spread evenly."""
+    total, count = hashlib.sha256(), data.examples
+    rows = backend_of(data.x).asarray(sorted({i * count // FEW for i in range(FEW)}))
+    for each in (data.x, data.target, data.weights):
+        if each is not None:
+            total.update(np.ascontiguousarray(on_host(pick(each, rows))).tobytes())
+    return total.hexdigest()[:16]

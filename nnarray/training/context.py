@@ -1,0 +1,216 @@
+"""One training under way: its data, its history, what is told at the end of an epoch, and what may end it early."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+from nnarray.backends import same_place
+from nnarray.losses import Loss
+from nnarray.metrics import Metric, measured
+from nnarray.training.callbacks import Callback, Run
+from nnarray.training.checkpoints import Keeper, Position
+from nnarray.training.data import Data, Trainee, pick
+from nnarray.typing import Array
+
+log = logging.getLogger("nnarray")
+
+
+class DivergenceError(FloatingPointError):
+    """The loss, a parameter, or what goes with them became NaN or infinite; the model keeps its last finite parameters.
+
+    With them go the running means and variances of the layers, and the optimizer's memory.
+    """
+
+
+UNSOUND = "the parameters were not finite before training. Make the model anew with init, or load other parameters."
+
+
+@dataclass
+class Course:
+    """What gradient descent and L-BFGS share: where they read the examples, and where they report an epoch."""
+
+    model: Trainee
+    data: Data
+    held_out: Data | None
+    loss: Loss
+    metrics: dict[str, Metric]
+    batch_size: int | None
+    run: Run
+    callbacks: list[Callback]
+    show: Callable[[dict[str, float], int], None]
+    engine: str
+    keeper: Keeper | None = None
+    """Who saves it, if anybody does."""
+    position: Position | None = None
+    """Where it goes on, if it does not begin."""
+    started: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        before = self.run.history.columns.get("seconds", [])
+        self.started = time.perf_counter() - (before[-1] if before else 0.0)
+
+    @property
+    def monitored(self) -> list[float]:
+        """The losses that schedules look at, an epoch each: of the validation, if there is one."""
+        return self.run.history.columns.get("loss" if self.held_out is None else "val_loss", [])
+
+    @property
+    def frozen(self) -> Array | None:
+        """True at the entries of theta that stay as they are; None if all are trained."""
+        return self.model.wiring.params.frozen(self.model.frozen, self.model.theta)
+
+    @property
+    def decays(self) -> Array | None:
+        """1 at the entries that weight decay shrinks, 0 at the others; None if it shrinks all."""
+        return self.model.wiring.params.decays(self.model.theta)
+
+    @property
+    def unobserved(self) -> bool:
+        """Whether nobody looks on between two epochs."""
+        return not (self.callbacks or self.metrics or self.held_out or self.keeper)
+
+    def end_epochs(self, losses: list[float], rates: list[float], outputs: list[Array], rows: list[Any]) -> None:
+        """As `end_epoch`; several that nobody observed share the time that they took."""
+        if len(losses) == 1:
+            self.end_epoch(losses[0], rates[0], outputs, rows)
+            return
+        history, count = self.run.history, len(losses)
+        begun, first = history["seconds"][-1], self.run.epoch + 1
+        share = (time.perf_counter() - self.started - begun) / count
+        history.extend(
+            {
+                "epoch": [float(first + i) for i in range(count)],
+                "loss": losses,
+                "lr": rates,
+                "seconds": [begun + (i + 1) * share for i in range(count)],
+            }
+        )
+        self.show({"loss": losses[-1]}, count)
+
+    def end_epoch(self, loss: float, rate: float, outputs: list[Array], rows: list[Any]) -> bool:
+        """Write the epoch into the history and tell the callbacks; whether to go on.
+
+        `outputs` are those of the epoch's steps, `rows` the examples that they belong to.
+        """
+        row = {"epoch": float(self.run.epoch + 1), "loss": loss, **self._on_training(outputs, rows), **self._held_out()}
+        self.run.history.append({**row, "lr": rate, "seconds": time.perf_counter() - self.started})
+        self.show(row, 1)
+        log.debug("epoch %d: %s", self.run.epoch, self.run.last)
+        for callback in self.callbacks:
+            callback.on_epoch_end(self.run)
+        return self.run.stopped is None
+
+    def _on_training(self, outputs: list[Array], rows: list[Any]) -> dict[str, float]:
+        if not self.metrics:
+            return {}
+        xp = same_place(x=self.data.x)
+        together, y = xp.concat(outputs, axis=0), xp.concat([pick(self.data.y, each) for each in rows], axis=0)
+        return {name: measured(name, metric, together, y) for name, metric in self.metrics.items()}
+
+    def _held_out(self) -> dict[str, float]:
+        held = self.held_out
+        if held is None:
+            return {}
+        size = None if self.batch_size is None else max(self.batch_size, 1024)
+        outputs = self.model.predict(held.x, batch_size=size, check_finite=False, engine=self.engine)
+        row = {"val_loss": float(self.loss.of_prepared(outputs, held.target, held.weights)[0])}
+        return row | {f"val_{name}": measured(name, metric, outputs, held.y) for name, metric in self.metrics.items()}
+
+
+# --- Signals that end it ---------------------------------------------------------------------------------------------
+
+TERMINATING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+
+
+class Terminated(KeyboardInterrupt):
+    """Ends what runs as Ctrl-C does; `number` is that of the signal."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
+class Ending:
+    """A handler that ends what runs by `Terminated`, and remembers it: a module that is being imported may lose that.
+
+    The same signal again ends the process at once, but for Ctrl-C.
+    """
+
+    def __init__(self) -> None:
+        self.arrived: list[int] = []
+
+    def __call__(self, number: int, frame: object) -> NoReturn:
+        if number in self.arrived and number != signal.SIGINT:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        self.arrived.append(number)
+        raise Terminated(number)
+
+    def check(self) -> None:
+        """Raise `Terminated` again, if a signal has arrived."""
+        if self.arrived:
+            raise Terminated(self.arrived[0])
+
+
+def check_signals() -> None:
+    """End what runs if a signal has arrived, and what it raised was lost."""
+    for number in (signal.SIGINT, *TERMINATING):
+        handler = signal.getsignal(number)
+        if isinstance(handler, Ending):
+            handler.check()
+
+
+@contextmanager
+def interrupts_between_steps() -> Generator[Callable[[], None]]:
+    """Ctrl-C and `Ending` wait for a call of what this yields, so that no step is half done; a second one does not.
+
+    Each signal by itself, whatever the others are set to; handlers of other people stay as they are.
+    """
+    handlers: dict[int, Callable[[int, Any], object]] = {}
+    pending: list[int] = []
+
+    def note(number: int, frame: Any) -> None:
+        if pending:
+            handlers[number](number, frame)
+        if isinstance(handlers[number], Ending):
+            signal.signal(number, signal.SIG_DFL)
+        pending.append(number)
+
+    def check() -> None:
+        if pending:
+            handlers[pending[0]](pending[0], None)
+
+    if threading.current_thread() is threading.main_thread():
+        check_signals()
+        found: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGINT, *TERMINATING)}
+        ours = {
+            number: it for number, it in found.items() if it is signal.default_int_handler or isinstance(it, Ending)
+        }
+        handlers |= ours
+    try:
+        for number in handlers:
+            signal.signal(number, note)
+        yield check
+    finally:
+        for number, handler in handlers.items():
+            if signal.getsignal(number) is note:
+                signal.signal(number, handler)
+    check()
+
+
+@contextmanager
+def saved_if_interrupted(keeper: Keeper | None, position: Position | None) -> Generator[None]:
+    """The last finished epoch, which was at this position."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if keeper is not None:
+            keeper.interrupt(position)
+        raise

@@ -1,0 +1,205 @@
+"""Examples on their way into a model: checked once, where they enter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from numbers import Real
+from typing import Any, NamedTuple, Protocol
+
+from nnarray import random
+from nnarray.backends import as_data, device_of, is_traced, same_place, without_record
+from nnarray.checks import real, refuse_narrowed, refuse_overflow
+from nnarray.functional.propagation import Wiring
+from nnarray.kernels.compilation import quiet
+from nnarray.layers.base import Layer
+from nnarray.layers.containers import heads_in, last_activation
+from nnarray.losses import Loss, combined_weights
+from nnarray.random import Key
+from nnarray.training.callbacks import History
+from nnarray.typing import Array, Shape
+
+FINITE_REMEDY = "Remove or repair these entries, or pass check_finite=False."
+
+
+class Trainee(Protocol):
+    """What training needs of a model."""
+
+    wiring: Wiring
+    frozen: frozenset[str]
+    history: History
+    metadata: dict[str, Any]
+
+    @property
+    def theta(self) -> Array: ...
+    @property
+    def state(self) -> Array: ...
+    @property
+    def input_shape(self) -> Shape: ...
+    @property
+    def output_shape(self) -> Shape: ...
+    def predict(
+        self, X: Array, *, batch_size: int | None = None, check_finite: bool = True, engine: str | None = None
+    ) -> Array: ...
+    def snapshot(self) -> tuple[Array, Array]: ...
+    def restore(self, kept: tuple[Array, Array]) -> None: ...
+
+
+class Data(NamedTuple):
+    """Examples as a step reads them: inputs in the model's dtype, the target as the loss prepared it."""
+
+    x: Array
+    target: Array
+    weights: Array | None
+    y: Array
+
+    @property
+    def examples(self) -> int:
+        """How many there are."""
+        return self.x.shape[0]
+
+
+def check_inputs(model: Trainee, X: Any, name: str = "X", *, of_y: Shape = ()) -> Array:
+    """`X` in the model's dtype, if it has the model's library, device and input shape.
+
+    `of_y` is the shape of the labels, if there are any: what is wrong shows in both.
+
+    Raises
+    ------
+    TypeError
+        If it is no array, of another library, or not made of real numbers.
+    ValueError
+        If it is on another device or has another shape.
+    """
+    X = as_data(X, name)
+    xp = same_place(model=model.theta, **{name: X})
+    if X.shape[1:] != model.input_shape or X.ndim == 0:
+        batch = "(batch, " + ", ".join(map(str, model.input_shape)) + ")"
+        raise ValueError(
+            f"the network expects {batch}, examples of shape {model.input_shape}; "
+            f"got {name} of shape {tuple(X.shape)}.{_fitting(tuple(X.shape), model.input_shape, of_y)}"
+        )
+    return X if X.dtype == model.theta.dtype else xp.astype(X, model.theta.dtype)
+
+
+def _fitting(shape: Shape, wanted: Shape, of_y: Shape) -> str:
+    """What makes inputs of `shape` fit to a network for examples of the shape `wanted`."""
+    labelled = of_y[:1] == shape[:1] != ()
+    if labelled and of_y[1:] == wanted:
+        return " Have X and y changed places?"
+    single = " For a single example, use X[None, ...]." if shape == wanted and not labelled else ""
+    if len(shape) == len(wanted) > 1 and shape[1:] == wanted[1:]:
+        return f"{single} Was the network made by init(X.shape)? Make it by init(X.shape[1:]), for one example."
+    if single:
+        return single
+    if (*shape[1:], 1) == wanted:
+        return f" Give examples an axis for their one {'feature' if len(wanted) == 1 else 'channel'}: X[..., None]."
+    if len(shape) == 1 and labelled:
+        return " For examples of one feature, use X[:, None], and make the network by init((1,))."
+    if len(wanted) == 1 and len(shape) == 2 and shape[0] == wanted[0] and not labelled:
+        return " Each row must be an example: use X.T."
+    if len(wanted) == 3 and (*shape[2:], *shape[1:2]) == wanted:
+        return " Channels come last: use xp.permute_dims(X, (0, 2, 3, 1)), where xp = nn.namespace(X)."
+    return f" Or make the network for these: init({shape[1:]})." if labelled else ""
+
+
+@quiet  # what overflows is told by an error
+def finite_inputs(model: Trainee, X: Any, name: str = "X", *, of_y: Shape = ()) -> Array:
+    """As `check_inputs`; refuses NaN, infinity, and what the model's dtype cannot hold. Waits for the device."""
+    x = check_inputs(model, X, name, of_y=of_y)
+    if not is_traced(x):
+        refuse_overflow(x, X, name, FINITE_REMEDY)
+    return x
+
+
+@quiet  # what overflows is told by an error
+def prepare(
+    model: Trainee,
+    X: Any,
+    y: Any,
+    weights: Any,
+    loss: Loss,
+    *,
+    check_finite: bool = True,
+    names: str = "X y sample_weight",
+) -> Data:
+    """Check the examples once, where they enter, and bring them into the form that a step reads: without a record."""
+    x_name, y_name, w_name = names.split()
+    _refuse_probabilities(model.wiring.network, loss)
+    y = without_record(as_data(y, y_name))
+    x = without_record((finite_inputs if check_finite else check_inputs)(model, X, x_name, of_y=tuple(y.shape)))
+    if not check_finite and not is_traced(x):
+        refuse_narrowed(x, without_record(as_data(X, x_name)), x_name)
+    weights = None if weights is None else without_record(_as_weights(weights, w_name))
+    xp = same_place(**{x_name: x, y_name: y, w_name: weights})
+    if x.shape[0] == 0:
+        raise ValueError(f"{x_name} holds no examples: its shape is {tuple(X.shape)}. At least one is needed.")
+    _refuse_other_length(x, x_name, y, y_name)
+    target, own = loss.prepare(y, (x.shape[0], *model.output_shape), x.dtype)
+    return Data(x, target, combined_weights(xp, own, weights, x.shape[0], x.dtype, w_name), y)
+
+
+def _as_weights(weights: Any, name: str) -> Array:
+    if isinstance(weights, Mapping):
+        raise TypeError(
+            f"{name} must be an array, one number an example; got {type(weights).__name__}. Classes are weighted by "
+            f"the loss: loss=nn.losses.CrossEntropy(class_weights=(1.0, 9.0))."
+        )
+    return as_data(weights, name)
+
+
+def _refuse_probabilities(network: Layer, loss: Loss) -> None:
+    """A loss that takes logits must not be given what an activation has made of them."""
+    spoiled = [last for last in map(last_activation, (network, *heads_in(network))) if last in loss.not_after]
+    if spoiled:
+        raise ValueError(
+            f"the network ends in {spoiled[0]!r}, and {loss.label} takes logits: it applies its own. Leave out the "
+            f"last activation. {loss.answer}"
+        )
+
+
+def _refuse_other_length(x: Array, name: str, other: Array, other_name: str) -> None:
+    if other.ndim > 0 and other.shape[0] == x.shape[0]:
+        return
+    hint = ""
+    if x.ndim > 2 and x.shape[0] == 1 and x.shape[1:2] == other.shape[:1]:
+        shape = tuple(x.shape[2:])
+        hint = f" Its second axis has that length: pass {name}[0, ...], and make the network by init({shape})."
+    raise ValueError(
+        f"{name} has {x.shape[0]} examples and {other_name} has shape {tuple(other.shape)}; make their lengths equal."
+        f"{hint}"
+    )
+
+
+def pick(x: Array, rows: Any) -> Array:
+    """The examples of these rows: all for None, a slice, or indices on the device."""
+    if rows is None:
+        return x
+    return x[rows, ...] if isinstance(rows, slice) else same_place(x=x).take(x, rows, axis=0)
+
+
+def validation_split(X: Any, y: Any, weights: Any, validation: Any, key: Key) -> tuple[Any, Any, Any, Any]:
+    """A fraction becomes a random part of the examples."""
+    if not isinstance(validation, Real):
+        return X, y, weights, validation
+    fraction = real(validation, "validation", least=0.0, below=1.0, usual=0.2)
+    X, y = as_data(X, "X"), as_data(y, "y")
+    weights = None if weights is None else _as_weights(weights, "sample_weight")
+    xp = same_place(X=X, y=y, sample_weight=weights)
+    if X.ndim == 0:
+        raise ValueError(
+            "X must have an axis of examples, (batch, ...); got shape (). For one example, use X[None, ...]."
+        )
+    count = X.shape[0]
+    for name, other in (("y", y), ("sample_weight", weights)):
+        if other is not None:  # a row that is not there might be made up by the library that picks it
+            _refuse_other_length(X, "X", other, name)
+    part = round(fraction * count)
+    if not 0 < part < count:
+        raise ValueError(
+            f"validation={validation!r} of {count} examples leaves {part} to validate and {count - part} to train. "
+            f"Give more examples, or another fraction."
+        )
+    order = random.permutation(key.fold("validation"), count, xp=xp, device=device_of(X))
+    held, kept = order[:part], order[part:]
+    held_out = (pick(X, held), pick(y, held)) + (() if weights is None else (pick(weights, held),))
+    return pick(X, kept), pick(y, kept), None if weights is None else pick(weights, kept), held_out

@@ -1,0 +1,204 @@
+"""Training: what `Model.fit` does, from the call to the history."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from nnarray.backends import is_traced, memory_errors, namespace
+from nnarray.checks import integer
+from nnarray.functional.summary import summary
+from nnarray.kernels.engines import AUTO, computing, resolved
+from nnarray.losses import Loss, loss_named
+from nnarray.metrics import metrics_named
+from nnarray.optimizers import LBFGS, optimizer_named
+from nnarray.persistence.archive import named_file
+from nnarray.random import Key
+from nnarray.training.callbacks import Callback, History, Run, as_callbacks
+from nnarray.training.checkpoints import Keeper, Position, checkpoint_of, fingerprint
+from nnarray.training.context import Course
+from nnarray.training.data import Data, Trainee, prepare, validation_split
+from nnarray.training.lbfgs import minimise
+from nnarray.training.loading import resume
+from nnarray.training.loop import descend
+
+log = logging.getLogger("nnarray")
+
+
+def fit(
+    model: Trainee,
+    X: Any,
+    y: Any,
+    *,
+    loss: Any,
+    optimizer: Any,
+    epochs: int,
+    batch_size: int | None,
+    validation: Any,
+    metrics: Any,
+    callbacks: Sequence[Any],
+    sample_weight: Any,
+    shuffle: bool,
+    seed: int,
+    progress: bool | None,
+    check_finite: bool,
+    checkpoint: Any = None,
+    resumed: Any = False,
+    engine: str = AUTO,
+) -> History:
+    """Train `model` in place; `Model.fit` has the description."""
+    if is_traced(X) or is_traced(model.theta):
+        raise ValueError(
+            "fit cannot run inside jax.jit: it looks at values. Call it outside, and jit model(X) instead."
+        )
+    epochs = integer(epochs, "epochs", 1, usual=10)
+    batch_size = None if batch_size is None else integer(batch_size, "batch_size", 1, usual=32)
+    loss, rule, chosen = loss_named(loss), optimizer_named(optimizer), metrics_named(metrics)
+    key = Key(seed)
+    X, y, sample_weight, validation = validation_split(X, y, sample_weight, validation, key)
+    data = prepare(model, X, y, sample_weight, loss, check_finite=check_finite)
+    held_out = _held_out(model, validation, loss, check_finite)
+    watchers = as_callbacks(callbacks)
+    run = Run(model, History(), epochs)
+    run.history.settings = {
+        "loss": repr(loss),
+        "optimizer": repr(rule),
+        "batch_size": batch_size,
+        "examples": data.examples,
+        "validation examples": None if held_out is None else held_out.examples,
+        "weighted": data.weights is not None,
+        "metrics": list(chosen),
+        "shuffle": bool(shuffle),
+        "seed": int(seed),
+        "engine": resolved(engine, model.theta),
+    }
+    keeper = _keeper(checkpoint, model, run, watchers)
+    source = _source(resumed, keeper)
+    if keeper is not None or source is not None:
+        run.history.settings["data"] = fingerprint(data)
+    log.info("training starts: %r, up to %d epochs, %s", model, epochs, run.history.settings)
+    with (
+        computing(engine),
+        _history_of(model, run),
+        _progress_bar(epochs, progress) as show,
+        _memory_errors(model, data, batch_size),
+        _told_of(run, watchers),
+    ):
+        position = None if source is None else _resume(source, model, run, watchers, rule)
+        if keeper is not None and position is not None:
+            keeper.resume(position)
+        course = Course(model, data, held_out, loss, chosen, batch_size, run, watchers, show, engine, keeper, position)
+        show(run.last, run.epoch)
+        if isinstance(rule, LBFGS):
+            minimise(course, rule)
+        else:
+            descend(course, rule, shuffle=shuffle, key=key)
+    if keeper is not None:
+        keeper.end_fit()
+    log.info("training ends after epoch %d%s: %s", run.epoch, f", {run.stopped}" if run.stopped else "", run.last)
+    return run.history
+
+
+@contextmanager
+def _history_of(model: Trainee, run: Run) -> Generator[None]:
+    """The model's history is that of the run, unless it ends in an error before its first step."""
+    before, model.history = model.history, run.history
+    try:
+        yield
+    except BaseException:
+        if run.history.steps == 0:
+            model.history = before  # nothing has been trained
+        raise
+
+
+@contextmanager
+def _told_of(run: Run, watchers: list[Callback]) -> Generator[None]:
+    """Each that was told of the start is told of the end, whatever happens between them; the last one first."""
+    with ExitStack() as stack:
+        for watcher in watchers:
+            watcher.on_fit_start(run)
+            stack.callback(watcher.on_fit_end, run)
+        yield
+
+
+def _keeper(checkpoint: Any, model: Trainee, run: Run, watchers: list[Callback]) -> Keeper | None:
+    """Who saves the training; proved now, and not after hours, by a look at where the file is to be."""
+    if checkpoint is None:
+        return None
+    keeper = Keeper(checkpoint_of(checkpoint), model, run, watchers)
+    keeper.prove()
+    return keeper
+
+
+def _source(resumed: Any, keeper: Keeper | None) -> Path | None:
+    """The file to go on from; for True the checkpoint's own, if there is one yet."""
+    if resumed is False or resumed is None:
+        return None
+    if resumed is not True:
+        return named_file(resumed)
+    if keeper is None:
+        raise ValueError("resume=True needs checkpoint=, the file to go on from; or pass its path as resume=.")
+    return keeper.checkpoint.file if keeper.checkpoint.file.exists() else None
+
+
+def _resume(source: Path, model: Trainee, run: Run, watchers: list[Callback], rule: Any) -> Position:
+    if isinstance(rule, LBFGS):
+        raise ValueError("L-BFGS keeps its memory inside of SciPy, and cannot be resumed. Train anew.")
+    return resume(source, model, run, watchers, rule.slots(model.theta))
+
+
+def _held_out(model: Trainee, validation: Any, loss: Loss, check_finite: bool) -> Data | None:
+    if validation is None:
+        return None
+    if not isinstance(validation, tuple | list) or len(validation) not in (2, 3):
+        raise TypeError(
+            f"validation must be a fraction, (X, y) or (X, y, sample_weight); got {type(validation).__name__}."
+        )
+    X, y, weights = (*validation, None)[:3]
+    names = "validation_X validation_y validation_weight"
+    return prepare(model, X, y, weights, loss, check_finite=check_finite, names=names)
+
+
+@contextmanager
+def _memory_errors(model: Trainee, data: Data, batch_size: int | None) -> Generator[None]:
+    """A full device is told with what would fit."""
+
+    def remedy(free: int | None) -> str:
+        size = min(batch_size or data.examples, data.examples)
+        return (
+            f"{_what_would_fit(model, free)}Reduce batch_size (now {size}) or the network; the model is as it was "
+            f"after the last finished step."
+        )
+
+    with memory_errors(model.theta, remedy):
+        yield
+
+
+def _what_would_fit(model: Trainee, free: int | None) -> str:
+    """About how many examples a step could take in the memory that is free: what layers give is kept, and a copy."""
+    network, shape, xp = model.wiring.network, model.input_shape, namespace(model.theta)
+    itemsize = xp.finfo(model.theta.dtype).bits // 8
+    each = 2 * summary(network, shape, itemsize=itemsize, frozen=model.frozen, depth=1).activation_bytes
+    if not free or not each:
+        return ""
+    return f"{free / 2**20:,.0f} MiB are free, and an example takes about {each / 2**20:.3g}: try {free // each or 1}. "
+
+
+@contextmanager
+def _progress_bar(epochs: int, wanted: bool | None) -> Generator[Callable[[dict[str, float], int], None]]:
+    """tqdm's bar: None shows it in a terminal and in a notebook, not in a pipe."""
+    from tqdm import auto
+
+    in_notebook = any(base.__module__ == "tqdm.notebook" for base in auto.tqdm.__mro__)
+    shown = wanted if wanted is not None else in_notebook or None
+    with auto.tqdm(total=epochs, unit="epoch", disable=None if shown is None else not shown) as bar:
+
+        def show(row: dict[str, float], epochs: int) -> None:
+            if not bar.disable:
+                bar.set_postfix({k: f"{v:.4g}" for k, v in row.items() if k != "epoch"}, refresh=False)
+                bar.update(epochs)
+
+        yield show

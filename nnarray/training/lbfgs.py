@@ -1,0 +1,90 @@
+"""L-BFGS by SciPy: the one optimizer whose vector leaves the device, for SciPy computes on the host."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from nnarray.backends import backend_of, namespace
+from nnarray.functional.propagation import Step, loss_and_gradient
+from nnarray.kernels.compilation import compiled
+from nnarray.optimizers import LBFGS
+from nnarray.training.callbacks import Run
+from nnarray.training.context import UNSOUND, Course, DivergenceError, interrupts_between_steps, saved_if_interrupted
+from nnarray.typing import Array
+
+
+def minimise(course: Course, rule: LBFGS) -> None:
+    """Minimise the loss over theta; the model and the history follow at each iteration."""
+    try:
+        from scipy.optimize import minimize
+    except ModuleNotFoundError as error:
+        raise ImportError("the optimizer LBFGS needs SciPy; pip install 'nnarray[scipy]'.") from error
+    model, data, run = course.model, course.data, course.run
+    if course.batch_size is not None and course.batch_size < data.examples:
+        raise ValueError(
+            f"LBFGS needs all {data.examples} examples in one batch; got batch_size={course.batch_size}. "
+            f"Pass batch_size=None."
+        )
+    here, dtype, frozen = backend_of(model.theta), model.theta.dtype, course.frozen
+    decays = course.decays if rule.weight_decay else None
+
+    def propagate(theta: Array, state: Array, x: Array, target: Array, weights: Array | None) -> Step:
+        return loss_and_gradient(model.wiring, theta, state, x, target, weights, course.loss, training=False)
+
+    propagate = compiled(propagate, model.theta)
+
+    def at(vector: Any) -> tuple[Array, Step]:
+        theta = here.library.from_host(vector, dtype, here.device)
+        return theta, propagate(theta, model.state, data.x, data.target, data.weights)
+
+    def value_and_gradient(vector: Any) -> tuple[float, Any]:
+        check()
+        theta, found = at(vector)
+        value, gradient = found.loss, found.gradient
+        if rule.weight_decay:
+            shrunk = rule.weight_decay * (theta if decays is None else theta * decays)
+            value = value + 0.5 * here.xp.sum(shrunk * theta)
+            gradient = gradient + shrunk
+        if frozen is not None:
+            gradient = here.xp.where(frozen, 0.0, gradient)
+        return float(value), here.to_numpy(gradient).astype(float)
+
+    def iteration(intermediate_result: Any) -> None:
+        theta, found = at(intermediate_result.x)
+        _refuse_divergence(run, math.isfinite(float(found.loss)) and bool(here.xp.all(here.xp.isfinite(theta))))
+        model.restore((theta, model.state))
+        run.history.steps += 1
+        going_on = course.end_epoch(float(found.loss), 1.0, [found.outputs], [None])
+        if course.keeper is not None:
+            course.keeper.end_epoch(None)
+        if not going_on:
+            raise StopIteration
+
+    with interrupts_between_steps() as check, saved_if_interrupted(course.keeper, None):
+        result = minimize(
+            value_and_gradient,
+            here.to_numpy(model.theta).astype(float),
+            jac=True,
+            method="L-BFGS-B",
+            callback=iteration,
+            options={
+                "maxiter": run.epochs,
+                "maxcor": rule.memory,
+                "maxfun": rule.evaluations,
+                "gtol": rule.tolerance,
+                "ftol": 0.0,
+            },
+        )
+    _refuse_divergence(run, math.isfinite(float(result.fun)))
+
+
+def _refuse_divergence(run: Run, finite: bool) -> None:
+    if not finite:
+        theta = run.model.theta
+        if not bool(namespace(theta).all(namespace(theta).isfinite(theta))):
+            raise DivergenceError(UNSOUND)
+        raise DivergenceError(
+            f"the loss or a parameter became NaN or infinite in iteration {run.epoch + 1} of L-BFGS. Standardise X "
+            f"and real targets y, or begin with another optimizer. The model keeps its last finite parameters."
+        )

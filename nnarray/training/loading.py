@@ -1,0 +1,289 @@
+"""Models out of files: every name, shape and number is checked before anything is used."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
+
+import numpy as np
+
+from nnarray.backends import Backend, backend_of, copy, dtype_name
+from nnarray.checks import integer, refuse_non_finite
+from nnarray.functional.layout import Layout
+from nnarray.functional.propagation import Wiring
+from nnarray.kernels.compilation import quiet
+from nnarray.layers.base import Layer
+from nnarray.persistence import archive
+from nnarray.persistence.archive import Archive
+from nnarray.persistence.settings import decode
+from nnarray.training.callbacks import Callback, History, Run
+from nnarray.training.data import Trainee
+from nnarray.typing import Array, Shape
+
+
+class Position(NamedTuple):
+    """A training between two epochs."""
+
+    theta: Array
+    state: Array
+    slots: dict[str, Array]
+    steps: int
+    plain: bool = False
+    """Whether its steps are the layers' own from here on, because prepared ones gave NaN."""
+
+
+class Loaded(NamedTuple):
+    """What a file says of a model."""
+
+    wiring: Wiring
+    input_shape: Shape
+    theta: Array
+    state: Array
+    dtype: str
+    frozen: frozenset[str]
+    history: History
+    metadata: dict[str, Any]
+    training: _Training | None
+    """Where it goes on, if it was saved while it was trained."""
+
+
+class _Training(NamedTuple):
+    """What a file says of a training under way, on the host."""
+
+    slots: dict[str, np.ndarray]
+    apart: tuple[np.ndarray, np.ndarray] | None
+    callbacks: list[dict[str, Any]]
+    """Their types, and what they knew: as JSON, and as arrays with the dtypes that these had."""
+    plain: bool
+    stopped: str | None
+
+
+def load(path: str | os.PathLike[str], be: Backend, dtype: object) -> Loaded:
+    """A model from a file; `nn.load` has the description."""
+    file = archive.named_file(path, "A PyTorch file is read by model.load_torch(path).")
+    loaded = understood(file, archive.read(file))
+    return _moved(file, loaded, be, dtype or loaded.dtype)
+
+
+def understood(file: Path, saved: Archive, what: str = "loaded") -> Loaded:
+    """The model that an archive describes, on the host.
+
+    Raises
+    ------
+    ValueError
+        If anything in it does not fit; the message names the file. So also where it is to be "saved".
+    """
+    try:
+        facts, reader = saved.facts, _Reader(dict(saved.arrays), saved.facts["dtype"])
+        network, shape = decode(facts["network"]), _shape(facts["input_shape"])
+        if not isinstance(network, Layer):
+            raise ValueError("its network is no layer")
+        network.out_shape(shape)
+        wiring = Wiring.of(network, shape)
+        theta, state = reader.vector("params", wiring.params), reader.vector("state", wiring.state)
+        history = _history(facts["history"], reader)
+        training = _read_training(facts.get("training"), reader, wiring)
+        reader.refuse_rest()
+        names = {place.name for place in wiring.params.places}
+        if not set(facts["frozen"]) <= names or not isinstance(facts["metadata"], dict):
+            raise ValueError("its frozen parameters or its metadata are damaged")
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        _refuse(file, error, what)
+    frozen = frozenset(facts["frozen"])
+    return Loaded(wiring, shape, theta, state, facts["dtype"], frozen, history, facts["metadata"], training)
+
+
+@quiet  # what overflows is told by an error
+def _moved(file: Path, loaded: Loaded, be: Backend, dtype: object) -> Loaded:
+    """The same on a backend, in another dtype."""
+    try:
+        chosen = be.floating(dtype)
+    except ValueError as error:
+        raise ValueError(
+            f"{str(file)!r}: {error} Pass dtype='float32' (--dtype float32), or another backend."
+        ) from error
+    try:
+        theta, state = (be.asarray(each, dtype=chosen) for each in (loaded.theta, loaded.state))
+    except ValueError as error:
+        raise ValueError(f"{str(file)!r}: {error} Load it in a dtype of a wider range.") from error
+    return loaded._replace(theta=theta, state=state)
+
+
+def _refuse(file: Path, error: Exception, what: str) -> NoReturn:
+    fault = str(error) if isinstance(error, ValueError) else f"it is damaged ({type(error).__name__}: {error})"
+    raise ValueError(f"{str(file)!r} cannot be {what}: {fault.rstrip('.')}.") from error
+
+
+def _shape(value: Any) -> Shape:
+    if not isinstance(value, list):
+        raise ValueError("its input shape is no list")
+    return tuple(integer(size, "input shape", 1, usual=1) for size in value)
+
+
+@dataclass
+class _Reader:
+    """The arrays of a file, each taken once; the shapes are the network's to say."""
+
+    arrays: dict[str, np.ndarray]
+    dtype: str
+
+    def vector(self, prefix: str, layout: Layout) -> Any:
+        """The parts of a vector, each with the shape and the dtype that it must have, side by side."""
+        wanted = {f"{prefix}/{place.name}": place.param.shape for place in layout.places}
+        missing = [name for name in wanted if name not in self.arrays]
+        extra = [name for name in self.arrays if name.startswith(f"{prefix}/") and name not in wanted]
+        wrong = [
+            f"{name} {self.arrays[name].shape} for {shape}"
+            for name, shape in wanted.items()
+            if name in self.arrays and self.arrays[name].shape != shape
+        ]
+        if missing or extra or wrong:
+            told = {"missing": missing, "unexpected": extra, "of another shape": wrong}
+            raise ValueError("; ".join(f"{what}: {', '.join(names[:8])}" for what, names in told.items() if names))
+        parts = [self.take(name).reshape(-1) for name in wanted]
+        if prefix == "state" and any(
+            name.endswith(".variance") and (part < 0).any() for name, part in zip(wanted, parts, strict=True)
+        ):
+            raise ValueError("a variance of its batch normalisation is negative")
+        return np.concatenate(parts) if parts else np.zeros(0, self.stored)
+
+    def take(self, name: str, *, dtypes: Sequence[str] = (), shape: Shape | None = None) -> Any:
+        """One array, of finite numbers."""
+        x: Any = self.arrays.pop(name)
+        if x.dtype.name not in (dtypes or (self.stored,)):
+            raise ValueError(f"array {name!r} holds {x.dtype} and not {' or '.join(dtypes or (self.stored,))}")
+        if shape is not None and x.shape != shape:
+            raise ValueError(f"array {name!r} has shape {x.shape} and not {shape}")
+        refuse_non_finite(x, f"array {name!r}", "Repair the model, or take an earlier file.")
+        return x
+
+    @property
+    def stored(self) -> str:
+        """What the numbers of the model are in the file."""
+        if self.dtype not in ("float16", "bfloat16", "float32", "float64"):
+            raise ValueError(f"its dtype {str(self.dtype)[:20]!r} is none of a model's")
+        return "float32" if self.dtype == "bfloat16" else self.dtype
+
+    def refuse_rest(self) -> None:
+        """Refuse what belongs to nothing."""
+        if self.arrays:
+            raise ValueError(f"unexpected arrays {', '.join(sorted(self.arrays)[:8])}")
+
+
+def _history(facts: dict[str, Any], reader: _Reader) -> History:
+    history = History()
+    for name in facts["columns"]:
+        column = reader.arrays.pop(f"history/{name}")
+        if column.ndim != 1 or column.dtype != np.float64:  # nan is welcome: a metric may have been one
+            raise ValueError(f"column {name!r} of its history is damaged")
+        history.columns[name] = column.tolist()
+    if not isinstance(facts["settings"], dict):
+        raise ValueError("its history is damaged")
+    history.steps, history.settings = integer(facts["steps"], "steps", 0, usual=0), facts["settings"]
+    return history
+
+
+def _read_training(facts: Any, reader: _Reader, wiring: Wiring) -> _Training | None:
+    if facts is None:
+        return None
+    floats = ("float32", "float64")
+    slots = {name: reader.take(f"optimizer/{name}", dtypes=floats) for name in facts["slots"]}
+    apart = None
+    if "position/theta" in reader.arrays:
+        sizes = {"theta": wiring.params.size, "state": wiring.state.size}
+        theta, state = (reader.take(f"position/{name}", shape=(size,)) for name, size in sizes.items())
+        apart = theta, state
+    callbacks: list[dict[str, Any]] = []
+    for i, each in enumerate(facts["callbacks"]):
+        arrays = {name: (reader.arrays.pop(f"callbacks/{i}/{name}"), dtype) for name, dtype in each["arrays"].items()}
+        callbacks.append({"type": each["type"], "state": json.loads(each["state"]), "arrays": arrays})
+    if not isinstance(facts["plain"], bool) or not isinstance(facts["stopped"], str | None):
+        raise ValueError("its training is damaged")
+    return _Training(slots, apart, callbacks, facts["plain"], facts["stopped"])
+
+
+# --- Going on --------------------------------------------------------------------------------------------------------
+
+
+def resume(file: Path, model: Trainee, run: Run, callbacks: Sequence[Callback], slots: dict[str, Array]) -> Position:
+    """Give the training the position that the file has; nothing is changed before everything is checked.
+
+    `slots` are what the optimizer remembers at its start: the shapes to expect.
+
+    Raises
+    ------
+    ValueError
+        If the file holds another network, or a training with other settings: the message names them.
+    """
+    here, loaded = backend_of(model.theta), understood(file, archive.read(file))
+    loaded = _moved(file, loaded, here, loaded.dtype)
+    training = loaded.training
+    try:
+        if training is None:
+            raise ValueError(
+                "it holds a model, but no training to go on with; it is written by fit(..., checkpoint=...), and not "
+                "with L-BFGS"
+            )
+        _refuse_others(model, run, loaded)
+        wanted = {name: tuple(slot.shape) for name, slot in slots.items()}
+        if {name: slot.shape for name, slot in training.slots.items()} != wanted:
+            raise ValueError(f"its optimizer remembers {sorted(training.slots)}, and this one {sorted(wanted)}")
+        theta, state = training.apart or (loaded.theta, loaded.state)
+        _continue_callbacks(callbacks, training.callbacks, here)
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+        _refuse(file, error, "resumed")
+    run.history.columns, run.history.steps = loaded.history.columns, loaded.history.steps
+    run.stopped = training.stopped
+    moved = {name: copy(here.asarray(slot, dtype=slots[name].dtype)) for name, slot in training.slots.items()}
+    model.restore((loaded.theta, loaded.state))
+    theta, state = (copy(here.asarray(x, dtype=model.theta.dtype)) for x in (theta, state))
+    return Position(theta, state, moved, loaded.history.steps, training.plain)
+
+
+def _refuse_others(model: Trainee, run: Run, loaded: Loaded) -> None:
+    now = {
+        "network": model.wiring.network,
+        "input shape": model.input_shape,
+        "dtype": dtype_name(model.theta.dtype),
+        "frozen": sorted(model.frozen),
+        **run.history.settings,
+    }
+    then = {
+        "network": loaded.wiring.network,
+        "input shape": loaded.input_shape,
+        "dtype": loaded.dtype,
+        "frozen": sorted(loaded.frozen),
+        **loaded.history.settings,
+    }
+    for name, value in now.items():
+        if then.get(name) != value:
+            raise ValueError(
+                f"its {name} is {_short(then.get(name))}, and here it is {_short(value)}. Resume with the same "
+                f"settings and data, or train anew (resume=False, without --resume)"
+            )
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 120 else text[:120] + "..."
+
+
+def _continue_callbacks(callbacks: Sequence[Callback], told: list[dict[str, Any]], here: Backend) -> None:
+    then, now = [each["type"] for each in told], [callback for callback in callbacks if callback.state_dict()]
+    if then != [type(callback).__name__ for callback in now]:
+        raise ValueError(
+            f"it was trained with the callbacks {', '.join(then) or 'none'}, and here they are "
+            f"{', '.join(type(each).__name__ for each in now) or 'none'} (those that remember something); pass the same"
+        )
+    for callback, each in zip(now, told, strict=True):
+        arrays = {name: _remembered(x, dtype, here) for name, (x, dtype) in each["arrays"].items()}
+        callback.load_state_dict(each["state"] | arrays)
+
+
+def _remembered(x: np.ndarray, dtype: str, here: Backend) -> Array:
+    """An array of a callback; bfloat16 is float32 in the file, and stays so where the backend has no bfloat16."""
+    return here.asarray(x, dtype=dtype if dtype == "bfloat16" and dtype in here.dtypes else None)

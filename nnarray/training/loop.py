@@ -1,0 +1,404 @@
+"""Gradient descent: epochs of steps, and what is done when something goes wrong between them."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import reduce
+from operator import and_
+from typing import Any, NamedTuple
+
+from nnarray import random
+from nnarray.backends import copy, device_of, same_place
+from nnarray.engines.training import steps_of
+from nnarray.functional.propagation import Wiring, loss_and_gradient
+from nnarray.kernels.compilation import compiled, quiet
+from nnarray.kernels.numpy.chain import Steps
+from nnarray.layers.base import Context
+from nnarray.losses import BinaryCrossEntropy, CrossEntropy, Loss
+from nnarray.optimizers import Optimizer
+from nnarray.random import Key
+from nnarray.schedules import Constant, Schedule, schedule
+from nnarray.training.callbacks import Run
+from nnarray.training.checkpoints import Position
+from nnarray.training.context import UNSOUND, Course, DivergenceError, interrupts_between_steps, saved_if_interrupted
+from nnarray.training.data import Data, Trainee, pick
+from nnarray.typing import Array
+
+log = logging.getLogger("nnarray")
+
+TINY = 1e-6  # a learning rate that is hardly too high
+PATIENCE = 0.1  # seconds that Ctrl-C and the progress bar wait at most, where epochs are shorter and nobody looks on
+
+
+def descend(course: Course, rule: Optimizer, *, shuffle: bool, key: Key) -> None:
+    """Train `course.model` until the last epoch, or until a callback stops."""
+    with interrupts_between_steps() as check:  # also while steps are prepared: what compiles may swallow it
+        trainer = _trainer(course, rule, shuffle=shuffle, key=key)
+        try:
+            trainer.prove()
+            _epochs(course, trainer, schedule(rule.lr), check)
+        finally:
+            trainer.release()
+
+
+def _trainer(course: Course, rule: Optimizer, *, shuffle: bool, key: Key) -> Trainer:
+    """At the position where the training begins, or goes on."""
+    model, begun = course.model, course.position
+    if begun is None:
+        begun = Position(copy(model.theta), copy(model.state), rule.slots(model.theta), 0)
+    return Trainer(
+        wiring=model.wiring,
+        data=course.data,
+        loss=course.loss,
+        optimizer=rule,
+        batch_size=min(course.batch_size or course.data.examples, course.data.examples),
+        shuffle=shuffle,
+        key=key,
+        keep_outputs=bool(course.metrics),
+        theta=begun.theta,
+        state=begun.state,
+        slots=begun.slots,
+        steps=begun.steps,
+        plain=begun.plain,
+        decays=course.decays if rule.weight_decay else None,
+        frozen=course.frozen,
+        engine=course.engine,
+    )
+
+
+def _epochs(course: Course, trainer: Trainer, rates: Schedule, check: Callable[[], None]) -> None:
+    model, run, keeper, together = course.model, course.run, course.keeper, 1
+    while run.epoch < run.epochs and run.stopped is None:
+        number, begun = run.epoch, time.perf_counter()
+        these = [rates(number, course.monitored)] * min(together, run.epochs - number)
+        saved = trainer.kept(whole=keeper is not None)
+        try:
+            with saved_if_interrupted(keeper, saved):
+                done = trainer.epochs(number, these, check)
+        finally:
+            run.history.steps = trainer.steps
+            model.restore((trainer.theta, trainer.state))
+            given = model.theta, model.state
+        means = trainer.mean_losses(done)
+        if not (all(map(math.isfinite, means)) and trainer.finite()):
+            if trainer.plan is None:
+                raise _diverged(trainer, saved, done, run, number, these[0])
+            log.info("prepared steps gave NaN or infinity in epoch %d: again by the layers' own", number + 1)
+            trainer.back_to(saved)  # the layers' own steps have the last word
+            together = 1
+            continue
+        course.end_epochs(means, these, done.outputs, done.rows)
+        trainer.follow(model, given)
+        if keeper is not None:
+            keeper.end_epoch(trainer.position)
+        with saved_if_interrupted(keeper, trainer.position):
+            check()
+        unseen = trainer.plan and trainer.steps_per_epoch == 1 and isinstance(rates, Constant) and course.unobserved
+        if unseen and time.perf_counter() - begun < PATIENCE / 2:
+            together *= 2
+
+
+class Finished(NamedTuple):
+    """What the steps of an epoch gave; everything still on the device."""
+
+    losses: list[Array]
+    masses: list[Any]
+    rows: list[Any]
+    outputs: list[Array]
+
+
+@dataclass
+class Trainer:
+    """Data, rule and position of one training; `theta`, `state` and `slots` are those of the last finished step."""
+
+    wiring: Wiring
+    data: Data
+    loss: Loss
+    optimizer: Optimizer
+    batch_size: int
+    shuffle: bool
+    key: Key
+    keep_outputs: bool
+    theta: Array
+    state: Array
+    slots: dict[str, Array]
+    decays: Array | None
+    frozen: Array | None
+    engine: str
+    steps: int = 0
+    plain: bool = False
+    """Whether the layers' own steps are taken even where there could be a plan."""
+    plan: Steps | None = None
+    """Prepared steps that write into theta and slots; None where the layers' own are taken."""
+
+    def __post_init__(self) -> None:
+        self.step = compiled(self._step, self.theta)
+        layers = self.key.fold("layers")
+        self.words = (layers.word0, layers.word1)
+        self.prepare()
+
+    def prepare(self) -> None:
+        """Make a plan for theta and slots as they are now."""
+        if self.frozen is None and self.data.x.ndim == 2 and not self.plain:
+            self.plan = steps_of(
+                self.wiring,
+                self.loss,
+                self.optimizer,
+                self.theta,
+                self.slots,
+                self.decays,
+                keep_outputs=self.keep_outputs,
+                engine=self.engine,
+            )
+
+    def follow(self, model: Trainee, given: tuple[Array, Array]) -> None:
+        """Go on from the model's numbers, if it does not hold what it was given: a callback may have changed them.
+
+        Where a library lets anybody write to them, that cannot be seen: they are taken each time.
+        """
+        changed = model.theta is not given[0] or model.state is not given[1]
+        if changed or self.plan is None:
+            self.theta, self.state = copy(model.theta), copy(model.state)
+        if changed:
+            self.prepare()
+
+    @quiet
+    def prove(self) -> None:
+        """Before the first step: that the layers can train on one example, where a batch will hold no more.
+
+        Raises
+        ------
+        ValueError
+            If they cannot.
+        """
+        count, size = self.data.examples, self.batch_size
+        if self.plan is not None or (count % size or size) > 1:
+            return
+        tree, ctx = (
+            self.wiring.params.tree(self.theta),
+            Context(True, self.wiring.state.tree(self.state), root=self.key),
+        )
+        try:
+            self.wiring.network.forward(tree, self.data.x[:1, ...], ctx)
+        except ValueError as error:
+            fits = next((each for each in range(size + 1, count + 1) if count % each != 1), None)
+            remedy = f"use batch_size={fits}" if fits else "give at least two"
+            raise ValueError(f"{error} batch_size={size} leaves one of {count} examples alone: {remedy}.") from error
+
+    def release(self) -> None:
+        """Let go of all memory at once: what refers to itself would wait for Python's garbage collection."""
+        if self.plan is not None:
+            self.plan.release()
+        del self.step, self.plan
+
+    @property
+    def position(self) -> Position:
+        """Where the training is, until the next step."""
+        return Position(self.theta, self.state, self.slots, self.steps, self.plain)
+
+    def kept(self, *, whole: bool) -> Position:
+        """A copy of the position; of the optimizer's memory only where going back could need it, or `whole`."""
+        once = self.plan is None and self.steps_per_epoch == 1 and not whole
+        slots = self.slots if once else {name: copy(slot) for name, slot in self.slots.items()}
+        return self.position._replace(theta=copy(self.theta), state=copy(self.state), slots=slots)
+
+    def back_to(self, saved: Position) -> None:
+        """Undo what was done since, and go on without a plan."""
+        self.theta, self.state, self.slots, self.steps, _ = saved
+        self.plan, self.plain = None, True
+
+    def _step(
+        self,
+        theta: Array,
+        state: Array,
+        slots: dict[str, Array],
+        x: Array,
+        target: Array,
+        weights: Array | None,
+        numbers: dict[str, Any],
+        words: tuple[Any, Any],
+        index: Any,
+    ) -> tuple[Any, ...]:
+        """One update: a pure function of its arguments, but for those that the optimizer consumes."""
+        found = loss_and_gradient(
+            self.wiring,
+            theta,
+            state,
+            x,
+            target,
+            weights,
+            self.loss,
+            training=True,
+            key=Key(*words),
+            step=index,
+        )
+        theta, slots = self.optimizer.update(
+            theta, found.gradient, slots, numbers, decays=self.decays, frozen=self.frozen
+        )
+        return theta, found.state, slots, found.loss, found.outputs
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return -(-self.data.examples // self.batch_size)
+
+    @quiet
+    def epochs(self, number: int, rates: list[float], check: Callable[[], None], limit: int | None = None) -> Finished:
+        """The steps of one epoch, or the first `limit` of them; `check` is called after each.
+
+        With a plan and one step an epoch, as many epochs as there are rates.
+        """
+        done = Finished([], [], [], [])
+        for rows in self._batches(number, limit):
+            x, target = pick(self.data.x, rows), pick(self.data.target, rows)
+            weights = None if self.data.weights is None else pick(self.data.weights, rows)
+            if self.plan is not None:
+                losses, outputs = self.plan.run(x, target, weights, rates, self.steps + 1)
+            else:
+                losses, outputs = self._one_step(x, target, weights, rates[0])
+            self.steps += len(losses)
+            done.losses.extend(losses)
+            done.masses.append(x.shape[0] if weights is None else same_place(w=weights).sum(weights))
+            if self.keep_outputs:
+                done.rows.append(rows)
+                done.outputs.append(outputs)
+            check()
+        return done
+
+    def _one_step(self, x: Array, target: Array, weights: Array | None, rate: float) -> tuple[list[Array], Array]:
+        """As the layers define it."""
+        self.theta, self.state, self.slots, loss, outputs = self.step(
+            self.theta,
+            self.state,
+            self.slots,
+            x,
+            target,
+            weights,
+            self.optimizer.numbers(rate, self.steps + 1),
+            self.words,
+            self.steps,
+        )
+        return [loss], outputs
+
+    def _batches(self, number: int, limit: int | None) -> Iterator[Any]:
+        """The rows of each batch: None for all, a slice, or indices on the device."""
+        count = self.data.examples
+        batches = self.steps_per_epoch if limit is None else limit
+        if self.steps_per_epoch == 1:
+            yield from [None] * batches
+            return
+        order = None
+        if self.shuffle:
+            xp, device = same_place(x=self.data.x), device_of(self.data.x)
+            order = random.permutation(self.key.fold("shuffle").fold(number), count, xp=xp, device=device)
+        for start in range(0, batches * self.batch_size, self.batch_size):
+            rows = slice(start, min(start + self.batch_size, count))
+            yield rows if order is None else order[rows]
+
+    @quiet
+    def mean_losses(self, done: Finished) -> list[float]:
+        """The loss over each epoch, the one number for which the host waits: weighted as the reduction says."""
+        if self.steps_per_epoch == 1:
+            return [float(loss) for loss in done.losses]
+        return [self._mean_loss(done)]
+
+    def _mean_loss(self, done: Finished) -> float:
+        xp = same_place(theta=self.theta)
+        losses = xp.stack(done.losses)
+        if self.loss.reduction == "sum":
+            return float(xp.sum(losses))
+        masses = done.masses
+        if isinstance(masses[0], int):
+            shares = xp.asarray([m / sum(masses) for m in masses], dtype=losses.dtype, device=device_of(losses))
+            return float(xp.sum(losses * shares))
+        spread = xp.astype(xp.stack(masses), losses.dtype)
+        return float(xp.sum(losses * spread) / xp.sum(spread))
+
+    def finite(self) -> bool:
+        """Whether parameters, state and the optimizer's memory are. Waits for the device, once."""
+        return bool(reduce(and_, map(_all_finite, (self.theta, self.state, *self.slots.values()))))
+
+    def overflown(self) -> str:
+        """Which of them is not; where all are, it is the sum of an epoch's losses."""
+        parts = {
+            "a parameter": [self.theta],
+            "a running mean or a running variance": [self.state],
+            "the optimizer's memory": [*self.slots.values()],
+        }
+        over = (name for name, arrays in parts.items() if not all(bool(_all_finite(x)) for x in arrays))
+        return next(over, "the sum of the losses")
+
+
+def _all_finite(x: Array) -> Array:
+    xp = same_place(x=x)
+    return xp.all(xp.isfinite(x))
+
+
+class _Overflown(Exception):
+    """What is no longer finite after a step."""
+
+
+def _last_good(trainer: Trainer, saved: Position, number: int, rate: float, steps: int) -> Position:
+    """The last position at which all is finite: the epoch is run again, up to so many of its steps."""
+    trainer.back_to(saved)
+    good = trainer.kept(whole=True)
+
+    def look() -> None:
+        nonlocal good
+        if not trainer.finite():
+            raise _Overflown
+        good = trainer.kept(whole=True)
+
+    with suppress(_Overflown):
+        trainer.epochs(number, [rate], look, limit=steps)
+    return good
+
+
+def _diverged(trainer: Trainer, saved: Position, done: Finished, run: Run, number: int, rate: float) -> DivergenceError:
+    """Go back to the last parameters with a finite loss, and say what happened."""
+    if not (bool(_all_finite(saved.theta)) and bool(_all_finite(saved.state))):
+        run.model.restore((saved.theta, saved.state))
+        run.history.steps = saved.steps
+        return DivergenceError(UNSOUND)
+    losses = [float(loss) for loss in done.losses]
+    first = next((i for i, loss in enumerate(losses) if not math.isfinite(loss)), len(losses))
+    what, step = ("the loss", first + 1) if first < len(losses) else (trainer.overflown(), first)
+    good = _last_good(trainer, saved, number, rate, max(first - 1, 0))
+    taken = good.steps - saved.steps
+    if taken + 1 < first:  # before the loss told of it
+        what, step = trainer.overflown(), taken + 1
+    run.model.restore((good.theta, good.state))
+    run.history.steps = good.steps
+    last = f"{losses[taken]:.6g}" if first else "none in this epoch"
+    return DivergenceError(
+        f"{what} became NaN or infinite in epoch {number + 1}, step {step} of {len(losses)} "
+        f"(learning rate {rate:g}, last finite loss: {last}). {_advice(trainer, rate)} The model keeps its last finite "
+        f"parameters."
+    )
+
+
+def _advice(trainer: Trainer, rate: float) -> str:
+    """Likely causes and what to do, without what is done already."""
+    if not bool(_all_finite(trainer.data.x)):
+        return "X contains NaN or infinity, which check_finite=False lets pass. Remove or repair these entries."
+    loss = trainer.loss
+    real = not isinstance(loss, CrossEntropy | BinaryCrossEntropy)
+    found = [
+        (rate > TINY, "a learning rate that is too high", "lower lr"),
+        (True, "inputs that are not standardised", "standardise X"),
+        (real, "targets that are not standardised", "standardise y"),
+        (loss.reduction == "sum", "a loss with reduction='sum' over many examples", "use reduction='mean'"),
+        (trainer.optimizer.clip_norm is None, "", "set clip_norm"),
+    ]
+    causes = [cause for holds, cause, _ in found if holds and cause]
+    remedies = [remedy for holds, _, remedy in found if holds]
+    told = _either(remedies)
+    return f"Likely causes: {_either(causes)}. {told[0].upper()}{told[1:]}."
+
+
+def _either(words: list[str]) -> str:
+    return ", or ".join(filter(None, (", ".join(words[:-1]), words[-1])))

@@ -1,0 +1,231 @@
+"""Trainings told to experiment trackers: callbacks for TensorBoard, MLflow and Weights & Biases.
+
+`model.fit(X, y, callbacks=[TensorBoard("runs/1")])` writes the columns of the history at every epoch, with the epoch as
+the step. No tracker holds its library or an open file between trainings, so each can be copied and pickled.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from nnarray.backends import dtype_name, place
+from nnarray.layers.base import described
+from nnarray.training.callbacks import Callback, Run
+
+
+class Tracker(Callback):
+    """What the trackers share; a subclass says how to open, to write and to close.
+
+    Parameters
+    ----------
+    hyperparameters : mapping, optional
+        What a callback cannot know, such as {"lr": 1e-3, "batch_size": 32}; written beside what it can.
+
+    Raises
+    ------
+    ImportError
+        If the package is not installed; the message has the command that installs it.
+    """
+
+    package: ClassVar[str]
+    extra: ClassVar[str]
+
+    def __init__(self, hyperparameters: Mapping[str, Any] | None = None) -> None:
+        self.hyperparameters = dict(hyperparameters or {})
+        self._before: BaseException | None = None
+        self._library()
+
+    def _library(self) -> Any:
+        try:
+            return importlib.import_module(self.package)
+        except ModuleNotFoundError as error:
+            if error.name != self.package:
+                raise
+            raise ImportError(
+                f"{type(self).__name__} needs the package {self.package}; pip install 'nnarray[{self.extra}]'."
+            ) from error
+
+    def on_fit_start(self, run: Run) -> None:
+        """Open, and write what is known of the network."""
+        self._before = sys.exc_info()[1]
+        try:
+            self._open(run, _facts(run) | self.hyperparameters)
+        except BaseException:
+            self.on_fit_end(run)
+            raise
+
+    def on_epoch_end(self, run: Run) -> None:
+        """Write the epoch's row of the history."""
+        self._write({name: values[-1] for name, values in run.history.items()}, run.epoch)
+
+    def on_fit_end(self, run: Run) -> None:
+        """Close what was opened, and nothing else; an interrupted or failed training is marked as such."""
+        error, before = sys.exc_info()[1], self._before
+        self._before = None
+        self._close(None if error is before else error)  # fit itself may be called while an error is handled
+
+    def _open(self, run: Run, facts: dict[str, Any]) -> None:
+        raise NotImplementedError
+
+    def _write(self, row: dict[str, float], epoch: int) -> None:
+        raise NotImplementedError
+
+    def _close(self, error: BaseException | None) -> None:
+        raise NotImplementedError
+
+
+def _facts(run: Run) -> dict[str, Any]:
+    """What is known of a training at its start."""
+    theta = run.model.theta
+    return {
+        "network": described(run.model.network),
+        "parameters": int(theta.shape[0]),
+        "dtype": dtype_name(theta.dtype),
+        "backend": place(theta),
+        "epochs": run.epochs,
+    }
+
+
+class TensorBoard(Tracker):
+    """Write event files that TensorBoard shows: `tensorboard --logdir runs`. Needs `nnarray[tensorboard]`.
+
+    The package is tensorboardX: the writer alone, without TensorFlow or PyTorch.
+
+    Parameters
+    ----------
+    folder : path
+        Where to; one for each training, for TensorBoard draws all that is in a folder as one curve.
+    hyperparameters : mapping, optional
+        What a callback cannot know, such as {"lr": 1e-3, "batch_size": 32}.
+
+    Raises
+    ------
+    ImportError
+        If tensorboardX is not installed.
+    """
+
+    package = "tensorboardX"
+    extra = "tensorboard"
+
+    def __init__(self, folder: str | Path, *, hyperparameters: Mapping[str, Any] | None = None) -> None:
+        super().__init__(hyperparameters)
+        self.folder = Path(folder)
+        self._writer: Any = None
+
+    def _open(self, run: Run, facts: dict[str, Any]) -> None:
+        self._writer = self._library().SummaryWriter(logdir=str(self.folder), flush_secs=10)
+        table = "\n".join(f"| {name} | {value} |" for name, value in facts.items())
+        self._writer.add_text("hyperparameters", f"| | |\n|---|---|\n{table}", 0)
+        self._writer.add_text("network", "\n".join("    " + line for line in str(run.model.summary()).splitlines()), 0)
+
+    def _write(self, row: dict[str, float], epoch: int) -> None:
+        for name, value in row.items():
+            self._writer.add_scalar(name, value, epoch)
+
+    def _close(self, error: BaseException | None) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+
+class MLflow(Tracker):
+    """Write to MLflow: to the run that is active, else to a new one. Needs `nnarray[mlflow]`.
+
+    Where to is MLflow's business: `mlflow.set_tracking_uri`, `mlflow.set_experiment`, or its environment variables.
+
+    Parameters
+    ----------
+    hyperparameters : mapping, optional
+        What a callback cannot know, such as {"lr": 1e-3, "batch_size": 32}. MLflow never changes a parameter: of two
+        trainings in one run, the first one's stay.
+    **options
+        Of `mlflow.start_run`, such as `run_name="moons"`; without effect on a run that is active already.
+
+    Raises
+    ------
+    ImportError
+        If MLflow is not installed.
+    """
+
+    package = extra = "mlflow"
+
+    def __init__(self, *, hyperparameters: Mapping[str, Any] | None = None, **options: Any) -> None:
+        super().__init__(hyperparameters)
+        self.options = options
+        self._client: Any = None
+        self._run_id = ""
+        self._own = False
+
+    def _open(self, run: Run, facts: dict[str, Any]) -> None:
+        mlflow = self._library()
+        active = mlflow.active_run()
+        self._own = active is None
+        self._run_id = (active or mlflow.start_run(**self.options)).info.run_id
+        self._client = mlflow.MlflowClient()
+        there = self._client.get_run(self._run_id).data.params
+        for name, value in facts.items():
+            if name not in there:
+                self._client.log_param(self._run_id, name, value)
+
+    def _write(self, row: dict[str, float], epoch: int) -> None:
+        entities, now = importlib.import_module("mlflow.entities"), int(time.time() * 1000)
+        metrics = [
+            entities.Metric(re.sub(r"[^\w\-. /]", "_", name), value, now, epoch)  # "<lambda>" is no name for MLflow
+            for name, value in row.items()
+        ]
+        self._client.log_batch(self._run_id, metrics=metrics)
+
+    def _close(self, error: BaseException | None) -> None:
+        if self._own and self._run_id:
+            interrupted = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
+            self._library().end_run("FINISHED" if error is None else interrupted)
+        self._client, self._run_id, self._own = None, "", False
+
+
+class WandB(Tracker):
+    """Write to Weights & Biases: to the run that is open, else to a new one. Needs `nnarray[wandb]`.
+
+    Parameters
+    ----------
+    hyperparameters : mapping, optional
+        What a callback cannot know, such as {"lr": 1e-3, "batch_size": 32}; they go into the run's config.
+    **options
+        Of `wandb.init`, such as `project="moons"` or `mode="offline"`; without effect on a run that is open already.
+
+    Raises
+    ------
+    ImportError
+        If wandb is not installed.
+
+    Notes
+    -----
+    In a run of its own the epoch is the step. In one that was open, which has steps already, it is the column "epoch".
+    """
+
+    package = extra = "wandb"
+
+    def __init__(self, *, hyperparameters: Mapping[str, Any] | None = None, **options: Any) -> None:
+        super().__init__(hyperparameters)
+        self.options = options
+        self._run: Any = None
+        self._own = False
+
+    def _open(self, run: Run, facts: dict[str, Any]) -> None:
+        wandb = self._library()
+        self._own = wandb.run is None
+        self._run = wandb.init(**self.options) if self._own else wandb.run
+        self._run.config.update(facts, allow_val_change=True)
+
+    def _write(self, row: dict[str, float], epoch: int) -> None:
+        self._run.log(row, step=epoch if self._own else None)
+
+    def _close(self, error: BaseException | None) -> None:
+        if self._own and self._run is not None:
+            self._run.finish(exit_code=0 if error is None else 1)
+        self._run, self._own = None, False
