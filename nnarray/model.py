@@ -19,6 +19,7 @@ from nnarray.backends import (
     copy,
     dtype_name,
     has_record,
+    host_backend,
     is_traced,
     library_of,
     memory_errors,
@@ -102,7 +103,7 @@ class Model:
     @classmethod
     def drawn(cls, network: Layer, shape: Shape, seed: int, be: Backend, dtype: object, engine: str) -> Model:
         """A model with first values drawn from the seed: on the host, once, and moved as one vector."""
-        host, chosen = backend("numpy"), be.floating(dtype)
+        host, chosen = host_backend(), be.floating(dtype)
         wiring, key = Wiring.of(network, shape), Key(seed)
         theta, still = (
             be.asarray(layout.draw(key.fold(name), host.xp, host.device), dtype=chosen)

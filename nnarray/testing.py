@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from nnarray import random
-from nnarray.backends import Backend, backend, device_of, list_backends, namespace
+from nnarray.backends import Backend, backend, device_of, host_backend, list_backends, namespace
 from nnarray.functional.layout import Layout
 from nnarray.kernels.compilation import compiled
 from nnarray.layers.base import Context, Layer, gradients_of, outputs_of
@@ -24,7 +24,7 @@ def assert_close(got: Array, want: Any, *, c: float = VALUE_TOLERANCE, what: str
 
     `want` may be an array of another library or dtype; both are compared on the host in float64.
     """
-    host = backend("numpy")
+    host = host_backend()
     a, b = (host.asarray(host.to_numpy(v), dtype="float64") for v in (got, want))
     assert a.shape == b.shape, f"{what}: shape {tuple(a.shape)}, expected {tuple(b.shape)}"
     if 0 in a.shape:
@@ -115,7 +115,7 @@ def layer_tree(wanted: dict[str, Any], vector: Array) -> dict[str, Any]:
 
 def _example(be: Backend, dtype: str, layer: Layer, shape: Shape, key: Key) -> tuple[Array, Array, Array, Any]:
     """Parameters away from special values, state, inputs, and a maker of weights for the outputs: drawn on the host."""
-    host = backend("numpy")
+    host = host_backend()
 
     def draw(name: str, wanted: Shape) -> Array:
         return random.normal(key.fold(name), wanted, xp=host.xp, device=host.device, dtype=host.xp.float64)
@@ -131,7 +131,7 @@ def _check_reference(
     be: Backend, dtype: str, layer: Layer, shape: Shape, training: bool, key: Key, y: Array, where: str
 ) -> None:
     """Outputs agree with those in float64 on NumPy."""
-    host = backend("numpy")
+    host = host_backend()
     params, state, x, _ = _example(host, "float64", layer, shape, key)
     ctx = Context(training, layer_tree(layer.initial_state(shape[1:]), state), root=key)
     want = layer.forward(layer_tree(layer.params(shape[1:]), params), x, ctx).y

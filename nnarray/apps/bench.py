@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from nnarray import backends, models, random
-from nnarray.backends import FLOATS, Backend
+from nnarray.backends import FLOATS, Backend, host_backend
 from nnarray.checks import integer, real
 from nnarray.kernels.compilation import compiled
 from nnarray.model import Model
@@ -93,7 +93,7 @@ def places(flags: Sequence[str] | None = None) -> list[Place]:
         If a flag is unknown, or its backend cannot compute here; the message says why.
     """
     if flags is None:
-        flags = [info.name for info in backends.list_backends() if info.usable and not info.name.startswith("strict")]
+        flags = [info.name for info in backends.list_backends() if info.usable and not info.imitates]
     found = {be.name: be for be in map(backends.backend, flags)}
     return [_place(be) for be in found.values()]
 
@@ -285,7 +285,8 @@ def verdict(cases: Sequence[Case]) -> list[str]:
         return ["No GPU among these backends: nothing to compare with. `nnarray info` says what is missing."]
     if not names:
         return ["No CPU among these backends: nothing to compare with. Add numpy."]
-    host = "numpy" if "numpy" in names else names[0]
+    host = host_backend().name
+    host = host if host in names else names[0]
     return [_compared(cases, gpu, host, kind) for gpu in gpus for kind in DOING]
 
 

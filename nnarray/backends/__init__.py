@@ -1,6 +1,6 @@
 """A flag to an array library and a device: what is usable here, and why not what is not.
 
-This file and `nnarray/kernels/` are the only ones that know array libraries by name. Everything that *creates*
+This folder and `nnarray/kernels/` are the only ones that know array libraries by name. Everything that *creates*
 arrays takes `backend=`; everything else follows the arrays it is given (`namespace`, `same_place`).
 """
 
@@ -57,6 +57,8 @@ class Library:
     compat: str  # the namespace that follows the standard
     weak: tuple[str, ...] = ()  # dtypes that it can hold, and hardly compute with
     engines: tuple[str, ...] = ()  # what computes faster than the layers one by one, the fastest first
+    is_host: bool = False  # whether its arrays are the host's own, NumPy's
+    imitates: bool = False  # whether it is there to prove what is written, and not to compute with
 
     def namespace(self) -> Namespace:
         """Import the library and return its standard namespace."""
@@ -164,6 +166,7 @@ class NumPy(Library):
     name = module = distribution = extra = "numpy"
     compat = "array_api_compat.numpy"
     engines = ("numba", "numpy")
+    is_host = True
 
     def remedy(self) -> str:
         return "pip install numpy"
@@ -371,6 +374,7 @@ class Jax(Library):
 class Strict(Library):
     name, module, extra = "strict", "array_api_strict", "strict"
     distribution, compat = "array-api-strict", "array_api_strict"
+    imitates = True
 
     def owns(self, x: object) -> bool:
         return type(x).__module__.startswith("array_api_strict")
@@ -805,6 +809,11 @@ def backend(flag: str | Backend | None = None) -> Backend:
     return _automatic() if flag == "auto" else _proved(flag)
 
 
+def host_backend() -> Backend:
+    """NumPy: where numbers are drawn once for all backends, and where files, pictures and people read them."""
+    return backend("numpy")
+
+
 def _automatic() -> Backend:
     if cuda_driver_version() is None:  # cheap, and saves importing three libraries to learn the same
         return _chosen(_proved("numpy"), "no NVIDIA driver here")
@@ -866,6 +875,11 @@ class BackendInfo:
     memory: int | None = None
     dtypes: tuple[str, ...] = ()
     reason: str = ""
+
+    @property
+    def imitates(self) -> bool:
+        """Whether the library is there to prove what is written, and not to compute with."""
+        return LIBRARIES[self.name.partition(":")[0]].imitates
 
     def __str__(self) -> str:
         if not self.usable:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nnarray.backends import dtype_name
+from nnarray.backends import dtype_name, host_backend
 from nnarray.cli.app import app
 from nnarray.cli.telling import Json, output, tell_facts, tell_table
 from nnarray.layers.base import described
@@ -27,7 +27,7 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Show the architecture, the parameters, how the model was trained, and where its data came from."""
-    net = load(model, backend="numpy")
+    net = load(model, backend=host_backend())
     if as_json:
         typer.echo(json.dumps(_facts(net, model), indent=2))
         return

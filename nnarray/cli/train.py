@@ -12,6 +12,7 @@ import typer
 
 from nnarray import backends
 from nnarray.apps.workflow.intake import Rows
+from nnarray.backends import host_backend
 from nnarray.cli.app import app, though_nobody_reads
 from nnarray.cli.telling import (
     Decimal,
@@ -195,7 +196,7 @@ def _told_where(model: Model, out: Path, epochs: int) -> Generator[None]:
         yield
     except KeyboardInterrupt as interrupt:
         if model.history.columns.get("epoch") and out.exists():
-            saved = len(load(out, backend="numpy").history["epoch"])
+            saved = len(load(out, backend=host_backend()).history["epoch"])
             told = f" after epoch {saved} of {epochs}, which is saved in {str(out)!r}; go on with --resume"
         else:
             told = " before the first epoch was finished; nothing is saved"

@@ -148,7 +148,7 @@ class ImageFolder:
         """The numbers of the files as they come in this pass."""
         if self.seed is None:
             return list(range(len(self)))
-        key, host = random.Key(self.seed).fold("images").fold(epoch), backends.backend("numpy")
+        key, host = random.Key(self.seed).fold("images").fold(epoch), backends.host_backend()
         return [int(i) for i in np.asarray(random.permutation(key, len(self), xp=host.xp, device=host.device))]
 
     def _dealt(self, order: list[int]) -> Iterator[tuple[Array, Array]]:

@@ -14,7 +14,7 @@ import math
 from typing import Any, NamedTuple
 
 from nnarray import kernels, random
-from nnarray.backends import Backend, backend, device_of, namespace
+from nnarray.backends import Backend, backend, device_of, host_backend, namespace
 from nnarray.checks import integer
 from nnarray.datasets.images import floating
 from nnarray.kernels import blend
@@ -109,7 +109,7 @@ class _Painter:
     """Pictures of one animal, painted a batch at a time."""
 
     def __init__(self, be: Backend, animal: str, n: int, size: int, key: Key) -> None:
-        host = backend("numpy")
+        host = host_backend()
         rows = random.uniform(key.fold("draws"), (n, DRAWS), xp=host.xp, device=host.device, dtype=host.xp.float32)
         self.rows = be.asarray(rows)
         self.key = key.fold("grain")

@@ -435,7 +435,7 @@ def checkerboard(
 
 def _host() -> Backend:
     """Where all of this is computed, so that every backend gets the same numbers."""
-    return backends.backend("numpy")
+    return backends.host_backend()
 
 
 def _grid(n: int, *, closed: bool = True) -> Array:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nnarray.backends import backend
+from nnarray.backends import host_backend
 from nnarray.checks import real
 from nnarray.drawing.canvas import (
     BLUE,
@@ -174,7 +174,7 @@ def plot_activation(function: str | Activation, *, ax: Axes | None = None, span:
     if layer.function in ("softmax", "log_softmax"):
         raise ValueError(f"plot_activation draws functions of one number; {layer.function} goes along an axis.")
     end = real(span, "span", least=STEP, below=1000.0, usual=4.0)
-    host = backend("numpy")
+    host = host_backend()
     x = host.asarray(np.linspace(-end, end, 2 * round(end / STEP) + 1))
     y, pullback, *_ = layer.forward({}, x, Context())
     slope = np.array(on_host(pullback(host.xp.ones_like(x))[0]))

@@ -35,7 +35,7 @@ def prepared(wiring: Wiring, theta: Array, state: Array, shape: Shape, engine: s
     Nobody writes to theta and state.
     """
     owner = library_of(theta)
-    if engine == LAYERS or owner is None or owner.name != "numpy" or theta.dtype.itemsize < 4:
+    if engine == LAYERS or owner is None or not owner.is_host or theta.dtype.itemsize < 4:
         return None
     every = list(_every(wiring.network))
     pictures = any(isinstance(each, Conv1D | Conv2D) for each in every)

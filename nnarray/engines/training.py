@@ -32,7 +32,7 @@ def steps_of(
         return None
     owner = library_of(theta)
     chain, numbers = chain_of(wiring), rule_of(rule)
-    if owner is None or owner.name != "numpy" or chain is None or numbers is None or theta.dtype.itemsize < 4:
+    if owner is None or not owner.is_host or chain is None or numbers is None or theta.dtype.itemsize < 4:
         return None
     if type(loss) is CrossEntropy and chain.functions[-1] != "identity":
         return None

@@ -8,7 +8,7 @@ from typing import Any
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 
 from nnarray import kernels
-from nnarray.backends import Backend, backend, device_of, namespace
+from nnarray.backends import Backend, device_of, host_backend, namespace
 from nnarray.estimators.places import holds_numbers, home_of, on_host, placed
 from nnarray.kernels.standard.numerics import wide
 from nnarray.names import shown
@@ -59,7 +59,7 @@ def numbered(y: Any, classes: Any) -> Any:
         If there is a label that is not among the classes.
     """
     if namespace(y) is not namespace(classes):
-        host = backend("numpy")
+        host = host_backend()
         y, classes = (
             host.asarray(y) if holds_numbers(y) else y,
             host.asarray(classes) if holds_numbers(classes) else classes,

@@ -12,11 +12,11 @@ from sklearn.utils.validation import check_array, column_or_1d, validate_data
 from nnarray.backends import (
     Backend,
     as_data,
-    backend,
     backend_of,
     default_float,
     device_of,
     dtype_name,
+    host_backend,
     is_traced,
     library_of,
     namespace,
@@ -32,12 +32,12 @@ DENSE_LIMIT = 2**31  # bytes that a sparse matrix may take as a dense one: more 
 
 def home_of(x: Any) -> Backend:
     """Where `x` is; the host for what no array library owns: lists, data frames, sparse matrices."""
-    return backend_of(x) if library_of(x) else backend("numpy")
+    return backend_of(x) if library_of(x) else host_backend()
 
 
 def on_host(home: Backend) -> bool:
     """Whether arrays there are NumPy's, which scikit-learn checks itself."""
-    return home.library.name == "numpy"
+    return home.library.is_host
 
 
 def same(one: Backend, other: Backend) -> bool:

@@ -16,7 +16,7 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from nnarray import random
-from nnarray.backends import as_data, backend, backend_of, device_of, dtype_name, namespace, place, without_record
+from nnarray.backends import as_data, backend_of, device_of, dtype_name, host_backend, namespace, place, without_record
 from nnarray.functional.hooks import Passage, probed
 from nnarray.functional.layout import Place
 from nnarray.functional.propagation import Step as Propagated
@@ -323,7 +323,7 @@ class _Differences:
     def of(cls, model: Model, X: Array, y: Array, loss: Loss) -> _Differences:
         here = backend_of(model.theta)
         if "float64" not in here.dtypes:  # a difference of losses needs the digits; the host has them
-            here = backend("numpy")
+            here = host_backend()
             X, y = here.asarray(X), here.asarray(y)
         precise = model.to(here, dtype="float64")
         return cls(precise, prepare(precise, X, y, None, loss), loss)

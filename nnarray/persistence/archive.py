@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, NoReturn
 
 import numpy as np
 
-from nnarray.backends import backend
+from nnarray.backends import host_backend
 from nnarray.names import shown
 from nnarray.persistence.files import replace
 
@@ -89,7 +89,7 @@ def as_json(value: Any, what: str, *, with_nan: bool = False) -> str:
 
 def on_host(x: Any) -> Any:
     """The numbers of an array in a dtype that NumPy's files have: bfloat16 as float32, which is exact."""
-    host = backend("numpy").to_numpy(x)
+    host = host_backend().to_numpy(x)
     return host.astype(np.float32) if host.dtype.name == "bfloat16" else host
 
 
@@ -160,7 +160,7 @@ def read(path: Path) -> Archive:
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(path, framework="numpy") as file:
+        with safe_open(path, framework="np") as file:
             contents = file.metadata()["contents"]
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no mapping)
     except (SafetensorError, KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:

@@ -198,7 +198,7 @@ def _given_by_safetensors(path: Path) -> Given:
 
     try:
         stored = {name: Stored(x["dtype"], tuple(x["shape"]), x["data"]) for name, x in deserialize(path.read_bytes())}
-        with safe_open(path, framework="numpy") as file:
+        with safe_open(path, framework="np") as file:
             metadata = file.metadata() or {}
     except SafetensorError as error:
         raise ValueError(f"{str(path)!r} is no safetensors file that can be read: {error}") from error

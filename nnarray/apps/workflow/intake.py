@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import numpy as np
 
 from nnarray import random
-from nnarray.backends import Backend, backend
+from nnarray.backends import Backend, host_backend
 from nnarray.checks import integer
 from nnarray.datasets.images import SUFFIXES, Search, UnreadableImage, decoded_in_order, entries_of, from_bytes, images
 from nnarray.names import named
@@ -348,7 +348,7 @@ def pictures_to_train_on(
     path: Path, *, size: int, fraction: float, seed: int, errors: Literal["raise", "skip"]
 ) -> Examples:
     """A folder of pictures: each subfolder is a class."""
-    folder = images(path, size=size, errors=errors, dtype="float32", backend="numpy")
+    folder = images(path, size=size, errors=errors, dtype="float32", backend=host_backend())
     if len(folder.classes) < 2:
         only = "".join(folder.classes)
         inside = [p for p in entries_of(path / only) if p.is_dir()]
@@ -370,7 +370,7 @@ def split(count: int, groups: np.ndarray | None, fraction: float, seed: int) -> 
 
     Each group gives its share, and none loses its last member to the part that is held out.
     """
-    host = backend("numpy")
+    host = host_backend()
     order = np.asarray(random.permutation(random.Key(seed).fold("held out"), count, xp=host.xp, device=host.device))
     if groups is None:
         held = order[: min(round(fraction * count), count - 1)]
