@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ast
+import re
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
-
-import pytest
 
 import nnarray
 from tests.processes import run_python
@@ -13,142 +14,152 @@ from tests.processes import run_python
 ROOT = Path(nnarray.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 
-LIBRARIES = {"numpy", "cupy", "cupyx", "torch", "jax", "jaxlib", "dask", "array_api_strict", "array_api_compat"}
-CONVERSIONS = {"numpy", "get", "cpu", "to_numpy", "tolist", "item", "__array__"}
-
-# What may know an array library by name, and the borders, where data leave for files, pictures or other programs.
-KNOWS_LIBRARIES = {"backends.py", "kernels"}
-BORDERS = {"plotting", "cli", "demos.py", "demo_pets.py", "lbfgs.py", "testing.py"}
-BORDERS |= {
-    f"datasets/{name}.py" for name in ("images", "published", "tables", "entries", "columns", "tabular")
-}  # readers of files
-BORDERS |= {"persistence", "checkpoints.py", "loading.py"}  # files of models
-BORDERS |= {"workflow"}  # from files to numbers that people read
-
-# Each file may import only from the levels above its own.
+# The rooms, floor by floor: each imports only from the floors above its own in this list, inside of functions too.
 LEVELS = [
     ["typing", "names"],
     ["backends"],
-    ["checks"],
-    ["kernels"],
-    ["random"],
-    ["initializers"],
-    ["datasets"],
-    ["layers"],
-    ["layout", "folding", "probes"],
-    ["persistence", "summary"],
-    ["losses", "schedules"],
-    ["optimizers", "metrics"],
-    ["propagation", "callbacks"],
-    ["examples", "plans", "inference"],
-    ["loading"],
-    ["checkpoints"],
-    ["course"],
-    ["descent", "lbfgs"],
-    ["training"],
+    ["checks", "kernels"],
+    ["random", "losses", "metrics", "schedules"],
+    ["datasets", "layers", "optimizers"],
+    ["functional", "drawing"],
+    ["engines", "persistence", "testing"],
+    ["tables", "training"],
     ["model"],
-    ["network"],
-    ["models", "testing", "plotting"],
-    ["diagram", "demos", "demo_pets", "estimators", "trackers", "bench", "explain"],
-    ["workflow"],
+    ["network", "plotting", "explain"],
+    ["models"],
+    ["estimators", "apps"],
     ["cli"],
 ]
-LEVEL = {name: i for i, names in enumerate(LEVELS) for name in names}
-# A method of a lower file that hands over to a higher one when it is called: history.plot, model.plot.
-DEFERRED = {("callbacks", "plotting"), ("model", "diagram")}
+FLOOR = {name: i for i, names in enumerate(LEVELS) for name in names}
+
+LIBRARIES = {"numpy", "cupy", "cupyx", "torch", "jax", "jaxlib", "dask", "array_api_strict", "array_api_compat"}
+FLAG = re.compile(rf"({'|'.join(sorted(LIBRARIES))}|strict)(:[\w:]+)?")
+CONVERSIONS = {"numpy", "get", "cpu", "to_numpy", "tolist", "item", "__array__"}
+
+# What may know an array library, and the borders, where data leave for files, pictures or other programs.
+KNOWS_LIBRARIES = {"backends", "kernels"}
+BORDERS = {"drawing", "plotting", "cli", "testing.py", "training/lbfgs.py"}
+BORDERS |= {"datasets/images.py", "datasets/published.py", "tables"}  # files of data
+BORDERS |= {"persistence", "training/checkpoints.py", "training/loading.py"}  # files of models
+BORDERS |= {"apps/demos.py", "apps/pets.py", "apps/workflow"}  # from files to numbers that people read
+CONVERTS = {"model.py": "to"}  # the method in which the user asks for another backend
 
 
-def is_exempt(path: Path) -> bool:
-    """Whether the file, or the top folder it is in, knows libraries or is a border."""
-    inside = path.relative_to(ROOT)
-    return not (KNOWS_LIBRARIES | BORDERS).isdisjoint({inside.parts[0], inside.as_posix()})
+# --- What is read off the source -------------------------------------------------------------------------------------
 
 
-def top(path: Path) -> str:
-    return path.relative_to(ROOT).parts[0].removesuffix(".py")
-
-
-def imports(tree: ast.AST) -> list[tuple[str, int]]:
-    found: list[tuple[str, int]] = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            found += [(alias.name, node.lineno) for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found += [
-                (node.module if node.module != "nnarray" else f"nnarray.{a.name}", node.lineno) for a in node.names
-            ]
-        elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "import_module" and node.args:
-            name = node.args[0]
-            if isinstance(name, ast.Constant):
-                found.append((str(name.value), node.lineno))
-    return found
-
-
+@cache
 def code_of(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_only_kernels_and_backends_know_array_libraries(path: Path) -> None:
-    if is_exempt(path):
-        return
-    wrong = [f"line {line}: {name}" for name, line in imports(code_of(path)) if name.split(".")[0] in LIBRARIES]
-    assert not wrong, f"{path.name} imports an array library: {wrong}"
+def where(path: Path, node: ast.AST) -> str:
+    return f"{path.relative_to(ROOT).as_posix()}, line {getattr(node, 'lineno', 0)}"
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_nothing_converts_to_numpy_on_the_way(path: Path) -> None:
-    if is_exempt(path):
-        return
-    wrong = []
+def is_in(path: Path, places: set[str]) -> bool:
+    """Whether the file, or a folder it is in, is one of these."""
+    inside = path.relative_to(ROOT)
+    return not places.isdisjoint(each.as_posix() for each in (inside, *inside.parents))
+
+
+def imports(path: Path) -> Iterator[tuple[str, ast.AST]]:
+    """The modules that a file imports, inside of functions too."""
     for node in ast.walk(code_of(path)):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            module = node.module or ""
+            assert not node.level, f"{where(path, node)}: an import by dots; write the whole name"
+            yield from ((f"nnarray.{a.name}" if module == "nnarray" else module, node) for a in node.names)
+        elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "import_module":
+            yield from ((str(name.value), node) for name in node.args[:1] if isinstance(name, ast.Constant))
+
+
+def strings(path: Path) -> Iterator[tuple[str, ast.AST]]:
+    """The texts of a file that are not there to be read: no docstrings."""
+    said = {id(node.value) for node in ast.walk(code_of(path)) if isinstance(node, ast.Expr)}
+    for node in ast.walk(code_of(path)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in said:
+            yield node.value, node
+
+
+def conversions(path: Path) -> Iterator[tuple[str, ast.AST]]:
+    """Where arrays leave their library or their device."""
+    free = CONVERTS.get(path.relative_to(ROOT).as_posix())
+    functions = [node for node in ast.walk(code_of(path)) if isinstance(node, ast.FunctionDef) and node.name == free]
+    allowed = {id(node) for function in functions for node in ast.walk(function)}
+    for node in ast.walk(code_of(path)):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and id(node) not in allowed:
             called = node.func.attr
-            moves = called in CONVERSIONS and not (called == "get" and node.args)  # dict.get has an argument
-            if moves and path.name != "model.py":
-                wrong.append(f"line {node.lineno}: .{called}()")
-        if isinstance(node, ast.Name) and node.id in LIBRARIES | {"np", "cp"}:
-            wrong.append(f"line {node.lineno}: {node.id}")
-    assert not wrong, f"{path.name} leaves the device or names a library: {wrong}"
+            if called in CONVERSIONS and not (called == "get" and node.args):  # dict.get has an argument
+                yield f".{called}()", node
+        elif isinstance(node, ast.Name) and node.id in LIBRARIES | {"np", "cp"}:
+            yield node.id, node
 
 
-def test_model_converts_only_where_the_user_asks_for_another_backend() -> None:
-    tree = code_of(ROOT / "model.py")
-    users = [
-        function.name
-        for function in ast.walk(tree)
-        if isinstance(function, ast.FunctionDef)
-        and any(isinstance(n, ast.Attribute) and n.attr == "to_numpy" for n in ast.walk(function))
+# --- The rules -------------------------------------------------------------------------------------------------------
+
+
+def test_imports_point_one_way() -> None:
+    wrong = []
+    for path in FILES:
+        here = path.relative_to(ROOT).parts[0].removesuffix(".py")
+        if here in ("__init__", "__main__"):
+            continue
+        assert here in FLOOR, f"{here} has no place in the order of the rooms; give it one in LEVELS"
+        for name, node in imports(path):
+            top, _, rest = name.partition(".")
+            there = rest.partition(".")[0]
+            if top != "nnarray" or there == here or (not there and here == "cli"):  # who is above the whole package
+                continue
+            if there not in FLOOR or FLOOR[there] >= FLOOR[here]:
+                wrong.append(f"{where(path, node)}: {here} may not import {there or 'the whole'}")
+    assert not wrong, "\n".join(wrong)
+    assert set(FLOOR) == {path.relative_to(ROOT).parts[0].removesuffix(".py") for path in FILES} - {
+        "__init__",
+        "__main__",
+    }
+
+
+def test_only_kernels_and_backends_know_array_libraries() -> None:
+    outside = [path for path in FILES if not is_in(path, KNOWS_LIBRARIES)]
+    wrong = [
+        f"{where(path, node)}: imports {name}"
+        for path in outside
+        if not is_in(path, BORDERS)
+        for name, node in imports(path)
+        if name.split(".")[0] in LIBRARIES
     ]
-    assert users == ["to"]
+    wrong += [
+        f"{where(path, node)}: {text!r} names a library; ask a flag of its class in backends, or `host_backend()`"
+        for path in outside
+        for text, node in strings(path)
+        if FLAG.fullmatch(text)
+    ]
+    assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_imports_point_one_way(path: Path) -> None:
-    here = top(path)
-    if here in ("__init__", "__main__"):
-        return
-    assert here in LEVEL, f"{path.name} has no place in the order of the files; give it one"
-    for name, line in imports(code_of(path)):
-        if not name.startswith("nnarray."):
-            continue
-        there = name.split(".")[1]
-        if there == here or (here, there) in DEFERRED:
-            continue
-        assert LEVEL[there] < LEVEL[here], f"{path.name} line {line}: {here} may not import {there}"
+def test_nothing_converts_to_numpy_on_the_way() -> None:
+    wrong = [
+        f"{where(path, node)}: {what} leaves the device or names a library"
+        for path in FILES
+        if not is_in(path, KNOWS_LIBRARIES | BORDERS)
+        for what, node in conversions(path)
+    ]
+    assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_the_definitions_never_write(path: Path) -> None:
-    if "standard" not in path.parts:
-        return
-    for node in ast.walk(code_of(path)):
-        assert not isinstance(node, ast.AugAssign), f"{path.name} line {node.lineno}: a definition writes in place"
-        if isinstance(node, ast.Assign):
-            assert not any(isinstance(t, ast.Subscript) for t in node.targets), f"{path.name} line {node.lineno}"
-
-
-LOADED = {"numpy", "array_api_compat"}
+def test_the_definitions_never_write() -> None:
+    wrong = [
+        f"{where(path, node)}: a definition writes in place"
+        for path in FILES
+        if is_in(path, {"kernels/standard"})
+        for node in ast.walk(code_of(path))
+        if isinstance(node, ast.AugAssign)
+        or (isinstance(node, ast.Assign) and any(isinstance(target, ast.Subscript) for target in node.targets))
+    ]
+    assert not wrong, "\n".join(wrong)
 
 
 def test_import_loads_no_optional_library() -> None:

@@ -85,7 +85,7 @@ def test_a_page_that_says_something_wrong_is_found() -> None:
 
 
 def levels() -> list[list[str]]:
-    """The order of the files, read off the test that guards it."""
+    """The order of the rooms, read off the test that guards it."""
     source = (ROOT / "tests" / "test_architecture.py").read_text(encoding="utf-8")
     for node in ast.parse(source).body:
         if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "LEVELS":
@@ -93,7 +93,7 @@ def levels() -> list[list[str]]:
     raise AssertionError("tests/test_architecture.py has no LEVELS")
 
 
-def test_the_drawing_of_the_house_has_every_file_in_its_order() -> None:
+def test_the_drawing_of_the_house_has_every_room_in_its_order() -> None:
     drawing = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split("```text\n")[1].split("```")[0]
     rows = [re.split(r"\s{2,}", line)[1] for line in drawing.splitlines()]
     assert [[name.rstrip("/") for name in row.split(", ")] for row in rows] == levels()
