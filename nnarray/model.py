@@ -157,9 +157,7 @@ class Model:
 
     @theta.setter
     def theta(self, theta: Array) -> None:
-        theta = self._checked_theta(theta, self._state)
-        self._refuse_from_inside(theta=theta)
-        self._take(owned(theta), self._state)
+        self._replace(owned(self._checked_theta(theta, self._state)), self._state)
 
     @property
     def state(self) -> Array:
@@ -171,9 +169,7 @@ class Model:
 
     @state.setter
     def state(self, state: Array) -> None:
-        state = self._checked_state(state)
-        self._refuse_from_inside(state=state)
-        self._take(self._theta, owned(state))
+        self._replace(self._theta, owned(self._checked_state(state)))
 
     def _checked_state(self, state: Array) -> Array:
         state = without_record(as_data(state, "state"))
@@ -185,15 +181,16 @@ class Model:
         same_place(model=self._state, state=state)
         return state
 
-    def _refuse_from_inside(self, **given: Array) -> None:
-        """What exists inside of a function alone would spoil a model that is there after it."""
-        for name, x in given.items():
+    def _replace(self, theta: Array, state: Array) -> None:
+        """Compute with these, if they exist outside of the function that is running: else they spoil the model."""
+        for name, x in (("theta", theta), ("state", state)):
             if stands_in(x) and not stands_in(self._theta):
                 raise ValueError(
                     f"this {name} exists only inside of the function that is being compiled or differentiated (by "
                     f"jax.jit, jax.grad, torch.func, ...), and the model outside of it. Compute with the model "
                     f"model.with_theta(theta, state), and set model.{name} to what the function returns."
                 )
+        self._take(theta, state)
 
     def _checked_theta(self, theta: Array, state: Array) -> Array:
         theta, size = as_data(theta, "theta"), self.wiring.params.size
@@ -232,7 +229,7 @@ class Model:
         ValueError
             If a name is unknown, a shape differs, or a number is NaN or infinite.
         """
-        self._take(self.wiring.params.replaced(self._plain, params), self._state)
+        self._replace(self.wiring.params.replaced(self._plain, params), self._state)
         return self
 
     def freeze(self, *names: str) -> Model:
@@ -296,7 +293,7 @@ class Model:
         """
         params, state = pytorch.read(self.network, self.input_shape, source, tuple(ignore))
         theta, after = self.wiring.params.replaced(self._plain, params), self.wiring.state.replaced(self._state, state)
-        self._take(theta, after)
+        self._replace(theta, after)
         return self
 
     def to_torch(self, path: str | Path | None = None) -> dict[str, Any]:
@@ -330,7 +327,7 @@ class Model:
     def restore(self, kept: tuple[Array, Array]) -> None:
         """Go back to a snapshot."""
         theta, state = kept
-        self._take(copy(self._checked_theta(theta, self._state)), copy(self._checked_state(state)))
+        self._replace(copy(self._checked_theta(theta, self._state)), copy(self._checked_state(state)))
 
     @property
     def _plain(self) -> Array:
@@ -480,7 +477,7 @@ class Model:
             layout.replaced(vector, {place.name: state_dict[place.name] for place in layout.places})
             for layout, vector in ((params, self._plain), (state, self._state))
         )
-        self._take(theta, after)
+        self._replace(theta, after)
         return self
 
     # --- Forward -------------------------------------------------------------------------------------------------
