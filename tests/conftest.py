@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ast
+import atexit
 import ctypes
 import os
 import platform
+import random
+import shutil
 import signal
 import sys
 import tempfile
@@ -21,9 +24,9 @@ os.environ.setdefault(
     "XLA_FLAGS",
     "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1",
 )
-if "PYTEST_XDIST_WORKER" not in os.environ and "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-    PROGRAMS = tempfile.TemporaryDirectory(prefix="nnarray-jax-")  # as long as the tests run
-    os.environ["JAX_COMPILATION_CACHE_DIR"] = PROGRAMS.name
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # as in the workers, which have their parent's
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="nnarray-jax-")
+    atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 os.environ.setdefault("MPLBACKEND", "agg")
@@ -56,6 +59,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--support", metavar="FILE", help="write which tests passed on which backend as a page of the docs"
     )
+    parser.addoption("--shuffle", metavar="SEED", type=int, help="run the tests in a random order")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if (seed := config.getoption("--shuffle")) is not None:
+        random.Random(seed).shuffle(items)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -11,8 +11,11 @@ import pytest
 import nnarray as nn
 from tests.tolerances import as_called, close, to_host
 
-torch = pytest.importorskip("torch")
-F = torch.nn.functional
+
+@pytest.fixture
+def torch() -> Any:
+    return pytest.importorskip("torch")
+
 
 LAYERS = {
     "conv": (nn.Conv2D(4, 3, padding="same", activation="tanh"), (5, 6, 2)),
@@ -53,7 +56,8 @@ GRID = [
 
 
 @pytest.mark.parametrize("case", GRID, ids=str)
-def test_convolution_equals_pytorch(be: nn.Backend, case) -> None:
+def test_convolution_equals_pytorch(be: nn.Backend, case, torch: Any) -> None:
+    F = torch.nn.functional
     kernel, stride, padding, dilation, groups, (height, width), batch = case
     dtype = "float64" if "float64" in be.dtypes else "float32"
     layer = nn.Conv2D(8, kernel, stride, padding, dilation, groups)
@@ -100,7 +104,8 @@ POOLS = [
 
 
 @pytest.mark.parametrize("case", POOLS, ids=str)
-def test_pools_equal_pytorch(be: nn.Backend, case) -> None:
+def test_pools_equal_pytorch(be: nn.Backend, case, torch: Any) -> None:
+    F = torch.nn.functional
     kernel, stride, padding, ceil, size = case
     x = np.round(np.random.default_rng(1).normal(size=(2, *size, 3)), 1)  # with equal entries
     tx = torch.tensor(x, requires_grad=True)
@@ -126,7 +131,8 @@ def test_pools_equal_pytorch(be: nn.Backend, case) -> None:
         close(to_host(be, out.pullback(be.asarray(dy, dtype="float32"))[0]), tx.grad.numpy(), "float32")
 
 
-def test_normalisations_equal_pytorch(be: nn.Backend) -> None:
+def test_normalisations_equal_pytorch(be: nn.Backend, torch: Any) -> None:
+    F = torch.nn.functional
     rng = np.random.default_rng(3)
     x, dy = rng.normal(size=(4, 3, 5, 6)) * 2 + 1, rng.normal(size=(4, 3, 5, 6))
     w, b = rng.normal(size=6), rng.normal(size=6)
