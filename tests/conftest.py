@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import atexit
 import ctypes
+import importlib.metadata
+import importlib.util
 import os
 import platform
 import random
@@ -20,10 +22,10 @@ from pathlib import Path
 os.environ.setdefault("JAX_ENABLE_X64", "1")  # before JAX starts: without it float64 is silently float32
 os.environ.setdefault("JAX_PLATFORMS", "" if os.path.exists("/dev/nvidiactl") else "cpu")
 # JAX's tests are mostly compiling: with little effort, and nothing twice, in whatever process.
-os.environ.setdefault(
-    "XLA_FLAGS",
-    "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1",
-)
+if "XLA_FLAGS" not in os.environ:
+    os.environ["XLA_FLAGS"] = "--xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1"
+    if importlib.util.find_spec("jaxlib") and not importlib.metadata.version("jaxlib").startswith(("0.5.", "0.6.")):
+        os.environ["XLA_FLAGS"] += " --xla_cpu_use_fusion_emitters=false"  # older ones end at flags that they lack
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # as in the workers, which have their parent's
     os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="nnarray-jax-")
     atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
