@@ -109,8 +109,12 @@ def _check_on(be: Backend, dtype: str, layer: Layer, shape: Shape, training: boo
     fast = compiled(both_ways, x)
     # Compilers take their time: one operation after the other only in one dtype, and everything at once in the other.
     y, dx, packed, again_dx, again = (fast if dtype == "float64" else both_ways)(params, x)
-    _assert_equal(be, again_dx, dx, f"{where}: the pullback gave another dx the second time")
-    _assert_equal(be, again, packed, f"{where}: the pullback gave other gradients the second time")
+    for got, want, what in ((again_dx, dx, "another dx"), (again, packed, "other gradients")):
+        message = f"{where}: the pullback gave {what} the second time"
+        if be.library.name == "jax":  # whose compiler rounds as it fuses
+            assert_close(got, want, c=10, what=message)
+        else:
+            _assert_equal(be, got, want, message)
     assert be.to_numpy(x).tolist() == before, f"{where}: forward or pullback changed its input"
     if dtype != "float64":
         assert_close(compiled(forward, x)(params, x), y, what=f"{where}: compiled, as fit does it,")
