@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import ast
+import atexit
+import ctypes
+import importlib.metadata
+import importlib.util
 import os
 import platform
+import random
+import shutil
 import signal
+import sys
+import tempfile
 from collections import defaultdict
 from collections.abc import Iterator
 from datetime import date
@@ -13,7 +21,16 @@ from pathlib import Path
 
 os.environ.setdefault("JAX_ENABLE_X64", "1")  # before JAX starts: without it float64 is silently float32
 os.environ.setdefault("JAX_PLATFORMS", "" if os.path.exists("/dev/nvidiactl") else "cpu")
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")  # JAX's tests are mostly compiling
+# JAX's tests are mostly compiling: with little effort, and nothing twice, in whatever process.
+if "XLA_FLAGS" not in os.environ:
+    os.environ["XLA_FLAGS"] = "--xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1"
+    if importlib.util.find_spec("jaxlib") and not importlib.metadata.version("jaxlib").startswith(("0.5.", "0.6.")):
+        os.environ["XLA_FLAGS"] += " --xla_cpu_use_fusion_emitters=false"  # older ones end at flags that they lack
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # as in the workers, which have their parent's
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="nnarray-jax-")
+    atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 os.environ.setdefault("MPLBACKEND", "agg")
 os.environ.pop("NNARRAY_BACKEND", None)
 
@@ -44,6 +61,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--support", metavar="FILE", help="write which tests passed on which backend as a page of the docs"
     )
+    parser.addoption("--shuffle", metavar="SEED", type=int, help="run the tests in a random order")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if (seed := config.getoption("--shuffle")) is not None:
+        random.Random(seed).shuffle(items)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -137,6 +161,22 @@ def _ctrl_c() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+MEMORY = 1.2e9  # bytes that a process of tests may have before JAX must forget
+
+
+@pytest.fixture(autouse=True)
+def _little_memory() -> Iterator[None]:
+    """JAX keeps every program that it has compiled, at 2.5 MB and more."""
+    yield
+    told = Path("/proc/self/statm")  # of Linux, in pages
+    if "jax" not in sys.modules or not told.exists():
+        return
+    if int(told.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") > MEMORY:
+        sys.modules["jax"].clear_caches()
+        if hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
+            libc.malloc_trim(0)  # else the freed memory stays with the process
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 NNARRAY = (sys.executable, "-m", "nnarray")
-LIMIT = 120  # seconds; a busy machine needs ten times less
+LIMIT = 240  # seconds; a busy machine needs ten times less
 ENDING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGPIPE") if hasattr(signal, name)]
 
 

@@ -14,6 +14,7 @@ from nnarray.kernels.standard.windows import Window
 kernels.erfc.fast("jax")(jax.scipy.special.erfc)
 kernels.relu.fast("jax")(jax.nn.relu)  # this and the next: with JAX's own derivatives at 0
 kernels.softplus.fast("jax")(jax.nn.softplus)
+kernels.threefry.fast("jax")(jax.jit(kernels.threefry.definition))  # a hundred operations in one program
 
 
 @kernels.after.fast("jax")

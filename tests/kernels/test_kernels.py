@@ -365,7 +365,8 @@ def laid_out(be: nn.Backend, a: Any, layout: str) -> Any:
 @pytest.mark.parametrize("name", sorted(CASES))
 def test_kernels_take_any_memory_layout(be: nn.Backend, name: str) -> None:
     want = definition(name, BUILT[name], "float32")
-    for layout in ("strided", "transposed", "reversed"):
+    # JAX has one layout, into which it copies.
+    for layout in ("reversed",) if be.library.name == "jax" else ("strided", "transposed", "reversed"):
         given = [Case(tuple(laid_out(be, a, layout) for a in args), options) for args, options in BUILT[name]]
         for _, g, w in pairs(called(be, kernels.TABLE[name], given), want):
             close(to_host(be, g), w.astype(float), "float32", c=0.0 if name == "threefry" else 200.0)

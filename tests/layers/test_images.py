@@ -11,8 +11,11 @@ import pytest
 import nnarray as nn
 from tests.tolerances import as_called, close, to_host
 
-torch = pytest.importorskip("torch")
-F = torch.nn.functional
+
+@pytest.fixture
+def torch() -> Any:
+    return pytest.importorskip("torch")
+
 
 LAYERS = {
     "conv": (nn.Conv2D(4, 3, padding="same", activation="tanh"), (5, 6, 2)),
@@ -53,7 +56,8 @@ GRID = [
 
 
 @pytest.mark.parametrize("case", GRID, ids=str)
-def test_convolution_equals_pytorch(be: nn.Backend, case) -> None:
+def test_convolution_equals_pytorch(be: nn.Backend, case, torch: Any) -> None:
+    F = torch.nn.functional
     kernel, stride, padding, dilation, groups, (height, width), batch = case
     dtype = "float64" if "float64" in be.dtypes else "float32"
     layer = nn.Conv2D(8, kernel, stride, padding, dilation, groups)
@@ -74,18 +78,19 @@ def test_convolution_equals_pytorch(be: nn.Backend, case) -> None:
             )
         return
     w, b, dy = rng.normal(size=(*pairs(kernel), 4 // groups, 8)), rng.normal(size=8), rng.normal(size=(batch, *shape))
-    out = layer.forward(
-        {"weight": be.asarray(w, dtype=dtype), "bias": be.asarray(b, dtype=dtype)},
-        be.asarray(x, dtype=dtype),
-        nn.Context(),
-    )
-    dx, gradients = out.pullback(be.asarray(dy, dtype=dtype))
+
+    def both_ways(x: Any, weight: Any, bias: Any, dy: Any) -> tuple[Any, ...]:
+        out = layer.forward({"weight": weight, "bias": bias}, x, nn.Context())
+        dx, gradients = out.pullback(dy)
+        return out.y, dx, gradients["weight"], gradients["bias"]
+
+    found = as_called(be, both_ways)(*(be.asarray(a, dtype=dtype) for a in (x, w, b, dy)))
     tx, tw, tb = (torch.tensor(a, requires_grad=True) for a in (x, w, b))
     want = F.conv2d(tx.permute(0, 3, 1, 2), tw.permute(3, 2, 0, 1), tb, stride, padding, dilation, groups).permute(
         0, 2, 3, 1
     )
     want.backward(torch.tensor(dy))
-    for got, reference in ((out.y, want), (dx, tx.grad), (gradients["weight"], tw.grad), (gradients["bias"], tb.grad)):
+    for got, reference in zip(found, (want, tx.grad, tw.grad, tb.grad), strict=True):
         close(to_host(be, got), reference.detach().numpy(), dtype, c=500)
 
 
@@ -100,7 +105,8 @@ POOLS = [
 
 
 @pytest.mark.parametrize("case", POOLS, ids=str)
-def test_pools_equal_pytorch(be: nn.Backend, case) -> None:
+def test_pools_equal_pytorch(be: nn.Backend, case, torch: Any) -> None:
+    F = torch.nn.functional
     kernel, stride, padding, ceil, size = case
     x = np.round(np.random.default_rng(1).normal(size=(2, *size, 3)), 1)  # with equal entries
     tx = torch.tensor(x, requires_grad=True)
@@ -118,15 +124,21 @@ def test_pools_equal_pytorch(be: nn.Backend, case) -> None:
     for layer, reference in cases:
         want = reference.permute(0, 2, 3, 1)
         assert layer.out_shape(x.shape[1:]) == tuple(want.shape[1:])
-        out = layer.forward({}, be.asarray(x, dtype="float32"), nn.Context())
         dy = np.random.default_rng(2).normal(size=want.shape)
         tx.grad = None
         want.backward(torch.tensor(dy))
-        close(to_host(be, out.y), want.detach().numpy(), "float32")
-        close(to_host(be, out.pullback(be.asarray(dy, dtype="float32"))[0]), tx.grad.numpy(), "float32")
+
+        def both_ways(x: Any, dy: Any, layer: nn.Layer = layer) -> tuple[Any, Any]:
+            out = layer.forward({}, x, nn.Context())
+            return out.y, out.pullback(dy)[0]
+
+        y, dx = as_called(be, both_ways)(be.asarray(x, dtype="float32"), be.asarray(dy, dtype="float32"))
+        close(to_host(be, y), want.detach().numpy(), "float32")
+        close(to_host(be, dx), tx.grad.numpy(), "float32")
 
 
-def test_normalisations_equal_pytorch(be: nn.Backend) -> None:
+def test_normalisations_equal_pytorch(be: nn.Backend, torch: Any) -> None:
+    F = torch.nn.functional
     rng = np.random.default_rng(3)
     x, dy = rng.normal(size=(4, 3, 5, 6)) * 2 + 1, rng.normal(size=(4, 3, 5, 6))
     w, b = rng.normal(size=6), rng.normal(size=6)
