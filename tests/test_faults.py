@@ -35,6 +35,7 @@ from typer.testing import CliRunner
 
 import nnarray as nn
 from nnarray import backends, kernels
+from nnarray.backends import choosing
 from nnarray.cli import app
 from nnarray.estimators import NetworkClassifier
 from nnarray.tables.preparation import Preparation
@@ -773,7 +774,7 @@ def by_the_environment(b: Bench) -> Call:
 
 def not_installed(b: Bench) -> Call:
     b.patch.setitem(sys.modules, "cupy", None)
-    backends._proved.cache_clear()
+    choosing._proved.cache_clear()
     return lambda: nn.backend("cupy")
 
 
@@ -827,7 +828,7 @@ ONCE = {**DATA_OF_ONE, **SETTINGS, **FILES, **TABLES, **PICTURES, **BACKENDS}
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.chdir(tmp_path)
     yield
-    backends._proved.cache_clear()
+    choosing._proved.cache_clear()
 
 
 @pytest.fixture
