@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Callable
+from dataclasses import fields
 from numbers import Real
 from typing import Any
 
@@ -18,12 +20,12 @@ def integer(value: Any, name: str, least: int, *, usual: int) -> int:
     if isinstance(value, bool):
         raise TypeError(wanted)
     try:
-        number = operator.index(value)
+        whole = operator.index(value)
     except TypeError:
         raise TypeError(wanted) from None
-    if number < least:
+    if whole < least:
         raise ValueError(wanted)
-    return number
+    return whole
 
 
 def real(value: Any, name: str, *, least: float = -math.inf, below: float = math.inf, usual: float) -> float:
@@ -31,15 +33,64 @@ def real(value: Any, name: str, *, least: float = -math.inf, below: float = math
     low = f" of at least {least:g}" if least > -math.inf else ""
     high = f" and less than {below:g}" if below < math.inf else ""
     wanted = f"{name} must be a finite number{low}{high}; got {shown(value)}. Use for example {name}={usual:g}."
+    return number(value, wanted, lambda x: least <= x < below and math.isfinite(x))
+
+
+def number(value: Any, wanted: str, holds: Callable[[float], bool]) -> float:
+    """`value` as a Python float for which `holds` is true; the errors say what is `wanted`.
+
+    Raises
+    ------
+    TypeError
+        If it is no number, or a truth value.
+    ValueError
+        If it does not hold.
+    """
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(wanted)
-    try:
-        number = float(value)
-    except OverflowError:  # an integer beyond every float
-        raise ValueError(wanted) from None
-    if not (least <= number < below and math.isfinite(number)):  # nan fails every comparison
+    if not _holds(value, holds):
         raise ValueError(wanted)
-    return number
+    return float(value)
+
+
+def above_zero(value: Any, name: str, *, or_zero: bool = False) -> None:
+    """Refuse, with a ValueError, what is no finite number above 0; `or_zero` lets 0 pass too."""
+    if not _holds(value, lambda x: 0 < x < math.inf or (or_zero and x == 0)):
+        low = "of at least 0" if or_zero else "above 0"
+        raise ValueError(f"{name} must be a finite number {low}; got {shown(value)}.")
+
+
+def in_range(
+    value: Any, name: str, low: float, high: float, *, ends: str = "[)", symbol: str = "", remedy: str = ""
+) -> None:
+    """Refuse, with a ValueError, what is no number between two others; `ends` says which of them belong to the range.
+
+    The message calls the number by its `symbol`: the last word of its name, if none is given.
+    """
+    above, below = ("<=" if end in "[]" else "<" for end in ends)
+    if not _holds(value, lambda x: _ordered(low, above, x) and _ordered(x, below, high)):
+        wanted = f"{low:g} {above} {symbol or name.split()[-1]} {below} {high:g}"
+        raise ValueError(f"{name} must satisfy {wanted}; got {shown(value)}.{remedy}")
+
+
+def _ordered(x: float, sign: str, y: float) -> bool:
+    return x <= y if sign == "<=" else x < y
+
+
+def _holds(value: Any, holds: Callable[[float], bool]) -> bool:
+    """Whether `value` is a number, and one for which `holds` is true."""
+    try:
+        return isinstance(value, Real) and holds(float(value))
+    except OverflowError:  # an integer beyond every float
+        return False
+
+
+def numbers_of_python(settings: Any) -> None:
+    """NumPy's numbers among the fields as Python's: those of another dtype would lend it to the arrays they meet."""
+    for each in fields(settings):
+        value = getattr(settings, each.name)
+        if isinstance(value, Real) and not isinstance(value, int):
+            object.__setattr__(settings, each.name, float(value))
 
 
 REPAIR = "Remove or repair these entries."
@@ -75,9 +126,14 @@ def _refuse_narrowed(x: Array, name: str) -> None:
     )
 
 
-def _all_finite(x: Array) -> bool:
+def all_finite(x: Array) -> Array:
+    """Whether there is no NaN and no infinity, as an array: nothing waits for the device."""
     xp = namespace(x)
-    return not xp.isdtype(x.dtype, "real floating") or bool(xp.all(xp.isfinite(x)))
+    return xp.all(xp.isfinite(x))
+
+
+def _all_finite(x: Array) -> bool:
+    return not namespace(x).isdtype(x.dtype, "real floating") or bool(all_finite(x))
 
 
 def _first_non_finite(x: Array) -> str:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from nnarray import kernels
 from nnarray.backends import as_data, device_of, dtype_name, has_record, is_traced, same_place, without_record
-from nnarray.checks import refuse_overflow
+from nnarray.checks import above_zero, in_range, refuse_overflow
 from nnarray.kernels.compilation import quiet
 from nnarray.kernels.standard.numerics import wide, wide_dtype
 from nnarray.names import also, named, shown
@@ -317,8 +317,7 @@ class Huber(Loss):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 < self.delta < math.inf:
-            raise ValueError(f"Huber delta must be a finite number above 0; got {shown(self.delta)}.")
+        above_zero(self.delta, "Huber delta")
         object.__setattr__(self, "delta", float(self.delta))  # a number of NumPy's would lend arrays its dtype
 
     def per_example(self, outputs: Array, target: Array) -> tuple[Array, Array]:
@@ -396,8 +395,7 @@ class CrossEntropy(Loss):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.label_smoothing < 1:
-            raise ValueError(f"label_smoothing must satisfy 0 <= s < 1; got {shown(self.label_smoothing)}.")
+        in_range(self.label_smoothing, "label_smoothing", 0, 1, symbol="s")
         object.__setattr__(self, "label_smoothing", float(self.label_smoothing))
         if self.class_weights is not None:
             if isinstance(self.class_weights, str | Mapping | Set) or not isinstance(self.class_weights, Iterable):

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from numbers import Real
+from dataclasses import dataclass, field
 from typing import Any
 
 from nnarray import kernels
 from nnarray.backends import as_data, copy, dtype_name, namespace, same_place
-from nnarray.checks import integer
+from nnarray.checks import above_zero, in_range, integer, numbers_of_python
 from nnarray.kernels.engines import computing
 from nnarray.kernels.standard.numerics import scale_of, wide
 from nnarray.names import also, named, shown
@@ -49,11 +48,11 @@ class Optimizer:
     slot_names = ()
 
     def __post_init__(self) -> None:
-        _as_python(self)
+        numbers_of_python(self)
         schedule(self.lr)
-        _in_range(self.weight_decay, "weight_decay", low=0.0)
+        in_range(self.weight_decay, "weight_decay", 0, math.inf)
         if self.clip_norm is not None:
-            _above_zero(self.clip_norm, "clip_norm")
+            above_zero(self.clip_norm, "clip_norm")
 
     def slots(self, theta: Array) -> Slots:
         """What the rule remembers, at its start."""
@@ -168,24 +167,6 @@ def _clipped(gradient: Array, norm: float) -> Array:
     return xp.where(size > limit, scaled * limit, gradient)
 
 
-def _as_python(settings: Any) -> None:
-    """NumPy's numbers as Python's: those of another dtype would lend it to the arrays that they meet."""
-    for each in fields(settings):
-        value = getattr(settings, each.name)
-        if isinstance(value, Real) and not isinstance(value, int):
-            object.__setattr__(settings, each.name, float(value))
-
-
-def _in_range(value: object, what: str, *, low: float, high: float = math.inf) -> None:
-    if not isinstance(value, Real) or not low <= float(value) < high:
-        raise ValueError(f"{what} must satisfy {low:g} <= {what} < {high:g}; got {shown(value)}.")
-
-
-def _above_zero(value: object, what: str) -> None:
-    if not isinstance(value, Real) or not 0 < float(value) < math.inf:
-        raise ValueError(f"{what} must be a finite number above 0; got {shown(value)}.")
-
-
 @dataclass(frozen=True)
 class SGD(Optimizer):
     """Gradient descent: v <- mu v + g;  theta <- theta - lr v, or - lr (g + mu v) with Nesterov's look ahead.
@@ -215,7 +196,7 @@ class SGD(Optimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _in_range(self.momentum, "momentum", low=0.0, high=1.0)
+        in_range(self.momentum, "momentum", 0, 1)
         if self.nesterov and not self.momentum:
             raise ValueError("nesterov=True needs momentum above 0.")
 
@@ -260,9 +241,9 @@ class Adam(Optimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _in_range(self.beta1, "beta1", low=0.0, high=1.0)
-        _in_range(self.beta2, "beta2", low=0.0, high=1.0)
-        _above_zero(self.epsilon, "epsilon")
+        in_range(self.beta1, "beta1", 0, 1)
+        in_range(self.beta2, "beta2", 0, 1)
+        above_zero(self.epsilon, "epsilon")
 
     def numbers(self, rate: float, step: int) -> dict[str, Any]:
         return {
@@ -318,8 +299,8 @@ class RMSprop(Optimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _in_range(self.decay, "decay", low=0.0, high=1.0)
-        _above_zero(self.epsilon, "epsilon")
+        in_range(self.decay, "decay", 0, 1)
+        above_zero(self.epsilon, "epsilon")
 
     def apply(self, theta: Array, gradient: Array, slots: Slots, numbers: dict[str, Any]) -> tuple[Array, Slots]:
         theta, square = kernels.rmsprop_update(
@@ -344,7 +325,7 @@ class Adagrad(Optimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _above_zero(self.epsilon, "epsilon")
+        above_zero(self.epsilon, "epsilon")
 
     def apply(self, theta: Array, gradient: Array, slots: Slots, numbers: dict[str, Any]) -> tuple[Array, Slots]:
         theta, square = kernels.adagrad_update(theta, gradient, slots["square"], epsilon=self.epsilon, **numbers)
@@ -383,9 +364,9 @@ class LBFGS:
     def __post_init__(self) -> None:
         object.__setattr__(self, "memory", integer(self.memory, "memory", 1, usual=10))
         object.__setattr__(self, "evaluations", integer(self.evaluations, "evaluations", 1, usual=15_000))
-        _as_python(self)
-        _in_range(self.tolerance, "tolerance", low=0.0)
-        _in_range(self.weight_decay, "weight_decay", low=0.0)
+        numbers_of_python(self)
+        in_range(self.tolerance, "tolerance", 0, math.inf)
+        in_range(self.weight_decay, "weight_decay", 0, math.inf)
 
     def __getattr__(self, name: str) -> Any:
         if name in ("lr", "slots", "step", "update", "numbers"):

@@ -7,16 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from numbers import Real
 
-from nnarray.checks import integer, real
+from nnarray.checks import in_range, integer, number, real
 from nnarray.names import shown
 
 
 def _positive(value: object, what: str) -> None:
     wanted = f"{what} must be a finite number above 0; got {shown(value)}. Use for example 0.01."
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(wanted)
-    if not 0 < float(value) < math.inf:
-        raise ValueError(wanted)
+    number(value, wanted, lambda x: 0 < x < math.inf)
+
+
+def _refuse_lowest(lowest: float, lr: float) -> None:
+    if not 0 <= lowest <= lr:
+        raise ValueError(f"lowest must lie between 0 and the learning rate {lr}; got {shown(lowest)}.")
 
 
 def better(value: float, best: float, margin: float = 0.0) -> bool:
@@ -110,8 +112,7 @@ class Cosine(Schedule):
     def __post_init__(self) -> None:
         _positive(self.lr, "learning rate")
         integer(self.epochs, "epochs", 1, usual=50)
-        if not 0 <= self.lowest <= self.lr:
-            raise ValueError(f"lowest must lie between 0 and the learning rate {self.lr}; got {shown(self.lowest)}.")
+        _refuse_lowest(self.lowest, self.lr)
 
     def rate(self, epoch: int, losses: Sequence[float]) -> float:
         part = min(epoch / self.epochs, 1.0)
@@ -175,12 +176,10 @@ class Plateau(Schedule):
     def __post_init__(self) -> None:
         _positive(self.lr, "learning rate")
         _positive(self.factor, "factor")
-        if not self.factor < 1:
-            raise ValueError(f"factor must satisfy 0 < factor < 1; got {shown(self.factor)}.")
+        in_range(self.factor, "factor", 0, 1, ends="()")
         integer(self.patience, "patience", 0, usual=10)
         real(self.threshold, "threshold", least=0, below=1, usual=1e-4)
-        if not 0 <= self.lowest <= self.lr:
-            raise ValueError(f"lowest must lie between 0 and the learning rate {self.lr}; got {shown(self.lowest)}.")
+        _refuse_lowest(self.lowest, self.lr)
 
     def rate(self, epoch: int, losses: Sequence[float]) -> float:
         if len(losses) < epoch:

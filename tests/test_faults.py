@@ -35,10 +35,13 @@ from typer.testing import CliRunner
 
 import nnarray as nn
 from nnarray import backends, kernels
+from nnarray.backends import choosing
 from nnarray.cli import app
 from nnarray.estimators import NetworkClassifier
+from nnarray.tables.formats import FORMATS
 from nnarray.tables.preparation import Preparation
-from nnarray.tables.read import READERS, USUAL, TextFormat, open_table
+from nnarray.tables.read import open_table
+from nnarray.tables.text_format import USUAL, TextFormat
 from tests.processes import LIMIT, run_python, started
 
 PAGE = Path(__file__).parent.parent / "docs" / "errors.md"
@@ -639,7 +642,7 @@ def full_memory(b: Bench) -> Call:
     def full(*_: object) -> None:
         raise pa.ArrowMemoryError("realloc of size 211124224 failed")
 
-    b.patch.setitem(READERS, "csv", full)
+    b.patch.setitem(FORMATS, "csv", FORMATS["csv"]._replace(parts=full))
     return opened("a,b\n1,2\n")(b)
 
 
@@ -773,7 +776,7 @@ def by_the_environment(b: Bench) -> Call:
 
 def not_installed(b: Bench) -> Call:
     b.patch.setitem(sys.modules, "cupy", None)
-    backends._proved.cache_clear()
+    choosing._proved.cache_clear()
     return lambda: nn.backend("cupy")
 
 
@@ -827,7 +830,7 @@ ONCE = {**DATA_OF_ONE, **SETTINGS, **FILES, **TABLES, **PICTURES, **BACKENDS}
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.chdir(tmp_path)
     yield
-    backends._proved.cache_clear()
+    choosing._proved.cache_clear()
 
 
 @pytest.fixture

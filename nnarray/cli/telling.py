@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from nnarray.apps.workflow.scores import Scores
-    from nnarray.tables.read import TextFormat
+    from nnarray.tables.text_format import TextFormat
 
 QUIET = 5.0  # seconds to the first word of how far it is, where there is no bar
 SHOWN_CLASSES = 10  # of a confusion matrix in a terminal

@@ -40,7 +40,7 @@ from nnarray.layers.base import described as described_layer
 from nnarray.model import load
 from nnarray.optimizers import OPTIMIZERS
 from nnarray.persistence import archive, files
-from nnarray.tables.read import USUAL
+from nnarray.tables.text_format import USUAL
 
 if TYPE_CHECKING:
     from rich.console import Console

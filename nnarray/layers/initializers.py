@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nnarray import random
+from nnarray.checks import above_zero
 from nnarray.names import also, canonical, named, shown
 from nnarray.typing import Array, Device, Namespace, Shape
 
@@ -81,8 +82,7 @@ class VarianceScaling(Initializer):
     distribution: str = "uniform"
 
     def __post_init__(self) -> None:
-        if not 0 <= self.gain < math.inf:
-            raise ValueError(f"gain must be a finite number of at least 0; got {shown(self.gain)}.")
+        above_zero(self.gain, "gain", or_zero=True)
         if self.fan not in ("in", "out", "average"):
             raise ValueError(f"fan must be 'in', 'out' or 'average'; got {shown(self.fan)}.")
         if self.distribution not in ("uniform", "normal"):

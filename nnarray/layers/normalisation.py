@@ -7,15 +7,9 @@ from dataclasses import dataclass
 
 from nnarray import kernels
 from nnarray.backends import namespace
-from nnarray.checks import integer
+from nnarray.checks import above_zero, in_range, integer
 from nnarray.layers.base import Context, Layer, Out, Param
-from nnarray.names import shown
 from nnarray.typing import Array, Shape, Tree
-
-
-def _check_epsilon(layer: str, epsilon: float) -> None:
-    if not 0 < epsilon < math.inf:
-        raise ValueError(f"{layer} epsilon must be a finite number above 0; got {shown(epsilon)}.")
 
 
 def _scale_and_shift(channels: int) -> dict[str, Param]:
@@ -59,9 +53,8 @@ class BatchNorm(Layer):
     epsilon: float = 1e-5
 
     def __post_init__(self) -> None:
-        if not 0 < self.momentum <= 1:
-            raise ValueError(f"BatchNorm momentum must satisfy 0 < momentum <= 1; got {shown(self.momentum)}.")
-        _check_epsilon("BatchNorm", self.epsilon)
+        in_range(self.momentum, "BatchNorm momentum", 0, 1, ends="(]")
+        above_zero(self.epsilon, "BatchNorm epsilon")
 
     def params(self, shape: Shape) -> dict[str, Param]:
         return _scale_and_shift(shape[-1])
@@ -133,7 +126,7 @@ class LayerNorm(Layer):
     epsilon: float = 1e-5
 
     def __post_init__(self) -> None:
-        _check_epsilon("LayerNorm", self.epsilon)
+        above_zero(self.epsilon, "LayerNorm epsilon")
 
     def params(self, shape: Shape) -> dict[str, Param]:
         return _scale_and_shift(shape[-1])

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from nnarray import random
 from nnarray.backends import device_of, namespace
+from nnarray.checks import in_range, numbers_of_python
 from nnarray.layers.base import Context, Layer, Out
-from nnarray.names import shown
 from nnarray.typing import Array, Tree
 
 
@@ -44,10 +44,8 @@ class Dropout(Layer):
     spatial: bool = False
 
     def __post_init__(self) -> None:
-        if not isinstance(self.rate, int | float) or not 0 <= self.rate < 1:
-            raise ValueError(
-                f"Dropout rate must satisfy 0 <= rate < 1; got {shown(self.rate)}. Use rate=0 to switch it off."
-            )
+        in_range(self.rate, "Dropout rate", 0, 1, remedy=" Use rate=0 to switch it off.")
+        numbers_of_python(self)
 
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
         if not ctx.training or self.rate == 0:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from nnarray.datasets.preparation import centred
-from nnarray.tables.read import INTEGER, MISSING, arrow, plain
+from nnarray.tables.arrow import arrow, plain
+from nnarray.tables.text_format import INTEGER, MISSING
 
 if TYPE_CHECKING:
     import pyarrow as pa

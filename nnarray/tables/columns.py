@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 
+from nnarray.tables.arrow import arrow
 from nnarray.tables.cells import (
     NO_NUMBER,
     Rows,
@@ -36,7 +37,7 @@ from nnarray.tables.cells import (
     where,
     without_dictionary,
 )
-from nnarray.tables.read import BLANKS, MISSING, NUMBER, arrow
+from nnarray.tables.text_format import BLANKS, MISSING, NUMBER
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from nnarray.names import named
+from nnarray.tables.arrow import plain
 from nnarray.tables.cells import (
     Rows,
     checked_table,
@@ -35,7 +36,6 @@ from nnarray.tables.columns import (
     of_kind,
     task_of,
 )
-from nnarray.tables.read import plain
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
-import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from nnarray.persistence.files import replace
-from nnarray.tables.read import COMPRESSED, DELIMITERS, arrow, kind_of
+from nnarray.tables.arrow import arrow
+from nnarray.tables.endings import COMPRESSED, kind_of
+from nnarray.tables.formats import FORMATS
+from nnarray.tables.formats.format import Write
+from nnarray.tables.formats.text.csv import write_text
 
 Batch = Mapping[str, Sequence[Any] | np.ndarray]
 
@@ -49,25 +52,27 @@ def write_table(path: str | os.PathLike[str], batches: Iterable[Batch]) -> None:
     kind = kind_of(file)
     if file.suffix.lower() in COMPRESSED:
         raise ValueError(f"tables that are written are not compressed; let it end in .{kind}, not in {str(file)!r}.")
-    if kind not in WRITERS:
+    write = FORMATS[kind].write
+    if write is None:
         raise ValueError(f"a table of named columns cannot be written to {str(file)!r}; let it end in .npz instead.")
     tables = _tables(batches)
     try:
         first = next(tables)
     except StopIteration:
         raise ValueError(f"there is nothing to write to {str(file)!r}: no batches; give at least one.") from None
-    replace(file, partial(_write, WRITERS[kind], first, tables))
+    replace(file, partial(_write, write, first, tables))
 
 
 def print_table(sink: BinaryIO, batches: Iterable[Batch]) -> None:
     """Write batches as CSV to an open file, such as standard output; each as it comes."""
     tables = _tables(batches)
-    _write_text(",", sink, next(tables), tables)
+    first = next(tables)
+    write_text(",", sink, first.schema, chain([first], tables))
 
 
-def _write(write: Callable[[Any, Any, Iterator[Any]], None], first: Any, tables: Iterator[Any], part: Path) -> None:
+def _write(write: Write, first: Any, tables: Iterator[Any], part: Path) -> None:
     with part.open("wb") as sink:
-        write(sink, first, tables)
+        write(sink, first.schema, chain([first], tables))
 
 
 def _tables(batches: Iterable[Batch]) -> Iterator[Any]:
@@ -105,58 +110,3 @@ def _column(values: Any, name: str, kind: Any) -> Any:
     except (pa.ArrowException, ValueError, OverflowError) as error:
         wanted = "" if kind is None else f" as {kind}, the type of the first batch"
         raise ValueError(f"column {name!r} cannot be written{wanted}: {error}") from error
-
-
-# --- The formats --------------------------------------------------------------------------------------------
-
-
-def _write_text(delimiter: str, sink: Any, first: Any, tables: Iterator[Any]) -> None:
-    from pyarrow import csv
-
-    options = csv.WriteOptions(delimiter=delimiter, quoting_style="needed")
-    with closing(csv.CSVWriter(sink, first.schema, write_options=options)) as writer:
-        for table in _with_first(first, tables):
-            writer.write_table(table)
-
-
-def _write_parquet(sink: Any, first: Any, tables: Iterator[Any]) -> None:
-    from pyarrow import parquet
-
-    with closing(parquet.ParquetWriter(sink, first.schema)) as writer:
-        for table in _with_first(first, tables):
-            writer.write_table(table)
-
-
-def _write_feather(sink: Any, first: Any, tables: Iterator[Any]) -> None:
-    with closing(arrow().ipc.new_file(sink, first.schema)) as writer:
-        for table in _with_first(first, tables):
-            writer.write_table(table)
-
-
-def _write_npz(sink: Any, first: Any, tables: Iterator[Any]) -> None:
-    whole = arrow().concat_tables(list(_with_first(first, tables)))
-    with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED, allowZip64=True) as archive:
-        for name in whole.column_names:
-            with archive.open(name + ".npy", "w", force_zip64=True) as file:
-                np.lib.format.write_array(file, _array(whole.column(name)), allow_pickle=False)
-
-
-def _array(column: Any) -> np.ndarray:
-    """A column as NumPy keeps it; text has no missing entries there, and they become empty."""
-    pa = arrow()
-    if pa.types.is_string(column.type):
-        return np.asarray(column.fill_null("").to_pylist(), dtype=np.str_)
-    return column.to_numpy()
-
-
-def _with_first(first: Any, tables: Iterator[Any]) -> Iterator[Any]:
-    yield first
-    yield from tables
-
-
-WRITERS: dict[str, Callable[[Any, Any, Iterator[Any]], None]] = {
-    **{kind: partial(_write_text, delimiter) for kind, delimiter in DELIMITERS.items()},
-    "parquet": _write_parquet,
-    "feather": _write_feather,
-    "npz": _write_npz,
-}

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from nnarray import random
 from nnarray.backends import copy, device_of, same_place
+from nnarray.checks import all_finite
 from nnarray.engines.training import steps_of
 from nnarray.functional.propagation import Wiring, loss_and_gradient
 from nnarray.kernels.compilation import compiled, quiet
@@ -320,7 +321,7 @@ class Trainer:
 
     def finite(self) -> bool:
         """Whether parameters, state and the optimizer's memory are. Waits for the device, once."""
-        return bool(reduce(and_, map(_all_finite, (self.theta, self.state, *self.slots.values()))))
+        return bool(reduce(and_, map(all_finite, (self.theta, self.state, *self.slots.values()))))
 
     def overflown(self) -> str:
         """Which of them is not; where all are, it is the sum of an epoch's losses."""
@@ -329,13 +330,8 @@ class Trainer:
             "a running mean or a running variance": [self.state],
             "the optimizer's memory": [*self.slots.values()],
         }
-        over = (name for name, arrays in parts.items() if not all(bool(_all_finite(x)) for x in arrays))
+        over = (name for name, arrays in parts.items() if not all(bool(all_finite(x)) for x in arrays))
         return next(over, "the sum of the losses")
-
-
-def _all_finite(x: Array) -> Array:
-    xp = same_place(x=x)
-    return xp.all(xp.isfinite(x))
 
 
 class _Overflown(Exception):
@@ -360,7 +356,7 @@ def _last_good(trainer: Trainer, saved: Position, number: int, rate: float, step
 
 def _diverged(trainer: Trainer, saved: Position, done: Finished, run: Run, number: int, rate: float) -> DivergenceError:
     """Go back to the last parameters with a finite loss, and say what happened."""
-    if not (bool(_all_finite(saved.theta)) and bool(_all_finite(saved.state))):
+    if not (bool(all_finite(saved.theta)) and bool(all_finite(saved.state))):
         run.model.restore((saved.theta, saved.state))
         run.history.steps = saved.steps
         return DivergenceError(UNSOUND)
@@ -383,7 +379,7 @@ def _diverged(trainer: Trainer, saved: Position, done: Finished, run: Run, numbe
 
 def _advice(trainer: Trainer, rate: float) -> str:
     """Likely causes and what to do, without what is done already."""
-    if not bool(_all_finite(trainer.data.x)):
+    if not bool(all_finite(trainer.data.x)):
         return "X contains NaN or infinity, which check_finite=False lets pass. Remove or repair these entries."
     loss = trainer.loss
     real = not isinstance(loss, CrossEntropy | BinaryCrossEntropy)

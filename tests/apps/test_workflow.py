@@ -28,7 +28,8 @@ from typer.testing import CliRunner
 import nnarray as nn
 from nnarray.apps.workflow import intake, scores, steps
 from nnarray.cli import app, telling
-from nnarray.tables.read import memory_of_text, open_table
+from nnarray.tables.memory import memory_of_text
+from nnarray.tables.read import open_table
 from tests.processes import LIMIT, NNARRAY, run, started
 
 
@@ -819,7 +820,7 @@ def test_few_rows() -> None:
 def test_a_table_is_read_with_word_of_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     data = write("a.csv", houses(3000))
     told: list[tuple[str, float | None]] = []
-    monkeypatch.setattr("nnarray.tables.read.BLOCK", 1 << 14)
+    monkeypatch.setattr("nnarray.tables.limits.BLOCK", 1 << 14)
     steps.read(Path(data), steps.Plan(target=("price",), drop=("kind",)), lambda *each: told.append(each))
     shares = [share for what, share in told if what.startswith("reading a.csv")]
     assert shares == sorted(shares)
@@ -851,9 +852,9 @@ def test_a_full_memory_is_told_with_what_was_needed_and_what_helps() -> None:
     code = """
         import resource, sys
         from nnarray.cli import app
-        from nnarray.tables import read as tables
+        from nnarray.tables import limits
 
-        tables.BLOCK, tables.RESERVE = tables.BLOCK >> 4, tables.RESERVE >> 4  # less is read ahead
+        limits.BLOCK, limits.RESERVE = limits.BLOCK >> 4, limits.RESERVE >> 4  # less is read ahead
 
         def train(file, *words):
             words = ["train", file, "--target", "x59", "--backend", "numpy", "--epochs", "1", *words]

@@ -7,6 +7,7 @@ import pytest
 
 import nnarray as nn
 from nnarray import backends
+from nnarray.backends import choosing
 from tests.processes import run_python
 
 
@@ -60,7 +61,7 @@ def test_a_backend_is_a_flag_or_a_backend() -> None:
 def test_missing_library_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     library = type("Missing", (backends.Jax,), {"module": "no_such_library"})()
     monkeypatch.setitem(backends.LIBRARIES, "jax", library)
-    backends._proved.cache_clear()
+    choosing._proved.cache_clear()
     try:
         with pytest.raises(ImportError, match=r"jax is not installed; pip install 'nnarray\[jax\]'") as error:
             nn.backend("jax")
@@ -68,7 +69,7 @@ def test_missing_library_names_the_command(monkeypatch: pytest.MonkeyPatch) -> N
         assert not listed.usable
         assert listed.reason == str(error.value)
     finally:
-        backends._proved.cache_clear()
+        choosing._proved.cache_clear()
 
 
 @pytest.mark.parametrize(

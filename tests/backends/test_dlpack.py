@@ -10,6 +10,7 @@ import pytest
 
 import nnarray as nn
 from nnarray import backends
+from nnarray.backends import library_and_device
 from tests.processes import run_python
 
 torch = pytest.importorskip("torch")
@@ -128,8 +129,8 @@ def test_libraries_on_one_device_exchange_without_the_host(
 
 def test_an_unknown_array_on_the_same_gpu_is_copied_there(monkeypatch: pytest.MonkeyPatch) -> None:
     be, given = nn.backend("torch"), NUMBERS.copy()
-    monkeypatch.setattr(backends, "DLPACK_CPU", GPU)  # so that the CPU is a device like any other
-    monkeypatch.setattr(backends, "_read", None)
+    monkeypatch.setattr(library_and_device, "DLPACK_CPU", GPU)  # so that the CPU is a device like any other
+    monkeypatch.setattr(library_and_device, "read", None)
     x = be.asarray(Tensor(given))
     given[0, 0] = 100.0
     assert x.tolist() == NUMBERS.tolist()

@@ -17,6 +17,7 @@ import nnarray as nn
 from nnarray import plotting
 from nnarray.apps import demos
 from nnarray.apps import pets as demo_pets
+from nnarray.backends import choosing
 from nnarray.cli import app
 from tests.processes import LIMIT, NNARRAY, run, run_python, started
 
@@ -152,7 +153,7 @@ def test_auto_says_what_it_took_and_why(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("NNARRAY_BACKEND", "strict")
     assert "float64 (auto: NNARRAY_BACKEND=strict)" in call("demo", "--epochs", "1").stdout
     monkeypatch.delenv("NNARRAY_BACKEND")
-    monkeypatch.setattr("nnarray.backends.cuda_driver_version", lambda: None)
+    monkeypatch.setattr("nnarray.backends.choosing.cuda_driver_version", lambda: None)
     assert "(auto: no NVIDIA driver here)" in call("demo", "--epochs", "1").stdout
 
 
@@ -294,7 +295,7 @@ def test_an_earlier_picture_outlives_a_failure() -> None:
 
 def test_a_backend_that_is_not_installed_exits_1(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cupy", None)
-    nn.backends._proved.cache_clear()
+    choosing._proved.cache_clear()
     assert "pip install 'nnarray[cuda13]'" in fails(1, "demo", "--backend", "cupy")
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import nnarray as nn
-from nnarray.explain import MOST_EXAMPLES, Explanation, _spread, explain
+from nnarray.explain import Explanation, explain
+from nnarray.explain.examples import MOST_EXAMPLES, spread
 
 
 @dataclass(frozen=True)
@@ -203,10 +204,10 @@ def test_of_sorted_data_each_class_is_seen(be: nn.Backend) -> None:
     given = be.asarray(X, dtype="float32")
     for y in (be.asarray(labels), be.asarray(np.eye(3)[labels], dtype="float32")):
         told = explain(model, given, y, check=False)
-        rows = _spread(y)
+        rows = spread(y)
         assert np.bincount(labels[rows]).tolist() == [15, 14, 3]
         assert rows[:15] == chosen
-        assert rows == _spread(y)
+        assert rows == spread(y)
         assert (told.examples, told.given) == (32, 983)
         loss = nn.value_and_grad(model, be.asarray(X[rows], "float32"), be.asarray(labels[rows]))[0]
         assert told.loss == pytest.approx(float(loss), rel=1e-6)
@@ -214,8 +215,8 @@ def test_of_sorted_data_each_class_is_seen(be: nn.Backend) -> None:
 
 def test_values_are_spread_over_the_rows(be: nn.Backend) -> None:
     y = be.asarray(np.arange(640.0)[:, None], dtype="float32")
-    assert _spread(y) == list(range(0, 640, 20))
-    assert _spread(y[:32, ...]) == list(range(32))
+    assert spread(y) == list(range(0, 640, 20))
+    assert spread(y[:32, ...]) == list(range(32))
 
 
 def test_the_text_goes_forward_and_back(host: nn.Backend) -> None:

@@ -17,9 +17,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nnarray.tables import read as tables
+from nnarray.tables import limits
 from nnarray.tables.cells import UNNAMED
-from nnarray.tables.read import TextFormat, open_table
+from nnarray.tables.read import open_table
+from nnarray.tables.text_format import TextFormat
 from nnarray.tables.write import write_table
 
 pa = pytest.importorskip("pyarrow")
@@ -226,7 +227,7 @@ def test_compressed_text_is_read(tmp_path, ending, monkeypatch):
     else:
         path.write_bytes({".gz": gzip, ".bz2": bz2}[ending].compress(content))
     assert open_table(path).read().to_pydict() == {"a": ["1", "2"] * 1_000, "b": ["x", "y"] * 1_000}
-    monkeypatch.setattr(tables, "BLOCK", 256)
+    monkeypatch.setattr(limits, "BLOCK", 256)
     assert sum(part.num_rows for part in open_table(path).batches(100)) == 2_000
     whole = path.read_bytes()
     for damaged in (whole[: len(whole) // 2], b"no such stream", b"a,b\n1,2\n"):
@@ -273,7 +274,7 @@ def test_text_as_polars_keeps_it_can_be_computed_with(tmp_path):
 @pytest.mark.parametrize("ending", ENDINGS)
 @pytest.mark.parametrize("rows", [1, 7, 100, 250, 1_000])
 def test_batches_are_the_whole_in_order(tmp_path, ending, rows, monkeypatch):
-    monkeypatch.setattr(tables, "BLOCK", 512)
+    monkeypatch.setattr(limits, "BLOCK", 512)
     path = tmp_path / f"table{ending}"
     parts = [{"n": np.arange(i, i + 50), "s": [f"row\n{k}" for k in range(50)]} for i in range(0, 250, 50)]
     write_table(path, parts)
@@ -302,7 +303,7 @@ def test_a_part_is_read_before_the_rest_is(tmp_path):
 
 @pytest.mark.parametrize("ending", [".csv", ".parquet", ".feather"])
 def test_the_parts_that_were_read_do_not_stay_in_memory(tmp_path, ending, monkeypatch):
-    monkeypatch.setattr(tables, "BLOCK", 1 << 16)
+    monkeypatch.setattr(limits, "BLOCK", 1 << 16)
     path = tmp_path / f"table{ending}"
     values = np.random.default_rng(0).random(50_000)
     write_table(path, ({"x": values + k, "y": values - k} for k in range(20)))
@@ -438,14 +439,14 @@ def test_integers_of_128_bits_are_told(tmp_path):
 
 
 def test_a_late_fault_has_the_right_row(tmp_path, monkeypatch):
-    monkeypatch.setattr(tables, "BLOCK", 512)
+    monkeypatch.setattr(limits, "BLOCK", 512)
     path = csv(tmp_path, b"a,b\n" + b'"1\n",2\n' * 5_000 + b"3,\xe9\n")
     with pytest.raises(ValueError, match="row 5001, column 'b' cannot be decoded"):
         open_table(path).read()
 
 
 def test_a_row_longer_than_a_block_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(tables, "BLOCK", 1 << 20)
+    monkeypatch.setattr(limits, "BLOCK", 1 << 20)
     path = csv(tmp_path, 'a,b\n1,2\n3,"' + "x\n" * (2 << 20))
     with pytest.raises(ValueError, match=r"a row of more than 1 MiB. Is the closing quote"):
         open_table(path).read()
@@ -543,7 +544,7 @@ def test_an_array_that_declares_more_than_it_has_is_refused(tmp_path):
 def test_what_inflates_too_much_is_refused(tmp_path, monkeypatch):
     path = archive(tmp_path, **{"x.npy": array_bytes(np.zeros(100_000))})
     assert open_table(path).read().num_rows == 100_000
-    monkeypatch.setattr(tables, "LARGE", 10_000)
+    monkeypatch.setattr(limits, "LARGE", 10_000)
     with pytest.raises(ValueError, match=r"'x.npy' would inflate from \d+ to 800128 bytes"):
         open_table(path)
     random = np.random.default_rng(0).random(100_000)  # large, and honest

@@ -35,7 +35,9 @@ from nnarray.network import Network
 from nnarray.optimizers import ALSO, OPTIMIZERS
 from nnarray.persistence import archive
 from nnarray.persistence.archive import Archive
-from nnarray.tables.read import DELIMITERS, USUAL, TextFormat, full_memory, kind_of, memory_of_text
+from nnarray.tables.endings import DELIMITERS, kind_of
+from nnarray.tables.memory import full_memory, memory_of_text
+from nnarray.tables.text_format import USUAL, TextFormat
 from nnarray.tables.write import write_table
 from nnarray.training.callbacks import Callback, EarlyStopping, Run
 from nnarray.training.checkpoints import Checkpoint

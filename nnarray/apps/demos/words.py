@@ -1,0 +1,52 @@
+"""What all demos say and draw alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from nnarray.model import Model
+from nnarray.training.callbacks import History, Run
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+Watch = Callable[[Run], None]
+"""Called at the end of every epoch."""
+
+
+def speed(history: History) -> float:
+    """Steps per second, without the first epoch, in which libraries compile and warm up."""
+    epochs, seconds = len(history["seconds"]), history["seconds"]
+    if epochs == 1:
+        return history.steps / seconds[0]
+    return history.steps * (epochs - 1) / epochs / (seconds[-1] - seconds[0])
+
+
+def shape_of(model: Model) -> str:
+    """The sizes of the layers, such as "2-5-2"."""
+    sizes = [*model.input_shape, *(layer.units for layer in getattr(model.network, "layers", ()))]
+    return "-".join(str(size) for size in sizes)
+
+
+def percent(share: float) -> str:
+    """A share such as 0.985 as "98.5 %"; rounded, but only all is called 100 %."""
+    return "100 %" if share >= 1 else f"{min(100 * share, 99.9):.1f} %"
+
+
+def counted(number: int, what: str) -> str:
+    """A number of things in words: "1 epoch", "2 epochs"."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def legend(figure: Figure, axes: Sequence[Axes], spare: Axes | None = None) -> None:
+    """One legend for all axes: under them, or in a spare place among them."""
+    entries = {label: handle for each in axes for handle, label in zip(*each.get_legend_handles_labels(), strict=True)}
+    order = sorted(entries, key=lambda label: not label.startswith("class"))
+    handles = [entries[label] for label in order]
+    if spare is None:
+        figure.legend(handles, order, loc="outside lower center", ncols=len(order))
+    else:
+        spare.legend(handles, order, loc="center", fontsize=14)

@@ -1,0 +1,108 @@
+"""A flag becomes a backend, proved by a computation; or one is chosen."""
+
+from __future__ import annotations
+
+import logging
+import os
+from functools import cache
+
+from nnarray.backends.cuda import cuda_driver_version
+from nnarray.backends.errors import BackendNotInstalled, BackendUnavailable
+from nnarray.backends.library import Library
+from nnarray.backends.library_and_device import Backend
+from nnarray.backends.registry import LIBRARIES
+from nnarray.names import named
+from nnarray.typing import Device, Namespace
+
+log = logging.getLogger("nnarray")
+
+
+def backend(flag: str | Backend | None = None) -> Backend:
+    """The array library and device that `flag` names, proved by a computation on it.
+
+    Parameters
+    ----------
+    flag : str, optional
+        `"numpy"`, `"cupy"`, `"cupy:1"`, `"torch"`, `"torch:cuda:0"`, `"jax"`, `"strict"` (array-api-strict, with its
+        imitated devices: `"strict:device1"`, ...), or `"auto"`: a GPU that really computes, else NumPy. The environment
+        variable `NNARRAY_BACKEND` decides for `"auto"` and None; without it None means `"numpy"`.
+
+    Raises
+    ------
+    ValueError
+        If the flag is not known.
+    BackendNotInstalled (an ImportError)
+        If the library is missing; the message has the command that installs it.
+    BackendUnavailable (a RuntimeError)
+        If the library is there but cannot compute: no driver, a driver older than the toolkit, no device.
+
+    Examples
+    --------
+    >>> import nnarray as nn
+    >>> nn.backend("numpy").name
+    'numpy'
+    """
+    if isinstance(flag, Backend):
+        return flag
+    if flag is not None and not isinstance(flag, str):
+        raise TypeError(f"backend must be a flag such as 'numpy' or a Backend; got {flag!r}.")
+    default = os.environ.get("NNARRAY_BACKEND")
+    if flag == "auto" and default and default != "auto":
+        return _chosen(_proved(default), f"NNARRAY_BACKEND={default}")
+    flag = flag or default or "numpy"
+    return _automatic() if flag == "auto" else _proved(flag)
+
+
+def host_backend() -> Backend:
+    """NumPy: where numbers are drawn once for all backends, and where files, pictures and people read them."""
+    return backend("numpy")
+
+
+def _automatic() -> Backend:
+    if cuda_driver_version() is None:  # cheap, and saves importing three libraries to learn the same
+        return _chosen(_proved("numpy"), "no NVIDIA driver here")
+    failures: list[str] = []
+    for flag in ("cupy", "torch:cuda:0", "jax:gpu"):
+        try:
+            return _chosen(_proved(flag), "a GPU that computes")
+        except (ImportError, RuntimeError) as error:
+            failures.append(str(error))
+    return _chosen(_proved("numpy"), "; ".join(failures))
+
+
+def _chosen(found: Backend, reason: str) -> Backend:
+    log.info("backend: %s (%s)", found.name, reason)
+    return Backend(found.name, found.library, found.xp, found.device, reason)
+
+
+@cache
+def _proved(flag: str) -> Backend:
+    name, _, rest = flag.partition(":")
+    library = named(name, LIBRARIES, "backend")
+    xp, device = _first_computation(library, flag, rest)
+    return Backend(_full_name(library, device, rest), library, xp, device)
+
+
+def _first_computation(library: Library, flag: str, rest: str) -> tuple[Namespace, Device]:
+    """Importing proves nothing: the sum of the squares of 1, 2, 3 does."""
+    try:
+        xp = library.namespace()
+        device = library.device(rest)
+        x = xp.asarray([1.0, 2.0, 3.0], dtype=xp.float32, device=device)
+        if float(xp.sum(x * x)) != 14.0:
+            raise BackendUnavailable("1 + 4 + 9 did not give 14")
+        return xp, device
+    except BackendNotInstalled as error:
+        raise BackendNotInstalled(f"backend {flag!r} cannot be used: {error}", name=library.module) from error
+    except ValueError:
+        raise
+    except BackendUnavailable as error:
+        raise BackendUnavailable(f"backend {flag!r} cannot be used: {error}") from error
+    except Exception as error:  # every library has its own errors; all of them mean the same here
+        raise BackendUnavailable(f"backend {flag!r} cannot be used: {library.explain(error)}") from error
+
+
+def _full_name(library: Library, device: Device, rest: str) -> str:
+    if library.name == "torch":
+        return "torch" if device.type == "cpu" else f"torch:{device}"
+    return f"{library.name}:{rest}" if rest and rest != "cpu" else library.name

@@ -1,0 +1,99 @@
+"""Following the data: what an array says of where it is computed with, and whether arrays are in one place."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Generator
+from typing import Any
+
+from nnarray.backends.errors import OutOfDeviceMemory
+from nnarray.backends.library_and_device import Backend
+from nnarray.backends.reading import refuse_non_numeric, refuse_unread
+from nnarray.backends.registry import LIBRARIES, device_of, library_of, namespace
+from nnarray.typing import Array, Namespace
+
+
+def same_place(**arrays: Any) -> Namespace:
+    """The namespace that all the arrays share; those given as None are left out.
+
+    Raises
+    ------
+    TypeError
+        If two of them belong to different libraries.
+    ValueError
+        If two of them are on different devices.
+    """
+    there = {name: x for name, x in arrays.items() if x is not None}
+    (first, x), *others = there.items()
+    xp = namespace(x)
+    for name, other in others:
+        if namespace(other) is not xp:
+            raise TypeError(
+                f"{first} is an array of {place(x)} and {name} one of {place(other)}: nothing is moved silently. "
+                f"Move one of them with nn.backend(...).asarray(...){_or_the_model(first, other)}."
+            )
+        here, elsewhere = device_of(x), device_of(other)
+        if here is not None and elsewhere is not None and here != elsewhere:
+            raise ValueError(
+                f"{first} is on {place(x)} and {name} on {place(other)}: nothing is moved silently. "
+                f"Move one of them with nn.backend(...).asarray(...){_or_the_model(first, None)}."
+            )
+    return xp
+
+
+def _or_the_model(first: str, other: Any) -> str:
+    """How to move a model to where `other` is."""
+    owner = library_of(other)
+    return f", or the model: model = model.to({repr(owner.name) if owner else '...'})" if first == "model" else ""
+
+
+def place(x: Any) -> str:
+    """Where `x` lives, in words for an error: `torch (cuda:0)`."""
+    owner = library_of(x)
+    return f"{owner.name if owner else namespace(x).__name__} ({device_of(x)})"
+
+
+def as_data(x: Any, name: str) -> Array:
+    """`x` as a plain array of real numbers; a tensor of PyTorch keeps its gradient record.
+
+    Raises
+    ------
+    TypeError
+        If `x` is no array, or holds complex numbers, text or objects.
+    """
+    owner = library_of(x)
+    if owner is None and not hasattr(x, "__array_namespace__"):
+        refuse_unread(x, name)
+        raise TypeError(
+            f"{name} must be an array; got {type(x).__name__}. Make one with nn.backend('numpy').asarray({name})."
+        )
+    x = owner.borrow(x) if owner else x
+    refuse_non_numeric(x, name)
+    return x
+
+
+def backend_of(x: Any) -> Backend:
+    """The backend of the library and device that hold `x`."""
+    owner = library_of(x)
+    if owner is None:
+        raise TypeError(f"no known backend owns {type(x).__name__}; known are {', '.join(LIBRARIES)}.")
+    return Backend(place(x), owner, namespace(x), device_of(x))
+
+
+@contextlib.contextmanager
+def memory_errors(x: Any, remedy: Callable[[int | None], str]) -> Generator[None]:
+    """Each library's own error for a full device, that of `x`, as one; `remedy` of the bytes that are free ends it.
+
+    Raises
+    ------
+    OutOfDeviceMemory
+        Instead of what the library raises.
+    """
+    try:
+        yield
+    except Exception as error:
+        here = backend_of(x)
+        if isinstance(error, OutOfDeviceMemory) or not here.library.out_of_memory(error):
+            raise
+        told = remedy(here.library.free(here.device))
+        raise OutOfDeviceMemory(f"no memory left on {place(x)} ({error}). {told}") from error

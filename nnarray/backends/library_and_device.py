@@ -1,0 +1,148 @@
+"""A backend: an array library and one of its devices. It makes arrays and moves them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from nnarray.backends.copies import copy
+from nnarray.backends.dtypes import FLOATS, computes, default_float, dtype_name, is_safe, refuse_change
+from nnarray.backends.library import Library
+from nnarray.backends.reading import DLPACK_CPU, plain, read, refuse_non_numeric
+from nnarray.backends.registry import device_of, library_of
+from nnarray.typing import Array, Device, DType, Namespace
+
+
+@dataclass(frozen=True)
+class Backend:
+    """An array library and one of its devices, made by `nn.backend(flag)`.
+
+    Attributes
+    ----------
+    name : str
+        The flag that gives this backend again, such as `"torch:cuda:0"`.
+    xp : module
+        The library's namespace that follows the array API standard.
+    device : object
+        The device, in the library's own words.
+    reason : str
+        Why it was chosen, where `"auto"` chose it.
+
+    Examples
+    --------
+    >>> import nnarray as nn
+    >>> be = nn.backend("numpy")
+    >>> be.asarray([1, 2, 3], dtype="float32")
+    array([1., 2., 3.], dtype=float32)
+    """
+
+    name: str
+    library: Library = field(repr=False)
+    xp: Namespace = field(repr=False)
+    device: Device
+    reason: str = field(default="", repr=False, compare=False)
+
+    def dtype(self, dtype: object = None) -> DType:
+        """The library's dtype of that name; None is the default real floating dtype of the device."""
+        if dtype is None:
+            return default_float(self.xp, self.device)
+        name = dtype_name(dtype)
+        found = getattr(self.xp, name, None)
+        if found is None or not computes(self.xp, self.device, found):
+            hint = self.library.lack(name)
+            raise ValueError(f"backend {self.name!r} has no dtype {name!r}; it has {', '.join(self.dtypes)}.{hint}")
+        return found
+
+    def floating(self, dtype: object = None) -> DType:
+        """The library's real floating dtype of that name, as parameters need one; None is the default."""
+        found = self.dtype(dtype)
+        if not self.xp.isdtype(found, "real floating"):
+            raise ValueError(f"dtype must be real floating, one of {', '.join(self.dtypes)}; got {dtype!r}.")
+        return found
+
+    @property
+    def dtypes(self) -> tuple[str, ...]:
+        """The real floating dtypes that the device computes with."""
+        return tuple(n for n in FLOATS if hasattr(self.xp, n) and computes(self.xp, self.device, getattr(self.xp, n)))
+
+    def asarray(self, x: Any, dtype: object = None) -> Array:
+        """`x` as an array of this backend: the one place where data move between libraries and devices.
+
+        Takes arrays of every known library, whatever else has `__dlpack__`, nested lists, numbers, pandas and Polars
+        frames and series. Numbers and lists get the library's default dtype; arrays keep theirs, unless `dtype` says
+        otherwise or the device does not have it (float64 becomes float32 on JAX without x64). Floats may be rounded;
+        a number that the dtype cannot hold is an error. Missing entries of frames and series become NaN.
+
+        An array of this library that is on this device already comes back as it is, a PyTorch tensor with its gradient
+        record. (PyTorch's unsigned integers of more than 8 bits become int64, for it hardly computes with them.) From
+        other libraries, CuPy, PyTorch and JAX get a copy, made on the device if that is the same (by DLPack: from CuPy
+        to PyTorch on one GPU nothing passes through the host), else through the host. NumPy shares memory wherever it
+        can, as `numpy.asarray` does: with a PyTorch tensor on the host, with a JAX array as a read-only view. Copy the
+        result if you write into either.
+
+        Raises
+        ------
+        TypeError
+            If `x` holds text, objects, dates or complex numbers, is sparse or a query that is not computed yet, or lies
+            where only its own library can fetch it.
+        ValueError
+            If rows have different lengths, or the dtype does not exist on the device or cannot hold a number.
+        """
+        wanted = None if dtype is None else self.dtype(dtype)
+        owner = library_of(x)
+        if owner and owner is not self.library and dtype_name(x.dtype) in owner.weak:
+            return self.asarray(owner.to_host(x), dtype)  # as it is: what its own library lacks, another may have
+        x = owner.borrow(x) if owner else x
+        here = x if owner is self.library else self._exchanged(x, owner)
+        if here is not None:
+            refuse_non_numeric(here)
+            moved = here if self.library.traced(here) else self.xp.asarray(here, device=self.device)
+            return moved if wanted is None else self.library.converted(moved, wanted)
+        host = plain(owner.to_host(x) if owner else read(x), type(x).__name__)
+        if wanted is None:
+            wanted = self._nearest(host.dtype, from_python=isinstance(x, list | tuple | int | float))
+        if not is_safe(host.dtype, wanted):
+            refuse_change(host, wanted, self.library.lack(host.dtype.name) if dtype is None else "")
+        return self.library.from_host(host, wanted, self.device)
+
+    def to_numpy(self, x: Any) -> np.ndarray:
+        """A NumPy array with the values of `x`, an array of any library on any device. Waits for the device."""
+        owner = library_of(x)
+        return owner.to_host(x) if owner else np.asarray(x)
+
+    def synchronize(self) -> None:
+        """Wait until the device has finished all work given to it."""
+        self.library.synchronize(self.device)
+
+    def _exchanged(self, x: Any, owner: Library | None) -> Array | None:
+        """`x`, an array of another library on this device, copied there through DLPack; None where that cannot be.
+
+        What lies on the host goes by way of NumPy instead, unless its library can copy it first: PyTorch ends the
+        process when it is handed negative strides, and nothing tells the strides of an unknown object beforehand.
+        """
+        if self.library.name == "numpy" or (owner and owner.name == "numpy") or not hasattr(x, "__dlpack__"):
+            return None
+        try:
+            here = tuple(self.xp.zeros((1,), device=self.device).__dlpack_device__())
+            if tuple(x.__dlpack_device__()) != here or (owner is None and here == DLPACK_CPU):
+                return None
+            moved = self.library.borrow(self.xp.from_dlpack(copy(x) if owner else x))
+            if owner is None:
+                moved = copy(moved)
+                self.synchronize()  # whoever owns x may free it as soon as this returns
+        except Exception:  # each library has its own words for what it cannot hand over or take: the host can
+            return None
+        kept = owner is None or dtype_name(moved.dtype) == dtype_name(x.dtype)  # JAX quietly takes a narrower one
+        usable = device_of(moved) == self.device and computes(self.xp, self.device, moved.dtype)
+        return moved if kept and usable else None
+
+    def _nearest(self, dtype: np.dtype, *, from_python: bool) -> DType:
+        if from_python and dtype.kind == "f":
+            return self.dtype()
+        found = getattr(self.xp, dtype.name, None)
+        if found is not None and computes(self.xp, self.device, found) and dtype.name not in self.library.weak:
+            return found
+        kind = "real floating" if dtype.kind == "f" else "integral"
+        return self.xp.__array_namespace_info__().default_dtypes(device=self.device)[kind]

@@ -1,0 +1,29 @@
+"""NumPy, which computes on the host."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from nnarray.backends.dtypes import of_numpy
+from nnarray.backends.library import Library
+
+
+class NumPy(Library):
+    name = module = distribution = extra = "numpy"
+    compat = "array_api_compat.numpy"
+    engines = ("numba", "numpy")
+    is_host = True
+
+    def remedy(self) -> str:
+        return "pip install numpy"
+
+    def owns(self, x: object) -> bool:
+        return isinstance(x, np.ndarray | np.generic)
+
+    def borrow(self, x: Any) -> Any:
+        """Without what subclasses add: a matrix multiplies another way, and a mask would be lost on the way."""
+        if isinstance(x, np.ma.MaskedArray):
+            raise TypeError("a masked array would lose its mask; fill it with x.filled(...) or drop the masked rows.")
+        return of_numpy(x if type(x) is np.ndarray else np.asarray(x))

@@ -1,0 +1,50 @@
+"""The libraries that are known, and which of them owns an array."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import array_api_compat as compat
+
+from nnarray.backends.cupy import CuPy
+from nnarray.backends.jax import Jax
+from nnarray.backends.library import Library
+from nnarray.backends.numpy import NumPy
+from nnarray.backends.strict import Strict
+from nnarray.backends.torch import Torch
+from nnarray.typing import Device, Namespace
+
+LIBRARIES: dict[str, Library] = {lib.name: lib for lib in (NumPy(), CuPy(), Torch(), Jax(), Strict())}
+
+
+def library_of(x: object) -> Library | None:
+    """The library that owns `x`, or None for what is no array of a known one."""
+    return next((library for library in LIBRARIES.values() if library.owns(x)), None)
+
+
+_NAMESPACES: dict[type, Namespace] = {}  # what each type of array answered: a fact about types, found once
+
+
+def namespace(x: Any) -> Namespace:
+    """The standard namespace of the library that owns `x`.
+
+    Raises
+    ------
+    TypeError
+        If `x` is not an array.
+    """
+    found = _NAMESPACES.get(type(x))
+    if found is None:
+        try:
+            found = compat.array_namespace(x)
+        except TypeError as error:
+            raise TypeError(
+                f"an array is needed; got {type(x).__name__}. Make one with nn.backend('numpy').asarray(...)."
+            ) from error
+        _NAMESPACES[type(x)] = found
+    return found
+
+
+def device_of(x: Any) -> Device:
+    """The device of `x`; None inside a compiled JAX function, where it is not known yet."""
+    return compat.device(x)

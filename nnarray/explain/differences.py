@@ -1,0 +1,103 @@
+"""Gradients against finite differences, which know nothing of the chain rule."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from nnarray import random
+from nnarray.backends import backend_of, device_of, host_backend, namespace
+from nnarray.explain.records import Check
+from nnarray.functional.layout import Place
+from nnarray.functional.propagation import Step as Propagated
+from nnarray.functional.propagation import Wiring, forward, loss_and_gradient
+from nnarray.losses import Loss
+from nnarray.model import Model
+from nnarray.random import Key
+from nnarray.training.data import Data, prepare
+from nnarray.typing import Array
+
+STEP, TOLERANCE = 1e-6, 1e-4
+"""Of finite differences in float64: how far (their error is about step^2 + eps / step), and how far off at most."""
+
+ASIDE = 1e-2
+"""How far the check goes aside where the loss has a corner, in units of the parameters' spread."""
+
+
+@dataclass(frozen=True)
+class Differences:
+    """The loss as a function of theta, in as many digits as the device has, and its gradient at two points."""
+
+    model: Model
+    data: Data
+    loss: Loss
+
+    @classmethod
+    def of(cls, model: Model, X: Array, y: Array, loss: Loss) -> Differences:
+        here = backend_of(model.theta)
+        if "float64" not in here.dtypes:  # a difference of losses needs the digits; the host has them
+            here = host_backend()
+            X, y = here.asarray(X), here.asarray(y)
+        precise = model.to(here, dtype="float64")
+        return cls(precise, prepare(precise, X, y, None, loss), loss)
+
+    @cached_property
+    def here(self) -> tuple[Array, Array]:
+        """The parameters, and the gradient there."""
+        return self.model.theta, self._gradient(self.model.theta)
+
+    @cached_property
+    def aside(self) -> tuple[Array, Array]:
+        """Parameters a little aside, and the gradient there."""
+        theta = self.model.theta
+        spread = float(namespace(theta).std(theta)) or 1.0
+        moved = theta + ASIDE * spread * self.drawn[0]
+        return moved, self._gradient(moved)
+
+    def check(self, where: Place) -> Check:
+        """The gradient of one parameter; a little aside, if that tells that only a corner was in the way."""
+        found = self._at(self.here, where)
+        if found.ok:
+            return found
+        other = self._at(self.aside, where)
+        return other._replace(aside=True) if other.ok else found
+
+    def _at(self, point: tuple[Array, Array], where: Place) -> Check:
+        theta, whole = point
+        xp, step = namespace(theta), STEP
+        u = self._direction(where)
+        gradient = float(xp.sum(whole * u))
+        above, below = self._loss(theta + step * u), self._loss(theta - step * u)
+        difference = (above - below) / (2.0 * step)
+        apart, size = abs(gradient - difference), max(abs(gradient), abs(difference))
+        rounding = 10.0 * float(xp.finfo(theta.dtype).eps) * max(abs(above), abs(below)) / step
+        ok = apart <= TOLERANCE * size + rounding  # not so for nan
+        return Check(gradient, difference, apart / size if size else apart, ok, aside=False)
+
+    def _loss(self, theta: Array) -> float:
+        data, wiring = self.data, self.model.wiring
+        outputs = forward(wiring, wiring.params.tree(theta), self.model.state, data.x)
+        return float(self.loss.of_prepared(outputs, data.target, data.weights)[0])
+
+    def _gradient(self, theta: Array) -> Array:
+        return propagated(self.model.wiring, theta, self.model.state, self.data, self.loss).gradient
+
+    def _direction(self, where: Place) -> Array:
+        """A vector of length 1: random at the entries of the parameter, 0 elsewhere."""
+        drawn, index = self.drawn
+        xp = namespace(drawn)
+        u = xp.where((index >= where.start) & (index < where.stop), drawn, 0.0)
+        return u / xp.sqrt(xp.sum(u * u))
+
+    @cached_property
+    def drawn(self) -> tuple[Array, Array]:
+        """A normal number for each entry of theta, and the entry's place."""
+        theta = self.model.theta
+        xp, device = namespace(theta), device_of(theta)
+        normal = random.normal(Key(0), theta.shape, xp=xp, device=device, dtype=theta.dtype)
+        return normal, xp.arange(theta.shape[0], device=device)
+
+
+def propagated(wiring: Wiring, theta: Array, state: Array, data: Data, loss: Loss) -> Propagated:
+    """The step that `value_and_grad` makes."""
+    return loss_and_gradient(wiring, theta, state, data.x, data.target, data.weights, loss, training=False)

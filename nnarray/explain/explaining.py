@@ -1,0 +1,103 @@
+"""One step of a network, forward and backward, layer by layer and in words: `nn.explain`.
+
+Nothing here computes a gradient of its own: the step is the one that training makes, with a probe around each layer
+that notes what passes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nnarray.backends import as_data, backend_of, dtype_name, place, without_record
+from nnarray.explain.differences import Differences, propagated
+from nnarray.explain.examples import spread
+from nnarray.explain.explanation import Explanation
+from nnarray.explain.formulas import formula_of
+from nnarray.explain.steps import signal_of, steps_of
+from nnarray.functional.hooks import Passage, probed
+from nnarray.kernels.engines import computing
+from nnarray.losses import loss_named
+from nnarray.model import Model
+from nnarray.training.data import check_inputs, pick, prepare
+from nnarray.typing import Array
+
+
+def explain(model: Model, X: Array, y: Array, loss: Any = "cross_entropy", *, check: bool = True) -> Explanation:
+    """Show one forward and backward step of a network: what each layer computes, and the gradient it gets.
+
+    For each layer: its formula, the shapes of what comes in and goes out, and a few values; then, from the loss back,
+    dL/dy that comes in, and the gradient of each parameter with its size. Beside each, finite differences along a
+    random direction u, (L(p + h u) - L(p - h u)) / 2h, which know nothing of the chain rule and must agree with the
+    sum of dL/dp u.
+
+    Parameters
+    ----------
+    model : Model
+        At inference: dropout lets everything pass, batch normalisation uses its averages, auxiliary heads rest.
+    X : array, shape (N, ...)
+        Of more than 32 examples, 32 are used, spread over the classes and the rows; always the same.
+    y : array
+        As for `Model.fit`.
+    loss : str or Loss
+    check : bool
+        Whether to take finite differences: two more forward propagations for each parameter array, in float64, on
+        the host where the device has none. For a large network, give it few examples.
+
+    Returns
+    -------
+    Explanation
+        Which prints as text, and is shown as tables in a notebook.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `Model.fit`.
+
+    Notes
+    -----
+    The gradient is that of `value_and_grad` on these examples. Where the loss has a corner exactly at the model's
+    parameters (a relu at 0), finite differences see the mean of both sides; then the check is done a little aside.
+
+    Examples
+    --------
+    >>> import nnarray as nn
+    >>> X, y = nn.datasets.moons(200, noise=0.1, seed=0)
+    >>> model = nn.Network(nn.Dense(5, "tanh"), nn.Dense(2)).init((2,), seed=0)
+    >>> told = nn.explain(model, X, y)
+    >>> print(told)  # doctest: +SKIP
+    >>> told.ok
+    True
+    >>> [(step.name, step.formula) for step in told.steps]
+    [('0', 'y = f(x W + b); f = tanh: f(x) = tanh x'), ('1', 'y = f(x W + b); f = identity: f(x) = x')]
+    """
+    chosen = loss_named(loss)
+    if not hasattr(model, "wiring"):
+        raise TypeError(f"explain needs a model, as network.init gives it; got {type(model).__name__}.")
+    X, y = (without_record(each) for each in (check_inputs(model, X), as_data(y, "y")))
+    given = X.shape[0] if X.ndim else 0
+    if y.ndim and y.shape[0] == given:  # else what prepares them says what is wrong
+        rows = spread(y)
+        X, y = (pick(each, backend_of(each).asarray(rows)) for each in (X, y))
+    data = prepare(model, X, y, None, chosen)
+    passages: dict[str, Passage] = {}
+    wiring = model.wiring._replace(network=probed(model.network, passages))
+    with computing(model.engine):
+        found = propagated(wiring, without_record(model.theta), model.state, data, chosen)
+        whole = passages[""]
+        assert whole.dy is not None
+        checks = Differences.of(model, X, y, chosen) if check else None
+        steps = tuple(steps_of(model, passages, found.gradient, checks, data.examples))
+    return Explanation(
+        steps=steps,
+        loss=float(found.loss),
+        loss_name=chosen.label,
+        loss_formula=formula_of(chosen),
+        examples=data.examples,
+        given=given,
+        inputs=signal_of(data.x),
+        output_gradient=signal_of(whole.dy),
+        model=repr(model),
+        place=place(model.theta),
+        dtype=dtype_name(model.theta.dtype),
+        checked_in="float64" if checks else "",
+    )

@@ -1,0 +1,112 @@
+"""One forward and backward step, to print, to show in a notebook, and to read."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass
+
+from nnarray.explain.html import BACKWARD, FORWARD, backward_rows, forward_row, table
+from nnarray.explain.records import Signal, Step
+from nnarray.explain.text import (
+    BACKWARD_WORDS,
+    FORWARD_WORDS,
+    backward_text,
+    forward_text,
+    heading_lines,
+    listed,
+    rounded,
+    signal_text,
+)
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """One forward and backward step; print it, show it in a notebook, or read its `steps`.
+
+    Attributes
+    ----------
+    steps : tuple of Step
+        One a layer, in order; a layer made of layers comes before those inside.
+    loss : float
+    loss_name, loss_formula : str
+    examples, given : int
+        How many examples were used, and how many were given.
+    inputs : Signal
+        What goes into the network.
+    output_gradient : Signal
+        The gradient of the loss with respect to the network's outputs, where the way back begins.
+    model, place, dtype : str
+        What the network is, and where and in which numbers it computes.
+    checked_in : str
+        The dtype of the finite differences; empty if there are none.
+    """
+
+    steps: tuple[Step, ...]
+    loss: float
+    loss_name: str
+    loss_formula: str
+    examples: int
+    given: int
+    inputs: Signal
+    output_gradient: Signal
+    model: str
+    place: str
+    dtype: str
+    checked_in: str
+
+    @property
+    def ok(self) -> bool:
+        """Whether no finite difference contradicts the gradient."""
+        return not self._wrong()
+
+    def _wrong(self) -> list[str]:
+        """The parameters that are not ok, the last layer first."""
+        return [
+            f"{step.name}.{slope.name}"
+            for step in reversed(self.steps)
+            for slope in step.slopes
+            if slope.check and not slope.check.ok
+        ]
+
+    def __str__(self) -> str:
+        parts = [
+            [*heading_lines(self.model, self.examples, self.given), ""],
+            ["FORWARD", *FORWARD_WORDS, "", f"x = {signal_text(self.inputs)}", ""],
+        ]
+        parts += [forward_text(step) for step in self.steps]
+        parts += [self._loss_text(), ["BACKWARD", *BACKWARD_WORDS, ""]]
+        parts += [["loss", f"  dL/dy out: {signal_text(self.output_gradient)}", ""]]
+        parts += [backward_text(step) for step in reversed(self.steps) if step.outputs]
+        return "\n".join(line for part in parts for line in part) + "\n" + self._verdict()
+
+    __repr__ = __str__
+
+    def _loss_text(self) -> list[str]:
+        return [f"loss  {self.loss_name}", f"  {self.loss_formula}", f"  L = {rounded(self.loss)}", ""]
+
+    def _verdict(self) -> str:
+        wrong = self._wrong()
+        if not self.checked_in:
+            return "No finite differences were taken."
+        if not wrong:
+            return f"Finite differences in {self.checked_in} agree with all gradients: ok."
+        return (
+            f"NOT ok: {', '.join(wrong)}. Going back, the first that is not ok is {wrong[0]}: look at the pullback of "
+            f"its layer, and at those of the layers behind it and of the loss, which hand dL/dy to it."
+        )
+
+    def _repr_html_(self) -> str:
+        heading, *rest = heading_lines(self.model, self.examples, self.given)
+        forward = [("x", "", "", f"{self.inputs.shape}", listed(self.inputs.values, self.inputs.shape[1:]))]
+        forward += [forward_row(step) for step in self.steps]
+        loss = ("loss", self.loss_name, self.loss_formula, "", rounded(self.loss))
+        backward = [row for step in reversed(self.steps) if step.outputs for row in backward_rows(step)]
+        start = ("loss", f"dL/dy out: {signal_text(self.output_gradient)}", *[""] * 6)
+        return "".join(
+            [
+                f"<p><b>{html.escape(heading)}</b><br>{html.escape(' '.join(rest))}</p>",
+                table(FORWARD, [*forward, loss], " ".join(("Forward.", *FORWARD_WORDS))),
+                table(BACKWARD, [start, *backward], " ".join(("Backward.", *BACKWARD_WORDS))),
+                f"<p>{html.escape(self._verdict())}</p>",
+            ]
+        )

@@ -1,0 +1,74 @@
+"""What each layer does in one step, as numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from nnarray.backends import namespace
+from nnarray.explain.differences import Differences
+from nnarray.explain.formulas import formula_of
+from nnarray.explain.records import Signal, Slope, Step
+from nnarray.functional.hooks import Passage
+from nnarray.functional.layout import Place
+from nnarray.functional.summary import written
+from nnarray.kernels.standard.numerics import wide
+from nnarray.model import Model
+from nnarray.typing import Array
+
+SHOWN = 4
+"""How many values of an array are shown."""
+
+
+def steps_of(
+    model: Model, passages: dict[str, Passage], gradient: Array, checks: Differences | None, batch: int
+) -> Iterator[Step]:
+    lines, gradients = model.summary().lines, model.wiring.params.views(gradient)
+    names = {line.name for line in lines}
+    for line in lines:
+        passage = passages.get(line.name)
+        own = [each for each in model.wiring.params.places if _owner(each, names) == line.name]
+        yield Step(
+            name=line.name,
+            layer=written(line),
+            formula=formula_of(line.layer),
+            depth=line.depth,
+            input_shape=(batch, *line.input_shape),
+            output_shape=(batch, *line.output_shape),
+            outputs=signal_of(passage.y) if passage else None,
+            dy=signal_of(passage.dy) if passage and passage.dy is not None else None,
+            dx=signal_of(passage.dx) if passage and passage.dx is not None else None,
+            slopes=tuple(_slope(model, each, line.name, gradients[each.name], checks) for each in own),
+        )
+
+
+def _owner(where: Place, names: set[str]) -> str:
+    """The path of the innermost layer that a parameter belongs to."""
+    paths = (".".join(where.path[:end]) for end in range(len(where.path) - 1, 0, -1))
+    return next((path for path in paths if path in names), "")
+
+
+def _slope(model: Model, where: Place, layer: str, gradient: Array, checks: Differences | None) -> Slope:
+    xp = namespace(gradient)
+    return Slope(
+        name=where.name.removeprefix(f"{layer}."),
+        shape=where.param.shape,
+        norm=_norm(gradient),
+        largest=float(xp.max(xp.abs(gradient))),
+        values=_first(gradient),
+        frozen=where.name in model.frozen,
+        check=checks.check(where) if checks else None,
+    )
+
+
+def signal_of(x: Array) -> Signal:
+    return Signal(tuple(x.shape), _norm(x), _first(x[0, ...]))
+
+
+def _norm(x: Array) -> float:
+    xp, x = namespace(x), wide(x)  # half precision counts to 65,504 at most
+    return float(xp.sqrt(xp.sum(x * x)))
+
+
+def _first(x: Array) -> tuple[float, ...]:
+    flat = namespace(x).reshape(x, (-1,))
+    return tuple(float(flat[i]) for i in range(min(SHOWN, flat.shape[0])))

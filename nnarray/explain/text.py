@@ -1,0 +1,86 @@
+"""One step in words, line by line."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from nnarray.explain.records import Check, Signal, Slope, Step
+from nnarray.typing import Shape
+
+RESTS = "a head: it is run while training only"
+UNASKED = "none, for no layer from here back has parameters"
+
+FORWARD_WORDS = (
+    "Each layer takes what the one before gives. The norm is the size of an array: the root of the sum of squares.",
+)
+
+BACKWARD_WORDS = (
+    "From the last layer to the first, the chain rule tells how much the loss L changes with each number. To check it,",
+    "all entries p of a parameter are moved a little along a random direction u: (L(p + h u) - L(p - h u)) / 2h, which",
+    "knows nothing of the chain rule, must be the sum of dL/dp u.",
+)
+
+
+def heading_lines(model: str, examples: int, given: int) -> list[str]:
+    """What the step is made of: the network, and how many examples of those given."""
+    some = f"{examples} example{'' if examples == 1 else 's'}"
+    if given > examples:
+        some = f"{examples} of {given} examples"
+    return [
+        f"One step of {model}",
+        f"with {some}, at inference: dropout lets everything pass, batch normalisation uses its averages.",
+    ]
+
+
+def forward_text(step: Step) -> list[str]:
+    pad = "  " * step.depth
+    gives = signal_text(step.outputs) if step.outputs else f"{step.output_shape}: {RESTS}"
+    return [f"{pad}{step.name}  {step.layer}", f"{pad}  {step.formula}", f"{pad}  {step.input_shape} -> {gives}", ""]
+
+
+def backward_text(step: Step) -> list[str]:
+    pad = "  " * step.depth
+    lines = [f"{pad}{step.name}  {step.layer}", f"{pad}  dL/dy in: {signal_text(step.dy) if step.dy else UNASKED}"]
+    for slope in step.slopes:
+        lines.append(
+            f"{pad}  dL/d{slope.name}: {_size(slope)}, values {listed(slope.values, slope.shape)}{frozen_note(slope)}"
+        )
+        if slope.check:
+            lines.append(f"{pad}    check: {_checked(slope.check)}")
+    if step.dx:
+        lines.append(f"{pad}  dL/dx out: {signal_text(step.dx)}")
+    return [*lines, ""]
+
+
+def signal_text(signal: Signal) -> str:
+    values = listed(signal.values, signal.shape[1:])
+    return f"{signal.shape}, norm {rounded(signal.norm)}, first example {values}"
+
+
+def _size(slope: Slope) -> str:
+    return f"{slope.shape}, norm {rounded(slope.norm)}, largest {rounded(slope.largest)}"
+
+
+def frozen_note(slope: Slope) -> str:
+    return " (frozen: training leaves it as it is)" if slope.frozen else ""
+
+
+def _checked(check: Check) -> str:
+    return (
+        f"along u {check.gradient:.8g}, by finite differences {check.difference:.8g}, relative difference "
+        f"{check.relative:.0e}: {verdict_on(check)}"
+    )
+
+
+def verdict_on(check: Check) -> str:
+    return ("ok" if check.ok else "NOT ok") + (" (a little aside: here the loss has a corner)" if check.aside else "")
+
+
+def listed(values: Sequence[float], shape: Shape) -> str:
+    more = ", ..." if math.prod(shape) > len(values) else ""
+    return ", ".join(map(rounded, values)) + more
+
+
+def rounded(value: float) -> str:
+    return f"{value:.4g}"

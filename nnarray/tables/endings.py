@@ -1,0 +1,37 @@
+"""The ending of a path tells the format of a table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+KINDS = {
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".feather": "feather",
+    ".arrow": "feather",
+    ".npz": "npz",
+    ".npy": "npy",
+    ".txt": "csv",
+    ".data": "csv",
+    ".tab": "tsv",
+}
+
+DELIMITERS = {"csv": ",", "tsv": "\t"}
+COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}  # endings after that of a text
+PACKED = (".xz", ".zip", ".7z", ".rar", ".tgz")  # archives, which are not read
+
+
+def kind_of(path: Path) -> str:
+    """The format that the ending of a path tells."""
+    suffix = path.suffix.lower()
+    kind = KINDS.get(Path(path.stem).suffix.lower() if suffix in COMPRESSED else suffix)
+    if suffix in PACKED:
+        raise ValueError(f"{str(path)!r} is packed as {suffix}, which is not read; unpack it, and pass what is in it.")
+    if kind is None or (suffix in COMPRESSED and kind not in DELIMITERS):
+        raise ValueError(
+            f"{str(path)!r} does not end as a table does; use one of {', '.join(KINDS)}; .csv and .tsv also with "
+            f"{', '.join(COMPRESSED)} behind. Rename it, or save it as such."
+        )
+    return kind

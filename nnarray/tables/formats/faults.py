@@ -1,0 +1,57 @@
+"""Whatever is wrong in a file, as one error that names the file."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import re
+from collections.abc import Generator
+from pathlib import Path
+
+from nnarray.tables.arrow import arrow
+
+CONTENT = {  # what the first bytes tell a file to be, and what to do with it
+    rb"\x1f\x8b": "compressed by gzip: let its name end in .gz, such as .csv.gz",
+    rb"BZh\d1AY": "compressed by bzip2: let its name end in .bz2, such as .csv.bz2",
+    rb"\x28\xb5\x2f\xfd": "compressed by zstd: let its name end in .zst, such as .csv.zst",
+    rb"PK\x03\x04": "a ZIP archive, or a spreadsheet: unpack it, or export the table as CSV",
+    rb"\xd0\xcf\x11\xe0": "an old Excel file: export the table as CSV",
+    rb"PAR1[\0-\x08\x0e-\x1f]": "Parquet: let its name end in .parquet",
+    rb"ARROW1\0": "a file of Arrow: let its name end in .arrow",
+    rb"<!|<html|<HTML": "a web page: get the table itself",
+}
+
+ARROW = "Feather (the file format of Arrow)"
+
+OWN = {"Parquet": "Parquet", ARROW: "a file of Arrow", "NPZ": "a ZIP archive"}
+"""What each format is told to be by its own first bytes."""
+
+
+@contextlib.contextmanager
+def faults(path: Path, what: str, remedy: str = "Is it damaged or cut short? Get it anew.") -> Generator[None]:
+    """Whatever pyarrow finds wrong in a file, as one ValueError that names the file."""
+    with path.open("rb") as file:
+        refuse_content(file.read(8), path, what)
+    try:
+        yield
+    except (arrow().ArrowException, ValueError, OSError, TypeError, KeyError) as error:
+        system = isinstance(error, OSError) and error.errno not in (None, errno.EINVAL)  # no fault of the file
+        if system or isinstance(error, MemoryError):
+            raise
+        remedy = WIDE if "more than 64 bits" in str(error) else remedy
+        raise ValueError(f"{str(path)!r} cannot be read as {what}: {one_line(error)}. {remedy}") from error
+
+
+WIDE = "Save it anew with its columns of 128-bit integers cast to 64 bits, to decimals or to text."
+
+
+def refuse_content(start: bytes, path: Path, what: str) -> None:
+    """Refuse another format than the name of the file says."""
+    for magic, told in CONTENT.items():
+        if re.match(magic, start) and not told.startswith(OWN.get(what, "-")):
+            raise ValueError(f"{str(path)!r} is no {what}, but {told}.")
+
+
+def one_line(error: Exception) -> str:
+    """What an error says, shortened, without the point at its end."""
+    return (" ".join(str(error).split())[:300] or type(error).__name__).rstrip(".")

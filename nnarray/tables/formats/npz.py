@@ -1,0 +1,111 @@
+"""NPZ, several arrays in a file of NumPy's."""
+
+from __future__ import annotations
+
+import contextlib
+import lzma
+import zipfile
+import zlib
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nnarray.tables import limits
+from nnarray.tables.arrow import arrow
+from nnarray.tables.formats.arrays import Header, arrow_column, header_of
+from nnarray.tables.formats.faults import faults, one_line
+from nnarray.tables.formats.format import Opened
+from nnarray.tables.text_format import TextFormat
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def columns(path: Path, kind: str, text: TextFormat) -> list[str]:
+    """The names of the columns, in the order of the file."""
+    with _archive(path) as archive:
+        return [name for header in _headers(archive, path) for name in header.columns]
+
+
+def parts(file: Opened, rows: int) -> Iterator[pa.Table]:
+    """The rows in the order of the file, about so many at a time."""
+    arrays: list[Any] = []
+    with _archive(file.path) as archive:
+        for header in _headers(archive, file.path):
+            data = _inflated(archive, header).reshape(header.shape[0], len(header.columns))
+            arrays += [arrow_column(data[:, j]) for j in range(data.shape[1])]
+    yield arrow().table(arrays, names=list(file.columns))
+
+
+@contextlib.contextmanager
+def _archive(path: Path) -> Generator[zipfile.ZipFile]:
+    """The archive, and one ValueError for all that may be wrong in one."""
+    damage = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, NotImplementedError)
+    with faults(path, "NPZ", "Save it anew with NumPy."):
+        try:
+            with zipfile.ZipFile(path) as archive:
+                yield archive
+        except damage as error:
+            raise ValueError(one_line(error)) from error
+
+
+def _headers(archive: zipfile.ZipFile, path: Path) -> list[Header]:
+    """The headers of all arrays, after the look for what must not be inflated."""
+    members = archive.infolist()
+    _refuse_bomb(members, path)
+    headers = [_member_header(archive, member) for member in members]
+    if len({header.shape[0] for header in headers}) > 1:
+        counts = ", ".join(f"{header.name!r} has {header.shape[0]}" for header in headers[:10])
+        raise ValueError(f"its arrays must have equally many rows: {counts}")
+    return headers
+
+
+def _refuse_bomb(members: list[zipfile.ZipInfo], path: Path) -> None:
+    stored = path.stat().st_size  # what a member declares to take of the file may be a lie
+    for member in members:
+        _refuse_inflation(f"the array {member.filename!r}", member.file_size, min(member.compress_size, stored))
+    _refuse_inflation("all of it", sum(member.file_size for member in members), stored)
+
+
+def _refuse_inflation(what: str, size: int, stored: int) -> None:
+    if size > limits.LARGE and size > limits.SQUEEZED * stored:
+        raise ValueError(f"{what} would inflate from {stored} to {size} bytes; if you trust it, save it uncompressed")
+
+
+def _member_header(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Header:
+    if not member.filename.endswith(".npy"):
+        raise ValueError(f"its member {member.filename!r} is no array")
+    name = member.filename.removesuffix(".npy")
+    with archive.open(member) as file:
+        header = header_of(file, name, f"the array {name!r}")
+    if header.size != member.file_size:
+        raise ValueError(
+            f"the array {name!r} declares {header.size} bytes in its header, but {member.file_size} in the archive"
+        )
+    return header
+
+
+def _inflated(archive: zipfile.ZipFile, header: Header) -> np.ndarray:
+    with archive.open(header.name + ".npy") as file:
+        data = np.lib.format.read_array(file, allow_pickle=False)
+        file.read(1)  # at its end the archive compares the checksum
+    return data
+
+
+def write(sink: Any, schema: Any, tables: Iterator[Any]) -> None:
+    """Write tables, all of this schema, to an open file."""
+    whole = arrow().concat_tables(list(tables))
+    with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED, allowZip64=True) as archive:
+        for name in whole.column_names:
+            with archive.open(name + ".npy", "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, _array(whole.column(name)), allow_pickle=False)
+
+
+def _array(column: Any) -> np.ndarray:
+    """A column as NumPy keeps it; text has no missing entries there, and they become empty."""
+    pa = arrow()
+    if pa.types.is_string(column.type):
+        return np.asarray(column.fill_null("").to_pylist(), dtype=np.str_)
+    return column.to_numpy()

@@ -1,0 +1,1 @@
+"""Tables in text: what it begins with, how it is read, and what is wrong with it."""

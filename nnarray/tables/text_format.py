@@ -1,0 +1,166 @@
+"""How the entries of a text are written: words for nothing, numbers, delimiters."""
+
+from __future__ import annotations
+
+import codecs
+import re
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from nnarray.tables.arrow import arrow
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+MISSING = ("", "NA", "N/A", "#N/A", "<NA>", "NaN", "nan", "null", "NULL")
+"""Entries of a text without quotes that stand for nothing."""
+
+BLANKS = " \u00a0\u202f"  # the last two break no line
+NUMBER = r"\A[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\z"
+INTEGER = r"\A[+-]?[0-9]{1,1000}\z"
+
+
+@dataclass(frozen=True)
+class TextFormat:
+    """How the entries of a CSV or TSV file are written. The other formats say it themselves, but for text in them.
+
+    Parameters
+    ----------
+    delimiter : str, optional
+        The character between entries, "tab" for a tab. None: a comma in `.csv`, a tab in `.tsv`, or what a first line
+        such as `sep=;` says.
+    decimal : "." or ","
+        What stands before the decimals of a number.
+    thousands : str
+        The character between groups of three digits; none as a rule.
+    missing : sequence of str, optional
+        Further words for a missing entry, in quotes or not. None: `MISSING` without quotes. No words, or an empty
+        one alone: nothing but an empty entry is missing.
+    header : bool, optional
+        Whether the first row has the names of the columns; without one they are called 0, 1, ... None: it has, and
+        names that look like data are refused.
+    encoding : str
+        Of the file, by Python's name.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a setting is none of these.
+
+    Examples
+    --------
+    >>> TextFormat(delimiter=";", decimal=",", missing=("?", "-"))
+    TextFormat(delimiter=';', decimal=',', thousands='', missing=('?', '-'), header=None, encoding='utf-8')
+    """
+
+    delimiter: str | None = None
+    decimal: str = "."
+    thousands: str = ""
+    missing: tuple[str, ...] | None = None
+    header: bool | None = None
+    encoding: str = "utf-8"
+
+    def __post_init__(self) -> None:
+        texts = {"delimiter": self.delimiter or "", "decimal": self.decimal, "thousands": self.thousands}
+        for name, value in {**texts, "encoding": self.encoding}.items():
+            if not isinstance(value, str):
+                raise TypeError(f"{name} must be text; got {value!r}.")
+        if self.delimiter in ("tab", "\\t"):
+            object.__setattr__(self, "delimiter", "\t")
+        if self.delimiter is not None and (len(self.delimiter.encode()) != 1 or self.delimiter in '"\r\n'):
+            raise ValueError(f"delimiter must be one character, such as ';' or 'tab'; got {self.delimiter!r}.")
+        if self.decimal not in (".", ","):
+            raise ValueError(f"decimal must be '.' or ','; got {self.decimal!r}.")
+        if len(self.thousands) > 1 or self.thousands in ("+", "-", self.decimal) or self.thousands.isalnum():
+            raise ValueError(
+                f"thousands must be one character, such as ',' or '.', and not that before the decimals, "
+                f"{self.decimal!r}; got {self.thousands!r}."
+            )
+        if isinstance(self.missing, str):
+            raise TypeError(f"missing must be a sequence of words; got {self.missing!r}. Write [{self.missing!r}].")
+        if not all(isinstance(word, str) for word in self.missing or ()):
+            raise TypeError(f"missing must be a sequence of words; got {self.missing!r}.")
+        if self.header not in (None, True, False):
+            raise TypeError(f"header must be True, False or None; got {self.header!r}.")
+        if self.missing is not None:
+            object.__setattr__(self, "missing", tuple(self.missing))
+        try:
+            codecs.lookup(self.encoding)
+        except LookupError:
+            raise ValueError(
+                f"unknown encoding {self.encoding!r}; use one of Python's, such as 'cp1252' or 'utf-16'."
+            ) from None
+
+    @property
+    def of_files(self) -> bool:
+        """Whether anything is said of the file itself, and not of the numbers and words in it."""
+        return (self.delimiter, self.header, self.encoding) != (None, None, "utf-8")
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """All entries that stand for nothing."""
+        if self.missing is None:
+            return MISSING
+        further = tuple(word for word in self.missing if word)
+        return (*MISSING, *further) if further else ("",)
+
+    def to_json(self) -> dict[str, Any]:
+        """The settings in what JSON can say."""
+        return asdict(self) | {"missing": None if self.missing is None else list(self.missing)}
+
+    @classmethod
+    def from_json(cls, data: object) -> TextFormat:
+        """The format that `to_json` gave; the usual one for None.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If it makes no sense.
+        """
+        if data is None:
+            return cls()
+        if not isinstance(data, dict):
+            raise ValueError(f"the format of the text must be an object; got a {type(data).__name__}.")
+        return cls(**data)
+
+
+USUAL = TextFormat()
+
+
+def as_meant(table: pa.Table, text: TextFormat, start: int) -> pa.Table:
+    """Null for the further words for nothing, and numbers with a point before the decimals, in all columns of text."""
+    pa = arrow()
+    if text.decimal == "." and not text.thousands and not text.missing:
+        return table
+    for i, (name, column) in enumerate(zip(table.column_names, table.columns, strict=True)):
+        coded = pa.types.is_dictionary(column.type)
+        column = column.cast(column.type.value_type) if coded else column
+        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+            words = pa.array(text.words, column.type)
+            nothing = pa.compute.is_in(pa.compute.utf8_trim_whitespace(column), value_set=words)
+            column = pa.compute.if_else(nothing, pa.scalar(None, column.type), column) if text.missing else column
+            column = _plain_numbers(column, text, name, start)
+            table = table.set_column(i, name, column.dictionary_encode() if coded else column)
+    return table
+
+
+def _plain_numbers(column: Any, text: TextFormat, name: str, start: int) -> Any:
+    """Numbers as everywhere else: no character between thousands, a point before the decimals."""
+    compute = arrow().compute
+    grouped = r"\A\s*[+-]?[0-9]{1,3}(\.[0-9]{3})+\s*\z"
+    if text.decimal == "," and text.thousands != ".":
+        doubtful = compute.match_substring_regex(column, grouped)
+        if compute.any(doubtful).as_py():
+            i = compute.index(doubtful, True).as_py()
+            raise ValueError(
+                f"row {start + i + 1}, column {name!r}: {column[i].as_py()!r} has a point where a comma stands before "
+                f"the decimals. If points separate thousands: --thousands '.', or TextFormat(thousands='.')."
+            )
+    blank = text.thousands in tuple(BLANKS)  # whichever blank it is
+    between, before = f"[{BLANKS}]" if blank else re.escape(text.thousands), re.escape(text.decimal)
+    whole = rf"[0-9]{{1,3}}({between}[0-9]{{3}})+|[0-9]+" if text.thousands else "[0-9]+"
+    number = rf"\A\s*[+-]?(({whole})({before}[0-9]*)?|{before}[0-9]+)([eE][+-]?[0-9]+)?\s*\z"
+    plain = compute.replace_substring_regex(column, between, "") if text.thousands else column
+    plain = compute.replace_substring(plain, text.decimal, ".")
+    return compute.if_else(compute.match_substring_regex(column, number), plain, column)
