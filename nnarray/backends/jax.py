@@ -17,6 +17,7 @@ from nnarray.typing import Array, Device, DType
 class Jax(Library):
     name = module = distribution = extra = "jax"
     compat = "jax.numpy"
+    compiles = True
 
     def owns(self, x: object) -> bool:
         return compat.is_jax_array(x)

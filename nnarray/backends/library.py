@@ -24,6 +24,7 @@ class Library:
     weak: tuple[str, ...] = ()  # dtypes that it can hold, and hardly compute with
     engines: tuple[str, ...] = ()  # what computes faster than the layers one by one, the fastest first
     is_host: bool = False  # whether its arrays are the host's own, NumPy's
+    compiles: bool = False  # whether whole functions can be compiled, and are then rounded otherwise
     imitates: bool = False  # whether it is there to prove what is written, and not to compute with
 
     def namespace(self) -> Namespace:
