@@ -17,11 +17,11 @@ from nnarray.datasets.images import SUFFIXES, Search, UnreadableImage, decoded_i
 from nnarray.names import named
 from nnarray.tables.arrow import arrow
 from nnarray.tables.cells import UNNAMED, text_of
-from nnarray.tables.columns import task_of
 from nnarray.tables.endings import DELIMITERS
 from nnarray.tables.memory import memory_of_text
 from nnarray.tables.preparation import Preparation
 from nnarray.tables.read import TableFile, open_table
+from nnarray.tables.targets import task_of
 from nnarray.tables.text_format import USUAL, TextFormat
 from nnarray.typing import Array, Shape
 
