@@ -13,7 +13,9 @@ import numpy as np
 from nnarray import random
 from nnarray.backends import Backend, host_backend
 from nnarray.checks import integer
-from nnarray.datasets.images import SUFFIXES, Search, UnreadableImage, decoded_in_order, entries_of, from_bytes, images
+from nnarray.datasets.decoding import UnreadableImage, decoded_in_order, from_bytes
+from nnarray.datasets.folders import SUFFIXES, Search, entries_of
+from nnarray.datasets.images import images
 from nnarray.names import named
 from nnarray.tables.arrow import arrow
 from nnarray.tables.cells import UNNAMED, text_of
