@@ -36,26 +36,26 @@ def real(value: Any, name: str, *, least: float = -math.inf, below: float = math
     return number(value, wanted, lambda x: least <= x < below and math.isfinite(x))
 
 
-def number(value: Any, wanted: str, holds: Callable[[float], bool]) -> float:
-    """`value` as a Python float for which `holds` is true; the errors say what is `wanted`.
+def number(value: Any, wanted: str, fits: Callable[[float], bool]) -> float:
+    """`value` as a Python float that `fits`; the errors say what is `wanted`.
 
     Raises
     ------
     TypeError
         If it is no number, or a truth value.
     ValueError
-        If it does not hold.
+        If it does not fit.
     """
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(wanted)
-    if not _holds(value, holds):
+    if not holds(value, fits):
         raise ValueError(wanted)
     return float(value)
 
 
 def above_zero(value: Any, name: str, *, or_zero: bool = False) -> None:
     """Refuse, with a ValueError, what is no finite number above 0; `or_zero` lets 0 pass too."""
-    if not _holds(value, lambda x: 0 < x < math.inf or (or_zero and x == 0)):
+    if not holds(value, lambda x: 0 < x < math.inf or (or_zero and x == 0)):
         low = "of at least 0" if or_zero else "above 0"
         raise ValueError(f"{name} must be a finite number {low}; got {shown(value)}.")
 
@@ -68,7 +68,7 @@ def in_range(
     The message calls the number by its `symbol`: the last word of its name, if none is given.
     """
     above, below = ("<=" if end in "[]" else "<" for end in ends)
-    if not _holds(value, lambda x: _ordered(low, above, x) and _ordered(x, below, high)):
+    if not holds(value, lambda x: _ordered(low, above, x) and _ordered(x, below, high)):
         wanted = f"{low:g} {above} {symbol or name.split()[-1]} {below} {high:g}"
         raise ValueError(f"{name} must satisfy {wanted}; got {shown(value)}.{remedy}")
 
@@ -77,10 +77,10 @@ def _ordered(x: float, sign: str, y: float) -> bool:
     return x <= y if sign == "<=" else x < y
 
 
-def _holds(value: Any, holds: Callable[[float], bool]) -> bool:
-    """Whether `value` is a number, and one for which `holds` is true."""
+def holds(value: Any, fits: Callable[[float], bool]) -> bool:
+    """Whether `value` is a number, and one that `fits`."""
     try:
-        return isinstance(value, Real) and holds(float(value))
+        return isinstance(value, Real) and fits(float(value))
     except OverflowError:  # an integer beyond every float
         return False
 

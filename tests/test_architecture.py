@@ -39,7 +39,7 @@ CONVERSIONS = {"numpy", "get", "cpu", "to_numpy", "tolist", "item", "__array__"}
 # What may know an array library, and the borders, where data leave for files, pictures or other programs.
 KNOWS_LIBRARIES = {"backends", "kernels"}
 BORDERS = {"drawing", "plotting", "cli", "testing.py", "training/lbfgs.py"}
-BORDERS |= {"datasets/images.py", "datasets/published.py", "tables"}  # files of data
+BORDERS |= {"datasets/images.py", "datasets/decoding.py", "datasets/published.py", "tables"}  # files of data
 BORDERS |= {"persistence", "training/checkpoints.py", "training/loading.py"}  # files of models
 BORDERS |= {"apps/demos", "apps/pets.py", "apps/workflow"}  # from files to numbers that people read
 CONVERTS = {"model.py": "to"}  # the method in which the user asks for another backend

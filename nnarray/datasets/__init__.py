@@ -2,7 +2,8 @@
 
 from nnarray.datasets import augmentation
 from nnarray.datasets.augmentation import Augment, augment
-from nnarray.datasets.images import ImageFolder, UnreadableImage, images
+from nnarray.datasets.decoding import UnreadableImage
+from nnarray.datasets.images import ImageFolder, images
 from nnarray.datasets.pets import pets
 from nnarray.datasets.preparation import Standardizer, batches, standardize, train_test_split
 from nnarray.datasets.published import cifar10, digits, mnist

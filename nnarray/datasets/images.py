@@ -1,57 +1,28 @@
-"""A folder of photos as a dataset: a subfolder a class, decoded by Pillow in threads that run ahead of training."""
+"""A folder of photos as a dataset: a subfolder a class, decoded ahead of training."""
 
 from __future__ import annotations
 
 import logging
 import os
-import re
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import Literal
 
 import numpy as np
 
 from nnarray import backends, random
 from nnarray.backends import Backend
 from nnarray.checks import integer
-from nnarray.names import named, shown
+from nnarray.datasets.decoding import UnreadableImage, decoded_in_order, default_workers, from_bytes
+from nnarray.datasets.dtypes import floating
+from nnarray.datasets.folders import Search, existing_folder, refuse_empty
+from nnarray.names import named
 from nnarray.typing import Array, DType
 
-if TYPE_CHECKING:
-    from PIL.Image import Image as Picture
-
 log = logging.getLogger("nnarray")
-
-T = TypeVar("T")
-R = TypeVar("R")
-
-# Photos only: Pillow can also open formats that run other programs (EPS) or unpack without a bound.
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-_JPEG, _PNM, _OTHERS = (".jfif", ".jpe", ".jpeg", ".jpg"), (".pbm", ".pgm", ".pnm", ".ppm"), (".bmp", ".gif", ".png")
-SUFFIXES = (*_JPEG, *_PNM, *_OTHERS, ".tif", ".tiff", ".webp")
-# Names in small letters. What file managers, file servers and archives put among the pictures:
-OF_SYSTEMS = {"@eadir", "@recycle", "@recently-snapshot", "@tmp", "#recycle", "#snapshot", "$recycle.bin", "__macosx"}
-OF_SYSTEMS |= {"@__thumb", "@synoresource", "~snapshot", "recycler", "network trash folder", "temporary items"}
-OF_SYSTEMS |= {"lost+found", "system volume information", "__pycache__", "thumbs.db", "ehthumbs.db", "desktop.ini"}
-# Parts of a data set, such as train, Validation, test1, training_data, seg_train; and those of a cross-validation:
-TRAINING, HELD_OUT = (
-    re.compile(f"(?P<before>.*[^a-z])?({words})(set|data|images|[^a-z].*)?", re.IGNORECASE)
-    for words in ("train(ing)?", "test(ing)?|val(id(ation)?)?|eval(uation)?|dev|hold-?_?out|pred(ict(ion)?)?|extra")
-)
-FOLD = re.compile(r"(fold|split)[^a-z]*\d+", re.IGNORECASE)
-
-
-class UnreadableImage(ValueError):
-    """A file that is named like a picture but cannot be decoded; the message has its name and what is wrong."""
-
-
-# --- The dataset --------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -276,7 +247,7 @@ def images(
     named(errors, {"raise": None, "skip": None}, "choice of errors")
     search = Search(found)
     by_class = search.classes()
-    _refuse_empty(found, by_class)
+    refuse_empty(found, by_class)
     return ImageFolder(
         folder=found,
         classes=tuple(by_class),
@@ -300,310 +271,3 @@ def _need_pillow() -> None:
     except ImportError as error:
         raise ImportError("nn.datasets.images needs Pillow; pip install 'nnarray[images]'.") from error
     Image.init()  # loads its readers here, rather than in several threads at once
-
-
-def default_workers() -> int:
-    return min(os.cpu_count() or 1, 8)
-
-
-# --- What is in a folder ------------------------------------------------------------------------------------
-
-OUTSIDE = "pictures outside of the subfolders, without a class"
-NO_PICTURES = "files that do not end as pictures do"
-NOWHERE = "links that lead nowhere"
-TWICE = "folders that are read under another name, or hold this one"
-
-
-class Search:
-    """The pictures below a folder, and what was left out, by the reason.
-
-    Links to folders are followed, each folder is read once, and what systems put among the files is none of them.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.left_out: dict[str, list[str]] = {}
-        real = folder.resolve()
-        self._read = dict.fromkeys(
-            (real, *real.parents), (folder, folder)
-        )  # each real folder: in which class it was met, and as what
-
-    def pictures(self) -> list[Path]:
-        """All of them, sorted."""
-        return self._sorted(self.folder, self.folder)
-
-    def classes(self) -> dict[str, list[Path]]:
-        """Those of each subfolder, both sorted; there may be none in one.
-
-        Raises
-        ------
-        ValueError
-            If there are no subfolders, they are parts such as train and test, or one folder is in two classes.
-        """
-        entries = entries_of(self.folder)
-        subfolders = [entry for entry in entries if entry.is_dir()]
-        if not subfolders:
-            raise ValueError(
-                f"folder {str(self.folder)!r} has no subfolders; put the pictures of each class into one of its own, "
-                f"such as {str(self.folder / 'cats')!r} and {str(self.folder / 'dogs')!r}."
-            )
-        _refuse_parts(self.folder, subfolders)
-        inside = {folder: [entry for entry in entries_of(folder) if entry.is_dir()] for folder in subfolders}
-        for folder, found in inside.items():
-            _refuse_parts(folder, found, inside=True)
-        _refuse_equal(self.folder, inside)
-        for entry in entries:
-            if entry not in subfolders and self._is_picture(entry):
-                self._leave_out(OUTSIDE, entry)
-        return {each.name: self._sorted(each, each) for each in subfolders if self._is_new(each, each)}
-
-    def told(self) -> tuple[str, ...]:
-        """What was left out, how much of it, and the names of some; the log has it as well."""
-        told = tuple(f"{reason}: {len(names)} ({_some(names)})" for reason, names in self.left_out.items())
-        if told:
-            log.warning("left out below %s: %s", self.folder, "; ".join(told))
-        return told
-
-    def _sorted(self, folder: Path, top: Path) -> list[Path]:
-        return sorted(self._below(folder, top), key=lambda p: p.relative_to(top).as_posix())
-
-    def _below(self, folder: Path, top: Path) -> Iterator[Path]:
-        for entry in entries_of(folder):
-            if entry.is_dir():
-                if self._is_new(entry, top):
-                    yield from self._below(entry, top)
-            elif self._is_picture(entry):
-                yield entry
-
-    def _is_picture(self, file: Path) -> bool:
-        fault = NOWHERE if not file.exists() else NO_PICTURES if file.suffix.lower() not in SUFFIXES else ""
-        if fault:
-            self._leave_out(fault, file)
-        return not fault
-
-    def _is_new(self, folder: Path, top: Path) -> bool:
-        """Whether it is to be read: it was not before, by another name, and does not hold the whole."""
-        real = folder.resolve()
-        if real not in self._read:
-            self._read[real] = top, folder
-            return True
-        before, met = self._read[real]
-        if before not in (top, self.folder):
-            raise ValueError(
-                f"{str(met)!r} of class {before.name!r} and {str(folder)!r} of class {top.name!r} are one folder, by "
-                f"a link: its pictures would be of two classes. Remove the link."
-            )
-        self._leave_out(TWICE, folder)
-        return False
-
-    def _leave_out(self, reason: str, path: Path) -> None:
-        self.left_out.setdefault(reason, []).append(str(path.relative_to(self.folder)))
-
-
-def entries_of(folder: Path) -> list[Path]:
-    """What is in a folder, sorted; without what is hidden or put there by a system."""
-    return sorted(p for p in folder.iterdir() if not (p.name.startswith(".") or _is_of_system(p.name.casefold())))
-
-
-def _is_of_system(name: str) -> bool:
-    return name in OF_SYSTEMS or re.fullmatch(r"found\.\d{3}", name) is not None
-
-
-def _refuse_parts(folder: Path, subfolders: list[Path], *, inside: bool = False) -> None:
-    """Refuse what are parts of a data set and no classes; `inside` of a class only where they are sure to be."""
-    train, held_out = ([p for p in subfolders if part.fullmatch(p.name)] for part in (TRAINING, HELD_OUT))
-    plain = [p for p in train + held_out if not any(m and m["before"] for m in _as_part(p.name))]
-    folds = [p for p in subfolders if FOLD.fullmatch(p.name)]
-    all_parts = any(found and len(found) == len(subfolders) for found in (plain, folds))
-    if (train and held_out) or (all_parts and not inside):
-        found = train + held_out or folds
-        raise ValueError(
-            f"the subfolders of {str(folder)!r} are parts of a data set and no classes: "
-            f"{', '.join(p.name for p in found)}. {_one_of(found[0])} (If they are classes, rename them.)"
-        )
-
-
-def _as_part(name: str) -> Iterator[re.Match[str] | None]:
-    return (part.fullmatch(name) for part in (TRAINING, HELD_OUT))
-
-
-def _one_of(part: Path) -> str:
-    """What to do with parts of a data set: to pass one, if the classes are in it, and else to turn them around."""
-    if any(entry.is_dir() for entry in entries_of(part)):
-        return f"Pass one of them: {str(part)!r}."
-    kind, top = part.parent.name, part.parent.parent
-    return (
-        f"Put the classes into the parts: move {str(part)!r} to {str(top / part.name / kind)!r}, so with each of them, "
-        f"and pass {str(top / part.name)!r}."
-    )
-
-
-def _refuse_equal(folder: Path, inside: dict[Path, list[Path]]) -> None:
-    """Refuse subfolders that all hold the same folders, and no more: those are the classes."""
-    names = [{found.name for found in each} for each in inside.values()]
-    mixed = any(entry.suffix.lower() in SUFFIXES for each in inside for entry in entries_of(each))
-    if not mixed and len(names) > 1 and len(names[0]) > 1 and all(each == names[0] for each in names):
-        first, *_ = inside
-        raise ValueError(
-            f"the subfolders of {str(folder)!r} all hold the same folders, {_some(sorted(names[0]))}, which then are "
-            f"the classes: pass one of them, such as {str(first)!r}. If {_some([p.name for p in inside])} are the "
-            f"classes, move their pictures out of those folders, or give the folders different names."
-        )
-
-
-def _some(names: Sequence[str], most: int = 3) -> str:
-    return ", ".join([*names[:most], "..."] if len(names) > most else names)
-
-
-def _refuse_empty(folder: Path, classes: dict[str, list[Path]]) -> None:
-    empty = [repr(name) for name, files in classes.items() if not files]
-    if empty:
-        what = f"class {empty[0]} has" if len(empty) == 1 else f"classes {', '.join(empty)} have"
-        raise ValueError(
-            f"{what} no pictures: no file below the subfolder in {str(folder)!r} ends in one of {', '.join(SUFFIXES)}. "
-            f"Add some, convert those in other formats, or remove the folder."
-        )
-
-
-# --- Decoding -----------------------------------------------------------------------------------------------
-
-
-def ahead(
-    function: Callable[[T], R], items: Iterable[T], *, workers: int, limit: int
-) -> Generator[tuple[T, Future[R]]]:
-    """Each item with the future of `function(item)`, in order; threads compute at most `limit` items ahead.
-
-    When the generator is closed, what has not begun is dropped, and the threads end.
-    """
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="nnarray-images")
-    waiting: deque[tuple[T, Future[R]]] = deque()
-    try:
-        for item in items:
-            waiting.append((item, pool.submit(function, item)))
-            if len(waiting) > limit:
-                yield waiting.popleft()
-        while waiting:
-            yield waiting.popleft()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def decoded_in_order(
-    files: Sequence[Path],
-    order: Iterable[int],
-    size: int,
-    fault: Callable[[Path, UnreadableImage], None],
-    *,
-    workers: int | None = None,
-    limit: int,
-) -> Generator[tuple[int, np.ndarray]]:
-    """The number and the bytes of each file that can be decoded; threads are at most `limit` files ahead.
-
-    `fault` is told of the others, and may raise.
-    """
-    decode = partial(_decoded_file, files, size)
-    with closing(ahead(decode, order, workers=workers or default_workers(), limit=limit)) as results:
-        for i, result in results:
-            try:
-                picture = result.result()
-            except UnreadableImage as error:
-                fault(files[i], error)
-            else:
-                yield i, picture
-
-
-def _decoded_file(files: Sequence[Path], size: int, i: int) -> np.ndarray:
-    return decoded(files[i], size)
-
-
-def decoded(file: Path, size: int) -> np.ndarray:
-    """The square in the middle of a picture, shape (size, size, 3), uint8.
-
-    Raises
-    ------
-    UnreadableImage
-        If the file is damaged, no picture, or has more pixels than Pillow's limit.
-    OSError
-        If the file cannot be opened; that is no fault of the picture.
-    """
-    from PIL import Image, ImageOps
-
-    try:
-        with Image.open(file, formats=FORMATS) as image:
-            _refuse_bomb(image)
-            image.draft(None, (2 * size, 2 * size))  # JPEG leaves out detail that the scaling would
-            upright = _rgb(ImageOps.exif_transpose(image))
-        return np.asarray(ImageOps.fit(upright, (size, size), Image.Resampling.BICUBIC))
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise UnreadableImage(
-            f"{str(file)!r} has too many pixels: {error} Shrink it, or raise PIL.Image.MAX_IMAGE_PIXELS if it is yours."
-        ) from error
-    except MemoryError:
-        raise
-    except Exception as error:  # Pillow's readers raise all kinds of errors at damaged files
-        if isinstance(error, OSError) and error.errno is not None:
-            raise
-        raise UnreadableImage(
-            f"{str(file)!r} cannot be decoded: {error or type(error).__name__}. Replace or remove it, "
-            f"or pass errors='skip' (--skip-unreadable)."
-        ) from error
-
-
-def _refuse_bomb(image: Picture) -> None:
-    """Above its limit Pillow warns, and raises only above twice the limit."""
-    from PIL import Image
-
-    limit = Image.MAX_IMAGE_PIXELS
-    if limit is not None and image.width * image.height > limit:
-        raise Image.DecompressionBombError(f"{image.width} x {image.height}, and the limit is {limit}.")
-
-
-def _rgb(image: Picture) -> Picture:
-    """8-bit RGB of any mode, on white where it is transparent."""
-    from PIL import Image
-
-    if image.mode == "F":
-        raise ValueError("its pixels are floating-point numbers of unknown range; save it with 8 or 16 bits")
-    if image.mode.startswith("I"):
-        image = Image.fromarray(_eight_bits(np.asarray(image)))
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert("RGB")
-
-
-def _eight_bits(grey: np.ndarray) -> np.ndarray:
-    """16-bit grey, which some readers hand over in 32 bits, as 8-bit grey: 65535 / 257 = 255."""
-    if grey.min() < 0 or grey.max() > 65535:
-        raise ValueError("its pixels are 32-bit integers of unknown range; save it with 8 or 16 bits")
-    return np.rint(grey / 257).astype(np.uint8)
-
-
-# --- What it shares with the published datasets -------------------------------------------------------------
-
-
-def existing_folder(folder: str | os.PathLike[str], wanted: str) -> Path:
-    """`folder` as a path, refused if it is none or a file; `wanted` says what it should be."""
-    try:
-        path = Path(folder)
-    except TypeError:
-        raise TypeError(f"folder must be the path of {wanted}; got {shown(folder)}.") from None
-    if not path.exists():
-        raise FileNotFoundError(f"folder {str(path)!r} does not exist; pass the path of {wanted}.")
-    if not path.is_dir():
-        raise NotADirectoryError(f"{str(path)!r} is a file; pass the path of {wanted}.")
-    return path
-
-
-def floating(dtype: object, there: Backend) -> DType:
-    """The backend's real floating dtype of that name; None is its default."""
-    wanted = there.dtype(dtype)
-    if backends.dtype_name(wanted) not in backends.FLOATS:
-        raise ValueError(f"dtype must be a real floating one, of {', '.join(there.dtypes)}; got {shown(dtype)}.")
-    return wanted
-
-
-def from_bytes(pixels: np.ndarray, dtype: Any, there: Backend) -> Array:
-    """0, 1, ..., 255 as 0 to 1: k / 255, divided on the host and therefore the same on every backend."""
-    host = np.float64 if backends.dtype_name(dtype) == "float64" else np.float32
-    return there.asarray(np.divide(pixels, 255, dtype=host), dtype)

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from nnarray import kernels, random
 from nnarray.backends import Backend, backend, device_of, host_backend, namespace
 from nnarray.checks import integer
-from nnarray.datasets.images import floating
+from nnarray.datasets.dtypes import floating
 from nnarray.kernels import blend
 from nnarray.kernels.compilation import compiled, mapped
 from nnarray.kernels.standard.numerics import clamp

@@ -14,7 +14,9 @@ import numpy as np
 
 from nnarray import backends
 from nnarray.backends import Backend
-from nnarray.datasets.images import existing_folder, floating, from_bytes
+from nnarray.datasets.decoding import from_bytes
+from nnarray.datasets.dtypes import floating
+from nnarray.datasets.folders import existing_folder
 from nnarray.names import named
 from nnarray.typing import Array, Shape
 

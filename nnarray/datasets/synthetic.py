@@ -13,6 +13,7 @@ import math
 from nnarray import backends, random
 from nnarray.backends import Backend
 from nnarray.checks import integer, real
+from nnarray.datasets.dtypes import floating
 from nnarray.typing import Array
 
 # --- Curves -------------------------------------------------------------------------------------------------
@@ -483,9 +484,7 @@ def _noisy(x: Array, noise: float, key: random.Key) -> Array:
 
 def _rounded(x: Array, dtype: object, there: Backend) -> Array:
     """The float64 numbers of the host in `dtype`, refused where they would become infinite."""
-    wanted = there.dtype(dtype)
-    if backends.dtype_name(wanted) not in backends.FLOATS:
-        raise ValueError(f"dtype must be a real floating one, of {', '.join(there.dtypes)}; got {dtype!r}.")
+    wanted = floating(dtype, there)
     xp = _host().xp
     largest = float(xp.max(xp.abs(x)))
     if not largest <= float(there.xp.finfo(wanted).max):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from nnarray.names import named
+from nnarray.tables.almost_numbers import almost_numbers
 from nnarray.tables.arrow import plain
 from nnarray.tables.cells import (
     Rows,
@@ -18,24 +19,11 @@ from nnarray.tables.cells import (
     present,
     refuse_kinds,
 )
-from nnarray.tables.columns import (
-    COLUMN_KINDS,
-    TARGET_KINDS,
-    CategoryColumn,
-    ClassTarget,
-    NumberColumn,
-    ValueTarget,
-    almost_numbers,
-    fit_columns,
-    fit_target,
-    items_of,
-    missing_target,
-    notes_on,
-    numbers_in,
-    object_of,
-    of_kind,
-    task_of,
-)
+from nnarray.tables.columns import COLUMN_KINDS, CategoryColumn, NumberColumn, fit_columns
+from nnarray.tables.kinds import numbers_in
+from nnarray.tables.notes import notes_on
+from nnarray.tables.saved import items_of, object_of, of_kind
+from nnarray.tables.targets import TARGET_KINDS, ClassTarget, ValueTarget, fit_target, missing_target, task_of
 
 if TYPE_CHECKING:
     import pyarrow as pa

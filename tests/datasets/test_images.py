@@ -15,7 +15,7 @@ import pytest
 import nnarray as nn
 from nnarray import datasets
 from nnarray.backends import device_of, namespace
-from nnarray.datasets.images import ahead, decoded
+from nnarray.datasets.decoding import ahead, decoded
 
 Image = pytest.importorskip("PIL.Image")
 TRUNCATED, EMPTY, TEXT = "truncated.jpg", "empty.png", "text.jpg"

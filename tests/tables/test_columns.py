@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nnarray.tables.columns import CategoryColumn, ClassTarget, NumberColumn, ValueTarget, task_of
+from nnarray.tables.columns import CategoryColumn, NumberColumn
 from nnarray.tables.preparation import Preparation
+from nnarray.tables.targets import ClassTarget, ValueTarget, task_of
 
 pa = pytest.importorskip("pyarrow")
 

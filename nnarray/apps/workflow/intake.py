@@ -13,15 +13,17 @@ import numpy as np
 from nnarray import random
 from nnarray.backends import Backend, host_backend
 from nnarray.checks import integer
-from nnarray.datasets.images import SUFFIXES, Search, UnreadableImage, decoded_in_order, entries_of, from_bytes, images
+from nnarray.datasets.decoding import UnreadableImage, decoded_in_order, from_bytes
+from nnarray.datasets.folders import SUFFIXES, Search, entries_of
+from nnarray.datasets.images import images
 from nnarray.names import named
 from nnarray.tables.arrow import arrow
 from nnarray.tables.cells import UNNAMED, text_of
-from nnarray.tables.columns import task_of
 from nnarray.tables.endings import DELIMITERS
 from nnarray.tables.memory import memory_of_text
 from nnarray.tables.preparation import Preparation
 from nnarray.tables.read import TableFile, open_table
+from nnarray.tables.targets import task_of
 from nnarray.tables.text_format import USUAL, TextFormat
 from nnarray.typing import Array, Shape
 

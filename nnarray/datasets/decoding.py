@@ -1,0 +1,153 @@
+"""Pictures decoded by Pillow, in threads that run ahead of whoever takes them."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from nnarray import backends
+from nnarray.backends import Backend
+from nnarray.typing import Array
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
+
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+# Photos only: Pillow can also open formats that run other programs (EPS) or unpack without a bound.
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+
+
+class UnreadableImage(ValueError):
+    """A file that is named like a picture but cannot be decoded; the message has its name and what is wrong."""
+
+
+def default_workers() -> int:
+    return min(os.cpu_count() or 1, 8)
+
+
+def ahead(
+    function: Callable[[T], R], items: Iterable[T], *, workers: int, limit: int
+) -> Generator[tuple[T, Future[R]]]:
+    """Each item with the future of `function(item)`, in order; threads compute at most `limit` items ahead.
+
+    When the generator is closed, what has not begun is dropped, and the threads end.
+    """
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="nnarray-images")
+    waiting: deque[tuple[T, Future[R]]] = deque()
+    try:
+        for item in items:
+            waiting.append((item, pool.submit(function, item)))
+            if len(waiting) > limit:
+                yield waiting.popleft()
+        while waiting:
+            yield waiting.popleft()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def decoded_in_order(
+    files: Sequence[Path],
+    order: Iterable[int],
+    size: int,
+    fault: Callable[[Path, UnreadableImage], None],
+    *,
+    workers: int | None = None,
+    limit: int,
+) -> Generator[tuple[int, np.ndarray]]:
+    """The number and the bytes of each file that can be decoded; threads are at most `limit` files ahead.
+
+    `fault` is told of the others, and may raise.
+    """
+    decode = partial(_decoded_file, files, size)
+    with closing(ahead(decode, order, workers=workers or default_workers(), limit=limit)) as results:
+        for i, result in results:
+            try:
+                picture = result.result()
+            except UnreadableImage as error:
+                fault(files[i], error)
+            else:
+                yield i, picture
+
+
+def _decoded_file(files: Sequence[Path], size: int, i: int) -> np.ndarray:
+    return decoded(files[i], size)
+
+
+def decoded(file: Path, size: int) -> np.ndarray:
+    """The square in the middle of a picture, shape (size, size, 3), uint8.
+
+    Raises
+    ------
+    UnreadableImage
+        If the file is damaged, no picture, or has more pixels than Pillow's limit.
+    OSError
+        If the file cannot be opened; that is no fault of the picture.
+    """
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(file, formats=FORMATS) as image:
+            _refuse_bomb(image)
+            image.draft(None, (2 * size, 2 * size))  # JPEG leaves out detail that the scaling would
+            upright = _rgb(ImageOps.exif_transpose(image))
+        return np.asarray(ImageOps.fit(upright, (size, size), Image.Resampling.BICUBIC))
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise UnreadableImage(
+            f"{str(file)!r} has too many pixels: {error} Shrink it, or raise PIL.Image.MAX_IMAGE_PIXELS if it is yours."
+        ) from error
+    except MemoryError:
+        raise
+    except Exception as error:  # Pillow's readers raise all kinds of errors at damaged files
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise UnreadableImage(
+            f"{str(file)!r} cannot be decoded: {error or type(error).__name__}. Replace or remove it, "
+            f"or pass errors='skip' (--skip-unreadable)."
+        ) from error
+
+
+def _refuse_bomb(image: Picture) -> None:
+    """Above its limit Pillow warns, and raises only above twice the limit."""
+    from PIL import Image
+
+    limit = Image.MAX_IMAGE_PIXELS
+    if limit is not None and image.width * image.height > limit:
+        raise Image.DecompressionBombError(f"{image.width} x {image.height}, and the limit is {limit}.")
+
+
+def _rgb(image: Picture) -> Picture:
+    """8-bit RGB of any mode, on white where it is transparent."""
+    from PIL import Image
+
+    if image.mode == "F":
+        raise ValueError("its pixels are floating-point numbers of unknown range; save it with 8 or 16 bits")
+    if image.mode.startswith("I"):
+        image = Image.fromarray(_eight_bits(np.asarray(image)))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")
+
+
+def _eight_bits(grey: np.ndarray) -> np.ndarray:
+    """16-bit grey, which some readers hand over in 32 bits, as 8-bit grey: 65535 / 257 = 255."""
+    if grey.min() < 0 or grey.max() > 65535:
+        raise ValueError("its pixels are 32-bit integers of unknown range; save it with 8 or 16 bits")
+    return np.rint(grey / 257).astype(np.uint8)
+
+
+def from_bytes(pixels: np.ndarray, dtype: Any, there: Backend) -> Array:
+    """0, 1, ..., 255 as 0 to 1: k / 255, divided on the host and therefore the same on every backend."""
+    host = np.float64 if backends.dtype_name(dtype) == "float64" else np.float32
+    return there.asarray(np.divide(pixels, 255, dtype=host), dtype)

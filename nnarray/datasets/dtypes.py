@@ -1,0 +1,16 @@
+"""The dtype of the numbers of a dataset."""
+
+from __future__ import annotations
+
+from nnarray import backends
+from nnarray.backends import Backend
+from nnarray.names import shown
+from nnarray.typing import DType
+
+
+def floating(dtype: object, there: Backend) -> DType:
+    """The backend's real floating dtype of that name; None is its default."""
+    wanted = there.dtype(dtype)
+    if backends.dtype_name(wanted) not in backends.FLOATS:
+        raise ValueError(f"dtype must be a real floating one, of {', '.join(there.dtypes)}; got {shown(dtype)}.")
+    return wanted

@@ -1,0 +1,126 @@
+"""Columns of text that are nearly numbers, and what a person can do about it."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from nnarray.tables.arrow import arrow
+from nnarray.tables.cells import (
+    NO_NUMBER,
+    Rows,
+    first_text,
+    is_text,
+    listed,
+    row_number,
+    shown,
+    text_of,
+    without_dictionary,
+)
+from nnarray.tables.kinds import FEW, too_many
+from nnarray.tables.text_format import BLANKS, NUMBER
+
+OFTEN = 0.9  # of the entries of a column: a column of numbers with a few faults, and not of categories
+HANDFUL = 5  # different numbers with one or two words among them are hardly names
+
+OTHERWISE = (  # as other countries write numbers
+    rf"\A[+-]?([0-9]{{1,3}}([.,'{BLANKS}][0-9]{{3}})+([.,][0-9]+)?|[0-9]*[.,][0-9]+)\z"
+)
+
+MINUS = "\u2212"
+NEGATIVE = rf"\A({MINUS}[0-9.,]+|\([0-9.,]+\))\z"  # with a minus sign that no keyboard has, or as accountants do
+BESIDE = re.compile(r"([^\w\s#]{0,2})\s*[+-]?\d+(?:\.\d+)?\s*(\D*)")  # a sign of a currency, or a unit behind
+
+
+def almost_numbers(column: Any, name: str, rows: Rows, *, target: bool = False) -> str:
+    """What keeps a column of text from being numbers, and what can be done; nothing if it is of names."""
+    if not is_text(without_dictionary(column).type):
+        return ""
+    compute, text = arrow().compute, text_of(column)
+    known, numbers, written = _as_written(text)
+    share = (compute.sum(written).as_py() or 0) / max(len(known), 1)
+    many = len(known.unique()) > FEW and (2 * share > 1 or len(known.filter(compute.invert(written)).unique()) <= 2)
+    i = first_text(text) if share >= OFTEN or many else None
+    if i is None:
+        return ""
+    names = f"If the entries are names: --categories {name}, or categories=[{name!r}]. "
+    drop = f"Else correct them, or leave the column out: --drop {name}, or drop=[{name!r}]."
+    if target:
+        names, drop = "If the entries are classes: --task classify, or task='classify'. ", "Else correct them."
+    elif too_many(len(known.unique()), len(known)):
+        names = ""
+    odd: list[str] = known.filter(compute.invert(numbers)).unique().to_pylist()
+    return (
+        f"column {name!r} has numbers, but not in {len(known) - compute.sum(numbers).as_py()} of {len(known)} entries: "
+        f"row {row_number(i, rows)} has {shown(text, i)}. {_remedy(odd)} {names}{drop}"
+    )
+
+
+def _as_written(text: Any) -> tuple[Any, Any, Any]:
+    """The entries that are there; which are numbers; and which are, or would be in another country."""
+    compute = arrow().compute
+    known = text.filter(compute.invert(compute.is_in(text, value_set=arrow().array(NO_NUMBER)))).drop_null()
+    numbers = compute.match_substring_regex(known, NUMBER)
+    otherwise = compute.match_substring_regex(known, f"{OTHERWISE}|{NEGATIVE}")
+    return known, numbers, compute.or_(numbers, otherwise)
+
+
+def mixture(column: Any, taken: str) -> str:
+    """What to know of names among which are numbers, so many that the names may stand for nothing."""
+    if not is_text(without_dictionary(column).type):
+        return ""
+    known, _, written = _as_written(text_of(column))
+    odd: list[str] = known.filter(arrow().compute.invert(written)).unique().to_pylist()
+    count, different = arrow().compute.sum(written).as_py() or 0, len(known.unique()) - len(odd)
+    if not odd or not (2 * count > len(known) or (len(odd) <= 2 and different > HANDFUL)):
+        return ""
+    numbers = f"{taken} though {count} of {len(known)} entries are numbers"
+    return f"{numbers}, and others are {listed(odd, 5)}. {as_missing(odd)}"
+
+
+def as_missing(words: list[str]) -> str:
+    """How words are taken as missing."""
+    words = [word for word in words if "," not in word][:FEW]
+    if not words:
+        return "They have commas in them, which --missing cannot name: TextFormat(missing=...) can."
+    return f"If that is missing: --missing {_typed(','.join(words))}, or TextFormat(missing={words!r})."
+
+
+def _typed(text: str) -> str:
+    """As it is typed in a shell, always in quotes."""
+    return "'" + text.replace("'", "'\"'\"'") + "'"
+
+
+def beside(values: list[str]) -> str:
+    """What stands beside the numbers of a column, if the same does everywhere."""
+    parts = {match.groups() if (match := BESIDE.fullmatch(value)) else None for value in values}
+    before, after = next(iter(parts)) or ("", "")
+    if len(parts) > 1 or not (before or after):
+        return ""
+    return f": numbers with {(before or after)!r} beside them, such as {values[0]!r} (write the numbers alone)"
+
+
+def _remedy(odd: list[str]) -> str:
+    """How numbers can be read that are written in another way, or words that stand for nothing."""
+    commas = [text for text in odd if re.match(OTHERWISE.replace(r"\z", r"\Z"), text)]
+    if negative := [text for text in odd if re.match(NEGATIVE.replace(r"\z", r"\Z"), text)]:
+        return f"{negative[0]!r} is a negative number: write it as '-{negative[0].strip('()' + MINUS)}'."
+    if not commas:
+        return as_missing(odd)
+    points = any("." in text and (text.rfind(".") < text.rfind(",") or text.count(".") > 1) for text in commas)
+    if points:
+        return (
+            "If a comma stands before the decimals: --decimal ',' --thousands '.', or TextFormat(decimal=',', "
+            "thousands='.')."
+        )
+    told: list[str] = []
+    if all("," in text and re.fullmatch(r"[+-]?\d*,\d+", text) for text in commas):
+        told.append("If a comma stands before the decimals: --decimal ',', or TextFormat(decimal=',').")
+    for mark in (",", "'"):
+        if all(re.fullmatch(rf"[+-]?\d{{1,3}}({mark}\d{{3}})+(\.\d+)?", text) for text in commas):
+            told.append(
+                f"If {mark!r} separates thousands: --thousands {_typed(mark)}, or TextFormat(thousands={mark!r})."
+            )
+    if all(re.fullmatch(rf"[+-]?\d{{1,3}}([{BLANKS}]\d{{3}})+([.,]\d+)?", text) for text in commas):
+        told.append("If a blank separates thousands: --thousands ' ', or TextFormat(thousands=' ').")
+    return " ".join(told) or "They are written in several ways."

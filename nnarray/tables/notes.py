@@ -1,0 +1,43 @@
+"""What a person should know of a column: what is missing in it, and whether it may name the rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from nnarray.tables.cells import is_missing, is_text, parsed, text_of
+from nnarray.tables.kinds import FEW, words_for_nothing
+
+ALMOST = 0.95  # of the rows have another integer: one may be there twice, or be missing
+LEAST = 10  # rows that are numbered, and do not happen to be 1, 2, 3
+
+
+def notes_on(name: str, column: Any, number: bool) -> list[str]:
+    """What is taken as missing in a column, and whether it may name the rows."""
+    x = parsed(column) if number else None
+    text = text_of(column) if x is None or is_text(column.type) else None
+    told = words_for_nothing(text) if text is not None and x is not None else {}
+    count, missing = len(column), int((is_missing(column) if x is None else np.isnan(x)).sum())
+    notes = [f"{word!r} is taken as missing in {n} of {count} entries of column {name!r}" for word, n in told.items()]
+    if others := missing - sum(told.values()):
+        notes.append(f"{others} of {count} entries of column {name!r} are missing")
+    if naming := (_all_different(text) if x is None else _numbering(x)):
+        notes.append(f"column {name!r} {naming}; if it only names the rows, leave it out: --drop {name}")
+    return notes
+
+
+def _all_different(text: Any) -> str:
+    return "is different in every row" if len(text) > 2 and len(text.unique()) == len(text) else ""
+
+
+def _numbering(x: np.ndarray) -> str:
+    """Whether a column has another integer in every row, or in nearly every one."""
+    n, x = len(x), x[~np.isnan(x)]
+    different = len(np.unique(x))
+    if n < LEAST or different < ALMOST * n or (x != np.floor(x)).any():
+        return ""
+    spread = x.max() - x.min() + 1
+    if different == n:
+        return "numbers the rows" if spread == n else "has another integer in every row" if n > FEW else ""
+    return "has another integer in nearly every row" if different == len(x) > FEW or spread <= 2 * n else ""

@@ -1,0 +1,213 @@
+"""The kinds of targets: what a network learns to predict, as the training rows say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+
+from nnarray.tables.almost_numbers import as_missing, mixture
+from nnarray.tables.arrow import arrow
+from nnarray.tables.cells import (
+    Rows,
+    all_integers,
+    centre,
+    distinct,
+    is_missing,
+    is_text,
+    listed,
+    numbers_of,
+    positions,
+    refuse_kind,
+    refuse_kinds,
+    refuse_missing,
+    shown,
+    standardised,
+    text_of,
+    where,
+)
+from nnarray.tables.kinds import FEW, numbers_in, words_for_nothing
+from nnarray.tables.saved import finite, items_of, object_of, positive, string, strings
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class ClassTarget:
+    """One of several classes; class k is called `classes[k]`."""
+
+    name: str
+    classes: tuple[str, ...]
+
+    kind: ClassVar[str] = "classes"
+    notes: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Its columns."""
+        return (self.name,)
+
+    def known(self, table: pa.Table) -> np.ndarray:
+        """Which rows have a class, shape (n,), bool."""
+        return ~text_of(table.column(self.name)).is_null().to_numpy()
+
+    @property
+    def described(self) -> list[tuple[str, str, str]]:
+        """For a report."""
+        return [(self.name, "target", f"{len(self.classes)} classes: {listed(self.classes, 5)}")]
+
+    def read(self, table: pa.Table, rows: Rows) -> np.ndarray:
+        """The number of each row's class, shape (n,), int64."""
+        column = table.column(self.name)
+        refuse_kind(column, self.name, "classes")
+        text = text_of(column)
+        position, missing = positions(text, self.classes)
+        refuse_missing(missing, self.name, rows)
+        if (position < 0).any():
+            i = int(np.argmax(position < 0))
+            raise ValueError(
+                f"{where(self.name, i, rows)}: {shown(text, i)} is none of the classes {listed(self.classes)} "
+                f"that were met in training. Correct it, or leave the row out."
+            )
+        return position
+
+    def to_json(self) -> dict[str, Any]:
+        return {"kind": self.kind, "name": self.name, "classes": list(self.classes)}
+
+    @classmethod
+    def from_json(cls, data: object, what: str) -> ClassTarget:
+        fields = object_of(data, {"kind", "name", "classes"}, what)
+        return cls(string(fields["name"], f"the name of {what}"), strings(fields["classes"], "the classes", 2))
+
+
+@dataclass(frozen=True)
+class ValueTarget:
+    """One or more numbers, each standardised:  z = (y - mean) / scale."""
+
+    names: tuple[str, ...]
+    means: tuple[float, ...]
+    scales: tuple[float, ...]
+    notes: tuple[str, ...] = field(default=(), compare=False, repr=False)
+    """What a person should know; said when it is fitted, and not saved."""
+
+    kind: ClassVar[str] = "values"
+
+    def known(self, table: pa.Table) -> np.ndarray:
+        """Which rows have all values, shape (n,), bool."""
+        return ~np.any([is_missing(table.column(name)) for name in self.names], axis=0)
+
+    @property
+    def described(self) -> list[tuple[str, str, str]]:
+        """For a report."""
+        each = zip(self.names, self.means, self.scales, strict=True)
+        return [(name, "target", f"standardised: mean {m:.4g}, scale {s:.4g}") for name, m, s in each]
+
+    def read(self, table: pa.Table, rows: Rows) -> np.ndarray:
+        """Standardised values, shape (n, t), float64."""
+        out = np.zeros((table.num_rows, len(self.names)))
+        for j, name in enumerate(self.names):
+            x = numbers_of(table.column(name), name, rows)
+            refuse_missing(np.isnan(x), name, rows)
+            out[:, j] = standardised(x, self.means[j], self.scales[j], name, rows)
+        return out
+
+    def values(self, outputs: np.ndarray) -> np.ndarray:
+        """Outputs in the units of the target."""
+        outputs = np.asarray(outputs, dtype=np.float64)
+        if outputs.ndim != 2 or outputs.shape[1] != len(self.names):
+            raise ValueError(f"outputs must have shape (n, {len(self.names)}); got {outputs.shape}.")
+        return np.asarray(self.means) + np.asarray(self.scales) * outputs
+
+    def to_json(self) -> dict[str, Any]:
+        return {"kind": self.kind, "names": list(self.names), "means": list(self.means), "scales": list(self.scales)}
+
+    @classmethod
+    def from_json(cls, data: object, what: str) -> ValueTarget:
+        fields = object_of(data, {"kind", "names", "means", "scales"}, what)
+        names = strings(fields["names"], f"the names of {what}", 1)
+        means = tuple(finite(x, f"a mean of {what}") for x in items_of(fields["means"], f"the means of {what}"))
+        scales = tuple(positive(x, f"a scale of {what}") for x in items_of(fields["scales"], f"the scales of {what}"))
+        if not len(names) == len(means) == len(scales):
+            raise ValueError(f"{what} needs as many means and scales as names, {len(names)}.")
+        return cls(names, means, scales)
+
+
+TARGET_KINDS: Mapping[str, Callable[[object, str], ClassTarget | ValueTarget]] = {
+    ClassTarget.kind: ClassTarget.from_json,
+    ValueTarget.kind: ValueTarget.from_json,
+}
+
+
+def fit_target(table: pa.Table, names: list[str], task: str, rows: Rows) -> ClassTarget | ValueTarget:
+    """Classes or values, as the task says."""
+    refuse_kinds(table, names)
+    for name in names:
+        refuse_missing(missing_target(table.column(name), name, task), name, rows)
+    if len(names) > 1 and task == "classify":
+        raise ValueError(f"one column alone can be classes; got the targets {listed(names)}. Train a model for each.")
+    if task == "classify":
+        return ClassTarget(names[0], _classes(table.column(names[0]), names[0], rows))
+    columns = [(table.column(name), name) for name in names]
+    means, scales, notes = zip(
+        *(centre(numbers_of(column, name, rows), column, name, rows) for column, name in columns), strict=True
+    )
+    told = tuple(f"target {note}: take names of classes as such (--task classify)" for note in notes if note)
+    return ValueTarget(tuple(names), means, scales, told)
+
+
+def missing_target(column: Any, name: str, task: str) -> np.ndarray:
+    """Which rows have no target, bool: a word that stands for nothing among numbers may be the name of a class."""
+    chosen = task_of(column, name)[0] if task == "auto" else task
+    return text_of(column).is_null().to_numpy() if chosen == "classify" else is_missing(column)
+
+
+def task_of(column: Any, name: str) -> tuple[Literal["classify", "regress"], str]:
+    """Whether a target is classes or values where nobody says so, and what a person should know about the choice.
+
+    Classes are text, truth values, Arrow's dictionaries, and at most `FEW` different integers, whatever their size.
+    """
+    types, kind = arrow().types, column.type
+    texts = is_text(kind) or types.is_dictionary(kind)
+    if types.is_boolean(kind) or (texts and numbers_in(column) is None):
+        return "classify", mixture(column, f"target {name!r} is taken as classes")
+    values = text_of(column).filter(arrow().array(~is_missing(column))).unique()
+    if len(values) > FEW:
+        return "regress", ""
+    integers = all_integers(values)
+    found: list[str] = sorted(values.to_pylist(), key=_by_number if integers else float)
+    if integers and (types.is_integer(kind) or is_text(kind) or (types.is_decimal(kind) and kind.scale == 0)):
+        words = words_for_nothing(text_of(column)) if is_text(kind) else {}
+        if words:
+            count, told = sum(words.values()), f"target {name!r}: {len(found) + len(words)} classes"
+            return "classify", f"{told}, of which {listed(words)} in {count} entries. {as_missing(list(words))}"
+        chosen = f"target {name!r}: {len(found)} classes, since its entries are few different integers"
+        return "classify", f"{chosen} ({listed(found, 5)}); if they are numbers, --task regress (task='regress')"
+    if len(found) <= 2 or all(float(value).is_integer() for value in found):
+        found = [str(float(value)) for value in found] if types.is_floating(kind) else found
+        chosen = f"target {name!r}: numbers, since its entries are no integers but decimal numbers"
+        return "regress", f"{chosen} ({listed(found, 5)}); if they are classes, --task classify (task='classify')"
+    return "regress", ""
+
+
+def _classes(column: Any, name: str, rows: Rows) -> tuple[str, ...]:
+    """The names of the classes, sorted."""
+    values = distinct(text_of(column))
+    if len(values) < 2:
+        raise ValueError(
+            f"the target {name!r} has a single class in the training rows, {listed(values)}; at least two are needed. "
+            f"If another one is called NA or null: put it in quotes, or --missing '', or TextFormat(missing=[])."
+        )
+    if len(values) > FEW and 2 * len(values) > len(column):
+        raise ValueError(
+            f"the target {name!r} has {len(values)} different classes in {len(column)} rows"
+            f", too many to learn. "
+            f"Use another target, or task='regress' (--task regress) if it is numbers."
+        )
+    return tuple(sorted(values, key=_by_number) if all_integers(arrow().array(values)) else sorted(values))
+
+
+def _by_number(text: str) -> tuple[int, str]:
+    return int(text), text
