@@ -18,7 +18,7 @@ exclude_patterns = ["_build", "**/.ipynb_checkpoints"]
 nb_execution_cache_path = "_build/.jupyter_cache"
 nb_execution_mode = "cache"  # notebooks are run where their code has changed since the last build
 nb_execution_timeout = 120
-nb_ipywidgets_js = {}  # pages are static: nothing is fetched from elsewhere
+nb_ipywidgets_js = {}  # pages are static: nothing is loaded from another site
 nb_execution_raise_on_error = True
 nb_merge_streams = True
 html_theme = "furo"
@@ -44,7 +44,7 @@ suppress_warnings = ["ref.citation"]  # a docstring lists its sources without po
 
 
 def visit_math(self, node: nodes.math) -> None:
-    """Formulas as MathML, which browsers draw themselves: no script, and nothing fetched from elsewhere."""
+    """Formulas as MathML, which browsers draw themselves: no script, and nothing loaded from another site."""
     self.body.append(tex2mathml(node.astext()))
     raise nodes.SkipNode
 
