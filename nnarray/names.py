@@ -31,14 +31,14 @@ def canonical(name: object, table: Mapping[str, Any], kind: str, also: Also | No
     ValueError
         If it is not there: the message lists the names and guesses the nearest.
     """
-    found = spelled(name, table, also)
-    if found is not None:
-        return found
+    spelling = spelled(name, table, also)
+    if spelling is not None:
+        return spelling
     known, plain = _spellings(table, also or {}), _plain(name)
     if plain in known and known[plain][1] is None:
         raise ValueError(f"there is no {kind} {shown(name)} here; use one of {', '.join(table)}.")
-    there = [each for each, (_, entry) in known.items() if entry]
-    near = difflib.get_close_matches(plain, there, n=1, cutoff=0.75)
+    present = [each for each, (_, entry) in known.items() if entry]
+    near = difflib.get_close_matches(plain, present, n=1, cutoff=0.75)
     guess = f" Did you mean {known[near[0]][0]!r}?" if near else ""
     raise ValueError(f"unknown {kind} {shown(name)}; use one of {', '.join(table)}.{guess}")
 

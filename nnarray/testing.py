@@ -1,4 +1,4 @@
-"""What the project tests its own layers with, for layers of your own."""
+"""Checks for layers and losses of your own: the same that the tests of this package use."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def _check_on(be: Backend, dtype: str, layer: Layer, shape: Shape, training: boo
     _assert_same_place(out.y, x, f"{where}: outputs")
     dy = be.asarray(weights(out.y.shape), dtype=dtype)
     dx, gradients = gradients_of(out.pullback(dy), x.shape, lambda: where)
-    for name in (place.name for place in layout.places):
+    for name in (slot.name for slot in layout.slots):
         assert name.split(".")[0] in gradients, f"{where}: the pullback gives no gradient for {name!r}"
     packed = layout.pack(gradients, params)
     _assert_same_place(dx, x, f"{where}: dx")
@@ -105,7 +105,7 @@ def _check_on(be: Backend, dtype: str, layer: Layer, shape: Shape, training: boo
     assert_close(again_y, out.y, what=f"{where}: compiled, as fit does it,")
     _check_reference(be, dtype, layer, shape, training, key, out.y, where)
     if dtype == "float64":
-        _check_slopes(be, layer, tree, layout, params, x, ctx, dy, dx, packed, key, where)
+        _check_gradients(be, layer, tree, layout, params, x, ctx, dy, dx, packed, key, where)
 
 
 def layer_tree(wanted: dict[str, Any], vector: Array) -> dict[str, Any]:
@@ -138,7 +138,7 @@ def _check_reference(
     assert_close(y, want, what=where)
 
 
-def _check_slopes(
+def _check_gradients(
     be: Backend,
     layer: Layer,
     tree: Any,

@@ -119,7 +119,7 @@ def _draw_answers(seen: _Seen, axes: Any, which: np.ndarray, columns: int, title
     labels = [f"{NAMES[seen.answers[i]]} {seen.sure[i]:.0%}" for i in which]
     colours = [GREEN if seen.answers[i] == seen.truth[i] else VERMILLION for i in which]
     axes.set_title(title)
-    plotting.plot_pictures(seen.images[which], labels, colours=colours, columns=columns, ax=axes)
+    plotting.plot_images(seen.images[which], labels, colours=colours, columns=columns, ax=axes)
 
 
 def _light_up(fit: PetsFit, seen: _Seen, axes: Any, which: np.ndarray) -> None:
@@ -129,7 +129,7 @@ def _light_up(fit: PetsFit, seen: _Seen, axes: Any, which: np.ndarray) -> None:
     light /= np.quantile(light, 0.985, axis=(1, 2), keepdims=True)
     images = seen.images[which] * (0.18 + 0.82 * np.clip(light, 0.0, 1.0)[..., None])
     axes.set_title("What lights up the answer")
-    plotting.plot_pictures(images, [NAMES[k] for k in seen.answers[which]], columns=3, ax=axes)
+    plotting.plot_images(images, [NAMES[k] for k in seen.answers[which]], columns=3, ax=axes)
 
 
 def _smooth(x: np.ndarray, passes: int = 3) -> np.ndarray:

@@ -153,8 +153,8 @@ def show_scores(console: Console, scores: Scores, title: str) -> None:
         )
         console.print(
             f"note: this network is not better than always {scores.baseline!r} ({compared}). Do the columns say "
-            f"anything about the target? If so, train with more examples, a smaller network (--hidden 16), --dropout 0.3 or "
-            f"another --lr.\n",
+            f"anything about the target? If so, train with more examples, a smaller network (--hidden 16), "
+            f"--dropout 0.3 or another --lr.\n",
             soft_wrap=True,
         )
     if scores.confusion is None:

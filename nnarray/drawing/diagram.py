@@ -1,4 +1,4 @@
-"""A network as a picture: boxes from top to bottom, branches side by side, shortcuts around.
+"""A figure of a network: boxes from top to bottom, branches side by side, shortcuts around.
 
 The network becomes a tree of parts that know how large they are; then each part is drawn where its parent puts it.
 Lengths are inches.
@@ -55,8 +55,8 @@ KINDS: dict[type[Layer], str] = {
     Conv2D: "conv",
     AvgPool2D: "mean",
     MaxPool2D: "max",
-    GlobalAvgPool: "mean of places",
-    AdaptiveAvgPool2D: "mean of shares",
+    GlobalAvgPool: "mean of all",
+    AdaptiveAvgPool2D: "mean of parts",
     BatchNorm: "bn",
     LayerNorm: "layer norm",
     LocalResponseNorm: "response norm",
@@ -197,7 +197,7 @@ def _line(axes: Axes, points: list[tuple[float, float]], *, arrow: bool = False,
 def part_of(layer: Layer, shape: Shape) -> Part:
     """The part that stands for a layer with inputs of this shape."""
     if not isinstance(layer, Composite):
-        return Box(f"{_words(layer)}\n{_places(layer.out_shape(shape))}", _colour(layer))
+        return Box(f"{_words(layer)}\n{_shape(layer.out_shape(shape))}", _colour(layer))
     inside = [(each, its) for _, each, its in layer.shapes(shape)]
     if isinstance(layer, Branches):
         return Fan([part_of(each, its) for each, its in inside], layer.join)
@@ -250,7 +250,7 @@ def _function(activation: Any) -> str:
     return function if isinstance(function, str) else getattr(function, "__name__", "f")
 
 
-def _places(shape: Shape) -> str:
+def _shape(shape: Shape) -> str:
     return " × ".join(map(str, shape))
 
 
@@ -265,7 +265,7 @@ def plot_network(network: Layer, shape: Shape, *, ax: Axes | None = None) -> Axe
     """Draw a network for inputs of this shape, as `Model.plot` describes it."""
     whole = part_of(network, shape)
     parts = whole.parts if isinstance(whole, Stack) else [whole]
-    columns = _columns([Box(f"input\n{_places(shape)}", PLAIN), *parts])
+    columns = _columns([Box(f"input\n{_shape(shape)}", PLAIN), *parts])
     width = sum(column.width for column in columns) + 0.5 * len(columns)
     height = max(column.height for column in columns) + 0.4
     ax = axes_for(ax, size=(max(width, 2.0), height))

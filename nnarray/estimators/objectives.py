@@ -51,36 +51,36 @@ REGRESSION: dict[str, type[Loss]] = {"squared_error": HalfSquaredError, "poisson
 REGRESSION |= {name: LOSSES[name] for name in ("mse", "mae", "huber")}
 
 
-def regression_loss(given: Any) -> Loss:
-    """By scikit-learn's name or this package's, or the one given."""
-    return named(given, REGRESSION, "loss", ALSO)() if isinstance(given, str) else loss_named(given)
+def regression_loss(loss: Any) -> Loss:
+    """The loss of that name, scikit-learn's or this package's; a `Loss` is returned as it is."""
+    return named(loss, REGRESSION, "loss", ALSO)() if isinstance(loss, str) else loss_named(loss)
 
 
-def classification_loss(given: Any, *, multilabel: bool, classes: int, outputs: int | None) -> tuple[Loss, int]:
+def classification_loss(setting: Any, *, multilabel: bool, classes: int, outputs: int | None) -> tuple[Loss, int]:
     """The loss and how many outputs it wants: "log_loss" suits labels of every kind.
 
     Parameters
     ----------
-    given : str or Loss
+    setting : str or Loss
     multilabel : bool
     classes : int
     outputs : int, optional
-        Those of a network that is there already.
+        Those of a network that exists already.
 
     Raises
     ------
     ValueError
         If labels, loss and outputs do not fit.
     """
-    if isinstance(given, str):
+    if isinstance(setting, str):
         names = {"log_loss": None, "cross_entropy": CrossEntropy(), "binary_cross_entropy": BinaryCrossEntropy()}
-        given = named(given, names, "loss", ALSO)
+        setting = named(setting, names, "loss", ALSO)
     single = classes <= 2 and not multilabel
-    if given is None:
+    if setting is None:
         one_each = multilabel or (single and outputs in (None, 1))
         loss: Loss = SummedBinaryCrossEntropy() if one_each else CrossEntropy()
     else:
-        loss = loss_named(given)
+        loss = loss_named(setting)
     binary = isinstance(loss, BinaryCrossEntropy)
     if binary and not (single or multilabel):
         raise ValueError(

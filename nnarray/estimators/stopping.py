@@ -1,4 +1,4 @@
-"""What is written down at the end of each epoch, and when scikit-learn's networks stop."""
+"""The records of each epoch, and the rules by which scikit-learn's networks stop."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Record(Callback):
     def mask(self, model: Any) -> Array:
         """1 at weights, which the penalty shrinks, 0 at biases."""
         params, theta = model.wiring.params, model.theta
-        chosen = {place.name for place in params.places if place.param.decay}
+        chosen = {slot.name for slot in params.slots if slot.param.decay}
         return same_place(theta=theta).astype(params.mask(chosen, theta), theta.dtype)
 
     def penalty(self, model: Any) -> float:
@@ -68,11 +68,11 @@ class Record(Callback):
         return 0.5 * float(same_place(theta=theta).sum(self.decay * theta * self.mask(model) * theta))
 
     def judge(self, run: Run, loss: float) -> None:
-        """Whether it is enough."""
+        """Stop the training if this loss is good enough."""
         self.remember(loss)
 
     def remember(self, loss: float) -> None:
-        """The lowest loss so far."""
+        """Keep the lowest loss so far."""
         best = self.estimator.best_loss_
         if best is not None and better(loss, best):
             self.estimator.best_loss_ = loss
@@ -161,7 +161,7 @@ class Patience(Record):
 
 @dataclass
 class Rate:
-    """A learning rate that somebody changes from outside."""
+    """A learning rate that the stopping rule changes."""
 
     now: float
 

@@ -79,10 +79,10 @@ class Dense(Layer):
         f, weight = self.function, params["weight"]
         z = kernels.affine(x, weight, params.get("bias"))
         y = f.value(z)
-        way_back = f.way_back(z, y)
+        function_pullback = f.way_back(z, y)
 
         def pullback(dy: Array) -> tuple[Array | None, Tree]:
-            dx, dw, db = kernels.affine_pullback(way_back(dy), x, weight, input_gradient=ctx.input_gradient)
+            dx, dw, db = kernels.affine_pullback(function_pullback(dy), x, weight, input_gradient=ctx.input_gradient)
             return dx, {"weight": dw, "bias": db} if self.bias else {"weight": dw}
 
         return Out(y, pullback)

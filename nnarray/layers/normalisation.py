@@ -83,7 +83,7 @@ class BatchNorm(Layer):
         z = (x - ctx.state["mean"]) * inverse
 
         def pullback(dy: Array) -> tuple[Array, Tree]:
-            return dy * (w * inverse), _slopes(dy, z)
+            return dy * (w * inverse), _parameter_gradients(dy, z)
 
         return Out(kernels.scale_and_shift(z, w, params["bias"]), pullback)
 
@@ -98,8 +98,8 @@ class BatchNorm(Layer):
         xp, m = namespace(x), self.momentum
         unbiased = variance * (count / (count - 1))
         state = {
-            name: (1.0 - m) * ctx.state[name] + m * xp.reshape(found, ctx.state[name].shape)
-            for name, found in (("mean", mean), ("variance", unbiased))
+            name: (1.0 - m) * ctx.state[name] + m * xp.reshape(value, ctx.state[name].shape)
+            for name, value in (("mean", mean), ("variance", unbiased))
         }
 
         def pullback(dy: Array) -> tuple[Array, Tree]:
@@ -143,12 +143,12 @@ class LayerNorm(Layer):
         z, inverse, _, _ = kernels.normalise(x, axes=axes, epsilon=self.epsilon)
 
         def pullback(dy: Array) -> tuple[Array, Tree]:
-            return kernels.normalise_pullback(dy * w, z, inverse, axes=axes), _slopes(dy, z)
+            return kernels.normalise_pullback(dy * w, z, inverse, axes=axes), _parameter_gradients(dy, z)
 
         return Out(kernels.scale_and_shift(z, w, params["bias"]), pullback)
 
 
-def _slopes(dy: Array, z: Array) -> dict[str, Array]:
+def _parameter_gradients(dy: Array, z: Array) -> dict[str, Array]:
     """The gradients of scale and shift: sums over all axes but the last."""
     xp, axes = namespace(dy), tuple(range(dy.ndim - 1))
     return {"weight": xp.sum(dy * z, axis=axes), "bias": xp.sum(dy, axis=axes)}
