@@ -50,6 +50,7 @@ def visit_math(self, node: nodes.math) -> None:
 
 
 def visit_displaymath(self, node: nodes.math_block) -> None:
+    """Write a formula that has a line of its own."""
     self.body.append(f'<div class="formula">{tex2mathml(node.astext(), as_block=True)}</div>')
     raise nodes.SkipNode
 
@@ -69,6 +70,7 @@ def citations_are_numbers(app, doctree, docname) -> None:
 
 
 def setup(app) -> None:
+    """Tell Sphinx of the functions above."""
     app.connect("doctree-resolved", citations_are_numbers)
     app.add_html_math_renderer("mathml", (visit_math, None), (visit_displaymath, None))
     app.connect("autodoc-process-docstring", formulas_are_text, priority=400)  # before numpydoc

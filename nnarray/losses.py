@@ -288,6 +288,7 @@ class MeanSquaredError(Loss):
     """
 
     def per_example(self, outputs: Array, target: Array) -> tuple[Array, Array]:
+        """The losses, and the gradient of their sum."""
         return kernels.mse(outputs, target)
 
 
@@ -296,6 +297,7 @@ class MeanAbsoluteError(Loss):
     """L_n = mean over the outputs of |o - t|."""
 
     def per_example(self, outputs: Array, target: Array) -> tuple[Array, Array]:
+        """The losses, and the gradient of their sum."""
         return kernels.mae(outputs, target)
 
 
@@ -322,6 +324,7 @@ class Huber(Loss):
         object.__setattr__(self, "delta", float(self.delta))  # a number of NumPy's would lend arrays its dtype
 
     def per_example(self, outputs: Array, target: Array) -> tuple[Array, Array]:
+        """The losses, and the gradient of their sum."""
         return kernels.huber(outputs, target, delta=self.delta)
 
 
@@ -339,6 +342,7 @@ class BinaryCrossEntropy(Loss):
     answer = "Then an output above 0 means 1; the probability is 1 / (1 + exp(-output))."
 
     def prepare(self, target: Array, shape: Shape, dtype: DType) -> tuple[Array, Array | None]:
+        """The target, checked to lie in [0, 1]."""
         target, _ = super().prepare(target, shape, dtype)
         xp = same_place(target=target)
         if not is_traced(target) and not bool(xp.all((target >= 0) & (target <= 1))):
@@ -351,6 +355,7 @@ class BinaryCrossEntropy(Loss):
         return target, None
 
     def per_example(self, outputs: Array, target: Array) -> tuple[Array, Array]:
+        """The losses, and the gradient of their sum, (p - t) / K for K outputs."""
         return kernels.binary_cross_entropy(outputs, target)
 
 
@@ -411,6 +416,7 @@ class CrossEntropy(Loss):
             object.__setattr__(self, "class_weights", weights)  # a tuple: a frozen dataclass must hash
 
     def prepare(self, target: Array, shape: Shape, dtype: DType) -> tuple[Array, Array | None]:
+        """Labels, or probabilities where there is smoothing; and weights from the classes."""
         xp, classes = same_place(target=target), shape[-1]
         if len(shape) < 2:
             raise ValueError(f"CrossEntropy needs outputs of shape (N, K), one logit a class; got {shape}.")
@@ -475,6 +481,7 @@ class CrossEntropy(Loss):
         return xp.asarray(self.class_weights, dtype=like.dtype, device=device_of(like))
 
     def per_example(self, outputs: Array, target: Array) -> tuple[Array, Array]:
+        """The losses, and the gradient of their sum."""
         if target.ndim == outputs.ndim:
             return kernels.cross_entropy(outputs, target)
         return kernels.cross_entropy_of_labels(outputs, target)

@@ -33,10 +33,12 @@ class OneLine(TyperGroup):
     """Commands whose errors are one line on stderr, without a traceback unless `--debug` asks for it."""
 
     def make_context(self, *args: Any, **options: Any) -> Any:
+        """Parse the arguments; a misuse is one line."""
         with _errors(debug=False):
             return super().make_context(*args, **options)
 
     def invoke(self, ctx: Any) -> Any:
+        """Run the command; its errors are one line, and signals end it."""
         with _errors(debug=ctx.params["debug"]), _terminable():
             return super().invoke(ctx)
 

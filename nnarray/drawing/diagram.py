@@ -85,6 +85,7 @@ class Box(Part):
     height: float = HEIGHT
 
     def draw(self, axes: Axes, x: float, y: float) -> None:
+        """Draw a box with rounded corners and the text in it."""
         from matplotlib.patches import FancyBboxPatch
 
         corner = (x - self.width / 2 + 0.04, y + 0.04)
@@ -106,6 +107,7 @@ class Stack(Part):
         self.height = sum(part.height for part in self.parts) + GAP * max(len(self.parts) - 1, 0)
 
     def draw(self, axes: Axes, x: float, y: float) -> None:
+        """Draw the parts from top to bottom, with arrows between them."""
         for i, part in enumerate(self.parts):
             part.draw(axes, x, y)
             y += part.height
@@ -124,6 +126,7 @@ class Fan(Part):
         self.height = GAP + self.inner + GAP + self.end.height
 
     def draw(self, axes: Axes, x: float, y: float) -> None:
+        """Draw the parts from left to right, and the box in which they join."""
         left, top, bottom = x - self.width / 2, y + GAP, y + GAP + self.inner
         for part in self.parts:
             middle = left + part.width / 2
@@ -145,6 +148,7 @@ class Around(Part):
         self.height = GAP + max(inside.height, shortcut.height if shortcut else 0.0) + GAP + self.end.height
 
     def draw(self, axes: Axes, x: float, y: float) -> None:
+        """Draw the part, the line or part beside it, and the box of the sum."""
         top, foot = y + GAP, y + self.height - self.end.height
         _line(axes, [(x, y), (x, top)], arrow=True)
         self.inside.draw(axes, x, top)
@@ -166,6 +170,7 @@ class Beside(Part):
         self.width, self.height = 2 * (head.width + 0.3), head.height + GAP
 
     def draw(self, axes: Axes, x: float, y: float) -> None:
+        """Draw the way straight down, and the head to the right of it."""
         middle = x + 0.3 + self.head.width / 2
         _line(axes, [(x, y), (x, y + self.height)])
         _line(axes, [(x, y), (middle, y), (middle, y + GAP)], arrow=True, dashed=True)

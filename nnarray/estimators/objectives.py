@@ -16,6 +16,7 @@ class HalfSquaredError(Loss):
     """L_n = sum over the outputs of (o - t)^2 / 2."""
 
     def per_example(self, outputs: Array, target: Array) -> tuple[Array, Array]:
+        """The losses, and the gradient o - t."""
         xp, d = same_place(outputs=outputs, target=target), outputs - target
         return xp.sum(d * d, axis=tuple(range(1, d.ndim))) * 0.5, d
 
@@ -25,6 +26,7 @@ class HalfPoissonDeviance(Loss):
     """L_n = sum over the outputs of t ln(t / p) - t + p, p = exp(o): outputs o are logarithms, targets not negative."""
 
     def prepare(self, target: Array, shape: Shape, dtype: DType) -> tuple[Array, Array | None]:
+        """The target, checked not to be negative."""
         target, _ = super().prepare(target, shape, dtype)
         xp = same_place(target=target)
         if not is_traced(target) and not bool(xp.all(target >= 0)):
@@ -32,6 +34,7 @@ class HalfPoissonDeviance(Loss):
         return target, None
 
     def per_example(self, outputs: Array, target: Array) -> tuple[Array, Array]:
+        """The losses, and the gradient p - t."""
         xp = same_place(outputs=outputs, target=target)
         p, one = xp.exp(outputs), xp.ones_like(target)
         logs = target * xp.log(xp.where(target > 0, target, one))
@@ -43,6 +46,7 @@ class SummedBinaryCrossEntropy(BinaryCrossEntropy):
     """L_n = -sum over the labels of t ln p + (1 - t) ln(1 - p), p = logistic(z)."""
 
     def per_example(self, outputs: Array, target: Array) -> tuple[Array, Array]:
+        """The losses of `BinaryCrossEntropy` and their gradient, times the number of labels."""
         losses, gradient = super().per_example(outputs, target)
         return losses * outputs.shape[1], gradient * outputs.shape[1]
 

@@ -37,9 +37,11 @@ class Record(Callback):
     """Whether the training ended before its last epoch."""
 
     def on_epoch_end(self, run: Run) -> None:
+        """Record the epoch, and decide whether to stop."""
         self.judge(run, self.write(run.model, run.history["loss"][-1], run.epoch))
 
     def on_fit_end(self, run: Run) -> None:
+        """Note whether the training ended early."""
         self.stopped = run.stopped is not None or run.epoch < run.epochs
 
     def end(self, model: Any) -> None:
@@ -78,6 +80,7 @@ class Record(Callback):
             self.estimator.best_loss_ = loss
 
     def say(self, text: str) -> None:
+        """Print a line if the estimator is verbose."""
         if self.estimator.verbose:
             print(text)
 
@@ -88,6 +91,7 @@ class Flat(Record):
     last = math.inf
 
     def judge(self, run: Run, loss: float) -> None:
+        """Stop if the loss has hardly fallen since the last iteration."""
         fall = self.last - loss
         if self.last < math.inf and fall <= FLAT * max(abs(self.last), abs(loss), 1.0):
             run.stop("the loss hardly falls any more")
@@ -126,6 +130,7 @@ class Patience(Record):
         self.kept: tuple[Array, Array] | None = None
 
     def judge(self, run: Run, loss: float) -> None:
+        """Stop, or divide the learning rate by 5, after too many epochs without improvement."""
         self.waited = 0 if (self.better_score(run.model) if self.score else self.better_loss(loss)) else self.waited + 1
         if self.waited <= self.patience:
             return
@@ -140,15 +145,18 @@ class Patience(Record):
         self.say(f"{reason} Setting learning rate to {self.rate.now:f}")
 
     def end(self, model: Any) -> None:
+        """Go back to the parameters with the best score, if there is a score."""
         if self.kept is not None:
             model.restore(self.kept)
 
     def better_loss(self, loss: float) -> bool:
+        """Whether the loss has improved by `tol`; keeps the lowest one."""
         improved = not better(self.estimator.best_loss_ - self.tol, loss)
         self.remember(loss)
         return improved
 
     def better_score(self, model: Any) -> bool:
+        """Whether the score has improved by `tol`; records it, and keeps the best parameters."""
         estimator, score = self.estimator, self.score(model) if self.score else math.nan
         estimator.validation_scores_.append(score)
         self.say(f"Validation score: {score:f}")
@@ -173,6 +181,7 @@ class Adaptive(Schedule):
     current: Rate
 
     def rate(self, epoch: int, losses: Any) -> float:
+        """The present learning rate, whatever the epoch."""
         return self.current.now
 
 
@@ -195,4 +204,5 @@ class InverseScaling(Schedule):
     seen: int = 0
 
     def rate(self, epoch: int, losses: Any) -> float:
+        """The learning rate of an epoch."""
         return self.lr / (self.seen + epoch * self.examples + 1) ** self.power

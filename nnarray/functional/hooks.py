@@ -30,18 +30,23 @@ class Hook(Layer):
     passages: dict[str, Passage]
 
     def params(self, shape: Shape) -> dict[str, Any]:
+        """The parameters of the layer inside."""
         return self.inner.params(shape)
 
     def initial_state(self, shape: Shape) -> dict[str, Any]:
+        """The state of the layer inside."""
         return self.inner.initial_state(shape)
 
     def out_shape(self, shape: Shape) -> Shape:
+        """The shape of its outputs."""
         return self.inner.out_shape(shape)
 
     def multiply_adds(self, shape: Shape) -> int:
+        """Its multiply-adds."""
         return self.inner.multiply_adds(shape)
 
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
+        """The outputs of the layer inside; they and the gradients are noted."""
         out = self.inner.forward(params, x, ctx)
         passage = self.passages[self.path] = Passage(out.y)
 

@@ -92,12 +92,15 @@ class Composite(Layer):
         raise NotImplementedError
 
     def params(self, shape: Shape) -> dict[str, Any]:
+        """The parameters of all layers, under their names."""
         return {name: layer.params(inner) for name, layer, inner in self.shapes(shape)}
 
     def initial_state(self, shape: Shape) -> dict[str, Any]:
+        """The state of all layers, under their names."""
         return {name: layer.initial_state(inner) for name, layer, inner in self.shapes(shape)}
 
     def multiply_adds(self, shape: Shape) -> int:
+        """The sum over all layers."""
         return sum(layer.multiply_adds(inner) for _, layer, inner in self.shapes(shape))
 
     def _out_shape_of(self, position: int, shape: Shape) -> Shape:
@@ -112,6 +115,7 @@ class Composite(Layer):
         return f"{type(self.layers[position]).__name__} {position + 1} of {len(self.layers)}"
 
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
+        """The outputs and their pullback, which runs the forward pass again if `recompute` is on."""
         if not (self.recompute and ctx.keep):
             return self.propagate(params, x, ctx)
         out = self.propagate(params, x, ctx._replace(keep=False))
@@ -185,17 +189,20 @@ class Row(Composite):
     """y = f_n(... f_2(f_1(x))): each layer takes what the one before gives."""
 
     def shapes(self, shape: Shape) -> Iterator[tuple[str, Layer, Shape]]:
+        """Each layer with its name and the shape of its inputs: the outputs of the layer before."""
         for position, (name, layer) in enumerate(zip(self.names, self.layers, strict=True)):
             following = self._out_shape_of(position, shape)
             yield name, layer, shape
             shape = following
 
     def out_shape(self, shape: Shape) -> Shape:
+        """The shape of the last layer's outputs."""
         for position in range(len(self.layers)):
             shape = self._out_shape_of(position, shape)
         return shape
 
     def propagate(self, params: Tree, x: Array, ctx: Context) -> Out:
+        """Forward through the layers; the pullback goes through them in reverse."""
         passed, wanted = _Passed(self, ctx), ctx.input_gradient
         for name, layer in zip(self.names, self.layers, strict=True):
             x = passed.through(name, layer, params, x, input_gradient=wanted)
@@ -288,6 +295,7 @@ class Residual(Row):
 
     @classmethod
     def of_parts(cls, layers: Sequence[Layer], names: Sequence[str], settings: dict[str, Any]) -> Self:
+        """The block whose fields these are; the last layer may be the shortcut."""
         if not settings.pop("shortcut", False):
             return super().of_parts(layers, names, settings)
         *inner, shortcut = layers
@@ -308,11 +316,13 @@ class Residual(Row):
         return Row(*inner.values()).with_layers(inner)
 
     def shapes(self, shape: Shape) -> Iterator[tuple[str, Layer, Shape]]:
+        """Each layer with its name and the shape of its inputs, the shortcut last."""
         yield from self.change.shapes(shape)
         if self.shortcut:
             yield self.names[-1], self.layers[-1], shape
 
     def out_shape(self, shape: Shape) -> Shape:
+        """The shape of the outputs; that of the shortcut must be the same."""
         inner = self.change.out_shape(shape)
         around = self._out_shape_of(len(self.layers) - 1, shape) if self.shortcut else shape
         if inner != around:
@@ -323,6 +333,7 @@ class Residual(Row):
         return inner
 
     def propagate(self, params: Tree, x: Array, ctx: Context) -> Out:
+        """Forward through the layers and the shortcut; the pullback adds the gradients of both."""
         change = self.change.propagate(params, x, ctx)
         around = _Passed(self, ctx)
         if self.shortcut:
@@ -380,11 +391,13 @@ class Branches(Composite):
         self._settle(layers, join=join, name=name, recompute=recompute)
 
     def shapes(self, shape: Shape) -> Iterator[tuple[str, Layer, Shape]]:
+        """Each branch with its name; all have the same inputs."""
         self.out_shape(shape)
         for name, layer in zip(self.names, self.layers, strict=True):
             yield name, layer, shape
 
     def out_shape(self, shape: Shape) -> Shape:
+        """The shape of the outputs, concatenated or added."""
         shapes = [self._out_shape_of(i, shape) for i in range(len(self.layers))]
         if self.join == "add":
             if any(each != shapes[0] for each in shapes):
@@ -395,6 +408,7 @@ class Branches(Composite):
         return (*shapes[0][:-1], sum(each[-1] for each in shapes))
 
     def propagate(self, params: Tree, x: Array, ctx: Context) -> Out:
+        """Forward through all branches; the pullback adds their gradients with respect to x."""
         passed = _Passed(self, ctx)
         ys = [
             passed.through(name, layer, params, x, input_gradient=ctx.input_gradient)
@@ -464,10 +478,12 @@ class Auxiliary(Row):
         )
 
     def out_shape(self, shape: Shape) -> Shape:
+        """The shape of the inputs, which are handed on."""
         super().out_shape(shape)
         return shape
 
     def propagate(self, params: Tree, x: Array, ctx: Context) -> Out:
+        """The inputs, and while training the outputs of the head; the pullback adds its gradient."""
         if not ctx.training:
             return Out(x, lambda dy: (dy, _zeros(params)))
         head = super().propagate(params, x, ctx)

@@ -88,20 +88,24 @@ class Conv2D(Layer):
         return placed("Conv2D", shape, self.kernel, self.stride, self.padding, self.dilation)
 
     def params(self, shape: Shape) -> dict[str, Param]:
+        """The weight W, and the bias b if there is one."""
         size = pair(self.kernel, "Conv2D kernel")
         first = Param((*size, shape[2] // self.groups, self.filters), self.init or self.function.init)
         return {"weight": first} | ({"bias": Param((self.filters,), self.bias_init, decay=False)} if self.bias else {})
 
     def out_shape(self, shape: Shape) -> Shape:
+        """The number of positions down and across, and the filters."""
         window = self.window(shape)
         if shape[2] % self.groups:
             raise ValueError(f"{shape[2]} channels do not divide into {self.groups} groups.")
         return (*window.places(shape[:2]), self.filters)
 
     def multiply_adds(self, shape: Shape) -> int:
+        """One for each output and each weight of its filter."""
         return math.prod(self.out_shape(shape)) * math.prod(self.params(shape)["weight"].shape[:-1])
 
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
+        """The outputs f(z), z the convolution, and their pullback."""
         f, weight, window = self.function, params["weight"], self.window(tuple(x.shape[1:]))
         z = kernels.convolution(x, weight, params.get("bias"), window=window, groups=self.groups)
         y = f.value(z)
@@ -171,19 +175,23 @@ class Conv1D(Layer):
         )
 
     def params(self, shape: Shape) -> dict[str, Param]:
+        """The weight W, and the bias b if there is one."""
         params = self.flat.params((1, *shape))
         return params | {"weight": params["weight"]._replace(shape=params["weight"].shape[1:])}
 
     def out_shape(self, shape: Shape) -> Shape:
+        """The number of positions, and the filters."""
         if len(shape) != 2:
             more = {1: " Of one channel: X[..., None].", 3: " For one example: init(X.shape[1:])."}
             raise ValueError(f"expects examples of shape (length, channels); got {shape}.{more.get(len(shape), '')}")
         return self.flat.out_shape((1, *shape))[1:]
 
     def multiply_adds(self, shape: Shape) -> int:
+        """One for each output and each weight of its filter."""
         return self.flat.multiply_adds((1, *shape))
 
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
+        """The outputs of `Conv2D` on an image one pixel high, and their pullback."""
         xp = namespace(x)
         out = self.flat.forward({**params, "weight": params["weight"][None, ...]}, x[:, None, ...], ctx)
 

@@ -62,20 +62,24 @@ class Dense(Layer):
         return activation(self.activation).resolved
 
     def params(self, shape: Shape) -> dict[str, Param]:
+        """The weight W, and the bias b if there is one."""
         wanted = {"weight": Param((shape[-1], self.units), self.init or self.function.init)}
         if self.bias:
             wanted["bias"] = Param((self.units,), self.bias_init, decay=False)
         return wanted
 
     def out_shape(self, shape: Shape) -> Shape:
+        """The shape of the inputs with `units` features."""
         if not shape or shape[-1] == 0:
             raise ValueError(f"expects at least 1 feature on the last axis; got examples of shape {shape}.")
         return (*shape[:-1], self.units)
 
     def multiply_adds(self, shape: Shape) -> int:
+        """One for each input and each unit."""
         return math.prod(shape) * self.units
 
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
+        """The outputs f(x W + b), and their pullback."""
         f, weight = self.function, params["weight"]
         z = kernels.affine(x, weight, params.get("bias"))
         y = f.value(z)

@@ -64,17 +64,21 @@ class BatchNorm(Layer):
         _check_epsilon("BatchNorm", self.epsilon)
 
     def params(self, shape: Shape) -> dict[str, Param]:
+        """The scale w and the shift b of each channel."""
         return _scale_and_shift(shape[-1])
 
     def initial_state(self, shape: Shape) -> dict[str, Param]:
+        """The running mean and variance of each channel."""
         return {"mean": Param(shape[-1:], "zeros"), "variance": Param(shape[-1:], "ones")}
 
     def out_shape(self, shape: Shape) -> Shape:
+        """The shape of the inputs."""
         if not shape:
             raise ValueError("expects examples with at least one axis, the channels; got examples of shape ().")
         return shape
 
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
+        """The normalised inputs, their pullback, and while training the new running statistics."""
         return self._train(params, x, ctx) if ctx.training else self._infer(params, x, ctx)
 
     def _infer(self, params: Tree, x: Array, ctx: Context) -> Out:
@@ -136,9 +140,11 @@ class LayerNorm(Layer):
         _check_epsilon("LayerNorm", self.epsilon)
 
     def params(self, shape: Shape) -> dict[str, Param]:
+        """The scale w and the shift b of each channel."""
         return _scale_and_shift(shape[-1])
 
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
+        """The normalised inputs, and their pullback."""
         w, axes = params["weight"], (x.ndim - 1,)
         z, inverse, _, _ = kernels.normalise(x, axes=axes, epsilon=self.epsilon)
 
@@ -186,6 +192,7 @@ class LocalResponseNorm(Layer):
         integer(self.size, "LocalResponseNorm size", 1, usual=5)
 
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
+        """The normalised inputs, and their pullback."""
         options = {"size": self.size, "alpha": self.alpha, "beta": self.beta, "k": self.k}
 
         def pullback(dy: Array) -> tuple[Array, Tree]:

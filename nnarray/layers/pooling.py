@@ -43,6 +43,7 @@ class _Pool2D(Layer):
         return placed(type(self).__name__, shape, self.kernel, stride, self.padding, ceil=self.ceil)
 
     def out_shape(self, shape: Shape) -> Shape:
+        """The number of positions down and across, and the channels."""
         return (*self.window(shape).places(shape[:2]), shape[2])
 
 
@@ -69,6 +70,7 @@ class MaxPool2D(_Pool2D):
     """
 
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
+        """The largest entry of each window; the pullback hands dy on to it."""
         window = self.window(tuple(x.shape[1:]))
         y = kernels.max_pool(x, window=window)
 
@@ -101,6 +103,7 @@ class AvgPool2D(_Pool2D):
     count_padding: bool = True
 
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
+        """The mean of each window; the pullback spreads dy over it."""
         window = self.window(tuple(x.shape[1:]))
         counts = self._counts(x, window)
         y = kernels.mean_pool(x, counts, window=window)
@@ -157,11 +160,13 @@ class AdaptiveAvgPool2D(Layer):
         pair(self.places, "AdaptiveAvgPool2D places")
 
     def out_shape(self, shape: Shape) -> Shape:
+        """h', w' and the channels."""
         if len(shape) != 3:
             raise ValueError(f"expects examples of shape (height, width, channels); got {shape}.")
         return (*pair(self.places, "places"), shape[2])
 
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
+        """The means, as two matrix products; the pullback takes the transposed ones."""
         xp, (down, across) = namespace(x), pair(self.places, "places")
         left = xp.asarray(_mean_weights(x.shape[1], down), dtype=x.dtype, device=device_of(x))
         right = xp.asarray(_mean_weights(x.shape[2], across), dtype=x.dtype, device=device_of(x))
@@ -204,11 +209,13 @@ class GlobalAvgPool(Layer):
     """
 
     def out_shape(self, shape: Shape) -> Shape:
+        """The channels."""
         if len(shape) < 2:
             raise ValueError(f"expects examples of shape (..., channels) with positions to average over; got {shape}.")
         return shape[-1:]
 
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
+        """The mean over all positions; the pullback spreads dy over them."""
         xp, axes = namespace(x), tuple(range(1, x.ndim - 1))
         y = xp.mean(x, axis=axes, keepdims=True)
 

@@ -50,6 +50,7 @@ class Dropout(Layer):
             )
 
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
+        """The inputs, while training times a random mask; the pullback uses the same mask."""
         if not ctx.training or self.rate == 0:
             return Out(x, lambda dy: (dy, {}))
         xp, scale = namespace(x), 1.0 / (1.0 - self.rate)

@@ -92,6 +92,7 @@ class Rows:
         return self.preparation.values(outputs)
 
     def to_json(self) -> dict[str, Any]:
+        """What a file of the model keeps of its inputs."""
         return {"kind": self.kind, "preparation": self.preparation.to_json(), "text": self.text.to_json()}
 
 
@@ -161,6 +162,7 @@ class Images:
         return np.asarray(labels, dtype=np.int64)
 
     def to_json(self) -> dict[str, Any]:
+        """What a file of the model keeps of its inputs."""
         return {"kind": self.kind, "size": self.size, "classes": list(self.classes)}
 
 
