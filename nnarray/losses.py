@@ -138,7 +138,7 @@ FLATTEN = (
 
 
 def _fitting(target: Array, shape: Shape) -> str:
-    """What makes the target fit to outputs of `shape`."""
+    """The remedy for a target that does not fit to outputs of `shape`."""
     if (*target.shape, 1) == shape:
         return f"Pass {_column(target)}: nothing is broadcast silently."
     if target.shape == (*shape, 1):
@@ -157,7 +157,7 @@ def _fitting(target: Array, shape: Shape) -> str:
 
 
 def _fitting_labels(target: Array, shape: Shape) -> str:
-    """What makes labels, or probabilities, fit to outputs of `shape`; or which other loss there is for them."""
+    """The remedy for labels or probabilities that do not fit to outputs of `shape`; it may be another loss."""
     classes = shape[-1]
     if target.shape[:1] != shape[:1] or len(shape) > 2:
         return _fitting(target, shape)

@@ -280,8 +280,8 @@ def measured(name: str, metric: Metric, outputs: Array, target: Array) -> float:
         return float(value)
     except (TypeError, ValueError, OverflowError):
         shape = getattr(value, "shape", None)
-        given = shown(value) if shape is None else f"{type(value).__name__} of shape {tuple(shape)}"
-        raise TypeError(f"metric {name!r} must give one number; got {given}.") from None
+        text = shown(value) if shape is None else f"{type(value).__name__} of shape {tuple(shape)}"
+        raise TypeError(f"metric {name!r} must give one number; got {text}.") from None
 
 
 def metrics_named(metrics: Any) -> dict[str, Metric]:

@@ -14,7 +14,7 @@ Also = Mapping[str, str | None]
 
 
 def also(*, absent: str = "", **others: str) -> Also:
-    """The other names of each entry, and those of what is `absent`, in words."""
+    """A table of other names: those of each entry, and those of what the table has not, `absent`; separated by blanks."""
     return {other: entry for entry, words in others.items() for other in words.split()} | dict.fromkeys(absent.split())
 
 
@@ -64,7 +64,7 @@ def _plain(name: object) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value as messages show it: what is long, such as data, by its kind and size."""
+    """A value as messages show it; of a long one, such as data, the kind and the size."""
     kind, shape = type(value).__name__, getattr(value, "shape", None)
     if hasattr(value, "ndim") and isinstance(shape, tuple) and math.prod(shape) > 10:
         return f"{kind} of shape {tuple(shape)}"

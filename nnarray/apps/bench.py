@@ -24,7 +24,7 @@ CLASSES = 10
 PAUSE = 0.1  # seconds in which the threads of the library before stop waiting for work
 TURNS = 10  # among which the time is divided, for a median
 STEPS = (4, 64)  # that an epoch has at least and at most
-DOUBT = 2.0  # a library's threads wait for each other: where another program holds one up, times double and more
+DOUBT = 2.0  # threads wait for each other: if another program delays one of them, times double and more
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Timing:
 
 @dataclass(frozen=True)
 class Case:
-    """A backend at one width: None is what could not be measured, and `failure` says why."""
+    """The times of a backend at one width; None where it could not be measured, and `failure` says why."""
 
     backend: str
     device: str
@@ -183,7 +183,7 @@ def _forward(be: Backend, model: Model, x: Array, seconds: float) -> Timing:
 
 
 def _training(be: Backend, model: Model, x: Array, guess: float, seconds: float) -> Timing:
-    """Three times the products of the forward propagation, but for the gradient of the inputs, which nobody needs."""
+    """The time of a training step, which has three times the products of the forward one, less dx of the inputs."""
     about, (least, most) = model.summary(), STEPS
     steps = max(least, min(most, int(seconds / TURNS / guess)))
     X = be.xp.concat([x] * steps, axis=0)
@@ -224,7 +224,7 @@ def _turns(calls: Sequence[Callable[[], Any]], be: Backend, seconds: float) -> l
 
 def _row(call: Callable[[], Any], be: Backend, count: int) -> float:
     """Seconds of each of `count` calls, with one wait at the end."""
-    kept = None  # JAX waits for what is still referred to
+    kept = None  # the last result must stay alive: JAX waits only for arrays that are referred to
     be.synchronize()
     begun = time.perf_counter()
     for _ in range(count):

@@ -84,7 +84,7 @@ class _Seen(NamedTuple):
 
 
 def draw_pets(fit: PetsFit) -> Figure:
-    """The answers, the wrong ones, what lights them up, the first filters, and the confusion matrix."""
+    """Draw the answers, the wrong ones, their sensitive pixels, the first filters, and the confusion matrix."""
     seen = _Seen.of(fit)
     wrong = np.flatnonzero(seen.answers != seen.truth)
     doubtful = np.argsort(seen.sure)  # the least sure first
@@ -133,7 +133,7 @@ def _light_up(fit: PetsFit, seen: _Seen, axes: Any, which: np.ndarray) -> None:
 
 
 def _smooth(x: np.ndarray, passes: int = 3) -> np.ndarray:
-    """Means with the neighbours, a few times: single pixels say little."""
+    """Each pixel averaged with its neighbours, a few times, since single pixels are noisy."""
     for _ in range(passes):
         for axis in (1, 2):
             x = (np.roll(x, 1, axis) + 2.0 * x + np.roll(x, -1, axis)) / 4.0

@@ -73,7 +73,7 @@ def _errors(*, debug: bool) -> Generator[None]:
 
 @contextmanager
 def _terminable() -> Generator[None]:
-    """SIGTERM and SIGHUP end a command as Ctrl-C does, whatever that is set to; what `nohup` ignores stays ignored.
+    """Let SIGTERM and SIGHUP end a command as Ctrl-C does, also where Ctrl-C is ignored; `nohup` still ignores SIGHUP.
 
     If a signal has arrived, the command ends by that signal, even where an error came first.
     """
@@ -158,6 +158,6 @@ def main(
     ),
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
-    """What every command has."""
+    """The options of all commands."""
     if ctx.invoked_subcommand is None:
         typer.echo(ctx.get_help())

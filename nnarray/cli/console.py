@@ -1,4 +1,4 @@
-"""What all commands use: the options that several of them have, and how they print."""
+"""Options that several commands have, and the functions by which they print."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ Encoding = Annotated[
 
 
 def text_format(usual: TextFormat, *, missing: str | None, **settings: Any) -> TextFormat:
-    """How the file is written: as usual, but for what the options say."""
+    """The format of a file of text: the usual one, changed by the options."""
     words = {} if missing is None else {"missing": tuple(word.strip() for word in missing.split(","))}
     return replace(usual, **words, **{name: value for name, value in settings.items() if value is not None})
 
@@ -171,7 +171,7 @@ def show_scores(console: Console, scores: Scores, title: str) -> None:
 
 @contextmanager
 def bar(total: int, *columns: Any, **fields: Any) -> Generator[Callable[..., None]]:
-    """A bar on stderr, in a terminal only; what it yields updates it, as `advance=` and the fields say."""
+    """Show a bar on stderr, in a terminal only; yields the function that updates it, by `advance=` and the fields."""
     from rich.progress import Progress
 
     console = _console(sys.stderr)

@@ -1,4 +1,4 @@
-"""`nnarray info`: what can compute here, and what mends the rest."""
+"""`nnarray info`: what can compute on this machine, and how to repair the rest."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from nnarray.cli.console import output, show_table
 
 
 @app.command(
-    short_help="What can compute here, and what mends the rest.",
+    short_help="What can compute on this machine, and how to repair the rest.",
     epilog="\b\nExamples:\n  nnarray info\n  nnarray info --json",
 )
 def info(as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False) -> None:
-    """Show which array libraries and devices can compute here, and what mends those that cannot."""
+    """Show which array libraries and devices can compute here, and how to repair those that cannot."""
     known = backends.list_backends()
     if as_json:
         versions = {"nnarray": nnarray.__version__, "python": platform.python_version(), "platform": sys.platform}

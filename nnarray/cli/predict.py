@@ -100,7 +100,7 @@ def predict(
 
 
 def _written(inputs: Inputs, **options: Any) -> Inputs:
-    """The inputs, from a file that is written as the options say."""
+    """The inputs, with the text format changed by the options."""
     if isinstance(inputs, Rows):
         return replace(inputs, text=text_format(inputs.text, **options))
     if any(value is not None for value in options.values()):
@@ -109,7 +109,7 @@ def _written(inputs: Inputs, **options: Any) -> Inputs:
 
 
 def _while_wanted(parts: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """The parts, until a signal ends the command: nothing is written after it."""
+    """The parts, until a signal ends the command, so that nothing is written after it."""
     for part in parts:
         check_signals()
         yield part

@@ -171,7 +171,7 @@ class _Head(NamedTuple):
     pixels: Array
 
     def at(self, depth: float) -> Array:
-        """u of what lies in front of the head: 1 is the tip of the nose."""
+        """u of a feature in front of the head, at this depth; 1 is the tip of the nose."""
         return self.u - self.yaw * depth
 
 
@@ -183,7 +183,7 @@ def _clip(x: Array) -> Array:
 
 
 def _from_whole(x: Array) -> Array:
-    """How far it is to the nearest whole number: what repeats is drawn with it."""
+    """The distance to the nearest whole number, for patterns that repeat."""
     xp = namespace(x)
     return xp.abs(x - xp.round(x))
 
@@ -319,7 +319,7 @@ def _cat(draw: _Draws, head: _Head, coat: _Coat, painting: Array, grain: Array) 
 
 
 def _pointed_ears(draw: _Draws, head: _Head) -> tuple[Array, Array]:
-    """Triangles on top of the head, and what is pink in them."""
+    """Triangles on top of the head, and the pink triangles inside."""
     xp, px = namespace(head.u), head.pixels
     side, v = xp.abs(head.u + 0.25 * head.yaw), head.v
     tip, top = draw.between(0.66, 0.86), draw.between(-1.4, -1.15)

@@ -233,7 +233,7 @@ def _steps(layers: list[tuple[Layer, Shape]]) -> list[Part]:
 
 
 def _words(layer: Layer) -> str:
-    """What a layer is, in a few words."""
+    """The layer in a few words."""
     if isinstance(layer, Activation):
         return _function(layer)
     text = KINDS.get(type(layer), type(layer).__name__.lower())

@@ -123,7 +123,7 @@ class Estimator(BaseEstimator):
         raise NotImplementedError
 
     def _outputs_given(self, shape: Shape) -> int | None:
-        """The number of outputs, if it is not to be chosen."""
+        """The number of outputs, if the network fixes it."""
         return None
 
     def _rule(self, examples: Examples) -> Optimizer | LBFGS:
@@ -247,7 +247,7 @@ class Estimator(BaseEstimator):
         return Examples(x, self._target(answers, loss, like), weighted), answers, loss
 
     def _begin(self, network: Network, x: Array, be: Backend) -> None:
-        """A new model, and nothing learned so far."""
+        """Make a new model, and forget what was learned before."""
         dtype = self.dtype or be.asarray(x[:1, ...]).dtype
         self.model_ = network.init(x.shape[1:], seed=self._seed(), backend=be, dtype=dtype)
         self.t_, self.n_iter_, self.loss_curve_ = 0, 0, []
@@ -299,7 +299,7 @@ class Estimator(BaseEstimator):
         return weights
 
     def _seed(self) -> int:
-        """An integer stays the seed that it is; a generator gives one."""
+        """The seed: `random_state` itself if it is an integer, else drawn from it."""
         if isinstance(self.random_state, Integral) and not isinstance(self.random_state, bool):
             return int(self.random_state)
         return int(check_random_state(self.random_state).randint(2**31 - 1))
@@ -361,13 +361,13 @@ class Estimator(BaseEstimator):
         watch.end(self.model_)
 
     def _step_on(self, X: Any, y: Any, sample_weight: Any, classes: Any = None) -> Self:
-        """One epoch over the examples, in which the optimizer remembers the calls before; all of it, or nothing."""
+        """One epoch, for `partial_fit`. The optimizer remembers earlier calls; an error undoes the epoch."""
         if self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True: there is nothing to hold out.")
         fresh = not self.__sklearn_is_fitted__()
         examples, _, loss = self._enter(X, y, sample_weight, "partial_fit", fresh=fresh, classes=classes)
         rule = self._rule(examples)
-        assert isinstance(rule, Optimizer)  # partial_fit is there for no other
+        assert isinstance(rule, Optimizer)  # others have no partial_fit
         if isinstance(rule.lr, InverseScaling):  # it counts examples; calls may hold any number of them
             rule = replace(rule, lr=rule.lr(0))
         self._keep_records()

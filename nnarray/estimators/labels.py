@@ -18,7 +18,7 @@ MULTILABEL = "multilabel"
 
 
 def kind_of(y: Any) -> str:
-    """What labels are: "multiclass" (one of some classes), or "multilabel" (a column of 0 and 1 for each class).
+    """The kind of labels: "multiclass" (one of some classes), or "multilabel" (a column of 0 and 1 for each class).
 
     Raises
     ------

@@ -97,7 +97,7 @@ class Perceptron(Estimator):
         return Network(*layers, self._dense(fan_in, outputs, "identity"))
 
     def _dense(self, fan_in: int, units: int, activation: str | Activation) -> Dense:
-        """Glorot's start, of biases too, for scikit-learn's activations; for others, what suits them."""
+        """A dense layer. Scikit-learn's activations start as there, biases too; others as in this package."""
         hidden = kept_activation(self.activation)
         if hidden not in THEIRS:
             return Dense(units, activation)

@@ -1,4 +1,4 @@
-"""What scikit-learn's networks minimise: sums over the outputs, where the losses of this package are means."""
+"""The losses of scikit-learn's networks: sums over the outputs, where the losses of this package are means."""
 
 from __future__ import annotations
 

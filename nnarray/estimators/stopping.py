@@ -45,7 +45,7 @@ class Record(Callback):
         self.stopped = run.stopped is not None or run.epoch < run.epochs
 
     def end(self, model: Any) -> None:
-        """After a training that nothing interrupted."""
+        """Called after a training that was not interrupted."""
 
     def write(self, model: Any, loss: float, epoch: int) -> float:
         """Note an epoch; returns its loss with the penalty."""
@@ -176,7 +176,7 @@ class Rate:
 
 @dataclass(frozen=True)
 class Adaptive(Schedule):
-    """The learning rate as it is now."""
+    """A learning rate that `Patience` may divide by 5."""
 
     current: Rate
 

@@ -149,7 +149,7 @@ def _down_to(depth: int, lines: list[Line]) -> list[Line]:
 
 
 def written(line: Line) -> str:
-    """The layer as it is written, without its name and without what is inside."""
+    """The layer as it is written, without its name and without the layers inside."""
     if isinstance(line.layer, Composite):
         return type(line.layer).__name__
     return described(replace(line.layer, name=None))

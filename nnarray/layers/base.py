@@ -122,7 +122,7 @@ class Layer:
         return {}
 
     def initial_state(self, shape: Shape) -> dict[str, Any]:
-        """What training changes but gradients do not, by name; as `params`."""
+        """The state, by name: what training changes but gradients do not, such as running means."""
         return {}
 
     def out_shape(self, shape: Shape) -> Shape:
@@ -203,7 +203,7 @@ def _fault_in(layer: Layer, shape: Shape, out: Any) -> str | None:
 
 
 def settle(layer: Layer, **settings: Any) -> None:
-    """Set fields of a frozen dataclass while it is made."""
+    """Set fields of a frozen dataclass, in its constructor."""
     for name, value in settings.items():
         object.__setattr__(layer, name, value)
 

@@ -1,4 +1,4 @@
-"""Layers made of layers: in a row, side by side, around, beside. They are layers themselves, so they nest."""
+"""Layers made of layers: `Row`, `Branches`, `Residual`, `Auxiliary`. They are layers themselves, so they nest."""
 
 from __future__ import annotations
 
@@ -218,7 +218,7 @@ class Row(Composite):
 
 
 def is_plain_row(layer: Layer) -> TypeGuard[Row]:
-    """Whether the layer is its layers one after the other and nothing else, also where it is of a kind of its own."""
+    """Whether the layer only calls its layers one after the other; also for a class derived from `Row`."""
     kind: Any = type(layer)
     return isinstance(layer, Row) and kind.propagate is Row.propagate and kind.forward is Composite.forward
 
@@ -235,7 +235,7 @@ def last_activation(layer: Layer) -> str | None:
 
 @dataclass(frozen=True, init=False)
 class Residual(Row):
-    """y = f(s(x) + f_n(... f_1(x))): what the layers learn is the change.
+    """y = f(s(x) + f_n(... f_1(x))): the layers learn the difference between outputs and inputs.
 
     Parameters
     ----------

@@ -52,7 +52,7 @@ BLOCKS = {  # Szegedy et al. (2015), table 1
 
 
 class Variant(NamedTuple):
-    """What differs between the paper's network and the one whose weights are published."""
+    """The differences between the network of the paper and the one whose weights are published."""
 
     convolution: Callable[..., Layer]
     """(filters, kernel, stride, padding, name): a convolution with all that follows it."""
@@ -181,7 +181,7 @@ def _inception(variant: Variant, widths: Widths, name: str) -> Branches:
 
 
 def _head(variant: Variant, classes: int, name: str) -> Auxiliary:
-    """A small classifier on what the lower blocks see."""
+    """A small classifier on the outputs of a lower block."""
     return Auxiliary(
         variant.head_pool,
         variant.convolution(128, 1, name="conv"),

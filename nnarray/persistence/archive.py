@@ -174,7 +174,7 @@ def read(path: Path) -> Archive:
 
 
 def _check(path: Path) -> None:
-    """Refuse what is not whole."""
+    """Refuse a file that is missing, damaged, or of a newer version."""
     if path.is_dir():
         raise IsADirectoryError(f"{str(path)!r} is a folder; the path of a {SUFFIX} file is needed.")
     try:

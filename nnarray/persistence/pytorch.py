@@ -141,7 +141,7 @@ KINDS |= {"U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1"}
 
 
 def _state_dict(source: Any) -> StateDict:
-    """A state_dict, or what a file holds."""
+    """The state_dict itself, or the one in a file."""
     if isinstance(source, str | os.PathLike):
         return _from_file(Path(cast(Any, source)))
     return _from_mapping(source, "source")
@@ -265,7 +265,7 @@ def _kept(arrays: dict[str, Any], ignore: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _without_prefixes(arrays: dict[str, Any]) -> list[dict[str, Any]]:
-    """The entries as they are, and without more and more of what the names of all layers begin with: `module.`, ..."""
+    """The entries, then without the first part that all names have in common, such as `module.`, without two, ..."""
     parts = [name.split(".")[:-1] for name in arrays]
     shared = len([*takewhile(lambda each: len(set(each)) == 1, zip(*parts, strict=False))])
     return [{".".join(name.split(".")[cut:]): x for name, x in arrays.items()} for cut in range(shared + 1)]
@@ -390,7 +390,7 @@ def _by_numbers(names: list[str]) -> list[str] | None:
 
 
 def _shapes(arrays: Iterable[tuple[str, str, Any]]) -> dict[str, frozenset[tuple[str, Shape]]]:
-    """What each layer has: its attributes and their shapes."""
+    """For each layer, its attributes and their shapes."""
     shapes = defaultdict[str, set[tuple[str, Shape]]](set)
     for module, attribute, shape in arrays:
         shapes[module].add((attribute, tuple(shape)))

@@ -68,7 +68,7 @@ for _module, _base in ((layers, Layer), (initializers, initializers.Initializer)
 
 
 def encode(value: Any, where: str = "the network") -> Any:
-    """A layer, or one of its settings, in what JSON has.
+    """A layer, or one of its settings, as a value for JSON.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""A small dense network unit by unit: its weights as lines, and what each unit sees of the plane.
+"""A small dense network unit by unit: its weights as lines, and the output of each unit over the plane.
 
 Lengths are those of the drawing: one unit is a square of side 1.
 """
@@ -36,7 +36,7 @@ PLANE = [[-2.0, -2.0], [2.0, 2.0]]
 
 @dataclass(frozen=True)
 class Column:
-    """The units of one layer: where their weights are, and what is written above."""
+    """The units of one layer: their weights, and the title above them."""
 
     title: str
     path: str
@@ -183,7 +183,7 @@ def _title(units: int, function: Any) -> str:
 
 
 def _maps(model: Model, columns: list[Column], X: Array | None, resolution: int) -> list[np.ndarray]:
-    """What each unit gives over the plane: for each column, shape (units, resolution, resolution)."""
+    """The outputs of each unit over the plane: for each column, shape (units, resolution, resolution)."""
     grid = Grid.over(PLANE if X is None else X, resolution, "plot_neurons")
     points = backend_of(model.theta).asarray(grid.points.reshape(-1, 2), dtype=model.theta.dtype)
     passages: dict[str, Passage] = {}
@@ -255,7 +255,7 @@ def _name_ends(axes: Axes, centres: list[list[tuple[float, float]]]) -> None:
 
 
 def _draw_key(axes: Axes, largest: float, thickest: float) -> None:
-    """What the lines mean."""
+    """A legend for the lines."""
     from matplotlib.lines import Line2D
 
     lines = [

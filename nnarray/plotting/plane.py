@@ -264,7 +264,7 @@ def _check_estimator(model: Any, name: str) -> None:
 
 
 def _coded(y: np.ndarray, labels: np.ndarray | None) -> tuple[np.ndarray, list[str] | None]:
-    """Classes as 0, 1, ..., and what they are called if they are called otherwise."""
+    """Classes as 0, 1, ..., and their names if they have others."""
     if labels is None or np.array_equal(labels, np.arange(len(labels))):
         return y, None
     y = y.reshape(-1)
@@ -410,7 +410,7 @@ def _values(model: Any, points: np.ndarray) -> np.ndarray:
 
 
 def _check_labels(values: np.ndarray, classes: int | None) -> None:
-    """Labels are integers from 0 on, below the number of classes where it is known."""
+    """Refuse labels that are not integers from 0 on, below the number of classes if it is known."""
     wrong = values[(values != np.floor(values)) | (values < 0) | (values >= (classes or math.inf))]
     if wrong.size:
         most = f" to {classes - 1}" if classes else ", 1, ..."

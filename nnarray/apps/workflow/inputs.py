@@ -336,7 +336,7 @@ def _read(file: TableFile, unread: set[str], watch: Watch) -> Any:
 
 
 def columns_named(wanted: Sequence[str], columns: Sequence[str]) -> list[str]:
-    """Names of columns; what is no column is read as several with commas between them, and "" as those without one."""
+    """Names of columns. A text that is no column is split at its commas; "" stands for the columns without a name."""
     unnamed = [name for name in columns if re.fullmatch(UNNAMED, name)]
     names = [name for each in wanted for name in ([each] if each in columns else [n.strip() for n in each.split(",")])]
     return [name for each in names for name in (unnamed if unnamed and not each else [each])]

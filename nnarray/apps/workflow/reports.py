@@ -70,7 +70,7 @@ def _confusion(done: Trained) -> Figure:
 
 
 def _predictions(done: Trained) -> Figure:
-    """What was predicted over what is true, one axes a target; on the grey line they are equal."""
+    """Draw predicted over true values, one axes a target; on the grey line both are equal."""
     targets = done.inputs.targets
     predicted, true = (done.inputs.values(each) for each in (done.outputs, done.y))  # type: ignore[union-attr]
     with plotting.picture(4.4 * len(targets), 4.4) as figure:

@@ -46,7 +46,7 @@ MANY = 10_000  # examples, from which on batches are larger
 
 @dataclass(frozen=True)
 class Plan:
-    """How to train; what is None is chosen by the data."""
+    """How to train. A setting that is None is chosen from the data."""
 
     target: tuple[str, ...] = ()
     task: Literal["auto", "classify", "regress"] = "auto"
@@ -91,7 +91,7 @@ class Plan:
 
 
 class Trained(NamedTuple):
-    """A network that has been trained, and how good it is on what was held out."""
+    """A network that has been trained, and its scores on the examples that were held out."""
 
     model: Model
     inputs: Inputs
@@ -164,7 +164,7 @@ def network_for(inputs: Inputs, plan: Plan) -> Network:
 
 
 def model_for(path: Path, examples: Examples, plan: Plan, be: Backend) -> Model:
-    """The untrained network; its metadata say what goes in, and where the data came from."""
+    """The untrained network; its metadata describe its inputs, and the data."""
     inputs, count = examples.inputs, len(examples.train)
     shape = tuple(examples.X.shape[1:])
     model = network_for(inputs, plan).init(shape, seed=plan.seed, backend=be, dtype=plan.dtype)
@@ -233,7 +233,7 @@ def train(model: Model, examples: Examples, plan: Plan, out: Path, callbacks: Se
 
 
 def _stopping(plan: Plan, held_out: bool) -> EarlyStopping | None:
-    """Wherever there are held-out examples to stop by, unless the plan says otherwise."""
+    """Early stopping if there are held-out examples, unless the plan says otherwise."""
     wanted = plan.early_stopping
     if not (plan.patience is not None or (held_out if wanted is None else wanted)):
         return None
@@ -280,7 +280,7 @@ def _refuse_other_data(out: Path, facts: dict[str, Any], model: Model) -> None:
 
 
 def note(out: Path, metadata: dict[str, Any]) -> None:
-    """Write other metadata into the file of a model, and leave all else as it is."""
+    """Replace the metadata in the file of a model."""
     saved = archive.read(out)
     archive.write(out, Archive(saved.arrays, saved.facts | {"metadata": metadata}))
 
