@@ -18,7 +18,7 @@ exclude_patterns = ["_build", "**/.ipynb_checkpoints"]
 nb_execution_cache_path = "_build/.jupyter_cache"
 nb_execution_mode = "cache"  # notebooks are run where their code has changed since the last build
 nb_execution_timeout = 120
-nb_ipywidgets_js = {}  # pages are static: nothing is fetched from elsewhere
+nb_ipywidgets_js = {}  # pages are static: nothing is loaded from another site
 nb_execution_raise_on_error = True
 nb_merge_streams = True
 html_theme = "furo"
@@ -44,12 +44,13 @@ suppress_warnings = ["ref.citation"]  # a docstring lists its sources without po
 
 
 def visit_math(self, node: nodes.math) -> None:
-    """Formulas as MathML, which browsers draw themselves: no script, and nothing fetched from elsewhere."""
+    """Formulas as MathML, which browsers draw themselves: no script, and nothing loaded from another site."""
     self.body.append(tex2mathml(node.astext()))
     raise nodes.SkipNode
 
 
 def visit_displaymath(self, node: nodes.math_block) -> None:
+    """Write a formula that has a line of its own."""
     self.body.append(f'<div class="formula">{tex2mathml(node.astext(), as_block=True)}</div>')
     raise nodes.SkipNode
 
@@ -69,6 +70,7 @@ def citations_are_numbers(app, doctree, docname) -> None:
 
 
 def setup(app) -> None:
+    """Tell Sphinx of the functions above."""
     app.connect("doctree-resolved", citations_are_numbers)
     app.add_html_math_renderer("mathml", (visit_math, None), (visit_displaymath, None))
     app.connect("autodoc-process-docstring", formulas_are_text, priority=400)  # before numpydoc

@@ -1,6 +1,6 @@
 """Run the notebooks, and keep what they print: `python docs/refresh_notebooks.py`, after a change to one of them.
 
-Pictures, widgets and the numbers of cells are left out: a notebook in the repository holds texts only.
+Figures, widgets and the numbers of cells are left out: a notebook in the repository holds texts only.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import nbformat
 from nbclient import NotebookClient
 
 FOLDER = Path(__file__).parent / "notebooks"
-PICTURES = {"image/png", "image/svg+xml", "text/html", "application/vnd.jupyter.widget-view+json"}
+FIGURES = {"image/png", "image/svg+xml", "text/html", "application/vnd.jupyter.widget-view+json"}
 
 
 def refresh(path: Path) -> None:
@@ -22,7 +22,7 @@ def refresh(path: Path) -> None:
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.execution_count = None
-            cell.outputs = [kept for kept in cell.outputs if not PICTURES & set(kept.get("data", {}))]
+            cell.outputs = [kept for kept in cell.outputs if not FIGURES & set(kept.get("data", {}))]
             for output in cell.outputs:
                 if "execution_count" in output:
                     output.execution_count = None

@@ -148,6 +148,6 @@ _ALSO = also(
 
 
 def __getattr__(name: str) -> NoReturn:
-    found = spelled(name, dict.fromkeys(__all__), _ALSO)
-    hint = f" Here it is nn.{found}{f'({name!r})' if found == 'Activation' else ''}." if found else ""
+    known = spelled(name, dict.fromkeys(__all__), _ALSO)
+    hint = f" Here it is nn.{known}{f'({name!r})' if known == 'Activation' else ''}." if known else ""
     raise AttributeError(f"module 'nnarray' has no attribute {name!r}.{hint}", name=name, obj=sys.modules[__name__])

@@ -1,4 +1,4 @@
-"""Losses: how far outputs are from targets, and the gradient that says where to go."""
+"""Losses: how far outputs are from targets, and the gradients with respect to the outputs."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Loss:
     not_after: ClassVar[tuple[str, ...]] = ()
     """Activations that a network must not end in."""
     answer: ClassVar[str] = ""
-    """What its logits say by themselves."""
+    """How to read its logits without a softmax or a logistic function."""
 
     def __post_init__(self) -> None:
         if self.reduction not in ("mean", "sum"):
@@ -115,30 +115,30 @@ class Loss:
 
     def of_prepared(self, outputs: Array, target: Array, weights: Array | None) -> tuple[Array, Array]:
         """As `value_and_gradient`, of a target and weights that `prepare` has seen."""
-        found = self.per_example(outputs, target)
-        shapes = [getattr(each, "shape", None) for each in found] if isinstance(found, tuple | list) else []
+        pair = self.per_example(outputs, target)
+        shapes = [getattr(each, "shape", None) for each in pair] if isinstance(pair, tuple | list) else []
         if len(shapes) != 2 or shapes[1] != outputs.shape or not shapes[0] or shapes[0][0] != outputs.shape[0]:
             raise TypeError(
                 f"{self.label}.per_example must return two arrays: the losses, one entry an example, and the gradient "
-                f"of their sum, of the outputs' shape {tuple(outputs.shape)}; got {shown(found)}."
+                f"of their sum, of the outputs' shape {tuple(outputs.shape)}; got {shown(pair)}."
             )
-        return self.reduced(*found, weights)
+        return self.reduced(*pair, weights)
 
     def __call__(self, outputs: Array, target: Array, weights: Array | None = None) -> Array:
         """The loss, shape ()."""
         return self.value_and_gradient(outputs, target, weights)[0]
 
 
-# --- What to do where target and outputs do not fit ------------------------------------------------------------------
+# --- Remedies where target and outputs do not fit --------------------------------------------------------------------
 
 FLATTEN = (
-    "The outputs have a row for each place of an example: for one row an example, put nn.Flatten() or "
+    "The outputs have a row for each position of an example: for one row an example, put nn.Flatten() or "
     "nn.GlobalAvgPool() before the first Dense layer."
 )
 
 
 def _fitting(target: Array, shape: Shape) -> str:
-    """What makes the target fit to outputs of `shape`."""
+    """The remedy for a target that does not fit to outputs of `shape`."""
     if (*target.shape, 1) == shape:
         return f"Pass {_column(target)}: nothing is broadcast silently."
     if target.shape == (*shape, 1):
@@ -157,7 +157,7 @@ def _fitting(target: Array, shape: Shape) -> str:
 
 
 def _fitting_labels(target: Array, shape: Shape) -> str:
-    """What makes labels, or probabilities, fit to outputs of `shape`; or which other loss there is for them."""
+    """The remedy for labels or probabilities that do not fit to outputs of `shape`; it may be another loss."""
     classes = shape[-1]
     if target.shape[:1] != shape[:1] or len(shape) > 2:
         return _fitting(target, shape)
@@ -199,13 +199,13 @@ def _whole(target: Array) -> bool:
     return not is_traced(target) and bool(xp.all(xp.floor(target) == target))
 
 
-@quiet  # what overflows is told by an error
+@quiet  # an overflow is reported by an error
 def _converted(x: Array, dtype: DType, name: str = "target") -> Array:
     """`x` in the dtype of the outputs, finite before and after. Waits for the device."""
-    found: Array = same_place(x=x).astype(x, dtype, copy=False)
-    if not is_traced(found):
-        refuse_overflow(found, x, name)
-    return found
+    converted: Array = same_place(x=x).astype(x, dtype, copy=False)
+    if not is_traced(converted):
+        refuse_overflow(converted, x, name)
+    return converted
 
 
 def checked_labels(labels: Array, classes: int, name: str, otherwise: str = "") -> Array:
@@ -251,9 +251,9 @@ def checked(loss: Loss, outputs: Array, target: Array, weights: Array | None) ->
     return outputs, target, combined_weights(xp, own, weights, outputs.shape[0], outputs.dtype)
 
 
-def refuse_records(**given: Any) -> None:
+def refuse_records(**arrays: Any) -> None:
     """Refuse targets and weights of which PyTorch records a gradient: no loss has one with respect to them."""
-    for name, each in given.items():
+    for name, each in arrays.items():
         if has_record(each):
             raise ValueError(
                 f"{name} has a gradient record, and a loss has a gradient with respect to its outputs only. Pass "
@@ -262,15 +262,15 @@ def refuse_records(**given: Any) -> None:
 
 
 def combined_weights(
-    xp: Namespace, own: Array | None, given: Array | None, count: int, dtype: DType, name: str = "weights"
+    xp: Namespace, own: Array | None, from_user: Array | None, count: int, dtype: DType, name: str = "weights"
 ) -> Array | None:
     """The product of the weights that come with the target and those that the user gives."""
-    if given is None:
+    if from_user is None:
         return own
-    if given.shape != (count,):
-        raise ValueError(f"{name} must have shape ({count},), one entry an example; got {tuple(given.shape)}.")
-    each: Array = _converted(given, wide_dtype(xp, dtype), name)
-    if not is_traced(given) and not (bool(xp.all(given >= 0)) and bool(xp.any(given > 0))):
+    if from_user.shape != (count,):
+        raise ValueError(f"{name} must have shape ({count},), one entry an example; got {tuple(from_user.shape)}.")
+    each: Array = _converted(from_user, wide_dtype(xp, dtype), name)
+    if not is_traced(from_user) and not (bool(xp.all(from_user >= 0)) and bool(xp.any(from_user > 0))):
         raise ValueError(f"{name} must not be negative, and at least one must be above 0.")
     return each if own is None else own * xp.reshape(each, each.shape + (1,) * (own.ndim - 1))
 
@@ -288,6 +288,7 @@ class MeanSquaredError(Loss):
     """
 
     def per_example(self, outputs: Array, target: Array) -> tuple[Array, Array]:
+        """The losses, and the gradient of their sum."""
         return kernels.mse(outputs, target)
 
 
@@ -296,6 +297,7 @@ class MeanAbsoluteError(Loss):
     """L_n = mean over the outputs of |o - t|."""
 
     def per_example(self, outputs: Array, target: Array) -> tuple[Array, Array]:
+        """The losses, and the gradient of their sum."""
         return kernels.mae(outputs, target)
 
 
@@ -321,6 +323,7 @@ class Huber(Loss):
         object.__setattr__(self, "delta", float(self.delta))  # a number of NumPy's would lend arrays its dtype
 
     def per_example(self, outputs: Array, target: Array) -> tuple[Array, Array]:
+        """The losses, and the gradient of their sum."""
         return kernels.huber(outputs, target, delta=self.delta)
 
 
@@ -338,6 +341,7 @@ class BinaryCrossEntropy(Loss):
     answer = "Then an output above 0 means 1; the probability is 1 / (1 + exp(-output))."
 
     def prepare(self, target: Array, shape: Shape, dtype: DType) -> tuple[Array, Array | None]:
+        """The target, checked to lie in [0, 1]."""
         target, _ = super().prepare(target, shape, dtype)
         xp = same_place(target=target)
         if not is_traced(target) and not bool(xp.all((target >= 0) & (target <= 1))):
@@ -350,6 +354,7 @@ class BinaryCrossEntropy(Loss):
         return target, None
 
     def per_example(self, outputs: Array, target: Array) -> tuple[Array, Array]:
+        """The losses, and the gradient of their sum, (p - t) / K for K outputs."""
         return kernels.binary_cross_entropy(outputs, target)
 
 
@@ -409,6 +414,7 @@ class CrossEntropy(Loss):
             object.__setattr__(self, "class_weights", weights)  # a tuple: a frozen dataclass must hash
 
     def prepare(self, target: Array, shape: Shape, dtype: DType) -> tuple[Array, Array | None]:
+        """Labels, or probabilities where there is smoothing; and weights from the classes."""
         xp, classes = same_place(target=target), shape[-1]
         if len(shape) < 2:
             raise ValueError(f"CrossEntropy needs outputs of shape (N, K), one logit a class; got {shape}.")
@@ -473,6 +479,7 @@ class CrossEntropy(Loss):
         return xp.asarray(self.class_weights, dtype=like.dtype, device=device_of(like))
 
     def per_example(self, outputs: Array, target: Array) -> tuple[Array, Array]:
+        """The losses, and the gradient of their sum."""
         if target.ndim == outputs.ndim:
             return kernels.cross_entropy(outputs, target)
         return kernels.cross_entropy_of_labels(outputs, target)

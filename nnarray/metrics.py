@@ -1,4 +1,4 @@
-"""Metrics: what a person asks of a network, computed where its outputs are. All give an array of shape ()."""
+"""Metrics: how good predictions are, computed on the device of the outputs. All give an array of shape ()."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def predicted_classes(outputs: Array) -> Array:
     """The most likely class of each example: the largest output, or for a single logit whether it is above 0."""
     xp = same_place(outputs=outputs)
     if _single(outputs):
-        return xp.astype(xp.reshape(outputs, _places(outputs)) > 0, _integer(outputs))
+        return xp.astype(xp.reshape(outputs, _label_shape(outputs)) > 0, _integer(outputs))
     return xp.argmax(outputs, axis=-1)
 
 
@@ -29,21 +29,21 @@ def _single(outputs: Array) -> bool:
     return outputs.ndim == 1 or outputs.shape[-1] == 1
 
 
-def _places(outputs: Array) -> Shape:
+def _label_shape(outputs: Array) -> Shape:
     """The shape of the labels."""
     return tuple(outputs.shape if outputs.ndim == 1 else outputs.shape[:-1])
 
 
 def _true_classes(target: Array, outputs: Array, classes: int | None = None) -> Array:
     """Labels from labels, from probabilities of each class, or from probabilities of the one class there is."""
-    xp, places, single = same_place(outputs=outputs, target=target), _places(outputs), _single(outputs)
+    xp, shape, single = same_place(outputs=outputs, target=target), _label_shape(outputs), _single(outputs)
     if 0 in outputs.shape:
         raise ValueError(f"a metric needs at least one example; got outputs of shape {tuple(outputs.shape)}.")
     if target.shape == outputs.shape and not single:
         return xp.argmax(xp.astype(target, default_float(xp, device_of(target)), copy=False), axis=-1)
-    if target.shape not in (places, (*places, 1)):
+    if target.shape not in (shape, (*shape, 1)):
         raise ValueError(
-            f"outputs of shape {tuple(outputs.shape)} need labels of shape {places} or probabilities of the outputs' "
+            f"outputs of shape {tuple(outputs.shape)} need labels of shape {shape} or probabilities of the outputs' "
             f"shape; got {tuple(target.shape)}."
         )
     if xp.isdtype(target.dtype, "real floating"):
@@ -56,7 +56,7 @@ def _true_classes(target: Array, outputs: Array, classes: int | None = None) -> 
             )
         target = target > 0.5
     classes = classes or _classes(outputs)
-    labels = xp.astype(xp.reshape(target, places), _integer(outputs))
+    labels = xp.astype(xp.reshape(target, shape), _integer(outputs))
     if not is_traced(labels) and not bool(xp.all((labels >= 0) & (labels < classes))):
         raise ValueError(
             f"labels must be 0 to {classes - 1}, for there are {classes} classes; got labels from "
@@ -74,13 +74,13 @@ def _integer(x: Array) -> Any:
     return xp.__array_namespace_info__().default_dtypes(device=device_of(x))["integral"]
 
 
-def _share(hits: Array) -> Array:
+def _fraction(hits: Array) -> Array:
     xp = same_place(hits=hits)
     return xp.mean(xp.astype(hits, default_float(xp, device_of(hits))))
 
 
 def accuracy(outputs: Array, target: Array) -> Array:
-    """The share of examples whose most likely class is the true one.
+    """The fraction of examples whose most likely class is the true one.
 
     Parameters
     ----------
@@ -101,12 +101,12 @@ def accuracy(outputs: Array, target: Array) -> Array:
     >>> float(nn.metrics.accuracy(be.asarray([[0.1, 2.0], [1.0, 0.0]]), be.asarray([1, 1])))
     0.5
     """
-    return _share(predicted_classes(outputs) == _true_classes(target, outputs))
+    return _fraction(predicted_classes(outputs) == _true_classes(target, outputs))
 
 
 @dataclass(frozen=True)
 class TopK:
-    """The share of examples whose true class is among the k most likely; nan is never likely.
+    """The fraction of examples whose true class is among the k most likely; nan is never likely.
 
     Raises
     ------
@@ -121,22 +121,22 @@ class TopK:
 
     @property
     def __name__(self) -> str:
-        """What the metric is called in a history."""
+        """The name of the metric in a history."""
         return f"top_{self.k}"
 
     def __call__(self, outputs: Array, target: Array) -> Array:
-        """The share, shape ()."""
+        """The fraction, shape ()."""
         xp = same_place(outputs=outputs, target=target)
         if _single(outputs):
             raise ValueError(f"{self.__name__} needs one output a class; got outputs of shape {tuple(outputs.shape)}.")
         labels = _true_classes(target, outputs)
         own = xp.take_along_axis(outputs, labels[..., None], axis=-1)
         better = xp.sum(xp.astype(~(outputs <= own), labels.dtype), axis=-1)  # a nan of its own is behind all
-        return _share(better < self.k)
+        return _fraction(better < self.k)
 
 
 def confusion_matrix(outputs: Array, target: Array, classes: int | None = None) -> Array:
-    """How many examples of each true class (rows) were taken for each class (columns).
+    """How many examples of each true class (rows) were predicted to be of each class (columns).
 
     Parameters
     ----------
@@ -161,15 +161,15 @@ def confusion_matrix(outputs: Array, target: Array, classes: int | None = None) 
     if classes < least:
         raise ValueError(f"a confusion matrix of these outputs needs at least {least} classes; got {classes}.")
     like = xp.zeros((0,), dtype=default_float(xp, device_of(outputs)), device=device_of(outputs))
-    true, taken = (
+    true, predicted = (
         kernels.one_hot(xp.reshape(labels, (-1,)), classes, like=like)
         for labels in (_true_classes(target, outputs, classes), predicted_classes(outputs))
     )
-    return xp.astype(xp.matmul(true.T, taken), _integer(outputs))
+    return xp.astype(xp.matmul(true.T, predicted), _integer(outputs))
 
 
 def _macro(outputs: Array, target: Array, value: Callable[[Array, Array, Array], tuple[Array, Array]]) -> Array:
-    """The mean over the classes of a ratio of counts (hits, taken, true); 0 where its denominator is 0."""
+    """The mean over the classes of a ratio of counts (hits, predicted, true); 0 where its denominator is 0."""
     xp = same_place(outputs=outputs, target=target)
     matrix = xp.astype(confusion_matrix(outputs, target), default_float(xp, device_of(outputs)))
     hits = xp.linalg.diagonal(matrix)
@@ -178,24 +178,24 @@ def _macro(outputs: Array, target: Array, value: Callable[[Array, Array, Array],
 
 
 def precision(outputs: Array, target: Array) -> Array:
-    """Of those taken for a class, the share that belongs to it; mean over the classes."""
-    return _macro(outputs, target, lambda hits, taken, true: (hits, taken))
+    """Of those predicted to be of a class, the fraction that belongs to it; mean over the classes."""
+    return _macro(outputs, target, lambda hits, predicted, true: (hits, predicted))
 
 
 def recall(outputs: Array, target: Array) -> Array:
-    """Of those that belong to a class, the share taken for it; mean over the classes."""
-    return _macro(outputs, target, lambda hits, taken, true: (hits, true))
+    """Of those that belong to a class, the fraction predicted to be of it; mean over the classes."""
+    return _macro(outputs, target, lambda hits, predicted, true: (hits, true))
 
 
 def f1(outputs: Array, target: Array) -> Array:
     """2 precision recall / (precision + recall) of each class; mean over the classes."""
-    return _macro(outputs, target, lambda hits, taken, true: (2.0 * hits, taken + true))
+    return _macro(outputs, target, lambda hits, predicted, true: (2.0 * hits, predicted + true))
 
 
-def _squares(x: Array, shares: Array) -> tuple[Array, Array]:
-    """(scale, sum of shares (x / scale)^2) over the examples: squares that neither overflow nor vanish."""
+def _squares(x: Array, weighting: Array) -> tuple[Array, Array]:
+    """(scale, sum of weighting (x / scale)^2) over the examples: squares that neither overflow nor vanish."""
     scale = scale_of(x, 0)
-    return scale, namespace(x).sum(shares * (x / scale) ** 2, axis=0, keepdims=True)
+    return scale, namespace(x).sum(weighting * (x / scale) ** 2, axis=0, keepdims=True)
 
 
 def r2(outputs: Array, target: Array, weights: Array | None = None) -> Array:
@@ -217,14 +217,14 @@ def r2(outputs: Array, target: Array, weights: Array | None = None) -> Array:
         )
     outputs = 0.5 * wide(outputs)  # no difference of halves overflows
     target = 0.5 * xp.astype(target, outputs.dtype, copy=False)
-    shares = xp.ones_like(target) if weights is None else xp.astype(weights, target.dtype, copy=False)
+    weighting = xp.ones_like(target) if weights is None else xp.astype(weights, target.dtype, copy=False)
     if weights is not None:
-        shares = xp.reshape(shares, target.shape[:1] + (1,) * (target.ndim - 1))
-    shares = shares / xp.sum(shares, axis=0)
+        weighting = xp.reshape(weighting, target.shape[:1] + (1,) * (target.ndim - 1))
+    weighting = weighting / xp.sum(weighting, axis=0)
     away = target - target[:1, ...]
     (a, residual), (b, spread) = (
-        _squares(target - outputs, shares),
-        _squares(away - xp.sum(shares * away, axis=0), shares),
+        _squares(target - outputs, weighting),
+        _squares(away - xp.sum(weighting * away, axis=0), weighting),
     )
     ratio = a / b * (residual / xp.where(spread > 0, spread, 1.0)) * (a / b)
     met = xp.where(residual == 0, 1.0, xp.zeros_like(residual))
@@ -266,7 +266,7 @@ def _metric(metric: str | Metric) -> Metric:
 
 
 def measured(name: str, metric: Metric, outputs: Array, target: Array) -> float:
-    """What a metric gives, as a number. Waits for the device.
+    """The value of a metric as a number. Waits for the device.
 
     Raises
     ------
@@ -280,8 +280,8 @@ def measured(name: str, metric: Metric, outputs: Array, target: Array) -> float:
         return float(value)
     except (TypeError, ValueError, OverflowError):
         shape = getattr(value, "shape", None)
-        given = shown(value) if shape is None else f"{type(value).__name__} of shape {tuple(shape)}"
-        raise TypeError(f"metric {name!r} must give one number; got {given}.") from None
+        text = shown(value) if shape is None else f"{type(value).__name__} of shape {tuple(shape)}"
+        raise TypeError(f"metric {name!r} must give one number; got {text}.") from None
 
 
 def metrics_named(metrics: Any) -> dict[str, Metric]:

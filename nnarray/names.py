@@ -14,7 +14,7 @@ Also = Mapping[str, str | None]
 
 
 def also(*, absent: str = "", **others: str) -> Also:
-    """The other names of each entry, and those of what is `absent`, in words."""
+    """A table of other names: those of each entry, and `absent` what the table has not; blanks between them."""
     return {other: entry for entry, words in others.items() for other in words.split()} | dict.fromkeys(absent.split())
 
 
@@ -31,14 +31,14 @@ def canonical(name: object, table: Mapping[str, Any], kind: str, also: Also | No
     ValueError
         If it is not there: the message lists the names and guesses the nearest.
     """
-    found = spelled(name, table, also)
-    if found is not None:
-        return found
+    spelling = spelled(name, table, also)
+    if spelling is not None:
+        return spelling
     known, plain = _spellings(table, also or {}), _plain(name)
     if plain in known and known[plain][1] is None:
         raise ValueError(f"there is no {kind} {shown(name)} here; use one of {', '.join(table)}.")
-    there = [each for each, (_, entry) in known.items() if entry]
-    near = difflib.get_close_matches(plain, there, n=1, cutoff=0.75)
+    present = [each for each, (_, entry) in known.items() if entry]
+    near = difflib.get_close_matches(plain, present, n=1, cutoff=0.75)
     guess = f" Did you mean {known[near[0]][0]!r}?" if near else ""
     raise ValueError(f"unknown {kind} {shown(name)}; use one of {', '.join(table)}.{guess}")
 
@@ -64,7 +64,7 @@ def _plain(name: object) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value as messages show it: what is long, such as data, by its kind and size."""
+    """A value as messages show it; of a long one, such as data, the kind and the size."""
     kind, shape = type(value).__name__, getattr(value, "shape", None)
     if hasattr(value, "ndim") and isinstance(shape, tuple) and math.prod(shape) > 10:
         return f"{kind} of shape {tuple(shape)}"

@@ -13,12 +13,12 @@ from nnarray.backends import namespace
 from nnarray.names import shown
 from nnarray.typing import Array, Device, DType, Namespace, Shape
 
-_FOLD = 0x80000000  # the top bit of a counter tells the children of a key from its draws
+_FOLD = 0x80000000  # the top bit of a counter separates the children of a key from its draws
 
 
 @dataclass(frozen=True)
 class Key:
-    """A place in the tree of random streams: `Key(seed)` is a root, `key.fold(name)` a child.
+    """A node in the tree of random streams: `Key(seed)` is a root, `key.fold(name)` a child.
 
     Children of different names, and the draws of the key itself, are independent. The words are Python integers,
     or int32 arrays of shape () where a compiled training step receives them.

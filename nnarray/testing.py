@@ -1,4 +1,4 @@
-"""What the project tests its own layers with, for layers of your own."""
+"""Checks for layers and losses of your own: the same that the tests of this package use."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def _check_on(be: Backend, dtype: str, layer: Layer, shape: Shape, training: boo
         _assert_same_place(out.y, x, f"{where}: outputs")
         dy = be.asarray(weights(out.y.shape), dtype=dtype)
         dx, gradients = gradients_of(out.pullback(dy), x.shape, lambda: where)
-        for name in (place.name for place in layout.places):
+        for name in (slot.name for slot in layout.slots):
             assert name.split(".")[0] in gradients, f"{where}: the pullback gives no gradient for {name!r}"
         _assert_same_place(dx, x, f"{where}: dx")
         again_dx, again = out.pullback(dy)
@@ -121,7 +121,7 @@ def _check_on(be: Backend, dtype: str, layer: Layer, shape: Shape, training: boo
     _check_reference(be, layer, shape, training, key, (y, dx, packed), where)
     if dtype == "float64":
         outputs = (lambda p, v: fast(p, v)[0]) if be.library.compiles else forward  # no other program
-        _check_slopes(be, outputs, params, x, weights(y.shape), dx, packed, key, where)
+        _check_gradients(be, outputs, params, x, weights(y.shape), dx, packed, key, where)
 
 
 def layer_tree(wanted: dict[str, Any], vector: Array) -> dict[str, Any]:
@@ -159,7 +159,7 @@ def _check_reference(
         assert_close(got, want, what=where + what)
 
 
-def _check_slopes(
+def _check_gradients(
     be: Backend,
     outputs: Callable[[Array, Array], Array],
     params: Array,

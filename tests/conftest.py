@@ -137,8 +137,8 @@ def support_page() -> str:
         f"| --- |{' ---: |' * len(flags)}",
     ]
     for file, counts in sorted(BY_FILE.items()):
-        told = ast.get_docstring(ast.parse(Path(file).read_text(encoding="utf-8"))) or Path(file).stem[5:].capitalize()
-        about = told.split("\n")[0].rstrip(".")
+        title = ast.get_docstring(ast.parse(Path(file).read_text(encoding="utf-8"))) or Path(file).stem[5:].capitalize()
+        about = title.split("\n")[0].rstrip(".")
         lines.append(f"| {about} | {' | '.join(str(counts[flag]) for flag in flags)} |")
     lines += [f"| **all** | {' | '.join(f'**{RAN[flag]}**' for flag in flags)} |", ""]
     lines += ["Not run:", ""] + [f"- `{flag}`: {why}" for flag, why in WHY_NOT.items() if why]

@@ -38,7 +38,7 @@ def started(*words: str, ignoring: Iterable[int] = (), **options: Any) -> Genera
 
 
 def run(*words: str, check: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:
-    """What a command says until it ends; unless told otherwise, it must end well."""
+    """What a command says until it ends; it must end well unless the caller says otherwise."""
     with started(*words, **options) as process:
         said, complained = process.communicate(timeout=LIMIT)
     done = subprocess.CompletedProcess(words, process.returncode, said, complained)

@@ -36,7 +36,7 @@ LIBRARIES = {"numpy", "cupy", "cupyx", "torch", "jax", "jaxlib", "dask", "array_
 FLAG = re.compile(rf"({'|'.join(sorted(LIBRARIES))}|strict)(:[\w:]+)?")
 CONVERSIONS = {"numpy", "get", "cpu", "to_numpy", "tolist", "item", "__array__"}
 
-# What may know an array library, and the borders, where data leave for files, pictures or other programs.
+# What may know an array library, and the borders, where data leave for files, figures or other programs.
 KNOWS_LIBRARIES = {"backends", "kernels"}
 BORDERS = {"drawing", "plotting", "cli", "testing.py", "training/lbfgs.py"}
 BORDERS |= {"datasets/images.py", "datasets/decoding.py", "datasets/published.py", "tables"}  # files of data
@@ -57,10 +57,10 @@ def where(path: Path, node: ast.AST) -> str:
     return f"{path.relative_to(ROOT).as_posix()}, line {getattr(node, 'lineno', 0)}"
 
 
-def is_in(path: Path, places: set[str]) -> bool:
+def is_in(path: Path, rooms: set[str]) -> bool:
     """Whether the file, or a folder it is in, is one of these."""
     inside = path.relative_to(ROOT)
-    return not places.isdisjoint(each.as_posix() for each in (inside, *inside.parents))
+    return not rooms.isdisjoint(each.as_posix() for each in (inside, *inside.parents))
 
 
 def imports(path: Path) -> Iterator[tuple[str, ast.AST]]:

@@ -144,11 +144,11 @@ class Bench:
         """All that a refused call must leave alone."""
         host = self.be.to_numpy
         arrays = {"theta": host(self.model.theta), "state": host(self.model.state), "X": host(self.X)}
-        told = {
+        facts = {
             "history": (id(self.model.history), dict(self.model.history.columns), self.model.history.steps),
             "files": {path: bytes_of(path) for path in files_here()},
         }
-        return {name: array.tobytes() for name, array in arrays.items()} | told | {"y": host(self.y).tobytes()}
+        return {name: array.tobytes() for name, array in arrays.items()} | facts | {"y": host(self.y).tobytes()}
 
 
 Call = Callable[[], object]
@@ -227,14 +227,14 @@ DATA: dict[str, Case] = {
     "classes to look at that are none": lambda b: lambda: b.model.input_gradient(b.X, b.array([5] * 8, "int32")),
     "a network made by `init(X.shape)`": lambda b: lambda: fit_on(b, (8, 2), b.X, b.y),
     "one feature without an axis": lambda b: lambda: fit_on(b, (1,), b.X[:, 0], b.y),
-    "pictures with channels first": lambda b: (
+    "images with channels first": lambda b: (
         lambda: fit_on(b, (8, 6, 3), b.be.xp.zeros((8, 3, 8, 6), device=backends.device_of(b.X)), b.y)
     ),
     "examples in columns": lambda b: lambda: b.model(b.X.T),
     "real values, and no loss named": lambda b: lambda: b.fit(ONE, y=b.X[:, 0]),
     "real values for labels": lambda b: lambda: b.fit(y=b.X[:, 0]),
     "targets that are no probabilities": lambda b: lambda: b.fit(y=b.array(np.ones((8, 2)))),
-    "labels for outputs that have places": lambda b: (
+    "labels for outputs that have positions": lambda b: (
         lambda: fit_on(b, (8, 8, 1), b.array(np.zeros((8, 8, 8, 1))), b.y, nn.Conv2D(4, 3), nn.Dense(2))
     ),
     "softmax before the loss that has one": lambda b: lambda: b.fit(nn.Network(nn.Dense(2, "softmax"))),
@@ -352,8 +352,8 @@ SETTINGS: dict[str, Case] = {
     "layers in a list": lambda b: lambda: nn.Network([nn.Dense(2)]),  # type: ignore[arg-type]
     "a number for a shape": lambda b: lambda: SMALL.init(2),
     "examples without features": lambda b: lambda: SMALL.init((0,)),
-    "pictures without channels": lambda b: lambda: nn.Network(nn.Conv2D(4, 3)).init((8, 8)),
-    "a window larger than the picture": lambda b: lambda: nn.Network(nn.Conv2D(4, 5)).init((3, 3, 1)),
+    "images without channels": lambda b: lambda: nn.Network(nn.Conv2D(4, 3)).init((8, 8)),
+    "a window larger than the image": lambda b: lambda: nn.Network(nn.Conv2D(4, 5)).init((3, 3, 1)),
     "unknown padding": lambda b: lambda: nn.Network(nn.Conv2D(4, 3, padding="smae")).init((8, 8, 1)),
     "an unknown dtype": lambda b: lambda: SMALL.init((2,), dtype="float31"),
     "parameters that are integers": lambda b: lambda: b.model.to("numpy", dtype="int32"),
@@ -578,7 +578,7 @@ FILES: dict[str, Case] = {
     "to resume what was no training": resumed_from_a_model,
     "a model with NaN in it, saved": nan_in_a_model,
     "two metadata of one name": two_of_a_name,
-    "layers that nothing tells apart": lambda b: (
+    "layers that nothing distinguishes": lambda b: (
         lambda: square("0", "1").load_torch({f"{name}.weight": np.eye(2) for name in ("decoder", "encoder")})
     ),
     "several state_dicts in one checkpoint": lambda b: (
@@ -601,7 +601,7 @@ FILES: dict[str, Case] = {
 }
 
 
-# --- Tables and pictures ---------------------------------------------------------------------------------------------
+# --- Tables and images -----------------------------------------------------------------------------------------------
 
 N = 40
 COLUMNS = {"size": list(range(N)), "colour": ["red", "blue"] * (N // 2), "kind": ["u", "v"] * (N // 2)}
@@ -712,7 +712,7 @@ def photos(content: bytes | None, name: str = "1.png", **options: Any) -> Case:
     return case
 
 
-def picture(b: Bench) -> bytes:
+def image(b: Bench) -> bytes:
     Path("photos/cats").mkdir(parents=True)
     Image.new("RGB", (40, 30), "red").save("photos/cats/1.png")
     return Path("photos/cats/1.png").read_bytes()
@@ -734,13 +734,13 @@ def linked(b: Bench) -> Call:
 
 
 def cut_short(b: Bench) -> Call:
-    whole = picture(b)
+    whole = image(b)
     Path("photos/cats/1.png").write_bytes(whole[: len(whole) // 2])
     return lambda: nn.datasets.images("photos").load()
 
 
 def too_many_pixels(b: Bench) -> Call:
-    picture(b)
+    image(b)
     b.patch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     return lambda: nn.datasets.images("photos").load()
 
@@ -750,18 +750,18 @@ def a_file(b: Bench) -> Call:
     return lambda: nn.datasets.images("cat.png")
 
 
-PICTURES: dict[str, Case] = {
+IMAGES: dict[str, Case] = {
     "no such folder": lambda b: lambda: nn.datasets.images("none"),
     "a file for a folder": a_file,
     "no subfolders": in_a_folder("photos", lambda b: nn.datasets.images("photos")),
-    "a class without pictures": photos(b"", "notes.txt"),
+    "a class without images": photos(b"", "notes.txt"),
     "parts of a data set for classes": among("photos/train/cats", "photos/test/cats"),
     "classes that hold the same folders": among(*(f"photos/{a}/{b}" for a in "ab" for b in ("cats", "dogs"))),
     "a folder in two classes": linked,
-    "a picture that cannot be decoded": photos(b"no picture"),
-    "a picture that is cut short": cut_short,
+    "an image that cannot be decoded": photos(b"no image"),
+    "an image that is cut short": cut_short,
     "far too many pixels": too_many_pixels,
-    "only broken pictures": photos(b"no picture", errors="skip"),
+    "only broken images": photos(b"no image", errors="skip"),
     "a size of 0": photos(b"", size=0),
 }
 
@@ -820,7 +820,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
 }
 
 EVERYWHERE = {**DATA}
-ONCE = {**DATA_OF_ONE, **SETTINGS, **FILES, **TABLES, **PICTURES, **BACKENDS}
+ONCE = {**DATA_OF_ONE, **SETTINGS, **FILES, **TABLES, **IMAGES, **BACKENDS}
 
 
 # --- The tests of the page -------------------------------------------------------------------------------------------
@@ -948,7 +948,7 @@ def test_an_error_before_the_first_step_leaves_the_history_of_the_training_befor
         assert b.model.history is before
 
 
-def test_an_error_of_a_callback_leaves_the_epoch_that_it_was_told_of(
+def test_an_error_of_a_callback_leaves_the_epoch_that_it_was_called_for(
     host: nn.Backend, patch: pytest.MonkeyPatch
 ) -> None:
     def fail(run: nn.Run) -> None:
@@ -1094,9 +1094,9 @@ def test_extreme_logits_train_to_finite_numbers(host: nn.Backend, size: float, k
     loss, gradient = nn.losses.CrossEntropy().value_and_gradient(logits, labels)
     assert float(loss) == pytest.approx(size, rel=1e-6)
     np.testing.assert_allclose(gradient, [[0.5, -0.5], [0, 0]])
-    binary, slope = nn.losses.BinaryCrossEntropy().value_and_gradient(logits, host.asarray([[0, 1], [0, 1]], kind))
+    binary, gradient = nn.losses.BinaryCrossEntropy().value_and_gradient(logits, host.asarray([[0, 1], [0, 1]], kind))
     assert float(binary) == pytest.approx(size / 2, rel=1e-6)
-    assert np.isfinite(slope).all()
+    assert np.isfinite(gradient).all()
 
 
 @pytest.mark.parametrize("flag", ["numpy", "torch", "jax"])
@@ -1183,7 +1183,7 @@ def test_a_model_may_be_called_from_several_threads(be: nn.Backend, patch: pytes
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system does not fork")
 @pytest.mark.parametrize("flag", ["numpy", "strict", "torch"])
 def test_a_child_of_a_fork_goes_on(flag: str) -> None:
-    """Threads that share the work of convolutions, and PyTorch's own, are not there in the child."""
+    """Threads that divide the work of convolutions, and PyTorch's own, are not there in the child."""
     if not any(info.name == flag and info.usable for info in nn.list_backends()):
         pytest.skip(f"{flag} cannot be used here")
     code = f"""
@@ -1211,7 +1211,7 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
         "Cannot re-initialize CUDA in forked subprocess. To use CUDA with multiprocessing, you must use 'spawn'",
     ],
 )
-def test_cuda_in_a_forked_process_is_told_with_the_remedy(error: str) -> None:
+def test_cuda_in_a_forked_process_is_reported_with_the_remedy(error: str) -> None:
     assert "start processes by multiprocessing's 'spawn'" in backends.explain_cuda(13020, 13020, RuntimeError(error))
 
 

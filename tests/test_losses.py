@@ -15,7 +15,7 @@ F = torch.nn.functional
 
 RNG = np.random.default_rng(0)
 OUTPUTS, TARGET = RNG.normal(size=(8, 5)) * 3, RNG.normal(size=(8, 5))
-SHARES = RNG.dirichlet(np.ones(5), 8)
+PROBABILITIES = RNG.dirichlet(np.ones(5), 8)
 LABELS = RNG.integers(0, 5, 8)
 UNIT = RNG.uniform(size=(8, 5))
 CLASS_WEIGHTS = (0.5, 1.0, 2.0, 3.0, 0.1)
@@ -28,15 +28,15 @@ CASES = {
     "huber": (losses.Huber, {"delta": 0.7}, TARGET, F.huber_loss, {"delta": 0.7}),
     "binary": (losses.BinaryCrossEntropy, {}, UNIT, F.binary_cross_entropy_with_logits, {}),
     "labels": (losses.CrossEntropy, {}, LABELS, F.cross_entropy, {}),
-    "probabilities": (losses.CrossEntropy, {}, SHARES, F.cross_entropy, {}),
+    "probabilities": (losses.CrossEntropy, {}, PROBABILITIES, F.cross_entropy, {}),
     "labels smoothed": (losses.CrossEntropy, SMOOTH, LABELS, F.cross_entropy, SMOOTH),
-    "probabilities smoothed": (losses.CrossEntropy, SMOOTH, SHARES, F.cross_entropy, SMOOTH),
+    "probabilities smoothed": (losses.CrossEntropy, SMOOTH, PROBABILITIES, F.cross_entropy, SMOOTH),
     "labels weighed": (losses.CrossEntropy, WEIGHED, LABELS, F.cross_entropy, {"weight": CLASS_WEIGHTS}),
-    "probabilities weighed": (losses.CrossEntropy, WEIGHED, SHARES, F.cross_entropy, {"weight": CLASS_WEIGHTS}),
+    "probabilities weighed": (losses.CrossEntropy, WEIGHED, PROBABILITIES, F.cross_entropy, {"weight": CLASS_WEIGHTS}),
     "probabilities both": (
         losses.CrossEntropy,
         SMOOTH | WEIGHED,
-        SHARES,
+        PROBABILITIES,
         F.cross_entropy,
         SMOOTH | {"weight": CLASS_WEIGHTS},
     ),
@@ -44,7 +44,7 @@ CASES = {
 }
 
 
-PLACES, PLACE_LABELS = RNG.normal(size=(6, 6, 5)), RNG.integers(0, 5, (6, 6))  # as many places as examples
+POSITIONS, POSITION_LABELS = RNG.normal(size=(6, 6, 5)), RNG.integers(0, 5, (6, 6))  # as many positions as examples
 EXAMPLES = np.asarray([0.0, 1.0, 2.0, 0.5, 3.0, 1.0, 0.0, 0.25])
 
 
@@ -97,16 +97,16 @@ def test_value_and_gradient_equal_pytorch(be: nn.Backend, dtype: str, case: str)
 
 @pytest.mark.parametrize("class_weights", [None, CLASS_WEIGHTS])
 @pytest.mark.parametrize("weighed", [False, True])
-def test_labels_of_many_places_equal_pytorch(be: nn.Backend, dtype: str, weighed: bool, class_weights) -> None:
+def test_labels_of_many_positions_equal_pytorch(be: nn.Backend, dtype: str, weighed: bool, class_weights) -> None:
     """A weight is that of an example, and not of a place: there are as many of both, so that no error gives it away."""
     weights = np.asarray([0.0, 1.0, 2.0, 3.0, 0.5, 1.0]) if weighed else np.ones(6)
-    outputs = torch.tensor(PLACES, requires_grad=True)
+    outputs = torch.tensor(POSITIONS, requires_grad=True)
     of_class = torch.tensor(class_weights or [1.0] * 5, dtype=torch.float64)
-    each = F.cross_entropy(outputs.permute(0, 2, 1), torch.tensor(PLACE_LABELS), weight=of_class, reduction="none")
+    each = F.cross_entropy(outputs.permute(0, 2, 1), torch.tensor(POSITION_LABELS), weight=of_class, reduction="none")
     w = torch.tensor(weights)[:, None]
-    want = (each * w).sum() / (w * of_class[PLACE_LABELS]).sum()
+    want = (each * w).sum() / (w * of_class[POSITION_LABELS]).sum()
     want.backward()
-    given = on(be, dtype, PLACES, PLACE_LABELS, *([weights] if weighed else []))
+    given = on(be, dtype, POSITIONS, POSITION_LABELS, *([weights] if weighed else []))
     value, gradient = as_called(be, losses.CrossEntropy(class_weights=class_weights).value_and_gradient)(*given)
     close(to_host(be, value), want.detach().numpy(), dtype)
     close(to_host(be, gradient), outputs.grad.numpy(), dtype)
@@ -136,8 +136,8 @@ def test_a_loss_of_ones_own(be: nn.Backend, host: nn.Backend) -> None:
     value, gradient = LogCosh().value_and_gradient(outputs, target, weights)
     want = np.log(np.cosh(OUTPUTS - TARGET)).mean(axis=1) @ EXAMPLES / EXAMPLES.sum()
     assert float(value) == pytest.approx(want, rel=1e-5)
-    slopes = np.tanh(OUTPUTS - TARGET) * EXAMPLES[:, None] / (5 * EXAMPLES.sum())
-    close(to_host(be, gradient), slopes, "float32")
+    gradients = np.tanh(OUTPUTS - TARGET) * EXAMPLES[:, None] / (5 * EXAMPLES.sum())
+    close(to_host(be, gradient), gradients, "float32")
     assert float(LogCosh(reduction="sum")(outputs, target, weights)) == pytest.approx(want * EXAMPLES.sum(), rel=1e-5)
     with pytest.raises(ValueError, match=r"LogCosh needs a target of the outputs' shape \(8, 5\)"):
         LogCosh()(outputs, target[:, 0])
@@ -174,9 +174,9 @@ def test_extreme_logits(be: nn.Backend, dtype: str, size: float) -> None:
         (0.0, np.zeros((3, 2))),
         (size, [[0.25, -0.25], [-0.25, 0.25]]),
     ]
-    for (value, gradient), (want, slopes) in zip(found, wanted, strict=True):
+    for (value, gradient), (want, gradients) in zip(found, wanted, strict=True):
         close(to_host(be, value), np.asarray(want), dtype)
-        close(to_host(be, gradient), np.asarray(slopes, dtype=float), dtype)
+        close(to_host(be, gradient), np.asarray(gradients, dtype=float), dtype)
 
 
 def test_logits_at_the_end_of_the_range(be: nn.Backend) -> None:
@@ -310,7 +310,7 @@ BAD = [
     (losses.CrossEntropy(), OUTPUTS, LABELS - 5, ValueError, "label -5 is out of range"),
     (losses.CrossEntropy(), OUTPUTS, LABELS * 1.0, TypeError, "labels must be integers; got dtype .*float"),
     (losses.CrossEntropy(), OUTPUTS, LABELS[:, None], ValueError, r"needs labels of shape \(8,\)"),
-    (losses.CrossEntropy(), OUTPUTS, -SHARES, ValueError, "probabilities that are not negative"),
+    (losses.CrossEntropy(), OUTPUTS, -PROBABILITIES, ValueError, "probabilities that are not negative"),
     (losses.CrossEntropy(), ONES[:, 0], np.zeros(5, int), ValueError, "one logit a class"),
     (losses.CrossEntropy(), ONES, np.zeros(5, int), ValueError, "at least 2 classes"),
     (losses.CrossEntropy(class_weights=(1, 2)), OUTPUTS, LABELS, ValueError, "2 entries for 5 classes"),

@@ -107,9 +107,9 @@ def test_what_is_not_there_is_not_guessed(table: dict[str, Any], also: names.Als
     for name, entry in also.items():
         assert entry is None or entry in table
         if entry is None and names.spelled(name, table, also) is None:
-            with pytest.raises(ValueError, match=f"^there is no thing '{name}' here; use one of ") as told:
+            with pytest.raises(ValueError, match=f"^there is no thing '{name}' here; use one of ") as caught:
                 names.named(name, table, "thing", also)
-            assert "mean" not in str(told.value).rsplit(".", 1)[-1]
+            assert "mean" not in str(caught.value).rsplit(".", 1)[-1]
 
 
 def test_scikit_learn_estimators_know_the_names_too() -> None:
@@ -146,7 +146,7 @@ class Beginner:
         self.shape: tuple[int, ...] = settings.get("shape", self.X.shape[1:])
         self.before: tuple[nn.Layer, ...] = settings.get("before", (nn.Dense(5, "tanh"),))
         self.last: str = settings.get("last", "identity")
-        self.told: list[str] = []
+        self.messages: list[str] = []
 
     def fit(self) -> nn.Model:
         network = nn.Network(*self.before, nn.Dense(self.outputs, self.last))
@@ -159,9 +159,9 @@ class Beginner:
             try:
                 return self.fit()
             except (TypeError, ValueError) as error:
-                self.told.append(str(error))
+                self.messages.append(str(error))
                 self.follow(str(error))
-        raise AssertionError(f"led in a circle: {self.told}")
+        raise AssertionError(f"led in a circle: {self.messages}")
 
     def follow(self, message: str) -> None:
         clauses = [each for each in re.split(r"[;.] ", message) if self.purpose and self.purpose in each.lower()]
@@ -190,8 +190,8 @@ POINTS = RNG.normal(size=(12, 2))
 REAL, LABELS = POINTS[:, 0] - POINTS[:, 1], np.arange(12) % 2
 THREE = np.arange(12) % 3
 HOT = np.eye(3)[THREE]
-PICTURES = RNG.normal(size=(12, 6, 6, 3))
-CHANNELS_FIRST, FLAT = PICTURES.transpose(0, 3, 1, 2), (nn.Flatten(),)
+IMAGES = RNG.normal(size=(12, 6, 6, 3))
+CHANNELS_FIRST, FLAT = IMAGES.transpose(0, 3, 1, 2), (nn.Flatten(),)
 
 CHAINS: dict[str, tuple[Any, Any, str, dict[str, Any], tuple[int, ...]]] = {
     # X, y, what for, what is done; and the shape of the outputs that are learned
@@ -222,22 +222,22 @@ CHAINS: dict[str, tuple[Any, Any, str, dict[str, Any], tuple[int, ...]]] = {
     "the number of all": (POINTS, LABELS, "", {"outputs": 2, "shape": (12,)}, (2,)),
     "one feature": (POINTS[:, 0], LABELS, "", {"outputs": 2, "shape": (1,)}, (2,)),
     "one feature, all for a shape": (POINTS[:, 0], LABELS, "", {"outputs": 2, "shape": (12,)}, (2,)),
-    "grey pictures": (
-        PICTURES[..., 0],
+    "grey images": (
+        IMAGES[..., 0],
         LABELS,
         "",
         {"outputs": 2, "shape": (6, 6, 1), "before": (nn.Flatten(),)},
         (2,),
     ),
     "channels first": (
-        PICTURES.transpose(0, 3, 1, 2),
+        IMAGES.transpose(0, 3, 1, 2),
         LABELS,
         "",
         {"outputs": 2, "shape": (6, 6, 3), "before": (nn.Flatten(),)},
         (2,),
     ),
-    "a convolution and no Flatten": (PICTURES, LABELS, "", {"outputs": 2, "before": (nn.Conv2D(3, 3),)}, (2,)),
-    "the same, for values": (PICTURES, REAL[:, None], "", {"loss": "mse", "before": (nn.Conv2D(3, 3),)}, (1,)),
+    "a convolution and no Flatten": (IMAGES, LABELS, "", {"outputs": 2, "before": (nn.Conv2D(3, 3),)}, (2,)),
+    "the same, for values": (IMAGES, REAL[:, None], "", {"loss": "mse", "before": (nn.Conv2D(3, 3),)}, (1,)),
 }
 
 
@@ -247,7 +247,7 @@ def test_who_follows_the_messages_trains(be: nn.Backend, chain: str) -> None:
     beginner = Beginner(be, X, y.astype("float32") if y.dtype.kind == "f" else y, purpose, **settings)
     model = beginner.learn()
     assert model.output_shape == wanted
-    assert beginner.told, "nothing was wrong"
+    assert beginner.messages, "nothing was wrong"
     assert model.input_shape == beginner.X.shape[1:]
     assert beginner.X.shape[0] == beginner.y.shape[0] == 12
     assert float(model.history["loss"][-1]) < float("inf")
@@ -300,10 +300,10 @@ def test_softmax_is_refused_wherever_it_ends_a_network() -> None:
 )
 def test_no_message_prints_data(call: Any) -> None:
     X = np.full((200, 2), -7.125)
-    with pytest.raises((TypeError, ValueError)) as told:
+    with pytest.raises((TypeError, ValueError)) as caught:
         call(X)
-    assert len(re.findall("7.125", str(told.value))) < 12
-    assert len(str(told.value)) < 400
+    assert len(re.findall("7.125", str(caught.value))) < 12
+    assert len(str(caught.value)) < 400
 
 
 def test_what_is_wrong_at_the_next_look() -> None:
@@ -358,7 +358,7 @@ def test_layers_say_where_the_model_is() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "message"),
     [
         (lambda outputs: None, "got None"),
         (lambda outputs: outputs[:, 0], r"got \w+ of shape \(20,\)"),
@@ -366,7 +366,7 @@ def test_layers_say_where_the_model_is() -> None:
         (lambda outputs: 10**400, "got 10"),
     ],
 )
-def test_a_metric_of_ones_own_must_give_one_number(be: nn.Backend, value: Any, told: str) -> None:
+def test_a_metric_of_ones_own_must_give_one_number(be: nn.Backend, value: Any, message: str) -> None:
     X, y = nn.datasets.moons(20, noise=0.1, seed=0, backend=be)
     model = nn.Network(nn.Dense(2)).init((2,), backend=be)
 
@@ -374,7 +374,7 @@ def test_a_metric_of_ones_own_must_give_one_number(be: nn.Backend, value: Any, t
         return value(outputs)
 
     for more in ({}, {"validation": (X, y)}):
-        with pytest.raises(TypeError, match=f"metric 'mine' must give one number; {told}"):
+        with pytest.raises(TypeError, match=f"metric 'mine' must give one number; {message}"):
             model.fit(X, y, metrics=[mine], epochs=1, **more)
 
 

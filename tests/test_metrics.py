@@ -36,12 +36,12 @@ def on(be: nn.Backend, outputs: Any, target: Any) -> tuple[Any, Any]:
 def test_equal_scikit_learn(be: nn.Backend, rows: str) -> None:
     outputs, labels = ROWS[rows]
 
-    def all_of_them(outputs: Any, labels: Any, shares: Any) -> list[Any]:
+    def all_of_them(outputs: Any, labels: Any, probabilities: Any) -> list[Any]:
         named = [metrics.METRICS[name] for name in EXPECTED]
-        return [[metric(outputs, target) for metric in named] for target in (labels, shares)]
+        return [[metric(outputs, target) for metric in named] for target in (labels, probabilities)]
 
-    shares = 0.7 * np.eye(4)[labels] + 0.075  # probabilities are read as labels
-    for found in as_called(be, all_of_them)(*on(be, outputs, labels), be.asarray(shares, dtype="float32")):
+    probabilities = 0.7 * np.eye(4)[labels] + 0.075  # probabilities are read as labels
+    for found in as_called(be, all_of_them)(*on(be, outputs, labels), be.asarray(probabilities, dtype="float32")):
         for got, (name, expected) in zip(found, EXPECTED.items(), strict=True):
             assert float(got) == pytest.approx(expected(labels, outputs.argmax(axis=1)), rel=1e-6), name
             assert nn.namespace(got) is be.xp
@@ -98,8 +98,8 @@ def test_single_logits(be: nn.Backend, shape: tuple[int, ...], kind: str) -> Non
         assert float(metrics.f1(outputs, target)) == pytest.approx(sk.f1_score(truth, taken, average="macro"), rel=1e-6)
 
 
-def test_many_places(be: nn.Backend) -> None:
-    """Labels at each place of a sequence or a picture, as cross-entropy takes them."""
+def test_many_positions(be: nn.Backend) -> None:
+    """Labels at each position of a sequence or an image, as cross-entropy takes them."""
     chosen = [*(metrics.METRICS[name] for name in EXPECTED), metrics.TopK(2)]
     wanted = [expected(LABELS, OUTPUTS.argmax(axis=1)) for expected in EXPECTED.values()]
     wanted.append(sk.top_k_accuracy_score(LABELS, OUTPUTS, k=2, labels=[0, 1, 2, 3]))

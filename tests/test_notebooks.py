@@ -1,7 +1,7 @@
 """The notebooks run from top to bottom on more than one backend, and say what they said when they were written.
 
-In the repository a notebook holds the texts that its cells print, and no pictures: these are drawn anew where the
-notebook is run, so that a picture never shows what the code no longer does.
+In the repository a notebook holds the texts that its cells print, and no figures: these are drawn anew where the
+notebook is run, so that a figure never shows what the code no longer does.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
 FLAG = 'nn.backend("numpy")'
 BACKENDS = ["numpy", "torch"]
 SAME = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
-PICTURES = ("image/png", "image/svg+xml", "text/html", "application/vnd.jupyter.widget-view+json")
+FIGURES = ("image/png", "image/svg+xml", "text/html", "application/vnd.jupyter.widget-view+json")
 
 
 @pytest.fixture(autouse=True)
@@ -52,18 +52,18 @@ def read(path: Path) -> Any:
 
 
 def texts(cell: Any) -> str:
-    """What a cell prints, and the value of its last line; what a picture is called is no text."""
+    """What a cell prints, and the value of its last line; the name of a figure is no text."""
     said = []
     for output in cell.get("outputs", []):
         if output.output_type == "stream" and output.name == "stdout":
             said.append(output.text)
-        elif output.output_type == "execute_result" and not set(output.data) & set(PICTURES):
+        elif output.output_type == "execute_result" and not set(output.data) & set(FIGURES):
             said.append(output.data["text/plain"] + "\n")
     return "".join(said)
 
 
 def draws(cell: Any) -> bool:
-    return any(set(output.get("data", {})) & set(PICTURES) for output in cell.get("outputs", []))
+    return any(set(output.get("data", {})) & set(FIGURES) for output in cell.get("outputs", []))
 
 
 def code_cells(notebook: Any) -> list[Any]:
@@ -107,7 +107,7 @@ def test_a_notebook_in_the_repository_is_clean(path: Path) -> None:
     assert sum(cell.source.count("nn.backend(") for cell in code_cells(notebook)) == 1
     for cell in code_cells(notebook):
         assert cell.execution_count is None
-        assert not draws(cell), f"{path.name} holds a picture; strip it"
+        assert not draws(cell), f"{path.name} holds a figure; strip it"
         assert all(output.output_type != "error" for output in cell.outputs)
     assert notebook.metadata.kernelspec.name == "python3"
 

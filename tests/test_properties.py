@@ -39,7 +39,7 @@ def test_a_permuted_batch_permutes_the_outputs(be: nn.Backend, x: np.ndarray, da
 def test_unpacked_parameters_pack_into_the_same_vector(be: nn.Backend, features: int, seed: int) -> None:
     model = NET.init((features,), seed=seed, backend=be, dtype="float32")
     layout: Layout = model.wiring.params
-    assert layout.places[-1].stop == layout.size == model.theta.shape[0]
+    assert layout.slots[-1].stop == layout.size == model.theta.shape[0]
     packed = layout.pack(layout.tree(model.theta), model.theta)
     np.testing.assert_array_equal(be.to_numpy(packed), be.to_numpy(model.theta))
 

@@ -32,7 +32,7 @@ CALLS = """
 import hashlib, json
 host = nn.backend("numpy")
 
-def told(name, *arrays):
+def report(name, *arrays):
     total = hashlib.sha256()
     for each in arrays:
         total.update(host.to_numpy(each).tobytes())
@@ -45,7 +45,7 @@ for engine in ENGINES:
         for function in ("tanh", "relu", "logistic", "silu"):
             network = nn.Network(nn.Dense(16, function), nn.Dropout(0.1), nn.Dense(2))
             model = network.init((2,), seed=4, backend=be, dtype=dtype, engine=engine)
-            told(f"{engine} {dtype} {function} predict", model.predict(X))
+            report(f"{engine} {dtype} {function} predict", model.predict(X))
         plain = nn.Network(nn.Dense(16, "tanh"), nn.Dense(2))
         normed = nn.Network(nn.Dense(16), nn.BatchNorm(), nn.Activation("logistic"), nn.Dense(2))
         adam = nn.Adam(0.01)
@@ -55,15 +55,15 @@ for engine in ENGINES:
                 model.freeze(frozen)
             history = model.fit(X, y, optimizer=rule, epochs=3, seed=5, validation=0.25, metrics=["accuracy"])
             columns = {name: column for name, column in history.items() if name != "seconds"}
-            told(f"{dtype} {rule} fit", model.theta, model.state)
+            report(f"{dtype} {rule} fit", model.theta, model.state)
             print(json.dumps(columns))
-            told(f"{dtype} {rule} predict", model.predict(X), model(X[:1, ...]))
+            report(f"{dtype} {rule} predict", model.predict(X), model(X[:1, ...]))
     if FLAG == "numpy":
         seen = nn.Conv2D(8, 3, activation="relu", padding="same"), nn.MaxPool2D(2), nn.BatchNorm()
         photos = nn.Network(*seen, nn.Flatten(), nn.Dense(2)).init((12, 12, 3), seed=1, dtype="float32", engine=engine)
         X = be.xp.reshape(nn.datasets.moons(32 * 12 * 12 * 3 // 2, seed=2, dtype="float32")[0], (32, 12, 12, 3))
         history = photos.fit(X, be.xp.arange(32) % 2, epochs=2, batch_size=8, validation=0.25)
-        told("photos", photos.theta, photos.state, photos.predict(X))
+        report("photos", photos.theta, photos.state, photos.predict(X))
 """
 
 

@@ -1,1 +1,1 @@
-"""What the command line computes: demos, the workflow from file to network and back, benchmarks."""
+"""The computations of the command line: demos, the workflow from file to network and back, benchmarks."""

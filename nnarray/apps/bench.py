@@ -24,7 +24,7 @@ CLASSES = 10
 PAUSE = 0.1  # seconds in which the threads of the library before stop waiting for work
 TURNS = 10  # among which the time is divided, for a median
 STEPS = (4, 64)  # that an epoch has at least and at most
-DOUBT = 2.0  # a library's threads wait for each other: where another program holds one up, times double and more
+DOUBT = 2.0  # threads wait for each other: if another program delays one of them, times double and more
 
 
 @dataclass(frozen=True)
@@ -52,19 +52,19 @@ class Timing:
         return 2e-9 * self.multiply_adds / self.seconds
 
     @property
-    def share(self) -> float:
+    def fraction(self) -> float:
         """The fraction of the speed that its matrix products alone reach."""
         return self.products / self.seconds
 
     @property
     def doubtful(self) -> bool:
         """Whether the times vary, or beat the limit, by so much that other programs must have computed here too."""
-        return self.spread > DOUBT or self.share > DOUBT
+        return self.spread > DOUBT or self.fraction > DOUBT
 
 
 @dataclass(frozen=True)
 class Case:
-    """A backend at one width: None is what could not be measured, and `failure` says why."""
+    """The times of a backend at one width; None where it could not be measured, and `failure` says why."""
 
     backend: str
     device: str
@@ -76,15 +76,15 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Place:
-    """A backend, and what it computes on."""
+class Device:
+    """A backend, and the device on which it computes."""
 
     backend: Backend
     device: str
     gpu: bool
 
 
-def places(flags: Sequence[str] | None = None) -> list[Place]:
+def devices(flags: Sequence[str] | None = None) -> list[Device]:
     """The backends to measure: those of the flags, or all that compute here but imitations.
 
     Raises
@@ -94,17 +94,17 @@ def places(flags: Sequence[str] | None = None) -> list[Place]:
     """
     if flags is None:
         flags = [info.name for info in backends.list_backends() if info.usable and not info.imitates]
-    found = {be.name: be for be in map(backends.backend, flags)}
-    return [_place(be) for be in found.values()]
+    chosen = {be.name: be for be in map(backends.backend, flags)}
+    return [_device(be) for be in chosen.values()]
 
 
-def _place(be: Backend) -> Place:
-    device = backends.describe(be.name).device
-    return Place(be, device, gpu=device != "CPU" and not device.startswith("imitation"))
+def _device(be: Backend) -> Device:
+    name = backends.describe(be.name).device
+    return Device(be, name, gpu=name != "CPU" and not name.startswith("imitation"))
 
 
 def measure(
-    where: Sequence[Place],
+    devices: Sequence[Device],
     widths: Sequence[int] | None = None,
     *,
     batch_size: int = 128,
@@ -114,7 +114,7 @@ def measure(
     """Time the multilayer perceptron n-n-n-10 on some backends, width n by width: one case after the other.
 
     A forward propagation is a call of the model, one of many in a row, at whose end the device is waited for. A
-    training step is one of `Model.fit` with Adam, its share of shuffling and of the end of the epoch included;
+    training step is one of `Model.fit` with Adam, with its part of shuffling and of the end of the epoch;
     the first epoch, in which libraries compile and warm up, is left out.
 
     The limit is the time of the very same matrix products, without all else, on the same backend: what no change to
@@ -123,7 +123,7 @@ def measure(
 
     Parameters
     ----------
-    where : sequence of Place
+    devices : sequence of Device
     widths : sequence of int, optional
         16 to 1024, and 2048 with a GPU.
     batch_size : int
@@ -135,7 +135,7 @@ def measure(
     Yields
     ------
     Case
-        One for each width and backend. What fails there, such as a full device, is told in it, and the rest goes on.
+        One for each width and backend. What fails there, such as a full device, is noted there; the rest goes on.
 
     Raises
     ------
@@ -145,20 +145,20 @@ def measure(
     integer(batch_size, "batch_size", 1, usual=128)
     real(seconds, "seconds", least=0.0, usual=1.0)
     named(dtype, dict.fromkeys(FLOATS), "dtype")
-    for width in default_widths(where) if widths is None else widths:
+    for width in default_widths(devices) if widths is None else widths:
         integer(width, "each width", 1, usual=256)
-        for place in where:
+        for device in devices:
             time.sleep(min(PAUSE, seconds))
-            yield _case(place, width, batch_size, dtype, seconds)
+            yield _case(device, width, batch_size, dtype, seconds)
 
 
-def default_widths(where: Sequence[Place]) -> tuple[int, ...]:
-    """Those that are measured unless others are asked for."""
-    return WIDTHS_OF_GPUS if any(place.gpu for place in where) else WIDTHS
+def default_widths(devices: Sequence[Device]) -> tuple[int, ...]:
+    """The widths that are measured if the user names none."""
+    return WIDTHS_OF_GPUS if any(device.gpu for device in devices) else WIDTHS
 
 
-def _case(place: Place, width: int, batch: int, dtype: str, seconds: float) -> Case:
-    case, be = Case(place.backend.name, place.device, place.gpu, width), place.backend
+def _case(at: Device, width: int, batch: int, dtype: str, seconds: float) -> Case:
+    case, be = Case(at.backend.name, at.device, at.gpu, width), at.backend
     try:
         model = models.mlp(CLASSES, (width, width)).init((width,), backend=be, dtype=dtype)
         x = _drawn(be, model, (batch, width))
@@ -183,7 +183,7 @@ def _forward(be: Backend, model: Model, x: Array, seconds: float) -> Timing:
 
 
 def _training(be: Backend, model: Model, x: Array, guess: float, seconds: float) -> Timing:
-    """Three times the products of the forward propagation, but for the gradient of the inputs, which nobody needs."""
+    """The time of a training step, which has three times the products of the forward one, less dx of the inputs."""
     about, (least, most) = model.summary(), STEPS
     steps = max(least, min(most, int(seconds / TURNS / guess)))
     X = be.xp.concat([x] * steps, axis=0)
@@ -224,7 +224,7 @@ def _turns(calls: Sequence[Callable[[], Any]], be: Backend, seconds: float) -> l
 
 def _row(call: Callable[[], Any], be: Backend, count: int) -> float:
     """Seconds of each of `count` calls, with one wait at the end."""
-    kept = None  # JAX waits for what is still referred to
+    kept = None  # the last result must stay alive: JAX waits only for arrays that are referred to
     be.synchronize()
     begun = time.perf_counter()
     for _ in range(count):
@@ -262,11 +262,11 @@ def _products(be: Backend, model: Model, x: Array, *, training: bool) -> Callabl
     dys = [_drawn(be, model, (x.shape[0], weight.shape[1])) for weight in weights]
 
     def products(weights: list[Array], inputs: list[Array], dys: list[Array]) -> list[Array]:
-        found = [x @ weight for x, weight in zip(inputs, weights, strict=True)]
+        results = [x @ weight for x, weight in zip(inputs, weights, strict=True)]
         if training:
-            found += [x.T @ dy for x, dy in zip(inputs, dys, strict=True)]
-            found += [dy @ weight.T for dy, weight in zip(dys[1:], weights[1:], strict=True)]
-        return found
+            results += [x.T @ dy for x, dy in zip(inputs, dys, strict=True)]
+            results += [dy @ weight.T for dy, weight in zip(dys[1:], weights[1:], strict=True)]
+        return results
 
     call = compiled(products, x)
     return lambda: call(weights, inputs, dys)

@@ -1,4 +1,4 @@
-"""The demo of pictures: a small convolutional network learns to tell drawn cats from drawn dogs."""
+"""The demo of images: a small convolutional network learns to distinguish drawn cats from drawn dogs."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from nnarray.typing import Array
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-NEW_PICTURES, SIZE, BATCH, RATE = 1000, 64, 64, 0.005
+NEW_IMAGES, SIZE, BATCH, RATE = 1000, 64, 64, 0.005
 
 
 @dataclass(frozen=True)
 class PetsFit:
-    """A trained network, and what it says of pictures that it has not seen."""
+    """A trained network, and what it predicts for images that it has not seen."""
 
     model: Model
     history: History
@@ -38,28 +38,28 @@ class PetsFit:
 
     @property
     def confusion(self) -> np.ndarray:
-        """How many of each class (row) were told to be of each (column)."""
+        """How many of each class (row) were predicted to be of each (column)."""
         return on_host(metrics.confusion_matrix(self.probabilities, self.y))
 
     @property
     def accuracy(self) -> float:
-        """Of the answers."""
+        """The fraction of right answers."""
         return float(metrics.accuracy(self.probabilities, self.y))
 
 
 def fit_pets(
-    be: Backend, *, pictures: int, epochs: int, seed: int, watch: Callable[[Run], None] | None = None
+    be: Backend, *, images: int, epochs: int, seed: int, watch: Callable[[Run], None] | None = None
 ) -> PetsFit:
-    """Draw the pictures, train, and look at new ones."""
-    X, y = datasets.pets(pictures, size=SIZE, seed=seed, backend=be)
-    unseen, truth = datasets.pets(NEW_PICTURES, size=SIZE, seed=seed + 1, backend=be)
+    """Draw the images, train, and predict the classes of new ones."""
+    X, y = datasets.pets(images, size=SIZE, seed=seed, backend=be)
+    unseen, truth = datasets.pets(NEW_IMAGES, size=SIZE, seed=seed + 1, backend=be)
     model = cnn(2).init((SIZE, SIZE, 3), seed=seed, backend=be, dtype="float32")
     history = model.fit(
         X,
         y,
         optimizer=Adam(Cosine(RATE, epochs)),
         epochs=epochs,
-        batch_size=min(BATCH, pictures),
+        batch_size=min(BATCH, images),
         metrics=["accuracy"],
         seed=seed,
         callbacks=[watch] if watch else [],
@@ -70,9 +70,9 @@ def fit_pets(
 
 
 class _Seen(NamedTuple):
-    """What the network says of the new pictures, on the host."""
+    """What the network predicts for the new images, on the host."""
 
-    pictures: np.ndarray
+    images: np.ndarray
     truth: np.ndarray
     answers: np.ndarray
     sure: np.ndarray
@@ -84,7 +84,7 @@ class _Seen(NamedTuple):
 
 
 def draw_pets(fit: PetsFit) -> Figure:
-    """The answers, the wrong ones, what lights them up, the first filters, and the confusion matrix."""
+    """Draw the answers, the wrong ones, their sensitive pixels, the first filters, and the confusion matrix."""
     seen = _Seen.of(fit)
     wrong = np.flatnonzero(seen.answers != seen.truth)
     doubtful = np.argsort(seen.sure)  # the least sure first
@@ -95,15 +95,15 @@ def draw_pets(fit: PetsFit) -> Figure:
         parts: Any = figure.subfigures(3, 1, height_ratios=[3.1, 2.55, 1.6])
         top, middle, bottom = parts
         left, right = top.subplots(1, 2, width_ratios=[2.1, 1])
-        _told(seen, left, np.arange(24), 8, "The first ones, with its answer and certainty")
+        _draw_answers(seen, left, np.arange(24), 8, "The first ones, with its answer and certainty")
         right.set_title("How often it was right")
         plotting.plot_confusion(fit.confusion, NAMES, ax=right)
         mistakes, lit = middle.subplots(1, 2)
         if len(wrong):
             worst = wrong[np.argsort(-seen.sure[wrong])][:6]
-            _told(seen, mistakes, worst, 3, f"Wrong: {len(worst)} of {len(wrong)}, the surest first")
+            _draw_answers(seen, mistakes, worst, 3, f"Wrong: {len(worst)} of {len(wrong)}, the surest first")
         else:
-            _told(seen, mistakes, doubtful[:6], 3, "None was wrong; it was least sure of these")
+            _draw_answers(seen, mistakes, doubtful[:6], 3, "None was wrong; it was least sure of these")
         surest = [doubtful[seen.answers[doubtful] == k][::-1][:3] for k in (0, 1)]
         _light_up(fit, seen, lit, np.concatenate(surest))
         filters, curve = bottom.subplots(1, 2)
@@ -114,26 +114,26 @@ def draw_pets(fit: PetsFit) -> Figure:
     return figure
 
 
-def _told(seen: _Seen, axes: Any, which: np.ndarray, columns: int, title: str) -> None:
-    """Pictures with what the network says of them: green where it is right."""
+def _draw_answers(seen: _Seen, axes: Any, which: np.ndarray, columns: int, title: str) -> None:
+    """Images with the predicted classes: green where they are right."""
     labels = [f"{NAMES[seen.answers[i]]} {seen.sure[i]:.0%}" for i in which]
     colours = [GREEN if seen.answers[i] == seen.truth[i] else VERMILLION for i in which]
     axes.set_title(title)
-    plotting.plot_pictures(seen.pictures[which], labels, colours=colours, columns=columns, ax=axes)
+    plotting.plot_images(seen.images[which], labels, colours=colours, columns=columns, ax=axes)
 
 
 def _light_up(fit: PetsFit, seen: _Seen, axes: Any, which: np.ndarray) -> None:
-    """Pictures, darkened but where a change of a pixel would change the answer most."""
-    slopes = fit.model.input_gradient(pick(fit.X, backend_of(fit.X).asarray(which)))
-    light = _smooth(np.abs(on_host(slopes)).sum(axis=-1))
+    """Images, dark except where a change of a pixel would change the answer most."""
+    gradient = fit.model.input_gradient(pick(fit.X, backend_of(fit.X).asarray(which)))
+    light = _smooth(np.abs(on_host(gradient)).sum(axis=-1))
     light /= np.quantile(light, 0.985, axis=(1, 2), keepdims=True)
-    pictures = seen.pictures[which] * (0.18 + 0.82 * np.clip(light, 0.0, 1.0)[..., None])
+    images = seen.images[which] * (0.18 + 0.82 * np.clip(light, 0.0, 1.0)[..., None])
     axes.set_title("What lights up the answer")
-    plotting.plot_pictures(pictures, [NAMES[k] for k in seen.answers[which]], columns=3, ax=axes)
+    plotting.plot_images(images, [NAMES[k] for k in seen.answers[which]], columns=3, ax=axes)
 
 
 def _smooth(x: np.ndarray, passes: int = 3) -> np.ndarray:
-    """Means with the neighbours, a few times: single pixels say little."""
+    """Each pixel averaged with its neighbours, a few times, since single pixels are noisy."""
     for _ in range(passes):
         for axis in (1, 2):
             x = (np.roll(x, 1, axis) + 2.0 * x + np.roll(x, -1, axis)) / 4.0

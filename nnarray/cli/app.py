@@ -1,6 +1,6 @@
 """The command line as one program: its name, its errors, its exit codes.
 
-Exit codes: 0 done, 1 it went wrong, 2 it was asked for wrongly; 128 + n the signal n ended it: 130 Ctrl-C, 143 SIGTERM,
+Exit codes: 0 success, 1 an error, 2 a wrong request; 128 + n: signal n ended it: 130 Ctrl-C, 143 SIGTERM,
 129 SIGHUP, 141 the reader of a pipe is gone.
 """
 
@@ -33,10 +33,12 @@ class OneLine(TyperGroup):
     """Commands whose errors are one line on stderr, without a traceback unless `--debug` asks for it."""
 
     def make_context(self, *args: Any, **options: Any) -> Any:
+        """Parse the arguments; a misuse is one line."""
         with _errors(debug=False):
             return super().make_context(*args, **options)
 
     def invoke(self, ctx: Any) -> Any:
+        """Run the command; its errors are one line, and signals end it."""
         with _errors(debug=ctx.params["debug"]), _terminable():
             return super().invoke(ctx)
 
@@ -65,15 +67,15 @@ def _errors(*, debug: bool) -> Generator[None]:
         if debug:
             traceback.print_exc()
         else:
-            typer.echo(f"nnarray: {' '.join(_told(error).split())}", err=True)
+            typer.echo(f"nnarray: {' '.join(_message(error).split())}", err=True)
         raise typer.Exit(_code(error)) from None
 
 
 @contextmanager
 def _terminable() -> Generator[None]:
-    """SIGTERM and SIGHUP end a command as Ctrl-C does, whatever that is set to; what `nohup` ignores stays ignored.
+    """Let SIGTERM and SIGHUP end a command as Ctrl-C does, also where Ctrl-C is ignored; `nohup` still ignores SIGHUP.
 
-    Whatever a command ends by, a signal that has arrived is what it is told to have ended by.
+    If a signal has arrived, the command ends by that signal, even where an error came first.
     """
     before: dict[int, Any] = {}
     end = Ending()
@@ -95,7 +97,7 @@ def _terminable() -> Generator[None]:
 
 @contextmanager
 def though_nobody_reads() -> Generator[None]:
-    """What is only said may be lost to a pipe without a reader; the work that follows is done all the same."""
+    """Printing that may fail: if nobody reads the pipe, the text is lost, and the work after it goes on."""
     try:
         yield
         sys.stdout.flush()
@@ -104,7 +106,7 @@ def though_nobody_reads() -> Generator[None]:
 
 
 def let_go_of_pipes() -> None:
-    """What is still to be written to a pipe without a reader is forgotten, or Python would complain in the end."""
+    """Drop what is still to be written to a pipe without a reader; else Python would report an error at its exit."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -112,8 +114,8 @@ def let_go_of_pipes() -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def _told(error: Exception) -> str:
-    """What is said of an error."""
+def _message(error: Exception) -> str:
+    """The text of an error, as the user sees it."""
     if isinstance(error, USAGE_ERROR):
         usage: Any = error
         path = usage.ctx.command_path if usage.ctx else "nnarray"
@@ -125,7 +127,7 @@ def _told(error: Exception) -> str:
 
 
 def _code(error: Exception) -> int:
-    """2 for what was asked for wrongly, 1 for all else."""
+    """The exit code: 2 for a wrong request, 1 for any other error."""
     return 2 if isinstance(error, (ValueError, USAGE_ERROR)) else 1
 
 
@@ -156,6 +158,6 @@ def main(
     ),
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
-    """What every command has."""
+    """The options of all commands."""
     if ctx.invoked_subcommand is None:
         typer.echo(ctx.get_help())

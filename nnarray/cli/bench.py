@@ -11,7 +11,7 @@ import typer
 
 from nnarray.checks import integer, real
 from nnarray.cli.app import app
-from nnarray.cli.telling import bar, integers, output, tell_facts, tell_table
+from nnarray.cli.console import bar, integers, output, show_facts, show_table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -50,24 +50,24 @@ def bench(
     real(seconds, "--seconds", least=0.0, usual=1.0)
     widths = None if sizes is None else sorted(set(integers(sizes, "--sizes")))
     flags = None if wanted is None else _flags(wanted)
-    from nnarray.apps.bench import default_widths, measure, places, verdict
+    from nnarray.apps.bench import default_widths, devices, measure, verdict
 
-    where = places(flags)
+    measured = devices(flags)
     cases: list[Case] = []
-    widths = widths or default_widths(where)
+    widths = widths or default_widths(measured)
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("measuring"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with bar(len(widths) * len(where), *columns) as update:
-        for case in measure(where, widths, batch_size=batch_size, dtype=dtype, seconds=seconds):
+    with bar(len(widths) * len(measured), *columns) as update:
+        for case in measure(measured, widths, batch_size=batch_size, dtype=dtype, seconds=seconds):
             cases.append(case)
             update(advance=1)
     if as_json:
         settings = {"batch_size": batch_size, "dtype": dtype, "seconds": seconds}
-        told = {"cases": [_for_machines(case) for case in cases], "verdict": verdict(cases)}
-        typer.echo(json.dumps(settings | told, indent=2))
+        results = {"cases": [_for_machines(case) for case in cases], "verdict": verdict(cases)}
+        typer.echo(json.dumps(settings | results, indent=2))
         return
-    _tell(output(), cases, batch_size, dtype, verdict(cases))
+    _show(output(), cases, batch_size, dtype, verdict(cases))
 
 
 def _flags(text: str) -> list[str]:
@@ -77,27 +77,27 @@ def _flags(text: str) -> list[str]:
     return flags
 
 
-# --- What is told --------------------------------------------------------------------------------------------
+# --- What is shown --------------------------------------------------------------------------------------------
 
 
 def _for_machines(case: Case) -> dict[str, Any]:
     timings = {"forward": case.forward, "training": case.training}
-    rates = {kind: asdict(t) | {"gflops": t.gflops, "share": t.share} if t else None for kind, t in timings.items()}
+    rates = {kind: asdict(t) | {"gflops": t.gflops, "share": t.fraction} if t else None for kind, t in timings.items()}
     return asdict(case) | rates
 
 
-def _tell(console: Console, cases: Sequence[Case], batch: int, dtype: str, sentences: Sequence[str]) -> None:
+def _show(console: Console, cases: Sequence[Case], batch: int, dtype: str, sentences: Sequence[str]) -> None:
     devices = {case.backend: case.device for case in cases}
     facts = {
         "network": f"n-n-n-10, relu, {dtype}; batches of {batch}; a step of Adam",
         "devices": ", ".join(f"{name} on {device}" for name, device in devices.items()),
-        "limit": "share of the speed that the matrix products alone reach on the same backend",
+        "limit": "fraction of the speed that the matrix products alone reach on the same backend",
     }
-    tell_facts(console, facts)
+    show_facts(console, facts)
     # Names of columns may occur twice, so all but the backend's are flush right.
     names = ["n", "backend", "forward", "GFLOP/s", "limit", "step", "GFLOP/s", "limit"]
     rows = [[str(case.width), case.backend, *_cells(case.forward), *_cells(case.training)] for case in cases]
-    tell_table(console, names, rows, right=[name for name in names if name != "backend"])
+    show_table(console, names, rows, right=[name for name in names if name != "backend"])
     console.print()
     for case in cases:
         if case.failure:  # outside of the table, whose columns it would not fit
@@ -111,7 +111,7 @@ def _tell(console: Console, cases: Sequence[Case], batch: int, dtype: str, sente
 def _cells(timing: Timing | None) -> list[str]:
     if timing is None:
         return ["failed", "", ""]
-    return [written(timing.seconds), f"{timing.gflops:.3g}", f"{timing.share:.0%}"]
+    return [written(timing.seconds), f"{timing.gflops:.3g}", f"{timing.fraction:.0%}"]
 
 
 def written(seconds: float) -> str:

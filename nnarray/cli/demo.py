@@ -12,7 +12,7 @@ from nnarray import backends, plotting
 from nnarray.backends import Backend
 from nnarray.checks import integer
 from nnarray.cli.app import app
-from nnarray.cli.telling import Flag, Seed, described, integers, output, tell_facts, tell_table, training_bar
+from nnarray.cli.console import Flag, Seed, described, integers, output, show_facts, show_table, training_bar
 from nnarray.layers.activations import FUNCTIONS
 from nnarray.training.callbacks import History
 
@@ -58,7 +58,7 @@ def classes(
     epochs: Annotated[int | None, typer.Option("--epochs", help="default: 500 on moons.")] = None,
     out: Out = None,
 ) -> None:
-    """Train a small network to tell classes apart, and draw what it learnt. Also: a line, a sine."""
+    """Train a small network to classify points, and draw what it learnt. Also: a line, a sine."""
     if ctx.invoked_subcommand:
         _refuse_options_before(ctx)
         return
@@ -76,14 +76,14 @@ def classes(
         demos.untrained(be, dataset, hidden=each, activation=activation, noise=noise, seed=seed, epochs=epochs)
         for each in ([layers] if sizes is None else [(size,) for size in sizes])
     ]
-    _tell_classification(console, be, backend, starts)
+    _show_classification(console, be, backend, starts)
     with training_bar(sum(start.epochs for start in starts)) as watch:
         results = [demos.train(start, watch) for start in starts]
     if sizes is None:
-        _tell_trained(console, results[0])
+        _show_trained(console, results[0])
         _save(console, picture, lambda: demos.draw_training(results[0]))
     else:
-        _tell_sizes(console, results)
+        _show_sizes(console, results)
         _save(console, picture, lambda: demos.draw_sizes(results))
 
 
@@ -127,8 +127,8 @@ def line(
         "training": f"{epochs} epochs on all points at once, gradient descent, rate {demos.LINE_OPTIMIZER.lr:g}",
         "speed": _speed(fit.history),
     }
-    tell_facts(console, facts)
-    _tell_line(console, fit)
+    show_facts(console, facts)
+    _show_line(console, fit)
     _save(console, picture, lambda: demos.draw_line(fit))
 
 
@@ -163,44 +163,44 @@ def sine(
         "training": f"{epochs} epochs on {fit.samples} samples at once, Adam, rate 0.05 falling along a cosine",
         "speed": _speed(fit.history),
     }
-    tell_facts(console, facts)
-    _tell_sine(console, fit)
+    show_facts(console, facts)
+    _show_sine(console, fit)
     _save(console, picture, lambda: demos.draw_sine(fit))
 
 
 @demo.command(
-    short_help="Cats and dogs in drawn pictures, by a convolutional network.",
-    epilog="\b\nExamples:\n  nnarray demo pets\n  nnarray demo pets --pictures 10000 --epochs 10 --backend torch",
+    short_help="Cats and dogs in drawn images, by a convolutional network.",
+    epilog="\b\nExamples:\n  nnarray demo pets\n  nnarray demo pets --images 10000 --epochs 10 --backend torch",
 )
 def pets(
-    pictures: Annotated[int, typer.Option("--pictures", help="How many to learn from.")] = 4000,
+    images: Annotated[int, typer.Option("--images", "--pictures", help="How many to learn from.")] = 4000,
     backend: Flag = "auto",
     seed: Seed = 0,
-    epochs: Annotated[int, typer.Option("--epochs", help="How often each picture is seen.")] = 6,
+    epochs: Annotated[int, typer.Option("--epochs", help="How often each image is seen.")] = 6,
     out: Out = None,
 ) -> None:
-    """Tell cats from dogs in drawn pictures by a small convolutional network, and see what it looks at."""
-    integer(pictures, "--pictures", 2, usual=4000)
+    """Distinguish cats from dogs in drawn images by a small convolutional network, and see what it looks at."""
+    integer(images, "--images", 2, usual=4000)
     integer(epochs, "--epochs", 1, usual=6)
     picture = _picture(out, "nnarray-pets.png")
     be, console = backends.backend(backend), output()
     from nnarray.apps import demos, pets
 
     with training_bar(epochs) as watch:
-        fit = pets.fit_pets(be, pictures=pictures, epochs=epochs, seed=seed, watch=watch)
+        fit = pets.fit_pets(be, images=images, epochs=epochs, seed=seed, watch=watch)
     facts = {
         "backend": described(be, fit.model.theta.dtype, backend),
-        "data": f"{pictures} drawn pictures of {pets.SIZE} x {pets.SIZE}, cats and dogs, seed {seed}",
+        "data": f"{images} drawn images of {pets.SIZE} x {pets.SIZE}, cats and dogs, seed {seed}",
         "network": f"3 convolutions, {fit.model.theta.shape[0]} parameters",
         "training": f"{epochs} epochs in batches of {pets.BATCH}, Adam, rate {pets.RATE:g} along a cosine, "
         f"{fit.history['seconds'][-1]:.3g} s",
         "accuracy": f"{demos.percent(fit.history['accuracy'][-1])} in the last epoch, "
-        f"{demos.percent(fit.accuracy)} on {pets.NEW_PICTURES} new pictures",
+        f"{demos.percent(fit.accuracy)} on {pets.NEW_IMAGES} new images",
     }
-    tell_facts(console, facts)
-    names = ["", *(f"told {name}" for name in pets.NAMES)]
+    show_facts(console, facts)
+    names = ["", *(f"predicted {name}" for name in pets.NAMES)]
     rows = [[name, *(str(int(n)) for n in row)] for name, row in zip(pets.NAMES, fit.confusion, strict=True)]
-    tell_table(console, names, rows, right=names[1:])
+    show_table(console, names, rows, right=names[1:])
     _save(console, picture, lambda: pets.draw_pets(fit))
 
 
@@ -208,7 +208,7 @@ def pets(
 
 
 def _refuse_options_before(ctx: typer.Context) -> None:
-    """Options before a sub-command would be lost without a word."""
+    """Refuse options before a sub-command, which does not see them."""
     for name in ctx.params:
         source = ctx.get_parameter_source(name)
         if source is not None and source.name == "COMMANDLINE":
@@ -217,7 +217,7 @@ def _refuse_options_before(ctx: typer.Context) -> None:
 
 
 def _picture(out: Path | None, usual: str) -> Path | None:
-    """Where the picture goes, proved by writing there; None, and a word about it, if it cannot be drawn."""
+    """The path of the picture, tested by opening it to write; None, with a message, if nothing can be drawn."""
     try:
         plotting.need_matplotlib()
     except ImportError as error:
@@ -228,18 +228,18 @@ def _picture(out: Path | None, usual: str) -> Path | None:
     path = Path(usual) if out is None else out
     if path.suffix.lower() not in (".png", ".svg", ".pdf"):
         raise ValueError(f"--out must end in .png, .svg or .pdf; got {str(path)!r}.")
-    there = path.exists()
+    existed = path.exists()
     try:
         with path.open("ab"):
             pass
     except OSError as error:
         raise OSError(f"cannot write the picture {str(path)!r}: {error.strerror}. Name another with --out.") from error
-    if not there:
+    if not existed:
         path.unlink()
     return path
 
 
-# --- What is told --------------------------------------------------------------------------------------------
+# --- What is shown --------------------------------------------------------------------------------------------
 
 
 def _speed(history: History) -> str:
@@ -248,7 +248,7 @@ def _speed(history: History) -> str:
     return f"{speed(history):,.0f} steps per second, {history['seconds'][-1]:.2g} s in all"
 
 
-def _tell_classification(console: Console, be: Backend, flag: str, starts: Sequence[Start]) -> None:
+def _show_classification(console: Console, be: Backend, flag: str, starts: Sequence[Start]) -> None:
     from nnarray.apps.demos import shape_of
 
     start, *others = starts
@@ -261,13 +261,13 @@ def _tell_classification(console: Console, be: Backend, flag: str, starts: Seque
         "network" if not others else "networks": f"{networks}, {start.activation}{parameters}",
         "training": f"{start.epochs} epochs on all points at once, Adam, rate {start.optimizer.lr:g}",
     }
-    tell_facts(console, facts)
+    show_facts(console, facts)
     if not others:
-        _tell_forward(console, be, start)
+        _show_forward(console, be, start)
 
 
-def _tell_forward(console: Console, be: Backend, start: Start) -> None:
-    """A few points, and what the untrained network makes of them."""
+def _show_forward(console: Console, be: Backend, start: Start) -> None:
+    """Print a few points and the outputs of the untrained network for them."""
     X, y, z, p = (be.to_numpy(v) for v in (start.X, start.y, start.logits, start.probabilities))
     console.print("Forward propagation before any training:")
     names = ["x1", "x2", "logits", "probabilities", "likeliest", "class"]
@@ -275,7 +275,7 @@ def _tell_forward(console: Console, be: Backend, start: Start) -> None:
         [f"{X[i, 0]:.3f}", f"{X[i, 1]:.3f}", _numbers(z[i]), _numbers(p[i]), str(p[i].argmax()), str(int(y[i]))]
         for i in range(0, len(X), len(X) // 5)
     ]
-    tell_table(console, names, rows[:5], right=names)
+    show_table(console, names, rows[:5], right=names)
     console.print()
 
 
@@ -284,7 +284,7 @@ def _numbers(row: Any) -> str:
     return "  ".join(f"{value:{digits + 3}.{digits}f}" for value in row)
 
 
-def _tell_trained(console: Console, done: Trained) -> None:
+def _show_trained(console: Console, done: Trained) -> None:
     from nnarray.apps.demos import NEW_POINTS, percent
 
     before, after = done.start.scores, done.scores
@@ -293,11 +293,11 @@ def _tell_trained(console: Console, done: Trained) -> None:
         ["accuracy", percent(before.accuracy), percent(after.accuracy)],
         [f"accuracy on {NEW_POINTS} new points", percent(before.new_accuracy), percent(after.new_accuracy)],
     ]
-    tell_table(console, ["", "before", "after"], rows, right=["before", "after"])
+    show_table(console, ["", "before", "after"], rows, right=["before", "after"])
     console.print(f"\n{_speed(done.history)}")
 
 
-def _tell_sizes(console: Console, results: Sequence[Trained]) -> None:
+def _show_sizes(console: Console, results: Sequence[Trained]) -> None:
     from nnarray.apps.demos import NEW_POINTS, percent, speed
 
     names = ["hidden units", "parameters", "loss", "accuracy", f"on {NEW_POINTS} new points", "steps per second"]
@@ -312,21 +312,21 @@ def _tell_sizes(console: Console, results: Sequence[Trained]) -> None:
         ]
         for done in results
     ]
-    tell_table(console, names, rows, right=names)
+    show_table(console, names, rows, right=names)
 
 
-def _tell_line(console: Console, fit: LineFit) -> None:
+def _show_line(console: Console, fit: LineFit) -> None:
     names = ["", "slope", "intercept", "mean squared error"]
     lines = {"true line": fit.true, "least squares": fit.least_squares, "gradient descent": fit.descent}
     rows = [[name, f"{at.slope:.6g}", f"{at.intercept:.6g}", f"{at.error:.6g}"] for name, at in lines.items()]
-    tell_table(console, names, rows, right=names[1:])
+    show_table(console, names, rows, right=names[1:])
 
 
-def _tell_sine(console: Console, fit: SineFit) -> None:
+def _show_sine(console: Console, fit: SineFit) -> None:
     names = ["", "root mean square error", "largest error"]
     every = {f"straight lines between {n} samples": errors for n, errors in fit.interpolation.items()}
     rows = [[name, f"{at.rms:.3g}", f"{at.largest:.3g}"] for name, at in {**every, "network": fit.network}.items()]
-    tell_table(console, names, rows, right=names[1:])
+    show_table(console, names, rows, right=names[1:])
 
 
 def _save(console: Console, path: Path | None, draw: Callable[[], Any]) -> None:

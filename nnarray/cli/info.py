@@ -1,4 +1,4 @@
-"""`nnarray info`: what can compute here, and what mends the rest."""
+"""`nnarray info`: what can compute on this machine, and how to repair the rest."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ import typer
 import nnarray
 from nnarray import backends
 from nnarray.cli.app import app
-from nnarray.cli.telling import output, tell_table
+from nnarray.cli.console import output, show_table
 
 
 @app.command(
-    short_help="What can compute here, and what mends the rest.",
+    short_help="What can compute on this machine, and how to repair the rest.",
     epilog="\b\nExamples:\n  nnarray info\n  nnarray info --json",
 )
 def info(as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False) -> None:
-    """Show which array libraries and devices can compute here, and what mends those that cannot."""
-    found = backends.list_backends()
+    """Show which array libraries and devices can compute here, and how to repair those that cannot."""
+    known = backends.list_backends()
     if as_json:
         versions = {"nnarray": nnarray.__version__, "python": platform.python_version(), "platform": sys.platform}
-        typer.echo(json.dumps(versions | {"backends": [asdict(each) for each in found]}, indent=2))
+        typer.echo(json.dumps(versions | {"backends": [asdict(each) for each in known]}, indent=2))
         return
     out = output()
     out.print(f"nnarray {nnarray.__version__}, Python {platform.python_version()} on {platform.system()}\n")
     rows = [
         [each.name, each.version, each.device, _gibibytes(each.memory), ", ".join(each.dtypes)]
-        for each in found
+        for each in known
         if each.usable
     ]
-    tell_table(out, ["usable", "version", "device", "memory", "dtypes"], rows)
-    unusable = [each for each in found if not each.usable]
+    show_table(out, ["usable", "version", "device", "memory", "dtypes"], rows)
+    unusable = [each for each in known if not each.usable]
     if unusable:
         out.print("\nnot usable", style="bold")
     for each in unusable:  # outside of the table: a command must stay on its line to be copied

@@ -12,9 +12,9 @@ from typing import Annotated, Any
 import typer
 
 from nnarray import backends
-from nnarray.apps.workflow.intake import Intake, Rows
+from nnarray.apps.workflow.inputs import Inputs, Rows
 from nnarray.cli.app import app
-from nnarray.cli.telling import (
+from nnarray.cli.console import (
     Decimal,
     Delimiter,
     Encoding,
@@ -25,7 +25,7 @@ from nnarray.cli.telling import (
     Skip,
     Thousands,
     output,
-    tell_scores,
+    show_scores,
     text_format,
 )
 from nnarray.persistence import files
@@ -35,7 +35,7 @@ from nnarray.training.context import check_signals
 Model = Annotated[Path, typer.Argument(help="A .safetensors file that `nnarray train` wrote.", show_default=False)]
 Data = Annotated[
     Path,
-    typer.Argument(help="A table with the columns of the training, or a folder of pictures.", show_default=False),
+    typer.Argument(help="A table with the columns of the training, or a folder of images.", show_default=False),
 ]
 Unknown = Annotated[
     str, typer.Option("--unknown", help="error: refuse a category that was not met in training; ignore: none of them.")
@@ -45,9 +45,9 @@ DType = Annotated[str | None, typer.Option("--dtype", help="To compute in; defau
 
 
 @app.command(
-    short_help="What a trained network says of other data.",
+    short_help="The predictions of a trained network for other data.",
     epilog=(
-        "\b\nExamples:\n  nnarray predict flowers.safetensors new.csv --out told.csv\n"
+        "\b\nExamples:\n  nnarray predict flowers.safetensors new.csv --out predictions.csv\n"
         "  nnarray predict houses.safetensors many.parquet --out prices.parquet --backend cupy\n"
         "  nnarray predict pets.safetensors photo.jpg"
     ),
@@ -71,18 +71,18 @@ def predict(
     skip: Skip = False,
     as_json: Json = False,
 ) -> None:
-    """Write the class and the probabilities, or the values, of each row of a table or each picture of a folder.
+    """Write the class and the probabilities, or the values, of each row of a table or each image of a folder.
 
     In the order of the data, which are read part by part, so that they may be larger than the memory. The columns are
-    "prediction" and "p_<class>" for each class, or the targets; for pictures "file" comes first.
+    "prediction" and "p_<class>" for each class, or the targets; for images "file" comes first.
     """
     from nnarray.apps.workflow import steps
 
     if out is not None:
         files.prove(out)
-    net, intake = steps.load(model, backends.backend(backend), dtype)
-    intake = _written(
-        intake,
+    net, inputs = steps.load(model, backends.backend(backend), dtype)
+    inputs = _written(
+        inputs,
         missing=missing,
         delimiter=delimiter,
         decimal=decimal,
@@ -91,7 +91,7 @@ def predict(
         encoding=encoding,
     )
     errors = "skip" if skip else "raise"
-    parts = _while_wanted(steps.predict(net, intake, data, unknown=unknown, errors=errors))  # type: ignore[arg-type]
+    parts = _while_wanted(steps.predict(net, inputs, data, unknown=unknown, errors=errors))  # type: ignore[arg-type]
     if out is None:
         _print(parts, as_json=as_json)
         return
@@ -99,17 +99,17 @@ def predict(
     typer.echo(json.dumps({"predictions": count, "out": str(out)}) if as_json else f"{count} predictions: {out}")
 
 
-def _written(intake: Intake, **options: Any) -> Intake:
-    """What the model takes in, from a file that is written as the options say."""
-    if isinstance(intake, Rows):
-        return replace(intake, text=text_format(intake.text, **options))
+def _written(inputs: Inputs, **options: Any) -> Inputs:
+    """The inputs, with the text format changed by the options."""
+    if isinstance(inputs, Rows):
+        return replace(inputs, text=text_format(inputs.text, **options))
     if any(value is not None for value in options.values()):
-        raise ValueError("--delimiter, --missing and the like are about tables, and the model takes pictures.")
-    return intake
+        raise ValueError("--delimiter, --missing and the like are about tables, and the model takes images.")
+    return inputs
 
 
 def _while_wanted(parts: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """The parts, until a signal ends the command: nothing is written after it."""
+    """The parts, until a signal ends the command, so that nothing is written after it."""
     for part in parts:
         check_signals()
         yield part
@@ -150,12 +150,12 @@ def evaluate(
     skip: Skip = False,
     as_json: Json = False,
 ) -> None:
-    """Compare what a trained network says with the truth in the data, beside the commonest class or the mean."""
+    """Compare the predictions of a network with the truth in the data, beside the commonest class or the mean."""
     from nnarray.apps.workflow import steps
 
-    net, intake = steps.load(model, backends.backend(backend), dtype)
-    intake = _written(
-        intake,
+    net, inputs = steps.load(model, backends.backend(backend), dtype)
+    inputs = _written(
+        inputs,
         missing=missing,
         delimiter=delimiter,
         decimal=decimal,
@@ -164,8 +164,8 @@ def evaluate(
         encoding=encoding,
     )
     errors = "skip" if skip else "raise"
-    scores = steps.evaluate(net, intake, data, unknown=unknown, errors=errors)  # type: ignore[arg-type]
+    scores = steps.evaluate(net, inputs, data, unknown=unknown, errors=errors)  # type: ignore[arg-type]
     if as_json:
         typer.echo(json.dumps({"model": str(model), "data": str(data)} | scores.to_json(), indent=2))
     else:
-        tell_scores(output(), scores, f"on {scores.examples} examples of {data}")
+        show_scores(output(), scores, f"on {scores.examples} examples of {data}")

@@ -10,7 +10,7 @@ import typer
 
 from nnarray.backends import dtype_name, host_backend
 from nnarray.cli.app import app
-from nnarray.cli.telling import Json, output, tell_facts, tell_table
+from nnarray.cli.console import Json, output, show_facts, show_table
 from nnarray.layers.base import described
 from nnarray.model import Model, load
 
@@ -32,12 +32,12 @@ def show(
         typer.echo(json.dumps(_facts(net, model), indent=2))
         return
     console = output()
-    tell_facts(console, _told(net, model))
+    show_facts(console, _texts(net, model))
     console.print(str(net.summary()))
     preparation = _preparation(net)
     if preparation is not None:
         console.print()
-        tell_table(console, ["column", "kind", "what is done"], preparation.describe())
+        show_table(console, ["column", "kind", "what is done"], preparation.describe())
 
 
 def _preparation(net: Model) -> Any:
@@ -69,7 +69,7 @@ def _facts(net: Model, path: Path) -> dict[str, Any]:
     }
 
 
-def _told(net: Model, path: Path) -> dict[str, str]:
+def _texts(net: Model, path: Path) -> dict[str, str]:
     history, metadata = net.history, dict(net.metadata)
     facts = {"model": f"{path}, {net.theta.shape[0]} parameters, {dtype_name(net.theta.dtype)}"}
     if isinstance(metadata.get("data"), dict):
@@ -81,11 +81,11 @@ def _told(net: Model, path: Path) -> dict[str, str]:
         facts["last epoch"] = ", ".join(f"{n} {c[-1]:.4g}" for n, c in history.columns.items() if c and n != "epoch")
     scores = metadata.get("scores")
     if isinstance(scores, dict) and isinstance(scores.get("metrics"), dict):
-        told = ", ".join(
+        metrics = ", ".join(
             f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
             for name, value in scores["metrics"].items()
         )
-        facts["scores"] = f"{told} (of {scores.get('examples')} {scores.get('of', 'examples')})"
+        facts["scores"] = f"{metrics} (of {scores.get('examples')} {scores.get('of', 'examples')})"
         del metadata["scores"]
     if isinstance(metadata.get("input"), dict):  # has a table of its own
         del metadata["input"]

@@ -1,4 +1,4 @@
-"""`nnarray train`: from a table or a folder of pictures to a trained network in a file."""
+"""`nnarray train`: from a table or a folder of images to a trained network in a file."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nnarray import backends
-from nnarray.apps.workflow.intake import Rows
+from nnarray.apps.workflow.inputs import Rows
 from nnarray.backends import host_backend
 from nnarray.cli.app import app, though_nobody_reads
-from nnarray.cli.telling import (
+from nnarray.cli.console import (
     Decimal,
     Delimiter,
     Encoding,
@@ -29,9 +29,9 @@ from nnarray.cli.telling import (
     listed,
     output,
     reading_bar,
-    tell_facts,
-    tell_scores,
-    tell_table,
+    show_facts,
+    show_scores,
+    show_table,
     text_format,
     training_bar,
 )
@@ -45,16 +45,16 @@ from nnarray.tables.text_format import USUAL
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from nnarray.apps.workflow.intake import Examples
+    from nnarray.apps.workflow.inputs import Examples
     from nnarray.apps.workflow.steps import Trained
     from nnarray.model import Model
 
 
 @app.command(
-    short_help="Train a network on a table or a folder of pictures.",
+    short_help="Train a network on a table or a folder of images.",
     epilog=(
         "\b\nExamples:\n  nnarray train flowers.csv --target species --out flowers.safetensors\n"
-        "  nnarray train houses.parquet --target price --drop id,street --report pictures\n"
+        "  nnarray train houses.parquet --target price --drop id,street --report figures\n"
         "  nnarray train photos/ --size 64 --epochs 20 --backend cupy\n"
         "  nnarray train flowers.csv --target species --out flowers.safetensors --epochs 200 --resume"
     ),
@@ -64,13 +64,13 @@ def train(
         Path,
         typer.Argument(
             help="A .csv, .tsv (or .csv.gz, ...), .parquet, .feather, .arrow, .npz or .npy file; or a folder with a "
-            "subfolder of pictures for each class.",
+            "subfolder of images for each class.",
             show_default=False,
         ),
     ],
     target: Annotated[
         list[str] | None,
-        typer.Option("--target", help="The column to tell; several numbers: a,b.", show_default=False),
+        typer.Option("--target", help="The column to predict; several numeric ones: a,b.", show_default=False),
     ] = None,
     task: Annotated[str, typer.Option("--task", help="classify, regress; auto: by the target.")] = "auto",
     drop: Annotated[
@@ -88,7 +88,7 @@ def train(
     encoding: Encoding = None,
     hidden: Annotated[
         str | None,
-        typer.Option("--hidden", help="Sizes of the hidden layers; default: 64,64; for pictures filters: 16,32,64."),
+        typer.Option("--hidden", help="Sizes of the hidden layers; default: 64,64; for images filters: 16,32,64."),
     ] = None,
     activation: Annotated[
         str, typer.Option("--activation", help=f"Of the hidden layers: {', '.join(FUNCTIONS)}.")
@@ -117,7 +117,7 @@ def train(
     patience: Annotated[
         int | None, typer.Option("--patience", help="Early stopping that endures so many epochs; default: 10.")
     ] = None,
-    size: Annotated[int, typer.Option("--size", help="Height and width that pictures are brought to.")] = 64,
+    size: Annotated[int, typer.Option("--size", help="Height and width that images are resized to.")] = 64,
     skip: Skip = False,
     checkpoint_every: Annotated[int, typer.Option("--checkpoint-every", help="Epochs from one save to the next.")] = 1,
     resume: Annotated[
@@ -128,11 +128,11 @@ def train(
         "model.safetensors"
     ),
     report: Annotated[
-        Path | None, typer.Option("--report", help="A folder for pictures of the training and of what came out.")
+        Path | None, typer.Option("--report", help="A folder for figures of the training and of the predictions.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Train a network on a table or a folder of pictures, and say how good it is on examples that it has not seen.
+    """Train a network on a table or a folder of images, and say how good it is on examples that it has not seen.
 
     Numbers are standardised, categories one-hot; a missing number becomes the mean. What is needed for that is learned
     from the training part alone and saved with the network, so that `nnarray predict` takes files of the same shape.
@@ -179,57 +179,57 @@ def train(
     model = steps.model_for(data, examples, plan, be)
     if not as_json:
         with though_nobody_reads():
-            _tell_start(console, model, examples, described(be, model.theta.dtype, backend))
-    with training_bar(epochs) as watch, _told_where(model, out, epochs):
+            _show_start(console, model, examples, described(be, model.theta.dtype, backend))
+    with training_bar(epochs) as watch, _saying_what_is_saved(model, out, epochs):
         done = steps.train(model, examples, plan, out, [watch])
     pictures = [] if report is None else reports.draw(done, report)
     if as_json:
         typer.echo(json.dumps(_facts_of(done, out, pictures), indent=2))
     else:
-        _tell_end(console, done, out, pictures)
+        _show_end(console, done, out, pictures)
 
 
 @contextmanager
-def _told_where(model: Model, out: Path, epochs: int) -> Generator[None]:
-    """Ctrl-C and its kin, with a word about what is saved."""
+def _saying_what_is_saved(model: Model, out: Path, epochs: int) -> Generator[None]:
+    """Add to an interrupt, such as Ctrl-C, which epoch is saved."""
     try:
         yield
     except KeyboardInterrupt as interrupt:
         if model.history.columns.get("epoch") and out.exists():
             saved = len(load(out, backend=host_backend()).history["epoch"])
-            told = f" after epoch {saved} of {epochs}, which is saved in {str(out)!r}; go on with --resume"
+            state = f" after epoch {saved} of {epochs}, which is saved in {str(out)!r}; go on with --resume"
         else:
-            told = " before the first epoch was finished; nothing is saved"
-        interrupt.args = (told,)
+            state = " before the first epoch was finished; nothing is saved"
+        interrupt.args = (state,)
         raise
 
 
-# --- What is told ----------------------------------------------------------------------------------------------------
+# --- What is shown ----------------------------------------------------------------------------------------------------
 
 
-def _tell_start(console: Console, model: Model, examples: Examples, backend: str) -> None:
-    intake, data = examples.intake, model.metadata["data"]
-    what = f"{len(intake.classes)} classes" if intake.classes else f"values of {', '.join(intake.targets)}"
+def _show_start(console: Console, model: Model, examples: Examples, backend: str) -> None:
+    inputs, data = examples.inputs, model.metadata["data"]
+    what = f"{len(inputs.classes)} classes" if inputs.classes else f"values of {', '.join(inputs.targets)}"
     facts = {
         "backend": backend,
         "data": f"{data['name']}: {data['trained on']} examples to train on, {data['held out']} held out",
-        "to tell": f"{what}: {listed(intake.classes)}" if intake.classes else what,
+        "target": f"{what}: {listed(inputs.classes)}" if inputs.classes else what,
         "network": f"{described_layer(model.network)}, {model.theta.shape[0]} parameters",
     }
-    tell_facts(console, facts | {"note": "; ".join(examples.notes)} if examples.notes else facts)
-    if isinstance(intake, Rows):
-        tell_table(console, ["column", "kind", "what is done"], intake.preparation.describe())
+    show_facts(console, facts | {"note": "; ".join(examples.notes)} if examples.notes else facts)
+    if isinstance(inputs, Rows):
+        show_table(console, ["column", "kind", "what is done"], inputs.preparation.describe())
         console.print()
 
 
-def _tell_end(console: Console, done: Trained, out: Path, pictures: list[Path]) -> None:
+def _show_end(console: Console, done: Trained, out: Path, pictures: list[Path]) -> None:
     history = done.model.history
     stopped = f", {done.stopped}" if done.stopped else ""
     seconds, epochs = history["seconds"][-1], len(history["epoch"])
     console.print(f"{epochs} epochs, {history.steps} steps, {seconds:.3g} s{stopped}\n")
     of = "held-out examples" if done.held_out else "training examples: none were held out"
     chosen = f" (by which early stopping chose epoch {done.best_epoch})" if done.best_epoch and done.held_out else ""
-    tell_scores(console, done.scores, f"on {done.scores.examples} {of}{chosen}")
+    show_scores(console, done.scores, f"on {done.scores.examples} {of}{chosen}")
     for file in [out, *pictures]:
         console.print(f"{'model' if file == out else 'picture'}: {file}", soft_wrap=True)
 
@@ -238,7 +238,7 @@ def _facts_of(done: Trained, out: Path, pictures: list[Path]) -> dict[str, Any]:
     history = done.model.history
     return {
         "model": str(out),
-        "task": "classify" if done.intake.classes else "regress",
+        "task": "classify" if done.inputs.classes else "regress",
         "data": done.model.metadata["data"],
         "notes": done.examples.notes,
         "parameters": done.model.theta.shape[0],

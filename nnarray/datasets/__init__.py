@@ -1,4 +1,4 @@
-"""Data: made ones to learn with, pictures, and what is done to data before training."""
+"""Data: synthetic ones to learn with, images, and the preparation before training."""
 
 from nnarray.datasets import augmentation
 from nnarray.datasets.augmentation import Augment, augment

@@ -1,7 +1,7 @@
-"""Pictures changed at random in ways that keep their class, so that the few there are teach more.
+"""Images changed at random in ways that keep their class: few images then train like many.
 
-Everything is computed where the pictures are, in arrays of fixed shapes. What is drawn is the same on every
-backend, bit for bit; what is computed from it, to rounding. Picture i of a batch gets the same draws whatever
+Everything is computed on the device of the images, in arrays of fixed shapes. What is drawn is the same on every
+backend, bit for bit; what is computed from it, to rounding. Image i of a batch gets the same draws whatever
 the size of the batch is.
 """
 
@@ -26,13 +26,13 @@ class Augment:
     Parameters
     ----------
     flip : bool
-        Mirror every other picture, left to right. Not for what has a reading direction, such as digits.
+        Mirror every other image, left to right. Not for what has a reading direction, such as digits.
     shift : int
         Move by up to so many pixels in each direction; 0 for none.
     rotate : float
         Turn by up to so many degrees either way; 0 for none.
     colour : float
-        Change brightness, contrast and saturation by up to this part, 0 <= colour < 1; 0 for none. The pictures
+        Change brightness, contrast and saturation by up to this part, 0 <= colour < 1; 0 for none. The images
         are then from 0 to 1.
 
     Raises
@@ -62,7 +62,7 @@ class Augment:
         _strength(self.colour, "colour")
 
     def __call__(self, x: Array, key: Key) -> Array:
-        """The pictures `x`, shape (batch, height, width, channels), changed by the draws of `key`; see `augment`."""
+        """The images `x`, shape (batch, height, width, channels), changed by the draws of `key`; see `augment`."""
         x = flip(x, key.fold("flip"), 0.5 if self.flip else 0.0)
         x = rotate(x, key.fold("rotate"), self.rotate)
         x = shift(x, key.fold("shift"), self.shift)
@@ -80,15 +80,15 @@ def augment(
     rotate: float = 10.0,
     colour: float = 0.2,
 ) -> Array:
-    """Each picture flipped, rotated, shifted and recoloured at random.
+    """Each image flipped, rotated, shifted and recoloured at random.
 
     Parameters
     ----------
     x : array, shape (batch, height, width, channels), real floating
-        Pictures; from 0 to 1 and of 1 or 3 channels, if they are to be recoloured.
+        Images; from 0 to 1 and of 1 or 3 channels, if they are to be recoloured.
     key : Key, optional
         Where the draws come from. In a loop over batches give each its own, such as
-        `nn.Key(0).fold(epoch).fold(i)`: one key changes picture i of every batch alike.
+        `nn.Key(0).fold(epoch).fold(i)`: one key changes image i of every batch alike.
     seed, epoch : int, optional
         Instead of a key, for the whole dataset at once: each epoch has its own draws.
     flip, shift, rotate, colour
@@ -124,7 +124,7 @@ def augment(
 
 
 def flip(x: Array, key: Key, probability: float = 0.5) -> Array:
-    """Each picture mirrored, left to right, with the given probability.
+    """Each image mirrored, left to right, with the given probability.
 
     Parameters
     ----------
@@ -142,9 +142,9 @@ def flip(x: Array, key: Key, probability: float = 0.5) -> Array:
     Raises
     ------
     TypeError, ValueError
-        If `x` is not made of pictures, or the probability is out of its range.
+        If `x` is not made of images, or the probability is out of its range.
     """
-    x = _pictures(x)
+    x = _images(x)
     probability = real(probability, "probability", least=0, below=math.nextafter(1, 2), usual=0.5)
     if probability == 0:
         return x
@@ -154,7 +154,7 @@ def flip(x: Array, key: Key, probability: float = 0.5) -> Array:
 
 
 def shift(x: Array, key: Key, pixels: int = 2) -> Array:
-    """Each picture moved by up to `pixels` whole pixels down or up and right or left; the edges are repeated.
+    """Each image moved by up to `pixels` whole pixels down or up and right or left; the edges are repeated.
 
     Parameters
     ----------
@@ -172,9 +172,9 @@ def shift(x: Array, key: Key, pixels: int = 2) -> Array:
     Raises
     ------
     TypeError, ValueError
-        If `x` is not made of pictures, or the number of pixels is out of its range.
+        If `x` is not made of images, or the number of pixels is out of its range.
     """
-    x, pixels = _pictures(x), _pixels(pixels, "pixels")
+    x, pixels = _images(x), _pixels(pixels, "pixels")
     if pixels == 0:
         return x
     _, height, width, _ = x.shape
@@ -183,7 +183,7 @@ def shift(x: Array, key: Key, pixels: int = 2) -> Array:
 
 
 def crop(x: Array, key: Key, padding: int = 4, size: int | None = None) -> Array:
-    """A random window of each picture after `padding` zeros were put around it [1]_.
+    """A random window of each image after `padding` zeros were put around it [1]_.
 
     Parameters
     ----------
@@ -203,19 +203,19 @@ def crop(x: Array, key: Key, padding: int = 4, size: int | None = None) -> Array
     Raises
     ------
     TypeError, ValueError
-        If `x` is not made of pictures, a number is out of its range, or the window larger than the padded picture.
+        If `x` is not made of images, a number is out of its range, or the window larger than the padded image.
 
     References
     ----------
     .. [1] Lee, Xie, Gallagher, Zhang & Tu (2015), Deeply-supervised nets. AISTATS.
     """
-    x, padding = _pictures(x), integer(padding, "padding", 0, usual=4)
+    x, padding = _images(x), integer(padding, "padding", 0, usual=4)
     xp, (_, height, width, _) = namespace(x), x.shape
     h, w = (height, width) if size is None else (integer(size, "size", 1, usual=min(height, width)),) * 2
     spare_rows, spare_columns = height + 2 * padding - h, width + 2 * padding - w
     if min(spare_rows, spare_columns) < 0:
         raise ValueError(
-            f"size={size} is larger than the pictures of {height} x {width} with padding={padding} on each side. "
+            f"size={size} is larger than the images of {height} x {width} with padding={padding} on each side. "
             f"Use a smaller size or more padding."
         )
     top, left = _integers(x, key, (spare_rows + 1, spare_columns + 1))
@@ -225,7 +225,7 @@ def crop(x: Array, key: Key, padding: int = 4, size: int | None = None) -> Array
 
 
 def rotate(x: Array, key: Key, degrees: float = 10.0) -> Array:
-    """Each picture turned about its centre by an angle from -degrees to degrees; the edges are repeated.
+    """Each image turned about its centre by an angle from -degrees to degrees; the edges are repeated.
 
     Parameters
     ----------
@@ -243,16 +243,16 @@ def rotate(x: Array, key: Key, degrees: float = 10.0) -> Array:
     Raises
     ------
     TypeError, ValueError
-        If `x` is not made of pictures, or the angle is out of its range.
+        If `x` is not made of images, or the angle is out of its range.
     """
-    x, degrees = _pictures(x), _degrees(degrees, "degrees")
+    x, degrees = _images(x), _degrees(degrees, "degrees")
     if degrees == 0:
         return x
     return rotated(x, math.radians(degrees) * (2 * _uniform(x, key, (x.shape[0],)) - 1))
 
 
 def rotated(x: Array, angle: Array) -> Array:
-    """Picture i turned anticlockwise about its centre by `angle[i]`.
+    """Image i turned anticlockwise about its centre by `angle[i]`.
 
     With the centre m, output pixel (r, c) is read, bilinearly between the four pixels around it, at
     m + (cos a (r - m_r) + sin a (c - m_c), -sin a (r - m_r) + cos a (c - m_c)); outside, the edge is repeated.
@@ -271,9 +271,9 @@ def rotated(x: Array, angle: Array) -> Array:
     Raises
     ------
     TypeError, ValueError
-        If `x` is not made of pictures.
+        If `x` is not made of images.
     """
-    x = _pictures(x)
+    x = _images(x)
     xp, (_, height, width, _) = namespace(x), x.shape
     exact = xp.result_type(x.dtype, xp.float32)  # positions have more digits than halves do
     angle = xp.astype(angle, exact)[:, None, None]
@@ -285,10 +285,10 @@ def rotated(x: Array, angle: Array) -> Array:
 
 
 def colour(x: Array, key: Key, brightness: float = 0.2, contrast: float = 0.2, saturation: float = 0.2) -> Array:
-    """Each picture brighter or darker, with more or less contrast, and with more or less colour.
+    """Each image brighter or darker, with more or less contrast, and with more or less colour.
 
     With factors f from 1 - strength to 1 + strength, one after another:  x <- f x;  x <- m + f (x - m), m the mean
-    grey of the picture;  x <- g + f (x - g), g the grey of the pixel (0.299 red + 0.587 green + 0.114 blue). At the
+    grey of the image;  x <- g + f (x - g), g the grey of the pixel (0.299 red + 0.587 green + 0.114 blue). At the
     end what is below 0 becomes 0, and what is above 1 becomes 1.
 
     Parameters
@@ -308,9 +308,9 @@ def colour(x: Array, key: Key, brightness: float = 0.2, contrast: float = 0.2, s
     Raises
     ------
     TypeError, ValueError
-        If `x` is not made of pictures, has other channels, or a strength is out of its range.
+        If `x` is not made of images, has other channels, or a strength is out of its range.
     """
-    x = _pictures(x)
+    x = _images(x)
     strengths = {"brightness": brightness, "contrast": contrast, "saturation": saturation}
     b, c, s = (_strength(value, name) for name, value in strengths.items())
     if b == c == s == 0:
@@ -328,15 +328,15 @@ def colour(x: Array, key: Key, brightness: float = 0.2, contrast: float = 0.2, s
     return xp.clip(x, 0.0, 1.0)
 
 
-# --- What is given ------------------------------------------------------------------------------------------
+# --- Checks -------------------------------------------------------------------------------------------------
 
 
-def _pictures(x: Array) -> Array:
+def _images(x: Array) -> Array:
     x = as_data(x, "x")
     if not namespace(x).isdtype(x.dtype, "real floating"):
         raise TypeError(f"x must be real floating; got dtype {x.dtype}. Divide bytes by 255 first.")
     if x.ndim != 4 or 0 in x.shape:
-        hint = " For pictures without channels, use x[..., None]." if x.ndim == 3 else ""
+        hint = " For images without channels, use x[..., None]." if x.ndim == 3 else ""
         raise ValueError(f"x must have shape (batch, height, width, channels); got {tuple(x.shape)}.{hint}")
     return x
 
@@ -353,7 +353,7 @@ def _strength(value: float, name: str) -> float:
     return real(value, name, least=0, below=1, usual=0.2)
 
 
-# --- What is drawn ------------------------------------------------------------------------------------------
+# --- Random draws -------------------------------------------------------------------------------------------
 
 
 def _uniform(x: Array, key: Key, shape: Shape) -> Array:
@@ -363,14 +363,14 @@ def _uniform(x: Array, key: Key, shape: Shape) -> Array:
 
 
 def _integers(x: Array, key: Key, counts: tuple[int, int]) -> tuple[Array, Array]:
-    """Two integers for each picture, 0 <= integer < count: columns of shape (batch, 1)."""
+    """Two integers for each image, 0 <= integer < count: columns of shape (batch, 1)."""
     xp, draws = namespace(x), _uniform(x, key, (x.shape[0], 2))
     integers = _range(x, 1).dtype
     first, second = (xp.astype(xp.floor(count * draws[:, i : i + 1]), integers) for i, count in enumerate(counts))
     return first, second
 
 
-# --- What is computed ---------------------------------------------------------------------------------------
+# --- Pixels -------------------------------------------------------------------------------------------------
 
 
 def _range(x: Array, n: int) -> Array:
@@ -383,7 +383,7 @@ def _within(index: Array, n: int) -> Array:
 
 
 def _gathered(x: Array, rows: Array, columns: Array) -> Array:
-    """Pixels of each picture by their rows (batch, h) and columns (batch, w): shape (batch, h, w, channels)."""
+    """Pixels of each image by their rows (batch, h) and columns (batch, w): shape (batch, h, w, channels)."""
     return _at(x, rows[:, :, None], columns[:, None, :])
 
 
@@ -391,14 +391,14 @@ def _at(x: Array, rows: Array, columns: Array) -> Array:
     """The pixels at (row, column), of shapes that broadcast to (batch, h, w); outside, the nearest at the edge."""
     xp, (batch, height, width, channels) = namespace(x), x.shape
     rows, columns = xp.clip(rows, 0, height - 1), xp.clip(columns, 0, width - 1)
-    picture = xp.reshape(_range(x, batch), (batch, 1, 1))
-    index = (picture * height + rows) * width + columns
+    image = xp.reshape(_range(x, batch), (batch, 1, 1))
+    index = (image * height + rows) * width + columns
     pixels = xp.take(xp.reshape(x, (-1, channels)), xp.reshape(index, (-1,)), axis=0)
     return xp.reshape(pixels, (*index.shape, channels))
 
 
 def _bilinear(x: Array, rows: Array, columns: Array) -> Array:
-    """The pictures at real positions (batch, h, w)."""
+    """The images at real positions (batch, h, w)."""
     xp, (_, height, width, _) = namespace(x), x.shape
     rows, columns = xp.clip(rows, 0, height - 1), xp.clip(columns, 0, width - 1)
     top, left = xp.floor(rows), xp.floor(columns)

@@ -33,6 +33,7 @@ class UnreadableImage(ValueError):
 
 
 def default_workers() -> int:
+    """Threads that decode where none are asked for: one a core, at most 8."""
     return min(os.cpu_count() or 1, 8)
 
 

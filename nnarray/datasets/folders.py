@@ -175,6 +175,7 @@ def _some(names: Sequence[str], most: int = 3) -> str:
 
 
 def refuse_empty(folder: Path, classes: dict[str, list[Path]]) -> None:
+    """Refuse classes without an image: their folders are named."""
     empty = [repr(name) for name, files in classes.items() if not files]
     if empty:
         what = f"class {empty[0]} has" if len(empty) == 1 else f"classes {', '.join(empty)} have"

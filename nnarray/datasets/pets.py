@@ -1,8 +1,8 @@
 """Cats and dogs, drawn: faces from smooth shapes, never twice the same.
 
-A picture is painted from back to front. Everything is an array over the pixels of a few pictures, (batch, height,
+An image is painted from back to front. Everything is an array over the pixels of a few images, (batch, height,
 width); colours are (3, batch, 1, 1), a painting (3, batch, height, width). A shape is an `alpha`, which is 1 inside,
-0 outside, and falls over about one pixel at its border. What varies from picture to picture is one row of uniform
+0 outside, and falls over about one pixel at its border. What varies from image to image is one row of uniform
 numbers, drawn on the host; so one seed gives the same pets on every backend, to rounding.
 
 Lengths are in half widths of the head, (u, v) to the right and downwards from its centre, turned as the head is.
@@ -24,10 +24,10 @@ from nnarray.random import Key
 from nnarray.typing import Array
 
 NAMES = ("cat", "dog")
-DRAWS = 80  # uniform numbers for one picture
+DRAWS = 80  # uniform numbers for one image
 PIXELS = 2**17  # painted at once: what is worked on stays in the cache
 
-FURS = (  # of cats and dogs alike, so that no colour tells them apart
+FURS = (  # of cats and dogs alike, so that no colour gives the class away
     (0.89, 0.57, 0.29),
     (0.79, 0.58, 0.34),
     (0.55, 0.37, 0.24),
@@ -51,20 +51,20 @@ def pets(
     dtype: object = "float32",
     backend: str | Backend | None = None,
 ) -> tuple[Array, Array]:
-    """Pictures of cats and dogs, drawn: cats have even numbers, dogs odd ones.
+    """Images of cats and dogs, drawn: cats have even numbers, dogs odd ones.
 
-    Pose, scale, fur, markings, light, background and what partly covers them vary, and are drawn alike for both: what
-    tells a cat from a dog are ears, eyes, muzzle and whiskers.
+    Pose, scale, fur, markings, light, background and what partly covers them vary, and are drawn alike for both: a
+    cat differs from a dog in ears, eyes, muzzle and whiskers.
 
     Parameters
     ----------
     n : int
-        How many; the first pictures of a larger set are those of a smaller one.
+        How many; the first images of a larger set are those of a smaller one.
     size : int
         Pixels along each side, at least 8.
     seed : int
     dtype : str, optional
-        A real floating dtype; single precision unless you ask for more, as 10,000 pictures have 123 million entries.
+        A real floating dtype; single precision unless you ask for more, as 10,000 images have 123 million entries.
         None is the device's own.
     backend : str or Backend, optional
         Where they are painted, as `nn.backend` takes it.
@@ -106,7 +106,7 @@ _backend = backend
 
 
 class _Painter:
-    """Pictures of one animal, painted a batch at a time."""
+    """Images of one animal, painted a batch at a time."""
 
     def __init__(self, be: Backend, animal: str, n: int, size: int, key: Key) -> None:
         host = host_backend()
@@ -116,8 +116,8 @@ class _Painter:
         self.batch = max(PIXELS // size**2, 1)
 
         def painted(rows: Array, word0: Array, word1: Array) -> Array:
-            place = {"xp": be.xp, "device": be.device, "dtype": be.xp.float32}
-            grain = random.uniform(Key(word0, word1), (rows.shape[0], size, size), **place)
+            options = {"xp": be.xp, "device": be.device, "dtype": be.xp.float32}
+            grain = random.uniform(Key(word0, word1), (rows.shape[0], size, size), **options)
             return _paint(animal, _Draws(rows), grain)
 
         self.painted = compiled(painted, self.rows)
@@ -130,14 +130,14 @@ class _Painter:
 
 
 class _Draws:
-    """The uniform numbers of a few pictures, handed out one column after the other."""
+    """The uniform numbers of a few images, handed out one column after the other."""
 
     def __init__(self, rows: Array) -> None:
         self.rows = rows
         self.used = 0
 
     def between(self, low: float, high: float) -> Array:
-        """A number for each picture, shape (batch, 1, 1)."""
+        """A number for each image, shape (batch, 1, 1)."""
         self.used += 1
         return self.rows[:, self.used - 1, None, None] * (high - low) + low
 
@@ -147,7 +147,7 @@ class _Draws:
         return xp.astype(self.between(0.0, 1.0) < probability, self.rows.dtype)
 
     def one_of(self, colours: tuple[tuple[float, float, float], ...]) -> Array:
-        """One of the colours for each picture, shape (3, batch, 1, 1)."""
+        """One of the colours for each image, shape (3, batch, 1, 1)."""
         xp = namespace(self.rows)
         which = xp.astype(self.between(0.0, float(len(colours)))[:, 0, 0], xp.int32)
         table = xp.asarray(colours, dtype=self.rows.dtype, device=device_of(self.rows))
@@ -171,7 +171,7 @@ class _Head(NamedTuple):
     pixels: Array
 
     def at(self, depth: float) -> Array:
-        """u of what lies in front of the head: 1 is the tip of the nose."""
+        """u of a feature in front of the head, at this depth; 1 is the tip of the nose."""
         return self.u - self.yaw * depth
 
 
@@ -183,7 +183,7 @@ def _clip(x: Array) -> Array:
 
 
 def _from_whole(x: Array) -> Array:
-    """How far it is to the nearest whole number: what repeats is drawn with it."""
+    """The distance to the nearest whole number, for patterns that repeat."""
     xp = namespace(x)
     return xp.abs(x - xp.round(x))
 
@@ -196,7 +196,7 @@ def _turned(x: Array, y: Array, angle: Array) -> tuple[Array, Array]:
 
 
 def _mouth(near: Array, v: Array, radius: float, low: float, start: float, width: float, pixels: Array) -> Array:
-    """The lower halves of two rings beside each other: what is below `start`, as wide as that many pixels."""
+    """The lower halves of two rings beside each other: what is below `start`, `width` pixels thick."""
     ring = namespace(v).sqrt((near - radius) ** 2 + (v - low) ** 2)
     return _clip(width - namespace(v).abs(ring - radius) * pixels) * _half(start - v, pixels)
 
@@ -221,7 +221,7 @@ def _flat(colour: tuple[float, float, float], like: Array) -> Array:
 
 
 def _paint(animal: str, draw: _Draws, grain: Array) -> Array:
-    """A few pictures, shape (batch, size, size, 3)."""
+    """A few images, shape (batch, size, size, 3)."""
     xp, size = namespace(grain), grain.shape[1]
     line = (xp.arange(size, dtype=grain.dtype, device=device_of(grain)) + 0.5) * (2.0 / size) - 1.0
     x, y = line[None, None, :], line[None, :, None]
@@ -244,7 +244,7 @@ def _posed(draw: _Draws, x: Array, y: Array, size: int) -> _Head:
 
 
 def _background(draw: _Draws, x: Array, y: Array, grain: Array) -> Array:
-    """Two colours: one to the other across the picture, with stripes or dots on some."""
+    """Two colours: one to the other across the image, with stripes or dots on some."""
     xp = namespace(grain)
     one, other = draw.hue(), draw.hue()
     angle, many = draw.between(0.0, 2 * math.pi), draw.between(1.5, 4.0)
@@ -287,7 +287,7 @@ def _furry(draw: _Draws, head: _Head, coat: _Coat, grain: Array, stripes: Array 
 
 
 def _cat(draw: _Draws, head: _Head, coat: _Coat, painting: Array, grain: Array) -> Array:
-    """Upright pointed ears, a wide face, almond eyes with slits, a small nose, whiskers."""
+    """Upright pointed ears, a broad face, almond eyes with slits, a small nose, whiskers."""
     xp, px, v = namespace(grain), head.pixels, head.v
     ears, inside = _pointed_ears(draw, head)
     painting = blend(painting, coat.deep, ears)
@@ -319,7 +319,7 @@ def _cat(draw: _Draws, head: _Head, coat: _Coat, painting: Array, grain: Array) 
 
 
 def _pointed_ears(draw: _Draws, head: _Head) -> tuple[Array, Array]:
-    """Triangles on top of the head, and what is pink in them."""
+    """Triangles on top of the head, and the pink triangles inside."""
     xp, px = namespace(head.u), head.pixels
     side, v = xp.abs(head.u + 0.25 * head.yaw), head.v
     tip, top = draw.between(0.66, 0.86), draw.between(-1.4, -1.15)
@@ -331,12 +331,12 @@ def _pointed_ears(draw: _Draws, head: _Head) -> tuple[Array, Array]:
 
 
 def _whiskers(draw: _Draws, near: Array, v: Array, pixels: Array) -> Array:
-    """A fan of three on each side: the nearest multiple of a slope."""
+    """A fan of three on each side: lines at multiples of one angle."""
     xp = namespace(near)
     reach, spread = near + 0.15, draw.between(0.16, 0.26)
-    slope = (v - 0.42 - draw.between(-0.12, 0.12) * near) / reach
-    nearest = clamp(xp.round(slope / spread), -1.0, 1.0) * spread
-    line = _clip(0.95 - xp.abs(slope - nearest) * reach * pixels)
+    steepness = (v - 0.42 - draw.between(-0.12, 0.12) * near) / reach
+    nearest = clamp(xp.round(steepness / spread), -1.0, 1.0) * spread
+    line = _clip(0.95 - xp.abs(steepness - nearest) * reach * pixels)
     return line * _clip((near - 0.3) * 6.0) * _clip((draw.between(1.1, 1.4) - near) * 6.0)
 
 
@@ -360,12 +360,12 @@ def _dog(draw: _Draws, head: _Head, coat: _Coat, painting: Array, grain: Array) 
     brows = _ellipse(eyed, v, (0.36, -0.5), (0.13, 0.09), px) * draw.chance(0.35)
     painting = blend(painting, coat.pale, brows)
     # Eyes: round and dark.
-    apart, wide = draw.between(0.34, 0.42), draw.between(0.13, 0.17)
+    apart, size = draw.between(0.34, 0.42), draw.between(0.13, 0.17)
     rise = v + 0.2
-    white = _ellipse(eyed, rise, (apart, 0.0), (wide + 0.05, wide + 0.03), px)
+    white = _ellipse(eyed, rise, (apart, 0.0), (size + 0.05, size + 0.03), px)
     painting = blend(painting, _flat(DARK, grain) + 0.55 * coat.pale * draw.chance(0.3), white)
-    painting = blend(painting, draw.one_of(DOG_EYES), _ellipse(eyed, rise, (apart, 0.0), (wide, wide), px))
-    pupil = _ellipse(eyed, rise, (apart, 0.0), (0.6 * wide, 0.6 * wide), px)
+    painting = blend(painting, draw.one_of(DOG_EYES), _ellipse(eyed, rise, (apart, 0.0), (size, size), px))
+    pupil = _ellipse(eyed, rise, (apart, 0.0), (0.6 * size, 0.6 * size), px)
     nose = _ellipse(near, v, (0.0, 0.2), (draw.between(0.18, 0.25), 0.15), px)
     mouth = _mouth(near, v, 0.2, 0.56, 0.58, 1.2, px)
     stem = _ellipse(near, v, (0.0, 0.48), (0.035, 0.18), px)

@@ -1,4 +1,4 @@
-"""From data to training: split, standardise, batch. All of it stays where the data are."""
+"""From data to training: split, standardise, batch. All of it is computed on the device of the data."""
 
 from __future__ import annotations
 
@@ -133,13 +133,13 @@ class Standardizer:
         The columns are first mapped to u = (x - min) / (max - min), and the mean and deviation of u mapped
         back: squares neither overflow nor vanish, whatever the unit, and what is constant is found exactly.
         """
-        x = _wide(_rows(train, "train"))
+        x = _precise(_rows(train, "train"))
         if not is_traced(x):
             refuse_non_finite(x, "train")
         digits = train if _is_floating(train) else x
         mean, scale, rounded = centred(x, float(namespace(x).finfo(digits.dtype).eps))
         if not is_traced(x):
-            _tell_rounded(rounded)
+            _warn_of_rounded(rounded)
         return cls(mean, scale)
 
     def transform(self, x: Array) -> Array:
@@ -148,10 +148,10 @@ class Standardizer:
         Raises
         ------
         TypeError, ValueError
-            If `x` is elsewhere than the training data, or its examples have another shape.
+            If `x` is not on the device of the training data, or its examples have another shape.
         """
         x = self._checked(x)
-        return namespace(x).astype((_wide(x) - self.mean) / self.scale, _floating(x))
+        return namespace(x).astype((_precise(x) - self.mean) / self.scale, _floating(x))
 
     def inverse_transform(self, z: Array) -> Array:
         """The data in their own units, x = mean + scale z: dtype of `z` as in `transform`.
@@ -159,10 +159,10 @@ class Standardizer:
         Raises
         ------
         TypeError, ValueError
-            If `z` is elsewhere than the training data, or its examples have another shape.
+            If `z` is not on the device of the training data, or its examples have another shape.
         """
         z = self._checked(z)
-        return namespace(z).astype(self.mean + self.scale * _wide(z), _floating(z))
+        return namespace(z).astype(self.mean + self.scale * _precise(z), _floating(z))
 
     def _checked(self, x: Array, name: str = "x") -> Array:
         x = as_data(x, name)
@@ -227,14 +227,14 @@ def _is_floating(x: Array) -> bool:
     return bool(namespace(x).isdtype(x.dtype, "real floating"))
 
 
-def _wide(x: Array) -> Array:
+def _precise(x: Array) -> Array:
     """`x` in float64, or in float32 where the device has no float64: sums need the digits."""
     xp = namespace(x)
-    there = backends.backend_of(x).dtypes
-    return xp.astype(x, xp.float64 if "float64" in there else xp.float32)
+    dtypes = backends.backend_of(x).dtypes
+    return xp.astype(x, xp.float64 if "float64" in dtypes else xp.float32)
 
 
-@quiet  # a span that overflows is told by an error
+@quiet  # a span that overflows is reported by an error
 def centred(x: Array, eps: float) -> tuple[Array, Array, Array]:
     """The mean of each column, its scale, and whether it is constant but for rounding.
 
@@ -257,8 +257,8 @@ def centred(x: Array, eps: float) -> tuple[Array, Array, Array]:
     return low + divisor * xp.mean(u, axis=0), xp.where(scale > 0, scale, one), rounded
 
 
-def _tell_rounded(rounded: Array) -> None:
-    """Say which columns are constant but for rounding. Waits for the device."""
+def _warn_of_rounded(rounded: Array) -> None:
+    """Log which columns are constant but for rounding. Waits for the device."""
     xp = namespace(rounded)
     flags = xp.reshape(xp.astype(rounded, xp.int32), (-1,))
     if count := int(xp.sum(flags)):
@@ -309,7 +309,7 @@ def batches(
     Raises
     ------
     TypeError, ValueError
-        If the arrays are in different places or have different numbers of rows or none, or a number is out of
+        If the arrays are on different devices or have different numbers of rows or none, or a number is out of
         its range. At the call, not at the first batch.
 
     Examples
@@ -341,7 +341,7 @@ def _dealt(data: tuple[Array, ...], order: Array | None, slices: list[slice], xp
         yield batch if len(data) > 1 else batch[0]
 
 
-# --- What they share ----------------------------------------------------------------------------------------
+# --- Checks of rows -----------------------------------------------------------------------------------------
 
 
 def _rows(x: Any, name: str) -> Array:

@@ -1,4 +1,4 @@
-"""Published pictures: handwritten digits (8 x 8 and MNIST) and CIFAR-10, from files that are already here."""
+"""Published images: handwritten digits (8 x 8 and MNIST) and CIFAR-10, from files that are already here."""
 
 from __future__ import annotations
 
@@ -60,17 +60,17 @@ def digits(*, dtype: object = None, backend: str | Backend | None = None) -> tup
         from sklearn.datasets import load_digits
     except ImportError as error:
         raise ImportError("nn.datasets.digits needs scikit-learn; pip install 'nnarray[sklearn]'.") from error
-    there = backends.backend(backend)
-    wanted = floating(dtype, there)
+    be = backends.backend(backend)
+    wanted = floating(dtype, be)
     rows, labels = load_digits(return_X_y=True)
     X = np.reshape(np.asarray(rows) / 16, (-1, 8, 8, 1))
-    return there.asarray(X, wanted), there.asarray(np.asarray(labels, dtype=np.int64))
+    return be.asarray(X, wanted), be.asarray(np.asarray(labels, dtype=np.int64))
 
 
 # --- MNIST --------------------------------------------------------------------------------------------------
 
 _MNIST_SOURCE = "Download the four files of MNIST anew from https://ossci-datasets.s3.amazonaws.com/mnist/"
-_MNIST_MOST = 1_000_000  # pictures; the published files have 60,000 at most
+_MNIST_MOST = 1_000_000  # images; the published files have 60,000 at most
 _BYTE = 0x08  # the IDX code for unsigned bytes
 _DEFLATE_MOST = 1032  # bytes out of one byte in
 
@@ -90,7 +90,7 @@ def mnist(
         Where `train-images-idx3-ubyte`, `train-labels-idx1-ubyte`, `t10k-images-idx3-ubyte` and
         `t10k-labels-idx1-ubyte` are, gzipped (`.gz`) or not. Fashion-MNIST and KMNIST have the same format.
     split : "train" or "test"
-        The 60,000 pictures to train on, or the 10,000 to test with.
+        The 60,000 images to train on, or the 10,000 to test with.
     dtype, backend
         As for `digits`.
 
@@ -107,23 +107,23 @@ def mnist(
         If there is no such folder, it is a file, or one of the files is missing.
     ValueError
         If a file is not what was published: wrong magic number, truncated, too long, a label above 9, or not as
-        many labels as pictures.
+        many labels as images.
 
     References
     ----------
     .. [1] LeCun, Bottou, Bengio & Haffner (1998), Gradient-based learning applied to document recognition.
        Proceedings of the IEEE 86(11), 2278-2324.
     """
-    there = backends.backend(backend)
-    wanted = floating(dtype, there)
+    be = backends.backend(backend)
+    wanted = floating(dtype, be)
     name = named(split, {"train": "train", "test": "t10k"}, "split")
     path = existing_folder(folder, "the folder with the files of MNIST")
-    pictures, labels = _idx_file(path, f"{name}-images", 3), _idx_file(path, f"{name}-labels", 1)
-    X, y = _read_idx(pictures, (28, 28)), _read_idx(labels, ())
+    images, labels = _idx_file(path, f"{name}-images", 3), _idx_file(path, f"{name}-labels", 1)
+    X, y = _read_idx(images, (28, 28)), _read_idx(labels, ())
     _check_labels(y, labels, _MNIST_SOURCE)
     if len(X) != len(y):
-        _refuse(labels, f"has {len(y)} labels for the {len(X)} pictures of {pictures.name!r}", _MNIST_SOURCE)
-    return from_bytes(X[..., None], wanted, there), there.asarray(y.astype(np.int64))
+        _refuse(labels, f"has {len(y)} labels for the {len(X)} images of {images.name!r}", _MNIST_SOURCE)
+    return from_bytes(X[..., None], wanted, be), be.asarray(y.astype(np.int64))
 
 
 def _idx_file(folder: Path, name: str, axes: int) -> Path:
@@ -138,7 +138,7 @@ def _idx_file(folder: Path, name: str, axes: int) -> Path:
 def _read_idx(file: Path, shape: Shape) -> np.ndarray:
     """The bytes of an IDX file of examples of that shape: shape (n, ...), uint8."""
     with file.open("rb") as raw:
-        gzipped = raw.read(2) == b"\x1f\x8b"  # the name does not tell: browsers unpack and keep it
+        gzipped = raw.read(2) == b"\x1f\x8b"  # the name does not show it: browsers unpack and keep it
         raw.seek(0)
         most = file.stat().st_size * (_DEFLATE_MOST if gzipped else 1)
         stream = cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if gzipped else raw
@@ -192,14 +192,14 @@ def cifar10(
         Where `data_batch_1.bin` to `data_batch_5.bin` and `test_batch.bin` are: the *binary* version. The Python
         version is pickled and never read, for unpickling a file runs whatever program is in it.
     split : "train" or "test"
-        The 50,000 pictures to train on, or the 10,000 to test with.
+        The 50,000 images to train on, or the 10,000 to test with.
     dtype, backend
         As for `digits`.
 
     Returns
     -------
     X : array, shape (n, 32, 32, 3), `dtype`
-        Red, green and blue from 0 to 1, in multiples of 1/255. All of the training pictures are 0.6 GB in float32.
+        Red, green and blue from 0 to 1, in multiples of 1/255. All of the training images are 0.6 GB in float32.
     y : array, shape (n,), int64 (the default integer dtype where the device has no int64)
         0 airplane, 1 automobile, 2 bird, 3 cat, 4 deer, 5 dog, 6 frog, 7 horse, 8 ship, 9 truck.
 
@@ -214,14 +214,14 @@ def cifar10(
     ----------
     .. [1] Krizhevsky (2009), Learning multiple layers of features from tiny images. University of Toronto.
     """
-    there = backends.backend(backend)
-    wanted = floating(dtype, there)
+    be = backends.backend(backend)
+    wanted = floating(dtype, be)
     names = named(split, {"train": [f"data_batch_{i}.bin" for i in range(1, 6)], "test": ["test_batch.bin"]}, "split")
     path = existing_folder(folder, "the folder with the binary files of CIFAR-10")
     records = np.concatenate([_read_cifar(path / name) for name in names])
     planes = records[:, 1:].reshape(-1, 3, 32, 32)
     X = np.ascontiguousarray(np.moveaxis(planes, 1, -1))
-    return from_bytes(X, wanted, there), there.asarray(records[:, 0].astype(np.int64))
+    return from_bytes(X, wanted, be), be.asarray(records[:, 0].astype(np.int64))
 
 
 def _read_cifar(file: Path) -> np.ndarray:
@@ -238,7 +238,7 @@ def _read_cifar(file: Path) -> np.ndarray:
     return records
 
 
-# --- What they share ----------------------------------------------------------------------------------------
+# --- Checks of files ----------------------------------------------------------------------------------------
 
 
 def _check_labels(labels: np.ndarray, file: Path, source: str) -> None:

@@ -1,6 +1,6 @@
-"""Made datasets: two to fit a curve to, six to tell classes apart.
+"""Synthetic datasets: two for regression, six for classification.
 
-All share `noise` (a standard deviation), `seed`, `dtype` and `backend`. The numbers are computed once, in
+All take `noise` (a standard deviation), `seed`, `dtype` and `backend`. The numbers are computed once, in
 float64 by NumPy, and then handed to the backend: one seed gives the same dataset, bit for bit, on every
 library and device, and a float32 dataset is the rounded float64 one. The points are not shuffled:
 `train_test_split` and `Model.fit` do that.
@@ -167,7 +167,7 @@ def moons(
     >>> print(X.round(1), y)
     [[ 1. 0. ] [-1. 0. ] [ 0. 0.5] [ 2. 0.5]] [0 0 1 1]
     """
-    upper, lower = _shares(integer(n, "n", 1, usual=100), 2)
+    upper, lower = _class_sizes(integer(n, "n", 1, usual=100), 2)
     xp = _host().xp
     t, s = math.pi * _grid(upper), math.pi * _grid(lower)
     outer = xp.concat((xp.cos(t), xp.sin(t)), axis=1)
@@ -218,7 +218,7 @@ def circles(
     array([[1. , 0. ], [0.5, 0. ]])
     """
     factor = real(factor, "factor", least=0, below=1, usual=0.8)
-    sizes = _shares(integer(n, "n", 1, usual=100), 2)
+    sizes = _class_sizes(integer(n, "n", 1, usual=100), 2)
     xp = _host().xp
     outer, inner = (2 * math.pi * _grid(size, closed=False) for size in sizes)
     unit = [xp.concat((xp.cos(t), xp.sin(t)), axis=1) for t in (outer, inner)]
@@ -243,7 +243,7 @@ def spirals(
     Parameters
     ----------
     n : int
-        How many points, shared equally by the classes; the last classes have one more where n is no multiple.
+        How many points, divided equally among the classes; the last classes have one more where n is no multiple.
     classes : int
         How many spirals, at least 2.
     turns : float
@@ -280,7 +280,7 @@ def spirals(
     """
     classes = integer(classes, "classes", 2, usual=3)
     turns = real(turns, "turns", usual=1.5)
-    sizes = _shares(integer(n, "n", 1, usual=100), classes)
+    sizes = _class_sizes(integer(n, "n", 1, usual=100), classes)
     xp = _host().xp
     s = [_grid(size) for size in sizes]
     radius = 1.0 - 12.0 / 13.0 * xp.concat(s)
@@ -303,7 +303,7 @@ def blobs(
     Parameters
     ----------
     n : int
-        How many points, shared equally by the classes; the last classes have one more where n is no multiple.
+        How many points, divided equally among the classes; the last classes have one more where n is no multiple.
     classes : int
         How many clouds, at least 2. Neighbouring centres are 2 sin(pi / classes) apart.
     noise, seed, dtype, backend
@@ -328,7 +328,7 @@ def blobs(
     [0 0 1 1 2 2]
     """
     classes = integer(classes, "classes", 2, usual=3)
-    y = _labels(_shares(integer(n, "n", 1, usual=100), classes))
+    y = _labels(_class_sizes(integer(n, "n", 1, usual=100), classes))
     xp = _host().xp
     angle = 2 * math.pi / classes * xp.astype(y, xp.float64)
     centres = xp.stack((xp.cos(angle), xp.sin(angle)), axis=1)
@@ -431,11 +431,11 @@ def checkerboard(
     return _classes(points, y, noise, key, dtype, backend)
 
 
-# --- What they share ----------------------------------------------------------------------------------------
+# --- Common steps -------------------------------------------------------------------------------------------
 
 
 def _host() -> Backend:
-    """Where all of this is computed, so that every backend gets the same numbers."""
+    """The host, on which everything is computed, so that every backend gets the same numbers."""
     return backends.host_backend()
 
 
@@ -447,7 +447,7 @@ def _grid(n: int, *, closed: bool = True) -> Array:
     return xp.reshape(points, (n, 1))
 
 
-def _shares(n: int, classes: int) -> list[int]:
+def _class_sizes(n: int, classes: int) -> list[int]:
     """The sizes of the classes: they add up to n, and the last are larger by one where n is no multiple."""
     return [(n + k) // classes for k in range(classes)]
 
@@ -463,32 +463,32 @@ def _curve(
     x: Array, y: Array, noise: float, key: random.Key, dtype: object, backend: str | Backend | None
 ) -> tuple[Array, Array]:
     """The curve with noise on y, on the user's backend."""
-    there = backends.backend(backend)
-    return _rounded(x, dtype, there), _rounded(_noisy(y, noise, key), dtype, there)
+    be = backends.backend(backend)
+    return _rounded(x, dtype, be), _rounded(_noisy(y, noise, key), dtype, be)
 
 
 def _classes(
     points: Array, y: Array, noise: float, key: random.Key, dtype: object, backend: str | Backend | None
 ) -> tuple[Array, Array]:
     """The points with noise on each coordinate, and their labels, on the user's backend."""
-    there = backends.backend(backend)
-    return _rounded(_noisy(points, noise, key), dtype, there), there.asarray(y)
+    be = backends.backend(backend)
+    return _rounded(_noisy(points, noise, key), dtype, be), be.asarray(y)
 
 
 def _noisy(x: Array, noise: float, key: random.Key) -> Array:
     noise = real(noise, "noise", least=0, usual=0)
     host = _host()
-    place = {"xp": host.xp, "device": host.device, "dtype": host.xp.float64}
-    return x + noise * random.normal(key.fold("noise"), x.shape, **place)
+    options = {"xp": host.xp, "device": host.device, "dtype": host.xp.float64}
+    return x + noise * random.normal(key.fold("noise"), x.shape, **options)
 
 
-def _rounded(x: Array, dtype: object, there: Backend) -> Array:
+def _rounded(x: Array, dtype: object, be: Backend) -> Array:
     """The float64 numbers of the host in `dtype`, refused where they would become infinite."""
-    wanted = floating(dtype, there)
+    wanted = floating(dtype, be)
     xp = _host().xp
     largest = float(xp.max(xp.abs(x)))
-    if not largest <= float(there.xp.finfo(wanted).max):
+    if not largest <= float(be.xp.finfo(wanted).max):
         raise ValueError(
             f"a coordinate of {largest:g} does not fit into {wanted}; use smaller numbers or a wider dtype."
         )
-    return there.asarray(x, wanted)
+    return be.asarray(x, wanted)

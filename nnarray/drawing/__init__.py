@@ -1,1 +1,1 @@
-"""Pictures of arrays, histories and networks: what knows neither models nor trainings, who draw with it."""
+"""Figures of arrays, histories and networks; it knows neither models nor trainings, which draw with it."""

@@ -1,4 +1,4 @@
-"""What all pictures share: colours, style, figures, axes, and the way of the numbers to the host."""
+"""What all figures need: colours, style, figures, axes, and the numbers of an array on the host."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ STYLE = {
 
 
 def need_matplotlib() -> None:
-    """Nothing, if matplotlib is installed.
+    """Do nothing if matplotlib is installed.
 
     Raises
     ------
@@ -106,10 +106,10 @@ def on_host(x: Any) -> np.ndarray:
     """The numbers of an array of any library, of a list or of a data frame, for matplotlib."""
     if library_of(x) is None:
         return np.asarray(x)
-    here = backend_of(x)
+    be = backend_of(x)
     if dtype_name(x.dtype) == "bfloat16":  # which NumPy does not know
-        x = here.xp.astype(x, here.xp.float32)
-    return here.to_numpy(x)
+        x = be.xp.astype(x, be.xp.float32)
+    return be.to_numpy(x)
 
 
 def whole_numbers(axes: Axes) -> None:

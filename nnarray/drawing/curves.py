@@ -113,13 +113,13 @@ def plot_metrics(
     >>> history = model.fit(X, y, epochs=5, metrics=["accuracy"], validation=0.2)
     >>> axes = nn.plotting.plot_metrics(history)  # doctest: +SKIP
     """
-    found = {name: name for name in history if name not in NO_METRICS and not name.startswith("val_")}
-    if not found:
+    metrics = {name: name for name in history if name not in NO_METRICS and not name.startswith("val_")}
+    if not metrics:
         raise ValueError("the history has no metrics to draw; train the model with metrics=, such as 'accuracy'.")
-    chosen = list(found) if names is None else [named(name, found, "metric of this history") for name in names]
+    chosen = list(metrics) if names is None else [named(name, metrics, "metric of this history") for name in names]
     axes = axes_for(ax)
     epochs = history["epoch"]
-    every = max(len(epochs) // 8, 1)  # enough marks to tell curves apart where there is no colour
+    every = max(len(epochs) // 8, 1)  # enough marks to distinguish curves where there is no colour
     for i, name in enumerate(chosen):
         look: dict[str, Any] = {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)]}
         look |= {"markersize": 6.0, "markevery": (i * every // len(chosen), every)}
@@ -142,7 +142,7 @@ JUMP = 0.1
 def plot_activation(function: str | Activation, *, ax: Axes | None = None, span: float = 4.0) -> Axes:
     """Draw an activation function y = f(x) and its derivative dy/dx, from -span to span.
 
-    The derivative is what the layer's own way back makes of dy = 1. Where it jumps, its line is open.
+    The derivative is what the layer's own pullback gives for dy = 1. Where it jumps, its line is open.
 
     Parameters
     ----------
@@ -177,11 +177,11 @@ def plot_activation(function: str | Activation, *, ax: Axes | None = None, span:
     host = host_backend()
     x = host.asarray(np.linspace(-end, end, 2 * round(end / STEP) + 1))
     y, pullback, *_ = layer.forward({}, x, Context())
-    slope = np.array(on_host(pullback(host.xp.ones_like(x))[0]))
-    slope[1:][np.abs(np.diff(slope)) > JUMP] = np.nan
+    derivative = np.array(on_host(pullback(host.xp.ones_like(x))[0]))
+    derivative[1:][np.abs(np.diff(derivative)) > JUMP] = np.nan
     axes = axes_for(ax)
     axes.plot(on_host(x), on_host(y), color=BLUE, label="f(x)")
-    axes.plot(on_host(x), slope, color=VERMILLION, linestyle="--", label="f '(x)")
+    axes.plot(on_host(x), derivative, color=VERMILLION, linestyle="--", label="f '(x)")
     for line in (axes.axhline, axes.axvline):
         line(0.0, color="0.6", linewidth=0.8, zorder=0)
     name_axes(axes, "x", "")

@@ -1,4 +1,4 @@
-"""A network as a picture: boxes from top to bottom, branches side by side, shortcuts around.
+"""A figure of a network: boxes from top to bottom, branches side by side, shortcuts around.
 
 The network becomes a tree of parts that know how large they are; then each part is drawn where its parent puts it.
 Lengths are inches.
@@ -55,8 +55,8 @@ KINDS: dict[type[Layer], str] = {
     Conv2D: "conv",
     AvgPool2D: "mean",
     MaxPool2D: "max",
-    GlobalAvgPool: "mean of places",
-    AdaptiveAvgPool2D: "mean of shares",
+    GlobalAvgPool: "mean of all",
+    AdaptiveAvgPool2D: "mean of parts",
     BatchNorm: "bn",
     LayerNorm: "layer norm",
     LocalResponseNorm: "response norm",
@@ -85,6 +85,7 @@ class Box(Part):
     height: float = HEIGHT
 
     def draw(self, axes: Axes, x: float, y: float) -> None:
+        """Draw a box with rounded corners and the text in it."""
         from matplotlib.patches import FancyBboxPatch
 
         corner = (x - self.width / 2 + 0.04, y + 0.04)
@@ -106,6 +107,7 @@ class Stack(Part):
         self.height = sum(part.height for part in self.parts) + GAP * max(len(self.parts) - 1, 0)
 
     def draw(self, axes: Axes, x: float, y: float) -> None:
+        """Draw the parts from top to bottom, with arrows between them."""
         for i, part in enumerate(self.parts):
             part.draw(axes, x, y)
             y += part.height
@@ -124,6 +126,7 @@ class Fan(Part):
         self.height = GAP + self.inner + GAP + self.end.height
 
     def draw(self, axes: Axes, x: float, y: float) -> None:
+        """Draw the parts from left to right, and the box in which they join."""
         left, top, bottom = x - self.width / 2, y + GAP, y + GAP + self.inner
         for part in self.parts:
             middle = left + part.width / 2
@@ -145,6 +148,7 @@ class Around(Part):
         self.height = GAP + max(inside.height, shortcut.height if shortcut else 0.0) + GAP + self.end.height
 
     def draw(self, axes: Axes, x: float, y: float) -> None:
+        """Draw the part, the line or part beside it, and the box of the sum."""
         top, foot = y + GAP, y + self.height - self.end.height
         _line(axes, [(x, y), (x, top)], arrow=True)
         self.inside.draw(axes, x, top)
@@ -166,6 +170,7 @@ class Beside(Part):
         self.width, self.height = 2 * (head.width + 0.3), head.height + GAP
 
     def draw(self, axes: Axes, x: float, y: float) -> None:
+        """Draw the way straight down, and the head to the right of it."""
         middle = x + 0.3 + self.head.width / 2
         _line(axes, [(x, y), (x, y + self.height)])
         _line(axes, [(x, y), (middle, y), (middle, y + GAP)], arrow=True, dashed=True)
@@ -197,7 +202,7 @@ def _line(axes: Axes, points: list[tuple[float, float]], *, arrow: bool = False,
 def part_of(layer: Layer, shape: Shape) -> Part:
     """The part that stands for a layer with inputs of this shape."""
     if not isinstance(layer, Composite):
-        return Box(f"{_words(layer)}\n{_places(layer.out_shape(shape))}", _colour(layer))
+        return Box(f"{_words(layer)}\n{_shape(layer.out_shape(shape))}", _colour(layer))
     inside = [(each, its) for _, each, its in layer.shapes(shape)]
     if isinstance(layer, Branches):
         return Fan([part_of(each, its) for each, its in inside], layer.join)
@@ -228,7 +233,7 @@ def _steps(layers: list[tuple[Layer, Shape]]) -> list[Part]:
 
 
 def _words(layer: Layer) -> str:
-    """What a layer is, in a few words."""
+    """The layer in a few words."""
     if isinstance(layer, Activation):
         return _function(layer)
     text = KINDS.get(type(layer), type(layer).__name__.lower())
@@ -250,7 +255,7 @@ def _function(activation: Any) -> str:
     return function if isinstance(function, str) else getattr(function, "__name__", "f")
 
 
-def _places(shape: Shape) -> str:
+def _shape(shape: Shape) -> str:
     return " × ".join(map(str, shape))
 
 
@@ -265,7 +270,7 @@ def plot_network(network: Layer, shape: Shape, *, ax: Axes | None = None) -> Axe
     """Draw a network for inputs of this shape, as `Model.plot` describes it."""
     whole = part_of(network, shape)
     parts = whole.parts if isinstance(whole, Stack) else [whole]
-    columns = _columns([Box(f"input\n{_places(shape)}", PLAIN), *parts])
+    columns = _columns([Box(f"input\n{_shape(shape)}", PLAIN), *parts])
     width = sum(column.width for column in columns) + 0.5 * len(columns)
     height = max(column.height for column in columns) + 0.4
     ax = axes_for(ax, size=(max(width, 2.0), height))

@@ -1,4 +1,4 @@
-"""Sheets: pictures in rows, the filters of a convolution, and what was taken for what."""
+"""Sheets: images in rows, the filters of a convolution, and confusion matrices."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from nnarray.typing import Array
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-GAP = 0.12  # between pictures, in their width
+GAP = 0.12  # between images, in their width
 LABEL = 0.24  # room for a line of text below one
 
 
-def plot_pictures(
+def plot_images(
     X: Array | np.ndarray,
     labels: Sequence[str] | None = None,
     *,
@@ -26,16 +26,16 @@ def plot_pictures(
     columns: int | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw a sheet of pictures, row by row, each with a line of text below it.
+    """Draw a sheet of images, row by row, each with a line of text below it.
 
     Parameters
     ----------
     X : array, shape (N, height, width, 3) or (N, height, width, 1) or (N, height, width)
         Entries from 0 to 1; others are cut off.
     labels : sequence of str, optional
-        One a picture.
+        One an image.
     colours : sequence of str, optional
-        Of the labels, one a picture; black if None.
+        Of the labels, one an image; black if None.
     columns : int, optional
         How many side by side; about as many as rows if None.
     ax : matplotlib Axes, optional
@@ -48,7 +48,7 @@ def plot_pictures(
     Raises
     ------
     ValueError
-        If X does not hold pictures, or there are not as many labels or colours.
+        If X does not hold images, or there are not as many labels or colours.
     ImportError
         If matplotlib is not installed.
 
@@ -56,35 +56,39 @@ def plot_pictures(
     --------
     >>> import nnarray as nn
     >>> X, y = nn.datasets.pets(8)
-    >>> axes = nn.plotting.plot_pictures(X, ["cat", "dog"] * 4)  # doctest: +SKIP
+    >>> axes = nn.plotting.plot_images(X, ["cat", "dog"] * 4)  # doctest: +SKIP
     """
-    pictures = on_host(X)
-    if pictures.ndim == 3:
-        pictures = pictures[..., None]
-    if pictures.ndim != 4 or pictures.shape[-1] not in (1, 3) or not len(pictures):
-        raise ValueError(f"plot_pictures needs pictures of shape (N, height, width, 3 or 1); got {tuple(X.shape)}.")
-    for name, given in (("labels", labels), ("colours", colours)):
-        if given is not None and len(given) != len(pictures):
-            raise ValueError(f"plot_pictures needs as many {name} as pictures, {len(pictures)}; got {len(given)}.")
-    axes, aspect = axes_for(ax), pictures.shape[1] / pictures.shape[2]
-    columns = int(np.ceil(np.sqrt(len(pictures)))) if columns is None else integer(columns, "columns", 1, usual=4)
+    images = on_host(X)
+    if images.ndim == 3:
+        images = images[..., None]
+    if images.ndim != 4 or images.shape[-1] not in (1, 3) or not len(images):
+        raise ValueError(f"plot_images needs images of shape (N, height, width, 3 or 1); got {tuple(X.shape)}.")
+    for name, texts in (("labels", labels), ("colours", colours)):
+        if texts is not None and len(texts) != len(images):
+            raise ValueError(f"plot_images needs as many {name} as images, {len(images)}; got {len(texts)}.")
+    axes, aspect = axes_for(ax), images.shape[1] / images.shape[2]
+    columns = int(np.ceil(np.sqrt(len(images)))) if columns is None else integer(columns, "columns", 1, usual=4)
     height = aspect + GAP + (LABEL if labels is not None else 0.0)
-    for i, image in enumerate(np.clip(pictures, 0.0, 1.0)):
+    for i, image in enumerate(np.clip(images, 0.0, 1.0)):
         left, top = (i % columns) * (1 + GAP), (i // columns) * height
         axes.imshow(np.broadcast_to(image, (*image.shape[:2], 3)), extent=(left, left + 1, top + aspect, top))
         if labels is not None:
             colour = colours[i] if colours is not None else "black"
             at = (left + 0.5, top + aspect + 0.04)
             axes.text(*at, labels[i], ha="center", va="top", fontsize=9, color=colour)
-    axes.set_xlim(0, min(columns, len(pictures)) * (1 + GAP) - GAP)
-    axes.set_ylim(-(-len(pictures) // columns) * height - GAP, 0)
+    axes.set_xlim(0, min(columns, len(images)) * (1 + GAP) - GAP)
+    axes.set_ylim(-(-len(images) // columns) * height - GAP, 0)
     axes.set_aspect("equal")
     axes.set_axis_off()
     return axes
 
 
+plot_pictures = plot_images
+"""The former name of `plot_images`."""
+
+
 def plot_filters(weight: Array, *, ax: Axes | None = None) -> Axes:
-    """Draw the filters of a first convolution as pictures: grey is 0, the largest weight of a filter is full colour.
+    """Draw the filters of a first convolution as images: grey is 0, the largest weight of a filter is full colour.
 
     Parameters
     ----------
@@ -106,11 +110,11 @@ def plot_filters(weight: Array, *, ax: Axes | None = None) -> Axes:
         raise ValueError(f"plot_filters needs weights of shape (height, width, 3 or 1, filters); got {weight.shape}.")
     filters = np.moveaxis(on_host(weight), -1, 0)
     largest = np.abs(filters).max(axis=(1, 2, 3), keepdims=True)
-    return plot_pictures(0.5 + 0.5 * filters / np.where(largest > 0, largest, 1.0), ax=ax)
+    return plot_images(0.5 + 0.5 * filters / np.where(largest > 0, largest, 1.0), ax=ax)
 
 
 def plot_confusion(matrix: Array | np.ndarray, names: Sequence[str], *, ax: Axes | None = None) -> Axes:
-    """Draw a confusion matrix: how many examples of each class (row) were told to be of each (column).
+    """Draw a confusion matrix: how many examples of each class (row) were predicted to be of each (column).
 
     Parameters
     ----------
@@ -134,10 +138,10 @@ def plot_confusion(matrix: Array | np.ndarray, names: Sequence[str], *, ax: Axes
     if counts.shape != (classes, classes):
         raise ValueError(f"plot_confusion needs a matrix of shape ({classes}, {classes}); got {counts.shape}.")
     axes = axes_for(ax)
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0)
+    fractions = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    axes.imshow(fractions, cmap="Blues", vmin=0.0, vmax=1.0)
     for (row, column), count in np.ndenumerate(counts):
-        colour = "white" if shares[row, column] > 0.6 else "black"
+        colour = "white" if fractions[row, column] > 0.6 else "black"
         axes.text(column, row, f"{int(count)}", ha="center", va="center", color=colour)
     crowded = classes > 3 and max(map(len, names)) > 4  # then names side by side would run into each other
     look: dict[str, Any] = {"rotation": 40, "ha": "right"} if crowded else {}

@@ -1,4 +1,4 @@
-"""What the four estimators share: one way from examples to a trained model, and back to predictions."""
+"""The base of the four estimators: from examples to a trained model, and from it to predictions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted
 from nnarray.backends import Backend, backend, backend_of, dtype_name, namespace
 from nnarray.checks import real
 from nnarray.estimators.increments import Increments, Memory
-from nnarray.estimators.places import checked_inputs, checked_targets, held, home_of, same
+from nnarray.estimators.inputs import backend_of_data, checked_inputs, checked_targets, moved, same_backend
 from nnarray.estimators.scores import split
 from nnarray.estimators.stopping import InverseScaling, Record
 from nnarray.kernels.standard.numerics import wide
@@ -33,15 +33,15 @@ from nnarray.typing import Array, Shape
 AT_ONCE = 1024  # examples that a prediction takes at once, at least
 
 
-def keep(estimator: Any, given: dict[str, Any]) -> None:
+def keep(estimator: Any, arguments: dict[str, Any]) -> None:
     """Keep the arguments of a constructor as they are, which is all that scikit-learn's may do."""
-    for name, value in given.items():
+    for name, value in arguments.items():
         if name not in ("self", "__class__"):
             setattr(estimator, name, value)
 
 
 class Examples(NamedTuple):
-    """Examples where the model is: inputs, the target as the loss wants it, and how much each counts."""
+    """Examples on the device of the model: inputs, the target in the form of the loss, and how much each counts."""
 
     x: Array
     target: Array
@@ -112,9 +112,9 @@ class Estimator(BaseEstimator):
     _memory: Memory | None = None
     _going: Increments | None = None
 
-    # --- What subclasses say -------------------------------------------------------------------------------------
+    # --- Defined by subclasses -----------------------------------------------------------------------------------
 
-    _pictures = False  # whether an example may have more than one axis
+    _images = False  # whether an example may have more than one axis
     _numeric = True  # whether y holds numbers
     _values = False  # whether y holds numbers that the network computes with
 
@@ -123,11 +123,11 @@ class Estimator(BaseEstimator):
         raise NotImplementedError
 
     def _outputs_given(self, shape: Shape) -> int | None:
-        """The number of outputs, if it is not to be chosen."""
+        """The number of outputs, if the network fixes it."""
         return None
 
     def _rule(self, examples: Examples) -> Optimizer | LBFGS:
-        """How to go down."""
+        """The optimizer."""
         raise NotImplementedError
 
     def _batch(self, count: int) -> int | None:
@@ -138,11 +138,11 @@ class Estimator(BaseEstimator):
         raise NotImplementedError
 
     def _watch(self, examples: Examples, rule: Optimizer | LBFGS, score: Any) -> Record:
-        """Who writes the epochs down, and stops."""
+        """The callback that records the epochs, and stops."""
         raise NotImplementedError
 
     def _answers(self, y: Any, *, fresh: bool, classes: Any = None) -> Any:
-        """The checked y as numbers, where it is; learns the classes if `fresh`."""
+        """The checked y as numbers, on its own device; learns the classes if `fresh`."""
         raise NotImplementedError
 
     def _refuse_fewer_classes(self, answers: Any) -> None:
@@ -210,25 +210,25 @@ class Estimator(BaseEstimator):
     def _enter(
         self, X: Any, y: Any, sample_weight: Any, method: str, *, fresh: bool, classes: Any = None
     ) -> tuple[Examples, Array, Loss]:
-        """Check the examples where they are, move them to the model's place, and make the model if there is none."""
-        home = home_of(X)
+        """Check the examples on their own device, move them to the model's, and make the model if there is none."""
+        data_backend = backend_of_data(X)
         if not fresh:
-            self._refuse_other_place()
-            self._place(home, method)
-        x = checked_inputs(self, X, reset=fresh, pictures=self._pictures)
-        y = checked_targets(y, home, numeric=self._numeric)
+            self._refuse_other_backend()
+            self._model_backend(data_backend, method)
+        x = checked_inputs(self, X, reset=fresh, images=self._images)
+        y = checked_targets(y, data_backend, numeric=self._numeric)
         if isinstance(sample_weight, Mapping):
             raise TypeError(
                 "sample_weight must be an array, one number an example; got dict. Set class_weight instead."
             )
         check_consistent_length(x, y, sample_weight)
-        found = self._answers(y, fresh=fresh, classes=classes)
+        answers = self._answers(y, fresh=fresh, classes=classes)
         if not fresh and method == "fit":
-            self._refuse_fewer_classes(found)
-        loss, outputs = self._objective(found, self._outputs_given(x.shape[1:]))
+            self._refuse_fewer_classes(answers)
+        loss, outputs = self._objective(answers, self._outputs_given(x.shape[1:]))
         network = self._network(outputs, x.shape[1:])
         if fresh:
-            self._begin(network, x, home if self.backend is None else backend(self.backend))
+            self._begin(network, x, data_backend if self.backend is None else backend(self.backend))
         elif network != self.model_.network:
             raise ValueError(
                 f"the settings now give another network than the one that was fitted: "
@@ -236,20 +236,20 @@ class Estimator(BaseEstimator):
                 f"with a new one."
             )
         self.n_outputs_ = outputs
-        here = self._place(home, method)
+        model_backend = self._model_backend(data_backend, method)
         like = self.model_.theta
-        x = held(x, here, like.dtype, "X")
-        answers = held(found, here, like.dtype if self._values else None, "y")
-        weights = self._checked_weights(sample_weight, x.shape[0], here, like)
+        x = moved(x, model_backend, like.dtype, "X")
+        answers = moved(answers, model_backend, like.dtype if self._values else None, "y")
+        weights = self._checked_weights(sample_weight, x.shape[0], model_backend, like)
         weighted = self._weighted(weights, answers, like)
         if weighted is not weights:
             _refuse_weights(weighted, "class_weight times sample_weight")
         return Examples(x, self._target(answers, loss, like), weighted), answers, loss
 
-    def _begin(self, network: Network, x: Array, there: Backend) -> None:
-        """A new model, and nothing learned so far."""
-        dtype = self.dtype or there.asarray(x[:1, ...]).dtype
-        self.model_ = network.init(x.shape[1:], seed=self._seed(), backend=there, dtype=dtype)
+    def _begin(self, network: Network, x: Array, be: Backend) -> None:
+        """Make a new model, and forget what was learned before."""
+        dtype = self.dtype or be.asarray(x[:1, ...]).dtype
+        self.model_ = network.init(x.shape[1:], seed=self._seed(), backend=be, dtype=dtype)
         self.t_, self.n_iter_, self.loss_curve_ = 0, 0, []
         self.best_loss_ = self.validation_scores_ = self.best_validation_score_ = None
 
@@ -261,12 +261,12 @@ class Estimator(BaseEstimator):
         elif self.validation_scores_ is None:
             self.best_loss_, self.validation_scores_, self.best_validation_score_ = None, [], -math.inf
 
-    def _refuse_other_place(self) -> None:
-        """What is fitted stays where it is, in its dtype."""
-        here = backend_of(self.model_.theta)
-        if self.backend is not None and not same(here, backend(self.backend)):
-            setting, fitted = f"backend={self.backend!r}", here.name
-        elif self.dtype is not None and here.dtype(self.dtype) != self.model_.theta.dtype:
+    def _refuse_other_backend(self) -> None:
+        """Refuse a `backend` or `dtype` that is not the fitted model's: it is never moved."""
+        be = backend_of(self.model_.theta)
+        if self.backend is not None and not same_backend(be, backend(self.backend)):
+            setting, fitted = f"backend={self.backend!r}", be.name
+        elif self.dtype is not None and be.dtype(self.dtype) != self.model_.theta.dtype:
             setting, fitted = f"dtype={self.dtype!r}", dtype_name(self.model_.theta.dtype)
         else:
             return
@@ -275,31 +275,31 @@ class Estimator(BaseEstimator):
             f"begin with a new model."
         )
 
-    def _place(self, home: Backend, method: str) -> Backend:
-        """Where the model is; nothing that lies elsewhere is moved there, unless `backend` asks for it."""
+    def _model_backend(self, data_backend: Backend, method: str) -> Backend:
+        """The backend of the model. Data of another one are refused, unless `backend` asks to move them."""
         if not self.__sklearn_is_fitted__():
-            return home
-        here = backend_of(self.model_.theta)
-        if self.backend is None and not same(here, home):
+            return data_backend
+        be = backend_of(self.model_.theta)
+        if self.backend is None and not same_backend(be, data_backend):
             raise ValueError(
                 f"Inputs passed to {type(self).__name__}.{method}() must use the same namespace and the same device as "
-                f"those passed to fit(): the model is on {here.name}, X on {home.name}. Move X with "
+                f"those passed to fit(): the model is on {be.name}, X on {data_backend.name}. Move X with "
                 f"nn.backend(...).asarray(X), or set backend=, and all data are moved there."
             )
-        return here
+        return be
 
-    def _checked_weights(self, weights: Any, count: int, here: Backend, like: Array) -> Array | None:
+    def _checked_weights(self, weights: Any, count: int, be: Backend, like: Array) -> Array | None:
         if weights is None:
             return None
-        weights = here.asarray(weights)
+        weights = be.asarray(weights)
         if weights.shape != (count,):
             raise ValueError(f"sample_weight must have shape ({count},), one an example; got {tuple(weights.shape)}.")
-        weights = here.xp.astype(weights, wide(like).dtype)
+        weights = be.xp.astype(weights, wide(like).dtype)
         _refuse_weights(weights, "sample_weight")
         return weights
 
     def _seed(self) -> int:
-        """An integer stays the seed that it is; a generator gives one."""
+        """The seed: `random_state` itself if it is an integer, else drawn from it."""
         if isinstance(self.random_state, Integral) and not isinstance(self.random_state, bool):
             return int(self.random_state)
         return int(check_random_state(self.random_state).randint(2**31 - 1))
@@ -332,10 +332,10 @@ class Estimator(BaseEstimator):
         return score
 
     def _descend(self, examples: Examples, loss: Loss, rule: Optimizer | LBFGS, watch: Record) -> None:
-        """Train; what was learned so far is there also if it is interrupted."""
+        """Train. If it is interrupted, the estimator keeps what was learned so far."""
         self.n_iter_ = 0
-        given = as_callbacks(self.callbacks)
-        for each in given:
+        callbacks = as_callbacks(self.callbacks)
+        for each in callbacks:
             if isinstance(each, EarlyStopping) and each.monitor not in ("loss", "lr"):
                 raise ValueError(
                     f"EarlyStopping monitors {each.monitor!r}, and the history of an estimator has no such column. "
@@ -349,7 +349,7 @@ class Estimator(BaseEstimator):
                 optimizer=rule,
                 epochs=self._epochs(),
                 batch_size=self._batch(examples.size) if isinstance(rule, Optimizer) else None,
-                callbacks=[watch, *given],
+                callbacks=[watch, *callbacks],
                 sample_weight=examples.weights,
                 shuffle=self.shuffle,
                 seed=(self._seed() + self.t_) % 2**64,
@@ -361,13 +361,13 @@ class Estimator(BaseEstimator):
         watch.end(self.model_)
 
     def _step_on(self, X: Any, y: Any, sample_weight: Any, classes: Any = None) -> Self:
-        """One epoch over the examples, in which the optimizer remembers the calls before; all of it, or nothing."""
+        """One epoch, for `partial_fit`. The optimizer remembers earlier calls; an error undoes the epoch."""
         if self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True: there is nothing to hold out.")
         fresh = not self.__sklearn_is_fitted__()
         examples, _, loss = self._enter(X, y, sample_weight, "partial_fit", fresh=fresh, classes=classes)
         rule = self._rule(examples)
-        assert isinstance(rule, Optimizer)  # partial_fit is there for no other
+        assert isinstance(rule, Optimizer)  # others have no partial_fit
         if isinstance(rule.lr, InverseScaling):  # it counts examples; calls may hold any number of them
             rule = replace(rule, lr=rule.lr(0))
         self._keep_records()
@@ -394,7 +394,7 @@ class Estimator(BaseEstimator):
         return self
 
     def __getstate__(self) -> dict[str, Any]:
-        """For pickle and copy: what is prepared belongs to this process."""
+        """The state for pickle and copy, without what was prepared for this process."""
         state: Any = super().__getstate__()
         return state | {"_going": None}
 
@@ -404,13 +404,13 @@ class Estimator(BaseEstimator):
         return max(self._batch(AT_ONCE) or AT_ONCE, AT_ONCE)
 
     def _outputs(self, X: Any, method: str) -> tuple[Array, Backend]:
-        """The network's outputs, where the model is, and where X is."""
+        """The network's outputs on the model's device, and the backend of X."""
         check_is_fitted(self)
-        home = home_of(X)
-        here = self._place(home, method)
-        x = checked_inputs(self, X, reset=False, pictures=self._pictures)
-        x = held(x, here, self.model_.theta.dtype, "X")
-        return self.model_.predict(x, batch_size=self._at_once(), check_finite=False), home
+        data_backend = backend_of_data(X)
+        model_backend = self._model_backend(data_backend, method)
+        x = checked_inputs(self, X, reset=False, images=self._images)
+        x = moved(x, model_backend, self.model_.theta.dtype, "X")
+        return self.model_.predict(x, batch_size=self._at_once(), check_finite=False), data_backend
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "model_")
@@ -419,11 +419,11 @@ class Estimator(BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.array_api_support = True
         tags.input_tags.sparse = True
-        tags.input_tags.three_d_array = self._pictures
+        tags.input_tags.three_d_array = self._images
         return tags
 
     def __sklearn_array_api_convert__(self, converter: Any) -> Self:
-        """For scikit-learn's `move_estimator_to`: the same estimator with its arrays elsewhere."""
+        """For scikit-learn's `move_estimator_to`: the same estimator with its arrays on another device."""
         new = shallow(self)
         model = self.model_
         theta, state = (converter(each) for each in (model.theta, model.state))
@@ -442,11 +442,11 @@ def _difference(new: Any, old: Any) -> str:
     if type(pair[0]) is not type(pair[1]):
         return f"layer {index} is {type(pair[0]).__name__} against {type(pair[1]).__name__}"
     name = next(f.name for f in fields(pair[0]) if getattr(pair[0], f.name) != getattr(pair[1], f.name))
-    here, there = (shown(getattr(layer, name)) for layer in pair)
+    now, before = (shown(getattr(layer, name)) for layer in pair)
     return (
-        f"{here} against {there} units in layer {index}"
+        f"{now} against {before} units in layer {index}"
         if name == "units"
-        else f"{name} {here} against {there} in layer {index}"
+        else f"{name} {now} against {before} in layer {index}"
     )
 
 

@@ -1,4 +1,4 @@
-"""Labels of any kind as numbers: which classes there are, and which one each example belongs to."""
+"""Labels of any kind as numbers: the classes, and the number of each example's class."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 
 from nnarray import kernels
 from nnarray.backends import Backend, device_of, host_backend, namespace
-from nnarray.estimators.places import holds_numbers, home_of, on_host, placed
+from nnarray.estimators.inputs import backend_of_data, holds_numbers, is_host, labels_on
 from nnarray.kernels.standard.numerics import wide
 from nnarray.names import shown
 from nnarray.typing import Array
@@ -18,19 +18,19 @@ MULTILABEL = "multilabel"
 
 
 def kind_of(y: Any) -> str:
-    """What labels are: "multiclass" (one of some classes), or "multilabel" (a column of 0 and 1 for each class).
+    """The kind of labels: "multiclass" (one of some classes), or "multilabel" (a column of 0 and 1 for each class).
 
     Raises
     ------
     ValueError
         If they are neither.
     """
-    if on_host(home_of(y)):
+    if is_host(backend_of_data(y)):
         check_classification_targets(y)
-        found = type_of_target(y)
-        if found == "multiclass-multioutput":
+        kind = type_of_target(y)
+        if kind == "multiclass-multioutput":
             raise ValueError("several columns of classes are not supported; fit one classifier for each column.")
-        return MULTILABEL if found == "multilabel-indicator" else "multiclass"
+        return MULTILABEL if kind == "multilabel-indicator" else "multiclass"
     xp = namespace(y)
     if y.ndim == 2 and bool(xp.all((y == 0) | (y == 1))):
         return MULTILABEL
@@ -42,7 +42,7 @@ def kind_of(y: Any) -> str:
 
 
 def classes_of(y: Any, kind: str) -> Any:
-    """The classes in their order, where y is; of several labels, their numbers."""
+    """The classes in their order, on the device of y; of several labels, their numbers."""
     xp = namespace(y)
     if kind != MULTILABEL:
         return xp.unique_values(y)
@@ -75,19 +75,19 @@ def numbered(y: Any, classes: Any) -> Any:
     return index
 
 
-def named_labels(index: Array, classes: Any, home: Backend) -> Any:
-    """The labels of these numbers: in `home` if they are numbers, on the host if they are text."""
-    there = home_of(classes)
-    labels = there.xp.take(classes, there.asarray(index))
-    return placed(labels, home)
+def named_labels(index: Array, classes: Any, be: Backend) -> Any:
+    """The labels of these numbers: on the backend `be` if they are numbers, on the host if they are text."""
+    of_classes = backend_of_data(classes)
+    labels = of_classes.xp.take(classes, of_classes.asarray(index))
+    return labels_on(labels, be)
 
 
-def class_weights(given: Any, index: Array, classes: Any, weights: Array | None, like: Array) -> Array:
+def class_weights(setting: Any, index: Array, classes: Any, weights: Array | None, like: Array) -> Array:
     """How much each example counts by its class, on the device of `like`.
 
     Parameters
     ----------
-    given : "balanced" or mapping of label to number
+    setting : "balanced" or mapping of label to number
         "balanced" counts each class alike, W / (K W_k) with W_k the weight of its examples; classes that a mapping
         does not name count 1.
     index : array of integers, shape (N,)
@@ -96,20 +96,22 @@ def class_weights(given: Any, index: Array, classes: Any, weights: Array | None,
         How much the examples count otherwise.
     """
     xp, count = namespace(like), classes.shape[0]
-    if isinstance(given, str):
-        if given != "balanced":
+    if isinstance(setting, str):
+        if setting != "balanced":
             raise ValueError(
-                f"class_weight must be 'balanced', a mapping of label to number, or None; got {shown(given)}."
+                f"class_weight must be 'balanced', a mapping of label to number, or None; got {shown(setting)}."
             )
         hot = kernels.one_hot(index, count, like=wide(like))
         masses = xp.sum(hot if weights is None else hot * weights[:, None], axis=0)
         each = xp.sum(masses) / (count * xp.where(masses > 0, masses, 1.0))
         return xp.take(each, index)
-    if not isinstance(given, Mapping):
-        raise ValueError(f"class_weight must be 'balanced', a mapping of label to number, or None; got {shown(given)}.")
+    if not isinstance(setting, Mapping):
+        raise ValueError(
+            f"class_weight must be 'balanced', a mapping of label to number, or None; got {shown(setting)}."
+        )
     whole = int if namespace(classes).isdtype(classes.dtype, "integral") else float
-    labels = list(classes) if on_host(home_of(classes)) else [whole(label) for label in classes]
-    if unknown := [label for label in given if label not in labels]:
+    labels = list(classes) if is_host(backend_of_data(classes)) else [whole(label) for label in classes]
+    if unknown := [label for label in setting if label not in labels]:
         raise ValueError(f"class_weight names {shown(unknown)}, which are not among the classes {shown(labels)}.")
-    wanted = [float(given.get(label, 1.0)) for label in labels]
+    wanted = [float(setting.get(label, 1.0)) for label in labels]
     return xp.take(xp.asarray(wanted, dtype=wide(like).dtype, device=device_of(like)), index)

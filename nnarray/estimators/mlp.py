@@ -1,4 +1,4 @@
-"""scikit-learn's multilayer perceptrons, with this package's engine below them."""
+"""scikit-learn's multilayer perceptrons, computed by the networks of this package."""
 
 from __future__ import annotations
 
@@ -83,8 +83,8 @@ class Perceptron(Estimator):
     # --- Settings in this package's words ----------------------------------------------------------------------
 
     def _sizes(self) -> list[int]:
-        given = self.hidden_layer_sizes
-        sizes: list[Any] = list(given) if isinstance(given, Iterable) else [given]
+        setting = self.hidden_layer_sizes
+        sizes: list[Any] = list(setting) if isinstance(setting, Iterable) else [setting]
         return [integer(units, "each of hidden_layer_sizes", 1, usual=100) for units in sizes]
 
     def _network(self, outputs: int, shape: Shape) -> Network:
@@ -97,7 +97,7 @@ class Perceptron(Estimator):
         return Network(*layers, self._dense(fan_in, outputs, "identity"))
 
     def _dense(self, fan_in: int, units: int, activation: str | Activation) -> Dense:
-        """Glorot's start, of biases too, for scikit-learn's activations; for others, what suits them."""
+        """A dense layer. Scikit-learn's activations start as there, biases too; others as in this package."""
         hidden = kept_activation(self.activation)
         if hidden not in THEIRS:
             return Dense(units, activation)
@@ -227,8 +227,8 @@ class MLPClassifier(Classifies, Perceptron):
     momentum : float
     nesterovs_momentum : bool
     early_stopping : bool
-        Whether to hold out `validation_fraction` of the examples, of each class its share, stop when their score has
-        not improved for `n_iter_no_change` epochs, and go back to the best.
+        Whether to hold out `validation_fraction` of the examples, in proportion to the classes, stop when their score
+        has not improved for `n_iter_no_change` epochs, and go back to the best.
     validation_fraction : float
     beta_1, beta_2, epsilon : float
         Of "adam"; epsilon is added to the corrected square root, as in its paper.
@@ -243,10 +243,10 @@ class MLPClassifier(Classifies, Perceptron):
         Rate after each hidden layer while training.
     class_weight : "balanced", mapping of label to number, or None
     callbacks : sequence of Callback or function of a Run
-        Told at the end of each epoch, after the estimator has written it down.
+        Called at the end of each epoch, after the estimator has recorded it.
     backend : str or Backend, optional
-        Where to compute, such as "cupy"; data are moved there, and predictions back to where X is. None computes
-        where X is.
+        Which backend computes, such as "cupy"; data are moved to it, and predictions back to the device of X. That of X
+        if None.
     dtype : str, optional
         "float32", "float64", ...; that of X if None, float64 for integers of NumPy's.
 

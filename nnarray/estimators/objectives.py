@@ -1,4 +1,4 @@
-"""What scikit-learn's networks minimise: sums over the outputs, where the losses of this package are means."""
+"""The losses of scikit-learn's networks: sums over the outputs, where the losses of this package are means."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ class HalfSquaredError(Loss):
     """L_n = sum over the outputs of (o - t)^2 / 2."""
 
     def per_example(self, outputs: Array, target: Array) -> tuple[Array, Array]:
+        """The losses, and the gradient o - t."""
         xp, d = same_place(outputs=outputs, target=target), outputs - target
         return xp.sum(d * d, axis=tuple(range(1, d.ndim))) * 0.5, d
 
@@ -25,6 +26,7 @@ class HalfPoissonDeviance(Loss):
     """L_n = sum over the outputs of t ln(t / p) - t + p, p = exp(o): outputs o are logarithms, targets not negative."""
 
     def prepare(self, target: Array, shape: Shape, dtype: DType) -> tuple[Array, Array | None]:
+        """The target, checked not to be negative."""
         target, _ = super().prepare(target, shape, dtype)
         xp = same_place(target=target)
         if not is_traced(target) and not bool(xp.all(target >= 0)):
@@ -32,6 +34,7 @@ class HalfPoissonDeviance(Loss):
         return target, None
 
     def per_example(self, outputs: Array, target: Array) -> tuple[Array, Array]:
+        """The losses, and the gradient p - t."""
         xp = same_place(outputs=outputs, target=target)
         p, one = xp.exp(outputs), xp.ones_like(target)
         logs = target * xp.log(xp.where(target > 0, target, one))
@@ -43,6 +46,7 @@ class SummedBinaryCrossEntropy(BinaryCrossEntropy):
     """L_n = -sum over the labels of t ln p + (1 - t) ln(1 - p), p = logistic(z)."""
 
     def per_example(self, outputs: Array, target: Array) -> tuple[Array, Array]:
+        """The losses of `BinaryCrossEntropy` and their gradient, times the number of labels."""
         losses, gradient = super().per_example(outputs, target)
         return losses * outputs.shape[1], gradient * outputs.shape[1]
 
@@ -51,36 +55,36 @@ REGRESSION: dict[str, type[Loss]] = {"squared_error": HalfSquaredError, "poisson
 REGRESSION |= {name: LOSSES[name] for name in ("mse", "mae", "huber")}
 
 
-def regression_loss(given: Any) -> Loss:
-    """By scikit-learn's name or this package's, or the one given."""
-    return named(given, REGRESSION, "loss", ALSO)() if isinstance(given, str) else loss_named(given)
+def regression_loss(loss: Any) -> Loss:
+    """The loss of that name, scikit-learn's or this package's; a `Loss` is returned as it is."""
+    return named(loss, REGRESSION, "loss", ALSO)() if isinstance(loss, str) else loss_named(loss)
 
 
-def classification_loss(given: Any, *, multilabel: bool, classes: int, outputs: int | None) -> tuple[Loss, int]:
+def classification_loss(setting: Any, *, multilabel: bool, classes: int, outputs: int | None) -> tuple[Loss, int]:
     """The loss and how many outputs it wants: "log_loss" suits labels of every kind.
 
     Parameters
     ----------
-    given : str or Loss
+    setting : str or Loss
     multilabel : bool
     classes : int
     outputs : int, optional
-        Those of a network that is there already.
+        Those of a network that exists already.
 
     Raises
     ------
     ValueError
         If labels, loss and outputs do not fit.
     """
-    if isinstance(given, str):
+    if isinstance(setting, str):
         names = {"log_loss": None, "cross_entropy": CrossEntropy(), "binary_cross_entropy": BinaryCrossEntropy()}
-        given = named(given, names, "loss", ALSO)
+        setting = named(setting, names, "loss", ALSO)
     single = classes <= 2 and not multilabel
-    if given is None:
+    if setting is None:
         one_each = multilabel or (single and outputs in (None, 1))
         loss: Loss = SummedBinaryCrossEntropy() if one_each else CrossEntropy()
     else:
-        loss = loss_named(given)
+        loss = loss_named(setting)
     binary = isinstance(loss, BinaryCrossEntropy)
     if binary and not (single or multilabel):
         raise ValueError(

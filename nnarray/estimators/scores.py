@@ -1,4 +1,4 @@
-"""How good predictions are, computed where they are; the numbers that scikit-learn's scores are."""
+"""Scores of predictions, computed on their own device; equal to scikit-learn's."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from nnarray.typing import Array
 
 
 def accuracy(predicted: Array, true: Array, weights: Array | None = None) -> float:
-    """The share of examples with the right class, or with all of their labels right."""
+    """The fraction of examples with the right class, or with all of their labels right."""
     xp = same_place(predicted=predicted, true=true)
     right = predicted == true
     right = xp.all(right, axis=1) if right.ndim == 2 else right
@@ -26,7 +26,7 @@ def r2(predicted: Array, true: Array, weights: Array | None = None) -> float:
 
 
 def split(count: int, part: int, classes: Array | None, key: Key, like: Array) -> tuple[Array, Array]:
-    """The examples to train on and `part` to hold out, in random order: of each class its share, where there are any.
+    """The examples to train on and `part` to hold out, in random order, in proportion to the classes if there are any.
 
     Drawn on the device: every (count / part)-th of a random order that is sorted by class.
     """
@@ -35,9 +35,9 @@ def split(count: int, part: int, classes: Array | None, key: Key, like: Array) -
     if classes is not None:
         order = xp.take(order, xp.argsort(xp.take(classes, order), stable=True))
     # In Python's integers, which do not overflow: int32 would, with 150,000 examples of which a tenth is held out.
-    places = xp.asarray([i * count // part for i in range(part)], dtype=order.dtype, device=device)
+    positions = xp.asarray([i * count // part for i in range(part)], dtype=order.dtype, device=device)
     numbers = xp.arange(count, dtype=order.dtype, device=device)
-    nearest = xp.searchsorted(places, numbers)
-    held = xp.take(places, xp.where(nearest < part, nearest, 0)) == numbers
+    nearest = xp.searchsorted(positions, numbers)
+    held = xp.take(positions, xp.where(nearest < part, nearest, 0)) == numbers
     last = xp.argsort(xp.astype(held, xp.int8), stable=True)
     return xp.sort(xp.take(order, last[: count - part])), xp.take(order, last[count - part :])

@@ -1,4 +1,4 @@
-"""What is written down at the end of each epoch, and when scikit-learn's networks stop."""
+"""The records of each epoch, and the rules by which scikit-learn's networks stop."""
 
 from __future__ import annotations
 
@@ -37,13 +37,15 @@ class Record(Callback):
     """Whether the training ended before its last epoch."""
 
     def on_epoch_end(self, run: Run) -> None:
+        """Record the epoch, and decide whether to stop."""
         self.judge(run, self.write(run.model, run.history["loss"][-1], run.epoch))
 
     def on_fit_end(self, run: Run) -> None:
+        """Note whether the training ended early."""
         self.stopped = run.stopped is not None or run.epoch < run.epochs
 
     def end(self, model: Any) -> None:
-        """After a training that nothing interrupted."""
+        """Called after a training that was not interrupted."""
 
     def write(self, model: Any, loss: float, epoch: int) -> float:
         """Note an epoch; returns its loss with the penalty."""
@@ -57,7 +59,7 @@ class Record(Callback):
     def mask(self, model: Any) -> Array:
         """1 at weights, which the penalty shrinks, 0 at biases."""
         params, theta = model.wiring.params, model.theta
-        chosen = {place.name for place in params.places if place.param.decay}
+        chosen = {slot.name for slot in params.slots if slot.param.decay}
         return same_place(theta=theta).astype(params.mask(chosen, theta), theta.dtype)
 
     def penalty(self, model: Any) -> float:
@@ -68,16 +70,17 @@ class Record(Callback):
         return 0.5 * float(same_place(theta=theta).sum(self.decay * theta * self.mask(model) * theta))
 
     def judge(self, run: Run, loss: float) -> None:
-        """Whether it is enough."""
+        """Stop the training if this loss is good enough."""
         self.remember(loss)
 
     def remember(self, loss: float) -> None:
-        """The lowest loss so far."""
+        """Keep the lowest loss so far."""
         best = self.estimator.best_loss_
         if best is not None and better(loss, best):
             self.estimator.best_loss_ = loss
 
     def say(self, text: str) -> None:
+        """Print a line if the estimator is verbose."""
         if self.estimator.verbose:
             print(text)
 
@@ -88,6 +91,7 @@ class Flat(Record):
     last = math.inf
 
     def judge(self, run: Run, loss: float) -> None:
+        """Stop if the loss has hardly fallen since the last iteration."""
         fall = self.last - loss
         if self.last < math.inf and fall <= FLAT * max(abs(self.last), abs(loss), 1.0):
             run.stop("the loss hardly falls any more")
@@ -126,6 +130,7 @@ class Patience(Record):
         self.kept: tuple[Array, Array] | None = None
 
     def judge(self, run: Run, loss: float) -> None:
+        """Stop, or divide the learning rate by 5, after too many epochs without improvement."""
         self.waited = 0 if (self.better_score(run.model) if self.score else self.better_loss(loss)) else self.waited + 1
         if self.waited <= self.patience:
             return
@@ -140,15 +145,18 @@ class Patience(Record):
         self.say(f"{reason} Setting learning rate to {self.rate.now:f}")
 
     def end(self, model: Any) -> None:
+        """Go back to the parameters with the best score, if there is a score."""
         if self.kept is not None:
             model.restore(self.kept)
 
     def better_loss(self, loss: float) -> bool:
+        """Whether the loss has improved by `tol`; keeps the lowest one."""
         improved = not better(self.estimator.best_loss_ - self.tol, loss)
         self.remember(loss)
         return improved
 
     def better_score(self, model: Any) -> bool:
+        """Whether the score has improved by `tol`; records it, and keeps the best parameters."""
         estimator, score = self.estimator, self.score(model) if self.score else math.nan
         estimator.validation_scores_.append(score)
         self.say(f"Validation score: {score:f}")
@@ -161,18 +169,19 @@ class Patience(Record):
 
 @dataclass
 class Rate:
-    """A learning rate that somebody changes from outside."""
+    """A learning rate that the stopping rule changes."""
 
     now: float
 
 
 @dataclass(frozen=True)
 class Adaptive(Schedule):
-    """The learning rate as it is now."""
+    """A learning rate that `Patience` may divide by 5."""
 
     current: Rate
 
     def rate(self, epoch: int, losses: Any) -> float:
+        """The present learning rate, whatever the epoch."""
         return self.current.now
 
 
@@ -195,4 +204,5 @@ class InverseScaling(Schedule):
     seen: int = 0
 
     def rate(self, epoch: int, losses: Any) -> float:
+        """The learning rate of an epoch."""
         return self.lr / (self.seen + epoch * self.examples + 1) ** self.power

@@ -1,4 +1,4 @@
-"""Classification and regression: what y means, and what is made of the outputs."""
+"""Classification and regression: the meaning of y, and the predictions from the outputs."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from sklearn.metrics import accuracy_score, r2_score
 from nnarray import kernels
 from nnarray.backends import Backend, namespace
 from nnarray.estimators.base import Estimator
+from nnarray.estimators.inputs import backend_of_data, checked_targets, holds_numbers, is_host
 from nnarray.estimators.labels import MULTILABEL, class_weights, classes_of, kind_of, named_labels, numbered
 from nnarray.estimators.objectives import HalfPoissonDeviance, classification_loss, regression_loss
-from nnarray.estimators.places import checked_targets, holds_numbers, home_of, on_host
 from nnarray.estimators.scores import accuracy, r2
 from nnarray.losses import BinaryCrossEntropy, CrossEntropy, Loss
 from nnarray.names import shown
@@ -38,7 +38,11 @@ class Classifies(ClassifierMixin, Estimator):
         kind = kind_of(y)
         if fresh:
             self._kind = kind
-            among = y if classes is None or kind == MULTILABEL else checked_targets(classes, home_of(y), numeric=False)
+            among = (
+                y
+                if classes is None or kind == MULTILABEL
+                else checked_targets(classes, backend_of_data(y), numeric=False)
+            )
             self.classes_ = classes_of(among, kind)
         elif kind != self._kind or (kind == MULTILABEL and y.shape[1] != self.classes_.shape[0]):
             raise ValueError(
@@ -48,21 +52,21 @@ class Classifies(ClassifierMixin, Estimator):
         return y if kind == MULTILABEL else numbered(y, self.classes_)
 
     def _refuse_fewer_classes(self, answers: Any) -> None:
-        found, count = namespace(answers).unique_values(answers).shape[0], self.classes_.shape[0]
-        if self._kind != MULTILABEL and found != count:
+        present, count = namespace(answers).unique_values(answers).shape[0], self.classes_.shape[0]
+        if self._kind != MULTILABEL and present != count:
             raise ValueError(
-                f"warm_start can only be used where `y` has the same classes as in the fit before: {found} of these "
+                f"warm_start can only be used where `y` has the same classes as in the fit before: {present} of these "
                 f"{count} are there, {shown(self.classes_)}. Use partial_fit, or fit with warm_start=False."
             )
 
     def _step_on_classes(self, X: Any, y: Any, sample_weight: Any, classes: Any) -> Self:
-        """`partial_fit`, to which the first call tells all classes."""
+        """`partial_fit`, whose first call names all classes."""
         first = not self.__sklearn_is_fitted__()
         if first and classes is None:
             raise ValueError("classes must be passed on the first call to partial_fit: all labels that there will be.")
         if not first and classes is not None:
-            told = classes_of(checked_targets(classes, home_of(self.classes_), numeric=False), "multiclass")
-            if told.shape != self.classes_.shape or not bool(namespace(told).all(told == self.classes_)):
+            named = classes_of(checked_targets(classes, backend_of_data(self.classes_), numeric=False), "multiclass")
+            if named.shape != self.classes_.shape or not bool(namespace(named).all(named == self.classes_)):
                 raise ValueError(
                     f"classes={shown(classes)} are others than in the call before, {shown(self.classes_)}."
                 )
@@ -123,40 +127,40 @@ class Classifies(ClassifierMixin, Estimator):
 
         Numbers are where X is; labels that are text, on the host.
         """
-        outputs, home = self._outputs(X, "predict")
+        outputs, be = self._outputs(X, "predict")
         chosen = self._chosen(outputs)
-        return home.asarray(chosen) if self._kind == MULTILABEL else named_labels(chosen, self.classes_, home)
+        return be.asarray(chosen) if self._kind == MULTILABEL else named_labels(chosen, self.classes_, be)
 
     def predict_proba(self, X: Any) -> Any:
         """The probability of each class, shape (N, K), in the order of `classes_`; where X is."""
-        outputs, home = self._outputs(X, "predict_proba")
+        outputs, be = self._outputs(X, "predict_proba")
         xp = namespace(outputs)
         if self._sole:
-            return home.asarray(xp.ones_like(outputs[:, :1]))
+            return be.asarray(xp.ones_like(outputs[:, :1]))
         if self.out_activation_ == "softmax":
-            return home.asarray(kernels.softmax(outputs))
+            return be.asarray(kernels.softmax(outputs))
         p = kernels.logistic(outputs)
-        return home.asarray(p if self._kind == MULTILABEL else xp.concat([kernels.logistic(-outputs), p], axis=1))
+        return be.asarray(p if self._kind == MULTILABEL else xp.concat([kernels.logistic(-outputs), p], axis=1))
 
     def predict_log_proba(self, X: Any) -> Any:
         """The natural logarithm of `predict_proba`, finite where the probability is too small for a number."""
-        outputs, home = self._outputs(X, "predict_log_proba")
+        outputs, be = self._outputs(X, "predict_log_proba")
         xp = namespace(outputs)
         if self._sole:
-            return home.asarray(xp.zeros_like(outputs[:, :1]))
+            return be.asarray(xp.zeros_like(outputs[:, :1]))
         if self.out_activation_ == "softmax":
-            return home.asarray(kernels.log_softmax(outputs))
+            return be.asarray(kernels.log_softmax(outputs))
         p = -kernels.softplus(-outputs)
-        return home.asarray(p if self._kind == MULTILABEL else xp.concat([-kernels.softplus(outputs), p], axis=1))
+        return be.asarray(p if self._kind == MULTILABEL else xp.concat([-kernels.softplus(outputs), p], axis=1))
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """The share of examples with the right class, or with all of their labels right."""
+        """The fraction of examples with the right class, or with all of their labels right."""
         predicted = self.predict(X)
-        home = home_of(predicted)
-        if on_host(home):
+        be = backend_of_data(predicted)
+        if is_host(be):
             return float(accuracy_score(y, predicted, sample_weight=sample_weight))
-        weights = None if sample_weight is None else home.asarray(sample_weight)
-        return accuracy(predicted, checked_targets(y, home, numeric=True), weights)
+        weights = None if sample_weight is None else be.asarray(sample_weight)
+        return accuracy(predicted, checked_targets(y, be, numeric=True), weights)
 
     def __sklearn_array_api_convert__(self, converter: Any) -> Any:
         new = super().__sklearn_array_api_convert__(converter)
@@ -201,18 +205,18 @@ class Regresses(RegressorMixin, Estimator):
 
     def predict(self, X: Any) -> Any:
         """The predicted values, shape (N,) or (N, outputs); where X is."""
-        outputs, home = self._outputs(X, "predict")
+        outputs, be = self._outputs(X, "predict")
         predicted = self._predicted(outputs)
-        return home.asarray(predicted[:, 0] if predicted.shape[1:] == (1,) else predicted)
+        return be.asarray(predicted[:, 0] if predicted.shape[1:] == (1,) else predicted)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """R^2: 1 is perfect, 0 no better than the mean."""
         predicted = self.predict(X)
-        home: Backend = home_of(predicted)
-        if on_host(home):
+        be: Backend = backend_of_data(predicted)
+        if is_host(be):
             return float(r2_score(y, predicted, sample_weight=sample_weight))
-        weights = None if sample_weight is None else home.asarray(sample_weight)
-        return r2(predicted, checked_targets(y, home, numeric=True), weights)
+        weights = None if sample_weight is None else be.asarray(sample_weight)
+        return r2(predicted, checked_targets(y, be, numeric=True), weights)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -24,7 +24,7 @@ from nnarray.typing import Shape
 
 
 class Wrapped(Estimator):
-    """A network that is there, trained by `Model.fit`."""
+    """A network of the user's, trained by `Model.fit`."""
 
     network: Network | Callable[[int], Network]
     optimizer: Any
@@ -33,7 +33,7 @@ class Wrapped(Estimator):
     tol: float
     n_iter_no_change: int
 
-    _pictures = True
+    _images = True
 
     def _network(self, outputs: int, shape: Shape) -> Network:
         made = self.network if isinstance(self.network, Network) else self.network(outputs)
@@ -73,8 +73,8 @@ class Wrapped(Estimator):
 
     def _steps(self) -> bool:
         """Whether there is a `partial_fit`."""
-        given = self.optimizer
-        if given is LBFGS or isinstance(given, LBFGS) or spelled(given, OPTIMIZERS, ALSO) == "lbfgs":
+        setting = self.optimizer
+        if setting is LBFGS or isinstance(setting, LBFGS) or spelled(setting, OPTIMIZERS, ALSO) == "lbfgs":
             raise AttributeError("partial_fit needs an optimizer that takes steps, such as 'adam'.")
         return True
 
@@ -96,8 +96,8 @@ class NetworkClassifier(Classifies, Wrapped):
     random_state : int, RandomState or None
         An integer is the seed of `Network.init` and of `Model.fit`.
     early_stopping : bool
-        Whether to hold out `validation_fraction` of the examples, of each class its share, stop when their score has
-        not improved by `tol` for `n_iter_no_change` epochs, and go back to the best.
+        Whether to hold out `validation_fraction` of the examples, in proportion to the classes, stop when their score
+        has not improved by `tol` for `n_iter_no_change` epochs, and go back to the best.
     validation_fraction, tol : float
     n_iter_no_change : int
     class_weight : "balanced", mapping of label to number, or None

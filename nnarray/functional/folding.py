@@ -32,7 +32,7 @@ def folded(layer: Layer, params: Tree, state: Tree) -> Folded:
 
 
 def _merged(parts: dict[str, Folded], last: str | None) -> dict[str, Folded]:
-    """Layers in a row with each `BatchNorm` merged into what is before it; `last` names a shortcut, which is not."""
+    """Layers in a row with each `BatchNorm` merged into the layer before it, except `last`, which is a shortcut."""
     kept: dict[str, Folded] = {}
     before = ""
     for name, part in parts.items():

@@ -1,4 +1,4 @@
-"""Looking into a network while it computes: what each layer gives, and what comes to it on the way back."""
+"""Looking into a network while it computes: the outputs of each layer, and the gradients that reach it."""
 
 from __future__ import annotations
 
@@ -12,36 +12,41 @@ from nnarray.typing import Array, Shape, Tree
 
 @dataclass
 class Passage:
-    """What passed through a layer the last time: forward, and, if somebody went back, backward."""
+    """What passed through a layer in its last forward pass, and in its last backward pass if there was one."""
 
     y: Array
     dy: Array | None = None
     """The gradient of the loss with respect to y."""
     dx: Array | None = None
-    """That with respect to the inputs; None where nobody asks for it."""
+    """The gradient with respect to the inputs; None where nobody asks for it."""
 
 
 @dataclass(frozen=True, eq=False)
-class Probe(Layer):
-    """y = what the layer inside gives; what passes is noted under the layer's path, such as "1.branch2.0"."""
+class Hook(Layer):
+    """The layer inside, unchanged; what passes is noted under the layer's path, such as "1.branch2.0"."""
 
     inner: Layer
     path: str
     passages: dict[str, Passage]
 
     def params(self, shape: Shape) -> dict[str, Any]:
+        """The parameters of the layer inside."""
         return self.inner.params(shape)
 
     def initial_state(self, shape: Shape) -> dict[str, Any]:
+        """The state of the layer inside."""
         return self.inner.initial_state(shape)
 
     def out_shape(self, shape: Shape) -> Shape:
+        """The shape of its outputs."""
         return self.inner.out_shape(shape)
 
     def multiply_adds(self, shape: Shape) -> int:
+        """Its multiply-adds."""
         return self.inner.multiply_adds(shape)
 
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
+        """The outputs of the layer inside; they and the gradients are noted."""
         out = self.inner.forward(params, x, ctx)
         passage = self.passages[self.path] = Passage(out.y)
 
@@ -53,31 +58,35 @@ class Probe(Layer):
         return out._replace(pullback=pullback)
 
 
-def probed(layer: Layer, passages: dict[str, Passage], path: str = "") -> Probe:
-    """The same layer with a probe around it and around each layer inside of it.
+def with_hooks(layer: Layer, passages: dict[str, Passage], path: str = "") -> Hook:
+    """The same layer with a hook around it and around each layer inside it.
 
     Parameters
     ----------
     layer : Layer
     passages : dict
-        Where the probes write to, by path; the layer itself is "".
+        Where the hooks write, by path; the layer itself is "".
     path : str
         Of the layer.
 
     Examples
     --------
     >>> import nnarray as nn
-    >>> from nnarray.functional.hooks import probed
+    >>> from nnarray.functional.hooks import with_hooks
     >>> net, passages = nn.Network(nn.Dropout(0.5), nn.Flatten()), {}
     >>> X, y = nn.datasets.moons(8)
-    >>> out = probed(net, passages).forward({}, X, nn.Context())
+    >>> out = with_hooks(net, passages).forward({}, X, nn.Context())
     >>> {path: passage.y.shape for path, passage in passages.items()}
     {'0': (8, 2), '1': (8, 2), '': (8, 2)}
     """
     if isinstance(layer, Composite):
         inside = {
-            name: probed(each, passages, f"{path}.{name}" if path else name)
+            name: with_hooks(each, passages, f"{path}.{name}" if path else name)
             for name, each in zip(layer.names, layer.layers, strict=True)
         }
         layer = layer.with_layers(inside)
-    return Probe(layer, path, passages)
+    return Hook(layer, path, passages)
+
+
+probed = with_hooks
+"""The former name of `with_hooks`."""

@@ -1,4 +1,4 @@
-"""Where each parameter lies in the one vector."""
+"""The slots of the parameters in the one vector."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nnarray.random import Key
 from nnarray.typing import Array, Device, Namespace, Tree
 
 
-class Place(NamedTuple):
+class Slot(NamedTuple):
     """One parameter: the names of its layers and its own, and the part of the vector that it fills."""
 
     path: tuple[str, ...]
@@ -31,44 +31,53 @@ class Place(NamedTuple):
         return ".".join(self.path)
 
 
+Place = Slot
+"""The former name of `Slot`."""
+
+
 @dataclass(frozen=True)
 class Layout:
     """The order and the shapes of the parameters in one contiguous vector."""
 
-    places: tuple[Place, ...]
+    slots: tuple[Slot, ...]
     size: int
+
+    @property
+    def places(self) -> tuple[Slot, ...]:
+        """The former name of `slots`."""
+        return self.slots
 
     @classmethod
     def of(cls, tree: Tree) -> Layout:
         """Lay out a tree of `Param`, depth first."""
-        places: list[Place] = []
+        slots: list[Slot] = []
         size = 0
         for path, param in _leaves(tree):
             stop = size + math.prod(param.shape)
-            places.append(Place(path, param, size, stop))
+            slots.append(Slot(path, param, size, stop))
             size = stop
-        return cls(tuple(places), size)
+        return cls(tuple(slots), size)
 
     def draw(self, key: Key, xp: Namespace, device: Device) -> Array:
         """The first values of all parameters, each from the key folded by its name."""
         parts = [
             xp.reshape(initializer(p.param.init).draw(key.fold(p.name), p.param.shape, xp, device), (-1,))
-            for p in self.places
+            for p in self.slots
         ]
         return xp.concat(parts) if parts else xp.zeros(0, dtype=xp.float64, device=device)
 
     def views(self, vector: Array) -> dict[str, Array]:
         """The parameters by name; views where the library has them."""
         xp = namespace(vector)
-        return {p.name: xp.reshape(vector[p.start : p.stop], p.param.shape) for p in self.places}
+        return {p.name: xp.reshape(vector[p.start : p.stop], p.param.shape) for p in self.slots}
 
     def tree(self, vector: Array) -> dict[str, Any]:
         """The parameters nested as the layers are."""
-        if not self.places:
+        if not self.slots:
             return {}
         xp = namespace(vector)
         root: dict[str, Any] = {}
-        for path, param, start, stop in self.places:
+        for path, param, start, stop in self.slots:
             node = root
             for layer in path[:-1]:
                 node = node.setdefault(layer, {})
@@ -77,12 +86,12 @@ class Layout:
 
     def pack(self, tree: Tree, like: Array) -> Array:
         """The vector of a tree of arrays, such as the gradient."""
-        if not self.places:
+        if not self.slots:
             return like
         xp = namespace(like)
-        return xp.concat([xp.reshape(_leaf(tree, place), (-1,)) for place in self.places])
+        return xp.concat([xp.reshape(_leaf(tree, slot), (-1,)) for slot in self.slots])
 
-    @quiet  # what overflows is told by an error
+    @quiet  # an overflow is reported by an error
     def replaced(self, vector: Array, values: Tree) -> Array:
         """The vector with other values of some parameters, by name: arrays of any library, or nested lists.
 
@@ -91,25 +100,25 @@ class Layout:
         ValueError
             If a name is unknown, a shape differs, or a value is one that no model has (`refuse_impossible`).
         """
-        here, places = backend_of(vector), {place.name: place for place in self.places}
+        be, slots = backend_of(vector), {slot.name: slot for slot in self.slots}
         fresh: dict[str, Array] = self.views(vector)
         for name, value in values.items():
-            if name not in places:
-                raise ValueError(f"unknown parameter {name!r}; the model has {', '.join(places)}.")
+            if name not in slots:
+                raise ValueError(f"unknown parameter {name!r}; the model has {', '.join(slots)}.")
             try:
-                array = here.asarray(value, dtype=vector.dtype)
+                array = be.asarray(value, dtype=vector.dtype)
             except ValueError as error:
                 raise ValueError(f"parameter {name!r}: {error}") from error
-            if array.shape != places[name].param.shape:
-                raise ValueError(f"parameter {name!r} has shape {places[name].param.shape}; got {tuple(array.shape)}.")
+            if array.shape != slots[name].param.shape:
+                raise ValueError(f"parameter {name!r} has shape {slots[name].param.shape}; got {tuple(array.shape)}.")
             refuse_impossible(array, name)
             fresh[name] = array
-        return here.xp.concat([here.xp.reshape(fresh[name], (-1,)) for name in places]) if places else vector
+        return be.xp.concat([be.xp.reshape(fresh[name], (-1,)) for name in slots]) if slots else vector
 
     def mask(self, chosen: set[str], like: Array) -> Array:
         """True at the entries of the parameters whose names are chosen."""
         xp = namespace(like)
-        ones = [xp.full(p.stop - p.start, p.name in chosen, dtype=xp.bool, device=device_of(like)) for p in self.places]
+        ones = [xp.full(p.stop - p.start, p.name in chosen, dtype=xp.bool, device=device_of(like)) for p in self.slots]
         return xp.concat(ones) if ones else xp.zeros(0, dtype=xp.bool, device=device_of(like))
 
     def frozen(self, names: Set[str], like: Array) -> Array | None:
@@ -118,14 +127,14 @@ class Layout:
 
     def decays(self, like: Array) -> Array | None:
         """1 at the entries that weight decay shrinks, 0 at the others; None if it shrinks all."""
-        chosen = {place.name for place in self.places if place.param.decay}
-        if len(chosen) == len(self.places):
+        chosen = {slot.name for slot in self.slots if slot.param.decay}
+        if len(chosen) == len(self.slots):
             return None
         return namespace(like).astype(self.mask(chosen, like), like.dtype)
 
 
 def refuse_impossible(x: Array, name: str) -> None:
-    """Refuse what no parameter and no state can be: NaN, infinity, a negative variance. Waits for the device."""
+    """Refuse values that no parameter or state can have: NaN, infinity, a negative variance. Waits for the device."""
     if is_traced(x):
         return
     dtype = dtype_name(x.dtype)
@@ -135,25 +144,25 @@ def refuse_impossible(x: Array, name: str) -> None:
 
 
 def _leaves(tree: Tree, above: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], Param]]:
-    found: list[tuple[tuple[str, ...], Param]] = []
+    leaves: list[tuple[tuple[str, ...], Param]] = []
     for name, node in tree.items():
         path = (*above, name)
         if not isinstance(node, Param | Mapping):
             raise TypeError(f"parameter {'.'.join(path)!r} must be nn.Param(shape, init); got {shown(node)}.")
         if isinstance(node, Param) and not isinstance(node.shape, tuple):
             raise TypeError(f"the shape of parameter {'.'.join(path)!r} must be a tuple; got {shown(node.shape)}.")
-        found += [(path, node)] if isinstance(node, Param) else _leaves(node, path)
-    return found
+        leaves += [(path, node)] if isinstance(node, Param) else _leaves(node, path)
+    return leaves
 
 
-def _leaf(tree: Any, place: Place) -> Array:
+def _leaf(tree: Any, slot: Slot) -> Array:
     try:
-        for name in place.path:
+        for name in slot.path:
             tree = tree[name]
     except KeyError:
         raise ValueError(
-            f"{place.name!r} is missing: the pullback of its layer must return a gradient for each parameter."
+            f"{slot.name!r} is missing: the pullback of its layer must return a gradient for each parameter."
         ) from None
-    if tree.shape != place.param.shape:
-        raise ValueError(f"{place.name!r} has shape {place.param.shape}; got a gradient of shape {tuple(tree.shape)}.")
+    if tree.shape != slot.param.shape:
+        raise ValueError(f"{slot.name!r} has shape {slot.param.shape}; got a gradient of shape {tuple(tree.shape)}.")
     return tree

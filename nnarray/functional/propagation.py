@@ -15,7 +15,7 @@ from nnarray.typing import Array, Shape, Tree
 
 
 class Wiring(NamedTuple):
-    """A network, and where its parameters and its state lie in their vectors."""
+    """A network, and the layouts of its parameters and its state in their vectors."""
 
     network: Layer
     params: Layout
@@ -23,12 +23,12 @@ class Wiring(NamedTuple):
 
     @classmethod
     def of(cls, network: Layer, shape: Shape) -> Wiring:
-        """For inputs of this shape."""
+        """The wiring of a network for inputs of this shape."""
         return cls(network, Layout.of(network.params(shape)), Layout.of(network.initial_state(shape)))
 
 
 class Step(NamedTuple):
-    """What one forward and backward propagation gives.
+    """The results of one forward and backward propagation.
 
     Attributes
     ----------
@@ -45,11 +45,11 @@ class Step(NamedTuple):
     outputs: Array
     state: Array
     input_gradient: Any = None
-    """With respect to the inputs, if somebody asked for it."""
+    """With respect to the inputs, if it was asked for."""
 
 
 def forward(wiring: Wiring, tree: Tree, state: Array, x: Array) -> Array:
-    """The outputs at inference, from parameters nested as the layers are; nothing is kept for a way back."""
+    """The outputs at inference, from parameters nested as the layers are; nothing is kept for a pullback."""
     ctx = Context(False, wiring.state.tree(state), False, False)
     return wiring.network.forward(tree, x, ctx).y
 

@@ -1,4 +1,4 @@
-"""What a network is made of, layer by layer: shapes, parameters, multiply-adds and memory."""
+"""The layers of a network in a table: shapes, parameters, multiply-adds and memory."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def summary(network: Layer, shape: Shape, *, itemsize: int, frozen: frozenset[st
     return Summary(
         lines=tuple(every if depth is None else _down_to(depth, every)),
         parameters=layout.size,
-        frozen=sum(place.stop - place.start for place in layout.places if place.name in frozen),
+        frozen=sum(slot.stop - slot.start for slot in layout.slots if slot.name in frozen),
         multiply_adds=network.multiply_adds(shape) - heads,
         parameter_bytes=layout.size * itemsize,
         activation_bytes=sum(line.bytes for line in leaves),
@@ -128,17 +128,17 @@ def summary(network: Layer, shape: Shape, *, itemsize: int, frozen: frozenset[st
 def _lines(layer: Layer, shape: Shape, path: str, depth: int, itemsize: int) -> list[Line]:
     """The lines of the layers inside of `layer`, or its own if it has none."""
     inside = layer.shapes(shape) if isinstance(layer, Composite) else [("", layer, shape)]
-    found: list[Line] = []
+    lines: list[Line] = []
     for name, each, its_shape in inside:
         out = each.out_shape(its_shape)
         size = Layout.of(each.params(its_shape)).size
         full = f"{path}.{name}" if path else name
         opened = isinstance(each, Composite)
         work = each.multiply_adds(its_shape)
-        found.append(Line(full, each, depth, opened, its_shape, out, size, work, math.prod(out) * itemsize))
+        lines.append(Line(full, each, depth, opened, its_shape, out, size, work, math.prod(out) * itemsize))
         if opened:
-            found += _lines(each, its_shape, full, depth + 1, itemsize)
-    return found
+            lines += _lines(each, its_shape, full, depth + 1, itemsize)
+    return lines
 
 
 def _down_to(depth: int, lines: list[Line]) -> list[Line]:
@@ -149,7 +149,7 @@ def _down_to(depth: int, lines: list[Line]) -> list[Line]:
 
 
 def written(line: Line) -> str:
-    """The layer as it is written, without its name and without what is inside."""
+    """The layer as it is written, without its name and without the layers inside."""
     if isinstance(line.layer, Composite):
         return type(line.layer).__name__
     return described(replace(line.layer, name=None))

@@ -1,4 +1,4 @@
-"""What a layer is: settings without arrays, a way forward, and the way back as a closure."""
+"""What a layer is: settings without arrays, a forward pass, and its pullback, which is a closure."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Head(NamedTuple):
 
 
 class Out(NamedTuple):
-    """What a layer hands back: the outputs, the way back, and its new state if training changes it.
+    """What a layer returns: its outputs, their pullback, and its new state if training changes it.
 
     `pullback(dy) -> dx, {"weight": dW, ...}` applies the chain rule: it takes the gradient of the loss with respect
     to `y` and gives that with respect to `x` (None where nobody asks for it) and to each parameter. It is pure:
@@ -50,7 +50,7 @@ class Out(NamedTuple):
 
 
 class Context(NamedTuple):
-    """What a layer is told besides its parameters and its input."""
+    """What a layer gets besides its parameters and its input."""
 
     training: bool = False
     state: Tree = {}  # noqa: RUF012  (never written to)
@@ -61,7 +61,7 @@ class Context(NamedTuple):
     root: Key | None = None
     path: tuple[Any, ...] = ()
     once: bool = False
-    """Whether a pullback is called once at most; then a composite forgets what its layers kept as it goes back."""
+    """Whether a pullback is called once at most; then a composite frees what each layer kept as soon as it is used."""
 
     @property
     def key(self) -> Key:
@@ -122,7 +122,7 @@ class Layer:
         return {}
 
     def initial_state(self, shape: Shape) -> dict[str, Any]:
-        """What training changes but gradients do not, by name; as `params`."""
+        """The state, by name: what training changes but gradients do not, such as running means."""
         return {}
 
     def out_shape(self, shape: Shape) -> Shape:
@@ -140,7 +140,7 @@ class Layer:
         return 0
 
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
-        """Outputs for the inputs `x`, shape (batch, ...), and the way back."""
+        """Outputs for the inputs `x`, shape (batch, ...), and their pullback."""
         raise NotImplementedError(f"{type(self).__name__} needs a method forward(self, params, x, ctx).")
 
     def __call__(self, *_: object, **__: object) -> NoReturn:
@@ -149,17 +149,17 @@ class Layer:
 
 
 def is_ours(layer: Layer) -> bool:
-    """Whether the layer is proved by the tests of this package, so that no step need look at what it gives."""
+    """Whether the layer is of this package, whose tests check what it returns, so that no step has to."""
     return type(layer).__module__.startswith("nnarray.")
 
 
 def outputs_of(layer: Layer, params: Tree, x: Array, ctx: Context, where: Callable[[], str] | None = None) -> Out:
-    """What `forward` gives, proved to be what a layer must give; `where` says in an error which one it is.
+    """The outputs of `forward`, checked: a layer of your own may return anything. `where` names the layer in an error.
 
     Raises
     ------
     ValueError
-        If it is not.
+        If they are not what a layer must return.
     """
     try:
         out: Any = layer.forward(params, x, ctx)
@@ -174,14 +174,14 @@ def outputs_of(layer: Layer, params: Tree, x: Array, ctx: Context, where: Callab
     raise ValueError(f"{where() if where else type(layer).__name__}: {fault}.")
 
 
-def gradients_of(found: Any, shape: Shape, where: Callable[[], str]) -> tuple[Any, Tree]:
-    """What a pullback gave for inputs of `shape`, proved to be what it must give; raises as `outputs_of`."""
-    if not isinstance(found, tuple) or len(found) != 2 or not isinstance(found[1], Mapping):
-        fault = f"return (dx, gradients), gradients by name; got {shown(found)}"
-    elif getattr(found[0], "shape", shape) != shape:
-        fault = f"return dx of the inputs' shape {tuple(shape)}; got {tuple(found[0].shape)}"
+def gradients_of(returned: Any, shape: Shape, where: Callable[[], str]) -> tuple[Any, Tree]:
+    """What a pullback returned for inputs of `shape`, checked; raises as `outputs_of`."""
+    if not isinstance(returned, tuple) or len(returned) != 2 or not isinstance(returned[1], Mapping):
+        fault = f"return (dx, gradients), gradients by name; got {shown(returned)}"
+    elif getattr(returned[0], "shape", shape) != shape:
+        fault = f"return dx of the inputs' shape {tuple(shape)}; got {tuple(returned[0].shape)}"
     else:
-        return found
+        return returned
     raise ValueError(f"{where()}: pullback must {fault}.")
 
 
@@ -203,7 +203,7 @@ def _fault_in(layer: Layer, shape: Shape, out: Any) -> str | None:
 
 
 def settle(layer: Layer, **settings: Any) -> None:
-    """Set fields of a frozen dataclass while it is made."""
+    """Set fields of a frozen dataclass, in its constructor."""
     for name, value in settings.items():
         object.__setattr__(layer, name, value)
 

@@ -1,4 +1,4 @@
-"""Layers made of layers: in a row, side by side, around, beside. They are layers themselves, so they nest."""
+"""Layers made of layers: `Row`, `Branches`, `Residual`, `Auxiliary`. They are layers themselves, so they nest."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class Composite(Layer):
     *layers : Layer
     name : str, optional
     recompute : bool
-        Whether training keeps the inputs only, and goes forward again when it needs the rest for the way back: less
+        Whether training keeps the inputs only, and runs the forward pass again when the pullback needs the rest: less
         memory, one more forward propagation, the same gradient [1]_.
 
     Raises
     ------
     ValueError
-        If there is no layer, two share a name, or a name is empty, has a dot, or is another layer's position.
+        If there is no layer, two have one name, or a name is empty, has a dot, or is another layer's position.
     TypeError
         If something that is not a layer is among them.
 
@@ -92,12 +92,15 @@ class Composite(Layer):
         raise NotImplementedError
 
     def params(self, shape: Shape) -> dict[str, Any]:
+        """The parameters of all layers, under their names."""
         return {name: layer.params(inner) for name, layer, inner in self.shapes(shape)}
 
     def initial_state(self, shape: Shape) -> dict[str, Any]:
+        """The state of all layers, under their names."""
         return {name: layer.initial_state(inner) for name, layer, inner in self.shapes(shape)}
 
     def multiply_adds(self, shape: Shape) -> int:
+        """The sum over all layers."""
         return sum(layer.multiply_adds(inner) for _, layer, inner in self.shapes(shape))
 
     def _out_shape_of(self, position: int, shape: Shape) -> Shape:
@@ -105,20 +108,22 @@ class Composite(Layer):
         try:
             return self.layers[position].out_shape(shape)
         except ValueError as error:
-            raise ValueError(f"{self.place(position)}: {error}") from error
+            raise ValueError(f"{self.label(position)}: {error}") from error
 
-    def place(self, position: int) -> str:
+    def label(self, position: int) -> str:
         """A layer, as an error names it: "Dense 2 of 3"."""
         return f"{type(self.layers[position]).__name__} {position + 1} of {len(self.layers)}"
 
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
+        """The outputs and their pullback, which runs the forward pass again if `recompute` is on."""
         if not (self.recompute and ctx.keep):
             return self.propagate(params, x, ctx)
         out = self.propagate(params, x, ctx._replace(keep=False))
 
         def pullback(dy: Array, *dheads: Array) -> tuple[Any, Tree]:
-            way = self.propagate(params, kernels.after(x, dy), ctx._replace(once=True)).pullback
-            return way(dy, *dheads)
+            # Nothing but the pullback is kept: the outputs are freed before it runs.
+            recomputed = self.propagate(params, kernels.after(x, dy), ctx._replace(once=True)).pullback
+            return recomputed(dy, *dheads)
 
         return out._replace(pullback=pullback)
 
@@ -127,23 +132,23 @@ class Composite(Layer):
         raise NotImplementedError
 
 
-def _as_layer(given: Any) -> str:
-    """How to write what was meant."""
-    if isinstance(given, list | tuple):
+def _as_layer(value: Any) -> str:
+    """The remedy for a value that is no layer."""
+    if isinstance(value, list | tuple):
         return " Put the layers as arguments, without brackets."
-    if isinstance(given, type) and issubclass(given, Layer):
-        return f" Write {given.__name__}(...), with its settings."
-    if isinstance(given, str):
-        return f" For an activation, write nn.Activation({given!r})."
-    return f" For a dense layer, write nn.Dense({given})." if isinstance(given, int) else ""
+    if isinstance(value, type) and issubclass(value, Layer):
+        return f" Write {value.__name__}(...), with its settings."
+    if isinstance(value, str):
+        return f" For an activation, write nn.Activation({value!r})."
+    return f" For a dense layer, write nn.Dense({value})." if isinstance(value, int) else ""
 
 
 class _Passed:
-    """The layers that a propagation has passed, each with its way back; and what they gave beside their outputs."""
+    """The layers that a forward pass has run: their pullbacks, and what they gave beside their outputs."""
 
     def __init__(self, whole: Composite, ctx: Context) -> None:
         self.whole, self.ctx = whole, ctx
-        self.ways: list[tuple[str, Pullback, int]] = []
+        self.pullbacks: list[tuple[str, Pullback, int]] = []
         self.states: dict[str, Tree] = {}
         self.heads: tuple[Head, ...] = ()
 
@@ -151,34 +156,32 @@ class _Passed:
         """The outputs of one more layer."""
         inner, ctx = params.get(name, {}), self.ctx.child(name, input_gradient=input_gradient)
         if is_ours(layer):
-            y, back, state, heads = layer.forward(inner, x, ctx)
+            y, pullback, state, heads = layer.forward(inner, x, ctx)
         else:
-            y, back, state, heads = outputs_of(layer, inner, x, ctx, lambda: self._place(name))
-            back = partial(self._proved, name, back, x.shape)
+            y, pullback, state, heads = outputs_of(layer, inner, x, ctx, lambda: self._label(name))
+            pullback = partial(self._proved, name, pullback, x.shape)
         if self.ctx.keep:
-            self.ways.append((name, back, len(heads)))
+            self.pullbacks.append((name, pullback, len(heads)))
         if state:
             self.states[name] = state
         self.heads += heads
         return y
 
     def back(self, dheads: tuple[Array, ...]) -> Iterator[tuple[str, Pullback, tuple[Array, ...]]]:
-        """The ways back, the last first, each with its part of the heads' gradients.
-
-        Where the way back is taken once, each is forgotten as it is passed, and with it what its layer kept.
-        """
-        ways = self.ways if self.ctx.once else list(self.ways)
-        while ways:
-            name, way, count = ways.pop()
+        """The pullbacks, the last first, each with the gradients of the heads in its layer."""
+        # The list owns the closures, and these own what the layers kept: popping them frees that memory step by step.
+        pullbacks = self.pullbacks if self.ctx.once else list(self.pullbacks)
+        while pullbacks:
+            name, pullback, count = pullbacks.pop()
             first = len(dheads) - count
-            yield name, way, dheads[first:]
+            yield name, pullback, dheads[first:]
             dheads = dheads[:first]
 
-    def _proved(self, name: str, way: Pullback, shape: Shape, dy: Array, *dheads: Array) -> tuple[Any, Tree]:
-        return gradients_of(way(dy, *dheads), shape, lambda: self._place(name))
+    def _proved(self, name: str, pullback: Pullback, shape: Shape, dy: Array, *dheads: Array) -> tuple[Any, Tree]:
+        return gradients_of(pullback(dy, *dheads), shape, lambda: self._label(name))
 
-    def _place(self, name: str) -> str:
-        return self.whole.place(self.whole.names.index(name))
+    def _label(self, name: str) -> str:
+        return self.whole.label(self.whole.names.index(name))
 
 
 @dataclass(frozen=True, init=False)
@@ -186,17 +189,20 @@ class Row(Composite):
     """y = f_n(... f_2(f_1(x))): each layer takes what the one before gives."""
 
     def shapes(self, shape: Shape) -> Iterator[tuple[str, Layer, Shape]]:
+        """Each layer with its name and the shape of its inputs: the outputs of the layer before."""
         for position, (name, layer) in enumerate(zip(self.names, self.layers, strict=True)):
             following = self._out_shape_of(position, shape)
             yield name, layer, shape
             shape = following
 
     def out_shape(self, shape: Shape) -> Shape:
+        """The shape of the last layer's outputs."""
         for position in range(len(self.layers)):
             shape = self._out_shape_of(position, shape)
         return shape
 
     def propagate(self, params: Tree, x: Array, ctx: Context) -> Out:
+        """Forward through the layers; the pullback goes through them in reverse."""
         passed, wanted = _Passed(self, ctx), ctx.input_gradient
         for name, layer in zip(self.names, self.layers, strict=True):
             x = passed.through(name, layer, params, x, input_gradient=wanted)
@@ -204,15 +210,15 @@ class Row(Composite):
 
         def pullback(dy: Any, *dheads: Array) -> tuple[Any, Tree]:
             gradients: dict[str, Tree] = {}
-            for name, way, slopes in passed.back(dheads):
-                dy, gradients[name] = (None, {}) if dy is None else way(dy, *slopes)
+            for name, layer_pullback, own in passed.back(dheads):
+                dy, gradients[name] = (None, {}) if dy is None else layer_pullback(dy, *own)
             return dy, gradients
 
         return Out(x, pullback, passed.states, passed.heads)
 
 
 def is_plain_row(layer: Layer) -> TypeGuard[Row]:
-    """Whether the layer is its layers one after the other and nothing else, also where it is of a kind of its own."""
+    """Whether the layer only calls its layers one after the other; also for a class derived from `Row`."""
     kind: Any = type(layer)
     return isinstance(layer, Row) and kind.propagate is Row.propagate and kind.forward is Composite.forward
 
@@ -222,14 +228,14 @@ def last_activation(layer: Layer) -> str | None:
     if isinstance(layer, Row) and not isinstance(layer, Residual):
         ends = [each for each in layer.layers if not isinstance(each, Auxiliary | Dropout | Reshape)]
         return last_activation(ends[-1]) if ends else None
-    found = layer if isinstance(layer, Activation) else getattr(layer, "activation", None)
-    name = found.function if isinstance(found, Activation) else found
+    last = layer if isinstance(layer, Activation) else getattr(layer, "activation", None)
+    name = last.function if isinstance(last, Activation) else last
     return name if isinstance(name, str) else None
 
 
 @dataclass(frozen=True, init=False)
 class Residual(Row):
-    """y = f(s(x) + f_n(... f_1(x))): what the layers learn is the change.
+    """y = f(s(x) + f_n(... f_1(x))): the layers learn the difference between outputs and inputs.
 
     Parameters
     ----------
@@ -285,10 +291,11 @@ class Residual(Row):
             name=name,
             recompute=recompute,
         )
-        _ = self.function  # an unknown name is told where it was written
+        _ = self.function  # so that an unknown name raises where it is written
 
     @classmethod
     def of_parts(cls, layers: Sequence[Layer], names: Sequence[str], settings: dict[str, Any]) -> Self:
+        """The block whose fields these are; the last layer may be the shortcut."""
         if not settings.pop("shortcut", False):
             return super().of_parts(layers, names, settings)
         *inner, shortcut = layers
@@ -309,11 +316,13 @@ class Residual(Row):
         return Row(*inner.values()).with_layers(inner)
 
     def shapes(self, shape: Shape) -> Iterator[tuple[str, Layer, Shape]]:
+        """Each layer with its name and the shape of its inputs, the shortcut last."""
         yield from self.change.shapes(shape)
         if self.shortcut:
             yield self.names[-1], self.layers[-1], shape
 
     def out_shape(self, shape: Shape) -> Shape:
+        """The shape of the outputs; that of the shortcut must be the same."""
         inner = self.change.out_shape(shape)
         around = self._out_shape_of(len(self.layers) - 1, shape) if self.shortcut else shape
         if inner != around:
@@ -324,20 +333,21 @@ class Residual(Row):
         return inner
 
     def propagate(self, params: Tree, x: Array, ctx: Context) -> Out:
+        """Forward through the layers and the shortcut; the pullback adds the gradients of both."""
         change = self.change.propagate(params, x, ctx)
         around = _Passed(self, ctx)
         if self.shortcut:
             x = around.through(self.names[-1], self.layers[-1], params, x, input_gradient=ctx.input_gradient)
         z = x + change.y
         y = self.function.value(z)
-        way_back, row_pullback, inner = self.function.way_back(z, y), change.pullback, len(change.heads)
+        function_pullback, row_pullback, inner = self.function.way_back(z, y), change.pullback, len(change.heads)
 
         def pullback(dy: Array, *dheads: Array) -> tuple[Array | None, Tree]:
-            dz = way_back(dy)
+            dz = function_pullback(dy)
             dx, gradients = row_pullback(dz, *dheads[:inner])
-            for name, way, slopes in around.back(dheads[inner:]):
-                dz, slope = way(dz, *slopes)
-                gradients = {**gradients, name: slope}
+            for name, shortcut_pullback, own in around.back(dheads[inner:]):
+                dz, of_shortcut = shortcut_pullback(dz, *own)
+                gradients = {**gradients, name: of_shortcut}
             return None if dx is None or dz is None else dz + dx, gradients
 
         return Out(y, pullback, {**change.state, **around.states}, change.heads + around.heads)
@@ -381,11 +391,13 @@ class Branches(Composite):
         self._settle(layers, join=join, name=name, recompute=recompute)
 
     def shapes(self, shape: Shape) -> Iterator[tuple[str, Layer, Shape]]:
+        """Each branch with its name; all have the same inputs."""
         self.out_shape(shape)
         for name, layer in zip(self.names, self.layers, strict=True):
             yield name, layer, shape
 
     def out_shape(self, shape: Shape) -> Shape:
+        """The shape of the outputs, concatenated or added."""
         shapes = [self._out_shape_of(i, shape) for i in range(len(self.layers))]
         if self.join == "add":
             if any(each != shapes[0] for each in shapes):
@@ -396,6 +408,7 @@ class Branches(Composite):
         return (*shapes[0][:-1], sum(each[-1] for each in shapes))
 
     def propagate(self, params: Tree, x: Array, ctx: Context) -> Out:
+        """Forward through all branches; the pullback adds their gradients with respect to x."""
         passed = _Passed(self, ctx)
         ys = [
             passed.through(name, layer, params, x, input_gradient=ctx.input_gradient)
@@ -407,8 +420,8 @@ class Branches(Composite):
             parts = _split(dy, widths) if self.join == "concat" else [dy] * len(widths)
             dx: Array | None = None
             gradients: dict[str, Tree] = {}
-            for name, way, slopes in passed.back(dheads):
-                part, gradients[name] = way(parts.pop(), *slopes)
+            for name, branch_pullback, own in passed.back(dheads):
+                part, gradients[name] = branch_pullback(parts.pop(), *own)
                 if part is not None:
                     dx = part if dx is None else dx + part
             return dx, gradients
@@ -431,8 +444,8 @@ def _split(y: Array, widths: list[int]) -> list[Array]:
 class Auxiliary(Row):
     """y = x; beside it, while training, a head of its own, whose loss counts `weight` times in the network's.
 
-    The loss that is trained is L(outputs) + sum of weight L(outputs of the head): so the layers before it are told
-    early what helps. At inference the head is not run.
+    The loss that is trained is L(outputs) + sum of weight L(outputs of the head): so the layers before it get a
+    gradient by a short path. At inference the head is not run.
 
     Parameters
     ----------
@@ -465,19 +478,21 @@ class Auxiliary(Row):
         )
 
     def out_shape(self, shape: Shape) -> Shape:
+        """The shape of the inputs, which are handed on."""
         super().out_shape(shape)
         return shape
 
     def propagate(self, params: Tree, x: Array, ctx: Context) -> Out:
+        """The inputs, and while training the outputs of the head; the pullback adds its gradient."""
         if not ctx.training:
             return Out(x, lambda dy: (dy, _zeros(params)))
         head = super().propagate(params, x, ctx)
-        way = head.pullback
+        head_pullback = head.pullback
 
         def pullback(dy: Array, *dheads: Array) -> tuple[Any, Tree]:
             if not dheads:
                 return dy, _zeros(params)
-            dx, gradients = way(dheads[-1], *dheads[:-1])
+            dx, gradients = head_pullback(dheads[-1], *dheads[:-1])
             return dy if dx is None else dy + dx, gradients
 
         return Out(x, pullback, head.state, (*head.heads, Head(head.y, self.weight)))

@@ -1,4 +1,4 @@
-"""Convolutional layers: the same small window over every place of a picture or a signal."""
+"""Convolutional layers: the same small window at every position of an image or a signal."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Conv2D(Layer):
     kernel, stride, dilation : int or (int, int)
         Size of the window, its steps, and the steps inside it; down and across.
     padding : "valid", "same", int, (int, int) or ((top, bottom), (left, right))
-        Zeros around the picture: none; so many that there are ceil(size / stride) places; or numbers.
+        Zeros around the image: none; so many that there are ceil(size / stride) outputs; or numbers.
     groups : int
         Into how many parts the channels fall that do not see each other.
     activation : str or Activation
@@ -43,7 +43,7 @@ class Conv2D(Layer):
     ------
     ValueError
         If a number is out of its range; at `init`, if the channels do not divide into the groups, or the window does
-        not fit into the picture.
+        not fit into the image.
 
     References
     ----------
@@ -84,32 +84,36 @@ class Conv2D(Layer):
         return activation(self.activation).resolved
 
     def window(self, shape: Shape) -> Window:
-        """The window over pictures of this shape."""
+        """The window over images of this shape."""
         return placed("Conv2D", shape, self.kernel, self.stride, self.padding, self.dilation)
 
     def params(self, shape: Shape) -> dict[str, Param]:
+        """The weight W, and the bias b if there is one."""
         size = pair(self.kernel, "Conv2D kernel")
         first = Param((*size, shape[2] // self.groups, self.filters), self.init or self.function.init)
         return {"weight": first} | ({"bias": Param((self.filters,), self.bias_init, decay=False)} if self.bias else {})
 
     def out_shape(self, shape: Shape) -> Shape:
+        """The number of positions down and across, and the filters."""
         window = self.window(shape)
         if shape[2] % self.groups:
             raise ValueError(f"{shape[2]} channels do not divide into {self.groups} groups.")
         return (*window.places(shape[:2]), self.filters)
 
     def multiply_adds(self, shape: Shape) -> int:
+        """One for each output and each weight of its filter."""
         return math.prod(self.out_shape(shape)) * math.prod(self.params(shape)["weight"].shape[:-1])
 
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
+        """The outputs f(z), z the convolution, and their pullback."""
         f, weight, window = self.function, params["weight"], self.window(tuple(x.shape[1:]))
         z = kernels.convolution(x, weight, params.get("bias"), window=window, groups=self.groups)
         y = f.value(z)
-        way_back = f.way_back(z, y)
+        function_pullback = f.way_back(z, y)
 
         def pullback(dy: Array) -> tuple[Array | None, Tree]:
             dx, dw, db = kernels.convolution_pullback(
-                way_back(dy), x, weight, window=window, groups=self.groups, input_gradient=ctx.input_gradient
+                function_pullback(dy), x, weight, window=window, groups=self.groups, input_gradient=ctx.input_gradient
             )
             return dx, {"weight": dw, "bias": db} if self.bias else {"weight": dw}
 
@@ -153,7 +157,7 @@ class Conv1D(Layer):
 
     @cached_property
     def flat(self) -> Conv2D:
-        """The same along the width of pictures one pixel high."""
+        """The same along the width of images one pixel high."""
         sides = self.padding
         if not isinstance(sides, str):
             sides = ((0, 0), (sides, sides) if isinstance(sides, int) else sides)
@@ -171,19 +175,23 @@ class Conv1D(Layer):
         )
 
     def params(self, shape: Shape) -> dict[str, Param]:
-        found = self.flat.params((1, *shape))
-        return found | {"weight": found["weight"]._replace(shape=found["weight"].shape[1:])}
+        """The weight W, and the bias b if there is one."""
+        params = self.flat.params((1, *shape))
+        return params | {"weight": params["weight"]._replace(shape=params["weight"].shape[1:])}
 
     def out_shape(self, shape: Shape) -> Shape:
+        """The number of positions, and the filters."""
         if len(shape) != 2:
             more = {1: " Of one channel: X[..., None].", 3: " For one example: init(X.shape[1:])."}
             raise ValueError(f"expects examples of shape (length, channels); got {shape}.{more.get(len(shape), '')}")
         return self.flat.out_shape((1, *shape))[1:]
 
     def multiply_adds(self, shape: Shape) -> int:
+        """One for each output and each weight of its filter."""
         return self.flat.multiply_adds((1, *shape))
 
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
+        """The outputs of `Conv2D` on an image one pixel high, and their pullback."""
         xp = namespace(x)
         out = self.flat.forward({**params, "weight": params["weight"][None, ...]}, x[:, None, ...], ctx)
 

@@ -62,27 +62,31 @@ class Dense(Layer):
         return activation(self.activation).resolved
 
     def params(self, shape: Shape) -> dict[str, Param]:
+        """The weight W, and the bias b if there is one."""
         wanted = {"weight": Param((shape[-1], self.units), self.init or self.function.init)}
         if self.bias:
             wanted["bias"] = Param((self.units,), self.bias_init, decay=False)
         return wanted
 
     def out_shape(self, shape: Shape) -> Shape:
+        """The shape of the inputs with `units` features."""
         if not shape or shape[-1] == 0:
             raise ValueError(f"expects at least 1 feature on the last axis; got examples of shape {shape}.")
         return (*shape[:-1], self.units)
 
     def multiply_adds(self, shape: Shape) -> int:
+        """One for each input and each unit."""
         return math.prod(shape) * self.units
 
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
+        """The outputs f(x W + b), and their pullback."""
         f, weight = self.function, params["weight"]
         z = kernels.affine(x, weight, params.get("bias"))
         y = f.value(z)
-        way_back = f.way_back(z, y)
+        function_pullback = f.way_back(z, y)
 
         def pullback(dy: Array) -> tuple[Array | None, Tree]:
-            dx, dw, db = kernels.affine_pullback(way_back(dy), x, weight, input_gradient=ctx.input_gradient)
+            dx, dw, db = kernels.affine_pullback(function_pullback(dy), x, weight, input_gradient=ctx.input_gradient)
             return dx, {"weight": dw, "bias": db} if self.bias else {"weight": dw}
 
         return Out(y, pullback)

@@ -21,6 +21,7 @@ class Initializer:
     """
 
     def draw(self, key: random.Key, shape: Shape, xp: Namespace, device: Device) -> Array:
+        """The values, of this shape."""
         raise NotImplementedError
 
 
@@ -31,6 +32,7 @@ class Constant(Initializer):
     value: float = 0.0
 
     def draw(self, key: random.Key, shape: Shape, xp: Namespace, device: Device) -> Array:
+        """The value, in this shape."""
         return xp.full(shape, self.value, dtype=xp.float64, device=device)
 
 
@@ -42,6 +44,7 @@ class Uniform(Initializer):
     high: float = 0.05
 
     def draw(self, key: random.Key, shape: Shape, xp: Namespace, device: Device) -> Array:
+        """Uniform numbers, of this shape."""
         u = random.uniform(key, shape, xp=xp, device=device, dtype=xp.float64)
         return self.low + (self.high - self.low) * u
 
@@ -54,6 +57,7 @@ class Normal(Initializer):
     std: float = 0.05
 
     def draw(self, key: random.Key, shape: Shape, xp: Namespace, device: Device) -> Array:
+        """Normal numbers, of this shape."""
         return self.mean + self.std * random.normal(key, shape, xp=xp, device=device, dtype=xp.float64)
 
 
@@ -89,6 +93,7 @@ class VarianceScaling(Initializer):
             raise ValueError(f"distribution must be 'uniform' or 'normal'; got {shown(self.distribution)}.")
 
     def draw(self, key: random.Key, shape: Shape, xp: Namespace, device: Device) -> Array:
+        """Uniform or normal numbers whose variance suits the fans of this shape."""
         fan_in, fan_out = fans(shape)
         fan = {"in": fan_in, "out": fan_out, "average": (fan_in + fan_out) / 2}[self.fan]
         std = math.sqrt(self.gain / max(fan, 1))
@@ -109,6 +114,7 @@ class Orthogonal(Initializer):
     gain: float = 1.0
 
     def draw(self, key: random.Key, shape: Shape, xp: Namespace, device: Device) -> Array:
+        """The factor Q of a normal matrix, in this shape."""
         if len(shape) < 2:
             raise ValueError(f"an orthogonal start needs at least 2 axes; got shape {shape}. Use 'normal' here.")
         rows, columns = math.prod(shape[:-1]), shape[-1]

@@ -57,17 +57,21 @@ class BatchNorm(Layer):
         above_zero(self.epsilon, "BatchNorm epsilon")
 
     def params(self, shape: Shape) -> dict[str, Param]:
+        """The scale w and the shift b of each channel."""
         return _scale_and_shift(shape[-1])
 
     def initial_state(self, shape: Shape) -> dict[str, Param]:
+        """The running mean and variance of each channel."""
         return {"mean": Param(shape[-1:], "zeros"), "variance": Param(shape[-1:], "ones")}
 
     def out_shape(self, shape: Shape) -> Shape:
+        """The shape of the inputs."""
         if not shape:
             raise ValueError("expects examples with at least one axis, the channels; got examples of shape ().")
         return shape
 
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
+        """The normalised inputs, their pullback, and while training the new running statistics."""
         return self._train(params, x, ctx) if ctx.training else self._infer(params, x, ctx)
 
     def _infer(self, params: Tree, x: Array, ctx: Context) -> Out:
@@ -76,7 +80,7 @@ class BatchNorm(Layer):
         z = (x - ctx.state["mean"]) * inverse
 
         def pullback(dy: Array) -> tuple[Array, Tree]:
-            return dy * (w * inverse), _slopes(dy, z)
+            return dy * (w * inverse), _parameter_gradients(dy, z)
 
         return Out(kernels.scale_and_shift(z, w, params["bias"]), pullback)
 
@@ -91,8 +95,8 @@ class BatchNorm(Layer):
         xp, m = namespace(x), self.momentum
         unbiased = variance * (count / (count - 1))
         state = {
-            name: (1.0 - m) * ctx.state[name] + m * xp.reshape(found, ctx.state[name].shape)
-            for name, found in (("mean", mean), ("variance", unbiased))
+            name: (1.0 - m) * ctx.state[name] + m * xp.reshape(value, ctx.state[name].shape)
+            for name, value in (("mean", mean), ("variance", unbiased))
         }
 
         def pullback(dy: Array) -> tuple[Array, Tree]:
@@ -129,19 +133,21 @@ class LayerNorm(Layer):
         above_zero(self.epsilon, "LayerNorm epsilon")
 
     def params(self, shape: Shape) -> dict[str, Param]:
+        """The scale w and the shift b of each channel."""
         return _scale_and_shift(shape[-1])
 
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
+        """The normalised inputs, and their pullback."""
         w, axes = params["weight"], (x.ndim - 1,)
         z, inverse, _, _ = kernels.normalise(x, axes=axes, epsilon=self.epsilon)
 
         def pullback(dy: Array) -> tuple[Array, Tree]:
-            return kernels.normalise_pullback(dy * w, z, inverse, axes=axes), _slopes(dy, z)
+            return kernels.normalise_pullback(dy * w, z, inverse, axes=axes), _parameter_gradients(dy, z)
 
         return Out(kernels.scale_and_shift(z, w, params["bias"]), pullback)
 
 
-def _slopes(dy: Array, z: Array) -> dict[str, Array]:
+def _parameter_gradients(dy: Array, z: Array) -> dict[str, Array]:
     """The gradients of scale and shift: sums over all axes but the last."""
     xp, axes = namespace(dy), tuple(range(dy.ndim - 1))
     return {"weight": xp.sum(dy * z, axis=axes), "bias": xp.sum(dy, axis=axes)}
@@ -179,6 +185,7 @@ class LocalResponseNorm(Layer):
         integer(self.size, "LocalResponseNorm size", 1, usual=5)
 
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
+        """The normalised inputs, and their pullback."""
         options = {"size": self.size, "alpha": self.alpha, "beta": self.beta, "k": self.k}
 
         def pullback(dy: Array) -> tuple[Array, Tree]:

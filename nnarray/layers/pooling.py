@@ -1,4 +1,4 @@
-"""Layers that make pictures smaller: the largest or the mean entry of each window."""
+"""Layers that make images smaller: the largest or the mean entry of each window."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nnarray.typing import Array, Shape, Tree
 
 @dataclass(frozen=True)
 class _Pool2D(Layer):
-    """What both kinds share: a window over pictures, channels last.
+    """What both kinds have: a window over images, channels last.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ class _Pool2D(Layer):
     padding : "valid", "same" or numbers
         As for `Conv2D`.
     ceil : bool
-        Whether a last window may reach out of the picture.
+        Whether a last window may reach out of the image.
     """
 
     kernel: Pair
@@ -38,11 +38,12 @@ class _Pool2D(Layer):
         pair(self.kernel if self.stride is None else self.stride, f"{type(self).__name__} stride")
 
     def window(self, shape: Shape) -> Window:
-        """The window over pictures of this shape."""
+        """The window over images of this shape."""
         stride = self.kernel if self.stride is None else self.stride
         return placed(type(self).__name__, shape, self.kernel, stride, self.padding, ceil=self.ceil)
 
     def out_shape(self, shape: Shape) -> Shape:
+        """The number of positions down and across, and the channels."""
         return (*self.window(shape).places(shape[:2]), shape[2])
 
 
@@ -50,12 +51,12 @@ class _Pool2D(Layer):
 class MaxPool2D(_Pool2D):
     """y[n, p, q, c] = max over i, j of x[n, p s + i, q s + j, c]; padding never wins.
 
-    x: (batch, height, width, channels)  y: (batch, places down, places across, channels)
+    x: (batch, height, width, channels)  y: (batch, rows, columns, channels)
 
     Parameters
     ----------
     kernel, stride, padding, ceil
-        The window; `stride=None` is as large as the window, and `ceil` lets the last one reach out of the picture.
+        The window; `stride=None` is as large as the window, and `ceil` lets the last one reach out of the image.
 
     Notes
     -----
@@ -69,6 +70,7 @@ class MaxPool2D(_Pool2D):
     """
 
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
+        """The largest entry of each window; the pullback hands dy on to it."""
         window = self.window(tuple(x.shape[1:]))
         y = kernels.max_pool(x, window=window)
 
@@ -82,12 +84,12 @@ class MaxPool2D(_Pool2D):
 class AvgPool2D(_Pool2D):
     """y[n, p, q, c] = mean over i, j of x[n, p s + i, q s + j, c].
 
-    x: (batch, height, width, channels)  y: (batch, places down, places across, channels)
+    x: (batch, height, width, channels)  y: (batch, rows, columns, channels)
 
     Parameters
     ----------
     kernel, stride, padding, ceil
-        The window; `stride=None` is as large as the window, and `ceil` lets the last one reach out of the picture.
+        The window; `stride=None` is as large as the window, and `ceil` lets the last one reach out of the image.
     count_padding : bool
         Whether the zeros of the padding count in the mean. What `ceil` adds never counts.
 
@@ -101,6 +103,7 @@ class AvgPool2D(_Pool2D):
     count_padding: bool = True
 
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
+        """The mean of each window; the pullback spreads dy over it."""
         window = self.window(tuple(x.shape[1:]))
         counts = self._counts(x, window)
         y = kernels.mean_pool(x, counts, window=window)
@@ -111,7 +114,7 @@ class AvgPool2D(_Pool2D):
         return Out(y, pullback)
 
     def _counts(self, x: Array, window: Window) -> Array:
-        """How many entries each window averages over, shape (places down, places across, 1)."""
+        """How many entries each window averages over, shape (rows, columns, 1)."""
         xp = namespace(x)
         plain = placed("AvgPool2D", tuple(x.shape[1:]), self.kernel, window.stride, self.padding)
         axes = zip(window.size, window.stride, window.padding, plain.padding, x.shape[1:3], strict=True)
@@ -124,10 +127,10 @@ class AvgPool2D(_Pool2D):
 def _along(
     size: int, stride: int, padding: tuple[int, int], plain: tuple[int, int], length: int, *, counted: bool
 ) -> list[float]:
-    """How many entries of each window along one axis lie in the picture, or in its plain padding if that counts."""
+    """How many entries of each window along one axis lie in the image, or in its plain padding if that counts."""
     low, high = (-plain[0], length + plain[1]) if counted else (0, length)
-    places = (length + sum(padding) - size) // stride + 1
-    starts = [place * stride - padding[0] for place in range(places)]
+    count = (length + sum(padding) - size) // stride + 1
+    starts = [i * stride - padding[0] for i in range(count)]
     return [float(min(start + size, high) - max(start, low)) for start in starts]
 
 
@@ -135,7 +138,7 @@ def _along(
 class AdaptiveAvgPool2D(Layer):
     """y[n, p, q, c] = mean of x[n, i, j, c] over floor(p h / h') <= i < ceil((p + 1) h / h'), and likewise j.
 
-    Pictures of any size become h' x w', each place the mean of its share, which may overlap its neighbours'.
+    Images of any size become h' x w'. Each output is the mean over its part of the image; the parts may overlap.
 
     x: (batch, h, w, channels)  y: (batch, h', w', channels)
 
@@ -157,14 +160,16 @@ class AdaptiveAvgPool2D(Layer):
         pair(self.places, "AdaptiveAvgPool2D places")
 
     def out_shape(self, shape: Shape) -> Shape:
+        """h', w' and the channels."""
         if len(shape) != 3:
             raise ValueError(f"expects examples of shape (height, width, channels); got {shape}.")
         return (*pair(self.places, "places"), shape[2])
 
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
+        """The means, as two matrix products; the pullback takes the transposed ones."""
         xp, (down, across) = namespace(x), pair(self.places, "places")
-        left = xp.asarray(_shares(x.shape[1], down), dtype=x.dtype, device=device_of(x))
-        right = xp.asarray(_shares(x.shape[2], across), dtype=x.dtype, device=device_of(x))
+        left = xp.asarray(_mean_weights(x.shape[1], down), dtype=x.dtype, device=device_of(x))
+        right = xp.asarray(_mean_weights(x.shape[2], across), dtype=x.dtype, device=device_of(x))
 
         def pullback(dy: Array) -> tuple[Array, Tree]:
             return _both_ways(left.T, dy, right.T), {}
@@ -172,12 +177,12 @@ class AdaptiveAvgPool2D(Layer):
         return Out(_both_ways(left, x, right), pullback)
 
 
-def _shares(size: int, places: int) -> list[list[float]]:
-    """The matrix, shape (places, size), that takes means over each place's share of an axis."""
+def _mean_weights(size: int, outputs: int) -> list[list[float]]:
+    """The matrix, shape (outputs, size), whose rows take the mean over the part of an axis that an output sees."""
     rows: list[list[float]] = []
-    for place in range(places):
-        first, last = place * size // places, -(-(place + 1) * size // places)
-        rows.append([1.0 / (last - first) if first <= i < last else 0.0 for i in range(size)])
+    for i in range(outputs):
+        first, last = i * size // outputs, -(-(i + 1) * size // outputs)
+        rows.append([1.0 / (last - first) if first <= j < last else 0.0 for j in range(size)])
     return rows
 
 
@@ -190,7 +195,7 @@ def _both_ways(left: Array, x: Array, right: Array) -> Array:
 
 @dataclass(frozen=True)
 class GlobalAvgPool(Layer):
-    """y[n, c] = mean of x[n, ..., c] over all places.    x: (batch, ..., channels)  y: (batch, channels).
+    """y[n, c] = mean of x[n, ..., c] over all positions.    x: (batch, ..., channels)  y: (batch, channels).
 
     References
     ----------
@@ -204,16 +209,18 @@ class GlobalAvgPool(Layer):
     """
 
     def out_shape(self, shape: Shape) -> Shape:
+        """The channels."""
         if len(shape) < 2:
-            raise ValueError(f"expects examples of shape (..., channels) with places to average over; got {shape}.")
+            raise ValueError(f"expects examples of shape (..., channels) with positions to average over; got {shape}.")
         return shape[-1:]
 
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
+        """The mean over all positions; the pullback spreads dy over them."""
         xp, axes = namespace(x), tuple(range(1, x.ndim - 1))
         y = xp.mean(x, axis=axes, keepdims=True)
 
         def pullback(dy: Array) -> tuple[Array, Tree]:
-            share = xp.reshape(dy, y.shape) / math.prod(x.shape[1:-1])
-            return xp.broadcast_to(share, x.shape), {}
+            each = xp.reshape(dy, y.shape) / math.prod(x.shape[1:-1])
+            return xp.broadcast_to(each, x.shape), {}
 
         return Out(xp.reshape(y, (x.shape[0], x.shape[-1])), pullback)

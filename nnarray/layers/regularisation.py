@@ -20,8 +20,8 @@ class Dropout(Layer):
     rate : float
         0 <= rate < 1. The mask has a resolution of 2**-32 and is drawn on the device of x.
     spatial : bool
-        Whether whole channels of an example are dropped, (batch, ..., channels): neighbours in a picture are so alike
-        that one tells what the other was [2]_.
+        Whether whole channels of an example are dropped, (batch, ..., channels): neighbours in an image are so alike
+        that a dropped entry could be read off the next one [2]_.
 
     Raises
     ------
@@ -48,6 +48,7 @@ class Dropout(Layer):
         numbers_of_python(self)
 
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
+        """The inputs, while training times a random mask; the pullback uses the same mask."""
         if not ctx.training or self.rate == 0:
             return Out(x, lambda dy: (dy, {}))
         xp, scale = namespace(x), 1.0 / (1.0 - self.rate)

@@ -43,6 +43,7 @@ class Reshape(Layer):
             raise ValueError(f"Reshape shape may hold -1 once; got {self.shape}.")
 
     def out_shape(self, shape: Shape) -> Shape:
+        """The shape, with -1 replaced by what follows from the others."""
         size, known = math.prod(shape), math.prod(n for n in self.shape if n != -1)
         if -1 in self.shape and known and size % known == 0:
             return tuple(size // known if n == -1 else n for n in self.shape)
@@ -51,6 +52,7 @@ class Reshape(Layer):
         return self.shape
 
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
+        """The inputs in the new shape; the pullback gives dy the old one."""
         xp, before = namespace(x), x.shape
 
         def pullback(dy: Array) -> tuple[Array, Tree]:

@@ -1,4 +1,4 @@
-"""How settings of sliding windows are written, and the window that they mean for a picture."""
+"""How settings of sliding windows are written, and the window that they mean for an image."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def pair(value: Any, name: str, least: int = 1) -> tuple[int, int]:
 def placed(
     layer: str, shape: Shape, size: Any, stride: Any, padding: Any, dilation: Any = 1, *, ceil: bool = False
 ) -> Window:
-    """The window for pictures of this shape.
+    """The window for images of this shape.
 
-    With `ceil`, places are counted upwards: a last window may reach out of the picture, but begins inside of it or of
+    With `ceil`, positions are rounded upwards: a last window may reach out of the image, but begins inside it or
     its padding before (as in PyTorch).
     """
     if len(shape) != 3:
@@ -39,7 +39,7 @@ def placed(
         sides = [_upwards(n, r, each, step) for n, r, each, step in zip(shape, reach, sides, s, strict=False)]
     window = Window(k, s, (sides[0], sides[1]), d)
     if min(window.places(shape[:2])) < 1:
-        raise ValueError(f"a window that reaches {reach[0]} x {reach[1]} does not fit into pictures of shape {shape}.")
+        raise ValueError(f"a window that reaches {reach[0]} x {reach[1]} does not fit into images of shape {shape}.")
     return window
 
 
@@ -57,7 +57,7 @@ def _sides(layer: str, padding: Any, axis: int, size: int, reach: int, stride: i
 
 def _upwards(size: int, reach: int, sides: tuple[int, int], stride: int) -> tuple[int, int]:
     before, after = sides
-    places = -(-(size + before + after - reach) // stride) + 1
-    if (places - 1) * stride >= size + before:
-        places -= 1
-    return before, max((places - 1) * stride + reach - size - before, after)
+    count = -(-(size + before + after - reach) // stride) + 1
+    if (count - 1) * stride >= size + before:
+        count -= 1
+    return before, max((count - 1) * stride + reach - size - before, after)

@@ -1,4 +1,4 @@
-"""A small convolutional network for pictures."""
+"""A small convolutional network for images."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from nnarray.network import Network
 
 
 def cnn(outputs: int, filters: Sequence[int] = (16, 32, 64), *, activation: str | Activation = "relu") -> Network:
-    """Convolutions, each with batch normalisation, f and pooling; the mean over all places; one dense layer.
+    """Convolutions, each with batch normalisation, f and pooling; the mean over all positions; one dense layer.
 
-    The first convolution is 5x5 with stride 2, the others are 3x3; each pooling halves the picture. For pictures of
+    The first convolution is 5x5 with stride 2, the others are 3x3; each pooling halves the image. For images of
     any size from 2^(n + 1) pixels on, with n convolutions: 16 for three.
 
     Parameters
@@ -32,7 +32,7 @@ def cnn(outputs: int, filters: Sequence[int] = (16, 32, 64), *, activation: str 
     References
     ----------
     .. [1] Ioffe & Szegedy (2015), Batch normalization. ICML.
-    .. [2] Lin, Chen & Yan (2014), Network in network (the mean over all places). ICLR.
+    .. [2] Lin, Chen & Yan (2014), Network in network (the mean over all positions). ICLR.
 
     Examples
     --------

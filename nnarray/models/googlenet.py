@@ -52,7 +52,7 @@ BLOCKS = {  # Szegedy et al. (2015), table 1
 
 
 class Variant(NamedTuple):
-    """What differs between the paper's network and the one whose weights are published."""
+    """The differences between the network of the paper and the one whose weights are published."""
 
     convolution: Callable[..., Layer]
     """(filters, kernel, stride, padding, name): a convolution with all that follows it."""
@@ -87,8 +87,8 @@ VARIANTS = {
 def googlenet(classes: int = 1000, variant: str = "batchnorm", *, auxiliary: bool = False) -> Network:
     """GoogLeNet: 22 layers with parameters, whose Inception blocks look at 1x1, 3x3, 5x5 and pooled surroundings.
 
-    For pictures of shape (224, 224, 3); other sizes from 15x15 on work too (from 31x31 on as in the paper, whose heads
-    want 14x14 places at 4a).
+    For images of shape (224, 224, 3); other sizes from 15x15 on work too (from 31x31 on as in the paper, whose heads
+    need 14x14 positions at 4a).
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def googlenet(classes: int = 1000, variant: str = "batchnorm", *, auxiliary: boo
     variant : {"batchnorm", "paper"}
         "paper" is as published: biases, 5x5 branches, local response normalisation; 6,998,552 parameters for 1,000
         classes. "batchnorm" is the network whose weights torchvision gives away: batch normalisation, 3x3 in the third
-        branch, a 2x2 window in the last pooling between blocks; 6,624,904 parameters. Its weights expect pictures
+        branch, a 2x2 window in the last pooling between blocks; 6,624,904 parameters. Its weights expect images
         with entries 2 x - 1 for x from 0 to 1.
     auxiliary : bool
         Whether the two auxiliary classifiers are there, which train the lower blocks: after 4a and 4d, their losses
@@ -143,7 +143,7 @@ def googlenet(classes: int = 1000, variant: str = "batchnorm", *, auxiliary: boo
 
 
 def _stem(variant: Variant) -> list[Layer]:
-    """From the picture to 28x28 places with 192 channels."""
+    """From the image to 28x28 positions with 192 channels."""
     first, second = ([LocalResponseNorm(name=name)] if variant.response_norm else [] for name in ("norm1", "norm2"))
     return [
         variant.convolution(64, 7, 2, 3, name="conv1"),
@@ -157,7 +157,7 @@ def _stem(variant: Variant) -> list[Layer]:
 
 
 def _inception(variant: Variant, widths: Widths, name: str) -> Branches:
-    """Four looks at the same place, side by side."""
+    """Four branches that see the same position, side by side."""
     convolution, third = variant.convolution, variant.third_kernel
     return Branches(
         convolution(widths.ones, 1, name="branch1"),
@@ -181,7 +181,7 @@ def _inception(variant: Variant, widths: Widths, name: str) -> Branches:
 
 
 def _head(variant: Variant, classes: int, name: str) -> Auxiliary:
-    """A small classifier on what the lower blocks see."""
+    """A small classifier on the outputs of a lower block."""
     return Auxiliary(
         variant.head_pool,
         variant.convolution(128, 1, name="conv"),

@@ -11,7 +11,7 @@ def lenet5(classes: int = 10, *, activation: str | Activation = "tanh") -> Netwo
     """LeNet-5: two convolutions 5x5 with means over 2x2 between them, then three dense layers.
 
     As it is built today: every convolution sees all channels, the means have no weights of their own, and the last
-    layer is dense. 61,706 parameters for pictures of shape (28, 28, 1), which the first convolution pads to 32x32.
+    layer is dense. 61,706 parameters for images of shape (28, 28, 1), which the first convolution pads to 32x32.
 
     Parameters
     ----------

@@ -8,9 +8,9 @@ from nnarray.network import Network
 
 
 def resnet18(classes: int = 1000) -> Network:
-    """ResNet-18: eight residual blocks of two 3x3 convolutions; each stage halves the picture and doubles the channels.
+    """ResNet-18: eight residual blocks of two 3x3 convolutions; each stage halves the image and doubles the channels.
 
-    11,689,512 parameters for 1,000 classes of pictures with 3 channels, usually 224x224.
+    11,689,512 parameters for 1,000 classes of images with 3 channels, usually 224x224.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
-"""Arrays and facts in one safetensors file that tells whether a byte of it has changed, and executes nothing.
+"""Arrays and facts in one safetensors file with a checksum of every byte; reading it executes nothing.
 
-safetensors itself has no checksum. The file's metadata hold one: the SHA-256 of the whole file, computed with zeros in
-the place of the checksum itself, so that header, names, shapes and numbers are all covered.
+safetensors itself has no checksum. The file's metadata hold one: the SHA-256 of the whole file, computed with zeros
+instead of the checksum itself, so that header, names, shapes and numbers are all covered.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _DIGEST = re.compile(rb'"digest":"([0-9a-f]{64})"')  # not inside another text: 
 
 @dataclass(frozen=True)
 class Archive:
-    """What a file holds: arrays by name, and facts that JSON can say."""
+    """The contents of a file: arrays by name, and facts that JSON can hold."""
 
     arrays: dict[str, np.ndarray]
     facts: dict[str, Any]
@@ -46,14 +46,14 @@ def named_file(path: str | os.PathLike[str], remedy: str | None = None) -> Path:
         If it is no path, or ends otherwise.
     """
     try:
-        found = Path(path)
+        file = Path(path)
     except TypeError:
         raise TypeError(f"the path of a {SUFFIX} file is needed; got {shown(path)}.") from None
-    if found.suffix != SUFFIX:
-        name = repr(found.stem + SUFFIX)
+    if file.suffix != SUFFIX:
+        name = repr(file.stem + SUFFIX)
         remedy = remedy or f"Take {name}; for PyTorch, write model.to_torch({name})."
-        raise ValueError(f"the file must end in {SUFFIX}; got {str(found)!r}. {remedy}")
-    return found
+        raise ValueError(f"the file must end in {SUFFIX}; got {str(file)!r}. {remedy}")
+    return file
 
 
 # --- Writing ---------------------------------------------------------------------------------------------------------
@@ -77,7 +77,7 @@ def write(path: Path, archive: Archive) -> None:
 
 
 def as_json(value: Any, what: str, *, with_nan: bool = False) -> str:
-    """`value` as JSON text, without names that are there twice, halves of characters, and NaN unless it is welcome."""
+    """`value` as JSON text, without repeated names, halves of characters, and NaN unless `with_nan`."""
     try:
         text = json.dumps(value, allow_nan=with_nan, ensure_ascii=False)
         text.encode()
@@ -101,10 +101,10 @@ def fill(part: Path, arrays: dict[str, np.ndarray], metadata: dict[str, str]) ->
     try:
         save_file(arrays, part, metadata=metadata)
     except SafetensorError as error:
-        told = re.search(r"os error (\d+)", str(error))  # a full disk, in the words of another language
-        if told is None:
+        code = re.search(r"os error (\d+)", str(error))  # a full disk, in the words of another language
+        if code is None:
             raise ValueError(f"an array is of a kind that no safetensors file has: {error}.") from error
-        raise OSError(int(told[1]), str(error)) from error
+        raise OSError(int(code[1]), str(error)) from error
 
 
 def _fill(part: Path, arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> None:
@@ -117,14 +117,14 @@ def _fill(part: Path, arrays: dict[str, np.ndarray], metadata: dict[str, str]) -
                 f"large metadata in a file of their own."
             )
         header = file.read(length)
-        (found,) = _DIGEST.finditer(header)
+        (checksum,) = _DIGEST.finditer(header)
         digest = _sha256(file)
-        file.seek(8 + found.start(1))
+        file.seek(8 + checksum.start(1))
         file.write(digest.encode())
 
 
 def _sha256(file: BinaryIO) -> str:
-    """The checksum of the whole file, with zeros in its own place."""
+    """The checksum of the whole file, with zeros instead of the checksum."""
     file.seek(0)
     total = hashlib.sha256()
     length = file.read(8)
@@ -145,7 +145,7 @@ def _blocks(file: BinaryIO) -> Iterator[bytes]:
 
 
 def read(path: Path) -> Archive:
-    """The archive in the file, proved whole before any of it is used.
+    """The archive in the file, checked as a whole before any of it is used.
 
     Time and memory are bounded by the size of the file; nothing that it claims is allocated before it is checked.
 
@@ -174,7 +174,7 @@ def read(path: Path) -> Archive:
 
 
 def _check(path: Path) -> None:
-    """Refuse what is not whole."""
+    """Refuse a file that is missing, damaged, or of a newer version."""
     if path.is_dir():
         raise IsADirectoryError(f"{str(path)!r} is a folder; the path of a {SUFFIX} file is needed.")
     try:

@@ -59,7 +59,7 @@ def _replace(path: Path, write: Callable[[Path], None]) -> None:
 
 
 def prove(path: Path) -> None:
-    """See that a file can be written where `path` will be; nothing is left there.
+    """See that a file can be written at `path`; nothing is left behind.
 
     Raises
     ------
@@ -71,7 +71,7 @@ def prove(path: Path) -> None:
 
 
 class _Proved(Exception):
-    """It worked; what was there stays."""
+    """Raised when the test has worked, so that the file is not replaced."""
 
 
 def _prove(part: Path) -> None:
@@ -80,7 +80,7 @@ def _prove(part: Path) -> None:
 
 
 def sweep(path: Path) -> None:
-    """Remove what writers of this file left behind when they were killed; not what somebody is writing now."""
+    """Remove the parts that killed writers of this file left behind; a part being written is locked, and stays."""
     for part in path.parent.glob(f".{glob.escape(path.name)}.*{PART}"):
         with suppress(OSError), part.open("rb+") as file, _held(file):
             part.unlink(missing_ok=True)
@@ -88,7 +88,7 @@ def sweep(path: Path) -> None:
 
 @contextmanager
 def _held(file: IO[bytes]) -> Generator[None]:
-    """A lock on the file, which the system gives back when its owner dies; an `OSError` if another has it."""
+    """A lock on the file, which the system releases when its owner dies; an `OSError` if another process has it."""
     if fcntl is not None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     yield

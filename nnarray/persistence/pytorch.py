@@ -1,6 +1,6 @@
 """PyTorch's names and layouts: a state_dict for any network, and back.
 
-PyTorch keeps channels first, so that axes change places: the weights of convolutions and dense layers, and the
+PyTorch keeps channels first, so that axes are reordered: of the weights of convolutions and dense layers, and of the
 features after a `Flatten`, which PyTorch orders (channels, height, width) and this package (height, width, channels).
 """
 
@@ -62,8 +62,8 @@ class Entry:
     def to_torch(self, x: np.ndarray) -> np.ndarray:
         """In PyTorch's layout."""
         if self.flattened:
-            *places, channels = self.flattened
-            x = np.moveaxis(x.reshape(*places, channels, *x.shape[1:]), len(places), 0).reshape(x.shape)
+            *sizes, channels = self.flattened
+            x = np.moveaxis(x.reshape(*sizes, channels, *x.shape[1:]), len(sizes), 0).reshape(x.shape)
         return np.ascontiguousarray(x if self.axes is None else x.transpose(self.axes))
 
     def from_torch(self, x: np.ndarray) -> np.ndarray:
@@ -71,8 +71,8 @@ class Entry:
         if self.axes is not None:
             x = x.transpose(np.argsort(self.axes))
         if self.flattened:
-            *places, channels = self.flattened
-            x = np.moveaxis(x.reshape(channels, *places, *x.shape[1:]), 0, len(places)).reshape(x.shape)
+            *sizes, channels = self.flattened
+            x = np.moveaxis(x.reshape(channels, *sizes, *x.shape[1:]), 0, len(sizes)).reshape(x.shape)
         return np.ascontiguousarray(x)
 
 
@@ -82,35 +82,35 @@ def _key(module: str, attribute: str) -> str:
 
 def entries(network: Layer, shape: Shape) -> list[Entry]:
     """All arrays of a network for inputs of this shape, in the order of its layers."""
-    found: list[Entry] = []
-    _walk(network, shape, (), None, found)
-    return found
+    entries: list[Entry] = []
+    _walk(network, shape, (), None, entries)
+    return entries
 
 
-def _walk(layer: Layer, shape: Shape, path: tuple[str, ...], flat: Shape | None, found: list[Entry]) -> Shape | None:
+def _walk(layer: Layer, shape: Shape, path: tuple[str, ...], flat: Shape | None, entries: list[Entry]) -> Shape | None:
     """Collect the entries of a layer; `flat` is the shape that was flattened into its inputs, returned for outputs."""
     if isinstance(layer, Composite):
-        return _walk_inside(layer, shape, path, flat, found)
+        return _walk_inside(layer, shape, path, flat, entries)
     module = ".".join(path)
     for is_state, wanted in ((False, layer.params(shape)), (True, layer.initial_state(shape))):
-        for place in Layout.of(wanted).places:
-            name, shaped = place.name, place.param.shape
+        for slot in Layout.of(wanted).slots:
+            name, shaped = slot.name, slot.param.shape
             attribute = STATE.get(name, name) if is_state else name
             axes = AXES.get(type(layer)) if name == "weight" else None
             ordered = flat if flat and shaped and (name == "weight" or not isinstance(layer, Dense)) else None
-            found.append(Entry(f"{module}.{name}", module, attribute, shaped, axes, ordered, is_state))
+            entries.append(Entry(f"{module}.{name}", module, attribute, shaped, axes, ordered, is_state))
     if isinstance(layer, Reshape) and len(layer.out_shape(shape)) == 1 and len(shape) > 1:
         return shape
     return None if isinstance(layer, Dense) else flat
 
 
 def _walk_inside(
-    layer: Composite, shape: Shape, path: tuple[str, ...], flat: Shape | None, found: list[Entry]
+    layer: Composite, shape: Shape, path: tuple[str, ...], flat: Shape | None, entries: list[Entry]
 ) -> Shape | None:
     in_a_row = isinstance(layer, Row) and not isinstance(layer, Residual)
     inside = flat
     for name, inner, its_shape in layer.shapes(shape):
-        inside = _walk(inner, its_shape, (*path, name), inside if in_a_row else flat, found)
+        inside = _walk(inner, its_shape, (*path, name), inside if in_a_row else flat, entries)
         if not in_a_row and (inside or (flat and isinstance(layer, Residual))):
             raise ValueError(f"layer {'.'.join((*path, name))!r}: PyTorch flattens another way.")
     return flat if isinstance(layer, Auxiliary) else inside
@@ -119,8 +119,8 @@ def _walk_inside(
 # --- Reading ---------------------------------------------------------------------------------------------------------
 
 
-class Given(NamedTuple):
-    """A state_dict as it was given."""
+class StateDict(NamedTuple):
+    """A state_dict: arrays by name, and whether their order is known."""
 
     arrays: dict[str, Any]
     ordered: bool | None
@@ -140,24 +140,24 @@ KINDS = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "
 KINDS |= {"U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1"}
 
 
-def _given(source: Any) -> Given:
-    """A state_dict, or what a file holds."""
+def _state_dict(source: Any) -> StateDict:
+    """The state_dict itself, or the one in a file."""
     if isinstance(source, str | os.PathLike):
-        return _given_by_file(Path(cast(Any, source)))
-    return _given_by_mapping(source, "source")
+        return _from_file(Path(cast(Any, source)))
+    return _from_mapping(source, "source")
 
 
-def _given_by_mapping(source: Any, called: str) -> Given:
+def _from_mapping(source: Any, called: str) -> StateDict:
     if not isinstance(source, Mapping):
         method = next((each for each in ("to_torch", "state_dict") if hasattr(source, each)), None)
         remedy = f" Pass {called}.{method}()." if method else ""
         raise TypeError(
             f"a state_dict (arrays by name) or the path of a file is needed; got {type(source).__name__}.{remedy}"
         )
-    found = _state_dict_in(source, called)
-    arrays = {str(name): value for name, value in found.items()}
-    noted = getattr(found, "_metadata", None)  # PyTorch's, by layer: it shows what was renamed or moved later
-    return Given(arrays, None if noted is None else _follows(_modules(arrays), noted))
+    inner = _state_dict_in(source, called)
+    arrays = {str(name): value for name, value in inner.items()}
+    noted = getattr(inner, "_metadata", None)  # PyTorch's, by layer: it shows what was renamed or moved later
+    return StateDict(arrays, None if noted is None else _follows(_modules(arrays), noted))
 
 
 def _state_dict_in(source: Mapping[Any, Any], called: str) -> Mapping[Any, Any]:
@@ -181,19 +181,19 @@ def _follows(names: list[str], order: Iterable[str]) -> bool:
     return all(name in rest for name in names)
 
 
-def _given_by_file(path: Path) -> Given:
+def _from_file(path: Path) -> StateDict:
     if path.is_dir():
         raise IsADirectoryError(f"{str(path)!r} is a folder; pass the path of a file in it.")
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {str(path)!r}; check the path.")
     if path.suffix == ".safetensors":
-        return _given_by_safetensors(path)
+        return _from_safetensors(path)
     if path.suffix in PICKLED:
-        return _given_by_mapping(_unpickled(path), f"torch.load({str(path)!r}, weights_only=True)")
+        return _from_mapping(_unpickled(path), f"torch.load({str(path)!r}, weights_only=True)")
     raise ValueError(f"{str(path)!r} must end in .safetensors, {', '.join(PICKLED[:-1])} or {PICKLED[-1]}.")
 
 
-def _given_by_safetensors(path: Path) -> Given:
+def _from_safetensors(path: Path) -> StateDict:
     from safetensors import SafetensorError, deserialize, safe_open
 
     try:
@@ -206,7 +206,7 @@ def _given_by_safetensors(path: Path) -> Given:
         raise ValueError(f"{str(path)!r} is a model of nnarray; read it with nn.load({str(path)!r}).")
     order = metadata.get(ORDER, "").split("\n")
     ordered = sorted(order) == sorted(stored)
-    return Given({name: stored[name] for name in (order if ordered else sorted(stored))}, ordered)
+    return StateDict({name: stored[name] for name in (order if ordered else sorted(stored))}, ordered)
 
 
 def _unpickled(path: Path) -> Any:
@@ -230,8 +230,8 @@ def read(
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Parameters and state by their names here, from a state_dict or a file.
 
-    Matched by name if every layer's name is there, be it after a prefix that all names share; else by position, if
-    PyTorch, a file of `to_torch`, the numbers in the names, the shapes or the order of weights and biases tell it.
+    Matched by name if every layer's name is there, also after a common prefix; else by position, if the
+    order follows from PyTorch, a file of `to_torch`, the numbers in the names, the shapes, or weights and biases.
 
     Raises
     ------
@@ -240,21 +240,21 @@ def read(
     ValueError
         If an entry is missing, extra, misshapen or not finite, or could belong to several layers: the message names it.
     """
-    wanted, given = entries(network, shape), _given(source)
-    here, ways = {entry.module for entry in wanted}, _without_prefixes(_kept(given.arrays, ignore))
-    arrays = max(ways, key=lambda each: len(here & {*_modules(each)}))
-    found = {True: dict[str, np.ndarray](), False: dict[str, np.ndarray]()}
-    for entry, key in _matched(wanted, given._replace(arrays=arrays)):
+    wanted, source_dict = entries(network, shape), _state_dict(source)
+    modules, shortened = {entry.module for entry in wanted}, _without_prefixes(_kept(source_dict.arrays, ignore))
+    arrays = max(shortened, key=lambda each: len(modules & {*_modules(each)}))
+    values = {True: dict[str, np.ndarray](), False: dict[str, np.ndarray]()}
+    for entry, key in _matched(wanted, source_dict._replace(arrays=arrays)):
         x = _numbers(key, arrays[key])
         if x.shape != entry.torch_shape:
             raise ValueError(f"entry {key!r} has shape {x.shape}; layer {entry.module!r} needs {entry.torch_shape}.")
         refuse_non_finite(x, f"entry {key!r}", "Repair it, or take another file.")
-        found[entry.is_state][entry.name] = entry.from_torch(x)
-    return found[False], found[True]
+        values[entry.is_state][entry.name] = entry.from_torch(x)
+    return values[False], values[True]
 
 
 def _kept(arrays: dict[str, Any], ignore: tuple[str, ...]) -> dict[str, Any]:
-    """The entries that are not left out, by their whole names or by those after the prefix that all share."""
+    """The entries that are not left out, by their whole names or by those after the common prefix."""
     arrays = {name: x for name, x in arrays.items() if name.rpartition(".")[2] != COUNTER}
     starts = tuple(f"{each}." for each in ignore)
     return {
@@ -265,7 +265,7 @@ def _kept(arrays: dict[str, Any], ignore: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _without_prefixes(arrays: dict[str, Any]) -> list[dict[str, Any]]:
-    """The entries as they are, and without more and more of what the names of all layers begin with: `module.`, ..."""
+    """The entries, then without the first part that all names have in common, such as `module.`, without two, ..."""
     parts = [name.split(".")[:-1] for name in arrays]
     shared = len([*takewhile(lambda each: len(set(each)) == 1, zip(*parts, strict=False))])
     return [{".".join(name.split(".")[cut:]): x for name, x in arrays.items()} for cut in range(shared + 1)]
@@ -307,21 +307,21 @@ def _array(stored: Stored) -> np.ndarray:
     return flat.reshape(stored.shape)
 
 
-def _matched(wanted: list[Entry], given: Given) -> list[tuple[Entry, str]]:
+def _matched(wanted: list[Entry], source: StateDict) -> list[tuple[Entry, str]]:
     """Each entry with the key of its array."""
-    here = list(dict.fromkeys(entry.module for entry in wanted))
-    there = _modules(given.arrays)
-    by_name = len(here) != len(there) or set(here) <= set(there)
-    called = dict(zip(here, here if by_name else _in_order(wanted, there, given), strict=True))
+    ours = list(dict.fromkeys(entry.module for entry in wanted))
+    theirs = _modules(source.arrays)
+    by_name = len(ours) != len(theirs) or set(ours) <= set(theirs)
+    called = dict(zip(ours, ours if by_name else _in_order(wanted, theirs, source), strict=True))
     for name, other in called.items():
-        if name != other and name in there and not name.rpartition(".")[2].isdecimal():
+        if name != other and name in theirs and not name.rpartition(".")[2].isdecimal():
             raise ValueError(
                 f"layer {name!r} would get the entries of {other!r} by its position, and its own are there too. Give "
                 f"all entries the names of this network."
             )
     keys = {_key(called[entry.module], entry.attribute): entry for entry in wanted}
-    missing = [key for key in keys if key not in given.arrays]
-    extra = [key for key in given.arrays if key not in keys]
+    missing = [key for key in keys if key not in source.arrays]
+    extra = [key for key in source.arrays if key not in keys]
     if missing or extra:
         inside = [f"; {missing[0]} is there as {key}" for key in extra if missing and key.endswith(f".{missing[0]}")]
         remedies = ["Leave entries out with ignore=(...)."] if extra else []
@@ -337,40 +337,40 @@ def _matched(wanted: list[Entry], given: Given) -> list[tuple[Entry, str]]:
     return [(entry, key) for key, entry in keys.items()]
 
 
-def _in_order(wanted: list[Entry], there: list[str], given: Given) -> list[str]:
+def _in_order(wanted: list[Entry], layers: list[str], source: StateDict) -> list[str]:
     """The layers of a state_dict in the network's order: as noted, by their numbers, their shapes, or as they come."""
-    if given.ordered:
-        return there
-    if (numbered := _by_numbers(there)) is not None:
+    if source.ordered:
+        return layers
+    if (numbered := _by_numbers(layers)) is not None:
         return numbered
     ours = _shapes((entry.module, entry.attribute, entry.torch_shape) for entry in wanted)
-    theirs = _shapes((_module(name), name.rpartition(".")[2], np.shape(x)) for name, x in given.arrays.items())
-    found = {shapes: name for name, shapes in theirs.items()}
-    if len(found) == len(there) and set(found) == set(ours.values()):
-        return [found[shapes] for shapes in ours.values()]
-    if given.ordered is None and _as_pytorch_orders(given.arrays):
-        return there
+    theirs = _shapes((_module(name), name.rpartition(".")[2], np.shape(x)) for name, x in source.arrays.items())
+    by_shapes = {shapes: name for name, shapes in theirs.items()}
+    if len(by_shapes) == len(layers) and set(by_shapes) == set(ours.values()):
+        return [by_shapes[shapes] for shapes in ours.values()]
+    if source.ordered is None and _as_pytorch_orders(source.arrays):
+        return layers
     raise ValueError(
         f"which layer is which? The entries may be in alphabetical order, as a safetensors file has them, and neither "
-        f"numbers nor shapes tell {_listed('', there)} apart. Give the entries the names of this network, "
+        f"numbers nor shapes distinguish {_listed('', layers)}. Give the entries the names of this network, "
         f"{{{wanted[0].key!r}: theirs[...], ...}}, or pass module.state_dict() itself, or a .pt file of it."
     )
 
 
 def _as_pytorch_orders(arrays: Mapping[str, Any]) -> bool:
-    """Whether the entries come as a module tells them, weight before bias, and not sorted by name or by dtype.
+    """Whether the entries come in a module's own order, weight before bias, and not sorted by name or by dtype.
 
-    A layer without both of them tells nothing: its neighbours must.
+    A layer without both of them decides nothing: its neighbours must.
     """
     layers = [(module, list(names)) for module, names in groupby(arrays, _module)]
     if len({module for module, _ in layers}) < len(layers):  # entries of one layer are apart
         return False
-    told = [_weight_before_bias(module, names, arrays) for module, names in layers]
-    return False not in told and any(told) and all(a or b for a, b in pairwise(told))
+    before = [_weight_before_bias(module, names, arrays) for module, names in layers]
+    return False not in before and any(before) and all(a or b for a, b in pairwise(before))
 
 
 def _weight_before_bias(module: str, names: list[str], arrays: Mapping[str, Any]) -> bool | None:
-    """None if the layer cannot tell."""
+    """Whether the weight comes before the bias; None if the layer lacks one of them."""
     both = [_key(module, attribute) for attribute in ("weight", "bias")]
     if not {*both} <= {*names} or len({str(getattr(arrays[name], "dtype", None)) for name in both}) > 1:
         return None
@@ -378,7 +378,7 @@ def _weight_before_bias(module: str, names: list[str], arrays: Mapping[str, Any]
 
 
 def _by_numbers(names: list[str]) -> list[str] | None:
-    """In the order of their numbers, as in a Sequential; None if any two are told apart by something else."""
+    """In the order of their numbers, as in a Sequential; None if any two differ in something else."""
     paths = {name: [int(part) if part.isdecimal() else part for part in name.split(".")] for name in names}
     for a, b in combinations(paths.values(), 2):
         for i, j in zip(a, b, strict=False):
@@ -390,11 +390,11 @@ def _by_numbers(names: list[str]) -> list[str] | None:
 
 
 def _shapes(arrays: Iterable[tuple[str, str, Any]]) -> dict[str, frozenset[tuple[str, Shape]]]:
-    """What each layer has: its attributes and their shapes."""
-    found = defaultdict[str, set[tuple[str, Shape]]](set)
+    """For each layer, its attributes and their shapes."""
+    shapes = defaultdict[str, set[tuple[str, Shape]]](set)
     for module, attribute, shape in arrays:
-        found[module].add((attribute, tuple(shape)))
-    return {module: frozenset(each) for module, each in found.items()}
+        shapes[module].add((attribute, tuple(shape)))
+    return {module: frozenset(each) for module, each in shapes.items()}
 
 
 def _listed(title: str, names: list[str], most: int = 8) -> str:

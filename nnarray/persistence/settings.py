@@ -48,27 +48,27 @@ def register(cls: C) -> C:
     ...     def forward(self, params, x, ctx):
     ...         return nn.Out(2.0 * x, lambda dy: (2.0 * dy, {}))
     """
-    given: Any = cls
-    if not isinstance(given, type) or not is_dataclass(given):
+    candidate: Any = cls
+    if not isinstance(candidate, type) or not is_dataclass(candidate):
         raise TypeError(f"register takes a dataclass, such as a layer of your own; got {shown(cls)}.")
-    name, there = cls.__name__, KNOWN.get(cls.__name__)
-    if there is not None and (there.__module__, there.__qualname__) != (cls.__module__, cls.__qualname__):
-        raise ValueError(f"{there.__module__}.{there.__qualname__} is called {name!r} already; choose another name.")
+    name, known = cls.__name__, KNOWN.get(cls.__name__)
+    if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
+        raise ValueError(f"{known.__module__}.{known.__qualname__} is called {name!r} already; choose another name.")
     KNOWN[name] = cls  # the same class again: a cell of a notebook that is run twice
     return cls
 
 
 for _module, _base in ((layers, Layer), (initializers, initializers.Initializer)):
-    for _found in vars(_module).values():
-        if isinstance(_found, type) and issubclass(_found, _base) and _found not in (Layer, initializers.Initializer):
-            register(_found)
+    for _value in vars(_module).values():
+        if isinstance(_value, type) and issubclass(_value, _base) and _value not in (Layer, initializers.Initializer):
+            register(_value)
 
 
 # --- To JSON ---------------------------------------------------------------------------------------------------------
 
 
 def encode(value: Any, where: str = "the network") -> Any:
-    """A layer, or one of its settings, in what JSON has.
+    """A layer, or one of its settings, as a value for JSON.
 
     Raises
     ------
@@ -101,7 +101,7 @@ def encode(value: Any, where: str = "the network") -> Any:
 
 
 def decode(value: Any) -> Any:
-    """What `encode` was given.
+    """The inverse of `encode`.
 
     Raises
     ------

@@ -1,7 +1,7 @@
-"""Pictures of data, of what a network makes of them, and of its training. They need `nnarray[plot]`.
+"""Figures of data, of the predictions of a network, and of its training. They need `nnarray[plot]`.
 
-Everything is told twice, by colour and by shape, in colours that people with colour blindness can tell apart
-[1]_ and that stay different in grey.
+Everything is shown twice, by colour and by shape. The colours can be distinguished by people with colour
+blindness [1]_, and in grey.
 
 References
 ----------
@@ -29,7 +29,7 @@ from nnarray.drawing.canvas import (
     whole_numbers,
 )
 from nnarray.drawing.curves import plot_activation, plot_history, plot_metrics
-from nnarray.drawing.sheets import plot_confusion, plot_filters, plot_pictures
+from nnarray.drawing.sheets import plot_confusion, plot_filters, plot_images, plot_pictures
 from nnarray.plotting.film import Film
 from nnarray.plotting.histograms import plot_activation_histograms, plot_weight_histograms
 from nnarray.plotting.neurons import plot_neurons

@@ -26,7 +26,7 @@ MOST_MEGABYTES = 200.0  # of a film inside a page; matplotlib's own bound of 20 
 
 
 class Frame(NamedTuple):
-    """What the model was after an epoch."""
+    """The numbers of the model after an epoch."""
 
     epoch: int
     loss: float | None
@@ -39,12 +39,12 @@ class Film(Callback):
     """Keep the parameters of a model while it trains, and show its decision boundary as it forms.
 
     Nothing leaves the device while it trains: every few epochs a copy of the parameters is kept there, and the
-    pictures are drawn when they are asked for.
+    frames are drawn when they are asked for.
 
     Parameters
     ----------
     X : array, shape (N, 2)
-        The pictures span these points.
+        The frames span these points.
     y : array, shape (N,), optional
         Their classes.
     every : int
@@ -121,8 +121,8 @@ class Film(Callback):
         model = self._model.copy()
         model.restore(frame.numbers)
         axes = plot_boundary(model, self.X, self.y, names=self.names, ax=axes_for(ax), resolution=resolution)
-        told = "before training" if frame.loss is None else f"epoch {frame.epoch}: loss {frame.loss:.3g}"
-        axes.set_title(told)
+        title = "before training" if frame.loss is None else f"epoch {frame.epoch}: loss {frame.loss:.3g}"
+        axes.set_title(title)
         return axes
 
     def _shot(self) -> list[Frame]:
@@ -228,7 +228,7 @@ SIGNS = {
 
 
 def _with_signs(page: str) -> str:
-    """Characters for matplotlib's buttons, whose pictures would be fetched from elsewhere."""
+    """Characters for matplotlib's buttons, whose icons would be loaded from another site."""
     page = re.sub(r"<link[^>]*font-awesome[^>]*>", "", page)
     for name, sign in SIGNS.items():
         page = page.replace(f'<i class="fa fa-{name}"></i>', sign)

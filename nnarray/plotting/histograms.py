@@ -1,4 +1,4 @@
-"""Histograms by layer: of the weights, and of what the layers give."""
+"""Histograms by layer: of the weights, and of the outputs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from nnarray.backends import without_record
 from nnarray.drawing.canvas import BLUE, GREEN, axes_for, name_axes, on_host
-from nnarray.functional.hooks import Passage, probed
+from nnarray.functional.hooks import Passage, with_hooks
 from nnarray.layers import Context, Dropout, Reshape
 from nnarray.layers.containers import Composite
 from nnarray.model import Model
@@ -23,7 +23,7 @@ FEW, MANY = 12, 60
 
 
 class Ridge(NamedTuple):
-    """One row of a picture of histograms."""
+    """One row of a figure of histograms."""
 
     name: str
     values: np.ndarray
@@ -33,7 +33,7 @@ class Ridge(NamedTuple):
 def plot_weight_histograms(model: Model, *, ax: Axes | None = None) -> Axes:
     """Draw how the weights of each layer are distributed: one histogram a layer, one above the other.
 
-    All share one axis of values; each is as high as the row. At the right is the standard deviation. Biases, and
+    All have one axis of values; each is as high as the row. At the right is the standard deviation. Biases, and
     what else weight decay leaves alone, are left out.
 
     Parameters
@@ -60,7 +60,7 @@ def plot_weight_histograms(model: Model, *, ax: Axes | None = None) -> Axes:
     >>> model = nn.models.lenet5(10).init((28, 28, 1))
     >>> axes = nn.plotting.plot_weight_histograms(model)  # doctest: +SKIP
     """
-    weights = {place.name for place in model.wiring.params.places if place.param.decay}
+    weights = {slot.name for slot in model.wiring.params.slots if slot.param.decay}
     rows = [_ridge(name, w) for name, w in model.params.items() if name in weights]
     if not rows:
         raise ValueError("the model has no weights to draw: no layer has parameters that weight decay shrinks.")
@@ -70,8 +70,8 @@ def plot_weight_histograms(model: Model, *, ax: Axes | None = None) -> Axes:
 def plot_activation_histograms(model: Model, X: Array, *, ax: Axes | None = None) -> Axes:
     """Draw how the outputs of each layer are distributed for some examples: one histogram a layer.
 
-    All share one axis of values; each is as high as the row. At the right is the standard deviation, and the share
-    of entries that are exactly 0, if there are any: of a relu that share is asleep.
+    All have one axis of values; each is as high as the row. At the right is the standard deviation, and the fraction
+    of entries that are exactly 0, if there are any: the units of a relu that are off.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ def plot_activation_histograms(model: Model, X: Array, *, ax: Axes | None = None
     passages: dict[str, Passage] = {}
     ctx = Context(False, model.wiring.state.tree(model.state), False, False)
     inputs = check_inputs(model, X)
-    probed(model.network, passages).forward(model.wiring.params.tree(without_record(model.theta)), inputs, ctx)
+    with_hooks(model.network, passages).forward(model.wiring.params.tree(without_record(model.theta)), inputs, ctx)
     shown = [
         line.name
         for line in model.summary().lines

@@ -1,6 +1,6 @@
-"""A small dense network unit by unit: its weights as lines, and what each unit sees of the plane.
+"""A small dense network unit by unit: its weights as lines, and the output of each unit over the plane.
 
-Lengths are those of the drawing: one unit is 1 wide, and as high.
+Lengths are those of the drawing: one unit is a square of side 1.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 
 from nnarray.backends import backend_of, without_record
 from nnarray.drawing.canvas import NEGATIVE, POSITIVE, axes_for, on_host, signed_colours
-from nnarray.functional.hooks import Passage, probed
+from nnarray.functional.hooks import Passage, with_hooks
 from nnarray.layers import Activation, Context, Dense, Dropout, Layer
 from nnarray.layers.containers import is_plain_row
 from nnarray.model import Model
@@ -36,7 +36,7 @@ PLANE = [[-2.0, -2.0], [2.0, 2.0]]
 
 @dataclass(frozen=True)
 class Column:
-    """The units of one layer: where their weights are, and what is written above."""
+    """The units of one layer: their weights, and the title above them."""
 
     title: str
     path: str
@@ -108,19 +108,19 @@ def plot_neurons(
     tallest = max(column.units for column in columns)
     width, height = ACROSS * (len(columns) - 1), DOWN * (tallest - 1)
     axes = axes_for(ax, size=(1.2 + 0.62 * (width + 1.6), 0.8 + 0.62 * (height + 2.35)))
-    places = [_places(i, column.units) for i, column in enumerate(columns)]
+    centres = [_centres(i, column.units) for i, column in enumerate(columns)]
     largest = max(float(np.abs(column.weight).max()) for column in columns if column.weight is not None)
     thickest = THICKEST * min(1.0, 5.0 / tallest)
-    for here, before, column in zip(places[1:], places, columns[1:], strict=False):
+    for after, before, column in zip(centres[1:], centres, columns[1:], strict=False):
         assert column.weight is not None
-        _draw_weights(axes, before, here, column.weight / (largest or 1.0), thickest)
-    for i, (column, where) in enumerate(zip(columns, places, strict=True)):
+        _draw_weights(axes, before, after, column.weight / (largest or 1.0), thickest)
+    for i, (column, where) in enumerate(zip(columns, centres, strict=True)):
         for unit, at in enumerate(where):
             _draw_unit(axes, at, None if maps is None else maps[i][unit])
         if biases and column.bias is not None:
             _write_biases(axes, where, column.bias)
         axes.text(i * ACROSS, height / 2 + 0.75, column.title, ha="center", va="bottom", fontsize=10)
-    _name_ends(axes, places)
+    _name_ends(axes, centres)
     _draw_key(axes, largest, thickest)
     axes.set(xlim=(-1.5, width + 1.5), ylim=(-height / 2 - 1.1, height / 2 + 1.25), aspect="equal")
     axes.set_axis_off()
@@ -135,11 +135,11 @@ def _columns(model: Model) -> list[Column]:
     if len(model.input_shape) != 1:
         raise ValueError(f"plot_neurons draws networks of vectors; this one takes examples of {model.input_shape}.")
     params = model.params
-    found = [Column("inputs", "", model.input_shape[0], None, None)]
+    columns = [Column("inputs", "", model.input_shape[0], None, None)]
     for path, layer in _steps(model.network, ""):
         if isinstance(layer, Dense):
             weight, bias = params[f"{path}.weight"], params.get(f"{path}.bias")
-            found.append(
+            columns.append(
                 Column(
                     _title(layer.units, layer.activation),
                     path,
@@ -148,23 +148,23 @@ def _columns(model: Model) -> list[Column]:
                     None if bias is None else on_host(bias),
                 )
             )
-        elif isinstance(layer, Activation) and found[-1].weight is not None:
-            last = found[-1]
-            found[-1] = Column(_title(last.units, layer), path, last.units, last.weight, last.bias)
+        elif isinstance(layer, Activation) and columns[-1].weight is not None:
+            last = columns[-1]
+            columns[-1] = Column(_title(last.units, layer), path, last.units, last.weight, last.bias)
         elif not isinstance(layer, Dropout):
             raise ValueError(
                 f"plot_neurons draws dense layers in a row, with activations and dropout among them; layer {path!r} "
                 f"is {type(layer).__name__}. model.plot() draws any network; model.fold() merges BatchNorm."
             )
-    if len(found) == 1:
+    if len(columns) == 1:
         raise ValueError("plot_neurons needs at least one dense layer; model.plot() draws any network.")
-    for column in found:
+    for column in columns:
         if column.units > MOST_UNITS:
             raise ValueError(
                 f"plot_neurons draws at most {MOST_UNITS} units a layer, or nobody could follow the lines; got "
                 f"{column.units}. plot_weight_histograms draws layers of any size."
             )
-    return found
+    return columns
 
 
 def _steps(layer: Layer, path: str) -> Iterator[tuple[str, Layer]]:
@@ -183,29 +183,29 @@ def _title(units: int, function: Any) -> str:
 
 
 def _maps(model: Model, columns: list[Column], X: Array | None, resolution: int) -> list[np.ndarray]:
-    """What each unit gives over the plane: for each column, shape (units, resolution, resolution)."""
+    """The outputs of each unit over the plane: for each column, shape (units, resolution, resolution)."""
     grid = Grid.over(PLANE if X is None else X, resolution, "plot_neurons")
     points = backend_of(model.theta).asarray(grid.points.reshape(-1, 2), dtype=model.theta.dtype)
     passages: dict[str, Passage] = {}
     ctx = Context(False, model.wiring.state.tree(model.state), False, False)
-    probed(model.network, passages).forward(model.wiring.params.tree(without_record(model.theta)), points, ctx)
-    found = [points, *(passages[column.path].y for column in columns[1:])]
-    return [on_host(y).T.reshape(-1, len(grid.x2), len(grid.x1)).astype(float) for y in found]
+    with_hooks(model.network, passages).forward(model.wiring.params.tree(without_record(model.theta)), points, ctx)
+    outputs = [points, *(passages[column.path].y for column in columns[1:])]
+    return [on_host(y).T.reshape(-1, len(grid.x2), len(grid.x1)).astype(float) for y in outputs]
 
 
 # --- On the page ---------------------------------------------------------------------------------------------
 
 
-def _places(column: int, units: int) -> list[tuple[float, float]]:
+def _centres(column: int, units: int) -> list[tuple[float, float]]:
     """The middles of the units, the first one on top."""
     return [(column * ACROSS, DOWN * ((units - 1) / 2 - unit)) for unit in range(units)]
 
 
 def _draw_weights(
-    axes: Axes, before: list[tuple[float, float]], here: list[tuple[float, float]], weight: np.ndarray, thickest: float
+    axes: Axes, before: list[tuple[float, float]], after: list[tuple[float, float]], weight: np.ndarray, thickest: float
 ) -> None:
     """A line for each weight, from -1 to 1; the thickest are drawn last."""
-    for j, (x1, y1) in enumerate(here):
+    for j, (x1, y1) in enumerate(after):
         for i, (x0, y0) in enumerate(before):
             w = float(weight[i, j])
             axes.plot(
@@ -241,21 +241,21 @@ def _draw_unit(axes: Axes, at: tuple[float, float], seen: np.ndarray | None) -> 
     axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1.0, 1.0, fill=False, linewidth=1.0, zorder=6))
 
 
-def _write_biases(axes: Axes, places: list[tuple[float, float]], bias: np.ndarray) -> None:
-    for (x, y), b in zip(places, bias, strict=True):
+def _write_biases(axes: Axes, centres: list[tuple[float, float]], bias: np.ndarray) -> None:
+    for (x, y), b in zip(centres, bias, strict=True):
         axes.text(x, y - 0.53, f"b = {float(b):.2f}".replace("-", "−"), ha="center", va="top", fontsize=7, zorder=7)
 
 
-def _name_ends(axes: Axes, places: list[list[tuple[float, float]]]) -> None:
+def _name_ends(axes: Axes, centres: list[list[tuple[float, float]]]) -> None:
     """x at the inputs and z at the outputs."""
-    for i, (x, y) in enumerate(places[0]):
+    for i, (x, y) in enumerate(centres[0]):
         axes.text(x - 0.6, y, f"$x_{{{i + 1}}}$", ha="right", va="center", fontsize=11)
-    for i, (x, y) in enumerate(places[-1]):
+    for i, (x, y) in enumerate(centres[-1]):
         axes.text(x + 0.6, y, f"$z_{{{i + 1}}}$", ha="left", va="center", fontsize=11)
 
 
 def _draw_key(axes: Axes, largest: float, thickest: float) -> None:
-    """What the lines mean."""
+    """A legend for the lines."""
     from matplotlib.lines import Line2D
 
     lines = [

@@ -1,4 +1,4 @@
-"""Examples in the plane, and what a model makes of the plane."""
+"""Examples in the plane, and the predictions of a model over the plane."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def _name(label: int, names: Sequence[str] | None) -> str:
 
 
 def dots(label: int) -> dict[str, Any]:
-    """How the points of a class look: no two classes share both colour and shape."""
+    """How the points of a class look: no two classes have the same colour and shape."""
     marker = MARKERS[(label + label // len(COLOURS)) % len(MARKERS)]
     return {
         "color": COLOURS[label % len(COLOURS)],
@@ -92,7 +92,7 @@ def dots(label: int) -> dict[str, Any]:
     }
 
 
-# --- What a classifier makes of the plane --------------------------------------------------------------------
+# --- A classifier over the plane -----------------------------------------------------------------------------
 
 
 def plot_boundary(
@@ -104,7 +104,7 @@ def plot_boundary(
     ax: Axes | None = None,
     resolution: int = 200,
 ) -> Axes:
-    """Draw what a classifier makes of the plane: the shade is the probability, a line where two classes tie.
+    """Draw the predictions of a classifier over the plane: the shade is the probability, a line where two classes tie.
 
     The colour is that of the likeliest class k, the fuller the surer:  (p_k - 1/K) / (1 - 1/K)  from 0 to 1. With
     two classes the line is p = 1/2.
@@ -115,7 +115,7 @@ def plot_boundary(
         A model with 2 inputs, and K logits or the one logit of two classes as outputs; or anything fitted that has
         scikit-learn's `predict_proba`, or at least `predict` (then every shade is full).
     X : array, shape (N, 2)
-        The picture spans these points.
+        The figure spans these points.
     y : array, shape (N,), optional
         Their classes; without them no points are drawn. For an estimator, labels as it was fitted to.
     names : sequence of str, optional
@@ -184,7 +184,7 @@ class Grid(NamedTuple):
 
     @property
     def extent(self) -> tuple[float, float, float, float]:
-        """The edges of a picture with a pixel around each point."""
+        """The edges of an image with a pixel around each point."""
         half1, half2 = (self.x1[1] - self.x1[0]) / 2, (self.x2[1] - self.x2[0]) / 2
         return (self.x1[0] - half1, self.x1[-1] + half1, self.x2[0] - half2, self.x2[-1] + half2)
 
@@ -202,10 +202,10 @@ def _span(values: np.ndarray, size: int) -> np.ndarray:
 
 
 class _Answer(NamedTuple):
-    """What a classifier says at some points, K classes each, at least 2: shape (..., K)."""
+    """The predictions of a classifier at some points, K classes each, at least 2: shape (..., K)."""
 
     scores: np.ndarray
-    """Whose largest one wins; they tell ties without saturating, where the model has such."""
+    """The largest one wins. Logits where the model has them: they show ties, where probabilities saturate."""
     probabilities: np.ndarray
     labels: np.ndarray | None
     """What the classes are called in y; None for 0, 1, ..."""
@@ -231,8 +231,8 @@ def _answer_of_model(model: Model, points: np.ndarray) -> _Answer:
 
 def outputs_on(model: Model, points: np.ndarray) -> Array:
     """The outputs at points of the host, shape (..., 2), one below the other, computed where the model lives."""
-    here = backend_of(model.theta)
-    return model(here.asarray(points.reshape(-1, 2), dtype=model.theta.dtype))
+    be = backend_of(model.theta)
+    return model(be.asarray(points.reshape(-1, 2), dtype=model.theta.dtype))
 
 
 def _answer_of_estimator(model: Any, points: np.ndarray) -> _Answer:
@@ -242,11 +242,11 @@ def _answer_of_estimator(model: Any, points: np.ndarray) -> _Answer:
     if hasattr(model, "predict_proba"):
         p = on_host(model.predict_proba(rows))
     else:
-        said = on_host(model.predict(rows)).reshape(-1)
-        if said.dtype.kind == "f" and (said != np.round(said)).any():
+        predicted = on_host(model.predict(rows)).reshape(-1)
+        if predicted.dtype.kind == "f" and (predicted != np.round(predicted)).any():
             raise ValueError("plot_boundary draws classifiers; this one predicts real numbers: use plot_surface.")
-        labels = np.unique(said) if labels is None else labels
-        p = (said[:, None] == labels).astype(float)
+        labels = np.unique(predicted) if labels is None else labels
+        p = (predicted[:, None] == labels).astype(float)
     p = p.reshape(*points.shape[:-1], -1)
     if p.shape[-1] < 2:
         raise ValueError("plot_boundary needs at least 2 classes; this estimator knows one.")
@@ -264,7 +264,7 @@ def _check_estimator(model: Any, name: str) -> None:
 
 
 def _coded(y: np.ndarray, labels: np.ndarray | None) -> tuple[np.ndarray, list[str] | None]:
-    """Classes as 0, 1, ..., and what they are called if they are called otherwise."""
+    """Classes as 0, 1, ..., and their names if they have others."""
     if labels is None or np.array_equal(labels, np.arange(len(labels))):
         return y, None
     y = y.reshape(-1)
@@ -305,20 +305,20 @@ def _boundary(axes: Axes, grid: Grid, scores: np.ndarray) -> None:
         axes.plot([], [], color="black", linewidth=1.8, label="p = 1/2" if classes == 2 else "two classes tie")
 
 
-# --- What a regression makes of the plane --------------------------------------------------------------------
+# --- A regression over the plane -----------------------------------------------------------------------------
 
 
 def plot_surface(
     model: Any, X: Array, y: Array | None = None, *, ax: Axes | None = None, resolution: int = 200
 ) -> Axes:
-    """Draw what a regression makes of the plane: the shade is the value, lines go where it is the same.
+    """Draw the predictions of a regression over the plane: the shade is the value, lines go where it is the same.
 
     Parameters
     ----------
     model : Model or estimator
         From 2 inputs to 1 output; or anything fitted that has scikit-learn's `predict`.
     X : array, shape (N, 2)
-        The picture spans these points.
+        The figure spans these points.
     y : array, shape (N,) or (N, 1), optional
         Their values: points filled in the same shades, so that one that differs from its surroundings is misjudged.
     ax : matplotlib Axes, optional
@@ -374,13 +374,13 @@ def plot_surface(
 
 
 def _levels(values: np.ndarray) -> list[float]:
-    """Round numbers within the values, away from their ends, where a line would lie at the edge of the picture."""
+    """Round numbers within the values, away from their ends, where a line would lie at the edge of the figure."""
     from matplotlib.ticker import MaxNLocator
 
     low, high = float(values.min()), float(values.max())
     margin = 0.05 * (high - low)
-    found = MaxNLocator(6).tick_values(low, high) if high > low else []
-    return [float(level) for level in found if low + margin < level < high - margin]
+    ticks = MaxNLocator(6).tick_values(low, high) if high > low else []
+    return [float(level) for level in ticks if low + margin < level < high - margin]
 
 
 def _light_blues() -> Colormap:
@@ -395,10 +395,12 @@ def _values(model: Any, points: np.ndarray) -> np.ndarray:
     """The one output at points of shape (..., 2): shape (...)."""
     if not isinstance(model, Model):
         _check_estimator(model, "plot_surface")
-        said = on_host(model.predict(points.reshape(-1, 2)))
-        if said.size != points[..., 0].size or said.dtype.kind not in "biuf":
-            raise ValueError(f"plot_surface draws one number a point; the estimator predicts shape {said.shape[1:]}.")
-        return said.reshape(points.shape[:-1]).astype(float)
+        predicted = on_host(model.predict(points.reshape(-1, 2)))
+        if predicted.size != points[..., 0].size or predicted.dtype.kind not in "biuf":
+            raise ValueError(
+                f"plot_surface draws one number a point; the estimator predicts shape {predicted.shape[1:]}."
+            )
+        return predicted.reshape(points.shape[:-1]).astype(float)
     if model.input_shape != (2,) or model.output_shape != (1,):
         raise ValueError(
             f"plot_surface draws models from 2 inputs to 1 output; this one takes examples of shape "
@@ -408,7 +410,7 @@ def _values(model: Any, points: np.ndarray) -> np.ndarray:
 
 
 def _check_labels(values: np.ndarray, classes: int | None) -> None:
-    """Labels are integers from 0 on, below the number of classes where it is known."""
+    """Refuse labels that are not integers from 0 on, below the number of classes if it is known."""
     wrong = values[(values != np.floor(values)) | (values < 0) | (values >= (classes or math.inf))]
     if wrong.size:
         most = f" to {classes - 1}" if classes else ", 1, ..."

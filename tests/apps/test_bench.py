@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 import nnarray as nn
 from nnarray import backends
 from nnarray.apps import bench as benches
-from nnarray.apps.bench import Case, Place, Timing, measure, places, verdict
+from nnarray.apps.bench import Case, Device, Timing, devices, measure, verdict
 from nnarray.cli import app
 from nnarray.cli.bench import written
 
@@ -22,8 +22,8 @@ def call(*words: str):
     return CliRunner().invoke(app, list(words), prog_name="nnarray")
 
 
-def here(be: nn.Backend, *, gpu: bool = False) -> Place:
-    return Place(be, "CPU", gpu)
+def here(be: nn.Backend, *, gpu: bool = False) -> Device:
+    return Device(be, "CPU", gpu)
 
 
 def made_up(name: str, seconds: Sequence[float | None], *, gpu: bool = False) -> list[Case]:
@@ -49,13 +49,13 @@ def test_every_backend_is_measured_at_every_width(be: nn.Backend) -> None:
         assert case.forward.multiply_adds == 4 * (n * n + n * n + 10 * n)
         assert case.training.multiply_adds == 4 * (2 * n * n + 3 * n * n + 3 * 10 * n)
         for timing in (case.forward, case.training):
-            assert min(timing.seconds, timing.products, timing.gflops, timing.share) > 0
+            assert min(timing.seconds, timing.products, timing.gflops, timing.fraction) > 0
             assert timing.spread >= 1
 
 
 def test_rates_follow_from_the_times() -> None:
     timing = Timing(seconds=0.5, products=0.25, multiply_adds=10**9)
-    assert (timing.gflops, timing.share) == (4.0, 0.5)
+    assert (timing.gflops, timing.fraction) == (4.0, 0.5)
 
 
 def test_the_products_are_those_of_the_network(be: nn.Backend) -> None:
@@ -69,7 +69,9 @@ def test_the_products_are_those_of_the_network(be: nn.Backend) -> None:
 
 
 @pytest.mark.parametrize("stage", ["_forward", "_training"])
-def test_what_fails_is_told_and_the_rest_goes_on(stage: str, host: nn.Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_fails_is_reported_and_the_rest_goes_on(
+    stage: str, host: nn.Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
     works = getattr(benches, stage)
 
     def full(be: nn.Backend, model: nn.Model, *rest: object) -> Timing:
@@ -83,7 +85,7 @@ def test_what_fails_is_told_and_the_rest_goes_on(stage: str, host: nn.Backend, m
     assert (found[1].forward is None, found[1].training) == (stage == "_forward", None)
 
 
-def test_a_dtype_that_one_backend_lacks_is_told(host: nn.Backend) -> None:
+def test_a_dtype_that_one_backend_lacks_is_reported(host: nn.Backend) -> None:
     (case,) = measure([here(host)], [2], dtype="bfloat16", seconds=0.0)
     assert "backend 'numpy' has no dtype 'bfloat16'" in case.failure
 
@@ -91,21 +93,21 @@ def test_a_dtype_that_one_backend_lacks_is_told(host: nn.Backend) -> None:
 def test_all_that_compute_are_taken_but_imitations(monkeypatch: pytest.MonkeyPatch) -> None:
     infos = [nn.BackendInfo("numpy", True), nn.BackendInfo("cupy", False), nn.BackendInfo("strict", True)]
     monkeypatch.setattr(backends, "list_backends", lambda: infos)
-    (only,) = places()
+    (only,) = devices()
     assert (only.backend.name, only.device, only.gpu) == ("numpy", "CPU", False)
 
 
 def test_imitations_and_repetitions_are_no_gpus() -> None:
-    found = places(["strict:device1", "numpy", "numpy"])
-    assert [(place.backend.name, place.gpu) for place in found] == [("strict:device1", False), ("numpy", False)]
+    chosen = devices(["strict:device1", "numpy", "numpy"])
+    assert [(device.backend.name, device.gpu) for device in chosen] == [("strict:device1", False), ("numpy", False)]
 
 
 def test_a_gpu_gets_a_larger_width(host: nn.Backend, monkeypatch: pytest.MonkeyPatch) -> None:
     assert benches.default_widths([here(host)]) == (16, 64, 256, 1024)
     monkeypatch.setattr(backends, "describe", lambda flag: nn.BackendInfo(flag, True, device="NVIDIA H100"))
-    (place,) = places(["numpy"])
-    assert place.gpu
-    assert benches.default_widths([place]) == (16, 64, 256, 1024, 2048)
+    (device,) = devices(["numpy"])
+    assert device.gpu
+    assert benches.default_widths([device]) == (16, 64, 256, 1024, 2048)
 
 
 # --- What it means -------------------------------------------------------------------------------------------
@@ -185,7 +187,7 @@ def test_the_table_fits_a_terminal_of_80_columns(monkeypatch: pytest.MonkeyPatch
     assert row.split()[2:6] == ["1.23", "ms", "1.62e+03", "81%"]
 
 
-def test_failures_and_unsteady_times_are_told_below_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failures_and_unsteady_times_are_reported_below_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
     cases = [
         Case("numpy", "CPU", False, 16, Timing(1.0, 1.0, 1, spread=3.0), None, "no memory left\non numpy"),
     ]
@@ -217,11 +219,11 @@ def test_a_fake_gpu_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_bench_for_machines() -> None:
     done = call(*QUICK, "numpy", "--json", "--dtype", "float64")
-    told = json.loads(done.stdout)
-    assert (told["batch_size"], told["dtype"], told["seconds"]) == (4, "float64", 0.002)
-    assert [case["width"] for case in told["cases"]] == [2, 3]
-    assert set(told["cases"][0]["forward"]) == {"seconds", "products", "multiply_adds", "spread", "gflops", "share"}
-    assert told["verdict"][0].startswith("No GPU")
+    report = json.loads(done.stdout)
+    assert (report["batch_size"], report["dtype"], report["seconds"]) == (4, "float64", 0.002)
+    assert [case["width"] for case in report["cases"]] == [2, 3]
+    assert set(report["cases"][0]["forward"]) == {"seconds", "products", "multiply_adds", "spread", "gflops", "share"}
+    assert report["verdict"][0].startswith("No GPU")
 
 
 def test_a_failure_for_machines(monkeypatch: pytest.MonkeyPatch) -> None:

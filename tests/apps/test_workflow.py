@@ -26,8 +26,8 @@ from pyarrow import feather, parquet
 from typer.testing import CliRunner
 
 import nnarray as nn
-from nnarray.apps.workflow import intake, scores, steps
-from nnarray.cli import app, telling
+from nnarray.apps.workflow import inputs, scores, steps
+from nnarray.cli import app, console
 from nnarray.tables.memory import memory_of_text
 from nnarray.tables.read import open_table
 from tests.processes import LIMIT, NNARRAY, run, started
@@ -92,7 +92,7 @@ VALUES = ("--target", "price", "--drop", "kind", "--epochs", "30", "--backend", 
 
 def test_from_a_file_to_predictions(be: nn.Backend) -> None:
     data = write("houses.csv", houses())
-    told = call("train", data, *TRAIN[:-1], be.name, "--out", "kind.safetensors").stdout
+    output = call("train", data, *TRAIN[:-1], be.name, "--out", "kind.safetensors").stdout
     for words in (
         "238 examples to train on, 59 held out",
         "3 of 300 rows have no target and were left out",
@@ -100,53 +100,53 @@ def test_from_a_file_to_predictions(be: nn.Backend) -> None:
         "an input for each of 3: 'Basel', 'Bern', 'Genève, GE'",
         "a further input tells what is missing",
         "always cheap",
-        "told dear",
+        "predicted dear",
         "model: kind.safetensors",
     ):
-        assert words in told
+        assert words in output
     assert (
-        call("predict", "kind.safetensors", data, "--backend", be.name, "--out", "told.csv").stdout
-        == "300 predictions: told.csv\n"
+        call("predict", "kind.safetensors", data, "--backend", be.name, "--out", "predictions.csv").stdout
+        == "300 predictions: predictions.csv\n"
     )
-    with Path("told.csv").open(newline="", encoding="utf-8") as file:
+    with Path("predictions.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["prediction", "p_cheap", "p_dear"]
     truth = houses()["kind"]
     hits = [row["prediction"] == truth[i] for i, row in enumerate(rows) if truth[i]]
     assert np.mean(hits) > 0.85
     assert all(abs(float(row["p_cheap"]) + float(row["p_dear"]) - 1) < 1e-5 for row in rows)
-    told = json.loads(call("evaluate", "kind.safetensors", data, "--backend", be.name, "--json").stdout)
-    assert told["examples"] == 297
-    assert told["metrics"]["accuracy"] == pytest.approx(np.mean(hits))
-    assert np.sum(told["confusion"]) == 297
+    output = json.loads(call("evaluate", "kind.safetensors", data, "--backend", be.name, "--json").stdout)
+    assert output["examples"] == 297
+    assert output["metrics"]["accuracy"] == pytest.approx(np.mean(hits))
+    assert np.sum(output["confusion"]) == 297
 
 
 @pytest.mark.parametrize("ending", [".csv", ".tsv", ".parquet", ".feather"])
 def test_every_format_says_the_same(ending: str) -> None:
     data = write(f"houses{ending}", houses())
-    told = json.loads(call("train", data, *VALUES, "--out", "m.safetensors", "--json").stdout)
-    assert told["scores"]["metrics"]["r2"] > 0.9
-    assert told["scores"]["baseline"]["r2"] < 0.1
-    call("predict", "m.safetensors", data, "--out", f"told{ending}")
-    call("predict", "m.safetensors", data, "--out", "told.npz")
-    with np.load("told.npz", allow_pickle=False) as file:
+    output = json.loads(call("train", data, *VALUES, "--out", "m.safetensors", "--json").stdout)
+    assert output["scores"]["metrics"]["r2"] > 0.9
+    assert output["scores"]["baseline"]["r2"] < 0.1
+    call("predict", "m.safetensors", data, "--out", f"predictions{ending}")
+    call("predict", "m.safetensors", data, "--out", "predictions.npz")
+    with np.load("predictions.npz", allow_pickle=False) as file:
         values = file["price"]
     csv_data = write("same.csv", houses())
-    told_csv = call("predict", "m.safetensors", csv_data).stdout.splitlines()
-    np.testing.assert_allclose([float(x) for x in told_csv[1:]], values, rtol=1e-6)
+    printed = call("predict", "m.safetensors", csv_data).stdout.splitlines()
+    np.testing.assert_allclose([float(x) for x in printed[1:]], values, rtol=1e-6)
     assert np.corrcoef(values, houses()["price"])[0, 1] > 0.95
 
 
 def test_arrays_are_tables_too() -> None:
     X, y = nn.datasets.moons(200, noise=0.1, seed=0)
     np.savez("moons.npz", X=X, y=y)
-    told = json.loads(call("train", "moons.npz", "--target", "y", "--epochs", "40", "--json").stdout)
-    assert told["scores"]["metrics"]["accuracy"] > 0.8
+    output = json.loads(call("train", "moons.npz", "--target", "y", "--epochs", "40", "--json").stdout)
+    assert output["scores"]["metrics"]["accuracy"] > 0.8
     np.save("moons.npy", np.column_stack([X, y]))
-    told = json.loads(
+    output = json.loads(
         call("train", "moons.npy", "--target", "2", "--task", "classify", "--epochs", "2", "--json").stdout
     )
-    assert told["scores"]["examples"] == 40
+    assert output["scores"]["examples"] == 40
 
 
 def test_several_values_at_once_and_pictures_of_them() -> None:
@@ -154,8 +154,8 @@ def test_several_values_at_once_and_pictures_of_them() -> None:
     words = ("--target", "price,age", "--drop", "kind", "--epochs", "3", "--report", "deep/report")
     Path("full.csv").write_text(Path(data).read_text().replace(",,", ",0,"))
     write("full.csv", {**houses(), "age": [x or 0.0 for x in houses()["age"]]})
-    told = json.loads(call("train", "full.csv", *words, "--json").stdout)
-    assert set(told["scores"]["metrics"]) == {
+    output = json.loads(call("train", "full.csv", *words, "--json").stdout)
+    assert set(output["scores"]["metrics"]) == {
         f"{name} of {of}" for name in ("rmse", "mae", "r2") for of in ("price", "age")
     }
     assert sorted(os.listdir("deep/report")) == ["predictions.png", "report.json", "training.png"]
@@ -169,7 +169,7 @@ def test_predictions_stream_part_by_part(monkeypatch: pytest.MonkeyPatch) -> Non
     data = write("houses.parquet", houses())
     call("train", data, *VALUES, "--out", "m.safetensors")
     whole = call("predict", "m.safetensors", data).stdout
-    monkeypatch.setattr(intake, "ROWS", 7)
+    monkeypatch.setattr(inputs, "ROWS", 7)
     model, takes = steps.load(Path("m.safetensors"), nn.backend("numpy"))
     parts = [len(part["price"]) for part in steps.predict(model, takes, Path(data))]
     assert parts == [7] * 42 + [6]
@@ -179,7 +179,7 @@ def test_predictions_stream_part_by_part(monkeypatch: pytest.MonkeyPatch) -> Non
         rtol=1e-5,
     )
     pieces = json.loads(call("evaluate", "m.safetensors", data, "--json").stdout)
-    monkeypatch.setattr(intake, "ROWS", 10_000)
+    monkeypatch.setattr(inputs, "ROWS", 10_000)
     assert json.loads(call("evaluate", "m.safetensors", data, "--json").stdout)["metrics"] == pytest.approx(
         pieces["metrics"]
     )
@@ -187,13 +187,13 @@ def test_predictions_stream_part_by_part(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_the_preparation_knows_the_training_part_alone() -> None:
     columns = houses()
-    told = json.loads(call("train", write("a.csv", columns), *VALUES, "--json").stdout)
+    output = json.loads(call("train", write("a.csv", columns), *VALUES, "--json").stdout)
     model = nn.load("model.safetensors")
     mean = model.metadata["input"]["preparation"]["columns"][1]["mean"]
     examples = steps.read(Path("a.csv"), steps.Plan(target=("price",), drop=("kind",)))
     assert mean == pytest.approx(np.mean(np.asarray(columns["rooms"])[examples.train]))
     assert mean != pytest.approx(np.mean(columns["rooms"]))
-    assert told["data"] == {"name": "a.csv", "examples": 300, "trained on": 240, "held out": 60}
+    assert output["data"] == {"name": "a.csv", "examples": 300, "trained on": 240, "held out": 60}
 
 
 NUMBERS = [f"{i * 37 % 88 / 4}" for i in range(60)]
@@ -214,9 +214,9 @@ def test_the_kind_of_a_column_does_not_hang_on_the_seed() -> None:
     good, odd = written("good.csv", [*NUMBERS, "-"]), written("odd.csv", [*NUMBERS, "#REF!"])
     for seed in "0123":
         assert noted(good, "--seed", seed) == ["'-' is taken as missing in 1 of 61 entries of column 'x'"]
-        told = fails(2, "train", odd, "--target", "kind", "--backend", "numpy", "--seed", seed)
-        assert "column 'x' has numbers, but not in 1 of 61 entries: row 61 has '#REF!'" in told
-        assert "--missing '#REF!'" in told
+        output = fails(2, "train", odd, "--target", "kind", "--backend", "numpy", "--seed", seed)
+        assert "column 'x' has numbers, but not in 1 of 61 entries: row 61 has '#REF!'" in output
+        assert "--missing '#REF!'" in output
     assert noted(odd, "--missing", "?,#REF!") == ["1 of 61 entries of column 'x' are missing"]
     call("predict", "model.safetensors", odd, "--backend", "numpy")
 
@@ -225,8 +225,8 @@ def test_how_a_text_is_written_is_kept_with_the_model() -> None:
     commas = written("commas.csv", [x.replace(".", ",") for x in NUMBERS], ";")
     points = written("points.csv", NUMBERS)
     assert "--delimiter ';'" in fails(2, "train", commas, "--target", "kind", "--backend", "numpy")
-    told = fails(2, "train", commas, "--target", "kind", "--backend", "numpy", "--delimiter", ";")
-    assert "--decimal ','" in told
+    output = fails(2, "train", commas, "--target", "kind", "--backend", "numpy", "--delimiter", ";")
+    assert "--decimal ','" in output
     assert noted(commas, "--delimiter", ";", "--decimal", ",") == []
     alike = ("--backend", "numpy")
     want = call("predict", "model.safetensors", commas, *alike).stdout
@@ -241,8 +241,8 @@ def test_how_a_text_is_written_is_kept_with_the_model() -> None:
     assert "are about CSV and TSV files" in fails(2, "train", write("t.parquet", houses()), *TRAIN, "--delimiter", ";")
     Path("names.csv").write_text("1,2\n" + "".join(f"{i % 7 / 2},{i % 2}\n" for i in range(20)))
     words = ("--target", "2", "--epochs", "1", "--backend", "numpy", "--json")
-    told = "the columns are called 1, 2, ...; if that is data, say --no-header"
-    assert told in json.loads(call("train", "names.csv", *words).stdout)["notes"]
+    output = "the columns are called 1, 2, ...; if that is data, say --no-header"
+    assert output in json.loads(call("train", "names.csv", *words).stdout)["notes"]
     written("points.tsv", [x.replace(".", ",") for x in NUMBERS], "\t")
     assert "--decimal ','" in fails(2, "train", "points.tsv", "--target", "kind", "--backend", "numpy")
 
@@ -266,11 +266,11 @@ def test_a_word_for_nothing_beside_numbers_can_be_a_class() -> None:
         assert any("20 of 60" in note for note in noted(quoted, "--missing", "NA")) or data != quoted
 
 
-def test_a_table_whose_names_are_hidden_is_told() -> None:
+def test_a_table_whose_names_are_hidden_is_reported() -> None:
     for mark in " :":
         Path("t.csv").write_text("".join(f"{mark.join(row)}\n" for row in ("aby", "123", "456")))
-        told = fails(2, "train", "t.csv", "--target", "y", "--backend", "numpy")
-        assert f"--delimiter '{mark}', or TextFormat" in told
+        output = fails(2, "train", "t.csv", "--target", "y", "--backend", "numpy")
+        assert f"--delimiter '{mark}', or TextFormat" in output
     Path("t.csv").write_text("p,x,kind\n" + "p,x,u\ne,x,v\n" * 20)
     assert any("the names of the columns, p, x, are entries in them" in note for note in noted("t.csv"))
     assert not any("are entries" in note for note in noted("t.csv", "--header"))
@@ -282,7 +282,7 @@ def test_columns_without_a_name_may_be_left_out_by_none() -> None:
     assert not any("has no name" in note for note in noted("twice.csv", "--drop", ""))
 
 
-def test_an_index_is_left_out_and_a_number_of_the_row_is_told() -> None:
+def test_an_index_is_left_out_and_a_number_of_the_row_is_reported() -> None:
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame({"x": np.random.default_rng(0).normal(size=60), "kind": ["a"] * 30 + ["b"] * 30})
     frame.to_csv("index.csv")
@@ -337,11 +337,11 @@ def test_a_seed_repeats_everything() -> None:
 
 @pytest.mark.parametrize("optimizer", ["sgd", "lbfgs", "adamw"])
 def test_optimizers_by_name(optimizer: str) -> None:
-    told = json.loads(call("train", write("a.csv", houses()), *VALUES, "--optimizer", optimizer, "--json").stdout)
-    assert told["scores"]["metrics"]["r2"] > 0.3
+    output = json.loads(call("train", write("a.csv", houses()), *VALUES, "--optimizer", optimizer, "--json").stdout)
+    assert output["scores"]["metrics"]["r2"] > 0.3
 
 
-# --- Pictures --------------------------------------------------------------------------------------------------------
+# --- Images ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="session")
@@ -356,8 +356,8 @@ def pets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_folder_of_pictures(pets: Path) -> None:
-    told = call("train", str(pets), "--size", "32", "--epochs", "15", "--out", "pets.safetensors").stdout
-    assert "128 examples to train on, 32 held out" in told
+    output = call("train", str(pets), "--size", "32", "--epochs", "15", "--out", "pets.safetensors").stdout
+    assert "128 examples to train on, 32 held out" in output
     scored = json.loads(call("evaluate", "pets.safetensors", str(pets), "--json").stdout)
     assert scored["metrics"]["accuracy"] > 0.8
     lines = call("predict", "pets.safetensors", str(pets)).stdout.splitlines()
@@ -373,16 +373,16 @@ def test_pictures_that_cannot_be_used(pets: Path) -> None:
     call("train", str(pets), "--size", "32", "--epochs", "1", "--out", "pets.safetensors")
     Path("mixed/cat").mkdir(parents=True)
     Path("mixed/cat/a.png").write_bytes(next((pets / "cat").iterdir()).read_bytes())
-    Path("mixed/cat/b.png").write_text("no picture")
+    Path("mixed/cat/b.png").write_text("no image")
     assert "'mixed/cat/b.png' cannot be decoded" in fails(2, "predict", "pets.safetensors", "mixed")
     assert len(call("predict", "pets.safetensors", "mixed", "--skip-unreadable").stdout.splitlines()) == 2
     Path("mixed/cow").mkdir()
     Path("mixed/cow/c.png").write_bytes(Path("mixed/cat/a.png").read_bytes())
     assert "'cow', which is none of the classes cat, dog" in fails(2, "evaluate", "pets.safetensors", "mixed")
     Path("empty").mkdir()
-    assert "has no pictures" in fails(2, "predict", "pets.safetensors", "empty")
+    assert "has no images" in fails(2, "predict", "pets.safetensors", "empty")
     assert "no file or folder 'none'" in fails(1, "predict", "pets.safetensors", "none")
-    assert "does not end as a picture does" in fails(2, "predict", "pets.safetensors", write("a.csv", houses(5)))
+    assert "does not end as an image does" in fails(2, "predict", "pets.safetensors", write("a.csv", houses(5)))
     Path("single/cat").mkdir(parents=True)
     Path("single/cat/a.png").write_bytes(Path("mixed/cat/a.png").read_bytes())
     assert "one class only" in fails(2, "train", "single")
@@ -398,33 +398,35 @@ def test_large_integers_are_classes_from_the_file_to_the_predictions() -> None:
     rows: dict[str, list[Any]] = {"x": [float(i % 3) for i in range(60)], "y": [labels[i % 3] for i in range(60)]}
     for ending in (".csv", ".parquet"):
         data = write(f"a{ending}", rows)
-        told = call("train", data, "--target", "y", "--epochs", "60", "--lr", "0.02", "--backend", "numpy").stdout
-        assert "3 classes: 9007199254740993001, 9007199254740993002, 9007199254740993003" in told
-        assert "target 'y': 3 classes, since its entries are few different integers" in told
-        assert "--task regress" in told
-        call("predict", "model.safetensors", data, "--out", "told.parquet")
-        assert parquet.read_table("told.parquet")["prediction"].to_pylist() == [str(label) for label in rows["y"]]
+        output = call("train", data, "--target", "y", "--epochs", "60", "--lr", "0.02", "--backend", "numpy").stdout
+        assert "3 classes: 9007199254740993001, 9007199254740993002, 9007199254740993003" in output
+        assert "target 'y': 3 classes, since its entries are few different integers" in output
+        assert "--task regress" in output
+        call("predict", "model.safetensors", data, "--out", "predictions.parquet")
+        assert parquet.read_table("predictions.parquet")["prediction"].to_pylist() == [
+            str(label) for label in rows["y"]
+        ]
         assert json.loads(call("evaluate", "model.safetensors", data, "--json").stdout)["metrics"]["accuracy"] == 1.0
-    told = call("train", data, "--target", "y", "--task", "regress", "--epochs", "1", "--backend", "numpy").stdout
-    assert "target 'y' has integers beyond 2**53, which are rounded: take names of classes as such" in told
+    output = call("train", data, "--target", "y", "--task", "regress", "--epochs", "1", "--backend", "numpy").stdout
+    assert "target 'y' has integers beyond 2**53, which are rounded: take names of classes as such" in output
 
 
 def test_decimal_targets_are_numbers_and_the_option_makes_them_classes() -> None:
     data = write("a.csv", {"x": [float(i % 2) for i in range(60)], "y": [f"{i % 2:.1f}" for i in range(60)]})
     words = ("train", data, "--target", "y", "--epochs", "2", "--backend", "numpy", "--json")
-    told = json.loads(call(*words).stdout)
-    (note,) = told["notes"]
+    output = json.loads(call(*words).stdout)
+    (note,) = output["notes"]
     assert note.startswith("target 'y': numbers, since its entries are no integers but decimal numbers ('0.0', '1.0')")
-    assert (told["task"], "--task classify" in note) == ("regress", True)
-    told = json.loads(call(*words, "--task", "classify").stdout)
-    assert (told["task"], told["notes"]) == ("classify", [])
+    assert (output["task"], "--task classify" in note) == ("regress", True)
+    output = json.loads(call(*words, "--task", "classify").stdout)
+    assert (output["task"], output["notes"]) == ("classify", [])
 
 
 def test_the_whole_table_decides_the_task() -> None:
     """Not its training part, which may have one integer less."""
     data = write("a.csv", {"x": list(range(84)), "y": [i % 21 for i in range(84)]})
-    told = json.loads(call("train", data, "--target", "y", "--epochs", "1", "--validation", "0.9", "--json").stdout)
-    assert told["task"] == "regress"
+    output = json.loads(call("train", data, "--target", "y", "--epochs", "1", "--validation", "0.9", "--json").stdout)
+    assert output["task"] == "regress"
 
 
 def imbalanced(rows: int, strength: float, seed: int = 0) -> dict[str, list[Any]]:
@@ -439,20 +441,20 @@ def imbalanced(rows: int, strength: float, seed: int = 0) -> dict[str, list[Any]
 @pytest.mark.parametrize("strength", [0.0, 0.5, 2.0])
 def test_by_default_an_imbalanced_table_is_not_worse_than_a_constant_without_a_word(strength: float) -> None:
     data = write("a.csv", imbalanced(2000, strength))
-    told = call("train", data, "--target", "kind", "--backend", "numpy", "--out", "m.safetensors").stdout
+    output = call("train", data, "--target", "kind", "--backend", "numpy", "--out", "m.safetensors").stdout
     scores = nn.load("m.safetensors").metadata["scores"]
     mine, constant = scores["metrics"], scores["baseline"]
     worse = [
         name for name, sign in (("accuracy", 1), ("cross_entropy", -1)) if not sign * mine[name] > sign * constant[name]
     ]
     assert scores["no better than baseline"] == worse
-    assert all(f"{name} {mine[name]:.4g} against {constant[name]:.4g}" in told for name in worse)
-    assert ("note: this network is not better than always 'no'" in told) == bool(worse)
+    assert all(f"{name} {mine[name]:.4g} against {constant[name]:.4g}" in output for name in worse)
+    assert ("note: this network is not better than always 'no'" in output) == bool(worse)
     assert mine["cross_entropy"] < constant["cross_entropy"] * (1.05 if strength == 0 else 1)
     assert mine["accuracy"] > constant["accuracy"] - 0.02
 
 
-def test_a_regression_that_does_not_beat_the_mean_is_told() -> None:
+def test_a_regression_that_does_not_beat_the_mean_is_reported() -> None:
     draws = np.random.default_rng(0)
     data = write("a.csv", {"x": draws.normal(size=200).tolist(), "y": draws.normal(size=200).tolist()})
     words = ("train", data, "--target", "y", "--backend", "numpy", "--epochs", "200", "--no-early-stopping")
@@ -463,15 +465,15 @@ def test_a_regression_that_does_not_beat_the_mean_is_told() -> None:
 def test_early_stopping_is_on_where_examples_are_held_out() -> None:
     data = write("a.csv", imbalanced(300, 0.0))
     words = ("train", data, "--target", "kind", "--backend", "numpy", "--epochs", "80", "--lr", "0.01")
-    told = json.loads(call(*words, "--out", "stopped.safetensors", "--json").stdout)
+    output = json.loads(call(*words, "--out", "stopped.safetensors", "--json").stdout)
     losses = nn.load("stopped.safetensors").history["val_loss"]
-    assert told["epochs"] == told["best epoch"] + 11 < 80
-    assert min(losses) == losses[told["best epoch"] - 1]
-    assert told["scores"]["metrics"]["cross_entropy"] == pytest.approx(min(losses), rel=1e-4)
-    assert f"by which early stopping chose epoch {told['best epoch']}" in call(*words).stdout
+    assert output["epochs"] == output["best epoch"] + 11 < 80
+    assert min(losses) == losses[output["best epoch"] - 1]
+    assert output["scores"]["metrics"]["cross_entropy"] == pytest.approx(min(losses), rel=1e-4)
+    assert f"by which early stopping chose epoch {output['best epoch']}" in call(*words).stdout
     for more in (("--no-early-stopping",), ("--validation", "0")):
-        told = json.loads(call(*words, *more, "--json").stdout)
-        assert (told["epochs"], told["best epoch"], told["stopped"]) == (80, None, None)
+        output = json.loads(call(*words, *more, "--json").stdout)
+        assert (output["epochs"], output["best epoch"], output["stopped"]) == (80, None, None)
     said = fails(2, *words, "--out", "stopped.safetensors", "--resume", "--no-early-stopping")
     assert "its training began with early stopping. To go on like that, leave out --no-early-stopping" in said
     assert "--patience is for early stopping" in fails(2, *words, "--patience", "3", "--no-early-stopping")
@@ -480,7 +482,7 @@ def test_early_stopping_is_on_where_examples_are_held_out() -> None:
 # --- Saving and going on ---------------------------------------------------------------------------------------------
 
 
-def test_what_is_left_out_of_a_folder_is_told(pets: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_is_left_out_of_a_folder_is_reported(pets: Path, caplog: pytest.LogCaptureFixture) -> None:
     shutil.copytree(pets, "pets")
     first = next(file for file in sorted(Path("pets").rglob("*")) if file.is_file())
     shutil.copy(first, f"pets/stray{first.suffix}")
@@ -544,7 +546,7 @@ on_unix = pytest.mark.skipif(os.name == "nt", reason="Windows has no signals to 
     ("number", "ignored"),
     [("SIGINT", ""), ("SIGTERM", ""), ("SIGTERM", "SIGINT"), ("SIGHUP", ""), ("SIGHUP", "SIGINT")],
 )
-def test_what_ends_a_training_saves_it_and_is_told_by_the_exit_code(number: str, ignored: str) -> None:
+def test_what_ends_a_training_saves_it_and_is_reported_by_the_exit_code(number: str, ignored: str) -> None:
     """SIGINT is ignored where a script starts the training in the background."""
     data, sent = write("a.csv", houses()), signal.Signals[number]
     with trainer(data, ignoring=(signal.Signals[ignored],) if ignored else ()) as run:
@@ -724,9 +726,9 @@ def test_show_tells_what_is_in_a_file() -> None:
         "2 classes",
     ):
         assert words in said
-    told = json.loads(call("show", "m.safetensors", "--json").stdout)
-    assert told["layers"] == ["Dense(64, activation='relu')", "Dense(64, activation='relu')", "Dense(2)"]
-    assert told["metadata"]["data"]["held out"] == 59
+    output = json.loads(call("show", "m.safetensors", "--json").stdout)
+    assert output["layers"] == ["Dense(64, activation='relu')", "Dense(64, activation='relu')", "Dense(2)"]
+    assert output["metadata"]["data"]["held out"] == 59
     nn.Network(nn.Dense(3)).init((2,)).save("plain.safetensors")
     assert "9 parameters" in call("show", "plain.safetensors").stdout
     assert "not trained by `nnarray train`" in fails(2, "predict", "plain.safetensors", data)
@@ -765,7 +767,7 @@ def test_show_tells_what_is_in_a_file() -> None:
         (("predict", "none.safetensors", "a.csv"), 1, "there is no file 'none.safetensors'"),
         (("predict", "a.csv", "a.csv"), 2, r"must end in \.safetensors"),
         (("predict", "m.safetensors", "none.csv"), 1, "there is no file 'none.csv'"),
-        (("predict", "m.safetensors", "a.csv", "--out", "told.xlsx"), 2, "does not end as a table does"),
+        (("predict", "m.safetensors", "a.csv", "--out", "predictions.xlsx"), 2, "does not end as a table does"),
         (("predict", "m.safetensors", "a.csv", "--unknown", "maybe"), 2, "unknown choice of unknown 'maybe'"),
         (("evaluate", "m.safetensors", "short.csv"), 2, "the table lacks 'price'"),
         (("show", "none.safetensors"), 1, "there is no file"),
@@ -809,8 +811,8 @@ def test_data_in_another_encoding_and_without_permission(monkeypatch: pytest.Mon
 def test_few_rows() -> None:
     write("t.csv", {"a": [1.0, 2.0, 3.0, 4.0], "b": ["x", "y", "x", "y"]})
     assert "leaves none to hold out" in fails(2, "train", "t.csv", "--target", "b")
-    told = call("train", "t.csv", "--target", "b", "--validation", "0", "--epochs", "2").stdout
-    assert "none were held out" in told
+    output = call("train", "t.csv", "--target", "b", "--validation", "0", "--epochs", "2").stdout
+    assert "none were held out" in output
     call("train", "t.csv", "--target", "b", "--validation", "0.5", "--epochs", "2")
 
 
@@ -819,17 +821,17 @@ def test_few_rows() -> None:
 
 def test_a_table_is_read_with_word_of_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     data = write("a.csv", houses(3000))
-    told: list[tuple[str, float | None]] = []
+    output: list[tuple[str, float | None]] = []
     monkeypatch.setattr("nnarray.tables.limits.BLOCK", 1 << 14)
-    steps.read(Path(data), steps.Plan(target=("price",), drop=("kind",)), lambda *each: told.append(each))
-    shares = [share for what, share in told if what.startswith("reading a.csv")]
-    assert shares == sorted(shares)
-    assert 0.9 < shares[-1] <= 1.0
-    assert told[-2][0] == f"reading a.csv: {shares[-1]:.0%}, 3,000 rows"
-    assert told[-1][0] == "preparing 5 columns of 3,000 rows"
+    steps.read(Path(data), steps.Plan(target=("price",), drop=("kind",)), lambda *each: output.append(each))
+    fractions = [fraction for what, fraction in output if what.startswith("reading a.csv")]
+    assert fractions == sorted(fractions)
+    assert 0.9 < fractions[-1] <= 1.0
+    assert output[-2][0] == f"reading a.csv: {fractions[-1]:.0%}, 3,000 rows"
+    assert output[-1][0] == "preparing 5 columns of 3,000 rows"
 
 
-def test_without_a_terminal_what_takes_long_is_told_in_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_terminal_what_takes_long_is_reported_in_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     read = steps.read
 
     def slowly(data: Path, plan: steps.Plan, watch: Any) -> Any:
@@ -838,16 +840,16 @@ def test_without_a_terminal_what_takes_long_is_told_in_lines(monkeypatch: pytest
         return read(data, plan, watch)
 
     monkeypatch.setattr("nnarray.apps.workflow.steps.read", slowly)
-    monkeypatch.setattr("nnarray.cli.telling.QUIET", 0.1)
+    monkeypatch.setattr("nnarray.cli.console.QUIET", 0.1)
     done = call("train", write("a.csv", houses()), *VALUES, "--json")
     assert json.loads(done.stdout)["epochs"]
     assert done.stderr.splitlines()[0] == "nnarray: reading a.csv: 50%, 150 rows (0 s)"
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells how much memory is taken, and keeps to the limit")
-def test_a_full_memory_is_told_with_what_was_needed_and_what_helps() -> None:
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says how much memory is taken, and keeps to the limit")
+def test_a_full_memory_is_reported_with_what_was_needed_and_what_helps() -> None:
     row = ",".join("7" * 60)
-    Path("wide.csv").write_text(",".join(f"x{i}" for i in range(60)) + "\n" + f"{row}\n{row[:-1]}8\n" * 150_000)
+    Path("large.csv").write_text(",".join(f"x{i}" for i in range(60)) + "\n" + f"{row}\n{row[:-1]}8\n" * 150_000)
     Path("narrow.csv").write_text("x0,x59\n" + "7,7\n7,8\n" * 100)
     code = """
         import resource, sys
@@ -864,7 +866,7 @@ def test_a_full_memory_is_told_with_what_was_needed_and_what_helps() -> None:
         with open("/proc/self/statm") as file:
             most = int(file.read().split()[0]) * resource.getpagesize() + (150 << 20)
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
-        sys.exit(train("wide.csv", *sys.argv[1:]))
+        sys.exit(train("large.csv", *sys.argv[1:]))
     """
     one_thread = os.environ | {
         "OPENBLAS_NUM_THREADS": "1",
@@ -874,20 +876,20 @@ def test_a_full_memory_is_told_with_what_was_needed_and_what_helps() -> None:
     words = [sys.executable, "-c", dedent(code)]
     done = run(*words, check=False, env=one_thread)
     assert done.returncode == 1
-    forecast, told = done.stderr.splitlines()
+    forecast, output = done.stderr.splitlines()
     assert re.match(
-        r"'wide\.csv' will take about \d+\.\d MiB of memory, and \d+\.\d MiB are free\. What helps", forecast
+        r"'large\.csv' will take about \d+\.\d MiB of memory, and \d+\.\d MiB are free\. What helps", forecast
     )
-    assert told.startswith("nnarray: no memory is left for the table 'wide.csv', a file of 34.3 MiB; it needs about")
-    assert "leave out columns (--drop)" in told
+    assert output.startswith("nnarray: no memory is left for the table 'large.csv', a file of 34.3 MiB; it needs about")
+    assert "leave out columns (--drop)" in output
 
 
 def test_columns_that_are_left_out_take_no_memory() -> None:
     """So that what a full memory advises helps; and the forecast knows it."""
     text = {f"x{i}": ["a long text of some length"] * 2000 for i in range(20)} | {"y": [1, 2] * 1000}
-    data = Path(write("wide.csv", text))
+    data = Path(write("large.csv", text))
     drop = [f"x{i}" for i in range(1, 20)]
-    whole, kept = (intake._read(open_table(data), set(names), lambda *_: None) for names in ((), drop))
+    whole, kept = (inputs._read(open_table(data), set(names), lambda *_: None) for names in ((), drop))
     assert kept.column_names == whole.column_names
     assert 10 * kept.nbytes < whole.nbytes
     assert kept.select(["x0", "y"]).equals(whole.select(["x0", "y"]))
@@ -899,20 +901,20 @@ def test_columns_that_are_left_out_take_no_memory() -> None:
 
 def test_inputs_come_in_the_dtype_of_the_training() -> None:
     data = Path(write("a.csv", houses()))
-    wide, narrow = (steps.read(data, steps.Plan(target=("kind",), dtype=kind)) for kind in ("float64", "float32"))
-    assert (wide.X.dtype, narrow.X.dtype) == (np.float64, np.float32)
-    np.testing.assert_array_equal(wide.X.astype(np.float32), narrow.X)
+    full, narrow = (steps.read(data, steps.Plan(target=("kind",), dtype=kind)) for kind in ("float64", "float32"))
+    assert (full.X.dtype, narrow.X.dtype) == (np.float64, np.float32)
+    np.testing.assert_array_equal(full.X.astype(np.float32), narrow.X)
 
 
 def test_each_class_gives_its_share_and_keeps_one_to_train_on() -> None:
     groups = np.asarray([0] * 50 + [1] * 10 + [2] * 2 + [3])
-    train, held = intake.split(len(groups), groups, 0.2, 0)
+    train, held = inputs.split(len(groups), groups, 0.2, 0)
     assert np.bincount(groups[held], minlength=4).tolist() == [10, 2, 0, 0]
     assert sorted([*train, *held]) == list(range(63))
-    assert np.bincount(groups[intake.split(63, groups, 0.9, 0)[0]]).min() >= 1
-    train, held = intake.split(100, None, 0.25, 1)
+    assert np.bincount(groups[inputs.split(63, groups, 0.9, 0)[0]]).min() >= 1
+    train, held = inputs.split(100, None, 0.25, 1)
     assert (len(train), len(held)) == (75, 25)
-    assert not np.array_equal(held, intake.split(100, None, 0.25, 2)[1])
+    assert not np.array_equal(held, inputs.split(100, None, 0.25, 2)[1])
 
 
 def test_scores_are_what_they_say(host: nn.Backend) -> None:
@@ -979,7 +981,7 @@ def test_notes_that_do_not_fit_the_network_are_refused() -> None:
     assert "needs a network from (6,) to (2,), and its network goes from (6,) to (3,)" in message
 
 
-def test_a_number_beyond_the_dtype_is_told_with_its_row_and_column() -> None:
+def test_a_number_beyond_the_dtype_is_reported_with_its_row_and_column() -> None:
     columns = houses()
     call("train", write("a.csv", columns), *VALUES)
     columns["age"][49] = 1e300
@@ -999,8 +1001,8 @@ def test_what_would_be_ignored_is_refused() -> None:
     data = write("a.csv", houses())
     for words in (("--lr", "0.1"), ("--batch-size", "8")):
         assert "leave out --lr and --batch-size" in fails(2, "train", data, *VALUES, "--optimizer", "lbfgs", *words)
-    told = json.loads(call("train", data, *VALUES[:4], "--epochs", "500", "--patience", "2", "--json").stdout)
-    assert told["stopped"].startswith("val_loss has not improved")
+    output = json.loads(call("train", data, *VALUES[:4], "--epochs", "500", "--patience", "2", "--json").stdout)
+    assert output["stopped"].startswith("val_loss has not improved")
     Path("file").touch()
     assert "'file' is a file" in fails(1, "train", data, *VALUES, "--report", "file")
     assert "is a folder" in fails(1, "predict", "model.safetensors", ".")
@@ -1013,7 +1015,7 @@ def test_a_pipe_gets_no_blanks_at_the_ends_of_lines() -> None:
 
 def test_the_bar_fits_into_80_columns() -> None:
     row = {"epoch": 123.0, "loss": 0.012345, "accuracy": 0.98765, "val_loss": 0.0412345, "val_accuracy": 0.97531}
-    text = telling._newest(row | {"lr": 0.001, "seconds": 12.3})
+    text = console._newest(row | {"lr": 0.001, "seconds": 12.3})
     assert text == "loss 0.0123 | 0.0412  accuracy 0.988 | 0.975  lr 0.001"
     assert 10 + len(" 123/1000 ") + len(text) + len(" 00:02") <= 80
 

@@ -67,9 +67,9 @@ def test_info_tells_of_every_backend(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_info_for_machines() -> None:
-    told = json.loads(call("info", "--json").stdout)
-    assert told["nnarray"] == nn.__version__
-    flags = {each["name"]: each for each in told["backends"]}
+    report = json.loads(call("info", "--json").stdout)
+    assert report["nnarray"] == nn.__version__
+    flags = {each["name"]: each for each in report["backends"]}
     assert {"numpy", "cupy", "torch", "jax", "strict"} <= {flag.split(":")[0] for flag in flags}
     assert flags["numpy"]["usable"]
     assert "float64" in flags["numpy"]["dtypes"]
@@ -218,11 +218,11 @@ def test_a_few_interpolations_are_drawn(samples: int, panels: int, host: nn.Back
 # --- demo pets -----------------------------------------------------------------------------------------------
 
 
-def test_pets_are_told_and_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(demo_pets, "NEW_PICTURES", 40)
-    done = call("demo", "pets", "--pictures", "40", "--epochs", "1", "--backend", "numpy")
+def test_pets_are_reported_and_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo_pets, "NEW_IMAGES", 40)
+    done = call("demo", "pets", "--images", "40", "--epochs", "1", "--backend", "numpy")
     assert done.exit_code == 0, done.output
-    assert "40 drawn pictures of 64 x 64" in done.stdout
+    assert "40 drawn images of 64 x 64" in done.stdout
     rows = [line.split() for line in done.stdout.splitlines()]
     counts = [[int(word) for word in row[1:]] for row in rows if row[:1] in (["cat"], ["dog"])]
     assert [sum(row) for row in counts] == [20, 20]
@@ -230,7 +230,7 @@ def test_pets_are_told_and_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_sheet_of_pets_is_drawn_when_none_is_wrong(be: nn.Backend, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(demo_pets, "NEW_PICTURES", 30)
+    monkeypatch.setattr(demo_pets, "NEW_IMAGES", 30)
     X, y = nn.datasets.pets(30, size=16, backend=be)
     model = nn.models.cnn(2).init((16, 16, 3), backend=be, dtype="float32")
     history = nn.History()
@@ -265,7 +265,7 @@ def test_the_sheet_of_pets_is_drawn_when_none_is_wrong(be: nn.Backend, monkeypat
         ("demo --backend numpy line", "write --backend after 'line'"),
         ("demo line --points 1", "--points must be an integer of at least 2; got 1."),
         ("demo sine --samples 1", "--samples must be an integer of at least 2; got 1."),
-        ("demo pets --pictures 1", "--pictures must be an integer of at least 2; got 1."),
+        ("demo pets --images 1", "--images must be an integer of at least 2; got 1."),
         ("demo pets --epochs 0", "--epochs must be an integer of at least 1; got 0."),
         ("demo sines", "See 'nnarray demo --help'."),
         ("--verbose", "See 'nnarray --help'."),
@@ -303,7 +303,7 @@ def test_a_divergence_exits_1() -> None:
     assert "the loss became NaN or infinite" in fails(1, "demo", "line", "--noise", "1e300", "--backend", "numpy")
 
 
-def test_a_bug_of_ours_is_told_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bug_of_ours_is_reported_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nnarray.backends.list_backends", lambda: {}["flag"])
     assert fails(1, "info") == "nnarray: KeyError: 'flag' (nnarray --debug ... shows where)"
     done = call("--debug", "info")

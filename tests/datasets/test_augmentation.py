@@ -1,4 +1,4 @@
-"""Changed pictures: the same on every backend, of the same shape, and changed by what they say and nothing else."""
+"""Changed images: the same on every backend, of the same shape, and changed by what they say and nothing else."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ EXACT = (flip, shift, crop)  # they move pixels and compute none
 ALL = (*EXACT, rotate, colour, datasets.Augment())
 
 each = pytest.mark.parametrize("change", ALL, ids=lambda f: getattr(f, "__name__", "Augment"))
-pictures = pytest.mark.parametrize("pixels", [RGB, GREY], ids=["rgb", "grey"])
+images = pytest.mark.parametrize("pixels", [RGB, GREY], ids=["rgb", "grey"])
 
 
 def eps(dtype):
@@ -39,7 +39,7 @@ def test_every_backend_agrees_with_float64(be, dtype, change):
     assert device_of(got) == be.device
     assert got.dtype == x.dtype
     assert tuple(got.shape) == RGB.shape
-    # Positions up to 9 in a unit of eps each; slopes between pixels of up to 1 in both directions; a few sums.
+    # Positions up to 9 in a unit of eps each; differences between pixels of up to 1 in both directions; a few sums.
     tolerance = 0 if change in EXACT else 64 * eps(dtype)
     assert np.abs(be.to_numpy(got) - want).max() <= tolerance
     assert be.to_numpy(x).tobytes() == RGB.astype(dtype).tobytes()  # the argument is left alone
@@ -129,11 +129,11 @@ def test_crop_is_a_window_of_the_padded_picture(padding, size):
     seen = set()
     for before, after in zip(x, got, strict=True):
         padded = np.pad(before, ((padding, padding), (padding, padding), (0, 0)))
-        places = [(r, c) for r in range(padded.shape[0] - h + 1) for c in range(padded.shape[1] - w + 1)]
-        found = [(r, c) for r, c in places if np.array_equal(after, padded[r : r + h, c : c + w])]
+        corners = [(r, c) for r in range(padded.shape[0] - h + 1) for c in range(padded.shape[1] - w + 1)]
+        found = [(r, c) for r, c in corners if np.array_equal(after, padded[r : r + h, c : c + w])]
         assert found
         seen.update(found)
-    for seen_here, possible in zip(zip(*seen, strict=True), zip(*places, strict=True), strict=True):
+    for seen_here, possible in zip(zip(*seen, strict=True), zip(*corners, strict=True), strict=True):
         assert set(seen_here) == set(possible)  # all rows come, and all columns
 
 
@@ -160,7 +160,7 @@ def test_rotation_reads_between_pixels(host):
 
 
 def test_angles_fill_their_range():
-    """The angle, read off a ramp: how much of the slope along the columns is seen along the rows."""
+    """The angle, read off a ramp: how much of the ramp along the columns is seen along the rows."""
     ramp = np.broadcast_to(np.arange(21) / 40, (500, 21, 21))[..., None]
     got = rotate(ramp, KEY, 30)
     down, right = (got[:, 11, 10] - got[:, 9, 10])[:, 0], (got[:, 10, 11] - got[:, 10, 9])[:, 0]
@@ -181,7 +181,7 @@ def factors(count, strength, key=KEY):
     return 1 + strength * (2 * augmentation._uniform(np.zeros(1), key, (count, 3)).astype(float) - 1)
 
 
-@pictures
+@images
 def test_colour_is_its_formula(pixels):
     x, f = 0.4 + 0.1 * pixels, factors(len(pixels), 0.2)[:, :, None, None, None]  # nothing to cut off
     weights = np.asarray([0.299, 0.587, 0.114] if x.shape[3] == 3 else [1.0])
@@ -278,7 +278,7 @@ def test_bad_arguments_of_augment(bad, error, match):
         (shift, {"pixels": -1}, "pixels must .*got -1"),
         (crop, {"padding": -1}, "padding must .*got -1"),
         (crop, {"size": 0}, "size must .*got 0"),
-        (crop, {"size": 10, "padding": 1}, "size=10 is larger than the pictures of 7 x 9 with padding=1"),
+        (crop, {"size": 10, "padding": 1}, "size=10 is larger than the images of 7 x 9 with padding=1"),
         (rotate, {"degrees": math.nan}, "degrees must .*got nan"),
         (colour, {"contrast": 2}, "contrast must .*got 2"),
     ],

@@ -16,9 +16,9 @@ def test_pictures_have_their_shapes_and_ranges(be: nn.Backend, dtype: str) -> No
     assert tuple(X.shape) == (5, 16, 16, 3)
     assert X.dtype == be.dtype(dtype)
     assert be.xp.isdtype(y.dtype, "integral")
-    pictures = to_host(be, X)
-    assert pictures.min() >= 0.0
-    assert pictures.max() <= 1.0
+    images = to_host(be, X)
+    assert images.min() >= 0.0
+    assert images.max() <= 1.0
     assert to_host(be, y).tolist() == [0, 1, 0, 1, 0]
 
 

@@ -1,4 +1,4 @@
-"""Published pictures are read as they were published, and files that were not are refused by name."""
+"""Published images are read as they were published, and files that were not are refused by name."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nnarray.backends import device_of, namespace
 published = importlib.import_module("nnarray.datasets.published")
 
 RNG = np.random.default_rng(0)
-PICTURES = RNG.integers(0, 256, (5, 28, 28), dtype=np.uint8)
+IMAGES = RNG.integers(0, 256, (5, 28, 28), dtype=np.uint8)
 LABELS = np.asarray([3, 0, 9, 1, 9], dtype=np.uint8)
 RECORDS = 6  # in each file of CIFAR-10, here
 
@@ -29,9 +29,9 @@ def idx(x, magic=None, shape=None):
 
 @pytest.fixture
 def mnist(tmp_path):
-    """The four files: five pictures to train on, three to test with."""
+    """The four files: five images to train on, three to test with."""
     for name, part in (("train", slice(5)), ("t10k", slice(3))):
-        (tmp_path / f"{name}-images-idx3-ubyte").write_bytes(idx(PICTURES[part]))
+        (tmp_path / f"{name}-images-idx3-ubyte").write_bytes(idx(IMAGES[part]))
         (tmp_path / f"{name}-labels-idx1-ubyte").write_bytes(idx(LABELS[part]))
     return tmp_path
 
@@ -80,39 +80,39 @@ def test_digits_without_scikit_learn(monkeypatch):
 def test_mnist_on_every_backend(be, dtype, mnist):
     for split, n in (("train", 5), ("test", 3)):
         X, y = datasets.mnist(mnist, split, dtype=dtype, backend=be)
-        matches(be, X, PICTURES[:n, :, :, None], dtype)
+        matches(be, X, IMAGES[:n, :, :, None], dtype)
         assert be.to_numpy(y).tolist() == LABELS[:n].tolist()
 
 
 @pytest.mark.parametrize("name", ["{}-{}-idx{}-ubyte.gz", "{}-{}.idx{}-ubyte", "{}-{}.idx{}-ubyte.gz"])
 @pytest.mark.parametrize("gzipped", [True, False])
 def test_mnist_by_other_names(tmp_path, name, gzipped):
-    """What is gzipped is seen, not told by the name: browsers unpack files and keep the ending."""
+    """What is gzipped is seen, not read off the name: browsers unpack files and keep the ending."""
     pack = gzip.compress if gzipped else bytes
-    (tmp_path / name.format("train", "images", 3)).write_bytes(pack(idx(PICTURES)))
+    (tmp_path / name.format("train", "images", 3)).write_bytes(pack(idx(IMAGES)))
     (tmp_path / name.format("train", "labels", 1)).write_bytes(pack(idx(LABELS)))
     X, y = datasets.mnist(tmp_path)
-    assert np.array_equal(X[..., 0], PICTURES / 255)
+    assert np.array_equal(X[..., 0], IMAGES / 255)
     assert np.array_equal(y, LABELS)
 
 
 SPOILT = [
-    ("images", idx(PICTURES, magic=0x0801), "magic number 0x00000801 instead of 0x00000803"),
-    ("images", idx(PICTURES, magic=0x0D03), "magic number 0x00000d03 instead of"),
-    ("labels", idx(PICTURES), "magic number 0x00000803 instead of 0x00000801"),
+    ("images", idx(IMAGES, magic=0x0801), "magic number 0x00000801 instead of 0x00000803"),
+    ("images", idx(IMAGES, magic=0x0D03), "magic number 0x00000d03 instead of"),
+    ("labels", idx(IMAGES), "magic number 0x00000803 instead of 0x00000801"),
     ("images", b"", "truncated: 0 bytes"),
     ("labels", idx(LABELS)[:7], "truncated: 7 bytes"),
-    ("images", idx(PICTURES)[:-1], "truncated: its header declares 3920 bytes for 5 examples"),
+    ("images", idx(IMAGES)[:-1], "truncated: its header declares 3920 bytes for 5 examples"),
     ("labels", idx(LABELS)[:-1], "truncated: its header declares 5 bytes"),
-    ("images", idx(PICTURES) + b"\0", "too long: its header declares 3920 bytes"),
+    ("images", idx(IMAGES) + b"\0", "too long: its header declares 3920 bytes"),
     ("labels", idx(LABELS) + b"\0", "too long"),
-    ("images", idx(PICTURES, shape=(5, 784, 1)), r"declares shape \(5, 784, 1\); accepted is .*28, 28"),
-    ("images", idx(PICTURES, shape=(0, 28, 28)), r"declares shape \(0, 28, 28\)"),
-    ("images", idx(PICTURES, shape=(2**32 - 1, 28, 28)), r"declares shape \(4294967295, 28, 28\)"),
+    ("images", idx(IMAGES, shape=(5, 784, 1)), r"declares shape \(5, 784, 1\); accepted is .*28, 28"),
+    ("images", idx(IMAGES, shape=(0, 28, 28)), r"declares shape \(0, 28, 28\)"),
+    ("images", idx(IMAGES, shape=(2**32 - 1, 28, 28)), r"declares shape \(4294967295, 28, 28\)"),
     ("labels", idx(LABELS, shape=(900_000,)), "truncated: its header declares 900000 bytes"),
     ("labels", idx(np.uint8([0, 1, 10, 3, 255])), "has the label 255 at position 4, but labels are 0 to 9"),
     ("labels", idx(np.uint8([0, 1, 10, 3, 4])), "has the label 10 at position 2"),
-    ("labels", idx(LABELS[:4]), "has 4 labels for the 5 pictures of 'train-images-idx3-ubyte'"),
+    ("labels", idx(LABELS[:4]), "has 4 labels for the 5 images of 'train-images-idx3-ubyte'"),
 ]
 
 
@@ -129,14 +129,14 @@ def test_spoilt_files_of_mnist_are_refused(mnist, kind, content, match, pack):
 
 @pytest.mark.parametrize("spoil", [lambda g: g[:-9], lambda g: g[:60], lambda g: g[:40] + b"\xff\xff" + g[42:]])
 def test_spoilt_gzip_files_are_refused(mnist, spoil):
-    (mnist / "train-images-idx3-ubyte").write_bytes(spoil(gzip.compress(idx(PICTURES))))
+    (mnist / "train-images-idx3-ubyte").write_bytes(spoil(gzip.compress(idx(IMAGES))))
     with pytest.raises(ValueError, match=r"train-images-idx3-ubyte' is damaged or truncated.*Download"):
         datasets.mnist(mnist)
 
 
 def test_gzip_bombs_are_not_inflated(mnist):
-    """Ten million zeros after the last picture: one is read to see that they are there."""
-    (mnist / "train-images-idx3-ubyte").write_bytes(gzip.compress(idx(PICTURES) + bytes(10_000_000)))
+    """Ten million zeros after the last image: one is read to see that they are there."""
+    (mnist / "train-images-idx3-ubyte").write_bytes(gzip.compress(idx(IMAGES) + bytes(10_000_000)))
     with pytest.raises(ValueError, match="too long: its header declares 3920 bytes"):
         datasets.mnist(mnist)
 

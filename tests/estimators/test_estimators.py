@@ -206,20 +206,20 @@ def test_several_labels_as_scikit_learn() -> None:
 @pytest.mark.parametrize("kind", ALL)
 def test_arrays_stay_where_they_are(kind: type, be: nn.Backend, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
     X, y = clouds()
-    places = be.asarray(X, dtype=dtype), be.asarray(y) if kind in CLASSIFIERS else be.asarray(X[:, :2], dtype=dtype)
+    data = be.asarray(X, dtype=dtype), be.asarray(y) if kind in CLASSIFIERS else be.asarray(X[:, :2], dtype=dtype)
     weights = be.asarray(np.ones(len(y)), dtype=dtype)
     if be.library.name != "numpy":  # nothing may come to the host but single numbers
         monkeypatch.setattr(type(be.library), "to_host", None)
-    model = brief(kind, early_stopping=True, validation_fraction=0.3).fit(*places, sample_weight=weights)
-    results = [model.predict(places[0])]
+    model = brief(kind, early_stopping=True, validation_fraction=0.3).fit(*data, sample_weight=weights)
+    results = [model.predict(data[0])]
     if kind in CLASSIFIERS:
-        results += [model.predict_proba(places[0]), model.predict_log_proba(places[0]), model.classes_]
+        results += [model.predict_proba(data[0]), model.predict_log_proba(data[0]), model.classes_]
     for each in results:
         assert nn.namespace(each) is be.xp
         assert nn.device_of(each) == be.device
     assert nn.backends.dtype_name(model.model_.theta.dtype) == dtype
-    assert 0 <= model.score(*places, sample_weight=weights) <= 1 or kind in REGRESSORS
-    assert isinstance(model.score(*places), float)
+    assert 0 <= model.score(*data, sample_weight=weights) <= 1 or kind in REGRESSORS
+    assert isinstance(model.score(*data), float)
 
 
 @unfinished
@@ -436,7 +436,7 @@ def test_sparse_inputs_are_taken_or_refused_with_the_remedy(monkeypatch: pytest.
     X, y = clouds()
     model = brief(MLPClassifier).fit(csr_matrix(X), y)
     np.testing.assert_allclose(model.predict_proba(csr_matrix(X)), brief(MLPClassifier).fit(X, y).predict_proba(X))
-    monkeypatch.setattr("nnarray.estimators.places.DENSE_LIMIT", 100)
+    monkeypatch.setattr("nnarray.estimators.inputs.DENSE_LIMIT", 100)
     with pytest.raises(ValueError, match=r"sparse X of shape \(90, 4\) would take .* GiB.*TruncatedSVD.*toarray"):
         model.fit(csr_matrix(X), y)
 
@@ -679,10 +679,10 @@ def test_gradients_of_the_losses(loss: nn.Loss, be: nn.Backend) -> None:
     for i in np.ndindex(5, 3):
         step = np.zeros_like(z)
         step[i] = 1e-6
-        slope = (
+        derivative = (
             float(loss(be.asarray(z + step), be.asarray(t))) - float(loss(be.asarray(z - step), be.asarray(t)))
         ) / 2e-6
-        assert be.to_numpy(gradient)[i] == pytest.approx(slope, abs=1e-7)
+        assert be.to_numpy(gradient)[i] == pytest.approx(derivative, abs=1e-7)
 
 
 def test_poisson_needs_targets_that_are_not_negative() -> None:
@@ -795,7 +795,7 @@ def test_class_weights_of_nothing_are_told() -> None:
 
 
 @pytest.mark.parametrize(("count", "part"), [(97, 10), (4, 2)])
-def test_the_split_keeps_the_shares(be: nn.Backend, count: int, part: int) -> None:
+def test_the_split_keeps_the_proportions(be: nn.Backend, count: int, part: int) -> None:
     from nnarray.estimators.scores import split
 
     labels = np.arange(count) % 3
@@ -803,8 +803,8 @@ def test_the_split_keeps_the_shares(be: nn.Backend, count: int, part: int) -> No
     kept, held = be.to_numpy(kept), be.to_numpy(held)
     assert sorted([*kept, *held]) == list(range(count))
     assert len(held) == part
-    shares = np.bincount(labels[held], minlength=3)
-    assert np.abs(shares - part * np.bincount(labels) / count).max() <= 1
+    sizes = np.bincount(labels[held], minlength=3)
+    assert np.abs(sizes - part * np.bincount(labels) / count).max() <= 1
 
 
 def test_the_scores_are_those_of_scikit_learn() -> None:

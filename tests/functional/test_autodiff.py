@@ -152,8 +152,8 @@ def test_a_gradient_may_be_differentiated_by_torch_func() -> None:
     names = dict(theirs.named_parameters())
 
     def theirs_penalty(x: Any) -> Any:
-        slopes = torch.func.grad(lambda p: cross_entropy(torch.func.functional_call(theirs, p, (x,)), y))(names)
-        return sum(slope.pow(2).sum() for slope in slopes.values())
+        gradients = torch.func.grad(lambda p: cross_entropy(torch.func.functional_call(theirs, p, (x,)), y))(names)
+        return sum(gradient.pow(2).sum() for gradient in gradients.values())
 
     def penalty(x: Any) -> Any:
         return nn.value_and_grad(ours, x, y)[1].pow(2).sum()
@@ -178,10 +178,10 @@ def test_a_target_with_a_record_is_refused() -> None:
 
 def test_functions_of_theta_on_torch() -> None:
     ours, theirs = pair()
-    slope = torch.func.grad(lambda theta: squares(ours.with_theta(theta))(X))(ours.theta)
-    same(slope[-2:], torch.autograd.grad(squares(theirs)(X), theirs[2].bias)[0])
-    slope = torch.func.grad(lambda theta: nn.value_and_grad(ours.with_theta(theta), X, y)[0])(ours.theta)
-    same(slope, nn.value_and_grad(ours, X, y)[1])
+    gradient = torch.func.grad(lambda theta: squares(ours.with_theta(theta))(X))(ours.theta)
+    same(gradient[-2:], torch.autograd.grad(squares(theirs)(X), theirs[2].bias)[0])
+    gradient = torch.func.grad(lambda theta: nn.value_and_grad(ours.with_theta(theta), X, y)[0])(ours.theta)
+    same(gradient, nn.value_and_grad(ours, X, y)[1])
 
 
 def test_functions_of_theta_on_jax() -> None:

@@ -1,4 +1,4 @@
-"""What is told and drawn of a network."""
+"""The summary and the drawing of a network."""
 
 from __future__ import annotations
 

@@ -131,7 +131,7 @@ def alive(*, once: bool) -> list[int]:
     return log[1]
 
 
-def test_the_way_back_releases_what_it_has_passed() -> None:
+def test_the_backward_pass_releases_what_it_has_passed() -> None:
     assert alive(once=True) == [8, 7, 6, 5, 4, 3, 2, 1]
     assert alive(once=False) == [8] * 8
 

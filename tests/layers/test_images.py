@@ -1,4 +1,4 @@
-"""Layers for pictures, beside PyTorch's over a grid of settings."""
+"""Layers for images, beside PyTorch's over a grid of settings."""
 
 from __future__ import annotations
 
@@ -211,7 +211,7 @@ def test_state_follows_training_and_is_kept(be: nn.Backend) -> None:
             lambda: nn.Network(nn.Conv2D(4, 3)).init((8,)),
             r"Conv2D 1 of 1: expects examples of shape \(height, width, channels\)",
         ),
-        (lambda: nn.Network(nn.Conv2D(4, 9)).init((8, 8, 1)), "reaches 9 x 9 does not fit into pictures of shape"),
+        (lambda: nn.Network(nn.Conv2D(4, 9)).init((8, 8, 1)), "reaches 9 x 9 does not fit into images of shape"),
         (lambda: nn.Network(nn.Conv2D(4, 3, groups=2)).init((8, 8, 3)), "3 channels do not divide into 2 groups"),
         (lambda: nn.Network(nn.Conv2D(4, 3, padding="some")).init((8, 8, 3)), "'valid', 'same' or numbers; got 'some'"),
         (lambda: nn.BatchNorm(momentum=0), "0 < momentum <= 1"),
@@ -239,8 +239,8 @@ def test_normalisation_of_numbers_whose_squares_do_not_fit(
 
         def step(x: Any, dy: Any) -> list[Any]:
             out = layer.forward(params, x, nn.Context(True, params))
-            dx, slopes = out.pullback(dy)
-            return [out.y, dx * scale, slopes["weight"], out.state.get("mean", x[0, ...]) / scale]
+            dx, gradients = out.pullback(dy)
+            return [out.y, dx * scale, gradients["weight"], out.state.get("mean", x[0, ...]) / scale]
 
         with np.errstate(all="ignore"):
             found = as_called(here, step)(*(here.asarray(a, dtype=dtype) for a in (scale * (x + offset), dy)))

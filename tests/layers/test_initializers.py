@@ -108,8 +108,8 @@ def test_one_seed_gives_the_same_weights_everywhere(be: nn.Backend, host: nn.Bac
 
 def test_the_dtype_only_rounds() -> None:
     net = nn.Network(nn.Dense(6, init="normal"), nn.Dense(3))
-    wide, narrow = (net.init((3,), seed=4, dtype=dtype).theta for dtype in ("float64", "float32"))
-    np.testing.assert_array_equal(narrow, wide.astype(np.float32))
+    exact, rounded = (net.init((3,), seed=4, dtype=dtype).theta for dtype in ("float64", "float32"))
+    np.testing.assert_array_equal(rounded, exact.astype(np.float32))
 
 
 def test_parameters_start_differently() -> None:

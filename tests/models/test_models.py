@@ -18,28 +18,28 @@ from tests.tolerances import EPS, as_called, close, to_host
 torch = pytest.importorskip("torch")
 networks = pytest.importorskip("tests.torch_networks")
 
-PICTURE = (224, 224, 3)
+IMAGE = (224, 224, 3)
 NAMED: dict[str, tuple[Callable[[], nn.Network], Callable[[], Any], tuple[int, ...], int]] = {
-    "googlenet": (nn.models.googlenet, networks.GoogLeNet, PICTURE, 6_624_904),
+    "googlenet": (nn.models.googlenet, networks.GoogLeNet, IMAGE, 6_624_904),
     "googlenet-heads": (
         lambda: nn.models.googlenet(auxiliary=True),
         lambda: networks.GoogLeNet(heads=True),
-        PICTURE,
+        IMAGE,
         13_004_888,
     ),
     "googlenet-paper": (
         lambda: nn.models.googlenet(variant="paper"),
         lambda: networks.GoogLeNet(paper=True),
-        PICTURE,
+        IMAGE,
         6_998_552,
     ),
     "googlenet-paper-heads": (
         lambda: nn.models.googlenet(variant="paper", auxiliary=True),
         lambda: networks.GoogLeNet(paper=True, heads=True),
-        PICTURE,
+        IMAGE,
         13_378_280,
     ),
-    "resnet18": (nn.models.resnet18, networks.ResNet18, PICTURE, 11_689_512),
+    "resnet18": (nn.models.resnet18, networks.ResNet18, IMAGE, 11_689_512),
     "lenet5": (nn.models.lenet5, networks.lenet5, (28, 28, 1), 61_706),
     "mlp": (
         lambda: nn.models.mlp(10, (512, 256), activation="tanh"),
@@ -115,9 +115,9 @@ def test_training_gradients_equal_those_of_pytorch(host: nn.Backend, name: str) 
     loss.backward()
     value, gradient = nn.training_step(model, x, y, key=nn.Key(0))[:2]
     assert float(value) == pytest.approx(loss.item(), rel=1e-12)
-    slopes = {name: p.grad.numpy() for name, p in network.named_parameters()}
-    there = {n: v for n, v in state_of(network).items() if n not in slopes}
-    want = model.copy().load_torch(slopes | there).theta
+    gradients = {name: p.grad.numpy() for name, p in network.named_parameters()}
+    running = {n: v for n, v in state_of(network).items() if n not in gradients}
+    want = model.copy().load_torch(gradients | running).theta
     assert np.abs(gradient - want).max() <= 1e-9 * np.abs(want).max()
 
 
@@ -133,7 +133,7 @@ def test_state_follows_as_in_pytorch(host: nn.Backend) -> None:
 
 
 def test_googlenet_goes_forward_and_trains_on_every_backend(be: nn.Backend, host: nn.Backend) -> None:
-    """In float64 where it is: the variance of few places magnifies roundings."""
+    """In float64 where it is: the variance of few positions magnifies roundings."""
     net = without_dropout(nn.models.googlenet(5, auxiliary=be.library.name != "jax"))
     x, y = np.random.default_rng(0).normal(size=(4, 32, 32, 3)), np.asarray([0, 1, 2, 3])
 
@@ -410,10 +410,10 @@ def sorted_by_files(state: Any, folder: Path) -> dict[str, Any]:
     files.save_file(mixed, folder / "mixed.safetensors")
     swapped = {name: x if name.endswith("bias") else x.half() for name, x in state.items() if x.is_floating_point()}
     files.save_file(swapped, folder / "swapped.safetensors")
-    told = type(state)(state)  # PyTorch's own, with a layer renamed, which so comes last
-    told._metadata = state._metadata  # type: ignore[attr-defined]
+    as_pytorch = type(state)(state)  # PyTorch's own, with a layer renamed, which so comes last
+    as_pytorch._metadata = state._metadata  # type: ignore[attr-defined]
     for name in [name for name in state if name.startswith(f"{layer}.")]:
-        told[name.replace(layer, "head", 1)] = told.pop(name)
+        as_pytorch[name.replace(layer, "head", 1)] = as_pytorch.pop(name)
     return {
         "load_file": out,
         "saved again": folder / "again.pt",
@@ -422,7 +422,7 @@ def sorted_by_files(state: Any, folder: Path) -> dict[str, Any]:
         "mixed": files.load_file(folder / "mixed.safetensors"),
         "mixed in a file": folder / "mixed.safetensors",
         "swapped": files.load_file(folder / "swapped.safetensors"),
-        "PyTorch's, renamed": told,
+        "PyTorch's, renamed": as_pytorch,
     }
 
 
@@ -584,13 +584,13 @@ def test_what_numpy_has_no_numbers_for_is_refused_by_name(tmp_path: Path) -> Non
 
 def test_nothing_that_is_not_finite_becomes_a_parameter(be: nn.Backend) -> None:
     model = nn.Network(nn.Dense(2), nn.BatchNorm()).init((3,), backend=be, dtype="float32")
-    before, told = to_host(be, model.theta), model.state_dict()
+    before, state = to_host(be, model.theta), model.state_dict()
     for value in (np.nan, np.inf, 1e300):
         bias = [0.0, value]
         for call, name in (
             (lambda bias=bias: model.set_params({"0.bias": bias}), "parameter '0.bias'"),
-            (lambda bias=bias: model.load_state_dict({**told, "0.bias": bias}), "parameter '0.bias'"),
-            (lambda bias=bias: model.load_state_dict({**told, "1.mean": bias}), "parameter '1.mean'"),
+            (lambda bias=bias: model.load_state_dict({**state, "0.bias": bias}), "parameter '0.bias'"),
+            (lambda bias=bias: model.load_state_dict({**state, "1.mean": bias}), "parameter '1.mean'"),
             (lambda bias=bias: model.load_torch(model.to_torch() | {"0.bias": np.asarray(bias)}), "'0.bias'"),
         ):
             with pytest.raises(ValueError, match=rf"{name}.*( contains NaN or infinity: row 1|cannot hold 1e\+300)"):

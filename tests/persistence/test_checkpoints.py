@@ -98,10 +98,10 @@ def test_a_model_comes_back_as_it_was(be: nn.Backend, host: nn.Backend, dtype: s
 )
 def test_every_architecture_is_told_by_its_settings(made: Callable[..., nn.Network], shape: tuple[int, ...]) -> None:
     net = made()
-    told = json.loads(json.dumps(settings.encode(net), allow_nan=False))
-    assert settings.decode(told) == net
-    assert [p.name for p in nn.model.Wiring.of(settings.decode(told), shape).params.places] == [
-        p.name for p in nn.model.Wiring.of(net, shape).params.places
+    encoded = json.loads(json.dumps(settings.encode(net), allow_nan=False))
+    assert settings.decode(encoded) == net
+    assert [p.name for p in nn.model.Wiring.of(settings.decode(encoded), shape).params.slots] == [
+        p.name for p in nn.model.Wiring.of(net, shape).params.slots
     ]
 
 
@@ -142,16 +142,16 @@ def test_strided_parameters_are_saved_rightly() -> None:
 def test_a_state_dict_goes_in_and_out(be: nn.Backend, host: nn.Backend) -> None:
     model, other = (network().init((2,), seed=seed, backend=be) for seed in (0, 1))
     model.fit(*moons(be), epochs=1)
-    told = model.state_dict()
-    assert list(told) == ["0.weight", "0.bias", "1.weight", "1.bias", "3.weight", "3.bias", "1.mean", "1.variance"]
-    assert other.load_state_dict(told) is other
+    arrays = model.state_dict()
+    assert list(arrays) == ["0.weight", "0.bias", "1.weight", "1.bias", "3.weight", "3.bias", "1.mean", "1.variance"]
+    assert other.load_state_dict(arrays) is other
     assert bool(be.xp.all(other.theta == model.theta))
     assert bool(be.xp.all(other.state == model.state))
     before = host.to_numpy(other.theta).copy()
     for wrong in (
-        {"0.weight": told["0.weight"]},
-        told | {"9.bias": told["0.bias"]},
-        told | {"0.bias": told["1.mean"][:3]},
+        {"0.weight": arrays["0.weight"]},
+        arrays | {"9.bias": arrays["0.bias"]},
+        arrays | {"0.bias": arrays["1.mean"][:3]},
     ):
         with pytest.raises(ValueError, match=r"does not fit|has shape"):
             other.load_state_dict(wrong)
@@ -389,9 +389,9 @@ def test_whenever_it_is_killed_the_newest_checkpoint_loads_and_goes_on(host: nn.
         import nnarray as nn
         X, y = nn.datasets.moons(64, noise=0.2, seed=0)
         model = nn.Network(nn.Dense(64, "tanh"), nn.Dense(2)).init((2,), seed=0)
-        told = lambda run: print("an epoch", flush=True)
+        report = lambda run: print("an epoch", flush=True)
         kept = nn.Checkpoint("run.safetensors", keep=2)
-        model.fit(X, y, epochs=1_000_000, callbacks=told, checkpoint=kept, resume=True)
+        model.fit(X, y, epochs=1_000_000, callbacks=report, checkpoint=kept, resume=True)
     """
     draws, last = random.Random(0), 0
     for _ in range(6):

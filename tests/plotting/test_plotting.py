@@ -1,4 +1,4 @@
-"""Pictures: each function draws on every backend, where it is told to, and leaves pyplot as it was."""
+"""Figures: each function draws on every backend, into the axes that are given, and leaves pyplot as it was."""
 
 from __future__ import annotations
 
@@ -214,14 +214,14 @@ def test_classes_have_the_names_that_are_given(host: nn.Backend, ax) -> None:
 # --- Regressions ---------------------------------------------------------------------------------------------
 
 
-def slope(be: nn.Backend) -> nn.Model:
+def ramp(be: nn.Backend) -> nn.Model:
     return nn.Network(nn.Dense(1)).init((2,), backend=be).set_params({"0.weight": [[2.0], [0.0]], "0.bias": [1.0]})
 
 
 def test_the_surface_of_a_regression_is_its_value(be: nn.Backend, ax) -> None:
     X, _ = nn.datasets.moons(20, backend=be)
     y = 2.0 * X[:, 0] + 1.0
-    assert plotting.plot_surface(slope(be), X, y, ax=ax, resolution=15) is ax
+    assert plotting.plot_surface(ramp(be), X, y, ax=ax, resolution=15) is ax
     shade = np.asarray(ax.images[0].get_array())
     np.testing.assert_allclose(shade[3], 2.0 * plotting.plane.Grid.over(X, 15, "test").x1 + 1.0, rtol=1e-5)
     contours, points = ax.collections[0], ax.collections[-1]
@@ -246,7 +246,7 @@ def test_a_surface_needs_one_output(host: nn.Backend, ax) -> None:
     with pytest.raises(TypeError, match="plot_surface draws a Model, or a fitted estimator"):
         plotting.plot_surface(3, X, ax=ax)
     with pytest.raises(ValueError, match="y must have one entry an example"):
-        plotting.plot_surface(slope(host), X, X, ax=ax)
+        plotting.plot_surface(ramp(host), X, X, ax=ax)
 
 
 # --- Training ------------------------------------------------------------------------------------------------
@@ -314,25 +314,25 @@ def test_one_metric_gives_its_name_to_the_axis(ax) -> None:
 
 def test_an_activation_is_drawn_with_its_derivative(ax) -> None:
     assert plotting.plot_activation("tanh", ax=ax) is ax
-    f, slope, *_ = ax.lines
+    f, derivative, *_ = ax.lines
     x = f.get_xdata()
     np.testing.assert_allclose(f.get_ydata(), np.tanh(x))
-    np.testing.assert_allclose(slope.get_ydata(), 1.0 - np.tanh(x) ** 2, atol=1e-12)
+    np.testing.assert_allclose(derivative.get_ydata(), 1.0 - np.tanh(x) ** 2, atol=1e-12)
     assert (x[0], x[-1]) == (-4.0, 4.0)
     assert ax.get_title() == "tanh"
-    assert (f.get_linestyle(), slope.get_linestyle()) == ("-", "--")
+    assert (f.get_linestyle(), derivative.get_linestyle()) == ("-", "--")
 
 
 @pytest.mark.parametrize("name", ["relu", "hard_sigmoid", "hard_tanh"])
 def test_a_derivative_that_jumps_is_open_there(name: str, ax) -> None:
     plotting.plot_activation(name, ax=ax)
-    slope = ax.lines[1].get_ydata()
-    assert 1 <= np.isnan(slope).sum() <= 2
-    steps = np.diff(slope)
+    derivative = ax.lines[1].get_ydata()
+    assert 1 <= np.isnan(derivative).sum() <= 2
+    steps = np.diff(derivative)
     assert np.abs(steps[~np.isnan(steps)]).max() == 0.0
 
 
-def test_an_activation_of_ones_own_is_drawn_by_its_own_way_back(ax) -> None:
+def test_an_activation_of_ones_own_is_drawn_by_its_own_pullback(ax) -> None:
     plotting.plot_activation(nn.Activation(lambda x: x * x, lambda x: 3.0 * x), ax=ax, span=1.0)  # not the derivative
     np.testing.assert_allclose(ax.lines[1].get_ydata(), 3.0 * ax.lines[1].get_xdata())
     assert ax.get_title() == "f"
@@ -370,8 +370,8 @@ def test_weights_are_lines_and_units_see_the_plane(be: nn.Backend, ax) -> None:
     for unit in range(3):
         want = hidden[..., unit] / np.abs(hidden[..., unit]).max()
         np.testing.assert_allclose(np.asarray(ax.images[2 + unit].get_array()), want, atol=1e-5)
-    told = [text.get_text() for text in ax.texts]
-    assert {"inputs", "3 units, tanh", "1 unit", "b = −1.00", "b = 0.50", "$x_{1}$", "$z_{1}$"} <= set(told)
+    texts = [text.get_text() for text in ax.texts]
+    assert {"inputs", "3 units, tanh", "1 unit", "b = −1.00", "b = 0.50", "$x_{1}$", "$z_{1}$"} <= set(texts)
     assert names_of_key(ax) == ["w = 4", "w = −4"]
 
 
@@ -501,14 +501,14 @@ def test_a_film_is_saved_as_a_gif(host: nn.Backend, tmp_path) -> None:
     path = tmp_path / "training.gif"
     before = dict(mpl.rcParams)
     shot(host).save(path, fps=5, resolution=10)
-    with Image.open(path) as picture:
-        assert picture.n_frames == 4
-        assert picture.info["duration"] == 200
-        assert picture.size == (560, 420)
+    with Image.open(path) as image:
+        assert image.n_frames == 4
+        assert image.info["duration"] == 200
+        assert image.size == (560, 420)
         looks = []
         for i in range(4):
-            picture.seek(i)
-            looks.append(np.asarray(picture.convert("L")))
+            image.seek(i)
+            looks.append(np.asarray(image.convert("L")))
     assert all((a != b).any() for a, b in itertools.pairwise(looks))
     assert [each.name for each in tmp_path.iterdir()] == ["training.gif"]
     assert dict(mpl.rcParams) == before
@@ -551,7 +551,7 @@ def test_a_film_begins_anew_with_each_training(host: nn.Backend) -> None:
         assert len(film.frames) == epochs + 1
 
 
-# --- Every picture, into a file ------------------------------------------------------------------------------
+# --- Every figure, into a file -------------------------------------------------------------------------------
 
 HISTORY = {
     "epoch": [1.0, 2.0, 3.0],
@@ -570,7 +570,7 @@ def drawn(name: str, ax) -> None:
         "data": lambda: plot_data(X, y, ax=ax),
         "boundary": lambda: plot_boundary(halves(host), X, y, ax=ax, resolution=40),
         "estimator": lambda: plot_boundary(LogisticRegression().fit(X, y), X, y, ax=ax, resolution=40),
-        "surface": lambda: plotting.plot_surface(slope(host), X, X[:, 0], ax=ax, resolution=40),
+        "surface": lambda: plotting.plot_surface(ramp(host), X, X[:, 0], ax=ax, resolution=40),
         "history": lambda: plot_history(HISTORY, ax=ax),
         "metrics": lambda: plotting.plot_metrics(HISTORY, ax=ax),
         "activation": lambda: plotting.plot_activation("gelu", ax=ax),
@@ -579,26 +579,26 @@ def drawn(name: str, ax) -> None:
         "weights": lambda: plotting.plot_weight_histograms(small(host), ax=ax),
         "activations": lambda: plotting.plot_activation_histograms(small(host), X, ax=ax),
         "film": lambda: shot(host, epochs=1).draw(ax=ax, resolution=40),
-        "sheet": lambda: plotting.plot_pictures(sheet, ["a", "b", "c", "d"], ax=ax),
+        "sheet": lambda: plotting.plot_images(sheet, ["a", "b", "c", "d"], ax=ax),
         "filters": lambda: plotting.plot_filters(np.linspace(-1, 1, 108).reshape(3, 3, 3, 4), ax=ax),
         "confusion": lambda: plotting.plot_confusion(np.asarray([[9, 1], [3, 7]]), ["cat", "dog"], ax=ax),
     }[name]()
 
 
-PICTURES = "data boundary estimator surface history metrics activation layers neurons weights activations film sheet"
-PICTURES += " filters confusion"
+FIGURES = "data boundary estimator surface history metrics activation layers neurons weights activations film sheet"
+FIGURES += " filters confusion"
 
 
-@pytest.mark.parametrize("name", PICTURES.split())
+@pytest.mark.parametrize("name", FIGURES.split())
 def test_every_picture_is_rendered(name: str, tmp_path) -> None:
     with plotting.picture(5.0, 4.0) as figure:
         ax = figure.subplots()
         drawn(name, ax)
     path = tmp_path / f"{name}.png"
     plotting.save(figure, path)
-    with Image.open(path) as picture:
-        assert picture.size == (750, 600)
-        pixels = np.asarray(picture.convert("RGB"))
+    with Image.open(path) as image:
+        assert image.size == (750, 600)
+        pixels = np.asarray(image.convert("RGB"))
     assert (pixels < 250).any(axis=-1).mean() > 0.01  # something is there
     assert not (pixels[[0, -1]] < 128).any()  # and nothing is cut off at the edges
     assert not (pixels[:, [0, -1]] < 128).any()
@@ -654,12 +654,12 @@ def test_without_matplotlib_the_error_says_how_to_get_it(monkeypatch: pytest.Mon
         plot_data(*nn.datasets.moons(20))
 
 
-# --- Sheets of pictures ----------------------------------------------------------------------------------------------
+# --- Sheets of images ------------------------------------------------------------------------------------------------
 
 
 def test_sheets_place_pictures_in_rows_with_their_labels() -> None:
     X = nn.datasets.pets(5, size=16)[0]
-    axes = nn.plotting.plot_pictures(X, ["a", "b", "c", "d", "e"], colours=["red"] * 5, columns=2)
+    axes = nn.plotting.plot_images(X, ["a", "b", "c", "d", "e"], colours=["red"] * 5, columns=2)
     assert len(axes.images) == 5
     lefts, tops = zip(*[(image.get_extent()[0], image.get_extent()[3]) for image in axes.images], strict=True)
     assert len(set(lefts)) == 2
@@ -687,9 +687,9 @@ def test_a_confusion_matrix_is_written_out() -> None:
 @pytest.mark.parametrize(
     ("draw", "message"),
     [
-        (lambda p: p.plot_pictures(np.zeros((2, 4, 4, 2))), r"needs pictures of shape \(N, height, width, 3 or 1\)"),
-        (lambda p: p.plot_pictures(np.zeros((0, 4, 4, 3))), "needs pictures of shape"),
-        (lambda p: p.plot_pictures(np.zeros((2, 4, 4, 3)), ["a"]), "as many labels as pictures, 2; got 1"),
+        (lambda p: p.plot_images(np.zeros((2, 4, 4, 2))), r"needs images of shape \(N, height, width, 3 or 1\)"),
+        (lambda p: p.plot_images(np.zeros((0, 4, 4, 3))), "needs images of shape"),
+        (lambda p: p.plot_images(np.zeros((2, 4, 4, 3)), ["a"]), "as many labels as images, 2; got 1"),
         (lambda p: p.plot_filters(np.zeros((3, 3, 8, 4))), "needs weights of shape"),
         (lambda p: p.plot_confusion(np.zeros((2, 3)), ["a", "b"]), r"matrix of shape \(2, 2\); got \(2, 3\)"),
     ],
@@ -710,12 +710,12 @@ def test_a_film_in_a_page_fetches_nothing_from_elsewhere(host: nn.Backend) -> No
 def test_labels_that_are_none_are_refused(host: nn.Backend) -> None:
     X, y = nn.datasets.moons(20, seed=0)
     model = nn.Network(nn.Dense(2)).init((2,))
-    for wrong, told in ((y + 5, "0 to 1; got 5"), (y - 1, "0 to 1; got -1"), (y * 1.5, "0 to 1; got 1.5")):
-        with pytest.raises(ValueError, match=told):
+    for wrong, message in ((y + 5, "0 to 1; got 5"), (y - 1, "0 to 1; got -1"), (y * 1.5, "0 to 1; got 1.5")):
+        with pytest.raises(ValueError, match=message):
             plotting.plot_boundary(model, X, wrong)
     with pytest.raises(ValueError, match="got -1"):
         plotting.plot_data(X, y - 1)
     with pytest.raises(ValueError, match="NaN or infinity"):
         plotting.plot_boundary(model, X * np.nan, y)
     with pytest.raises(ValueError, match="columns must be an integer of at least 1"):
-        plotting.plot_pictures(np.zeros((2, 4, 4)), columns=0)
+        plotting.plot_images(np.zeros((2, 4, 4)), columns=0)

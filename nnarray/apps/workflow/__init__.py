@@ -1,5 +1,5 @@
-"""From a file to a trained network, and from the network and another file to what it says: what the commands compute.
+"""The computations of the commands: from a file to a trained network, and from another file to its predictions.
 
-Nothing here prints. `intake` makes arrays of files, `steps` trains and predicts, `scores` says how good it is, and
+Nothing here prints. `inputs` makes arrays of files, `steps` trains and predicts, `scores` says how good it is, and
 `reports` draws that.
 """

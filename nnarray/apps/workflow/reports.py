@@ -1,4 +1,4 @@
-"""Pictures of a training and of what came out, in a folder."""
+"""Figures of a training and of its predictions, in a folder."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MOST_CLASSES = 40  # that a picture of a confusion matrix can name
 
 
 def prepare(folder: Path) -> None:
-    """Make the folder, and see that pictures can be drawn and written: before the training, and not after it.
+    """Make the folder, and see that figures can be drawn and written: before the training, and not after it.
 
     Raises
     ------
@@ -39,15 +39,15 @@ def prepare(folder: Path) -> None:
 def draw(done: Trained, folder: Path) -> list[Path]:
     """The loss over the epochs; the confusion matrix, or predicted over true values; the numbers in report.json."""
     figures = {"training.png": _history(done)}
-    if done.intake.classes:
-        if len(done.intake.classes) <= MOST_CLASSES:
+    if done.inputs.classes:
+        if len(done.inputs.classes) <= MOST_CLASSES:
             figures["confusion.png"] = _confusion(done)
     else:
         figures["predictions.png"] = _predictions(done)
     for name, figure in figures.items():
         plotting.save(figure, folder / name)
-    told = {"model": done.model.metadata, "history": dict(done.model.history)}
-    files.replace(folder / "report.json", lambda part: _write(part, json.dumps(told, indent=2)))
+    report = {"model": done.model.metadata, "history": dict(done.model.history)}
+    files.replace(folder / "report.json", lambda part: _write(part, json.dumps(report, indent=2)))
     return [folder / name for name in figures]
 
 
@@ -62,7 +62,7 @@ def _history(done: Trained) -> Figure:
 
 
 def _confusion(done: Trained) -> Figure:
-    names = done.intake.classes
+    names = done.inputs.classes
     assert done.scores.confusion is not None
     with plotting.picture(2.5 + 0.6 * len(names), 2.0 + 0.6 * len(names)) as figure:
         plotting.plot_confusion(done.scores.confusion, names, ax=figure.subplots())
@@ -70,9 +70,9 @@ def _confusion(done: Trained) -> Figure:
 
 
 def _predictions(done: Trained) -> Figure:
-    """What was predicted over what is true, one picture a target; on the grey line they are equal."""
-    targets = done.intake.targets
-    predicted, true = (done.intake.values(each) for each in (done.outputs, done.y))  # type: ignore[union-attr]
+    """Draw predicted over true values, one axes a target; on the grey line both are equal."""
+    targets = done.inputs.targets
+    predicted, true = (done.inputs.values(each) for each in (done.outputs, done.y))  # type: ignore[union-attr]
     with plotting.picture(4.4 * len(targets), 4.4) as figure:
         for j, (name, axes) in enumerate(zip(targets, figure.subplots(1, len(targets), squeeze=False)[0], strict=True)):
             ends = [float(f(np.concatenate([predicted[:, j], true[:, j]]))) for f in (np.min, np.max)]

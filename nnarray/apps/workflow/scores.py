@@ -1,4 +1,4 @@
-"""How good outputs are, added up part by part, beside what needs no network: the commonest class, or the mean."""
+"""Scores of outputs, added up part by part, beside a baseline without a network: the commonest class, or the mean."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import numpy as np
 
 
 class Scores(NamedTuple):
-    """What came out: a row of numbers for the network, and the same for the baseline."""
+    """The scores of the network, and of the baseline."""
 
     examples: int
     baseline: str
-    """What the baseline says of every example."""
+    """What the baseline predicts for every example."""
     rows: dict[str, tuple[float, float]]
     """By metric: the network's value and the baseline's."""
     classes: tuple[str, ...] = ()
     confusion: np.ndarray | None = None
-    """How many of each class (row) were told to be of each (column)."""
+    """How many of each class (row) were predicted to be of each (column)."""
 
     @property
     def no_better(self) -> list[str]:
@@ -37,14 +37,14 @@ class Scores(NamedTuple):
         """For each class: its name, how many there are, recall and precision."""
         if self.confusion is None:
             return []
-        true, told, hits = self.confusion.sum(axis=1), self.confusion.sum(axis=0), np.diagonal(self.confusion)
+        true, predicted, hits = self.confusion.sum(axis=1), self.confusion.sum(axis=0), np.diagonal(self.confusion)
         return [
-            (name, int(true[k]), _ratio(hits[k], true[k]), _ratio(hits[k], told[k]))
+            (name, int(true[k]), _ratio(hits[k], true[k]), _ratio(hits[k], predicted[k]))
             for k, name in enumerate(self.classes)
         ]
 
     def to_json(self) -> dict[str, Any]:
-        """In what JSON can say: a number that does not exist is null."""
+        """The scores for JSON: a number that does not exist is null."""
         made: dict[str, Any] = {
             "examples": self.examples,
             "metrics": {name: _finite(mine) for name, (mine, _) in self.rows.items()},
@@ -73,7 +73,7 @@ def _finite(value: float) -> float | None:
 class ClassTally:
     """Accuracy, macro-averaged F1 and cross-entropy of probabilities.
 
-    The baseline always says the commonest class of the training, with the shares of the training as probabilities.
+    The baseline always predicts the commonest class of the training, with the class frequencies as probabilities.
 
     Parameters
     ----------
@@ -92,19 +92,19 @@ class ClassTally:
 
     def add(self, log_probabilities: np.ndarray, y: np.ndarray) -> None:
         """Some examples: outputs of shape (n, K), and the numbers of their classes."""
-        told = log_probabilities.argmax(axis=1)
-        np.add.at(self.matrix, (y, told), 1)
+        predicted = log_probabilities.argmax(axis=1)
+        np.add.at(self.matrix, (y, predicted), 1)
         self.loss -= float(log_probabilities[np.arange(len(y)), y].sum(dtype=np.float64))
 
     def scores(self) -> Scores:
         """Of all examples so far; at least one."""
         true, count = self.matrix.sum(axis=1), int(self.matrix.sum())
         _refuse_none(count)
-        shares = np.asarray(self.counts, dtype=float) / sum(self.counts)
-        common = int(shares.argmax())
+        frequencies = np.asarray(self.counts, dtype=float) / sum(self.counts)
+        common = int(frequencies.argmax())
         always = np.zeros_like(self.matrix)
         always[:, common] = true
-        prior = -float(true @ np.log(np.maximum(shares, 1e-12)))
+        prior = -float(true @ np.log(np.maximum(frequencies, 1e-12)))
         rows = {
             "accuracy": (_ratio(np.trace(self.matrix), count), _ratio(true[common], count)),
             "f1": (_f1(self.matrix), _f1(always)),
@@ -115,16 +115,18 @@ class ClassTally:
 
 def _f1(matrix: np.ndarray) -> float:
     """2 precision recall / (precision + recall) of each class that there is; their mean."""
-    true, told = matrix.sum(axis=1), matrix.sum(axis=0)
-    there = true + told > 0
-    return float(np.mean(2.0 * np.diagonal(matrix)[there] / (true + told)[there])) if there.any() else math.nan
+    true, predicted = matrix.sum(axis=1), matrix.sum(axis=0)
+    present = true + predicted > 0
+    return (
+        float(np.mean(2.0 * np.diagonal(matrix)[present] / (true + predicted)[present])) if present.any() else math.nan
+    )
 
 
 @dataclass
 class ValueTally:
     """Root mean square error, mean absolute error (both in the units of the target) and R2 of predicted values.
 
-    The baseline always says the mean of the training.
+    The baseline always predicts the mean of the training.
 
     Parameters
     ----------

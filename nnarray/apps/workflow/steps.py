@@ -1,4 +1,4 @@
-"""From a file to a trained network, and from the network and another file to what it says: what the commands compute.
+"""The steps of the commands: from a file to a trained network, and from another file to its predictions.
 
 Nothing here prints. The model that comes out is complete: how its data were prepared is noted in its metadata.
 """
@@ -13,15 +13,15 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from nnarray import kernels
-from nnarray.apps.workflow.intake import (
+from nnarray.apps.workflow.inputs import (
     Examples,
-    Intake,
-    Pictures,
+    Images,
+    Inputs,
     Rows,
     Unknown,
     Watch,
-    intake_of,
-    pictures_to_train_on,
+    images_to_train_on,
+    inputs_of,
     rows_to_train_on,
 )
 from nnarray.apps.workflow.scores import ClassTally, Scores, Tally, ValueTally
@@ -48,7 +48,7 @@ MANY = 10_000  # examples, from which on batches are larger
 
 @dataclass(frozen=True)
 class Plan:
-    """How to train; what is None is chosen by the data."""
+    """How to train. A setting that is None is chosen from the data."""
 
     target: tuple[str, ...] = ()
     task: Literal["auto", "classify", "regress"] = "auto"
@@ -93,10 +93,10 @@ class Plan:
 
 
 class Trained(NamedTuple):
-    """A network that has been trained, and how good it is on what was held out."""
+    """A network that has been trained, and its scores on the examples that were held out."""
 
     model: Model
-    intake: Intake
+    inputs: Inputs
     examples: Examples
     scores: Scores
     held_out: bool
@@ -113,8 +113,8 @@ class Trained(NamedTuple):
 # --- Training --------------------------------------------------------------------------------------------------------
 
 
-def read(path: Path, plan: Plan, watch: Watch = lambda what, share: None) -> Examples:
-    """The examples of a table or of a folder of pictures; `watch` is told how far it is.
+def read(path: Path, plan: Plan, watch: Watch = lambda what, fraction: None) -> Examples:
+    """The examples of a table or of a folder of images; `watch` is called with the progress.
 
     Raises
     ------
@@ -125,12 +125,14 @@ def read(path: Path, plan: Plan, watch: Watch = lambda what, share: None) -> Exa
     """
     if path.is_dir():
         if plan.target or plan.drop or plan.categories:
-            raise ValueError("--target, --drop and --categories are about columns; the subfolders tell the classes.")
+            raise ValueError(
+                "--target, --drop and --categories are about columns; the names of the subfolders are the classes."
+            )
         if plan.text != USUAL:
             raise ValueError(f"{NOT_TEXT}; {str(path)!r} is a folder. Leave them out.")
-        return pictures_to_train_on(path, size=plan.size, fraction=plan.validation, seed=plan.seed, errors=plan.errors)
+        return images_to_train_on(path, size=plan.size, fraction=plan.validation, seed=plan.seed, errors=plan.errors)
     if not plan.target and path.exists():
-        raise ValueError("which column is to be told? Name it with --target COLUMN.")
+        raise ValueError("which column is the target? Name it with --target COLUMN.")
     if plan.text.of_files and path.exists() and kind_of(path) not in DELIMITERS:
         raise ValueError(f"{NOT_TEXT}, and {str(path)!r} is none. Leave them out.")
     left_out = len(",".join(plan.drop).split(",")) if plan.drop else 0
@@ -149,14 +151,14 @@ def read(path: Path, plan: Plan, watch: Watch = lambda what, share: None) -> Exa
         )
 
 
-def network_for(intake: Intake, plan: Plan) -> Network:
-    """A network for these examples: dense layers for tables, convolutions for pictures."""
-    outputs = len(intake.classes or intake.targets)
-    if isinstance(intake, Pictures):
+def network_for(inputs: Inputs, plan: Plan) -> Network:
+    """A network for these examples: dense layers for tables, convolutions for images."""
+    outputs = len(inputs.classes or inputs.targets)
+    if isinstance(inputs, Images):
         filters = plan.hidden or (16, 32, 64)
-        if intake.size < (least := 2 ** (len(filters) + 1)):
+        if inputs.size < (least := 2 ** (len(filters) + 1)):
             raise ValueError(
-                f"--size {intake.size} is too small for {len(filters)} convolutions, for each halves it: take "
+                f"--size {inputs.size} is too small for {len(filters)} convolutions, for each halves it: take "
                 f"--size {least} or more, or fewer convolutions, such as --hidden 16."
             )
         return cnn(outputs, filters, activation=plan.activation)
@@ -164,12 +166,12 @@ def network_for(intake: Intake, plan: Plan) -> Network:
 
 
 def model_for(path: Path, examples: Examples, plan: Plan, be: Backend) -> Model:
-    """The untrained network; its metadata say what goes in, and where the data came from."""
-    intake, count = examples.intake, len(examples.train)
+    """The untrained network; its metadata describe its inputs, and the data."""
+    inputs, count = examples.inputs, len(examples.train)
     shape = tuple(examples.X.shape[1:])
-    model = network_for(intake, plan).init(shape, seed=plan.seed, backend=be, dtype=plan.dtype)
+    model = network_for(inputs, plan).init(shape, seed=plan.seed, backend=be, dtype=plan.dtype)
     model.metadata = {
-        "input": intake.to_json(),
+        "input": inputs.to_json(),
         "data": {
             "name": path.name,
             "examples": len(examples.X),
@@ -177,8 +179,8 @@ def model_for(path: Path, examples: Examples, plan: Plan, be: Backend) -> Model:
             "held out": len(examples.held_out),
         },
     }
-    if intake.classes:
-        counts = np.bincount(examples.y[examples.train], minlength=len(intake.classes))
+    if inputs.classes:
+        counts = np.bincount(examples.y[examples.train], minlength=len(inputs.classes))
         model.metadata["class counts"] = counts.tolist()
     return model
 
@@ -208,12 +210,12 @@ def train(model: Model, examples: Examples, plan: Plan, out: Path, callbacks: Se
     model.fit(
         be.xp.take(X, train, axis=0),
         be.xp.take(y, train, axis=0),
-        loss="cross_entropy" if examples.intake.classes else "mse",
+        loss="cross_entropy" if examples.inputs.classes else "mse",
         optimizer=rule() if plan.lr is None else rule(plan.lr),
         epochs=plan.epochs,
         batch_size=None if lbfgs else (plan.batch_size or (32 if count < MANY else 256)),
         validation=taken,
-        metrics=["accuracy"] if examples.intake.classes else ["r2"],
+        metrics=["accuracy"] if examples.inputs.classes else ["r2"],
         callbacks=[*([stop] if stop else []), ended, *callbacks],
         seed=plan.seed,
         progress=False,
@@ -223,17 +225,17 @@ def train(model: Model, examples: Examples, plan: Plan, out: Path, callbacks: Se
     rows = examples.held_out if held_out else examples.train
     scored = X[:0, ...] if len(rows) == 0 else be.xp.take(X, held if held_out else train, axis=0)
     outputs, truth = outputs_of(model, scored), examples.y[rows]
-    tally = tally_for(examples.intake, model.metadata)
+    tally = tally_for(examples.inputs, model.metadata)
     tally.add(outputs, truth)
     scores = tally.scores()
     model.metadata["scores"] = scores.to_json() | {"of": "held-out examples" if held_out else "the training examples"}
     note(out, model.metadata)
     best = stop.best_epoch if stop else None
-    return Trained(model, examples.intake, examples, scores, held_out, ended.reason, best, outputs, truth)
+    return Trained(model, examples.inputs, examples, scores, held_out, ended.reason, best, outputs, truth)
 
 
 def _stopping(plan: Plan, held_out: bool) -> EarlyStopping | None:
-    """Wherever there are held-out examples to stop by, unless the plan says otherwise."""
+    """Early stopping if there are held-out examples, unless the plan says otherwise."""
     wanted = plan.early_stopping
     if not (plan.patience is not None or (held_out if wanted is None else wanted)):
         return None
@@ -250,7 +252,7 @@ class _Ended(Callback):
 
 
 def _target(be: Backend, examples: Examples, plan: Plan) -> Any:
-    return be.asarray(examples.y) if examples.intake.classes else be.asarray(examples.y, dtype=plan.dtype)
+    return be.asarray(examples.y) if examples.inputs.classes else be.asarray(examples.y, dtype=plan.dtype)
 
 
 def _refuse_other_stopping(out: Path, facts: dict[str, Any], stops: bool) -> None:
@@ -280,7 +282,7 @@ def _refuse_other_data(out: Path, facts: dict[str, Any], model: Model) -> None:
 
 
 def note(out: Path, metadata: dict[str, Any]) -> None:
-    """Write other metadata into the file of a model, and leave all else as it is."""
+    """Replace the metadata in the file of a model."""
     saved = archive.read(out)
     archive.write(out, Archive(saved.arrays, saved.facts | {"metadata": metadata}))
 
@@ -288,17 +290,17 @@ def note(out: Path, metadata: dict[str, Any]) -> None:
 # --- Using it --------------------------------------------------------------------------------------------------------
 
 
-def load(path: Path, be: Backend, dtype: str | None = None) -> tuple[Model, Intake]:
-    """A model and what it takes in; in the dtype of the file if none is given."""
+def load(path: Path, be: Backend, dtype: str | None = None) -> tuple[Model, Inputs]:
+    """A model and its inputs; in the dtype of the file if `dtype` is None."""
     model, name = load_model(path, backend=be, dtype=dtype), repr(str(path))
-    intake = intake_of(model.metadata, name)
-    shapes = intake.input_shape, (len(intake.classes or intake.targets),)
+    inputs = inputs_of(model.metadata, name)
+    shapes = inputs.input_shape, (len(inputs.classes or inputs.targets),)
     if (model.input_shape, model.output_shape) != shapes:
         raise ValueError(
             f"{name} cannot be used: what it notes about its data needs a network from {shapes[0]} to {shapes[1]}, and "
             f"its network goes from {model.input_shape} to {model.output_shape}. Train it anew."
         )
-    return model, intake
+    return model, inputs
 
 
 def outputs_of(model: Model, X: Any) -> np.ndarray:
@@ -311,24 +313,24 @@ def outputs_of(model: Model, X: Any) -> np.ndarray:
 
 
 def predict(
-    model: Model, intake: Intake, data: Path, *, unknown: Unknown = "error", errors: str = "raise"
+    model: Model, inputs: Inputs, data: Path, *, unknown: Unknown = "error", errors: str = "raise"
 ) -> Iterator[dict[str, Any]]:
-    """What the model says of the data, part by part in their order: columns by name.
+    """The predictions for the data, part by part in their order: columns by name.
 
-    For classes "prediction" and the probabilities "p_<class>", for values the targets; for pictures "file" first.
+    For classes "prediction" and the probabilities "p_<class>", for values the targets; for images "file" first.
     """
     be, dtype = backend_of(model.theta), model.theta.dtype
-    for part in intake.parts(data, be, dtype, labelled=False, unknown=unknown, errors=errors):
+    for part in inputs.parts(data, be, dtype, labelled=False, unknown=unknown, errors=errors):
         outputs = outputs_of(model, part.X)
         digits = np.float64 if dtype_name(dtype) == "float64" else np.float32  # no more than there are
         columns: dict[str, Any] = {} if part.names is None else {"file": part.names}
-        if intake.classes:
-            columns["prediction"] = [intake.classes[k] for k in outputs.argmax(axis=1)]
-            columns |= {f"p_{name}": np.exp(outputs[:, k]).astype(digits) for k, name in enumerate(intake.classes)}
+        if inputs.classes:
+            columns["prediction"] = [inputs.classes[k] for k in outputs.argmax(axis=1)]
+            columns |= {f"p_{name}": np.exp(outputs[:, k]).astype(digits) for k, name in enumerate(inputs.classes)}
         else:
-            assert isinstance(intake, Rows)
-            values = intake.values(outputs).astype(digits)
-            columns |= {name: values[:, j] for j, name in enumerate(intake.targets)}
+            assert isinstance(inputs, Rows)
+            values = inputs.values(outputs).astype(digits)
+            columns |= {name: values[:, j] for j, name in enumerate(inputs.targets)}
         yield columns
 
 
@@ -346,28 +348,28 @@ def predict_to_file(parts: Iterator[dict[str, Any]], out: Path) -> int:
     return count
 
 
-def evaluate(model: Model, intake: Intake, data: Path, *, unknown: Unknown = "error", errors: str = "raise") -> Scores:
+def evaluate(model: Model, inputs: Inputs, data: Path, *, unknown: Unknown = "error", errors: str = "raise") -> Scores:
     """How good the model is on data whose target is known, read part by part."""
-    be, dtype, tally = backend_of(model.theta), model.theta.dtype, tally_for(intake, model.metadata)
-    for part in intake.parts(data, be, dtype, labelled=True, unknown=unknown, errors=errors):
+    be, dtype, tally = backend_of(model.theta), model.theta.dtype, tally_for(inputs, model.metadata)
+    for part in inputs.parts(data, be, dtype, labelled=True, unknown=unknown, errors=errors):
         if part.y is not None and len(part.y):
             tally.add(outputs_of(model, part.X), part.y)
     return tally.scores()
 
 
-def tally_for(intake: Intake, metadata: dict[str, Any]) -> Tally:
-    """What adds up the scores of a task."""
-    if intake.classes:
+def tally_for(inputs: Inputs, metadata: dict[str, Any]) -> Tally:
+    """The tally that adds up the scores of a task."""
+    if inputs.classes:
         counts = metadata.get("class counts")
         if (
             not isinstance(counts, list)
-            or len(counts) != len(intake.classes)
+            or len(counts) != len(inputs.classes)
             or not all(isinstance(n, int) for n in counts)
         ):
             raise ValueError("the model's notes about its classes make no sense; train it anew.")
         return ClassTally(
-            intake.classes, [max(n, 0) for n in counts] if any(n > 0 for n in counts) else [1] * len(counts)
+            inputs.classes, [max(n, 0) for n in counts] if any(n > 0 for n in counts) else [1] * len(counts)
         )
-    assert isinstance(intake, Rows)
-    target: Any = intake.preparation.target
+    assert isinstance(inputs, Rows)
+    target: Any = inputs.preparation.target
     return ValueTally(target.names, target.means, target.scales)

@@ -1,4 +1,4 @@
-"""What a trained network takes in: rows of a table or pictures of a folder, made into arrays as in its training."""
+"""The inputs of a trained network: rows of a table or images of a folder, made into arrays as in its training."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from nnarray.tables.text_format import USUAL, TextFormat
 from nnarray.typing import Array, Shape
 
 ROWS = 16_384  # of a table that are in memory at once
-PICTURES = 256
+IMAGES = 256
 
 Unknown = Literal["error", "ignore"]
 Watch = Callable[[str, float | None], object]
-"""Told what is being done, and which part of it is done, if that is known."""
+"""Called with what is being done, and with the fraction that is done, if that is known."""
 
 
 class Part(NamedTuple):
@@ -47,7 +47,7 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows of a table, the column that is to be told, and how a file of text is written."""
+    """The rows of a table, the target columns, and how a file of text is written."""
 
     preparation: Preparation
     text: TextFormat = USUAL
@@ -56,12 +56,12 @@ class Rows:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The names of the classes; none where values are told."""
+        """The names of the classes; none where values are predicted."""
         return self.preparation.classes
 
     @property
     def targets(self) -> tuple[str, ...]:
-        """The columns that are told."""
+        """The columns that are predicted."""
         return self.preparation.target.names
 
     @property
@@ -98,22 +98,23 @@ class Rows:
         return self.preparation.values(outputs)
 
     def to_json(self) -> dict[str, Any]:
+        """What a file of the model keeps of its inputs."""
         return {"kind": self.kind, "preparation": self.preparation.to_json(), "text": self.text.to_json()}
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """Pictures of one size, and the classes that they are told to be of."""
+class Images:
+    """Images of one size, and the classes that are predicted."""
 
     size: int
     classes: tuple[str, ...]
 
-    kind: ClassVar[str] = "pictures"
+    kind: ClassVar[str] = "pictures"  # the word in the files of saved models
     targets: ClassVar[tuple[str, ...]] = ("class",)
 
     @property
     def input_shape(self) -> Shape:
-        """Of one picture."""
+        """Of one image."""
         return (self.size, self.size, 3)
 
     def parts(
@@ -126,15 +127,15 @@ class Pictures:
         unknown: Unknown = "error",
         errors: str = "raise",
     ) -> Iterator[Part]:
-        """The pictures of a folder, sorted, some at a time; or the one picture of a file."""
-        by_class = {path.absolute().parent.name: [_picture(path)]} if path.is_file() else _files(path, labelled)
-        files = [file for found in by_class.values() for file in found]
+        """The images of a folder, sorted, some at a time; or the one image of a file."""
+        by_class = {path.absolute().parent.name: [_image(path)]} if path.is_file() else _files(path, labelled)
+        files = [file for in_class in by_class.values() for file in in_class]
         labels = self._labels(by_class) if labelled else None
         waiting: list[tuple[int, np.ndarray]] = []
         fault = named(errors, FAULTS, "choice of errors")
-        for i, pixels in decoded_in_order(files, range(len(files)), self.size, fault, limit=PICTURES):
+        for i, pixels in decoded_in_order(files, range(len(files)), self.size, fault, limit=IMAGES):
             waiting.append((i, pixels))
-            if len(waiting) == PICTURES:
+            if len(waiting) == IMAGES:
                 yield self._part(path, files, waiting, labels, be, dtype)
                 waiting = []
         if waiting:
@@ -161,36 +162,37 @@ class Pictures:
             if files and name not in numbers:
                 raise ValueError(
                     f"{str(files[0])!r} is in the subfolder {name!r}, which is none of the classes "
-                    f"{', '.join(self.classes)}. Move the pictures of each class into a subfolder of its name."
+                    f"{', '.join(self.classes)}. Move the images of each class into a subfolder of its name."
                 )
-        found = [numbers[name] for name, files in by_class.items() for _ in files]
-        return np.asarray(found, dtype=np.int64)
+        labels = [numbers[name] for name, files in by_class.items() for _ in files]
+        return np.asarray(labels, dtype=np.int64)
 
     def to_json(self) -> dict[str, Any]:
+        """What a file of the model keeps of its inputs."""
         return {"kind": self.kind, "size": self.size, "classes": list(self.classes)}
 
 
-Intake = Rows | Pictures
+Inputs = Rows | Images
 
 
-def _picture(file: Path) -> Path:
+def _image(file: Path) -> Path:
     if file.suffix.lower() not in SUFFIXES:
         raise ValueError(
-            f"{str(file)!r} does not end as a picture does, and the model was trained on pictures; give a folder of "
+            f"{str(file)!r} does not end as an image does, and the model was trained on images; give a folder of "
             f"them, or a file that ends in one of {', '.join(SUFFIXES)}."
         )
     return file
 
 
 def _files(folder: Path, labelled: bool) -> dict[str, list[Path]]:
-    """The pictures below a folder, by class where that is asked for."""
+    """The images below a folder; by class if `labelled`."""
     if not folder.exists():
         raise FileNotFoundError(f"there is no file or folder {str(folder)!r}; check the path.")
     search = Search(folder)
     files = search.classes() if labelled else {"": search.pictures()}
     search.told()
     if not any(files.values()):
-        raise ValueError(f"folder {str(folder)!r} has no pictures: no file in it ends in one of {', '.join(SUFFIXES)}.")
+        raise ValueError(f"folder {str(folder)!r} has no images: no file in it ends in one of {', '.join(SUFFIXES)}.")
     return files
 
 
@@ -205,8 +207,8 @@ def _skip(_: Path, __: UnreadableImage) -> None:
 FAULTS = {"raise": _raise, "skip": _skip}
 
 
-def intake_of(metadata: dict[str, Any], name: str) -> Intake:
-    """What a model takes in, from what was noted when it was trained.
+def inputs_of(metadata: dict[str, Any], name: str) -> Inputs:
+    """The inputs of a model, from what was noted when it was trained.
 
     Raises
     ------
@@ -223,9 +225,9 @@ def intake_of(metadata: dict[str, Any], name: str) -> Intake:
         if noted.get("kind") == Rows.kind:
             return Rows(Preparation.from_json(noted.get("preparation")), TextFormat.from_json(noted.get("text")))
         classes, size = noted.get("classes"), integer(noted.get("size"), "size", 1, usual=64)
-        if noted.get("kind") != Pictures.kind or not isinstance(classes, list) or not classes:
+        if noted.get("kind") != Images.kind or not isinstance(classes, list) or not classes:
             raise ValueError(f"kind {noted.get('kind')!r} and classes {str(classes)[:60]}")
-        return Pictures(size, tuple(map(str, classes)))
+        return Images(size, tuple(map(str, classes)))
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name} cannot be used: what it notes about its data is damaged: {error}") from error
 
@@ -238,7 +240,7 @@ class Examples(NamedTuple):
 
     X: np.ndarray
     y: np.ndarray
-    intake: Intake
+    inputs: Inputs
     train: np.ndarray
     """The numbers of the examples to train on."""
     held_out: np.ndarray
@@ -257,11 +259,11 @@ def rows_to_train_on(
     seed: int,
     text: TextFormat = USUAL,
     dtype: Literal["float32", "float64"] = "float64",
-    watch: Watch = lambda what, share: None,
+    watch: Watch = lambda what, fraction: None,
 ) -> Examples:
-    """A table: all rows say what kind each column is, the training rows alone what is learned of it.
+    """A table. All rows decide the kind of each column; its mean, categories and the like come from the training rows.
 
-    `watch` is told how far it is.
+    `watch` is called with the progress.
     """
     file = open_table(path, text)
     targets, drop, categories = (columns_named(each, file.columns) for each in (targets, drop, categories))
@@ -285,13 +287,13 @@ def rows_to_train_on(
     known = table.take(with_target) if lost else table
     X = preparation.features(known, rows=with_target, unknown="ignore", dtype=dtype)
     y = preparation.targets(known, rows=with_target)
-    place = np.zeros(table.num_rows, dtype=np.int64)
-    place[with_target] = np.arange(len(with_target))
-    return Examples(X, y, Rows(preparation, text), place[train], place[held_out], notes)
+    position = np.zeros(table.num_rows, dtype=np.int64)
+    position[with_target] = np.arange(len(with_target))
+    return Examples(X, y, Rows(preparation, text), position[train], position[held_out], notes)
 
 
 def _refuse_other_delimiter(file: TableFile, targets: Sequence[str]) -> None:
-    """A single column whose name has the target in it, among others, is several."""
+    """Refuse a single column whose name holds the target's: the delimiter must be another."""
     name = file.columns[0]
     for mark in " :|;":
         if len(file.columns) == 1 and targets and set(targets) <= set(name.split(mark)) - {name}:
@@ -307,14 +309,16 @@ def _names_among_entries(file: TableFile, table: Any) -> list[str]:
         return []
     pc = arrow().compute
     names = [name for name in table.column_names if not name.isdecimal()]
-    found = [name for name in names if pc.index(table.column(name).cast("string"), name).as_py() >= 0]
-    if 2 * len(found) <= len(table.column_names):
+    entries = [name for name in names if pc.index(table.column(name).cast("string"), name).as_py() >= 0]
+    if 2 * len(entries) <= len(table.column_names):
         return []
-    return [f"the names of the columns, {', '.join(found[:3])}, are entries in them; if they are data, say --no-header"]
+    return [
+        f"the names of the columns, {', '.join(entries[:3])}, are entries in them; if they are data, say --no-header"
+    ]
 
 
 def _words(file: TableFile) -> str:
-    """What may be done if a word for nothing is a class."""
+    """The remedy if a word such as NA is a class, and does not mean a missing entry."""
     words = file.kind in DELIMITERS and file.text.missing is None
     return (
         " (if a word such as NA is a class: put it in quotes, or say --missing ''; and --task classify)"
@@ -324,24 +328,24 @@ def _words(file: TableFile) -> str:
 
 
 def _read(file: TableFile, unread: set[str], watch: Watch) -> Any:
-    """All rows; the columns that nobody reads are empty, and take no memory."""
+    """All rows; the columns in `unread` are left empty, and take no memory."""
     pa, text, parts = arrow(), memory_of_text(file.path), list[Any]()
     size, read, rows = file.path.stat().st_size, 0, 0
     for part in file.batches():
         rows += part.num_rows
         read += part.nbytes - 3 * part.num_rows * part.num_columns  # 4 bytes say where an entry begins, 1 ends it
-        share = min(1.0, read / size) if text else None
-        watch(f"reading {file.path.name}: {'' if share is None else f'{share:.0%}, '}{rows:,} rows", share)
+        done = min(1.0, read / size) if text else None
+        watch(f"reading {file.path.name}: {'' if done is None else f'{done:.0%}, '}{rows:,} rows", done)
         columns = [pa.nulls(len(c)) if n in unread else c for n, c in zip(file.columns, part.columns, strict=True)]
         parts.append(pa.table(columns, names=list(file.columns), metadata=part.schema.metadata))
     return pa.concat_tables(parts)
 
 
-def columns_named(given: Sequence[str], columns: Sequence[str]) -> list[str]:
-    """Names of columns; what is no column is read as several with commas between them, and "" as those without one."""
+def columns_named(wanted: Sequence[str], columns: Sequence[str]) -> list[str]:
+    """Names of columns. A text that is no column is split at its commas; "" stands for the columns without a name."""
     unnamed = [name for name in columns if re.fullmatch(UNNAMED, name)]
-    found = [name for each in given for name in ([each] if each in columns else [n.strip() for n in each.split(",")])]
-    return [name for each in found for name in (unnamed if unnamed and not each else [each])]
+    names = [name for each in wanted for name in ([each] if each in columns else [n.strip() for n in each.split(",")])]
+    return [name for each in names for name in (unnamed if unnamed and not each else [each])]
 
 
 def _groups(column: Any) -> np.ndarray:
@@ -350,10 +354,10 @@ def _groups(column: Any) -> np.ndarray:
     return codes.indices.to_numpy(zero_copy_only=False).astype(np.int64)
 
 
-def pictures_to_train_on(
+def images_to_train_on(
     path: Path, *, size: int, fraction: float, seed: int, errors: Literal["raise", "skip"]
 ) -> Examples:
-    """A folder of pictures: each subfolder is a class."""
+    """A folder of images: each subfolder is a class."""
     folder = images(path, size=size, errors=errors, dtype="float32", backend=host_backend())
     if len(folder.classes) < 2:
         only = "".join(folder.classes)
@@ -365,16 +369,16 @@ def pictures_to_train_on(
     loaded: Any = folder.load()  # on the host: NumPy's
     X, y = loaded
     train, held_out = split(len(y), y, fraction, seed)
-    notes = [f"left out: {told}" for told in folder.left_out]
+    notes = [f"left out: {line}" for line in folder.left_out]
     if folder.skipped:
-        notes.append(f"{len(folder.skipped)} pictures cannot be decoded and were left out")
-    return Examples(X, y, Pictures(size, folder.classes), train, held_out, notes)
+        notes.append(f"{len(folder.skipped)} images cannot be decoded and were left out")
+    return Examples(X, y, Images(size, folder.classes), train, held_out, notes)
 
 
 def split(count: int, groups: np.ndarray | None, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """The numbers 0 to count - 1 dealt into a part to train on and one to hold out, each in order.
 
-    Each group gives its share, and none loses its last member to the part that is held out.
+    Each group is divided by the same fraction, and keeps at least one member to train on.
     """
     host = host_backend()
     order = np.asarray(random.permutation(random.Key(seed).fold("held out"), count, xp=host.xp, device=host.device))

@@ -1,4 +1,4 @@
-"""Where examples enter an estimator: looked at where they are, and moved only where the user said so."""
+"""The inputs of an estimator: checked on their own device, and moved only if the user asks for it."""
 
 from __future__ import annotations
 
@@ -30,64 +30,64 @@ from nnarray.typing import Array, DType
 DENSE_LIMIT = 2**31  # bytes that a sparse matrix may take as a dense one: more is hardly what the user wants
 
 
-def home_of(x: Any) -> Backend:
-    """Where `x` is; the host for what no array library owns: lists, data frames, sparse matrices."""
+def backend_of_data(x: Any) -> Backend:
+    """The backend of `x`; the host for what no array library owns: lists, data frames, sparse matrices."""
     return backend_of(x) if library_of(x) else host_backend()
 
 
-def on_host(home: Backend) -> bool:
-    """Whether arrays there are NumPy's, which scikit-learn checks itself."""
-    return home.library.is_host
+def is_host(be: Backend) -> bool:
+    """Whether its arrays are on the host, where scikit-learn checks them itself."""
+    return be.library.is_host
 
 
-def same(one: Backend, other: Backend) -> bool:
+def same_backend(one: Backend, other: Backend) -> bool:
     """Whether two backends are one library on one device."""
     return one.library is other.library and one.device == other.device
 
 
 def holds_numbers(x: Any) -> bool:
     """Whether an array holds numbers or truth values, and not text or objects, which only NumPy's can."""
-    return not on_host(home_of(x)) or x.dtype.kind in "biuf"
+    return not is_host(backend_of_data(x)) or x.dtype.kind in "biuf"
 
 
-def placed(labels: Any, home: Backend) -> Any:
-    """Labels of the host in `home`; text stays, and so do integers beyond the default ones of `home`."""
+def labels_on(labels: Any, be: Backend) -> Any:
+    """Labels of the host on a backend; text, and integers beyond its default dtype, stay on the host."""
     if not holds_numbers(labels):
         return labels
     xp, wanted = namespace(labels), None
-    if not on_host(home) and labels.size and xp.isdtype(labels.dtype, "integral"):
-        default = home.xp.__array_namespace_info__().default_dtypes()["integral"]
-        limits = home.xp.iinfo(default)
+    if not is_host(be) and labels.size and xp.isdtype(labels.dtype, "integral"):
+        default = be.xp.__array_namespace_info__().default_dtypes()["integral"]
+        limits = be.xp.iinfo(default)
         if int(xp.min(labels)) < limits.min or int(xp.max(labels)) > limits.max:
             return labels
         wanted = default if xp.isdtype(labels.dtype, "unsigned integer") else None
-    return home.asarray(labels, dtype=wanted)
+    return be.asarray(labels, dtype=wanted)
 
 
-@quiet  # what overflows is told by an error
-def held(x: Array, here: Backend, dtype: DType | None, name: str) -> Array:
-    """`x` where the model is, in its dtype; refuses what that cannot hold, and warns of integers that it rounds."""
+@quiet  # an overflow is reported by an error
+def moved(x: Array, be: Backend, dtype: DType | None, name: str) -> Array:
+    """`x` on the model's backend, in its dtype; refuses what that cannot hold, and warns of integers that it rounds."""
     xp = namespace(x)
-    narrow = None if dtype is None or here.xp.finfo(dtype).bits >= 64 else getattr(xp, dtype_name(dtype), None)
+    narrow = None if dtype is None or be.xp.finfo(dtype).bits >= 64 else getattr(xp, dtype_name(dtype), None)
     near = x if narrow is None else xp.astype(x, narrow, copy=False)
     if not is_traced(x):
         refuse_overflow(near, x, name)
-    found = here.asarray(near, dtype=dtype)
-    if is_traced(found):
-        return found
+    result = be.asarray(near, dtype=dtype)
+    if is_traced(result):
+        return result
     if dtype is not None and name == "y" and xp.isdtype(x.dtype, "integral"):
-        most = int(2 / here.xp.finfo(found.dtype).eps)
+        most = int(2 / be.xp.finfo(result.dtype).eps)
         if max(int(xp.max(x)), -int(xp.min(x))) > most:
             warnings.warn(
-                f"y has integers beyond {most}, which {dtype_name(found.dtype)} rounds. Use a classifier if they are "
+                f"y has integers beyond {most}, which {dtype_name(result.dtype)} rounds. Use a classifier if they are "
                 f"names of classes; else subtract a constant, or use another unit.",
                 stacklevel=4,
             )
-    return found
+    return result
 
 
-def checked_inputs(estimator: Any, X: Any, *, reset: bool, pictures: bool) -> Array:
-    """X as floating-point numbers, where it is: NumPy's as scikit-learn checks them, other libraries' by their own.
+def checked_inputs(estimator: Any, X: Any, *, reset: bool, images: bool) -> Array:
+    """X as floating-point numbers, on its own device. On the host scikit-learn checks it, on others this package.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def checked_inputs(estimator: Any, X: Any, *, reset: bool, pictures: bool) -> Ar
     X : array, sparse matrix or data frame, shape (N, features)
     reset : bool
         Whether to learn, as in `fit`.
-    pictures : bool
+    images : bool
         Whether X may have more than two axes.
 
     Raises
@@ -107,11 +107,11 @@ def checked_inputs(estimator: Any, X: Any, *, reset: bool, pictures: bool) -> Ar
         If X does not hold real numbers.
     """
     _refuse_loss(X, "X")
-    if on_host(home_of(X)):
-        return _checked_by_sklearn(estimator, X, reset=reset, pictures=pictures)
+    if is_host(backend_of_data(X)):
+        return _checked_by_sklearn(estimator, X, reset=reset, images=images)
     X = without_record(as_data(X, "X"))
     xp = namespace(X)
-    if X.ndim != 2 and not (pictures and X.ndim > 2):
+    if X.ndim != 2 and not (images and X.ndim > 2):
         raise ValueError(
             f"Expected 2D array, got X of shape {tuple(X.shape)}. Reshape your data: X[:, None] for a single feature, "
             f"X[None, :] for a single example."
@@ -127,18 +127,18 @@ def checked_inputs(estimator: Any, X: Any, *, reset: bool, pictures: bool) -> Ar
 
 
 def _refuse_loss(x: Any, name: str) -> None:
-    """What scikit-learn would read wrongly: a query that is not computed yet, an array that would lose its mask."""
+    """Refuse what scikit-learn would read wrongly: a query not yet computed, an array that would lose its mask."""
     refuse_query(x, name)
     if (owner := library_of(x)) is not None:
         owner.borrow(x)
 
 
-def _checked_by_sklearn(estimator: Any, X: Any, *, reset: bool, pictures: bool) -> Any:
+def _checked_by_sklearn(estimator: Any, X: Any, *, reset: bool, images: bool) -> Any:
     """Float32 stays float32; whatever else becomes float64, as in scikit-learn's own MLP."""
-    found: Any = validate_data(
-        estimator, X, reset=reset, accept_sparse=("csr", "csc"), dtype=("float64", "float32"), allow_nd=pictures
+    checked: Any = validate_data(
+        estimator, X, reset=reset, accept_sparse=("csr", "csc"), dtype=("float64", "float32"), allow_nd=images
     )
-    return dense(found) if issparse(found) else found
+    return dense(checked) if issparse(checked) else checked
 
 
 def dense(X: Any) -> Any:
@@ -153,26 +153,26 @@ def dense(X: Any) -> Any:
     return X.toarray()
 
 
-def checked_targets(y: Any, home: Backend, *, numeric: bool) -> Any:
-    """Targets or labels beside X, if they are numbers; text stays on the host.
+def checked_targets(y: Any, be: Backend, *, numeric: bool) -> Any:
+    """Targets or labels, checked and moved to the backend of X if they are numbers; text stays on the host.
 
     A column of shape (N, 1) becomes (N,), with scikit-learn's warning on the host.
     """
     if y is None:
         raise ValueError("this estimator requires y to be passed, but the target y is None.")
     _refuse_loss(y, "y")
-    theirs = home_of(y)
-    if on_host(theirs):
-        y = _exact(y, theirs)
+    own = backend_of_data(y)
+    if is_host(own):
+        y = _exact(y, own)
         kind: Any = "numeric" if numeric else None
         y = check_array(y, accept_sparse=True, ensure_2d=False, dtype=kind, input_name="y")
         y = y.toarray() if issparse(y) else y
         y = column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
-        return placed(y, home)
-    y = home.asarray(without_record(as_data(y, "y")))
-    if home.xp.isdtype(y.dtype, "unsigned integer"):  # in which PyTorch can do little
-        y = home.xp.astype(y, home.xp.int64)
-        if y.size and bool(home.xp.any(y < 0)):
+        return labels_on(y, be)
+    y = be.asarray(without_record(as_data(y, "y")))
+    if be.xp.isdtype(y.dtype, "unsigned integer"):  # in which PyTorch can do little
+        y = be.xp.astype(y, be.xp.int64)
+        if y.size and bool(be.xp.any(y < 0)):
             raise ValueError("y has integers beyond 2**63 - 1. Pass names of classes as a NumPy array, or as text.")
     if y.ndim == 0:
         raise ValueError("y must have an entry for each example; got a single number.")
@@ -181,7 +181,7 @@ def checked_targets(y: Any, home: Backend, *, numeric: bool) -> Any:
 
 
 def _exact(y: Any, host: Backend) -> Any:
-    """Large integers of a list or a column as such: on the way to an array some would become rounded floats."""
+    """Large integers of a list or a column as an integer array: NumPy would make rounded floats of some."""
     if library_of(y) or issparse(y) or not hasattr(y, "__iter__"):
         return y
     labels = list(y)

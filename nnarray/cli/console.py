@@ -1,4 +1,4 @@
-"""What the commands share: how they ask, and how they tell."""
+"""Options that several commands have, and the functions by which they print."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Flag = Annotated[
 ]
 Seed = Annotated[int, typer.Option("--seed", help="Of the data and of the first parameters.")]
 Json = Annotated[bool, typer.Option("--json", help="For machines.")]
-Skip = Annotated[bool, typer.Option("--skip-unreadable", help="Leave out pictures that cannot be decoded.")]
+Skip = Annotated[bool, typer.Option("--skip-unreadable", help="Leave out images that cannot be decoded.")]
 Delimiter = Annotated[
     str | None,
     typer.Option("--delimiter", help="Between the entries of a CSV file, such as ';' or tab.", show_default=False),
@@ -59,7 +59,7 @@ Encoding = Annotated[
 
 
 def text_format(usual: TextFormat, *, missing: str | None, **settings: Any) -> TextFormat:
-    """How the file is written: as usual, but for what the options say."""
+    """The format of a file of text: the usual one, changed by the options."""
     words = {} if missing is None else {"missing": tuple(word.strip() for word in missing.split(","))}
     return replace(usual, **words, **{name: value for name, value in settings.items() if value is not None})
 
@@ -73,13 +73,13 @@ def integers(text: str, option: str) -> tuple[int, ...]:
 
 
 def output() -> Console:
-    """Standard output: in a terminal as wide as it is; in a pipe plain, so wide that no row is broken."""
+    """Standard output: of the terminal's width; in a pipe without colours, and of a width that breaks no row."""
     console = _console(sys.stdout)
     return console if console.is_terminal else _console(sys.stdout, width=500)
 
 
 def _console(stream: TextIO | None, width: int | None = None) -> Console:
-    """Escape codes go to terminals alone, also where FORCE_COLOR is set; a pipe without a reader is an error."""
+    """Only a terminal gets escape codes, whatever FORCE_COLOR says; a pipe without a reader raises an error."""
     from rich.console import Console
 
     class Plain(Console):
@@ -90,7 +90,7 @@ def _console(stream: TextIO | None, width: int | None = None) -> Console:
     return Plain(file=stream, width=width, force_terminal=terminal, markup=False, highlight=False, emoji=False)
 
 
-def tell_table(
+def show_table(
     console: Console, names: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()
 ) -> None:
     """Rows under names; those in `right` are flush right."""
@@ -104,8 +104,8 @@ def tell_table(
     _print(console, table)
 
 
-def tell_facts(console: Console, facts: dict[str, str]) -> None:
-    """Names in bold, each with what is to be said of it."""
+def show_facts(console: Console, facts: dict[str, str]) -> None:
+    """Two columns: names in bold, and the value of each."""
     from rich.table import Table
 
     grid = Table.grid(padding=(0, 3, 0, 0))
@@ -118,18 +118,18 @@ def tell_facts(console: Console, facts: dict[str, str]) -> None:
 
 
 def _print(console: Console, table: Table) -> None:
-    """In a pipe without the blanks that fill up the rows."""
+    """Print a table; in a pipe without the blanks at the ends of its rows."""
     if console.is_terminal:
         console.print(table)
         return
-    with console.capture() as said:
+    with console.capture() as captured:
         console.print(table)
-    for line in said.get().splitlines():
+    for line in captured.get().splitlines():
         typer.echo(line.rstrip())
 
 
 def described(be: Backend, dtype: Any, flag: str) -> str:
-    """The backend, and why it was taken if that was not the user's word."""
+    """The backend in words; and why it was chosen, if not by the user."""
     about = backends.describe(be.name)
     return f"{be.name} {about.version} on {about.device}, {dtype_name(dtype)}" + (
         f" ({flag}: {be.reason})" if be.reason else ""
@@ -137,41 +137,41 @@ def described(be: Backend, dtype: Any, flag: str) -> str:
 
 
 def listed(names: Sequence[str], most: int = 8) -> str:
-    """Names with commas between them, not too many."""
+    """Names with commas between them; the first ones only if there are more than `most`."""
     return ", ".join(names[:most]) + (f", ... ({len(names)} in all)" if len(names) > most else "")
 
 
-def tell_scores(console: Console, scores: Scores, title: str) -> None:
-    """The network beside the baseline, the classes, and which was taken for which."""
+def show_scores(console: Console, scores: Scores, title: str) -> None:
+    """Print the scores of the network beside the baseline, recall and precision by class, and the confusion matrix."""
     console.print(f"{title}:")
     names = ["", "network", f"always {scores.baseline}"]
-    tell_table(console, names, [[name, f"{a:.4g}", f"{b:.4g}"] for name, (a, b) in scores.rows.items()], names[1:])
+    show_table(console, names, [[name, f"{a:.4g}", f"{b:.4g}"] for name, (a, b) in scores.rows.items()], names[1:])
     console.print()
     if scores.no_better:
-        told = ", ".join(
+        compared = ", ".join(
             f"{name} {a:.4g} against {b:.4g}" for name, (a, b) in scores.rows.items() if name in scores.no_better
         )
         console.print(
-            f"note: this network is not better than always {scores.baseline!r} ({told}). Do the columns say anything "
-            f"about the target? If so, train with more examples, a smaller network (--hidden 16), --dropout 0.3 or "
-            f"another --lr.\n",
+            f"note: this network is not better than always {scores.baseline!r} ({compared}). Do the columns say "
+            f"anything about the target? If so, train with more examples, a smaller network (--hidden 16), "
+            f"--dropout 0.3 or another --lr.\n",
             soft_wrap=True,
         )
     if scores.confusion is None:
         return
     columns = ["class", "examples", "recall", "precision"]
-    tell_table(console, columns, [[c, str(n), f"{r:.3g}", f"{p:.3g}"] for c, n, r, p in scores.by_class], columns[1:])
+    show_table(console, columns, [[c, str(n), f"{r:.3g}", f"{p:.3g}"] for c, n, r, p in scores.by_class], columns[1:])
     console.print()
     if len(scores.classes) <= SHOWN_CLASSES:
-        told = [f"told {name}" for name in scores.classes]
+        predicted = [f"predicted {name}" for name in scores.classes]
         rows = zip(scores.classes, scores.confusion.tolist(), strict=True)
-        tell_table(console, ["", *told], [[name, *map(str, row)] for name, row in rows], told)
+        show_table(console, ["", *predicted], [[name, *map(str, row)] for name, row in rows], predicted)
         console.print()
 
 
 @contextmanager
 def bar(total: int, *columns: Any, **fields: Any) -> Generator[Callable[..., None]]:
-    """A bar on stderr, in a terminal only; what it yields updates it, as `advance=` and the fields say."""
+    """Show a bar on stderr, in a terminal only; yields the function that updates it, by `advance=` and the fields."""
     from rich.progress import Progress
 
     console = _console(sys.stderr)
@@ -181,27 +181,28 @@ def bar(total: int, *columns: Any, **fields: Any) -> Generator[Callable[..., Non
 
 @contextmanager
 def reading_bar() -> Generator[Callable[[str, float | None], None]]:
-    """How far data are read, on stderr: a bar in a terminal; else a line after 5 s, 15 s, 35 s, ..."""
+    """Show on stderr how much of the data is read: a bar in a terminal; else a line after 5 s, 15 s, 35 s, ..."""
     from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 
-    said, ended = ["reading"], threading.Event()
+    doing, ended = ["reading"], threading.Event()
 
-    def speak() -> None:
+    def report() -> None:
         wait, begun = QUIET, time.monotonic()
         while not ended.wait(wait):
             with suppress(OSError):
-                typer.echo(f"nnarray: {said[0]} ({time.monotonic() - begun:.0f} s)", err=True)
-            wait *= 2
+                typer.echo(f"nnarray: {doing[0]} ({time.monotonic() - begun:.0f} s)", err=True)
+            wait *= 2  # a long wait is reported rarely, a short one soon
 
-    with bar(1, BarColumn(bar_width=10), TextColumn("{task.fields[told]}"), TimeElapsedColumn(), told="") as update:
+    with bar(1, BarColumn(bar_width=10), TextColumn("{task.fields[text]}"), TimeElapsedColumn(), text="") as update:
 
-        def watch(what: str, share: float | None) -> None:
-            said[0] = what
-            update(completed=share, told=what)
+        def watch(what: str, fraction: float | None) -> None:
+            doing[0] = what
+            update(completed=fraction, text=what)
 
-        speaker = threading.Thread(target=speak, name="nnarray-reading", daemon=True)
+        # A daemon: if reading fails, the thread must not keep the program alive.
+        reporter = threading.Thread(target=report, name="nnarray-reading", daemon=True)
         if not _console(sys.stderr).is_terminal:
-            speaker.start()
+            reporter.start()
         try:
             yield watch
         finally:
@@ -216,14 +217,14 @@ def training_bar(epochs: int) -> Generator[Callable[[Run], None]]:
     columns = (
         BarColumn(bar_width=10),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[told]}"),
+        TextColumn("{task.fields[text]}"),
         TimeRemainingColumn(compact=True),
     )
-    with bar(epochs, *columns, told="") as update:
+    with bar(epochs, *columns, text="") as update:
         seen: dict[int, int] = {}  # of each training: there may be several, and one may be resumed
 
         def watch(run: Run) -> None:
-            update(advance=run.epoch - seen.get(id(run), 0), told=_newest(run.last))
+            update(advance=run.epoch - seen.get(id(run), 0), text=_newest(run.last))
             seen[id(run)] = run.epoch
 
         yield watch
@@ -231,10 +232,10 @@ def training_bar(epochs: int) -> Generator[Callable[[Run], None]]:
 
 def _newest(row: dict[str, float]) -> str:
     """Losses and metrics, each with that of the held-out examples beside it; short enough for 80 columns."""
-    told: list[str] = []
+    parts: list[str] = []
     for name, value in row.items():
         if name in ("epoch", "seconds") or name.startswith("val_"):
             continue
         held = f" | {row[f'val_{name}']:.3g}" if f"val_{name}" in row else ""
-        told.append(f"{name} {value:.3g}{held}")
-    return "  ".join(told)
+        parts.append(f"{name} {value:.3g}{held}")
+    return "  ".join(parts)
