@@ -13,6 +13,7 @@ from nnarray.layers import Dense, Layer
 from nnarray.layers.containers import is_plain_row
 from nnarray.losses import CrossEntropy, Loss
 from nnarray.optimizers import SGD, Adam, AdamW, Optimizer
+from nnarray.optimizers.transforms import Decay, DecoupledDecay, Freeze
 from nnarray.typing import Array
 
 
@@ -60,7 +61,7 @@ def _in_a_row(layer: Layer) -> Iterator[Any]:
 
 def rule_of(rule: Optimizer) -> Rule | None:
     """The optimizer in numbers, if it is one that a chain knows."""
-    if rule.clip_norm is not None:
+    if not all(isinstance(each, Freeze | Decay | DecoupledDecay) for each in rule.transforms):
         return None
     if type(rule) is SGD:
         if rule.momentum:

@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from nnarray.backends import Backend, backend, backend_of, dtype_name, namespace
 from nnarray.checks import real
-from nnarray.estimators.increments import Increments, Memory
+from nnarray.estimators.increments import Increments
 from nnarray.estimators.places import checked_inputs, checked_targets, held, home_of, same
 from nnarray.estimators.scores import split
 from nnarray.estimators.stopping import InverseScaling, Record
@@ -28,6 +28,7 @@ from nnarray.optimizers import LBFGS, Optimizer
 from nnarray.random import Key
 from nnarray.training.callbacks import EarlyStopping, History, as_callbacks
 from nnarray.training.data import pick, prepare
+from nnarray.training.state import TrainingState
 from nnarray.typing import Array, Shape
 
 AT_ONCE = 1024  # examples that a prediction takes at once, at least
@@ -109,7 +110,7 @@ class Estimator(BaseEstimator):
     t_: int
     n_outputs_: int
     out_activation_: str
-    _memory: Memory | None = None
+    _memory: TrainingState | None = None
     _going: Increments | None = None
 
     # --- What subclasses say -------------------------------------------------------------------------------------
@@ -384,7 +385,7 @@ class Estimator(BaseEstimator):
                 shuffle=self.shuffle,
                 seed=self._seed(),
                 decays=record.mask(model) if rule.weight_decay else None,
-                memory=self._memory,
+                before=self._memory,
             )
         self._going = None  # an error or Ctrl-C leaves it half done
         value, self._memory = going.run(data, rule, batch or examples.size, self.loss_curve_)

@@ -15,8 +15,9 @@ from nnarray.backends import same_place
 from nnarray.losses import Loss
 from nnarray.metrics import Metric, measured
 from nnarray.training.callbacks import Callback, Run
-from nnarray.training.checkpoints import Keeper, Position
+from nnarray.training.checkpoints import Keeper
 from nnarray.training.data import Data, Trainee, pick
+from nnarray.training.state import TrainingState
 from nnarray.typing import Array
 
 log = logging.getLogger("nnarray")
@@ -48,7 +49,7 @@ class Course:
     engine: str
     keeper: Keeper | None = None
     """Who saves it, if anybody does."""
-    position: Position | None = None
+    begun: TrainingState | None = None
     """Where it goes on, if it does not begin."""
     started: float = field(init=False)
 
@@ -206,11 +207,11 @@ def interrupts_between_steps() -> Generator[Callable[[], None]]:
 
 
 @contextmanager
-def saved_if_interrupted(keeper: Keeper | None, position: Position | None) -> Generator[None]:
-    """The last finished epoch, which was at this position."""
+def saved_if_interrupted(keeper: Keeper | None, at: TrainingState | None) -> Generator[None]:
+    """The last finished epoch, after which the training was in this state."""
     try:
         yield
     except KeyboardInterrupt:
         if keeper is not None:
-            keeper.interrupt(position)
+            keeper.interrupt(at)
         raise

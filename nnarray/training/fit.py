@@ -18,12 +18,13 @@ from nnarray.optimizers import LBFGS, optimizer_named
 from nnarray.persistence.archive import named_file
 from nnarray.random import Key
 from nnarray.training.callbacks import Callback, History, Run, as_callbacks
-from nnarray.training.checkpoints import Keeper, Position, checkpoint_of, fingerprint
+from nnarray.training.checkpoints import Keeper, checkpoint_of, fingerprint
 from nnarray.training.context import Course
 from nnarray.training.data import Data, Trainee, prepare, validation_split
 from nnarray.training.lbfgs import minimise
 from nnarray.training.loading import resume
 from nnarray.training.loop import descend
+from nnarray.training.state import TrainingState
 
 log = logging.getLogger("nnarray")
 
@@ -87,10 +88,10 @@ def fit(
         _memory_errors(model, data, batch_size),
         _told_of(run, watchers),
     ):
-        position = None if source is None else _resume(source, model, run, watchers, rule)
-        if keeper is not None and position is not None:
-            keeper.resume(position)
-        course = Course(model, data, held_out, loss, chosen, batch_size, run, watchers, show, engine, keeper, position)
+        begun = None if source is None else _resume(source, model, run, watchers, rule)
+        if keeper is not None and begun is not None:
+            keeper.resume(begun)
+        course = Course(model, data, held_out, loss, chosen, batch_size, run, watchers, show, engine, keeper, begun)
         show(run.last, run.epoch)
         if isinstance(rule, LBFGS):
             minimise(course, rule)
@@ -144,7 +145,7 @@ def _source(resumed: Any, keeper: Keeper | None) -> Path | None:
     return keeper.checkpoint.file if keeper.checkpoint.file.exists() else None
 
 
-def _resume(source: Path, model: Trainee, run: Run, watchers: list[Callback], rule: Any) -> Position:
+def _resume(source: Path, model: Trainee, run: Run, watchers: list[Callback], rule: Any) -> TrainingState:
     if isinstance(rule, LBFGS):
         raise ValueError("L-BFGS keeps its memory inside of SciPy, and cannot be resumed. Train anew.")
     return resume(source, model, run, watchers, rule.slots(model.theta))

@@ -1,0 +1,37 @@
+"""Optimizers: one update of the one vector of parameters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nnarray.names import also, named
+from nnarray.optimizers.adaptive import Adagrad, Adam, AdamW, RMSprop
+from nnarray.optimizers.base import Optimizer
+from nnarray.optimizers.descent import SGD
+from nnarray.optimizers.lbfgs import LBFGS
+
+OPTIMIZERS: dict[str, Any] = {
+    "sgd": SGD,
+    "adam": Adam,
+    "adamw": AdamW,
+    "rmsprop": RMSprop,
+    "adagrad": Adagrad,
+    "lbfgs": LBFGS,
+}
+
+
+ALSO = also(
+    sgd="gd gradient_descent stochastic_gradient_descent",
+    lbfgs="l_bfgs_b",
+    absent="momentum sgdm nesterov nag asgd adan adadelta adamax nadam nadamw radam amsgrad adafactor adabelief rprop "
+    "ftrl lamb lars lion muon shampoo bfgs cg newton newton_cg levenberg_marquardt",
+)
+
+
+def optimizer_named(optimizer: Any) -> Optimizer | LBFGS:
+    """The optimizer of that name with its usual settings, or the one given."""
+    if isinstance(optimizer, Optimizer | LBFGS):
+        return optimizer
+    if optimizer in OPTIMIZERS.values():
+        return optimizer()
+    return named(optimizer, OPTIMIZERS, "optimizer", ALSO)()

@@ -1,0 +1,57 @@
+"""Gradient descent: steps along the gradient, or along its running sum."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from nnarray import kernels
+from nnarray.optimizers.base import Optimizer, Slots, in_range
+from nnarray.schedules import Schedule
+from nnarray.typing import Array
+
+
+@dataclass(frozen=True, repr=False)
+class SGD(Optimizer):
+    """Gradient descent: v <- mu v + g;  theta <- theta - lr v, or - lr (g + mu v) with Nesterov's look ahead.
+
+    Parameters
+    ----------
+    lr : float or Schedule
+    momentum : float
+        mu, in [0, 1).
+    nesterov : bool
+
+    References
+    ----------
+    .. [1] Robbins & Monro (1951), A stochastic approximation method. Ann. Math. Statist. 22(3), 400-407.
+    .. [2] Sutskever, Martens, Dahl & Hinton (2013), ICML.
+
+    Examples
+    --------
+    >>> import nnarray as nn
+    >>> nn.SGD(0.1, momentum=0.9).momentum
+    0.9
+    """
+
+    lr: float | Schedule = 1e-2
+    momentum: float = 0.0
+    nesterov: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        in_range(self.momentum, "momentum", low=0.0, high=1.0)
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov=True needs momentum above 0.")
+
+    @property
+    def slot_names(self) -> tuple[str, ...]:  # type: ignore[override]
+        return ("velocity",) if self.momentum else ()
+
+    def apply(self, theta: Array, gradient: Array, slots: Slots, numbers: dict[str, Any]) -> tuple[Array, Slots]:
+        if not self.momentum:
+            return kernels.sgd_update(theta, gradient, **numbers), {}
+        theta, velocity = kernels.momentum_update(
+            theta, gradient, slots["velocity"], momentum=self.momentum, nesterov=self.nesterov, **numbers
+        )
+        return theta, {"velocity": velocity}
