@@ -48,6 +48,7 @@ from nnarray.training import checkpoints, loading
 from nnarray.training.callbacks import History
 from nnarray.training.data import check_inputs, finite_inputs, prepare
 from nnarray.training.fit import fit
+from nnarray.training.settings import FitSettings
 from nnarray.typing import Array, Shape
 
 
@@ -691,26 +692,8 @@ class Model:
         >>> history["loss"][-1] < history["loss"][0]
         True
         """
-        return fit(
-            self,
-            X,
-            y,
-            loss=loss,
-            optimizer=optimizer,
-            epochs=epochs,
-            batch_size=batch_size,
-            validation=validation,
-            metrics=metrics,
-            callbacks=callbacks,
-            sample_weight=sample_weight,
-            shuffle=shuffle,
-            seed=seed,
-            progress=progress,
-            check_finite=check_finite,
-            checkpoint=checkpoint,
-            resumed=resume,
-            engine=self.engine_for(engine),
-        )
+        given = locals() | {"engine": self.engine_for(engine)}
+        return fit(self, X, y, FitSettings.of(given))
 
     # --- Looking at it -------------------------------------------------------------------------------------------
 

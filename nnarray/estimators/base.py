@@ -24,7 +24,7 @@ from nnarray.losses import Loss
 from nnarray.model import Model, value_and_grad
 from nnarray.names import shown
 from nnarray.network import Network
-from nnarray.optimizers import LBFGS, Optimizer
+from nnarray.optimizers import Minimiser, Optimizer
 from nnarray.random import Key
 from nnarray.training.callbacks import EarlyStopping, History, as_callbacks
 from nnarray.training.data import pick, prepare
@@ -127,7 +127,7 @@ class Estimator(BaseEstimator):
         """The number of outputs, if it is not to be chosen."""
         return None
 
-    def _rule(self, examples: Examples) -> Optimizer | LBFGS:
+    def _rule(self, examples: Examples) -> Minimiser:
         """How to go down."""
         raise NotImplementedError
 
@@ -138,7 +138,7 @@ class Estimator(BaseEstimator):
     def _epochs(self) -> int:
         raise NotImplementedError
 
-    def _watch(self, examples: Examples, rule: Optimizer | LBFGS, score: Any) -> Record:
+    def _watch(self, examples: Examples, rule: Minimiser, score: Any) -> Record:
         """Who writes the epochs down, and stops."""
         raise NotImplementedError
 
@@ -195,7 +195,7 @@ class Estimator(BaseEstimator):
         examples, answers, loss = self._enter(X, y, sample_weight, "fit", fresh=fresh)
         self._memory = self._going = None
         rule, score = self._rule(examples), None
-        if self.early_stopping and isinstance(rule, Optimizer):
+        if self.early_stopping and rule.stepwise:
             kept, out = self._split(answers, examples)
             score = self._validation(examples.of(out), pick(answers, out))
             examples = examples.of(kept)
@@ -332,7 +332,7 @@ class Estimator(BaseEstimator):
 
         return score
 
-    def _descend(self, examples: Examples, loss: Loss, rule: Optimizer | LBFGS, watch: Record) -> None:
+    def _descend(self, examples: Examples, loss: Loss, rule: Minimiser, watch: Record) -> None:
         """Train; what was learned so far is there also if it is interrupted."""
         self.n_iter_ = 0
         given = as_callbacks(self.callbacks)
@@ -349,7 +349,7 @@ class Estimator(BaseEstimator):
                 loss=loss,
                 optimizer=rule,
                 epochs=self._epochs(),
-                batch_size=self._batch(examples.size) if isinstance(rule, Optimizer) else None,
+                batch_size=self._batch(examples.size) if rule.stepwise else None,
                 callbacks=[watch, *given],
                 sample_weight=examples.weights,
                 shuffle=self.shuffle,

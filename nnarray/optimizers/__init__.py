@@ -1,12 +1,14 @@
 """Optimizers: one update of the one vector of parameters."""
 
+# pyright: reportUnusedImport=false
+
 from __future__ import annotations
 
 from typing import Any
 
-from nnarray.names import also, named
+from nnarray.names import also, named, spelled
 from nnarray.optimizers.adaptive import Adagrad, Adam, AdamW, RMSprop
-from nnarray.optimizers.base import Optimizer
+from nnarray.optimizers.base import Minimiser, Optimizer
 from nnarray.optimizers.descent import SGD
 from nnarray.optimizers.lbfgs import LBFGS
 
@@ -28,10 +30,16 @@ ALSO = also(
 )
 
 
-def optimizer_named(optimizer: Any) -> Optimizer | LBFGS:
+def optimizer_named(optimizer: Any) -> Minimiser:
     """The optimizer of that name with its usual settings, or the one given."""
-    if isinstance(optimizer, Optimizer | LBFGS):
+    if isinstance(optimizer, Minimiser):
         return optimizer
     if optimizer in OPTIMIZERS.values():
         return optimizer()
     return named(optimizer, OPTIMIZERS, "optimizer", ALSO)()
+
+
+def stepwise(optimizer: Any) -> bool:
+    """Whether an optimizer takes steps on batches: one that is given, its class, or its name."""
+    name = spelled(optimizer, OPTIMIZERS, ALSO)
+    return getattr(OPTIMIZERS[name] if name else optimizer, "stepwise", True)

@@ -35,34 +35,34 @@ TINY = 1e-6  # a learning rate that is hardly too high
 PATIENCE = 0.1  # seconds that Ctrl-C and the progress bar wait at most, where epochs are shorter and nobody looks on
 
 
-def descend(course: Course, rule: Optimizer, *, shuffle: bool, key: Key) -> None:
+def descend(course: Course) -> None:
     """Train `course.model` until the last epoch, or until a callback stops."""
     with interrupts_between_steps() as check:  # also while steps are prepared: what compiles may swallow it
-        trainer = _trainer(course, rule, shuffle=shuffle, key=key)
+        trainer = _trainer(course)
         try:
             trainer.prove()
-            _epochs(course, trainer, schedule(rule.lr), check)
+            _epochs(course, trainer, schedule(trainer.optimizer.lr), check)
         finally:
             trainer.release()
 
 
-def _trainer(course: Course, rule: Optimizer, *, shuffle: bool, key: Key) -> Trainer:
-    """At the position where the training begins, or goes on."""
-    model, layout = course.model, course.model.wiring.params
-    at = course.begun or TrainingState(model.theta, model.state, rule.slots(model.theta, layout)).copied(slots=False)
+def _trainer(course: Course) -> Trainer:
+    """In the state in which the training begins, or goes on."""
+    model, settings, rule = course.model, course.settings, course.settings.optimizer
+    start = course.begun or TrainingState(model.theta, model.state, rule.slots(model.theta, model.wiring.params))
     return Trainer(
         wiring=model.wiring,
         data=course.data,
-        loss=course.loss,
+        loss=settings.loss,
         optimizer=rule,
-        batch_size=min(course.batch_size or course.data.examples, course.data.examples),
-        shuffle=shuffle,
-        key=key,
-        keep_outputs=bool(course.metrics),
-        at=at,
+        batch_size=min(settings.batch_size or course.data.examples, course.data.examples),
+        shuffle=settings.shuffle,
+        key=settings.key,
+        keep_outputs=bool(settings.metrics),
+        at=start.copied(slots=False),
         decays=course.decays if rule.weight_decay else None,
         frozen=course.frozen,
-        engine=course.engine,
+        engine=settings.engine,
     )
 
 
