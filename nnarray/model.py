@@ -634,8 +634,9 @@ class Model:
         loss : str or Loss
             "cross_entropy", "binary_cross_entropy", "mse", "mae", "huber".
         optimizer : str or Optimizer
-            "adam", "adamw", "sgd", "rmsprop", "adagrad", "lbfgs" (which needs `batch_size=None`). Each call of `fit`
-            starts optimizer, schedule and shuffles afresh, from the model's parameters.
+            "adam", "adamw", "nadam", "radam", "adamax", "sgd", "rmsprop", "adagrad", "adadelta", "lion", "lamb",
+            "muon", "lbfgs" (which needs `batch_size=None`). Each call of `fit` starts optimizer, schedule and shuffles
+            afresh, from the model's parameters.
         epochs : int
         batch_size : int or None
             Examples a step; None for all of them. The last batch of an epoch may be smaller.

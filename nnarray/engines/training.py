@@ -67,7 +67,7 @@ def rule_of(rule: Optimizer) -> Rule | None:
         if rule.momentum:
             return Rule(momentum=rule.momentum, nesterov=rule.nesterov, coupled=rule.weight_decay)
         return Rule(decoupled=rule.weight_decay)  # the same without momentum
-    if isinstance(rule, Adam) and type(rule) in (Adam, AdamW):
+    if isinstance(rule, Adam) and type(rule) in (Adam, AdamW) and not rule.amsgrad:
         adam = Rule(beta1=rule.beta1, beta2=rule.beta2, epsilon=rule.epsilon)
         decay = rule.weight_decay
         return adam._replace(decoupled=decay) if type(rule) is AdamW else adam._replace(coupled=decay)

@@ -206,7 +206,7 @@ class MLPClassifier(Classifies, Perceptron):
     activation : str or Activation
         "identity", "logistic", "tanh", "relu" as there, or any other of this package, such as "gelu".
     solver : str or Optimizer
-        "adam", "sgd", "lbfgs" as there; "adamw", "rmsprop", "adagrad"; or an optimizer such as `nn.Adam(1e-3)`, which
+        "adam", "sgd", "lbfgs" as there; the other names of optimizers; or an optimizer such as `nn.Adam(1e-3)`, which
         is taken as it is: then `alpha`, the learning rate, momentum and betas are its own.
     alpha : float
         alpha / 2 times the sum of all squared weights is added to the loss of a batch, divided by the number of its

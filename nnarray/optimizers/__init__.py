@@ -7,9 +7,10 @@ from __future__ import annotations
 from typing import Any
 
 from nnarray.names import also, named, spelled
-from nnarray.optimizers.adaptive import Adagrad, Adam, AdamW, RMSprop
+from nnarray.optimizers.adaptive import Adadelta, Adagrad, Adam, Adamax, AdamW, NAdam, RAdam, RMSprop
 from nnarray.optimizers.base import Minimiser, Optimizer
-from nnarray.optimizers.descent import SGD
+from nnarray.optimizers.by_parameter import LAMB, Muon
+from nnarray.optimizers.descent import SGD, Lion
 from nnarray.optimizers.lbfgs import LBFGS
 
 OPTIMIZERS: dict[str, Any] = {
@@ -18,6 +19,13 @@ OPTIMIZERS: dict[str, Any] = {
     "adamw": AdamW,
     "rmsprop": RMSprop,
     "adagrad": Adagrad,
+    "adadelta": Adadelta,
+    "adamax": Adamax,
+    "nadam": NAdam,
+    "radam": RAdam,
+    "lion": Lion,
+    "lamb": LAMB,
+    "muon": Muon,
     "lbfgs": LBFGS,
 }
 
@@ -25,8 +33,8 @@ OPTIMIZERS: dict[str, Any] = {
 ALSO = also(
     sgd="gd gradient_descent stochastic_gradient_descent",
     lbfgs="l_bfgs_b",
-    absent="momentum sgdm nesterov nag asgd adan adadelta adamax nadam nadamw radam amsgrad adafactor adabelief rprop "
-    "ftrl lamb lars lion muon shampoo bfgs cg newton newton_cg levenberg_marquardt",
+    absent="momentum sgdm nesterov nag asgd adan nadamw amsgrad adafactor adabelief rprop "
+    "ftrl lars shampoo bfgs cg newton newton_cg levenberg_marquardt",
 )
 
 

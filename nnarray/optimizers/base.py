@@ -17,6 +17,9 @@ from nnarray.optimizers.transforms import ClipNorm, ClipValue, Decay, DecoupledD
 from nnarray.schedules import Schedule, schedule
 from nnarray.typing import Array
 
+IF_SET = {"shown": "if set"}
+"""Of a field that `repr` leaves out where it has its usual value."""
+
 
 class Minimiser:
     """What training asks of an optimizer, whatever way it takes."""
@@ -40,7 +43,7 @@ class Optimizer(Minimiser):
     The gradient g goes through `transforms` first: freezing, clipping, weight decay.
 
     One of your own defines `apply`, and `slot_names` if it remembers vectors. If it needs to know where each parameter
-    lies, it defines `apply_to` instead.
+    lies, it defines `apply_in` instead.
 
     Parameters
     ----------
@@ -63,7 +66,7 @@ class Optimizer(Minimiser):
     lr: float | Schedule
     weight_decay: float = field(default=0.0, kw_only=True)
     clip_norm: float | None = field(default=None, kw_only=True)
-    clip_value: float | None = field(default=None, kw_only=True, metadata={"shown": "if set"})
+    clip_value: float | None = field(default=None, kw_only=True, metadata=IF_SET)
 
     slot_names = ()
 
@@ -110,11 +113,9 @@ class Optimizer(Minimiser):
         """The rule itself. May consume its array arguments."""
         raise NotImplementedError
 
-    def apply_to(
-        self, layout: Layout | None, theta: Array, gradient: Array, slots: Slots, numbers: dict[str, Any]
-    ) -> tuple[Array, Slots]:
+    def apply_in(self, theta: Array, gradient: Array, slots: Slots, info: Info) -> tuple[Array, Slots]:
         """As `apply`, for a rule that sees where each parameter lies in theta. May consume its array arguments."""
-        return self.apply(theta, gradient, slots, numbers)
+        return self.apply(theta, gradient, slots, info.numbers)
 
     def update(
         self,
@@ -148,7 +149,7 @@ class Optimizer(Minimiser):
             known: Slots = {name: own.pop(name) for name in stage.slot_names}
             gradient, after, known = stage.apply(gradient, after, known, info)
             kept |= known
-        after, own = self.apply_to(layout, after, gradient, own, numbers)
+        after, own = self.apply_in(after, gradient, own, info)
         after = namespace(theta).astype(after, theta.dtype, copy=False)
         return after if frozen is None else namespace(theta).where(frozen, theta, after), kept | own
 

@@ -55,3 +55,38 @@ class SGD(Optimizer):
             theta, gradient, slots["velocity"], momentum=self.momentum, nesterov=self.nesterov, **numbers
         )
         return theta, {"velocity": velocity}
+
+
+@dataclass(frozen=True, repr=False)
+class Lion(Optimizer):
+    """c = b1 m + (1 - b1) g;  theta <- theta - lr sign(c);  m <- b2 m + (1 - b2) g. All entries move by lr.
+
+    Weight decay is decoupled: theta <- (1 - lr weight_decay) theta before the step, weights only. The rate is to be 3
+    to 10 times lower than Adam's, and the weight decay as much higher.
+
+    Parameters
+    ----------
+    lr : float or Schedule
+    beta1, beta2 : float
+        In [0, 1).
+
+    References
+    ----------
+    .. [1] Chen et al. (2023), Symbolic discovery of optimization algorithms. NeurIPS.
+    """
+
+    lr: float | Schedule = 1e-4
+    beta1: float = 0.9
+    beta2: float = 0.99
+
+    slot_names = ("mean",)
+    decoupled = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        in_range(self.beta1, "beta1", low=0.0, high=1.0)
+        in_range(self.beta2, "beta2", low=0.0, high=1.0)
+
+    def apply(self, theta: Array, gradient: Array, slots: Slots, numbers: dict[str, Any]) -> tuple[Array, Slots]:
+        theta, mean = kernels.lion_update(theta, gradient, slots["mean"], beta1=self.beta1, beta2=self.beta2, **numbers)
+        return theta, {"mean": mean}
