@@ -54,7 +54,22 @@ from nnarray.losses import Loss
 from nnarray.model import Model, load, training_step, value_and_grad
 from nnarray.names import also, spelled
 from nnarray.network import Network
-from nnarray.optimizers import LBFGS, SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
+from nnarray.optimizers import (
+    LAMB,
+    LBFGS,
+    SGD,
+    Adadelta,
+    Adagrad,
+    Adam,
+    Adamax,
+    AdamW,
+    Lion,
+    Muon,
+    NAdam,
+    Optimizer,
+    RAdam,
+    RMSprop,
+)
 from nnarray.persistence.settings import register
 from nnarray.random import Key
 from nnarray.training import trackers
@@ -65,12 +80,15 @@ from nnarray.training.context import DivergenceError
 __version__ = "0.1.0"
 
 __all__ = [
+    "LAMB",
     "LBFGS",
     "SGD",
     "Activation",
+    "Adadelta",
     "Adagrad",
     "Adam",
     "AdamW",
+    "Adamax",
     "AdaptiveAvgPool2D",
     "Auxiliary",
     "AvgPool2D",
@@ -96,15 +114,19 @@ __all__ = [
     "Key",
     "Layer",
     "LayerNorm",
+    "Lion",
     "LocalResponseNorm",
     "Loss",
     "MaxPool2D",
     "Model",
+    "Muon",
+    "NAdam",
     "Network",
     "Optimizer",
     "Out",
     "OutOfDeviceMemory",
     "Param",
+    "RAdam",
     "RMSprop",
     "Reshape",
     "Residual",

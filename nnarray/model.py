@@ -48,6 +48,7 @@ from nnarray.training import checkpoints, loading
 from nnarray.training.callbacks import History
 from nnarray.training.data import check_inputs, finite_inputs, prepare
 from nnarray.training.fit import fit
+from nnarray.training.settings import FitSettings
 from nnarray.typing import Array, Shape
 
 
@@ -633,8 +634,9 @@ class Model:
         loss : str or Loss
             "cross_entropy", "binary_cross_entropy", "mse", "mae", "huber".
         optimizer : str or Optimizer
-            "adam", "adamw", "sgd", "rmsprop", "adagrad", "lbfgs" (which needs `batch_size=None`). Each call of `fit`
-            starts optimizer, schedule and shuffles afresh, from the model's parameters.
+            "adam", "adamw", "nadam", "radam", "adamax", "sgd", "rmsprop", "adagrad", "adadelta", "lion", "lamb",
+            "muon", "lbfgs" (which needs `batch_size=None`). Each call of `fit` starts optimizer, schedule and shuffles
+            afresh, from the model's parameters.
         epochs : int
         batch_size : int or None
             Examples a step; None for all of them. The last batch of an epoch may be smaller.
@@ -691,26 +693,8 @@ class Model:
         >>> history["loss"][-1] < history["loss"][0]
         True
         """
-        return fit(
-            self,
-            X,
-            y,
-            loss=loss,
-            optimizer=optimizer,
-            epochs=epochs,
-            batch_size=batch_size,
-            validation=validation,
-            metrics=metrics,
-            callbacks=callbacks,
-            sample_weight=sample_weight,
-            shuffle=shuffle,
-            seed=seed,
-            progress=progress,
-            check_finite=check_finite,
-            checkpoint=checkpoint,
-            resumed=resume,
-            engine=self.engine_for(engine),
-        )
+        given = locals() | {"engine": self.engine_for(engine)}
+        return fit(self, X, y, FitSettings.of(given))
 
     # --- Looking at it -------------------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from numbers import Real
 
@@ -116,7 +116,89 @@ class Cosine(Schedule):
 
     def rate(self, epoch: int, losses: Sequence[float]) -> float:
         part = min(epoch / self.epochs, 1.0)
-        return self.lowest + (self.lr - self.lowest) * (1.0 + math.cos(math.pi * part)) / 2.0
+        return _along_cosine(self.lr, self.lowest, part)
+
+
+@dataclass(frozen=True)
+class MultiStep(Schedule):
+    """lr factor^(number of milestones that are reached).
+
+    Parameters
+    ----------
+    lr : float
+        The rate to begin with.
+    milestones : sequence of int
+        Epochs, counted from 0, from which on the rate is multiplied by `factor` once more.
+    factor : float
+
+    Examples
+    --------
+    >>> import nnarray as nn
+    >>> [nn.schedules.MultiStep(1.0, milestones=(2, 4), factor=0.5)(epoch) for epoch in range(5)]
+    [1.0, 1.0, 0.5, 0.5, 0.25]
+    """
+
+    lr: float
+    milestones: Sequence[int]
+    factor: float = 0.1
+
+    def __post_init__(self) -> None:
+        _positive(self.lr, "learning rate")
+        _positive(self.factor, "factor")
+        if isinstance(self.milestones, str) or not isinstance(self.milestones, Iterable):
+            raise TypeError(f"milestones must be epochs, such as (30, 60); got {shown(self.milestones)}.")
+        checked = tuple(integer(each, "each of milestones", 1, usual=30) for each in self.milestones)
+        object.__setattr__(self, "milestones", checked)
+
+    def rate(self, epoch: int, losses: Sequence[float]) -> float:
+        return self.lr * self.factor ** sum(each <= epoch for each in self.milestones)
+
+
+@dataclass(frozen=True)
+class OneCycle(Schedule):
+    """Up to lr, then down to almost nothing, along halves of a cosine: one cycle of `epochs` in all.
+
+    From lr / div_factor to lr in the first `pct_start` of the epochs; then to lr / div_factor / final_div_factor, where
+    it stays. Names and values are those of PyTorch's `OneCycleLR`.
+
+    Parameters
+    ----------
+    lr : float
+        The highest rate; that of `model.find_lr` suits.
+    epochs : int
+        At least 2.
+    pct_start : float
+        In [0, 1).
+    div_factor, final_div_factor : float
+
+    References
+    ----------
+    .. [1] Smith & Topin (2019), Super-convergence: very fast training of neural networks using large learning rates.
+       Proc. SPIE 11006.
+    """
+
+    lr: float
+    epochs: int
+    pct_start: float = field(default=0.3, kw_only=True)
+    div_factor: float = field(default=25.0, kw_only=True)
+    final_div_factor: float = field(default=1e4, kw_only=True)
+
+    def __post_init__(self) -> None:
+        _positive(self.lr, "learning rate")
+        integer(self.epochs, "epochs", 2, usual=50)
+        real(self.pct_start, "pct_start", least=0.0, below=1.0, usual=0.3)
+        _positive(self.div_factor, "div_factor")
+        _positive(self.final_div_factor, "final_div_factor")
+
+    def rate(self, epoch: int, losses: Sequence[float]) -> float:
+        first, top, last = self.lr / self.div_factor, self.pct_start * self.epochs - 1.0, self.epochs - 1.0
+        if epoch <= top:
+            return _along_cosine(first, self.lr, epoch / top if top else 1.0)
+        return _along_cosine(self.lr, first / self.final_div_factor, min((epoch - top) / (last - top), 1.0))
+
+
+def _along_cosine(start: float, end: float, part: float) -> float:
+    return end + (start - end) * (1.0 + math.cos(math.pi * part)) / 2.0
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,36 @@ RULES = {
         optim.Adagrad,
         {"lr": 0.1, "eps": 1e-3, "weight_decay": 0.1},
     ),
+    "amsgrad": (nn.Adam(0.01, amsgrad=True), optim.Adam, {"lr": 0.01, "amsgrad": True}),
+    "amsgrad decoupled": (
+        nn.AdamW(0.01, beta2=0.8, amsgrad=True, weight_decay=0.3),
+        optim.AdamW,
+        {"lr": 0.01, "betas": (0.9, 0.8), "amsgrad": True, "weight_decay": 0.3},
+    ),
+    "nadam": (nn.NAdam(0.01), optim.NAdam, {"lr": 0.01}),
+    "nadam decayed": (
+        nn.NAdam(0.01, beta1=0.8, beta2=0.9, epsilon=1e-3, momentum_decay=0.1, weight_decay=0.1),
+        optim.NAdam,
+        {"lr": 0.01, "betas": (0.8, 0.9), "eps": 1e-3, "momentum_decay": 0.1, "weight_decay": 0.1},
+    ),
+    "radam": (nn.RAdam(0.01), optim.RAdam, {"lr": 0.01}),
+    "radam decayed": (
+        nn.RAdam(0.01, beta1=0.8, beta2=0.95, epsilon=1e-3, weight_decay=0.1),
+        optim.RAdam,
+        {"lr": 0.01, "betas": (0.8, 0.95), "eps": 1e-3, "weight_decay": 0.1},
+    ),
+    "adamax": (nn.Adamax(0.01), optim.Adamax, {"lr": 0.01}),
+    "adamax decayed": (
+        nn.Adamax(0.01, beta1=0.8, beta2=0.9, epsilon=1e-3, weight_decay=0.1),
+        optim.Adamax,
+        {"lr": 0.01, "betas": (0.8, 0.9), "eps": 1e-3, "weight_decay": 0.1},
+    ),
+    "adadelta": (nn.Adadelta(), optim.Adadelta, {"lr": 1.0}),
+    "adadelta decayed": (
+        nn.Adadelta(0.5, decay=0.8, epsilon=1e-3, weight_decay=0.1),
+        optim.Adadelta,
+        {"lr": 0.5, "rho": 0.8, "eps": 1e-3, "weight_decay": 0.1},
+    ),
 }
 
 
@@ -74,11 +104,13 @@ def theirs(make, options, clip: float | None = None, gradients: np.ndarray = GRA
 @pytest.mark.parametrize("name", RULES)
 def test_ten_steps_equal_pytorch(be: nn.Backend, dtype: str, name: str) -> None:
     rule, make, options = RULES[name]
-    close(ours(be, dtype, rule), theirs(make, options), dtype, c=200)
+    precision = "float32" if make is optim.NAdam else dtype  # there the product of momenta is in float32
+    close(ours(be, dtype, rule), theirs(make, options), precision, c=200)
 
 
 def test_defaults_are_pytorchs() -> None:
-    for ours_, make in ((nn.Adam(), optim.Adam), (nn.AdamW(), optim.AdamW), (nn.RMSprop(), optim.RMSprop)):
+    for name in ("Adam", "AdamW", "RMSprop", "NAdam", "RAdam", "Adamax", "Adadelta"):
+        ours_, make = getattr(nn, name)(), getattr(optim, name)
         given = make([torch.nn.Parameter(torch.zeros(1))]).defaults
         assert ours_.lr == given["lr"]
         assert ours_.epsilon == given["eps"]
@@ -171,13 +203,19 @@ def test_numbers_of_numpy_leave_the_dtype(be: nn.Backend) -> None:
         (lambda: nn.Adagrad(epsilon=-1), ValueError, "epsilon must be .*above 0; got -1"),
         (lambda: nn.SGD(0.1, momentum=-0.1), ValueError, "0 <= momentum < 1; got -0.1"),
         (lambda: nn.SGD(0.1, learning_rate=1), TypeError, "learning_rate"),
+        (lambda: nn.Adam(0.1, clip_value=0), ValueError, "clip_value must be .*above 0; got 0"),
+        (lambda: nn.NAdam(momentum_decay=-1), ValueError, "0 <= momentum_decay < inf; got -1"),
+        (lambda: nn.Lion(beta2=1.0), ValueError, "0 <= beta2 < 1; got 1.0"),
+        (lambda: nn.Adadelta(decay=1.0), ValueError, "0 <= decay < 1; got 1.0"),
+        (lambda: nn.Muon(momentum=1.0), ValueError, "0 <= momentum < 1; got 1.0"),
+        (lambda: nn.Muon(rounds=0), ValueError, "rounds must be an integer of at least 1; got 0"),
         (lambda: nn.LBFGS(memory=2.5), TypeError, "memory must be an integer of at least 1; got 2.5"),
         (lambda: nn.LBFGS(tolerance=-1), ValueError, "0 <= tolerance"),
         (lambda: nn.LBFGS(weight_decay=-1), ValueError, "0 <= weight_decay"),
         (
             lambda: optimizer_named("adma"),
             ValueError,
-            "unknown optimizer 'adma'; use one of sgd, .*Did you mean 'adam'",
+            "unknown optimizer 'adma'; use one of sgd, .*Did you mean 'adam",
         ),
         (lambda: optimizer_named(3), ValueError, "unknown optimizer 3"),
         (lambda: nn.SGD(0.1, momentum=1.0), ValueError, "0 <= momentum < 1; got 1.0"),
@@ -235,20 +273,25 @@ def test_a_huge_gradient_is_clipped(be: nn.Backend, size: float) -> None:
     assert (be.to_numpy(step(got, be.asarray(np.zeros(4), dtype="float32"))) == be.to_numpy(got)).all()
 
 
-@pytest.mark.parametrize("rule", [*RULES.values()][4:], ids=[*RULES][4:])
+OTHERS = {"lion": nn.Lion(0.1), "lamb": nn.LAMB(0.1), "muon": nn.Muon(0.1)}
+HIDING = {name: rule for name, (rule, *_) in [*RULES.items()][4:]} | OTHERS
+
+
+@pytest.mark.parametrize("rule", HIDING.values(), ids=HIDING)
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("clip_norm", [None, 1.0])
 def test_what_is_not_finite_is_never_hidden(be: nn.Backend, rule: Any, wrong: float, clip_norm: float | None) -> None:
     """By none of the rules: a training must see it to say so."""
-    masked = replace(rule[0], clip_norm=clip_norm)
+    masked = replace(rule, clip_norm=clip_norm, clip_value=clip_norm)
     with np.errstate(all="ignore"):
         assert not np.isfinite(ours(be, "float32", masked, np.full((1, 40), wrong))).any()
 
 
+SQUARES = [nn.Adam(), nn.AdamW(), nn.RMSprop(), nn.Adagrad(), nn.NAdam(), nn.LAMB(), nn.Muon()]
+
+
 @pytest.mark.parametrize("size", [1e18, 1e20, 1e30, 3e38])
-@pytest.mark.parametrize(
-    "rule", [nn.Adam(), nn.AdamW(), nn.RMSprop(), nn.Adagrad()], ids=lambda rule: type(rule).__name__
-)
+@pytest.mark.parametrize("rule", [*SQUARES, nn.Adamax(), nn.Lion()], ids=lambda rule: type(rule).__name__)
 def test_a_huge_gradient_is_followed_as_in_float64(host: nn.Backend, rule: nn.Optimizer, size: float) -> None:
     """One of them, then usual ones: the same steps, and a memory that ends."""
 
@@ -258,7 +301,7 @@ def test_a_huge_gradient_is_followed_as_in_float64(host: nn.Backend, rule: nn.Op
         for step in range(1, 5001):
             gradient = host.asarray([size if step == 1 else 1.0], dtype=dtype)
             theta, slots = rule.update(theta, gradient, slots, rule.numbers(0.01, step))
-        return float(theta[0]), np.concat(list(slots.values()))
+        return float(theta[0]), np.concat([slot.reshape(-1) for slot in slots.values()])
 
     with np.errstate(over="ignore"):
         (got, slots), (want, _) = run("float32"), run("float64")
@@ -267,7 +310,9 @@ def test_a_huge_gradient_is_followed_as_in_float64(host: nn.Backend, rule: nn.Op
 
 
 @pytest.mark.parametrize(
-    "rule", [nn.Adam(), nn.AdamW(), nn.RMSprop(), nn.Adagrad()], ids=lambda rule: type(rule).__name__
+    "rule",
+    [*SQUARES[:5], nn.Adam(amsgrad=True), nn.Muon(), nn.Adamax(), nn.Lion()],
+    ids=lambda rule: type(rule).__name__,
 )
 def test_huge_gradients_leave_the_memory_finite(be: nn.Backend, rule: nn.Optimizer) -> None:
     """Many in a row, of every size; each parameter goes on moving while they last."""
@@ -288,3 +333,132 @@ def test_nothing_to_clip(be: nn.Backend) -> None:
     """A network without parameters."""
     nothing = be.asarray(np.zeros(0), dtype="float32")
     assert nn.SGD(clip_norm=1.0).update(nothing, nothing, {}, {"rate": 0.1})[0].shape == (0,)
+
+
+# --- Clipping by value ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("clip_norm", [None, 1.5])
+def test_clipping_by_value_equals_pytorch(be: nn.Backend, clip_norm: float | None) -> None:
+    """Before clipping by norm, and before the decay is added."""
+    theta = torch.nn.Parameter(torch.tensor(THETA))
+    rule = optim.Adam([theta], lr=0.01, weight_decay=0.1)
+    for gradient in GRADIENTS:
+        theta.grad = torch.tensor(gradient)
+        torch.nn.utils.clip_grad_value_([theta], 0.3)
+        if clip_norm:
+            torch.nn.utils.clip_grad_norm_([theta], clip_norm)
+        rule.step()
+    got = ours(be, "float32", nn.Adam(0.01, weight_decay=0.1, clip_value=0.3, clip_norm=clip_norm))
+    close(got, theta.detach().numpy(), "float32", c=200)
+
+
+def test_settings_of_later_versions_are_shown_where_they_are_set() -> None:
+    """Files of a training hold the text of its optimizer, and are resumed with the same text only."""
+    assert repr(nn.Adam()) == (
+        "Adam(lr=0.001, weight_decay=0.0, clip_norm=None, beta1=0.9, beta2=0.999, epsilon=1e-08)"
+    )
+    assert "clip_value=1.0, beta1" in repr(nn.Adam(clip_value=1.0))
+    assert repr(nn.Adam(amsgrad=True)).endswith("amsgrad=True)")
+
+
+# --- Rules that PyTorch has not, against their formulas -------------------------------------------------------------
+
+NET = nn.Network(nn.Dense(5, "tanh"), nn.Dense(7))
+STEPS = np.random.default_rng(2).normal(size=(6, 72))
+
+
+def stepped(be: nn.Backend, dtype: str, rule: nn.Optimizer) -> tuple[np.ndarray, np.ndarray]:
+    """Theta at the start and after six steps, each compiled as in a loop of one's own."""
+    model = NET.init((5,), seed=0, backend=be, dtype=dtype)
+    step = as_called(be, lambda theta, g, slots, i: rule.step(model.with_theta(theta), g, slots, i))
+    start, slots = be.to_numpy(model.theta).astype(float), rule.slots(model.theta)
+    theta = model.theta
+    for i, gradient in enumerate(STEPS):
+        theta, slots = step(theta, be.asarray(gradient, dtype=dtype), slots, i)
+    assert theta.dtype == be.dtype(dtype)
+    assert {name: slot.dtype for name, slot in slots.items()} == dict.fromkeys(rule.slot_names, be.dtype(dtype))
+    return start, be.to_numpy(theta).astype(float)
+
+
+PARTS = [(slice(0, 25), (5, 5)), (slice(25, 30), (5,)), (slice(30, 65), (5, 7)), (slice(65, 72), (7,))]
+
+
+def test_lion_is_its_formula(be: nn.Backend, dtype: str) -> None:
+    start, got = stepped(be, dtype, nn.Lion(0.01, weight_decay=0.1))
+    want, mean, decays = start, np.zeros(72), np.concat([np.full(s.stop - s.start, len(d) > 1) for s, d in PARTS])
+    for g in STEPS:
+        want = want - 0.01 * (np.sign(0.9 * mean + 0.1 * g) + 0.1 * decays * want)
+        mean = 0.99 * mean + 0.01 * g
+    close(got, want, dtype)
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+def test_lamb_is_its_formula(be: nn.Backend, dtype: str, decay: float) -> None:
+    start, got = stepped(be, dtype, nn.LAMB(0.01, weight_decay=decay))
+    want, mean, square = start.copy(), np.zeros(72), np.zeros(72)
+    for t, g in enumerate(STEPS, start=1):
+        mean, square = 0.9 * mean + 0.1 * g, 0.999 * square + 0.001 * g * g
+        adam = mean / (1 - 0.9**t) / (np.sqrt(square / (1 - 0.999**t)) + 1e-6)
+        for part, shape in PARTS:
+            w = want[part].copy()
+            step = adam[part] + decay * w * (len(shape) > 1)
+            ratio = np.linalg.norm(w) / np.linalg.norm(step) if w.any() else 1.0
+            want[part] = w - 0.01 * ratio * step
+    close(got, want, dtype, c=200)
+
+
+def rounds_of_newton_and_schulz(x: np.ndarray) -> np.ndarray:
+    if x.shape[0] > x.shape[1]:
+        return rounds_of_newton_and_schulz(x.T).T
+    x = x / np.linalg.norm(x)
+    for _ in range(5):
+        square = x @ x.T
+        x = 3.4445 * x + (-4.775 * square + 2.0315 * square @ square) @ x
+    return x
+
+
+def test_muon_is_its_formula(be: nn.Backend, dtype: str) -> None:
+    start, got = stepped(be, dtype, nn.Muon(0.01, weight_decay=0.1))
+    want, mean, square = start.copy(), np.zeros(72), np.zeros(72)
+    for t, g in enumerate(STEPS, start=1):
+        for part, shape in PARTS:
+            matrix = len(shape) > 1
+            mu = 0.95 if matrix else 0.9
+            mean[part] = mu * mean[part] + (1 - mu) * g[part]
+            square[part] = 0.999 * square[part] + 0.001 * g[part] ** 2
+            if matrix:
+                step = rounds_of_newton_and_schulz((0.95 * mean[part] + 0.05 * g[part]).reshape(shape))
+                step = 0.2 * np.sqrt(max(shape)) * step.reshape(-1) + 0.1 * want[part]
+            else:
+                step = mean[part] / (1 - 0.9**t) / (np.sqrt(square[part] / (1 - 0.999**t)) + 1e-8)
+            want[part] = want[part] - 0.01 * step
+    close(got, want, dtype, c=500)
+
+
+def test_muon_is_pytorchs_as_far_as_bfloat16_goes() -> None:
+    """PyTorch orthogonalises in bfloat16."""
+    model = nn.Network(nn.Dense(7, bias=False)).init((5,), seed=0)
+    rule = nn.Muon(0.1, weight_decay=0.1)
+    theirs_ = torch.nn.Parameter(torch.tensor(model.theta.reshape(5, 7).T.copy()))
+    options = {"lr": 0.1, "weight_decay": 0.1, "momentum": 0.95, "adjust_lr_fn": "match_rms_adamw"}
+    muon, slots = optim.Muon([theirs_], **options), rule.slots(model.theta)
+    for i, gradient in enumerate(STEPS[:, :35]):
+        theirs_.grad = torch.tensor(gradient.reshape(5, 7).T.copy())
+        muon.step()
+        model.theta, slots = rule.step(model, gradient, slots, i)
+    np.testing.assert_allclose(model.theta.reshape(5, 7), theirs_.detach().numpy().T, atol=0.02)
+
+
+@pytest.mark.parametrize("rule", [nn.LAMB(0.01), nn.Muon(0.01), nn.NAdam(0.01)], ids=lambda rule: type(rule).__name__)
+def test_rules_with_a_layout_train_filters_and_go_on_from_a_file(be: nn.Backend, rule: nn.Optimizer, tmp_path) -> None:
+    X = be.asarray(np.random.default_rng(0).normal(size=(12, 6, 6, 1)), dtype="float32")
+    y = be.asarray(np.arange(12) % 2)
+    net = nn.Network(nn.Conv2D(3, 3), nn.Activation("tanh"), nn.Flatten(), nn.Dense(2))
+    whole, halves = (net.init((6, 6, 1), seed=0, backend=be, dtype="float32") for _ in range(2))
+    history = whole.fit(X, y, optimizer=rule, epochs=4, batch_size=6)
+    assert history["loss"][-1] < history["loss"][0]
+    file = tmp_path / "half.safetensors"
+    for epochs in (2, 4):
+        halves.fit(X, y, optimizer=rule, epochs=epochs, batch_size=6, checkpoint=file, resume=True)
+    np.testing.assert_array_equal(be.to_numpy(halves.theta), be.to_numpy(whole.theta))

@@ -38,6 +38,17 @@ CASES = {
     "exponential": (schedules.Exponential(0.3, 0.9), lambda o: rates.ExponentialLR(o, 0.9)),
     "cosine": (schedules.Cosine(0.3, EPOCHS, 0.01), lambda o: rates.CosineAnnealingLR(o, EPOCHS, 0.01)),
     "cosine-to-zero": (schedules.Cosine(0.3, EPOCHS), lambda o: rates.CosineAnnealingLR(o, EPOCHS)),
+    "several steps": (schedules.MultiStep(0.3, (4, 11, 20), 0.5), lambda o: rates.MultiStepLR(o, [4, 11, 20], 0.5)),
+    "one cycle": (
+        schedules.OneCycle(0.3, EPOCHS),
+        lambda o: rates.OneCycleLR(o, 0.3, total_steps=EPOCHS, cycle_momentum=False),
+    ),
+    "one cycle, steeper": (
+        schedules.OneCycle(0.3, EPOCHS, pct_start=0.1, div_factor=5.0, final_div_factor=100.0),
+        lambda o: rates.OneCycleLR(
+            o, 0.3, total_steps=EPOCHS, pct_start=0.1, div_factor=5.0, final_div_factor=100.0, cycle_momentum=False
+        ),
+    ),
     "warm-up": (schedules.WarmUp(4, 0.3), lambda o: rates.LinearLR(o, start_factor=0.25, total_iters=3)),
     "warm-up-cosine": (
         schedules.WarmUp(4, then=schedules.Cosine(0.3, 26)),
@@ -66,6 +77,12 @@ def test_rates_equal_pytorch(name: str) -> None:
 
 def test_cosine_stays_low() -> None:
     assert [schedules.Cosine(1.0, 10, 0.1)(epoch) for epoch in (10, 15, 1000)] == pytest.approx([0.1] * 3)
+
+
+def test_one_cycle_of_few_epochs_and_after_its_end() -> None:
+    two = schedules.OneCycle(0.1, 2, pct_start=0.0)
+    assert [two(epoch) for epoch in (0, 1, 2, 9)] == pytest.approx([0.05, 4e-7, 4e-7, 4e-7], rel=1e-4)
+    assert schedules.OneCycle(0.1, 10, pct_start=0.1)(0) == 0.1
 
 
 def test_a_warm_up_hides_its_losses_from_what_follows() -> None:
@@ -114,6 +131,11 @@ def test_numbers_of_numpy_leave_the_dtype(be: nn.Backend) -> None:
         (lambda: schedules.Step(1, every=2, factor=-1), ValueError, "factor must be .*above 0; got -1"),
         (lambda: schedules.Cosine(0.1, 10, 0.2), ValueError, "lowest must lie between"),
         (lambda: schedules.Cosine(0.1, 10, float("nan")), ValueError, "lowest must lie between"),
+        (lambda: schedules.OneCycle(0.1, 1), ValueError, "epochs must be an integer of at least 2; got 1"),
+        (lambda: schedules.OneCycle(0.1, 9, pct_start=1.0), ValueError, "pct_start must be .*less than 1; got 1.0"),
+        (lambda: schedules.OneCycle(0.1, 9, div_factor=0.0), ValueError, "div_factor must be .*above 0; got 0.0"),
+        (lambda: schedules.MultiStep(0.1, 30), TypeError, r"milestones must be epochs, such as \(30, 60\); got 30"),
+        (lambda: schedules.MultiStep(0.1, (2.5,)), TypeError, "each of milestones must be an integer.*got 2.5"),
         (lambda: schedules.Cosine(0.1, 0), ValueError, "epochs must be an integer of at least 1; got 0"),
         (lambda: schedules.Exponential(0.1, 0.0), ValueError, "factor must be"),
         (lambda: schedules.WarmUp(2.5, 0.1), TypeError, "epochs must be an integer.*got 2.5"),

@@ -13,6 +13,7 @@ from nnarray.layers import Dense, Layer
 from nnarray.layers.containers import is_plain_row
 from nnarray.losses import CrossEntropy, Loss
 from nnarray.optimizers import SGD, Adam, AdamW, Optimizer
+from nnarray.optimizers.transforms import Decay, DecoupledDecay, Freeze
 from nnarray.typing import Array
 
 
@@ -60,13 +61,13 @@ def _in_a_row(layer: Layer) -> Iterator[Any]:
 
 def rule_of(rule: Optimizer) -> Rule | None:
     """The optimizer in numbers, if it is one that a chain knows."""
-    if rule.clip_norm is not None:
+    if not all(isinstance(each, Freeze | Decay | DecoupledDecay) for each in rule.transforms):
         return None
     if type(rule) is SGD:
         if rule.momentum:
             return Rule(momentum=rule.momentum, nesterov=rule.nesterov, coupled=rule.weight_decay)
         return Rule(decoupled=rule.weight_decay)  # the same without momentum
-    if isinstance(rule, Adam) and type(rule) in (Adam, AdamW):
+    if isinstance(rule, Adam) and type(rule) in (Adam, AdamW) and not rule.amsgrad:
         adam = Rule(beta1=rule.beta1, beta2=rule.beta2, epsilon=rule.epsilon)
         decay = rule.weight_decay
         return adam._replace(decoupled=decay) if type(rule) is AdamW else adam._replace(coupled=decay)

@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from nnarray.backends import Backend, backend, backend_of, dtype_name, namespace
 from nnarray.checks import real
-from nnarray.estimators.increments import Increments, Memory
+from nnarray.estimators.increments import Increments
 from nnarray.estimators.inputs import backend_of_data, checked_inputs, checked_targets, moved, same_backend
 from nnarray.estimators.scores import split
 from nnarray.estimators.stopping import InverseScaling, Record
@@ -24,10 +24,11 @@ from nnarray.losses import Loss
 from nnarray.model import Model, value_and_grad
 from nnarray.names import shown
 from nnarray.network import Network
-from nnarray.optimizers import LBFGS, Optimizer
+from nnarray.optimizers import Minimiser, Optimizer
 from nnarray.random import Key
 from nnarray.training.callbacks import EarlyStopping, History, as_callbacks
 from nnarray.training.data import pick, prepare
+from nnarray.training.state import TrainingState
 from nnarray.typing import Array, Shape
 
 AT_ONCE = 1024  # examples that a prediction takes at once, at least
@@ -109,7 +110,7 @@ class Estimator(BaseEstimator):
     t_: int
     n_outputs_: int
     out_activation_: str
-    _memory: Memory | None = None
+    _memory: TrainingState | None = None
     _going: Increments | None = None
 
     # --- Defined by subclasses -----------------------------------------------------------------------------------
@@ -126,7 +127,7 @@ class Estimator(BaseEstimator):
         """The number of outputs, if the network fixes it."""
         return None
 
-    def _rule(self, examples: Examples) -> Optimizer | LBFGS:
+    def _rule(self, examples: Examples) -> Minimiser:
         """The optimizer."""
         raise NotImplementedError
 
@@ -137,7 +138,7 @@ class Estimator(BaseEstimator):
     def _epochs(self) -> int:
         raise NotImplementedError
 
-    def _watch(self, examples: Examples, rule: Optimizer | LBFGS, score: Any) -> Record:
+    def _watch(self, examples: Examples, rule: Minimiser, score: Any) -> Record:
         """The callback that records the epochs, and stops."""
         raise NotImplementedError
 
@@ -194,7 +195,7 @@ class Estimator(BaseEstimator):
         examples, answers, loss = self._enter(X, y, sample_weight, "fit", fresh=fresh)
         self._memory = self._going = None
         rule, score = self._rule(examples), None
-        if self.early_stopping and isinstance(rule, Optimizer):
+        if self.early_stopping and rule.stepwise:
             kept, out = self._split(answers, examples)
             score = self._validation(examples.of(out), pick(answers, out))
             examples = examples.of(kept)
@@ -331,7 +332,7 @@ class Estimator(BaseEstimator):
 
         return score
 
-    def _descend(self, examples: Examples, loss: Loss, rule: Optimizer | LBFGS, watch: Record) -> None:
+    def _descend(self, examples: Examples, loss: Loss, rule: Minimiser, watch: Record) -> None:
         """Train. If it is interrupted, the estimator keeps what was learned so far."""
         self.n_iter_ = 0
         callbacks = as_callbacks(self.callbacks)
@@ -348,7 +349,7 @@ class Estimator(BaseEstimator):
                 loss=loss,
                 optimizer=rule,
                 epochs=self._epochs(),
-                batch_size=self._batch(examples.size) if isinstance(rule, Optimizer) else None,
+                batch_size=self._batch(examples.size) if rule.stepwise else None,
                 callbacks=[watch, *callbacks],
                 sample_weight=examples.weights,
                 shuffle=self.shuffle,
@@ -384,7 +385,7 @@ class Estimator(BaseEstimator):
                 shuffle=self.shuffle,
                 seed=self._seed(),
                 decays=record.mask(model) if rule.weight_decay else None,
-                memory=self._memory,
+                before=self._memory,
             )
         self._going = None  # an error or Ctrl-C leaves it half done
         value, self._memory = going.run(data, rule, batch or examples.size, self.loss_curve_)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import NamedTuple
 
-from nnarray.backends import copy
 from nnarray.losses import Loss
 from nnarray.model import Model
 from nnarray.optimizers import Optimizer
@@ -15,15 +13,8 @@ from nnarray.schedules import schedule
 from nnarray.training.context import DivergenceError
 from nnarray.training.data import Data
 from nnarray.training.loop import Trainer
+from nnarray.training.state import TrainingState
 from nnarray.typing import Array
-
-
-class Memory(NamedTuple):
-    """What the optimizer remembers from one call to the next, and how far the training is."""
-
-    slots: dict[str, Array]
-    steps: int
-    calls: int
 
 
 class Increments:
@@ -41,8 +32,8 @@ class Increments:
     seed : int
     decays : array, optional
         Which entries weight decay shrinks.
-    memory : Memory, optional
-        Of a training that was put away.
+    before : TrainingState, optional
+        Of a training that was put away; its slots and its counts go on, the parameters are the model's.
     """
 
     def __init__(
@@ -56,12 +47,12 @@ class Increments:
         shuffle: bool,
         seed: int,
         decays: Array | None,
-        memory: Memory | None,
+        before: TrainingState | None,
     ) -> None:
-        if memory and set(memory.slots) != set(rule.slot_names):
-            memory = None  # of another optimizer
-        self.model, self.frozen, self.calls = model, model.frozen, memory.calls if memory else 0
-        slots = _copied(memory.slots) if memory else rule.slots(model.theta)
+        start = rule.slots(model.theta, model.wiring.params)
+        if before is None or set(before.slots) != set(start):  # of another optimizer
+            before = TrainingState(model.theta, model.state, start)
+        self.model, self.frozen = model, model.frozen
         self.trainer = Trainer(
             wiring=model.wiring,
             data=data,
@@ -71,13 +62,10 @@ class Increments:
             shuffle=shuffle,
             key=Key(seed),
             keep_outputs=False,
-            theta=copy(model.theta),
-            state=copy(model.state),
-            slots=slots,
+            at=before._replace(theta=model.theta, state=model.state).copied(),
             decays=decays,
             frozen=model.wiring.params.frozen(model.frozen, model.theta),
             engine=model.engine,
-            steps=memory.steps if memory else 0,
         )
         self.given = model.theta, model.state
 
@@ -88,7 +76,7 @@ class Increments:
         same = model is self.model and model.frozen == self.frozen
         return alike and same and loss == trainer.loss and shuffle == trainer.shuffle
 
-    def run(self, data: Data, rule: Optimizer, batch_size: int, losses: list[float]) -> tuple[float, Memory]:
+    def run(self, data: Data, rule: Optimizer, batch_size: int, losses: list[float]) -> tuple[float, TrainingState]:
         """One epoch over these examples: its loss, and what is to be remembered. The model gets the parameters last.
 
         Raises
@@ -100,18 +88,15 @@ class Increments:
         trainer.follow(model, self.given)
         trainer.data, trainer.batch_size = data, min(batch_size, data.examples)
         trainer.prove()
-        done = trainer.epochs(self.calls, [schedule(rule.lr)(self.calls, losses)], lambda: None)
+        epoch = trainer.at.epoch
+        done = trainer.epochs(epoch, [schedule(rule.lr)(epoch, losses)], lambda: None)
         value = trainer.mean_losses(done)[0]
         if not (math.isfinite(value) and trainer.finite()):
             raise DivergenceError(
                 "the loss, a parameter, a running variance or the optimizer's memory became NaN or infinite in this "
                 "partial_fit, which is undone. Standardise X, and real targets y, or lower the learning rate."
             )
-        model.restore((trainer.theta, trainer.state))
+        model.restore((trainer.at.theta, trainer.at.state))
         self.given = model.theta, model.state
-        self.calls += 1
-        return value, Memory(_copied(trainer.slots), trainer.steps, self.calls)
-
-
-def _copied(slots: dict[str, Array]) -> dict[str, Array]:
-    return {name: copy(slot) for name, slot in slots.items()}
+        trainer.at = trainer.at._replace(epoch=epoch + 1)
+        return value, trainer.at.copied()._replace(theta=model.theta, state=model.state)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import Any, Self
 
 from sklearn.exceptions import ConvergenceWarning
@@ -20,13 +19,20 @@ from nnarray.layers import Activation, Dense, Dropout, Layer
 from nnarray.layers.activations import kept_activation
 from nnarray.layers.initializers import Uniform
 from nnarray.losses import Loss
-from nnarray.names import canonical, named, spelled
+from nnarray.names import canonical, named
 from nnarray.network import Network
-from nnarray.optimizers import ALSO, LBFGS, OPTIMIZERS, SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
+from nnarray.optimizers import ALSO, LBFGS, OPTIMIZERS, Minimiser, stepwise
 from nnarray.schedules import Schedule
 from nnarray.typing import Shape
 
 THEIRS = ("identity", "logistic", "tanh", "relu")  # activations whose weights start as scikit-learn's do
+SETTINGS = {  # what solvers take besides the learning rate and the weight decay
+    "adam": ("beta1", "beta2", "epsilon"),
+    "adamw": ("beta1", "beta2", "epsilon"),
+    "rmsprop": ("epsilon",),
+    "adagrad": ("epsilon",),
+    "sgd": ("momentum", "nesterov"),
+}
 RATES = {name: name for name in ("constant", "invscaling", "adaptive")}
 
 
@@ -114,9 +120,9 @@ class Perceptron(Estimator):
             return min(200, count)
         return min(integer(self.batch_size, "batch_size", 1, usual=200), count)
 
-    def _rule(self, examples: Examples) -> Optimizer | LBFGS:
+    def _rule(self, examples: Examples) -> Minimiser:
         """The solver; alpha counts once a step, whatever the number of examples, so the decay is alpha over that."""
-        if isinstance(self.solver, Optimizer | LBFGS):
+        if isinstance(self.solver, Minimiser):
             return self.solver
         name = canonical(self.solver, OPTIMIZERS, "solver", ALSO)
         alpha = real(self.alpha, "alpha", least=0.0, usual=1e-4)
@@ -128,21 +134,20 @@ class Perceptron(Estimator):
         decay = alpha / (self._batch(examples.size) * examples.weight)
         return self._stochastic(name, alpha, decay, examples.size)
 
-    def _stochastic(self, name: str, alpha: float, decay: float, count: int) -> Optimizer:
+    def _stochastic(self, name: str, alpha: float, decay: float, count: int) -> Minimiser:
         lr = real(self.learning_rate_init, "learning_rate_init", least=0.0, usual=1e-3)
-        beta1 = real(self.beta_1, "beta_1", least=0.0, below=1.0, usual=0.9)
-        beta2 = real(self.beta_2, "beta_2", least=0.0, below=1.0, usual=0.999)
         momentum = real(self.momentum, "momentum", least=0.0, below=1.0, usual=0.9)
-        rules: dict[str, Optimizer] = {
-            "adam": Adam(lr, beta1, beta2, self.epsilon, weight_decay=decay),
-            "adamw": AdamW(lr, beta1, beta2, self.epsilon, weight_decay=alpha),
-            "rmsprop": RMSprop(lr, epsilon=self.epsilon, weight_decay=decay),
-            "adagrad": Adagrad(lr, epsilon=self.epsilon, weight_decay=decay),
-            "sgd": SGD(lr, momentum, bool(self.nesterovs_momentum and momentum), weight_decay=decay),
+        settings = {
+            "lr": self._schedule(lr, count) if name == "sgd" else lr,
+            "beta1": real(self.beta_1, "beta_1", least=0.0, below=1.0, usual=0.9),
+            "beta2": real(self.beta_2, "beta_2", least=0.0, below=1.0, usual=0.999),
+            "epsilon": self.epsilon,
+            "momentum": momentum,
+            "nesterov": bool(self.nesterovs_momentum and momentum),
+            "weight_decay": alpha if OPTIMIZERS[name].decoupled else decay,
         }
-        if name != "sgd":
-            return rules[name]
-        return replace(rules[name], lr=self._schedule(lr, count))
+        taken = ("lr", "weight_decay", *SETTINGS.get(name, ()))
+        return OPTIMIZERS[name](**{each: settings[each] for each in taken})
 
     def _schedule(self, lr: float, count: int) -> float | Schedule:
         kind = named(self.learning_rate, RATES, "learning_rate")
@@ -151,15 +156,15 @@ class Perceptron(Estimator):
         power = real(self.power_t, "power_t", least=0.0, usual=0.5)
         return InverseScaling(lr, power, count, self.t_) if kind == "invscaling" else lr
 
-    def _watch(self, examples: Examples, rule: Optimizer | LBFGS, score: Any) -> Record:
-        if isinstance(rule, LBFGS):
+    def _watch(self, examples: Examples, rule: Minimiser, score: Any) -> Record:
+        if not rule.stepwise:
             return Flat(self, examples.size, rule)
         if not isinstance(self.batch_size, str) and self.batch_size > examples.size:
             warnings.warn(
                 f"batch_size={self.batch_size} is larger than the {examples.size} examples; all of them are taken.",
                 stacklevel=4,
             )
-        patience = self.n_iter_no_change
+        patience, lr = self.n_iter_no_change, getattr(rule, "lr", None)
         if patience != math.inf:
             patience = integer(patience, "n_iter_no_change", 1, usual=10)
         return Patience(
@@ -169,10 +174,10 @@ class Perceptron(Estimator):
             tol=real(self.tol, "tol", least=0.0, usual=1e-4),
             patience=patience,
             score=score,
-            rate=rule.lr.current if isinstance(rule.lr, Adaptive) else None,
+            rate=lr.current if isinstance(lr, Adaptive) else None,
         )
 
-    def _descend(self, examples: Examples, loss: Loss, rule: Optimizer | LBFGS, watch: Record) -> None:
+    def _descend(self, examples: Examples, loss: Loss, rule: Minimiser, watch: Record) -> None:
         super()._descend(examples, loss, rule, watch)
         if not watch.stopped:
             warnings.warn(
@@ -184,7 +189,7 @@ class Perceptron(Estimator):
 
     def _steps(self) -> bool:
         """Whether there is a `partial_fit`."""
-        if isinstance(self.solver, LBFGS) or spelled(self.solver, OPTIMIZERS, ALSO) == "lbfgs":
+        if not stepwise(self.solver):
             raise AttributeError("partial_fit needs a solver that takes steps, such as 'adam'; 'lbfgs' takes all data.")
         return True
 
@@ -201,7 +206,7 @@ class MLPClassifier(Classifies, Perceptron):
     activation : str or Activation
         "identity", "logistic", "tanh", "relu" as there, or any other of this package, such as "gelu".
     solver : str or Optimizer
-        "adam", "sgd", "lbfgs" as there; "adamw", "rmsprop", "adagrad"; or an optimizer such as `nn.Adam(1e-3)`, which
+        "adam", "sgd", "lbfgs" as there; the other names of optimizers; or an optimizer such as `nn.Adam(1e-3)`, which
         is taken as it is: then `alpha`, the learning rate, momentum and betas are its own.
     alpha : float
         alpha / 2 times the sum of all squared weights is added to the loss of a batch, divided by the number of its
@@ -285,7 +290,7 @@ class MLPClassifier(Classifies, Perceptron):
         hidden_layer_sizes: Sequence[int] | int = (100,),
         activation: str | Activation = "relu",
         *,
-        solver: str | Optimizer | LBFGS = "adam",
+        solver: str | Minimiser = "adam",
         alpha: float = 0.0001,
         batch_size: int | str = "auto",
         learning_rate: str = "constant",
@@ -375,7 +380,7 @@ class MLPRegressor(Regresses, Perceptron):
         hidden_layer_sizes: Sequence[int] | int = (100,),
         activation: str | Activation = "relu",
         *,
-        solver: str | Optimizer | LBFGS = "adam",
+        solver: str | Minimiser = "adam",
         alpha: float = 0.0001,
         batch_size: int | str = "auto",
         learning_rate: str = "constant",

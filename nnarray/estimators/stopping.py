@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nnarray.backends import same_place
-from nnarray.optimizers import LBFGS, AdamW, Optimizer
+from nnarray.optimizers import Minimiser
 from nnarray.schedules import Schedule, better
 from nnarray.training.callbacks import Callback, Run
 from nnarray.typing import Array
@@ -25,13 +25,13 @@ class Record(Callback):
     estimator : estimator
     examples : int
         How many an epoch sees.
-    rule : Optimizer or LBFGS
+    rule : Minimiser
         Its L2 penalty belongs to the loss.
     """
 
-    def __init__(self, estimator: Any, examples: int, rule: Optimizer | LBFGS) -> None:
+    def __init__(self, estimator: Any, examples: int, rule: Minimiser) -> None:
         self.estimator, self.examples = estimator, examples
-        self.decay = 0.0 if isinstance(rule, AdamW) else rule.weight_decay
+        self.decay = rule.penalty
 
     stopped = False
     """Whether the training ended before its last epoch."""
@@ -117,7 +117,7 @@ class Patience(Record):
         self,
         estimator: Any,
         examples: int,
-        rule: Optimizer | LBFGS,
+        rule: Minimiser,
         *,
         tol: float,
         patience: float,

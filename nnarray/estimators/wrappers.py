@@ -17,9 +17,9 @@ from nnarray.layers.base import Layer
 from nnarray.losses import Loss
 from nnarray.model import Model
 from nnarray.models.mlp import mlp
-from nnarray.names import shown, spelled
+from nnarray.names import shown
 from nnarray.network import Network
-from nnarray.optimizers import ALSO, LBFGS, OPTIMIZERS, Optimizer, optimizer_named
+from nnarray.optimizers import Minimiser, optimizer_named, stepwise
 from nnarray.typing import Shape
 
 
@@ -59,10 +59,10 @@ class Wrapped(Estimator):
     def _batch(self, count: int) -> int | None:
         return None if self.batch_size is None else min(integer(self.batch_size, "batch_size", 1, usual=32), count)
 
-    def _rule(self, examples: Examples) -> Optimizer | LBFGS:
+    def _rule(self, examples: Examples) -> Minimiser:
         return optimizer_named(self.optimizer)
 
-    def _watch(self, examples: Examples, rule: Optimizer | LBFGS, score: Any) -> Record:
+    def _watch(self, examples: Examples, rule: Minimiser, score: Any) -> Record:
         if score is None:
             return Record(self, examples.size, rule)
         tol = real(self.tol, "tol", least=0.0, usual=1e-4)
@@ -73,8 +73,7 @@ class Wrapped(Estimator):
 
     def _steps(self) -> bool:
         """Whether there is a `partial_fit`."""
-        setting = self.optimizer
-        if setting is LBFGS or isinstance(setting, LBFGS) or spelled(setting, OPTIMIZERS, ALSO) == "lbfgs":
+        if not stepwise(self.optimizer):
             raise AttributeError("partial_fit needs an optimizer that takes steps, such as 'adam'.")
         return True
 

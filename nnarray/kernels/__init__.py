@@ -71,10 +71,16 @@ from nnarray.kernels.standard.painting import blend, ellipse
 from nnarray.kernels.standard.pooling import max_pool, max_pool_pullback, mean_pool, mean_pool_pullback
 from nnarray.kernels.standard.recomputation import after, linked, recorded
 from nnarray.kernels.standard.updates import (
+    adadelta_update,
     adagrad_update,
     adam_update,
+    adamax_update,
+    amsgrad_update,
     drawn_in,
+    lion_update,
     momentum_update,
+    nadam_update,
+    radam_update,
     rmsprop_update,
     sgd_update,
 )

@@ -26,7 +26,8 @@ from nnarray.persistence.archive import Archive, on_host
 from nnarray.persistence.settings import encode
 from nnarray.training.callbacks import Callback, Run
 from nnarray.training.data import Data, Trainee, pick
-from nnarray.training.loading import Position, understood
+from nnarray.training.loading import understood
+from nnarray.training.state import TrainingState
 from nnarray.typing import Array
 
 log = logging.getLogger("nnarray")
@@ -148,7 +149,7 @@ class Keeper:
     callbacks: Sequence[Callback]
     epoch: int = -1
     """That was saved last."""
-    position: Position | None = field(default=None, repr=False)
+    at: TrainingState | None = field(default=None, repr=False)
     given: Array | None = field(default=None, repr=False)
     """The model's parameters when it was saved last."""
     remembered: list[tuple[str, dict[str, Any]]] = field(default_factory=list, repr=False)
@@ -165,42 +166,42 @@ class Keeper:
         files.sweep(self.checkpoint.file)
         files.prove(self.checkpoint.file)
 
-    def resume(self, position: Position) -> None:
+    def resume(self, at: TrainingState) -> None:
         """Go on from there: it may be over, and yet lack its last save."""
-        self.position, self.remembered = position, remembering(self.callbacks)
+        self.at, self.remembered = at, remembering(self.callbacks)
 
-    def end_epoch(self, position: Position | None) -> None:
-        """Save if it is time. Without a position, which L-BFGS has not, the training cannot be resumed."""
+    def end_epoch(self, at: TrainingState | None) -> None:
+        """Save if it is time. Without a state, which L-BFGS has not, the training cannot be resumed."""
         run = self.run
         if run.stopped is not None or run.epoch == run.epochs or run.epoch % self.checkpoint.every == 0:
-            self.save(position)
+            self.save(at)
 
-    def interrupt(self, position: Position | None) -> None:
+    def interrupt(self, at: TrainingState | None) -> None:
         """Save the last finished epoch, unless there is none or it is saved: what is there is better than nothing."""
         if self.run.epoch > max(self.epoch, 0):
-            self.save(position)
+            self.save(at)
 
     def end_fit(self) -> None:
         """Save again if a callback has given the model other parameters in the end, such as those of the best epoch."""
         if self.model.theta is not self.given:
-            self._write(self.position, self.model.theta, self.model.state)
+            self._write(self.at, self.model.theta, self.model.state)
 
-    def save(self, position: Position | None) -> None:
+    def save(self, at: TrainingState | None) -> None:
         """Save now."""
         self.remembered = remembering(self.callbacks)
-        theta, state = (self.model.theta, self.model.state) if position is None else position[:2]
-        self._write(position, theta, state)
+        theta, state = (self.model.theta, self.model.state) if at is None else at[:2]
+        self._write(at, theta, state)
 
-    def _write(self, position: Position | None, theta: Array, state: Array) -> None:
+    def _write(self, at: TrainingState | None, theta: Array, state: Array) -> None:
         saved = archive_of(self.model, theta, state)
-        if position is not None:
-            self._add_training(saved, position, apart=position.theta is not theta)
+        if at is not None:
+            self._add_training(saved, at, apart=at.theta is not theta)
         self.checkpoint.write(saved, self.run.epoch)
         log.info("epoch %d is saved in %s", self.run.epoch, self.checkpoint.file)
-        self.epoch, self.position, self.given = self.run.epoch, position, self.model.theta
+        self.epoch, self.at, self.given = self.run.epoch, at, self.model.theta
 
-    def _add_training(self, saved: Archive, position: Position, *, apart: bool) -> None:
-        saved.facts["history"]["steps"] = position.steps
+    def _add_training(self, saved: Archive, at: TrainingState, *, apart: bool) -> None:
+        saved.facts["history"]["steps"] = at.step
         told: list[dict[str, Any]] = []
         for i, (kind, own) in enumerate(self.remembered):
             arrays = {name: value for name, value in own.items() if hasattr(value, "shape")}
@@ -215,14 +216,14 @@ class Keeper:
                 }
             )
         saved.facts["training"] = {
-            "plain": position.plain,
+            "plain": at.plain,
             "stopped": self.run.stopped,
             "callbacks": told,
-            "slots": sorted(position.slots),
+            "slots": sorted(at.slots),
         }
-        saved.arrays.update(_named("optimizer", {name: on_host(slot) for name, slot in position.slots.items()}))
+        saved.arrays.update(_named("optimizer", {name: on_host(slot) for name, slot in at.slots.items()}))
         if apart:
-            saved.arrays.update({"position/theta": on_host(position.theta), "position/state": on_host(position.state)})
+            saved.arrays.update({"position/theta": on_host(at.theta), "position/state": on_host(at.state)})
 
 
 def _numbers(x: Any, what: str) -> np.ndarray:

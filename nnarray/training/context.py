@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from nnarray.backends import same_place
-from nnarray.losses import Loss
-from nnarray.metrics import Metric, measured
-from nnarray.training.callbacks import Callback, Run
-from nnarray.training.checkpoints import Keeper, Position
+from nnarray.metrics import measured
+from nnarray.training.callbacks import Run
+from nnarray.training.checkpoints import Keeper
 from nnarray.training.data import Data, Trainee, pick
+from nnarray.training.settings import FitSettings
+from nnarray.training.state import TrainingState
 from nnarray.typing import Array
 
 log = logging.getLogger("nnarray")
@@ -39,16 +40,12 @@ class Course:
     model: Trainee
     data: Data
     held_out: Data | None
-    loss: Loss
-    metrics: dict[str, Metric]
-    batch_size: int | None
+    settings: FitSettings
     run: Run
-    callbacks: list[Callback]
     show: Callable[[dict[str, float], int], None]
-    engine: str
     keeper: Keeper | None = None
     """Who saves it, if anybody does."""
-    position: Position | None = None
+    begun: TrainingState | None = None
     """Where it goes on, if it does not begin."""
     started: float = field(init=False)
 
@@ -74,7 +71,7 @@ class Course:
     @property
     def unobserved(self) -> bool:
         """Whether nobody looks on between two epochs."""
-        return not (self.callbacks or self.metrics or self.held_out or self.keeper)
+        return not (self.settings.callbacks or self.settings.metrics or self.held_out or self.keeper)
 
     def end_epochs(self, losses: list[float], rates: list[float], outputs: list[Array], rows: list[Any]) -> None:
         """As `end_epoch`; several that nobody observed share the time that they took."""
@@ -103,25 +100,27 @@ class Course:
         self.run.history.append({**row, "lr": rate, "seconds": time.perf_counter() - self.started})
         self.show(row, 1)
         log.debug("epoch %d: %s", self.run.epoch, self.run.last)
-        for callback in self.callbacks:
+        for callback in self.settings.callbacks:
             callback.on_epoch_end(self.run)
         return self.run.stopped is None
 
     def _on_training(self, outputs: list[Array], rows: list[Any]) -> dict[str, float]:
-        if not self.metrics:
+        if not self.settings.metrics:
             return {}
         xp = same_place(x=self.data.x)
         together, y = xp.concat(outputs, axis=0), xp.concat([pick(self.data.y, each) for each in rows], axis=0)
-        return {name: measured(name, metric, together, y) for name, metric in self.metrics.items()}
+        return {name: measured(name, metric, together, y) for name, metric in self.settings.metrics.items()}
 
     def _held_out(self) -> dict[str, float]:
         held = self.held_out
         if held is None:
             return {}
-        size = None if self.batch_size is None else max(self.batch_size, 1024)
-        outputs = self.model.predict(held.x, batch_size=size, check_finite=False, engine=self.engine)
-        row = {"val_loss": float(self.loss.of_prepared(outputs, held.target, held.weights)[0])}
-        return row | {f"val_{name}": measured(name, metric, outputs, held.y) for name, metric in self.metrics.items()}
+        size = None if self.settings.batch_size is None else max(self.settings.batch_size, 1024)
+        outputs = self.model.predict(held.x, batch_size=size, check_finite=False, engine=self.settings.engine)
+        row = {"val_loss": float(self.settings.loss.of_prepared(outputs, held.target, held.weights)[0])}
+        return row | {
+            f"val_{name}": measured(name, metric, outputs, held.y) for name, metric in self.settings.metrics.items()
+        }
 
 
 # --- Signals that end it ---------------------------------------------------------------------------------------------
@@ -206,11 +205,11 @@ def interrupts_between_steps() -> Generator[Callable[[], None]]:
 
 
 @contextmanager
-def saved_if_interrupted(keeper: Keeper | None, position: Position | None) -> Generator[None]:
-    """The last finished epoch, which was at this position."""
+def saved_if_interrupted(keeper: Keeper | None, at: TrainingState | None) -> Generator[None]:
+    """The last finished epoch, after which the training was in this state."""
     try:
         yield
     except KeyboardInterrupt:
         if keeper is not None:
-            keeper.interrupt(position)
+            keeper.interrupt(at)
         raise

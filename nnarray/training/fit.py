@@ -3,103 +3,74 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from nnarray.backends import is_traced, memory_errors, namespace
-from nnarray.checks import integer
 from nnarray.functional.summary import summary
-from nnarray.kernels.engines import AUTO, computing, resolved
-from nnarray.losses import Loss, loss_named
-from nnarray.metrics import metrics_named
-from nnarray.optimizers import LBFGS, optimizer_named
+from nnarray.kernels.engines import computing, resolved
+from nnarray.losses import Loss
 from nnarray.persistence.archive import named_file
-from nnarray.random import Key
-from nnarray.training.callbacks import Callback, History, Run, as_callbacks
-from nnarray.training.checkpoints import Keeper, Position, checkpoint_of, fingerprint
+from nnarray.training.callbacks import Callback, History, Run
+from nnarray.training.checkpoints import Keeper, checkpoint_of, fingerprint
 from nnarray.training.context import Course
 from nnarray.training.data import Data, Trainee, prepare, validation_split
 from nnarray.training.lbfgs import minimise
 from nnarray.training.loading import resume
 from nnarray.training.loop import descend
+from nnarray.training.settings import FitSettings
+from nnarray.training.state import TrainingState
 
 log = logging.getLogger("nnarray")
 
 
-def fit(
-    model: Trainee,
-    X: Any,
-    y: Any,
-    *,
-    loss: Any,
-    optimizer: Any,
-    epochs: int,
-    batch_size: int | None,
-    validation: Any,
-    metrics: Any,
-    callbacks: Sequence[Any],
-    sample_weight: Any,
-    shuffle: bool,
-    seed: int,
-    progress: bool | None,
-    check_finite: bool,
-    checkpoint: Any = None,
-    resumed: Any = False,
-    engine: str = AUTO,
-) -> History:
+def fit(model: Trainee, X: Any, y: Any, settings: FitSettings) -> History:
     """Train `model` in place; `Model.fit` has the description."""
     if is_traced(X) or is_traced(model.theta):
         raise ValueError(
             "fit cannot run inside jax.jit: it looks at values. Call it outside, and jit model(X) instead."
         )
-    epochs = integer(epochs, "epochs", 1, usual=10)
-    batch_size = None if batch_size is None else integer(batch_size, "batch_size", 1, usual=32)
-    loss, rule, chosen = loss_named(loss), optimizer_named(optimizer), metrics_named(metrics)
-    key = Key(seed)
-    X, y, sample_weight, validation = validation_split(X, y, sample_weight, validation, key)
-    data = prepare(model, X, y, sample_weight, loss, check_finite=check_finite)
-    held_out = _held_out(model, validation, loss, check_finite)
-    watchers = as_callbacks(callbacks)
-    run = Run(model, History(), epochs)
+    data, held_out = _examples(model, X, y, settings)
+    run = Run(model, History(), settings.epochs)
     run.history.settings = {
-        "loss": repr(loss),
-        "optimizer": repr(rule),
-        "batch_size": batch_size,
+        **settings.written,
         "examples": data.examples,
         "validation examples": None if held_out is None else held_out.examples,
         "weighted": data.weights is not None,
-        "metrics": list(chosen),
-        "shuffle": bool(shuffle),
-        "seed": int(seed),
-        "engine": resolved(engine, model.theta),
+        "engine": resolved(settings.engine, model.theta),
     }
-    keeper = _keeper(checkpoint, model, run, watchers)
-    source = _source(resumed, keeper)
+    keeper = _keeper(settings, model, run)
+    source = _source(settings.resume, keeper)
     if keeper is not None or source is not None:
         run.history.settings["data"] = fingerprint(data)
-    log.info("training starts: %r, up to %d epochs, %s", model, epochs, run.history.settings)
+    log.info("training starts: %r, up to %d epochs, %s", model, run.epochs, run.history.settings)
     with (
-        computing(engine),
+        computing(settings.engine),
         _history_of(model, run),
-        _progress_bar(epochs, progress) as show,
-        _memory_errors(model, data, batch_size),
-        _told_of(run, watchers),
+        _progress_bar(run.epochs, settings.progress) as show,
+        _memory_errors(model, data, settings.batch_size),
+        _told_of(run, settings.callbacks),
     ):
-        position = None if source is None else _resume(source, model, run, watchers, rule)
-        if keeper is not None and position is not None:
-            keeper.resume(position)
-        course = Course(model, data, held_out, loss, chosen, batch_size, run, watchers, show, engine, keeper, position)
+        begun = None if source is None else _resume(source, model, run, settings)
+        if keeper is not None and begun is not None:
+            keeper.resume(begun)
+        course = Course(model, data, held_out, settings, run, show, keeper, begun)
         show(run.last, run.epoch)
-        if isinstance(rule, LBFGS):
-            minimise(course, rule)
-        else:
-            descend(course, rule, shuffle=shuffle, key=key)
+        train = descend if settings.optimizer.stepwise else minimise
+        train(course)
     if keeper is not None:
         keeper.end_fit()
     log.info("training ends after epoch %d%s: %s", run.epoch, f", {run.stopped}" if run.stopped else "", run.last)
     return run.history
+
+
+def _examples(model: Trainee, X: Any, y: Any, settings: FitSettings) -> tuple[Data, Data | None]:
+    """Those to train on, and those that are held out."""
+    X, y, weights, validation = validation_split(X, y, settings.sample_weight, settings.validation, settings.key)
+    data = prepare(model, X, y, weights, settings.loss, check_finite=settings.check_finite)
+    return data, _held_out(model, validation, settings.loss, settings.check_finite)
 
 
 @contextmanager
@@ -124,11 +95,11 @@ def _told_of(run: Run, watchers: list[Callback]) -> Generator[None]:
         yield
 
 
-def _keeper(checkpoint: Any, model: Trainee, run: Run, watchers: list[Callback]) -> Keeper | None:
+def _keeper(settings: FitSettings, model: Trainee, run: Run) -> Keeper | None:
     """Who saves the training; proved now, and not after hours, by a look at where the file is to be."""
-    if checkpoint is None:
+    if settings.checkpoint is None:
         return None
-    keeper = Keeper(checkpoint_of(checkpoint), model, run, watchers)
+    keeper = Keeper(checkpoint_of(settings.checkpoint), model, run, settings.callbacks)
     keeper.prove()
     return keeper
 
@@ -144,10 +115,11 @@ def _source(resumed: Any, keeper: Keeper | None) -> Path | None:
     return keeper.checkpoint.file if keeper.checkpoint.file.exists() else None
 
 
-def _resume(source: Path, model: Trainee, run: Run, watchers: list[Callback], rule: Any) -> Position:
-    if isinstance(rule, LBFGS):
+def _resume(source: Path, model: Trainee, run: Run, settings: FitSettings) -> TrainingState:
+    if not settings.optimizer.stepwise:
         raise ValueError("L-BFGS keeps its memory inside of SciPy, and cannot be resumed. Train anew.")
-    return resume(source, model, run, watchers, rule.slots(model.theta))
+    slots = settings.optimizer.slots(model.theta, model.wiring.params)
+    return resume(source, model, run, settings.callbacks, slots)
 
 
 def _held_out(model: Trainee, validation: Any, loss: Loss, check_finite: bool) -> Data | None:

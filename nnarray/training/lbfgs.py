@@ -8,29 +8,28 @@ from typing import Any
 from nnarray.backends import backend_of, namespace
 from nnarray.functional.propagation import Step, loss_and_gradient
 from nnarray.kernels.compilation import compiled
-from nnarray.optimizers import LBFGS
 from nnarray.training.callbacks import Run
 from nnarray.training.context import UNSOUND, Course, DivergenceError, interrupts_between_steps, saved_if_interrupted
 from nnarray.typing import Array
 
 
-def minimise(course: Course, rule: LBFGS) -> None:
+def minimise(course: Course) -> None:
     """Minimise the loss over theta; the model and the history follow at each iteration."""
     try:
         from scipy.optimize import minimize
     except ModuleNotFoundError as error:
         raise ImportError("the optimizer LBFGS needs SciPy; pip install 'nnarray[scipy]'.") from error
     model, data, run = course.model, course.data, course.run
-    if course.batch_size is not None and course.batch_size < data.examples:
+    rule, size = course.settings.optimizer, course.settings.batch_size
+    if size is not None and size < data.examples:
         raise ValueError(
-            f"LBFGS needs all {data.examples} examples in one batch; got batch_size={course.batch_size}. "
-            f"Pass batch_size=None."
+            f"LBFGS needs all {data.examples} examples in one batch; got batch_size={size}. Pass batch_size=None."
         )
     here, dtype, frozen = backend_of(model.theta), model.theta.dtype, course.frozen
     decays = course.decays if rule.weight_decay else None
 
     def propagate(theta: Array, state: Array, x: Array, target: Array, weights: Array | None) -> Step:
-        return loss_and_gradient(model.wiring, theta, state, x, target, weights, course.loss, training=False)
+        return loss_and_gradient(model.wiring, theta, state, x, target, weights, course.settings.loss, training=False)
 
     propagate = compiled(propagate, model.theta)
 

@@ -22,18 +22,8 @@ from nnarray.persistence.archive import Archive
 from nnarray.persistence.settings import decode
 from nnarray.training.callbacks import Callback, History, Run
 from nnarray.training.data import Trainee
+from nnarray.training.state import TrainingState
 from nnarray.typing import Array, Shape
-
-
-class Position(NamedTuple):
-    """A training between two epochs."""
-
-    theta: Array
-    state: Array
-    slots: dict[str, Array]
-    steps: int
-    plain: bool = False
-    """Whether its steps are the layers' own from here on, because prepared ones gave NaN."""
 
 
 class Loaded(NamedTuple):
@@ -209,8 +199,10 @@ def _read_training(facts: Any, reader: _Reader, wiring: Wiring) -> _Training | N
 # --- Going on --------------------------------------------------------------------------------------------------------
 
 
-def resume(file: Path, model: Trainee, run: Run, callbacks: Sequence[Callback], slots: dict[str, Array]) -> Position:
-    """Give the training the position that the file has; nothing is changed before everything is checked.
+def resume(
+    file: Path, model: Trainee, run: Run, callbacks: Sequence[Callback], slots: dict[str, Array]
+) -> TrainingState:
+    """Give the training the state that the file has; nothing is changed before everything is checked.
 
     `slots` are what the optimizer remembers at its start: the shapes to expect.
 
@@ -241,7 +233,7 @@ def resume(file: Path, model: Trainee, run: Run, callbacks: Sequence[Callback], 
     moved = {name: copy(here.asarray(slot, dtype=slots[name].dtype)) for name, slot in training.slots.items()}
     model.restore((loaded.theta, loaded.state))
     theta, state = (copy(here.asarray(x, dtype=model.theta.dtype)) for x in (theta, state))
-    return Position(theta, state, moved, loaded.history.steps, training.plain)
+    return TrainingState(theta, state, moved, loaded.history.steps, run.epoch, training.plain)
 
 
 def _refuse_others(model: Trainee, run: Run, loaded: Loaded) -> None:

@@ -25,9 +25,9 @@ from nnarray.optimizers import Optimizer
 from nnarray.random import Key
 from nnarray.schedules import Constant, Schedule, schedule
 from nnarray.training.callbacks import Run
-from nnarray.training.checkpoints import Position
 from nnarray.training.context import UNSOUND, Course, DivergenceError, interrupts_between_steps, saved_if_interrupted
 from nnarray.training.data import Data, Trainee, pick
+from nnarray.training.state import TrainingState
 from nnarray.typing import Array
 
 log = logging.getLogger("nnarray")
@@ -36,39 +36,34 @@ TINY = 1e-6  # a learning rate that is hardly too high
 PATIENCE = 0.1  # seconds that Ctrl-C and the progress bar wait at most, where epochs are shorter and nobody looks on
 
 
-def descend(course: Course, rule: Optimizer, *, shuffle: bool, key: Key) -> None:
+def descend(course: Course) -> None:
     """Train `course.model` until the last epoch, or until a callback stops."""
     with interrupts_between_steps() as check:  # also while steps are prepared: what compiles may swallow it
-        trainer = _trainer(course, rule, shuffle=shuffle, key=key)
+        trainer = _trainer(course)
         try:
             trainer.prove()
-            _epochs(course, trainer, schedule(rule.lr), check)
+            _epochs(course, trainer, schedule(trainer.optimizer.lr), check)
         finally:
             trainer.release()
 
 
-def _trainer(course: Course, rule: Optimizer, *, shuffle: bool, key: Key) -> Trainer:
-    """At the position where the training begins, or goes on."""
-    model, begun = course.model, course.position
-    if begun is None:
-        begun = Position(copy(model.theta), copy(model.state), rule.slots(model.theta), 0)
+def _trainer(course: Course) -> Trainer:
+    """In the state in which the training begins, or goes on."""
+    model, settings, rule = course.model, course.settings, course.settings.optimizer
+    start = course.begun or TrainingState(model.theta, model.state, rule.slots(model.theta, model.wiring.params))
     return Trainer(
         wiring=model.wiring,
         data=course.data,
-        loss=course.loss,
+        loss=settings.loss,
         optimizer=rule,
-        batch_size=min(course.batch_size or course.data.examples, course.data.examples),
-        shuffle=shuffle,
-        key=key,
-        keep_outputs=bool(course.metrics),
-        theta=begun.theta,
-        state=begun.state,
-        slots=begun.slots,
-        steps=begun.steps,
-        plain=begun.plain,
+        batch_size=min(settings.batch_size or course.data.examples, course.data.examples),
+        shuffle=settings.shuffle,
+        key=settings.key,
+        keep_outputs=bool(settings.metrics),
+        at=start.copied(slots=False),
         decays=course.decays if rule.weight_decay else None,
         frozen=course.frozen,
-        engine=course.engine,
+        engine=settings.engine,
     )
 
 
@@ -82,8 +77,8 @@ def _epochs(course: Course, trainer: Trainer, rates: Schedule, check: Callable[[
             with saved_if_interrupted(keeper, saved):
                 done = trainer.epochs(number, these, check)
         finally:
-            run.history.steps = trainer.steps
-            model.restore((trainer.theta, trainer.state))
+            run.history.steps = trainer.at.step
+            model.restore((trainer.at.theta, trainer.at.state))
             given = model.theta, model.state
         means = trainer.mean_losses(done)
         if not (all(map(math.isfinite, means)) and trainer.finite()):
@@ -94,10 +89,11 @@ def _epochs(course: Course, trainer: Trainer, rates: Schedule, check: Callable[[
             together = 1
             continue
         course.end_epochs(means, these, done.outputs, done.rows)
+        trainer.at = trainer.at._replace(epoch=run.epoch)
         trainer.follow(model, given)
         if keeper is not None:
-            keeper.end_epoch(trainer.position)
-        with saved_if_interrupted(keeper, trainer.position):
+            keeper.end_epoch(trainer.at)
+        with saved_if_interrupted(keeper, trainer.at):
             check()
         unseen = trainer.plan and trainer.steps_per_epoch == 1 and isinstance(rates, Constant) and course.unobserved
         if unseen and time.perf_counter() - begun < PATIENCE / 2:
@@ -115,7 +111,7 @@ class Finished(NamedTuple):
 
 @dataclass
 class Trainer:
-    """Data, rule and position of one training; `theta`, `state` and `slots` are those of the last finished step."""
+    """Data, rule and state of one training; `at` is the state after the last finished step."""
 
     wiring: Wiring
     data: Data
@@ -125,33 +121,28 @@ class Trainer:
     shuffle: bool
     key: Key
     keep_outputs: bool
-    theta: Array
-    state: Array
-    slots: dict[str, Array]
+    at: TrainingState
     decays: Array | None
     frozen: Array | None
     engine: str
-    steps: int = 0
-    plain: bool = False
-    """Whether the layers' own steps are taken even where there could be a plan."""
     plan: Steps | None = None
     """Prepared steps that write into theta and slots; None where the layers' own are taken."""
 
     def __post_init__(self) -> None:
-        self.step = compiled(self._step, self.theta)
+        self.step = compiled(self._step, self.at.theta)
         layers = self.key.fold("layers")
         self.words = (layers.word0, layers.word1)
         self.prepare()
 
     def prepare(self) -> None:
         """Make a plan for theta and slots as they are now."""
-        if self.frozen is None and self.data.x.ndim == 2 and not self.plain:
+        if self.frozen is None and self.data.x.ndim == 2 and not self.at.plain:
             self.plan = steps_of(
                 self.wiring,
                 self.loss,
                 self.optimizer,
-                self.theta,
-                self.slots,
+                self.at.theta,
+                self.at.slots,
                 self.decays,
                 keep_outputs=self.keep_outputs,
                 engine=self.engine,
@@ -164,7 +155,7 @@ class Trainer:
         """
         changed = model.theta is not given[0] or model.state is not given[1]
         if changed or self.plan is None:
-            self.theta, self.state = copy(model.theta), copy(model.state)
+            self.at = self.at._replace(theta=copy(model.theta), state=copy(model.state))
         if changed:
             self.prepare()
 
@@ -180,10 +171,8 @@ class Trainer:
         count, size = self.data.examples, self.batch_size
         if self.plan is not None or (count % size or size) > 1:
             return
-        tree, ctx = (
-            self.wiring.params.tree(self.theta),
-            Context(True, self.wiring.state.tree(self.state), root=self.key),
-        )
+        tree = self.wiring.params.tree(self.at.theta)
+        ctx = Context(True, self.wiring.state.tree(self.at.state), root=self.key)
         try:
             self.wiring.network.forward(tree, self.data.x[:1, ...], ctx)
         except ValueError as error:
@@ -197,21 +186,13 @@ class Trainer:
             self.plan.release()
         del self.step, self.plan
 
-    @property
-    def position(self) -> Position:
-        """Where the training is, until the next step."""
-        return Position(self.theta, self.state, self.slots, self.steps, self.plain)
+    def kept(self, *, whole: bool) -> TrainingState:
+        """A copy of the state; of the optimizer's memory only where going back could need it, or `whole`."""
+        return self.at.copied(slots=whole or self.plan is not None or self.steps_per_epoch > 1)
 
-    def kept(self, *, whole: bool) -> Position:
-        """A copy of the position; of the optimizer's memory only where going back could need it, or `whole`."""
-        once = self.plan is None and self.steps_per_epoch == 1 and not whole
-        slots = self.slots if once else {name: copy(slot) for name, slot in self.slots.items()}
-        return self.position._replace(theta=copy(self.theta), state=copy(self.state), slots=slots)
-
-    def back_to(self, saved: Position) -> None:
+    def back_to(self, saved: TrainingState) -> None:
         """Undo what was done since, and go on without a plan."""
-        self.theta, self.state, self.slots, self.steps, _ = saved
-        self.plan, self.plain = None, True
+        self.at, self.plan = saved._replace(plain=True), None
 
     def _step(
         self,
@@ -239,7 +220,13 @@ class Trainer:
             step=index,
         )
         theta, slots = self.optimizer.update(
-            theta, found.gradient, slots, numbers, decays=self.decays, frozen=self.frozen
+            theta,
+            found.gradient,
+            slots,
+            numbers,
+            layout=self.wiring.params,
+            decays=self.decays,
+            frozen=self.frozen,
         )
         return theta, found.state, slots, found.loss, found.outputs
 
@@ -258,10 +245,10 @@ class Trainer:
             x, target = pick(self.data.x, rows), pick(self.data.target, rows)
             weights = None if self.data.weights is None else pick(self.data.weights, rows)
             if self.plan is not None:
-                losses, outputs = self.plan.run(x, target, weights, rates, self.steps + 1)
+                losses, outputs = self.plan.run(x, target, weights, rates, self.at.step + 1)
             else:
                 losses, outputs = self._one_step(x, target, weights, rates[0])
-            self.steps += len(losses)
+            self.at = self.at._replace(step=self.at.step + len(losses))
             done.losses.extend(losses)
             done.masses.append(x.shape[0] if weights is None else same_place(w=weights).sum(weights))
             if self.keep_outputs:
@@ -272,17 +259,11 @@ class Trainer:
 
     def _one_step(self, x: Array, target: Array, weights: Array | None, rate: float) -> tuple[list[Array], Array]:
         """As the layers define it."""
-        self.theta, self.state, self.slots, loss, outputs = self.step(
-            self.theta,
-            self.state,
-            self.slots,
-            x,
-            target,
-            weights,
-            self.optimizer.numbers(rate, self.steps + 1),
-            self.words,
-            self.steps,
+        at, numbers = self.at, self.optimizer.numbers(rate, self.at.step + 1)
+        theta, state, slots, loss, outputs = self.step(
+            at.theta, at.state, at.slots, x, target, weights, numbers, self.words, at.step
         )
+        self.at = at._replace(theta=theta, state=state, slots=slots)
         return [loss], outputs
 
     def _batches(self, number: int, limit: int | None) -> Iterator[Any]:
@@ -308,7 +289,7 @@ class Trainer:
         return [self._mean_loss(done)]
 
     def _mean_loss(self, done: Finished) -> float:
-        xp = same_place(theta=self.theta)
+        xp = same_place(theta=self.at.theta)
         losses = xp.stack(done.losses)
         if self.loss.reduction == "sum":
             return float(xp.sum(losses))
@@ -321,14 +302,14 @@ class Trainer:
 
     def finite(self) -> bool:
         """Whether parameters, state and the optimizer's memory are. Waits for the device, once."""
-        return bool(reduce(and_, map(all_finite, (self.theta, self.state, *self.slots.values()))))
+        return bool(reduce(and_, map(all_finite, (self.at.theta, self.at.state, *self.at.slots.values()))))
 
     def overflown(self) -> str:
         """Which of them is not; where all are, it is the sum of an epoch's losses."""
         parts = {
-            "a parameter": [self.theta],
-            "a running mean or a running variance": [self.state],
-            "the optimizer's memory": [*self.slots.values()],
+            "a parameter": [self.at.theta],
+            "a running mean or a running variance": [self.at.state],
+            "the optimizer's memory": [*self.at.slots.values()],
         }
         over = (name for name, arrays in parts.items() if not all(bool(all_finite(x)) for x in arrays))
         return next(over, "the sum of the losses")
@@ -338,7 +319,7 @@ class _Overflown(Exception):
     """What is no longer finite after a step."""
 
 
-def _last_good(trainer: Trainer, saved: Position, number: int, rate: float, steps: int) -> Position:
+def _last_good(trainer: Trainer, saved: TrainingState, number: int, rate: float, steps: int) -> TrainingState:
     """The last position at which all is finite: the epoch is run again, up to so many of its steps."""
     trainer.back_to(saved)
     good = trainer.kept(whole=True)
@@ -354,21 +335,23 @@ def _last_good(trainer: Trainer, saved: Position, number: int, rate: float, step
     return good
 
 
-def _diverged(trainer: Trainer, saved: Position, done: Finished, run: Run, number: int, rate: float) -> DivergenceError:
+def _diverged(
+    trainer: Trainer, saved: TrainingState, done: Finished, run: Run, number: int, rate: float
+) -> DivergenceError:
     """Go back to the last parameters with a finite loss, and say what happened."""
     if not (bool(all_finite(saved.theta)) and bool(all_finite(saved.state))):
         run.model.restore((saved.theta, saved.state))
-        run.history.steps = saved.steps
+        run.history.steps = saved.step
         return DivergenceError(UNSOUND)
     losses = [float(loss) for loss in done.losses]
     first = next((i for i, loss in enumerate(losses) if not math.isfinite(loss)), len(losses))
     what, step = ("the loss", first + 1) if first < len(losses) else (trainer.overflown(), first)
     good = _last_good(trainer, saved, number, rate, max(first - 1, 0))
-    taken = good.steps - saved.steps
+    taken = good.step - saved.step
     if taken + 1 < first:  # before the loss told of it
         what, step = trainer.overflown(), taken + 1
     run.model.restore((good.theta, good.state))
-    run.history.steps = good.steps
+    run.history.steps = good.step
     last = f"{losses[taken]:.6g}" if first else "none in this epoch"
     return DivergenceError(
         f"{what} became NaN or infinite in epoch {number + 1}, step {step} of {len(losses)} "

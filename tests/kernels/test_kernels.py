@@ -93,11 +93,11 @@ def of_labels() -> list[Case]:
     ]
 
 
-def of_update(vectors: int, variants: list[dict[str, Any]]) -> list[Case]:
-    """theta, gradient and slots, of which the last is a mean of squares."""
+def of_update(vectors: int, variants: list[dict[str, Any]], squares: int = 1) -> list[Case]:
+    """theta, gradient and slots, the last of which are means of squares."""
     found = []
     for size, options in zip((1001, 0, 1), (variants * 3)[:3], strict=True):
-        args = [normal(size) for _ in range(vectors - 1)] + [np.abs(normal(size))]
+        args = [normal(size) for _ in range(vectors - squares)] + [np.abs(normal(size)) for _ in range(squares)]
         found.append(case(*args, **options))
     return found
 
@@ -175,6 +175,8 @@ def of_batch_norm_pullback() -> list[Case]:
 
 
 ADAM = {"rate": 0.1, "beta1": 0.9, "beta2": 0.99, "epsilon": 1e-8, "correction1": 0.3, "correction2": 0.03}
+NADAM = {"rate": 0.1, "mean_rate": 0.2, "beta1": 0.9, "beta2": 0.99, "epsilon": 1e-8, "correction2": 0.03}
+ADAMAX = {"rate": 0.1, "beta1": 0.9, "beta2": 0.99, "epsilon": 1e-8, "correction1": 0.3}
 MOMENTUM = {"rate": 0.1, "momentum": 0.9}
 
 CASES: dict[str, Callable[[], list[Case]]] = {
@@ -212,6 +214,12 @@ CASES: dict[str, Callable[[], list[Case]]] = {
     ],
     "rmsprop_update": lambda: of_update(3, [{"rate": 0.1, "decay": 0.9, "epsilon": 1e-8}]),
     "adagrad_update": lambda: of_update(3, [{"rate": 0.1, "epsilon": 1e-8}]),
+    "amsgrad_update": lambda: of_update(5, [ADAM], squares=2),
+    "nadam_update": lambda: of_update(4, [NADAM]),
+    "radam_update": lambda: of_update(4, [ADAM | {"length": length} for length in (400.0, 5.0, 1.0)]),
+    "adamax_update": lambda: of_update(4, [ADAMAX]),
+    "adadelta_update": lambda: of_update(4, [{"rate": 0.1, "decay": 0.9, "epsilon": 1e-6}], squares=2),
+    "lion_update": lambda: of_update(3, [{"rate": 0.1, "beta1": 0.9, "beta2": 0.99}]),
     "convolution": lambda: of_convolution(back=False),
     "convolution_pullback": lambda: of_convolution(back=True),
     **{
@@ -388,7 +396,7 @@ def test_numbers_of_updates_may_be_arrays(be: nn.Backend, name: str) -> None:
     args, options = BUILT[name][0]
     numbers = {
         key: be.asarray(np.asarray(options[key]), dtype="float32")
-        for key in ("rate", "correction1", "correction2")
+        for key in ("rate", "mean_rate", "correction1", "correction2", "length")
         if key in options
     }
     got = called(be, kernels.TABLE[name], moved(be, [Case(args, options | numbers)], "float32"))

@@ -32,7 +32,7 @@ from nnarray.model import load as load_model
 from nnarray.models import cnn, mlp
 from nnarray.names import canonical, named
 from nnarray.network import Network
-from nnarray.optimizers import ALSO, OPTIMIZERS
+from nnarray.optimizers import ALSO, OPTIMIZERS, stepwise
 from nnarray.persistence import archive
 from nnarray.persistence.archive import Archive
 from nnarray.tables.endings import DELIMITERS, kind_of
@@ -86,9 +86,10 @@ class Plan:
             integer(self.patience, "--patience", 0, usual=10)
             if self.early_stopping is False:
                 raise ValueError("--patience is for early stopping: leave out --no-early-stopping, or --patience.")
-        if self.optimizer == "lbfgs" and (self.lr is not None or self.batch_size is not None):
+        if not stepwise(self.optimizer) and (self.lr is not None or self.batch_size is not None):
             raise ValueError(
-                "lbfgs takes all examples at once, and finds the length of its steps: leave out --lr and --batch-size."
+                f"{self.optimizer} takes all examples at once, and finds the length of its steps: leave out --lr and "
+                f"--batch-size."
             )
 
 
@@ -205,7 +206,6 @@ def train(model: Model, examples: Examples, plan: Plan, out: Path, callbacks: Se
     taken = (be.xp.take(X, held, axis=0), be.xp.take(y, held, axis=0)) if held_out else None
     count = len(examples.train)
     ended = _Ended()
-    lbfgs = plan.optimizer == "lbfgs"
     rule = OPTIMIZERS[plan.optimizer]
     model.fit(
         be.xp.take(X, train, axis=0),
@@ -213,7 +213,7 @@ def train(model: Model, examples: Examples, plan: Plan, out: Path, callbacks: Se
         loss="cross_entropy" if examples.inputs.classes else "mse",
         optimizer=rule() if plan.lr is None else rule(plan.lr),
         epochs=plan.epochs,
-        batch_size=None if lbfgs else (plan.batch_size or (32 if count < MANY else 256)),
+        batch_size=(plan.batch_size or (32 if count < MANY else 256)) if rule.stepwise else None,
         validation=taken,
         metrics=["accuracy"] if examples.inputs.classes else ["r2"],
         callbacks=[*([stop] if stop else []), ended, *callbacks],

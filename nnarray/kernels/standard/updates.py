@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from nnarray.backends import namespace
+from nnarray.backends import device_of, namespace
 from nnarray.kernels.registry import kernel
 from nnarray.kernels.standard.numerics import clamp, most
 from nnarray.typing import Array
@@ -106,3 +106,155 @@ def adagrad_update(theta: Array, gradient: Array, square: Array, *, rate: Any, e
     gradient = drawn_in(gradient, square, decay=0.0)
     square = xp.minimum(square + gradient * gradient, most(gradient))
     return theta - rate * (gradient / (xp.sqrt(square) + epsilon)), square
+
+
+@kernel
+def amsgrad_update(
+    theta: Array,
+    gradient: Array,
+    mean: Array,
+    square: Array,
+    largest: Array,
+    *,
+    rate: Any,
+    beta1: float,
+    beta2: float,
+    epsilon: float,
+    correction1: Any,
+    correction2: Any,
+) -> tuple[Array, Array, Array, Array]:
+    """As `adam_update`, with the largest v so far: s <- max(s, v);  theta <- theta - rate m' / (sqrt(s') + epsilon).
+
+    References
+    ----------
+    .. [1] Reddi, Kale & Kumar (2018), On the convergence of Adam and beyond. ICLR.
+    """
+    xp = namespace(theta)
+    gradient = drawn_in(gradient, square, decay=beta2)
+    mean = beta1 * mean + (1.0 - beta1) * gradient
+    square = _mean_square(gradient, square, beta2)
+    largest = xp.maximum(largest, square)
+    root = xp.sqrt(largest) / correction2**0.5 + epsilon
+    return theta - (rate / correction1) * (mean / root), mean, square, largest
+
+
+@kernel
+def nadam_update(
+    theta: Array,
+    gradient: Array,
+    mean: Array,
+    square: Array,
+    *,
+    rate: Any,
+    mean_rate: Any,
+    beta1: float,
+    beta2: float,
+    epsilon: float,
+    correction2: Any,
+) -> tuple[Array, Array, Array]:
+    """m, v as `adam_update`;  theta <- theta - (rate g + mean_rate m) / (sqrt(v') + epsilon).
+
+    References
+    ----------
+    .. [1] Dozat (2016), Incorporating Nesterov momentum into Adam. ICLR workshop.
+    """
+    gradient = drawn_in(gradient, square, decay=beta2)
+    mean = beta1 * mean + (1.0 - beta1) * gradient
+    square = _mean_square(gradient, square, beta2)
+    root = namespace(theta).sqrt(square) / correction2**0.5 + epsilon
+    return theta - (rate * (gradient / root) + mean_rate * (mean / root)), mean, square
+
+
+@kernel
+def radam_update(
+    theta: Array,
+    gradient: Array,
+    mean: Array,
+    square: Array,
+    *,
+    rate: Any,
+    beta1: float,
+    beta2: float,
+    epsilon: float,
+    correction1: Any,
+    correction2: Any,
+    length: Any,
+) -> tuple[Array, Array, Array]:
+    """m, v as `adam_update`;  theta <- theta - rate m' r / (sqrt(v) + epsilon), or - rate m' while length <= 5.
+
+    r = sqrt((length - 4) (length - 2) most correction2 / ((most - 4) (most - 2) length)), most = 2 / (1 - b2) - 1: how
+    far the few squares so far can be trusted.
+
+    References
+    ----------
+    .. [1] Liu et al. (2020), On the variance of the adaptive learning rate and beyond. ICLR.
+    """
+    xp, limit = namespace(theta), max(2.0 / (1.0 - beta2) - 1.0, 5.0)
+    gradient = drawn_in(gradient, square, decay=beta2)
+    mean = beta1 * mean + (1.0 - beta1) * gradient
+    square = _mean_square(gradient, square, beta2)
+    length = xp.asarray(length, dtype=theta.dtype, device=device_of(theta))
+    trusted = xp.maximum(length, 5.0)
+    trust = (trusted - 4.0) * (trusted - 2.0) * limit / ((limit - 4.0) * (limit - 2.0) * trusted)
+    factor = xp.where(length > 5.0, xp.sqrt(trust) * correction2**0.5 / (xp.sqrt(square) + epsilon), 1.0)
+    return theta - (rate / correction1) * (mean * factor), mean, square
+
+
+@kernel
+def adamax_update(
+    theta: Array,
+    gradient: Array,
+    mean: Array,
+    largest: Array,
+    *,
+    rate: Any,
+    beta1: float,
+    beta2: float,
+    epsilon: float,
+    correction1: Any,
+) -> tuple[Array, Array, Array]:
+    """m <- b1 m + (1 - b1) g;  u <- max(b2 u, abs(g) + epsilon);  theta <- theta - rate m' / u.
+
+    References
+    ----------
+    .. [1] Kingma & Ba (2015), Adam: a method for stochastic optimization, section 7.1. ICLR.
+    """
+    xp = namespace(theta)
+    mean = beta1 * mean + (1.0 - beta1) * gradient
+    largest = xp.maximum(beta2 * largest, xp.abs(gradient) + epsilon)
+    return theta - (rate / correction1) * (mean / largest), mean, largest
+
+
+@kernel
+def adadelta_update(
+    theta: Array, gradient: Array, square: Array, change: Array, *, rate: Any, decay: float, epsilon: float
+) -> tuple[Array, Array, Array]:
+    """v <- a v + (1 - a) g^2;  d = sqrt(c + epsilon) / sqrt(v + epsilon) g;  c <- a c + (1 - a) d^2.
+
+    theta <- theta - rate d.
+
+    References
+    ----------
+    .. [1] Zeiler (2012), ADADELTA: an adaptive learning rate method. arXiv:1212.5701.
+    """
+    xp = namespace(theta)
+    gradient = drawn_in(gradient, square, decay=decay)
+    square = _mean_square(gradient, square, decay)
+    step = xp.sqrt(change + epsilon) / xp.sqrt(square + epsilon) * gradient
+    return theta - rate * step, square, decay * change + (1.0 - decay) * (step * step)
+
+
+@kernel
+def lion_update(
+    theta: Array, gradient: Array, mean: Array, *, rate: Any, beta1: float, beta2: float
+) -> tuple[Array, Array]:
+    """c = b1 m + (1 - b1) g;  m <- b2 m + (1 - b2) g;  theta <- theta - rate sign(c), NaN where c is not finite.
+
+    References
+    ----------
+    .. [1] Chen et al. (2023), Symbolic discovery of optimization algorithms. NeurIPS.
+    """
+    xp = namespace(theta)
+    look = beta1 * mean + (1.0 - beta1) * gradient
+    sign = xp.where(xp.isfinite(look), xp.sign(look), xp.nan)
+    return theta - rate * sign, beta2 * mean + (1.0 - beta2) * gradient

@@ -1,0 +1,53 @@
+"""Optimizers: one update of the one vector of parameters."""
+
+# pyright: reportUnusedImport=false
+
+from __future__ import annotations
+
+from typing import Any
+
+from nnarray.names import also, named, spelled
+from nnarray.optimizers.adaptive import Adadelta, Adagrad, Adam, Adamax, AdamW, NAdam, RAdam, RMSprop
+from nnarray.optimizers.base import Minimiser, Optimizer
+from nnarray.optimizers.by_parameter import LAMB, Muon
+from nnarray.optimizers.descent import SGD, Lion
+from nnarray.optimizers.lbfgs import LBFGS
+
+OPTIMIZERS: dict[str, Any] = {
+    "sgd": SGD,
+    "adam": Adam,
+    "adamw": AdamW,
+    "rmsprop": RMSprop,
+    "adagrad": Adagrad,
+    "adadelta": Adadelta,
+    "adamax": Adamax,
+    "nadam": NAdam,
+    "radam": RAdam,
+    "lion": Lion,
+    "lamb": LAMB,
+    "muon": Muon,
+    "lbfgs": LBFGS,
+}
+
+
+ALSO = also(
+    sgd="gd gradient_descent stochastic_gradient_descent",
+    lbfgs="l_bfgs_b",
+    absent="momentum sgdm nesterov nag asgd adan nadamw amsgrad adafactor adabelief rprop "
+    "ftrl lars shampoo bfgs cg newton newton_cg levenberg_marquardt",
+)
+
+
+def optimizer_named(optimizer: Any) -> Minimiser:
+    """The optimizer of that name with its usual settings, or the one given."""
+    if isinstance(optimizer, Minimiser):
+        return optimizer
+    if optimizer in OPTIMIZERS.values():
+        return optimizer()
+    return named(optimizer, OPTIMIZERS, "optimizer", ALSO)()
+
+
+def stepwise(optimizer: Any) -> bool:
+    """Whether an optimizer takes steps on batches: one that is given, its class, or its name."""
+    name = spelled(optimizer, OPTIMIZERS, ALSO)
+    return getattr(OPTIMIZERS[name] if name else optimizer, "stepwise", True)

@@ -1,0 +1,207 @@
+"""What all optimizers share: a gradient goes through transforms, and the rule at their end takes the step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from nnarray.backends import as_data, copy, dtype_name, namespace, same_place
+from nnarray.checks import above_zero, in_range, numbers_of_python
+from nnarray.functional.layout import Layout
+from nnarray.kernels.engines import computing
+from nnarray.kernels.standard.numerics import wide
+from nnarray.names import shown
+from nnarray.optimizers.transforms import ClipNorm, ClipValue, Decay, DecoupledDecay, Freeze, Info, Slots, Transform
+from nnarray.schedules import Schedule, schedule
+from nnarray.typing import Array
+
+IF_SET = {"shown": "if set"}
+"""Of a field that `repr` leaves out where it has its usual value."""
+
+
+class Minimiser:
+    """What training asks of an optimizer, whatever way it takes."""
+
+    weight_decay: float
+    stepwise = True
+    """Whether it takes steps on batches; else it takes all examples at once, and finds its own steps."""
+    decoupled = False
+    """Whether weight decay shrinks the weights themselves, and is no gradient of a penalty."""
+
+    @property
+    def penalty(self) -> float:
+        """The factor of sum of w^2 / 2 that it adds to the loss."""
+        return 0.0 if self.decoupled else self.weight_decay
+
+
+@dataclass(frozen=True, repr=False)
+class Optimizer(Minimiser):
+    """Settings of a rule theta <- theta - rate d(g); what it remembers (its slots) goes in and comes out.
+
+    The gradient g goes through `transforms` first: freezing, clipping, weight decay.
+
+    One of your own defines `apply`, and `slot_names` if it remembers vectors. If it needs to know where each parameter
+    lies, it defines `apply_in` instead.
+
+    Parameters
+    ----------
+    lr : float or Schedule
+        The learning rate.
+    weight_decay : float
+        Adds `weight_decay * w` to the gradient of weights, not of biases: the gradient of an L2 penalty
+        `weight_decay / 2 * sum of w^2`.
+    clip_norm : float, optional
+        A longer gradient is shortened to this Euclidean norm.
+    clip_value : float, optional
+        Each entry of the gradient is kept between -clip_value and clip_value, before `clip_norm`.
+
+    Raises
+    ------
+    ValueError
+        If a number is out of its range.
+    """
+
+    lr: float | Schedule
+    weight_decay: float = field(default=0.0, kw_only=True)
+    clip_norm: float | None = field(default=None, kw_only=True)
+    clip_value: float | None = field(default=None, kw_only=True, metadata=IF_SET)
+
+    slot_names = ()
+
+    def __post_init__(self) -> None:
+        numbers_of_python(self)
+        schedule(self.lr)
+        in_range(self.weight_decay, "weight_decay", 0, math.inf)
+        for name in ("clip_norm", "clip_value"):
+            if getattr(self, name) is not None:
+                above_zero(getattr(self, name), name)
+
+    def __repr__(self) -> str:
+        told = [each for each in fields(self) if not each.metadata or getattr(self, each.name) != each.default]
+        return f"{type(self).__name__}({', '.join(f'{each.name}={getattr(self, each.name)!r}' for each in told)})"
+
+    @property
+    def transforms(self) -> tuple[Transform, ...]:
+        """What the gradient goes through before the rule, in this order."""
+        decay = DecoupledDecay if self.decoupled else Decay
+        return (
+            Freeze(),
+            *([] if self.clip_value is None else [ClipValue(self.clip_value)]),
+            *([] if self.clip_norm is None else [ClipNorm(self.clip_norm)]),
+            *([decay(self.weight_decay)] if self.weight_decay else []),
+        )
+
+    @property
+    def all_slot_names(self) -> tuple[str, ...]:
+        """The names of what the rule and its transforms remember."""
+        return (*self.slot_names, *(name for stage in self.transforms for name in stage.slot_names))
+
+    def slots(self, theta: Array, layout: Layout | None = None) -> Slots:
+        """What the rule and its transforms remember, at its start."""
+        own: Slots = {name: namespace(theta).zeros_like(wide(theta)) for name in self.slot_names}
+        for stage in self.transforms:
+            own |= stage.init(layout, theta)
+        return own
+
+    def numbers(self, rate: float, step: int) -> dict[str, Any]:
+        """The numbers that change from step to step (counted from 1), computed on the host."""
+        return {"rate": rate}
+
+    def apply(self, theta: Array, gradient: Array, slots: Slots, numbers: dict[str, Any]) -> tuple[Array, Slots]:
+        """The rule itself. May consume its array arguments."""
+        raise NotImplementedError
+
+    def apply_in(self, theta: Array, gradient: Array, slots: Slots, info: Info) -> tuple[Array, Slots]:
+        """As `apply`, for a rule that sees where each parameter lies in theta. May consume its array arguments."""
+        return self.apply(theta, gradient, slots, info.numbers)
+
+    def update(
+        self,
+        theta: Array,
+        gradient: Array,
+        slots: Slots,
+        numbers: dict[str, Any],
+        *,
+        layout: Layout | None = None,
+        decays: Array | None = None,
+        frozen: Array | None = None,
+    ) -> tuple[Array, Slots]:
+        """One step: the gradient through the transforms, then the rule. Consumes its array arguments.
+
+        Parameters
+        ----------
+        theta, gradient : array, shape (size,)
+        slots : dict of arrays, from `slots` or the step before
+        numbers : dict, from `numbers`
+        layout : Layout, optional
+            Where each parameter lies; one parameter fills theta if None.
+        decays : array of 0 and 1, dtype of theta, shape (size,), optional
+            Which entries weight decay shrinks; all if None.
+        frozen : array of bool, shape (size,), optional
+            Which entries stay as they are, to the last bit.
+        """
+        info, own = Info(numbers, layout, decays, frozen), dict(slots)
+        kept: Slots = {}
+        after, gradient = wide(theta), wide(gradient)  # half precision has no room for squares of gradients
+        for stage in self.transforms:
+            known: Slots = {name: own.pop(name) for name in stage.slot_names}
+            gradient, after, known = stage.apply(gradient, after, known, info)
+            kept |= known
+        after, own = self.apply_in(after, gradient, own, info)
+        after = namespace(theta).astype(after, theta.dtype, copy=False)
+        return after if frozen is None else namespace(theta).where(frozen, theta, after), kept | own
+
+    def step(self, model: Any, gradient: Array, slots: Slots, step: Any, *, rate: Any = None) -> tuple[Array, Slots]:
+        """One step of a loop of your own: the new theta and the new slots, as in `Model.fit`; changes nothing.
+
+        Parameters
+        ----------
+        model : Model
+            Whose theta it starts from; what is frozen stays, and biases do not decay.
+        gradient : array, shape (size,)
+        slots : dict of arrays
+            From `slots(model.theta)`, then from the step before.
+        step : int or array of an integer, shape ()
+            The number of the step, counted from 0.
+        rate : float, optional
+            The learning rate; `lr` if None.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `lr` is a schedule and no rate is given, or the gradient is none of this model.
+        """
+        if not hasattr(model, "wiring"):
+            raise TypeError(
+                f"a step starts from a model; got {type(model).__name__}. Pass the model itself: "
+                f"optimizer.step(model, gradient, slots, step)."
+            )
+        if rate is None:
+            if isinstance(self.lr, Schedule):
+                raise ValueError(f"lr is the schedule {self.lr!r}: pass rate=optimizer.lr(epoch).")
+            rate = self.lr
+        if not isinstance(slots, Mapping) or set(slots) != set(self.all_slot_names):
+            needed = ", ".join(self.all_slot_names) or "no entries"
+            raise (ValueError if isinstance(slots, Mapping) else TypeError)(
+                f"slots must be a dict with {needed}; got {shown(slots)}. Begin with slots = "
+                f"optimizer.slots(model.theta), and pass on those that each step returns."
+            )
+        theta, layout = model.theta, model.wiring.params
+        xp = same_place(model=theta, gradient=as_data(gradient, "gradient"))
+        if gradient.shape != theta.shape or not xp.isdtype(gradient.dtype, "real floating"):
+            raise ValueError(
+                f"gradient must be real floating of shape {tuple(theta.shape)}, one entry a parameter; got dtype "
+                f"{dtype_name(gradient.dtype)} and shape {tuple(gradient.shape)}. Take it from nn.training_step."
+            )
+        with computing(model.engine):
+            return self.update(
+                copy(theta),
+                copy(gradient),
+                {name: copy(slot) for name, slot in slots.items()},
+                self.numbers(rate, step + 1),
+                layout=layout,
+                decays=layout.decays(theta) if self.weight_decay else None,
+                frozen=layout.frozen(model.frozen, theta),
+            )

@@ -1,0 +1,120 @@
+"""Transforms: what a gradient goes through before an optimizer's rule takes its step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from nnarray.backends import namespace
+from nnarray.functional.layout import Layout
+from nnarray.kernels.standard.numerics import clamp, scale_of, wide
+from nnarray.typing import Array
+
+Slots = dict[str, Array]
+
+
+class Info(NamedTuple):
+    """What is known of a step besides its gradient.
+
+    Attributes
+    ----------
+    numbers : dict
+        What changes from step to step, from the optimizer's `numbers`; "rate" is the learning rate.
+    layout : Layout, optional
+        Where each parameter lies in theta.
+    decays : array of 0 and 1, optional
+        Which entries weight decay shrinks; all if None.
+    frozen : array of bool, optional
+        Which entries stay as they are; none if None.
+    """
+
+    numbers: dict[str, Any]
+    layout: Layout | None = None
+    decays: Array | None = None
+    frozen: Array | None = None
+
+
+@dataclass(frozen=True)
+class Transform:
+    """Settings of one stage between the gradient and the update; its memory goes in and comes out.
+
+    One of your own defines `apply`, and `slot_names` if it remembers vectors.
+    """
+
+    slot_names = ()
+
+    def init(self, layout: Layout | None, theta: Array) -> Slots:
+        """What it remembers, at its start: a vector of zeros for each of `slot_names`."""
+        return {name: namespace(theta).zeros_like(wide(theta)) for name in self.slot_names}
+
+    def apply(self, gradient: Array, theta: Array, slots: Slots, info: Info) -> tuple[Array, Array, Slots]:
+        """The gradient and the theta that the next stage sees, and what is to be remembered. Writes into nothing."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Freeze(Transform):
+    """Frozen entries count as 0, so that no later stage notices them; `Optimizer.update` puts them back."""
+
+    def apply(self, gradient: Array, theta: Array, slots: Slots, info: Info) -> tuple[Array, Array, Slots]:
+        if info.frozen is None:
+            return gradient, theta, slots
+        xp = namespace(theta)
+        return xp.where(info.frozen, 0.0, gradient), xp.where(info.frozen, 0.0, theta), slots
+
+
+@dataclass(frozen=True)
+class ClipNorm(Transform):
+    """g <- g min(1, norm / |g|), with the Euclidean norm; infinity and NaN stay, so that they are seen."""
+
+    norm: float
+
+    def apply(self, gradient: Array, theta: Array, slots: Slots, info: Info) -> tuple[Array, Array, Slots]:
+        return (_shortened(gradient, self.norm) if gradient.shape[0] else gradient), theta, slots
+
+
+def _shortened(gradient: Array, norm: float) -> Array:
+    xp, size = namespace(gradient), scale_of(gradient)
+    scaled = gradient / size
+    limit = norm / xp.maximum(xp.sqrt(xp.sum(scaled * scaled)), 1.0)  # at least 4, but for a gradient of 0
+    return xp.where(size > limit, scaled * limit, gradient)
+
+
+@dataclass(frozen=True)
+class ClipValue(Transform):
+    """g <- min(max(g, -limit), limit), entry by entry; infinity and NaN stay, so that they are seen."""
+
+    limit: float
+
+    def apply(self, gradient: Array, theta: Array, slots: Slots, info: Info) -> tuple[Array, Array, Slots]:
+        xp = namespace(gradient)
+        clipped = clamp(gradient, -self.limit, self.limit)
+        return xp.where(xp.isfinite(gradient), clipped, gradient), theta, slots
+
+
+@dataclass(frozen=True)
+class Decay(Transform):
+    """Coupled weight decay, through the gradient: g <- g + decay w, of weights only."""
+
+    decay: float
+
+    def apply(self, gradient: Array, theta: Array, slots: Slots, info: Info) -> tuple[Array, Array, Slots]:
+        shrunk = theta if info.decays is None else theta * info.decays
+        return gradient + self.decay * shrunk, theta, slots
+
+
+@dataclass(frozen=True)
+class DecoupledDecay(Transform):
+    """Weight decay beside the gradient: w <- (1 - rate decay) w, of weights only.
+
+    References
+    ----------
+    .. [1] Loshchilov & Hutter (2019), Decoupled weight decay regularization. ICLR.
+    """
+
+    decay: float
+
+    def apply(self, gradient: Array, theta: Array, slots: Slots, info: Info) -> tuple[Array, Array, Slots]:
+        factor = info.numbers["rate"] * self.decay
+        shrink = factor * theta if info.decays is None else theta * (factor * info.decays)
+        return gradient, theta - shrink, slots

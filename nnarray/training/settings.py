@@ -1,0 +1,72 @@
+"""What a call of `Model.fit` asks for, checked once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from nnarray.checks import integer
+from nnarray.losses import Loss, loss_named
+from nnarray.metrics import Metric, metrics_named
+from nnarray.optimizers import optimizer_named
+from nnarray.random import Key
+from nnarray.training.callbacks import Callback, as_callbacks
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """The arguments of `Model.fit`, which describes them, but for the examples; names are looked up."""
+
+    loss: Loss
+    optimizer: Any
+    epochs: int
+    batch_size: int | None
+    validation: Any
+    metrics: dict[str, Metric]
+    callbacks: list[Callback]
+    sample_weight: Any
+    shuffle: bool
+    seed: int
+    progress: bool | None
+    check_finite: bool
+    checkpoint: Any
+    resume: Any
+    engine: str
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> FitSettings:
+        """Those of arguments by name, of which others are left out.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If one is out of its range, or unknown.
+        """
+        size = given["batch_size"]
+        looked_up: dict[str, Any] = {
+            "epochs": integer(given["epochs"], "epochs", 1, usual=10),
+            "batch_size": None if size is None else integer(size, "batch_size", 1, usual=32),
+            "loss": loss_named(given["loss"]),
+            "optimizer": optimizer_named(given["optimizer"]),
+            "metrics": metrics_named(given["metrics"]),
+            "callbacks": as_callbacks(given["callbacks"]),
+        }
+        return cls(**{each.name: given[each.name] for each in fields(cls)} | looked_up)
+
+    @property
+    def key(self) -> Key:
+        """Of the seed."""
+        return Key(self.seed)
+
+    @property
+    def written(self) -> dict[str, Any]:
+        """What decides the numbers of a training, as the history keeps it: a training goes on with the same only."""
+        return {
+            "loss": repr(self.loss),
+            "optimizer": repr(self.optimizer),
+            "batch_size": self.batch_size,
+            "metrics": list(self.metrics),
+            "shuffle": bool(self.shuffle),
+            "seed": int(self.seed),
+        }
