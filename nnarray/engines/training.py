@@ -8,7 +8,8 @@ from typing import Any
 from nnarray.backends import library_of
 from nnarray.functional.propagation import Wiring
 from nnarray.kernels.engines import LAYERS
-from nnarray.kernels.numpy.chain import FUNCTIONS, Chain, Rule, Steps
+from nnarray.kernels.functions import FUNCTIONS
+from nnarray.kernels.numpy.chain import Chain, Rule, Steps
 from nnarray.layers import Dense, Layer
 from nnarray.layers.containers import is_plain_row
 from nnarray.losses import CrossEntropy, Loss
@@ -34,7 +35,7 @@ def steps_of(
     chain, numbers = chain_of(wiring), rule_of(rule)
     if owner is None or not owner.is_host or chain is None or numbers is None or theta.dtype.itemsize < 4:
         return None
-    if type(loss) is CrossEntropy and chain.functions[-1] != "identity":
+    if type(loss) is CrossEntropy and chain.functions[-1] is not FUNCTIONS["identity"]:
         return None
     chosen: Any = loss.reduction if type(loss) is CrossEntropy else loss.of_prepared
     return Steps(chain, numbers, chosen, theta, slots, decays, keep_outputs=keep_outputs)
@@ -43,10 +44,10 @@ def steps_of(
 def chain_of(wiring: Wiring) -> Chain | None:
     """The network as a chain, if it is dense layers in a row with functions that a chain knows."""
     dense = list(_in_a_row(wiring.network))
-    if not all(type(each) is Dense and each.bias and each.activation in FUNCTIONS for each in dense):
+    if not all(type(each) is Dense and each.bias and each.function.elementwise for each in dense):
         return None
     widths = [place.param.shape for place in wiring.params.places if place.path[-1] == "weight"]
-    return Chain((widths[0][0], *(units for _, units in widths)), tuple(str(each.activation) for each in dense))
+    return Chain((widths[0][0], *(units for _, units in widths)), tuple(each.function for each in dense))
 
 
 def _in_a_row(layer: Layer) -> Iterator[Any]:
