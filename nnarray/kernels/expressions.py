@@ -6,6 +6,7 @@ CuPy's source are made of, so that none of them repeats the formula.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeGuard
 
@@ -35,6 +36,7 @@ def is_register(x: Operand) -> TypeGuard[int]:
     return type(x) is int
 
 
+@functools.lru_cache
 def recorded(definition: Callable[..., Array], inputs: int, dtype: DType) -> Program:
     """The program of a definition, for arrays of this dtype; what it calls must be elementwise as well."""
     record: list[tuple[str, tuple[Operand, ...]]] = []

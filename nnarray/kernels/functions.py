@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -26,8 +24,8 @@ class Function(NamedTuple):
     prepared: Callable[..., Array] | None = None
     """The value in fewer operations, for training steps that say nothing of what overflows on the way."""
 
-    floor: float = -math.inf
-    """Where the function is max(x, floor), which a product can do on its way: that floor."""
+    floor: float | None = None
+    """What the function is the larger one of, max(x, floor), if it is: a product can do that on its way."""
 
     def way_back(self, x: Array, y: Array) -> Callable[[Array], Array]:
         """dy -> dx, which keeps of x and y only what it reads."""
@@ -38,14 +36,12 @@ class Function(NamedTuple):
 
     def forward_program(self, dtype: DType) -> Program:
         """The value of an entry, in a training step."""
-        return _program(self.prepared or self.value, 1, dtype)
+        return recorded(self.prepared or self.value, 1, dtype)
 
     def backward_program(self, dtype: DType) -> Program:
         """dx of an entry, from dy, x and y."""
-        return _program(self.pullback, 3, dtype)
+        return recorded(self.pullback, 3, dtype)
 
-
-_program = functools.lru_cache(recorded)
 
 FUNCTIONS: dict[str, Function] = {}
 """All by name, in the order in which they are defined."""

@@ -90,9 +90,9 @@ def _steps(
             bias[:units], bias[units:wide] = theta[start + fan_in * units : start + (fan_in + 1) * units], np.float32(0)
             _times(
                 h, at, width, 1, count, fan_in, panels, PANEL, fan_in * PANEL, wide,
-                memory, place, wide, bias, floors[i],
+                memory, place, wide, bias, endless if np.isnan(floors[i]) else floors[i],
             )  # fmt: skip
-            if floors[i] == endless:  # else the product has applied the function
+            if np.isnan(floors[i]):  # else the product has applied the function
                 end = place + count * wide
                 called(forward[i], memory[place:end], memory[kept + place : kept + end], no_bias, 1, end - place)
             start += (fan_in + 1) * units
@@ -144,7 +144,7 @@ class Wide:
         self.memory = np.empty(kept + 2 * count * sum(wide[1:]), dtype=np.float32)
         room = max(a * b for a, b in itertools.pairwise(wide)) + max(wide)
         self.scratch = np.empty(3 * room, dtype=np.float32)
-        floors = np.asarray([function.floor for function in owner.chain.functions], dtype=np.float32)
+        floors = np.asarray([f.floor for f in owner.chain.functions], dtype=np.float32)  # nan where there is none
         self.fixed = owner.theta, owner.gradient, np.asarray(sizes), forward, backward, kept, floors
         self.moments = slots.get("mean", slots.get("velocity", none)), slots.get("square", none), owner.decays
         self.rule = tuple(map(float, owner.rule))

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from nnarray.kernels.expressions import Operand, Program, is_register
+from nnarray.kernels.expressions import Operand, Program, is_register, recorded
+from nnarray.kernels.functions import Function
+from nnarray.typing import DType
 
 Calls = list[tuple[Callable[..., Any], tuple[Any, ...]]]
 MASKS = {"greater", "greater_equal", "less", "less_equal", "logical_and", "isfinite"}
@@ -62,3 +64,15 @@ def _choice(mask: Any, a: Any, b: Any, target: Any) -> Calls:
 
 def _write_where(target: Any, x: Any, mask: Any) -> None:
     np.copyto(target, x, where=mask)
+
+
+def in_place(function: Function, dtype: DType) -> Callable[[Any], Any]:
+    """f, written over its argument where it is one of NumPy's functions."""
+    program = recorded(function.value, 1, dtype) if function.elementwise else None
+    if program is None or len(program.operations) > 1:
+        return function.value
+    if not program.operations:
+        return lambda z: z
+    ((name, operands),) = program.operations
+    call, constants = getattr(np, name), [np.asarray(x, dtype=dtype) for x in operands[1:]]
+    return lambda z: call(z, *constants, out=z)
