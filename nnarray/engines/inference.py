@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeGuard
 from nnarray.backends import copy, library_of
 from nnarray.functional.folding import Folded, folded
 from nnarray.functional.propagation import Wiring
-from nnarray.kernels.engines import LAYERS, computing
+from nnarray.kernels.engines import computing
 from nnarray.kernels.functions import Function
 from nnarray.kernels.numpy import stages
 from nnarray.kernels.numpy.stages import Stage
@@ -35,7 +35,7 @@ def prepared(wiring: Wiring, theta: Array, state: Array, shape: Shape, engine: s
     Nobody writes to theta and state.
     """
     owner = library_of(theta)
-    if engine == LAYERS or owner is None or not owner.is_host or theta.dtype.itemsize < 4:
+    if owner is None or not owner.is_host or theta.dtype.itemsize < 4:
         return None
     every = list(_every(wiring.network))
     pictures = any(isinstance(each, Conv1D | Conv2D) for each in every)

@@ -7,7 +7,6 @@ from typing import Any
 
 from nnarray.backends import library_of
 from nnarray.functional.propagation import Wiring
-from nnarray.kernels.engines import LAYERS
 from nnarray.kernels.functions import FUNCTIONS
 from nnarray.kernels.numpy.chain import Chain, Rule, Steps
 from nnarray.layers import Dense, Layer
@@ -26,11 +25,8 @@ def steps_of(
     decays: Array | None,
     *,
     keep_outputs: bool,
-    engine: str,
 ) -> Steps | None:
     """Prepared steps that write into theta and slots, or None where there is no faster way than the layers' own."""
-    if engine == LAYERS:
-        return None
     owner = library_of(theta)
     chain, numbers = chain_of(wiring), rule_of(rule)
     if owner is None or not owner.is_host or chain is None or numbers is None or theta.dtype.itemsize < 4:

@@ -14,10 +14,9 @@ from typing import Any, NamedTuple
 
 from nnarray import random
 from nnarray.backends import copy, device_of, same_place
-from nnarray.engines.training import steps_of
+from nnarray.engines import Stepper, steps_of
 from nnarray.functional.propagation import Wiring, loss_and_gradient
 from nnarray.kernels.compilation import compiled, quiet
-from nnarray.kernels.numpy.chain import Steps
 from nnarray.layers.base import Context
 from nnarray.losses import BinaryCrossEntropy, CrossEntropy, Loss
 from nnarray.optimizers import Optimizer
@@ -133,7 +132,7 @@ class Trainer:
     steps: int = 0
     plain: bool = False
     """Whether the layers' own steps are taken even where there could be a plan."""
-    plan: Steps | None = None
+    plan: Stepper | None = None
     """Prepared steps that write into theta and slots; None where the layers' own are taken."""
 
     def __post_init__(self) -> None:

@@ -18,7 +18,7 @@ import pytest
 
 import nnarray as nn
 from nnarray import kernels
-from nnarray.engines.training import steps_of
+from nnarray.engines import steps_of
 from nnarray.kernels import compilation
 from nnarray.kernels.compilation import numba_pieces
 from nnarray.kernels.functions import FUNCTIONS as TABLE
