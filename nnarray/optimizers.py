@@ -13,6 +13,7 @@ from nnarray.backends import as_data, copy, dtype_name, namespace, same_place
 from nnarray.checks import integer
 from nnarray.kernels.engines import computing
 from nnarray.kernels.standard.numerics import scale_of, wide
+from nnarray.kernels.standard.updates import Rule
 from nnarray.names import also, named, shown
 from nnarray.schedules import Schedule, schedule
 from nnarray.typing import Array
@@ -66,6 +67,10 @@ class Optimizer:
     def apply(self, theta: Array, gradient: Array, slots: Slots, numbers: dict[str, Any]) -> tuple[Array, Slots]:
         """The rule itself. May consume its array arguments."""
         raise NotImplementedError
+
+    def elementwise(self) -> Rule | None:
+        """The rule in numbers, if it is one that engines prepare; None, and they leave its steps to `update`."""
+        return None
 
     def update(
         self,
@@ -223,6 +228,11 @@ class SGD(Optimizer):
     def slot_names(self) -> tuple[str, ...]:  # type: ignore[override]
         return ("velocity",) if self.momentum else ()
 
+    def elementwise(self) -> Rule:
+        if self.momentum:
+            return Rule(momentum=self.momentum, nesterov=self.nesterov, coupled=self.weight_decay)
+        return Rule(decoupled=self.weight_decay)  # the same without momentum
+
     def apply(self, theta: Array, gradient: Array, slots: Slots, numbers: dict[str, Any]) -> tuple[Array, Slots]:
         if not self.momentum:
             return kernels.sgd_update(theta, gradient, **numbers), {}
@@ -271,6 +281,9 @@ class Adam(Optimizer):
             "correction2": 1.0 - self.beta2**step,
         }
 
+    def elementwise(self) -> Rule:
+        return Rule(beta1=self.beta1, beta2=self.beta2, epsilon=self.epsilon, coupled=self.weight_decay)
+
     def apply(self, theta: Array, gradient: Array, slots: Slots, numbers: dict[str, Any]) -> tuple[Array, Slots]:
         theta, mean, square = kernels.adam_update(
             theta,
@@ -295,6 +308,9 @@ class AdamW(Adam):
     """
 
     weight_decay: float = field(default=0.01, kw_only=True)
+
+    def elementwise(self) -> Rule:
+        return super().elementwise()._replace(coupled=0.0, decoupled=self.weight_decay)
 
     def decayed(self, theta: Array, gradient: Array, rate: Any, decays: Array | None) -> tuple[Array, Array]:
         factor = rate * self.weight_decay

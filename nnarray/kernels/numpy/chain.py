@@ -16,6 +16,7 @@ from nnarray import kernels
 from nnarray.kernels.compilation import numba_pieces
 from nnarray.kernels.functions import Function
 from nnarray.kernels.numpy.elementwise import Calls, calls_of
+from nnarray.kernels.standard.updates import Rule
 
 SMALL = 4_096  # entries of the largest array: below, a call costs more than its arithmetic
 
@@ -40,18 +41,6 @@ class Chain(NamedTuple):
             blocks.append(vector[start:stop].reshape(fan_in + 1, units))
             start = stop
         return blocks
-
-
-class Rule(NamedTuple):
-    """Gradient descent, with momentum or without, or Adam (`epsilon` above 0), and both kinds of weight decay."""
-
-    momentum: float = 0.0
-    nesterov: bool = False
-    beta1: float = 0.0
-    beta2: float = 0.0
-    epsilon: float = 0.0
-    coupled: float = 0.0
-    decoupled: float = 0.0
 
 
 class Steps:
