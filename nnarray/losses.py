@@ -53,6 +53,9 @@ class Loss:
     answer: ClassVar[str] = ""
     """How to read its logits without a softmax or a logistic function."""
 
+    is_cross_entropy: ClassVar[bool] = False
+    """Whether it is `kernels.cross_entropy` of the prepared target, which engines join to the last product."""
+
     def __post_init__(self) -> None:
         if self.reduction not in ("mean", "sum"):
             raise ValueError(f"reduction must be 'mean' or 'sum'; got {shown(self.reduction)}.")
@@ -394,6 +397,7 @@ class CrossEntropy(Loss):
 
     not_after = ("softmax", "logistic", "hard_sigmoid")  # log_softmax of log_softmax is itself
     answer = "The largest output is still the most likely class."
+    is_cross_entropy = True
 
     label_smoothing: float = field(default=0.0, kw_only=True)
     class_weights: Sequence[float] | None = field(default=None, kw_only=True)

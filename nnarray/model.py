@@ -33,12 +33,11 @@ from nnarray.backends import (
 )
 from nnarray.checks import integer
 from nnarray.drawing.diagram import plot_network
-from nnarray.engines.inference import prepared
+from nnarray.engines import Predictor, prepared
 from nnarray.functional.folding import folded
 from nnarray.functional.propagation import Step, Wiring, forward, input_gradient, loss_and_gradient, pullback
 from nnarray.functional.summary import Summary, summary
 from nnarray.kernels import engines
-from nnarray.kernels.numpy.stages import Stage
 from nnarray.layers.base import Layer, described
 from nnarray.losses import checked_labels, loss_named, refuse_records
 from nnarray.names import shown
@@ -207,7 +206,7 @@ class Model:
         """Compute with these, which nobody else writes to where a library can refuse it."""
         self._theta, self._state = read_only(theta), read_only(state)
         self._tree: dict[str, Any] | None = None
-        self._prepared: dict[str, Stage | None] = {}
+        self._prepared: dict[str, Predictor | None] = {}
 
     @property
     def params(self) -> dict[str, Array]:
@@ -516,10 +515,10 @@ class Model:
         theta = self._theta
         return type(X) is type(theta) and X.dtype == theta.dtype and X.ndim > 0 and X.shape[1:] == self.input_shape
 
-    def _stage(self, engine: str) -> Stage | None:
+    def _stage(self, engine: str) -> Predictor | None:
         """What the engine has prepared for the numbers as they are; None where the layers themselves are as fast."""
         if engine not in self._prepared:
-            self._prepared[engine] = prepared(self.wiring, self._theta, self._state, self.input_shape, engine)
+            self._prepared[engine] = prepared(self.wiring, self._theta, self._state, self.input_shape, engine=engine)
         return self._prepared[engine]
 
     def _nested(self) -> dict[str, Any]:

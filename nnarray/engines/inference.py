@@ -8,7 +8,8 @@ from typing import Any, NamedTuple, TypeGuard
 from nnarray.backends import copy, library_of
 from nnarray.functional.folding import Folded, folded
 from nnarray.functional.propagation import Wiring
-from nnarray.kernels.engines import LAYERS, computing
+from nnarray.kernels.engines import computing
+from nnarray.kernels.functions import Function
 from nnarray.kernels.numpy import stages
 from nnarray.kernels.numpy.stages import Stage
 from nnarray.layers import (
@@ -23,10 +24,9 @@ from nnarray.layers import (
     MaxPool2D,
     Residual,
 )
-from nnarray.layers.activations import Function
 from nnarray.layers.base import Context, is_ours, outputs_of
 from nnarray.layers.containers import Composite, is_plain_row
-from nnarray.typing import Array, Shape, Tree
+from nnarray.typing import Array, DType, Shape, Tree
 
 
 def prepared(wiring: Wiring, theta: Array, state: Array, shape: Shape, engine: str) -> Stage | None:
@@ -35,7 +35,7 @@ def prepared(wiring: Wiring, theta: Array, state: Array, shape: Shape, engine: s
     Nobody writes to theta and state.
     """
     owner = library_of(theta)
-    if engine == LAYERS or owner is None or not owner.is_host or theta.dtype.itemsize < 4:
+    if owner is None or not owner.is_host or theta.dtype.itemsize < 4:
         return None
     every = list(_every(wiring.network))
     pictures = any(isinstance(each, Conv1D | Conv2D) for each in every)
@@ -43,7 +43,7 @@ def prepared(wiring: Wiring, theta: Array, state: Array, shape: Shape, engine: s
         theta = copy(theta)  # what can be written to and what cannot are two types for Numba: it would compile twice
     plain = folded(wiring.network, wiring.params.tree(theta), wiring.state.tree(state))
     with computing(engine):
-        stage = _Lowering(pictures).stage(plain, shape)
+        stage = _Lowering(pictures, theta.dtype).stage(plain, shape)
     if all(is_plain_row(each) or type(each) in (Dense, Activation) for each in every):
         return stage  # products and functions have one way only: nothing to choose at each call
 
@@ -65,6 +65,7 @@ class _Lowering(NamedTuple):
 
     pictures: bool
     """Whether there are convolutions."""
+    dtype: DType
 
     def stage(self, part: Folded, shape: Shape) -> Stage:
         """One layer, for inputs of this shape."""
@@ -74,7 +75,9 @@ class _Lowering(NamedTuple):
         if type(layer) is Residual:
             inner = _parts(layer, params, state)
             shortcut = self.stage(inner.pop(), shape) if layer.shortcut else None
-            return stages.residual(stages.row(list(self.row(inner, shape))), shortcut, layer.function.value)
+            return stages.residual(
+                stages.row(list(self.row(inner, shape))), shortcut, stages.in_place(layer.function, self.dtype)
+            )
         if type(layer) is Branches and layer.join == "concat":
             branches = [self.stage(each, shape) for each in _parts(layer, params, state)]
             return stages.side_by_side(branches, [each.out_shape(shape) for each in layer.layers])
@@ -104,8 +107,8 @@ class _Lowering(NamedTuple):
         """A product with weights, and the function after it."""
         weight, bias = params["weight"], params.get("bias")
         if isinstance(layer, Conv2D):
-            return stages.convolution(weight, bias, layer.window(shape), layer.groups, function.value)
-        return stages.dense(weight, bias, function.value, among_pictures=self.pictures)
+            return stages.convolution(weight, bias, layer.window(shape), layer.groups, function)
+        return stages.dense(weight, bias, function, among_pictures=self.pictures)
 
 
 def _parts(layer: Composite, params: Tree, state: Tree) -> list[Folded]:

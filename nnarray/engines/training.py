@@ -7,13 +7,13 @@ from typing import Any
 
 from nnarray.backends import library_of
 from nnarray.functional.propagation import Wiring
-from nnarray.kernels.engines import LAYERS
-from nnarray.kernels.numpy.chain import FUNCTIONS, Chain, Rule, Steps
+from nnarray.kernels.functions import FUNCTIONS
+from nnarray.kernels.numpy.chain import Chain, Steps
+from nnarray.kernels.standard.updates import Rule
 from nnarray.layers import Dense, Layer
 from nnarray.layers.containers import is_plain_row
-from nnarray.losses import CrossEntropy, Loss
-from nnarray.optimizers import SGD, Adam, AdamW, Optimizer
-from nnarray.optimizers.transforms import Decay, DecoupledDecay, Freeze
+from nnarray.losses import Loss
+from nnarray.optimizers import Optimizer
 from nnarray.typing import Array
 
 
@@ -26,28 +26,26 @@ def steps_of(
     decays: Array | None,
     *,
     keep_outputs: bool,
-    engine: str,
 ) -> Steps | None:
     """Prepared steps that write into theta and slots, or None where there is no faster way than the layers' own."""
-    if engine == LAYERS:
-        return None
     owner = library_of(theta)
     chain, numbers = chain_of(wiring), rule_of(rule)
     if owner is None or not owner.is_host or chain is None or numbers is None or theta.dtype.itemsize < 4:
         return None
-    if type(loss) is CrossEntropy and chain.functions[-1] != "identity":
+    is_joined = loss.is_cross_entropy and _speaks_for_itself(loss, "is_cross_entropy", *COMPUTES_LOSS)
+    if is_joined and chain.functions[-1] is not FUNCTIONS["identity"]:
         return None
-    chosen: Any = loss.reduction if type(loss) is CrossEntropy else loss.of_prepared
+    chosen: Any = loss.reduction if is_joined else loss.of_prepared
     return Steps(chain, numbers, chosen, theta, slots, decays, keep_outputs=keep_outputs)
 
 
 def chain_of(wiring: Wiring) -> Chain | None:
     """The network as a chain, if it is dense layers in a row with functions that a chain knows."""
     dense = list(_in_a_row(wiring.network))
-    if not all(type(each) is Dense and each.bias and each.activation in FUNCTIONS for each in dense):
+    if not all(type(each) is Dense and each.bias and each.function.elementwise for each in dense):
         return None
     widths = [place.param.shape for place in wiring.params.places if place.path[-1] == "weight"]
-    return Chain((widths[0][0], *(units for _, units in widths)), tuple(str(each.activation) for each in dense))
+    return Chain((widths[0][0], *(units for _, units in widths)), tuple(each.function for each in dense))
 
 
 def _in_a_row(layer: Layer) -> Iterator[Any]:
@@ -59,16 +57,21 @@ def _in_a_row(layer: Layer) -> Iterator[Any]:
         yield layer
 
 
-def rule_of(rule: Optimizer) -> Rule | None:
+def rule_of(optimizer: Optimizer) -> Rule | None:
     """The optimizer in numbers, if it is one that a chain knows."""
-    if not all(isinstance(each, Freeze | Decay | DecoupledDecay) for each in rule.transforms):
+    if not all(each.in_rule for each in optimizer.transforms) or not _speaks_for_itself(
+        optimizer, "elementwise", *COMPUTES_UPDATE
+    ):
         return None
-    if type(rule) is SGD:
-        if rule.momentum:
-            return Rule(momentum=rule.momentum, nesterov=rule.nesterov, coupled=rule.weight_decay)
-        return Rule(decoupled=rule.weight_decay)  # the same without momentum
-    if isinstance(rule, Adam) and type(rule) in (Adam, AdamW) and not rule.amsgrad:
-        adam = Rule(beta1=rule.beta1, beta2=rule.beta2, epsilon=rule.epsilon)
-        decay = rule.weight_decay
-        return adam._replace(decoupled=decay) if type(rule) is AdamW else adam._replace(coupled=decay)
-    return None
+    return optimizer.elementwise()
+
+
+COMPUTES_LOSS = ("per_example", "of_prepared", "reduced")
+COMPUTES_UPDATE = ("apply", "apply_in", "kernel", "numbers", "transforms", "update", "slots", "slot_names")
+
+
+def _speaks_for_itself(settings: object, said: str, *methods: str) -> bool:
+    """Whether what a class says still holds: no class below the one that says it computes anything anew."""
+    speaker = next(each for each in type(settings).__mro__ if said in vars(each))
+    below = type(settings).__mro__[: type(settings).__mro__.index(speaker)]
+    return not any(name in vars(each) for each in below for name in methods)

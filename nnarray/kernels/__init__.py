@@ -6,47 +6,7 @@ The only folder besides `backends/` that may know which array library it talks t
 # pyright: reportUnusedImport=false
 
 from nnarray.kernels.registry import TABLE, Kernel, kernel
-from nnarray.kernels.standard.activations import (
-    elu,
-    elu_pullback,
-    erfc,
-    gaussian,
-    gaussian_pullback,
-    gelu,
-    gelu_pullback,
-    gelu_tanh,
-    gelu_tanh_pullback,
-    hard_sigmoid,
-    hard_sigmoid_pullback,
-    hard_tanh,
-    hard_tanh_pullback,
-    identity,
-    identity_pullback,
-    leaky_relu,
-    leaky_relu_pullback,
-    log_softmax,
-    log_softmax_pullback,
-    logistic,
-    logistic_pullback,
-    mish,
-    mish_pullback,
-    relu,
-    relu_pullback,
-    selu,
-    selu_pullback,
-    silu,
-    silu_pullback,
-    sin,
-    sin_pullback,
-    softmax,
-    softmax_pullback,
-    softplus,
-    softplus_pullback,
-    softsign,
-    softsign_pullback,
-    tanh,
-    tanh_pullback,
-)
+from nnarray.kernels.standard.activations import erfc, log_softmax, logistic, relu, relu_pullback, softmax, softplus
 from nnarray.kernels.standard.convolution import convolution, convolution_pullback
 from nnarray.kernels.standard.draws import signed, threefry
 from nnarray.kernels.standard.linear import affine, affine_pullback

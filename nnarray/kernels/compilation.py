@@ -55,6 +55,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+LOOPS = "nnarray.kernels.numba.steps"
 _loops: ContextVar[bool] = ContextVar("_loops", default=True)
 
 
@@ -68,9 +69,18 @@ def loops_allowed(allowed: bool) -> Generator[None]:
         _loops.reset(token)
 
 
+@functools.cache
+def has_module(name: str) -> bool:
+    """Whether a module can be imported; of it, nothing is."""
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:  # not even the folder it would be in
+        return False
+
+
 def has_loops() -> bool:
     """Whether Numba is installed; it is imported, which takes a moment, where its loops are needed."""
-    return importlib.util.find_spec("numba") is not None
+    return has_module("numba") and has_module(LOOPS)
 
 
 def numba_pieces(part: str = "steps") -> Any:

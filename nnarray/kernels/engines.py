@@ -10,7 +10,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 
 from nnarray.backends import library_of
-from nnarray.kernels.compilation import has_loops, loops_allowed, numba_pieces
+from nnarray.kernels.compilation import LOOPS, has_loops, has_module, loops_allowed, numba_pieces
 from nnarray.names import shown
 from nnarray.typing import Array
 
@@ -28,7 +28,7 @@ def checked_engine(engine: object, like: Array) -> str:
         If what it needs is not installed.
     """
     owner = library_of(like)
-    names = (AUTO, LAYERS, *(owner.engines if owner else ()))
+    names = (AUTO, LAYERS, *_engines_of(like))
     if engine not in names:
         library = owner.name if owner else type(like).__name__
         raise ValueError(f"engine must be one of {', '.join(map(repr, names))} for {library}; got {shown(engine)}.")
@@ -39,10 +39,18 @@ def checked_engine(engine: object, like: Array) -> str:
 
 def resolved(engine: str, like: Array) -> str:
     """The engine that `engine` means for arrays as `like` is, if it may be "auto"."""
+    if engine != AUTO:
+        return engine
+    return next((name for name in _engines_of(like) if name != "numba" or has_loops()), LAYERS)
+
+
+MADE_OF = {"numba": LOOPS, "numpy": "nnarray.kernels.numpy.chain"}
+
+
+def _engines_of(like: Array) -> list[str]:
+    """The engines of a library that this package has, whether or not what they need is installed."""
     owner = library_of(like)
-    if engine != AUTO or owner is None or not owner.engines:
-        return LAYERS if engine == AUTO else engine
-    return next(name for name in owner.engines if name != "numba" or has_loops())
+    return [name for name in owner.engines if has_module(MADE_OF[name])] if owner else []
 
 
 def computing(engine: str) -> AbstractContextManager[None]:

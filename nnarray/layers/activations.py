@@ -1,57 +1,17 @@
-"""Activation functions by name, and the layer that applies one."""
+"""The layer that applies an activation function, and how functions are named; `FUNCTIONS` are all by name."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import Any, NamedTuple
+from inspect import signature
+from typing import Any
 
-from nnarray import kernels
+from nnarray.kernels.functions import FUNCTIONS, Function
 from nnarray.layers.base import Context, Layer, Out, settle
 from nnarray.names import also, canonical, shown
 from nnarray.typing import Array, Tree
-
-
-class Function(NamedTuple):
-    """An activation function: y = value(x), and dx = pullback(dy, x, y)."""
-
-    value: Callable[..., Array]
-    pullback: Callable[..., Array]
-    from_output: bool = False
-    """Whether the pullback reads y only, so that x need not be kept."""
-    init: str = "glorot"
-    """How the weights before it start by default."""
-
-    def way_back(self, x: Array, y: Array) -> Callable[[Array], Array]:
-        """dy -> dx, which keeps of x and y only what it reads."""
-        if self.value is kernels.identity:
-            return lambda dy: dy
-        kept = None if self.from_output else x
-        return lambda dy: self.pullback(dy, kept, y)
-
-
-FUNCTIONS: dict[str, Function] = {
-    "identity": Function(kernels.identity, kernels.identity_pullback, True),
-    "logistic": Function(kernels.logistic, kernels.logistic_pullback, True),
-    "tanh": Function(kernels.tanh, kernels.tanh_pullback, True),
-    "gaussian": Function(kernels.gaussian, kernels.gaussian_pullback),
-    "relu": Function(kernels.relu, kernels.relu_pullback, True, "he"),
-    "leaky_relu": Function(kernels.leaky_relu, kernels.leaky_relu_pullback, False, "he"),
-    "elu": Function(kernels.elu, kernels.elu_pullback, False, "he"),
-    "selu": Function(kernels.selu, kernels.selu_pullback, False, "lecun_normal"),
-    "gelu": Function(kernels.gelu, kernels.gelu_pullback, False, "he"),
-    "gelu_tanh": Function(kernels.gelu_tanh, kernels.gelu_tanh_pullback, False, "he"),
-    "silu": Function(kernels.silu, kernels.silu_pullback, False, "he"),
-    "mish": Function(kernels.mish, kernels.mish_pullback, False, "he"),
-    "softplus": Function(kernels.softplus, kernels.softplus_pullback, False, "he"),
-    "softsign": Function(kernels.softsign, kernels.softsign_pullback),
-    "hard_sigmoid": Function(kernels.hard_sigmoid, kernels.hard_sigmoid_pullback),
-    "hard_tanh": Function(kernels.hard_tanh, kernels.hard_tanh_pullback),
-    "sin": Function(kernels.sin, kernels.sin_pullback),
-    "softmax": Function(kernels.softmax, kernels.softmax_pullback, True),
-    "log_softmax": Function(kernels.log_softmax, kernels.log_softmax_pullback, True),
-}
 
 ALSO = also(
     identity="linear none",
@@ -103,7 +63,8 @@ class Activation(Layer):
     def __post_init__(self) -> None:
         settle(self, function=kept_activation(self.function))
         _ = self.resolved  # an unknown name is told where it was written
-        allowed = {"leaky_relu": {"slope"}, "elu": {"alpha"}}.get(str(self.function), set[str]())
+        row = FUNCTIONS.get(self.function) if isinstance(self.function, str) else None
+        allowed = set(signature(row.value).parameters) - {"x"} if row else set[str]()
         if unknown := set(self.options) - allowed:
             raise TypeError(f"activation {self.function!r} has no option {unknown}; it has {allowed or 'none'}.")
 

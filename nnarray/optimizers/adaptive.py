@@ -10,6 +10,7 @@ from nnarray import kernels
 from nnarray.backends import device_of, namespace
 from nnarray.checks import above_zero, in_range
 from nnarray.functional.layout import Layout
+from nnarray.kernels.standard.updates import Rule
 from nnarray.optimizers.base import IF_SET, Optimizer, Slots
 from nnarray.schedules import Schedule
 from nnarray.typing import Array
@@ -82,6 +83,12 @@ class Adam(Moments):
     @property
     def kernel(self) -> Any:
         return kernels.amsgrad_update if self.amsgrad else kernels.adam_update
+
+    def elementwise(self) -> Rule | None:
+        if self.amsgrad:
+            return None
+        coupled, decoupled = (0.0, self.weight_decay) if self.decoupled else (self.weight_decay, 0.0)
+        return Rule(beta1=self.beta1, beta2=self.beta2, epsilon=self.epsilon, coupled=coupled, decoupled=decoupled)
 
 
 @dataclass(frozen=True, repr=False)

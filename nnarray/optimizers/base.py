@@ -12,6 +12,7 @@ from nnarray.checks import above_zero, in_range, numbers_of_python
 from nnarray.functional.layout import Layout
 from nnarray.kernels.engines import computing
 from nnarray.kernels.standard.numerics import wide
+from nnarray.kernels.standard.updates import Rule
 from nnarray.names import shown
 from nnarray.optimizers.transforms import ClipNorm, ClipValue, Decay, DecoupledDecay, Freeze, Info, Slots, Transform
 from nnarray.schedules import Schedule, schedule
@@ -104,6 +105,10 @@ class Optimizer(Minimiser):
         for stage in self.transforms:
             own |= stage.init(layout, theta)
         return own
+
+    def elementwise(self) -> Rule | None:
+        """The rule in numbers, if it is one that engines prepare; None, and they leave its steps to `update`."""
+        return None
 
     def numbers(self, rate: float, step: int) -> dict[str, Any]:
         """The numbers that change from step to step (counted from 1), computed on the host."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from nnarray import kernels
 from nnarray.checks import in_range
+from nnarray.kernels.standard.updates import Rule
 from nnarray.optimizers.base import Optimizer, Slots
 from nnarray.schedules import Schedule
 from nnarray.typing import Array
@@ -48,6 +49,11 @@ class SGD(Optimizer):
     @property
     def slot_names(self) -> tuple[str, ...]:  # type: ignore[override]
         return ("velocity",) if self.momentum else ()
+
+    def elementwise(self) -> Rule:
+        if self.momentum:
+            return Rule(momentum=self.momentum, nesterov=self.nesterov, coupled=self.weight_decay)
+        return Rule(decoupled=self.weight_decay)  # the same without momentum
 
     def apply(self, theta: Array, gradient: Array, slots: Slots, numbers: dict[str, Any]) -> tuple[Array, Slots]:
         if not self.momentum:

@@ -15,10 +15,9 @@ from typing import Any, NamedTuple
 from nnarray import random
 from nnarray.backends import copy, device_of, same_place
 from nnarray.checks import all_finite
-from nnarray.engines.training import steps_of
+from nnarray.engines import Stepper, steps_of
 from nnarray.functional.propagation import Wiring, loss_and_gradient
 from nnarray.kernels.compilation import compiled, quiet
-from nnarray.kernels.numpy.chain import Steps
 from nnarray.layers.base import Context
 from nnarray.losses import BinaryCrossEntropy, CrossEntropy, Loss
 from nnarray.optimizers import Optimizer
@@ -125,7 +124,7 @@ class Trainer:
     decays: Array | None
     frozen: Array | None
     engine: str
-    plan: Steps | None = None
+    plan: Stepper | None = None
     """Prepared steps that write into theta and slots; None where the layers' own are taken."""
 
     def __post_init__(self) -> None:

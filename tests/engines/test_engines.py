@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 import nnarray as nn
 from nnarray.engines import training as plans
 from nnarray.kernels import compilation, engines
+from tests.processes import run_python
 from tests.tolerances import close
 
 NETWORK = nn.Network(nn.Dense(5, "tanh"), nn.Dense(2))
@@ -123,3 +128,35 @@ def test_what_a_callback_writes_into_a_tensor_is_trained_on() -> None:
     model.fit(X, y, epochs=3, callbacks=[written])
     other.fit(X, y, epochs=3, callbacks=[set_anew])
     assert torch.equal(model.theta, other.theta)
+
+
+def test_the_layers_compute_where_the_files_of_all_other_engines_are_left_out(tmp_path: Path) -> None:
+    """A copy of the package without them, in a process of its own."""
+    copied = Path(shutil.copytree(Path(nn.__file__).parent, tmp_path / "nnarray"))
+    shutil.rmtree(copied / "kernels" / "numba")
+    for name in ("engines/training", "engines/inference", "kernels/numpy/chain", "kernels/numpy/stages"):
+        (copied / f"{name}.py").unlink()
+    run_python(
+        """
+        import nnarray as nn
+        assert nn.__file__.startswith(FOLDER), nn.__file__
+        X, y = nn.datasets.moons(64, seed=0, dtype="float32")
+        network = nn.Network(nn.Dense(5, "tanh"), nn.Dense(2))
+        photos = nn.Network(nn.Conv2D(4, 3, activation="relu"), nn.MaxPool2D(2), nn.Flatten(), nn.Dense(2))
+        for engine in ("layers", "auto"):
+            model = network.init((2,), seed=0, dtype="float32", engine=engine)
+            assert model.fit(X, y, epochs=2, validation=0.25).settings["engine"] == "layers"
+            model.predict(X)
+            images = X.reshape(2, 8, 8, 1)
+            photos.init((8, 8, 1), dtype="float32", engine=engine).fit(images, y[:2], epochs=1)
+        for engine in ("numpy", "numba"):
+            try:
+                network.init((2,), engine=engine)
+            except ValueError as error:
+                assert "one of 'auto', 'layers' for numpy" in str(error), error
+            else:
+                raise AssertionError(engine)
+        """.replace("FOLDER", repr(str(tmp_path))).replace(".model\n", "\n"),
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+    )

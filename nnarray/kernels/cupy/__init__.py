@@ -13,6 +13,9 @@ from cupyx.scipy import special  # pyright: ignore[reportMissingImports]
 
 from nnarray import kernels
 from nnarray.kernels.cupy import sources
+from nnarray.kernels.expressions import recorded
+from nnarray.kernels.functions import FUNCTIONS
+from nnarray.kernels.registry import Kernel
 from nnarray.kernels.standard.numerics import most
 
 cp: Any = cupy
@@ -39,22 +42,31 @@ def affine(x: Any, weight: Any, bias: Any) -> Any:
     return y
 
 
-@kernels.relu_pullback.fast("cupy")
-def relu_pullback(dy: Any, x: Any, y: Any) -> Any:
-    """In one launch."""
-    return _launch("relu_pullback")(dy, y)
+@functools.cache
+def _of_program(kernel: Kernel[..., Any], inputs: int, dtype: Any) -> tuple[Any, list[int]]:
+    """The kernel of an elementwise definition, and which of the arguments it reads."""
+    program = recorded(kernel.definition, inputs, dtype)
+    code = sources.source(program)
+    read = [i for i in range(inputs) if program.reads(i)]
+    return cp.ElementwiseKernel(*code, f"nnarray_{kernel.definition.__name__}"), read
 
 
-@kernels.tanh_pullback.fast("cupy")
-def tanh_pullback(dy: Any, x: Any, y: Any) -> Any:
-    """In one launch."""
-    return _launch("tanh_pullback")(dy, y)
+def _in_one_launch(kernel: Kernel[..., Any], inputs: int) -> None:
+    """Register the definition of one entry as a kernel of CuPy's."""
+
+    @kernel.fast("cupy")
+    @functools.wraps(kernel.definition)
+    def launched(*arrays: Any, **options: Any) -> Any:
+        if options or not _is_wide(arrays[0]):
+            return kernel.definition(*arrays, **options)
+        launch, read = _of_program(kernel, inputs, arrays[0].dtype)
+        return launch(*(arrays[i] for i in read))
 
 
-@kernels.logistic_pullback.fast("cupy")
-def logistic_pullback(dy: Any, x: Any, y: Any) -> Any:
-    """In one launch."""
-    return _launch("logistic_pullback")(dy, y)
+for _name, _function in FUNCTIONS.items():
+    if _function.elementwise and _name != "identity":
+        _in_one_launch(kernels.TABLE[_name], 1)
+        _in_one_launch(kernels.TABLE[f"{_name}_pullback"], 3)
 
 
 @kernels.sgd_update.fast("cupy")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
+
+from nnarray.kernels.expressions import Operand, Program, is_register
 
 SHORT = 64  # classes of a row that one thread can go through while others wait for memory
 
@@ -16,9 +19,6 @@ class Code(NamedTuple):
 
 
 ELEMENTWISE = {
-    "relu_pullback": Code("T dy, T y", "T dx", "dx = y > T(0) ? dy : T(0);"),
-    "tanh_pullback": Code("T dy, T y", "T dx", "dx = dy * (T(1) - y * y);"),
-    "logistic_pullback": Code("T dy, T y", "T dx", "dx = dy * (y * (T(1) - y));"),
     "sgd": Code("T g, float64 rate", "T theta", "theta = theta - T(rate) * g;"),
     "momentum": Code(
         "T g, float64 rate, float64 momentum, bool nesterov",
@@ -76,3 +76,40 @@ ELEMENTWISE = {
     ),
 }
 """By name. `i` is the entry's number; outputs hold their old values when the body begins."""
+
+FORMS = {
+    "add": "{0} + {1}",
+    "subtract": "{0} - {1}",
+    "multiply": "{0} * {1}",
+    "divide": "{0} / {1}",
+    "negative": "-{0}",
+    "greater": "{0} > {1}",
+    "greater_equal": "{0} >= {1}",
+    "less": "{0} < {1}",
+    "less_equal": "{0} <= {1}",
+    "logical_and": "{0} && {1}",
+    "maximum": "{0} < {1} || {1} != {1} ? {1} : {0}",
+    "minimum": "{0} > {1} || {1} != {1} ? {1} : {0}",
+    "where": "{0} ? {1} : {2}",
+    "abs": "fabs({0})",
+}
+"""Operations that are no functions of the same name in C++."""
+
+
+def source(program: Program) -> Code:
+    """The code of an elementwise definition; its inputs are r0, r1, ..., without those that it does not read."""
+    lines = [
+        f"const auto r{number} = {FORMS.get(name, name + '({0})').format(*map(_written, operands))};"
+        for number, (name, operands) in enumerate(program.operations, start=program.inputs)
+    ]
+    inputs = ", ".join(f"T r{i}" for i in range(program.inputs) if program.reads(i))
+    return Code(inputs, "T result", "\n".join([*lines, f"result = {_written(program.result)};"]))
+
+
+def _written(x: Operand) -> str:
+    """A register or a constant in C++."""
+    if is_register(x):
+        return f"r{x}"
+    if math.isfinite(x):
+        return f"T({x!r})"
+    return "(T(0) / T(0))" if math.isnan(x) else f"(T({math.copysign(1.0, x)}) / T(0))"

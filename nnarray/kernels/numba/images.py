@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from nnarray.kernels.numba.steps import piece
+from nnarray.kernels.numba.functions import piece
 from nnarray.kernels.numba.vectors import (
     LANES,
     MANY,

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from nnarray.kernels.numba.steps import CODES, _activate, _back, exp, piece, update
+from nnarray.kernels.numba.functions import addresses, called, exp, piece
+from nnarray.kernels.numba.steps import update
 from nnarray.kernels.numba.vectors import PANEL, ROWS, compiled, product
 
 
@@ -72,12 +73,13 @@ def _cross_entropy(z: Any, target: Any, shares: Any, classes: int) -> float:
 
 @compiled
 def _steps(
-    theta: Any, gradient: Any, sizes: Any, codes: Any, x: Any, target: Any, shares: Any, memory: Any, scratch: Any,
+    theta: Any, gradient: Any, sizes: Any, forward: Any, backward: Any, kept: int, floors: Any,
+    x: Any, target: Any, shares: Any, memory: Any, scratch: Any,
     mean: Any, square: Any, decays: Any, rule: Any, rates: Any, first: int, losses: Any,
 ) -> None:  # fmt: skip
-    """Steps on the same examples; `rule` is as in `numba.update`."""
-    count, layers, endless = shares.size, codes.size, np.float32(-np.inf)
-    room = scratch.size // 3
+    """Steps on the same examples; `rule` and what is said of functions are as in `steps`, and `floors` below."""
+    count, layers, endless = shares.size, forward.size, np.float32(-np.inf)
+    room, no_bias = scratch.size // 3, np.zeros(1, dtype=np.float32)
     panels, slopes, bias = scratch[:room], scratch[room : 2 * room], scratch[2 * room :]
     for step in range(rates.size):
         start, place, h, at, width = 0, 0, x, 0, sizes[0]
@@ -88,10 +90,11 @@ def _steps(
             bias[:units], bias[units:wide] = theta[start + fan_in * units : start + (fan_in + 1) * units], np.float32(0)
             _times(
                 h, at, width, 1, count, fan_in, panels, PANEL, fan_in * PANEL, wide,
-                memory, place, wide, bias, np.float32(0) if codes[i] == 2 else endless,
+                memory, place, wide, bias, endless if np.isnan(floors[i]) else floors[i],
             )  # fmt: skip
-            if codes[i] != 2:  # ReLU has been applied
-                _activate(codes[i], memory[place : place + count * wide].reshape(1, -1), theta[:0])
+            if np.isnan(floors[i]):  # else the product has applied the function
+                end = place + count * wide
+                called(forward[i], memory[place:end], memory[kept + place : kept + end], no_bias, 1, end - place)
             start += (fan_in + 1) * units
             h, at, width, place = memory, place, wide, place + count * wide
         losses[step] = _cross_entropy(memory[at : at + count * width], target, shares, sizes[layers])
@@ -119,8 +122,9 @@ def _steps(
                     memory, delta, wide, 1, count, units, panels, PANEL, units * PANEL, below,
                     memory, spare, below, bias, endless,
                 )  # fmt: skip
-                _back(codes[i - 1], memory[spare : spare + count * below].reshape(1, -1), h.reshape(1, -1))
-                delta, spare = spare, spare + count * below
+                before = memory[kept + at : kept + at + h.size]
+                called(backward[i - 1], memory[spare : spare + count * below], before, h, 1, h.size)
+                delta = at
         update(theta, gradient, mean, square, decays, rule, rates[step], first + step)
 
 
@@ -135,15 +139,13 @@ class Wide:
         wide = [-(-size // PANEL) * PANEL for size in sizes]
         self.target = np.zeros((count, wide[-1]), dtype=np.float32)
         self.shares = np.empty(count, dtype=np.float32)
-        self.memory = np.empty(2 * count * sum(wide[1:]), dtype=np.float32)
+        forward, backward, reads_input = addresses(owner.chain.functions, np.dtype(np.float32))
+        kept = 2 * count * sum(wide[1:]) if reads_input else 0
+        self.memory = np.empty(kept + 2 * count * sum(wide[1:]), dtype=np.float32)
         room = max(a * b for a, b in itertools.pairwise(wide)) + max(wide)
         self.scratch = np.empty(3 * room, dtype=np.float32)
-        self.fixed = (
-            owner.theta,
-            owner.gradient,
-            np.asarray(sizes),
-            np.asarray([CODES[f] for f in owner.chain.functions]),
-        )
+        floors = np.asarray([f.floor for f in owner.chain.functions], dtype=np.float32)  # nan where there is none
+        self.fixed = owner.theta, owner.gradient, np.asarray(sizes), forward, backward, kept, floors
         self.moments = slots.get("mean", slots.get("velocity", none)), slots.get("square", none), owner.decays
         self.rule = tuple(map(float, owner.rule))
 

@@ -13,106 +13,12 @@ from typing import Any
 
 import numba
 import numpy as np
-from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic, overload, register_jitable
+from numba.extending import intrinsic
 
-# Sums may be taken in any order, so that they fill the vector registers; nan and infinity are still handed on.
-FAST = {"contract", "reassoc", "nsz", "arcp"}
-EXACT = {"contract"}  # in another order, b m + (1 - b) g may become g + b (m - g): nan at infinity
-compiled = numba.njit(cache=True, error_model="numpy", fastmath=FAST)
-
-# A piece of compiled functions, written into each of them. What is called instead may come from the disk or from this
-# process, optimised once or twice: the last bits would depend on what was compiled when.
-INLINED: Any = {"error_model": "numpy", "fastmath": FAST, "forceinline": True}
-piece = register_jitable(**INLINED)
-exact = register_jitable(**INLINED | {"fastmath": EXACT})
-
-Calls = list[tuple[Callable[..., Any], tuple[Any, ...]]]
-f32 = np.float32
-CODES = {"identity": 0, "tanh": 1, "relu": 2, "logistic": 3}
-
-
-# --- Functions of one number, which vectorise in float32 ---------------------------------------------------------
-
-
-@intrinsic
-def _float_of_bits(context: Any, bits: Any) -> Any:
-    """The float32 whose bits are those of an int32."""
-
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.bitcast(arguments[0], ir.FloatType())
-
-    return types.float32(types.int32), code
-
-
-def exp(x: Any) -> Any:
-    """exp x; in float32 2^n p(f) with n + f = x / ln 2, within (2 + |x| / 2) 1e-7 of it, drawn in beyond -87 and 88."""
-    return math.exp(x)
-
-
-def tanh(x: Any) -> Any:
-    """Hyperbolic tangent; in float32 x p(x^2) / q(x^2), within 4e-7 of it."""
-    return math.tanh(x)
-
-
-@overload(exp, jit_options=INLINED)
-def _exp(x: Any) -> Any:
-    def precise(x: Any) -> Any:
-        return math.exp(x)
-
-    if x != types.float32:
-        return precise
-    low, high, per_ln2, half, bias = f32(-87.0), f32(88.0), f32(1.4426950408889634), f32(0.5), np.int32(127)
-    # 2^f for |f| <= 1/2, by a least maximum fit of the relative error
-    c0, c1, c2, c3 = (
-        f32(1.0000000005541678),
-        f32(0.6931472057372661),
-        f32(0.24022646890631974),
-        f32(0.05550328776965408),
-    )
-    c4, c5, c6 = f32(0.009618488957326645), f32(0.001339993121925075), f32(0.00015345811950282106)
-
-    def implementation(x: Any) -> Any:
-        t = min(max(x, low), high) * per_ln2
-        n = f32(math.floor(t + half))
-        f = t - n
-        p = c0 + f * (c1 + f * (c2 + f * (c3 + f * (c4 + f * (c5 + f * c6)))))
-        return p * _float_of_bits((np.int32(n) + bias) << np.int32(23))  # pyright: ignore[reportCallIssue]
-
-    return implementation
-
-
-@overload(tanh, jit_options=INLINED)
-def _tanh(x: Any) -> Any:
-    def precise(x: Any) -> Any:
-        return math.tanh(x)
-
-    if x != types.float32:
-        return precise
-    far, one = f32(9.0), f32(1.0)
-    # tanh(x) / x for |x| <= 9, by a least maximum fit of the relative error
-    p1, p2, p3, p4 = (
-        f32(0.13381019234657288),
-        f32(0.0034955802839249),
-        f32(2.06089553103083e-05),
-        f32(1.33544908464955e-08),
-    )
-    q1, q2, q3, q4 = (
-        f32(0.46714335680007935),
-        f32(0.0258769523352384),
-        f32(0.00032856219331733),
-        f32(7.77648722305457e-07),
-    )
-
-    def implementation(x: Any) -> Any:
-        x = min(max(x, -far), far)
-        s = x * x
-        y = x * (one + s * (p1 + s * (p2 + s * (p3 + s * p4)))) / (one + s * (q1 + s * (q2 + s * (q3 + s * q4))))
-        return min(max(y, -one), one)
-
-    return implementation
-
+from nnarray.kernels.functions import Function
+from nnarray.kernels.numba.functions import EXACT, addresses, called, compiled, exact, exp, loops_of, piece
+from nnarray.kernels.numpy.elementwise import Calls
 
 # --- Waiting ------------------------------------------------------------------------------------------------------
 
@@ -142,43 +48,6 @@ def has_changed(count: Any, seen: int, turns: int) -> bool:
 
 
 # --- Between two products ----------------------------------------------------------------------------------------
-
-
-@piece
-def _activate(code: int, z: Any, bias: Any) -> None:
-    """z <- f(z + b), rows of features; no bias has no entries."""
-    zero, one = z.dtype.type(0), z.dtype.type(1)
-    for i in range(z.shape[0]):
-        row, b = z[i], bias[i] if bias.size else zero
-        if code == 1:
-            for j in range(row.size):
-                row[j] = tanh(row[j] + b)
-        elif code == 2:
-            for j in range(row.size):
-                row[j] = max(row[j] + b, zero)
-        elif code == 3:
-            for j in range(row.size):
-                row[j] = one / (one + exp(-(row[j] + b)))
-        elif bias.size:
-            for j in range(row.size):
-                row[j] += b
-
-
-@piece
-def _back(code: int, delta: Any, y: Any) -> None:
-    """Delta <- delta f', from y = f(z)."""
-    zero, one = y.dtype.type(0), y.dtype.type(1)
-    for i in range(y.shape[0]):
-        d, h = delta[i], y[i]
-        if code == 1:
-            for j in range(h.size):
-                d[j] *= one - h[j] * h[j]
-        elif code == 2:
-            for j in range(h.size):
-                d[j] = d[j] if h[j] > zero else zero
-        elif code == 3:
-            for j in range(h.size):
-                d[j] *= h[j] * (one - h[j])
 
 
 @piece
@@ -325,7 +194,9 @@ def _steps(
     theta: Any,
     gradient: Any,
     sizes: Any,
-    codes: Any,
+    forward: Any,
+    backward: Any,
+    kept: int,
     x: Any,
     target: Any,
     shares: Any,
@@ -338,15 +209,20 @@ def _steps(
     first: int,
     losses: Any,
 ) -> None:
-    """Steps on the same examples; `rule` is momentum, nesterov, beta1, beta2, epsilon, coupled, decoupled."""
-    count, layers = x.shape[1], codes.size
+    """Steps on the same examples; `rule` is momentum, nesterov, beta1, beta2, epsilon, coupled, decoupled.
+
+    `forward` and `backward` are the addresses of each layer's loops; `kept` is how far behind a function's outputs in
+    memory its inputs are, or 0 where no loop reads them.
+    """
+    count, layers, no_bias = x.shape[1], forward.size, np.zeros(1, dtype=x.dtype)
     for step in range(rates.size):
         h, start, place = x, 0, 0
         for i in range(layers):
             stop, end = start + (sizes[i] + 1) * sizes[i + 1], place + sizes[i + 1] * count
             z = memory[place:end].reshape(sizes[i + 1], count)
             _forward(theta[start:stop].reshape(sizes[i] + 1, sizes[i + 1]), h, z)
-            _activate(codes[i], z, theta[:0])
+            before = memory[kept + place : kept + end]
+            called(forward[i], memory[place:end], before, no_bias, 1, z.size)
             h, start, place = z, stop, end
         delta, spare = h, place + 2 * count
         _cross_entropy(
@@ -363,29 +239,34 @@ def _steps(
             h = memory[place:end].reshape(sizes[i], count)
             _slopes(h, delta, gradient[start:stop].reshape(shape))
             below = memory[spare : spare + h.size].reshape(sizes[i], count)
-            spare += h.size
             _below(theta[start:stop].reshape(shape), delta, below)
-            _back(codes[i - 1], below, h)
-            delta = below
+            before = memory[kept + place : kept + end]
+            called(backward[i - 1], below, before, h, 1, h.size)
+            delta = h
         update(theta, gradient, mean, square, decays, rule, rates[step], first + step)
 
 
 # --- As `chain` calls them -----------------------------------------------------------------------------------------
 
-activate_rows: Any = compiled(_activate)
-back_rows: Any = compiled(_back)
 cross_entropy_rows: Any = compiled(_cross_entropy)
 adam = numba.njit(cache=True, error_model="numpy", fastmath=EXACT)(_adam)
 
 
-def activate(name: str, z: Any, bias: Any) -> Calls:
-    """z <- f(z + b)."""
-    return [(activate_rows, (CODES[name], z, z[:0, 0] if bias is None else bias))]
+@compiled
+def call_loop(loop: int, first: Any, second: Any, third: Any, rows: int, columns: int) -> None:
+    """Call a loop by its address."""
+    called(loop, first, second, third, rows, columns)
 
 
-def back(name: str, delta: Any, y: Any) -> Calls:
-    """Delta <- delta f', from y = f(z)."""
-    return [] if name == "identity" else [(back_rows, (CODES[name], delta, y))]
+def activate(function: Function, z: Any, before: Any, bias: Any) -> Calls:
+    """before <- z + b, if the pullback reads it, and z <- f(z + b)."""
+    bias = np.zeros(len(z), dtype=z.dtype) if bias is None else bias
+    return [(call_loop, (loops_of(function, z.dtype).forward, z, before, bias, *z.shape))]
+
+
+def back(function: Function, delta: Any, before: Any, y: Any) -> Calls:
+    """y <- delta pulled back through y = f(before)."""
+    return [(call_loop, (loops_of(function, y.dtype).backward, delta, before, y, *y.shape))]
 
 
 def cross_entropy(z: Any, target: Any, shares: Any, loss: Any) -> Calls:
@@ -395,12 +276,14 @@ def cross_entropy(z: Any, target: Any, shares: Any, loss: Any) -> Calls:
 
 def steps(owner: Any, x: Any, target: Any, shares: Any) -> Callable[[Any, int, Any], None]:
     """(rates, first step, losses) -> steps on these examples, whose losses are written."""
-    sizes, rule, theta, slots = owner.chain.sizes, owner.rule, owner.theta, owner.slots
-    none = theta[:0]
-    numbers = tuple(map(float, rule))
-    memory = np.empty((2 * sum(sizes[1:]) + 2) * x.shape[1], dtype=theta.dtype)
+    sizes, theta, slots = owner.chain.sizes, owner.theta, owner.slots
+    none, units = theta[:0], sum(sizes[1:]) * x.shape[1]
+    numbers = tuple(map(float, owner.rule))
+    forward, backward, reads_input = addresses(owner.chain.functions, theta.dtype)
+    kept = 2 * (units + x.shape[1]) if reads_input else 0
+    memory = np.empty(kept + 2 * (units + x.shape[1]), dtype=theta.dtype)
     mean, square = slots.get("mean", slots.get("velocity", none)), slots.get("square", none)
-    fixed = (theta, owner.gradient, np.asarray(sizes), np.asarray([CODES[name] for name in owner.chain.functions]))
+    fixed = (theta, owner.gradient, np.asarray(sizes), forward, backward, kept)
 
     def run(rates: Any, first: int, losses: Any) -> None:
         _steps(*fixed, x, target, shares, memory, mean, square, owner.decays, numbers, rates, first, losses)

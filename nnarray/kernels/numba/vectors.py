@@ -15,7 +15,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from nnarray.kernels.numba.steps import FAST, piece
+from nnarray.kernels.numba.functions import FAST, piece
 from nnarray.kernels.numpy.winograd import FORWARD, INPUTS
 
 compiled = numba.njit(cache=True, error_model="numpy", fastmath=FAST, nogil=True)

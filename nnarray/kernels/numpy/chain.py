@@ -7,26 +7,25 @@ its inputs, a small layer is one product forward and one back.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from nnarray import kernels
 from nnarray.kernels.compilation import numba_pieces
+from nnarray.kernels.functions import Function
+from nnarray.kernels.numpy.elementwise import Calls, calls_of
+from nnarray.kernels.standard.updates import Rule
 
-FUNCTIONS = ("identity", "tanh", "relu", "logistic")
 SMALL = 4_096  # entries of the largest array: below, a call costs more than its arithmetic
-
-Calls = list[tuple[Callable[..., Any], tuple[Any, ...]]]
 
 
 class Chain(NamedTuple):
     """Features of the inputs and of each layer, and the activation of each layer."""
 
     sizes: tuple[int, ...]
-    functions: tuple[str, ...]
+    functions: tuple[Function, ...]
 
     @property
     def multiply_adds(self) -> int:
@@ -42,18 +41,6 @@ class Chain(NamedTuple):
             blocks.append(vector[start:stop].reshape(fan_in + 1, units))
             start = stop
         return blocks
-
-
-class Rule(NamedTuple):
-    """Gradient descent, with momentum or without, or Adam (`epsilon` above 0), and both kinds of weight decay."""
-
-    momentum: float = 0.0
-    nesterov: bool = False
-    beta1: float = 0.0
-    beta2: float = 0.0
-    epsilon: float = 0.0
-    coupled: float = 0.0
-    decoupled: float = 0.0
 
 
 class Steps:
@@ -170,6 +157,8 @@ class _Batch:
         self.values = [array[:size] for array, size in zip(arrays, sizes, strict=True)]
         if not small:  # large inputs stay as they come: a product takes them turned
             arrays[0] = self.values[0] = np.empty((count, sizes[0]), dtype=dtype).T
+        reads = [function.backward_program(dtype).reads(1) for function in owner.chain.functions]
+        self.before = [np.empty_like(y) if each else y for each, y in zip(reads, self.values[1:], strict=True)]
         self.softmax = loss if isinstance(loss, str) else None
         self.target = np.zeros((sizes[-1], count), dtype=dtype)
         self.shares = np.empty(count, dtype=dtype)
@@ -186,9 +175,11 @@ class _Batch:
         pieces: Any = self.owner.pieces or _NumPy
         calls: Calls = []
         blocks = self.owner.chain.cut(self.owner.theta)
-        for block, name, h, z in zip(blocks, self.owner.chain.functions, arrays, self.values[1:], strict=False):
-            weight, bias = (block, None) if small else (block[:-1], block[-1])
-            calls += [(np.dot, (weight.T, h, z)), *pieces.activate(name, z, bias)]
+        for i, (block, function) in enumerate(zip(blocks, self.owner.chain.functions, strict=True)):
+            weight, bias, z = (
+                (block, None, self.values[i + 1]) if small else (block[:-1], block[-1], self.values[i + 1])
+            )
+            calls += [(np.dot, (weight.T, arrays[i], z)), *pieces.activate(function, z, self.before[i], bias)]
         if self.outputs is not None:
             calls.append((np.copyto, (self.outputs, self.values[-1].T)))
         if self.softmax:
@@ -202,8 +193,10 @@ class _Batch:
         blocks, slopes = owner.chain.cut(owner.theta), owner.chain.cut(owner.gradient)
         self.delta = delta = self.values[-1] if self.softmax else np.empty_like(self.target)
         for i in range(len(blocks) - 1, -1, -1):
-            if delta is not self.values[i + 1]:
-                calls += pieces.back(owner.chain.functions[i], delta, self.values[i + 1])
+            y, function = self.values[i + 1], owner.chain.functions[i]
+            if delta is not y and function.backward_program(y.dtype).operations:
+                calls += pieces.back(function, delta, self.before[i], y)
+                delta = y
             if small:
                 calls.append((np.dot, (arrays[i], delta.T, slopes[i])))
             else:
@@ -249,38 +242,19 @@ class _NumPy:
     """What is computed between the products, as calls."""
 
     @staticmethod
-    def activate(name: str, z: Any, bias: Any) -> Calls:
-        """z <- f(z + b)."""
-        calls: Calls = [] if bias is None else [(np.add, (z, bias[:, None], z))]
-        if name == "relu":
-            calls.append((partial(np.maximum, out=z), (z, np.zeros((), dtype=z.dtype))))
-        elif name == "tanh":
-            calls.append((np.tanh, (z, z)))
-        elif name == "logistic":  # 1 / (1 + exp(-z)): an infinite exponential gives the limit
-            one = np.ones((), dtype=z.dtype)
-            calls += [(np.negative, (z, z)), (np.exp, (z, z)), (np.add, (z, one, z)), (np.divide, (one, z, z))]
-        return calls
+    def activate(function: Function, z: Any, before: Any, bias: Any) -> Calls:
+        """before <- z + b, if it is another array, and z <- f(z + b)."""
+        calls: Calls = []
+        if bias is not None:
+            calls.append((np.add, (z, bias[:, None], before)))
+        elif before is not z:
+            calls.append((np.copyto, (before, z)))
+        return calls + calls_of(function.forward_program(z.dtype), [before], z)
 
     @staticmethod
-    def back(name: str, delta: Any, y: Any) -> Calls:
-        """Delta <- delta f', from y = f(z)."""
-        if name == "relu":
-            mask = np.empty(y.shape, dtype=bool)
-            return [(np.greater, (y, np.zeros((), dtype=y.dtype), mask)), (np.multiply, (delta, mask, delta))]
-        one, slope = np.ones((), dtype=y.dtype), np.empty_like(y)
-        if name == "tanh":
-            return [
-                (np.multiply, (y, y, slope)),
-                (np.subtract, (one, slope, slope)),
-                (np.multiply, (delta, slope, delta)),
-            ]
-        if name == "logistic":
-            return [
-                (np.subtract, (one, y, slope)),
-                (np.multiply, (slope, y, slope)),
-                (np.multiply, (delta, slope, delta)),
-            ]
-        return []
+    def back(function: Function, delta: Any, before: Any, y: Any) -> Calls:
+        """y <- delta pulled back through y = f(before)."""
+        return calls_of(function.backward_program(y.dtype), [delta, before, y], y)
 
     @staticmethod
     def cross_entropy(z: Any, target: Any, shares: Any, loss: Any) -> Calls:

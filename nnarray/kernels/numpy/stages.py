@@ -13,7 +13,9 @@ import numpy as np
 
 from nnarray import kernels
 from nnarray.kernels.compilation import numba_pieces
+from nnarray.kernels.functions import Function
 from nnarray.kernels.numpy import winograd
+from nnarray.kernels.numpy.elementwise import in_place
 from nnarray.kernels.numpy.images import is_tiled
 from nnarray.kernels.standard.windows import Window
 
@@ -67,20 +69,21 @@ def residual(change: Stage, shortcut: Stage | None, value: Value) -> Stage:
     """f(s(x) + c(x))."""
 
     def stage(x: Any, y: Any = None, first: int = 0) -> Any:
-        return _placed(_applied(value, (x if shortcut is None else shortcut(x)) + change(x)), y, first)
+        return _placed(value((x if shortcut is None else shortcut(x)) + change(x)), y, first)
 
     return stage
 
 
-def dense(weight: Any, bias: Any, value: Value, *, among_pictures: bool) -> Stage:
+def dense(weight: Any, bias: Any, function: Function, *, among_pictures: bool) -> Stage:
     """f(x W + b).
 
     Among compiled convolutions it is one of them: after a product of NumPy's, its threads would hold on to the cores.
     """
     if among_pictures and numba_pieces() and weight.dtype == np.float32:
         units = weight.shape[1]
-        pointwise = convolution(weight[None, None], bias, Window((1, 1)), 1, value)
+        pointwise = convolution(weight[None, None], bias, Window((1, 1)), 1, function)
         return any_layer(lambda x: pointwise(x.reshape(1, 1, -1, x.shape[-1])).reshape(*x.shape[:-1], units))
+    value = in_place(function, weight.dtype)
 
     def stage(x: Any, y: Any = None, first: int = 0) -> Any:
         z = np.dot(x, weight) if x.ndim == 2 else np.matmul(x, weight)
@@ -89,14 +92,14 @@ def dense(weight: Any, bias: Any, value: Value, *, among_pictures: bool) -> Stag
     return stage
 
 
-def convolution(weight: Any, bias: Any, window: Window, groups: int, value: Value) -> Stage:
+def convolution(weight: Any, bias: Any, window: Window, groups: int, function: Function) -> Stage:
     """f(W * x + b), with filters that are transformed or laid out once."""
-    loops = numba_pieces("images")
+    loops, value = numba_pieces("images"), in_place(function, weight.dtype)
     if loops and loops.takes(weight, weight, window, groups):
-        if value in (kernels.identity, kernels.relu):
-            return loops.Convolution(weight, bias, window, least=0.0 if value is kernels.relu else -np.inf, kept=True)
+        if function.floor is not None:
+            return loops.Convolution(weight, bias, window, least=function.floor, kept=True)
         plain = loops.Convolution(weight, bias, window, kept=True)
-        return any_layer(lambda x: _applied(value, plain(x)))
+        return any_layer(lambda x: value(plain(x)))
     transformed: list[Any] = []
 
     def outputs(x: Any) -> Any:
@@ -125,14 +128,7 @@ def max_pool(window: Window) -> Stage:
 
 def _finished(z: Any, bias: Any, value: Value) -> Any:
     """f(z + b), written over z."""
-    return _applied(value, z if bias is None else np.add(z, bias, out=z))
-
-
-def _applied(value: Value, z: Any) -> Any:
-    """f(z), written over z where NumPy can."""
-    if value is kernels.relu:
-        return np.maximum(z, z.dtype.type(0), out=z)
-    return np.tanh(z, out=z) if value is kernels.tanh else value(z)
+    return value(z if bias is None else np.add(z, bias, out=z))
 
 
 def _placed(z: Any, y: Any, first: int) -> Any:

@@ -2,6 +2,8 @@
 
 All are right at +-1e38 and at infinity, where they give the limit, and hand on nan. A pullback that is written in y
 alone does not read x, so that x need not be kept.
+
+Each pair is a row of the table of activations: all engines are made from it, and none names a function of its own.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import math
 
 from nnarray.backends import namespace
+from nnarray.kernels.functions import pullback_of
 from nnarray.kernels.registry import kernel
 from nnarray.kernels.standard.numerics import clamp, wide, within
 from nnarray.typing import Array
@@ -23,7 +26,7 @@ def identity(x: Array) -> Array:
     return x
 
 
-@kernel
+@pullback_of(identity, reads="y", floor=-math.inf)
 def identity_pullback(dy: Array, x: Array | None, y: Array) -> Array:
     """dx = dy."""
     return dy
@@ -37,7 +40,11 @@ def logistic(x: Array) -> Array:
     return xp.where(x >= 0, 1.0, e) / (1.0 + e)
 
 
-@kernel
+def _plain_logistic(x: Array) -> Array:
+    return 1.0 / (1.0 + namespace(x).exp(-x))  # an infinite exponential gives the limit
+
+
+@pullback_of(logistic, reads="y", prepared=_plain_logistic)
 def logistic_pullback(dy: Array, x: Array | None, y: Array) -> Array:
     """dx = dy y (1 - y)."""
     return dy * (y * (1.0 - y))
@@ -49,7 +56,7 @@ def tanh(x: Array) -> Array:
     return namespace(x).tanh(x)
 
 
-@kernel
+@pullback_of(tanh, reads="y")
 def tanh_pullback(dy: Array, x: Array | None, y: Array) -> Array:
     """dx = dy (1 - y^2)."""
     return dy * (1.0 - y * y)
@@ -63,7 +70,7 @@ def gaussian(x: Array) -> Array:
     return xp.exp(-x * x)
 
 
-@kernel
+@pullback_of(gaussian)
 def gaussian_pullback(dy: Array, x: Array, y: Array) -> Array:
     """dx = -2 dy x y."""
     return dy * (-2.0 * clamp(x, -30.0, 30.0) * y)
@@ -75,7 +82,7 @@ def relu(x: Array) -> Array:
     return namespace(x).maximum(x, 0.0)
 
 
-@kernel
+@pullback_of(relu, reads="y", init="he", floor=0.0)
 def relu_pullback(dy: Array, x: Array | None, y: Array) -> Array:
     """dx = dy where y > 0, else 0."""
     return namespace(dy).where(y > 0, dy, 0.0)
@@ -87,7 +94,7 @@ def leaky_relu(x: Array, *, slope: float = 0.01) -> Array:
     return namespace(x).where(x > 0, x, slope * x)
 
 
-@kernel
+@pullback_of(leaky_relu, init="he")
 def leaky_relu_pullback(dy: Array, x: Array, y: Array, *, slope: float = 0.01) -> Array:
     """dx = dy where x > 0, else slope dy."""
     return namespace(dy).where(x > 0, dy, slope * dy)
@@ -100,7 +107,7 @@ def elu(x: Array, *, alpha: float = 1.0) -> Array:
     return xp.where(x > 0, x, alpha * xp.expm1(xp.where(x > 0, 0.0, x)))
 
 
-@kernel
+@pullback_of(elu, init="he")
 def elu_pullback(dy: Array, x: Array, y: Array, *, alpha: float = 1.0) -> Array:
     """dx = dy where x > 0, else dy (y + alpha)."""
     return namespace(dy).where(x > 0, dy, dy * (y + alpha))
@@ -116,7 +123,7 @@ def selu(x: Array) -> Array:
     return SELU_SCALE * xp.where(x > 0, x, SELU_ALPHA * xp.expm1(xp.where(x > 0, 0.0, x)))
 
 
-@kernel
+@pullback_of(selu, init="lecun_normal")
 def selu_pullback(dy: Array, x: Array, y: Array) -> Array:
     """dx = s dy where x > 0, else dy (y + s a)."""
     return namespace(dy).where(x > 0, SELU_SCALE * dy, dy * (y + SELU_SCALE * SELU_ALPHA))
@@ -178,7 +185,7 @@ def gelu(x: Array) -> Array:
     return namespace(x).maximum(x, -FAR) * (0.5 * erfc(-math.sqrt(0.5) * x))
 
 
-@kernel
+@pullback_of(gelu, init="he")
 def gelu_pullback(dy: Array, x: Array, y: Array) -> Array:
     """dx = dy (Phi(x) + x phi(x)), phi the normal density."""
     xp = namespace(x)
@@ -198,7 +205,7 @@ def gelu_tanh(x: Array) -> Array:
     return xp.maximum(x, -FAR) * (0.5 + 0.5 * xp.tanh(_GELU_A * (near + _GELU_B * near * near * near)))
 
 
-@kernel
+@pullback_of(gelu_tanh, init="he")
 def gelu_tanh_pullback(dy: Array, x: Array, y: Array) -> Array:
     """dx = dy ((1 + t) / 2 + x (1 - t^2) u' / 2), t = tanh u."""
     xp = namespace(x)
@@ -214,7 +221,7 @@ def silu(x: Array) -> Array:
     return namespace(x).maximum(x, -FAR) * logistic(x)
 
 
-@kernel
+@pullback_of(silu, init="he")
 def silu_pullback(dy: Array, x: Array, y: Array) -> Array:
     """dx = dy (s + x s (1 - s)), s = logistic(x)."""
     s = logistic(x)
@@ -235,7 +242,7 @@ def mish(x: Array) -> Array:
     return namespace(x).maximum(x, -FAR) * _tanh_of_softplus(x)
 
 
-@kernel
+@pullback_of(mish, init="he")
 def mish_pullback(dy: Array, x: Array, y: Array) -> Array:
     """dx = dy (w + x (1 - w^2) logistic(x)), w = tanh(softplus(x))."""
     w = _tanh_of_softplus(x)
@@ -249,7 +256,7 @@ def softplus(x: Array) -> Array:
     return xp.maximum(x, 0.0) + xp.log1p(xp.exp(-xp.abs(x)))
 
 
-@kernel
+@pullback_of(softplus, init="he")
 def softplus_pullback(dy: Array, x: Array, y: Array) -> Array:
     """dx = dy logistic(x)."""
     return dy * logistic(x)
@@ -262,7 +269,7 @@ def softsign(x: Array) -> Array:
     return x / (1.0 + namespace(x).abs(x))
 
 
-@kernel
+@pullback_of(softsign)
 def softsign_pullback(dy: Array, x: Array, y: Array) -> Array:
     """dx = dy / (1 + |x|)^2."""
     part = 1.0 / (1.0 + namespace(x).abs(x))
@@ -275,7 +282,7 @@ def hard_sigmoid(x: Array) -> Array:
     return clamp(x / 6.0 + 0.5, 0.0, 1.0)
 
 
-@kernel
+@pullback_of(hard_sigmoid)
 def hard_sigmoid_pullback(dy: Array, x: Array, y: Array) -> Array:
     """dx = dy / 6 where -3 < x < 3, else 0."""
     return namespace(x).where((x > -3.0) & (x < 3.0), dy / 6.0, 0.0)
@@ -287,7 +294,7 @@ def hard_tanh(x: Array) -> Array:
     return clamp(x, -1.0, 1.0)
 
 
-@kernel
+@pullback_of(hard_tanh)
 def hard_tanh_pullback(dy: Array, x: Array, y: Array) -> Array:
     """dx = dy where -1 < x < 1, else 0."""
     return namespace(x).where((x > -1.0) & (x < 1.0), dy, 0.0)
@@ -300,7 +307,7 @@ def sin(x: Array) -> Array:
     return xp.sin(xp.where(xp.isfinite(x), x, math.nan))
 
 
-@kernel
+@pullback_of(sin)
 def sin_pullback(dy: Array, x: Array, y: Array) -> Array:
     """dx = dy cos x."""
     xp = namespace(x)
@@ -319,7 +326,7 @@ def softmax(x: Array) -> Array:
     return xp.astype(e / xp.sum(e, axis=-1, keepdims=True), x.dtype, copy=False)
 
 
-@kernel
+@pullback_of(softmax, reads="y", elementwise=False)
 def softmax_pullback(dy: Array, x: Array | None, y: Array) -> Array:
     """dx_k = y_k (dy_k - sum_j dy_j y_j)."""
     return y * (dy - namespace(y).sum(dy * y, axis=-1, keepdims=True))
@@ -334,7 +341,7 @@ def log_softmax(x: Array) -> Array:
     return xp.astype(z - xp.log(xp.sum(xp.exp(z), axis=-1, keepdims=True)), x.dtype, copy=False)
 
 
-@kernel
+@pullback_of(log_softmax, reads="y", elementwise=False)
 def log_softmax_pullback(dy: Array, x: Array | None, y: Array) -> Array:
     """dx_k = dy_k - exp(y_k) sum_j dy_j."""
     xp = namespace(y)

@@ -8,12 +8,24 @@ Where squares are remembered, a finite gradient leaves them finite: it counts as
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from nnarray.backends import device_of, namespace
 from nnarray.kernels.registry import kernel
 from nnarray.kernels.standard.numerics import clamp, most
 from nnarray.typing import Array
+
+
+class Rule(NamedTuple):
+    """Gradient descent, with momentum or without, or Adam (`epsilon` above 0), and both kinds of weight decay."""
+
+    momentum: float = 0.0
+    nesterov: bool = False
+    beta1: float = 0.0
+    beta2: float = 0.0
+    epsilon: float = 0.0
+    coupled: float = 0.0
+    decoupled: float = 0.0
 
 
 @kernel

@@ -1,0 +1,70 @@
+"""The table of activation functions: a row is all that layers and engines know of one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from nnarray.kernels.expressions import Program, recorded
+from nnarray.kernels.registry import TABLE, Kernel, kernel
+from nnarray.typing import Array, DType
+
+
+class Function(NamedTuple):
+    """An activation function: y = value(x), and dx = pullback(dy, x, y)."""
+
+    value: Callable[..., Array]
+    pullback: Callable[..., Array]
+    from_output: bool = False
+    """Whether the pullback reads y only, so that x need not be kept."""
+    init: str = "glorot"
+    """How the weights before it start by default."""
+    elementwise: bool = False
+    """Whether both can be recorded as expressions of one entry, so that engines make loops of them."""
+    prepared: Callable[..., Array] | None = None
+    """The value in fewer operations, for training steps that say nothing of what overflows on the way."""
+
+    floor: float | None = None
+    """What the function is the larger one of, max(x, floor), if it is: a product can do that on its way."""
+
+    def way_back(self, x: Array, y: Array) -> Callable[[Array], Array]:
+        """dy -> dx, which keeps of x and y only what it reads."""
+        if self.value is TABLE["identity"]:
+            return lambda dy: dy
+        kept = None if self.from_output else x
+        return lambda dy: self.pullback(dy, kept, y)
+
+    def forward_program(self, dtype: DType) -> Program:
+        """The value of an entry, in a training step."""
+        return recorded(self.prepared or self.value, 1, dtype)
+
+    def backward_program(self, dtype: DType) -> Program:
+        """dx of an entry, from dy, x and y."""
+        return recorded(self.pullback, 3, dtype)
+
+
+FUNCTIONS: dict[str, Function] = {}
+"""All by name, in the order in which they are defined."""
+
+
+def pullback_of(
+    value: Kernel[..., Any], *, reads: str = "x", init: str = "glorot", elementwise: bool = True, **settings: Any
+) -> Callable[[Callable[..., Any]], Kernel[..., Any]]:
+    """Make a definition the pullback of an activation, and both a row of the table.
+
+    Parameters
+    ----------
+    value : Kernel
+        The activation, f(x).
+    reads : {"x", "y"}
+        "y" if the pullback reads the outputs only.
+    init, elementwise, prepared, floor
+        As in `Function`.
+    """
+
+    def complete(definition: Callable[..., Any]) -> Kernel[..., Any]:
+        made = kernel(definition)
+        FUNCTIONS[value.definition.__name__] = Function(value, made, reads == "y", init, elementwise, **settings)
+        return made
+
+    return complete
