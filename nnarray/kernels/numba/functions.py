@@ -117,7 +117,7 @@ def _tanh(x: Any) -> Any:
 # --- Programs ----------------------------------------------------------------------------------------------------
 
 FLAGS = tuple(sorted(FAST))
-COMPARISONS = {"greater": ">", "greater_equal": ">=", "less": "<", "less_equal": "<="}
+COMPARISONS = {"greater": ">", "greater_equal": ">=", "less": "<", "less_equal": "<=", "equal": "=="}
 CALLED = {"exp": exp, "tanh": tanh, "abs": math.fabs}
 """Where they are not the functions of that name in `math`."""
 
