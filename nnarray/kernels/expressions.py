@@ -53,6 +53,9 @@ class Symbol:
     def __array_namespace__(self, **_: object) -> Any:
         return FUNCTIONS
 
+    def __bool__(self) -> bool:
+        raise TypeError("an elementwise definition cannot ask for the value of an entry; choose with xp.where.")
+
     def then(self, name: str, operands: tuple[Any, ...]) -> Symbol:
         """The result of an operation, in the next register."""
         self.record.append((name, tuple(map(_operand, operands))))
@@ -73,6 +76,25 @@ def _function(name: str, *, swapped: bool = False) -> Callable[..., Symbol]:
     return operation
 
 
+KNOWN = [
+    "abs",
+    "exp",
+    "expm1",
+    "log",
+    "log1p",
+    "sqrt",
+    "tanh",
+    "sin",
+    "cos",
+    "sinh",
+    "cosh",
+    "maximum",
+    "minimum",
+    "where",
+    "isfinite",
+]
+
+
 class _Functions:
     """The elementwise functions of the standard, for symbols."""
 
@@ -80,7 +102,13 @@ class _Functions:
     float32, finfo = np.float32, staticmethod(np.finfo)
     zeros_like = staticmethod(lambda x: 0.0)
     astype = staticmethod(lambda x, dtype, copy=True: x)
-    __getattr__ = staticmethod(_function)
+
+    def __getattr__(self, name: str) -> Callable[..., Symbol]:
+        if name not in KNOWN:
+            raise AttributeError(
+                f"engines make no loops of xp.{name}; use {', '.join(KNOWN)}, or say elementwise=False."
+            )
+        return _function(name)
 
 
 FUNCTIONS = _Functions()
@@ -94,6 +122,7 @@ for _name, _operation in {
     "ge": "greater_equal",
     "lt": "less",
     "le": "less_equal",
+    "eq": "equal",
     "and": "logical_and",
     "neg": "negative",
 }.items():

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nnarray.backends import namespace
 from nnarray.kernels.expressions import recorded
 from nnarray.kernels.functions import FUNCTIONS
 from tests.processes import run_python
@@ -103,6 +104,19 @@ def test_the_source_for_cupy_computes_the_definition(dtype: str, tmp_path: Path)
             library[f"nn_{function}"](*pointers, ctypes.c_int(x.size))
         for got, exact in zip((y, dx), want, strict=True):
             close(got, exact, dtype, c=400.0)
+
+
+@pytest.mark.parametrize(
+    ("definition", "error", "message"),
+    [
+        (lambda x: namespace(x).sum(x), AttributeError, r"no loops of xp\.sum; use abs, .*, or say elementwise=False"),
+        (lambda x: x if x > 0 else 0.0, TypeError, r"choose with xp\.where"),
+        (lambda x: x @ x, TypeError, "unsupported operand"),
+    ],
+)
+def test_what_is_not_elementwise_is_refused(definition, error, message: str) -> None:
+    with pytest.raises(error, match=message):
+        recorded(definition, 1, np.dtype("float32"))
 
 
 def test_a_new_row_is_fast_everywhere_and_passes_the_tests_of_the_others(tmp_path: Path) -> None:

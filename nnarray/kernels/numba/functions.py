@@ -117,7 +117,7 @@ def _tanh(x: Any) -> Any:
 # --- Programs ----------------------------------------------------------------------------------------------------
 
 FLAGS = tuple(sorted(FAST))
-COMPARISONS = {"greater": ">", "greater_equal": ">=", "less": "<", "less_equal": "<="}
+COMPARISONS = {"greater": ">", "greater_equal": ">=", "less": "<", "less_equal": "<=", "equal": "=="}
 CALLED = {"exp": exp, "tanh": tanh, "abs": math.fabs}
 """Where they are not the functions of that name in `math`."""
 
@@ -182,7 +182,7 @@ class Loops:
 
     def __init__(self, function: Function, dtype: Any) -> None:
         forward, backward = function.forward_program(dtype), function.backward_program(dtype)
-        self.reads_input = backward.reads(1)
+        self.reads_input, self.changes = backward.reads(1), bool(forward.operations)
         loops = _forward_loop(json.dumps(forward), self.reads_input), _backward_loop(json.dumps(backward))
         self.kept = [_compiled(loop, dtype) for loop in loops]  # as long as which the machine code lives
         self.forward, self.backward = (each.address for each in self.kept)
@@ -192,9 +192,14 @@ loops_of = functools.cache(Loops)
 
 
 def addresses(functions: Sequence[Function], dtype: Any) -> tuple[Any, Any, bool]:
-    """The addresses of the loops of some layers, forward and backward, and whether any of them reads its inputs."""
+    """The addresses of the loops of some layers, forward and backward, and whether any of them reads its inputs.
+
+    Forward, it is 0 where there is nothing to do without a bias.
+    """
     loops = [loops_of(function, dtype) for function in functions]
-    forward, backward = (np.asarray(each) for each in ([a.forward for a in loops], [a.backward for a in loops]))
+    forward, backward = (
+        np.asarray(each) for each in ([a.changes * a.forward for a in loops], [a.backward for a in loops])
+    )
     return forward, backward, any(each.reads_input for each in loops)
 
 

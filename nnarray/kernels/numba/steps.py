@@ -221,8 +221,8 @@ def _steps(
             stop, end = start + (sizes[i] + 1) * sizes[i + 1], place + sizes[i + 1] * count
             z = memory[place:end].reshape(sizes[i + 1], count)
             _forward(theta[start:stop].reshape(sizes[i] + 1, sizes[i + 1]), h, z)
-            before = memory[kept + place : kept + end]
-            called(forward[i], memory[place:end], before, no_bias, 1, z.size)
+            if forward[i]:
+                called(forward[i], memory[place:end], memory[kept + place : kept + end], no_bias, 1, z.size)
             h, start, place = z, stop, end
         delta, spare = h, place + 2 * count
         _cross_entropy(

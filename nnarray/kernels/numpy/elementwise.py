@@ -13,7 +13,7 @@ from nnarray.kernels.functions import Function
 from nnarray.typing import DType
 
 Calls = list[tuple[Callable[..., Any], tuple[Any, ...]]]
-MASKS = {"greater", "greater_equal", "less", "less_equal", "logical_and", "isfinite"}
+MASKS = {"greater", "greater_equal", "less", "less_equal", "equal", "logical_and", "isfinite"}
 
 
 def calls_of(program: Program, inputs: Sequence[Any], out: Any) -> Calls:
