@@ -14,7 +14,7 @@ Also = Mapping[str, str | None]
 
 
 def also(*, absent: str = "", **others: str) -> Also:
-    """A table of other names: those of each entry, and those of what the table has not, `absent`; separated by blanks."""
+    """A table of other names: those of each entry, and and those that no entry has, `absent`; separated by blanks."""
     return {other: entry for entry, words in others.items() for other in words.split()} | dict.fromkeys(absent.split())
 
 
