@@ -240,7 +240,7 @@ class Model:
         ValueError
             If a name matches nothing.
         """
-        every = [p.name for p in self.wiring.params.places]
+        every = [p.name for p in self.wiring.params.slots]
         for name in names:
             if not isinstance(name, str):
                 raise TypeError(f"names of parameters and layers are texts, such as {every[0]!r}; got {shown(name)}.")
@@ -469,12 +469,12 @@ class Model:
             If a name is missing or unknown, a shape differs, or a number is NaN or infinite.
         """
         params, state = self.wiring.params, self.wiring.state
-        names = [place.name for place in (*params.places, *state.places)]
+        names = [place.name for place in (*params.slots, *state.slots)]
         missing, unknown = [n for n in names if n not in state_dict], [n for n in state_dict if n not in names]
         if missing or unknown:
             raise ValueError(f"the state_dict does not fit: missing {missing}, unknown {unknown}; needed are {names}.")
         theta, after = (
-            layout.replaced(vector, {place.name: state_dict[place.name] for place in layout.places})
+            layout.replaced(vector, {place.name: state_dict[place.name] for place in layout.slots})
             for layout, vector in ((params, self._plain), (state, self._state))
         )
         self._replace(theta, after)

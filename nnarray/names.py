@@ -14,7 +14,7 @@ Also = Mapping[str, str | None]
 
 
 def also(*, absent: str = "", **others: str) -> Also:
-    """A table of other names: those of each entry, and `absent` what the table has not; blanks between them."""
+    """A table of other names: those of each entry, and `absent` for what has none; separated by blanks."""
     return {other: entry for entry, words in others.items() for other in words.split()} | dict.fromkeys(absent.split())
 
 

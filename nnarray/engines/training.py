@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
 
 from nnarray.backends import library_of
 from nnarray.functional.propagation import Wiring
@@ -13,14 +13,21 @@ from nnarray.kernels.standard.updates import Rule
 from nnarray.layers import Dense, Layer
 from nnarray.layers.containers import is_plain_row
 from nnarray.losses import Loss
-from nnarray.optimizers import Optimizer
 from nnarray.typing import Array
+
+
+class Prepared(Protocol):
+    """What is asked of an optimizer: a rule in numbers, if it has one, and what the gradient goes through before it."""
+
+    @property
+    def transforms(self) -> Sequence[Any]: ...
+    def elementwise(self) -> Rule | None: ...
 
 
 def steps_of(
     wiring: Wiring,
     loss: Loss,
-    rule: Optimizer,
+    optimizer: Prepared,
     theta: Array,
     slots: dict[str, Array],
     decays: Array | None,
@@ -29,7 +36,7 @@ def steps_of(
 ) -> Steps | None:
     """Prepared steps that write into theta and slots, or None where there is no faster way than the layers' own."""
     owner = library_of(theta)
-    chain, numbers = chain_of(wiring), rule_of(rule)
+    chain, numbers = chain_of(wiring), rule_of(optimizer)
     if owner is None or not owner.is_host or chain is None or numbers is None or theta.dtype.itemsize < 4:
         return None
     is_joined = loss.is_cross_entropy and _speaks_for_itself(loss, "is_cross_entropy", *COMPUTES_LOSS)
@@ -44,7 +51,7 @@ def chain_of(wiring: Wiring) -> Chain | None:
     dense = list(_in_a_row(wiring.network))
     if not all(type(each) is Dense and each.bias and each.function.elementwise for each in dense):
         return None
-    widths = [place.param.shape for place in wiring.params.places if place.path[-1] == "weight"]
+    widths = [place.param.shape for place in wiring.params.slots if place.path[-1] == "weight"]
     return Chain((widths[0][0], *(units for _, units in widths)), tuple(each.function for each in dense))
 
 
@@ -57,13 +64,10 @@ def _in_a_row(layer: Layer) -> Iterator[Any]:
         yield layer
 
 
-def rule_of(optimizer: Optimizer) -> Rule | None:
+def rule_of(optimizer: Prepared) -> Rule | None:
     """The optimizer in numbers, if it is one that a chain knows."""
-    if not all(each.in_rule for each in optimizer.transforms) or not _speaks_for_itself(
-        optimizer, "elementwise", *COMPUTES_UPDATE
-    ):
-        return None
-    return optimizer.elementwise()
+    known = all(each.in_rule for each in optimizer.transforms)
+    return optimizer.elementwise() if known and _speaks_for_itself(optimizer, "elementwise", *COMPUTES_UPDATE) else None
 
 
 COMPUTES_LOSS = ("per_example", "of_prepared", "reduced")

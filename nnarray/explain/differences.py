@@ -8,7 +8,7 @@ from functools import cached_property
 from nnarray import random
 from nnarray.backends import backend_of, device_of, host_backend, namespace
 from nnarray.explain.records import Check
-from nnarray.functional.layout import Place
+from nnarray.functional.layout import Slot
 from nnarray.functional.propagation import Step as Propagated
 from nnarray.functional.propagation import Wiring, forward, loss_and_gradient
 from nnarray.losses import Loss
@@ -54,7 +54,7 @@ class Differences:
         moved = theta + ASIDE * spread * self.drawn[0]
         return moved, self._gradient(moved)
 
-    def check(self, where: Place) -> Check:
+    def check(self, where: Slot) -> Check:
         """The gradient of one parameter; a little aside, if that tells that only a corner was in the way."""
         found = self._at(self.here, where)
         if found.ok:
@@ -62,7 +62,7 @@ class Differences:
         other = self._at(self.aside, where)
         return other._replace(aside=True) if other.ok else found
 
-    def _at(self, point: tuple[Array, Array], where: Place) -> Check:
+    def _at(self, point: tuple[Array, Array], where: Slot) -> Check:
         theta, whole = point
         xp, step = namespace(theta), STEP
         u = self._direction(where)
@@ -82,7 +82,7 @@ class Differences:
     def _gradient(self, theta: Array) -> Array:
         return propagated(self.model.wiring, theta, self.model.state, self.data, self.loss).gradient
 
-    def _direction(self, where: Place) -> Array:
+    def _direction(self, where: Slot) -> Array:
         """A vector of length 1: random at the entries of the parameter, 0 elsewhere."""
         drawn, index = self.drawn
         xp = namespace(drawn)

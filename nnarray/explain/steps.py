@@ -9,7 +9,7 @@ from nnarray.explain.differences import Differences
 from nnarray.explain.formulas import formula_of
 from nnarray.explain.records import Signal, Slope, Step
 from nnarray.functional.hooks import Passage
-from nnarray.functional.layout import Place
+from nnarray.functional.layout import Slot
 from nnarray.functional.summary import written
 from nnarray.kernels.standard.numerics import wide
 from nnarray.model import Model
@@ -26,7 +26,7 @@ def steps_of(
     names = {line.name for line in lines}
     for line in lines:
         passage = passages.get(line.name)
-        own = [each for each in model.wiring.params.places if _owner(each, names) == line.name]
+        own = [each for each in model.wiring.params.slots if _owner(each, names) == line.name]
         yield Step(
             name=line.name,
             layer=written(line),
@@ -41,13 +41,13 @@ def steps_of(
         )
 
 
-def _owner(where: Place, names: set[str]) -> str:
+def _owner(where: Slot, names: set[str]) -> str:
     """The path of the innermost layer that a parameter belongs to."""
     paths = (".".join(where.path[:end]) for end in range(len(where.path) - 1, 0, -1))
     return next((path for path in paths if path in names), "")
 
 
-def _slope(model: Model, where: Place, layer: str, gradient: Array, checks: Differences | None) -> Slope:
+def _slope(model: Model, where: Slot, layer: str, gradient: Array, checks: Differences | None) -> Slope:
     xp = namespace(gradient)
     return Slope(
         name=where.name.removeprefix(f"{layer}."),

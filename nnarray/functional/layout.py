@@ -31,21 +31,12 @@ class Slot(NamedTuple):
         return ".".join(self.path)
 
 
-Place = Slot
-"""The former name of `Slot`."""
-
-
 @dataclass(frozen=True)
 class Layout:
     """The order and the shapes of the parameters in one contiguous vector."""
 
     slots: tuple[Slot, ...]
     size: int
-
-    @property
-    def places(self) -> tuple[Slot, ...]:
-        """The former name of `slots`."""
-        return self.slots
 
     @classmethod
     def of(cls, tree: Tree) -> Layout:

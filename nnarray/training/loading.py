@@ -78,7 +78,7 @@ def understood(file: Path, saved: Archive, what: str = "loaded") -> Loaded:
         history = _history(facts["history"], reader)
         training = _read_training(facts.get("training"), reader, wiring)
         reader.refuse_rest()
-        names = {place.name for place in wiring.params.places}
+        names = {place.name for place in wiring.params.slots}
         if not set(facts["frozen"]) <= names or not isinstance(facts["metadata"], dict):
             raise ValueError("its frozen parameters or its metadata are damaged")
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
@@ -123,7 +123,7 @@ class _Reader:
 
     def vector(self, prefix: str, layout: Layout) -> Any:
         """The parts of a vector, each with the shape and the dtype that it must have, side by side."""
-        wanted = {f"{prefix}/{place.name}": place.param.shape for place in layout.places}
+        wanted = {f"{prefix}/{place.name}": place.param.shape for place in layout.slots}
         missing = [name for name in wanted if name not in self.arrays]
         extra = [name for name in self.arrays if name.startswith(f"{prefix}/") and name not in wanted]
         wrong = [
