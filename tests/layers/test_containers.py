@@ -1,4 +1,4 @@
-"""Layers made of layers: shortcuts, auxiliary heads, recomputation, and what is released on the way back."""
+"""Layers made of layers: shortcuts, auxiliary heads, recomputation, and what is released in the backward pass."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ class Watched(nn.Layer):
 
 
 def alive(*, once: bool) -> list[int]:
-    """How many of eight layers' outputs are there when the way back reaches each layer, the last first."""
+    """How many of eight layers' outputs are there when the backward pass reaches each layer, the last first."""
     log: tuple[list[Any], list[int]] = ([], [])
     layers = [nn.Row(Watched(log), nn.Activation("identity")) for _ in range(8)]
     out = nn.Row(*layers).forward({}, np.ones((2, 3)), nn.Context(True, once=once))

@@ -141,7 +141,7 @@ def test_googlenet_goes_forward_and_trains_on_every_backend(be: nn.Backend, host
         model = net.init((32, 32, 3), backend=on, dtype=dtype)
 
         begun = nn.Network(*net.layers[:6], nn.GlobalAvgPool(), nn.Dense(5)) if be.library.name == "jax" else net
-        trained = begun.init((32, 32, 3), backend=on, dtype=dtype)  # JAX compiles the whole way back for a minute
+        trained = begun.init((32, 32, 3), backend=on, dtype=dtype)  # JAX compiles the whole backward pass for a minute
 
         def found(X: Any) -> Any:
             return model(X), *nn.training_step(trained, X, on.asarray(y))[:2]
