@@ -153,7 +153,7 @@ def _normalised(x: Any, axes: tuple[int, ...], epsilon: float) -> Any:
         return normalised(x, axes=axes, epsilon=epsilon)
     rows = x.reshape(-1, x.shape[-1])
     count = rows.shape[0]
-    loops = numba_pieces("images")
+    loops = numba_pieces("channels")
     if loops and loops.takes_rows(rows):
         z, *found = loops.normalise(rows, epsilon)
         inverse, mean, variance = (each.reshape((1,) * (x.ndim - 1) + (-1,)) for each in found)
@@ -170,7 +170,7 @@ def _normalised(x: Any, axes: tuple[int, ...], epsilon: float) -> Any:
 @kernels.scale_and_shift.fast("numpy")
 def scale_and_shift(z: Any, weight: Any, bias: Any) -> Any:
     """In one buffer."""
-    loops = numba_pieces("images")
+    loops = numba_pieces("channels")
     if loops and loops.takes_rows(z, weight, bias) and z.ndim > 1:
         return loops.scaled(z.reshape(-1, z.shape[-1]), weight, bias).reshape(z.shape)
     y = z * weight
@@ -183,7 +183,7 @@ def batch_norm_pullback(dy: Any, z: Any, weight: Any, inverse: Any) -> Any:
     if not (_in_rows(dy) and _in_rows(z)):
         return kernels.batch_norm_pullback.definition(dy, z, weight, inverse)
     rows, zs = dy.reshape(-1, dy.shape[-1]), z.reshape(-1, z.shape[-1])
-    loops = numba_pieces("images")
+    loops = numba_pieces("channels")
     if loops and loops.takes_rows(rows, zs):
         dx, dw, db = loops.batch_norm_pullback(rows, zs, weight, inverse.reshape(-1))
         return dx.reshape(dy.shape), dw, db

@@ -42,7 +42,7 @@ def _windows(wide: Any, window: Window, places: tuple[int, int]) -> Any:
 @kernels.convolution.fast("numpy")
 def convolution(x: Any, weight: Any, bias: Any, *, window: Window, groups: int = 1) -> Any:
     """Compiled, by Winograd's tiles, or as large products, whichever is fastest here."""
-    loops = numba_pieces("images")
+    loops = numba_pieces("convolution")
     if loops and loops.takes(x, weight, window, groups):
         return loops.Convolution(weight, bias, window)(x)
     if groups == 1 and _pointwise(window):
@@ -82,15 +82,14 @@ def convolution_pullback(
     if groups == 1 and _pointwise(window):
         dx, dw, db = affine_pullback(dy, x, weight[0, 0], input_gradient=input_gradient)
         return dx, dw.reshape(weight.shape), db
-    loops = numba_pieces("images")
+    loops = numba_pieces("convolution")
     if loops and loops.takes(x, weight, window, groups) and dy.dtype == x.dtype:
         dx, dw = None, loops.weight_gradient(dy, x, window)
         if input_gradient and loops.takes_input_back(window):
             dx = loops.input_gradient(dy, weight, window)
         elif input_gradient:
             dx = _products_back(dy, x, weight, window, groups, input_gradient=True)[0]
-        rows = np.ascontiguousarray(dy).reshape(-1, dy.shape[-1])
-        return dx, dw, loops.sums(rows, rows)[0].astype(dy.dtype)
+        return dx, dw, loops.bias_gradient(dy)
     dx, dw = _products_back(dy, x, weight, window, groups, input_gradient=input_gradient)
     return dx, dw, sum_of_rows(dy.reshape(-1, dy.shape[-1]))
 
@@ -128,7 +127,7 @@ def _add_back(dwide: Any, back: Any, window: Window, first_row: int) -> None:
 @kernels.max_pool.fast("numpy")
 def max_pool(x: Any, *, window: Window) -> Any:
     """Compiled; or down the rows first and then across, in place."""
-    loops = numba_pieces("images")
+    loops = numba_pieces("pooling")
     if loops and loops.takes_pool(x, window):
         return loops.max_pool(x, window)
     wide = np.pad(x, ((0, 0), *window.padding, (0, 0)), constant_values=-np.inf) if any(map(any, window.padding)) else x
@@ -155,7 +154,7 @@ def _largest(x: Any, axis: int, size: int, stride: int, dilation: int, places: i
 @kernels.max_pool_pullback.fast("numpy")
 def max_pool_pullback(dy: Any, x: Any, y: Any, *, window: Window) -> Any:
     """Compiled; or added in place."""
-    loops = numba_pieces("images")
+    loops = numba_pieces("pooling")
     if loops and x.dtype == dy.dtype == y.dtype == np.float32 and window.dilation == (1, 1) and x.size:
         return loops.max_pool_pullback(dy, x, y, window)
     places = window.places(x.shape[1:3])

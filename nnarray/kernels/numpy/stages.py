@@ -94,7 +94,7 @@ def dense(weight: Any, bias: Any, function: Function, *, among_pictures: bool) -
 
 def convolution(weight: Any, bias: Any, window: Window, groups: int, function: Function) -> Stage:
     """f(W * x + b), with filters that are transformed or laid out once."""
-    loops, value = numba_pieces("images"), in_place(function, weight.dtype)
+    loops, value = numba_pieces("convolution"), in_place(function, weight.dtype)
     if loops and loops.takes(weight, weight, window, groups):
         if function.floor is not None:
             return loops.Convolution(weight, bias, window, least=function.floor, kept=True)
@@ -116,7 +116,7 @@ def convolution(weight: Any, bias: Any, window: Window, groups: int, function: F
 
 def max_pool(window: Window) -> Stage:
     """The largest entry of each window."""
-    loops = numba_pieces("images")
+    loops = numba_pieces("pooling")
 
     def stage(x: Any, y: Any = None, first: int = 0) -> Any:
         if loops and loops.takes_pool(x, window):

@@ -7,36 +7,23 @@ the work.
 
 from __future__ import annotations
 
-import functools
 import math
 import threading
-from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from nnarray.kernels.numba.channels import sums
 from nnarray.kernels.numba.functions import piece
-from nnarray.kernels.numba.vectors import (
-    LANES,
-    MANY,
-    PANEL,
-    ROWS,
-    added_product,
-    compiled,
-    forward,
-    inputs,
-    largest1,
-    largest4,
-    product,
-    slopes,
-)
+from nnarray.kernels.numba.memory import empty, flat, summed
+from nnarray.kernels.numba.vectors import LANES, PANEL, ROWS, added_product, compiled, forward, inputs, product, slopes
 from nnarray.kernels.numpy import winograd
 from nnarray.kernels.numpy.winograd import POINTS, TILE
 from nnarray.kernels.standard.windows import Window
 from nnarray.kernels.threads import shared
 
-# --- Sums over the windows ------------------------------------------------------------------------------------------
+# --- Sums over the windows -------------------------------------------------------------------------------------------
 
 CHUNK = 32  # groups of rows between which a panel of filters stays in the cache
 
@@ -77,7 +64,7 @@ def _direct(
                             y[out + r * step + k] = edge[r * PANEL + k]
 
 
-# --- Winograd -------------------------------------------------------------------------------------------------------
+# --- Winograd --------------------------------------------------------------------------------------------------------
 
 
 @piece
@@ -218,109 +205,7 @@ def _winograd_pullback(
                     )  # fmt: skip
 
 
-# --- The largest entry of each window -------------------------------------------------------------------------------
-
-
-@compiled
-def _max_pool(x: Any, y: Any, at: int, step: int, sizes: Any, window: Any, lines: Any) -> None:
-    """Rows of places, `step` entries apart, LANES channels or more; sizes are height, width, channels and places."""
-    height, width, channels, down, across = sizes
-    taps_down, taps_across, stride_down, stride_across, above, beside = window
-    lanes = MANY * LANES if channels >= MANY * LANES else LANES
-    for line in range(lines[0], lines[1]):
-        top = line % down * stride_down - above
-        first, last = max(top, 0), min(top + taps_down, height)
-        for q in range(across):
-            left = q * stride_across - beside
-            begin, end = max(left, 0), min(left + taps_across, width)
-            place, out = ((line // down * height + first) * width + begin) * channels, at + (line * across + q) * step
-            for lane in range(0, channels, lanes):
-                k = min(lane, channels - lanes)  # the last lanes go back to where they are full
-                if lanes == LANES:
-                    largest1(x, place + k, width * channels, channels, last - first, end - begin, y, out + k)
-                else:
-                    largest4(x, place + k, width * channels, channels, last - first, end - begin, y, out + k)
-
-
-@compiled
-def _max_pool_pullback(dy: Any, x: Any, y: Any, dx: Any, sizes: Any, window: Any, pictures: Any) -> None:
-    """dy goes to the first entry of each window that is the largest, channel by channel; dx begins with zeros."""
-    height, width, channels, down, across = sizes
-    taps_down, taps_across, stride_down, stride_across, above, beside = window
-    free = np.empty(channels, np.float32)
-    zero, one = np.float32(0), np.float32(1)
-    for line in range(pictures[0] * down, pictures[1] * down):
-        top = line % down * stride_down - above
-        for q in range(across):
-            left, out = q * stride_across - beside, (line * across + q) * channels
-            best, slope = y[out : out + channels], dy[out : out + channels]
-            free[:] = one
-            for i in range(max(top, 0), min(top + taps_down, height)):
-                for j in range(max(left, 0), min(left + taps_across, width)):
-                    place = ((line // down * height + i) * width + j) * channels
-                    seen, to = x[place : place + channels], dx[place : place + channels]
-                    for k in range(channels):
-                        won = seen[k] == best[k] and free[k] > zero
-                        to[k] += slope[k] if won else zero
-                        free[k] = zero if won else free[k]
-
-
-# --- Rows of channels -----------------------------------------------------------------------------------------------
-
-PATCH = 256  # rows that are summed in float32, before they are added to what is summed in float64
-
-
-@compiled
-def _sums(x: Any, z: Any, rows: Any, total: Any, along: Any) -> None:
-    """total += sum of x and along += sum of x z, over some rows."""
-    few, few_along = np.zeros(total.size, np.float32), np.zeros(total.size, np.float32)
-    for start in range(rows[0], rows[1], PATCH):
-        few[:], few_along[:] = np.float32(0), np.float32(0)
-        for r in range(start, min(start + PATCH, rows[1])):
-            v, w = x[r], z[r]
-            for k in range(v.size):
-                few[k] += v[k]
-                few_along[k] += v[k] * w[k]
-        for k in range(total.size):
-            total[k] += few[k]
-            along[k] += few_along[k]
-
-
-@compiled
-def _centred(x: Any, mean: Any, rows: Any, z: Any, square: Any) -> None:
-    """z <- x - mean and square += sum of z^2, over some rows."""
-    few = np.zeros(mean.size, np.float32)
-    for start in range(rows[0], rows[1], PATCH):
-        few[:] = np.float32(0)
-        for r in range(start, min(start + PATCH, rows[1])):
-            v, w = x[r], z[r]
-            for k in range(v.size):
-                d = v[k] - mean[k]
-                w[k] = d
-                few[k] += d * d
-        for k in range(mean.size):
-            square[k] += few[k]
-
-
-@compiled
-def _scaled(z: Any, factor: Any, shift: Any, rows: Any, y: Any) -> None:
-    """y <- z factor + shift, over some rows."""
-    for r in range(rows[0], rows[1]):
-        v, w = z[r], y[r]
-        for k in range(v.size):
-            w[k] = v[k] * factor[k] + shift[k]
-
-
-@compiled
-def _combined(x: Any, z: Any, a: Any, b: Any, c: Any, rows: Any, y: Any) -> None:
-    """y <- x a + z b + c, over some rows."""
-    for r in range(rows[0], rows[1]):
-        v, w, u = x[r], z[r], y[r]
-        for k in range(v.size):
-            u[k] = v[k] * a[k] + w[k] * b[k] + c[k]
-
-
-# --- Slopes of the filters, summed over the windows -----------------------------------------------------------------
+# --- Gradients of the filters, summed over the windows ---------------------------------------------------------------
 
 
 @compiled
@@ -343,7 +228,7 @@ def _direct_pullback(x: Any, dy: Any, sizes: Any, stride: Any, reach: Any, pictu
                     )  # fmt: skip
 
 
-# --- As they are called ---------------------------------------------------------------------------------------------
+# --- As they are called ----------------------------------------------------------------------------------------------
 
 ROOM = 3 * ROWS  # tiles that are in the cache at once
 ROOM_BACK = 48
@@ -363,14 +248,6 @@ def _memory(channels: int, units: int, room: int) -> Any:
     if getattr(_kept, "size", 0) < size:
         _kept.memory, _kept.size = np.empty(size, dtype=np.float32), size
     return _kept.memory
-
-
-def empty(shape: tuple[int, ...]) -> Any:
-    """Fresh memory that begins with a line of the cache, so that threads that write side by side share few of them."""
-    size = math.prod(shape)
-    wide = np.empty(size + 16, dtype=np.float32)
-    start = -wide.__array_interface__["data"][0] % 64 // 4
-    return wide[start : start + size].reshape(shape)
 
 
 def padded(x: Any, padding: Any) -> Any:
@@ -399,11 +276,6 @@ def takes_input_back(window: Window) -> bool:
 def _pays(channels: int, units: int) -> bool:
     """Whether Winograd's tiles save more products than they cost sums."""
     return channels >= LANES and channels * units >= BOTH_WIDE * (channels + units)
-
-
-def takes_pool(x: Any, window: Window) -> bool:
-    """Whether the largest entries can be found here."""
-    return x.dtype == np.float32 and window.dilation == (1, 1) and x.size > 0 and x.shape[3] >= LANES
 
 
 class Convolution:
@@ -459,7 +331,7 @@ class Convolution:
     def _by_tiles(self, x: Any, y: Any, first: int) -> bool:
         """Whether that can be done: nan and infinity would spread over their tiles."""
         sizes, sides = (*x.shape[1:], *y.shape[1:3], self.units), (self.window.padding[0][0], self.window.padding[1][0])
-        begin = (_flat(x), self.transformed, self.bias, self.least, y.reshape(-1), first, y.shape[3], sizes, sides)
+        begin = (flat(x), self.transformed, self.bias, self.least, y.reshape(-1), first, y.shape[3], sizes, sides)
 
         finite: list[bool] = []
 
@@ -485,7 +357,7 @@ class Convolution:
         if window == Window((1, 1)):  # all places lie in one row
             height, width, n, down, across = 1, n * down * across, 1, 1, n * down * across
         sizes = height, width, self.channels, down, across, self.units
-        begin = (_flat(wide), self.panels, self.bias, self.least, y.reshape(-1), first, step, sizes)
+        begin = (flat(wide), self.panels, self.bias, self.least, y.reshape(-1), first, step, sizes)
         begin = (*begin, window.stride, window.size)
         groups, panels = n * down * -(-across // ROWS), self.bias.size // PANEL
         work = ROWS * PANEL * self.channels * math.prod(window.size)
@@ -512,17 +384,17 @@ def _in_panels(matrices: Any) -> Any:
     return np.ascontiguousarray(matrices.reshape(some, rows, columns // PANEL, PANEL).transpose(0, 2, 1, 3)).reshape(-1)
 
 
-def _flat(x: Any) -> Any:
-    """All entries in a row, as compiled code reads them."""
-    flat = x.reshape(-1)
-    return flat if flat.flags.c_contiguous and flat.flags.aligned else np.array(flat)
-
-
 def input_gradient(dy: Any, weight: Any, window: Window) -> Any:
     """dx of windows that Winograd's way takes: the convolution of dy with turned filters."""
     turned = np.ascontiguousarray(weight[::-1, ::-1].transpose(0, 1, 3, 2))
     (top, bottom), (left, right) = window.padding
     return Convolution(turned, None, window._replace(padding=((2 - top, 2 - bottom), (2 - left, 2 - right))))(dy)
+
+
+def bias_gradient(dy: Any) -> Any:
+    """db: the sum over all output positions."""
+    rows = np.ascontiguousarray(dy).reshape(-1, dy.shape[-1])
+    return sums(rows, rows)[0].astype(dy.dtype)
 
 
 def weight_gradient(dy: Any, x: Any, window: Window) -> Any:
@@ -542,11 +414,11 @@ def _slopes_by_tiles(dy: Any, x: Any, window: Window) -> Any:
     def some(start: int, stop: int) -> Any:
         sums = np.zeros(POINTS * POINTS * full * wide, dtype=np.float32)
         memory = _memory(channels, units, ROOM_BACK)
-        _winograd_pullback(_flat(x), _flat(dy), sizes, sides, (start, stop), ROOM_BACK, sums, memory)
+        _winograd_pullback(flat(x), flat(dy), sizes, sides, (start, stop), ROOM_BACK, sums, memory)
         return sums
 
     tiles = n * math.prod(winograd.tiles_of(dy.shape[1:3]))
-    total = _summed(some, tiles, max(LARGE // (POINTS * POINTS * channels * units), ROOM_BACK))
+    total = summed(some, tiles, max(LARGE // (POINTS * POINTS * channels * units), ROOM_BACK))
     slopes = np.dot(winograd.BOTH_FILTERS.T, total.reshape(POINTS * POINTS, -1)).reshape(3, 3, full, wide)
     return np.ascontiguousarray(slopes[:, :, :channels, :units])
 
@@ -554,7 +426,7 @@ def _slopes_by_tiles(dy: Any, x: Any, window: Window) -> Any:
 def _slopes_by_windows(dy: Any, x: Any, window: Window) -> Any:
     (n, *_, channels), (down, across, units) = x.shape, dy.shape[1:]
     (rows, columns), wide = window.size, _filled_up(units, PANEL)
-    seen, slope = _flat(around := padded(x, window.padding)), dy
+    seen, slope = flat(around := padded(x, window.padding)), dy
     if wide > units:
         slope = np.zeros((n, down, across, wide), dtype=np.float32)
         slope[..., :units] = dy
@@ -562,113 +434,8 @@ def _slopes_by_windows(dy: Any, x: Any, window: Window) -> Any:
 
     def some(start: int, stop: int) -> Any:
         sums = np.zeros(rows * columns * channels * wide, dtype=np.float32)
-        _direct_pullback(seen, _flat(slope), sizes, window.stride, window.size, (start, stop), sums)
+        _direct_pullback(seen, flat(slope), sizes, window.stride, window.size, (start, stop), sums)
         return sums
 
-    total = _summed(some, n, LARGE // (down * across * rows * columns * channels * units) + 1)
+    total = summed(some, n, LARGE // (down * across * rows * columns * channels * units) + 1)
     return np.ascontiguousarray(total.reshape(rows, columns, channels, wide)[..., :units])
-
-
-def _summed(some: Callable[[int, int], Any], count: int, least: int) -> Any:
-    """The sum of what the parts give."""
-    parts: dict[int, Any] = {}
-
-    def keep(start: int, stop: int) -> None:
-        parts[start] = some(start, stop)
-
-    shared(keep, count, least)
-    total: Any = functools.reduce(np.add, (parts[start] for start in sorted(parts)))
-    return total
-
-
-# Rows of channels, (rows, channels): what batch normalisation does to them.
-
-MANY_ENTRIES = 100_000  # of a thread's part at least
-
-
-def takes_rows(*arrays: Any) -> bool:
-    """Whether these are rows of channels in float32, as they lie."""
-    return all(x.dtype == np.float32 and x.flags.c_contiguous and x.flags.aligned and x.size > 0 for x in arrays)
-
-
-def _by_rows(work: Callable[[tuple[int, int]], None], x: Any) -> None:
-    shared(lambda start, stop: work((start, stop)), x.shape[0], MANY_ENTRIES // x.shape[1] + 1)
-
-
-def sums(x: Any, z: Any) -> tuple[Any, Any]:
-    """The sums over the rows of x and of x z, in float64."""
-
-    def some(start: int, stop: int) -> Any:
-        found = np.zeros((2, x.shape[1]))
-        _sums(x, z, (start, stop), found[0], found[1])
-        return found
-
-    total = _summed(some, x.shape[0], MANY_ENTRIES // x.shape[1] + 1)
-    return total[0], total[1]
-
-
-def normalise(x: Any, epsilon: float) -> tuple[Any, Any, Any, Any]:
-    """z, 1 / sqrt(variance + epsilon), mean and variance of each channel."""
-    count, z = x.shape[0], empty(x.shape)
-    mean = (sums(x, x)[0] / count).astype(np.float32)
-
-    def some(start: int, stop: int) -> Any:
-        square = np.zeros(x.shape[1])
-        _centred(x, mean, (start, stop), z, square)
-        return square
-
-    variance = _summed(some, count, MANY_ENTRIES // x.shape[1] + 1) / count
-    inverse = (1.0 / np.sqrt(variance + epsilon)).astype(np.float32)
-    nothing = np.zeros_like(inverse)
-    _by_rows(lambda rows: _scaled(z, inverse, nothing, rows, z), x)
-    return z, inverse, mean, variance.astype(np.float32)
-
-
-def batch_norm_pullback(dy: Any, z: Any, weight: Any, inverse: Any) -> tuple[Any, Any, Any]:
-    """dx, dw and db."""
-    count, dx = dy.shape[0], empty(dy.shape)
-    db, dw = sums(dy, z)
-    a = (weight * inverse).astype(np.float32)
-    b, c = (-a * dw / count).astype(np.float32), (-a * db / count).astype(np.float32)
-    _by_rows(lambda rows: _combined(dy, z, a, b, c, rows, dx), dy)
-    return dx, dw.astype(np.float32), db.astype(np.float32)
-
-
-def scaled(z: Any, weight: Any, bias: Any) -> Any:
-    """z w + b."""
-    y = empty(z.shape)
-    _by_rows(lambda rows: _scaled(z, weight, bias, rows, y), z)
-    return y
-
-
-def max_pool_pullback(dy: Any, x: Any, y: Any, window: Window) -> Any:
-    """dx."""
-    dx = empty(x.shape)
-    dx[...] = 0.0
-    sizes, numbers = (*x.shape[1:], *y.shape[1:3]), _numbers(window)
-
-    def some(start: int, stop: int) -> None:
-        _max_pool_pullback(_flat(dy), _flat(x), _flat(y), dx.reshape(-1), sizes, numbers, (start, stop))
-
-    shared(some, x.shape[0], MANY_ENTRIES // (x[0].size or 1) + 1)
-    return dx
-
-
-def _numbers(window: Window) -> tuple[int, ...]:
-    return (*window.size, *window.stride, window.padding[0][0], window.padding[1][0])
-
-
-def max_pool(x: Any, window: Window, y: Any = None, first: int = 0) -> Any:
-    """The largest entries; written into the channels of y from the first one on, if y is given."""
-    n, height, width, channels = x.shape
-    down, across = window.places((height, width))
-    if y is None:
-        y = empty((n, down, across, channels))
-    sizes, flat = (height, width, channels, down, across), y.reshape(-1)
-    numbers = _numbers(window)
-
-    def some(start: int, stop: int) -> None:
-        _max_pool(_flat(x), flat, first, y.shape[3], sizes, numbers, (start, stop))
-
-    shared(some, n * down, LARGE // (8 * across * channels * math.prod(window.size)) + 1)
-    return y

@@ -1,0 +1,122 @@
+"""What batch normalisation does to rows of channels, (rows, channels), compiled by Numba."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from nnarray.kernels.numba.memory import empty, summed
+from nnarray.kernels.numba.vectors import compiled
+from nnarray.kernels.threads import shared
+
+PATCH = 256  # rows that are summed in float32, before they are added to what is summed in float64
+
+
+@compiled
+def _sums(x: Any, z: Any, rows: Any, total: Any, along: Any) -> None:
+    """total += sum of x and along += sum of x z, over some rows."""
+    few, few_along = np.zeros(total.size, np.float32), np.zeros(total.size, np.float32)
+    for start in range(rows[0], rows[1], PATCH):
+        few[:], few_along[:] = np.float32(0), np.float32(0)
+        for r in range(start, min(start + PATCH, rows[1])):
+            v, w = x[r], z[r]
+            for k in range(v.size):
+                few[k] += v[k]
+                few_along[k] += v[k] * w[k]
+        for k in range(total.size):
+            total[k] += few[k]
+            along[k] += few_along[k]
+
+
+@compiled
+def _centred(x: Any, mean: Any, rows: Any, z: Any, square: Any) -> None:
+    """z <- x - mean and square += sum of z^2, over some rows."""
+    few = np.zeros(mean.size, np.float32)
+    for start in range(rows[0], rows[1], PATCH):
+        few[:] = np.float32(0)
+        for r in range(start, min(start + PATCH, rows[1])):
+            v, w = x[r], z[r]
+            for k in range(v.size):
+                d = v[k] - mean[k]
+                w[k] = d
+                few[k] += d * d
+        for k in range(mean.size):
+            square[k] += few[k]
+
+
+@compiled
+def _scaled(z: Any, factor: Any, shift: Any, rows: Any, y: Any) -> None:
+    """y <- z factor + shift, over some rows."""
+    for r in range(rows[0], rows[1]):
+        v, w = z[r], y[r]
+        for k in range(v.size):
+            w[k] = v[k] * factor[k] + shift[k]
+
+
+@compiled
+def _combined(x: Any, z: Any, a: Any, b: Any, c: Any, rows: Any, y: Any) -> None:
+    """y <- x a + z b + c, over some rows."""
+    for r in range(rows[0], rows[1]):
+        v, w, u = x[r], z[r], y[r]
+        for k in range(v.size):
+            u[k] = v[k] * a[k] + w[k] * b[k] + c[k]
+
+
+MANY_ENTRIES = 100_000  # of a thread's part at least
+
+
+def takes_rows(*arrays: Any) -> bool:
+    """Whether these are rows of channels in float32, as they lie."""
+    return all(x.dtype == np.float32 and x.flags.c_contiguous and x.flags.aligned and x.size > 0 for x in arrays)
+
+
+def _by_rows(work: Callable[[tuple[int, int]], None], x: Any) -> None:
+    shared(lambda start, stop: work((start, stop)), x.shape[0], MANY_ENTRIES // x.shape[1] + 1)
+
+
+def sums(x: Any, z: Any) -> tuple[Any, Any]:
+    """The sums over the rows of x and of x z, in float64."""
+
+    def some(start: int, stop: int) -> Any:
+        found = np.zeros((2, x.shape[1]))
+        _sums(x, z, (start, stop), found[0], found[1])
+        return found
+
+    total = summed(some, x.shape[0], MANY_ENTRIES // x.shape[1] + 1)
+    return total[0], total[1]
+
+
+def normalise(x: Any, epsilon: float) -> tuple[Any, Any, Any, Any]:
+    """z, 1 / sqrt(variance + epsilon), mean and variance of each channel."""
+    count, z = x.shape[0], empty(x.shape)
+    mean = (sums(x, x)[0] / count).astype(np.float32)
+
+    def some(start: int, stop: int) -> Any:
+        square = np.zeros(x.shape[1])
+        _centred(x, mean, (start, stop), z, square)
+        return square
+
+    variance = summed(some, count, MANY_ENTRIES // x.shape[1] + 1) / count
+    inverse = (1.0 / np.sqrt(variance + epsilon)).astype(np.float32)
+    nothing = np.zeros_like(inverse)
+    _by_rows(lambda rows: _scaled(z, inverse, nothing, rows, z), x)
+    return z, inverse, mean, variance.astype(np.float32)
+
+
+def batch_norm_pullback(dy: Any, z: Any, weight: Any, inverse: Any) -> tuple[Any, Any, Any]:
+    """dx, dw and db."""
+    count, dx = dy.shape[0], empty(dy.shape)
+    db, dw = sums(dy, z)
+    a = (weight * inverse).astype(np.float32)
+    b, c = (-a * dw / count).astype(np.float32), (-a * db / count).astype(np.float32)
+    _by_rows(lambda rows: _combined(dy, z, a, b, c, rows, dx), dy)
+    return dx, dw.astype(np.float32), db.astype(np.float32)
+
+
+def scaled(z: Any, weight: Any, bias: Any) -> Any:
+    """z w + b."""
+    y = empty(z.shape)
+    _by_rows(lambda rows: _scaled(z, weight, bias, rows, y), z)
+    return y

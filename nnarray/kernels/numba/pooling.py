@@ -1,0 +1,98 @@
+"""The largest entry of each window, compiled by Numba, and its pullback."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from nnarray.kernels.numba.memory import empty, flat
+from nnarray.kernels.numba.vectors import LANES, MANY, compiled, largest1, largest4
+from nnarray.kernels.standard.windows import Window
+from nnarray.kernels.threads import shared
+
+MANY_ENTRIES = 100_000  # of a thread's part at least: in the pullback
+COMPARISONS = 1_500_000 // 8  # and of the values: some 30 us
+
+
+@compiled
+def _max_pool(x: Any, y: Any, at: int, step: int, sizes: Any, window: Any, lines: Any) -> None:
+    """Rows of places, `step` entries apart, LANES channels or more; sizes are height, width, channels and places."""
+    height, width, channels, down, across = sizes
+    taps_down, taps_across, stride_down, stride_across, above, beside = window
+    lanes = MANY * LANES if channels >= MANY * LANES else LANES
+    for line in range(lines[0], lines[1]):
+        top = line % down * stride_down - above
+        first, last = max(top, 0), min(top + taps_down, height)
+        for q in range(across):
+            left = q * stride_across - beside
+            begin, end = max(left, 0), min(left + taps_across, width)
+            place, out = ((line // down * height + first) * width + begin) * channels, at + (line * across + q) * step
+            for lane in range(0, channels, lanes):
+                k = min(lane, channels - lanes)  # the last lanes go back to where they are full
+                if lanes == LANES:
+                    largest1(x, place + k, width * channels, channels, last - first, end - begin, y, out + k)
+                else:
+                    largest4(x, place + k, width * channels, channels, last - first, end - begin, y, out + k)
+
+
+@compiled
+def _max_pool_pullback(dy: Any, x: Any, y: Any, dx: Any, sizes: Any, window: Any, pictures: Any) -> None:
+    """dy goes to the first entry of each window that is the largest, channel by channel; dx begins with zeros."""
+    height, width, channels, down, across = sizes
+    taps_down, taps_across, stride_down, stride_across, above, beside = window
+    free = np.empty(channels, np.float32)
+    zero, one = np.float32(0), np.float32(1)
+    for line in range(pictures[0] * down, pictures[1] * down):
+        top = line % down * stride_down - above
+        for q in range(across):
+            left, out = q * stride_across - beside, (line * across + q) * channels
+            best, slope = y[out : out + channels], dy[out : out + channels]
+            free[:] = one
+            for i in range(max(top, 0), min(top + taps_down, height)):
+                for j in range(max(left, 0), min(left + taps_across, width)):
+                    place = ((line // down * height + i) * width + j) * channels
+                    seen, to = x[place : place + channels], dx[place : place + channels]
+                    for k in range(channels):
+                        won = seen[k] == best[k] and free[k] > zero
+                        to[k] += slope[k] if won else zero
+                        free[k] = zero if won else free[k]
+
+
+def takes_pool(x: Any, window: Window) -> bool:
+    """Whether the largest entries can be found here."""
+    return x.dtype == np.float32 and window.dilation == (1, 1) and x.size > 0 and x.shape[3] >= LANES
+
+
+def _numbers(window: Window) -> tuple[int, ...]:
+    return (*window.size, *window.stride, window.padding[0][0], window.padding[1][0])
+
+
+def max_pool(x: Any, window: Window, y: Any = None, first: int = 0) -> Any:
+    """The largest entries; written into the channels of y from the first one on, if y is given."""
+    n, height, width, channels = x.shape
+    down, across = window.places((height, width))
+    if y is None:
+        y = empty((n, down, across, channels))
+    sizes, entries = (height, width, channels, down, across), y.reshape(-1)
+    numbers = _numbers(window)
+
+    def some(start: int, stop: int) -> None:
+        _max_pool(flat(x), entries, first, y.shape[3], sizes, numbers, (start, stop))
+
+    shared(some, n * down, COMPARISONS // (across * channels * math.prod(window.size)) + 1)
+    return y
+
+
+def max_pool_pullback(dy: Any, x: Any, y: Any, window: Window) -> Any:
+    """dx."""
+    dx = empty(x.shape)
+    dx[...] = 0.0
+    sizes, numbers = (*x.shape[1:], *y.shape[1:3]), _numbers(window)
+
+    def some(start: int, stop: int) -> None:
+        _max_pool_pullback(flat(dy), flat(x), flat(y), dx.reshape(-1), sizes, numbers, (start, stop))
+
+    shared(some, x.shape[0], MANY_ENTRIES // (x[0].size or 1) + 1)
+    return dx
