@@ -623,6 +623,8 @@ class Model:
         checkpoint: Any = None,
         resume: Any = False,
         engine: str | None = None,
+        accumulate: int = 1,
+        ema: float | None = None,
     ) -> History:
         """Train: epochs of steps theta <- theta - rate d(gradient), each on one batch.
 
@@ -663,6 +665,11 @@ class Model:
         engine : str, optional
             Who computes: "layers", each layer itself; on NumPy also "numpy", steps that are prepared once, and "numba",
             compiled ones; "auto", the fastest that is installed. The model's own if None. History notes which it was.
+        accumulate : int
+            How many batches make a step, as if they were one: for batches that do not fit into the memory at once.
+        ema : float, optional
+            How much of an exponential moving average of the parameters stays in a step, such as 0.999. The model gets
+            the average at the end of each epoch: it is validated, returned and saved.
 
         Returns
         -------
