@@ -284,33 +284,31 @@ class Trainer:
         done = Finished([], [], [], [])
         for group in self._groups(number, limit):
             if self.plan is not None:
-                steps = self._planned(group[0], rates, done)
+                self._planned(group[0], rates, done)
             elif len(group) == 1:
-                steps = self._one_step(group[0], rates[0], done)
+                self.one_step(group[0], rates[0], done)
             else:
-                steps = self._joint_step(group, rates[0], done)
-            self.at = self.at._replace(step=self.at.step + steps)
+                self._joint_step(group, rates[0], done)
             check()
         return done
 
-    def _planned(self, rows: Any, rates: list[float], done: Finished) -> int:
+    def _planned(self, rows: Any, rates: list[float], done: Finished) -> None:
         assert self.plan is not None
         batch = self._batch(rows)
         losses, outputs = self.plan.run(*batch, rates, self.at.step + 1)
+        self.at = self.at._replace(step=self.at.step + len(losses))
         self._note(done, rows, batch, losses, outputs)
-        return len(losses)
 
-    def _one_step(self, rows: Any, rate: float, done: Finished) -> int:
-        """As the layers define it."""
+    def one_step(self, rows: Any, rate: float, done: Finished) -> None:
+        """One step on these examples, as the layers define it."""
         at, batch, numbers = self.at, self._batch(rows), self.optimizer.numbers(rate, self.at.step + 1)
         theta, state, slots, loss, outputs = self.step(
             at.theta, at.state, at.slots, *batch, numbers, self.words, at.step * self.accumulate
         )
-        self.at = at._replace(theta=theta, state=state, slots=slots)
+        self.at = at._replace(theta=theta, state=state, slots=slots, step=at.step + 1)
         self._note(done, rows, batch, [loss], outputs)
-        return 1
 
-    def _joint_step(self, group: list[Any], rate: float, done: Finished) -> int:
+    def _joint_step(self, group: list[Any], rate: float, done: Finished) -> None:
         """One step on several batches, as if they were one."""
         at, first, mass = self.at, self.at.step * self.accumulate, 0.0
         gradient, state = same_place(theta=at.theta).zeros_like(wide(at.theta)), at.state
@@ -322,8 +320,7 @@ class Trainer:
             self._note(done, rows, batch, [loss], outputs)
         numbers = self.optimizer.numbers(rate, at.step + 1)
         theta, slots = self.update(at.theta, gradient, at.slots, numbers, at.step)
-        self.at = at._replace(theta=theta, state=state, slots=slots)
-        return 1
+        self.at = at._replace(theta=theta, state=state, slots=slots, step=at.step + 1)
 
     def _batch(self, rows: Any) -> tuple[Array, Array, Array | None]:
         """The inputs, the target and the weights of these rows."""
@@ -340,10 +337,10 @@ class Trainer:
 
     def _groups(self, number: int, limit: int | None) -> Iterator[list[Any]]:
         """The batches of each step."""
-        batches = self._batches(number)
+        batches = self.batches(number)
         return islice(iter(lambda: list(islice(batches, self.accumulate)), []), limit)
 
-    def _batches(self, number: int) -> Iterator[Any]:
+    def batches(self, number: int) -> Iterator[Any]:
         """The rows of each batch: None for all, a slice, or indices on the device."""
         count = self.data.examples
         if self.batches_per_epoch == 1:
