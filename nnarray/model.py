@@ -47,6 +47,7 @@ from nnarray.training import checkpoints, loading
 from nnarray.training.callbacks import History
 from nnarray.training.data import check_inputs, finite_inputs, prepare
 from nnarray.training.fit import fit
+from nnarray.training.rates import RateSearch, search
 from nnarray.training.settings import FitSettings
 from nnarray.typing import Array, Shape
 
@@ -622,6 +623,8 @@ class Model:
         checkpoint: Any = None,
         resume: Any = False,
         engine: str | None = None,
+        accumulate: int = 1,
+        ema: float | None = None,
     ) -> History:
         """Train: epochs of steps theta <- theta - rate d(gradient), each on one batch.
 
@@ -662,6 +665,11 @@ class Model:
         engine : str, optional
             Who computes: "layers", each layer itself; on NumPy also "numpy", steps that are prepared once, and "numba",
             compiled ones; "auto", the fastest that is installed. The model's own if None. History notes which it was.
+        accumulate : int
+            How many batches make a step, as if they were one: for batches that do not fit into the memory at once.
+        ema : float, optional
+            How much of an exponential moving average of the parameters stays in a step, such as 0.999. The model gets
+            the average at the end of each epoch: it is validated, returned and saved.
 
         Returns
         -------
@@ -694,6 +702,63 @@ class Model:
         """
         given = locals() | {"engine": self.engine_for(engine)}
         return fit(self, X, y, FitSettings.of(given))
+
+    def find_lr(
+        self,
+        X: Array,
+        y: Array,
+        *,
+        loss: Any = "cross_entropy",
+        optimizer: Any = "adam",
+        batch_size: int | None = 32,
+        lowest: float = 1e-6,
+        highest: float = 10.0,
+        steps: int = 100,
+        sample_weight: Array | None = None,
+        seed: int = 0,
+    ) -> RateSearch:
+        """Search for a learning rate: steps with rates that rise from `lowest` to `highest`, until the loss rises.
+
+        The model stays as it is. X, y and the other arguments are as in `fit`.
+
+        Parameters
+        ----------
+        X, y : array
+        loss : str or Loss
+        optimizer : str or Optimizer
+            Its own rate does not matter.
+        batch_size : int or None
+        lowest, highest : float
+            The first and the last rate; between them, each is the same multiple of the one before.
+        steps : int
+            At least 10.
+        sample_weight : array, shape (N,), optional
+        seed : int
+
+        Returns
+        -------
+        RateSearch
+            With `rates`, `losses`, `suggestion` (where the loss falls most steeply) and `plot()`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `fit`.
+
+        References
+        ----------
+        .. [1] Smith (2017), Cyclical learning rates for training neural networks, section 3.3. WACV.
+
+        Examples
+        --------
+        >>> import nnarray as nn
+        >>> X, y = nn.datasets.moons(200, noise=0.1, seed=0)
+        >>> model = nn.Network(nn.Dense(16, "tanh"), nn.Dense(2)).init((2,), seed=0)
+        >>> 1e-3 < model.find_lr(X, y).suggestion < 1.0
+        True
+        """
+        settings = {name: value for name, value in locals().items() if name not in ("self", "X", "y")}
+        return search(self, X, y, **settings)
 
     # --- Looking at it -------------------------------------------------------------------------------------------
 

@@ -38,7 +38,8 @@ def canonical(name: object, table: Mapping[str, Any], kind: str, also: Also | No
     if plain in known and known[plain][1] is None:
         raise ValueError(f"there is no {kind} {shown(name)} here; use one of {', '.join(table)}.")
     present = [each for each, (_, entry) in known.items() if entry]
-    near = difflib.get_close_matches(plain, present, n=1, cutoff=0.75)
+    close = difflib.get_close_matches(plain, present, n=3, cutoff=0.75)
+    near = sorted(close, key=lambda each: abs(len(each) - len(plain)))  # letters change places more often than they go
     guess = f" Did you mean {known[near[0]][0]!r}?" if near else ""
     raise ValueError(f"unknown {kind} {shown(name)}; use one of {', '.join(table)}.{guess}")
 

@@ -215,7 +215,7 @@ def test_numbers_of_numpy_leave_the_dtype(be: nn.Backend) -> None:
         (
             lambda: optimizer_named("adma"),
             ValueError,
-            "unknown optimizer 'adma'; use one of sgd, .*Did you mean 'adam",
+            "unknown optimizer 'adma'; use one of sgd, .*Did you mean 'adam'",
         ),
         (lambda: optimizer_named(3), ValueError, "unknown optimizer 3"),
         (lambda: nn.SGD(0.1, momentum=1.0), ValueError, "0 <= momentum < 1; got 1.0"),

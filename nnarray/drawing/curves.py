@@ -77,6 +77,26 @@ def plot_history(history: Mapping[str, Sequence[float]], *, ax: Axes | None = No
     return axes
 
 
+def plot_rates(
+    rates: Sequence[float],
+    losses: Sequence[float],
+    smoothed: Sequence[float],
+    suggestion: float,
+    *,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw losses over learning rates, each as it was and smoothed, and a line at the one that is suggested."""
+    axes = axes_for(ax)
+    axes.plot(rates, losses, color=BLUE, alpha=0.3, label="each batch")
+    axes.plot(rates, smoothed, color=BLUE, label="smoothed")
+    axes.axvline(suggestion, color=VERMILLION, linestyle="--", label=f"{suggestion:.2g}")
+    axes.set_xscale("log")
+    axes.set_ylim(top=2.0 * max(smoothed[0], min(smoothed)))
+    name_axes(axes, "learning rate", "loss")
+    axes.legend()
+    return axes
+
+
 NO_METRICS = frozenset({"epoch", "loss", "lr", "seconds"})
 
 

@@ -189,7 +189,7 @@ class Keeper:
     def save(self, at: TrainingState | None) -> None:
         """Save now."""
         self.remembered = remembering(self.callbacks)
-        theta, state = (self.model.theta, self.model.state) if at is None else at[:2]
+        theta, state = (self.model.theta, self.model.state) if at is None else at.shown
         self._write(at, theta, state)
 
     def _write(self, at: TrainingState | None, theta: Array, state: Array) -> None:

@@ -118,7 +118,7 @@ def _source(resumed: Any, keeper: Keeper | None) -> Path | None:
 def _resume(source: Path, model: Trainee, run: Run, settings: FitSettings) -> TrainingState:
     if not settings.optimizer.stepwise:
         raise ValueError("L-BFGS keeps its memory inside of SciPy, and cannot be resumed. Train anew.")
-    slots = settings.optimizer.slots(model.theta, model.wiring.params)
+    slots = settings.start(model.theta, model.state, model.wiring.params).slots
     return resume(source, model, run, settings.callbacks, slots)
 
 

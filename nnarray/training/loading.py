@@ -251,10 +251,10 @@ def _refuse_others(model: Trainee, run: Run, loaded: Loaded) -> None:
         "frozen": sorted(loaded.frozen),
         **loaded.history.settings,
     }
-    for name, value in now.items():
-        if then.get(name) != value:
+    for name in now | then:
+        if then.get(name) != now.get(name):
             raise ValueError(
-                f"its {name} is {_short(then.get(name))}, and here it is {_short(value)}. Resume with the same "
+                f"its {name} is {_short(then.get(name))}, and here it is {_short(now.get(name))}. Resume with the same "
                 f"settings and data, or train anew (resume=False, without --resume)"
             )
 

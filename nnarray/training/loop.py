@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import reduce
+from itertools import islice
 from operator import and_
 from typing import Any, NamedTuple
 
@@ -16,8 +17,10 @@ from nnarray import random
 from nnarray.backends import copy, device_of, same_place
 from nnarray.checks import all_finite
 from nnarray.engines import Stepper, steps_of
+from nnarray.functional.propagation import Step as Propagated
 from nnarray.functional.propagation import Wiring, loss_and_gradient
 from nnarray.kernels.compilation import compiled, quiet
+from nnarray.kernels.standard.numerics import wide
 from nnarray.layers.base import Context
 from nnarray.losses import BinaryCrossEntropy, CrossEntropy, Loss
 from nnarray.optimizers import Optimizer
@@ -26,7 +29,7 @@ from nnarray.schedules import Constant, Schedule, schedule
 from nnarray.training.callbacks import Run
 from nnarray.training.context import UNSOUND, Course, DivergenceError, interrupts_between_steps, saved_if_interrupted
 from nnarray.training.data import Data, Trainee, pick
-from nnarray.training.state import TrainingState
+from nnarray.training.state import AVERAGE, TrainingState
 from nnarray.typing import Array
 
 log = logging.getLogger("nnarray")
@@ -49,7 +52,7 @@ def descend(course: Course) -> None:
 def _trainer(course: Course) -> Trainer:
     """In the state in which the training begins, or goes on."""
     model, settings, rule = course.model, course.settings, course.settings.optimizer
-    start = course.begun or TrainingState(model.theta, model.state, rule.slots(model.theta, model.wiring.params))
+    start = course.begun or settings.start(model.theta, model.state, model.wiring.params)
     return Trainer(
         wiring=model.wiring,
         data=course.data,
@@ -63,6 +66,8 @@ def _trainer(course: Course) -> Trainer:
         decays=course.decays if rule.weight_decay else None,
         frozen=course.frozen,
         engine=settings.engine,
+        accumulate=settings.accumulate,
+        ema=settings.ema,
     )
 
 
@@ -77,7 +82,7 @@ def _epochs(course: Course, trainer: Trainer, rates: Schedule, check: Callable[[
                 done = trainer.epochs(number, these, check)
         finally:
             run.history.steps = trainer.at.step
-            model.restore((trainer.at.theta, trainer.at.state))
+            model.restore(trainer.at.shown)
             given = model.theta, model.state
         means = trainer.mean_losses(done)
         if not (all(map(math.isfinite, means)) and trainer.finite()):
@@ -124,18 +129,25 @@ class Trainer:
     decays: Array | None
     frozen: Array | None
     engine: str
+    accumulate: int = 1
+    """How many batches make a step."""
+    ema: float | None = None
+    """How much of the average of theta stays in a step, if there is one."""
     plan: Stepper | None = None
     """Prepared steps that write into theta and slots; None where the layers' own are taken."""
 
     def __post_init__(self) -> None:
-        self.step = compiled(self._step, self.at.theta)
+        self.step, self.gather, self.update = (
+            compiled(each, self.at.theta) for each in (self._step, self._gather, self._update)
+        )
         layers = self.key.fold("layers")
         self.words = (layers.word0, layers.word1)
         self.prepare()
 
     def prepare(self) -> None:
         """Make a plan for theta and slots as they are now."""
-        if self.frozen is None and self.data.x.ndim == 2 and not self.at.plain:
+        usual = self.frozen is None and self.accumulate == 1 and self.ema is None
+        if usual and self.data.x.ndim == 2 and not self.at.plain:
             self.plan = steps_of(
                 self.wiring,
                 self.loss,
@@ -150,11 +162,11 @@ class Trainer:
     def follow(self, model: Trainee, given: tuple[Array, Array]) -> None:
         """Go on from the model's numbers, if it does not hold what it was given: a callback may have changed them.
 
-        Where a library lets anybody write to them, that cannot be seen: they are taken each time.
+        Where a library lets anybody write to them, that cannot be seen: they are taken each time, but for an average.
         """
         changed = model.theta is not given[0] or model.state is not given[1]
-        if changed or self.plan is None:
-            self.at = self.at._replace(theta=copy(model.theta), state=copy(model.state))
+        if changed or (self.plan is None and self.ema is None):
+            self.at = self.at.from_here(copy(model.theta), copy(model.state))
         if changed:
             self.prepare()
 
@@ -183,7 +195,7 @@ class Trainer:
         """Let go of all memory at once: what refers to itself would wait for Python's garbage collection."""
         if self.plan is not None:
             self.plan.release()
-        del self.step, self.plan
+        del self.step, self.gather, self.update, self.plan
 
     def kept(self, *, whole: bool) -> TrainingState:
         """A copy of the state; of the optimizer's memory only where going back could need it, or `whole`."""
@@ -192,6 +204,13 @@ class Trainer:
     def back_to(self, saved: TrainingState) -> None:
         """Undo what was done since, and go on without a plan."""
         self.at, self.plan = saved._replace(plain=True), None
+
+    def _gradient(
+        self, theta: Array, state: Array, x: Array, target: Array, weights: Array | None, words: Any, index: Any
+    ) -> Propagated:
+        return loss_and_gradient(
+            self.wiring, theta, state, x, target, weights, self.loss, training=True, key=Key(*words), step=index
+        )
 
     def _step(
         self,
@@ -206,32 +225,55 @@ class Trainer:
         index: Any,
     ) -> tuple[Any, ...]:
         """One update: a pure function of its arguments, but for those that the optimizer consumes."""
-        found = loss_and_gradient(
-            self.wiring,
-            theta,
-            state,
-            x,
-            target,
-            weights,
-            self.loss,
-            training=True,
-            key=Key(*words),
-            step=index,
-        )
-        theta, slots = self.optimizer.update(
-            theta,
-            found.gradient,
-            slots,
-            numbers,
-            layout=self.wiring.params,
-            decays=self.decays,
-            frozen=self.frozen,
-        )
+        found = self._gradient(theta, state, x, target, weights, words, index)
+        theta, slots = self._update(theta, found.gradient, slots, numbers, index)
         return theta, found.state, slots, found.loss, found.outputs
+
+    def _update(
+        self, theta: Array, gradient: Array, slots: dict[str, Array], numbers: dict[str, Any], index: Any
+    ) -> tuple[Array, dict[str, Array]]:
+        """What becomes of the gradient: the pipeline, then the average of theta, which begins with the first step."""
+        layout, own = self.wiring.params, {name: slot for name, slot in slots.items() if name != AVERAGE}
+        theta, own = self.optimizer.update(
+            theta, gradient, own, numbers, layout=layout, decays=self.decays, frozen=self.frozen
+        )
+        if self.ema is None:
+            return theta, own
+        part = 1.0 - self.ema * (index > 0)
+        average = slots[AVERAGE] + part * (wide(theta) - slots[AVERAGE])  # exact where theta stays as it is
+        return theta, own | {AVERAGE: average}
+
+    def _gather(
+        self,
+        theta: Array,
+        state: Array,
+        gradient: Array,
+        mass: Any,
+        x: Array,
+        target: Array,
+        weights: Array | None,
+        words: tuple[Any, Any],
+        index: Any,
+    ) -> tuple[Any, ...]:
+        """The gradient of one batch more, in the sum or the mean of those before; `mass` is how much these count."""
+        found = self._gradient(theta, state, x, target, weights, words, index)
+        own, part = wide(found.gradient), 1.0
+        if self.loss.reduction == "sum":
+            gradient = gradient + own
+        else:
+            here = float(x.shape[0]) if weights is None else same_place(w=weights).sum(wide(weights))
+            mass = mass + here
+            part = here / (mass if weights is None else same_place(w=weights).where(mass > 0, mass, 1.0))
+            gradient = gradient + part * (own - gradient)
+        return gradient, mass, found.state, found.loss, found.outputs
+
+    @property
+    def batches_per_epoch(self) -> int:
+        return -(-self.data.examples // self.batch_size)
 
     @property
     def steps_per_epoch(self) -> int:
-        return -(-self.data.examples // self.batch_size)
+        return -(-self.batches_per_epoch // self.accumulate)
 
     @quiet
     def epochs(self, number: int, rates: list[float], check: Callable[[], None], limit: int | None = None) -> Finished:
@@ -240,50 +282,82 @@ class Trainer:
         With a plan and one step an epoch, as many epochs as there are rates.
         """
         done = Finished([], [], [], [])
-        for rows in self._batches(number, limit):
-            x, target = pick(self.data.x, rows), pick(self.data.target, rows)
-            weights = None if self.data.weights is None else pick(self.data.weights, rows)
+        for group in self._groups(number, limit):
             if self.plan is not None:
-                losses, outputs = self.plan.run(x, target, weights, rates, self.at.step + 1)
+                self._planned(group[0], rates, done)
+            elif len(group) == 1:
+                self.one_step(group[0], rates[0], done)
             else:
-                losses, outputs = self._one_step(x, target, weights, rates[0])
-            self.at = self.at._replace(step=self.at.step + len(losses))
-            done.losses.extend(losses)
-            done.masses.append(x.shape[0] if weights is None else same_place(w=weights).sum(weights))
-            if self.keep_outputs:
-                done.rows.append(rows)
-                done.outputs.append(outputs)
+                self._joint_step(group, rates[0], done)
             check()
         return done
 
-    def _one_step(self, x: Array, target: Array, weights: Array | None, rate: float) -> tuple[list[Array], Array]:
-        """As the layers define it."""
-        at, numbers = self.at, self.optimizer.numbers(rate, self.at.step + 1)
-        theta, state, slots, loss, outputs = self.step(
-            at.theta, at.state, at.slots, x, target, weights, numbers, self.words, at.step
-        )
-        self.at = at._replace(theta=theta, state=state, slots=slots)
-        return [loss], outputs
+    def _planned(self, rows: Any, rates: list[float], done: Finished) -> None:
+        assert self.plan is not None
+        batch = self._batch(rows)
+        losses, outputs = self.plan.run(*batch, rates, self.at.step + 1)
+        self.at = self.at._replace(step=self.at.step + len(losses))
+        self._note(done, rows, batch, losses, outputs)
 
-    def _batches(self, number: int, limit: int | None) -> Iterator[Any]:
+    def one_step(self, rows: Any, rate: float, done: Finished) -> None:
+        """One step on these examples, as the layers define it."""
+        at, batch, numbers = self.at, self._batch(rows), self.optimizer.numbers(rate, self.at.step + 1)
+        theta, state, slots, loss, outputs = self.step(
+            at.theta, at.state, at.slots, *batch, numbers, self.words, at.step * self.accumulate
+        )
+        self.at = at._replace(theta=theta, state=state, slots=slots, step=at.step + 1)
+        self._note(done, rows, batch, [loss], outputs)
+
+    def _joint_step(self, group: list[Any], rate: float, done: Finished) -> None:
+        """One step on several batches, as if they were one."""
+        at, first, mass = self.at, self.at.step * self.accumulate, 0.0
+        gradient, state = same_place(theta=at.theta).zeros_like(wide(at.theta)), at.state
+        for i, rows in enumerate(group):
+            batch = self._batch(rows)
+            gradient, mass, state, loss, outputs = self.gather(
+                at.theta, state, gradient, mass, *batch, self.words, first + i
+            )
+            self._note(done, rows, batch, [loss], outputs)
+        numbers = self.optimizer.numbers(rate, at.step + 1)
+        theta, slots = self.update(at.theta, gradient, at.slots, numbers, at.step)
+        self.at = at._replace(theta=theta, state=state, slots=slots, step=at.step + 1)
+
+    def _batch(self, rows: Any) -> tuple[Array, Array, Array | None]:
+        """The inputs, the target and the weights of these rows."""
+        data = self.data
+        return pick(data.x, rows), pick(data.target, rows), None if data.weights is None else pick(data.weights, rows)
+
+    def _note(self, done: Finished, rows: Any, batch: tuple[Any, ...], losses: list[Array], outputs: Any) -> None:
+        x, _, weights = batch
+        done.losses.extend(losses)
+        done.masses.append(x.shape[0] if weights is None else same_place(w=weights).sum(weights))
+        if self.keep_outputs:
+            done.rows.append(rows)
+            done.outputs.append(outputs)
+
+    def _groups(self, number: int, limit: int | None) -> Iterator[list[Any]]:
+        """The batches of each step."""
+        batches = self.batches(number)
+        return islice(iter(lambda: list(islice(batches, self.accumulate)), []), limit)
+
+    def batches(self, number: int) -> Iterator[Any]:
         """The rows of each batch: None for all, a slice, or indices on the device."""
         count = self.data.examples
-        batches = self.steps_per_epoch if limit is None else limit
-        if self.steps_per_epoch == 1:
-            yield from [None] * batches
+        if self.batches_per_epoch == 1:
+            yield None
             return
         order = None
         if self.shuffle:
             xp, device = same_place(x=self.data.x), device_of(self.data.x)
             order = random.permutation(self.key.fold("shuffle").fold(number), count, xp=xp, device=device)
-        for start in range(0, batches * self.batch_size, self.batch_size):
+        for start in range(0, count, self.batch_size):
             rows = slice(start, min(start + self.batch_size, count))
             yield rows if order is None else order[rows]
 
     @quiet
     def mean_losses(self, done: Finished) -> list[float]:
         """The loss over each epoch, the one number for which the host waits: weighted as the reduction says."""
-        if self.steps_per_epoch == 1:
+        if self.batches_per_epoch == 1:
             return [float(loss) for loss in done.losses]
         return [self._mean_loss(done)]
 
@@ -339,17 +413,18 @@ def _diverged(
 ) -> DivergenceError:
     """Go back to the last parameters with a finite loss, and say what happened."""
     if not (bool(all_finite(saved.theta)) and bool(all_finite(saved.state))):
-        run.model.restore((saved.theta, saved.state))
+        run.model.restore(saved.shown)
         run.history.steps = saved.step
         return DivergenceError(UNSOUND)
-    losses = [float(loss) for loss in done.losses]
+    each, size = [float(loss) for loss in done.losses], trainer.accumulate
+    losses = [sum(each[i : i + size]) / len(each[i : i + size]) for i in range(0, len(each), size)]  # of steps
     first = next((i for i, loss in enumerate(losses) if not math.isfinite(loss)), len(losses))
     what, step = ("the loss", first + 1) if first < len(losses) else (trainer.overflown(), first)
     good = _last_good(trainer, saved, number, rate, max(first - 1, 0))
     taken = good.step - saved.step
     if taken + 1 < first:  # before the loss told of it
         what, step = trainer.overflown(), taken + 1
-    run.model.restore((good.theta, good.state))
+    run.model.restore(good.shown)
     run.history.steps = good.step
     last = f"{losses[taken]:.6g}" if first else "none in this epoch"
     return DivergenceError(

@@ -6,12 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from nnarray.checks import integer
+from nnarray.backends import copy
+from nnarray.checks import integer, real
+from nnarray.functional.layout import Layout
+from nnarray.kernels.standard.numerics import wide
 from nnarray.losses import Loss, loss_named
 from nnarray.metrics import Metric, metrics_named
 from nnarray.optimizers import optimizer_named
 from nnarray.random import Key
 from nnarray.training.callbacks import Callback, as_callbacks
+from nnarray.training.state import AVERAGE, TrainingState
+from nnarray.typing import Array
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,8 @@ class FitSettings:
     checkpoint: Any
     resume: Any
     engine: str
+    accumulate: int
+    ema: float | None
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> FitSettings:
@@ -51,7 +58,13 @@ class FitSettings:
             "optimizer": optimizer_named(given["optimizer"]),
             "metrics": metrics_named(given["metrics"]),
             "callbacks": as_callbacks(given["callbacks"]),
+            "accumulate": integer(given["accumulate"], "accumulate", 1, usual=4),
+            "ema": None if given["ema"] is None else real(given["ema"], "ema", least=0.0, below=1.0, usual=0.999),
         }
+        if not looked_up["optimizer"].stepwise and (looked_up["accumulate"] > 1 or looked_up["ema"] is not None):
+            raise ValueError(
+                f"{type(looked_up['optimizer']).__name__} takes all examples at once: leave out accumulate and ema."
+            )
         return cls(**{each.name: given[each.name] for each in fields(cls)} | looked_up)
 
     @property
@@ -69,4 +82,11 @@ class FitSettings:
             "metrics": list(self.metrics),
             "shuffle": bool(self.shuffle),
             "seed": int(self.seed),
+            **({"accumulate": self.accumulate} if self.accumulate > 1 else {}),
+            **({} if self.ema is None else {"ema": self.ema}),
         }
+
+    def start(self, theta: Array, state: Array, layout: Layout) -> TrainingState:
+        """Where a training begins; `theta` and `state` are the model's own."""
+        average = {} if self.ema is None else {AVERAGE: copy(wide(theta))}
+        return TrainingState(theta, state, self.optimizer.slots(theta, layout) | average)

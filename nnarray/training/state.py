@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from nnarray.backends import copy
+from nnarray.backends import copy, namespace
+from nnarray.kernels.standard.numerics import wide
 from nnarray.typing import Array
+
+AVERAGE = "average"
+"""The slot of the moving average of theta, if there is one."""
 
 
 class TrainingState(NamedTuple):
@@ -18,7 +22,7 @@ class TrainingState(NamedTuple):
     theta, state : array
         The parameters, and what training changes but gradients do not.
     slots : dict of arrays
-        What the optimizer and its transforms remember.
+        What the optimizer and its transforms remember, and the average of theta.
     step : int
         How many steps are taken.
     epoch : int
@@ -38,3 +42,15 @@ class TrainingState(NamedTuple):
         """With arrays of its own; those of the optimizer's memory only if `slots`."""
         kept = {name: copy(slot) for name, slot in self.slots.items()} if slots else self.slots
         return self._replace(theta=copy(self.theta), state=copy(self.state), slots=kept)
+
+    @property
+    def shown(self) -> tuple[Array, Array]:
+        """The parameters and the state that the model gets: the average of theta, if there is one."""
+        if AVERAGE not in self.slots:
+            return self.theta, self.state
+        return namespace(self.theta).astype(self.slots[AVERAGE], self.theta.dtype), self.state
+
+    def from_here(self, theta: Array, state: Array) -> TrainingState:
+        """With other numbers to go on from; the average begins anew with them."""
+        slots = self.slots | {AVERAGE: copy(wide(theta))} if AVERAGE in self.slots else self.slots
+        return self._replace(theta=theta, state=state, slots=slots)

@@ -1,0 +1,143 @@
+"""A search for a learning rate: a few steps with rates that rise, and what the loss does meanwhile."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import chain, count
+from typing import Any
+
+from nnarray.backends import is_traced
+from nnarray.checks import integer, real
+from nnarray.drawing.curves import plot_rates
+from nnarray.kernels.compilation import quiet
+from nnarray.kernels.engines import LAYERS, computing
+from nnarray.losses import loss_named
+from nnarray.optimizers import optimizer_named
+from nnarray.random import Key
+from nnarray.training.data import Trainee, prepare
+from nnarray.training.loop import Finished, Trainer
+from nnarray.training.state import TrainingState
+
+KEPT = 0.8  # of the running mean of losses, from step to step
+TOO_MUCH = 4.0  # times the lowest loss: then the rate is too high, and the search is over
+
+
+@dataclass(frozen=True)
+class RateSearch:
+    """What `Model.find_lr` found.
+
+    Attributes
+    ----------
+    rates : list of float
+        The learning rate of each step.
+    losses : list of float
+        The loss before each step, on its batch.
+
+    Examples
+    --------
+    >>> from nnarray.training.rates import RateSearch
+    >>> RateSearch([1e-3, 1e-2, 1e-1, 1.0, 10.0], [1.0, 0.9, 0.4, 0.3, 1.0]).suggestion
+    0.1
+    """
+
+    rates: list[float]
+    losses: list[float]
+
+    @property
+    def smoothed(self) -> list[float]:
+        """The running mean of the losses so far."""
+        total, found = 0.0, []
+        for step, loss in enumerate(self.losses, start=1):
+            total = KEPT * total + (1.0 - KEPT) * loss
+            found.append(total / (1.0 - KEPT**step))
+        return found
+
+    @property
+    def suggestion(self) -> float:
+        """The rate at which the smoothed loss falls most steeply, over the logarithm of the rate.
+
+        Raises
+        ------
+        ValueError
+            If it does not fall.
+        """
+        means = self.smoothed
+        lowest = means.index(min(means))
+        falls = [(means[i + 1] - means[i - 1], self.rates[i]) for i in range(1, min(lowest + 1, len(means) - 1))]
+        if not falls or min(falls)[0] >= 0.0:
+            raise ValueError(
+                "the loss falls at none of these learning rates. Search from a lower one, with more steps, or larger "
+                "batches."
+            )
+        return min(falls)[1]
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw the losses over the rates, and the suggestion; needs `nnarray[plot]`. Returns the matplotlib axes."""
+        return plot_rates(self.rates, self.losses, self.smoothed, self.suggestion, ax=ax)
+
+
+@quiet  # the last step may well overflow
+def search(
+    model: Trainee,
+    X: Any,
+    y: Any,
+    *,
+    loss: Any,
+    optimizer: Any,
+    batch_size: int | None,
+    lowest: float,
+    highest: float,
+    steps: int,
+    sample_weight: Any,
+    seed: int,
+) -> RateSearch:
+    """`Model.find_lr`."""
+    if is_traced(X) or is_traced(model.theta):
+        raise ValueError("find_lr cannot run inside jax.jit: it looks at values. Call it outside.")
+    steps = integer(steps, "steps", 10, usual=100)
+    lowest = real(lowest, "lowest", least=1e-30, usual=1e-6)
+    highest = real(highest, "highest", least=lowest, usual=10.0)
+    chosen, rule = loss_named(loss), optimizer_named(optimizer)
+    if not rule.stepwise:
+        raise ValueError(f"{type(rule).__name__} finds the length of its steps itself. Search for another optimizer.")
+    data = prepare(model, X, y, sample_weight, chosen)
+    size = data.examples if batch_size is None else integer(batch_size, "batch_size", 1, usual=32)
+    layout, theta, optimizer = model.wiring.params, model.theta, rule
+    trainer = Trainer(
+        wiring=model.wiring,
+        data=data,
+        loss=chosen,
+        optimizer=optimizer,
+        batch_size=min(size, data.examples),
+        shuffle=True,
+        key=Key(seed),
+        keep_outputs=False,
+        at=TrainingState(theta, model.state, optimizer.slots(theta, layout)).copied(slots=False),
+        decays=layout.decays(theta) if rule.weight_decay else None,
+        frozen=layout.frozen(model.frozen, theta),
+        engine=LAYERS,
+    )
+    with computing(LAYERS):
+        trainer.prove()
+        factor = (highest / lowest) ** (1.0 / (steps - 1))
+        return _risen(trainer, [lowest * factor**i for i in range(steps)])
+
+
+def _risen(trainer: Trainer, rates: list[float]) -> RateSearch:
+    """Steps with these rates, over as many epochs as it takes, until the loss is out of bounds."""
+    found, done = RateSearch([], []), Finished([], [], [], [])
+    batches = chain.from_iterable(trainer.batches(epoch) for epoch in count())
+    for rate, rows in zip(rates, batches, strict=False):
+        trainer.one_step(rows, rate, done)
+        loss = float(done.losses[-1])
+        if not math.isfinite(loss):
+            break
+        found.rates.append(rate)
+        found.losses.append(loss)
+        means = found.smoothed
+        if means[-1] > TOO_MUCH * min(means) > 0.0:
+            break
+    if not found.losses:
+        raise ValueError("the loss is not finite before the first step. Standardise X, or make the model anew.")
+    return found
