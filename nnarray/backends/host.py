@@ -8,6 +8,7 @@ from pathlib import Path
 
 
 def host_memory() -> int | None:
+    """Bytes of the host's memory in all; None where the system does not say."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):

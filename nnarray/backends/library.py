@@ -131,6 +131,7 @@ class Library:
 
 
 def device_number(text: str, flag: str) -> int:
+    """The device number at the end of a backend's name, such as 1 in "cupy:1"; refuses what is no number."""
     if not text.isdecimal():
         raise ValueError(f"backend {flag!r} must end in a device number such as 0; got {text!r}.")
     return int(text)

@@ -34,6 +34,7 @@ class Differences:
 
     @classmethod
     def of(cls, model: Model, X: Array, y: Array, loss: Loss) -> Differences:
+        """Copy the model and the examples to float64: on their device if it has that type, else on the host."""
         here = backend_of(model.theta)
         if "float64" not in here.dtypes:  # a difference of losses needs the digits; the host has them
             here = host_backend()

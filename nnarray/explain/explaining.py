@@ -14,7 +14,7 @@ from nnarray.explain.examples import spread
 from nnarray.explain.explanation import Explanation
 from nnarray.explain.formulas import formula_of
 from nnarray.explain.steps import signal_of, steps_of
-from nnarray.functional.hooks import Passage, probed
+from nnarray.functional.hooks import Passage, with_hooks
 from nnarray.kernels.engines import computing
 from nnarray.losses import loss_named
 from nnarray.model import Model
@@ -80,7 +80,7 @@ def explain(model: Model, X: Array, y: Array, loss: Any = "cross_entropy", *, ch
         X, y = (pick(each, backend_of(each).asarray(rows)) for each in (X, y))
     data = prepare(model, X, y, None, chosen)
     passages: dict[str, Passage] = {}
-    wiring = model.wiring._replace(network=probed(model.network, passages))
+    wiring = model.wiring._replace(network=with_hooks(model.network, passages))
     with computing(model.engine):
         found = propagated(wiring, without_record(model.theta), model.state, data, chosen)
         whole = passages[""]

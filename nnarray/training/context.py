@@ -146,6 +146,7 @@ class Ending:
         self.arrived: list[int] = []
 
     def __call__(self, number: int, frame: object) -> NoReturn:
+        """Note the signal `number` and raise `Terminated`."""
         if number in self.arrived and number != signal.SIGINT:
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)

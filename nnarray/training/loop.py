@@ -231,6 +231,7 @@ class Trainer:
 
     @property
     def steps_per_epoch(self) -> int:
+        """How many batches the examples make; the last batch may be smaller."""
         return -(-self.data.examples // self.batch_size)
 
     @quiet
