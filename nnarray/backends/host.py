@@ -16,7 +16,7 @@ def host_memory() -> int | None:
 
 
 def free_host_memory() -> int | None:
-    """Bytes of the host's memory that this process may still take; None where no system tells.
+    """Bytes of the host's memory that this process may still take; None where the system does not say.
 
     The least of what the machine has left, what its container allows, and the process's own limit (`ulimit -v`).
     """

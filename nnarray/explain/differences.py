@@ -56,7 +56,7 @@ class Differences:
         return moved, self._gradient(moved)
 
     def check(self, where: Slot) -> Check:
-        """The gradient of one parameter; a little aside, if that tells that only a corner was in the way."""
+        """The check of one parameter; where it fails and passes a little aside, that one: the loss has a corner."""
         found = self._at(self.here, where)
         if found.ok:
             return found

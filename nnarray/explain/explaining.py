@@ -63,11 +63,11 @@ def explain(model: Model, X: Array, y: Array, loss: Any = "cross_entropy", *, ch
     >>> import nnarray as nn
     >>> X, y = nn.datasets.moons(200, noise=0.1, seed=0)
     >>> model = nn.Network(nn.Dense(5, "tanh"), nn.Dense(2)).init((2,), seed=0)
-    >>> told = nn.explain(model, X, y)
-    >>> print(told)  # doctest: +SKIP
-    >>> told.ok
+    >>> explanation = nn.explain(model, X, y)
+    >>> print(explanation)  # doctest: +SKIP
+    >>> explanation.ok
     True
-    >>> [(step.name, step.formula) for step in told.steps]
+    >>> [(step.name, step.formula) for step in explanation.steps]
     [('0', 'y = f(x W + b); f = tanh: f(x) = tanh x'), ('1', 'y = f(x W + b); f = identity: f(x) = x')]
     """
     chosen = loss_named(loss)

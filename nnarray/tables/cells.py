@@ -283,7 +283,7 @@ def leave_out(names: Iterable[str]) -> str:
     return f"Leave out what cannot be used: --drop {','.join(found)}, or drop={found!r}."
 
 
-FRAMES = {  # what tells a frame of Polars, lazy or not, and one of pandas
+FRAMES = {  # attributes by which a frame of Polars, lazy or not, and one of pandas are known
     "collect": "frame.collect().to_arrow()",
     "to_arrow": "frame.to_arrow()",
     "iloc": "pyarrow.Table.from_pandas(frame)",

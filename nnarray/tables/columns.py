@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class NumberColumn:
-    """z = (x - mean) / scale; what is missing is 0, and told by a further input if any was missing in training.
+    """z = (x - mean) / scale; what is missing is 0, and a further input marks it if any was missing in training.
 
     `truth` says that the training column was of truth values: then the text true and false are welcome.
     """

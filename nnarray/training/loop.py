@@ -348,7 +348,7 @@ def _diverged(
     what, step = ("the loss", first + 1) if first < len(losses) else (trainer.overflown(), first)
     good = _last_good(trainer, saved, number, rate, max(first - 1, 0))
     taken = good.step - saved.step
-    if taken + 1 < first:  # before the loss told of it
+    if taken + 1 < first:  # before the loss showed it
         what, step = trainer.overflown(), taken + 1
     run.model.restore((good.theta, good.state))
     run.history.steps = good.step

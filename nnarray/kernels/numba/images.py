@@ -46,7 +46,7 @@ def _direct(
     x: Any, filters: Any, bias: Any, least: Any, y: Any, at: int, step: int,
     sizes: Any, stride: Any, reach: Any, groups: Any, panels: Any,
 ) -> None:  # fmt: skip
-    """Places of y, `step` entries apart, from padded pictures x; sizes are height, width, channels, places, filters."""
+    """Places of y, `step` entries apart, from padded images x; sizes are height, width, channels, places, filters."""
     height, width, channels, down, across, units = sizes
     taps, depth = reach[0], reach[1] * channels
     parts = -(-across // ROWS)
@@ -320,12 +320,12 @@ def _combined(x: Any, z: Any, a: Any, b: Any, c: Any, rows: Any, y: Any) -> None
             u[k] = v[k] * a[k] + w[k] * b[k] + c[k]
 
 
-# --- Slopes of the filters, summed over the windows -----------------------------------------------------------------
+# --- The gradient of the filters, summed over the windows -----------------------------------------------------------
 
 
 @compiled
 def _direct_pullback(x: Any, dy: Any, sizes: Any, stride: Any, reach: Any, pictures: Any, sums: Any) -> None:
-    """Add to sums, shape (taps down, taps across x channels, filters filled up), what padded pictures x give."""
+    """Add to sums, shape (taps down, taps across x channels, filters filled up), what padded images x give."""
     height, width, channels, down, across, wide = sizes
     depth = reach[1] * channels
     parts = -(-depth // ROWS)
@@ -374,7 +374,7 @@ def empty(shape: tuple[int, ...]) -> Any:
 
 
 def padded(x: Any, padding: Any) -> Any:
-    """The pictures with a border of zeros."""
+    """The images with a border of zeros."""
     (top, bottom), (left, right) = padding
     if not (top or bottom or left or right):
         return x
@@ -417,7 +417,7 @@ class Convolution:
     least : float
         0 for ReLU; minus infinity for no activation.
     kept : bool
-        Whether this is called often, so that it pays to transform filters for few pictures too.
+        Whether this is called often, so that it pays to transform filters for few images too.
     """
 
     def __init__(self, weight: Any, bias: Any, window: Window, *, least: float = -np.inf, kept: bool = False) -> None:
