@@ -262,8 +262,8 @@ class Model:
         Entries are matched by name where every layer of the network is called as there (the architectures of
         `nn.models` are), be it after a prefix that all names share, such as `module.`; else by position, if the order
         is known: from PyTorch's own state_dict or its .pt file, from a file of `to_torch`, by the numbers in the names,
-        by shapes that tell all layers apart, or from a dict in which each weight comes before its bias. A safetensors
-        file of others keeps no order. Axes change places from PyTorch's layouts to channels-last.
+        by the shapes, if those of all layers differ, or from a dict in which each weight comes before its bias. A
+        safetensors file of others keeps no order. Axes change places from PyTorch's layouts to channels-last.
 
         Parameters
         ----------

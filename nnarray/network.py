@@ -26,7 +26,7 @@ class Network(Row):
         At least one; a network is a layer, so networks nest.
     name : str, optional
     recompute : bool
-        Whether training keeps the inputs only, and goes forward again when it needs the rest for the way back: less
+        Whether training keeps the inputs only, and computes forward again what the pullbacks need: less
         memory, one more forward propagation, the same gradient [1]_. Useful for parts of a deep network.
 
     References

@@ -54,7 +54,7 @@ def backend(flag: str | Backend | None = None) -> Backend:
 
 
 def host_backend() -> Backend:
-    """NumPy: where numbers are drawn once for all backends, and where files, pictures and people read them."""
+    """NumPy: where numbers are drawn once for all backends, and where files, images and people read them."""
     return backend("numpy")
 
 

@@ -14,6 +14,8 @@ from nnarray.typing import Device
 
 
 class CuPy(Library):
+    """CuPy, which computes on NVIDIA GPUs."""
+
     name = module = "cupy"
     distribution, extra, compat = "cupy-cuda13x", "cuda13", "array_api_compat.cupy"
 

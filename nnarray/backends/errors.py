@@ -12,4 +12,4 @@ class BackendUnavailable(RuntimeError):
 
 
 class OutOfDeviceMemory(MemoryError):
-    """The device has not enough free memory; the message says how much was asked for, if the library tells."""
+    """The device has not enough free memory; the message says how much was asked for, if the library says it."""

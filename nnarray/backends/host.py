@@ -8,6 +8,7 @@ from pathlib import Path
 
 
 def host_memory() -> int | None:
+    """Bytes of the host's memory in all; None where the system does not say."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
@@ -15,7 +16,7 @@ def host_memory() -> int | None:
 
 
 def free_host_memory() -> int | None:
-    """Bytes of the host's memory that this process may still take; None where no system tells.
+    """Bytes of the host's memory that this process may still take; None where the system does not say.
 
     The least of what the machine has left, what its container allows, and the process's own limit (`ulimit -v`).
     """

@@ -15,6 +15,8 @@ from nnarray.typing import Array, Device, DType
 
 
 class Jax(Library):
+    """JAX, which compiles what it computes."""
+
     name = module = distribution = extra = "jax"
     compat = "jax.numpy"
     compiles = True

@@ -85,7 +85,7 @@ class Library:
         if x.dtype == dtype or is_safe(x.dtype, dtype) or self.stands_in(x) or self.traced(x):
             return self.namespace().astype(x, dtype, copy=False)
         xp = self.namespace()
-        with np.errstate(over="ignore", invalid="ignore"):  # what overflows is told by an error
+        with np.errstate(over="ignore", invalid="ignore"):  # what overflows is reported by an error
             found = xp.astype(x, dtype)
         if not (xp.isdtype(found.dtype, "real floating") and bool(xp.all(xp.isfinite(found)))):
             refuse_change(self.to_host(x), dtype)
@@ -119,7 +119,7 @@ class Library:
         return "CPU", host_memory()
 
     def free(self, device: Device) -> int | None:
-        """Bytes of the device that are free, where the library tells."""
+        """Bytes of the device that are free; None where the library does not say."""
         return None
 
     def explain(self, error: Exception) -> str:
@@ -131,6 +131,7 @@ class Library:
 
 
 def device_number(text: str, flag: str) -> int:
+    """The device number at the end of a backend's name, such as 1 in "cupy:1"; refuses what is no number."""
     if not text.isdecimal():
         raise ValueError(f"backend {flag!r} must end in a device number such as 0; got {text!r}.")
     return int(text)

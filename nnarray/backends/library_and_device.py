@@ -120,7 +120,7 @@ class Backend:
         """`x`, an array of another library on this device, copied there through DLPack; None where that cannot be.
 
         What lies on the host goes by way of NumPy instead, unless its library can copy it first: PyTorch ends the
-        process when it is handed negative strides, and nothing tells the strides of an unknown object beforehand.
+        process when it is handed negative strides, and the strides of an unknown object are not known beforehand.
         """
         if self.library.name == "numpy" or (owner and owner.name == "numpy") or not hasattr(x, "__dlpack__"):
             return None

@@ -12,7 +12,7 @@ from nnarray.backends.registry import LIBRARIES
 
 @dataclass(frozen=True)
 class BackendInfo:
-    """What `nn.list_backends()` tells of one backend: what it is, or why it cannot be used and what mends that."""
+    """What `nn.list_backends()` reports of one backend: what it is, or why it cannot be used and what mends that."""
 
     name: str
     usable: bool

@@ -11,6 +11,8 @@ from nnarray.backends.library import Library
 
 
 class NumPy(Library):
+    """NumPy, which computes on the host."""
+
     name = module = distribution = extra = "numpy"
     compat = "array_api_compat.numpy"
     engines = ("numba", "numpy")

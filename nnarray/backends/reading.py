@@ -115,6 +115,7 @@ def refuse_query(x: Any, name: str) -> None:
 
 
 def refuse_non_numeric(x: Any, name: str = "") -> None:
+    """Raise a TypeError unless the array is of integers, real floating numbers or booleans."""
     if not namespace(x).isdtype(x.dtype, ("bool", "integral", "real floating")):
         given = f"{name} of dtype" if name else "dtype"
         raise TypeError(

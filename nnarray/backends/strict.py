@@ -13,6 +13,8 @@ from nnarray.typing import Device
 
 
 class Strict(Library):
+    """array-api-strict, which has the array API standard and nothing else."""
+
     name, module, extra = "strict", "array_api_strict", "strict"
     distribution, compat = "array-api-strict", "array_api_strict"
     imitates = True

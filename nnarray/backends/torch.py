@@ -18,6 +18,8 @@ from nnarray.typing import Array, Device, DType, Namespace
 
 
 class Torch(Library):
+    """PyTorch, which computes on CPUs and GPUs."""
+
     name = module = distribution = extra = "torch"
     compat = "array_api_compat.torch"
     weak = ("uint16", "uint32", "uint64")

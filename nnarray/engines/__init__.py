@@ -15,14 +15,20 @@ from nnarray.kernels.engines import LAYERS
 class Stepper(Protocol):
     """Training steps, prepared for one training; they write into the parameters and slots they were made with."""
 
-    def run(self, x: Any, target: Any, weights: Any, rates: Sequence[float], first: int) -> tuple[Any, Any]: ...
-    def release(self) -> None: ...
+    def run(self, x: Any, target: Any, weights: Any, rates: Sequence[float], first: int) -> tuple[Any, Any]:
+        """Take one step on these examples for each rate, from step `first` on; gives losses and outputs."""
+        ...
+
+    def release(self) -> None:
+        """Free the memory that the steps keep."""
 
 
 class Predictor(Protocol):
     """The outputs of a network for some inputs, prepared for its numbers as they are."""
 
-    def __call__(self, x: Any, y: Any = None, first: int = 0) -> Any: ...
+    def __call__(self, x: Any, y: Any = None, first: int = 0) -> Any:
+        """The outputs for the inputs x, shape (n, ...); with y, they are written into its channels from `first` on."""
+        ...
 
 
 def steps_of(*task: Any, engine: str, **settings: Any) -> Stepper | None:

@@ -20,8 +20,13 @@ class Prepared(Protocol):
     """What is asked of an optimizer: a rule in numbers, if it has one, and what the gradient goes through before it."""
 
     @property
-    def transforms(self) -> Sequence[Any]: ...
-    def elementwise(self) -> Rule | None: ...
+    def transforms(self) -> Sequence[Any]:
+        """What the gradient goes through before the update, such as clipping, in order."""
+        ...
+
+    def elementwise(self) -> Rule | None:
+        """The update of each parameter as a rule in numbers; None if the optimizer has no such rule."""
+        ...
 
 
 def steps_of(

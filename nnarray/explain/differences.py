@@ -34,6 +34,7 @@ class Differences:
 
     @classmethod
     def of(cls, model: Model, X: Array, y: Array, loss: Loss) -> Differences:
+        """Copy the model and the examples to float64: on their device if it has that type, else on the host."""
         here = backend_of(model.theta)
         if "float64" not in here.dtypes:  # a difference of losses needs the digits; the host has them
             here = host_backend()
@@ -55,7 +56,7 @@ class Differences:
         return moved, self._gradient(moved)
 
     def check(self, where: Slot) -> Check:
-        """The gradient of one parameter; a little aside, if that tells that only a corner was in the way."""
+        """The check of one parameter; where it fails and passes a little aside, that one: the loss has a corner."""
         found = self._at(self.here, where)
         if found.ok:
             return found

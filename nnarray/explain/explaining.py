@@ -14,7 +14,7 @@ from nnarray.explain.examples import spread
 from nnarray.explain.explanation import Explanation
 from nnarray.explain.formulas import formula_of
 from nnarray.explain.steps import signal_of, steps_of
-from nnarray.functional.hooks import Passage, probed
+from nnarray.functional.hooks import Passage, with_hooks
 from nnarray.kernels.engines import computing
 from nnarray.losses import loss_named
 from nnarray.model import Model
@@ -63,11 +63,11 @@ def explain(model: Model, X: Array, y: Array, loss: Any = "cross_entropy", *, ch
     >>> import nnarray as nn
     >>> X, y = nn.datasets.moons(200, noise=0.1, seed=0)
     >>> model = nn.Network(nn.Dense(5, "tanh"), nn.Dense(2)).init((2,), seed=0)
-    >>> told = nn.explain(model, X, y)
-    >>> print(told)  # doctest: +SKIP
-    >>> told.ok
+    >>> explanation = nn.explain(model, X, y)
+    >>> print(explanation)  # doctest: +SKIP
+    >>> explanation.ok
     True
-    >>> [(step.name, step.formula) for step in told.steps]
+    >>> [(step.name, step.formula) for step in explanation.steps]
     [('0', 'y = f(x W + b); f = tanh: f(x) = tanh x'), ('1', 'y = f(x W + b); f = identity: f(x) = x')]
     """
     chosen = loss_named(loss)
@@ -80,7 +80,7 @@ def explain(model: Model, X: Array, y: Array, loss: Any = "cross_entropy", *, ch
         X, y = (pick(each, backend_of(each).asarray(rows)) for each in (X, y))
     data = prepare(model, X, y, None, chosen)
     passages: dict[str, Passage] = {}
-    wiring = model.wiring._replace(network=probed(model.network, passages))
+    wiring = model.wiring._replace(network=with_hooks(model.network, passages))
     with computing(model.engine):
         found = propagated(wiring, without_record(model.theta), model.state, data, chosen)
         whole = passages[""]

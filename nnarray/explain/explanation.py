@@ -34,7 +34,7 @@ class Explanation:
     inputs : Signal
         What goes into the network.
     output_gradient : Signal
-        The gradient of the loss with respect to the network's outputs, where the way back begins.
+        The gradient of the loss with respect to the network's outputs, where backpropagation begins.
     model, place, dtype : str
         What the network is, and where and in which numbers it computes.
     checked_in : str

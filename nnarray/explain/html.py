@@ -13,11 +13,13 @@ BACKWARD = ("layer", "", "shape", "norm, largest", "first values", "along u", "f
 
 
 def forward_row(step: Step) -> tuple[str, str, str, str, str]:
+    """The cells of one layer in the forward table, in the order of `FORWARD`."""
     gives = listed(step.outputs.values, step.output_shape[1:]) if step.outputs else RESTS
     return (step.name, step.layer, step.formula, f"{step.input_shape} -> {step.output_shape}", gives)
 
 
 def backward_rows(step: Step) -> Iterator[tuple[str, ...]]:
+    """The rows of one layer in the backward table: dL/dy that comes in, then one row for each parameter."""
     told = f"dL/dy in: {signal_text(step.dy)}" if step.dy else f"dL/dy in: {UNASKED}"
     yield (step.name, told, "", "", "", "", "", "")
     for slope in step.slopes:

@@ -47,7 +47,7 @@ class Signal(NamedTuple):
 
 
 class Step(NamedTuple):
-    """One layer on the way forward and on the way back."""
+    """One layer, forward and backward."""
 
     name: str
     """Its path, such as "inception3a.branch1"."""
@@ -62,7 +62,7 @@ class Step(NamedTuple):
     outputs: Signal | None
     """None for the head of an `Auxiliary`, which is not run at inference."""
     dy: Signal | None
-    """dL/dy that comes in on the way back; None if none comes, for nothing before it has parameters."""
+    """dL/dy that comes in; None if none comes, because neither this layer nor one before it has parameters."""
     dx: Signal | None
     """dL/dx that goes out to the layer before; None if nobody asks for it."""
     slopes: tuple[Slope, ...]

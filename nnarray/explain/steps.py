@@ -22,6 +22,7 @@ SHOWN = 4
 def steps_of(
     model: Model, passages: dict[str, Passage], gradient: Array, checks: Differences | None, batch: int
 ) -> Iterator[Step]:
+    """One record for each layer, in the order of the model's summary; `gradient` is that of theta, shape (p,)."""
     lines, gradients = model.summary().lines, model.wiring.params.views(gradient)
     names = {line.name for line in lines}
     for line in lines:
@@ -61,6 +62,7 @@ def _slope(model: Model, where: Slot, layer: str, gradient: Array, checks: Diffe
 
 
 def signal_of(x: Array) -> Signal:
+    """The shape, the norm and the first values of an array, shape (batch, ...)."""
     return Signal(tuple(x.shape), _norm(x), _first(x[0, ...]))
 
 

@@ -34,12 +34,14 @@ def heading_lines(model: str, examples: int, given: int) -> list[str]:
 
 
 def forward_text(step: Step) -> list[str]:
+    """The lines of one layer going forward: its formula, its shapes, and what it gives."""
     pad = "  " * step.depth
     gives = signal_text(step.outputs) if step.outputs else f"{step.output_shape}: {RESTS}"
     return [f"{pad}{step.name}  {step.layer}", f"{pad}  {step.formula}", f"{pad}  {step.input_shape} -> {gives}", ""]
 
 
 def backward_text(step: Step) -> list[str]:
+    """The lines of one layer going backward: dL/dy, the gradient and check of each parameter, and dL/dx."""
     pad = "  " * step.depth
     lines = [f"{pad}{step.name}  {step.layer}", f"{pad}  dL/dy in: {signal_text(step.dy) if step.dy else UNASKED}"]
     for slope in step.slopes:
@@ -54,6 +56,7 @@ def backward_text(step: Step) -> list[str]:
 
 
 def signal_text(signal: Signal) -> str:
+    """The shape and the norm of an array, and the first values of the first example."""
     values = listed(signal.values, signal.shape[1:])
     return f"{signal.shape}, norm {rounded(signal.norm)}, first example {values}"
 
@@ -63,6 +66,7 @@ def _size(slope: Slope) -> str:
 
 
 def frozen_note(slope: Slope) -> str:
+    """A note for a parameter that is frozen; an empty text for the others."""
     return " (frozen: training leaves it as it is)" if slope.frozen else ""
 
 
@@ -74,13 +78,16 @@ def _checked(check: Check) -> str:
 
 
 def verdict_on(check: Check) -> str:
+    """Whether a check passed, in words."""
     return ("ok" if check.ok else "NOT ok") + (" (a little aside: here the loss has a corner)" if check.aside else "")
 
 
 def listed(values: Sequence[float], shape: Shape) -> str:
+    """The values with commas between them; dots at the end if an array of this shape has more values."""
     more = ", ..." if math.prod(shape) > len(values) else ""
     return ", ".join(map(rounded, values)) + more
 
 
 def rounded(value: float) -> str:
+    """The number with four significant digits."""
     return f"{value:.4g}"

@@ -86,7 +86,3 @@ def with_hooks(layer: Layer, passages: dict[str, Passage], path: str = "") -> Ho
         }
         layer = layer.with_layers(inside)
     return Hook(layer, path, passages)
-
-
-probed = with_hooks
-"""The former name of `with_hooks`."""

@@ -22,7 +22,7 @@ from nnarray.typing import Array
 def compiled(function: Callable[..., Any], like: Array) -> Callable[..., Any]:
     """`function` prepared by the library that owns `like`: compiled on JAX, and quiet about overflow on NumPy.
 
-    A training step whose numbers overflow is told once, by a loss that is not finite, and not by warnings.
+    A training step whose numbers overflow is reported once, by a loss that is not finite, and not by warnings.
     """
     owner = library_of(like)
     if owner is not None and owner.name == "jax":

@@ -45,6 +45,7 @@ class Kernel(Generic[P, R]):
         return _of_table, (self.definition.__name__,)  # pickled by name, as functions are
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Compute with the version for the library that the first argument is an array of."""
         kind = type(args[0])
         chosen = self._chosen.get(kind)
         if chosen is None:

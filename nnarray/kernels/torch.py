@@ -28,7 +28,7 @@ def _first(x: Any) -> Any:
 
 
 def _settings(x: Any, window: Window) -> tuple[Any, list[int]]:
-    """The pictures and the padding that PyTorch can add itself, which is the same on both sides."""
+    """The images and the padding that PyTorch can add itself, which is the same on both sides."""
     if all(before == after for before, after in window.padding):
         return x, [window.padding[0][0], window.padding[1][0]]
     return padded(x, window.padding), [0, 0]
@@ -88,9 +88,9 @@ def convolution_pullback(
 
 
 class _Recorded(torch.autograd.Function):
-    """A function with our way back.
+    """A function with our pullback.
 
-    It goes forward again on the way back: so what it keeps are its arguments alone, as torch.func's transformations
+    It computes forward again in the pullback: so what it keeps are its arguments alone, as torch.func's transformations
     need it, and PyTorch finds second derivatives itself.
     """
 

@@ -87,6 +87,7 @@ class Activation(Layer):
         return Function(self.function, lambda dy, x, _y: dy * slope(x))
 
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
+        """Apply the function to each entry of `x`; `y` has the shape of `x`."""
         y = self.resolved.value(x)
         way_back = self.resolved.way_back(x, y)
 

@@ -75,6 +75,7 @@ def parsed(column: Any) -> np.ndarray | None:
 
 
 def cast(text: Any) -> np.ndarray | None:
+    """The texts as float64, NaN where one is missing; None if any of them is no number."""
     pa = arrow()
     try:
         return text.cast(pa.float64()).to_numpy()
@@ -191,6 +192,7 @@ def all_integers(text: Any) -> bool:
 
 
 def standardised(x: np.ndarray, mean: float, scale: float, name: str, rows: Rows) -> np.ndarray:
+    """z = (x - mean) / scale, shape (n,); refuses numbers that are too far from the mean."""
     with np.errstate(over="ignore"):
         z = (x - mean) / scale
     beyond = np.abs(z) > FARTHEST
@@ -204,6 +206,7 @@ def standardised(x: np.ndarray, mean: float, scale: float, name: str, rows: Rows
 
 
 def is_text(kind: Any) -> bool:
+    """Whether an Arrow type is text."""
     types = arrow().types
     return types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
 
@@ -218,6 +221,7 @@ def is_usable(kind: Any) -> bool:
 
 
 def refuse_kinds(table: pa.Table, names: Iterable[str]) -> None:
+    """Raise a ValueError that names the columns which are not numbers, truth values or text."""
     bad = {name: table.column(name).type for name in names if not is_usable(table.column(name).type)}
     if bad:
         listed = ", ".join(f"{name!r} ({kind})" for name, kind in bad.items())
@@ -225,12 +229,14 @@ def refuse_kinds(table: pa.Table, names: Iterable[str]) -> None:
 
 
 def refuse_kind(column: Any, name: str, wanted: str) -> None:
+    """Raise a ValueError if the column cannot be read as `wanted`, such as "numbers"."""
     named = wanted != "numbers" and arrow().types.is_temporal(column.type)  # in text files dates are names
     if not named and not is_usable(column.type):
         raise ValueError(f"column {name!r} is of type {column.type}, and {wanted} are needed, as in training.")
 
 
 def refuse_infinity(x: np.ndarray, name: str, rows: Rows) -> None:
+    """Raise a ValueError that names the first infinite entry, if there is one."""
     if np.isinf(x).any():
         i = int(np.argmax(np.isinf(x)))
         raise ValueError(
@@ -240,6 +246,7 @@ def refuse_infinity(x: np.ndarray, name: str, rows: Rows) -> None:
 
 
 def refuse_missing(missing: np.ndarray, name: str, rows: Rows) -> None:
+    """Raise a ValueError that names the first row without a target, if there is one; `missing` has shape (n,), bool."""
     if missing.any():
         raise ValueError(
             f"{where(name, int(np.argmax(missing)), rows)}: the target is missing. Leave out such rows, "
@@ -248,6 +255,7 @@ def refuse_missing(missing: np.ndarray, name: str, rows: Rows) -> None:
 
 
 def where(name: str, i: int, rows: Rows) -> str:
+    """The row and the column of an entry, in the words of an error message."""
     return f"row {row_number(i, rows)}, column {name!r}"
 
 
@@ -257,22 +265,25 @@ def row_number(i: int, rows: Rows) -> int:
 
 
 def shown(text: Any, i: int) -> str:
+    """An entry in quotes, cut after 60 characters."""
     entry = str(text[int(i)].as_py())
     return repr(entry if len(entry) <= 60 else entry[:60] + "...")
 
 
 def listed(names: Iterable[str], most: int = 10) -> str:
+    """The first `most` names in quotes, and how many there are if there are more."""
     found = list(names)
     more = f", ... ({len(found)} in all)" if len(found) > most else ""
     return ", ".join(map(repr, found[:most])) + more
 
 
 def leave_out(names: Iterable[str]) -> str:
+    """How to leave out these columns, in the words of an error message."""
     found = list(names)
     return f"Leave out what cannot be used: --drop {','.join(found)}, or drop={found!r}."
 
 
-FRAMES = {  # what tells a frame of Polars, lazy or not, and one of pandas
+FRAMES = {  # attributes by which a frame of Polars, lazy or not, and one of pandas are known
     "collect": "frame.collect().to_arrow()",
     "to_arrow": "frame.to_arrow()",
     "iloc": "pyarrow.Table.from_pandas(frame)",

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class NumberColumn:
-    """z = (x - mean) / scale; what is missing is 0, and told by a further input if any was missing in training.
+    """z = (x - mean) / scale; what is missing is 0, and a further input marks it if any was missing in training.
 
     `truth` says that the training column was of truth values: then the text true and false are welcome.
     """
@@ -78,11 +78,13 @@ class NumberColumn:
             out[:, 1] = missing
 
     def to_json(self) -> dict[str, Any]:
+        """The column's settings, as they are saved in a file."""
         numbers = {"mean": self.mean, "scale": self.scale, "missing": self.missing, "truth": self.truth}
         return {"kind": self.kind, "name": self.name, **numbers}
 
     @classmethod
     def from_json(cls, data: object, what: str) -> NumberColumn:
+        """The column from saved settings; refuses what is not valid, and calls it `what`."""
         fields = object_of(data, {"kind", "name", "mean", "scale", "missing", "truth"}, what)
         return cls(
             string(fields["name"], f"the name of {what}"),
@@ -140,10 +142,12 @@ class CategoryColumn:
             out[:, -1] = missing
 
     def to_json(self) -> dict[str, Any]:
+        """The column's settings, as they are saved in a file."""
         return {"kind": self.kind, "name": self.name, "categories": list(self.categories), "missing": self.missing}
 
     @classmethod
     def from_json(cls, data: object, what: str) -> CategoryColumn:
+        """The column from saved settings; refuses what is not valid, and calls it `what`."""
         fields = object_of(data, {"kind", "name", "categories", "missing"}, what)
         return cls(
             string(fields["name"], f"the name of {what}"),

@@ -1,4 +1,4 @@
-"""The ending of a path tells the format of a table."""
+"""The format of a table, by the ending of its path."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PACKED = (".xz", ".zip", ".7z", ".rar", ".tgz")  # archives, which are not read
 
 
 def kind_of(path: Path) -> str:
-    """The format that the ending of a path tells."""
+    """The format that the ending of a path stands for."""
     suffix = path.suffix.lower()
     kind = KINDS.get(Path(path.stem).suffix.lower() if suffix in COMPRESSED else suffix)
     if suffix in PACKED:

@@ -33,5 +33,5 @@ def words_for_nothing(text: Any) -> dict[str, int]:
 
 
 def too_many(count: int, known: int) -> bool:
-    """Whether so many different values of so many entries tell nothing."""
+    """Whether so many different values of so many entries are of no use as categories."""
     return count > MOST_CATEGORIES or (count > FEW and 2 * count > known)

@@ -36,7 +36,7 @@ ENTRY = 16
 
 @contextlib.contextmanager
 def full_memory(path: Path, needed: int | None = None) -> Generator[None]:
-    """What may not fit is told before, and a full memory with what there was, what was needed, and what helps."""
+    """Warn before reading what may not fit; of a full memory, say what there was, what was needed, and what helps."""
     free = free_host_memory()
     if needed and free is not None and needed > free:
         log.warning(

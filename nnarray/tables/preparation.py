@@ -61,7 +61,7 @@ class Preparation:
     `NAME missing`, if any was missing in training. Values are compared as numbers where they are such: 1, 1.0 and +1
     are one category, and so are true and false in capitals or not. A value that is new is refused, or ignored: all its
     inputs are 0. More than 1,000 different values are refused, as are more than 20 if over half of the rows differ:
-    such a column names rows and tells nothing.
+    such a column only names the rows.
 
     *Target.* Text, truth values and Arrow's dictionaries are classes, as are at most 20 different integers of any size;
     any other numbers are values, standardised like inputs. `task` decides otherwise. Words such as `NA` and `-` are
@@ -69,7 +69,7 @@ class Preparation:
     classes are text, sorted as integers if all are such.
 
     *Rounding.* A column that is constant but for rounding is not divided by its deviation, as `Standardizer` says;
-    integers beyond 2**53 that are taken as numbers are rounded. `notes` tells of both.
+    integers beyond 2**53 that are taken as numbers are rounded. `notes` names both.
     """
 
     columns: tuple[NumberColumn | CategoryColumn, ...]

@@ -85,7 +85,7 @@ class TableFile(Opened):
 
 
 def open_table(path: str | os.PathLike[str], text: TextFormat = USUAL) -> TableFile:
-    r"""A table in a file; its ending tells the format. Reads the names of the columns and no rows.
+    r"""A table in a file; its ending says the format. Reads the names of the columns and no rows.
 
     Needs pyarrow: `pip install 'nnarray[tables]'`.
 

@@ -75,10 +75,12 @@ class ClassTarget:
         return position
 
     def to_json(self) -> dict[str, Any]:
+        """The target's settings, as they are saved in a file."""
         return {"kind": self.kind, "name": self.name, "classes": list(self.classes)}
 
     @classmethod
     def from_json(cls, data: object, what: str) -> ClassTarget:
+        """The target from saved settings; refuses what is not valid, and calls it `what`."""
         fields = object_of(data, {"kind", "name", "classes"}, what)
         return cls(string(fields["name"], f"the name of {what}"), strings(fields["classes"], "the classes", 2))
 
@@ -122,10 +124,12 @@ class ValueTarget:
         return np.asarray(self.means) + np.asarray(self.scales) * outputs
 
     def to_json(self) -> dict[str, Any]:
+        """The target's settings, as they are saved in a file."""
         return {"kind": self.kind, "names": list(self.names), "means": list(self.means), "scales": list(self.scales)}
 
     @classmethod
     def from_json(cls, data: object, what: str) -> ValueTarget:
+        """The target from saved settings; refuses what is not valid, and calls it `what`."""
         fields = object_of(data, {"kind", "names", "means", "scales"}, what)
         names = strings(fields["names"], f"the names of {what}", 1)
         means = tuple(finite(x, f"a mean of {what}") for x in items_of(fields["means"], f"the means of {what}"))

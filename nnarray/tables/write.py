@@ -27,7 +27,7 @@ def write_table(path: str | os.PathLike[str], batches: Iterable[Batch]) -> None:
     Parameters
     ----------
     path : path
-        Ends in `.csv`, `.tsv`, `.parquet`, `.pq`, `.feather`, `.arrow` or `.npz`, which tells the format. A file of
+        Ends in `.csv`, `.tsv`, `.parquet`, `.pq`, `.feather`, `.arrow` or `.npz`, which says the format. A file of
         that name is replaced. Only NPZ gathers all batches in memory.
     batches : iterable of mappings
         At least one. Each gives every column, by its name, a sequence or a 1-D array of numbers, truth values or

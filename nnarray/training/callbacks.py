@@ -227,6 +227,7 @@ class EachEpoch(Callback):
         self.function = function
 
     def on_epoch_end(self, run: Run) -> None:
+        """Call the function with the training context."""
         self.function(run)
 
 

@@ -240,7 +240,7 @@ def remembering(callbacks: Sequence[Callback]) -> list[tuple[str, dict[str, Any]
 
 
 def fingerprint(data: Data) -> str:
-    """What tells these examples from others: a checksum of up to 1,024 of them, spread evenly."""
+    """What distinguishes these examples from others: a checksum of up to 1,024 of them, spread evenly."""
     total, count = hashlib.sha256(), data.examples
     rows = backend_of(data.x).asarray(sorted({i * count // FEW for i in range(FEW)}))
     for each in (data.x, data.target, data.weights):

@@ -1,4 +1,4 @@
-"""One training under way: its data, its history, what is told at the end of an epoch, and what may end it early."""
+"""One training under way: its data, its history, what is reported at the end of an epoch, and what may end it early."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class Course:
         self.show({"loss": losses[-1]}, count)
 
     def end_epoch(self, loss: float, rate: float, outputs: list[Array], rows: list[Any]) -> bool:
-        """Write the epoch into the history and tell the callbacks; whether to go on.
+        """Write the epoch into the history and call the callbacks; whether to go on.
 
         `outputs` are those of the epoch's steps, `rows` the examples that they belong to.
         """
@@ -146,6 +146,7 @@ class Ending:
         self.arrived: list[int] = []
 
     def __call__(self, number: int, frame: object) -> NoReturn:
+        """Note the signal `number` and raise `Terminated`."""
         if number in self.arrived and number != signal.SIGINT:
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)

@@ -30,18 +30,37 @@ class Trainee(Protocol):
     metadata: dict[str, Any]
 
     @property
-    def theta(self) -> Array: ...
+    def theta(self) -> Array:
+        """All parameters as one vector, shape (p,)."""
+        ...
+
     @property
-    def state(self) -> Array: ...
+    def state(self) -> Array:
+        """What layers keep from step to step, such as running averages, as one vector."""
+        ...
+
     @property
-    def input_shape(self) -> Shape: ...
+    def input_shape(self) -> Shape:
+        """The shape of one example, without the batch axis."""
+        ...
+
     @property
-    def output_shape(self) -> Shape: ...
+    def output_shape(self) -> Shape:
+        """The shape of the outputs for one example, without the batch axis."""
+        ...
+
     def predict(
         self, X: Array, *, batch_size: int | None = None, check_finite: bool = True, engine: str | None = None
-    ) -> Array: ...
-    def snapshot(self) -> tuple[Array, Array]: ...
-    def restore(self, kept: tuple[Array, Array]) -> None: ...
+    ) -> Array:
+        """The outputs for the examples X, shape (N, ...)."""
+        ...
+
+    def snapshot(self) -> tuple[Array, Array]:
+        """Copies of the parameters and of the state, for `restore`."""
+        ...
+
+    def restore(self, kept: tuple[Array, Array]) -> None:
+        """Take back the parameters and the state that `snapshot` gave."""
 
 
 class Data(NamedTuple):
@@ -102,7 +121,7 @@ def _fitting(shape: Shape, wanted: Shape, of_y: Shape) -> str:
     return f" Or make the network for these: init({shape[1:]})." if labelled else ""
 
 
-@quiet  # what overflows is told by an error
+@quiet  # what overflows is reported by an error
 def finite_inputs(model: Trainee, X: Any, name: str = "X", *, of_y: Shape = ()) -> Array:
     """As `check_inputs`; refuses NaN, infinity, and what the model's dtype cannot hold. Waits for the device."""
     x = check_inputs(model, X, name, of_y=of_y)
@@ -111,7 +130,7 @@ def finite_inputs(model: Trainee, X: Any, name: str = "X", *, of_y: Shape = ()) 
     return x
 
 
-@quiet  # what overflows is told by an error
+@quiet  # what overflows is reported by an error
 def prepare(
     model: Trainee,
     X: Any,

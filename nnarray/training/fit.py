@@ -87,7 +87,7 @@ def _history_of(model: Trainee, run: Run) -> Generator[None]:
 
 @contextmanager
 def _told_of(run: Run, watchers: list[Callback]) -> Generator[None]:
-    """Each that was told of the start is told of the end, whatever happens between them; the last one first."""
+    """Call `on_fit_start` of each; then, even after an error, `on_fit_end` of those that started, last one first."""
     with ExitStack() as stack:
         for watcher in watchers:
             watcher.on_fit_start(run)
@@ -136,7 +136,7 @@ def _held_out(model: Trainee, validation: Any, loss: Loss, check_finite: bool) -
 
 @contextmanager
 def _memory_errors(model: Trainee, data: Data, batch_size: int | None) -> Generator[None]:
-    """A full device is told with what would fit."""
+    """Of a full device, say what would fit."""
 
     def remedy(free: int | None) -> str:
         size = min(batch_size or data.examples, data.examples)

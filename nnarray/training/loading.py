@@ -87,7 +87,7 @@ def understood(file: Path, saved: Archive, what: str = "loaded") -> Loaded:
     return Loaded(wiring, shape, theta, state, facts["dtype"], frozen, history, facts["metadata"], training)
 
 
-@quiet  # what overflows is told by an error
+@quiet  # what overflows is reported by an error
 def _moved(file: Path, loaded: Loaded, be: Backend, dtype: object) -> Loaded:
     """The same on a backend, in another dtype."""
     try:

@@ -269,10 +269,12 @@ class Trainer:
 
     @property
     def batches_per_epoch(self) -> int:
+        """How many batches the examples make; the last batch may be smaller."""
         return -(-self.data.examples // self.batch_size)
 
     @property
     def steps_per_epoch(self) -> int:
+        """How many steps the batches make; the last step may have fewer."""
         return -(-self.batches_per_epoch // self.accumulate)
 
     @quiet
@@ -422,7 +424,7 @@ def _diverged(
     what, step = ("the loss", first + 1) if first < len(losses) else (trainer.overflown(), first)
     good = _last_good(trainer, saved, number, rate, max(first - 1, 0))
     taken = good.step - saved.step
-    if taken + 1 < first:  # before the loss told of it
+    if taken + 1 < first:  # before the loss showed it
         what, step = trainer.overflown(), taken + 1
     run.model.restore(good.shown)
     run.history.steps = good.step

@@ -1,4 +1,4 @@
-"""Trainings told to experiment trackers: callbacks for TensorBoard, MLflow and Weights & Biases.
+"""Trainings reported to experiment trackers: callbacks for TensorBoard, MLflow and Weights & Biases.
 
 `model.fit(X, y, callbacks=[TensorBoard("runs/1")])` writes the columns of the history at every epoch, with the epoch as
 the step. No tracker holds its library or an open file between trainings, so each can be copied and pickled.

@@ -33,7 +33,7 @@ def _direct(
     x: Any, filters: Any, bias: Any, least: Any, y: Any, at: int, step: int,
     sizes: Any, stride: Any, reach: Any, groups: Any, panels: Any,
 ) -> None:  # fmt: skip
-    """Places of y, `step` entries apart, from padded pictures x; sizes are height, width, channels, places, filters."""
+    """Places of y, `step` entries apart, from padded images x; sizes are height, width, channels, places, filters."""
     height, width, channels, down, across, units = sizes
     taps, depth = reach[0], reach[1] * channels
     parts = -(-across // ROWS)
@@ -210,7 +210,7 @@ def _winograd_pullback(
 
 @compiled
 def _direct_pullback(x: Any, dy: Any, sizes: Any, stride: Any, reach: Any, pictures: Any, sums: Any) -> None:
-    """Add to sums, shape (taps down, taps across x channels, filters filled up), what padded pictures x give."""
+    """Add to sums, shape (taps down, taps across x channels, filters filled up), what padded images x give."""
     height, width, channels, down, across, wide = sizes
     depth = reach[1] * channels
     parts = -(-depth // ROWS)
@@ -251,7 +251,7 @@ def _memory(channels: int, units: int, room: int) -> Any:
 
 
 def padded(x: Any, padding: Any) -> Any:
-    """The pictures with a border of zeros."""
+    """The images with a border of zeros."""
     (top, bottom), (left, right) = padding
     if not (top or bottom or left or right):
         return x
@@ -289,7 +289,7 @@ class Convolution:
     least : float
         0 for ReLU; minus infinity for no activation.
     kept : bool
-        Whether this is called often, so that it pays to transform filters for few pictures too.
+        Whether this is called often, so that it pays to transform filters for few images too.
     """
 
     def __init__(self, weight: Any, bias: Any, window: Window, *, least: float = -np.inf, kept: bool = False) -> None:

@@ -147,6 +147,7 @@ _add1, _add2, _add3, _add4, _add5, _add6 = (_product_of(rows, adding=True) for r
 
 @piece
 def product(rows: int, *places: Any) -> None:
+    """c[r, :] <- max(bias + sum over o, k of a[r, o, k] b[o, k, :], least) for 1 to 6 rows, as `_product_of`."""
     if rows == 6:
         _write6(*places)
     elif rows == 5:
@@ -163,6 +164,7 @@ def product(rows: int, *places: Any) -> None:
 
 @piece
 def added_product(rows: int, *places: Any) -> None:
+    """As `product`, but the sums begin with what is in c instead of the bias."""
     if rows == 6:
         _add6(*places)
     elif rows == 5:

@@ -103,7 +103,7 @@ class Steps:
         self._batches.clear()
 
     def _memory_for(self, count: int) -> Any:
-        """For batches of one size: tiny ones have their own loops, small ones those of wide rows."""
+        """For batches of one size: tiny ones have their own loops, small ones those of padded rows."""
         wide = numba_pieces("rows") if self.pieces and count * max(self.chain.sizes) > SMALL else None
         return wide.Wide(self, count) if wide and wide.takes(self, count) else _Batch(self, count)
 

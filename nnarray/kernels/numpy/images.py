@@ -1,4 +1,4 @@
-"""Faster versions for pictures in NumPy arrays: convolutions as large products, or by Winograd's tiles."""
+"""Faster versions for images in NumPy arrays: convolutions as large products, or by Winograd's tiles."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _blocks(images: int, places: tuple[int, int], width: int) -> Any:
 
 
 def _windows(wide: Any, window: Window, places: tuple[int, int]) -> Any:
-    """Every window of the padded pictures as a view: (images, down, across, kernel height, kernel width, channels)."""
+    """Every window of the padded images as a view: (images, down, across, kernel height, kernel width, channels)."""
     n, h, w, c = wide.strides
     strides = (n, h * window.stride[0], w * window.stride[1], h * window.dilation[0], w * window.dilation[1], c)
     shape = (wide.shape[0], *places, *window.size, wide.shape[3])

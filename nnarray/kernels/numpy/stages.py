@@ -25,7 +25,9 @@ Value = Callable[[Any], Any]
 class Stage(Protocol):
     """A function of the inputs, whose outputs may have a place already."""
 
-    def __call__(self, x: Any, y: Any = None, first: int = 0) -> Any: ...
+    def __call__(self, x: Any, y: Any = None, first: int = 0) -> Any:
+        """The outputs for the inputs x, shape (n, ...); with y, they are written into its channels from `first` on."""
+        ...
 
 
 def any_layer(outputs: Value) -> Stage:

@@ -40,7 +40,7 @@ FORWARD, FILTERS, INPUTS = _matrices()
 BOTH_FORWARD, BOTH_FILTERS, BOTH_INPUTS = (
     np.kron(each, each).astype(np.float32) for each in (FORWARD, FILTERS, INPUTS)
 )
-"""The matrices for both axes at once: a small picture is a column of theirs."""
+"""The matrices for both axes at once: they multiply a small image that is written as one column."""
 
 
 def fits(window: Window) -> bool:

@@ -1,4 +1,4 @@
-"""The convolution of pictures, channels last, and its way back."""
+"""The convolution of images, channels last, and its pullback."""
 
 from __future__ import annotations
 

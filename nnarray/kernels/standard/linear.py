@@ -1,4 +1,4 @@
-"""The affine map of a dense layer, and its way back."""
+"""The affine map of a dense layer, and its pullback."""
 
 from __future__ import annotations
 

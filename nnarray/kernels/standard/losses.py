@@ -31,7 +31,7 @@ def mse(outputs: Array, target: Array) -> tuple[Array, Array]:
 
 @kernel
 def mae(outputs: Array, target: Array) -> tuple[Array, Array]:
-    """The absolute error, L = mean of |o - t|; its slope at 0 is taken as 0."""
+    """The absolute error, L = mean of |o - t|; its derivative at 0 is taken as 0."""
     xp = namespace(outputs)
     difference = wide(outputs) - wide(target)
     return _mean_of_entries(xp.abs(difference), xp.sign(difference), outputs)

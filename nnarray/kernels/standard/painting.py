@@ -1,4 +1,4 @@
-"""What drawn pictures are painted with: soft shapes, and colours laid over others."""
+"""What drawn images are painted with: soft shapes, and colours laid over others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The largest or the mean entry of each window, channel by channel, and the way back."""
+"""The largest or the mean entry of each window, channel by channel, and the pullbacks."""
 
 from __future__ import annotations
 

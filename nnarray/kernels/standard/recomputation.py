@@ -1,4 +1,4 @@
-"""The ways back of this package among those that a library finds itself."""
+"""The pullbacks of this package where a library finds gradients itself."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def after(x: Array, first: Array) -> Array:
 
 @kernel
 def recorded(x: Array, theta: Array, value: Callable[..., Array], pullback: Callable[..., Sequence[Any]]) -> Array:
-    """y = value(x, theta), with `pullback` as the way back where the library records gradients.
+    """y = value(x, theta), with `pullback` as its pullback where the library records gradients.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Sliding windows over pictures, channels last: where they lie, and how to spread gradients back over them."""
+"""Sliding windows over images, channels last: where they lie, and how to spread gradients back over them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Window(NamedTuple):
     dilation: tuple[int, int] = (1, 1)
 
     def places(self, picture: Shape) -> tuple[int, int]:
-        """How many places there are along height and width of a picture of shape (height, width)."""
+        """How many places there are along height and width of an image of shape (height, width)."""
         rows, columns = (
             (n + sum(pad) - d * (k - 1) - 1) // s + 1
             for n, k, s, pad, d in zip(picture, self.size, self.stride, self.padding, self.dilation, strict=True)
@@ -36,7 +36,7 @@ class Window(NamedTuple):
                 yield i, j
 
     def seen_by(self, tap: tuple[int, int], places: tuple[int, int]) -> tuple[slice, slice]:
-        """Which rows and columns of the padded picture this position of the window meets on its way."""
+        """Which rows and columns of the padded image this position of the window meets as the window slides."""
         rows, columns = (
             slice(t * d, t * d + s * (n - 1) + 1, s)
             for t, d, s, n in zip(tap, self.dilation, self.stride, places, strict=True)
@@ -64,7 +64,7 @@ def cropped(x: Array, padding: tuple[tuple[int, int], tuple[int, int]]) -> Array
 
 
 def spread(dy: Array, window: Window, tap: tuple[int, int], padded_shape: Shape) -> Array:
-    """Zeros of the padded picture's height and width, with `dy` at the places that the tap meets."""
+    """Zeros of the padded image's height and width, with `dy` at the places that the tap meets."""
     xp = namespace(dy)
     offsets = [t * d for t, d in zip(tap, window.dilation, strict=True)]
     for axis, step, offset, size in zip((1, 2), window.stride, offsets, padded_shape[1:3], strict=True):
@@ -75,7 +75,7 @@ def spread(dy: Array, window: Window, tap: tuple[int, int], padded_shape: Shape)
             wide = xp.concat([xp.expand_dims(dy, axis=axis + 1), gaps], axis=axis + 1)
             dy = xp.reshape(wide, (*dy.shape[:axis], dy.shape[axis] * step, *dy.shape[axis + 1 :]))
         before, rest = offset, size - offset - dy.shape[axis]
-        if rest < 0:  # the gaps behind the last place reach out of the picture
+        if rest < 0:  # the gaps behind the last place reach out of the image
             dy = dy[tuple(slice(0, size - before) if a == axis else slice(None) for a in range(dy.ndim))]
         down, across = ((before, max(rest, 0)) if a == axis else (0, 0) for a in (1, 2))
         dy = padded(dy, (down, across))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from nnarray.tables.arrow import arrow
 
-CONTENT = {  # what the first bytes tell a file to be, and what to do with it
+CONTENT = {  # what a file is by its first bytes, and what to do with it
     rb"\x1f\x8b": "compressed by gzip: let its name end in .gz, such as .csv.gz",
     rb"BZh\d1AY": "compressed by bzip2: let its name end in .bz2, such as .csv.bz2",
     rb"\x28\xb5\x2f\xfd": "compressed by zstd: let its name end in .zst, such as .csv.zst",
@@ -24,7 +24,7 @@ CONTENT = {  # what the first bytes tell a file to be, and what to do with it
 ARROW = "Feather (the file format of Arrow)"
 
 OWN = {"Parquet": "Parquet", ARROW: "a file of Arrow", "NPZ": "a ZIP archive"}
-"""What each format is told to be by its own first bytes."""
+"""What `CONTENT` calls each format by its own first bytes."""
 
 
 @contextlib.contextmanager

@@ -44,4 +44,5 @@ def utf8_source(path: Path, text: TextFormat) -> Generator[Any]:
 
 
 def not_decoded(path: Path, text: TextFormat) -> str:
+    """The message for a file that is not in the encoding in which it is read."""
     return f"{str(path)!r} is not {'UTF-8' if text.encoding in UTF8 else text.encoding}"
