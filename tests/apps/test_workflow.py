@@ -744,7 +744,7 @@ def test_show_tells_what_is_in_a_file() -> None:
         (("train", "a.csv"), 2, "Name it with --target COLUMN"),
         (("train", "a.csv", "--target", "prise"), 2, "there is no column 'prise'.* Did you mean 'price'"),
         (("train", "a.csv", "--target", "price", "--drop", "agee"), 2, "Did you mean 'age'"),
-        (("train", "a.csv", "--target", "price", "--optimizer", "adamm"), 2, "Did you mean 'adam'"),
+        (("train", "a.csv", "--target", "price", "--optimizer", "adma"), 2, "Did you mean 'adam'"),
         (("train", "a.csv", "--target", "price", "--activation", "relo"), 2, "Did you mean 'relu'"),
         (("train", "a.csv", "--target", "price", "--backend", "nunpy"), 2, "Did you mean 'numpy'"),
         (("train", "a.csv", "--target", "price", "--task", "clasify"), 2, "Did you mean 'classify'"),
