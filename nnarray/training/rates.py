@@ -23,7 +23,7 @@ KEPT = 0.8  # of the running mean of losses, from step to step
 TOO_MUCH = 4.0  # times the lowest loss: then the rate is too high, and the search is over
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RateSearch:
     """What `Model.find_lr` found.
 
@@ -43,6 +43,9 @@ class RateSearch:
 
     rates: list[float]
     losses: list[float]
+
+    def __repr__(self) -> str:
+        return f"RateSearch({len(self.rates)} rates from {self.rates[0]:.3g} to {self.rates[-1]:.3g})"
 
     @property
     def smoothed(self) -> list[float]:
