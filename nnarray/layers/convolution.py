@@ -13,7 +13,7 @@ from nnarray.kernels.standard.windows import Window
 from nnarray.layers.activations import Activation, Function, activation, kept_activation
 from nnarray.layers.base import Context, Layer, Out, Param, settle
 from nnarray.layers.initializers import Initializer, kept_initializer
-from nnarray.layers.sliding import Pair, Sides, pair, placed
+from nnarray.layers.sliding import Pair, Sides, drawn_window, pair, placed
 from nnarray.typing import Array, Shape, Tree
 
 
@@ -56,6 +56,9 @@ class Conv2D(Layer):
     (64, 64, 16)
     """
 
+    family = "convolution"
+    drawn_as = "conv"
+
     filters: int
     kernel: Pair
     stride: Pair = 1
@@ -86,6 +89,10 @@ class Conv2D(Layer):
     def window(self, shape: Shape) -> Window:
         """The window over images of this shape."""
         return placed("Conv2D", shape, self.kernel, self.stride, self.padding, self.dilation)
+
+    def drawn_numbers(self) -> str:
+        """Its window."""
+        return drawn_window(self.kernel, self.stride)
 
     def params(self, shape: Shape) -> dict[str, Param]:
         """The weight W, and the bias b if there is one."""
@@ -140,6 +147,9 @@ class Conv1D(Layer):
     (50, 8)
     """
 
+    family = "convolution"
+    drawn_as = "conv"
+
     filters: int
     kernel: int
     stride: int = 1
@@ -173,6 +183,10 @@ class Conv1D(Layer):
             self.init,
             self.bias_init,
         )
+
+    def drawn_numbers(self) -> str:
+        """Its window."""
+        return drawn_window((self.kernel,), self.stride)
 
     def params(self, shape: Shape) -> dict[str, Param]:
         """The weight W, and the bias b if there is one."""

@@ -44,6 +44,8 @@ class Dense(Layer):
     {'0.weight': (2, 5), '0.bias': (5,), '1.weight': (5, 2), '1.bias': (2,)}
     """
 
+    family = "dense"
+
     units: int
     activation: str | Activation = "identity"
     bias: bool = True

@@ -9,7 +9,7 @@ from nnarray import kernels
 from nnarray.backends import device_of, namespace
 from nnarray.kernels.standard.windows import Window
 from nnarray.layers.base import Context, Layer, Out
-from nnarray.layers.sliding import Pair, Sides, pair, placed
+from nnarray.layers.sliding import Pair, Sides, drawn_window, pair, placed
 from nnarray.typing import Array, Shape, Tree
 
 
@@ -28,6 +28,8 @@ class _Pool2D(Layer):
         Whether a last window may reach out of the image.
     """
 
+    family = "pooling"
+
     kernel: Pair
     stride: Pair | None = None
     padding: Sides = "valid"
@@ -36,6 +38,10 @@ class _Pool2D(Layer):
     def __post_init__(self) -> None:
         pair(self.kernel, f"{type(self).__name__} kernel")
         pair(self.kernel if self.stride is None else self.stride, f"{type(self).__name__} stride")
+
+    def drawn_numbers(self) -> str:
+        """Its window."""
+        return drawn_window(self.kernel, self.stride)
 
     def window(self, shape: Shape) -> Window:
         """The window over images of this shape."""
@@ -69,6 +75,8 @@ class MaxPool2D(_Pool2D):
     (28, 28, 64)
     """
 
+    drawn_as = "max"
+
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
         """The largest entry of each window; the pullback hands dy on to it."""
         window = self.window(tuple(x.shape[1:]))
@@ -99,6 +107,8 @@ class AvgPool2D(_Pool2D):
     >>> nn.AvgPool2D(2).out_shape((28, 28, 6))
     (14, 14, 6)
     """
+
+    drawn_as = "mean"
 
     count_padding: bool = True
 
@@ -154,6 +164,9 @@ class AdaptiveAvgPool2D(Layer):
     (4, 4, 512)
     """
 
+    family = "pooling"
+    drawn_as = "mean of parts"
+
     places: Pair
 
     def __post_init__(self) -> None:
@@ -207,6 +220,9 @@ class GlobalAvgPool(Layer):
     >>> nn.GlobalAvgPool().out_shape((7, 7, 1024))
     (1024,)
     """
+
+    family = "pooling"
+    drawn_as = "mean of all"
 
     def out_shape(self, shape: Shape) -> Shape:
         """The channels."""
