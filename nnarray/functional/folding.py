@@ -9,7 +9,8 @@ from nnarray.layers.base import Layer, own
 from nnarray.layers.containers import is_plain_row
 from nnarray.typing import Tree
 
-Folded = tuple[Layer, dict[str, Any], dict[str, Any]]
+Folded = tuple[Any, dict[str, Any], dict[str, Any]]
+"""A layer, its parameters and its state."""
 
 
 def folded(layer: Layer, params: Tree, state: Tree) -> Folded:
@@ -49,8 +50,7 @@ def _linear(layer: Layer) -> bool:
 
 
 def _scaled(before: Folded, norm: Any, params: Tree, state: Tree) -> Folded:
-    layer: Any = before[0]
-    linear = before[1]
+    layer, linear, none = before
     scale, shift = norm.scale_and_shift(params, state)
     bias = linear["bias"] * scale + shift if "bias" in linear else shift
-    return replace(layer, bias=True), {"weight": linear["weight"] * scale, "bias": bias}, before[2]
+    return replace(layer, bias=True), {"weight": linear["weight"] * scale, "bias": bias}, none

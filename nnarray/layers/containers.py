@@ -10,10 +10,8 @@ from typing import Any, Self, TypeGuard
 from nnarray import kernels
 from nnarray.backends import namespace
 from nnarray.checks import real
-from nnarray.layers.activations import Activation, Function, activation, kept_activation
+from nnarray.layers.activations import Activation, Function, activation, bare, kept_activation
 from nnarray.layers.base import Context, Head, Layer, Out, Pullback, gradients_of, is_ours, outputs_of, settle
-from nnarray.layers.regularisation import Dropout
-from nnarray.layers.shape import Reshape
 from nnarray.names import shown
 from nnarray.typing import Array, Shape, Tree
 
@@ -228,11 +226,10 @@ def is_plain_row(layer: Layer) -> TypeGuard[Row]:
 
 def last_activation(layer: Layer) -> str | None:
     """The name of the activation that a layer ends in, None if it has none."""
-    if isinstance(layer, Row) and not isinstance(layer, Residual):
-        ends = [each for each in layer.layers if not isinstance(each, Auxiliary | Dropout | Reshape)]
+    if layer.family in ("row", "auxiliary"):
+        ends = [each for _, each in layer.named_layers if each.family not in ("auxiliary", "dropout", "reshape")]
         return last_activation(ends[-1]) if ends else None
-    last = layer if isinstance(layer, Activation) else getattr(layer, "activation", None)
-    name = last.function if isinstance(last, Activation) else last
+    name = bare(layer if layer.family == "activation" else getattr(layer, "activation", None))
     return name if isinstance(name, str) else None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from nnarray import kernels
 from nnarray.backends import namespace
@@ -110,6 +111,12 @@ class Conv2D(Layer):
     def multiply_adds(self, shape: Shape) -> int:
         """One for each output and each weight of its filter."""
         return math.prod(self.out_shape(shape)) * math.prod(self.params(shape)["weight"].shape[:-1])
+
+    def lower(self, engine: Any, params: Tree, shape: Shape, function: Function | None = None) -> Any:
+        """The layer as an engine prepares it for inference, with another function after it if one is given."""
+        return engine.convolution(
+            params["weight"], params.get("bias"), self.window(shape), self.groups, function or self.function
+        )
 
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
         """The outputs f(z), z the convolution, and their pullback."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from nnarray import kernels
 from nnarray.backends import device_of, namespace
@@ -76,6 +77,10 @@ class MaxPool2D(_Pool2D):
     """
 
     drawn_as = "max"
+
+    def lower(self, engine: Any, params: Tree, shape: Shape) -> Any:
+        """The layer as an engine prepares it for inference."""
+        return engine.max_pool(self.window(shape))
 
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
         """The largest entry of each window; the pullback hands dy on to it."""
