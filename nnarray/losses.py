@@ -52,6 +52,8 @@ class Loss:
     """Activations that a network must not end in."""
     answer: ClassVar[str] = ""
     """How to read its logits without a softmax or a logistic function."""
+    out_activation: ClassVar[str] = "identity"
+    """The function that makes predictions of the outputs; of logits, probabilities."""
 
     is_cross_entropy: ClassVar[bool] = False
     """Whether it is `kernels.cross_entropy` of the prepared target, which engines join to the last product."""
@@ -59,6 +61,11 @@ class Loss:
     def __post_init__(self) -> None:
         if self.reduction not in ("mean", "sum"):
             raise ValueError(f"reduction must be 'mean' or 'sum'; got {shown(self.reduction)}.")
+
+    @property
+    def is_of_classes(self) -> bool:
+        """Whether the outputs are logits, and the targets classes or probabilities."""
+        return self.out_activation in ("logistic", "softmax")
 
     def per_example(self, outputs: Array, target: Array) -> tuple[Array, Array]:
         """The loss of each example, and the gradient of their sum, shaped as `outputs`."""
@@ -342,6 +349,7 @@ class BinaryCrossEntropy(Loss):
 
     not_after = ("logistic", "softmax", "log_softmax", "hard_sigmoid")
     answer = "Then an output above 0 means 1; the probability is 1 / (1 + exp(-output))."
+    out_activation = "logistic"
 
     def prepare(self, target: Array, shape: Shape, dtype: DType) -> tuple[Array, Array | None]:
         """The target, checked to lie in [0, 1]."""
@@ -397,6 +405,7 @@ class CrossEntropy(Loss):
 
     not_after = ("softmax", "logistic", "hard_sigmoid")  # log_softmax of log_softmax is itself
     answer = "The largest output is still the most likely class."
+    out_activation = "softmax"
     is_cross_entropy = True
 
     label_smoothing: float = field(default=0.0, kw_only=True)

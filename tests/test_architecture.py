@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-import nnarray
+import nnarray as nn
 from tests.processes import run_python
 
-ROOT = Path(nnarray.__file__).parent
+ROOT = Path(nn.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 
 # The rooms, floor by floor: each imports only from the floors above its own in this list, inside of functions too.
@@ -99,6 +99,34 @@ def conversions(path: Path) -> Iterator[tuple[str, ast.AST]]:
             yield node.id, node
 
 
+def classes_asked_for(path: Path) -> Iterator[tuple[str, ast.AST]]:
+    """The classes in `isinstance(x, ...)` and `type(x) is ...`."""
+    for node in ast.walk(code_of(path)):
+        asked: list[ast.expr] = []
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "isinstance":
+            asked = node.args[1:]
+        elif isinstance(node, ast.Compare) and isinstance(node.left, ast.Call):
+            asked = node.comparators if getattr(node.left.func, "id", "") == "type" else []
+        yield from ((each.id, node) for tree in asked for each in ast.walk(tree) if isinstance(each, ast.Name))
+
+
+def below(kind: type) -> Iterator[type]:
+    """The classes of this package that are derived from `kind`."""
+    for each in kind.__subclasses__():
+        if each.__module__.startswith("nnarray."):
+            yield each
+        yield from below(each)
+
+
+KINDS = {
+    each.__name__: ROOT.parent / f"{each.__module__.replace('.', '/')}.py"
+    for kind in (nn.Layer, nn.Loss, nn.optimizers.Optimizer)
+    for each in below(kind)
+    if each is not nn.Network  # what users pass is checked to be one
+}
+"""Layers, losses and optimizers by name, with the files that define them."""
+
+
 # --- The rules -------------------------------------------------------------------------------------------------------
 
 
@@ -159,6 +187,17 @@ def test_the_definitions_never_write() -> None:
         for node in ast.walk(code_of(path))
         if isinstance(node, ast.AugAssign)
         or (isinstance(node, ast.Assign) and any(isinstance(target, ast.Subscript) for target in node.targets))
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_nobody_asks_for_the_class_of_a_layer_a_loss_or_an_optimizer() -> None:
+    """The object says what others want to know of it, so that a new class needs no edit elsewhere."""
+    wrong = [
+        f"{where(path, node)}: asks whether something is a {name}; let its class say what is wanted"
+        for path in FILES
+        for name, node in classes_asked_for(path)
+        if KINDS.get(name) not in (None, path)
     ]
     assert not wrong, "\n".join(wrong)
 

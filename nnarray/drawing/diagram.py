@@ -9,28 +9,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from nnarray.drawing.canvas import BLUE, COLOURS, GREEN, ORANGE, VERMILLION, axes_for
-from nnarray.layers import (
-    Activation,
-    AdaptiveAvgPool2D,
-    Auxiliary,
-    AvgPool2D,
-    BatchNorm,
-    Branches,
-    Conv1D,
-    Conv2D,
-    Dense,
-    Dropout,
-    GlobalAvgPool,
-    Layer,
-    LayerNorm,
-    LocalResponseNorm,
-    MaxPool2D,
-    Residual,
-)
-from nnarray.layers.containers import Composite
+from nnarray.layers.activations import bare
+from nnarray.layers.base import Layer, own
 from nnarray.typing import Shape
 
 if TYPE_CHECKING:
@@ -42,26 +25,9 @@ ASIDE = 0.35
 FONT = 7.0
 PAGE = 9.0
 """How high a column of parts may be before the next one begins."""
-FAMILIES: tuple[tuple[tuple[type[Layer], ...], str], ...] = (
-    ((Conv1D, Conv2D), BLUE),
-    ((Dense,), GREEN),
-    ((AvgPool2D, MaxPool2D, GlobalAvgPool, AdaptiveAvgPool2D), ORANGE),
-    ((BatchNorm, LayerNorm, LocalResponseNorm), COLOURS[5]),
-    ((Activation,), VERMILLION),
-)
+COLOUR = {"convolution": BLUE, "dense": GREEN, "pooling": ORANGE, "normalisation": COLOURS[5], "activation": VERMILLION}
+"""Of each family of layers."""
 PLAIN = "#888888"
-KINDS: dict[type[Layer], str] = {
-    Conv1D: "conv",
-    Conv2D: "conv",
-    AvgPool2D: "mean",
-    MaxPool2D: "max",
-    GlobalAvgPool: "mean of all",
-    AdaptiveAvgPool2D: "mean of parts",
-    BatchNorm: "bn",
-    LayerNorm: "layer norm",
-    LocalResponseNorm: "response norm",
-}
-"""What is called otherwise than its class."""
 
 
 class Part(ABC):
@@ -199,68 +165,72 @@ def _line(axes: Axes, points: list[tuple[float, float]], *, arrow: bool = False,
 # --- From the network to parts ---------------------------------------------------------------------------------------
 
 
+Inside: TypeAlias = list[tuple[Layer, Shape]]
+"""Layers, each with the shape of its inputs."""
+
+
 def part_of(layer: Layer, shape: Shape) -> Part:
     """The part that stands for a layer with inputs of this shape."""
-    if not isinstance(layer, Composite):
-        return Box(f"{_words(layer)}\n{_shape(layer.out_shape(shape))}", _colour(layer))
-    inside = [(each, its) for _, each, its in layer.shapes(shape)]
-    if isinstance(layer, Branches):
-        return Fan([part_of(each, its) for each, its in inside], layer.join)
-    if isinstance(layer, Residual):
-        shortcut = inside.pop() if layer.shortcut else None
-        text = "+" if layer.activation == "identity" else f"+  {_function(layer.activation)}"
-        return Around(Stack(_steps(inside)), part_of(*shortcut) if shortcut else None, text)
+    if not layer.named_layers:
+        return Box(f"{_words(layer)}\n{_shape(layer.out_shape(shape))}", COLOUR.get(layer.family, PLAIN))
+    return COMPOSED.get(layer.family, _column)(layer, [(each, its) for _, each, its in layer.shapes(shape)])
+
+
+def _fan(layer: Any, inside: Inside) -> Part:
+    return Fan([part_of(*each) for each in inside], layer.join)
+
+
+def _around(layer: Any, inside: Inside) -> Part:
+    shortcut = part_of(*inside.pop()) if layer.shortcut else None
+    text = "+" if layer.activation == "identity" else f"+  {_function(layer.activation)}"
+    return Around(Stack(_steps(inside)), shortcut, text)
+
+
+def _beside(_: Layer, inside: Inside) -> Part:
+    return Beside(Stack(_steps(inside)))
+
+
+def _column(_: Layer, inside: Inside) -> Part:
     steps = _steps(inside)
-    if isinstance(layer, Auxiliary):
-        return Beside(Stack(steps))
     return steps[0] if len(steps) == 1 else Stack(steps)
 
 
-def _steps(layers: list[tuple[Layer, Shape]]) -> list[Part]:
+COMPOSED = {"branches": _fan, "residual": _around, "auxiliary": _beside}
+"""How layers made of layers are drawn; other kinds as a column."""
+
+
+def _steps(layers: Inside) -> list[Part]:
     """Parts one after the other; normalisation and activation are one step with the layer before them."""
     parts: list[Part] = []
     linear = False
     for layer, shape in layers:
         before = parts[-1] if parts else None
-        if linear and isinstance(before, Box) and isinstance(layer, BatchNorm | Activation):
+        word = _function(layer) if layer.family == "activation" else "bn" if layer.drawn_as == "bn" else ""
+        if linear and word and isinstance(before, Box):
             first, last = before.text.split("\n")
-            word = "bn" if isinstance(layer, BatchNorm) else _function(layer)
             parts[-1] = replace(before, text=f"{first} · {word}\n{last}")
         else:
             parts.append(part_of(layer, shape))
-            linear = isinstance(layer, Conv1D | Conv2D | Dense)
+            linear = layer.family in ("convolution", "dense")
     return parts
 
 
 def _words(layer: Layer) -> str:
     """The layer in a few words."""
-    if isinstance(layer, Activation):
+    if layer.family == "activation":
         return _function(layer)
-    text = KINDS.get(type(layer), type(layer).__name__.lower())
-    if isinstance(layer, Conv1D):
-        text += f" {layer.kernel}"
-    elif isinstance(layer, Conv2D | AvgPool2D | MaxPool2D):
-        text += " " + "×".join(map(str, layer.kernel if isinstance(layer.kernel, tuple) else (layer.kernel,) * 2))
-    elif isinstance(layer, Dropout):
-        text += f" {layer.rate:g}"
-    if isinstance(layer, Conv1D | Conv2D | AvgPool2D | MaxPool2D):
-        stride = layer.kernel if layer.stride is None else layer.stride
-        text += f" / {stride}" if stride != 1 else ""
+    text = (own(layer, "drawn_as") or type(layer).__name__.lower()) + layer.drawn_numbers()
     inner = getattr(layer, "activation", "identity")
     return text if inner == "identity" else f"{text} · {_function(inner)}"
 
 
 def _function(activation: Any) -> str:
-    function = activation.function if isinstance(activation, Activation) else activation
+    function = bare(activation)
     return function if isinstance(function, str) else getattr(function, "__name__", "f")
 
 
 def _shape(shape: Shape) -> str:
     return " × ".join(map(str, shape))
-
-
-def _colour(layer: Layer) -> str:
-    return next((colour for kinds, colour in FAMILIES if isinstance(layer, kinds)), PLAIN)
 
 
 # --- On the page -----------------------------------------------------------------------------------------------------

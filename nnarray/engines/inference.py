@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple, TypeGuard
+from typing import Any, NamedTuple
 
 from nnarray.backends import copy, library_of
 from nnarray.functional.folding import Folded, folded
@@ -12,20 +12,8 @@ from nnarray.kernels.engines import computing
 from nnarray.kernels.functions import Function
 from nnarray.kernels.numpy import stages
 from nnarray.kernels.numpy.stages import Stage
-from nnarray.layers import (
-    Activation,
-    Auxiliary,
-    Branches,
-    Conv1D,
-    Conv2D,
-    Dense,
-    Dropout,
-    Layer,
-    MaxPool2D,
-    Residual,
-)
-from nnarray.layers.base import Context, is_ours, outputs_of
-from nnarray.layers.containers import Composite, is_plain_row
+from nnarray.layers.base import Context, Layer, is_ours, outputs_of, own
+from nnarray.layers.containers import is_plain_row
 from nnarray.typing import Array, DType, Shape, Tree
 
 
@@ -38,13 +26,13 @@ def prepared(wiring: Wiring, theta: Array, state: Array, shape: Shape, engine: s
     if owner is None or not owner.is_host or theta.dtype.itemsize < 4:
         return None
     every = list(_every(wiring.network))
-    pictures = any(isinstance(each, Conv1D | Conv2D) for each in every)
+    pictures = any(each.family == "convolution" for each in every)
     if pictures:
         theta = copy(theta)  # what can be written to and what cannot are two types for Numba: it would compile twice
     plain = folded(wiring.network, wiring.params.tree(theta), wiring.state.tree(state))
     with computing(engine):
         stage = _Lowering(pictures, theta.dtype).stage(plain, shape)
-    if all(is_plain_row(each) or type(each) in (Dense, Activation) for each in every):
+    if all(is_plain_row(each) or own(each, "family") in ("dense", "activation") for each in every):
         return stage  # products and functions have one way only: nothing to choose at each call
 
     def run(x: Any, y: Any = None, first: int = 0) -> Any:
@@ -56,7 +44,7 @@ def prepared(wiring: Wiring, theta: Array, state: Array, shape: Shape, engine: s
 
 def _every(layer: Layer) -> Iterator[Layer]:
     yield layer
-    for inner in getattr(layer, "layers", ()):
+    for _, inner in layer.named_layers:
         yield from _every(inner)
 
 
@@ -72,19 +60,17 @@ class _Lowering(NamedTuple):
         layer, params, state = part
         if is_plain_row(layer):
             return stages.row(list(self.row(_parts(layer, params, state), shape)))
-        if type(layer) is Residual:
+        if own(layer, "family") == "residual":
             inner = _parts(layer, params, state)
             shortcut = self.stage(inner.pop(), shape) if layer.shortcut else None
             return stages.residual(
                 stages.row(list(self.row(inner, shape))), shortcut, stages.in_place(layer.function, self.dtype)
             )
-        if type(layer) is Branches and layer.join == "concat":
+        if own(layer, "family") == "branches" and layer.join == "concat":
             branches = [self.stage(each, shape) for each in _parts(layer, params, state)]
             return stages.side_by_side(branches, [each.out_shape(shape) for each in layer.layers])
-        if _is_linear(layer):
-            return self.linear(layer, params, shape, layer.function)
-        if type(layer) is MaxPool2D:
-            return stages.max_pool(layer.window(shape))
+        if own(layer, "lower"):
+            return layer.lower(self, params, shape)
         ctx = Context(state=state, input_gradient=False, keep=False)
         if is_ours(layer):
             return stages.any_layer(lambda x: layer.forward(params, x, ctx).y)
@@ -96,27 +82,25 @@ class _Lowering(NamedTuple):
         while every:
             layer, params, _ = part = every.pop(0)
             following = every[0][0] if every else None
-            if _is_linear(layer) and layer.activation == "identity" and type(following) is Activation:
+            function = following.resolved if following and own(following, "family") == "activation" else None
+            if function and own(layer, "lower") and getattr(layer, "activation", None) == "identity":
                 del every[0]
-                yield self.linear(layer, params, shape, following.resolved)
+                yield layer.lower(self, params, shape, function)
             else:
                 yield self.stage(part, shape)
             shape = layer.out_shape(shape)
 
-    def linear(self, layer: Dense | Conv2D, params: Tree, shape: Shape, function: Function) -> Stage:
+    def dense(self, weight: Array, bias: Array | None, function: Function) -> Stage:
         """A product with weights, and the function after it."""
-        weight, bias = params["weight"], params.get("bias")
-        if isinstance(layer, Conv2D):
-            return stages.convolution(weight, bias, layer.window(shape), layer.groups, function)
         return stages.dense(weight, bias, function, among_pictures=self.pictures)
 
+    convolution = staticmethod(stages.convolution)
+    max_pool = staticmethod(stages.max_pool)
 
-def _parts(layer: Composite, params: Tree, state: Tree) -> list[Folded]:
+
+def _parts(layer: Layer, params: Tree, state: Tree) -> list[Folded]:
     """The layers of a composite."""
-    return [
-        (inner, params.get(name, {}), state.get(name, {}))
-        for name, inner in zip(layer.names, layer.layers, strict=True)
-    ]
+    return [(inner, params.get(name, {}), state.get(name, {})) for name, inner in layer.named_layers]
 
 
 def _flat(parts: list[Folded]) -> Iterator[Folded]:
@@ -124,9 +108,5 @@ def _flat(parts: list[Folded]) -> Iterator[Folded]:
     for layer, params, state in parts:
         if is_plain_row(layer):
             yield from _flat(_parts(layer, params, state))
-        elif type(layer) not in (Dropout, Auxiliary):
+        elif own(layer, "family") not in ("dropout", "auxiliary"):
             yield layer, params, state
-
-
-def _is_linear(layer: Layer) -> TypeGuard[Dense | Conv2D]:
-    return type(layer) in (Dense, Conv2D)

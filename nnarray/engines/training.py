@@ -10,7 +10,7 @@ from nnarray.functional.propagation import Wiring
 from nnarray.kernels.functions import FUNCTIONS
 from nnarray.kernels.numpy.chain import Chain, Steps
 from nnarray.kernels.standard.updates import Rule
-from nnarray.layers import Dense, Layer
+from nnarray.layers.base import Layer, own
 from nnarray.layers.containers import is_plain_row
 from nnarray.losses import Loss
 from nnarray.typing import Array
@@ -54,7 +54,7 @@ def steps_of(
 def chain_of(wiring: Wiring) -> Chain | None:
     """The network as a chain, if it is dense layers in a row with functions that a chain knows."""
     dense = list(_in_a_row(wiring.network))
-    if not all(type(each) is Dense and each.bias and each.function.elementwise for each in dense):
+    if not all(own(each, "family") == "dense" and each.bias and each.function.elementwise for each in dense):
         return None
     widths = [place.param.shape for place in wiring.params.slots if place.path[-1] == "weight"]
     return Chain((widths[0][0], *(units for _, units in widths)), tuple(each.function for each in dense))

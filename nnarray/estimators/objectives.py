@@ -25,6 +25,8 @@ class HalfSquaredError(Loss):
 class HalfPoissonDeviance(Loss):
     """L_n = sum over the outputs of t ln(t / p) - t + p, p = exp(o): outputs o are logarithms, targets not negative."""
 
+    out_activation = "exp"
+
     def prepare(self, target: Array, shape: Shape, dtype: DType) -> tuple[Array, Array | None]:
         """The target, checked not to be negative."""
         target, _ = super().prepare(target, shape, dtype)
@@ -85,12 +87,12 @@ def classification_loss(setting: Any, *, multilabel: bool, classes: int, outputs
         loss: Loss = SummedBinaryCrossEntropy() if one_each else CrossEntropy()
     else:
         loss = loss_named(setting)
-    binary = isinstance(loss, BinaryCrossEntropy)
+    binary = loss.out_activation == "logistic"
     if binary and not (single or multilabel):
         raise ValueError(
             f"{loss.label} is for two classes or for several labels; y has {classes} classes. Use 'log_loss'."
         )
-    if isinstance(loss, CrossEntropy) and multilabel:
+    if loss.out_activation == "softmax" and multilabel:
         raise ValueError(f"{loss.label} is for one class an example; y has several labels. Use 'log_loss'.")
     wanted = classes if multilabel else 1 if binary else max(classes, 2)
     if outputs not in (None, wanted):

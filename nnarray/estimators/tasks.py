@@ -12,9 +12,9 @@ from nnarray.backends import Backend, namespace
 from nnarray.estimators.base import Estimator
 from nnarray.estimators.inputs import backend_of_data, checked_targets, holds_numbers, is_host
 from nnarray.estimators.labels import MULTILABEL, class_weights, classes_of, kind_of, named_labels, numbered
-from nnarray.estimators.objectives import HalfPoissonDeviance, classification_loss, regression_loss
+from nnarray.estimators.objectives import classification_loss, regression_loss
 from nnarray.estimators.scores import accuracy, r2
-from nnarray.losses import BinaryCrossEntropy, CrossEntropy, Loss
+from nnarray.losses import Loss
 from nnarray.names import shown
 from nnarray.typing import Array
 
@@ -75,14 +75,14 @@ class Classifies(ClassifierMixin, Estimator):
     def _objective(self, answers: Any, outputs: int | None) -> tuple[Loss, int]:
         many = self._kind == MULTILABEL
         loss, wanted = classification_loss(self.loss, multilabel=many, classes=self.classes_.shape[0], outputs=outputs)
-        self.out_activation_ = "logistic" if isinstance(loss, BinaryCrossEntropy) else "softmax"
+        self.out_activation_ = loss.out_activation if loss.is_of_classes else "softmax"
         return loss, wanted
 
     def _target(self, answers: Array, loss: Loss, like: Array) -> Array:
         xp = namespace(answers)
         if self._kind == MULTILABEL:
             return xp.astype(answers, like.dtype)
-        if isinstance(loss, CrossEntropy):
+        if loss.out_activation == "softmax":
             return answers
         if self.n_outputs_ == 1:
             return xp.astype(answers, like.dtype)[:, None]
@@ -184,9 +184,9 @@ class Regresses(RegressorMixin, Estimator):
 
     def _objective(self, answers: Any, outputs: int | None) -> tuple[Loss, int]:
         loss = regression_loss(self.loss)
-        if isinstance(loss, CrossEntropy | BinaryCrossEntropy):
+        if loss.is_of_classes:
             raise ValueError(f"{loss.label} is for classes; use a classifier, or loss='squared_error'.")
-        self.out_activation_ = "exp" if isinstance(loss, HalfPoissonDeviance) else "identity"
+        self.out_activation_ = loss.out_activation
         if outputs not in (None, answers.shape[-1]):
             raise ValueError(
                 f"the network has {outputs} outputs and y {answers.shape[-1]}. Change the last layer, or pass a "

@@ -12,7 +12,7 @@ def formula_of(thing: Layer | Loss) -> str:
     text = _first_line(type(thing)) or "a formula of its own: its class has no docstring"
     if isinstance(thing, Loss):
         return f"{text}; L is their {thing.reduction}" if text.startswith("L_n") else text
-    function = thing if isinstance(thing, Activation) else getattr(thing, "activation", None)
+    function = thing if thing.family == "activation" else getattr(thing, "activation", None)
     return text if function is None else f"{text}; {_function(activation(function))}"
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from nnarray.backends import namespace
-from nnarray.layers import Auxiliary, BatchNorm, Conv1D, Conv2D, Dense, Layer, Residual
-from nnarray.layers.containers import Composite, is_plain_row
-from nnarray.typing import Array, Tree
+from nnarray.layers.base import Layer, own
+from nnarray.layers.containers import is_plain_row
+from nnarray.typing import Tree
 
-Folded = tuple[Layer, dict[str, Any], dict[str, Any]]
+Folded = tuple[Any, dict[str, Any], dict[str, Any]]
+"""A layer, its parameters and its state."""
 
 
 def folded(layer: Layer, params: Tree, state: Tree) -> Folded:
@@ -19,14 +19,11 @@ def folded(layer: Layer, params: Tree, state: Tree) -> Folded:
     s = w / sqrt(variance + epsilon) scales the filters, W' = W s, and the shift moves into the bias,
     b' = (b - mean) s + shift.
     """
-    if not isinstance(layer, Composite):
+    if not layer.named_layers:
         return layer, dict(params), dict(state)
-    parts = {
-        name: folded(each, params.get(name, {}), state.get(name, {}))
-        for name, each in zip(layer.names, layer.layers, strict=True)
-    }
-    if is_plain_row(layer) or type(layer) in (Residual, Auxiliary):  # another kind may go through its layers otherwise
-        parts = _merged(parts, last=layer.names[-1] if getattr(layer, "shortcut", False) else None)
+    parts = {name: folded(each, params.get(name, {}), state.get(name, {})) for name, each in layer.named_layers}
+    if is_plain_row(layer) or own(layer, "family") in ("residual", "auxiliary"):  # others may not go one by one
+        parts = _merged(parts, last=[*parts][-1] if getattr(layer, "shortcut", False) else None)
     network = layer.with_layers({name: part[0] for name, part in parts.items()})
     return network, {name: part[1] for name, part in parts.items()}, {name: part[2] for name, part in parts.items()}
 
@@ -37,7 +34,7 @@ def _merged(parts: dict[str, Folded], last: str | None) -> dict[str, Folded]:
     before = ""
     for name, part in parts.items():
         layer, params, state = part
-        if before and name != last and type(layer) is BatchNorm and _linear(kept[before][0]):
+        if before and name != last and own(layer, "scale_and_shift") and _linear(kept[before][0]):
             kept[before] = _scaled(kept[before], layer, params, state)
         else:
             kept[name], before = part, name
@@ -49,14 +46,11 @@ def _linear(layer: Layer) -> bool:
 
     A layer derived from one of these may do more.
     """
-    return type(layer) in (Conv1D, Conv2D, Dense) and getattr(layer, "activation", None) == "identity"
+    return own(layer, "family") in ("convolution", "dense") and getattr(layer, "activation", None) == "identity"
 
 
-def _scaled(before: Folded, norm: Layer, params: Tree, state: Tree) -> Folded:
-    layer, own, none = before
-    assert isinstance(layer, Conv1D | Conv2D | Dense)
-    assert isinstance(norm, BatchNorm)
-    scale: Array = params["weight"] / namespace(params["weight"]).sqrt(state["variance"] + norm.epsilon)
-    shift: Array = params["bias"] - state["mean"] * scale
-    bias = own["bias"] * scale + shift if layer.bias else shift
-    return replace(layer, bias=True), {"weight": own["weight"] * scale, "bias": bias}, none
+def _scaled(before: Folded, norm: Any, params: Tree, state: Tree) -> Folded:
+    layer, linear, none = before
+    scale, shift = norm.scale_and_shift(params, state)
+    bias = linear["bias"] * scale + shift if "bias" in linear else shift
+    return replace(layer, bias=True), {"weight": linear["weight"] * scale, "bias": bias}, none

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from nnarray.layers.base import Context, Layer, Out
-from nnarray.layers.containers import Composite
 from nnarray.typing import Array, Shape, Tree
 
 
@@ -79,10 +78,5 @@ def with_hooks(layer: Layer, passages: dict[str, Passage], path: str = "") -> Ho
     >>> {path: passage.y.shape for path, passage in passages.items()}
     {'0': (8, 2), '1': (8, 2), '': (8, 2)}
     """
-    if isinstance(layer, Composite):
-        inside = {
-            name: with_hooks(each, passages, f"{path}.{name}" if path else name)
-            for name, each in zip(layer.names, layer.layers, strict=True)
-        }
-        layer = layer.with_layers(inside)
-    return Hook(layer, path, passages)
+    inside = {name: with_hooks(each, passages, f"{path}.{name}" if path else name) for name, each in layer.named_layers}
+    return Hook(layer.with_layers(inside), path, passages)

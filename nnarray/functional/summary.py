@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from nnarray.functional.layout import Layout
 from nnarray.layers.base import Layer, described
-from nnarray.layers.containers import Auxiliary, Composite
 from nnarray.names import memory
 from nnarray.typing import Shape
 
@@ -112,9 +111,9 @@ class Summary:
 def summary(network: Layer, shape: Shape, *, itemsize: int, frozen: frozenset[str], depth: int | None) -> Summary:
     """The table of a network for inputs of this shape; deeper than `depth`, layers are summed up."""
     every = _lines(network, shape, "", 0, itemsize)
-    leaves = [line for line in every if not isinstance(line.layer, Composite)]
+    leaves = [line for line in every if not line.layer.named_layers]
     layout = Layout.of(network.params(shape))
-    heads = sum(line.multiply_adds for line in every if isinstance(line.layer, Auxiliary))
+    heads = sum(line.multiply_adds for line in every if line.layer.family == "auxiliary")
     return Summary(
         lines=tuple(every if depth is None else _down_to(depth, every)),
         parameters=layout.size,
@@ -127,13 +126,13 @@ def summary(network: Layer, shape: Shape, *, itemsize: int, frozen: frozenset[st
 
 def _lines(layer: Layer, shape: Shape, path: str, depth: int, itemsize: int) -> list[Line]:
     """The lines of the layers inside of `layer`, or its own if it has none."""
-    inside = layer.shapes(shape) if isinstance(layer, Composite) else [("", layer, shape)]
+    inside = layer.shapes(shape) if layer.named_layers else [("", layer, shape)]
     lines: list[Line] = []
     for name, each, its_shape in inside:
         out = each.out_shape(its_shape)
         size = Layout.of(each.params(its_shape)).size
         full = f"{path}.{name}" if path else name
-        opened = isinstance(each, Composite)
+        opened = bool(each.named_layers)
         work = each.multiply_adds(its_shape)
         lines.append(Line(full, each, depth, opened, its_shape, out, size, work, math.prod(out) * itemsize))
         if opened:
@@ -150,6 +149,6 @@ def _down_to(depth: int, lines: list[Line]) -> list[Line]:
 
 def written(line: Line) -> str:
     """The layer as it is written, without its name and without the layers inside."""
-    if isinstance(line.layer, Composite):
+    if line.layer.named_layers:
         return type(line.layer).__name__
     return described(replace(line.layer, name=None))

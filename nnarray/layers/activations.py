@@ -56,6 +56,8 @@ class Activation(Layer):
     >>> square = nn.Activation(lambda x: x * x, lambda x: 2.0 * x)
     """
 
+    family = "activation"
+
     function: str | Callable[[Array], Array]
     derivative: Callable[[Array], Array] | None = None
     options: Mapping[str, float] = field(default_factory=dict[str, float], hash=False)
@@ -107,6 +109,11 @@ def kept_activation(function: Any) -> Any:
             f"layer takes that of its outputs alone."
         )
     return canonical(function, FUNCTIONS, "activation", ALSO) if isinstance(function, str) else function
+
+
+def bare(function: Any) -> Any:
+    """The name, or the function, of an activation that may be written as a layer."""
+    return function.function if isinstance(function, Activation) else function
 
 
 def activation(function: Any) -> Activation:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, ClassVar, NamedTuple, NoReturn, Self
 
 from nnarray.layers.initializers import Initializer
 from nnarray.names import shown
@@ -117,6 +117,29 @@ class Layer:
 
     name: str | None = field(default=None, kw_only=True)
 
+    family: ClassVar[str] = ""
+    """What figures and tables take it for: "dense", "convolution", "pooling", "normalisation", "activation",
+    "dropout", "reshape", "row", "branches", "residual", "auxiliary", or "" for a layer of another kind."""
+    drawn_as: ClassVar[str] = ""
+    """What figures call it, if not by the name of its class; of this class alone, see `own`."""
+
+    @property
+    def named_layers(self) -> Iterable[tuple[str, Layer]]:
+        """The layers that it is made of, each with its name; none for most layers."""
+        return ()
+
+    def with_layers(self, layers: Mapping[str, Layer]) -> Self:
+        """The same made of other layers, by name; itself where it is made of none."""
+        return self
+
+    def shapes(self, shape: Shape) -> Iterable[tuple[str, Layer, Shape]]:
+        """Each layer that it is made of, with its name and the shape of its inputs; only where there are any."""
+        raise NotImplementedError
+
+    def drawn_numbers(self) -> str:
+        """Its most important numbers, as figures show them behind its name."""
+        return ""
+
     def params(self, shape: Shape) -> dict[str, Any]:
         """The parameters for inputs of this shape (without the batch axis), by name."""
         return {}
@@ -146,6 +169,14 @@ class Layer:
     def __call__(self, *_: object, **__: object) -> NoReturn:
         """Refused: a layer has no numbers to compute with."""
         raise TypeError(f"{type(self).__name__} cannot be called: {NO_NUMBERS}")
+
+
+def own(layer: Layer, name: str) -> Any:
+    """What the class of a layer of this package says itself; None where it inherits it, and of a class of your own.
+
+    Such a class may compute something else than the one that it is derived from.
+    """
+    return vars(type(layer)).get(name) if is_ours(layer) else None
 
 
 def is_ours(layer: Layer) -> bool:

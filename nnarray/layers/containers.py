@@ -10,10 +10,8 @@ from typing import Any, Self, TypeGuard
 from nnarray import kernels
 from nnarray.backends import namespace
 from nnarray.checks import real
-from nnarray.layers.activations import Activation, Function, activation, kept_activation
+from nnarray.layers.activations import Activation, Function, activation, bare, kept_activation
 from nnarray.layers.base import Context, Head, Layer, Out, Pullback, gradients_of, is_ours, outputs_of, settle
-from nnarray.layers.regularisation import Dropout
-from nnarray.layers.shape import Reshape
 from nnarray.names import shown
 from nnarray.typing import Array, Shape, Tree
 
@@ -80,16 +78,17 @@ class Composite(Layer):
             raise ValueError(f"{cls.__name__} of {len(layers)} layers needs a name for each; got {shown(names)}.")
         return made.with_layers(dict(zip(names, made.layers, strict=True)))
 
+    @property
+    def named_layers(self) -> Sequence[tuple[str, Layer]]:
+        """The layers, each with its name."""
+        return tuple(zip(self.names, self.layers, strict=True))
+
     def with_layers(self, layers: Mapping[str, Layer]) -> Self:
         """The same composite made of other layers, by name."""
         other = object.__new__(type(self))
         settings = {each.name: getattr(self, each.name) for each in fields(self)}
         settle(other, **{**settings, "layers": tuple(layers.values()), "names": tuple(layers)})
         return other
-
-    def shapes(self, shape: Shape) -> Iterator[tuple[str, Layer, Shape]]:
-        """Each layer with its name and the shape of its inputs."""
-        raise NotImplementedError
 
     def params(self, shape: Shape) -> dict[str, Any]:
         """The parameters of all layers, under their names."""
@@ -188,9 +187,11 @@ class _Passed:
 class Row(Composite):
     """y = f_n(... f_2(f_1(x))): each layer takes what the one before gives."""
 
+    family = "row"
+
     def shapes(self, shape: Shape) -> Iterator[tuple[str, Layer, Shape]]:
         """Each layer with its name and the shape of its inputs: the outputs of the layer before."""
-        for position, (name, layer) in enumerate(zip(self.names, self.layers, strict=True)):
+        for position, (name, layer) in enumerate(self.named_layers):
             following = self._out_shape_of(position, shape)
             yield name, layer, shape
             shape = following
@@ -204,7 +205,7 @@ class Row(Composite):
     def propagate(self, params: Tree, x: Array, ctx: Context) -> Out:
         """Forward through the layers; the pullback goes through them in reverse."""
         passed, wanted = _Passed(self, ctx), ctx.input_gradient
-        for name, layer in zip(self.names, self.layers, strict=True):
+        for name, layer in self.named_layers:
             x = passed.through(name, layer, params, x, input_gradient=wanted)
             wanted = wanted or bool(params.get(name))
 
@@ -225,11 +226,10 @@ def is_plain_row(layer: Layer) -> TypeGuard[Row]:
 
 def last_activation(layer: Layer) -> str | None:
     """The name of the activation that a layer ends in, None if it has none."""
-    if isinstance(layer, Row) and not isinstance(layer, Residual):
-        ends = [each for each in layer.layers if not isinstance(each, Auxiliary | Dropout | Reshape)]
+    if layer.family in ("row", "auxiliary"):
+        ends = [each for _, each in layer.named_layers if each.family not in ("auxiliary", "dropout", "reshape")]
         return last_activation(ends[-1]) if ends else None
-    last = layer if isinstance(layer, Activation) else getattr(layer, "activation", None)
-    name = last.function if isinstance(last, Activation) else last
+    name = bare(layer if layer.family == "activation" else getattr(layer, "activation", None))
     return name if isinstance(name, str) else None
 
 
@@ -266,6 +266,8 @@ class Residual(Row):
     >>> nn.Residual(nn.Dense(8, "relu"), nn.Dense(4), shortcut=nn.Dense(4), activation="relu").out_shape((8,))
     (4,)
     """
+
+    family = "residual"
 
     shortcut: bool = False
     """Whether the last of `layers` is the shortcut."""
@@ -310,7 +312,7 @@ class Residual(Row):
     @cached_property
     def change(self) -> Row:
         """The layers without the shortcut."""
-        inner = dict(zip(self.names, self.layers, strict=True))
+        inner = dict(self.named_layers)
         if self.shortcut:
             del inner[self.names[-1]]
         return Row(*inner.values()).with_layers(inner)
@@ -383,6 +385,8 @@ class Branches(Composite):
     (7,)
     """
 
+    family = "branches"
+
     join: str = "concat"
 
     def __init__(self, *layers: Layer, join: str = "concat", name: str | None = None, recompute: bool = False) -> None:
@@ -393,7 +397,7 @@ class Branches(Composite):
     def shapes(self, shape: Shape) -> Iterator[tuple[str, Layer, Shape]]:
         """Each branch with its name; all have the same inputs."""
         self.out_shape(shape)
-        for name, layer in zip(self.names, self.layers, strict=True):
+        for name, layer in self.named_layers:
             yield name, layer, shape
 
     def out_shape(self, shape: Shape) -> Shape:
@@ -412,7 +416,7 @@ class Branches(Composite):
         passed = _Passed(self, ctx)
         ys = [
             passed.through(name, layer, params, x, input_gradient=ctx.input_gradient)
-            for name, layer in zip(self.names, self.layers, strict=True)
+            for name, layer in self.named_layers
         ]
         widths = [y.shape[-1] for y in ys]
 
@@ -469,6 +473,8 @@ class Auxiliary(Row):
     >>> net.init((3,)).params["1.0.weight"].shape
     (5, 2)
     """
+
+    family = "auxiliary"
 
     weight: float = 0.3
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from nnarray import kernels
 from nnarray.backends import namespace
@@ -13,7 +14,7 @@ from nnarray.kernels.standard.windows import Window
 from nnarray.layers.activations import Activation, Function, activation, kept_activation
 from nnarray.layers.base import Context, Layer, Out, Param, settle
 from nnarray.layers.initializers import Initializer, kept_initializer
-from nnarray.layers.sliding import Pair, Sides, pair, placed
+from nnarray.layers.sliding import Pair, Sides, drawn_window, pair, placed
 from nnarray.typing import Array, Shape, Tree
 
 
@@ -56,6 +57,9 @@ class Conv2D(Layer):
     (64, 64, 16)
     """
 
+    family = "convolution"
+    drawn_as = "conv"
+
     filters: int
     kernel: Pair
     stride: Pair = 1
@@ -87,6 +91,10 @@ class Conv2D(Layer):
         """The window over images of this shape."""
         return placed("Conv2D", shape, self.kernel, self.stride, self.padding, self.dilation)
 
+    def drawn_numbers(self) -> str:
+        """Its window."""
+        return drawn_window(self.kernel, self.stride)
+
     def params(self, shape: Shape) -> dict[str, Param]:
         """The weight W, and the bias b if there is one."""
         size = pair(self.kernel, "Conv2D kernel")
@@ -103,6 +111,12 @@ class Conv2D(Layer):
     def multiply_adds(self, shape: Shape) -> int:
         """One for each output and each weight of its filter."""
         return math.prod(self.out_shape(shape)) * math.prod(self.params(shape)["weight"].shape[:-1])
+
+    def lower(self, engine: Any, params: Tree, shape: Shape, function: Function | None = None) -> Any:
+        """The layer as an engine prepares it for inference, with another function after it if one is given."""
+        return engine.convolution(
+            params["weight"], params.get("bias"), self.window(shape), self.groups, function or self.function
+        )
 
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
         """The outputs f(z), z the convolution, and their pullback."""
@@ -140,6 +154,9 @@ class Conv1D(Layer):
     (50, 8)
     """
 
+    family = "convolution"
+    drawn_as = "conv"
+
     filters: int
     kernel: int
     stride: int = 1
@@ -173,6 +190,10 @@ class Conv1D(Layer):
             self.init,
             self.bias_init,
         )
+
+    def drawn_numbers(self) -> str:
+        """Its window."""
+        return drawn_window((self.kernel,), self.stride)
 
     def params(self, shape: Shape) -> dict[str, Param]:
         """The weight W, and the bias b if there is one."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from nnarray import kernels
 from nnarray.checks import integer
@@ -44,6 +45,8 @@ class Dense(Layer):
     {'0.weight': (2, 5), '0.bias': (5,), '1.weight': (5, 2), '1.bias': (2,)}
     """
 
+    family = "dense"
+
     units: int
     activation: str | Activation = "identity"
     bias: bool = True
@@ -77,6 +80,10 @@ class Dense(Layer):
     def multiply_adds(self, shape: Shape) -> int:
         """One for each input and each unit."""
         return math.prod(shape) * self.units
+
+    def lower(self, engine: Any, params: Tree, shape: Shape, function: Function | None = None) -> Any:
+        """The layer as an engine prepares it for inference, with another function after it if one is given."""
+        return engine.dense(params["weight"], params.get("bias"), function or self.function)
 
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
         """The outputs f(x W + b), and their pullback."""

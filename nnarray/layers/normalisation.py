@@ -49,6 +49,9 @@ class BatchNorm(Layer):
     (4,)
     """
 
+    family = "normalisation"
+    drawn_as = "bn"
+
     momentum: float = 0.1
     epsilon: float = 1e-5
 
@@ -73,6 +76,11 @@ class BatchNorm(Layer):
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
         """The normalised inputs, their pullback, and while training the new running statistics."""
         return self._train(params, x, ctx) if ctx.training else self._infer(params, x, ctx)
+
+    def scale_and_shift(self, params: Tree, state: Tree) -> tuple[Array, Array]:
+        """What each channel is multiplied by at inference, and what is added to it."""
+        scale: Array = params["weight"] / namespace(params["weight"]).sqrt(state["variance"] + self.epsilon)
+        return scale, params["bias"] - state["mean"] * scale
 
     def _infer(self, params: Tree, x: Array, ctx: Context) -> Out:
         xp, w = namespace(x), params["weight"]
@@ -127,6 +135,9 @@ class LayerNorm(Layer):
     >>> net = nn.Network(nn.Dense(8), nn.LayerNorm(), nn.Activation("gelu"))
     """
 
+    family = "normalisation"
+    drawn_as = "layer norm"
+
     epsilon: float = 1e-5
 
     def __post_init__(self) -> None:
@@ -175,6 +186,9 @@ class LocalResponseNorm(Layer):
     >>> nn.LocalResponseNorm(5).out_shape((56, 56, 64))
     (56, 56, 64)
     """
+
+    family = "normalisation"
+    drawn_as = "response norm"
 
     size: int = 5
     alpha: float = 1e-4

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from nnarray import kernels
 from nnarray.backends import device_of, namespace
 from nnarray.kernels.standard.windows import Window
 from nnarray.layers.base import Context, Layer, Out
-from nnarray.layers.sliding import Pair, Sides, pair, placed
+from nnarray.layers.sliding import Pair, Sides, drawn_window, pair, placed
 from nnarray.typing import Array, Shape, Tree
 
 
@@ -28,6 +29,8 @@ class _Pool2D(Layer):
         Whether a last window may reach out of the image.
     """
 
+    family = "pooling"
+
     kernel: Pair
     stride: Pair | None = None
     padding: Sides = "valid"
@@ -36,6 +39,10 @@ class _Pool2D(Layer):
     def __post_init__(self) -> None:
         pair(self.kernel, f"{type(self).__name__} kernel")
         pair(self.kernel if self.stride is None else self.stride, f"{type(self).__name__} stride")
+
+    def drawn_numbers(self) -> str:
+        """Its window."""
+        return drawn_window(self.kernel, self.stride)
 
     def window(self, shape: Shape) -> Window:
         """The window over images of this shape."""
@@ -69,6 +76,12 @@ class MaxPool2D(_Pool2D):
     (28, 28, 64)
     """
 
+    drawn_as = "max"
+
+    def lower(self, engine: Any, params: Tree, shape: Shape) -> Any:
+        """The layer as an engine prepares it for inference."""
+        return engine.max_pool(self.window(shape))
+
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
         """The largest entry of each window; the pullback hands dy on to it."""
         window = self.window(tuple(x.shape[1:]))
@@ -99,6 +112,8 @@ class AvgPool2D(_Pool2D):
     >>> nn.AvgPool2D(2).out_shape((28, 28, 6))
     (14, 14, 6)
     """
+
+    drawn_as = "mean"
 
     count_padding: bool = True
 
@@ -154,6 +169,9 @@ class AdaptiveAvgPool2D(Layer):
     (4, 4, 512)
     """
 
+    family = "pooling"
+    drawn_as = "mean of parts"
+
     places: Pair
 
     def __post_init__(self) -> None:
@@ -207,6 +225,9 @@ class GlobalAvgPool(Layer):
     >>> nn.GlobalAvgPool().out_shape((7, 7, 1024))
     (1024,)
     """
+
+    family = "pooling"
+    drawn_as = "mean of all"
 
     def out_shape(self, shape: Shape) -> Shape:
         """The channels."""

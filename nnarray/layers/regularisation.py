@@ -40,12 +40,18 @@ class Dropout(Layer):
     >>> net = nn.Network(nn.Dense(16, "relu"), nn.Dropout(0.2), nn.Dense(2))
     """
 
+    family = "dropout"
+
     rate: float
     spatial: bool = False
 
     def __post_init__(self) -> None:
         in_range(self.rate, "Dropout rate", 0, 1, remedy=" Use rate=0 to switch it off.")
         numbers_of_python(self)
+
+    def drawn_numbers(self) -> str:
+        """Its rate."""
+        return f" {self.rate:g}"
 
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
         """The inputs, while training times a random mask; the pullback uses the same mask."""

@@ -32,6 +32,8 @@ class Reshape(Layer):
     (2, 3)
     """
 
+    family = "reshape"
+
     shape: Shape
 
     def __post_init__(self) -> None:

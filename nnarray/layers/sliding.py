@@ -21,6 +21,12 @@ def pair(value: Any, name: str, least: int = 1) -> tuple[int, int]:
     return integer(both[0], name, least, usual=least), integer(both[1], name, least, usual=least)
 
 
+def drawn_window(size: Any, stride: Any) -> str:
+    """The numbers of a window as figures show them, such as " 3×3 / 2"."""
+    sizes, steps = size if isinstance(size, tuple) else (size, size), size if stride is None else stride
+    return f" {'×'.join(map(str, sizes))}" + (f" / {steps}" if steps != 1 else "")
+
+
 def placed(
     layer: str, shape: Shape, size: Any, stride: Any, padding: Any, dilation: Any = 1, *, ceil: bool = False
 ) -> Window:

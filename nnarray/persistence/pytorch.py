@@ -19,8 +19,7 @@ import numpy as np
 from nnarray.backends import dtype_name
 from nnarray.checks import refuse_non_finite
 from nnarray.functional.layout import Layout
-from nnarray.layers import Auxiliary, Conv1D, Conv2D, Dense, Layer, Reshape
-from nnarray.layers.containers import Composite, Residual, Row
+from nnarray.layers import Conv1D, Conv2D, Dense, Layer
 from nnarray.persistence.archive import fill, on_host
 from nnarray.persistence.files import replace
 from nnarray.typing import Shape
@@ -89,7 +88,7 @@ def entries(network: Layer, shape: Shape) -> list[Entry]:
 
 def _walk(layer: Layer, shape: Shape, path: tuple[str, ...], flat: Shape | None, entries: list[Entry]) -> Shape | None:
     """Collect the entries of a layer; `flat` is the shape that was flattened into its inputs, returned for outputs."""
-    if isinstance(layer, Composite):
+    if layer.named_layers:
         return _walk_inside(layer, shape, path, flat, entries)
     module = ".".join(path)
     for is_state, wanted in ((False, layer.params(shape)), (True, layer.initial_state(shape))):
@@ -97,23 +96,23 @@ def _walk(layer: Layer, shape: Shape, path: tuple[str, ...], flat: Shape | None,
             name, shaped = slot.name, slot.param.shape
             attribute = STATE.get(name, name) if is_state else name
             axes = AXES.get(type(layer)) if name == "weight" else None
-            ordered = flat if flat and shaped and (name == "weight" or not isinstance(layer, Dense)) else None
+            ordered = flat if flat and shaped and (name == "weight" or layer.family != "dense") else None
             entries.append(Entry(f"{module}.{name}", module, attribute, shaped, axes, ordered, is_state))
-    if isinstance(layer, Reshape) and len(layer.out_shape(shape)) == 1 and len(shape) > 1:
+    if layer.family == "reshape" and len(layer.out_shape(shape)) == 1 and len(shape) > 1:
         return shape
-    return None if isinstance(layer, Dense) else flat
+    return None if layer.family == "dense" else flat
 
 
 def _walk_inside(
-    layer: Composite, shape: Shape, path: tuple[str, ...], flat: Shape | None, entries: list[Entry]
+    layer: Layer, shape: Shape, path: tuple[str, ...], flat: Shape | None, entries: list[Entry]
 ) -> Shape | None:
-    in_a_row = isinstance(layer, Row) and not isinstance(layer, Residual)
+    in_a_row = layer.family in ("row", "auxiliary")
     inside = flat
     for name, inner, its_shape in layer.shapes(shape):
         inside = _walk(inner, its_shape, (*path, name), inside if in_a_row else flat, entries)
-        if not in_a_row and (inside or (flat and isinstance(layer, Residual))):
+        if not in_a_row and (inside or (flat and layer.family == "residual")):
             raise ValueError(f"layer {'.'.join((*path, name))!r}: PyTorch flattens another way.")
-    return flat if isinstance(layer, Auxiliary) else inside
+    return flat if layer.family == "auxiliary" else inside
 
 
 # --- Reading ---------------------------------------------------------------------------------------------------------

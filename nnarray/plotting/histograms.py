@@ -9,8 +9,7 @@ import numpy as np
 from nnarray.backends import without_record
 from nnarray.drawing.canvas import BLUE, GREEN, axes_for, name_axes, on_host
 from nnarray.functional.hooks import Passage, with_hooks
-from nnarray.layers import Context, Dropout, Reshape
-from nnarray.layers.containers import Composite
+from nnarray.layers import Context
 from nnarray.model import Model
 from nnarray.training.data import check_inputs
 from nnarray.typing import Array
@@ -108,7 +107,7 @@ def plot_activation_histograms(model: Model, X: Array, *, ax: Axes | None = None
     shown = [
         line.name
         for line in model.summary().lines
-        if line.name in passages and not isinstance(line.layer, Composite | Dropout | Reshape)
+        if line.name in passages and not line.layer.named_layers and line.layer.family not in ("dropout", "reshape")
     ]
     return _ridges([_ridge(name, passages[name].y) for name in shown], "output", GREEN, ax)
 

@@ -14,7 +14,8 @@ import numpy as np
 from nnarray.backends import backend_of, without_record
 from nnarray.drawing.canvas import NEGATIVE, POSITIVE, axes_for, on_host, signed_colours
 from nnarray.functional.hooks import Passage, with_hooks
-from nnarray.layers import Activation, Context, Dense, Dropout, Layer
+from nnarray.layers import Context, Layer
+from nnarray.layers.activations import bare
 from nnarray.layers.containers import is_plain_row
 from nnarray.model import Model
 from nnarray.plotting.plane import Grid
@@ -137,7 +138,7 @@ def _columns(model: Model) -> list[Column]:
     params = model.params
     columns = [Column("inputs", "", model.input_shape[0], None, None)]
     for path, layer in _steps(model.network, ""):
-        if isinstance(layer, Dense):
+        if layer.family == "dense":
             weight, bias = params[f"{path}.weight"], params.get(f"{path}.bias")
             columns.append(
                 Column(
@@ -148,10 +149,10 @@ def _columns(model: Model) -> list[Column]:
                     None if bias is None else on_host(bias),
                 )
             )
-        elif isinstance(layer, Activation) and columns[-1].weight is not None:
+        elif layer.family == "activation" and columns[-1].weight is not None:
             last = columns[-1]
             columns[-1] = Column(_title(last.units, layer), path, last.units, last.weight, last.bias)
-        elif not isinstance(layer, Dropout):
+        elif layer.family != "dropout":
             raise ValueError(
                 f"plot_neurons draws dense layers in a row, with activations and dropout among them; layer {path!r} "
                 f"is {type(layer).__name__}. model.plot() draws any network; model.fold() merges BatchNorm."
@@ -167,17 +168,17 @@ def _columns(model: Model) -> list[Column]:
     return columns
 
 
-def _steps(layer: Layer, path: str) -> Iterator[tuple[str, Layer]]:
+def _steps(layer: Layer, path: str) -> Iterator[tuple[str, Any]]:
     """The layers one after the other, those of rows inside rows too."""
     if not is_plain_row(layer):
         yield path, layer
         return
-    for name, each in zip(layer.names, layer.layers, strict=True):
+    for name, each in layer.named_layers:
         yield from _steps(each, f"{path}.{name}" if path else name)
 
 
 def _title(units: int, function: Any) -> str:
-    name = function.function if isinstance(function, Activation) else function
+    name = bare(function)
     what = f"{units} unit{'' if units == 1 else 's'}"
     return what if name == "identity" else f"{what}, {name if isinstance(name, str) else 'f'}"
 

@@ -22,7 +22,7 @@ from nnarray.functional.propagation import Wiring, loss_and_gradient
 from nnarray.kernels.compilation import compiled, quiet
 from nnarray.kernels.standard.numerics import wide
 from nnarray.layers.base import Context
-from nnarray.losses import BinaryCrossEntropy, CrossEntropy, Loss
+from nnarray.losses import Loss
 from nnarray.optimizers import Optimizer
 from nnarray.random import Key
 from nnarray.schedules import Constant, Schedule, schedule
@@ -441,11 +441,10 @@ def _advice(trainer: Trainer, rate: float) -> str:
     if not bool(all_finite(trainer.data.x)):
         return "X contains NaN or infinity, which check_finite=False lets pass. Remove or repair these entries."
     loss = trainer.loss
-    real = not isinstance(loss, CrossEntropy | BinaryCrossEntropy)
     found = [
         (rate > TINY, "a learning rate that is too high", "lower lr"),
         (True, "inputs that are not standardised", "standardise X"),
-        (real, "targets that are not standardised", "standardise y"),
+        (not loss.is_of_classes, "targets that are not standardised", "standardise y"),
         (loss.reduction == "sum", "a loss with reduction='sum' over many examples", "use reduction='mean'"),
         (trainer.optimizer.clip_norm is None, "", "set clip_norm"),
     ]
