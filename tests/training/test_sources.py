@@ -61,6 +61,7 @@ def test_a_mapped_file_gives_the_bits_of_memory(
     arrays, settings = examples(), {"epochs": 3, "batch_size": 8, "checkpoint": tmp_path / "a.safetensors"}
     X, y, w = (be.asarray(x) for x in arrays.values())
     files = mapped(tmp_path, arrays)
+    dtype = dtype if dtype in be.dtypes else "float32"
     models = [net.init((3,), seed=1, backend=be, dtype=dtype) for _ in range(3)]
     models[0].fit(X, y, sample_weight=w, **(settings | SETTINGS[case]))
     models[1].fit(files["X"], files["y"], sample_weight=files["w"], **(settings | SETTINGS[case]))
