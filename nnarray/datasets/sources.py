@@ -181,13 +181,15 @@ def memory_mapped(path: str | os.PathLike[str]) -> MemoryMapped:
 
     Examples
     --------
+    >>> import tempfile
     >>> import numpy as np
     >>> import nnarray as nn
     >>> X, y = nn.datasets.moons(200, noise=0.1, seed=0)
-    >>> np.save("X.npy", X)
     >>> model = nn.Network(nn.Dense(5, "tanh"), nn.Dense(2)).init((2,), seed=0)
     >>> other = model.copy()
-    >>> history = model.fit(nn.datasets.memory_mapped("X.npy"), y, epochs=3)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.save(f"{folder}/X.npy", X)
+    ...     history = model.fit(nn.datasets.memory_mapped(f"{folder}/X.npy"), y, epochs=3)
     >>> history["loss"] == other.fit(X, y, epochs=3)["loss"]
     True
     """
