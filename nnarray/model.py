@@ -32,6 +32,7 @@ from nnarray.backends import (
     without_record,
 )
 from nnarray.checks import integer
+from nnarray.datasets.sources import Source
 from nnarray.drawing.diagram import plot_network
 from nnarray.engines import Predictor, prepared
 from nnarray.functional.folding import folded
@@ -45,7 +46,7 @@ from nnarray.persistence import pytorch
 from nnarray.random import Key
 from nnarray.training import checkpoints, loading
 from nnarray.training.callbacks import History
-from nnarray.training.data import check_inputs, finite_inputs, prepare
+from nnarray.training.data import check_inputs, inputs_of, prepare
 from nnarray.training.fit import fit
 from nnarray.training.rates import RateSearch, search
 from nnarray.training.settings import FitSettings
@@ -531,10 +532,11 @@ class Model:
         return tree
 
     def predict(
-        self, X: Array, *, batch_size: int | None = None, check_finite: bool = True, engine: str | None = None
+        self, X: Array | Source, *, batch_size: int | None = None, check_finite: bool = True, engine: str | None = None
     ) -> Array:
         """The outputs for X, computed in batches if asked for, after a look for NaN and infinity in X.
 
+        Of a `Source` or a mapped file, one batch at a time is read; without a `batch_size`, all of it at once.
         `engine` is who computes, as for `fit`; the model's own if None.
 
         Raises
@@ -547,15 +549,18 @@ class Model:
         if batch_size is not None:
             batch_size = integer(batch_size, "batch_size", 1, usual=1024)
         engine = self.engine_for(engine)
-        X = (finite_inputs if check_finite else check_inputs)(self, X)
-        size = min(batch_size or X.shape[0], X.shape[0])
+        inputs = inputs_of(self, X, check_finite=check_finite)
+        count = len(inputs)
+        size = min(batch_size or count, count)
         remedy = f"Compute the outputs in smaller batches: batch_size below {size}."
         with memory_errors(self._theta, lambda _: remedy):
-            if size == X.shape[0]:
-                return self._computed(X, engine)
-            ends = [*range(size, X.shape[0], size), X.shape[0]]
-            parts = [self._computed(X[start:end, ...], engine) for start, end in zip([0, *ends], ends, strict=False)]
-            return same_place(X=X).concat(parts, axis=0)
+            if size == count:
+                return self._computed(inputs.rows(None), engine)
+            parts = [
+                self._computed(inputs.rows(slice(start, min(start + size, count))), engine)
+                for start in range(0, count, size)
+            ]
+            return same_place(theta=self._theta).concat(parts, axis=0)
 
     def input_gradient(self, X: Array, classes: Array | None = None) -> Array:
         """dz_k / dX at inference: where in its input each example's output k would change most.
@@ -605,7 +610,7 @@ class Model:
 
     def fit(
         self,
-        X: Array,
+        X: Array | Source,
         y: Array,
         *,
         loss: Any = "cross_entropy",
@@ -630,7 +635,8 @@ class Model:
 
         Parameters
         ----------
-        X : array, shape (N, ...)
+        X : array, shape (N, ...), or Source
+            Of a `Source`, or an array of a mapped file, one batch is read at a time, and moved to where the model is.
         y : array
             Labels, shape (N,), for "cross_entropy"; else the outputs' shape.
         loss : str or Loss
@@ -705,7 +711,7 @@ class Model:
 
     def find_lr(
         self,
-        X: Array,
+        X: Array | Source,
         y: Array,
         *,
         loss: Any = "cross_entropy",

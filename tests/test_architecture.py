@@ -41,6 +41,7 @@ CONVERSIONS = {"numpy", "get", "cpu", "to_numpy", "tolist", "item", "__array__"}
 KNOWS_LIBRARIES = {"backends", "kernels"}
 BORDERS = {"drawing", "plotting", "cli", "testing.py", "training/lbfgs.py"}
 BORDERS |= {"datasets/images.py", "datasets/decoding.py", "datasets/published.py", "tables"}  # files of data
+BORDERS |= {"datasets/sources.py"}  # mapped files
 BORDERS |= {"persistence", "training/checkpoints.py", "training/loading.py"}  # files of models
 BORDERS |= {"apps/demos", "apps/pets.py", "apps/workflow"}  # from files to numbers that people read
 CONVERTS = {"model.py": "to"}  # the method in which the user asks for another backend

@@ -7,11 +7,14 @@ from nnarray.datasets.images import ImageFolder, images
 from nnarray.datasets.pets import pets
 from nnarray.datasets.preparation import Standardizer, batches, standardize, train_test_split
 from nnarray.datasets.published import cifar10, digits, mnist
+from nnarray.datasets.sources import MemoryMapped, Source, memory_mapped
 from nnarray.datasets.synthetic import blobs, checkerboard, circles, line, moons, sine, spirals, xor
 
 __all__ = [
     "Augment",
     "ImageFolder",
+    "MemoryMapped",
+    "Source",
     "Standardizer",
     "UnreadableImage",
     "augment",
@@ -24,6 +27,7 @@ __all__ = [
     "digits",
     "images",
     "line",
+    "memory_mapped",
     "mnist",
     "moons",
     "pets",

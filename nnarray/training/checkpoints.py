@@ -25,7 +25,7 @@ from nnarray.persistence import archive, files
 from nnarray.persistence.archive import Archive, on_host
 from nnarray.persistence.settings import encode
 from nnarray.training.callbacks import Callback, Run
-from nnarray.training.data import Data, Trainee, pick
+from nnarray.training.data import Data, Trainee
 from nnarray.training.loading import understood
 from nnarray.training.state import TrainingState
 from nnarray.typing import Array
@@ -242,8 +242,8 @@ def remembering(callbacks: Sequence[Callback]) -> list[tuple[str, dict[str, Any]
 def fingerprint(data: Data) -> str:
     """What distinguishes these examples from others: a checksum of up to 1,024 of them, spread evenly."""
     total, count = hashlib.sha256(), data.examples
-    rows = backend_of(data.x).asarray(sorted({i * count // FEW for i in range(FEW)}))
-    for each in (data.x, data.target, data.weights):
+    rows = backend_of(data.target).asarray(sorted({i * count // FEW for i in range(FEW)}))
+    for each in data.batch(rows):
         if each is not None:
-            total.update(np.ascontiguousarray(on_host(pick(each, rows))).tobytes())
+            total.update(np.ascontiguousarray(on_host(each)).tobytes())
     return total.hexdigest()[:16]

@@ -107,7 +107,7 @@ class Course:
     def _on_training(self, outputs: list[Array], rows: list[Any]) -> dict[str, float]:
         if not self.settings.metrics:
             return {}
-        xp = same_place(x=self.data.x)
+        xp = same_place(y=self.data.y)
         together, y = xp.concat(outputs, axis=0), xp.concat([pick(self.data.y, each) for each in rows], axis=0)
         return {name: measured(name, metric, together, y) for name, metric in self.settings.metrics.items()}
 
@@ -116,7 +116,7 @@ class Course:
         if held is None:
             return {}
         size = None if self.settings.batch_size is None else max(self.settings.batch_size, 1024)
-        outputs = self.model.predict(held.x, batch_size=size, check_finite=False, engine=self.settings.engine)
+        outputs = self.model.predict(held.inputs, batch_size=size, check_finite=False, engine=self.settings.engine)
         row = {"val_loss": float(self.settings.loss.of_prepared(outputs, held.target, held.weights)[0])}
         return row | {
             f"val_{name}": measured(name, metric, outputs, held.y) for name, metric in self.settings.metrics.items()

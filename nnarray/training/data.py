@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any, NamedTuple, Protocol
 
 from nnarray import random
-from nnarray.backends import as_data, device_of, is_traced, same_place, without_record
+from nnarray.backends import as_data, backend_of, device_of, is_traced, same_place, without_record
 from nnarray.checks import real, refuse_narrowed, refuse_overflow
+from nnarray.datasets.sources import Placed, Source, as_source
 from nnarray.functional.propagation import Wiring
 from nnarray.kernels.compilation import quiet
 from nnarray.layers.base import Layer
@@ -50,7 +52,7 @@ class Trainee(Protocol):
         ...
 
     def predict(
-        self, X: Array, *, batch_size: int | None = None, check_finite: bool = True, engine: str | None = None
+        self, X: Array | Source, *, batch_size: int | None = None, check_finite: bool = True, engine: str | None = None
     ) -> Array:
         """The outputs for the examples X, shape (N, ...)."""
         ...
@@ -63,10 +65,26 @@ class Trainee(Protocol):
         """Take back the parameters and the state that `snapshot` gave."""
 
 
+@dataclass(frozen=True)
+class InMemory(Source):
+    """The rows of one array; None is all of them, the array itself."""
+
+    x: Array
+
+    @property
+    def shape(self) -> Shape:
+        """The shape of the array."""
+        return self.x.shape
+
+    def rows(self, indices: Any) -> Array:
+        """The examples at `indices`."""
+        return pick(self.x, indices)
+
+
 class Data(NamedTuple):
     """Examples as a step reads them: inputs in the model's dtype, the target as the loss prepared it."""
 
-    x: Array
+    inputs: InMemory | Placed
     target: Array
     weights: Array | None
     y: Array
@@ -74,7 +92,17 @@ class Data(NamedTuple):
     @property
     def examples(self) -> int:
         """How many there are."""
-        return self.x.shape[0]
+        return len(self.inputs)
+
+    @property
+    def x(self) -> Array:
+        """All inputs in one array, for what takes all of them at once: those of a file are read now."""
+        return self.inputs.rows(None)
+
+    def batch(self, rows: Any) -> tuple[Array, Array, Array | None]:
+        """The inputs, the target and the weights of these rows."""
+        weights = None if self.weights is None else pick(self.weights, rows)
+        return self.inputs.rows(rows), pick(self.target, rows), weights
 
 
 def check_inputs(model: Trainee, X: Any, name: str = "X", *, of_y: Shape = ()) -> Array:
@@ -91,13 +119,17 @@ def check_inputs(model: Trainee, X: Any, name: str = "X", *, of_y: Shape = ()) -
     """
     X = as_data(X, name)
     xp = same_place(model=model.theta, **{name: X})
-    if X.shape[1:] != model.input_shape or X.ndim == 0:
+    _refuse_shape(model, tuple(X.shape), name, of_y)
+    return X if X.dtype == model.theta.dtype else xp.astype(X, model.theta.dtype)
+
+
+def _refuse_shape(model: Trainee, shape: Shape, name: str, of_y: Shape) -> None:
+    if shape[1:] != model.input_shape or not shape:
         batch = "(batch, " + ", ".join(map(str, model.input_shape)) + ")"
         raise ValueError(
             f"the network expects {batch}, examples of shape {model.input_shape}; "
-            f"got {name} of shape {tuple(X.shape)}.{_fitting(tuple(X.shape), model.input_shape, of_y)}"
+            f"got {name} of shape {shape}.{_fitting(shape, model.input_shape, of_y)}"
         )
-    return X if X.dtype == model.theta.dtype else xp.astype(X, model.theta.dtype)
 
 
 def _fitting(shape: Shape, wanted: Shape, of_y: Shape) -> str:
@@ -130,6 +162,39 @@ def finite_inputs(model: Trainee, X: Any, name: str = "X", *, of_y: Shape = ()) 
     return x
 
 
+def placed(model: Trainee, given: Any) -> Any:
+    """A source, or a mapped file, as one that gives its rows where the model is; an array as it is."""
+    if isinstance(given, InMemory | Placed):
+        return given
+    source = as_source(given)
+    return given if source is None else Placed(source, backend_of(model.theta))
+
+
+def whole(model: Trainee, given: Any) -> Any:
+    """All of a source, or of a mapped file, where the model is; an array as it is."""
+    there = placed(model, given)
+    return there.rows(None) if isinstance(there, Source) else there
+
+
+def inputs_of(model: Trainee, X: Any, name: str = "X", *, check_finite: bool, of_y: Shape = ()) -> InMemory | Placed:
+    """`X`, an array or a source, checked as by `finite_inputs` or `check_inputs`: a source part by part."""
+    X = placed(model, X)
+    if isinstance(X, InMemory):
+        return X
+    if not isinstance(X, Placed):
+        return InMemory((finite_inputs if check_finite else check_inputs)(model, X, name, of_y=of_y))
+    _refuse_shape(model, X.shape, name, of_y)
+    parts = X.parts() if check_finite else []
+    for part in parts:
+        finite_inputs(model, X.rows(part), name if len(parts) == 1 else f"{name}[{part.start}:{part.stop}]")
+    return replace(X, dtype=model.theta.dtype)
+
+
+def in_parts(inputs: InMemory | Placed) -> Iterator[Array]:
+    """All examples, as many at once as are in memory anyway, or fit there."""
+    return map(inputs.rows, inputs.parts() if isinstance(inputs, Placed) else [None])
+
+
 @quiet  # what overflows is reported by an error
 def prepare(
     model: Trainee,
@@ -144,17 +209,26 @@ def prepare(
     """Check the examples once, where they enter, and bring them into the form that a step reads: without a record."""
     x_name, y_name, w_name = names.split()
     _refuse_probabilities(model.wiring.network, loss)
-    y = without_record(as_data(y, y_name))
-    x = without_record((finite_inputs if check_finite else check_inputs)(model, X, x_name, of_y=tuple(y.shape)))
-    if not check_finite and not is_traced(x):
-        refuse_narrowed(x, without_record(as_data(X, x_name)), x_name)
-    weights = None if weights is None else without_record(_as_weights(weights, w_name))
-    xp = same_place(**{x_name: x, y_name: y, w_name: weights})
-    if x.shape[0] == 0:
+    y = without_record(as_data(whole(model, y), y_name))
+    inputs = inputs_of(model, X, x_name, check_finite=check_finite, of_y=tuple(y.shape))
+    if isinstance(inputs, InMemory):
+        inputs = _in_memory(inputs.x, X, x_name, check_finite)
+    weights = None if weights is None else without_record(_as_weights(whole(model, weights), w_name))
+    place = inputs.x if isinstance(inputs, InMemory) else model.theta
+    xp = same_place(**{x_name: place, y_name: y, w_name: weights})
+    if len(inputs) == 0:
         raise ValueError(f"{x_name} holds no examples: its shape is {tuple(X.shape)}. At least one is needed.")
-    _refuse_other_length(x, x_name, y, y_name)
-    target, own = loss.prepare(y, (x.shape[0], *model.output_shape), x.dtype)
-    return Data(x, target, combined_weights(xp, own, weights, x.shape[0], x.dtype, w_name), y)
+    _refuse_other_length(inputs.shape, x_name, y, y_name)
+    target, own = loss.prepare(y, (len(inputs), *model.output_shape), place.dtype)
+    return Data(inputs, target, combined_weights(xp, own, weights, len(inputs), place.dtype, w_name), y)
+
+
+def _in_memory(x: Array, given: Any, name: str, check_finite: bool) -> InMemory:
+    """Without a record; what `check_finite` has not looked at is refused if the model's dtype cannot hold it."""
+    x = without_record(x)
+    if not check_finite and not is_traced(x):
+        refuse_narrowed(x, without_record(as_data(given, name)), name)
+    return InMemory(x)
 
 
 def _as_weights(weights: Any, name: str) -> Array:
@@ -176,16 +250,16 @@ def _refuse_probabilities(network: Layer, loss: Loss) -> None:
         )
 
 
-def _refuse_other_length(x: Array, name: str, other: Array, other_name: str) -> None:
-    if other.ndim > 0 and other.shape[0] == x.shape[0]:
+def _refuse_other_length(shape: Shape, name: str, other: Array, other_name: str) -> None:
+    count = shape[0]
+    if other.ndim > 0 and other.shape[0] == count:
         return
     hint = ""
-    if x.ndim > 2 and x.shape[0] == 1 and x.shape[1:2] == other.shape[:1]:
-        shape = tuple(x.shape[2:])
-        hint = f" Its second axis has that length: pass {name}[0, ...], and make the network by init({shape})."
+    if len(shape) > 2 and count == 1 and shape[1:2] == other.shape[:1]:
+        inner = tuple(shape[2:])
+        hint = f" Its second axis has that length: pass {name}[0, ...], and make the network by init({inner})."
     raise ValueError(
-        f"{name} has {x.shape[0]} examples and {other_name} has shape {tuple(other.shape)}; make their lengths equal."
-        f"{hint}"
+        f"{name} has {count} examples and {other_name} has shape {tuple(other.shape)}; make their lengths equal.{hint}"
     )
 
 
@@ -197,28 +271,30 @@ def pick(x: Array, rows: Any) -> Array:
 
 
 def validation_split(X: Any, y: Any, weights: Any, validation: Any, key: Key) -> tuple[Any, Any, Any, Any]:
-    """A fraction becomes a random part of the examples."""
+    """A fraction becomes a random part of the examples; X is an array, or `Placed`."""
     if not isinstance(validation, Real):
         return X, y, weights, validation
     fraction = real(validation, "validation", least=0.0, below=1.0, usual=0.2)
-    X, y = as_data(X, "X"), as_data(y, "y")
+    read, y = isinstance(X, Placed), as_data(y, "y")
+    X = X if read else as_data(X, "X")
     weights = None if weights is None else _as_weights(weights, "sample_weight")
-    xp = same_place(X=X, y=y, sample_weight=weights)
-    if X.ndim == 0:
+    xp = same_place(X=None if read else X, y=y, sample_weight=weights)
+    if not X.shape:
         raise ValueError(
             "X must have an axis of examples, (batch, ...); got shape (). For one example, use X[None, ...]."
         )
     count = X.shape[0]
     for name, other in (("y", y), ("sample_weight", weights)):
         if other is not None:  # a row that is not there might be made up by the library that picks it
-            _refuse_other_length(X, "X", other, name)
+            _refuse_other_length(tuple(X.shape), "X", other, name)
     part = round(fraction * count)
     if not 0 < part < count:
         raise ValueError(
             f"validation={validation!r} of {count} examples leaves {part} to validate and {count - part} to train. "
             f"Give more examples, or another fraction."
         )
-    order = random.permutation(key.fold("validation"), count, xp=xp, device=device_of(X))
+    order = random.permutation(key.fold("validation"), count, xp=xp, device=device_of(y))
     held, kept = order[:part], order[part:]
-    held_out = (pick(X, held), pick(y, held)) + (() if weights is None else (pick(weights, held),))
-    return pick(X, kept), pick(y, kept), None if weights is None else pick(weights, kept), held_out
+    X_held, X_kept = (X.only(rows) if isinstance(X, Placed) else pick(X, rows) for rows in (held, kept))
+    held_out = (X_held, pick(y, held)) + (() if weights is None else (pick(weights, held),))
+    return X_kept, pick(y, kept), None if weights is None else pick(weights, kept), held_out

@@ -16,7 +16,7 @@ from nnarray.persistence.archive import named_file
 from nnarray.training.callbacks import Callback, History, Run
 from nnarray.training.checkpoints import Keeper, checkpoint_of, fingerprint
 from nnarray.training.context import Course
-from nnarray.training.data import Data, Trainee, prepare, validation_split
+from nnarray.training.data import Data, Trainee, placed, prepare, validation_split, whole
 from nnarray.training.lbfgs import minimise
 from nnarray.training.loading import resume
 from nnarray.training.loop import descend
@@ -68,7 +68,8 @@ def fit(model: Trainee, X: Any, y: Any, settings: FitSettings) -> History:
 
 def _examples(model: Trainee, X: Any, y: Any, settings: FitSettings) -> tuple[Data, Data | None]:
     """Those to train on, and those that are held out."""
-    X, y, weights, validation = validation_split(X, y, settings.sample_weight, settings.validation, settings.key)
+    given = placed(model, X), whole(model, y), whole(model, settings.sample_weight)
+    X, y, weights, validation = validation_split(*given, settings.validation, settings.key)
     data = prepare(model, X, y, weights, settings.loss, check_finite=settings.check_finite)
     return data, _held_out(model, validation, settings.loss, settings.check_finite)
 

@@ -25,7 +25,7 @@ def minimise(course: Course) -> None:
         raise ValueError(
             f"LBFGS needs all {data.examples} examples in one batch; got batch_size={size}. Pass batch_size=None."
         )
-    here, dtype, frozen = backend_of(model.theta), model.theta.dtype, course.frozen
+    x, here, dtype, frozen = data.x, backend_of(model.theta), model.theta.dtype, course.frozen
     decays = course.decays if rule.weight_decay else None
 
     def propagate(theta: Array, state: Array, x: Array, target: Array, weights: Array | None) -> Step:
@@ -35,7 +35,7 @@ def minimise(course: Course) -> None:
 
     def at(vector: Any) -> tuple[Array, Step]:
         theta = here.library.from_host(vector, dtype, here.device)
-        return theta, propagate(theta, model.state, data.x, data.target, data.weights)
+        return theta, propagate(theta, model.state, x, data.target, data.weights)
 
     def value_and_gradient(vector: Any) -> tuple[float, Any]:
         check()

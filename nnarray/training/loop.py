@@ -28,7 +28,7 @@ from nnarray.random import Key
 from nnarray.schedules import Constant, Schedule, schedule
 from nnarray.training.callbacks import Run
 from nnarray.training.context import UNSOUND, Course, DivergenceError, interrupts_between_steps, saved_if_interrupted
-from nnarray.training.data import Data, Trainee, pick
+from nnarray.training.data import Data, Trainee, in_parts
 from nnarray.training.state import AVERAGE, TrainingState
 from nnarray.typing import Array
 
@@ -147,7 +147,7 @@ class Trainer:
     def prepare(self) -> None:
         """Make a plan for theta and slots as they are now."""
         usual = self.frozen is None and self.accumulate == 1 and self.ema is None
-        if usual and self.data.x.ndim == 2 and not self.at.plain:
+        if usual and len(self.data.inputs.shape) == 2 and not self.at.plain:
             self.plan = steps_of(
                 self.wiring,
                 self.loss,
@@ -185,7 +185,7 @@ class Trainer:
         tree = self.wiring.params.tree(self.at.theta)
         ctx = Context(True, self.wiring.state.tree(self.at.state), root=self.key)
         try:
-            self.wiring.network.forward(tree, self.data.x[:1, ...], ctx)
+            self.wiring.network.forward(tree, self.data.inputs.rows(slice(0, 1)), ctx)
         except ValueError as error:
             fits = next((each for each in range(size + 1, count + 1) if count % each != 1), None)
             remedy = f"use batch_size={fits}" if fits else "give at least two"
@@ -296,14 +296,14 @@ class Trainer:
 
     def _planned(self, rows: Any, rates: list[float], done: Finished) -> None:
         assert self.plan is not None
-        batch = self._batch(rows)
+        batch = self.data.batch(rows)
         losses, outputs = self.plan.run(*batch, rates, self.at.step + 1)
         self.at = self.at._replace(step=self.at.step + len(losses))
         self._note(done, rows, batch, losses, outputs)
 
     def one_step(self, rows: Any, rate: float, done: Finished) -> None:
         """One step on these examples, as the layers define it."""
-        at, batch, numbers = self.at, self._batch(rows), self.optimizer.numbers(rate, self.at.step + 1)
+        at, batch, numbers = self.at, self.data.batch(rows), self.optimizer.numbers(rate, self.at.step + 1)
         theta, state, slots, loss, outputs = self.step(
             at.theta, at.state, at.slots, *batch, numbers, self.words, at.step * self.accumulate
         )
@@ -315,7 +315,7 @@ class Trainer:
         at, first, mass = self.at, self.at.step * self.accumulate, 0.0
         gradient, state = same_place(theta=at.theta).zeros_like(wide(at.theta)), at.state
         for i, rows in enumerate(group):
-            batch = self._batch(rows)
+            batch = self.data.batch(rows)
             gradient, mass, state, loss, outputs = self.gather(
                 at.theta, state, gradient, mass, *batch, self.words, first + i
             )
@@ -323,11 +323,6 @@ class Trainer:
         numbers = self.optimizer.numbers(rate, at.step + 1)
         theta, slots = self.update(at.theta, gradient, at.slots, numbers, at.step)
         self.at = at._replace(theta=theta, state=state, slots=slots, step=at.step + 1)
-
-    def _batch(self, rows: Any) -> tuple[Array, Array, Array | None]:
-        """The inputs, the target and the weights of these rows."""
-        data = self.data
-        return pick(data.x, rows), pick(data.target, rows), None if data.weights is None else pick(data.weights, rows)
 
     def _note(self, done: Finished, rows: Any, batch: tuple[Any, ...], losses: list[Array], outputs: Any) -> None:
         x, _, weights = batch
@@ -350,7 +345,7 @@ class Trainer:
             return
         order = None
         if self.shuffle:
-            xp, device = same_place(x=self.data.x), device_of(self.data.x)
+            xp, device = same_place(target=self.data.target), device_of(self.data.target)
             order = random.permutation(self.key.fold("shuffle").fold(number), count, xp=xp, device=device)
         for start in range(0, count, self.batch_size):
             rows = slice(start, min(start + self.batch_size, count))
@@ -438,7 +433,7 @@ def _diverged(
 
 def _advice(trainer: Trainer, rate: float) -> str:
     """Likely causes and what to do, without what is done already."""
-    if not bool(all_finite(trainer.data.x)):
+    if not all(bool(all_finite(x)) for x in in_parts(trainer.data.inputs)):
         return "X contains NaN or infinity, which check_finite=False lets pass. Remove or repair these entries."
     loss = trainer.loss
     found = [

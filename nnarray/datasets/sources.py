@@ -1,0 +1,261 @@
+"""Examples that are read batch by batch: files that are larger than the memory, and sources of your own."""
+
+from __future__ import annotations
+
+import mmap
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nnarray.backends import Backend, as_data
+from nnarray.typing import Array, DType, Shape
+
+PART = 2**24  # bytes of the file that are read at once where many rows follow each other
+FEW = 16  # rows from anywhere that are read at once: for each of them the system may map a megabyte
+
+
+class Source(ABC):
+    """Examples that are read batch by batch: derive from it, and give it to `fit` and `predict` as X.
+
+    It is a base class, and not told by its methods: frames of some libraries have methods of the same names.
+
+    Examples
+    --------
+    Squares that are computed when they are needed:
+
+    >>> import numpy as np
+    >>> import nnarray as nn
+    >>> class Squares(nn.datasets.Source):
+    ...     @property
+    ...     def shape(self):
+    ...         return (1000, 1)
+    ...
+    ...     def rows(self, indices):
+    ...         return np.arange(1000)[indices, None] ** 2
+    >>> len(Squares())
+    1000
+    >>> Squares().rows(slice(2, 4)).tolist()
+    [[4], [9]]
+    """
+
+    @property
+    @abstractmethod
+    def shape(self) -> Shape:
+        """The shape of all examples together, (N, ...)."""
+
+    @abstractmethod
+    def rows(self, indices: Any) -> Any:
+        """The examples at `indices`, in that order: an array of any known library.
+
+        `indices` is a slice with a start and a stop, or an array of NumPy's of integers from 0 to N - 1.
+        """
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+
+class MemoryMapped(Source):
+    """The array of a mapped file, as `numpy.load(path, mmap_mode="r")` gives it; `memory_mapped` makes one of a path.
+
+    Attributes
+    ----------
+    array : numpy.memmap
+    """
+
+    def __init__(self, array: np.memmap[Any, Any]) -> None:
+        plain = as_data(array, "array")
+        if plain.ndim == 0:
+            raise ValueError("array must have an axis of examples, (N, ...); got shape (). Save it with array[None].")
+        self.array = array
+        self._mapping = _mapping(array)
+        start = array.offset - array.offset % mmap.ALLOCATIONGRANULARITY
+        self._end = start + (0 if self._mapping is None else len(self._mapping))
+
+    def __repr__(self) -> str:
+        return f"MemoryMapped({str(self.array.filename)!r}, shape={self.shape}, dtype={self.array.dtype})"
+
+    @property
+    def shape(self) -> Shape:
+        """The shape of the array."""
+        return self.array.shape
+
+    def rows(self, indices: Any) -> np.ndarray:
+        """A copy of these rows.
+
+        Raises
+        ------
+        TypeError, IndexError
+            If an index is no integer, below 0, or not below N.
+        OSError
+            If the file has become shorter.
+        """
+        if not isinstance(indices, slice):
+            indices = np.asarray(indices)
+            self._refuse_outside(indices)
+        self._refuse_shortened()
+        count = len(range(len(self))[indices]) if isinstance(indices, slice) else len(indices)
+        found = np.empty((count, *self.shape[1:]), self.array.dtype)
+        for part, at in self._pieces(indices, count):
+            found[part] = self.array[at]
+            self._let_go()
+        return found
+
+    def _pieces(self, indices: Any, count: int) -> Iterator[tuple[slice, Any]]:
+        """Where a few rows go, and where they come from: so that not all of a large batch is mapped at once."""
+        if isinstance(indices, slice):
+            rows = range(len(self))[indices]
+            for part in _parts(count, self.array.itemsize * int(np.prod(self.shape[1:]))):
+                at = rows[part]
+                yield part, slice(at.start, at.stop if at.stop >= 0 else None, at.step)
+            return
+        for first in range(0, count, FEW):
+            part = slice(first, first + FEW)
+            yield part, indices[part]
+
+    def _refuse_outside(self, indices: np.ndarray) -> None:
+        if indices.ndim != 1 or (indices.dtype.kind not in "iu" and indices.size > 0):
+            raise TypeError(
+                f"indices must be a slice or integers along one axis; got {indices.dtype} of shape {indices.shape}. "
+                f"For a mask, use numpy.flatnonzero(mask)."
+            )
+        if indices.size == 0:
+            return
+        lowest, highest = int(indices.min()), int(indices.max())
+        if lowest < 0 or highest >= len(self):
+            wrong = lowest if lowest < 0 else highest
+            raise IndexError(f"indices must be from 0 to {len(self) - 1}, for {len(self)} examples; got {wrong}.")
+
+    def _refuse_shortened(self) -> None:
+        """To read beyond the end of a mapped file would end the process, without an error."""
+        name = self.array.filename
+        if name is None or not os.path.exists(name):  # a file that is removed stays readable while it is mapped
+            return
+        size = os.path.getsize(name)
+        if size < self._end:
+            raise OSError(
+                f"{str(name)!r} has become shorter since it was mapped: {size} bytes of {self._end} are left. Write it "
+                f"anew under another name, map that one, and leave it alone while it is read."
+            )
+
+    def _let_go(self) -> None:
+        """Give pages back to the system, which may keep them as a cache.
+
+        Not those of mode "c": they may have been changed, in memory alone.
+        """
+        if self._mapping is not None and self.array.mode == "r" and hasattr(mmap, "MADV_DONTNEED"):
+            self._mapping.madvise(mmap.MADV_DONTNEED)
+
+
+def _mapping(array: Any) -> mmap.mmap | None:
+    """The mapped file that an array, or the array it is a view of, lies in."""
+    while isinstance(array, np.ndarray):
+        array = array.base
+    return array if isinstance(array, mmap.mmap) else None
+
+
+def _parts(count: int, row_bytes: int) -> list[slice]:
+    """So many of `count` rows at a time as are looked at together."""
+    size = max(PART // max(row_bytes, 1), 1)
+    return [slice(start, min(start + size, count)) for start in range(0, count, size)]
+
+
+def memory_mapped(path: str | os.PathLike[str]) -> MemoryMapped:
+    """The array of a .npy file as a `Source`: batches are read when they are needed, and never the whole file at once.
+
+    Parameters
+    ----------
+    path : path of a .npy file
+        Of real numbers, the examples along the first axis.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none.
+    TypeError, ValueError
+        If it is no such file.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> import nnarray as nn
+    >>> X, y = nn.datasets.moons(200, noise=0.1, seed=0)
+    >>> model = nn.Network(nn.Dense(5, "tanh"), nn.Dense(2)).init((2,), seed=0)
+    >>> other = model.copy()
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.save(f"{folder}/X.npy", X)
+    ...     history = model.fit(nn.datasets.memory_mapped(f"{folder}/X.npy"), y, epochs=3)
+    >>> history["loss"] == other.fit(X, y, epochs=3)["loss"]
+    True
+    """
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise ValueError(
+            f"{str(Path(path))!r} cannot be mapped: {error} It must be a .npy file of numbers, as numpy.save writes it."
+        ) from error
+    if not isinstance(array, np.memmap):
+        array.close()  # an archive of several arrays
+        raise ValueError(f"{str(Path(path))!r} is no .npy file: save each array by itself, with numpy.save.")
+    return MemoryMapped(array)
+
+
+def as_source(given: Any) -> Source | None:
+    """A source, or a mapped file as one; None for all else."""
+    if isinstance(given, np.memmap):
+        return MemoryMapped(given)
+    return given if isinstance(given, Source) else None
+
+
+@dataclass(frozen=True)
+class Placed(Source):
+    """The examples of another source where the model is: each batch is read, converted and moved.
+
+    Indices may be on the model's device, and None is all of them.
+    """
+
+    source: Source
+    here: Backend
+    dtype: DType | None = None
+    """Of the model; None for that of the source."""
+    kept: np.ndarray | None = field(default=None, repr=False)
+    """The rows of the source that belong to it; None for all."""
+
+    @property
+    def shape(self) -> Shape:
+        """The shape of all examples together."""
+        whole = tuple(self.source.shape)
+        return whole if self.kept is None else (len(self.kept), *whole[1:])
+
+    def rows(self, indices: Any) -> Array:
+        """The examples at `indices`, on the model's device."""
+        at, count = self._of_source(indices)
+        found = self.source.rows(at)
+        if tuple(found.shape) != (count, *self.shape[1:]):
+            raise ValueError(
+                f"{type(self.source).__name__}.rows gave shape {tuple(found.shape)} for {count} examples of shape "
+                f"{self.shape[1:]}; it must give {(count, *self.shape[1:])}."
+            )
+        return self.here.asarray(found, self.dtype)
+
+    def only(self, indices: Array) -> Placed:
+        """These examples alone, in this order; none of them is read."""
+        return replace(self, kept=self._of_source(indices)[0])
+
+    def _of_source(self, indices: Any) -> tuple[Any, int]:
+        """Where they are in the source, and how many."""
+        if indices is None or isinstance(indices, slice):
+            start, stop, step = (indices or slice(None)).indices(len(self))
+            at = slice(start, stop, step)
+            return (at if self.kept is None else self.kept[at]), len(range(start, stop, step))
+        at = self.here.to_numpy(indices)
+        return (at if self.kept is None else self.kept[at]), len(at)
+
+    def parts(self) -> list[slice]:
+        """All rows, so many at a time as a look at each of them can hold."""
+        return _parts(len(self), 8 * int(np.prod(self.shape[1:])))

@@ -1,0 +1,281 @@
+"""A training over a file is that over an array in memory, bit for bit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import nnarray as nn
+from nnarray.datasets import MemoryMapped, Source, memory_mapped
+from tests.tolerances import to_host
+
+COUNT = 50
+PLAIN = nn.Network(nn.Dense(6, "tanh"), nn.Dense(2))
+DRAWING = nn.Network(nn.Dense(6), nn.BatchNorm(), nn.Activation("tanh"), nn.Dropout(0.2), nn.Dense(2))
+COLUMNS = ("loss", "val_loss", "accuracy", "val_accuracy")
+
+
+def examples(count: int = COUNT) -> dict[str, np.ndarray]:
+    draw = np.random.default_rng(0)
+    X = draw.normal(size=(count, 3))
+    y = (X[:, 0] > X[:, 1] * X[:, 2]).astype(np.int32)
+    return {"X": X, "y": y, "w": draw.uniform(0.5, 1.5, count)}
+
+
+def mapped(folder: Path, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Each of them in a file of its own."""
+    for name, x in arrays.items():
+        np.save(folder / f"{name}.npy", x)
+    return {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in arrays}
+
+
+def same(be: nn.Backend, one: nn.Model, other: nn.Model) -> None:
+    """The parameters, the state and the history."""
+    np.testing.assert_array_equal(to_host(be, one.theta), to_host(be, other.theta))
+    np.testing.assert_array_equal(to_host(be, one.state), to_host(be, other.state))
+    assert list(one.history.columns) == list(other.history.columns)
+    assert [one.history.columns.get(name) for name in COLUMNS] == [other.history.columns.get(name) for name in COLUMNS]
+    assert one.history.settings == other.history.settings
+
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "shuffled": {},
+    "in order": {"shuffle": False},
+    "all at once": {"batch_size": None},
+    "fraction": {"validation": 0.3, "metrics": ["accuracy"]},
+    "several batches a step": {"accumulate": 2, "shuffle": False, "validation": 0.2},
+    "an average": {"ema": 0.9, "check_finite": False},
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("net", [PLAIN, DRAWING], ids=["plain", "drawing"])
+@pytest.mark.parametrize("case", SETTINGS)
+def test_a_mapped_file_gives_the_bits_of_memory(
+    be: nn.Backend, tmp_path: Path, case: str, net: nn.Network, dtype: str
+) -> None:
+    """With weights; the file is float64, the model is not always; the last batch has two examples."""
+    arrays, settings = examples(), {"epochs": 3, "batch_size": 8, "checkpoint": tmp_path / "a.safetensors"}
+    X, y, w = (be.asarray(x) for x in arrays.values())
+    files = mapped(tmp_path, arrays)
+    dtype = dtype if dtype in be.dtypes else "float32"
+    models = [net.init((3,), seed=1, backend=be, dtype=dtype) for _ in range(3)]
+    models[0].fit(X, y, sample_weight=w, **(settings | SETTINGS[case]))
+    models[1].fit(files["X"], files["y"], sample_weight=files["w"], **(settings | SETTINGS[case]))
+    models[2].fit(MemoryMapped(files["X"]), y, sample_weight=w, **(settings | SETTINGS[case]))
+    same(be, models[0], models[1])
+    same(be, models[0], models[2])
+
+
+def test_validation_examples_may_be_a_file(be: nn.Backend, tmp_path: Path) -> None:
+    arrays = examples()
+    X, y, _ = (be.asarray(x) for x in arrays.values())
+    files = mapped(tmp_path, arrays)
+    settings = {"epochs": 2, "batch_size": 8, "metrics": ["accuracy"]}
+    one, other = (DRAWING.init((3,), seed=1, backend=be, dtype="float32") for _ in range(2))
+    one.fit(X[:30, ...], y[:30], validation=(X[30:, ...], y[30:]), **settings)
+    other.fit(files["X"][:30], files["y"][:30], validation=(files["X"][30:], files["y"][30:]), **settings)
+    same(be, one, other)
+
+
+def test_predictions_are_those_of_memory(be: nn.Backend, tmp_path: Path) -> None:
+    arrays = examples()
+    model, X = PLAIN.init((3,), seed=1, backend=be, dtype="float32"), be.asarray(arrays["X"])
+    files = mapped(tmp_path, arrays)
+    for size in (None, 8):
+        want = to_host(be, model.predict(X, batch_size=size))
+        np.testing.assert_array_equal(to_host(be, model.predict(files["X"], batch_size=size)), want)
+        np.testing.assert_array_equal(
+            to_host(be, model.predict(memory_mapped(tmp_path / "X.npy"), batch_size=size)), want
+        )
+
+
+@pytest.mark.parametrize("rule", [nn.SGD(0.1), nn.LBFGS()], ids=["sgd", "lbfgs"])
+@pytest.mark.parametrize("engine", ["layers", "numpy"])
+def test_each_engine_reads_a_file(host: nn.Backend, tmp_path: Path, rule: Any, engine: str) -> None:
+    if isinstance(rule, nn.LBFGS):
+        pytest.importorskip("scipy")
+    arrays = examples()
+    files, size = mapped(tmp_path, arrays), 8 if isinstance(rule, nn.SGD) else None
+    one, other = (PLAIN.init((3,), seed=1, backend=host, dtype="float32") for _ in range(2))
+    one.fit(arrays["X"], arrays["y"], optimizer=rule, epochs=3, batch_size=size, engine=engine)
+    other.fit(files["X"], files["y"], optimizer=rule, epochs=3, batch_size=size, engine=engine)
+    same(host, one, other)
+
+
+def test_a_training_over_a_file_goes_on_from_memory(host: nn.Backend, tmp_path: Path) -> None:
+    arrays = examples()
+    files, saved = mapped(tmp_path, arrays), tmp_path / "run.safetensors"
+    one, other = (DRAWING.init((3,), seed=1, backend=host, dtype="float32") for _ in range(2))
+    one.fit(arrays["X"], arrays["y"], epochs=4, batch_size=8, checkpoint=tmp_path / "whole.safetensors")
+    other.fit(files["X"], files["y"], epochs=2, batch_size=8, checkpoint=saved)
+    other.fit(arrays["X"], arrays["y"], epochs=4, batch_size=8, checkpoint=saved, resume=True)
+    same(host, one, other)
+
+
+def test_a_search_for_a_rate_reads_a_file(host: nn.Backend, tmp_path: Path) -> None:
+    arrays = examples(200)
+    files, model = mapped(tmp_path, arrays), PLAIN.init((3,), seed=1, backend=host)
+    want = model.find_lr(arrays["X"], arrays["y"], steps=20)
+    assert model.find_lr(memory_mapped(tmp_path / "X.npy"), files["y"], steps=20) == want
+
+
+# --- What is read ----------------------------------------------------------------------------------------------------
+
+
+class Noted(Source):
+    """Examples of which it is noted how many were asked for at once."""
+
+    def __init__(self, x: np.ndarray) -> None:
+        self.x, self.asked = x, []
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.x.shape
+
+    def rows(self, indices: Any) -> np.ndarray:
+        found = self.x[indices]
+        self.asked.append(len(found))
+        return found
+
+
+def test_one_batch_at_a_time_is_read(be: nn.Backend) -> None:
+    arrays = examples()
+    source, y = Noted(arrays["X"]), be.asarray(arrays["y"])
+    model = PLAIN.init((3,), seed=1, backend=be, dtype="float32")
+    history = model.fit(source, y, epochs=1, batch_size=8, check_finite=False)
+    assert source.asked[-7:] == [8, 8, 8, 8, 8, 8, 2]
+    assert max(source.asked) == 8
+    twin = PLAIN.init((3,), seed=1, backend=be, dtype="float32")
+    assert twin.fit(be.asarray(arrays["X"]), y, epochs=1, batch_size=8)["loss"] == history["loss"]
+
+
+def test_a_look_for_nan_reads_part_by_part(be: nn.Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nnarray.datasets.sources.PART", 10 * 3 * 8)
+    arrays = examples()
+    arrays["X"][33, 1] = np.nan
+    source, y = Noted(arrays["X"]), be.asarray(arrays["y"])
+    model = PLAIN.init((3,), backend=be, dtype="float32")
+    with pytest.raises(ValueError, match=r"X\[30:40\] contains NaN or infinity: row 3, column 1\. Remove or repair"):
+        model.fit(source, y, epochs=1, batch_size=8)
+    assert max(source.asked) == 10
+    with pytest.raises(nn.DivergenceError, match="X contains NaN or infinity, which check_finite=False lets pass"):
+        model.fit(source, y, epochs=1, batch_size=8, check_finite=False)
+
+
+def test_a_number_beyond_the_models_dtype_is_an_error_in_a_batch_too(host: nn.Backend) -> None:
+    X, y = np.asarray([[1.0], [1e300]]), np.asarray([0, 1])
+    model = PLAIN.init((1,), backend=host, dtype="float32")
+    with pytest.raises(ValueError, match="X has numbers that float32, the model's dtype, cannot hold: row 1"):
+        model.fit(Noted(X), y, epochs=1)
+    with pytest.raises(ValueError, match=r"float32 cannot hold 1e\+300"):
+        model.fit(Noted(X), y, epochs=1, check_finite=False)
+
+
+# --- Errors ----------------------------------------------------------------------------------------------------------
+
+
+def test_lengths_shapes_and_places_must_fit(be: nn.Backend) -> None:
+    arrays = examples()
+    model, source = PLAIN.init((3,), backend=be, dtype="float32"), Noted(arrays["X"])
+    with pytest.raises(ValueError, match=r"X has 50 examples and y has shape \(49,\); make their lengths equal"):
+        model.fit(source, be.asarray(arrays["y"][:49]))
+    with pytest.raises(ValueError, match=r"X has 50 examples and y has shape \(49,\); make their lengths equal"):
+        model.fit(source, be.asarray(arrays["y"][:49]), validation=0.2)
+    with pytest.raises(ValueError, match=r"the network expects \(batch, 3\).*got X of shape \(50, 2\)"):
+        model.fit(Noted(arrays["X"][:, :2]), be.asarray(arrays["y"]))
+    with pytest.raises(ValueError, match=r"X holds no examples: its shape is \(0, 3\)"):
+        model.fit(Noted(arrays["X"][:0]), be.asarray(arrays["y"][:0]))
+    if be.library.name != "numpy":
+        with pytest.raises(TypeError, match="nothing is moved silently"):
+            model.fit(source, arrays["y"])
+
+
+def test_a_source_must_give_what_it_promises(host: nn.Backend) -> None:
+    class Short(Noted):
+        def rows(self, indices: Any) -> np.ndarray:
+            return super().rows(indices)[1:]
+
+    arrays = examples()
+    model = PLAIN.init((3,), backend=host)
+    with pytest.raises(ValueError, match=r"Short\.rows gave shape \(49, 3\) for 50 examples of shape \(3,\)"):
+        model.fit(Short(arrays["X"]), arrays["y"])
+
+
+@pytest.mark.parametrize("wrong", [-1, 50])
+def test_an_index_out_of_range(tmp_path: Path, wrong: int) -> None:
+    mapped(tmp_path, examples())
+    with pytest.raises(IndexError, match=rf"indices must be from 0 to 49, for 50 examples; got {wrong}"):
+        memory_mapped(tmp_path / "X.npy").rows(np.asarray([3, wrong]))
+
+
+def test_rows_are_those_of_the_array(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In pieces, too; each is a copy."""
+    monkeypatch.setattr("nnarray.datasets.sources.PART", 7 * 3 * 8)
+    X = examples()["X"]
+    mapped(tmp_path, {"X": X, "turned": np.asfortranarray(X)})
+    for name in ("X", "turned"):
+        source = memory_mapped(tmp_path / f"{name}.npy")
+        assert (len(source), source.shape) == (50, (50, 3))
+        assert "X.npy" in repr(source) or "turned.npy" in repr(source)
+        many = np.random.default_rng(1).integers(0, 50, 70)
+        for at in (many, many[:0], [3, 1], slice(0, 50), slice(9, 40), slice(40, 2, -3), slice(None, None, -1)):
+            np.testing.assert_array_equal(source.rows(at), X[at])
+        with pytest.raises(TypeError, match=r"got bool of shape \(50,\)\. For a mask, use numpy\.flatnonzero"):
+            source.rows(X[:, 0] > 0)
+
+
+def test_a_file_that_becomes_shorter_is_an_error_and_not_the_end(tmp_path: Path) -> None:
+    arrays = examples(4000)
+    mapped(tmp_path, arrays)
+    file = tmp_path / "X.npy"
+    source, size = memory_mapped(file), file.stat().st_size
+    np.testing.assert_array_equal(source.rows(np.asarray([3999, 0])), arrays["X"][[3999, 0]])
+    with file.open("r+b") as opened:
+        opened.truncate(size - 10_000)
+    with pytest.raises(OSError, match=rf"has become shorter since it was mapped: {size - 10_000} bytes of {size}"):
+        source.rows(slice(0, 8))
+    with pytest.raises(OSError, match="Write it anew under another name"):
+        PLAIN.init((3,)).fit(source, arrays["y"])
+
+
+def test_pages_that_were_changed_in_memory_are_kept(tmp_path: Path) -> None:
+    """In the mode "c", copy on write."""
+    mapped(tmp_path, examples())
+    array = np.load(tmp_path / "X.npy", mmap_mode="c")
+    array[7] = 5.0
+    source = MemoryMapped(array)
+    for _ in range(2):
+        np.testing.assert_array_equal(source.rows(slice(7, 8)), np.full((1, 3), 5.0))
+
+
+def test_a_file_that_was_removed_stays_readable(tmp_path: Path) -> None:
+    mapped(tmp_path, examples())
+    source = memory_mapped(tmp_path / "X.npy")
+    try:
+        (tmp_path / "X.npy").unlink()
+    except OSError:
+        pytest.skip("this system does not remove a file that is mapped")
+    assert source.rows(slice(0, 8)).shape == (8, 3)
+
+
+def test_what_cannot_be_mapped(tmp_path: Path) -> None:
+    (tmp_path / "text.npy").write_text("1, 2, 3")
+    np.savez(tmp_path / "several.npz", a=np.zeros(3), b=np.zeros(3))
+    np.save(tmp_path / "objects.npy", np.asarray([None, "a"], dtype=object), allow_pickle=True)
+    np.save(tmp_path / "words.npy", np.asarray(["a", "b"]))
+    np.save(tmp_path / "one.npy", np.asarray(1.0))
+    for name, kind, message in [
+        ("text.npy", ValueError, "cannot be mapped: .*It must be a .npy file of numbers"),
+        ("several.npz", ValueError, "is no .npy file: save each array by itself"),
+        ("objects.npy", ValueError, "cannot be mapped: .*It must be a .npy file of numbers"),
+        ("words.npy", TypeError, "array"),
+        ("one.npy", ValueError, "array must have an axis of examples"),
+    ]:
+        with pytest.raises(kind, match=message):
+            memory_mapped(tmp_path / name)
+    with pytest.raises(FileNotFoundError):
+        memory_mapped(tmp_path / "missing.npy")
