@@ -68,8 +68,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if (seed := config.getoption("--shuffle")) is not None:
         random.Random(seed).shuffle(items)
-    else:  # what takes longest first, so that no process waits for it in the end
-        items.sort(key=lambda item: "test_notebooks" not in item.nodeid)
 
 
 def pytest_configure(config: pytest.Config) -> None:
