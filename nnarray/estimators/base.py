@@ -384,7 +384,6 @@ class Estimator(BaseEstimator):
                 batch_size=batch or examples.size,
                 shuffle=self.shuffle,
                 seed=self._seed(),
-                decays=record.mask(model) if rule.weight_decay else None,
                 before=self._memory,
             )
         self._going = None  # an error or Ctrl-C leaves it half done

@@ -14,7 +14,6 @@ from nnarray.training.context import DivergenceError
 from nnarray.training.data import Data
 from nnarray.training.loop import Trainer
 from nnarray.training.state import TrainingState
-from nnarray.typing import Array
 
 
 class Increments:
@@ -30,8 +29,6 @@ class Increments:
     batch_size : int
     shuffle : bool
     seed : int
-    decays : array, optional
-        Which entries weight decay shrinks.
     before : TrainingState, optional
         Of a training that was put away; its slots and its counts go on, the parameters are the model's.
     """
@@ -46,25 +43,21 @@ class Increments:
         batch_size: int,
         shuffle: bool,
         seed: int,
-        decays: Array | None,
         before: TrainingState | None,
     ) -> None:
         start = rule.slots(model.theta, model.wiring.params)
         if before is None or set(before.slots) != set(start):  # of another optimizer
             before = TrainingState(model.theta, model.state, start)
         self.model, self.frozen = model, model.frozen
-        self.trainer = Trainer(
-            wiring=model.wiring,
-            data=data,
-            loss=loss,
-            optimizer=rule,
+        self.trainer = Trainer.of(
+            model,
+            data,
+            loss,
+            rule,
             batch_size=batch_size,
             shuffle=shuffle,
             key=Key(seed),
-            keep_outputs=False,
             at=before._replace(theta=model.theta, state=model.state).copied(),
-            decays=decays,
-            frozen=model.wiring.params.frozen(model.frozen, model.theta),
             engine=model.engine,
         )
         self.given = model.theta, model.state
@@ -85,7 +78,7 @@ class Increments:
             If the loss or a parameter becomes NaN or infinite; the model is as it was.
         """
         model, trainer = self.model, self.trainer
-        trainer.follow(model, self.given)
+        trainer.follow(model, self.given, watched=True)  # by whoever called in between
         trainer.data, trainer.batch_size = data, min(batch_size, data.examples)
         trainer.prove()
         epoch = trainer.at.epoch

@@ -56,18 +56,13 @@ class Record(Callback):
         self.say(f"Iteration {epoch}, loss = {loss:.8f}")
         return loss
 
-    def mask(self, model: Any) -> Array:
-        """1 at weights, which the penalty shrinks, 0 at biases."""
-        params, theta = model.wiring.params, model.theta
-        chosen = {slot.name for slot in params.slots if slot.param.decay}
-        return same_place(theta=theta).astype(params.mask(chosen, theta), theta.dtype)
-
     def penalty(self, model: Any) -> float:
         """weight_decay / 2 times the sum of the squares of all weights, without the biases."""
         if not self.decay:
             return 0.0
-        theta = model.theta
-        return 0.5 * float(same_place(theta=theta).sum(self.decay * theta * self.mask(model) * theta))
+        theta, decays = model.theta, model.wiring.params.decays(model.theta)
+        shrunk = self.decay * theta if decays is None else self.decay * theta * decays
+        return 0.5 * float(same_place(theta=theta).sum(shrunk * theta))
 
     def judge(self, run: Run, loss: float) -> None:
         """Stop the training if this loss is good enough."""

@@ -51,7 +51,7 @@ class Symbol:
         self.register, self.inputs, self.dtype, self.record = register, inputs, dtype, record
 
     def __array_namespace__(self, **_: object) -> Any:
-        return FUNCTIONS
+        return NAMESPACE
 
     def __bool__(self) -> bool:
         raise TypeError("an elementwise definition cannot ask for the value of an entry; choose with xp.where.")
@@ -111,7 +111,7 @@ class _Functions:
         return _function(name)
 
 
-FUNCTIONS = _Functions()
+NAMESPACE = _Functions()
 
 for _name, _operation in {
     "add": "add",

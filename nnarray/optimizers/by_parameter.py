@@ -10,7 +10,7 @@ from typing import Any
 from nnarray.backends import namespace
 from nnarray.checks import in_range, integer
 from nnarray.functional.layout import Layout
-from nnarray.kernels.standard.numerics import scale_of
+from nnarray.kernels.standard.numerics import scaled
 from nnarray.optimizers.adaptive import Moments
 from nnarray.optimizers.transforms import DecoupledDecay, Info, Slots, Transform
 from nnarray.typing import Array, Shape
@@ -32,8 +32,8 @@ def length(x: Array) -> Array:
     xp = namespace(x)
     if not x.shape[0]:
         return xp.zeros_like(xp.sum(x, keepdims=True))
-    size = scale_of(x)
-    return size * xp.sqrt(xp.sum((x / size) * (x / size), keepdims=True))
+    _, size, norm = scaled(x)
+    return size * norm
 
 
 @dataclass(frozen=True, repr=False)
@@ -146,8 +146,8 @@ def orthogonal(x: Array, rounds: int) -> Array:
     if x.shape[0] > x.shape[1]:
         return orthogonal(x.T, rounds).T
     xp = namespace(x)
-    x = x / scale_of(x)
-    x = x / xp.maximum(xp.sqrt(xp.sum(x * x)), 1.0)  # at least 4, but for x = 0; no singular value is above 1 then
+    x, _, norm = scaled(x)
+    x = x / xp.maximum(norm, 1.0)  # the norm is at least 4, but for x = 0; no singular value is above 1 then
     a, b, c = NEWTON_SCHULZ
     for _ in range(rounds):
         square = x @ x.T

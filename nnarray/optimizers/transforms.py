@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from nnarray.backends import namespace
 from nnarray.functional.layout import Layout
-from nnarray.kernels.standard.numerics import clamp, scale_of, wide
+from nnarray.kernels.standard.numerics import clamp, scaled, wide
 from nnarray.typing import Array
 
 Slots = dict[str, Array]
@@ -78,10 +78,9 @@ class ClipNorm(Transform):
 
 
 def _shortened(gradient: Array, norm: float) -> Array:
-    xp, size = namespace(gradient), scale_of(gradient)
-    scaled = gradient / size
-    limit = norm / xp.maximum(xp.sqrt(xp.sum(scaled * scaled)), 1.0)  # at least 4, but for a gradient of 0
-    return xp.where(size > limit, scaled * limit, gradient)
+    xp, (small, size, length) = namespace(gradient), scaled(gradient)
+    limit = norm / xp.maximum(length, 1.0)  # the length is at least 4, but for a gradient of 0
+    return xp.where(size > limit, small * limit, gradient)
 
 
 @dataclass(frozen=True)

@@ -59,16 +59,6 @@ class Course:
         return self.run.history.columns.get("loss" if self.held_out is None else "val_loss", [])
 
     @property
-    def frozen(self) -> Array | None:
-        """True at the entries of theta that stay as they are; None if all are trained."""
-        return self.model.wiring.params.frozen(self.model.frozen, self.model.theta)
-
-    @property
-    def decays(self) -> Array | None:
-        """1 at the entries that weight decay shrinks, 0 at the others; None if it shrinks all."""
-        return self.model.wiring.params.decays(self.model.theta)
-
-    @property
     def unobserved(self) -> bool:
         """Whether nobody looks on between two epochs."""
         return not (self.settings.callbacks or self.settings.metrics or self.held_out or self.keeper)

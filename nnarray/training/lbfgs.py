@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from nnarray.backends import backend_of, namespace
+from nnarray.backends import backend_of
+from nnarray.checks import all_finite
 from nnarray.functional.propagation import Step, loss_and_gradient
 from nnarray.kernels.compilation import compiled
 from nnarray.training.callbacks import Run
@@ -25,8 +26,8 @@ def minimise(course: Course) -> None:
         raise ValueError(
             f"LBFGS needs all {data.examples} examples in one batch; got batch_size={size}. Pass batch_size=None."
         )
-    x, here, dtype, frozen = data.x, backend_of(model.theta), model.theta.dtype, course.frozen
-    decays = course.decays if rule.weight_decay else None
+    x, here, dtype, layout = data.x, backend_of(model.theta), model.theta.dtype, model.wiring.params
+    frozen, decays = layout.frozen(model.frozen, model.theta), layout.decays(model.theta)
 
     def propagate(theta: Array, state: Array, x: Array, target: Array, weights: Array | None) -> Step:
         return loss_and_gradient(model.wiring, theta, state, x, target, weights, course.settings.loss, training=False)
@@ -51,7 +52,7 @@ def minimise(course: Course) -> None:
 
     def iteration(intermediate_result: Any) -> None:
         theta, found = at(intermediate_result.x)
-        _refuse_divergence(run, math.isfinite(float(found.loss)) and bool(here.xp.all(here.xp.isfinite(theta))))
+        _refuse_divergence(run, math.isfinite(float(found.loss)) and bool(all_finite(theta)))
         model.restore((theta, model.state))
         run.history.steps += 1
         going_on = course.end_epoch(float(found.loss), 1.0, [found.outputs], [None])
@@ -80,8 +81,7 @@ def minimise(course: Course) -> None:
 
 def _refuse_divergence(run: Run, finite: bool) -> None:
     if not finite:
-        theta = run.model.theta
-        if not bool(namespace(theta).all(namespace(theta).isfinite(theta))):
+        if not bool(all_finite(run.model.theta)):
             raise DivergenceError(UNSOUND)
         raise DivergenceError(
             f"the loss or a parameter became NaN or infinite in iteration {run.epoch + 1} of L-BFGS. Standardise X "

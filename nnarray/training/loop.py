@@ -51,20 +51,18 @@ def descend(course: Course) -> None:
 
 def _trainer(course: Course) -> Trainer:
     """In the state in which the training begins, or goes on."""
-    model, settings, rule = course.model, course.settings, course.settings.optimizer
+    model, settings = course.model, course.settings
     start = course.begun or settings.start(model.theta, model.state, model.wiring.params)
-    return Trainer(
-        wiring=model.wiring,
-        data=course.data,
-        loss=settings.loss,
-        optimizer=rule,
-        batch_size=min(settings.batch_size or course.data.examples, course.data.examples),
+    return Trainer.of(
+        model,
+        course.data,
+        settings.loss,
+        settings.optimizer,
+        batch_size=settings.batch_size,
         shuffle=settings.shuffle,
         key=settings.key,
         keep_outputs=bool(settings.metrics),
         at=start.copied(slots=False),
-        decays=course.decays if rule.weight_decay else None,
-        frozen=course.frozen,
         engine=settings.engine,
         accumulate=settings.accumulate,
         ema=settings.ema,
@@ -94,7 +92,7 @@ def _epochs(course: Course, trainer: Trainer, rates: Schedule, check: Callable[[
             continue
         course.end_epochs(means, these, done.outputs, done.rows)
         trainer.at = trainer.at._replace(epoch=run.epoch)
-        trainer.follow(model, given)
+        trainer.follow(model, given, watched=bool(course.settings.callbacks))
         if keeper is not None:
             keeper.end_epoch(trainer.at)
         with saved_if_interrupted(keeper, trainer.at):
@@ -124,17 +122,34 @@ class Trainer:
     batch_size: int
     shuffle: bool
     key: Key
-    keep_outputs: bool
     at: TrainingState
     decays: Array | None
     frozen: Array | None
     engine: str
+    keep_outputs: bool = False
     accumulate: int = 1
     """How many batches make a step."""
     ema: float | None = None
     """How much of the average of theta stays in a step, if there is one."""
     plan: Stepper | None = None
     """Prepared steps that write into theta and slots; None where the layers' own are taken."""
+
+    @classmethod
+    def of(
+        cls, model: Trainee, data: Data, loss: Loss, optimizer: Optimizer, *, batch_size: int | None, **settings: Any
+    ) -> Trainer:
+        """Of a model's own network, with what is frozen in it and what its weight decay leaves alone."""
+        layout, theta = model.wiring.params, model.theta
+        return cls(
+            wiring=model.wiring,
+            data=data,
+            loss=loss,
+            optimizer=optimizer,
+            batch_size=min(batch_size or data.examples, data.examples),
+            decays=layout.decays(theta) if optimizer.weight_decay else None,
+            frozen=layout.frozen(model.frozen, theta),
+            **settings,
+        )
 
     def __post_init__(self) -> None:
         self.step, self.gather, self.update = (
@@ -159,13 +174,14 @@ class Trainer:
                 engine=self.engine,
             )
 
-    def follow(self, model: Trainee, given: tuple[Array, Array]) -> None:
+    def follow(self, model: Trainee, given: tuple[Array, Array], *, watched: bool) -> None:
         """Go on from the model's numbers, if it does not hold what it was given: a callback may have changed them.
 
-        Where a library lets anybody write to them, that cannot be seen: they are taken each time, but for an average.
+        Where a library lets anybody write to them, that cannot be seen: if somebody `watched`, they are taken each
+        time, but for an average.
         """
         changed = model.theta is not given[0] or model.state is not given[1]
-        if changed or (self.plan is None and self.ema is None):
+        if changed or (watched and self.plan is None and self.ema is None):
             self.at = self.at.from_here(copy(model.theta), copy(model.state))
         if changed:
             self.prepare()

@@ -101,24 +101,21 @@ def search(
     steps = integer(steps, "steps", 10, usual=100)
     lowest = real(lowest, "lowest", least=1e-30, usual=1e-6)
     highest = real(highest, "highest", least=lowest, usual=10.0)
-    chosen, rule = loss_named(loss), optimizer_named(optimizer)
+    chosen = loss_named(loss)
+    rule: Any = optimizer_named(optimizer)
     if not rule.stepwise:
         raise ValueError(f"{type(rule).__name__} finds the length of its steps itself. Search for another optimizer.")
     data = prepare(model, X, y, sample_weight, chosen)
-    size = data.examples if batch_size is None else integer(batch_size, "batch_size", 1, usual=32)
-    layout, theta, optimizer = model.wiring.params, model.theta, rule
-    trainer = Trainer(
-        wiring=model.wiring,
-        data=data,
-        loss=chosen,
-        optimizer=optimizer,
-        batch_size=min(size, data.examples),
+    start = TrainingState(model.theta, model.state, rule.slots(model.theta, model.wiring.params))
+    trainer = Trainer.of(
+        model,
+        data,
+        chosen,
+        rule,
+        batch_size=None if batch_size is None else integer(batch_size, "batch_size", 1, usual=32),
         shuffle=True,
         key=Key(seed),
-        keep_outputs=False,
-        at=TrainingState(theta, model.state, optimizer.slots(theta, layout)).copied(slots=False),
-        decays=layout.decays(theta) if rule.weight_decay else None,
-        frozen=layout.frozen(model.frozen, theta),
+        at=start.copied(slots=False),
         engine=LAYERS,
     )
     with computing(LAYERS):

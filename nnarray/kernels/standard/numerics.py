@@ -40,6 +40,13 @@ def scale_of(x: Array, axis: Any = None) -> Array:
     return xp.where(found == 0, 1.0, found)
 
 
+def scaled(x: Array) -> tuple[Array, Array, Array]:
+    """x / size, with the `scale_of` all of x as its size; the size; and the Euclidean norm of x / size."""
+    xp, size = namespace(x), scale_of(x)
+    x = x / size
+    return x, size, xp.sqrt(xp.sum(x * x, keepdims=True))
+
+
 def within(x: Array) -> Array:
     """`x` with everything beyond half the largest number, infinity too, drawn in: no difference of two overflows."""
     xp = namespace(x)

@@ -36,10 +36,17 @@ def drawn_in(gradient: Array, square: Array, *, decay: float) -> Array:
     return xp.where(xp.isfinite(gradient), clamp(gradient, -room, room), gradient)
 
 
-def _mean_square(gradient: Array, square: Array, decay: float) -> Array:
-    """a v + (1 - a) g^2, of a gradient whose square alone may be too large."""
+def _squared(gradient: Array, square: Array, decay: float) -> tuple[Array, Array]:
+    """g drawn in, and v <- a v + (1 - a) g^2, of a gradient whose square alone may be too large."""
+    gradient = drawn_in(gradient, square, decay=decay)
     share = (1.0 - decay) ** 0.5 * gradient
-    return decay * square + share * share
+    return gradient, decay * square + share * share
+
+
+def _moments(gradient: Array, mean: Array, square: Array, beta1: float, beta2: float) -> tuple[Array, Array, Array]:
+    """As `_squared`, and m <- b1 m + (1 - b1) g: g, m and v of Adam and its relatives."""
+    gradient, square = _squared(gradient, square, beta2)
+    return gradient, beta1 * mean + (1.0 - beta1) * gradient, square
 
 
 @kernel
@@ -84,9 +91,7 @@ def adam_update(
     ----------
     .. [1] Kingma & Ba (2015), Adam: a method for stochastic optimization. ICLR.
     """
-    gradient = drawn_in(gradient, square, decay=beta2)
-    mean = beta1 * mean + (1.0 - beta1) * gradient
-    square = _mean_square(gradient, square, beta2)
+    gradient, mean, square = _moments(gradient, mean, square, beta1, beta2)
     root = namespace(theta).sqrt(square) / correction2**0.5 + epsilon
     return theta - (rate / correction1) * (mean / root), mean, square
 
@@ -101,8 +106,7 @@ def rmsprop_update(
     ----------
     .. [1] Tieleman & Hinton (2012), Lecture 6.5, Neural Networks for Machine Learning.
     """
-    gradient = drawn_in(gradient, square, decay=decay)
-    square = _mean_square(gradient, square, decay)
+    gradient, square = _squared(gradient, square, decay)
     return theta - rate * (gradient / (namespace(theta).sqrt(square) + epsilon)), square
 
 
@@ -142,9 +146,7 @@ def amsgrad_update(
     .. [1] Reddi, Kale & Kumar (2018), On the convergence of Adam and beyond. ICLR.
     """
     xp = namespace(theta)
-    gradient = drawn_in(gradient, square, decay=beta2)
-    mean = beta1 * mean + (1.0 - beta1) * gradient
-    square = _mean_square(gradient, square, beta2)
+    gradient, mean, square = _moments(gradient, mean, square, beta1, beta2)
     largest = xp.maximum(largest, square)
     root = xp.sqrt(largest) / correction2**0.5 + epsilon
     return theta - (rate / correction1) * (mean / root), mean, square, largest
@@ -170,9 +172,7 @@ def nadam_update(
     ----------
     .. [1] Dozat (2016), Incorporating Nesterov momentum into Adam. ICLR workshop.
     """
-    gradient = drawn_in(gradient, square, decay=beta2)
-    mean = beta1 * mean + (1.0 - beta1) * gradient
-    square = _mean_square(gradient, square, beta2)
+    gradient, mean, square = _moments(gradient, mean, square, beta1, beta2)
     root = namespace(theta).sqrt(square) / correction2**0.5 + epsilon
     return theta - (rate * (gradient / root) + mean_rate * (mean / root)), mean, square
 
@@ -202,9 +202,7 @@ def radam_update(
     .. [1] Liu et al. (2020), On the variance of the adaptive learning rate and beyond. ICLR.
     """
     xp, limit = namespace(theta), max(2.0 / (1.0 - beta2) - 1.0, 5.0)
-    gradient = drawn_in(gradient, square, decay=beta2)
-    mean = beta1 * mean + (1.0 - beta1) * gradient
-    square = _mean_square(gradient, square, beta2)
+    gradient, mean, square = _moments(gradient, mean, square, beta1, beta2)
     length = xp.asarray(length, dtype=theta.dtype, device=device_of(theta))
     trusted = xp.maximum(length, 5.0)
     trust = (trusted - 4.0) * (trusted - 2.0) * limit / ((limit - 4.0) * (limit - 2.0) * trusted)
@@ -250,8 +248,7 @@ def adadelta_update(
     .. [1] Zeiler (2012), ADADELTA: an adaptive learning rate method. arXiv:1212.5701.
     """
     xp = namespace(theta)
-    gradient = drawn_in(gradient, square, decay=decay)
-    square = _mean_square(gradient, square, decay)
+    gradient, square = _squared(gradient, square, decay)
     step = xp.sqrt(change + epsilon) / xp.sqrt(square + epsilon) * gradient
     return theta - rate * step, square, decay * change + (1.0 - decay) * (step * step)
 
