@@ -83,6 +83,11 @@ def has_loops() -> bool:
     return has_module("numba") and has_module(LOOPS)
 
 
+def can_loop() -> bool:
+    """Whether Numba's loops can be used, whatever the engine of a call under way goes without; imports them."""
+    return _imported("steps") is not None
+
+
 def numba_pieces(part: str = "steps") -> Any:
     """The compiled loops of the extra `nnarray[fast]`; None where it is not installed, or the engine goes without."""
     return _imported(part) if _loops.get() else None

@@ -10,7 +10,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 
 from nnarray.backends import library_of
-from nnarray.kernels.compilation import LOOPS, has_loops, has_module, loops_allowed, numba_pieces
+from nnarray.kernels.compilation import LOOPS, can_loop, has_loops, has_module, loops_allowed
 from nnarray.names import shown
 from nnarray.typing import Array
 
@@ -32,7 +32,7 @@ def checked_engine(engine: object, like: Array) -> str:
     if engine not in names:
         library = owner.name if owner else type(like).__name__
         raise ValueError(f"engine must be one of {', '.join(map(repr, names))} for {library}; got {shown(engine)}.")
-    if engine == "numba" and numba_pieces() is None:
+    if engine == "numba" and not can_loop():
         raise ImportError("the engine 'numba' needs Numba; pip install 'nnarray[fast]'.")
     return str(engine)
 

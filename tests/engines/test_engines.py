@@ -98,6 +98,22 @@ def test_an_engine_that_is_not_installed_says_how_to_get_it(monkeypatch: pytest.
         NETWORK.init((2,), engine="numba")
 
 
+def test_a_call_within_another_has_its_own_engine() -> None:
+    """Also one that the call around it goes without."""
+    pytest.importorskip("numba")
+    X, y = nn.datasets.moons(64, seed=0, dtype="float32")
+    model = NETWORK.init((2,), dtype="float32")
+    found = []
+
+    def predict(run: nn.Run) -> None:
+        found.append((model.predict(X, engine="numba"), NETWORK.init((2,), dtype="float32", engine="numba").engine))
+
+    model.fit(X, y, epochs=1, engine="layers", callbacks=[predict])
+    ((outputs, engine),) = found
+    np.testing.assert_array_equal(outputs, model.predict(X, engine="numba"))
+    assert engine == "numba"
+
+
 def test_auto_is_the_fastest_that_is_installed(monkeypatch: pytest.MonkeyPatch, host: nn.Backend) -> None:
     theta = host.xp.zeros(3)
     monkeypatch.setattr(engines, "has_loops", lambda: True)
