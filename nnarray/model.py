@@ -630,6 +630,7 @@ class Model:
         engine: str | None = None,
         accumulate: int = 1,
         ema: float | None = None,
+        precision: str | None = None,
     ) -> History:
         """Train: epochs of steps theta <- theta - rate d(gradient), each on one batch.
 
@@ -676,6 +677,9 @@ class Model:
         ema : float, optional
             How much of an exponential moving average of the parameters stays in a step, such as 0.999. The model gets
             the average at the end of each epoch: it is validated, returned and saved.
+        precision : {"float16", "bfloat16"}, optional
+            In which dtype the layers of a float32 model compute in a step: mixed precision. The model itself stays
+            float32. A step whose gradient is too large for float16 is left out.
 
         Returns
         -------

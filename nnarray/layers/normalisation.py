@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from nnarray import kernels
 from nnarray.backends import namespace
 from nnarray.checks import above_zero, in_range, integer
+from nnarray.kernels.standard.numerics import wide
 from nnarray.layers.base import Context, Layer, Out, Param
 from nnarray.typing import Array, Shape, Tree
 
@@ -100,11 +101,9 @@ class BatchNorm(Layer):
                 f"variance. Train on batches of at least two examples."
             )
         z, inverse, mean, variance = kernels.normalise(x, axes=axes, epsilon=self.epsilon)
-        xp, m = namespace(x), self.momentum
         unbiased = variance * (count / (count - 1))
         state = {
-            name: (1.0 - m) * ctx.state[name] + m * xp.reshape(value, ctx.state[name].shape)
-            for name, value in (("mean", mean), ("variance", unbiased))
+            name: self._followed(ctx.state[name], value) for name, value in (("mean", mean), ("variance", unbiased))
         }
 
         def pullback(dy: Array) -> tuple[Array, Tree]:
@@ -112,6 +111,12 @@ class BatchNorm(Layer):
             return dx, {"weight": dw, "bias": db}
 
         return Out(kernels.scale_and_shift(z, w, params["bias"]), pullback, state)
+
+    def _followed(self, running: Array, value: Array) -> Array:
+        """The running statistic, in its own dtype, a step nearer to that of a batch."""
+        xp, m = namespace(value), self.momentum
+        after = (1.0 - m) * running + m * xp.reshape(value, running.shape)
+        return xp.astype(after, running.dtype, copy=False)
 
 
 @dataclass(frozen=True)
@@ -160,8 +165,10 @@ class LayerNorm(Layer):
 
 def _parameter_gradients(dy: Array, z: Array) -> dict[str, Array]:
     """The gradients of scale and shift: sums over all axes but the last."""
-    xp, axes = namespace(dy), tuple(range(dy.ndim - 1))
-    return {"weight": xp.sum(dy * z, axis=axes), "bias": xp.sum(dy, axis=axes)}
+    xp, dtype, axes = namespace(dy), dy.dtype, tuple(range(dy.ndim - 1))
+    dy = wide(dy)  # a sum over all examples
+    sums = {"weight": xp.sum(dy * wide(z), axis=axes), "bias": xp.sum(dy, axis=axes)}
+    return {name: xp.astype(each, dtype, copy=False) for name, each in sums.items()}
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from nnarray.backends import namespace
+from nnarray.backends import device_of, namespace
+from nnarray.checks import all_finite
 from nnarray.functional.layout import Layout
-from nnarray.kernels.standard.numerics import clamp, scaled, wide
+from nnarray.kernels.standard.numerics import clamp, scaled, wide, wide_dtype
 from nnarray.typing import Array
 
 Slots = dict[str, Array]
@@ -125,3 +126,50 @@ class DecoupledDecay(Transform):
         factor = info.numbers["rate"] * self.decay
         shrink = factor * theta if info.decays is None else theta * (factor * info.decays)
         return gradient, theta - shrink, slots
+
+
+@dataclass(frozen=True)
+class LossScale(Transform):
+    """g <- g / scale, where the loss was multiplied by the scale so that small gradients do not vanish in float16.
+
+    The scale begins at `start`. It is halved when a gradient is not finite, and doubled after every `patience` good
+    ones in a row. A gradient that is not finite becomes 0; whoever takes the step leaves it out, see `is_good`.
+
+    References
+    ----------
+    .. [1] Micikevicius et al. (2018), Mixed precision training. ICLR, section 3.2.
+    """
+
+    start: float = 2.0**16
+    patience: int = 2000
+
+    slot_names = ("loss_scale", "good_steps", "taken_steps")
+    """The scale, and how many steps are good since the last one that was not, and in all; each of shape ()."""
+    most = 2.0**32
+    least = 2.0**-14
+
+    def init(self, layout: Layout | None, theta: Array) -> Slots:
+        """The scale at its start, and no steps."""
+        xp = namespace(theta)
+        numbers = zip(self.slot_names, (self.start, 0.0, 0.0), strict=True)
+        return {name: xp.full((), x, dtype=wide_dtype(xp, theta.dtype), device=device_of(theta)) for name, x in numbers}
+
+    def apply(self, gradient: Array, theta: Array, slots: Slots, info: Info) -> tuple[Array, Array, Slots]:
+        xp, scale = namespace(gradient), slots["loss_scale"]
+        good = all_finite(gradient)
+        in_a_row = xp.where(good, slots["good_steps"] + 1.0, 0.0)
+        grown = xp.where(in_a_row % float(self.patience) == 0.0, xp.minimum(2.0 * scale, self.most), scale)
+        found = {
+            "loss_scale": xp.where(good, grown, 0.5 * scale),
+            "good_steps": in_a_row,
+            "taken_steps": xp.where(good, slots["taken_steps"] + 1.0, slots["taken_steps"]),
+        }
+        return xp.where(good, gradient / scale, 0.0), theta, found
+
+    def is_good(self, slots: Slots) -> Array:
+        """Whether the last gradient was finite, as an array: nothing waits for the device."""
+        return slots["good_steps"] > 0.0
+
+    def is_lost(self, slots: Slots) -> bool:
+        """Whether no scale has helped. Waits for the device."""
+        return bool(slots["loss_scale"] < self.least)

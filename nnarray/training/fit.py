@@ -20,6 +20,7 @@ from nnarray.training.data import Data, Trainee, placed, prepare, validation_spl
 from nnarray.training.lbfgs import minimise
 from nnarray.training.loading import resume
 from nnarray.training.loop import descend
+from nnarray.training.precision import refuse_precision
 from nnarray.training.settings import FitSettings
 from nnarray.training.state import TrainingState
 
@@ -32,6 +33,7 @@ def fit(model: Trainee, X: Any, y: Any, settings: FitSettings) -> History:
         raise ValueError(
             "fit cannot run inside jax.jit: it looks at values. Call it outside, and jit model(X) instead."
         )
+    refuse_precision(settings.precision, model.theta)
     data, held_out = _examples(model, X, y, settings)
     run = Run(model, History(), settings.epochs)
     run.history.settings = {

@@ -14,9 +14,10 @@ from operator import and_
 from typing import Any, NamedTuple
 
 from nnarray import random
-from nnarray.backends import copy, device_of, same_place
+from nnarray.backends import copy, device_of, namespace, same_place
 from nnarray.checks import all_finite
 from nnarray.engines import Stepper, steps_of
+from nnarray.functional.precision import loss_and_gradient_in
 from nnarray.functional.propagation import Step as Propagated
 from nnarray.functional.propagation import Wiring, loss_and_gradient
 from nnarray.kernels.compilation import compiled, quiet
@@ -29,6 +30,7 @@ from nnarray.schedules import Constant, Schedule, schedule
 from nnarray.training.callbacks import Run
 from nnarray.training.context import UNSOUND, Course, DivergenceError, interrupts_between_steps, saved_if_interrupted
 from nnarray.training.data import Data, Trainee, in_parts
+from nnarray.training.precision import scaling_in, taken_if_good
 from nnarray.training.state import AVERAGE, TrainingState
 from nnarray.typing import Array
 
@@ -66,6 +68,7 @@ def _trainer(course: Course) -> Trainer:
         engine=settings.engine,
         accumulate=settings.accumulate,
         ema=settings.ema,
+        precision=settings.precision,
     )
 
 
@@ -90,6 +93,8 @@ def _epochs(course: Course, trainer: Trainer, rates: Schedule, check: Callable[[
             trainer.back_to(saved)  # the layers' own steps have the last word
             together = 1
             continue
+        if trainer.scaling is not None and trainer.scaling.is_lost(trainer.at.slots):
+            raise _without_scale(number, these[0])
         course.end_epochs(means, these, done.outputs, done.rows)
         trainer.at = trainer.at._replace(epoch=run.epoch)
         trainer.follow(model, given, watched=bool(course.settings.callbacks))
@@ -131,6 +136,8 @@ class Trainer:
     """How many batches make a step."""
     ema: float | None = None
     """How much of the average of theta stays in a step, if there is one."""
+    precision: str | None = None
+    """In which dtype the layers compute, if not in theta's."""
     plan: Stepper | None = None
     """Prepared steps that write into theta and slots; None where the layers' own are taken."""
 
@@ -152,8 +159,9 @@ class Trainer:
         )
 
     def __post_init__(self) -> None:
-        self.step, self.gather, self.update = (
-            compiled(each, self.at.theta) for each in (self._step, self._gather, self._update)
+        self.scaling = scaling_in(self.precision)
+        self.step, self.gather, self.advance = (
+            compiled(each, self.at.theta) for each in (self._step, self._gather, self._advance)
         )
         layers = self.key.fold("layers")
         self.words = (layers.word0, layers.word1)
@@ -161,7 +169,7 @@ class Trainer:
 
     def prepare(self) -> None:
         """Make a plan for theta and slots as they are now."""
-        usual = self.frozen is None and self.accumulate == 1 and self.ema is None
+        usual = self.frozen is None and self.accumulate == 1 and self.ema is None and self.precision is None
         if usual and len(self.data.inputs.shape) == 2 and not self.at.plain:
             self.plan = steps_of(
                 self.wiring,
@@ -211,7 +219,7 @@ class Trainer:
         """Let go of all memory at once: what refers to itself would wait for Python's garbage collection."""
         if self.plan is not None:
             self.plan.release()
-        del self.step, self.gather, self.update, self.plan
+        del self.step, self.gather, self.advance, self.plan
 
     def kept(self, *, whole: bool) -> TrainingState:
         """A copy of the state; of the optimizer's memory only where going back could need it, or `whole`."""
@@ -222,11 +230,21 @@ class Trainer:
         self.at, self.plan = saved._replace(plain=True), None
 
     def _gradient(
-        self, theta: Array, state: Array, x: Array, target: Array, weights: Array | None, words: Any, index: Any
+        self,
+        theta: Array,
+        state: Array,
+        x: Array,
+        target: Array,
+        weights: Array | None,
+        words: Any,
+        index: Any,
+        scale: Any,
     ) -> Propagated:
-        return loss_and_gradient(
-            self.wiring, theta, state, x, target, weights, self.loss, training=True, key=Key(*words), step=index
-        )
+        given = self.wiring, theta, state, x, target, weights, self.loss
+        if self.precision is None:
+            return loss_and_gradient(*given, training=True, key=Key(*words), step=index)
+        dtype = getattr(namespace(theta), self.precision)
+        return loss_and_gradient_in(dtype, scale, *given, training=True, key=Key(*words), step=index)
 
     def _step(
         self,
@@ -241,12 +259,39 @@ class Trainer:
         index: Any,
     ) -> tuple[Any, ...]:
         """One update: a pure function of its arguments, but for those that the optimizer consumes."""
-        found = self._gradient(theta, state, x, target, weights, words, index)
-        theta, slots = self._update(theta, found.gradient, slots, numbers, index)
-        return theta, found.state, slots, found.loss, found.outputs
+        found = self._gradient(theta, state, x, target, weights, words, index, self._scale(slots))
+        theta, state, slots = self._advance((theta, state, slots), found.gradient, found.state, numbers, index)
+        return theta, state, slots, found.loss, found.outputs
+
+    def _advance(
+        self,
+        before: tuple[Array, Array, dict[str, Array]],
+        gradient: Array,
+        state: Array,
+        numbers: dict[str, Any],
+        index: Any,
+    ) -> tuple[Array, Array, dict[str, Array]]:
+        """theta, state and slots after a step; with a loss scale, as they were where the gradient was not finite."""
+        if self.scaling is None:
+            theta, slots = self._update(before[0], gradient, before[2], numbers, index > 0)
+            return theta, state, slots
+
+        def update(theta: Array, gradient: Array, slots: dict[str, Array], taken: Any) -> Any:
+            counted = self.optimizer.numbers(numbers["rate"], taken + 1.0)
+            return self._update(theta, gradient, slots, counted, namespace(taken).minimum(taken, 1.0))
+
+        return taken_if_good(self.scaling, before, gradient, state, update)
+
+    def _scale(self, slots: dict[str, Array]) -> Any:
+        """What the loss is multiplied by on the way back."""
+        return 1.0 if self.scaling is None else slots["loss_scale"]
+
+    def _numbers(self, rate: float) -> dict[str, Any]:
+        """Those of the next step; with a loss scale the device alone knows how many steps were taken."""
+        return self.optimizer.numbers(rate, self.at.step + 1) if self.scaling is None else {"rate": rate}
 
     def _update(
-        self, theta: Array, gradient: Array, slots: dict[str, Array], numbers: dict[str, Any], index: Any
+        self, theta: Array, gradient: Array, slots: dict[str, Array], numbers: dict[str, Any], begun: Any
     ) -> tuple[Array, dict[str, Array]]:
         """What becomes of the gradient: the pipeline, then the average of theta, which begins with the first step."""
         layout, own = self.wiring.params, {name: slot for name, slot in slots.items() if name != AVERAGE}
@@ -255,7 +300,7 @@ class Trainer:
         )
         if self.ema is None:
             return theta, own
-        part = 1.0 - self.ema * (index > 0)
+        part = 1.0 - self.ema * begun
         average = slots[AVERAGE] + part * (wide(theta) - slots[AVERAGE])  # exact where theta stays as it is
         return theta, own | {AVERAGE: average}
 
@@ -270,9 +315,10 @@ class Trainer:
         weights: Array | None,
         words: tuple[Any, Any],
         index: Any,
+        scale: Any,
     ) -> tuple[Any, ...]:
         """The gradient of one batch more, in the sum or the mean of those before; `mass` is how much these count."""
-        found = self._gradient(theta, state, x, target, weights, words, index)
+        found = self._gradient(theta, state, x, target, weights, words, index, scale)
         own, part = wide(found.gradient), 1.0
         if self.loss.reduction == "sum":
             gradient = gradient + own
@@ -319,7 +365,7 @@ class Trainer:
 
     def one_step(self, rows: Any, rate: float, done: Finished) -> None:
         """One step on these examples, as the layers define it."""
-        at, batch, numbers = self.at, self.data.batch(rows), self.optimizer.numbers(rate, self.at.step + 1)
+        at, batch, numbers = self.at, self.data.batch(rows), self._numbers(rate)
         theta, state, slots, loss, outputs = self.step(
             at.theta, at.state, at.slots, *batch, numbers, self.words, at.step * self.accumulate
         )
@@ -333,11 +379,11 @@ class Trainer:
         for i, rows in enumerate(group):
             batch = self.data.batch(rows)
             gradient, mass, state, loss, outputs = self.gather(
-                at.theta, state, gradient, mass, *batch, self.words, first + i
+                at.theta, state, gradient, mass, *batch, self.words, first + i, self._scale(at.slots)
             )
             self._note(done, rows, batch, [loss], outputs)
-        numbers = self.optimizer.numbers(rate, at.step + 1)
-        theta, slots = self.update(at.theta, gradient, at.slots, numbers, at.step)
+        before, numbers = (at.theta, at.state, at.slots), self._numbers(rate)
+        theta, state, slots = self.advance(before, gradient, state, numbers, at.step)
         self.at = at._replace(theta=theta, state=state, slots=slots, step=at.step + 1)
 
     def _note(self, done: Finished, rows: Any, batch: tuple[Any, ...], losses: list[Array], outputs: Any) -> None:
@@ -447,6 +493,15 @@ def _diverged(
     )
 
 
+def _without_scale(number: int, rate: float) -> DivergenceError:
+    """No scale of the loss brings the gradients into the range of float16."""
+    return DivergenceError(
+        f"the gradients became NaN or infinite in float16 in epoch {number + 1}, however much the loss was scaled down "
+        f"(learning rate {rate:g}). Standardise X and real targets y, lower lr, use precision='bfloat16', or leave out "
+        f"precision. The model keeps its last finite parameters."
+    )
+
+
 def _advice(trainer: Trainer, rate: float) -> str:
     """Likely causes and what to do, without what is done already."""
     if not all(bool(all_finite(x)) for x in in_parts(trainer.data.inputs)):
@@ -458,6 +513,7 @@ def _advice(trainer: Trainer, rate: float) -> str:
         (not loss.is_of_classes, "targets that are not standardised", "standardise y"),
         (loss.reduction == "sum", "a loss with reduction='sum' over many examples", "use reduction='mean'"),
         (trainer.optimizer.clip_norm is None, "", "set clip_norm"),
+        (trainer.precision == "float16", "numbers beyond 65,504, where float16 ends", "use precision='bfloat16'"),
     ]
     causes = [cause for holds, cause, _ in found if holds and cause]
     remedies = [remedy for holds, _, remedy in found if holds]

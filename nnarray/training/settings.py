@@ -15,6 +15,7 @@ from nnarray.metrics import Metric, metrics_named
 from nnarray.optimizers import optimizer_named
 from nnarray.random import Key
 from nnarray.training.callbacks import Callback, as_callbacks
+from nnarray.training.precision import checked_precision, engine_in_precision, scaling_in
 from nnarray.training.state import AVERAGE, TrainingState
 from nnarray.typing import Array
 
@@ -40,6 +41,7 @@ class FitSettings:
     engine: str
     accumulate: int
     ema: float | None
+    precision: str | None
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> FitSettings:
@@ -60,10 +62,17 @@ class FitSettings:
             "callbacks": as_callbacks(given["callbacks"]),
             "accumulate": integer(given["accumulate"], "accumulate", 1, usual=4),
             "ema": None if given["ema"] is None else real(given["ema"], "ema", least=0.0, below=1.0, usual=0.999),
+            "precision": checked_precision(given["precision"]),
+            "engine": given["engine"] if given["precision"] is None else engine_in_precision(given["engine"]),
         }
         if not looked_up["optimizer"].stepwise and (looked_up["accumulate"] > 1 or looked_up["ema"] is not None):
             raise ValueError(
                 f"{type(looked_up['optimizer']).__name__} takes all examples at once: leave out accumulate and ema."
+            )
+        if not looked_up["optimizer"].stepwise and looked_up["precision"] is not None:
+            raise ValueError(
+                f"{type(looked_up['optimizer']).__name__} needs gradients of full precision: leave out precision, or "
+                f"take another optimizer."
             )
         return cls(**{each.name: given[each.name] for each in fields(cls)} | looked_up)
 
@@ -84,9 +93,12 @@ class FitSettings:
             "seed": int(self.seed),
             **({"accumulate": self.accumulate} if self.accumulate > 1 else {}),
             **({} if self.ema is None else {"ema": self.ema}),
+            **({} if self.precision is None else {"precision": self.precision}),
         }
 
     def start(self, theta: Array, state: Array, layout: Layout) -> TrainingState:
         """Where a training begins; `theta` and `state` are the model's own."""
         average = {} if self.ema is None else {AVERAGE: copy(wide(theta))}
-        return TrainingState(theta, state, self.optimizer.slots(theta, layout) | average)
+        scaling = scaling_in(self.precision)
+        scale = {} if scaling is None else scaling.init(layout, theta)
+        return TrainingState(theta, state, self.optimizer.slots(theta, layout) | average | scale)

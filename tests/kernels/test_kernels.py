@@ -307,10 +307,11 @@ def definition(name: str, cases: list[Case], dtype: str) -> list[list[np.ndarray
 
 
 def dtype_of(name: str, position: int, dtype: str) -> str:
-    """The dtype of a kernel's result; losses are never narrower than float32."""
+    """The dtype of a kernel's result; losses and statistics are never narrower than float32."""
     if name == "threefry":
         return "int32"
-    return "float32" if name in LOSSES and position == 0 and dtype == "float16" else dtype
+    is_wide = (name in LOSSES and position == 0) or (name == "normalise" and position > 0)
+    return "float32" if is_wide and dtype == "float16" else dtype
 
 
 def test_no_kernel_escapes() -> None:

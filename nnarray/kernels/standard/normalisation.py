@@ -16,7 +16,8 @@ def normalise(x: Array, *, axes: tuple[int, ...], epsilon: float) -> tuple[Array
     """z = (x - mean) / sqrt(variance + epsilon) over the axes; also 1 / sqrt(...), the mean and the variance.
 
     The variance is that of the examples at hand, divided by their number. Deviations are scaled before they are
-    squared: where the variance is too large for the dtype, the rest is still right.
+    squared: where the variance is too large for the dtype, the rest is still right. z has the dtype of x; the others
+    are at least float32.
     """
     xp, v, least = namespace(x), wide(x), epsilon**0.5
     mean = xp.sum(v / math.prod(v.shape[axis] for axis in axes), axis=axes, keepdims=True)
@@ -25,10 +26,7 @@ def normalise(x: Array, *, axes: tuple[int, ...], epsilon: float) -> tuple[Array
     deviation = size * xp.sqrt(xp.mean((centred / size) ** 2, axis=axes, keepdims=True))
     size = xp.maximum(deviation, least)
     inverse = 1.0 / (size * xp.sqrt((deviation / size) ** 2 + (least / size) ** 2))
-    z, inverse, mean, variance = (
-        xp.astype(each, x.dtype, copy=False) for each in (centred * inverse, inverse, mean, deviation * deviation)
-    )
-    return z, inverse, mean, variance
+    return xp.astype(centred * inverse, x.dtype, copy=False), inverse, mean, deviation * deviation
 
 
 def normalised(x: Array, *, axes: tuple[int, ...], epsilon: float) -> tuple[Array, Array, Array, Array]:
@@ -38,10 +36,7 @@ def normalised(x: Array, *, axes: tuple[int, ...], epsilon: float) -> tuple[Arra
     centred = v - mean
     variance = xp.mean(centred * centred, axis=axes, keepdims=True)
     inverse = 1.0 / xp.sqrt(variance + epsilon)
-    z, inverse, mean, variance = (
-        xp.astype(each, x.dtype, copy=False) for each in (centred * inverse, inverse, mean, variance)
-    )
-    return z, inverse, mean, variance
+    return xp.astype(centred * inverse, x.dtype, copy=False), inverse, mean, variance
 
 
 @kernel

@@ -1,0 +1,60 @@
+"""Mixed precision: layers compute in half the bits, and the loss and the gradient's sums in float32."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from nnarray.backends import namespace
+from nnarray.functional.propagation import Step, Wiring, loss_and_gradient
+from nnarray.kernels.standard.numerics import wide
+from nnarray.losses import Loss
+from nnarray.typing import Array, DType
+
+
+def loss_and_gradient_in(
+    dtype: DType,
+    scale: Any,
+    wiring: Wiring,
+    theta: Array,
+    state: Array,
+    x: Any,
+    target: Array,
+    weights: Array | None,
+    loss: Loss,
+    **settings: Any,
+) -> Step:
+    """As `loss_and_gradient`, by layers that compute in `dtype`; theta, state, target and weights are of float32.
+
+    Outputs and gradient are float32 again, and the gradient is that of scale L: what would be too small for `dtype` on
+    the way back is not.
+
+    References
+    ----------
+    .. [1] Micikevicius et al. (2018), Mixed precision training. ICLR.
+    """
+    low_theta, low_x, scaled = _lowered(theta, dtype), _lowered(x, dtype), _Scaled(loss, scale)
+    found = loss_and_gradient(wiring, low_theta, state, low_x, target, weights, scaled, **settings)
+    after = namespace(state).astype(found.state, state.dtype, copy=False)
+    return found._replace(gradient=wide(found.gradient), outputs=wide(found.outputs), state=after)
+
+
+def _lowered(x: Any, dtype: DType) -> Any:
+    """Real numbers in `dtype`; integers, which may be numbers of words, stay as they are."""
+    if isinstance(x, Mapping):
+        return {name: _lowered(each, dtype) for name, each in x.items()}
+    xp = namespace(x)
+    return xp.astype(x, dtype, copy=False) if xp.isdtype(x.dtype, "real floating") else x
+
+
+@dataclass(frozen=True)
+class _Scaled(Loss):
+    """A loss of outputs in few bits: computed in float32, with its gradient times the scale in the outputs' dtype."""
+
+    loss: Loss
+    scale: Any
+
+    def of_prepared(self, outputs: Array, target: Array, weights: Array | None) -> tuple[Array, Array]:
+        value, gradient = self.loss.of_prepared(wide(outputs), target, weights)
+        return value, namespace(outputs).astype(gradient * self.scale, outputs.dtype)

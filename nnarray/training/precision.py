@@ -1,0 +1,96 @@
+"""Mixed precision in a training: what can have it, and steps that are left out where a gradient was not finite."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from nnarray.backends import backend_of, copy, dtype_name, namespace, place
+from nnarray.kernels.engines import AUTO, LAYERS
+from nnarray.names import shown
+from nnarray.optimizers.transforms import Info, LossScale, Slots
+from nnarray.typing import Array
+
+HALF, MASTER = ("float16", "bfloat16"), "float32"
+
+
+def checked_precision(precision: Any) -> str | None:
+    """`precision`, if it is the name of a dtype of 16 bits, or None.
+
+    Raises
+    ------
+    ValueError
+        If it is something else.
+    """
+    if precision is None or (isinstance(precision, str) and precision in HALF):
+        return precision
+    raise ValueError(
+        f"precision must be 'float16', 'bfloat16' or None, for the model's own dtype; got {shown(precision)}."
+    )
+
+
+def engine_in_precision(engine: str) -> str:
+    """Who computes: the layers, for nobody else does in 16 bits.
+
+    Raises
+    ------
+    ValueError
+        If it is to be somebody else.
+    """
+    if engine in (AUTO, LAYERS):
+        return LAYERS
+    raise ValueError(f"engine {engine!r} does not compute with a precision: pass engine='layers', or no precision.")
+
+
+def refuse_precision(precision: str | None, theta: Array) -> None:
+    """Refuse what cannot be: a dtype that the device has not, or another model than one of float32.
+
+    Raises
+    ------
+    ValueError
+        In either case.
+    """
+    if precision is None:
+        return
+    here, own = backend_of(theta).dtypes, dtype_name(theta.dtype)
+    if precision not in here:
+        there = [name for name in HALF if name in here]
+        remedy = f"Pass precision={there[0]!r}, or none." if there else "Leave out precision."
+        raise ValueError(
+            f"precision={precision!r}: {place(theta)} has no {precision}; "
+            f"it has {' and '.join(there) or 'neither float16 nor bfloat16'}. {remedy}"
+        )
+    if own != MASTER:
+        raise ValueError(
+            f"precision={precision!r} trains a model of float32, and this one is {own}. Convert it first: "
+            f"model = model.to(backend, dtype='float32')."
+        )
+
+
+def scaling_in(precision: str | None) -> LossScale | None:
+    """The loss scale, if one is needed: bfloat16 has the range of float32."""
+    return LossScale() if precision == "float16" else None
+
+
+def taken_if_good(
+    scaling: LossScale,
+    before: tuple[Array, Array, Slots],
+    gradient: Array,
+    state: Array,
+    update: Callable[[Array, Array, Slots, Array], tuple[Array, Slots]],
+) -> tuple[Array, Array, Slots]:
+    """theta, state and slots after a step; as `before`, but for the scale, if the gradient was not finite.
+
+    `update` gives theta and slots for theta, a gradient, slots, and the number of steps taken before: those that were
+    left out do not count. `state` is that after the step.
+    """
+    theta, old_state, slots = before
+    own = {name: slot for name, slot in slots.items() if name not in scaling.slot_names}
+    memory = {name: slots[name] for name in scaling.slot_names}
+    taken = memory["taken_steps"]
+    gradient, _, memory = scaling.apply(gradient, theta, memory, Info({}))
+    copies = {name: copy(slot) for name, slot in own.items()}  # an update may write into what it gets
+    new_theta, new = update(copy(theta), gradient, copies, taken)
+    xp, good = namespace(theta), scaling.is_good(memory)
+    chosen = {name: xp.where(good, new[name], slot) for name, slot in own.items()}
+    return xp.where(good, new_theta, theta), xp.where(good, state, old_state), chosen | memory
