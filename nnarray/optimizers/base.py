@@ -111,7 +111,10 @@ class Optimizer(Minimiser):
         return None
 
     def numbers(self, rate: float, step: int) -> dict[str, Any]:
-        """The numbers that change from step to step (counted from 1), computed on the host."""
+        """The numbers that change from step to step (counted from 1), computed on the host.
+
+        In a training of precision "float16", `step` is an array of shape (), and so are numbers made of it.
+        """
         return {"rate": rate}
 
     def apply(self, theta: Array, gradient: Array, slots: Slots, numbers: dict[str, Any]) -> tuple[Array, Slots]:

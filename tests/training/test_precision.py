@@ -151,6 +151,18 @@ def test_statistics_of_a_batch_are_wider_than_float16(be: nn.Backend) -> None:
     np.testing.assert_allclose(to_host(be, model.state), want, rtol=2e-3)
 
 
+@pytest.mark.parametrize(("flag", "precision"), HALVES)
+@pytest.mark.parametrize("layer", [nn.LayerNorm(), nn.BatchNorm(), nn.Dense(2)], ids=["layer", "batch", "dense"])
+def test_sums_over_examples_go_beyond_what_half_precision_counts(flag: str, precision: str, layer: nn.Layer) -> None:
+    """Adding 1 stops to count at 2,048 in float16, and at 256 in bfloat16."""
+    be = nn.backend(flag)
+    x = be.asarray(np.random.default_rng(0).standard_normal((6000, 2)), dtype=precision)
+    params = {name: be.xp.ones(p.shape, dtype=x.dtype, device=be.device) for name, p in layer.params((2,)).items()}
+    state = {name: be.xp.ones((2,), dtype=be.dtype("float32"), device=be.device) for name in layer.initial_state((2,))}
+    found = layer.forward(params, x, nn.Context(True, state)).pullback(be.xp.ones_like(x))[1]["bias"]
+    np.testing.assert_allclose(to_host(be, found), 6000.0, rtol=EPS[precision])
+
+
 # --- The scale of the loss -------------------------------------------------------------------------------------------
 
 
