@@ -30,7 +30,7 @@ from nnarray.schedules import Constant, Schedule, schedule
 from nnarray.training.callbacks import Run
 from nnarray.training.context import UNSOUND, Course, DivergenceError, interrupts_between_steps, saved_if_interrupted
 from nnarray.training.data import Data, Trainee, in_parts
-from nnarray.training.precision import scaling_in, taken_if_good
+from nnarray.training.precision import beyond_float16, scaling_in, taken_if_good
 from nnarray.training.state import AVERAGE, TrainingState
 from nnarray.typing import Array
 
@@ -94,7 +94,7 @@ def _epochs(course: Course, trainer: Trainer, rates: Schedule, check: Callable[[
             together = 1
             continue
         if trainer.scaling is not None and trainer.scaling.is_lost(trainer.at.slots):
-            raise _without_scale(number, these[0])
+            raise _without_scale(trainer, number, these[0])
         course.end_epochs(means, these, done.outputs, done.rows)
         trainer.at = trainer.at._replace(epoch=run.epoch)
         trainer.follow(model, given, watched=bool(course.settings.callbacks))
@@ -493,12 +493,12 @@ def _diverged(
     )
 
 
-def _without_scale(number: int, rate: float) -> DivergenceError:
+def _without_scale(trainer: Trainer, number: int, rate: float) -> DivergenceError:
     """No scale of the loss brings the gradients into the range of float16."""
     return DivergenceError(
         f"the gradients became NaN or infinite in float16 in epoch {number + 1}, however much the loss was scaled down "
-        f"(learning rate {rate:g}). Standardise X and real targets y, lower lr, use precision='bfloat16', or leave out "
-        f"precision. The model keeps its last finite parameters."
+        f"(learning rate {rate:g}). Standardise X and real targets y, lower lr, or {beyond_float16(trainer.at.theta)}. "
+        f"The model keeps its last finite parameters."
     )
 
 
@@ -513,7 +513,7 @@ def _advice(trainer: Trainer, rate: float) -> str:
         (not loss.is_of_classes, "targets that are not standardised", "standardise y"),
         (loss.reduction == "sum", "a loss with reduction='sum' over many examples", "use reduction='mean'"),
         (trainer.optimizer.clip_norm is None, "", "set clip_norm"),
-        (trainer.precision == "float16", "numbers beyond 65,504, where float16 ends", "use precision='bfloat16'"),
+        (trainer.scaling is not None, "numbers beyond 65,504, where float16 ends", beyond_float16(trainer.at.theta)),
     ]
     causes = [cause for holds, cause, _ in found if holds and cause]
     remedies = [remedy for holds, _, remedy in found if holds]

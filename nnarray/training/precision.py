@@ -67,6 +67,11 @@ def refuse_precision(precision: str | None, theta: Array) -> None:
         )
 
 
+def beyond_float16(theta: Array) -> str:
+    """What to do where the range of float16 is too small."""
+    return "use precision='bfloat16'" if "bfloat16" in backend_of(theta).dtypes else "leave out precision"
+
+
 def scaling_in(precision: str | None) -> LossScale | None:
     """The loss scale, if one is needed: bfloat16 has the range of float32."""
     return LossScale() if precision == "float16" else None
