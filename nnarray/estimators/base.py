@@ -27,7 +27,8 @@ from nnarray.network import Network
 from nnarray.optimizers import Minimiser, Optimizer
 from nnarray.random import Key
 from nnarray.training.callbacks import EarlyStopping, History, as_callbacks
-from nnarray.training.data import pick, prepare
+from nnarray.training.data import prepare
+from nnarray.training.inputs import pick
 from nnarray.training.state import TrainingState
 from nnarray.typing import Array, Shape
 

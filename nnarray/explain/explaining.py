@@ -18,7 +18,8 @@ from nnarray.functional.hooks import Passage, with_hooks
 from nnarray.kernels.engines import computing
 from nnarray.losses import loss_named
 from nnarray.model import Model
-from nnarray.training.data import check_inputs, pick, prepare
+from nnarray.training.data import prepare
+from nnarray.training.inputs import check_inputs, pick
 from nnarray.typing import Array
 
 

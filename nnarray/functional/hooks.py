@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nnarray.layers.base import Context, Layer, Out
+from nnarray.layers.kinds import Takes
 from nnarray.typing import Array, Shape, Tree
 
 
@@ -27,6 +28,16 @@ class Hook(Layer):
     inner: Layer
     path: str
     passages: dict[str, Passage]
+
+    @property
+    def masking(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """What the layer inside does with a mask."""
+        return self.inner.masking
+
+    @property
+    def takes(self) -> Takes:
+        """What the layer inside takes."""
+        return self.inner.takes
 
     def params(self, shape: Shape) -> dict[str, Any]:
         """The parameters of the layer inside."""

@@ -137,6 +137,7 @@ class LayerNorm(Layer):
 
     family = "normalisation"
     drawn_as = "layer norm"
+    masking = "keep"
 
     epsilon: float = 1e-5
 
@@ -189,6 +190,7 @@ class LocalResponseNorm(Layer):
 
     family = "normalisation"
     drawn_as = "response norm"
+    masking = "keep"
 
     size: int = 5
     alpha: float = 1e-4
