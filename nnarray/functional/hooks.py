@@ -17,8 +17,8 @@ class Passage:
     y: Array
     dy: Array | None = None
     """The gradient of the loss with respect to y."""
-    dx: Array | None = None
-    """The gradient with respect to the inputs; None where nobody asks for it."""
+    dx: Any = None
+    """The gradient with respect to the inputs, by name if there are several; None where nobody asks for it."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -256,6 +256,9 @@ def described(layer: Layer) -> str:
     """The layer as it would be written: without the settings that have their usual values."""
     inner = getattr(layer, "layers", ())
     parts = [described(each) for each in inner]
+    if isinstance(layer.takes, Mapping) and layer.family == "branches":  # written as a mapping
+        names = [name for name, _ in layer.named_layers]
+        parts = ["{" + ", ".join(f"{name!r}: {part}" for name, part in zip(names, parts, strict=True)) + "}"]
     if getattr(layer, "shortcut", False):
         parts[-1] = f"shortcut={parts[-1]}"
     for each in sorted(fields(layer), key=lambda each: each.name == "name"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from nnarray import kernels
 from nnarray.backends import namespace
@@ -29,8 +30,8 @@ class Embedding(Layer):
     size : int
         Features of each vector.
     padding_index : int, optional
-        The integer that only fills up an example. Its vector starts as zeros and gets no gradient, and the positions
-        that hold it are masked: a layer such as `GlobalAvgPool` leaves them out.
+        The integer that only fills up an example. Its vector is 0 and stays so, and the positions that hold it are
+        masked: a layer such as `GlobalAvgPool` leaves them out.
     init : str or Initializer, optional
         How W starts; normal with standard deviation 1 if None.
 
@@ -91,16 +92,22 @@ class Embedding(Layer):
 
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
         """The vectors; the pullback adds up dy over the positions of each integer."""
-        xp, mask = namespace(x), ctx.mask
-        y = kernels.lookup(params["weight"], x)
-        if self.padding_index is not None:
-            counts = x != self.padding_index
-            mask = counts if mask is None else xp.logical_and(mask, counts)
+        y, counts = kernels.lookup(params["weight"], x), self._counts(x)
 
         def pullback(dy: Array) -> tuple[None, Tree]:
-            if self.padding_index is not None:
-                dy = xp.where((x != self.padding_index)[..., None], dy, xp.zeros_like(dy))
-            rows = xp.reshape(dy, (-1, self.size))
-            return None, {"weight": kernels.scatter_add(rows, xp.reshape(x, (-1,)), count=self.count)}
+            rows = namespace(dy).reshape(_where(counts, dy), (-1, self.size))
+            return None, {"weight": kernels.scatter_add(rows, namespace(x).reshape(x, (-1,)), count=self.count)}
 
-        return Out(y, pullback, mask=mask)
+        both = counts is not None and ctx.mask is not None
+        mask = namespace(x).logical_and(counts, ctx.mask) if both else ctx.mask if counts is None else counts
+        return Out(_where(counts, y), pullback, mask=mask)
+
+    def _counts(self, x: Array) -> Any:
+        """Which positions hold no padding; None if there is none."""
+        return None if self.padding_index is None else x != self.padding_index
+
+
+def _where(counts: Any, y: Array) -> Array:
+    """The vectors that count; zeros for the others."""
+    xp = namespace(y)
+    return y if counts is None else xp.where(counts[..., None], y, xp.zeros_like(y))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 from nnarray.names import shown
@@ -56,6 +56,13 @@ def specs(takes: Takes, shape: Any, where: str = "") -> Any:
         example = ", ".join(f"{name!r}: X[{name!r}].shape[1:]" for name in takes)
         raise ValueError(f"the network takes inputs by name{at}; got the shape {given}. Write init({{{example}}}).")
     return {name: specs(each, shape[name], f"{where}.{name}" if where else name) for name, each in takes.items()}
+
+
+def mapped(function: Callable[..., Any], wanted: Any, *inputs: Any) -> Any:
+    """`function(spec, x, ...)` of each input, by name where there are several."""
+    if isinstance(wanted, Spec):
+        return function(wanted, *inputs)
+    return {name: mapped(function, each, *(x[name] for x in inputs)) for name, each in wanted.items()}
 
 
 def same_kind(kinds: list[Takes]) -> tuple[bool, Takes]:

@@ -115,7 +115,7 @@ def archive_of(model: Trainee, theta: Array, state: Array) -> Archive:
     history = model.history
     facts = {
         "network": encode(model.wiring.network),
-        "input_shape": _written(model.input_shape),
+        "input_shape": _shape_as_json(model.input_shape),
         "dtype": dtype_name(theta.dtype),
         "frozen": sorted(model.frozen),
         "metadata": model.metadata,
@@ -126,9 +126,9 @@ def archive_of(model: Trainee, theta: Array, state: Array) -> Archive:
     return Archive(arrays | _named("history", columns), facts)
 
 
-def _written(shape: Any) -> Any:
+def _shape_as_json(shape: Any) -> Any:
     """An input shape, or those of several inputs by name, as JSON has them."""
-    return {name: _written(each) for name, each in shape.items()} if isinstance(shape, Mapping) else list(shape)
+    return {name: _shape_as_json(each) for name, each in shape.items()} if isinstance(shape, Mapping) else list(shape)
 
 
 def write(file: Path, saved: Archive) -> None:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from numbers import Real
 from typing import Any, NamedTuple
 
 from nnarray import random
 from nnarray.backends import as_data, device_of, same_place, without_record
 from nnarray.checks import real
-from nnarray.datasets.sources import Placed
 from nnarray.kernels.compilation import quiet
 from nnarray.layers.base import Layer
 from nnarray.layers.containers import heads_in, last_activation
 from nnarray.losses import Loss, combined_weights
 from nnarray.random import Key
-from nnarray.training.inputs import InMemory, Inputs, inputs_of, pick, whole, without_records
+from nnarray.training.inputs import InMemory, Inputs, entered, pick, whole
 from nnarray.training.trainee import Trainee
 from nnarray.typing import Array, Shape
 
@@ -59,8 +58,7 @@ def prepare(
     x_name, y_name, w_name = names.split()
     _refuse_probabilities(model.wiring.network, loss)
     y = without_record(as_data(whole(model, y), y_name))
-    inputs = inputs_of(model, X, x_name, check_finite=check_finite, of_y=tuple(y.shape))
-    inputs = without_records(inputs, X, x_name, check_finite=check_finite)
+    inputs = entered(model, X, x_name, check_finite=check_finite, of_y=tuple(y.shape))
     weights = None if weights is None else without_record(_as_weights(whole(model, weights), w_name))
     place = inputs.x if isinstance(inputs, InMemory) else model.theta
     xp = same_place(**{x_name: place, y_name: y, w_name: weights})
@@ -103,27 +101,20 @@ def _refuse_other_length(shape: Shape, name: str, other: Array, other_name: str)
     )
 
 
-def validation_split(X: Any, y: Any, weights: Any, validation: Any, key: Key) -> tuple[Any, Any, Any, Any]:
-    """A fraction becomes a random part of the examples; X is an array, `Placed`, or a mapping of them."""
+def validation_split(
+    model: Trainee, X: Any, y: Any, weights: Any, validation: Any, key: Key, *, check_finite: bool
+) -> tuple[Any, Any, Any, Any]:
+    """A fraction becomes a random part of the examples; they are checked before, so that errors count all rows."""
     if not isinstance(validation, Real):
         return X, y, weights, validation
     fraction = real(validation, "validation", least=0.0, below=1.0, usual=0.2)
     y = as_data(y, "y")
-    X = X if isinstance(X, Placed | Mapping) else as_data(X, "X")
     weights = None if weights is None else _as_weights(weights, "sample_weight")
-    each = dict(_named(X, "X"))
-    arrays = {name: x for name, x in each.items() if not isinstance(x, Placed)}
-    xp = same_place(**arrays, y=y, sample_weight=weights)
-    for name, x in each.items():
-        if not x.shape:
-            raise ValueError(
-                f"{name} must have an axis of examples, (batch, ...); got shape (). For one example, use "
-                f"{name}[None, ...]."
-            )
-        for other_name, other in (("y", y), ("sample_weight", weights)):
-            if other is not None:  # a row that is not there might be made up by the library that picks it
-                _refuse_other_length(tuple(x.shape), name, other, other_name)
-    count = y.shape[0]
+    inputs = entered(model, X, "X", check_finite=check_finite, of_y=tuple(y.shape))
+    xp, count = same_place(model=model.theta, y=y, sample_weight=weights), len(inputs)
+    for name, other in (("y", y), ("sample_weight", weights)):
+        if other is not None:  # a row that is not there might be made up by the library that picks it
+            _refuse_other_length(tuple(inputs.shape), "X", other, name)
     part = round(fraction * count)
     if not 0 < part < count:
         raise ValueError(
@@ -132,14 +123,5 @@ def validation_split(X: Any, y: Any, weights: Any, validation: Any, key: Key) ->
         )
     order = random.permutation(key.fold("validation"), count, xp=xp, device=device_of(y))
     held, kept = order[:part], order[part:]
-    held_out = (pick(X, held), pick(y, held)) + (() if weights is None else (pick(weights, held),))
-    return pick(X, kept), pick(y, kept), None if weights is None else pick(weights, kept), held_out
-
-
-def _named(x: Any, name: str) -> Iterator[tuple[str, Any]]:
-    """Each array, or source, with what errors call it."""
-    if isinstance(x, Mapping):
-        for each, inner in x.items():
-            yield from _named(inner, f"{name}[{each!r}]")
-    else:
-        yield name, x if isinstance(x, Placed) else as_data(x, name)
+    held_out = (inputs.only(held), pick(y, held)) + (() if weights is None else (pick(weights, held),))
+    return inputs.only(kept), pick(y, kept), None if weights is None else pick(weights, kept), held_out

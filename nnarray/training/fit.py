@@ -72,9 +72,10 @@ def fit(model: Trainee, X: Any, y: Any, settings: FitSettings) -> History:
 def _examples(model: Trainee, X: Any, y: Any, settings: FitSettings) -> tuple[Data, Data | None]:
     """Those to train on, and those that are held out."""
     given = placed(model, X), whole(model, y), whole(model, settings.sample_weight)
-    X, y, weights, validation = validation_split(*given, settings.validation, settings.key)
-    data = prepare(model, X, y, weights, settings.loss, check_finite=settings.check_finite)
-    return data, _held_out(model, validation, settings.loss, settings.check_finite)
+    check = settings.check_finite
+    X, y, weights, validation = validation_split(model, *given, settings.validation, settings.key, check_finite=check)
+    data = prepare(model, X, y, weights, settings.loss, check_finite=check)
+    return data, _held_out(model, validation, settings.loss, check)
 
 
 @contextmanager

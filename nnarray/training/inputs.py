@@ -33,6 +33,10 @@ class InMemory(Source):
         """The examples at `indices`."""
         return pick(self.x, indices)
 
+    def only(self, indices: Array) -> InMemory:
+        """These examples alone, in this order."""
+        return InMemory(pick(self.x, indices))
+
 
 @dataclass(frozen=True)
 class Named(Source):
@@ -49,6 +53,10 @@ class Named(Source):
         """The examples at `indices`, by name."""
         return {name: each.rows(indices) for name, each in self.inputs.items()}
 
+    def only(self, indices: Array) -> Named:
+        """These examples alone, in this order."""
+        return Named({name: each.only(indices) for name, each in self.inputs.items()})
+
 
 Inputs: TypeAlias = InMemory | Placed | Named
 
@@ -59,8 +67,6 @@ def pick(x: Any, rows: Any) -> Any:
         return x
     if isinstance(x, Mapping):
         return {name: pick(each, rows) for name, each in x.items()}
-    if isinstance(x, Placed):
-        return x.only(rows)
     return x[rows, ...] if isinstance(rows, slice) else same_place(x=x).take(x, rows, axis=0)
 
 
@@ -203,16 +209,17 @@ def inputs_of(model: Trainee, X: Any, name: str = "X", *, check_finite: bool, of
     well, for which the host waits.
     """
     X = placed(model, X)
-    if isinstance(X, InMemory | Named):
-        return X  # that have been checked
-    return _entered(model, X, model.inputs, name, check_finite, of_y)
+    if isinstance(X, InMemory | Named) or (isinstance(X, Placed) and X.checked):
+        return X
+    return _checked_inputs(model, X, model.inputs, name, check_finite, of_y)
 
 
-def _entered(model: Trainee, X: Any, wanted: Any, name: str, check_finite: bool, of_y: Shape) -> Inputs:
+def _checked_inputs(model: Trainee, X: Any, wanted: Any, name: str, check_finite: bool, of_y: Shape) -> Inputs:
     if not isinstance(wanted, Spec):
-        each = {n: _entered(model, x, spec, at, check_finite, of_y) for n, x, spec, at in by_name(X, wanted, name)}
-        _aligned(each, name)
-        return Named(each)
+        each = by_name(X, wanted, name)
+        inputs = {n: _checked_inputs(model, x, spec, at, check_finite, of_y) for n, x, spec, at in each}
+        _aligned(inputs, name)
+        return Named(inputs)
     check = _searched if check_finite else _checked
     if not isinstance(X, Placed):
         return InMemory(check(model, X, wanted, name, of_y))
@@ -220,14 +227,22 @@ def _entered(model: Trainee, X: Any, wanted: Any, name: str, check_finite: bool,
     parts = X.parts() if check_finite else []
     for part in parts:
         check(model, X.rows(part), wanted, name if len(parts) == 1 else f"{name}[{part.start}:{part.stop}]", of_y)
-    return replace(X, dtype=model.theta.dtype) if wanted.kind == REAL else X
+    return replace(X, dtype=model.theta.dtype if wanted.kind == REAL else None, checked=True)
 
 
-def without_records(inputs: Inputs, given: Any, name: str, *, check_finite: bool) -> Inputs:
-    """Of what is recorded only the numbers; what nobody has searched is refused if the model's dtype cannot hold it."""
+def entered(model: Trainee, X: Any, name: str, *, check_finite: bool, of_y: Shape) -> Inputs:
+    """As `inputs_of`, for training: without a gradient record.
+
+    What nobody has searched is refused if the model's dtype cannot hold it.
+    """
+    inputs = inputs_of(model, X, name, check_finite=check_finite, of_y=of_y)
+    return inputs if inputs is X else _without_records(inputs, X, name, check_finite)
+
+
+def _without_records(inputs: Inputs, given: Any, name: str, check_finite: bool) -> Inputs:
     if isinstance(inputs, Named):
         each = by_name(given, inputs.inputs, name)
-        return Named({n: without_records(x, own, at, check_finite=check_finite) for n, own, x, at in each})
+        return Named({n: _without_records(x, own, at, check_finite) for n, own, x, at in each})
     if isinstance(inputs, Placed):
         return inputs
     x = without_record(inputs.x)
