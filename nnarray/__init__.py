@@ -53,6 +53,7 @@ from nnarray.layers import (
     Row,
     initializers,
 )
+from nnarray.layers.kinds import Kind
 from nnarray.losses import Loss
 from nnarray.model import Model, load, training_step, value_and_grad
 from nnarray.names import also, spelled
@@ -117,6 +118,7 @@ __all__ = [
     "History",
     "Inputs",
     "Key",
+    "Kind",
     "Layer",
     "LayerNorm",
     "Lion",

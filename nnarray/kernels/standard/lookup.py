@@ -67,7 +67,7 @@ def scatter_add(rows: Array, index: Array, *, count: int) -> Array:
         same = index[distance:] == index[:-distance]
         before = xp.where(same[:, None], sums[:-distance, :], xp.zeros_like(sums[:-distance, :]))
         sums = xp.concat([sums[:distance, :], sums[distance:, :] + before], axis=0)
-        distance *= 2
+        distance = 2 * distance
     each = xp.arange(count, dtype=index.dtype, device=device)
     last = xp.astype(xp.searchsorted(index, each, side="right"), index.dtype) - 1
     at = xp.where(last >= 0, last, xp.zeros_like(last))
