@@ -24,6 +24,7 @@ from nnarray.backends import (
     namespace,
 )
 from nnarray.explain import explain
+from nnarray.gradients import training_step, value_and_grad
 from nnarray.layers import (
     Activation,
     AdaptiveAvgPool2D,
@@ -55,7 +56,7 @@ from nnarray.layers import (
 )
 from nnarray.layers.kinds import Kind
 from nnarray.losses import Loss
-from nnarray.model import Model, load, training_step, value_and_grad
+from nnarray.model import Model, load
 from nnarray.names import also, spelled
 from nnarray.network import Network
 from nnarray.optimizers import (

@@ -19,9 +19,10 @@ from nnarray.estimators.increments import Increments
 from nnarray.estimators.inputs import backend_of_data, checked_inputs, checked_targets, moved, same_backend
 from nnarray.estimators.scores import split
 from nnarray.estimators.stopping import InverseScaling, Record
+from nnarray.gradients import value_and_grad
 from nnarray.kernels.standard.numerics import wide
 from nnarray.losses import Loss
-from nnarray.model import Model, value_and_grad
+from nnarray.model import Model
 from nnarray.names import shown
 from nnarray.network import Network
 from nnarray.optimizers import Minimiser, Optimizer
