@@ -31,6 +31,9 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # as in the workers, which ha
     atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+if "PYTEST_XDIST_WORKER_COUNT" in os.environ:  # cores are shared: more threads than cores wait for each other
+    share = (os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(share, 1)))
 os.environ.setdefault("MPLBACKEND", "agg")
 os.environ.pop("NNARRAY_BACKEND", None)
 
