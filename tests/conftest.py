@@ -45,7 +45,8 @@ from tests.packages import MISSING, hide
 hide(os.environ.get("NNARRAY_WITHOUT", "").split(","))
 
 FLAGS = ("numpy", "strict", "strict:device1", "strict:no_float64", "torch", "torch:cuda:0", "jax", "cupy")
-ALWAYS = {"numpy", "strict", "strict:device1", "strict:no_float64"}
+VARIANTS = {"strict:device1", "strict:no_float64"}  # the strict library, where defaults of device and dtype are wrong
+ALWAYS = {"numpy", "strict"} | VARIANTS
 
 
 def _why_not(flag: str) -> str:
@@ -88,6 +89,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A backend that cannot compute here gives no test to skip: the closing lines name it instead."""
     if "be" in metafunc.fixturenames:
         usable = [flag for flag in FLAGS if not WHY_NOT[flag]]
+        if metafunc.definition.get_closest_marker("once_a_library"):
+            usable = [flag for flag in usable if flag not in VARIANTS]
         metafunc.parametrize("be", usable, indirect=True, scope="session")
 
 
