@@ -3,13 +3,18 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types docs support bench gpu-check clean
+.PHONY: demo test test-without-torch lint types docs support bench gpu-check clean
 
 demo: $(VENV)/.demo
 	$(BIN)/nnarray demo
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n 2
+
+# Layers, losses, optimizers, schedules and models as somebody without PyTorch tests them: on NumPy and the strict library.
+test-without-torch: $(VENV)/.test
+	NNARRAY_WITHOUT=torch $(BIN)/python -m pytest -n 2 -q -k 'not jax and not strict:' tests/layers tests/models tests/kernels \
+	  tests/test_losses.py tests/test_optimizers.py tests/test_schedules.py
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

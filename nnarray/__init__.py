@@ -24,6 +24,7 @@ from nnarray.backends import (
     namespace,
 )
 from nnarray.explain import explain
+from nnarray.gradients import training_step, value_and_grad
 from nnarray.layers import (
     Activation,
     AdaptiveAvgPool2D,
@@ -36,12 +37,15 @@ from nnarray.layers import (
     Conv2D,
     Dense,
     Dropout,
+    Embedding,
     Flatten,
     GlobalAvgPool,
     Head,
+    Inputs,
     Layer,
     LayerNorm,
     LocalResponseNorm,
+    Masked,
     MaxPool2D,
     Out,
     Param,
@@ -50,8 +54,9 @@ from nnarray.layers import (
     Row,
     initializers,
 )
+from nnarray.layers.kinds import Kind
 from nnarray.losses import Loss
-from nnarray.model import Model, load, training_step, value_and_grad
+from nnarray.model import Model, load
 from nnarray.names import also, spelled
 from nnarray.network import Network
 from nnarray.optimizers import (
@@ -107,16 +112,20 @@ __all__ = [
     "DivergenceError",
     "Dropout",
     "EarlyStopping",
+    "Embedding",
     "Flatten",
     "GlobalAvgPool",
     "Head",
     "History",
+    "Inputs",
     "Key",
+    "Kind",
     "Layer",
     "LayerNorm",
     "Lion",
     "LocalResponseNorm",
     "Loss",
+    "Masked",
     "MaxPool2D",
     "Model",
     "Muon",

@@ -9,9 +9,9 @@ from dataclasses import fields
 from numbers import Real
 from typing import Any
 
-from nnarray.backends import dtype_name, namespace
+from nnarray.backends import dtype_name, is_traced, namespace
 from nnarray.names import shown
-from nnarray.typing import Array
+from nnarray.typing import Array, Shape
 
 
 def integer(value: Any, name: str, least: int, *, usual: int) -> int:
@@ -110,6 +110,23 @@ def refuse_overflow(x: Array, given: Array, name: str, remedy: str = REPAIR) -> 
     _refuse_narrowed(x, name)
 
 
+def refuse_outside(x: Array, name: str, below: int | None) -> None:
+    """Refuse integers below 0, or not below a bound, and say where the first one is. Waits for the device."""
+    xp = namespace(x)
+    if below is None or is_traced(x) or 0 in x.shape:
+        return
+    wrong = x < 0 if not xp.isdtype(x.dtype, "unsigned integer") else xp.zeros_like(x, dtype=xp.bool)
+    if below <= xp.iinfo(x.dtype).max:
+        wrong = wrong | (x >= below)
+    if bool(xp.any(wrong)):
+        position = _first(wrong)
+        value = int(xp.reshape(x, (-1,))[position])
+        raise ValueError(
+            f"{name} must hold integers from 0 to {below - 1}; got {value} at {_at(position, x.shape)}. Renumber them, "
+            f"or make the Embedding larger."
+        )
+
+
 def refuse_narrowed(x: Array, given: Array, name: str) -> None:
     """Refuse what is infinite in `x` only because its dtype is narrower than that of `given`. Waits for the device."""
     xp = namespace(x)
@@ -137,10 +154,19 @@ def _all_finite(x: Array) -> bool:
 
 
 def _first_non_finite(x: Array) -> str:
-    xp = namespace(x)
-    position = int(xp.argmin(xp.reshape(xp.astype(xp.isfinite(x), xp.int32), (-1,))))
+    return _at(_first(~namespace(x).isfinite(x)), x.shape)
+
+
+def _first(wrong: Array) -> int:
+    """The position of the first true entry, counted through all axes."""
+    xp = namespace(wrong)
+    return int(xp.argmax(xp.reshape(xp.astype(wrong, xp.int32), (-1,))))
+
+
+def _at(position: int, shape: Shape) -> str:
+    """A position in words, by its index along each axis."""
     index: list[int] = []
-    for size in reversed(x.shape):
+    for size in reversed(shape):
         index.insert(0, position % size)
         position //= size
     if len(index) > 2:

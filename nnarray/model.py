@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from functools import partial
@@ -36,21 +35,22 @@ from nnarray.datasets.sources import Source
 from nnarray.drawing.diagram import plot_network
 from nnarray.engines import Predictor, prepared
 from nnarray.functional.folding import folded
-from nnarray.functional.propagation import Step, Wiring, forward, input_gradient, loss_and_gradient, pullback
+from nnarray.functional.propagation import Wiring, forward, input_gradient, pullback
 from nnarray.functional.summary import Summary, summary
 from nnarray.kernels import engines
 from nnarray.layers.base import Layer, described
-from nnarray.losses import checked_labels, loss_named, refuse_records
+from nnarray.layers.kinds import REAL, Spec, arrays_in, specs
+from nnarray.losses import checked_labels
 from nnarray.names import shown
 from nnarray.persistence import pytorch
 from nnarray.random import Key
 from nnarray.training import checkpoints, loading
 from nnarray.training.callbacks import History
-from nnarray.training.data import check_inputs, inputs_of, prepare
 from nnarray.training.fit import fit
+from nnarray.training.inputs import check_inputs, inputs_of
 from nnarray.training.rates import RateSearch, search
 from nnarray.training.settings import FitSettings
-from nnarray.typing import Array, Shape
+from nnarray.typing import Array, Inputs
 
 
 class Model:
@@ -64,6 +64,8 @@ class Model:
         All trainable parameters in one vector; its library, device and dtype are the model's.
     state : array
         What training changes but gradients do not.
+    inputs : Spec or dict of str to Spec
+        The shape of an example and its kind, "real", "integer" or "boolean"; of several inputs, by name.
     params : dict of str to array
         The parts of theta by name, such as "0.weight". Read them; write with `set_params`.
     history : History
@@ -85,7 +87,7 @@ class Model:
     def __init__(
         self,
         network: Layer,
-        input_shape: Shape,
+        input_shape: Any,
         theta: Array,
         state: Array,
         *,
@@ -95,6 +97,7 @@ class Model:
         self.network = network
         self.wiring = wiring or Wiring.of(network, input_shape)
         self.input_shape = input_shape
+        self.inputs = specs(network.takes, input_shape)
         self.output_shape = network.out_shape(input_shape)
         self.frozen: frozenset[str] = frozenset()
         self.history = History()
@@ -103,7 +106,7 @@ class Model:
         self.engine = engine
 
     @classmethod
-    def drawn(cls, network: Layer, shape: Shape, seed: int, be: Backend, dtype: object, engine: str) -> Model:
+    def drawn(cls, network: Layer, shape: Any, seed: int, be: Backend, dtype: object, engine: str) -> Model:
         """A model with first values drawn from the seed: on the host, once, and moved as one vector."""
         host, chosen = host_backend(), be.floating(dtype)
         wiring, key = Wiring.of(network, shape), Key(seed)
@@ -484,12 +487,12 @@ class Model:
 
     # --- Forward -------------------------------------------------------------------------------------------------
 
-    def __call__(self, X: Array) -> Array:
+    def __call__(self, X: Inputs) -> Array:
         """The forward propagation at inference: outputs, shape (batch, ...), for inputs of shape (batch, ...).
 
-        Inputs of another dtype are converted to the model's; values are not looked at, so nothing waits for the
-        device, and the call can be traced by `jax.jit`. PyTorch's autograd finds the gradients with respect to X and
-        to `theta`, if it is asked for them.
+        Real inputs of another dtype are converted to the model's, and integers stay as they are. Values are not looked
+        at, so nothing waits for the device, and the call can be traced by `jax.jit`. PyTorch's autograd finds the
+        gradients with respect to X and to `theta`, if it is asked for them.
 
         Raises
         ------
@@ -500,15 +503,30 @@ class Model:
         """
         return self._computed(X, self._engine)
 
-    def _computed(self, X: Array, engine: str) -> Array:
+    def _computed(self, X: Any, engine: str) -> Array:
         run = self._stage(engine)
         if run is not None:
             return run(X if self._is_alike(X) else check_inputs(self, X))
         X = check_inputs(self, X)
         with engines.computing(engine):
-            return kernels.recorded(X, self._theta, self._outputs, partial(pullback, self.wiring, self._state))
+            if self.is_differentiable(X):
+                return kernels.recorded(X, self._theta, self._outputs, partial(pullback, self.wiring, self._state))
+            return kernels.recorded(
+                self._theta[:0],
+                self._theta,
+                lambda _, theta: self._outputs(X, theta),
+                lambda dy, _, theta, wanted: pullback(self.wiring, self._state, dy, X, theta, (False, wanted[1])),
+            )
 
-    def _outputs(self, X: Array, theta: Array) -> Array:
+    def is_differentiable(self, X: Any) -> bool:
+        """Whether X is one array of real numbers; a record of others would be lost in silence, and is refused."""
+        if isinstance(self.inputs, Spec) and self.inputs.kind == REAL:
+            return True
+        if any(map(has_record, arrays_in(X))):
+            raise ValueError("an array in X has a gradient record, and only one array of real numbers gets a gradient.")
+        return False
+
+    def _outputs(self, X: Any, theta: Array) -> Array:
         tree = self._nested() if theta is self._theta else self.wiring.params.tree(theta)
         return forward(self.wiring, tree, self._state, X)
 
@@ -532,7 +550,7 @@ class Model:
         return tree
 
     def predict(
-        self, X: Array | Source, *, batch_size: int | None = None, check_finite: bool = True, engine: str | None = None
+        self, X: Inputs | Source, *, batch_size: int | None = None, check_finite: bool = True, engine: str | None = None
     ) -> Array:
         """The outputs for X, computed in batches if asked for, after a look for NaN and infinity in X.
 
@@ -593,6 +611,8 @@ class Model:
         (200, 2)
         """
         X = check_inputs(self, X)
+        if not self.is_differentiable(X):
+            raise TypeError("input_gradient needs a network that takes one array of real numbers.")
         if len(self.output_shape) != 1:
             raise ValueError(f"input_gradient needs outputs of shape (N, classes); got {(None, *self.output_shape)}.")
         if classes is not None:
@@ -610,7 +630,7 @@ class Model:
 
     def fit(
         self,
-        X: Array | Source,
+        X: Inputs | Source,
         y: Array,
         *,
         loss: Any = "cross_entropy",
@@ -636,8 +656,9 @@ class Model:
 
         Parameters
         ----------
-        X : array, shape (N, ...), or Source
-            Of a `Source`, or an array of a mapped file, one batch is read at a time, and moved to where the model is.
+        X : array, shape (N, ...), Source, or mapping of str to such
+            A mapping where the network takes several inputs. Of a `Source`, or an array of a mapped file, one batch is
+            read at a time, and moved to where the model is.
         y : array
             Labels, shape (N,), for "cross_entropy"; else the outputs' shape.
         loss : str or Loss
@@ -715,7 +736,7 @@ class Model:
 
     def find_lr(
         self,
-        X: Array | Source,
+        X: Inputs | Source,
         y: Array,
         *,
         loss: Any = "cross_entropy",
@@ -873,140 +894,3 @@ def load(path: str | os.PathLike[str], *, backend: str | Backend | None = None, 
 
 
 _backend = backend
-
-
-def value_and_grad(
-    model: Model,
-    X: Array,
-    y: Array,
-    loss: Any = "cross_entropy",
-    *,
-    sample_weight: Array | None = None,
-    training_mode: bool = False,
-    key: Key | None = None,
-) -> tuple[Array, Array]:
-    """The loss of the model on some examples, and its gradient with respect to theta, by backpropagation.
-
-    Parameters
-    ----------
-    model : Model
-    X : array, shape (N, ...)
-    y : array
-        As for `Model.fit`.
-    loss : str or Loss
-    sample_weight : array, shape (N,), optional
-    training_mode : bool
-        Whether layers behave as in training (dropout drops); then they need `key`.
-    key : Key, optional
-
-    Returns
-    -------
-    loss : array, shape ()
-    gradient : array, shape of `model.theta`
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `Model.fit`.
-
-    References
-    ----------
-    .. [1] Rumelhart, Hinton & Williams (1986), Learning representations by back-propagating errors. Nature 323.
-
-    Examples
-    --------
-    >>> import nnarray as nn
-    >>> X, y = nn.datasets.moons(200, noise=0.1, seed=0)
-    >>> model = nn.Network(nn.Dense(5, "tanh"), nn.Dense(2)).init((2,), seed=0)
-    >>> value, gradient = nn.value_and_grad(model, X, y, loss="cross_entropy")
-    >>> gradient.shape == model.theta.shape
-    True
-    """
-    if training_mode and model.state.shape[0]:
-        warnings.warn(
-            "value_and_grad gives no new state, so that running statistics stay as they are. In a loop of your own, "
-            "take nn.training_step and set model.state.",
-            stacklevel=2,
-        )
-    found = _propagated(model, X, y, loss, sample_weight, training=training_mode, key=key)
-    return found.loss, found.gradient
-
-
-def training_step(
-    model: Model,
-    X: Array,
-    y: Array,
-    loss: Any = "cross_entropy",
-    *,
-    sample_weight: Array | None = None,
-    key: Key | None = None,
-    step: Any = 0,
-) -> Step:
-    """The loss in training and its gradient, by backpropagation, and the state after it; changes nothing.
-
-    Layers behave as in `Model.fit`: dropout drops, and batch normalisation normalises by the batch.
-
-    Parameters
-    ----------
-    model : Model
-    X : array, shape (N, ...)
-    y : array
-        As for `Model.fit`.
-    loss : str or Loss
-    sample_weight : array, shape (N,), optional
-    key : Key, optional
-        Needed if layers draw at random.
-    step : int or array of an integer, shape ()
-        The number of the step: each has its own draws.
-
-    Returns
-    -------
-    Step
-        With `loss`, `gradient`, `outputs` and `state`.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `Model.fit`.
-
-    Examples
-    --------
-    >>> import nnarray as nn
-    >>> X, y = nn.datasets.moons(200, noise=0.1, seed=0)
-    >>> model = nn.Network(nn.Dense(5), nn.BatchNorm(), nn.Activation("tanh"), nn.Dense(2)).init((2,), seed=0)
-    >>> optimizer = nn.Adam(0.05)
-    >>> slots = optimizer.slots(model.theta)
-    >>> for step in range(100):
-    ...     found = nn.training_step(model, X, y)
-    ...     model.theta, slots = optimizer.step(model, found.gradient, slots, step)
-    ...     model.state = found.state
-    >>> float(nn.metrics.accuracy(model(X), y)) > 0.9
-    True
-    """
-    return _propagated(model, X, y, loss, sample_weight, training=True, key=key, step=step)
-
-
-def _propagated(
-    model: Model, X: Array, y: Array, loss: Any, weights: Any, *, training: bool, key: Key | None, step: Any = 0
-) -> Step:
-    if key is not None and not isinstance(key, Key):
-        raise TypeError(f"key must be an nn.Key; got {shown(key)}. Make one of a seed: key=nn.Key(0).")
-    chosen = loss_named(loss)
-    refuse_records(y=y, sample_weight=weights)
-    data = prepare(model, X, y, weights, chosen, check_finite=False)
-    with engines.computing(model.engine):
-        found = loss_and_gradient(
-            model.wiring,
-            without_record(model.theta),
-            model.state,
-            data.x,
-            data.target,
-            data.weights,
-            chosen,
-            training=training,
-            key=key,
-            step=step,
-            input_gradient=has_record(X),
-        )
-    value = kernels.linked(found.loss, [X, model.theta], [found.input_gradient, found.gradient])
-    return found._replace(loss=value)

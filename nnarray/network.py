@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from nnarray.backends import Backend, backend
 from nnarray.layers.base import NO_NUMBERS
 from nnarray.layers.containers import Row
+from nnarray.layers.kinds import specs
 from nnarray.model import Model
 from nnarray.names import shown
 from nnarray.persistence.settings import register
@@ -44,7 +46,7 @@ class Network(Row):
 
     def init(
         self,
-        shape: Shape | int,
+        shape: Shape | Mapping[str, Any] | int,
         *,
         seed: int = 0,
         backend: str | Backend | None = None,
@@ -55,8 +57,8 @@ class Network(Row):
 
         Parameters
         ----------
-        shape : tuple of int
-            Of one example, without the batch axis; all other sizes follow from it.
+        shape : tuple of int, or mapping of str to such
+            Of one example, without the batch axis; all other sizes follow from it. Of several inputs, by name.
         seed : int
             The same seed gives the same parameters on every backend, rounded to the dtype.
         backend : str or Backend, optional
@@ -74,9 +76,10 @@ class Network(Row):
         ImportError
             If the engine is not installed.
         """
-        shape = _checked(shape)
-        self.out_shape(shape)
-        return Model.drawn(self, shape, seed, _backend(backend), dtype, engine)
+        sizes = _checked(shape)
+        specs(self.takes, sizes)  # refuses names that differ
+        self.out_shape(sizes)
+        return Model.drawn(self, sizes, seed, _backend(backend), dtype, engine)
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(f"Network has no {name!r}: {NO_NUMBERS}", name=name, obj=self)
@@ -85,7 +88,9 @@ class Network(Row):
 _backend = backend
 
 
-def _checked(shape: Any) -> Shape:
+def _checked(shape: Any) -> Any:
+    if isinstance(shape, Mapping):
+        return {name: _checked(each) for name, each in shape.items()}
     if isinstance(getattr(shape, "shape", None), tuple) and shape.shape:
         raise TypeError(
             f"shape must be a tuple, the shape of one example; got {type(shape).__name__} of shape "

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeAlias
 
 from nnarray import random
 from nnarray.backends import Backend, backend, device_of, host_backend, list_backends, namespace
 from nnarray.functional.layout import Layout
 from nnarray.kernels.compilation import compiled
 from nnarray.layers.base import Context, Layer, gradients_of, outputs_of
+from nnarray.layers.kinds import BOOLEAN, REAL, Spec, arrays_in, mapped, specs
 from nnarray.losses import Loss
 from nnarray.random import Key
 from nnarray.typing import Array, Shape
+
+Size: TypeAlias = tuple[int, Any]
+"""How many examples, and the shape of one; by name, if there are several inputs."""
 
 STEP = 1e-6  # of the central differences, whose error is about STEP^2 + eps / STEP in float64
 GRADIENT_TOLERANCE = 1e-6
@@ -37,7 +41,7 @@ def assert_close(got: Array, want: Any, *, c: float = VALUE_TOLERANCE, what: str
 
 def check_layer(
     layer: Layer,
-    shape: Shape,
+    shape: Shape | Mapping[str, Any],
     *,
     batch: int = 3,
     backends: Iterable[str | Backend] | None = None,
@@ -54,8 +58,8 @@ def check_layer(
     Parameters
     ----------
     layer : Layer
-    shape : tuple of int
-        Of one example.
+    shape : tuple of int, or mapping of str to such
+        Of one example; by name, if it takes several inputs.
     batch : int
         How many examples.
     backends : flags, optional
@@ -79,49 +83,64 @@ def check_layer(
             if dtype in be.dtypes:
                 for training in (False, True):
                     try:
-                        _check_on(be, dtype, layer, (batch, *shape), training, Key(seed))
+                        _check_on(be, dtype, layer, (batch, shape), training, Key(seed))
                     except ValueError as error:
                         raise AssertionError(str(error)) from error
 
 
-def _check_on(be: Backend, dtype: str, layer: Layer, shape: Shape, training: bool, key: Key) -> None:
+def _check_on(be: Backend, dtype: str, layer: Layer, size: Size, training: bool, key: Key) -> None:
     where = f"{type(layer).__name__} on {be.name}, {dtype}, {'training' if training else 'inference'}"
-    params, state, x, weights = _example(be, dtype, layer, shape, key)
-    ctx = Context(training, layer_tree(layer.initial_state(shape[1:]), state), root=key)
-    layout = Layout.of(layer.params(shape[1:]))
-    before = be.to_numpy(x).tolist()
+    params, state, x, weights = _example(be, dtype, layer, size, key)
+    ctx = Context(training, layer_tree(layer.initial_state(size[1]), state), root=key)
+    layout, wanted = Layout.of(layer.params(size[1])), specs(layer.takes, size[1])
+    before = [be.to_numpy(each).tolist() for each in arrays_in(x)]
 
-    def forward(params: Array, x: Array) -> Array:
+    def forward(params: Array, x: Any) -> Array:
         return layer.forward(layout.tree(params), x, ctx).y
 
-    def both_ways(params: Array, x: Array) -> tuple[Array, ...]:
+    def both_ways(params: Array, x: Any) -> tuple[Any, ...]:
         """Outputs; and twice the gradients of the inputs and of the parameters."""
         out = outputs_of(layer, layout.tree(params), x, ctx, lambda: where)
-        _assert_same_place(out.y, x, f"{where}: outputs")
+        _assert_same_place(out.y, params, f"{where}: outputs")
         dy = be.asarray(weights(out.y.shape), dtype=dtype)
-        dx, gradients = gradients_of(out.pullback(dy), x.shape, lambda: where)
+        dx, gradients = gradients_of(out.pullback(dy), getattr(x, "shape", None), lambda: where)
         for name in (slot.name for slot in layout.slots):
             assert name.split(".")[0] in gradients, f"{where}: the pullback gives no gradient for {name!r}"
-        _assert_same_place(dx, x, f"{where}: dx")
+        for each, of in zip(reals(dx), reals(x), strict=True):
+            _assert_same_place(each, of, f"{where}: dx")
         again_dx, again = out.pullback(dy)
-        return out.y, dx, layout.pack(gradients, params), again_dx, layout.pack(again, params)
+        return out.y, reals(dx), layout.pack(gradients, params), reals(again_dx), layout.pack(again, params)
 
-    fast = compiled(both_ways, x)
+    def reals(inputs: Any) -> list[Array]:
+        """Those of the inputs that have a gradient."""
+        return _of_real_numbers(wanted, inputs)
+
+    fast = compiled(both_ways, params)
     # Compilers take their time: one operation after the other only in one dtype, and everything at once in the other.
     y, dx, packed, again_dx, again = (fast if dtype == "float64" else both_ways)(params, x)
-    for got, want, what in ((again_dx, dx, "another dx"), (again, packed, "other gradients")):
+    twice = [(*pair, "another dx") for pair in zip(again_dx, dx, strict=True)] + [(again, packed, "other gradients")]
+    for got, want, what in twice:
         message = f"{where}: the pullback gave {what} the second time"
         if be.library.compiles:  # whose compiler rounds as it fuses
             assert_close(got, want, c=10, what=message)
         else:
             _assert_equal(be, got, want, message)
-    assert be.to_numpy(x).tolist() == before, f"{where}: forward or pullback changed its input"
+    assert [be.to_numpy(each).tolist() for each in arrays_in(x)] == before, (
+        f"{where}: forward or pullback changed its input"
+    )
     if dtype != "float64":
-        assert_close(compiled(forward, x)(params, x), y, what=f"{where}: compiled, as fit does it,")
-    _check_reference(be, layer, shape, training, key, (y, dx, packed), where)
+        assert_close(compiled(forward, params)(params, x), y, what=f"{where}: compiled, as fit does it,")
+    _check_reference(layer, size, training, key, (y, *dx, packed), where)
     if dtype == "float64":
-        outputs = (lambda p, v: fast(p, v)[0]) if be.library.compiles else forward  # no other program
-        _check_gradients(be, outputs, params, x, weights(y.shape), dx, packed, key, where)
+        outputs: Any = (lambda p, v: fast(p, v)[0]) if be.library.compiles else forward  # no other program
+        _check_gradients(be, outputs, wanted, params, x, weights(y.shape), dx, packed, key, where)
+
+
+def _of_real_numbers(wanted: Any, inputs: Any) -> list[Any]:
+    """Those of the inputs, or of the gradients with respect to them, that are real numbers."""
+    found: list[Any] = []
+    mapped(lambda spec, x: found.append(x) if spec.kind == REAL else None, wanted, inputs)
+    return found
 
 
 def layer_tree(wanted: dict[str, Any], vector: Array) -> dict[str, Any]:
@@ -129,43 +148,48 @@ def layer_tree(wanted: dict[str, Any], vector: Array) -> dict[str, Any]:
     return Layout.of(wanted).tree(vector)
 
 
-def _example(be: Backend, dtype: str, layer: Layer, shape: Shape, key: Key) -> tuple[Array, Array, Array, Any]:
+def _example(be: Backend, dtype: str, layer: Layer, size: Size, key: Key) -> tuple[Array, Array, Any, Any]:
     """Parameters away from special values, state, inputs, and a maker of weights for the outputs: drawn on the host."""
     host = host_backend()
 
     def draw(name: str, wanted: Shape) -> Array:
         return random.normal(key.fold(name), wanted, xp=host.xp, device=host.device, dtype=host.xp.float64)
 
-    layout = Layout.of(layer.params(shape[1:]))
+    def draw_input(spec: Spec) -> Array:
+        drawn = draw("x", (size[0], *spec.shape))
+        if spec.kind.name == "integer":
+            return be.asarray(host.xp.astype(host.xp.abs(1000.0 * drawn), host.xp.int32) % (spec.kind.below or 10))
+        return be.asarray(drawn > 0.0 if spec.kind == BOOLEAN else drawn, dtype=dtype if spec.kind == REAL else None)
+
+    shape = size[1]
+    layout = Layout.of(layer.params(shape))
     params = layout.draw(key, host.xp, host.device) + 0.1 * draw("params", (layout.size,))
-    state = Layout.of(layer.initial_state(shape[1:])).draw(key, host.xp, host.device)
-    moved = (be.asarray(v, dtype=dtype) for v in (params, state, draw("x", shape)))
-    return (*moved, lambda wanted: draw("dy", wanted))  # type: ignore[return-value]
+    state = Layout.of(layer.initial_state(shape)).draw(key, host.xp, host.device)
+    x = mapped(draw_input, specs(layer.takes, shape))
+    return be.asarray(params, dtype), be.asarray(state, dtype), x, lambda wanted: draw("dy", wanted)
 
 
-def _check_reference(
-    be: Backend, layer: Layer, shape: Shape, training: bool, key: Key, found: tuple[Array, ...], where: str
-) -> None:
+def _check_reference(layer: Layer, size: Size, training: bool, key: Key, found: tuple[Array, ...], where: str) -> None:
     """Outputs and gradients agree with those in float64 on NumPy."""
-    host = host_backend()
-    params, state, x, weights = _example(host, "float64", layer, shape, key)
-    ctx = Context(training, layer_tree(layer.initial_state(shape[1:]), state), root=key)
-    layout = Layout.of(layer.params(shape[1:]))
+    params, state, x, weights = _example(host_backend(), "float64", layer, size, key)
+    ctx = Context(training, layer_tree(layer.initial_state(size[1]), state), root=key)
+    layout = Layout.of(layer.params(size[1]))
     out = layer.forward(layout.tree(params), x, ctx)
     dx, gradients = out.pullback(weights(out.y.shape))
-    for got, want, what in zip(
-        found, (out.y, dx, layout.pack(gradients, params)), ("", ": dx", ": gradients of the parameters"), strict=True
-    ):
+    reals = _of_real_numbers(specs(layer.takes, size[1]), dx)
+    names = ["", *(": dx" for _ in reals), ": gradients of the parameters"]
+    for got, want, what in zip(found, (out.y, *reals, layout.pack(gradients, params)), names, strict=True):
         assert_close(got, want, what=where + what)
 
 
 def _check_gradients(
     be: Backend,
-    outputs: Callable[[Array, Array], Array],
+    outputs: Callable[[Array, Any], Array],
+    wanted: Any,
     params: Array,
-    x: Array,
+    x: Any,
     dy: Array,
-    dx: Array,
+    dx: list[Array],
     packed: Array,
     key: Key,
     where: str,
@@ -173,20 +197,22 @@ def _check_gradients(
     """The pullback agrees with central differences along random directions of x and of the parameters."""
     host = host_backend()
     xp, device = host.xp, host.device
-    params, x, dx, packed = (host.asarray(be.to_numpy(v)) for v in (params, x, dx, packed))
-    assert x.dtype == xp.float64, f"{where}: the check needs float64"
+    params, packed, *dx = (host.asarray(be.to_numpy(v)) for v in (params, packed, *dx))
+    assert params.dtype == xp.float64, f"{where}: the check needs float64"
 
-    def value(p: Array, inputs: Array) -> float:
-        return float(xp.sum(be.to_numpy(outputs(be.asarray(p), be.asarray(inputs))) * dy))
+    def value(p: Array, step: float, along: list[Array]) -> float:
+        directions = iter(along)
+        moved = mapped(lambda spec, v: v + step * be.asarray(next(directions)) if spec.kind == REAL else v, wanted, x)
+        return float(xp.sum(be.to_numpy(outputs(be.asarray(p), moved)) * dy))
 
     for trial in range(3):
-        u = random.normal(key.fold("u").fold(trial), x.shape, xp=xp, device=device, dtype=xp.float64)
+        u = [random.normal(key.fold("u").fold(trial), d.shape, xp=xp, device=device, dtype=xp.float64) for d in dx]
         v = random.normal(key.fold("v").fold(trial), params.shape, xp=xp, device=device, dtype=xp.float64)
-        for name, a, b, want in (
-            ("inputs", v * 0.0, u, float(xp.sum(dx * u))),
-            ("parameters", v, u * 0.0, float(xp.sum(packed * v))),
-        ):
-            numeric = (value(params + STEP * a, x + STEP * b) - value(params - STEP * a, x - STEP * b)) / (2 * STEP)
+        checks = [("parameters", v, [0.0 * each for each in u], float(xp.sum(packed * v)))]
+        if u:
+            checks += [("inputs", v * 0.0, u, sum(float(xp.sum(d * each)) for d, each in zip(dx, u, strict=True)))]
+        for name, a, b, want in checks:
+            numeric = (value(params + STEP * a, STEP, b) - value(params - STEP * a, -STEP, b)) / (2 * STEP)
             error = abs(numeric - want) / max(abs(numeric), 1.0)
             assert error <= GRADIENT_TOLERANCE, (
                 f"{where}: the gradient of the {name} is {want:.9g} along a random direction, central differences "

@@ -21,6 +21,10 @@ Tree: TypeAlias = Mapping[str, Any]
 """Arrays by name, nested as the layers are: `{"0": {"weight": W, "bias": b}, "1": {...}}`."""
 
 
+Inputs: TypeAlias = "Array | Mapping[str, Any]"
+"""What a network is given: one array, or a mapping of named ones."""
+
+
 class Array(Protocol):
     """An array of any library that follows the array API standard."""
 

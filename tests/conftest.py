@@ -31,15 +31,22 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # as in the workers, which ha
     atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+if "PYTEST_XDIST_WORKER_COUNT" in os.environ:  # cores are shared: more threads than cores wait for each other
+    share = (os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(share, 1)))
 os.environ.setdefault("MPLBACKEND", "agg")
 os.environ.pop("NNARRAY_BACKEND", None)
 
 import pytest
 
 import nnarray as nn
+from tests.packages import MISSING, hide
+
+hide(os.environ.get("NNARRAY_WITHOUT", "").split(","))
 
 FLAGS = ("numpy", "strict", "strict:device1", "strict:no_float64", "torch", "torch:cuda:0", "jax", "cupy")
-ALWAYS = {"numpy", "strict", "strict:device1", "strict:no_float64"}
+VARIANTS = {"strict:device1", "strict:no_float64"}  # the strict library, where defaults of device and dtype are wrong
+ALWAYS = {"numpy", "strict"} | VARIANTS
 
 
 def _why_not(flag: str) -> str:
@@ -55,6 +62,7 @@ WHY_NOT = {flag: _why_not(flag) for flag in FLAGS}
 RAN: dict[str, int] = defaultdict(int)  # flag -> how many tests passed on it
 BY_FILE: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))  # the same for each file of tests
 SEEN: dict[str, set[str]] = defaultdict(set)  # test -> backends it passed on
+COMPARED: set[str] = set()  # tests that were skipped for want of the package that they compare with
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -64,8 +72,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--shuffle", metavar="SEED", type=int, help="run the tests in a random order")
 
 
+def _runs_again(item: pytest.Item) -> bool:
+    """Whether this is the fixture's float64 on a device that has none: the test has run in float32."""
+    params = getattr(getattr(item, "callspec", None), "params", {})
+    own = any("dtype" in mark.args[0] for mark in item.iter_markers("parametrize"))  # which says what dtype is there
+    flag = params.get("be", "numpy")
+    return params.get("dtype") == "float64" and not own and "float64" not in nn.backend(flag).dtypes
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    again = {item for item in items if _runs_again(item)}
+    config.hook.pytest_deselected(items=[*again])
+    items[:] = [item for item in items if item not in again]
     if (seed := config.getoption("--shuffle")) is not None:
         random.Random(seed).shuffle(items)
 
@@ -81,6 +100,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A backend that cannot compute here gives no test to skip: the closing lines name it instead."""
     if "be" in metafunc.fixturenames:
         usable = [flag for flag in FLAGS if not WHY_NOT[flag]]
+        if metafunc.definition.get_closest_marker("once_a_library"):
+            usable = [flag for flag in usable if flag not in VARIANTS]
         metafunc.parametrize("be", usable, indirect=True, scope="session")
 
 
@@ -92,29 +113,39 @@ def be(request: pytest.FixtureRequest) -> nn.Backend:
 
 @pytest.fixture(params=["float32", "float64"])
 def dtype(request: pytest.FixtureRequest, be: nn.Backend) -> str:
-    """The dtypes that every kernel is tested in; float32 twice where the device has no float64."""
-    return request.param if request.param in be.dtypes else "float32"
+    """The dtypes that every kernel is tested in, as far as the device has them."""
+    return request.param
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     params = getattr(getattr(item, "callspec", None), "params", {})
     if "be" in params:
         item.user_properties.append(("backend", params["be"]))
+    if why := WHY_NOT.get(params.get("flag", "")):  # of the few tests that name their backends
+        pytest.skip(why)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Counted from the reports, so that it also works where several processes share the tests."""
     flag = dict(report.user_properties).get("backend")
     if flag:
-        passed_on = SEEN[report.nodeid.split("[")[0]]  # a test that never passes keeps an empty set
+        test = report.nodeid.split("[")[0]
+        if report.skipped and MISSING in str(report.longrepr):
+            COMPARED.add(test)
+        passed_on = SEEN[test]  # a test that never passes keeps an empty set
         if report.when == "call" and report.passed:
             RAN[flag] += 1
             BY_FILE[report.nodeid.split("::")[0]][flag] += 1
             passed_on.add(flag)
 
 
+def on_no_backend() -> list[str]:
+    """Tests that passed on none, although whatever they need is installed."""
+    return [test for test, ran in SEEN.items() if not ran and test not in COMPARED]
+
+
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    if exitstatus == 0 and any(not ran for ran in SEEN.values()):
+    if exitstatus == 0 and on_no_backend():
         session.exitstatus = 1
     page = session.config.getoption("--support")
     if page and not hasattr(session.config, "workerinput"):  # the process that has all reports
@@ -150,9 +181,8 @@ def pytest_terminal_summary(terminalreporter) -> None:
     terminalreporter.section("backends")
     for flag in FLAGS:
         line(f"{flag}: {RAN[flag]} tests passed" if not WHY_NOT[flag] else f"{flag}: DID NOT RUN: {WHY_NOT[flag]}")
-    for test, ran in SEEN.items():
-        if not ran:
-            line(f"RAN ON NO BACKEND: {test}")
+    for test in on_no_backend():
+        line(f"RAN ON NO BACKEND: {test}")
 
 
 @pytest.fixture(autouse=True)

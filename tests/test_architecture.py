@@ -26,7 +26,7 @@ LEVELS = [
     ["engines", "persistence", "testing"],
     ["tables", "training"],
     ["model"],
-    ["network", "plotting", "explain"],
+    ["gradients", "network", "plotting", "explain"],
     ["models"],
     ["estimators", "apps"],
     ["cli"],

@@ -8,9 +8,10 @@ import pytest
 
 import nnarray as nn
 from nnarray import losses
+from tests.packages import package
 from tests.tolerances import as_called, close, to_host
 
-torch = pytest.importorskip("torch")
+torch = package("torch")
 F = torch.nn.functional
 
 RNG = np.random.default_rng(0)

@@ -24,6 +24,8 @@ ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
 FLAG = 'nn.backend("numpy")'
 BACKENDS = ["numpy", "torch"]
+DRAWING = {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}
+NOT_DRAWING = {"MPLBACKEND": "agg", "PYTHONWARNINGS": "ignore:FigureCanvasAgg is non-interactive"}
 SAME = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
 FIGURES = ("image/png", "image/svg+xml", "text/html", "application/vnd.jupyter.widget-view+json")
 
@@ -71,11 +73,15 @@ def code_cells(notebook: Any) -> list[Any]:
 
 
 def executed(path: Path, flag: str, folder: Path) -> Any:
-    """The notebook as it comes out, with the one line at its top changed."""
+    """The notebook as it comes out, with the one line at its top changed.
+
+    Figures are made on every backend, of arrays on the host, and drawn on the first: it is a third of the time.
+    """
     notebook = read(path)
     for cell in code_cells(notebook):
         cell.source = cell.source.replace(FLAG, FLAG.replace("numpy", flag))
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "MPLBACKEND": "module://matplotlib_inline.backend_inline"}
+    environment = os.environ | {"PYTHONPATH": str(ROOT)} | (DRAWING if flag == "numpy" else NOT_DRAWING)
+    (folder / "matplotlibrc").write_text("figure.max_open_warning: 0\n", encoding="utf-8")
     client = NotebookClient(notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(folder)}})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the kernel's own libraries
@@ -96,7 +102,7 @@ def test_a_notebook_runs_and_says_what_it_said(path: Path, flag: str, tmp_path: 
         errors = [output for output in now.outputs if output.output_type == "stream" and output.name == "stderr"]
         assert not errors, errors
         drawn += draws(now)
-    assert drawn > 2
+    assert drawn > 2 or flag != "numpy"
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

@@ -8,9 +8,10 @@ import pytest
 
 import nnarray as nn
 from nnarray.optimizers import OPTIMIZERS, optimizer_named
+from tests.packages import package
 from tests.tolerances import as_called, close, to_host
 
-torch = pytest.importorskip("torch")
+torch = package("torch")
 optim = torch.optim
 
 THETA = np.random.default_rng(0).normal(size=40)

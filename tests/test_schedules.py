@@ -5,8 +5,9 @@ import pytest
 
 import nnarray as nn
 from nnarray import schedules
+from tests.packages import package
 
-torch = pytest.importorskip("torch")
+torch = package("torch")
 rates = torch.optim.lr_scheduler
 
 EPOCHS = 30

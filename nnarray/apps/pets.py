@@ -17,7 +17,7 @@ from nnarray.optimizers import Adam
 from nnarray.plotting import GREEN, VERMILLION, on_host
 from nnarray.schedules import Cosine
 from nnarray.training.callbacks import History, Run
-from nnarray.training.data import pick
+from nnarray.training.inputs import pick
 from nnarray.typing import Array
 
 if TYPE_CHECKING:

@@ -56,7 +56,7 @@ def _facts(net: Model, path: Path) -> dict[str, Any]:
     return {
         "model": str(path),
         "layers": [described(layer) for layer in getattr(net.network, "layers", (net.network,))],
-        "input shape": list(net.input_shape),
+        "input shape": net.input_shape,
         "output shape": list(net.output_shape),
         "parameters": net.theta.shape[0],
         "dtype": dtype_name(net.theta.dtype),

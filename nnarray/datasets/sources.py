@@ -225,6 +225,8 @@ class Placed(Source):
     """Of the model; None for that of the source."""
     kept: np.ndarray | None = field(default=None, repr=False)
     """The rows of the source that belong to it; None for all."""
+    checked: bool = False
+    """Whether its numbers are known to be what the model takes."""
 
     @property
     def shape(self) -> Shape:

@@ -7,7 +7,7 @@ Lengths are inches.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -25,7 +25,14 @@ ASIDE = 0.35
 FONT = 7.0
 PAGE = 9.0
 """How high a column of parts may be before the next one begins."""
-COLOUR = {"convolution": BLUE, "dense": GREEN, "pooling": ORANGE, "normalisation": COLOURS[5], "activation": VERMILLION}
+COLOUR = {
+    "convolution": BLUE,
+    "dense": GREEN,
+    "embedding": GREEN,
+    "pooling": ORANGE,
+    "normalisation": COLOURS[5],
+    "activation": VERMILLION,
+}
 """Of each family of layers."""
 PLAIN = "#888888"
 
@@ -169,7 +176,7 @@ Inside: TypeAlias = list[tuple[Layer, Shape]]
 """Layers, each with the shape of its inputs."""
 
 
-def part_of(layer: Layer, shape: Shape) -> Part:
+def part_of(layer: Layer, shape: Any) -> Part:
     """The part that stands for a layer with inputs of this shape."""
     if not layer.named_layers:
         return Box(f"{_words(layer)}\n{_shape(layer.out_shape(shape))}", COLOUR.get(layer.family, PLAIN))
@@ -177,7 +184,11 @@ def part_of(layer: Layer, shape: Shape) -> Part:
 
 
 def _fan(layer: Any, inside: Inside) -> Part:
-    return Fan([part_of(*each) for each in inside], layer.join)
+    parts: list[Part] = [part_of(*each) for each in inside]
+    if isinstance(layer.takes, Mapping):  # each branch has an input of its own
+        boxes = [Box(f"{name}\n{_shape(shape)}", PLAIN) for name, (_, shape) in zip(layer.names, inside, strict=True)]
+        parts = [Stack([box, part]) for box, part in zip(boxes, parts, strict=True)]
+    return Fan(parts, layer.join)
 
 
 def _around(layer: Any, inside: Inside) -> Part:
@@ -229,14 +240,16 @@ def _function(activation: Any) -> str:
     return function if isinstance(function, str) else getattr(function, "__name__", "f")
 
 
-def _shape(shape: Shape) -> str:
+def _shape(shape: Any) -> str:
+    if isinstance(shape, Mapping):
+        return ", ".join(shape)
     return " × ".join(map(str, shape))
 
 
 # --- On the page -----------------------------------------------------------------------------------------------------
 
 
-def plot_network(network: Layer, shape: Shape, *, ax: Axes | None = None) -> Axes:
+def plot_network(network: Layer, shape: Any, *, ax: Axes | None = None) -> Axes:
     """Draw a network for inputs of this shape, as `Model.plot` describes it."""
     whole = part_of(network, shape)
     parts = whole.parts if isinstance(whole, Stack) else [whole]

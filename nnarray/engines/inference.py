@@ -14,6 +14,7 @@ from nnarray.kernels.numpy import stages
 from nnarray.kernels.numpy.stages import Stage
 from nnarray.layers.base import Context, Layer, is_ours, outputs_of, own
 from nnarray.layers.containers import is_plain_row
+from nnarray.layers.kinds import REAL
 from nnarray.typing import Array, DType, Shape, Tree
 
 
@@ -26,6 +27,8 @@ def prepared(wiring: Wiring, theta: Array, state: Array, shape: Shape, engine: s
     if owner is None or not owner.is_host or theta.dtype.itemsize < 4:
         return None
     every = list(_every(wiring.network))
+    if wiring.network.takes not in (None, REAL) or any(each.masking == "use" and not is_ours(each) for each in every):
+        return None  # where there may be masks, which a stage does not know
     pictures = any(each.family == "convolution" for each in every)
     if pictures:
         theta = copy(theta)  # what can be written to and what cannot are two types for Numba: it would compile twice

@@ -19,15 +19,17 @@ from nnarray.estimators.increments import Increments
 from nnarray.estimators.inputs import backend_of_data, checked_inputs, checked_targets, moved, same_backend
 from nnarray.estimators.scores import split
 from nnarray.estimators.stopping import InverseScaling, Record
+from nnarray.gradients import value_and_grad
 from nnarray.kernels.standard.numerics import wide
 from nnarray.losses import Loss
-from nnarray.model import Model, value_and_grad
+from nnarray.model import Model
 from nnarray.names import shown
 from nnarray.network import Network
 from nnarray.optimizers import Minimiser, Optimizer
 from nnarray.random import Key
 from nnarray.training.callbacks import EarlyStopping, History, as_callbacks
-from nnarray.training.data import pick, prepare
+from nnarray.training.data import prepare
+from nnarray.training.inputs import pick
 from nnarray.training.state import TrainingState
 from nnarray.typing import Array, Shape
 

@@ -11,11 +11,12 @@ from nnarray.explain.records import Check
 from nnarray.functional.layout import Slot
 from nnarray.functional.propagation import Step as Propagated
 from nnarray.functional.propagation import Wiring, forward, loss_and_gradient
+from nnarray.layers.kinds import mapped
 from nnarray.losses import Loss
 from nnarray.model import Model
 from nnarray.random import Key
 from nnarray.training.data import Data, prepare
-from nnarray.typing import Array
+from nnarray.typing import Array, Inputs
 
 STEP, TOLERANCE = 1e-6, 1e-4
 """Of finite differences in float64: how far (their error is about step^2 + eps / step), and how far off at most."""
@@ -33,12 +34,12 @@ class Differences:
     loss: Loss
 
     @classmethod
-    def of(cls, model: Model, X: Array, y: Array, loss: Loss) -> Differences:
+    def of(cls, model: Model, X: Inputs, y: Array, loss: Loss) -> Differences:
         """Copy the model and the examples to float64: on their device if it has that type, else on the host."""
         here = backend_of(model.theta)
         if "float64" not in here.dtypes:  # a difference of losses needs the digits; the host has them
             here = host_backend()
-            X, y = here.asarray(X), here.asarray(y)
+            X, y = mapped(lambda _, x: here.asarray(x), model.inputs, X), here.asarray(y)
         precise = model.to(here, dtype="float64")
         return cls(precise, prepare(precise, X, y, None, loss), loss)
 

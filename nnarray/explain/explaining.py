@@ -13,16 +13,18 @@ from nnarray.explain.differences import Differences, propagated
 from nnarray.explain.examples import spread
 from nnarray.explain.explanation import Explanation
 from nnarray.explain.formulas import formula_of
-from nnarray.explain.steps import signal_of, steps_of
+from nnarray.explain.steps import signal_of, signals_of, steps_of
 from nnarray.functional.hooks import Passage, with_hooks
 from nnarray.kernels.engines import computing
+from nnarray.layers.kinds import arrays_in, mapped
 from nnarray.losses import loss_named
 from nnarray.model import Model
-from nnarray.training.data import check_inputs, pick, prepare
-from nnarray.typing import Array
+from nnarray.training.data import prepare
+from nnarray.training.inputs import check_inputs, pick
+from nnarray.typing import Array, Inputs
 
 
-def explain(model: Model, X: Array, y: Array, loss: Any = "cross_entropy", *, check: bool = True) -> Explanation:
+def explain(model: Model, X: Inputs, y: Array, loss: Any = "cross_entropy", *, check: bool = True) -> Explanation:
     """Show one forward and backward step of a network: what each layer computes, and the gradient it gets.
 
     For each layer: its formula, the shapes of what comes in and goes out, and a few values; then, from the loss back,
@@ -34,7 +36,7 @@ def explain(model: Model, X: Array, y: Array, loss: Any = "cross_entropy", *, ch
     ----------
     model : Model
         At inference: dropout lets everything pass, batch normalisation uses its averages, auxiliary heads rest.
-    X : array, shape (N, ...)
+    X : array, shape (N, ...), or mapping of str to array
         Of more than 32 examples, 32 are used, spread over the classes and the rows; always the same.
     y : array
         As for `Model.fit`.
@@ -73,11 +75,12 @@ def explain(model: Model, X: Array, y: Array, loss: Any = "cross_entropy", *, ch
     chosen = loss_named(loss)
     if not hasattr(model, "wiring"):
         raise TypeError(f"explain needs a model, as network.init gives it; got {type(model).__name__}.")
-    X, y = (without_record(each) for each in (check_inputs(model, X), as_data(y, "y")))
-    given = X.shape[0] if X.ndim else 0
+    X = mapped(lambda _, x: without_record(x), model.inputs, check_inputs(model, X))
+    y = without_record(as_data(y, "y"))
+    given = next(arrays_in(X)).shape[0]
     if y.ndim and y.shape[0] == given:  # else what prepares them says what is wrong
         rows = spread(y)
-        X, y = (pick(each, backend_of(each).asarray(rows)) for each in (X, y))
+        X, y = (pick(each, backend_of(y).asarray(rows)) for each in (X, y))
     data = prepare(model, X, y, None, chosen)
     passages: dict[str, Passage] = {}
     wiring = model.wiring._replace(network=with_hooks(model.network, passages))
@@ -94,7 +97,7 @@ def explain(model: Model, X: Array, y: Array, loss: Any = "cross_entropy", *, ch
         loss_formula=formula_of(chosen),
         examples=data.examples,
         given=given,
-        inputs=signal_of(data.x),
+        inputs=signals_of(data.x),
         output_gradient=signal_of(whole.dy),
         model=repr(model),
         place=place(model.theta),

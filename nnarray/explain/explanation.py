@@ -31,8 +31,8 @@ class Explanation:
     loss_name, loss_formula : str
     examples, given : int
         How many examples were used, and how many were given.
-    inputs : Signal
-        What goes into the network.
+    inputs : dict of str to Signal
+        What goes into the network: "x", or each input by its name.
     output_gradient : Signal
         The gradient of the loss with respect to the network's outputs, where backpropagation begins.
     model, place, dtype : str
@@ -47,7 +47,7 @@ class Explanation:
     loss_formula: str
     examples: int
     given: int
-    inputs: Signal
+    inputs: dict[str, Signal]
     output_gradient: Signal
     model: str
     place: str
@@ -71,7 +71,7 @@ class Explanation:
     def __str__(self) -> str:
         parts = [
             [*heading_lines(self.model, self.examples, self.given), ""],
-            ["FORWARD", *FORWARD_WORDS, "", f"x = {signal_text(self.inputs)}", ""],
+            ["FORWARD", *FORWARD_WORDS, "", *(f"{name} = {signal_text(x)}" for name, x in self.inputs.items()), ""],
         ]
         parts += [forward_text(step) for step in self.steps]
         parts += [self._loss_text(), ["BACKWARD", *BACKWARD_WORDS, ""]]
@@ -97,7 +97,7 @@ class Explanation:
 
     def _repr_html_(self) -> str:
         heading, *rest = heading_lines(self.model, self.examples, self.given)
-        forward = [("x", "", "", f"{self.inputs.shape}", listed(self.inputs.values, self.inputs.shape[1:]))]
+        forward = [(name, "", "", f"{x.shape}", listed(x.values, x.shape[1:])) for name, x in self.inputs.items()]
         forward += [forward_row(step) for step in self.steps]
         loss = ("loss", self.loss_name, self.loss_formula, "", rounded(self.loss))
         backward = [row for step in reversed(self.steps) if step.outputs for row in backward_rows(step)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from nnarray.typing import Shape
 
@@ -56,7 +56,8 @@ class Step(NamedTuple):
     formula: str
     depth: int
     """0 for the layers of the network, 1 for those inside of them, ..."""
-    input_shape: Shape
+    input_shape: Any
+    """Of several inputs, by name."""
     output_shape: Shape
     """With the batch axis."""
     outputs: Signal | None

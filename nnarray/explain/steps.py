@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from nnarray.backends import namespace
 from nnarray.explain.differences import Differences
@@ -33,11 +34,11 @@ def steps_of(
             layer=written(line),
             formula=formula_of(line.layer),
             depth=line.depth,
-            input_shape=(batch, *line.input_shape),
+            input_shape=_batched(batch, line.input_shape),
             output_shape=(batch, *line.output_shape),
             outputs=signal_of(passage.y) if passage else None,
             dy=signal_of(passage.dy) if passage and passage.dy is not None else None,
-            dx=signal_of(passage.dx) if passage and passage.dx is not None else None,
+            dx=signal_of(passage.dx) if passage and hasattr(passage.dx, "shape") else None,
             slopes=tuple(_slope(model, each, line.name, gradients[each.name], checks) for each in own),
         )
 
@@ -59,6 +60,20 @@ def _slope(model: Model, where: Slot, layer: str, gradient: Array, checks: Diffe
         frozen=where.name in model.frozen,
         check=checks.check(where) if checks else None,
     )
+
+
+def _batched(batch: int, shape: Any) -> Any:
+    if isinstance(shape, Mapping):
+        return {name: _batched(batch, each) for name, each in shape.items()}
+    return (batch, *shape)
+
+
+def signals_of(x: Any, name: str = "x") -> dict[str, Signal]:
+    """As `signal_of` of each input, by what formulas call it."""
+    if isinstance(x, Mapping):
+        return {k: signal for n, each in x.items() for k, signal in signals_of(each, f"{name}[{n!r}]").items()}
+    floating = namespace(x).isdtype(x.dtype, "real floating")
+    return {name: signal_of(x if floating else namespace(x).astype(x, namespace(x).float32))}
 
 
 def signal_of(x: Array) -> Signal:

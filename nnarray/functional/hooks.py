@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nnarray.layers.base import Context, Layer, Out
+from nnarray.layers.kinds import Takes
 from nnarray.typing import Array, Shape, Tree
 
 
@@ -16,8 +17,8 @@ class Passage:
     y: Array
     dy: Array | None = None
     """The gradient of the loss with respect to y."""
-    dx: Array | None = None
-    """The gradient with respect to the inputs; None where nobody asks for it."""
+    dx: Any = None
+    """The gradient with respect to the inputs, by name if there are several; None where nobody asks for it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +28,16 @@ class Hook(Layer):
     inner: Layer
     path: str
     passages: dict[str, Passage]
+
+    @property
+    def masking(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """What the layer inside does with a mask."""
+        return self.inner.masking
+
+    @property
+    def takes(self) -> Takes:
+        """What the layer inside takes."""
+        return self.inner.takes
 
     def params(self, shape: Shape) -> dict[str, Any]:
         """The parameters of the layer inside."""

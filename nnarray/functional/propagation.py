@@ -9,9 +9,10 @@ from nnarray import kernels
 from nnarray.backends import namespace
 from nnarray.functional.layout import Layout
 from nnarray.layers.base import Context, Layer, Out
+from nnarray.layers.containers import MASK_LEFT
 from nnarray.losses import Loss
 from nnarray.random import Key
-from nnarray.typing import Array, Shape, Tree
+from nnarray.typing import Array, Tree
 
 
 class Wiring(NamedTuple):
@@ -22,8 +23,8 @@ class Wiring(NamedTuple):
     state: Layout
 
     @classmethod
-    def of(cls, network: Layer, shape: Shape) -> Wiring:
-        """The wiring of a network for inputs of this shape."""
+    def of(cls, network: Layer, shape: Any) -> Wiring:
+        """The wiring of a network for inputs of this shape, or of these shapes by name."""
         return cls(network, Layout.of(network.params(shape)), Layout.of(network.initial_state(shape)))
 
 
@@ -48,13 +49,13 @@ class Step(NamedTuple):
     """With respect to the inputs, if it was asked for."""
 
 
-def forward(wiring: Wiring, tree: Tree, state: Array, x: Array) -> Array:
+def forward(wiring: Wiring, tree: Tree, state: Array, x: Any) -> Array:
     """The outputs at inference, from parameters nested as the layers are; nothing is kept for a pullback."""
     ctx = Context(False, wiring.state.tree(state), False, False)
     return wiring.network.forward(tree, x, ctx).y
 
 
-def pullback(wiring: Wiring, state: Array, dy: Array, x: Array, theta: Array, wanted: Sequence[bool]) -> list[Any]:
+def pullback(wiring: Wiring, state: Array, dy: Array, x: Any, theta: Array, wanted: Sequence[bool]) -> list[Any]:
     """dx and dtheta at inference, those of the two that are wanted."""
     ctx = Context(state=wiring.state.tree(state), input_gradient=wanted[0], once=True)
     dx, gradients = wiring.network.forward(wiring.params.tree(theta), x, ctx).pullback(dy)
@@ -72,7 +73,7 @@ def loss_and_gradient(
     wiring: Wiring,
     theta: Array,
     state: Array,
-    x: Array,
+    x: Any,
     target: Array,
     weights: Array | None,
     loss: Loss,
@@ -89,6 +90,8 @@ def loss_and_gradient(
     """
     ctx = Context(training, wiring.state.tree(state), input_gradient, root=key, path=(step,), once=True)
     out: Out = wiring.network.forward(wiring.params.tree(theta), x, ctx)
+    if out.mask is not None:
+        raise ValueError(f"the network ends with a mask. {MASK_LEFT}")
     value, dy = loss.of_prepared(out.y, target, weights)
     dheads: list[Array] = []
     for head in out.heads:

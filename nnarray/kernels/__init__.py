@@ -10,6 +10,7 @@ from nnarray.kernels.standard.activations import erfc, log_softmax, logistic, re
 from nnarray.kernels.standard.convolution import convolution, convolution_pullback
 from nnarray.kernels.standard.draws import signed, threefry
 from nnarray.kernels.standard.linear import affine, affine_pullback
+from nnarray.kernels.standard.lookup import lookup, scatter_add
 from nnarray.kernels.standard.losses import (
     binary_cross_entropy,
     cross_entropy,

@@ -8,7 +8,9 @@ import jax
 
 from nnarray import kernels
 from nnarray.backends import is_traced
+from nnarray.kernels.standard.lookup import whole
 from nnarray.kernels.standard.normalisation import normalised
+from nnarray.kernels.standard.numerics import wide, wide_dtype
 from nnarray.kernels.standard.windows import Window
 
 kernels.erfc.fast("jax")(jax.scipy.special.erfc)
@@ -69,3 +71,19 @@ def convolution_pullback(
         return None, jax.vjp(lambda w: forward(x, w), weight)[1](dy)[0], db
     dx, dw = jax.vjp(forward, x, weight)[1](dy)
     return dx, dw, db
+
+
+@kernels.scatter_add.fast("jax")
+def scatter_add(rows: Any, index: Any, *, count: int) -> Any:
+    """XLA's own on the host, row after row; on a GPU their order would be left to chance."""
+
+    def one_by_one(rows: Any, index: Any) -> Any:
+        index = whole(index)
+        at = jax.numpy.where((index >= 0) & (index < count), index, count)
+        found = jax.numpy.zeros((count, rows.shape[1]), dtype=wide_dtype(jax.numpy, rows.dtype))
+        return found.at[at].add(wide(rows), mode="drop").astype(rows.dtype)
+
+    def sorted_first(rows: Any, index: Any) -> Any:
+        return kernels.scatter_add.definition(rows, index, count=count)
+
+    return jax.lax.platform_dependent(rows, index, cpu=one_by_one, default=sorted_first)

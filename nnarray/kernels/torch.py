@@ -10,6 +10,7 @@ import torch
 
 from nnarray import kernels
 from nnarray.kernels.standard.normalisation import normalised
+from nnarray.kernels.standard.numerics import wide_dtype
 from nnarray.kernels.standard.windows import Window, cropped, padded
 
 kernels.erfc.fast("torch")(torch.special.erfc)
@@ -158,3 +159,14 @@ def linked(value: Any, inputs: Sequence[Any], gradients: Sequence[Any]) -> Any:
     if not asked:
         return value
     return _Linked.apply(value.detach(), *(inputs[i] for i in asked), *(gradients[i] for i in asked))
+
+
+@kernels.scatter_add.fast("torch")
+def scatter_add(rows: Any, index: Any, *, count: int) -> Any:
+    """PyTorch's own on the host, row after row; on a GPU their order would be left to chance."""
+    if rows.device.type != "cpu":
+        return kernels.scatter_add.definition(rows, index, count=count)
+    index = index.to(torch.int64)
+    index = torch.where((index >= 0) & (index < count), index, count)  # what counts nowhere in a row of its own
+    found = torch.zeros((count + 1, rows.shape[1]), dtype=wide_dtype(torch, rows.dtype))
+    return found.index_add_(0, index, rows.to(found.dtype))[:count].to(rows.dtype)

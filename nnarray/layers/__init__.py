@@ -7,6 +7,8 @@ from nnarray.layers.base import Context, Head, Layer, Out, Param
 from nnarray.layers.containers import Auxiliary, Branches, Residual, Row
 from nnarray.layers.convolution import Conv1D, Conv2D
 from nnarray.layers.dense import Dense
+from nnarray.layers.embedding import Embedding
+from nnarray.layers.inputs import Inputs, Masked
 from nnarray.layers.normalisation import BatchNorm, LayerNorm, LocalResponseNorm
 from nnarray.layers.pooling import AdaptiveAvgPool2D, AvgPool2D, GlobalAvgPool, MaxPool2D
 from nnarray.layers.regularisation import Dropout

@@ -57,6 +57,7 @@ class Activation(Layer):
     """
 
     family = "activation"
+    masking = "keep"
 
     function: str | Callable[[Array], Array]
     derivative: Callable[[Array], Array] | None = None

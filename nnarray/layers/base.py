@@ -7,6 +7,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, ClassVar, NamedTuple, NoReturn, Self
 
 from nnarray.layers.initializers import Initializer
+from nnarray.layers.kinds import REAL, Takes, arrays_in, example_of
 from nnarray.names import shown
 from nnarray.random import Key
 from nnarray.typing import Array, Shape, Tree
@@ -47,6 +48,8 @@ class Out(NamedTuple):
     pullback: Pullback
     state: Tree = {}  # noqa: RUF012  (never written to)
     heads: tuple[Head, ...] = ()
+    mask: Array | None = None
+    """Which positions of the outputs count, from a layer whose `masking` is "use"."""
 
 
 class Context(NamedTuple):
@@ -62,6 +65,9 @@ class Context(NamedTuple):
     path: tuple[Any, ...] = ()
     once: bool = False
     """Whether a pullback is called once at most; then a composite frees what each layer kept as soon as it is used."""
+    mask: Array | None = None
+    """Which positions count, of truth values, shape (batch, positions, ...): the axes of the inputs before the last.
+    None if all of them do."""
 
     @property
     def key(self) -> Key:
@@ -79,11 +85,10 @@ class Context(NamedTuple):
             key = key.fold(name)
         return key
 
-    def child(self, name: str, *, input_gradient: bool = True) -> Context:
+    def child(self, name: str, *, input_gradient: bool = True, mask: Array | None = None) -> Context:
         """The context of a layer inside this one."""
-        return Context(
-            self.training, self.state.get(name, {}), input_gradient, self.keep, self.root, (*self.path, name), self.once
-        )
+        state, path = self.state.get(name, {}), (*self.path, name)
+        return Context(self.training, state, input_gradient, self.keep, self.root, path, self.once, mask)
 
 
 @dataclass(frozen=True)
@@ -122,6 +127,14 @@ class Layer:
     "dropout", "reshape", "row", "branches", "residual", "auxiliary", or "" for a layer of another kind."""
     drawn_as: ClassVar[str] = ""
     """What figures call it, if not by the name of its class; of this class alone, see `own`."""
+    masking: ClassVar[str] = "refuse"
+    """What it does where some positions do not count: "refuse" to go on; "keep" the mask, if it treats each position
+    by itself; or "use" it, `ctx.mask`, and give the one that is left in `Out`."""
+
+    @property
+    def takes(self) -> Takes:
+        """What numbers it takes: real ones, if it does not say otherwise."""
+        return REAL
 
     @property
     def named_layers(self) -> Iterable[tuple[str, Layer]]:
@@ -199,24 +212,24 @@ def outputs_of(layer: Layer, params: Tree, x: Array, ctx: Context, where: Callab
             raise
         fault = f"forward reads params[{error.args[0]!r}], and params(shape) names {', '.join(params) or 'none'}"
     else:
-        fault = _fault_in(layer, tuple(x.shape), out)
+        fault = _fault_in(layer, x, out)
         if fault is None:
             return out
     raise ValueError(f"{where() if where else type(layer).__name__}: {fault}.")
 
 
-def gradients_of(returned: Any, shape: Shape, where: Callable[[], str]) -> tuple[Any, Tree]:
-    """What a pullback returned for inputs of `shape`, checked; raises as `outputs_of`."""
+def gradients_of(returned: Any, shape: Shape | None, where: Callable[[], str]) -> tuple[Any, Tree]:
+    """What a pullback returned for inputs of `shape`, None for a mapping, checked; raises as `outputs_of`."""
     if not isinstance(returned, tuple) or len(returned) != 2 or not isinstance(returned[1], Mapping):
         fault = f"return (dx, gradients), gradients by name; got {shown(returned)}"
-    elif getattr(returned[0], "shape", shape) != shape:
+    elif shape is not None and getattr(returned[0], "shape", shape) != shape:
         fault = f"return dx of the inputs' shape {tuple(shape)}; got {tuple(returned[0].shape)}"
     else:
         return returned
     raise ValueError(f"{where()}: pullback must {fault}.")
 
 
-def _fault_in(layer: Layer, shape: Shape, out: Any) -> str | None:
+def _fault_in(layer: Layer, x: Any, out: Any) -> str | None:
     if type(out) is not Out:
         return f"forward must return nn.Out(y, pullback); got {shown(out)}"
     if not hasattr(out.y, "shape") or not callable(out.pullback):
@@ -224,7 +237,7 @@ def _fault_in(layer: Layer, shape: Shape, out: Any) -> str | None:
             f"forward must return nn.Out(y, pullback), an array and a function; got {shown(out.y)} and "
             f"{shown(out.pullback)}"
         )
-    wanted = (shape[0], *layer.out_shape(shape[1:]))
+    wanted = (next(arrays_in(x)).shape[0], *layer.out_shape(example_of(x)))
     if out.y.shape == wanted:
         return None
     return (
@@ -243,6 +256,9 @@ def described(layer: Layer) -> str:
     """The layer as it would be written: without the settings that have their usual values."""
     inner = getattr(layer, "layers", ())
     parts = [described(each) for each in inner]
+    if isinstance(layer.takes, Mapping) and layer.family == "branches":  # written as a mapping
+        names = [name for name, _ in layer.named_layers]
+        parts = ["{" + ", ".join(f"{name!r}: {part}" for name, part in zip(names, parts, strict=True)) + "}"]
     if getattr(layer, "shortcut", False):
         parts[-1] = f"shortcut={parts[-1]}"
     for each in sorted(fields(layer), key=lambda each: each.name == "name"):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from functools import cached_property, partial
+from functools import cached_property, partial, reduce
+from operator import add
 from typing import Any, Self, TypeGuard
 
 from nnarray import kernels
@@ -12,6 +13,7 @@ from nnarray.backends import namespace
 from nnarray.checks import real
 from nnarray.layers.activations import Activation, Function, activation, bare, kept_activation
 from nnarray.layers.base import Context, Head, Layer, Out, Pullback, gradients_of, is_ours, outputs_of, settle
+from nnarray.layers.kinds import REAL, Takes, same_kind, words
 from nnarray.names import shown
 from nnarray.typing import Array, Shape, Tree
 
@@ -39,6 +41,8 @@ class Composite(Layer):
     ----------
     .. [1] Chen, Xu, Zhang & Guestrin (2016), Training deep nets with sublinear memory cost. arXiv:1604.06174.
     """
+
+    masking = "use"
 
     layers: tuple[Layer, ...]
     names: tuple[str, ...]
@@ -131,6 +135,17 @@ class Composite(Layer):
         raise NotImplementedError
 
 
+NO_MASK = (
+    "some positions of its inputs do not count (they are masked), and it would let them count. Put it behind a layer "
+    "that uses the mask, such as GlobalAvgPool, or do without padding_index and nn.Masked; a layer of your own that "
+    'treats each position by itself says masking = "keep".'
+)
+MASK_LEFT = (
+    "A loss would count the positions that do not count: let a layer use the mask, such as nn.GlobalAvgPool or "
+    "nn.Flatten, or do without padding_index and nn.Masked."
+)
+
+
 def _as_layer(value: Any) -> str:
     """The remedy for a value that is no layer."""
     if isinstance(value, list | tuple):
@@ -151,20 +166,24 @@ class _Passed:
         self.states: dict[str, Tree] = {}
         self.heads: tuple[Head, ...] = ()
 
-    def through(self, name: str, layer: Layer, params: Tree, x: Array, *, input_gradient: bool) -> Array:
-        """The outputs of one more layer."""
-        inner, ctx = params.get(name, {}), self.ctx.child(name, input_gradient=input_gradient)
+    def through(
+        self, name: str, layer: Layer, params: Tree, x: Any, mask: Array | None, *, input_gradient: bool
+    ) -> tuple[Array, Array | None]:
+        """The outputs of one more layer, and the mask that is left."""
+        if mask is not None and layer.masking == "refuse":
+            raise ValueError(f"{self._label(name)}: {NO_MASK}")
+        inner, ctx = params.get(name, {}), self.ctx.child(name, input_gradient=input_gradient, mask=mask)
         if is_ours(layer):
-            y, pullback, state, heads = layer.forward(inner, x, ctx)
+            y, pullback, state, heads, left = layer.forward(inner, x, ctx)
         else:
-            y, pullback, state, heads = outputs_of(layer, inner, x, ctx, lambda: self._label(name))
-            pullback = partial(self._proved, name, pullback, x.shape)
+            y, pullback, state, heads, left = outputs_of(layer, inner, x, ctx, lambda: self._label(name))
+            pullback = partial(self._proved, name, pullback, getattr(x, "shape", None))
         if self.ctx.keep:
             self.pullbacks.append((name, pullback, len(heads)))
         if state:
             self.states[name] = state
         self.heads += heads
-        return y
+        return y, mask if layer.masking == "keep" else left
 
     def back(self, dheads: tuple[Array, ...]) -> Iterator[tuple[str, Pullback, tuple[Array, ...]]]:
         """The pullbacks, the last first, each with the gradients of the heads in its layer."""
@@ -176,7 +195,9 @@ class _Passed:
             yield name, pullback, dheads[first:]
             dheads = dheads[:first]
 
-    def _proved(self, name: str, pullback: Pullback, shape: Shape, dy: Array, *dheads: Array) -> tuple[Any, Tree]:
+    def _proved(
+        self, name: str, pullback: Pullback, shape: Shape | None, dy: Array, *dheads: Array
+    ) -> tuple[Any, Tree]:
         return gradients_of(pullback(dy, *dheads), shape, lambda: self._label(name))
 
     def _label(self, name: str) -> str:
@@ -188,6 +209,21 @@ class Row(Composite):
     """y = f_n(... f_2(f_1(x))): each layer takes what the one before gives."""
 
     family = "row"
+
+    def _settle(self, layers: Sequence[Layer], usual: Iterable[str] | None = None, **settings: Any) -> None:
+        super()._settle(layers, usual, **settings)
+        first = next((i for i, layer in enumerate(layers) if layer.takes is not None), 0)
+        for position, layer in enumerate(layers[first + 1 :], start=first + 1):
+            if layer.takes not in (None, REAL):
+                raise ValueError(
+                    f"{self.label(position)} takes {words(layer.takes)}, and gets the outputs of {self.label(first)}, "
+                    f"which are real numbers. Put it first, or give it an input of its own by nn.Inputs."
+                )
+
+    @property
+    def takes(self) -> Takes:
+        """What the first layer takes that does not take everything."""
+        return next((layer.takes for layer in self.layers if layer.takes is not None), None)
 
     def shapes(self, shape: Shape) -> Iterator[tuple[str, Layer, Shape]]:
         """Each layer with its name and the shape of its inputs: the outputs of the layer before."""
@@ -204,9 +240,9 @@ class Row(Composite):
 
     def propagate(self, params: Tree, x: Array, ctx: Context) -> Out:
         """Forward through the layers; the pullback goes through them in reverse."""
-        passed, wanted = _Passed(self, ctx), ctx.input_gradient
+        passed, wanted, mask = _Passed(self, ctx), ctx.input_gradient, ctx.mask
         for name, layer in self.named_layers:
-            x = passed.through(name, layer, params, x, input_gradient=wanted)
+            x, mask = passed.through(name, layer, params, x, mask, input_gradient=wanted)
             wanted = wanted or bool(params.get(name))
 
         def pullback(dy: Any, *dheads: Array) -> tuple[Any, Tree]:
@@ -215,7 +251,7 @@ class Row(Composite):
                 dy, gradients[name] = (None, {}) if dy is None else layer_pullback(dy, *own)
             return dy, gradients
 
-        return Out(x, pullback, passed.states, passed.heads)
+        return Out(x, pullback, passed.states, passed.heads, mask)
 
 
 def is_plain_row(layer: Layer) -> TypeGuard[Row]:
@@ -339,7 +375,8 @@ class Residual(Row):
         change = self.change.propagate(params, x, ctx)
         around = _Passed(self, ctx)
         if self.shortcut:
-            x = around.through(self.names[-1], self.layers[-1], params, x, input_gradient=ctx.input_gradient)
+            wanted = ctx.input_gradient
+            x, _ = around.through(self.names[-1], self.layers[-1], params, x, ctx.mask, input_gradient=wanted)
         z = x + change.y
         y = self.function.value(z)
         function_pullback, row_pullback, inner = self.function.way_back(z, y), change.pullback, len(change.heads)
@@ -352,7 +389,7 @@ class Residual(Row):
                 gradients = {**gradients, name: of_shortcut}
             return None if dx is None or dz is None else dz + dx, gradients
 
-        return Out(y, pullback, {**change.state, **around.states}, change.heads + around.heads)
+        return Out(y, pullback, {**change.state, **around.states}, change.heads + around.heads, change.mask)
 
 
 @dataclass(frozen=True, init=False)
@@ -394,15 +431,32 @@ class Branches(Composite):
             raise ValueError(f"Branches join must be 'concat' or 'add'; got {shown(join)}.")
         self._settle(layers, join=join, name=name, recompute=recompute)
 
-    def shapes(self, shape: Shape) -> Iterator[tuple[str, Layer, Shape]]:
-        """Each branch with its name; all have the same inputs."""
+    def _settle(self, layers: Sequence[Layer], usual: Iterable[str] | None = None, **settings: Any) -> None:
+        super()._settle(layers, usual, **settings)
+        _ = self.takes  # so that branches that take different things raise where they are written
+
+    @property
+    def takes(self) -> Takes:
+        """What all branches take."""
+        agreed, takes = same_kind([layer.takes for layer in self.layers])
+        if not agreed:
+            each = "; ".join(f"{self.label(i)} {words(layer.takes)}" for i, layer in enumerate(self.layers))
+            raise ValueError(f"branches have the same inputs, and these take different ones: {each}. Use nn.Inputs.")
+        return takes
+
+    def part(self, x: Any, name: str) -> Any:
+        """What of the inputs, or of their shapes, goes into a branch: all of it."""
+        return x
+
+    def shapes(self, shape: Any) -> Iterator[tuple[str, Layer, Shape]]:
+        """Each branch with its name and the shape of its inputs."""
         self.out_shape(shape)
         for name, layer in self.named_layers:
-            yield name, layer, shape
+            yield name, layer, self.part(shape, name)
 
-    def out_shape(self, shape: Shape) -> Shape:
+    def out_shape(self, shape: Any) -> Shape:
         """The shape of the outputs, concatenated or added."""
-        shapes = [self._out_shape_of(i, shape) for i in range(len(self.layers))]
+        shapes = [self._out_shape_of(i, self.part(shape, name)) for i, name in enumerate(self.names)]
         if self.join == "add":
             if any(each != shapes[0] for each in shapes):
                 raise ValueError(f"Branches can add outputs of one shape only; got {shapes}.")
@@ -411,26 +465,30 @@ class Branches(Composite):
             raise ValueError(f"Branches can concatenate outputs that differ on the last axis only; got {shapes}.")
         return (*shapes[0][:-1], sum(each[-1] for each in shapes))
 
-    def propagate(self, params: Tree, x: Array, ctx: Context) -> Out:
+    def propagate(self, params: Tree, x: Any, ctx: Context) -> Out:
         """Forward through all branches; the pullback adds their gradients with respect to x."""
-        passed = _Passed(self, ctx)
-        ys = [
-            passed.through(name, layer, params, x, input_gradient=ctx.input_gradient)
+        passed, wanted = _Passed(self, ctx), ctx.input_gradient
+        each = [
+            passed.through(name, layer, params, self.part(x, name), ctx.mask, input_gradient=wanted)
             for name, layer in self.named_layers
         ]
-        widths = [y.shape[-1] for y in ys]
+        ys, masks = [y for y, _ in each], [mask for _, mask in each if mask is not None]
+        widths, mask = [y.shape[-1] for y in ys], reduce(namespace(ys[0]).logical_and, masks) if masks else None
 
         def pullback(dy: Array, *dheads: Array) -> tuple[Any, Tree]:
             parts = _split(dy, widths) if self.join == "concat" else [dy] * len(widths)
-            dx: Array | None = None
+            dxs: dict[str, Any] = {}
             gradients: dict[str, Tree] = {}
             for name, branch_pullback, own in passed.back(dheads):
-                part, gradients[name] = branch_pullback(parts.pop(), *own)
-                if part is not None:
-                    dx = part if dx is None else dx + part
-            return dx, gradients
+                dxs[name], gradients[name] = branch_pullback(parts.pop(), *own)
+            return self.together(dxs), gradients
 
-        return Out(self._joined(ys), pullback, passed.states, passed.heads)
+        return Out(self._joined(ys), pullback, passed.states, passed.heads, mask)
+
+    def together(self, dxs: dict[str, Any]) -> Any:
+        """The gradient with respect to the inputs, from those with respect to what went into each branch."""
+        known = [dx for dx in dxs.values() if dx is not None]
+        return reduce(add, known) if known else None
 
     def _joined(self, ys: list[Array]) -> Array:
         if self.join == "concat":
@@ -491,8 +549,10 @@ class Auxiliary(Row):
     def propagate(self, params: Tree, x: Array, ctx: Context) -> Out:
         """The inputs, and while training the outputs of the head; the pullback adds its gradient."""
         if not ctx.training:
-            return Out(x, lambda dy: (dy, _zeros(params)))
+            return Out(x, lambda dy: (dy, _zeros(params)), mask=ctx.mask)
         head = super().propagate(params, x, ctx)
+        if head.mask is not None:
+            raise ValueError(f"the head of Auxiliary ends with a mask. {MASK_LEFT}")
         head_pullback = head.pullback
 
         def pullback(dy: Array, *dheads: Array) -> tuple[Any, Tree]:
@@ -501,7 +561,7 @@ class Auxiliary(Row):
             dx, gradients = head_pullback(dheads[-1], *dheads[:-1])
             return dy if dx is None else dy + dx, gradients
 
-        return Out(x, pullback, head.state, (*head.heads, Head(head.y, self.weight)))
+        return Out(x, pullback, head.state, (*head.heads, Head(head.y, self.weight)), ctx.mask)
 
 
 def heads_in(layer: Layer) -> Iterator[Auxiliary]:

@@ -46,6 +46,7 @@ class Dense(Layer):
     """
 
     family = "dense"
+    masking = "keep"
 
     units: int
     activation: str | Activation = "identity"

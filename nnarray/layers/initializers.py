@@ -124,6 +124,19 @@ class Orthogonal(Initializer):
         return xp.reshape(self.gain * (q if rows >= columns else q.T), shape)
 
 
+@dataclass(frozen=True)
+class RowOfZeros(Initializer):
+    """As another one draws, but for one row, which is 0."""
+
+    inner: Initializer
+    row: int
+
+    def draw(self, key: random.Key, shape: Shape, xp: Namespace, device: Device) -> Array:
+        """The other's values with zeros in the row."""
+        kept = xp.arange(shape[0], device=device) != self.row
+        return self.inner.draw(key, shape, xp, device) * xp.astype(kept, xp.float64)[:, None]
+
+
 def fans(shape: Shape) -> tuple[int, int]:
     """Fan-in and fan-out of a weight whose last two axes are (inputs, outputs) and whose others are a window."""
     if len(shape) < 2:

@@ -142,6 +142,7 @@ class LayerNorm(Layer):
 
     family = "normalisation"
     drawn_as = "layer norm"
+    masking = "keep"
 
     epsilon: float = 1e-5
 
@@ -196,6 +197,7 @@ class LocalResponseNorm(Layer):
 
     family = "normalisation"
     drawn_as = "response norm"
+    masking = "keep"
 
     size: int = 5
     alpha: float = 1e-4

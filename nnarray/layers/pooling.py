@@ -8,6 +8,7 @@ from typing import Any
 
 from nnarray import kernels
 from nnarray.backends import device_of, namespace
+from nnarray.kernels.standard.numerics import wide
 from nnarray.kernels.standard.windows import Window
 from nnarray.layers.base import Context, Layer, Out
 from nnarray.layers.sliding import Pair, Sides, drawn_window, pair, placed
@@ -215,6 +216,9 @@ def _both_ways(left: Array, x: Array, right: Array) -> Array:
 class GlobalAvgPool(Layer):
     """y[n, c] = mean of x[n, ..., c] over all positions.    x: (batch, ..., channels)  y: (batch, channels).
 
+    Where there is a mask, over the positions that count: y[n, c] = sum of m[n, ...] x[n, ..., c] / sum of m[n, ...]; 0
+    for an example without any.
+
     References
     ----------
     .. [1] Lin, Chen & Yan (2014), Network in network. ICLR.
@@ -228,6 +232,7 @@ class GlobalAvgPool(Layer):
 
     family = "pooling"
     drawn_as = "mean of all"
+    masking = "use"
 
     def out_shape(self, shape: Shape) -> Shape:
         """The channels."""
@@ -237,6 +242,8 @@ class GlobalAvgPool(Layer):
 
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
         """The mean over all positions; the pullback spreads dy over them."""
+        if ctx.mask is not None:
+            return _masked_mean(x, ctx.mask)
         xp, axes = namespace(x), tuple(range(1, x.ndim - 1))
         y = xp.mean(x, axis=axes, keepdims=True)
 
@@ -245,3 +252,21 @@ class GlobalAvgPool(Layer):
             return xp.broadcast_to(each, x.shape), {}
 
         return Out(xp.reshape(y, (x.shape[0], x.shape[-1])), pullback)
+
+
+def _masked_mean(x: Array, mask: Array) -> Out:
+    """The mean over the positions that count; what stands at the others does not matter, not even NaN."""
+    if mask.shape != x.shape[:-1]:
+        raise ValueError(
+            f"the mask must have the shape of the positions, {tuple(x.shape[:-1])}; got {tuple(mask.shape)}."
+        )
+    xp, axes = namespace(x), tuple(range(1, x.ndim - 1))
+    counts = wide(xp.astype(mask, x.dtype))[..., None]
+    weights = counts / xp.maximum(xp.sum(counts, axis=axes, keepdims=True), 1.0)
+
+    def pullback(dy: Array) -> tuple[Array, Tree]:
+        each = xp.reshape(dy, (x.shape[0], *(1 for _ in axes), x.shape[-1]))
+        return xp.astype(each * weights, x.dtype, copy=False), {}
+
+    y = xp.sum(xp.where(mask[..., None], x, xp.zeros_like(x)) * weights, axis=axes)
+    return Out(xp.astype(y, x.dtype, copy=False), pullback)

@@ -41,6 +41,7 @@ class Dropout(Layer):
     """
 
     family = "dropout"
+    masking = "keep"
 
     rate: float
     spatial: bool = False

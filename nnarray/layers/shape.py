@@ -33,8 +33,13 @@ class Reshape(Layer):
     """
 
     family = "reshape"
+    masking = "use"  # and gives none: the positions have become features
 
     shape: Shape
+
+    @property
+    def takes(self) -> None:
+        """Whatever there is: no number changes."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.shape, tuple) or not all(isinstance(n, int) and n >= -1 for n in self.shape):

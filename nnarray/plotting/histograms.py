@@ -11,7 +11,7 @@ from nnarray.drawing.canvas import BLUE, GREEN, axes_for, name_axes, on_host
 from nnarray.functional.hooks import Passage, with_hooks
 from nnarray.layers import Context
 from nnarray.model import Model
-from nnarray.training.data import check_inputs
+from nnarray.training.inputs import check_inputs
 from nnarray.typing import Array
 
 if TYPE_CHECKING:

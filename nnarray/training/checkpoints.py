@@ -12,7 +12,7 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,13 +21,15 @@ import numpy as np
 
 from nnarray.backends import backend_of, dtype_name
 from nnarray.checks import integer
+from nnarray.layers.kinds import arrays_in
 from nnarray.persistence import archive, files
 from nnarray.persistence.archive import Archive, on_host
 from nnarray.persistence.settings import encode
 from nnarray.training.callbacks import Callback, Run
-from nnarray.training.data import Data, Trainee
+from nnarray.training.data import Data
 from nnarray.training.loading import understood
 from nnarray.training.state import TrainingState
+from nnarray.training.trainee import Trainee
 from nnarray.typing import Array
 
 log = logging.getLogger("nnarray")
@@ -113,7 +115,7 @@ def archive_of(model: Trainee, theta: Array, state: Array) -> Archive:
     history = model.history
     facts = {
         "network": encode(model.wiring.network),
-        "input_shape": list(model.input_shape),
+        "input_shape": _shape_as_json(model.input_shape),
         "dtype": dtype_name(theta.dtype),
         "frozen": sorted(model.frozen),
         "metadata": model.metadata,
@@ -122,6 +124,11 @@ def archive_of(model: Trainee, theta: Array, state: Array) -> Archive:
     wiring, columns = model.wiring, {name: np.asarray(x, dtype=float) for name, x in history.columns.items()}
     arrays = _named("params", wiring.params.views(on_host(theta))) | _named("state", wiring.state.views(on_host(state)))
     return Archive(arrays | _named("history", columns), facts)
+
+
+def _shape_as_json(shape: Any) -> Any:
+    """An input shape, or those of several inputs by name, as JSON has them."""
+    return {name: _shape_as_json(each) for name, each in shape.items()} if isinstance(shape, Mapping) else list(shape)
 
 
 def write(file: Path, saved: Archive) -> None:
@@ -243,7 +250,6 @@ def fingerprint(data: Data) -> str:
     """What distinguishes these examples from others: a checksum of up to 1,024 of them, spread evenly."""
     total, count = hashlib.sha256(), data.examples
     rows = backend_of(data.target).asarray(sorted({i * count // FEW for i in range(FEW)}))
-    for each in data.batch(rows):
-        if each is not None:
-            total.update(np.ascontiguousarray(on_host(each)).tobytes())
+    for each in (x for part in data.batch(rows) if part is not None for x in arrays_in(part)):
+        total.update(np.ascontiguousarray(on_host(each)).tobytes())
     return total.hexdigest()[:16]

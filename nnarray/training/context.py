@@ -15,9 +15,11 @@ from nnarray.backends import same_place
 from nnarray.metrics import measured
 from nnarray.training.callbacks import Run
 from nnarray.training.checkpoints import Keeper
-from nnarray.training.data import Data, Trainee, pick
+from nnarray.training.data import Data
+from nnarray.training.inputs import pick
 from nnarray.training.settings import FitSettings
 from nnarray.training.state import TrainingState
+from nnarray.training.trainee import Trainee
 from nnarray.typing import Array
 
 log = logging.getLogger("nnarray")

@@ -11,25 +11,28 @@ from typing import Any
 from nnarray.backends import is_traced, memory_errors, namespace
 from nnarray.functional.summary import summary
 from nnarray.kernels.engines import computing, resolved
+from nnarray.layers.kinds import arrays_in
 from nnarray.losses import Loss
 from nnarray.persistence.archive import named_file
 from nnarray.training.callbacks import Callback, History, Run
 from nnarray.training.checkpoints import Keeper, checkpoint_of, fingerprint
 from nnarray.training.context import Course
-from nnarray.training.data import Data, Trainee, placed, prepare, validation_split, whole
+from nnarray.training.data import Data, prepare, validation_split
+from nnarray.training.inputs import placed, whole
 from nnarray.training.lbfgs import minimise
 from nnarray.training.loading import resume
 from nnarray.training.loop import descend
 from nnarray.training.precision import refuse_precision
 from nnarray.training.settings import FitSettings
 from nnarray.training.state import TrainingState
+from nnarray.training.trainee import Trainee
 
 log = logging.getLogger("nnarray")
 
 
 def fit(model: Trainee, X: Any, y: Any, settings: FitSettings) -> History:
     """Train `model` in place; `Model.fit` has the description."""
-    if is_traced(X) or is_traced(model.theta):
+    if any(map(is_traced, (*arrays_in(X), model.theta))):
         raise ValueError(
             "fit cannot run inside jax.jit: it looks at values. Call it outside, and jit model(X) instead."
         )
@@ -71,9 +74,10 @@ def fit(model: Trainee, X: Any, y: Any, settings: FitSettings) -> History:
 def _examples(model: Trainee, X: Any, y: Any, settings: FitSettings) -> tuple[Data, Data | None]:
     """Those to train on, and those that are held out."""
     given = placed(model, X), whole(model, y), whole(model, settings.sample_weight)
-    X, y, weights, validation = validation_split(*given, settings.validation, settings.key)
-    data = prepare(model, X, y, weights, settings.loss, check_finite=settings.check_finite)
-    return data, _held_out(model, validation, settings.loss, settings.check_finite)
+    check = settings.check_finite
+    X, y, weights, validation = validation_split(model, *given, settings.validation, settings.key, check_finite=check)
+    data = prepare(model, X, y, weights, settings.loss, check_finite=check)
+    return data, _held_out(model, validation, settings.loss, check)
 
 
 @contextmanager

@@ -17,12 +17,13 @@ from nnarray.functional.layout import Layout
 from nnarray.functional.propagation import Wiring
 from nnarray.kernels.compilation import quiet
 from nnarray.layers.base import Layer
+from nnarray.layers.kinds import specs
 from nnarray.persistence import archive
 from nnarray.persistence.archive import Archive
 from nnarray.persistence.settings import decode
 from nnarray.training.callbacks import Callback, History, Run
-from nnarray.training.data import Trainee
 from nnarray.training.state import TrainingState
+from nnarray.training.trainee import Trainee
 from nnarray.typing import Array, Shape
 
 
@@ -30,7 +31,7 @@ class Loaded(NamedTuple):
     """What a file says of a model."""
 
     wiring: Wiring
-    input_shape: Shape
+    input_shape: Any
     theta: Array
     state: Array
     dtype: str
@@ -72,6 +73,7 @@ def understood(file: Path, saved: Archive, what: str = "loaded") -> Loaded:
         network, shape = decode(facts["network"]), _shape(facts["input_shape"])
         if not isinstance(network, Layer):
             raise ValueError("its network is no layer")
+        specs(network.takes, shape)
         network.out_shape(shape)
         wiring = Wiring.of(network, shape)
         theta, state = reader.vector("params", wiring.params), reader.vector("state", wiring.state)
@@ -108,7 +110,9 @@ def _refuse(file: Path, error: Exception, what: str) -> NoReturn:
     raise ValueError(f"{str(file)!r} cannot be {what}: {fault.rstrip('.')}.") from error
 
 
-def _shape(value: Any) -> Shape:
+def _shape(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _shape(each) for name, each in value.items()}
     if not isinstance(value, list):
         raise ValueError("its input shape is no list")
     return tuple(integer(size, "input shape", 1, usual=1) for size in value)

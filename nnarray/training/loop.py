@@ -23,15 +23,18 @@ from nnarray.functional.propagation import Wiring, loss_and_gradient
 from nnarray.kernels.compilation import compiled, quiet
 from nnarray.kernels.standard.numerics import wide
 from nnarray.layers.base import Context
+from nnarray.layers.kinds import arrays_in
 from nnarray.losses import Loss
 from nnarray.optimizers import Optimizer
 from nnarray.random import Key
 from nnarray.schedules import Constant, Schedule, schedule
 from nnarray.training.callbacks import Run
 from nnarray.training.context import UNSOUND, Course, DivergenceError, interrupts_between_steps, saved_if_interrupted
-from nnarray.training.data import Data, Trainee, in_parts
+from nnarray.training.data import Data
+from nnarray.training.inputs import parts_of
 from nnarray.training.precision import beyond_float16, scaling_in, taken_if_good
 from nnarray.training.state import AVERAGE, TrainingState
+from nnarray.training.trainee import Trainee
 from nnarray.typing import Array
 
 log = logging.getLogger("nnarray")
@@ -208,8 +211,9 @@ class Trainer:
             return
         tree = self.wiring.params.tree(self.at.theta)
         ctx = Context(True, self.wiring.state.tree(self.at.state), root=self.key)
+        x: Any = self.data.inputs.rows(slice(0, 1))
         try:
-            self.wiring.network.forward(tree, self.data.inputs.rows(slice(0, 1)), ctx)
+            self.wiring.network.forward(tree, x, ctx)
         except ValueError as error:
             fits = next((each for each in range(size + 1, count + 1) if count % each != 1), None)
             remedy = f"use batch_size={fits}" if fits else "give at least two"
@@ -323,7 +327,7 @@ class Trainer:
         if self.loss.reduction == "sum":
             gradient = gradient + own
         else:
-            here = float(x.shape[0]) if weights is None else same_place(w=weights).sum(wide(weights))
+            here = float(target.shape[0]) if weights is None else same_place(w=weights).sum(wide(weights))
             mass = mass + here
             part = here / (mass if weights is None else same_place(w=weights).where(mass > 0, mass, 1.0))
             gradient = gradient + part * (own - gradient)
@@ -387,9 +391,9 @@ class Trainer:
         self.at = at._replace(theta=theta, state=state, slots=slots, step=at.step + 1)
 
     def _note(self, done: Finished, rows: Any, batch: tuple[Any, ...], losses: list[Array], outputs: Any) -> None:
-        x, _, weights = batch
+        _, target, weights = batch
         done.losses.extend(losses)
-        done.masses.append(x.shape[0] if weights is None else same_place(w=weights).sum(weights))
+        done.masses.append(target.shape[0] if weights is None else same_place(w=weights).sum(weights))
         if self.keep_outputs:
             done.rows.append(rows)
             done.outputs.append(outputs)
@@ -504,7 +508,8 @@ def _without_scale(trainer: Trainer, number: int, rate: float) -> DivergenceErro
 
 def _advice(trainer: Trainer, rate: float) -> str:
     """Likely causes and what to do, without what is done already."""
-    if not all(bool(all_finite(x)) for x in in_parts(trainer.data.inputs)):
+    inputs = trainer.data.inputs
+    if not all(bool(all_finite(x)) for rows in parts_of(inputs) for x in arrays_in(inputs.rows(rows))):
         return "X contains NaN or infinity, which check_finite=False lets pass. Remove or repair these entries."
     loss = trainer.loss
     found = [

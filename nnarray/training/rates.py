@@ -12,12 +12,14 @@ from nnarray.checks import integer, real
 from nnarray.drawing.curves import plot_rates
 from nnarray.kernels.compilation import quiet
 from nnarray.kernels.engines import LAYERS, computing
+from nnarray.layers.kinds import arrays_in
 from nnarray.losses import loss_named
 from nnarray.optimizers import optimizer_named
 from nnarray.random import Key
-from nnarray.training.data import Trainee, prepare
+from nnarray.training.data import prepare
 from nnarray.training.loop import Finished, Trainer
 from nnarray.training.state import TrainingState
+from nnarray.training.trainee import Trainee
 
 KEPT = 0.8  # of the running mean of losses, from step to step
 TOO_MUCH = 4.0  # times the lowest loss: then the rate is too high, and the search is over
@@ -96,7 +98,7 @@ def search(
     seed: int,
 ) -> RateSearch:
     """`Model.find_lr`."""
-    if is_traced(X) or is_traced(model.theta):
+    if any(map(is_traced, (*arrays_in(X), model.theta))):
         raise ValueError("find_lr cannot run inside jax.jit: it looks at values. Call it outside.")
     steps = integer(steps, "steps", 10, usual=100)
     lowest = real(lowest, "lowest", least=1e-30, usual=1e-6)

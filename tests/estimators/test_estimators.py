@@ -36,6 +36,7 @@ import nnarray as nn
 from nnarray.estimators import MLPClassifier, MLPRegressor, NetworkClassifier, NetworkRegressor
 from nnarray.estimators.objectives import HalfPoissonDeviance, HalfSquaredError, SummedBinaryCrossEntropy
 from nnarray.estimators.scores import r2
+from tests.packages import package
 from tests.processes import run_python
 
 unfinished = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -60,9 +61,10 @@ def clouds(count: int = 90, classes: int = 3, features: int = 4) -> tuple[np.nda
 
 def missing() -> set[str]:
     """What scikit-learn would only skip: libraries and devices that are not here."""
-    words = {name for name in ("cupy", "dpnp") if importlib.util.find_spec(name) is None} | {"xpu", "mps"}
-    torch = pytest.importorskip("torch")
-    return words if torch.cuda.is_available() else words | {"cuda"}
+    words = {name for name in ("cupy", "dpnp", "torch") if importlib.util.find_spec(name) is None} | {"xpu", "mps"}
+    if "torch" not in words and package("torch").cuda.is_available():
+        return words
+    return words | {"cuda"}
 
 
 def checks() -> list[Any]:

@@ -8,9 +8,10 @@ import pytest
 
 import nnarray as nn
 from nnarray.layers.activations import FUNCTIONS
+from tests.packages import package
 from tests.tolerances import as_called, close, to_host
 
-torch = pytest.importorskip("torch")
+torch = package("torch")
 
 IN_TORCH = {
     "identity": torch.nn.Identity(),

@@ -139,6 +139,22 @@ def test_every_way_of_training_has_it(flag: str, what: str, precision: str) -> N
     assert np.array_equal(to_host(be, mixed.params["0.weight"]), before) == (what == "a frozen layer")
 
 
+@pytest.mark.parametrize(("flag", "precision"), HALVES)
+def test_integers_and_masks_stay_as_they_are(flag: str, precision: str) -> None:
+    """Beside real numbers: 3,001 is no number of float16 or bfloat16."""
+    be, rng = nn.backend(flag), np.random.default_rng(1)
+    words, ages = rng.integers(2990, 3010, (64, 5)), rng.normal(size=(64, 2))
+    y = be.asarray((words == 3001).any(axis=1).astype(int))
+    X = {"words": be.asarray(words), "ages": be.asarray(ages, dtype="float32")}
+    mean = nn.Network(nn.Embedding(3010, 4, padding_index=2990), nn.GlobalAvgPool())
+    net = nn.Network(nn.Inputs({"words": mean, "ages": nn.Dense(4)}), nn.Dense(2))
+    usual, mixed = (net.init({"words": (5,), "ages": (2,)}, backend=be, dtype="float32") for _ in range(2))
+    want = usual.fit(X, y, epochs=8, optimizer=nn.Adam(0.05), engine="layers")
+    got = mixed.fit(X, y, epochs=8, optimizer=nn.Adam(0.05), precision=precision)
+    assert got["loss"][-1] == pytest.approx(want["loss"][-1], rel=0.03)
+    assert want["loss"][-1] < 0.8 * want["loss"][0]
+
+
 def test_statistics_of_a_batch_are_wider_than_float16(be: nn.Backend) -> None:
     """A variance of 160,000, which float16 has not."""
     if refuses(be):

@@ -51,6 +51,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.once_a_library  # on all devices, files are read in the two tests below
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("net", [PLAIN, DRAWING], ids=["plain", "drawing"])
 @pytest.mark.parametrize("case", SETTINGS)

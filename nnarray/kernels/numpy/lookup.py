@@ -1,0 +1,33 @@
+"""Faster versions of the kernels behind embeddings, for NumPy arrays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from nnarray import kernels
+from nnarray.kernels.standard.numerics import wide_dtype
+
+
+@kernels.lookup.fast("numpy")
+def lookup(table: Any, index: Any) -> Any:
+    """Rows as they are, where a look finds that all are there."""
+    if index.size and (index.min() < 0 or index.max() >= table.shape[0]):
+        return kernels.lookup.definition(table, index)
+    return np.take(table, index, axis=0)
+
+
+@kernels.scatter_add.fast("numpy")
+def scatter_add(rows: Any, index: Any, *, count: int) -> Any:
+    """Equal integers sorted next to each other, and each run added from its first row to its last."""
+    inside = (index >= 0) & (index < count)
+    if not inside.all():
+        rows, index = rows[inside], index[inside]
+    found = np.zeros((count, rows.shape[1]), dtype=rows.dtype)
+    if index.size:
+        order = np.argsort(index, kind="stable")
+        index = index[order]
+        starts = np.flatnonzero(np.concatenate(([True], index[1:] != index[:-1])))
+        found[index[starts]] = np.add.reduceat(rows[order], starts, axis=0, dtype=wide_dtype(np, rows.dtype))
+    return found

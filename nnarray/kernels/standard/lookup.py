@@ -1,0 +1,76 @@
+"""Rows of a table by their numbers, and sums of rows by number: what an embedding is made of."""
+
+from __future__ import annotations
+
+from nnarray.backends import device_of, namespace
+from nnarray.kernels.registry import kernel
+from nnarray.kernels.standard.numerics import wide
+from nnarray.typing import Array
+
+
+def whole(index: Array) -> Array:
+    """Integers of the dtype that the library counts with; what does not fit there is outside of any table."""
+    xp = namespace(index)
+    kind = xp.__array_namespace_info__().default_dtypes(device=device_of(index))["integral"]
+    return xp.astype(index, kind, copy=False)
+
+
+@kernel
+def lookup(table: Array, index: Array) -> Array:
+    """y[n, ...] = table[index[n, ...]]; NaN where there is no such row, so that nothing has to wait for a check.
+
+    Parameters
+    ----------
+    table : array, shape (rows, size), real floating
+    index : array of integers, any shape
+
+    Returns
+    -------
+    array, shape (*index.shape, size), dtype of `table`
+    """
+    xp, rows, index = namespace(table), table.shape[0], whole(index)
+    inside = xp.logical_and(index >= 0, index < rows)
+    flat = xp.reshape(xp.where(inside, index, xp.zeros_like(index)), (-1,))
+    found = xp.reshape(xp.take(table, flat, axis=0), (*index.shape, table.shape[1]))
+    return xp.where(inside[..., None], found, xp.asarray(xp.nan, dtype=table.dtype, device=device_of(table)))
+
+
+@kernel
+def scatter_add(rows: Array, index: Array, *, count: int) -> Array:
+    """y[k] = sum of rows[n] over all n with index[n] = k, for k < count; other integers count nowhere.
+
+    The sums are taken in a fixed order, so that the same rows give the same bits: equal integers are sorted next to
+    each other, and each pass adds to a row what lies twice as far before it, while that is the same integer's.
+
+    Parameters
+    ----------
+    rows : array, shape (N, size), real floating
+        Added in at least float32.
+    index : array of integers, shape (N,)
+    count : int
+
+    Returns
+    -------
+    array, shape (count, size), dtype of `rows`
+
+    References
+    ----------
+    .. [1] Hillis & Steele (1986), Data parallel algorithms. Communications of the ACM 29(12), 1170-1183.
+    """
+    xp, device = namespace(rows), device_of(rows)
+    if rows.shape[0] == 0:
+        return xp.zeros((count, rows.shape[1]), dtype=rows.dtype, device=device)
+    index = whole(index)
+    order = xp.argsort(index, stable=True)
+    index, sums, distance = xp.take(index, order), wide(xp.take(rows, order, axis=0)), 1
+    while distance < index.shape[0]:
+        same = index[distance:] == index[:-distance]
+        before = xp.where(same[:, None], sums[:-distance, :], xp.zeros_like(sums[:-distance, :]))
+        sums = xp.concat([sums[:distance, :], sums[distance:, :] + before], axis=0)
+        distance = 2 * distance
+    each = xp.arange(count, dtype=index.dtype, device=device)
+    last = xp.astype(xp.searchsorted(index, each, side="right"), index.dtype) - 1
+    at = xp.where(last >= 0, last, xp.zeros_like(last))
+    there = xp.logical_and(last >= 0, xp.take(index, at) == each)
+    found = xp.take(sums, at, axis=0)
+    return xp.astype(xp.where(there[:, None], found, xp.zeros_like(found)), rows.dtype, copy=False)

@@ -1,0 +1,98 @@
+"""What a network takes: one array, or a mapping of named ones, each of a shape and of a kind of numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple, TypeAlias
+
+from nnarray.names import shown
+from nnarray.typing import Array, Shape
+
+
+class Kind(NamedTuple):
+    """A kind of numbers: "real" (of the model's dtype), "integer" (from 0 to `below` - 1) or "boolean"."""
+
+    name: str = "real"
+    below: int | None = None
+
+    def __str__(self) -> str:
+        if self.below is not None:
+            return f"integers from 0 to {self.below - 1}"
+        return {"real": "real numbers", "integer": "integers", "boolean": "truth values"}[self.name]
+
+
+REAL = Kind()
+BOOLEAN = Kind("boolean")
+
+Takes: TypeAlias = "Kind | Mapping[str, Any] | None"
+"""What a layer takes: a kind, a mapping of names to what each takes, or None for whatever it is given."""
+
+
+class Spec(NamedTuple):
+    """One input of a network: the shape of an example, without the batch axis, and its kind."""
+
+    shape: Shape
+    kind: Kind = REAL
+
+
+def specs(takes: Takes, shape: Any, where: str = "") -> Any:
+    """The `Spec` of an input of this shape; of a mapping, those of all its inputs, by name.
+
+    Raises
+    ------
+    ValueError
+        If the names differ, or one of the two is a mapping and the other is not.
+    """
+    at = f" at {where!r}" if where else ""
+    if not isinstance(takes, Mapping):
+        if isinstance(shape, Mapping):
+            raise ValueError(
+                f"the network takes one array{at}; got the shapes of {', '.join(map(shown, shape))}. Give the shape of "
+                f"one example, or begin the network with nn.Inputs."
+            )
+        return Spec(shape, takes or REAL)
+    if not isinstance(shape, Mapping) or set(shape) != set(takes):
+        given = f"those of {', '.join(map(shown, shape))}" if isinstance(shape, Mapping) else shown(shape)
+        example = ", ".join(f"{name!r}: X[{name!r}].shape[1:]" for name in takes)
+        raise ValueError(f"the network takes inputs by name{at}; got the shape {given}. Write init({{{example}}}).")
+    return {name: specs(each, shape[name], f"{where}.{name}" if where else name) for name, each in takes.items()}
+
+
+def mapped(function: Callable[..., Any], wanted: Any, *inputs: Any) -> Any:
+    """`function(spec, x, ...)` of each input, by name where there are several."""
+    if isinstance(wanted, Spec):
+        return function(wanted, *inputs)
+    return {name: mapped(function, each, *(x[name] for x in inputs)) for name, each in wanted.items()}
+
+
+def same_kind(kinds: list[Takes]) -> tuple[bool, Takes]:
+    """Whether one array can be all of these at once, and what it then is."""
+    known = [each for each in kinds if each is not None]
+    if not known or any(isinstance(each, Mapping) for each in known):
+        return len(known) < 2, known[0] if known else None
+    bounds = [each.below for each in known if isinstance(each, Kind) and each.below is not None]
+    return len({each.name for each in known if isinstance(each, Kind)}) == 1, Kind(
+        known[0].name,  # type: ignore[union-attr]
+        min(bounds, default=None),
+    )
+
+
+def arrays_in(x: Any) -> Iterator[Array]:
+    """The arrays of an input: itself, or those of a mapping, in its order."""
+    if not isinstance(x, Mapping):
+        yield x
+        return
+    for each in x.values():
+        yield from arrays_in(each)
+
+
+def example_of(x: Any) -> Any:
+    """The shape of one example of an input, without the batch axis; of a mapping, those of all its inputs."""
+    return {name: example_of(each) for name, each in x.items()} if isinstance(x, Mapping) else tuple(x.shape[1:])
+
+
+def words(takes: Takes) -> str:
+    """What a layer takes, for an error."""
+    if isinstance(takes, Mapping):
+        return "inputs by name, " + ", ".join(map(shown, takes))
+    return str(takes or REAL)

@@ -1,0 +1,258 @@
+"""Inputs on their way into a model: arrays, sources, or a mapping of them, checked once, where they enter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+from nnarray.backends import as_data, backend_of, dtype_name, is_traced, same_place, without_record
+from nnarray.checks import refuse_narrowed, refuse_outside, refuse_overflow
+from nnarray.datasets.sources import Placed, Source, as_source
+from nnarray.kernels.compilation import quiet
+from nnarray.layers.kinds import REAL, Spec
+from nnarray.names import shown
+from nnarray.training.trainee import Trainee
+from nnarray.typing import Array, Shape
+
+FINITE_REMEDY = "Remove or repair these entries, or pass check_finite=False."
+
+
+@dataclass(frozen=True)
+class InMemory(Source):
+    """The rows of one array; None is all of them, the array itself."""
+
+    x: Array
+
+    @property
+    def shape(self) -> Shape:
+        """The shape of the array."""
+        return self.x.shape
+
+    def rows(self, indices: Any) -> Array:
+        """The examples at `indices`."""
+        return pick(self.x, indices)
+
+    def only(self, indices: Array) -> InMemory:
+        """These examples alone, in this order."""
+        return InMemory(pick(self.x, indices))
+
+
+@dataclass(frozen=True)
+class Named(Source):
+    """Several inputs by name, whose rows belong together."""
+
+    inputs: dict[str, Any]
+
+    @property
+    def shape(self) -> Shape:
+        """How many examples there are; all else is each input's own."""
+        return (len(next(iter(self.inputs.values()))),)
+
+    def rows(self, indices: Any) -> dict[str, Any]:
+        """The examples at `indices`, by name."""
+        return {name: each.rows(indices) for name, each in self.inputs.items()}
+
+    def only(self, indices: Array) -> Named:
+        """These examples alone, in this order."""
+        return Named({name: each.only(indices) for name, each in self.inputs.items()})
+
+
+Inputs: TypeAlias = InMemory | Placed | Named
+
+
+def pick(x: Any, rows: Any) -> Any:
+    """The examples of these rows, of each input: all for None, a slice, or indices on the device."""
+    if rows is None:
+        return x
+    if isinstance(x, Mapping):
+        return {name: pick(each, rows) for name, each in x.items()}
+    return x[rows, ...] if isinstance(rows, slice) else same_place(x=x).take(x, rows, axis=0)
+
+
+def placed(model: Trainee, given: Any) -> Any:
+    """Sources, and mapped files, as those that give their rows where the model is; arrays as they are."""
+    if isinstance(given, InMemory | Placed | Named):
+        return given
+    if isinstance(given, Mapping):
+        return {name: placed(model, each) for name, each in given.items()}
+    source = as_source(given)
+    return given if source is None else Placed(source, backend_of(model.theta))
+
+
+def whole(model: Trainee, given: Any) -> Any:
+    """All of a source, or of a mapped file, where the model is; an array as it is."""
+    there = placed(model, given)
+    return there.rows(None) if isinstance(there, Source) else there
+
+
+def by_name(given: Any, wanted: Mapping[str, Any], name: str) -> list[tuple[str, Any, Any, str]]:
+    """Each input with its name, what is wanted of it, and what errors call it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they are not given by name, or one is missing or unknown.
+    """
+    example = ", ".join(f"{each!r}: ..." for each in wanted)
+    if not isinstance(given, Mapping):
+        raise TypeError(f"the network takes inputs by name; got {shown(given)}. Pass {name}={{{example}}}.")
+    missing, unknown = [n for n in wanted if n not in given], [n for n in given if n not in wanted]
+    if missing or unknown:
+        raise ValueError(f"{name} does not fit: missing {missing}, unknown {unknown}. Pass {name}={{{example}}}.")
+    return [(each, given[each], wanted[each], f"{name}[{each!r}]") for each in wanted]
+
+
+def check_inputs(model: Trainee, X: Any, name: str = "X", *, of_y: Shape = ()) -> Any:
+    """`X` as the model takes it, if it has the model's library, device and input shape: real numbers in its dtype.
+
+    `of_y` is the shape of the labels, if there are any: what is wrong shows in both.
+
+    Raises
+    ------
+    TypeError
+        If it is no array, of another library, or of another kind of numbers.
+    ValueError
+        If it is on another device or has another shape.
+    """
+    if isinstance(model.inputs, Spec):
+        return _checked(model, X, model.inputs, name, of_y)
+    checked = _all(X, model.inputs, name, lambda x, spec, at: _checked(model, x, spec, at, of_y))
+    _aligned(checked, name)
+    return checked
+
+
+def _all(given: Any, wanted: Any, name: str, check: Callable[[Any, Spec, str], Any]) -> Any:
+    """What `check` makes of each input."""
+    if isinstance(wanted, Spec):
+        return check(given, wanted, name)
+    return {each: _all(x, spec, called, check) for each, x, spec, called in by_name(given, wanted, name)}
+
+
+def _aligned(inputs: Mapping[str, Any], name: str) -> None:
+    """Refuse inputs by name that have not as many examples one as the other."""
+    lengths = dict(_lengths(inputs, name))
+    if len(set(lengths.values())) > 1:
+        each = ", ".join(f"{length} in {called}" for called, length in lengths.items())
+        raise ValueError(f"inputs belong together row by row, and their lengths differ: {each}. Make them equal.")
+
+
+def _lengths(inputs: Any, name: str) -> Iterator[tuple[str, int]]:
+    if isinstance(inputs, Mapping):
+        for each, x in inputs.items():
+            yield from _lengths(x, f"{name}[{each!r}]")
+    else:
+        yield name, inputs.shape[0]
+
+
+def _checked(model: Trainee, X: Any, spec: Spec, name: str, of_y: Shape) -> Array:
+    if isinstance(X, Mapping):
+        raise TypeError(f"the network takes one array; got {name}, a mapping of {', '.join(map(shown, X))}.")
+    X = as_data(X, name)
+    xp = same_place(model=model.theta, **{name: X})
+    _refuse_shape(spec.shape, tuple(X.shape), name, of_y)
+    if spec.kind.name == "real":
+        return X if X.dtype == model.theta.dtype else xp.astype(X, model.theta.dtype)
+    wanted, remedy = ("bool", f"{name} != 0")
+    if spec.kind.name == "integer":
+        wanted, remedy = "integral", f"xp.astype({name}, xp.int64), where xp = nn.namespace({name}), if all are whole"
+    if not xp.isdtype(X.dtype, wanted):
+        raise TypeError(f"{name} must hold {spec.kind}; got dtype {dtype_name(X.dtype)}. Convert it first: {remedy}.")
+    return X
+
+
+def _refuse_shape(wanted: Shape, shape: Shape, name: str, of_y: Shape) -> None:
+    if shape[1:] != wanted or not shape:
+        batch = "(batch, " + ", ".join(map(str, wanted)) + ")"
+        raise ValueError(
+            f"the network expects {batch}, examples of shape {wanted}; "
+            f"got {name} of shape {shape}.{_fitting(shape, wanted, of_y)}"
+        )
+
+
+def _fitting(shape: Shape, wanted: Shape, of_y: Shape) -> str:
+    """What makes inputs of `shape` fit to a network for examples of the shape `wanted`."""
+    labelled = of_y[:1] == shape[:1] != ()
+    if labelled and of_y[1:] == wanted:
+        return " Have X and y changed places?"
+    single = " For a single example, use X[None, ...]." if shape == wanted and not labelled else ""
+    if len(shape) == len(wanted) > 1 and shape[1:] == wanted[1:]:
+        return f"{single} Was the network made by init(X.shape)? Make it by init(X.shape[1:]), for one example."
+    if single:
+        return single
+    if (*shape[1:], 1) == wanted:
+        return f" Give examples an axis for their one {'feature' if len(wanted) == 1 else 'channel'}: X[..., None]."
+    if len(shape) == 1 and labelled:
+        return " For examples of one feature, use X[:, None], and make the network by init((1,))."
+    if len(wanted) == 1 and len(shape) == 2 and shape[0] == wanted[0] and not labelled:
+        return " Each row must be an example: use X.T."
+    if len(wanted) == 3 and (*shape[2:], *shape[1:2]) == wanted:
+        return " Channels come last: use xp.permute_dims(X, (0, 2, 3, 1)), where xp = nn.namespace(X)."
+    return f" Or make the network for these: init({shape[1:]})." if labelled else ""
+
+
+@quiet  # what overflows is reported by an error
+def _searched(model: Trainee, X: Any, spec: Spec, name: str, of_y: Shape) -> Array:
+    """As `_checked`; refuses NaN, infinity, what the model's dtype cannot hold, and integers out of range."""
+    x = _checked(model, X, spec, name, of_y)
+    if spec.kind.name == "integer":
+        refuse_outside(x, name, spec.kind.below)
+    elif not is_traced(x):
+        refuse_overflow(x, X, name, FINITE_REMEDY)
+    return x
+
+
+def inputs_of(model: Trainee, X: Any, name: str = "X", *, check_finite: bool, of_y: Shape = ()) -> Inputs:
+    """`X`, arrays or sources, checked as by `check_inputs`; a source part by part.
+
+    With `check_finite`, NaN, infinity, what the model's dtype cannot hold and integers out of range are refused as
+    well, for which the host waits.
+    """
+    X = placed(model, X)
+    if isinstance(X, InMemory | Named) or (isinstance(X, Placed) and X.checked):
+        return X
+    return _checked_inputs(model, X, model.inputs, name, check_finite, of_y)
+
+
+def _checked_inputs(model: Trainee, X: Any, wanted: Any, name: str, check_finite: bool, of_y: Shape) -> Inputs:
+    if not isinstance(wanted, Spec):
+        each = by_name(X, wanted, name)
+        inputs = {n: _checked_inputs(model, x, spec, at, check_finite, of_y) for n, x, spec, at in each}
+        _aligned(inputs, name)
+        return Named(inputs)
+    check = _searched if check_finite else _checked
+    if not isinstance(X, Placed):
+        return InMemory(check(model, X, wanted, name, of_y))
+    _refuse_shape(wanted.shape, X.shape, name, of_y)
+    parts = X.parts() if check_finite else []
+    for part in parts:
+        check(model, X.rows(part), wanted, name if len(parts) == 1 else f"{name}[{part.start}:{part.stop}]", of_y)
+    return replace(X, dtype=model.theta.dtype if wanted.kind == REAL else None, checked=True)
+
+
+def entered(model: Trainee, X: Any, name: str, *, check_finite: bool, of_y: Shape) -> Inputs:
+    """As `inputs_of`, for training: without a gradient record.
+
+    What nobody has searched is refused if the model's dtype cannot hold it.
+    """
+    inputs = inputs_of(model, X, name, check_finite=check_finite, of_y=of_y)
+    return inputs if inputs is X else _without_records(inputs, X, name, check_finite)
+
+
+def _without_records(inputs: Inputs, given: Any, name: str, check_finite: bool) -> Inputs:
+    if isinstance(inputs, Named):
+        each = by_name(given, inputs.inputs, name)
+        return Named({n: _without_records(x, own, at, check_finite) for n, own, x, at in each})
+    if isinstance(inputs, Placed):
+        return inputs
+    x = without_record(inputs.x)
+    if not check_finite and not is_traced(x):
+        refuse_narrowed(x, without_record(as_data(given, name)), name)
+    return InMemory(x)
+
+
+def parts_of(inputs: Inputs) -> list[Any]:
+    """Rows of all examples, as many at once as are in memory anyway, or fit there."""
+    if isinstance(inputs, Named):
+        return max(map(parts_of, inputs.inputs.values()), key=len)
+    return inputs.parts() if isinstance(inputs, Placed) else [None]

@@ -1,0 +1,57 @@
+"""What training needs of a model."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from nnarray.datasets.sources import Source
+from nnarray.functional.propagation import Wiring
+from nnarray.training.callbacks import History
+from nnarray.typing import Array, Shape
+
+
+class Trainee(Protocol):
+    """What training needs of a model."""
+
+    wiring: Wiring
+    frozen: frozenset[str]
+    history: History
+    metadata: dict[str, Any]
+
+    @property
+    def theta(self) -> Array:
+        """All parameters as one vector, shape (p,)."""
+        ...
+
+    @property
+    def state(self) -> Array:
+        """What layers keep from step to step, such as running averages, as one vector."""
+        ...
+
+    @property
+    def input_shape(self) -> Any:
+        """The shape of one example, without the batch axis; of several inputs, their shapes by name."""
+        ...
+
+    @property
+    def inputs(self) -> Any:
+        """The shape and the kind of its input; of several, by name."""
+        ...
+
+    @property
+    def output_shape(self) -> Shape:
+        """The shape of the outputs for one example, without the batch axis."""
+        ...
+
+    def predict(
+        self, X: Array | Source, *, batch_size: int | None = None, check_finite: bool = True, engine: str | None = None
+    ) -> Array:
+        """The outputs for the examples X, shape (N, ...)."""
+        ...
+
+    def snapshot(self) -> tuple[Array, Array]:
+        """Copies of the parameters and of the state, for `restore`."""
+        ...
+
+    def restore(self, kept: tuple[Array, Array]) -> None:
+        """Take back the parameters and the state that `snapshot` gave."""

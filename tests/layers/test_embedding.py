@@ -1,0 +1,210 @@
+"""Vectors for integers, and masks that leave positions out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+
+import nnarray as nn
+from tests.tolerances import to_host
+
+RNG = np.random.default_rng(0)
+TOKENS = np.asarray([[3, 1, 0, 0], [2, 2, 4, 0], [0, 0, 0, 0], [1, 4, 3, 2]])
+LABELS = np.asarray([0, 1, 1, 0])
+
+LAYERS = {
+    "embedding": (nn.Embedding(7, 3), (4,)),
+    "embedding-of-one": (nn.Embedding(5, 2), ()),
+    "embedding-of-images": (nn.Embedding(5, 2), (2, 3)),
+    "embedding-padded": (nn.Embedding(5, 3, padding_index=2), (4,)),
+    "masked-mean": (nn.Network(nn.Embedding(5, 3, padding_index=0), nn.Dense(2, "tanh"), nn.GlobalAvgPool()), (6,)),
+    "masked": (
+        nn.Masked(nn.Dense(3, "tanh"), nn.LayerNorm(), nn.Residual(nn.Dense(3)), nn.GlobalAvgPool()),
+        {"values": (5, 2), "mask": (5,)},
+    ),
+    "inputs": (
+        nn.Inputs({"words": nn.Network(nn.Embedding(5, 3), nn.Flatten()), "ages": nn.Dense(2, "tanh")}),
+        {"words": (2,), "ages": (3,)},
+    ),
+    "inputs-added": (nn.Inputs({"a": nn.Dense(2), "b": nn.Dense(2, "tanh")}, join="add"), {"a": (2,), "b": (3,)}),
+    "inputs-within": (
+        nn.Network(
+            nn.Inputs(
+                {"text": nn.Masked(nn.Embedding(5, 3), nn.GlobalAvgPool(), recompute=True), "age": nn.Dense(2, "tanh")}
+            ),
+            nn.Dense(2),
+        ),
+        {"text": {"values": (4,), "mask": (4,)}, "age": (1,)},
+    ),
+}
+
+
+@pytest.mark.parametrize("case", LAYERS)
+def test_layer_is_right(be: nn.Backend, case: str) -> None:
+    layer, shape = LAYERS[case]
+    nn.testing.check_layer(layer, shape, backends=[be])
+
+
+def words(**settings: Any) -> nn.Network:
+    return nn.Network(nn.Embedding(5, 3, **settings), nn.Dense(4, "tanh"), nn.GlobalAvgPool(), nn.Dense(2))
+
+
+@pytest.mark.parametrize("kind", ["uint8", "int16", "int32", "int64"])
+def test_embedding_equals_pytorch(be: nn.Backend, dtype: str, kind: str) -> None:
+    torch = pytest.importorskip("torch")
+    model = nn.Network(nn.Embedding(5, 3, padding_index=0), nn.Flatten(), nn.Dense(2)).init(
+        (4,), seed=1, backend=be, dtype=dtype
+    )
+    value, gradient = nn.value_and_grad(model, be.asarray(TOKENS.astype(kind)), be.asarray(LABELS))
+
+    params = {name: torch.tensor(to_host(be, x), requires_grad=True) for name, x in model.params.items()}
+    assert not params["0.weight"][0].any()
+    y = torch.nn.functional.embedding(torch.tensor(TOKENS), params["0.weight"], padding_idx=0).reshape(4, -1)
+    loss = torch.nn.functional.cross_entropy(y @ params["2.weight"] + params["2.bias"], torch.tensor(LABELS))
+    loss.backward()
+    nn.testing.assert_close(value, loss.detach().numpy())
+    nn.testing.assert_close(gradient, np.concatenate([x.grad.numpy().ravel() for x in params.values()]))
+
+
+@dataclass(frozen=True)
+class Witness(nn.Embedding):
+    """Notes of what dtype its inputs are."""
+
+    masking = "use"
+
+    def forward(self, params: Any, x: Any, ctx: nn.Context) -> nn.Out:
+        SEEN.append(x.dtype)
+        return super().forward(params, x, ctx)
+
+
+SEEN: list[Any] = []
+
+
+def test_integers_stay_integers(be: nn.Backend) -> None:
+    X, y = be.asarray(TOKENS, dtype="int32"), be.asarray(LABELS)
+    model = nn.Network(Witness(5, 3, padding_index=0), nn.Flatten(), nn.Dense(2)).init((4,), backend=be)
+    SEEN.clear()
+    model.fit(X, y, epochs=2, batch_size=3, validation=0.25, progress=False)
+    model.predict(X, batch_size=3)
+    model(X)
+    assert SEEN
+    assert set(SEEN) == {X.dtype}
+
+
+def test_padding_changes_nothing(be: nn.Backend, dtype: str) -> None:
+    longer = np.concatenate([TOKENS, np.zeros((4, 3), TOKENS.dtype)], axis=1)
+    short = words(padding_index=0).init((4,), backend=be, dtype=dtype)
+    long = words(padding_index=0).init((7,), backend=be, dtype=dtype)
+    nn.testing.assert_close(long(be.asarray(longer)), to_host(be, short(be.asarray(TOKENS))))
+
+
+def test_padding_is_not_trained(be: nn.Backend) -> None:
+    model = words(padding_index=0).init((4,), backend=be)
+    before = to_host(be, model.params["0.weight"])
+    model.fit(be.asarray(TOKENS), be.asarray(LABELS), optimizer=nn.AdamW(0.1, weight_decay=0.1), epochs=3)
+    after = to_host(be, model.params["0.weight"])
+    assert not after[0].any()
+    assert (after[1:] != before[1:]).all()
+
+
+def test_masked_mean_is_over_what_counts(be: nn.Backend, dtype: str) -> None:
+    values = RNG.normal(size=(3, 4, 2))
+    mask = np.asarray([[True, True, False, False], [True] * 4, [False] * 4])
+    model = nn.Network(nn.Masked(nn.GlobalAvgPool())).init({"values": (4, 2), "mask": (4,)}, backend=be, dtype=dtype)
+    want = np.stack([values[0, :2].mean(axis=0), values[1].mean(axis=0), np.zeros(2)])
+    spoiled = np.where(mask[..., None], values, np.nan)
+    for given in (values, spoiled):
+        nn.testing.assert_close(model({"values": be.asarray(given, dtype=dtype), "mask": be.asarray(mask)}), want)
+
+
+def test_integers_without_a_vector(be: nn.Backend) -> None:
+    model = words().init((4,), backend=be)
+    X = be.asarray(np.where(TOKENS == 4, 5, TOKENS))
+    assert np.isnan(to_host(be, model(X))[1]).all()
+    assert np.isfinite(to_host(be, model(X))[0]).all()
+    y = be.asarray(LABELS)
+    message = (
+        r"X must hold integers from 0 to 4; got 5 at row 1, column 2\. Renumber them, or make the Embedding larger"
+    )
+    with pytest.raises(ValueError, match=message):
+        model.predict(X)
+    with pytest.raises(ValueError, match=message):
+        model.fit(X, y)
+    with pytest.raises(ValueError, match="got -1 at row 0, column 0"):
+        model.fit(be.asarray(TOKENS - 1, dtype="int8") * 0 - 1, y)
+
+
+@pytest.mark.parametrize(
+    ("given", "match"),
+    [
+        (TOKENS.astype(float), r"X must hold integers from 0 to 4; got dtype float64\. Convert it first: xp\.astype"),
+        (TOKENS > 1, "got dtype bool"),
+        (TOKENS[:, :3], r"expects \(batch, 4\)"),
+        ({"a": TOKENS}, "takes one array; got X, a mapping of 'a'"),
+    ],
+)
+def test_inputs_of_another_kind_are_refused(given: Any, match: str) -> None:
+    model = words().init((4,))
+    for call in (model, model.predict, lambda X: model.fit(X, LABELS), lambda X: nn.value_and_grad(model, X, LABELS)):
+        with pytest.raises((TypeError, ValueError), match=match):
+            call(given)
+
+
+def test_layers_that_would_count_masked_positions_refuse() -> None:
+    for layer in (nn.BatchNorm(), nn.Conv1D(2, 3, padding="same")):
+        net = nn.Network(nn.Embedding(5, 3, padding_index=0), layer, nn.GlobalAvgPool(), nn.Dense(2))
+        with pytest.raises(ValueError, match=rf"{type(layer).__name__} 2 of 4: some positions .* GlobalAvgPool"):
+            net.init((4,))(TOKENS)
+    model = nn.Network(nn.Embedding(5, 3, padding_index=0), nn.Dense(2)).init((4,))
+    with pytest.raises(ValueError, match=r"ends with a mask\. A loss would count"):
+        model.fit(TOKENS, np.zeros((4, 4, 2)), loss="mse")
+    assert model(TOKENS).shape == (4, 4, 2)
+
+
+def test_a_layer_of_ones_own_keeps_or_makes_a_mask(be: nn.Backend) -> None:
+    @dataclass(frozen=True)
+    class Positive(nn.Layer):
+        """Positions whose first feature is above 0 count."""
+
+        masking = "use"
+
+        def forward(self, params: Any, x: Any, ctx: nn.Context) -> nn.Out:
+            return nn.Out(x, lambda dy: (dy, {}), mask=x[..., 0] > 0.0)
+
+    @dataclass(frozen=True)
+    class Twice(nn.Layer):
+        masking = "keep"
+
+        def forward(self, params: Any, x: Any, ctx: nn.Context) -> nn.Out:
+            return nn.Out(2.0 * x, lambda dy: (2.0 * dy, {}))
+
+    x = np.asarray([[[1.0, 5.0], [-1.0, 7.0], [3.0, 1.0]]])
+    model = nn.Network(Positive(), Twice(), nn.GlobalAvgPool()).init((3, 2), backend=be)
+    for outputs in (model(be.asarray(x)), model.predict(be.asarray(x))):
+        nn.testing.assert_close(outputs, np.asarray([[4.0, 6.0]]))
+
+
+def test_wrong_settings_are_named() -> None:
+    with pytest.raises(ValueError, match="padding_index must be below count, 3; got 3"):
+        nn.Embedding(3, 2, padding_index=3)
+    with pytest.raises(TypeError, match="Embedding count must be an integer"):
+        nn.Embedding(2.5, 3)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"Embedding 2 of 2 takes integers from 0 to 2, and gets the outputs of Dense"):
+        nn.Network(nn.Dense(3), nn.Embedding(3, 2))
+    with pytest.raises(ValueError, match="branches have the same inputs, and these take different ones"):
+        nn.Branches(nn.Dense(2), nn.Embedding(3, 2))
+    with pytest.raises(TypeError, match="input_gradient needs a network that takes one array of real numbers"):
+        words().init((4,)).input_gradient(TOKENS)
+
+
+def test_gradient_records_of_pytorch() -> None:
+    torch = pytest.importorskip("torch")
+    model = words(padding_index=0).init((4,), backend="torch", dtype="float64")
+    X, y = torch.tensor(TOKENS), torch.tensor(LABELS)
+    _, want = nn.value_and_grad(model, X, y)
+    model.theta = torch.nn.Parameter(model.theta)
+    torch.nn.functional.cross_entropy(model(X), y).backward()
+    nn.testing.assert_close(model.theta.grad, want.numpy())
