@@ -12,8 +12,8 @@ from nnarray.random import Key
 from nnarray.schedules import schedule
 from nnarray.training.context import DivergenceError
 from nnarray.training.data import Data
-from nnarray.training.loop import Trainer
 from nnarray.training.state import TrainingState
+from nnarray.training.trainer import Trainer
 
 
 class Increments:

@@ -17,9 +17,9 @@ from nnarray.losses import loss_named
 from nnarray.optimizers import optimizer_named
 from nnarray.random import Key
 from nnarray.training.data import prepare
-from nnarray.training.loop import Finished, Trainer
 from nnarray.training.state import TrainingState
 from nnarray.training.trainee import Trainee
+from nnarray.training.trainer import Finished, Trainer
 
 KEPT = 0.8  # of the running mean of losses, from step to step
 TOO_MUCH = 4.0  # times the lowest loss: then the rate is too high, and the search is over

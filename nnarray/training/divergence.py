@@ -1,0 +1,96 @@
+"""What became NaN or infinite, where, and what to do about it."""
+
+from __future__ import annotations
+
+import math
+from contextlib import suppress
+
+from nnarray.checks import all_finite
+from nnarray.layers.kinds import arrays_in
+from nnarray.training.callbacks import Run
+from nnarray.training.context import UNSOUND, DivergenceError
+from nnarray.training.inputs import parts_of
+from nnarray.training.precision import beyond_float16
+from nnarray.training.state import TrainingState
+from nnarray.training.trainer import Finished, Trainer
+
+TINY = 1e-6  # a learning rate that is hardly too high
+
+
+class _Overflown(Exception):
+    """What is no longer finite after a step."""
+
+
+def _last_good(trainer: Trainer, saved: TrainingState, number: int, rate: float, steps: int) -> TrainingState:
+    """The last position at which all is finite: the epoch is run again, up to so many of its steps."""
+    trainer.back_to(saved)
+    good = trainer.kept(whole=True)
+
+    def look() -> None:
+        nonlocal good
+        if not trainer.finite():
+            raise _Overflown
+        good = trainer.kept(whole=True)
+
+    with suppress(_Overflown):
+        trainer.epochs(number, [rate], look, limit=steps)
+    return good
+
+
+def diverged(
+    trainer: Trainer, saved: TrainingState, done: Finished, run: Run, number: int, rate: float
+) -> DivergenceError:
+    """Go back to the last parameters with a finite loss, and say what happened."""
+    if not (bool(all_finite(saved.theta)) and bool(all_finite(saved.state))):
+        run.model.restore(saved.shown)
+        run.history.steps = saved.step
+        return DivergenceError(UNSOUND)
+    each, size = [float(loss) for loss in done.losses], trainer.accumulate
+    losses = [sum(each[i : i + size]) / len(each[i : i + size]) for i in range(0, len(each), size)]  # of steps
+    first = next((i for i, loss in enumerate(losses) if not math.isfinite(loss)), len(losses))
+    what, step = ("the loss", first + 1) if first < len(losses) else (trainer.overflown(), first)
+    good = _last_good(trainer, saved, number, rate, max(first - 1, 0))
+    taken = good.step - saved.step
+    if taken + 1 < first:  # before the loss showed it
+        what, step = trainer.overflown(), taken + 1
+    run.model.restore(good.shown)
+    run.history.steps = good.step
+    last = f"{losses[taken]:.6g}" if first else "none in this epoch"
+    return DivergenceError(
+        f"{what} became NaN or infinite in epoch {number + 1}, step {step} of {len(losses)} "
+        f"(learning rate {rate:g}, last finite loss: {last}). {_advice(trainer, rate)} The model keeps its last finite "
+        f"parameters."
+    )
+
+
+def without_scale(trainer: Trainer, number: int, rate: float) -> DivergenceError:
+    """No scale of the loss brings the gradients into the range of float16."""
+    return DivergenceError(
+        f"the gradients became NaN or infinite in float16 in epoch {number + 1}, however much the loss was scaled down "
+        f"(learning rate {rate:g}). Standardise X and real targets y, lower lr, or {beyond_float16(trainer.at.theta)}. "
+        f"The model keeps its last finite parameters."
+    )
+
+
+def _advice(trainer: Trainer, rate: float) -> str:
+    """Likely causes and what to do, without what is done already."""
+    inputs = trainer.data.inputs
+    if not all(bool(all_finite(x)) for rows in parts_of(inputs) for x in arrays_in(inputs.rows(rows))):
+        return "X contains NaN or infinity, which check_finite=False lets pass. Remove or repair these entries."
+    loss = trainer.loss
+    found = [
+        (rate > TINY, "a learning rate that is too high", "lower lr"),
+        (True, "inputs that are not standardised", "standardise X"),
+        (not loss.is_of_classes, "targets that are not standardised", "standardise y"),
+        (loss.reduction == "sum", "a loss with reduction='sum' over many examples", "use reduction='mean'"),
+        (trainer.optimizer.clip_norm is None, "", "set clip_norm"),
+        (trainer.scaling is not None, "numbers beyond 65,504, where float16 ends", beyond_float16(trainer.at.theta)),
+    ]
+    causes = [cause for holds, cause, _ in found if holds and cause]
+    remedies = [remedy for holds, _, remedy in found if holds]
+    told = _either(remedies)
+    return f"Likely causes: {_either(causes)}. {told[0].upper()}{told[1:]}."
+
+
+def _either(words: list[str]) -> str:
+    return ", or ".join(filter(None, (", ".join(words[:-1]), words[-1])))

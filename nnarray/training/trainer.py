@@ -1,0 +1,370 @@
+"""One training as it runs: its data, its rule and its state, step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import reduce
+from itertools import islice
+from operator import and_
+from typing import Any, NamedTuple
+
+from nnarray import random
+from nnarray.backends import copy, device_of, namespace, same_place
+from nnarray.checks import all_finite
+from nnarray.engines import Stepper, steps_of
+from nnarray.functional.precision import loss_and_gradient_in
+from nnarray.functional.propagation import Step as Propagated
+from nnarray.functional.propagation import Wiring, loss_and_gradient
+from nnarray.kernels.compilation import compiled, quiet
+from nnarray.kernels.standard.numerics import wide
+from nnarray.layers.base import Context
+from nnarray.losses import Loss
+from nnarray.optimizers import Optimizer
+from nnarray.random import Key
+from nnarray.training.data import Data
+from nnarray.training.precision import scaling_in, taken_if_good
+from nnarray.training.state import AVERAGE, TrainingState
+from nnarray.training.trainee import Trainee
+from nnarray.typing import Array
+
+
+class Finished(NamedTuple):
+    """What the steps of an epoch gave; everything still on the device."""
+
+    losses: list[Array]
+    masses: list[Any]
+    rows: list[Any]
+    outputs: list[Array]
+
+
+@dataclass
+class Trainer:
+    """Data, rule and state of one training; `at` is the state after the last finished step."""
+
+    wiring: Wiring
+    data: Data
+    loss: Loss
+    optimizer: Optimizer
+    batch_size: int
+    shuffle: bool
+    key: Key
+    at: TrainingState
+    decays: Array | None
+    frozen: Array | None
+    engine: str
+    keep_outputs: bool = False
+    accumulate: int = 1
+    """How many batches make a step."""
+    ema: float | None = None
+    """How much of the average of theta stays in a step, if there is one."""
+    precision: str | None = None
+    """In which dtype the layers compute, if not in theta's."""
+    plan: Stepper | None = None
+    """Prepared steps that write into theta and slots; None where the layers' own are taken."""
+
+    @classmethod
+    def of(
+        cls, model: Trainee, data: Data, loss: Loss, optimizer: Optimizer, *, batch_size: int | None, **settings: Any
+    ) -> Trainer:
+        """Of a model's own network, with what is frozen in it and what its weight decay leaves alone."""
+        layout, theta = model.wiring.params, model.theta
+        return cls(
+            wiring=model.wiring,
+            data=data,
+            loss=loss,
+            optimizer=optimizer,
+            batch_size=min(batch_size or data.examples, data.examples),
+            decays=layout.decays(theta) if optimizer.weight_decay else None,
+            frozen=layout.frozen(model.frozen, theta),
+            **settings,
+        )
+
+    def __post_init__(self) -> None:
+        self.scaling = scaling_in(self.precision)
+        self.step, self.gather, self.advance = (
+            compiled(each, self.at.theta) for each in (self._step, self._gather, self._advance)
+        )
+        layers = self.key.fold("layers")
+        self.words = (layers.word0, layers.word1)
+        self.prepare()
+
+    def prepare(self) -> None:
+        """Make a plan for theta and slots as they are now."""
+        usual = self.frozen is None and self.accumulate == 1 and self.ema is None and self.precision is None
+        if usual and len(self.data.inputs.shape) == 2 and not self.at.plain:
+            self.plan = steps_of(
+                self.wiring,
+                self.loss,
+                self.optimizer,
+                self.at.theta,
+                self.at.slots,
+                self.decays,
+                keep_outputs=self.keep_outputs,
+                engine=self.engine,
+            )
+
+    def follow(self, model: Trainee, given: tuple[Array, Array], *, watched: bool) -> None:
+        """Go on from the model's numbers, if it does not hold what it was given: a callback may have changed them.
+
+        Where a library lets anybody write to them, that cannot be seen: if somebody `watched`, they are taken each
+        time, but for an average.
+        """
+        changed = model.theta is not given[0] or model.state is not given[1]
+        if changed or (watched and self.plan is None and self.ema is None):
+            self.at = self.at.from_here(copy(model.theta), copy(model.state))
+        if changed:
+            self.prepare()
+
+    @quiet
+    def prove(self) -> None:
+        """Before the first step: that the layers can train on one example, where a batch will hold no more.
+
+        Raises
+        ------
+        ValueError
+            If they cannot.
+        """
+        count, size = self.data.examples, self.batch_size
+        if self.plan is not None or (count % size or size) > 1:
+            return
+        tree = self.wiring.params.tree(self.at.theta)
+        ctx = Context(True, self.wiring.state.tree(self.at.state), root=self.key)
+        x: Any = self.data.inputs.rows(slice(0, 1))
+        try:
+            self.wiring.network.forward(tree, x, ctx)
+        except ValueError as error:
+            fits = next((each for each in range(size + 1, count + 1) if count % each != 1), None)
+            remedy = f"use batch_size={fits}" if fits else "give at least two"
+            raise ValueError(f"{error} batch_size={size} leaves one of {count} examples alone: {remedy}.") from error
+
+    def release(self) -> None:
+        """Let go of all memory at once: what refers to itself would wait for Python's garbage collection."""
+        if self.plan is not None:
+            self.plan.release()
+        del self.step, self.gather, self.advance, self.plan
+
+    def kept(self, *, whole: bool) -> TrainingState:
+        """A copy of the state; of the optimizer's memory only where going back could need it, or `whole`."""
+        return self.at.copied(slots=whole or self.plan is not None or self.steps_per_epoch > 1)
+
+    def back_to(self, saved: TrainingState) -> None:
+        """Undo what was done since, and go on without a plan."""
+        self.at, self.plan = saved._replace(plain=True), None
+
+    def _gradient(
+        self,
+        theta: Array,
+        state: Array,
+        x: Array,
+        target: Array,
+        weights: Array | None,
+        words: Any,
+        index: Any,
+        scale: Any,
+    ) -> Propagated:
+        given = self.wiring, theta, state, x, target, weights, self.loss
+        if self.precision is None:
+            return loss_and_gradient(*given, training=True, key=Key(*words), step=index)
+        dtype = getattr(namespace(theta), self.precision)
+        return loss_and_gradient_in(dtype, scale, *given, training=True, key=Key(*words), step=index)
+
+    def _step(
+        self,
+        theta: Array,
+        state: Array,
+        slots: dict[str, Array],
+        x: Array,
+        target: Array,
+        weights: Array | None,
+        numbers: dict[str, Any],
+        words: tuple[Any, Any],
+        index: Any,
+    ) -> tuple[Any, ...]:
+        """One update: a pure function of its arguments, but for those that the optimizer consumes."""
+        found = self._gradient(theta, state, x, target, weights, words, index, self._scale(slots))
+        theta, state, slots = self._advance((theta, state, slots), found.gradient, found.state, numbers, index)
+        return theta, state, slots, found.loss, found.outputs
+
+    def _advance(
+        self,
+        before: tuple[Array, Array, dict[str, Array]],
+        gradient: Array,
+        state: Array,
+        numbers: dict[str, Any],
+        index: Any,
+    ) -> tuple[Array, Array, dict[str, Array]]:
+        """theta, state and slots after a step; with a loss scale, as they were where the gradient was not finite."""
+        if self.scaling is None:
+            theta, slots = self._update(before[0], gradient, before[2], numbers, index > 0)
+            return theta, state, slots
+
+        def update(theta: Array, gradient: Array, slots: dict[str, Array], taken: Any) -> Any:
+            counted = self.optimizer.numbers(numbers["rate"], taken + 1.0)
+            return self._update(theta, gradient, slots, counted, namespace(taken).minimum(taken, 1.0))
+
+        return taken_if_good(self.scaling, before, gradient, state, update)
+
+    def _scale(self, slots: dict[str, Array]) -> Any:
+        """What the loss is multiplied by on the way back."""
+        return 1.0 if self.scaling is None else slots["loss_scale"]
+
+    def _numbers(self, rate: float) -> dict[str, Any]:
+        """Those of the next step; with a loss scale the device alone knows how many steps were taken."""
+        return self.optimizer.numbers(rate, self.at.step + 1) if self.scaling is None else {"rate": rate}
+
+    def _update(
+        self, theta: Array, gradient: Array, slots: dict[str, Array], numbers: dict[str, Any], begun: Any
+    ) -> tuple[Array, dict[str, Array]]:
+        """What becomes of the gradient: the pipeline, then the average of theta, which begins with the first step."""
+        layout, own = self.wiring.params, {name: slot for name, slot in slots.items() if name != AVERAGE}
+        theta, own = self.optimizer.update(
+            theta, gradient, own, numbers, layout=layout, decays=self.decays, frozen=self.frozen
+        )
+        if self.ema is None:
+            return theta, own
+        part = 1.0 - self.ema * begun
+        average = slots[AVERAGE] + part * (wide(theta) - slots[AVERAGE])  # exact where theta stays as it is
+        return theta, own | {AVERAGE: average}
+
+    def _gather(
+        self,
+        theta: Array,
+        state: Array,
+        gradient: Array,
+        mass: Any,
+        x: Array,
+        target: Array,
+        weights: Array | None,
+        words: tuple[Any, Any],
+        index: Any,
+        scale: Any,
+    ) -> tuple[Any, ...]:
+        """The gradient of one batch more, in the sum or the mean of those before; `mass` is how much these count."""
+        found = self._gradient(theta, state, x, target, weights, words, index, scale)
+        own, part = wide(found.gradient), 1.0
+        if self.loss.reduction == "sum":
+            gradient = gradient + own
+        else:
+            here = float(target.shape[0]) if weights is None else same_place(w=weights).sum(wide(weights))
+            mass = mass + here
+            part = here / (mass if weights is None else same_place(w=weights).where(mass > 0, mass, 1.0))
+            gradient = gradient + part * (own - gradient)
+        return gradient, mass, found.state, found.loss, found.outputs
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """How many batches the examples make; the last batch may be smaller."""
+        return -(-self.data.examples // self.batch_size)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """How many steps the batches make; the last step may have fewer."""
+        return -(-self.batches_per_epoch // self.accumulate)
+
+    @quiet
+    def epochs(self, number: int, rates: list[float], check: Callable[[], None], limit: int | None = None) -> Finished:
+        """The steps of one epoch, or the first `limit` of them; `check` is called after each.
+
+        With a plan and one step an epoch, as many epochs as there are rates.
+        """
+        done = Finished([], [], [], [])
+        for group in self._groups(number, limit):
+            if self.plan is not None:
+                self._planned(group[0], rates, done)
+            elif len(group) == 1:
+                self.one_step(group[0], rates[0], done)
+            else:
+                self._joint_step(group, rates[0], done)
+            check()
+        return done
+
+    def _planned(self, rows: Any, rates: list[float], done: Finished) -> None:
+        assert self.plan is not None
+        batch = self.data.batch(rows)
+        losses, outputs = self.plan.run(*batch, rates, self.at.step + 1)
+        self.at = self.at._replace(step=self.at.step + len(losses))
+        self._note(done, rows, batch, losses, outputs)
+
+    def one_step(self, rows: Any, rate: float, done: Finished) -> None:
+        """One step on these examples, as the layers define it."""
+        at, batch, numbers = self.at, self.data.batch(rows), self._numbers(rate)
+        theta, state, slots, loss, outputs = self.step(
+            at.theta, at.state, at.slots, *batch, numbers, self.words, at.step * self.accumulate
+        )
+        self.at = at._replace(theta=theta, state=state, slots=slots, step=at.step + 1)
+        self._note(done, rows, batch, [loss], outputs)
+
+    def _joint_step(self, group: list[Any], rate: float, done: Finished) -> None:
+        """One step on several batches, as if they were one."""
+        at, first, mass = self.at, self.at.step * self.accumulate, 0.0
+        gradient, state = same_place(theta=at.theta).zeros_like(wide(at.theta)), at.state
+        for i, rows in enumerate(group):
+            batch = self.data.batch(rows)
+            gradient, mass, state, loss, outputs = self.gather(
+                at.theta, state, gradient, mass, *batch, self.words, first + i, self._scale(at.slots)
+            )
+            self._note(done, rows, batch, [loss], outputs)
+        before, numbers = (at.theta, at.state, at.slots), self._numbers(rate)
+        theta, state, slots = self.advance(before, gradient, state, numbers, at.step)
+        self.at = at._replace(theta=theta, state=state, slots=slots, step=at.step + 1)
+
+    def _note(self, done: Finished, rows: Any, batch: tuple[Any, ...], losses: list[Array], outputs: Any) -> None:
+        _, target, weights = batch
+        done.losses.extend(losses)
+        done.masses.append(target.shape[0] if weights is None else same_place(w=weights).sum(weights))
+        if self.keep_outputs:
+            done.rows.append(rows)
+            done.outputs.append(outputs)
+
+    def _groups(self, number: int, limit: int | None) -> Iterator[list[Any]]:
+        """The batches of each step."""
+        batches = self.batches(number)
+        return islice(iter(lambda: list(islice(batches, self.accumulate)), []), limit)
+
+    def batches(self, number: int) -> Iterator[Any]:
+        """The rows of each batch: None for all, a slice, or indices on the device."""
+        count = self.data.examples
+        if self.batches_per_epoch == 1:
+            yield None
+            return
+        order = None
+        if self.shuffle:
+            xp, device = same_place(target=self.data.target), device_of(self.data.target)
+            order = random.permutation(self.key.fold("shuffle").fold(number), count, xp=xp, device=device)
+        for start in range(0, count, self.batch_size):
+            rows = slice(start, min(start + self.batch_size, count))
+            yield rows if order is None else order[rows]
+
+    @quiet
+    def mean_losses(self, done: Finished) -> list[float]:
+        """The loss over each epoch, the one number for which the host waits: weighted as the reduction says."""
+        if self.batches_per_epoch == 1:
+            return [float(loss) for loss in done.losses]
+        return [self._mean_loss(done)]
+
+    def _mean_loss(self, done: Finished) -> float:
+        xp = same_place(theta=self.at.theta)
+        losses = xp.stack(done.losses)
+        if self.loss.reduction == "sum":
+            return float(xp.sum(losses))
+        masses = done.masses
+        if isinstance(masses[0], int):
+            shares = xp.asarray([m / sum(masses) for m in masses], dtype=losses.dtype, device=device_of(losses))
+            return float(xp.sum(losses * shares))
+        spread = xp.astype(xp.stack(masses), losses.dtype)
+        return float(xp.sum(losses * spread) / xp.sum(spread))
+
+    def finite(self) -> bool:
+        """Whether parameters, state and the optimizer's memory are. Waits for the device, once."""
+        return bool(reduce(and_, map(all_finite, (self.at.theta, self.at.state, *self.at.slots.values()))))
+
+    def overflown(self) -> str:
+        """Which of them is not; where all are, it is the sum of an epoch's losses."""
+        parts = {
+            "a parameter": [self.at.theta],
+            "a running mean or a running variance": [self.at.state],
+            "the optimizer's memory": [*self.at.slots.values()],
+        }
+        over = (name for name, arrays in parts.items() if not all(bool(all_finite(x)) for x in arrays))
+        return next(over, "the sum of the losses")
