@@ -11,6 +11,7 @@ import hashlib
 import json
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -174,7 +175,8 @@ def _operation(context: Any, builder: Any, kind: Any, name: str, operands: list[
     if name == "logical_and":
         return builder.and_(a, b)
     if name == "isfinite":
-        return builder.fcmp_ordered("==", builder.fsub(a, a), context.get_constant(kind, 0.0))
+        top = context.get_constant(kind, math.inf)  # a - a == 0 is taken for true where a is a sum
+        return builder.and_(builder.fcmp_ordered("<", a, top), builder.fcmp_ordered(">", a, builder.fneg(top)))
     function = context.typing_context.resolve_value_type(CALLED.get(name) or getattr(math, name))
     signature = function.get_call_type(context.typing_context, (kind,), {})
     return context.get_function(function, signature)(builder, [a])
@@ -236,12 +238,15 @@ def _backward_loop(text: str) -> Any:
     return backward
 
 
+_OPERATIONS = Path(__file__).read_text(encoding="utf-8")  # Numba looks at the file of the loop alone
+
+
 def loop_of(loop: Any, dtype: Any, first: Any = None) -> Any:
-    """A loop that has an address; its name on disk is another one where its formula has changed.
+    """A loop that has an address; its name on disk is another one where its formula or this file has changed.
 
     It takes three pointers, to numbers of the dtype but for the first one if that is said, and two counts.
     """
-    cells = repr([cell.cell_contents for cell in loop.__closure__])
+    cells = repr([_OPERATIONS, *(cell.cell_contents for cell in loop.__closure__)])
     loop.__qualname__ = f"{loop.__name__}_{hashlib.sha256(cells.encode()).hexdigest()[:16]}"
     pointer = types.CPointer(numba.from_dtype(dtype))
     signature = types.void(first or pointer, pointer, pointer, types.intp, types.intp)
