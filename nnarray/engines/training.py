@@ -35,8 +35,9 @@ def steps_of(
         return None
     if any(slot.shape != theta.shape or slot.dtype != theta.dtype for slot in slots.values()):
         return None
-    found = rule_in_steps(optimizer, tuple(slots), decays is not None, theta.dtype)
-    if found is None:
+    try:
+        found = rule_in_steps(optimizer, tuple(slots), decays is not None, theta.dtype)
+    except (AttributeError, TypeError):  # not entry by entry; or a field that has no hash, as a list
         return None
     is_joined = loss.is_cross_entropy and _speaks_for_itself(loss, "is_cross_entropy", *COMPUTES_LOSS)
     if is_joined and chain.functions[-1] is not FUNCTIONS["identity"]:
@@ -65,10 +66,11 @@ def _in_a_row(layer: Layer) -> Iterator[Any]:
 
 
 @functools.lru_cache
-def rule_in_steps(optimizer: Optimizer, names: tuple[str, ...], decays: bool, dtype: DType) -> tuple[Rule, Any] | None:
-    """What the optimizer's whole update computes, if it does so entry by entry, and the rows of its numbers.
+def rule_in_steps(optimizer: Optimizer, names: tuple[str, ...], decays: bool, dtype: DType) -> tuple[Rule, Any]:
+    """What the optimizer's whole update computes, entry by entry, and the rows of its numbers.
 
-    It is found by trying the update on symbols: of theta, the gradient, slots of these names, and what decays.
+    It is found by trying the update on symbols: of theta, the gradient, slots of these names, and what decays. Where
+    that is not elementwise, it raises AttributeError or TypeError.
     """
 
     def definition(theta: Any, gradient: Any, *others: Any, **numbers: Any) -> Any:
@@ -77,10 +79,7 @@ def rule_in_steps(optimizer: Optimizer, names: tuple[str, ...], decays: bool, dt
         theta, slots = optimizer.update(theta, gradient, slots, numbers, decays=shrunk)
         return theta, *(slots[name] for name in names)
 
-    try:
-        rule = rule_of(definition, 2 + len(names) + decays, tuple(optimizer.numbers(0.1, 1)), dtype)
-    except (AttributeError, TypeError):
-        return None
+    rule = rule_of(definition, 2 + len(names) + decays, tuple(optimizer.numbers(0.1, 1)), dtype)
     return rule, rows_of(optimizer.numbers)
 
 

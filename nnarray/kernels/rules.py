@@ -98,17 +98,27 @@ class Update(Kernel[..., Any]):
         definition = functools.partial(self.definition, **dict(zip(self.settings, settings, strict=True)))
         return rule_of(definition, arrays, self.changing, dtype)
 
-    @staticmethod
-    def results(arrays: Sequence[Any]) -> Any:
-        """The arrays without the gradient, as the definition returns them."""
-        theta, _, *slots = arrays
-        return (theta, *slots) if slots else theta
-
     def _choose(self, x: Any) -> Callable[..., Any]:
         library = library_of(x)
         if library is not None and library.name in WRITING and library.name not in self.overrides:
-            self.fast(library.name)(importlib.import_module(f"nnarray.kernels.{library.name}.updates").in_place(self))
+            module = importlib.import_module(f"nnarray.kernels.{library.name}.updates")
+            self.fast(library.name)(self._in_place(module.prepared))
         return super()._choose(x)
+
+    def _in_place(self, prepared: Callable[[Rule, Sequence[Any]], Any]) -> Callable[..., Any]:
+        """The kernel, written over its arguments by a step of the rule that is prepared for them."""
+
+        @functools.wraps(self.definition)
+        def updated(*arrays: Any, **numbers: Any) -> Any:
+            theta, _, *slots = arrays
+            if theta.dtype.itemsize < 4:  # too few digits for a library's own
+                return self.definition(*arrays, **numbers)
+            rule = self.rule(len(arrays), theta.dtype, *(numbers[name] for name in self.settings))
+            step = prepared(rule, arrays)
+            step(step.table([[numbers[name] for name in self.changing]])[0])
+            return (theta, *slots) if slots else theta
+
+        return updated
 
 
 WRITING = ("numpy", "cupy")

@@ -3,31 +3,35 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 import cupy  # pyright: ignore[reportMissingImports]  (needs CUDA to be installed)
 
 from nnarray.kernels.cupy import sources
-from nnarray.kernels.rules import Rule, Update
+from nnarray.kernels.rules import Rule
 
 cp: Any = cupy
 
 
-def in_place(kernel: Update) -> Callable[..., Any]:
-    """The kernel, written over its arguments."""
+class Launch:
+    """A step of a rule on some arrays, in one launch."""
 
-    @functools.wraps(kernel.definition)
-    def updated(*arrays: Any, **numbers: Any) -> Any:
-        if arrays[0].dtype.itemsize < 4:
-            return kernel.definition(*arrays, **numbers)
-        rule = kernel.rule(len(arrays), arrays[0].dtype, *map(numbers.pop, kernel.settings))
-        launch, constants = _compiled(rule)
-        read = [a for i, a in enumerate(arrays) if i not in rule.targets]
-        launch(*read, *(numbers[name] for name in kernel.changing), *constants, *(arrays[i] for i in rule.targets))
-        return kernel.results(arrays)
+    def __init__(self, rule: Rule, arrays: Sequence[Any]) -> None:
+        self.launch, self.constants = _compiled(rule)
+        self.read = [a for i, a in enumerate(arrays) if i not in rule.targets]
+        self.written = [arrays[i] for i in rule.targets]
 
-    return updated
+    def __call__(self, numbers: Sequence[Any]) -> None:
+        """Take it, with its row of the table."""
+        self.launch(*self.read, *numbers, *self.constants, *self.written)
+
+    def table(self, numbers: Any) -> Any:
+        """The numbers of some steps, a row each."""
+        return numbers
+
+
+prepared = Launch
 
 
 @functools.lru_cache

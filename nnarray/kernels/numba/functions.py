@@ -32,7 +32,6 @@ compiled = numba.njit(cache=True, error_model="numpy", fastmath=FAST)
 # process, optimised once or twice: the last bits would depend on what was compiled when.
 INLINED: Any = {"error_model": "numpy", "fastmath": FAST, "forceinline": True}
 piece = register_jitable(**INLINED)
-exact = register_jitable(**INLINED | {"fastmath": EXACT})
 
 f32 = np.float32
 

@@ -3,29 +3,16 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from nnarray.kernels.compilation import numba_pieces
 from nnarray.kernels.numpy.elementwise import Passes
-from nnarray.kernels.rules import Rule, Update
+from nnarray.kernels.rules import Rule
 
 BLOCK = 65_536  # entries: the few arrays of one block fit into the second-level cache
-
-
-def in_place(kernel: Update) -> Callable[..., Any]:
-    """The kernel, written over its arguments."""
-
-    @functools.wraps(kernel.definition)
-    def updated(*arrays: Any, **numbers: Any) -> Any:
-        rule = kernel.rule(len(arrays), arrays[0].dtype, *map(numbers.pop, kernel.settings))
-        step = prepared(rule, arrays)
-        step(step.table([[numbers[name] for name in kernel.changing]])[0])
-        return kernel.results(arrays)
-
-    return updated
 
 
 def prepared(rule: Rule, arrays: Sequence[Any]) -> Any:

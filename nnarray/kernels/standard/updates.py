@@ -62,18 +62,9 @@ def momentum_update(
 
 @update("rate", "correction1", "correction2")
 def adam_update(
-    theta: Array,
-    gradient: Array,
-    mean: Array,
-    square: Array,
-    *,
-    rate: Any,
-    beta1: float,
-    beta2: float,
-    epsilon: float,
-    correction1: Any,
-    correction2: Any,
-) -> tuple[Array, Array, Array]:
+    theta: Array, gradient: Array, mean: Array, square: Array, *,
+    rate: Any, beta1: float, beta2: float, epsilon: float, correction1: Any, correction2: Any,
+) -> tuple[Array, Array, Array]:  # fmt: skip
     """m <- b1 m + (1 - b1) g;  v <- b2 v + (1 - b2) g^2;  theta <- theta - rate m' / (sqrt(v') + epsilon).
 
     m' = m / correction1 and v' = v / correction2 with correction_i = 1 - b_i^t undo the start from zero.
@@ -118,19 +109,9 @@ def adagrad_update(theta: Array, gradient: Array, square: Array, *, rate: Any, e
 
 @update("rate", "correction1", "correction2")
 def amsgrad_update(
-    theta: Array,
-    gradient: Array,
-    mean: Array,
-    square: Array,
-    largest: Array,
-    *,
-    rate: Any,
-    beta1: float,
-    beta2: float,
-    epsilon: float,
-    correction1: Any,
-    correction2: Any,
-) -> tuple[Array, Array, Array, Array]:
+    theta: Array, gradient: Array, mean: Array, square: Array, largest: Array, *,
+    rate: Any, beta1: float, beta2: float, epsilon: float, correction1: Any, correction2: Any,
+) -> tuple[Array, Array, Array, Array]:  # fmt: skip
     """As `adam_update`, with the largest v so far: s <- max(s, v);  theta <- theta - rate m' / (sqrt(s') + epsilon).
 
     References
@@ -147,18 +128,9 @@ def amsgrad_update(
 
 @update("rate", "mean_rate", "correction2")
 def nadam_update(
-    theta: Array,
-    gradient: Array,
-    mean: Array,
-    square: Array,
-    *,
-    rate: Any,
-    mean_rate: Any,
-    beta1: float,
-    beta2: float,
-    epsilon: float,
-    correction2: Any,
-) -> tuple[Array, Array, Array]:
+    theta: Array, gradient: Array, mean: Array, square: Array, *,
+    rate: Any, mean_rate: Any, beta1: float, beta2: float, epsilon: float, correction2: Any,
+) -> tuple[Array, Array, Array]:  # fmt: skip
     """m, v as `adam_update`;  theta <- theta - (rate g + mean_rate m) / (sqrt(v') + epsilon).
 
     References
@@ -172,19 +144,9 @@ def nadam_update(
 
 @update("rate", "correction1", "trust", "plain")
 def radam_update(
-    theta: Array,
-    gradient: Array,
-    mean: Array,
-    square: Array,
-    *,
-    rate: Any,
-    beta1: float,
-    beta2: float,
-    epsilon: float,
-    correction1: Any,
-    trust: Any,
-    plain: Any,
-) -> tuple[Array, Array, Array]:
+    theta: Array, gradient: Array, mean: Array, square: Array, *,
+    rate: Any, beta1: float, beta2: float, epsilon: float, correction1: Any, trust: Any, plain: Any,
+) -> tuple[Array, Array, Array]:  # fmt: skip
     """m, v as `adam_update`;  theta <- theta - rate m' (trust / (sqrt(v) + epsilon) + plain); one of the two is 0.
 
     References
@@ -198,17 +160,9 @@ def radam_update(
 
 @update("rate", "correction1")
 def adamax_update(
-    theta: Array,
-    gradient: Array,
-    mean: Array,
-    largest: Array,
-    *,
-    rate: Any,
-    beta1: float,
-    beta2: float,
-    epsilon: float,
-    correction1: Any,
-) -> tuple[Array, Array, Array]:
+    theta: Array, gradient: Array, mean: Array, largest: Array, *,
+    rate: Any, beta1: float, beta2: float, epsilon: float, correction1: Any,
+) -> tuple[Array, Array, Array]:  # fmt: skip
     """m <- b1 m + (1 - b1) g;  u <- max(b2 u, abs(g) + epsilon);  theta <- theta - rate m' / u.
 
     References
