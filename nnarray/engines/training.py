@@ -2,37 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+import functools
+from collections.abc import Iterator
+from typing import Any
 
 from nnarray.backends import library_of
 from nnarray.functional.propagation import Wiring
 from nnarray.kernels.functions import FUNCTIONS
 from nnarray.kernels.numpy.chain import Chain, Steps
-from nnarray.kernels.standard.updates import Rule
+from nnarray.kernels.rules import Rule, rows_of, rule_of
 from nnarray.layers.base import Layer, own
 from nnarray.layers.containers import is_plain_row
 from nnarray.losses import Loss
-from nnarray.typing import Array
-
-
-class Prepared(Protocol):
-    """What is asked of an optimizer: a rule in numbers, if it has one, and what the gradient goes through before it."""
-
-    @property
-    def transforms(self) -> Sequence[Any]:
-        """What the gradient goes through before the update, such as clipping, in order."""
-        ...
-
-    def elementwise(self) -> Rule | None:
-        """The update of each parameter as a rule in numbers; None if the optimizer has no such rule."""
-        ...
+from nnarray.optimizers.base import Optimizer
+from nnarray.typing import Array, DType
 
 
 def steps_of(
     wiring: Wiring,
     loss: Loss,
-    optimizer: Prepared,
+    optimizer: Optimizer,
     theta: Array,
     slots: dict[str, Array],
     decays: Array | None,
@@ -41,14 +30,21 @@ def steps_of(
 ) -> Steps | None:
     """Prepared steps that write into theta and slots, or None where there is no faster way than the layers' own."""
     owner = library_of(theta)
-    chain, numbers = chain_of(wiring), rule_of(optimizer)
-    if owner is None or not owner.is_host or chain is None or numbers is None or theta.dtype.itemsize < 4:
+    chain = chain_of(wiring)
+    if owner is None or not owner.is_host or chain is None or theta.dtype.itemsize < 4:
+        return None
+    if any(slot.shape != theta.shape or slot.dtype != theta.dtype for slot in slots.values()):
+        return None
+    try:
+        found = rule_in_steps(optimizer, tuple(slots), decays is not None, theta.dtype)
+    except (AttributeError, TypeError):  # not entry by entry; or a field that has no hash, as a list
         return None
     is_joined = loss.is_cross_entropy and _speaks_for_itself(loss, "is_cross_entropy", *COMPUTES_LOSS)
     if is_joined and chain.functions[-1] is not FUNCTIONS["identity"]:
         return None
     chosen: Any = loss.reduction if is_joined else loss.of_prepared
-    return Steps(chain, numbers, chosen, theta, slots, decays, keep_outputs=keep_outputs)
+    read = [*slots.values(), *([] if decays is None else [decays])]
+    return Steps(chain, *found, chosen, theta, read, keep_outputs=keep_outputs)
 
 
 def chain_of(wiring: Wiring) -> Chain | None:
@@ -69,14 +65,25 @@ def _in_a_row(layer: Layer) -> Iterator[Any]:
         yield layer
 
 
-def rule_of(optimizer: Prepared) -> Rule | None:
-    """The optimizer in numbers, if it is one that a chain knows."""
-    known = all(each.in_rule for each in optimizer.transforms)
-    return optimizer.elementwise() if known and _speaks_for_itself(optimizer, "elementwise", *COMPUTES_UPDATE) else None
+@functools.lru_cache
+def rule_in_steps(optimizer: Optimizer, names: tuple[str, ...], decays: bool, dtype: DType) -> tuple[Rule, Any]:
+    """What the optimizer's whole update computes, entry by entry, and the rows of its numbers.
+
+    It is found by trying the update on symbols: of theta, the gradient, slots of these names, and what decays. Where
+    that is not elementwise, it raises AttributeError or TypeError.
+    """
+
+    def definition(theta: Any, gradient: Any, *others: Any, **numbers: Any) -> Any:
+        *vectors, shrunk = others if decays else (*others, None)
+        slots = dict(zip(names, vectors, strict=True))
+        theta, slots = optimizer.update(theta, gradient, slots, numbers, decays=shrunk)
+        return theta, *(slots[name] for name in names)
+
+    rule = rule_of(definition, 2 + len(names) + decays, tuple(optimizer.numbers(0.1, 1)), dtype)
+    return rule, rows_of(optimizer.numbers)
 
 
 COMPUTES_LOSS = ("per_example", "of_prepared", "reduced")
-COMPUTES_UPDATE = ("apply", "apply_in", "kernel", "numbers", "transforms", "update", "slots", "slot_names")
 
 
 def _speaks_for_itself(settings: object, said: str, *methods: str) -> bool:

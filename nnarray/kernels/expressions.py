@@ -7,12 +7,13 @@ CuPy's source are made of, so that none of them repeats the formula.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 
-from nnarray.typing import Array, DType
+from nnarray.typing import DType
 
 Operand = int | float
 """The number of a register, which is an int, or a constant, which is a float."""
@@ -23,12 +24,35 @@ class Program(NamedTuple):
 
     inputs: int
     operations: tuple[tuple[str, tuple[Operand, ...]], ...]
-    result: Operand
+    results: tuple[Operand, ...]
+
+    @property
+    def result(self) -> Operand:
+        """The only one, or the first of several."""
+        return self.results[0]
+
+    @property
+    def read(self) -> list[Operand]:
+        """All registers and constants that an operation or a result reads."""
+        return [*(x for _, operands in self.operations for x in operands), *self.results]
 
     def reads(self, register: int) -> bool:
-        """Whether the result depends on this input."""
-        every = (self.result, *(x for _, operands in self.operations for x in operands))
-        return any(is_register(x) and x == register for x in every)
+        """Whether the results depend on this input."""
+        return any(is_register(x) and x == register for x in self.read)
+
+    def lifted(self) -> tuple[Program, tuple[float, ...]]:
+        """The program with its constants as further inputs, and the constants: one program for all settings."""
+        constants = {repr(x): x for x in self.read if not is_register(x)}
+        numbers = {text: self.inputs + i for i, text in enumerate(constants)}
+
+        def moved(operands: tuple[Operand, ...]) -> tuple[Operand, ...]:
+            shift = len(numbers)
+            return tuple(
+                numbers[repr(x)] if not is_register(x) else x if x < self.inputs else x + shift for x in operands
+            )
+
+        operations = tuple((name, moved(operands)) for name, operands in self.operations)
+        return Program(self.inputs + len(numbers), operations, moved(self.results)), tuple(constants.values())
 
 
 def is_register(x: Operand) -> TypeGuard[int]:
@@ -37,18 +61,27 @@ def is_register(x: Operand) -> TypeGuard[int]:
 
 
 @functools.lru_cache
-def recorded(definition: Callable[..., Array], inputs: int, dtype: DType) -> Program:
+def recorded(definition: Callable[..., Any], inputs: int, dtype: DType) -> Program:
     """The program of a definition, for arrays of this dtype; what it calls must be elementwise as well."""
-    record: list[tuple[str, tuple[Operand, ...]]] = []
-    result: Any = definition(*(Symbol(i, inputs, dtype, record) for i in range(inputs)))
-    return Program(inputs, tuple(record), _operand(result))
+    return record(definition, inputs, dtype)
+
+
+def record(definition: Callable[..., Any], inputs: int, dtype: DType, *, usual: bool = False) -> Program:
+    """As `recorded`, of a function that nobody asks for again; it may return several results.
+
+    With `usual`, the gradients that `drawn_in` is asked for are small enough to stay as they are.
+    """
+    made: dict[str, Any] = {}
+    found: Any = definition(*(Symbol(i, inputs, dtype, made, usual) for i in range(inputs)))
+    results = found if isinstance(found, tuple) else (found,)
+    return Program(inputs, tuple(operation for _, operation in made.values()), tuple(map(_operand, results)))
 
 
 class Symbol:
     """An array whose entries are not known yet: what is done with it is written into the record."""
 
-    def __init__(self, register: int, inputs: int, dtype: DType, record: list[Any]) -> None:
-        self.register, self.inputs, self.dtype, self.record = register, inputs, dtype, record
+    def __init__(self, register: int, inputs: int, dtype: DType, record: dict[str, Any], usual: bool) -> None:
+        self.register, self.inputs, self.dtype, self.record, self.usual = register, inputs, dtype, record, usual
 
     def __array_namespace__(self, **_: object) -> Any:
         return NAMESPACE
@@ -57,9 +90,13 @@ class Symbol:
         raise TypeError("an elementwise definition cannot ask for the value of an entry; choose with xp.where.")
 
     def then(self, name: str, operands: tuple[Any, ...]) -> Symbol:
-        """The result of an operation, in the next register."""
-        self.record.append((name, tuple(map(_operand, operands))))
-        return Symbol(self.inputs + len(self.record) - 1, self.inputs, self.dtype, self.record)
+        """The result of an operation, in the next register; or where it is, if it was computed before."""
+        operation = name, tuple(map(_operand, operands))
+        register, _ = self.record.setdefault(repr(operation), (self.inputs + len(self.record), operation))
+        return Symbol(register, self.inputs, self.dtype, self.record, self.usual)
+
+    def __pow__(self, exponent: float) -> Symbol:
+        return self.then("sqrt", (self,)) if exponent == 0.5 else NotImplemented
 
 
 def _operand(x: Any) -> Operand:
@@ -102,6 +139,10 @@ class _Functions:
     float32, finfo = np.float32, staticmethod(np.finfo)
     zeros_like = staticmethod(lambda x: 0.0)
     astype = staticmethod(lambda x, dtype, copy=True: x)
+    nan = math.nan
+
+    def sign(self, x: Any) -> Symbol:
+        return self.where(x > 0.0, 1.0, self.where(x < 0.0, -1.0, 0.0))
 
     def __getattr__(self, name: str) -> Callable[..., Symbol]:
         if name not in KNOWN:

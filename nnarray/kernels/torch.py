@@ -36,11 +36,11 @@ def _settings(x: Any, window: Window) -> tuple[Any, list[int]]:
 
 
 @kernels.drawn_in.fast("torch")
-def drawn_in(gradient: Any, square: Any, *, decay: float) -> Any:
+def drawn_in(gradient: Any) -> Any:
     """On the host at a look, what it usually is: the gradient as it is."""
     if gradient.device.type == "cpu" and math.isfinite(torch.dot(gradient, gradient)):
         return gradient
-    return kernels.drawn_in.definition(gradient, square, decay=decay)
+    return kernels.drawn_in.definition(gradient)
 
 
 @kernels.normalise.fast("torch")

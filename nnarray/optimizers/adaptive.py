@@ -10,7 +10,7 @@ from nnarray import kernels
 from nnarray.backends import device_of, namespace
 from nnarray.checks import above_zero, in_range
 from nnarray.functional.layout import Layout
-from nnarray.kernels.standard.updates import Rule
+from nnarray.kernels.rules import Update
 from nnarray.optimizers.base import IF_SET, Optimizer, Slots
 from nnarray.schedules import Schedule
 from nnarray.typing import Array
@@ -26,6 +26,7 @@ class Moments(Optimizer):
     epsilon: float = 1e-8
 
     slot_names = ("mean", "square")
+    kernel = kernels.adam_update
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -33,23 +34,12 @@ class Moments(Optimizer):
         in_range(self.beta2, "beta2", 0, 1)
         above_zero(self.epsilon, "epsilon")
 
-    @property
-    def kernel(self) -> Any:
-        """The update of theta and the slots, in the order of `slot_names`."""
-        return kernels.adam_update
-
     def numbers(self, rate: float, step: int) -> dict[str, Any]:
         return {
             "rate": rate,
             "correction1": 1.0 - self.beta1**step,
             "correction2": 1.0 - self.beta2**step,
         }
-
-    def apply(self, theta: Array, gradient: Array, slots: Slots, numbers: dict[str, Any]) -> tuple[Array, Slots]:
-        vectors = [slots[name] for name in self.slot_names]
-        settings = {"beta1": self.beta1, "beta2": self.beta2, "epsilon": self.epsilon}
-        theta, *vectors = self.kernel(theta, gradient, *vectors, **settings, **numbers)
-        return theta, dict(zip(self.slot_names, vectors, strict=True))
 
 
 @dataclass(frozen=True, repr=False)
@@ -81,14 +71,8 @@ class Adam(Moments):
         return ("mean", "square", "largest") if self.amsgrad else ("mean", "square")
 
     @property
-    def kernel(self) -> Any:
+    def kernel(self) -> Update:  # type: ignore[override]
         return kernels.amsgrad_update if self.amsgrad else kernels.adam_update
-
-    def elementwise(self) -> Rule | None:
-        if self.amsgrad:
-            return None
-        coupled, decoupled = (0.0, self.weight_decay) if self.decoupled else (self.weight_decay, 0.0)
-        return Rule(beta1=self.beta1, beta2=self.beta2, epsilon=self.epsilon, coupled=coupled, decoupled=decoupled)
 
 
 @dataclass(frozen=True, repr=False)
@@ -180,13 +164,17 @@ class RAdam(Moments):
     .. [1] Liu et al. (2020), On the variance of the adaptive learning rate and beyond. ICLR.
     """
 
-    @property
-    def kernel(self) -> Any:
-        return kernels.radam_update
+    kernel = kernels.radam_update
 
     def numbers(self, rate: float, step: int) -> dict[str, Any]:
-        found, most = super().numbers(rate, step), 2.0 / (1.0 - self.beta2) - 1.0
-        return found | {"length": most - 2.0 * step * self.beta2**step / found["correction2"]}
+        limit = max(2.0 / (1.0 - self.beta2) - 1.0, 5.0)
+        decayed, kept = self.beta2**step, 1.0 - self.beta2**step
+        length = 2.0 / (1.0 - self.beta2) - 1.0 - 2.0 * step * decayed / kept
+        found = {"rate": rate, "correction1": 1.0 - self.beta1**step}
+        if length <= 5.0:
+            return found | {"trust": 0.0, "plain": 1.0}
+        share = (length - 4.0) * (length - 2.0) * limit / ((limit - 4.0) * (limit - 2.0) * length)
+        return found | {"trust": math.sqrt(share * kept), "plain": 0.0}
 
 
 @dataclass(frozen=True, repr=False)
@@ -209,10 +197,7 @@ class Adamax(Moments):
     lr: float | Schedule = 2e-3
 
     slot_names = ("mean", "largest")
-
-    @property
-    def kernel(self) -> Any:
-        return kernels.adamax_update
+    kernel = kernels.adamax_update
 
     def numbers(self, rate: float, step: int) -> dict[str, Any]:
         return {"rate": rate, "correction1": 1.0 - self.beta1**step}
@@ -232,17 +217,12 @@ class RMSprop(Optimizer):
     epsilon: float = 1e-8
 
     slot_names = ("square",)
+    kernel = kernels.rmsprop_update
 
     def __post_init__(self) -> None:
         super().__post_init__()
         in_range(self.decay, "decay", 0, 1)
         above_zero(self.epsilon, "epsilon")
-
-    def apply(self, theta: Array, gradient: Array, slots: Slots, numbers: dict[str, Any]) -> tuple[Array, Slots]:
-        theta, square = kernels.rmsprop_update(
-            theta, gradient, slots["square"], decay=self.decay, epsilon=self.epsilon, **numbers
-        )
-        return theta, {"square": square}
 
 
 @dataclass(frozen=True, repr=False)
@@ -258,14 +238,11 @@ class Adagrad(Optimizer):
     epsilon: float = 1e-10
 
     slot_names = ("square",)
+    kernel = kernels.adagrad_update
 
     def __post_init__(self) -> None:
         super().__post_init__()
         above_zero(self.epsilon, "epsilon")
-
-    def apply(self, theta: Array, gradient: Array, slots: Slots, numbers: dict[str, Any]) -> tuple[Array, Slots]:
-        theta, square = kernels.adagrad_update(theta, gradient, slots["square"], epsilon=self.epsilon, **numbers)
-        return theta, {"square": square}
 
 
 @dataclass(frozen=True, repr=False)
@@ -292,14 +269,9 @@ class Adadelta(Optimizer):
     epsilon: float = 1e-6
 
     slot_names = ("square", "change")
+    kernel = kernels.adadelta_update
 
     def __post_init__(self) -> None:
         super().__post_init__()
         in_range(self.decay, "decay", 0, 1)
         above_zero(self.epsilon, "epsilon")
-
-    def apply(self, theta: Array, gradient: Array, slots: Slots, numbers: dict[str, Any]) -> tuple[Array, Slots]:
-        theta, square, change = kernels.adadelta_update(
-            theta, gradient, slots["square"], slots["change"], decay=self.decay, epsilon=self.epsilon, **numbers
-        )
-        return theta, {"square": square, "change": change}

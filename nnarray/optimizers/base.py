@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, ClassVar
 
 from nnarray.backends import as_data, copy, dtype_name, namespace, same_place
 from nnarray.checks import above_zero, in_range, numbers_of_python
 from nnarray.functional.layout import Layout
 from nnarray.kernels.engines import computing
+from nnarray.kernels.rules import Update
 from nnarray.kernels.standard.numerics import wide
-from nnarray.kernels.standard.updates import Rule
 from nnarray.names import shown
 from nnarray.optimizers.transforms import ClipNorm, ClipValue, Decay, DecoupledDecay, Freeze, Info, Slots, Transform
 from nnarray.schedules import Schedule, schedule
@@ -70,6 +70,8 @@ class Optimizer(Minimiser):
     clip_value: float | None = field(default=None, kw_only=True, metadata=IF_SET)
 
     slot_names = ()
+    kernel: ClassVar[Update | None] = None
+    """The rule, if it is an elementwise kernel of theta, the gradient and the slots; its settings are fields."""
 
     def __post_init__(self) -> None:
         numbers_of_python(self)
@@ -106,10 +108,6 @@ class Optimizer(Minimiser):
             own |= stage.init(layout, theta)
         return own
 
-    def elementwise(self) -> Rule | None:
-        """The rule in numbers, if it is one that engines prepare; None, and they leave its steps to `update`."""
-        return None
-
     def numbers(self, rate: float, step: int) -> dict[str, Any]:
         """The numbers that change from step to step (counted from 1), computed on the host.
 
@@ -118,8 +116,13 @@ class Optimizer(Minimiser):
         return {"rate": rate}
 
     def apply(self, theta: Array, gradient: Array, slots: Slots, numbers: dict[str, Any]) -> tuple[Array, Slots]:
-        """The rule itself. May consume its array arguments."""
-        raise NotImplementedError
+        """The rule itself: by default what its `kernel` computes. May consume its array arguments."""
+        if self.kernel is None:
+            raise NotImplementedError
+        settings = {name: getattr(self, name) for name in self.kernel.settings}
+        found = self.kernel(theta, gradient, *(slots[name] for name in self.slot_names), **settings, **numbers)
+        theta, *vectors = found if isinstance(found, tuple) else (found,)
+        return theta, dict(zip(self.slot_names, vectors, strict=True))
 
     def apply_in(self, theta: Array, gradient: Array, slots: Slots, info: Info) -> tuple[Array, Slots]:
         """As `apply`, for a rule that sees where each parameter lies in theta. May consume its array arguments."""

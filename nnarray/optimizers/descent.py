@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from nnarray import kernels
 from nnarray.checks import in_range
-from nnarray.kernels.standard.updates import Rule
-from nnarray.optimizers.base import Optimizer, Slots
+from nnarray.kernels.rules import Update
+from nnarray.optimizers.base import Optimizer
 from nnarray.schedules import Schedule
-from nnarray.typing import Array
 
 
 @dataclass(frozen=True, repr=False)
@@ -50,18 +48,9 @@ class SGD(Optimizer):
     def slot_names(self) -> tuple[str, ...]:  # type: ignore[override]
         return ("velocity",) if self.momentum else ()
 
-    def elementwise(self) -> Rule:
-        if self.momentum:
-            return Rule(momentum=self.momentum, nesterov=self.nesterov, coupled=self.weight_decay)
-        return Rule(decoupled=self.weight_decay)  # the same without momentum
-
-    def apply(self, theta: Array, gradient: Array, slots: Slots, numbers: dict[str, Any]) -> tuple[Array, Slots]:
-        if not self.momentum:
-            return kernels.sgd_update(theta, gradient, **numbers), {}
-        theta, velocity = kernels.momentum_update(
-            theta, gradient, slots["velocity"], momentum=self.momentum, nesterov=self.nesterov, **numbers
-        )
-        return theta, {"velocity": velocity}
+    @property
+    def kernel(self) -> Update:  # type: ignore[override]
+        return kernels.momentum_update if self.momentum else kernels.sgd_update
 
 
 @dataclass(frozen=True, repr=False)
@@ -87,13 +76,10 @@ class Lion(Optimizer):
     beta2: float = 0.99
 
     slot_names = ("mean",)
+    kernel = kernels.lion_update
     decoupled = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
         in_range(self.beta1, "beta1", 0, 1)
         in_range(self.beta2, "beta2", 0, 1)
-
-    def apply(self, theta: Array, gradient: Array, slots: Slots, numbers: dict[str, Any]) -> tuple[Array, Slots]:
-        theta, mean = kernels.lion_update(theta, gradient, slots["mean"], beta1=self.beta1, beta2=self.beta2, **numbers)
-        return theta, {"mean": mean}

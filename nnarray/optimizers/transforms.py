@@ -43,8 +43,6 @@ class Transform:
     """
 
     slot_names = ()
-    in_rule = False
-    """Whether engines that prepare steps know it, by what the optimizer's `elementwise` says."""
 
     def init(self, layout: Layout | None, theta: Array) -> Slots:
         """What it remembers, at its start: a vector of zeros for each of `slot_names`."""
@@ -58,8 +56,6 @@ class Transform:
 @dataclass(frozen=True)
 class Freeze(Transform):
     """Frozen entries count as 0, so that no later stage notices them; `Optimizer.update` puts them back."""
-
-    in_rule = True
 
     def apply(self, gradient: Array, theta: Array, slots: Slots, info: Info) -> tuple[Array, Array, Slots]:
         if info.frozen is None:
@@ -102,8 +98,6 @@ class Decay(Transform):
 
     decay: float
 
-    in_rule = True
-
     def apply(self, gradient: Array, theta: Array, slots: Slots, info: Info) -> tuple[Array, Array, Slots]:
         shrunk = theta if info.decays is None else theta * info.decays
         return gradient + self.decay * shrunk, theta, slots
@@ -119,8 +113,6 @@ class DecoupledDecay(Transform):
     """
 
     decay: float
-
-    in_rule = True
 
     def apply(self, gradient: Array, theta: Array, slots: Slots, info: Info) -> tuple[Array, Array, Slots]:
         factor = info.numbers["rate"] * self.decay

@@ -183,6 +183,20 @@ def test_losses(speed: str, name: str, reduction: str, weighted: bool, dtype: st
     check(lambda: trained(net(5, 3), X, y, optimizer=rule, epochs=2, shuffle=False, **settings))
 
 
+class Slow(nn.SGD):
+    """A rule of one's own."""
+
+    def apply(self, theta: Any, gradient: Any, slots: Any, numbers: Any) -> Any:
+        return super().apply(theta, 0.5 * gradient, slots, numbers)
+
+
+class SlowAdam(nn.Adam):
+    """Another one."""
+
+    def numbers(self, rate: float, step: int) -> dict[str, Any]:
+        return super().numbers(0.5 * rate, step)
+
+
 RULES = {
     "sgd": nn.SGD(0.1),
     "sgd decayed": nn.SGD(0.1, weight_decay=0.3),
@@ -197,6 +211,16 @@ RULES = {
     "adamw": nn.AdamW(0.01),
     "adamw decayed": nn.AdamW(0.01, weight_decay=3.0),
     "adamw not decayed": nn.AdamW(0.01, weight_decay=0.0),
+    "amsgrad": nn.Adam(0.01, amsgrad=True),
+    "rmsprop": nn.RMSprop(0.01),
+    "adagrad": nn.Adagrad(0.1),
+    "adadelta": nn.Adadelta(1.0),
+    "adamax": nn.Adamax(0.01),
+    "radam": nn.RAdam(0.01),
+    "lion decayed": nn.Lion(0.01, weight_decay=0.3),
+    "clipped": nn.SGD(0.1, clip_value=0.1, weight_decay=0.3),
+    "own rule": Slow(0.1),
+    "own adam": SlowAdam(0.01),
 }
 
 
@@ -662,20 +686,6 @@ class DoubledNetwork(nn.Network):
         return nn.Out(2.0 * out.y, lambda dy: out.pullback(2.0 * dy))
 
 
-class Slow(nn.SGD):
-    """A rule of one's own."""
-
-    def apply(self, theta: Any, gradient: Any, slots: Any, numbers: Any) -> Any:
-        return super().apply(theta, 0.5 * gradient, slots, numbers)
-
-
-class SlowAdam(nn.Adam):
-    """Another one."""
-
-    def numbers(self, rate: float, step: int) -> dict[str, Any]:
-        return super().numbers(0.5 * rate, step)
-
-
 def network(*layers: nn.Layer) -> Callable[[], nn.Model]:
     return lambda: nn.Network(*layers, nn.Dense(3)).init((4,), seed=SEED, dtype="float32")
 
@@ -683,10 +693,8 @@ def network(*layers: nn.Layer) -> Callable[[], nn.Model]:
 PLAIN = network(nn.Dense(5, "tanh"))
 NO_PLAN: dict[str, tuple[Callable[[], nn.Model], dict[str, Any]]] = {
     "clipped": (PLAIN, {"optimizer": nn.Adam(0.01, clip_norm=0.01)}),
-    "rmsprop": (PLAIN, {"optimizer": nn.RMSprop(0.01)}),
-    "adagrad": (PLAIN, {"optimizer": nn.Adagrad(0.1)}),
-    "own rule": (PLAIN, {"optimizer": Slow(0.1)}),
-    "own adam": (PLAIN, {"optimizer": SlowAdam(0.01)}),
+    "parameter by parameter": (PLAIN, {"optimizer": nn.LAMB(0.01)}),
+    "a single number remembered": (PLAIN, {"optimizer": nn.NAdam(0.01)}),
     "frozen": (lambda: PLAIN().freeze("0"), {}),
     "all but one frozen": (lambda: PLAIN().freeze("0", "1.weight"), {}),
     "half precision": (lambda: PLAIN().to("numpy", "float16"), {}),

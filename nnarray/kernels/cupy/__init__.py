@@ -16,17 +16,9 @@ from nnarray.kernels.cupy import sources
 from nnarray.kernels.expressions import recorded
 from nnarray.kernels.functions import FUNCTIONS
 from nnarray.kernels.registry import Kernel
-from nnarray.kernels.standard.numerics import most
 
 cp: Any = cupy
 kernels.erfc.fast("cupy")(special.erfc)
-
-
-@functools.cache
-def _launch(name: str) -> Any:
-    """The kernel of that name, compiled at its first call for each dtype."""
-    code = sources.ELEMENTWISE[name]
-    return cp.ElementwiseKernel(code.inputs, code.outputs, code.body, f"nnarray_{name}")
 
 
 def _is_wide(x: Any) -> bool:
@@ -69,45 +61,10 @@ for _name, _function in FUNCTIONS.items():
         _in_one_launch(kernels.TABLE[f"{_name}_pullback"], 3)
 
 
-@kernels.sgd_update.fast("cupy")
-def sgd_update(theta: Any, gradient: Any, *, rate: Any) -> Any:
-    """In place, in one launch."""
-    _launch("sgd")(gradient, rate, theta)
-    return theta
-
-
-@kernels.momentum_update.fast("cupy")
-def momentum_update(
-    theta: Any, gradient: Any, velocity: Any, *, rate: Any, momentum: float, nesterov: bool
-) -> Any:  # fmt: skip
-    """In place, in one launch."""
-    _launch("momentum")(gradient, rate, momentum, nesterov, theta, velocity)
-    return theta, velocity
-
-
-@kernels.adam_update.fast("cupy")
-def adam_update(
-    theta: Any,
-    gradient: Any,
-    mean: Any,
-    square: Any,
-    *,
-    rate: Any,
-    beta1: float,
-    beta2: float,
-    epsilon: float,
-    correction1: Any,
-    correction2: Any,
-) -> Any:
-    """In place, in one launch; the corrections move into rate and epsilon."""
-    if not _is_wide(theta):
-        return kernels.adam_update.definition(
-            theta, gradient, mean, square, rate=rate, beta1=beta1, beta2=beta2, epsilon=epsilon,
-            correction1=correction1, correction2=correction2,
-        )  # fmt: skip
-    root = correction2**0.5
-    _launch("adam")(gradient, rate / correction1 * root, beta1, beta2, epsilon * root, most(theta), theta, mean, square)
-    return theta, mean, square
+@functools.cache
+def _cross_entropy() -> Any:
+    """The kernel, compiled at its first call for each dtype."""
+    return cp.ElementwiseKernel(*sources.CROSS_ENTROPY, "nnarray_cross_entropy")
 
 
 @kernels.cross_entropy.fast("cupy")
@@ -119,5 +76,5 @@ def cross_entropy(logits: Any, target: Any) -> Any:
     z, t = cp.ascontiguousarray(logits), cp.ascontiguousarray(target)
     gradient, losses = cp.empty_like(z), cp.empty(z.shape[:-1], dtype=z.dtype)
     limit = float(cp.finfo(z.dtype).max) / 2
-    _launch("cross_entropy")(z, t, classes, limit, gradient, losses)
+    _cross_entropy()(z, t, classes, limit, gradient, losses)
     return losses, gradient

@@ -6,6 +6,7 @@ import math
 from typing import NamedTuple
 
 from nnarray.kernels.expressions import Operand, Program, is_register
+from nnarray.kernels.rules import Rule
 
 SHORT = 64  # classes of a row that one thread can go through while others wait for memory
 
@@ -18,64 +19,39 @@ class Code(NamedTuple):
     body: str
 
 
-ELEMENTWISE = {
-    "sgd": Code("T g, float64 rate", "T theta", "theta = theta - T(rate) * g;"),
-    "momentum": Code(
-        "T g, float64 rate, float64 momentum, bool nesterov",
-        "T theta, T velocity",
-        """
-        const T v = T(momentum) * velocity + g;
-        velocity = v;
-        theta = theta - T(rate) * (nesterov ? g + T(momentum) * v : v);
-        """,
-    ),
-    "adam": Code(
-        "T g, float64 rate, float64 beta1, float64 beta2, float64 epsilon, float64 most",
-        "T theta, T mean, T square",
-        """
-        const T kept = T(beta2) * square, share = T(sqrt(1.0 - beta2)), room = sqrt(T(most) - kept) / share;
-        const T d = !isfinite(g) ? g : g > room ? room : g < -room ? -room : g;
-        const T m = T(beta1) * mean + T(1.0 - beta1) * d;
-        const T v = kept + (share * d) * (share * d);
-        mean = m;
-        square = v;
-        theta = theta - T(rate) * m / (sqrt(v) + T(epsilon));
-        """,
-    ),
-    "cross_entropy": Code(
-        "raw T z, raw T t, int32 classes, float64 limit",
-        "raw T gradient, T loss",
-        """
-        const T far = T(limit);
-        const ptrdiff_t first = (ptrdiff_t)i * classes;
-        T largest = -far;
-        bool wrong = false;
-        for (int k = 0; k < classes; ++k) {
-            const T x = z[first + k];
-            wrong = wrong || x != x;
-            largest = x > largest ? x : largest;
-        }
-        largest = largest > far ? far : largest;
-        T total = T(0), mass = T(0), linear = T(0);
-        for (int k = 0; k < classes; ++k) {
-            T x = z[first + k];
-            x = (x > far ? far : x < -far ? -far : x) - largest;
-            const T share = t[first + k], e = exp(x);
-            gradient[first + k] = e;
-            total += e;
-            mass += share;
-            linear += share * x;
-        }
-        const T nothing = T(0) / T(0);
-        loss = wrong ? nothing : mass * log(total) - linear;
-        for (int k = 0; k < classes; ++k) {
-            const T p = gradient[first + k] / total;
-            gradient[first + k] = wrong ? nothing : p * mass - t[first + k];
-        }
-        """,
-    ),
-}
-"""By name. `i` is the entry's number; outputs hold their old values when the body begins."""
+CROSS_ENTROPY = Code(
+    "raw T z, raw T t, int32 classes, float64 limit",
+    "raw T gradient, T loss",
+    """
+    const T far = T(limit);
+    const ptrdiff_t first = (ptrdiff_t)i * classes;
+    T largest = -far;
+    bool wrong = false;
+    for (int k = 0; k < classes; ++k) {
+        const T x = z[first + k];
+        wrong = wrong || x != x;
+        largest = x > largest ? x : largest;
+    }
+    largest = largest > far ? far : largest;
+    T total = T(0), mass = T(0), linear = T(0);
+    for (int k = 0; k < classes; ++k) {
+        T x = z[first + k];
+        x = (x > far ? far : x < -far ? -far : x) - largest;
+        const T share = t[first + k], e = exp(x);
+        gradient[first + k] = e;
+        total += e;
+        mass += share;
+        linear += share * x;
+    }
+    const T nothing = T(0) / T(0);
+    loss = wrong ? nothing : mass * log(total) - linear;
+    for (int k = 0; k < classes; ++k) {
+        const T p = gradient[first + k] / total;
+        gradient[first + k] = wrong ? nothing : p * mass - t[first + k];
+    }
+    """,
+)
+"""Of a row, the number of which is `i`."""
 
 FORMS = {
     "add": "{0} + {1}",
@@ -99,12 +75,32 @@ FORMS = {
 
 def source(program: Program) -> Code:
     """The code of an elementwise definition; its inputs are r0, r1, ..., without those that it does not read."""
-    lines = [
+    inputs = ", ".join(f"T r{i}" for i in range(program.inputs) if program.reads(i))
+    return Code(inputs, "T result", "\n".join([*_lines(program), f"result = {_written(program.result)};"]))
+
+
+def source_of_rule(rule: Rule) -> Code:
+    """The code of a rule with its constants as the last numbers, the same for all settings.
+
+    Its inputs are the arrays that it only reads, a1, ..., and the numbers n0, n1, ...; its outputs, the other arrays.
+    """
+    program, _ = rule.program.lifted()
+    kept = [i for i in range(rule.arrays) if i not in rule.targets]
+    numbers = range(program.inputs - rule.arrays)
+    arrays = [f"const T r{i} = a{i};" for i in range(rule.arrays)]
+    single = [f"const T r{rule.arrays + i} = T(n{i});" for i in numbers]
+    stores = [f"a{i} = {_written(x)};" for i, x in zip(rule.targets, program.results, strict=True)]
+    inputs = ", ".join([*(f"T a{i}" for i in kept), *(f"float64 n{i}" for i in numbers)])
+    outputs = ", ".join(f"T a{i}" for i in rule.targets)
+    return Code(inputs, outputs, "\n".join([*arrays, *single, *_lines(program), *stores]))
+
+
+def _lines(program: Program) -> list[str]:
+    """A line an operation."""
+    return [
         f"const auto r{number} = {FORMS.get(name, name + '({0})').format(*map(_written, operands))};"
         for number, (name, operands) in enumerate(program.operations, start=program.inputs)
     ]
-    inputs = ", ".join(f"T r{i}" for i in range(program.inputs) if program.reads(i))
-    return Code(inputs, "T result", "\n".join([*lines, f"result = {_written(program.result)};"]))
 
 
 def _written(x: Operand) -> str:

@@ -11,6 +11,7 @@ import hashlib
 import json
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -19,7 +20,7 @@ from llvmlite import ir
 from numba import carray, types  # pyright: ignore[reportPrivateImportUsage]
 from numba.extending import intrinsic, overload, register_jitable
 
-from nnarray.kernels.expressions import Operand, is_register
+from nnarray.kernels.expressions import Operand, Program, is_register
 from nnarray.kernels.functions import Function
 
 # Sums may be taken in any order, so that they fill the vector registers; nan and infinity are still handed on.
@@ -31,7 +32,6 @@ compiled = numba.njit(cache=True, error_model="numpy", fastmath=FAST)
 # process, optimised once or twice: the last bits would depend on what was compiled when.
 INLINED: Any = {"error_model": "numpy", "fastmath": FAST, "forceinline": True}
 piece = register_jitable(**INLINED)
-exact = register_jitable(**INLINED | {"fastmath": EXACT})
 
 f32 = np.float32
 
@@ -126,18 +126,10 @@ def _computed(typing: Any, text: Any, first: Any, second: Any, third: Any) -> An
     """The result of a program, which is written as JSON, of three numbers; those that it has no inputs for are left."""
     if not isinstance(text, types.StringLiteral):
         return None
-    inputs, operations, result = json.loads(text.literal_value)
-    kind = first
+    program, kind = Program(*json.loads(text.literal_value)), first
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        registers = list(arguments[1 : 1 + inputs])
-
-        def value(x: Operand) -> Any:
-            return registers[x] if is_register(x) else context.get_constant(kind, x)
-
-        for name, operands in operations:
-            registers.append(_operation(context, builder, kind, name, list(map(value, operands))))
-        return value(result)
+        return results(context, builder, kind, program, arguments[1 : 1 + program.inputs], FLAGS)[0]
 
     return kind(text, kind, kind, kind), code
 
@@ -145,7 +137,21 @@ def _computed(typing: Any, text: Any, first: Any, second: Any, third: Any) -> An
 computed: Any = intrinsic(prefer_literal=True)(_computed)
 
 
-def _operation(context: Any, builder: Any, kind: Any, name: str, operands: list[Any]) -> Any:
+def results(
+    context: Any, builder: Any, kind: Any, program: Program, inputs: Sequence[Any], flags: Sequence[str]
+) -> list[Any]:
+    """The results of a program of numbers of one kind."""
+    registers = list(inputs)
+
+    def value(x: Operand) -> Any:
+        return registers[x] if is_register(x) else context.get_constant(kind, x)
+
+    for name, operands in program.operations:
+        registers.append(_operation(context, builder, kind, name, list(map(value, operands)), flags))
+    return list(map(value, program.results))
+
+
+def _operation(context: Any, builder: Any, kind: Any, name: str, operands: list[Any], flags: Sequence[str]) -> Any:
     """The code of one operation on numbers of one kind."""
     a, b = operands[0], operands[-1]
     arithmetic = {
@@ -155,9 +161,9 @@ def _operation(context: Any, builder: Any, kind: Any, name: str, operands: list[
         "divide": builder.fdiv,
     }
     if name in arithmetic:
-        return arithmetic[name](a, b, flags=FLAGS)
+        return arithmetic[name](a, b, flags=flags)
     if name == "negative":
-        return builder.fneg(a, flags=FLAGS)
+        return builder.fneg(a, flags=flags)
     if name in COMPARISONS:
         return builder.fcmp_ordered(COMPARISONS[name], a, b)
     if name in ("maximum", "minimum"):  # nan wins
@@ -168,7 +174,8 @@ def _operation(context: Any, builder: Any, kind: Any, name: str, operands: list[
     if name == "logical_and":
         return builder.and_(a, b)
     if name == "isfinite":
-        return builder.fcmp_ordered("==", builder.fsub(a, a), context.get_constant(kind, 0.0))
+        top = context.get_constant(kind, math.inf)  # a - a == 0 is taken for true where a is a sum
+        return builder.and_(builder.fcmp_ordered("<", a, top), builder.fcmp_ordered(">", a, builder.fneg(top)))
     function = context.typing_context.resolve_value_type(CALLED.get(name) or getattr(math, name))
     signature = function.get_call_type(context.typing_context, (kind,), {})
     return context.get_function(function, signature)(builder, [a])
@@ -184,7 +191,7 @@ class Loops:
         forward, backward = function.forward_program(dtype), function.backward_program(dtype)
         self.reads_input, self.changes = backward.reads(1), bool(forward.operations)
         loops = _forward_loop(json.dumps(forward), self.reads_input), _backward_loop(json.dumps(backward))
-        self.kept = [_compiled(loop, dtype) for loop in loops]  # as long as which the machine code lives
+        self.kept = [loop_of(loop, dtype) for loop in loops]  # as long as which the machine code lives
         self.forward, self.backward = (each.address for each in self.kept)
 
 
@@ -230,12 +237,18 @@ def _backward_loop(text: str) -> Any:
     return backward
 
 
-def _compiled(loop: Any, dtype: Any) -> Any:
-    """A loop that has an address; its name on disk is another one where its formula has changed."""
-    cells = repr([cell.cell_contents for cell in loop.__closure__])
+_OPERATIONS = Path(__file__).read_text(encoding="utf-8")  # Numba looks at the file of the loop alone
+
+
+def loop_of(loop: Any, dtype: Any, first: Any = None) -> Any:
+    """A loop that has an address; its name on disk is another one where its formula or this file has changed.
+
+    It takes three pointers, to numbers of the dtype but for the first one if that is said, and two counts.
+    """
+    cells = repr([_OPERATIONS, *(cell.cell_contents for cell in loop.__closure__)])
     loop.__qualname__ = f"{loop.__name__}_{hashlib.sha256(cells.encode()).hexdigest()[:16]}"
     pointer = types.CPointer(numba.from_dtype(dtype))
-    signature = types.void(pointer, pointer, pointer, types.intp, types.intp)
+    signature = types.void(first or pointer, pointer, pointer, types.intp, types.intp)
     return numba.cfunc(signature, cache=True, error_model="numpy", fastmath=FAST)(loop)
 
 

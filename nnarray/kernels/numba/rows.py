@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from nnarray.kernels.numba.functions import addresses, called, exp, piece
-from nnarray.kernels.numba.steps import update
 from nnarray.kernels.numba.vectors import PANEL, ROWS, compiled, product
 
 
@@ -75,13 +74,13 @@ def _cross_entropy(z: Any, target: Any, shares: Any, classes: int) -> float:
 def _steps(
     theta: Any, gradient: Any, sizes: Any, forward: Any, backward: Any, kept: int, floors: Any,
     x: Any, target: Any, shares: Any, memory: Any, scratch: Any,
-    mean: Any, square: Any, decays: Any, rule: Any, rates: Any, first: int, losses: Any,
+    rule: int, arrays: Any, numbers: Any, losses: Any,
 ) -> None:  # fmt: skip
     """Steps on the same examples; `rule` and what is said of functions are as in `steps`, and `floors` below."""
     count, layers, endless = shares.size, forward.size, np.float32(-np.inf)
     room, no_bias = scratch.size // 3, np.zeros(1, dtype=np.float32)
     panels, slopes, bias = scratch[:room], scratch[room : 2 * room], scratch[2 * room :]
-    for step in range(rates.size):
+    for step in range(losses.size):
         start, place, h, at, width = 0, 0, x, 0, sizes[0]
         for i in range(layers):
             fan_in, units = sizes[i], sizes[i + 1]
@@ -125,7 +124,7 @@ def _steps(
                 before = memory[kept + at : kept + at + h.size]
                 called(backward[i - 1], memory[spare : spare + count * below], before, h, 1, h.size)
                 delta = at
-        update(theta, gradient, mean, square, decays, rule, rates[step], first + step)
+        called(rule, arrays, numbers[step], losses, theta.size, 0)
 
 
 class Wide:
@@ -134,7 +133,7 @@ class Wide:
     outputs = None
 
     def __init__(self, owner: Any, count: int) -> None:
-        sizes, slots, none = owner.chain.sizes, owner.slots, owner.theta[:0]
+        sizes = owner.chain.sizes
         self.owner, self.count = owner, count
         wide = [-(-size // PANEL) * PANEL for size in sizes]
         self.target = np.zeros((count, wide[-1]), dtype=np.float32)
@@ -146,8 +145,7 @@ class Wide:
         self.scratch = np.empty(3 * room, dtype=np.float32)
         floors = np.asarray([f.floor for f in owner.chain.functions], dtype=np.float32)  # nan where there is none
         self.fixed = owner.theta, owner.gradient, np.asarray(sizes), forward, backward, kept, floors
-        self.moments = slots.get("mean", slots.get("velocity", none)), slots.get("square", none), owner.decays
-        self.rule = tuple(map(float, owner.rule))
+        self.update = owner.update
 
     def load(self, x: Any, target: Any, weights: Any) -> None:
         """Take in the examples: where they lie, if they can be read and written there in a row."""
@@ -161,11 +159,11 @@ class Wide:
             self.target.fill(0.0)
             self.target[np.arange(self.count), target] = self.shares
 
-    def compiled(self, rates: Any, first: int, losses: Any) -> None:
+    def compiled(self, numbers: Any, losses: Any) -> None:
         """The steps, whose losses are written."""
         _steps(
-            *self.fixed, self.x, self.target.reshape(-1), self.shares, self.memory, self.scratch, *self.moments,
-            self.rule, rates, first, losses,
+            *self.fixed, self.x, self.target.reshape(-1), self.shares, self.memory, self.scratch,
+            self.update.address, self.update.addresses, numbers, losses,
         )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from nnarray.kernels.functions import Function
-from nnarray.kernels.numba.functions import EXACT, addresses, called, compiled, exact, exp, loops_of, piece
+from nnarray.kernels.numba.functions import addresses, called, compiled, exp, loops_of, piece
 from nnarray.kernels.numpy.elementwise import Calls
 
 # --- Waiting ------------------------------------------------------------------------------------------------------
@@ -79,41 +79,6 @@ def _cross_entropy(z: Any, target: Any, shares: Any, total: Any, largest: Any, l
     loss[0] = logs - linear
 
 
-@piece
-def _squared(g: Any) -> Any:
-    """The sum of the squares."""
-    total = g.dtype.type(0)
-    for i in range(g.size):
-        total += g[i] * g[i]
-    return total
-
-
-@exact
-def _draw_in(g: Any, square: Any, decay: float, most: float) -> None:
-    """What `standard.updates.drawn_in` says, in place."""
-    for i in range(g.size):
-        room = math.sqrt(most - decay * square[i]) / math.sqrt(1.0 - decay)
-        if np.isfinite(g[i]):
-            g[i] = min(max(g[i], -room), room)
-
-
-@exact
-def _adam(theta: Any, g: Any, mean: Any, square: Any, rate: float, beta1: float, beta2: float, epsilon: float) -> None:
-    """One pass; the corrections lie in rate and epsilon."""
-    number = theta.dtype.type
-    b1, b2, rest1, root2 = number(beta1), number(beta2), number(1.0 - beta1), number(math.sqrt(1.0 - beta2))
-    if not np.isfinite(_squared(g)):
-        _draw_in(g, square, beta2, (1.0 - 2.0**-9) * np.finfo(theta.dtype).max)
-    size, least = number(rate), number(epsilon)
-    for i in range(theta.size):
-        m = b1 * mean[i] + rest1 * g[i]
-        r = root2 * g[i]
-        v = b2 * square[i] + r * r
-        mean[i] = m
-        square[i] = v
-        theta[i] -= size * m / (np.sqrt(v) + least)
-
-
 # --- Whole steps of a tiny chain -----------------------------------------------------------------------------------
 
 
@@ -167,28 +132,6 @@ def _below(block: Any, delta: Any, below: Any) -> None:
                 row[j] += w * d[j]
 
 
-@piece
-def update(theta: Any, gradient: Any, mean: Any, square: Any, decays: Any, rule: Any, rate: float, step: int) -> None:
-    """The optimizer's, on the whole vector."""
-    number = theta.dtype.type
-    momentum, nesterov, beta1, beta2, epsilon, coupled, decoupled = rule
-    shrink, pull, slow, size, one = number(rate * decoupled), number(coupled), number(momentum), number(rate), number(1)
-    for i in range(theta.size):
-        theta[i] *= one - shrink * decays[i]
-        gradient[i] += pull * decays[i] * theta[i]
-    if epsilon:
-        root = math.sqrt(1.0 - beta2**step)
-        scaled = rate * root / (1.0 - beta1**step)
-        _adam(theta, gradient, mean, square, scaled, beta1, beta2, epsilon * root)
-    elif momentum:
-        for i in range(theta.size):
-            mean[i] = slow * mean[i] + gradient[i]
-            theta[i] -= size * (gradient[i] + slow * mean[i] if nesterov else mean[i])
-    else:
-        for i in range(theta.size):
-            theta[i] -= size * gradient[i]
-
-
 @compiled
 def _steps(
     theta: Any,
@@ -201,21 +144,18 @@ def _steps(
     target: Any,
     shares: Any,
     memory: Any,
-    mean: Any,
-    square: Any,
-    decays: Any,
-    rule: Any,
-    rates: Any,
-    first: int,
+    rule: int,
+    arrays: Any,
+    numbers: Any,
     losses: Any,
 ) -> None:
-    """Steps on the same examples; `rule` is momentum, nesterov, beta1, beta2, epsilon, coupled, decoupled.
+    """Steps on the same examples; `rule` is the address of its loop, `arrays` those of what it takes.
 
     `forward` and `backward` are the addresses of each layer's loops; `kept` is how far behind a function's outputs in
     memory its inputs are, or 0 where no loop reads them.
     """
     count, layers, no_bias = x.shape[1], forward.size, np.zeros(1, dtype=x.dtype)
-    for step in range(rates.size):
+    for step in range(losses.size):
         h, start, place = x, 0, 0
         for i in range(layers):
             stop, end = start + (sizes[i] + 1) * sizes[i + 1], place + sizes[i + 1] * count
@@ -243,13 +183,12 @@ def _steps(
             before = memory[kept + place : kept + end]
             called(backward[i - 1], below, before, h, 1, h.size)
             delta = h
-        update(theta, gradient, mean, square, decays, rule, rates[step], first + step)
+        called(rule, arrays, numbers[step], losses, theta.size, 0)
 
 
 # --- As `chain` calls them -----------------------------------------------------------------------------------------
 
 cross_entropy_rows: Any = compiled(_cross_entropy)
-adam = numba.njit(cache=True, error_model="numpy", fastmath=EXACT)(_adam)
 
 
 @compiled
@@ -274,18 +213,17 @@ def cross_entropy(z: Any, target: Any, shares: Any, loss: Any) -> Calls:
     return [(cross_entropy_rows, (z, target, shares, np.empty_like(shares), np.empty_like(shares), loss.reshape(1)))]
 
 
-def steps(owner: Any, x: Any, target: Any, shares: Any) -> Callable[[Any, int, Any], None]:
-    """(rates, first step, losses) -> steps on these examples, whose losses are written."""
-    sizes, theta, slots = owner.chain.sizes, owner.theta, owner.slots
-    none, units = theta[:0], sum(sizes[1:]) * x.shape[1]
-    numbers = tuple(map(float, owner.rule))
+def steps(owner: Any, x: Any, target: Any, shares: Any) -> Callable[[Any, Any], None]:
+    """(numbers of the steps, losses) -> steps on these examples, whose losses are written."""
+    sizes, theta = owner.chain.sizes, owner.theta
+    units = sum(sizes[1:]) * x.shape[1]
     forward, backward, reads_input = addresses(owner.chain.functions, theta.dtype)
     kept = 2 * (units + x.shape[1]) if reads_input else 0
     memory = np.empty(kept + 2 * (units + x.shape[1]), dtype=theta.dtype)
-    mean, square = slots.get("mean", slots.get("velocity", none)), slots.get("square", none)
+    update = owner.update
     fixed = (theta, owner.gradient, np.asarray(sizes), forward, backward, kept)
 
-    def run(rates: Any, first: int, losses: Any) -> None:
-        _steps(*fixed, x, target, shares, memory, mean, square, owner.decays, numbers, rates, first, losses)
+    def run(numbers: Any, losses: Any) -> None:
+        _steps(*fixed, x, target, shares, memory, update.address, update.addresses, numbers, losses)
 
     return run

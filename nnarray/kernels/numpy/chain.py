@@ -7,17 +7,19 @@ its inputs, a small layer is one product forward and one back.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from nnarray import kernels
 from nnarray.kernels.compilation import numba_pieces
 from nnarray.kernels.functions import Function
 from nnarray.kernels.numpy.elementwise import Calls, calls_of
-from nnarray.kernels.standard.updates import Rule
+from nnarray.kernels.numpy.updates import prepared
+from nnarray.kernels.rules import Rule
 
+AHEAD = 16  # steps whose numbers are computed at once
 SMALL = 4_096  # entries of the largest array: below, a call costs more than its arithmetic
 
 
@@ -50,12 +52,13 @@ class Steps:
     ----------
     chain : Chain
     rule : Rule
+    rows : function
+        (rates, first step) -> the rule's numbers, a row for each step.
     loss : "mean", "sum" or function
         The reduction of the cross-entropy; or another loss, (outputs, target, weights) -> (value, gradient).
     theta : array
-    slots : dict of arrays
-    decays : array of 0 and 1, shape of theta, or None
-        Which entries weight decay shrinks; all if None.
+    others : sequence of arrays
+        What the rule takes besides theta and the gradient.
     keep_outputs : bool
         Whether `run` gives the outputs too.
     """
@@ -64,20 +67,19 @@ class Steps:
         self,
         chain: Chain,
         rule: Rule,
+        rows: Callable[[Sequence[float], int], Any],
         loss: Any,
         theta: Any,
-        slots: dict[str, Any],
-        decays: Any = None,
+        others: Sequence[Any],
         *,
         keep_outputs: bool = False,
     ) -> None:
-        self.chain, self.rule, self.loss, self.keep_outputs = chain, rule, loss, keep_outputs
-        self.theta, self.slots = theta, slots
-        self.decays = np.ones_like(theta) if decays is None else decays
-        self.gradient = np.empty_like(theta)
+        self.chain, self.rows, self.loss, self.keep_outputs = chain, rows, loss, keep_outputs
+        self.theta, self.gradient = theta, np.empty_like(theta)
+        self.update = prepared(rule, [theta, self.gradient, *others])
         self.pieces = numba_pieces()
         self._batches: dict[int, Any] = {}
-        self._rate: float | None = None
+        self._ahead: tuple[float, int, Any] = (math.nan, 0, None)
 
     def run(self, x: Any, target: Any, weights: Any, rates: Sequence[float], first: int) -> tuple[Any, Any]:
         """The losses of as many steps on the same examples as there are rates, the first of which is step `first`.
@@ -90,13 +92,24 @@ class Steps:
         batch.load(x, target, weights)
         losses = np.empty(len(rates), dtype=self.theta.dtype)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            numbers = self._numbers(rates, first)
             if batch.compiled:
-                batch.compiled(np.asarray(rates, dtype=float), first, losses)
+                batch.compiled(numbers, losses)
                 return losses.tolist(), None
-            for i, rate in enumerate(rates):
+            for i, each in enumerate(numbers):
                 losses[i] = batch.loss_and_gradient()
-                self._update(rate, first + i)
+                self.update(each)
         return losses.tolist(), None if batch.outputs is None else batch.outputs.copy()
+
+    def _numbers(self, rates: Sequence[float], first: int) -> Any:
+        """A row of the rule's numbers for each step; for a single step, one of those computed for some in advance."""
+        if len(rates) > 1:
+            return self.update.table(self.rows(rates, first))
+        rate, start, table = self._ahead
+        if rate != rates[0] or not start <= first < start + AHEAD:
+            start, table = first, self.update.table(self.rows(list(rates) * AHEAD, first))
+            self._ahead = rates[0], start, table
+        return table[first - start : first - start + 1]
 
     def release(self) -> None:
         """Forget the memory of all batches, which refers to this and would keep it."""
@@ -112,38 +125,6 @@ class Steps:
         shares[...] = 1.0 if weights is None else weights
         if self.loss == "mean":
             shares /= shares.sum() or 1.0
-
-    def _update(self, rate: float, step: int) -> None:
-        """The optimizer's, on the whole vector."""
-        theta, g, rule, slots = self.theta, self.gradient, self.rule, self.slots
-        if rate != self._rate:
-            self._rate, self._scale = rate, np.asarray(rate, dtype=theta.dtype)
-            self._shrink = 1.0 - np.asarray(rate * rule.decoupled, dtype=theta.dtype) * self.decays
-        if rule.decoupled:
-            np.multiply(theta, self._shrink, theta)
-        if rule.coupled:
-            g += rule.coupled * (theta * self.decays)
-        if rule.epsilon:
-            kernels.adam_update(
-                theta,
-                g,
-                slots["mean"],
-                slots["square"],
-                rate=rate,
-                beta1=rule.beta1,
-                beta2=rule.beta2,
-                epsilon=rule.epsilon,
-                correction1=1.0 - rule.beta1**step,
-                correction2=1.0 - rule.beta2**step,
-            )
-            return
-        if rule.momentum:
-            velocity = slots["velocity"]
-            velocity *= rule.momentum
-            velocity += g
-            g = g + rule.momentum * velocity if rule.nesterov else velocity * 1.0
-        np.multiply(g, self._scale, g)
-        np.subtract(theta, g, theta)
 
 
 class _Batch:

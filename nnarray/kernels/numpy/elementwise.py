@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -12,39 +13,93 @@ from nnarray.kernels.expressions import Operand, Program, is_register, recorded
 from nnarray.kernels.functions import Function
 from nnarray.typing import DType
 
+Kind = tuple[Any, bool]  # a dtype, and whether it is a single number
 Calls = list[tuple[Callable[..., Any], tuple[Any, ...]]]
 MASKS = {"greater", "greater_equal", "less", "less_equal", "equal", "logical_and", "isfinite"}
 
 
 def calls_of(program: Program, inputs: Sequence[Any], out: Any) -> Calls:
     """The calls that write the result into `out`, which may be one of the inputs."""
-    made: Calls = []
-    registers: dict[Operand, Any] = dict(enumerate(inputs))
-    free: dict[bool, list[Any]] = {True: [], False: []}  # memory whose contents nobody reads any more
-    last_use = {x: i for i, (_, operands) in enumerate(program.operations) for x in operands if is_register(x)}
+    place = next((i for i, x in enumerate(inputs) if x is out), -1)
+    passes = Passes(program, [place], len(inputs), out.dtype)
+    return passes.calls([*inputs, *passes.constants, *passes.memory(out.shape), out])
 
-    def memory(masks: bool) -> Any:
-        return free[masks].pop() if free[masks] else np.empty(out.shape, dtype=bool if masks else out.dtype)
 
-    for i, (name, operands) in enumerate(program.operations):
-        number, is_mask = program.inputs + i, name in MASKS
-        target = out if number == program.result else memory(is_mask)
-        arrays = [registers[x] if is_register(x) else np.asarray(x, dtype=out.dtype) for x in operands]
-        if name == "where":
-            mask, a, b = arrays
-            made += _choice(mask, a, b, target)
-        elif name in ("maximum", "minimum"):  # whose third argument may not be the output
-            made.append((partial(getattr(np, name), out=target), tuple(arrays)))
-        else:
-            made.append((getattr(np, name), (*arrays, target)))
-        registers[number] = target
-        for x in set(filter(is_register, operands)):
-            if x >= program.inputs and last_use[x] == i:
-                free[registers[x].dtype == bool].append(registers[x])
-    if program.result not in registers:
-        return [(np.copyto, (out, program.result))]
-    result = registers[program.result]
-    return made if result is out else [*made, (np.copyto, (out, result))]
+class Passes:
+    """A program's operations; each knows where in a row of arrays it reads and writes.
+
+    The row is the program's inputs, of which the first few are arrays and the others single numbers; then constants,
+    memory for what is between, and whatever else results are written into.
+
+    Parameters
+    ----------
+    program : Program
+    targets : sequence of int
+        The place in the row where each result is written; over an input, when nobody reads that any more.
+    arrays : int
+    dtype : dtype
+    spare : int, optional
+        An input that may be written over as soon as it is not read any more.
+    """
+
+    def __init__(
+        self, program: Program, targets: Sequence[int], arrays: int, dtype: DType, spare: int | None = None
+    ) -> None:
+        self.program, constants = _copying(program, targets).lifted()
+        self.constants = [np.asarray(x, dtype=dtype) for x in constants]
+        self.between: list[Kind] = []
+        self.operations: list[tuple[str, list[int], int]] = []
+        kinds: list[Kind] = [(dtype, i >= arrays) for i in range(self.program.inputs)]
+        self._plan(dict(zip(self.program.results, targets, strict=True)), kinds, spare)
+
+    def _plan(self, goals: dict[Operand, int], kinds: list[Kind], spare: int | None) -> None:
+        inputs, operations, results = self.program
+        last = {x: i for i, (_, operands) in enumerate(operations) for x in operands}
+        last |= dict.fromkeys(results, len(operations))
+        place, free = list(range(inputs)), defaultdict[Kind, list[int]](list)
+        for i, (name, operands) in enumerate(operations):
+            for x in filter(is_register, set(operands)):
+                if last[x] == i and (x == spare or x >= inputs):  # nobody reads its memory any more
+                    free[kinds[x]].append(place[x])
+            kind = bool if name in MASKS else kinds[0][0], all(kinds[x][1] for x in operands if is_register(x))
+            goal = goals.get(inputs + i)
+            if goal is None or last.get(goal, 0) > i:
+                if not free[kind]:
+                    self.between.append(kind)
+                goal = free[kind].pop() if free[kind] else inputs + len(self.between) - 1
+            self.operations.append((name, [place[x] for x in operands if is_register(x)], goal))
+            place.append(goal)
+            kinds.append(kind)
+        late = ((place[x], goal) for x, goal in goals.items() if is_register(x) and place[x] != goal)
+        self.operations += [("positive", [x], goal) for x, goal in late]
+
+    def memory(self, shape: tuple[int, ...]) -> list[Any]:
+        """What is between, for arrays of this shape."""
+        return [np.empty(() if single else shape, dtype=dtype) for dtype, single in self.between]
+
+    def calls(self, row: Sequence[Any]) -> Calls:
+        """The operations on the arrays of a row."""
+        made: Calls = []
+        for name, operands, target in self.operations:
+            arrays, out = [row[i] for i in operands], row[target]
+            if name == "where":
+                mask, a, b = arrays
+                made += _choice(mask, a, b, out)
+            elif name in ("maximum", "minimum"):  # whose third argument may not be the output
+                made.append((partial(getattr(np, name), out=out), tuple(arrays)))
+            else:
+                made.append((getattr(np, name), (*arrays, out)))
+        return made
+
+
+def _copying(program: Program, targets: Sequence[int]) -> Program:
+    """The program, with a copy of each result that is a constant, or an input of another place."""
+    operations, results = list(program.operations), list(program.results)
+    for i, (result, target) in enumerate(zip(program.results, targets, strict=True)):
+        if not is_register(result) or target != result < program.inputs:
+            results[i] = program.inputs + len(operations)
+            operations.append(("positive", (result,)))
+    return Program(program.inputs, tuple(operations), tuple(results))
 
 
 def _choice(mask: Any, a: Any, b: Any, target: Any) -> Calls:

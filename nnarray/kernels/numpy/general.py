@@ -45,65 +45,6 @@ def relu_pullback(dy: Any, x: Any, y: Any) -> Any:
     return chosen(y > 0, dy)
 
 
-@kernels.sgd_update.fast("numpy")
-def sgd_update(theta: Any, gradient: Any, *, rate: Any) -> Any:
-    """In place."""
-    gradient *= rate
-    theta -= gradient
-    return theta
-
-
-@kernels.drawn_in.fast("numpy")
-def drawn_in(gradient: Any, square: Any, *, decay: float) -> Any:
-    """At a look, what it usually is: the gradient as it is."""
-    if np.isfinite(np.vdot(gradient, gradient)):
-        return gradient
-    return kernels.drawn_in.definition(gradient, square, decay=decay)
-
-
-@kernels.adam_update.fast("numpy")
-def adam_update(
-    theta: Any,
-    gradient: Any,
-    mean: Any,
-    square: Any,
-    *,
-    rate: Any,
-    beta1: float,
-    beta2: float,
-    epsilon: float,
-    correction1: Any,
-    correction2: Any,
-) -> Any:
-    """In place, each entry read from memory once; the corrections move into rate and epsilon."""
-    root_correction = correction2**0.5
-    rate = rate / correction1 * root_correction
-    epsilon = epsilon * root_correction
-    if (pieces := numba_pieces()) is not None:
-        pieces.adam(theta, gradient, mean, square, rate, beta1, beta2, epsilon)
-        return theta, mean, square
-    gradient = drawn_in(gradient, square, decay=beta2)
-    root = (1.0 - beta2) ** 0.5
-    scratch = np.empty(min(BLOCK, theta.size), dtype=theta.dtype)
-    for start in range(0, theta.size, BLOCK):
-        part = slice(start, start + BLOCK)
-        g, m, v, p = gradient[part], mean[part], square[part], theta[part]
-        s = scratch[: g.size]
-        np.multiply(g, 1.0 - beta1, out=s)
-        m *= beta1
-        m += s
-        np.multiply(g, root, out=s)
-        s *= s
-        v *= beta2
-        v += s
-        np.sqrt(v, out=s)
-        s += epsilon
-        np.divide(m, s, out=s)
-        s *= rate
-        p -= s
-    return theta, mean, square
-
-
 @kernels.threefry.fast("numpy")
 def threefry(counter: Any, high: Any, key0: Any, key1: Any) -> Any:
     """The rounds in place on unsigned words, in blocks that stay in the cache."""

@@ -2,43 +2,34 @@
 
 All of them consume their array arguments: a fast version may write the results into them. The numbers that change
 from step to step (`rate`, the corrections) come as Python floats or arrays of shape (), computed by the caller.
+Definitions are elementwise: engines record them, and compute in place and in one pass what they say.
 
-Where squares are remembered, a finite gradient leaves them finite: it counts as the largest one that does.
+Where squares are remembered, a finite gradient leaves them finite: it counts as the largest one that surely does.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
-from nnarray.backends import device_of, namespace
+from nnarray.backends import namespace
 from nnarray.kernels.registry import kernel
+from nnarray.kernels.rules import update
 from nnarray.kernels.standard.numerics import clamp, most
 from nnarray.typing import Array
 
 
-class Rule(NamedTuple):
-    """Gradient descent, with momentum or without, or Adam (`epsilon` above 0), and both kinds of weight decay."""
-
-    momentum: float = 0.0
-    nesterov: bool = False
-    beta1: float = 0.0
-    beta2: float = 0.0
-    epsilon: float = 0.0
-    coupled: float = 0.0
-    decoupled: float = 0.0
-
-
 @kernel
-def drawn_in(gradient: Array, square: Array, *, decay: float) -> Array:
-    """The gradient, no larger than leaves a v + (1 - a) g^2 finite; infinity and nan stay, so that they are seen."""
-    xp = namespace(gradient)
-    room = xp.sqrt(most(gradient) - decay * square) / (1.0 - decay) ** 0.5
-    return xp.where(xp.isfinite(gradient), clamp(gradient, -room, room), gradient)
+def drawn_in(gradient: Array) -> Array:
+    """The gradient, no larger than leaves means of its square finite; infinity and nan stay, so that they are seen."""
+    if getattr(gradient, "usual", False):  # an engine has looked
+        return gradient
+    xp, limit = namespace(gradient), 0.5 * most(gradient) ** 0.5
+    return xp.where(xp.isfinite(gradient), clamp(gradient, -limit, limit), gradient)
 
 
 def _squared(gradient: Array, square: Array, decay: float) -> tuple[Array, Array]:
     """g drawn in, and v <- a v + (1 - a) g^2, of a gradient whose square alone may be too large."""
-    gradient = drawn_in(gradient, square, decay=decay)
+    gradient = drawn_in(gradient)
     share = (1.0 - decay) ** 0.5 * gradient
     return gradient, decay * square + share * share
 
@@ -49,13 +40,13 @@ def _moments(gradient: Array, mean: Array, square: Array, beta1: float, beta2: f
     return gradient, beta1 * mean + (1.0 - beta1) * gradient, square
 
 
-@kernel
+@update("rate")
 def sgd_update(theta: Array, gradient: Array, *, rate: Any) -> Array:
     """theta <- theta - rate g."""
     return theta - rate * gradient
 
 
-@kernel
+@update("rate")
 def momentum_update(
     theta: Array, gradient: Array, velocity: Array, *, rate: Any, momentum: float, nesterov: bool
 ) -> tuple[Array, Array]:
@@ -69,20 +60,11 @@ def momentum_update(
     return theta - rate * (gradient + momentum * velocity if nesterov else velocity), velocity
 
 
-@kernel
+@update("rate", "correction1", "correction2")
 def adam_update(
-    theta: Array,
-    gradient: Array,
-    mean: Array,
-    square: Array,
-    *,
-    rate: Any,
-    beta1: float,
-    beta2: float,
-    epsilon: float,
-    correction1: Any,
-    correction2: Any,
-) -> tuple[Array, Array, Array]:
+    theta: Array, gradient: Array, mean: Array, square: Array, *,
+    rate: Any, beta1: float, beta2: float, epsilon: float, correction1: Any, correction2: Any,
+) -> tuple[Array, Array, Array]:  # fmt: skip
     """m <- b1 m + (1 - b1) g;  v <- b2 v + (1 - b2) g^2;  theta <- theta - rate m' / (sqrt(v') + epsilon).
 
     m' = m / correction1 and v' = v / correction2 with correction_i = 1 - b_i^t undo the start from zero.
@@ -92,11 +74,12 @@ def adam_update(
     .. [1] Kingma & Ba (2015), Adam: a method for stochastic optimization. ICLR.
     """
     gradient, mean, square = _moments(gradient, mean, square, beta1, beta2)
-    root = namespace(theta).sqrt(square) / correction2**0.5 + epsilon
-    return theta - (rate / correction1) * (mean / root), mean, square
+    start = correction2**0.5
+    root = namespace(theta).sqrt(square) + epsilon * start
+    return theta - (rate / correction1 * start) * (mean / root), mean, square
 
 
-@kernel
+@update("rate")
 def rmsprop_update(
     theta: Array, gradient: Array, square: Array, *, rate: Any, decay: float, epsilon: float
 ) -> tuple[Array, Array]:
@@ -110,7 +93,7 @@ def rmsprop_update(
     return theta - rate * (gradient / (namespace(theta).sqrt(square) + epsilon)), square
 
 
-@kernel
+@update("rate")
 def adagrad_update(theta: Array, gradient: Array, square: Array, *, rate: Any, epsilon: float) -> tuple[Array, Array]:
     """s <- s + g^2;  theta <- theta - rate g / (sqrt(s) + epsilon).
 
@@ -119,26 +102,16 @@ def adagrad_update(theta: Array, gradient: Array, square: Array, *, rate: Any, e
     .. [1] Duchi, Hazan & Singer (2011), JMLR 12, 2121-2159.
     """
     xp = namespace(theta)
-    gradient = drawn_in(gradient, square, decay=0.0)
+    gradient = drawn_in(gradient)
     square = xp.minimum(square + gradient * gradient, most(gradient))
     return theta - rate * (gradient / (xp.sqrt(square) + epsilon)), square
 
 
-@kernel
+@update("rate", "correction1", "correction2")
 def amsgrad_update(
-    theta: Array,
-    gradient: Array,
-    mean: Array,
-    square: Array,
-    largest: Array,
-    *,
-    rate: Any,
-    beta1: float,
-    beta2: float,
-    epsilon: float,
-    correction1: Any,
-    correction2: Any,
-) -> tuple[Array, Array, Array, Array]:
+    theta: Array, gradient: Array, mean: Array, square: Array, largest: Array, *,
+    rate: Any, beta1: float, beta2: float, epsilon: float, correction1: Any, correction2: Any,
+) -> tuple[Array, Array, Array, Array]:  # fmt: skip
     """As `adam_update`, with the largest v so far: s <- max(s, v);  theta <- theta - rate m' / (sqrt(s') + epsilon).
 
     References
@@ -148,24 +121,16 @@ def amsgrad_update(
     xp = namespace(theta)
     gradient, mean, square = _moments(gradient, mean, square, beta1, beta2)
     largest = xp.maximum(largest, square)
-    root = xp.sqrt(largest) / correction2**0.5 + epsilon
-    return theta - (rate / correction1) * (mean / root), mean, square, largest
+    start = correction2**0.5
+    root = xp.sqrt(largest) + epsilon * start
+    return theta - (rate / correction1 * start) * (mean / root), mean, square, largest
 
 
-@kernel
+@update("rate", "mean_rate", "correction2")
 def nadam_update(
-    theta: Array,
-    gradient: Array,
-    mean: Array,
-    square: Array,
-    *,
-    rate: Any,
-    mean_rate: Any,
-    beta1: float,
-    beta2: float,
-    epsilon: float,
-    correction2: Any,
-) -> tuple[Array, Array, Array]:
+    theta: Array, gradient: Array, mean: Array, square: Array, *,
+    rate: Any, mean_rate: Any, beta1: float, beta2: float, epsilon: float, correction2: Any,
+) -> tuple[Array, Array, Array]:  # fmt: skip
     """m, v as `adam_update`;  theta <- theta - (rate g + mean_rate m) / (sqrt(v') + epsilon).
 
     References
@@ -177,52 +142,27 @@ def nadam_update(
     return theta - (rate * (gradient / root) + mean_rate * (mean / root)), mean, square
 
 
-@kernel
+@update("rate", "correction1", "trust", "plain")
 def radam_update(
-    theta: Array,
-    gradient: Array,
-    mean: Array,
-    square: Array,
-    *,
-    rate: Any,
-    beta1: float,
-    beta2: float,
-    epsilon: float,
-    correction1: Any,
-    correction2: Any,
-    length: Any,
-) -> tuple[Array, Array, Array]:
-    """m, v as `adam_update`;  theta <- theta - rate m' r / (sqrt(v) + epsilon), or - rate m' while length <= 5.
-
-    r = sqrt((length - 4) (length - 2) most correction2 / ((most - 4) (most - 2) length)), most = 2 / (1 - b2) - 1: how
-    far the few squares so far can be trusted.
+    theta: Array, gradient: Array, mean: Array, square: Array, *,
+    rate: Any, beta1: float, beta2: float, epsilon: float, correction1: Any, trust: Any, plain: Any,
+) -> tuple[Array, Array, Array]:  # fmt: skip
+    """m, v as `adam_update`;  theta <- theta - rate m' (trust / (sqrt(v) + epsilon) + plain); one of the two is 0.
 
     References
     ----------
     .. [1] Liu et al. (2020), On the variance of the adaptive learning rate and beyond. ICLR.
     """
-    xp, limit = namespace(theta), max(2.0 / (1.0 - beta2) - 1.0, 5.0)
     gradient, mean, square = _moments(gradient, mean, square, beta1, beta2)
-    length = xp.asarray(length, dtype=theta.dtype, device=device_of(theta))
-    trusted = xp.maximum(length, 5.0)
-    trust = (trusted - 4.0) * (trusted - 2.0) * limit / ((limit - 4.0) * (limit - 2.0) * trusted)
-    factor = xp.where(length > 5.0, xp.sqrt(trust) * correction2**0.5 / (xp.sqrt(square) + epsilon), 1.0)
+    factor = trust / (namespace(theta).sqrt(square) + epsilon) + plain
     return theta - (rate / correction1) * (mean * factor), mean, square
 
 
-@kernel
+@update("rate", "correction1")
 def adamax_update(
-    theta: Array,
-    gradient: Array,
-    mean: Array,
-    largest: Array,
-    *,
-    rate: Any,
-    beta1: float,
-    beta2: float,
-    epsilon: float,
-    correction1: Any,
-) -> tuple[Array, Array, Array]:
+    theta: Array, gradient: Array, mean: Array, largest: Array, *,
+    rate: Any, beta1: float, beta2: float, epsilon: float, correction1: Any,
+) -> tuple[Array, Array, Array]:  # fmt: skip
     """m <- b1 m + (1 - b1) g;  u <- max(b2 u, abs(g) + epsilon);  theta <- theta - rate m' / u.
 
     References
@@ -235,7 +175,7 @@ def adamax_update(
     return theta - (rate / correction1) * (mean / largest), mean, largest
 
 
-@kernel
+@update("rate")
 def adadelta_update(
     theta: Array, gradient: Array, square: Array, change: Array, *, rate: Any, decay: float, epsilon: float
 ) -> tuple[Array, Array, Array]:
@@ -253,7 +193,7 @@ def adadelta_update(
     return theta - rate * step, square, decay * change + (1.0 - decay) * (step * step)
 
 
-@kernel
+@update("rate")
 def lion_update(
     theta: Array, gradient: Array, mean: Array, *, rate: Any, beta1: float, beta2: float
 ) -> tuple[Array, Array]:

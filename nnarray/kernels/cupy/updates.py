@@ -1,0 +1,45 @@
+"""Rules of optimizers as CuPy's kernels: in place, in one launch."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import cupy  # pyright: ignore[reportMissingImports]  (needs CUDA to be installed)
+
+from nnarray.kernels.cupy import sources
+from nnarray.kernels.rules import Rule
+
+cp: Any = cupy
+
+
+class Launch:
+    """A step of a rule on some arrays, in one launch."""
+
+    def __init__(self, rule: Rule, arrays: Sequence[Any]) -> None:
+        self.launch, self.constants = _compiled(rule)
+        self.read = [a for i, a in enumerate(arrays) if i not in rule.targets]
+        self.written = [arrays[i] for i in rule.targets]
+
+    def __call__(self, numbers: Sequence[Any]) -> None:
+        """Take it, with its row of the table."""
+        self.launch(*self.read, *numbers, *self.constants, *self.written)
+
+    def table(self, numbers: Any) -> Any:
+        """The numbers of some steps, a row each."""
+        return numbers
+
+
+prepared = Launch
+
+
+@functools.lru_cache
+def _compiled(rule: Rule) -> tuple[Any, tuple[float, ...]]:
+    return _launch(sources.source_of_rule(rule)), rule.program.lifted()[1]
+
+
+@functools.cache
+def _launch(code: sources.Code) -> Any:
+    """Compiled at its first call for each dtype, once for all settings."""
+    return cp.ElementwiseKernel(*code, "nnarray_update")

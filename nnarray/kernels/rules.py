@@ -1,0 +1,135 @@
+"""An optimizer's update, entry by entry: its definition, and the program that engines make of it."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nnarray.backends import library_of
+from nnarray.kernels.expressions import Program, record
+from nnarray.kernels.registry import TABLE, Kernel
+from nnarray.typing import DType
+
+
+@dataclass(frozen=True, eq=False)
+class Rule:
+    """A program of arrays, in the first registers, and of the numbers that change from step to step, in the next.
+
+    The arrays are theta, the gradient, what the rule remembers, and what it only reads. The results are written over
+    theta and over what it remembers; the gradient is consumed.
+    """
+
+    program: Program
+    usual: Program
+    """The same where the squares of the gradient are far from too large."""
+    arrays: int
+
+    @property
+    def numbers(self) -> int:
+        """How many change from step to step."""
+        return self.program.inputs - self.arrays
+
+    @property
+    def targets(self) -> list[int]:
+        """Which array each result is written over."""
+        return [0, *range(2, 1 + len(self.program.results))]
+
+
+def rule_of(definition: Callable[..., Any], arrays: int, numbers: Sequence[str], dtype: DType) -> Rule:
+    """The rule of definition(*arrays, **numbers), which is elementwise and returns theta and what it remembers.
+
+    Raises
+    ------
+    AttributeError, TypeError
+        If it is not elementwise.
+    """
+
+    def of(*symbols: Any) -> Any:
+        return definition(*symbols[:arrays], **dict(zip(numbers, symbols[arrays:], strict=True)))
+
+    program, usual = (record(of, arrays + len(numbers), dtype, usual=usual) for usual in (False, True))
+    return Rule(program, usual, arrays)
+
+
+def rows_of(numbers: Callable[..., dict[str, Any]]) -> Callable[[Sequence[float], int], Any]:
+    """(rates, first step) -> a row of numbers a step, from numbers(rate, step): at once if it takes arrays of both."""
+
+    def one_by_one(rates: Any, steps: Any) -> Any:
+        pairs = zip(rates.tolist(), steps.tolist(), strict=True)
+        return np.asarray([tuple(numbers(rate, step).values()) for rate, step in pairs], dtype=float)
+
+    def together(rates: Any, steps: Any) -> Any:
+        found = numbers(rates, steps)
+        rows = np.empty((len(rates), len(found)))
+        for column, number in zip(rows.T, found.values(), strict=True):
+            column[:] = number
+        return rows
+
+    trial, chosen = (np.asarray([0.1, 0.2]), np.asarray([1, 1000])), one_by_one
+    try:
+        if np.allclose(together(*trial), one_by_one(*trial)):
+            chosen = together
+    except (TypeError, ValueError):
+        pass
+    return lambda rates, first: chosen(np.asarray(rates, dtype=float), np.arange(first, first + len(rates)))
+
+
+class Update(Kernel[..., Any]):
+    """The kernel of a rule, definition(theta, gradient, *slots, **numbers), of which libraries make their own.
+
+    The numbers that are `changing` do so from step to step; the others are settings.
+    """
+
+    def __init__(self, definition: Callable[..., Any], changing: Sequence[str]) -> None:
+        super().__init__(definition)
+        self.changing = changing
+        every = inspect.signature(definition).parameters.values()
+        self.settings = [x.name for x in every if x.kind is x.KEYWORD_ONLY and x.name not in changing]
+        self.rule = functools.lru_cache(self._rule)
+
+    def _rule(self, arrays: int, dtype: DType, *settings: Any) -> Rule:
+        """For so many arrays, with settings in their order."""
+        definition = functools.partial(self.definition, **dict(zip(self.settings, settings, strict=True)))
+        return rule_of(definition, arrays, self.changing, dtype)
+
+    def _choose(self, x: Any) -> Callable[..., Any]:
+        library = library_of(x)
+        if library is not None and library.name in WRITING and library.name not in self.overrides:
+            module = importlib.import_module(f"nnarray.kernels.{library.name}.updates")
+            self.fast(library.name)(self._in_place(module.prepared))
+        return super()._choose(x)
+
+    def _in_place(self, prepared: Callable[[Rule, Sequence[Any]], Any]) -> Callable[..., Any]:
+        """The kernel, written over its arguments by a step of the rule that is prepared for them."""
+
+        @functools.wraps(self.definition)
+        def updated(*arrays: Any, **numbers: Any) -> Any:
+            theta, _, *slots = arrays
+            if theta.dtype.itemsize < 4:  # too few digits for a library's own
+                return self.definition(*arrays, **numbers)
+            rule = self.rule(len(arrays), theta.dtype, *(numbers[name] for name in self.settings))
+            step = prepared(rule, arrays)
+            step(step.table([[numbers[name] for name in self.changing]])[0])
+            return (theta, *slots) if slots else theta
+
+        return updated
+
+
+WRITING = ("numpy", "cupy")
+"""Libraries that compute a rule in place."""
+
+
+def update(*changing: str) -> Callable[[Callable[..., Any]], Update]:
+    """Make an elementwise definition the kernel of a rule; named are the numbers that change from step to step."""
+
+    def complete(definition: Callable[..., Any]) -> Update:
+        made = TABLE[definition.__name__] = Update(definition, changing)
+        return made
+
+    return complete
