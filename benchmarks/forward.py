@@ -20,7 +20,7 @@ POOL = 8  # batches that a stream comes back to: more than the caches hold
 
 
 class Predictor(Runtime):
-    """`function` gives the outputs; `given` and `told` change arrays from NumPy's to the library's and back."""
+    """`function` gives the outputs; `in_library` and `on_host` change arrays from NumPy's to the library's and back."""
 
     work: Forward
 
@@ -28,10 +28,10 @@ class Predictor(Runtime):
         """The prepared function for batches of this size; what it returns has been computed."""
         raise NotImplementedError
 
-    def given(self, X: np.ndarray) -> Any:
+    def in_library(self, X: np.ndarray) -> Any:
         return X
 
-    def told(self, y: Any) -> np.ndarray:
+    def on_host(self, y: Any) -> np.ndarray:
         return np.asarray(y)
 
     @cache  # noqa: B019  (a runtime lives as long as its process)
@@ -40,7 +40,7 @@ class Predictor(Runtime):
 
     def check(self, case: str) -> list[list[float]]:
         batch = self.work.batch_of(case)
-        y = self.told(self.prepared(batch)(self.given(self.work.rows(batch))))
+        y = self.on_host(self.prepared(batch)(self.in_library(self.work.rows(batch))))
         return sample(y - y[:, :1])  # of logits and of logarithms of probabilities the differences are the same
 
     def time(self, case: str) -> dict[str, float]:
@@ -48,7 +48,7 @@ class Predictor(Runtime):
         f = self.prepared(batch)
         if case == STREAM:
             return self.stream(f, batch)
-        x = self.given(self.work.rows(batch))
+        x = self.in_library(self.work.rows(batch))
         return by_repetition(lambda: f(x))
 
     def stream(self, f: Callable[[Any], Any], batch: int) -> dict[str, float]:
@@ -56,7 +56,7 @@ class Predictor(Runtime):
         pool = np.split(self.work.rows(POOL * batch), POOL)
         begun, done = time.perf_counter(), 0
         for X in itertools.cycle(pool):
-            self.told(f(self.given(X)))
+            self.on_host(f(self.in_library(X)))
             done += batch
             if time.perf_counter() - begun > STREAM_SECONDS:
                 break
@@ -138,7 +138,7 @@ class Torch(Predictor):
     def compiled(self, net: Any) -> Any:
         return net
 
-    def given(self, X: np.ndarray) -> Any:
+    def in_library(self, X: np.ndarray) -> Any:
         return self.torch.from_numpy(X)
 
 
@@ -162,7 +162,7 @@ class Jax(Predictor):
         compiled = self.jax.jit(lambda params, x: jax_outputs(self.work, params, x))
         return lambda x: compiled(params, x).block_until_ready()
 
-    def given(self, X: np.ndarray) -> Any:
+    def in_library(self, X: np.ndarray) -> Any:
         return self.jax.numpy.asarray(X)
 
 
@@ -186,7 +186,7 @@ class Tinygrad(Predictor):
         self.tinygrad, self.device = tinygrad, tinygrad.Device[tinygrad.Device.DEFAULT]
 
     def function(self, batch: int) -> Callable[[Any], Any]:
-        params = [self.given(p) for p in self.work.params(self.dtype)]
+        params = [self.in_library(p) for p in self.work.params(self.dtype)]
         jitted = self.tinygrad.TinyJit(lambda x: tinygrad_outputs(self.work, params, x).realize())
 
         def outputs(x: Any) -> Any:
@@ -195,13 +195,13 @@ class Tinygrad(Predictor):
             return y
 
         for _ in range(3):  # the first calls record and compile
-            outputs(self.given(self.work.rows(batch)))
+            outputs(self.in_library(self.work.rows(batch)))
         return outputs
 
-    def given(self, X: np.ndarray) -> Any:
+    def in_library(self, X: np.ndarray) -> Any:
         return self.tinygrad.Tensor(X).realize()
 
-    def told(self, y: Any) -> np.ndarray:
+    def on_host(self, y: Any) -> np.ndarray:
         return y.numpy()
 
 

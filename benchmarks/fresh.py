@@ -47,7 +47,7 @@ class Starter(Runtime):
     def prepare(self) -> None:
         self.folder = tempfile.TemporaryDirectory()
         self.process.save(self.folder.name, self.work.params(self.dtype))
-        self.process.load()  # so that a missing library is told of as such
+        self.process.load()  # so that a missing library is reported as such
 
     def cases(self) -> tuple[str, ...]:
         kind = type(self.process)
@@ -73,7 +73,7 @@ class Grower(Runtime):
 
     def prepare(self) -> None:
         first = self.work.step("batch 1")
-        training.RUNTIMES[self.name](first, self.dtype, self.threads)  # so that a missing library is told of as such
+        training.RUNTIMES[self.name](first, self.dtype, self.threads)  # so that a missing library is reported as such
 
     def check(self, case: str) -> list[list[float]]:
         return []

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 import forward
+import images
 import numpy as np
-import pictures
 import training
 from base import Runtime
 
@@ -76,10 +76,10 @@ class CupyPredictor(OnGpu, forward.Nnarray):
 
         return outputs
 
-    def given(self, X: np.ndarray) -> Any:
+    def in_library(self, X: np.ndarray) -> Any:
         return self.backend.asarray(X)
 
-    def told(self, y: Any) -> np.ndarray:
+    def on_host(self, y: Any) -> np.ndarray:
         return self.backend.to_numpy(y)
 
 
@@ -94,10 +94,10 @@ class TorchPredictor(OnGpu, forward.Torch):
 
         return torch.inference_mode()(outputs)
 
-    def given(self, X: np.ndarray) -> Any:
+    def in_library(self, X: np.ndarray) -> Any:
         return self.torch.from_numpy(X).to(CUDA)
 
-    def told(self, y: Any) -> np.ndarray:
+    def on_host(self, y: Any) -> np.ndarray:
         return y.cpu().numpy()
 
 
@@ -105,36 +105,36 @@ class TorchCompilePredictor(TorchPredictor, forward.TorchCompile):
     pass
 
 
-class CupyPainter(OnGpu, pictures.Nnarray):
+class CupyPainter(OnGpu, images.Nnarray):
     """GoogLeNet forward, and forward and back."""
 
-    def googlenet(self, batch: int) -> pictures.Call:
+    def googlenet(self, batch: int) -> images.Call:
         import nnarray as nn
 
         here = nn.backend("cupy")
-        model, x = pictures.googlenet_model().to(here), here.asarray(pictures.pictures(batch, *pictures.PICTURE))
+        model, x = images.googlenet_model().to(here), here.asarray(images.images(batch, *images.IMAGE))
 
         def run() -> Any:
             y = model(x)
             here.synchronize()
             return y
 
-        return pictures.Call(run, lambda y: (here.to_numpy(y),))
+        return images.Call(run, lambda y: (here.to_numpy(y),))
 
 
-class TorchPainter(OnGpu, pictures.TorchChannelsLast):
-    def inference(self, network: Any, x: np.ndarray) -> pictures.Call:
-        torch, f, given = self.torch, self.compiled(network.to(CUDA)), self.given(x).to(CUDA)
+class TorchPainter(OnGpu, images.TorchChannelsLast):
+    def inference(self, network: Any, x: np.ndarray) -> images.Call:
+        torch, f, in_library = self.torch, self.compiled(network.to(CUDA)), self.in_library(x).to(CUDA)
 
         def run() -> Any:
-            y = f(given)
+            y = f(in_library)
             torch.cuda.synchronize()
             return y
 
-        return pictures.Call(torch.inference_mode()(run), lambda y: (y.cpu(),))
+        return images.Call(torch.inference_mode()(run), lambda y: (y.cpu(),))
 
 
-class TorchCompilePainter(TorchPainter, pictures.TorchCompile):
+class TorchCompilePainter(TorchPainter, images.TorchCompile):
     pass
 
 

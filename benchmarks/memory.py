@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from base import forget_peak, resident
-from pictures import pets_network
+from images import pets_network
 
 CASES = {"googlenet": ("GoogLeNet, 224x224", 8, 224), "pets": ("3 convolutions, 64x64", 128, 64)}
 RUNTIMES = ("nnarray, NumPy", "PyTorch", "PyTorch, channels last")

@@ -7,16 +7,16 @@ from collections.abc import Callable, Mapping
 import forward
 import fresh
 import gpu
-import pictures
+import images
 import training
 from base import Runtime
-from workloads import Forward, Growth, Pictures, Start, Training, Workload
+from workloads import Forward, Growth, Images, Start, Training, Workload
 
 Maker = Callable[[Workload, str, int], Runtime]
 RUNTIMES: dict[type[Workload], Mapping[str, Maker]] = {
     Training: training.RUNTIMES,
     Forward: forward.RUNTIMES,
-    Pictures: pictures.RUNTIMES,
+    Images: images.RUNTIMES,
     Start: fresh.STARTERS,
     Growth: fresh.GROWERS,
 }
@@ -25,7 +25,7 @@ RUNTIMES: dict[type[Workload], Mapping[str, Maker]] = {
 ON_GPU: dict[type[Workload], Mapping[str, Maker]] = {
     Training: gpu.TRAINERS,
     Forward: gpu.PREDICTORS,
-    Pictures: gpu.PAINTERS,
+    Images: gpu.PAINTERS,
 }
 
 

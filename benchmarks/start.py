@@ -92,7 +92,7 @@ class NnarrayFast(Nnarray):
     engine = "numba"
 
     def save(self, folder: str, params: list[Any]) -> None:
-        import numba  # noqa: F401  (so that a missing one is told of)
+        import numba  # noqa: F401  (so that a missing one is reported)
 
         super().save(folder, params)
 

@@ -221,7 +221,7 @@ class TorchFused(Torch):
 
 
 class TorchCompile(TorchFused):
-    """Network and loss compiled, way back included, beside the fused optimizer."""
+    """Network and loss compiled, backward included, beside the fused optimizer."""
 
     def compiled(self, function: Any) -> Any:
         return self.torch.compile(function, dynamic=False)

@@ -112,7 +112,7 @@ class Forward(DenseNet):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pictures(Workload):
+class Images(Workload):
     """Convolutions: one alone, GoogLeNet, and a training step of the network of `nnarray demo pets`."""
 
     size: int  # of the pictures of the convolution alone, and how many channels go in and come out
@@ -208,7 +208,7 @@ WORKLOADS: dict[str, Workload] = {
         lr=1e-3,
         epochs=(1, 2),
     ),
-    "W5": Pictures(
+    "W5": Images(
         title="pictures",
         cases=(
             "convolution, batch 1",

@@ -102,11 +102,11 @@ def refuse_non_finite(x: Array, name: str, remedy: str = REPAIR) -> None:
         raise ValueError(f"{name} contains NaN or infinity: {_first_non_finite(x)}. {remedy}")
 
 
-def refuse_overflow(x: Array, given: Array, name: str, remedy: str = REPAIR) -> None:
-    """As `refuse_non_finite`; what is infinite in `x` only because its dtype is narrower than that of `given`, too."""
+def refuse_overflow(x: Array, source: Array, name: str, remedy: str = REPAIR) -> None:
+    """As `refuse_non_finite`; what is infinite in `x` only because its dtype is narrower than that of `source`, too."""
     if _all_finite(x):
         return
-    refuse_non_finite(given, name, remedy)
+    refuse_non_finite(source, name, remedy)
     _refuse_narrowed(x, name)
 
 
@@ -127,11 +127,11 @@ def refuse_outside(x: Array, name: str, below: int | None) -> None:
         )
 
 
-def refuse_narrowed(x: Array, given: Array, name: str) -> None:
-    """Refuse what is infinite in `x` only because its dtype is narrower than that of `given`. Waits for the device."""
+def refuse_narrowed(x: Array, source: Array, name: str) -> None:
+    """Refuse what is infinite in `x` only because its dtype is narrower than that of `source`. Waits for the device."""
     xp = namespace(x)
-    if x.dtype != given.dtype and not xp.isdtype(given.dtype, "bool"):
-        lost = xp.isfinite(given) & ~xp.isfinite(x)
+    if x.dtype != source.dtype and not xp.isdtype(source.dtype, "bool"):
+        lost = xp.isfinite(source) & ~xp.isfinite(x)
         if bool(xp.any(lost)):
             _refuse_narrowed(xp.where(lost, x, xp.zeros_like(x)), name)
 

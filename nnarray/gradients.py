@@ -70,8 +70,8 @@ def value_and_grad(
             "take nn.training_step and set model.state.",
             stacklevel=2,
         )
-    found = _propagated(model, X, y, loss, sample_weight, training=training_mode, key=key)
-    return found.loss, found.gradient
+    step = _propagated(model, X, y, loss, sample_weight, training=training_mode, key=key)
+    return step.loss, step.gradient
 
 
 def training_step(
@@ -138,7 +138,7 @@ def _propagated(
     differentiable = model.is_differentiable(X)
     data = prepare(model, X, y, weights, chosen, check_finite=False)
     with engines.computing(model.engine):
-        found = loss_and_gradient(
+        result = loss_and_gradient(
             model.wiring,
             without_record(model.theta),
             model.state,
@@ -152,6 +152,6 @@ def _propagated(
             input_gradient=differentiable and has_record(X),
         )
     inputs: list[Any] = [X] if differentiable else []
-    gradients = [found.input_gradient] if differentiable else []
-    value = kernels.linked(found.loss, [*inputs, model.theta], [*gradients, found.gradient])
-    return found._replace(loss=value)
+    gradients = [result.input_gradient] if differentiable else []
+    value = kernels.linked(result.loss, [*inputs, model.theta], [*gradients, result.gradient])
+    return result._replace(loss=value)

@@ -11,7 +11,7 @@ from nnarray import kernels
 from nnarray.backends import as_data, device_of, dtype_name, has_record, is_traced, same_place, without_record
 from nnarray.checks import above_zero, in_range, refuse_overflow
 from nnarray.kernels.compilation import quiet
-from nnarray.kernels.standard.numerics import wide, wide_dtype
+from nnarray.kernels.standard.numerics import at_least_float32, at_least_float32_dtype
 from nnarray.names import also, named, shown
 from nnarray.typing import Array, DType, Namespace, Shape
 
@@ -96,9 +96,9 @@ class Loss:
     def reduced(self, losses: Array, gradient: Array, weights: Array | None) -> tuple[Array, Array]:
         """One number from the losses of all examples, and its gradient."""
         xp, dtype, total = same_place(losses=losses), gradient.dtype, max(math.prod(losses.shape), 1)
-        gradient = wide(gradient)  # half precision counts to 65,504 at most
+        gradient = at_least_float32(gradient)  # half precision counts to 65,504 at most
         if weights is not None:
-            column = xp.reshape(wide(weights), weights.shape + (1,) * (losses.ndim - weights.ndim))
+            column = xp.reshape(at_least_float32(weights), weights.shape + (1,) * (losses.ndim - weights.ndim))
             each: Array = xp.broadcast_to(column, losses.shape)
             losses = losses * each
             gradient = gradient * xp.reshape(each, each.shape + (1,) * (gradient.ndim - each.ndim))
@@ -279,7 +279,7 @@ def combined_weights(
         return own
     if from_user.shape != (count,):
         raise ValueError(f"{name} must have shape ({count},), one entry an example; got {tuple(from_user.shape)}.")
-    each: Array = _converted(from_user, wide_dtype(xp, dtype), name)
+    each: Array = _converted(from_user, at_least_float32_dtype(xp, dtype), name)
     if not is_traced(from_user) and not (bool(xp.all(from_user >= 0)) and bool(xp.any(from_user > 0))):
         raise ValueError(f"{name} must not be negative, and at least one must be above 0.")
     return each if own is None else own * xp.reshape(each, each.shape + (1,) * (own.ndim - 1))
@@ -454,7 +454,7 @@ class CrossEntropy(Loss):
                 f"CrossEntropy needs probabilities that are not negative; got {float(xp.min(target)):g}. "
                 f"{_fitting_labels(target, target.shape)}"
             )
-        sums = xp.sum(wide(target), axis=-1)
+        sums = xp.sum(at_least_float32(target), axis=-1)
         if not is_traced(target) and not bool(xp.all(xp.abs(sums - 1.0) < 0.01)):
             raise ValueError(
                 f"CrossEntropy needs probabilities that sum to 1 in each row; got sums from {float(xp.min(sums)):g} to "
@@ -463,7 +463,7 @@ class CrossEntropy(Loss):
         target = self._smoothed(target)
         if self.class_weights is None:
             return target, None
-        target = wide(target)
+        target = at_least_float32(target)
         return target * self._weights(xp, target), None
 
     def _prepare_labels(self, xp: Namespace, labels: Array, classes: int, dtype: DType) -> tuple[Array, Array | None]:
@@ -476,7 +476,7 @@ class CrossEntropy(Loss):
         labels = checked_labels(labels, classes, "CrossEntropy labels", real if labels.ndim == 1 else "")
         if self.class_weights is None and self.label_smoothing == 0:
             return labels, None
-        like = xp.zeros((0,), dtype=wide_dtype(xp, dtype), device=device_of(labels))
+        like = xp.zeros((0,), dtype=at_least_float32_dtype(xp, dtype), device=device_of(labels))
         hot = kernels.one_hot(labels, classes, like=like)
         if self.class_weights is None:
             return self._smoothed(hot), None

@@ -9,7 +9,7 @@ from typing import Any
 from nnarray import kernels
 from nnarray.backends import default_float, device_of, is_traced, namespace, same_place
 from nnarray.checks import integer
-from nnarray.kernels.standard.numerics import scale_of, wide
+from nnarray.kernels.standard.numerics import at_least_float32, scale_of
 from nnarray.names import also, named, shown
 from nnarray.typing import Array, Shape
 
@@ -215,7 +215,7 @@ def r2(outputs: Array, target: Array, weights: Array | None = None) -> Array:
             f"r2 needs outputs and target of one shape, and at least one example; got {tuple(outputs.shape)} and "
             f"{tuple(target.shape)}."
         )
-    outputs = 0.5 * wide(outputs)  # no difference of halves overflows
+    outputs = 0.5 * at_least_float32(outputs)  # no difference of halves overflows
     target = 0.5 * xp.astype(target, outputs.dtype, copy=False)
     weighting = xp.ones_like(target) if weights is None else xp.astype(weights, target.dtype, copy=False)
     if weights is not None:

@@ -386,8 +386,8 @@ class Model:
         """
         be = backend(be)
         wanted = be.floating(dtype or dtype_name(self._theta.dtype))
-        here = backend_of(self._theta)
-        theta, state = (here.to_numpy(v) if be.library is not here.library else v for v in (self._plain, self._state))
+        own = backend_of(self._theta)
+        theta, state = (own.to_numpy(v) if be.library is not own.library else v for v in (self._plain, self._state))
         return self._moved(copy(be.asarray(theta, dtype=wanted)), copy(be.asarray(state, dtype=wanted)))
 
     def fold(self) -> Model:
@@ -474,12 +474,12 @@ class Model:
             If a name is missing or unknown, a shape differs, or a number is NaN or infinite.
         """
         params, state = self.wiring.params, self.wiring.state
-        names = [place.name for place in (*params.slots, *state.slots)]
+        names = [slot.name for slot in (*params.slots, *state.slots)]
         missing, unknown = [n for n in names if n not in state_dict], [n for n in state_dict if n not in names]
         if missing or unknown:
             raise ValueError(f"the state_dict does not fit: missing {missing}, unknown {unknown}; needed are {names}.")
         theta, after = (
-            layout.replaced(vector, {place.name: state_dict[place.name] for place in layout.slots})
+            layout.replaced(vector, {slot.name: state_dict[slot.name] for slot in layout.slots})
             for layout, vector in ((params, self._plain), (state, self._state))
         )
         self._replace(theta, after)
@@ -731,8 +731,8 @@ class Model:
         >>> history["loss"][-1] < history["loss"][0]
         True
         """
-        given = locals() | {"engine": self.engine_for(engine)}
-        return fit(self, X, y, FitSettings.of(given))
+        arguments = locals() | {"engine": self.engine_for(engine)}
+        return fit(self, X, y, FitSettings.of(arguments))
 
     def find_lr(
         self,
@@ -887,9 +887,9 @@ def load(path: str | os.PathLike[str], *, backend: str | Backend | None = None, 
     ...     nn.load(path)
     Model(Dense(5, activation='tanh'), Dense(2); 27 parameters, float32 on numpy (cpu))
     """
-    found = loading.load(path, _backend(backend), dtype)
-    model = Model(found.wiring.network, found.input_shape, found.theta, found.state, wiring=found.wiring)
-    model.frozen, model.history, model.metadata = found.frozen, found.history, found.metadata
+    loaded = loading.load(path, _backend(backend), dtype)
+    model = Model(loaded.wiring.network, loaded.input_shape, loaded.theta, loaded.state, wiring=loaded.wiring)
+    model.frozen, model.history, model.metadata = loaded.frozen, loaded.history, loaded.metadata
     return model
 
 

@@ -169,7 +169,9 @@ def _example(be: Backend, dtype: str, layer: Layer, size: Size, key: Key) -> tup
     return be.asarray(params, dtype), be.asarray(state, dtype), x, lambda wanted: draw("dy", wanted)
 
 
-def _check_reference(layer: Layer, size: Size, training: bool, key: Key, found: tuple[Array, ...], where: str) -> None:
+def _check_reference(
+    layer: Layer, size: Size, training: bool, key: Key, results: tuple[Array, ...], where: str
+) -> None:
     """Outputs and gradients agree with those in float64 on NumPy."""
     params, state, x, weights = _example(host_backend(), "float64", layer, size, key)
     ctx = Context(training, layer_tree(layer.initial_state(size[1]), state), root=key)
@@ -178,7 +180,7 @@ def _check_reference(layer: Layer, size: Size, training: bool, key: Key, found: 
     dx, gradients = out.pullback(weights(out.y.shape))
     reals = _of_real_numbers(specs(layer.takes, size[1]), dx)
     names = ["", *(": dx" for _ in reals), ": gradients of the parameters"]
-    for got, want, what in zip(found, (out.y, *reals, layout.pack(gradients, params)), names, strict=True):
+    for got, want, what in zip(results, (out.y, *reals, layout.pack(gradients, params)), names, strict=True):
         assert_close(got, want, what=where + what)
 
 

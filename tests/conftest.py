@@ -200,10 +200,10 @@ MEMORY = 1.2e9  # bytes that a process of tests may have before JAX must forget
 def _little_memory() -> Iterator[None]:
     """JAX keeps every program that it has compiled, at 2.5 MB and more."""
     yield
-    told = Path("/proc/self/statm")  # of Linux, in pages
-    if "jax" not in sys.modules or not told.exists():
+    memory = Path("/proc/self/statm")  # of Linux, in pages
+    if "jax" not in sys.modules or not memory.exists():
         return
-    if int(told.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") > MEMORY:
+    if int(memory.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") > MEMORY:
         sys.modules["jax"].clear_caches()
         if hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
             libc.malloc_trim(0)  # else the freed memory stays with the process

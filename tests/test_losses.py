@@ -114,7 +114,7 @@ def test_labels_of_many_positions_equal_pytorch(be: nn.Backend, dtype: str, weig
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_gradient_is_the_slope(host: nn.Backend, case: str) -> None:
+def test_gradient_is_the_derivative(host: nn.Backend, case: str) -> None:
     make, options, target, _, _ = CASES[case]
     for reduction in ("mean", "sum"):
         nn.testing.check_loss(make(reduction=reduction, **options), host.asarray(OUTPUTS), host.asarray(target))
@@ -202,7 +202,7 @@ def test_logits_at_the_end_of_the_range(be: nn.Backend) -> None:
 
 
 @pytest.mark.parametrize("flag", ["numpy", "torch", "jax"])
-def test_half_precision_sums_are_wide(flag: str) -> None:
+def test_sums_of_half_precision_are_in_float32(flag: str) -> None:
     """70,000 examples are more than float16 can count, and a weight of 1e5 more than it can hold."""
     be, n = nn.backend(flag), 70_000
     z, labels = be.asarray(np.ones((n, 2)), dtype="float16"), be.asarray(np.zeros(n, dtype=int))

@@ -27,7 +27,7 @@ def transcription(X: np.ndarray, y: np.ndarray, params: dict[str, np.ndarray], p
     return np.asarray(losses), {"0.weight": W1, "0.bias": b1, "1.weight": W2, "1.bias": b2}
 
 
-def descend(be: nn.Backend, hidden: int, passes: int):
+def train(be: nn.Backend, hidden: int, passes: int):
     """The same by `fit`, and the transcription from the same first parameters."""
     X, y = nn.datasets.moons(200, noise=0.1, seed=0, dtype="float64", backend=be)
     model = nn.Network(nn.Dense(hidden, "tanh"), nn.Dense(2)).init((2,), seed=0, backend=be, dtype="float64")
@@ -45,7 +45,7 @@ def descend(be: nn.Backend, hidden: int, passes: int):
 
 
 def assert_follows(be: nn.Backend, hidden: int, passes: int) -> None:
-    model, X, _, history, losses, params = descend(be, hidden, passes)
+    model, X, _, history, losses, params = train(be, hidden, passes)
     np.testing.assert_allclose(history["loss"][::100], losses[::100], rtol=1e-9)
     for name, want in params.items():
         np.testing.assert_allclose(be.to_numpy(model.params[name]), want, rtol=1e-9, atol=1e-9 * np.abs(want).max())
@@ -60,12 +60,12 @@ def test_4000_passes_follow_the_transcription(hidden: int, host: nn.Backend) -> 
 
 def test_hidden_size_2_follows_until_it_is_chaotic(host: nn.Backend) -> None:
     assert_follows(host, 2, 1500)
-    model, X, y, *_ = descend(host, 2, 4000)
+    model, X, y, *_ = train(host, 2, 4000)
     assert float(nn.metrics.accuracy(model(X), y)) > 0.8
 
 
 def test_hidden_size_1_ends_in_a_two_cycle(host: nn.Backend) -> None:
-    losses = descend(host, 1, 4000)[3]["loss"]
+    losses = train(host, 1, 4000)[3]["loss"]
     np.testing.assert_allclose(losses[-2:], losses[-4:-2], rtol=1e-9)
     assert abs(losses[-1] - losses[-2]) > 1.0
 

@@ -70,9 +70,9 @@ def _automatic() -> Backend:
     return _chosen(_proved("numpy"), "; ".join(failures))
 
 
-def _chosen(found: Backend, reason: str) -> Backend:
-    log.info("backend: %s (%s)", found.name, reason)
-    return Backend(found.name, found.library, found.xp, found.device, reason)
+def _chosen(be: Backend, reason: str) -> Backend:
+    log.info("backend: %s (%s)", be.name, reason)
+    return Backend(be.name, be.library, be.xp, be.device, reason)
 
 
 @cache

@@ -23,8 +23,8 @@ def same_place(**arrays: Any) -> Namespace:
     ValueError
         If two of them are on different devices.
     """
-    there = {name: x for name, x in arrays.items() if x is not None}
-    (first, x), *others = there.items()
+    present = {name: x for name, x in arrays.items() if x is not None}
+    (first, x), *others = present.items()
     xp = namespace(x)
     for name, other in others:
         if namespace(other) is not xp:
@@ -32,8 +32,8 @@ def same_place(**arrays: Any) -> Namespace:
                 f"{first} is an array of {place(x)} and {name} one of {place(other)}: nothing is moved silently. "
                 f"Move one of them with nn.backend(...).asarray(...){_or_the_model(first, other)}."
             )
-        here, elsewhere = device_of(x), device_of(other)
-        if here is not None and elsewhere is not None and here != elsewhere:
+        device, other_device = device_of(x), device_of(other)
+        if device is not None and other_device is not None and device != other_device:
             raise ValueError(
                 f"{first} is on {place(x)} and {name} on {place(other)}: nothing is moved silently. "
                 f"Move one of them with nn.backend(...).asarray(...){_or_the_model(first, None)}."
@@ -92,8 +92,8 @@ def memory_errors(x: Any, remedy: Callable[[int | None], str]) -> Generator[None
     try:
         yield
     except Exception as error:
-        here = backend_of(x)
-        if isinstance(error, OutOfDeviceMemory) or not here.library.out_of_memory(error):
+        be = backend_of(x)
+        if isinstance(error, OutOfDeviceMemory) or not be.library.out_of_memory(error):
             raise
-        told = remedy(here.library.free(here.device))
-        raise OutOfDeviceMemory(f"no memory left on {place(x)} ({error}). {told}") from error
+        advice = remedy(be.library.free(be.device))
+        raise OutOfDeviceMemory(f"no memory left on {place(x)} ({error}). {advice}") from error

@@ -24,8 +24,8 @@ def free_host_memory() -> int | None:
     with contextlib.suppress(AttributeError, ValueError, OSError):
         free.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES"))
     with contextlib.suppress(OSError, LookupError, ValueError):  # what other programs' files occupy is free, too
-        told = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
-        free[:] = [int(told["MemAvailable"].split()[0]) << 10]
+        sizes = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+        free[:] = [int(sizes["MemAvailable"].split()[0]) << 10]
     with contextlib.suppress(OSError, LookupError, ValueError):  # no number, but "max", if there is no limit
         group = Path("/sys/fs/cgroup")
         used = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())

@@ -36,8 +36,8 @@ class Jax(Library):
         try:
             return jax.devices(platform)[device_number(number or "0", f"jax:{text}")]
         except (RuntimeError, IndexError) as error:
-            found = ", ".join(f"jax:{d.platform}:{d.id}" for d in jax.devices())
-            raise BackendUnavailable(f"JAX has no device {text!r}; it has {found}") from error
+            names = ", ".join(f"jax:{d.platform}:{d.id}" for d in jax.devices())
+            raise BackendUnavailable(f"JAX has no device {text!r}; it has {names}") from error
 
     def from_host(self, host: np.ndarray, dtype: DType, device: Device) -> Array:
         # A copy: on the CPU JAX may share the memory of a NumPy array that its owner goes on writing to.

@@ -86,10 +86,10 @@ class Library:
             return self.namespace().astype(x, dtype, copy=False)
         xp = self.namespace()
         with np.errstate(over="ignore", invalid="ignore"):  # what overflows is reported by an error
-            found = xp.astype(x, dtype)
-        if not (xp.isdtype(found.dtype, "real floating") and bool(xp.all(xp.isfinite(found)))):
+            changed = xp.astype(x, dtype)
+        if not (xp.isdtype(changed.dtype, "real floating") and bool(xp.all(xp.isfinite(changed)))):
             refuse_change(self.to_host(x), dtype)
-        return found
+        return changed
 
     def lack(self, name: str) -> str:
         """Why the library has no dtype of this name, where that can be mended."""

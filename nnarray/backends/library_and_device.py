@@ -49,18 +49,18 @@ class Backend:
         if dtype is None:
             return default_float(self.xp, self.device)
         name = dtype_name(dtype)
-        found = getattr(self.xp, name, None)
-        if found is None or not computes(self.xp, self.device, found):
+        wanted = getattr(self.xp, name, None)
+        if wanted is None or not computes(self.xp, self.device, wanted):
             hint = self.library.lack(name)
             raise ValueError(f"backend {self.name!r} has no dtype {name!r}; it has {', '.join(self.dtypes)}.{hint}")
-        return found
+        return wanted
 
     def floating(self, dtype: object = None) -> DType:
         """The library's real floating dtype of that name, as parameters need one; None is the default."""
-        found = self.dtype(dtype)
-        if not self.xp.isdtype(found, "real floating"):
+        wanted = self.dtype(dtype)
+        if not self.xp.isdtype(wanted, "real floating"):
             raise ValueError(f"dtype must be real floating, one of {', '.join(self.dtypes)}; got {dtype!r}.")
-        return found
+        return wanted
 
     @property
     def dtypes(self) -> tuple[str, ...]:
@@ -95,10 +95,10 @@ class Backend:
         if owner and owner is not self.library and dtype_name(x.dtype) in owner.weak:
             return self.asarray(owner.to_host(x), dtype)  # as it is: what its own library lacks, another may have
         x = owner.borrow(x) if owner else x
-        here = x if owner is self.library else self._exchanged(x, owner)
-        if here is not None:
-            refuse_non_numeric(here)
-            moved = here if self.library.traced(here) else self.xp.asarray(here, device=self.device)
+        exchanged = x if owner is self.library else self._exchanged(x, owner)
+        if exchanged is not None:
+            refuse_non_numeric(exchanged)
+            moved = exchanged if self.library.traced(exchanged) else self.xp.asarray(exchanged, device=self.device)
             return moved if wanted is None else self.library.converted(moved, wanted)
         host = plain(owner.to_host(x) if owner else read(x), type(x).__name__)
         if wanted is None:
@@ -125,8 +125,8 @@ class Backend:
         if self.library.name == "numpy" or (owner and owner.name == "numpy") or not hasattr(x, "__dlpack__"):
             return None
         try:
-            here = tuple(self.xp.zeros((1,), device=self.device).__dlpack_device__())
-            if tuple(x.__dlpack_device__()) != here or (owner is None and here == DLPACK_CPU):
+            own_device = tuple(self.xp.zeros((1,), device=self.device).__dlpack_device__())
+            if tuple(x.__dlpack_device__()) != own_device or (owner is None and own_device == DLPACK_CPU):
                 return None
             moved = self.library.borrow(self.xp.from_dlpack(copy(x) if owner else x))
             if owner is None:
@@ -141,8 +141,8 @@ class Backend:
     def _nearest(self, dtype: np.dtype, *, from_python: bool) -> DType:
         if from_python and dtype.kind == "f":
             return self.dtype()
-        found = getattr(self.xp, dtype.name, None)
-        if found is not None and computes(self.xp, self.device, found) and dtype.name not in self.library.weak:
-            return found
+        same = getattr(self.xp, dtype.name, None)
+        if same is not None and computes(self.xp, self.device, same) and dtype.name not in self.library.weak:
+            return same
         kind = "real floating" if dtype.kind == "f" else "integral"
         return self.xp.__array_namespace_info__().default_dtypes(device=self.device)[kind]

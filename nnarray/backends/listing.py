@@ -58,9 +58,9 @@ def describe(flag: str) -> BackendInfo:
     """What is to be said of the backend `flag`."""
     library = LIBRARIES[flag.partition(":")[0]]
     try:
-        found = backend(flag)
+        be = backend(flag)
     except (ImportError, RuntimeError, ValueError) as error:
         version = "" if isinstance(error, BackendNotInstalled) else library.version()
         return BackendInfo(flag, usable=False, version=version, reason=str(error))
-    device, memory = library.hardware(found.device)
-    return BackendInfo(flag, True, library.version(), device, memory, found.dtypes)
+    device, memory = library.hardware(be.device)
+    return BackendInfo(flag, True, library.version(), device, memory, be.dtypes)

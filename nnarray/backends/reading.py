@@ -61,36 +61,36 @@ def _read_frame(frame: Any) -> np.ndarray:
 def _column(x: Any) -> np.ndarray:
     """One column as numbers; by a list where its library cannot make an array of them, as of integers of 128 bits."""
     try:
-        found = np.asarray(x)
+        values = np.asarray(x)
     except Exception:  # each library has its own words
-        found = np.asarray(x.to_list(), dtype=object)
-    return _numbers(found)
+        values = np.asarray(x.to_list(), dtype=object)
+    return _numbers(values)
 
 
 def _numbers(column: np.ndarray) -> np.ndarray:
     """Objects of a column as float64 if all are numbers, decimals too; missing ones become NaN."""
     if column.dtype != object:
         return column
-    found = [np.nan if each is None or type(each).__name__ == "NAType" else each for each in column.flat]
-    every = all(isinstance(each, Real | Decimal | np.bool_) for each in found)
+    values = [np.nan if each is None or type(each).__name__ == "NAType" else each for each in column.flat]
+    every = all(isinstance(each, Real | Decimal | np.bool_) for each in values)
     try:
-        return np.asarray(found, dtype=float).reshape(column.shape) if every else column
+        return np.asarray(values, dtype=float).reshape(column.shape) if every else column
     except OverflowError:
         return column  # an integer beyond every float, which is refused
 
 
-def plain(host: np.ndarray, given: str) -> np.ndarray:
+def plain(host: np.ndarray, kind: str) -> np.ndarray:
     """Native byte order, at most 64 bits and forward strides, which every library can take."""
     if host.dtype == object:
         for index, each in np.ndenumerate(host):
             if isinstance(each, Integral) and not -(2**63) <= each < 2**64:
                 raise ValueError(
-                    f"no integer dtype can hold {shown(each)}, of {given} at index {index}: int64 ends at 2**63 - 1, "
+                    f"no integer dtype can hold {shown(each)}, of {kind} at index {index}: int64 ends at 2**63 - 1, "
                     f"uint64 at 2**64 - 1. Pass floats, or change such numbers first."
                 )
     if host.dtype.kind not in "biuf":
         raise TypeError(
-            f"an array of real numbers is needed; got {given} with dtype {host.dtype}. Convert it to numbers first."
+            f"an array of real numbers is needed; got {kind} with dtype {host.dtype}. Convert it to numbers first."
         )
     if host.dtype.kind == "f" and host.dtype.itemsize > 8:
         refuse_change(host, np.dtype("float64"))
@@ -117,7 +117,7 @@ def refuse_query(x: Any, name: str) -> None:
 def refuse_non_numeric(x: Any, name: str = "") -> None:
     """Raise a TypeError unless the array is of integers, real floating numbers or booleans."""
     if not namespace(x).isdtype(x.dtype, ("bool", "integral", "real floating")):
-        given = f"{name} of dtype" if name else "dtype"
+        subject = f"{name} of dtype" if name else "dtype"
         raise TypeError(
-            f"an array of real numbers is needed; got {given} {dtype_name(x.dtype)}. Convert it to numbers first."
+            f"an array of real numbers is needed; got {subject} {dtype_name(x.dtype)}. Convert it to numbers first."
         )

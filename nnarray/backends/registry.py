@@ -33,16 +33,16 @@ def namespace(x: Any) -> Namespace:
     TypeError
         If `x` is not an array.
     """
-    found = _NAMESPACES.get(type(x))
-    if found is None:
+    xp = _NAMESPACES.get(type(x))
+    if xp is None:
         try:
-            found = compat.array_namespace(x)
+            xp = compat.array_namespace(x)
         except TypeError as error:
             raise TypeError(
                 f"an array is needed; got {type(x).__name__}. Make one with nn.backend('numpy').asarray(...)."
             ) from error
-        _NAMESPACES[type(x)] = found
-    return found
+        _NAMESPACES[type(x)] = xp
+    return xp
 
 
 def device_of(x: Any) -> Device:

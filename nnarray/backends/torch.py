@@ -26,9 +26,9 @@ class Torch(Library):
 
     def namespace(self) -> Namespace:
         """As for all; and the children of a fork shall not wait for threads that they do not have."""
-        found = super().namespace()
+        xp = super().namespace()
         _children_compute_alone()
-        return found
+        return xp
 
     def owns(self, x: object) -> bool:
         return compat.is_torch_array(x)

@@ -1,4 +1,4 @@
-"""Pictures decoded by Pillow, in threads that run ahead of whoever takes them."""
+"""Images decoded by Pillow, in threads that run ahead of whoever takes them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from nnarray.backends import Backend
 from nnarray.typing import Array
 
 if TYPE_CHECKING:
-    from PIL.Image import Image as Picture
+    from PIL.Image import Image as PillowImage
 
 
 T = TypeVar("T")
@@ -29,7 +29,7 @@ FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 
 
 class UnreadableImage(ValueError):
-    """A file that is named like a picture but cannot be decoded; the message has its name and what is wrong."""
+    """A file that is named like a image but cannot be decoded; the message has its name and what is wrong."""
 
 
 def default_workers() -> int:
@@ -68,17 +68,17 @@ def decoded_in_order(
 ) -> Generator[tuple[int, np.ndarray]]:
     """The number and the bytes of each file that can be decoded; threads are at most `limit` files ahead.
 
-    `fault` is told of the others, and may raise.
+    `fault` is called with the others, and may raise.
     """
     decode = partial(_decoded_file, files, size)
     with closing(ahead(decode, order, workers=workers or default_workers(), limit=limit)) as results:
         for i, result in results:
             try:
-                picture = result.result()
+                square = result.result()
             except UnreadableImage as error:
                 fault(files[i], error)
             else:
-                yield i, picture
+                yield i, square
 
 
 def _decoded_file(files: Sequence[Path], size: int, i: int) -> np.ndarray:
@@ -86,14 +86,14 @@ def _decoded_file(files: Sequence[Path], size: int, i: int) -> np.ndarray:
 
 
 def decoded(file: Path, size: int) -> np.ndarray:
-    """The square in the middle of a picture, shape (size, size, 3), uint8.
+    """The square in the middle of a image, shape (size, size, 3), uint8.
 
     Raises
     ------
     UnreadableImage
-        If the file is damaged, no picture, or has more pixels than Pillow's limit.
+        If the file is damaged, no image, or has more pixels than Pillow's limit.
     OSError
-        If the file cannot be opened; that is no fault of the picture.
+        If the file cannot be opened; that is no fault of the image.
     """
     from PIL import Image, ImageOps
 
@@ -118,7 +118,7 @@ def decoded(file: Path, size: int) -> np.ndarray:
         ) from error
 
 
-def _refuse_bomb(image: Picture) -> None:
+def _refuse_bomb(image: PillowImage) -> None:
     """Above its limit Pillow warns, and raises only above twice the limit."""
     from PIL import Image
 
@@ -127,7 +127,7 @@ def _refuse_bomb(image: Picture) -> None:
         raise Image.DecompressionBombError(f"{image.width} x {image.height}, and the limit is {limit}.")
 
 
-def _rgb(image: Picture) -> Picture:
+def _rgb(image: PillowImage) -> PillowImage:
     """8-bit RGB of any mode, on white where it is transparent."""
     from PIL import Image
 
@@ -148,7 +148,7 @@ def _eight_bits(grey: np.ndarray) -> np.ndarray:
     return np.rint(grey / 257).astype(np.uint8)
 
 
-def from_bytes(pixels: np.ndarray, dtype: Any, there: Backend) -> Array:
+def from_bytes(pixels: np.ndarray, dtype: Any, be: Backend) -> Array:
     """0, 1, ..., 255 as 0 to 1: k / 255, divided on the host and therefore the same on every backend."""
     host = np.float64 if backends.dtype_name(dtype) == "float64" else np.float32
-    return there.asarray(np.divide(pixels, 255, dtype=host), dtype)
+    return be.asarray(np.divide(pixels, 255, dtype=host), dtype)

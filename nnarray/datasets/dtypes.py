@@ -8,9 +8,9 @@ from nnarray.names import shown
 from nnarray.typing import DType
 
 
-def floating(dtype: object, there: Backend) -> DType:
+def floating(dtype: object, be: Backend) -> DType:
     """The backend's real floating dtype of that name; None is its default."""
-    wanted = there.dtype(dtype)
+    wanted = be.dtype(dtype)
     if backends.dtype_name(wanted) not in backends.FLOATS:
-        raise ValueError(f"dtype must be a real floating one, of {', '.join(there.dtypes)}; got {shown(dtype)}.")
+        raise ValueError(f"dtype must be a real floating one, of {', '.join(be.dtypes)}; got {shown(dtype)}.")
     return wanted

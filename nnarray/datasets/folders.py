@@ -1,4 +1,4 @@
-"""What is in a folder of pictures: a subfolder a class, and what is left out."""
+"""What is in a folder of images: a subfolder a class, and what is left out."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ log = logging.getLogger("nnarray")
 _JPEG, _PNM, _OTHERS = (".jfif", ".jpe", ".jpeg", ".jpg"), (".pbm", ".pgm", ".pnm", ".ppm"), (".bmp", ".gif", ".png")
 SUFFIXES = (*_JPEG, *_PNM, *_OTHERS, ".tif", ".tiff", ".webp")
 
-# Names in small letters. What file managers, file servers and archives put among the pictures:
+# Names in small letters. What file managers, file servers and archives put among the images:
 OF_SYSTEMS = {"@eadir", "@recycle", "@recently-snapshot", "@tmp", "#recycle", "#snapshot", "$recycle.bin", "__macosx"}
 OF_SYSTEMS |= {"@__thumb", "@synoresource", "~snapshot", "recycler", "network trash folder", "temporary items"}
 OF_SYSTEMS |= {"lost+found", "system volume information", "__pycache__", "thumbs.db", "ehthumbs.db", "desktop.ini"}
@@ -28,13 +28,13 @@ TRAINING, HELD_OUT = (
 
 FOLD = re.compile(r"(fold|split)[^a-z]*\d+", re.IGNORECASE)
 OUTSIDE = "pictures outside of the subfolders, without a class"
-NO_PICTURES = "files that do not end as pictures do"
+NO_IMAGES = "files that do not end as pictures do"
 NOWHERE = "links that lead nowhere"
 TWICE = "folders that are read under another name, or hold this one"
 
 
 class Search:
-    """The pictures below a folder, and what was left out, by the reason.
+    """The images below a folder, and what was left out, by the reason.
 
     Links to folders are followed, each folder is read once, and what systems put among the files is none of them.
     """
@@ -47,7 +47,7 @@ class Search:
             (real, *real.parents), (folder, folder)
         )  # each real folder: in which class it was met, and as what
 
-    def pictures(self) -> list[Path]:
+    def images(self) -> list[Path]:
         """All of them, sorted."""
         return self._sorted(self.folder, self.folder)
 
@@ -68,20 +68,20 @@ class Search:
             )
         _refuse_parts(self.folder, subfolders)
         inside = {folder: [entry for entry in entries_of(folder) if entry.is_dir()] for folder in subfolders}
-        for folder, found in inside.items():
-            _refuse_parts(folder, found, inside=True)
+        for folder, inner in inside.items():
+            _refuse_parts(folder, inner, inside=True)
         _refuse_equal(self.folder, inside)
         for entry in entries:
-            if entry not in subfolders and self._is_picture(entry):
+            if entry not in subfolders and self._is_image(entry):
                 self._leave_out(OUTSIDE, entry)
         return {each.name: self._sorted(each, each) for each in subfolders if self._is_new(each, each)}
 
-    def told(self) -> tuple[str, ...]:
+    def report(self) -> tuple[str, ...]:
         """What was left out, how much of it, and the names of some; the log has it as well."""
-        told = tuple(f"{reason}: {len(names)} ({_some(names)})" for reason, names in self.left_out.items())
-        if told:
-            log.warning("left out below %s: %s", self.folder, "; ".join(told))
-        return told
+        report = tuple(f"{reason}: {len(names)} ({_some(names)})" for reason, names in self.left_out.items())
+        if report:
+            log.warning("left out below %s: %s", self.folder, "; ".join(report))
+        return report
 
     def _sorted(self, folder: Path, top: Path) -> list[Path]:
         return sorted(self._below(folder, top), key=lambda p: p.relative_to(top).as_posix())
@@ -91,11 +91,11 @@ class Search:
             if entry.is_dir():
                 if self._is_new(entry, top):
                     yield from self._below(entry, top)
-            elif self._is_picture(entry):
+            elif self._is_image(entry):
                 yield entry
 
-    def _is_picture(self, file: Path) -> bool:
-        fault = NOWHERE if not file.exists() else NO_PICTURES if file.suffix.lower() not in SUFFIXES else ""
+    def _is_image(self, file: Path) -> bool:
+        fault = NOWHERE if not file.exists() else NO_IMAGES if file.suffix.lower() not in SUFFIXES else ""
         if fault:
             self._leave_out(fault, file)
         return not fault
@@ -133,12 +133,12 @@ def _refuse_parts(folder: Path, subfolders: list[Path], *, inside: bool = False)
     train, held_out = ([p for p in subfolders if part.fullmatch(p.name)] for part in (TRAINING, HELD_OUT))
     plain = [p for p in train + held_out if not any(m and m["before"] for m in _as_part(p.name))]
     folds = [p for p in subfolders if FOLD.fullmatch(p.name)]
-    all_parts = any(found and len(found) == len(subfolders) for found in (plain, folds))
+    all_parts = any(parts and len(parts) == len(subfolders) for parts in (plain, folds))
     if (train and held_out) or (all_parts and not inside):
-        found = train + held_out or folds
+        parts = train + held_out or folds
         raise ValueError(
             f"the subfolders of {str(folder)!r} are parts of a data set and no classes: "
-            f"{', '.join(p.name for p in found)}. {_one_of(found[0])} (If they are classes, rename them.)"
+            f"{', '.join(p.name for p in parts)}. {_one_of(parts[0])} (If they are classes, rename them.)"
         )
 
 
@@ -159,7 +159,7 @@ def _one_of(part: Path) -> str:
 
 def _refuse_equal(folder: Path, inside: dict[Path, list[Path]]) -> None:
     """Refuse subfolders that all hold the same folders, and no more: those are the classes."""
-    names = [{found.name for found in each} for each in inside.values()]
+    names = [{inner.name for inner in each} for each in inside.values()]
     mixed = any(entry.suffix.lower() in SUFFIXES for each in inside for entry in entries_of(each))
     if not mixed and len(names) > 1 and len(names[0]) > 1 and all(each == names[0] for each in names):
         first, *_ = inside

@@ -27,16 +27,16 @@ log = logging.getLogger("nnarray")
 
 @dataclass(frozen=True)
 class ImageFolder:
-    """A folder of photos, made by `nn.datasets.images`: settings and file names; pictures are read when asked for.
+    """A folder of photos, made by `nn.datasets.images`: settings and file names; images are read when asked for.
 
-    `len` of it is the number of pictures found.
+    `len` of it is the number of images found.
 
     Attributes
     ----------
     classes : tuple of str
         The names of the subfolders, sorted; label k means `classes[k]`.
     files : tuple of Path
-        The pictures, sorted by class and then by path.
+        The images, sorted by class and then by path.
     left_out : tuple of str
         What was found in the folder and is not used: the reason, how many, and the names of some.
 
@@ -75,7 +75,7 @@ class ImageFolder:
         return dict(self._faults)
 
     def batches(self, epoch: int = 0) -> Iterator[tuple[Array, Array]]:
-        """One pass over the pictures; the next ones are decoded while you compute with these.
+        """One pass over the images; the next ones are decoded while you compute with these.
 
         Parameters
         ----------
@@ -85,7 +85,7 @@ class ImageFolder:
         Returns
         -------
         iterator
-            Over (X, y): X of shape (batch, size, size, 3), y of shape (batch,), as in `load`. Each picture comes
+            Over (X, y): X of shape (batch, size, size, 3), y of shape (batch,), as in `load`. Each image comes
             once; a skipped one is replaced by the next, so that only the last batch is smaller.
 
         Raises
@@ -98,7 +98,7 @@ class ImageFolder:
         return self._dealt(self._order(integer(epoch, "epoch", 0, usual=0)))
 
     def load(self) -> tuple[Array, Array]:
-        """All pictures at once, in sorted order.
+        """All images at once, in sorted order.
 
         Returns
         -------
@@ -123,19 +123,19 @@ class ImageFolder:
         return [int(i) for i in np.asarray(random.permutation(key, len(self), xp=host.xp, device=host.device))]
 
     def _dealt(self, order: list[int]) -> Iterator[tuple[Array, Array]]:
-        with closing(self._readable(order)) as pictures:
-            while batch := list(islice(pictures, self.batch_size)):
+        with closing(self._readable(order)) as decoded:
+            while batch := list(islice(decoded, self.batch_size)):
                 if not (self.drop_last and len(batch) < self.batch_size):
                     yield self._arrays(batch)
 
     def _readable(self, order: Iterable[int]) -> Generator[tuple[np.ndarray, int]]:
         """The bytes and the label of each file that can be decoded."""
         limit, read = 2 * max(self.batch_size, self.workers), 0
-        pictures = decoded_in_order(self.files, order, self.size, self._skip, workers=self.workers, limit=limit)
-        with closing(pictures):
-            for i, picture in pictures:
+        decoded = decoded_in_order(self.files, order, self.size, self._skip, workers=self.workers, limit=limit)
+        with closing(decoded):
+            for i, square in decoded:
                 read += 1
-                yield picture, self._targets[i]
+                yield square, self._targets[i]
         if read == 0:
             raise ValueError(
                 f"none of the {len(self)} files can be decoded. One of them: {next(iter(self._faults.values()))}"
@@ -149,9 +149,9 @@ class ImageFolder:
             log.warning("skipped: %s", error)
             self._faults[file] = str(error)
 
-    def _arrays(self, pictures: list[tuple[np.ndarray, int]]) -> tuple[Array, Array]:
-        pixels = np.stack([picture for picture, _ in pictures])
-        labels = np.asarray([label for _, label in pictures], dtype=np.int64)
+    def _arrays(self, decoded: list[tuple[np.ndarray, int]]) -> tuple[Array, Array]:
+        pixels = np.stack([square for square, _ in decoded])
+        labels = np.asarray([label for _, label in decoded], dtype=np.int64)
         return from_bytes(pixels, self.dtype, self.backend), self.backend.asarray(labels)
 
 
@@ -176,20 +176,21 @@ def images(
     Parameters
     ----------
     folder : path
-        BMP, GIF, JPEG, PNG, PPM, TIFF and WebP files in any depth below the subfolders, told by their endings. Links to
-        folders are followed. What is left out is told in the log and in `left_out`: other files, pictures outside of
-        the subfolders, broken links. Hidden files and what systems put there (`@eaDir`, `__MACOSX`, `Thumbs.db`, ...)
-        are ignored. Of an animation, the first picture.
+        BMP, GIF, JPEG, PNG, PPM, TIFF and WebP files in any depth below the subfolders, known by their endings.
+        Links to folders are followed. What is left out is reported in the log and in `left_out`: other files, images
+        outside of the subfolders, broken links.
+        Hidden files and what systems put there (`@eaDir`, `__MACOSX`, `Thumbs.db`, ...)
+        are ignored. Of an animation, the first image.
     size : int
-        Height and width of the pictures, in pixels.
+        Height and width of the images, in pixels.
     batch_size : int
-        Pictures of a batch; the last one is smaller where their number is no multiple.
+        Images of a batch; the last one is smaller where their number is no multiple.
     seed : int, optional
         Seeds the order of each pass, which is the same on every backend; without it the files come sorted.
     drop_last : bool
         Leave a smaller last batch out, so that all shapes are equal.
     errors : "raise" or "skip"
-        What to do with a file that cannot be decoded (truncated, damaged, no picture at all): raise an error that
+        What to do with a file that cannot be decoded (truncated, damaged, no image at all): raise an error that
         names it; or go on without it, warn in the log, and collect it in `skipped`.
     workers : int, optional
         Threads that decode; by default one a processor, at most 8. They are at most two batches ahead.
@@ -210,13 +211,13 @@ def images(
     FileNotFoundError, NotADirectoryError
         If there is no such folder, or it is a file.
     ValueError
-        If it has no subfolders or one without pictures, the subfolders are parts of a data set such as train and test,
+        If it has no subfolders or one without images, the subfolders are parts of a data set such as train and test,
         one folder is in two classes, or a number is out of its range.
 
     Notes
     -----
     Everything becomes 8-bit RGB: grey is repeated, 16-bit grey is divided by 257, palettes are looked up, CMYK is
-    converted without a colour profile, and what is transparent is laid on white. Pictures of more pixels than
+    converted without a colour profile, and what is transparent is laid on white. Images of more pixels than
     `PIL.Image.MAX_IMAGE_PIXELS` are refused before they are decoded.
 
     Examples
@@ -242,14 +243,14 @@ def images(
     _need_pillow()
     if seed is not None:
         random.Key(seed)  # refuses what is no seed
-    found = existing_folder(folder, "a folder with a subfolder for each class")
-    there = backends.backend(backend)
+    path = existing_folder(folder, "a folder with a subfolder for each class")
+    be = backends.backend(backend)
     named(errors, {"raise": None, "skip": None}, "choice of errors")
-    search = Search(found)
+    search = Search(path)
     by_class = search.classes()
-    refuse_empty(found, by_class)
+    refuse_empty(path, by_class)
     return ImageFolder(
-        folder=found,
+        folder=path,
         classes=tuple(by_class),
         files=tuple(file for files in by_class.values() for file in files),
         size=integer(size, "size", 1, usual=64),
@@ -258,10 +259,10 @@ def images(
         drop_last=drop_last,
         errors=errors,
         workers=default_workers() if workers is None else integer(workers, "workers", 1, usual=4),
-        dtype=floating(dtype, there),
-        backend=there,
+        dtype=floating(dtype, be),
+        backend=be,
         _targets=tuple(k for k, files in enumerate(by_class.values()) for _ in files),
-        left_out=search.told(),
+        left_out=search.report(),
     )
 
 

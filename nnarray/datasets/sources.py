@@ -22,7 +22,7 @@ FEW = 16  # rows from anywhere that are read at once: for each of them the syste
 class Source(ABC):
     """Examples that are read batch by batch: derive from it, and give it to `fit` and `predict` as X.
 
-    It is a base class, and not told by its methods: frames of some libraries have methods of the same names.
+    It is a base class, and not known by its methods: frames of some libraries have methods of the same names.
 
     Examples
     --------
@@ -99,11 +99,11 @@ class MemoryMapped(Source):
             self._refuse_outside(indices)
         self._refuse_shortened()
         count = len(range(len(self))[indices]) if isinstance(indices, slice) else len(indices)
-        found = np.empty((count, *self.shape[1:]), self.array.dtype)
+        examples = np.empty((count, *self.shape[1:]), self.array.dtype)
         for part, at in self._pieces(indices, count):
-            found[part] = self.array[at]
+            examples[part] = self.array[at]
             self._let_go()
-        return found
+        return examples
 
     def _pieces(self, indices: Any, count: int) -> Iterator[tuple[slice, Any]]:
         """Where a few rows go, and where they come from: so that not all of a large batch is mapped at once."""
@@ -205,11 +205,11 @@ def memory_mapped(path: str | os.PathLike[str]) -> MemoryMapped:
     return MemoryMapped(array)
 
 
-def as_source(given: Any) -> Source | None:
+def as_source(x: Any) -> Source | None:
     """A source, or a mapped file as one; None for all else."""
-    if isinstance(given, np.memmap):
-        return MemoryMapped(given)
-    return given if isinstance(given, Source) else None
+    if isinstance(x, np.memmap):
+        return MemoryMapped(x)
+    return x if isinstance(x, Source) else None
 
 
 @dataclass(frozen=True)
@@ -220,7 +220,7 @@ class Placed(Source):
     """
 
     source: Source
-    here: Backend
+    be: Backend
     dtype: DType | None = None
     """Of the model; None for that of the source."""
     kept: np.ndarray | None = field(default=None, repr=False)
@@ -237,13 +237,13 @@ class Placed(Source):
     def rows(self, indices: Any) -> Array:
         """The examples at `indices`, on the model's device."""
         at, count = self._of_source(indices)
-        found = self.source.rows(at)
-        if tuple(found.shape) != (count, *self.shape[1:]):
+        examples = self.source.rows(at)
+        if tuple(examples.shape) != (count, *self.shape[1:]):
             raise ValueError(
-                f"{type(self.source).__name__}.rows gave shape {tuple(found.shape)} for {count} examples of shape "
+                f"{type(self.source).__name__}.rows gave shape {tuple(examples.shape)} for {count} examples of shape "
                 f"{self.shape[1:]}; it must give {(count, *self.shape[1:])}."
             )
-        return self.here.asarray(found, self.dtype)
+        return self.be.asarray(examples, self.dtype)
 
     def only(self, indices: Array) -> Placed:
         """These examples alone, in this order; none of them is read."""
@@ -255,7 +255,7 @@ class Placed(Source):
             start, stop, step = (indices or slice(None)).indices(len(self))
             at = slice(start, stop, step)
             return (at if self.kept is None else self.kept[at]), len(range(start, stop, step))
-        at = self.here.to_numpy(indices)
+        at = self.be.to_numpy(indices)
         return (at if self.kept is None else self.kept[at]), len(at)
 
     def parts(self) -> list[slice]:

@@ -29,12 +29,12 @@ def prepared(wiring: Wiring, theta: Array, state: Array, shape: Shape, engine: s
     every = list(_every(wiring.network))
     if wiring.network.takes not in (None, REAL) or any(each.masking == "use" and not is_ours(each) for each in every):
         return None  # where there may be masks, which a stage does not know
-    pictures = any(each.family == "convolution" for each in every)
-    if pictures:
+    has_images = any(each.family == "convolution" for each in every)
+    if has_images:
         theta = copy(theta)  # what can be written to and what cannot are two types for Numba: it would compile twice
     plain = folded(wiring.network, wiring.params.tree(theta), wiring.state.tree(state))
     with computing(engine):
-        stage = _Lowering(pictures, theta.dtype).stage(plain, shape)
+        stage = _Lowering(has_images, theta.dtype).stage(plain, shape)
     if all(is_plain_row(each) or own(each, "family") in ("dense", "activation") for each in every):
         return stage  # products and functions have one way only: nothing to choose at each call
 
@@ -54,7 +54,7 @@ def _every(layer: Layer) -> Iterator[Layer]:
 class _Lowering(NamedTuple):
     """How the layers of one network become stages."""
 
-    pictures: bool
+    has_images: bool
     """Whether there are convolutions."""
     dtype: DType
 
@@ -95,7 +95,7 @@ class _Lowering(NamedTuple):
 
     def dense(self, weight: Array, bias: Array | None, function: Function) -> Stage:
         """A product with weights, and the function after it."""
-        return stages.dense(weight, bias, function, among_pictures=self.pictures)
+        return stages.dense(weight, bias, function, in_image_network=self.has_images)
 
     convolution = staticmethod(stages.convolution)
     max_pool = staticmethod(stages.max_pool)

@@ -52,7 +52,7 @@ def chain_of(wiring: Wiring) -> Chain | None:
     dense = list(_in_a_row(wiring.network))
     if not all(own(each, "family") == "dense" and each.bias and each.function.elementwise for each in dense):
         return None
-    widths = [place.param.shape for place in wiring.params.slots if place.path[-1] == "weight"]
+    widths = [slot.param.shape for slot in wiring.params.slots if slot.path[-1] == "weight"]
     return Chain((widths[0][0], *(units for _, units in widths)), tuple(each.function for each in dense))
 
 

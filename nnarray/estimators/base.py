@@ -15,12 +15,12 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from nnarray.backends import Backend, backend, backend_of, dtype_name, namespace
 from nnarray.checks import real
-from nnarray.estimators.increments import Increments
 from nnarray.estimators.inputs import backend_of_data, checked_inputs, checked_targets, moved, same_backend
+from nnarray.estimators.partial_fit import PartialFit
 from nnarray.estimators.scores import split
 from nnarray.estimators.stopping import InverseScaling, Record
 from nnarray.gradients import value_and_grad
-from nnarray.kernels.standard.numerics import wide
+from nnarray.kernels.standard.numerics import at_least_float32
 from nnarray.losses import Loss
 from nnarray.model import Model
 from nnarray.names import shown
@@ -113,7 +113,7 @@ class Estimator(BaseEstimator):
     n_outputs_: int
     out_activation_: str
     _memory: TrainingState | None = None
-    _going: Increments | None = None
+    _going: PartialFit | None = None
 
     # --- Defined by subclasses -----------------------------------------------------------------------------------
 
@@ -204,7 +204,7 @@ class Estimator(BaseEstimator):
             rule = self._rule(examples)
         self._keep_records()
         watch = self._watch(examples, rule, score)
-        self._descend(examples, loss, rule, watch)
+        self._train(examples, loss, rule, watch)
         if not self.n_iter_:  # L-BFGS began where it would end
             value, _ = value_and_grad(self.model_, examples.x, examples.target, loss, sample_weight=examples.weights)
             self.loss_ = float(value) + watch.penalty(self.model_)
@@ -297,7 +297,7 @@ class Estimator(BaseEstimator):
         weights = be.asarray(weights)
         if weights.shape != (count,):
             raise ValueError(f"sample_weight must have shape ({count},), one an example; got {tuple(weights.shape)}.")
-        weights = be.xp.astype(weights, wide(like).dtype)
+        weights = be.xp.astype(weights, at_least_float32(like).dtype)
         _refuse_weights(weights, "sample_weight")
         return weights
 
@@ -334,7 +334,7 @@ class Estimator(BaseEstimator):
 
         return score
 
-    def _descend(self, examples: Examples, loss: Loss, rule: Minimiser, watch: Record) -> None:
+    def _train(self, examples: Examples, loss: Loss, rule: Minimiser, watch: Record) -> None:
         """Train. If it is interrupted, the estimator keeps what was learned so far."""
         self.n_iter_ = 0
         callbacks = as_callbacks(self.callbacks)
@@ -378,7 +378,7 @@ class Estimator(BaseEstimator):
         data = prepare(model, examples.x, examples.target, examples.weights, loss, check_finite=False)
         going = self._going
         if going is None or not going.suits(model, loss, rule, shuffle=self.shuffle):
-            going = Increments(
+            going = PartialFit(
                 model,
                 data,
                 loss,

@@ -10,7 +10,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from nnarray import kernels
 from nnarray.backends import Backend, device_of, host_backend, namespace
 from nnarray.estimators.inputs import backend_of_data, holds_numbers, is_host, labels_on
-from nnarray.kernels.standard.numerics import wide
+from nnarray.kernels.standard.numerics import at_least_float32
 from nnarray.names import shown
 from nnarray.typing import Array
 
@@ -101,7 +101,7 @@ def class_weights(setting: Any, index: Array, classes: Any, weights: Array | Non
             raise ValueError(
                 f"class_weight must be 'balanced', a mapping of label to number, or None; got {shown(setting)}."
             )
-        hot = kernels.one_hot(index, count, like=wide(like))
+        hot = kernels.one_hot(index, count, like=at_least_float32(like))
         masses = xp.sum(hot if weights is None else hot * weights[:, None], axis=0)
         each = xp.sum(masses) / (count * xp.where(masses > 0, masses, 1.0))
         return xp.take(each, index)
@@ -114,4 +114,4 @@ def class_weights(setting: Any, index: Array, classes: Any, weights: Array | Non
     if unknown := [label for label in setting if label not in labels]:
         raise ValueError(f"class_weight names {shown(unknown)}, which are not among the classes {shown(labels)}.")
     wanted = [float(setting.get(label, 1.0)) for label in labels]
-    return xp.take(xp.asarray(wanted, dtype=wide(like).dtype, device=device_of(like)), index)
+    return xp.take(xp.asarray(wanted, dtype=at_least_float32(like).dtype, device=device_of(like)), index)

@@ -177,8 +177,8 @@ class Perceptron(Estimator):
             rate=lr.current if isinstance(lr, Adaptive) else None,
         )
 
-    def _descend(self, examples: Examples, loss: Loss, rule: Minimiser, watch: Record) -> None:
-        super()._descend(examples, loss, rule, watch)
+    def _train(self, examples: Examples, loss: Loss, rule: Minimiser, watch: Record) -> None:
+        super()._train(examples, loss, rule, watch)
         if not watch.stopped:
             warnings.warn(
                 f"Maximum iterations (max_iter={self.max_iter}) reached and the optimization hasn't converged yet. "

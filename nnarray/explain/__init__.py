@@ -4,4 +4,4 @@
 
 from nnarray.explain.explaining import explain
 from nnarray.explain.explanation import Explanation
-from nnarray.explain.records import Check, Signal, Slope, Step
+from nnarray.explain.records import Check, ParameterGradient, Signal, Step

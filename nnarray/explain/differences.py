@@ -36,15 +36,15 @@ class Differences:
     @classmethod
     def of(cls, model: Model, X: Inputs, y: Array, loss: Loss) -> Differences:
         """Copy the model and the examples to float64: on their device if it has that type, else on the host."""
-        here = backend_of(model.theta)
-        if "float64" not in here.dtypes:  # a difference of losses needs the digits; the host has them
-            here = host_backend()
-            X, y = mapped(lambda _, x: here.asarray(x), model.inputs, X), here.asarray(y)
-        precise = model.to(here, dtype="float64")
+        be = backend_of(model.theta)
+        if "float64" not in be.dtypes:  # a difference of losses needs the digits; the host has them
+            be = host_backend()
+            X, y = mapped(lambda _, x: be.asarray(x), model.inputs, X), be.asarray(y)
+        precise = model.to(be, dtype="float64")
         return cls(precise, prepare(precise, X, y, None, loss), loss)
 
     @cached_property
-    def here(self) -> tuple[Array, Array]:
+    def at_theta(self) -> tuple[Array, Array]:
         """The parameters, and the gradient there."""
         return self.model.theta, self._gradient(self.model.theta)
 
@@ -58,11 +58,11 @@ class Differences:
 
     def check(self, where: Slot) -> Check:
         """The check of one parameter; where it fails and passes a little aside, that one: the loss has a corner."""
-        found = self._at(self.here, where)
-        if found.ok:
-            return found
+        at_point = self._at(self.at_theta, where)
+        if at_point.ok:
+            return at_point
         other = self._at(self.aside, where)
-        return other._replace(aside=True) if other.ok else found
+        return other._replace(aside=True) if other.ok else at_point
 
     def _at(self, point: tuple[Array, Array], where: Slot) -> Check:
         theta, whole = point

@@ -22,5 +22,5 @@ def spread(y: Array) -> list[int]:
         return sorted({i * count // MOST_EXAMPLES for i in range(MOST_EXAMPLES)})
     groups = [xp.nonzero(labels == values[k])[0] for k in range(values.shape[0])]
     turns = (k for turn in range(MOST_EXAMPLES) for k, rows in enumerate(groups) if turn < rows.shape[0])
-    shares = Counter(islice(turns, MOST_EXAMPLES))
-    return sorted(int(rows[i * rows.shape[0] // shares[k]]) for k, rows in enumerate(groups) for i in range(shares[k]))
+    counts = Counter(islice(turns, MOST_EXAMPLES))
+    return sorted(int(rows[i * rows.shape[0] // counts[k]]) for k, rows in enumerate(groups) for i in range(counts[k]))

@@ -1,6 +1,6 @@
 """One step of a network, forward and backward, layer by layer and in words: `nn.explain`.
 
-Nothing here computes a gradient of its own: the step is the one that training makes, with a probe around each layer
+Nothing here computes a gradient of its own: the step is the one that training makes, with a hook around each layer
 that notes what passes.
 """
 
@@ -85,14 +85,14 @@ def explain(model: Model, X: Inputs, y: Array, loss: Any = "cross_entropy", *, c
     passages: dict[str, Passage] = {}
     wiring = model.wiring._replace(network=with_hooks(model.network, passages))
     with computing(model.engine):
-        found = propagated(wiring, without_record(model.theta), model.state, data, chosen)
+        step = propagated(wiring, without_record(model.theta), model.state, data, chosen)
         whole = passages[""]
         assert whole.dy is not None
         checks = Differences.of(model, X, y, chosen) if check else None
-        steps = tuple(steps_of(model, passages, found.gradient, checks, data.examples))
+        steps = tuple(steps_of(model, passages, step.gradient, checks, data.examples))
     return Explanation(
         steps=steps,
-        loss=float(found.loss),
+        loss=float(step.loss),
         loss_name=chosen.label,
         loss_formula=formula_of(chosen),
         examples=data.examples,

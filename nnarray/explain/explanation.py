@@ -62,10 +62,10 @@ class Explanation:
     def _wrong(self) -> list[str]:
         """The parameters that are not ok, the last layer first."""
         return [
-            f"{step.name}.{slope.name}"
+            f"{step.name}.{gradient.name}"
             for step in reversed(self.steps)
-            for slope in step.slopes
-            if slope.check and not slope.check.ok
+            for gradient in step.gradients
+            if gradient.check and not gradient.check.ok
         ]
 
     def __str__(self) -> str:

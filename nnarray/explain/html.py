@@ -20,16 +20,16 @@ def forward_row(step: Step) -> tuple[str, str, str, str, str]:
 
 def backward_rows(step: Step) -> Iterator[tuple[str, ...]]:
     """The rows of one layer in the backward table: dL/dy that comes in, then one row for each parameter."""
-    told = f"dL/dy in: {signal_text(step.dy)}" if step.dy else f"dL/dy in: {UNASKED}"
-    yield (step.name, told, "", "", "", "", "", "")
-    for slope in step.slopes:
-        check = slope.check
+    heading = f"dL/dy in: {signal_text(step.dy)}" if step.dy else f"dL/dy in: {UNASKED}"
+    yield (step.name, heading, "", "", "", "", "", "")
+    for gradient in step.gradients:
+        check = gradient.check
         yield (
             "",
-            f"dL/d{slope.name}{frozen_note(slope)}",
-            f"{slope.shape}",
-            f"{rounded(slope.norm)}, {rounded(slope.largest)}",
-            listed(slope.values, slope.shape),
+            f"dL/d{gradient.name}{frozen_note(gradient)}",
+            f"{gradient.shape}",
+            f"{rounded(gradient.norm)}, {rounded(gradient.largest)}",
+            listed(gradient.values, gradient.shape),
             *((f"{check.gradient:.8g}", f"{check.difference:.8g}", verdict_on(check)) if check else ("", "", "")),
         )
 

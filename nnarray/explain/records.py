@@ -21,7 +21,7 @@ class Check(NamedTuple):
     """Whether it was done a little to the side, for exactly here the loss has a corner, as that of relu at 0."""
 
 
-class Slope(NamedTuple):
+class ParameterGradient(NamedTuple):
     """The gradient of the loss with respect to one parameter."""
 
     name: str
@@ -66,5 +66,5 @@ class Step(NamedTuple):
     """dL/dy that comes in; None if none comes, because neither this layer nor one before it has parameters."""
     dx: Signal | None
     """dL/dx that goes out to the layer before; None if nobody asks for it."""
-    slopes: tuple[Slope, ...]
+    gradients: tuple[ParameterGradient, ...]
     """One a parameter."""

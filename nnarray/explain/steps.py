@@ -8,11 +8,11 @@ from typing import Any
 from nnarray.backends import namespace
 from nnarray.explain.differences import Differences
 from nnarray.explain.formulas import formula_of
-from nnarray.explain.records import Signal, Slope, Step
+from nnarray.explain.records import ParameterGradient, Signal, Step
 from nnarray.functional.hooks import Passage
 from nnarray.functional.layout import Slot
 from nnarray.functional.summary import written
-from nnarray.kernels.standard.numerics import wide
+from nnarray.kernels.standard.numerics import at_least_float32
 from nnarray.model import Model
 from nnarray.typing import Array
 
@@ -39,7 +39,7 @@ def steps_of(
             outputs=signal_of(passage.y) if passage else None,
             dy=signal_of(passage.dy) if passage and passage.dy is not None else None,
             dx=signal_of(passage.dx) if passage and hasattr(passage.dx, "shape") else None,
-            slopes=tuple(_slope(model, each, line.name, gradients[each.name], checks) for each in own),
+            gradients=tuple(_gradient(model, each, line.name, gradients[each.name], checks) for each in own),
         )
 
 
@@ -49,9 +49,9 @@ def _owner(where: Slot, names: set[str]) -> str:
     return next((path for path in paths if path in names), "")
 
 
-def _slope(model: Model, where: Slot, layer: str, gradient: Array, checks: Differences | None) -> Slope:
+def _gradient(model: Model, where: Slot, layer: str, gradient: Array, checks: Differences | None) -> ParameterGradient:
     xp = namespace(gradient)
-    return Slope(
+    return ParameterGradient(
         name=where.name.removeprefix(f"{layer}."),
         shape=where.param.shape,
         norm=_norm(gradient),
@@ -82,7 +82,7 @@ def signal_of(x: Array) -> Signal:
 
 
 def _norm(x: Array) -> float:
-    xp, x = namespace(x), wide(x)  # half precision counts to 65,504 at most
+    xp, x = namespace(x), at_least_float32(x)  # half precision counts to 65,504 at most
     return float(xp.sqrt(xp.sum(x * x)))
 
 

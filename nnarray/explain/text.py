@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from nnarray.explain.records import Check, Signal, Slope, Step
+from nnarray.explain.records import Check, ParameterGradient, Signal, Step
 from nnarray.typing import Shape
 
 RESTS = "a head: it is run while training only"
@@ -44,12 +44,12 @@ def backward_text(step: Step) -> list[str]:
     """The lines of one layer going backward: dL/dy, the gradient and check of each parameter, and dL/dx."""
     pad = "  " * step.depth
     lines = [f"{pad}{step.name}  {step.layer}", f"{pad}  dL/dy in: {signal_text(step.dy) if step.dy else UNASKED}"]
-    for slope in step.slopes:
+    for each in step.gradients:
         lines.append(
-            f"{pad}  dL/d{slope.name}: {_size(slope)}, values {listed(slope.values, slope.shape)}{frozen_note(slope)}"
+            f"{pad}  dL/d{each.name}: {_size(each)}, values {listed(each.values, each.shape)}{frozen_note(each)}"
         )
-        if slope.check:
-            lines.append(f"{pad}    check: {_checked(slope.check)}")
+        if each.check:
+            lines.append(f"{pad}    check: {_checked(each.check)}")
     if step.dx:
         lines.append(f"{pad}  dL/dx out: {signal_text(step.dx)}")
     return [*lines, ""]
@@ -61,13 +61,13 @@ def signal_text(signal: Signal) -> str:
     return f"{signal.shape}, norm {rounded(signal.norm)}, first example {values}"
 
 
-def _size(slope: Slope) -> str:
-    return f"{slope.shape}, norm {rounded(slope.norm)}, largest {rounded(slope.largest)}"
+def _size(gradient: ParameterGradient) -> str:
+    return f"{gradient.shape}, norm {rounded(gradient.norm)}, largest {rounded(gradient.largest)}"
 
 
-def frozen_note(slope: Slope) -> str:
+def frozen_note(gradient: ParameterGradient) -> str:
     """A note for a parameter that is frozen; an empty text for the others."""
-    return " (frozen: training leaves it as it is)" if slope.frozen else ""
+    return " (frozen: training leaves it as it is)" if gradient.frozen else ""
 
 
 def _checked(check: Check) -> str:

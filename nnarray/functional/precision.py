@@ -8,7 +8,7 @@ from typing import Any
 
 from nnarray.backends import namespace
 from nnarray.functional.propagation import Step, Wiring, loss_and_gradient
-from nnarray.kernels.standard.numerics import wide
+from nnarray.kernels.standard.numerics import at_least_float32
 from nnarray.losses import Loss
 from nnarray.typing import Array, DType
 
@@ -37,7 +37,9 @@ def loss_and_gradient_in(
     low_theta, low_x, scaled = _lowered(theta, dtype), _lowered(x, dtype), _Scaled(loss, scale)
     found = loss_and_gradient(wiring, low_theta, state, low_x, target, weights, scaled, **settings)
     after = namespace(state).astype(found.state, state.dtype, copy=False)
-    return found._replace(gradient=wide(found.gradient), outputs=wide(found.outputs), state=after)
+    return found._replace(
+        gradient=at_least_float32(found.gradient), outputs=at_least_float32(found.outputs), state=after
+    )
 
 
 def _lowered(x: Any, dtype: DType) -> Any:
@@ -56,5 +58,5 @@ class _Scaled(Loss):
     scale: Any
 
     def of_prepared(self, outputs: Array, target: Array, weights: Array | None) -> tuple[Array, Array]:
-        value, gradient = self.loss.of_prepared(wide(outputs), target, weights)
+        value, gradient = self.loss.of_prepared(at_least_float32(outputs), target, weights)
         return value, namespace(outputs).astype(gradient * self.scale, outputs.dtype)

@@ -37,7 +37,7 @@ from nnarray.kernels.standard.updates import (
     adam_update,
     adamax_update,
     amsgrad_update,
-    drawn_in,
+    limited_gradient,
     lion_update,
     momentum_update,
     nadam_update,

@@ -69,7 +69,7 @@ def recorded(definition: Callable[..., Any], inputs: int, dtype: DType) -> Progr
 def record(definition: Callable[..., Any], inputs: int, dtype: DType, *, usual: bool = False) -> Program:
     """As `recorded`, of a function that nobody asks for again; it may return several results.
 
-    With `usual`, the gradients that `drawn_in` is asked for are small enough to stay as they are.
+    With `usual`, the gradients that `limited_gradient` is asked for are small enough to stay as they are.
     """
     made: dict[str, Any] = {}
     found: Any = definition(*(Symbol(i, inputs, dtype, made, usual) for i in range(inputs)))

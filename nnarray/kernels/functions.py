@@ -27,7 +27,7 @@ class Function(NamedTuple):
     floor: float | None = None
     """What the function is the larger one of, max(x, floor), if it is: a product can do that on its way."""
 
-    def way_back(self, x: Array, y: Array) -> Callable[[Array], Array]:
+    def pullback_at(self, x: Array, y: Array) -> Callable[[Array], Array]:
         """dy -> dx, which keeps of x and y only what it reads."""
         if self.value is TABLE["identity"]:
             return lambda dy: dy

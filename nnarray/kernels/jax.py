@@ -10,7 +10,7 @@ from nnarray import kernels
 from nnarray.backends import is_traced
 from nnarray.kernels.standard.lookup import whole
 from nnarray.kernels.standard.normalisation import normalised
-from nnarray.kernels.standard.numerics import wide, wide_dtype
+from nnarray.kernels.standard.numerics import at_least_float32, at_least_float32_dtype
 from nnarray.kernels.standard.windows import Window
 
 kernels.erfc.fast("jax")(jax.scipy.special.erfc)
@@ -28,17 +28,17 @@ def after(x: Any, first: Any) -> Any:
 @kernels.normalise.fast("jax")
 def normalise(x: Any, *, axes: tuple[int, ...], epsilon: float) -> Any:
     """Without scales, where it turns out that none are needed."""
-    found: Any = normalised(x, axes=axes, epsilon=epsilon)
-    usual = (found[1] > 0).all()
+    normal: Any = normalised(x, axes=axes, epsilon=epsilon)
+    usual = (normal[1] > 0).all()
 
     def scaled() -> Any:
         return kernels.normalise.definition(x, axes=axes, epsilon=epsilon)
 
     if not is_traced(x):
-        return found if usual else scaled()
+        return normal if usual else scaled()
     if x.dtype.itemsize < 4:
-        return found  # computed in float32, which has room for squares of float16
-    inverse, mean, variance = jax.lax.cond(usual, lambda: found[1:], lambda: scaled()[1:])
+        return normal  # computed in float32, which has room for squares of float16
+    inverse, mean, variance = jax.lax.cond(usual, lambda: normal[1:], lambda: scaled()[1:])
     return (x - mean) * inverse, inverse, mean, variance
 
 
@@ -80,8 +80,8 @@ def scatter_add(rows: Any, index: Any, *, count: int) -> Any:
     def one_by_one(rows: Any, index: Any) -> Any:
         index = whole(index)
         at = jax.numpy.where((index >= 0) & (index < count), index, count)
-        found = jax.numpy.zeros((count, rows.shape[1]), dtype=wide_dtype(jax.numpy, rows.dtype))
-        return found.at[at].add(wide(rows), mode="drop").astype(rows.dtype)
+        found = jax.numpy.zeros((count, rows.shape[1]), dtype=at_least_float32_dtype(jax.numpy, rows.dtype))
+        return found.at[at].add(at_least_float32(rows), mode="drop").astype(rows.dtype)
 
     def sorted_first(rows: Any, index: Any) -> Any:
         return kernels.scatter_add.definition(rows, index, count=count)

@@ -61,8 +61,8 @@ def _team(process: int, loops: Any) -> list[_Helper]:
 @functools.cache
 def _threads() -> int:
     """How many threads share the work: as many as there are cores, or as many as are set for NumPy's products."""
-    told = [os.environ.get(name, "") for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")]
-    return min([cores(), *(max(int(each), 1) for each in told if each.isdigit())])
+    limits = [os.environ.get(name, "") for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")]
+    return min([cores(), *(max(int(each), 1) for each in limits if each.isdigit())])
 
 
 class _Helper(threading.Thread):

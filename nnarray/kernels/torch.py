@@ -10,7 +10,7 @@ import torch
 
 from nnarray import kernels
 from nnarray.kernels.standard.normalisation import normalised
-from nnarray.kernels.standard.numerics import wide_dtype
+from nnarray.kernels.standard.numerics import at_least_float32_dtype
 from nnarray.kernels.standard.windows import Window, cropped, padded
 
 kernels.erfc.fast("torch")(torch.special.erfc)
@@ -35,30 +35,30 @@ def _settings(x: Any, window: Window) -> tuple[Any, list[int]]:
     return padded(x, window.padding), [0, 0]
 
 
-@kernels.drawn_in.fast("torch")
-def drawn_in(gradient: Any) -> Any:
+@kernels.limited_gradient.fast("torch")
+def limited_gradient(gradient: Any) -> Any:
     """On the host at a look, what it usually is: the gradient as it is."""
     if gradient.device.type == "cpu" and math.isfinite(torch.dot(gradient, gradient)):
         return gradient
-    return kernels.drawn_in.definition(gradient)
+    return kernels.limited_gradient.definition(gradient)
 
 
 @kernels.normalise.fast("torch")
 def normalise(x: Any, *, axes: tuple[int, ...], epsilon: float) -> Any:
     """On the host without scales, where it turns out that none are needed."""
     if x.device.type == "cpu":
-        found: Any = normalised(x, axes=axes, epsilon=epsilon)
-        if bool((found[1] > 0).all()):
-            return found
+        normal: Any = normalised(x, axes=axes, epsilon=epsilon)
+        if bool((normal[1] > 0).all()):
+            return normal
     return kernels.normalise.definition(x, axes=axes, epsilon=epsilon)
 
 
 @kernels.convolution.fast("torch")
 def convolution(x: Any, weight: Any, bias: Any, *, window: Window, groups: int = 1) -> Any:
     """PyTorch's own."""
-    wide, padding = _settings(x, window)
+    padded_x, padding = _settings(x, window)
     y = torch.nn.functional.conv2d(
-        _first(wide), weight.permute(3, 2, 0, 1), bias, window.stride, padding, window.dilation, groups
+        _first(padded_x), weight.permute(3, 2, 0, 1), bias, window.stride, padding, window.dilation, groups
     )
     return y.permute(0, 2, 3, 1)
 
@@ -68,10 +68,10 @@ def convolution_pullback(
     dy: Any, x: Any, weight: Any, *, window: Window, groups: int = 1, input_gradient: bool = True
 ) -> Any:
     """PyTorch's own."""
-    wide, padding = _settings(x, window)
+    padded_x, padding = _settings(x, window)
     dx, dw, db = torch.ops.aten.convolution_backward(
         _first(dy),
-        _first(wide),
+        _first(padded_x),
         weight.permute(3, 2, 0, 1),
         [weight.shape[3]],
         window.stride,
@@ -84,7 +84,7 @@ def convolution_pullback(
     )
     if input_gradient:
         dx = dx.permute(0, 2, 3, 1)
-        dx = dx if wide is x else cropped(dx, window.padding)
+        dx = dx if padded_x is x else cropped(dx, window.padding)
     return dx if input_gradient else None, dw.permute(2, 3, 1, 0), db
 
 
@@ -114,8 +114,8 @@ class _Recorded(torch.autograd.Function):
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> Any:
         inputs = ctx.saved_tensors
-        given = [torch.zeros_like(x) if t is None else t for x, t in zip(inputs, tangents[2:], strict=True)]
-        return torch.func.jvp(ctx.value, inputs, tuple(given))[1]
+        filled = [torch.zeros_like(x) if t is None else t for x, t in zip(inputs, tangents[2:], strict=True)]
+        return torch.func.jvp(ctx.value, inputs, tuple(filled))[1]
 
 
 @kernels.recorded.fast("torch")
@@ -168,5 +168,5 @@ def scatter_add(rows: Any, index: Any, *, count: int) -> Any:
         return kernels.scatter_add.definition(rows, index, count=count)
     index = index.to(torch.int64)
     index = torch.where((index >= 0) & (index < count), index, count)  # what counts nowhere in a row of its own
-    found = torch.zeros((count + 1, rows.shape[1]), dtype=wide_dtype(torch, rows.dtype))
+    found = torch.zeros((count + 1, rows.shape[1]), dtype=at_least_float32_dtype(torch, rows.dtype))
     return found.index_add_(0, index, rows.to(found.dtype))[:count].to(rows.dtype)

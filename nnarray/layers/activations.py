@@ -65,7 +65,7 @@ class Activation(Layer):
 
     def __post_init__(self) -> None:
         settle(self, function=kept_activation(self.function))
-        _ = self.resolved  # an unknown name is told where it was written
+        _ = self.resolved  # an unknown name is reported where it was written
         row = FUNCTIONS.get(self.function) if isinstance(self.function, str) else None
         allowed = set(signature(row.value).parameters) - {"x"} if row else set[str]()
         if unknown := set(self.options) - allowed:
@@ -75,27 +75,27 @@ class Activation(Layer):
     def resolved(self) -> Function:
         """The function and its pullback."""
         if isinstance(self.function, str):
-            found = FUNCTIONS[self.function]
+            function = FUNCTIONS[self.function]
             if not self.options:
-                return found
-            return found._replace(
-                value=partial(found.value, **self.options), pullback=partial(found.pullback, **self.options)
+                return function
+            return function._replace(
+                value=partial(function.value, **self.options), pullback=partial(function.pullback, **self.options)
             )
-        slope = self.derivative
-        if slope is None:
+        derivative = self.derivative
+        if derivative is None:
             raise TypeError(
                 "an activation function of your own needs its derivative: nn.Activation(f, derivative); or "
                 "give the name of one, such as 'tanh'."
             )
-        return Function(self.function, lambda dy, x, _y: dy * slope(x))
+        return Function(self.function, lambda dy, x, _y: dy * derivative(x))
 
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
         """Apply the function to each entry of `x`; `y` has the shape of `x`."""
         y = self.resolved.value(x)
-        way_back = self.resolved.way_back(x, y)
+        function_pullback = self.resolved.pullback_at(x, y)
 
         def pullback(dy: Array) -> tuple[Array, Tree]:
-            return way_back(dy), {}
+            return function_pullback(dy), {}
 
         return Out(y, pullback)
 

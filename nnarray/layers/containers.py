@@ -379,7 +379,7 @@ class Residual(Row):
             x, _ = around.through(self.names[-1], self.layers[-1], params, x, ctx.mask, input_gradient=wanted)
         z = x + change.y
         y = self.function.value(z)
-        function_pullback, row_pullback, inner = self.function.way_back(z, y), change.pullback, len(change.heads)
+        function_pullback, row_pullback, inner = self.function.pullback_at(z, y), change.pullback, len(change.heads)
 
         def pullback(dy: Array, *dheads: Array) -> tuple[Array | None, Tree]:
             dz = function_pullback(dy)

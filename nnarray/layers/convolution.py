@@ -106,7 +106,7 @@ class Conv2D(Layer):
         window = self.window(shape)
         if shape[2] % self.groups:
             raise ValueError(f"{shape[2]} channels do not divide into {self.groups} groups.")
-        return (*window.places(shape[:2]), self.filters)
+        return (*window.output_size(shape[:2]), self.filters)
 
     def multiply_adds(self, shape: Shape) -> int:
         """One for each output and each weight of its filter."""
@@ -123,7 +123,7 @@ class Conv2D(Layer):
         f, weight, window = self.function, params["weight"], self.window(tuple(x.shape[1:]))
         z = kernels.convolution(x, weight, params.get("bias"), window=window, groups=self.groups)
         y = f.value(z)
-        function_pullback = f.way_back(z, y)
+        function_pullback = f.pullback_at(z, y)
 
         def pullback(dy: Array) -> tuple[Array | None, Tree]:
             dx, dw, db = kernels.convolution_pullback(

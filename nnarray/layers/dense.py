@@ -91,7 +91,7 @@ class Dense(Layer):
         f, weight = self.function, params["weight"]
         z = kernels.affine(x, weight, params.get("bias"))
         y = f.value(z)
-        function_pullback = f.way_back(z, y)
+        function_pullback = f.pullback_at(z, y)
 
         def pullback(dy: Array) -> tuple[Array | None, Tree]:
             dx, dw, db = kernels.affine_pullback(function_pullback(dy), x, weight, input_gradient=ctx.input_gradient)

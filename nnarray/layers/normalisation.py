@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from nnarray import kernels
 from nnarray.backends import namespace
 from nnarray.checks import above_zero, in_range, integer
-from nnarray.kernels.standard.numerics import wide
+from nnarray.kernels.standard.numerics import at_least_float32
 from nnarray.layers.base import Context, Layer, Out, Param
 from nnarray.typing import Array, Shape, Tree
 
@@ -167,8 +167,8 @@ class LayerNorm(Layer):
 def _parameter_gradients(dy: Array, z: Array) -> dict[str, Array]:
     """The gradients of scale and shift: sums over all axes but the last."""
     xp, dtype, axes = namespace(dy), dy.dtype, tuple(range(dy.ndim - 1))
-    dy = wide(dy)  # a sum over all examples
-    sums = {"weight": xp.sum(dy * wide(z), axis=axes), "bias": xp.sum(dy, axis=axes)}
+    dy = at_least_float32(dy)  # a sum over all examples
+    sums = {"weight": xp.sum(dy * at_least_float32(z), axis=axes), "bias": xp.sum(dy, axis=axes)}
     return {name: xp.astype(each, dtype, copy=False) for name, each in sums.items()}
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from nnarray import kernels
 from nnarray.backends import device_of, namespace
-from nnarray.kernels.standard.numerics import wide
+from nnarray.kernels.standard.numerics import at_least_float32
 from nnarray.kernels.standard.windows import Window
 from nnarray.layers.base import Context, Layer, Out
 from nnarray.layers.sliding import Pair, Sides, drawn_window, pair, placed
@@ -52,7 +52,7 @@ class _Pool2D(Layer):
 
     def out_shape(self, shape: Shape) -> Shape:
         """The number of positions down and across, and the channels."""
-        return (*self.window(shape).places(shape[:2]), shape[2])
+        return (*self.window(shape).output_size(shape[:2]), shape[2])
 
 
 @dataclass(frozen=True)
@@ -261,7 +261,7 @@ def _masked_mean(x: Array, mask: Array) -> Out:
             f"the mask must have the shape of the positions, {tuple(x.shape[:-1])}; got {tuple(mask.shape)}."
         )
     xp, axes = namespace(x), tuple(range(1, x.ndim - 1))
-    counts = wide(xp.astype(mask, x.dtype))[..., None]
+    counts = at_least_float32(xp.astype(mask, x.dtype))[..., None]
     weights = counts / xp.maximum(xp.sum(counts, axis=axes, keepdims=True), 1.0)
 
     def pullback(dy: Array) -> tuple[Array, Tree]:

@@ -44,7 +44,7 @@ def placed(
     if ceil:
         sides = [_upwards(n, r, each, step) for n, r, each, step in zip(shape, reach, sides, s, strict=False)]
     window = Window(k, s, (sides[0], sides[1]), d)
-    if min(window.places(shape[:2])) < 1:
+    if min(window.output_size(shape[:2])) < 1:
         raise ValueError(f"a window that reaches {reach[0]} x {reach[1]} does not fit into images of shape {shape}.")
     return window
 

@@ -120,9 +120,9 @@ class NAdam(Moments):
         in_range(self.momentum_decay, "momentum_decay", 0, math.inf)
 
     def slots(self, theta: Array, layout: Layout | None = None) -> Slots:
-        found = super().slots(theta, layout)
-        one = namespace(theta).ones((), dtype=found["mean"].dtype, device=device_of(theta))
-        return found | {"momenta": one}  # their product so far
+        every = super().slots(theta, layout)
+        one = namespace(theta).ones((), dtype=every["mean"].dtype, device=device_of(theta))
+        return every | {"momenta": one}  # their product so far
 
     def numbers(self, rate: float, step: int) -> dict[str, Any]:
         now, later = (self.beta1 * (1.0 - 0.5 * 0.96 ** (t * self.momentum_decay)) for t in (step, step + 1))
@@ -170,11 +170,11 @@ class RAdam(Moments):
         limit = max(2.0 / (1.0 - self.beta2) - 1.0, 5.0)
         decayed, kept = self.beta2**step, 1.0 - self.beta2**step
         length = 2.0 / (1.0 - self.beta2) - 1.0 - 2.0 * step * decayed / kept
-        found = {"rate": rate, "correction1": 1.0 - self.beta1**step}
+        usual = {"rate": rate, "correction1": 1.0 - self.beta1**step}
         if length <= 5.0:
-            return found | {"trust": 0.0, "plain": 1.0}
+            return usual | {"trust": 0.0, "plain": 1.0}
         share = (length - 4.0) * (length - 2.0) * limit / ((limit - 4.0) * (limit - 2.0) * length)
-        return found | {"trust": math.sqrt(share * kept), "plain": 0.0}
+        return usual | {"trust": math.sqrt(share * kept), "plain": 0.0}
 
 
 @dataclass(frozen=True, repr=False)

@@ -12,7 +12,7 @@ from nnarray.checks import above_zero, in_range, numbers_of_python
 from nnarray.functional.layout import Layout
 from nnarray.kernels.engines import computing
 from nnarray.kernels.rules import Update
-from nnarray.kernels.standard.numerics import wide
+from nnarray.kernels.standard.numerics import at_least_float32
 from nnarray.names import shown
 from nnarray.optimizers.transforms import ClipNorm, ClipValue, Decay, DecoupledDecay, Freeze, Info, Slots, Transform
 from nnarray.schedules import Schedule, schedule
@@ -82,8 +82,8 @@ class Optimizer(Minimiser):
                 above_zero(getattr(self, name), name)
 
     def __repr__(self) -> str:
-        told = [each for each in fields(self) if not each.metadata or getattr(self, each.name) != each.default]
-        return f"{type(self).__name__}({', '.join(f'{each.name}={getattr(self, each.name)!r}' for each in told)})"
+        shown = [each for each in fields(self) if not each.metadata or getattr(self, each.name) != each.default]
+        return f"{type(self).__name__}({', '.join(f'{each.name}={getattr(self, each.name)!r}' for each in shown)})"
 
     @property
     def transforms(self) -> tuple[Transform, ...]:
@@ -103,7 +103,7 @@ class Optimizer(Minimiser):
 
     def slots(self, theta: Array, layout: Layout | None = None) -> Slots:
         """What the rule and its transforms remember, at its start."""
-        own: Slots = {name: namespace(theta).zeros_like(wide(theta)) for name in self.slot_names}
+        own: Slots = {name: namespace(theta).zeros_like(at_least_float32(theta)) for name in self.slot_names}
         for stage in self.transforms:
             own |= stage.init(layout, theta)
         return own
@@ -155,7 +155,10 @@ class Optimizer(Minimiser):
         """
         info, own = Info(numbers, layout, decays, frozen), dict(slots)
         kept: Slots = {}
-        after, gradient = wide(theta), wide(gradient)  # half precision has no room for squares of gradients
+        after, gradient = (
+            at_least_float32(theta),
+            at_least_float32(gradient),
+        )  # half precision has no room for squares of gradients
         for stage in self.transforms:
             known: Slots = {name: own.pop(name) for name in stage.slot_names}
             gradient, after, known = stage.apply(gradient, after, known, info)

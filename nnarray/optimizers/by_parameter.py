@@ -24,7 +24,7 @@ def parameters(layout: Layout | None, theta: Array) -> Iterator[tuple[slice, Sha
     if layout is None:
         yield slice(0, theta.shape[0]), theta.shape
     else:
-        yield from ((slice(place.start, place.stop), place.param.shape) for place in layout.slots)
+        yield from ((slice(slot.start, slot.stop), slot.param.shape) for slot in layout.slots)
 
 
 def length(x: Array) -> Array:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from nnarray.backends import device_of, namespace
 from nnarray.checks import all_finite
 from nnarray.functional.layout import Layout
-from nnarray.kernels.standard.numerics import clamp, scaled, wide, wide_dtype
+from nnarray.kernels.standard.numerics import at_least_float32, at_least_float32_dtype, clamp, scaled
 from nnarray.typing import Array
 
 Slots = dict[str, Array]
@@ -46,7 +46,7 @@ class Transform:
 
     def init(self, layout: Layout | None, theta: Array) -> Slots:
         """What it remembers, at its start: a vector of zeros for each of `slot_names`."""
-        return {name: namespace(theta).zeros_like(wide(theta)) for name in self.slot_names}
+        return {name: namespace(theta).zeros_like(at_least_float32(theta)) for name in self.slot_names}
 
     def apply(self, gradient: Array, theta: Array, slots: Slots, info: Info) -> tuple[Array, Array, Slots]:
         """The gradient and the theta that the next stage sees, and what is to be remembered. Writes into nothing."""
@@ -144,7 +144,10 @@ class LossScale(Transform):
         """The scale at its start, and no steps."""
         xp = namespace(theta)
         numbers = zip(self.slot_names, (self.start, 0.0, 0.0), strict=True)
-        return {name: xp.full((), x, dtype=wide_dtype(xp, theta.dtype), device=device_of(theta)) for name, x in numbers}
+        return {
+            name: xp.full((), x, dtype=at_least_float32_dtype(xp, theta.dtype), device=device_of(theta))
+            for name, x in numbers
+        }
 
     def apply(self, gradient: Array, theta: Array, slots: Slots, info: Info) -> tuple[Array, Array, Slots]:
         xp, scale = namespace(gradient), slots["loss_scale"]

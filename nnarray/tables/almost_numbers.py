@@ -38,9 +38,9 @@ def almost_numbers(column: Any, name: str, rows: Rows, *, target: bool = False) 
         return ""
     compute, text = arrow().compute, text_of(column)
     known, numbers, written = _as_written(text)
-    share = (compute.sum(written).as_py() or 0) / max(len(known), 1)
-    many = len(known.unique()) > FEW and (2 * share > 1 or len(known.filter(compute.invert(written)).unique()) <= 2)
-    i = first_text(text) if share >= OFTEN or many else None
+    fraction = (compute.sum(written).as_py() or 0) / max(len(known), 1)
+    many = len(known.unique()) > FEW and (2 * fraction > 1 or len(known.filter(compute.invert(written)).unique()) <= 2)
+    i = first_text(text) if fraction >= OFTEN or many else None
     if i is None:
         return ""
     names = f"If the entries are names: --categories {name}, or categories=[{name!r}]. "
@@ -113,14 +113,14 @@ def _remedy(odd: list[str]) -> str:
             "If a comma stands before the decimals: --decimal ',' --thousands '.', or TextFormat(decimal=',', "
             "thousands='.')."
         )
-    told: list[str] = []
+    remedies: list[str] = []
     if all("," in text and re.fullmatch(r"[+-]?\d*,\d+", text) for text in commas):
-        told.append("If a comma stands before the decimals: --decimal ',', or TextFormat(decimal=',').")
+        remedies.append("If a comma stands before the decimals: --decimal ',', or TextFormat(decimal=',').")
     for mark in (",", "'"):
         if all(re.fullmatch(rf"[+-]?\d{{1,3}}({mark}\d{{3}})+(\.\d+)?", text) for text in commas):
-            told.append(
+            remedies.append(
                 f"If {mark!r} separates thousands: --thousands {_typed(mark)}, or TextFormat(thousands={mark!r})."
             )
     if all(re.fullmatch(rf"[+-]?\d{{1,3}}([{BLANKS}]\d{{3}})+([.,]\d+)?", text) for text in commas):
-        told.append("If a blank separates thousands: --thousands ' ', or TextFormat(thousands=' ').")
-    return " ".join(told) or "They are written in several ways."
+        remedies.append("If a blank separates thousands: --thousands ' ', or TextFormat(thousands=' ').")
+    return " ".join(remedies) or "They are written in several ways."

@@ -121,10 +121,10 @@ def truth_as_numbers(column: Any) -> Any:
 
 def positions(text: Any, values: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Where each entry is among the values, -1 where it is not, int64; and which entries are missing."""
-    place = _place_among(values)
+    index_of = _place_among(values)
     codes = text.combine_chunks().dictionary_encode()
-    places = np.asarray([*map(place, codes.dictionary.to_pylist()), -1], dtype=np.int64)
-    return places[codes.indices.fill_null(len(places) - 1).to_numpy()], text.is_null().to_numpy()
+    indices = np.asarray([*map(index_of, codes.dictionary.to_pylist()), -1], dtype=np.int64)
+    return indices[codes.indices.fill_null(len(indices) - 1).to_numpy()], text.is_null().to_numpy()
 
 
 def _place_among(values: Sequence[str]) -> Callable[[str], int]:
@@ -272,15 +272,15 @@ def shown(text: Any, i: int) -> str:
 
 def listed(names: Iterable[str], most: int = 10) -> str:
     """The first `most` names in quotes, and how many there are if there are more."""
-    found = list(names)
-    more = f", ... ({len(found)} in all)" if len(found) > most else ""
-    return ", ".join(map(repr, found[:most])) + more
+    every = list(names)
+    more = f", ... ({len(every)} in all)" if len(every) > most else ""
+    return ", ".join(map(repr, every[:most])) + more
 
 
 def leave_out(names: Iterable[str]) -> str:
     """How to leave out these columns, in the words of an error message."""
-    found = list(names)
-    return f"Leave out what cannot be used: --drop {','.join(found)}, or drop={found!r}."
+    left_out = list(names)
+    return f"Leave out what cannot be used: --drop {','.join(left_out)}, or drop={left_out!r}."
 
 
 FRAMES = {  # attributes by which a frame of Polars, lazy or not, and one of pandas are known
@@ -311,15 +311,15 @@ def checked_table(table: Any) -> list[str]:
     return names
 
 
-def present(names: str | Sequence[str], there: list[str], argument: str) -> list[str]:
+def present(names: str | Sequence[str], known: list[str], argument: str) -> list[str]:
     """The names as a list; each is that of a column, and comes once."""
     if not isinstance(names, str) and not isinstance(names, Iterable):
-        raise TypeError(f"{argument} must name a column or several; got {names!r}. The table has {listed(there, 20)}.")
-    found = list(dict.fromkeys([names] if isinstance(names, str) else names))
-    for name in found:
-        if name not in there:
-            folded = {column.casefold(): column for column in there}
+        raise TypeError(f"{argument} must name a column or several; got {names!r}. The table has {listed(known, 20)}.")
+    chosen = list(dict.fromkeys([names] if isinstance(names, str) else names))
+    for name in chosen:
+        if name not in known:
+            folded = {column.casefold(): column for column in known}
             near = difflib.get_close_matches(str(name).casefold(), folded, n=1)
             guess = f" Did you mean {folded[near[0]]!r}?" if near else ""
-            raise ValueError(f"{argument}: there is no column {name!r}; the table has {listed(there, 20)}.{guess}")
-    return found
+            raise ValueError(f"{argument}: there is no column {name!r}; the table has {listed(known, 20)}.{guess}")
+    return chosen

@@ -174,8 +174,8 @@ def fit_columns(
         column = table.column(name)
         x = None if name in forced else numbers_in(column)
         made = _fit_category(name, column, train) if x is None else _fit_number(name, column, x, train, rows)
-        if x is None and name not in forced and (told := almost_numbers(column, name, rows)):
-            almost.append(told)
+        if x is None and name not in forced and (numeric_fault := almost_numbers(column, name, rows)):
+            almost.append(numeric_fault)
         elif isinstance(made, str):
             faults[name] = made
         elif isinstance(made, CategoryColumn) and name not in forced:

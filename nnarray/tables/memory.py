@@ -25,9 +25,9 @@ def memory_of_text(path: Path, left_out: int = 0) -> int | None:
     with path.open("rb") as file:
         start = file.read(1 << 18)
     delimiter = max((b",", b"\t", b";"), key=start.count)
-    entries = (start.count(delimiter) + start.count(b"\n")) * size // max(1, len(start))
+    cells = (start.count(delimiter) + start.count(b"\n")) * size // max(1, len(start))
     columns = start.partition(b"\n")[0].count(delimiter) + 1
-    return (2 * size + ENTRY * entries) * max(1, columns - left_out) // columns  # the text twice: all, and to train on
+    return (2 * size + ENTRY * cells) * max(1, columns - left_out) // columns  # the text twice: all, and to train on
 
 
 ENTRY = 16
@@ -45,10 +45,10 @@ def full_memory(path: Path, needed: int | None = None) -> Generator[None]:
     try:
         yield
     except MemoryError as error:
-        told = [f"no memory is left for the table {str(path)!r}, a file of {memory(path.stat().st_size)}"]
-        told += [f"it needs about {memory(needed)}"] if needed else []
-        told += [f"{memory(free)} were free before"] if free is not None else []
-        raise MemoryError(f"{'; '.join(told)}. {LESS}") from error
+        facts = [f"no memory is left for the table {str(path)!r}, a file of {memory(path.stat().st_size)}"]
+        facts += [f"it needs about {memory(needed)}"] if needed else []
+        facts += [f"{memory(free)} were free before"] if free is not None else []
+        raise MemoryError(f"{'; '.join(facts)}. {LESS}") from error
 
 
 LESS = (

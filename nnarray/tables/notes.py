@@ -17,10 +17,10 @@ def notes_on(name: str, column: Any, number: bool) -> list[str]:
     """What is taken as missing in a column, and whether it may name the rows."""
     x = parsed(column) if number else None
     text = text_of(column) if x is None or is_text(column.type) else None
-    told = words_for_nothing(text) if text is not None and x is not None else {}
+    words = words_for_nothing(text) if text is not None and x is not None else {}
     count, missing = len(column), int((is_missing(column) if x is None else np.isnan(x)).sum())
-    notes = [f"{word!r} is taken as missing in {n} of {count} entries of column {name!r}" for word, n in told.items()]
-    if others := missing - sum(told.values()):
+    notes = [f"{word!r} is taken as missing in {n} of {count} entries of column {name!r}" for word, n in words.items()]
+    if others := missing - sum(words.values()):
         notes.append(f"{others} of {count} entries of column {name!r} are missing")
     if naming := (_all_different(text) if x is None else _numbering(x)):
         notes.append(f"column {name!r} {naming}; if it only names the rows, leave it out: --drop {name}")

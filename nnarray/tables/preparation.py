@@ -145,11 +145,11 @@ class Preparation:
             )
         refuse_kinds(table, targets)
         train = np.arange(table.num_rows) if train is None else train
-        told = plain(table.select(targets))
-        task = _task(told, task, rows)
+        columns = plain(table.select(targets))
+        task = _task(columns, task, rows)
         return cls(
             fit_columns(table, features, forced, train, rows),
-            fit_target(told.take(train), targets, task, train + rows if isinstance(rows, int) else rows[train]),
+            fit_target(columns.take(train), targets, task, train + rows if isinstance(rows, int) else rows[train]),
         )
 
     def notes(self, table: pa.Table) -> list[str]:
@@ -296,8 +296,8 @@ def _task(targets: pa.Table, task: Literal["auto", "classify", "regress"], rows:
         return task
     if task == "auto" and len(targets.column_names) > 1:
         return "regress"
-    if numbers_in(column) is None and (told := almost_numbers(column, name, rows, target=True)):
-        raise ValueError(f"the target: {told}")
+    if numbers_in(column) is None and (fault := almost_numbers(column, name, rows, target=True)):
+        raise ValueError(f"the target: {fault}")
     if task == "regress":
         return task
     return task_of(column, name)[0]

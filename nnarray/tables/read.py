@@ -147,17 +147,17 @@ def _need_file(path: Path) -> None:
 
 
 def _checked_names(names: Iterable[str], path: Path, kind: str) -> tuple[str, ...]:
-    found = tuple(names)
-    if not found:
+    checked = tuple(names)
+    if not checked:
         raise ValueError(f"{str(path)!r} has no columns; save it with at least one.")
-    found = tuple(name if name.strip() else _free(f"Unnamed: {i}", found) for i, name in enumerate(found))
-    twice = [repr(name) for name, count in Counter(found).items() if count > 1]
+    checked = tuple(name if name.strip() else _free(f"Unnamed: {i}", checked) for i, name in enumerate(checked))
+    twice = [repr(name) for name, count in Counter(checked).items() if count > 1]
     if twice:
         data = " If the first row is data: --no-header, or TextFormat(header=False)." if kind in DELIMITERS else ""
         raise ValueError(
             f"{str(path)!r} has several columns of one name: {', '.join(twice)}. Rename all but one.{data}"
         )
-    return found
+    return checked
 
 
 def _free(name: str, taken: Sequence[str]) -> str:

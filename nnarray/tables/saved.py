@@ -47,10 +47,10 @@ def string(data: object, what: str) -> str:
 
 def strings(data: object, what: str, least: int, most: float = math.inf) -> tuple[str, ...]:
     """So many different texts."""
-    found = tuple(string(item, f"each of {what}") for item in items_of(data, what))
-    if not least <= len(found) <= most or len(set(found)) < len(found):
-        raise ValueError(f"{what} must be at least {least}, at most {most:g}, and different; got {listed(found)}.")
-    return found
+    items = tuple(string(item, f"each of {what}") for item in items_of(data, what))
+    if not least <= len(items) <= most or len(set(items)) < len(items):
+        raise ValueError(f"{what} must be at least {least}, at most {most:g}, and different; got {listed(items)}.")
+    return items
 
 
 def finite(data: object, what: str) -> float:

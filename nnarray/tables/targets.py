@@ -158,8 +158,8 @@ def fit_target(table: pa.Table, names: list[str], task: str, rows: Rows) -> Clas
     means, scales, notes = zip(
         *(centre(numbers_of(column, name, rows), column, name, rows) for column, name in columns), strict=True
     )
-    told = tuple(f"target {note}: take names of classes as such (--task classify)" for note in notes if note)
-    return ValueTarget(tuple(names), means, scales, told)
+    hints = tuple(f"target {note}: take names of classes as such (--task classify)" for note in notes if note)
+    return ValueTarget(tuple(names), means, scales, hints)
 
 
 def missing_target(column: Any, name: str, task: str) -> np.ndarray:
@@ -181,18 +181,18 @@ def task_of(column: Any, name: str) -> tuple[Literal["classify", "regress"], str
     if len(values) > FEW:
         return "regress", ""
     integers = all_integers(values)
-    found: list[str] = sorted(values.to_pylist(), key=_by_number if integers else float)
+    classes: list[str] = sorted(values.to_pylist(), key=_by_number if integers else float)
     if integers and (types.is_integer(kind) or is_text(kind) or (types.is_decimal(kind) and kind.scale == 0)):
         words = words_for_nothing(text_of(column)) if is_text(kind) else {}
         if words:
-            count, told = sum(words.values()), f"target {name!r}: {len(found) + len(words)} classes"
-            return "classify", f"{told}, of which {listed(words)} in {count} entries. {as_missing(list(words))}"
-        chosen = f"target {name!r}: {len(found)} classes, since its entries are few different integers"
-        return "classify", f"{chosen} ({listed(found, 5)}); if they are numbers, --task regress (task='regress')"
-    if len(found) <= 2 or all(float(value).is_integer() for value in found):
-        found = [str(float(value)) for value in found] if types.is_floating(kind) else found
+            count, summary = sum(words.values()), f"target {name!r}: {len(classes) + len(words)} classes"
+            return "classify", f"{summary}, of which {listed(words)} in {count} entries. {as_missing(list(words))}"
+        chosen = f"target {name!r}: {len(classes)} classes, since its entries are few different integers"
+        return "classify", f"{chosen} ({listed(classes, 5)}); if they are numbers, --task regress (task='regress')"
+    if len(classes) <= 2 or all(float(value).is_integer() for value in classes):
+        classes = [str(float(value)) for value in classes] if types.is_floating(kind) else classes
         chosen = f"target {name!r}: numbers, since its entries are no integers but decimal numbers"
-        return "regress", f"{chosen} ({listed(found, 5)}); if they are classes, --task classify (task='classify')"
+        return "regress", f"{chosen} ({listed(classes, 5)}); if they are classes, --task classify (task='classify')"
     return "regress", ""
 
 

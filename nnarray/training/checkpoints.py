@@ -102,9 +102,9 @@ class Checkpoint:
             old.unlink(missing_ok=True)
 
 
-def checkpoint_of(given: Any) -> Checkpoint:
+def checkpoint_of(checkpoint: Any) -> Checkpoint:
     """A checkpoint, or a path as one."""
-    return given if isinstance(given, Checkpoint) else Checkpoint(given)
+    return checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(checkpoint)
 
 
 # --- Saving ----------------------------------------------------------------------------------------------------------
@@ -147,7 +147,7 @@ def save(model: Trainee, path: str | os.PathLike[str]) -> None:
 
 
 @dataclass
-class Keeper:
+class CheckpointWriter:
     """Saves one training: at the end of epochs, and where it is interrupted."""
 
     checkpoint: Checkpoint
@@ -157,7 +157,7 @@ class Keeper:
     epoch: int = -1
     """That was saved last."""
     at: TrainingState | None = field(default=None, repr=False)
-    given: Array | None = field(default=None, repr=False)
+    saved_theta: Array | None = field(default=None, repr=False)
     """The model's parameters when it was saved last."""
     remembered: list[tuple[str, dict[str, Any]]] = field(default_factory=list, repr=False)
     """What callbacks knew at the end of that epoch; in the end they let go of it."""
@@ -190,7 +190,7 @@ class Keeper:
 
     def end_fit(self) -> None:
         """Save again if a callback has given the model other parameters in the end, such as those of the best epoch."""
-        if self.model.theta is not self.given:
+        if self.model.theta is not self.saved_theta:
             self._write(self.at, self.model.theta, self.model.state)
 
     def save(self, at: TrainingState | None) -> None:
@@ -205,17 +205,17 @@ class Keeper:
             self._add_training(saved, at, apart=at.theta is not theta)
         self.checkpoint.write(saved, self.run.epoch)
         log.info("epoch %d is saved in %s", self.run.epoch, self.checkpoint.file)
-        self.epoch, self.at, self.given = self.run.epoch, at, self.model.theta
+        self.epoch, self.at, self.saved_theta = self.run.epoch, at, self.model.theta
 
     def _add_training(self, saved: Archive, at: TrainingState, *, apart: bool) -> None:
         saved.facts["history"]["steps"] = at.step
-        told: list[dict[str, Any]] = []
+        callbacks: list[dict[str, Any]] = []
         for i, (kind, own) in enumerate(self.remembered):
             arrays = {name: value for name, value in own.items() if hasattr(value, "shape")}
             numbers = {name: _numbers(value, f"{name!r}, which {kind} remembers,") for name, value in arrays.items()}
             saved.arrays.update(_named(f"callbacks/{i}", numbers))
             plain = {name: value for name, value in own.items() if name not in arrays}
-            told.append(
+            callbacks.append(
                 {
                     "type": kind,
                     "state": archive.as_json(plain, f"what {kind} remembers", with_nan=True),
@@ -225,7 +225,7 @@ class Keeper:
         saved.facts["training"] = {
             "plain": at.plain,
             "stopped": self.run.stopped,
-            "callbacks": told,
+            "callbacks": callbacks,
             "slots": sorted(at.slots),
         }
         saved.arrays.update(_named("optimizer", {name: on_host(slot) for name, slot in at.slots.items()}))

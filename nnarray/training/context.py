@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from nnarray.backends import same_place
 from nnarray.metrics import measured
 from nnarray.training.callbacks import Run
-from nnarray.training.checkpoints import Keeper
+from nnarray.training.checkpoints import CheckpointWriter
 from nnarray.training.data import Data
 from nnarray.training.inputs import pick
 from nnarray.training.settings import FitSettings
@@ -36,7 +36,7 @@ UNSOUND = "the parameters were not finite before training. Make the model anew w
 
 
 @dataclass
-class Course:
+class TrainingContext:
     """What gradient descent and L-BFGS share: where they read the examples, and where they report an epoch."""
 
     model: Trainee
@@ -45,8 +45,8 @@ class Course:
     settings: FitSettings
     run: Run
     show: Callable[[dict[str, float], int], None]
-    keeper: Keeper | None = None
-    """Who saves it, if anybody does."""
+    writer: CheckpointWriter | None = None
+    """What saves it, if anything does."""
     begun: TrainingState | None = None
     """Where it goes on, if it does not begin."""
     started: float = field(init=False)
@@ -63,7 +63,7 @@ class Course:
     @property
     def unobserved(self) -> bool:
         """Whether nobody looks on between two epochs."""
-        return not (self.settings.callbacks or self.settings.metrics or self.held_out or self.keeper)
+        return not (self.settings.callbacks or self.settings.metrics or self.held_out or self.writer)
 
     def end_epochs(self, losses: list[float], rates: list[float], outputs: list[Array], rows: list[Any]) -> None:
         """As `end_epoch`; several that nobody observed share the time that they took."""
@@ -72,13 +72,13 @@ class Course:
             return
         history, count = self.run.history, len(losses)
         begun, first = history["seconds"][-1], self.run.epoch + 1
-        share = (time.perf_counter() - self.started - begun) / count
+        seconds_each = (time.perf_counter() - self.started - begun) / count
         history.extend(
             {
                 "epoch": [float(first + i) for i in range(count)],
                 "loss": losses,
                 "lr": rates,
-                "seconds": [begun + (i + 1) * share for i in range(count)],
+                "seconds": [begun + (i + 1) * seconds_each for i in range(count)],
             }
         )
         self.show({"loss": losses[-1]}, count)
@@ -181,9 +181,11 @@ def interrupts_between_steps() -> Generator[Callable[[], None]]:
 
     if threading.current_thread() is threading.main_thread():
         check_signals()
-        found: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGINT, *TERMINATING)}
+        installed: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGINT, *TERMINATING)}
         ours = {
-            number: it for number, it in found.items() if it is signal.default_int_handler or isinstance(it, Ending)
+            number: each
+            for number, each in installed.items()
+            if each is signal.default_int_handler or isinstance(each, Ending)
         }
         handlers |= ours
     try:
@@ -198,11 +200,11 @@ def interrupts_between_steps() -> Generator[Callable[[], None]]:
 
 
 @contextmanager
-def saved_if_interrupted(keeper: Keeper | None, at: TrainingState | None) -> Generator[None]:
+def saved_if_interrupted(writer: CheckpointWriter | None, at: TrainingState | None) -> Generator[None]:
     """The last finished epoch, after which the training was in this state."""
     try:
         yield
     except KeyboardInterrupt:
-        if keeper is not None:
-            keeper.interrupt(at)
+        if writer is not None:
+            writer.interrupt(at)
         raise

@@ -60,8 +60,8 @@ def prepare(
     y = without_record(as_data(whole(model, y), y_name))
     inputs = entered(model, X, x_name, check_finite=check_finite, of_y=tuple(y.shape))
     weights = None if weights is None else without_record(_as_weights(whole(model, weights), w_name))
-    place = inputs.x if isinstance(inputs, InMemory) else model.theta
-    xp = same_place(**{x_name: place, y_name: y, w_name: weights})
+    like = inputs.x if isinstance(inputs, InMemory) else model.theta
+    xp = same_place(**{x_name: like, y_name: y, w_name: weights})
     if len(inputs) == 0:
         raise ValueError(f"{x_name} holds no examples: its shape is {tuple(inputs.shape)}. At least one is needed.")
     _refuse_other_length(inputs.shape, x_name, y, y_name)

@@ -78,7 +78,7 @@ def _advice(trainer: Trainer, rate: float) -> str:
     if not all(bool(all_finite(x)) for rows in parts_of(inputs) for x in arrays_in(inputs.rows(rows))):
         return "X contains NaN or infinity, which check_finite=False lets pass. Remove or repair these entries."
     loss = trainer.loss
-    found = [
+    causes_found = [
         (rate > TINY, "a learning rate that is too high", "lower lr"),
         (True, "inputs that are not standardised", "standardise X"),
         (not loss.is_of_classes, "targets that are not standardised", "standardise y"),
@@ -86,10 +86,10 @@ def _advice(trainer: Trainer, rate: float) -> str:
         (trainer.optimizer.clip_norm is None, "", "set clip_norm"),
         (trainer.scaling is not None, "numbers beyond 65,504, where float16 ends", beyond_float16(trainer.at.theta)),
     ]
-    causes = [cause for holds, cause, _ in found if holds and cause]
-    remedies = [remedy for holds, _, remedy in found if holds]
-    told = _either(remedies)
-    return f"Likely causes: {_either(causes)}. {told[0].upper()}{told[1:]}."
+    causes = [cause for holds, cause, _ in causes_found if holds and cause]
+    remedies = [remedy for holds, _, remedy in causes_found if holds]
+    advice = _either(remedies)
+    return f"Likely causes: {_either(causes)}. {advice[0].upper()}{advice[1:]}."
 
 
 def _either(words: list[str]) -> str:

@@ -15,13 +15,13 @@ from nnarray.layers.kinds import arrays_in
 from nnarray.losses import Loss
 from nnarray.persistence.archive import named_file
 from nnarray.training.callbacks import Callback, History, Run
-from nnarray.training.checkpoints import Keeper, checkpoint_of, fingerprint
-from nnarray.training.context import Course
+from nnarray.training.checkpoints import CheckpointWriter, checkpoint_of, fingerprint
+from nnarray.training.context import TrainingContext
 from nnarray.training.data import Data, prepare, validation_split
 from nnarray.training.inputs import placed, whole
 from nnarray.training.lbfgs import minimise
 from nnarray.training.loading import resume
-from nnarray.training.loop import descend
+from nnarray.training.loop import train
 from nnarray.training.precision import refuse_precision
 from nnarray.training.settings import FitSettings
 from nnarray.training.state import TrainingState
@@ -46,9 +46,9 @@ def fit(model: Trainee, X: Any, y: Any, settings: FitSettings) -> History:
         "weighted": data.weights is not None,
         "engine": resolved(settings.engine, model.theta),
     }
-    keeper = _keeper(settings, model, run)
-    source = _source(settings.resume, keeper)
-    if keeper is not None or source is not None:
+    writer = _writer(settings, model, run)
+    source = _source(settings.resume, writer)
+    if writer is not None or source is not None:
         run.history.settings["data"] = fingerprint(data)
     log.info("training starts: %r, up to %d epochs, %s", model, run.epochs, run.history.settings)
     with (
@@ -56,26 +56,26 @@ def fit(model: Trainee, X: Any, y: Any, settings: FitSettings) -> History:
         _history_of(model, run),
         _progress_bar(run.epochs, settings.progress) as show,
         _memory_errors(model, data, settings.batch_size),
-        _told_of(run, settings.callbacks),
+        _fit_callbacks(run, settings.callbacks),
     ):
         begun = None if source is None else _resume(source, model, run, settings)
-        if keeper is not None and begun is not None:
-            keeper.resume(begun)
-        course = Course(model, data, held_out, settings, run, show, keeper, begun)
+        if writer is not None and begun is not None:
+            writer.resume(begun)
+        context = TrainingContext(model, data, held_out, settings, run, show, writer, begun)
         show(run.last, run.epoch)
-        train = descend if settings.optimizer.stepwise else minimise
-        train(course)
-    if keeper is not None:
-        keeper.end_fit()
+        optimise = train if settings.optimizer.stepwise else minimise
+        optimise(context)
+    if writer is not None:
+        writer.end_fit()
     log.info("training ends after epoch %d%s: %s", run.epoch, f", {run.stopped}" if run.stopped else "", run.last)
     return run.history
 
 
 def _examples(model: Trainee, X: Any, y: Any, settings: FitSettings) -> tuple[Data, Data | None]:
     """Those to train on, and those that are held out."""
-    given = placed(model, X), whole(model, y), whole(model, settings.sample_weight)
+    arrays = placed(model, X), whole(model, y), whole(model, settings.sample_weight)
     check = settings.check_finite
-    X, y, weights, validation = validation_split(model, *given, settings.validation, settings.key, check_finite=check)
+    X, y, weights, validation = validation_split(model, *arrays, settings.validation, settings.key, check_finite=check)
     data = prepare(model, X, y, weights, settings.loss, check_finite=check)
     return data, _held_out(model, validation, settings.loss, check)
 
@@ -93,7 +93,7 @@ def _history_of(model: Trainee, run: Run) -> Generator[None]:
 
 
 @contextmanager
-def _told_of(run: Run, watchers: list[Callback]) -> Generator[None]:
+def _fit_callbacks(run: Run, watchers: list[Callback]) -> Generator[None]:
     """Call `on_fit_start` of each; then, even after an error, `on_fit_end` of those that started, last one first."""
     with ExitStack() as stack:
         for watcher in watchers:
@@ -102,24 +102,24 @@ def _told_of(run: Run, watchers: list[Callback]) -> Generator[None]:
         yield
 
 
-def _keeper(settings: FitSettings, model: Trainee, run: Run) -> Keeper | None:
-    """Who saves the training; proved now, and not after hours, by a look at where the file is to be."""
+def _writer(settings: FitSettings, model: Trainee, run: Run) -> CheckpointWriter | None:
+    """What saves the training; proved now, and not after hours, by a look at where the file is to be."""
     if settings.checkpoint is None:
         return None
-    keeper = Keeper(checkpoint_of(settings.checkpoint), model, run, settings.callbacks)
-    keeper.prove()
-    return keeper
+    writer = CheckpointWriter(checkpoint_of(settings.checkpoint), model, run, settings.callbacks)
+    writer.prove()
+    return writer
 
 
-def _source(resumed: Any, keeper: Keeper | None) -> Path | None:
+def _source(resumed: Any, writer: CheckpointWriter | None) -> Path | None:
     """The file to go on from; for True the checkpoint's own, if there is one yet."""
     if resumed is False or resumed is None:
         return None
     if resumed is not True:
         return named_file(resumed)
-    if keeper is None:
+    if writer is None:
         raise ValueError("resume=True needs checkpoint=, the file to go on from; or pass its path as resume=.")
-    return keeper.checkpoint.file if keeper.checkpoint.file.exists() else None
+    return writer.checkpoint.file if writer.checkpoint.file.exists() else None
 
 
 def _resume(source: Path, model: Trainee, run: Run, settings: FitSettings) -> TrainingState:

@@ -70,20 +70,20 @@ def pick(x: Any, rows: Any) -> Any:
     return x[rows, ...] if isinstance(rows, slice) else same_place(x=x).take(x, rows, axis=0)
 
 
-def placed(model: Trainee, given: Any) -> Any:
+def placed(model: Trainee, x: Any) -> Any:
     """Sources, and mapped files, as those that give their rows where the model is; arrays as they are."""
-    if isinstance(given, InMemory | Placed | Named):
-        return given
-    if isinstance(given, Mapping):
-        return {name: placed(model, each) for name, each in given.items()}
-    source = as_source(given)
-    return given if source is None else Placed(source, backend_of(model.theta))
+    if isinstance(x, InMemory | Placed | Named):
+        return x
+    if isinstance(x, Mapping):
+        return {name: placed(model, each) for name, each in x.items()}
+    source = as_source(x)
+    return x if source is None else Placed(source, backend_of(model.theta))
 
 
-def whole(model: Trainee, given: Any) -> Any:
+def whole(model: Trainee, x: Any) -> Any:
     """All of a source, or of a mapped file, where the model is; an array as it is."""
-    there = placed(model, given)
-    return there.rows(None) if isinstance(there, Source) else there
+    moved = placed(model, x)
+    return moved.rows(None) if isinstance(moved, Source) else moved
 
 
 def by_name(given: Any, wanted: Mapping[str, Any], name: str) -> list[tuple[str, Any, Any, str]]:

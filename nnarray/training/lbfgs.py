@@ -10,61 +10,67 @@ from nnarray.checks import all_finite
 from nnarray.functional.propagation import Step, loss_and_gradient
 from nnarray.kernels.compilation import compiled
 from nnarray.training.callbacks import Run
-from nnarray.training.context import UNSOUND, Course, DivergenceError, interrupts_between_steps, saved_if_interrupted
+from nnarray.training.context import (
+    UNSOUND,
+    DivergenceError,
+    TrainingContext,
+    interrupts_between_steps,
+    saved_if_interrupted,
+)
 from nnarray.typing import Array
 
 
-def minimise(course: Course) -> None:
+def minimise(context: TrainingContext) -> None:
     """Minimise the loss over theta; the model and the history follow at each iteration."""
     try:
         from scipy.optimize import minimize
     except ModuleNotFoundError as error:
         raise ImportError("the optimizer LBFGS needs SciPy; pip install 'nnarray[scipy]'.") from error
-    model, data, run = course.model, course.data, course.run
-    rule, size = course.settings.optimizer, course.settings.batch_size
+    model, data, run = context.model, context.data, context.run
+    rule, size = context.settings.optimizer, context.settings.batch_size
     if size is not None and size < data.examples:
         raise ValueError(
             f"LBFGS needs all {data.examples} examples in one batch; got batch_size={size}. Pass batch_size=None."
         )
-    x, here, dtype, layout = data.x, backend_of(model.theta), model.theta.dtype, model.wiring.params
+    x, be, dtype, layout = data.x, backend_of(model.theta), model.theta.dtype, model.wiring.params
     frozen, decays = layout.frozen(model.frozen, model.theta), layout.decays(model.theta)
 
     def propagate(theta: Array, state: Array, x: Array, target: Array, weights: Array | None) -> Step:
-        return loss_and_gradient(model.wiring, theta, state, x, target, weights, course.settings.loss, training=False)
+        return loss_and_gradient(model.wiring, theta, state, x, target, weights, context.settings.loss, training=False)
 
     propagate = compiled(propagate, model.theta)
 
     def at(vector: Any) -> tuple[Array, Step]:
-        theta = here.library.from_host(vector, dtype, here.device)
+        theta = be.library.from_host(vector, dtype, be.device)
         return theta, propagate(theta, model.state, x, data.target, data.weights)
 
     def value_and_gradient(vector: Any) -> tuple[float, Any]:
         check()
-        theta, found = at(vector)
-        value, gradient = found.loss, found.gradient
+        theta, step = at(vector)
+        value, gradient = step.loss, step.gradient
         if rule.weight_decay:
             shrunk = rule.weight_decay * (theta if decays is None else theta * decays)
-            value = value + 0.5 * here.xp.sum(shrunk * theta)
+            value = value + 0.5 * be.xp.sum(shrunk * theta)
             gradient = gradient + shrunk
         if frozen is not None:
-            gradient = here.xp.where(frozen, 0.0, gradient)
-        return float(value), here.to_numpy(gradient).astype(float)
+            gradient = be.xp.where(frozen, 0.0, gradient)
+        return float(value), be.to_numpy(gradient).astype(float)
 
     def iteration(intermediate_result: Any) -> None:
-        theta, found = at(intermediate_result.x)
-        _refuse_divergence(run, math.isfinite(float(found.loss)) and bool(all_finite(theta)))
+        theta, step = at(intermediate_result.x)
+        _refuse_divergence(run, math.isfinite(float(step.loss)) and bool(all_finite(theta)))
         model.restore((theta, model.state))
         run.history.steps += 1
-        going_on = course.end_epoch(float(found.loss), 1.0, [found.outputs], [None])
-        if course.keeper is not None:
-            course.keeper.end_epoch(None)
+        going_on = context.end_epoch(float(step.loss), 1.0, [step.outputs], [None])
+        if context.writer is not None:
+            context.writer.end_epoch(None)
         if not going_on:
             raise StopIteration
 
-    with interrupts_between_steps() as check, saved_if_interrupted(course.keeper, None):
+    with interrupts_between_steps() as check, saved_if_interrupted(context.writer, None):
         result = minimize(
             value_and_gradient,
-            here.to_numpy(model.theta).astype(float),
+            be.to_numpy(model.theta).astype(float),
             jac=True,
             method="L-BFGS-B",
             callback=iteration,

@@ -80,7 +80,7 @@ def understood(file: Path, saved: Archive, what: str = "loaded") -> Loaded:
         history = _history(facts["history"], reader)
         training = _read_training(facts.get("training"), reader, wiring)
         reader.refuse_rest()
-        names = {place.name for place in wiring.params.slots}
+        names = {slot.name for slot in wiring.params.slots}
         if not set(facts["frozen"]) <= names or not isinstance(facts["metadata"], dict):
             raise ValueError("its frozen parameters or its metadata are damaged")
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
@@ -127,7 +127,7 @@ class _Reader:
 
     def vector(self, prefix: str, layout: Layout) -> Any:
         """The parts of a vector, each with the shape and the dtype that it must have, side by side."""
-        wanted = {f"{prefix}/{place.name}": place.param.shape for place in layout.slots}
+        wanted = {f"{prefix}/{slot.name}": slot.param.shape for slot in layout.slots}
         missing = [name for name in wanted if name not in self.arrays]
         extra = [name for name in self.arrays if name.startswith(f"{prefix}/") and name not in wanted]
         wrong = [
@@ -136,8 +136,8 @@ class _Reader:
             if name in self.arrays and self.arrays[name].shape != shape
         ]
         if missing or extra or wrong:
-            told = {"missing": missing, "unexpected": extra, "of another shape": wrong}
-            raise ValueError("; ".join(f"{what}: {', '.join(names[:8])}" for what, names in told.items() if names))
+            faults = {"missing": missing, "unexpected": extra, "of another shape": wrong}
+            raise ValueError("; ".join(f"{what}: {', '.join(names[:8])}" for what, names in faults.items() if names))
         parts = [self.take(name).reshape(-1) for name in wanted]
         if prefix == "state" and any(
             name.endswith(".variance") and (part < 0).any() for name, part in zip(wanted, parts, strict=True)
@@ -215,8 +215,8 @@ def resume(
     ValueError
         If the file holds another network, or a training with other settings: the message names them.
     """
-    here, loaded = backend_of(model.theta), understood(file, archive.read(file))
-    loaded = _moved(file, loaded, here, loaded.dtype)
+    be, loaded = backend_of(model.theta), understood(file, archive.read(file))
+    loaded = _moved(file, loaded, be, loaded.dtype)
     training = loaded.training
     try:
         if training is None:
@@ -229,14 +229,14 @@ def resume(
         if {name: slot.shape for name, slot in training.slots.items()} != wanted:
             raise ValueError(f"its optimizer remembers {sorted(training.slots)}, and this one {sorted(wanted)}")
         theta, state = training.apart or (loaded.theta, loaded.state)
-        _continue_callbacks(callbacks, training.callbacks, here)
+        _continue_callbacks(callbacks, training.callbacks, be)
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         _refuse(file, error, "resumed")
     run.history.columns, run.history.steps = loaded.history.columns, loaded.history.steps
     run.stopped = training.stopped
-    moved = {name: copy(here.asarray(slot, dtype=slots[name].dtype)) for name, slot in training.slots.items()}
+    moved = {name: copy(be.asarray(slot, dtype=slots[name].dtype)) for name, slot in training.slots.items()}
     model.restore((loaded.theta, loaded.state))
-    theta, state = (copy(here.asarray(x, dtype=model.theta.dtype)) for x in (theta, state))
+    theta, state = (copy(be.asarray(x, dtype=model.theta.dtype)) for x in (theta, state))
     return TrainingState(theta, state, moved, loaded.history.steps, run.epoch, training.plain)
 
 
@@ -268,18 +268,18 @@ def _short(value: Any) -> str:
     return text if len(text) <= 120 else text[:120] + "..."
 
 
-def _continue_callbacks(callbacks: Sequence[Callback], told: list[dict[str, Any]], here: Backend) -> None:
-    then, now = [each["type"] for each in told], [callback for callback in callbacks if callback.state_dict()]
+def _continue_callbacks(callbacks: Sequence[Callback], saved: list[dict[str, Any]], be: Backend) -> None:
+    then, now = [each["type"] for each in saved], [callback for callback in callbacks if callback.state_dict()]
     if then != [type(callback).__name__ for callback in now]:
         raise ValueError(
             f"it was trained with the callbacks {', '.join(then) or 'none'}, and here they are "
             f"{', '.join(type(each).__name__ for each in now) or 'none'} (those that remember something); pass the same"
         )
-    for callback, each in zip(now, told, strict=True):
-        arrays = {name: _remembered(x, dtype, here) for name, (x, dtype) in each["arrays"].items()}
+    for callback, each in zip(now, saved, strict=True):
+        arrays = {name: _remembered(x, dtype, be) for name, (x, dtype) in each["arrays"].items()}
         callback.load_state_dict(each["state"] | arrays)
 
 
-def _remembered(x: np.ndarray, dtype: str, here: Backend) -> Array:
+def _remembered(x: np.ndarray, dtype: str, be: Backend) -> Array:
     """An array of a callback; bfloat16 is float32 in the file, and stays so where the backend has no bfloat16."""
-    return here.asarray(x, dtype=dtype if dtype == "bfloat16" and dtype in here.dtypes else None)
+    return be.asarray(x, dtype=dtype if dtype == "bfloat16" and dtype in be.dtypes else None)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 from nnarray.schedules import Constant, Schedule, schedule
-from nnarray.training.context import Course, interrupts_between_steps, saved_if_interrupted
+from nnarray.training.context import TrainingContext, interrupts_between_steps, saved_if_interrupted
 from nnarray.training.divergence import diverged, without_scale
 from nnarray.training.trainer import Trainer
 
@@ -17,24 +17,24 @@ log = logging.getLogger("nnarray")
 PATIENCE = 0.1  # seconds that Ctrl-C and the progress bar wait at most, where epochs are shorter and nobody looks on
 
 
-def descend(course: Course) -> None:
-    """Train `course.model` until the last epoch, or until a callback stops."""
+def train(context: TrainingContext) -> None:
+    """Train `context.model` until the last epoch, or until a callback stops."""
     with interrupts_between_steps() as check:  # also while steps are prepared: what compiles may swallow it
-        trainer = _trainer(course)
+        trainer = _trainer(context)
         try:
             trainer.prove()
-            _epochs(course, trainer, schedule(trainer.optimizer.lr), check)
+            _epochs(context, trainer, schedule(trainer.optimizer.lr), check)
         finally:
             trainer.release()
 
 
-def _trainer(course: Course) -> Trainer:
+def _trainer(context: TrainingContext) -> Trainer:
     """In the state in which the training begins, or goes on."""
-    model, settings = course.model, course.settings
-    start = course.begun or settings.start(model.theta, model.state, model.wiring.params)
+    model, settings = context.model, context.settings
+    start = context.begun or settings.start(model.theta, model.state, model.wiring.params)
     return Trainer.of(
         model,
-        course.data,
+        context.data,
         settings.loss,
         settings.optimizer,
         batch_size=settings.batch_size,
@@ -49,36 +49,36 @@ def _trainer(course: Course) -> Trainer:
     )
 
 
-def _epochs(course: Course, trainer: Trainer, rates: Schedule, check: Callable[[], None]) -> None:
-    model, run, keeper, together = course.model, course.run, course.keeper, 1
+def _epochs(context: TrainingContext, trainer: Trainer, rates: Schedule, check: Callable[[], None]) -> None:
+    model, run, writer, together = context.model, context.run, context.writer, 1
     while run.epoch < run.epochs and run.stopped is None:
         number, begun = run.epoch, time.perf_counter()
-        these = [rates(number, course.monitored)] * min(together, run.epochs - number)
-        saved = trainer.kept(whole=keeper is not None)
+        learning_rates = [rates(number, context.monitored)] * min(together, run.epochs - number)
+        saved = trainer.kept(whole=writer is not None)
         try:
-            with saved_if_interrupted(keeper, saved):
-                done = trainer.epochs(number, these, check)
+            with saved_if_interrupted(writer, saved):
+                done = trainer.epochs(number, learning_rates, check)
         finally:
             run.history.steps = trainer.at.step
             model.restore(trainer.at.shown)
-            given = model.theta, model.state
+            shown = model.theta, model.state
         means = trainer.mean_losses(done)
         if not (all(map(math.isfinite, means)) and trainer.finite()):
             if trainer.plan is None:
-                raise diverged(trainer, saved, done, run, number, these[0])
+                raise diverged(trainer, saved, done, run, number, learning_rates[0])
             log.info("prepared steps gave NaN or infinity in epoch %d: again by the layers' own", number + 1)
             trainer.back_to(saved)  # the layers' own steps have the last word
             together = 1
             continue
         if trainer.scaling is not None and trainer.scaling.is_lost(trainer.at.slots):
-            raise without_scale(trainer, number, these[0])
-        course.end_epochs(means, these, done.outputs, done.rows)
+            raise without_scale(trainer, number, learning_rates[0])
+        context.end_epochs(means, learning_rates, done.outputs, done.rows)
         trainer.at = trainer.at._replace(epoch=run.epoch)
-        trainer.follow(model, given, watched=bool(course.settings.callbacks))
-        if keeper is not None:
-            keeper.end_epoch(trainer.at)
-        with saved_if_interrupted(keeper, trainer.at):
+        trainer.follow(model, shown, watched=bool(context.settings.callbacks))
+        if writer is not None:
+            writer.end_epoch(trainer.at)
+        with saved_if_interrupted(writer, trainer.at):
             check()
-        unseen = trainer.plan and trainer.steps_per_epoch == 1 and isinstance(rates, Constant) and course.unobserved
+        unseen = trainer.plan and trainer.steps_per_epoch == 1 and isinstance(rates, Constant) and context.unobserved
         if unseen and time.perf_counter() - begun < PATIENCE / 2:
             together *= 2

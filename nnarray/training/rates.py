@@ -52,11 +52,11 @@ class RateSearch:
     @property
     def smoothed(self) -> list[float]:
         """The running mean of the losses so far."""
-        total, found = 0.0, []
+        total, averages = 0.0, []
         for step, loss in enumerate(self.losses, start=1):
             total = KEPT * total + (1.0 - KEPT) * loss
-            found.append(total / (1.0 - KEPT**step))
-        return found
+            averages.append(total / (1.0 - KEPT**step))
+        return averages
 
     @property
     def suggestion(self) -> float:
@@ -128,18 +128,18 @@ def search(
 
 def _risen(trainer: Trainer, rates: list[float]) -> RateSearch:
     """Steps with these rates, over as many epochs as it takes, until the loss is out of bounds."""
-    found, done = RateSearch([], []), Finished([], [], [], [])
+    search, done = RateSearch([], []), Finished([], [], [], [])
     batches = chain.from_iterable(trainer.batches(epoch) for epoch in count())
     for rate, rows in zip(rates, batches, strict=False):
         trainer.one_step(rows, rate, done)
         loss = float(done.losses[-1])
         if not math.isfinite(loss):
             break
-        found.rates.append(rate)
-        found.losses.append(loss)
-        means = found.smoothed
+        search.rates.append(rate)
+        search.losses.append(loss)
+        means = search.smoothed
         if means[-1] > TOO_MUCH * min(means) > 0.0:
             break
-    if not found.losses:
+    if not search.losses:
         raise ValueError("the loss is not finite before the first step. Standardise X, or make the model anew.")
-    return found
+    return search

@@ -9,7 +9,7 @@ from typing import Any
 from nnarray.backends import copy
 from nnarray.checks import integer, real
 from nnarray.functional.layout import Layout
-from nnarray.kernels.standard.numerics import wide
+from nnarray.kernels.standard.numerics import at_least_float32
 from nnarray.losses import Loss, loss_named
 from nnarray.metrics import Metric, metrics_named
 from nnarray.optimizers import optimizer_named
@@ -44,7 +44,7 @@ class FitSettings:
     precision: str | None
 
     @classmethod
-    def of(cls, given: Mapping[str, Any]) -> FitSettings:
+    def of(cls, call: Mapping[str, Any]) -> FitSettings:
         """Those of arguments by name, of which others are left out.
 
         Raises
@@ -52,18 +52,18 @@ class FitSettings:
         TypeError, ValueError
             If one is out of its range, or unknown.
         """
-        size = given["batch_size"]
+        size = call["batch_size"]
         looked_up: dict[str, Any] = {
-            "epochs": integer(given["epochs"], "epochs", 1, usual=10),
+            "epochs": integer(call["epochs"], "epochs", 1, usual=10),
             "batch_size": None if size is None else integer(size, "batch_size", 1, usual=32),
-            "loss": loss_named(given["loss"]),
-            "optimizer": optimizer_named(given["optimizer"]),
-            "metrics": metrics_named(given["metrics"]),
-            "callbacks": as_callbacks(given["callbacks"]),
-            "accumulate": integer(given["accumulate"], "accumulate", 1, usual=4),
-            "ema": None if given["ema"] is None else real(given["ema"], "ema", least=0.0, below=1.0, usual=0.999),
-            "precision": checked_precision(given["precision"]),
-            "engine": given["engine"] if given["precision"] is None else engine_in_precision(given["engine"]),
+            "loss": loss_named(call["loss"]),
+            "optimizer": optimizer_named(call["optimizer"]),
+            "metrics": metrics_named(call["metrics"]),
+            "callbacks": as_callbacks(call["callbacks"]),
+            "accumulate": integer(call["accumulate"], "accumulate", 1, usual=4),
+            "ema": None if call["ema"] is None else real(call["ema"], "ema", least=0.0, below=1.0, usual=0.999),
+            "precision": checked_precision(call["precision"]),
+            "engine": call["engine"] if call["precision"] is None else engine_in_precision(call["engine"]),
         }
         if not looked_up["optimizer"].stepwise and (looked_up["accumulate"] > 1 or looked_up["ema"] is not None):
             raise ValueError(
@@ -74,7 +74,7 @@ class FitSettings:
                 f"{type(looked_up['optimizer']).__name__} needs gradients of full precision: leave out precision, or "
                 f"take another optimizer."
             )
-        return cls(**{each.name: given[each.name] for each in fields(cls)} | looked_up)
+        return cls(**{each.name: call[each.name] for each in fields(cls)} | looked_up)
 
     @property
     def key(self) -> Key:
@@ -98,7 +98,7 @@ class FitSettings:
 
     def start(self, theta: Array, state: Array, layout: Layout) -> TrainingState:
         """Where a training begins; `theta` and `state` are the model's own."""
-        average = {} if self.ema is None else {AVERAGE: copy(wide(theta))}
+        average = {} if self.ema is None else {AVERAGE: copy(at_least_float32(theta))}
         scaling = scaling_in(self.precision)
         scale = {} if scaling is None else scaling.init(layout, theta)
         return TrainingState(theta, state, self.optimizer.slots(theta, layout) | average | scale)

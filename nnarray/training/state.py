@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from nnarray.backends import copy, namespace
-from nnarray.kernels.standard.numerics import wide
+from nnarray.kernels.standard.numerics import at_least_float32
 from nnarray.typing import Array
 
 AVERAGE = "average"
@@ -52,5 +52,5 @@ class TrainingState(NamedTuple):
 
     def from_here(self, theta: Array, state: Array) -> TrainingState:
         """With other numbers to go on from; the average begins anew with them."""
-        slots = self.slots | {AVERAGE: copy(wide(theta))} if AVERAGE in self.slots else self.slots
+        slots = self.slots | {AVERAGE: copy(at_least_float32(theta))} if AVERAGE in self.slots else self.slots
         return self._replace(theta=theta, state=state, slots=slots)

@@ -168,9 +168,9 @@ class MLflow(Tracker):
         self._own = active is None
         self._run_id = (active or mlflow.start_run(**self.options)).info.run_id
         self._client = mlflow.MlflowClient()
-        there = self._client.get_run(self._run_id).data.params
+        logged = self._client.get_run(self._run_id).data.params
         for name, value in facts.items():
-            if name not in there:
+            if name not in logged:
                 self._client.log_param(self._run_id, name, value)
 
     def _write(self, row: dict[str, float], epoch: int) -> None:

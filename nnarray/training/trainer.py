@@ -17,7 +17,7 @@ from nnarray.functional.precision import loss_and_gradient_in
 from nnarray.functional.propagation import Step as Propagated
 from nnarray.functional.propagation import Wiring, loss_and_gradient
 from nnarray.kernels.compilation import compiled, quiet
-from nnarray.kernels.standard.numerics import wide
+from nnarray.kernels.standard.numerics import at_least_float32
 from nnarray.layers.base import Context
 from nnarray.losses import Loss
 from nnarray.optimizers import Optimizer
@@ -104,13 +104,13 @@ class Trainer:
                 engine=self.engine,
             )
 
-    def follow(self, model: Trainee, given: tuple[Array, Array], *, watched: bool) -> None:
+    def follow(self, model: Trainee, shown: tuple[Array, Array], *, watched: bool) -> None:
         """Go on from the model's numbers, if it does not hold what it was given: a callback may have changed them.
 
         Where a library lets anybody write to them, that cannot be seen: if somebody `watched`, they are taken each
         time, but for an average.
         """
-        changed = model.theta is not given[0] or model.state is not given[1]
+        changed = model.theta is not shown[0] or model.state is not shown[1]
         if changed or (watched and self.plan is None and self.ema is None):
             self.at = self.at.from_here(copy(model.theta), copy(model.state))
         if changed:
@@ -182,9 +182,9 @@ class Trainer:
         index: Any,
     ) -> tuple[Any, ...]:
         """One update: a pure function of its arguments, but for those that the optimizer consumes."""
-        found = self._gradient(theta, state, x, target, weights, words, index, self._scale(slots))
-        theta, state, slots = self._advance((theta, state, slots), found.gradient, found.state, numbers, index)
-        return theta, state, slots, found.loss, found.outputs
+        gradients = self._gradient(theta, state, x, target, weights, words, index, self._scale(slots))
+        theta, state, slots = self._advance((theta, state, slots), gradients.gradient, gradients.state, numbers, index)
+        return theta, state, slots, gradients.loss, gradients.outputs
 
     def _advance(
         self,
@@ -224,7 +224,7 @@ class Trainer:
         if self.ema is None:
             return theta, own
         part = 1.0 - self.ema * begun
-        average = slots[AVERAGE] + part * (wide(theta) - slots[AVERAGE])  # exact where theta stays as it is
+        average = slots[AVERAGE] + part * (at_least_float32(theta) - slots[AVERAGE])  # exact where theta stays as it is
         return theta, own | {AVERAGE: average}
 
     def _gather(
@@ -241,16 +241,18 @@ class Trainer:
         scale: Any,
     ) -> tuple[Any, ...]:
         """The gradient of one batch more, in the sum or the mean of those before; `mass` is how much these count."""
-        found = self._gradient(theta, state, x, target, weights, words, index, scale)
-        own, part = wide(found.gradient), 1.0
+        gradients = self._gradient(theta, state, x, target, weights, words, index, scale)
+        own, part = at_least_float32(gradients.gradient), 1.0
         if self.loss.reduction == "sum":
             gradient = gradient + own
         else:
-            here = float(target.shape[0]) if weights is None else same_place(w=weights).sum(wide(weights))
-            mass = mass + here
-            part = here / (mass if weights is None else same_place(w=weights).where(mass > 0, mass, 1.0))
+            own_mass = (
+                float(target.shape[0]) if weights is None else same_place(w=weights).sum(at_least_float32(weights))
+            )
+            mass = mass + own_mass
+            part = own_mass / (mass if weights is None else same_place(w=weights).where(mass > 0, mass, 1.0))
             gradient = gradient + part * (own - gradient)
-        return gradient, mass, found.state, found.loss, found.outputs
+        return gradient, mass, gradients.state, gradients.loss, gradients.outputs
 
     @property
     def batches_per_epoch(self) -> int:
@@ -298,7 +300,7 @@ class Trainer:
     def _joint_step(self, group: list[Any], rate: float, done: Finished) -> None:
         """One step on several batches, as if they were one."""
         at, first, mass = self.at, self.at.step * self.accumulate, 0.0
-        gradient, state = same_place(theta=at.theta).zeros_like(wide(at.theta)), at.state
+        gradient, state = same_place(theta=at.theta).zeros_like(at_least_float32(at.theta)), at.state
         for i, rows in enumerate(group):
             batch = self.data.batch(rows)
             gradient, mass, state, loss, outputs = self.gather(
@@ -350,8 +352,8 @@ class Trainer:
             return float(xp.sum(losses))
         masses = done.masses
         if isinstance(masses[0], int):
-            shares = xp.asarray([m / sum(masses) for m in masses], dtype=losses.dtype, device=device_of(losses))
-            return float(xp.sum(losses * shares))
+            weights = xp.asarray([m / sum(masses) for m in masses], dtype=losses.dtype, device=device_of(losses))
+            return float(xp.sum(losses * weights))
         spread = xp.astype(xp.stack(masses), losses.dtype)
         return float(xp.sum(losses * spread) / xp.sum(spread))
 

@@ -355,7 +355,7 @@ def pets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_folder_of_pictures(pets: Path) -> None:
+def test_a_folder_of_images(pets: Path) -> None:
     output = call("train", str(pets), "--size", "32", "--epochs", "15", "--out", "pets.safetensors").stdout
     assert "128 examples to train on, 32 held out" in output
     scored = json.loads(call("evaluate", "pets.safetensors", str(pets), "--json").stdout)
@@ -369,7 +369,7 @@ def test_a_folder_of_pictures(pets: Path) -> None:
     assert "Conv2D(32, 3" in call("show", "pets.safetensors").stdout
 
 
-def test_pictures_that_cannot_be_used(pets: Path) -> None:
+def test_images_that_cannot_be_used(pets: Path) -> None:
     call("train", str(pets), "--size", "32", "--epochs", "1", "--out", "pets.safetensors")
     Path("mixed/cat").mkdir(parents=True)
     Path("mixed/cat/a.png").write_bytes(next((pets / "cat").iterdir()).read_bytes())
@@ -711,7 +711,7 @@ def test_a_training_outlives_the_reader_of_its_pipe() -> None:
     assert len(nn.load("m.safetensors").history["epoch"]) == 3
 
 
-def test_show_tells_what_is_in_a_file() -> None:
+def test_show_prints_what_is_in_a_file() -> None:
     data = write("a.csv", houses())
     call("train", data, *TRAIN, "--out", "m.safetensors")
     said = call("show", "m.safetensors").stdout

@@ -259,7 +259,7 @@ def test_a_model_runs_inside_jax_jit() -> None:
     ("where", "rule"),
     [("kernels.numpy.chain.Steps.run", nn.Adam()), ("training.trainer.loss_and_gradient", nn.Adam(clip_norm=1.0))],
 )
-def test_full_device_is_told_in_one_way(
+def test_full_device_is_reported_in_one_way(
     monkeypatch: pytest.MonkeyPatch, host: nn.Backend, where: str, rule: nn.Optimizer
 ) -> None:
     model = net(host, "float64")

@@ -302,7 +302,7 @@ def test_what_holds_no_numbers_is_refused(be: nn.Backend, given: Any, said: str)
         be.asarray(given)
 
 
-def test_a_query_for_x_is_told_what_to_do() -> None:
+def test_a_query_for_x_is_reported_what_to_do() -> None:
     with pytest.raises(TypeError, match=r"query that is not computed yet; pass X\.collect\(\)"):
         nn.Network(nn.Dense(2)).init((1,))(pl.LazyFrame({"a": [1.0]}))  # type: ignore[arg-type]
 

@@ -57,7 +57,7 @@ FOUND = [
 ]
 
 
-def test_info_tells_of_every_backend(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_info_shows_every_backend(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nnarray.backends.list_backends", lambda: FOUND)
     said = call("info").stdout
     assert f"nnarray {nn.__version__}, Python {sys.version.split()[0]}" in said
@@ -181,7 +181,7 @@ def test_line_agrees_on_every_backend(be: nn.Backend) -> None:
     np.testing.assert_allclose(fit.least_squares[:2], want, rtol=1e-5)
     np.testing.assert_allclose(fit.descent, fit.least_squares, rtol=1e-4)
     assert fit.least_squares.error <= fit.true.error
-    assert list(fit.course) == list(demos.SHOWN_EPOCHS)
+    assert list(fit.by_epoch) == list(demos.SHOWN_EPOCHS)
     demos.draw_line(fit).savefig("line.png", dpi=50)
 
 

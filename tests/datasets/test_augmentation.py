@@ -54,7 +54,7 @@ def test_a_key_decides(be, change):
 
 
 @each
-def test_a_picture_is_changed_alike_in_every_batch(change):
+def test_an_image_is_changed_alike_in_every_batch(change):
     assert np.allclose(change(RGB[:3], KEY), change(RGB, KEY)[:3], rtol=0, atol=1e-14)
 
 
@@ -68,7 +68,7 @@ def test_nothing_leaves_the_unit_interval(be, dtype, change):
 
 
 @each
-def test_grey_pictures_are_changed_as_one_channel_of_equal_colours(change):
+def test_grey_images_are_changed_as_one_channel_of_equal_colours(change):
     colours = np.repeat(GREY, 3, axis=3)
     assert np.allclose(change(GREY, KEY), change(colours, KEY)[..., :1], rtol=0, atol=1e-14)
 
@@ -115,13 +115,13 @@ def test_shift_moves_whole_pixels_and_repeats_the_edge():
     assert min(counts.values()) > 0  # 300 draws of 25: all of them come
 
 
-def test_shifts_farther_than_the_picture_leave_its_edge():
+def test_shifts_farther_than_the_image_leave_its_edge():
     x = np.random.default_rng(4).random((50, 2, 2, 1))
     assert np.isin(shift(x, KEY, 40), x).all()
 
 
 @pytest.mark.parametrize(("padding", "size"), [(2, None), (0, 4), (3, 4), (1, 7)])
-def test_crop_is_a_window_of_the_padded_picture(padding, size):
+def test_crop_is_a_window_of_the_padded_image(padding, size):
     x = np.random.default_rng(5).random((100, 5, 6, 2))
     got = crop(x, KEY, padding, size)
     h, w = (5, 6) if size is None else (size, size)
@@ -170,7 +170,7 @@ def test_angles_fill_their_range():
     assert abs(degrees.mean()) < 5 * 60 / math.sqrt(12 * 500)
 
 
-def test_a_flat_picture_stays_flat(be):
+def test_a_flat_image_stays_flat(be):
     x = be.asarray(np.full(RGB.shape, 0.3), "float32")
     for change in (flip, shift, rotate):
         assert be.to_numpy(change(x, KEY)).tobytes() == be.to_numpy(x).tobytes()
@@ -240,7 +240,7 @@ def test_each_epoch_has_its_own_draws(be):
     assert not np.array_equal(first, second)
 
 
-def test_pictures_without_colour_may_have_any_channels():
+def test_images_without_colour_may_have_any_channels():
     x = np.random.default_rng(7).random((2, 4, 4, 2))
     assert datasets.augment(x, seed=0, colour=0).shape == x.shape
     with pytest.raises(ValueError, match=r"x must have 1 or 3 channels .*\(2, 4, 4, 2\)\. Use colour=0"):
@@ -289,7 +289,7 @@ def test_bad_arguments_of_one(change, bad, match):
 
 
 @each
-def test_what_are_no_pictures(change):
+def test_what_are_no_images(change):
     with pytest.raises(
         ValueError, match=r"x must have shape \(batch, height, width, channels\).*use x\[\.\.\., None\]"
     ):

@@ -315,7 +315,7 @@ def test_a_constant_column_becomes_zero(be, dtype, value):
 
 
 @pytest.mark.parametrize(("at", "steps"), [(1.0, 1), (-1e4, 2), (1e9, 1), (1e20, 3)])
-def test_a_column_that_is_constant_but_for_rounding_stays_small_and_is_told(be, dtype, caplog, at, steps):
+def test_a_column_that_is_constant_but_for_rounding_stays_small_and_is_reported(be, dtype, caplog, at, steps):
     """Its largest and smallest entry are a few numbers of the dtype apart: nothing to enlarge."""
     near = np.asarray([at] * 3 + [at] * 3, dtype=dtype)
     near[::2] += steps * np.spacing(near[0])

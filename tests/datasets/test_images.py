@@ -21,7 +21,7 @@ Image = pytest.importorskip("PIL.Image")
 TRUNCATED, EMPTY, TEXT = "truncated.jpg", "empty.png", "text.jpg"
 
 
-def picture(height=8, width=8, seed=0):
+def image_of(height=8, width=8, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
@@ -34,15 +34,15 @@ def save(path, pixels, mode=None, **options):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Ten pictures of two classes: picture i of them is the one of seed i."""
+    """Ten images of two classes: image i of them is the one of seed i."""
     for i in range(10):
-        save(tmp_path / ("cats" if i < 6 else "dogs") / f"{i}.png", picture(seed=i))
+        save(tmp_path / ("cats" if i < 6 else "dogs") / f"{i}.png", image_of(seed=i))
     return tmp_path
 
 
 def spoil(folder):
-    """Three files that are named like pictures."""
-    whole = save(folder / "cats" / TRUNCATED, picture(64, 64))
+    """Three files that are named like images."""
+    whole = save(folder / "cats" / TRUNCATED, image_of(64, 64))
     whole.write_bytes(whole.read_bytes()[:-300])
     (folder / "cats" / EMPTY).write_bytes(b"")
     (folder / "dogs" / TEXT).write_text("a dog\n")
@@ -58,7 +58,7 @@ def threads():
 def test_every_backend_has_the_same_bits(be, dtype, folder):
     photos = datasets.images(folder, size=8, dtype=dtype, backend=be)
     X, y = photos.load()
-    want = np.stack([picture(seed=i) for i in range(10)]).astype(dtype) / np.asarray(255, dtype=dtype)
+    want = np.stack([image_of(seed=i) for i in range(10)]).astype(dtype) / np.asarray(255, dtype=dtype)
     for x in (X, y, photos.labels):
         assert namespace(x) is be.xp
         assert device_of(x) == be.device
@@ -79,7 +79,7 @@ def test_batches_of_every_backend_come_in_the_same_order(be, dtype, folder):
         assert be.to_numpy(y).tolist() == want_y.tolist()
 
 
-def test_each_epoch_has_its_own_order_and_each_picture_once(folder):
+def test_each_epoch_has_its_own_order_and_each_image_once(folder):
     photos = datasets.images(folder, size=8, batch_size=4, seed=0)
     all_X, all_y = photos.load()
     passes = [list(photos.batches(epoch)) for epoch in (0, 1, 0)]
@@ -108,11 +108,11 @@ def test_drop_last_leaves_equal_shapes(folder):
 
 
 def test_subfolders_of_a_class_are_read_and_other_files_are_not(folder):
-    save(folder / "cats" / "more" / "deep" / "10.PNG", picture(seed=10))
-    save(folder / "cats" / ".thumbnails" / "1.png", picture())
-    save(folder / "cats" / "._1.png", picture())
-    save(folder / ".cache" / "1.png", picture())
-    save(folder / "outside.png", picture())
+    save(folder / "cats" / "more" / "deep" / "10.PNG", image_of(seed=10))
+    save(folder / "cats" / ".thumbnails" / "1.png", image_of())
+    save(folder / "cats" / "._1.png", image_of())
+    save(folder / ".cache" / "1.png", image_of())
+    save(folder / "outside.png", image_of())
     (folder / "cats" / "notes.txt").write_text("not a picture")
     (folder / "cats" / "folder.jpg").mkdir()
     photos = datasets.images(folder, size=8)
@@ -120,20 +120,20 @@ def test_subfolders_of_a_class_are_read_and_other_files_are_not(folder):
     assert [p.name for p in photos.files] == [f"{i}.png" for i in range(6)] + ["10.PNG"] + [
         f"{i}.png" for i in (6, 7, 8, 9)
     ]
-    assert np.array_equal(photos.load()[0][6], picture(seed=10) / 255)
+    assert np.array_equal(photos.load()[0][6], image_of(seed=10) / 255)
 
 
 def left_out(photos):
-    return [told.split(" (")[0] for told in photos.left_out]
+    return [reason.split(" (")[0] for reason in photos.left_out]
 
 
 def test_links_to_folders_are_followed(folder, tmp_path_factory):
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     for i in (10, 11):
-        save(elsewhere / "deep" / f"{i}.png", picture(seed=i))
+        save(elsewhere / "deep" / f"{i}.png", image_of(seed=i))
     (folder / "cats" / "linked").symlink_to(elsewhere)
     (folder / "wolves").symlink_to(folder.parent / "wolves elsewhere")
-    save(folder.parent / "wolves elsewhere" / "12.png", picture(seed=12))
+    save(folder.parent / "wolves elsewhere" / "12.png", image_of(seed=12))
     photos = datasets.images(folder, size=8)
     assert photos.classes == ("cats", "dogs", "wolves")
     assert photos.labels.tolist() == 8 * [0] + 4 * [1] + [2]
@@ -143,7 +143,7 @@ def test_links_to_folders_are_followed(folder, tmp_path_factory):
 
 @pytest.mark.parametrize("to", [".", "..", "../..", "more"])
 def test_links_in_a_circle_end(folder, to, caplog):
-    save(folder / "cats" / "more" / "10.png", picture(seed=10))
+    save(folder / "cats" / "more" / "10.png", image_of(seed=10))
     (folder / "cats" / "zoo").symlink_to(to)
     (folder / "dogs" / "loop").symlink_to("../dogs")
     with caplog.at_level(logging.WARNING, logger="nnarray"):
@@ -168,7 +168,7 @@ def test_a_folder_in_two_classes_is_refused(folder):
 
 def test_what_is_left_out_is_counted_and_named(folder, caplog):
     for name in ("a.png", "b.JPG"):
-        save(folder / name, picture())
+        save(folder / name, image_of())
     for name in ("cats/1.heic", "cats/2.heic", "dogs/notes.txt", "labels.csv"):
         (folder / name).touch()
     (folder / "dogs" / "gone.png").symlink_to("nowhere.png")
@@ -182,13 +182,13 @@ def test_what_is_left_out_is_counted_and_named(folder, caplog):
     ]
     assert len(photos) == 10
     (record,) = caplog.records
-    assert all(told in record.getMessage() for told in photos.left_out)
+    assert all(reason in record.getMessage() for reason in photos.left_out)
 
 
 @pytest.mark.parametrize("name", ["@eaDir", "__MACOSX", "lost+found", ".ipynb_checkpoints", "$RECYCLE.BIN", "@EADIR"])
-def test_what_systems_put_there_is_no_class_and_no_picture(folder, name):
+def test_what_systems_put_there_is_no_class_and_no_image(folder, name):
     for place in (folder, folder / "cats", folder / "cats" / "more"):
-        save(place / name / "1.png", picture())
+        save(place / name / "1.png", image_of())
     for place in (folder, folder / "dogs"):
         for file in ("Thumbs.db", ".DS_Store", "desktop.ini"):
             (place / file).touch()
@@ -215,7 +215,7 @@ def test_what_systems_put_there_is_no_class_and_no_picture(folder, name):
 def test_parts_of_a_data_set_are_no_classes(folder, names):
     for name in names:
         for kind in ("cats", "dogs"):
-            save(folder / "pets" / name / kind / "1.png", picture())
+            save(folder / "pets" / name / kind / "1.png", image_of())
     train = [name for name in names if "rain" in name] or ["test"]
     with pytest.raises(ValueError, match="parts of a data set and no classes") as error:
         datasets.images(folder / "pets")
@@ -237,7 +237,7 @@ def test_parts_of_a_data_set_are_no_classes(folder, names):
 def test_subfolders_that_hold_the_same_folders_are_no_classes(tmp_path, parts, message):
     for name in parts:
         for kind in ("cats", "dogs"):
-            save(tmp_path / name / kind / "1.png", picture())
+            save(tmp_path / name / kind / "1.png", image_of())
     with pytest.raises(ValueError, match=message) as error:
         datasets.images(tmp_path)
     assert repr(str(tmp_path / parts[0])) in str(error.value)
@@ -247,7 +247,7 @@ def test_subfolders_that_hold_the_same_folders_are_no_classes(tmp_path, parts, m
 def test_parts_inside_of_classes_are_turned_around(tmp_path):
     for kind in ("cats", "dogs"):
         for part in ("train", "test"):
-            save(tmp_path / kind / part / "1.png", picture())
+            save(tmp_path / kind / part / "1.png", image_of())
     with pytest.raises(ValueError, match="Put the classes into the parts: move") as error:
         datasets.images(tmp_path)
     for kind in ("cats", "dogs"):
@@ -259,18 +259,18 @@ def test_parts_inside_of_classes_are_turned_around(tmp_path):
 
 @pytest.mark.parametrize("name", ["@__thumb", "~snapshot", "RECYCLER", "FOUND.000", "Network Trash Folder"])
 def test_further_folders_of_systems_are_no_classes(folder, name):
-    save(folder / name / "1.png", picture())
+    save(folder / name / "1.png", image_of())
     assert datasets.images(folder).classes == ("cats", "dogs")
 
 
-def test_a_class_that_is_a_dead_link_is_told(folder):
+def test_a_class_that_is_a_dead_link_is_reported(folder):
     (folder / "birds").symlink_to(folder / "nowhere", target_is_directory=True)
     assert datasets.images(folder).left_out == ("links that lead nowhere: 1 (birds)",)
 
 
 def test_such_names_may_be_classes(folder):
     for name in ("train", "bus", "valid", "invalid"):
-        save(folder / ("vehicles" if name in ("train", "bus") else "tickets") / name / "1.png", picture())
+        save(folder / ("vehicles" if name in ("train", "bus") else "tickets") / name / "1.png", image_of())
     assert datasets.images(folder / "vehicles").classes == ("bus", "train")
     assert datasets.images(folder / "tickets").classes == ("invalid", "valid")
 
@@ -286,8 +286,8 @@ def test_all_empty_classes_are_named(folder):
 
 
 def test_the_middle_is_cut_out(tmp_path):
-    wide = np.concatenate([np.full((8, 8, 3), value, dtype=np.uint8) for value in (0, 100, 255)], axis=1)
-    for name, pixels in (("wide.png", wide), ("high.png", wide.swapaxes(0, 1))):
+    landscape = np.concatenate([np.full((8, 8, 3), value, dtype=np.uint8) for value in (0, 100, 255)], axis=1)
+    for name, pixels in (("wide.png", landscape), ("high.png", landscape.swapaxes(0, 1))):
         assert (decoded(save(tmp_path / name, pixels), 8) == 100).all()
 
 
@@ -331,8 +331,8 @@ def expected_rgb(pixels, mode):
     ],
 )
 def test_lossless_modes(tmp_path, mode, suffix):
-    path = save(tmp_path / f"a{suffix}", picture(), mode)
-    assert np.array_equal(decoded(path, 8), expected_rgb(picture(), mode))
+    path = save(tmp_path / f"a{suffix}", image_of(), mode)
+    assert np.array_equal(decoded(path, 8), expected_rgb(image_of(), mode))
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
@@ -343,7 +343,7 @@ def test_jpeg_modes(tmp_path, mode):
 
 
 def test_webp(tmp_path):
-    assert np.array_equal(decoded(save(tmp_path / "a.webp", picture(), lossless=True), 8), picture())
+    assert np.array_equal(decoded(save(tmp_path / "a.webp", image_of(), lossless=True), 8), image_of())
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".pgm"])
@@ -394,7 +394,7 @@ def test_transparent_grey_and_palettes_lie_on_white(tmp_path):
         assert (got[:, 2:] == 255).all(), path
 
 
-STORED = {  # how a camera stores a picture that is upright after its orientation was undone
+STORED = {  # how a camera stores a image that is upright after its orientation was undone
     1: lambda a: a,
     2: np.fliplr,
     3: lambda a: np.rot90(a, 2),
@@ -419,7 +419,7 @@ def test_photos_are_turned_upright(tmp_path, orientation, suffix):
     assert np.abs(got.astype(int) - upright[:, 16:48]).max() <= (8 if suffix == ".jpg" else 0)
 
 
-def test_of_an_animation_the_first_picture(tmp_path):
+def test_of_an_animation_the_first_image(tmp_path):
     frames = [Image.fromarray(np.full((4, 4, 3), value, dtype=np.uint8)) for value in (10, 200)]
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
     assert (decoded(tmp_path / "a.gif", 4) == 10).all()
@@ -470,7 +470,7 @@ def test_a_folder_of_broken_files_only(tmp_path, read):
 
 def test_other_formats_are_never_opened(tmp_path):
     """An EPS file under another name would start Ghostscript."""
-    eps = save(tmp_path / "a.eps", picture())
+    eps = save(tmp_path / "a.eps", image_of())
     eps.rename(tmp_path / "a.jpg")
     with pytest.raises(datasets.UnreadableImage, match=r"a\.jpg' cannot be decoded.*identify"):
         decoded(tmp_path / "a.jpg", 8)
@@ -566,7 +566,7 @@ def test_folders_that_cannot_be_read(tmp_path):
     cases = [
         (tmp_path / "nowhere", FileNotFoundError, r"nowhere' does not exist; pass the path of a folder with"),
         (
-            save(tmp_path / "x" / "a.png", picture()),
+            save(tmp_path / "x" / "a.png", image_of()),
             NotADirectoryError,
             r"a\.png' is a file; pass the path of a folder",
         ),
@@ -615,7 +615,7 @@ def test_without_pillow_the_error_says_how_to_get_it(folder, monkeypatch):
 def test_a_network_learns_from_a_folder(tmp_path):
     for i in range(12):
         for name, value in (("bright", 220), ("dark", 30)):
-            save(tmp_path / name / f"{i}.png", (picture(seed=i) // 8 + value).astype(np.uint8))
+            save(tmp_path / name / f"{i}.png", (image_of(seed=i) // 8 + value).astype(np.uint8))
     X, y = datasets.images(tmp_path, size=4).load()
     model = nn.Network(nn.Flatten(), nn.Dense(2)).init((4, 4, 3), seed=0)
     model.fit(X, y, optimizer=nn.Adam(0.05), epochs=30)

@@ -11,7 +11,7 @@ import nnarray as nn
 from tests.tolerances import to_host
 
 
-def test_pictures_have_their_shapes_and_ranges(be: nn.Backend, dtype: str) -> None:
+def test_images_have_their_shapes_and_ranges(be: nn.Backend, dtype: str) -> None:
     X, y = nn.datasets.pets(5, size=16, dtype=dtype, backend=be)
     assert tuple(X.shape) == (5, 16, 16, 3)
     assert X.dtype == be.dtype(dtype)
@@ -44,7 +44,7 @@ def test_no_two_are_the_same(many: tuple[Any, Any]) -> None:
     assert many[0].std(axis=(1, 2, 3)).min() > 0.02  # none is blank
 
 
-def test_seeds_tell_sets_apart_and_repeat_them(many: tuple[Any, Any]) -> None:
+def test_seeds_give_different_sets_and_repeat_them(many: tuple[Any, Any]) -> None:
     np.testing.assert_array_equal(nn.datasets.pets(2000, size=32, seed=5)[0], many[0])
     assert np.abs(nn.datasets.pets(4, size=32, seed=6)[0] - many[0][:4]).mean() > 0.05
 
@@ -56,7 +56,7 @@ def test_a_smaller_set_begins_a_larger_one(many: tuple[Any, Any]) -> None:
     np.testing.assert_array_equal(whole[:256], many[0][:256])
 
 
-def test_colours_tell_nothing(many: tuple[Any, Any]) -> None:
+def test_colours_do_not_depend_on_the_class(many: tuple[Any, Any]) -> None:
     X, y = many
     cats, dogs = X[y == 0].mean(axis=(1, 2)), X[y == 1].mean(axis=(1, 2))
     assert np.abs(cats.mean(axis=0) - dogs.mean(axis=0)).max() < 0.04
@@ -102,7 +102,7 @@ def test_bad_arguments(arguments: dict[str, Any], error: Any, message: str) -> N
         nn.datasets.pets(**({"n": 2} | arguments))
 
 
-def test_the_input_gradient_is_the_slope_of_the_answer(be: nn.Backend) -> None:
+def test_the_input_gradient_is_the_derivative_of_the_answer(be: nn.Backend) -> None:
     be = be if "float64" in be.dtypes else nn.backend("strict")
     net = nn.Network(nn.Conv2D(3, 3, activation="tanh"), nn.BatchNorm(), nn.GlobalAvgPool(), nn.Dense(4))
     model = net.init((5, 4, 2), seed=1, backend=be, dtype="float64")

@@ -65,8 +65,8 @@ def test_convolution_is_its_definition(fast: str, name: str) -> None:
     want = kernels.convolution.definition(*(a.astype(float) for a in (x, w, b)), window=window)
     close(kernels.convolution(x, w, b, window=window), want, "float32", c=TILES)
     dy = numbers(*want.shape)
-    slopes = kernels.convolution_pullback.definition(*(a.astype(float) for a in (dy, x, w)), window=window)
-    for got, wanted in zip(kernels.convolution_pullback(dy, x, w, window=window), slopes, strict=True):
+    gradients = kernels.convolution_pullback.definition(*(a.astype(float) for a in (dy, x, w)), window=window)
+    for got, wanted in zip(kernels.convolution_pullback(dy, x, w, window=window), gradients, strict=True):
         scale = np.float32(np.abs(wanted).max())
         close(got / scale, wanted / scale, "float32", c=TILES)
 
@@ -82,9 +82,11 @@ def test_what_is_not_finite_stays_where_it_belongs(fast: str, bad: float) -> Non
         got = kernels.convolution(x, w, b, window=window)
         np.testing.assert_array_equal(np.isfinite(got), np.isfinite(want))
         np.testing.assert_array_equal(np.isnan(got), np.isnan(want))
-        slopes = kernels.convolution_pullback.definition(got * 0 + 1, x, w, window=window)
-        for slope, wanted in zip(kernels.convolution_pullback(got * 0 + 1, x, w, window=window), slopes, strict=True):
-            np.testing.assert_array_equal(np.isfinite(slope), np.isfinite(wanted))
+        gradients = kernels.convolution_pullback.definition(got * 0 + 1, x, w, window=window)
+        for gradient, wanted in zip(
+            kernels.convolution_pullback(got * 0 + 1, x, w, window=window), gradients, strict=True
+        ):
+            np.testing.assert_array_equal(np.isfinite(gradient), np.isfinite(wanted))
 
 
 def test_any_memory_is_read(fast: str) -> None:
@@ -107,7 +109,7 @@ def test_any_memory_is_read(fast: str) -> None:
 
 @pytest.mark.parametrize("shape", [(1000, 3), (700, 16), (3, 9), (2, 300, 2, 33)])
 def test_rows_of_channels(fast: str, shape: tuple[int, ...]) -> None:
-    """Batch normalisation, its way back, and scale and shift."""
+    """Batch normalisation, its pullback, and scale and shift."""
     x, dy = 3.0 * numbers(*shape) + 5.0, numbers(*shape)
     w, b = numbers(shape[-1]), numbers(shape[-1])
     axes = tuple(range(len(shape) - 1))
@@ -151,7 +153,7 @@ def test_threads_share_the_work(fast: str, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize("where", [0, 5])
-def test_an_error_in_a_thread_is_told(fast: str, monkeypatch: pytest.MonkeyPatch, where: int) -> None:
+def test_an_error_in_a_thread_is_reported(fast: str, monkeypatch: pytest.MonkeyPatch, where: int) -> None:
     """In the calling one and in the other; both go on working."""
     monkeypatch.setattr(threads, "_threads", lambda: 2)
     threads._team.cache_clear()

@@ -24,7 +24,7 @@ from nnarray.kernels.compilation import numba_pieces
 from nnarray.kernels.functions import FUNCTIONS as TABLE
 from nnarray.kernels.numpy import chain
 from nnarray.kernels.numpy.chain import SMALL, Steps
-from nnarray.training import loop as descent
+from nnarray.training import loop as training_loop
 from tests.tolerances import EPS, close
 
 # Sums in another order stay within the 50 eps of `close`: measured are 26. Where parameters grow until they diverge,
@@ -57,7 +57,7 @@ def speed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> st
 def by_layers(train: Callable[[], Any]) -> Any:
     """What `train` gives where there is neither a plan nor Numba."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(descent, "steps_of", lambda *args, **settings: None)
+        patch.setattr(training_loop, "steps_of", lambda *args, **settings: None)
         patch.setattr(compilation, "_imported", lambda part: None)
         return train()
 
@@ -470,7 +470,7 @@ def test_epochs_that_nobody_watches_run_together(
     speed: str, monkeypatch: pytest.MonkeyPatch, loss: str, rule: nn.Optimizer, count: int
 ) -> None:
     """More and more of them; to the last bit as one by one."""
-    monkeypatch.setattr(descent, "PATIENCE", np.inf)
+    monkeypatch.setattr(training_loop, "PATIENCE", np.inf)
     X, y = data(count, 4, 3, KINDS[loss], "float32")
     train = partial(trained, net(5, 3), X, y, loss=loss, optimizer=rule, epochs=20, batch_size=None)
     assert check(train) == [1, 2, 4, 8, 5]
@@ -513,7 +513,7 @@ def test_each_step_of_a_call_has_its_rate(speed: str, count: int, rule: nn.Optim
 
 
 def test_epochs_run_together_no_longer_than_one_waits(speed: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(descent, "PATIENCE", 0.0)
+    monkeypatch.setattr(training_loop, "PATIENCE", 0.0)
     X, y = data(24, 4, 3, "labels", "float32")
     assert set(check(lambda: trained(net(5, 3), X, y, epochs=5, batch_size=None))) == {1}
 
@@ -574,7 +574,7 @@ def test_divergence(speed: str, rule: str, whole: bool, count: int) -> None:
 @pytest.mark.parametrize("batch_size", [8, None])
 def test_divergence_after_some_epochs(speed: str, batch_size: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
     """The epochs before are kept, also those that ran together with the one that diverged."""
-    monkeypatch.setattr(descent, "PATIENCE", np.inf)
+    monkeypatch.setattr(training_loop, "PATIENCE", np.inf)
     X, y = data(24, 4, 3, "numbers", "float64")
     model, made = check_failure(
         X, y, "identity", loss="mse", optimizer=nn.SGD(0.7), batch_size=batch_size, epochs=100, shuffle=False
@@ -648,7 +648,7 @@ def test_ctrl_c_leaves_the_last_finished_step(speed: str, batch_size: int | None
 
 def test_ctrl_c_among_epochs_that_run_together(speed: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """All steps of the call are finished, and no more."""
-    monkeypatch.setattr(descent, "PATIENCE", np.inf)
+    monkeypatch.setattr(training_loop, "PATIENCE", np.inf)
     X, y = data(24, 4, 3, "labels", "float64")
     model, run = net(5, 3).init((4,), seed=SEED, dtype="float64"), Steps.run
 
@@ -804,16 +804,16 @@ def computed(name: str, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize(
-    ("name", "tolerance", "drawn_in"),
+    ("name", "tolerance", "limited_gradient"),
     [("exp", EXP, (-87.0, 88.0)), ("tanh", TANH, (-np.inf, np.inf)), ("logistic", EXP + ROUNDED, (-87.0, np.inf))],
 )
-def test_functions_of_one_float32(name: str, tolerance: float, drawn_in: tuple[float, float]) -> None:
+def test_functions_of_one_float32(name: str, tolerance: float, limited_gradient: tuple[float, float]) -> None:
     """Within what is promised, relative; what is drawn in stays below or above all else."""
     x = FAR_AND_NEAR
     got, want = computed(name, x)
     assert got.dtype == np.float32
     np.testing.assert_array_equal(np.isnan(got), np.isnan(x))
-    low, high = drawn_in
+    low, high = limited_gradient
     inside = (x >= low) & (x <= high)
     error = np.abs(got[inside] - want[inside])
     allowed = tolerance + ROUNDED + (name != "tanh") * EPS["float32"] * np.minimum(np.abs(x[inside]), 100.0)

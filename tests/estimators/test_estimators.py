@@ -252,7 +252,7 @@ def test_backend_moves_data_there_and_predictions_back(kind: type, be: nn.Backen
 
 
 @unfinished
-def test_a_model_elsewhere_is_told(be: nn.Backend) -> None:
+def test_a_model_on_another_device_is_reported(be: nn.Backend) -> None:
     X, y = clouds()
     model = brief(MLPClassifier).fit(X, y)
     there = be.asarray(X, dtype="float32")
@@ -337,7 +337,7 @@ def test_cross_validation_under_dispatch(monkeypatch: pytest.MonkeyPatch) -> Non
     ],
 )
 @unfinished
-def test_bad_inputs_are_told_everywhere(be: nn.Backend, X: np.ndarray, message: str) -> None:
+def test_bad_inputs_are_reported_everywhere(be: nn.Backend, X: np.ndarray, message: str) -> None:
     inputs, y = clouds()
     model = brief(MLPClassifier).fit(be.asarray(inputs, dtype="float32"), be.asarray(y))
     with pytest.raises(ValueError, match=message):
@@ -355,7 +355,7 @@ def test_bad_inputs_are_told_everywhere(be: nn.Backend, X: np.ndarray, message: 
         (np.asarray([0.0, 1.0, np.nan, 1.0, 0.0, 1.0]), "NaN"),
     ],
 )
-def test_bad_labels_are_told_everywhere(be: nn.Backend, y: np.ndarray, message: str) -> None:
+def test_bad_labels_are_reported_everywhere(be: nn.Backend, y: np.ndarray, message: str) -> None:
     X = be.asarray(np.eye(6), dtype="float32")
     y = be.asarray(y, dtype="float32") if y.dtype.kind == "f" else be.asarray(y)
     with pytest.raises(ValueError, match=message):
@@ -606,7 +606,7 @@ def test_class_weights_by_name() -> None:
     ("weights", "message"),
     [([1.0], "inconsistent"), (np.ones((90, 1)), r"shape \(90,\)"), (-np.ones(90), "negative"), (np.zeros(90), "zero")],
 )
-def test_bad_weights_are_told(weights: Any, message: str) -> None:
+def test_bad_weights_are_reported(weights: Any, message: str) -> None:
     X, y = clouds()
     with pytest.raises(ValueError, match=message):
         brief(MLPClassifier).fit(X, y, sample_weight=weights)
@@ -723,7 +723,7 @@ def test_settings_that_cannot_be(settings: dict[str, Any], message: str) -> None
         brief(MLPClassifier, **settings).fit(X, y)
 
 
-def test_a_batch_that_is_too_large_is_told() -> None:
+def test_a_batch_that_is_too_large_is_reported() -> None:
     X, y = clouds()
     with (
         pytest.warns(UserWarning, match="batch_size=1000 is larger than the 90 examples"),
@@ -735,7 +735,7 @@ def test_a_batch_that_is_too_large_is_told() -> None:
 # --- When to stop, and going on --------------------------------------------------------------------------------------
 
 
-def test_max_iter_is_told_and_stopping_is_not() -> None:
+def test_max_iter_is_reported_and_stopping_is_not() -> None:
     X, y = clouds()
     with pytest.warns(ConvergenceWarning, match=r"max_iter=3\) reached"):
         brief(MLPClassifier).fit(X, y)
@@ -789,7 +789,7 @@ def test_early_stopping_needs_weight_on_both_sides(be: nn.Backend, kind: type) -
             at.fit(X, y, sample_weight=be.asarray(weights))
 
 
-def test_class_weights_of_nothing_are_told() -> None:
+def test_class_weights_of_nothing_are_reported() -> None:
     X, y = clouds(classes=2)
     for solver in ("adam", "lbfgs"):
         with pytest.raises(ValueError, match="class_weight times sample_weight must be finite"):
@@ -889,7 +889,7 @@ def test_settings_change_between_two_fits(kind: type) -> None:
 
 @unfinished
 @pytest.mark.parametrize("kind", ALL)
-def test_a_warm_start_in_another_library_is_told(be: nn.Backend, kind: type) -> None:
+def test_a_warm_start_in_another_library_is_reported(be: nn.Backend, kind: type) -> None:
     X, y = clouds()
     elsewhere = nn.backend("numpy" if be.library.name != "numpy" else "strict")
     model = brief(kind, warm_start=True).fit(be.asarray(X), be.asarray(y))
@@ -923,7 +923,7 @@ def test_early_stopping_of_an_estimator_by_what_it_has_not(kind: type) -> None:
         brief(kind, callbacks=5).fit(*clouds())
 
 
-def test_another_place_for_a_warm_start_is_told(be: nn.Backend) -> None:
+def test_another_place_for_a_warm_start_is_reported(be: nn.Backend) -> None:
     X, y = clouds()
     model = brief(NetworkClassifier, warm_start=True, backend=be, dtype="float32").fit(X, y)
     for wider in {"float64"} & set(be.dtypes):
@@ -1007,7 +1007,7 @@ def test_what_partial_fit_refuses() -> None:
     np.testing.assert_array_equal(model.model_.theta, before)
 
 
-def test_callbacks_are_told_and_may_stop() -> None:
+def test_callbacks_are_called_and_may_stop() -> None:
     X, y = clouds()
     seen: list[float] = []
 
@@ -1104,7 +1104,7 @@ def test_a_wrapped_network_trains_as_model_fit() -> None:
     assert model.loss_curve_ == plain.history["loss"]
 
 
-def test_pictures(be: nn.Backend) -> None:
+def test_images(be: nn.Backend) -> None:
     X, y = load_digits(return_X_y=True)
     X = be.asarray(X[:60].reshape(-1, 8, 8, 1) / 16, dtype="float32")
     network = nn.Network(nn.Conv2D(4, 3, activation="relu"), nn.GlobalAvgPool(), nn.Dense(10))
@@ -1120,7 +1120,7 @@ def test_a_network_from_a_function_and_with_one_output() -> None:
     assert (two.n_outputs_, two.out_activation_) == (2, "softmax")
 
 
-def test_a_network_that_does_not_fit_is_told() -> None:
+def test_a_network_that_does_not_fit_is_reported() -> None:
     X, y = clouds()
     with pytest.raises(ValueError, match="the network has 5 outputs; CrossEntropy of 3 classes needs 3"):
         NetworkClassifier(nn.Network(nn.Dense(5))).fit(X, y)
@@ -1131,14 +1131,14 @@ def test_a_network_that_does_not_fit_is_told() -> None:
             NetworkClassifier(wrong).fit(X, y)
 
 
-def test_not_fitted_is_told() -> None:
+def test_not_fitted_is_reported() -> None:
     for kind in ALL:
         with pytest.raises(NotFittedError):
             kind().predict(np.eye(2))
     assert not hasattr(MLPClassifier(), "coefs_")
 
 
-def test_without_scikit_learn_the_remedy_is_told() -> None:
+def test_without_scikit_learn_the_remedy_is_reported() -> None:
     code = "import sys; sys.modules['sklearn'] = None; import nnarray; import nnarray.estimators"
     done = run_python(code, check=False)
     assert "nnarray.estimators needs scikit-learn; pip install 'nnarray[sklearn]'." in done.stderr

@@ -50,8 +50,8 @@ def nested() -> nn.Network:
     )
 
 
-def slopes(told: Explanation) -> dict:
-    return {f"{step.name}.{slope.name}": slope for step in told.steps for slope in step.slopes}
+def gradients_of(explanation: Explanation) -> dict:
+    return {f"{step.name}.{each.name}": each for step in explanation.steps for each in step.gradients}
 
 
 # --- The numbers ---------------------------------------------------------------------------------------------
@@ -60,32 +60,32 @@ def slopes(told: Explanation) -> dict:
 def test_the_numbers_are_those_of_value_and_grad(be: nn.Backend) -> None:
     X, y = moons(be)
     model = nested().init((2,), seed=0, backend=be)
-    told = explain(model, X, y)
+    explanation = explain(model, X, y)
     loss, gradient = nn.value_and_grad(model, X, y)
-    assert told.loss == float(loss)
-    found = slopes(told)
+    assert explanation.loss == float(loss)
+    found = gradients_of(explanation)
     views = model.wiring.params.views(gradient)
     assert list(found) == list(views)
-    for name, slope in found.items():
+    for name, each in found.items():
         want = be.to_numpy(views[name])
-        assert slope.shape == want.shape
-        assert slope.norm == pytest.approx(float((want.astype("float64") ** 2).sum() ** 0.5), rel=1e-5, abs=1e-12)
-        assert slope.largest == pytest.approx(float(abs(want).max()))
-        assert slope.values == tuple(map(float, want.ravel()[:4]))
-    assert told.ok
-    assert all(slope.check.ok for slope in found.values())
-    assert told.checked_in == "float64"  # on the host, where the device has none
+        assert each.shape == want.shape
+        assert each.norm == pytest.approx(float((want.astype("float64") ** 2).sum() ** 0.5), rel=1e-5, abs=1e-12)
+        assert each.largest == pytest.approx(float(abs(want).max()))
+        assert each.values == tuple(map(float, want.ravel()[:4]))
+    assert explanation.ok
+    assert all(each.check.ok for each in found.values())
+    assert explanation.checked_in == "float64"  # on the host, where the device has none
 
 
 def test_signals_are_what_passes_between_the_layers(be: nn.Backend) -> None:
     X, y = moons(be)
     model = nn.Network(nn.Dense(4, "tanh"), nn.Dense(2)).init((2,), seed=0, backend=be)
-    told = explain(model, X, y, check=False)
-    first, second = told.steps
+    explanation = explain(model, X, y, check=False)
+    first, second = explanation.steps
     outputs = be.to_numpy(model(X))
     assert second.outputs.values == pytest.approx(tuple(map(float, outputs[0])), rel=1e-5)
     _, dy = nn.losses.CrossEntropy().value_and_gradient(model(X), y)
-    assert second.dy == told.output_gradient
+    assert second.dy == explanation.output_gradient
     assert second.dy.values == pytest.approx(tuple(map(float, be.to_numpy(dy)[0])), rel=1e-5)
     dx = be.to_numpy(dy @ model.params["1.weight"].T)
     assert first.dy == second.dx
@@ -97,38 +97,38 @@ def test_signals_are_what_passes_between_the_layers(be: nn.Backend) -> None:
 @pytest.mark.parametrize("loss", ["mse", "mae", nn.losses.Huber(0.3, reduction="sum"), "binary_cross_entropy"])
 def test_every_loss_is_explained(loss, host: nn.Backend) -> None:
     X, y = moons(host)
-    told = explain(nn.Network(nn.Dense(4, "tanh"), nn.Dense(1)).init((2,)), X, y[:, None] * 1.0, loss)
-    assert told.ok
-    assert told.loss_formula.endswith("; L is their sum" if isinstance(loss, nn.Loss) else "; L is their mean")
+    explanation = explain(nn.Network(nn.Dense(4, "tanh"), nn.Dense(1)).init((2,)), X, y[:, None] * 1.0, loss)
+    assert explanation.ok
+    assert explanation.loss_formula.endswith("; L is their sum" if isinstance(loss, nn.Loss) else "; L is their mean")
 
 
-def test_pictures_are_explained(host: nn.Backend) -> None:
+def test_images_are_explained(host: nn.Backend) -> None:
     X = nn.random.normal(nn.Key(0), (2, 6, 6, 1), xp=host.xp, device=host.device, dtype=host.dtype())
     net = nn.Network(nn.Conv2D(2, 3, activation="relu"), nn.MaxPool2D(2), nn.Flatten(), nn.Dense(2))
-    told = explain(net.init((6, 6, 1)), X, host.asarray([0, 1]))
-    assert told.ok
-    assert [step.output_shape for step in told.steps] == [(2, 4, 4, 2), (2, 2, 2, 2), (2, 8), (2, 2)]
+    explanation = explain(net.init((6, 6, 1)), X, host.asarray([0, 1]))
+    assert explanation.ok
+    assert [step.output_shape for step in explanation.steps] == [(2, 4, 4, 2), (2, 2, 2, 2), (2, 8), (2, 2)]
 
 
 def test_half_precision_is_checked_in_double(host: nn.Backend) -> None:
     X, y = moons(host)
-    told = explain(nn.Network(nn.Dense(3, "tanh"), nn.Dense(2)).init((2,), dtype="float16"), X, y)
-    assert told.ok
-    assert (told.dtype, told.checked_in) == ("float16", "float64")
+    explanation = explain(nn.Network(nn.Dense(3, "tanh"), nn.Dense(2)).init((2,), dtype="float16"), X, y)
+    assert explanation.ok
+    assert (explanation.dtype, explanation.checked_in) == ("float16", "float64")
 
 
 def test_layers_before_all_parameters_get_no_gradient(host: nn.Backend) -> None:
     X, y = moons(host)
-    told = explain(nn.Network(nn.Flatten(), nn.Dense(2)).init((2,)), X, y)
-    assert told.steps[0].dy is None
-    assert "dL/dy in: none, for no layer from here back has parameters" in str(told)
+    explanation = explain(nn.Network(nn.Flatten(), nn.Dense(2)).init((2,)), X, y)
+    assert explanation.steps[0].dy is None
+    assert "dL/dy in: none, for no layer from here back has parameters" in str(explanation)
 
 
 def test_a_network_without_parameters_has_nothing_to_check(host: nn.Backend) -> None:
     X, _ = moons(host)
-    told = explain(nn.Network(nn.Activation("tanh")).init((2,)), X, X, "mse")
-    assert told.ok
-    assert told.steps[0].slopes == ()
+    explanation = explain(nn.Network(nn.Activation("tanh")).init((2,)), X, X, "mse")
+    assert explanation.ok
+    assert explanation.steps[0].gradients == ()
 
 
 # --- The check -----------------------------------------------------------------------------------------------
@@ -136,40 +136,44 @@ def test_a_network_without_parameters_has_nothing_to_check(host: nn.Backend) -> 
 
 def test_a_wrong_pullback_is_found(be: nn.Backend) -> None:
     X, y = moons(be)
-    told = explain(nn.Network(nn.Dense(4, "tanh"), Twice(), nn.Dense(2)).init((2,), seed=0, backend=be), X, y)
-    wrong = [name for name, slope in slopes(told).items() if not slope.check.ok]
+    explanation = explain(nn.Network(nn.Dense(4, "tanh"), Twice(), nn.Dense(2)).init((2,), seed=0, backend=be), X, y)
+    wrong = [name for name, each in gradients_of(explanation).items() if not each.check.ok]
     assert wrong == ["1.scale"]
-    check = slopes(told)["1.scale"].check
+    check = gradients_of(explanation)["1.scale"].check
     assert check.difference == pytest.approx(2.0 * check.gradient, rel=0.05)
-    assert not told.ok
-    assert "NOT ok: 1.scale. Going back, the first that is not ok is 1.scale" in str(told)
-    assert str(told).count("NOT ok") == 2
+    assert not explanation.ok
+    assert "NOT ok: 1.scale. Going back, the first that is not ok is 1.scale" in str(explanation)
+    assert str(explanation).count("NOT ok") == 2
 
 
-def test_a_wrong_way_back_spoils_all_before_it_and_the_text_says_where_to_look(host: nn.Backend) -> None:
+def test_a_wrong_pullback_spoils_all_before_it_and_the_text_says_where_to_look(host: nn.Backend) -> None:
     X, y = moons(host)
-    told = explain(nn.Network(nn.Dense(3, "tanh"), nn.Dense(3), LosesSign(), nn.Dense(2)).init((2,), seed=0), X, y)
-    wrong = [name for name, slope in slopes(told).items() if not slope.check.ok]
+    explanation = explain(
+        nn.Network(nn.Dense(3, "tanh"), nn.Dense(3), LosesSign(), nn.Dense(2)).init((2,), seed=0), X, y
+    )
+    wrong = [name for name, each in gradients_of(explanation).items() if not each.check.ok]
     assert wrong == ["0.weight", "0.bias", "1.weight", "1.bias"]
-    assert "Going back, the first that is not ok is 1.weight" in str(told)
-    assert "a formula of its own: its class has no docstring" in str(told)
+    assert "Going back, the first that is not ok is 1.weight" in str(explanation)
+    assert "a formula of its own: its class has no docstring" in str(explanation)
 
 
 def test_where_the_loss_has_a_corner_the_check_goes_aside(host: nn.Backend) -> None:
     net = nn.Network(nn.Dense(3, "relu"), nn.Dense(2))
-    told = explain(net.init((2,), seed=0), host.xp.zeros((4, 2)), host.asarray([0, 1, 1, 0]))  # each relu is at 0
-    check = slopes(told)["0.bias"].check
+    explanation = explain(
+        net.init((2,), seed=0), host.xp.zeros((4, 2)), host.asarray([0, 1, 1, 0])
+    )  # each relu is at 0
+    check = gradients_of(explanation)["0.bias"].check
     assert check.ok
     assert check.aside
-    assert "ok (a little aside: here the loss has a corner)" in str(told)
+    assert "ok (a little aside: here the loss has a corner)" in str(explanation)
 
 
 def test_no_check_if_none_is_wanted(host: nn.Backend) -> None:
     X, y = moons(host)
-    told = explain(nn.Network(nn.Dense(2)).init((2,)), X, y, check=False)
-    assert "No finite differences were taken." in str(told)
-    assert "check:" not in str(told)
-    assert told.steps[0].slopes[0].check is None
+    explanation = explain(nn.Network(nn.Dense(2)).init((2,)), X, y, check=False)
+    assert "No finite differences were taken." in str(explanation)
+    assert "check:" not in str(explanation)
+    assert explanation.steps[0].gradients[0].check is None
 
 
 def test_the_model_stays_as_it_is(be: nn.Backend) -> None:
@@ -187,8 +191,8 @@ def test_formulas_name_their_functions(host: nn.Backend) -> None:
     X, y = moons(host)
     own = nn.Activation(lambda x: x * x, lambda x: 2.0 * x)
     leaky = nn.Activation("leaky_relu", options={"slope": 0.2})
-    told = explain(nn.Network(nn.Dense(3, "tanh"), leaky, own, nn.Dense(2)).init((2,)), X, y)
-    first, second, third, last = (step.formula for step in told.steps)
+    explanation = explain(nn.Network(nn.Dense(3, "tanh"), leaky, own, nn.Dense(2)).init((2,)), X, y)
+    first, second, third, last = (step.formula for step in explanation.steps)
     assert first == "y = f(x W + b); f = tanh: f(x) = tanh x"
     assert second.endswith("f = leaky_relu: f(x) = x where x > 0, else slope x, slope = 0.2")
     assert third.endswith("; f = <lambda>")
@@ -203,14 +207,14 @@ def test_of_sorted_data_each_class_is_seen(be: nn.Backend) -> None:
     model = nn.Network(nn.Dense(3)).init((2,), backend=be, dtype="float32")
     given = be.asarray(X, dtype="float32")
     for y in (be.asarray(labels), be.asarray(np.eye(3)[labels], dtype="float32")):
-        told = explain(model, given, y, check=False)
+        explanation = explain(model, given, y, check=False)
         rows = spread(y)
         assert np.bincount(labels[rows]).tolist() == [15, 14, 3]
         assert rows[:15] == chosen
         assert rows == spread(y)
-        assert (told.examples, told.given) == (32, 983)
+        assert (explanation.examples, explanation.given) == (32, 983)
         loss = nn.value_and_grad(model, be.asarray(X[rows], "float32"), be.asarray(labels[rows]))[0]
-        assert told.loss == pytest.approx(float(loss), rel=1e-6)
+        assert explanation.loss == pytest.approx(float(loss), rel=1e-6)
 
 
 def test_values_are_spread_over_the_rows(be: nn.Backend) -> None:
@@ -261,8 +265,8 @@ class Page(HTMLParser):
 
 def test_in_a_notebook_it_is_two_tables_in_which_everything_is_text(host: nn.Backend) -> None:
     X, y = moons(host)
-    told = explain(nn.Network(nn.Dense(3, "tanh", name="<b>&"), Twice(), nn.Dense(2)).init((2,), seed=0), X, y)
-    text = told._repr_html_()
+    explanation = explain(nn.Network(nn.Dense(3, "tanh", name="<b>&"), Twice(), nn.Dense(2)).init((2,), seed=0), X, y)
+    text = explanation._repr_html_()
     assert "<b>&" not in text
     page = Page()
     page.feed(text)

@@ -27,14 +27,14 @@ IN_TORCH = {
     "mish": torch.nn.Mish(),
     "softplus": torch.nn.Softplus(threshold=1000),
     "softsign": torch.nn.Softsign(),
-    "hard_sigmoid": lambda x: torch.clamp(x / 6 + 0.5, 0, 1),  # Hardsigmoid's slope is a float32 one
+    "hard_sigmoid": lambda x: torch.clamp(x / 6 + 0.5, 0, 1),  # Hardsigmoid's derivative is a float32 one
     "hard_tanh": torch.nn.Hardtanh(),
     "softmax": torch.nn.Softmax(dim=-1),
     "log_softmax": torch.nn.LogSoftmax(dim=-1),
     "gaussian": lambda x: torch.exp(-x * x),
     "sin": torch.sin,
 }
-CORNERS = (0.0, -1.0, 1.0, -3.0, 3.0)  # where some functions have no slope
+CORNERS = (0.0, -1.0, 1.0, -3.0, 3.0)  # where some functions have no derivative
 ELEMENTWISE = sorted(name for name, function in FUNCTIONS.items() if function.elementwise)
 LIMITS = {  # at minus and plus infinity
     "identity": (-np.inf, np.inf),
@@ -57,7 +57,7 @@ LIMITS = {  # at minus and plus infinity
 }
 
 
-def value_and_slope(be: nn.Backend, dtype: str, layer: Any, x: np.ndarray, dy: np.ndarray):
+def value_and_derivative(be: nn.Backend, dtype: str, layer: Any, x: np.ndarray, dy: np.ndarray):
     """f(x) and dy f'(x) of the layer, as float64 on the host."""
     layer = nn.Activation(layer) if isinstance(layer, str) else layer
 
@@ -103,12 +103,12 @@ def test_value_and_gradient_equal_pytorch(be: nn.Backend, dtype: str, name: str)
     x, dy = rng.normal(size=(9, 11)) * 4, rng.normal(size=(9, 11))
     x[0, :3] = 0.5, -2.9, 2.9
     x, dy = (a.astype(dtype).astype(float) for a in (x, dy))  # the same numbers for both
-    for got, want in zip(value_and_slope(be, dtype, name, x, dy), in_torch(theirs(name), x, dy), strict=True):
+    for got, want in zip(value_and_derivative(be, dtype, name, x, dy), in_torch(theirs(name), x, dy), strict=True):
         close(got, want, dtype)
 
 
 @pytest.mark.parametrize("name", sorted(FUNCTIONS))
-def test_gradient_is_the_slope(be: nn.Backend, name: str) -> None:
+def test_gradient_is_the_derivative(be: nn.Backend, name: str) -> None:
     """Central differences along a random direction, whose error is about 1e-9 in float64."""
     be = be if "float64" in be.dtypes else nn.backend("strict")
     rng, f = np.random.default_rng(2), FUNCTIONS[name]
@@ -117,12 +117,12 @@ def test_gradient_is_the_slope(be: nn.Backend, name: str) -> None:
         x[np.abs(x - corner) < 1e-3] += 0.01
     x, dy, u = (be.asarray(a, dtype="float64") for a in (x, dy, u))
 
-    def slopes(x: Any, dy: Any, u: Any) -> tuple[Any, Any]:
+    def both_derivatives(x: Any, dy: Any, u: Any) -> tuple[Any, Any]:
         h = 1e-6
         numeric = be.xp.sum(dy * (f.value(x + h * u) - f.value(x - h * u))) / (2 * h)
         return numeric, be.xp.sum(f.pullback(dy, x, f.value(x)) * u)
 
-    numeric, exact = (float(each) for each in as_called(be, slopes)(x, dy, u))
+    numeric, exact = (float(each) for each in as_called(be, both_derivatives)(x, dy, u))
     assert numeric == pytest.approx(exact, rel=1e-7, abs=1e-7)
 
 
@@ -150,7 +150,7 @@ def test_far_out(be: nn.Backend, width: str, name: str) -> None:
     huge = 6e4 if dtype == "float16" else 1e38
     x = np.asarray([-np.inf, -huge, -1e4, -30.0, 0.0, 30.0, 1e4, huge, np.inf, np.nan])
     x = x.astype(dtype).astype(float)
-    y, dx = value_and_slope(be, dtype, name, x, np.ones(10))
+    y, dx = value_and_derivative(be, dtype, name, x, np.ones(10))
     close(y[[0, 8]], np.asarray(limits(name), dtype=float), dtype)
     assert np.isnan(y[9])
     assert np.isfinite(y[1:8]).all()
@@ -158,9 +158,9 @@ def test_far_out(be: nn.Backend, width: str, name: str) -> None:
     if name == "sin":
         return  # has no limit, and libraries differ in the digits of large angles
     assert np.isfinite(dx[[0, 8]]).all()
-    want, slope = in_torch(theirs(name), x[1:8], np.ones(7))
-    slope[3] = dx[4]  # at 0, some have no slope
-    for got, exact in ((y[1:8], want), (dx[1:8], slope)):
+    want, derivative = in_torch(theirs(name), x[1:8], np.ones(7))
+    derivative[3] = dx[4]  # at 0, some have no derivative
+    for got, exact in ((y[1:8], want), (dx[1:8], derivative)):
         known = np.isfinite(exact)  # where PyTorch itself is finite
         assert known.sum() >= 4
         close(got[known], exact[known], dtype)
@@ -177,7 +177,7 @@ def test_softmax_far_out(be: nn.Backend, dtype: str, name: str) -> None:
         [3e38, -3e38, 0.0],
         [np.nan, 0.0, np.inf],
     ]
-    y, dx = value_and_slope(be, dtype, name, np.asarray(x), np.ones((6, 3)))
+    y, dx = value_and_derivative(be, dtype, name, np.asarray(x), np.ones((6, 3)))
     p = np.exp(y) if name == "log_softmax" else y
     want = [[1, 0, 0], [0.5, 0, 0.5], [0.5, 0, 0.5], [0, 1, 0], [1, 0, 0]]
     close(p[:5], np.asarray(want), dtype)
@@ -191,16 +191,16 @@ def test_half_precision_is_finite_and_exact(flag: str, name: str) -> None:
     be = nn.backend(flag)
     most = 3e4 if name == "log_softmax" else 6e4  # whose value is a difference
     x = np.asarray([[-most, -100.0, -1.0, -0.1, 0.1, 1.0, 100.0, most]]).astype("float16").astype(float)
-    y, dx = value_and_slope(be, "float16", name, x, np.ones((1, 8)))
+    y, dx = value_and_derivative(be, "float16", name, x, np.ones((1, 8)))
     assert np.isfinite(y).all()
     assert np.isfinite(dx).all()
     rows = x[:, 1:7] if name in ELEMENTWISE else x
-    want, slope = in_torch(theirs(name), rows, np.ones(rows.shape))
+    want, derivative = in_torch(theirs(name), rows, np.ones(rows.shape))
     if name in ("hard_tanh", "hard_sigmoid"):
-        slope[:, 1], slope[:, 4] = (1 / 6, 1 / 6) if name == "hard_sigmoid" else (0, 0)  # at the corners
-    got = value_and_slope(be, "float16", name, rows, np.ones(rows.shape))
+        derivative[:, 1], derivative[:, 4] = (1 / 6, 1 / 6) if name == "hard_sigmoid" else (0, 0)  # at the corners
+    got = value_and_derivative(be, "float16", name, rows, np.ones(rows.shape))
     close(got[0], want, "float16", c=8)
-    close(got[1], slope, "float16", c=8)
+    close(got[1], derivative, "float16", c=8)
 
 
 @pytest.mark.parametrize(
@@ -213,14 +213,14 @@ def test_half_precision_is_finite_and_exact(flag: str, name: str) -> None:
 def test_options(be: nn.Backend, dtype: str, name: str, options: dict[str, float], theirs) -> None:
     x, dy = np.random.default_rng(4).normal(size=(2, 5, 3)).astype(dtype).astype(float)
     layer = nn.Activation(name, options=options)
-    for got, want in zip(value_and_slope(be, dtype, layer, x, dy), in_torch(theirs, x, dy), strict=True):
+    for got, want in zip(value_and_derivative(be, dtype, layer, x, dy), in_torch(theirs, x, dy), strict=True):
         close(got, want, dtype)
 
 
 def test_a_function_of_ones_own(be: nn.Backend, dtype: str) -> None:
     layer = nn.Activation(lambda x: x * x * x, lambda x: 3.0 * x * x)
     x, dy = np.random.default_rng(3).normal(size=(2, 4, 3)).astype(dtype).astype(float)
-    y, dx = value_and_slope(be, dtype, layer, x, dy)
+    y, dx = value_and_derivative(be, dtype, layer, x, dy)
     close(y, x**3, dtype)
     close(dx, 3 * dy * x**2, dtype)
     model = nn.Network(nn.Dense(3, layer)).init((3,), backend=be)

@@ -685,7 +685,7 @@ def test_files_are_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyte
         small().to_torch(tmp_path / "weights.pth")
 
 
-def test_pictures_flattened_into_branches_are_refused() -> None:
+def test_images_flattened_into_branches_are_refused() -> None:
     net = nn.Network(nn.Branches(nn.Flatten(), nn.Flatten()), nn.Dense(2))
     with pytest.raises(ValueError, match=r"layer '0\.0'.*PyTorch flattens another way"):
         net.init((2, 2, 3)).to_torch()

@@ -96,7 +96,7 @@ def test_a_model_comes_back_as_it_was(be: nn.Backend, host: nn.Backend, dtype: s
         ),
     ],
 )
-def test_every_architecture_is_told_by_its_settings(made: Callable[..., nn.Network], shape: tuple[int, ...]) -> None:
+def test_every_architecture_is_known_by_its_settings(made: Callable[..., nn.Network], shape: tuple[int, ...]) -> None:
     net = made()
     encoded = json.loads(json.dumps(settings.encode(net), allow_nan=False))
     assert settings.decode(encoded) == net
@@ -332,7 +332,7 @@ def test_bad_checkpoints(wrong: dict[str, Any], error: type[Exception], message:
         nn.Checkpoint(**wrong)
 
 
-def test_a_checkpoint_that_cannot_be_written_is_told_at_the_start(host: nn.Backend) -> None:
+def test_a_checkpoint_that_cannot_be_written_is_reported_at_the_start(host: nn.Backend) -> None:
     X, y = moons(host)
     model = network().init((2,))
     Path("folder.safetensors").mkdir()
@@ -702,7 +702,7 @@ def test_a_kill_before_the_last_save_is_mended_by_the_next_resume(
 ) -> None:
     whole = with_early_stopping(30, patience=patience)
     with monkeypatch.context() as killed:
-        killed.setattr("nnarray.training.checkpoints.Keeper.end_fit", lambda self: None)
+        killed.setattr("nnarray.training.checkpoints.CheckpointWriter.end_fit", lambda self: None)
         with_early_stopping(30, patience=patience, checkpoint="run.safetensors")
     assert not equal(nn.load("run.safetensors"), whole, host)  # the last epoch, not the best
     resumed = with_early_stopping(30, patience=patience, checkpoint="run.safetensors", resume=True)
@@ -976,7 +976,7 @@ def test_what_callbacks_remember_may_be_of_another_library(be: nn.Backend, host:
     assert len(model.history["loss"]) == 3
 
 
-def test_what_callbacks_cannot_remember_is_told_before_anything_is_written(host: nn.Backend) -> None:
+def test_what_callbacks_cannot_remember_is_reported_before_anything_is_written(host: nn.Backend) -> None:
     X, y = moons(host)
     for wrong, message in (
         (np.asarray(["a"]), "'wrong', which Notes remembers, holds <U1; a file holds real numbers. Remember a list"),

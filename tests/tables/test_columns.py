@@ -132,7 +132,7 @@ def test_a_constant_column_becomes_0():
     ],
     ids=["float64", "float32", "text", "large"],
 )
-def test_a_column_that_is_constant_but_for_rounding_becomes_0_and_is_told(x):
+def test_a_column_that_is_constant_but_for_rounding_becomes_0_and_is_reported(x):
     rows = table(x=x, y=repeated(40, 0.0, 5.0))
     prepared = Preparation.fit(rows, "y")
     (note,) = prepared.notes(rows)
@@ -268,7 +268,7 @@ def test_numbers_that_are_written_otherwise_are_no_categories(entries, message):
 
 
 @pytest.mark.parametrize("coded", [False, True])
-def test_numbers_among_which_is_a_common_word_are_told(coded):
+def test_numbers_among_which_is_a_common_word_are_reported(coded):
     entries = [str(i % 10) if i % 8 else "unk" for i in range(300)]
     x = pa.array(entries).dictionary_encode() if coded else entries
     rows = table(x=x, y=repeated(300, "a", "b"))
@@ -287,7 +287,7 @@ def test_a_dictionary_of_many_texts_that_are_numbers_is_numbers():
 
 
 @pytest.mark.parametrize("written", ["{}%", "${}", "{} kg"])
-def test_what_stands_beside_all_numbers_is_told(written):
+def test_what_stands_beside_all_numbers_is_reported(written):
     rows = table(x=[written.format(i * 1.5) for i in range(60)], y=repeated(60, "a", "b"))
     with pytest.raises(ValueError, match=f"numbers with '{re.escape(written.replace('{}', '').strip())}' beside them"):
         Preparation.fit(rows, "y")
@@ -303,14 +303,14 @@ def test_a_word_for_nothing_beside_few_integers_is_a_class(word):
     assert Preparation.known(rows, "y", "regress").sum() == 20
 
 
-def test_a_number_of_the_row_is_told_where_one_is_missing_or_twice():
+def test_a_number_of_the_row_is_reported_where_one_is_missing_or_twice():
     told = "column 'n' has another integer in nearly every row; if it only names the rows, leave it out: --drop n"
     for n in ([None, *range(59)], [0, *range(59)]):
         rows = table(n=n, y=repeated(60, "a", "b"))
         assert told in Preparation.fit(rows, "y").notes(rows)
 
 
-def test_columns_that_are_all_an_index_are_told_as_such():
+def test_columns_that_are_all_an_index_are_reported_as_such():
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame({"a": range(30), "b": range(30), "y": repeated(30, "u", "v")}).set_index(["a", "b"])
     with pytest.raises(ValueError, match=r"'a', 'b' name the rows, .* after frame.reset_index\(\)"):
@@ -371,7 +371,7 @@ def test_dates_and_truth_values_are_the_categories_of_their_text():
         np.testing.assert_array_equal(prepared.features(table(x=x, t=t)), [[1, 0, 0, 1], [0, 1, 1, 0]])
 
 
-def test_an_index_is_left_out_and_what_may_be_one_is_told():
+def test_an_index_is_left_out_and_what_may_be_one_is_reported():
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame({"x": repeated(60, 1.5, 2), "y": repeated(60, "a", "b")})
     for index in (np.arange(60.0), pandas.Index(range(1, 61), name="id"), pandas.Index([f"u{i}" for i in range(60)])):
@@ -592,13 +592,13 @@ def test_integers_of_any_size_are_classes_and_stay_exact(y):
         ([True, False], "classify", "^$"),
     ],
 )
-def test_the_choice_of_the_task_is_told(y, task, says):
+def test_the_choice_of_the_task_is_reported(y, task, says):
     found, note = task_of(table(y=y)["y"], "y")
     assert found == task
     assert re.search(says, note)
 
 
-def test_integers_that_are_rounded_are_told():
+def test_integers_that_are_rounded_are_reported():
     rows = table(x=["1", "2", None], id=[2**53 + 3, 0, 1], y=[str(n) for n in VAST])
     notes = Preparation.fit(rows, "y", task="regress").notes(rows)
     assert notes[-2:] == [
@@ -624,7 +624,7 @@ def test_classes_have_no_units(fitted):
         fitted.values(np.zeros((1, 2)))
 
 
-def test_rows_without_a_target_are_told():
+def test_rows_without_a_target_are_reported():
     rows = table(x=[1, 2, 3, 4], y=["a", "", None, "b"], z=[1.0, 2.0, 3.0, math.nan], d=["1", "-", "2", "3"])
     np.testing.assert_array_equal(Preparation.known(rows, "y"), [True, False, False, True])
     np.testing.assert_array_equal(Preparation.known(rows, ["z", "d"]), [True, False, True, False])

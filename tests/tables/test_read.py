@@ -161,7 +161,7 @@ def test_words_in_quotes_are_no_missing_entries(tmp_path):
         assert read(tmp_path, content, missing=none) == {"a": ["NA", "null", " NA"], "b": ["NA", None, None]}
 
 
-def test_delimiters_decimals_and_thousands_are_as_told(tmp_path):
+def test_delimiters_decimals_and_thousands_are_as_set(tmp_path):
     content = "a;b\n1.234,5;x,y\n-0,25;,5\n+1e3;1,e2\n"
     table = read(tmp_path, content, delimiter=";", decimal=",", thousands=".")
     assert table == {"a": ["1234.5", "-0.25", "+1e3"], "b": ["x,y", ".5", "1.e2"]}
@@ -177,11 +177,11 @@ def test_the_first_line_of_a_spreadsheet_tells_the_delimiter(tmp_path, first):
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "cp1252", "utf-8"])
-def test_encodings_are_as_told(tmp_path, encoding):
+def test_encodings_are_as_set(tmp_path, encoding):
     assert read(tmp_path, "ü,b\n1,é\n".encode(encoding), encoding=encoding) == {"ü": ["1"], "b": ["é"]}
 
 
-def test_what_cannot_be_decoded_as_told_is_one_error(tmp_path):
+def test_what_cannot_be_decoded_as_set_is_one_error(tmp_path):
     with pytest.raises(ValueError, match=r"table.csv' is not ascii: .*can't decode byte 0xc3"):
         read(tmp_path, "ü,b\n1,é\n", encoding="ascii")
 
@@ -332,7 +332,7 @@ def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
         open_table(tmp_path / "pipe.csv")
 
 
-def test_no_permission_is_told_with_the_path(tmp_path, monkeypatch):
+def test_no_permission_is_reported_with_the_path(tmp_path, monkeypatch):
     path = csv(tmp_path, "a\n1\n")
 
     def refuse(*_: object, **__: object) -> None:
@@ -412,7 +412,7 @@ def test_faults_of_text_are_named(tmp_path, content, message):
         (b"", "t.zip", "is packed as .zip, which is not read; unpack it"),
     ],
 )
-def test_other_content_than_the_name_says_is_told(tmp_path, content, name, message):
+def test_other_content_than_the_name_says_is_reported(tmp_path, content, name, message):
     with pytest.raises(ValueError, match=message):
         open_table(csv(tmp_path, content, name))
 
@@ -431,7 +431,7 @@ def test_a_saved_stream_of_arrow_is_read(tmp_path):
     assert open_table(tmp_path / "t.arrow").read() == table
 
 
-def test_integers_of_128_bits_are_told(tmp_path):
+def test_integers_of_128_bits_are_reported(tmp_path):
     polars = pytest.importorskip("polars")
     polars.DataFrame({"a": polars.Series([1], dtype=polars.Int128)}).write_parquet(tmp_path / "t.parquet")
     with pytest.raises(ValueError, match="with its columns of 128-bit integers cast"):

@@ -209,18 +209,18 @@ NORMED = nn.Network(nn.Dense(4), nn.BatchNorm(), nn.Dense(2))
 @pytest.mark.parametrize(("batch_size", "fits"), [(8, 9), (1, 2), (16, 17), (32, 33)])
 def test_a_last_batch_of_one_is_refused_before_the_first_step(be: nn.Backend, batch_size: int, fits: int) -> None:
     X, y = moons(be, 33 if batch_size > 1 else 34)
-    model, told = model_on(be, NORMED), []
+    model, reported = model_on(be, NORMED), []
     before = be.to_numpy(model.theta).copy()
     with pytest.raises(ValueError, match=rf"BatchNorm cannot train on 1 entry.*use batch_size={fits}\."):
-        model.fit(X, y, epochs=2, batch_size=batch_size, callbacks=[told.append])
+        model.fit(X, y, epochs=2, batch_size=batch_size, callbacks=[reported.append])
     np.testing.assert_array_equal(be.to_numpy(model.theta), before)
-    assert not told
+    assert not reported
     assert len(model.fit(X, y, epochs=2, batch_size=fits)["loss"]) == 2
     with pytest.raises(ValueError, match=r"leaves one of 1 examples alone: give at least two"):
         model.fit(X[:1, ...], y[:1])
 
 
-def test_a_running_variance_that_does_not_fit_is_told(be: nn.Backend) -> None:
+def test_a_running_variance_that_does_not_fit_is_reported(be: nn.Backend) -> None:
     X, y = moons(be, 32)
     model = nn.Network(nn.BatchNorm(), nn.Dense(2)).init((2,), backend=be, dtype="float32")
     with pytest.raises(nn.DivergenceError, match=r"a running variance became NaN or infinite.*standardise X"):
@@ -611,10 +611,10 @@ def test_a_huge_finite_loss_is_no_warning(host: nn.Backend) -> None:
         model.fit(X, y, optimizer=nn.SGD(1e-3, clip_norm=1.0), epochs=1, batch_size=8, sample_weight=np.full(24, 4.0))
 
 
-# --- What is told while it trains ------------------------------------------------------------------------------------
+# --- What is reported while it trains --------------------------------------------------------------------------------
 
 
-def test_training_is_told_to_the_log(host: nn.Backend, caplog: pytest.LogCaptureFixture) -> None:
+def test_training_is_logged(host: nn.Backend, caplog: pytest.LogCaptureFixture) -> None:
     X, y = moons(host)
     with caplog.at_level("DEBUG", logger="nnarray"):
         model_on(host).fit(X, y, epochs=2)
@@ -625,8 +625,8 @@ def test_training_is_told_to_the_log(host: nn.Backend, caplog: pytest.LogCapture
     assert last.startswith("training ends after epoch 2: {'epoch': 2.0, 'loss': ")
 
 
-def test_every_callback_that_was_told_of_the_start_is_told_of_the_end(host: nn.Backend) -> None:
-    told: list[str] = []
+def test_every_callback_that_saw_the_start_sees_the_end(host: nn.Backend) -> None:
+    events: list[str] = []
 
     class Note(nn.Callback):
         def __init__(self, name: str, fails_at: str = "") -> None:
@@ -635,7 +635,7 @@ def test_every_callback_that_was_told_of_the_start_is_told_of_the_end(host: nn.B
         def _note(self, when: str) -> None:
             if when == self.fails_at:
                 raise RuntimeError(self.name)
-            told.append(f"{self.name} {when}")
+            events.append(f"{self.name} {when}")
 
         def on_fit_start(self, run: nn.Run) -> None:
             self._note("start")
@@ -646,14 +646,14 @@ def test_every_callback_that_was_told_of_the_start_is_told_of_the_end(host: nn.B
     X, y = moons(host)
     with pytest.raises(RuntimeError, match="b"):
         model_on(host).fit(X, y, epochs=1, callbacks=[Note("a"), Note("b", "start")])
-    assert told == ["a start", "a end"]
-    told.clear()
+    assert events == ["a start", "a end"]
+    events.clear()
     with pytest.raises(RuntimeError, match="b"):
         model_on(host).fit(X, y, epochs=1, callbacks=[Note("a"), Note("b", "end"), Note("c")])
-    assert told == ["a start", "b start", "c start", "c end", "a end"]
+    assert events == ["a start", "b start", "c start", "c end", "a end"]
 
 
-def test_a_full_device_is_told_with_what_would_fit(host: nn.Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_device_is_reported_with_what_would_fit(host: nn.Backend, monkeypatch: pytest.MonkeyPatch) -> None:
     class Full(nn.Callback):
         def on_epoch_end(self, run: nn.Run) -> None:
             raise MemoryError("asked for 5 GiB")

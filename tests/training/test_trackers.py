@@ -183,7 +183,7 @@ def test_mlflow_gets_every_column_at_every_epoch(mlflow: Any) -> None:
 
 
 @pytest.mark.parametrize(("error", "status"), [(KeyboardInterrupt, "KILLED"), (ZeroDivisionError, "FAILED")])
-def test_mlflow_tells_how_a_training_ended(mlflow: Any, error: type[BaseException], status: str) -> None:
+def test_mlflow_records_how_a_training_ended(mlflow: Any, error: type[BaseException], status: str) -> None:
     def fail(run: nn.Run) -> None:
         raise error
 
@@ -253,7 +253,7 @@ def test_wandb_gets_every_column_at_every_epoch(wandb: Any, tmp_path: Path) -> N
     assert exit_codes_of(tmp_path) == [0]
 
 
-def test_wandb_is_told_of_an_interrupt(wandb: Any, tmp_path: Path) -> None:
+def test_wandb_records_an_interrupt(wandb: Any, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         train(trackers.WandB(), interrupt)
     assert wandb.run is None
@@ -282,7 +282,7 @@ MAKERS = {
 
 
 @pytest.mark.parametrize("package", MAKERS)
-def test_a_missing_package_is_told_at_once(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_reported_at_once(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
     make, name, extra = MAKERS[package]
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(ImportError, match=rf"{name} needs the package {package}; pip install 'nnarray\[{extra}\]'\."):

@@ -43,7 +43,7 @@ class LineFit:
     true: LineOf
     least_squares: LineOf
     descent: LineOf
-    course: Mapping[int, LineOf]
+    by_epoch: Mapping[int, LineOf]
 
 
 LINE_OPTIMIZER = SGD(0.5)
@@ -79,11 +79,11 @@ def fit_line(
     def now() -> LineOf:
         return _line(X, y, float(model.params["0.weight"][0, 0]), float(model.params["0.bias"][0]))
 
-    course = {0: now()}
+    by_epoch = {0: now()}
 
     def note(run: Run) -> None:
         if run.epoch in SHOWN_EPOCHS:
-            course[run.epoch] = now()
+            by_epoch[run.epoch] = now()
         if watch:
             watch(run)
 
@@ -98,7 +98,7 @@ def fit_line(
         true=_line(X, y, slope, intercept),
         least_squares=_line(X, y, *least_squares(X, y)),
         descent=now(),
-        course=course,
+        by_epoch=by_epoch,
     )
 
 
@@ -132,7 +132,7 @@ def _line(X: Array, y: Array, slope: float, intercept: float) -> LineOf:
 def draw_line(fit: LineFit) -> Figure:
     """The points with all lines, and the error on its way to that of least squares."""
     last = len(fit.history["epoch"])
-    early = {epoch: line for epoch, line in fit.course.items() if epoch < last}
+    early = {epoch: line for epoch, line in fit.by_epoch.items() if epoch < last}
     with plotting.picture(12.5, 5.2) as figure:
         figure.suptitle(f"A line through {len(on_host(fit.X))} noisy points, by gradient descent and by least squares")
         left, right = figure.subplots(1, 2, width_ratios=[1.25, 1])

@@ -31,9 +31,9 @@ def shape_of(model: Model) -> str:
     return "-".join(str(size) for size in sizes)
 
 
-def percent(share: float) -> str:
+def percent(fraction: float) -> str:
     """A share such as 0.985 as "98.5 %"; rounded, but only all is called 100 %."""
-    return "100 %" if share >= 1 else f"{min(100 * share, 99.9):.1f} %"
+    return "100 %" if fraction >= 1 else f"{min(100 * fraction, 99.9):.1f} %"
 
 
 def counted(number: int, what: str) -> str:
@@ -43,9 +43,9 @@ def counted(number: int, what: str) -> str:
 
 def legend(figure: Figure, axes: Sequence[Axes], spare: Axes | None = None) -> None:
     """One legend for all axes: under them, or in a spare place among them."""
-    entries = {label: handle for each in axes for handle, label in zip(*each.get_legend_handles_labels(), strict=True)}
-    order = sorted(entries, key=lambda label: not label.startswith("class"))
-    handles = [entries[label] for label in order]
+    by_label = {label: handle for each in axes for handle, label in zip(*each.get_legend_handles_labels(), strict=True)}
+    order = sorted(by_label, key=lambda label: not label.startswith("class"))
+    handles = [by_label[label] for label in order]
     if spare is None:
         figure.legend(handles, order, loc="outside lower center", ncols=len(order))
     else:

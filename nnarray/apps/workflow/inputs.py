@@ -189,8 +189,8 @@ def _files(folder: Path, labelled: bool) -> dict[str, list[Path]]:
     if not folder.exists():
         raise FileNotFoundError(f"there is no file or folder {str(folder)!r}; check the path.")
     search = Search(folder)
-    files = search.classes() if labelled else {"": search.pictures()}
-    search.told()
+    files = search.classes() if labelled else {"": search.images()}
+    search.report()
     if not any(files.values()):
         raise ValueError(f"folder {str(folder)!r} has no images: no file in it ends in one of {', '.join(SUFFIXES)}.")
     return files
@@ -283,7 +283,7 @@ def rows_to_train_on(
         notes.append(f"{lost} of {table.num_rows} rows have no target and were left out{_words(file)}")
     if file.kind in DELIMITERS and file.text.header is None and all(name.isdecimal() for name in file.columns):
         notes.append(f"the columns are called {', '.join(file.columns[:3])}, ...; if that is data, say --no-header")
-    notes += [*_names_among_entries(file, table), *preparation.notes(table.drop_columns(drop))]
+    notes += [*_names_among_cells(file, table), *preparation.notes(table.drop_columns(drop))]
     known = table.take(with_target) if lost else table
     X = preparation.features(known, rows=with_target, unknown="ignore", dtype=dtype)
     y = preparation.targets(known, rows=with_target)
@@ -303,18 +303,16 @@ def _refuse_other_delimiter(file: TableFile, targets: Sequence[str]) -> None:
             )
 
 
-def _names_among_entries(file: TableFile, table: Any) -> list[str]:
+def _names_among_cells(file: TableFile, table: Any) -> list[str]:
     """A note where the names of the columns look like entries of them."""
     if file.kind not in DELIMITERS or file.text.header is not None:
         return []
     pc = arrow().compute
     names = [name for name in table.column_names if not name.isdecimal()]
-    entries = [name for name in names if pc.index(table.column(name).cast("string"), name).as_py() >= 0]
-    if 2 * len(entries) <= len(table.column_names):
+    cells = [name for name in names if pc.index(table.column(name).cast("string"), name).as_py() >= 0]
+    if 2 * len(cells) <= len(table.column_names):
         return []
-    return [
-        f"the names of the columns, {', '.join(entries[:3])}, are entries in them; if they are data, say --no-header"
-    ]
+    return [f"the names of the columns, {', '.join(cells[:3])}, are entries in them; if they are data, say --no-header"]
 
 
 def _words(file: TableFile) -> str:

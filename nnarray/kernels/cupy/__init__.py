@@ -21,7 +21,7 @@ cp: Any = cupy
 kernels.erfc.fast("cupy")(special.erfc)
 
 
-def _is_wide(x: Any) -> bool:
+def _is_float32_or_more(x: Any) -> bool:
     return x.dtype.itemsize >= 4
 
 
@@ -49,7 +49,7 @@ def _in_one_launch(kernel: Kernel[..., Any], inputs: int) -> None:
     @kernel.fast("cupy")
     @functools.wraps(kernel.definition)
     def launched(*arrays: Any, **options: Any) -> Any:
-        if options or not _is_wide(arrays[0]):
+        if options or not _is_float32_or_more(arrays[0]):
             return kernel.definition(*arrays, **options)
         launch, read = _of_program(kernel, inputs, arrays[0].dtype)
         return launch(*(arrays[i] for i in read))
@@ -71,7 +71,9 @@ def _cross_entropy() -> Any:
 def cross_entropy(logits: Any, target: Any) -> Any:
     """Loss and gradient in one launch, a thread a row, where rows are short."""
     classes = logits.shape[-1]
-    if not (_is_wide(logits) and logits.dtype == target.dtype and 0 < classes <= sources.SHORT and logits.size):
+    if not (
+        _is_float32_or_more(logits) and logits.dtype == target.dtype and 0 < classes <= sources.SHORT and logits.size
+    ):
         return kernels.cross_entropy.definition(logits, target)
     z, t = cp.ascontiguousarray(logits), cp.ascontiguousarray(target)
     gradient, losses = cp.empty_like(z), cp.empty(z.shape[:-1], dtype=z.dtype)

@@ -80,9 +80,9 @@ def sums(x: Any, z: Any) -> tuple[Any, Any]:
     """The sums over the rows of x and of x z, in float64."""
 
     def some(start: int, stop: int) -> Any:
-        found = np.zeros((2, x.shape[1]))
-        _sums(x, z, (start, stop), found[0], found[1])
-        return found
+        moments = np.zeros((2, x.shape[1]))
+        _sums(x, z, (start, stop), moments[0], moments[1])
+        return moments
 
     total = summed(some, x.shape[0], MANY_ENTRIES // x.shape[1] + 1)
     return total[0], total[1]

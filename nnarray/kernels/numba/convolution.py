@@ -17,7 +17,17 @@ import numpy as np
 from nnarray.kernels.numba.channels import sums
 from nnarray.kernels.numba.functions import piece
 from nnarray.kernels.numba.memory import empty, flat, summed
-from nnarray.kernels.numba.vectors import LANES, PANEL, ROWS, added_product, compiled, forward, inputs, product, slopes
+from nnarray.kernels.numba.vectors import (
+    LANES,
+    PANEL,
+    ROWS,
+    added_product,
+    backward,
+    compiled,
+    forward,
+    inputs,
+    product,
+)
 from nnarray.kernels.numpy import winograd
 from nnarray.kernels.numpy.winograd import POINTS, TILE
 from nnarray.kernels.standard.windows import Window
@@ -33,7 +43,7 @@ def _direct(
     x: Any, filters: Any, bias: Any, least: Any, y: Any, at: int, step: int,
     sizes: Any, stride: Any, reach: Any, groups: Any, panels: Any,
 ) -> None:  # fmt: skip
-    """Places of y, `step` entries apart, from padded images x; sizes are height, width, channels, places, filters."""
+    """Places of y, `step` entries apart, from padded x; sizes are height, width, channels, positions and filters."""
     height, width, channels, down, across, units = sizes
     taps, depth = reach[0], reach[1] * channels
     parts = -(-across // ROWS)
@@ -96,20 +106,26 @@ def _tiles_of_inputs(
         patch[:] = np.float32(0)
         for i in range(max(-top, 0), min(POINTS, height - top)):
             for j in range(max(-left, 0), min(POINTS, width - left)):
-                place, cell = start + (i * width + j) * channels, (i * POINTS + j) * full
+                offset, cell = start + (i * width + j) * channels, (i * POINTS + j) * full
                 for k in range(channels):
-                    patch[cell + k] = x[place + k]
+                    patch[cell + k] = x[offset + k]
         _spread(patch, 0, POINTS * full, full, full, middle, v, to, stride)
 
 
 @piece
-def _cut(memory: Any, room: int, full: int, wide: int) -> Any:
+def _cut(memory: Any, room: int, full: int, filled: int) -> Any:
     """V and M of `room` tiles, one patch of inputs, lanes of it, and one tile of outputs."""
     v = room * full * POINTS * POINTS
-    m = v + room * wide * POINTS * POINTS
+    m = v + room * filled * POINTS * POINTS
     patch = m + full * POINTS * POINTS
     middle = patch + LANES * POINTS * POINTS
-    return memory[:v], memory[v:m], memory[m:patch], memory[patch:middle], memory[middle : middle + wide * TILE * TILE]
+    return (
+        memory[:v],
+        memory[v:m],
+        memory[m:patch],
+        memory[patch:middle],
+        memory[middle : middle + filled * TILE * TILE],
+    )
 
 
 @compiled
@@ -117,14 +133,14 @@ def _winograd(
     x: Any, filters: Any, bias: Any, least: Any, y: Any, at: int, step: int,
     sizes: Any, sides: Any, tiles: Any, panels: Any, room: int, memory: Any,
 ) -> bool:  # fmt: skip
-    """Some tiles and panels of y, places `step` entries apart; sizes are height, width, channels, places and filters.
+    """Some tiles and panels of y, `step` entries apart; sizes are height, width, channels, positions and filters.
 
     Returns whether all are finite: nan and infinity spread over a tile, and have to be computed by windows.
     """
     height, width, channels, down, across, units = sizes
-    full, wide = -(-channels // LANES) * LANES, -(-units // PANEL) * PANEL
+    full, filled = -(-channels // LANES) * LANES, -(-units // PANEL) * PANEL
     tiles_down, tiles_across = -(-down // TILE), -(-across // TILE)
-    v, m, patch, middle, tile = _cut(memory, room, full, wide)
+    v, m, patch, middle, tile = _cut(memory, room, full, filled)
     nothing, endless, zero = np.zeros(PANEL, np.float32), np.float32(-np.inf), np.float32(0)
     spoilt, low, high = zero, panels[0] * PANEL, panels[1] * PANEL
     blocks, every = -(-(tiles[1] - tiles[0]) // room), tiles[1] - tiles[0]
@@ -141,21 +157,21 @@ def _winograd(
                     begin, end = part * count // parts, (part + 1) * count // parts
                     product(
                         end - begin, v, (point * room + begin) * full, full, 0, 1,
-                        filters, (point * wide + panel) * full, 0, PANEL,
-                        m, (point * room + begin) * wide + panel, wide, 1, full, nothing, 0, endless,
+                        filters, (point * filled + panel) * full, 0, PANEL,
+                        m, (point * room + begin) * filled + panel, filled, 1, full, nothing, 0, endless,
                     )  # fmt: skip
         for t in range(count):
-            place, stride = t * wide, room * wide
+            offset, stride = t * filled, room * filled
             for k in range(low, high, LANES):
                 for j in range(POINTS):
-                    forward(m, place + j * stride + k, POINTS * stride, middle, j * LANES, POINTS * LANES)
+                    forward(m, offset + j * stride + k, POINTS * stride, middle, j * LANES, POINTS * LANES)
                 for i in range(TILE):
-                    forward(middle, i * POINTS * LANES, LANES, tile, i * TILE * wide + k, wide)
+                    forward(middle, i * POINTS * LANES, LANES, tile, i * TILE * filled + k, filled)
             n, where = (first + t) // (tiles_down * tiles_across), (first + t) % (tiles_down * tiles_across)
             top, left = where // tiles_across * TILE, where % tiles_across * TILE
             for i in range(min(TILE, down - top)):
                 for j in range(min(TILE, across - left)):
-                    out, cell = at + ((n * down + top + i) * across + left + j) * step, (i * TILE + j) * wide
+                    out, cell = at + ((n * down + top + i) * across + left + j) * step, (i * TILE + j) * filled
                     for k in range(low, min(high, units)):
                         total = tile[cell + k] + bias[k]
                         spoilt += total * zero
@@ -169,9 +185,9 @@ def _winograd_pullback(
 ) -> None:  # fmt: skip
     """Add to sums, shape (36, channels, filters), both filled up, what the tiles give."""
     height, width, channels, down, across, units = sizes
-    full, wide = -(-channels // LANES) * LANES, -(-units // PANEL) * PANEL
+    full, filled = -(-channels // LANES) * LANES, -(-units // PANEL) * PANEL
     tiles_down, tiles_across = -(-down // TILE), -(-across // TILE)
-    v, d, patch, middle, tile = _cut(memory, room, full, wide)
+    v, d, patch, middle, tile = _cut(memory, room, full, filled)
     endless = np.float32(-np.inf)
     parts = -(-full // ROWS)
     for first in range(tiles[0], tiles[1], room):
@@ -185,23 +201,23 @@ def _winograd_pullback(
             tile[:] = np.float32(0)
             for i in range(min(TILE, down - top)):
                 for j in range(min(TILE, across - left)):
-                    place, cell = ((n * down + top + i) * across + left + j) * units, (i * TILE + j) * wide
+                    offset, cell = ((n * down + top + i) * across + left + j) * units, (i * TILE + j) * filled
                     for k in range(units):
-                        tile[cell + k] = dy[place + k]
-            for k in range(0, wide, LANES):
+                        tile[cell + k] = dy[offset + k]
+            for k in range(0, filled, LANES):
                 for j in range(TILE):
-                    slopes(tile, j * wide + k, TILE * wide, middle, j * LANES, TILE * LANES)
+                    backward(tile, j * filled + k, TILE * filled, middle, j * LANES, TILE * LANES)
                 for i in range(POINTS):
-                    to = (i * POINTS * room + t) * wide + k
-                    slopes(middle, i * TILE * LANES, LANES, d, to, room * wide)
+                    to = (i * POINTS * room + t) * filled + k
+                    backward(middle, i * TILE * LANES, LANES, d, to, room * filled)
         for point in range(POINTS * POINTS):
-            for panel in range(0, wide, PANEL):
+            for panel in range(0, filled, PANEL):
                 for part in range(parts):
                     begin, end = part * full // parts, (part + 1) * full // parts
                     added_product(
                         end - begin, v, point * room * full + begin, 1, 0, full,
-                        d, point * room * wide + panel, 0, wide,
-                        sums, (point * full + begin) * wide + panel, wide, 1, count, patch, 0, endless,
+                        d, point * room * filled + panel, 0, filled,
+                        sums, (point * full + begin) * filled + panel, filled, 1, count, patch, 0, endless,
                     )  # fmt: skip
 
 
@@ -209,22 +225,22 @@ def _winograd_pullback(
 
 
 @compiled
-def _direct_pullback(x: Any, dy: Any, sizes: Any, stride: Any, reach: Any, pictures: Any, sums: Any) -> None:
+def _direct_pullback(x: Any, dy: Any, sizes: Any, stride: Any, reach: Any, images: Any, sums: Any) -> None:
     """Add to sums, shape (taps down, taps across x channels, filters filled up), what padded images x give."""
-    height, width, channels, down, across, wide = sizes
+    height, width, channels, down, across, filled = sizes
     depth = reach[1] * channels
     parts = -(-depth // ROWS)
     nothing, endless = np.zeros(PANEL, np.float32), np.float32(-np.inf)
-    for n in range(pictures[0], pictures[1]):
+    for n in range(images[0], images[1]):
         for i in range(reach[0]):
             seen = (n * height + i) * width * channels
-            for panel in range(0, wide, PANEL):
+            for panel in range(0, filled, PANEL):
                 for part in range(parts):
                     begin, end = part * depth // parts, (part + 1) * depth // parts
                     added_product(
                         end - begin, x, seen + begin, 1, stride[0] * width * channels, stride[1] * channels,
-                        dy, n * down * across * wide + panel, across * wide, wide,
-                        sums, (i * depth + begin) * wide + panel, wide, down, across, nothing, 0, endless,
+                        dy, n * down * across * filled + panel, across * filled, filled,
+                        sums, (i * depth + begin) * filled + panel, filled, down, across, nothing, 0, endless,
                     )  # fmt: skip
 
 
@@ -234,7 +250,7 @@ ROOM = 3 * ROWS  # tiles that are in the cache at once
 ROOM_BACK = 48
 FEW = 48  # tiles below which it does not pay to transform filters for one call
 FEW_KEPT, MANY_FILTERS = 16, 32_768  # and below which many transformed filters take longer to read than they save
-BOTH_WIDE = 14  # half the harmonic mean of channels and filters from which tiles pay: measured
+TILES_PAY_FROM = 14  # half the harmonic mean of channels and filters from which tiles pay: measured
 LARGE = 1_500_000  # multiply-adds of a thread's part at least: some 30 us
 
 
@@ -243,8 +259,8 @@ _kept = threading.local()
 
 def _memory(channels: int, units: int, room: int) -> Any:
     """Scratch for some tiles, which each thread keeps: a megabyte that is fresh each time costs as much as its use."""
-    full, wide = _filled_up(channels, LANES), _filled_up(units, PANEL)
-    size = POINTS * POINTS * (room * (full + wide) + full + LANES) + TILE * TILE * wide
+    full, filled = _filled_up(channels, LANES), _filled_up(units, PANEL)
+    size = POINTS * POINTS * (room * (full + filled) + full + LANES) + TILE * TILE * filled
     if getattr(_kept, "size", 0) < size:
         _kept.memory, _kept.size = np.empty(size, dtype=np.float32), size
     return _kept.memory
@@ -256,11 +272,11 @@ def padded(x: Any, padding: Any) -> Any:
     if not (top or bottom or left or right):
         return x
     n, height, width, channels = x.shape
-    wide = empty((n, top + height + bottom, left + width + right, channels))
-    for border in (wide[:, :top], wide[:, top + height :], wide[:, :, :left], wide[:, :, left + width :]):
+    framed = empty((n, top + height + bottom, left + width + right, channels))
+    for border in (framed[:, :top], framed[:, top + height :], framed[:, :, :left], framed[:, :, left + width :]):
         border[...] = 0.0
-    wide[:, top : top + height, left : left + width] = x
-    return wide
+    framed[:, top : top + height, left : left + width] = x
+    return framed
 
 
 def takes(x: Any, weight: Any, window: Window, groups: int) -> bool:
@@ -275,7 +291,7 @@ def takes_input_back(window: Window) -> bool:
 
 def _pays(channels: int, units: int) -> bool:
     """Whether Winograd's tiles save more products than they cost sums."""
-    return channels >= LANES and channels * units >= BOTH_WIDE * (channels + units)
+    return channels >= LANES and channels * units >= TILES_PAY_FROM * (channels + units)
 
 
 class Convolution:
@@ -305,9 +321,9 @@ class Convolution:
     def panels(self) -> Any:
         """The filters in panels of columns, the last one filled up with zeros."""
         down, across = self.window.size
-        wide = np.zeros((down, across * self.channels, self.bias.size), dtype=np.float32)
-        wide[:, :, : self.units] = self.weight.reshape(down, across * self.channels, self.units)
-        return _in_panels(wide)
+        filled = np.zeros((down, across * self.channels, self.bias.size), dtype=np.float32)
+        filled[:, :, : self.units] = self.weight.reshape(down, across * self.channels, self.units)
+        return _in_panels(filled)
 
     @cached_property
     def transformed(self) -> Any:
@@ -318,12 +334,12 @@ class Convolution:
 
     def __call__(self, x: Any, y: Any = None, first: int = 0) -> Any:
         """The outputs; written into the channels of y from the first one on, if y is given."""
-        places = self.window.places(x.shape[1:3])
+        output_size = self.window.output_size(x.shape[1:3])
         if y is None:
-            y = empty((x.shape[0], *places, self.units))
+            y = empty((x.shape[0], *output_size, self.units))
         if not y.size:
             return y
-        tiles = x.shape[0] * math.prod(winograd.tiles_of(places))
+        tiles = x.shape[0] * math.prod(winograd.tiles_of(output_size))
         if tiles < self.least_tiles or not self._by_tiles(x, y, first):
             self._by_windows(x, y, first)
         return y
@@ -352,24 +368,24 @@ class Convolution:
 
     def _by_windows(self, x: Any, y: Any, first: int) -> None:
         n, (down, across), window = x.shape[0], y.shape[1:3], self.window
-        wide, step = padded(x, window.padding), y.shape[3]
-        height, width = wide.shape[1:3]
-        if window == Window((1, 1)):  # all places lie in one row
+        framed, step = padded(x, window.padding), y.shape[3]
+        height, width = framed.shape[1:3]
+        if window == Window((1, 1)):  # all positions lie in one row
             height, width, n, down, across = 1, n * down * across, 1, 1, n * down * across
         sizes = height, width, self.channels, down, across, self.units
-        begin = (flat(wide), self.panels, self.bias, self.least, y.reshape(-1), first, step, sizes)
+        begin = (flat(framed), self.panels, self.bias, self.least, y.reshape(-1), first, step, sizes)
         begin = (*begin, window.stride, window.size)
         groups, panels = n * down * -(-across // ROWS), self.bias.size // PANEL
         work = ROWS * PANEL * self.channels * math.prod(window.size)
 
-        def some_places(start: int, stop: int) -> None:
+        def some_positions(start: int, stop: int) -> None:
             _direct(*begin, (start, stop), (0, panels))
 
         def some_filters(start: int, stop: int) -> None:
             _direct(*begin, (0, groups), (start, stop))
 
         if groups >= 2 * CHUNK or panels == 1:
-            shared(some_places, groups, LARGE // (work * panels) + 1)
+            shared(some_positions, groups, LARGE // (work * panels) + 1)
         else:
             shared(some_filters, panels, LARGE // (work * groups) + 1)
 
@@ -400,42 +416,42 @@ def bias_gradient(dy: Any) -> Any:
 def weight_gradient(dy: Any, x: Any, window: Window) -> Any:
     """dW: by tiles where that pays, and does not spread nan or infinity; else by windows."""
     if winograd.fits(window) and _pays(x.shape[3], dy.shape[3]):
-        slopes = _slopes_by_tiles(dy, x, window)
-        if math.isfinite(slopes.sum()):
-            return slopes
-    return _slopes_by_windows(dy, x, window)
+        gradient = _gradient_by_tiles(dy, x, window)
+        if math.isfinite(gradient.sum()):
+            return gradient
+    return _gradient_by_windows(dy, x, window)
 
 
-def _slopes_by_tiles(dy: Any, x: Any, window: Window) -> Any:
+def _gradient_by_tiles(dy: Any, x: Any, window: Window) -> Any:
     (n, *_, channels), units = x.shape, dy.shape[3]
-    full, wide = _filled_up(channels, LANES), _filled_up(units, PANEL)
+    full, filled = _filled_up(channels, LANES), _filled_up(units, PANEL)
     sizes, sides = (*x.shape[1:], *dy.shape[1:]), (window.padding[0][0], window.padding[1][0])
 
     def some(start: int, stop: int) -> Any:
-        sums = np.zeros(POINTS * POINTS * full * wide, dtype=np.float32)
+        sums = np.zeros(POINTS * POINTS * full * filled, dtype=np.float32)
         memory = _memory(channels, units, ROOM_BACK)
         _winograd_pullback(flat(x), flat(dy), sizes, sides, (start, stop), ROOM_BACK, sums, memory)
         return sums
 
     tiles = n * math.prod(winograd.tiles_of(dy.shape[1:3]))
     total = summed(some, tiles, max(LARGE // (POINTS * POINTS * channels * units), ROOM_BACK))
-    slopes = np.dot(winograd.BOTH_FILTERS.T, total.reshape(POINTS * POINTS, -1)).reshape(3, 3, full, wide)
-    return np.ascontiguousarray(slopes[:, :, :channels, :units])
+    gradient = np.dot(winograd.BOTH_FILTERS.T, total.reshape(POINTS * POINTS, -1)).reshape(3, 3, full, filled)
+    return np.ascontiguousarray(gradient[:, :, :channels, :units])
 
 
-def _slopes_by_windows(dy: Any, x: Any, window: Window) -> Any:
+def _gradient_by_windows(dy: Any, x: Any, window: Window) -> Any:
     (n, *_, channels), (down, across, units) = x.shape, dy.shape[1:]
-    (rows, columns), wide = window.size, _filled_up(units, PANEL)
-    seen, slope = flat(around := padded(x, window.padding)), dy
-    if wide > units:
-        slope = np.zeros((n, down, across, wide), dtype=np.float32)
-        slope[..., :units] = dy
-    sizes = (*around.shape[1:], down, across, wide)
+    (rows, columns), filled = window.size, _filled_up(units, PANEL)
+    seen, padded_dy = flat(around := padded(x, window.padding)), dy
+    if filled > units:
+        padded_dy = np.zeros((n, down, across, filled), dtype=np.float32)
+        padded_dy[..., :units] = dy
+    sizes = (*around.shape[1:], down, across, filled)
 
     def some(start: int, stop: int) -> Any:
-        sums = np.zeros(rows * columns * channels * wide, dtype=np.float32)
-        _direct_pullback(seen, flat(slope), sizes, window.stride, window.size, (start, stop), sums)
+        sums = np.zeros(rows * columns * channels * filled, dtype=np.float32)
+        _direct_pullback(seen, flat(padded_dy), sizes, window.stride, window.size, (start, stop), sums)
         return sums
 
     total = summed(some, n, LARGE // (down * across * rows * columns * channels * units) + 1)
-    return np.ascontiguousarray(total.reshape(rows, columns, channels, wide)[..., :units])
+    return np.ascontiguousarray(total.reshape(rows, columns, channels, filled)[..., :units])

@@ -47,7 +47,7 @@ def _float_of_bits(context: Any, bits: Any) -> Any:
 
 
 def exp(x: Any) -> Any:
-    """exp x; in float32 2^n p(f) with n + f = x / ln 2, within (2 + |x| / 2) 1e-7 of it, drawn in beyond -87 and 88."""
+    """exp x; in float32 2^n p(f) with n + f = x / ln 2, within (2 + |x| / 2) 1e-7 of it, limited beyond -87 and 88."""
     return math.exp(x)
 
 
@@ -258,8 +258,8 @@ def _called(typing: Any, loop: Any, first: Any, second: Any, third: Any, rows: A
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         address, *arrays, rows, columns = arguments
         kinds = signature.args[1:4]
-        places = [context.make_array(k)(context, builder, a).data for k, a in zip(kinds, arrays, strict=True)]
-        parts = [*places, rows, columns]
+        pointers = [context.make_array(k)(context, builder, a).data for k, a in zip(kinds, arrays, strict=True)]
+        parts = [*pointers, rows, columns]
         kind = ir.FunctionType(ir.VoidType(), [part.type for part in parts])
         builder.call(builder.inttoptr(address, kind.as_pointer()), parts)
         return context.get_dummy_value()

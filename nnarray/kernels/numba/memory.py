@@ -15,9 +15,9 @@ from nnarray.kernels.threads import shared
 def empty(shape: tuple[int, ...]) -> Any:
     """Fresh memory that begins with a line of the cache, so that threads that write side by side share few of them."""
     size = math.prod(shape)
-    wide = np.empty(size + 16, dtype=np.float32)
-    start = -wide.__array_interface__["data"][0] % 64 // 4
-    return wide[start : start + size].reshape(shape)
+    block = np.empty(size + 16, dtype=np.float32)
+    start = -block.__array_interface__["data"][0] % 64 // 4
+    return block[start : start + size].reshape(shape)
 
 
 def flat(x: Any) -> Any:

@@ -18,7 +18,7 @@ COMPARISONS = 1_500_000 // 8  # and of the values: some 30 us
 
 @compiled
 def _max_pool(x: Any, y: Any, at: int, step: int, sizes: Any, window: Any, lines: Any) -> None:
-    """Rows of places, `step` entries apart, LANES channels or more; sizes are height, width, channels and places."""
+    """Rows of y, `step` entries apart, LANES channels or more; sizes are height, width, channels and positions."""
     height, width, channels, down, across = sizes
     taps_down, taps_across, stride_down, stride_across, above, beside = window
     lanes = MANY * LANES if channels >= MANY * LANES else LANES
@@ -28,35 +28,35 @@ def _max_pool(x: Any, y: Any, at: int, step: int, sizes: Any, window: Any, lines
         for q in range(across):
             left = q * stride_across - beside
             begin, end = max(left, 0), min(left + taps_across, width)
-            place, out = ((line // down * height + first) * width + begin) * channels, at + (line * across + q) * step
+            offset, out = ((line // down * height + first) * width + begin) * channels, at + (line * across + q) * step
             for lane in range(0, channels, lanes):
                 k = min(lane, channels - lanes)  # the last lanes go back to where they are full
                 if lanes == LANES:
-                    largest1(x, place + k, width * channels, channels, last - first, end - begin, y, out + k)
+                    largest1(x, offset + k, width * channels, channels, last - first, end - begin, y, out + k)
                 else:
-                    largest4(x, place + k, width * channels, channels, last - first, end - begin, y, out + k)
+                    largest4(x, offset + k, width * channels, channels, last - first, end - begin, y, out + k)
 
 
 @compiled
-def _max_pool_pullback(dy: Any, x: Any, y: Any, dx: Any, sizes: Any, window: Any, pictures: Any) -> None:
+def _max_pool_pullback(dy: Any, x: Any, y: Any, dx: Any, sizes: Any, window: Any, images: Any) -> None:
     """dy goes to the first entry of each window that is the largest, channel by channel; dx begins with zeros."""
     height, width, channels, down, across = sizes
     taps_down, taps_across, stride_down, stride_across, above, beside = window
     free = np.empty(channels, np.float32)
     zero, one = np.float32(0), np.float32(1)
-    for line in range(pictures[0] * down, pictures[1] * down):
+    for line in range(images[0] * down, images[1] * down):
         top = line % down * stride_down - above
         for q in range(across):
             left, out = q * stride_across - beside, (line * across + q) * channels
-            best, slope = y[out : out + channels], dy[out : out + channels]
+            best, gradient = y[out : out + channels], dy[out : out + channels]
             free[:] = one
             for i in range(max(top, 0), min(top + taps_down, height)):
                 for j in range(max(left, 0), min(left + taps_across, width)):
-                    place = ((line // down * height + i) * width + j) * channels
-                    seen, to = x[place : place + channels], dx[place : place + channels]
+                    offset = ((line // down * height + i) * width + j) * channels
+                    seen, to = x[offset : offset + channels], dx[offset : offset + channels]
                     for k in range(channels):
                         won = seen[k] == best[k] and free[k] > zero
-                        to[k] += slope[k] if won else zero
+                        to[k] += gradient[k] if won else zero
                         free[k] = zero if won else free[k]
 
 
@@ -72,7 +72,7 @@ def _numbers(window: Window) -> tuple[int, ...]:
 def max_pool(x: Any, window: Window, y: Any = None, first: int = 0) -> Any:
     """The largest entries; written into the channels of y from the first one on, if y is given."""
     n, height, width, channels = x.shape
-    down, across = window.places((height, width))
+    down, across = window.output_size((height, width))
     if y is None:
         y = empty((n, down, across, channels))
     sizes, entries = (height, width, channels, down, across), y.reshape(-1)

@@ -20,13 +20,13 @@ from nnarray.kernels.numba.vectors import PANEL, ROWS, compiled, product
 def _packed(weight: Any, begin: int, rows: int, columns: int, down: int, across: int, to: Any) -> None:
     """A matrix in panels of columns, filled up with zeros; its entries lie `down` and `across` apart."""
     for panel in range(0, columns, PANEL):
-        there = min(PANEL, columns - panel)
+        units = min(PANEL, columns - panel)
         for r in range(rows):
-            place, start = panel * rows + r * PANEL, begin + r * down + panel * across
-            for k in range(there):
-                to[place + k] = weight[start + k * across]
-            for k in range(there, PANEL):
-                to[place + k] = np.float32(0)
+            offset, start = panel * rows + r * PANEL, begin + r * down + panel * across
+            for k in range(units):
+                to[offset + k] = weight[start + k * across]
+            for k in range(units, PANEL):
+                to[offset + k] = np.float32(0)
 
 
 @piece
@@ -47,24 +47,24 @@ def _times(
 
 
 @piece
-def _cross_entropy(z: Any, target: Any, shares: Any, classes: int) -> float:
-    """The sum of shares ln sum exp z - t z, and z <- its gradient, shares softmax(z) - t; rows of filled up classes."""
-    wide = z.size // shares.size
+def _cross_entropy(z: Any, target: Any, weights: Any, classes: int) -> float:
+    """The sum of weights ln sum exp z - t z, and z <- its gradient, weights softmax(z) - t; rows of padded classes."""
+    filled = z.size // weights.size
     loss = 0.0
-    for n in range(shares.size):
-        row, t = z[n * wide : (n + 1) * wide], target[n * wide : (n + 1) * wide]
+    for n in range(weights.size):
+        row, t = z[n * filled : (n + 1) * filled], target[n * filled : (n + 1) * filled]
         largest, total, linear = row[0], np.float32(0), np.float32(0)
         for k in range(1, classes):
             largest = max(row[k], largest)
-        for k in range(wide):
+        for k in range(filled):
             d = row[k] - largest
             linear += t[k] * d
             row[k] = exp(d)
         for k in range(classes):
             total += row[k]
-        loss += shares[n] * math.log(total) - linear
-        scale = shares[n] / total
-        for k in range(wide):
+        loss += weights[n] * math.log(total) - linear
+        scale = weights[n] / total
+        for k in range(filled):
             row[k] = row[k] * scale - t[k]
         row[classes:] = np.float32(0)
     return loss
@@ -73,52 +73,55 @@ def _cross_entropy(z: Any, target: Any, shares: Any, classes: int) -> float:
 @compiled
 def _steps(
     theta: Any, gradient: Any, sizes: Any, forward: Any, backward: Any, kept: int, floors: Any,
-    x: Any, target: Any, shares: Any, memory: Any, scratch: Any,
+    x: Any, target: Any, weights: Any, memory: Any, scratch: Any,
     rule: int, arrays: Any, numbers: Any, losses: Any,
 ) -> None:  # fmt: skip
     """Steps on the same examples; `rule` and what is said of functions are as in `steps`, and `floors` below."""
-    count, layers, endless = shares.size, forward.size, np.float32(-np.inf)
+    count, layers, endless = weights.size, forward.size, np.float32(-np.inf)
     room, no_bias = scratch.size // 3, np.zeros(1, dtype=np.float32)
-    panels, slopes, bias = scratch[:room], scratch[room : 2 * room], scratch[2 * room :]
+    panels, dw, bias = scratch[:room], scratch[room : 2 * room], scratch[2 * room :]
     for step in range(losses.size):
-        start, place, h, at, width = 0, 0, x, 0, sizes[0]
+        start, offset, h, at, width = 0, 0, x, 0, sizes[0]
         for i in range(layers):
             fan_in, units = sizes[i], sizes[i + 1]
-            wide = -(-units // PANEL) * PANEL
+            filled = -(-units // PANEL) * PANEL
             _packed(theta, start, fan_in, units, units, 1, panels)
-            bias[:units], bias[units:wide] = theta[start + fan_in * units : start + (fan_in + 1) * units], np.float32(0)
+            bias[:units], bias[units:filled] = (
+                theta[start + fan_in * units : start + (fan_in + 1) * units],
+                np.float32(0),
+            )
             _times(
-                h, at, width, 1, count, fan_in, panels, PANEL, fan_in * PANEL, wide,
-                memory, place, wide, bias, endless if np.isnan(floors[i]) else floors[i],
+                h, at, width, 1, count, fan_in, panels, PANEL, fan_in * PANEL, filled,
+                memory, offset, filled, bias, endless if np.isnan(floors[i]) else floors[i],
             )  # fmt: skip
             if np.isnan(floors[i]):  # else the product has applied the function
-                end = place + count * wide
-                called(forward[i], memory[place:end], memory[kept + place : kept + end], no_bias, 1, end - place)
+                end = offset + count * filled
+                called(forward[i], memory[offset:end], memory[kept + offset : kept + end], no_bias, 1, end - offset)
             start += (fan_in + 1) * units
-            h, at, width, place = memory, place, wide, place + count * wide
-        losses[step] = _cross_entropy(memory[at : at + count * width], target, shares, sizes[layers])
-        delta, spare = at, place
+            h, at, width, offset = memory, offset, filled, offset + count * filled
+        losses[step] = _cross_entropy(memory[at : at + count * width], target, weights, sizes[layers])
+        delta, spare = at, offset
         bias[:] = np.float32(0)
         for i in range(layers - 1, -1, -1):
             fan_in, units = sizes[i], sizes[i + 1]
-            wide, below = -(-units // PANEL) * PANEL, -(-fan_in // PANEL) * PANEL
+            filled, below = -(-units // PANEL) * PANEL, -(-fan_in // PANEL) * PANEL
             start -= (fan_in + 1) * units
             at -= count * below
-            dz = memory[delta : delta + count * wide]
+            dz = memory[delta : delta + count * filled]
             h, width = (memory[at : at + count * below], below) if i else (x, fan_in)
-            _times(h, 0, 1, width, fan_in, count, dz, wide, PANEL, wide, slopes, 0, wide, bias, endless)
+            _times(h, 0, 1, width, fan_in, count, dz, filled, PANEL, filled, dw, 0, filled, bias, endless)
             for k in range(fan_in):
-                gradient[start + k * units : start + (k + 1) * units] = slopes[k * wide : k * wide + units]
+                gradient[start + k * units : start + (k + 1) * units] = dw[k * filled : k * filled + units]
             last = gradient[start + fan_in * units : start + (fan_in + 1) * units]
             last[:] = np.float32(0)
             for n in range(count):
-                row = dz[n * wide : n * wide + units]
+                row = dz[n * filled : n * filled + units]
                 for k in range(units):
                     last[k] += row[k]
             if i:
                 _packed(theta, start, units, fan_in, 1, units, panels)
                 _times(
-                    memory, delta, wide, 1, count, units, panels, PANEL, units * PANEL, below,
+                    memory, delta, filled, 1, count, units, panels, PANEL, units * PANEL, below,
                     memory, spare, below, bias, endless,
                 )  # fmt: skip
                 before = memory[kept + at : kept + at + h.size]
@@ -127,7 +130,7 @@ def _steps(
         called(rule, arrays, numbers[step], losses, theta.size, 0)
 
 
-class Wide:
+class PanelledBatch:
     """The memory for batches of one size, and their steps; as `chain` calls it."""
 
     outputs = None
@@ -135,13 +138,13 @@ class Wide:
     def __init__(self, owner: Any, count: int) -> None:
         sizes = owner.chain.sizes
         self.owner, self.count = owner, count
-        wide = [-(-size // PANEL) * PANEL for size in sizes]
-        self.target = np.zeros((count, wide[-1]), dtype=np.float32)
-        self.shares = np.empty(count, dtype=np.float32)
+        filled = [-(-size // PANEL) * PANEL for size in sizes]
+        self.target = np.zeros((count, filled[-1]), dtype=np.float32)
+        self.weights = np.empty(count, dtype=np.float32)
         forward, backward, reads_input = addresses(owner.chain.functions, np.dtype(np.float32))
-        kept = 2 * count * sum(wide[1:]) if reads_input else 0
-        self.memory = np.empty(kept + 2 * count * sum(wide[1:]), dtype=np.float32)
-        room = max(a * b for a, b in itertools.pairwise(wide)) + max(wide)
+        kept = 2 * count * sum(filled[1:]) if reads_input else 0
+        self.memory = np.empty(kept + 2 * count * sum(filled[1:]), dtype=np.float32)
+        room = max(a * b for a, b in itertools.pairwise(filled)) + max(filled)
         self.scratch = np.empty(3 * room, dtype=np.float32)
         floors = np.asarray([f.floor for f in owner.chain.functions], dtype=np.float32)  # nan where there is none
         self.fixed = owner.theta, owner.gradient, np.asarray(sizes), forward, backward, kept, floors
@@ -151,18 +154,18 @@ class Wide:
         """Take in the examples: where they lie, if they can be read and written there in a row."""
         flat = x.reshape(-1)
         self.x = flat if flat.flags.carray else np.array(flat)
-        self.owner.share(weights, self.shares)
+        self.owner.scale_weights(weights, self.weights)
         if target.ndim == 2:
-            np.multiply(target, self.shares[:, None], self.target[:, : target.shape[1]])
-            self.target.sum(axis=1, out=self.shares)
+            np.multiply(target, self.weights[:, None], self.target[:, : target.shape[1]])
+            self.target.sum(axis=1, out=self.weights)
         else:
             self.target.fill(0.0)
-            self.target[np.arange(self.count), target] = self.shares
+            self.target[np.arange(self.count), target] = self.weights
 
     def compiled(self, numbers: Any, losses: Any) -> None:
         """The steps, whose losses are written."""
         _steps(
-            *self.fixed, self.x, self.target.reshape(-1), self.shares, self.memory, self.scratch,
+            *self.fixed, self.x, self.target.reshape(-1), self.weights, self.memory, self.scratch,
             self.update.address, self.update.addresses, numbers, losses,
         )  # fmt: skip
 

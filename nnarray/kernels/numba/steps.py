@@ -51,8 +51,8 @@ def has_changed(count: Any, seen: int, turns: int) -> bool:
 
 
 @piece
-def _cross_entropy(z: Any, target: Any, shares: Any, total: Any, largest: Any, loss: Any) -> None:
-    """loss <- sum of shares ln sum exp z - t z, and z <- its gradient, shares softmax(z) - t; rows of classes."""
+def _cross_entropy(z: Any, target: Any, weights: Any, total: Any, largest: Any, loss: Any) -> None:
+    """loss <- sum of weights ln sum exp z - t z, and z <- its gradient, weights softmax(z) - t; rows of classes."""
     zero = z.dtype.type(0)
     linear, logs = zero, 0.0
     largest[:] = z[0]
@@ -70,8 +70,8 @@ def _cross_entropy(z: Any, target: Any, shares: Any, total: Any, largest: Any, l
         for j in range(row.size):
             total[j] += row[j]
     for j in range(total.size):
-        logs += shares[j] * math.log(total[j])
-        total[j] = shares[j] / total[j]
+        logs += weights[j] * math.log(total[j])
+        total[j] = weights[j] / total[j]
     for k in range(z.shape[0]):
         row, t = z[k], target[k]
         for j in range(row.size):
@@ -103,7 +103,7 @@ def _forward(block: Any, h: Any, z: Any) -> None:
 
 
 @piece
-def _slopes(h: Any, delta: Any, block: Any) -> None:
+def _weight_gradient(h: Any, delta: Any, block: Any) -> None:
     """dW <- h delta^T, db <- sum of delta."""
     zero = delta.dtype.type(0)
     for u in range(delta.shape[0]):
@@ -142,7 +142,7 @@ def _steps(
     kept: int,
     x: Any,
     target: Any,
-    shares: Any,
+    weights: Any,
     memory: Any,
     rule: int,
     arrays: Any,
@@ -156,31 +156,31 @@ def _steps(
     """
     count, layers, no_bias = x.shape[1], forward.size, np.zeros(1, dtype=x.dtype)
     for step in range(losses.size):
-        h, start, place = x, 0, 0
+        h, start, offset = x, 0, 0
         for i in range(layers):
-            stop, end = start + (sizes[i] + 1) * sizes[i + 1], place + sizes[i + 1] * count
-            z = memory[place:end].reshape(sizes[i + 1], count)
+            stop, end = start + (sizes[i] + 1) * sizes[i + 1], offset + sizes[i + 1] * count
+            z = memory[offset:end].reshape(sizes[i + 1], count)
             _forward(theta[start:stop].reshape(sizes[i] + 1, sizes[i + 1]), h, z)
             if forward[i]:
-                called(forward[i], memory[place:end], memory[kept + place : kept + end], no_bias, 1, z.size)
-            h, start, place = z, stop, end
-        delta, spare = h, place + 2 * count
+                called(forward[i], memory[offset:end], memory[kept + offset : kept + end], no_bias, 1, z.size)
+            h, start, offset = z, stop, end
+        delta, spare = h, offset + 2 * count
         _cross_entropy(
-            h, target, shares, memory[place : place + count], memory[place + count : spare], losses[step : step + 1]
+            h, target, weights, memory[offset : offset + count], memory[offset + count : spare], losses[step : step + 1]
         )
-        place -= delta.size
+        offset -= delta.size
         for i in range(layers - 1, -1, -1):
             stop, start = start, start - (sizes[i] + 1) * sizes[i + 1]
             shape = (sizes[i] + 1, sizes[i + 1])
             if i == 0:
-                _slopes(x, delta, gradient[start:stop].reshape(shape))
+                _weight_gradient(x, delta, gradient[start:stop].reshape(shape))
                 break
-            end, place = place, place - sizes[i] * count
-            h = memory[place:end].reshape(sizes[i], count)
-            _slopes(h, delta, gradient[start:stop].reshape(shape))
+            end, offset = offset, offset - sizes[i] * count
+            h = memory[offset:end].reshape(sizes[i], count)
+            _weight_gradient(h, delta, gradient[start:stop].reshape(shape))
             below = memory[spare : spare + h.size].reshape(sizes[i], count)
             _below(theta[start:stop].reshape(shape), delta, below)
-            before = memory[kept + place : kept + end]
+            before = memory[kept + offset : kept + end]
             called(backward[i - 1], below, before, h, 1, h.size)
             delta = h
         called(rule, arrays, numbers[step], losses, theta.size, 0)
@@ -208,12 +208,12 @@ def back(function: Function, delta: Any, before: Any, y: Any) -> Calls:
     return [(call_loop, (loops_of(function, y.dtype).backward, delta, before, y, *y.shape))]
 
 
-def cross_entropy(z: Any, target: Any, shares: Any, loss: Any) -> Calls:
-    """Loss <- sum of shares ln sum exp z - t z, and z <- its gradient, shares softmax(z) - t."""
-    return [(cross_entropy_rows, (z, target, shares, np.empty_like(shares), np.empty_like(shares), loss.reshape(1)))]
+def cross_entropy(z: Any, target: Any, weights: Any, loss: Any) -> Calls:
+    """Loss <- sum of weights ln sum exp z - t z, and z <- its gradient, weights softmax(z) - t."""
+    return [(cross_entropy_rows, (z, target, weights, np.empty_like(weights), np.empty_like(weights), loss.reshape(1)))]
 
 
-def steps(owner: Any, x: Any, target: Any, shares: Any) -> Callable[[Any, Any], None]:
+def steps(owner: Any, x: Any, target: Any, weights: Any) -> Callable[[Any, Any], None]:
     """(numbers of the steps, losses) -> steps on these examples, whose losses are written."""
     sizes, theta = owner.chain.sizes, owner.theta
     units = sum(sizes[1:]) * x.shape[1]
@@ -224,6 +224,6 @@ def steps(owner: Any, x: Any, target: Any, shares: Any) -> Callable[[Any, Any], 
     fixed = (theta, owner.gradient, np.asarray(sizes), forward, backward, kept)
 
     def run(numbers: Any, losses: Any) -> None:
-        _steps(*fixed, x, target, shares, memory, update.address, update.addresses, numbers, losses)
+        _steps(*fixed, x, target, weights, memory, update.address, update.addresses, numbers, losses)
 
     return run

@@ -34,10 +34,10 @@ def _written(typing: Any, text: Any, addresses: Any, numbers: Any, count: Any) -
         pointers = [builder.inttoptr(entry(addresses, i), numbers.type) for i in range(arrays)]
         singles = [entry(numbers, i) for i in range(program.inputs - arrays)]
         with cgutils.for_range(builder, count) as loop:
-            places = [builder.gep(pointer, [loop.index]) for pointer in pointers]
-            read = [builder.load(place) for place in places]
+            output_size = [builder.gep(pointer, [loop.index]) for pointer in pointers]
+            read = [builder.load(place) for place in output_size]
             found = results(context, builder, kind, program, [*read, *singles], sorted(EXACT))
-            stored = [builder.store(result, places[i]) for i, result in zip(targets, found, strict=True)]
+            stored = [builder.store(result, output_size[i]) for i, result in zip(targets, found, strict=True)]
         _set_apart(builder.module, [*enumerate(read), *zip(targets, stored, strict=True)])
         return context.get_dummy_value()
 

@@ -84,7 +84,7 @@ def _combination(matrix: Any) -> Any:
 def _product_of(rows: int, *, adding: bool = False) -> Any:
     """An intrinsic: c[r, :] <- max(bias + sum over o, k of a[r, o, k] b[o, k, :], least) for PANEL columns.
 
-    Places are counted in entries of flat arrays: `at`, `to` and `out` are the first ones; the others are steps.
+    Offsets are counted in entries of flat arrays: `at`, `to` and `out` are the first ones; the others are steps.
     With `adding`, the sums begin with what is in c instead of the bias.
     """
 
@@ -101,8 +101,8 @@ def _product_of(rows: int, *, adding: bool = False) -> Any:
             kinds = signature.args
             sums = [[cgutils.alloca_once(builder, VECTOR) for _ in range(2)] for _ in range(rows)]
             halves = [ir.Constant(ir.IntType(64), half * LANES) for half in range(2)]
-            place = _pointer(context, builder, kinds[9], c, out)
-            start = place if adding else _pointer(context, builder, kinds[14], bias, first)
+            c_pointer = _pointer(context, builder, kinds[9], c, out)
+            start = c_pointer if adding else _pointer(context, builder, kinds[14], bias, first)
             for r in range(rows):
                 for half in range(2):
                     builder.store(_load(builder, builder.gep(start, [halves[half]])), sums[r][half])
@@ -115,23 +115,23 @@ def _product_of(rows: int, *, adding: bool = False) -> Any:
                 a_line = builder.gep(a_start, [builder.mul(o.index, a_outer)])
                 b_line = builder.gep(b_start, [builder.mul(o.index, b_outer)])
                 with cgutils.for_range(builder, inner) as k:
-                    a_place = builder.gep(a_line, [builder.mul(k.index, a_inner)])
-                    b_place = builder.gep(b_line, [builder.mul(k.index, b_inner)])
-                    right = [_load(builder, b_place), _load(builder, builder.gep(b_place, [halves[1]]))]
+                    a_pointer = builder.gep(a_line, [builder.mul(k.index, a_inner)])
+                    b_pointer = builder.gep(b_line, [builder.mul(k.index, b_inner)])
+                    right = [_load(builder, b_pointer), _load(builder, builder.gep(b_pointer, [halves[1]]))]
                     for r in range(rows):
-                        left = _filled(builder, builder.load(a_place, align=4))
+                        left = _filled(builder, builder.load(a_pointer, align=4))
                         for half in range(2):
                             term = builder.fmul(left, right[half], flags=FLAGS)
                             total = builder.fadd(builder.load(sums[r][half]), term, flags=FLAGS)
                             builder.store(total, sums[r][half])
-                        a_place = builder.gep(a_place, [a_row])
+                        a_pointer = builder.gep(a_pointer, [a_row])
             floor = _filled(builder, least)
             for r in range(rows):
                 for half in range(2):
                     total = builder.load(sums[r][half])
                     total = builder.select(builder.fcmp_ordered("<", total, floor), floor, total)  # nan stays nan
-                    _store(builder, total, builder.gep(place, [halves[half]]))
-                place = builder.gep(place, [c_row])
+                    _store(builder, total, builder.gep(c_pointer, [halves[half]]))
+                c_pointer = builder.gep(c_pointer, [c_row])
             return context.get_dummy_value()
 
         n = types.int64
@@ -140,43 +140,43 @@ def _product_of(rows: int, *, adding: bool = False) -> Any:
     return product
 
 
-inputs, forward, slopes = _combination(INPUTS), _combination(FORWARD), _combination(FORWARD.T)
+inputs, forward, backward = _combination(INPUTS), _combination(FORWARD), _combination(FORWARD.T)
 _write1, _write2, _write3, _write4, _write5, _write6 = (_product_of(rows) for rows in range(1, ROWS + 1))
 _add1, _add2, _add3, _add4, _add5, _add6 = (_product_of(rows, adding=True) for rows in range(1, ROWS + 1))
 
 
 @piece
-def product(rows: int, *places: Any) -> None:
+def product(rows: int, *operands: Any) -> None:
     """c[r, :] <- max(bias + sum over o, k of a[r, o, k] b[o, k, :], least) for 1 to 6 rows, as `_product_of`."""
     if rows == 6:
-        _write6(*places)
+        _write6(*operands)
     elif rows == 5:
-        _write5(*places)
+        _write5(*operands)
     elif rows == 4:
-        _write4(*places)
+        _write4(*operands)
     elif rows == 3:
-        _write3(*places)
+        _write3(*operands)
     elif rows == 2:
-        _write2(*places)
+        _write2(*operands)
     else:
-        _write1(*places)
+        _write1(*operands)
 
 
 @piece
-def added_product(rows: int, *places: Any) -> None:
+def added_product(rows: int, *operands: Any) -> None:
     """As `product`, but the sums begin with what is in c instead of the bias."""
     if rows == 6:
-        _add6(*places)
+        _add6(*operands)
     elif rows == 5:
-        _add5(*places)
+        _add5(*operands)
     elif rows == 4:
-        _add4(*places)
+        _add4(*operands)
     elif rows == 3:
-        _add3(*places)
+        _add3(*operands)
     elif rows == 2:
-        _add2(*places)
+        _add2(*operands)
     else:
-        _add1(*places)
+        _add1(*operands)
 
 
 def _largest_of(vectors: int) -> Any:
@@ -194,15 +194,15 @@ def _largest_of(vectors: int) -> Any:
             with cgutils.for_range(builder, rows) as i:
                 line = builder.gep(start, [builder.mul(i.index, down)])
                 with cgutils.for_range(builder, columns) as j:
-                    place = builder.gep(line, [builder.mul(j.index, across)])
+                    current = builder.gep(line, [builder.mul(j.index, across)])
                     for step, kept in zip(steps, best, strict=True):
-                        seen, before = _load(builder, builder.gep(place, [step])), builder.load(kept)
+                        seen, before = _load(builder, builder.gep(current, [step])), builder.load(kept)
                         won = builder.fcmp_ordered(">", seen, before)
                         won = builder.or_(won, builder.fcmp_unordered("uno", seen, seen))
                         builder.store(builder.select(won, seen, before), kept)
-            place = _pointer(context, builder, signature.args[6], y, to)
+            current = _pointer(context, builder, signature.args[6], y, to)
             for step, kept in zip(steps, best, strict=True):
-                _store(builder, builder.load(kept), builder.gep(place, [step]))
+                _store(builder, builder.load(kept), builder.gep(current, [step]))
             return context.get_dummy_value()
 
         n = types.int64

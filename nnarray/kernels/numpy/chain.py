@@ -117,14 +117,14 @@ class Steps:
 
     def _memory_for(self, count: int) -> Any:
         """For batches of one size: tiny ones have their own loops, small ones those of padded rows."""
-        wide = numba_pieces("rows") if self.pieces and count * max(self.chain.sizes) > SMALL else None
-        return wide.Wide(self, count) if wide and wide.takes(self, count) else _Batch(self, count)
+        panelled = numba_pieces("rows") if self.pieces and count * max(self.chain.sizes) > SMALL else None
+        return panelled.PanelledBatch(self, count) if panelled and panelled.takes(self, count) else _Batch(self, count)
 
-    def share(self, weights: Any, shares: Any) -> None:
+    def scale_weights(self, weights: Any, scaled: Any) -> None:
         """How much each example counts in the cross-entropy."""
-        shares[...] = 1.0 if weights is None else weights
+        scaled[...] = 1.0 if weights is None else weights
         if self.loss == "mean":
-            shares /= shares.sum() or 1.0
+            scaled /= scaled.sum() or 1.0
 
 
 class _Batch:
@@ -142,13 +142,13 @@ class _Batch:
         self.before = [np.empty_like(y) if each else y for each, y in zip(reads, self.values[1:], strict=True)]
         self.softmax = loss if isinstance(loss, str) else None
         self.target = np.zeros((sizes[-1], count), dtype=dtype)
-        self.shares = np.empty(count, dtype=dtype)
+        self.weights = np.empty(count, dtype=dtype)
         self.loss = np.empty((), dtype=dtype)
         self.outputs = np.empty((count, sizes[-1]), dtype=dtype) if owner.keep_outputs or not self.softmax else None
         self.loaded: tuple[Any, Any, Any] = (None, None, None)
         self.compiled = None
         if owner.pieces and small and self.softmax and self.outputs is None:
-            self.compiled = owner.pieces.steps(owner, self.values[0], self.target, self.shares)
+            self.compiled = owner.pieces.steps(owner, self.values[0], self.target, self.weights)
         else:
             self.calls = self._forward(arrays, small), self._backward(arrays, small)
 
@@ -164,14 +164,14 @@ class _Batch:
         if self.outputs is not None:
             calls.append((np.copyto, (self.outputs, self.values[-1].T)))
         if self.softmax:
-            calls += pieces.cross_entropy(self.values[-1], self.target, self.shares, self.loss)
+            calls += pieces.cross_entropy(self.values[-1], self.target, self.weights, self.loss)
         return calls
 
     def _backward(self, arrays: list[Any], small: bool) -> Calls:
         owner, ones = self.owner, np.ones(self.count, dtype=self.target.dtype)
         calls: Calls = []
         pieces: Any = owner.pieces or _NumPy
-        blocks, slopes = owner.chain.cut(owner.theta), owner.chain.cut(owner.gradient)
+        blocks, gradients = owner.chain.cut(owner.theta), owner.chain.cut(owner.gradient)
         self.delta = delta = self.values[-1] if self.softmax else np.empty_like(self.target)
         for i in range(len(blocks) - 1, -1, -1):
             y, function = self.values[i + 1], owner.chain.functions[i]
@@ -179,9 +179,9 @@ class _Batch:
                 calls += pieces.back(function, delta, self.before[i], y)
                 delta = y
             if small:
-                calls.append((np.dot, (arrays[i], delta.T, slopes[i])))
+                calls.append((np.dot, (arrays[i], delta.T, gradients[i])))
             else:
-                calls += [(np.dot, (arrays[i], delta.T, slopes[i][:-1])), (np.dot, (delta, ones, slopes[i][-1]))]
+                calls += [(np.dot, (arrays[i], delta.T, gradients[i][:-1])), (np.dot, (delta, ones, gradients[i][-1]))]
             if i:
                 below = np.empty_like(self.values[i])
                 calls.append((np.dot, (blocks[i][:-1], delta, below)))
@@ -196,14 +196,14 @@ class _Batch:
         np.copyto(self.values[0], x.T)
         if not self.softmax:
             return
-        shares: Any = self.shares
-        self.owner.share(weights, shares)
+        scaled: Any = self.weights
+        self.owner.scale_weights(weights, scaled)
         if target.ndim == 2:
-            np.multiply(target.T, shares, self.target)
-            self.target.sum(axis=0, out=shares)
+            np.multiply(target.T, scaled, self.target)
+            self.target.sum(axis=0, out=scaled)
         else:
             self.target.fill(0.0)
-            self.target[target, np.arange(self.count)] = shares
+            self.target[target, np.arange(self.count)] = scaled
 
     def loss_and_gradient(self) -> Any:
         """The loss; the gradient is in the owner's."""
@@ -212,8 +212,8 @@ class _Batch:
             function(*arguments)
         loss = self.loss
         if not self.softmax:
-            loss, slope = self.owner.loss(self.outputs, *self.loaded[1:])
-            np.copyto(self.delta, slope.T)
+            loss, dz = self.owner.loss(self.outputs, *self.loaded[1:])
+            np.copyto(self.delta, dz.T)
         for function, arguments in backward:
             function(*arguments)
         return loss
@@ -238,9 +238,9 @@ class _NumPy:
         return calls_of(function.backward_program(y.dtype), [delta, before, y], y)
 
     @staticmethod
-    def cross_entropy(z: Any, target: Any, shares: Any, loss: Any) -> Calls:
-        """Loss <- sum of shares ln sum exp z - t z, and z <- its gradient, shares softmax(z) - t."""
-        largest, total, logs = (np.empty_like(shares) for _ in range(3))
+    def cross_entropy(z: Any, target: Any, weights: Any, loss: Any) -> Calls:
+        """Loss <- sum of weights ln sum exp z - t z, and z <- its gradient, weights softmax(z) - t."""
+        largest, total, logs = (np.empty_like(weights) for _ in range(3))
         linear, flat = np.empty_like(loss), (z.reshape(-1), target.reshape(-1))
         return [
             (np.maximum.reduce, (z, 0, None, largest)),
@@ -249,9 +249,9 @@ class _NumPy:
             (np.exp, (z, z)),
             (np.add.reduce, (z, 0, None, total)),
             (np.log, (total, logs)),
-            (np.dot, (shares, logs, loss)),
+            (np.dot, (weights, logs, loss)),
             (np.subtract, (loss, linear, loss)),
-            (np.divide, (shares, total, total)),
+            (np.divide, (weights, total, total)),
             (np.multiply, (z, total, z)),
             (np.subtract, (z, target, z)),
         ]

@@ -84,8 +84,8 @@ def _in_rows(x: Any) -> bool:
 @quiet
 def normalise(x: Any, *, axes: tuple[int, ...], epsilon: float) -> Any:
     """Without scales, where it turns out that none are needed."""
-    found = _normalised(x, axes, epsilon)
-    return found if (found[1] > 0).all() else kernels.normalise.definition(x, axes=axes, epsilon=epsilon)
+    normal = _normalised(x, axes, epsilon)
+    return normal if (normal[1] > 0).all() else kernels.normalise.definition(x, axes=axes, epsilon=epsilon)
 
 
 def _normalised(x: Any, axes: tuple[int, ...], epsilon: float) -> Any:
@@ -96,8 +96,8 @@ def _normalised(x: Any, axes: tuple[int, ...], epsilon: float) -> Any:
     count = rows.shape[0]
     loops = numba_pieces("channels")
     if loops and loops.takes_rows(rows):
-        z, *found = loops.normalise(rows, epsilon)
-        inverse, mean, variance = (each.reshape((1,) * (x.ndim - 1) + (-1,)) for each in found)
+        z, *moments = loops.normalise(rows, epsilon)
+        inverse, mean, variance = (each.reshape((1,) * (x.ndim - 1) + (-1,)) for each in moments)
         return z.reshape(x.shape), inverse, mean, variance
     mean = sum_of_rows(rows) / count
     z = rows - mean
@@ -154,8 +154,8 @@ def ellipse(u: Any, v: Any, u0: Any, v0: Any, a: Any, b: Any, pixels: Any) -> An
 @kernels.blend.fast("numpy")
 def blend(below: Any, colour: Any, alpha: Any) -> Any:
     """In one buffer."""
-    way = np.subtract(colour, below)
-    whole = np.broadcast_shapes(way.shape, alpha.shape) == way.shape
-    y: Any = np.multiply(way, alpha, out=way if whole else None)
+    difference = np.subtract(colour, below)
+    whole = np.broadcast_shapes(difference.shape, alpha.shape) == difference.shape
+    y: Any = np.multiply(difference, alpha, out=difference if whole else None)
     y += below
     return y

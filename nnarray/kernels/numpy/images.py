@@ -21,22 +21,22 @@ def _pointwise(window: Window) -> bool:
     return window == Window((1, 1))
 
 
-def _blocks(images: int, places: tuple[int, int], width: int) -> Any:
-    """Parts of a batch, (images, rows of places), whose windows fill no more than COLUMNS entries."""
-    whole = places[0] * places[1] * width
+def _blocks(images: int, output_size: tuple[int, int], width: int) -> Any:
+    """Parts of a batch, (images, rows of positions), whose windows fill no more than COLUMNS entries."""
+    whole = output_size[0] * output_size[1] * width
     if whole <= COLUMNS:
         step = max(COLUMNS // max(whole, 1), 1)
-        return [(slice(n, n + step), slice(0, places[0])) for n in range(0, images, step)]
-    step = max(COLUMNS // (places[1] * width), 1)
-    return [(slice(n, n + 1), slice(p, p + step)) for n in range(images) for p in range(0, places[0], step)]
+        return [(slice(n, n + step), slice(0, output_size[0])) for n in range(0, images, step)]
+    step = max(COLUMNS // (output_size[1] * width), 1)
+    return [(slice(n, n + 1), slice(p, p + step)) for n in range(images) for p in range(0, output_size[0], step)]
 
 
-def _windows(wide: Any, window: Window, places: tuple[int, int]) -> Any:
+def _windows(padded_x: Any, window: Window, output_size: tuple[int, int]) -> Any:
     """Every window of the padded images as a view: (images, down, across, kernel height, kernel width, channels)."""
-    n, h, w, c = wide.strides
+    n, h, w, c = padded_x.strides
     strides = (n, h * window.stride[0], w * window.stride[1], h * window.dilation[0], w * window.dilation[1], c)
-    shape = (wide.shape[0], *places, *window.size, wide.shape[3])
-    return np.lib.stride_tricks.as_strided(wide, shape, strides, writeable=False)
+    shape = (padded_x.shape[0], *output_size, *window.size, padded_x.shape[3])
+    return np.lib.stride_tricks.as_strided(padded_x, shape, strides, writeable=False)
 
 
 @kernels.convolution.fast("numpy")
@@ -47,7 +47,7 @@ def convolution(x: Any, weight: Any, bias: Any, *, window: Window, groups: int =
         return loops.Convolution(weight, bias, window)(x)
     if groups == 1 and _pointwise(window):
         return affine(x, weight[0, 0], bias)
-    y = np.empty((x.shape[0], *window.places(x.shape[1:3]), weight.shape[3]), dtype=x.dtype)
+    y = np.empty((x.shape[0], *window.output_size(x.shape[1:3]), weight.shape[3]), dtype=x.dtype)
     if not (is_tiled(x, y, window, groups) and winograd.convolution(x, winograd.transformed(weight), window, y)):
         _products(x, weight, window, groups, y)
     return y if bias is None else np.add(y, bias, out=y)
@@ -62,14 +62,14 @@ def is_tiled(x: Any, y: Any, window: Window, groups: int) -> bool:
 
 def _products(x: Any, weight: Any, window: Window, groups: int, y: Any) -> None:
     """One large product a block of windows."""
-    places = y.shape[1:3]
-    wide = np.pad(x, ((0, 0), *window.padding, (0, 0))) if any(map(any, window.padding)) else x
+    output_size = y.shape[1:3]
+    padded_x = np.pad(x, ((0, 0), *window.padding, (0, 0))) if any(map(any, window.padding)) else x
     inputs, filters = x.shape[3] // groups, weight.shape[3] // groups
     for g in range(groups):
-        seen = _windows(wide[..., g * inputs : (g + 1) * inputs], window, places)
+        seen = _windows(padded_x[..., g * inputs : (g + 1) * inputs], window, output_size)
         out = slice(g * filters, (g + 1) * filters)
         matrix = weight[..., out].reshape(-1, filters)
-        for images, rows in _blocks(x.shape[0], places, matrix.shape[0]):
+        for images, rows in _blocks(x.shape[0], output_size, matrix.shape[0]):
             block = seen[images, rows]
             y[images, rows, :, out] = (block.reshape(-1, matrix.shape[0]) @ matrix).reshape(*block.shape[:3], filters)
 
@@ -96,32 +96,32 @@ def convolution_pullback(
 
 def _products_back(dy: Any, x: Any, weight: Any, window: Window, groups: int, *, input_gradient: bool) -> Any:
     """Two large products a block of windows: one for dW, one whose rows are added back over the windows for dx."""
-    places = window.places(x.shape[1:3])
-    wide = np.pad(x, ((0, 0), *window.padding, (0, 0))) if any(map(any, window.padding)) else x
-    dwide: Any = np.zeros_like(wide) if input_gradient else None
+    output_size = window.output_size(x.shape[1:3])
+    padded_x = np.pad(x, ((0, 0), *window.padding, (0, 0))) if any(map(any, window.padding)) else x
+    padded_dx: Any = np.zeros_like(padded_x) if input_gradient else None
     dw = np.zeros_like(weight, order="C")
     inputs, filters = x.shape[3] // groups, weight.shape[3] // groups
     for g in range(groups):
         channels, out = slice(g * inputs, (g + 1) * inputs), slice(g * filters, (g + 1) * filters)
-        seen = _windows(wide[..., channels], window, places)
+        seen = _windows(padded_x[..., channels], window, output_size)
         matrix = weight[..., out].reshape(-1, filters)
-        for images, rows in _blocks(x.shape[0], places, matrix.shape[0]):
-            slopes = dy[images, rows, :, out].reshape(-1, filters)
-            dw[..., out] += (seen[images, rows].reshape(-1, matrix.shape[0]).T @ slopes).reshape(
+        for images, rows in _blocks(x.shape[0], output_size, matrix.shape[0]):
+            dy_rows = dy[images, rows, :, out].reshape(-1, filters)
+            dw[..., out] += (seen[images, rows].reshape(-1, matrix.shape[0]).T @ dy_rows).reshape(
                 *window.size, inputs, filters
             )
-            if dwide is not None:
-                back = (slopes @ matrix.T).reshape(-1, *dy[images, rows].shape[1:3], *window.size, inputs)
-                _add_back(dwide[images, ..., channels], back, window, rows.start)
-    return None if dwide is None else cropped(dwide, window.padding), dw
+            if padded_dx is not None:
+                back = (dy_rows @ matrix.T).reshape(-1, *dy[images, rows].shape[1:3], *window.size, inputs)
+                _add_back(padded_dx[images, ..., channels], back, window, rows.start)
+    return None if padded_dx is None else cropped(padded_dx, window.padding), dw
 
 
-def _add_back(dwide: Any, back: Any, window: Window, first_row: int) -> None:
-    """Add each tap's part to the entries that it met; rows of places begin at `first_row`."""
+def _add_back(padded_dx: Any, back: Any, window: Window, first_row: int) -> None:
+    """Add each tap's part to the entries that it met; rows of positions begin at `first_row`."""
     for i, j in window.taps():
         rows, columns = window.seen_by((i, j), back.shape[1:3])
         start = first_row * window.stride[0]
-        dwide[:, rows.start + start : rows.stop + start : rows.step, columns] += back[:, :, :, i, j]
+        padded_dx[:, rows.start + start : rows.stop + start : rows.step, columns] += back[:, :, :, i, j]
 
 
 @kernels.max_pool.fast("numpy")
@@ -130,18 +130,20 @@ def max_pool(x: Any, *, window: Window) -> Any:
     loops = numba_pieces("pooling")
     if loops and loops.takes_pool(x, window):
         return loops.max_pool(x, window)
-    wide = np.pad(x, ((0, 0), *window.padding, (0, 0)), constant_values=-np.inf) if any(map(any, window.padding)) else x
-    down, across = window.places(x.shape[1:3])
-    rows = _largest(wide, 1, window.size[0], window.stride[0], window.dilation[0], down)
+    padded_x = (
+        np.pad(x, ((0, 0), *window.padding, (0, 0)), constant_values=-np.inf) if any(map(any, window.padding)) else x
+    )
+    down, across = window.output_size(x.shape[1:3])
+    rows = _largest(padded_x, 1, window.size[0], window.stride[0], window.dilation[0], down)
     return _largest(rows, 2, window.size[1], window.stride[1], window.dilation[1], across)
 
 
-def _largest(x: Any, axis: int, size: int, stride: int, dilation: int, places: int) -> Any:
-    """The largest of `size` entries along an axis, at each place."""
+def _largest(x: Any, axis: int, size: int, stride: int, dilation: int, count: int) -> Any:
+    """The largest of `size` entries along an axis, at each position."""
 
     def seen(tap: int) -> Any:
         start = tap * dilation
-        return x[(slice(None),) * axis + (slice(start, start + stride * (places - 1) + 1, stride),)]
+        return x[(slice(None),) * axis + (slice(start, start + stride * (count - 1) + 1, stride),)]
 
     if size == 1:
         return np.ascontiguousarray(seen(0))
@@ -157,26 +159,28 @@ def max_pool_pullback(dy: Any, x: Any, y: Any, *, window: Window) -> Any:
     loops = numba_pieces("pooling")
     if loops and x.dtype == dy.dtype == y.dtype == np.float32 and window.dilation == (1, 1) and x.size:
         return loops.max_pool_pullback(dy, x, y, window)
-    places = window.places(x.shape[1:3])
-    wide = np.pad(x, ((0, 0), *window.padding, (0, 0)), constant_values=-np.inf) if any(map(any, window.padding)) else x
-    dwide: Any = np.zeros(wide.shape, dtype=dy.dtype)
+    output_size = window.output_size(x.shape[1:3])
+    padded_x = (
+        np.pad(x, ((0, 0), *window.padding, (0, 0)), constant_values=-np.inf) if any(map(any, window.padding)) else x
+    )
+    padded_dx: Any = np.zeros(padded_x.shape, dtype=dy.dtype)
     free = np.ones(y.shape, dtype=bool)
     for tap in window.taps():
-        seen = (slice(None), *window.seen_by(tap, places))
-        won = (wide[seen] == y) & free
+        seen = (slice(None), *window.seen_by(tap, output_size))
+        won = (padded_x[seen] == y) & free
         free &= ~won
-        dwide[seen] += chosen(won, dy)
-    return cropped(dwide, window.padding)
+        padded_dx[seen] += chosen(won, dy)
+    return cropped(padded_dx, window.padding)
 
 
 @kernels.mean_pool_pullback.fast("numpy")
 def mean_pool_pullback(dy: Any, x: Any, counts: Any, *, window: Window) -> Any:
     """Added in place."""
     (top, bottom), (left, right) = window.padding
-    dwide: Any = np.zeros(
+    padded_dx: Any = np.zeros(
         (x.shape[0], x.shape[1] + top + bottom, x.shape[2] + left + right, x.shape[3]), dtype=dy.dtype
     )
-    shares = dy / counts
+    scaled_dy = dy / counts
     for tap in window.taps():
-        dwide[(slice(None), *window.seen_by(tap, dy.shape[1:3]))] += shares
-    return cropped(dwide, window.padding)
+        padded_dx[(slice(None), *window.seen_by(tap, dy.shape[1:3]))] += scaled_dy
+    return cropped(padded_dx, window.padding)

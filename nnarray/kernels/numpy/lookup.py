@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from nnarray import kernels
-from nnarray.kernels.standard.numerics import wide_dtype
+from nnarray.kernels.standard.numerics import at_least_float32_dtype
 
 
 @kernels.lookup.fast("numpy")
@@ -24,10 +24,12 @@ def scatter_add(rows: Any, index: Any, *, count: int) -> Any:
     inside = (index >= 0) & (index < count)
     if not inside.all():
         rows, index = rows[inside], index[inside]
-    found = np.zeros((count, rows.shape[1]), dtype=rows.dtype)
+    result = np.zeros((count, rows.shape[1]), dtype=rows.dtype)
     if index.size:
         order = np.argsort(index, kind="stable")
         index = index[order]
         starts = np.flatnonzero(np.concatenate(([True], index[1:] != index[:-1])))
-        found[index[starts]] = np.add.reduceat(rows[order], starts, axis=0, dtype=wide_dtype(np, rows.dtype))
-    return found
+        result[index[starts]] = np.add.reduceat(
+            rows[order], starts, axis=0, dtype=at_least_float32_dtype(np, rows.dtype)
+        )
+    return result

@@ -76,12 +76,12 @@ def residual(change: Stage, shortcut: Stage | None, value: Value) -> Stage:
     return stage
 
 
-def dense(weight: Any, bias: Any, function: Function, *, among_pictures: bool) -> Stage:
+def dense(weight: Any, bias: Any, function: Function, *, in_image_network: bool) -> Stage:
     """f(x W + b).
 
     Among compiled convolutions it is one of them: after a product of NumPy's, its threads would hold on to the cores.
     """
-    if among_pictures and numba_pieces() and weight.dtype == np.float32:
+    if in_image_network and numba_pieces() and weight.dtype == np.float32:
         units = weight.shape[1]
         pointwise = convolution(weight[None, None], bias, Window((1, 1)), 1, function)
         return any_layer(lambda x: pointwise(x.reshape(1, 1, -1, x.shape[-1])).reshape(*x.shape[:-1], units))
@@ -105,7 +105,7 @@ def convolution(weight: Any, bias: Any, window: Window, groups: int, function: F
     transformed: list[Any] = []
 
     def outputs(x: Any) -> Any:
-        z = np.empty((x.shape[0], *window.places(x.shape[1:3]), weight.shape[3]), dtype=x.dtype)
+        z = np.empty((x.shape[0], *window.output_size(x.shape[1:3]), weight.shape[3]), dtype=x.dtype)
         if is_tiled(x, z, window, groups):
             if not transformed:
                 transformed.append(winograd.transformed(weight))

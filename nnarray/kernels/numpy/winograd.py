@@ -17,7 +17,7 @@ import numpy as np
 from nnarray.kernels.standard.windows import Window
 from nnarray.kernels.threads import shared
 
-TILE = 4  # places along an axis that are computed at once
+TILE = 4  # positions along an axis that are computed at once
 POINTS = TILE + 2
 NUMBERS = (0.0, 0.625, -0.625, 1.5, -1.5)  # whose powers and differences round least in float32
 
@@ -48,9 +48,9 @@ def fits(window: Window) -> bool:
     return window.size == (3, 3) and window.stride == window.dilation == (1, 1)
 
 
-def tiles_of(places: tuple[int, int]) -> tuple[int, int]:
-    """How many tiles cover the places, down and across."""
-    return -(-places[0] // TILE), -(-places[1] // TILE)
+def tiles_of(output_size: tuple[int, int]) -> tuple[int, int]:
+    """How many tiles cover the positions, down and across."""
+    return -(-output_size[0] // TILE), -(-output_size[1] // TILE)
 
 
 def transformed(weight: Any) -> Any:
@@ -100,10 +100,10 @@ class _Memory:
 
     def __init__(self, rows: int, columns: int, channels: int, units: int) -> None:
         tiles = rows * columns
-        self.wide = np.empty((TILE * rows + 2, TILE * columns + 2, channels), np.float32)
+        self.padded = np.empty((TILE * rows + 2, TILE * columns + 2, channels), np.float32)
         self.patches = np.empty((POINTS, POINTS, rows, columns, channels), np.float32)
-        (h, w, c), steps = self.wide.strides, np.lib.stride_tricks.as_strided
-        self.seen = steps(self.wide, self.patches.shape, (h, w, TILE * h, TILE * w, c), writeable=False)
+        (h, w, c), steps = self.padded.strides, np.lib.stride_tricks.as_strided
+        self.seen = steps(self.padded, self.patches.shape, (h, w, TILE * h, TILE * w, c), writeable=False)
         self.v = np.empty((POINTS * POINTS, tiles, channels), np.float32)
         self.m = np.empty((POINTS * POINTS, tiles, units), np.float32)
         self.y = np.empty((TILE * TILE, tiles, units), np.float32)
@@ -113,16 +113,16 @@ class _Memory:
     def compute(self, x: Any, filters: Any, padding: Any, y: Any, first: int) -> bool:
         """A^T (U (B^T d B)) A, for the rows of y from the first one on; whether all are finite."""
         top, left = first - padding[0][0], padding[1][0]
-        self.wide[...] = 0.0
-        seen = x[max(top, 0) : max(top + self.wide.shape[0], 0)]
-        into = self.wide[max(-top, 0) : max(-top, 0) + len(seen), left : left + x.shape[1]]
+        self.padded[...] = 0.0
+        seen = x[max(top, 0) : max(top + self.padded.shape[0], 0)]
+        into = self.padded[max(-top, 0) : max(-top, 0) + len(seen), left : left + x.shape[1]]
         into[...] = seen[:, : into.shape[1]]
         np.copyto(self.patches, self.seen)
         np.matmul(BOTH_INPUTS, _columns(self.patches, POINTS), out=_columns(self.v, POINTS))
         np.matmul(self.v, filters, out=self.m)
         np.matmul(BOTH_FORWARD, _columns(self.m, POINTS), out=_columns(self.y, TILE))
         np.copyto(self.whole, self.turned)
-        there = self.whole.reshape(-1, self.whole.shape[2] * TILE, self.whole.shape[4])[: y.shape[0] - first]
-        y[first : first + len(there)] = there[:, : y.shape[1]]
+        kept = self.whole.reshape(-1, self.whole.shape[2] * TILE, self.whole.shape[4])[: y.shape[0] - first]
+        y[first : first + len(kept)] = kept[:, : y.shape[1]]
         flat = self.y.reshape(-1)
         return math.isfinite(np.dot(flat, flat))

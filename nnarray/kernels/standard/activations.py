@@ -13,7 +13,7 @@ import math
 from nnarray.backends import namespace
 from nnarray.kernels.functions import pullback_of
 from nnarray.kernels.registry import kernel
-from nnarray.kernels.standard.numerics import clamp, wide, within
+from nnarray.kernels.standard.numerics import at_least_float32, clamp, within
 from nnarray.typing import Array
 
 # f(x) = x g(x) with g(x) -> 0 faster than 1/x: below -FAR, x g(x) is 0 in float64, and -inf * 0 would be nan.
@@ -211,8 +211,8 @@ def gelu_tanh_pullback(dy: Array, x: Array, y: Array) -> Array:
     xp = namespace(x)
     near = clamp(x, -12.0, 12.0)
     t = xp.tanh(_GELU_A * (near + _GELU_B * near * near * near))
-    slope = _GELU_A * (1.0 + 3.0 * _GELU_B * near * near)
-    return dy * (0.5 + 0.5 * t + 0.5 * near * (1.0 - t * t) * slope)
+    inner = _GELU_A * (1.0 + 3.0 * _GELU_B * near * near)
+    return dy * (0.5 + 0.5 * t + 0.5 * near * (1.0 - t * t) * inner)
 
 
 @kernel
@@ -321,7 +321,7 @@ def softmax(x: Array) -> Array:
     The largest is subtracted first. Blanchard, Higham & Higham (2021), IMA J. Numer. Anal. 41(4), 2311-2330.
     """
     xp = namespace(x)
-    z = within(wide(x))
+    z = within(at_least_float32(x))
     e = xp.exp(z - xp.max(z, axis=-1, keepdims=True))
     return xp.astype(e / xp.sum(e, axis=-1, keepdims=True), x.dtype, copy=False)
 
@@ -336,7 +336,7 @@ def softmax_pullback(dy: Array, x: Array | None, y: Array) -> Array:
 def log_softmax(x: Array) -> Array:
     """y_k = x_k - ln sum_j exp(x_j) along the last axis."""
     xp = namespace(x)
-    z = within(wide(x))
+    z = within(at_least_float32(x))
     z = z - xp.max(z, axis=-1, keepdims=True)
     return xp.astype(z - xp.log(xp.sum(xp.exp(z), axis=-1, keepdims=True)), x.dtype, copy=False)
 

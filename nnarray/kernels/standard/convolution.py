@@ -25,17 +25,17 @@ def convolution(x: Array, weight: Array, bias: Array | None, *, window: Window, 
 
     Returns
     -------
-    array, shape (batch, places down, places across, filters)
+    array, shape (batch, positions down, positions across, filters)
 
     References
     ----------
     .. [1] LeCun et al. (1989), Backpropagation applied to handwritten zip code recognition. Neural Computation 1(4).
     """
-    places = window.places(x.shape[1:3])
+    output_size = window.output_size(x.shape[1:3])
     x = padded(x, window.padding)
     y: Array | None = None
     for tap in window.taps():
-        rows, columns = window.seen_by(tap, places)
+        rows, columns = window.seen_by(tap, output_size)
         term = _product(x[:, rows, columns, :], weight[tap[0], tap[1], ...], groups)
         y = term if y is None else y + term
     assert y is not None  # a window has at least one tap
@@ -46,22 +46,22 @@ def convolution(x: Array, weight: Array, bias: Array | None, *, window: Window, 
 def convolution_pullback(
     dy: Array, x: Array, weight: Array, *, window: Window, groups: int = 1, input_gradient: bool = True
 ) -> tuple[Array | None, Array, Array]:
-    """dx, dW and db: each tap's product W[i, j] taken back to the places that it met.
+    """dx, dW and db: each tap's product W[i, j] taken back to the positions that it met.
 
     dW[i, j] = sum over n, p, q of x[n, p s + i d, q s + j d]^T dy[n, p, q], and db = sum of dy.
     """
-    xp, places = namespace(dy), window.places(x.shape[1:3])
-    wide = padded(x, window.padding)
+    xp, output_size = namespace(dy), window.output_size(x.shape[1:3])
+    padded_x = padded(x, window.padding)
     dx: Array | None = None
-    slopes: list[Array] = []
+    gradients: list[Array] = []
     for tap in window.taps():
-        rows, columns = window.seen_by(tap, places)
-        slopes.append(_product_of_channels(wide[:, rows, columns, :], dy, groups))
+        rows, columns = window.seen_by(tap, output_size)
+        gradients.append(_product_of_channels(padded_x[:, rows, columns, :], dy, groups))
         if input_gradient:
             back = _product_back(dy, weight[tap[0], tap[1], ...], groups)
-            term = spread(back, window, tap, wide.shape)
+            term = spread(back, window, tap, padded_x.shape)
             dx = term if dx is None else dx + term
-    dw = xp.reshape(xp.stack(slopes), weight.shape)
+    dw = xp.reshape(xp.stack(gradients), weight.shape)
     db = xp.sum(xp.reshape(dy, (-1, dy.shape[-1])), axis=0, dtype=dy.dtype)
     return None if dx is None else cropped(dx, window.padding), dw, db
 
@@ -95,6 +95,6 @@ def _product_back(dy: Array, weight: Array, groups: int) -> Array:
 def _product_of_channels(x: Array, dy: Array, groups: int) -> Array:
     """sum over n, p, q of x^T dy, shape (channels / groups, filters)."""
     xp = namespace(dy)
-    inputs, slopes = (xp.reshape(a, (-1, groups, a.shape[-1] // groups)) for a in (x, dy))
-    each = xp.matmul(xp.permute_dims(inputs, (1, 2, 0)), xp.permute_dims(slopes, (1, 0, 2)))
+    inputs, gradients = (xp.reshape(a, (-1, groups, a.shape[-1] // groups)) for a in (x, dy))
+    each = xp.matmul(xp.permute_dims(inputs, (1, 2, 0)), xp.permute_dims(gradients, (1, 0, 2)))
     return xp.reshape(xp.permute_dims(each, (1, 0, 2)), (x.shape[-1] // groups, dy.shape[-1]))

@@ -40,9 +40,9 @@ def threefry(counter: Array, high: Any, key0: Any, key1: Any) -> tuple[Array, Ar
     """
     xp, shape = namespace(counter), counter.shape
     counter = xp.reshape(counter, (-1,))  # sums of single numbers would warn when they overflow
-    place = {"dtype": xp.int32, "device": device_of(counter)}
-    k0, k1, high = (xp.asarray(word, **place) for word in (key0, key1, high))
-    keys = (k0, k1, k0 ^ k1 ^ xp.asarray(_PARITY, **place))
+    options = {"dtype": xp.int32, "device": device_of(counter)}
+    k0, k1, high = (xp.asarray(word, **options) for word in (key0, key1, high))
+    keys = (k0, k1, k0 ^ k1 ^ xp.asarray(_PARITY, **options))
     a, b = counter + k0, xp.zeros_like(counter) + high + k1
     for i in range(5):
         for r in _ROTATIONS[:4] if i % 2 == 0 else _ROTATIONS[4:]:

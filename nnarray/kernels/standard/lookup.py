@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nnarray.backends import device_of, namespace
 from nnarray.kernels.registry import kernel
-from nnarray.kernels.standard.numerics import wide
+from nnarray.kernels.standard.numerics import at_least_float32
 from nnarray.typing import Array
 
 
@@ -31,8 +31,8 @@ def lookup(table: Array, index: Array) -> Array:
     xp, rows, index = namespace(table), table.shape[0], whole(index)
     inside = xp.logical_and(index >= 0, index < rows)
     flat = xp.reshape(xp.where(inside, index, xp.zeros_like(index)), (-1,))
-    found = xp.reshape(xp.take(table, flat, axis=0), (*index.shape, table.shape[1]))
-    return xp.where(inside[..., None], found, xp.asarray(xp.nan, dtype=table.dtype, device=device_of(table)))
+    result = xp.reshape(xp.take(table, flat, axis=0), (*index.shape, table.shape[1]))
+    return xp.where(inside[..., None], result, xp.asarray(xp.nan, dtype=table.dtype, device=device_of(table)))
 
 
 @kernel
@@ -62,7 +62,7 @@ def scatter_add(rows: Array, index: Array, *, count: int) -> Array:
         return xp.zeros((count, rows.shape[1]), dtype=rows.dtype, device=device)
     index = whole(index)
     order = xp.argsort(index, stable=True)
-    index, sums, distance = xp.take(index, order), wide(xp.take(rows, order, axis=0)), 1
+    index, sums, distance = xp.take(index, order), at_least_float32(xp.take(rows, order, axis=0)), 1
     while distance < index.shape[0]:
         same = index[distance:] == index[:-distance]
         before = xp.where(same[:, None], sums[:-distance, :], xp.zeros_like(sums[:-distance, :]))
@@ -72,5 +72,5 @@ def scatter_add(rows: Array, index: Array, *, count: int) -> Array:
     last = xp.astype(xp.searchsorted(index, each, side="right"), index.dtype) - 1
     at = xp.where(last >= 0, last, xp.zeros_like(last))
     there = xp.logical_and(last >= 0, xp.take(index, at) == each)
-    found = xp.take(sums, at, axis=0)
-    return xp.astype(xp.where(there[:, None], found, xp.zeros_like(found)), rows.dtype, copy=False)
+    result = xp.take(sums, at, axis=0)
+    return xp.astype(xp.where(there[:, None], result, xp.zeros_like(result)), rows.dtype, copy=False)

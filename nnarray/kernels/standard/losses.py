@@ -11,30 +11,30 @@ import math
 from nnarray.backends import device_of, namespace
 from nnarray.kernels.registry import kernel
 from nnarray.kernels.standard.activations import logistic
-from nnarray.kernels.standard.numerics import clamp, wide, within
+from nnarray.kernels.standard.numerics import at_least_float32, clamp, within
 from nnarray.typing import Array
 
 
-def _mean_of_entries(entries: Array, slopes: Array, outputs: Array) -> tuple[Array, Array]:
+def _mean_of_terms(terms: Array, gradients: Array, outputs: Array) -> tuple[Array, Array]:
     """The mean over all axes but the first, and the gradient to match."""
     xp, count = namespace(outputs), math.prod(outputs.shape[1:])
-    shares = xp.reshape(entries / count, (outputs.shape[0], count))  # whose sum overflows only where the mean does
-    return xp.sum(shares, axis=1), xp.astype(slopes / count, outputs.dtype, copy=False)
+    scaled = xp.reshape(terms / count, (outputs.shape[0], count))  # whose sum overflows only where the mean does
+    return xp.sum(scaled, axis=1), xp.astype(gradients / count, outputs.dtype, copy=False)
 
 
 @kernel
 def mse(outputs: Array, target: Array) -> tuple[Array, Array]:
     """The squared error, L = mean of (o - t)^2."""
-    difference = wide(outputs) - wide(target)
-    return _mean_of_entries(difference * difference, 2.0 * difference, outputs)
+    difference = at_least_float32(outputs) - at_least_float32(target)
+    return _mean_of_terms(difference * difference, 2.0 * difference, outputs)
 
 
 @kernel
 def mae(outputs: Array, target: Array) -> tuple[Array, Array]:
     """The absolute error, L = mean of |o - t|; its derivative at 0 is taken as 0."""
     xp = namespace(outputs)
-    difference = wide(outputs) - wide(target)
-    return _mean_of_entries(xp.abs(difference), xp.sign(difference), outputs)
+    difference = at_least_float32(outputs) - at_least_float32(target)
+    return _mean_of_terms(xp.abs(difference), xp.sign(difference), outputs)
 
 
 @kernel
@@ -45,18 +45,18 @@ def huber(outputs: Array, target: Array, *, delta: float) -> tuple[Array, Array]
     ----------
     .. [1] Huber (1964), Annals of Mathematical Statistics 35(1), 73-101.
     """
-    difference = wide(outputs) - wide(target)
-    slope = clamp(difference, -delta, delta)
-    return _mean_of_entries(slope * (difference - 0.5 * slope), slope, outputs)
+    difference = at_least_float32(outputs) - at_least_float32(target)
+    gradient = clamp(difference, -delta, delta)
+    return _mean_of_terms(gradient * (difference - 0.5 * gradient), gradient, outputs)
 
 
 @kernel
 def binary_cross_entropy(logits: Array, target: Array) -> tuple[Array, Array]:
     """L = mean of max(z, 0) - z t + ln(1 + exp(-|z|)), the cross-entropy of logistic(z) and t in [0, 1]."""
     xp = namespace(logits)
-    z, t = within(wide(logits)), wide(target)
-    entries = xp.maximum(z, 0.0) - z * t + xp.log1p(xp.exp(-xp.abs(z)))
-    return _mean_of_entries(entries, logistic(z) - t, logits)
+    z, t = within(at_least_float32(logits)), at_least_float32(target)
+    terms = xp.maximum(z, 0.0) - z * t + xp.log1p(xp.exp(-xp.abs(z)))
+    return _mean_of_terms(terms, logistic(z) - t, logits)
 
 
 @kernel
@@ -74,7 +74,7 @@ def cross_entropy(logits: Array, target: Array) -> tuple[Array, Array]:
     .. [1] Blanchard, Higham & Higham (2021), IMA J. Numer. Anal. 41(4), 2311-2330.
     """
     xp = namespace(logits)
-    z, t = within(wide(logits)), wide(target)
+    z, t = within(at_least_float32(logits)), at_least_float32(target)
     z = z - xp.max(z, axis=-1, keepdims=True)
     e = xp.exp(z)
     total = xp.sum(e, axis=-1, keepdims=True)

@@ -6,7 +6,7 @@ import math
 
 from nnarray.backends import namespace
 from nnarray.kernels.registry import kernel
-from nnarray.kernels.standard.numerics import scale_of, wide
+from nnarray.kernels.standard.numerics import at_least_float32, scale_of
 from nnarray.kernels.standard.windows import padded
 from nnarray.typing import Array
 
@@ -19,7 +19,7 @@ def normalise(x: Array, *, axes: tuple[int, ...], epsilon: float) -> tuple[Array
     squared: where the variance is too large for the dtype, the rest is still right. z has the dtype of x; the others
     are at least float32.
     """
-    xp, v, least = namespace(x), wide(x), epsilon**0.5
+    xp, v, least = namespace(x), at_least_float32(x), epsilon**0.5
     mean = xp.sum(v / math.prod(v.shape[axis] for axis in axes), axis=axes, keepdims=True)
     centred = v - mean
     size = scale_of(centred, axes)
@@ -31,7 +31,7 @@ def normalise(x: Array, *, axes: tuple[int, ...], epsilon: float) -> tuple[Array
 
 def normalised(x: Array, *, axes: tuple[int, ...], epsilon: float) -> tuple[Array, Array, Array, Array]:
     """As `normalise`, in fewer passes; where a sum of squares overflows, 1 / sqrt(...) is not above 0."""
-    xp, v = namespace(x), wide(x)
+    xp, v = namespace(x), at_least_float32(x)
     mean = xp.mean(v, axis=axes, keepdims=True)
     centred = v - mean
     variance = xp.mean(centred * centred, axis=axes, keepdims=True)
@@ -60,7 +60,7 @@ def normalise_pullback(dz: Array, z: Array, inverse: Array, *, axes: tuple[int, 
     .. [1] Ioffe & Szegedy (2015), Batch normalization. ICML, section 3.
     """
     xp, dtype = namespace(dz), dz.dtype
-    dz, z, inverse = wide(dz), wide(z), wide(inverse)
+    dz, z, inverse = at_least_float32(dz), at_least_float32(z), at_least_float32(inverse)
     along = xp.mean(dz * z, axis=axes, keepdims=True)
     dx = inverse * (dz - xp.mean(dz, axis=axes, keepdims=True) - z * along)
     return xp.astype(dx, dtype, copy=False)
@@ -86,9 +86,9 @@ def batch_norm_pullback(dy: Array, z: Array, weight: Array, inverse: Array) -> t
     """
     xp, dtype, axes = namespace(dy), dy.dtype, tuple(range(dy.ndim - 1))
     count = math.prod(dy.shape[:-1])
-    slope, z = wide(dy), wide(z)
-    db, dw = xp.sum(slope, axis=axes), xp.sum(slope * z, axis=axes)
-    dx = (wide(weight) * wide(inverse)) * (slope - db / count - z * (dw / count))
+    gradient, z = at_least_float32(dy), at_least_float32(z)
+    db, dw = xp.sum(gradient, axis=axes), xp.sum(gradient * z, axis=axes)
+    dx = (at_least_float32(weight) * at_least_float32(inverse)) * (gradient - db / count - z * (dw / count))
     dx, dw, db = (xp.astype(each, dtype, copy=False) for each in (dx, dw, db))
     return dx, dw, db
 
@@ -97,10 +97,10 @@ def _over_neighbours(x: Array, size: int) -> Array:
     """The sum over the `size` channels around each one."""
     before = size // 2
     flat = namespace(x).reshape(x, (1, -1, x.shape[-1], 1))
-    wide = padded(flat, ((0, 0), (before, size - 1 - before)))
+    padded_x = padded(flat, ((0, 0), (before, size - 1 - before)))
     total: Array | None = None
     for k in range(size):
-        part = wide[:, :, k : k + x.shape[-1], :]
+        part = padded_x[:, :, k : k + x.shape[-1], :]
         total = part if total is None else total + part
     assert total is not None
     return namespace(x).reshape(total, x.shape)
@@ -114,7 +114,7 @@ def local_response(x: Array, *, size: int, alpha: float, beta: float, k: float) 
     ----------
     .. [1] Krizhevsky, Sutskever & Hinton (2012), ImageNet classification with deep convolutional networks. NeurIPS.
     """
-    v = wide(x)
+    v = at_least_float32(x)
     y = v * (k + alpha / size * _over_neighbours(v * v, size)) ** -beta
     return namespace(x).astype(y, x.dtype, copy=False)
 
@@ -126,8 +126,8 @@ def local_response_pullback(dy: Array, x: Array, *, size: int, alpha: float, bet
     The sum runs over the channels j that have c among their neighbours: the mirror image of the window.
     """
     xp, dtype = namespace(x), x.dtype
-    dy, x = wide(dy), wide(x)
+    dy, x = at_least_float32(dy), at_least_float32(x)
     u = k + alpha / size * _over_neighbours(x * x, size)
-    shares = dy * x * u ** (-beta - 1.0)
-    mirrored = xp.flip(_over_neighbours(xp.flip(shares, axis=-1), size), axis=-1)
+    terms = dy * x * u ** (-beta - 1.0)
+    mirrored = xp.flip(_over_neighbours(xp.flip(terms, axis=-1), size), axis=-1)
     return xp.astype(dy * u**-beta - (2.0 * alpha * beta / size) * x * mirrored, dtype, copy=False)

@@ -8,15 +8,15 @@ from nnarray.backends import namespace
 from nnarray.typing import Array, DType, Namespace
 
 
-def wide_dtype(xp: Namespace, dtype: DType) -> DType:
+def at_least_float32_dtype(xp: Namespace, dtype: DType) -> DType:
     """`dtype`, or float32 if it is narrower."""
     return xp.float32 if xp.finfo(dtype).bits < 32 else dtype
 
 
-def wide(x: Array) -> Array:
+def at_least_float32(x: Array) -> Array:
     """`x`, or in float32 if it is narrower: exponentials, and sums of many, need the range."""
     xp = namespace(x)
-    return xp.astype(x, wide_dtype(xp, x.dtype), copy=False)
+    return xp.astype(x, at_least_float32_dtype(xp, x.dtype), copy=False)
 
 
 def clamp(x: Array, low: float, high: float) -> Array:
@@ -36,8 +36,8 @@ def scale_of(x: Array, axis: Any = None) -> Array:
     A quarter, for the reciprocal of the largest number is subnormal, and XLA takes that for 0.
     """
     xp = namespace(x)
-    found = 0.25 * xp.max(xp.abs(x), axis=axis, keepdims=True)
-    return xp.where(found == 0, 1.0, found)
+    quarter = 0.25 * xp.max(xp.abs(x), axis=axis, keepdims=True)
+    return xp.where(quarter == 0, 1.0, quarter)
 
 
 def scaled(x: Array) -> tuple[Array, Array, Array]:
@@ -48,7 +48,7 @@ def scaled(x: Array) -> tuple[Array, Array, Array]:
 
 
 def within(x: Array) -> Array:
-    """`x` with everything beyond half the largest number, infinity too, drawn in: no difference of two overflows."""
+    """`x` with everything beyond half the largest number, infinity too, limited: no difference of two overflows."""
     xp = namespace(x)
     half = float(xp.finfo(x.dtype).max) / 2
     return clamp(x, -half, half)

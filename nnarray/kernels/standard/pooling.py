@@ -19,11 +19,11 @@ def max_pool(x: Array, *, window: Window) -> Array:
     ----------
     x : array, shape (batch, height, width, channels)
     """
-    xp, places = namespace(x), window.places(x.shape[1:3])
-    wide = padded(x, window.padding, -math.inf)
+    xp, output_size = namespace(x), window.output_size(x.shape[1:3])
+    padded_x = padded(x, window.padding, -math.inf)
     y: Array | None = None
     for tap in window.taps():
-        seen = wide[:, *window.seen_by(tap, places), :]
+        seen = padded_x[:, *window.seen_by(tap, output_size), :]
         y = seen if y is None else xp.maximum(y, seen)
     assert y is not None
     return y
@@ -32,14 +32,14 @@ def max_pool(x: Array, *, window: Window) -> Array:
 @kernel
 def max_pool_pullback(dy: Array, x: Array, y: Array, *, window: Window) -> Array:
     """dy goes to the first entry of each window, row by row, that is the largest."""
-    xp, places = namespace(x), window.places(x.shape[1:3])
-    wide = padded(x, window.padding, -math.inf)
+    xp, output_size = namespace(x), window.output_size(x.shape[1:3])
+    padded_x = padded(x, window.padding, -math.inf)
     free = xp.ones(y.shape, dtype=xp.bool, device=device_of(y))
     dx: Array | None = None
     for tap in window.taps():
-        won = (wide[:, *window.seen_by(tap, places), :] == y) & free
+        won = (padded_x[:, *window.seen_by(tap, output_size), :] == y) & free
         free = free & ~won
-        term = spread(xp.where(won, dy, 0.0), window, tap, wide.shape)
+        term = spread(xp.where(won, dy, 0.0), window, tap, padded_x.shape)
         dx = term if dx is None else dx + term
     assert dx is not None
     return cropped(dx, window.padding)
@@ -52,14 +52,14 @@ def mean_pool(x: Array, counts: Array, *, window: Window) -> Array:
     Parameters
     ----------
     x : array, shape (batch, height, width, channels)
-    counts : array, shape (places down, places across, 1), dtype of x
+    counts : array, shape (positions down, positions across, 1), dtype of x
         How many entries of each window count.
     """
-    places = window.places(x.shape[1:3])
-    wide = padded(numerics.wide(x), window.padding)
+    output_size = window.output_size(x.shape[1:3])
+    padded_x = padded(numerics.at_least_float32(x), window.padding)
     y: Array | None = None
     for tap in window.taps():
-        seen = wide[:, *window.seen_by(tap, places), :]
+        seen = padded_x[:, *window.seen_by(tap, output_size), :]
         y = seen if y is None else y + seen
     assert y is not None
     return namespace(x).astype(y / counts, x.dtype, copy=False)
@@ -68,11 +68,11 @@ def mean_pool(x: Array, counts: Array, *, window: Window) -> Array:
 @kernel
 def mean_pool_pullback(dy: Array, x: Array, counts: Array, *, window: Window) -> Array:
     """Each entry of a window gets dy / counts."""
-    shares = dy / counts
-    wide = (x.shape[0], x.shape[1] + sum(window.padding[0]), x.shape[2] + sum(window.padding[1]), x.shape[3])
+    scaled_dy = dy / counts
+    padded_shape = (x.shape[0], x.shape[1] + sum(window.padding[0]), x.shape[2] + sum(window.padding[1]), x.shape[3])
     dx: Array | None = None
     for tap in window.taps():
-        term = spread(shares, window, tap, wide)
+        term = spread(scaled_dy, window, tap, padded_shape)
         dx = term if dx is None else dx + term
     assert dx is not None
     return cropped(dx, window.padding)

@@ -19,7 +19,7 @@ from nnarray.typing import Array
 
 
 @kernel
-def drawn_in(gradient: Array) -> Array:
+def limited_gradient(gradient: Array) -> Array:
     """The gradient, no larger than leaves means of its square finite; infinity and nan stay, so that they are seen."""
     if getattr(gradient, "usual", False):  # an engine has looked
         return gradient
@@ -28,10 +28,10 @@ def drawn_in(gradient: Array) -> Array:
 
 
 def _squared(gradient: Array, square: Array, decay: float) -> tuple[Array, Array]:
-    """g drawn in, and v <- a v + (1 - a) g^2, of a gradient whose square alone may be too large."""
-    gradient = drawn_in(gradient)
-    share = (1.0 - decay) ** 0.5 * gradient
-    return gradient, decay * square + share * share
+    """g limited, and v <- a v + (1 - a) g^2, of a gradient whose square alone may be too large."""
+    gradient = limited_gradient(gradient)
+    scaled = (1.0 - decay) ** 0.5 * gradient
+    return gradient, decay * square + scaled * scaled
 
 
 def _moments(gradient: Array, mean: Array, square: Array, beta1: float, beta2: float) -> tuple[Array, Array, Array]:
@@ -102,7 +102,7 @@ def adagrad_update(theta: Array, gradient: Array, square: Array, *, rate: Any, e
     .. [1] Duchi, Hazan & Singer (2011), JMLR 12, 2121-2159.
     """
     xp = namespace(theta)
-    gradient = drawn_in(gradient)
+    gradient = limited_gradient(gradient)
     square = xp.minimum(square + gradient * gradient, most(gradient))
     return theta - rate * (gradient / (xp.sqrt(square) + epsilon)), square
 

@@ -13,7 +13,7 @@ class Window(NamedTuple):
     """A window that slides over height and width.
 
     Along an axis of size n, with padding (before, after), it stops at
-    (n + before + after - reach) // stride + 1 places, where reach = dilation (size - 1) + 1.
+    (n + before + after - reach) // stride + 1 positions, where reach = dilation (size - 1) + 1.
     """
 
     size: tuple[int, int]
@@ -21,11 +21,11 @@ class Window(NamedTuple):
     padding: tuple[tuple[int, int], tuple[int, int]] = ((0, 0), (0, 0))
     dilation: tuple[int, int] = (1, 1)
 
-    def places(self, picture: Shape) -> tuple[int, int]:
-        """How many places there are along height and width of an image of shape (height, width)."""
+    def output_size(self, image: Shape) -> tuple[int, int]:
+        """How many positions there are along height and width of an image of shape (height, width)."""
         rows, columns = (
             (n + sum(pad) - d * (k - 1) - 1) // s + 1
-            for n, k, s, pad, d in zip(picture, self.size, self.stride, self.padding, self.dilation, strict=True)
+            for n, k, s, pad, d in zip(image, self.size, self.stride, self.padding, self.dilation, strict=True)
         )
         return rows, columns
 
@@ -35,11 +35,11 @@ class Window(NamedTuple):
             for j in range(self.size[1]):
                 yield i, j
 
-    def seen_by(self, tap: tuple[int, int], places: tuple[int, int]) -> tuple[slice, slice]:
+    def seen_by(self, tap: tuple[int, int], output_size: tuple[int, int]) -> tuple[slice, slice]:
         """Which rows and columns of the padded image this position of the window meets as the window slides."""
         rows, columns = (
             slice(t * d, t * d + s * (n - 1) + 1, s)
-            for t, d, s, n in zip(tap, self.dilation, self.stride, places, strict=True)
+            for t, d, s, n in zip(tap, self.dilation, self.stride, output_size, strict=True)
         )
         return rows, columns
 
@@ -64,7 +64,7 @@ def cropped(x: Array, padding: tuple[tuple[int, int], tuple[int, int]]) -> Array
 
 
 def spread(dy: Array, window: Window, tap: tuple[int, int], padded_shape: Shape) -> Array:
-    """Zeros of the padded image's height and width, with `dy` at the places that the tap meets."""
+    """Zeros of the padded image's height and width, with `dy` at the positions that the tap meets."""
     xp = namespace(dy)
     offsets = [t * d for t, d in zip(tap, window.dilation, strict=True)]
     for axis, step, offset, size in zip((1, 2), window.stride, offsets, padded_shape[1:3], strict=True):
@@ -72,10 +72,10 @@ def spread(dy: Array, window: Window, tap: tuple[int, int], padded_shape: Shape)
             gaps = xp.zeros(
                 (*dy.shape[: axis + 1], step - 1, *dy.shape[axis + 1 :]), dtype=dy.dtype, device=device_of(dy)
             )
-            wide = xp.concat([xp.expand_dims(dy, axis=axis + 1), gaps], axis=axis + 1)
-            dy = xp.reshape(wide, (*dy.shape[:axis], dy.shape[axis] * step, *dy.shape[axis + 1 :]))
+            with_gaps = xp.concat([xp.expand_dims(dy, axis=axis + 1), gaps], axis=axis + 1)
+            dy = xp.reshape(with_gaps, (*dy.shape[:axis], dy.shape[axis] * step, *dy.shape[axis + 1 :]))
         before, rest = offset, size - offset - dy.shape[axis]
-        if rest < 0:  # the gaps behind the last place reach out of the image
+        if rest < 0:  # the gaps behind the last position reach out of the image
             dy = dy[tuple(slice(0, size - before) if a == axis else slice(None) for a in range(dy.ndim))]
         down, across = ((before, max(rest, 0)) if a == axis else (0, 0) for a in (1, 2))
         dy = padded(dy, (down, across))

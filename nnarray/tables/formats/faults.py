@@ -47,9 +47,9 @@ WIDE = "Save it anew with its columns of 128-bit integers cast to 64 bits, to de
 
 def refuse_content(start: bytes, path: Path, what: str) -> None:
     """Refuse another format than the name of the file says."""
-    for magic, told in CONTENT.items():
-        if re.match(magic, start) and not told.startswith(OWN.get(what, "-")):
-            raise ValueError(f"{str(path)!r} is no {what}, but {told}.")
+    for magic, content in CONTENT.items():
+        if re.match(magic, start) and not content.startswith(OWN.get(what, "-")):
+            raise ValueError(f"{str(path)!r} is no {what}, but {content}.")
 
 
 def one_line(error: Exception) -> str:

@@ -77,8 +77,8 @@ def csv_fault(path: Path, error: Exception, lead: Lead, text: TextFormat, column
             f"{str(path)!r}, row {number}: {got} entries for {expected} columns: {start!r}. {repair} an entry with a "
             f"delimiter or a line end in it needs quotes around it, and no blank before them.{other}"
         )
-    place = re.search(r"column #(\d+): Row #(\d+)", said)
-    if place and "UTF8" in said:
-        where = f"row {int(place[2]) - before}, column {columns[int(place[1])]!r}"
+    position = re.search(r"column #(\d+): Row #(\d+)", said)
+    if position and "UTF8" in said:
+        where = f"row {int(position[2]) - before}, column {columns[int(position[1])]!r}"
         return ValueError(f"{not_decoded(path, text)}: {where} cannot be decoded. {RECODE}")
     return ValueError(f"{str(path)!r} cannot be read as a table in text: {one_line(error)}. Repair or re-save it.")

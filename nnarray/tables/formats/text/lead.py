@@ -39,9 +39,9 @@ def lead_of(path: Path, kind: str, text: TextFormat) -> Lead:
         raise ValueError(f"{str(path)!r} is not UTF-8, but UTF-16. {RECODE.replace('cp1252', 'utf-16')}")
     with utf8_source(path, text) as source, io.TextIOWrapper(source, "utf-8", "replace", newline="") as lines:
         line = lines.readline(limits.BLOCK).removeprefix("\ufeff")
-        told = re.fullmatch(r'"?sep=(.)"?', line.rstrip("\r\n"), re.IGNORECASE)
-        delimiter = text.delimiter or (told[1] if told else DELIMITERS[kind])
-        rows = csv.reader(lines if told else chain([line], lines), delimiter=delimiter, skipinitialspace=True)
+        declared = re.fullmatch(r'"?sep=(.)"?', line.rstrip("\r\n"), re.IGNORECASE)
+        delimiter = text.delimiter or (declared[1] if declared else DELIMITERS[kind])
+        rows = csv.reader(lines if declared else chain([line], lines), delimiter=delimiter, skipinitialspace=True)
         try:
             empty, names = next(((i, row) for i, row in enumerate(rows) if row), (0, None))
         except csv.Error as error:
@@ -50,4 +50,4 @@ def lead_of(path: Path, kind: str, text: TextFormat) -> Lead:
         raise ValueError(
             f"{str(path)!r} has no rows: it needs the names of the columns, and at least one row below them."
         )
-    return Lead(empty + (told is not None), delimiter, [name.strip() for name in names])
+    return Lead(empty + (declared is not None), delimiter, [name.strip() for name in names])

@@ -1,4 +1,4 @@
-"""Who works on pictures: a convolution, its gradient, GoogLeNet, and training the network of `nnarray demo pets`."""
+"""Who works on images: a convolution, its gradient, GoogLeNet, and training the network of `nnarray demo pets`."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ import numpy as np
 from base import Runtime, by_difference, by_repetition, sample
 from onnx_graphs import convolution_graph, googlenet_graph, session
 from training import need_numba
-from workloads import Pictures
+from workloads import Images
 
-PETS, PICTURE, PET = "pets", (224, 224, 3), (64, 64, 3)
+PETS, IMAGE, PET = "pets", (224, 224, 3), (64, 64, 3)
 
 
 class Call(NamedTuple):
     """A prepared computation, and its result in NumPy's arrays, channels last."""
 
     run: Callable[[], Any]
-    told: Callable[[Any], tuple[Any, ...]]
+    on_host: Callable[[Any], tuple[Any, ...]]
 
 
 class Painter(Runtime):
     """A case, such as "googlenet, batch 8", is a method and its argument; a runtime does those that it has."""
 
-    work: Pictures
+    work: Images
 
     def convolution(self, batch: int) -> Call:
         raise NotImplementedError
@@ -60,7 +60,7 @@ class Painter(Runtime):
         if case == PETS:
             return [[self.pets(epochs)[1] for epochs in self.work.epochs][:1]]  # rounding grows in the longer run
         call = self.prepared(case)
-        return sample(*call.told(call.run()))
+        return sample(*call.on_host(call.run()))
 
     def time(self, case: str) -> dict[str, float]:
         if case == PETS:
@@ -69,7 +69,7 @@ class Painter(Runtime):
 
     def convolved(self, batch: int) -> tuple[np.ndarray, np.ndarray]:
         """What goes into the convolution alone, and what its outputs should be."""
-        x = pictures(batch, self.work.size, self.work.size, self.work.channels)
+        x = images(batch, self.work.size, self.work.size, self.work.channels)
         return x, x[:, ::-1, ::-1, ::-1].copy()
 
     def filters(self) -> tuple[np.ndarray, np.ndarray]:
@@ -78,12 +78,12 @@ class Painter(Runtime):
         return rng.standard_normal((3, 3, c, c), dtype="float32") / np.float32(3 * c**0.5), rng.random(c, "float32")
 
     def pet_batches(self) -> tuple[np.ndarray, np.ndarray]:
-        """The pictures of an epoch, and their labels."""
+        """The images of an epoch, and their labels."""
         count = self.work.batch * self.work.batches
-        return pictures(count, *PET), np.arange(count) % 2
+        return images(count, *PET), np.arange(count) % 2
 
 
-def pictures(batch: int, *shape: int) -> np.ndarray:
+def images(batch: int, *shape: int) -> np.ndarray:
     """Channels last."""
     return np.random.default_rng(0).standard_normal((batch, *shape), dtype="float32")
 
@@ -92,7 +92,7 @@ def googlenet_model() -> Any:
     """GoogLeNet in nnarray, with statistics in its normalisations, so that nothing is 0 or 1 by chance."""
     import nnarray as nn
 
-    model, rng = nn.models.googlenet().init(PICTURE, seed=0, dtype="float32"), np.random.default_rng(2)
+    model, rng = nn.models.googlenet().init(IMAGE, seed=0, dtype="float32"), np.random.default_rng(2)
     weights = model.to_torch()
     for name, values in weights.items():
         if ".bn." in name:
@@ -129,7 +129,7 @@ class Products(Painter):
     def googlenet(self, batch: int) -> Call:
         import nnarray as nn
 
-        return products([(batch * p, e, f) for p, e, f in convolutions(nn.models.googlenet(), PICTURE)])
+        return products([(batch * p, e, f) for p, e, f in convolutions(nn.models.googlenet(), IMAGE)])
 
     def pets(self, epochs: int) -> tuple[float, float]:
         from nnarray.apps.pets import network
@@ -159,7 +159,7 @@ def products(shapes: list[tuple[int, int, int]]) -> Call:
 
 
 def convolutions(layer: Any, shape: tuple[int, ...]) -> Iterator[tuple[int, int, int]]:
-    """Of each convolution in a network: places, entries of a window, filters."""
+    """Of each convolution in a network: positions, entries of a window, filters."""
     if hasattr(layer, "shapes"):
         for _, inner, its_shape in layer.shapes(shape):
             yield from convolutions(inner, its_shape)
@@ -198,15 +198,15 @@ class Nnarray(Painter):
 
         model, (x, target) = self.alone(), self.convolved(batch)
 
-        def told(found: tuple[Any, Any]) -> tuple[Any, ...]:
+        def on_host(found: tuple[Any, Any]) -> tuple[Any, ...]:
             other = model.copy()
             other.theta = found[1]
             return found[0], *other.params.values()
 
-        return Call(lambda: nn.value_and_grad(model, x, target, "mse"), told)
+        return Call(lambda: nn.value_and_grad(model, x, target, "mse"), on_host)
 
     def googlenet(self, batch: int) -> Call:
-        model, x = self.of(googlenet_model()), pictures(batch, *PICTURE)
+        model, x = self.of(googlenet_model()), images(batch, *IMAGE)
         return Call(lambda: model(x), lambda y: (y,))
 
     def pets(self, epochs: int) -> tuple[float, float]:
@@ -242,7 +242,7 @@ class OnnxRuntime(Painter):
         return self.call(convolution_graph(weight.transpose(3, 2, 0, 1), bias), self.convolved(batch)[0])
 
     def googlenet(self, batch: int) -> Call:
-        return self.call(googlenet_graph(googlenet_model().fold().to_torch()), pictures(batch, *PICTURE))
+        return self.call(googlenet_graph(googlenet_model().fold().to_torch()), images(batch, *IMAGE))
 
     def call(self, graph: bytes, x: np.ndarray) -> Call:
         run, first = session(graph, self.threads).run, np.ascontiguousarray(np.moveaxis(x, -1, 1))
@@ -267,7 +267,7 @@ class Torch(Painter):
         """The network with its weights in the layout."""
         return network.to(memory_format=self.torch.channels_last) if self.channels_last else network
 
-    def given(self, x: np.ndarray) -> Any:
+    def in_library(self, x: np.ndarray) -> Any:
         """Channels first in shape, and in memory too unless `channels_last`."""
         first = self.torch.from_numpy(x).permute(0, 3, 1, 2)
         return first if self.channels_last else first.contiguous()
@@ -282,15 +282,15 @@ class Torch(Painter):
         return {name: self.torch.from_numpy(x.copy()) for name, x in arrays.items()}
 
     def inference(self, network: Any, x: np.ndarray) -> Call:
-        f, given = self.compiled(network), self.given(x)
-        run = self.torch.inference_mode()(lambda: f(given))
+        f, in_library = self.compiled(network), self.in_library(x)
+        run = self.torch.inference_mode()(lambda: f(in_library))
         return Call(run, lambda y: (y.movedim(1, -1) if y.ndim == 4 else y,))
 
     def convolution(self, batch: int) -> Call:
         return self.inference(self.alone(), self.convolved(batch)[0])
 
     def gradient(self, batch: int) -> Call:
-        network, (x, target) = self.alone(), map(self.given, self.convolved(batch))
+        network, (x, target) = self.alone(), map(self.in_library, self.convolved(batch))
         loss_of = self.compiled(lambda x, target: self.torch.nn.functional.mse_loss(network(x), target))
 
         def run() -> Any:
@@ -307,7 +307,7 @@ class Torch(Painter):
 
         network = GoogLeNet().eval()
         network.load_state_dict(self.tensors(googlenet_model().to_torch()), strict=False)
-        return self.inference(self.laid(self.folded(network)), pictures(batch, *PICTURE))
+        return self.inference(self.laid(self.folded(network)), images(batch, *IMAGE))
 
     def folded(self, network: Any) -> Any:
         return network
@@ -316,8 +316,8 @@ class Torch(Painter):
     def pets_prepared(self) -> tuple[Any, Any, list[tuple[Any, Any]], dict[str, Any]]:
         """Network, loss, the batches of an epoch, and the first values.
 
-        PyTorch pads an even picture by 2 on both sides where "same" means 1 before and 2 after, and leaves out the
-        last places: the same windows, if pictures and filters are turned by half a turn.
+        PyTorch pads an even image by 2 on both sides where "same" means 1 before and 2 after, and leaves out the
+        last positions: the same windows, if images and filters are turned by half a turn.
         """
         torch, network = self.torch, pets_network()
         values = {name.replace("13.", "14."): w for name, w in pets_model().to_torch().items()}
@@ -326,7 +326,7 @@ class Torch(Painter):
         loss_of = self.compiled(lambda x, y: torch.nn.functional.cross_entropy(network(x), y))
         X, y = self.pet_batches()
         parts = np.split(X[:, ::-1, ::-1].copy(), self.work.batches), np.split(y, self.work.batches)
-        return network, loss_of, [(self.given(x), torch.from_numpy(y)) for x, y in zip(*parts, strict=True)], first
+        return network, loss_of, [(self.in_library(x), torch.from_numpy(y)) for x, y in zip(*parts, strict=True)], first
 
     def pets(self, epochs: int) -> tuple[float, float]:
         torch, (network, loss_of, batches, first) = self.torch, self.pets_prepared()

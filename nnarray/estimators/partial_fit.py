@@ -16,7 +16,7 @@ from nnarray.training.state import TrainingState
 from nnarray.training.trainer import Trainer
 
 
-class Increments:
+class PartialFit:
     """Steps from where the last call ended; what was prepared or compiled for them is used again.
 
     Parameters
@@ -60,10 +60,10 @@ class Increments:
             at=before._replace(theta=model.theta, state=model.state).copied(),
             engine=model.engine,
         )
-        self.given = model.theta, model.state
+        self.shown = model.theta, model.state
 
     def suits(self, model: Model, loss: Loss, rule: Optimizer, *, shuffle: bool) -> bool:
-        """Whether nothing changed but the learning rate, which is told with each call."""
+        """Whether nothing changed but the learning rate, which comes with each call."""
         was, trainer = self.trainer.optimizer, self.trainer
         alike = type(was) is type(rule) and replace(was, lr=1.0) == replace(rule, lr=1.0)
         same = model is self.model and model.frozen == self.frozen
@@ -78,7 +78,7 @@ class Increments:
             If the loss or a parameter becomes NaN or infinite; the model is as it was.
         """
         model, trainer = self.model, self.trainer
-        trainer.follow(model, self.given, watched=True)  # by whoever called in between
+        trainer.follow(model, self.shown, watched=True)  # by whoever called in between
         trainer.data, trainer.batch_size = data, min(batch_size, data.examples)
         trainer.prove()
         epoch = trainer.at.epoch
@@ -90,6 +90,6 @@ class Increments:
                 "partial_fit, which is undone. Standardise X, and real targets y, or lower the learning rate."
             )
         model.restore((trainer.at.theta, trainer.at.state))
-        self.given = model.theta, model.state
+        self.shown = model.theta, model.state
         trainer.at = trainer.at._replace(epoch=epoch + 1)
         return value, trainer.at.copied()._replace(theta=model.theta, state=model.state)
