@@ -25,6 +25,7 @@ from nnarray.kernels.functions import FUNCTIONS as TABLE
 from nnarray.kernels.numpy import chain
 from nnarray.kernels.numpy.chain import SMALL, Steps
 from nnarray.training import loop as training_loop
+from nnarray.training import trainer
 from tests.tolerances import EPS, close
 
 # Sums in another order stay within the 50 eps of `close`: measured are 26. Where parameters grow until they diverge,
@@ -57,7 +58,7 @@ def speed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> st
 def by_layers(train: Callable[[], Any]) -> Any:
     """What `train` gives where there is neither a plan nor Numba."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training_loop, "steps_of", lambda *args, **settings: None)
+        patch.setattr(trainer, "steps_of", lambda *args, **settings: None)
         patch.setattr(compilation, "_imported", lambda part: None)
         return train()
 
