@@ -8,6 +8,7 @@ from functools import cached_property, partial
 from inspect import signature
 from typing import Any
 
+from nnarray.checks import real
 from nnarray.kernels.functions import FUNCTIONS, Function
 from nnarray.layers.base import Context, Layer, Out, settle
 from nnarray.names import also, canonical, shown
@@ -70,6 +71,8 @@ class Activation(Layer):
         allowed = set(signature(row.value).parameters) - {"x"} if row else set[str]()
         if unknown := set(self.options) - allowed:
             raise TypeError(f"activation {self.function!r} has no option {unknown}; it has {allowed or 'none'}.")
+        for name, value in self.options.items():
+            real(value, f"option {name!r} of {self.function!r}", usual=0.1)
 
     @cached_property
     def resolved(self) -> Function:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from nnarray import kernels
 from nnarray.backends import namespace
-from nnarray.checks import above_zero, in_range, integer
+from nnarray.checks import above_zero, in_range, integer, real
 from nnarray.kernels.standard.numerics import at_least_float32
 from nnarray.layers.base import Context, Layer, Out, Param
 from nnarray.typing import Array, Shape, Tree
@@ -206,6 +206,9 @@ class LocalResponseNorm(Layer):
 
     def __post_init__(self) -> None:
         integer(self.size, "LocalResponseNorm size", 1, usual=5)
+        for name, usual in (("alpha", 1e-4), ("beta", 0.75)):
+            real(getattr(self, name), f"LocalResponseNorm {name}", least=0.0, usual=usual)
+        above_zero(self.k, "LocalResponseNorm k")
 
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
         """The normalised inputs, and their pullback."""

@@ -11,7 +11,8 @@ from nnarray.backends import device_of, namespace
 from nnarray.kernels.standard.numerics import at_least_float32
 from nnarray.kernels.standard.windows import Window
 from nnarray.layers.base import Context, Layer, Out
-from nnarray.layers.sliding import Pair, Sides, drawn_window, pair, placed
+from nnarray.layers.sliding import Pair, Sides, drawn_window, pair, placed, sides_of
+from nnarray.names import shown
 from nnarray.typing import Array, Shape, Tree
 
 
@@ -48,7 +49,15 @@ class _Pool2D(Layer):
     def window(self, shape: Shape) -> Window:
         """The window over images of this shape."""
         stride = self.kernel if self.stride is None else self.stride
-        return placed(type(self).__name__, shape, self.kernel, stride, self.padding, ceil=self.ceil)
+        kind = type(self).__name__
+        window = placed(kind, shape, self.kernel, stride, self.padding, ceil=self.ceil)
+        plain = sides_of(kind, shape, window.size, window.stride, self.padding)
+        if any(max(pads) >= size for pads, size in zip(plain, window.size, strict=True)):
+            raise ValueError(
+                f"{kind} padding must be smaller than the window, {window.size}; got {shown(self.padding)}. A window "
+                f"that lies in the padding sees nothing of the image."
+            )
+        return window
 
     def out_shape(self, shape: Shape) -> Shape:
         """The number of positions down and across, and the channels."""
@@ -132,8 +141,8 @@ class AvgPool2D(_Pool2D):
     def _counts(self, x: Array, window: Window) -> Array:
         """How many entries each window averages over, shape (rows, columns, 1)."""
         xp = namespace(x)
-        plain = placed("AvgPool2D", tuple(x.shape[1:]), self.kernel, window.stride, self.padding)
-        axes = zip(window.size, window.stride, window.padding, plain.padding, x.shape[1:3], strict=True)
+        plain = sides_of("AvgPool2D", x.shape[1:], window.size, window.stride, self.padding)
+        axes = zip(window.size, window.stride, window.padding, plain, x.shape[1:3], strict=True)
         down, across = (
             xp.asarray(_along(*axis, counted=self.count_padding), dtype=x.dtype, device=device_of(x)) for axis in axes
         )

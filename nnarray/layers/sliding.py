@@ -39,14 +39,24 @@ def placed(
         more = {2: " Of one channel: X[..., None].", 4: " For one example: init(X.shape[1:])."}
         raise ValueError(f"expects examples of shape (height, width, channels); got {shape}.{more.get(len(shape), '')}")
     k, s, d = pair(size, f"{layer} kernel"), pair(stride, f"{layer} stride"), pair(dilation, f"{layer} dilation")
+    d = (d[0] if k[0] > 1 else 1, d[1] if k[1] > 1 else 1)  # it lies between entries; PyTorch may crash where it cannot
     reach = [dd * (kk - 1) + 1 for dd, kk in zip(d, k, strict=True)]
-    sides = [_sides(layer, padding, axis, shape[axis], reach[axis], s[axis]) for axis in (0, 1)]
+    sides = sides_of(layer, shape, (reach[0], reach[1]), s, padding)
     if ceil:
         sides = [_upwards(n, r, each, step) for n, r, each, step in zip(shape, reach, sides, s, strict=False)]
     window = Window(k, s, (sides[0], sides[1]), d)
     if min(window.output_size(shape[:2])) < 1:
         raise ValueError(f"a window that reaches {reach[0]} x {reach[1]} does not fit into images of shape {shape}.")
     return window
+
+
+def sides_of(
+    layer: str, shape: Shape, reach: tuple[int, int], stride: tuple[int, int], padding: Any
+) -> list[tuple[int, int]]:
+    """The padding before and after, down and across."""
+    if isinstance(padding, tuple | list) and len(padding) != 2:
+        raise ValueError(f"{layer} padding must be 'valid', 'same', a number, or two; got {shown(padding)}.")
+    return [_sides(layer, padding, axis, shape[axis], reach[axis], stride[axis]) for axis in (0, 1)]
 
 
 def _sides(layer: str, padding: Any, axis: int, size: int, reach: int, stride: int) -> tuple[int, int]:

@@ -352,7 +352,8 @@ class Trainer:
             return float(xp.sum(losses))
         masses = done.masses
         if isinstance(masses[0], int):
-            weights = xp.asarray([m / sum(masses) for m in masses], dtype=losses.dtype, device=device_of(losses))
+            total = sum(masses)
+            weights = xp.asarray([m / total for m in masses], dtype=losses.dtype, device=device_of(losses))
             return float(xp.sum(losses * weights))
         spread = xp.astype(xp.stack(masses), losses.dtype)
         return float(xp.sum(losses * spread) / xp.sum(spread))

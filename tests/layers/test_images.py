@@ -188,6 +188,23 @@ def test_normalisations_equal_pytorch(be: nn.Backend, torch: Any) -> None:
                 close(to_host(be, out.state[name]), reference.numpy(), "float32")
 
 
+def test_window_larger_than_the_image(be: nn.Backend, dtype: str) -> None:
+    """With `ceil` there is one, and what reaches out of the image does not count."""
+    x = np.arange(9.0).reshape(1, 3, 3, 1)
+    for layer, want in ((nn.AvgPool2D(5, ceil=True), 4.0), (nn.MaxPool2D(5, ceil=True), 8.0)):
+        y = nn.Network(layer).init((3, 3, 1), backend=be, dtype=dtype)(be.asarray(x, dtype=dtype))
+        nn.testing.assert_close(y, np.full((1, 1, 1, 1), want))
+
+
+def test_dilation_of_a_single_entry_means_nothing(be: nn.Backend) -> None:
+    x = np.random.default_rng(0).normal(size=(5, 7, 1, 2))
+    net, plain = (nn.Network(nn.Conv2D(2, 1, stride=2, dilation=d, padding=1)) for d in (2, 1))
+    outputs = [
+        each.init((7, 1, 2), backend=be, dtype="float32")(be.asarray(x, dtype="float32")) for each in (net, plain)
+    ]
+    nn.testing.assert_close(outputs[0], be.to_numpy(outputs[1]))
+
+
 def test_state_follows_training_and_is_kept(be: nn.Backend) -> None:
     X, y = nn.datasets.moons(65, backend=be, dtype="float32")
     model = nn.Network(nn.Dense(4), nn.BatchNorm(), nn.Activation("relu"), nn.Dense(2)).init(
@@ -214,6 +231,12 @@ def test_state_follows_training_and_is_kept(be: nn.Backend) -> None:
         (lambda: nn.Network(nn.Conv2D(4, 9)).init((8, 8, 1)), "reaches 9 x 9 does not fit into images of shape"),
         (lambda: nn.Network(nn.Conv2D(4, 3, groups=2)).init((8, 8, 3)), "3 channels do not divide into 2 groups"),
         (lambda: nn.Network(nn.Conv2D(4, 3, padding="some")).init((8, 8, 3)), "'valid', 'same' or numbers; got 'some'"),
+        (lambda: nn.Network(nn.Conv2D(4, 3, padding=(1, 2, 3))).init((8, 8, 3)), r"or two; got \(1, 2, 3\)"),
+        (lambda: nn.Network(nn.MaxPool2D(2, padding=2)).init((8, 8, 1)), r"smaller than the window, \(2, 2\); got 2"),
+        (lambda: nn.Network(nn.AvgPool2D(2, padding=(0, (0, 2)))).init((8, 8, 1)), "sees nothing of the image"),
+        (lambda: nn.LocalResponseNorm(k=-1.0), "LocalResponseNorm k must be a finite number above 0; got -1.0"),
+        (lambda: nn.LocalResponseNorm(beta=-1.0), "LocalResponseNorm beta must be a finite number of at least 0"),
+        (lambda: nn.Activation("elu", options={"alpha": np.inf}), "option 'alpha' of 'elu' must be a finite number"),
         (lambda: nn.BatchNorm(momentum=0), "0 < momentum <= 1"),
         (lambda: nn.LayerNorm(epsilon=0), "above 0"),
         (lambda: nn.LocalResponseNorm(0), "at least 1"),
