@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -65,7 +64,6 @@ def _in_a_row(layer: Layer) -> Iterator[Any]:
         yield layer
 
 
-@functools.lru_cache
 def rule_in_steps(optimizer: Optimizer, names: tuple[str, ...], decays: bool, dtype: DType) -> tuple[Rule, Any]:
     """What the optimizer's whole update computes, entry by entry, and the rows of its numbers.
 

@@ -80,6 +80,14 @@ def record(definition: Callable[..., Any], inputs: int, dtype: DType, *, usual: 
 class Symbol:
     """An array whose entries are not known yet: what is done with it is written into the record."""
 
+    __array_ufunc__ = None  # NumPy's own functions would take a symbol for one number, and a sum or a product for it
+
+    def __array_function__(self, *_: object) -> Any:
+        return NotImplemented
+
+    def __array__(self, *_: object, **__: object) -> Any:
+        raise TypeError("an elementwise definition has no array yet; take the functions of its namespace, xp.")
+
     def __init__(self, register: int, inputs: int, dtype: DType, record: dict[str, Any], usual: bool) -> None:
         self.register, self.inputs, self.dtype, self.record, self.usual = register, inputs, dtype, record, usual
 

@@ -10,12 +10,14 @@ import runpy
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+import nnarray as nn
 from nnarray import kernels
 from nnarray.kernels.compilation import loops_allowed
 from nnarray.kernels.numpy import updates
@@ -203,3 +205,47 @@ def test_a_new_optimizer_is_fast_everywhere_and_passes_the_tests_of_the_others(t
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert int(re.findall(r"(\d+) passed", done.stdout)[0]) > 10, done.stdout
+
+
+@dataclass(frozen=True)
+class Normed(nn.Optimizer):
+    """theta <- theta - rate g / max |g|, with NumPy's own functions: no rule entry by entry."""
+
+    lr: float = 0.1
+
+    def apply(self, theta: Any, gradient: Any, slots: Any, numbers: Any) -> Any:
+        return theta - numbers["rate"] * gradient / np.max(np.abs(gradient)), slots
+
+
+class Factor(nn.SGD):
+    """Of a class that is no dataclass: its `factor` is none of the fields by which two are compared."""
+
+    factor = 1.0
+
+    def apply(self, theta: Any, gradient: Any, slots: Any, numbers: Any) -> Any:
+        return theta - self.factor * numbers["rate"] * gradient, slots
+
+
+def steps_of_two_engines(*optimizers: nn.Optimizer) -> list[list[np.ndarray]]:
+    """theta after three steps by the layers and by what is prepared, for each optimizer."""
+    X, y = nn.datasets.moons(60, seed=0)
+    found = []
+    for optimizer in optimizers:
+        both = [nn.Network(nn.Dense(4, "tanh"), nn.Dense(2)).init((2,), seed=0) for _ in range(2)]
+        for model, engine in zip(both, ("layers", "numpy"), strict=True):
+            model.fit(X, y, optimizer=optimizer, epochs=3, batch_size=None, engine=engine, progress=False)
+        found.append([np.asarray(model.theta) for model in both])
+    return found
+
+
+def test_functions_of_all_entries_are_no_operations_of_a_rule() -> None:
+    [(layers, prepared)] = steps_of_two_engines(Normed())
+    np.testing.assert_allclose(prepared, layers, rtol=1e-12)
+
+
+def test_what_equals_another_optimizer_may_compute_something_else() -> None:
+    slow, fast = Factor(0.1), Factor(0.1)
+    object.__setattr__(fast, "factor", 3.0)
+    assert slow == fast
+    for layers, prepared in steps_of_two_engines(slow, fast):
+        np.testing.assert_allclose(prepared, layers, rtol=1e-12)
