@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from numbers import Integral
 from typing import Any, overload
 
@@ -13,7 +14,7 @@ from nnarray import backends, random
 from nnarray.backends import as_data, device_of, is_traced, namespace, same_place
 from nnarray.checks import integer, real, refuse_non_finite
 from nnarray.kernels.compilation import quiet
-from nnarray.typing import Array, DType, Namespace
+from nnarray.typing import Array, DType, Inputs
 
 log = logging.getLogger("nnarray")
 
@@ -22,14 +23,14 @@ ROUNDINGS = 4.0  # a column whose largest and smallest entry are no more roundin
 # --- Splitting ----------------------------------------------------------------------------------------------
 
 
-def train_test_split(*arrays: Array, test_size: float | int = 0.25, seed: int = 0) -> tuple[Array, ...]:
+def train_test_split(*arrays: Inputs, test_size: float | int = 0.25, seed: int = 0) -> tuple[Any, ...]:
     """Deal the rows of all arrays, shuffled alike, into a part to train on and a part to test with.
 
     With the random order p of the n rows and t of them for the test:  test = p[:t],  train = p[t:].
 
     Parameters
     ----------
-    *arrays : arrays, shape (n, ...)
+    *arrays : arrays, shape (n, ...), or mappings of str to such
         At least one; of one library, on one device, with equally many rows.
     test_size : float or int
         The part of the rows, 0 < test_size < 1, rounded up to whole rows; or an integer: the number of rows.
@@ -39,8 +40,8 @@ def train_test_split(*arrays: Array, test_size: float | int = 0.25, seed: int = 
     Returns
     -------
     tuple of arrays
-        The training and the test part of the first array, then of the second, and so on. Copies, with the
-        dtypes and the device of the arrays.
+        The training and the test part of the first array, then of the second, and so on: of a mapping, mappings.
+        Copies, with the dtypes and the device of the arrays.
 
     Raises
     ------
@@ -59,14 +60,14 @@ def train_test_split(*arrays: Array, test_size: float | int = 0.25, seed: int = 
     """
     if not arrays:
         raise TypeError("train_test_split needs at least one array; call it as train_test_split(X, y).")
-    data = {f"arrays[{i}]": as_data(x, f"arrays[{i}]") for i, x in enumerate(arrays)}
+    data = _arrays_in(dict(enumerate(arrays)), "arrays")
     xp = same_place(**data)
     n = _common_rows(data)
     count = _test_rows(n, test_size)
-    first = data["arrays[0]"]
+    first = next(iter(data.values()))
     order = random.permutation(random.Key(seed).fold("split"), n, xp=xp, device=device_of(first))
     parts = (order[count:], order[:count])
-    return tuple(xp.take(x, part, axis=0) for x in data.values() for part in parts)
+    return tuple(_taken(x, partial(_part, slice(None), part)) for x in arrays for part in parts)
 
 
 def _test_rows(n: int, test_size: float | int) -> int:
@@ -275,7 +276,7 @@ def _warn_of_rounded(rounded: Array) -> None:
 
 
 def batches(
-    X: Array,
+    X: Inputs,
     y: Array | None = None,
     *,
     batch_size: int = 32,
@@ -287,7 +288,7 @@ def batches(
 
     Parameters
     ----------
-    X : array, shape (n, ...)
+    X : array, shape (n, ...), or mapping of str to such
     y : array, shape (n, ...), optional
         In the library and on the device of `X`.
     batch_size : int
@@ -321,7 +322,7 @@ def batches(
     [32, 32, 32, 4]
     [32, 32, 32, 4]
     """
-    data = {"X": as_data(X, "X")} if y is None else {"X": as_data(X, "X"), "y": as_data(y, "y")}
+    data = _arrays_in(X, "X") if y is None else _arrays_in(X, "X") | {"y": as_data(y, "y")}
     xp = same_place(**data)
     n = _common_rows(data)
     size = min(integer(batch_size, "batch_size", 1, usual=32), n)
@@ -329,19 +330,37 @@ def batches(
     order = None
     if seed is not None:
         key = random.Key(seed).fold("batches").fold(epoch)
-        order = random.permutation(key, n, xp=xp, device=device_of(data["X"]))
+        order = random.permutation(key, n, xp=xp, device=device_of(next(iter(data.values()))))
     starts = range(0, n - size + 1 if drop_last else n, size)
     slices = [slice(start, min(start + size, n)) for start in starts]
-    return _dealt(tuple(data.values()), order, slices, xp)
+    return _dealt((X,) if y is None else (X, y), order, slices)
 
 
-def _dealt(data: tuple[Array, ...], order: Array | None, slices: list[slice], xp: Namespace) -> Iterator[Any]:
+def _part(rows: slice, order: Array | None, x: Array) -> Array:
+    return x[rows, ...] if order is None else namespace(x).take(x, order[rows], axis=0)
+
+
+def _dealt(data: tuple[Any, ...], order: Array | None, slices: list[slice]) -> Iterator[Any]:
     for rows in slices:
-        batch = tuple(x[rows, ...] if order is None else xp.take(x, order[rows], axis=0) for x in data)
+        batch = tuple(_taken(x, partial(_part, rows, order)) for x in data)
         yield batch if len(data) > 1 else batch[0]
 
 
 # --- Checks of rows -----------------------------------------------------------------------------------------
+
+
+def _arrays_in(x: Any, name: str) -> dict[str, Array]:
+    """The array, or those of a mapping, by what errors call them."""
+    if not isinstance(x, Mapping):
+        return {name: as_data(x, name)}
+    if not x:
+        raise TypeError(f"{name} holds no array: it is an empty mapping.")
+    return {at: array for n, each in x.items() for at, array in _arrays_in(each, f"{name}[{n!r}]").items()}
+
+
+def _taken(x: Any, part: Callable[[Array], Array]) -> Any:
+    """A part of the rows of an array, or of those of a mapping."""
+    return {n: _taken(each, part) for n, each in x.items()} if isinstance(x, Mapping) else part(as_data(x, "x"))
 
 
 def _rows(x: Any, name: str) -> Array:

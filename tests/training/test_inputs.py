@@ -158,6 +158,18 @@ def test_numbers_that_are_none_are_found_in_each_input() -> None:
         model.fit(X, Y, validation=(spoiled, Y))
 
 
+def test_split_and_batches_take_named_arrays(be: nn.Backend) -> None:
+    given, y = on(be), be.asarray(Y)
+    X_train, X_test, y_train, y_test = nn.datasets.train_test_split(given, y, test_size=10, seed=3)
+    alone = nn.datasets.train_test_split(given["words"], y, test_size=10, seed=3)
+    assert to_host(be, X_test["words"]).tolist() == to_host(be, alone[1]).tolist()
+    assert [x.shape[0] for x in (X_train["ages"], y_train, X_test["ages"], y_test)] == [30, 30, 10, 10]
+    X_batch, y_batch = next(nn.datasets.batches(given, y, batch_size=16, seed=0))
+    assert (X_batch["words"].shape, X_batch["ages"].shape, y_batch.shape) == ((16, 5), (16, 2), (16,))
+    with pytest.raises(ValueError, match=r"X\['words'\] and X\['ages'\] must have equally many rows"):
+        nn.datasets.batches({**given, "ages": given["ages"][:3, ...]}, y)
+
+
 @pytest.mark.parametrize(
     ("shape", "match"),
     [
