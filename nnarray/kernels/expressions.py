@@ -74,7 +74,8 @@ def record(definition: Callable[..., Any], inputs: int, dtype: DType, *, usual: 
     made: dict[str, Any] = {}
     found: Any = definition(*(Symbol(i, inputs, dtype, made, usual) for i in range(inputs)))
     results = found if isinstance(found, tuple) else (found,)
-    return Program(inputs, tuple(operation for _, operation in made.values()), tuple(map(_operand, results)))
+    registers = tuple(_operand(x.number() if isinstance(x, Symbol) else x) for x in results)
+    return Program(inputs, tuple(operation for _, operation in made.values()), registers)
 
 
 class Symbol:
@@ -91,6 +92,9 @@ class Symbol:
     def __init__(self, register: int, inputs: int, dtype: DType, record: dict[str, Any], usual: bool) -> None:
         self.register, self.inputs, self.dtype, self.record, self.usual = register, inputs, dtype, record, usual
 
+    is_mask = False
+    """Whether its entries are true or false."""
+
     def __array_namespace__(self, **_: object) -> Any:
         return NAMESPACE
 
@@ -99,12 +103,34 @@ class Symbol:
 
     def then(self, name: str, operands: tuple[Any, ...]) -> Symbol:
         """The result of an operation, in the next register; or where it is, if it was computed before."""
-        operation = name, tuple(map(_operand, operands))
+        operation = name, tuple(map(_operand, _of_their_kind(name, operands)))
         register, _ = self.record.setdefault(repr(operation), (self.inputs + len(self.record), operation))
-        return Symbol(register, self.inputs, self.dtype, self.record, self.usual)
+        made = Symbol(register, self.inputs, self.dtype, self.record, self.usual)
+        made.is_mask = name in MASKS
+        return made
+
+    def number(self) -> Symbol:
+        """1 where a mask is true and 0 where it is not; a number is itself."""
+        return self.then("where", (self, 1.0, 0.0)) if self.is_mask else self
 
     def __pow__(self, exponent: float) -> Symbol:
         return self.then("sqrt", (self,)) if exponent == 0.5 else NotImplemented
+
+
+def _of_their_kind(name: str, operands: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The operands of an operation, with numbers in the place of masks where it takes numbers.
+
+    Raises
+    ------
+    TypeError
+        If it takes a mask and gets a number, or gets masks alone: a library may have an answer of its own then.
+    """
+    wanted = {"where": 1, "logical_and": 2}.get(name, 0)
+    masks = [isinstance(x, Symbol) and x.is_mask for x in operands]
+    if not all(masks[:wanted]) or (wanted < len(operands) and all(masks[wanted:])):
+        raise TypeError(f"{name} takes {'a mask' if wanted else 'numbers'} in an elementwise definition.")
+    numbers = (x.number() if is_mask else x for x, is_mask in zip(operands[wanted:], masks[wanted:], strict=True))
+    return *operands[:wanted], *numbers
 
 
 def _operand(x: Any) -> Operand:
@@ -121,6 +147,8 @@ def _function(name: str, *, swapped: bool = False) -> Callable[..., Symbol]:
     return operation
 
 
+MASKS = {"greater", "greater_equal", "less", "less_equal", "equal", "logical_and", "isfinite"}
+"""The operations that tell what is true of an entry."""
 KNOWN = [
     "abs",
     "exp",
@@ -146,8 +174,12 @@ class _Functions:
     __name__ = "symbols"
     float32, finfo = np.float32, staticmethod(np.finfo)
     zeros_like = staticmethod(lambda x: 0.0)
-    astype = staticmethod(lambda x, dtype, copy=True: x)
     nan = math.nan
+
+    def astype(self, x: Any, dtype: DType, *, copy: bool = True) -> Any:
+        if isinstance(x, Symbol) and dtype != x.dtype:
+            raise TypeError(f"an elementwise definition computes in {x.dtype} throughout; got astype to {dtype}.")
+        return x.number() if isinstance(x, Symbol) else x
 
     def sign(self, x: Any) -> Symbol:
         return self.where(x > 0.0, 1.0, self.where(x < 0.0, -1.0, 0.0))

@@ -9,13 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from nnarray.kernels.expressions import Operand, Program, is_register, recorded
+from nnarray.kernels.expressions import MASKS, Operand, Program, is_register, recorded
 from nnarray.kernels.functions import Function
 from nnarray.typing import DType
 
 Kind = tuple[Any, bool]  # a dtype, and whether it is a single number
 Calls = list[tuple[Callable[..., Any], tuple[Any, ...]]]
-MASKS = {"greater", "greater_equal", "less", "less_equal", "equal", "logical_and", "isfinite"}
 
 
 def calls_of(program: Program, inputs: Sequence[Any], out: Any) -> Calls:
@@ -93,10 +92,10 @@ class Passes:
 
 
 def _copying(program: Program, targets: Sequence[int]) -> Program:
-    """The program, with a copy of each result that is a constant, or an input of another place."""
+    """The program, with a copy of each result that is a constant, an input of another place, or a result before."""
     operations, results = list(program.operations), list(program.results)
     for i, (result, target) in enumerate(zip(program.results, targets, strict=True)):
-        if not is_register(result) or target != result < program.inputs:
+        if not is_register(result) or target != result < program.inputs or result in results[:i]:
             results[i] = program.inputs + len(operations)
             operations.append(("positive", (result,)))
     return Program(program.inputs, tuple(operations), tuple(results))
