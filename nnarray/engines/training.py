@@ -36,7 +36,7 @@ def steps_of(
         return None
     try:
         found = rule_in_steps(optimizer, tuple(slots), decays is not None, theta.dtype)
-    except (AttributeError, TypeError):  # not entry by entry; or a field that has no hash, as a list
+    except NOT_BY_ENTRY:
         return None
     is_joined = loss.is_cross_entropy and _speaks_for_itself(loss, "is_cross_entropy", *COMPUTES_LOSS)
     if is_joined and chain.functions[-1] is not FUNCTIONS["identity"]:
@@ -68,7 +68,7 @@ def rule_in_steps(optimizer: Optimizer, names: tuple[str, ...], decays: bool, dt
     """What the optimizer's whole update computes, entry by entry, and the rows of its numbers.
 
     It is found by trying the update on symbols: of theta, the gradient, slots of these names, and what decays. Where
-    that is not elementwise, it raises AttributeError or TypeError.
+    that is not elementwise, it raises one of `NOT_BY_ENTRY`.
     """
 
     def definition(theta: Any, gradient: Any, *others: Any, **numbers: Any) -> Any:
@@ -80,6 +80,12 @@ def rule_in_steps(optimizer: Optimizer, names: tuple[str, ...], decays: bool, dt
     rule = rule_of(definition, 2 + len(names) + decays, tuple(optimizer.numbers(0.1, 1)), dtype)
     return rule, rows_of(optimizer.numbers)
 
+
+NOT_BY_ENTRY = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What symbols raise where they are no arrays, and trial numbers where they are none.
+
+What is a fault of the optimizer's own is raised again by the layers' own steps, on arrays.
+"""
 
 COMPUTES_LOSS = ("per_example", "of_prepared", "reduced")
 

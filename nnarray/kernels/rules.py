@@ -58,7 +58,10 @@ def rule_of(definition: Callable[..., Any], arrays: int, numbers: Sequence[str],
 
 
 def rows_of(numbers: Callable[..., dict[str, Any]]) -> Callable[[Sequence[float], int], Any]:
-    """(rates, first step) -> a row of numbers a step, from numbers(rate, step): at once if it takes arrays of both."""
+    """(rates, first step) -> a row of numbers a step, from numbers(rate, step): at once if it takes arrays of both.
+
+    Raises what `numbers` does if it has none for some step, or what is none.
+    """
 
     def one_by_one(rates: Any, steps: Any) -> Any:
         pairs = zip(rates.tolist(), steps.tolist(), strict=True)
@@ -72,10 +75,11 @@ def rows_of(numbers: Callable[..., dict[str, Any]]) -> Callable[[Sequence[float]
         return rows
 
     trial, chosen = (np.asarray([0.1, 0.2]), np.asarray([1, 1000])), one_by_one
+    expected = one_by_one(*trial)
     try:
-        if np.allclose(together(*trial), one_by_one(*trial)):
+        if np.allclose(together(*trial), expected):
             chosen = together
-    except (TypeError, ValueError):
+    except (LookupError, TypeError, ValueError):
         pass
     return lambda rates, first: chosen(np.asarray(rates, dtype=float), np.arange(first, first + len(rates)))
 

@@ -18,6 +18,7 @@ import pytest
 
 import nnarray as nn
 from nnarray import kernels
+from nnarray.backends import namespace
 from nnarray.engines import steps_of
 from nnarray.kernels import compilation
 from nnarray.kernels.compilation import numba_pieces
@@ -734,6 +735,84 @@ def test_no_plan(speed: str, name: str) -> None:
     got, made = by_plans(train)
     assert made == []
     same(got, want)
+
+
+def own_rule(apply: Callable[..., Any], *names: str, **methods: Any) -> nn.Optimizer:
+    """An optimizer of one's own, which remembers vectors of these names."""
+    own = {"apply": lambda self, *args: apply(*args), "slot_names": names, **methods}
+    return type("Own", (nn.SGD,), own)(0.1)
+
+
+def remembers_theta(theta: Any, gradient: Any, slots: Any, numbers: Any) -> Any:
+    theta = theta - numbers["rate"] * (gradient + 0.1 * slots["before"])
+    return theta, {"before": theta}
+
+
+def by_masks(theta: Any, gradient: Any, slots: Any, numbers: Any) -> Any:
+    kept = (gradient > 0.0) & (theta < 0.5)
+    return theta - numbers["rate"] * gradient * (0.5 + kept + slots["kept"]), {"kept": kept}
+
+
+def of_masks_alone(theta: Any, gradient: Any, slots: Any, numbers: Any) -> Any:
+    return theta - numbers["rate"] * gradient * ((gradient > 0.0) + (theta < 0.5)), slots  # true + true is true
+
+
+def whole_product(theta: Any, gradient: Any, slots: Any, numbers: Any) -> Any:
+    return theta - numbers["rate"] * gradient / np.dot(gradient, gradient), slots
+
+
+def whole_numbers(theta: Any, gradient: Any, slots: Any, numbers: Any) -> Any:
+    xp = namespace(gradient)
+    return theta - numbers["rate"] * xp.astype(xp.astype(100.0 * gradient, np.int32), gradient.dtype), slots
+
+
+def forgets(theta: Any, gradient: Any, slots: Any, numbers: Any) -> Any:
+    return theta - numbers["rate"] * gradient, {}
+
+
+def by_table(self: Any, rate: float, step: int) -> dict[str, Any]:
+    return {"rate": rate * np.linspace(1.0, 0.5, 50)[step - 1]}
+
+
+def by_list(self: Any, rate: float, step: int) -> dict[str, Any]:
+    return {"rate": rate * (*[1.0] * 6, *[0.5] * 6)[step - 1]}  # as many as there are steps
+
+
+def by_name(self: Any, rate: float, step: int) -> dict[str, Any]:
+    return {"rate": rate, "phase": "first" if np.all(step < 3) else "second"}
+
+
+OWN_RULES = {
+    "a slot that is theta": own_rule(remembers_theta, "before"),
+    "masks as numbers": own_rule(by_masks, "kept"),
+    "masks alone": own_rule(of_masks_alone),
+    "a product of all entries": own_rule(whole_product),
+    "whole numbers": own_rule(whole_numbers),
+    "a slot that is not given back": own_rule(forgets, "before"),
+    "rates from a table": own_rule(forgets, numbers=by_table),
+    "rates from a list": own_rule(forgets, numbers=by_list),
+    "numbers that are words": own_rule(forgets, numbers=by_name),
+}
+
+
+@pytest.mark.parametrize("name", OWN_RULES)
+def test_rules_of_ones_own_compute_what_they_say(speed: str, name: str) -> None:
+    """Whether or not there is a plan for them."""
+    X, y = data(23, 4, 3, "labels", "float64")
+    settings: dict[str, Any] = {"optimizer": OWN_RULES[name], "epochs": 4, "batch_size": 8}
+    want = by_layers(lambda: trained(net(5, 3), X, y, **settings))
+    close(trained(net(5, 3), X, y, **settings).theta, want.theta, "float64")
+
+
+def test_numbers_of_steps_beyond_the_last_one_need_not_be_there(speed: str) -> None:
+    X, y = data(23, 4, 3, "labels", "float64")
+    rates = [0.01] * 1005
+
+    class Listed(nn.SGD):
+        def numbers(self, rate: float, step: int) -> dict[str, Any]:
+            return {"rate": rates[step - 1]}
+
+    check(lambda: trained(net(5, 3), X, y, optimizer=Listed(0.1), epochs=335, batch_size=8))
 
 
 def test_no_plan_for_examples_that_are_sequences(speed: str) -> None:

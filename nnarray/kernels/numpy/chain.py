@@ -106,10 +106,17 @@ class Steps:
         if len(rates) > 1:
             return self.update.table(self.rows(rates, first))
         rate, start, table = self._ahead
-        if rate != rates[0] or not start <= first < start + AHEAD:
-            start, table = first, self.update.table(self.rows(list(rates) * AHEAD, first))
+        if rate != rates[0] or not start <= first < start + len(table):
+            start, table = first, self.update.table(self._rows_ahead(rates, first))
             self._ahead = rates[0], start, table
         return table[first - start : first - start + 1]
+
+    def _rows_ahead(self, rates: Sequence[float], first: int) -> Any:
+        """The numbers of some steps; of the first alone where steps beyond the training's last one have none."""
+        try:
+            return self.rows(list(rates) * AHEAD, first)
+        except (ArithmeticError, LookupError, ValueError):
+            return self.rows(rates, first)
 
     def release(self) -> None:
         """Forget the memory of all batches, which refers to this and would keep it."""
