@@ -237,6 +237,8 @@ def _fault_in(layer: Layer, x: Any, out: Any) -> str | None:
             f"forward must return nn.Out(y, pullback), an array and a function; got {shown(out.y)} and "
             f"{shown(out.pullback)}"
         )
+    if out.mask is not None and layer.masking != "use":
+        return 'forward gives a mask, which only layers whose masking is "use" do; say masking = "use" in its class'
     wanted = (next(arrays_in(x)).shape[0], *layer.out_shape(example_of(x)))
     if out.y.shape == wanted:
         return None

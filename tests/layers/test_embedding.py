@@ -187,6 +187,23 @@ def test_a_layer_of_ones_own_keeps_or_makes_a_mask(be: nn.Backend) -> None:
         nn.testing.assert_close(outputs, np.asarray([[4.0, 6.0]]))
 
 
+def test_a_mask_of_a_layer_that_does_not_say_so_is_refused() -> None:
+    @dataclass(frozen=True)
+    class Silent(nn.Layer):
+        def forward(self, params: Any, x: Any, ctx: nn.Context) -> nn.Out:
+            return nn.Out(x, lambda dy: (dy, {}), mask=x[..., 0] > 0.0)
+
+    model = nn.Network(Silent(), nn.GlobalAvgPool()).init((3, 2))
+    x = np.ones((1, 3, 2))
+    for call in (
+        lambda: model(x),
+        lambda: model.predict(x),
+        lambda: nn.value_and_grad(model, x, np.zeros((1, 2)), "mse"),
+    ):
+        with pytest.raises(ValueError, match=r"Silent.*forward gives a mask.*say masking = \"use\" in its class"):
+            call()
+
+
 def test_wrong_settings_are_named() -> None:
     with pytest.raises(ValueError, match="padding_index must be below count, 3; got 3"):
         nn.Embedding(3, 2, padding_index=3)
