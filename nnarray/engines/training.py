@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol
 
 from nnarray.backends import library_of
 from nnarray.functional.propagation import Wiring
@@ -13,8 +13,21 @@ from nnarray.kernels.rules import Rule, rows_of, rule_of
 from nnarray.layers.base import Layer, own
 from nnarray.layers.containers import is_plain_row
 from nnarray.losses import Loss
-from nnarray.optimizers.base import Optimizer
 from nnarray.typing import Array, DType
+
+
+class Optimizer(Protocol):
+    """What is asked of an optimizer: its whole update, and the numbers that change from step to step."""
+
+    def numbers(self, rate: float, step: int) -> dict[str, Any]:
+        """Those of a step, counted from 1."""
+        ...
+
+    def update(
+        self, theta: Any, gradient: Any, slots: dict[str, Any], numbers: dict[str, Any], *, decays: Any = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """theta and slots after a step."""
+        ...
 
 
 def steps_of(
