@@ -140,6 +140,10 @@ NO_MASK = (
     "that uses the mask, such as GlobalAvgPool, or do without padding_index and nn.Masked; a layer of your own that "
     'treats each position by itself says masking = "keep".'
 )
+MASK_OF_FEATURES = (
+    "the mask reaches to its features, the last axis of its inputs, and it would let all of them count. Give a mask of "
+    "positions, without that axis, or put nn.Flatten before it, which puts 0 where the mask is false."
+)
 MASK_LEFT = (
     "A loss would count the positions that do not count: let a layer use the mask, such as nn.GlobalAvgPool or "
     "nn.Flatten, or do without padding_index and nn.Masked."
@@ -172,6 +176,8 @@ class _Passed:
         """The outputs of one more layer, and the mask that is left."""
         if mask is not None and layer.masking == "refuse":
             raise ValueError(f"{self._label(name)}: {NO_MASK}")
+        if mask is not None and layer.masking == "keep" and mask.ndim == x.ndim:
+            raise ValueError(f"{self._label(name)}: {MASK_OF_FEATURES}")
         inner, ctx = params.get(name, {}), self.ctx.child(name, input_gradient=input_gradient, mask=mask)
         if is_ours(layer):
             y, pullback, state, heads, left = layer.forward(inner, x, ctx)
