@@ -13,7 +13,7 @@ from nnarray.backends import namespace
 from nnarray.checks import real
 from nnarray.layers.activations import Activation, Function, activation, bare, kept_activation
 from nnarray.layers.base import Context, Head, Layer, Out, Pullback, gradients_of, is_ours, outputs_of, settle
-from nnarray.layers.kinds import REAL, Takes, same_kind, words
+from nnarray.layers.kinds import REAL, Takes, both, same_kind, words
 from nnarray.names import shown
 from nnarray.typing import Array, Shape, Tree
 
@@ -479,7 +479,7 @@ class Branches(Composite):
             for name, layer in self.named_layers
         ]
         ys, masks = [y for y, _ in each], [mask for _, mask in each if mask is not None]
-        widths, mask = [y.shape[-1] for y in ys], reduce(namespace(ys[0]).logical_and, masks) if masks else None
+        widths, mask = [y.shape[-1] for y in ys], reduce(both, masks) if masks else None
 
         def pullback(dy: Array, *dheads: Array) -> tuple[Any, Tree]:
             parts = _split(dy, widths) if self.join == "concat" else [dy] * len(widths)

@@ -196,6 +196,16 @@ def test_a_mask_of_features_is_refused_where_features_are_mixed(layer: nn.Layer)
             call(X)
 
 
+def test_masks_of_few_and_of_many_axes_meet(be: nn.Backend) -> None:
+    values, mask = RNG.integers(0, 5, size=(3, 3, 3)), np.asarray([[True, False, False], [True] * 3, [False] * 3])
+    network = nn.Network(nn.Masked(nn.Embedding(5, 2, padding_index=0), nn.GlobalAvgPool()))
+    model = network.init({"values": (3, 3), "mask": (3,)}, seed=0, backend=be)
+    counts = (values != 0) & mask[..., None]
+    sums = np.where(counts[..., None], to_host(be, model.theta).reshape(5, 2)[values], 0.0).sum(axis=(1, 2))
+    outputs = model({"values": be.asarray(values), "mask": be.asarray(mask)})
+    nn.testing.assert_close(outputs, sums / np.maximum(counts.sum(axis=(1, 2)), 1)[:, None])
+
+
 def test_a_layer_of_ones_own_keeps_or_makes_a_mask(be: nn.Backend) -> None:
     @dataclass(frozen=True)
     class Positive(nn.Layer):
