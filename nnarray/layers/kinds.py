@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
+from nnarray.backends import namespace
 from nnarray.names import shown
 from nnarray.typing import Array, Shape
 
@@ -89,6 +90,13 @@ def arrays_in(x: Any) -> Iterator[Array]:
 def example_of(x: Any) -> Any:
     """The shape of one example of an input, without the batch axis; of a mapping, those of all its inputs."""
     return {name: example_of(each) for name, each in x.items()} if isinstance(x, Mapping) else tuple(x.shape[1:])
+
+
+def both(one: Array, other: Array) -> Array:
+    """Where two masks are true; one with fewer axes counts for all positions along the others."""
+    xp, axes = namespace(one), max(one.ndim, other.ndim)
+    one, other = (xp.reshape(each, (*each.shape, *[1] * (axes - each.ndim))) for each in (one, other))
+    return xp.logical_and(one, other)
 
 
 def words(takes: Takes) -> str:
