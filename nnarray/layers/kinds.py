@@ -52,9 +52,10 @@ def specs(takes: Takes, shape: Any, where: str = "") -> Any:
             )
         return Spec(shape, takes or REAL)
     if not isinstance(shape, Mapping) or set(shape) != set(takes):
-        given = f"those of {', '.join(map(shown, shape))}" if isinstance(shape, Mapping) else shown(shape)
+        named = isinstance(shape, Mapping)
+        given = f"shapes of {', '.join(map(shown, shape))}" if named else f"the shape {shown(shape)}"
         example = ", ".join(f"{name!r}: X[{name!r}].shape[1:]" for name in takes)
-        raise ValueError(f"the network takes inputs by name{at}; got the shape {given}. Write init({{{example}}}).")
+        raise ValueError(f"the network takes inputs by name{at}; got {given}. Write init({{{example}}}).")
     return {name: specs(each, shape[name], f"{where}.{name}" if where else name) for name, each in takes.items()}
 
 

@@ -143,7 +143,7 @@ def test_integers_without_a_vector(be: nn.Backend) -> None:
         (TOKENS.astype(float), r"X must hold integers from 0 to 4; got dtype float64\. Convert it first: xp\.astype"),
         (TOKENS > 1, "got dtype bool"),
         (TOKENS[:, :3], r"expects \(batch, 4\)"),
-        ({"a": TOKENS}, "takes one array; got X, a mapping of 'a'"),
+        ({"a": TOKENS}, "takes one array; got X, a mapping of 'a'. Pass one of its arrays, or begin"),
     ],
 )
 def test_inputs_of_another_kind_are_refused(given: Any, match: str) -> None:

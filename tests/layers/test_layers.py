@@ -136,7 +136,7 @@ def test_bad_settings(make, error: type[Exception], message: str) -> None:
         (
             nn.Network(nn.Dense(4), nn.Branches(nn.Dense(2), nn.Dense(3), join="add")),
             (2,),
-            r"Branches 2 of 2: .*add.*\[\(2,\), \(3,\)\]",
+            r"Branches 2 of 2: .*add.*'0': \(2,\), '1': \(3,\)",
         ),
         (nn.Network(nn.Branches(nn.Dense(2), nn.Flatten())), (3, 3), "Branches 1 of 1: .*differ on the last axis"),
     ],
