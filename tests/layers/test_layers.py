@@ -208,3 +208,13 @@ def test_a_layer_of_ones_own(be: nn.Backend) -> None:
 def test_check_layer_finds(fault: str, message: str) -> None:
     with pytest.raises(AssertionError, match=message):
         nn.testing.check_layer(Scale(fault), (3,), backends=["numpy"])
+
+
+def test_what_check_layer_takes() -> None:
+    nn.testing.check_layer(nn.Dense(2), (3,), backends="numpy")
+    with pytest.raises(TypeError, match=r"layer must be an nn\.Layer; got <class .*Make one with its settings"):
+        nn.testing.check_layer(nn.Dense, (3,))  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"shape must be a tuple, the shape of one example; got 3\. Use .*\(3,\)"):
+        nn.testing.check_layer(nn.Dense(2), 3)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"params\(shape\) must return a dict.*; got \['weight'\]"):
+        nn.testing.check_layer(type("Listed", (nn.Layer,), {"params": lambda self, shape: ["weight"]})(), (3,))
