@@ -528,4 +528,9 @@ def loss_named(loss: Any) -> Loss:
         return loss
     if isinstance(loss, type) and issubclass(loss, Loss):
         return loss()
+    if callable(loss):
+        raise TypeError(
+            f"a loss is a name or an nn.Loss, such as nn.losses.Huber(0.5); got {shown(loss)}. A function of your own "
+            f"is the method per_example of a class derived from nn.Loss."
+        )
     return named(loss, LOSSES, "loss", ALSO)()
