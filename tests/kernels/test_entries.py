@@ -263,6 +263,15 @@ def test_losses_of_ones_own_compute_what_they_say(engine: str, name: str, monkey
     close(np.asarray(values[1]), np.asarray(values[0]), "float64", c=200.0)
 
 
+@pytest.mark.parametrize("last", ["tanh", "logistic"])
+def test_gradients_are_not_written_over_outputs_that_a_pullback_reads(last: str) -> None:
+    X, (_, y, _) = np.random.default_rng(0).normal(size=(23, 2)), given("float64", count=23)
+    models = [nn.Network(nn.Dense(4, "tanh"), nn.Dense(3, last)).init((2,), seed=0, dtype="float64") for _ in range(2)]
+    for model, engine in zip(models, ("layers", "auto"), strict=True):
+        model.fit(X, y, loss="mse", epochs=3, batch_size=8, engine=engine)
+    close(models[1].theta, models[0].theta, "float64", c=200.0)
+
+
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 @pytest.mark.parametrize("weights", [None, "usual", "zero in a batch"])
 @pytest.mark.parametrize("engine", ["numpy", "numba"])
