@@ -30,8 +30,8 @@ from nnarray.training import trainer
 from tests.tolerances import EPS, close
 
 # Sums in another order stay within the 50 eps of `close`: measured are 26. Where parameters grow until they diverge,
-# what is rounded grows with them: measured are 280.
-GROWN = 1000.0
+# what is rounded grows with them: measured are 1,650.
+GROWN = 4000.0
 # Largest relative errors of the float32 functions: what their polynomials promise and two roundings; the exponent of
 # exp, x / ln 2, is rounded in proportion to x.
 EXP, TANH, ROUNDED = 2e-7, 4e-7, 2 * EPS["float32"]
