@@ -51,8 +51,7 @@ class Torch(Library):
         return self.namespace().asarray(np.array(host, order="C"), dtype=dtype, device=device)
 
     def to_host(self, x: Any) -> np.ndarray:
-        x = x.detach().cpu()
-        return (x.float() if dtype_name(x.dtype) == "bfloat16" else x).numpy()  # NumPy has no bfloat16
+        return _known_to_numpy(x.detach().cpu()).numpy()
 
     def borrow(self, x: Any) -> Any:
         torch = importlib.import_module("torch")
@@ -104,6 +103,15 @@ class Torch(Library):
 
     def out_of_memory(self, error: BaseException) -> bool:
         return type(error).__name__ == "OutOfMemoryError" or super().out_of_memory(error)
+
+
+def _known_to_numpy(x: Any) -> Any:
+    """In a dtype that NumPy has: bfloat16 and floats of 8 bits in float32, complex numbers of 32 bits in complex64."""
+    if x.is_complex() and x.element_size() < 8:
+        return x.cfloat()
+    if x.is_floating_point() and dtype_name(x.dtype) not in ("float16", "float32", "float64"):
+        return x.float()
+    return x
 
 
 @cache
