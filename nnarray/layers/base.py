@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, ClassVar, NamedTuple, NoReturn, Self
 
+from nnarray.checks import numbers_of_python
 from nnarray.layers.initializers import Initializer
 from nnarray.layers.kinds import REAL, Takes, arrays_in, example_of
 from nnarray.names import shown
@@ -130,6 +131,9 @@ class Layer:
     masking: ClassVar[str] = "refuse"
     """What it does where some positions do not count: "refuse" to go on; "keep" the mask, if it treats each position
     by itself; or "use" it, `ctx.mask`, and give the one that is left in `Out`."""
+
+    def __post_init__(self) -> None:
+        numbers_of_python(self)
 
     @property
     def takes(self) -> Takes:
