@@ -88,7 +88,11 @@ class Torch(Library):
         return properties.name, properties.total_memory
 
     def free(self, device: Device) -> int | None:
-        return importlib.import_module("torch").cuda.mem_get_info(device)[0] if device.type == "cuda" else None
+        if device.type != "cuda":
+            return None
+        cuda = importlib.import_module("torch").cuda
+        kept = cuda.memory_reserved(device) - cuda.memory_allocated(device)  # by PyTorch, for what it allocates next
+        return cuda.mem_get_info(device)[0] + kept
 
     def explain(self, error: Exception) -> str:
         built_for = importlib.import_module("torch").version.cuda
