@@ -79,10 +79,10 @@ def classes(
     layers = None if hidden is None else integers(hidden, "--hidden")
     sizes = None if hidden_sizes is None else integers(hidden_sizes, "--hidden-sizes")
     picture = _picture(out, "nnarray-demo.png" if sizes is None else "nnarray-hidden-sizes.png")
-    widest = [max(sizes)] if sizes else layers or []
-    be, console = backends.backend(backend, parameters=dense_parameters(2, *widest, 2)), output()
     from nnarray.apps import demos
 
+    largest = [max(sizes)] if sizes else demos.hidden_of(dataset) if layers is None else layers
+    be, console = backends.backend(backend, parameters=dense_parameters(2, *largest, 2)), output()
     starts = [
         demos.untrained(be, dataset, hidden=each, activation=activation, noise=noise, seed=seed, epochs=epochs)
         for each in ([layers] if sizes is None else [(size,) for size in sizes])
