@@ -11,15 +11,7 @@ from nnarray.kernels.standard.convolution import convolution, convolution_pullba
 from nnarray.kernels.standard.draws import signed, threefry
 from nnarray.kernels.standard.linear import affine, affine_pullback
 from nnarray.kernels.standard.lookup import lookup, scatter_add
-from nnarray.kernels.standard.losses import (
-    binary_cross_entropy,
-    cross_entropy,
-    cross_entropy_of_labels,
-    huber,
-    mae,
-    mse,
-    one_hot,
-)
+from nnarray.kernels.standard.losses import cross_entropy, cross_entropy_of_labels, mean_of_entries, one_hot
 from nnarray.kernels.standard.normalisation import (
     batch_norm_pullback,
     local_response,

@@ -10,7 +10,7 @@ from typing import Any, Self, TypeGuard
 
 from nnarray import kernels
 from nnarray.backends import namespace
-from nnarray.checks import real
+from nnarray.checks import numbers_of_python, real
 from nnarray.layers.activations import Activation, Function, activation, bare, kept_activation
 from nnarray.layers.base import Context, Head, Layer, Out, Pullback, gradients_of, is_ours, outputs_of, settle
 from nnarray.layers.kinds import REAL, Takes, both, same_kind, words
@@ -73,6 +73,7 @@ class Composite(Layer):
                 )
             seen.add(each)
         settle(self, **settings, layers=tuple(layers), names=names)
+        numbers_of_python(self)
 
     @classmethod
     def of_parts(cls, layers: Sequence[Layer], names: Sequence[str], settings: dict[str, Any]) -> Self:
@@ -463,12 +464,16 @@ class Branches(Composite):
     def out_shape(self, shape: Any) -> Shape:
         """The shape of the outputs, concatenated or added."""
         shapes = [self._out_shape_of(i, self.part(shape, name)) for i, name in enumerate(self.names)]
+        kind, given = type(self).__name__, dict(zip(self.names, shapes, strict=True))
         if self.join == "add":
             if any(each != shapes[0] for each in shapes):
-                raise ValueError(f"Branches can add outputs of one shape only; got {shapes}.")
+                raise ValueError(f"{kind} can add outputs of one shape only; got {given}.")
             return shapes[0]
         if any(not each or each[:-1] != shapes[0][:-1] for each in shapes):
-            raise ValueError(f"Branches can concatenate outputs that differ on the last axis only; got {shapes}.")
+            raise ValueError(
+                f"{kind} can concatenate outputs that differ on the last axis only; got {given}. Positions end with "
+                f"nn.GlobalAvgPool() or nn.Flatten()."
+            )
         return (*shapes[0][:-1], sum(each[-1] for each in shapes))
 
     def propagate(self, params: Tree, x: Any, ctx: Context) -> Out:

@@ -206,7 +206,7 @@ class Trainer:
         return taken_if_good(self.scaling, before, gradient, state, update)
 
     def _scale(self, slots: dict[str, Array]) -> Any:
-        """What the loss is multiplied by on the way back."""
+        """What the loss is multiplied by in the backward pass."""
         return 1.0 if self.scaling is None else slots["loss_scale"]
 
     def _numbers(self, rate: float) -> dict[str, Any]:
@@ -314,7 +314,7 @@ class Trainer:
     def _note(self, done: Finished, rows: Any, batch: tuple[Any, ...], losses: list[Array], outputs: Any) -> None:
         _, target, weights = batch
         done.losses.extend(losses)
-        done.masses.append(target.shape[0] if weights is None else same_place(w=weights).sum(weights))
+        done.masses.append(target.shape[0] if weights is None else same_place(w=weights).sum(at_least_float32(weights)))
         if self.keep_outputs:
             done.rows.append(rows)
             done.outputs.append(outputs)

@@ -144,7 +144,7 @@ def test_integers_without_a_vector(be: nn.Backend) -> None:
         (TOKENS.astype(float), r"X must hold integers from 0 to 4; got dtype float64\. Convert it first: xp\.astype"),
         (TOKENS > 1, "got dtype bool"),
         (TOKENS[:, :3], r"expects \(batch, 4\)"),
-        ({"a": TOKENS}, "takes one array; got X, a mapping of 'a'"),
+        ({"a": TOKENS}, "takes one array; got X, a mapping of 'a'. Pass one of its arrays, or begin"),
     ],
 )
 def test_inputs_of_another_kind_are_refused(given: Any, match: str) -> None:
@@ -255,6 +255,16 @@ def test_wrong_settings_are_named() -> None:
         nn.Network(nn.Dense(3), nn.Embedding(3, 2))
     with pytest.raises(ValueError, match="branches have the same inputs, and these take different ones"):
         nn.Branches(nn.Dense(2), nn.Embedding(3, 2))
+    with pytest.raises(ValueError, match=r"unknown kind of numbers 'int'; use one of real, integer, boolean"):
+        nn.Kind("int")
+    with pytest.raises(ValueError, match="below must be an integer of at least 1; got 0"):
+        nn.Kind("integer", below=0)
+    with pytest.raises(ValueError, match=r"below is a bound of integers; got it for real numbers\. Leave it out"):
+        nn.Kind(below=3)
+    with pytest.raises(ValueError, match="unknown masking of Odd 'yes'; use one of refuse, keep, use"):
+        type("Odd", (nn.Layer,), {"masking": "yes"})
+    with pytest.raises(TypeError, match=r"a layer takes an nn\.Kind, a mapping .*; got 'integer'\. For tokens"):
+        nn.Network(type("Odd", (nn.Layer,), {"takes": "integer"})()).init((3,))
     with pytest.raises(TypeError, match="input_gradient needs a network that takes one array of real numbers"):
         words().init((4,)).input_gradient(TOKENS)
 

@@ -6,6 +6,8 @@ Built and checked without a GPU only: `make gpu-check` runs them against the def
 from __future__ import annotations
 
 import functools
+import math
+from collections.abc import Callable
 from typing import Any
 
 import cupy  # pyright: ignore[reportMissingImports]  (needs CUDA to be installed)
@@ -13,6 +15,7 @@ from cupyx.scipy import special  # pyright: ignore[reportMissingImports]
 
 from nnarray import kernels
 from nnarray.kernels.cupy import sources
+from nnarray.kernels.entries import program_of
 from nnarray.kernels.expressions import recorded
 from nnarray.kernels.functions import FUNCTIONS
 from nnarray.kernels.registry import Kernel
@@ -80,3 +83,29 @@ def cross_entropy(logits: Any, target: Any) -> Any:
     limit = float(cp.finfo(z.dtype).max) / 2
     _cross_entropy()(z, t, classes, limit, gradient, losses)
     return losses, gradient
+
+
+@functools.cache
+def _launch_of_entries(code: sources.Code) -> Any:
+    return cp.ElementwiseKernel(*code, "nnarray_entries")
+
+
+@functools.lru_cache
+def _of_entries(entry: Callable[..., Any], dtype: Any) -> tuple[Any, tuple[float, ...]] | None:
+    """The kernel of an elementwise loss and its constants; a method is known by its object, whatever that equals."""
+    program = program_of(entry, dtype)
+    return program and (_launch_of_entries(sources.source_of_entries(program)), program.lifted()[1])
+
+
+@kernels.mean_of_entries.fast("cupy")
+def mean_of_entries(outputs: Any, target: Any, entry: Callable[..., Any]) -> tuple[Any, Any]:
+    """Terms and derivatives in one launch."""
+    alike = outputs.dtype == target.dtype and outputs.shape == target.shape
+    found = _of_entries(entry, outputs.dtype) if alike and _is_float32_or_more(outputs) else None
+    if found is None:
+        return kernels.mean_of_entries.definition(outputs, target, entry)
+    launch, constants = found
+    shape = outputs.shape[0], math.prod(outputs.shape[1:])
+    terms, gradient = launch(outputs, target, float(shape[1]), *constants)
+    terms = terms.reshape(shape)
+    return terms[:, 0] if shape[1] == 1 else terms.sum(axis=1), gradient

@@ -95,6 +95,20 @@ def source_of_rule(rule: Rule) -> Code:
     return Code(inputs, outputs, "\n".join([*arrays, *single, *_lines(program), *stores]))
 
 
+def source_of_entries(program: Program) -> Code:
+    """The code of an elementwise loss, a mean of `count` outputs, with its constants as the last numbers.
+
+    Its inputs are the output r0, the target r1, and numbers; its outputs, the term and the derivative.
+    """
+    lifted, constants = program.lifted()
+    numbers = range(program.inputs, program.inputs + len(constants))
+    single = [f"const T r{i} = T(n{i});" for i in numbers]
+    term, derivative = map(_written, lifted.results)
+    stores = [f"term = ({term}) / T(count);", f"derivative = ({derivative}) / T(count);"]
+    inputs = ", ".join(["T r0, T r1, float64 count", *(f"float64 n{i}" for i in numbers)])
+    return Code(inputs, "T term, T derivative", "\n".join([*single, *_lines(lifted), *stores]))
+
+
 def _lines(program: Program) -> list[str]:
     """A line an operation."""
     return [
