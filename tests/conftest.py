@@ -227,7 +227,7 @@ def _ctrl_c() -> Iterator[None]:
 
 
 def _few_contexts() -> None:
-    """JAX makes a context anew for each program that it lowers, which is a quarter of its time; one a thread will do."""
+    """JAX makes a new context for each program that it lowers, in a quarter of its time; one a thread will do."""
     try:
         from jax._src.interpreters import mlir
 
