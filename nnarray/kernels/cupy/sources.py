@@ -8,6 +8,9 @@ from typing import NamedTuple
 from nnarray.kernels.expressions import Operand, Program, is_register
 from nnarray.kernels.rules import Rule
 
+REGISTERS = "using R = decltype(T(0) + 0.0f);"
+"""What is computed with: T, or float32 where T is narrower, which C++ has no arithmetic of its own for."""
+
 SHORT = 64  # classes of a row that one thread can go through while others wait for memory
 
 
@@ -22,32 +25,33 @@ class Code(NamedTuple):
 CROSS_ENTROPY = Code(
     "raw T z, raw T t, int32 classes, float64 limit",
     "raw T gradient, T loss",
-    """
-    const T far = T(limit);
+    REGISTERS
+    + """
+    const R far = R(limit);
     const ptrdiff_t first = (ptrdiff_t)i * classes;
-    T largest = -far;
+    R largest = -far;
     bool wrong = false;
     for (int k = 0; k < classes; ++k) {
-        const T x = z[first + k];
+        const R x = z[first + k];
         wrong = wrong || x != x;
         largest = x > largest ? x : largest;
     }
     largest = largest > far ? far : largest;
-    T total = T(0), mass = T(0), linear = T(0);
+    R total = 0, mass = 0, linear = 0;
     for (int k = 0; k < classes; ++k) {
-        T x = z[first + k];
+        R x = z[first + k];
         x = (x > far ? far : x < -far ? -far : x) - largest;
-        const T share = t[first + k], e = exp(x);
-        gradient[first + k] = e;
+        const R share = t[first + k], e = exp(x);
+        gradient[first + k] = T(e);
         total += e;
         mass += share;
         linear += share * x;
     }
-    const T nothing = T(0) / T(0);
-    loss = wrong ? nothing : mass * log(total) - linear;
+    const R nothing = R(0) / R(0);
+    loss = T(wrong ? nothing : mass * log(total) - linear);
     for (int k = 0; k < classes; ++k) {
-        const T p = gradient[first + k] / total;
-        gradient[first + k] = wrong ? nothing : p * mass - t[first + k];
+        const R p = gradient[first + k] / total, share = t[first + k];
+        gradient[first + k] = T(wrong ? nothing : p * mass - share);
     }
     """,
 )
@@ -74,9 +78,11 @@ FORMS = {
 
 
 def source(program: Program) -> Code:
-    """The code of an elementwise definition; its inputs are r0, r1, ..., without those that it does not read."""
-    inputs = ", ".join(f"T r{i}" for i in range(program.inputs) if program.reads(i))
-    return Code(inputs, "T result", "\n".join([*_lines(program), f"result = {_written(program.result)};"]))
+    """The code of an elementwise definition; its inputs are x0, x1, ..., without those that it does not read."""
+    read = [i for i in range(program.inputs) if program.reads(i)]
+    loads = [f"const R r{i} = x{i};" for i in read]
+    body = [REGISTERS, *loads, *_lines(program), f"result = T({_written(program.result)});"]
+    return Code(", ".join(f"T x{i}" for i in read), "T result", "\n".join(body))
 
 
 def source_of_rule(rule: Rule) -> Code:
@@ -87,12 +93,12 @@ def source_of_rule(rule: Rule) -> Code:
     program, _ = rule.program.lifted()
     kept = [i for i in range(rule.arrays) if i not in rule.targets]
     numbers = range(program.inputs - rule.arrays)
-    arrays = [f"const T r{i} = a{i};" for i in range(rule.arrays)]
-    single = [f"const T r{rule.arrays + i} = T(n{i});" for i in numbers]
-    stores = [f"a{i} = {_written(x)};" for i, x in zip(rule.targets, program.results, strict=True)]
+    arrays = [f"const R r{i} = a{i};" for i in range(rule.arrays)]
+    single = [f"const R r{rule.arrays + i} = R(n{i});" for i in numbers]
+    stores = [f"a{i} = T({_written(x)});" for i, x in zip(rule.targets, program.results, strict=True)]
     inputs = ", ".join([*(f"T a{i}" for i in kept), *(f"float64 n{i}" for i in numbers)])
     outputs = ", ".join(f"T a{i}" for i in rule.targets)
-    return Code(inputs, outputs, "\n".join([*arrays, *single, *_lines(program), *stores]))
+    return Code(inputs, outputs, "\n".join([REGISTERS, *arrays, *single, *_lines(program), *stores]))
 
 
 def source_of_entries(program: Program) -> Code:
@@ -122,5 +128,5 @@ def _written(x: Operand) -> str:
     if is_register(x):
         return f"r{x}"
     if math.isfinite(x):
-        return f"T({x!r})"
-    return "(T(0) / T(0))" if math.isnan(x) else f"(T({math.copysign(1.0, x)}) / T(0))"
+        return f"R({x!r})"
+    return "(R(0) / R(0))" if math.isnan(x) else f"(R({math.copysign(1.0, x)}) / R(0))"
