@@ -151,6 +151,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def _is_tested_on(test: pytest.Item, flag: str) -> bool:
     if flag in VARIANTS and test.get_closest_marker("once_a_library"):
         return False
+    if test.get_closest_marker("half_precision") and not {"float16", "bfloat16"} & set(nn.backend(flag).dtypes):
+        return False
     if flag in SECOND_DEVICES:
         return test.get_closest_marker("second_device") is not None
     return flag != "cupy" or not ON_CPU or test.nodeid.startswith(ON_CPU_IN)
