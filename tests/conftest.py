@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import atexit
 import ctypes
+import functools
 import importlib.metadata
 import importlib.util
 import os
@@ -14,6 +15,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 from collections import defaultdict
 from collections.abc import Iterator
 from datetime import date
@@ -24,11 +26,13 @@ os.environ.setdefault("JAX_PLATFORMS", "" if os.path.exists("/dev/nvidiactl") el
 # JAX's tests are mostly compiling: with little effort, and nothing twice, in whatever process.
 if "XLA_FLAGS" not in os.environ:
     os.environ["XLA_FLAGS"] = "--xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1"
+    os.environ["XLA_FLAGS"] += " --xla_llvm_disable_expensive_passes=true"
     if importlib.util.find_spec("jaxlib") and not importlib.metadata.version("jaxlib").startswith(("0.5.", "0.6.")):
         os.environ["XLA_FLAGS"] += " --xla_cpu_use_fusion_emitters=false"  # older ones end at flags that they lack
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # as in the workers, which have their parent's
     os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="nnarray-jax-")
     atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
+os.environ.setdefault("JAX_TRACEBACK_IN_LOCATIONS_LIMIT", "0")  # nobody reads where an operation came from
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 if "PYTEST_XDIST_WORKER_COUNT" in os.environ:  # cores are shared: more threads than cores wait for each other
@@ -59,6 +63,13 @@ ON_CPU_IN = (  # whose tests run on CuPy on the CPU; it first compiles each kern
 SECOND_DEVICES = {"cupy:1"}  # for the tests that are marked so
 VARIANTS = {"strict:device1", "strict:no_float64"}  # the strict library, where defaults of device and dtype are wrong
 ALWAYS = {"numpy", "strict"} | VARIANTS
+SLOW = {"jax"}  # which compile every operation for every shape, and take 25 times as long as others
+EVERY_CASE = (
+    "tests/kernels/",
+    "tests/layers/",
+    "tests/test_losses.py",
+    "tests/test_optimizers.py",
+)  # on slow ones, too
 
 
 def _why_not(flag: str) -> str:
@@ -82,6 +93,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--support", metavar="FILE", help="write which tests passed on which backend as a page of the docs"
     )
     parser.addoption("--shuffle", metavar="SEED", type=int, help="run the tests in a random order")
+    parser.addoption("--every-case", action="store_true", help="of each test, run every case on slow backends, too")
 
 
 def _runs_again(item: pytest.Item) -> bool:
@@ -92,11 +104,32 @@ def _runs_again(item: pytest.Item) -> bool:
     return params.get("dtype") == "float64" and not own and "float64" not in nn.backend(flag).dtypes
 
 
+def _further_cases(items: list[pytest.Item]) -> Iterator[pytest.Item]:
+    """Those that slow backends leave to the others: a test runs on each of them once.
+
+    Layers, losses and optimizers run with every setting; kernels, with every setting and dtype.
+    """
+    begun: set[tuple[str, ...]] = set()
+    for item in items:
+        params = dict(getattr(getattr(item, "callspec", None), "params", {}))
+        flag = params.get("be", params.get("flag"))
+        if flag not in SLOW or item.nodeid.startswith("tests/kernels/"):
+            continue
+        params.pop("dtype", None)
+        settings = sorted(f"{name}={value!r}" for name, value in params.items())
+        case = (item.nodeid.split("[")[0], flag, *(settings if item.nodeid.startswith(EVERY_CASE) else ()))
+        if case in begun:
+            yield item
+        begun.add(case)
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    again = {item for item in items if _runs_again(item)}
-    config.hook.pytest_deselected(items=[*again])
-    items[:] = [item for item in items if item not in again]
+    left = {item for item in items if _runs_again(item)}
+    if not config.getoption("--every-case"):
+        left |= {*_further_cases(items)}
+    config.hook.pytest_deselected(items=[*left])
+    items[:] = [item for item in items if item not in left]
     if (seed := config.getoption("--shuffle")) is not None:
         random.Random(seed).shuffle(items)
 
@@ -117,6 +150,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def _is_tested_on(test: pytest.Item, flag: str) -> bool:
     if flag in VARIANTS and test.get_closest_marker("once_a_library"):
+        return False
+    if test.get_closest_marker("half_precision") and not {"float16", "bfloat16"} & set(nn.backend(flag).dtypes):
         return False
     if flag in SECOND_DEVICES:
         return test.get_closest_marker("second_device") is not None
@@ -213,6 +248,21 @@ def _ctrl_c() -> Iterator[None]:
     yield
     signal.signal(signal.SIGINT, before)
 
+
+def _few_contexts() -> None:
+    """JAX makes a new context for each program that it lowers, in a quarter of its time; one a thread will do."""
+    try:
+        from jax._src.interpreters import mlir
+
+        make = mlir.make_ir_context
+    except (ImportError, AttributeError):  # another version
+        return
+    context = functools.cache(lambda thread: make())
+    mlir.make_ir_context = lambda: context(threading.get_ident())
+
+
+if not WHY_NOT["jax"]:
+    _few_contexts()
 
 MEMORY = 1.2e9  # bytes that a process of tests may have before JAX must forget
 

@@ -304,7 +304,7 @@ def test_a_huge_gradient_is_followed_as_in_float64(host: nn.Backend, rule: nn.Op
     def run(dtype: str) -> tuple[float, np.ndarray]:
         theta = host.asarray(np.ones(1), dtype=dtype)
         slots = rule.slots(theta)
-        for step in range(1, 5001):
+        for step in range(1, 1001):
             gradient = host.asarray([size if step == 1 else 1.0], dtype=dtype)
             theta, slots = rule.update(theta, gradient, slots, rule.numbers(0.01, step))
         return float(theta[0]), np.concat([slot.reshape(-1) for slot in slots.values()])

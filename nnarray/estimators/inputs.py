@@ -108,7 +108,7 @@ def checked_inputs(estimator: Any, X: Any, *, reset: bool, images: bool) -> Arra
         If X does not hold real numbers.
     """
     _refuse_loss(X, "X")
-    if isinstance(X, Mapping):
+    if isinstance(X, Mapping) and not hasattr(X, "toarray"):  # a sparse array of keys is one; scikit-learn refuses it
         raise TypeError("X must be one array or a data frame; got a mapping. Train on it with model.fit.")
     if is_host(backend_of_data(X)):
         return _checked_by_sklearn(estimator, X, reset=reset, images=images)

@@ -11,7 +11,7 @@ import torch
 from nnarray import kernels
 from nnarray.kernels.standard.normalisation import normalised
 from nnarray.kernels.standard.numerics import at_least_float32_dtype
-from nnarray.kernels.standard.windows import Window, cropped, padded
+from nnarray.kernels.standard.windows import Window, cropped, padded, spread
 
 kernels.erfc.fast("torch")(torch.special.erfc)
 kernels.logistic.fast("torch")(torch.sigmoid)
@@ -68,6 +68,8 @@ def convolution_pullback(
     dy: Any, x: Any, weight: Any, *, window: Window, groups: int = 1, input_gradient: bool = True
 ) -> Any:
     """PyTorch's own."""
+    if window.size == (1, 1) and window.stride != (1, 1):
+        return _pullback_of_pixels(dy, x, weight, window=window, groups=groups, input_gradient=input_gradient)
     padded_x, padding = _settings(x, window)
     dx, dw, db = torch.ops.aten.convolution_backward(
         _first(dy),
@@ -86,6 +88,14 @@ def convolution_pullback(
         dx = dx.permute(0, 2, 3, 1)
         dx = dx if padded_x is x else cropped(dx, window.padding)
     return dx if input_gradient else None, dw.permute(2, 3, 1, 0), db
+
+
+def _pullback_of_pixels(dy: Any, x: Any, weight: Any, *, window: Window, **options: Any) -> Any:
+    """Of windows of one pixel, from the pixels that they see: with steps PyTorch writes where it must not (2.13)."""
+    whole = padded(x, window.padding)
+    seen = whole[:, :: window.stride[0], :: window.stride[1]]
+    dx, dw, db = convolution_pullback(dy, seen, weight, window=Window((1, 1)), **options)
+    return None if dx is None else cropped(spread(dx, window, (0, 0), whole.shape), window.padding), dw, db
 
 
 def _filters_first(weight: Any) -> Any:

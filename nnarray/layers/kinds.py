@@ -31,9 +31,9 @@ class Kind:
         named(self.name, KINDS, "kind of numbers")
         if self.below is None:
             return
+        integer(self.below, "below", 1, usual=1000)
         if self.name != "integer":
             raise ValueError(f"below is a bound of integers; got it for {self}. Leave it out.")
-        integer(self.below, "below", 1, usual=1000)
 
     def __str__(self) -> str:
         if self.name == "integer" and self.below is not None:

@@ -795,7 +795,6 @@ OWN_RULES = {
     "masks alone": own_rule(of_masks_alone),
     "a product of all entries": own_rule(whole_product),
     "whole numbers": own_rule(whole_numbers),
-    "a slot that is not given back": own_rule(forgets, "before"),
     "rates from a table": own_rule(forgets, numbers=by_table),
     "rates from a list": own_rule(forgets, numbers=by_list),
     "numbers that are words": own_rule(forgets, numbers=by_name),
