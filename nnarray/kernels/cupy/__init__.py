@@ -3,6 +3,8 @@
 Built and checked without a GPU only: `make gpu-check` runs them against the definitions on one.
 """
 
+# pyright: reportUnusedImport=false
+
 from __future__ import annotations
 
 import functools
@@ -12,7 +14,7 @@ import cupy  # pyright: ignore[reportMissingImports]  (needs CUDA to be installe
 from cupyx.scipy import special  # pyright: ignore[reportMissingImports]
 
 from nnarray import kernels
-from nnarray.kernels.cupy import sources
+from nnarray.kernels.cupy import images, linear, sources
 from nnarray.kernels.expressions import recorded
 from nnarray.kernels.functions import FUNCTIONS
 from nnarray.kernels.registry import Kernel
@@ -23,15 +25,6 @@ kernels.erfc.fast("cupy")(special.erfc)
 
 def _is_float32_or_more(x: Any) -> bool:
     return x.dtype.itemsize >= 4
-
-
-@kernels.affine.fast("cupy")
-def affine(x: Any, weight: Any, bias: Any) -> Any:
-    """The bias added in place."""
-    y = cp.matmul(x, weight)
-    if bias is not None:
-        y += bias
-    return y
 
 
 @functools.cache

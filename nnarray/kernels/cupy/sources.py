@@ -8,6 +8,9 @@ from typing import NamedTuple
 from nnarray.kernels.expressions import Operand, Program, is_register
 from nnarray.kernels.rules import Rule
 
+REGISTERS = "using R = decltype(T(0) + 0.0f);"
+"""What is computed with: T, or float32 where T is narrower, which C++ has no arithmetic of its own for."""
+
 SHORT = 64  # classes of a row that one thread can go through while others wait for memory
 
 
