@@ -90,7 +90,7 @@ def test_the_source_for_cupy_computes_the_definition(dtype: str, tmp_path: Path)
         for suffix, kernel, inputs in (("", FUNCTIONS[name].value, 1), ("_pullback", FUNCTIONS[name].pullback, 3)):
             code = SOURCES["source"](recorded(kernel, inputs, np.dtype(dtype)))
             loads = "".join(f"{each} = {each.split()[1]}s[i];" for each in code.inputs.split(", "))
-            text.append(f'extern "C" void nn_{name}{suffix}(const T* r0s, const T* r1s, const T* r2s, T* y, int n) {{')
+            text.append(f'extern "C" void nn_{name}{suffix}(const T* x0s, const T* x1s, const T* x2s, T* y, int n) {{')
             text.append(f"for (int i = 0; i < n; ++i) {{ {loads}\nT result;\n{code.body}\ny[i] = result; }} }}")
     (tmp_path / "all.cpp").write_text("\n".join(text))
     subprocess.run([compiler, "-shared", "-fPIC", "-O1", "all.cpp", "-o", "all.so"], cwd=tmp_path, check=True)

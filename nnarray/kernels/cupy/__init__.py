@@ -14,7 +14,7 @@ import cupy  # pyright: ignore[reportMissingImports]  (needs CUDA to be installe
 from cupyx.scipy import special  # pyright: ignore[reportMissingImports]
 
 from nnarray import kernels
-from nnarray.kernels.cupy import images, linear, sources
+from nnarray.kernels.cupy import draws, images, linear, losses, sources, vectors
 from nnarray.kernels.expressions import recorded
 from nnarray.kernels.functions import FUNCTIONS
 from nnarray.kernels.registry import Kernel
@@ -52,24 +52,3 @@ for _name, _function in FUNCTIONS.items():
     if _function.elementwise and _name != "identity":
         _in_one_launch(kernels.TABLE[_name], 1)
         _in_one_launch(kernels.TABLE[f"{_name}_pullback"], 3)
-
-
-@functools.cache
-def _cross_entropy() -> Any:
-    """The kernel, compiled at its first call for each dtype."""
-    return cp.ElementwiseKernel(*sources.CROSS_ENTROPY, "nnarray_cross_entropy")
-
-
-@kernels.cross_entropy.fast("cupy")
-def cross_entropy(logits: Any, target: Any) -> Any:
-    """Loss and gradient in one launch, a thread a row, where rows are short."""
-    classes = logits.shape[-1]
-    if not (
-        _is_float32_or_more(logits) and logits.dtype == target.dtype and 0 < classes <= sources.SHORT and logits.size
-    ):
-        return kernels.cross_entropy.definition(logits, target)
-    z, t = cp.ascontiguousarray(logits), cp.ascontiguousarray(target)
-    gradient, losses = cp.empty_like(z), cp.empty(z.shape[:-1], dtype=z.dtype)
-    limit = float(cp.finfo(z.dtype).max) / 2
-    _cross_entropy()(z, t, classes, limit, gradient, losses)
-    return losses, gradient

@@ -12,7 +12,9 @@ from typing import Any
 import cupy  # pyright: ignore[reportMissingImports]  (needs CUDA to be installed)
 
 from nnarray import kernels
+from nnarray.kernels.cupy.linear import activated, gradient_and_sums
 from nnarray.kernels.cupy.sources import REGISTERS, Code
+from nnarray.kernels.functions import Function
 from nnarray.kernels.standard.windows import Window
 
 cp: Any = cupy
@@ -230,10 +232,32 @@ def convolution(x: Any, weight: Any, bias: Any, *, window: Window, groups: int =
     """All windows as the rows of one matrix, and one product."""
     if not _fits(x, window):
         return kernels.convolution.definition(x, weight, bias, window=window, groups=groups)
-    y = _together(cp.matmul(_windows(x, window, groups), _filters(weight, groups)))
+    y = _product(x, weight, window, groups)
     if bias is not None:
         y += bias
-    return y.reshape(x.shape[0], *window.output_size(x.shape[1:3]), weight.shape[3])
+    return y.reshape(_shape(x, weight, window))
+
+
+def _product(x: Any, weight: Any, window: Window, groups: int) -> Any:
+    """A row a position, a column a filter."""
+    return _together(cp.matmul(_windows(x, window, groups), _filters(weight, groups)))
+
+
+def _shape(x: Any, weight: Any, window: Window) -> tuple[int, ...]:
+    return (x.shape[0], *window.output_size(x.shape[1:3]), weight.shape[3])
+
+
+@kernels.activated_convolution.fast("cupy")
+def activated_convolution(
+    x: Any, weight: Any, bias: Any, *, function: Function, window: Window, groups: int = 1
+) -> Any:
+    """The product, and a launch for all that follows."""
+    if not _fits(x, window):
+        return kernels.activated_convolution.definition(
+            x, weight, bias, function=function, window=window, groups=groups
+        )
+    product = cp.ascontiguousarray(_product(x, weight, window, groups))
+    return activated(product, bias, function, _shape(x, weight, window))
 
 
 @kernels.convolution_pullback.fast("cupy")
@@ -245,17 +269,42 @@ def convolution_pullback(
         return kernels.convolution_pullback.definition(
             dy, x, weight, window=window, groups=groups, input_gradient=input_gradient
         )
+    db = dy.reshape(-1, dy.shape[3]).sum(axis=0, dtype=dy.dtype)
+    return *_products_back(dy, x, weight, window, groups, input_gradient), db
+
+
+@kernels.activated_convolution_pullback.fast("cupy")
+def activated_convolution_pullback(
+    dy: Any,
+    x: Any,
+    weight: Any,
+    z: Any,
+    y: Any,
+    *,
+    function: Function,
+    window: Window,
+    groups: int = 1,
+    input_gradient: bool = True,
+) -> Any:
+    """A launch for dz and db, and the products."""
+    dz, db = gradient_and_sums(dy, z, y, function)
+    if not _fits(x, window):
+        return kernels.convolution_pullback.definition(
+            dz, x, weight, window=window, groups=groups, input_gradient=input_gradient
+        )
+    return *_products_back(dz, x, weight, window, groups, input_gradient), db
+
+
+def _products_back(dy: Any, x: Any, weight: Any, window: Window, groups: int, input_gradient: bool) -> tuple[Any, Any]:
+    """dx and dW."""
     rows = _by_groups(dy, groups)
     dw = _together(cp.matmul(_turned(_windows(x, window, groups)), rows)).reshape(weight.shape)
-    db = dy.reshape(-1, dy.shape[3]).sum(axis=0, dtype=dy.dtype)
-    return _input_gradient(rows, x, weight, window, groups) if input_gradient else None, dw, db
-
-
-def _input_gradient(rows: Any, x: Any, weight: Any, window: Window, groups: int) -> Any:
+    if not input_gradient:
+        return None, dw
     gradients = cp.matmul(rows, _turned(_filters(weight, groups)))
     if _is_pointwise(window) and groups == 1:
-        return gradients.reshape(x.shape)
-    return _in_one_launch("windows_back", (gradients,), (groups, *_settings(x, window)), x.shape)
+        return gradients.reshape(x.shape), dw
+    return _in_one_launch("windows_back", (gradients,), (groups, *_settings(x, window)), x.shape), dw
 
 
 # --- Pooling ---------------------------------------------------------------------------------------------------------

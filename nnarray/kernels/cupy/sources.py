@@ -8,6 +8,8 @@ from typing import NamedTuple
 from nnarray.kernels.expressions import Operand, Program, is_register
 from nnarray.kernels.rules import Rule
 
+THREADS = 256  # of a block whose threads add up together
+
 REGISTERS = "using R = decltype(T(0) + 0.0f);"
 """What is computed with: T, or float32 where T is narrower, which C++ has no arithmetic of its own for."""
 
@@ -25,32 +27,33 @@ class Code(NamedTuple):
 CROSS_ENTROPY = Code(
     "raw T z, raw T t, int32 classes, float64 limit",
     "raw T gradient, T loss",
-    """
-    const T far = T(limit);
+    REGISTERS
+    + """
+    const R far = R(limit);
     const ptrdiff_t first = (ptrdiff_t)i * classes;
-    T largest = -far;
+    R largest = -far;
     bool wrong = false;
     for (int k = 0; k < classes; ++k) {
-        const T x = z[first + k];
+        const R x = z[first + k];
         wrong = wrong || x != x;
         largest = x > largest ? x : largest;
     }
     largest = largest > far ? far : largest;
-    T total = T(0), mass = T(0), linear = T(0);
+    R total = 0, mass = 0, linear = 0;
     for (int k = 0; k < classes; ++k) {
-        T x = z[first + k];
+        R x = z[first + k];
         x = (x > far ? far : x < -far ? -far : x) - largest;
-        const T share = t[first + k], e = exp(x);
-        gradient[first + k] = e;
+        const R share = t[first + k], e = exp(x);
+        gradient[first + k] = T(e);
         total += e;
         mass += share;
         linear += share * x;
     }
-    const T nothing = T(0) / T(0);
-    loss = wrong ? nothing : mass * log(total) - linear;
+    const R nothing = R(0) / R(0);
+    loss = T(wrong ? nothing : mass * log(total) - linear);
     for (int k = 0; k < classes; ++k) {
-        const T p = gradient[first + k] / total;
-        gradient[first + k] = wrong ? nothing : p * mass - t[first + k];
+        const R p = gradient[first + k] / total, share = t[first + k];
+        gradient[first + k] = T(wrong ? nothing : p * mass - share);
     }
     """,
 )
@@ -77,9 +80,11 @@ FORMS = {
 
 
 def source(program: Program) -> Code:
-    """The code of an elementwise definition; its inputs are r0, r1, ..., without those that it does not read."""
-    inputs = ", ".join(f"T r{i}" for i in range(program.inputs) if program.reads(i))
-    return Code(inputs, "T result", "\n".join([*_lines(program), f"result = {_written(program.result)};"]))
+    """The code of an elementwise definition; its inputs are x0, x1, ..., without those that it does not read."""
+    read = [i for i in range(program.inputs) if program.reads(i)]
+    loads = [f"const R r{i} = x{i};" for i in read]
+    body = [REGISTERS, *loads, *_lines(program), f"result = T({_written(program.result)});"]
+    return Code(", ".join(f"T x{i}" for i in read), "T result", "\n".join(body))
 
 
 def source_of_rule(rule: Rule) -> Code:
@@ -90,12 +95,55 @@ def source_of_rule(rule: Rule) -> Code:
     program, _ = rule.program.lifted()
     kept = [i for i in range(rule.arrays) if i not in rule.targets]
     numbers = range(program.inputs - rule.arrays)
-    arrays = [f"const T r{i} = a{i};" for i in range(rule.arrays)]
-    single = [f"const T r{rule.arrays + i} = T(n{i});" for i in numbers]
-    stores = [f"a{i} = {_written(x)};" for i, x in zip(rule.targets, program.results, strict=True)]
+    arrays = [f"const R r{i} = a{i};" for i in range(rule.arrays)]
+    single = [f"const R r{rule.arrays + i} = R(n{i});" for i in numbers]
+    stores = [f"a{i} = T({_written(x)});" for i, x in zip(rule.targets, program.results, strict=True)]
     inputs = ", ".join([*(f"T a{i}" for i in kept), *(f"float64 n{i}" for i in numbers)])
     outputs = ", ".join(f"T a{i}" for i in rule.targets)
-    return Code(inputs, outputs, "\n".join([*arrays, *single, *_lines(program), *stores]))
+    return Code(inputs, outputs, "\n".join([REGISTERS, *arrays, *single, *_lines(program), *stores]))
+
+
+def source_of_biased(program: Program, has_bias: bool, keeps_z: bool) -> Code:
+    """z = x + b and y = f(z), b of the last axis; x, z and y may be one array, for a thread reads before it writes."""
+    bias, added = (", raw T b, int32 units", "T(R(x) + R(b[i % units]))") if has_bias else ("", "x")
+    stores = ["z = sum;"] if keeps_z else []
+    body = [REGISTERS, f"const T sum = {added};", "const R r0 = sum;", *_lines(program)]
+    stores.append(f"y = T({_written(program.result)});")
+    return Code(f"T x{bias}", "T z, T y" if keeps_z else "T y", "\n".join([*body, *stores]))
+
+
+def source_of_gradient_and_sums(program: Program) -> Code:
+    """dz of each entry of a matrix, and the sums of its columns, for each `length` rows by themselves.
+
+    A block has `lanes` columns, a power of 2. Its threads go down the rows, and their sums are added by halves: the
+    order depends on the shape alone, and no two threads write to one place.
+    """
+    read = [i for i in range(program.inputs) if program.reads(i)]
+    loads = "\n".join(f"const R r{i} = a{i}[at];" for i in read)
+    body = f"""{REGISTERS}
+    __shared__ S parts[{THREADS}];
+    const int across = (units + lanes - 1) / lanes, block = i / {THREADS}, chunk = block / across;
+    const int column = block % across * lanes + threadIdx.x % lanes;
+    const int stop = rows < (chunk + 1) * length ? rows : (chunk + 1) * length;
+    S total = 0;
+    for (int row = chunk * length + threadIdx.x / lanes; column < units && row < stop; row += {THREADS} / lanes) {{
+        const ptrdiff_t at = ptrdiff_t(row) * units + column;
+        {loads}
+        {chr(10).join(_lines(program))}
+        const T gradient = T({_written(program.result)});
+        dz[at] = gradient;
+        total += S(gradient);
+    }}
+    parts[threadIdx.x] = total;
+    __syncthreads();
+    for (int half = {THREADS} / 2; half >= lanes; half /= 2) {{
+        if (threadIdx.x < half) parts[threadIdx.x] += parts[threadIdx.x + half];
+        __syncthreads();
+    }}
+    if (threadIdx.x < lanes && column < units) sums[ptrdiff_t(chunk) * units + column] = parts[threadIdx.x];
+    """
+    inputs = ", ".join(f"raw T a{i}" for i in read)
+    return Code(f"{inputs}, int32 rows, int32 units, int32 lanes, int32 length", "raw T dz, raw S sums", body)
 
 
 def _lines(program: Program) -> list[str]:
@@ -111,5 +159,5 @@ def _written(x: Operand) -> str:
     if is_register(x):
         return f"r{x}"
     if math.isfinite(x):
-        return f"T({x!r})"
-    return "(T(0) / T(0))" if math.isnan(x) else f"(T({math.copysign(1.0, x)}) / T(0))"
+        return f"R({x!r})"
+    return "(R(0) / R(0))" if math.isnan(x) else f"(R({math.copysign(1.0, x)}) / R(0))"
