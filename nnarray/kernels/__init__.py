@@ -43,6 +43,7 @@ from nnarray.kernels.standard.updates import (
     adam_update,
     adamax_update,
     amsgrad_update,
+    decayed,
     limited_gradient,
     lion_update,
     momentum_update,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from nnarray import kernels
 from nnarray.backends import device_of, namespace
 from nnarray.checks import all_finite
 from nnarray.functional.layout import Layout
@@ -99,8 +100,7 @@ class Decay(Transform):
     decay: float
 
     def apply(self, gradient: Array, theta: Array, slots: Slots, info: Info) -> tuple[Array, Array, Slots]:
-        shrunk = theta if info.decays is None else theta * info.decays
-        return gradient + self.decay * shrunk, theta, slots
+        return kernels.decayed(gradient, theta, info.decays, decay=self.decay), theta, slots
 
 
 @dataclass(frozen=True)
