@@ -30,6 +30,7 @@ from nnarray.kernels.standard.normalisation import (
     batch_norm_pullback,
     local_response,
     local_response_pullback,
+    moving_average,
     normalise,
     normalise_pullback,
     scale_and_shift,

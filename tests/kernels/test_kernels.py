@@ -197,6 +197,7 @@ NORMALISED = [
     (FLAT, (1,)),
     (normal(1, 1), (1,)),
     (normal(0, 4), (1,)),
+    (normal(2500, 3) * np.asarray([1.0, 1e-3, 1e3]) + np.asarray([0.0, 0.0, 1e4]), (0,)),
 ]
 RESPONSE = {"size": 3, "alpha": 0.3, "beta": 0.6, "k": 1.5}
 LARGE_RESPONSE = RESPONSE | {"size": 6}
@@ -287,6 +288,10 @@ CASES: dict[str, Callable[[], list[Case]]] = {
     "normalise_pullback": of_normalise_pullback,
     "scale_and_shift": lambda: [
         case(normal(*shape), normal(shape[-1]), normal(shape[-1])) for shape in ((4, 3), (2, 3, 1, 5), (6,))
+    ],
+    "moving_average": lambda: [
+        case(normal(4), positive(1, 1, 4), momentum=0.1, factor=1.25),
+        case(normal(1), positive(1, 1), momentum=1.0),
     ],
     "batch_norm_pullback": of_batch_norm_pullback,
     "local_response": lambda: [case(x, **o) for x, o in ((PICTURES, RESPONSE), (normal(3, 5), LARGE_RESPONSE))],

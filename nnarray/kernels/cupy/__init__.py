@@ -14,7 +14,7 @@ import cupy  # pyright: ignore[reportMissingImports]  (needs CUDA to be installe
 from cupyx.scipy import special  # pyright: ignore[reportMissingImports]
 
 from nnarray import kernels
-from nnarray.kernels.cupy import draws, images, linear, losses, sources, updates, vectors
+from nnarray.kernels.cupy import draws, images, linear, losses, normalisation, sources, updates, vectors
 from nnarray.kernels.expressions import recorded
 from nnarray.kernels.functions import FUNCTIONS
 from nnarray.kernels.registry import Kernel
