@@ -348,7 +348,7 @@ class Trainer:
 
     def _mean_loss(self, done: Finished) -> float:
         xp = same_place(theta=self.at.theta)
-        losses = kernels.stacked(*done.losses)
+        losses = kernels.stacked(self.at.theta, *done.losses)
         if self.loss.reduction == "sum":
             return float(xp.sum(losses))
         masses = done.masses

@@ -341,7 +341,7 @@ CASES |= {
         case(*(normal(1 + i % 3) for i in range(70))),
         case(normal(0)),
     ],
-    "stacked": lambda: [case(*(np.asarray(x) for x in normal(n))) for n in (40, 1)],
+    "stacked": lambda: [case(normal(1), *(np.asarray(x) for x in normal(n))) for n in (40, 1)],
     "all_finite": lambda: [case(x) for x in (normal(700), HOLES, normal(0, 3), np.asarray([np.inf]))],
 }
 BUILT = {name: CASES[name]() for name in sorted(CASES)}

@@ -47,7 +47,7 @@ def joined(*parts: Any) -> Any:
 
 
 @kernels.stacked.fast("cupy")
-def stacked(*numbers: Any) -> Any:
+def stacked(like: Any, *numbers: Any) -> Any:
     """As `joined`."""
     return joined(*numbers)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from nnarray.backends import namespace
 from nnarray.kernels.registry import kernel
 from nnarray.typing import Array
@@ -20,9 +22,15 @@ def joined(*parts: Array) -> Array:
 
 
 @kernel
-def stacked(*numbers: Array) -> Array:
-    """The vector of some arrays of shape (); at least one."""
-    return namespace(numbers[0]).stack(numbers)
+def stacked(like: Array, *numbers: Any) -> Array:
+    """The vector of some arrays of shape (), or numbers of the library's; at least one.
+
+    Parameters
+    ----------
+    like : array
+        Says which library.
+    """
+    return namespace(like).stack(numbers)
 
 
 @kernel
