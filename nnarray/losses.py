@@ -8,10 +8,19 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from nnarray import kernels
-from nnarray.backends import as_data, device_of, dtype_name, has_record, is_traced, same_place, without_record
+from nnarray.backends import (
+    as_data,
+    device_of,
+    dtype_name,
+    has_record,
+    is_traced,
+    namespace,
+    same_place,
+    without_record,
+)
 from nnarray.checks import above_zero, in_range, refuse_overflow
 from nnarray.kernels.compilation import quiet
-from nnarray.kernels.standard.numerics import at_least_float32, at_least_float32_dtype
+from nnarray.kernels.standard.numerics import at_least_float32, at_least_float32_dtype, clamp, within
 from nnarray.names import also, named, shown
 from nnarray.typing import Array, DType, Namespace, Shape
 
@@ -20,8 +29,10 @@ from nnarray.typing import Array, DType, Namespace, Shape
 class Loss:
     """A loss of each example, reduced to one number.
 
-    A loss of your own defines `per_example(outputs, target)`, which returns the losses, one entry an example, and
-    the gradient of their sum with respect to the outputs; this class does the weights, the reduction and the checks.
+    A loss of your own defines `entry(outputs, target)`, if each output is compared with a target of its own: the loss
+    of each, and its derivative with respect to the output. Else, it defines `per_example(outputs, target)`, which
+    returns the losses, one entry an example, and the gradient of their sum with respect to the outputs. This class
+    does the weights, the reduction and the checks.
 
     Parameters
     ----------
@@ -35,11 +46,11 @@ class Loss:
     >>> @dataclass(frozen=True)
     ... class LogCosh(nn.Loss):
     ...     '''L = mean of ln cosh(o - t).'''
-    ...     def per_example(self, outputs, target):
+    ...     def entry(self, outputs, target):
     ...         xp = nn.namespace(outputs)
     ...         d = outputs - target
-    ...         losses = xp.mean(xp.logaddexp(d, -d) - 0.6931471805599453, axis=1)
-    ...         return losses, xp.tanh(d) / d.shape[1]
+    ...         far = xp.abs(d)
+    ...         return far + xp.log1p(xp.exp(-2.0 * far)) - 0.6931471805599453, xp.tanh(d)
     >>> be = nn.backend("numpy")
     >>> value, gradient = LogCosh().value_and_gradient(be.asarray([[0.0], [2.0]]), be.asarray([[0.0], [2.0]]))
     >>> float(value)
@@ -67,9 +78,16 @@ class Loss:
         """Whether the outputs are logits, and the targets classes or probabilities."""
         return self.out_activation in ("logistic", "softmax")
 
-    def per_example(self, outputs: Array, target: Array) -> tuple[Array, Array]:
-        """The loss of each example, and the gradient of their sum, shaped as `outputs`."""
+    def entry(self, outputs: Array, target: Array) -> tuple[Array, Array]:
+        """The loss of each output, and its derivative with respect to it; never narrower than float32.
+
+        A pure function that computes each entry by itself: engines run it on symbols, and make loops of what it does.
+        """
         raise NotImplementedError
+
+    def per_example(self, outputs: Array, target: Array) -> tuple[Array, Array]:
+        """The loss of each example, and the gradient of their sum, shaped as `outputs`: the mean of the entries'."""
+        return kernels.mean_of_entries(outputs, target, self.entry)
 
     def prepare(self, target: Array, shape: Shape, dtype: DType) -> tuple[Array, Array | None]:
         """The target in the form that `per_example` reads, checked, and weights that come with it.
@@ -297,18 +315,20 @@ class MeanSquaredError(Loss):
     2.5
     """
 
-    def per_example(self, outputs: Array, target: Array) -> tuple[Array, Array]:
-        """The losses, and the gradient of their sum."""
-        return kernels.mse(outputs, target)
+    def entry(self, outputs: Array, target: Array) -> tuple[Array, Array]:
+        """d^2 and 2 d."""
+        d = outputs - target
+        return d * d, 2.0 * d
 
 
 @dataclass(frozen=True)
 class MeanAbsoluteError(Loss):
     """L_n = mean over the outputs of |o - t|."""
 
-    def per_example(self, outputs: Array, target: Array) -> tuple[Array, Array]:
-        """The losses, and the gradient of their sum."""
-        return kernels.mae(outputs, target)
+    def entry(self, outputs: Array, target: Array) -> tuple[Array, Array]:
+        """|d| and sign d, which is taken as 0 at 0."""
+        xp, d = namespace(outputs), outputs - target
+        return xp.abs(d), xp.sign(d)
 
 
 @dataclass(frozen=True)
@@ -332,9 +352,11 @@ class Huber(Loss):
         above_zero(self.delta, "Huber delta")
         object.__setattr__(self, "delta", float(self.delta))  # a number of NumPy's would lend arrays its dtype
 
-    def per_example(self, outputs: Array, target: Array) -> tuple[Array, Array]:
-        """The losses, and the gradient of their sum."""
-        return kernels.huber(outputs, target, delta=self.delta)
+    def entry(self, outputs: Array, target: Array) -> tuple[Array, Array]:
+        """c (d - c / 2) and c, where c is d limited to -delta and delta."""
+        d = outputs - target
+        c = clamp(d, -self.delta, self.delta)
+        return c * (d - 0.5 * c), c
 
 
 @dataclass(frozen=True)
@@ -364,9 +386,11 @@ class BinaryCrossEntropy(Loss):
             )
         return target, None
 
-    def per_example(self, outputs: Array, target: Array) -> tuple[Array, Array]:
-        """The losses, and the gradient of their sum, (p - t) / K for K outputs."""
-        return kernels.binary_cross_entropy(outputs, target)
+    def entry(self, outputs: Array, target: Array) -> tuple[Array, Array]:
+        """max(z, 0) - z t + ln(1 + exp(-|z|)) and p - t."""
+        xp, z = namespace(outputs), within(outputs)
+        loss = xp.maximum(z, 0.0) - z * target + xp.log1p(xp.exp(-xp.abs(z)))
+        return loss, kernels.logistic(z) - target
 
 
 @dataclass(frozen=True)
@@ -537,4 +561,9 @@ def loss_named(loss: Any) -> Loss:
         return loss
     if isinstance(loss, type) and issubclass(loss, Loss):
         return loss()
+    if callable(loss):
+        raise TypeError(
+            f"a loss is a name or an nn.Loss, such as nn.losses.Huber(0.5); got {shown(loss)}. A function of your own "
+            f"is the method per_example of a class derived from nn.Loss."
+        )
     return named(loss, LOSSES, "loss", ALSO)()

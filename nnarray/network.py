@@ -76,8 +76,8 @@ class Network(Row):
         ImportError
             If the engine is not installed.
         """
+        specs(self.takes, shape)  # refuses names that differ
         sizes = _checked(shape)
-        specs(self.takes, sizes)  # refuses names that differ
         self.out_shape(sizes)
         return Model.drawn(self, sizes, seed, _backend(backend), dtype, engine)
 
@@ -88,22 +88,23 @@ class Network(Row):
 _backend = backend
 
 
-def _checked(shape: Any) -> Any:
+def _checked(shape: Any, of: str = "shape", example: str = "init(X.shape[1:])") -> Any:
+    """A shape, or several by name, with Python's integers; `of` and `example` are for errors."""
     if isinstance(shape, Mapping):
-        return {name: _checked(each) for name, each in shape.items()}
+        return {
+            name: _checked(each, f"{of}[{name!r}]", f"{name!r}: X[{name!r}].shape[1:]") for name, each in shape.items()
+        }
     if isinstance(getattr(shape, "shape", None), tuple) and shape.shape:
         raise TypeError(
-            f"shape must be a tuple, the shape of one example; got {type(shape).__name__} of shape "
-            f"{tuple(shape.shape)}. Write init(X.shape[1:])."
+            f"{of} must be a tuple, the shape of one example; got {type(shape).__name__} of shape "
+            f"{tuple(shape.shape)}. Write {example}."
         )
     if hasattr(shape, "__index__"):
-        raise TypeError(
-            f"shape must be a tuple, the shape of one example; got {shape}. Write ({shape},), or init(X.shape[1:])."
-        )
+        raise TypeError(f"{of} must be a tuple, the shape of one example; got {shape}. Write ({shape},), or {example}.")
     try:
         sizes = tuple(map(operator.index, shape))
     except TypeError:
         sizes = (0,)
     if min(sizes, default=1) < 1 or isinstance(shape, str):
-        raise ValueError(f"shape must be a tuple of integers above 0, the shape of one example; got {shown(shape)}.")
+        raise ValueError(f"{of} must be a tuple of integers above 0, the shape of one example; got {shown(shape)}.")
     return sizes

@@ -283,5 +283,8 @@ def schedule(rate: float | Schedule) -> Schedule:
     if isinstance(rate, Schedule):
         return rate
     if isinstance(rate, bool) or not isinstance(rate, Real):
-        raise TypeError(f"the learning rate must be a number or a schedule; got {shown(rate)}. Use for example 0.01.")
+        raise TypeError(
+            f"the learning rate must be a number or a schedule; got {shown(rate)}. Use for example 0.01, or "
+            f"nn.schedules.Cosine(0.01, epochs=50)."
+        )
     return Constant(float(rate))

@@ -12,6 +12,7 @@ from nnarray.kernels.compilation import compiled
 from nnarray.layers.base import Context, Layer, gradients_of, outputs_of
 from nnarray.layers.kinds import BOOLEAN, REAL, Spec, arrays_in, mapped, specs
 from nnarray.losses import Loss
+from nnarray.names import shown
 from nnarray.random import Key
 from nnarray.typing import Array, Shape
 
@@ -62,7 +63,7 @@ def check_layer(
         Of one example; by name, if it takes several inputs.
     batch : int
         How many examples.
-    backends : flags, optional
+    backends : flags, or one of them, optional
         Where to check; every usable one if None.
     seed : int
         Of parameters, inputs and directions.
@@ -77,8 +78,14 @@ def check_layer(
     >>> import nnarray as nn
     >>> nn.testing.check_layer(nn.Dense(3, "tanh"), (2,), backends=["numpy"])
     """
+    if not isinstance(layer, Layer):
+        raise TypeError(
+            f"layer must be an nn.Layer; got {shown(layer)}. Make one with its settings, such as nn.Dense(3)."
+        )
+    if not isinstance(shape, tuple | Mapping):
+        raise TypeError(f"shape must be a tuple, the shape of one example; got {shown(shape)}. Use for example (3,).")
     flags = [info.name for info in list_backends() if info.usable] if backends is None else backends
-    for be in map(backend, flags):
+    for be in map(backend, [flags] if isinstance(flags, str) else flags):
         for dtype in ("float64", "float32"):
             if dtype in be.dtypes:
                 for training in (False, True):

@@ -164,7 +164,7 @@ def trained(b: Bench) -> nn.Model:
 ONE = nn.Network(nn.Dense(1))
 
 
-def fit_on(b: Bench, shape: tuple[int, ...], X: Any, y: Any, *layers: nn.Layer) -> None:
+def fit_on(b: Bench, shape: Any, X: Any, y: Any, *layers: nn.Layer) -> None:
     """Of a network for examples of this shape."""
     network = nn.Network(*layers or (nn.Dense(5, "tanh"), nn.Dense(2)))
     network.init(shape, backend=b.be, dtype="float32").fit(X, y, epochs=1, progress=False)
@@ -187,6 +187,16 @@ class Twice(nn.Layer):
 
 def own(given: Callable[[Any, Any], Any], scale: bool = False) -> Case:
     return lambda b: lambda: b.fit(nn.Network(nn.Dense(2), Twice(given, scale), nn.Dense(2)), batch_size=None)
+
+
+BY_NAME = nn.Inputs({"a": nn.Dense(3)})
+
+
+def masked(b: Bench, mask: Any) -> None:
+    """A network that takes a mask is given this one."""
+    X = {"values": b.array(np.ones((8, 2, 3))), "mask": mask}
+    shape = {"values": (2, 3), "mask": (2,)}
+    fit_on(b, shape, X, b.y, nn.Masked(nn.Dense(2), nn.GlobalAvgPool()))
 
 
 DATA: dict[str, Case] = {
@@ -213,6 +223,22 @@ DATA: dict[str, Case] = {
     "numbers that are not integers, for an embedding": lambda b: (
         lambda: fit_on(b, (2,), b.X, b.y, nn.Embedding(5, 2), nn.GlobalAvgPool(), nn.Dense(2))
     ),
+    "a mapping for one array": lambda b: lambda: b.fit(X={"a": b.X}),
+    "an array for inputs by name": lambda b: lambda: fit_on(b, {"a": (2,)}, b.X, b.y, BY_NAME, nn.Dense(2)),
+    "an input that is missing": lambda b: lambda: fit_on(b, {"a": (2,)}, {"b": b.X}, b.y, BY_NAME, nn.Dense(2)),
+    "a mask that holds numbers": lambda b: lambda: masked(b, b.array(np.ones((8, 2)))),
+    "a layer that would let padding count": lambda b: (
+        lambda: fit_on(
+            b,
+            (2,),
+            b.array(np.eye(8, 2), "int32"),
+            b.y,
+            nn.Embedding(5, 2, padding_index=0),
+            nn.BatchNorm(),
+            nn.GlobalAvgPool(),
+        )
+    ),
+    "the path of a file": lambda b: lambda: b.fit(X="X.npy"),
     "NaN in `X`": lambda b: lambda: b.fit(X=b.changed(3, 1, np.nan)),
     "infinity in `X`, at prediction": lambda b: lambda: b.model.predict(b.changed(7, 0, -np.inf)),
     "no examples": lambda b: lambda: b.fit(X=b.X[:0, :], y=b.y[:0]),
@@ -255,6 +281,8 @@ DATA: dict[str, Case] = {
     "an unknown loss": lambda b: lambda: b.fit(loss="crossentrpy"),
     "an unknown optimizer": lambda b: lambda: b.fit(optimizer="adma"),
     "an unknown metric": lambda b: lambda: b.fit(metrics=["acuracy"]),
+    "a function for a loss": lambda b: lambda: b.fit(loss=print),
+    "a function for an optimizer": lambda b: lambda: b.fit(optimizer=print),
     "early stopping of an estimator without weights": lambda b: (
         lambda: NetworkClassifier(early_stopping=True, validation_fraction=0.5, random_state=0).fit(
             b.X, b.y, sample_weight=b.array([1, 0, 0, 0, 0, 0, 0, 0])
@@ -295,6 +323,11 @@ def theta_of_jit(b: Bench) -> Call:
     return lambda: jax.jit(lambda theta: setattr(model, "theta", theta))(model.theta)
 
 
+def table_to_map(b: Bench) -> Call:
+    Path("data.csv").write_text("a,b\n1,2\n")
+    return lambda: nn.datasets.memory_mapped("data.csv")
+
+
 DATA_OF_ONE: dict[str, Case] = {
     "text": lambda b: lambda: b.fit(X=np.full((8, 2), "a")),
     "dates": lambda b: lambda: b.fit(X=np.full((8, 2), np.datetime64("2020-01-01"))),
@@ -327,6 +360,7 @@ DATA_OF_ONE: dict[str, Case] = {
         lambda: SMALL.init((2,), backend="strict")(nn.backend("strict:device1").asarray(np.zeros((8, 2))))
     ),
     "training inside `jax.jit`": in_jit,
+    "a file to map that is no `.npy` file": table_to_map,
     "rows of different lengths": lambda b: lambda: b.be.asarray([[1, 2], [3]]),
     "a data frame with text": lambda b: lambda: b.be.asarray(pd.DataFrame({"n": [1], "city": ["Bern"]})),
 }
@@ -344,6 +378,13 @@ SETTINGS: dict[str, Case] = {
     "a learning rate that is text": lambda b: lambda: nn.SGD("fast"),  # type: ignore[arg-type]
     "momentum of 1": lambda b: lambda: nn.SGD(0.1, momentum=1.0),
     "L-BFGS in batches": lambda b: lambda: b.fit(optimizer="lbfgs"),
+    "an unknown precision": lambda b: lambda: b.fit(precision="half"),
+    "half precision of a model that is not float32": lambda b: (
+        lambda: SMALL.init((2,), backend=b.be, dtype="float64").fit(b.X, b.y, precision="float16")
+    ),
+    "no batches for a step": lambda b: lambda: b.fit(accumulate=0),
+    "an average that never moves": lambda b: lambda: b.fit(ema=1.0),
+    "a rate that nothing improves at": lambda b: lambda: b.model.find_lr(b.X, b.y, lowest=1e6, highest=1e9).suggestion,
     "an unknown engine": lambda b: lambda: b.fit(engine="turbo"),
     "to resume without a checkpoint": lambda b: lambda: b.fit(resume=True),
     "a layer without units": lambda b: lambda: nn.Dense(0),

@@ -354,6 +354,11 @@ def test_bad_weights(be: nn.Backend, weights, error, message: str) -> None:
         (lambda: losses.CrossEntropy(class_weights=(1, np.inf)), ValueError, "finite numbers above 0"),
         (lambda: losses.Huber(delta=0), ValueError, "above 0; got 0"),
         (lambda: losses.Huber(delta=np.nan), ValueError, "above 0; got nan"),
+        (
+            lambda: losses.loss_named(print),
+            TypeError,
+            r"a name or an nn\.Loss, .*got <built-in.*the method per_example",
+        ),
         (lambda: losses.loss_named("crossentrpy"), ValueError, "unknown loss.*Did you mean 'cross_entropy'"),
         (lambda: losses.CrossEntropy(0.1), TypeError, "positional"),
     ],

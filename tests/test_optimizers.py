@@ -219,6 +219,11 @@ def test_numbers_of_numpy_leave_the_dtype(be: nn.Backend) -> None:
             "unknown optimizer 'adma'; use one of sgd, .*Did you mean 'adam'",
         ),
         (lambda: optimizer_named(3), ValueError, "unknown optimizer 3"),
+        (
+            lambda: optimizer_named(print),
+            TypeError,
+            r"a name or an nn\.Optimizer, such as nn\.Adam\(0\.01\); got <built-in",
+        ),
         (lambda: nn.SGD(0.1, momentum=1.0), ValueError, "0 <= momentum < 1; got 1.0"),
         (lambda: nn.SGD(0.1, nesterov=True), ValueError, "needs momentum"),
         (lambda: nn.SGD(0.1, weight_decay=-1), ValueError, "0 <= weight_decay"),
@@ -463,3 +468,36 @@ def test_rules_with_a_layout_train_filters_and_go_on_from_a_file(be: nn.Backend,
     for epochs in (2, 4):
         halves.fit(X, y, optimizer=rule, epochs=epochs, batch_size=6, checkpoint=file, resume=True)
     np.testing.assert_array_equal(be.to_numpy(halves.theta), be.to_numpy(whole.theta))
+
+
+def own(apply=None, slot_names=()) -> nn.Optimizer:
+    """An optimizer of one's own, with this rule."""
+    return type("Own", (nn.Optimizer,), {"slot_names": slot_names} | ({"apply": apply} if apply else {}))(0.1)
+
+
+@pytest.mark.parametrize(
+    ("rule", "error", "message"),
+    [
+        (own(), NotImplementedError, r"Own needs a method apply\(self, theta, gradient, slots, numbers\)"),
+        (own(lambda s, theta, g, slots, n: theta), TypeError, r"must return \(theta, slots\).*got ndarray of shape"),
+        (own(lambda s, theta, g, slots, n: (theta, g)), TypeError, r"Without slots: return theta, \{\}"),
+        (
+            own(lambda s, theta, g, slots, n: (theta, {}), ("mean",)),
+            ValueError,
+            r"got \[\], and slot_names is \('mean'",
+        ),
+        (
+            own(lambda s, theta, g, slots, n: (theta, {"mean": g})),
+            ValueError,
+            r"got \['mean'\], and slot_names is \(\)",
+        ),
+    ],
+)
+def test_a_rule_of_ones_own_must_give_what_it_promises(host: nn.Backend, rule, error, message: str) -> None:
+    X, y = nn.datasets.moons(20, seed=0, backend=host)
+    with pytest.raises(error, match=message):
+        nn.Network(nn.Dense(8, "tanh"), nn.Dense(2)).init((2,), backend=host).fit(X, y, optimizer=rule, epochs=1)
+
+
+def test_the_class_of_an_optimizer_is_one_with_its_usual_settings() -> None:
+    assert optimizer_named(nn.Lion) == nn.Lion()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Generator
 from typing import Any
 
@@ -64,9 +65,10 @@ def as_data(x: Any, name: str) -> Array:
     owner = library_of(x)
     if owner is None and not hasattr(x, "__array_namespace__"):
         refuse_unread(x, name)
-        raise TypeError(
-            f"{name} must be an array; got {type(x).__name__}. Make one with nn.backend('numpy').asarray({name})."
-        )
+        make = f"Make one with nn.backend('numpy').asarray({name})."
+        if isinstance(x, str | os.PathLike):
+            make = f"If {str(x)!r} is the path of a .npy file, pass nn.datasets.memory_mapped({str(x)!r})."
+        raise TypeError(f"{name} must be an array; got {type(x).__name__}. {make}")
     x = owner.borrow(x) if owner else x
     refuse_non_numeric(x, name)
     return x

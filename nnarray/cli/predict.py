@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -32,7 +32,10 @@ from nnarray.persistence import files
 from nnarray.tables.write import print_table
 from nnarray.training.context import check_signals
 
-Model = Annotated[Path, typer.Argument(help="A .safetensors file that `nnarray train` wrote.", show_default=False)]
+if TYPE_CHECKING:
+    from nnarray.model import Model
+
+ModelFile = Annotated[Path, typer.Argument(help="A .safetensors file that `nnarray train` wrote.", show_default=False)]
 Data = Annotated[
     Path,
     typer.Argument(help="A table with the columns of the training, or a folder of images.", show_default=False),
@@ -53,7 +56,7 @@ DType = Annotated[str | None, typer.Option("--dtype", help="To compute in; defau
     ),
 )
 def predict(
-    model: Model,
+    model: ModelFile,
     data: Data,
     out: Annotated[
         Path | None,
@@ -80,9 +83,10 @@ def predict(
 
     if out is not None:
         files.prove(out)
-    net, inputs = steps.load(model, backends.backend(backend), dtype)
-    inputs = _written(
-        inputs,
+    net, inputs = _opened(
+        model,
+        backend,
+        dtype,
         missing=missing,
         delimiter=delimiter,
         decimal=decimal,
@@ -99,13 +103,16 @@ def predict(
     typer.echo(json.dumps({"predictions": count, "out": str(out)}) if as_json else f"{count} predictions: {out}")
 
 
-def _written(inputs: Inputs, **options: Any) -> Inputs:
-    """The inputs, with the text format changed by the options."""
+def _opened(file: Path, backend: str, dtype: str | None, **options: Any) -> tuple[Model, Inputs]:
+    """The network in a file, and what it takes; the options change the format of its tables of text."""
+    from nnarray.apps.workflow import steps
+
+    model, inputs = steps.load(file, backends.backend(backend), dtype)
     if isinstance(inputs, Rows):
-        return replace(inputs, text=text_format(inputs.text, **options))
+        return model, replace(inputs, text=text_format(inputs.text, **options))
     if any(value is not None for value in options.values()):
         raise ValueError("--delimiter, --missing and the like are about tables, and the model takes images.")
-    return inputs
+    return model, inputs
 
 
 def _while_wanted(parts: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -136,7 +143,7 @@ def _print(parts: Iterator[dict[str, Any]], *, as_json: bool) -> None:
     ),
 )
 def evaluate(
-    model: Model,
+    model: ModelFile,
     data: Data,
     backend: Flag = "auto",
     dtype: DType = None,
@@ -153,9 +160,10 @@ def evaluate(
     """Compare the predictions of a network with the truth in the data, beside the commonest class or the mean."""
     from nnarray.apps.workflow import steps
 
-    net, inputs = steps.load(model, backends.backend(backend), dtype)
-    inputs = _written(
-        inputs,
+    net, inputs = _opened(
+        model,
+        backend,
+        dtype,
         missing=missing,
         delimiter=delimiter,
         decimal=decimal,

@@ -27,8 +27,8 @@ TRAINING, HELD_OUT = (
 )
 
 FOLD = re.compile(r"(fold|split)[^a-z]*\d+", re.IGNORECASE)
-OUTSIDE = "pictures outside of the subfolders, without a class"
-NO_IMAGES = "files that do not end as pictures do"
+OUTSIDE = "images outside of the subfolders, without a class"
+NO_IMAGES = "files that do not end as images do"
 NOWHERE = "links that lead nowhere"
 TWICE = "folders that are read under another name, or hold this one"
 
@@ -63,7 +63,7 @@ class Search:
         subfolders = [entry for entry in entries if entry.is_dir()]
         if not subfolders:
             raise ValueError(
-                f"folder {str(self.folder)!r} has no subfolders; put the pictures of each class into one of its own, "
+                f"folder {str(self.folder)!r} has no subfolders; put the images of each class into one of its own, "
                 f"such as {str(self.folder / 'cats')!r} and {str(self.folder / 'dogs')!r}."
             )
         _refuse_parts(self.folder, subfolders)
@@ -110,7 +110,7 @@ class Search:
         if before not in (top, self.folder):
             raise ValueError(
                 f"{str(met)!r} of class {before.name!r} and {str(folder)!r} of class {top.name!r} are one folder, by "
-                f"a link: its pictures would be of two classes. Remove the link."
+                f"a link: its images would be of two classes. Remove the link."
             )
         self._leave_out(TWICE, folder)
         return False
@@ -166,7 +166,7 @@ def _refuse_equal(folder: Path, inside: dict[Path, list[Path]]) -> None:
         raise ValueError(
             f"the subfolders of {str(folder)!r} all hold the same folders, {_some(sorted(names[0]))}, which then are "
             f"the classes: pass one of them, such as {str(first)!r}. If {_some([p.name for p in inside])} are the "
-            f"classes, move their pictures out of those folders, or give the folders different names."
+            f"classes, move their images out of those folders, or give the folders different names."
         )
 
 
@@ -180,7 +180,7 @@ def refuse_empty(folder: Path, classes: dict[str, list[Path]]) -> None:
     if empty:
         what = f"class {empty[0]} has" if len(empty) == 1 else f"classes {', '.join(empty)} have"
         raise ValueError(
-            f"{what} no pictures: no file below the subfolder in {str(folder)!r} ends in one of {', '.join(SUFFIXES)}. "
+            f"{what} no images: no file below the subfolder in {str(folder)!r} ends in one of {', '.join(SUFFIXES)}. "
             f"Add some, convert those in other formats, or remove the folder."
         )
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from nnarray.backends import Backend, as_data
+from nnarray.names import shown
 from nnarray.typing import Array, DType, Shape
 
 PART = 2**24  # bytes of the file that are read at once where many rows follow each other
@@ -57,6 +58,10 @@ class Source(ABC):
 
     def __len__(self) -> int:
         return self.shape[0]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """All examples at once, as NumPy asks for them: so `Backend.asarray` makes an array of a source."""
+        return np.asarray(self.rows(slice(0, len(self))), dtype=dtype)
 
 
 class MemoryMapped(Source):
@@ -174,7 +179,7 @@ def memory_mapped(path: str | os.PathLike[str]) -> MemoryMapped:
 
     Raises
     ------
-    FileNotFoundError
+    FileNotFoundError, IsADirectoryError
         If there is none.
     TypeError, ValueError
         If it is no such file.
@@ -193,16 +198,35 @@ def memory_mapped(path: str | os.PathLike[str]) -> MemoryMapped:
     >>> history["loss"] == other.fit(X, y, epochs=3)["loss"]
     True
     """
+    file = _existing(path)
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        array = np.load(file, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError) as error:
+        why = str(error) if _begins_as_npy(file) else "it is no .npy file."  # NumPy would advise to unpickle it
         raise ValueError(
-            f"{str(Path(path))!r} cannot be mapped: {error} It must be a .npy file of numbers, as numpy.save writes it."
+            f"{str(file)!r} cannot be mapped: {why} It must be a .npy file of numbers, as numpy.save writes it."
         ) from error
     if not isinstance(array, np.memmap):
         array.close()  # an archive of several arrays
-        raise ValueError(f"{str(Path(path))!r} is no .npy file: save each array by itself, with numpy.save.")
+        raise ValueError(f"{str(file)!r} is no .npy file: save each array by itself, with numpy.save.")
     return MemoryMapped(array)
+
+
+def _existing(path: Any) -> Path:
+    """The path of a file that is there."""
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"the path of a .npy file is needed; got {shown(path)}.")
+    file = Path(path)
+    if file.is_dir():
+        raise IsADirectoryError(f"{str(file)!r} is a folder; the path of a .npy file is needed.")
+    if not file.exists():
+        raise FileNotFoundError(f"there is no file {str(file)!r}; check the path.")
+    return file
+
+
+def _begins_as_npy(file: Path) -> bool:
+    with file.open("rb") as opened:
+        return opened.read(6) == b"\x93NUMPY"
 
 
 def as_source(x: Any) -> Source | None:
@@ -237,11 +261,13 @@ class Placed(Source):
     def rows(self, indices: Any) -> Array:
         """The examples at `indices`, on the model's device."""
         at, count = self._of_source(indices)
-        examples = self.source.rows(at)
+        examples, kind = self.source.rows(at), type(self.source).__name__
+        if not hasattr(examples, "shape"):
+            raise TypeError(f"{kind}.rows must give an array; got {shown(examples)}.")
         if tuple(examples.shape) != (count, *self.shape[1:]):
             raise ValueError(
-                f"{type(self.source).__name__}.rows gave shape {tuple(examples.shape)} for {count} examples of shape "
-                f"{self.shape[1:]}; it must give {(count, *self.shape[1:])}."
+                f"{kind}.rows gave shape {tuple(examples.shape)} for {count} examples of shape {self.shape[1:]}; it "
+                f"must give {(count, *self.shape[1:])}."
             )
         return self.be.asarray(examples, self.dtype)
 

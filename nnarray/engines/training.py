@@ -7,6 +7,8 @@ from typing import Any, Protocol
 
 from nnarray.backends import library_of
 from nnarray.functional.propagation import Wiring
+from nnarray.kernels.entries import Entries, program_of
+from nnarray.kernels.expressions import NOT_BY_ENTRY
 from nnarray.kernels.functions import FUNCTIONS
 from nnarray.kernels.numpy.chain import Chain, Steps
 from nnarray.kernels.rules import Rule, rows_of, rule_of
@@ -54,9 +56,18 @@ def steps_of(
     is_joined = loss.is_cross_entropy and _speaks_for_itself(loss, "is_cross_entropy", *COMPUTES_LOSS)
     if is_joined and chain.functions[-1] is not FUNCTIONS["identity"]:
         return None
-    chosen: Any = loss.reduction if is_joined else loss.of_prepared
+    chosen: Any = loss.reduction if is_joined else entries_of(loss, chain, theta.dtype) or loss.of_prepared
     read = [*slots.values(), *([] if decays is None else [decays])]
     return Steps(chain, *found, chosen, theta, read, keep_outputs=keep_outputs)
+
+
+def entries_of(loss: Loss, chain: Chain, dtype: DType) -> Entries | None:
+    """What the loss computes of an entry, if that is all it computes, and its gradient may be written over outputs."""
+    is_mean = all(getattr(getattr(loss, name), "__func__", None) is getattr(Loss, name) for name in COMPUTES_LOSS)
+    if not is_mean or chain.functions[-1] is not FUNCTIONS["identity"]:
+        return None
+    program = program_of(loss.entry, dtype)
+    return program and Entries(program, loss.reduction)
 
 
 def chain_of(wiring: Wiring) -> Chain | None:
@@ -93,12 +104,6 @@ def rule_in_steps(optimizer: Optimizer, names: tuple[str, ...], decays: bool, dt
     rule = rule_of(definition, 2 + len(names) + decays, tuple(optimizer.numbers(0.1, 1)), dtype)
     return rule, rows_of(optimizer.numbers)
 
-
-NOT_BY_ENTRY = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
-"""What symbols raise where they are no arrays, and trial numbers where they are none.
-
-What is a fault of the optimizer's own is raised again by the layers' own steps, on arrays.
-"""
 
 COMPUTES_LOSS = ("per_example", "of_prepared", "reduced")
 

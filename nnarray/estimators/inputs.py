@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from numbers import Integral
 from typing import Any
 
@@ -107,6 +108,8 @@ def checked_inputs(estimator: Any, X: Any, *, reset: bool, images: bool) -> Arra
         If X does not hold real numbers.
     """
     _refuse_loss(X, "X")
+    if isinstance(X, Mapping):
+        raise TypeError("X must be one array or a data frame; got a mapping. Train on it with model.fit.")
     if is_host(backend_of_data(X)):
         return _checked_by_sklearn(estimator, X, reset=reset, images=images)
     X = without_record(as_data(X, "X"))

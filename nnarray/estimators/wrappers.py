@@ -14,6 +14,7 @@ from nnarray.estimators.base import Estimator, Examples, keep
 from nnarray.estimators.stopping import Patience, Record
 from nnarray.estimators.tasks import Classifies, Regresses
 from nnarray.layers.base import Layer
+from nnarray.layers.kinds import REAL, words
 from nnarray.losses import Loss
 from nnarray.model import Model
 from nnarray.models.mlp import mlp
@@ -21,6 +22,16 @@ from nnarray.names import shown
 from nnarray.network import Network
 from nnarray.optimizers import Minimiser, optimizer_named, stepwise
 from nnarray.typing import Shape
+
+
+def _of_real_numbers(network: Network) -> Network:
+    """The network, if it takes one array of real numbers, which is all that scikit-learn hands on."""
+    if network.takes not in (None, REAL):
+        raise TypeError(
+            f"an estimator trains networks of one array of real numbers; this one takes {words(network.takes)}. "
+            f"Train it with model.fit: network.init(...).fit(X, y)."
+        )
+    return network
 
 
 class Wrapped(Estimator):
@@ -41,11 +52,11 @@ class Wrapped(Estimator):
             raise TypeError(
                 f"network must be an nn.Network, or a function of the number of outputs; got {shown(made)}."
             )
-        return made
+        return _of_real_numbers(made)
 
     def _outputs_given(self, shape: Shape) -> int | None:
         if isinstance(self.network, Network):
-            return self.network.out_shape(shape)[-1]
+            return _of_real_numbers(self.network).out_shape(shape)[-1]
         if callable(self.network) and not isinstance(self.network, Layer | Model):
             return None
         raise TypeError(

@@ -135,6 +135,8 @@ def refuse_impossible(x: Array, name: str) -> None:
 
 
 def _leaves(tree: Tree, above: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], Param]]:
+    if not isinstance(tree, Mapping):
+        raise TypeError(f"params(shape) must return a dict, such as {{'weight': nn.Param(...)}}; got {shown(tree)}.")
     leaves: list[tuple[tuple[str, ...], Param]] = []
     for name, node in tree.items():
         path = (*above, name)

@@ -28,7 +28,7 @@ def loss_and_gradient_in(
     """As `loss_and_gradient`, by layers that compute in `dtype`; theta, state, target and weights are of float32.
 
     Outputs and gradient are float32 again, and the gradient is that of scale L: what would be too small for `dtype` on
-    the way back is not.
+    the backward pass is not.
 
     References
     ----------

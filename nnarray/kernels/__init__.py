@@ -17,12 +17,9 @@ from nnarray.kernels.standard.draws import dropped, signed, threefry, words
 from nnarray.kernels.standard.linear import activated_affine, activated_affine_pullback, affine, affine_pullback
 from nnarray.kernels.standard.lookup import lookup, scatter_add
 from nnarray.kernels.standard.losses import (
-    binary_cross_entropy,
     cross_entropy,
     cross_entropy_of_labels,
-    huber,
-    mae,
-    mse,
+    mean_of_entries,
     one_hot,
     reduced_cross_entropy_of_labels,
 )

@@ -19,6 +19,13 @@ Operand = int | float
 """The number of a register, which is an int, or a constant, which is a float."""
 
 
+NOT_BY_ENTRY = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What symbols raise where they are no arrays, and trial numbers where they are none.
+
+What is a fault of the definition's own is raised again by the layers' own steps, on arrays.
+"""
+
+
 class Program(NamedTuple):
     """Operations in their order: the inputs are in registers 0, 1, ..., and each operation fills the next one."""
 
@@ -182,7 +189,7 @@ class _Functions:
         return x.number() if isinstance(x, Symbol) else x
 
     def sign(self, x: Any) -> Symbol:
-        return self.where(x > 0.0, 1.0, self.where(x < 0.0, -1.0, 0.0))
+        return self.where(x > 0.0, 1.0, self.where(x < 0.0, -1.0, x))  # nan stays nan
 
     def __getattr__(self, name: str) -> Callable[..., Symbol]:
         if name not in KNOWN:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NamedTuple, NoReturn, Self
 
 from nnarray.layers.initializers import Initializer
 from nnarray.layers.kinds import REAL, Takes, arrays_in, example_of
-from nnarray.names import shown
+from nnarray.names import named, shown
 from nnarray.random import Key
 from nnarray.typing import Array, Shape, Tree
 
@@ -130,6 +130,11 @@ class Layer:
     masking: ClassVar[str] = "refuse"
     """What it does where some positions do not count: "refuse" to go on; "keep" the mask, if it treats each position
     by itself; or "use" it, `ctx.mask`, and give the one that is left in `Out`."""
+
+    def __init_subclass__(cls, **settings: Any) -> None:
+        super().__init_subclass__(**settings)
+        if isinstance(cls.masking, str):  # what wraps another layer asks that one
+            named(cls.masking, dict.fromkeys(("refuse", "keep", "use")), f"masking of {cls.__name__}")
 
     @property
     def takes(self) -> Takes:

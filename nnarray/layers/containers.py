@@ -13,7 +13,7 @@ from nnarray.backends import namespace
 from nnarray.checks import real
 from nnarray.layers.activations import Activation, Function, activation, bare, kept_activation
 from nnarray.layers.base import Context, Head, Layer, Out, Pullback, gradients_of, is_ours, outputs_of, settle
-from nnarray.layers.kinds import REAL, Takes, same_kind, words
+from nnarray.layers.kinds import REAL, Takes, both, same_kind, words
 from nnarray.names import shown
 from nnarray.typing import Array, Shape, Tree
 
@@ -140,6 +140,10 @@ NO_MASK = (
     "that uses the mask, such as GlobalAvgPool, or do without padding_index and nn.Masked; a layer of your own that "
     'treats each position by itself says masking = "keep".'
 )
+MASK_OF_FEATURES = (
+    "the mask reaches to its features, the last axis of its inputs, and it would let all of them count. Give a mask of "
+    "positions, without that axis, or put nn.Flatten before it, which puts 0 where the mask is false."
+)
 MASK_LEFT = (
     "A loss would count the positions that do not count: let a layer use the mask, such as nn.GlobalAvgPool or "
     "nn.Flatten, or do without padding_index and nn.Masked."
@@ -172,6 +176,8 @@ class _Passed:
         """The outputs of one more layer, and the mask that is left."""
         if mask is not None and layer.masking == "refuse":
             raise ValueError(f"{self._label(name)}: {NO_MASK}")
+        if mask is not None and layer.masking == "keep" and mask.ndim == x.ndim:
+            raise ValueError(f"{self._label(name)}: {MASK_OF_FEATURES}")
         inner, ctx = params.get(name, {}), self.ctx.child(name, input_gradient=input_gradient, mask=mask)
         if is_ours(layer):
             y, pullback, state, heads, left = layer.forward(inner, x, ctx)
@@ -457,12 +463,16 @@ class Branches(Composite):
     def out_shape(self, shape: Any) -> Shape:
         """The shape of the outputs, concatenated or added."""
         shapes = [self._out_shape_of(i, self.part(shape, name)) for i, name in enumerate(self.names)]
+        kind, given = type(self).__name__, dict(zip(self.names, shapes, strict=True))
         if self.join == "add":
             if any(each != shapes[0] for each in shapes):
-                raise ValueError(f"Branches can add outputs of one shape only; got {shapes}.")
+                raise ValueError(f"{kind} can add outputs of one shape only; got {given}.")
             return shapes[0]
         if any(not each or each[:-1] != shapes[0][:-1] for each in shapes):
-            raise ValueError(f"Branches can concatenate outputs that differ on the last axis only; got {shapes}.")
+            raise ValueError(
+                f"{kind} can concatenate outputs that differ on the last axis only; got {given}. Positions end with "
+                f"nn.GlobalAvgPool() or nn.Flatten()."
+            )
         return (*shapes[0][:-1], sum(each[-1] for each in shapes))
 
     def propagate(self, params: Tree, x: Any, ctx: Context) -> Out:
@@ -473,7 +483,7 @@ class Branches(Composite):
             for name, layer in self.named_layers
         ]
         ys, masks = [y for y, _ in each], [mask for _, mask in each if mask is not None]
-        widths, mask = [y.shape[-1] for y in ys], reduce(namespace(ys[0]).logical_and, masks) if masks else None
+        widths, mask = [y.shape[-1] for y in ys], reduce(both, masks) if masks else None
 
         def pullback(dy: Array, *dheads: Array) -> tuple[Any, Tree]:
             parts = _split(dy, widths) if self.join == "concat" else [dy] * len(widths)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 from nnarray import kernels
@@ -10,7 +11,7 @@ from nnarray.backends import namespace
 from nnarray.checks import integer
 from nnarray.layers.base import Context, Layer, Out, Param, settle
 from nnarray.layers.initializers import Initializer, Normal, RowOfZeros, initializer, kept_initializer
-from nnarray.layers.kinds import Kind
+from nnarray.layers.kinds import Kind, both
 from nnarray.typing import Array, Shape, Tree
 
 
@@ -98,9 +99,8 @@ class Embedding(Layer):
             rows = namespace(dy).reshape(_where(counts, dy), (-1, self.size))
             return None, {"weight": kernels.scatter_add(rows, namespace(x).reshape(x, (-1,)), count=self.count)}
 
-        both = counts is not None and ctx.mask is not None
-        mask = namespace(x).logical_and(counts, ctx.mask) if both else ctx.mask if counts is None else counts
-        return Out(_where(counts, y), pullback, mask=mask)
+        masks = [mask for mask in (counts, ctx.mask) if mask is not None]
+        return Out(_where(counts, y), pullback, mask=reduce(both, masks) if masks else None)
 
     def _counts(self, x: Array) -> Any:
         """Which positions hold no padding; None if there is none."""

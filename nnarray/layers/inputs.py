@@ -81,8 +81,8 @@ class Masked(Row):
     """y = f_n(... f_1(x)), for inputs of which some positions do not count: X = {"values": x, "mask": m}.
 
     m is true where x counts; m has the axes of x after the batch axis, or the first ones of them. Layers that treat
-    each position by itself keep the mask, `GlobalAvgPool` uses it, and layers that would let the other positions count
-    refuse it.
+    each position by itself keep the mask, `GlobalAvgPool` uses it, `Flatten` puts 0 where it is false, and layers that
+    would let the other positions count refuse it.
 
     Parameters
     ----------

@@ -3,22 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
-from nnarray.names import shown
+from nnarray.backends import namespace
+from nnarray.checks import integer
+from nnarray.names import named, shown
 from nnarray.typing import Array, Shape
 
+KINDS = {"real": "real numbers", "integer": "integers", "boolean": "truth values"}
 
-class Kind(NamedTuple):
-    """A kind of numbers: "real" (of the model's dtype), "integer" (from 0 to `below` - 1) or "boolean"."""
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of numbers: "real" (of the model's dtype), "integer" (from 0 to `below` - 1) or "boolean".
+
+    Raises
+    ------
+    TypeError, ValueError
+        If there is no such kind, or `below` is no bound of integers.
+    """
 
     name: str = "real"
     below: int | None = None
 
+    def __post_init__(self) -> None:
+        named(self.name, KINDS, "kind of numbers")
+        if self.below is None:
+            return
+        if self.name != "integer":
+            raise ValueError(f"below is a bound of integers; got it for {self}. Leave it out.")
+        integer(self.below, "below", 1, usual=1000)
+
     def __str__(self) -> str:
-        if self.below is not None:
+        if self.name == "integer" and self.below is not None:
             return f"integers from 0 to {self.below - 1}"
-        return {"real": "real numbers", "integer": "integers", "boolean": "truth values"}[self.name]
+        return KINDS[self.name]
 
 
 REAL = Kind()
@@ -42,6 +62,8 @@ def specs(takes: Takes, shape: Any, where: str = "") -> Any:
     ------
     ValueError
         If the names differ, or one of the two is a mapping and the other is not.
+    TypeError
+        If a layer says that it takes something else.
     """
     at = f" at {where!r}" if where else ""
     if not isinstance(takes, Mapping):
@@ -50,11 +72,17 @@ def specs(takes: Takes, shape: Any, where: str = "") -> Any:
                 f"the network takes one array{at}; got the shapes of {', '.join(map(shown, shape))}. Give the shape of "
                 f"one example, or begin the network with nn.Inputs."
             )
+        if not isinstance(takes, Kind | None):
+            raise TypeError(
+                f"a layer takes an nn.Kind, a mapping of names to such, or None{at}; got {shown(takes)}. For tokens: "
+                f'nn.Kind("integer", below=1000).'
+            )
         return Spec(shape, takes or REAL)
     if not isinstance(shape, Mapping) or set(shape) != set(takes):
-        given = f"those of {', '.join(map(shown, shape))}" if isinstance(shape, Mapping) else shown(shape)
+        named = isinstance(shape, Mapping)
+        given = f"shapes of {', '.join(map(shown, shape))}" if named else f"the shape {shown(shape)}"
         example = ", ".join(f"{name!r}: X[{name!r}].shape[1:]" for name in takes)
-        raise ValueError(f"the network takes inputs by name{at}; got the shape {given}. Write init({{{example}}}).")
+        raise ValueError(f"the network takes inputs by name{at}; got {given}. Write init({{{example}}}).")
     return {name: specs(each, shape[name], f"{where}.{name}" if where else name) for name, each in takes.items()}
 
 
@@ -70,11 +98,9 @@ def same_kind(kinds: list[Takes]) -> tuple[bool, Takes]:
     known = [each for each in kinds if each is not None]
     if not known or any(isinstance(each, Mapping) for each in known):
         return len(known) < 2, known[0] if known else None
-    bounds = [each.below for each in known if isinstance(each, Kind) and each.below is not None]
-    return len({each.name for each in known if isinstance(each, Kind)}) == 1, Kind(
-        known[0].name,  # type: ignore[union-attr]
-        min(bounds, default=None),
-    )
+    alike = [each for each in known if isinstance(each, Kind) and each.name == getattr(known[0], "name", None)]
+    bounds = [each.below for each in alike if each.below is not None]
+    return (True, Kind(alike[0].name, min(bounds, default=None))) if len(alike) == len(known) else (False, None)
 
 
 def arrays_in(x: Any) -> Iterator[Array]:
@@ -89,6 +115,13 @@ def arrays_in(x: Any) -> Iterator[Array]:
 def example_of(x: Any) -> Any:
     """The shape of one example of an input, without the batch axis; of a mapping, those of all its inputs."""
     return {name: example_of(each) for name, each in x.items()} if isinstance(x, Mapping) else tuple(x.shape[1:])
+
+
+def both(one: Array, other: Array) -> Array:
+    """Where two masks are true; one with fewer axes counts for all positions along the others."""
+    xp, axes = namespace(one), max(one.ndim, other.ndim)
+    one, other = (xp.reshape(each, (*each.shape, *[1] * (axes - each.ndim))) for each in (one, other))
+    return xp.logical_and(one, other)
 
 
 def words(takes: Takes) -> str:

@@ -15,6 +15,8 @@ from nnarray.typing import Array, Shape, Tree
 class Reshape(Layer):
     """Each example in another shape, entries in the same order.    x: (batch, ...)  y: (batch, *shape).
 
+    Where there is a mask, what does not count becomes 0, and the mask ends here: positions become features.
+
     Parameters
     ----------
     shape : tuple of int
@@ -33,7 +35,7 @@ class Reshape(Layer):
     """
 
     family = "reshape"
-    masking = "use"  # and gives none: the positions have become features
+    masking = "use"
 
     shape: Shape
 
@@ -60,12 +62,21 @@ class Reshape(Layer):
 
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
         """The inputs in the new shape; the pullback gives dy the old one."""
-        xp, before = namespace(x), x.shape
+        xp, before, mask = namespace(x), x.shape, ctx.mask
 
         def pullback(dy: Array) -> tuple[Array, Tree]:
-            return xp.reshape(dy, before), {}
+            return _where(mask, xp.reshape(dy, before)), {}
 
-        return Out(xp.reshape(x, (before[0], *self.out_shape(before[1:]))), pullback)
+        return Out(xp.reshape(_where(mask, x), (before[0], *self.out_shape(before[1:]))), pullback)
+
+
+def _where(mask: Array | None, x: Array) -> Array:
+    """What counts; zeros for the rest."""
+    if mask is None:
+        return x
+    xp = namespace(x)
+    over = xp.reshape(mask, (*mask.shape, *(1 for _ in x.shape[mask.ndim :])))
+    return xp.where(over, x, xp.zeros_like(x))
 
 
 @dataclass(frozen=True)

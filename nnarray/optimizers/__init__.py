@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from nnarray.names import also, named, spelled
+from nnarray.names import also, named, shown, spelled
 from nnarray.optimizers.adaptive import Adadelta, Adagrad, Adam, Adamax, AdamW, NAdam, RAdam, RMSprop
 from nnarray.optimizers.base import Minimiser, Optimizer
 from nnarray.optimizers.by_parameter import LAMB, Muon
@@ -42,8 +42,13 @@ def optimizer_named(optimizer: Any) -> Minimiser:
     """The optimizer of that name with its usual settings, or the one given."""
     if isinstance(optimizer, Minimiser):
         return optimizer
-    if optimizer in OPTIMIZERS.values():
+    if isinstance(optimizer, type) and issubclass(optimizer, Minimiser):
         return optimizer()
+    if callable(optimizer):
+        raise TypeError(
+            f"an optimizer is a name or an nn.Optimizer, such as nn.Adam(0.01); got {shown(optimizer)}. A rule of your "
+            f"own is the method apply of a class derived from nn.Optimizer."
+        )
     return named(optimizer, OPTIMIZERS, "optimizer", ALSO)()
 
 

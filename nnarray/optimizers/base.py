@@ -118,7 +118,10 @@ class Optimizer(Minimiser):
     def apply(self, theta: Array, gradient: Array, slots: Slots, numbers: dict[str, Any]) -> tuple[Array, Slots]:
         """The rule itself: by default what its `kernel` computes. May consume its array arguments."""
         if self.kernel is None:
-            raise NotImplementedError
+            raise NotImplementedError(
+                f"{type(self).__name__} needs a method apply(self, theta, gradient, slots, numbers), which returns "
+                f"(theta, slots)."
+            )
         settings = {name: getattr(self, name) for name in self.kernel.settings}
         found = self.kernel(theta, gradient, *(slots[name] for name in self.slot_names), **settings, **numbers)
         theta, *vectors = found if isinstance(found, tuple) else (found,)
@@ -163,9 +166,18 @@ class Optimizer(Minimiser):
             known: Slots = {name: own.pop(name) for name in stage.slot_names}
             gradient, after, known = stage.apply(gradient, after, known, info)
             kept |= known
-        after, own = self.apply_in(after, gradient, own, info)
+        after, own = self._promised(self.apply_in(after, gradient, own, info))
         after = namespace(theta).astype(after, theta.dtype, copy=False)
         return after if frozen is None else namespace(theta).where(frozen, theta, after), kept | own
+
+    def _promised(self, answer: Any) -> tuple[Array, Slots]:
+        """What the rule gave, if it is the new theta and a vector for each slot."""
+        rule = f"{type(self).__name__}.apply must return (theta, slots), slots by name"
+        if not isinstance(answer, tuple) or len(answer) != 2 or not isinstance(answer[1], Mapping):
+            raise TypeError(f"{rule}; got {shown(answer)}. Without slots: return theta, {{}}.")
+        if set(answer[1]) != set(self.slot_names):
+            raise ValueError(f"{rule}; got {list(answer[1])}, and slot_names is {self.slot_names!r}. Make them alike.")
+        return answer
 
     def step(self, model: Any, gradient: Array, slots: Slots, step: Any, *, rate: Any = None) -> tuple[Array, Slots]:
         """One step of a loop of your own: the new theta and the new slots, as in `Model.fit`; changes nothing.

@@ -147,7 +147,10 @@ def _lengths(inputs: Any, name: str) -> Iterator[tuple[str, int]]:
 
 def _checked(model: Trainee, X: Any, spec: Spec, name: str, of_y: Shape) -> Array:
     if isinstance(X, Mapping):
-        raise TypeError(f"the network takes one array; got {name}, a mapping of {', '.join(map(shown, X))}.")
+        raise TypeError(
+            f"the network takes one array; got {name}, a mapping of {', '.join(map(shown, X))}. Pass one of its "
+            f"arrays, or begin the network with nn.Inputs."
+        )
     X = as_data(X, name)
     xp = same_place(model=model.theta, **{name: X})
     _refuse_shape(spec.shape, tuple(X.shape), name, of_y)
@@ -166,11 +169,11 @@ def _refuse_shape(wanted: Shape, shape: Shape, name: str, of_y: Shape) -> None:
         batch = "(batch, " + ", ".join(map(str, wanted)) + ")"
         raise ValueError(
             f"the network expects {batch}, examples of shape {wanted}; "
-            f"got {name} of shape {shape}.{_fitting(shape, wanted, of_y)}"
+            f"got {name} of shape {shape}.{_fitting(shape, wanted, of_y, name)}"
         )
 
 
-def _fitting(shape: Shape, wanted: Shape, of_y: Shape) -> str:
+def _fitting(shape: Shape, wanted: Shape, of_y: Shape, name: str) -> str:
     """What makes inputs of `shape` fit to a network for examples of the shape `wanted`."""
     labelled = of_y[:1] == shape[:1] != ()
     if labelled and of_y[1:] == wanted:
@@ -188,6 +191,8 @@ def _fitting(shape: Shape, wanted: Shape, of_y: Shape) -> str:
         return " Each row must be an example: use X.T."
     if len(wanted) == 3 and (*shape[2:], *shape[1:2]) == wanted:
         return " Channels come last: use xp.permute_dims(X, (0, 2, 3, 1)), where xp = nn.namespace(X)."
+    if "[" in name:  # one of several inputs, and the others have shapes too
+        return ""
     return f" Or make the network for these: init({shape[1:]})." if labelled else ""
 
 

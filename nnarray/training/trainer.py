@@ -207,7 +207,7 @@ class Trainer:
         return taken_if_good(self.scaling, before, gradient, state, update)
 
     def _scale(self, slots: dict[str, Array]) -> Any:
-        """What the loss is multiplied by on the way back."""
+        """What the loss is multiplied by in the backward pass."""
         return 1.0 if self.scaling is None else slots["loss_scale"]
 
     def _numbers(self, rate: float) -> dict[str, Any]:

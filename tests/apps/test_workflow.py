@@ -490,7 +490,7 @@ def test_what_is_left_out_of_a_folder_is_reported(pets: Path, caplog: pytest.Log
     shutil.copy(first, "pets/@eaDir")
     words = ["train", "pets", "--epochs", "1", "--size", "16", "--backend", "numpy", "--out", "m.safetensors"]
     facts = json.loads(call(*words, "--json").stdout)
-    assert facts["notes"] == [f"left out: pictures outside of the subfolders, without a class: 1 (stray{first.suffix})"]
+    assert facts["notes"] == [f"left out: images outside of the subfolders, without a class: 1 (stray{first.suffix})"]
     caplog.clear()
     scores = json.loads(call("evaluate", "m.safetensors", "pets", "--backend", "numpy", "--json").stdout)
     assert scores["examples"] == facts["data"]["examples"]

@@ -175,10 +175,10 @@ def test_what_is_left_out_is_counted_and_named(folder, caplog):
     with caplog.at_level(logging.WARNING, logger="nnarray"):
         photos = datasets.images(folder, size=8)
     assert sorted(photos.left_out) == [
-        f"files that do not end as pictures do: 4 (labels.csv, {os.path.join('cats', '1.heic')}, "
+        f"files that do not end as images do: 4 (labels.csv, {os.path.join('cats', '1.heic')}, "
         f"{os.path.join('cats', '2.heic')}, ...)",
+        "images outside of the subfolders, without a class: 2 (a.png, b.JPG)",
         f"links that lead nowhere: 1 ({os.path.join('dogs', 'gone.png')})",
-        "pictures outside of the subfolders, without a class: 2 (a.png, b.JPG)",
     ]
     assert len(photos) == 10
     (record,) = caplog.records
@@ -278,7 +278,7 @@ def test_such_names_may_be_classes(folder):
 def test_all_empty_classes_are_named(folder):
     for name in ("birds", "fish"):
         (folder / name / "@eaDir").mkdir(parents=True)
-    with pytest.raises(ValueError, match=r"classes 'birds', 'fish' have no pictures: no file below"):
+    with pytest.raises(ValueError, match=r"classes 'birds', 'fish' have no images: no file below"):
         datasets.images(folder)
 
 
@@ -570,11 +570,11 @@ def test_folders_that_cannot_be_read(tmp_path):
             NotADirectoryError,
             r"a\.png' is a file; pass the path of a folder",
         ),
-        (tmp_path / "x", ValueError, r"x' has no subfolders; put the pictures of each class into one of its own"),
+        (tmp_path / "x", ValueError, r"x' has no subfolders; put the images of each class into one of its own"),
     ]
     (tmp_path / "y" / "cats").mkdir(parents=True)
     (tmp_path / "y" / "cats" / "notes.txt").write_text("nothing here")
-    cases.append((tmp_path / "y", ValueError, r"class 'cats' has no pictures: no file .*\.jpg.* Add some, convert"))
+    cases.append((tmp_path / "y", ValueError, r"class 'cats' has no images: no file .*\.jpg.* Add some, convert"))
     cases.append((3, TypeError, "folder must be the path of a folder .*; got 3"))
     for path, error, match in cases:
         with pytest.raises(error, match=match):

@@ -1094,6 +1094,19 @@ def test_ctrl_c_leaves_the_last_finished_step() -> None:
 # --- Any network -----------------------------------------------------------------------------------------------------
 
 
+def test_networks_of_integers_or_several_inputs_are_for_model_fit() -> None:
+    tokens, y = np.asarray([[0, 1], [2, 0], [1, 1], [2, 2]]), np.asarray([0, 1, 0, 1])
+    words = nn.Network(nn.Embedding(3, 2), nn.Flatten(), nn.Dense(2))
+    for network in (words, lambda outputs: words):
+        with pytest.raises(TypeError, match=r"this one takes integers from 0 to 2\. Train it with model\.fit"):
+            NetworkClassifier(network).fit(tokens, y)
+    named = nn.Network(nn.Inputs({"a": nn.Dense(2)}))
+    with pytest.raises(TypeError, match=r"this one takes inputs by name, 'a'\. Train it with model\.fit"):
+        NetworkClassifier(named).fit(tokens, y)
+    with pytest.raises(TypeError, match=r"X must be one array or a data frame; got a mapping\. Train on it with model"):
+        NetworkClassifier(named).fit({"a": tokens}, y)
+
+
 def test_a_wrapped_network_trains_as_model_fit() -> None:
     X, y = clouds()
     network = nn.Network(nn.Dense(8, "gelu"), nn.BatchNorm(), nn.Dropout(0.1), nn.Dense(3))

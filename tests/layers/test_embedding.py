@@ -25,6 +25,7 @@ LAYERS = {
         nn.Masked(nn.Dense(3, "tanh"), nn.LayerNorm(), nn.Residual(nn.Dense(3)), nn.GlobalAvgPool()),
         {"values": (5, 2), "mask": (5,)},
     ),
+    "masked-flat": (nn.Masked(nn.Dense(3, "tanh"), nn.Flatten()), {"values": (5, 2), "mask": (5,)}),
     "inputs": (
         nn.Inputs({"words": nn.Network(nn.Embedding(5, 3), nn.Flatten()), "ages": nn.Dense(2, "tanh")}),
         {"words": (2,), "ages": (3,)},
@@ -143,7 +144,7 @@ def test_integers_without_a_vector(be: nn.Backend) -> None:
         (TOKENS.astype(float), r"X must hold integers from 0 to 4; got dtype float64\. Convert it first: xp\.astype"),
         (TOKENS > 1, "got dtype bool"),
         (TOKENS[:, :3], r"expects \(batch, 4\)"),
-        ({"a": TOKENS}, "takes one array; got X, a mapping of 'a'"),
+        ({"a": TOKENS}, "takes one array; got X, a mapping of 'a'. Pass one of its arrays, or begin"),
     ],
 )
 def test_inputs_of_another_kind_are_refused(given: Any, match: str) -> None:
@@ -162,6 +163,47 @@ def test_layers_that_would_count_masked_positions_refuse() -> None:
     with pytest.raises(ValueError, match=r"ends with a mask\. A loss would count"):
         model.fit(TOKENS, np.zeros((4, 4, 2)), loss="mse")
     assert model(TOKENS).shape == (4, 4, 2)
+
+
+@pytest.mark.parametrize(
+    ("layers", "mask_shape"),
+    [
+        ([nn.Dense(3, "tanh"), nn.Flatten()], (5,)),
+        ([nn.Flatten()], (5, 4)),
+        ([nn.Residual(nn.Dense(4)), nn.Reshape((2, 10))], (5,)),
+        ([nn.Branches(nn.Dense(4, "relu"), nn.Dropout(0.5)), nn.Flatten()], (5,)),
+    ],
+)
+def test_what_is_masked_reaches_no_output(be: nn.Backend, layers: list[nn.Layer], mask_shape: Any) -> None:
+    network = nn.Network(nn.Masked(*layers), nn.Flatten(), nn.Dense(2))
+    model = network.init({"values": (5, 4), "mask": mask_shape}, seed=0, backend=be)
+    mask = RNG.random((4, *mask_shape)) > 0.5
+    values = RNG.normal(size=(4, 5, 4))
+    other = np.where(mask.reshape(*mask.shape, *[1] * (3 - mask.ndim)), values, 7.0)
+    X, Z = ({"values": be.asarray(x, dtype=model.theta.dtype), "mask": be.asarray(mask)} for x in (values, other))
+    assert (to_host(be, model(X)) == to_host(be, model(Z))).all()
+    steps = [nn.training_step(model, each, be.asarray(LABELS), key=nn.Key(0)) for each in (X, Z)]
+    assert float(steps[0].loss) == float(steps[1].loss)
+    nn.testing.assert_close(steps[0].gradient, to_host(be, steps[1].gradient))
+
+
+@pytest.mark.parametrize("layer", [nn.Dense(3), nn.Activation("softmax"), nn.LayerNorm(), nn.Residual(nn.Dense(5))])
+def test_a_mask_of_features_is_refused_where_features_are_mixed(layer: nn.Layer) -> None:
+    model = nn.Network(nn.Masked(layer), nn.Flatten(), nn.Dense(2)).init({"values": (5,), "mask": (5,)})
+    X = {"values": np.ones((4, 5)), "mask": np.ones((4, 5), dtype=bool)}
+    for call in (model, model.predict, lambda X: nn.value_and_grad(model, X, LABELS)):
+        with pytest.raises(ValueError, match=r"1 of 1: the mask reaches to its features.* put nn\.Flatten before it"):
+            call(X)
+
+
+def test_masks_of_few_and_of_many_axes_meet(be: nn.Backend) -> None:
+    values, mask = RNG.integers(0, 5, size=(3, 3, 3)), np.asarray([[True, False, False], [True] * 3, [False] * 3])
+    network = nn.Network(nn.Masked(nn.Embedding(5, 2, padding_index=0), nn.GlobalAvgPool()))
+    model = network.init({"values": (3, 3), "mask": (3,)}, seed=0, backend=be)
+    counts = (values != 0) & mask[..., None]
+    sums = np.where(counts[..., None], to_host(be, model.theta).reshape(5, 2)[values], 0.0).sum(axis=(1, 2))
+    outputs = model({"values": be.asarray(values), "mask": be.asarray(mask)})
+    nn.testing.assert_close(outputs, sums / np.maximum(counts.sum(axis=(1, 2)), 1)[:, None])
 
 
 def test_a_layer_of_ones_own_keeps_or_makes_a_mask(be: nn.Backend) -> None:
@@ -213,6 +255,16 @@ def test_wrong_settings_are_named() -> None:
         nn.Network(nn.Dense(3), nn.Embedding(3, 2))
     with pytest.raises(ValueError, match="branches have the same inputs, and these take different ones"):
         nn.Branches(nn.Dense(2), nn.Embedding(3, 2))
+    with pytest.raises(ValueError, match=r"unknown kind of numbers 'int'; use one of real, integer, boolean"):
+        nn.Kind("int")
+    with pytest.raises(ValueError, match="below must be an integer of at least 1; got 0"):
+        nn.Kind("integer", below=0)
+    with pytest.raises(ValueError, match=r"below is a bound of integers; got it for real numbers\. Leave it out"):
+        nn.Kind(below=3)
+    with pytest.raises(ValueError, match="unknown masking of Odd 'yes'; use one of refuse, keep, use"):
+        type("Odd", (nn.Layer,), {"masking": "yes"})
+    with pytest.raises(TypeError, match=r"a layer takes an nn\.Kind, a mapping .*; got 'integer'\. For tokens"):
+        nn.Network(type("Odd", (nn.Layer,), {"takes": "integer"})()).init((3,))
     with pytest.raises(TypeError, match="input_gradient needs a network that takes one array of real numbers"):
         words().init((4,)).input_gradient(TOKENS)
 

@@ -136,7 +136,7 @@ def test_bad_settings(make, error: type[Exception], message: str) -> None:
         (
             nn.Network(nn.Dense(4), nn.Branches(nn.Dense(2), nn.Dense(3), join="add")),
             (2,),
-            r"Branches 2 of 2: .*add.*\[\(2,\), \(3,\)\]",
+            r"Branches 2 of 2: .*add.*'0': \(2,\), '1': \(3,\)",
         ),
         (nn.Network(nn.Branches(nn.Dense(2), nn.Flatten())), (3, 3), "Branches 1 of 1: .*differ on the last axis"),
     ],
@@ -208,3 +208,13 @@ def test_a_layer_of_ones_own(be: nn.Backend) -> None:
 def test_check_layer_finds(fault: str, message: str) -> None:
     with pytest.raises(AssertionError, match=message):
         nn.testing.check_layer(Scale(fault), (3,), backends=["numpy"])
+
+
+def test_what_check_layer_takes() -> None:
+    nn.testing.check_layer(nn.Dense(2), (3,), backends="numpy")
+    with pytest.raises(TypeError, match=r"layer must be an nn\.Layer; got <class .*Make one with its settings"):
+        nn.testing.check_layer(nn.Dense, (3,))  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"shape must be a tuple, the shape of one example; got 3\. Use .*\(3,\)"):
+        nn.testing.check_layer(nn.Dense(2), 3)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"params\(shape\) must return a dict.*; got \['weight'\]"):
+        nn.testing.check_layer(type("Listed", (nn.Layer,), {"params": lambda self, shape: ["weight"]})(), (3,))

@@ -174,8 +174,9 @@ def test_split_and_batches_take_named_arrays(be: nn.Backend) -> None:
     ("shape", "match"),
     [
         ((5,), r"takes inputs by name; got the shape \(5,\)\. Write init\(\{'words': X\['words'\]\.shape\[1:\]"),
-        ({"words": (5,)}, "got the shape those of 'words'"),
-        ({"words": (5,), "ages": (0,)}, "must be a tuple of integers above 0"),
+        ([(5,), (2,)], r"takes inputs by name; got the shape \[\(5,\), \(2,\)\]\. Write init"),
+        ({"words": (5,)}, r"takes inputs by name; got shapes of 'words'\. Write init"),
+        ({"words": (5,), "ages": (0,)}, r"shape\['ages'\] must be a tuple of integers above 0"),
     ],
 )
 def test_shapes_that_do_not_fit(shape: Any, match: str) -> None:
@@ -183,6 +184,12 @@ def test_shapes_that_do_not_fit(shape: Any, match: str) -> None:
         NET.init(shape)
     with pytest.raises(ValueError, match="takes one array; got the shapes of 'a'"):
         nn.Network(nn.Dense(2)).init({"a": (2,)})
+    with pytest.raises(TypeError, match=r"shape\['ages'\] .* got 2\. Write \(2,\), or 'ages': X\['ages'\]\.shape"):
+        NET.init({"words": (5,), "ages": 2})
+    with pytest.raises(
+        ValueError, match=r"Inputs can concatenate .*; got \{'a': \(4, 2\), 'b': \(3,\)\}\. Positions end"
+    ):
+        nn.Network(nn.Inputs({"a": nn.Dense(2), "b": nn.Dense(3)})).init({"a": (4, 2), "b": (3,)})
     with pytest.raises(ValueError, match="the mask must have the axes of the values"):
         nn.Network(nn.Masked(nn.GlobalAvgPool())).init({"values": (4, 2), "mask": (3,)})
 

@@ -205,6 +205,31 @@ def test_a_source_must_give_what_it_promises(host: nn.Backend) -> None:
     with pytest.raises(ValueError, match=r"Short\.rows gave shape \(49, 3\) for 50 examples of shape \(3,\)"):
         model.fit(Short(arrays["X"]), arrays["y"])
 
+    class Listed(Noted):
+        def rows(self, indices: Any) -> Any:
+            return super().rows(indices).tolist()
+
+    with pytest.raises(TypeError, match=r"Listed\.rows must give an array; got list of 50 entries"):
+        model.fit(Listed(arrays["X"]), arrays["y"])
+
+
+def test_a_source_is_an_array_where_one_is_asked_for(be: nn.Backend) -> None:
+    arrays, y = examples(), be.asarray(examples()["y"])
+    source, model = Noted(arrays["X"]), PLAIN.init((3,), seed=1, backend=be)
+    with pytest.raises(TypeError, match=r"X must be an array; got Noted\. Make one with .*asarray\(X\)"):
+        model(source)
+    X = be.asarray(source)
+    np.testing.assert_array_equal(be.to_numpy(X), arrays["X"])
+    assert float(nn.value_and_grad(model, X, y)[0]) == float(nn.value_and_grad(model, be.asarray(arrays["X"]), y)[0])
+
+
+def test_a_path_is_no_array(host: nn.Backend) -> None:
+    model = PLAIN.init((3,), backend=host)
+    with pytest.raises(
+        TypeError, match=r"got str\. If 'X\.npy' is the path of a \.npy file, pass nn\.datasets\.memory_m"
+    ):
+        model.fit("X.npy", examples()["y"])
+
 
 @pytest.mark.parametrize("wrong", [-1, 50])
 def test_an_index_out_of_range(tmp_path: Path, wrong: int) -> None:
@@ -270,7 +295,7 @@ def test_what_cannot_be_mapped(tmp_path: Path) -> None:
     np.save(tmp_path / "words.npy", np.asarray(["a", "b"]))
     np.save(tmp_path / "one.npy", np.asarray(1.0))
     for name, kind, message in [
-        ("text.npy", ValueError, "cannot be mapped: .*It must be a .npy file of numbers"),
+        ("text.npy", ValueError, r"cannot be mapped: it is no \.npy file\. It must be a .npy file of numbers"),
         ("several.npz", ValueError, "is no .npy file: save each array by itself"),
         ("objects.npy", ValueError, "cannot be mapped: .*It must be a .npy file of numbers"),
         ("words.npy", TypeError, "array"),
@@ -278,5 +303,9 @@ def test_what_cannot_be_mapped(tmp_path: Path) -> None:
     ]:
         with pytest.raises(kind, match=message):
             memory_mapped(tmp_path / name)
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match=r"there is no file .*missing\.npy'; check the path"):
         memory_mapped(tmp_path / "missing.npy")
+    with pytest.raises(IsADirectoryError, match=r"is a folder; the path of a \.npy file is needed"):
+        memory_mapped(tmp_path)
+    with pytest.raises(TypeError, match=r"the path of a \.npy file is needed; got \[1, 2\]"):
+        memory_mapped([1, 2])  # type: ignore[arg-type]

@@ -1,13 +1,17 @@
-"""Cross-entropies of CuPy arrays: loss and gradient in one launch, a thread a row, where rows are short."""
+"""Losses of CuPy arrays and their gradients in one launch; of cross-entropies a thread a row, where rows are short."""
 
 from __future__ import annotations
 
+import functools
+import math
+from collections.abc import Callable
 from typing import Any
 
 import cupy  # pyright: ignore[reportMissingImports]  (needs CUDA to be installed)
 
 from nnarray import kernels
-from nnarray.kernels.cupy.sources import CROSS_ENTROPY, REGISTERS, SHORT, THREADS, Code
+from nnarray.kernels.cupy.sources import CROSS_ENTROPY, REGISTERS, SHORT, THREADS, Code, source_of_entries
+from nnarray.kernels.entries import program_of
 
 cp: Any = cupy
 
@@ -126,3 +130,29 @@ def reduced_cross_entropy_of_labels(logits: Any, labels: Any, *, total: int | No
         z, t, t.size, z.shape[-1], _limit(z), total or 1, gradient, sums, size=blocks * THREADS, block_size=THREADS
     )
     return sums[0] if blocks == 1 else sums.sum(), gradient
+
+
+@functools.cache
+def _launch_of_entries(code: Code) -> Any:
+    return cp.ElementwiseKernel(*code, "nnarray_entries")
+
+
+@functools.lru_cache
+def _of_entries(entry: Callable[..., Any], dtype: Any) -> tuple[Any, tuple[float, ...]] | None:
+    """The kernel of an elementwise loss and its constants; a method is known by its object, whatever that equals."""
+    program = program_of(entry, dtype)
+    return program and (_launch_of_entries(source_of_entries(program)), program.lifted()[1])
+
+
+@kernels.mean_of_entries.fast("cupy")
+def mean_of_entries(outputs: Any, target: Any, entry: Callable[..., Any]) -> tuple[Any, Any]:
+    """Terms and derivatives in one launch."""
+    alike = outputs.dtype == target.dtype and outputs.shape == target.shape
+    found = _of_entries(entry, outputs.dtype) if alike and outputs.dtype.itemsize >= 4 else None
+    if found is None:
+        return kernels.mean_of_entries.definition(outputs, target, entry)
+    launch, constants = found
+    shape = outputs.shape[0], math.prod(outputs.shape[1:])
+    terms, gradient = launch(outputs, target, float(shape[1]), *constants)
+    terms = terms.reshape(shape)
+    return terms[:, 0] if shape[1] == 1 else terms.sum(axis=1), gradient

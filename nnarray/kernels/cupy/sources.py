@@ -146,6 +146,20 @@ def source_of_gradient_and_sums(program: Program) -> Code:
     return Code(f"{inputs}, int32 rows, int32 units, int32 lanes, int32 length", "raw T dz, raw S sums", body)
 
 
+def source_of_entries(program: Program) -> Code:
+    """The code of an elementwise loss, a mean of `count` outputs, with its constants as the last numbers.
+
+    Its inputs are the output r0, the target r1, and numbers; its outputs, the term and the derivative.
+    """
+    lifted, constants = program.lifted()
+    numbers = range(program.inputs, program.inputs + len(constants))
+    single = [f"const R r{i} = R(n{i});" for i in numbers]
+    term, derivative = map(_written, lifted.results)
+    stores = [f"term = T(({term}) / R(count));", f"derivative = T(({derivative}) / R(count));"]
+    inputs = ", ".join(["T r0, T r1, float64 count", *(f"float64 n{i}" for i in numbers)])
+    return Code(inputs, "T term, T derivative", "\n".join([REGISTERS, *single, *_lines(lifted), *stores]))
+
+
 def _lines(program: Program) -> list[str]:
     """A line an operation."""
     return [

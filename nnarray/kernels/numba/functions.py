@@ -10,7 +10,7 @@ import functools
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -118,27 +118,40 @@ def _tanh(x: Any) -> Any:
 
 FLAGS = tuple(sorted(FAST))
 COMPARISONS = {"greater": ">", "greater_equal": ">=", "less": "<", "less_equal": "<=", "equal": "=="}
-CALLED = {"exp": exp, "tanh": tanh, "abs": math.fabs}
-"""Where they are not the functions of that name in `math`."""
+ALSO = {"abs": "fabs"}
+"""Where they have another name in `math`."""
+OWN = {"exp": exp, "tanh": tanh}
+"""Quick ones, in the place of the functions of that name in `math`."""
 
 
-def _computed(typing: Any, text: Any, first: Any, second: Any, third: Any) -> Any:
-    """The result of a program, which is written as JSON, of three numbers; those that it has no inputs for are left."""
-    if not isinstance(text, types.StringLiteral):
-        return None
-    program, kind = Program(*json.loads(text.literal_value)), first
+def _computed(flags: Sequence[str], own: Mapping[str, Any]) -> Any:
+    """An intrinsic: the result of a program of three numbers; those that it has no inputs for are left."""
 
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return results(context, builder, kind, program, arguments[1 : 1 + program.inputs], FLAGS)[0]
+    def computed(typing: Any, text: Any, first: Any, second: Any, third: Any) -> Any:
+        if not isinstance(text, types.StringLiteral):  # JSON
+            return None
+        program, kind = Program(*json.loads(text.literal_value)), first
 
-    return kind(text, kind, kind, kind), code
+        def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            return results(context, builder, kind, program, arguments[1 : 1 + program.inputs], flags, own)[0]
+
+        return kind(text, kind, kind, kind), code
+
+    return intrinsic(prefer_literal=True)(computed)
 
 
-computed: Any = intrinsic(prefer_literal=True)(_computed)
+computed = _computed(FLAGS, OWN)
+computed_exactly = _computed(sorted(EXACT), {})
 
 
 def results(
-    context: Any, builder: Any, kind: Any, program: Program, inputs: Sequence[Any], flags: Sequence[str]
+    context: Any,
+    builder: Any,
+    kind: Any,
+    program: Program,
+    inputs: Sequence[Any],
+    flags: Sequence[str],
+    own: Mapping[str, Any] = OWN,
 ) -> list[Any]:
     """The results of a program of numbers of one kind."""
     registers = list(inputs)
@@ -147,11 +160,19 @@ def results(
         return registers[x] if is_register(x) else context.get_constant(kind, x)
 
     for name, operands in program.operations:
-        registers.append(_operation(context, builder, kind, name, list(map(value, operands)), flags))
+        registers.append(_operation(context, builder, kind, name, list(map(value, operands)), flags, own))
     return list(map(value, program.results))
 
 
-def _operation(context: Any, builder: Any, kind: Any, name: str, operands: list[Any], flags: Sequence[str]) -> Any:
+def _operation(
+    context: Any,
+    builder: Any,
+    kind: Any,
+    name: str,
+    operands: list[Any],
+    flags: Sequence[str],
+    own: Mapping[str, Any],
+) -> Any:
     """The code of one operation on numbers of one kind."""
     a, b = operands[0], operands[-1]
     arithmetic = {
@@ -176,7 +197,7 @@ def _operation(context: Any, builder: Any, kind: Any, name: str, operands: list[
     if name == "isfinite":
         top = context.get_constant(kind, math.inf)  # a - a == 0 is taken for true where a is a sum
         return builder.and_(builder.fcmp_ordered("<", a, top), builder.fcmp_ordered(">", a, builder.fneg(top)))
-    function = context.typing_context.resolve_value_type(CALLED.get(name) or getattr(math, name))
+    function = context.typing_context.resolve_value_type(own.get(name) or getattr(math, ALSO.get(name, name)))
     signature = function.get_call_type(context.typing_context, (kind,), {})
     return context.get_function(function, signature)(builder, [a])
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from nnarray.kernels.numba.entries import loop_of_entries
 from nnarray.kernels.numba.functions import addresses, called, exp, piece
 from nnarray.kernels.numba.vectors import PANEL, ROWS, compiled, product
 
@@ -73,10 +74,13 @@ def _cross_entropy(z: Any, target: Any, weights: Any, classes: int) -> float:
 @compiled
 def _steps(
     theta: Any, gradient: Any, sizes: Any, forward: Any, backward: Any, kept: int, floors: Any,
-    x: Any, target: Any, weights: Any, memory: Any, scratch: Any,
+    x: Any, target: Any, weights: Any, loss: int, weights_and_sum: Any, memory: Any, scratch: Any,
     rule: int, arrays: Any, numbers: Any, losses: Any,
 ) -> None:  # fmt: skip
-    """Steps on the same examples; `rule` and what is said of functions are as in `steps`, and `floors` below."""
+    """Steps on the same examples; `rule`, `loss` and what is said of functions are as in `steps`, and `floors` below.
+
+    `weights_and_sum` begins with the weights; a loop writes its sum behind them.
+    """
     count, layers, endless = weights.size, forward.size, np.float32(-np.inf)
     room, no_bias = scratch.size // 3, np.zeros(1, dtype=np.float32)
     panels, dw, bias = scratch[:room], scratch[room : 2 * room], scratch[2 * room :]
@@ -99,7 +103,11 @@ def _steps(
                 called(forward[i], memory[offset:end], memory[kept + offset : kept + end], no_bias, 1, end - offset)
             start += (fan_in + 1) * units
             h, at, width, offset = memory, offset, filled, offset + count * filled
-        losses[step] = _cross_entropy(memory[at : at + count * width], target, weights, sizes[layers])
+        if loss:
+            called(loss, memory[at : at + count * width], target, weights_and_sum, count, sizes[layers])
+            losses[step] = weights_and_sum[count]
+        else:
+            losses[step] = _cross_entropy(memory[at : at + count * width], target, weights, sizes[layers])
         delta, spare = at, offset
         bias[:] = np.float32(0)
         for i in range(layers - 1, -1, -1):
@@ -140,7 +148,10 @@ class PanelledBatch:
         self.owner, self.count = owner, count
         filled = [-(-size // PANEL) * PANEL for size in sizes]
         self.target = np.zeros((count, filled[-1]), dtype=np.float32)
-        self.weights = np.empty(count, dtype=np.float32)
+        self.weights_and_sum = np.empty(count + 1, dtype=np.float32)
+        self.weights = self.weights_and_sum[:count]
+        entries = owner.entries
+        self.loss = loop_of_entries(entries, np.dtype(np.float32), PANEL).address if entries else 0
         forward, backward, reads_input = addresses(owner.chain.functions, np.dtype(np.float32))
         kept = 2 * count * sum(filled[1:]) if reads_input else 0
         self.memory = np.empty(kept + 2 * count * sum(filled[1:]), dtype=np.float32)
@@ -155,7 +166,9 @@ class PanelledBatch:
         flat = x.reshape(-1)
         self.x = flat if flat.flags.carray else np.array(flat)
         self.owner.scale_weights(weights, self.weights)
-        if target.ndim == 2:
+        if self.owner.entries:
+            self.target[:, : self.owner.chain.sizes[-1]] = target
+        elif target.ndim == 2:
             np.multiply(target, self.weights[:, None], self.target[:, : target.shape[1]])
             self.target.sum(axis=1, out=self.weights)
         else:
@@ -165,14 +178,15 @@ class PanelledBatch:
     def compiled(self, numbers: Any, losses: Any) -> None:
         """The steps, whose losses are written."""
         _steps(
-            *self.fixed, self.x, self.target.reshape(-1), self.weights, self.memory, self.scratch,
+            *self.fixed, self.x, self.target.reshape(-1), self.weights, self.loss, self.weights_and_sum,
+            self.memory, self.scratch,
             self.update.address, self.update.addresses, numbers, losses,
         )  # fmt: skip
 
 
 def takes(owner: Any, count: int) -> bool:
-    """Whether batches of this size are computed here: in float32, by the cross-entropy, and small."""
-    kind = isinstance(owner.loss, str) and not owner.keep_outputs and owner.theta.dtype == np.float32
+    """Whether batches of this size are computed here: in float32, by a loss that is joined to them, and small."""
+    kind = not callable(owner.loss) and not owner.keep_outputs and owner.theta.dtype == np.float32
     return kind and 3 * count * owner.chain.multiply_adds <= MOST
 
 

@@ -16,7 +16,9 @@ import numpy as np
 from numba import types
 from numba.extending import intrinsic
 
+from nnarray.kernels.entries import Entries
 from nnarray.kernels.functions import Function
+from nnarray.kernels.numba.entries import loop_of_entries
 from nnarray.kernels.numba.functions import addresses, called, compiled, exp, loops_of, piece
 from nnarray.kernels.numpy.elementwise import Calls
 
@@ -142,7 +144,8 @@ def _steps(
     kept: int,
     x: Any,
     target: Any,
-    weights: Any,
+    weights_and_sum: Any,
+    loss: int,
     memory: Any,
     rule: int,
     arrays: Any,
@@ -150,6 +153,9 @@ def _steps(
     losses: Any,
 ) -> None:
     """Steps on the same examples; `rule` is the address of its loop, `arrays` those of what it takes.
+
+    `loss` is the address of an elementwise loss's loop, which writes its sum behind the weights, or 0 for the
+    cross-entropy.
 
     `forward` and `backward` are the addresses of each layer's loops; `kept` is how far behind a function's outputs in
     memory its inputs are, or 0 where no loop reads them.
@@ -165,9 +171,12 @@ def _steps(
                 called(forward[i], memory[offset:end], memory[kept + offset : kept + end], no_bias, 1, z.size)
             h, start, offset = z, stop, end
         delta, spare = h, offset + 2 * count
-        _cross_entropy(
-            h, target, weights, memory[offset : offset + count], memory[offset + count : spare], losses[step : step + 1]
-        )
+        if loss:
+            called(loss, h, target, weights_and_sum, h.shape[0], count)
+            losses[step] = weights_and_sum[count]
+        else:
+            total, largest = memory[offset : offset + count], memory[offset + count : spare]
+            _cross_entropy(h, target, weights_and_sum[:count], total, largest, losses[step : step + 1])
         offset -= delta.size
         for i in range(layers - 1, -1, -1):
             stop, start = start, start - (sizes[i] + 1) * sizes[i + 1]
@@ -213,17 +222,24 @@ def cross_entropy(z: Any, target: Any, weights: Any, loss: Any) -> Calls:
     return [(cross_entropy_rows, (z, target, weights, np.empty_like(weights), np.empty_like(weights), loss.reshape(1)))]
 
 
-def steps(owner: Any, x: Any, target: Any, weights: Any) -> Callable[[Any, Any], None]:
+def entries(loss: Entries, z: Any, target: Any, weights_and_sum: Any, value: Any) -> Calls:
+    """Value <- sum of weights times terms, and z <- weights times derivatives; behind the weights is some place."""
+    loop, total = loop_of_entries(loss, z.dtype), weights_and_sum[-1:].reshape(())
+    return [(call_loop, (loop.address, z, target, weights_and_sum, *z.shape)), (np.copyto, (value, total))]
+
+
+def steps(owner: Any, x: Any, target: Any, weights_and_sum: Any) -> Callable[[Any, Any], None]:
     """(numbers of the steps, losses) -> steps on these examples, whose losses are written."""
     sizes, theta = owner.chain.sizes, owner.theta
     units = sum(sizes[1:]) * x.shape[1]
     forward, backward, reads_input = addresses(owner.chain.functions, theta.dtype)
     kept = 2 * (units + x.shape[1]) if reads_input else 0
     memory = np.empty(kept + 2 * (units + x.shape[1]), dtype=theta.dtype)
-    update = owner.update
+    loss = owner.entries and loop_of_entries(owner.entries, theta.dtype)
+    address, update = loss.address if loss else 0, owner.update
     fixed = (theta, owner.gradient, np.asarray(sizes), forward, backward, kept)
 
     def run(numbers: Any, losses: Any) -> None:
-        _steps(*fixed, x, target, weights, memory, update.address, update.addresses, numbers, losses)
+        _steps(*fixed, x, target, weights_and_sum, address, memory, update.address, update.addresses, numbers, losses)
 
     return run

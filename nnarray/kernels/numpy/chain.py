@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nnarray.kernels.compilation import numba_pieces
+from nnarray.kernels.entries import Entries
 from nnarray.kernels.functions import Function
-from nnarray.kernels.numpy.elementwise import Calls, calls_of
+from nnarray.kernels.numpy.elementwise import Calls, Passes, calls_of
 from nnarray.kernels.numpy.updates import prepared
 from nnarray.kernels.rules import Rule
 
@@ -54,8 +55,9 @@ class Steps:
     rule : Rule
     rows : function
         (rates, first step) -> the rule's numbers, a row for each step.
-    loss : "mean", "sum" or function
-        The reduction of the cross-entropy; or another loss, (outputs, target, weights) -> (value, gradient).
+    loss : "mean", "sum", Entries or function
+        The reduction of the cross-entropy; an elementwise loss; or another, (outputs, target, weights) -> (value,
+        gradient).
     theta : array
     others : sequence of arrays
         What the rule takes besides theta and the gradient.
@@ -75,6 +77,7 @@ class Steps:
         keep_outputs: bool = False,
     ) -> None:
         self.chain, self.rows, self.loss, self.keep_outputs = chain, rows, loss, keep_outputs
+        self.entries = loss if isinstance(loss, Entries) else None
         self.theta, self.gradient = theta, np.empty_like(theta)
         self.update = prepared(rule, [theta, self.gradient, *others])
         self.pieces = numba_pieces()
@@ -128,10 +131,12 @@ class Steps:
         return panelled.PanelledBatch(self, count) if panelled and panelled.takes(self, count) else _Batch(self, count)
 
     def scale_weights(self, weights: Any, scaled: Any) -> None:
-        """How much each example counts in the cross-entropy."""
+        """How much each example counts in the cross-entropy; or each of its entries, in an elementwise loss."""
         scaled[...] = 1.0 if weights is None else weights
-        if self.loss == "mean":
+        if self.loss == "mean" or (self.entries and self.entries.reduction == "mean"):
             scaled /= scaled.sum() or 1.0
+        if self.entries:
+            scaled /= self.chain.sizes[-1]
 
 
 class _Batch:
@@ -147,15 +152,16 @@ class _Batch:
             arrays[0] = self.values[0] = np.empty((count, sizes[0]), dtype=dtype).T
         reads = [function.backward_program(dtype).reads(1) for function in owner.chain.functions]
         self.before = [np.empty_like(y) if each else y for each, y in zip(reads, self.values[1:], strict=True)]
-        self.softmax = loss if isinstance(loss, str) else None
+        self.is_joined = not callable(loss)
         self.target = np.zeros((sizes[-1], count), dtype=dtype)
-        self.weights = np.empty(count, dtype=dtype)
+        self.weights_and_sum = np.empty(count + 1, dtype=dtype)  # behind the weights, a loop writes its sum
+        self.weights = self.weights_and_sum[:count]
         self.loss = np.empty((), dtype=dtype)
-        self.outputs = np.empty((count, sizes[-1]), dtype=dtype) if owner.keep_outputs or not self.softmax else None
+        self.outputs = np.empty((count, sizes[-1]), dtype=dtype) if owner.keep_outputs or not self.is_joined else None
         self.loaded: tuple[Any, Any, Any] = (None, None, None)
         self.compiled = None
-        if owner.pieces and small and self.softmax and self.outputs is None:
-            self.compiled = owner.pieces.steps(owner, self.values[0], self.target, self.weights)
+        if owner.pieces and small and self.is_joined and self.outputs is None:
+            self.compiled = owner.pieces.steps(owner, self.values[0], self.target, self.weights_and_sum)
         else:
             self.calls = self._forward(arrays, small), self._backward(arrays, small)
 
@@ -170,7 +176,9 @@ class _Batch:
             calls += [(np.dot, (weight.T, arrays[i], z)), *pieces.activate(function, z, self.before[i], bias)]
         if self.outputs is not None:
             calls.append((np.copyto, (self.outputs, self.values[-1].T)))
-        if self.softmax:
+        if self.owner.entries:
+            calls += pieces.entries(self.owner.entries, self.values[-1], self.target, self.weights_and_sum, self.loss)
+        elif self.is_joined:
             calls += pieces.cross_entropy(self.values[-1], self.target, self.weights, self.loss)
         return calls
 
@@ -179,7 +187,7 @@ class _Batch:
         calls: Calls = []
         pieces: Any = owner.pieces or _NumPy
         blocks, gradients = owner.chain.cut(owner.theta), owner.chain.cut(owner.gradient)
-        self.delta = delta = self.values[-1] if self.softmax else np.empty_like(self.target)
+        self.delta = delta = self.values[-1] if self.is_joined else np.empty_like(self.target)
         for i in range(len(blocks) - 1, -1, -1):
             y, function = self.values[i + 1], owner.chain.functions[i]
             if delta is not y and function.backward_program(y.dtype).operations:
@@ -201,11 +209,13 @@ class _Batch:
             return
         self.loaded = x, target, weights
         np.copyto(self.values[0], x.T)
-        if not self.softmax:
+        if not self.is_joined:
             return
         scaled: Any = self.weights
         self.owner.scale_weights(weights, scaled)
-        if target.ndim == 2:
+        if self.owner.entries:
+            np.copyto(self.target.T, target)
+        elif target.ndim == 2:
             np.multiply(target.T, scaled, self.target)
             self.target.sum(axis=0, out=scaled)
         else:
@@ -218,7 +228,7 @@ class _Batch:
         for function, arguments in forward:
             function(*arguments)
         loss = self.loss
-        if not self.softmax:
+        if not self.is_joined:
             loss, dz = self.owner.loss(self.outputs, *self.loaded[1:])
             np.copyto(self.delta, dz.T)
         for function, arguments in backward:
@@ -261,4 +271,16 @@ class _NumPy:
             (np.divide, (weights, total, total)),
             (np.multiply, (z, total, z)),
             (np.subtract, (z, target, z)),
+        ]
+
+    @staticmethod
+    def entries(loss: Entries, z: Any, target: Any, weights_and_sum: Any, value: Any) -> Calls:
+        """Value <- sum of weights times terms, and z <- weights times derivatives; behind the weights is some place."""
+        terms, weights = np.empty_like(z), weights_and_sum[:-1]
+        passes = Passes(loss.program, [-1, 0], 2, z.dtype)
+        return [
+            *passes.calls([z, target, *passes.constants, *passes.memory(z.shape), terms]),
+            (np.multiply, (terms, weights, terms)),
+            (np.multiply, (z, weights, z)),
+            (np.add.reduce, (terms.reshape(-1), 0, None, value)),
         ]

@@ -7,56 +7,36 @@ the shape and dtype of `outputs`.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 from nnarray.backends import device_of, namespace
 from nnarray.kernels.registry import kernel
-from nnarray.kernels.standard.activations import logistic
-from nnarray.kernels.standard.numerics import at_least_float32, clamp, within
+from nnarray.kernels.standard.numerics import at_least_float32, within
+from nnarray.names import shown
 from nnarray.typing import Array
 
 
-def _mean_of_terms(terms: Array, gradients: Array, outputs: Array) -> tuple[Array, Array]:
-    """The mean over all axes but the first, and the gradient to match."""
+@kernel
+def mean_of_entries(outputs: Array, target: Array, entry: Callable[[Array, Array], Any]) -> tuple[Array, Array]:
+    """The mean over all axes but the first of entry(o, t), which gives a term and its derivative with respect to o.
+
+    Raises
+    ------
+    TypeError
+        If `entry` does not return both for each entry.
+    """
     xp, count = namespace(outputs), math.prod(outputs.shape[1:])
+    found = entry(at_least_float32(outputs), at_least_float32(target))
+    if not isinstance(found, tuple) or [getattr(each, "shape", None) for each in found] != [outputs.shape] * 2:
+        name, shape = getattr(entry, "__qualname__", "entry"), tuple(outputs.shape)
+        raise TypeError(
+            f"{name} must return two arrays of the outputs' shape {shape}: the loss of each output, and its "
+            f"derivative; got {shown(found)}. A loss that is not elementwise defines per_example instead."
+        )
+    terms, gradients = found
     scaled = xp.reshape(terms / count, (outputs.shape[0], count))  # whose sum overflows only where the mean does
     return xp.sum(scaled, axis=1), xp.astype(gradients / count, outputs.dtype, copy=False)
-
-
-@kernel
-def mse(outputs: Array, target: Array) -> tuple[Array, Array]:
-    """The squared error, L = mean of (o - t)^2."""
-    difference = at_least_float32(outputs) - at_least_float32(target)
-    return _mean_of_terms(difference * difference, 2.0 * difference, outputs)
-
-
-@kernel
-def mae(outputs: Array, target: Array) -> tuple[Array, Array]:
-    """The absolute error, L = mean of |o - t|; its derivative at 0 is taken as 0."""
-    xp = namespace(outputs)
-    difference = at_least_float32(outputs) - at_least_float32(target)
-    return _mean_of_terms(xp.abs(difference), xp.sign(difference), outputs)
-
-
-@kernel
-def huber(outputs: Array, target: Array, *, delta: float) -> tuple[Array, Array]:
-    """L = mean of d^2 / 2 where |d| <= delta, else delta (|d| - delta / 2), with d = o - t.
-
-    References
-    ----------
-    .. [1] Huber (1964), Annals of Mathematical Statistics 35(1), 73-101.
-    """
-    difference = at_least_float32(outputs) - at_least_float32(target)
-    gradient = clamp(difference, -delta, delta)
-    return _mean_of_terms(gradient * (difference - 0.5 * gradient), gradient, outputs)
-
-
-@kernel
-def binary_cross_entropy(logits: Array, target: Array) -> tuple[Array, Array]:
-    """L = mean of max(z, 0) - z t + ln(1 + exp(-|z|)), the cross-entropy of logistic(z) and t in [0, 1]."""
-    xp = namespace(logits)
-    z, t = within(at_least_float32(logits)), at_least_float32(target)
-    terms = xp.maximum(z, 0.0) - z * t + xp.log1p(xp.exp(-xp.abs(z)))
-    return _mean_of_terms(terms, logistic(z) - t, logits)
 
 
 @kernel
