@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import fields
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
 from nnarray.backends import dtype_name, is_traced, namespace
@@ -78,19 +78,41 @@ def _ordered(x: float, sign: str, y: float) -> bool:
 
 
 def holds(value: Any, fits: Callable[[float], bool]) -> bool:
-    """Whether `value` is a number, and one that `fits`."""
+    """Whether `value` is a number, which truth values are not, and one that `fits`."""
     try:
-        return isinstance(value, Real) and fits(float(value))
+        return isinstance(value, Real) and not isinstance(value, bool) and fits(float(value))
     except OverflowError:  # an integer beyond every float
         return False
 
 
 def numbers_of_python(settings: Any) -> None:
-    """NumPy's numbers among the fields as Python's: those of another dtype would lend it to the arrays they meet."""
+    """NumPy's numbers among the fields as Python's: those of another dtype would lend it to the arrays they meet.
+
+    Raises
+    ------
+    TypeError
+        If a field of type bool holds anything but a truth value.
+    """
     for each in fields(settings):
         value = getattr(settings, each.name)
-        if isinstance(value, Real) and not isinstance(value, int):
+        if each.type in ("bool", bool):
+            object.__setattr__(settings, each.name, switch(value, f"{type(settings).__name__} {each.name}"))
+        elif isinstance(value, Integral) and not isinstance(value, int):
+            object.__setattr__(settings, each.name, int(value))
+        elif isinstance(value, Real) and not isinstance(value, int):
             object.__setattr__(settings, each.name, float(value))
+
+
+def switch(value: Any, name: str) -> bool:
+    """`value` as a truth value of Python's; NumPy's are welcome, numbers and texts are not."""
+    if isinstance(value, bool) or (type(value).__name__.startswith("bool") and getattr(value, "ndim", None) == 0):
+        return bool(value)
+    raise TypeError(f"{name} must be True or False; got {shown(value)}.")
+
+
+def is_several(value: Any) -> bool:
+    """Whether there are entries to go through: a text counts as one, and so does an array of shape ()."""
+    return isinstance(value, Iterable) and not isinstance(value, str) and getattr(value, "ndim", 1) != 0
 
 
 REPAIR = "Remove or repair these entries."

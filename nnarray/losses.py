@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -18,7 +18,7 @@ from nnarray.backends import (
     same_place,
     without_record,
 )
-from nnarray.checks import above_zero, in_range, refuse_overflow
+from nnarray.checks import above_zero, in_range, is_several, numbers_of_python, refuse_overflow
 from nnarray.kernels.compilation import quiet
 from nnarray.kernels.standard.numerics import at_least_float32, at_least_float32_dtype, clamp, within
 from nnarray.names import also, named, shown
@@ -70,6 +70,7 @@ class Loss:
     """Whether it is `kernels.cross_entropy` of the prepared target, which engines join to the last product."""
 
     def __post_init__(self) -> None:
+        numbers_of_python(self)
         if self.reduction not in ("mean", "sum"):
             raise ValueError(f"reduction must be 'mean' or 'sum'; got {shown(self.reduction)}.")
 
@@ -393,6 +394,14 @@ class BinaryCrossEntropy(Loss):
         return loss, kernels.logistic(z) - target
 
 
+def _as_float(x: Any) -> float:
+    """A number of any library as Python's; NaN for what is none."""
+    try:
+        return math.nan if isinstance(x, str | bytes) else float(x)
+    except (TypeError, ValueError):
+        return math.nan
+
+
 @dataclass(frozen=True)
 class CrossEntropy(Loss):
     """L_n = -sum_k t_nk ln p_nk, p = softmax(z): outputs z are logits, shape (N, ..., K), in nats an example.
@@ -438,16 +447,15 @@ class CrossEntropy(Loss):
     def __post_init__(self) -> None:
         super().__post_init__()
         in_range(self.label_smoothing, "label_smoothing", 0, 1, symbol="s")
-        object.__setattr__(self, "label_smoothing", float(self.label_smoothing))
         if self.class_weights is not None:
-            if isinstance(self.class_weights, str | Mapping | Set) or not isinstance(self.class_weights, Iterable):
+            if isinstance(self.class_weights, Mapping | Set) or not is_several(self.class_weights):
                 raise TypeError(
                     f"class_weights must be one number a class, in the order of the labels, such as (1.0, 9.0); got "
                     f"{type(self.class_weights).__name__}."
                 )
-            weights = tuple(float(w) for w in self.class_weights)
+            weights = tuple(map(_as_float, self.class_weights))
             if not all(0 < w < math.inf for w in weights):
-                raise ValueError(f"class_weights must be finite numbers above 0; got {shown(weights)}.")
+                raise ValueError(f"class_weights must be finite numbers above 0; got {shown(self.class_weights)}.")
             object.__setattr__(self, "class_weights", weights)  # a tuple: a frozen dataclass must hash
 
     def prepare(self, target: Array, shape: Shape, dtype: DType) -> tuple[Array, Array | None]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from nnarray import kernels
 from nnarray.backends import default_float, device_of, is_traced, namespace, same_place
-from nnarray.checks import integer
+from nnarray.checks import integer, is_several
 from nnarray.kernels.standard.numerics import at_least_float32, scale_of
 from nnarray.names import also, named, shown
 from nnarray.typing import Array, Shape
@@ -286,7 +286,7 @@ def measured(name: str, metric: Metric, outputs: Array, target: Array) -> float:
 
 def metrics_named(metrics: Any) -> dict[str, Metric]:
     """Metrics by the names that their columns in a history get."""
-    if isinstance(metrics, str) or not isinstance(metrics, Iterable):
+    if not is_several(metrics):
         metrics = [metrics]
     chosen = [_metric(m) for m in metrics]
     names = [getattr(m, "__name__", type(m).__name__) for m in chosen]

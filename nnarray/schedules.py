@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from numbers import Real
 
-from nnarray.checks import in_range, integer, number, real
+from nnarray.checks import in_range, integer, is_several, number, numbers_of_python, real
 from nnarray.names import shown
 
 
@@ -17,8 +17,8 @@ def _positive(value: object, what: str) -> None:
 
 
 def _refuse_lowest(lowest: float, lr: float) -> None:
-    if not 0 <= lowest <= lr:
-        raise ValueError(f"lowest must lie between 0 and the learning rate {lr}; got {shown(lowest)}.")
+    wanted = f"lowest must lie between 0 and the learning rate {lr}; got {shown(lowest)}."
+    number(lowest, wanted, lambda x: 0 <= x <= lr)
 
 
 def better(value: float, best: float, margin: float = 0.0) -> bool:
@@ -36,6 +36,9 @@ class Schedule:
     one) of each finished epoch.
     """
 
+    def __post_init__(self) -> None:
+        numbers_of_python(self)
+
     def rate(self, epoch: int, losses: Sequence[float]) -> float:
         raise NotImplementedError
 
@@ -51,6 +54,7 @@ class Constant(Schedule):
     lr: float
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _positive(self.lr, "learning rate")
 
     def rate(self, epoch: int, losses: Sequence[float]) -> float:
@@ -73,6 +77,7 @@ class Step(Schedule):
     factor: float = 0.1
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _positive(self.lr, "learning rate")
         _positive(self.factor, "factor")
         integer(self.every, "every", 1, usual=10)
@@ -89,6 +94,7 @@ class Exponential(Schedule):
     factor: float
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _positive(self.lr, "learning rate")
         _positive(self.factor, "factor")
 
@@ -110,6 +116,7 @@ class Cosine(Schedule):
     lowest: float = 0.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _positive(self.lr, "learning rate")
         integer(self.epochs, "epochs", 1, usual=50)
         _refuse_lowest(self.lowest, self.lr)
@@ -143,9 +150,10 @@ class MultiStep(Schedule):
     factor: float = 0.1
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _positive(self.lr, "learning rate")
         _positive(self.factor, "factor")
-        if isinstance(self.milestones, str) or not isinstance(self.milestones, Iterable):
+        if not is_several(self.milestones):
             raise TypeError(f"milestones must be epochs, such as (30, 60); got {shown(self.milestones)}.")
         checked = tuple(integer(each, "each of milestones", 1, usual=30) for each in self.milestones)
         object.__setattr__(self, "milestones", checked)
@@ -184,6 +192,7 @@ class OneCycle(Schedule):
     final_div_factor: float = field(default=1e4, kw_only=True)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _positive(self.lr, "learning rate")
         integer(self.epochs, "epochs", 2, usual=50)
         real(self.pct_start, "pct_start", least=0.0, below=1.0, usual=0.3)
@@ -221,6 +230,7 @@ class WarmUp(Schedule):
     then: float | Schedule
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         integer(self.epochs, "epochs", 1, usual=5)
         object.__setattr__(self, "then", schedule(self.then))
 
@@ -256,6 +266,7 @@ class Plateau(Schedule):
     lowest: float = field(default=0.0, kw_only=True)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _positive(self.lr, "learning rate")
         _positive(self.factor, "factor")
         in_range(self.factor, "factor", 0, 1, ends="()")

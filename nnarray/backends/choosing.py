@@ -17,7 +17,20 @@ from nnarray.typing import Device, Namespace
 log = logging.getLogger("nnarray")
 
 
-def backend(flag: str | Backend | None = None) -> Backend:
+GPU_PAYS_FROM = 100_000  # parameters: an estimate, not measured, see `gpu_pays`
+
+
+def gpu_pays(parameters: int | None) -> bool:
+    """Whether "auto" looks for a GPU, for a network of so many parameters; None where nobody knows them yet.
+
+    A step is some fifty launches of about 10 microseconds each on a GPU, however small the network. In that time one
+    core of a CPU, at 40 thousand million operations a second, does the 6 P B operations of dense layers of P = 100,000
+    parameters with B = 32 examples.
+    """
+    return parameters is None or parameters >= GPU_PAYS_FROM
+
+
+def backend(flag: str | Backend | None = None, *, parameters: int | None = None) -> Backend:
     """The array library and device that `flag` names, proved by a computation on it.
 
     Parameters
@@ -26,6 +39,9 @@ def backend(flag: str | Backend | None = None) -> Backend:
         `"numpy"`, `"cupy"`, `"cupy:1"`, `"torch"`, `"torch:cuda:0"`, `"jax"`, `"strict"` (array-api-strict, with its
         imitated devices: `"strict:device1"`, ...), or `"auto"`: a GPU that really computes, else NumPy. The environment
         variable `NNARRAY_BACKEND` decides for `"auto"` and None; without it None means `"numpy"`.
+    parameters : int, optional
+        How many parameters the network has, for `"auto"` alone: below 100,000 it stays on NumPy, for each step would
+        cost more launches than a GPU saves.
 
     Raises
     ------
@@ -50,7 +66,7 @@ def backend(flag: str | Backend | None = None) -> Backend:
     if flag == "auto" and default and default != "auto":
         return _chosen(_proved(default), f"NNARRAY_BACKEND={default}")
     flag = flag or default or "numpy"
-    return _automatic() if flag == "auto" else _proved(flag)
+    return _automatic(parameters) if flag == "auto" else _proved(flag)
 
 
 def host_backend() -> Backend:
@@ -58,7 +74,9 @@ def host_backend() -> Backend:
     return backend("numpy")
 
 
-def _automatic() -> Backend:
+def _automatic(parameters: int | None) -> Backend:
+    if not gpu_pays(parameters):
+        return _chosen(_proved("numpy"), f"a GPU does not pay for {parameters:,} parameters")
     if cuda_driver_version() is None:  # cheap, and saves importing three libraries to learn the same
         return _chosen(_proved("numpy"), "no NVIDIA driver here")
     failures: list[str] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from typing import Any
 
@@ -10,7 +11,8 @@ import numpy as np
 from nnarray.typing import Device, DType, Namespace
 
 FLOATS = ("float16", "bfloat16", "float32", "float64")
-_ON_HOST = {"bfloat16": "float32"}  # the same range
+_REAL = re.compile(r"bool_?|u?int(8|16|32|64)|float(16|32|64|96|128)|bfloat16|longdouble")
+_FLOAT_OF_FEW_BITS = re.compile(r"bfloat16|float[468]_\w+")
 
 
 def dtype_name(dtype: Any) -> str:
@@ -24,6 +26,11 @@ def default_float(xp: Namespace, device: Device) -> DType:
     return xp.__array_namespace_info__().default_dtypes(device=device)["real floating"]
 
 
+def is_of_real_numbers(dtype: DType) -> bool:
+    """Whether it is a dtype of truth values, or of integers or real numbers that can be computed with."""
+    return _REAL.fullmatch(dtype_name(dtype)) is not None
+
+
 def computes(xp: Namespace, device: Device, dtype: DType) -> bool:
     """Whether the device has the dtype: decided by an array, for JAX quietly gives another one."""
     try:
@@ -34,21 +41,37 @@ def computes(xp: Namespace, device: Device, dtype: DType) -> bool:
         return False
 
 
+def _on_host(dtype: DType) -> np.dtype:
+    """NumPy's dtype of that name; float32, which holds all their numbers, for floats of few bits that it lacks."""
+    name = dtype_name(dtype)
+    return np.dtype("float32" if _FLOAT_OF_FEW_BITS.fullmatch(name) else name)
+
+
 def is_safe(dtype: DType, wanted: DType) -> bool:
     """Whether `wanted` can hold all numbers of `dtype`, but for the rounding of integers to floats."""
-    narrow, wide = (np.dtype(_ON_HOST.get(dtype_name(each), dtype_name(each))) for each in (dtype, wanted))
+    narrow, wide = (_on_host(each) for each in (dtype, wanted))
     return np.can_cast(narrow, wide) or (narrow.kind in "iu" and wide.kind == "f" and wide.itemsize > 2)
 
 
 def of_numpy(host: np.ndarray) -> np.ndarray:
-    """In a dtype of NumPy's own: bfloat16 and the like, which others add, as float32."""
-    return host.astype(np.float32) if host.dtype.isbuiltin == 2 else host
+    """In a dtype of NumPy's own; of those that others add, integers in int8, bfloat16 and the like in float32.
+
+    Raises
+    ------
+    TypeError
+        If neither holds all their numbers.
+    """
+    if host.dtype.isbuiltin != 2:
+        return host
+    for wide in (np.int8, np.float32):
+        if np.can_cast(host.dtype, wide):
+            return host.astype(wide)
+    raise TypeError(f"an array of real numbers is needed; got dtype {host.dtype}. Convert it to numbers first.")
 
 
 def refuse_change(host: np.ndarray, wanted: DType, remedy: str = "") -> None:
     """Refuse what would become another number in the wanted dtype: infinity, another integer, no NaN any more."""
-    name = dtype_name(wanted)
-    dtype = np.dtype(_ON_HOST.get(name, name))
+    name, dtype = dtype_name(wanted), _on_host(wanted)
     with np.errstate(over="ignore", invalid="ignore"):
         if dtype.kind == "f":
             changed = np.isinf(host.astype(dtype)) & np.isfinite(host)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import traceback
 from collections.abc import Callable, Generator
 from typing import Any
 
@@ -97,5 +98,6 @@ def memory_errors(x: Any, remedy: Callable[[int | None], str]) -> Generator[None
         be = backend_of(x)
         if isinstance(error, OutOfDeviceMemory) or not be.library.out_of_memory(error):
             raise
+        traceback.clear_frames(error.__traceback__)  # which hold what the failed computation has allocated
         advice = remedy(be.library.free(be.device))
         raise OutOfDeviceMemory(f"no memory left on {place(x)} ({error}). {advice}") from error

@@ -8,7 +8,15 @@ from typing import Any
 import numpy as np
 
 from nnarray.backends.copies import copy
-from nnarray.backends.dtypes import FLOATS, computes, default_float, dtype_name, is_safe, refuse_change
+from nnarray.backends.dtypes import (
+    FLOATS,
+    computes,
+    default_float,
+    dtype_name,
+    is_of_real_numbers,
+    is_safe,
+    refuse_change,
+)
 from nnarray.backends.library import Library
 from nnarray.backends.reading import DLPACK_CPU, plain, read, refuse_non_numeric
 from nnarray.backends.registry import device_of, library_of
@@ -50,7 +58,7 @@ class Backend:
             return default_float(self.xp, self.device)
         name = dtype_name(dtype)
         wanted = getattr(self.xp, name, None)
-        if wanted is None or not computes(self.xp, self.device, wanted):
+        if wanted is None or not is_of_real_numbers(wanted) or not computes(self.xp, self.device, wanted):
             hint = self.library.lack(name)
             raise ValueError(f"backend {self.name!r} has no dtype {name!r}; it has {', '.join(self.dtypes)}.{hint}")
         return wanted

@@ -116,8 +116,15 @@ def refuse_query(x: Any, name: str) -> None:
 
 def refuse_non_numeric(x: Any, name: str = "") -> None:
     """Raise a TypeError unless the array is of integers, real floating numbers or booleans."""
-    if not namespace(x).isdtype(x.dtype, ("bool", "integral", "real floating")):
+    if not _is_real(x):
         subject = f"{name} of dtype" if name else "dtype"
         raise TypeError(
             f"an array of real numbers is needed; got {subject} {dtype_name(x.dtype)}. Convert it to numbers first."
         )
+
+
+def _is_real(x: Any) -> bool:
+    try:
+        return namespace(x).isdtype(x.dtype, ("bool", "integral", "real floating"))
+    except TypeError:  # NumPy's answer of its own dtype of texts
+        return False

@@ -51,8 +51,7 @@ class Torch(Library):
         return self.namespace().asarray(np.array(host, order="C"), dtype=dtype, device=device)
 
     def to_host(self, x: Any) -> np.ndarray:
-        x = x.detach().cpu()
-        return (x.float() if dtype_name(x.dtype) == "bfloat16" else x).numpy()  # NumPy has no bfloat16
+        return _known_to_numpy(x.detach().cpu()).numpy()
 
     def borrow(self, x: Any) -> Any:
         torch = importlib.import_module("torch")
@@ -89,7 +88,11 @@ class Torch(Library):
         return properties.name, properties.total_memory
 
     def free(self, device: Device) -> int | None:
-        return importlib.import_module("torch").cuda.mem_get_info(device)[0] if device.type == "cuda" else None
+        if device.type != "cuda":
+            return None
+        cuda = importlib.import_module("torch").cuda
+        kept = cuda.memory_reserved(device) - cuda.memory_allocated(device)  # by PyTorch, for what it allocates next
+        return cuda.mem_get_info(device)[0] + kept
 
     def explain(self, error: Exception) -> str:
         built_for = importlib.import_module("torch").version.cuda
@@ -104,6 +107,15 @@ class Torch(Library):
 
     def out_of_memory(self, error: BaseException) -> bool:
         return type(error).__name__ == "OutOfMemoryError" or super().out_of_memory(error)
+
+
+def _known_to_numpy(x: Any) -> Any:
+    """In a dtype that NumPy has: bfloat16 and floats of 8 bits in float32, complex numbers of 32 bits in complex64."""
+    if x.is_complex() and x.element_size() < 8:
+        return x.cfloat()
+    if x.is_floating_point() and dtype_name(x.dtype) not in ("float16", "float32", "float64"):
+        return x.float()
+    return x
 
 
 @cache

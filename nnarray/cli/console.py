@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
@@ -28,7 +29,10 @@ QUIET = 5.0  # seconds to the first word of how far it is, where there is no bar
 SHOWN_CLASSES = 10  # of a confusion matrix in a terminal
 
 Flag = Annotated[
-    str, typer.Option("--backend", help="numpy, cupy, torch, torch:cuda:0, jax, strict; auto: a GPU, else NumPy.")
+    str,
+    typer.Option(
+        "--backend", help="numpy, cupy, torch, torch:cuda:0, jax, strict; auto: a GPU if it pays, else NumPy."
+    ),
 ]
 Seed = Annotated[int, typer.Option("--seed", help="Of the data and of the first parameters.")]
 Json = Annotated[bool, typer.Option("--json", help="For machines.")]
@@ -239,3 +243,8 @@ def _newest(row: dict[str, float]) -> str:
         held = f" | {row[f'val_{name}']:.3g}" if f"val_{name}" in row else ""
         parts.append(f"{name} {value:.3g}{held}")
     return "  ".join(parts)
+
+
+def dense_parameters(*sizes: int) -> int:
+    """How many weights and biases dense layers between these sizes have: what a choice of the backend goes by."""
+    return sum((before + 1) * after for before, after in pairwise(sizes))

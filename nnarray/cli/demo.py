@@ -12,7 +12,17 @@ from nnarray import backends, plotting
 from nnarray.backends import Backend
 from nnarray.checks import integer
 from nnarray.cli.app import app
-from nnarray.cli.console import Flag, Seed, described, integers, output, show_facts, show_table, training_bar
+from nnarray.cli.console import (
+    Flag,
+    Seed,
+    dense_parameters,
+    described,
+    integers,
+    output,
+    show_facts,
+    show_table,
+    training_bar,
+)
 from nnarray.layers.activations import FUNCTIONS
 from nnarray.training.callbacks import History
 
@@ -69,9 +79,10 @@ def classes(
     layers = None if hidden is None else integers(hidden, "--hidden")
     sizes = None if hidden_sizes is None else integers(hidden_sizes, "--hidden-sizes")
     picture = _picture(out, "nnarray-demo.png" if sizes is None else "nnarray-hidden-sizes.png")
-    be, console = backends.backend(backend), output()
     from nnarray.apps import demos
 
+    largest = [max(sizes)] if sizes else demos.hidden_of(dataset) if layers is None else layers
+    be, console = backends.backend(backend, parameters=dense_parameters(2, *largest, 2)), output()
     starts = [
         demos.untrained(be, dataset, hidden=each, activation=activation, noise=noise, seed=seed, epochs=epochs)
         for each in ([layers] if sizes is None else [(size,) for size in sizes])
@@ -105,7 +116,7 @@ def line(
     integer(points, "--points", 2, usual=100)
     integer(epochs, "--epochs", 1, usual=300)
     picture = _picture(out, "nnarray-line.png")
-    be, console = backends.backend(backend), output()
+    be, console = backends.backend(backend, parameters=dense_parameters(1, 1)), output()
     from nnarray.apps import demos
 
     with training_bar(epochs) as watch:
@@ -150,7 +161,7 @@ def sine(
     integer(samples, "--samples", 2, usual=15)
     integer(epochs, "--epochs", 1, usual=3000)
     picture = _picture(out, "nnarray-sine.png")
-    be, console = backends.backend(backend), output()
+    be, console = backends.backend(backend, parameters=dense_parameters(1, *layers, 1)), output()
     from nnarray.apps import demos
 
     with training_bar(epochs) as watch:

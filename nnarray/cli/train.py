@@ -24,6 +24,7 @@ from nnarray.cli.console import (
     Missing,
     Skip,
     Thousands,
+    dense_parameters,
     described,
     integers,
     listed,
@@ -173,7 +174,8 @@ def train(
     files.prove(archive.named_file(out))
     if report is not None:
         reports.prepare(report)
-    be, console = backends.backend(backend), output()
+    known = None if data.is_dir() else dense_parameters(*plan.dense_sizes)  # of the layers between, the columns aside
+    be, console = backends.backend(backend, parameters=known), output()
     with reading_bar() as read:
         examples = steps.read(data, plan, read)
     model = steps.model_for(data, examples, plan, be)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from nnarray import random
 from nnarray.backends import as_data, device_of, namespace
-from nnarray.checks import integer, real
+from nnarray.checks import integer, numbers_of_python, real
 from nnarray.random import Key
 from nnarray.typing import Array, Shape
 
@@ -55,8 +55,7 @@ class Augment:
     colour: float = 0.2
 
     def __post_init__(self) -> None:
-        if not isinstance(self.flip, bool):
-            raise TypeError(f"flip must be True or False; got {self.flip!r}.")
+        numbers_of_python(self)
         _pixels(self.shift, "shift")
         _degrees(self.rotate, "rotate")
         _strength(self.colour, "colour")

@@ -72,7 +72,7 @@ def convolution_pullback(
     dx, dw, db = torch.ops.aten.convolution_backward(
         _first(dy),
         _first(padded_x),
-        weight.permute(3, 2, 0, 1),
+        _filters_first(weight),
         [weight.shape[3]],
         window.stride,
         padding,
@@ -86,6 +86,12 @@ def convolution_pullback(
         dx = dx.permute(0, 2, 3, 1)
         dx = dx if padded_x is x else cropped(dx, window.padding)
     return dx if input_gradient else None, dw.permute(2, 3, 1, 0), db
+
+
+def _filters_first(weight: Any) -> Any:
+    """As PyTorch wants it. Of a single filter a copy: PyTorch cannot give a gradient with the strides of this view."""
+    first = weight.permute(3, 2, 0, 1)
+    return first.contiguous() if weight.shape[3] == 1 else first
 
 
 class _Recorded(torch.autograd.Function):

@@ -65,14 +65,25 @@ class Activation(Layer):
     options: Mapping[str, float] = field(default_factory=dict[str, float], hash=False)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         settle(self, function=kept_activation(self.function))
+        if not isinstance(self.options, Mapping):
+            raise TypeError(
+                f"Activation options must be a mapping, such as {{'slope': 0.2}}; got {shown(self.options)}."
+            )
         _ = self.resolved  # an unknown name is reported where it was written
+        if self.derivative is not None and not callable(self.derivative):
+            raise TypeError(
+                f"Activation derivative must be a function of an array, or None; got {shown(self.derivative)}."
+            )
         row = FUNCTIONS.get(self.function) if isinstance(self.function, str) else None
         allowed = set(signature(row.value).parameters) - {"x"} if row else set[str]()
         if unknown := set(self.options) - allowed:
             raise TypeError(f"activation {self.function!r} has no option {unknown}; it has {allowed or 'none'}.")
-        for name, value in self.options.items():
-            real(value, f"option {name!r} of {self.function!r}", usual=0.1)
+        checked = {
+            name: real(x, f"option {name!r} of {self.function!r}", usual=0.1) for name, x in self.options.items()
+        }
+        settle(self, options=checked)
 
     @cached_property
     def resolved(self) -> Function:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, ClassVar, NamedTuple, NoReturn, Self
 
+from nnarray.checks import numbers_of_python
 from nnarray.layers.initializers import Initializer
 from nnarray.layers.kinds import REAL, Takes, arrays_in, example_of
 from nnarray.names import named, shown
@@ -135,6 +136,9 @@ class Layer:
         super().__init_subclass__(**settings)
         if isinstance(cls.masking, str):  # what wraps another layer asks that one
             named(cls.masking, dict.fromkeys(("refuse", "keep", "use")), f"masking of {cls.__name__}")
+
+    def __post_init__(self) -> None:
+        numbers_of_python(self)
 
     @property
     def takes(self) -> Takes:

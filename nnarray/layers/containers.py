@@ -10,7 +10,7 @@ from typing import Any, Self, TypeGuard
 
 from nnarray import kernels
 from nnarray.backends import namespace
-from nnarray.checks import real
+from nnarray.checks import numbers_of_python, real
 from nnarray.layers.activations import Activation, Function, activation, bare, kept_activation
 from nnarray.layers.base import Context, Head, Layer, Out, Pullback, gradients_of, is_ours, outputs_of, settle
 from nnarray.layers.kinds import REAL, Takes, both, same_kind, words
@@ -73,6 +73,7 @@ class Composite(Layer):
                 )
             seen.add(each)
         settle(self, **settings, layers=tuple(layers), names=names)
+        numbers_of_python(self)
 
     @classmethod
     def of_parts(cls, layers: Sequence[Layer], names: Sequence[str], settings: dict[str, Any]) -> Self:

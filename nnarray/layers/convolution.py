@@ -14,7 +14,7 @@ from nnarray.kernels.standard.windows import Window
 from nnarray.layers.activations import Activation, Function, activation, kept_activation
 from nnarray.layers.base import Context, Layer, Out, Param, settle
 from nnarray.layers.initializers import Initializer, kept_initializer
-from nnarray.layers.sliding import Pair, Sides, drawn_window, pair, placed
+from nnarray.layers.sliding import Pair, Sides, drawn_window, kept_pair, kept_sides, pair, placed
 from nnarray.typing import Array, Shape, Tree
 
 
@@ -72,12 +72,14 @@ class Conv2D(Layer):
     bias_init: str | Initializer = "zeros"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         integer(self.filters, "Conv2D filters", 1, usual=16)
         integer(self.groups, "Conv2D groups", 1, usual=1)
         if self.filters % self.groups:
             raise ValueError(f"Conv2D filters must be a multiple of groups; got {self.filters} and {self.groups}.")
         for each in ("kernel", "stride", "dilation"):
-            pair(getattr(self, each), f"Conv2D {each}")
+            settle(self, **{each: kept_pair(getattr(self, each), f"Conv2D {each}")})
+        settle(self, padding=kept_sides(self.padding, "Conv2D"))
         settle(self, activation=kept_activation(self.activation), bias_init=kept_initializer(self.bias_init))
         settle(self, init=self.init and kept_initializer(self.init))
         _ = self.function
@@ -168,6 +170,7 @@ class Conv1D(Layer):
     bias_init: str | Initializer = "zeros"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         flat = self.flat
         settle(self, activation=flat.activation, init=flat.init, bias_init=flat.bias_init)
 

@@ -64,6 +64,7 @@ class Embedding(Layer):
     init: str | Initializer | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         integer(self.count, "Embedding count", 1, usual=1000)
         integer(self.size, "Embedding size", 1, usual=16)
         settle(self, init=self.init and kept_initializer(self.init))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nnarray import random
-from nnarray.checks import above_zero
+from nnarray.checks import above_zero, numbers_of_python, real
 from nnarray.names import also, canonical, named, shown
 from nnarray.typing import Array, Device, Namespace, Shape
 
@@ -31,6 +31,9 @@ class Constant(Initializer):
 
     value: float = 0.0
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "value", real(self.value, "Constant value", usual=0.0))
+
     def draw(self, key: random.Key, shape: Shape, xp: Namespace, device: Device) -> Array:
         """The value, in this shape."""
         return xp.full(shape, self.value, dtype=xp.float64, device=device)
@@ -42,6 +45,10 @@ class Uniform(Initializer):
 
     low: float = -0.05
     high: float = 0.05
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "low", real(self.low, "Uniform low", usual=-0.05))
+        object.__setattr__(self, "high", real(self.high, "Uniform high", usual=0.05))
 
     def draw(self, key: random.Key, shape: Shape, xp: Namespace, device: Device) -> Array:
         """Uniform numbers, of this shape."""
@@ -55,6 +62,10 @@ class Normal(Initializer):
 
     mean: float = 0.0
     std: float = 0.05
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "mean", real(self.mean, "Normal mean", usual=0.0))
+        object.__setattr__(self, "std", real(self.std, "Normal std", least=0.0, usual=0.05))
 
     def draw(self, key: random.Key, shape: Shape, xp: Namespace, device: Device) -> Array:
         """Normal numbers, of this shape."""
@@ -86,6 +97,7 @@ class VarianceScaling(Initializer):
     distribution: str = "uniform"
 
     def __post_init__(self) -> None:
+        numbers_of_python(self)
         above_zero(self.gain, "gain", or_zero=True)
         if self.fan not in ("in", "out", "average"):
             raise ValueError(f"fan must be 'in', 'out' or 'average'; got {shown(self.fan)}.")
@@ -112,6 +124,9 @@ class Orthogonal(Initializer):
     """
 
     gain: float = 1.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "gain", real(self.gain, "gain", usual=1.0))
 
     def draw(self, key: random.Key, shape: Shape, xp: Namespace, device: Device) -> Array:
         """The factor Q of a normal matrix, in this shape."""

@@ -58,6 +58,7 @@ class BatchNorm(Layer):
     epsilon: float = 1e-5
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         in_range(self.momentum, "BatchNorm momentum", 0, 1, ends="(]")
         above_zero(self.epsilon, "BatchNorm epsilon")
 
@@ -143,6 +144,7 @@ class LayerNorm(Layer):
     epsilon: float = 1e-5
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         above_zero(self.epsilon, "LayerNorm epsilon")
 
     def params(self, shape: Shape) -> dict[str, Param]:
@@ -201,6 +203,7 @@ class LocalResponseNorm(Layer):
     k: float = 1.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         integer(self.size, "LocalResponseNorm size", 1, usual=5)
         for name, usual in (("alpha", 1e-4), ("beta", 0.75)):
             real(getattr(self, name), f"LocalResponseNorm {name}", least=0.0, usual=usual)

@@ -10,8 +10,8 @@ from nnarray import kernels
 from nnarray.backends import device_of, namespace
 from nnarray.kernels.standard.numerics import at_least_float32
 from nnarray.kernels.standard.windows import Window
-from nnarray.layers.base import Context, Layer, Out
-from nnarray.layers.sliding import Pair, Sides, drawn_window, pair, placed, sides_of
+from nnarray.layers.base import Context, Layer, Out, settle
+from nnarray.layers.sliding import Pair, Sides, drawn_window, kept_pair, kept_sides, pair, placed, sides_of
 from nnarray.names import shown
 from nnarray.typing import Array, Shape, Tree
 
@@ -39,8 +39,10 @@ class _Pool2D(Layer):
     ceil: bool = False
 
     def __post_init__(self) -> None:
-        pair(self.kernel, f"{type(self).__name__} kernel")
-        pair(self.kernel if self.stride is None else self.stride, f"{type(self).__name__} stride")
+        super().__post_init__()
+        kind = type(self).__name__
+        settle(self, kernel=kept_pair(self.kernel, f"{kind} kernel"), padding=kept_sides(self.padding, kind))
+        settle(self, stride=None if self.stride is None else kept_pair(self.stride, f"{kind} stride"))
 
     def drawn_numbers(self) -> str:
         """Its window."""
@@ -185,7 +187,8 @@ class AdaptiveAvgPool2D(Layer):
     places: Pair
 
     def __post_init__(self) -> None:
-        pair(self.places, "AdaptiveAvgPool2D places")
+        super().__post_init__()
+        settle(self, places=kept_pair(self.places, "AdaptiveAvgPool2D places"))
 
     def out_shape(self, shape: Shape) -> Shape:
         """h', w' and the channels."""
@@ -257,8 +260,8 @@ class GlobalAvgPool(Layer):
         y = xp.mean(x, axis=axes, keepdims=True)
 
         def pullback(dy: Array) -> tuple[Array, Tree]:
-            each = xp.reshape(dy, y.shape) / math.prod(x.shape[1:-1])
-            return xp.broadcast_to(each, x.shape), {}
+            each = at_least_float32(xp.reshape(dy, y.shape)) / math.prod(x.shape[1:-1])
+            return xp.broadcast_to(xp.astype(each, dy.dtype, copy=False), x.shape), {}
 
         return Out(xp.reshape(y, (x.shape[0], x.shape[-1])), pullback)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from nnarray import kernels, random
 from nnarray.backends import device_of, namespace
-from nnarray.checks import in_range, numbers_of_python
+from nnarray.checks import in_range
 from nnarray.layers.base import Context, Layer, Out
 from nnarray.typing import Array, Tree
 
@@ -47,8 +47,8 @@ class Dropout(Layer):
     spatial: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         in_range(self.rate, "Dropout rate", 0, 1, remedy=" Use rate=0 to switch it off.")
-        numbers_of_python(self)
 
     def drawn_numbers(self) -> str:
         """Its rate."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Integral
+from typing import Any
 
 from nnarray.backends import namespace
-from nnarray.layers.base import Context, Layer, Out
+from nnarray.layers.base import Context, Layer, Out, settle
 from nnarray.names import shown
 from nnarray.typing import Array, Shape, Tree
 
@@ -44,10 +46,12 @@ class Reshape(Layer):
         """Whatever there is: no number changes."""
 
     def __post_init__(self) -> None:
-        if not isinstance(self.shape, tuple) or not all(isinstance(n, int) and n >= -1 for n in self.shape):
+        super().__post_init__()
+        if not isinstance(self.shape, tuple) or not all(_is_size(n) for n in self.shape):
             raise ValueError(
                 f"Reshape shape must be a tuple of integers, one of them -1 at most; got {shown(self.shape)}."
             )
+        settle(self, shape=tuple(int(n) for n in self.shape))
         if self.shape.count(-1) > 1:
             raise ValueError(f"Reshape shape may hold -1 once; got {self.shape}.")
 
@@ -91,3 +95,7 @@ class Flatten(Reshape):
     """
 
     shape: Shape = (-1,)
+
+
+def _is_size(n: Any) -> bool:
+    return isinstance(n, Integral) and not isinstance(n, bool) and int(n) >= -1

@@ -21,6 +21,31 @@ def pair(value: Any, name: str, least: int = 1) -> tuple[int, int]:
     return integer(both[0], name, least, usual=least), integer(both[1], name, least, usual=least)
 
 
+def kept_pair(value: Any, name: str, least: int = 1) -> Pair:
+    """As settings keep it: one number if one is given, else two."""
+    both = pair(value, name, least)
+    return both if isinstance(value, tuple | list) else both[0]
+
+
+def kept_sides(padding: Any, layer: str) -> Sides:
+    """Padding as settings keep it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is not "valid", "same", a number, or two, each of which may be two again.
+    """
+    if isinstance(padding, str) and padding in ("valid", "same"):
+        return padding
+    if isinstance(padding, str):
+        raise ValueError(f"{layer} padding must be 'valid', 'same' or numbers; got {shown(padding)}.")
+    if not isinstance(padding, tuple | list):
+        return integer(padding, f"{layer} padding", 0, usual=0)
+    if len(padding) != 2:
+        raise ValueError(f"{layer} padding must be 'valid', 'same', a number, or two; got {shown(padding)}.")
+    return kept_pair(padding[0], f"{layer} padding", 0), kept_pair(padding[1], f"{layer} padding", 0)
+
+
 def drawn_window(size: Any, stride: Any) -> str:
     """The numbers of a window as figures show them, such as " 3×3 / 2"."""
     sizes, steps = size if isinstance(size, tuple) else (size, size), size if stride is None else stride
@@ -54,8 +79,6 @@ def sides_of(
     layer: str, shape: Shape, reach: tuple[int, int], stride: tuple[int, int], padding: Any
 ) -> list[tuple[int, int]]:
     """The padding before and after, down and across."""
-    if isinstance(padding, tuple | list) and len(padding) != 2:
-        raise ValueError(f"{layer} padding must be 'valid', 'same', a number, or two; got {shown(padding)}.")
     return [_sides(layer, padding, axis, shape[axis], reach[axis], stride[axis]) for axis in (0, 1)]
 
 
@@ -65,8 +88,6 @@ def _sides(layer: str, padding: Any, axis: int, size: int, reach: int, stride: i
     if padding == "same":
         missing = max((-(-size // stride) - 1) * stride + reach - size, 0)
         return missing // 2, missing - missing // 2
-    if isinstance(padding, str):
-        raise ValueError(f"{layer} padding must be 'valid', 'same' or numbers; got {shown(padding)}.")
     each = padding[axis] if isinstance(padding, tuple | list) else padding
     return pair(each, f"{layer} padding", least=0)
 

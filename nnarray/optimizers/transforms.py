@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from nnarray import kernels
 from nnarray.backends import device_of, namespace
-from nnarray.checks import all_finite
+from nnarray.checks import above_zero, all_finite, integer, numbers_of_python
 from nnarray.functional.layout import Layout
 from nnarray.kernels.standard.numerics import at_least_float32, at_least_float32_dtype, clamp, scaled
 from nnarray.typing import Array
@@ -71,6 +71,10 @@ class ClipNorm(Transform):
 
     norm: float
 
+    def __post_init__(self) -> None:
+        numbers_of_python(self)
+        above_zero(self.norm, "ClipNorm norm")
+
     def apply(self, gradient: Array, theta: Array, slots: Slots, info: Info) -> tuple[Array, Array, Slots]:
         return (_shortened(gradient, self.norm) if gradient.shape[0] else gradient), theta, slots
 
@@ -87,6 +91,10 @@ class ClipValue(Transform):
 
     limit: float
 
+    def __post_init__(self) -> None:
+        numbers_of_python(self)
+        above_zero(self.limit, "ClipValue limit")
+
     def apply(self, gradient: Array, theta: Array, slots: Slots, info: Info) -> tuple[Array, Array, Slots]:
         xp = namespace(gradient)
         clipped = clamp(gradient, -self.limit, self.limit)
@@ -98,6 +106,10 @@ class Decay(Transform):
     """Coupled weight decay, through the gradient: g <- g + decay w, of weights only."""
 
     decay: float
+
+    def __post_init__(self) -> None:
+        numbers_of_python(self)
+        above_zero(self.decay, "decay", or_zero=True)
 
     def apply(self, gradient: Array, theta: Array, slots: Slots, info: Info) -> tuple[Array, Array, Slots]:
         return kernels.decayed(gradient, theta, info.decays, decay=self.decay), theta, slots
@@ -113,6 +125,10 @@ class DecoupledDecay(Transform):
     """
 
     decay: float
+
+    def __post_init__(self) -> None:
+        numbers_of_python(self)
+        above_zero(self.decay, "decay", or_zero=True)
 
     def apply(self, gradient: Array, theta: Array, slots: Slots, info: Info) -> tuple[Array, Array, Slots]:
         factor = info.numbers["rate"] * self.decay
@@ -139,6 +155,11 @@ class LossScale(Transform):
     """The scale, and how many steps are good since the last one that was not, and in all; each of shape ()."""
     most = 2.0**32
     least = 2.0**-14
+
+    def __post_init__(self) -> None:
+        numbers_of_python(self)
+        above_zero(self.start, "LossScale start")
+        integer(self.patience, "LossScale patience", 1, usual=2000)
 
     def init(self, layout: Layout | None, theta: Array) -> Slots:
         """The scale at its start, and no steps."""

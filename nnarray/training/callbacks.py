@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from nnarray.checks import integer, real
+from nnarray.checks import integer, is_several, numbers_of_python, real
 from nnarray.drawing.curves import plot_history
 from nnarray.metrics import METRICS
 from nnarray.names import shown
@@ -163,6 +163,7 @@ class EarlyStopping(Callback):
     _kept: tuple[Array, Array] | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
+        numbers_of_python(self)
         if self.mode not in ("auto", "min", "max"):
             raise ValueError(f"EarlyStopping mode must be 'auto', 'min' or 'max'; got {shown(self.mode)}.")
         if self.mode == "auto":
@@ -233,7 +234,7 @@ class EachEpoch(Callback):
 
 def as_callbacks(callbacks: Any) -> list[Callback]:
     """Several, or one, as a list."""
-    several = isinstance(callbacks, Iterable) and not isinstance(callbacks, str | Callback | type)
+    several = isinstance(callbacks, Iterable) and not isinstance(callbacks, Callback | type) and is_several(callbacks)
     return [as_callback(each) for each in (callbacks if several else [callbacks])]
 
 

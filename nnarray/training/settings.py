@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from nnarray.backends import copy
-from nnarray.checks import integer, real
+from nnarray.checks import integer, real, switch
 from nnarray.functional.layout import Layout
 from nnarray.kernels.standard.numerics import at_least_float32
 from nnarray.losses import Loss, loss_named
@@ -63,6 +63,9 @@ class FitSettings:
             "accumulate": integer(call["accumulate"], "accumulate", 1, usual=4),
             "ema": None if call["ema"] is None else real(call["ema"], "ema", least=0.0, below=1.0, usual=0.999),
             "precision": checked_precision(call["precision"]),
+            "shuffle": switch(call["shuffle"], "shuffle"),
+            "progress": None if call["progress"] is None else switch(call["progress"], "progress"),
+            "check_finite": switch(call["check_finite"], "check_finite"),
             "engine": call["engine"] if call["precision"] is None else engine_in_precision(call["engine"]),
         }
         if not looked_up["optimizer"].stepwise and (looked_up["accumulate"] > 1 or looked_up["ema"] is not None):

@@ -315,7 +315,7 @@ class Trainer:
     def _note(self, done: Finished, rows: Any, batch: tuple[Any, ...], losses: list[Array], outputs: Any) -> None:
         _, target, weights = batch
         done.losses.extend(losses)
-        done.masses.append(target.shape[0] if weights is None else same_place(w=weights).sum(weights))
+        done.masses.append(target.shape[0] if weights is None else same_place(w=weights).sum(at_least_float32(weights)))
         if self.keep_outputs:
             done.rows.append(rows)
             done.outputs.append(outputs)

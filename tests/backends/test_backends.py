@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import weakref
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -274,3 +276,53 @@ def test_full_device_is_reported_in_one_way(
     ):
         model.fit(np.ones((8, 2)), np.zeros(8, dtype=int), batch_size=4, optimizer=rule)
     np.testing.assert_array_equal(model.theta, before)
+
+
+def test_the_memory_of_what_failed_is_free_again_when_the_advice_is_given(host: nn.Backend) -> None:
+    theta, allocated, alive = host.asarray([1.0]), [], []
+
+    def fails() -> None:
+        activations = np.ones(1000)
+        allocated.append(weakref.ref(activations))
+        raise MemoryError("Unable to allocate 9 GiB")
+
+    def advice(_: int | None) -> str:
+        alive.extend(each() is not None for each in allocated)
+        return "Take less."
+
+    with pytest.raises(nn.OutOfDeviceMemory, match=r"9 GiB.*Take less\."), backends.memory_errors(theta, advice):
+        fails()
+    assert alive == [False]
+
+
+def test_a_gpu_pays_for_large_networks() -> None:
+    assert [choosing.gpu_pays(n) for n in (None, 0, 27, 99_999, 100_000, 10**9)] == [True, *[False] * 3, *[True] * 2]
+
+
+def test_what_parameters_are_known_decides_for_auto_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NNARRAY_BACKEND", raising=False)
+    assert nn.backend("strict", parameters=27).name == "strict"
+    monkeypatch.setenv("NNARRAY_BACKEND", "strict")
+    assert nn.backend("auto", parameters=27).name == "strict"
+
+
+def test_auto_tries_gpus_for_what_pays(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[str] = []
+    proved = choosing._proved
+
+    def note(flag: str) -> nn.Backend:
+        tried.append(flag)
+        return proved("strict" if flag == "torch:cuda:0" else flag)
+
+    monkeypatch.delenv("NNARRAY_BACKEND", raising=False)
+    monkeypatch.setattr(choosing, "cuda_driver_version", lambda: 13000)
+    monkeypatch.setattr(choosing, "_proved", note)
+    small = nn.backend("auto", parameters=27)
+    assert (small.name, small.reason) == ("numpy", "a GPU does not pay for 27 parameters")
+    assert tried == ["numpy"]
+    tried.clear()
+    for parameters in (None, 10**6):
+        assert nn.backend("auto", parameters=parameters).reason == "a GPU that computes"
+    assert "torch:cuda:0" in tried
+    monkeypatch.setattr(choosing, "cuda_driver_version", lambda: None)
+    assert nn.backend("auto").reason == "no NVIDIA driver here"

@@ -160,6 +160,59 @@ def test_dtypes_of_others_keep_their_values(be: nn.Backend, kind: Any) -> None:
         assert be.to_numpy(be.asarray(x, dtype="float32")).tolist() == [[1.5, -0.25]]
 
 
+FEW_BITS = ["bfloat16", "float8_e4m3fn", "float8_e5m2", "float4_e2m1fn", "int4", "uint4"]
+
+
+@pytest.mark.parametrize("kind", FEW_BITS)
+@pytest.mark.parametrize("owner", ["numpy", "jax", "torch"])
+def test_numbers_of_few_bits_arrive_as_they_are(be: nn.Backend, owner: str, kind: str) -> None:
+    """As integers if they are some; and no library keeps what another one cannot fetch."""
+    values = [1.0, 2.0] if "int" in kind else [1.5, 2.0]
+    if owner == "torch":
+        if not hasattr(torch, kind) or "4" in kind[-2:]:
+            pytest.skip("PyTorch cannot fill an array of this dtype")
+        given: Any = torch.tensor(values).to(getattr(torch, kind))
+    else:
+        given = np.asarray(values, dtype=getattr(ml_dtypes, kind))
+        given = jax.numpy.asarray(given) if owner == "jax" else given
+    x = be.asarray(given)
+    assert be.to_numpy(x).tolist() == values
+    assert be.xp.isdtype(be.asarray(be.to_numpy(x)).dtype, "integral" if "int" in kind else "real floating")
+    assert be.to_numpy(be.asarray(given, dtype="float32")).tolist() == values
+    if "int" not in kind:
+        with pytest.raises(ValueError, match=r"int32 cannot hold 1\.5"):
+            be.asarray(given, dtype="int32")
+
+
+NO_REAL_NUMBERS = {
+    "complex": np.asarray([1.5j]),
+    "complex halves": lambda: torch.tensor([1.5j]).to(torch.complex32),  # which PyTorch warns of
+    "complex of JAX": jax.numpy.asarray([1.5j]),
+    "dates": np.asarray(["2024-01-01"], dtype="datetime64[D]"),
+    "durations": np.asarray([3], dtype="timedelta64[s]"),
+    "texts": np.asarray(["1.5"]),
+    "texts of any length": np.asarray(["1.5"], dtype=np.dtypes.StringDType()),
+    "bytes": np.asarray([b"1.5"]),
+    "objects": np.asarray([1.5], dtype=object),
+    "records": np.zeros(2, dtype=[("a", float)]),
+}
+
+
+@pytest.mark.parametrize("name", NO_REAL_NUMBERS)
+@pytest.mark.parametrize("dtype", [None, "float32"])
+@pytest.mark.filterwarnings("ignore:ComplexHalf")
+def test_what_is_of_no_real_numbers_is_refused(be: nn.Backend, name: str, dtype: str | None) -> None:
+    given: Any = NO_REAL_NUMBERS[name]
+    with pytest.raises(TypeError, match=r"an array of real numbers is needed; got .*dtype .*Convert it"):
+        be.asarray(given() if callable(given) else given, dtype=dtype)
+
+
+@pytest.mark.parametrize("dtype", ["complex64", "float8_e5m2", "int4", "datetime64", "str", "sum"])
+def test_a_dtype_that_cannot_be_computed_with_cannot_be_asked_for(be: nn.Backend, dtype: str) -> None:
+    with pytest.raises(ValueError, match=f"has no dtype '{dtype}'; it has .*float32"):
+        be.asarray([1.0], dtype=dtype)
+
+
 @pytest.mark.parametrize("kind", ["uint16", "uint32", "uint64"])
 def test_unsigned_integers_of_torch_are_computed_with(kind: str) -> None:
     be = nn.backend("torch")

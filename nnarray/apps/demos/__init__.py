@@ -14,6 +14,7 @@ from nnarray.apps.demos.classes import (
     Usual,
     draw_sizes,
     draw_training,
+    hidden_of,
     train,
     untrained,
 )

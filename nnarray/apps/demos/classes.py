@@ -95,6 +95,11 @@ class Trained:
     scores: Scores
 
 
+def hidden_of(dataset: str) -> tuple[int, ...]:
+    """The usual sizes of the hidden layers for the dataset of that name."""
+    return named(dataset, DATASETS, "dataset").hidden
+
+
 def untrained(
     be: Backend,
     dataset: str = "moons",

@@ -92,6 +92,11 @@ class Plan:
                 f"--batch-size."
             )
 
+    @property
+    def dense_sizes(self) -> tuple[int, ...]:
+        """The sizes of the hidden layers of a network for tables."""
+        return self.hidden or (64, 64)
+
 
 class Trained(NamedTuple):
     """A network that has been trained, and its scores on the examples that were held out."""
@@ -163,7 +168,7 @@ def network_for(inputs: Inputs, plan: Plan) -> Network:
                 f"--size {least} or more, or fewer convolutions, such as --hidden 16."
             )
         return cnn(outputs, filters, activation=plan.activation)
-    return mlp(outputs, plan.hidden or (64, 64), activation=plan.activation, dropout=plan.dropout)
+    return mlp(outputs, plan.dense_sizes, activation=plan.activation, dropout=plan.dropout)
 
 
 def model_for(path: Path, examples: Examples, plan: Plan, be: Backend) -> Model:

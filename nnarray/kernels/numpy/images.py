@@ -163,24 +163,25 @@ def max_pool_pullback(dy: Any, x: Any, y: Any, *, window: Window) -> Any:
     padded_x = (
         np.pad(x, ((0, 0), *window.padding, (0, 0)), constant_values=-np.inf) if any(map(any, window.padding)) else x
     )
-    padded_dx: Any = np.zeros(padded_x.shape, dtype=dy.dtype)
+    padded_dx: Any = np.zeros(padded_x.shape, dtype=np.result_type(dy.dtype, np.float32))
     free = np.ones(y.shape, dtype=bool)
     for tap in window.taps():
         seen = (slice(None), *window.seen_by(tap, output_size))
         won = (padded_x[seen] == y) & free
         free &= ~won
         padded_dx[seen] += chosen(won, dy)
-    return cropped(padded_dx, window.padding)
+    dx: Any = cropped(padded_dx, window.padding)
+    return dx.astype(dy.dtype, copy=False)
 
 
 @kernels.mean_pool_pullback.fast("numpy")
 def mean_pool_pullback(dy: Any, x: Any, counts: Any, *, window: Window) -> Any:
     """Added in place."""
     (top, bottom), (left, right) = window.padding
-    padded_dx: Any = np.zeros(
-        (x.shape[0], x.shape[1] + top + bottom, x.shape[2] + left + right, x.shape[3]), dtype=dy.dtype
-    )
+    shape = (x.shape[0], x.shape[1] + top + bottom, x.shape[2] + left + right, x.shape[3])
+    padded_dx: Any = np.zeros(shape, dtype=np.result_type(dy.dtype, np.float32))
     scaled_dy = dy / counts
     for tap in window.taps():
         padded_dx[(slice(None), *window.seen_by(tap, dy.shape[1:3]))] += scaled_dy
-    return cropped(padded_dx, window.padding)
+    dx: Any = cropped(padded_dx, window.padding)
+    return dx.astype(dy.dtype, copy=False)

@@ -329,7 +329,9 @@ def softmax(x: Array) -> Array:
 @pullback_of(softmax, reads="y", elementwise=False)
 def softmax_pullback(dy: Array, x: Array | None, y: Array) -> Array:
     """dx_k = y_k (dy_k - sum_j dy_j y_j)."""
-    return y * (dy - namespace(y).sum(dy * y, axis=-1, keepdims=True))
+    xp, dtype = namespace(y), y.dtype
+    dy, y = at_least_float32(dy), at_least_float32(y)
+    return xp.astype(y * (dy - xp.sum(dy * y, axis=-1, keepdims=True)), dtype, copy=False)
 
 
 @kernel
@@ -344,5 +346,6 @@ def log_softmax(x: Array) -> Array:
 @pullback_of(log_softmax, reads="y", elementwise=False)
 def log_softmax_pullback(dy: Array, x: Array | None, y: Array) -> Array:
     """dx_k = dy_k - exp(y_k) sum_j dy_j."""
-    xp = namespace(y)
-    return dy - xp.exp(y) * xp.sum(dy, axis=-1, keepdims=True)
+    xp, dtype = namespace(y), y.dtype
+    dy, y = at_least_float32(dy), at_least_float32(y)
+    return xp.astype(dy - xp.exp(y) * xp.sum(dy, axis=-1, keepdims=True), dtype, copy=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from nnarray.backends import namespace
 from nnarray.kernels.functions import Function
 from nnarray.kernels.registry import kernel
+from nnarray.kernels.standard.numerics import sum_of_rows
 from nnarray.kernels.standard.windows import Window, cropped, padded, spread
 from nnarray.typing import Array
 
@@ -63,7 +64,7 @@ def convolution_pullback(
             term = spread(back, window, tap, padded_x.shape)
             dx = term if dx is None else dx + term
     dw = xp.reshape(xp.stack(gradients), weight.shape)
-    db = xp.sum(xp.reshape(dy, (-1, dy.shape[-1])), axis=0, dtype=dy.dtype)
+    db = sum_of_rows(xp.reshape(dy, (-1, dy.shape[-1])))
     return None if dx is None else cropped(dx, window.padding), dw, db
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from nnarray.backends import namespace
 from nnarray.kernels.functions import Function
 from nnarray.kernels.registry import kernel
+from nnarray.kernels.standard.numerics import sum_of_rows
 from nnarray.typing import Array
 
 
@@ -44,7 +45,7 @@ def affine_pullback(
     rows = xp.reshape(dy, (-1, dy.shape[-1]))
     inputs = xp.reshape(x, (-1, x.shape[-1]))
     dx = xp.matmul(dy, weight.T) if input_gradient else None
-    return dx, xp.matmul(inputs.T, rows), xp.sum(rows, axis=0, dtype=dy.dtype)
+    return dx, xp.matmul(inputs.T, rows), sum_of_rows(rows)
 
 
 @kernel

@@ -47,6 +47,13 @@ def scaled(x: Array) -> tuple[Array, Array, Array]:
     return x, size, xp.sqrt(xp.sum(x * x, keepdims=True))
 
 
+def sum_of_rows(rows: Array) -> Array:
+    """The sum over the first axis, in the dtype of the rows; half precision is summed in float32."""
+    xp = namespace(rows)
+    total = xp.sum(rows, axis=0, dtype=at_least_float32_dtype(xp, rows.dtype))
+    return xp.astype(total, rows.dtype, copy=False)
+
+
 def within(x: Array) -> Array:
     """`x` with everything beyond half the largest number, infinity too, limited: no difference of two overflows."""
     xp = namespace(x)

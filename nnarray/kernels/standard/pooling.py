@@ -34,15 +34,16 @@ def max_pool_pullback(dy: Array, x: Array, y: Array, *, window: Window) -> Array
     """dy goes to the first entry of each window, row by row, that is the largest."""
     xp, output_size = namespace(x), window.output_size(x.shape[1:3])
     padded_x = padded(x, window.padding, -math.inf)
+    wide_dy = numerics.at_least_float32(dy)
     free = xp.ones(y.shape, dtype=xp.bool, device=device_of(y))
     dx: Array | None = None
     for tap in window.taps():
         won = (padded_x[:, *window.seen_by(tap, output_size), :] == y) & free
         free = free & ~won
-        term = spread(xp.where(won, dy, 0.0), window, tap, padded_x.shape)
+        term = spread(xp.where(won, wide_dy, 0.0), window, tap, padded_x.shape)
         dx = term if dx is None else dx + term
     assert dx is not None
-    return cropped(dx, window.padding)
+    return xp.astype(cropped(dx, window.padding), dy.dtype, copy=False)
 
 
 @kernel
@@ -68,11 +69,11 @@ def mean_pool(x: Array, counts: Array, *, window: Window) -> Array:
 @kernel
 def mean_pool_pullback(dy: Array, x: Array, counts: Array, *, window: Window) -> Array:
     """Each entry of a window gets dy / counts."""
-    scaled_dy = dy / counts
+    scaled_dy = numerics.at_least_float32(dy) / counts
     padded_shape = (x.shape[0], x.shape[1] + sum(window.padding[0]), x.shape[2] + sum(window.padding[1]), x.shape[3])
     dx: Array | None = None
     for tap in window.taps():
         term = spread(scaled_dy, window, tap, padded_shape)
         dx = term if dx is None else dx + term
     assert dx is not None
-    return cropped(dx, window.padding)
+    return namespace(x).astype(cropped(dx, window.padding), dy.dtype, copy=False)
