@@ -3,17 +3,24 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-without-torch lint types docs support bench gpu-check clean
+.PHONY: demo test cupy-on-cpu test-without-torch lint types docs support bench gpu-check clean
 
 demo: $(VENV)/.demo
 	$(BIN)/nnarray demo
 
-test: $(VENV)/.test
+test: $(VENV)/.test cupy-on-cpu
 	$(BIN)/python -m pytest -n 2
+
+# CuPy as it is published, on a CUDA whose devices are the host: `cupy` and `cupy:1` are then tested without a GPU.
+cupy-on-cpu: .cupy-on-cpu/built
+
+BUILT_FROM := $(addprefix tests/cupy_on_cpu/,__init__.py __main__.py build.py sorting.py cuda/*)
+.cupy-on-cpu/built: $(VENV)/.python $(wildcard $(BUILT_FROM))
+	@$(BIN)/python -m tests.cupy_on_cpu
 
 # Layers, losses, optimizers, schedules and models as somebody without PyTorch tests them: on NumPy and the strict library.
 test-without-torch: $(VENV)/.test
-	NNARRAY_WITHOUT=torch $(BIN)/python -m pytest -n 2 -q -k 'not jax and not strict:' tests/layers tests/models tests/kernels \
+	NNARRAY_WITHOUT=torch,cupy $(BIN)/python -m pytest -n 2 -q -k 'not jax and not strict:' tests/layers tests/models tests/kernels \
 	  tests/test_losses.py tests/test_optimizers.py tests/test_schedules.py
 
 lint: $(VENV)/.test
@@ -40,7 +47,7 @@ gpu-check: $(VENV)/.gpu
 	$(BIN)/python benchmarks/run.py --gpu --json gpu.json
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis nnarray-*.png docs/_build
+	rm -rf $(VENV) .cupy-on-cpu build dist .pytest_cache .ruff_cache .hypothesis nnarray-*.png docs/_build
 	find nnarray tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Each stamp says that what it names is installed; a changed pyproject.toml installs again.

@@ -40,11 +40,23 @@ os.environ.pop("NNARRAY_BACKEND", None)
 import pytest
 
 import nnarray as nn
+from tests import cupy_on_cpu
 from tests.packages import MISSING, hide
 
 hide(os.environ.get("NNARRAY_WITHOUT", "").split(","))
+ON_CPU = cupy_on_cpu.is_built() and not os.path.exists("/dev/nvidiactl")  # CuPy, whose tests then take longer
+if ON_CPU:
+    cupy_on_cpu.use()
 
-FLAGS = ("numpy", "strict", "strict:device1", "strict:no_float64", "torch", "torch:cuda:0", "jax", "cupy")
+FLAGS = ("numpy", "strict", "strict:device1", "strict:no_float64", "torch", "torch:cuda:0", "jax", "cupy", "cupy:1")
+ON_CPU_IN = (  # whose tests run on CuPy on the CPU; it first compiles each kernel, and all tests would take too long
+    "tests/backends/",
+    "tests/kernels/",
+    "tests/layers/",
+    "tests/test_losses.py",
+    "tests/test_optimizers.py",
+)
+SECOND_DEVICES = {"cupy:1"}  # for the tests that are marked so
 VARIANTS = {"strict:device1", "strict:no_float64"}  # the strict library, where defaults of device and dtype are wrong
 ALWAYS = {"numpy", "strict"} | VARIANTS
 
@@ -99,10 +111,16 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A backend that cannot compute here gives no test to skip: the closing lines name it instead."""
     if "be" in metafunc.fixturenames:
-        usable = [flag for flag in FLAGS if not WHY_NOT[flag]]
-        if metafunc.definition.get_closest_marker("once_a_library"):
-            usable = [flag for flag in usable if flag not in VARIANTS]
+        usable = [flag for flag in FLAGS if not WHY_NOT[flag] and _is_tested_on(metafunc.definition, flag)]
         metafunc.parametrize("be", usable, indirect=True, scope="session")
+
+
+def _is_tested_on(test: pytest.Item, flag: str) -> bool:
+    if flag in VARIANTS and test.get_closest_marker("once_a_library"):
+        return False
+    if flag in SECOND_DEVICES:
+        return test.get_closest_marker("second_device") is not None
+    return flag != "cupy" or not ON_CPU or test.nodeid.startswith(ON_CPU_IN)
 
 
 @pytest.fixture(scope="session")
@@ -121,6 +139,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     params = getattr(getattr(item, "callspec", None), "params", {})
     if "be" in params:
         item.user_properties.append(("backend", params["be"]))
+    for flag in ("cupy", params.get("be", "cupy")):
+        if not WHY_NOT[flag] and hasattr(device := nn.backend(flag).device, "use"):
+            device.use()  # the test before may have been on another one
     if why := WHY_NOT.get(params.get("flag", "")):  # of the few tests that name their backends
         pytest.skip(why)
 

@@ -502,7 +502,7 @@ def test_numbers_of_updates_may_be_arrays(be: nn.Backend, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PURE)
-@pytest.mark.parametrize("flag", ["numpy", "torch"])
+@pytest.mark.parametrize("flag", ["numpy", "torch", "cupy"])
 def test_half_precision_stays_half_precision(flag: str, name: str) -> None:
     be = nn.backend(flag)
     args, options = BUILT[name][0]

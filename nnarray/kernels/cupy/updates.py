@@ -25,8 +25,9 @@ class Launch:
         self.written = [arrays[i] for i in rule.targets]
 
     def __call__(self, numbers: Sequence[Any]) -> None:
-        """Take it, with its row of the table."""
-        self.launch(*self.read, *numbers, *self.constants, *self.written)
+        """Take it, with its row of the table, in which arrays of shape () are numbers, too."""
+        given = [n.astype(cp.float64) if isinstance(n, cp.ndarray) else n for n in numbers]
+        self.launch(*self.read, *given, *self.constants, *self.written)
 
     def table(self, numbers: Any) -> Any:
         """The numbers of some steps, a row each."""

@@ -1,0 +1,99 @@
+"""Every source of the CuPy versions, as CuPy itself completes it, through NVIDIA's own compiler, which needs no GPU."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nnarray import kernels
+from nnarray.kernels.expressions import recorded
+from nnarray.kernels.functions import FUNCTIONS
+from nnarray.kernels.rules import Update
+from tests import cupy_on_cpu
+from tests.processes import run
+
+NDARRAY, INDEXER, SCALAR = 1, 2, 3  # CuPy's own numbers for kinds of arguments
+DIMENSIONS = {"contiguous": 1, "strided": 2}
+pytestmark = pytest.mark.skipif(
+    not cupy_on_cpu.is_built() or importlib.util.find_spec("cupy") is None, reason="CuPy on the CPU is not in use"
+)
+
+
+def codes(dtype: np.dtype) -> Iterator[tuple[str, Any]]:
+    """Every source by a name."""
+    from nnarray.kernels.cupy import sources
+
+    for name, function in FUNCTIONS.items():
+        if function.elementwise and name != "identity":
+            yield name, sources.source(recorded(function.value.definition, 1, dtype))
+            yield f"{name}_pullback", sources.source(recorded(function.pullback.definition, 3, dtype))
+    for name, kernel in kernels.TABLE.items():
+        if isinstance(kernel, Update):
+            arrays = kernel.definition.__code__.co_argcount
+            settings = [each == "nesterov" or 0.9 for each in kernel.settings]
+            yield name, sources.source_of_rule(kernel.rule(arrays, dtype, *settings))
+    yield "cross_entropy", sources.CROSS_ENTROPY
+
+
+def argument(kind: str, dtype: np.dtype, layout: str) -> Any:
+    """What CuPy knows of an argument: T is an array's entry, anything else a number's type."""
+    from cupy import ndarray
+    from cupy._core._kernel import _ArgInfo
+
+    if kind == "T":
+        return _ArgInfo(NDARRAY, ndarray, dtype, DIMENSIONS[layout], layout == "contiguous", True)
+    return _ArgInfo(SCALAR, object, np.dtype(kind), 0, True, True)
+
+
+def completed(name: str, code: Any, dtype: np.dtype, layout: str) -> str:
+    """The source as CuPy completes it for a call with such arrays, in a namespace of its own."""
+    import cupy
+    from cupy._core import _kernel
+
+    kinds = [parameter.split()[-2] for parameter in f"{code.inputs}, {code.outputs}".split(", ")]
+    arguments = [argument(kind, dtype, layout) for kind in kinds]
+    arguments.append(_kernel._ArgInfo(INDEXER, object, None, DIMENSIONS[layout], True, True))
+    kernel, types = cupy.ElementwiseKernel(*code, f"of_{name}"), _kernel._TypeMap((("T", dtype.type),))
+    text = _kernel._get_elementwise_kernel_code(
+        tuple(arguments), types, kernel.params, kernel.operation, kernel.name, kernel.preamble
+    )
+    return f"namespace space_of_{name} {{\n{text}\n}}\n"
+
+
+def compiled(text: str, architecture: int, folder: Path) -> tuple[bytes, str]:
+    """The machine code, which is empty where the source is refused, and what the compiler says."""
+    from cupy._core.core import _cupy_header_list, assemble_cupy_compiler_options
+
+    headers = "".join(f"#include <{each}>\n" for each in (*_cupy_header_list, "cupy/float16.cuh"))
+    source, result = folder / "kernels.cu", folder / "kernels.cubin"
+    source.write_text(headers + text)
+    options = (*assemble_cupy_compiler_options(()), f"-arch=sm_{architecture}")
+    done = run(sys.executable, "-m", "tests.cupy_on_cpu.nvrtc", str(source), str(result), *options)
+    return result.read_bytes(), done.stdout
+
+
+@pytest.mark.parametrize("architecture", [75, 90, 120])
+@pytest.mark.parametrize("layout", sorted(DIMENSIONS))
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_every_source_compiles(dtype: str, layout: str, architecture: int, tmp_path: Path) -> None:
+    sources = dict(codes(np.dtype(dtype)))
+    text = "".join(completed(name, code, np.dtype(dtype), layout) for name, code in sources.items())
+    code, log = compiled(text, architecture, tmp_path)
+    assert code, log
+    for name in sources:
+        assert f"of_{name}".encode() in code
+
+
+def test_a_wrong_source_is_refused(tmp_path: Path) -> None:
+    from nnarray.kernels.cupy.sources import Code
+
+    text = completed("wrong", Code("T x", "T y", "y = x + nothing;"), np.dtype("float32"), "strided")
+    code, log = compiled(text, 90, tmp_path)
+    assert not code
+    assert "nothing" in log
