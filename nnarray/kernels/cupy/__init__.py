@@ -15,11 +15,15 @@ from cupyx.scipy import special  # pyright: ignore[reportMissingImports]
 
 from nnarray import kernels
 from nnarray.kernels.cupy import draws, images, linear, losses, normalisation, sources, updates, vectors
+from nnarray.kernels.cupy.sources import Code
 from nnarray.kernels.expressions import recorded
 from nnarray.kernels.functions import FUNCTIONS
 from nnarray.kernels.registry import Kernel
 
 cp: Any = cupy
+
+CODES: dict[str, Code] = draws.CODES | images.CODES | losses.CODES | normalisation.CODES | updates.CODES | vectors.CODES
+"""Every source that is written by hand, by name; the others are made of definitions, in `sources`."""
 
 
 def _is_float32_or_more(x: Any) -> bool:

@@ -100,9 +100,10 @@ MAX_POOL = Code(
     f"raw T x, {SETTINGS}",
     "T y",
     f"""{REGISTERS}{POSITION}
-    R largest = -INFINITY;
+    const R beside = R(-1) / R(0);
+    R largest = beside;
     {EACH_TAP}
-        const R e = inside ? R(x[at]) : -R(INFINITY);
+        const R e = inside ? R(x[at]) : beside;
         largest = e > largest || e != e ? e : largest;
     }}
     y = T(largest);
@@ -124,7 +125,7 @@ MAX_POOL_BACK = Code(
                 const int f = q * stride_across + t * dilation_across - left;
                 const bool inside = e >= 0 && e < height && f >= 0 && f < width;
                 first = mine != (inside ? R(x[((ptrdiff_t(n) * height + e) * width + f) * channels + c])
-                                        : -R(INFINITY));
+                                        : R(-1) / R(0));
             }}
             if (first) total += R(dy[at]);
         }}

@@ -21,7 +21,7 @@ COLUMNS = f"""
     const int across = (units + lanes - 1) / lanes, block = i / {THREADS}, chunk = block / across;
     const int column = block % across * lanes + threadIdx.x % lanes;
     const int begin = chunk * length, stop = column >= units ? begin : rows < begin + length ? rows : begin + length;
-    const int count = (rows < begin + length ? rows : begin + length) - begin, step = {THREADS} / lanes;
+    const int step = {THREADS} / lanes;
 """
 """Which rows and which column a thread has a part in."""
 
@@ -47,7 +47,7 @@ MOMENTS = Code(
     f"""{REGISTERS}{COLUMNS}
     __shared__ R sums[{THREADS}];
     __shared__ R sizes[{THREADS}];
-    const int first = threadIdx.x % lanes;
+    const int first = threadIdx.x % lanes, count = (rows < begin + length ? rows : begin + length) - begin;
     R total = 0, most = 0;
     {EACH_ROW} total += R(x[{AT}]) / R(count);
     sums[threadIdx.x] = total;

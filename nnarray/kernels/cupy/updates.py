@@ -41,6 +41,7 @@ DECAYED = Code(
     "T y",
     f"{REGISTERS} y = T(R(gradient) + R(decay) * (R(theta) * R(decays)));",
 )
+CODES = {"decayed": DECAYED}
 _decayed = cp.ElementwiseKernel(*DECAYED, "nnarray_decayed")
 
 

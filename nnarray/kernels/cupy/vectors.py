@@ -23,6 +23,9 @@ def source_of_joined(count: int) -> Code:
     return Code(inputs, "T y", "\nelse ".join(lines))
 
 
+CODES = {f"joined_{count}": source_of_joined(count) for count in (1, 3)}
+
+
 @functools.cache
 def _launch(count: int) -> Any:
     return cp.ElementwiseKernel(*source_of_joined(count), f"nnarray_joined_{count}")
