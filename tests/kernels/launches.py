@@ -80,29 +80,30 @@ CASES = {
         (nn.Dense(5, "tanh"), nn.Dense(2)),
         (2,),
         200,
-        Counts(21, 5),
+        Counts(8, 5),
         nn.SGD(0.01, weight_decay=0.01),
         nn.losses.CrossEntropy(reduction="sum"),
         2,
     ),
     "784-512-256-10 ReLU, Adam": Case(
-        (nn.Dense(512, "relu"), nn.Dense(256, "relu"), nn.Dense(10)), (784,), 16, Counts(26, 8)
+        (nn.Dense(512, "relu"), nn.Dense(256, "relu"), nn.Dense(10)), (784,), 16, Counts(9, 8)
     ),
     "20-64-64-10 with two dropouts, Adam": Case(
         (nn.Dense(64, "relu"), nn.Dropout(0.2), nn.Dense(64, "relu"), nn.Dropout(0.2), nn.Dense(10)),
         (20,),
         32,
-        Counts(328, 8),
+        Counts(17, 8),
     ),
     "20-32-10 with batch normalisation, Adam": Case(
-        (nn.Dense(32, bias=False), nn.BatchNorm(), nn.Activation("relu"), nn.Dense(10)), (20,), 32, Counts(65, 5)
+        (nn.Dense(32, bias=False), nn.BatchNorm(), nn.Activation("relu"), nn.Dense(10)), (20,), 32, Counts(17, 5)
     ),
     "3-8-1, mean absolute error, SGD": Case(
-        (nn.Dense(8, "tanh"), nn.Dense(1)), (3,), 32, Counts(23, 5, 1, 1), nn.SGD(1e-2), "mae", 0
+        (nn.Dense(8, "tanh"), nn.Dense(1)), (3,), 32, Counts(10, 5), nn.SGD(1e-2), "mae", 0
     ),
     "two convolutions of 8 and 16 filters with pools, 16 x 16 x 1, Adam": Case(
-        _images(8, 16), (16, 16, 1), 8, Counts(484, 48)
+        _images(8, 16), (16, 16, 1), 8, Counts(19, 8)
     ),
+    "models.cnn, 32 x 32 x 3, Adam": Case((nn.models.cnn(2),), (32, 32, 3), 8, Counts(57, 11), classes=2),
 }
 
 
