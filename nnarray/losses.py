@@ -529,6 +529,15 @@ class CrossEntropy(Loss):
             return kernels.cross_entropy(outputs, target)
         return kernels.cross_entropy_of_labels(outputs, target)
 
+    def of_prepared(self, outputs: Array, target: Array, weights: Array | None) -> tuple[Array, Array]:
+        """As every loss, at once where the target is labels and all examples count alike."""
+        kind = type(self)
+        own = kind.per_example is CrossEntropy.per_example and kind.reduced is Loss.reduced
+        if not own or weights is not None or target.ndim == outputs.ndim:
+            return super().of_prepared(outputs, target, weights)
+        total = None if self.reduction == "sum" else max(math.prod(target.shape), 1)
+        return kernels.reduced_cross_entropy_of_labels(outputs, target, total=total)
+
 
 LOSSES: dict[str, type[Loss]] = {
     "mse": MeanSquaredError,

@@ -88,9 +88,8 @@ def bits(key: Key, shape: Shape, *, xp: Namespace, device: Device) -> Array:
     count = math.prod(shape)
     if count > 2**32:
         raise ValueError(f"one draw gives at most 2**32 numbers; {count} were asked for. Fold the key for each part.")
-    counter = xp.arange((count + 1) // 2, dtype=xp.int32, device=device)
-    pairs = xp.stack(kernels.threefry(counter, 0, key.word0, key.word1), axis=-1)
-    return xp.reshape(xp.reshape(pairs, (-1,))[:count], shape)
+    like = xp.empty((count,), dtype=xp.int32, device=device)
+    return xp.reshape(kernels.words(like, key.word0, key.word1), shape)
 
 
 def uniform(key: Key, shape: Shape, *, xp: Namespace, device: Device, dtype: DType) -> Array:

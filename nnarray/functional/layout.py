@@ -7,6 +7,7 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from nnarray import kernels
 from nnarray.backends import backend_of, device_of, dtype_name, is_traced, namespace
 from nnarray.checks import refuse_non_finite
 from nnarray.kernels.compilation import quiet
@@ -79,8 +80,7 @@ class Layout:
         """The vector of a tree of arrays, such as the gradient."""
         if not self.slots:
             return like
-        xp = namespace(like)
-        return xp.concat([xp.reshape(_leaf(tree, slot), (-1,)) for slot in self.slots])
+        return kernels.joined(*(_leaf(tree, slot) for slot in self.slots))
 
     @quiet  # an overflow is reported by an error
     def replaced(self, vector: Array, values: Tree) -> Array:

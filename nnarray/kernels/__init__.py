@@ -7,15 +7,27 @@ The only folder besides `backends/` that may know which array library it talks t
 
 from nnarray.kernels.registry import TABLE, Kernel, kernel
 from nnarray.kernels.standard.activations import erfc, log_softmax, logistic, relu, relu_pullback, softmax, softplus
-from nnarray.kernels.standard.convolution import convolution, convolution_pullback
-from nnarray.kernels.standard.draws import signed, threefry
-from nnarray.kernels.standard.linear import affine, affine_pullback
+from nnarray.kernels.standard.convolution import (
+    activated_convolution,
+    activated_convolution_pullback,
+    convolution,
+    convolution_pullback,
+)
+from nnarray.kernels.standard.draws import dropped, signed, threefry, words
+from nnarray.kernels.standard.linear import activated_affine, activated_affine_pullback, affine, affine_pullback
 from nnarray.kernels.standard.lookup import lookup, scatter_add
-from nnarray.kernels.standard.losses import cross_entropy, cross_entropy_of_labels, mean_of_entries, one_hot
+from nnarray.kernels.standard.losses import (
+    cross_entropy,
+    cross_entropy_of_labels,
+    mean_of_entries,
+    one_hot,
+    reduced_cross_entropy_of_labels,
+)
 from nnarray.kernels.standard.normalisation import (
     batch_norm_pullback,
     local_response,
     local_response_pullback,
+    moving_average,
     normalise,
     normalise_pullback,
     scale_and_shift,
@@ -29,6 +41,7 @@ from nnarray.kernels.standard.updates import (
     adam_update,
     adamax_update,
     amsgrad_update,
+    decayed,
     limited_gradient,
     lion_update,
     momentum_update,
@@ -37,3 +50,4 @@ from nnarray.kernels.standard.updates import (
     rmsprop_update,
     sgd_update,
 )
+from nnarray.kernels.standard.vectors import all_finite, joined, stacked

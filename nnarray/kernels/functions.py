@@ -34,6 +34,10 @@ class Function(NamedTuple):
         kept = None if self.from_output else x
         return lambda dy: self.pullback(dy, kept, y)
 
+    def value_program(self, dtype: DType) -> Program:
+        """The value of an entry, by its definition."""
+        return recorded(self.value, 1, dtype)
+
     def forward_program(self, dtype: DType) -> Program:
         """The value of an entry, in a training step."""
         return recorded(self.prepared or self.value, 1, dtype)

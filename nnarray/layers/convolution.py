@@ -123,13 +123,12 @@ class Conv2D(Layer):
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
         """The outputs f(z), z the convolution, and their pullback."""
         f, weight, window = self.function, params["weight"], self.window(tuple(x.shape[1:]))
-        z = kernels.convolution(x, weight, params.get("bias"), window=window, groups=self.groups)
-        y = f.value(z)
-        function_pullback = f.pullback_at(z, y)
+        settings: dict[str, Any] = {"function": f, "window": window, "groups": self.groups}
+        z, y = kernels.activated_convolution(x, weight, params.get("bias"), **settings)
 
         def pullback(dy: Array) -> tuple[Array | None, Tree]:
-            dx, dw, db = kernels.convolution_pullback(
-                function_pullback(dy), x, weight, window=window, groups=self.groups, input_gradient=ctx.input_gradient
+            dx, dw, db = kernels.activated_convolution_pullback(
+                dy, x, weight, z, y, **settings, input_gradient=ctx.input_gradient
             )
             return dx, {"weight": dw, "bias": db} if self.bias else {"weight": dw}
 

@@ -90,12 +90,12 @@ class Dense(Layer):
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
         """The outputs f(x W + b), and their pullback."""
         f, weight = self.function, params["weight"]
-        z = kernels.affine(x, weight, params.get("bias"))
-        y = f.value(z)
-        function_pullback = f.pullback_at(z, y)
+        z, y = kernels.activated_affine(x, weight, params.get("bias"), function=f)
 
         def pullback(dy: Array) -> tuple[Array | None, Tree]:
-            dx, dw, db = kernels.affine_pullback(function_pullback(dy), x, weight, input_gradient=ctx.input_gradient)
+            dx, dw, db = kernels.activated_affine_pullback(
+                dy, x, weight, z, y, function=f, input_gradient=ctx.input_gradient
+            )
             return dx, {"weight": dw, "bias": db} if self.bias else {"weight": dw}
 
         return Out(y, pullback)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 from nnarray import kernels
 from nnarray.backends import namespace
@@ -102,9 +103,10 @@ class BatchNorm(Layer):
                 f"variance. Train on batches of at least two examples."
             )
         z, inverse, mean, variance = kernels.normalise(x, axes=axes, epsilon=self.epsilon)
-        unbiased = variance * (count / (count - 1))
+        follow = partial(kernels.moving_average, momentum=self.momentum)
         state = {
-            name: self._followed(ctx.state[name], value) for name, value in (("mean", mean), ("variance", unbiased))
+            "mean": follow(ctx.state["mean"], mean),
+            "variance": follow(ctx.state["variance"], variance, factor=count / (count - 1)),
         }
 
         def pullback(dy: Array) -> tuple[Array, Tree]:
@@ -112,12 +114,6 @@ class BatchNorm(Layer):
             return dx, {"weight": dw, "bias": db}
 
         return Out(kernels.scale_and_shift(z, w, params["bias"]), pullback, state)
-
-    def _followed(self, running: Array, value: Array) -> Array:
-        """The running statistic, in its own dtype, a step nearer to that of a batch."""
-        xp, m = namespace(value), self.momentum
-        after = (1.0 - m) * running + m * xp.reshape(value, running.shape)
-        return xp.astype(after, running.dtype, copy=False)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nnarray import random
+from nnarray import kernels, random
 from nnarray.backends import device_of, namespace
 from nnarray.checks import in_range
 from nnarray.layers.base import Context, Layer, Out
@@ -63,6 +63,6 @@ class Dropout(Layer):
         kept = random.bernoulli(ctx.key, shape, 1.0 - self.rate, xp=xp, device=device_of(x))
 
         def pullback(dy: Array) -> tuple[Array, Tree]:
-            return xp.where(kept, dy * scale, 0.0), {}
+            return kernels.dropped(dy, kept, scale=scale), {}
 
-        return Out(xp.where(kept, x * scale, 0.0), pullback)
+        return Out(kernels.dropped(x, kept, scale=scale), pullback)

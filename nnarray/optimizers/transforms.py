@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from nnarray import kernels
 from nnarray.backends import device_of, namespace
 from nnarray.checks import above_zero, all_finite, integer, numbers_of_python
 from nnarray.functional.layout import Layout
@@ -111,8 +112,7 @@ class Decay(Transform):
         above_zero(self.decay, "decay", or_zero=True)
 
     def apply(self, gradient: Array, theta: Array, slots: Slots, info: Info) -> tuple[Array, Array, Slots]:
-        shrunk = theta if info.decays is None else theta * info.decays
-        return gradient + self.decay * shrunk, theta, slots
+        return kernels.decayed(gradient, theta, info.decays, decay=self.decay), theta, slots
 
 
 @dataclass(frozen=True)

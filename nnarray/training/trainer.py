@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import reduce
@@ -9,7 +10,7 @@ from itertools import islice
 from operator import and_
 from typing import Any, NamedTuple
 
-from nnarray import random
+from nnarray import kernels, random
 from nnarray.backends import copy, device_of, namespace, same_place
 from nnarray.checks import all_finite
 from nnarray.engines import Stepper, steps_of
@@ -347,7 +348,7 @@ class Trainer:
 
     def _mean_loss(self, done: Finished) -> float:
         xp = same_place(theta=self.at.theta)
-        losses = xp.stack(done.losses)
+        losses = kernels.stacked(self.at.theta, *done.losses)
         if self.loss.reduction == "sum":
             return float(xp.sum(losses))
         masses = done.masses
@@ -360,7 +361,8 @@ class Trainer:
 
     def finite(self) -> bool:
         """Whether parameters, state and the optimizer's memory are. Waits for the device, once."""
-        return bool(reduce(and_, map(all_finite, (self.at.theta, self.at.state, *self.at.slots.values()))))
+        others = [x for x in (self.at.state, *self.at.slots.values()) if math.prod(x.shape)]
+        return bool(reduce(and_, map(kernels.all_finite, (self.at.theta, *others))))
 
     def overflown(self) -> str:
         """Which of them is not; where all are, it is the sum of an epoch's losses."""

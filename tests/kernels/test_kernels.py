@@ -156,11 +156,48 @@ def of_pool(name: str) -> list[Case]:
 
 
 FLAT = np.stack([np.full(4, 3.0), normal(4)])  # a row without variance
+
+
+def of_activated_affine(*, back: bool) -> list[Case]:
+    found = []
+    for name, shape, units, bias in (
+        ("tanh", (6, 3), 4, True),
+        ("gelu", (2, 3, 5, 7), 3, True),  # its pullback reads the inputs
+        ("relu", (1100, 2), 5, True),
+        ("identity", (5, 3), 70, False),
+        ("softmax", (4, 3), 5, True),  # not entry by entry
+        ("silu", (4, 3), 5, False),
+        ("tanh", (0, 3), 4, True),
+    ):
+        f, x, weight = FUNCTIONS[name], normal(*shape), normal(shape[-1], units)
+        if not back:
+            found.append(case(x, weight, normal(units) if bias else None, function=f))
+            continue
+        z, y = kernels.activated_affine.definition(x, weight, None, function=f)
+        found.append(case(normal(*y.shape), x, weight, z, y, function=f, input_gradient=bias))
+    return found
+
+
+def of_activated_convolution(*, back: bool) -> list[Case]:
+    found = []
+    names = ("tanh", "silu", "relu", "identity", "tanh", "gelu")
+    for name, (args, options) in zip(names, of_convolution(back=False), strict=True):
+        x, weight, bias = args
+        options = options | {"function": FUNCTIONS[name]}
+        if not back:
+            found.append(case(*args, **options))
+            continue
+        z, y = kernels.activated_convolution.definition(x, weight, None, **options)
+        found.append(case(normal(*y.shape), x, weight, z, y, input_gradient=bias is not None, **options))
+    return found
+
+
 NORMALISED = [
     (normal(5, 3, 4), (0, 1)),
     (FLAT, (1,)),
     (normal(1, 1), (1,)),
     (normal(0, 4), (1,)),
+    (normal(2500, 3) * np.asarray([1.0, 1e-3, 1e3]) + np.asarray([0.0, 0.0, 1e4]), (0,)),
 ]
 RESPONSE = {"size": 3, "alpha": 0.3, "beta": 0.6, "k": 1.5}
 LARGE_RESPONSE = RESPONSE | {"size": 6}
@@ -206,6 +243,8 @@ CASES: dict[str, Callable[[], list[Case]]] = {
         case(normal(1, 1), normal(1, 1), normal(1, 1)),
         case(normal(5, 3), normal(5, 7), normal(7, 3), input_gradient=False),
     ],
+    "activated_affine": lambda: of_activated_affine(back=False),
+    "activated_affine_pullback": lambda: of_activated_affine(back=True),
     "mean_of_entries": lambda: [
         *of_entries(losses.MeanSquaredError()),
         *of_entries(losses.MeanAbsoluteError()),
@@ -214,9 +253,18 @@ CASES: dict[str, Callable[[], list[Case]]] = {
     ],
     "cross_entropy": of_entropy,
     "cross_entropy_of_labels": of_labels,
+    "reduced_cross_entropy_of_labels": lambda: [
+        *(case(*args, total=total) for args, _ in of_labels() for total in (None, 3)),
+        case(normal(600, 3), RNG.integers(0, 3, 600), total=600),
+    ],
     "sgd_update": lambda: of_update(2, [{"rate": 0.1}]),
     "momentum_update": lambda: of_update(3, [MOMENTUM | {"nesterov": n} for n in (True, False)]),
     "adam_update": lambda: of_update(4, [ADAM]),
+    "decayed": lambda: [
+        case(normal(1001), normal(1001), np.round(RNG.random(1001)), decay=0.3),
+        case(normal(5), normal(5), None, decay=0.3),
+        case(normal(0), normal(0), np.zeros(0), decay=0.3),
+    ],
     "limited_gradient": lambda: [
         case(normal(1001)),
         case(normal(0)),
@@ -232,6 +280,8 @@ CASES: dict[str, Callable[[], list[Case]]] = {
     "lion_update": lambda: of_update(3, [{"rate": 0.1, "beta1": 0.9, "beta2": 0.99}]),
     "convolution": lambda: of_convolution(back=False),
     "convolution_pullback": lambda: of_convolution(back=True),
+    "activated_convolution": lambda: of_activated_convolution(back=False),
+    "activated_convolution_pullback": lambda: of_activated_convolution(back=True),
     **{
         name: (lambda name=name: of_pool(name))
         for name in ("max_pool", "max_pool_pullback", "mean_pool", "mean_pool_pullback")
@@ -240,6 +290,10 @@ CASES: dict[str, Callable[[], list[Case]]] = {
     "normalise_pullback": of_normalise_pullback,
     "scale_and_shift": lambda: [
         case(normal(*shape), normal(shape[-1]), normal(shape[-1])) for shape in ((4, 3), (2, 3, 1, 5), (6,))
+    ],
+    "moving_average": lambda: [
+        case(normal(4), positive(1, 1, 4), momentum=0.1, factor=1.25),
+        case(normal(1), positive(1, 1), momentum=1.0),
     ],
     "batch_norm_pullback": of_batch_norm_pullback,
     "local_response": lambda: [case(x, **o) for x, o in ((PICTURES, RESPONSE), (normal(3, 5), LARGE_RESPONSE))],
@@ -277,8 +331,24 @@ CASES: dict[str, Callable[[], list[Case]]] = {
         case(np.arange(6, dtype=np.int32).reshape(2, 3), *(np.asarray(word, dtype=np.int32) for word in (1, -2, 3))),
     ],
 }
+CASES |= {
+    "words": lambda: [case(np.zeros(n, dtype=np.int32), -7, 2**31 - 1) for n in (1001, 0, 1, 2)],
+    "dropped": lambda: [
+        case(normal(6, 5), RNG.random((6, 5)) < 0.5, scale=2.5),
+        case(normal(3, 4, 2), RNG.random((3, 1, 2)) < 0.5, scale=1.25),
+        case(normal(0, 5), np.ones((0, 5), dtype=bool), scale=2.0),
+    ],
+    "joined": lambda: [
+        case(normal(2, 3), normal(4), normal(1, 0, 2), normal(1, 1)),
+        case(*(normal(1 + i % 3) for i in range(70))),
+        case(normal(0)),
+    ],
+    "stacked": lambda: [case(normal(1), *(np.asarray(x) for x in normal(n))) for n in (40, 1)],
+    "all_finite": lambda: [case(x) for x in (normal(700), HOLES, normal(0, 3), np.asarray([np.inf]))],
+}
 BUILT = {name: CASES[name]() for name in sorted(CASES)}
-LOSSES = {"mean_of_entries", "cross_entropy", "cross_entropy_of_labels"}
+LOSSES = {"mean_of_entries", "cross_entropy", "cross_entropy_of_labels", "reduced_cross_entropy_of_labels"}
+EXACT = {"threefry": "int32", "words": "int32", "all_finite": "bool"}  # the dtypes of results that nobody rounds
 UPDATES = sorted(name for name in CASES if name.endswith("_update"))
 PURE = sorted(set(CASES) - set(UPDATES))
 
@@ -331,8 +401,8 @@ def definition(name: str, cases: list[Case], dtype: str) -> list[list[np.ndarray
 
 def dtype_of(name: str, position: int, dtype: str) -> str:
     """The dtype of a kernel's result; losses and statistics are never narrower than float32."""
-    if name == "threefry":
-        return "int32"
+    if name in EXACT:
+        return EXACT[name]
     is_wide = (name in LOSSES and position == 0) or (name == "normalise" and position > 0)
     return "float32" if is_wide and dtype == "float16" else dtype
 
@@ -350,7 +420,7 @@ def test_kernel_agrees_with_its_definition(be: nn.Backend, dtype: str, name: str
         assert backends.device_of(g) == be.device
         assert tuple(g.shape) == w.shape
         assert g.dtype == getattr(be.xp, dtype_of(name, i, dtype))
-        close(to_host(be, g), w.astype(float), dtype, c=0.0 if name == "threefry" else 200.0)
+        close(to_host(be, g), w.astype(float), dtype, c=0.0 if name in EXACT else 200.0)
     if name in PURE:
         for i, (after, before) in enumerate(zip(given, rounded(BUILT[name], dtype), strict=True)):
             for a, b in zip(after.args, before.args, strict=True):
@@ -401,7 +471,7 @@ def test_kernels_take_any_memory_layout(be: nn.Backend, name: str) -> None:
     for layout in ("reversed",) if be.library.name == "jax" else ("strided", "transposed", "reversed"):
         given = [Case(tuple(laid_out(be, a, layout) for a in args), options) for args, options in BUILT[name]]
         for _, g, w in pairs(called(be, kernels.TABLE[name], given), want):
-            close(to_host(be, g), w.astype(float), "float32", c=0.0 if name == "threefry" else 200.0)
+            close(to_host(be, g), w.astype(float), "float32", c=0.0 if name in EXACT else 200.0)
 
 
 @pytest.mark.parametrize("name", PURE)

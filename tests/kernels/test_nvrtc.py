@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nnarray import kernels
+from nnarray import kernels, losses
+from nnarray.kernels.entries import program_of
 from nnarray.kernels.expressions import recorded
 from nnarray.kernels.functions import FUNCTIONS
 from nnarray.kernels.rules import Update
@@ -27,26 +28,39 @@ pytestmark = pytest.mark.skipif(
 
 def codes(dtype: np.dtype) -> Iterator[tuple[str, Any]]:
     """Every source by a name."""
-    from nnarray.kernels.cupy import sources
+    from nnarray.kernels.cupy import CODES, sources
 
     for name, function in FUNCTIONS.items():
         if function.elementwise and name != "identity":
             yield name, sources.source(recorded(function.value.definition, 1, dtype))
             yield f"{name}_pullback", sources.source(recorded(function.pullback.definition, 3, dtype))
+    for name in ("relu", "gelu"):  # one that reads its outputs, and one that reads its inputs
+        function = FUNCTIONS[name]
+        value, pullback = recorded(function.value, 1, dtype), recorded(function.pullback, 3, dtype)
+        yield f"{name}_biased", sources.source_of_biased(value, True, not function.from_output)
+        yield f"{name}_summed", sources.source_of_gradient_and_sums(pullback)
+    for name, entry in {"mse": losses.MeanSquaredError().entry, "huber": losses.Huber(0.7).entry}.items():
+        yield name, sources.source_of_entries(program_of(entry, dtype))
     for name, kernel in kernels.TABLE.items():
         if isinstance(kernel, Update):
             arrays = kernel.definition.__code__.co_argcount
             settings = [each == "nesterov" or 0.9 for each in kernel.settings]
             yield name, sources.source_of_rule(kernel.rule(arrays, dtype, *settings))
-    yield "cross_entropy", sources.CROSS_ENTROPY
+    yield from CODES.items()
 
 
-def argument(kind: str, dtype: np.dtype, layout: str) -> Any:
-    """What CuPy knows of an argument: T is an array's entry, anything else a number's type."""
+def types_in(name: str, dtype: np.dtype) -> dict[str, np.dtype]:
+    """The types of entries: S is that of labels, and elsewhere that of sums."""
+    return {"T": dtype, "S": np.dtype("int64") if "labels" in name else np.promote_types(dtype, "float32")}
+
+
+def argument(kind: str, types: dict[str, np.dtype], layout: str, *, written: bool) -> Any:
+    """What CuPy knows of an argument: an array if its type is a letter or it is written to, else a number."""
     from cupy import ndarray
     from cupy._core._kernel import _ArgInfo
 
-    if kind == "T":
+    if kind in types or written:
+        dtype = types.get(kind) or np.dtype(kind)
         return _ArgInfo(NDARRAY, ndarray, dtype, DIMENSIONS[layout], layout == "contiguous", True)
     return _ArgInfo(SCALAR, object, np.dtype(kind), 0, True, True)
 
@@ -56,12 +70,15 @@ def completed(name: str, code: Any, dtype: np.dtype, layout: str) -> str:
     import cupy
     from cupy._core import _kernel
 
-    kinds = [parameter.split()[-2] for parameter in f"{code.inputs}, {code.outputs}".split(", ")]
-    arguments = [argument(kind, dtype, layout) for kind in kinds]
+    types, arguments = types_in(name, dtype), []
+    for parameters, written in ((code.inputs, False), (code.outputs, True)):
+        kinds = [parameter.split()[-2] for parameter in parameters.split(", ")]
+        arguments += [argument(kind, types, layout, written=written) for kind in kinds]
     arguments.append(_kernel._ArgInfo(INDEXER, object, None, DIMENSIONS[layout], True, True))
-    kernel, types = cupy.ElementwiseKernel(*code, f"of_{name}"), _kernel._TypeMap((("T", dtype.type),))
+    kernel = cupy.ElementwiseKernel(*code, f"of_{name}")
+    letters = _kernel._TypeMap(tuple((letter, each.type) for letter, each in types.items()))
     text = _kernel._get_elementwise_kernel_code(
-        tuple(arguments), types, kernel.params, kernel.operation, kernel.name, kernel.preamble
+        tuple(arguments), letters, kernel.params, kernel.operation, kernel.name, kernel.preamble
     )
     return f"namespace space_of_{name} {{\n{text}\n}}\n"
 

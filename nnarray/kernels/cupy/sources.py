@@ -8,6 +8,8 @@ from typing import NamedTuple
 from nnarray.kernels.expressions import Operand, Program, is_register
 from nnarray.kernels.rules import Rule
 
+THREADS = 256  # of a block whose threads add up together
+
 REGISTERS = "using R = decltype(T(0) + 0.0f);"
 """What is computed with: T, or float32 where T is narrower, which C++ has no arithmetic of its own for."""
 
@@ -101,6 +103,49 @@ def source_of_rule(rule: Rule) -> Code:
     return Code(inputs, outputs, "\n".join([REGISTERS, *arrays, *single, *_lines(program), *stores]))
 
 
+def source_of_biased(program: Program, has_bias: bool, keeps_z: bool) -> Code:
+    """z = x + b and y = f(z), b of the last axis; x, z and y may be one array, for a thread reads before it writes."""
+    bias, added = (", raw T b, int32 units", "T(R(x) + R(b[i % units]))") if has_bias else ("", "x")
+    stores = ["z = sum;"] if keeps_z else []
+    body = [REGISTERS, f"const T sum = {added};", "const R r0 = sum;", *_lines(program)]
+    stores.append(f"y = T({_written(program.result)});")
+    return Code(f"T x{bias}", "T z, T y" if keeps_z else "T y", "\n".join([*body, *stores]))
+
+
+def source_of_gradient_and_sums(program: Program) -> Code:
+    """dz of each entry of a matrix, and the sums of its columns, for each `length` rows by themselves.
+
+    A block has `lanes` columns, a power of 2. Its threads go down the rows, and their sums are added by halves: the
+    order depends on the shape alone, and no two threads write to one place.
+    """
+    read = [i for i in range(program.inputs) if program.reads(i)]
+    loads = "\n".join(f"const R r{i} = a{i}[at];" for i in read)
+    body = f"""{REGISTERS}
+    __shared__ S parts[{THREADS}];
+    const int across = (units + lanes - 1) / lanes, block = i / {THREADS}, chunk = block / across;
+    const int column = block % across * lanes + threadIdx.x % lanes;
+    const int stop = rows < (chunk + 1) * length ? rows : (chunk + 1) * length;
+    S total = 0;
+    for (int row = chunk * length + threadIdx.x / lanes; column < units && row < stop; row += {THREADS} / lanes) {{
+        const ptrdiff_t at = ptrdiff_t(row) * units + column;
+        {loads}
+        {chr(10).join(_lines(program))}
+        const T gradient = T({_written(program.result)});
+        dz[at] = gradient;
+        total += S(gradient);
+    }}
+    parts[threadIdx.x] = total;
+    __syncthreads();
+    for (int half = {THREADS} / 2; half >= lanes; half /= 2) {{
+        if (threadIdx.x < half) parts[threadIdx.x] += parts[threadIdx.x + half];
+        __syncthreads();
+    }}
+    if (threadIdx.x < lanes && column < units) sums[ptrdiff_t(chunk) * units + column] = parts[threadIdx.x];
+    """
+    inputs = ", ".join(f"raw T a{i}" for i in read)
+    return Code(f"{inputs}, int32 rows, int32 units, int32 lanes, int32 length", "raw T dz, raw S sums", body)
+
+
 def source_of_entries(program: Program) -> Code:
     """The code of an elementwise loss, a mean of `count` outputs, with its constants as the last numbers.
 
@@ -108,11 +153,11 @@ def source_of_entries(program: Program) -> Code:
     """
     lifted, constants = program.lifted()
     numbers = range(program.inputs, program.inputs + len(constants))
-    single = [f"const T r{i} = T(n{i});" for i in numbers]
+    single = [f"const R r{i} = R(n{i});" for i in numbers]
     term, derivative = map(_written, lifted.results)
-    stores = [f"term = ({term}) / T(count);", f"derivative = ({derivative}) / T(count);"]
+    stores = [f"term = T(({term}) / R(count));", f"derivative = T(({derivative}) / R(count));"]
     inputs = ", ".join(["T r0, T r1, float64 count", *(f"float64 n{i}" for i in numbers)])
-    return Code(inputs, "T term, T derivative", "\n".join([*single, *_lines(lifted), *stores]))
+    return Code(inputs, "T term, T derivative", "\n".join([REGISTERS, *single, *_lines(lifted), *stores]))
 
 
 def _lines(program: Program) -> list[str]:

@@ -8,7 +8,9 @@ from typing import Any
 
 import cupy  # pyright: ignore[reportMissingImports]  (needs CUDA to be installed)
 
+from nnarray import kernels
 from nnarray.kernels.cupy import sources
+from nnarray.kernels.cupy.sources import REGISTERS, Code
 from nnarray.kernels.rules import Rule
 
 cp: Any = cupy
@@ -33,6 +35,22 @@ class Launch:
 
 
 prepared = Launch
+
+DECAYED = Code(
+    "T gradient, T theta, T decays, float64 decay",
+    "T y",
+    f"{REGISTERS} y = T(R(gradient) + R(decay) * (R(theta) * R(decays)));",
+)
+CODES = {"decayed": DECAYED}
+_decayed = cp.ElementwiseKernel(*DECAYED, "nnarray_decayed")
+
+
+@kernels.decayed.fast("cupy")
+def decayed(gradient: Any, theta: Any, decays: Any, *, decay: float) -> Any:
+    """In one launch, where only some entries decay."""
+    if decays is None:
+        return kernels.decayed.definition(gradient, theta, decays, decay=decay)
+    return _decayed(gradient, theta, decays, decay)
 
 
 @functools.lru_cache

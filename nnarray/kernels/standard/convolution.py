@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nnarray.backends import namespace
+from nnarray.kernels.functions import Function
 from nnarray.kernels.registry import kernel
 from nnarray.kernels.standard.numerics import sum_of_rows
 from nnarray.kernels.standard.windows import Window, cropped, padded, spread
@@ -65,6 +66,41 @@ def convolution_pullback(
     dw = xp.reshape(xp.stack(gradients), weight.shape)
     db = sum_of_rows(xp.reshape(dy, (-1, dy.shape[-1])))
     return None if dx is None else cropped(dx, window.padding), dw, db
+
+
+@kernel
+def activated_convolution(
+    x: Array, weight: Array, bias: Array | None, *, function: Function, window: Window, groups: int = 1
+) -> tuple[Array | None, Array]:
+    """z, the convolution, and y = f(z): what a convolutional layer computes.
+
+    Returns
+    -------
+    z : array, shape (batch, positions down, positions across, filters), or None
+        None if the pullback of f reads y only.
+    y : array, of the same shape
+    """
+    z = convolution(x, weight, bias, window=window, groups=groups)
+    y = function.value(z)
+    return None if function.from_output else z, y
+
+
+@kernel
+def activated_convolution_pullback(
+    dy: Array,
+    x: Array,
+    weight: Array,
+    z: Array | None,
+    y: Array,
+    *,
+    function: Function,
+    window: Window,
+    groups: int = 1,
+    input_gradient: bool = True,
+) -> tuple[Array | None, Array, Array]:
+    """dx, dW and db of y = f(z), from dz = f_pullback(dy, z, y)."""
+    dz = function.pullback(dy, z, y)
+    return convolution_pullback(dz, x, weight, window=window, groups=groups, input_gradient=input_gradient)
 
 
 def _parts(x: Array, groups: int) -> Array:

@@ -50,3 +50,35 @@ def threefry(counter: Array, high: Any, key0: Any, key1: Any) -> tuple[Array, Ar
             b = ((b << r) | ((b >> (32 - r)) & ((1 << r) - 1))) ^ a  # >> keeps the sign, the mask takes it off
         a, b = a + keys[(i + 1) % 3], b + keys[(i + 2) % 3] + (i + 1)
     return xp.reshape(a, shape), xp.reshape(b, shape)
+
+
+@kernel
+def words(like: Array, key0: Any, key1: Any) -> Array:
+    """The random words of a key: what `threefry` makes of the counters 0, 1, ..., both words one after the other.
+
+    Parameters
+    ----------
+    like : array of int32, shape (n,)
+        Says how many words, and where; what is in it does not matter.
+    key0, key1 : int in [-2**31, 2**31), or array of int32, shape ()
+
+    Returns
+    -------
+    array of int32, shape (n,)
+    """
+    xp, count = namespace(like), like.shape[0]
+    counter = xp.arange((count + 1) // 2, dtype=xp.int32, device=device_of(like))
+    pairs = xp.stack(threefry(counter, 0, key0, key1), axis=-1)
+    return xp.reshape(pairs, (-1,))[:count]
+
+
+@kernel
+def dropped(x: Array, kept: Array, *, scale: float) -> Array:
+    """y = x scale where an entry is kept, else 0.
+
+    Parameters
+    ----------
+    x : array, any shape, real floating
+    kept : array of bool, broadcast to the shape of x
+    """
+    return namespace(x).where(kept, x * scale, 0.0)

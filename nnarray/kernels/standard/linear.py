@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nnarray.backends import namespace
+from nnarray.kernels.functions import Function
 from nnarray.kernels.registry import kernel
 from nnarray.kernels.standard.numerics import sum_of_rows
 from nnarray.typing import Array
@@ -45,3 +46,26 @@ def affine_pullback(
     inputs = xp.reshape(x, (-1, x.shape[-1]))
     dx = xp.matmul(dy, weight.T) if input_gradient else None
     return dx, xp.matmul(inputs.T, rows), sum_of_rows(rows)
+
+
+@kernel
+def activated_affine(x: Array, weight: Array, bias: Array | None, *, function: Function) -> tuple[Array | None, Array]:
+    """z = x W + b and y = f(z): what a dense layer computes.
+
+    Returns
+    -------
+    z : array, shape (..., units), or None
+        None if the pullback of f reads y only.
+    y : array, shape (..., units)
+    """
+    z = affine(x, weight, bias)
+    y = function.value(z)
+    return None if function.from_output else z, y
+
+
+@kernel
+def activated_affine_pullback(
+    dy: Array, x: Array, weight: Array, z: Array | None, y: Array, *, function: Function, input_gradient: bool = True
+) -> tuple[Array | None, Array, Array]:
+    """dx, dW and db of y = f(x W + b), from dz = f_pullback(dy, z, y)."""
+    return affine_pullback(function.pullback(dy, z, y), x, weight, input_gradient=input_gradient)

@@ -75,6 +75,23 @@ def cross_entropy_of_labels(logits: Array, labels: Array) -> tuple[Array, Array]
     return cross_entropy(logits, one_hot(labels, logits.shape[-1], like=logits))
 
 
+@kernel
+def reduced_cross_entropy_of_labels(logits: Array, labels: Array, *, total: int | None) -> tuple[Array, Array]:
+    """sum of L_n / total and its gradient, L_n as in `cross_entropy_of_labels`; the sum of L_n if `total` is None.
+
+    Returns
+    -------
+    value : array, shape (), at least float32
+    gradient : array, shape and dtype of `logits`
+    """
+    xp = namespace(logits)
+    losses, gradient = cross_entropy_of_labels(logits, labels)
+    if total is None:
+        return xp.sum(losses), gradient
+    gradient = at_least_float32(gradient) / total
+    return xp.sum(losses / total), xp.astype(gradient, logits.dtype, copy=False)
+
+
 def one_hot(labels: Array, classes: int, *, like: Array) -> Array:
     """1 at the label and 0 elsewhere, shape (..., classes), in the dtype of `like`."""
     xp = namespace(labels)

@@ -93,6 +93,21 @@ def batch_norm_pullback(dy: Array, z: Array, weight: Array, inverse: Array) -> t
     return dx, dw, db
 
 
+@kernel
+def moving_average(running: Array, value: Array, *, momentum: float, factor: float = 1.0) -> Array:
+    """(1 - m) running + m factor value, in the dtype of `running`.
+
+    Parameters
+    ----------
+    running : array
+    value : array, of as many entries, at least as wide
+    """
+    xp = namespace(value)
+    value = value if factor == 1.0 else value * factor
+    after = (1.0 - momentum) * running + momentum * xp.reshape(value, running.shape)
+    return xp.astype(after, running.dtype, copy=False)
+
+
 def _over_neighbours(x: Array, size: int) -> Array:
     """The sum over the `size` channels around each one."""
     before = size // 2

@@ -27,6 +27,13 @@ def limited_gradient(gradient: Array) -> Array:
     return xp.where(xp.isfinite(gradient), clamp(gradient, -limit, limit), gradient)
 
 
+@kernel
+def decayed(gradient: Array, theta: Array, decays: Array | None, *, decay: float) -> Array:
+    """g + decay w, where `decays` is 1; g where it is 0. None is 1 everywhere."""
+    shrunk = theta if decays is None else theta * decays
+    return gradient + decay * shrunk
+
+
 def _squared(gradient: Array, square: Array, decay: float) -> tuple[Array, Array]:
     """g limited, and v <- a v + (1 - a) g^2, of a gradient whose square alone may be too large."""
     gradient = limited_gradient(gradient)
