@@ -7,7 +7,7 @@ import importlib
 from collections.abc import Callable
 from typing import Any, Generic, ParamSpec, TypeVar
 
-from nnarray.backends import library_of
+from nnarray.backends import Library, library_of
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -57,7 +57,19 @@ class Kernel(Generic[P, R]):
         if library is None or library.name not in FAST_LIBRARIES:
             return self.definition
         importlib.import_module(f"nnarray.kernels.{library.name}")  # registers all of that library's versions
-        return self.overrides.get(library.name, self.definition)
+        version = self.overrides.get(library.name, self.definition)
+        return _following(library, version) if library.follows else version
+
+
+def _following(library: Library, version: Callable[P, R]) -> Callable[P, R]:
+    """The version, on the device of its first argument."""
+
+    @functools.wraps(version)
+    def followed(*args: P.args, **kwargs: P.kwargs) -> R:
+        library.follow(args[0])
+        return version(*args, **kwargs)
+
+    return followed
 
 
 def _of_table(name: str) -> Kernel[..., Any]:
