@@ -7,7 +7,7 @@ import importlib
 from collections.abc import Callable
 from typing import Any, Generic, ParamSpec, TypeVar
 
-from nnarray.backends import Library, library_of
+from nnarray.backends import library_of
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -49,7 +49,7 @@ class Kernel(Generic[P, R]):
         kind = type(args[0])
         chosen = self._chosen.get(kind)
         if chosen is None:
-            chosen = self._chosen[kind] = self._choose(args[0])
+            chosen = self._chosen[kind] = _following(args[0], self._choose(args[0]))
         return chosen(*args, **kwargs)
 
     def _choose(self, x: Any) -> Callable[P, R]:
@@ -57,12 +57,14 @@ class Kernel(Generic[P, R]):
         if library is None or library.name not in FAST_LIBRARIES:
             return self.definition
         importlib.import_module(f"nnarray.kernels.{library.name}")  # registers all of that library's versions
-        version = self.overrides.get(library.name, self.definition)
-        return _following(library, version) if library.follows else version
+        return self.overrides.get(library.name, self.definition)
 
 
-def _following(library: Library, version: Callable[P, R]) -> Callable[P, R]:
-    """The version, on the device of its first argument."""
+def _following(x: Any, version: Callable[P, R]) -> Callable[P, R]:
+    """The version, on the device of its first argument, where a library like that of `x` does not see to it."""
+    library = library_of(x)
+    if library is None or not library.follows:
+        return version
 
     @functools.wraps(version)
     def followed(*args: P.args, **kwargs: P.kwargs) -> R:
