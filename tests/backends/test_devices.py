@@ -60,23 +60,29 @@ def test_a_model_computes_in_another_thread(flag: str) -> None:
     np.testing.assert_array_equal(second.to_numpy(outputs[0]), second.to_numpy(model(x)))
 
 
-def test_what_is_made_is_on_the_device_that_is_asked_for(flag: str) -> None:
+CREATED = {
+    "zeros": lambda xp, device: xp.zeros((2,), device=device),
+    "ones": lambda xp, device: xp.ones((2,), device=device),
+    "empty": lambda xp, device: xp.empty((2,), device=device),
+    "full": lambda xp, device: xp.full((2,), 3.0, device=device),
+    "arange": lambda xp, device: xp.arange(4, device=device),
+    "linspace": lambda xp, device: xp.linspace(0.0, 1.0, 3, device=device),
+    "eye": lambda xp, device: xp.eye(2, device=device),
+    "asarray": lambda xp, device: xp.asarray([1.0], device=device),
+    "zeros_like": lambda xp, device: xp.zeros_like(xp.asarray([1.0], device=device), device=device),
+    "uniform": lambda xp, device: random.uniform(nn.Key(0), (3,), xp=xp, device=device, dtype=xp.float32),
+    "normal": lambda xp, device: random.normal(nn.Key(0), (3,), xp=xp, device=device, dtype=xp.float32),
+    "permutation": lambda xp, device: random.permutation(nn.Key(0), 3, xp=xp, device=device),
+}
+
+
+@pytest.mark.parametrize("name", CREATED)
+def test_what_is_made_is_on_the_device_that_is_asked_for(flag: str, name: str) -> None:
+    """Although the other one was in use before."""
     first, second = both(flag)
-    for be in (second, first, second):
-        xp, device = be.xp, be.device
-        x = inputs(be)
-        made = [
-            xp.zeros((2,), device=device),
-            xp.ones((2,), device=device),
-            xp.full((2,), 3.0, device=device),
-            xp.arange(4, device=device),
-            xp.linspace(0.0, 1.0, 3, device=device),
-            xp.eye(2, device=device),
-            xp.zeros_like(x, device=device),
-            xp.asarray([1.0], device=device),
-            random.uniform(nn.Key(0), (3,), xp=xp, device=device, dtype=xp.float32),
-        ]
-        assert {be.device == nn.backends.device_of(each) for each in made} == {True}
+    for be, other in ((first, second), (second, first)):
+        inputs(other)
+        assert nn.backends.device_of(CREATED[name](be.xp, be.device)) == be.device
 
 
 def test_what_is_on_the_other_device_is_refused(flag: str) -> None:
