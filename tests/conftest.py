@@ -53,6 +53,7 @@ ON_CPU_IN = (  # whose tests run on CuPy on the CPU; it first compiles each kern
     "tests/backends/",
     "tests/kernels/",
     "tests/layers/",
+    "tests/training/test_fit.py",
     "tests/test_losses.py",
     "tests/test_optimizers.py",
 )
