@@ -57,6 +57,7 @@ ON_CPU_IN = (  # whose tests run on CuPy on the CPU; it first compiles each kern
     "tests/backends/",
     "tests/kernels/",
     "tests/layers/",
+    "tests/training/test_fit.py",
     "tests/test_losses.py",
     "tests/test_optimizers.py",
 )
@@ -174,9 +175,6 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     params = getattr(getattr(item, "callspec", None), "params", {})
     if "be" in params:
         item.user_properties.append(("backend", params["be"]))
-    for flag in ("cupy", params.get("be", "cupy")):
-        if not WHY_NOT[flag] and hasattr(device := nn.backend(flag).device, "use"):
-            device.use()  # the test before may have been on another one
     if why := WHY_NOT.get(params.get("flag", "")):  # of the few tests that name their backends
         pytest.skip(why)
 

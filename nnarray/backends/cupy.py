@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import array_api_compat as compat
@@ -17,7 +18,7 @@ class CuPy(Library):
     """CuPy, which computes on NVIDIA GPUs."""
 
     name = module = "cupy"
-    distribution, extra, compat = "cupy-cuda13x", "cuda13", "array_api_compat.cupy"
+    distribution, extra, compat = "cupy-cuda13x", "cuda13", "nnarray.backends.cupy_namespace"
 
     def remedy(self) -> str:
         return "pip install 'nnarray[cuda13]' (CUDA 13) or 'nnarray[cuda12]' (CUDA 12), one of them, never both"
@@ -38,9 +39,16 @@ class CuPy(Library):
         count = cuda.runtime.getDeviceCount()
         if number >= count:
             raise ValueError(f"backend 'cupy:{number}' does not exist: there are {count} devices, counted from 0.")
-        device = cuda.Device(number)
-        device.use()  # CuPy launches on the current device, wherever the arrays are
-        return device
+        return cuda.Device(number)
+
+    def follow(self, x: Any) -> None:
+        x.device.use()  # CuPy launches on the device that is current in this thread, wherever the arrays are
+
+    def device_kept(self) -> AbstractContextManager[object]:
+        try:
+            return importlib.import_module("cupy").cuda.Device()  # the current one, and again at the end
+        except Exception:  # no CuPy, or no device: then there is none to keep
+            return nullcontext()
 
     def to_host(self, x: Any) -> np.ndarray:
         return x.get()
@@ -53,8 +61,8 @@ class CuPy(Library):
         return properties["name"].decode(), int(properties["totalGlobalMem"])
 
     def free(self, device: Device) -> int | None:
-        cupy = importlib.import_module("cupy")
-        return int(device.mem_info[0]) + cupy.get_default_memory_pool().free_bytes()
+        with device:  # each has a pool of its own
+            return int(device.mem_info[0]) + importlib.import_module("cupy").get_default_memory_pool().free_bytes()
 
     def explain(self, error: Exception) -> str:
         runtime = importlib.import_module("cupy").cuda.runtime

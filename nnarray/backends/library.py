@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -110,6 +111,18 @@ class Library:
     def traced(self, x: object) -> bool:
         """Whether `x` stands for a value that is not known yet (inside a compiled function)."""
         return False
+
+    def follow(self, x: Any) -> None:
+        """Make the device of `x` the one that is computed on, in a library that does not see to it by itself."""
+
+    @property
+    def follows(self) -> bool:
+        """Whether `follow` does anything."""
+        return type(self).follow is not Library.follow
+
+    def device_kept(self) -> AbstractContextManager[object]:
+        """Within it the device that is computed on may change; afterwards it is the one from before."""
+        return nullcontext()
 
     def synchronize(self, device: Device) -> None:
         """Wait until the device has done what it was asked to do."""

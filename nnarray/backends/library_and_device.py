@@ -49,7 +49,7 @@ class Backend:
     name: str
     library: Library = field(repr=False)
     xp: Namespace = field(repr=False)
-    device: Device
+    device: Device = field(hash=False)  # CuPy's have no hash, and the name says which it is
     reason: str = field(default="", repr=False, compare=False)
 
     def dtype(self, dtype: object = None) -> DType:

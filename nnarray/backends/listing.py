@@ -57,6 +57,11 @@ def _flags(library: Library) -> list[str]:
 def describe(flag: str) -> BackendInfo:
     """What is to be said of the backend `flag`."""
     library = LIBRARIES[flag.partition(":")[0]]
+    with library.device_kept():
+        return _described(flag, library)
+
+
+def _described(flag: str, library: Library) -> BackendInfo:
     try:
         be = backend(flag)
     except (ImportError, RuntimeError, ValueError) as error:

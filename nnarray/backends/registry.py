@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import array_api_compat as compat
@@ -23,6 +24,7 @@ def library_of(x: object) -> Library | None:
 
 
 _NAMESPACES: dict[type, Namespace] = {}  # what each type of array answered: a fact about types, found once
+_FOLLOWED: dict[type, Callable[[Any], None]] = {}  # the types of arrays whose device must be made the current one
 
 
 def namespace(x: Any) -> Namespace:
@@ -35,14 +37,24 @@ def namespace(x: Any) -> Namespace:
     """
     xp = _NAMESPACES.get(type(x))
     if xp is None:
-        try:
-            xp = compat.array_namespace(x)
-        except TypeError as error:
-            raise TypeError(
-                f"an array is needed; got {type(x).__name__}. Make one with nn.backend('numpy').asarray(...)."
-            ) from error
-        _NAMESPACES[type(x)] = xp
+        xp = _NAMESPACES[type(x)] = _namespace_of(x)
+    if type(x) in _FOLLOWED:
+        _FOLLOWED[type(x)](x)
     return xp
+
+
+def _namespace_of(x: Any) -> Namespace:
+    """As `namespace`, for the first array of its type."""
+    library = library_of(x)
+    if library is not None and library.follows:
+        _FOLLOWED[type(x)] = library.follow
+        return library.namespace()
+    try:
+        return compat.array_namespace(x)
+    except TypeError as error:
+        raise TypeError(
+            f"an array is needed; got {type(x).__name__}. Make one with nn.backend('numpy').asarray(...)."
+        ) from error
 
 
 def device_of(x: Any) -> Device:

@@ -49,7 +49,7 @@ class Kernel(Generic[P, R]):
         kind = type(args[0])
         chosen = self._chosen.get(kind)
         if chosen is None:
-            chosen = self._chosen[kind] = self._choose(args[0])
+            chosen = self._chosen[kind] = _following(args[0], self._choose(args[0]))
         return chosen(*args, **kwargs)
 
     def _choose(self, x: Any) -> Callable[P, R]:
@@ -58,6 +58,20 @@ class Kernel(Generic[P, R]):
             return self.definition
         importlib.import_module(f"nnarray.kernels.{library.name}")  # registers all of that library's versions
         return self.overrides.get(library.name, self.definition)
+
+
+def _following(x: Any, version: Callable[P, R]) -> Callable[P, R]:
+    """The version, on the device of its first argument, where a library like that of `x` does not see to it."""
+    library = library_of(x)
+    if library is None or not library.follows:
+        return version
+
+    @functools.wraps(version)
+    def followed(*args: P.args, **kwargs: P.kwargs) -> R:
+        library.follow(args[0])
+        return version(*args, **kwargs)
+
+    return followed
 
 
 def _of_table(name: str) -> Kernel[..., Any]:

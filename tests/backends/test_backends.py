@@ -20,6 +20,7 @@ def net(be: nn.Backend, dtype: str = "float32") -> nn.Model:
 # --- Choosing ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.second_device
 def test_a_flag_gives_its_backend(be: nn.Backend) -> None:
     x = be.asarray([1.0, 2.0], dtype="float32")
     assert backends.namespace(x) is be.xp
@@ -151,6 +152,7 @@ def test_asarray_takes_what_people_have(be: nn.Backend, given: object) -> None:
     assert backends.device_of(x) == be.device
 
 
+@pytest.mark.second_device
 def test_asarray_moves_between_backends(be: nn.Backend, host: nn.Backend) -> None:
     for flag in ("strict:device2", "torch", "jax", "numpy"):
         if any(info.name == flag and info.usable for info in nn.list_backends()):
@@ -225,6 +227,7 @@ def test_models_convert_real_inputs_to_their_dtype(be: nn.Backend, kind: str) ->
     )
 
 
+@pytest.mark.second_device
 def test_strided_and_zero_size_inputs(be: nn.Backend) -> None:
     model = net(be)
     x = be.asarray(np.arange(12.0).reshape(6, 2), dtype="float32")

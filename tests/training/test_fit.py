@@ -43,6 +43,7 @@ def test_fit_learns_and_reports(be: nn.Backend) -> None:
     assert str(model.theta.dtype).endswith("float32")
 
 
+@pytest.mark.second_device
 def test_one_seed_gives_one_training_on_every_backend(be: nn.Backend, host: nn.Backend) -> None:
     dtype = "float64" if "float64" in be.dtypes else "float32"
 
