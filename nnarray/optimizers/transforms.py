@@ -186,6 +186,10 @@ class LossScale(Transform):
         """Whether the last gradient was finite, as an array: nothing waits for the device."""
         return slots["good_steps"] > 0.0
 
+    def has_taken_none(self, slots: Slots) -> bool:
+        """Whether all steps were left out. Waits for the device."""
+        return bool(slots["taken_steps"] == 0.0)
+
     def is_lost(self, slots: Slots) -> bool:
         """Whether no scale has helped. Waits for the device."""
         return bool(slots["loss_scale"] < self.least)

@@ -16,6 +16,11 @@ from nnarray.training.trainer import Finished, Trainer
 
 TINY = 1e-6  # a learning rate that is hardly too high
 
+NO_STEP_TAKEN = (
+    "every step was left out: the gradients did not fit into float16, and the scale of the loss is still falling. "
+    "Train for more epochs, standardise X and real targets y, or use precision='bfloat16'."
+)
+
 
 class _Overflown(Exception):
     """What is no longer finite after a step."""

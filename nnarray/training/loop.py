@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import math
 import time
+import warnings
 from collections.abc import Callable
 
 from nnarray.schedules import Constant, Schedule, schedule
 from nnarray.training.context import TrainingContext, interrupts_between_steps, saved_if_interrupted
-from nnarray.training.divergence import diverged, without_scale
+from nnarray.training.divergence import NO_STEP_TAKEN, diverged, without_scale
 from nnarray.training.trainer import Trainer
 
 log = logging.getLogger("nnarray")
@@ -24,6 +25,8 @@ def train(context: TrainingContext) -> None:
         try:
             trainer.prove()
             _epochs(context, trainer, schedule(trainer.optimizer.lr), check)
+            if context.run.epoch and trainer.scaling is not None and trainer.scaling.has_taken_none(trainer.at.slots):
+                warnings.warn(NO_STEP_TAKEN, RuntimeWarning, stacklevel=4)
         finally:
             trainer.release()
 

@@ -217,6 +217,17 @@ def test_an_overflow_halves_the_scale_and_does_no_harm(be: nn.Backend, tmp_path:
     np.testing.assert_allclose(to_host(be, mixed.theta), to_host(be, usual.theta), rtol=2e-3)
 
 
+def test_a_training_without_a_step_warns(be: nn.Backend) -> None:
+    if refuses(be):
+        return
+    X, y = line(be)
+    model = model_on(be, LINE, 1)
+    before = to_host(be, model.theta)
+    with pytest.warns(RuntimeWarning, match=r"every step was left out: .*Train for more epochs, standardise X"):
+        model.fit(X, 1e6 * y, loss="mse", epochs=1, batch_size=None, precision="float16")
+    np.testing.assert_array_equal(to_host(be, model.theta), before)
+
+
 @dataclass(frozen=True)
 class Tiny(nn.Loss):
     """A thousand-millionth of half the squared error: its gradients vanish in float16."""
@@ -247,6 +258,7 @@ def test_tiny_gradients_do_not_vanish(be: nn.Backend) -> None:
 
 
 @pytest.mark.parametrize("precision", ["float16", "bfloat16"])
+@pytest.mark.filterwarnings("ignore:every step was left out")  # in the first part
 def test_a_training_goes_on_from_a_file(be: nn.Backend, tmp_path: Path, precision: str) -> None:
     """With the same scale, while it still falls."""
     if refuses(be, precision):
