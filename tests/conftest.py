@@ -41,7 +41,7 @@ import pytest
 
 import nnarray as nn
 from tests import cupy_on_cpu
-from tests.packages import MISSING, hide
+from tests.packages import MISSING, hide, missing, need
 
 hide(os.environ.get("NNARRAY_WITHOUT", "").split(","))
 ON_CPU = cupy_on_cpu.is_built() and not os.path.exists("/dev/nvidiactl")  # CuPy, whose tests then take longer
@@ -74,6 +74,7 @@ WHY_NOT = {flag: _why_not(flag) for flag in FLAGS}
 RAN: dict[str, int] = defaultdict(int)  # flag -> how many tests passed on it
 BY_FILE: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))  # the same for each file of tests
 SEEN: dict[str, set[str]] = defaultdict(set)  # test -> backends it passed on
+LEFT_OUT: dict[str, list[str]] = {}  # file of tests -> the optional packages that it is about and that are not here
 COMPARED: set[str] = set()  # tests that were skipped for want of the package that they compare with
 
 
@@ -82,6 +83,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--support", metavar="FILE", help="write which tests passed on which backend as a page of the docs"
     )
     parser.addoption("--shuffle", metavar="SEED", type=int, help="run the tests in a random order")
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """A file about a package that is not installed is left out, and named at the end."""
+    absent = missing(collection_path) if collection_path.match("test_*.py") else []
+    if absent:
+        LEFT_OUT[collection_path.name] = absent
+    return True if absent else None  # None: whatever else decides
 
 
 def _runs_again(item: pytest.Item) -> bool:
@@ -137,6 +146,8 @@ def dtype(request: pytest.FixtureRequest, be: nn.Backend) -> str:
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     params = getattr(getattr(item, "callspec", None), "params", {})
+    for given in params.values():
+        need(given)
     if "be" in params:
         item.user_properties.append(("backend", params["be"]))
     for flag in ("cupy", params.get("be", "cupy")):
@@ -202,6 +213,8 @@ def pytest_terminal_summary(terminalreporter) -> None:
     terminalreporter.section("backends")
     for flag in FLAGS:
         line(f"{flag}: {RAN[flag]} tests passed" if not WHY_NOT[flag] else f"{flag}: DID NOT RUN: {WHY_NOT[flag]}")
+    for file, absent in LEFT_OUT.items():
+        line(f"{file}: LEFT OUT: it needs {', '.join(absent)}")
     for test in on_no_backend():
         line(f"RAN ON NO BACKEND: {test}")
 

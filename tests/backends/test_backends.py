@@ -3,14 +3,15 @@ from __future__ import annotations
 import weakref
 
 import numpy as np
-import pandas as pd
-import polars as pl
 import pytest
 
 import nnarray as nn
 from nnarray import backends
 from nnarray.backends import choosing
+from tests.packages import package
 from tests.processes import run_python
+
+pd, pl = package("pandas"), package("polars")
 
 
 def net(be: nn.Backend, dtype: str = "float32") -> nn.Model:

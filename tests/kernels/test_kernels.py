@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from scipy import special, stats
 
 import nnarray as nn
 from nnarray import backends, kernels, losses, random
@@ -16,7 +15,10 @@ from nnarray.kernels.numpy import general
 from nnarray.kernels.numpy import images as pictures
 from nnarray.kernels.standard.windows import Window
 from nnarray.layers.activations import FUNCTIONS
+from tests.packages import package
 from tests.tolerances import as_called, close, to_host
+
+special, stats = package("scipy.special"), package("scipy.stats")
 
 RNG = np.random.default_rng(0)
 
