@@ -28,7 +28,7 @@ REPEATS = 3
 
 
 def main(
-    workloads: Annotated[str, typer.Option(help="Which trainings, separated by commas.")] = "G1,G2,G3,G5",
+    workloads: Annotated[str, typer.Option(help="Which trainings, separated by commas.")] = "G1,G2,G3,G6",
     json_file: Annotated[Path | None, typer.Option("--json", help="Where to write all figures.")] = None,
     markdown_file: Annotated[Path | None, typer.Option("--markdown", help="Where to write them as tables.")] = None,
 ) -> None:
