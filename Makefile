@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test cupy-on-cpu test-without-torch lint types docs support bench gpu-check clean
+.PHONY: demo test cupy-on-cpu test-without-torch lint types docs support bench gpu-check gpu-bench clean
 
 demo: $(VENV)/.demo
 	$(BIN)/nnarray demo
@@ -40,14 +40,19 @@ support: $(VENV)/.test
 bench: $(VENV)/.bench
 	$(BIN)/python benchmarks/run.py
 
-# On a CUDA machine: every test, CuPy's included, then the figures into gpu.json. CUDA=cuda12 for CUDA 12.
+# On a machine with CUDA (CUDA=cuda12 for CUDA 12): the tests on CuPy, and the figures, into .gpu/. Each part, such as
+# PART=kernels, ends within eight minutes. With WHEELS=folder nothing is installed: $(PYTHON) has CuPy, and the wheels are
+# what it lacks.
 CUDA ?= cuda13
-gpu-check: $(VENV)/.gpu
-	NNARRAY_REQUIRE=cupy $(BIN)/python -m pytest
-	$(BIN)/python benchmarks/run.py --gpu --json gpu.json
+ON_GPU = $(if $(WHEELS),$(PYTHON),$(BIN)/python) benchmarks/on_gpu.py
+gpu-check: $(if $(WHEELS),,$(VENV)/.gpu)
+	$(ON_GPU) check $(PART) $(if $(WHEELS),--wheels $(WHEELS))
+
+gpu-bench: $(if $(WHEELS),,$(VENV)/.gpu)
+	$(ON_GPU) bench $(PART) $(if $(WHEELS),--wheels $(WHEELS))
 
 clean:
-	rm -rf $(VENV) .cupy-on-cpu build dist .pytest_cache .ruff_cache .hypothesis nnarray-*.png docs/_build
+	rm -rf $(VENV) .cupy-on-cpu .gpu build dist .pytest_cache .ruff_cache .hypothesis nnarray-*.png docs/_build
 	find nnarray tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Each stamp says that what it names is installed; a changed pyproject.toml installs again.

@@ -103,9 +103,9 @@ def googlenet_model() -> Any:
 
 
 def pets_model() -> Any:
-    from nnarray.apps.pets import network
+    import nnarray as nn
 
-    return network().init(PET, seed=0, dtype="float32")
+    return nn.models.cnn(2).init(PET, seed=0, dtype="float32")
 
 
 # --- The limit -------------------------------------------------------------------------------------------------------
@@ -132,10 +132,10 @@ class Products(Painter):
         return products([(batch * p, e, f) for p, e, f in convolutions(nn.models.googlenet(), IMAGE)])
 
     def pets(self, epochs: int) -> tuple[float, float]:
-        from nnarray.apps.pets import network
+        import nnarray as nn
 
         shapes = []
-        for i, (p, e, f) in enumerate(convolutions(network(), PET)):
+        for i, (p, e, f) in enumerate(convolutions(nn.models.cnn(2), PET)):
             places = p * self.work.batch
             shapes += [(places, e, f), (e, places, f)] + ([(places, f, e)] if i else [])
         run = products(shapes).run
@@ -181,6 +181,9 @@ class Nnarray(Painter):
         model.engine = self.engine
         return model
 
+    def in_library(self, x: np.ndarray) -> Any:
+        return x
+
     def alone(self) -> Any:
         """A network of one convolution."""
         import nnarray as nn
@@ -212,7 +215,7 @@ class Nnarray(Painter):
     def pets(self, epochs: int) -> tuple[float, float]:
         import nnarray as nn
 
-        model, (X, y) = self.of(pets_model()), self.pet_batches()
+        model, (X, y) = self.of(pets_model()), map(self.in_library, self.pet_batches())
         begun = time.perf_counter()
         history = model.fit(
             X, y, optimizer=nn.Adam(self.work.lr), epochs=epochs, batch_size=self.work.batch, shuffle=False
@@ -264,7 +267,7 @@ class Torch(Painter):
         return function
 
     def laid(self, network: Any) -> Any:
-        """The network with its weights in the layout."""
+        """The network with its weights in the layout, on the device."""
         return network.to(memory_format=self.torch.channels_last) if self.channels_last else network
 
     def in_library(self, x: np.ndarray) -> Any:
@@ -326,7 +329,11 @@ class Torch(Painter):
         loss_of = self.compiled(lambda x, y: torch.nn.functional.cross_entropy(network(x), y))
         X, y = self.pet_batches()
         parts = np.split(X[:, ::-1, ::-1].copy(), self.work.batches), np.split(y, self.work.batches)
-        return network, loss_of, [(self.in_library(x), torch.from_numpy(y)) for x, y in zip(*parts, strict=True)], first
+        batches = [(self.in_library(x), self.labels(y)) for x, y in zip(*parts, strict=True)]
+        return network, loss_of, batches, first
+
+    def labels(self, y: np.ndarray) -> Any:
+        return self.torch.from_numpy(y)
 
     def pets(self, epochs: int) -> tuple[float, float]:
         torch, (network, loss_of, batches, first) = self.torch, self.pets_prepared()
@@ -338,9 +345,13 @@ class Torch(Painter):
             loss = loss_of(x, y)
             loss.backward()
             rule.step()
-            losses.append(loss.detach())
+            losses.append(self.kept(loss))
         mean = float(torch.stack(losses).mean())
         return time.perf_counter() - begun, mean
+
+    def kept(self, loss: Any) -> Any:
+        """The loss for later, without its record."""
+        return loss.detach()
 
 
 def pets_network() -> Any:

@@ -28,10 +28,9 @@ def examples(case: str) -> tuple[np.ndarray, np.ndarray]:
 
 def step_of_nnarray(case: str) -> Callable[[], Any]:
     import nnarray as nn
-    from nnarray.apps.pets import network
 
     X, y = examples(case)
-    net = nn.models.googlenet() if case == "googlenet" else network()
+    net = nn.models.googlenet() if case == "googlenet" else nn.models.cnn(2)
     model = net.init(X.shape[1:], dtype="float32")
     return lambda: nn.training_step(model, X, y, key=nn.Key(0))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import statistics
+import subprocess
 from collections.abc import Callable, Iterable, Iterator
 from datetime import date
 from importlib import metadata
@@ -18,9 +19,11 @@ from workloads import WORKLOADS, Growth, Training
 
 OURS = "nnarray"
 LIBRARIES = ("nnarray", "numpy", "numba", "torch", "jax", "keras", "tinygrad", "scikit-learn", "onnxruntime", "onnx")
+ON_GPU = ("nnarray", "numpy", "cupy-cuda12x", "cupy-cuda13x", "torch", "triton", "jax")
+GPU = ("nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader")
 
 
-def machine(threads: int) -> dict[str, Any]:
+def machine(threads: int, *, gpu: bool = False) -> dict[str, Any]:
     """What the figures are taken on."""
     cpu = Path("/proc/cpuinfo")
     lines = cpu.read_text().splitlines() if cpu.exists() else []
@@ -32,8 +35,19 @@ def machine(threads: int) -> dict[str, Any]:
         "threads": threads,
         "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         "python": platform.python_version(),
-        "versions": {name: _version(name) for name in LIBRARIES},
+        "versions": {name: _version(name) for name in (ON_GPU if gpu else LIBRARIES)},
+        **(_gpu() if gpu else {}),
     }
+
+
+def _gpu() -> dict[str, str]:
+    """The first GPU and its driver, as the driver's own program names them."""
+    try:
+        said = subprocess.run(GPU, capture_output=True, text=True, check=True, timeout=60).stdout
+    except (OSError, subprocess.SubprocessError):
+        return {"gpu": "a GPU that nvidia-smi does not name", "driver": "unknown"}
+    name, _, driver = said.splitlines()[0].rpartition(", ")
+    return {"gpu": name, "driver": driver}
 
 
 def _version(name: str) -> str:
@@ -56,7 +70,7 @@ def table(name: str, result: Result) -> Table:
     limit, (unit, scale) = work.limit, work.unit(result["case"])
     times = {n: [scale * s for s in seconds] for n, seconds in result.get("seconds", {}).items()}
     medians = {n: statistics.median(t) for n, t in times.items()}
-    best = min((m for n, m in medians.items() if m > 0 and not n.startswith(OURS) and n != limit), default=float("nan"))
+    best = best_peer(medians, limit)
     products, starts = medians.get(limit, float("nan")), result.get("start", {})
     starred = [n for n in result["unchecked"] if n in medians and n != limit]
     made = Table(title=", ".join(filter(None, (f"{name}: {result['title']}", result["case"], result["dtype"]))))
@@ -77,6 +91,19 @@ def table(name: str, result: Result) -> Table:
         )
     made.caption = "\n".join(notes(result) + ["* its results cannot be compared"] * bool(starred))
     return made
+
+
+def best_peer(medians: dict[str, float], limit: str) -> float:
+    """The shortest time of a peer, NaN without any."""
+    return min((m for n, m in medians.items() if m > 0 and not n.startswith(OURS) and n != limit), default=float("nan"))
+
+
+def ratios(name: str, result: Result) -> Iterator[tuple[str, list[float], float]]:
+    """Each runtime with its seconds and the ratio of their median to the best peer's, the fastest first."""
+    medians = {n: statistics.median(seconds) for n, seconds in result.get("seconds", {}).items()}
+    best = best_peer(medians, WORKLOADS[name].limit)
+    for runtime, median in sorted(medians.items(), key=lambda item: item[1]):
+        yield runtime, result["seconds"][runtime], median / best
 
 
 def notes(result: Result) -> list[str]:

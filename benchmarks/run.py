@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 from measure import measure
+from pages import page
 from report import machine, tables
 from rich.console import Console
 from workloads import TOLERANCE, WORKLOADS
@@ -22,13 +23,14 @@ def main(
     threads: Annotated[int, typer.Option(min=1, help="Threads of each runtime.")] = os.cpu_count() or 1,
     gpu: Annotated[bool, typer.Option("--gpu", help="The workloads on a GPU instead of those on the CPU.")] = False,
     json_file: Annotated[Path | None, typer.Option("--json", help="Where to write all figures.")] = None,
+    markdown_file: Annotated[Path | None, typer.Option("--markdown", help="Where to write them as tables.")] = None,
 ) -> None:
     """Time nnarray, its peers, and the matrix products alone, in one run; the exit status tells whether all agreed."""
     if dtype not in TOLERANCE:
         raise typer.BadParameter(f"dtype must be one of {', '.join(TOLERANCE)}; got {dtype}.")
     names = chosen(workloads, dtype, gpu=gpu)
     console = Console() if sys.stdout.isatty() else Console(width=120)
-    about, results = machine(threads), {}
+    about, results = machine(threads, gpu=gpu), {}
     console.print(about)
     for name in names:
         results[name] = measure(name, dtype, threads, repeats)
@@ -36,6 +38,8 @@ def main(
             console.print(each)
         if json_file:  # after each workload, so that what was measured stays if a later one is interrupted
             json_file.write_text(json.dumps({"machine": about, "results": results}, indent=1) + "\n")
+        if markdown_file:
+            markdown_file.write_text(page(about, results), encoding="utf-8")
     raise typer.Exit(int(disagreed(results)))
 
 

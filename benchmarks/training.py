@@ -209,9 +209,13 @@ class Torch(Trainer):
             loss = self.loss_of(x, y)
             loss.backward()
             rule.step()
-            losses.append(loss.detach())
+            losses.append(self.kept(loss))
         mean = float(torch.stack(losses).mean())
         return time.perf_counter() - begun, mean
+
+    def kept(self, loss: Any) -> Any:
+        """The loss for later, without its record."""
+        return loss.detach()
 
 
 class TorchFused(Torch):

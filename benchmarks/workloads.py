@@ -253,7 +253,8 @@ _ON_GPU = {
     "G2": WORKLOADS["W2"],
     "G3": _WIDE,
     "G4": replace(WORKLOADS["W3"], cases=("batch 1", "batch 64", "batch 4096")),
-    "G5": replace(WORKLOADS["W5"], cases=("googlenet, batch 64",)),
+    "G5": replace(WORKLOADS["W5"], title="images", cases=("googlenet, batch 64",)),
+    "G6": replace(WORKLOADS["W5"], title="images", cases=("pets",)),
 }
 for _name, _work in _ON_GPU.items():
     _work = replace(_work, gpu=True, dtypes=("float32",))

@@ -45,7 +45,7 @@ import pytest
 
 import nnarray as nn
 from tests import cupy_on_cpu
-from tests.packages import MISSING, hide
+from tests.packages import MISSING, hide, missing, need
 
 hide(os.environ.get("NNARRAY_WITHOUT", "").split(","))
 ON_CPU = cupy_on_cpu.is_built() and not os.path.exists("/dev/nvidiactl")  # CuPy, whose tests then take longer
@@ -86,6 +86,7 @@ WHY_NOT = {flag: _why_not(flag) for flag in FLAGS}
 RAN: dict[str, int] = defaultdict(int)  # flag -> how many tests passed on it
 BY_FILE: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))  # the same for each file of tests
 SEEN: dict[str, set[str]] = defaultdict(set)  # test -> backends it passed on
+LEFT_OUT: dict[str, list[str]] = {}  # file of tests -> the optional packages that it is about and that are not here
 COMPARED: set[str] = set()  # tests that were skipped for want of the package that they compare with
 
 
@@ -95,6 +96,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     parser.addoption("--shuffle", metavar="SEED", type=int, help="run the tests in a random order")
     parser.addoption("--every-case", action="store_true", help="of each test, run every case on slow backends, too")
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """A file about a package that is not installed is left out, and named at the end."""
+    absent = missing(collection_path) if collection_path.match("test_*.py") else []
+    if absent:
+        LEFT_OUT[collection_path.name] = absent
+    return True if absent else None  # None: whatever else decides
 
 
 def _runs_again(item: pytest.Item) -> bool:
@@ -152,6 +161,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def _is_tested_on(test: pytest.Item, flag: str) -> bool:
     if flag in VARIANTS and test.get_closest_marker("once_a_library"):
         return False
+    if any(flag in mark.args for mark in test.iter_markers("not_on")):
+        return False
     if test.get_closest_marker("half_precision") and not {"float16", "bfloat16"} & set(nn.backend(flag).dtypes):
         return False
     if flag in SECOND_DEVICES:
@@ -173,6 +184,8 @@ def dtype(request: pytest.FixtureRequest, be: nn.Backend) -> str:
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     params = getattr(getattr(item, "callspec", None), "params", {})
+    for given in params.values():
+        need(given)
     if "be" in params:
         item.user_properties.append(("backend", params["be"]))
     if why := WHY_NOT.get(params.get("flag", "")):  # of the few tests that name their backends
@@ -235,6 +248,8 @@ def pytest_terminal_summary(terminalreporter) -> None:
     terminalreporter.section("backends")
     for flag in FLAGS:
         line(f"{flag}: {RAN[flag]} tests passed" if not WHY_NOT[flag] else f"{flag}: DID NOT RUN: {WHY_NOT[flag]}")
+    for file, absent in LEFT_OUT.items():
+        line(f"{file}: LEFT OUT: it needs {', '.join(absent)}")
     for test in on_no_backend():
         line(f"RAN ON NO BACKEND: {test}")
 

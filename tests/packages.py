@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
+import importlib.util
 import os
 import sys
 from collections.abc import Iterable
 from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 MISSING = "could not import"  # as pytest.importorskip says it
+# A file of tests that imports one of these at its head is about it, and is left out where it is not installed.
+OPTIONAL = {"hypothesis", "matplotlib", "nbclient", "nbformat", "pandas", "PIL", "pyarrow", "scipy", "sklearn"}
 
 
 def hide(names: Iterable[str]) -> None:
@@ -56,3 +61,20 @@ def package(name: str) -> Any:
         return importlib.import_module(name)
     except ModuleNotFoundError:
         return Absent(name)
+
+
+def need(x: object) -> None:
+    """Skip the test if this is what stands for an absent package's."""
+    if isinstance(x, Absent):
+        pytest.importorskip(x.name)
+
+
+def missing(file: Path) -> list[str]:
+    """The optional packages that a file imports at its head, and that are not installed."""
+    names: set[str] = set()
+    for node in ast.parse(file.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Import):
+            names |= {each.name.partition(".")[0] for each in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module.partition(".")[0])
+    return sorted(name for name in names & OPTIONAL if importlib.util.find_spec(name) is None)

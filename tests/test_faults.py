@@ -25,7 +25,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-import polars as pl
 import pyarrow as pa
 import pytest
 from PIL import Image
@@ -347,7 +346,7 @@ DATA_OF_ONE: dict[str, Case] = {
     "a tensor without numbers": of_torch(lambda torch: torch.ones(2, 2, device="meta")),
     "a target with a gradient record": recorded_target,
     "a sparse array of SciPy or JAX": lambda b: lambda: b.fit(X=csc_array(np.eye(8, 2))),
-    "a query of Polars": lambda b: lambda: b.be.asarray(pl.LazyFrame({"a": [1]})),
+    "a query of Polars": lambda b: lambda: b.be.asarray(polars().LazyFrame({"a": [1]})),
     "parameters that exist inside of `jax.jit` only": theta_of_jit,
     "numbers that an estimator's dtype cannot hold": lambda b: (
         lambda: (

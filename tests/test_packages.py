@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.packages import Absent, package
+from tests.packages import Absent, missing, need, package
 
 TESTS = Path(__file__).parent
 ABOUT_OTHERS = {"backends/test_conversions.py", "backends/test_dlpack.py", "functional/test_autodiff.py"}
@@ -18,7 +18,20 @@ def test_what_is_compared_with_an_absent_package_is_skipped() -> None:
     assert not isinstance(1, absent.Tensor)
     with pytest.raises(pytest.skip.Exception, match="could not import 'no_such_package'"):
         absent.nn.functional.relu(1)
+    with pytest.raises(pytest.skip.Exception, match="no_such_package"):
+        need(absent.DataFrame([1, 2]))
+    need(package("numpy"))
     assert not isinstance(package("numpy"), Absent)
+
+
+def test_a_file_is_left_out_for_want_of_what_it_imports_at_its_head(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "test_figures.py"
+    file.write_text("import matplotlib as mpl\nfrom PIL import Image\nimport numpy\ndef f():\n    import pandas\n")
+    assert missing(file) == []
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert missing(file) == ["PIL", "matplotlib"]
 
 
 def skipped_wholly(file: Path) -> set[str]:

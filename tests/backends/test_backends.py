@@ -3,14 +3,15 @@ from __future__ import annotations
 import weakref
 
 import numpy as np
-import pandas as pd
-import polars as pl
 import pytest
 
 import nnarray as nn
 from nnarray import backends
 from nnarray.backends import choosing
+from tests.packages import package
 from tests.processes import run_python
+
+pd, pl = package("pandas"), package("polars")
 
 
 def net(be: nn.Backend, dtype: str = "float32") -> nn.Model:
@@ -315,7 +316,7 @@ def test_auto_tries_gpus_for_what_pays(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def note(flag: str) -> nn.Backend:
         tried.append(flag)
-        return proved("strict" if flag == "torch:cuda:0" else flag)
+        return proved("strict" if flag in ("cupy", "torch:cuda:0") else flag)
 
     monkeypatch.delenv("NNARRAY_BACKEND", raising=False)
     monkeypatch.setattr(choosing, "cuda_driver_version", lambda: 13000)
@@ -326,6 +327,6 @@ def test_auto_tries_gpus_for_what_pays(monkeypatch: pytest.MonkeyPatch) -> None:
     tried.clear()
     for parameters in (None, 10**6):
         assert nn.backend("auto", parameters=parameters).reason == "a GPU that computes"
-    assert "torch:cuda:0" in tried
+    assert tried == ["cupy", "cupy"]
     monkeypatch.setattr(choosing, "cuda_driver_version", lambda: None)
     assert nn.backend("auto").reason == "no NVIDIA driver here"

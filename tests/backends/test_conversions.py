@@ -9,7 +9,6 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pandas as pd
-import polars as pl
 import pyarrow as pa
 import pytest
 from scipy import sparse
@@ -17,10 +16,12 @@ from sklearn.exceptions import ConvergenceWarning
 
 import nnarray as nn
 from nnarray import backends, estimators
+from tests.packages import need, package
 from tests.processes import run_python
 
 torch = pytest.importorskip("torch")
 jax = pytest.importorskip("jax")
+pl = package("polars")
 
 # --- Numbers that a dtype cannot hold ----------------------------------------------------------------------------
 
@@ -318,6 +319,7 @@ NULLS: dict[str, tuple[Any, list[Any]]] = {
 @pytest.mark.parametrize("name", NULLS)
 def test_missing_entries_and_decimals_become_numbers(be: nn.Backend, name: str) -> None:
     given, want = NULLS[name]
+    need(given)
     numbers = np.asarray([np.nan if each is None else each for each in want])
     np.testing.assert_array_equal(be.to_numpy(be.asarray(given)), numbers)
     if name.startswith("pandas"):

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import polars as pl
 import pytest
 
 pytest.importorskip("sklearn")
@@ -38,6 +37,8 @@ from nnarray.estimators.objectives import HalfPoissonDeviance, HalfSquaredError,
 from nnarray.estimators.scores import r2
 from tests.packages import package
 from tests.processes import run_python
+
+pl = package("polars")
 
 unfinished = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy import stats
 
 import nnarray as nn
 from nnarray.layers.activations import FUNCTIONS
@@ -16,7 +15,9 @@ from nnarray.layers.initializers import (
     fans,
     initializer,
 )
+from tests.packages import package
 
+stats = package("scipy.stats")
 SHAPE = (200, 300)
 VARIANCE = {
     "zeros": 0.0,
