@@ -50,4 +50,4 @@ from nnarray.kernels.standard.updates import (
     rmsprop_update,
     sgd_update,
 )
-from nnarray.kernels.standard.vectors import all_finite, joined, stacked
+from nnarray.kernels.standard.vectors import all_finite, joined, shortened, stacked

@@ -9,7 +9,7 @@ from nnarray import kernels
 from nnarray.backends import device_of, namespace
 from nnarray.checks import above_zero, all_finite, integer, numbers_of_python
 from nnarray.functional.layout import Layout
-from nnarray.kernels.standard.numerics import at_least_float32, at_least_float32_dtype, clamp, scaled
+from nnarray.kernels.standard.numerics import at_least_float32, at_least_float32_dtype, clamp
 from nnarray.typing import Array
 
 Slots = dict[str, Array]
@@ -76,13 +76,7 @@ class ClipNorm(Transform):
         above_zero(self.norm, "ClipNorm norm")
 
     def apply(self, gradient: Array, theta: Array, slots: Slots, info: Info) -> tuple[Array, Array, Slots]:
-        return (_shortened(gradient, self.norm) if gradient.shape[0] else gradient), theta, slots
-
-
-def _shortened(gradient: Array, norm: float) -> Array:
-    xp, (small, size, length) = namespace(gradient), scaled(gradient)
-    limit = norm / xp.maximum(length, 1.0)  # the length is at least 4, but for a gradient of 0
-    return xp.where(size > limit, small * limit, gradient)
+        return (kernels.shortened(gradient, norm=self.norm) if gradient.shape[0] else gradient), theta, slots
 
 
 @dataclass(frozen=True)

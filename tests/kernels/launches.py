@@ -97,6 +97,12 @@ CASES = {
     "20-32-10 with batch normalisation, Adam": Case(
         (nn.Dense(32, bias=False), nn.BatchNorm(), nn.Activation("relu"), nn.Dense(10)), (20,), 32, Counts(17, 5)
     ),
+    "20-32-10 GELU with layer normalisation, Adam": Case(
+        (nn.Dense(32, "gelu"), nn.LayerNorm(), nn.Dense(10)), (20,), 32, Counts(14, 5)
+    ),
+    "20-64-10 ReLU, Adam, gradient clipped by its norm": Case(
+        (nn.Dense(64, "relu"), nn.Dense(10)), (20,), 32, Counts(10, 5), nn.Adam(1e-3, clip_norm=1.0)
+    ),
     "3-8-1, mean absolute error, SGD": Case(
         (nn.Dense(8, "tanh"), nn.Dense(1)), (3,), 32, Counts(10, 5), nn.SGD(1e-2), "mae", 0
     ),

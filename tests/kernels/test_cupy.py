@@ -144,6 +144,31 @@ def test_batch_normalisation(shape: tuple[int, ...], dtype: str) -> None:
     compare("batch_norm_pullback", [RNG.normal(size=shape), z, weight, inverse], dtype, 4.0)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(5, 3), (3, 4, 700), (7, 256), (1, 1)])
+def test_normalisation_of_rows(shape: tuple[int, ...], dtype: str) -> None:
+    x, axes = RNG.normal(size=shape), (len(shape) - 1,)
+    compare("normalise", [x], dtype, 4.0, axes=axes, epsilon=1e-5)
+    z, inverse, _, _ = kernels.normalise.definition(rounded(x, dtype), axes=axes, epsilon=1e-5)
+    compare("normalise_pullback", [RNG.normal(size=shape), z, inverse], dtype, 4.0, axes=axes)
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e-22, 1e19, 3e37])
+def test_variances_of_rows_out_of_range(size: float) -> None:
+    """As of channels."""
+    x = size * RNG.normal(size=(3, 700))
+    z = kernels.normalise(there(x, "float32"), axes=(1,), epsilon=1e-70)[0]
+    want = kernels.normalise.definition(rounded(x, "float32"), axes=(1,), epsilon=1e-70)[0]
+    np.testing.assert_allclose(nn.backend("cupy").to_numpy(z), want, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("size", [0.0, 1e-30, 1e-3, 3e3])
+def test_shortened(size: float, dtype: str) -> None:
+    x = size * RNG.normal(size=3000)
+    compare("shortened", [x], dtype, 8.0, norm=1.0)
+
+
 @pytest.mark.parametrize("size", [1e-30, 1e-22, 1e19, 3e37])
 def test_variances_out_of_range(size: float) -> None:
     """What a square of float32 cannot hold still gives the right z."""

@@ -346,6 +346,11 @@ CASES |= {
         case(normal(0)),
     ],
     "stacked": lambda: [case(normal(1), *(np.asarray(x) for x in normal(n))) for n in (40, 1)],
+    "shortened": lambda: [
+        case(x, norm=norm)
+        for x in (normal(700), np.zeros(3), np.asarray([1e30, -1e30]), HOLES.ravel())
+        for norm in (0.7, 1e3)
+    ],
     "all_finite": lambda: [case(x) for x in (normal(700), HOLES, normal(0, 3), np.asarray([np.inf]))],
 }
 BUILT = {name: CASES[name]() for name in sorted(CASES)}

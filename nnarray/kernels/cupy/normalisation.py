@@ -29,7 +29,7 @@ EACH_ROW = "for (int row = begin + threadIdx.x / lanes; row < stop; row += step)
 AT = "ptrdiff_t(row) * units + column"
 
 
-def _by_halves(parts: str, join: str = "{0} += {1};") -> str:
+def by_halves(parts: str, join: str = "{0} += {1};") -> str:
     """What the threads of a column have in `parts`, joined in that of the first one."""
     joined = join.format(f"{parts}[threadIdx.x]", f"{parts}[threadIdx.x + half]")
     return f"""
@@ -51,7 +51,7 @@ MOMENTS = Code(
     R total = 0, most = 0;
     {EACH_ROW} total += R(x[{AT}]) / R(count);
     sums[threadIdx.x] = total;
-    {_by_halves("sums")}
+    {by_halves("sums")}
     const R mean = sums[first];
     __syncthreads();
     total = 0;
@@ -62,8 +62,8 @@ MOMENTS = Code(
     }}
     sums[threadIdx.x] = total;
     sizes[threadIdx.x] = most;
-    {_by_halves("sums")}
-    {_by_halves("sizes", "{0} = {1} > {0} ? {1} : {0};")}
+    {by_halves("sums")}
+    {by_halves("sizes", "{0} = {1} > {0} ? {1} : {0};")}
     const R square = sums[first], largest = sizes[first];
     const bool fits = (square > R(small) && square < R(large)) || largest == 0;
     const R scale = fits ? R(1) : largest / 4;
@@ -74,7 +74,7 @@ MOMENTS = Code(
         total += d * d;
     }}
     sums[threadIdx.x] = total;
-    {_by_halves("sums")}
+    {by_halves("sums")}
     if (threadIdx.x < lanes && column < units) {{
         means[chunk * units + column] = S(mean);
         deviations[chunk * units + column] = S(scale * sqrt((fits ? square : sums[first]) / R(count)));
@@ -133,8 +133,8 @@ GRADIENT_SUMS = Code(
     }}
     sums[threadIdx.x] = total;
     products[threadIdx.x] = along;
-    {_by_halves("sums")}
-    {_by_halves("products")}
+    {by_halves("sums")}
+    {by_halves("products")}
     if (threadIdx.x < lanes && column < units) {{
         db[chunk * units + column] = S(sums[threadIdx.x]);
         dw[chunk * units + column] = S(products[threadIdx.x]);
@@ -176,7 +176,8 @@ CODES = {
 _LAUNCH = {name: cp.ElementwiseKernel(*code, f"nnarray_{name}") for name, code in CODES.items()}
 
 
-def _at_least_float32(dtype: Any) -> Any:
+def at_least_float32(dtype: Any) -> Any:
+    """The dtype, or float32 if it is narrower."""
     return dtype if dtype.itemsize >= 4 else cp.dtype("float32")
 
 
@@ -187,12 +188,11 @@ def _blocks(rows: int, units: int) -> tuple[tuple[int, ...], int, dict[str, int]
     return (rows, units, lanes, LENGTH), chunks, {"size": size, "block_size": THREADS}
 
 
-@kernels.normalise.fast("cupy")
 def normalise(x: Any, *, axes: tuple[int, ...], epsilon: float) -> Any:
-    """The moments of parts, those of all, and z: a launch each, where channels are the last axis."""
+    """The moments of parts, those of all, and z: a launch each, over all axes but the last."""
     if axes != tuple(range(x.ndim - 1)) or not x.size:
         return kernels.normalise.definition(x, axes=axes, epsilon=epsilon)
-    x, units, wide = cp.ascontiguousarray(x), x.shape[-1], _at_least_float32(x.dtype)
+    x, units, wide = cp.ascontiguousarray(x), x.shape[-1], at_least_float32(x.dtype)
     sizes, chunks, launch = _blocks(x.size // units, units)
     limits, (parts, mean) = cp.finfo(wide), (cp.empty((2, chunks, units), wide), cp.empty((3, units), wide))
     small, large = float(limits.tiny) / float(limits.eps), float(limits.max)
@@ -209,7 +209,7 @@ def batch_norm_pullback(dy: Any, z: Any, weight: Any, inverse: Any) -> Any:
     """The sums of parts, those of all, and dx: a launch each."""
     if not dy.size or not dy.dtype == z.dtype == weight.dtype:
         return kernels.batch_norm_pullback.definition(dy, z, weight, inverse)
-    dy, z, units, wide = cp.ascontiguousarray(dy), cp.ascontiguousarray(z), dy.shape[-1], _at_least_float32(dy.dtype)
+    dy, z, units, wide = cp.ascontiguousarray(dy), cp.ascontiguousarray(z), dy.shape[-1], at_least_float32(dy.dtype)
     sizes, chunks, launch = _blocks(dy.size // units, units)
     parts = cp.empty((2, chunks, units), wide)
     _LAUNCH["gradient_sums"](dy, z, *sizes, *parts, **launch)

@@ -8,7 +8,7 @@ from typing import Any
 import cupy  # pyright: ignore[reportMissingImports]  (needs CUDA to be installed)
 
 from nnarray import kernels
-from nnarray.kernels.cupy.sources import Code
+from nnarray.kernels.cupy.sources import REGISTERS, Code
 
 cp: Any = cupy
 
@@ -21,9 +21,6 @@ def source_of_joined(count: int) -> Code:
     starts = ["0", *(f"end{k}" for k in range(count - 1))]
     lines = [f"if (i < end{k}) y = x{k}[i - {starts[k]}];" for k in range(count)]
     return Code(inputs, "T y", "\nelse ".join(lines))
-
-
-CODES = {f"joined_{count}": source_of_joined(count) for count in (1, 3)}
 
 
 @functools.cache
@@ -65,3 +62,34 @@ _all_finite = cp.ReductionKernel(*ALL_FINITE, reduce_type="bool")
 def all_finite(x: Any) -> Any:
     """In one launch."""
     return _all_finite(x) if x.dtype.kind == "f" else kernels.all_finite.definition(x)
+
+
+LARGEST = ("T x", "T y", "fabs(x)", "a > b || a != a ? a : b", "y = a == 0 ? T(1) : T(0.25) * a", "0", "nnarray_size")
+"""As `ALL_FINITE`: what to divide by before squaring, which is the `scale_of` all of x."""
+
+LENGTH = ("T x, raw T size", "T y", "x / size[0] * (x / size[0])", "a + b", "y = sqrt(a)", "0", "nnarray_length")
+"""As `ALL_FINITE`: the Euclidean norm of x / size."""
+
+SHORTENED = Code(
+    "T x, raw T size, raw T length, float64 norm",
+    "T y",
+    f"""{REGISTERS}
+    const R s = size[0], l = length[0], limit = R(norm) / (l < R(1) ? R(1) : l);
+    y = s > limit ? T(R(x) / s * limit) : x;
+    """,
+)
+
+_size, _length = cp.ReductionKernel(*LARGEST), cp.ReductionKernel(*LENGTH)
+_shortened = cp.ElementwiseKernel(*SHORTENED, "nnarray_shortened")
+
+
+@kernels.shortened.fast("cupy")
+def shortened(x: Any, *, norm: float) -> Any:
+    """In three launches."""
+    if x.dtype.itemsize < 4:
+        return kernels.shortened.definition(x, norm=norm)
+    size = _size(x)
+    return _shortened(x, size, _length(x, size), norm)
+
+
+CODES = {"shortened": SHORTENED, **{f"joined_{count}": source_of_joined(count) for count in (1, 3)}}

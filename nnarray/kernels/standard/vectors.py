@@ -1,4 +1,4 @@
-"""Vectors made of many arrays, and whether their entries are finite."""
+"""Vectors: made of many arrays, made shorter, and whether their entries are finite."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 from nnarray.backends import namespace
 from nnarray.kernels.registry import kernel
+from nnarray.kernels.standard.numerics import scaled
 from nnarray.typing import Array
 
 
@@ -38,3 +39,18 @@ def all_finite(x: Array) -> Array:
     """Whether no entry is NaN or infinite: an array of bool, shape ()."""
     xp = namespace(x)
     return xp.all(xp.isfinite(x))
+
+
+@kernel
+def shortened(x: Array, *, norm: float) -> Array:
+    """x min(1, norm / |x|), with the Euclidean norm; infinity and NaN stay, so that they are seen.
+
+    Parameters
+    ----------
+    x : array, shape (n,) with n > 0, real floating
+    norm : float
+        Above 0.
+    """
+    xp, (small, size, length) = namespace(x), scaled(x)
+    limit = norm / xp.maximum(length, 1.0)  # the length is at least 4, but for a vector of 0
+    return xp.where(size > limit, small * limit, x)
