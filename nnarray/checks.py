@@ -165,14 +165,9 @@ def _refuse_narrowed(x: Array, name: str) -> None:
     )
 
 
-def all_finite(x: Array) -> Array:
-    """Whether there is no NaN and no infinity, as an array: nothing waits for the device."""
-    xp = namespace(x)
-    return xp.all(xp.isfinite(x))
-
-
 def _all_finite(x: Array) -> bool:
-    return not namespace(x).isdtype(x.dtype, "real floating") or bool(all_finite(x))
+    xp = namespace(x)
+    return not xp.isdtype(x.dtype, "real floating") or bool(xp.all(xp.isfinite(x)))
 
 
 def _first_non_finite(x: Array) -> str:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from nnarray import kernels
 from nnarray.backends import device_of, namespace
-from nnarray.checks import above_zero, all_finite, integer, numbers_of_python
+from nnarray.checks import above_zero, integer, numbers_of_python
 from nnarray.functional.layout import Layout
 from nnarray.kernels.standard.numerics import at_least_float32, at_least_float32_dtype, clamp
 from nnarray.typing import Array
@@ -166,7 +166,7 @@ class LossScale(Transform):
 
     def apply(self, gradient: Array, theta: Array, slots: Slots, info: Info) -> tuple[Array, Array, Slots]:
         xp, scale = namespace(gradient), slots["loss_scale"]
-        good = all_finite(gradient)
+        good = kernels.all_finite(gradient)
         in_a_row = xp.where(good, slots["good_steps"] + 1.0, 0.0)
         grown = xp.where(in_a_row % float(self.patience) == 0.0, xp.minimum(2.0 * scale, self.most), scale)
         found = {

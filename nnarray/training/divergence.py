@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from contextlib import suppress
 
-from nnarray.checks import all_finite
+from nnarray import kernels
 from nnarray.layers.kinds import arrays_in
 from nnarray.training.callbacks import Run
 from nnarray.training.context import UNSOUND, DivergenceError
@@ -46,7 +46,7 @@ def diverged(
     trainer: Trainer, saved: TrainingState, done: Finished, run: Run, number: int, rate: float
 ) -> DivergenceError:
     """Go back to the last parameters with a finite loss, and say what happened."""
-    if not (bool(all_finite(saved.theta)) and bool(all_finite(saved.state))):
+    if not (bool(kernels.all_finite(saved.theta)) and bool(kernels.all_finite(saved.state))):
         run.model.restore(saved.shown)
         run.history.steps = saved.step
         return DivergenceError(UNSOUND)
@@ -80,7 +80,7 @@ def without_scale(trainer: Trainer, number: int, rate: float) -> DivergenceError
 def _advice(trainer: Trainer, rate: float) -> str:
     """Likely causes and what to do, without what is done already."""
     inputs = trainer.data.inputs
-    if not all(bool(all_finite(x)) for rows in parts_of(inputs) for x in arrays_in(inputs.rows(rows))):
+    if not all(bool(kernels.all_finite(x)) for rows in parts_of(inputs) for x in arrays_in(inputs.rows(rows))):
         return "X contains NaN or infinity, which check_finite=False lets pass. Remove or repair these entries."
     loss = trainer.loss
     causes_found = [

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from nnarray import kernels
 from nnarray.backends import backend_of
-from nnarray.checks import all_finite
 from nnarray.functional.propagation import Step, loss_and_gradient
 from nnarray.kernels.compilation import compiled
 from nnarray.training.callbacks import Run
@@ -58,7 +58,7 @@ def minimise(context: TrainingContext) -> None:
 
     def iteration(intermediate_result: Any) -> None:
         theta, step = at(intermediate_result.x)
-        _refuse_divergence(run, math.isfinite(float(step.loss)) and bool(all_finite(theta)))
+        _refuse_divergence(run, math.isfinite(float(step.loss)) and bool(kernels.all_finite(theta)))
         model.restore((theta, model.state))
         run.history.steps += 1
         going_on = context.end_epoch(float(step.loss), 1.0, [step.outputs], [None])
@@ -87,7 +87,7 @@ def minimise(context: TrainingContext) -> None:
 
 def _refuse_divergence(run: Run, finite: bool) -> None:
     if not finite:
-        if not bool(all_finite(run.model.theta)):
+        if not bool(kernels.all_finite(run.model.theta)):
             raise DivergenceError(UNSOUND)
         raise DivergenceError(
             f"the loss or a parameter became NaN or infinite in iteration {run.epoch + 1} of L-BFGS. Standardise X "

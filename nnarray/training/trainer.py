@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 from nnarray import kernels, random
 from nnarray.backends import copy, device_of, namespace, same_place
-from nnarray.checks import all_finite
 from nnarray.engines import Stepper, steps_of
 from nnarray.functional.precision import loss_and_gradient_in
 from nnarray.functional.propagation import Step as Propagated
@@ -371,5 +370,5 @@ class Trainer:
             "a running mean or a running variance": [self.at.state],
             "the optimizer's memory": [*self.at.slots.values()],
         }
-        over = (name for name, arrays in parts.items() if not all(bool(all_finite(x)) for x in arrays))
+        over = (name for name, arrays in parts.items() if not all(bool(kernels.all_finite(x)) for x in arrays))
         return next(over, "the sum of the losses")
