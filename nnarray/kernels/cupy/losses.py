@@ -10,16 +10,17 @@ from typing import Any
 import cupy  # pyright: ignore[reportMissingImports]  (needs CUDA to be installed)
 
 from nnarray import kernels
-from nnarray.kernels.cupy.sources import CROSS_ENTROPY, REGISTERS, SHORT, THREADS, Code, source_of_entries
+from nnarray.kernels.cupy.sources import REGISTERS, THREADS, Code, by_halves, source_of_entries
 from nnarray.kernels.entries import program_of
 
 cp: Any = cupy
 
-OF_LABELS = """
+SHORT = 64  # classes of a row that one thread can go through while others wait for memory
+
+LARGEST = """
     const ptrdiff_t start = row * classes;
-    const R far = R(limit);
-    const auto label = labels[row];
-    R largest = -far;
+    const R far = R(limit), nothing = R(0) / R(0);
+    R largest = -far, sum = 0, mass = 0;
     bool wrong = false;
     for (int k = 0; k < classes; ++k) {
         const R x = z[start + k];
@@ -27,26 +28,55 @@ OF_LABELS = """
         largest = x > largest ? x : largest;
     }
     largest = largest > far ? far : largest;
-    R sum = 0, own = 0, mass = 0;
+"""
+"""Of the row of the number `row`, and whether it has a NaN."""
+
+EACH_CLASS = """
     for (int k = 0; k < classes; ++k) {
         R x = z[start + k];
         x = (x > far ? far : x < -far ? -far : x) - largest;
         const R e = exp(x);
         gradient[start + k] = T(e);
         sum += e;
-        if (k == label) {
+"""
+"""The class `k`, for which `gradient` holds `e` until all are summed."""
+
+CROSS_ENTROPY = Code(
+    "raw T z, raw T t, int32 classes, float64 limit",
+    "raw T gradient, T loss",
+    f"""{REGISTERS}
+    const ptrdiff_t row = i;
+    {LARGEST}
+    R linear = 0;
+    {EACH_CLASS}
+        const R share = t[start + k];
+        mass += share;
+        linear += share * x;
+    }}
+    loss = T(wrong ? nothing : mass * log(sum) - linear);
+    for (int k = 0; k < classes; ++k) {{
+        const R p = gradient[start + k] / sum, share = t[start + k];
+        gradient[start + k] = T(wrong ? nothing : p * mass - share);
+    }}
+    """,
+)
+
+OF_LABELS = f"""{LARGEST}
+    const auto label = labels[row];
+    R own = 0;
+    {EACH_CLASS}
+        if (k == label) {{
             own = x;
             mass = 1;
-        }
-    }
-    const R nothing = R(0) / R(0);
+        }}
+    }}
     const R loss = (wrong ? nothing : mass * log(sum) - own) / R(total);
-    for (int k = 0; k < classes; ++k) {
+    for (int k = 0; k < classes; ++k) {{
         const R p = gradient[start + k] / sum * mass;
         gradient[start + k] = T((wrong ? nothing : k == label ? p - R(1) : p) / R(total));
-    }
+    }}
 """
-"""Of the row of the number `row`; a label that is no class has no loss."""
+"""A label that is no class has no loss."""
 
 CROSS_ENTROPY_OF_LABELS = Code(
     "raw T z, raw S labels, int32 classes, float64 limit",
@@ -64,17 +94,14 @@ REDUCED_CROSS_ENTROPY_OF_LABELS = Code(
     "raw T gradient, raw T sums",
     f"""{REGISTERS}
     __shared__ R parts[{THREADS}];
+    const int lanes = 1;
     const ptrdiff_t row = i;
     parts[threadIdx.x] = 0;
     if (row < rows) {{
         {OF_LABELS}
         parts[threadIdx.x] = loss;
     }}
-    __syncthreads();
-    for (int half = {THREADS} / 2; half > 0; half /= 2) {{
-        if (threadIdx.x < half) parts[threadIdx.x] += parts[threadIdx.x + half];
-        __syncthreads();
-    }}
+    {by_halves("parts")}
     if (threadIdx.x == 0) sums[i / {THREADS}] = T(parts[0]);
     """,
 )
@@ -96,15 +123,20 @@ def _limit(z: Any) -> float:
     return float(cp.finfo(z.dtype).max) / 2
 
 
+def _of_rows(name: str, logits: Any, target: Any) -> tuple[Any, Any]:
+    """The losses of all rows, and the gradient of their sum."""
+    z, t = cp.ascontiguousarray(logits), cp.ascontiguousarray(target)
+    gradient, losses = cp.empty_like(z), cp.empty(z.shape[:-1], dtype=z.dtype)
+    _LAUNCH[name](z, t, z.shape[-1], _limit(z), gradient, losses)
+    return losses, gradient
+
+
 @kernels.cross_entropy.fast("cupy")
 def cross_entropy(logits: Any, target: Any) -> Any:
     """In one launch."""
     if not _is_short(logits) or logits.dtype != target.dtype:
         return kernels.cross_entropy.definition(logits, target)
-    z, t = cp.ascontiguousarray(logits), cp.ascontiguousarray(target)
-    gradient, losses = cp.empty_like(z), cp.empty(z.shape[:-1], dtype=z.dtype)
-    _LAUNCH["cross_entropy"](z, t, z.shape[-1], _limit(z), gradient, losses)
-    return losses, gradient
+    return _of_rows("cross_entropy", logits, target)
 
 
 @kernels.cross_entropy_of_labels.fast("cupy")
@@ -112,10 +144,7 @@ def cross_entropy_of_labels(logits: Any, labels: Any) -> Any:
     """In one launch, from the labels themselves."""
     if not _is_short(logits):
         return kernels.cross_entropy_of_labels.definition(logits, labels)
-    z, t = cp.ascontiguousarray(logits), cp.ascontiguousarray(labels)
-    gradient, losses = cp.empty_like(z), cp.empty(z.shape[:-1], dtype=z.dtype)
-    _LAUNCH["cross_entropy_of_labels"](z, t, z.shape[-1], _limit(z), gradient, losses)
-    return losses, gradient
+    return _of_rows("cross_entropy_of_labels", logits, labels)
 
 
 @kernels.reduced_cross_entropy_of_labels.fast("cupy")

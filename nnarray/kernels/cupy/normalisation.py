@@ -13,7 +13,7 @@ import cupy  # pyright: ignore[reportMissingImports]  (needs CUDA to be installe
 
 from nnarray import kernels
 from nnarray.kernels.cupy.linear import LENGTH
-from nnarray.kernels.cupy.sources import REGISTERS, THREADS, Code
+from nnarray.kernels.cupy.sources import REGISTERS, THREADS, Code, by_halves
 
 cp: Any = cupy
 
@@ -27,18 +27,6 @@ COLUMNS = f"""
 
 EACH_ROW = "for (int row = begin + threadIdx.x / lanes; row < stop; row += step)"
 AT = "ptrdiff_t(row) * units + column"
-
-
-def by_halves(parts: str, join: str = "{0} += {1};") -> str:
-    """What the threads of a column have in `parts`, joined in that of the first one."""
-    joined = join.format(f"{parts}[threadIdx.x]", f"{parts}[threadIdx.x + half]")
-    return f"""
-    __syncthreads();
-    for (int half = {THREADS} / 2; half >= lanes; half /= 2) {{
-        if (threadIdx.x < half) {{ {joined} }}
-        __syncthreads();
-    }}
-    """
 
 
 MOMENTS = Code(

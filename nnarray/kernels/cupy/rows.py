@@ -11,8 +11,8 @@ import cupy  # pyright: ignore[reportMissingImports]  (needs CUDA to be installe
 
 from nnarray import kernels
 from nnarray.kernels.cupy import normalisation
-from nnarray.kernels.cupy.normalisation import at_least_float32, by_halves
-from nnarray.kernels.cupy.sources import REGISTERS, THREADS, Code
+from nnarray.kernels.cupy.normalisation import at_least_float32
+from nnarray.kernels.cupy.sources import REGISTERS, THREADS, Code, by_halves
 
 cp: Any = cupy
 

@@ -13,8 +13,6 @@ THREADS = 256  # of a block whose threads add up together
 REGISTERS = "using R = decltype(T(0) + 0.0f);"
 """What is computed with: T, or float32 where T is narrower, which C++ has no arithmetic of its own for."""
 
-SHORT = 64  # classes of a row that one thread can go through while others wait for memory
-
 
 class Code(NamedTuple):
     """Parameters as CuPy's ElementwiseKernel declares them, and the body."""
@@ -23,41 +21,6 @@ class Code(NamedTuple):
     outputs: str
     body: str
 
-
-CROSS_ENTROPY = Code(
-    "raw T z, raw T t, int32 classes, float64 limit",
-    "raw T gradient, T loss",
-    REGISTERS
-    + """
-    const R far = R(limit);
-    const ptrdiff_t first = (ptrdiff_t)i * classes;
-    R largest = -far;
-    bool wrong = false;
-    for (int k = 0; k < classes; ++k) {
-        const R x = z[first + k];
-        wrong = wrong || x != x;
-        largest = x > largest ? x : largest;
-    }
-    largest = largest > far ? far : largest;
-    R total = 0, mass = 0, linear = 0;
-    for (int k = 0; k < classes; ++k) {
-        R x = z[first + k];
-        x = (x > far ? far : x < -far ? -far : x) - largest;
-        const R share = t[first + k], e = exp(x);
-        gradient[first + k] = T(e);
-        total += e;
-        mass += share;
-        linear += share * x;
-    }
-    const R nothing = R(0) / R(0);
-    loss = T(wrong ? nothing : mass * log(total) - linear);
-    for (int k = 0; k < classes; ++k) {
-        const R p = gradient[first + k] / total, share = t[first + k];
-        gradient[first + k] = T(wrong ? nothing : p * mass - share);
-    }
-    """,
-)
-"""Of a row, the number of which is `i`."""
 
 FORMS = {
     "add": "{0} + {1}",
@@ -77,6 +40,18 @@ FORMS = {
     "abs": "fabs({0})",
 }
 """Operations that are no functions of the same name in C++."""
+
+
+def by_halves(parts: str, join: str = "{0} += {1};") -> str:
+    """What the threads of a column, `lanes` apart, have in `parts`, joined in that of the first one."""
+    joined = join.format(f"{parts}[threadIdx.x]", f"{parts}[threadIdx.x + half]")
+    return f"""
+    __syncthreads();
+    for (int half = {THREADS} / 2; half >= lanes; half /= 2) {{
+        if (threadIdx.x < half) {{ {joined} }}
+        __syncthreads();
+    }}
+    """
 
 
 def source(program: Program) -> Code:
@@ -135,11 +110,7 @@ def source_of_gradient_and_sums(program: Program) -> Code:
         total += S(gradient);
     }}
     parts[threadIdx.x] = total;
-    __syncthreads();
-    for (int half = {THREADS} / 2; half >= lanes; half /= 2) {{
-        if (threadIdx.x < half) parts[threadIdx.x] += parts[threadIdx.x + half];
-        __syncthreads();
-    }}
+    {by_halves("parts")}
     if (threadIdx.x < lanes && column < units) sums[ptrdiff_t(chunk) * units + column] = parts[threadIdx.x];
     """
     inputs = ", ".join(f"raw T a{i}" for i in read)
