@@ -12,8 +12,8 @@ from typing import Any
 import cupy  # pyright: ignore[reportMissingImports]  (needs CUDA to be installed)
 
 from nnarray import kernels
+from nnarray.backends.cupy_products import matmul
 from nnarray.kernels.cupy.linear import activated, gradient_and_sums
-from nnarray.kernels.cupy.products import matmul
 from nnarray.kernels.cupy.sources import REGISTERS, Code
 from nnarray.kernels.functions import Function
 from nnarray.kernels.standard.windows import Window

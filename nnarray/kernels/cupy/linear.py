@@ -12,7 +12,7 @@ from typing import Any
 import cupy  # pyright: ignore[reportMissingImports]  (needs CUDA to be installed)
 
 from nnarray import kernels
-from nnarray.kernels.cupy.products import matmul
+from nnarray.backends.cupy_products import matmul
 from nnarray.kernels.cupy.sources import THREADS, source_of_biased, source_of_gradient_and_sums
 from nnarray.kernels.expressions import Program
 from nnarray.kernels.functions import Function

@@ -13,7 +13,7 @@ from typing import Any
 
 import cupy  # pyright: ignore[reportMissingImports]  (needs CUDA to be installed)
 
-from nnarray.kernels.cupy.products import Recorder, recorded_by
+from nnarray.backends.cupy_products import Recorder, recorded_by
 from nnarray.kernels.cupy.sources import Code
 from nnarray.kernels.loops import Body, NotRecorded
 

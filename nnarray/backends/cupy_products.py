@@ -26,8 +26,8 @@ SUMS = {"float16": 68, "float32": 68, "float64": 70}
 """In what products are added up: float32 without TF32, or float64."""
 
 
-def matmul(a: Any, b: Any) -> Any:
-    """a b, of matrices or of as many in either array."""
+def matmul(a: Any, b: Any, /) -> Any:
+    """As the standard has it."""
     recorder = _recorder.get()
     return cp.matmul(a, b) if recorder is None else recorder.matmul(a, b)
 
@@ -45,14 +45,24 @@ class Recorder:
         _ask("cublasSetWorkspace_v2", handle, ctypes.c_void_p(self.workspace.ptr), ctypes.c_size_t(WORKSPACE))
 
     def matmul(self, a: Any, b: Any) -> Any:
-        """As the function."""
-        if a.dtype.name not in DTYPES or a.dtype != b.dtype or a.ndim != b.ndim or a.ndim not in (2, 3):
+        """As the function; what is left to CuPy cannot be recorded."""
+        if a.dtype.name not in DTYPES or a.dtype != b.dtype or min(a.ndim, b.ndim) < 2 or a.shape[-1] != b.shape[-2]:
             return cp.matmul(a, b)
+        if b.ndim == 2:  # all rows in one product
+            return self._product(a.reshape(-1, a.shape[-1]), b).reshape(*a.shape[:-1], b.shape[1])
+        many = cp.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+        a, b = (cp.broadcast_to(x, (*many, *x.shape[-2:])).reshape(-1, *x.shape[-2:]) for x in (a, b))
+        return self._product(a, b).reshape(*many, a.shape[1], b.shape[2])
+
+    def _product(self, a: Any, b: Any) -> Any:
+        """Of two matrices, or of as many in either array.
+
+        cuBLAS's matrices lie by columns, where ours lie by rows: it computes the transposed product, b^T a^T = c^T.
+        """
         rows, inner, columns = a.shape[-2], a.shape[-1], b.shape[-1]
         c = cp.empty((*a.shape[:-1], columns), dtype=a.dtype)
         if not c.size or not inner:
             return cp.zeros_like(c)
-        # cuBLAS's matrices lie by columns, where ours lie by rows: it computes the transposed product, b^T a^T = c^T.
         a, b, count = _by_rows_or_columns(a), _by_rows_or_columns(b), a.shape[0] if a.ndim == 3 else 1
         number = ctypes.c_double if a.dtype == cp.float64 else ctypes.c_float
         dtype, one, zero = DTYPES[a.dtype.name], number(1), number(0)
