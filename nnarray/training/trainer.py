@@ -11,13 +11,14 @@ from operator import and_
 from typing import Any, NamedTuple
 
 from nnarray import kernels, random
-from nnarray.backends import backend_of, copy, device_of, namespace, same_place
+from nnarray.backends import copy, device_of, namespace, same_place
 from nnarray.engines import Stepper, steps_of
 from nnarray.functional.precision import loss_and_gradient_in
 from nnarray.functional.propagation import Step as Propagated
 from nnarray.functional.propagation import Wiring, loss_and_gradient
 from nnarray.kernels.compilation import compiled, quiet
 from nnarray.kernels.engines import GRAPH, LAYERS
+from nnarray.kernels.loops import read
 from nnarray.kernels.standard.numerics import at_least_float32
 from nnarray.layers.base import Context
 from nnarray.losses import Loss
@@ -405,11 +406,9 @@ class Trainer:
     @quiet
     def mean_losses(self, done: Finished) -> list[float]:
         """The loss over each epoch, the one number for which the host waits: weighted as the reduction says."""
-        if self.batches_per_epoch == 1 and self.recorded is None:
-            return [float(loss) for loss in done.losses]
-        if self.batches_per_epoch == 1:
-            return backend_of(self.at.theta).to_numpy(kernels.joined(*done.losses)).tolist()
-        return [self._mean_loss(done)]
+        if self.batches_per_epoch > 1:
+            return [self._mean_loss(done)]
+        return [float(loss) for loss in done.losses] if self.recorded is None else read(kernels.joined(*done.losses))
 
     def _mean_loss(self, done: Finished) -> float:
         xp = same_place(theta=self.at.theta)
