@@ -2,7 +2,9 @@
 
 "layers" is every library's: each layer computes itself, by the kernels of the library, as one reads it there. For
 NumPy's arrays there is also "numpy", which prepares once what does not change between calls, and "numba", which
-compiles loops as well; where they have no faster way, the layers compute. "auto" is the fastest that is installed.
+compiles loops as well; where they have no faster way, the layers compute. For CuPy's arrays there is
+"graph", which records a training step of the layers' own and launches all of it at once. "auto" is the fastest that is
+installed, but never "graph".
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from nnarray.kernels.compilation import LOOPS, can_loop, has_loops, has_module, 
 from nnarray.names import shown
 from nnarray.typing import Array
 
-AUTO, LAYERS = "auto", "layers"
+AUTO, LAYERS, GRAPH = "auto", "layers", "graph"
 
 
 def checked_engine(engine: object, like: Array) -> str:
@@ -41,10 +43,11 @@ def resolved(engine: str, like: Array) -> str:
     """The engine that `engine` means for arrays as `like` is, if it may be "auto"."""
     if engine != AUTO:
         return engine
-    return next((name for name in _engines_of(like) if name != "numba" or has_loops()), LAYERS)
+    usable = (name for name in _engines_of(like) if name != GRAPH and (name != "numba" or has_loops()))
+    return next(usable, LAYERS)
 
 
-MADE_OF = {"numba": LOOPS, "numpy": "nnarray.kernels.numpy.chain"}
+MADE_OF = {"numba": LOOPS, "numpy": "nnarray.kernels.numpy.chain", GRAPH: "nnarray.kernels.cupy.loops"}
 
 
 def _engines_of(like: Array) -> list[str]:
