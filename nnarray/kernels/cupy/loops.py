@@ -29,7 +29,8 @@ class Loop:
     """As `kernels.loops.Loop`, on the device of the carry."""
 
     def __init__(self, body: Body, carry: Sequence[Any], tables: Sequence[Any], length: int) -> None:
-        self.body, self.length = body, length
+        self.body: Any = body
+        self.length = length
         self.stream, self.pool = cp.cuda.Stream(), cp.cuda.MemoryPool()
         self.recorder = Recorder(self.stream)
         self.turn = cp.zeros((), dtype=cp.int32)
@@ -52,24 +53,22 @@ class Loop:
         self.graph.launch()
 
     def release(self) -> None:
-        """Free the memory that a turn computes in."""
-        self.graph = None
+        """Free the memory that a turn computes in, and let go of what refers to the loop itself."""
+        self.graph = self.body = None
+        self.carry, self.tables, self.outputs = [], [], []
         self.recorder.release()
         self.pool.free_all_blocks()
 
     def _computed(self, carry: Sequence[Any], tables: Sequence[Any]) -> list[Any]:
         """The carry and the outputs after a turn for each row, by the body itself."""
-        carry, rows = [x.copy() for x in carry], zip(*tables, strict=True)
+        carry, turns = [x.copy() for x in carry], list[Any]()
         with self._own_memory():
-            turns = [self._noted(*self.body(carry, [x.copy() for x in row]), carry) for row in rows]
+            for row in zip(*tables, strict=True):
+                after, outputs = self.body(carry, [x.copy() for x in row])
+                turns.append([x.copy() for x in outputs])
+                _copy(after, carry)
         self.outputs = [cp.empty((self.length, *x.shape), dtype=x.dtype) for x in turns[0]]
         return [*carry, *(cp.stack(each) for each in zip(*turns, strict=True))]
-
-    def _noted(self, after: Sequence[Any], outputs: Sequence[Any], carry: Sequence[Any]) -> list[Any]:
-        """Copies of a turn's outputs, and what it carries on in `carry`."""
-        kept = [x.copy() for x in outputs]
-        _copy(after, carry)
-        return kept
 
     def _launched(self, carry: Sequence[Any], tables: Sequence[Any]) -> list[Any]:
         """The same by the graph."""
