@@ -83,8 +83,8 @@ class PartialFit:
         trainer.prove()
         epoch = trainer.at.epoch
         done = trainer.epochs(epoch, [schedule(rule.lr)(epoch, losses)], lambda: None)
-        value = trainer.mean_losses(done)[0]
-        if not (math.isfinite(value) and trainer.finite()):
+        (value, *_), finite = trainer.outcome(done)
+        if not (finite and math.isfinite(value)):
             raise DivergenceError(
                 "the loss, a parameter, a running variance or the optimizer's memory became NaN or infinite in this "
                 "partial_fit, which is undone. Standardise X, and real targets y, or lower the learning rate."

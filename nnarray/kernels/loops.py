@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from nnarray.backends import library_of
-from nnarray.backends.library import Library
 from nnarray.typing import Array
 
 Body = Callable[[Sequence[Array], Sequence[Array]], tuple[Sequence[Array], Sequence[Array]]]
@@ -56,15 +55,12 @@ def recorded(body: Body, carry: Sequence[Array], tables: Sequence[Array], length
     NotRecorded
         If the body does what cannot be recorded, such as asking for a value, or the bits differ.
     """
-    return importlib.import_module(f"nnarray.kernels.{_owner(carry[0]).name}.loops").Loop(body, carry, tables, length)
+    owner = library_of(carry[0])
+    assert owner is not None
+    return importlib.import_module(f"nnarray.kernels.{owner.name}.loops").Loop(body, carry, tables, length)
 
 
 def read(x: Array) -> list[float]:
-    """The entries of a vector as numbers of Python: the host waits for all of them once."""
-    return _owner(x).to_host(x).tolist()
-
-
-def _owner(x: Array) -> Library:
-    owner = library_of(x)
-    assert owner is not None
-    return owner
+    """The entries of a vector as numbers of Python: the host waits for all of them once, where the library can."""
+    all_at_once = getattr(x, "tolist", None)
+    return all_at_once() if all_at_once else [float(x[i]) for i in range(x.shape[0])]

@@ -8,7 +8,7 @@ from typing import Any
 
 from nnarray import kernels
 from nnarray.backends import device_of, namespace
-from nnarray.kernels.standard.numerics import at_least_float32
+from nnarray.kernels.standard.numerics import at_least_float32, at_least_float32_dtype
 from nnarray.kernels.standard.windows import Window
 from nnarray.layers.base import Context, Layer, Out, settle
 from nnarray.layers.sliding import Pair, Sides, drawn_window, kept_pair, kept_sides, pair, placed, sides_of
@@ -142,23 +142,34 @@ class AvgPool2D(_Pool2D):
 
     def _counts(self, x: Array, window: Window) -> Array:
         """How many entries each window averages over, shape (rows, columns, 1)."""
-        xp = namespace(x)
         plain = sides_of("AvgPool2D", x.shape[1:], window.size, window.stride, self.padding)
         axes = zip(window.size, window.stride, window.padding, plain, x.shape[1:3], strict=True)
-        down, across = (
-            xp.asarray(_along(*axis, counted=self.count_padding), dtype=x.dtype, device=device_of(x)) for axis in axes
-        )
-        return down[:, None, None] * across[None, :, None]
+        down, across = (_along(x, *axis, counted=self.count_padding) for axis in axes)
+        return namespace(x).astype(down[:, None, None] * across[None, :, None], x.dtype, copy=False)
 
 
 def _along(
-    size: int, stride: int, padding: tuple[int, int], plain: tuple[int, int], length: int, *, counted: bool
-) -> list[float]:
-    """How many entries of each window along one axis lie in the image, or in its plain padding if that counts."""
+    like: Array,
+    size: int,
+    stride: int,
+    padding: tuple[int, int],
+    plain: tuple[int, int],
+    length: int,
+    *,
+    counted: bool,
+) -> Array:
+    """How many entries of each window along one axis lie in the image, or in its plain padding if that counts.
+
+    Computed on the device of `like`: a list would have to be copied to it in each step.
+    """
+    xp, device = namespace(like), device_of(like)
     low, high = (-plain[0], length + plain[1]) if counted else (0, length)
     count = (length + sum(padding) - size) // stride + 1
-    starts = [i * stride - padding[0] for i in range(count)]
-    return [float(min(start + size, high) - max(start, low)) for start in starts]
+    first, last = -padding[0], (count - 1) * stride - padding[0]
+    if low <= first and last + size <= high:
+        return xp.full((count,), float(size), dtype=xp.float32, device=device)
+    starts = xp.arange(count, dtype=xp.float32, device=device) * float(stride) + float(first)
+    return xp.minimum(starts + float(size), float(high)) - xp.maximum(starts, float(low))
 
 
 @dataclass(frozen=True)
@@ -198,9 +209,8 @@ class AdaptiveAvgPool2D(Layer):
 
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
         """The means, as two matrix products; the pullback takes the transposed ones."""
-        xp, (down, across) = namespace(x), pair(self.places, "places")
-        left = xp.asarray(_mean_weights(x.shape[1], down), dtype=x.dtype, device=device_of(x))
-        right = xp.asarray(_mean_weights(x.shape[2], across), dtype=x.dtype, device=device_of(x))
+        down, across = pair(self.places, "places")
+        left, right = _mean_weights(x, x.shape[1], down), _mean_weights(x, x.shape[2], across)
 
         def pullback(dy: Array) -> tuple[Array, Tree]:
             return _both_ways(left.T, dy, right.T), {}
@@ -208,13 +218,17 @@ class AdaptiveAvgPool2D(Layer):
         return Out(_both_ways(left, x, right), pullback)
 
 
-def _mean_weights(size: int, outputs: int) -> list[list[float]]:
-    """The matrix, shape (outputs, size), whose rows take the mean over the part of an axis that an output sees."""
-    rows: list[list[float]] = []
-    for i in range(outputs):
-        first, last = i * size // outputs, -(-(i + 1) * size // outputs)
-        rows.append([1.0 / (last - first) if first <= j < last else 0.0 for j in range(size)])
-    return rows
+def _mean_weights(like: Array, size: int, outputs: int) -> Array:
+    """The matrix, shape (outputs, size), whose rows take the mean over the part of an axis that an output sees.
+
+    Computed on the device of `like`, in its dtype.
+    """
+    xp, device = namespace(like), device_of(like)
+    i = xp.arange(outputs, dtype=xp.int32, device=device)[:, None]
+    j = xp.arange(size, dtype=xp.int32, device=device)[None, :]
+    first, last = i * size // outputs, ((i + 1) * size + (outputs - 1)) // outputs
+    shares = 1.0 / xp.astype(last - first, at_least_float32_dtype(xp, like.dtype))
+    return xp.astype(xp.where((first <= j) & (j < last), shares, xp.zeros_like(shares)), like.dtype, copy=False)
 
 
 def _both_ways(left: Array, x: Array, right: Array) -> Array:

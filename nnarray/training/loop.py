@@ -65,8 +65,8 @@ def _epochs(context: TrainingContext, trainer: Trainer, rates: Schedule, check: 
             run.history.steps = trainer.at.step
             model.restore(trainer.at.shown)
             shown = model.theta, model.state
-        means = trainer.mean_losses(done)
-        if not (all(map(math.isfinite, means)) and trainer.finite()):
+        means, finite = trainer.outcome(done)
+        if not (finite and all(map(math.isfinite, means))):
             if not trainer.is_prepared:
                 raise diverged(trainer, saved, done, run, number, learning_rates[0])
             log.info("prepared steps gave NaN or infinity in epoch %d: again by the layers' own", number + 1)

@@ -404,24 +404,27 @@ class Trainer:
             yield rows if order is None else order[rows]
 
     @quiet
-    def mean_losses(self, done: Finished) -> list[float]:
-        """The loss over each epoch, the one number for which the host waits: weighted as the reduction says."""
+    def outcome(self, done: Finished) -> tuple[list[float], bool]:
+        """The loss over each epoch, weighted as the reduction says, and whether all is finite: the host waits once."""
+        if self.plan is not None and self.batches_per_epoch == 1:
+            return [float(loss) for loss in done.losses], self.finite()
+        xp, losses = same_place(theta=self.at.theta), self._in_a_row(done.losses)
         if self.batches_per_epoch > 1:
-            return [self._mean_loss(done)]
-        return [float(loss) for loss in done.losses] if self.recorded is None else read(kernels.joined(*done.losses))
+            losses = xp.reshape(self._mean(losses, done.masses), (1,))
+        finite = xp.reshape(xp.astype(self._is_finite(), losses.dtype), (1,))
+        *means, good = read(kernels.joined(losses, finite))
+        return means, good == 1.0
 
-    def _mean_loss(self, done: Finished) -> float:
+    def _mean(self, losses: Array, masses: list[Any]) -> Array:
         xp = same_place(theta=self.at.theta)
-        losses = self._in_a_row(done.losses)
         if self.loss.reduction == "sum":
-            return float(xp.sum(losses))
-        masses = done.masses
+            return xp.sum(losses)
         if isinstance(masses[0], int):
             total = sum(masses)
             weights = xp.asarray([m / total for m in masses], dtype=losses.dtype, device=device_of(losses))
-            return float(xp.sum(losses * weights))
+            return xp.sum(losses * weights)
         spread = xp.astype(self._in_a_row(masses), losses.dtype)
-        return float(xp.sum(losses * spread) / xp.sum(spread))
+        return xp.sum(losses * spread) / xp.sum(spread)
 
     def _in_a_row(self, numbers: list[Any]) -> Array:
         """One vector of numbers, of which some may be together already."""
@@ -429,8 +432,11 @@ class Trainer:
 
     def finite(self) -> bool:
         """Whether parameters, state and the optimizer's memory are. Waits for the device, once."""
+        return bool(self._is_finite())
+
+    def _is_finite(self) -> Array:
         others = [x for x in (self.at.state, *self.at.slots.values()) if math.prod(x.shape)]
-        return bool(reduce(and_, map(kernels.all_finite, (self.at.theta, *others))))
+        return reduce(and_, map(kernels.all_finite, (self.at.theta, *others)))
 
     def overflown(self) -> str:
         """Which of them is not; where all are, it is the sum of an epoch's losses."""

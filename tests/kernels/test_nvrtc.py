@@ -87,6 +87,27 @@ def completed(name: str, code: Any, dtype: np.dtype, layout: str) -> str:
     return f"namespace space_of_{name} {{\n{text}\n}}\n"
 
 
+def reductions(dtype: np.dtype) -> dict[str, str]:
+    """The sources of the reductions, as CuPy has completed them for such an array."""
+    import cupy
+
+    from nnarray.kernels.cupy import vectors
+
+    x, size = cupy.ones(3, dtype=dtype), cupy.ones((), dtype=dtype)
+    arguments = {"_all_finite": (x,), "_size": (x,), "_length": (x, size)}
+    assert set(arguments) == {name for name, each in vars(vectors).items() if isinstance(each, cupy.ReductionKernel)}
+    if dtype.itemsize < 4:  # gradients are shortened in at least float32
+        arguments = {"_all_finite": (x,)}
+    texts = {}
+    for name, given in arguments.items():
+        kernel = getattr(vectors, name)
+        kernel(*given)
+        text = kernel.cached_codes[tuple(each.dtype.char for each in (*given, kernel(*given)))]
+        macros = "".join(f"#undef {each}\n" for each in ("REDUCE", "POST_MAP", "_REDUCE"))
+        texts[kernel.name] = f"{macros}namespace space_of{name} {{\n{text}\n}}\n"
+    return texts
+
+
 def compiled(text: str, architecture: int, folder: Path) -> tuple[bytes, str]:
     """The machine code, which is empty where the source is refused, and what the compiler says."""
     from cupy._core.core import _cupy_header_list, assemble_cupy_compiler_options
@@ -106,10 +127,29 @@ def compiled(text: str, architecture: int, folder: Path) -> tuple[bytes, str]:
 def test_every_source_compiles(dtype: str, layout: str, architecture: int, tmp_path: Path) -> None:
     sources = dict(codes(np.dtype(dtype)))
     text = "".join(completed(name, code, np.dtype(dtype), layout) for name, code in sources.items())
-    code, log = compiled(text, architecture, tmp_path)
+    summed = reductions(np.dtype(dtype))
+    code, log = compiled(text + "".join(summed.values()), architecture, tmp_path)
     assert code, log
-    for name in sources:
-        assert f"of_{name}".encode() in code
+    for name in (*(f"of_{each}" for each in sources), *summed):
+        assert name.encode() in code
+
+
+def test_no_source_is_left_out() -> None:
+    """Each file of kernels lists in CODES what it writes by hand; no other file makes a kernel of such a source."""
+    import cupy
+
+    from nnarray.kernels import cupy as fast
+    from nnarray.kernels.cupy import CODES
+    from nnarray.kernels.cupy.sources import Code
+
+    files = [each for each in vars(fast).values() if getattr(each, "__name__", "").startswith("nnarray.kernels.cupy.")]
+    assert len(files) > 5
+    for file in files:
+        by_hand = [each for each in vars(file).values() if isinstance(each, Code)]
+        assert all(code in CODES.values() for code in by_hand), file.__name__
+        made = [each for each in vars(file).values() if isinstance(each, cupy.ElementwiseKernel)]
+        launched = [*made, *getattr(file, "_LAUNCH", {}).values()]
+        assert len(launched) <= len(getattr(file, "CODES", {})), file.__name__
 
 
 def test_a_wrong_source_is_refused(tmp_path: Path) -> None:

@@ -272,11 +272,11 @@ def test_spatial_dropout_drops_whole_channels(be: nn.Backend) -> None:
 
 
 @pytest.mark.parametrize("size", [(14, 14), (7, 5), (4, 4), (3, 9), (1, 1)])
-def test_adaptive_pool_equals_pytorch(be: nn.Backend, size: tuple[int, int]) -> None:
+def test_adaptive_pool_equals_pytorch(be: nn.Backend, dtype: str, size: tuple[int, int]) -> None:
     torch = pytest.importorskip("torch")
     x = np.random.default_rng(0).normal(size=(2, *size, 3))
     want = torch.nn.functional.adaptive_avg_pool2d(torch.tensor(x).permute(0, 3, 1, 2), (4, 3)).permute(0, 2, 3, 1)
-    got = nn.AdaptiveAvgPool2D((4, 3)).forward({}, be.asarray(x, dtype="float32"), nn.Context()).y
-    close(to_host(be, got), want.numpy(), "float32")
+    got = nn.AdaptiveAvgPool2D((4, 3)).forward({}, be.asarray(x, dtype=dtype), nn.Context()).y
+    close(to_host(be, got), want.numpy(), dtype)
     with pytest.raises(ValueError, match=r"expects examples of shape \(height, width, channels\); got \(3,\)"):
         nn.AdaptiveAvgPool2D(2).out_shape((3,))

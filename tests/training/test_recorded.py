@@ -216,3 +216,110 @@ def test_divergence_is_reported_as_by_the_layers(batch_size: int | None) -> None
 
 def test_auto_never_takes_it() -> None:
     assert trained(CASES["Adam"], "auto")[1].settings["engine"] == "layers"
+
+
+# --- A walk over everything: nothing in a step waits, copies or sorts ------------------------------------------------
+
+
+def layers() -> dict[str, tuple[Any, Any]]:
+    """Those of the tests of layers, and all activation functions."""
+    from tests.layers import test_containers, test_embedding, test_images, test_layers
+
+    tables = (test_layers.LAYERS, test_images.LAYERS, test_embedding.LAYERS, test_containers.BLOCKS)
+    return {name: case for table in tables for name, case in table.items()}
+
+
+def drawn(inputs: Any, rng: np.random.Generator, be: nn.Backend) -> Any:
+    """Eight examples for a network that takes this."""
+    if isinstance(inputs, dict):
+        return {name: drawn(each, rng, be) for name, each in inputs.items()}
+    shape = (8, *inputs.shape)
+    if inputs.kind.name == "real":
+        return be.asarray(rng.normal(size=shape), dtype="float32")
+    return be.asarray(rng.integers(0, 2, shape) > 0 if inputs.kind.name == "boolean" else rng.integers(0, 4, shape))
+
+
+def trained_on(network: nn.Network, shape: Any, engine: str, batches: int = 2, **settings: Any) -> Any:
+    """The model, and what its training asked the device for."""
+    be, rng = nn.backend("cupy"), np.random.default_rng(3)
+    model = network.init(shape, seed=0, backend=be, dtype="float32")
+    X, y = drawn(model.inputs, rng, be), rng.normal(size=(8, *model.output_shape))
+    y = settings.pop("y", y)
+    y = be.asarray(y, dtype="float32" if y.dtype.kind == "f" else None)
+    settings = {"loss": "mse", "batch_size": 8 // batches, "epochs": 1, "progress": False, "shuffle": False} | settings
+    return model, (lambda: model.fit(X, y, engine=engine, **settings))
+
+
+@pytest.mark.parametrize("name", layers())
+def test_each_layer_can_be_recorded(name: str) -> None:
+    """A warning, which is an error here, would say that it cannot, or that its bits differ."""
+    layer, shape = layers()[name]
+    network = nn.Network(layer, nn.Flatten()) if name == "embedding-padded" else nn.Network(layer)  # which has masks
+    models = []
+    for engine in ("graph", "layers"):
+        model, fit = trained_on(network, shape, engine, epochs=2)
+        fit()
+        models.append(model)
+    same(*models)
+
+
+@pytest.mark.skipif(not ON_CPU, reason="waits are counted by CuPy on the CPU")
+@pytest.mark.parametrize("name", layers())
+def test_no_layer_waits_or_copies_in_a_step(name: str) -> None:
+    layer, shape = layers()[name]
+    network = nn.Network(layer, nn.Flatten()) if name == "embedding-padded" else nn.Network(layer)
+    _, few = trained_on(network, shape, "layers", batches=2)
+    _, many = trained_on(network, shape, "layers", batches=4)
+    few(), many()  # whatever is compiled or kept is there from now on
+    less, more = counted(few), counted(many)
+    for what in ("waits", "copies to the host", "copies from the host"):
+        assert more[what] == less[what], what
+
+
+LOSSES = {
+    "mae": ("mae", None),
+    "huber": (nn.losses.Huber(0.5), None),
+    "binary": ("binary_cross_entropy", UNIT := np.random.default_rng(1).uniform(size=(8, 5))),
+    "labels": (nn.losses.CrossEntropy(label_smoothing=0.1, class_weights=(1.0, 2.0, 1.0, 0.5, 3.0)), np.arange(8) % 5),
+    "probabilities": (nn.losses.CrossEntropy(label_smoothing=0.1), UNIT / UNIT.sum(axis=1, keepdims=True)),
+    "sum": (nn.losses.CrossEntropy(reduction="sum"), np.arange(8) % 5),
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_each_loss_can_be_recorded(name: str) -> None:
+    loss, y = LOSSES[name]
+    models = []
+    for engine in ("graph", "layers"):
+        model, fit = trained_on(
+            nn.Network(nn.Dense(5)), (3,), engine, epochs=2, loss=loss, **({} if y is None else {"y": y})
+        )
+        fit()
+        models.append(model)
+    same(*models)
+
+
+RULES = {
+    "momentum": nn.SGD(0.1, momentum=0.9),
+    "adam decayed": nn.Adam(0.01, weight_decay=0.1, clip_value=0.5),
+    "amsgrad": nn.Adam(0.01, amsgrad=True),
+    "adamw": nn.AdamW(0.01, weight_decay=0.3),
+    "adagrad": nn.Adagrad(0.1),
+    "adadelta": nn.optimizers.Adadelta(1.0),
+    "adamax": nn.optimizers.Adamax(0.01),
+    "radam": nn.RAdam(0.01),
+    "lamb": nn.LAMB(0.01),
+    "muon": nn.Muon(0.01, weight_decay=0.1),
+}
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_each_optimizer_can_be_recorded(name: str) -> None:
+    models = []
+    for engine in ("graph", "layers"):
+        model, fit = trained_on(
+            nn.Network(nn.Dense(4, "tanh"), nn.Dense(5)), (3,), engine, epochs=4, optimizer=RULES[name]
+        )
+        fit()
+        models.append(model)
+    same(*models)
