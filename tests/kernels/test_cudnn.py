@@ -65,6 +65,16 @@ def test_only_the_engine_asks_for_it(library: Any) -> None:
     assert not library.executed
 
 
+def test_a_batch_that_starts_between_the_bytes_it_may_start_at_is_copied(library: Any) -> None:
+    x, weight = there(RNG.normal(size=(3, 3, 3, 1)), "float32"), there(RNG.normal(size=(2, 2, 1, 2)), "float32")
+    assert x[1:].data.ptr % 16
+    plain = kernels.convolution(x[1:], weight, None, window=Window((2, 2)))
+    with computing("cudnn"):
+        y = kernels.convolution(x[1:], weight, None, window=Window((2, 2)))
+    assert library.executed == ["fprop"]
+    np.testing.assert_allclose(y.get(), plain.get(), rtol=1e-5, atol=1e-6)
+
+
 def wrong(x: Any) -> Any:
     return x * 1.001
 

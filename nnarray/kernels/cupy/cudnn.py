@@ -75,16 +75,16 @@ class Plan:
         self.reason = ""  # why the plain kernel computes instead; empty while cuDNN does
 
     @functools.cached_property
-    def built(self) -> tuple[Any, tuple[Any, ...]]:
-        """The graph, and its two operands and its result."""
-        graph, tensors = graph_of(self.task, _handle(self.task.device, self.task.thread))
+    def built(self) -> tuple[Any, tuple[Any, ...], Any]:
+        """The graph, its two operands and its result, and the handle that it was built with."""
+        handle = _handle(self.task.device, self.task.thread)
+        graph, tensors = graph_of(self.task, handle)
         _build(graph, self.task.dtype)
-        return graph, tensors
+        return graph, tensors, handle
 
     def run(self, *operands: Any) -> Any:
         """The result, in a new array."""
-        graph, tensors = self.built
-        handle = _handle(self.task.device, self.task.thread)
+        graph, tensors, handle = self.built
         result = cp.empty(self.task.shapes()[OPERATIONS[self.task.operation][1]], dtype=self.task.dtype)
         workspace = cp.empty(max(graph.get_workspace_size(), 1), dtype=cp.uint8)
         arrays = [*map(_aligned, operands), result]
