@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
@@ -19,6 +20,7 @@ from nnarray.backends import (
     dtype_name,
     has_record,
     host_backend,
+    is_lazy,
     is_traced,
     library_of,
     memory_errors,
@@ -557,6 +559,10 @@ class Model:
         Of a `Source` or a mapped file, one batch at a time is read; without a `batch_size`, all of it at once.
         `engine` is who computes, as for `fit`; the model's own if None.
 
+        Of a Dask array or dataframe the outputs are a Dask array: computed later, each block where it is, in batches of
+        1,024 if no `batch_size` is given. In whatever blocks the rows come, if their lengths are known, the outputs are
+        to the last bit those of an array with this `batch_size`.
+
         Raises
         ------
         ValueError
@@ -567,6 +573,9 @@ class Model:
         if batch_size is not None:
             batch_size = integer(batch_size, "batch_size", 1, usual=1024)
         engine = self.engine_for(engine)
+        if is_lazy(X):
+            way = importlib.import_module("nnarray.distributed.prediction")
+            return way.predicted(self, X, batch_size=batch_size, check_finite=check_finite, engine=engine)
         inputs = inputs_of(self, X, check_finite=check_finite)
         count = len(inputs)
         size = min(batch_size or count, count)

@@ -48,19 +48,11 @@ from tests import cupy_on_cpu
 from tests.packages import MISSING, hide, missing, need
 
 hide(os.environ.get("NNARRAY_WITHOUT", "").split(","))
-ON_CPU = cupy_on_cpu.is_built() and not os.path.exists("/dev/nvidiactl")  # CuPy, whose tests then take longer
+ON_CPU = cupy_on_cpu.is_built() and not os.path.exists("/dev/nvidiactl")
 if ON_CPU:
     cupy_on_cpu.use()
 
 FLAGS = ("numpy", "strict", "strict:device1", "strict:no_float64", "torch", "torch:cuda:0", "jax", "cupy", "cupy:1")
-ON_CPU_IN = (  # whose tests run on CuPy on the CPU; it first compiles each kernel, and all tests would take too long
-    "tests/backends/",
-    "tests/kernels/",
-    "tests/layers/",
-    "tests/training/test_fit.py",
-    "tests/test_losses.py",
-    "tests/test_optimizers.py",
-)
 SECOND_DEVICES = {"cupy:1"}  # for the tests that are marked so
 VARIANTS = {"strict:device1", "strict:no_float64"}  # the strict library, where defaults of device and dtype are wrong
 ALWAYS = {"numpy", "strict"} | VARIANTS
@@ -165,9 +157,7 @@ def _is_tested_on(test: pytest.Item, flag: str) -> bool:
         return False
     if test.get_closest_marker("half_precision") and not {"float16", "bfloat16"} & set(nn.backend(flag).dtypes):
         return False
-    if flag in SECOND_DEVICES:
-        return test.get_closest_marker("second_device") is not None
-    return flag != "cupy" or not ON_CPU or test.nodeid.startswith(ON_CPU_IN)
+    return flag not in SECOND_DEVICES or test.get_closest_marker("second_device") is not None
 
 
 @pytest.fixture(scope="session")

@@ -25,6 +25,7 @@ LEVELS = [
     ["optimizers"],
     ["engines", "persistence", "testing"],
     ["tables", "training"],
+    ["distributed"],
     ["model"],
     ["gradients", "network", "plotting", "explain"],
     ["models"],
@@ -42,6 +43,7 @@ KNOWS_LIBRARIES = {"backends", "kernels"}
 BORDERS = {"drawing", "plotting", "cli", "testing.py", "training/lbfgs.py"}
 BORDERS |= {"datasets/images.py", "datasets/decoding.py", "datasets/published.py", "tables"}  # files of data
 BORDERS |= {"datasets/sources.py"}  # mapped files
+BORDERS |= {"distributed"}  # collections of Dask's, and what its workers are sent
 BORDERS |= {"persistence", "training/checkpoints.py", "training/loading.py"}  # files of models
 BORDERS |= {"apps/demos", "apps/pets.py", "apps/workflow"}  # from files to numbers that people read
 CONVERTS = {"model.py": "to"}  # the method in which the user asks for another backend

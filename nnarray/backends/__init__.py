@@ -19,4 +19,4 @@ from nnarray.backends.library_and_device import Backend
 from nnarray.backends.listing import BackendInfo, describe, list_backends
 from nnarray.backends.reading import refuse_query
 from nnarray.backends.recording import has_record, is_traced, stands_in, without_record
-from nnarray.backends.registry import LIBRARIES, device_of, library_of, namespace
+from nnarray.backends.registry import LIBRARIES, device_of, is_lazy, library_of, namespace

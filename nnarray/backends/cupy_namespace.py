@@ -13,6 +13,8 @@ from typing import Any
 import cupy  # pyright: ignore[reportMissingImports]  (needs CUDA to be installed)
 from array_api_compat import cupy as compat
 
+from nnarray.backends.cupy_products import matmul as matmul
+
 cp: Any = cupy
 _compat: Any = compat
 

@@ -11,7 +11,7 @@ from typing import Any
 from nnarray.backends.errors import OutOfDeviceMemory
 from nnarray.backends.library_and_device import Backend
 from nnarray.backends.reading import refuse_non_numeric, refuse_unread
-from nnarray.backends.registry import LIBRARIES, device_of, library_of, namespace
+from nnarray.backends.registry import LIBRARIES, device_of, is_lazy, library_of, namespace
 from nnarray.typing import Array, Namespace
 
 
@@ -69,6 +69,8 @@ def as_data(x: Any, name: str) -> Array:
         make = f"Make one with nn.backend('numpy').asarray({name})."
         if isinstance(x, str | os.PathLike):
             make = f"If {str(x)!r} is the path of a .npy file, pass nn.datasets.memory_mapped({str(x)!r})."
+        if is_lazy(x):
+            make = f"If it fits into memory, {make[0].lower()}{make[1:-1]}; predict takes it as it is."
         raise TypeError(f"{name} must be an array; got {type(x).__name__}. {make}")
     x = owner.borrow(x) if owner else x
     refuse_non_numeric(x, name)

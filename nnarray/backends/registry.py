@@ -57,6 +57,11 @@ def _namespace_of(x: Any) -> Namespace:
         ) from error
 
 
+def is_lazy(x: object) -> bool:
+    """Whether `x` is a collection of blocks that are computed later."""
+    return hasattr(x, "__dask_graph__")
+
+
 def device_of(x: Any) -> Device:
     """The device of `x`; None inside a compiled JAX function, where it is not known yet."""
     return compat.device(x)

@@ -72,6 +72,10 @@ def predict(
     header: Header = None,
     encoding: Encoding = None,
     skip: Skip = False,
+    scheduler: Annotated[
+        str | None,
+        typer.Option("--scheduler", help="Of Dask, such as tcp://10.0.0.1:8786: the workers of its cluster compute."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Write the class and the probabilities, or the values, of each row of a table or each image of a folder.
@@ -95,7 +99,8 @@ def predict(
         encoding=encoding,
     )
     errors = "skip" if skip else "raise"
-    parts = _while_wanted(steps.predict(net, inputs, data, unknown=unknown, errors=errors))  # type: ignore[arg-type]
+    settings: dict[str, Any] = {"unknown": unknown, "errors": errors, "scheduler": scheduler}
+    parts = _while_wanted(steps.predict(net, inputs, data, **settings))
     if out is None:
         _print(parts, as_json=as_json)
         return

@@ -2,8 +2,9 @@
 
 "layers" is every library's: each layer computes itself, by the kernels of the library, as one reads it there. For
 NumPy's arrays there is also "numpy", which prepares once what does not change between calls, and "numba", which
-compiles loops as well; where they have no faster way, the layers compute. For CuPy's arrays there is also "cudnn": the
-layers compute, and NVIDIA's library their convolutions. "auto" is the fastest that is installed, but never "cudnn".
+compiles loops as well; where they have no faster way, the layers compute. For CuPy's arrays there is
+"graph", which records a training step of the layers' own and launches all of it at once, and "cudnn": the layers
+compute, and NVIDIA's library their convolutions. "auto" is the fastest that is installed, but never "graph" or "cudnn".
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from nnarray.kernels.compilation import LOOPS, can_loop, cudnn_taken, has_loops,
 from nnarray.names import shown
 from nnarray.typing import Array
 
-AUTO, LAYERS, CUDNN = "auto", "layers", "cudnn"
+AUTO, LAYERS, GRAPH, CUDNN = "auto", "layers", "graph", "cudnn"
 
 
 def checked_engine(engine: object, like: Array) -> str:
@@ -48,11 +49,16 @@ def resolved(engine: str, like: Array) -> str:
     """The engine that `engine` means for arrays as `like` is, if it may be "auto"."""
     if engine != AUTO:
         return engine
-    usable = (name for name in _engines_of(like) if name != CUDNN and (name != "numba" or has_loops()))
+    usable = (name for name in _engines_of(like) if name not in (GRAPH, CUDNN) and (name != "numba" or has_loops()))
     return next(usable, LAYERS)
 
 
-MADE_OF = {"numba": LOOPS, "numpy": "nnarray.kernels.numpy.chain", CUDNN: "nnarray.kernels.cupy.cudnn"}
+MADE_OF = {
+    "numba": LOOPS,
+    "numpy": "nnarray.kernels.numpy.chain",
+    GRAPH: "nnarray.kernels.cupy.loops",
+    CUDNN: "nnarray.kernels.cupy.cudnn",
+}
 
 
 def _engines_of(like: Array) -> list[str]:

@@ -97,6 +97,12 @@ class Optimizer(Minimiser):
         )
 
     @property
+    def is_one_kernel(self) -> bool:
+        """Whether the numbers of a step go into its kernel and nowhere else."""
+        whole = type(self).apply is Optimizer.apply and type(self).apply_in is Optimizer.apply_in
+        return whole and self.kernel is not None and not (self.decoupled and self.weight_decay)
+
+    @property
     def all_slot_names(self) -> tuple[str, ...]:
         """The names of what the rule and its transforms remember."""
         return (*self.slot_names, *(name for stage in self.transforms for name in stage.slot_names))

@@ -150,6 +150,6 @@ def orthogonal(x: Array, rounds: int) -> Array:
     x = x / xp.maximum(norm, 1.0)  # the norm is at least 4, but for x = 0; no singular value is above 1 then
     a, b, c = NEWTON_SCHULZ
     for _ in range(rounds):
-        square = x @ x.T
-        x = a * x + (b * square + c * (square @ square)) @ x
+        square = xp.matmul(x, x.T)
+        x = a * x + xp.matmul(b * square + c * xp.matmul(square, square), x)
     return x

@@ -67,7 +67,7 @@ def _epochs(context: TrainingContext, trainer: Trainer, rates: Schedule, check: 
             shown = model.theta, model.state
         means = trainer.mean_losses(done)
         if not (all(map(math.isfinite, means)) and trainer.finite()):
-            if trainer.plan is None:
+            if not trainer.is_prepared:
                 raise diverged(trainer, saved, done, run, number, learning_rates[0])
             log.info("prepared steps gave NaN or infinity in epoch %d: again by the layers' own", number + 1)
             trainer.back_to(saved)  # the layers' own steps have the last word
@@ -82,6 +82,11 @@ def _epochs(context: TrainingContext, trainer: Trainer, rates: Schedule, check: 
             writer.end_epoch(trainer.at)
         with saved_if_interrupted(writer, trainer.at):
             check()
-        unseen = trainer.plan and trainer.steps_per_epoch == 1 and isinstance(rates, Constant) and context.unobserved
-        if unseen and time.perf_counter() - begun < PATIENCE / 2:
+        unseen = context.unobserved and isinstance(rates, Constant)
+        if (
+            unseen
+            and trainer.is_prepared
+            and trainer.steps_per_epoch == 1
+            and time.perf_counter() - begun < PATIENCE / 2
+        ):
             together *= 2

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from nnarray.backends import backend_of, copy, dtype_name, namespace, place
-from nnarray.kernels.engines import AUTO, LAYERS
+from nnarray.kernels.engines import AUTO, GRAPH, LAYERS
 from nnarray.names import shown
 from nnarray.optimizers.transforms import Info, LossScale, Slots
 from nnarray.typing import Array
@@ -30,15 +30,15 @@ def checked_precision(precision: Any) -> str | None:
 
 
 def engine_in_precision(engine: str) -> str:
-    """Who computes: the layers, for nobody else does in 16 bits.
+    """Who computes: the layers, whose steps may be recorded, for nobody else does in 16 bits.
 
     Raises
     ------
     ValueError
         If it is to be somebody else.
     """
-    if engine in (AUTO, LAYERS):
-        return LAYERS
+    if engine in (AUTO, LAYERS, GRAPH):
+        return LAYERS if engine == AUTO else engine
     raise ValueError(f"engine {engine!r} does not compute with a precision: pass engine='layers', or no precision.")
 
 

@@ -17,6 +17,8 @@ from nnarray.functional.precision import loss_and_gradient_in
 from nnarray.functional.propagation import Step as Propagated
 from nnarray.functional.propagation import Wiring, loss_and_gradient
 from nnarray.kernels.compilation import compiled, quiet
+from nnarray.kernels.engines import GRAPH, LAYERS
+from nnarray.kernels.loops import read
 from nnarray.kernels.standard.numerics import at_least_float32
 from nnarray.layers.base import Context
 from nnarray.losses import Loss
@@ -24,6 +26,7 @@ from nnarray.optimizers import Optimizer
 from nnarray.random import Key
 from nnarray.training.data import Data
 from nnarray.training.precision import scaling_in, taken_if_good
+from nnarray.training.recorded import RecordedSteps, Step, Taken, recorded_steps
 from nnarray.training.state import AVERAGE, TrainingState
 from nnarray.training.trainee import Trainee
 from nnarray.typing import Array
@@ -62,6 +65,8 @@ class Trainer:
     """In which dtype the layers compute, if not in theta's."""
     plan: Stepper | None = None
     """Prepared steps that write into theta and slots; None where the layers' own are taken."""
+    recorded: RecordedSteps | None = None
+    """The layers' own steps, recorded; None until the first epoch, and where they are not."""
 
     @classmethod
     def of(
@@ -104,6 +109,11 @@ class Trainer:
                 engine=self.engine,
             )
 
+    @property
+    def is_prepared(self) -> bool:
+        """Whether steps are other than the layers' own."""
+        return self.plan is not None or self.recorded is not None
+
     def follow(self, model: Trainee, shown: tuple[Array, Array], *, watched: bool) -> None:
         """Go on from the model's numbers, if it does not hold what it was given: a callback may have changed them.
 
@@ -140,17 +150,18 @@ class Trainer:
 
     def release(self) -> None:
         """Let go of all memory at once: what refers to itself would wait for Python's garbage collection."""
-        if self.plan is not None:
-            self.plan.release()
-        del self.step, self.gather, self.advance, self.plan
+        for prepared in (self.plan, self.recorded):
+            if prepared is not None:
+                prepared.release()
+        del self.step, self.gather, self.advance, self.plan, self.recorded
 
     def kept(self, *, whole: bool) -> TrainingState:
         """A copy of the state; of the optimizer's memory only where going back could need it, or `whole`."""
-        return self.at.copied(slots=whole or self.plan is not None or self.steps_per_epoch > 1)
+        return self.at.copied(slots=whole or self.is_prepared or self.steps_per_epoch > 1)
 
     def back_to(self, saved: TrainingState) -> None:
-        """Undo what was done since, and go on without a plan."""
-        self.at, self.plan = saved._replace(plain=True), None
+        """Undo what was done since, and go on by the layers' own steps."""
+        self.at, self.plan, self.recorded = saved._replace(plain=True), None, None
 
     def _gradient(
         self,
@@ -209,9 +220,9 @@ class Trainer:
         """What the loss is multiplied by in the backward pass."""
         return 1.0 if self.scaling is None else slots["loss_scale"]
 
-    def _numbers(self, rate: float) -> dict[str, Any]:
-        """Those of the next step; with a loss scale the device alone knows how many steps were taken."""
-        return self.optimizer.numbers(rate, self.at.step + 1) if self.scaling is None else {"rate": rate}
+    def numbers(self, rate: float, step: int) -> dict[str, Any]:
+        """Those of a step, counted from 0; with a loss scale the device alone knows how many steps were taken."""
+        return self.optimizer.numbers(rate, step + 1) if self.scaling is None else {"rate": rate}
 
     def _update(
         self, theta: Array, gradient: Array, slots: dict[str, Array], numbers: dict[str, Any], begun: Any
@@ -270,8 +281,9 @@ class Trainer:
 
         With a plan and one step an epoch, as many epochs as there are rates.
         """
-        done = Finished([], [], [], [])
-        for group in self._groups(number, limit):
+        done, order = Finished([], [], [], []), self._order(number)
+        taken = self._take_recorded(rates, order, check, limit, done)
+        for group in islice(self._groups(order, limit), taken, None):
             if self.plan is not None:
                 self._planned(group[0], rates, done)
             elif len(group) == 1:
@@ -280,6 +292,44 @@ class Trainer:
                 self._joint_step(group, rates[0], done)
             check()
         return done
+
+    def _take_recorded(
+        self, rates: list[float], order: Array | None, check: Callable[[], None], limit: int | None, done: Finished
+    ) -> int:
+        """Take the steps on whole batches, if they are recorded; how many of the epoch's steps those were."""
+        steps = self._recorded()
+        if steps is None:
+            return 0
+        rows = self._whole_batches(order, limit)
+        rates = rates if rows is None else rates * rows.shape[0]
+        for part in steps.parts(len(rates)):
+            chosen = None if rows is None else rows[part, ...]
+            for at in steps.take(self.at, rates[part], chosen):
+                self.at = at
+                check()
+            self._note_recorded(done, chosen, steps.taken(len(rates[part])))
+        return 1 if rows is None else len(rates)
+
+    def _whole_batches(self, order: Array | None, limit: int | None) -> Array | None:
+        """The rows of those that are not smaller, shape (batches, batch size); None if all examples make one."""
+        if self.batches_per_epoch == 1:
+            return None
+        count = min(self.data.examples // self.batch_size, self.batches_per_epoch if limit is None else limit)
+        xp, device = same_place(theta=self.at.theta), device_of(self.at.theta)
+        chosen: Any = xp.arange(self.data.examples, device=device) if order is None else order
+        return xp.reshape(chosen[: count * self.batch_size], (count, self.batch_size))
+
+    def _recorded(self) -> RecordedSteps | None:
+        """The layers' own steps, recorded at first use, if that is asked for."""
+        if self.recorded is None and self.engine == GRAPH and not self.at.plain:
+            size = None if self.batches_per_epoch == 1 else self.batch_size
+            exact = self.scaling is None and self.optimizer.is_one_kernel
+            step = Step(
+                self.step, self.numbers, self.data, self.words, size, self.keep_outputs, self.accumulate > 1, exact
+            )
+            self.recorded = recorded_steps(step, self.at)
+            self.engine = GRAPH if self.recorded else LAYERS
+        return self.recorded
 
     def _planned(self, rows: Any, rates: list[float], done: Finished) -> None:
         assert self.plan is not None
@@ -290,7 +340,7 @@ class Trainer:
 
     def one_step(self, rows: Any, rate: float, done: Finished) -> None:
         """One step on these examples, as the layers define it."""
-        at, batch, numbers = self.at, self.data.batch(rows), self._numbers(rate)
+        at, batch, numbers = self.at, self.data.batch(rows), self.numbers(rate, self.at.step)
         theta, state, slots, loss, outputs = self.step(
             at.theta, at.state, at.slots, *batch, numbers, self.words, at.step * self.accumulate
         )
@@ -307,7 +357,7 @@ class Trainer:
                 at.theta, state, gradient, mass, *batch, self.words, first + i, self._scale(at.slots)
             )
             self._note(done, rows, batch, [loss], outputs)
-        before, numbers = (at.theta, at.state, at.slots), self._numbers(rate)
+        before, numbers = (at.theta, at.state, at.slots), self.numbers(rate, self.at.step)
         theta, state, slots = self.advance(before, gradient, state, numbers, at.step)
         self.at = at._replace(theta=theta, state=state, slots=slots, step=at.step + 1)
 
@@ -319,21 +369,36 @@ class Trainer:
             done.rows.append(rows)
             done.outputs.append(outputs)
 
-    def _groups(self, number: int, limit: int | None) -> Iterator[list[Any]]:
+    def _note_recorded(self, done: Finished, rows: Array | None, taken: Taken) -> None:
+        """As `_note`, of several steps; their losses stay together."""
+        count = taken.losses.shape[0]
+        done.losses.append(taken.losses)
+        done.masses.extend([self.batch_size] * count if taken.masses is None else [taken.masses])
+        if taken.outputs is not None:
+            done.rows.extend([None] if rows is None else [rows[i, ...] for i in range(count)])
+            done.outputs.extend(taken.outputs[i, ...] for i in range(count))
+
+    def _groups(self, order: Array | None, limit: int | None) -> Iterator[list[Any]]:
         """The batches of each step."""
-        batches = self.batches(number)
+        batches = self._in_batches(order)
         return islice(iter(lambda: list(islice(batches, self.accumulate)), []), limit)
 
     def batches(self, number: int) -> Iterator[Any]:
-        """The rows of each batch: None for all, a slice, or indices on the device."""
+        """The rows of each batch of an epoch: None for all, a slice, or indices on the device."""
+        return self._in_batches(self._order(number))
+
+    def _order(self, number: int) -> Array | None:
+        """Of the examples in an epoch; None if it is their own."""
+        if self.batches_per_epoch == 1 or not self.shuffle:
+            return None
+        xp, device = same_place(target=self.data.target), device_of(self.data.target)
+        return random.permutation(self.key.fold("shuffle").fold(number), self.data.examples, xp=xp, device=device)
+
+    def _in_batches(self, order: Array | None) -> Iterator[Any]:
         count = self.data.examples
         if self.batches_per_epoch == 1:
             yield None
             return
-        order = None
-        if self.shuffle:
-            xp, device = same_place(target=self.data.target), device_of(self.data.target)
-            order = random.permutation(self.key.fold("shuffle").fold(number), count, xp=xp, device=device)
         for start in range(0, count, self.batch_size):
             rows = slice(start, min(start + self.batch_size, count))
             yield rows if order is None else order[rows]
@@ -341,13 +406,13 @@ class Trainer:
     @quiet
     def mean_losses(self, done: Finished) -> list[float]:
         """The loss over each epoch, the one number for which the host waits: weighted as the reduction says."""
-        if self.batches_per_epoch == 1:
-            return [float(loss) for loss in done.losses]
-        return [self._mean_loss(done)]
+        if self.batches_per_epoch > 1:
+            return [self._mean_loss(done)]
+        return [float(loss) for loss in done.losses] if self.recorded is None else read(kernels.joined(*done.losses))
 
     def _mean_loss(self, done: Finished) -> float:
         xp = same_place(theta=self.at.theta)
-        losses = kernels.stacked(self.at.theta, *done.losses)
+        losses = self._in_a_row(done.losses)
         if self.loss.reduction == "sum":
             return float(xp.sum(losses))
         masses = done.masses
@@ -355,8 +420,12 @@ class Trainer:
             total = sum(masses)
             weights = xp.asarray([m / total for m in masses], dtype=losses.dtype, device=device_of(losses))
             return float(xp.sum(losses * weights))
-        spread = xp.astype(xp.stack(masses), losses.dtype)
+        spread = xp.astype(self._in_a_row(masses), losses.dtype)
         return float(xp.sum(losses * spread) / xp.sum(spread))
+
+    def _in_a_row(self, numbers: list[Any]) -> Array:
+        """One vector of numbers, of which some may be together already."""
+        return kernels.stacked(self.at.theta, *numbers) if self.recorded is None else kernels.joined(*numbers)
 
     def finite(self) -> bool:
         """Whether parameters, state and the optimizer's memory are. Waits for the device, once."""

@@ -11,7 +11,7 @@ import pytest
 import nnarray as nn
 from tests import cupy_on_cpu
 from tests.cupy_on_cpu.counts import counted
-from tests.kernels.launches import CASES, table
+from tests.kernels.launches import CASES, GOOGLENET, of_googlenet, table
 
 PAGE = Path(__file__).parents[2] / "docs" / "howto" / "gpu.md"
 counting = pytest.mark.skipif(
@@ -24,6 +24,11 @@ counting = pytest.mark.skipif(
 def test_a_step_asks_for_exactly_this(name: str) -> None:
     """Whoever lowers a number lowers it in the list; nobody raises one unseen."""
     assert CASES[name].of_a_step() == CASES[name].counts
+
+
+@counting
+def test_a_deep_network_forward_asks_for_exactly_this() -> None:
+    assert of_googlenet() == GOOGLENET
 
 
 @counting

@@ -50,16 +50,20 @@ def codes(dtype: np.dtype) -> Iterator[tuple[str, Any]]:
 
 
 def types_in(name: str, dtype: np.dtype) -> dict[str, np.dtype]:
-    """The types of entries: S is that of labels, and elsewhere that of sums."""
-    return {"T": dtype, "S": np.dtype("int64") if "labels" in name else np.promote_types(dtype, "float32")}
+    """The types of entries: S is that of labels, and elsewhere that of sums; I is that of indices."""
+    return {
+        "T": dtype,
+        "I": np.dtype("int64"),
+        "S": np.dtype("int64") if "labels" in name else np.promote_types(dtype, "float32"),
+    }
 
 
-def argument(kind: str, types: dict[str, np.dtype], layout: str, *, written: bool) -> Any:
-    """What CuPy knows of an argument: an array if its type is a letter or it is written to, else a number."""
+def argument(kind: str, types: dict[str, np.dtype], layout: str, *, is_array: bool) -> Any:
+    """What CuPy knows of an argument: an array if its type is a letter or it must be one, else a number."""
     from cupy import ndarray
     from cupy._core._kernel import _ArgInfo
 
-    if kind in types or written:
+    if kind in types or is_array:
         dtype = types.get(kind) or np.dtype(kind)
         return _ArgInfo(NDARRAY, ndarray, dtype, DIMENSIONS[layout], layout == "contiguous", True)
     return _ArgInfo(SCALAR, object, np.dtype(kind), 0, True, True)
@@ -72,8 +76,8 @@ def completed(name: str, code: Any, dtype: np.dtype, layout: str) -> str:
 
     types, arguments = types_in(name, dtype), []
     for parameters, written in ((code.inputs, False), (code.outputs, True)):
-        kinds = [parameter.split()[-2] for parameter in parameters.split(", ")]
-        arguments += [argument(kind, types, layout, written=written) for kind in kinds]
+        for *raw, kind, _ in map(str.split, parameters.split(", ")):
+            arguments.append(argument(kind, types, layout, is_array=written or bool(raw)))
     arguments.append(_kernel._ArgInfo(INDEXER, object, None, DIMENSIONS[layout], True, True))
     kernel = cupy.ElementwiseKernel(*code, f"of_{name}")
     letters = _kernel._TypeMap(tuple((letter, each.type) for letter, each in types.items()))
@@ -90,7 +94,8 @@ def compiled(text: str, architecture: int, folder: Path) -> tuple[bytes, str]:
     headers = "".join(f"#include <{each}>\n" for each in (*_cupy_header_list, "cupy/float16.cuh"))
     source, result = folder / "kernels.cu", folder / "kernels.cubin"
     source.write_text(headers + text)
-    options = (*assemble_cupy_compiler_options(()), f"-arch=sm_{architecture}")
+    quickly = "--ptxas-options=-O0"  # what is proved is that it compiles
+    options = (*assemble_cupy_compiler_options(()), f"-arch=sm_{architecture}", quickly)
     done = run(sys.executable, "-m", "tests.cupy_on_cpu.nvrtc", str(source), str(result), *options)
     return result.read_bytes(), done.stdout
 

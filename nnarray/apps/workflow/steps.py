@@ -17,6 +17,7 @@ from nnarray.apps.workflow.inputs import (
     Examples,
     Images,
     Inputs,
+    Part,
     Rows,
     Unknown,
     Watch,
@@ -27,6 +28,7 @@ from nnarray.apps.workflow.inputs import (
 from nnarray.apps.workflow.scores import ClassTally, Scores, Tally, ValueTally
 from nnarray.backends import Backend, backend_of, dtype_name
 from nnarray.checks import integer, real
+from nnarray.distributed import cluster
 from nnarray.model import Model
 from nnarray.model import load as load_model
 from nnarray.models import cnn, mlp
@@ -318,15 +320,22 @@ def outputs_of(model: Model, X: Any) -> np.ndarray:
 
 
 def predict(
-    model: Model, inputs: Inputs, data: Path, *, unknown: Unknown = "error", errors: str = "raise"
+    model: Model,
+    inputs: Inputs,
+    data: Path,
+    *,
+    unknown: Unknown = "error",
+    errors: str = "raise",
+    scheduler: str | None = None,
 ) -> Iterator[dict[str, Any]]:
     """The predictions for the data, part by part in their order: columns by name.
 
-    For classes "prediction" and the probabilities "p_<class>", for values the targets; for images "file" first.
+    For classes "prediction" and the probabilities "p_<class>", for values the targets; for images "file" first. With
+    the address of a Dask scheduler, its workers compute them; the data are read here.
     """
     be, dtype = backend_of(model.theta), model.theta.dtype
-    for part in inputs.parts(data, be, dtype, labelled=False, unknown=unknown, errors=errors):
-        outputs = outputs_of(model, part.X)
+    parts = inputs.parts(data, be, dtype, labelled=False, unknown=unknown, errors=errors)
+    for part, outputs in _with_outputs(model, parts, scheduler):
         digits = np.float64 if dtype_name(dtype) == "float64" else np.float32  # no more than there are
         columns: dict[str, Any] = {} if part.names is None else {"file": part.names}
         if inputs.classes:
@@ -337,6 +346,19 @@ def predict(
             values = inputs.values(outputs).astype(digits)
             columns |= {name: values[:, j] for j, name in enumerate(inputs.targets)}
         yield columns
+
+
+def _with_outputs(model: Model, parts: Iterator[Part], scheduler: str | None) -> Iterator[tuple[Part, np.ndarray]]:
+    """Each part with its outputs, computed here or on a cluster."""
+    if scheduler is None:
+        yield from ((part, outputs_of(model, part.X)) for part in parts)
+        return
+    with cluster.connected(scheduler) as client:
+        yield from cluster.in_order(client, _outputs_of_part, model, parts)
+
+
+def _outputs_of_part(model: Model, part: Part) -> np.ndarray:
+    return outputs_of(model, part.X)
 
 
 def predict_to_file(parts: Iterator[dict[str, Any]], out: Path) -> int:

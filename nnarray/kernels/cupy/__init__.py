@@ -14,7 +14,19 @@ import cupy  # pyright: ignore[reportMissingImports]  (needs CUDA to be installe
 from cupyx.scipy import special  # pyright: ignore[reportMissingImports]
 
 from nnarray import kernels
-from nnarray.kernels.cupy import draws, images, linear, losses, normalisation, rows, sources, updates, vectors
+from nnarray.kernels.cupy import (
+    draws,
+    images,
+    linear,
+    lookup,
+    loops,
+    losses,
+    normalisation,
+    rows,
+    sources,
+    updates,
+    vectors,
+)
 from nnarray.kernels.cupy.sources import Code
 from nnarray.kernels.expressions import recorded
 from nnarray.kernels.functions import FUNCTIONS
@@ -24,7 +36,7 @@ cp: Any = cupy
 
 CODES: dict[str, Code] = {
     name: code
-    for file in (draws, images, losses, normalisation, rows, updates, vectors)
+    for file in (draws, images, lookup, loops, losses, normalisation, rows, updates, vectors)
     for name, code in file.CODES.items()
 }
 """Every source that is written by hand, by name; the others are made of definitions, in `sources`."""

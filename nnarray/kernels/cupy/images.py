@@ -12,6 +12,7 @@ from typing import Any
 import cupy  # pyright: ignore[reportMissingImports]  (needs CUDA to be installed)
 
 from nnarray import kernels
+from nnarray.backends.cupy_products import matmul
 from nnarray.kernels.cupy import cudnn
 from nnarray.kernels.cupy.linear import activated, gradient_and_sums
 from nnarray.kernels.cupy.sources import REGISTERS, Code
@@ -243,7 +244,7 @@ def convolution(x: Any, weight: Any, bias: Any, *, window: Window, groups: int =
 @cudnn.product
 def _product(x: Any, weight: Any, window: Window, groups: int) -> Any:
     """A row a position, a column a filter."""
-    return _together(cp.matmul(_windows(x, window, groups), _filters(weight, groups)))
+    return _together(matmul(_windows(x, window, groups), _filters(weight, groups)))
 
 
 def _shape(x: Any, weight: Any, window: Window) -> tuple[int, ...]:
@@ -302,10 +303,10 @@ def activated_convolution_pullback(
 def _products_back(dy: Any, x: Any, weight: Any, window: Window, groups: int, input_gradient: bool) -> tuple[Any, Any]:
     """dx and dW."""
     rows = _by_groups(dy, groups)
-    dw = _together(cp.matmul(_turned(_windows(x, window, groups)), rows)).reshape(weight.shape)
+    dw = _together(matmul(_turned(_windows(x, window, groups)), rows)).reshape(weight.shape)
     if not input_gradient:
         return None, dw
-    gradients = cp.matmul(rows, _turned(_filters(weight, groups)))
+    gradients = matmul(rows, _turned(_filters(weight, groups)))
     if _is_pointwise(window) and groups == 1:
         return gradients.reshape(x.shape), dw
     return _in_one_launch("windows_back", (gradients,), (groups, *_settings(x, window)), x.shape), dw

@@ -12,6 +12,7 @@ from typing import Any
 import cupy  # pyright: ignore[reportMissingImports]  (needs CUDA to be installed)
 
 from nnarray import kernels
+from nnarray.backends.cupy_products import matmul
 from nnarray.kernels.cupy.sources import THREADS, source_of_biased, source_of_gradient_and_sums
 from nnarray.kernels.expressions import Program
 from nnarray.kernels.functions import Function
@@ -24,7 +25,7 @@ LENGTH = 1024  # rows that one block adds up: more are split, and their sums are
 @kernels.affine.fast("cupy")
 def affine(x: Any, weight: Any, bias: Any) -> Any:
     """All rows in one product, for CuPy takes one for each row of images; the bias is added in place."""
-    y = cp.matmul(x.reshape(-1, x.shape[-1]), weight)
+    y = matmul(x.reshape(-1, x.shape[-1]), weight)
     if bias is not None:
         y += bias
     return y.reshape(*x.shape[:-1], weight.shape[1])
@@ -39,14 +40,14 @@ def affine_pullback(dy: Any, x: Any, weight: Any, *, input_gradient: bool = True
 
 def _products(rows: Any, x: Any, weight: Any, leading: tuple[int, ...], input_gradient: bool) -> tuple[Any, Any]:
     """dx and dW."""
-    dx = cp.matmul(rows, weight.T).reshape(*leading, weight.shape[0]) if input_gradient else None
-    return dx, cp.matmul(x.reshape(-1, x.shape[-1]).T, rows)
+    dx = matmul(rows, weight.T).reshape(*leading, weight.shape[0]) if input_gradient else None
+    return dx, matmul(x.reshape(-1, x.shape[-1]).T, rows)
 
 
 @kernels.activated_affine.fast("cupy")
 def activated_affine(x: Any, weight: Any, bias: Any, *, function: Function) -> Any:
     """A product, and a launch for all that follows."""
-    product = cp.matmul(x.reshape(-1, x.shape[-1]), weight)
+    product = matmul(x.reshape(-1, x.shape[-1]), weight)
     return activated(product, bias, function, (*x.shape[:-1], weight.shape[1]))
 
 

@@ -26,7 +26,7 @@ class Launch:
 
     def __call__(self, numbers: Sequence[Any]) -> None:
         """Take it, with its row of the table, in which arrays of shape () are numbers, too."""
-        given = [n.astype(cp.float64) if isinstance(n, cp.ndarray) else n for n in numbers]
+        given = [n.astype(cp.float64, copy=False) if isinstance(n, cp.ndarray) else n for n in numbers]
         self.launch(*self.read, *given, *self.constants, *self.written)
 
     def table(self, numbers: Any) -> Any:

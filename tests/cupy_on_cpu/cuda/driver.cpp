@@ -11,9 +11,11 @@
 #include <regex>
 #include <sstream>
 #include <string>
+#include <vector>
 
 #include "blocks.h"
 #include "counts.h"
+#include "graphs.h"
 
 extern thread_local int current_device;
 
@@ -49,6 +51,7 @@ API CUresult cuCtxGetDevice(CUdevice *device) {
 struct Kernel {
     std::string name;
     Thread thread;
+    const size_t *sizes;  // of the arguments, in bytes, and 0 after the last
     Order order;
 };
 
@@ -63,20 +66,44 @@ API CUresult cuModuleUnload(CUmodule) { return CUDA_SUCCESS; }
 
 API CUresult cuModuleGetFunction(CUfunction *function, CUmodule module, const char *name) {
     auto thread = (Thread)dlsym((void *)module, (std::string("thread_of_") + name).c_str());
+    auto sizes = (const size_t *const *)dlsym((void *)module, (std::string("sizes_of_") + name).c_str());
     auto order = (Order *)dlsym((void *)module, "order");
-    if (!thread || !order) return CUDA_ERROR_NOT_FOUND;
-    *function = (CUfunction) new Kernel{name, thread, *order};
+    if (!thread || !sizes || !order) return CUDA_ERROR_NOT_FOUND;
+    *function = (CUfunction) new Kernel{name, thread, *sizes, *order};
     return CUDA_SUCCESS;
 }
 
-API CUresult cuLaunchKernel(CUfunction function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by,
-                            unsigned bz, unsigned, CUstream, void **arguments, void **) {
+static void run(const Kernel *kernel, void **arguments, Index grid, Index block) {
     static std::mutex turn;  // what the threads of a block share is there once
+    std::lock_guard<std::mutex> held(turn);
+    run_all(kernel->thread, arguments, grid, block, kernel->order);
+}
+
+// The same launch later, when the arguments that it was given are gone.
+static Work later(const Kernel *kernel, void **arguments, Index grid, Index block) {
+    std::vector<std::vector<char>> copies;
+    for (const size_t *size = kernel->sizes; *size; size++) {
+        auto first = (const char *)arguments[copies.size()];
+        copies.emplace_back(first, first + *size);
+    }
+    return [=]() mutable {
+        std::vector<void *> addresses;
+        for (auto &each : copies) addresses.push_back(each.data());
+        run(kernel, addresses.data(), grid, block);
+    };
+}
+
+API CUresult cuLaunchKernel(CUfunction function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by,
+                            unsigned bz, unsigned, CUstream stream, void **arguments, void **) {
     auto kernel = (const Kernel *)function;
+    Index grid = {gx, gy, gz}, block = {bx, by, bz};
+    if (is_capturing()) {
+        if (!stream) return CUDA_ERROR_STREAM_CAPTURE_IMPLICIT;
+        if (captured(stream, later(kernel, arguments, grid, block))) return CUDA_SUCCESS;
+    }
     count("launches");
     count("kernel " + kernel->name);
-    std::lock_guard<std::mutex> held(turn);
-    run_all(kernel->thread, arguments, {gx, gy, gz}, {bx, by, bz}, kernel->order);
+    run(kernel, arguments, grid, block);
     return CUDA_SUCCESS;
 }
 

@@ -126,6 +126,15 @@ inline void call(void (*kernel)(A...), void **arguments) {
     call_with(kernel, arguments, index_sequence_for<A...>{});
 }
 
+template <class... A>
+struct Sizes {
+    static constexpr size_t of_each[] = {sizeof(remove_cv_t<remove_reference_t<A>>)..., 0};
+};
+template <class... A>
+constexpr Sizes<A...> sizes(void (*)(A...)) { return {}; }
+
 #define EXPORTED extern "C" __attribute__((visibility("default")))
 #define EXPORTED_ORDER(number) EXPORTED const Order order = (Order)number;
-#define EXPORTED_KERNEL(name) EXPORTED void thread_of_##name(void **arguments) { call(name, arguments); }
+#define EXPORTED_KERNEL(name)                                                    \
+    EXPORTED void thread_of_##name(void **arguments) { call(name, arguments); } \
+    EXPORTED const size_t *const sizes_of_##name = decltype(sizes(name))::of_each;

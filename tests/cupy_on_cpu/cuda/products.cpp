@@ -3,16 +3,22 @@
 #include <vector>
 
 #include "counts.h"
+#include "graphs.h"
 
 enum Type { FLOAT32 = 0, FLOAT64 = 1, FLOAT16 = 2 };  // CUDA's numbers for them
-static const int NOT_SUPPORTED = 15;
+static const int EXECUTION_FAILED = 13, NOT_SUPPORTED = 15;
+
+struct Handle {
+    void *stream = nullptr;
+    bool has_workspace = false;
+};
 
 // c = alpha a b + beta c, of shape (m, n), with a or b transposed where asked for.
 struct Product {
     int a_transposed, b_transposed, m, n, k, lda, ldb, ldc;
 
     template <class T, class Sum>
-    void of(const T *a, const T *b, T *c, const void *alpha, const void *beta) const {
+    void of(const T *a, const T *b, T *c, Sum alpha, Sum beta) const {
         std::vector<Sum> column(m);
         for (int j = 0; j < n; j++) {
             column.assign(m, 0);
@@ -23,68 +29,91 @@ struct Product {
                 for (int i = 0; i < m; i++) column[i] += (Sum)first[i * step] * factor;
             }
             T *out = c + (size_t)j * ldc;
-            Sum kept = *(const Sum *)beta;
             for (int i = 0; i < m; i++)
-                out[i] = (T)(*(const Sum *)alpha * column[i] + (kept == 0 ? 0 : kept * (Sum)out[i]));
+                out[i] = (T)(alpha * column[i] + (beta == 0 ? 0 : beta * (Sum)out[i]));
         }
     }
 
-    int of_type(int type, const void *a, const void *b, void *c, const void *alpha, const void *beta) const {
+    void of_type(int type, const void *a, const void *b, void *c, double alpha, double beta) const {
         switch (type) {
-            case FLOAT32: of<float, float>((float *)a, (float *)b, (float *)c, alpha, beta); return 0;
-            case FLOAT64: of<double, double>((double *)a, (double *)b, (double *)c, alpha, beta); return 0;
-            case FLOAT16: of<_Float16, float>((_Float16 *)a, (_Float16 *)b, (_Float16 *)c, alpha, beta); return 0;
+            case FLOAT32: return of<float, float>((float *)a, (float *)b, (float *)c, alpha, beta);
+            case FLOAT64: return of<double, double>((double *)a, (double *)b, (double *)c, alpha, beta);
+            case FLOAT16: return of<_Float16, float>((_Float16 *)a, (_Float16 *)b, (_Float16 *)c, alpha, beta);
         }
-        return NOT_SUPPORTED;
     }
 };
 
-static void counted() { count("products"); }
 static size_t bytes(int type) { return type == FLOAT64 ? 8 : type == FLOAT32 ? 4 : 2; }
+static double factor(int type, const void *x) { return type == FLOAT64 ? *(const double *)x : *(const float *)x; }
 
-API int cublasGemmEx(void *, int ta, int tb, int m, int n, int k, const void *alpha, const void *a, int type, int lda,
-                     const void *b, int, int ldb, const void *beta, void *c, int, int ldc, int, int) {
-    counted();
-    return Product{ta, tb, m, n, k, lda, ldb, ldc}.of_type(type, a, b, c, alpha, beta);
+// Done at once, or with the graph of a stream that is being captured: then memory of one's own must be at hand.
+static int multiply(const Handle *handle, const Work &product) {
+    if (is_capturing()) {
+        if (!handle->stream || !handle->has_workspace) return EXECUTION_FAILED;
+        if (captured(handle->stream, product)) return 0;
+    }
+    count("products");
+    product();
+    return 0;
 }
 
-API int cublasGemmStridedBatchedEx(void *, int ta, int tb, int m, int n, int k, const void *alpha, const void *a,
-                                   int type, int lda, long long next_a, const void *b, int, int ldb, long long next_b,
-                                   const void *beta, void *c, int, int ldc, long long next_c, int batch, int, int) {
-    counted();
+API int cublasGemmStridedBatchedEx(const Handle *handle, int ta, int tb, int m, int n, int k, const void *alpha,
+                                   const void *a, int type, int lda, long long next_a, const void *b, int, int ldb,
+                                   long long next_b, const void *beta, void *c, int, int ldc, long long next_c,
+                                   int batch, int, int) {
+    if (type != FLOAT32 && type != FLOAT64 && type != FLOAT16) return NOT_SUPPORTED;
     Product product{ta, tb, m, n, k, lda, ldb, ldc};
+    double times = factor(type, alpha), kept = factor(type, beta);
     long long size = bytes(type);
-    int status = 0;
-    for (int i = 0; i < batch && !status; i++)
-        status = product.of_type(type, (const char *)a + i * next_a * size, (const char *)b + i * next_b * size,
-                                 (char *)c + i * next_c * size, alpha, beta);
-    return status;
+    return multiply(handle, [=] {
+        for (int i = 0; i < batch; i++)
+            product.of_type(type, (const char *)a + i * next_a * size, (const char *)b + i * next_b * size,
+                            (char *)c + i * next_c * size, times, kept);
+    });
+}
+
+API int cublasGemmEx(const Handle *handle, int ta, int tb, int m, int n, int k, const void *alpha, const void *a,
+                     int type, int lda, const void *b, int, int ldb, const void *beta, void *c, int, int ldc, int, int) {
+    return cublasGemmStridedBatchedEx(handle, ta, tb, m, n, k, alpha, a, type, lda, 0, b, type, ldb, 0, beta, c, type,
+                                      ldc, 0, 1, 0, 0);
 }
 
 template <class T>
-static int of_each(const Product &product, const T *alpha, const T **a, const T **b, const T *beta, T **c, int batch) {
-    counted();
-    for (int i = 0; i < batch; i++) product.of<T, T>(a[i], b[i], c[i], alpha, beta);
-    return 0;
+static int of_each(const Handle *handle, Product product, const T *alpha, const T **a, const T **b, const T *beta,
+                   T **c, int batch) {
+    if (is_capturing()) return EXECUTION_FAILED;  // the lists of arrays would be gone
+    return multiply(handle, [=] {
+        for (int i = 0; i < batch; i++) product.of<T, T>(a[i], b[i], c[i], *alpha, *beta);
+    });
 }
 
-API int cublasSgemmBatched(void *, int ta, int tb, int m, int n, int k, const float *alpha, const float **a, int lda,
+API int cublasSgemmBatched(const Handle *handle, int ta, int tb, int m, int n, int k, const float *alpha, const float **a, int lda,
                            const float **b, int ldb, const float *beta, float **c, int ldc, int batch) {
-    return of_each(Product{ta, tb, m, n, k, lda, ldb, ldc}, alpha, a, b, beta, c, batch);
+    return of_each(handle, Product{ta, tb, m, n, k, lda, ldb, ldc}, alpha, a, b, beta, c, batch);
 }
 
-API int cublasDgemmBatched(void *, int ta, int tb, int m, int n, int k, const double *alpha, const double **a, int lda,
+API int cublasDgemmBatched(const Handle *handle, int ta, int tb, int m, int n, int k, const double *alpha, const double **a, int lda,
                            const double **b, int ldb, const double *beta, double **c, int ldc, int batch) {
-    return of_each(Product{ta, tb, m, n, k, lda, ldb, ldc}, alpha, a, b, beta, c, batch);
+    return of_each(handle, Product{ta, tb, m, n, k, lda, ldb, ldc}, alpha, a, b, beta, c, batch);
 }
 
-API int cublasCreate_v2(void **handle) {
-    *handle = new char;
+API int cublasCreate_v2(Handle **handle) {
+    *handle = new Handle;
     return 0;
 }
 
-API int cublasDestroy_v2(void *handle) {
-    delete (char *)handle;
+API int cublasDestroy_v2(Handle *handle) {
+    delete handle;
+    return 0;
+}
+
+API int cublasSetStream_v2(Handle *handle, void *stream) {
+    *handle = {stream};  // cuBLAS forgets the memory that it was given
+    return 0;
+}
+
+API int cublasSetWorkspace_v2(Handle *handle, void *, size_t size) {
+    handle->has_workspace = size > 0;
     return 0;
 }
 
@@ -93,7 +122,6 @@ API int cublasGetVersion_v2(void *, int *version) {
     return 0;
 }
 
-API int cublasSetStream_v2(void *, void *) { return 0; }
 API int cublasSetMathMode(void *, int) { return 0; }
 API int cublasSetPointerMode_v2(void *, int) { return 0; }
 

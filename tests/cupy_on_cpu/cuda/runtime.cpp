@@ -9,6 +9,7 @@
 #include <mutex>
 
 #include "counts.h"
+#include "graphs.h"
 
 // --- Devices -----------------------------------------------------------------------------------------------------
 
@@ -74,13 +75,18 @@ API cudaError_t cudaDriverGetVersion(int *version) {
 API cudaError_t cudaRuntimeGetVersion(int *version) { return cudaDriverGetVersion(version); }
 API cudaError_t cudaGetLastError() { return cudaSuccess; }
 API cudaError_t cudaPeekAtLastError() { return cudaSuccess; }
+
 API const char *cudaGetErrorName(cudaError_t error) {
-    return error == cudaErrorMemoryAllocation ? "cudaErrorMemoryAllocation" : "cudaError";
+    return error == cudaErrorMemoryAllocation                          ? "cudaErrorMemoryAllocation"
+           : error >= cudaErrorStreamCaptureUnsupported && error < 910 ? "cudaErrorStreamCapture"
+                                                                       : "cudaError";
 }
+
 API const char *cudaGetErrorString(cudaError_t error) {
-    return error == cudaErrorMemoryAllocation ? "out of memory"
-           : error == cudaErrorInvalidDevice  ? "invalid device ordinal"
-                                              : "refused by the stand-in for CUDA";
+    return error == cudaErrorMemoryAllocation                          ? "out of memory"
+           : error == cudaErrorInvalidDevice                           ? "invalid device ordinal"
+           : error >= cudaErrorStreamCaptureUnsupported && error < 910 ? "not permitted while a stream is captured"
+                                                                       : "refused by the stand-in for CUDA";
 }
 
 // --- Memory ------------------------------------------------------------------------------------------------------
@@ -149,43 +155,57 @@ API cudaError_t cudaPointerGetAttributes(cudaPointerAttributes *attributes, cons
     return cudaSuccess;
 }
 
+static bool on_device(const void *pointer) {
+    std::lock_guard<std::mutex> held(lock);
+    const Block *block = block_of(pointer);
+    return block && block->device >= 0;
+}
+
 static cudaError_t copy(void *to, const void *from, size_t size) {
-    auto on_device = [](const void *pointer) {
-        const Block *block = block_of(pointer);
-        return block && block->device >= 0;
-    };
-    {
-        std::lock_guard<std::mutex> held(lock);
-        count(on_device(from) ? on_device(to) ? "copies" : "copies to the host" : "copies from the host");
-    }
+    count(on_device(from) ? on_device(to) ? "copies" : "copies to the host" : "copies from the host");
     std::memmove(to, from, size);
     return cudaSuccess;
 }
 
-static cudaError_t counted_wait() {
+static cudaError_t copy_in(cudaStream_t stream, void *to, const void *from, size_t size) {
+    if (!is_capturing()) return copy(to, from, size);
+    if (!stream) return cudaErrorStreamCaptureImplicit;
+    if (!on_device(to) || !on_device(from)) return cudaErrorStreamCaptureUnsupported;  // the host would have to wait
+    return captured(stream, [=] { std::memmove(to, from, size); }) ? cudaSuccess : copy(to, from, size);
+}
+
+static cudaError_t wait() {
+    if (is_capturing()) return cudaErrorStreamCaptureUnsupported;
     count("waits");
     return cudaSuccess;
 }
 
-API cudaError_t cudaMemcpy(void *to, const void *from, size_t size, cudaMemcpyKind) {
-    counted_wait();
-    return copy(to, from, size);
+static cudaError_t copy_and_wait(void *to, const void *from, size_t size) {
+    cudaError_t status = wait();
+    return status ? status : copy(to, from, size);
 }
 
-API cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t size, cudaMemcpyKind, cudaStream_t) {
-    return copy(to, from, size);
+API cudaError_t cudaMemcpy(void *to, const void *from, size_t size, cudaMemcpyKind) {
+    return copy_and_wait(to, from, size);
+}
+
+API cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t size, cudaMemcpyKind, cudaStream_t stream) {
+    return copy_in(stream, to, from, size);
 }
 
 API cudaError_t cudaMemcpyPeer(void *to, int, const void *from, int, size_t size) {
-    counted_wait();
-    return copy(to, from, size);
+    return copy_and_wait(to, from, size);
 }
 
-API cudaError_t cudaMemcpyPeerAsync(void *to, int, const void *from, int, size_t size, cudaStream_t) {
-    return copy(to, from, size);
+API cudaError_t cudaMemcpyPeerAsync(void *to, int, const void *from, int, size_t size, cudaStream_t stream) {
+    return copy_in(stream, to, from, size);
 }
 
-API cudaError_t cudaMemsetAsync(void *pointer, int value, size_t size, cudaStream_t) {
+API cudaError_t cudaMemsetAsync(void *pointer, int value, size_t size, cudaStream_t stream) {
+    if (is_capturing()) {
+        if (!stream) return cudaErrorStreamCaptureImplicit;
+        if (captured(stream, [=] { std::memset(pointer, value, size); })) return cudaSuccess;
+    }
     count("fills");
     std::memset(pointer, value, size);
     return cudaSuccess;
@@ -195,20 +215,15 @@ API cudaError_t cudaMemset(void *pointer, int value, size_t size) {
     return cudaMemsetAsync(pointer, value, size, nullptr);
 }
 
-// --- Streams and events: whatever is asked for is done at once ---------------------------------------------------
+// --- Streams and events: whatever is asked for is done at once, but for streams that are being captured ------------
 
-API cudaError_t cudaDeviceSynchronize() { return counted_wait(); }
-API cudaError_t cudaStreamSynchronize(cudaStream_t) { return counted_wait(); }
-API cudaError_t cudaEventSynchronize(cudaEvent_t) { return counted_wait(); }
+API cudaError_t cudaDeviceSynchronize() { return wait(); }
+API cudaError_t cudaStreamSynchronize(cudaStream_t) { return wait(); }
+API cudaError_t cudaEventSynchronize(cudaEvent_t) { return wait(); }
 API cudaError_t cudaStreamQuery(cudaStream_t) { return cudaSuccess; }
 API cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned) { return cudaSuccess; }
 API cudaError_t cudaEventQuery(cudaEvent_t) { return cudaSuccess; }
 API cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t) { return cudaSuccess; }
-
-API cudaError_t cudaStreamIsCapturing(cudaStream_t, cudaStreamCaptureStatus *status) {
-    *status = cudaStreamCaptureStatusNone;
-    return cudaSuccess;
-}
 
 API cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned) {
     *stream = (cudaStream_t) new char;
@@ -216,6 +231,9 @@ API cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned) {
 }
 
 API cudaError_t cudaStreamCreate(cudaStream_t *stream) { return cudaStreamCreateWithFlags(stream, 0); }
+API cudaError_t cudaStreamCreateWithPriority(cudaStream_t *stream, unsigned flags, int) {
+    return cudaStreamCreateWithFlags(stream, flags);
+}
 
 API cudaError_t cudaStreamDestroy(cudaStream_t stream) {
     delete (char *)stream;

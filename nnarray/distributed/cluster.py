@@ -1,0 +1,101 @@
+"""A Dask cluster: the connection to its scheduler, and work in order on its workers."""
+
+from __future__ import annotations
+
+import warnings
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+PATIENCE = 10.0  # seconds until a scheduler must have answered, and after which the workers are looked for again
+EACH = 2  # items on their way for each thread of the workers, so that none waits for the next
+
+
+@contextmanager
+def connected(address: str) -> Generator[Any]:
+    """A client of the scheduler at an address, such as "tcp://10.0.0.1:8786"; closed at the end.
+
+    Encryption ("tls://...") is what Dask itself is configured for. Nothing here listens: the client calls.
+
+    Raises
+    ------
+    ImportError
+        If Dask is not installed.
+    ConnectionError
+        If no scheduler answers, or it has no workers.
+    """
+    try:
+        from dask.distributed import Client
+    except ImportError as error:
+        raise ImportError("a cluster needs Dask's scheduler; pip install 'nnarray[dask]'.") from error
+    try:
+        client = Client(address, timeout=PATIENCE, set_as_default=False)
+    except (OSError, ValueError, TypeError) as error:
+        raise ConnectionError(
+            f"no Dask scheduler answers at {address!r} ({error}). Start one with `dask scheduler`, and workers with "
+            f"`dask worker ADDRESS`; pass the address that it prints."
+        ) from error
+    with client:
+        _refuse_empty(client)
+        yield client
+
+
+def in_order(
+    client: Any, function: Callable[[Any, Any], Any], shared: Any, items: Iterable[T]
+) -> Iterator[tuple[T, Any]]:
+    """Each item with `function(shared, item)`, which the workers compute; `shared` goes to each of them once.
+
+    In the order of the items, of which few are on their way.
+
+    Raises
+    ------
+    ConnectionError
+        If all workers leave.
+    Exception
+        What the function raises.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Sending large graph")  # it is sent once
+        sent = client.submit(_same, shared, pure=False)  # unlike scattered data it comes again, if its worker dies
+    waiting: deque[tuple[T, Any]] = deque()
+    try:
+        for item in items:
+            waiting.append((item, client.submit(function, sent, item, pure=False)))
+            if len(waiting) >= EACH * max(sum(client.nthreads().values()), 1):
+                item, future = waiting.popleft()
+                yield item, _awaited(client, future)
+        while waiting:
+            item, future = waiting.popleft()
+            yield item, _awaited(client, future)
+    finally:
+        client.cancel([future for _, future in waiting])
+
+
+def _same(shared: T) -> T:
+    return shared
+
+
+def _awaited(client: Any, future: Any) -> Any:
+    """The result, which is waited for as long as there are workers."""
+    from dask.distributed import KilledWorker
+
+    while True:
+        try:
+            return future.result(timeout=PATIENCE)
+        except TimeoutError:
+            if future.done():
+                raise
+            _refuse_empty(client)
+        except KilledWorker as error:
+            raise ConnectionError(
+                f"workers died, one after the other, at the same piece of work ({error}). Give them more memory "
+                f"(`dask worker --memory-limit`), and look at what they wrote."
+            ) from error
+
+
+def _refuse_empty(client: Any) -> None:
+    if not client.nthreads():
+        address = client.scheduler.address
+        raise ConnectionError(f"the Dask scheduler at {address!r} has no workers. Start some: `dask worker {address}`.")

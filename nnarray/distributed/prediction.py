@@ -1,0 +1,121 @@
+"""Predictions of a collection of blocks, each computed where the block is, and none before it is asked for.
+
+In single precision the outputs of a row depend on where in a batch it stands: products of matrices add up in another
+order there. So each block is computed in the very batches that all rows together would make: a row keeps its place,
+and the places of rows that other blocks hold are left empty.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+
+from nnarray.backends import backend_of, namespace, place, same_place
+from nnarray.names import shown
+from nnarray.training.inputs import inputs_of
+
+BATCH = 1024
+
+
+def predicted(model: Any, X: Any, *, batch_size: int | None, check_finite: bool, engine: str) -> Any:
+    """The outputs for a Dask array or dataframe, as a Dask array: `Model.predict` has the description.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the blocks are of another library or dtype than the model takes, or of another shape.
+    """
+    is_frame = hasattr(type(X), "to_dask_array")
+    blocks = X.to_dask_array() if is_frame else X
+    if not is_frame and not hasattr(type(X), "map_blocks"):
+        raise TypeError(f"X must be a Dask array or dataframe, or an array; got {shown(X)}. Take X.compute().")
+    _refuse(model, blocks)
+    size, known = batch_size or BATCH, all(length == length for length in blocks.chunks[0])  # NaN is not known
+    blocks = blocks.rechunk(dict.fromkeys(range(1, blocks.ndim), -1))
+    outputs, axes = model.output_shape, [*range(1, blocks.ndim)]
+    xp = namespace(model.theta)
+    from dask.array import map_blocks
+
+    return map_blocks(
+        _of_block,
+        blocks,
+        _sent(model),
+        int(blocks.shape[0]) if known else None,
+        size,
+        check_finite,
+        engine,
+        drop_axis=axes,
+        new_axis=[*range(1, 1 + len(outputs))],
+        chunks=(blocks.chunks[0], *((length,) for length in outputs)),
+        dtype=model.theta.dtype,
+        meta=xp.empty((0,) * (1 + len(outputs)), dtype=model.theta.dtype),
+    )
+
+
+def _refuse(model: Any, X: Any) -> None:
+    """Refuse what no block can be computed of, before anything is read."""
+    shape = model.input_shape
+    if not isinstance(shape, tuple):
+        raise TypeError("the network takes inputs by name, and a Dask array is one. Predict each block by itself.")
+    if X.ndim != 1 + len(shape) or tuple(X.shape[1:]) != shape:
+        raise ValueError(
+            f"the network expects (batch, {', '.join(map(str, shape))}), examples of shape {shape}; got X of shape "
+            f"{tuple(X.shape)}."
+        )
+    if X.dtype.kind not in "fiub":
+        raise TypeError(f"X must hold real numbers; got dtype {X.dtype}. Choose columns of numbers, or convert them.")
+    same_place(model=model.theta, X=X._meta)
+
+
+def _sent(model: Any) -> Any:
+    """A copy of the model as it is now, under its checksum: the same one goes to a worker once."""
+    be, digest = backend_of(model.theta), hashlib.sha256()
+    digest.update(repr((model.network, model.input_shape, place(model.theta), str(model.theta.dtype))).encode())
+    for vector in (model.theta, model.state):
+        digest.update(be.to_numpy(vector).tobytes())
+    from dask.delayed import delayed
+
+    return delayed(model.copy(), name=f"nnarray-model-{digest.hexdigest()}", traverse=False)
+
+
+def _of_block(
+    block: Any,
+    model: Any,
+    total: int | None,
+    size: int,
+    check_finite: bool,
+    engine: str,
+    block_info: Any = None,
+) -> Any:
+    """The outputs for a block: the rows from where it begins on, of `total`, or of its own if that is not known."""
+    first, count = 0, block.shape[0]
+    if total is not None and block_info:
+        first = block_info[0]["array-location"][0][0]
+    if count == 0:
+        xp = namespace(model.theta)
+        return xp.empty((0, *model.output_shape), dtype=model.theta.dtype)
+    if check_finite:
+        inputs_of(model, block, f"X[{first}:{first + count}]", check_finite=True)
+    parts = list(_in_batches(model, block, first, total or count, size, engine))
+    return parts[0] if len(parts) == 1 else namespace(parts[0]).concat(parts, axis=0)
+
+
+def _in_batches(model: Any, block: Any, first: int, total: int, size: int, engine: str) -> Iterator[Any]:
+    """The outputs for the rows of each batch that the block has a part in."""
+    stop = first + block.shape[0]
+    for start in range(first - first % size, stop, size):
+        end = min(start + size, total)
+        rows = block[max(start - first, 0) : end - first, ...]
+        before = max(first - start, 0)
+        batch = _with_empty_places(rows, before, end - start - before - rows.shape[0])
+        outputs = model.predict(batch, check_finite=False, engine=engine)
+        yield outputs[before : before + rows.shape[0], ...]
+
+
+def _with_empty_places(rows: Any, before: int, after: int) -> Any:
+    if not before and not after:
+        return rows
+    xp = namespace(rows)
+    ends = [xp.zeros((count, *rows.shape[1:]), dtype=rows.dtype) for count in (before, after)]
+    return xp.concat([ends[0], rows, ends[1]], axis=0)
