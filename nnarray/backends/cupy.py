@@ -19,7 +19,7 @@ class CuPy(Library):
 
     name = module = "cupy"
     distribution, extra, compat = "cupy-cuda13x", "cuda13", "nnarray.backends.cupy_namespace"
-    engines = ("graph",)
+    engines = ("graph", "cudnn")
 
     def remedy(self) -> str:
         return "pip install 'nnarray[cuda13]' (CUDA 13) or 'nnarray[cuda12]' (CUDA 12), one of them, never both"

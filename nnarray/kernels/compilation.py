@@ -69,6 +69,24 @@ def loops_allowed(allowed: bool) -> Generator[None]:
         _loops.reset(token)
 
 
+_cudnn: ContextVar[bool] = ContextVar("_cudnn", default=False)
+
+
+@contextmanager
+def cudnn_taken(taken: bool) -> Generator[None]:
+    """Whether convolutions of CuPy's arrays go through cuDNN, in what is called meanwhile."""
+    token = _cudnn.set(taken)
+    try:
+        yield
+    finally:
+        _cudnn.reset(token)
+
+
+def takes_cudnn() -> bool:
+    """Whether the engine of the call under way is "cudnn"."""
+    return _cudnn.get()
+
+
 @functools.cache
 def has_module(name: str) -> bool:
     """Whether a module can be imported; of it, nothing is."""

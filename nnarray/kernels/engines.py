@@ -3,20 +3,21 @@
 "layers" is every library's: each layer computes itself, by the kernels of the library, as one reads it there. For
 NumPy's arrays there is also "numpy", which prepares once what does not change between calls, and "numba", which
 compiles loops as well; where they have no faster way, the layers compute. For CuPy's arrays there is
-"graph", which records a training step of the layers' own and launches all of it at once. "auto" is the fastest that is
-installed, but never "graph".
+"graph", which records a training step of the layers' own and launches all of it at once, and "cudnn": the layers
+compute, and NVIDIA's library their convolutions. "auto" is the fastest that is installed, but never "graph" or "cudnn".
 """
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Generator
+from contextlib import contextmanager
 
 from nnarray.backends import library_of
-from nnarray.kernels.compilation import LOOPS, can_loop, has_loops, has_module, loops_allowed
+from nnarray.kernels.compilation import LOOPS, can_loop, cudnn_taken, has_loops, has_module, loops_allowed
 from nnarray.names import shown
 from nnarray.typing import Array
 
-AUTO, LAYERS, GRAPH = "auto", "layers", "graph"
+AUTO, LAYERS, GRAPH, CUDNN = "auto", "layers", "graph", "cudnn"
 
 
 def checked_engine(engine: object, like: Array) -> str:
@@ -36,6 +37,11 @@ def checked_engine(engine: object, like: Array) -> str:
         raise ValueError(f"engine must be one of {', '.join(map(repr, names))} for {library}; got {shown(engine)}.")
     if engine == "numba" and not can_loop():
         raise ImportError("the engine 'numba' needs Numba; pip install 'nnarray[fast]'.")
+    if engine == CUDNN and not has_module("cudnn"):
+        raise ImportError(
+            "the engine 'cudnn' needs cuDNN and its frontend; pip install 'nnarray[cudnn]' nvidia-cudnn-cu13, or "
+            "nvidia-cudnn-cu12 for CUDA 12."
+        )
     return str(engine)
 
 
@@ -43,11 +49,16 @@ def resolved(engine: str, like: Array) -> str:
     """The engine that `engine` means for arrays as `like` is, if it may be "auto"."""
     if engine != AUTO:
         return engine
-    usable = (name for name in _engines_of(like) if name != GRAPH and (name != "numba" or has_loops()))
+    usable = (name for name in _engines_of(like) if name not in (GRAPH, CUDNN) and (name != "numba" or has_loops()))
     return next(usable, LAYERS)
 
 
-MADE_OF = {"numba": LOOPS, "numpy": "nnarray.kernels.numpy.chain", GRAPH: "nnarray.kernels.cupy.loops"}
+MADE_OF = {
+    "numba": LOOPS,
+    "numpy": "nnarray.kernels.numpy.chain",
+    GRAPH: "nnarray.kernels.cupy.loops",
+    CUDNN: "nnarray.kernels.cupy.cudnn",
+}
 
 
 def _engines_of(like: Array) -> list[str]:
@@ -56,6 +67,8 @@ def _engines_of(like: Array) -> list[str]:
     return [name for name in owner.engines if has_module(MADE_OF[name])] if owner else []
 
 
-def computing(engine: str) -> AbstractContextManager[None]:
+@contextmanager
+def computing(engine: str) -> Generator[None]:
     """Where kernels compute as the engine says."""
-    return loops_allowed(engine in (AUTO, "numba"))
+    with loops_allowed(engine in (AUTO, "numba")), cudnn_taken(engine == CUDNN):
+        yield

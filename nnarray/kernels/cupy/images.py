@@ -13,6 +13,7 @@ import cupy  # pyright: ignore[reportMissingImports]  (needs CUDA to be installe
 
 from nnarray import kernels
 from nnarray.backends.cupy_products import matmul
+from nnarray.kernels.cupy import cudnn
 from nnarray.kernels.cupy.linear import activated, gradient_and_sums
 from nnarray.kernels.cupy.sources import REGISTERS, Code
 from nnarray.kernels.functions import Function
@@ -240,6 +241,7 @@ def convolution(x: Any, weight: Any, bias: Any, *, window: Window, groups: int =
     return y.reshape(_shape(x, weight, window))
 
 
+@cudnn.product
 def _product(x: Any, weight: Any, window: Window, groups: int) -> Any:
     """A row a position, a column a filter."""
     return _together(matmul(_windows(x, window, groups), _filters(weight, groups)))
@@ -297,6 +299,7 @@ def activated_convolution_pullback(
     return *_products_back(dz, x, weight, window, groups, input_gradient), db
 
 
+@cudnn.products_back
 def _products_back(dy: Any, x: Any, weight: Any, window: Window, groups: int, input_gradient: bool) -> tuple[Any, Any]:
     """dx and dW."""
     rows = _by_groups(dy, groups)
