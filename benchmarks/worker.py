@@ -40,10 +40,16 @@ def main() -> None:
 
 
 def _short(error: Exception) -> str:
-    """Its kind and message; all of it goes to the error stream."""
+    """Its kind and message, or the line that raised it where it says nothing; all of it goes to the error stream."""
     traceback.print_exception(error)
-    said = str(error).strip().splitlines() or [""]
+    said = str(error).strip().splitlines() or [_raised_at(error)]
     return said[0] if isinstance(error, ImportError) else f"{type(error).__name__}: {said[0]}"
+
+
+def _raised_at(error: Exception) -> str:
+    """The last line of Python that ran, as an assertion inside of a library has no message."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"in {last.name}, {os.path.basename(last.filename)} line {last.lineno}: {last.line}"
 
 
 if __name__ == "__main__":

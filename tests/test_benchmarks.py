@@ -45,6 +45,16 @@ text = page(about, {"G1": {"": result}})
 assert text.startswith("2030-01-02, A GPU, driver 1.2; Python 3.11, numpy 2.4."), text
 assert "| **nnarray, CuPy** | 2.00 | 2.00 to 2.00 | 0.50 |" in text and "missing: JAX scan: No module" in text, text
 """
+FAILURE = """
+from worker import _short
+def fails(message):
+    assert False, message
+for message, reason in (("", "AssertionError: in fails, "), ("too far", "AssertionError: too far")):
+    try:
+        fails(message)
+    except AssertionError as error:
+        assert _short(error).startswith(reason), _short(error)
+"""
 PARTS = """
 import os, zipfile
 from pathlib import Path
@@ -66,7 +76,7 @@ for part, places in on_gpu.CHECKS.items():
 
 
 @pytest.mark.skipif(not FILES, reason="the benchmarks are not part of what is installed")
-@pytest.mark.parametrize("code", [PROFILE, PAGE, PARTS], ids=["profile", "page", "parts"])
+@pytest.mark.parametrize("code", [PROFILE, PAGE, FAILURE, PARTS], ids=["profile", "page", "failure", "parts"])
 def test_results_on_a_gpu_are_written_for_programs_and_for_the_docs(code: str, tmp_path: Path) -> None:
     run_python(f"import sys\nsys.path.insert(0, {str(FOLDER)!r})\nsys.argv = ['', {str(tmp_path)!r}]\n{code}")
 
