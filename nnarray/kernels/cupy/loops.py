@@ -66,6 +66,7 @@ class Loop:
             for row in zip(*tables, strict=True):
                 after, outputs = self.body(carry, [x.copy() for x in row])
                 turns.append([x.copy() for x in outputs])
+                _check_alike(carry, after)
                 _copy(after, carry)
         self.outputs = [cp.empty((self.length, *x.shape), dtype=x.dtype) for x in turns[0]]
         return [*carry, *(cp.stack(each) for each in zip(*turns, strict=True))]
@@ -115,6 +116,13 @@ class Loop:
         with self.stream, cp.cuda.using_allocator(self.pool.malloc), recorded_by(self.recorder):
             yield
         around.wait_event(self.stream.record())
+
+
+def _check_alike(before: Sequence[Any], after: Sequence[Any]) -> None:
+    """A turn writes into the arrays that it began with: it cannot leave others."""
+    for x, y in zip(before, after, strict=True):
+        if (x.shape, x.dtype) != (y.shape, y.dtype):
+            raise NotRecorded(f"it turns {x.dtype} of shape {x.shape} into {y.dtype} of shape {y.shape}")
 
 
 def _copy(new: Sequence[Any], own: Sequence[Any]) -> None:
