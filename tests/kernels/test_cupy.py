@@ -19,6 +19,14 @@ from tests.tolerances import EPS
 
 pytestmark = pytest.mark.skipif(bool(WHY_NOT["cupy"]), reason="CuPy cannot be used here")
 RNG = np.random.default_rng(7)
+START = RNG.bit_generator.state
+
+
+@pytest.fixture(autouse=True)
+def _same_draws() -> None:
+    """Whatever other tests have drawn."""
+    RNG.bit_generator.state = START
+
 
 OVER_THE_EDGE = Window((3, 3), (2, 2), ((1, 2), (0, 2)))
 DILATED = Window((2, 3), (1, 2), ((2, 0), (1, 1)), (3, 1))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -237,6 +238,18 @@ def test_a_recording_of_other_bits_is_not_used(monkeypatch: pytest.MonkeyPatch) 
     with pytest.warns(RuntimeWarning, match="what was recorded gives other bits than what it was recorded from"):
         one, _ = trained(CASES["Adam"], "graph")
     same(one, trained(CASES["Adam"], "layers")[0])
+
+
+@pytest.mark.parametrize("flags", [("cupy", "cupy"), ("cupy", "cupy:1", "cupy", "cupy:1")], ids=len)
+def test_threads_train_at_once(flags: tuple[str, ...]) -> None:
+    """While one of them records, the others compute, wait and copy."""
+    if WHY_NOT["cupy:1"]:
+        flags = flags[::2]
+    with ThreadPoolExecutor(len(flags)) as pool:
+        models = [model for model, _ in pool.map(lambda flag: trained(CASES["Adam"], "graph", flag), flags)]
+    want = trained(CASES["Adam"], "layers")[0]
+    for model in models:
+        same(model.to("cupy"), want)
 
 
 def test_it_goes_on_from_a_checkpoint(tmp_path: Path) -> None:
