@@ -80,7 +80,7 @@ def test_convolutions(groups: int, window: Window, dtype: str) -> None:
     x, weight, bias = images(), RNG.normal(size=(*window.size, 4 // groups, 8)), RNG.normal(size=8)
     dy = RNG.normal(size=(3, *window.output_size(x.shape[1:3]), 8))
     compare("convolution", [x, weight, bias], dtype, 2.0, window=window, groups=groups)
-    compare("convolution_pullback", [dy, x, weight], dtype, 3.0, window=window, groups=groups)
+    compare("convolution_pullback", [dy, x, weight], dtype, 8.0, window=window, groups=groups)  # sums of 168 products
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
