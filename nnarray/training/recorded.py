@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, NamedTuple
 
 from nnarray.backends import copy, device_of, namespace
@@ -129,13 +130,23 @@ class RecordedSteps:
     def _tables(self, at: TrainingState, rates: Sequence[float], rows: Array | None) -> list[Array]:
         """What each step reads of its own: its index, the numbers of its update, and the rows of its batch."""
         xp, device = namespace(at.theta), device_of(at.theta)
-        numbers = [[*self.step.numbers(rate, at.step + i).values()] for i, rate in enumerate(rates)]
+        numbers = [self._numbers(rate, at.step + i) for i, rate in enumerate(rates)]
         dtype = xp.float64 if self.step.exact else at_least_float32(at.theta).dtype
         return [
             xp.arange(at.step, at.step + len(rates), dtype=xp.int32, device=device),
             xp.asarray(numbers, dtype=dtype, device=device),
             *([] if rows is None else [rows]),
         ]
+
+    def _numbers(self, rate: float, index: int) -> list[float]:
+        """Those of an update, in the order in which the recorded step reads them."""
+        names, numbers = self.step.numbers(0.0, 0), self.step.numbers(rate, index)
+        if set(numbers) != set(names):
+            raise NotRecorded(f"the optimizer's numbers are {[*names]} in one step and {[*numbers]} in another")
+        for name, number in numbers.items():
+            if not isinstance(number, Real):
+                raise NotRecorded(f"the optimizer's {name!r} is no number: {number!r}")
+        return [numbers[name] for name in names]
 
     def _turn(self, carry: Sequence[Array], row: Sequence[Array]) -> tuple[list[Array], list[Array]]:
         (theta, state, *slots), (index, numbers, *rows), step = carry, row, self.step

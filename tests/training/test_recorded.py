@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -149,6 +150,74 @@ def test_what_cannot_be_recorded_is_computed_by_the_layers() -> None:
     same(one, trained(case, "layers")[0])
 
 
+@dataclass(frozen=True, repr=False)
+class WholeSlots(nn.optimizers.Optimizer):
+    """What it remembers begins as integers, and is none from the first step on."""
+
+    slot_names = ("sum",)
+
+    def slots(self, theta: Any, layout: Any = None) -> dict[str, Any]:
+        return {"sum": namespace(theta).zeros(theta.shape, dtype=namespace(theta).int32, device=theta.device)}
+
+    def apply(self, theta: Any, gradient: Any, slots: dict[str, Any], numbers: dict[str, Any]) -> Any:
+        total = slots["sum"] + gradient
+        return theta - numbers["rate"] * total, {"sum": total}
+
+
+@dataclass(frozen=True, repr=False)
+class Named(nn.optimizers.Optimizer):
+    """Its numbers hold a word."""
+
+    def numbers(self, rate: float, step: int) -> dict[str, Any]:
+        return {"rate": rate, "mode": "half"}
+
+    def apply(self, theta: Any, gradient: Any, slots: dict[str, Any], numbers: dict[str, Any]) -> Any:
+        return theta - numbers["rate"] * gradient * (0.5 if numbers["mode"] == "half" else 1.0), {}
+
+
+@dataclass(frozen=True, repr=False)
+class OtherOrder(nn.optimizers.Optimizer):
+    """Its numbers come in another order in each fourth step."""
+
+    def numbers(self, rate: float, step: int) -> dict[str, Any]:
+        return {"rate": rate, "part": 1.0 / step} if step % 4 else {"part": 1.0 / step, "rate": rate}
+
+    def apply(self, theta: Any, gradient: Any, slots: dict[str, Any], numbers: dict[str, Any]) -> Any:
+        return theta - 10.0 * numbers["rate"] ** 2 * numbers["part"] * gradient, {}
+
+
+@dataclass(frozen=True, repr=False)
+class MoreNumbers(nn.optimizers.Optimizer):
+    """One step has a number that the others lack."""
+
+    def numbers(self, rate: float, step: int) -> dict[str, Any]:
+        return {"rate": rate} | ({"part": 0.5} if step == 6 else {})
+
+    def apply(self, theta: Any, gradient: Any, slots: dict[str, Any], numbers: dict[str, Any]) -> Any:
+        return theta - numbers["rate"] * numbers.get("part", 1.0) * gradient, {}
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "reason"), [(WholeSlots(0.1), "turns int32"), (Named(0.1), "'mode' is no number")]
+)
+def test_an_optimizer_that_cannot_be_recorded_is_left_to_the_layers(optimizer: Any, reason: str) -> None:
+    case = Case(dense(), settings={"optimizer": optimizer})
+    with pytest.warns(RuntimeWarning, match=reason):
+        one, _ = trained(case, "graph")
+    same(one, trained(case, "layers")[0])
+
+
+def test_numbers_of_an_update_are_found_by_name() -> None:
+    case = Case(dense(), settings={"optimizer": OtherOrder(0.1)})
+    same(trained(case, "graph")[0], trained(case, "layers")[0])
+
+
+def test_numbers_that_come_later_are_refused() -> None:
+    case = Case(dense(), settings={"optimizer": MoreNumbers(0.1)})
+    with pytest.raises(RuntimeError, match=r"\['rate'\] in one step and \['rate', 'part'\] in another"):
+        trained(case, "graph")
+
+
 def test_several_batches_a_step_are_the_layers_own() -> None:
     with pytest.warns(RuntimeWarning, match="accumulate makes a step of several batches"):
         one, _ = trained(CASES["Adam"], "graph", accumulate=2)
@@ -169,6 +238,18 @@ def test_a_recording_of_other_bits_is_not_used(monkeypatch: pytest.MonkeyPatch) 
     with pytest.warns(RuntimeWarning, match="what was recorded gives other bits than what it was recorded from"):
         one, _ = trained(CASES["Adam"], "graph")
     same(one, trained(CASES["Adam"], "layers")[0])
+
+
+@pytest.mark.parametrize("flags", [("cupy", "cupy"), ("cupy", "cupy:1", "cupy", "cupy:1")], ids=len)
+def test_threads_train_at_once(flags: tuple[str, ...]) -> None:
+    """While one of them records, the others compute, wait and copy."""
+    if WHY_NOT["cupy:1"]:
+        flags = flags[::2]
+    with ThreadPoolExecutor(len(flags)) as pool:
+        models = [model for model, _ in pool.map(lambda flag: trained(CASES["Adam"], "graph", flag), flags)]
+    want = trained(CASES["Adam"], "layers")[0]
+    for model in models:
+        same(model.to("cupy"), want)
 
 
 def test_it_goes_on_from_a_checkpoint(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ class Loop:
     def __init__(self, body: Body, carry: Sequence[Any], tables: Sequence[Any], length: int) -> None:
         self.body: Any = body
         self.length = length
-        self.stream, self.pool = cp.cuda.Stream(), cp.cuda.MemoryPool()
+        self.stream, self.pool = cp.cuda.Stream(non_blocking=True), cp.cuda.MemoryPool()  # others may launch meanwhile
         self.recorder = Recorder(self.stream)
         self.turn = cp.zeros((), dtype=cp.int32)
         self.carry = [x.copy() for x in carry]
@@ -66,6 +66,7 @@ class Loop:
             for row in zip(*tables, strict=True):
                 after, outputs = self.body(carry, [x.copy() for x in row])
                 turns.append([x.copy() for x in outputs])
+                _check_alike(carry, after)
                 _copy(after, carry)
         self.outputs = [cp.empty((self.length, *x.shape), dtype=x.dtype) for x in turns[0]]
         return [*carry, *(cp.stack(each) for each in zip(*turns, strict=True))]
@@ -89,11 +90,13 @@ class Loop:
             self.stream.begin_capture()
             try:
                 self._turn()
-                return self.stream.end_capture()
-            except (RuntimeError, NotImplementedError, TypeError, ValueError) as error:
+            except BaseException as error:
                 with suppress(RuntimeError):
                     self.stream.end_capture()
-                raise NotRecorded(f"{type(error).__name__}: {error}") from error
+                if isinstance(error, (RuntimeError, TypeError, ValueError)):
+                    raise NotRecorded(f"{type(error).__name__}: {error}") from error
+                raise
+            return self.stream.end_capture()
 
     def _turn(self) -> None:
         """Read the rows, compute, write what is carried on and the outputs, and count."""
@@ -112,9 +115,18 @@ class Loop:
         """Launches go to the stream that is recorded, after what was launched so far and before what comes."""
         around = cp.cuda.get_current_stream()
         self.stream.wait_event(around.record())
-        with self.stream, cp.cuda.using_allocator(self.pool.malloc), recorded_by(self.recorder):
-            yield
-        around.wait_event(self.stream.record())
+        try:
+            with self.stream, cp.cuda.using_allocator(self.pool.malloc), recorded_by(self.recorder):
+                yield
+        finally:
+            around.wait_event(self.stream.record())
+
+
+def _check_alike(before: Sequence[Any], after: Sequence[Any]) -> None:
+    """A turn writes into the arrays that it began with: it cannot leave others."""
+    for x, y in zip(before, after, strict=True):
+        if x.shape != y.shape or not cp.can_cast(y.dtype, x.dtype, "same_kind"):
+            raise NotRecorded(f"it turns {x.dtype} of shape {x.shape} into {y.dtype} of shape {y.shape}")
 
 
 def _copy(new: Sequence[Any], own: Sequence[Any]) -> None:

@@ -3,6 +3,7 @@
 #include <dlfcn.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
@@ -97,10 +98,8 @@ API CUresult cuLaunchKernel(CUfunction function, unsigned gx, unsigned gy, unsig
                             unsigned bz, unsigned, CUstream stream, void **arguments, void **) {
     auto kernel = (const Kernel *)function;
     Index grid = {gx, gy, gz}, block = {bx, by, bz};
-    if (is_capturing()) {
-        if (!stream) return CUDA_ERROR_STREAM_CAPTURE_IMPLICIT;
-        if (captured(stream, later(kernel, arguments, grid, block))) return CUDA_SUCCESS;
-    }
+    if (is_implicit(stream)) return CUDA_ERROR_STREAM_CAPTURE_IMPLICIT;
+    if (is_capturing() && captured(stream, later(kernel, arguments, grid, block))) return CUDA_SUCCESS;
     count("launches");
     count("kernel " + kernel->name);
     run(kernel, arguments, grid, block);
@@ -184,7 +183,8 @@ API int nvrtcCompileProgram(Program *program, int number, const char **options) 
     program->library = name + ".so";
     if (access(program->library.c_str(), R_OK) == 0) return 0;
     count("compilations");
-    std::string mine = name + "." + std::to_string(getpid());
+    static std::atomic<int> made;  // several threads may make the same one, too
+    std::string mine = name + "." + std::to_string(getpid()) + "." + std::to_string(made++);
     std::ofstream(mine + ".cpp") << source;
     std::string command = text_of(std::string(folder) + "/compile");
     command += flags + " -shared -nostdlib -o " + mine + ".so " + mine + ".cpp " + folder + "/lib/libcuda.so.1";

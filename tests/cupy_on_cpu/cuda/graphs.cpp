@@ -27,6 +27,13 @@ bool is_capturing() {
     return !capturing.empty();
 }
 
+bool is_implicit(const void *stream) {
+    std::lock_guard<std::mutex> held(lock);
+    for (const auto &[each, graph] : capturing)
+        if (!stream && ((const Stream *)each)->blocks) return true;
+    return false;
+}
+
 API cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
     std::lock_guard<std::mutex> held(lock);
     if (!stream) return cudaErrorStreamCaptureUnsupported;
@@ -43,8 +50,8 @@ API cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *graph) {
 }
 
 API cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus *status) {
+    if (is_implicit(stream)) return cudaErrorStreamCaptureImplicit;
     std::lock_guard<std::mutex> held(lock);
-    if (!stream && !capturing.empty()) return cudaErrorStreamCaptureImplicit;
     *status = capturing.count(stream) ? cudaStreamCaptureStatusActive : cudaStreamCaptureStatusNone;
     return cudaSuccess;
 }
@@ -56,8 +63,9 @@ API cudaError_t cudaGraphInstantiate(cudaGraphExec_t *ready, cudaGraph_t graph, 
 
 API cudaError_t cudaGraphUpload(cudaGraphExec_t, cudaStream_t) { return cudaSuccess; }
 
-API cudaError_t cudaGraphLaunch(cudaGraphExec_t ready, cudaStream_t) {
-    if (is_capturing()) return cudaErrorStreamCaptureUnsupported;  // graphs inside of graphs are none of our business
+API cudaError_t cudaGraphLaunch(cudaGraphExec_t ready, cudaStream_t stream) {
+    if (is_implicit(stream)) return cudaErrorStreamCaptureImplicit;
+    if (captured(stream, [] {})) return cudaErrorStreamCaptureUnsupported;  // graphs within graphs: nobody asks for them
     count("launches of graphs");
     for (const Work &work : *(Graph *)ready) work();
     return cudaSuccess;

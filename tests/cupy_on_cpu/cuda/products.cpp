@@ -48,10 +48,8 @@ static double factor(int type, const void *x) { return type == FLOAT64 ? *(const
 
 // Done at once, or with the graph of a stream that is being captured: then memory of one's own must be at hand.
 static int multiply(const Handle *handle, const Work &product) {
-    if (is_capturing()) {
-        if (!handle->stream || !handle->has_workspace) return EXECUTION_FAILED;
-        if (captured(handle->stream, product)) return 0;
-    }
+    if (is_implicit(handle->stream)) return EXECUTION_FAILED;
+    if (captured(handle->stream, product)) return handle->has_workspace ? 0 : EXECUTION_FAILED;
     count("products");
     product();
     return 0;
@@ -81,7 +79,7 @@ API int cublasGemmEx(const Handle *handle, int ta, int tb, int m, int n, int k, 
 template <class T>
 static int of_each(const Handle *handle, Product product, const T *alpha, const T **a, const T **b, const T *beta,
                    T **c, int batch) {
-    if (is_capturing()) return EXECUTION_FAILED;  // the lists of arrays would be gone
+    if (captured(handle->stream, [] {})) return EXECUTION_FAILED;  // the lists of arrays would be gone
     return multiply(handle, [=] {
         for (int i = 0; i < batch; i++) product.of<T, T>(a[i], b[i], c[i], *alpha, *beta);
     });

@@ -168,20 +168,21 @@ static cudaError_t copy(void *to, const void *from, size_t size) {
 }
 
 static cudaError_t copy_in(cudaStream_t stream, void *to, const void *from, size_t size) {
-    if (!is_capturing()) return copy(to, from, size);
-    if (!stream) return cudaErrorStreamCaptureImplicit;
-    if (!on_device(to) || !on_device(from)) return cudaErrorStreamCaptureUnsupported;  // the host would have to wait
-    return captured(stream, [=] { std::memmove(to, from, size); }) ? cudaSuccess : copy(to, from, size);
+    if (is_implicit(stream)) return cudaErrorStreamCaptureImplicit;
+    if (!captured(stream, [=] { std::memmove(to, from, size); })) return copy(to, from, size);
+    bool on_devices = on_device(to) && on_device(from);  // else the host would have to wait
+    return on_devices ? cudaSuccess : cudaErrorStreamCaptureUnsupported;
 }
 
-static cudaError_t wait() {
-    if (is_capturing()) return cudaErrorStreamCaptureUnsupported;
+static cudaError_t wait(cudaStream_t stream) {
+    if (is_implicit(stream)) return cudaErrorStreamCaptureImplicit;
+    if (captured(stream, [] {})) return cudaErrorStreamCaptureUnsupported;
     count("waits");
     return cudaSuccess;
 }
 
 static cudaError_t copy_and_wait(void *to, const void *from, size_t size) {
-    cudaError_t status = wait();
+    cudaError_t status = wait(nullptr);
     return status ? status : copy(to, from, size);
 }
 
@@ -202,10 +203,8 @@ API cudaError_t cudaMemcpyPeerAsync(void *to, int, const void *from, int, size_t
 }
 
 API cudaError_t cudaMemsetAsync(void *pointer, int value, size_t size, cudaStream_t stream) {
-    if (is_capturing()) {
-        if (!stream) return cudaErrorStreamCaptureImplicit;
-        if (captured(stream, [=] { std::memset(pointer, value, size); })) return cudaSuccess;
-    }
+    if (is_implicit(stream)) return cudaErrorStreamCaptureImplicit;
+    if (captured(stream, [=] { std::memset(pointer, value, size); })) return cudaSuccess;
     count("fills");
     std::memset(pointer, value, size);
     return cudaSuccess;
@@ -217,16 +216,16 @@ API cudaError_t cudaMemset(void *pointer, int value, size_t size) {
 
 // --- Streams and events: whatever is asked for is done at once, but for streams that are being captured ------------
 
-API cudaError_t cudaDeviceSynchronize() { return wait(); }
-API cudaError_t cudaStreamSynchronize(cudaStream_t) { return wait(); }
-API cudaError_t cudaEventSynchronize(cudaEvent_t) { return wait(); }
+API cudaError_t cudaDeviceSynchronize() { return is_capturing() ? cudaErrorStreamCaptureUnsupported : wait(nullptr); }
+API cudaError_t cudaStreamSynchronize(cudaStream_t stream) { return wait(stream); }
+API cudaError_t cudaEventSynchronize(cudaEvent_t) { return wait(nullptr); }
 API cudaError_t cudaStreamQuery(cudaStream_t) { return cudaSuccess; }
 API cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned) { return cudaSuccess; }
 API cudaError_t cudaEventQuery(cudaEvent_t) { return cudaSuccess; }
 API cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t) { return cudaSuccess; }
 
-API cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned) {
-    *stream = (cudaStream_t) new char;
+API cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned flags) {
+    *stream = (cudaStream_t) new Stream{!(flags & cudaStreamNonBlocking)};
     return cudaSuccess;
 }
 
@@ -236,7 +235,7 @@ API cudaError_t cudaStreamCreateWithPriority(cudaStream_t *stream, unsigned flag
 }
 
 API cudaError_t cudaStreamDestroy(cudaStream_t stream) {
-    delete (char *)stream;
+    delete (Stream *)stream;
     return cudaSuccess;
 }
 
