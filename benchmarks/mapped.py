@@ -1,4 +1,4 @@
-"""A training over a file beside that over an array in memory: python benchmarks/larger.py --help.
+"""A training over a file beside that over an array in memory: python benchmarks/mapped.py --help.
 
 Both take turns in one process; the file is read once before, so that it lies in the page cache.
 """
