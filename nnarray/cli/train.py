@@ -120,6 +120,18 @@ def train(
     ] = None,
     size: Annotated[int, typer.Option("--size", help="Height and width that images are resized to.")] = 64,
     skip: Skip = False,
+    stream: Annotated[
+        bool | None,
+        typer.Option(
+            "--stream/--no-stream",
+            help="Hold a table on the disk, and not in memory; on if it would take over half of what is free.",
+            show_default=False,
+        ),
+    ] = None,
+    scratch: Annotated[
+        Path | None,
+        typer.Option("--scratch", help="The folder for that; default: where the table is.", show_default=False),
+    ] = None,
     checkpoint_every: Annotated[int, typer.Option("--checkpoint-every", help="Epochs from one save to the next.")] = 1,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the file of --out, if it is there, up to --epochs in all.")
@@ -170,6 +182,8 @@ def train(
         resume=resume,
         seed=seed,
         dtype=dtype,
+        stream=stream,
+        scratch=scratch,
     )
     files.prove(archive.named_file(out))
     if report is not None:

@@ -17,7 +17,8 @@ from nnarray.names import shown
 from nnarray.typing import Array, DType, Shape
 
 PART = 2**24  # bytes of the file that are read at once where many rows follow each other
-FEW = 16  # rows from anywhere that are read at once: for each of them the system may map a megabyte
+MAPPED = 2**28  # bytes of a file that may be in memory, beside what the system keeps as a cache
+AROUND = 2**16  # bytes that the system may map around a row
 
 
 class Source(ABC):
@@ -43,6 +44,9 @@ class Source(ABC):
     >>> Squares().rows(slice(2, 4)).tolist()
     [[4], [9]]
     """
+
+    reads_ahead = False
+    """Whether a thread may ask for rows: training then reads the next batches while it computes."""
 
     @property
     @abstractmethod
@@ -72,12 +76,14 @@ class MemoryMapped(Source):
     array : numpy.memmap
     """
 
+    reads_ahead = True
+
     def __init__(self, array: np.memmap[Any, Any]) -> None:
         plain = as_data(array, "array")
         if plain.ndim == 0:
             raise ValueError("array must have an axis of examples, (N, ...); got shape (). Save it with array[None].")
         self.array = array
-        self._mapping = _mapping(array)
+        self._mapping, self._mapped = _mapping(array), 0
         start = array.offset - array.offset % mmap.ALLOCATIONGRANULARITY
         self._end = start + (0 if self._mapping is None else len(self._mapping))
 
@@ -107,19 +113,20 @@ class MemoryMapped(Source):
         examples = np.empty((count, *self.shape[1:]), self.array.dtype)
         for part, at in self._pieces(indices, count):
             examples[part] = self.array[at]
-            self._let_go()
+            self._note(part.stop - part.start, isinstance(indices, slice))
         return examples
 
     def _pieces(self, indices: Any, count: int) -> Iterator[tuple[slice, Any]]:
         """Where a few rows go, and where they come from: so that not all of a large batch is mapped at once."""
         if isinstance(indices, slice):
             rows = range(len(self))[indices]
-            for part in _parts(count, self.array.itemsize * int(np.prod(self.shape[1:]))):
+            for part in _parts(count, self._row_bytes):
                 at = rows[part]
                 yield part, slice(at.start, at.stop if at.stop >= 0 else None, at.step)
             return
-        for first in range(0, count, FEW):
-            part = slice(first, first + FEW)
+        few = max(MAPPED // (AROUND + self._row_bytes), 1)
+        for first in range(0, count, few):
+            part = slice(first, min(first + few, count))
             yield part, indices[part]
 
     def _refuse_outside(self, indices: np.ndarray) -> None:
@@ -146,6 +153,18 @@ class MemoryMapped(Source):
                 f"{str(name)!r} has become shorter since it was mapped: {size} bytes of {self._end} are left. Write it "
                 f"anew under another name, map that one, and leave it alone while it is read."
             )
+
+    @property
+    def _row_bytes(self) -> int:
+        return self.array.itemsize * int(np.prod(self.shape[1:]))
+
+    def _note(self, count: int, together: bool) -> None:
+        """So many rows were read: of a large file, pages are given back to the system before they are too many."""
+        self._mapped += count * (self._row_bytes + (0 if together else AROUND))
+        if self._mapped >= MAPPED:
+            if self.array.nbytes > MAPPED:
+                self._let_go()
+            self._mapped = 0
 
     def _let_go(self) -> None:
         """Give pages back to the system, which may keep them as a cache.
@@ -260,6 +279,10 @@ class Placed(Source):
 
     def rows(self, indices: Any) -> Array:
         """The examples at `indices`, on the model's device."""
+        return self.moved(self.read(indices))
+
+    def read(self, indices: Any) -> Any:
+        """The examples at `indices`, as the source gives them. Indices of NumPy's ask nothing of the device."""
         at, count = self._of_source(indices)
         examples, kind = self.source.rows(at), type(self.source).__name__
         if not hasattr(examples, "shape"):
@@ -269,6 +292,10 @@ class Placed(Source):
                 f"{kind}.rows gave shape {tuple(examples.shape)} for {count} examples of shape {self.shape[1:]}; it "
                 f"must give {(count, *self.shape[1:])}."
             )
+        return examples
+
+    def moved(self, examples: Any) -> Array:
+        """Examples of the source where the model is, in its dtype."""
         return self.be.asarray(examples, self.dtype)
 
     def only(self, indices: Array) -> Placed:
@@ -281,7 +308,7 @@ class Placed(Source):
             start, stop, step = (indices or slice(None)).indices(len(self))
             at = slice(start, stop, step)
             return (at if self.kept is None else self.kept[at]), len(range(start, stop, step))
-        at = self.be.to_numpy(indices)
+        at = indices if isinstance(indices, np.ndarray) else self.be.to_numpy(indices)
         return (at if self.kept is None else self.kept[at]), len(at)
 
     def parts(self) -> list[slice]:

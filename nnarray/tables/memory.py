@@ -52,6 +52,6 @@ def full_memory(path: Path, needed: int | None = None) -> Generator[None]:
 
 
 LESS = (
-    "What helps: leave out columns (--drop), split off some of the rows, save it as Parquet with columns of numbers "
-    "(float32 takes least), close other programs, or take a machine with more memory."
+    "What helps: hold it on the disk (--stream), leave out columns (--drop), split off some of the rows, save it as "
+    "Parquet with columns of numbers (float32 takes least), close other programs, or take a machine with more memory."
 )

@@ -39,8 +39,11 @@ class Data(NamedTuple):
 
     def batch(self, rows: Any) -> tuple[Any, Array, Array | None]:
         """The inputs, the target and the weights of these rows."""
-        weights = None if self.weights is None else pick(self.weights, rows)
-        return self.inputs.rows(rows), pick(self.target, rows), weights
+        return self.joined(self.inputs.rows(rows), rows)
+
+    def joined(self, x: Any, rows: Any) -> tuple[Any, Array, Array | None]:
+        """As `batch`, of inputs that are there already."""
+        return x, pick(self.target, rows), None if self.weights is None else pick(self.weights, rows)
 
 
 @quiet  # what overflows is reported by an error

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import reduce
 from itertools import islice
@@ -24,6 +25,7 @@ from nnarray.layers.base import Context
 from nnarray.losses import Loss
 from nnarray.optimizers import Optimizer
 from nnarray.random import Key
+from nnarray.training.ahead import read_ahead
 from nnarray.training.data import Data
 from nnarray.training.precision import scaling_in, taken_if_good
 from nnarray.training.recorded import RecordedSteps, Step, Taken, recorded_steps
@@ -92,6 +94,7 @@ class Trainer:
         )
         layers = self.key.fold("layers")
         self.words = (layers.word0, layers.word1)
+        self.batch = self.data.batch
         self.prepare()
 
     def prepare(self) -> None:
@@ -283,15 +286,28 @@ class Trainer:
         """
         done, order = Finished([], [], [], []), self._order(number)
         taken = self._take_recorded(rates, order, check, limit, done)
-        for group in islice(self._groups(order, limit), taken, None):
-            if self.plan is not None:
-                self._planned(group[0], rates, done)
-            elif len(group) == 1:
-                self.one_step(group[0], rates[0], done)
-            else:
-                self._joint_step(group, rates[0], done)
-            check()
+        begun, size = taken * self.accumulate, self.accumulate
+        batches = [*islice(self._in_batches(order, begun), None if limit is None else limit * size - begun)]
+        with self._reading(order, batches):
+            for first in range(0, len(batches), size):
+                group = batches[first : first + size]
+                if self.plan is not None:
+                    self._planned(group[0], rates, done)
+                elif len(group) == 1:
+                    self.one_step(group[0], rates[0], done)
+                else:
+                    self._joint_step(group, rates[0], done)
+                check()
         return done
+
+    @contextmanager
+    def _reading(self, order: Array | None, batches: list[Any]) -> Generator[None]:
+        """Batches may be read ahead meanwhile."""
+        try:
+            with read_ahead(self.data, order, batches) as self.batch:
+                yield
+        finally:
+            self.batch = self.data.batch
 
     def _take_recorded(
         self, rates: list[float], order: Array | None, check: Callable[[], None], limit: int | None, done: Finished
@@ -333,14 +349,14 @@ class Trainer:
 
     def _planned(self, rows: Any, rates: list[float], done: Finished) -> None:
         assert self.plan is not None
-        batch = self.data.batch(rows)
+        batch = self.batch(rows)
         losses, outputs = self.plan.run(*batch, rates, self.at.step + 1)
         self.at = self.at._replace(step=self.at.step + len(losses))
         self._note(done, rows, batch, losses, outputs)
 
     def one_step(self, rows: Any, rate: float, done: Finished) -> None:
         """One step on these examples, as the layers define it."""
-        at, batch, numbers = self.at, self.data.batch(rows), self.numbers(rate, self.at.step)
+        at, batch, numbers = self.at, self.batch(rows), self.numbers(rate, self.at.step)
         theta, state, slots, loss, outputs = self.step(
             at.theta, at.state, at.slots, *batch, numbers, self.words, at.step * self.accumulate
         )
@@ -352,7 +368,7 @@ class Trainer:
         at, first, mass = self.at, self.at.step * self.accumulate, 0.0
         gradient, state = same_place(theta=at.theta).zeros_like(at_least_float32(at.theta)), at.state
         for i, rows in enumerate(group):
-            batch = self.data.batch(rows)
+            batch = self.batch(rows)
             gradient, mass, state, loss, outputs = self.gather(
                 at.theta, state, gradient, mass, *batch, self.words, first + i, self._scale(at.slots)
             )
@@ -378,14 +394,9 @@ class Trainer:
             done.rows.extend([None] if rows is None else [rows[i, ...] for i in range(count)])
             done.outputs.extend(taken.outputs[i, ...] for i in range(count))
 
-    def _groups(self, order: Array | None, limit: int | None) -> Iterator[list[Any]]:
-        """The batches of each step."""
-        batches = self._in_batches(order)
-        return islice(iter(lambda: list(islice(batches, self.accumulate)), []), limit)
-
     def batches(self, number: int) -> Iterator[Any]:
         """The rows of each batch of an epoch: None for all, a slice, or indices on the device."""
-        return self._in_batches(self._order(number))
+        return self._in_batches(self._order(number), 0)
 
     def _order(self, number: int) -> Array | None:
         """Of the examples in an epoch; None if it is their own."""
@@ -394,12 +405,13 @@ class Trainer:
         xp, device = same_place(target=self.data.target), device_of(self.data.target)
         return random.permutation(self.key.fold("shuffle").fold(number), self.data.examples, xp=xp, device=device)
 
-    def _in_batches(self, order: Array | None) -> Iterator[Any]:
+    def _in_batches(self, order: Array | None, first: int) -> Iterator[Any]:
+        """The rows of each batch from the number `first` on."""
         count = self.data.examples
         if self.batches_per_epoch == 1:
-            yield None
+            yield from [None][first:]
             return
-        for start in range(0, count, self.batch_size):
+        for start in range(first * self.batch_size, count, self.batch_size):
             rows = slice(start, min(start + self.batch_size, count))
             yield rows if order is None else order[rows]
 

@@ -16,10 +16,12 @@ from nnarray.checks import integer
 from nnarray.datasets.decoding import UnreadableImage, decoded_in_order, from_bytes
 from nnarray.datasets.folders import SUFFIXES, Search, entries_of
 from nnarray.datasets.images import images
-from nnarray.names import named
+from nnarray.datasets.sources import Source
+from nnarray.names import memory, named
 from nnarray.tables.arrow import arrow
 from nnarray.tables.cells import UNNAMED, text_of
 from nnarray.tables.endings import DELIMITERS
+from nnarray.tables.mapped import mapped_features, mapped_table
 from nnarray.tables.memory import memory_of_text
 from nnarray.tables.preparation import Preparation
 from nnarray.tables.read import TableFile, open_table
@@ -238,7 +240,7 @@ def inputs_of(metadata: dict[str, Any], name: str) -> Inputs:
 class Examples(NamedTuple):
     """All examples of a file or folder on the host, and how they were made."""
 
-    X: np.ndarray
+    X: np.ndarray | Source
     y: np.ndarray
     inputs: Inputs
     train: np.ndarray
@@ -259,16 +261,19 @@ def rows_to_train_on(
     seed: int,
     text: TextFormat = USUAL,
     dtype: Literal["float32", "float64"] = "float64",
+    scratch: Path | None = None,
     watch: Watch = lambda what, fraction: None,
 ) -> Examples:
     """A table. All rows decide the kind of each column; its mean, categories and the like come from the training rows.
 
-    `watch` is called with the progress.
+    `watch` is called with the progress. With `scratch`, a folder on a disk with room, the rows and the inputs lie in
+    files there, and the examples are the same, bit for bit.
     """
     file = open_table(path, text)
     targets, drop, categories = (columns_named(each, file.columns) for each in (targets, drop, categories))
     _refuse_other_delimiter(file, targets)
-    table = _read(file, {*drop} - {*targets, *categories}, watch)
+    parts = _parts(file, {*drop} - {*targets, *categories}, watch)
+    table = arrow().concat_tables(list(parts)) if scratch is None else mapped_table(parts, path, scratch)
     watch(f"preparing {len(file.columns)} columns of {table.num_rows:,} rows", 1.0)
     with_target = np.flatnonzero(Preparation.known(table, targets, task))
     if len(with_target) == 0:
@@ -284,8 +289,14 @@ def rows_to_train_on(
     if file.kind in DELIMITERS and file.text.header is None and all(name.isdecimal() for name in file.columns):
         notes.append(f"the columns are called {', '.join(file.columns[:3])}, ...; if that is data, say --no-header")
     notes += [*_names_among_cells(file, table), *preparation.notes(table.drop_columns(drop))]
-    known = table.take(with_target) if lost else table
-    X = preparation.features(known, rows=with_target, unknown="ignore", dtype=dtype)
+    if scratch is None:
+        known = table.take(with_target) if lost else table
+        X = preparation.features(known, rows=with_target, unknown="ignore", dtype=dtype)
+    else:
+        known = table.select(list(targets)).take(with_target) if lost else table
+        X = mapped_features(preparation, table, with_target, dtype, scratch)
+        size = memory(table.nbytes + np.dtype(dtype).itemsize * int(np.prod(X.shape)))
+        notes.append(f"the table is not held in memory, but in {size} of {str(scratch)!r} until the training ends")
     y = preparation.targets(known, rows=with_target)
     position = np.zeros(table.num_rows, dtype=np.int64)
     position[with_target] = np.arange(len(with_target))
@@ -325,9 +336,9 @@ def _words(file: TableFile) -> str:
     )
 
 
-def _read(file: TableFile, unread: set[str], watch: Watch) -> Any:
-    """All rows; the columns in `unread` are left empty, and take no memory."""
-    pa, text, parts = arrow(), memory_of_text(file.path), list[Any]()
+def _parts(file: TableFile, unread: set[str], watch: Watch) -> Iterator[Any]:
+    """All rows, some at a time; the columns in `unread` are left empty, and take no memory."""
+    pa, text = arrow(), memory_of_text(file.path)
     size, read, rows = file.path.stat().st_size, 0, 0
     for part in file.batches():
         rows += part.num_rows
@@ -335,8 +346,7 @@ def _read(file: TableFile, unread: set[str], watch: Watch) -> Any:
         done = min(1.0, read / size) if text else None
         watch(f"reading {file.path.name}: {'' if done is None else f'{done:.0%}, '}{rows:,} rows", done)
         columns = [pa.nulls(len(c)) if n in unread else c for n, c in zip(file.columns, part.columns, strict=True)]
-        parts.append(pa.table(columns, names=list(file.columns), metadata=part.schema.metadata))
-    return pa.concat_tables(parts)
+        yield pa.table(columns, names=list(file.columns), metadata=part.schema.metadata)
 
 
 def columns_named(wanted: Sequence[str], columns: Sequence[str]) -> list[str]:

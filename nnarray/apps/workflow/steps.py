@@ -28,6 +28,7 @@ from nnarray.apps.workflow.inputs import (
 from nnarray.apps.workflow.scores import ClassTally, Scores, Tally, ValueTally
 from nnarray.backends import Backend, backend_of, dtype_name
 from nnarray.checks import integer, real
+from nnarray.datasets.sources import Placed, Source
 from nnarray.distributed import cluster
 from nnarray.model import Model
 from nnarray.model import load as load_model
@@ -38,6 +39,7 @@ from nnarray.optimizers import ALSO, OPTIMIZERS, stepwise
 from nnarray.persistence import archive
 from nnarray.persistence.archive import Archive
 from nnarray.tables.endings import DELIMITERS, kind_of
+from nnarray.tables.mapped import fits
 from nnarray.tables.memory import full_memory, memory_of_text
 from nnarray.tables.text_format import USUAL, TextFormat
 from nnarray.tables.write import write_table
@@ -73,6 +75,8 @@ class Plan:
     resume: bool = False
     seed: int = 0
     dtype: str = "float32"
+    stream: bool | None = None
+    scratch: Path | None = None
 
     def __post_init__(self) -> None:
         named(self.task, dict.fromkeys(("auto", "classify", "regress")), "--task")
@@ -144,7 +148,8 @@ def read(path: Path, plan: Plan, watch: Watch = lambda what, fraction: None) -> 
     if plan.text.of_files and path.exists() and kind_of(path) not in DELIMITERS:
         raise ValueError(f"{NOT_TEXT}, and {str(path)!r} is none. Leave them out.")
     left_out = len(",".join(plan.drop).split(",")) if plan.drop else 0
-    with full_memory(path, memory_of_text(path, left_out) if path.is_file() else None):
+    scratch = _scratch(path, plan, left_out)
+    with full_memory(path, memory_of_text(path, left_out) if path.is_file() and scratch is None else None):
         return rows_to_train_on(
             path,
             plan.target,
@@ -155,8 +160,15 @@ def read(path: Path, plan: Plan, watch: Watch = lambda what, fraction: None) -> 
             seed=plan.seed,
             text=plan.text,
             dtype="float32" if plan.dtype == "float32" else "float64",
+            scratch=scratch,
             watch=watch,
         )
+
+
+def _scratch(path: Path, plan: Plan, left_out: int) -> Path | None:
+    """The folder for what the memory does not hold of a table; None if it holds all."""
+    stream = path.is_file() and not fits(path, left_out) if plan.stream is None else plan.stream
+    return (plan.scratch or path.absolute().parent) if stream else None
 
 
 def network_for(inputs: Inputs, plan: Plan) -> Network:
@@ -208,14 +220,15 @@ def train(model: Model, examples: Examples, plan: Plan, out: Path, callbacks: Se
         before = archive.read(out).facts
         _refuse_other_data(out, before, model)
         _refuse_other_stopping(out, before, stop is not None)
-    X, y = be.asarray(examples.X, dtype=plan.dtype), _target(be, examples, plan)
+    X, y = examples.X, _target(be, examples, plan)
+    X = X if isinstance(X, Source) else be.asarray(X, dtype=plan.dtype)
     train, held = (be.asarray(rows) for rows in (examples.train, examples.held_out))
-    taken = (be.xp.take(X, held, axis=0), be.xp.take(y, held, axis=0)) if held_out else None
+    taken = (_rows_of(X, examples.held_out, be), be.xp.take(y, held, axis=0)) if held_out else None
     count = len(examples.train)
     ended = _Ended()
     rule = OPTIMIZERS[plan.optimizer]
     model.fit(
-        be.xp.take(X, train, axis=0),
+        _rows_of(X, examples.train, be),
         be.xp.take(y, train, axis=0),
         loss="cross_entropy" if examples.inputs.classes else "mse",
         optimizer=rule() if plan.lr is None else rule(plan.lr),
@@ -230,8 +243,7 @@ def train(model: Model, examples: Examples, plan: Plan, out: Path, callbacks: Se
         resume=plan.resume,
     )
     rows = examples.held_out if held_out else examples.train
-    scored = X[:0, ...] if len(rows) == 0 else be.xp.take(X, held if held_out else train, axis=0)
-    outputs, truth = outputs_of(model, scored), examples.y[rows]
+    outputs, truth = outputs_of(model, _rows_of(X, rows, be)), examples.y[rows]
     tally = tally_for(examples.inputs, model.metadata)
     tally.add(outputs, truth)
     scores = tally.scores()
@@ -239,6 +251,13 @@ def train(model: Model, examples: Examples, plan: Plan, out: Path, callbacks: Se
     note(out, model.metadata)
     best = stop.best_epoch if stop else None
     return Trained(model, examples.inputs, examples, scores, held_out, ended.reason, best, outputs, truth)
+
+
+def _rows_of(X: Any, rows: np.ndarray, be: Backend) -> Any:
+    """These examples alone; those of a source are read when they are needed."""
+    if isinstance(X, Source):
+        return Placed(X, be, kept=rows)
+    return X[:0, ...] if len(rows) == 0 else be.xp.take(X, be.asarray(rows), axis=0)
 
 
 def _stopping(plan: Plan, held_out: bool) -> EarlyStopping | None:

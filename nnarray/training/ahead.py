@@ -1,0 +1,101 @@
+"""Batches that a thread reads while the steps before them are computed: in the same order, and so to the same bits."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from nnarray.datasets.sources import Placed
+from nnarray.training.data import Data
+
+WAITING = 2  # batches that are read and not yet asked for
+PATIENCE = 0.05  # seconds after which the thread looks whether anybody still waits
+
+
+Batch = tuple[Any, Any, Any]
+
+
+@contextmanager
+def read_ahead(data: Data, order: Any, batches: Sequence[Any]) -> Generator[Callable[[Any], Batch]]:
+    """A function that gives the inputs, the target and the weights of each of these batches, asked for one by one.
+
+    A thread reads them ahead, if they come from a source that may be read so; it has ended when the block ends,
+    however it ends.
+
+    Parameters
+    ----------
+    data : Data
+    order : array of integers, optional
+        Of all examples; None if it is their own.
+    batches : sequence of slices or arrays of integers
+        The rows of each batch; together they are the order's first.
+    """
+    inputs = data.inputs
+    if not isinstance(inputs, Placed) or not inputs.source.reads_ahead or len(batches) < 2:
+        yield data.batch
+        return
+    reader = Reader(inputs.read, list(batches) if order is None else _parts_of(inputs.be.to_numpy(order), batches))
+    expected = iter(batches)
+
+    def batch(rows: Any) -> Batch:
+        if rows is not next(expected):
+            raise AssertionError("batches must be asked for in the order in which they are read")
+        return data.joined(inputs.moved(reader.take()), rows)
+
+    try:
+        yield batch
+    finally:
+        reader.stop()
+
+
+def _parts_of(order: Any, batches: Iterable[Any]) -> list[Any]:
+    """The same rows on the host, cut out of their order."""
+    parts, start = list[Any](), 0
+    for batch in batches:
+        stop = start + batch.shape[0]
+        parts.append(order[start:stop])
+        start = stop
+    return parts
+
+
+class Reader:
+    """What `read` gives for each place, in their order; a thread is a few places ahead of whoever takes it."""
+
+    def __init__(self, read: Callable[[Any], Any], places: Iterable[Any]) -> None:
+        self._stopped = threading.Event()
+        self._ready: queue.Queue[tuple[Any, BaseException | None]] = queue.Queue(WAITING)
+        self._thread = threading.Thread(target=self._run, args=(read, places), name="nnarray-reader", daemon=True)
+        self._thread.start()
+
+    def take(self) -> Any:
+        """What was read at the next place; raises what reading has raised there."""
+        found, error = self._ready.get()
+        if error is not None:
+            raise error
+        return found
+
+    def stop(self) -> None:
+        """Read no more, and wait for what is being read."""
+        self._stopped.set()
+        self._thread.join()
+
+    def _run(self, read: Callable[[Any], Any], places: Iterable[Any]) -> None:
+        for place in places:
+            try:
+                item = read(place), None
+            except BaseException as error:  # whatever it is, it belongs to the step that needs the batch
+                item = None, error
+            if not self._handed_over(item) or item[1] is not None:
+                return
+
+    def _handed_over(self, item: tuple[Any, BaseException | None]) -> bool:
+        while not self._stopped.is_set():
+            try:
+                self._ready.put(item, timeout=PATIENCE)
+            except queue.Full:
+                continue
+            return True
+        return False

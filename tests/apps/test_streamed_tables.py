@@ -1,0 +1,129 @@
+"""Tables that are held on the disk are trained on as those in memory are, bit for bit."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from pyarrow import csv, feather, parquet
+
+import nnarray as nn
+from nnarray.apps.workflow import steps
+from nnarray.tables import mapped
+
+WRITE: dict[str, Any] = {"csv": csv.write_csv, "parquet": parquet.write_table, "feather": feather.write_feather}
+
+
+def flats(rows: int = 3000) -> pa.Table:
+    draws = np.random.default_rng(0)
+    age, city = draws.normal(40, 12, rows), draws.choice(["Basel", "Bern", "Thun"], rows)
+    price = age + 30 * (city == "Bern") + draws.normal(0, 1, rows)
+    age[::7], price[::11] = np.nan, np.nan
+    columns = {"age": pa.array(age, from_pandas=True), "city": pa.array(city).dictionary_encode()}
+    return pa.table(columns | {"price": pa.array(price, from_pandas=True)})
+
+
+def trained(data: Path, out: Path, **settings: Any) -> steps.Trained:
+    plan = steps.Plan(target=("price",), epochs=settings.pop("epochs", 3), **settings)
+    examples = steps.read(data, plan)
+    be = nn.backend("numpy")
+    return steps.train(steps.model_for(data, examples, plan, be), examples, plan, out)
+
+
+def bits(done: steps.Trained) -> tuple[str, dict[str, Any], Any]:
+    history = {name: list(column) for name, column in done.model.history.items() if name != "seconds"}
+    return hashlib.sha256(np.asarray(done.model.theta).tobytes()).hexdigest(), history, done.scores.to_json()
+
+
+@pytest.mark.parametrize("ending", WRITE)
+def test_a_table_on_the_disk_trains_to_the_bits_of_one_in_memory(ending: str, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(mapped, "ROWS", 700)
+    data = tmp_path / f"flats.{ending}"
+    WRITE[ending](flats(), str(data))
+    inside = trained(data, tmp_path / "inside.safetensors", stream=False)
+    outside = trained(data, tmp_path / "outside.safetensors", stream=True)
+    assert bits(outside) == bits(inside)
+    assert isinstance(outside.examples.X, nn.datasets.Source)
+    assert "is not held in memory" in outside.examples.notes[-1]
+    assert {path.suffix for path in tmp_path.iterdir()} == {data.suffix, ".safetensors"}  # nothing else is left
+
+
+def test_it_goes_on_to_the_same_bits(tmp_path: Path) -> None:
+    data = tmp_path / "flats.csv"
+    csv.write_csv(flats(), str(data))
+    whole = trained(data, tmp_path / "whole.safetensors", stream=True, epochs=4)
+    trained(data, tmp_path / "parts.safetensors", stream=True, epochs=2)
+    resumed = trained(data, tmp_path / "parts.safetensors", stream=True, epochs=4, resume=True)
+    assert bits(resumed) == bits(whole)
+
+
+def test_it_is_chosen_where_the_memory_does_not_hold_the_table(tmp_path: Path, monkeypatch: Any) -> None:
+    data = tmp_path / "flats.csv"
+    csv.write_csv(flats(), str(data))
+    plan = steps.Plan(target=("price",))
+    assert isinstance(steps.read(data, plan).X, np.ndarray)
+    monkeypatch.setattr(mapped, "free_host_memory", lambda: 100_000)
+    assert isinstance(steps.read(data, plan).X, nn.datasets.Source)
+
+
+def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path) -> None:
+    data = tmp_path / "flats.csv"
+    csv.write_csv(flats(10), str(data))
+
+    def parts() -> Any:
+        yield flats(10)
+        data.write_text("age,city,price\n")
+
+    with pytest.raises(ValueError, match=r"flats.csv' changed while it was read\. Leave it alone"):
+        mapped.mapped_table(parts(), data, tmp_path)
+
+
+def test_errors_name_the_row_and_leave_nothing(tmp_path: Path) -> None:
+    data = tmp_path / "flats.csv"
+    csv.write_csv(flats(), str(data))
+    with data.open("a") as file:
+        file.write("41,Bern,70,1\n")
+    with pytest.raises(ValueError, match=r"flats\.csv.*3001"):
+        steps.read(data, steps.Plan(target=("price",), stream=True))
+    lines = data.read_text().splitlines()[:-1]
+    data.write_text("\n".join([*lines, "old,Bern,70"]) + "\n")
+    with pytest.raises(ValueError, match=r"column 'age' has numbers.*row 3001 has 'old'"):
+        steps.read(data, steps.Plan(target=("price",), stream=True))
+    assert list(tmp_path.iterdir()) == [data]
+
+
+def test_a_truncated_parquet_file_is_refused(tmp_path: Path) -> None:
+    data = tmp_path / "flats.parquet"
+    parquet.write_table(flats(), str(data))
+    data.write_bytes(data.read_bytes()[:-100])
+    with pytest.raises(ValueError, match=r"flats\.parquet"):
+        steps.read(data, steps.Plan(target=("price",), stream=True))
+    assert list(tmp_path.iterdir()) == [data]
+
+
+def test_a_full_disk_says_what_helps(tmp_path: Path, monkeypatch: Any) -> None:
+    data = tmp_path / "flats.csv"
+    csv.write_csv(flats(), str(data))
+    real = mapped.tempfile.TemporaryFile
+
+    def full(**settings: Any) -> Any:
+        file = real(**settings)
+        file.close()
+        return open("/dev/full", "wb+", buffering=0)  # every write fails as on a full disk
+
+    monkeypatch.setattr(mapped.tempfile, "TemporaryFile", full)
+    with pytest.raises(OSError, match=r"the disk is full: at least .* are needed; free some.*--scratch") as caught:
+        steps.read(data, steps.Plan(target=("price",), stream=True))
+    assert caught.value.errno == errno.ENOSPC
+
+
+def test_a_folder_that_is_not_there_says_what_helps(tmp_path: Path) -> None:
+    data = tmp_path / "flats.csv"
+    csv.write_csv(flats(), str(data))
+    with pytest.raises(FileNotFoundError, match=r"needs a file on a disk.*another folder with --scratch"):
+        steps.read(data, steps.Plan(target=("price",), stream=True, scratch=tmp_path / "none"))
