@@ -127,3 +127,9 @@ def test_a_folder_that_is_not_there_says_what_helps(tmp_path: Path) -> None:
     csv.write_csv(flats(), str(data))
     with pytest.raises(FileNotFoundError, match=r"needs a file on a disk.*another folder with --scratch"):
         steps.read(data, steps.Plan(target=("price",), stream=True, scratch=tmp_path / "none"))
+
+
+def test_a_folder_of_images_is_not_streamed(tmp_path: Path) -> None:
+    for plan in (steps.Plan(stream=True), steps.Plan(scratch=tmp_path)):
+        with pytest.raises(ValueError, match="--stream and --scratch are about tables"):
+            steps.read(tmp_path, plan)

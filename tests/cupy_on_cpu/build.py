@@ -78,7 +78,8 @@ def get_packages() -> None:
         without_cuda = os.environ | {"CUPY_INSTALL_USE_STUB": "1"}
         pip("download", "--no-deps", "--no-binary", "cupy", "-d", FOLDER, f"cupy=={CUPY}", env=without_cuda)
         with tarfile.open(FOLDER / f"cupy-{CUPY}.tar.gz") as archive:
-            archive.extractall(FOLDER, filter="data")
+            safely = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}  # early releases of 3.11 lack it
+            archive.extractall(FOLDER, **safely)
 
 
 def write_headers() -> None:
