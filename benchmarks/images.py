@@ -160,7 +160,7 @@ def products(shapes: list[tuple[int, int, int]]) -> Call:
 
 def convolutions(layer: Any, shape: tuple[int, ...]) -> Iterator[tuple[int, int, int]]:
     """Of each convolution in a network: positions, entries of a window, filters."""
-    if hasattr(layer, "shapes"):
+    if layer.named_layers:
         for _, inner, its_shape in layer.shapes(shape):
             yield from convolutions(inner, its_shape)
     elif type(layer).__name__ == "Conv2D":

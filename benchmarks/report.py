@@ -89,7 +89,7 @@ def table(name: str, result: Result) -> Table:
             *([f"{median / products:.2f}"] if limit in medians else []),
             *([f"{max(statistics.median(starts[runtime]), 0) * 1e3:,.0f}"] if starts else []),
         )
-    made.caption = "\n".join(notes(result) + ["* its results cannot be compared"] * bool(starred))
+    made.caption = "\n".join([*map(escape, notes(result))] + ["* its results cannot be compared"] * bool(starred))
     return made
 
 
@@ -110,7 +110,7 @@ def notes(result: Result) -> list[str]:
     """Who is not in the table, and why."""
     said = [f"missing: {runtime}: {reason}" for runtime, reason in result["missing"].items()]
     said += [f"left out: {runtime}: {reason}" for runtime, reason in result["left_out"].items()]
-    return list(map(escape, said))
+    return said
 
 
 def growth(name: str, results: dict[str, Result]) -> Iterator[Table]:
@@ -129,7 +129,7 @@ def growth(name: str, results: dict[str, Result]) -> Iterator[Table]:
         for case, result in results.items():
             factor, found = scale(work.step(case)), result.get(part, {})
             made.add_row(case, *(number(factor * statistics.median(found[n])) if n in found else "-" for n in runtimes))
-        made.caption = "\n".join(dict.fromkeys(note for result in results.values() for note in notes(result)))
+        made.caption = "\n".join(dict.fromkeys(escape(note) for result in results.values() for note in notes(result)))
         yield made
 
 

@@ -86,6 +86,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--support", metavar="FILE", help="write which tests passed on which backend as a page of the docs"
     )
+    if importlib.util.find_spec("pytest_timeout") is None:  # a machine without a registry may lack it
+        parser.addini("timeout", "the limit of a test, which nobody looks at then")
     parser.addoption("--shuffle", metavar="SEED", type=int, help="run the tests in a random order")
     parser.addoption("--every-case", action="store_true", help="of each test, run every case on slow backends, too")
 
@@ -137,6 +139,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if importlib.util.find_spec("pytest_timeout") is None:
+        config.addinivalue_line("markers", "timeout: the limit of a test, which nobody looks at")
     required = ALWAYS | {flag for flag in os.environ.get("NNARRAY_REQUIRE", "").split(",") if flag}
     missing = {flag: WHY_NOT.get(flag, "unknown flag") for flag in required if WHY_NOT.get(flag, "unknown flag")}
     if missing:
