@@ -53,6 +53,7 @@ if ON_CPU:
     cupy_on_cpu.use()
 
 FLAGS = ("numpy", "strict", "strict:device1", "strict:no_float64", "torch", "torch:cuda:0", "jax", "cupy", "cupy:1")
+HAS_LIMITS = importlib.util.find_spec("pytest_timeout") is not None  # a machine without a registry may lack it
 SECOND_DEVICES = {"cupy:1"}  # for the tests that are marked so
 VARIANTS = {"strict:device1", "strict:no_float64"}  # the strict library, where defaults of device and dtype are wrong
 ALWAYS = {"numpy", "strict"} | VARIANTS
@@ -86,7 +87,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--support", metavar="FILE", help="write which tests passed on which backend as a page of the docs"
     )
-    if importlib.util.find_spec("pytest_timeout") is None:  # a machine without a registry may lack it
+    if not HAS_LIMITS:
         parser.addini("timeout", "the limit of a test, which nobody looks at then")
     parser.addoption("--shuffle", metavar="SEED", type=int, help="run the tests in a random order")
     parser.addoption("--every-case", action="store_true", help="of each test, run every case on slow backends, too")
@@ -139,7 +140,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if importlib.util.find_spec("pytest_timeout") is None:
+    if not HAS_LIMITS:
         config.addinivalue_line("markers", "timeout: the limit of a test, which nobody looks at")
     required = ALWAYS | {flag for flag in os.environ.get("NNARRAY_REQUIRE", "").split(",") if flag}
     missing = {flag: WHY_NOT.get(flag, "unknown flag") for flag in required if WHY_NOT.get(flag, "unknown flag")}

@@ -9,12 +9,13 @@ from __future__ import annotations
 import ctypes
 import functools
 import weakref
-from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from typing import Any
 
 import cupy  # pyright: ignore[reportMissingImports]  (needs CUDA to be installed)
+
+from nnarray.backends.variables import during
 
 cp: Any = cupy
 
@@ -78,14 +79,9 @@ class Recorder:
         return c
 
 
-@contextmanager
-def recorded_by(recorder: Recorder) -> Generator[None]:
+def recorded_by(recorder: Recorder) -> AbstractContextManager[None]:
     """Products are the recorder's in what is called meanwhile."""
-    token = _recorder.set(recorder)
-    try:
-        yield
-    finally:
-        _recorder.reset(token)
+    return during(_recorder, recorder)
 
 
 _recorder: ContextVar[Recorder | None] = ContextVar("_recorder", default=None)

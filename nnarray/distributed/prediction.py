@@ -13,7 +13,7 @@ from typing import Any
 
 from nnarray.backends import backend_of, namespace, place, same_place
 from nnarray.names import shown
-from nnarray.training.inputs import inputs_of
+from nnarray.training.inputs import inputs_of, refuse_shape
 
 BATCH = 1024
 
@@ -58,11 +58,7 @@ def _refuse(model: Any, X: Any) -> None:
     shape = model.input_shape
     if not isinstance(shape, tuple):
         raise TypeError("the network takes inputs by name, and a Dask array is one. Predict each block by itself.")
-    if X.ndim != 1 + len(shape) or tuple(X.shape[1:]) != shape:
-        raise ValueError(
-            f"the network expects (batch, {', '.join(map(str, shape))}), examples of shape {shape}; got X of shape "
-            f"{tuple(X.shape)}."
-        )
+    refuse_shape(shape, tuple(X.shape), "X")
     if X.dtype.kind not in "fiub":
         raise TypeError(f"X must hold real numbers; got dtype {X.dtype}. Choose columns of numbers, or convert them.")
     same_place(model=model.theta, X=X._meta)

@@ -7,15 +7,16 @@ import importlib
 import importlib.util
 import os
 import warnings
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
 
 from nnarray.backends import library_of
+from nnarray.backends.variables import during
 from nnarray.typing import Array
 
 
@@ -59,27 +60,17 @@ LOOPS = "nnarray.kernels.numba.steps"
 _loops: ContextVar[bool] = ContextVar("_loops", default=True)
 
 
-@contextmanager
-def loops_allowed(allowed: bool) -> Generator[None]:
+def loops_allowed(allowed: bool) -> AbstractContextManager[None]:
     """Whether kernels may take the compiled loops, in what is called meanwhile: as the engine of a call says."""
-    token = _loops.set(allowed)
-    try:
-        yield
-    finally:
-        _loops.reset(token)
+    return during(_loops, allowed)
 
 
 _cudnn: ContextVar[bool] = ContextVar("_cudnn", default=False)
 
 
-@contextmanager
-def cudnn_taken(taken: bool) -> Generator[None]:
+def cudnn_taken(taken: bool) -> AbstractContextManager[None]:
     """Whether convolutions of CuPy's arrays go through cuDNN, in what is called meanwhile."""
-    token = _cudnn.set(taken)
-    try:
-        yield
-    finally:
-        _cudnn.reset(token)
+    return during(_cudnn, taken)
 
 
 def takes_cudnn() -> bool:

@@ -10,6 +10,7 @@ from nnarray import random
 from nnarray.backends import as_data, device_of, same_place, without_record
 from nnarray.checks import real
 from nnarray.kernels.compilation import quiet
+from nnarray.kernels.standard.numerics import at_least_float32
 from nnarray.layers.base import Layer
 from nnarray.layers.containers import heads_in, last_activation
 from nnarray.losses import Loss, combined_weights
@@ -44,6 +45,11 @@ class Data(NamedTuple):
     def joined(self, x: Any, rows: Any) -> tuple[Any, Array, Array | None]:
         """As `batch`, of inputs that are there already."""
         return x, pick(self.target, rows), None if self.weights is None else pick(self.weights, rows)
+
+
+def mass_of(weights: Array) -> Array:
+    """How much weighted examples count together, shape (): added in at least float32."""
+    return same_place(weights=weights).sum(at_least_float32(weights))
 
 
 @quiet  # what overflows is reported by an error

@@ -153,7 +153,7 @@ def _checked(model: Trainee, X: Any, spec: Spec, name: str, of_y: Shape) -> Arra
         )
     X = as_data(X, name)
     xp = same_place(model=model.theta, **{name: X})
-    _refuse_shape(spec.shape, tuple(X.shape), name, of_y)
+    refuse_shape(spec.shape, tuple(X.shape), name, of_y)
     if spec.kind.name == "real":
         return X if X.dtype == model.theta.dtype else xp.astype(X, model.theta.dtype)
     wanted, remedy = ("bool", f"{name} != 0")
@@ -164,7 +164,8 @@ def _checked(model: Trainee, X: Any, spec: Spec, name: str, of_y: Shape) -> Arra
     return X
 
 
-def _refuse_shape(wanted: Shape, shape: Shape, name: str, of_y: Shape) -> None:
+def refuse_shape(wanted: Shape, shape: Shape, name: str, of_y: Shape = ()) -> None:
+    """Refuse examples of another shape than the network takes, and say what would fit."""
     if shape[1:] != wanted or not shape:
         batch = "(batch, " + ", ".join(map(str, wanted)) + ")"
         raise ValueError(
@@ -228,7 +229,7 @@ def _checked_inputs(model: Trainee, X: Any, wanted: Any, name: str, check_finite
     check = _searched if check_finite else _checked
     if not isinstance(X, Placed):
         return InMemory(check(model, X, wanted, name, of_y))
-    _refuse_shape(wanted.shape, X.shape, name, of_y)
+    refuse_shape(wanted.shape, X.shape, name, of_y)
     parts = X.parts() if check_finite else []
     for part in parts:
         check(model, X.rows(part), wanted, name if len(parts) == 1 else f"{name}[{part.start}:{part.stop}]", of_y)

@@ -82,11 +82,6 @@ def _epochs(context: TrainingContext, trainer: Trainer, rates: Schedule, check: 
             writer.end_epoch(trainer.at)
         with saved_if_interrupted(writer, trainer.at):
             check()
-        unseen = context.unobserved and isinstance(rates, Constant)
-        if (
-            unseen
-            and trainer.is_prepared
-            and trainer.steps_per_epoch == 1
-            and time.perf_counter() - begun < PATIENCE / 2
-        ):
+        unseen = trainer.is_prepared and trainer.steps_per_epoch == 1 and context.unobserved
+        if unseen and isinstance(rates, Constant) and time.perf_counter() - begun < PATIENCE / 2:
             together *= 2

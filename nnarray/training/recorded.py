@@ -12,7 +12,7 @@ from nnarray.backends import copy, device_of, namespace
 from nnarray.kernels.engines import GRAPH
 from nnarray.kernels.loops import Loop, NotRecorded, recorded
 from nnarray.kernels.standard.numerics import at_least_float32
-from nnarray.training.data import Data
+from nnarray.training.data import Data, mass_of
 from nnarray.training.inputs import InMemory, Named
 from nnarray.training.state import TrainingState
 from nnarray.typing import Array
@@ -91,7 +91,7 @@ class RecordedSteps:
     """
 
     def __init__(self, step: Step, at: TrainingState) -> None:
-        self.step, self.names = step, tuple(at.slots)
+        self.step, self.names, self.numbers = step, tuple(at.slots), tuple(step.numbers(0.0, 0))
         xp, size = namespace(at.theta), step.batch_size
         rows = None if size is None else xp.arange(2 * size, device=device_of(at.theta))
         rows = rows if rows is None else xp.reshape(rows % step.data.examples, (2, size))
@@ -140,21 +140,21 @@ class RecordedSteps:
 
     def _numbers(self, rate: float, index: int) -> list[float]:
         """Those of an update, in the order in which the recorded step reads them."""
-        names, numbers = self.step.numbers(0.0, 0), self.step.numbers(rate, index)
-        if set(numbers) != set(names):
-            raise NotRecorded(f"the optimizer's numbers are {[*names]} in one step and {[*numbers]} in another")
+        numbers = self.step.numbers(rate, index)
+        if set(numbers) != set(self.numbers):
+            raise NotRecorded(f"the optimizer's numbers are {[*self.numbers]} in one step and {[*numbers]} in another")
         for name, number in numbers.items():
             if not isinstance(number, Real):
                 raise NotRecorded(f"the optimizer's {name!r} is no number: {number!r}")
-        return [numbers[name] for name in names]
+        return [numbers[name] for name in self.numbers]
 
     def _turn(self, carry: Sequence[Array], row: Sequence[Array]) -> tuple[list[Array], list[Array]]:
         (theta, state, *slots), (index, numbers, *rows), step = carry, row, self.step
         batch = step.data.batch(rows[0] if rows else None)
-        by_name = {name: numbers[i] for i, name in enumerate(step.numbers(0.0, 0))}
+        by_name = {name: numbers[i] for i, name in enumerate(self.numbers)}
         before = dict(zip(self.names, slots, strict=True))
         theta, state, after, loss, outputs = step.update(theta, state, before, *batch, by_name, step.words, index)
-        mass = [] if batch[2] is None else [namespace(batch[2]).sum(at_least_float32(batch[2]))]
+        mass = [] if batch[2] is None else [mass_of(batch[2])]
         kept = [outputs] if step.keep_outputs else []
         return [theta, state, *(after[name] for name in self.names)], [loss, *mass, *kept]
 

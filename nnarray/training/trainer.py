@@ -26,7 +26,7 @@ from nnarray.losses import Loss
 from nnarray.optimizers import Optimizer
 from nnarray.random import Key
 from nnarray.training.ahead import read_ahead
-from nnarray.training.data import Data
+from nnarray.training.data import Data, mass_of
 from nnarray.training.precision import scaling_in, taken_if_good
 from nnarray.training.recorded import RecordedSteps, Step, Taken, recorded_steps
 from nnarray.training.state import AVERAGE, TrainingState
@@ -260,9 +260,7 @@ class Trainer:
         if self.loss.reduction == "sum":
             gradient = gradient + own
         else:
-            own_mass = (
-                float(target.shape[0]) if weights is None else same_place(w=weights).sum(at_least_float32(weights))
-            )
+            own_mass = float(target.shape[0]) if weights is None else mass_of(weights)
             mass = mass + own_mass
             part = own_mass / (mass if weights is None else same_place(w=weights).where(mass > 0, mass, 1.0))
             gradient = gradient + part * (own - gradient)
@@ -380,7 +378,7 @@ class Trainer:
     def _note(self, done: Finished, rows: Any, batch: tuple[Any, ...], losses: list[Array], outputs: Any) -> None:
         _, target, weights = batch
         done.losses.extend(losses)
-        done.masses.append(target.shape[0] if weights is None else same_place(w=weights).sum(at_least_float32(weights)))
+        done.masses.append(target.shape[0] if weights is None else mass_of(weights))
         if self.keep_outputs:
             done.rows.append(rows)
             done.outputs.append(outputs)

@@ -303,11 +303,13 @@ def test_auto_never_takes_it() -> None:
 
 
 def layers() -> dict[str, tuple[Any, Any]]:
-    """Those of the tests of layers, and all activation functions."""
+    """Networks of those of the tests of layers, and of all activation functions, with the shapes of their inputs."""
     from tests.layers import test_containers, test_embedding, test_images, test_layers
 
     tables = (test_layers.LAYERS, test_images.LAYERS, test_embedding.LAYERS, test_containers.BLOCKS)
-    return {name: case for table in tables for name, case in table.items()}
+    found = {name: (nn.Network(layer), shape) for table in tables for name, (layer, shape) in table.items()}
+    network, shape = found["embedding-padded"]
+    return found | {"embedding-padded": (nn.Network(network, nn.Flatten()), shape)}  # which uses its masks
 
 
 def drawn(inputs: Any, rng: np.random.Generator, be: nn.Backend) -> Any:
@@ -321,7 +323,7 @@ def drawn(inputs: Any, rng: np.random.Generator, be: nn.Backend) -> Any:
 
 
 def trained_on(network: nn.Network, shape: Any, engine: str, batches: int = 2, **settings: Any) -> Any:
-    """The model, and what its training asked the device for."""
+    """A model, and a function that trains it."""
     be, rng = nn.backend("cupy"), np.random.default_rng(3)
     model = network.init(shape, seed=0, backend=be, dtype="float32")
     X, y = drawn(model.inputs, rng, be), rng.normal(size=(8, *model.output_shape))
@@ -331,26 +333,23 @@ def trained_on(network: nn.Network, shape: Any, engine: str, batches: int = 2, *
     return model, (lambda: model.fit(X, y, engine=engine, **settings))
 
 
+def check_recorded(network: nn.Network, shape: Any, **settings: Any) -> None:
+    """A warning, which is an error here, would say that it cannot be recorded, or that its bits differ."""
+    trainings = [trained_on(network, shape, engine, **settings) for engine in ("graph", "layers")]
+    for _, fit in trainings:
+        fit()
+    same(*(model for model, _ in trainings))
+
+
 @pytest.mark.parametrize("name", layers())
 def test_each_layer_can_be_recorded(name: str) -> None:
-    """A warning, which is an error here, would say that it cannot, or that its bits differ."""
-    layer, shape = layers()[name]
-    network = nn.Network(layer, nn.Flatten()) if name == "embedding-padded" else nn.Network(layer)  # which has masks
-    models = []
-    for engine in ("graph", "layers"):
-        model, fit = trained_on(network, shape, engine, epochs=2)
-        fit()
-        models.append(model)
-    same(*models)
+    check_recorded(*layers()[name], epochs=2)
 
 
 @pytest.mark.skipif(not ON_CPU, reason="waits are counted by CuPy on the CPU")
 @pytest.mark.parametrize("name", layers())
 def test_no_layer_waits_or_copies_in_a_step(name: str) -> None:
-    layer, shape = layers()[name]
-    network = nn.Network(layer, nn.Flatten()) if name == "embedding-padded" else nn.Network(layer)
-    _, few = trained_on(network, shape, "layers", batches=2)
-    _, many = trained_on(network, shape, "layers", batches=4)
+    (_, few), (_, many) = (trained_on(*layers()[name], "layers", batches=count) for count in (2, 4))
     few(), many()  # whatever is compiled or kept is there from now on
     less, more = counted(few), counted(many)
     for what in ("waits", "copies to the host", "copies from the host"):
@@ -370,14 +369,7 @@ LOSSES = {
 @pytest.mark.parametrize("name", LOSSES)
 def test_each_loss_can_be_recorded(name: str) -> None:
     loss, y = LOSSES[name]
-    models = []
-    for engine in ("graph", "layers"):
-        model, fit = trained_on(
-            nn.Network(nn.Dense(5)), (3,), engine, epochs=2, loss=loss, **({} if y is None else {"y": y})
-        )
-        fit()
-        models.append(model)
-    same(*models)
+    check_recorded(nn.Network(nn.Dense(5)), (3,), epochs=2, loss=loss, **({} if y is None else {"y": y}))
 
 
 RULES = {
@@ -396,11 +388,4 @@ RULES = {
 
 @pytest.mark.parametrize("name", RULES)
 def test_each_optimizer_can_be_recorded(name: str) -> None:
-    models = []
-    for engine in ("graph", "layers"):
-        model, fit = trained_on(
-            nn.Network(nn.Dense(4, "tanh"), nn.Dense(5)), (3,), engine, epochs=4, optimizer=RULES[name]
-        )
-        fit()
-        models.append(model)
-    same(*models)
+    check_recorded(nn.Network(nn.Dense(4, "tanh"), nn.Dense(5)), (3,), epochs=4, optimizer=RULES[name])

@@ -227,19 +227,17 @@ def train(model: Model, examples: Examples, plan: Plan, out: Path, callbacks: Se
         _refuse_other_stopping(out, before, stop is not None)
     X, y = examples.X, _target(be, examples, plan)
     X = X if isinstance(X, Source) else be.asarray(X, dtype=plan.dtype)
-    train, held = (be.asarray(rows) for rows in (examples.train, examples.held_out))
-    taken = (_rows_of(X, examples.held_out, be), be.xp.take(y, held, axis=0)) if held_out else None
+    kept, held = ((_rows_of(X, rows, be), _rows_of(y, rows, be)) for rows in (examples.train, examples.held_out))
     count = len(examples.train)
     ended = _Ended()
     rule = OPTIMIZERS[plan.optimizer]
     model.fit(
-        _rows_of(X, examples.train, be),
-        be.xp.take(y, train, axis=0),
+        *kept,
         loss="cross_entropy" if examples.inputs.classes else "mse",
         optimizer=rule() if plan.lr is None else rule(plan.lr),
         epochs=plan.epochs,
         batch_size=(plan.batch_size or (32 if count < MANY else 256)) if rule.stepwise else None,
-        validation=taken,
+        validation=held if held_out else None,
         metrics=["accuracy"] if examples.inputs.classes else ["r2"],
         callbacks=[*([stop] if stop else []), ended, *callbacks],
         seed=plan.seed,
@@ -248,7 +246,7 @@ def train(model: Model, examples: Examples, plan: Plan, out: Path, callbacks: Se
         resume=plan.resume,
     )
     rows = examples.held_out if held_out else examples.train
-    outputs, truth = outputs_of(model, _rows_of(X, rows, be)), examples.y[rows]
+    outputs, truth = outputs_of(model, (held if held_out else kept)[0]), examples.y[rows]
     tally = tally_for(examples.inputs, model.metadata)
     tally.add(outputs, truth)
     scores = tally.scores()
