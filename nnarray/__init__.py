@@ -11,7 +11,7 @@ True
 import sys
 from typing import NoReturn
 
-from nnarray import datasets, losses, metrics, models, plotting, random, schedules, testing
+from nnarray import datasets, distributed, losses, metrics, models, plotting, random, schedules, testing
 from nnarray.backends import (
     Backend,
     BackendInfo,
@@ -144,6 +144,7 @@ __all__ = [
     "backend",
     "datasets",
     "device_of",
+    "distributed",
     "explain",
     "initializers",
     "list_backends",

@@ -34,6 +34,7 @@ from nnarray.backends import (
 )
 from nnarray.checks import integer
 from nnarray.datasets.sources import Source
+from nnarray.distributed.cluster import cluster_of
 from nnarray.drawing.diagram import plot_network
 from nnarray.engines import Predictor, prepared
 from nnarray.functional.folding import folded
@@ -660,6 +661,8 @@ class Model:
         accumulate: int = 1,
         ema: float | None = None,
         precision: str | None = None,
+        grains: int | None = None,
+        cluster: Any = None,
     ) -> History:
         """Train: epochs of steps theta <- theta - rate d(gradient), each on one batch.
 
@@ -710,6 +713,12 @@ class Model:
         precision : {"float16", "bfloat16"}, optional
             In which dtype the layers of a float32 model compute in a step: mixed precision. The model itself stays
             float32. A step whose gradient is too large for float16 is left out.
+        grains : int, optional
+            Into how many parts each batch is cut, a power of two; 1 if None, and 8 on a cluster. The gradients of the
+            parts are added in an order that is always the same, so that one machine and any number of workers come to
+            the same bits. Batch normalisation sees one part at a time.
+        cluster : Client of Dask, address of a scheduler, or Cluster, optional
+            Whose workers compute the parts; as many of them as there are grains at most.
 
         Returns
         -------
@@ -727,6 +736,8 @@ class Model:
             If the device is full.
         OSError
             If the checkpoint cannot be written; the one before is still there.
+        ConnectionError
+            If the cluster does not answer, or all its workers leave and none comes back.
         KeyboardInterrupt
             On Ctrl-C; model and `model.history` are those of the last finished step, the checkpoint is of the last
             finished epoch.
@@ -741,6 +752,8 @@ class Model:
         True
         """
         arguments = locals() | {"engine": self.engine_for(engine)}
+        if cluster is not None:
+            arguments["cluster"] = cluster_of(cluster)
         return fit(self, X, y, FitSettings.of(arguments))
 
     def find_lr(

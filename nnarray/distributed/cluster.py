@@ -2,15 +2,53 @@
 
 from __future__ import annotations
 
+import importlib
 import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, TypeVar
+
+from nnarray.names import shown
 
 T = TypeVar("T")
 PATIENCE = 10.0  # seconds until a scheduler must have answered, and after which the workers are looked for again
 EACH = 2  # items on their way for each thread of the workers, so that none waits for the next
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The workers of a Dask cluster, for `fit(..., cluster=...)`.
+
+    Parameters
+    ----------
+    client : Client of Dask, or address of a scheduler
+    backend : str, optional
+        Where each worker computes, such as "cupy:0" where each one sees a GPU of its own; None for the model's backend.
+    exact : bool
+        Whether workers are refused whose processor or libraries round otherwise than those of the others: with them the
+        same training may come to other bits.
+
+    Examples
+    --------
+    >>> import nnarray as nn
+    >>> nn.distributed.Cluster("tcp://10.0.0.1:8786", backend="cupy:0").exact
+    True
+    """
+
+    client: Any
+    backend: str | None = None
+    exact: bool = True
+
+    def trainer(self, model: Any, *arguments: Any, **settings: Any) -> Any:
+        """What trains a model with these workers."""
+        return importlib.import_module("nnarray.distributed.training").begun(self, model, *arguments, **settings)
+
+
+def cluster_of(cluster: Any) -> Cluster:
+    """A cluster, or a client or an address as one."""
+    return cluster if isinstance(cluster, Cluster) else Cluster(cluster)
 
 
 @contextmanager
@@ -26,20 +64,40 @@ def connected(address: str) -> Generator[Any]:
     ConnectionError
         If no scheduler answers, or it has no workers.
     """
+    with client_of(address) as client:
+        _refuse_empty(client)
+        yield client
+
+
+def client_of(cluster: Any) -> Any:
+    """A client, as it is, or one of the scheduler at an address.
+
+    Raises
+    ------
+    ImportError
+        If Dask is not installed.
+    ConnectionError
+        If no scheduler answers.
+    TypeError
+        If it is neither.
+    """
     try:
         from dask.distributed import Client
     except ImportError as error:
         raise ImportError("a cluster needs Dask's scheduler; pip install 'nnarray[dask]'.") from error
+    if isinstance(cluster, Client):
+        if cluster.asynchronous:
+            raise TypeError("a Client with asynchronous=True gives coroutines; make one without it.")
+        return cluster
+    if not isinstance(cluster, str):
+        raise TypeError(f"cluster must be a Client of Dask or the address of a scheduler; got {shown(cluster)}.")
     try:
-        client = Client(address, timeout=PATIENCE, set_as_default=False)
+        return Client(cluster, timeout=PATIENCE, set_as_default=False)
     except (OSError, ValueError, TypeError) as error:
         raise ConnectionError(
-            f"no Dask scheduler answers at {address!r} ({error}). Start one with `dask scheduler`, and workers with "
+            f"no Dask scheduler answers at {cluster!r} ({error}). Start one with `dask scheduler`, and workers with "
             f"`dask worker ADDRESS`; pass the address that it prints."
         ) from error
-    with client:
-        _refuse_empty(client)
-        yield client
 
 
 def in_order(

@@ -10,14 +10,16 @@ import warnings
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from contextvars import ContextVar
-from typing import Any
+from contextvars import ContextVar, copy_context
+from typing import Any, TypeVar
 
 import numpy as np
 
 from nnarray.backends import library_of
 from nnarray.backends.variables import during
 from nnarray.typing import Array
+
+T = TypeVar("T")
 
 
 def compiled(function: Callable[..., Any], like: Array) -> Callable[..., Any]:
@@ -39,16 +41,17 @@ quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")
 """For a function, as a decorator: NumPy says nothing about what overflows in it."""
 
 
-def mapped(function: Callable[[int], Array], items: Iterable[int], like: Array) -> list[Array]:
-    """`function` of each item: in turn where the library spreads its work itself, on NumPy in threads.
+def mapped(function: Callable[[int], T], items: Iterable[int], like: Array, threads: int | None = None) -> list[T]:
+    """`function` of each item: in turn where the library spreads its work itself, on NumPy in threads, one a core.
 
-    NumPy computes elementwise on one core, but lets go of Python's lock meanwhile.
+    NumPy computes elementwise on one core, but lets go of Python's lock meanwhile. What is settled for this thread,
+    such as who may compute, is so in the others.
     """
     owner = library_of(like)
-    if owner is None or owner.name != "numpy":
+    if owner is None or owner.name != "numpy" or threads == 1:
         return [function(item) for item in items]
-    with ThreadPoolExecutor(max_workers=cores()) as pool:
-        return list(pool.map(function, items))
+    with ThreadPoolExecutor(max_workers=threads or cores()) as pool:
+        return list(pool.map(lambda each: each[0].run(function, each[1]), [(copy_context(), item) for item in items]))
 
 
 def cores() -> int:

@@ -19,7 +19,9 @@ Batch = tuple[Any, Any, Any]
 
 
 @contextmanager
-def read_ahead(data: Data, order: Any, batches: Sequence[Any]) -> Generator[Callable[[Any], Batch]]:
+def read_ahead(
+    data: Data, order: Any, places: Sequence[slice], batches: Sequence[Any]
+) -> Generator[Callable[[Any], Batch]]:
     """A function that gives the inputs, the target and the weights of each of these batches, asked for one by one.
 
     A thread reads them ahead, if they come from a source that may be read so; it has ended when the block ends,
@@ -30,14 +32,17 @@ def read_ahead(data: Data, order: Any, batches: Sequence[Any]) -> Generator[Call
     data : Data
     order : array of integers, optional
         Of all examples; None if it is their own.
+    places : sequence of slices
+        Where the rows of each batch stand in the order.
     batches : sequence of slices or arrays of integers
-        The rows of each batch; together they are the order's first.
+        The rows themselves.
     """
     inputs = data.inputs
     if not isinstance(inputs, Placed) or not inputs.source.reads_ahead or len(batches) < 2:
         yield data.batch
         return
-    reader = Reader(inputs.read, list(batches) if order is None else _parts_of(inputs.be.to_numpy(order), batches))
+    on_host = None if order is None else inputs.be.to_numpy(order)
+    reader = Reader(inputs.read, list(places) if on_host is None else [on_host[place] for place in places])
     expected = iter(batches)
 
     def batch(rows: Any) -> Batch:
@@ -49,16 +54,6 @@ def read_ahead(data: Data, order: Any, batches: Sequence[Any]) -> Generator[Call
         yield batch
     finally:
         reader.stop()
-
-
-def _parts_of(order: Any, batches: Iterable[Any]) -> list[Any]:
-    """The same rows on the host, cut out of their order."""
-    parts, start = list[Any](), 0
-    for batch in batches:
-        stop = start + batch.shape[0]
-        parts.append(order[start:stop])
-        start = stop
-    return parts
 
 
 class Reader:

@@ -11,6 +11,7 @@ from typing import Any
 from nnarray.backends import is_traced, memory_errors, namespace
 from nnarray.functional.summary import summary
 from nnarray.kernels.engines import computing, resolved
+from nnarray.kernels.one_thread import one_thread
 from nnarray.layers.kinds import arrays_in
 from nnarray.losses import Loss
 from nnarray.persistence.archive import named_file
@@ -53,6 +54,7 @@ def fit(model: Trainee, X: Any, y: Any, settings: FitSettings) -> History:
     log.info("training starts: %r, up to %d epochs, %s", model, run.epochs, run.history.settings)
     with (
         computing(settings.engine),
+        one_thread(model.theta) if settings.grains > 1 else ExitStack(),
         _history_of(model, run),
         _progress_bar(run.epochs, settings.progress) as show,
         _memory_errors(model, data, settings.batch_size),

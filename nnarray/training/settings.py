@@ -9,6 +9,7 @@ from typing import Any
 from nnarray.backends import copy
 from nnarray.checks import integer, real, switch
 from nnarray.functional.layout import Layout
+from nnarray.kernels.engines import AUTO, LAYERS
 from nnarray.kernels.standard.numerics import at_least_float32
 from nnarray.losses import Loss, loss_named
 from nnarray.metrics import Metric, metrics_named
@@ -18,6 +19,8 @@ from nnarray.training.callbacks import Callback, as_callbacks
 from nnarray.training.precision import checked_precision, engine_in_precision, scaling_in
 from nnarray.training.state import AVERAGE, TrainingState
 from nnarray.typing import Array
+
+ON_CLUSTER = 8  # grains, if nothing is said: so many workers can share a batch
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,8 @@ class FitSettings:
     accumulate: int
     ema: float | None
     precision: str | None
+    grains: int
+    cluster: Any
 
     @classmethod
     def of(cls, call: Mapping[str, Any]) -> FitSettings:
@@ -63,11 +68,14 @@ class FitSettings:
             "accumulate": integer(call["accumulate"], "accumulate", 1, usual=4),
             "ema": None if call["ema"] is None else real(call["ema"], "ema", least=0.0, below=1.0, usual=0.999),
             "precision": checked_precision(call["precision"]),
+            "grains": _grains(call["grains"], call["cluster"]),
             "shuffle": switch(call["shuffle"], "shuffle"),
             "progress": None if call["progress"] is None else switch(call["progress"], "progress"),
             "check_finite": switch(call["check_finite"], "check_finite"),
             "engine": call["engine"] if call["precision"] is None else engine_in_precision(call["engine"]),
         }
+        if looked_up["grains"] > 1:
+            looked_up["engine"] = _engine_in_grains(looked_up["engine"])
         if not looked_up["optimizer"].stepwise and (looked_up["accumulate"] > 1 or looked_up["ema"] is not None):
             raise ValueError(
                 f"{type(looked_up['optimizer']).__name__} takes all examples at once: leave out accumulate and ema."
@@ -77,7 +85,28 @@ class FitSettings:
                 f"{type(looked_up['optimizer']).__name__} needs gradients of full precision: leave out precision, or "
                 f"take another optimizer."
             )
-        return cls(**{each.name: call[each.name] for each in fields(cls)} | looked_up)
+        settings = cls(**{each.name: call[each.name] for each in fields(cls)} | looked_up)
+        settings.refuse_grains()
+        return settings
+
+    def refuse_grains(self) -> None:
+        """Refuse settings that steps in grains do not have.
+
+        Raises
+        ------
+        ValueError
+            If there is one; the message names it.
+        """
+        if self.grains == 1:
+            return
+        kind = type(self.optimizer).__name__
+        if not self.optimizer.stepwise:
+            raise ValueError(
+                f"{kind} takes all examples at once, and no steps in grains: leave out grains and cluster."
+            )
+        others = {"accumulate": self.accumulate > 1, "precision": self.precision is not None}
+        if wrong := next((name for name, given in others.items() if given), None):
+            raise ValueError(f"grains={self.grains} does not go together with {wrong}: leave out one of the two.")
 
     @property
     def key(self) -> Key:
@@ -97,6 +126,7 @@ class FitSettings:
             **({"accumulate": self.accumulate} if self.accumulate > 1 else {}),
             **({} if self.ema is None else {"ema": self.ema}),
             **({} if self.precision is None else {"precision": self.precision}),
+            **({"grains": self.grains} if self.grains > 1 else {}),
         }
 
     def start(self, theta: Array, state: Array, layout: Layout) -> TrainingState:
@@ -105,3 +135,20 @@ class FitSettings:
         scaling = scaling_in(self.precision)
         scale = {} if scaling is None else scaling.init(layout, theta)
         return TrainingState(theta, state, self.optimizer.slots(theta, layout) | average | scale)
+
+
+def _grains(value: Any, cluster: Any) -> int:
+    if value is None:
+        return 1 if cluster is None else ON_CLUSTER
+    grains = integer(value, "grains", 1 if cluster is None else 2, usual=ON_CLUSTER)
+    if grains & (grains - 1):
+        below = 1 << (grains.bit_length() - 1)
+        raise ValueError(f"grains must be a power of two, such as {below} or {2 * below}; got {grains}.")
+    return grains
+
+
+def _engine_in_grains(engine: str) -> str:
+    """The layers', for prepared steps take whole batches."""
+    if engine in (AUTO, LAYERS):
+        return LAYERS
+    raise ValueError(f"engine {engine!r} takes no steps in grains: pass engine='layers', or leave out grains.")

@@ -285,8 +285,9 @@ class Trainer:
         done, order = Finished([], [], [], []), self._order(number)
         taken = self._take_recorded(rates, order, check, limit, done)
         begun, size = taken * self.accumulate, self.accumulate
-        batches = [*islice(self._in_batches(order, begun), None if limit is None else limit * size - begun)]
-        with self._reading(order, batches):
+        places = [*islice(self._places(), begun, None if limit is None else limit * size)]
+        batches = [self._rows(order, place) for place in places]
+        with self._reading(order, places, batches):
             for first in range(0, len(batches), size):
                 group = batches[first : first + size]
                 if self.plan is not None:
@@ -299,10 +300,10 @@ class Trainer:
         return done
 
     @contextmanager
-    def _reading(self, order: Array | None, batches: list[Any]) -> Generator[None]:
-        """Batches may be read ahead meanwhile."""
+    def _reading(self, order: Array | None, places: list[slice], batches: list[Any]) -> Generator[None]:
+        """Batches, whose rows are at these places of the order, may be read ahead meanwhile."""
         try:
-            with read_ahead(self.data, order, batches) as self.batch:
+            with read_ahead(self.data, order, places, batches) as self.batch:
                 yield
         finally:
             self.batch = self.data.batch
@@ -394,7 +395,8 @@ class Trainer:
 
     def batches(self, number: int) -> Iterator[Any]:
         """The rows of each batch of an epoch: None for all, a slice, or indices on the device."""
-        return self._in_batches(self._order(number), 0)
+        order = self._order(number)
+        return (self._rows(order, place) for place in self._places())
 
     def _order(self, number: int) -> Array | None:
         """Of the examples in an epoch; None if it is their own."""
@@ -403,15 +405,16 @@ class Trainer:
         xp, device = same_place(target=self.data.target), device_of(self.data.target)
         return random.permutation(self.key.fold("shuffle").fold(number), self.data.examples, xp=xp, device=device)
 
-    def _in_batches(self, order: Array | None, first: int) -> Iterator[Any]:
-        """The rows of each batch from the number `first` on."""
+    def _places(self) -> Iterator[slice]:
+        """Where the rows of each batch stand in the order of an epoch."""
         count = self.data.examples
-        if self.batches_per_epoch == 1:
-            yield from [None][first:]
-            return
-        for start in range(first * self.batch_size, count, self.batch_size):
-            rows = slice(start, min(start + self.batch_size, count))
-            yield rows if order is None else order[rows]
+        return (slice(start, min(start + self.batch_size, count)) for start in range(0, count, self.batch_size))
+
+    def _rows(self, order: Array | None, place: slice) -> Any:
+        """The rows that stand there: indices on the device, a slice, or None if they are all."""
+        if order is not None:
+            return order[place]
+        return None if place == slice(0, self.data.examples) else place
 
     @quiet
     def outcome(self, done: Finished) -> tuple[list[float], bool]:

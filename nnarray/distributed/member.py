@@ -1,0 +1,339 @@
+"""A worker's part in a training: it computes its grains, and adds up the sums with the other workers.
+
+Each worker holds the whole state of the training, and takes every step: so any of them may leave. The client says which
+grains are whose, and for which steps; the vectors go from worker to worker, by Dask's own connections.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import hashlib
+import operator
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+
+from nnarray.backends import Backend, backend, backend_of
+from nnarray.kernels.engines import LAYERS, computing
+from nnarray.kernels.one_thread import one_thread
+from nnarray.persistence.archive import on_host
+from nnarray.training.data import Data
+from nnarray.training.grains import GrainedTrainer, Nodes, summed
+from nnarray.training.inputs import InMemory, Inputs, Named
+from nnarray.training.state import TrainingState
+from nnarray.training.trainer import Finished
+from nnarray.typing import Array
+
+VERSION = metadata.version("nnarray")
+SHORT = 2**15  # numbers that one worker adds up for all; more are shared
+OP = "nnarray"
+"""What messages to a worker are called."""
+TRAININGS = "nnarray_trainings"
+
+
+class Abandoned(Exception):
+    """The client has taken the steps back."""
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What a worker needs for its part in a training."""
+
+    model: Any
+    data: Data
+    settings: dict[str, Any]
+    """Of its trainer."""
+    backend: str | None
+    """Where the worker computes; None for where the model is."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a worker says of the steps that it was asked to take."""
+
+    step: int
+    """How many are taken in all."""
+    losses: list[np.ndarray]
+    masses: list[Any]
+    outputs: list[np.ndarray]
+    cut_off: list[str]
+    """Addresses of workers that it could not reach."""
+    error: BaseException | None = None
+    """What else went wrong."""
+
+
+def share_of(member: int, members: int, grains: int) -> range:
+    """The grains of one of several workers: as many as those of the others, or one more."""
+    return range(member * grains // members, (member + 1) * grains // members)
+
+
+def host_state(at: TrainingState) -> TrainingState:
+    """The same, in arrays on the host."""
+    slots = {name: on_host(slot) for name, slot in at.slots.items()}
+    return at._replace(theta=on_host(at.theta), state=on_host(at.state), slots=slots)
+
+
+def state_on(be: Backend, at: TrainingState, like: TrainingState) -> TrainingState:
+    """The same, in arrays of a backend that have the dtypes of those in `like`."""
+    slots = {name: be.asarray(slot, dtype=like.slots[name].dtype) for name, slot in at.slots.items()}
+    theta, state = (be.asarray(each, dtype=like.theta.dtype) for each in (at.theta, at.state))
+    return at._replace(theta=theta, state=state, slots=slots)
+
+
+def data_on(be: Backend, data: Data) -> Data:
+    """The same examples on another backend."""
+
+    def moved(inputs: Inputs) -> Inputs:
+        if isinstance(inputs, InMemory):
+            return InMemory(be.asarray(inputs.x))
+        if isinstance(inputs, Named):
+            return Named({name: moved(each) for name, each in inputs.inputs.items()})
+        return replace(inputs, be=be)
+
+    weights = None if data.weights is None else be.asarray(data.weights)
+    return Data(moved(data.inputs), be.asarray(data.target), weights, be.asarray(data.y))
+
+
+class Member:
+    """The part of one worker in one training; but for `_computed` and what it calls, on the worker's event loop."""
+
+    def __init__(self, worker: Any, sent: Sent) -> None:
+        model, data = sent.model, sent.data
+        if sent.backend is not None:
+            be = backend(sent.backend)
+            model, data = model.to(be), data_on(be, data)
+        self.worker, self.be = worker, backend_of(model.theta)
+        at = sent.settings["at"]
+        settings = sent.settings | {
+            "at": state_on(self.be, at, at),
+            "threads": worker.state.nthreads,
+            "together": self._together,
+        }
+        self.trainer = GrainedTrainer.of(model, data, **settings)
+        self.loop, self.thread = asyncio.get_running_loop(), ThreadPoolExecutor(1, "nnarray-member")
+        self.members: list[str] = [worker.address]
+        self.attempt, self.abandoned = 0, 0
+        self.mail: dict[tuple[Any, ...], asyncio.Future[Any]] = {}
+        self.sum: concurrent.futures.Future[Any] | None = None
+        self.cut_off: list[str] = []
+        self.sending: set[asyncio.Future[None]] = set()
+
+    @property
+    def me(self) -> int:
+        """Which of the members this one is."""
+        return self.members.index(self.worker.address)
+
+    async def _threaded(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        def alone() -> Any:
+            with computing(LAYERS), one_thread(self.trainer.at.theta):
+                return function(*arguments)
+
+        return await self.loop.run_in_executor(self.thread, alone)
+
+    # --- What the client asks for --------------------------------------------------------------------------------
+
+    async def prove(self) -> str:
+        """What this worker makes of some products and of the first grain: other processors may round otherwise."""
+        return await self._threaded(proof, self.trainer)
+
+    async def run(self, attempt: int, members: list[str], number: int, rate: float, begun: int, limit: int) -> Report:
+        """Take some steps of an epoch with other members."""
+        self.attempt, self.members, self.cut_off = attempt, members, []
+        for key in [key for key in self.mail if key[0] < attempt]:
+            self.mail.pop(key).cancel()
+        return await self._threaded(self._computed, number, rate, begun, limit)
+
+    async def abandon(self, attempt: int) -> None:
+        """Take no more steps of this attempt."""
+        self.abandoned = max(attempt, self.abandoned)
+        if self.attempt <= attempt and self.sum is not None and not self.sum.done():
+            self.sum.set_exception(Abandoned())
+
+    async def state(self) -> TrainingState:
+        """Where the training is, on the host."""
+        return await self._threaded(host_state, self.trainer.at)
+
+    async def adopt(self, at: TrainingState | None = None, source: str | None = None) -> None:
+        """Go on from a state: a given one, or that of another member."""
+        if source is not None:
+            at = await asked(self.worker.rpc, source, self.training, "state")
+        assert at is not None
+        self.trainer.at = state_on(self.be, at, self.trainer.at)
+
+    async def post(self, key: tuple[Any, ...], value: Any) -> None:
+        """Something from another member."""
+        if key[0] >= self.attempt:
+            self._mail(key).set_result(value)
+
+    async def leave(self) -> None:
+        """The training is over."""
+        await self.abandon(self.attempt)
+        del self.worker.__dict__[TRAININGS][self.training]
+        self.thread.submit(self.trainer.release)
+        self.thread.shutdown(wait=False)
+
+    training = ""
+    """By which name it is known."""
+
+    # --- Steps, in a thread --------------------------------------------------------------------------------------
+
+    def _computed(self, number: int, rate: float, begun: int, limit: int) -> Report:
+        trainer, done, error = self.trainer, Finished([], [], [], []), None
+        trainer.share = lambda grains: share_of(self.me, len(self.members), grains)
+        try:
+            trainer.take_steps(number, rate, self._check, done, begun, limit)
+        except (Abandoned, OSError) as gone:
+            error = gone if isinstance(gone, OSError) and not self.cut_off else None
+        except Exception as wrong:
+            error = wrong
+        taken = [*map(on_host, done.losses)]
+        masses = [each if isinstance(each, int) else on_host(each) for each in done.masses]
+        return Report(trainer.at.step, taken, masses, [*map(on_host, done.outputs)], self.cut_off, error)
+
+    def _check(self) -> None:
+        if self.attempt <= self.abandoned:
+            raise Abandoned
+
+    def _together(self, nodes: Nodes, outputs: list[Array], grains: int) -> tuple[Any, list[Array]]:
+        """The sum over all grains, and the outputs of all; waits for the others."""
+        if len(self.members) == 1:
+            return summed(nodes, (0, grains)), outputs
+        self._check()
+        self.sum = concurrent.futures.Future()
+        given = {block: on_host(each) for block, each in nodes.items()}, [*map(on_host, outputs)], grains
+        asyncio.run_coroutine_threadsafe(self._exchange(self.sum, *given), self.loop)
+        self._check()
+        total, outputs = self.sum.result()
+        return self.be.asarray(total), [*map(self.be.asarray, outputs)]
+
+    # --- Between the members -------------------------------------------------------------------------------------
+
+    async def _exchange(
+        self, found: concurrent.futures.Future[Any], nodes: Nodes, outputs: list[Any], grains: int
+    ) -> None:
+        """Add up a part of the vector each, and hand the sums round; who waits is told, whatever comes of it."""
+        try:
+            result: Any = await self._all_summed(nodes, outputs, grains)
+        except Exception as error:
+            if not found.done():
+                found.set_exception(error)
+        else:
+            if not found.done():
+                found.set_result(result)
+
+    async def _all_summed(self, nodes: Nodes, outputs: list[Any], grains: int) -> tuple[Any, list[Any]]:
+        """Of the first few members, each adds up a part of the vector: one alone if it is short."""
+        size = self.trainer.at.theta.shape[0] + self.trainer.at.state.shape[0] + 2
+        adders = min(len(self.members), 1 + size // SHORT)
+        ends = [i * size // adders for i in range(adders + 1)]
+        for i in range(adders):
+            part = {block: each[ends[i] : ends[i + 1]] for block, each in nodes.items()}
+            self._hand("nodes", (i,), (part, outputs if i == 0 else []))
+        if self.me < adders:
+            received = await self._handed("nodes", len(self.members))
+            own = summed({block: each for part, _ in received for block, each in part.items()}, (0, grains))
+            self._hand("sums", range(len(self.members)), (own, [each for _, others in received for each in others]))
+        sums = await self._handed("sums", adders)
+        return np.concatenate([each for each, _ in sums]), sums[0][1]
+
+    def _hand(self, what: str, to: Iterable[int], value: Any) -> None:
+        """Give something to some members, of which this may be one."""
+        key = self.attempt, self.trainer.at.step, what, self.me
+        for i in to:
+            if i == self.me:
+                self._mail(key).set_result(value)
+            else:
+                sending = asyncio.ensure_future(self._send(self.members[i], key, value))
+                self.sending.add(sending)
+                sending.add_done_callback(self.sending.discard)
+
+    async def _handed(self, what: str, givers: int) -> list[Any]:
+        """What the first few members have for this one."""
+        keys = [(self.attempt, self.trainer.at.step, what, i) for i in range(givers)]
+        received = [await self._mail(key) for key in keys]
+        for key in keys:
+            del self.mail[key]
+        return received
+
+    async def _send(self, address: str, key: tuple[Any, ...], value: Any) -> None:
+        try:
+            await asked(self.worker.rpc, address, self.training, "post", key, value)
+        except OSError as error:
+            if key[0] == self.attempt and self.sum is not None and not self.sum.done():
+                self.cut_off.append(address)
+                self.sum.set_exception(error)
+
+    def _mail(self, key: tuple[Any, ...]) -> asyncio.Future[Any]:
+        if key not in self.mail:
+            self.mail[key] = self.loop.create_future()
+        return self.mail[key]
+
+
+def proof(trainer: GrainedTrainer) -> str:
+    """A checksum of products of fixed numbers, and of the gradient of the first few examples."""
+    at, digest = trainer.at, hashlib.sha256()
+    be = backend_of(at.theta)
+    for rows, inner, columns in ((5, 7, 3), (64, 257, 33), (300, 1000, 129)):
+        numbers = (np.arange(rows * inner + inner * columns) % 1013 - 506.0) / 509.0
+        a, b = numbers[: rows * inner].reshape(rows, inner), numbers[rows * inner :].reshape(inner, columns)
+        product = operator.matmul(*(be.asarray(each, dtype=at.theta.dtype) for each in (a, b)))
+        digest.update(on_host(product).tobytes())
+    few = slice(0, min(trainer.batch_size, 32))
+    vector, _ = trainer.grain(at.theta, at.state, *trainer.data.batch(few), trainer.words_of[0], at.step)
+    digest.update(on_host(vector).tobytes())
+    return digest.hexdigest()
+
+
+# --- Messages --------------------------------------------------------------------------------------------------------
+
+
+def install(dask_worker: Any) -> str:
+    """Let a worker take part in trainings; which version it has."""
+    trainings: dict[str, Member] = dask_worker.__dict__.setdefault(TRAININGS, {})
+
+    async def join(training: str, sent: Sent) -> str:
+        member = trainings[training] = Member(dask_worker, sent)
+        member.training = training
+        return await member.prove()
+
+    async def called(training: str, do: str, arguments: Sequence[Any]) -> dict[str, Any]:
+        """The answer of a part in a training; errors are sent back."""
+        from distributed.protocol import to_serialize
+
+        try:
+            if do == "alive":
+                return {"answer": True}
+            if do != "join" and training not in trainings:
+                raise ConnectionError(f"worker {dask_worker.address} takes no part in this training")
+            method: Callable[..., Awaitable[Any]] = getattr(trainings.get(training), do) if do != "join" else join
+            return {"answer": to_serialize(await method(*((training, *arguments) if do == "join" else arguments)))}
+        except Exception as error:
+            return {"error": to_serialize(error)}
+
+    dask_worker.handlers[OP] = called
+    return VERSION
+
+
+async def asked(rpc: Any, address: str, training: str, do: str, *arguments: Any) -> Any:
+    """What the member at an address answers.
+
+    Raises
+    ------
+    ConnectionError
+        If it does not take part.
+    Exception
+        What it raises.
+    """
+    from distributed.protocol import to_serialize
+
+    answer = await getattr(rpc(address), OP)(training=training, do=do, arguments=to_serialize(arguments))
+    if answer is None:
+        raise ConnectionError(f"worker {address} takes no part in this training")
+    if "error" in answer:
+        raise answer["error"]
+    return answer["answer"]

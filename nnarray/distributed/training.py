@@ -1,0 +1,382 @@
+"""Training on a Dask cluster: the client says who computes which grains, and holds what is finished.
+
+Workers come, die, hang and come back. None of that changes a bit: a step counts when one worker has finished it, and
+the others take its state over; if nobody has, those who are left take it again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import uuid
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from nnarray.backends import backend_of
+from nnarray.distributed.cluster import Cluster, client_of
+from nnarray.distributed.member import VERSION, Report, Sent, asked, install, state_on
+from nnarray.kernels.compilation import quiet
+from nnarray.training.grains import GrainedTrainer
+from nnarray.training.state import TrainingState
+from nnarray.training.trainer import Finished
+
+log = logging.getLogger("nnarray")
+
+LOOK = 0.5  # seconds after which workers are asked whether they are there
+PATIENCE = 4.0  # seconds in which they must say so
+WAIT = 60.0  # seconds for a worker to come, if none is left
+TOGETHER = 0.5  # seconds that the steps of one message to the workers take, about
+
+
+@dataclass
+class ClusterTrainer(GrainedTrainer):
+    """A training whose steps the workers take; its own state is that after the last finished epoch."""
+
+    team: Team | None = None
+
+    def begin(self, cluster: Cluster, model: Any, settings: dict[str, Any]) -> None:
+        """Give all workers their parts."""
+        own = {name: each for name, each in settings.items() if name not in ("metrics",)}
+        own |= {"loss": self.loss, "optimizer": self.optimizer, "batch_size": self.batch_size, "engine": self.engine}
+        sent = Sent(model.copy(), self.data._replace(y=self.data.target), own | {"at": self.at}, cluster.backend)
+        self.client = client_of(cluster.client)
+        self.closes = self.client is not cluster.client
+        self.team = Team(self.client, sent, self.grains, cluster.exact)
+        self.shown: TrainingState | None = self.at
+        """What the workers know."""
+        self.together_steps = 1
+
+    def release(self) -> None:
+        """Let go of all memory, here and at the workers."""
+        self._end()
+        super().release()
+
+    def back_to(self, saved: TrainingState) -> None:
+        """Undo what was done since; what is left is taken here."""
+        super().back_to(saved)
+        self._end()
+
+    def _end(self) -> None:
+        if self.team is not None:
+            self.team.dismiss()
+            self.team = None
+            if self.closes:
+                self.client.close()
+
+    @quiet
+    def epochs(
+        self, number: int, rates: list[float], check: Callable[[], None], limit: int | None = None, begun: int = 0
+    ) -> Finished:
+        """The steps of one epoch, which the workers take."""
+        if self.team is None:
+            return super().epochs(number, rates, check, limit, begun)
+        if self.at is not self.shown:
+            self.team.tell(self.at)
+        first, reports, count = self.at.step, list[Report](), self.batches_per_epoch
+        try:
+            while (taken := sum(len(each.losses) for each in reports)) < count:
+                begun_at = time.perf_counter()
+                report = self.team.run(number, rates[0], taken, min(self.together_steps, count - taken), first)
+                if report is None:
+                    reports.clear()  # nobody is left who knows of these steps
+                    self.team.tell(self.at)
+                else:
+                    reports.append(report)
+                spent = time.perf_counter() - begun_at
+                self.together_steps = max(int(self.together_steps * min(TOGETHER / spent, 2.0)), 1)
+                check()
+        finally:
+            if reports:
+                self.at = self.shown = state_on(backend_of(self.at.theta), self.team.state(), self.at)
+        return self._finished(number, reports)
+
+    def _finished(self, number: int, reports: Iterable[Report]) -> Finished:
+        be, order = backend_of(self.at.theta), self._order(number)
+        losses = [be.asarray(each) for report in reports for each in report.losses]
+        masses = [each if isinstance(each, int) else be.asarray(each) for report in reports for each in report.masses]
+        outputs = [be.asarray(each) for report in reports for each in report.outputs]
+        rows = [self._rows(order, place) for place in self._places()] if self.keep_outputs else []
+        return Finished(losses, masses, rows, outputs)
+
+
+def begun(cluster: Cluster, model: Any, *arguments: Any, **settings: Any) -> ClusterTrainer:
+    """What trains a model with the workers of a cluster."""
+    made = ClusterTrainer.of(model, *arguments, **settings)
+    try:
+        made.begin(cluster, model, settings)
+    except BaseException:
+        made.release()
+        raise
+    return made
+
+
+class Lost(ConnectionError):
+    """A worker does not answer."""
+
+
+@dataclass
+class Team:
+    """The workers of one training."""
+
+    client: Any
+    sent: Sent
+    most: int
+    exact: bool
+    training: str = field(default_factory=lambda: uuid.uuid4().hex)
+    members: list[str] = field(default_factory=list)
+    attempt: int = 0
+    proof: str | None = None
+    joining: dict[str, asyncio.Future[str]] = field(default_factory=dict)
+    left: dict[str, tuple[float, int]] = field(default_factory=dict)
+    """Of workers that were lost or refused: when they are tried again, and how often they were lost."""
+
+    def __post_init__(self) -> None:
+        self._sync(self._assemble)
+
+    def _sync(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        return self.client.sync(function, *arguments)
+
+    def tell(self, at: TrainingState) -> None:
+        """Let all go on from this state."""
+        self._sync(self._tell, at)
+
+    def state(self) -> TrainingState:
+        """Where the training is."""
+        return self._sync(self._state)
+
+    def run(self, number: int, rate: float, begun: int, limit: int, first: int) -> Report | None:
+        """Some steps of an epoch, or the first few of them; None if all workers left, and others have come.
+
+        `first` is how many steps were taken before the epoch.
+        """
+        return self._sync(self._run, number, rate, begun, limit, first)
+
+    def dismiss(self) -> None:
+        """Let all workers go."""
+        self._sync(self._dismiss)
+
+    # --- Asking one worker -------------------------------------------------------------------------------------------
+
+    async def _asked(self, address: str, do: str, *arguments: Any) -> Any:
+        """Its answer, for which it has as long as it likes, as long as it says that it is there."""
+        call = asyncio.ensure_future(asked(self.client.rpc, address, self.training, do, *arguments))
+        while not (await asyncio.wait({call}, timeout=LOOK))[0]:
+            alive = asyncio.ensure_future(asked(self.client.rpc, address, self.training, "alive"))
+            answered, _ = await asyncio.wait({alive, call}, timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
+            if not answered or (alive in answered and alive.exception() is not None and not call.done()):
+                for each in (alive, call):
+                    _forget(each)
+                raise Lost(f"worker {address} does not answer")
+            if not alive.done():
+                _forget(alive)
+        return call.result()
+
+    def _lose(self, address: str, why: BaseException) -> None:
+        if address in self.members:
+            self.members.remove(address)
+            log.warning("worker %s left the training (%s); %d are left", address, why, len(self.members))
+        _, times = self.left.get(address, (0.0, 0))
+        self.left[address] = time.monotonic() + 2.0**times, times + 1
+
+    # --- Who takes part ----------------------------------------------------------------------------------------------
+
+    async def _assemble(self) -> None:
+        """All that are there, with a part each."""
+        await self._invite()
+        await self._wait_for(self.joining.values())
+        proofs = {address: call.result() for address, call in self.joining.items() if _is_good(call)}
+        if self.proof is None and proofs:
+            self.proof = Counter(sorted(proofs.values())).most_common(1)[0][0]
+        reasons = await self._admit()
+        if not self.members:
+            said = "; ".join(reasons) or "it has no workers"
+            raise ConnectionError(
+                f"no worker of the Dask scheduler at {self.client.scheduler.address!r} can train: {said}. Start "
+                f"workers where nnarray {VERSION} is installed: `dask worker ADDRESS`."
+            )
+
+    async def _wait_for(self, calls: Iterable[asyncio.Future[Any]]) -> None:
+        pending = [each for each in calls if not each.done()]
+        if pending:
+            await asyncio.wait(pending)
+
+    async def _invite(self) -> None:
+        """Begin to give new workers their parts, if there is room; they train meanwhile who are there."""
+        now, there = time.monotonic(), sorted(await self._there())
+        for address in there:
+            known = address in self.members or address in self.joining
+            if known or len(self.members) + len(self.joining) >= self.most or now < self.left.get(address, (0.0, 0))[0]:
+                continue
+            self.joining[address] = asyncio.ensure_future(self._join(address))
+
+    async def _there(self) -> Iterable[str]:
+        return (await self.client.scheduler.ncores()).keys()
+
+    async def _join(self, address: str) -> str:
+        version = await self._installed(address)
+        if version != VERSION:
+            raise Lost(f"it has nnarray {version}, and here is {VERSION}")
+        return await self._asked(address, "join", self.sent)
+
+    async def _installed(self, address: str) -> str:
+        call = asyncio.ensure_future(self.client._run(install, workers=[address], on_error="return"))
+        if not (await asyncio.wait({call}, timeout=WAIT))[0]:
+            _forget(call)
+            raise Lost("it does not answer")
+        answer = call.result().get(address)
+        if isinstance(answer, str):
+            return answer
+        raise Lost(f"{answer}") from (answer if isinstance(answer, BaseException) else None)
+
+    async def _admit(self) -> list[str]:
+        """Let those take part who are ready; why others may not."""
+        reasons: list[str] = []
+        for address, call in [each for each in self.joining.items() if each[1].done()]:
+            del self.joining[address]
+            error = call.exception()
+            if error is None and self.exact and call.result() != self.proof:
+                error = ArithmeticError(
+                    "its processor or libraries round otherwise than those of the other workers; "
+                    "Cluster(..., exact=False) takes it nevertheless"
+                )
+            if error is None:
+                error = await self._brought_up(address)
+            if error is None:
+                self.members.append(address)
+                log.info("worker %s takes part; they are %d", address, len(self.members))
+                continue
+            reasons.append(f"{address}: {error}")
+            self._lose(address, error)
+            if not isinstance(error, OSError):
+                self.left[address] = float("inf"), 0
+                warnings.warn(f"worker {address} takes no part in the training: {error}.", RuntimeWarning, stacklevel=2)
+        return reasons
+
+    async def _brought_up(self, address: str) -> BaseException | None:
+        """Give a new one the state of the others; what went wrong."""
+        try:
+            if self.members:
+                await self._asked(address, "adopt", None, self.members[0])
+        except Exception as error:
+            return error
+        return None
+
+    async def _dismiss(self) -> None:
+        for call in self.joining.values():
+            call.cancel()
+        calls = [asyncio.ensure_future(self._asked(address, "leave")) for address in self.members]
+        self.members.clear()
+        if calls:
+            await asyncio.wait(calls, timeout=PATIENCE)
+        for call in calls:
+            _forget(call)
+
+    # --- What they do ------------------------------------------------------------------------------------------------
+
+    async def _tell(self, at: TrainingState) -> None:
+        await self._each(lambda address: self._asked(address, "adopt", at))
+
+    async def _state(self) -> TrainingState:
+        while self.members:
+            try:
+                return await self._asked(self.members[0], "state")
+            except OSError as error:
+                self._lose(self.members[0], error)
+        raise ConnectionError(_all_left(self.client))
+
+    async def _each(self, call: Callable[[str], Any]) -> None:
+        """Ask all of them; those that do not answer are out."""
+        addresses = [*self.members]
+        answers = await asyncio.gather(*map(call, addresses), return_exceptions=True)
+        for address, answer in zip(addresses, answers, strict=True):
+            if isinstance(answer, OSError):
+                self._lose(address, answer)
+            elif isinstance(answer, BaseException):
+                raise answer
+
+    async def _run(self, number: int, rate: float, begun: int, limit: int, first: int) -> Report | None:
+        await self._invite()
+        await self._admit()
+        while self.members:
+            reports = await self._attempt(number, rate, begun, limit)
+            if error := next((each.error for each in reports.values() if each.error is not None), None):
+                raise error
+            best = max(reports, key=lambda address: reports[address].step, default=None)
+            if best is not None and reports[best].step > first + begun:
+                behind = [each for each in self.members if reports[each].step < reports[best].step]
+                await self._caught_up(behind, best)
+                return reports[best]
+        await self._anybody()
+        return None
+
+    async def _caught_up(self, behind: list[str], best: str) -> None:
+        for address in behind:
+            try:
+                await self._asked(address, "adopt", None, best)
+            except OSError as error:
+                self._lose(address, error)
+
+    async def _attempt(self, number: int, rate: float, begun: int, limit: int) -> dict[str, Report]:
+        """What each of them says who is still there afterwards."""
+        self.attempt += 1
+        order = self.attempt, [*self.members], number, rate, begun, limit
+        calls = {asyncio.ensure_future(self._asked(address, "run", *order)): address for address in self.members}
+        reports: dict[str, Report] = {}
+        pending, abandoned = set(calls), False
+        while pending:
+            done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+            for call in done:
+                self._note(calls[call], call, reports)
+            broken = len(reports) + len(pending) < len(calls) or any(_is_broken(each) for each in reports.values())
+            if broken and pending and not abandoned:
+                abandoned = True
+                for call in pending:
+                    _forget(asyncio.ensure_future(self._asked(calls[call], "abandon", self.attempt)), cancel=False)
+        for report in [*reports.values()]:
+            for address in report.cut_off:
+                self._lose(address, Lost("another worker cannot reach it"))
+        return {address: each for address, each in reports.items() if address in self.members}
+
+    def _note(self, address: str, call: asyncio.Future[Report], reports: dict[str, Report]) -> None:
+        try:
+            reports[address] = call.result()
+        except OSError as error:
+            self._lose(address, error)
+
+    async def _anybody(self) -> None:
+        """Wait until a worker comes, if all have left."""
+        warnings.warn(f"{_all_left(self.client)} Waiting for others.", RuntimeWarning, stacklevel=2)
+        stop = time.monotonic() + WAIT
+        while not self.members:
+            if time.monotonic() > stop:
+                raise ConnectionError(
+                    f"{_all_left(self.client)} None came within {WAIT:.0f} seconds. Start workers again; fit(..., "
+                    f"checkpoint=..., resume=True) goes on after the last finished epoch."
+                )
+            await self._invite()
+            await self._wait_for(self.joining.values())
+            await self._admit()
+            await asyncio.sleep(LOOK)
+
+
+def _all_left(client: Any) -> str:
+    return f"all workers of the Dask scheduler at {client.scheduler.address!r} left the training."
+
+
+def _is_broken(report: Report) -> bool:
+    return bool(report.cut_off) or report.error is not None
+
+
+def _is_good(call: asyncio.Future[Any]) -> bool:
+    return call.done() and not call.cancelled() and call.exception() is None
+
+
+def _forget(call: asyncio.Future[Any], *, cancel: bool = True) -> None:
+    """Nobody waits for it any more, and nobody is told of its error."""
+    call.add_done_callback(lambda done: None if done.cancelled() else done.exception())
+    if cancel:
+        call.cancel()

@@ -1,0 +1,83 @@
+"""Products of matrices on one thread: how many share the work decides in what order a sum is added up."""
+
+from __future__ import annotations
+
+import importlib
+import threading
+from collections.abc import Generator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import Any
+
+from nnarray.backends import library_of
+from nnarray.typing import Array
+
+MISSING = "grains are computed on one thread each, which needs threadpoolctl; pip install 'nnarray[dask]'."
+
+
+def one_thread(like: Array) -> AbstractContextManager[None]:
+    """The library that owns `like` takes one thread for a product, in what is called meanwhile.
+
+    On NumPy, and on PyTorch for the CPU. The setting is the process's own: the last one who leaves puts it back.
+
+    Raises
+    ------
+    ImportError
+        If NumPy's library of products cannot be set, as threadpoolctl is not installed.
+    """
+    owner = library_of(like)
+    return _LIMITS[owner.name]() if owner is not None and owner.name in _LIMITS else ExitStack()
+
+
+class _Limit:
+    """One thread for as long as anybody asks for it."""
+
+    def __init__(self) -> None:
+        self.users, self.lock, self.before = 0, threading.Lock(), None
+
+    def set(self) -> Any:
+        """Set the limit, and give what `put_back` takes."""
+        raise NotImplementedError
+
+    def put_back(self, before: Any) -> None:
+        """Undo it."""
+        raise NotImplementedError
+
+    @contextmanager
+    def __call__(self) -> Generator[None]:
+        with self.lock:
+            before = self.set()
+            self.before = before if self.users == 0 else self.before
+            self.users += 1
+        try:
+            yield
+        finally:
+            with self.lock:
+                self.users -= 1
+                if self.users == 0:
+                    self.put_back(self.before)
+
+
+class _Blas(_Limit):
+    def set(self) -> Any:
+        try:
+            limits = importlib.import_module("threadpoolctl").threadpool_limits
+        except ImportError as error:
+            raise ImportError(MISSING) from error
+        return limits(1, user_api="blas") if self.users == 0 else None
+
+    def put_back(self, before: Any) -> None:
+        before.restore_original_limits()
+
+
+class _Torch(_Limit):
+    def set(self) -> Any:
+        torch = importlib.import_module("torch")
+        before = torch.get_num_threads()
+        torch.set_num_threads(1)  # for each thread that computes, and not once
+        return before
+
+    def put_back(self, before: Any) -> None:
+        importlib.import_module("torch").set_num_threads(before)
+
+
+_LIMITS = {"numpy": _Blas(), "torch": _Torch()}
