@@ -90,6 +90,18 @@ class MemoryMapped(Source):
     def __repr__(self) -> str:
         return f"MemoryMapped({str(self.array.filename)!r}, shape={self.shape}, dtype={self.array.dtype})"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For another process, which maps the file by its name."""
+        name, array = self.array.filename, self.array
+        if name is None or not os.path.exists(name) or not array.flags.c_contiguous or self._mapping is None:
+            raise TypeError(
+                "these examples cannot be sent to another process: they are no whole rows of a file with a name. Save "
+                "them with numpy.save where all can read it, and map that file."
+            )
+        begin = np.frombuffer(self._mapping, np.uint8, 1).ctypes.data
+        offset = array.offset - array.offset % mmap.ALLOCATIONGRANULARITY + array.ctypes.data - begin
+        return _mapped_again, (os.path.abspath(name), offset, array.dtype, array.shape, os.path.getsize(name))
+
     @property
     def shape(self) -> Shape:
         """The shape of the array."""
@@ -173,6 +185,15 @@ class MemoryMapped(Source):
         """
         if self._mapping is not None and self.array.mode == "r" and hasattr(mmap, "MADV_DONTNEED"):
             self._mapping.madvise(mmap.MADV_DONTNEED)
+
+
+def _mapped_again(name: str, offset: int, dtype: np.dtype[Any], shape: Shape, size: int) -> MemoryMapped:
+    """What another process has mapped, out of the same file."""
+    if not os.path.exists(name):
+        raise FileNotFoundError(f"{name!r} is not on this machine. Put it where each machine finds it under that name.")
+    if os.path.getsize(name) != size:
+        raise ValueError(f"{name!r} has {os.path.getsize(name)} bytes on this machine, and {size} where it was mapped.")
+    return MemoryMapped(np.memmap(name, dtype, "r", offset, shape))
 
 
 def _mapping(array: Any) -> mmap.mmap | None:

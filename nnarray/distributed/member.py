@@ -10,7 +10,7 @@ import asyncio
 import concurrent.futures
 import hashlib
 import operator
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from importlib import metadata
@@ -34,6 +34,7 @@ SHORT = 2**15  # numbers that one worker adds up for all; more are shared
 OP = "nnarray"
 """What messages to a worker are called."""
 TRAININGS = "nnarray_trainings"
+ALIVE, JOIN = "alive", "join"
 
 
 class Abandoned(Exception):
@@ -102,19 +103,10 @@ def data_on(be: Backend, data: Data) -> Data:
 class Member:
     """The part of one worker in one training; but for `_computed` and what it calls, on the worker's event loop."""
 
-    def __init__(self, worker: Any, sent: Sent) -> None:
-        model, data = sent.model, sent.data
-        if sent.backend is not None:
-            be = backend(sent.backend)
-            model, data = model.to(be), data_on(be, data)
-        self.worker, self.be = worker, backend_of(model.theta)
-        at = sent.settings["at"]
-        settings = sent.settings | {
-            "at": state_on(self.be, at, at),
-            "threads": worker.state.nthreads,
-            "together": self._together,
-        }
-        self.trainer = GrainedTrainer.of(model, data, **settings)
+    trainer: GrainedTrainer
+
+    def __init__(self, worker: Any, training: str) -> None:
+        self.worker, self.training = worker, training
         self.loop, self.thread = asyncio.get_running_loop(), ThreadPoolExecutor(1, "nnarray-member")
         self.members: list[str] = [worker.address]
         self.attempt, self.abandoned = 0, 0
@@ -137,13 +129,25 @@ class Member:
 
     # --- What the client asks for --------------------------------------------------------------------------------
 
-    async def prove(self) -> str:
-        """What this worker makes of some products and of the first grain: other processors may round otherwise."""
+    async def join(self, sent: Sent) -> str:
+        """Get ready for the first step; what this worker makes of it, for other processors may round otherwise."""
+        self.trainer = await self.loop.run_in_executor(self.thread, self._made, sent)
         return await self._threaded(proof, self.trainer)
+
+    def _made(self, sent: Sent) -> GrainedTrainer:
+        model, data = sent.model, sent.data
+        if sent.backend is not None:
+            be = backend(sent.backend)
+            model, data = model.to(be), data_on(be, data)
+        at, own = sent.settings["at"], {"threads": self.worker.state.nthreads, "together": self._together}
+        settings: dict[str, Any] = sent.settings | own | {"at": state_on(backend_of(model.theta), at, at)}
+        return GrainedTrainer.of(model, data, **settings)
 
     async def run(self, attempt: int, members: list[str], number: int, rate: float, begun: int, limit: int) -> Report:
         """Take some steps of an epoch with other members."""
         self.attempt, self.members, self.cut_off = attempt, members, []
+        for sending in self.sending:
+            sending.cancel()
         for key in [key for key in self.mail if key[0] < attempt]:
             self.mail.pop(key).cancel()
         return await self._threaded(self._computed, number, rate, begun, limit)
@@ -163,7 +167,7 @@ class Member:
         if source is not None:
             at = await asked(self.worker.rpc, source, self.training, "state")
         assert at is not None
-        self.trainer.at = state_on(self.be, at, self.trainer.at)
+        self.trainer.at = state_on(backend_of(self.trainer.at.theta), at, self.trainer.at)
 
     async def post(self, key: tuple[Any, ...], value: Any) -> None:
         """Something from another member."""
@@ -173,12 +177,11 @@ class Member:
     async def leave(self) -> None:
         """The training is over."""
         await self.abandon(self.attempt)
+        for waiting in (*self.sending, *self.mail.values()):
+            waiting.cancel()
         del self.worker.__dict__[TRAININGS][self.training]
         self.thread.submit(self.trainer.release)
         self.thread.shutdown(wait=False)
-
-    training = ""
-    """By which name it is known."""
 
     # --- Steps, in a thread --------------------------------------------------------------------------------------
 
@@ -209,7 +212,8 @@ class Member:
         asyncio.run_coroutine_threadsafe(self._exchange(self.sum, *given), self.loop)
         self._check()
         total, outputs = self.sum.result()
-        return self.be.asarray(total), [*map(self.be.asarray, outputs)]
+        be = backend_of(self.trainer.at.theta)
+        return be.asarray(total), [*map(be.asarray, outputs)]
 
     # --- Between the members -------------------------------------------------------------------------------------
 
@@ -263,7 +267,7 @@ class Member:
     async def _send(self, address: str, key: tuple[Any, ...], value: Any) -> None:
         try:
             await asked(self.worker.rpc, address, self.training, "post", key, value)
-        except OSError as error:
+        except (OSError, RuntimeError) as error:  # such as of connections that are closed, as the worker ends
             if key[0] == self.attempt and self.sum is not None and not self.sum.done():
                 self.cut_off.append(address)
                 self.sum.set_exception(error)
@@ -283,7 +287,7 @@ def proof(trainer: GrainedTrainer) -> str:
         a, b = numbers[: rows * inner].reshape(rows, inner), numbers[rows * inner :].reshape(inner, columns)
         product = operator.matmul(*(be.asarray(each, dtype=at.theta.dtype) for each in (a, b)))
         digest.update(on_host(product).tobytes())
-    few = slice(0, min(trainer.batch_size, 32))
+    few = slice(0, min(trainer.batch_size, trainer.data.examples, 32))
     vector, _ = trainer.grain(at.theta, at.state, *trainer.data.batch(few), trainer.words_of[0], at.step)
     digest.update(on_host(vector).tobytes())
     return digest.hexdigest()
@@ -296,22 +300,18 @@ def install(dask_worker: Any) -> str:
     """Let a worker take part in trainings; which version it has."""
     trainings: dict[str, Member] = dask_worker.__dict__.setdefault(TRAININGS, {})
 
-    async def join(training: str, sent: Sent) -> str:
-        member = trainings[training] = Member(dask_worker, sent)
-        member.training = training
-        return await member.prove()
-
     async def called(training: str, do: str, arguments: Sequence[Any]) -> dict[str, Any]:
         """The answer of a part in a training; errors are sent back."""
-        from distributed.protocol import to_serialize
+        from distributed.protocol.serialize import to_serialize
 
         try:
-            if do == "alive":
+            if do == ALIVE:
                 return {"answer": True}
-            if do != "join" and training not in trainings:
+            if do == JOIN:
+                trainings[training] = Member(dask_worker, training)
+            elif training not in trainings:
                 raise ConnectionError(f"worker {dask_worker.address} takes no part in this training")
-            method: Callable[..., Awaitable[Any]] = getattr(trainings.get(training), do) if do != "join" else join
-            return {"answer": to_serialize(await method(*((training, *arguments) if do == "join" else arguments)))}
+            return {"answer": to_serialize(await getattr(trainings[training], do)(*arguments))}
         except Exception as error:
             return {"error": to_serialize(error)}
 
@@ -329,7 +329,7 @@ async def asked(rpc: Any, address: str, training: str, do: str, *arguments: Any)
     Exception
         What it raises.
     """
-    from distributed.protocol import to_serialize
+    from distributed.protocol.serialize import to_serialize
 
     answer = await getattr(rpc(address), OP)(training=training, do=do, arguments=to_serialize(arguments))
     if answer is None:

@@ -18,7 +18,7 @@ from typing import Any
 
 from nnarray.backends import backend_of
 from nnarray.distributed.cluster import Cluster, client_of
-from nnarray.distributed.member import VERSION, Report, Sent, asked, install, state_on
+from nnarray.distributed.member import ALIVE, JOIN, VERSION, Report, Sent, asked, install, state_on
 from nnarray.kernels.compilation import quiet
 from nnarray.training.grains import GrainedTrainer
 from nnarray.training.state import TrainingState
@@ -29,6 +29,7 @@ log = logging.getLogger("nnarray")
 LOOK = 0.5  # seconds after which workers are asked whether they are there
 PATIENCE = 4.0  # seconds in which they must say so
 WAIT = 60.0  # seconds for a worker to come, if none is left
+TRIES = 5  # how often all workers may leave before a step is taken
 TOGETHER = 0.5  # seconds that the steps of one message to the workers take, about
 
 
@@ -131,6 +132,8 @@ class Team:
     attempt: int = 0
     proof: str | None = None
     joining: dict[str, asyncio.Future[str]] = field(default_factory=dict)
+    fruitless: int = 0
+    """How often all workers left since a step was taken."""
     left: dict[str, tuple[float, int]] = field(default_factory=dict)
     """Of workers that were lost or refused: when they are tried again, and how often they were lost."""
 
@@ -165,7 +168,7 @@ class Team:
         """Its answer, for which it has as long as it likes, as long as it says that it is there."""
         call = asyncio.ensure_future(asked(self.client.rpc, address, self.training, do, *arguments))
         while not (await asyncio.wait({call}, timeout=LOOK))[0]:
-            alive = asyncio.ensure_future(asked(self.client.rpc, address, self.training, "alive"))
+            alive = asyncio.ensure_future(asked(self.client.rpc, address, self.training, ALIVE))
             answered, _ = await asyncio.wait({alive, call}, timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
             if not answered or (alive in answered and alive.exception() is not None and not call.done()):
                 for each in (alive, call):
@@ -220,7 +223,7 @@ class Team:
         version = await self._installed(address)
         if version != VERSION:
             raise Lost(f"it has nnarray {version}, and here is {VERSION}")
-        return await self._asked(address, "join", self.sent)
+        return await self._asked(address, JOIN, self.sent)
 
     async def _installed(self, address: str) -> str:
         call = asyncio.ensure_future(self.client._run(install, workers=[address], on_error="return"))
@@ -251,7 +254,7 @@ class Team:
                 continue
             reasons.append(f"{address}: {error}")
             self._lose(address, error)
-            if not isinstance(error, OSError):
+            if not _is_gone(error):
                 self.left[address] = float("inf"), 0
                 warnings.warn(f"worker {address} takes no part in the training: {error}.", RuntimeWarning, stacklevel=2)
         return reasons
@@ -307,6 +310,7 @@ class Team:
                 raise error
             best = max(reports, key=lambda address: reports[address].step, default=None)
             if best is not None and reports[best].step > first + begun:
+                self.fruitless = 0
                 behind = [each for each in self.members if reports[each].step < reports[best].step]
                 await self._caught_up(behind, best)
                 return reports[best]
@@ -349,6 +353,12 @@ class Team:
 
     async def _anybody(self) -> None:
         """Wait until a worker comes, if all have left."""
+        self.fruitless += 1
+        if self.fruitless > TRIES:
+            raise ConnectionError(
+                f"workers died again and again at the same steps. Give them more memory (`dask worker "
+                f"--memory-limit`), or take a smaller batch_size, and look at what they wrote."
+            )
         warnings.warn(f"{_all_left(self.client)} Waiting for others.", RuntimeWarning, stacklevel=2)
         stop = time.monotonic() + WAIT
         while not self.members:
@@ -365,6 +375,11 @@ class Team:
 
 def _all_left(client: Any) -> str:
     return f"all workers of the Dask scheduler at {client.scheduler.address!r} left the training."
+
+
+def _is_gone(error: BaseException) -> bool:
+    """Whether it says no more than that a worker cannot be reached."""
+    return isinstance(error, OSError) and not isinstance(error, FileNotFoundError | PermissionError)
 
 
 def _is_broken(report: Report) -> bool:

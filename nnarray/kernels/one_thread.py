@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import threading
 from collections.abc import Generator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from nnarray.backends import library_of
@@ -25,7 +25,7 @@ def one_thread(like: Array) -> AbstractContextManager[None]:
         If NumPy's library of products cannot be set, as threadpoolctl is not installed.
     """
     owner = library_of(like)
-    return _LIMITS[owner.name]() if owner is not None and owner.name in _LIMITS else ExitStack()
+    return _LIMITS[owner.name]() if owner is not None and owner.name in _LIMITS else nullcontext()
 
 
 class _Limit:

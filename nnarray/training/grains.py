@@ -77,8 +77,8 @@ class Share(NamedTuple):
 
     step: slice
     """Where the rows of the whole step stand in the order of the epoch."""
-    count: int
-    """How many grains it has."""
+    grains: int
+    """How many it has."""
     numbers: range
     """Of those that are computed here."""
     places: list[slice]
@@ -162,9 +162,9 @@ class GrainedTrainer(Trainer):
 
         found = mapped(computed, range(len(batches)), at.theta, self.threads if len(batches) > 1 else 1)
         vectors = {(first + i, first + i + 1): vector for i, (vector, _) in enumerate(found)}
-        nodes = {block: summed(vectors, block) for block in blocks_in(own.numbers, own.count)}
+        nodes = {block: summed(vectors, block) for block in blocks_in(own.numbers, own.grains)}
         outputs = [each for _, each in found] if self.keep_outputs else []
-        before, (total, outputs) = (at.theta, at.state, at.slots), self.together(nodes, outputs, own.count)
+        before, (total, outputs) = (at.theta, at.state, at.slots), self.together(nodes, outputs, own.grains)
         theta, state, slots, loss, mass = self.take(before, total, own.examples, self.numbers(rate, at.step), at.step)
         self.at = at._replace(theta=theta, state=state, slots=slots, step=at.step + 1)
         done.losses.append(loss)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import reduce
 from itertools import islice
 from operator import and_
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from nnarray import kernels, random
 from nnarray.backends import copy, device_of, namespace, same_place
@@ -73,7 +73,7 @@ class Trainer:
     @classmethod
     def of(
         cls, model: Trainee, data: Data, loss: Loss, optimizer: Optimizer, *, batch_size: int | None, **settings: Any
-    ) -> Trainer:
+    ) -> Self:
         """Of a model's own network, with what is frozen in it and what its weight decay leaves alone."""
         layout, theta = model.wiring.params, model.theta
         return cls(

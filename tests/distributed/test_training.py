@@ -1,0 +1,262 @@
+"""Training on a Dask cluster: any number of workers, whatever becomes of them, come to the bits of one process."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import nnarray as nn
+from nnarray.distributed import member, training
+
+# Dask leaves sockets open that it looks for free ports with.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning"),
+    pytest.mark.timeout(120),
+]
+distributed = pytest.importorskip("distributed")
+
+
+def cluster_of(workers: int, folder: Path, *, processes: bool = False) -> Any:
+    """A scheduler with workers, in threads of this process unless they are to be killed."""
+    return distributed.LocalCluster(
+        n_workers=workers,
+        threads_per_worker=1,
+        processes=processes,
+        protocol="tcp://",
+        dashboard_address=":0",
+        local_directory=str(folder),
+    )
+
+
+@pytest.fixture(scope="module")
+def five(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    with cluster_of(5, tmp_path_factory.mktemp("workers")) as local, distributed.Client(local) as client:
+        yield client
+
+
+def digest(model: nn.Model) -> str:
+    """Of parameters, state and history."""
+    total = hashlib.sha256()
+    for vector in (model.theta, model.state):
+        total.update(nn.backend("numpy").asarray(vector).tobytes())
+    total.update(repr({name: each for name, each in model.history.columns.items() if name != "seconds"}).encode())
+    return total.hexdigest()
+
+
+def trained(cluster: Any, flag: str = "numpy", **settings: Any) -> nn.Model:
+    be, rng = nn.backend(flag), np.random.default_rng(0)
+    X, y = settings.pop("X", rng.normal(size=(203, 6)).astype("float32")), rng.integers(0, 3, 203)
+    layers = nn.Dense(16, "relu"), nn.Dropout(0.3), nn.Dense(16, "tanh"), nn.BatchNorm(), nn.Dense(3)
+    model = nn.Network(*layers).init((6,), seed=0, backend=be, dtype="float32")
+    settings = {"epochs": 3, "batch_size": 32, "optimizer": nn.Adam(0.01), "grains": 8} | settings
+    model.fit(X if isinstance(X, nn.datasets.Source) else be.asarray(X), be.asarray(y), cluster=cluster, **settings)
+    return model
+
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "adam": {},
+    "momentum, weights, average": {
+        "optimizer": nn.SGD(0.05, momentum=0.9),
+        "sample_weight": np.random.default_rng(1).random(203),
+        "ema": 0.9,
+    },
+    "validation, metrics, early stopping": {
+        "validation": 0.2,
+        "metrics": ["accuracy"],
+        "callbacks": [nn.EarlyStopping("val_loss", patience=1)],
+        "epochs": 8,
+    },
+    "a schedule, two grains": {"optimizer": nn.SGD(nn.schedules.Cosine(0.1, epochs=3), clip_norm=1.0), "grains": 2},
+}
+
+
+@pytest.mark.parametrize("flag", ["numpy", "torch"])
+@pytest.mark.parametrize("name", SETTINGS)
+def test_five_workers_come_to_the_bits_of_one_process(five: Any, flag: str, name: str) -> None:
+    if flag == "torch":
+        pytest.importorskip("torch")
+    own = SETTINGS[name]
+    if "sample_weight" in own:
+        own = own | {"sample_weight": nn.backend(flag).asarray(own["sample_weight"])}
+    assert digest(trained(five, flag, **own)) == digest(trained(None, flag, **own))
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3, 8])
+def test_any_number_of_workers(tmp_path: Path, workers: int) -> None:
+    with cluster_of(workers, tmp_path) as local, distributed.Client(local) as client:
+        assert digest(trained(client)) == digest(trained(None))
+        assert digest(trained(local.scheduler_address)) == digest(trained(None))
+
+
+def test_long_vectors_are_added_in_parts(five: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(member, "SHORT", 10)
+    assert digest(trained(five)) == digest(trained(None))
+
+
+def test_a_mapped_file_is_read_by_each_worker(five: Any, tmp_path: Path) -> None:
+    X = np.random.default_rng(0).normal(size=(203, 6)).astype("float32")
+    np.save(tmp_path / "X.npy", X)
+    assert digest(trained(five, X=nn.datasets.memory_mapped(tmp_path / "X.npy"))) == digest(trained(None, X=X))
+
+
+def test_a_training_goes_on_elsewhere(five: Any, tmp_path: Path) -> None:
+    """Begun on a cluster, gone on with in one process, and the other way round."""
+    want = digest(trained(None, epochs=4))
+    for first, second in ((five, None), (None, five)):
+        file = tmp_path / f"{first is None}.safetensors"
+        trained(first, epochs=2, checkpoint=file)
+        assert digest(trained(second, epochs=4, checkpoint=file, resume=True)) == want
+
+
+def test_what_callbacks_change_is_gone_on_with(five: Any) -> None:
+    def half(run: nn.Run) -> None:
+        run.model.theta = 0.5 * run.model.theta
+
+    assert digest(trained(five, callbacks=[half])) == digest(trained(None, callbacks=[half]))
+
+
+# --- Workers that are lost ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    folder = tmp_path_factory.mktemp("processes")
+    with cluster_of(3, folder, processes=True) as local, distributed.Client(local) as client:
+        yield client
+
+
+def while_training(client: Any, harm: Callable[[], None], **settings: Any) -> nn.Model:
+    """A training in whose second epoch something happens, which is at work for some seconds."""
+    happened = threading.Event()
+
+    def look(run: nn.Run) -> None:
+        if run.epoch == 1:
+            threading.Timer(0.05, lambda: (harm(), happened.set())).start()
+
+    model = trained(client, epochs=30, callbacks=[look], **settings)
+    assert happened.is_set()
+    return model
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_worker_that_dies_or_hangs(processes: Any, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    monkeypatch.setattr(training, "PATIENCE", 1.0)
+    pids = processes.run(os.getpid)
+    victim = next(iter(pids.values()))
+    begun = time.monotonic()
+    try:
+        model = while_training(processes, lambda: os.kill(victim, number))
+    finally:
+        if number == signal.SIGSTOP:
+            os.kill(victim, signal.SIGCONT)
+    assert digest(model) == digest(while_training(None, lambda: None))
+    assert time.monotonic() - begun < 60
+    processes.wait_for_workers(3, timeout=60)
+
+
+def test_all_workers_die(processes: Any) -> None:
+    """Their nannies start them again, and the epoch is taken once more."""
+    pids = processes.run(os.getpid)
+    with pytest.warns(RuntimeWarning, match="all workers of the Dask scheduler at .* left the training"):
+        model = while_training(processes, lambda: [os.kill(pid, signal.SIGKILL) for pid in pids.values()])
+    assert digest(model) == digest(while_training(None, lambda: None))
+    processes.wait_for_workers(3, timeout=60)
+
+
+def test_a_worker_that_comes_takes_part(tmp_path: Path) -> None:
+    with cluster_of(1, tmp_path) as local, distributed.Client(local) as client:
+        model = while_training(client, lambda: local.scale(3))
+        client.wait_for_workers(3, timeout=30)
+    assert digest(model) == digest(while_training(None, lambda: None))
+
+
+# --- What is refused -------------------------------------------------------------------------------------------------
+
+
+def test_workers_that_round_otherwise(five: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    proofs = iter("ABABA")
+    monkeypatch.setattr(member, "proof", lambda trainer: next(proofs))
+    with pytest.warns(RuntimeWarning, match="takes no part in the training: its processor or libraries round other"):
+        model = trained(five)
+    assert digest(model) == digest(trained(None))
+    proofs = iter("ABCDE")
+    assert digest(trained(nn.distributed.Cluster(five, exact=False))) == digest(model)
+
+
+def test_a_file_that_workers_do_not_find(five: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    np.save(tmp_path / "X.npy", np.ones((203, 6), np.float32))
+    X = nn.datasets.memory_mapped(tmp_path / "X.npy")
+    monkeypatch.setattr(member.Member, "_made", lambda self, sent: (_ for _ in ()).throw(FileNotFoundError("no X.npy")))
+    with (
+        pytest.warns(RuntimeWarning, match=r"takes no part in the training: no X\.npy"),
+        pytest.raises(ConnectionError, match=r"no worker of the Dask scheduler at .* can train: .*no X\.npy"),
+    ):
+        trained(five, X=X)
+
+
+class Broken(nn.datasets.Source):
+    """Whose rows cannot be read any more, after a while."""
+
+    left = 40
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (203, 6)
+
+    def rows(self, indices: Any) -> np.ndarray:
+        count = len(range(203)[indices]) if isinstance(indices, slice) else len(indices)
+        self.left -= 1
+        if self.left < 0:
+            raise OSError("the disk is gone")
+        return np.zeros((count, 6), np.float32)
+
+
+def test_an_error_at_a_worker_is_the_user_s(five: Any) -> None:
+    with pytest.raises(OSError, match="the disk is gone"):
+        trained(five, X=Broken(), epochs=100)
+    assert digest(trained(five)) == digest(trained(None))  # the workers are as they were
+
+
+def test_a_cluster_without_workers(tmp_path: Path) -> None:
+    with (
+        cluster_of(0, tmp_path) as local,
+        distributed.Client(local) as client,
+        pytest.raises(ConnectionError, match=r"can train: it has no workers\. Start workers where nnarray"),
+    ):
+        trained(client)
+
+
+def test_an_asynchronous_client_is_refused() -> None:
+    class Asynchronous(distributed.Client):
+        asynchronous = True
+
+        def __init__(self) -> None:
+            pass
+
+        def __del__(self) -> None:
+            pass
+
+    with pytest.raises(TypeError, match="asynchronous=True gives coroutines; make one without it"):
+        trained(Asynchronous())
+
+
+def test_ctrl_c_leaves_the_last_finished_step(five: Any) -> None:
+    def interrupt(run: nn.Run) -> None:
+        if run.epoch == 2:
+            raise KeyboardInterrupt
+
+    be = nn.backend("numpy")
+    X = np.random.default_rng(0).normal(size=(203, 6)).astype("float32")
+    model = nn.Network(nn.Dense(3)).init((6,), seed=0, dtype="float32")
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X, be.asarray(X[:, 0] > 0) * 1, cluster=five, epochs=9, callbacks=[interrupt])
+    assert model.history.steps == 2 * 7
