@@ -382,6 +382,11 @@ SETTINGS: dict[str, Case] = {
         lambda: SMALL.init((2,), backend=b.be, dtype="float64").fit(b.X, b.y, precision="float16")
     ),
     "no batches for a step": lambda b: lambda: b.fit(accumulate=0),
+    "grains that are no power of two": lambda b: lambda: b.fit(grains=6),
+    "grains of several batches a step": lambda b: lambda: b.fit(grains=4, accumulate=2),
+    "grains and prepared steps": lambda b: lambda: b.fit(grains=4, engine="numpy"),
+    "a cluster that is none": lambda b: lambda: b.fit(cluster=3),
+    "a scheduler that is not there": lambda b: lambda: b.fit(cluster="tcp://127.0.0.1:9"),
     "an average that never moves": lambda b: lambda: b.fit(ema=1.0),
     "a rate that nothing improves at": lambda b: lambda: b.model.find_lr(b.X, b.y, lowest=1e6, highest=1e9).suggestion,
     "an unknown engine": lambda b: lambda: b.fit(engine="turbo"),

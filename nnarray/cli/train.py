@@ -132,6 +132,19 @@ def train(
         Path | None,
         typer.Option("--scratch", help="The folder for that; default: where the table is.", show_default=False),
     ] = None,
+    grains: Annotated[
+        int | None,
+        typer.Option(
+            "--grains",
+            help="Into how many parts each batch is cut, a power of two: as many workers can share it. Default: 1, and "
+            "8 on a cluster.",
+            show_default=False,
+        ),
+    ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option("--scheduler", help="Of Dask, such as tcp://10.0.0.1:8786: the workers of its cluster compute."),
+    ] = None,
     checkpoint_every: Annotated[int, typer.Option("--checkpoint-every", help="Epochs from one save to the next.")] = 1,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the file of --out, if it is there, up to --epochs in all.")
@@ -184,6 +197,8 @@ def train(
         dtype=dtype,
         stream=stream,
         scratch=scratch,
+        grains=grains,
+        scheduler=scheduler,
     )
     files.prove(archive.named_file(out))
     if report is not None:

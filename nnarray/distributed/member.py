@@ -80,10 +80,10 @@ def host_state(at: TrainingState) -> TrainingState:
 
 
 def state_on(be: Backend, at: TrainingState, like: TrainingState) -> TrainingState:
-    """The same, in arrays of a backend that have the dtypes of those in `like`."""
+    """The same, in arrays of a backend of its own that have the dtypes of those in `like`."""
     slots = {name: be.asarray(slot, dtype=like.slots[name].dtype) for name, slot in at.slots.items()}
     theta, state = (be.asarray(each, dtype=like.theta.dtype) for each in (at.theta, at.state))
-    return at._replace(theta=theta, state=state, slots=slots)
+    return at._replace(theta=theta, state=state, slots=slots).copied()
 
 
 def data_on(be: Backend, data: Data) -> Data:

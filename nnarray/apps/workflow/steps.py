@@ -77,6 +77,8 @@ class Plan:
     dtype: str = "float32"
     stream: bool | None = None
     scratch: Path | None = None
+    grains: int | None = None
+    scheduler: str | None = None
 
     def __post_init__(self) -> None:
         named(self.task, dict.fromkeys(("auto", "classify", "regress")), "--task")
@@ -219,6 +221,11 @@ def train(model: Model, examples: Examples, plan: Plan, out: Path, callbacks: Se
         On Ctrl-C; the last finished epoch is in the file.
     """
     be = backend_of(model.theta)
+    if plan.scheduler is not None and isinstance(examples.X, Source):
+        raise ValueError(
+            "the table is held in a file that no other process can open (--stream), and the workers of --scheduler "
+            "need its rows: pass --no-stream if it fits into the memory, or leave out --scheduler."
+        )
     held_out = len(examples.held_out) > 0
     stop = _stopping(plan, held_out)
     if plan.resume and out.exists():
@@ -244,6 +251,8 @@ def train(model: Model, examples: Examples, plan: Plan, out: Path, callbacks: Se
         progress=False,
         checkpoint=Checkpoint(out, every=plan.checkpoint_every),
         resume=plan.resume,
+        grains=plan.grains,
+        cluster=plan.scheduler,
     )
     rows = examples.held_out if held_out else examples.train
     outputs, truth = outputs_of(model, (held if held_out else kept)[0]), examples.y[rows]
