@@ -29,7 +29,8 @@ import typer
 from dask.distributed import Client, LocalCluster
 
 import nnarray as nn
-from nnarray.distributed.member import TRAININGS, Member, install
+from nnarray.distributed.member import Member
+from nnarray.distributed.messages import TRAININGS, install
 from nnarray.training.state import TrainingState
 
 app = typer.Typer(help="Training on a Dask cluster of this machine.")

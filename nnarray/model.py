@@ -670,7 +670,8 @@ class Model:
         ----------
         X : array, shape (N, ...), Source, or mapping of str to such
             A mapping where the network takes several inputs. Of a `Source`, or an array of a mapped file, one batch is
-            read at a time, and moved to where the model is.
+            read at a time, and moved to where the model is. On a cluster also a Dask array or dataframe, whose blocks
+            stay where they are.
         y : array
             Labels, shape (N,), for "cross_entropy"; else the outputs' shape.
         loss : str or Loss
@@ -754,7 +755,10 @@ class Model:
         arguments = locals() | {"engine": self.engine_for(engine)}
         if cluster is not None:
             arguments["cluster"] = cluster_of(cluster)
-        return fit(self, X, y, FitSettings.of(arguments))
+        settings = FitSettings.of(arguments)
+        if settings.cluster is not None:
+            return importlib.import_module("nnarray.distributed.training").fit_on_cluster(self, X, y, settings)
+        return fit(self, X, y, settings)
 
     def find_lr(
         self,

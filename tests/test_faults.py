@@ -1136,7 +1136,10 @@ def test_dask_arrays_are_computed_where_the_user_says(host: nn.Backend) -> None:
     array = importlib.import_module("dask.array")
     X = array.from_array(np.arange(16.0).reshape(8, 2), chunks=4)
     for given, count in ((X, 8), (X[X[:, 0] > 4], 5)):
-        with pytest.raises(TypeError, match=r"X must be an array; got Array\. If .*; predict takes it as it is\."):
+        with pytest.raises(
+            TypeError,
+            match=r"X must be an array; got Array\. If .*; predict takes it as it is, and fit with a cluster\.",
+        ):
             SMALL.init((2,))(given)
         assert host.asarray(given).shape == (count, 2)
 

@@ -70,7 +70,7 @@ def as_data(x: Any, name: str) -> Array:
         if isinstance(x, str | os.PathLike):
             make = f"If {str(x)!r} is the path of a .npy file, pass nn.datasets.memory_mapped({str(x)!r})."
         if is_lazy(x):
-            make = f"If it fits into memory, {make[0].lower()}{make[1:-1]}; predict takes it as it is."
+            make = f"If it fits into memory, {make[0].lower()}{make[1:-1]}; predict, and fit with a cluster, take it."
         raise TypeError(f"{name} must be an array; got {type(x).__name__}. {make}")
     x = owner.borrow(x) if owner else x
     refuse_non_numeric(x, name)

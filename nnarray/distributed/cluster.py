@@ -6,8 +6,8 @@ import importlib
 import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from nnarray.names import shown
@@ -40,6 +40,13 @@ class Cluster:
     client: Any
     backend: str | None = None
     exact: bool = True
+
+    @contextmanager
+    def connected(self) -> Generator[Cluster]:
+        """With a client; one that is made here is closed at the end."""
+        client = client_of(self.client)
+        with nullcontext() if client is self.client else client:
+            yield replace(self, client=client)
 
     def trainer(self, model: Any, *arguments: Any, **settings: Any) -> Any:
         """What trains a model with these workers."""

@@ -10,15 +10,16 @@ import asyncio
 import concurrent.futures
 import hashlib
 import operator
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from importlib import metadata
 from typing import Any
 
 import numpy as np
 
 from nnarray.backends import Backend, backend, backend_of
+from nnarray.distributed.blocks import Blocks
+from nnarray.distributed.messages import TRAININGS, asked
 from nnarray.kernels.engines import LAYERS, computing
 from nnarray.kernels.one_thread import one_thread
 from nnarray.persistence.archive import on_host
@@ -29,12 +30,7 @@ from nnarray.training.state import TrainingState
 from nnarray.training.trainer import Finished
 from nnarray.typing import Array
 
-VERSION = metadata.version("nnarray")
 SHORT = 2**15  # numbers that one worker adds up for all; more are shared
-OP = "nnarray"
-"""What messages to a worker are called."""
-TRAININGS = "nnarray_trainings"
-ALIVE, JOIN = "alive", "join"
 
 
 class Abandoned(Exception):
@@ -86,15 +82,16 @@ def state_on(be: Backend, at: TrainingState, like: TrainingState) -> TrainingSta
     return at._replace(theta=theta, state=state, slots=slots).copied()
 
 
-def data_on(be: Backend, data: Data) -> Data:
-    """The same examples on another backend."""
+def data_on(be: Backend, data: Data, worker: Any) -> Data:
+    """The same examples where a worker computes; rows that other workers keep are asked for by this one."""
 
     def moved(inputs: Inputs) -> Inputs:
         if isinstance(inputs, InMemory):
             return InMemory(be.asarray(inputs.x))
         if isinstance(inputs, Named):
             return Named({name: moved(each) for name, each in inputs.inputs.items()})
-        return replace(inputs, be=be)
+        source = inputs.source.at(worker) if isinstance(inputs.source, Blocks) else inputs.source
+        return replace(inputs, source=source, be=be)
 
     weights = None if data.weights is None else be.asarray(data.weights)
     return Data(moved(data.inputs), be.asarray(data.target), weights, be.asarray(data.y))
@@ -135,10 +132,8 @@ class Member:
         return await self._threaded(proof, self.trainer)
 
     def _made(self, sent: Sent) -> GrainedTrainer:
-        model, data = sent.model, sent.data
-        if sent.backend is not None:
-            be = backend(sent.backend)
-            model, data = model.to(be), data_on(be, data)
+        model = sent.model if sent.backend is None else sent.model.to(backend(sent.backend))
+        data = data_on(backend_of(model.theta), sent.data, self.worker)
         at, own = sent.settings["at"], {"threads": self.worker.state.nthreads, "together": self._together}
         settings: dict[str, Any] = sent.settings | own | {"at": state_on(backend_of(model.theta), at, at)}
         return GrainedTrainer.of(model, data, **settings)
@@ -291,49 +286,3 @@ def proof(trainer: GrainedTrainer) -> str:
     vector, _ = trainer.grain(at.theta, at.state, *trainer.data.batch(few), trainer.words_of[0], at.step)
     digest.update(on_host(vector).tobytes())
     return digest.hexdigest()
-
-
-# --- Messages --------------------------------------------------------------------------------------------------------
-
-
-def install(dask_worker: Any) -> str:
-    """Let a worker take part in trainings; which version it has."""
-    trainings: dict[str, Member] = dask_worker.__dict__.setdefault(TRAININGS, {})
-
-    async def called(training: str, do: str, arguments: Sequence[Any]) -> dict[str, Any]:
-        """The answer of a part in a training; errors are sent back."""
-        from distributed.protocol.serialize import to_serialize
-
-        try:
-            if do == ALIVE:
-                return {"answer": True}
-            if do == JOIN:
-                trainings[training] = Member(dask_worker, training)
-            elif training not in trainings:
-                raise ConnectionError(f"worker {dask_worker.address} takes no part in this training")
-            return {"answer": to_serialize(await getattr(trainings[training], do)(*arguments))}
-        except Exception as error:
-            return {"error": to_serialize(error)}
-
-    dask_worker.handlers[OP] = called
-    return VERSION
-
-
-async def asked(rpc: Any, address: str, training: str, do: str, *arguments: Any) -> Any:
-    """What the member at an address answers.
-
-    Raises
-    ------
-    ConnectionError
-        If it does not take part.
-    Exception
-        What it raises.
-    """
-    from distributed.protocol.serialize import to_serialize
-
-    answer = await getattr(rpc(address), OP)(training=training, do=do, arguments=to_serialize(arguments))
-    if answer is None:
-        raise ConnectionError(f"worker {address} takes no part in this training")
-    if "error" in answer:
-        raise answer["error"]
-    return answer["answer"]

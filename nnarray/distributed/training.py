@@ -13,14 +13,19 @@ import uuid
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from nnarray.backends import backend_of
-from nnarray.distributed.cluster import Cluster, client_of
-from nnarray.distributed.member import ALIVE, JOIN, VERSION, Report, Sent, asked, install, state_on
+from nnarray.distributed.blocks import examples_of
+from nnarray.distributed.cluster import Cluster
+from nnarray.distributed.member import Member, Report, Sent, state_on
+from nnarray.distributed.messages import ALIVE, JOIN, VERSION, asked, install
 from nnarray.kernels.compilation import quiet
+from nnarray.training.callbacks import History
+from nnarray.training.fit import fit
 from nnarray.training.grains import GrainedTrainer
+from nnarray.training.settings import FitSettings
 from nnarray.training.state import TrainingState
 from nnarray.training.trainer import Finished
 
@@ -44,29 +49,25 @@ class ClusterTrainer(GrainedTrainer):
         own = {name: each for name, each in settings.items() if name not in ("metrics",)}
         own |= {"loss": self.loss, "optimizer": self.optimizer, "batch_size": self.batch_size, "engine": self.engine}
         sent = Sent(model.copy(), self.data._replace(y=self.data.target), own | {"at": self.at}, cluster.backend)
-        self.client = client_of(cluster.client)
-        self.closes = self.client is not cluster.client
-        self.team = Team(self.client, sent, self.grains, cluster.exact)
+        self.team = Team(cluster.client, sent, self.grains, cluster.exact)
         self.shown: TrainingState | None = self.at
         """What the workers know."""
         self.together_steps = 1
 
     def release(self) -> None:
         """Let go of all memory, here and at the workers."""
-        self._end()
+        self._dismiss()
         super().release()
 
     def back_to(self, saved: TrainingState) -> None:
         """Undo what was done since; what is left is taken here."""
         super().back_to(saved)
-        self._end()
+        self._dismiss()
 
-    def _end(self) -> None:
+    def _dismiss(self) -> None:
         if self.team is not None:
             self.team.dismiss()
             self.team = None
-            if self.closes:
-                self.client.close()
 
     @quiet
     def epochs(
@@ -102,6 +103,17 @@ class ClusterTrainer(GrainedTrainer):
         outputs = [be.asarray(each) for report in reports for each in report.outputs]
         rows = [self._rows(order, place) for place in self._places()] if self.keep_outputs else []
         return Finished(losses, masses, rows, outputs)
+
+
+def fit_on_cluster(model: Any, X: Any, y: Any, settings: FitSettings) -> History:
+    """`Model.fit` with workers; Dask collections stay where they are, but for labels and weights."""
+    with settings.cluster.connected() as cluster:
+        held_out = settings.validation if isinstance(settings.validation, tuple) else ()
+        X, y, weights, *held_out = examples_of(
+            model, cluster.client, X, y, settings.sample_weight, *held_out, check_finite=settings.check_finite
+        )
+        validation = tuple(held_out) or settings.validation
+        return fit(model, X, y, replace(settings, cluster=cluster, sample_weight=weights, validation=validation))
 
 
 def begun(cluster: Cluster, model: Any, *arguments: Any, **settings: Any) -> ClusterTrainer:
@@ -223,7 +235,7 @@ class Team:
         version = await self._installed(address)
         if version != VERSION:
             raise Lost(f"it has nnarray {version}, and here is {VERSION}")
-        return await self._asked(address, JOIN, self.sent)
+        return await self._asked(address, JOIN, Member, self.sent)
 
     async def _installed(self, address: str) -> str:
         call = asyncio.ensure_future(self.client._run(install, workers=[address], on_error="return"))
@@ -356,8 +368,8 @@ class Team:
         self.fruitless += 1
         if self.fruitless > TRIES:
             raise ConnectionError(
-                f"workers died again and again at the same steps. Give them more memory (`dask worker "
-                f"--memory-limit`), or take a smaller batch_size, and look at what they wrote."
+                "workers died again and again at the same steps. Give them more memory (`dask worker "
+                "--memory-limit`), or take a smaller batch_size, and look at what they wrote."
             )
         warnings.warn(f"{_all_left(self.client)} Waiting for others.", RuntimeWarning, stacklevel=2)
         stop = time.monotonic() + WAIT

@@ -1,0 +1,167 @@
+"""Examples that lie in the memory of a cluster's workers: the blocks of a Dask array or dataframe."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from nnarray.backends import backend_of, is_lazy, library_of
+from nnarray.datasets.sources import Placed, Source
+from nnarray.distributed.messages import ROWS, asked, install_everywhere
+from nnarray.layers.kinds import REAL, Spec
+from nnarray.names import shown
+from nnarray.training.inputs import inputs_of, refuse_shape
+from nnarray.typing import Shape
+
+WAIT = 60.0  # seconds for a block that was lost with its worker to be computed again
+PAUSE = 0.2
+
+
+def examples_of(model: Any, client: Any, X: Any, *others: Any, check_finite: bool) -> tuple[Any, ...]:
+    """X, of a Dask collection as a source whose blocks stay where they are; the others, such as labels, come here.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the network does not take such examples, or they hold NaN or infinity.
+    """
+    here = tuple(client.compute(each).result() if is_lazy(each) else each for each in others)
+    here = tuple(x if x is None or library_of(x) else backend_of(model.theta).asarray(x) for x in here)
+    if not is_lazy(X):
+        return X, *here
+    source = _blocks_of(client, X)
+    spec = model.inputs
+    if not isinstance(spec, Spec):
+        raise TypeError("the network takes inputs by name, and a Dask array is one: pass X.compute().")
+    refuse_shape(spec.shape, source.shape, "X")
+    if check_finite:
+        _search(model, client, source)
+    dtype = model.theta.dtype if spec.kind == REAL else None
+    return Placed(source, backend_of(model.theta), dtype, checked=check_finite), *here
+
+
+def _blocks_of(client: Any, X: Any) -> Blocks:
+    """Ask the workers to compute the blocks and keep them."""
+    if hasattr(type(X), "to_dask_array"):
+        X = X.to_dask_array()
+    if not hasattr(type(X), "map_blocks"):
+        raise TypeError(f"X must be a Dask array or dataframe, or an array; got {shown(X)}. Take X.compute().")
+    if X.dtype.kind not in "fiub":
+        raise TypeError(f"X must hold real numbers; got dtype {X.dtype}. Choose columns of numbers, or convert them.")
+    X = X.rechunk(dict.fromkeys(range(1, X.ndim), -1))
+    futures = client.compute([*X.to_delayed().ravel()])
+    lengths = client.gather(client.map(len, futures))
+    install_everywhere(client)
+    ends = tuple(np.cumsum([0, *lengths]).tolist())
+    return Blocks(tuple(each.key for each in futures), ends, tuple(X.shape[1:]), X._meta[:0], futures)
+
+
+def _search(model: Any, client: Any, source: Blocks) -> None:
+    """Refuse NaN and infinity where the blocks are."""
+    sent = client.submit(_same, model.copy(), pure=False)
+    names = [f"X[{first}:{stop}]" for first, stop in pairwise(source.ends)]
+    client.gather(client.map(_searched, source.futures, names, model=sent, pure=False))
+
+
+def _same(x: Any) -> Any:
+    return x
+
+
+def _searched(block: Any, name: str, model: Any) -> None:
+    if len(block):
+        inputs_of(model, backend_of(model.theta).asarray(block), name, check_finite=True)
+
+
+def _picked(block: Any, rows: Any) -> Any:
+    return block[rows]
+
+
+@dataclass(frozen=True)
+class Blocks(Source):
+    """The rows of blocks that workers keep: each batch is put together from those that hold its rows."""
+
+    keys: tuple[str, ...]
+    """By which Dask knows the blocks."""
+    ends: tuple[int, ...]
+    """Where each one begins, and where the last one ends."""
+    inner: Shape
+    empty: Any = field(repr=False)
+    """No rows, of the library and the dtype of the blocks."""
+    futures: Sequence[Any] = field(default=(), repr=False)
+    """What makes the workers keep them; at the client alone."""
+    worker: Any = field(default=None, repr=False)
+    """That asks for rows, if it is not the client."""
+
+    reads_ahead = True
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Blocks, (self.keys, self.ends, self.inner, self.empty)
+
+    def at(self, worker: Any) -> Blocks:
+        """The same, as a worker sees it."""
+        return replace(self, worker=worker)
+
+    @property
+    def shape(self) -> Shape:
+        """The shape of all examples together."""
+        return (self.ends[-1], *self.inner)
+
+    def rows(self, indices: Any) -> Any:
+        """The examples at `indices`, from wherever they are."""
+        indices = np.arange(len(self))[indices] if isinstance(indices, slice) else np.asarray(indices)
+        of = np.searchsorted(self.ends, indices, side="right") - 1
+        wanted = {int(i): indices[of == i] - self.ends[i] for i in np.unique(of)}
+        found = self._asked_for(wanted) if self.worker is None else self._fetched(wanted)
+        if not found:
+            return self.empty
+        together, places = _joined(found), np.concatenate([np.flatnonzero(of == i) for i in wanted])
+        return together[np.argsort(places)]
+
+    def _asked_for(self, wanted: dict[int, np.ndarray]) -> list[Any]:
+        """By the client."""
+        client = self.futures[0].client
+        return client.gather([client.submit(_picked, self.futures[i], rows, pure=False) for i, rows in wanted.items()])
+
+    def _fetched(self, wanted: dict[int, np.ndarray]) -> list[Any]:
+        """By a worker: its own blocks, and those of others by Dask's connections."""
+        loop = self.worker.loop.asyncio_loop
+        return asyncio.run_coroutine_threadsafe(self._from_workers(self.worker, wanted), loop).result()
+
+    async def _from_workers(self, worker: Any, wanted: dict[int, np.ndarray]) -> list[Any]:
+        found: dict[int, Any] = {}
+        for _ in range(int(WAIT / PAUSE)):
+            missing = [i for i in wanted if i not in found]
+            if not missing:
+                return [found[i] for i in wanted]
+            holders = await worker.scheduler.who_has(keys=[self.keys[i] for i in missing])
+            calls = [self._from(worker, holders.get(self.keys[i], ()), i, wanted[i]) for i in missing]
+            rows = await asyncio.gather(*calls)
+            found |= {i: each for i, each in zip(missing, rows, strict=True) if each is not None}
+            if len(found) < len(wanted):
+                await asyncio.sleep(PAUSE)
+        raise ConnectionError(
+            f"blocks of X were lost with their workers, and were not computed again within {WAIT:.0f} seconds."
+        )
+
+    async def _from(self, worker: Any, holders: Iterable[str], i: int, rows: np.ndarray) -> Any:
+        """Rows of a block from whoever has it; None if nobody has."""
+        if self.keys[i] in worker.data:
+            return worker.data[self.keys[i]][rows]
+        for address in holders:
+            with suppress(OSError, KeyError):
+                return await asked(worker.rpc, address, "", ROWS, self.keys[i], rows)
+        return None
+
+
+def _joined(parts: list[Any]) -> Any:
+    if len(parts) == 1:
+        return parts[0]
+    owner = library_of(parts[0])
+    assert owner is not None
+    return backend_of(parts[0]).xp.concat(parts, axis=0)

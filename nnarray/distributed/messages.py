@@ -1,0 +1,88 @@
+"""Messages to a worker of a Dask cluster, by Dask's own connections: no port is opened for them."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Sequence
+from importlib import metadata
+from typing import Any
+
+VERSION = metadata.version("nnarray")
+OP = "nnarray"
+"""What these messages are called among those that a worker knows."""
+TRAININGS = "nnarray_trainings"
+ALIVE, JOIN, ROWS = "alive", "join", "rows"
+
+
+def install(dask_worker: Any) -> str:
+    """Let a worker answer; which version it has."""
+    trainings: dict[str, Any] = dask_worker.__dict__.setdefault(TRAININGS, {})
+
+    async def answer(training: str, do: str, arguments: Sequence[Any]) -> Any:
+        if do == ALIVE:
+            return True
+        if do == ROWS:
+            key, rows = arguments
+            return dask_worker.data[key][rows] if key in dask_worker.data else None
+        if do == JOIN:
+            kind, *arguments = arguments
+            trainings[training] = kind(dask_worker, training)
+        elif training not in trainings:
+            raise ConnectionError(f"worker {dask_worker.address} takes no part in this training")
+        return await getattr(trainings[training], do)(*arguments)
+
+    async def called(training: str, do: str, arguments: Sequence[Any]) -> dict[str, Any]:
+        """The answer of a part in a training; errors are sent back."""
+        from distributed.protocol.serialize import to_serialize
+
+        try:
+            return {"answer": to_serialize(await answer(training, do, arguments))}
+        except Exception as error:
+            return {"error": to_serialize(_sendable(error))}
+
+    dask_worker.handlers[OP] = called
+    return VERSION
+
+
+def _sendable(error: Exception) -> Exception:
+    """An error alone: what it came from may hold what cannot be sent."""
+    error.__cause__ = error.__context__ = None
+    error = error.with_traceback(None)
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error
+
+
+def install_everywhere(client: Any) -> None:
+    """Let all workers answer, also those that come later."""
+    from distributed import WorkerPlugin
+
+    class Installed(WorkerPlugin):
+        name = OP
+
+        def setup(self, worker: Any) -> None:
+            install(worker)
+
+    client.register_plugin(Installed())
+
+
+async def asked(rpc: Any, address: str, training: str, do: str, *arguments: Any) -> Any:
+    """What the worker at an address answers.
+
+    Raises
+    ------
+    ConnectionError
+        If it takes no part in the training.
+    Exception
+        What it raises.
+    """
+    from distributed.protocol.serialize import to_serialize
+
+    answer = await getattr(rpc(address), OP)(training=training, do=do, arguments=to_serialize(arguments))
+    if answer is None:
+        raise ConnectionError(f"worker {address} takes no part in this training")
+    if "error" in answer:
+        raise answer["error"]
+    return answer["answer"]
