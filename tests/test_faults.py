@@ -1138,7 +1138,7 @@ def test_dask_arrays_are_computed_where_the_user_says(host: nn.Backend) -> None:
     for given, count in ((X, 8), (X[X[:, 0] > 4], 5)):
         with pytest.raises(
             TypeError,
-            match=r"X must be an array; got Array\. If .*; predict takes it as it is, and fit with a cluster\.",
+            match=r"X must be an array; got Array\. If .*; predict, and fit with a cluster, take it\.",
         ):
             SMALL.init((2,))(given)
         assert host.asarray(given).shape == (count, 2)
