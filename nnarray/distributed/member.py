@@ -138,8 +138,12 @@ class Member:
         settings: dict[str, Any] = sent.settings | own | {"at": state_on(backend_of(model.theta), at, at)}
         return GrainedTrainer.of(model, data, **settings)
 
-    async def run(self, attempt: int, members: list[str], number: int, rate: float, begun: int, limit: int) -> Report:
-        """Take some steps of an epoch with other members."""
+    async def run(
+        self, attempt: int, members: list[str], step: int, number: int, rate: float, begun: int, limit: int
+    ) -> Report:
+        """Take some steps of an epoch with other members, after `step` steps in all."""
+        if self.trainer.at.step != step:
+            raise ConnectionError(f"worker {self.worker.address} is {self.trainer.at.step - step} steps ahead")
         self.attempt, self.members, self.cut_off = attempt, members, []
         for sending in self.sending:
             sending.cancel()
@@ -166,7 +170,7 @@ class Member:
 
     async def post(self, key: tuple[Any, ...], value: Any) -> None:
         """Something from another member."""
-        if key[0] >= self.attempt:
+        if key[0] >= self.attempt and not self._mail(key).done():
             self._mail(key).set_result(value)
 
     async def leave(self) -> None:
@@ -175,7 +179,8 @@ class Member:
         for waiting in (*self.sending, *self.mail.values()):
             waiting.cancel()
         del self.worker.__dict__[TRAININGS][self.training]
-        self.thread.submit(self.trainer.release)
+        if hasattr(self, "trainer"):
+            self.thread.submit(self.trainer.release)
         self.thread.shutdown(wait=False)
 
     # --- Steps, in a thread --------------------------------------------------------------------------------------

@@ -26,6 +26,8 @@ def install(dask_worker: Any) -> str:
             return dask_worker.data[key][rows] if key in dask_worker.data else None
         if do == JOIN:
             kind, *arguments = arguments
+            if training in trainings:  # it was thought lost
+                await trainings[training].leave()
             trainings[training] = kind(dask_worker, training)
         elif training not in trainings:
             raise ConnectionError(f"worker {dask_worker.address} takes no part in this training")

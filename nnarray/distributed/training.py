@@ -13,6 +13,7 @@ import uuid
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -78,23 +79,36 @@ class ClusterTrainer(GrainedTrainer):
             return super().epochs(number, rates, check, limit, begun)
         if self.at is not self.shown:
             self.team.tell(self.at)
-        first, reports, count = self.at.step, list[Report](), self.batches_per_epoch
         try:
-            while (taken := sum(len(each.losses) for each in reports)) < count:
-                begun_at = time.perf_counter()
-                report = self.team.run(number, rates[0], taken, min(self.together_steps, count - taken), first)
-                if report is None:
-                    reports.clear()  # nobody is left who knows of these steps
-                    self.team.tell(self.at)
-                else:
-                    reports.append(report)
-                spent = time.perf_counter() - begun_at
-                self.together_steps = max(int(self.together_steps * min(TOGETHER / spent, 2.0)), 1)
-                check()
-        finally:
-            if reports:
-                self.at = self.shown = state_on(backend_of(self.at.theta), self.team.state(), self.at)
+            reports, at = self._taken(number, rates[0], check)
+        except BaseException:
+            with suppress(ConnectionError):
+                self._know(self.team.state())
+            raise
+        self._know(at)
         return self._finished(number, reports)
+
+    def _taken(self, number: int, rate: float, check: Callable[[], None]) -> tuple[list[Report], TrainingState]:
+        """What the workers say of all steps of an epoch, and the state after it."""
+        assert self.team is not None
+        first, reports, count = self.at.step, list[Report](), self.batches_per_epoch
+        while True:
+            begun, taken = time.perf_counter(), sum(len(each.losses) for each in reports)
+            try:
+                if taken == count:
+                    return reports, self.team.state()
+                limit = min(self.together_steps, count - taken)
+                reports.append(self.team.run(number, rate, taken, limit, first + taken))
+            except AllLeft as error:  # nobody is left who knows of these steps
+                reports.clear()
+                self.team.wait_for_others(error)
+                self.team.tell(self.at)
+            spent = time.perf_counter() - begun
+            self.together_steps = max(int(self.together_steps * min(TOGETHER / spent, 2.0)), 1)
+            check()
+
+    def _know(self, at: TrainingState) -> None:
+        self.at = self.shown = state_on(backend_of(self.at.theta), at, self.at)
 
     def _finished(self, number: int, reports: Iterable[Report]) -> Finished:
         be, order = backend_of(self.at.theta), self._order(number)
@@ -131,6 +145,10 @@ class Lost(ConnectionError):
     """A worker does not answer."""
 
 
+class AllLeft(ConnectionError):
+    """There is no worker that knows the state of the training."""
+
+
 @dataclass
 class Team:
     """The workers of one training."""
@@ -163,12 +181,34 @@ class Team:
         """Where the training is."""
         return self._sync(self._state)
 
-    def run(self, number: int, rate: float, begun: int, limit: int, first: int) -> Report | None:
-        """Some steps of an epoch, or the first few of them; None if all workers left, and others have come.
+    def run(self, number: int, rate: float, begun: int, limit: int, step: int) -> Report:
+        """Some steps of an epoch after the first few, or as many of them as were taken before somebody left.
 
-        `first` is how many steps were taken before the epoch.
+        `step` is how many were taken in all.
+
+        Raises
+        ------
+        AllLeft
+            If no worker is left.
         """
-        return self._sync(self._run, number, rate, begun, limit, first)
+        return self._sync(self._run, number, rate, begun, limit, step)
+
+    def wait_for_others(self, why: AllLeft) -> None:
+        """Wait until a worker comes, which knows the start of the training alone.
+
+        Raises
+        ------
+        ConnectionError
+            If none comes.
+        """
+        self.fruitless += 1
+        if self.fruitless > TRIES:
+            raise ConnectionError(
+                "workers died again and again at the same steps. Give them more memory (`dask worker "
+                "--memory-limit`), or take a smaller batch_size, and look at what they wrote."
+            ) from why
+        warnings.warn(f"{why} Waiting for others.", RuntimeWarning, stacklevel=2)
+        self._sync(self._anybody)
 
     def dismiss(self) -> None:
         """Let all workers go."""
@@ -229,12 +269,15 @@ class Team:
             self.joining[address] = asyncio.ensure_future(self._join(address))
 
     async def _there(self) -> Iterable[str]:
-        return (await self.client.scheduler.ncores()).keys()
+        try:
+            return (await self.client.scheduler.ncores()).keys()
+        except OSError:  # a scheduler that is gone sends nobody; who trains goes on
+            return ()
 
     async def _join(self, address: str) -> str:
         version = await self._installed(address)
         if version != VERSION:
-            raise Lost(f"it has nnarray {version}, and here is {VERSION}")
+            raise RuntimeError(f"it has nnarray {version}, and here is {VERSION}")
         return await self._asked(address, JOIN, Member, self.sent)
 
     async def _installed(self, address: str) -> str:
@@ -301,7 +344,11 @@ class Team:
                 return await self._asked(self.members[0], "state")
             except OSError as error:
                 self._lose(self.members[0], error)
-        raise ConnectionError(_all_left(self.client))
+        raise self._all_left
+
+    @property
+    def _all_left(self) -> AllLeft:
+        return AllLeft(f"all workers of the Dask scheduler at {self.client.scheduler.address!r} left the training.")
 
     async def _each(self, call: Callable[[str], Any]) -> None:
         """Ask all of them; those that do not answer are out."""
@@ -313,21 +360,20 @@ class Team:
             elif isinstance(answer, BaseException):
                 raise answer
 
-    async def _run(self, number: int, rate: float, begun: int, limit: int, first: int) -> Report | None:
-        await self._invite()
-        await self._admit()
+    async def _run(self, number: int, rate: float, begun: int, limit: int, step: int) -> Report:
+        if self.members:  # a new one gets its state from those that are there
+            await self._invite()
+            await self._admit()
         while self.members:
-            reports = await self._attempt(number, rate, begun, limit)
+            reports = await self._attempt(step, number, rate, begun, limit)
             if error := next((each.error for each in reports.values() if each.error is not None), None):
                 raise error
             best = max(reports, key=lambda address: reports[address].step, default=None)
-            if best is not None and reports[best].step > first + begun:
+            if best is not None and reports[best].step > step:
                 self.fruitless = 0
-                behind = [each for each in self.members if reports[each].step < reports[best].step]
-                await self._caught_up(behind, best)
+                await self._caught_up([each for each in reports if reports[each].step < reports[best].step], best)
                 return reports[best]
-        await self._anybody()
-        return None
+        raise self._all_left
 
     async def _caught_up(self, behind: list[str], best: str) -> None:
         for address in behind:
@@ -336,10 +382,10 @@ class Team:
             except OSError as error:
                 self._lose(address, error)
 
-    async def _attempt(self, number: int, rate: float, begun: int, limit: int) -> dict[str, Report]:
+    async def _attempt(self, step: int, *steps: Any) -> dict[str, Report]:
         """What each of them says who is still there afterwards."""
         self.attempt += 1
-        order = self.attempt, [*self.members], number, rate, begun, limit
+        order = self.attempt, [*self.members], step, *steps
         calls = {asyncio.ensure_future(self._asked(address, "run", *order)): address for address in self.members}
         reports: dict[str, Report] = {}
         pending, abandoned = set(calls), False
@@ -364,29 +410,17 @@ class Team:
             self._lose(address, error)
 
     async def _anybody(self) -> None:
-        """Wait until a worker comes, if all have left."""
-        self.fruitless += 1
-        if self.fruitless > TRIES:
-            raise ConnectionError(
-                "workers died again and again at the same steps. Give them more memory (`dask worker "
-                "--memory-limit`), or take a smaller batch_size, and look at what they wrote."
-            )
-        warnings.warn(f"{_all_left(self.client)} Waiting for others.", RuntimeWarning, stacklevel=2)
         stop = time.monotonic() + WAIT
         while not self.members:
             if time.monotonic() > stop:
                 raise ConnectionError(
-                    f"{_all_left(self.client)} None came within {WAIT:.0f} seconds. Start workers again; fit(..., "
+                    f"{self._all_left} None came within {WAIT:.0f} seconds. Start workers again; fit(..., "
                     f"checkpoint=..., resume=True) goes on after the last finished epoch."
                 )
             await self._invite()
             await self._wait_for(self.joining.values())
             await self._admit()
             await asyncio.sleep(LOOK)
-
-
-def _all_left(client: Any) -> str:
-    return f"all workers of the Dask scheduler at {client.scheduler.address!r} left the training."
 
 
 def _is_gone(error: BaseException) -> bool:
