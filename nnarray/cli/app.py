@@ -75,10 +75,12 @@ def _errors(*, debug: bool) -> Generator[None]:
 def _terminable() -> Generator[None]:
     """Let SIGTERM and SIGHUP end a command as Ctrl-C does, also where Ctrl-C is ignored; `nohup` still ignores SIGHUP.
 
-    If a signal has arrived, the command ends by that signal, even where an error came first.
+    If a signal has arrived, the command ends by that signal, even where an error came first. Where Python lets no error
+    out, as in what cleans up after an import, nothing is printed: the signal is remembered.
     """
     before: dict[int, Any] = {}
-    end = Ending()
+    end, unraisable = Ending(), sys.unraisablehook
+    sys.unraisablehook = lambda lost: None if lost.exc_type is Terminated else unraisable(lost)
     if threading.current_thread() is threading.main_thread():
         numbers = [n for n in TERMINATING if n == signal.SIGTERM or signal.getsignal(n) is not signal.SIG_IGN]
         numbers += [signal.SIGINT] * (signal.getsignal(signal.SIGINT) is signal.default_int_handler)
@@ -91,6 +93,7 @@ def _terminable() -> Generator[None]:
             raise
         end.check()
     finally:
+        sys.unraisablehook = unraisable
         for number, handler in before.items():
             signal.signal(number, handler or signal.SIG_DFL)
 

@@ -621,6 +621,26 @@ def test_a_signal_that_an_import_loses_ends_the_command(
     assert not Path("n.safetensors").exists()
 
 
+@on_unix
+def test_a_signal_where_python_lets_no_error_out_prints_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Cleaned:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGTERM)
+
+    plain = steps.model_for
+
+    def model_for(*words: Any, **options: Any) -> Any:
+        Cleaned()
+        return plain(*words, **options)
+
+    data = write("a.csv", houses())
+    monkeypatch.setattr("nnarray.apps.workflow.steps.model_for", model_for)
+    assert "nothing is saved" in fails(143, *training_on(data, "--out", "n.safetensors", epochs=1))
+    assert "ignored" not in capsys.readouterr().err
+
+
 def _losing(number: int, function: Any, later: Exception | None = None) -> Any:
     """The function, after an import in which a signal was lost."""
 
