@@ -16,6 +16,7 @@ import pytest
 
 import nnarray as nn
 from nnarray.distributed import member, training
+from tests.conftest import WHY_NOT
 
 # Dask leaves sockets open that it looks for free ports with.
 pytestmark = [
@@ -106,6 +107,16 @@ def test_a_mapped_file_is_read_by_each_worker(five: Any, tmp_path: Path) -> None
     X = np.random.default_rng(0).normal(size=(203, 6)).astype("float32")
     np.save(tmp_path / "X.npy", X)
     assert digest(trained(five, X=nn.datasets.memory_mapped(tmp_path / "X.npy"))) == digest(trained(None, X=X))
+
+
+@pytest.mark.parametrize("flag", [flag for flag in ("torch", "cupy:1") if not WHY_NOT[flag]])
+def test_workers_compute_where_they_are_told(five: Any, flag: str) -> None:
+    """The model stays where it is; its parameters have the bits of a model that is there."""
+    there = trained(None, flag)
+    got = trained(nn.distributed.Cluster(five, backend=flag))
+    assert isinstance(got.theta, np.ndarray)
+    assert got.theta.tobytes() == nn.backend("numpy").asarray(there.theta).tobytes()
+    assert got.history["loss"] == pytest.approx(there.history["loss"], rel=1e-6)  # the mean is taken here
 
 
 def test_a_training_goes_on_elsewhere(five: Any, tmp_path: Path) -> None:
