@@ -135,6 +135,23 @@ def test_what_callbacks_change_is_gone_on_with(five: Any) -> None:
     assert digest(trained(five, callbacks=[half])) == digest(trained(None, callbacks=[half]))
 
 
+def test_the_command_trains_on_a_cluster(five: Any, tmp_path: Path) -> None:
+    from nnarray.apps.workflow import steps
+
+    table, rng = tmp_path / "t.csv", np.random.default_rng(0)
+    table.write_text("a,b,y\n" + "".join(f"{a},{b},{int(a > b)}\n" for a, b in rng.normal(size=(200, 2))))
+    models = []
+    for settings in ({"grains": 8}, {"scheduler": five.scheduler.address}):
+        plan = steps.Plan(target=("y",), epochs=2, **settings)
+        examples = steps.read(table, plan)
+        model = steps.model_for(table, examples, plan, nn.backend("numpy"))
+        models.append(steps.train(model, examples, plan, tmp_path / "m.safetensors").model)
+    assert digest(models[0]) == digest(models[1])
+    streamed = steps.read(table, steps.Plan(target=("y",), stream=True))
+    with pytest.raises(ValueError, match="no other process can open.*pass --no-stream if it fits into the memory"):
+        steps.train(model, streamed, plan, tmp_path / "n.safetensors")
+
+
 # --- Workers that are lost ------------------------------------------------------------------------------------------
 
 
