@@ -20,6 +20,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from io import BufferedRandom, FileIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -327,6 +328,14 @@ def table_to_map(b: Bench) -> Call:
     return lambda: nn.datasets.memory_mapped("data.csv")
 
 
+def archive_to_map(save: Callable[..., None], name: str | None, **arrays: Any) -> Case:
+    def case(b: Bench) -> Call:
+        save("data.npz", **arrays)
+        return lambda: nn.datasets.memory_mapped("data.npz", name)
+
+    return case
+
+
 DATA_OF_ONE: dict[str, Case] = {
     "text": lambda b: lambda: b.fit(X=np.full((8, 2), "a")),
     "dates": lambda b: lambda: b.fit(X=np.full((8, 2), np.datetime64("2020-01-01"))),
@@ -360,6 +369,8 @@ DATA_OF_ONE: dict[str, Case] = {
     ),
     "training inside `jax.jit`": in_jit,
     "a file to map that is no `.npy` file": table_to_map,
+    "a compressed array to map": archive_to_map(np.savez_compressed, "X", X=np.ones((3, 2))),
+    "several arrays to map": archive_to_map(np.savez, None, X=np.ones((3, 2)), y=np.ones(3)),
     "rows of different lengths": lambda b: lambda: b.be.asarray([[1, 2], [3]]),
     "a data frame with text": lambda b: lambda: b.be.asarray(pd.DataFrame({"n": [1], "city": ["Bern"]})),
 }
@@ -793,6 +804,19 @@ def cut_short(b: Bench) -> Call:
     return lambda: nn.datasets.images("photos").load()
 
 
+def full_disk_for_images(b: Bench) -> Call:
+    image(b)
+    b.patch.setattr(
+        "nnarray.datasets.scratch.tempfile.TemporaryFile", lambda dir: BufferedRandom(FileIO("/dev/full", "r+"))
+    )
+    return lambda: nn.datasets.images("photos").on_disk(".")
+
+
+def no_folder_for_images(b: Bench) -> Call:
+    image(b)
+    return lambda: nn.datasets.images("photos").on_disk("none")
+
+
 def too_many_pixels(b: Bench) -> Call:
     image(b)
     b.patch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
@@ -813,6 +837,8 @@ IMAGES: dict[str, Case] = {
     "classes that hold the same folders": among(*(f"photos/{a}/{b}" for a in "ab" for b in ("cats", "dogs"))),
     "a folder in two classes": linked,
     "an image that cannot be decoded": photos(b"no image"),
+    "a full disk for images that the memory does not hold": full_disk_for_images,
+    "no folder for images that the memory does not hold": no_folder_for_images,
     "an image that is cut short": cut_short,
     "far too many pixels": too_many_pixels,
     "only broken images": photos(b"no image", errors="skip"),
