@@ -328,6 +328,20 @@ def table_to_map(b: Bench) -> Call:
     return lambda: nn.datasets.memory_mapped("data.csv")
 
 
+def pairs(b: Bench, *others: Any) -> nn.datasets.Stream:
+    return nn.datasets.stream([(b.X, b.y), *others])
+
+
+def streamed(wrong: Callable[[Bench], Any] | None = None) -> Case:
+    """Two batches, of which the second is wrong; or none."""
+    return lambda b: lambda: b.model.copy().fit(nn.datasets.stream([]) if wrong is None else pairs(b, wrong(b)))
+
+
+def used_up(b: Bench) -> Call:
+    once = iter([(b.X, b.y)])
+    return lambda: b.model.copy().fit(nn.datasets.stream(lambda: once))
+
+
 def archive_to_map(save: Callable[..., None], name: str | None, **arrays: Any) -> Case:
     def case(b: Bench) -> Call:
         save("data.npz", **arrays)
@@ -368,6 +382,17 @@ DATA_OF_ONE: dict[str, Case] = {
         lambda: SMALL.init((2,), backend="strict")(nn.backend("strict:device1").asarray(np.zeros((8, 2))))
     ),
     "training inside `jax.jit`": in_jit,
+    "an iterator for a stream": lambda b: lambda: nn.datasets.stream(iter([(b.X, b.y)])),
+    "no batches for a stream": lambda b: lambda: nn.datasets.stream(3),  # type: ignore[arg-type]
+    "a stream that is used up": used_up,
+    "a stream without batches": streamed(),
+    "a batch of a stream that is no pair": streamed(lambda b: b.X),
+    "a batch of a stream of another shape": streamed(lambda b: (b.X[:, :1], b.y)),
+    "a batch of a stream with weights, unlike others": streamed(lambda b: (b.X, b.y, np.ones(len(b.X)))),
+    "y beside a stream": lambda b: lambda: b.model.fit(nn.datasets.stream([(b.X, b.y)]), b.y),
+    "a part of a stream for validation": lambda b: lambda: b.model.fit(pairs(b), validation=0.2),
+    "a stream for L-BFGS": lambda b: lambda: b.model.fit(pairs(b), optimizer="lbfgs"),
+    "no y": lambda b: lambda: b.model.fit(b.X),
     "a file to map that is no `.npy` file": table_to_map,
     "a compressed array to map": archive_to_map(np.savez_compressed, "X", X=np.ones((3, 2))),
     "several arrays to map": archive_to_map(np.savez, None, X=np.ones((3, 2)), y=np.ones(3)),

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from nnarray.schedules import Constant, Schedule, schedule
 from nnarray.training.context import TrainingContext, interrupts_between_steps, saved_if_interrupted
 from nnarray.training.divergence import NO_STEP_TAKEN, diverged, without_scale
+from nnarray.training.stream_trainer import StreamTrainer
+from nnarray.training.streamed import Streamed
 from nnarray.training.trainer import Trainer
 
 log = logging.getLogger("nnarray")
@@ -35,7 +37,8 @@ def _trainer(context: TrainingContext) -> Trainer:
     """In the state in which the training begins, or goes on."""
     model, settings = context.model, context.settings
     start = context.begun or settings.start(model.theta, model.state, model.wiring.params)
-    return Trainer.of(
+    kind = StreamTrainer if isinstance(context.data, Streamed) else Trainer
+    return kind.of(
         model,
         context.data,
         settings.loss,
