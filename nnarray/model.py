@@ -34,6 +34,7 @@ from nnarray.backends import (
 )
 from nnarray.checks import integer
 from nnarray.datasets.sources import Source
+from nnarray.datasets.streams import Stream
 from nnarray.distributed.cluster import cluster_of
 from nnarray.drawing.diagram import plot_network
 from nnarray.engines import Predictor, prepared
@@ -640,8 +641,8 @@ class Model:
 
     def fit(
         self,
-        X: Inputs | Source,
-        y: Array,
+        X: Inputs | Source | Stream,
+        y: Array | None = None,
         *,
         loss: Any = "cross_entropy",
         optimizer: Any = "adam",
@@ -668,10 +669,11 @@ class Model:
 
         Parameters
         ----------
-        X : array, shape (N, ...), Source, or mapping of str to such
+        X : array, shape (N, ...), Source, mapping of str to such, or Stream
             A mapping where the network takes several inputs. Of a `Source`, or an array of a mapped file, one batch is
             read at a time, and moved to where the model is. On a cluster also a Dask array or dataframe, whose blocks
-            stay where they are.
+            stay where they are. A `Stream` has y and the weights in its batches, which keep their order and their
+            sizes, and are moved, too.
         y : array
             Labels, shape (N,), for "cross_entropy"; else the outputs' shape.
         loss : str or Loss

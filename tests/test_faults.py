@@ -20,6 +20,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from io import BufferedRandom, FileIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -327,6 +328,28 @@ def table_to_map(b: Bench) -> Call:
     return lambda: nn.datasets.memory_mapped("data.csv")
 
 
+def pairs(b: Bench, *others: Any) -> nn.datasets.Stream:
+    return nn.datasets.stream([(b.X, b.y), *others])
+
+
+def streamed(wrong: Callable[[Bench], Any] | None = None) -> Case:
+    """Two batches, of which the second is wrong; or none."""
+    return lambda b: lambda: b.model.copy().fit(nn.datasets.stream([]) if wrong is None else pairs(b, wrong(b)))
+
+
+def used_up(b: Bench) -> Call:
+    once = iter([(b.X, b.y)])
+    return lambda: b.model.copy().fit(nn.datasets.stream(lambda: once))
+
+
+def archive_to_map(save: Callable[..., None], name: str | None, **arrays: Any) -> Case:
+    def case(b: Bench) -> Call:
+        save("data.npz", **arrays)
+        return lambda: nn.datasets.memory_mapped("data.npz", name)
+
+    return case
+
+
 DATA_OF_ONE: dict[str, Case] = {
     "text": lambda b: lambda: b.fit(X=np.full((8, 2), "a")),
     "dates": lambda b: lambda: b.fit(X=np.full((8, 2), np.datetime64("2020-01-01"))),
@@ -359,7 +382,21 @@ DATA_OF_ONE: dict[str, Case] = {
         lambda: SMALL.init((2,), backend="strict")(nn.backend("strict:device1").asarray(np.zeros((8, 2))))
     ),
     "training inside `jax.jit`": in_jit,
+    "an iterator for a stream": lambda b: lambda: nn.datasets.stream(iter([(b.X, b.y)])),
+    "no batches for a stream": lambda b: lambda: nn.datasets.stream(3),  # type: ignore[arg-type]
+    "a stream that is used up": used_up,
+    "a stream without batches": streamed(),
+    "a batch of a stream that is no pair": streamed(lambda b: b.X),
+    "a batch of a stream of another shape": streamed(lambda b: (b.X[:, :1], b.y)),
+    "a batch of a stream with weights, unlike others": streamed(lambda b: (b.X, b.y, np.ones(len(b.X)))),
+    "y beside a stream": lambda b: lambda: b.model.fit(nn.datasets.stream([(b.X, b.y)]), b.y),
+    "a part of a stream for validation": lambda b: lambda: b.model.fit(pairs(b), validation=0.2),
+    "a stream for L-BFGS": lambda b: lambda: b.model.fit(pairs(b), optimizer="lbfgs"),
+    "grains of a stream": lambda b: lambda: b.model.fit(pairs(b), grains=4),
+    "no y": lambda b: lambda: b.model.fit(b.X),
     "a file to map that is no `.npy` file": table_to_map,
+    "a compressed array to map": archive_to_map(np.savez_compressed, "X", X=np.ones((3, 2))),
+    "several arrays to map": archive_to_map(np.savez, None, X=np.ones((3, 2)), y=np.ones(3)),
     "rows of different lengths": lambda b: lambda: b.be.asarray([[1, 2], [3]]),
     "a data frame with text": lambda b: lambda: b.be.asarray(pd.DataFrame({"n": [1], "city": ["Bern"]})),
 }
@@ -798,6 +835,19 @@ def cut_short(b: Bench) -> Call:
     return lambda: nn.datasets.images("photos").load()
 
 
+def full_disk_for_images(b: Bench) -> Call:
+    image(b)
+    b.patch.setattr(
+        "nnarray.datasets.scratch.tempfile.TemporaryFile", lambda dir: BufferedRandom(FileIO("/dev/full", "r+"))
+    )
+    return lambda: nn.datasets.images("photos").on_disk(".")
+
+
+def no_folder_for_images(b: Bench) -> Call:
+    image(b)
+    return lambda: nn.datasets.images("photos").on_disk("none")
+
+
 def too_many_pixels(b: Bench) -> Call:
     image(b)
     b.patch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
@@ -818,6 +868,8 @@ IMAGES: dict[str, Case] = {
     "classes that hold the same folders": among(*(f"photos/{a}/{b}" for a in "ab" for b in ("cats", "dogs"))),
     "a folder in two classes": linked,
     "an image that cannot be decoded": photos(b"no image"),
+    "a full disk for images that the memory does not hold": full_disk_for_images,
+    "no folder for images that the memory does not hold": no_folder_for_images,
     "an image that is cut short": cut_short,
     "far too many pixels": too_many_pixels,
     "only broken images": photos(b"no image", errors="skip"),

@@ -124,13 +124,13 @@ def train(
         bool | None,
         typer.Option(
             "--stream/--no-stream",
-            help="Hold a table on the disk, and not in memory; on if it would take over half of what is free.",
+            help="Hold the data on the disk, and not in memory; on if it would take over half of what is free.",
             show_default=False,
         ),
     ] = None,
     scratch: Annotated[
         Path | None,
-        typer.Option("--scratch", help="The folder for that; default: where the table is.", show_default=False),
+        typer.Option("--scratch", help="The folder for that; default: where the data are.", show_default=False),
     ] = None,
     grains: Annotated[
         int | None,

@@ -8,6 +8,7 @@ from nnarray.datasets.pets import pets
 from nnarray.datasets.preparation import Standardizer, batches, standardize, train_test_split
 from nnarray.datasets.published import cifar10, digits, mnist
 from nnarray.datasets.sources import MemoryMapped, Source, memory_mapped
+from nnarray.datasets.streams import Stream, stream
 from nnarray.datasets.synthetic import blobs, checkerboard, circles, line, moons, sine, spirals, xor
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "MemoryMapped",
     "Source",
     "Standardizer",
+    "Stream",
     "UnreadableImage",
     "augment",
     "augmentation",
@@ -34,6 +36,7 @@ __all__ = [
     "sine",
     "spirals",
     "standardize",
+    "stream",
     "train_test_split",
     "xor",
 ]

@@ -151,4 +151,9 @@ def _eight_bits(grey: np.ndarray) -> np.ndarray:
 def from_bytes(pixels: np.ndarray, dtype: Any, be: Backend) -> Array:
     """0, 1, ..., 255 as 0 to 1: k / 255, divided on the host and therefore the same on every backend."""
     host = np.float64 if backends.dtype_name(dtype) == "float64" else np.float32
-    return be.asarray(np.divide(pixels, 255, dtype=host), dtype)
+    return be.asarray(fractions_of(pixels, host), dtype)
+
+
+def fractions_of(pixels: np.ndarray, dtype: Any) -> np.ndarray:
+    """0, 1, ..., 255 as k / 255, in a dtype of NumPy's."""
+    return np.divide(pixels, 255, dtype=dtype)

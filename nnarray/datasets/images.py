@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
@@ -19,6 +19,8 @@ from nnarray.checks import integer
 from nnarray.datasets.decoding import UnreadableImage, decoded_in_order, default_workers, from_bytes
 from nnarray.datasets.dtypes import floating
 from nnarray.datasets.folders import Search, existing_folder, refuse_empty
+from nnarray.datasets.pixels import Pixels, pixels_on_disk
+from nnarray.datasets.sources import Source
 from nnarray.names import named
 from nnarray.typing import Array, DType
 
@@ -115,6 +117,47 @@ class ImageFolder:
         """
         return self._arrays(list(self._readable(range(len(self)))))
 
+    def on_disk(
+        self, scratch: str | os.PathLike[str], watch: Callable[[int], object] = lambda read: None
+    ) -> tuple[Source, Array]:
+        """As `load`, for more images than the memory holds: each is decoded once, and its bytes lie in a file.
+
+        Parameters
+        ----------
+        scratch : path
+            A folder on a disk with room for `n * size * size * 3` bytes. The file has no name, and is gone as soon as
+            nobody uses `X`.
+        watch : callable
+            Called with the number of images that are read, after each.
+
+        Returns
+        -------
+        X : Source, shape (n, size, size, 3)
+            To give to `fit` and `predict`: float64 if the folder's dtype is, else float32, as the numbers of `load`.
+        y : array, shape (n,), int64 (the default integer dtype where the device has no int64)
+
+        Raises
+        ------
+        UnreadableImage
+            If a file cannot be decoded, unless `errors="skip"`.
+        ValueError
+            If no file at all can be decoded.
+        OSError
+            If the folder cannot be written to, or its disk is full.
+        """
+        labels: list[int] = []
+
+        def squares(readable: Iterable[tuple[np.ndarray, int]]) -> Iterator[np.ndarray]:
+            for square, label in readable:
+                labels.append(label)
+                watch(len(labels))
+                yield square
+
+        with closing(self._readable(range(len(self)))) as readable:
+            file = pixels_on_disk(squares(readable), (len(self), self.size, self.size, 3), Path(scratch))
+        host = np.float64 if backends.dtype_name(self.dtype) == "float64" else np.float32
+        return Pixels(file, host), self.backend.asarray(np.asarray(labels, dtype=np.int64))
+
     def _order(self, epoch: int) -> list[int]:
         """The numbers of the files as they come in this pass."""
         if self.seed is None:
@@ -170,8 +213,8 @@ def images(
     """A folder of photos with a subfolder for each class: `animals/cats/1.jpg`, `animals/dogs/1.jpg`, ...
 
     Each photo is turned upright (EXIF), scaled until its shorter side is `size`, and cut to the square in its
-    middle. Nothing is decoded here: `batches` reads as training goes on, so that the photos may be more than the
-    memory holds, and `load` reads all at once. Needs Pillow: `pip install 'nnarray[images]'`.
+    middle. Nothing is decoded here. Photos may be more than the memory holds: `batches` reads as training goes on,
+    and `on_disk` once, into a file; `load` reads all into memory. Needs Pillow: `pip install 'nnarray[images]'`.
 
     Parameters
     ----------
@@ -202,7 +245,7 @@ def images(
     Returns
     -------
     ImageFolder
-        With `classes`, `labels`, `batches(epoch)` and `load()`.
+        With `classes`, `labels`, `batches(epoch)`, `load()` and `on_disk(scratch)`.
 
     Raises
     ------

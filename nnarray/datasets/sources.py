@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 
 from nnarray.backends import Backend, as_data
+from nnarray.datasets.npz import mapped_array
 from nnarray.names import shown
 from nnarray.typing import Array, DType, Shape
 
 PART = 2**24  # bytes of the file that are read at once where many rows follow each other
 MAPPED = 2**28  # bytes of a file that may be in memory, beside what the system keeps as a cache
+NPY, ZIP = b"\x93NUMPY", b"PK"  # how files of an array, and of several, begin
 AROUND = 2**16  # bytes that the system may map around a row
 
 
@@ -209,20 +211,22 @@ def _parts(count: int, row_bytes: int) -> list[slice]:
     return [slice(start, min(start + size, count)) for start in range(0, count, size)]
 
 
-def memory_mapped(path: str | os.PathLike[str]) -> MemoryMapped:
+def memory_mapped(path: str | os.PathLike[str], name: str | None = None) -> MemoryMapped:
     """The array of a .npy file as a `Source`: batches are read when they are needed, and never the whole file at once.
 
     Parameters
     ----------
-    path : path of a .npy file
+    path : path of a .npy file, or of a .npz file that is not compressed
         Of real numbers, the examples along the first axis.
+    name : str, optional
+        Of the array in a .npz file; it may be left out where there is one only.
 
     Raises
     ------
     FileNotFoundError, IsADirectoryError
         If there is none.
     TypeError, ValueError
-        If it is no such file.
+        If it is no such file, or has no such array; or if the array is compressed, as by `numpy.savez_compressed`.
 
     Examples
     --------
@@ -239,16 +243,17 @@ def memory_mapped(path: str | os.PathLike[str]) -> MemoryMapped:
     True
     """
     file = _existing(path)
+    if _begins_with(file, ZIP):
+        return MemoryMapped(mapped_array(file, name))
+    if name is not None:
+        raise ValueError(f"{str(file)!r} is no .npz file, and its array has no name; got {shown(name)}. Leave it out.")
     try:
         array = np.load(file, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError) as error:
-        why = str(error) if _begins_as_npy(file) else "it is no .npy file."  # NumPy would advise to unpickle it
+        why = str(error) if _begins_with(file, NPY) else "it is no .npy file."  # NumPy would advise to unpickle it
         raise ValueError(
             f"{str(file)!r} cannot be mapped: {why} It must be a .npy file of numbers, as numpy.save writes it."
         ) from error
-    if not isinstance(array, np.memmap):
-        array.close()  # an archive of several arrays
-        raise ValueError(f"{str(file)!r} is no .npy file: save each array by itself, with numpy.save.")
     return MemoryMapped(array)
 
 
@@ -264,9 +269,9 @@ def _existing(path: Any) -> Path:
     return file
 
 
-def _begins_as_npy(file: Path) -> bool:
+def _begins_with(file: Path, mark: bytes) -> bool:
     with file.open("rb") as opened:
-        return opened.read(6) == b"\x93NUMPY"
+        return opened.read(len(mark)) == mark
 
 
 def as_source(x: Any) -> Source | None:

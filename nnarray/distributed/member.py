@@ -10,6 +10,7 @@ import asyncio
 import concurrent.futures
 import hashlib
 import operator
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -19,7 +20,7 @@ import numpy as np
 
 from nnarray.backends import Backend, backend, backend_of
 from nnarray.distributed.blocks import Blocks
-from nnarray.distributed.messages import TRAININGS, asked
+from nnarray.distributed.messages import TRAININGS, asked, sendable
 from nnarray.kernels.engines import LAYERS, computing
 from nnarray.kernels.one_thread import one_thread
 from nnarray.persistence.archive import on_host
@@ -30,6 +31,7 @@ from nnarray.training.state import TrainingState
 from nnarray.training.trainer import Finished
 from nnarray.typing import Array
 
+SILENCE = 120.0  # seconds after which the client is thought gone, if it gives no sign of life
 SHORT = 2**15  # numbers that one worker adds up for all; more are shared
 
 
@@ -111,6 +113,15 @@ class Member:
         self.sum: concurrent.futures.Future[Any] | None = None
         self.cut_off: list[str] = []
         self.sending: set[asyncio.Future[None]] = set()
+        self.heard = time.monotonic()
+        """When the client gave a sign of life."""
+        self.watching = asyncio.ensure_future(self._watch())
+
+    async def _watch(self) -> None:
+        """Leave, if the client is gone."""
+        while time.monotonic() < self.heard + SILENCE:
+            await asyncio.sleep(SILENCE / 10)
+        await self.leave()
 
     @property
     def me(self) -> int:
@@ -161,11 +172,8 @@ class Member:
         """Where the training is, on the host."""
         return await self._threaded(host_state, self.trainer.at)
 
-    async def adopt(self, at: TrainingState | None = None, source: str | None = None) -> None:
-        """Go on from a state: a given one, or that of another member."""
-        if source is not None:
-            at = await asked(self.worker.rpc, source, self.training, "state")
-        assert at is not None
+    async def adopt(self, at: TrainingState) -> None:
+        """Go on from this state."""
         self.trainer.at = state_on(backend_of(self.trainer.at.theta), at, self.trainer.at)
 
     async def post(self, key: tuple[Any, ...], value: Any) -> None:
@@ -175,10 +183,11 @@ class Member:
 
     async def leave(self) -> None:
         """The training is over."""
+        self.watching.cancel()
         await self.abandon(self.attempt)
         for waiting in (*self.sending, *self.mail.values()):
             waiting.cancel()
-        del self.worker.__dict__[TRAININGS][self.training]
+        self.worker.__dict__[TRAININGS].pop(self.training, None)
         if hasattr(self, "trainer"):
             self.thread.submit(self.trainer.release)
         self.thread.shutdown(wait=False)
@@ -190,10 +199,10 @@ class Member:
         trainer.share = lambda grains: share_of(self.me, len(self.members), grains)
         try:
             trainer.take_steps(number, rate, self._check, done, begun, limit)
-        except (Abandoned, OSError) as gone:
-            error = gone if isinstance(gone, OSError) and not self.cut_off else None
-        except Exception as wrong:
-            error = wrong
+        except Abandoned:
+            pass
+        except BaseException as wrong:  # whatever it is, it is not the worker's
+            error = None if isinstance(wrong, OSError) and self.cut_off else sendable(wrong)
         taken = [*map(on_host, done.losses)]
         masses = [each if isinstance(each, int) else on_host(each) for each in done.masses]
         return Report(trainer.at.step, taken, masses, [*map(on_host, done.outputs)], self.cut_off, error)

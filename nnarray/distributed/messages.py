@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import time
 from collections.abc import Sequence
 from importlib import metadata
 from typing import Any
@@ -11,7 +12,7 @@ VERSION = metadata.version("nnarray")
 OP = "nnarray"
 """What these messages are called among those that a worker knows."""
 TRAININGS = "nnarray_trainings"
-ALIVE, JOIN, ROWS = "alive", "join", "rows"
+ALIVE, JOIN, LEAVE, ROWS = "alive", "join", "leave", "rows"
 
 
 def install(dask_worker: Any) -> str:
@@ -20,6 +21,8 @@ def install(dask_worker: Any) -> str:
 
     async def answer(training: str, do: str, arguments: Sequence[Any]) -> Any:
         if do == ALIVE:
+            if training in trainings:
+                trainings[training].heard = time.monotonic()
             return True
         if do == ROWS:
             key, rows = arguments
@@ -29,6 +32,8 @@ def install(dask_worker: Any) -> str:
             if training in trainings:  # it was thought lost
                 await trainings[training].leave()
             trainings[training] = kind(dask_worker, training)
+        elif training not in trainings and do == LEAVE:
+            return None
         elif training not in trainings:
             raise ConnectionError(f"worker {dask_worker.address} takes no part in this training")
         return await getattr(trainings[training], do)(*arguments)
@@ -40,21 +45,21 @@ def install(dask_worker: Any) -> str:
         try:
             return {"answer": to_serialize(await answer(training, do, arguments))}
         except Exception as error:
-            return {"error": to_serialize(_sendable(error))}
+            return {"error": to_serialize(sendable(error))}
 
     dask_worker.handlers[OP] = called
     return VERSION
 
 
-def _sendable(error: Exception) -> Exception:
-    """An error alone: what it came from may hold what cannot be sent."""
+def sendable(error: BaseException) -> Exception:
+    """An error alone, for what it came from may hold what cannot be sent; as a text if it cannot be sent itself."""
     error.__cause__ = error.__context__ = None
     error = error.with_traceback(None)
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:
         return RuntimeError(f"{type(error).__name__}: {error}")
-    return error
+    return error if isinstance(error, Exception) else RuntimeError(f"{type(error).__name__}: {error}")
 
 
 def install_everywhere(client: Any) -> None:

@@ -21,9 +21,10 @@ from nnarray.backends import backend_of
 from nnarray.distributed.blocks import examples_of
 from nnarray.distributed.cluster import Cluster
 from nnarray.distributed.member import Member, Report, Sent, state_on
-from nnarray.distributed.messages import ALIVE, JOIN, VERSION, asked, install
+from nnarray.distributed.messages import ALIVE, JOIN, LEAVE, VERSION, asked, install
 from nnarray.kernels.compilation import quiet
 from nnarray.training.callbacks import History
+from nnarray.training.data import Data
 from nnarray.training.fit import fit
 from nnarray.training.grains import GrainedTrainer
 from nnarray.training.settings import FitSettings
@@ -34,6 +35,9 @@ log = logging.getLogger("nnarray")
 
 LOOK = 0.5  # seconds after which workers are asked whether they are there
 PATIENCE = 4.0  # seconds in which they must say so
+SETTLE = 2.0  # seconds for which the first worker that is ready waits for others
+BEAT = 10.0  # seconds from one sign of life of the client to the next
+LONGEST = 30.0  # seconds after which a worker that was lost is tried again, at most
 WAIT = 60.0  # seconds for a worker to come, if none is left
 TRIES = 5  # how often all workers may leave before a step is taken
 TOGETHER = 0.5  # seconds that the steps of one message to the workers take, about
@@ -49,8 +53,10 @@ class ClusterTrainer(GrainedTrainer):
         """Give all workers their parts."""
         own = {name: each for name, each in settings.items() if name not in ("metrics",)}
         own |= {"loss": self.loss, "optimizer": self.optimizer, "batch_size": self.batch_size, "engine": self.engine}
+        assert isinstance(self.data, Data)
         sent = Sent(model.copy(), self.data._replace(y=self.data.target), own | {"at": self.at}, cluster.backend)
         self.team = Team(cluster.client, sent, self.grains, cluster.exact)
+        self.team.prove()
         self.shown: TrainingState | None = self.at
         """What the workers know."""
         self.together_steps = 1
@@ -77,6 +83,7 @@ class ClusterTrainer(GrainedTrainer):
         """The steps of one epoch, which the workers take."""
         if self.team is None:
             return super().epochs(number, rates, check, limit, begun)
+        self.team.assemble(check)
         if self.at is not self.shown:
             self.team.tell(self.at)
         try:
@@ -101,7 +108,7 @@ class ClusterTrainer(GrainedTrainer):
                 reports.append(self.team.run(number, rate, taken, limit, first + taken))
             except AllLeft as error:  # nobody is left who knows of these steps
                 reports.clear()
-                self.team.wait_for_others(error)
+                self.team.wait_for_others(error, check)
                 self.team.tell(self.at)
             spent = time.perf_counter() - begun
             self.together_steps = max(int(self.together_steps * min(TOGETHER / spent, 2.0)), 1)
@@ -141,6 +148,12 @@ def begun(cluster: Cluster, model: Any, *arguments: Any, **settings: Any) -> Clu
     return made
 
 
+OTHERWISE = (
+    "its processor or libraries round otherwise than those of the other workers; Cluster(..., exact=False) takes it "
+    "nevertheless."
+)
+
+
 class Lost(ConnectionError):
     """A worker does not answer."""
 
@@ -166,12 +179,56 @@ class Team:
     """How often all workers left since a step was taken."""
     left: dict[str, tuple[float, int]] = field(default_factory=dict)
     """Of workers that were lost or refused: when they are tried again, and how often they were lost."""
+    known: set[str] = field(default_factory=set)
+    """All that were ever given a part."""
+    said: list[str] = field(default_factory=list)
+    """What the user is to be warned of."""
+    beating: asyncio.Future[None] | None = None
 
     def __post_init__(self) -> None:
-        self._sync(self._assemble)
+        self.scheduler = self.client.scheduler.address
 
     def _sync(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        return self.client.sync(function, *arguments)
+        try:
+            return self.client.sync(function, *arguments)
+        finally:
+            while self.said:
+                warnings.warn(self.said.pop(0), RuntimeWarning, stacklevel=3)
+
+    def prove(self) -> None:
+        """See that the training can be sent.
+
+        Raises
+        ------
+        TypeError
+            If it cannot.
+        """
+        from distributed.protocol import pickle
+
+        try:
+            pickle.dumps(self.sent, buffer_callback=lambda buffer: None)
+        except Exception as error:
+            raise TypeError(
+                f"the network or the source of the examples cannot be sent to the workers: {error} Leave out what "
+                f"belongs to this process alone, such as locks and open files."
+            ) from error
+
+    def assemble(self, check: Callable[[], None]) -> None:
+        """Give all workers that are there a part, unless that is done; who is slow comes later.
+
+        Raises
+        ------
+        ConnectionError
+            If none can train.
+        """
+        if self.beating is not None:
+            return
+        reasons = self._sync(self._begin)
+        while not self.members:
+            check()
+            if not self.joining:
+                raise _reason_of(reasons, self.scheduler)
+            reasons |= self._sync(self._wait_for_some)
 
     def tell(self, at: TrainingState) -> None:
         """Let all go on from this state."""
@@ -193,7 +250,7 @@ class Team:
         """
         return self._sync(self._run, number, rate, begun, limit, step)
 
-    def wait_for_others(self, why: AllLeft) -> None:
+    def wait_for_others(self, why: AllLeft, check: Callable[[], None]) -> None:
         """Wait until a worker comes, which knows the start of the training alone.
 
         Raises
@@ -208,7 +265,15 @@ class Team:
                 "--memory-limit`), or take a smaller batch_size, and look at what they wrote."
             ) from why
         warnings.warn(f"{why} Waiting for others.", RuntimeWarning, stacklevel=2)
-        self._sync(self._anybody)
+        stop = time.monotonic() + WAIT
+        while not self.members:
+            check()
+            if time.monotonic() > stop and not self.joining:
+                raise ConnectionError(
+                    f"{why} None came within {WAIT:.0f} seconds. Start workers again; fit(..., checkpoint=..., "
+                    f"resume=True) goes on after the last finished epoch."
+                )
+            self._sync(self._look_for_others)
 
     def dismiss(self) -> None:
         """Let all workers go."""
@@ -218,6 +283,8 @@ class Team:
 
     async def _asked(self, address: str, do: str, *arguments: Any) -> Any:
         """Its answer, for which it has as long as it likes, as long as it says that it is there."""
+        if self.client.status != "running":
+            raise Lost("the client of Dask is closed")
         call = asyncio.ensure_future(asked(self.client.rpc, address, self.training, do, *arguments))
         while not (await asyncio.wait({call}, timeout=LOOK))[0]:
             alive = asyncio.ensure_future(asked(self.client.rpc, address, self.training, ALIVE))
@@ -235,29 +302,39 @@ class Team:
             self.members.remove(address)
             log.warning("worker %s left the training (%s); %d are left", address, why, len(self.members))
         _, times = self.left.get(address, (0.0, 0))
-        self.left[address] = time.monotonic() + 2.0**times, times + 1
+        self.left[address] = time.monotonic() + min(2.0**times, LONGEST), times + 1
 
     # --- Who takes part ----------------------------------------------------------------------------------------------
 
-    async def _assemble(self) -> None:
-        """All that are there, with a part each."""
+    async def _begin(self) -> dict[str, BaseException]:
+        self.beating = asyncio.ensure_future(self._beat())
         await self._invite()
-        await self._wait_for(self.joining.values())
-        proofs = {address: call.result() for address, call in self.joining.items() if _is_good(call)}
-        if self.proof is None and proofs:
-            self.proof = Counter(sorted(proofs.values())).most_common(1)[0][0]
-        reasons = await self._admit()
-        if not self.members:
-            said = "; ".join(reasons) or "it has no workers"
-            raise ConnectionError(
-                f"no worker of the Dask scheduler at {self.client.scheduler.address!r} can train: {said}. Start "
-                f"workers where nnarray {VERSION} is installed: `dask worker ADDRESS`."
-            )
+        return await self._wait_for_some()
 
-    async def _wait_for(self, calls: Iterable[asyncio.Future[Any]]) -> None:
-        pending = [each for each in calls if not each.done()]
-        if pending:
-            await asyncio.wait(pending)
+    async def _wait_for_some(self) -> dict[str, BaseException]:
+        """Wait a little for those that get ready; why others may not take part."""
+        coming = [*self.joining.values()]
+        if coming:
+            done, pending = await asyncio.wait(coming, timeout=LOOK, return_when=asyncio.FIRST_COMPLETED)
+            if done and pending:
+                await asyncio.wait(pending, timeout=SETTLE)
+        proofs = [call.result() for call in coming if _is_good(call)]
+        if self.proof is None and proofs:
+            self.proof = Counter(sorted(proofs)).most_common(1)[0][0]
+        return await self._admit()
+
+    async def _look_for_others(self) -> None:
+        await self._invite()
+        await self._wait_for_some()
+        if not self.members and not self.joining:
+            await asyncio.sleep(LOOK)
+
+    async def _beat(self) -> None:
+        """Let the workers know that the client is there; who has not heard of it for long lets go of everything."""
+        while True:
+            await asyncio.sleep(BEAT)
+            for address in [*self.members]:
+                _forget(asyncio.ensure_future(self._asked(address, ALIVE)), cancel=False)
 
     async def _invite(self) -> None:
         """Begin to give new workers their parts, if there is room; they train meanwhile who are there."""
@@ -269,15 +346,17 @@ class Team:
             self.joining[address] = asyncio.ensure_future(self._join(address))
 
     async def _there(self) -> Iterable[str]:
+        scheduler = self.client.scheduler
         try:
-            return (await self.client.scheduler.ncores()).keys()
+            return () if scheduler is None else (await scheduler.ncores()).keys()
         except OSError:  # a scheduler that is gone sends nobody; who trains goes on
             return ()
 
     async def _join(self, address: str) -> str:
+        self.known.add(address)
         version = await self._installed(address)
         if version != VERSION:
-            raise RuntimeError(f"it has nnarray {version}, and here is {VERSION}")
+            raise RuntimeError(f"worker {address} has nnarray {version}, and here is {VERSION}")
         return await self._asked(address, JOIN, Member, self.sent)
 
     async def _installed(self, address: str) -> str:
@@ -290,53 +369,50 @@ class Team:
             return answer
         raise Lost(f"{answer}") from (answer if isinstance(answer, BaseException) else None)
 
-    async def _admit(self) -> list[str]:
+    async def _admit(self) -> dict[str, BaseException]:
         """Let those take part who are ready; why others may not."""
-        reasons: list[str] = []
-        for address, call in [each for each in self.joining.items() if each[1].done()]:
+        reasons: dict[str, BaseException] = {}
+        ready = [each for each in self.joining.items() if each[1].done()]
+        at = await self._state() if ready and self.members else None
+        for address, call in ready:
             del self.joining[address]
-            error = call.exception()
-            if error is None and self.exact and call.result() != self.proof:
-                error = ArithmeticError(
-                    "its processor or libraries round otherwise than those of the other workers; "
-                    "Cluster(..., exact=False) takes it nevertheless"
-                )
-            if error is None:
-                error = await self._brought_up(address)
-            if error is None:
+            try:
+                if call.result() != self.proof and self.exact:
+                    raise ArithmeticError(OTHERWISE)
+                if at is not None:
+                    await self._asked(address, "adopt", at)
+            except Exception as error:
+                reasons[address] = error
+                self._lose(address, error)
+                if not _is_gone(error):
+                    self.left[address] = float("inf"), 0
+                    self.said.append(f"worker {address} takes no part in the training: {error}")
+                    self._let_go(address)
+            else:
                 self.members.append(address)
                 log.info("worker %s takes part; they are %d", address, len(self.members))
-                continue
-            reasons.append(f"{address}: {error}")
-            self._lose(address, error)
-            if not _is_gone(error):
-                self.left[address] = float("inf"), 0
-                warnings.warn(f"worker {address} takes no part in the training: {error}.", RuntimeWarning, stacklevel=2)
         return reasons
 
-    async def _brought_up(self, address: str) -> BaseException | None:
-        """Give a new one the state of the others; what went wrong."""
-        try:
-            if self.members:
-                await self._asked(address, "adopt", None, self.members[0])
-        except Exception as error:
-            return error
-        return None
+    def _let_go(self, address: str) -> asyncio.Future[None]:
+        """Let a worker forget the training; nobody waits for that."""
+        call = asyncio.ensure_future(self._asked(address, LEAVE))
+        _forget(call, cancel=False)
+        return call
 
     async def _dismiss(self) -> None:
+        if self.beating is not None:
+            self.beating.cancel()
         for call in self.joining.values():
-            call.cancel()
-        calls = [asyncio.ensure_future(self._asked(address, "leave")) for address in self.members]
+            _forget(call)
         self.members.clear()
+        calls = [self._let_go(address) for address in self.known]
         if calls:
             await asyncio.wait(calls, timeout=PATIENCE)
-        for call in calls:
-            _forget(call)
 
     # --- What they do ------------------------------------------------------------------------------------------------
 
     async def _tell(self, at: TrainingState) -> None:
-        await self._each(lambda address: self._asked(address, "adopt", at))
+        await self._each([*self.members], "adopt", at)
 
     async def _state(self) -> TrainingState:
         while self.members:
@@ -348,12 +424,12 @@ class Team:
 
     @property
     def _all_left(self) -> AllLeft:
-        return AllLeft(f"all workers of the Dask scheduler at {self.client.scheduler.address!r} left the training.")
+        return AllLeft(f"all workers of the Dask scheduler at {self.scheduler!r} left the training.")
 
-    async def _each(self, call: Callable[[str], Any]) -> None:
-        """Ask all of them; those that do not answer are out."""
-        addresses = [*self.members]
-        answers = await asyncio.gather(*map(call, addresses), return_exceptions=True)
+    async def _each(self, addresses: list[str], do: str, *arguments: Any) -> None:
+        """Ask some of them; those that do not answer are out."""
+        calls = [self._asked(address, do, *arguments) for address in addresses]
+        answers = await asyncio.gather(*calls, return_exceptions=True)
         for address, answer in zip(addresses, answers, strict=True):
             if isinstance(answer, OSError):
                 self._lose(address, answer)
@@ -368,19 +444,23 @@ class Team:
             reports = await self._attempt(step, number, rate, begun, limit)
             if error := next((each.error for each in reports.values() if each.error is not None), None):
                 raise error
-            best = max(reports, key=lambda address: reports[address].step, default=None)
-            if best is not None and reports[best].step > step:
-                self.fruitless = 0
-                await self._caught_up([each for each in reports if reports[each].step < reports[best].step], best)
-                return reports[best]
+            best = max(reports, key=lambda address: reports[address].step, default="")
+            if best and reports[best].step > step:
+                behind = [each for each in reports if reports[each].step < reports[best].step]
+                if not behind or await self._caught_up(behind, best):
+                    self.fruitless = 0
+                    return reports[best]
         raise self._all_left
 
-    async def _caught_up(self, behind: list[str], best: str) -> None:
-        for address in behind:
-            try:
-                await self._asked(address, "adopt", None, best)
-            except OSError as error:
-                self._lose(address, error)
+    async def _caught_up(self, behind: list[str], best: str) -> bool:
+        """Give some the state of another one, if it is still there: the client sees whichever of them hangs."""
+        try:
+            at = await self._asked(best, "state")
+        except OSError as error:
+            self._lose(best, error)
+            return False
+        await self._each(behind, "adopt", at)
+        return True
 
     async def _attempt(self, step: int, *steps: Any) -> dict[str, Report]:
         """What each of them says who is still there afterwards."""
@@ -408,19 +488,20 @@ class Team:
             reports[address] = call.result()
         except OSError as error:
             self._lose(address, error)
+        except Exception as error:
+            reports[address] = Report(0, [], [], [], [], error)
 
-    async def _anybody(self) -> None:
-        stop = time.monotonic() + WAIT
-        while not self.members:
-            if time.monotonic() > stop:
-                raise ConnectionError(
-                    f"{self._all_left} None came within {WAIT:.0f} seconds. Start workers again; fit(..., "
-                    f"checkpoint=..., resume=True) goes on after the last finished epoch."
-                )
-            await self._invite()
-            await self._wait_for(self.joining.values())
-            await self._admit()
-            await asyncio.sleep(LOOK)
+
+def _reason_of(reasons: dict[str, BaseException], scheduler: str) -> BaseException:
+    """Why no worker can train: what all of them say, or what each says."""
+    first = next(iter(reasons.values()), None)
+    if first is not None and not _is_gone(first) and len({repr(each) for each in reasons.values()}) == 1:
+        return first
+    said = "; ".join(f"{address}: {error}" for address, error in reasons.items()) or "it has no workers"
+    return ConnectionError(
+        f"no worker of the Dask scheduler at {scheduler!r} can train: {said}. Start workers where nnarray {VERSION} is "
+        f"installed: `dask worker ADDRESS`."
+    )
 
 
 def _is_gone(error: BaseException) -> bool:

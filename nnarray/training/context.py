@@ -16,9 +16,9 @@ from nnarray.metrics import measured
 from nnarray.training.callbacks import Run
 from nnarray.training.checkpoints import CheckpointWriter
 from nnarray.training.data import Data
-from nnarray.training.inputs import pick
 from nnarray.training.settings import FitSettings
 from nnarray.training.state import TrainingState
+from nnarray.training.streamed import Streamed
 from nnarray.training.trainee import Trainee
 from nnarray.typing import Array
 
@@ -40,7 +40,7 @@ class TrainingContext:
     """What gradient descent and L-BFGS share: where they read the examples, and where they report an epoch."""
 
     model: Trainee
-    data: Data
+    data: Data | Streamed
     held_out: Data | None
     settings: FitSettings
     run: Run
@@ -99,8 +99,9 @@ class TrainingContext:
     def _on_training(self, outputs: list[Array], rows: list[Any]) -> dict[str, float]:
         if not self.settings.metrics:
             return {}
-        xp = same_place(y=self.data.y)
-        together, y = xp.concat(outputs, axis=0), xp.concat([pick(self.data.y, each) for each in rows], axis=0)
+        labels = [self.data.labels(each) for each in rows]
+        xp = same_place(y=labels[0])
+        together, y = xp.concat(outputs, axis=0), xp.concat(labels, axis=0)
         return {name: measured(name, metric, together, y) for name, metric in self.settings.metrics.items()}
 
     def _held_out(self) -> dict[str, float]:

@@ -34,6 +34,20 @@ class Data(NamedTuple):
         return len(self.inputs)
 
     @property
+    def is_flat(self) -> bool:
+        """Whether an example is a vector."""
+        return len(self.inputs.shape) == 2
+
+    @property
+    def weighted(self) -> bool:
+        """Whether examples count differently."""
+        return self.weights is not None
+
+    def size_of_batches(self, wanted: int | None) -> int:
+        """As many examples as are wanted, or all."""
+        return min(wanted or self.examples, self.examples)
+
+    @property
     def x(self) -> Any:
         """All inputs, for what takes all of them at once: those of a file are read now."""
         return self.inputs.rows(None)
@@ -41,6 +55,10 @@ class Data(NamedTuple):
     def batch(self, rows: Any) -> tuple[Any, Array, Array | None]:
         """The inputs, the target and the weights of these rows."""
         return self.joined(self.inputs.rows(rows), rows)
+
+    def labels(self, rows: Any) -> Array:
+        """Of these rows, as they were given."""
+        return pick(self.y, rows)
 
     def joined(self, x: Any, rows: Any) -> tuple[Any, Array, Array | None]:
         """As `batch`, of inputs that are there already."""

@@ -9,6 +9,7 @@ from nnarray import kernels
 from nnarray.layers.kinds import arrays_in
 from nnarray.training.callbacks import Run
 from nnarray.training.context import UNSOUND, DivergenceError
+from nnarray.training.data import Data
 from nnarray.training.inputs import parts_of
 from nnarray.training.precision import beyond_float16
 from nnarray.training.state import TrainingState
@@ -79,8 +80,9 @@ def without_scale(trainer: Trainer, number: int, rate: float) -> DivergenceError
 
 def _advice(trainer: Trainer, rate: float) -> str:
     """Likely causes and what to do, without what is done already."""
-    inputs = trainer.data.inputs
-    if not all(bool(kernels.all_finite(x)) for rows in parts_of(inputs) for x in arrays_in(inputs.rows(rows))):
+    inputs, is_known = trainer.data.inputs, isinstance(trainer.data, Data)
+    parts = parts_of(inputs) if is_known else []
+    if not all(bool(kernels.all_finite(x)) for rows in parts for x in arrays_in(inputs.rows(rows))):
         return "X contains NaN or infinity, which check_finite=False lets pass. Remove or repair these entries."
     loss = trainer.loss
     causes_found = [

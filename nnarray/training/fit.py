@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
 from nnarray.backends import is_traced, memory_errors, namespace
+from nnarray.datasets.streams import Stream
 from nnarray.functional.summary import summary
 from nnarray.kernels.engines import computing, resolved
 from nnarray.kernels.one_thread import one_thread
@@ -26,6 +28,7 @@ from nnarray.training.loop import train
 from nnarray.training.precision import refuse_precision
 from nnarray.training.settings import FitSettings
 from nnarray.training.state import TrainingState
+from nnarray.training.streamed import Streamed
 from nnarray.training.trainee import Trainee
 
 log = logging.getLogger("nnarray")
@@ -44,12 +47,14 @@ def fit(model: Trainee, X: Any, y: Any, settings: FitSettings) -> History:
         **settings.written,
         "examples": data.examples,
         "validation examples": None if held_out is None else held_out.examples,
-        "weighted": data.weights is not None,
+        "weighted": data.weighted,
         "engine": resolved(settings.engine, model.theta),
     }
+    if isinstance(data, Streamed):
+        run.history.settings |= {"batch_size": None, "shuffle": False}  # both are the stream's own
     writer = _writer(settings, model, run)
     source = _source(settings.resume, writer)
-    if writer is not None or source is not None:
+    if isinstance(data, Data) and (writer is not None or source is not None):
         run.history.settings["data"] = fingerprint(data)
     log.info("training starts: %r, up to %d epochs, %s", model, run.epochs, run.history.settings)
     with (
@@ -73,13 +78,41 @@ def fit(model: Trainee, X: Any, y: Any, settings: FitSettings) -> History:
     return run.history
 
 
-def _examples(model: Trainee, X: Any, y: Any, settings: FitSettings) -> tuple[Data, Data | None]:
+def _examples(model: Trainee, X: Any, y: Any, settings: FitSettings) -> tuple[Data | Streamed, Data | None]:
     """Those to train on, and those that are held out."""
+    if isinstance(X, Stream):
+        _refuse_beside_stream(y, settings)
+        data = Streamed(model, X, settings.loss, settings.check_finite)
+        return data, _held_out(model, settings.validation, settings.loss, settings.check_finite)
+    if y is None:
+        raise TypeError(
+            "fit needs y, the labels or the values that belong to X; nn.datasets.stream alone brings its own."
+        )
     arrays = placed(model, X), whole(model, y), whole(model, settings.sample_weight)
     check = settings.check_finite
     X, y, weights, validation = validation_split(model, *arrays, settings.validation, settings.key, check_finite=check)
     data = prepare(model, X, y, weights, settings.loss, check_finite=check)
     return data, _held_out(model, validation, settings.loss, check)
+
+
+def _refuse_beside_stream(y: Any, settings: FitSettings) -> None:
+    """Refuse what a stream has itself, or does not allow."""
+    if y is not None or settings.sample_weight is not None:
+        raise TypeError("a stream has y, and sample_weight, in its batches: leave them out, fit(stream).")
+    if isinstance(settings.validation, Real):
+        raise ValueError(
+            f"validation={settings.validation!r} would be a part of a stream, whose examples nobody knows. Pass "
+            f"examples of their own, validation=(X, y)."
+        )
+    if settings.grains > 1:
+        raise ValueError(
+            "the batches of a stream are not cut into grains: leave out grains and cluster, or pass arrays."
+        )
+    if not settings.optimizer.stepwise:
+        raise ValueError(
+            f"{type(settings.optimizer).__name__} takes all examples at once, and a stream has batches. Pass arrays, "
+            f"or take another optimizer."
+        )
 
 
 @contextmanager
@@ -144,13 +177,13 @@ def _held_out(model: Trainee, validation: Any, loss: Loss, check_finite: bool) -
 
 
 @contextmanager
-def _memory_errors(model: Trainee, data: Data, batch_size: int | None) -> Generator[None]:
+def _memory_errors(model: Trainee, data: Data | Streamed, batch_size: int | None) -> Generator[None]:
     """Of a full device, say what would fit."""
 
     def remedy(free: int | None) -> str:
-        size = min(batch_size or data.examples, data.examples)
+        size = f"batch_size (now {data.size_of_batches(batch_size)})" if isinstance(data, Data) else "the batches"
         return (
-            f"{_what_would_fit(model, free)}Reduce batch_size (now {size}) or the network; the model is as it was "
+            f"{_what_would_fit(model, free)}Reduce {size} or the network; the model is as it was "
             f"after the last finished step."
         )
 

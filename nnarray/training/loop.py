@@ -14,6 +14,8 @@ from nnarray.schedules import Constant, Schedule, schedule
 from nnarray.training.context import TrainingContext, interrupts_between_steps, saved_if_interrupted
 from nnarray.training.divergence import NO_STEP_TAKEN, diverged, without_scale
 from nnarray.training.grains import GrainedTrainer
+from nnarray.training.stream_trainer import StreamTrainer
+from nnarray.training.streamed import Streamed
 from nnarray.training.trainer import Trainer
 
 log = logging.getLogger("nnarray")
@@ -38,7 +40,8 @@ def _trainer(context: TrainingContext) -> Trainer:
     """In the state in which the training begins, or goes on."""
     model, settings = context.model, context.settings
     start = context.begun or settings.start(model.theta, model.state, model.wiring.params)
-    make: Any = Trainer.of if settings.grains == 1 else partial(GrainedTrainer.of, grains=settings.grains)
+    kind = StreamTrainer if isinstance(context.data, Streamed) else Trainer
+    make: Any = kind.of if settings.grains == 1 else partial(GrainedTrainer.of, grains=settings.grains)
     if settings.cluster is not None:
         make = partial(settings.cluster.trainer, grains=settings.grains)
     return make(

@@ -15,6 +15,7 @@ from nnarray.kernels.standard.numerics import at_least_float32
 from nnarray.training.data import Data, mass_of
 from nnarray.training.inputs import InMemory, Named
 from nnarray.training.state import TrainingState
+from nnarray.training.streamed import Streamed
 from nnarray.typing import Array
 
 LENGTH = 1024
@@ -53,7 +54,7 @@ class Step:
 
     update: Callable[..., tuple[Any, ...]]
     numbers: Callable[[float, int], dict[str, Any]]
-    data: Data
+    data: Data | Streamed
     words: tuple[Any, Any]
     batch_size: int | None
     keep_outputs: bool
@@ -66,7 +67,7 @@ def recorded_steps(step: Step, at: TrainingState) -> RecordedSteps | None:
     if step.joint:
         reason = "accumulate makes a step of several batches"
     elif not _in_memory(step.data.inputs):
-        reason = "X is read from a file, step by step"
+        reason = "X is read batch by batch"
     else:
         try:
             return RecordedSteps(step, at)
@@ -76,7 +77,7 @@ def recorded_steps(step: Step, at: TrainingState) -> RecordedSteps | None:
         f"engine={GRAPH!r} cannot record a step of this training ({reason}). The layers compute instead, one by one, "
         f"with the same results. Pass engine='layers' to leave out this warning.",
         RuntimeWarning,
-        stacklevel=11,  # whoever called fit
+        stacklevel=10,  # whoever called fit
     )
     return None
 

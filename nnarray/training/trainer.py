@@ -30,6 +30,7 @@ from nnarray.training.data import Data, mass_of
 from nnarray.training.precision import scaling_in, taken_if_good
 from nnarray.training.recorded import RecordedSteps, Step, Taken, recorded_steps
 from nnarray.training.state import AVERAGE, TrainingState
+from nnarray.training.streamed import Streamed
 from nnarray.training.trainee import Trainee
 from nnarray.typing import Array
 
@@ -48,7 +49,7 @@ class Trainer:
     """Data, rule and state of one training; `at` is the state after the last finished step."""
 
     wiring: Wiring
-    data: Data
+    data: Data | Streamed
     loss: Loss
     optimizer: Optimizer
     batch_size: int
@@ -72,7 +73,14 @@ class Trainer:
 
     @classmethod
     def of(
-        cls, model: Trainee, data: Data, loss: Loss, optimizer: Optimizer, *, batch_size: int | None, **settings: Any
+        cls,
+        model: Trainee,
+        data: Data | Streamed,
+        loss: Loss,
+        optimizer: Optimizer,
+        *,
+        batch_size: int | None,
+        **settings: Any,
     ) -> Self:
         """Of a model's own network, with what is frozen in it and what its weight decay leaves alone."""
         layout, theta = model.wiring.params, model.theta
@@ -81,7 +89,7 @@ class Trainer:
             data=data,
             loss=loss,
             optimizer=optimizer,
-            batch_size=min(batch_size or data.examples, data.examples),
+            batch_size=data.size_of_batches(batch_size),
             decays=layout.decays(theta) if optimizer.weight_decay else None,
             frozen=layout.frozen(model.frozen, theta),
             **settings,
@@ -100,7 +108,7 @@ class Trainer:
     def prepare(self) -> None:
         """Make a plan for theta and slots as they are now."""
         usual = self.frozen is None and self.accumulate == 1 and self.ema is None and self.precision is None
-        if usual and len(self.data.inputs.shape) == 2 and not self.at.plain:
+        if usual and self.data.is_flat and not self.at.plain:
             self.plan = steps_of(
                 self.wiring,
                 self.loss,
@@ -285,11 +293,8 @@ class Trainer:
         done, order = Finished([], [], [], []), self._order(number)
         taken = self._take_recorded(rates, order, check, limit, done)
         begun, size = taken * self.accumulate, self.accumulate
-        places = [*islice(self._places(), begun, None if limit is None else limit * size)]
-        batches = [self._rows(order, place) for place in places]
-        with self._reading(order, places, batches):
-            for first in range(0, len(batches), size):
-                group = batches[first : first + size]
+        with self._coming(number, order, begun, None if limit is None else limit * size - begun) as batches:
+            while group := [*islice(batches, size)]:
                 if self.plan is not None:
                     self._planned(group[0], rates, done)
                 elif len(group) == 1:
@@ -300,8 +305,17 @@ class Trainer:
         return done
 
     @contextmanager
+    def _coming(self, number: int, order: Array | None, first: int, limit: int | None) -> Generator[Iterator[Any]]:
+        """The rows of so many batches of an epoch, from the number `first` on; they may be read ahead meanwhile."""
+        places = [*islice(self._places(), first, None if limit is None else first + limit)]
+        batches = [self._rows(order, place) for place in places]
+        with self._reading(order, places, batches):
+            yield iter(batches)
+
+    @contextmanager
     def _reading(self, order: Array | None, places: list[slice], batches: list[Any]) -> Generator[None]:
         """Batches, whose rows are at these places of the order, may be read ahead meanwhile."""
+        assert isinstance(self.data, Data)
         try:
             with read_ahead(self.data, order, places, batches) as self.batch:
                 yield
@@ -419,14 +433,19 @@ class Trainer:
     @quiet
     def outcome(self, done: Finished) -> tuple[list[float], bool]:
         """The loss over each epoch, weighted as the reduction says, and whether all is finite: the host waits once."""
-        if self.plan is not None and self.batches_per_epoch == 1:
+        alone = self._was_one_batch(done)
+        if self.plan is not None and alone:
             return [float(loss) for loss in done.losses], self.finite()
         xp, losses = same_place(theta=self.at.theta), self._in_a_row(done.losses)
-        if self.batches_per_epoch > 1:
+        if not alone:
             losses = xp.reshape(self._mean(losses, done.masses), (1,))
         finite = xp.reshape(xp.astype(self._is_finite(), losses.dtype), (1,))
         *means, good = read(kernels.joined(losses, finite))
         return means, good == 1.0
+
+    def _was_one_batch(self, done: Finished) -> bool:
+        """Whether each epoch was one batch."""
+        return self.batches_per_epoch == 1
 
     def _mean(self, losses: Array, masses: list[Any]) -> Array:
         xp = same_place(theta=self.at.theta)

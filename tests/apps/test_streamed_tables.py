@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from pyarrow import csv, feather, parquet
 
 import nnarray as nn
 from nnarray.apps.workflow import steps
+from nnarray.datasets import scratch
 from nnarray.tables import mapped
 
 WRITE: dict[str, Any] = {"csv": csv.write_csv, "parquet": parquet.write_table, "feather": feather.write_feather}
@@ -67,7 +69,7 @@ def test_it_is_chosen_where_the_memory_does_not_hold_the_table(tmp_path: Path, m
     csv.write_csv(flats(), str(data))
     plan = steps.Plan(target=("price",))
     assert isinstance(steps.read(data, plan).X, np.ndarray)
-    monkeypatch.setattr(mapped, "free_host_memory", lambda: 100_000)
+    monkeypatch.setattr(scratch, "free_host_memory", lambda: 100_000)
     assert isinstance(steps.read(data, plan).X, nn.datasets.Source)
 
 
@@ -106,17 +108,19 @@ def test_a_truncated_parquet_file_is_refused(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [data]
 
 
+def fill_the_disk(monkeypatch: Any) -> None:
+    """From now on, every write into a file without a name fails."""
+
+    def full(dir: Path) -> io.BufferedRandom:
+        return io.BufferedRandom(io.FileIO("/dev/full", "rb+"))
+
+    monkeypatch.setattr(scratch.tempfile, "TemporaryFile", full)
+
+
 def test_a_full_disk_says_what_helps(tmp_path: Path, monkeypatch: Any) -> None:
     data = tmp_path / "flats.csv"
     csv.write_csv(flats(), str(data))
-    real = mapped.tempfile.TemporaryFile
-
-    def full(**settings: Any) -> Any:
-        file = real(**settings)
-        file.close()
-        return open("/dev/full", "wb+", buffering=0)  # every write fails as on a full disk
-
-    monkeypatch.setattr(mapped.tempfile, "TemporaryFile", full)
+    fill_the_disk(monkeypatch)
     with pytest.raises(OSError, match=r"the disk is full: at least .* are needed; free some.*--scratch") as caught:
         steps.read(data, steps.Plan(target=("price",), stream=True))
     assert caught.value.errno == errno.ENOSPC
@@ -127,9 +131,3 @@ def test_a_folder_that_is_not_there_says_what_helps(tmp_path: Path) -> None:
     csv.write_csv(flats(), str(data))
     with pytest.raises(FileNotFoundError, match=r"needs a file on a disk.*another folder with --scratch"):
         steps.read(data, steps.Plan(target=("price",), stream=True, scratch=tmp_path / "none"))
-
-
-def test_a_folder_of_images_is_not_streamed(tmp_path: Path) -> None:
-    for plan in (steps.Plan(stream=True), steps.Plan(scratch=tmp_path)):
-        with pytest.raises(ValueError, match="--stream and --scratch are about tables"):
-            steps.read(tmp_path, plan)

@@ -226,15 +226,23 @@ def test_a_file_that_workers_do_not_find(five: Any, tmp_path: Path, monkeypatch:
     monkeypatch.setattr(member.Member, "_made", lambda self, sent: (_ for _ in ()).throw(FileNotFoundError("no X.npy")))
     with (
         pytest.warns(RuntimeWarning, match=r"takes no part in the training: no X\.npy"),
-        pytest.raises(ConnectionError, match=r"no worker of the Dask scheduler at .* can train: .*no X\.npy"),
+        pytest.raises(FileNotFoundError, match=r"no X\.npy"),
     ):
         trained(five, X=X)
+
+
+class TwoWords(Exception):
+    """Which cannot be sent, as it is made otherwise than it is kept."""
+
+    def __init__(self, one: str, two: str) -> None:
+        super().__init__(f"{one} {two}")
 
 
 class Broken(nn.datasets.Source):
     """Whose rows cannot be read any more, after a while."""
 
-    left = 40
+    def __init__(self, kind: type[BaseException], *words: str, left: int = 40) -> None:
+        self.kind, self.words, self.left = kind, words, left
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -244,14 +252,82 @@ class Broken(nn.datasets.Source):
         count = len(range(203)[indices]) if isinstance(indices, slice) else len(indices)
         self.left -= 1
         if self.left < 0:
-            raise OSError("the disk is gone")
+            raise self.kind(*self.words)
         return np.zeros((count, 6), np.float32)
 
 
-def test_an_error_at_a_worker_is_the_user_s(five: Any) -> None:
-    with pytest.raises(OSError, match="the disk is gone"):
-        trained(five, X=Broken(), epochs=100)
+@pytest.mark.parametrize(
+    ("error", "kind", "message"),
+    [
+        ((OSError, "the disk is gone"), OSError, "the disk is gone"),
+        ((TwoWords, "one", "two"), RuntimeError, "TwoWords: one two"),
+        ((SystemExit, "over"), RuntimeError, "SystemExit: over"),
+    ],
+)
+def test_an_error_at_a_worker_is_the_user_s(
+    five: Any, error: tuple[Any, ...], kind: type[Exception], message: str
+) -> None:
+    with pytest.raises(kind, match=message):
+        trained(five, X=Broken(*error), epochs=100)
     assert digest(trained(five)) == digest(trained(None))  # the workers are as they were
+    assert left_over(five) == 0
+
+
+def test_an_error_of_all_workers_is_raised_itself(five: Any) -> None:
+    class AtWorkers(Broken):
+        def rows(self, indices: Any) -> np.ndarray:
+            self.left = 0 if threading.current_thread().name.startswith("nnarray-member") else 1
+            return super().rows(indices)
+
+    broken = AtWorkers(ValueError, "no rows here")
+    with pytest.warns(RuntimeWarning, match="takes no part"), pytest.raises(ValueError, match="no rows here"):
+        trained(five, X=broken)
+    assert left_over(five) == 0
+
+
+def test_what_cannot_be_sent_is_refused_here(five: Any) -> None:
+    X = Broken(ValueError)
+    X.lock = threading.Lock()  # type: ignore[attr-defined]
+    with pytest.raises(TypeError, match=r"cannot be sent to the workers: cannot pickle '_thread.lock' object"):
+        trained(five, X=X, check_finite=False)
+
+
+def left_over(client: Any) -> int:
+    """How many trainings the workers still know, a moment after the end."""
+    for _ in range(100):
+        if not (known := sum(client.run(lambda dask_worker: len(dask_worker.nnarray_trainings)).values())):
+            break
+        time.sleep(0.02)
+    return known
+
+
+def test_nothing_is_left_at_the_workers(five: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained(five, grains=2)
+    assert left_over(five) == 0
+    proofs = iter("AAAAB")
+    monkeypatch.setattr(member, "proof", lambda trainer: next(proofs))
+    with pytest.warns(RuntimeWarning, match="takes no part in the training"):
+        trained(five)
+    assert left_over(five) == 0
+    assert "nnarray-member" not in str([thread.name for thread in threading.enumerate()])
+
+
+def test_workers_that_do_not_hear_of_the_client_let_go(five: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If it comes back, they begin anew."""
+    monkeypatch.setattr(member, "SILENCE", 2.0)
+    monkeypatch.setattr(training, "BEAT", 60.0)
+    monkeypatch.setattr(training, "LOOK", 0.1)
+    left = []
+
+    def sleep(run: nn.Run) -> None:
+        if run.epoch == 2:
+            time.sleep(3)
+            left.append(left_over(five))
+
+    with pytest.warns(RuntimeWarning, match="left the training"):
+        model = trained(five, callbacks=[sleep])
+    assert left == [0]
+    assert digest(model) == digest(trained(None, callbacks=[lambda run: None]))
 
 
 def test_a_cluster_without_workers(tmp_path: Path) -> None:

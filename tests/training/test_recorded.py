@@ -150,6 +150,17 @@ def test_what_cannot_be_recorded_is_computed_by_the_layers() -> None:
     same(one, trained(case, "layers")[0])
 
 
+def test_the_batches_of_a_stream_are_computed_by_the_layers() -> None:
+    X = np.random.default_rng(0).normal(size=(3, 8, 4)).astype(np.float32)
+    batches = nn.datasets.stream([(x, (x[:, 0] > 0).astype(int)) for x in X])
+    one, other = (nn.Network(*dense()()).init((4,), seed=0, backend="cupy", dtype="float32") for _ in range(2))
+    with pytest.warns(RuntimeWarning, match=r"X is read batch by batch.*The layers") as warned:
+        one.fit(batches, epochs=2, engine="graph")
+    assert [each.filename for each in warned] == [__file__]
+    other.fit(batches, epochs=2, engine="layers")
+    same(one, other)
+
+
 @dataclass(frozen=True, repr=False)
 class WholeSlots(nn.optimizers.Optimizer):
     """What it remembers begins as integers, and is none from the first step on."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -290,13 +291,11 @@ def test_a_file_that_was_removed_stays_readable(tmp_path: Path) -> None:
 
 def test_what_cannot_be_mapped(tmp_path: Path) -> None:
     (tmp_path / "text.npy").write_text("1, 2, 3")
-    np.savez(tmp_path / "several.npz", a=np.zeros(3), b=np.zeros(3))
     np.save(tmp_path / "objects.npy", np.asarray([None, "a"], dtype=object), allow_pickle=True)
     np.save(tmp_path / "words.npy", np.asarray(["a", "b"]))
     np.save(tmp_path / "one.npy", np.asarray(1.0))
     for name, kind, message in [
         ("text.npy", ValueError, r"cannot be mapped: it is no \.npy file\. It must be a .npy file of numbers"),
-        ("several.npz", ValueError, "is no .npy file: save each array by itself"),
         ("objects.npy", ValueError, "cannot be mapped: .*It must be a .npy file of numbers"),
         ("words.npy", TypeError, "array"),
         ("one.npy", ValueError, "array must have an axis of examples"),
@@ -309,3 +308,61 @@ def test_what_cannot_be_mapped(tmp_path: Path) -> None:
         memory_mapped(tmp_path)
     with pytest.raises(TypeError, match=r"the path of a \.npy file is needed; got \[1, 2\]"):
         memory_mapped([1, 2])  # type: ignore[arg-type]
+
+
+# --- Archives --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("change", [np.asarray, np.asfortranarray, lambda x: x.astype(">f8"), np.float32])
+def test_an_array_of_an_archive_gives_the_bits_of_memory(host: nn.Backend, tmp_path: Path, change: Any) -> None:
+    arrays = examples()
+    X, y = change(arrays["X"]), arrays["y"]
+    np.savez(tmp_path / "data.npz", y=y, X=X)
+    file = memory_mapped(tmp_path / "data.npz", "X")
+    assert isinstance(file.array, np.memmap)
+    np.testing.assert_array_equal(file.rows(np.asarray([49, 3])), X[[49, 3]])
+    one, other = (PLAIN.init((3,), seed=1, backend=host, dtype="float64") for _ in range(2))
+    one.fit(host.asarray(X), host.asarray(y), epochs=2, batch_size=8)
+    other.fit(file, memory_mapped(tmp_path / "data.npz", "y"), epochs=2, batch_size=8)
+    same(host, one, other)
+
+
+def test_the_only_array_of_an_archive_needs_no_name(tmp_path: Path) -> None:
+    np.savez(tmp_path / "one.npz", np.arange(6.0))
+    assert memory_mapped(tmp_path / "one.npz").rows(slice(2, 4)).tolist() == [2.0, 3.0]
+    np.savez(tmp_path / "none.npz", X=np.zeros((0, 3)))
+    assert memory_mapped(tmp_path / "none.npz").rows(slice(0, 0)).shape == (0, 3)
+
+
+def test_an_archive_that_becomes_shorter_is_an_error(tmp_path: Path) -> None:
+    np.savez(tmp_path / "data.npz", X=np.ones((5000, 3)))
+    file = memory_mapped(tmp_path / "data.npz")
+    with (tmp_path / "data.npz").open("r+b") as opened:
+        opened.truncate(5000)
+    with pytest.raises(OSError, match=r"data\.npz' has become shorter since it was mapped"):
+        file.rows(slice(0, 8))
+
+
+def test_archives_that_cannot_be_mapped(tmp_path: Path) -> None:
+    np.savez(tmp_path / "several.npz", a=np.zeros(3), b=np.zeros(3))
+    np.savez_compressed(tmp_path / "small.npz", X=np.zeros(3))
+    np.savez(tmp_path / "objects.npz", X=np.asarray([None, "a"], dtype=object))
+    whole = (tmp_path / "several.npz").read_bytes()
+    (tmp_path / "cut.npz").write_bytes(whole[:-30])
+    with ZipFile(tmp_path / "other.npz", "w") as archive:
+        archive.writestr("X.npy", "1, 2, 3")
+    with ZipFile(tmp_path / "texts.npz", "w") as archive:
+        archive.writestr("X.txt", "1, 2, 3")
+    np.save(tmp_path / "X.npy", np.zeros(3))
+    for path, name, message in [
+        ("several.npz", None, r"several\.npz' has the arrays 'a', 'b': name one, memory_mapped\(path, name\)\."),
+        ("several.npz", "c", r"unknown array of several\.npz 'c'.*a, b"),
+        ("small.npz", "X", r"'X' of '.*small\.npz' is compressed, .*: save it with numpy\.savez, and not with"),
+        ("objects.npz", None, r"'X\.npy' of '.*objects\.npz' holds Python objects; save an array of numbers"),
+        ("cut.npz", "a", r"cut\.npz' cannot be mapped: File is not a zip file\. Write it anew with numpy\.savez"),
+        ("other.npz", None, r"'X\.npy' of '.*other\.npz' cannot be mapped: .*\. Write it anew with numpy\.savez"),
+        ("texts.npz", None, r"texts\.npz' has no arrays; save some in it with numpy\.savez"),
+        ("X.npy", "X", r"X\.npy' is no \.npz file, and its array has no name; got 'X'\. Leave it out\."),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            memory_mapped(tmp_path / path, name)

@@ -15,7 +15,8 @@ from nnarray.backends import Backend, host_backend
 from nnarray.checks import integer
 from nnarray.datasets.decoding import UnreadableImage, decoded_in_order, from_bytes
 from nnarray.datasets.folders import SUFFIXES, Search, entries_of
-from nnarray.datasets.images import images
+from nnarray.datasets.images import ImageFolder, images
+from nnarray.datasets.scratch import is_too_much
 from nnarray.datasets.sources import Source
 from nnarray.names import memory, named
 from nnarray.tables.arrow import arrow
@@ -31,6 +32,7 @@ from nnarray.typing import Array, Shape
 
 ROWS = 16_384  # of a table that are in memory at once
 IMAGES = 256
+IN_MEMORY = 8  # bytes for each one of the images: float32, and a copy of that to train on
 
 Unknown = Literal["error", "ignore"]
 Watch = Callable[[str, float | None], object]
@@ -363,9 +365,21 @@ def _groups(column: Any) -> np.ndarray:
 
 
 def images_to_train_on(
-    path: Path, *, size: int, fraction: float, seed: int, errors: Literal["raise", "skip"]
+    path: Path,
+    *,
+    size: int,
+    fraction: float,
+    seed: int,
+    errors: Literal["raise", "skip"],
+    stream: bool | None = False,
+    scratch: Path | None = None,
+    watch: Watch = lambda what, fraction: None,
 ) -> Examples:
-    """A folder of images: each subfolder is a class."""
+    """A folder of images: each subfolder is a class.
+
+    With `stream`, their bytes lie in a file in the folder `scratch`, or beside `path`, and the examples are the same,
+    bit for bit; None asks for it where they would take more than half of the free memory.
+    """
     folder = images(path, size=size, errors=errors, dtype="float32", backend=host_backend())
     if len(folder.classes) < 2:
         only = "".join(folder.classes)
@@ -374,13 +388,30 @@ def images_to_train_on(
         raise ValueError(
             f"folder {str(path)!r} has one class only, {only!r}; make a subfolder for each of two or more.{hint}"
         )
-    loaded: Any = folder.load()  # on the host: NumPy's
-    X, y = loaded
+    X, y, held = _loaded(folder, stream, scratch or path.absolute().parent, watch)
     train, held_out = split(len(y), y, fraction, seed)
     notes = [f"left out: {line}" for line in folder.left_out]
     if folder.skipped:
         notes.append(f"{len(folder.skipped)} images cannot be decoded and were left out")
-    return Examples(X, y, Images(size, folder.classes), train, held_out, notes)
+    return Examples(X, y, Images(size, folder.classes), train, held_out, notes + held)
+
+
+def _loaded(folder: ImageFolder, stream: bool | None, scratch: Path, watch: Watch) -> tuple[Any, Any, list[str]]:
+    """The images and their classes on the host, in memory or on the disk, and a note on where they are."""
+    size = len(folder) * folder.size**2 * 3
+    if not (is_too_much(IN_MEMORY * size) if stream is None else stream):
+        return *folder.load(), []
+
+    def show(read: int) -> None:
+        watch(f"decoding {folder.folder.name}: {read:,} of {len(folder):,} images", read / len(folder))
+
+    X, y = folder.on_disk(scratch, show)
+    size = int(np.prod(X.shape))
+    return (
+        X,
+        y,
+        [f"the images are not held in memory, but in {memory(size)} of {str(scratch)!r} until the training ends"],
+    )
 
 
 def split(count: int, groups: np.ndarray | None, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:

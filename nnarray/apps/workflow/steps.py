@@ -144,12 +144,16 @@ def read(path: Path, plan: Plan, watch: Watch = lambda what, fraction: None) -> 
             )
         if plan.text != USUAL:
             raise ValueError(f"{NOT_TEXT}; {str(path)!r} is a folder. Leave them out.")
-        if plan.stream or plan.scratch:
-            raise ValueError(
-                f"--stream and --scratch are about tables; {str(path)!r} is a folder, whose images are held in memory. "
-                f"Leave them out."
-            )
-        return images_to_train_on(path, size=plan.size, fraction=plan.validation, seed=plan.seed, errors=plan.errors)
+        return images_to_train_on(
+            path,
+            size=plan.size,
+            fraction=plan.validation,
+            seed=plan.seed,
+            errors=plan.errors,
+            stream=plan.stream,
+            scratch=plan.scratch,
+            watch=watch,
+        )
     if not plan.target and path.exists():
         raise ValueError("which column is the target? Name it with --target COLUMN.")
     if plan.text.of_files and path.exists() and kind_of(path) not in DELIMITERS:

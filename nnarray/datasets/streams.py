@@ -1,0 +1,103 @@
+"""Batches that come from elsewhere, an epoch after the other: a generator function, a loader, a list."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Generator, Iterable, Iterator
+from typing import Any
+
+from nnarray.names import shown
+
+AGAIN = "Give the function that makes it, without calling it, or a list"
+
+
+class Stream:
+    """Batches for `Model.fit`, in their own order and of their own sizes; `nn.datasets.stream` makes one.
+
+    Attributes
+    ----------
+    batches : iterable, or function that gives one
+    """
+
+    def __init__(self, batches: Iterable[Any] | Callable[..., Iterable[Any]]) -> None:
+        if isinstance(batches, Iterator):
+            raise TypeError(
+                f"batches must come anew in each epoch; got {shown(batches)}, which can be gone through once. {AGAIN}."
+            )
+        if not callable(batches) and not isinstance(batches, Iterable):
+            raise TypeError(
+                f"batches must be an iterable of (X, y) or (X, y, sample_weight), or a function that gives one; got "
+                f"{shown(batches)}."
+            )
+        self.batches = batches
+
+    def __repr__(self) -> str:
+        return f"Stream({shown(self.batches)})"
+
+    def epoch(self, number: int) -> Generator[Any]:
+        """The batches of an epoch, counted from 0, as they are given.
+
+        Raises
+        ------
+        ValueError
+            While iterating: if there are none.
+        """
+        empty = True
+        for batch in self._iterable(number):
+            empty = False
+            yield batch
+        if empty:
+            remedy = f"If it is an iterator, it can be gone through once. {AGAIN}." if number else "Give at least one."
+            raise ValueError(f"the stream has no batches in epoch {number + 1}. {remedy}")
+
+    def _iterable(self, number: int) -> Iterable[Any]:
+        if not callable(self.batches):
+            return self.batches
+        given = self.batches(epoch=number) if _takes_epoch(self.batches) else self.batches()
+        if not isinstance(given, Iterable):
+            raise TypeError(f"the function of a stream must give an iterable of batches; got {shown(given)}.")
+        return given
+
+
+def _takes_epoch(function: Callable[..., Any]) -> bool:
+    try:
+        return "epoch" in inspect.signature(function).parameters
+    except ValueError:  # some functions that are written in C do not say
+        return False
+
+
+def stream(batches: Iterable[Any] | Callable[..., Iterable[Any]]) -> Stream:
+    """Batches that come from elsewhere, for `fit`: they are gone through once an epoch, and none is kept.
+
+    Parameters
+    ----------
+    batches : iterable, or function that gives one
+        Of (X, y) or (X, y, sample_weight), as tuples or lists: arrays of any known library, each batch of its own
+        size. A list, a `torch.utils.data.DataLoader`, or a generator function, which is called in each epoch; with
+        its number, from 0, if it has a parameter `epoch`.
+
+    Returns
+    -------
+    Stream
+        For `model.fit(stream)`, without y.
+
+    Raises
+    ------
+    TypeError
+        If it is no iterable, or an iterator, which could be gone through once only.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import nnarray as nn
+    >>> def batches(epoch):
+    ...     draw = np.random.default_rng(epoch)
+    ...     for size in (32, 32, 8):
+    ...         X = draw.normal(size=(size, 2))
+    ...         yield X, (X[:, 0] > X[:, 1]).astype(int)
+    >>> model = nn.Network(nn.Dense(2)).init((2,), seed=0)
+    >>> history = model.fit(nn.datasets.stream(batches), optimizer=nn.Adam(0.1), epochs=10)
+    >>> history.steps, history["loss"][-1] < history["loss"][0]
+    (30, True)
+    """
+    return Stream(batches)
