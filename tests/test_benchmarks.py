@@ -56,41 +56,105 @@ for message, reason in (("", "AssertionError: in fails, "), ("too far", "Asserti
         assert _short(error).startswith(reason), _short(error)
 """
 PARTS = """
-import os, zipfile
+import zipfile
 from pathlib import Path
 import on_gpu
 folder = Path(sys.argv[1])
-with zipfile.ZipFile(folder / "small-1-py3-none-any.whl", "w") as wheel:
-    wheel.writestr("small.py", "")
-assert (on_gpu.unpacked(folder, folder / "packages") / "small.py").exists()
-assert on_gpu.ended([sys.executable, "-c", "import time; time.sleep(99)"], 0.5, os.environ)[1] < 60
-log = folder / "log.xml"
-on_cupy = '<properties><property name="backend" value="cupy"/></properties>'
-log.write_text(f'<s><testcase classname="a" name="b">{on_cupy}</testcase><testcase name="c"><skipped/></testcase>'
-               '<testcase classname="a" name="d"><failure message="off by one"/></testcase></s>')
-assert on_gpu.outcomes(log) == {"passed": {"cupy": 1}, "skipped": 1, "failed": {"a::d": "off by one"}}
-assert on_gpu.outcomes(folder / "none.xml")["failed"]
+for name in ("small", "numpy"):
+    with zipfile.ZipFile(folder / f"{name}-1-py3-none-any.whl", "w") as wheel:
+        wheel.writestr(f"{name}.py", "")
+with on_gpu.packages(folder) as there:  # numpy is installed: its wheel must not hide it
+    assert [each.name for each in Path(there).iterdir()] == ["small.py"]
+assert not Path(there).exists()
 for part, places in on_gpu.CHECKS.items():
     assert all((on_gpu.ROOT / place).exists() for place in places), part
 """
+ENDED = """
+import os, time
+from pathlib import Path
+import on_gpu
+file, seen = Path(sys.argv[1]) / "grandchild", []
+stays = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); time.sleep(99)"
+child = f"import subprocess, sys; p = subprocess.Popen([sys.executable, '-c', {stays!r}])"
+child += f"; open({str(file)!r}, 'w').write(str(p.pid)); {stays}"
+on_gpu.GRACE, on_gpu.EVERY = 0.2, 0.5
+status = on_gpu.ended([sys.executable, "-c", child], 5.0, os.environ, meanwhile=lambda: seen.append(1))
+assert status == on_gpu.LATE and 3 < len(seen) < 12, (status, seen)
+state = Path(f"/proc/{file.read_text()}/stat")
+for _ in range(100):  # if nobody has waited for it yet, it is a zombie
+    if not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z":
+        break
+    time.sleep(0.05)
+else:
+    raise AssertionError("the grandchild runs on")
+assert on_gpu.ended([sys.executable, "-c", "raise SystemExit(3)"], 60.0, os.environ) == 3
+"""
+TESTS = """
+import os, signal, warnings
+def test_passes(): warnings.warn("later versions will do otherwise", FutureWarning)
+def test_fails(): assert 1 == 2, "off by one"
+def test_ours(): warnings.warn("ours")
+def test_kills(): os.kill(os.getpid(), signal.SIGKILL)
+def test_last(): pass
+"""
+OUTCOMES = """
+import os, subprocess
+from pathlib import Path
+import on_gpu
+folder = Path(sys.argv[1])
+log, tests = folder / "log.jsonl", "test_some.py::test_"
+words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "tests.outcomes", "-c", os.devnull]
+words += ["-o", "filterwarnings=error", f"--rootdir={folder}", str(folder / "test_some.py"), *sys.argv[2:]]
+subprocess.run(words, env=os.environ | {"NNARRAY_OUTCOMES": str(log)}, cwd=on_gpu.ROOT)
+found = on_gpu.outcomes(log)
+failed = found["failed"]
+assert "off by one" in failed[tests + "fails"] and "UserWarning: ours" in failed[tests + "ours"], failed
+if sys.argv[2:]:  # another worker goes on
+    assert "crashed" in failed[tests + "kills"] and found["passed"] == {"no backend": 2}, found
+else:
+    assert found["unfinished"] == [tests + "kills"] and found["not_reached"] == [tests + "last"], found
+    assert found["passed"] == {"no backend": 1} and len(failed) == 2, found
+    page = on_gpu.checked_page(on_gpu.machine(), {"part": "rest", "seconds": 1, "status": 1} | found)
+    assert "| no backend | 1 |" in page and "- test_some.py: 1 not reached" in page and "off by one" in page, page
+log.write_text(log.read_text() + '{"half a')
+assert on_gpu.outcomes(log) == found
+assert on_gpu.outcomes(folder / "none")["failed"]
+"""
 
 
-@pytest.mark.skipif(not FILES, reason="the benchmarks are not part of what is installed")
+pytestmark = pytest.mark.skipif(not FILES, reason="the benchmarks are not part of what is installed")
+
+
+def run_there(code: str, *words: str) -> str:
+    """What a piece of Python prints that imports from the benchmarks."""
+    return run_python(f"import sys\nsys.path.insert(0, {str(FOLDER)!r})\nsys.argv = ['', *{words!r}]\n{code}").stdout
+
+
 @pytest.mark.parametrize("code", [PROFILE, PAGE, FAILURE, PARTS], ids=["profile", "page", "failure", "parts"])
 def test_results_on_a_gpu_are_written_for_programs_and_for_the_docs(code: str, tmp_path: Path) -> None:
-    run_python(f"import sys\nsys.path.insert(0, {str(FOLDER)!r})\nsys.argv = ['', {str(tmp_path)!r}]\n{code}")
+    run_there(code, str(tmp_path))
 
 
-@pytest.mark.skipif(not FILES, reason="the benchmarks are not part of what is installed")
+@pytest.mark.skipif(not Path("/proc").exists(), reason="it looks for a process in /proc")
+def test_nothing_stays_of_a_part_that_is_ended(tmp_path: Path) -> None:
+    run_there(ENDED, str(tmp_path))
+
+
+@pytest.mark.parametrize("processes", [(), ("-n", "1")], ids=["alone", "xdist"])
+def test_each_outcome_is_written_as_the_test_ends(processes: tuple[str, ...], tmp_path: Path) -> None:
+    if processes:
+        pytest.importorskip("xdist")
+    (tmp_path / "test_some.py").write_text(TESTS)
+    run_there(OUTCOMES, str(tmp_path), *processes)
+
+
 @pytest.mark.parametrize("flag", ["cupy"])
 def test_the_smallest_workload_of_a_gpu_runs(flag: str) -> None:
-    done = run_python(f"import sys\nsys.path.insert(0, {str(FOLDER)!r})\n{ON_CUPY}")
-    assert done.stdout == "True ['seconds', 'start']\n"
+    assert run_there(ON_CUPY) == "True ['seconds', 'start']\n"
 
 
-@pytest.mark.skipif(not FILES, reason="the benchmarks are not part of what is installed")
 @pytest.mark.parametrize("code", [f"import {', '.join(FILES)}", RUN], ids=["imports", "smallest workload"])
 def test_benchmarks_start(code: str) -> None:
     for needed in ("torch", "jax", "sklearn"):
         pytest.importorskip(needed)
-    run_python(f"import sys\nsys.path.insert(0, {str(FOLDER)!r})\n{code}")
+    run_there(code)
