@@ -26,14 +26,24 @@ runtime = NnarrayCupy(replace(WORKLOADS["G1"], epochs=(1, 2)), "float32", 1)
 print(len(runtime.check("")) == 2, sorted(runtime.time("")))
 """
 PROFILE = """
-from step_profile import kernels_of, summary, table
+import step_profile
+from step_profile import kernels_of, page, profiled, summary, table
 events = [("product", 0, 2), ("relu", 3, 1), ("product", 3.5, 2.5), ("relu", 10, 1)]  # the second two overlap
 trace = [{"cat": "kernel", "name": name, "ts": start, "dur": duration} for name, start, duration in events]
 found = summary(kernels_of([{"cat": "cpu_op", "name": "no kernel"}, *trace[::-1]]), steps=2)
 assert (found["launches"], found["span_us"], found["gap_us"]["longest"]) == (2.0, 5.5, 4.0), found
 assert found["busy"] == 6 / 11 and found["kernels"]["product"] == {"launches": 1.0, "us": 2.25}, found
-assert "| `product` | 1.0 | 2.25 | 69% |" in list(table("G1", found | {"host_us": 6.0, "device_us": 5.5}))
-assert "no profiler" in "".join(table("G1", summary([], 2) | {"host_us": 6.0, "device_us": 5.5}))
+assert "| `product` | 1.0 | 2.25 | 69% |" in list(table("G1", found | {"host_us": 6.0, "failed": {}}))
+def no_events(run, steps):
+    raise RuntimeError("no events")
+step_profile.events = no_events
+step_profile.training = lambda name: (lambda: None, 2, lambda: None)
+found = {"G1": profiled("G1")}
+step_profile.training = lambda name: 1 / 0
+found["G2"] = profiled("G2")
+text = page({"date": "", "processor": "", "python": "", "versions": {}}, found, ["G3"])
+assert "by the host's clock" in text and "Failed: the device's events: RuntimeError: no events" in text, text
+assert "Failed: the training: ZeroDivisionError" in text and "Not reached: G3." in text, text
 """
 PAGE = """
 from pages import page
@@ -46,14 +56,14 @@ assert text.startswith("2030-01-02, A GPU, driver 1.2; Python 3.11, numpy 2.4.")
 assert "| **nnarray, CuPy** | 2.00 | 2.00 to 2.00 | 0.50 |" in text and "missing: JAX scan: No module" in text, text
 """
 FAILURE = """
-from worker import _short
+from worker import short
 def fails(message):
     assert False, message
 for message, reason in (("", "AssertionError: in fails, "), ("too far", "AssertionError: too far")):
     try:
         fails(message)
     except AssertionError as error:
-        assert _short(error).startswith(reason), _short(error)
+        assert short(error).startswith(reason), short(error)
 """
 PARTS = """
 import zipfile
