@@ -159,7 +159,7 @@ def gaps(kernels: Kernels) -> list[float]:
 def page(about: dict[str, Any], found: dict[str, Any], missed: list[str]) -> str:
     """All profiles in Markdown, and which were not reached."""
     parts = ["\n".join(table(name, each)) for name, each in found.items()]
-    return "\n\n".join([pages.heading(about), *parts, *(f"Not reached: {name}." for name in missed)]) + "\n"
+    return "\n\n".join([pages.heading(about), *parts, *pages.unreached(missed)]) + "\n"
 
 
 def table(name: str, found: dict[str, Any]) -> Iterator[str]:

@@ -46,14 +46,22 @@ assert "by the host's clock" in text and "Failed: the device's events: RuntimeEr
 assert "Failed: the training: ZeroDivisionError" in text and "Not reached: G3." in text, text
 """
 PAGE = """
+import time
+from measure import Allowance
 from pages import page
+from run import unreached
+allowance = Allowance(time.monotonic() + 90.0, 3)
+assert 29 < allowance.share() - time.monotonic() <= 30 and 44 < allowance.share() - time.monotonic() <= 45
 result = {"title": "moons", "case": "", "dtype": "float32", "unchecked": [], "left_out": {}}
 result |= {"missing": {"JAX scan": "No module named 'jax'"}}
 result |= {"seconds": {"PyTorch eager": [4e-6, 4e-6], "nnarray, CuPy": [2e-6, 2e-6]}}
 about = {"date": "2030-01-02", "gpu": "A GPU", "driver": "1.2", "python": "3.11", "versions": {"numpy": "2.4"}}
-text = page(about, {"G1": {"": result}})
+result["seconds"]["products alone"] = [1e-6, 1e-6]
+text = page(about, {"G1": {"": result}, "G4": {}}, unreached({"G1": {"": result}, "G4": {"batch 1": result}}))
 assert text.startswith("2030-01-02, A GPU, driver 1.2; Python 3.11, numpy 2.4."), text
-assert "| **nnarray, CuPy** | 2.00 | 2.00 to 2.00 | 0.50 |" in text and "missing: JAX scan: No module" in text, text
+assert "| **nnarray, CuPy** | 2.00 | 2.00 to 2.00 | 0.50 | 2.00 | 0.01 |" in text, text
+assert "missing: JAX scan: No module" in text, text
+assert "Not reached: G4, batch 64.\\n\\nNot reached: G4, batch 4096." in text, text
 """
 FAILURE = """
 from worker import short
