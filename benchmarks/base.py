@@ -21,6 +21,7 @@ class Runtime:
 
     environment: ClassVar[Mapping[str, str]] = {}  # set before the library is imported
     checked = True  # whether its results can be compared with the others'
+    xp: Any = np  # whose arrays the products alone are of
     work: Any
 
     def __init__(self, work: Workload, dtype: str, threads: int) -> None:
@@ -29,6 +30,9 @@ class Runtime:
         self.prepare()
 
     def prepare(self) -> None: ...
+
+    def finish(self) -> None:
+        """Wait until all has been computed; the host computes at once."""
 
     def cases(self) -> tuple[str, ...]:
         """Those of the workload that it can do."""

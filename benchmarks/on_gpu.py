@@ -38,10 +38,13 @@ BENCHES = {
     "wide": ("run.py", "--gpu", "--workloads", "G3,G4"),
     "googlenet": ("run.py", "--gpu", "--workloads", "G5"),
     "pets": ("run.py", "--gpu", "--workloads", "G6"),
+    "googlenet-training": ("run.py", "--gpu", "--workloads", "G7"),
     "tf32": ("run.py", "--gpu", "--workloads", "G3-tf32"),
     "googlenet-tf32": ("run.py", "--gpu", "--workloads", "G5-tf32"),
     "profile": ("step_profile.py",),
 }
+REHEARSED = {"NNARRAY_REHEARSAL": "1", "TORCHDYNAMO_DISABLE": "1"}  # to compile takes minutes on a host
+REHEARSED_TESTS = "cupy and relu"
 CHECKED_WITH = {
     "JAX_PLATFORMS": "cpu",  # or it takes most of the GPU's memory
     "CUPY_TF32": "0",
@@ -59,9 +62,10 @@ def main() -> int:
         "--wheels", type=Path, help="a folder of wheels, of which those that this Python lacks are used"
     )
     parser.add_argument("--out", type=Path, default=ROOT / ".gpu", help="the folder of the results")
-    parser.add_argument("--only", default="cupy or cuda", help="which tests, in pytest's words; '' for all")
+    parser.add_argument("--only", help="which tests, in pytest's words, '' for all; those on CuPy and on PyTorch's GPU")
     parser.add_argument("--processes", type=int, default=4, help="processes of tests, where pytest-xdist is installed")
     parser.add_argument("--limit", type=float, default=LIMIT, help="seconds for a part")
+    parser.add_argument("--rehearse", action="store_true", help="without a GPU: all cut short, CuPy built for the host")
     asked = parser.parse_args()
     parts = CHECKS if asked.what == "check" else BENCHES
     if unknown := sorted(set(asked.part) - set(parts)):
@@ -70,6 +74,10 @@ def main() -> int:
         parser.error(f"--wheels must be a folder with wheels (*.whl); there are none in {asked.wheels}")
     for ends in (signal.SIGINT, signal.SIGTERM):  # what runs in the background would ignore the first
         signal.signal(ends, signal.default_int_handler)
+    if asked.only is None:
+        asked.only = REHEARSED_TESTS if asked.rehearse else "cupy or cuda"
+    if asked.rehearse:
+        rehearse()
     asked.out.mkdir(parents=True, exist_ok=True)
     run = check if asked.what == "check" else bench
     with packages(asked.wheels) as folder:
@@ -78,6 +86,17 @@ def main() -> int:
         sys.path[1:1] = path
         statuses = [run(part, asked) for part in asked.part or parts]  # all run, whatever one of them gives
     return int(any(statuses))
+
+
+def rehearse() -> None:
+    """From now on CuPy computes on the host, and the benchmarks are cut short."""
+    sys.path.insert(1, str(ROOT))
+    from tests import cupy_on_cpu
+
+    if not cupy_on_cpu.is_built():
+        raise SystemExit("--rehearse needs CuPy built for the host, and there is none here; run: make cupy-on-cpu")
+    cupy_on_cpu.use()
+    os.environ |= REHEARSED
 
 
 @contextmanager
@@ -139,6 +158,12 @@ def bench(part: str, asked: argparse.Namespace) -> int:
     script, *words = BENCHES[part]
     to = asked.out / f"bench-{part}"
     files = ("--json", f"{to}.json", "--markdown", f"{to}.md")
+    if script == "run.py":
+        words += [
+            "--seconds",
+            str(asked.limit - GRACE),
+            *(("--repeats", "2", "--threads", "1") if asked.rehearse else ()),
+        ]
     return ended([sys.executable, str(ROOT / "benchmarks" / script), *words, *files], asked.limit, os.environ)
 
 

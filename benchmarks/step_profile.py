@@ -18,16 +18,15 @@ from typing import Annotated, Any
 import gpu
 import pages
 import typer
-from images import PETS
 from report import machine, number
 from worker import short
-from workloads import WORKLOADS, Images
+from workloads import REHEARSED, WORKLOADS, Images
 
 Kernels = list[tuple[str, float, float]]  # name, start and duration in microseconds
 ON_DEVICE = ("kernel", "gpu_memcpy", "gpu_memset")  # what a trace calls that which occupies the device
 NAMED = 12  # kernels in the table
 REPEATS = 3
-STEPS = 500  # of a profile, about
+STEPS = 4 if REHEARSED else 500  # of a profile, about
 
 
 def main(
@@ -78,8 +77,9 @@ def training(name: str) -> tuple[Callable[[], Any], int, Callable[[], Any]]:
     few = work.epochs[0]
     many = max(few, STEPS // work.batches)
     if isinstance(work, Images):
+        (case,) = work.cases
         painter = gpu.CupyPainter(work, "float32", 1)
-        return lambda: painter.pets(many), many * work.batches, lambda: painter.pets(few)
+        return lambda: painter.train(case, many), many * work.batches, lambda: painter.train(case, few)
     trainer = gpu.NnarrayCupy(work, "float32", 1)
     return lambda: trainer.run(many), many * work.batches, lambda: trainer.run(few)
 
@@ -165,7 +165,7 @@ def page(about: dict[str, Any], found: dict[str, Any], missed: list[str]) -> str
 def table(name: str, found: dict[str, Any]) -> Iterator[str]:
     """The profile of one training in Markdown."""
     work = WORKLOADS[name]
-    title = PETS if isinstance(work, Images) else work.title
+    title = work.cases[0] if isinstance(work, Images) else work.title
     yield f"**{name}, a step: {title}.**\n"
     for part, whose in (("host_us", "host's"), ("device_us", "device's")):
         if part in found:
