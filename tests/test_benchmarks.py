@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import os
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.processes import run_python
+from tests.conftest import ON_CPU
+from tests.processes import run, run_python
 
 FOLDER = Path(__file__).parent.parent / "benchmarks"
 FILES = sorted(path.stem for path in FOLDER.glob("*.py"))
@@ -169,6 +173,32 @@ def test_each_outcome_is_written_as_the_test_ends(processes: tuple[str, ...], tm
 @pytest.mark.parametrize("flag", ["cupy"])
 def test_the_smallest_workload_of_a_gpu_runs(flag: str) -> None:
     assert run_there(ON_CUPY) == "True ['seconds', 'start']\n"
+
+
+@pytest.mark.skipif(not ON_CPU, reason="it rehearses without a GPU, on CuPy built for the host")
+@pytest.mark.parametrize("part", ["small", "profile"])
+def test_a_part_is_rehearsed_without_a_gpu_and_what_fails_in_it_is_named(part: str, tmp_path: Path) -> None:
+    for library in ("torch", "jax"):  # they would take most of the time
+        (tmp_path / library).mkdir()
+        (tmp_path / library / "__init__.py").write_text("raise ImportError('it is hidden')")
+    words = ("bench", part, "--rehearse", "--out", str(tmp_path), "--limit", "200")
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    done = run(sys.executable, str(FOLDER / "on_gpu.py"), *words, check=False, env=os.environ | {"PYTHONPATH": path})
+    found = json.loads((tmp_path / f"bench-{part}.json").read_text())
+    text = (tmp_path / f"bench-{part}.md").read_text()
+    assert "A REHEARSAL WITHOUT A GPU" in text, done
+    assert not found["not_reached"], done
+    if part == "small":
+        measured = [result for cases in found["results"].values() for result in cases.values()]
+        ours = {"nnarray, CuPy", "nnarray, CuPy, graph", "products alone"}
+        assert [set(each["seconds"]) for each in measured] == [ours] * 2, done
+        assert text.count("missing: PyTorch eager: it is hidden") == 2
+        assert done.returncode == 0, done
+    else:
+        assert [*found["profiles"]] == ["G1", "G2", "G3", "G6"]
+        assert all(each["host_us"] > 0 for each in found["profiles"].values())
+        assert text.count("Failed: the kernels: ") == text.count("Failed: the device's events: ") == 4
+        assert done.returncode == 1, done
 
 
 @pytest.mark.parametrize("code", [f"import {', '.join(FILES)}", RUN], ids=["imports", "smallest workload"])
