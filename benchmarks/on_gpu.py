@@ -161,7 +161,7 @@ def bench(part: str, asked: argparse.Namespace) -> int:
     if script == "run.py":
         words += [
             "--seconds",
-            str(asked.limit - GRACE),
+            str(0.9 * asked.limit),
             *(("--repeats", "2", "--threads", "1") if asked.rehearse else ()),
         ]
     return ended([sys.executable, str(ROOT / "benchmarks" / script), *words, *files], asked.limit, os.environ)

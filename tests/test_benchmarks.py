@@ -114,6 +114,7 @@ assert on_gpu.ended([sys.executable, "-c", "raise SystemExit(3)"], 60.0, os.envi
 TESTS = """
 import os, signal, warnings
 def test_passes(): warnings.warn("later versions will do otherwise", FutureWarning)
+def test_theirs(): warnings.warn_explicit("theirs", UserWarning, "there.py", 1, module="torch.cuda")
 def test_fails(): assert 1 == 2, "off by one"
 def test_ours(): warnings.warn("ours")
 def test_kills(): os.kill(os.getpid(), signal.SIGKILL)
@@ -132,12 +133,12 @@ found = on_gpu.outcomes(log)
 failed = found["failed"]
 assert "off by one" in failed[tests + "fails"] and "UserWarning: ours" in failed[tests + "ours"], failed
 if sys.argv[2:]:  # another worker goes on
-    assert "crashed" in failed[tests + "kills"] and found["passed"] == {"no backend": 2}, found
+    assert "crashed" in failed[tests + "kills"] and found["passed"] == {"no backend": 3}, found
 else:
     assert found["unfinished"] == [tests + "kills"] and found["not_reached"] == [tests + "last"], found
-    assert found["passed"] == {"no backend": 1} and len(failed) == 2, found
+    assert found["passed"] == {"no backend": 2} and len(failed) == 2, found
     page = on_gpu.checked_page(on_gpu.machine(), {"part": "rest", "seconds": 1, "status": 1} | found)
-    assert "| no backend | 1 |" in page and "- test_some.py: 1 not reached" in page and "off by one" in page, page
+    assert "| no backend | 2 |" in page and "- test_some.py: 1 not reached" in page and "off by one" in page, page
 log.write_text(log.read_text() + '{"half a')
 assert on_gpu.outcomes(log) == found
 assert on_gpu.outcomes(folder / "none")["failed"]
