@@ -54,8 +54,8 @@ gpu-bench: $(if $(WHEELS),,$(VENV)/.gpu)
 
 # All of that without a GPU, cut short, on CuPy built for the host: whether anything would fail there that can be seen here.
 gpu-rehearsal: $(VENV)/.test cupy-on-cpu
-	$(BIN)/python benchmarks/on_gpu.py check --rehearse --processes 2
-	$(BIN)/python benchmarks/on_gpu.py bench --rehearse
+	$(BIN)/python benchmarks/on_gpu.py check --rehearse --processes 2 --limit 200
+	$(BIN)/python benchmarks/on_gpu.py bench --rehearse --limit 200
 
 clean:
 	rm -rf $(VENV) .cupy-on-cpu .gpu build dist .pytest_cache .ruff_cache .hypothesis nnarray-*.png docs/_build

@@ -44,7 +44,7 @@ BENCHES = {
     "profile": ("step_profile.py",),
 }
 REHEARSED = {"NNARRAY_REHEARSAL": "1", "TORCHDYNAMO_DISABLE": "1"}  # to compile takes minutes on a host
-REHEARSED_TESTS = "cupy and relu"
+REHEARSED_TESTS = "cupy and (relu or adam)"
 CHECKED_WITH = {
     "JAX_PLATFORMS": "cpu",  # or it takes most of the GPU's memory
     "CUPY_TF32": "0",

@@ -266,7 +266,7 @@ _ON_GPU = {
 }
 _CUT: dict[str, dict[str, object]] = {
     "G1": {"epochs": (2, 6)},
-    "G2": {"epochs": (1, 2), "batch": 8, "batches": 2},
+    "G2": {"epochs": (1, 2), "sizes": (64, 32, 16, 10), "batch": 8, "batches": 2},
     "G3": {"epochs": (1, 2), "sizes": (64, 64, 64, 10), "batch": 64, "batches": 2},
     "G4": {"cases": ("batch 1", "batch 64")},
     "G5": {"cases": ("googlenet, batch 1",)},
