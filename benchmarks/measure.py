@@ -99,7 +99,9 @@ def measure(name: str, dtype: str, threads: int, repeats: int, allowance: Allowa
         for i, case in enumerate(work.cases):
             if i:
                 hurry(workers, allowance.share())
-            unwritten = {n: "not written" for n, a in about.items() if case not in a.get("cases", (case,))}
+            unwritten = {
+                n: "not written for this case" for n, a in about.items() if case not in a.get("cases", (case,))
+            }
             able = [w for w in workers if case in about[w.name].get("cases", ())]
             said = common | {"missing": common["missing"] | unwritten}
             yield case, compare(work, case, able, said, repeats)
