@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test cupy-on-cpu test-without-torch lint types docs support bench gpu-check gpu-bench clean
+.PHONY: demo test cupy-on-cpu test-without-torch lint types docs support bench gpu-check gpu-bench gpu-rehearsal clean
 
 demo: $(VENV)/.demo
 	$(BIN)/nnarray demo
@@ -40,16 +40,22 @@ support: $(VENV)/.test
 bench: $(VENV)/.bench
 	$(BIN)/python benchmarks/run.py
 
-# On a machine with CUDA (CUDA=cuda12 for CUDA 12): the tests on CuPy, and the figures, into .gpu/. Each part, such as
-# PART=kernels, ends within eight minutes. With WHEELS=folder nothing is installed: $(PYTHON) has CuPy, and the wheels are
-# what it lacks.
+# On a machine with CUDA (CUDA=cuda12 for CUDA 12): the tests on CuPy, and the figures, into .gpu/ or OUT=folder. Each part,
+# such as PART=kernels, ends within eight minutes or LIMIT=seconds. With WHEELS=folder nothing is installed: $(PYTHON) has
+# CuPy, and the wheels are what it lacks.
 CUDA ?= cuda13
 ON_GPU = $(if $(WHEELS),$(PYTHON),$(BIN)/python) benchmarks/on_gpu.py
+FOR_GPU = $(PART) $(if $(WHEELS),--wheels $(WHEELS)) $(if $(OUT),--out $(OUT)) $(if $(LIMIT),--limit $(LIMIT))
 gpu-check: $(if $(WHEELS),,$(VENV)/.gpu)
-	$(ON_GPU) check $(PART) $(if $(WHEELS),--wheels $(WHEELS))
+	$(ON_GPU) check $(FOR_GPU)
 
 gpu-bench: $(if $(WHEELS),,$(VENV)/.gpu)
-	$(ON_GPU) bench $(PART) $(if $(WHEELS),--wheels $(WHEELS))
+	$(ON_GPU) bench $(FOR_GPU)
+
+# All of that without a GPU, cut short, on CuPy built for the host: whether anything would fail there that can be seen here.
+gpu-rehearsal: $(VENV)/.test cupy-on-cpu
+	$(BIN)/python benchmarks/on_gpu.py check --rehearse --processes 2 --limit 200
+	$(BIN)/python benchmarks/on_gpu.py bench --rehearse --limit 200
 
 clean:
 	rm -rf $(VENV) .cupy-on-cpu .gpu build dist .pytest_cache .ruff_cache .hypothesis nnarray-*.png docs/_build

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
+import warnings
 from collections.abc import Callable
+from importlib.machinery import ModuleSpec
 from typing import Any
 
 import forward
@@ -11,8 +14,9 @@ import images
 import numpy as np
 import training
 from base import Runtime
+from workloads import REHEARSED
 
-CUDA = "cuda"
+CUDA = "cpu" if REHEARSED else "cuda"
 
 
 def settle(tf32: bool) -> None:
@@ -36,12 +40,44 @@ class OnGpu(Runtime):
         super().prepare()
 
 
-class NnarrayCupy(OnGpu, training.Nnarray):
+class OnCupy(OnGpu):
+    """Of an engine that leaves its work to the plain kernels, no time is taken."""
+
+    engine = "auto"
+
+    def prepare(self) -> None:
+        warnings.filterwarnings("error", "engine=|cuDNN does not", RuntimeWarning)
+        if REHEARSED and self.engine == "cudnn":
+            from tests.kernels import cudnn_stand_in
+
+            sys.modules["cudnn"] = library = cudnn_stand_in.library()
+            library.__spec__ = ModuleSpec("cudnn", None)
+        super().prepare()
+
+    @property
+    def xp(self) -> Any:
+        import cupy
+
+        return cupy
+
+    def finish(self) -> None:
+        self.xp.cuda.get_current_stream().synchronize()
+
+
+class Products(OnCupy, training.Products):
+    pass
+
+
+class NnarrayCupy(OnCupy, training.Nnarray):
     flag = "cupy"
 
 
+class NnarrayGraph(NnarrayCupy):
+    engine = "graph"
+
+
 class NnarrayTorch(OnGpu, training.Nnarray):
-    flag = "torch:cuda:0"
+    flag = "torch" if REHEARSED else "torch:cuda:0"
 
 
 class Torch(OnGpu, training.Torch):
@@ -89,37 +125,50 @@ class JaxScan(OnGpu, training.JaxScan):
     pass
 
 
-class CupyPredictor(OnGpu, forward.Nnarray):
-    def function(self, batch: int) -> Callable[[Any], Any]:
-        import nnarray as nn
+class JaxPredictor(OnGpu, forward.Jax):
+    pass
 
-        self.backend = nn.backend("cupy")
-        model = training.nnarray_model(self.work, self.backend, self.dtype)
+
+class ProductsPredictor(OnCupy, forward.Products):
+    pass
+
+
+class CupyPredictor(OnCupy, forward.Nnarray):
+    def function(self, batch: int) -> Callable[[Any], Any]:
+        model = training.nnarray_model(self.work, "cupy", self.dtype)
 
         def outputs(x: Any) -> Any:
             y = model(x)
-            self.backend.synchronize()
+            self.finish()
             return y
 
         return outputs
 
     def in_library(self, X: np.ndarray) -> Any:
-        return self.backend.asarray(X)
+        return self.xp.asarray(X)
 
     def on_host(self, y: Any) -> np.ndarray:
-        return self.backend.to_numpy(y)
+        return self.xp.asnumpy(y)
 
 
-class TorchPredictor(OnGpu, forward.Torch):
+class OnCuda(OnGpu):
+    torch: Any
+
+    def finish(self) -> None:
+        if not REHEARSED:
+            self.torch.cuda.synchronize()
+
+
+class TorchPredictor(OnCuda, forward.Torch):
     def function(self, batch: int) -> Callable[[Any], Any]:
-        net, torch = self.compiled(training.torch_network(self.work, self.dtype).eval().to(CUDA)), self.torch
+        net = self.compiled(training.torch_network(self.work, self.dtype).eval().to(CUDA))
 
         def outputs(x: Any) -> Any:
             y = net(x)
-            torch.cuda.synchronize()
+            self.finish()
             return y
 
-        return torch.inference_mode()(outputs)
+        return self.torch.inference_mode()(outputs)
 
     def in_library(self, X: np.ndarray) -> Any:
         return self.torch.from_numpy(X).to(CUDA)
@@ -136,34 +185,44 @@ class TorchReplayedPredictor(Replayed, TorchPredictor):
     pass
 
 
-class CupyPainter(OnGpu, images.Nnarray):
-    """GoogLeNet forward, folded as PyTorch's, and the training of the pets."""
+class ProductsPainter(OnCupy, images.Products):
+    pass
 
-    def prepare(self) -> None:
-        super().prepare()
-        import nnarray as nn
 
-        self.backend = nn.backend("cupy")
+class CupyPainter(OnCupy, images.Nnarray):
+    """GoogLeNet forward, folded as PyTorch's, and trainings."""
 
     def of(self, model: Any) -> Any:
-        return super().of(model.to(self.backend))
+        return super().of(model.to("cupy"))
 
     def in_library(self, x: np.ndarray) -> Any:
-        return self.backend.asarray(x)
+        return self.xp.asarray(x)
 
     def googlenet(self, batch: int) -> images.Call:
-        here = self.backend
         model, x = self.of(images.googlenet_model().fold()), self.in_library(images.images(batch, *images.IMAGE))
 
         def run() -> Any:
             y = model(x)
-            here.synchronize()
+            self.finish()
             return y
 
-        return images.Call(run, lambda y: (here.to_numpy(y),))
+        return images.Call(run, lambda y: (self.xp.asnumpy(y),))
 
 
-class OnCuda(OnGpu, images.Torch):
+class GraphPainter(CupyPainter):
+    """Of trainings; a graph is none of inference."""
+
+    engine = "graph"
+
+    def has(self, case: str) -> bool:
+        return case in images.TRAINED
+
+
+class CudnnPainter(CupyPainter):
+    engine = "cudnn"
+
+
+class TorchEagerPainter(OnCuda, images.Torch):
     """Network and data on the GPU."""
 
     def laid(self, network: Any) -> Any:
@@ -176,52 +235,61 @@ class OnCuda(OnGpu, images.Torch):
         return super().labels(y).to(CUDA)
 
     def inference(self, network: Any, x: np.ndarray) -> images.Call:
-        torch, f, in_library = self.torch, self.compiled(network), self.in_library(x)
+        f, in_library = self.compiled(network), self.in_library(x)
 
         def run() -> Any:
             y = f(in_library)
-            torch.cuda.synchronize()
+            self.finish()
             return y
 
-        return images.Call(torch.inference_mode()(run), lambda y: (y.cpu(),))
+        return images.Call(self.torch.inference_mode()(run), lambda y: (y.cpu(),))
 
 
-class TorchEagerPainter(OnCuda):
+class TorchPainter(TorchEagerPainter, images.TorchChannelsLast):
     pass
 
 
-class TorchPainter(OnCuda, images.TorchChannelsLast):
+class TorchCompilePainter(TorchEagerPainter, images.TorchCompile):
     pass
 
 
-class TorchCompilePainter(OnCuda, images.TorchCompile):
+class TorchReplayedPainter(Replayed, TorchEagerPainter, images.TorchChannelsLast):
     pass
 
 
-class TorchReplayedPainter(Replayed, OnCuda, images.TorchChannelsLast):
+class JaxPainter(OnGpu, images.Jax):
     pass
 
 
+# Those that are soon prepared come first: whoever takes too long to compile then costs nobody else.
 TRAINERS: dict[str, type[Runtime]] = {
     "PyTorch eager": Torch,
+    "nnarray, CuPy": NnarrayCupy,
+    "nnarray, CuPy, graph": NnarrayGraph,
+    "products alone": Products,
     "PyTorch fused optimizer": TorchFused,
-    "torch.compile": TorchCompile,
-    "torch.compile, reduce-overhead": TorchReplayed,
+    "nnarray, PyTorch": NnarrayTorch,
     "JAX jit a step": Jax,
     "JAX scan": JaxScan,
-    "nnarray, CuPy": NnarrayCupy,
-    "nnarray, PyTorch": NnarrayTorch,
+    "torch.compile": TorchCompile,
+    "torch.compile, reduce-overhead": TorchReplayed,
 }
 PREDICTORS: dict[str, type[Runtime]] = {
     "PyTorch eager": TorchPredictor,
+    "nnarray, CuPy": CupyPredictor,
+    "products alone": ProductsPredictor,
+    "JAX jit": JaxPredictor,
     "torch.compile": TorchCompilePredictor,
     "torch.compile, reduce-overhead": TorchReplayedPredictor,
-    "nnarray, CuPy": CupyPredictor,
 }
 PAINTERS: dict[str, type[Runtime]] = {
     "PyTorch eager": TorchEagerPainter,
     "PyTorch channels last": TorchPainter,
+    "nnarray, CuPy": CupyPainter,
+    "nnarray, CuPy, graph": GraphPainter,
+    "nnarray, CuPy, cuDNN": CudnnPainter,
+    "products alone": ProductsPainter,
+    "JAX jit": JaxPainter,
     "torch.compile": TorchCompilePainter,
     "torch.compile, reduce-overhead": TorchReplayedPainter,
-    "nnarray, CuPy": CupyPainter,
 }

@@ -11,6 +11,8 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +20,25 @@ from runtimes import runtimes_of
 from workloads import WORKLOADS, Workload
 
 PAUSE = 0.1  # seconds in which the threads of the runtime before stop waiting for work
-LONGEST = 300.0  # seconds for an answer, compiling included
+LONGEST = 300.0  # seconds for an answer, compiling included; or half of what its case has left, if that is less
 SPENT = 6.0  # seconds after which a slow runtime takes no further turn at a case; two it has at least
 LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 Result = dict[str, Any]
+
+
+@dataclass
+class Allowance:
+    """When all must have been measured, and how many cases share the time until then."""
+
+    end: float  # of `time.monotonic`
+    cases: int
+
+    def share(self) -> float:
+        """When the next case must end; what it leaves is for those after it."""
+        now, shares = time.monotonic(), self.cases
+        self.cases -= 1
+        return now + (self.end - now) / shares
 
 
 class Worker:
@@ -30,7 +46,7 @@ class Worker:
 
     def __init__(self, name: str, workload: str, dtype: str, threads: int) -> None:
         choices = {"JAX_ENABLE_X64": str(int(dtype == "float64")), "JAX_PLATFORMS": "cpu", "NNARRAY_BACKEND": ""}
-        self.name = name
+        self.name, self.end = name, math.inf
         self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  (a pipe that nobody reads would fill up)
         self.process = subprocess.Popen(
             [sys.executable, str(Path(__file__).with_name("worker.py")), name, workload, dtype, str(threads)],
@@ -43,12 +59,15 @@ class Worker:
 
     def answer(self) -> dict[str, Any]:
         """The next line; of a process that died, or was ended because it took too long, what it said last."""
-        clock = threading.Timer(LONGEST, self.process.kill)
+        seconds = min(LONGEST, max(0.5 * (self.end - time.monotonic()), 0.1))
+        clock, begun = threading.Timer(seconds, self.process.kill), time.monotonic()
         clock.start()
         line = self.process.stdout.readline()
         clock.cancel()
         if line:
             return json.loads(line)
+        if time.monotonic() - begun > seconds:
+            return {"failed": f"it gave no answer within {seconds:.0f} seconds"}
         self.errors.seek(0)
         said = self.errors.read().strip().splitlines()
         return {"failed": said[-1] if said else f"stopped with status {self.process.wait()}"}
@@ -64,11 +83,12 @@ class Worker:
         self.errors.close()
 
 
-def measure(name: str, dtype: str, threads: int, repeats: int) -> dict[str, Result]:
-    """What all runtimes make of a workload, case by case."""
+def measure(name: str, dtype: str, threads: int, repeats: int, allowance: Allowance) -> Iterator[tuple[str, Result]]:
+    """What all runtimes make of a workload, case by case, as each has been measured."""
     work = WORKLOADS[name]
     workers = [Worker(each, name, dtype, threads) for each in runtimes_of(work)]
     try:
+        hurry(workers, allowance.share())
         about = {w.name: w.answer() for w in workers}
         common = {
             "title": work.title,
@@ -76,11 +96,24 @@ def measure(name: str, dtype: str, threads: int, repeats: int) -> dict[str, Resu
             "missing": {n: a.get("missing", a.get("failed")) for n, a in about.items() if "cases" not in a},
             "unchecked": [n for n, a in about.items() if not a.get("checked", True)],
         }
-        able = {case: [w for w in workers if case in about[w.name].get("cases", ())] for case in work.cases}
-        return {case: compare(work, case, able[case], common, repeats) for case in work.cases}
+        for i, case in enumerate(work.cases):
+            if i:
+                hurry(workers, allowance.share())
+            unwritten = {
+                n: "not written for this case" for n, a in about.items() if case not in a.get("cases", (case,))
+            }
+            able = [w for w in workers if case in about[w.name].get("cases", ())]
+            said = common | {"missing": common["missing"] | unwritten}
+            yield case, compare(work, case, able, said, repeats)
     finally:
         for worker in workers:
             worker.close()
+
+
+def hurry(workers: list[Worker], end: float) -> None:
+    """The next case must be measured by then."""
+    for worker in workers:
+        worker.end = end
 
 
 def compare(work: Workload, case: str, workers: list[Worker], common: Result, repeats: int) -> Result:
@@ -105,7 +138,7 @@ def take_turns(
     spent = dict.fromkeys(turns, 0.0)
     for turn in range(most):
         for worker in workers:
-            if worker.name in left_out or (turn > 1 and spent[worker.name] > SPENT):
+            if worker.name in left_out or (turn > 1 and spent[worker.name] > SPENT) or time.monotonic() > worker.end:
                 continue
             time.sleep(PAUSE)
             begun = time.perf_counter()
@@ -115,6 +148,7 @@ def take_turns(
                 left_out[worker.name] = answer["failed"]
             else:
                 turns[worker.name].append(answer)
+    left_out |= {n: "the time was up before its turn" for n, answers in turns.items() if not (answers or n in left_out)}
     return {name: answers for name, answers in turns.items() if name not in left_out}
 
 

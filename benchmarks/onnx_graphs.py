@@ -67,6 +67,21 @@ def convolution_graph(weight: np.ndarray, bias: np.ndarray) -> bytes:
     return graph.model(y, (4, 4))
 
 
+def googlenet_blocks(x: Any, convolution: Any, pool: Any, joined: Any) -> Any:
+    """What comes before the mean over positions: made of convolutions by name, pooling, and joined channels."""
+
+    def inception(x: Any, name: str) -> Any:
+        branches = [convolution(x, f"{name}.branch1")]
+        branches += [convolution(convolution(x, f"{name}.{b}.0"), f"{name}.{b}.1") for b in ("branch2", "branch3")]
+        return joined([*branches, convolution(pool(x, 3, 1, 1), f"{name}.branch4.1")])
+
+    x = pool(convolution(x, "conv1", 2), 3, 2)
+    x = pool(convolution(convolution(x, "conv2"), "conv3"), 3, 2)
+    for block in ("3a", "3b", "pool 3", "4a", "4b", "4c", "4d", "4e", "pool 2", "5a", "5b"):
+        x = pool(x, int(block[-1]), 2) if block.startswith("pool") else inception(x, f"inception{block}")
+    return x
+
+
 def googlenet_graph(weights: dict[str, np.ndarray]) -> bytes:
     """GoogLeNet of convolutions with a bias, from a state_dict of PyTorch's names."""
     graph = Graph()
@@ -81,16 +96,7 @@ def googlenet_graph(weights: dict[str, np.ndarray]) -> bytes:
     def pool(x: str, size: int, stride: int, pad: int = 0) -> str:
         return graph.add("MaxPool", x, kernel_shape=[size] * 2, strides=[stride] * 2, pads=[pad] * 4, ceil_mode=1)
 
-    def inception(x: str, name: str) -> str:
-        branches = [convolution(x, f"{name}.branch1")]
-        branches += [convolution(convolution(x, f"{name}.{b}.0"), f"{name}.{b}.1") for b in ("branch2", "branch3")]
-        branches.append(convolution(pool(x, 3, 1, 1), f"{name}.branch4.1"))
-        return graph.add("Concat", *branches, axis=1)
-
-    x = pool(convolution("x", "conv1", 2), 3, 2)
-    x = pool(convolution(convolution(x, "conv2"), "conv3"), 3, 2)
-    for block in ("3a", "3b", "pool 3", "4a", "4b", "4c", "4d", "4e", "pool 2", "5a", "5b"):
-        x = pool(x, int(block[-1]), 2) if block.startswith("pool") else inception(x, f"inception{block}")
+    x = googlenet_blocks("x", convolution, pool, lambda parts: graph.add("Concat", *parts, axis=1))
     x = graph.add("Flatten", graph.add("GlobalAveragePool", x))
     y = graph.add("Gemm", x, graph.weight(weights["fc.weight"]), graph.weight(weights["fc.bias"]), transB=1)
     return graph.model(y, (4, 2))

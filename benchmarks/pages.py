@@ -7,14 +7,18 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from measure import Result
-from report import OURS, notes, number, quartiles, ratios
+from report import OURS, extra_columns, notes, number, quartiles, ratios
 from workloads import WORKLOADS
 
 
-def page(about: dict[str, Any], results: dict[str, dict[str, Result]]) -> str:
-    """The machine, and a table for each case."""
+def page(about: dict[str, Any], results: dict[str, dict[str, Result]], missed: Iterable[str] = ()) -> str:
+    """The machine, a table for each case, and the cases that were not reached."""
     tables = ["\n".join(table(name, result)) for name, cases in results.items() for result in cases.values()]
-    return "\n\n".join([heading(about), *tables]) + "\n"
+    return "\n\n".join([heading(about), *tables, *unreached(missed)]) + "\n"
+
+
+def unreached(missed: Iterable[str]) -> list[str]:
+    return [f"Not reached: {each}." for each in missed]
 
 
 def heading(about: dict[str, Any]) -> str:
@@ -29,14 +33,16 @@ def table(name: str, result: Result) -> Iterator[str]:
     unit, scale = WORKLOADS[name].unit(result["case"])
     unit = unit.replace("us ", "µs ")
     yield f"**{', '.join(filter(None, (f'{name}: ' + result['title'], result['case'], result['dtype'])))}.**\n"
+    columns = extra_columns(WORKLOADS[name], result)
     yield from rows(
-        ("runtime", unit, "quartiles", "× best peer"),
+        ("runtime", unit, "quartiles", "× best peer", *(title.replace("x ", "× ") for title in columns)),
         (
             (
                 f"**{runtime}**" if runtime.startswith(OURS) else runtime,
                 number(scale * statistics.median(seconds)),
                 " to ".join(number(scale * each) for each in quartiles(seconds)),
                 f"{ratio:.2f}",
+                *(each(statistics.median(seconds)) for each in columns.values()),
             )
             for runtime, seconds, ratio in ratios(name, result)
         ),

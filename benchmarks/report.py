@@ -15,7 +15,7 @@ from typing import Any
 from measure import Result
 from rich.markup import escape
 from rich.table import Table
-from workloads import WORKLOADS, Growth, Training
+from workloads import REHEARSED, WORKLOADS, Growth, Training, Workload
 
 OURS = "nnarray"
 LIBRARIES = ("nnarray", "numpy", "numba", "torch", "jax", "keras", "tinygrad", "scikit-learn", "onnxruntime", "onnx")
@@ -42,6 +42,8 @@ def machine(threads: int, *, gpu: bool = False) -> dict[str, Any]:
 
 def _gpu() -> dict[str, str]:
     """The first GPU and its driver, as the driver's own program names them."""
+    if REHEARSED:
+        return {"gpu": "A REHEARSAL WITHOUT A GPU, whose times say nothing", "driver": "none"}
     try:
         said = subprocess.run(GPU, capture_output=True, text=True, check=True, timeout=60).stdout
     except (OSError, subprocess.SubprocessError):
@@ -71,10 +73,10 @@ def table(name: str, result: Result) -> Table:
     times = {n: [scale * s for s in seconds] for n, seconds in result.get("seconds", {}).items()}
     medians = {n: statistics.median(t) for n, t in times.items()}
     best = best_peer(medians, limit)
-    products, starts = medians.get(limit, float("nan")), result.get("start", {})
+    columns, starts = extra_columns(work, result), result.get("start", {})
     starred = [n for n in result["unchecked"] if n in medians and n != limit]
     made = Table(title=", ".join(filter(None, (f"{name}: {result['title']}", result["case"], result["dtype"]))))
-    for column in ("runtime", unit, "quartiles", "x best peer", *([f"x {limit}"] if limit in medians else [])):
+    for column in ("runtime", unit, "quartiles", "x best peer", *columns):
         made.add_column(column, justify="left" if column == "runtime" else "right")
     if starts:
         made.add_column("start, ms", justify="right")
@@ -86,11 +88,21 @@ def table(name: str, result: Result) -> Table:
             number(median),
             f"{number(low)} to {number(high)}",
             f"{median / best:.2f}",
-            *([f"{median / products:.2f}"] if limit in medians else []),
+            *(each(median / scale) for each in columns.values()),
             *([f"{max(statistics.median(starts[runtime]), 0) * 1e3:,.0f}"] if starts else []),
         )
     made.caption = "\n".join([*map(escape, notes(result))] + ["* its results cannot be compared"] * bool(starred))
     return made
+
+
+def extra_columns(work: Workload, result: Result) -> dict[str, Callable[[float], str]]:
+    """What some tables show of a time in seconds: its ratio to the limit, and on a GPU how much is multiplied in it."""
+    columns: dict[str, Callable[[float], str]] = {}
+    if alone := result.get("seconds", {}).get(work.limit):
+        columns[f"x {work.limit}"] = lambda seconds: f"{seconds / statistics.median(alone):.2f}"
+    if work.gpu and isinstance(work, Training):
+        columns["TFLOP/s"] = lambda seconds: number(2e-12 * work.multiply_adds / seconds)
+    return columns
 
 
 def best_peer(medians: dict[str, float], limit: str) -> float:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from measure import measure
+from measure import Allowance, measure
 from pages import page
 from report import machine, tables
 from rich.console import Console
@@ -22,6 +24,9 @@ def main(
     repeats: Annotated[int, typer.Option(min=2, help="How often each runtime takes its turn.")] = 5,
     threads: Annotated[int, typer.Option(min=1, help="Threads of each runtime.")] = os.cpu_count() or 1,
     gpu: Annotated[bool, typer.Option("--gpu", help="The workloads on a GPU instead of those on the CPU.")] = False,
+    seconds: Annotated[
+        float, typer.Option(help="How long all may take; by itself, until all are measured.")
+    ] = math.inf,
     json_file: Annotated[Path | None, typer.Option("--json", help="Where to write all figures.")] = None,
     markdown_file: Annotated[Path | None, typer.Option("--markdown", help="Where to write them as tables.")] = None,
 ) -> None:
@@ -30,17 +35,34 @@ def main(
         raise typer.BadParameter(f"dtype must be one of {', '.join(TOLERANCE)}; got {dtype}.")
     names = chosen(workloads, dtype, gpu=gpu)
     console = Console() if sys.stdout.isatty() else Console(width=120)
-    about, results = machine(threads, gpu=gpu), {}
+    about, results = machine(threads, gpu=gpu), {name: {} for name in names}
     console.print(about)
-    for name in names:
-        results[name] = measure(name, dtype, threads, repeats)
-        for each in tables(name, results[name]):
-            console.print(each)
-        if json_file:  # after each workload, so that what was measured stays if a later one is interrupted
-            json_file.write_text(json.dumps({"machine": about, "results": results}, indent=1) + "\n")
+
+    def write() -> None:
+        """Before the first case and after each: an interrupted run leaves what was measured, and names the rest."""
+        missed = unreached(results)
+        if json_file:
+            everything = {"machine": about, "results": results, "not_reached": missed}
+            json_file.write_text(json.dumps(everything, indent=1) + "\n")
         if markdown_file:
-            markdown_file.write_text(page(about, results), encoding="utf-8")
+            markdown_file.write_text(page(about, results, missed), encoding="utf-8")
+
+    write()
+    allowance = Allowance(time.monotonic() + seconds, len(unreached(results)))
+    for name, cases in results.items():
+        for case, result in measure(name, dtype, threads, repeats, allowance):
+            cases[case] = result
+            write()
+        for each in tables(name, cases):
+            console.print(each)
     raise typer.Exit(int(disagreed(results)))
+
+
+def unreached(results: dict[str, Any]) -> list[str]:
+    """The cases that have no result."""
+    return [
+        ", ".join(filter(None, (n, c))) for n, cases in results.items() for c in WORKLOADS[n].cases if c not in cases
+    ]
 
 
 def chosen(workloads: str, dtype: str, *, gpu: bool) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import statistics
 import tempfile
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,14 +18,15 @@ from typing import Annotated, Any
 import gpu
 import pages
 import typer
-from images import PETS
 from report import machine, number
-from workloads import WORKLOADS, Images
+from worker import short
+from workloads import REHEARSED, WORKLOADS, Images
 
 Kernels = list[tuple[str, float, float]]  # name, start and duration in microseconds
 ON_DEVICE = ("kernel", "gpu_memcpy", "gpu_memset")  # what a trace calls that which occupies the device
 NAMED = 12  # kernels in the table
 REPEATS = 3
+STEPS = 4 if REHEARSED else 500  # of a profile, about
 
 
 def main(
@@ -32,60 +34,91 @@ def main(
     json_file: Annotated[Path | None, typer.Option("--json", help="Where to write all figures.")] = None,
     markdown_file: Annotated[Path | None, typer.Option("--markdown", help="Where to write them as tables.")] = None,
 ) -> None:
-    """Profile training steps of nnarray on CuPy."""
-    about, found = machine(1, gpu=True), {}
-    for name in workloads.split(","):
-        found[name] = profiled(name)
-        text = "\n\n".join([pages.heading(about), *("\n".join(table(n, each)) for n, each in found.items())]) + "\n"
+    """Profile training steps of nnarray on CuPy; the exit status tells whether all could be seen."""
+    about, names, found = machine(1, gpu=True), workloads.split(","), {}
+
+    def write() -> None:
+        """Before each profile and after the last, so that an interrupted one leaves what was found, and is named."""
+        missed = [name for name in names if name not in found]
         if json_file:
-            json_file.write_text(json.dumps({"machine": about, "profiles": found}, indent=1) + "\n")
+            everything = {"machine": about, "profiles": found, "not_reached": missed}
+            json_file.write_text(json.dumps(everything, indent=1) + "\n")
         if markdown_file:
-            markdown_file.write_text(text, encoding="utf-8")
-    print(text)
+            markdown_file.write_text(page(about, found, missed), encoding="utf-8")
+
+    for name in names:
+        write()
+        found[name] = profiled(name)
+        print("\n".join(table(name, found[name])), flush=True)
+    write()
+    raise typer.Exit(int(any(each["failed"] for each in found.values())))
 
 
 def profiled(name: str) -> dict[str, Any]:
-    """The times of a step, and its kernels where they can be seen."""
-    run, steps, warmed = training(name)
-    for _ in range(2):
-        warmed()
-    return times(run, steps) | summary(traced(run), steps)
+    """The times of a step, and its kernels where they can be seen; of what fails, the reason."""
+    found: dict[str, Any] = {"failed": {}}
+    try:
+        run, steps, warmed = training(name)
+        for _ in range(2):
+            warmed()
+    except Exception as error:
+        return {"failed": {"the training": short(error)}}
+    for what, measured in (("the host's clock", clock), ("the device's events", events), ("the kernels", kernels)):
+        try:
+            found |= measured(run, steps)
+        except Exception as error:  # the other figures stay
+            found["failed"][what] = short(error)
+    return found | {"steps": steps}
 
 
 def training(name: str) -> tuple[Callable[[], Any], int, Callable[[], Any]]:
     """A call that trains for some epochs, how many steps that are, and a call that prepares all that they need."""
     work = WORKLOADS[name]
-    few, many = work.epochs
+    few = work.epochs[0]
+    many = max(few, STEPS // work.batches)
     if isinstance(work, Images):
+        (case,) = work.cases
         painter = gpu.CupyPainter(work, "float32", 1)
-        return lambda: painter.pets(many), many * work.batches, lambda: painter.pets(few)
+        return lambda: painter.train(case, many), many * work.batches, lambda: painter.train(case, few)
     trainer = gpu.NnarrayCupy(work, "float32", 1)
     return lambda: trainer.run(many), many * work.batches, lambda: trainer.run(few)
 
 
-def times(run: Callable[[], Any], steps: int) -> dict[str, Any]:
-    """Microseconds of a step by the host's clock and between two events on the device, the start of `fit` included."""
+def clock(run: Callable[[], Any], steps: int) -> dict[str, Any]:
+    """Microseconds of a step by the host's clock, until the device has ended; the start of `fit` included."""
+    return {"host_us": median(lambda: seconds(run), steps)}
+
+
+def seconds(run: Callable[[], Any]) -> float:
+    begun = time.perf_counter()
+    run()
+    return time.perf_counter() - begun
+
+
+def events(run: Callable[[], Any], steps: int) -> dict[str, Any]:
+    """The same between two events on the device."""
     from cupyx.profiler import benchmark
 
-    found = benchmark(run, n_repeat=REPEATS, n_warmup=0)
-    host, device = (1e6 * statistics.median(seconds.ravel()) / steps for seconds in (found.cpu_times, found.gpu_times))
-    return {"steps": steps, "host_us": host, "device_us": device}
+    return {"device_us": median(lambda: float(benchmark(run, n_repeat=1, n_warmup=0).gpu_times.max()), steps)}
 
 
-def traced(run: Callable[[], Any]) -> Kernels:
-    """All that occupies the device during a call; nothing where no profiler sees it."""
-    try:
-        from torch import profiler
-    except ImportError:
-        return []
+def median(measured: Callable[[], float], steps: int) -> float:
+    """Microseconds of one step, the median of some measurements in seconds."""
+    return 1e6 * statistics.median(measured() for _ in range(REPEATS)) / steps
+
+
+def kernels(run: Callable[[], Any], steps: int) -> dict[str, Any]:
+    """A summary of all that occupies the device during a call; without figures where no profiler sees it."""
+    from torch import profiler
+
     if profiler.ProfilerActivity.CUDA not in profiler.supported_activities():
-        return []
+        raise ImportError("no profiler here sees the kernels: it takes PyTorch for CUDA")
     with profiler.profile(activities=[profiler.ProfilerActivity.CUDA]) as profile:
         run()
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "trace.json"
         profile.export_chrome_trace(str(file))
-        return kernels_of(json.loads(file.read_text())["traceEvents"])
+        return summary(kernels_of(json.loads(file.read_text())["traceEvents"]), steps)
 
 
 def kernels_of(events: list[dict[str, Any]]) -> Kernels:
@@ -94,19 +127,19 @@ def kernels_of(events: list[dict[str, Any]]) -> Kernels:
     return sorted(found, key=lambda kernel: kernel[1])
 
 
-def summary(kernels: Kernels, steps: int) -> dict[str, Any]:
+def summary(seen: Kernels, steps: int) -> dict[str, Any]:
     """Launches and microseconds of a step by name, how much of the time the device works, and the gaps between."""
-    if not kernels:
-        return {"kernels": {}, "unseen": "no profiler here sees the kernels: it takes PyTorch for CUDA"}
+    if not seen:
+        raise RuntimeError("the profiler saw no kernel")
     by_name: dict[str, list[float]] = defaultdict(list)
-    for name, _, duration in kernels:
+    for name, _, duration in seen:
         by_name[name].append(duration)
-    between = gaps(kernels)
-    end = max(start + duration for _, start, duration in kernels)
-    span = end - kernels[0][1]
+    between = gaps(seen)
+    end = max(start + duration for _, start, duration in seen)
+    span = end - seen[0][1]
     return {
         "span_us": span / steps,
-        "launches": len(kernels) / steps,
+        "launches": len(seen) / steps,
         "busy": 1.0 - sum(between) / span,
         "gap_us": {"median": statistics.median(between or [0.0]), "longest": max(between, default=0.0)},
         "kernels": {name: {"launches": len(d) / steps, "us": sum(d) / steps} for name, d in by_name.items()},
@@ -123,15 +156,22 @@ def gaps(kernels: Kernels) -> list[float]:
     return found
 
 
+def page(about: dict[str, Any], found: dict[str, Any], missed: list[str]) -> str:
+    """All profiles in Markdown, and which were not reached."""
+    parts = ["\n".join(table(name, each)) for name, each in found.items()]
+    return "\n\n".join([pages.heading(about), *parts, *pages.unreached(missed)]) + "\n"
+
+
 def table(name: str, found: dict[str, Any]) -> Iterator[str]:
     """The profile of one training in Markdown."""
     work = WORKLOADS[name]
-    title = PETS if isinstance(work, Images) else work.title
-    host, device = number(found["host_us"]), number(found["device_us"])
+    title = work.cases[0] if isinstance(work, Images) else work.title
     yield f"**{name}, a step: {title}.**\n"
-    yield f"{host} µs by the host's clock, {device} µs by the device's, the start of `fit` included."
-    if not found["kernels"]:
-        yield found["unseen"]
+    for part, whose in (("host_us", "host's"), ("device_us", "device's")):
+        if part in found:
+            yield f"{number(found[part])} µs by the {whose} clock, the start of `fit` included."
+    yield from (f"\nFailed: {what}: {reason}" for what, reason in found["failed"].items())
+    if "kernels" not in found:
         return
     gap = found["gap_us"]
     yield f"{found['launches']:.1f} launches a step; the device works for {found['busy']:.0%} of the time."

@@ -137,20 +137,21 @@ class Products(Trainer):
     checked = False
 
     def prepare(self) -> None:
-        rng, batch = np.random.default_rng(0), self.work.batch
+        rng, batch, xp = np.random.default_rng(0), self.work.batch, self.xp
         self.calls = []  # it needs no data
         for i, (fan_in, units) in enumerate(zip(self.work.sizes, self.work.sizes[1:], strict=False)):
-            x, w, dy = (
-                rng.normal(size=s).astype(self.dtype) for s in ((batch, fan_in), (fan_in, units), (batch, units))
-            )
+            shapes = (batch, fan_in), (fan_in, units), (batch, units)
+            x, w, dy = (xp.asarray(rng.standard_normal(shape, self.dtype)) for shape in shapes)
             pairs = [(x, w), (x.T, dy)] + ([(dy, w.T)] if i else [])
-            self.calls += [(a, b, np.empty((a.shape[0], b.shape[1]), self.dtype)) for a, b in pairs]
+            self.calls += [(a, b, xp.empty((a.shape[0], b.shape[1]), self.dtype)) for a, b in pairs]
 
     def run(self, epochs: int) -> tuple[float, float]:
+        self.finish()
         begun = time.perf_counter()
         for _ in range(epochs * self.work.batches):
             for a, b, out in self.calls:
-                np.dot(a, b, out)
+                self.xp.dot(a, b, out)
+        self.finish()
         return time.perf_counter() - begun, float("nan")
 
 
@@ -241,6 +242,57 @@ def jax_outputs(work: DenseNet, params: Any, x: Any) -> Any:
     return x @ params[-2] + params[-1]
 
 
+def jax_update(work: Any, loss_of: Any) -> Any:
+    """A step of a workload: what is carried, from `jax_start` on, and a batch, to what is carried on and the loss."""
+    import jax
+
+    def update(carry: Any, batch: Any) -> Any:
+        params, means, squares, t = carry
+        loss, found = jax.value_and_grad(loss_of)(params, *batch)
+        t = t + 1
+        if work.optimizer == "sgd":
+            new = [p - work.lr * (g + work.decay * p if p.ndim == 2 else g) for p, g in zip(params, found, strict=True)]
+            return (new, means, squares, t), loss
+        means = [BETA1 * m + (1 - BETA1) * g for m, g in zip(means, found, strict=True)]
+        squares = [BETA2 * v + (1 - BETA2) * g * g for v, g in zip(squares, found, strict=True)]
+        c1, c2 = 1 - BETA1**t, 1 - BETA2**t
+        new = [
+            p - work.lr * (m / c1) / (jax.numpy.sqrt(v / c2) + EPSILON)
+            for p, m, v in zip(params, means, squares, strict=True)
+        ]
+        return (new, means, squares, t), loss
+
+    return update
+
+
+def jax_start(work: Any, first: list[Any]) -> Any:
+    """The first parameters and, for Adam, moments of 0; copies, since a step consumes them."""
+    import jax
+
+    jnp, adam = jax.numpy, work.optimizer == "adam"
+    means, squares = ([jnp.zeros_like(p) for p in first] if adam else [] for _ in range(2))
+    return jax.block_until_ready(([jnp.array(p) for p in first], means, squares, jnp.zeros((), first[0].dtype)))
+
+
+def jax_cross_entropy(logits: Any, y: Any) -> Any:
+    """Of each example."""
+    import jax
+
+    return -jax.numpy.take_along_axis(jax.nn.log_softmax(logits), y[:, None], axis=1)
+
+
+def jax_steps(step: Any, carry: Any, batches: list[Any]) -> tuple[float, float]:
+    """Seconds and mean loss of a step for each batch, called from Python."""
+    import jax
+
+    losses, begun = [], time.perf_counter()
+    for batch in batches:
+        carry, loss = step(carry, batch)
+        losses.append(loss)
+    jax.block_until_ready(carry)
+    return time.perf_counter() - begun, float(np.mean(losses))
+
+
 class Jax(Trainer):
     """A step compiled by `jit`, called from Python; it may write over the old parameters."""
 
@@ -254,46 +306,14 @@ class Jax(Trainer):
         self.first = [jnp.asarray(p) for p in work.params(self.dtype)]
 
         def loss_of(params: Any, x: Any, y: Any) -> Any:
-            logs = jax.nn.log_softmax(jax_outputs(work, params, x))
-            losses = -jnp.take_along_axis(logs, y[:, None], axis=1)
+            losses = jax_cross_entropy(jax_outputs(work, params, x), y)
             return losses.sum() if work.reduction == "sum" else losses.mean()
 
-        def update(carry: Any, batch: Any) -> Any:
-            params, means, squares, t = carry
-            loss, found = jax.value_and_grad(loss_of)(params, *batch)
-            t = t + 1
-            if work.optimizer == "sgd":
-                new = [
-                    p - work.lr * (g + work.decay * p if p.ndim == 2 else g) for p, g in zip(params, found, strict=True)
-                ]
-                return (new, means, squares, t), loss
-            means = [BETA1 * m + (1 - BETA1) * g for m, g in zip(means, found, strict=True)]
-            squares = [BETA2 * v + (1 - BETA2) * g * g for v, g in zip(squares, found, strict=True)]
-            c1, c2 = 1 - BETA1**t, 1 - BETA2**t
-            new = [
-                p - work.lr * (m / c1) / (jnp.sqrt(v / c2) + EPSILON)
-                for p, m, v in zip(params, means, squares, strict=True)
-            ]
-            return (new, means, squares, t), loss
-
-        self.update = update
-        self.step = jax.jit(update, donate_argnums=0)
-
-    def start(self) -> Any:
-        """The first parameters and, for Adam, moments of 0; copies, since a step consumes them."""
-        jnp, adam = self.jax.numpy, self.work.optimizer == "adam"
-        means, squares = ([jnp.zeros_like(p) for p in self.first] if adam else [] for _ in range(2))
-        return [jnp.array(p) for p in self.first], means, squares, jnp.zeros((), self.dtype)
+        self.update = jax_update(work, loss_of)
+        self.step = jax.jit(self.update, donate_argnums=0)
 
     def run(self, epochs: int) -> tuple[float, float]:
-        carry, losses = self.jax.block_until_ready(self.start()), []
-        begun = time.perf_counter()
-        for batch in self.batches * epochs:
-            carry, loss = self.step(carry, batch)
-            losses.append(loss)
-        self.jax.block_until_ready(carry)
-        seconds = time.perf_counter() - begun
-        return seconds, float(np.mean(losses))
+        return jax_steps(self.step, jax_start(self.work, self.first), self.batches * epochs)
 
 
 class JaxScan(Jax):
@@ -311,7 +331,7 @@ class JaxScan(Jax):
         self.loop = lambda carry, epochs: compiled(carry, stacked, epochs)
 
     def run(self, epochs: int) -> tuple[float, float]:
-        carry = self.jax.block_until_ready(self.start())
+        carry = jax_start(self.work, self.first)
         begun = time.perf_counter()
         _, losses = self.jax.block_until_ready(self.loop(carry, epochs))
         return time.perf_counter() - begun, float(losses.mean())

@@ -25,7 +25,7 @@ def main() -> None:
         work = WORKLOADS[workload]
         runtime = runtimes_of(work)[name](work, dtype, int(threads))
     except Exception as error:
-        tell({"missing": _short(error)})
+        tell({"missing": short(error)})
         return
     tell({"cases": runtime.cases(), "checked": runtime.checked})
     for line in sys.stdin:
@@ -36,10 +36,10 @@ def main() -> None:
             else:
                 tell(runtime.time(request["case"]))
         except Exception as error:
-            tell({"failed": _short(error)})
+            tell({"failed": short(error)})
 
 
-def _short(error: Exception) -> str:
+def short(error: Exception) -> str:
     """Its kind and message, or the line that raised it where it says nothing; all of it goes to the error stream."""
     traceback.print_exception(error)
     said = str(error).strip().splitlines() or [_raised_at(error)]
