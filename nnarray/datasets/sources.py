@@ -185,8 +185,14 @@ class MemoryMapped(Source):
 
         Not those of mode "c": they may have been changed, in memory alone.
         """
-        if self._mapping is not None and self.array.mode == "r" and hasattr(mmap, "MADV_DONTNEED"):
-            self._mapping.madvise(mmap.MADV_DONTNEED)
+        if self._mapping is not None and self.array.mode == "r":
+            let_go(self._mapping)
+
+
+def let_go(mapping: mmap.mmap) -> None:
+    """Give the pages of a mapping that is only read back to the system, which may keep them as a cache."""
+    if hasattr(mmap, "MADV_DONTNEED"):
+        mapping.madvise(mmap.MADV_DONTNEED)
 
 
 def _mapped_again(name: str, offset: int, dtype: np.dtype[Any], shape: Shape, size: int) -> MemoryMapped:

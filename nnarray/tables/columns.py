@@ -163,9 +163,14 @@ COLUMN_KINDS: Mapping[str, Callable[[object, str], NumberColumn | CategoryColumn
 
 
 def fit_columns(
-    table: pa.Table, names: list[str], forced: list[str], train: np.ndarray, rows: Rows
+    table: pa.Table,
+    names: list[str],
+    forced: list[str],
+    train: np.ndarray,
+    rows: Rows,
+    between: Callable[[], object],
 ) -> tuple[NumberColumn | CategoryColumn, ...]:
-    """The columns to learn from; one error for all that cannot be used."""
+    """The columns to learn from; one error for all that cannot be used. `between` is called after each."""
     refuse_kinds(table, [name for name in names if name not in forced])
     fitted: list[NumberColumn | CategoryColumn] = []
     faults: dict[str, str] = {}
@@ -182,6 +187,7 @@ def fit_columns(
             fitted.append(replace(made, note=mixture(column, f"column {name!r} is taken as categories")))
         else:
             fitted.append(made)
+        between()
     if almost:
         raise ValueError(" ".join(almost))
     if faults:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Literal
+from typing import IO, TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
 from nnarray.datasets.scratch import is_too_much, room, without_name
-from nnarray.datasets.sources import MemoryMapped, Source
+from nnarray.datasets.sources import MemoryMapped, Source, let_go
 from nnarray.tables.arrow import arrow
 from nnarray.tables.endings import KINDS
 from nnarray.tables.memory import memory_of_text
@@ -19,7 +20,7 @@ from nnarray.tables.preparation import Preparation
 if TYPE_CHECKING:
     import pyarrow as pa
 
-ROWS = 16_384  # that are prepared at a time
+ROWS, ENTRIES = 16_384, 1 << 21  # that are read and prepared at a time, at most
 PACKED = 4  # bytes in memory for each one of a file that is not text, which may be compressed
 
 
@@ -33,7 +34,22 @@ def fits(path: Path, left_out: int = 0) -> bool:
     return not is_too_much(needed)
 
 
-def mapped_table(parts: Iterable[pa.Table], path: Path, folder: Path) -> pa.Table:
+def rows_together(columns: int) -> int:
+    """How many rows of a table are in memory at a time, where not all are."""
+    return max(1, min(ROWS, ENTRIES // max(columns, 1)))
+
+
+class Held(NamedTuple):
+    """A table, in memory or in a file."""
+
+    table: pa.Table
+    size: int = 0
+    """Of the file, in bytes."""
+    let_go: Callable[[], None] = lambda: None
+    """Gives the pages that were read of it back to the system, which may keep them as a cache."""
+
+
+def mapped_table(parts: Iterable[pa.Table], path: Path, folder: Path) -> Held:
     """The rows of all parts as one table whose entries lie in a file in `folder`.
 
     Raises
@@ -50,7 +66,8 @@ def mapped_table(parts: Iterable[pa.Table], path: Path, folder: Path) -> pa.Tabl
         whole = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)  # keeps the file until the table is gone
     if _fingerprint(path) != before:
         raise ValueError(f"{str(path)!r} changed while it was read. Leave it alone until it is, and start again.")
-    return arrow().ipc.open_stream(arrow().py_buffer(whole)).read_all()
+    arrow().default_memory_pool().release_unused()  # of the reader
+    return Held(arrow().ipc.open_stream(arrow().py_buffer(whole)).read_all(), size, partial(let_go, whole))
 
 
 def _write(parts: Iterable[pa.Table], file: IO[bytes], folder: Path) -> None:
@@ -68,9 +85,16 @@ def _write(parts: Iterable[pa.Table], file: IO[bytes], folder: Path) -> None:
 
 
 def mapped_features(
-    preparation: Preparation, table: pa.Table, rows: np.ndarray, dtype: Literal["float32", "float64"], folder: Path
+    preparation: Preparation,
+    table: pa.Table,
+    rows: np.ndarray,
+    dtype: Literal["float32", "float64"],
+    folder: Path,
+    between: Callable[[], object],
 ) -> Source:
     """`preparation.features` of some rows, in a file in `folder`; `rows` are in the order of the table.
+
+    `between` is called after each part of them.
 
     Raises
     ------
@@ -78,15 +102,18 @@ def mapped_features(
         If the folder cannot be written to, or its disk is full.
     """
     shape = (len(rows), len(preparation.feature_names))
+    together = rows_together(max(shape[1], table.num_columns))
     with without_name(folder) as file:
-        for start in range(0, len(rows), ROWS):
-            part = rows[start : start + ROWS]
+        for start in range(0, len(rows), together):
+            part = rows[start : start + together]
             near = table.slice(int(part[0]), int(part[-1] - part[0]) + 1)
             few = near if near.num_rows == len(part) else near.take(part - part[0])
             X = preparation.features(few, rows=part, unknown="ignore", dtype=dtype)
             with room(folder, X.itemsize * shape[0] * shape[1]):
                 file.write(X.tobytes())
                 file.flush()
+            between()
+        arrow().default_memory_pool().release_unused()
         return MemoryMapped(np.memmap(file, dtype=dtype, mode="r", shape=shape))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -86,6 +86,7 @@ class Preparation:
         categories: Sequence[str] = (),
         train: np.ndarray | None = None,
         rows: Rows = 0,
+        between: Callable[[], object] = lambda: None,
     ) -> Preparation:
         """What all rows say of the kind of each column, and the training rows of its mean or its categories.
 
@@ -106,6 +107,8 @@ class Preparation:
             The rows to train on, all of them with a target; None: all rows.
         rows : int, or array of int, shape (n,)
             Where the rows were, counted from 0: how many came before, or the place of each. Errors speak of it.
+        between : callable
+            Called after each column, where what was read of a mapped table may be let go.
 
         Raises
         ------
@@ -148,17 +151,18 @@ class Preparation:
         columns = plain(table.select(targets))
         task = _task(columns, task, rows)
         return cls(
-            fit_columns(table, features, forced, train, rows),
+            fit_columns(table, features, forced, train, rows, between),
             fit_target(columns.take(train), targets, task, train + rows if isinstance(rows, int) else rows[train]),
         )
 
-    def notes(self, table: pa.Table) -> list[str]:
-        """What a person should know about the columns of the table that it was fitted to."""
+    def notes(self, table: pa.Table, between: Callable[[], object] = lambda: None) -> list[str]:
+        """What a person should know about the columns of the table that it was fitted to; `between` as in `fit`."""
         used = {column.name: column.kind == NumberColumn.kind for column in self.columns}
         index = [name for name in index_columns(table) if name not in {*used, *self.target.names}]
         notes = [f"column {name!r} was left out: it is an index of pandas, or has no name" for name in index]
         for name, number in used.items():
             notes += notes_on(name, table.column(name), number)
+            between()
         return [*notes, *(column.note for column in self.columns if column.note), *self.target.notes]
 
     @staticmethod

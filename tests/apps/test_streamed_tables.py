@@ -73,6 +73,28 @@ def test_it_is_chosen_where_the_memory_does_not_hold_the_table(tmp_path: Path, m
     assert isinstance(steps.read(data, plan).X, nn.datasets.Source)
 
 
+def test_a_wide_table_is_held_in_fewer_rows_at_a_time(tmp_path: Path, monkeypatch: Any) -> None:
+    data = tmp_path / "flats.csv"
+    csv.write_csv(flats(), str(data))
+    inside = trained(data, tmp_path / "inside.safetensors", stream=False)
+    monkeypatch.setattr(mapped, "ENTRIES", 3 * 1100)
+    seen: list[str] = []
+    steps.read(data, steps.Plan(target=("price",), stream=True), lambda what, _: seen.append(what.split(" ")[-2]))
+    assert seen == ["1,100", "2,200", "3,000", "3,000"]
+    assert bits(trained(data, tmp_path / "outside.safetensors", stream=True)) == bits(inside)
+
+
+def test_what_was_read_is_let_go_after_each_column_and_each_part(tmp_path: Path, monkeypatch: Any) -> None:
+    data = tmp_path / "flats.csv"
+    csv.write_csv(flats(), str(data))
+    went: list[int] = []
+    monkeypatch.setattr(mapped, "let_go", lambda whole: went.append(len(whole)))
+    monkeypatch.setattr(mapped, "ROWS", 1000)
+    steps.read(data, steps.Plan(target=("price",), stream=True))
+    assert len(went) == 3 + 2 + 2 + 3  # names among entries, two inputs, notes on them, and 2,727 rows with a price
+    assert min(went) > 3000 * 8
+
+
 def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path) -> None:
     data = tmp_path / "flats.csv"
     csv.write_csv(flats(10), str(data))

@@ -620,3 +620,17 @@ def test_a_network_learns_from_a_folder(tmp_path):
     model = nn.Network(nn.Flatten(), nn.Dense(2)).init((4, 4, 3), seed=0)
     model.fit(X, y, optimizer=nn.Adam(0.05), epochs=30)
     assert float(nn.metrics.accuracy(model(X), y)) == 1
+
+
+def test_its_batches_are_a_stream_in_the_order_of_each_epoch(folder):
+    photos = datasets.images(folder, size=8, batch_size=4, seed=0, dtype="float32", backend="numpy")
+    network = nn.Network(nn.Flatten(), nn.Dense(2))
+    one, other = (network.init((8, 8, 3), seed=0, backend="numpy", dtype="float32") for _ in range(2))
+    one.fit(datasets.stream(photos.batches), epochs=2)
+    other.fit(datasets.stream(lambda epoch: list(photos.batches(epoch))), epochs=2)
+    np.testing.assert_array_equal(one.theta, other.theta)
+    assert one.history.steps == 6
+    third = network.init((8, 8, 3), seed=0, backend="numpy", dtype="float32")
+    third.fit(datasets.stream(lambda: photos.batches(0)), epochs=2)
+    assert not np.array_equal(one.theta, third.theta)
+    assert not threads()

@@ -22,7 +22,7 @@ from nnarray.names import memory, named
 from nnarray.tables.arrow import arrow
 from nnarray.tables.cells import UNNAMED, text_of
 from nnarray.tables.endings import DELIMITERS
-from nnarray.tables.mapped import mapped_features, mapped_table
+from nnarray.tables.mapped import Held, mapped_features, mapped_table, rows_together
 from nnarray.tables.memory import memory_of_text
 from nnarray.tables.preparation import Preparation
 from nnarray.tables.read import TableFile, open_table
@@ -274,8 +274,8 @@ def rows_to_train_on(
     file = open_table(path, text)
     targets, drop, categories = (columns_named(each, file.columns) for each in (targets, drop, categories))
     _refuse_other_delimiter(file, targets)
-    parts = _parts(file, {*drop} - {*targets, *categories}, watch)
-    table = arrow().concat_tables(list(parts)) if scratch is None else mapped_table(parts, path, scratch)
+    unread = {*drop} - {*targets, *categories}
+    table, written, let_go = _held(file, unread, scratch, watch)
     watch(f"preparing {len(file.columns)} columns of {table.num_rows:,} rows", 1.0)
     with_target = np.flatnonzero(Preparation.known(table, targets, task))
     if len(with_target) == 0:
@@ -284,25 +284,35 @@ def rows_to_train_on(
     chosen, note = task_of(target, targets[0]) if task == "auto" and alone else (task, "")
     groups = _groups(target) if chosen == "classify" and alone else None
     train, held_out = (with_target[part] for part in split(len(with_target), groups, fraction, seed))
-    preparation = Preparation.fit(table, targets, task=task, drop=drop, categories=categories, train=train)
+    preparation = Preparation.fit(
+        table, targets, task=task, drop=drop, categories=categories, train=train, between=let_go
+    )
     notes = [note] if note else []
     if lost := table.num_rows - len(with_target):
         notes.append(f"{lost} of {table.num_rows} rows have no target and were left out{_words(file)}")
     if file.kind in DELIMITERS and file.text.header is None and all(name.isdecimal() for name in file.columns):
         notes.append(f"the columns are called {', '.join(file.columns[:3])}, ...; if that is data, say --no-header")
-    notes += [*_names_among_cells(file, table), *preparation.notes(table.drop_columns(drop))]
+    notes += [*_names_among_cells(file, table, let_go), *preparation.notes(table.drop_columns(drop), let_go)]
     if scratch is None:
         known = table.take(with_target) if lost else table
         X = preparation.features(known, rows=with_target, unknown="ignore", dtype=dtype)
     else:
         known = table.select(list(targets)).take(with_target) if lost else table
-        X = mapped_features(preparation, table, with_target, dtype, scratch)
-        size = memory(table.nbytes + np.dtype(dtype).itemsize * int(np.prod(X.shape)))
+        X = mapped_features(preparation, table, with_target, dtype, scratch, let_go)
+        size = memory(written + np.dtype(dtype).itemsize * int(np.prod(X.shape)))
         notes.append(f"the table is not held in memory, but in {size} of {str(scratch)!r} until the training ends")
     y = preparation.targets(known, rows=with_target)
     position = np.zeros(table.num_rows, dtype=np.int64)
     position[with_target] = np.arange(len(with_target))
     return Examples(X, y, Rows(preparation, text), position[train], position[held_out], notes)
+
+
+def _held(file: TableFile, unread: set[str], scratch: Path | None, watch: Watch) -> Held:
+    """All rows, in memory or on the disk."""
+    if scratch is None:
+        return Held(arrow().concat_tables(list(_parts(file, file.batches(), unread, watch))))
+    parts = file.batches(rows_together(len(file.columns)))
+    return mapped_table(_parts(file, parts, unread, watch), file.path, scratch)
 
 
 def _refuse_other_delimiter(file: TableFile, targets: Sequence[str]) -> None:
@@ -316,13 +326,16 @@ def _refuse_other_delimiter(file: TableFile, targets: Sequence[str]) -> None:
             )
 
 
-def _names_among_cells(file: TableFile, table: Any) -> list[str]:
+def _names_among_cells(file: TableFile, table: Any, between: Callable[[], object]) -> list[str]:
     """A note where the names of the columns look like entries of them."""
     if file.kind not in DELIMITERS or file.text.header is not None:
         return []
     pc = arrow().compute
     names = [name for name in table.column_names if not name.isdecimal()]
-    cells = [name for name in names if pc.index(table.column(name).cast("string"), name).as_py() >= 0]
+    cells: list[str] = []
+    for name in names:
+        cells += [name] if pc.index(table.column(name).cast("string"), name).as_py() >= 0 else []
+        between()
     if 2 * len(cells) <= len(table.column_names):
         return []
     return [f"the names of the columns, {', '.join(cells[:3])}, are entries in them; if they are data, say --no-header"]
@@ -338,11 +351,11 @@ def _words(file: TableFile) -> str:
     )
 
 
-def _parts(file: TableFile, unread: set[str], watch: Watch) -> Iterator[Any]:
+def _parts(file: TableFile, parts: Iterator[Any], unread: set[str], watch: Watch) -> Iterator[Any]:
     """All rows, some at a time; the columns in `unread` are left empty, and take no memory."""
     pa, text = arrow(), memory_of_text(file.path)
     size, read, rows = file.path.stat().st_size, 0, 0
-    for part in file.batches():
+    for part in parts:
         rows += part.num_rows
         read += part.nbytes - 3 * part.num_rows * part.num_columns  # 4 bytes say where an entry begins, 1 ends it
         done = min(1.0, read / size) if text else None
