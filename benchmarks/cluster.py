@@ -42,7 +42,7 @@ def processes(workers: int) -> Iterator[Client]:
     """Processes of one thread each."""
     with (
         LocalCluster(
-            n_workers=workers, threads_per_worker=1, dashboard_address=None, silence_logs=logging.CRITICAL
+            n_workers=workers, threads_per_worker=1, dashboard_address=":0", silence_logs=logging.CRITICAL
         ) as local,
         Client(local) as client,
     ):
