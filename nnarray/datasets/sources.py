@@ -88,6 +88,7 @@ class MemoryMapped(Source):
         self._mapping, self._mapped = _mapping(array), 0
         start = array.offset - array.offset % mmap.ALLOCATIONGRANULARITY
         self._end = start + (0 if self._mapping is None else len(self._mapping))
+        self._written = _last_written(array)
 
     def __repr__(self) -> str:
         return f"MemoryMapped({str(self.array.filename)!r}, shape={self.shape}, dtype={self.array.dtype})"
@@ -117,12 +118,12 @@ class MemoryMapped(Source):
         TypeError, IndexError
             If an index is no integer, below 0, or not below N.
         OSError
-            If the file has become shorter.
+            If the file has become shorter, or was written to.
         """
         if not isinstance(indices, slice):
             indices = np.asarray(indices)
             self._refuse_outside(indices)
-        self._refuse_shortened()
+        self._refuse_changed()
         count = len(range(len(self))[indices]) if isinstance(indices, slice) else len(indices)
         examples = np.empty((count, *self.shape[1:]), self.array.dtype)
         for part, at in self._pieces(indices, count):
@@ -156,7 +157,7 @@ class MemoryMapped(Source):
             wrong = lowest if lowest < 0 else highest
             raise IndexError(f"indices must be from 0 to {len(self) - 1}, for {len(self)} examples; got {wrong}.")
 
-    def _refuse_shortened(self) -> None:
+    def _refuse_changed(self) -> None:
         """To read beyond the end of a mapped file would end the process, without an error."""
         name = self.array.filename
         if name is None or not os.path.exists(name):  # a file that is removed stays readable while it is mapped
@@ -166,6 +167,12 @@ class MemoryMapped(Source):
             raise OSError(
                 f"{str(name)!r} has become shorter since it was mapped: {size} bytes of {self._end} are left. Write it "
                 f"anew under another name, map that one, and leave it alone while it is read."
+            )
+        now = _last_written(self.array)
+        if now is not None and self._written is not None and now != self._written and now[0] == self._written[0]:
+            raise OSError(
+                f"{str(name)!r} was written to since it was mapped: some of its examples may be others now. Leave it "
+                f"alone while it is read, map it anew, and start again."
             )
 
     @property
@@ -193,6 +200,14 @@ def let_go(mapping: mmap.mmap) -> None:
     """Give the pages of a mapping that is only read back to the system, which may keep them as a cache."""
     if hasattr(mmap, "MADV_DONTNEED"):
         mapping.madvise(mmap.MADV_DONTNEED)
+
+
+def _last_written(array: np.memmap[Any, Any]) -> tuple[int, int] | None:
+    """Which file it is, and when it was written last; None for what its owner may write to."""
+    if array.filename is None or array.mode != "r" or not os.path.exists(array.filename):
+        return None
+    facts = os.stat(array.filename)
+    return facts.st_ino, facts.st_mtime_ns
 
 
 def _mapped_again(name: str, offset: int, dtype: np.dtype[Any], shape: Shape, size: int) -> MemoryMapped:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
@@ -267,6 +269,26 @@ def test_a_file_that_becomes_shorter_is_an_error_and_not_the_end(tmp_path: Path)
         source.rows(slice(0, 8))
     with pytest.raises(OSError, match="Write it anew under another name"):
         PLAIN.init((3,)).fit(source, arrays["y"])
+
+
+def test_a_file_that_is_written_to_in_mid_training_is_an_error(tmp_path: Path) -> None:
+    arrays = examples(400)
+    mapped(tmp_path, arrays)
+    file = tmp_path / "X.npy"
+    source = memory_mapped(file)
+
+    def write(run: nn.Run) -> None:
+        with file.open("r+b") as opened:
+            opened.seek(-8, 2)
+            opened.write(b"12345678")
+        os.utime(file, ns=(0, file.stat().st_mtime_ns + 10**9))  # whatever the clock of the disk
+
+    model = PLAIN.init((3,))
+    with pytest.raises(OSError, match=r"X\.npy' was written to since it was mapped: some of its examples may be other"):
+        model.fit(source, arrays["y"], epochs=3, callbacks=[write])
+    assert len(model.history["loss"]) == 1
+    os.replace(shutil.copy(file, tmp_path / "other.npy"), file)  # another file of that name is none of its concern
+    assert source.rows(slice(0, 2)).shape == (2, 3)
 
 
 def test_pages_that_were_changed_in_memory_are_kept(tmp_path: Path) -> None:
