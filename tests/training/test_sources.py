@@ -383,3 +383,21 @@ def test_of_a_large_file_little_is_in_memory(tmp_path: Path, monkeypatch: pytest
         source.rows(rows)
         most = max(most, sources._resident_files() - before)  # type: ignore[operator]
     assert most < (2**23 + 16 * 2**21 if shuffled else 2**23 + 2**22)
+
+
+def test_what_counts_is_what_the_system_has_mapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here each look finds half of the bound more, though few rows of few bytes were asked for."""
+    (tmp_path / "X.bin").write_bytes(bytes(4096))
+    monkeypatch.setattr(sources, "MAPPED", 1024)
+    mapped, gone = [0], list[int]()
+
+    def resident() -> int:
+        mapped[0] += 512
+        return mapped[0]
+
+    monkeypatch.setattr(sources, "_resident_files", resident)
+    monkeypatch.setattr(sources, "let_go", lambda whole: gone.append(len(whole)))
+    source = MemoryMapped(np.memmap(tmp_path / "X.bin", np.uint8, "r", shape=(4096, 1)))
+    for _ in range(6):
+        source.rows(np.asarray([4000]))
+    assert gone == [4096] * 3
