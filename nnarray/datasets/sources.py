@@ -18,9 +18,10 @@ from nnarray.names import shown
 from nnarray.typing import Array, DType, Shape
 
 PART = 2**24  # bytes of the file that are read at once where many rows follow each other
-MAPPED = 2**28  # bytes of a file that may be in memory, beside what the system keeps as a cache
+MAPPED = 2**27  # bytes of a file that may be in memory, beside what the system keeps as a cache
 NPY, ZIP = b"\x93NUMPY", b"PK"  # how files of an array, and of several, begin
-AROUND = 2**16  # bytes that the system may map around a row
+AROUND = 2**16  # bytes that the system is taken to map around a row, where it does not say what it maps
+FEW = 128  # rows that lie anywhere, and are read before the next look at what is mapped: it may be 2 MB for each
 
 
 class Source(ABC):
@@ -86,6 +87,7 @@ class MemoryMapped(Source):
             raise ValueError("array must have an axis of examples, (N, ...); got shape (). Save it with array[None].")
         self.array = array
         self._mapping, self._mapped = _mapping(array), 0
+        self._before = _resident_files()
         start = array.offset - array.offset % mmap.ALLOCATIONGRANULARITY
         self._end = start + (0 if self._mapping is None else len(self._mapping))
         self._written = _last_written(array)
@@ -139,7 +141,7 @@ class MemoryMapped(Source):
                 at = rows[part]
                 yield part, slice(at.start, at.stop if at.stop >= 0 else None, at.step)
             return
-        few = max(MAPPED // (AROUND + self._row_bytes), 1)
+        few = max(min(MAPPED // (AROUND + self._row_bytes), FEW), 1)
         for first in range(0, count, few):
             part = slice(first, min(first + few, count))
             yield part, indices[part]
@@ -181,11 +183,17 @@ class MemoryMapped(Source):
 
     def _note(self, count: int, together: bool) -> None:
         """So many rows were read: of a large file, pages are given back to the system before they are too many."""
-        self._mapped += count * (self._row_bytes + (0 if together else AROUND))
+        if self.array.nbytes <= MAPPED:
+            return
+        resident = _resident_files()
+        if self._before is None or resident is None:
+            self._mapped += count * (self._row_bytes + (0 if together else AROUND))
+        else:
+            self._before = min(self._before, resident)
+            self._mapped = resident - self._before
         if self._mapped >= MAPPED:
-            if self.array.nbytes > MAPPED:
-                self._let_go()
-            self._mapped = 0
+            self._let_go()
+            self._mapped, self._before = 0, _resident_files()
 
     def _let_go(self) -> None:
         """Give pages back to the system, which may keep them as a cache.
@@ -224,6 +232,15 @@ def _mapping(array: Any) -> mmap.mmap | None:
     while isinstance(array, np.ndarray):
         array = array.base
     return array if isinstance(array, mmap.mmap) else None
+
+
+def _resident_files() -> int | None:
+    """Bytes of mapped files that are in memory, of this process; None where the system does not say so."""
+    try:
+        with open("/proc/self/statm", "rb") as file:
+            return int(file.read().split()[2]) * mmap.PAGESIZE
+    except OSError:
+        return None
 
 
 def _parts(count: int, row_bytes: int) -> list[slice]:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import nnarray as nn
-from nnarray.datasets import MemoryMapped, Source, memory_mapped
+from nnarray.datasets import MemoryMapped, Source, memory_mapped, sources
 from tests.tolerances import to_host
 
 COUNT = 50
@@ -388,3 +388,38 @@ def test_archives_that_cannot_be_mapped(tmp_path: Path) -> None:
     ]:
         with pytest.raises(ValueError, match=message):
             memory_mapped(tmp_path / path, name)
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="this system does not say what is mapped")
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_of_a_large_file_little_is_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shuffled: bool) -> None:
+    """A system may map 2 MB around each row: what counts is what it says, and not how much was asked for."""
+    (tmp_path / "X.bin").write_bytes(bytes(48 * 2**20))
+    monkeypatch.setattr(sources, "MAPPED", 2**23)
+    source = MemoryMapped(np.memmap(tmp_path / "X.bin", np.uint8, "r", shape=(48 * 2**10, 2**10)))
+    order = np.random.default_rng(0).permutation(len(source)) if shuffled else np.arange(len(source))
+    before, most = sources._resident_files(), 0
+    assert before is not None
+    for start in range(0, len(source), 16):
+        rows = order[start : start + 16] if shuffled else slice(start, start + 16)
+        source.rows(rows)
+        most = max(most, sources._resident_files() - before)  # type: ignore[operator]
+    assert most < (2**23 + 16 * 2**21 if shuffled else 2**23 + 2**22)
+
+
+def test_what_counts_is_what_the_system_has_mapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here each look finds half of the bound more, though few rows of few bytes were asked for."""
+    (tmp_path / "X.bin").write_bytes(bytes(4096))
+    monkeypatch.setattr(sources, "MAPPED", 1024)
+    mapped, gone = [0], list[int]()
+
+    def resident() -> int:
+        mapped[0] += 512
+        return mapped[0]
+
+    monkeypatch.setattr(sources, "_resident_files", resident)
+    monkeypatch.setattr(sources, "let_go", lambda whole: gone.append(len(whole)))
+    source = MemoryMapped(np.memmap(tmp_path / "X.bin", np.uint8, "r", shape=(4096, 1)))
+    for _ in range(6):
+        source.rows(np.asarray([4000]))
+    assert gone == [4096] * 3
