@@ -132,6 +132,14 @@ def train(
         Path | None,
         typer.Option("--scratch", help="The folder for that; default: where the data are.", show_default=False),
     ] = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            "--cache",
+            help="As --stream, in a folder where the files stay, and are found again the next time.",
+            show_default=False,
+        ),
+    ] = None,
     grains: Annotated[
         int | None,
         typer.Option(
@@ -197,6 +205,7 @@ def train(
         dtype=dtype,
         stream=stream,
         scratch=scratch,
+        cache=cache,
         grains=grains,
         scheduler=scheduler,
     )

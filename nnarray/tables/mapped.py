@@ -1,9 +1,16 @@
-"""Tables that are larger than the memory: read once into a file on a disk, which is mapped and has no name."""
+"""Tables that are larger than the memory: read once into a file on a disk, which is mapped.
+
+It has no name, and is gone with the training; or it is kept, and found again the next time.
+"""
 
 from __future__ import annotations
 
+import glob
+import hashlib
 import mmap
-from collections.abc import Callable, Iterable
+import os
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal, NamedTuple
@@ -12,6 +19,7 @@ import numpy as np
 
 from nnarray.datasets.scratch import is_too_much, room, without_name
 from nnarray.datasets.sources import MemoryMapped, Source, let_go
+from nnarray.persistence import files
 from nnarray.tables.arrow import arrow
 from nnarray.tables.endings import KINDS
 from nnarray.tables.memory import memory_of_text
@@ -21,6 +29,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 ROWS, ENTRIES = 16_384, 1 << 21  # that are read and prepared at a time, at most
+KEPT, ENDING = 1, ".nnarray"  # the version of what is kept; another one is not found again
 PACKED = 4  # bytes in memory for each one of a file that is not text, which may be compressed
 
 
@@ -49,23 +58,81 @@ class Held(NamedTuple):
     """Gives the pages that were read of it back to the system, which may keep them as a cache."""
 
 
-def mapped_table(parts: Iterable[pa.Table], path: Path, folder: Path) -> Held:
-    """The rows of all parts as one table whose entries lie in a file in `folder`.
+class Place(NamedTuple):
+    """Where what the memory does not hold is written."""
+
+    folder: Path
+    keeps: bool = False
+    """Whether it stays there, to be found again."""
+
+    @contextmanager
+    def filled(self, name: str, write: Callable[[IO[bytes]], None]) -> Generator[IO[bytes]]:
+        """A file that `write` has filled; one that is kept under this name is taken as it is."""
+        if not self.keeps:
+            with without_name(self.folder) as file:
+                write(file)
+                file.flush()
+                yield file
+            return
+        path = self.folder / name
+        if not path.exists():
+            files.sweep(path)
+            files.replace(path, lambda part: _write_into(part, write))
+        with path.open("rb") as file:
+            yield file
+
+
+def _write_into(part: Path, write: Callable[[IO[bytes]], None]) -> None:
+    with part.open("wb") as file:
+        write(file)
+
+
+class Read(NamedTuple):
+    """A file of a table, and how it is read: what is kept of it belongs to these alone."""
+
+    path: Path
+    how: str
+    """Whatever decides which table comes of it."""
+
+    def name_of(self, what: str, *facts: object) -> str:
+        """Of the file that keeps something of it: another one if the table, or any of the facts, is another."""
+        digest = hashlib.sha256(repr((KEPT, _fingerprint(self.path), self.how)).encode())
+        for fact in facts:
+            digest.update(fact if isinstance(fact, bytes) else repr(fact).encode())
+        return f"{self.path.name}.{what}-{digest.hexdigest()[:16]}{ENDING}"
+
+    def remove_outdated(self, folder: Path) -> None:
+        """Remove what was kept of it before it was written last."""
+        written = self.path.stat().st_mtime_ns
+        for old in folder.glob(f"{glob.escape(self.path.name)}.*-*{ENDING}"):
+            if old.stat().st_mtime_ns < written:
+                old.unlink(missing_ok=True)
+
+
+def mapped_table(parts: Iterable[pa.Table], source: Read, place: Place) -> Held:
+    """The rows of all parts as one table whose entries lie in a file.
 
     Raises
     ------
     ValueError
-        If the file at `path`, which the parts are read from, changes in the meantime.
+        If the file that the parts are read from changes in the meantime.
     OSError
         If the folder cannot be written to, or its disk is full.
     """
-    before = _fingerprint(path)
-    with without_name(folder) as file:
-        _write(parts, file, folder)
-        size = file.tell()
+
+    def write(file: IO[bytes]) -> None:
+        before = _fingerprint(source.path)
+        _write(parts, file, place.folder)
+        if _fingerprint(source.path) != before:
+            raise ValueError(
+                f"{str(source.path)!r} changed while it was read. Leave it alone until it is, and start again."
+            )
+
+    if place.keeps:
+        source.remove_outdated(place.folder)
+    with place.filled(source.name_of("rows"), write) as file:
+        size = os.fstat(file.fileno()).st_size
         whole = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)  # keeps the file until the table is gone
-    if _fingerprint(path) != before:
-        raise ValueError(f"{str(path)!r} changed while it was read. Leave it alone until it is, and start again.")
     arrow().default_memory_pool().release_unused()  # of the reader
     return Held(arrow().ipc.open_stream(arrow().py_buffer(whole)).read_all(), size, partial(let_go, whole))
 
@@ -89,10 +156,11 @@ def mapped_features(
     table: pa.Table,
     rows: np.ndarray,
     dtype: Literal["float32", "float64"],
-    folder: Path,
+    source: Read,
+    place: Place,
     between: Callable[[], object],
 ) -> Source:
-    """`preparation.features` of some rows, in a file in `folder`; `rows` are in the order of the table.
+    """`preparation.features` of some rows, in a file; `rows` are in the order of the table.
 
     `between` is called after each part of them.
 
@@ -103,17 +171,21 @@ def mapped_features(
     """
     shape = (len(rows), len(preparation.feature_names))
     together = rows_together(max(shape[1], table.num_columns))
-    with without_name(folder) as file:
+
+    def write(file: IO[bytes]) -> None:
         for start in range(0, len(rows), together):
             part = rows[start : start + together]
             near = table.slice(int(part[0]), int(part[-1] - part[0]) + 1)
             few = near if near.num_rows == len(part) else near.take(part - part[0])
             X = preparation.features(few, rows=part, unknown="ignore", dtype=dtype)
-            with room(folder, X.itemsize * shape[0] * shape[1]):
+            with room(place.folder, X.itemsize * shape[0] * shape[1]):
                 file.write(X.tobytes())
                 file.flush()
             between()
         arrow().default_memory_pool().release_unused()
+
+    name = source.name_of("inputs", preparation.to_json(), dtype, rows.tobytes())
+    with place.filled(name, write) as file:
         return MemoryMapped(np.memmap(file, dtype=dtype, mode="r", shape=shape))
 
 

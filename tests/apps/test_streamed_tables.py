@@ -17,6 +17,7 @@ import nnarray as nn
 from nnarray.apps.workflow import steps
 from nnarray.datasets import scratch
 from nnarray.tables import mapped
+from nnarray.tables.read import open_table
 
 WRITE: dict[str, Any] = {"csv": csv.write_csv, "parquet": parquet.write_table, "feather": feather.write_feather}
 
@@ -104,7 +105,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path) -> None
         data.write_text("age,city,price\n")
 
     with pytest.raises(ValueError, match=r"flats.csv' changed while it was read\. Leave it alone"):
-        mapped.mapped_table(parts(), data, tmp_path)
+        mapped.mapped_table(parts(), mapped.Read(data, ""), mapped.Place(tmp_path))
 
 
 def test_errors_name_the_row_and_leave_nothing(tmp_path: Path) -> None:
@@ -128,6 +129,85 @@ def test_a_truncated_parquet_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"flats\.parquet"):
         steps.read(data, steps.Plan(target=("price",), stream=True))
     assert list(tmp_path.iterdir()) == [data]
+
+
+# --- Files that are kept ---------------------------------------------------------------------------------------------
+
+
+def kept_in(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def test_what_is_kept_is_found_again(tmp_path: Path, monkeypatch: Any) -> None:
+    data, cache = tmp_path / "flats.csv", tmp_path / "cache"
+    cache.mkdir()
+    csv.write_csv(flats(), str(data))
+    inside = trained(data, tmp_path / "inside.safetensors", stream=False)
+    first = trained(data, tmp_path / "first.safetensors", cache=cache)
+    kept = kept_in(cache)
+    assert {name.rpartition("-")[0] for name in kept} == {"flats.csv.rows", "flats.csv.inputs"}
+    assert "to be found again; remove flats.csv.*.nnarray there when" in first.examples.notes[-1]
+    monkeypatch.setattr(mapped, "_write", lambda *_: pytest.fail("it was read again"))
+    monkeypatch.setattr(mapped.Preparation, "features", lambda *_, **__: pytest.fail("it was prepared again"))
+    again = trained(data, tmp_path / "again.safetensors", cache=cache)
+    assert bits(first) == bits(again) == bits(inside)
+    assert kept_in(cache) == kept
+
+
+def test_what_is_kept_belongs_to_one_table_and_its_settings(tmp_path: Path) -> None:
+    data, cache = tmp_path / "flats.csv", tmp_path / "cache"
+    cache.mkdir()
+    csv.write_csv(flats(), str(data))
+    trained(data, tmp_path / "m.safetensors", cache=cache)
+    before = kept_in(cache)
+    for settings in ({"seed": 1}, {"dtype": "float64"}, {"drop": ("city",)}):
+        got = trained(data, tmp_path / "n.safetensors", cache=cache, **settings)
+        assert bits(got) == bits(trained(data, tmp_path / "o.safetensors", stream=False, **settings))
+    assert len(kept_in(cache)) == 2 + 1 + 1 + 2
+    csv.write_csv(flats(2000), str(data))
+    got = trained(data, tmp_path / "n.safetensors", cache=cache)
+    assert bits(got) == bits(trained(data, tmp_path / "o.safetensors", stream=False))
+    assert len(kept_in(cache)) == 2, "what is outdated was not removed"
+    assert not before & kept_in(cache)
+
+
+def test_a_pass_that_ends_early_leaves_nothing(tmp_path: Path, monkeypatch: Any) -> None:
+    data, cache = tmp_path / "flats.csv", tmp_path / "cache"
+    cache.mkdir()
+    csv.write_csv(flats(), str(data))
+    plan = steps.Plan(target=("price",), cache=cache)
+    write = mapped._write
+
+    def interrupted(*given: Any) -> None:
+        write(*given)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(mapped, "_write", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        steps.read(data, plan)
+    assert kept_in(cache) == set()
+    monkeypatch.undo()
+    name = mapped.Read(data, repr((open_table(data).text.to_json(), []))).name_of("rows")
+    (cache / f".{name}.killed.part").write_bytes(b"half")  # what a process leaves that is killed
+    steps.read(data, plan)
+    assert {each.rpartition("-")[0] for each in kept_in(cache)} == {"flats.csv.rows", "flats.csv.inputs"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"stream": False}, "--cache is where a table is held on the disk: leave out --no-stream and --scratch"),
+        ({"scratch": Path("x")}, "--cache is where a table is held on the disk"),
+    ],
+)
+def test_a_cache_beside_what_forbids_it(settings: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=message):
+        steps.Plan(target=("price",), cache=tmp_path, **settings)
+
+
+def test_a_folder_of_images_has_no_cache(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="--cache keeps the rows of a table, and no images"):
+        steps.read(tmp_path, steps.Plan(cache=tmp_path))
 
 
 def fill_the_disk(monkeypatch: Any) -> None:

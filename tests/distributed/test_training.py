@@ -148,7 +148,7 @@ def test_the_command_trains_on_a_cluster(five: Any, tmp_path: Path) -> None:
         models.append(steps.train(model, examples, plan, tmp_path / "m.safetensors").model)
     assert digest(models[0]) == digest(models[1])
     streamed = steps.read(table, steps.Plan(target=("y",), stream=True))
-    with pytest.raises(ValueError, match=r"no other process can open.*pass --no-stream if it fits into the memory"):
+    with pytest.raises(ValueError, match=r"no other process can open.*or --cache FOLDER, where all"):
         steps.train(model, streamed, plan, tmp_path / "n.safetensors")
 
 

@@ -22,7 +22,7 @@ from nnarray.names import memory, named
 from nnarray.tables.arrow import arrow
 from nnarray.tables.cells import UNNAMED, text_of
 from nnarray.tables.endings import DELIMITERS
-from nnarray.tables.mapped import Held, mapped_features, mapped_table, rows_together
+from nnarray.tables.mapped import ENDING, Held, Place, Read, mapped_features, mapped_table, rows_together
 from nnarray.tables.memory import memory_of_text
 from nnarray.tables.preparation import Preparation
 from nnarray.tables.read import TableFile, open_table
@@ -263,19 +263,20 @@ def rows_to_train_on(
     seed: int,
     text: TextFormat = USUAL,
     dtype: Literal["float32", "float64"] = "float64",
-    scratch: Path | None = None,
+    place: Place | None = None,
     watch: Watch = lambda what, fraction: None,
 ) -> Examples:
     """A table. All rows decide the kind of each column; its mean, categories and the like come from the training rows.
 
-    `watch` is called with the progress. With `scratch`, a folder on a disk with room, the rows and the inputs lie in
-    files there, and the examples are the same, bit for bit.
+    `watch` is called with the progress. With a `place` on a disk with room, the rows and the inputs lie in files there,
+    and the examples are the same, bit for bit.
     """
     file = open_table(path, text)
     targets, drop, categories = (columns_named(each, file.columns) for each in (targets, drop, categories))
     _refuse_other_delimiter(file, targets)
     unread = {*drop} - {*targets, *categories}
-    table, written, let_go = _held(file, unread, scratch, watch)
+    source = Read(path, repr((file.text.to_json(), sorted(unread))))
+    table, written, let_go = _held(file, unread, source, place, watch)
     watch(f"preparing {len(file.columns)} columns of {table.num_rows:,} rows", 1.0)
     with_target = np.flatnonzero(Preparation.known(table, targets, task))
     if len(with_target) == 0:
@@ -293,26 +294,28 @@ def rows_to_train_on(
     if file.kind in DELIMITERS and file.text.header is None and all(name.isdecimal() for name in file.columns):
         notes.append(f"the columns are called {', '.join(file.columns[:3])}, ...; if that is data, say --no-header")
     notes += [*_names_among_cells(file, table, let_go), *preparation.notes(table.drop_columns(drop), let_go)]
-    if scratch is None:
+    if place is None:
         known = table.take(with_target) if lost else table
         X = preparation.features(known, rows=with_target, unknown="ignore", dtype=dtype)
     else:
         known = table.select(list(targets)).take(with_target) if lost else table
-        X = mapped_features(preparation, table, with_target, dtype, scratch, let_go)
+        X = mapped_features(preparation, table, with_target, dtype, source, place, let_go)
         size = memory(written + np.dtype(dtype).itemsize * int(np.prod(X.shape)))
-        notes.append(f"the table is not held in memory, but in {size} of {str(scratch)!r} until the training ends")
+        until = f"to be found again; remove {path.name}.*{ENDING} there when you do not train on it any more"
+        until = until if place.keeps else "until the training ends"
+        notes.append(f"the table is not held in memory, but in {size} of {str(place.folder)!r}, {until}")
     y = preparation.targets(known, rows=with_target)
     position = np.zeros(table.num_rows, dtype=np.int64)
     position[with_target] = np.arange(len(with_target))
     return Examples(X, y, Rows(preparation, text), position[train], position[held_out], notes)
 
 
-def _held(file: TableFile, unread: set[str], scratch: Path | None, watch: Watch) -> Held:
+def _held(file: TableFile, unread: set[str], source: Read, place: Place | None, watch: Watch) -> Held:
     """All rows, in memory or on the disk."""
-    if scratch is None:
+    if place is None:
         return Held(arrow().concat_tables(list(_parts(file, file.batches(), unread, watch))))
     parts = file.batches(rows_together(len(file.columns)))
-    return mapped_table(_parts(file, parts, unread, watch), file.path, scratch)
+    return mapped_table(_parts(file, parts, unread, watch), source, place)
 
 
 def _refuse_other_delimiter(file: TableFile, targets: Sequence[str]) -> None:

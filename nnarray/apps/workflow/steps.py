@@ -39,7 +39,7 @@ from nnarray.optimizers import ALSO, OPTIMIZERS, stepwise
 from nnarray.persistence import archive
 from nnarray.persistence.archive import Archive
 from nnarray.tables.endings import DELIMITERS, kind_of
-from nnarray.tables.mapped import fits
+from nnarray.tables.mapped import Place, fits
 from nnarray.tables.memory import full_memory, memory_of_text
 from nnarray.tables.text_format import USUAL, TextFormat
 from nnarray.tables.write import write_table
@@ -77,6 +77,7 @@ class Plan:
     dtype: str = "float32"
     stream: bool | None = None
     scratch: Path | None = None
+    cache: Path | None = None
     grains: int | None = None
     scheduler: str | None = None
 
@@ -90,6 +91,8 @@ class Plan:
         real(self.dropout, "--dropout", least=0.0, below=1.0, usual=0.2)
         if self.batch_size is not None:
             integer(self.batch_size, "--batch-size", 1, usual=32)
+        if self.cache is not None and (self.stream is False or self.scratch is not None):
+            raise ValueError("--cache is where a table is held on the disk: leave out --no-stream and --scratch.")
         if self.patience is not None:
             integer(self.patience, "--patience", 0, usual=10)
             if self.early_stopping is False:
@@ -142,6 +145,8 @@ def read(path: Path, plan: Plan, watch: Watch = lambda what, fraction: None) -> 
             raise ValueError(
                 "--target, --drop and --categories are about columns; the names of the subfolders are the classes."
             )
+        if plan.cache is not None:
+            raise ValueError("--cache keeps the rows of a table, and no images: leave it out, or pass --stream.")
         if plan.text != USUAL:
             raise ValueError(f"{NOT_TEXT}; {str(path)!r} is a folder. Leave them out.")
         return images_to_train_on(
@@ -159,8 +164,8 @@ def read(path: Path, plan: Plan, watch: Watch = lambda what, fraction: None) -> 
     if plan.text.of_files and path.exists() and kind_of(path) not in DELIMITERS:
         raise ValueError(f"{NOT_TEXT}, and {str(path)!r} is none. Leave them out.")
     left_out = len(",".join(plan.drop).split(",")) if plan.drop else 0
-    scratch = _scratch(path, plan, left_out)
-    with full_memory(path, memory_of_text(path, left_out) if path.is_file() and scratch is None else None):
+    place = _place(path, plan, left_out)
+    with full_memory(path, memory_of_text(path, left_out) if path.is_file() and place is None else None):
         return rows_to_train_on(
             path,
             plan.target,
@@ -171,15 +176,17 @@ def read(path: Path, plan: Plan, watch: Watch = lambda what, fraction: None) -> 
             seed=plan.seed,
             text=plan.text,
             dtype="float32" if plan.dtype == "float32" else "float64",
-            scratch=scratch,
+            place=place,
             watch=watch,
         )
 
 
-def _scratch(path: Path, plan: Plan, left_out: int) -> Path | None:
-    """The folder for what the memory does not hold of a table; None if it holds all."""
+def _place(path: Path, plan: Plan, left_out: int) -> Place | None:
+    """Where what the memory does not hold of a table is written; None if it holds all."""
+    if plan.cache is not None:
+        return Place(plan.cache, keeps=True)
     stream = path.is_file() and not fits(path, left_out) if plan.stream is None else plan.stream
-    return (plan.scratch or path.absolute().parent) if stream else None
+    return Place(plan.scratch or path.absolute().parent) if stream else None
 
 
 def network_for(inputs: Inputs, plan: Plan) -> Network:
@@ -225,10 +232,11 @@ def train(model: Model, examples: Examples, plan: Plan, out: Path, callbacks: Se
         On Ctrl-C; the last finished epoch is in the file.
     """
     be = backend_of(model.theta)
-    if plan.scheduler is not None and isinstance(examples.X, Source):
+    if plan.scheduler is not None and plan.cache is None and isinstance(examples.X, Source):
         raise ValueError(
-            "the table is held in a file that no other process can open (--stream), and the workers of --scheduler "
-            "need its rows: pass --no-stream if it fits into the memory, or leave out --scheduler."
+            "the data are held in a file that no other process can open (--stream), and the workers of --scheduler "
+            "need its rows: pass --no-stream if they fit into the memory, or --cache FOLDER, where all machines find "
+            "it."
         )
     held_out = len(examples.held_out) > 0
     stop = _stopping(plan, held_out)
