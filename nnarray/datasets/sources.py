@@ -21,7 +21,7 @@ PART = 2**24  # bytes of the file that are read at once where many rows follow e
 MAPPED = 2**27  # bytes of a file that may be in memory, beside what the system keeps as a cache
 NPY, ZIP = b"\x93NUMPY", b"PK"  # how files of an array, and of several, begin
 AROUND = 2**16  # bytes that the system is taken to map around a row, where it does not say what it maps
-FEW = 128  # rows that lie anywhere, and are read before the next look at what is mapped: it may be 2 MB for each
+FEW = 32  # rows that lie anywhere, and are read before the next look at what is mapped: it may be 2 MB for each
 
 
 class Source(ABC):
