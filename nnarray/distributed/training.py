@@ -51,10 +51,9 @@ class ClusterTrainer(GrainedTrainer):
 
     def begin(self, cluster: Cluster, model: Any, settings: dict[str, Any]) -> None:
         """Give all workers their parts."""
-        own = {name: each for name, each in settings.items() if name not in ("metrics",)}
-        own |= {"loss": self.loss, "optimizer": self.optimizer, "batch_size": self.batch_size, "engine": self.engine}
         assert isinstance(self.data, Data)
-        sent = Sent(model.copy(), self.data._replace(y=self.data.target), own | {"at": self.at}, cluster.backend)
+        own = settings | {"loss": self.loss, "optimizer": self.optimizer, "batch_size": self.batch_size}
+        sent = Sent(model.copy(), self.data._replace(y=self.data.target), own, cluster.backend)
         self.team = Team(cluster.client, sent, self.grains, cluster.exact)
         self.team.prove()
         self.shown: TrainingState | None = self.at
