@@ -12,10 +12,10 @@ import time
 import uuid
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from nnarray.backends import backend_of
 from nnarray.distributed.blocks import examples_of
@@ -32,6 +32,7 @@ from nnarray.training.state import TrainingState
 from nnarray.training.trainer import Finished
 
 log = logging.getLogger("nnarray")
+T = TypeVar("T")
 
 LOOK = 0.5  # seconds after which workers are asked whether they are there
 PATIENCE = 4.0  # seconds in which they must say so
@@ -284,17 +285,18 @@ class Team:
         """Its answer, for which it has as long as it likes, as long as it says that it is there."""
         if self.client.status != "running":
             raise Lost("the client of Dask is closed")
-        call = asyncio.ensure_future(asked(self.client.rpc, address, self.training, do, *arguments))
-        while not (await asyncio.wait({call}, timeout=LOOK))[0]:
-            alive = asyncio.ensure_future(asked(self.client.rpc, address, self.training, ALIVE))
-            answered, _ = await asyncio.wait({alive, call}, timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
-            if not answered or (alive in answered and alive.exception() is not None and not call.done()):
-                for each in (alive, call):
-                    _forget(each)
-                raise Lost(f"worker {address} does not answer")
-            if not alive.done():
-                _forget(alive)
-        return call.result()
+        call = _unheard(asked(self.client.rpc, address, self.training, do, *arguments))
+        try:
+            while not (await asyncio.wait({call}, timeout=LOOK))[0]:
+                alive = _unheard(asked(self.client.rpc, address, self.training, ALIVE))
+                answered, _ = await asyncio.wait({alive, call}, timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
+                is_gone = not answered or (alive in answered and alive.exception() is not None and not call.done())
+                alive.cancel()
+                if is_gone:
+                    raise Lost(f"worker {address} does not answer")
+            return call.result()
+        finally:
+            call.cancel()
 
     def _lose(self, address: str, why: BaseException) -> None:
         if address in self.members:
@@ -333,7 +335,7 @@ class Team:
         while True:
             await asyncio.sleep(BEAT)
             for address in [*self.members]:
-                _forget(asyncio.ensure_future(self._asked(address, ALIVE)), cancel=False)
+                _unheard(self._asked(address, ALIVE))
 
     async def _invite(self) -> None:
         """Begin to give new workers their parts, if there is room; they train meanwhile who are there."""
@@ -342,7 +344,7 @@ class Team:
             known = address in self.members or address in self.joining
             if known or len(self.members) + len(self.joining) >= self.most or now < self.left.get(address, (0.0, 0))[0]:
                 continue
-            self.joining[address] = asyncio.ensure_future(self._join(address))
+            self.joining[address] = _unheard(self._join(address))
 
     async def _there(self) -> Iterable[str]:
         scheduler = self.client.scheduler
@@ -359,9 +361,9 @@ class Team:
         return await self._asked(address, JOIN, Member, self.sent)
 
     async def _installed(self, address: str) -> str:
-        call = asyncio.ensure_future(self.client._run(install, workers=[address], on_error="return"))
+        call = _unheard(self.client._run(install, workers=[address], on_error="return"))
         if not (await asyncio.wait({call}, timeout=WAIT))[0]:
-            _forget(call)
+            call.cancel()
             raise Lost("it does not answer")
         answer = call.result().get(address)
         if isinstance(answer, str):
@@ -394,15 +396,13 @@ class Team:
 
     def _let_go(self, address: str) -> asyncio.Future[None]:
         """Let a worker forget the training; nobody waits for that."""
-        call = asyncio.ensure_future(self._asked(address, LEAVE))
-        _forget(call, cancel=False)
-        return call
+        return _unheard(self._asked(address, LEAVE))
 
     async def _dismiss(self) -> None:
         if self.beating is not None:
             self.beating.cancel()
         for call in self.joining.values():
-            _forget(call)
+            call.cancel()
         self.members.clear()
         calls = [self._let_go(address) for address in self.known]
         if calls:
@@ -476,7 +476,7 @@ class Team:
             if broken and pending and not abandoned:
                 abandoned = True
                 for call in pending:
-                    _forget(asyncio.ensure_future(self._asked(calls[call], "abandon", self.attempt)), cancel=False)
+                    _unheard(self._asked(calls[call], "abandon", self.attempt))
         for report in [*reports.values()]:
             for address in report.cut_off:
                 self._lose(address, Lost("another worker cannot reach it"))
@@ -516,8 +516,8 @@ def _is_good(call: asyncio.Future[Any]) -> bool:
     return call.done() and not call.cancelled() and call.exception() is None
 
 
-def _forget(call: asyncio.Future[Any], *, cancel: bool = True) -> None:
-    """Nobody waits for it any more, and nobody is told of its error."""
+def _unheard(asking: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    """A call whose error nobody is told of, if nobody asks for it."""
+    call = asyncio.ensure_future(asking)
     call.add_done_callback(lambda done: None if done.cancelled() else done.exception())
-    if cancel:
-        call.cancel()
+    return call
