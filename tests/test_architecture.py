@@ -42,7 +42,13 @@ CONVERSIONS = {"numpy", "get", "cpu", "to_numpy", "tolist", "item", "__array__"}
 KNOWS_LIBRARIES = {"backends", "kernels"}
 BORDERS = {"drawing", "plotting", "cli", "testing.py", "training/lbfgs.py"}
 BORDERS |= {"datasets/images.py", "datasets/decoding.py", "datasets/published.py", "tables"}  # files of data
-BORDERS |= {"datasets/sources.py", "datasets/npz.py", "datasets/pixels.py", "training/ahead.py"}  # mapped files
+BORDERS |= {
+    "datasets/sources.py",
+    "datasets/file_rows.py",
+    "datasets/npz.py",
+    "datasets/pixels.py",
+    "training/ahead.py",
+}  # mapped files
 BORDERS |= {"distributed"}  # collections of Dask's, and what its workers are sent
 BORDERS |= {"persistence", "training/checkpoints.py", "training/loading.py"}  # files of models
 BORDERS |= {"apps/demos", "apps/pets.py", "apps/workflow"}  # from files to numbers that people read

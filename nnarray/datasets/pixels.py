@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
@@ -61,4 +62,5 @@ def pixels_on_disk(squares: Iterable[np.ndarray], shape: Shape, folder: Path) ->
                 file.writelines(square.tobytes() for square in together)
                 file.flush()
             count += len(together)
-        return MemoryMapped(np.memmap(file, dtype=np.uint8, mode="r", shape=(count, *shape[1:])))
+        pixels = np.memmap(file, dtype=np.uint8, mode="r", shape=(count, *shape[1:]))
+        return MemoryMapped(pixels, os.dup(file.fileno()))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import mmap
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,15 +12,13 @@ from typing import Any
 import numpy as np
 
 from nnarray.backends import Backend, as_data
+from nnarray.datasets.file_rows import FileRows, can_read
 from nnarray.datasets.npz import mapped_array
 from nnarray.names import shown
 from nnarray.typing import Array, DType, Shape
 
 PART = 2**24  # bytes of the file that are read at once where many rows follow each other
-MAPPED = 2**27  # bytes of a file that may be in memory, beside what the system keeps as a cache
 NPY, ZIP = b"\x93NUMPY", b"PK"  # how files of an array, and of several, begin
-AROUND = 2**16  # bytes that the system is taken to map around a row, where it does not say what it maps
-FEW = 32  # rows that lie anywhere, and are read before the next look at what is mapped: it may be 2 MB for each
 
 
 class Source(ABC):
@@ -74,6 +71,12 @@ class Source(ABC):
 class MemoryMapped(Source):
     """The array of a mapped file, as `numpy.load(path, mmap_mode="r")` gives it; `memory_mapped` makes one of a path.
 
+    Parameters
+    ----------
+    array : numpy.memmap
+    descriptor : int, optional
+        Of its file, open for reading, if the file has no name; it is closed with the source.
+
     Attributes
     ----------
     array : numpy.memmap
@@ -81,16 +84,16 @@ class MemoryMapped(Source):
 
     reads_ahead = True
 
-    def __init__(self, array: np.memmap[Any, Any]) -> None:
+    def __init__(self, array: np.memmap[Any, Any], descriptor: int | None = None) -> None:
         plain = as_data(array, "array")
         if plain.ndim == 0:
             raise ValueError("array must have an axis of examples, (N, ...); got shape (). Save it with array[None].")
         self.array = array
-        self._mapping, self._mapped = _mapping(array), 0
-        self._before = _resident_files()
+        self._mapping = _mapping(array)
         start = array.offset - array.offset % mmap.ALLOCATIONGRANULARITY
         self._end = start + (0 if self._mapping is None else len(self._mapping))
         self._written = _last_written(array)
+        self._file = self._opened(descriptor)
 
     def __repr__(self) -> str:
         return f"MemoryMapped({str(self.array.filename)!r}, shape={self.shape}, dtype={self.array.dtype})"
@@ -103,9 +106,25 @@ class MemoryMapped(Source):
                 "these examples cannot be sent to another process: they are no whole rows of a file with a name. Save "
                 "them with numpy.save where all can read it, and map that file."
             )
-        begin = np.frombuffer(self._mapping, np.uint8, 1).ctypes.data
-        offset = array.offset - array.offset % mmap.ALLOCATIONGRANULARITY + array.ctypes.data - begin
-        return _mapped_again, (os.path.abspath(name), offset, array.dtype, array.shape, os.path.getsize(name))
+        return _mapped_again, (os.path.abspath(name), self._begin, array.dtype, array.shape, os.path.getsize(name))
+
+    @property
+    def _begin(self) -> int:
+        """Where the first row lies in the file, in bytes: the array may be a part of what is mapped."""
+        array = self.array
+        mapped = np.frombuffer(self._mapping, np.uint8, 1).ctypes.data  # type: ignore[arg-type]
+        return array.offset - array.offset % mmap.ALLOCATIONGRANULARITY + array.ctypes.data - mapped
+
+    def _opened(self, descriptor: int | None) -> FileRows | None:
+        """The file, to read rows from; None where they must be taken from the mapping."""
+        array = self.array
+        if self._mapping is None or array.mode != "r" or not array.flags.c_contiguous or not can_read():
+            return None
+        if descriptor is None:
+            if array.filename is None or not os.path.exists(array.filename):
+                return None
+            descriptor = os.open(array.filename, os.O_RDONLY)
+        return FileRows(descriptor, self._begin, self._row_bytes)
 
     @property
     def shape(self) -> Shape:
@@ -126,25 +145,13 @@ class MemoryMapped(Source):
             indices = np.asarray(indices)
             self._refuse_outside(indices)
         self._refuse_changed()
-        count = len(range(len(self))[indices]) if isinstance(indices, slice) else len(indices)
-        examples = np.empty((count, *self.shape[1:]), self.array.dtype)
-        for part, at in self._pieces(indices, count):
-            examples[part] = self.array[at]
-            self._note(part.stop - part.start, isinstance(indices, slice))
+        rows = range(len(self))[indices] if isinstance(indices, slice) else indices
+        if self._file is None:
+            return np.array(self.array[indices])
+        examples = np.empty((len(rows), *self.shape[1:]), self.array.dtype)
+        if not self._file.read(rows if isinstance(rows, range) and rows.step == 1 else np.asarray(rows), examples):
+            raise self._shortened
         return examples
-
-    def _pieces(self, indices: Any, count: int) -> Iterator[tuple[slice, Any]]:
-        """Where a few rows go, and where they come from: so that not all of a large batch is mapped at once."""
-        if isinstance(indices, slice):
-            rows = range(len(self))[indices]
-            for part in _parts(count, self._row_bytes):
-                at = rows[part]
-                yield part, slice(at.start, at.stop if at.stop >= 0 else None, at.step)
-            return
-        few = max(min(MAPPED // (AROUND + self._row_bytes), FEW), 1)
-        for first in range(0, count, few):
-            part = slice(first, min(first + few, count))
-            yield part, indices[part]
 
     def _refuse_outside(self, indices: np.ndarray) -> None:
         if indices.ndim != 1 or (indices.dtype.kind not in "iu" and indices.size > 0):
@@ -164,12 +171,8 @@ class MemoryMapped(Source):
         name = self.array.filename
         if name is None or not os.path.exists(name):  # a file that is removed stays readable while it is mapped
             return
-        size = os.path.getsize(name)
-        if size < self._end:
-            raise OSError(
-                f"{str(name)!r} has become shorter since it was mapped: {size} bytes of {self._end} are left. Write it "
-                f"anew under another name, map that one, and leave it alone while it is read."
-            )
+        if os.path.getsize(name) < self._end:
+            raise self._shortened
         now = _last_written(self.array)
         if now is not None and self._written is not None and now != self._written and now[0] == self._written[0]:
             raise OSError(
@@ -181,27 +184,13 @@ class MemoryMapped(Source):
     def _row_bytes(self) -> int:
         return self.array.itemsize * int(np.prod(self.shape[1:]))
 
-    def _note(self, count: int, together: bool) -> None:
-        """So many rows were read: of a large file, pages are given back to the system before they are too many."""
-        if self.array.nbytes <= MAPPED:
-            return
-        resident = _resident_files()
-        if self._before is None or resident is None:
-            self._mapped += count * (self._row_bytes + (0 if together else AROUND))
-        else:
-            self._before = min(self._before, resident)
-            self._mapped = resident - self._before
-        if self._mapped >= MAPPED:
-            self._let_go()
-            self._mapped, self._before = 0, _resident_files()
-
-    def _let_go(self) -> None:
-        """Give pages back to the system, which may keep them as a cache.
-
-        Not those of mode "c": they may have been changed, in memory alone.
-        """
-        if self._mapping is not None and self.array.mode == "r":
-            let_go(self._mapping)
+    @property
+    def _shortened(self) -> OSError:
+        name, size = str(self.array.filename), os.path.getsize(self.array.filename or "")
+        return OSError(
+            f"{name!r} has become shorter since it was mapped: {size} bytes of {self._end} are left. Write it anew "
+            f"under another name, map that one, and leave it alone while it is read."
+        )
 
 
 def let_go(mapping: mmap.mmap) -> None:
@@ -232,15 +221,6 @@ def _mapping(array: Any) -> mmap.mmap | None:
     while isinstance(array, np.ndarray):
         array = array.base
     return array if isinstance(array, mmap.mmap) else None
-
-
-def _resident_files() -> int | None:
-    """Bytes of mapped files that are in memory, of this process; None where the system does not say so."""
-    try:
-        with open("/proc/self/statm", "rb") as file:
-            return int(file.read().split()[2]) * mmap.PAGESIZE
-    except OSError:
-        return None
 
 
 def _parts(count: int, row_bytes: int) -> list[slice]:

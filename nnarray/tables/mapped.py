@@ -186,7 +186,7 @@ def mapped_features(
 
     name = source.name_of("inputs", preparation.to_json(), dtype, rows.tobytes())
     with place.filled(name, write) as file:
-        return MemoryMapped(np.memmap(file, dtype=dtype, mode="r", shape=shape))
+        return MemoryMapped(np.memmap(file, dtype=dtype, mode="r", shape=shape), os.dup(file.fileno()))
 
 
 def _fingerprint(path: Path) -> tuple[int, int]:
