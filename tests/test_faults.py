@@ -393,7 +393,6 @@ DATA_OF_ONE: dict[str, Case] = {
     "a part of a stream for validation": lambda b: lambda: b.model.fit(pairs(b), validation=0.2),
     "a stream for L-BFGS": lambda b: lambda: b.model.fit(pairs(b), optimizer="lbfgs"),
     "grains of a stream": lambda b: lambda: b.model.fit(pairs(b), grains=4),
-    "no y": lambda b: lambda: b.model.fit(b.X),
     "a file to map that is no `.npy` file": table_to_map,
     "a compressed array to map": archive_to_map(np.savez_compressed, "X", X=np.ones((3, 2))),
     "several arrays to map": archive_to_map(np.savez, None, X=np.ones((3, 2)), y=np.ones(3)),
