@@ -1,4 +1,4 @@
-"""Rows of an array in a file, read where they lie: no page of the file stays in the memory of the process."""
+"""Rows of an array in a file that is large beside the memory: read where they lie, so that no page of it stays."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ class FileRows:
     """The rows of an array whose numbers lie side by side in an open file.
 
     Reading takes a call of the system for each row, and nothing else: of a mapped file, the system maps what is around
-    it, too, up to some megabytes, and all of that counts as memory of the process.
+    it, too, up to some megabytes, and all of that counts as memory of the process. A mapped file is faster, where there
+    is memory for it.
 
     Parameters
     ----------

@@ -14,6 +14,7 @@ import numpy as np
 from nnarray.backends import Backend, as_data
 from nnarray.datasets.file_rows import FileRows, can_read
 from nnarray.datasets.npz import mapped_array
+from nnarray.datasets.scratch import is_too_much
 from nnarray.names import shown
 from nnarray.typing import Array, DType, Shape
 
@@ -116,8 +117,10 @@ class MemoryMapped(Source):
         return array.offset - array.offset % mmap.ALLOCATIONGRANULARITY + array.ctypes.data - mapped
 
     def _opened(self, descriptor: int | None) -> FileRows | None:
-        """The file, to read rows from; None where they must be taken from the mapping."""
+        """The file, to read rows from; None where they are taken from the mapping: for what the memory has room."""
         array = self.array
+        if not is_too_much(array.nbytes):
+            return None
         if self._mapping is None or array.mode != "r" or not array.flags.c_contiguous or not can_read():
             return None
         if descriptor is None:

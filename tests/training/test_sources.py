@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import nnarray as nn
-from nnarray.datasets import MemoryMapped, Source, memory_mapped, sources
+from nnarray.datasets import MemoryMapped, Source, memory_mapped, scratch, sources
 from tests.tolerances import to_host
 
 COUNT = 50
@@ -391,8 +391,11 @@ def test_archives_that_cannot_be_mapped(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="this system does not say what is mapped")
 @pytest.mark.parametrize("shuffled", [False, True])
-def test_of_a_large_file_nothing_stays_in_memory(tmp_path: Path, shuffled: bool) -> None:
+def test_of_a_large_file_nothing_stays_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shuffled: bool
+) -> None:
     """A system may map 2 MB around each row: so rows are read, and not taken from the mapping."""
+    monkeypatch.setattr(scratch, "free_host_memory", lambda: 80 * 2**20)
     (tmp_path / "X.bin").write_bytes(bytes(48 * 2**20))
     source = MemoryMapped(np.memmap(tmp_path / "X.bin", np.uint8, "r", shape=(48 * 2**10, 2**10)))
     order = np.random.default_rng(0).permutation(len(source)) if shuffled else np.arange(len(source))
@@ -413,9 +416,8 @@ def mapped_pages() -> int:
 def test_rows_are_those_of_the_array(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, from_file: bool, dtype: str
 ) -> None:
-    """Read from the file, or taken from the mapping, where a system cannot read so."""
-    if not from_file:
-        monkeypatch.setattr(sources, "can_read", lambda: False)
+    """Read from the file, or taken from the mapping, where there is memory for it."""
+    monkeypatch.setattr(sources, "is_too_much", lambda needed: from_file)
     np.save(tmp_path / "X.npy", (np.arange(300).reshape(50, 2, 3) % 200).astype(dtype))
     array = np.load(tmp_path / "X.npy", mmap_mode="r")
     for part in (array, array[7:40], array[:, 1:], array[::2]):
