@@ -31,8 +31,8 @@ def examples_of(model: Any, client: Any, X: Any, *others: Any, check_finite: boo
     TypeError, ValueError
         If the network does not take such examples, or they hold NaN or infinity.
     """
-    here = tuple(client.compute(each).result() if is_lazy(each) else each for each in others)
-    here = tuple(x if x is None or library_of(x) else backend_of(model.theta).asarray(x) for x in here)
+    be = backend_of(model.theta)
+    here = tuple(be.asarray(client.compute(each).result()) if is_lazy(each) else each for each in others)
     if not is_lazy(X):
         return X, *here
     source = _blocks_of(client, X)
@@ -43,7 +43,7 @@ def examples_of(model: Any, client: Any, X: Any, *others: Any, check_finite: boo
     if check_finite:
         _search(model, client, source)
     dtype = model.theta.dtype if spec.kind == REAL else None
-    return Placed(source, backend_of(model.theta), dtype, checked=check_finite), *here
+    return Placed(source, be, dtype, checked=check_finite), *here
 
 
 def _blocks_of(client: Any, X: Any) -> Blocks:

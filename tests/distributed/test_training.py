@@ -119,6 +119,19 @@ def test_workers_compute_where_they_are_told(five: Any, flag: str) -> None:
     assert got.history["loss"] == pytest.approx(there.history["loss"], rel=1e-6)  # the mean is taken here
 
 
+def test_several_inputs_by_name(five: Any) -> None:
+    rng = np.random.default_rng(0)
+    X = {"a": rng.normal(size=(100, 3)).astype("float32"), "b": rng.normal(size=(100, 2)).astype("float32")}
+    y = rng.integers(0, 2, 100)
+    network = nn.Network(nn.Inputs({"a": nn.Dense(4, "tanh"), "b": nn.Dense(4)}), nn.Dense(2))
+    models = []
+    for cluster in (five, None):
+        model = network.init({"a": (3,), "b": (2,)}, seed=0, dtype="float32")
+        model.fit(X, y, validation=(X, y), cluster=cluster, grains=8, epochs=2)
+        models.append(digest(model))
+    assert models[0] == models[1]
+
+
 def test_a_training_goes_on_elsewhere(five: Any, tmp_path: Path) -> None:
     """Begun on a cluster, gone on with in one process, and the other way round."""
     want = digest(trained(None, epochs=4))
