@@ -377,3 +377,17 @@ def test_ctrl_c_leaves_the_last_finished_step(five: Any) -> None:
     with pytest.raises(KeyboardInterrupt):
         model.fit(X, be.asarray(X[:, 0] > 0) * 1, cluster=five, epochs=9, callbacks=[interrupt])
     assert model.history.steps == 2 * 7
+
+
+def test_ctrl_c_ends_the_wait_for_workers(tmp_path: Path) -> None:
+    with cluster_of(1, tmp_path) as local, distributed.Client(local) as client:
+
+        def leave(run: nn.Run) -> None:
+            if run.epoch == 1:
+                local.scale(0)
+                threading.Timer(2.0, signal.raise_signal, [signal.SIGINT]).start()
+
+        begun = time.monotonic()
+        with pytest.warns(RuntimeWarning, match="left the training"), pytest.raises(KeyboardInterrupt):
+            trained(client, callbacks=[leave], epochs=100)
+        assert time.monotonic() - begun < 30
