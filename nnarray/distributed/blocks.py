@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from nnarray.backends import backend_of, is_lazy, library_of
+from nnarray.backends import backend_of, is_lazy, namespace
 from nnarray.datasets.sources import Placed, Source
+from nnarray.distributed.cluster import sent
 from nnarray.distributed.messages import ROWS, asked, install_everywhere
 from nnarray.layers.kinds import REAL, Spec
 from nnarray.names import shown
@@ -48,13 +49,9 @@ def examples_of(model: Any, client: Any, X: Any, *others: Any, check_finite: boo
 
 def _blocks_of(client: Any, X: Any) -> Blocks:
     """Ask the workers to compute the blocks and keep them."""
-    if hasattr(type(X), "to_dask_array"):
-        X = X.to_dask_array()
-    if not hasattr(type(X), "map_blocks"):
-        raise TypeError(f"X must be a Dask array or dataframe, or an array; got {shown(X)}. Take X.compute().")
-    if X.dtype.kind not in "fiub":
-        raise TypeError(f"X must hold real numbers; got dtype {X.dtype}. Choose columns of numbers, or convert them.")
-    X = X.rechunk(dict.fromkeys(range(1, X.ndim), -1))
+    X = dask_array_of(X)
+    refuse_other_kinds(X)
+    X = with_whole_examples(X)
     futures = client.compute([*X.to_delayed().ravel()])
     lengths = client.gather(client.map(len, futures))
     install_everywhere(client)
@@ -62,15 +59,36 @@ def _blocks_of(client: Any, X: Any) -> Blocks:
     return Blocks(tuple(each.key for each in futures), ends, tuple(X.shape[1:]), X._meta[:0], futures)
 
 
+def dask_array_of(X: Any) -> Any:
+    """A Dask array or dataframe as an array.
+
+    Raises
+    ------
+    TypeError
+        If it is another collection of Dask's.
+    """
+    if hasattr(type(X), "to_dask_array"):
+        return X.to_dask_array()
+    if not hasattr(type(X), "map_blocks"):
+        raise TypeError(f"X must be a Dask array or dataframe, or an array; got {shown(X)}. Take X.compute().")
+    return X
+
+
+def refuse_other_kinds(X: Any) -> None:
+    """Refuse a Dask array of what is no real numbers."""
+    if X.dtype.kind not in "fiub":
+        raise TypeError(f"X must hold real numbers; got dtype {X.dtype}. Choose columns of numbers, or convert them.")
+
+
+def with_whole_examples(X: Any) -> Any:
+    """A Dask array whose blocks are cut along the axis of examples alone."""
+    return X.rechunk(dict.fromkeys(range(1, X.ndim), -1))
+
+
 def _search(model: Any, client: Any, source: Blocks) -> None:
     """Refuse NaN and infinity where the blocks are."""
-    sent = client.submit(_same, model.copy(), pure=False)
     names = [f"X[{first}:{stop}]" for first, stop in pairwise(source.ends)]
-    client.gather(client.map(_searched, source.futures, names, model=sent, pure=False))
-
-
-def _same(x: Any) -> Any:
-    return x
+    client.gather(client.map(_searched, source.futures, names, model=sent(client, model.copy()), pure=False))
 
 
 def _searched(block: Any, name: str, model: Any) -> None:
@@ -120,7 +138,8 @@ class Blocks(Source):
         found = self._asked_for(wanted) if self.worker is None else self._fetched(wanted)
         if not found:
             return self.empty
-        together, places = _joined(found), np.concatenate([np.flatnonzero(of == i) for i in wanted])
+        together = found[0] if len(found) == 1 else namespace(found[0]).concat(found, axis=0)
+        places = np.concatenate([np.flatnonzero(of == i) for i in wanted])
         return together[np.argsort(places)]
 
     def _asked_for(self, wanted: dict[int, np.ndarray]) -> list[Any]:
@@ -154,14 +173,6 @@ class Blocks(Source):
         if self.keys[i] in worker.data:
             return worker.data[self.keys[i]][rows]
         for address in holders:
-            with suppress(OSError, KeyError):
+            with suppress(OSError):
                 return await asked(worker.rpc, address, "", ROWS, self.keys[i], rows)
         return None
-
-
-def _joined(parts: list[Any]) -> Any:
-    if len(parts) == 1:
-        return parts[0]
-    owner = library_of(parts[0])
-    assert owner is not None
-    return backend_of(parts[0]).xp.concat(parts, axis=0)

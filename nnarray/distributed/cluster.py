@@ -121,13 +121,11 @@ def in_order(
     Exception
         What the function raises.
     """
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Sending large graph")  # it is sent once
-        sent = client.submit(_same, shared, pure=False)  # unlike scattered data it comes again, if its worker dies
+    given = sent(client, shared)
     waiting: deque[tuple[T, Any]] = deque()
     try:
         for item in items:
-            waiting.append((item, client.submit(function, sent, item, pure=False)))
+            waiting.append((item, client.submit(function, given, item, pure=False)))
             if len(waiting) >= EACH * max(sum(client.nthreads().values()), 1):
                 item, future = waiting.popleft()
                 yield item, _awaited(client, future)
@@ -136,6 +134,13 @@ def in_order(
             yield item, _awaited(client, future)
     finally:
         client.cancel([future for _, future in waiting])
+
+
+def sent(client: Any, shared: Any) -> Any:
+    """Something that many tasks need, as a future: unlike scattered data it comes again, if its worker dies."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Sending large graph")  # it is sent once
+        return client.submit(_same, shared, pure=False)
 
 
 def _same(shared: T) -> T:

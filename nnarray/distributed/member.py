@@ -77,13 +77,6 @@ def host_state(at: TrainingState) -> TrainingState:
     return at._replace(theta=on_host(at.theta), state=on_host(at.state), slots=slots)
 
 
-def state_on(be: Backend, at: TrainingState, like: TrainingState) -> TrainingState:
-    """The same, in arrays of a backend of its own that have the dtypes of those in `like`."""
-    slots = {name: be.asarray(slot, dtype=like.slots[name].dtype) for name, slot in at.slots.items()}
-    theta, state = (be.asarray(each, dtype=like.theta.dtype) for each in (at.theta, at.state))
-    return at._replace(theta=theta, state=state, slots=slots).copied()
-
-
 def data_on(be: Backend, data: Data, worker: Any) -> Data:
     """The same examples where a worker computes; rows that other workers keep are asked for by this one."""
 
@@ -146,7 +139,7 @@ class Member:
         model = sent.model if sent.backend is None else sent.model.to(backend(sent.backend))
         data = data_on(backend_of(model.theta), sent.data, self.worker)
         at, own = sent.settings["at"], {"threads": self.worker.state.nthreads, "together": self._together}
-        settings: dict[str, Any] = sent.settings | own | {"at": state_on(backend_of(model.theta), at, at)}
+        settings: dict[str, Any] = sent.settings | own | {"at": at.on(backend_of(model.theta), at)}
         return GrainedTrainer.of(model, data, **settings)
 
     async def run(
@@ -174,7 +167,7 @@ class Member:
 
     async def adopt(self, at: TrainingState) -> None:
         """Go on from this state."""
-        self.trainer.at = state_on(backend_of(self.trainer.at.theta), at, self.trainer.at)
+        self.trainer.at = at.on(backend_of(self.trainer.at.theta), self.trainer.at)
 
     async def post(self, key: tuple[Any, ...], value: Any) -> None:
         """Something from another member."""

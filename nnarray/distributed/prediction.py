@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from nnarray.backends import backend_of, namespace, place, same_place
-from nnarray.names import shown
+from nnarray.distributed.blocks import dask_array_of, refuse_other_kinds, with_whole_examples
 from nnarray.training.inputs import inputs_of, refuse_shape
 
 BATCH = 1024
@@ -26,13 +26,10 @@ def predicted(model: Any, X: Any, *, batch_size: int | None, check_finite: bool,
     TypeError, ValueError
         If the blocks are of another library or dtype than the model takes, or of another shape.
     """
-    is_frame = hasattr(type(X), "to_dask_array")
-    blocks = X.to_dask_array() if is_frame else X
-    if not is_frame and not hasattr(type(X), "map_blocks"):
-        raise TypeError(f"X must be a Dask array or dataframe, or an array; got {shown(X)}. Take X.compute().")
+    blocks = dask_array_of(X)
     _refuse(model, blocks)
     size, known = batch_size or BATCH, all(length == length for length in blocks.chunks[0])  # NaN is not known
-    blocks = blocks.rechunk(dict.fromkeys(range(1, blocks.ndim), -1))
+    blocks = with_whole_examples(blocks)
     outputs, axes = model.output_shape, [*range(1, blocks.ndim)]
     xp = namespace(model.theta)
     from dask.array import map_blocks
@@ -59,8 +56,7 @@ def _refuse(model: Any, X: Any) -> None:
     if not isinstance(shape, tuple):
         raise TypeError("the network takes inputs by name, and a Dask array is one. Predict each block by itself.")
     refuse_shape(shape, tuple(X.shape), "X")
-    if X.dtype.kind not in "fiub":
-        raise TypeError(f"X must hold real numbers; got dtype {X.dtype}. Choose columns of numbers, or convert them.")
+    refuse_other_kinds(X)
     same_place(model=model.theta, X=X._meta)
 
 

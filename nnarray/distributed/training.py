@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 from nnarray.backends import backend_of
 from nnarray.distributed.blocks import examples_of
 from nnarray.distributed.cluster import Cluster
-from nnarray.distributed.member import Member, Report, Sent, state_on
+from nnarray.distributed.member import Member, Report, Sent
 from nnarray.distributed.messages import ALIVE, JOIN, LEAVE, VERSION, asked, install
 from nnarray.kernels.compilation import quiet
 from nnarray.training.callbacks import History
@@ -115,7 +115,7 @@ class ClusterTrainer(GrainedTrainer):
             check()
 
     def _know(self, at: TrainingState) -> None:
-        self.at = self.shown = state_on(backend_of(self.at.theta), at, self.at)
+        self.at = self.shown = at.on(backend_of(self.at.theta), self.at)
 
     def _finished(self, number: int, reports: Iterable[Report]) -> Finished:
         be, order = backend_of(self.at.theta), self._order(number)

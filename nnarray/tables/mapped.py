@@ -66,15 +66,15 @@ class Place(NamedTuple):
     """Whether it stays there, to be found again."""
 
     @contextmanager
-    def filled(self, name: str, write: Callable[[IO[bytes]], None]) -> Generator[IO[bytes]]:
-        """A file that `write` has filled; one that is kept under this name is taken as it is."""
+    def filled(self, name: Callable[[], str], write: Callable[[IO[bytes]], None]) -> Generator[IO[bytes]]:
+        """A file that `write` has filled; one that is kept under this name, asked for if it is, is taken as it is."""
         if not self.keeps:
             with without_name(self.folder) as file:
                 write(file)
                 file.flush()
                 yield file
             return
-        path = self.folder / name
+        path = self.folder / name()
         if not path.exists():
             files.sweep(path)
             files.replace(path, lambda part: _write_into(part, write))
@@ -130,7 +130,7 @@ def mapped_table(parts: Iterable[pa.Table], source: Read, place: Place) -> Held:
 
     if place.keeps:
         source.remove_outdated(place.folder)
-    with place.filled(source.name_of("rows"), write) as file:
+    with place.filled(lambda: source.name_of("rows"), write) as file:
         size = os.fstat(file.fileno()).st_size
         whole = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)  # keeps the file until the table is gone
     arrow().default_memory_pool().release_unused()  # of the reader
@@ -184,7 +184,9 @@ def mapped_features(
             between()
         arrow().default_memory_pool().release_unused()
 
-    name = source.name_of("inputs", preparation.to_json(), dtype, rows.tobytes())
+    def name() -> str:
+        return source.name_of("inputs", preparation.to_json(), dtype, rows.tobytes())
+
     with place.filled(name, write) as file:
         return MemoryMapped(np.memmap(file, dtype=dtype, mode="r", shape=shape), os.dup(file.fileno()))
 

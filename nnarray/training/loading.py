@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
-from nnarray.backends import Backend, backend_of, copy, dtype_name
+from nnarray.backends import Backend, backend_of, dtype_name
 from nnarray.checks import integer, refuse_non_finite
 from nnarray.functional.layout import Layout
 from nnarray.functional.propagation import Wiring
@@ -45,8 +45,8 @@ class Loaded(NamedTuple):
 class _Training(NamedTuple):
     """What a file says of a training under way, on the host."""
 
-    slots: dict[str, np.ndarray]
-    apart: tuple[np.ndarray, np.ndarray] | None
+    slots: dict[str, Any]
+    apart: tuple[Any, Any] | None
     callbacks: list[dict[str, Any]]
     """Their types, and what they knew: as JSON, and as arrays with the dtypes that these had."""
     plain: bool
@@ -234,10 +234,9 @@ def resume(
         _refuse(file, error, "resumed")
     run.history.columns, run.history.steps = loaded.history.columns, loaded.history.steps
     run.stopped = training.stopped
-    moved = {name: copy(be.asarray(slot, dtype=slots[name].dtype)) for name, slot in training.slots.items()}
     model.restore((loaded.theta, loaded.state))
-    theta, state = (copy(be.asarray(x, dtype=model.theta.dtype)) for x in (theta, state))
-    return TrainingState(theta, state, moved, loaded.history.steps, run.epoch, training.plain)
+    at = TrainingState(theta, state, training.slots, loaded.history.steps, run.epoch, training.plain)
+    return at.on(be, TrainingState(model.theta, model.state, slots))
 
 
 def _refuse_others(model: Trainee, run: Run, loaded: Loaded) -> None:

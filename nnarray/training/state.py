@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from nnarray.backends import copy, namespace
+from nnarray.backends import Backend, copy, namespace
 from nnarray.kernels.standard.numerics import at_least_float32
 from nnarray.typing import Array
 
@@ -42,6 +42,12 @@ class TrainingState(NamedTuple):
         """With arrays of its own; those of the optimizer's memory only if `slots`."""
         kept = {name: copy(slot) for name, slot in self.slots.items()} if slots else self.slots
         return self._replace(theta=copy(self.theta), state=copy(self.state), slots=kept)
+
+    def on(self, be: Backend, like: TrainingState) -> TrainingState:
+        """In arrays of a backend, its own, that have the dtypes of those in `like`."""
+        slots = {name: be.asarray(slot, dtype=like.slots[name].dtype) for name, slot in self.slots.items()}
+        theta, state = (be.asarray(each, dtype=like.theta.dtype) for each in (self.theta, self.state))
+        return self._replace(theta=theta, state=state, slots=slots).copied()
 
     @property
     def shown(self) -> tuple[Array, Array]:
