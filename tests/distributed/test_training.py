@@ -23,6 +23,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning"),
     pytest.mark.timeout(120),
 ]
+dask = pytest.importorskip("dask")
 distributed = pytest.importorskip("distributed")
 
 
@@ -170,8 +171,10 @@ def test_the_command_trains_on_a_cluster(five: Any, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    # Dask gives up a worker that is away 15 s after it was lost, even if it came back between and was lost once more.
+    patient = dask.config.set({"distributed.deploy.lost-worker-timeout": "1 hour"})
     folder = tmp_path_factory.mktemp("processes")
-    with cluster_of(3, folder, processes=True) as local, distributed.Client(local) as client:
+    with patient, cluster_of(3, folder, processes=True) as local, distributed.Client(local) as client:
         yield client
 
 
