@@ -1,4 +1,4 @@
-"""Looking at what is given before it is used, with errors that say what, where, and what to do."""
+"""Checks of arguments, with errors that say what was given, where, and what to do."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nnarray.typing import Array, Shape
 
 
 def integer(value: Any, name: str, least: int, *, usual: int) -> int:
-    """`value` as a Python integer of at least `least`; NumPy's integers are welcome, truth values are not."""
+    """`value` as a Python integer of at least `least`; accepts NumPy integers, but no truth values."""
     wanted = f"{name} must be an integer of at least {least}; got {shown(value)}. Use for example {name}={usual}."
     if isinstance(value, bool):
         raise TypeError(wanted)
@@ -42,9 +42,9 @@ def number(value: Any, wanted: str, fits: Callable[[float], bool]) -> float:
     Raises
     ------
     TypeError
-        If it is no number, or a truth value.
-    ValueError
-        If it does not fit.
+        If it is not a number, or a truth value.
+        ValueError
+        If it is out of range.
     """
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(wanted)
@@ -54,7 +54,7 @@ def number(value: Any, wanted: str, fits: Callable[[float], bool]) -> float:
 
 
 def above_zero(value: Any, name: str, *, or_zero: bool = False) -> None:
-    """Refuse, with a ValueError, what is no finite number above 0; `or_zero` lets 0 pass too."""
+    """Raise ValueError unless `value` is a finite number above 0; with `or_zero`, 0 is accepted too."""
     if not holds(value, lambda x: 0 < x < math.inf or (or_zero and x == 0)):
         low = "of at least 0" if or_zero else "above 0"
         raise ValueError(f"{name} must be a finite number {low}; got {shown(value)}.")
@@ -63,9 +63,9 @@ def above_zero(value: Any, name: str, *, or_zero: bool = False) -> None:
 def in_range(
     value: Any, name: str, low: float, high: float, *, ends: str = "[)", symbol: str = "", remedy: str = ""
 ) -> None:
-    """Refuse, with a ValueError, what is no number between two others; `ends` says which of them belong to the range.
+    """Raise ValueError unless `value` is a number between two others; `ends` says which ends belong to the range.
 
-    The message calls the number by its `symbol`: the last word of its name, if none is given.
+    The message calls the number by its `symbol`, which is the last word of its name by default.
     """
     above, below = ("<=" if end in "[]" else "<" for end in ends)
     if not holds(value, lambda x: _ordered(low, above, x) and _ordered(x, below, high)):
@@ -78,20 +78,20 @@ def _ordered(x: float, sign: str, y: float) -> bool:
 
 
 def holds(value: Any, fits: Callable[[float], bool]) -> bool:
-    """Whether `value` is a number, which truth values are not, and one that `fits`."""
+    """Whether `value` is a number that `fits`; truth values are no numbers."""
     try:
         return isinstance(value, Real) and not isinstance(value, bool) and fits(float(value))
-    except OverflowError:  # an integer beyond every float
+    except OverflowError:  # an integer that is too large for a float
         return False
 
 
 def numbers_of_python(settings: Any) -> None:
-    """NumPy's numbers among the fields as Python's: those of another dtype would lend it to the arrays they meet.
+    """Convert NumPy numbers among the fields to Python's: a NumPy number could change the dtype of the arrays it meets.
 
     Raises
     ------
     TypeError
-        If a field of type bool holds anything but a truth value.
+        If the value of a bool field is not a truth value.
     """
     for each in fields(settings):
         value = getattr(settings, each.name)
@@ -104,14 +104,14 @@ def numbers_of_python(settings: Any) -> None:
 
 
 def switch(value: Any, name: str) -> bool:
-    """`value` as a truth value of Python's; NumPy's are welcome, numbers and texts are not."""
+    """`value` as a Python truth value; accepts NumPy's, but no numbers or strings."""
     if isinstance(value, bool) or (type(value).__name__.startswith("bool") and getattr(value, "ndim", None) == 0):
         return bool(value)
     raise TypeError(f"{name} must be True or False; got {shown(value)}.")
 
 
 def is_several(value: Any) -> bool:
-    """Whether there are entries to go through: a text counts as one, and so does an array of shape ()."""
+    """Whether `value` can be iterated over; a string or an array of shape () counts as a single value."""
     return isinstance(value, Iterable) and not isinstance(value, str) and getattr(value, "ndim", 1) != 0
 
 
@@ -125,7 +125,7 @@ def refuse_non_finite(x: Array, name: str, remedy: str = REPAIR) -> None:
 
 
 def refuse_overflow(x: Array, source: Array, name: str, remedy: str = REPAIR) -> None:
-    """As `refuse_non_finite`; what is infinite in `x` only because its dtype is narrower than that of `source`, too."""
+    """As `refuse_non_finite`; also of values of `source` that are infinite in the narrower dtype of `x`."""
     if _all_finite(x):
         return
     refuse_non_finite(source, name, remedy)
@@ -150,7 +150,7 @@ def refuse_outside(x: Array, name: str, below: int | None) -> None:
 
 
 def refuse_narrowed(x: Array, source: Array, name: str) -> None:
-    """Refuse what is infinite in `x` only because its dtype is narrower than that of `source`. Waits for the device."""
+    """Refuse values of `source` that are infinite in the narrower dtype of `x`. Waits for the device."""
     xp = namespace(x)
     if x.dtype != source.dtype and not xp.isdtype(source.dtype, "bool"):
         lost = xp.isfinite(source) & ~xp.isfinite(x)
@@ -175,7 +175,7 @@ def _first_non_finite(x: Array) -> str:
 
 
 def _first(wrong: Array) -> int:
-    """The position of the first true entry, counted through all axes."""
+    """The position of the first true entry of the flattened array."""
     xp = namespace(wrong)
     return int(xp.argmax(xp.reshape(xp.astype(wrong, xp.int32), (-1,))))
 

@@ -1,4 +1,4 @@
-"""The gradient of a loss by backpropagation, for loops of your own."""
+"""The gradient of a loss by backpropagation, for training loops of your own."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def value_and_grad(
     training_mode: bool = False,
     key: Key | None = None,
 ) -> tuple[Array, Array]:
-    """The loss of the model on some examples, and its gradient with respect to theta, by backpropagation.
+    """The loss of the model on the given examples, and its gradient with respect to theta, by backpropagation.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def value_and_grad(
     loss : str or Loss
     sample_weight : array, shape (N,), optional
     training_mode : bool
-        Whether layers behave as in training (dropout drops); then they need `key`.
+        Whether layers behave as in training, for example dropout. Layers that draw at random then need `key`.
     key : Key, optional
 
     Returns
@@ -66,8 +66,8 @@ def value_and_grad(
     """
     if training_mode and model.state.shape[0]:
         warnings.warn(
-            "value_and_grad gives no new state, so that running statistics stay as they are. In a loop of your own, "
-            "take nn.training_step and set model.state.",
+            "value_and_grad returns no new state, so running statistics do not change. In a training loop of your own, "
+            "use nn.training_step and set model.state.",
             stacklevel=2,
         )
     step = _propagated(model, X, y, loss, sample_weight, training=training_mode, key=key)
@@ -84,9 +84,9 @@ def training_step(
     key: Key | None = None,
     step: Any = 0,
 ) -> Step:
-    """The loss in training and its gradient, by backpropagation, and the state after it; changes nothing.
+    """The training loss, its gradient by backpropagation, and the new state. The model does not change.
 
-    Layers behave as in `Model.fit`: dropout drops, and batch normalisation normalises by the batch.
+    Layers behave as in `Model.fit`: dropout is active, and batch normalisation uses the statistics of the batch.
 
     Parameters
     ----------
@@ -97,9 +97,9 @@ def training_step(
     loss : str or Loss
     sample_weight : array, shape (N,), optional
     key : Key, optional
-        Needed if layers draw at random.
+        Needed if a layer draws at random.
     step : int or array of an integer, shape ()
-        The number of the step: each has its own draws.
+        The number of the step. Each step has its own draws.
 
     Returns
     -------
@@ -132,7 +132,7 @@ def _propagated(
     model: Model, X: Inputs, y: Array, loss: Any, weights: Any, *, training: bool, key: Key | None, step: Any = 0
 ) -> Step:
     if key is not None and not isinstance(key, Key):
-        raise TypeError(f"key must be an nn.Key; got {shown(key)}. Make one of a seed: key=nn.Key(0).")
+        raise TypeError(f"key must be an nn.Key; got {shown(key)}. Make one from a seed: key=nn.Key(0).")
     chosen = loss_named(loss)
     refuse_records(y=y, sample_weight=weights)
     differentiable = model.is_differentiable(X)

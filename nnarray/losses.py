@@ -1,4 +1,4 @@
-"""Losses: how far outputs are from targets, and the gradients with respect to the outputs."""
+"""Losses: the distance of outputs from targets, and its gradients with respect to the outputs."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ from nnarray.typing import Array, DType, Namespace, Shape
 class Loss:
     """A loss of each example, reduced to one number.
 
-    A loss of your own defines `entry(outputs, target)`, if each output is compared with a target of its own: the loss
-    of each, and its derivative with respect to the output. Else, it defines `per_example(outputs, target)`, which
-    returns the losses, one entry an example, and the gradient of their sum with respect to the outputs. This class
-    does the weights, the reduction and the checks.
+    To write a loss of your own, derive from this class. If each output has its own target, define `entry(outputs,
+    target)`, which returns the loss of each output and its derivative with respect to that output. Otherwise define
+    `per_example(outputs, target)`, which returns the losses, one entry per example, and the gradient of their sum
+    with respect to the outputs. This class applies weights and the reduction, and checks the arguments.
 
     Parameters
     ----------
     reduction : {"mean", "sum"}
-        The mean over the examples (weighted, if there are weights: sum of w L / sum of w), or the sum of w L.
+        The mean over the examples, or their sum. With weights w: sum of w L / sum of w, or sum of w L.
 
     Examples
     --------
@@ -60,14 +60,14 @@ class Loss:
     reduction: str = field(default="mean", kw_only=True)
 
     not_after: ClassVar[tuple[str, ...]] = ()
-    """Activations that a network must not end in."""
+    """Activations that must not be the last layer of a network."""
     answer: ClassVar[str] = ""
-    """How to read its logits without a softmax or a logistic function."""
+    """How to read predictions from the logits, without a softmax or a logistic function."""
     out_activation: ClassVar[str] = "identity"
-    """The function that makes predictions of the outputs; of logits, probabilities."""
+    """The function that turns outputs into predictions: logits into probabilities."""
 
     is_cross_entropy: ClassVar[bool] = False
-    """Whether it is `kernels.cross_entropy` of the prepared target, which engines join to the last product."""
+    """Whether it is `kernels.cross_entropy` of the prepared target, which engines fuse with the last product."""
 
     def __post_init__(self) -> None:
         numbers_of_python(self)
@@ -76,29 +76,30 @@ class Loss:
 
     @property
     def is_of_classes(self) -> bool:
-        """Whether the outputs are logits, and the targets classes or probabilities."""
+        """Whether the outputs are logits, and the targets are classes or probabilities."""
         return self.out_activation in ("logistic", "softmax")
 
     def entry(self, outputs: Array, target: Array) -> tuple[Array, Array]:
-        """The loss of each output, and its derivative with respect to it; never narrower than float32.
+        """The loss of each output, and its derivative with respect to that output; at least float32.
 
-        A pure function that computes each entry by itself: engines run it on symbols, and make loops of what it does.
+        It must be a pure function that computes each entry independently: engines run it on symbols to make
+        loops from it.
         """
         raise NotImplementedError
 
     def per_example(self, outputs: Array, target: Array) -> tuple[Array, Array]:
-        """The loss of each example, and the gradient of their sum, shaped as `outputs`: the mean of the entries'."""
+        """The loss of each example, the mean of its entries, and the gradient of their sum, shaped as `outputs`."""
         return kernels.mean_of_entries(outputs, target, self.entry)
 
     def prepare(self, target: Array, shape: Shape, dtype: DType) -> tuple[Array, Array | None]:
-        """The target in the form that `per_example` reads, checked, and weights that come with it.
+        """The checked target in the form that `per_example` reads, and the weights that follow from it, if any.
 
-        Called once, where data enter; looks at values, so it waits for the device.
+        It is called once, where data enter. It reads values, so it waits for the device.
 
         Raises
         ------
         ValueError
-            If the target does not fit to outputs of `shape`, or has values that it must not have.
+            If the target does not fit outputs of `shape`, or has values out of range.
         """
         if target.shape != shape:
             raise ValueError(
@@ -113,16 +114,16 @@ class Loss:
         return type(self).__name__
 
     def reduced(self, losses: Array, gradient: Array, weights: Array | None) -> tuple[Array, Array]:
-        """One number from the losses of all examples, and its gradient."""
+        """The losses of all examples reduced to one number, and its gradient."""
         xp, dtype, total = same_place(losses=losses), gradient.dtype, max(math.prod(losses.shape), 1)
-        gradient = at_least_float32(gradient)  # half precision counts to 65,504 at most
+        gradient = at_least_float32(gradient)  # the largest number of half precision is 65,504
         if weights is not None:
             column = xp.reshape(at_least_float32(weights), weights.shape + (1,) * (losses.ndim - weights.ndim))
             each: Array = xp.broadcast_to(column, losses.shape)
             losses = losses * each
             gradient = gradient * xp.reshape(each, each.shape + (1,) * (gradient.ndim - each.ndim))
             total = xp.sum(each)
-            total = xp.where(total > 0, total, 1.0)  # a batch in which no example counts has loss 0
+            total = xp.where(total > 0, total, 1.0)  # a batch whose weights are all 0 has loss 0
         if self.reduction == "sum":
             return xp.sum(losses), xp.astype(gradient, dtype, copy=False)
         return xp.sum(losses / total), xp.astype(gradient / total, dtype, copy=False)
@@ -136,19 +137,19 @@ class Loss:
         target : array
             Same library and device.
         weights : array, shape (N,), optional
-            How much each example counts.
+            The weight of each example.
         """
         outputs, target, weights = checked(self, outputs, target, weights)
         value, gradient = self.of_prepared(without_record(outputs), target, weights)
         return kernels.linked(value, [outputs], [gradient]), gradient
 
     def of_prepared(self, outputs: Array, target: Array, weights: Array | None) -> tuple[Array, Array]:
-        """As `value_and_gradient`, of a target and weights that `prepare` has seen."""
+        """As `value_and_gradient`, with a target and weights that `prepare` returned."""
         pair = self.per_example(outputs, target)
         shapes = [getattr(each, "shape", None) for each in pair] if isinstance(pair, tuple | list) else []
         if len(shapes) != 2 or shapes[1] != outputs.shape or not shapes[0] or shapes[0][0] != outputs.shape[0]:
             raise TypeError(
-                f"{self.label}.per_example must return two arrays: the losses, one entry an example, and the gradient "
+                f"{self.label}.per_example must return two arrays: the losses, one entry per example, and the gradient "
                 f"of their sum, of the outputs' shape {tuple(outputs.shape)}; got {shown(pair)}."
             )
         return self.reduced(*pair, weights)
@@ -161,19 +162,19 @@ class Loss:
 # --- Remedies where target and outputs do not fit --------------------------------------------------------------------
 
 FLATTEN = (
-    "The outputs have a row for each position of an example: for one row an example, put nn.Flatten() or "
+    "The outputs have a row for each position of an example. For one row per example, put nn.Flatten() or "
     "nn.GlobalAvgPool() before the first Dense layer."
 )
 
 
 def _fitting(target: Array, shape: Shape) -> str:
-    """The remedy for a target that does not fit to outputs of `shape`."""
+    """The remedy for a target that does not fit outputs of `shape`."""
     if (*target.shape, 1) == shape:
         return f"Pass {_column(target)}: nothing is broadcast silently."
     if target.shape == (*shape, 1):
         return f"Pass {_no_column(target)}: nothing is broadcast silently."
     if target.ndim == 0 or target.shape[0] != shape[0]:
-        return "Give one entry an example."
+        return "Pass one entry per example."
     if len(shape) > 2 and target.ndim <= 2:
         return FLATTEN
     if target.shape in (shape[:-1], (*shape[:-1], 1)) and _whole(target):
@@ -186,7 +187,7 @@ def _fitting(target: Array, shape: Shape) -> str:
 
 
 def _fitting_labels(target: Array, shape: Shape) -> str:
-    """The remedy for labels or probabilities that do not fit to outputs of `shape`; it may be another loss."""
+    """The remedy for labels or probabilities that do not fit outputs of `shape`; it may be another loss."""
     classes = shape[-1]
     if target.shape[:1] != shape[:1] or len(shape) > 2:
         return _fitting(target, shape)
@@ -194,7 +195,7 @@ def _fitting_labels(target: Array, shape: Shape) -> str:
     if target.ndim != 1 and target.shape[-1] > 1:
         if target.shape[-1] != classes:
             return f"Give the last layer {_outputs(target)}; {regression}."
-        return f"For several labels an example, pass loss='binary_cross_entropy'; {regression}."
+        return f"For several labels per example, pass loss='binary_cross_entropy'; {regression}."
     if classes > 1:
         regression = f"{regression}, and give the last layer 1 output"
     if not _whole(target):
@@ -221,7 +222,7 @@ def _outputs(target: Array) -> str:
 
 
 def _whole(target: Array) -> bool:
-    """Whether all entries are integers, of whatever dtype, so that they may be labels. Waits for the device."""
+    """Whether all entries are integers, in any dtype, so that they may be labels. Waits for the device."""
     xp = same_place(target=target)
     if not xp.isdtype(target.dtype, "real floating"):
         return True
@@ -230,7 +231,7 @@ def _whole(target: Array) -> bool:
 
 @quiet  # an overflow is reported by an error
 def _converted(x: Array, dtype: DType, name: str = "target") -> Array:
-    """`x` in the dtype of the outputs, finite before and after. Waits for the device."""
+    """`x` in the dtype of the outputs; checked to be finite before and after. Waits for the device."""
     converted: Array = same_place(x=x).astype(x, dtype, copy=False)
     if not is_traced(converted):
         refuse_overflow(converted, x, name)
@@ -243,9 +244,9 @@ def checked_labels(labels: Array, classes: int, name: str, otherwise: str = "") 
     Raises
     ------
     TypeError
-        If they are no integers.
-    ValueError
-        If one is out of range.
+        If they are not integers.
+        ValueError
+        If a label is out of range.
     """
     xp = same_place(labels=labels)
     if not xp.isdtype(labels.dtype, ("bool", "integral")):
@@ -254,7 +255,7 @@ def checked_labels(labels: Array, classes: int, name: str, otherwise: str = "") 
             f"where xp = nn.namespace(y)."
         )
     index = xp.__array_namespace_info__().default_dtypes(device=device_of(labels))["integral"]
-    labels = xp.astype(labels, index, copy=False)  # PyTorch has no minimum of some unsigned integers
+    labels = xp.astype(labels, index, copy=False)  # PyTorch cannot compute the minimum of some unsigned integers
     if not is_traced(labels) and labels.shape[0] > 0:
         lowest, highest = int(xp.min(labels)), int(xp.max(labels))
         if lowest < 0 or highest >= classes:
@@ -267,7 +268,7 @@ def checked_labels(labels: Array, classes: int, name: str, otherwise: str = "") 
 
 
 def checked(loss: Loss, outputs: Array, target: Array, weights: Array | None) -> tuple[Array, Array, Array | None]:
-    """Outputs, target and weights as the loss reads them; refuses what does not fit."""
+    """Outputs, target and weights, checked, in the form that the loss reads."""
     outputs, target = as_data(outputs, "outputs"), as_data(target, "target")
     weights = None if weights is None else as_data(weights, "weights")
     refuse_records(target=target, weights=weights)
@@ -281,11 +282,11 @@ def checked(loss: Loss, outputs: Array, target: Array, weights: Array | None) ->
 
 
 def refuse_records(**arrays: Any) -> None:
-    """Refuse targets and weights of which PyTorch records a gradient: no loss has one with respect to them."""
+    """Refuse targets and weights with a gradient record of PyTorch: losses have no gradient with respect to them."""
     for name, each in arrays.items():
         if has_record(each):
             raise ValueError(
-                f"{name} has a gradient record, and a loss has a gradient with respect to its outputs only. Pass "
+                f"{name} has a gradient record, but a loss has a gradient with respect to its outputs only. Pass "
                 f"{name}.detach()."
             )
 
@@ -293,11 +294,11 @@ def refuse_records(**arrays: Any) -> None:
 def combined_weights(
     xp: Namespace, own: Array | None, from_user: Array | None, count: int, dtype: DType, name: str = "weights"
 ) -> Array | None:
-    """The product of the weights that come with the target and those that the user gives."""
+    """The product of the weights that follow from the target and those that the user gives."""
     if from_user is None:
         return own
     if from_user.shape != (count,):
-        raise ValueError(f"{name} must have shape ({count},), one entry an example; got {tuple(from_user.shape)}.")
+        raise ValueError(f"{name} must have shape ({count},), one entry per example; got {tuple(from_user.shape)}.")
     each: Array = _converted(from_user, at_least_float32_dtype(xp, dtype), name)
     if not is_traced(from_user) and not (bool(xp.all(from_user >= 0)) and bool(xp.any(from_user > 0))):
         raise ValueError(f"{name} must not be negative, and at least one must be above 0.")
@@ -339,7 +340,7 @@ class Huber(Loss):
     Parameters
     ----------
     delta : float
-        Where the parabola becomes a line, in units of the target; above 0.
+        The error from which on the loss is linear, in units of the target; above 0.
 
     References
     ----------
@@ -371,7 +372,7 @@ class BinaryCrossEntropy(Loss):
     """
 
     not_after = ("logistic", "softmax", "log_softmax", "hard_sigmoid")
-    answer = "Then an output above 0 means 1; the probability is 1 / (1 + exp(-output))."
+    answer = "Then an output above 0 means label 1; the probability of label 1 is 1 / (1 + exp(-output))."
     out_activation = "logistic"
 
     def prepare(self, target: Array, shape: Shape, dtype: DType) -> tuple[Array, Array | None]:
@@ -395,7 +396,7 @@ class BinaryCrossEntropy(Loss):
 
 
 def _as_float(x: Any) -> float:
-    """A number of any library as Python's; NaN for what is none."""
+    """A number of any library as a Python float; NaN if it is not a number."""
     try:
         return math.nan if isinstance(x, str | bytes) else float(x)
     except (TypeError, ValueError):
@@ -404,25 +405,27 @@ def _as_float(x: Any) -> float:
 
 @dataclass(frozen=True)
 class CrossEntropy(Loss):
-    """L_n = -sum_k t_nk ln p_nk, p = softmax(z): outputs z are logits, shape (N, ..., K), in nats an example.
+    """L_n = -sum_k t_nk ln p_nk, p = softmax(z): outputs z are logits, shape (N, ..., K); in nats per example.
 
     Parameters
     ----------
     label_smoothing : float
-        t becomes (1 - s) t + s / K.
+        The smoothing s, with which t becomes (1 - s) t + s / K.
     class_weights : sequence of K floats, optional
-        How much each class counts, above 0. With labels, the mean divides by the sum of the examples' class weights.
+        The weight of each class, above 0. With labels, the mean divides by the sum of the class weights of the
+        examples.
 
     Raises
     ------
     ValueError
-        If a label is negative or not below K, a probability is negative, they do not sum to 1, or shapes differ.
+        If a label is negative or not below K, a probability is negative, probabilities do not sum to 1, or the shapes
+        do not fit.
     TypeError
         If labels are not integers.
 
     Notes
     -----
-    The target is labels, integers of shape (N, ...), or probabilities, shape (N, ..., K), which sum to 1 over K.
+    The target is labels, integers of shape (N, ...), or probabilities of shape (N, ..., K), which sum to 1 over K.
 
     References
     ----------
@@ -450,7 +453,7 @@ class CrossEntropy(Loss):
         if self.class_weights is not None:
             if isinstance(self.class_weights, Mapping | Set) or not is_several(self.class_weights):
                 raise TypeError(
-                    f"class_weights must be one number a class, in the order of the labels, such as (1.0, 9.0); got "
+                    f"class_weights must be one number per class, in the order of the labels, such as (1.0, 9.0); got "
                     f"{type(self.class_weights).__name__}."
                 )
             weights = tuple(map(_as_float, self.class_weights))
@@ -459,10 +462,10 @@ class CrossEntropy(Loss):
             object.__setattr__(self, "class_weights", weights)  # a tuple: a frozen dataclass must hash
 
     def prepare(self, target: Array, shape: Shape, dtype: DType) -> tuple[Array, Array | None]:
-        """Labels, or probabilities where there is smoothing; and weights from the classes."""
+        """Labels, or probabilities if there is label smoothing; and the weights from the classes."""
         xp, classes = same_place(target=target), shape[-1]
         if len(shape) < 2:
-            raise ValueError(f"CrossEntropy needs outputs of shape (N, K), one logit a class; got {shape}.")
+            raise ValueError(f"CrossEntropy needs outputs of shape (N, K), one logit per class; got {shape}.")
         if classes < 2:
             raise ValueError(
                 f"CrossEntropy needs at least 2 classes; got outputs of shape {shape}, and a target of shape "
@@ -513,7 +516,7 @@ class CrossEntropy(Loss):
         if self.class_weights is None:
             return self._smoothed(hot), None
         weights = self._weights(xp, hot)
-        own = xp.sum(hot * weights, axis=-1)  # the example's class weight is what the mean divides by
+        own = xp.sum(hot * weights, axis=-1)  # the mean divides by the class weights of the examples
         return self._smoothed(hot) * weights / own[..., None], own
 
     def _smoothed(self, target: Array) -> Array:
@@ -530,7 +533,7 @@ class CrossEntropy(Loss):
         return kernels.cross_entropy_of_labels(outputs, target)
 
     def of_prepared(self, outputs: Array, target: Array, weights: Array | None) -> tuple[Array, Array]:
-        """As every loss, at once where the target is labels and all examples count alike."""
+        """As in every loss; faster for labels without weights."""
         kind = type(self)
         own = kind.per_example is CrossEntropy.per_example and kind.reduced is Loss.reduced
         if not own or weights is not None or target.ndim == outputs.ndim:
@@ -571,7 +574,7 @@ def loss_named(loss: Any) -> Loss:
         return loss()
     if callable(loss):
         raise TypeError(
-            f"a loss is a name or an nn.Loss, such as nn.losses.Huber(0.5); got {shown(loss)}. A function of your own "
-            f"is the method per_example of a class derived from nn.Loss."
+            f"a loss must be a name or an nn.Loss, such as nn.losses.Huber(0.5); got {shown(loss)}. For a loss of your "
+            f"own, derive a class from nn.Loss and define its method per_example."
         )
     return named(loss, LOSSES, "loss", ALSO)()

@@ -1,4 +1,4 @@
-"""Metrics: how good predictions are, computed on the device of the outputs. All give an array of shape ()."""
+"""Metrics: the quality of predictions, computed on the device of the outputs. All return an array of shape ()."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Metric = Callable[[Array, Array], Array]
 
 
 def predicted_classes(outputs: Array) -> Array:
-    """The most likely class of each example: the largest output, or for a single logit whether it is above 0."""
+    """The most likely class of each example: the largest output, or with a single logit 1 if it is above 0, else 0."""
     xp = same_place(outputs=outputs)
     if _single(outputs):
         return xp.astype(xp.reshape(outputs, _label_shape(outputs)) > 0, _integer(outputs))
@@ -25,7 +25,7 @@ def predicted_classes(outputs: Array) -> Array:
 
 
 def _single(outputs: Array) -> bool:
-    """Whether there is one logit for two classes, and not one a class."""
+    """Whether there is one logit for two classes, and not one per class."""
     return outputs.ndim == 1 or outputs.shape[-1] == 1
 
 
@@ -35,7 +35,7 @@ def _label_shape(outputs: Array) -> Shape:
 
 
 def _true_classes(target: Array, outputs: Array, classes: int | None = None) -> Array:
-    """Labels from labels, from probabilities of each class, or from probabilities of the one class there is."""
+    """Labels, from labels, from probabilities of each class, or from probabilities of the second of two classes."""
     xp, shape, single = same_place(outputs=outputs, target=target), _label_shape(outputs), _single(outputs)
     if 0 in outputs.shape:
         raise ValueError(f"a metric needs at least one example; got outputs of shape {tuple(outputs.shape)}.")
@@ -106,12 +106,12 @@ def accuracy(outputs: Array, target: Array) -> Array:
 
 @dataclass(frozen=True)
 class TopK:
-    """The fraction of examples whose true class is among the k most likely; nan is never likely.
+    """The fraction of examples whose true class is among the k most likely; an output of nan counts as least likely.
 
     Raises
     ------
     TypeError, ValueError
-        If k is no integer, or below 1; if there is not one output a class; or as `accuracy`.
+        If k is not an integer of at least 1, if there is not one output per class, or as in `accuracy`.
     """
 
     k: int = 5
@@ -121,29 +121,31 @@ class TopK:
 
     @property
     def __name__(self) -> str:
-        """The name of the metric in a history."""
+        """The name of the metric in the history."""
         return f"top_{self.k}"
 
     def __call__(self, outputs: Array, target: Array) -> Array:
         """The fraction, shape ()."""
         xp = same_place(outputs=outputs, target=target)
         if _single(outputs):
-            raise ValueError(f"{self.__name__} needs one output a class; got outputs of shape {tuple(outputs.shape)}.")
+            raise ValueError(
+                f"{self.__name__} needs one output per class; got outputs of shape {tuple(outputs.shape)}."
+            )
         labels = _true_classes(target, outputs)
         own = xp.take_along_axis(outputs, labels[..., None], axis=-1)
-        better = xp.sum(xp.astype(~(outputs <= own), labels.dtype), axis=-1)  # a nan of its own is behind all
+        better = xp.sum(xp.astype(~(outputs <= own), labels.dtype), axis=-1)  # if its own output is nan, it ranks last
         return _fraction(better < self.k)
 
 
 def confusion_matrix(outputs: Array, target: Array, classes: int | None = None) -> Array:
-    """How many examples of each true class (rows) were predicted to be of each class (columns).
+    """The number of examples of each true class (rows) by predicted class (columns).
 
     Parameters
     ----------
     outputs, target : array
         As for `accuracy`.
     classes : int, optional
-        As many as there are outputs, 2 for single logits; not fewer.
+        At least the number of outputs, or 2 with a single logit, which are also the defaults.
 
     Returns
     -------
@@ -178,17 +180,17 @@ def _macro(outputs: Array, target: Array, value: Callable[[Array, Array, Array],
 
 
 def precision(outputs: Array, target: Array) -> Array:
-    """Of those predicted to be of a class, the fraction that belongs to it; mean over the classes."""
+    """The fraction of the examples predicted as a class that belong to it; mean over the classes."""
     return _macro(outputs, target, lambda hits, predicted, true: (hits, predicted))
 
 
 def recall(outputs: Array, target: Array) -> Array:
-    """Of those that belong to a class, the fraction predicted to be of it; mean over the classes."""
+    """The fraction of the examples of a class that are predicted as it; mean over the classes."""
     return _macro(outputs, target, lambda hits, predicted, true: (hits, true))
 
 
 def f1(outputs: Array, target: Array) -> Array:
-    """2 precision recall / (precision + recall) of each class; mean over the classes."""
+    """F1 = 2 precision recall / (precision + recall) of each class; mean over the classes."""
     return _macro(outputs, target, lambda hits, predicted, true: (2.0 * hits, predicted + true))
 
 
@@ -199,10 +201,10 @@ def _squares(x: Array, weighting: Array) -> tuple[Array, Array]:
 
 
 def r2(outputs: Array, target: Array, weights: Array | None = None) -> Array:
-    """1 - sum of w (t - o)^2 / sum of w (t - mean t)^2, mean over the outputs: 1 is perfect, 0 no better than the mean.
+    """1 - sum of w (t - o)^2 / sum of w (t - mean t)^2, mean over the outputs: 1 is perfect, 0 is the mean's.
 
-    A constant target gives 1 if it is met and 0 if not. The weights w have shape (N,); without them, all count alike.
-    What is squared is scaled before: the numbers may be as large, or as small, as the dtype has them.
+    For a constant target it is 1 if all predictions are exact, else 0. The weights w have shape (N,); all are 1 if
+    None. Differences are scaled before they are squared, so that numbers of any size in the dtype are safe.
 
     Raises
     ------
@@ -260,7 +262,7 @@ def _metric(metric: str | Metric) -> Metric:
     if not callable(metric):
         raise TypeError(
             f"a metric must be a name or a function of outputs and target; got {shown(metric)}. Use one of "
-            f"{', '.join(METRICS)}, or leave out metrics for none."
+            f"{', '.join(METRICS)}, or leave metrics out."
         )
     return metric
 
@@ -271,7 +273,7 @@ def measured(name: str, metric: Metric, outputs: Array, target: Array) -> float:
     Raises
     ------
     TypeError
-        If it gives something else; the message names the metric.
+        If the metric returns anything else; the message names it.
     """
     value: Any = metric(outputs, target)
     try:
@@ -281,15 +283,15 @@ def measured(name: str, metric: Metric, outputs: Array, target: Array) -> float:
     except (TypeError, ValueError, OverflowError):
         shape = getattr(value, "shape", None)
         text = shown(value) if shape is None else f"{type(value).__name__} of shape {tuple(shape)}"
-        raise TypeError(f"metric {name!r} must give one number; got {text}.") from None
+        raise TypeError(f"metric {name!r} must return one number; got {text}.") from None
 
 
 def metrics_named(metrics: Any) -> dict[str, Metric]:
-    """Metrics by the names that their columns in a history get."""
+    """Metrics by the names of their columns in the history."""
     if not is_several(metrics):
         metrics = [metrics]
     chosen = [_metric(m) for m in metrics]
     names = [getattr(m, "__name__", type(m).__name__) for m in chosen]
     if len(set(names)) < len(names):
-        raise ValueError(f"metrics need different names; got {names}. A metric is called by its __name__.")
+        raise ValueError(f"metrics need different names; got {names}. The name of a metric is its __name__.")
     return dict(zip(names, chosen, strict=True))

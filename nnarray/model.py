@@ -1,4 +1,4 @@
-"""A network with numbers: the one thing here that changes."""
+"""Model: a network with its parameters, the one object of this package that changes."""
 
 from __future__ import annotations
 
@@ -67,17 +67,17 @@ class Model:
     theta : array, shape (size,)
         All trainable parameters in one vector; its library, device and dtype are the model's.
     state : array
-        What training changes but gradients do not.
+        Numbers that training updates without gradients, such as running statistics.
     inputs : Spec or dict of str to Spec
-        The shape of an example and its kind, "real", "integer" or "boolean"; of several inputs, by name.
+        The shape of an example and its kind, "real", "integer" or "boolean". With several inputs, a dict by name.
     params : dict of str to array
-        The parts of theta by name, such as "0.weight". Read them; write with `set_params`.
-    history : History
-        Of the last `fit`, also of an interrupted one.
-    engine : str
-        Who computes where a call names nobody else: "auto", "layers", or on NumPy "numpy" or "numba".
-    metadata : dict
-        What you note about the model, saved with it: texts, finite numbers, lists and dicts.
+        The parts of theta by name, such as "0.weight". They are read-only; `set_params` changes them.
+        history : History
+        The history of the last `fit`, even if that was interrupted.
+        engine : str
+        The engine that computes if a call does not name one: "auto", "layers", or on NumPy "numpy" or "numba".
+        metadata : dict
+        Your notes about the model, saved with it: strings, finite numbers, lists and dicts.
 
     Examples
     --------
@@ -111,7 +111,7 @@ class Model:
 
     @classmethod
     def drawn(cls, network: Layer, shape: Any, seed: int, be: Backend, dtype: object, engine: str) -> Model:
-        """A model with first values drawn from the seed: on the host, once, and moved as one vector."""
+        """A model with values drawn from the seed. They are drawn once, on the host, and moved as one vector."""
         host, chosen = host_backend(), be.floating(dtype)
         wiring, key = Wiring.of(network, shape), Key(seed)
         theta, still = (
@@ -121,26 +121,26 @@ class Model:
         return cls(network, shape, theta, still, wiring=wiring, engine=engine)
 
     def __getstate__(self) -> dict[str, Any]:
-        """For pickle and copy: what is prepared belongs to this model's memory, and is made anew."""
+        """The state for pickle and copy. Prepared predictors refer to this model's memory, so they are left out."""
         return self.__dict__ | {"_tree": None, "_prepared": {}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """With vectors that cannot be written to: pickle forgets that."""
+        """Restore the state, and make the vectors read-only again: pickle does not keep that."""
         self.__dict__.update(state)
         self._take(self._theta, self._state)
 
     def __copy__(self) -> Model:
-        """With parameters of its own: what is trained in place would be shared elsewhere than on NumPy."""
+        """A copy with its own parameters. Other libraries than NumPy train in place, and would change shared ones."""
         return self.copy()
 
     @property
     def engine(self) -> str:
-        """Who computes where a call names nobody else.
+        """The engine that computes if a call does not name one.
 
         Raises
         ------
         ValueError, ImportError
-            When it is set: if there is no such engine for the model's library, or it is not installed.
+            When it is set, if there is no such engine for the model's library, or it is not installed.
         """
         return self._engine
 
@@ -149,7 +149,7 @@ class Model:
         self._engine = engines.checked_engine(engine, self._theta)
 
     def engine_for(self, engine: str | None) -> str:
-        """The engine of one call: the model's if it names none."""
+        """The engine of one call; the model's own if the call names none."""
         return self._engine if engine is None else engines.checked_engine(engine, self._theta)
 
     # --- Parameters --------------------------------------------------------------------------------------------
@@ -158,9 +158,9 @@ class Model:
     def theta(self) -> Array:
         """All trainable parameters in one vector; its library, device and dtype are the model's.
 
-        Set it to another vector of the same length, and the model computes with that. NumPy's cannot be written to:
-        write `model.theta = 0.5 * model.theta`, or into a copy. A tensor of PyTorch keeps its gradient record:
-        `torch.nn.Parameter(model.theta)` makes it one that PyTorch trains.
+        To change the parameters, set it to another vector of the same length. On NumPy the vector is read-only: write
+        `model.theta = 0.5 * model.theta`, or change a copy. A PyTorch tensor keeps its gradient record, so that PyTorch
+        can train `torch.nn.Parameter(model.theta)`.
         """
         return self._theta
 
@@ -170,9 +170,9 @@ class Model:
 
     @property
     def state(self) -> Array:
-        """What training changes but gradients do not, such as the running statistics of `BatchNorm`, in one vector.
+        """The numbers that training updates without gradients, such as running statistics, in one vector.
 
-        Set it to what `nn.training_step` gives; NumPy's cannot be written to.
+        Set it to the state that `nn.training_step` returns. On NumPy the vector is read-only.
         """
         return self._state
 
@@ -191,13 +191,13 @@ class Model:
         return state
 
     def _replace(self, theta: Array, state: Array) -> None:
-        """Compute with these, if they exist outside of the function that is running: else they spoil the model."""
+        """Set both vectors; refuse traced ones, which stop to exist when the function that is running returns."""
         for name, x in (("theta", theta), ("state", state)):
             if stands_in(x) and not stands_in(self._theta):
                 raise ValueError(
-                    f"this {name} exists only inside of the function that is being compiled or differentiated (by "
-                    f"jax.jit, jax.grad, torch.func, ...), and the model outside of it. Compute with the model "
-                    f"model.with_theta(theta, state), and set model.{name} to what the function returns."
+                    f"this {name} exists only inside the function that is being compiled or differentiated (by "
+                    f"jax.jit, jax.grad, torch.func, ...), but the model exists outside of it. Compute with "
+                    f"model.with_theta(theta, state), and set model.{name} to the value that the function returns."
                 )
         self._take(theta, state)
 
@@ -205,33 +205,34 @@ class Model:
         theta, size = as_data(theta, "theta"), self.wiring.params.size
         if theta.shape != (size,):
             raise ValueError(
-                f"theta must have shape ({size},), one a parameter; got {tuple(theta.shape)}. Is it another net's?"
+                f"theta must have shape ({size},), one entry per parameter; got {tuple(theta.shape)}. "
+                f"Take it from a model of the same network."
             )
         if not same_place(model=state, theta=theta).isdtype(theta.dtype, "real floating"):
             raise TypeError(f"theta must be real floating; got dtype {dtype_name(theta.dtype)}. Convert it first.")
         return theta
 
     def _take(self, theta: Array, state: Array) -> None:
-        """Compute with these, which nobody else writes to where a library can refuse it."""
+        """Set both vectors, read-only where the library can do that."""
         self._theta, self._state = read_only(theta), read_only(state)
         self._tree: dict[str, Any] | None = None
         self._prepared: dict[str, Predictor | None] = {}
 
     @property
     def params(self) -> dict[str, Array]:
-        """The parts of theta by name, such as "0.weight". Read them; write with `set_params`.
+        """The parts of theta by name, such as "0.weight". They are read-only; `set_params` changes them.
 
-        On NumPy they are views that cannot be written to; on PyTorch they have the gradient record of theta.
+        On NumPy they are read-only views. On PyTorch they have the gradient record of theta.
         """
         return self.wiring.params.views(self._theta)
 
     def set_params(self, params: Mapping[str, Any]) -> Model:
-        """Give some or all parameters new values; all are checked before any is set. Returns the model.
+        """Set some or all parameters; all are checked before any is set. Returns the model.
 
         Parameters
         ----------
         params : mapping of str to array or nested list
-            By name; arrays of any library, moved to the model's place and dtype.
+            New values by name. Arrays of any library are converted to the library, device and dtype of the model.
 
         Raises
         ------
@@ -242,17 +243,17 @@ class Model:
         return self
 
     def freeze(self, *names: str) -> Model:
-        """Keep parameters as they are while training: by name ("0.weight") or by layer ("0", "encoder").
+        """Exclude parameters from training, by name ("0.weight") or by layer ("0", "encoder").
 
         Raises
         ------
         ValueError
-            If a name matches nothing.
+            If no parameter or layer has that name.
         """
         every = [p.name for p in self.wiring.params.slots]
         for name in names:
             if not isinstance(name, str):
-                raise TypeError(f"names of parameters and layers are texts, such as {every[0]!r}; got {shown(name)}.")
+                raise TypeError(f"names of parameters must be strings, such as {every[0]!r}; got {shown(name)}.")
             matched = {each for each in every if each == name or each.startswith(name + ".")}
             if not matched:
                 raise ValueError(f"no parameter is called {name!r}; the model has {', '.join(every)}.")
@@ -260,35 +261,36 @@ class Model:
         return self
 
     def unfreeze(self) -> Model:
-        """Let all parameters be trained again."""
+        """Train all parameters again."""
         self.frozen = frozenset()
         return self
 
     def load_torch(self, source: Any, *, ignore: Sequence[str] = ()) -> Model:
-        """Take the numbers of a PyTorch network; all are checked before any is set. Returns the model.
+        """Load the parameters and the state of a PyTorch network; all are checked before any is set. Returns the model.
 
-        Entries are matched by name where every layer of the network is called as there (the architectures of
-        `nn.models` are), be it after a prefix that all names share, such as `module.`; else by position, if the order
-        is known: from PyTorch's own state_dict or its .pt file, from a file of `to_torch`, by the numbers in the names,
-        by the shapes, if those of all layers differ, or from a dict in which each weight comes before its bias. A
-        safetensors file of others keeps no order. Axes change places from PyTorch's layouts to channels-last.
+        Entries are matched by name if every layer has the same name in both networks, as in `nn.models`. A
+        prefix that all names share, such as `module.`, is ignored. Otherwise entries are matched by position.
+        For that their order must be known. It is known from a PyTorch state_dict or its .pt file, from a file
+        of `to_torch`, from the numbers in the names, from the shapes if no two layers have the same, or from a
+        dict in which each weight comes before its bias. Other safetensors files do not keep the order. Axes are
+        moved from PyTorch's layouts to channels-last.
 
         Parameters
         ----------
         source : mapping of str to array, or path
-            A state_dict, with arrays of any library; or a .safetensors file, or a file of `torch.save` (.pt, .pth,
-            .ckpt, .bin, .pth.tar), which needs PyTorch and is read with `weights_only=True`, so that nothing in
-            it is executed. In a checkpoint with other things, the one state_dict is found.
+            A state_dict with arrays of any library, a .safetensors file, or a file of `torch.save` (.pt, .pth, .ckpt,
+            .bin, .pth.tar). The last needs PyTorch, and is read with `weights_only=True`, so that nothing in it is
+            executed. A checkpoint may hold other entries next to its one state_dict.
         ignore : sequence of str
-            Entries, or layers, that are left out, such as ("aux1", "aux2").
+            Entries or layers to leave out, such as ("aux1", "aux2").
 
         Raises
         ------
         ValueError
-            If an entry is missing, extra, misshapen, NaN or infinite (the message names it), if it is not known which
-            layer is which, or the file holds something else.
+            If an entry is missing, unexpected, NaN or infinite, or has the wrong shape (the message names it); if the
+            entries cannot be matched to layers; or if the file has no state_dict.
         FileNotFoundError, ImportError
-            If the file or the library to read it is not there.
+            If the file does not exist, or the library to read it is not installed.
 
         Examples
         --------
@@ -306,17 +308,17 @@ class Model:
         return self
 
     def to_torch(self, path: str | Path | None = None) -> dict[str, Any]:
-        """The numbers as a PyTorch state_dict: NumPy arrays under PyTorch's names and in its layouts.
+        """Parameters and state as a PyTorch state_dict: NumPy arrays under PyTorch's names and in its layouts.
 
         Parameters
         ----------
         path : path, optional
-            A .safetensors file to write them to as well, replaced as a whole or not at all.
+            A .safetensors file to which they are also written. It is replaced as a whole or not at all.
 
         Raises
         ------
         ValueError
-            If they go to a file, and one is NaN or infinite: `load_torch` would refuse it.
+            If they are written to a file, and a number is NaN or infinite: `load_torch` would refuse that file.
 
         Examples
         --------
@@ -334,7 +336,7 @@ class Model:
         return copy(self._theta), copy(self._state)
 
     def restore(self, kept: tuple[Array, Array]) -> None:
-        """Go back to a snapshot."""
+        """Set theta and state to those of a snapshot."""
         theta, state = kept
         self._replace(copy(self._checked_theta(theta, self._state)), copy(self._checked_state(state)))
 
@@ -344,21 +346,20 @@ class Model:
         return without_record(self._theta)
 
     def with_theta(self, theta: Array, state: Array | None = None) -> Model:
-        """A model of the same network with other numbers; this one stays as it is.
+        """A model of the same network with another theta and state. This model does not change.
 
-        It is the form for functions of theta, which are compiled or differentiated: by `jax.jit`, `jax.grad`,
-        `torch.func`.
+        Use it in functions of theta that are compiled or differentiated by `jax.jit`, `jax.grad` or `torch.func`.
 
         Parameters
         ----------
         theta : array, shape (size,)
         state : array, optional
-            This model's if None.
+            The state of this model if None.
 
         Raises
         ------
         TypeError, ValueError
-            If they are none of this model: another shape, library or device.
+            If their shape, library or device differs from this model's.
 
         Examples
         --------
@@ -375,11 +376,11 @@ class Model:
         return other
 
     def copy(self) -> Model:
-        """Another model with the same numbers."""
+        """Another model with copies of theta and state."""
         return self._moved(*self.snapshot())
 
     def to(self, be: str | Backend, dtype: object = None) -> Model:
-        """The same model on another backend, in another dtype if one is given.
+        """A copy of the model on another backend, and in another dtype if one is given.
 
         Examples
         --------
@@ -395,9 +396,9 @@ class Model:
         return self._moved(copy(be.asarray(theta, dtype=wanted)), copy(be.asarray(state, dtype=wanted)))
 
     def fold(self) -> Model:
-        """A model for inference without the batch normalisations that follow a linear layer: merged into its weights.
+        """A model for inference, with each batch normalisation merged into the weights of the linear layer before it.
 
-        The outputs are the same to rounding, with fewer operations. Train the model that was there before.
+        The outputs are the same up to rounding, with fewer operations. Train the original model, not this one.
 
         Examples
         --------
@@ -424,20 +425,20 @@ class Model:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model into a safetensors file: parameters, state, architecture, history, metadata.
 
-        The file at `path` is replaced as a whole or not at all, and holds a checksum. `nn.load` reads it.
+        The file at `path` is replaced as a whole or not at all. It contains a checksum. `nn.load` reads it.
 
         Parameters
         ----------
         path : path
-            Ends in .safetensors.
+            Must end in .safetensors.
 
         Raises
         ------
         ValueError
-            If the path ends otherwise, a layer has a setting that is code, or is not registered (`nn.register`), or a
-            parameter is NaN or infinite: `nn.load` would refuse the file.
+            If the path has another ending, a setting of a layer is code, a layer is not registered
+            (`nn.register`), or a parameter is NaN or infinite: `nn.load` would refuse such a file.
         OSError
-            If there is no such folder, no permission or no space.
+            If the folder does not exist, may not be written to, or is full.
 
         Examples
         --------
@@ -452,7 +453,7 @@ class Model:
         checkpoints.save(self, path)
 
     def state_dict(self) -> dict[str, Array]:
-        """Parameters and state by name, such as "0.weight", in the model's library: copies, yours to keep.
+        """Copies of parameters and state by name, such as "0.weight", in the model's library.
 
         Examples
         --------
@@ -465,12 +466,13 @@ class Model:
         return self.wiring.params.views(theta) | self.wiring.state.views(state)
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> Model:
-        """Take all parameters and the state from a mapping; all are checked before any is set. Returns the model.
+        """Set all parameters and the state from a mapping; all are checked before any is set. Returns the model.
 
         Parameters
         ----------
         state_dict : mapping of str to array or nested list
-            As `state_dict` gives it; arrays of any library, moved to the model's place and dtype.
+            In the form that `state_dict` returns. Arrays of any library are converted to the library,
+            device and dtype of the model.
 
         Raises
         ------
@@ -481,7 +483,9 @@ class Model:
         names = [slot.name for slot in (*params.slots, *state.slots)]
         missing, unknown = [n for n in names if n not in state_dict], [n for n in state_dict if n not in names]
         if missing or unknown:
-            raise ValueError(f"the state_dict does not fit: missing {missing}, unknown {unknown}; needed are {names}.")
+            raise ValueError(
+                f"the state_dict does not fit: missing {missing}, unknown {unknown}. It must have {names}."
+            )
         theta, after = (
             layout.replaced(vector, {slot.name: state_dict[slot.name] for slot in layout.slots})
             for layout, vector in ((params, self._plain), (state, self._state))
@@ -492,16 +496,16 @@ class Model:
     # --- Forward -------------------------------------------------------------------------------------------------
 
     def __call__(self, X: Inputs) -> Array:
-        """The forward propagation at inference: outputs, shape (batch, ...), for inputs of shape (batch, ...).
+        """Forward propagation at inference: outputs, shape (batch, ...), for inputs of shape (batch, ...).
 
-        Real inputs of another dtype are converted to the model's, and integers stay as they are. Values are not looked
-        at, so nothing waits for the device, and the call can be traced by `jax.jit`. PyTorch's autograd finds the
-        gradients with respect to X and to `theta`, if it is asked for them.
+        Real inputs of another dtype are converted to the model's; integers are not converted. Values are not
+        checked, so nothing waits for the device, and `jax.jit` can trace the call. PyTorch's autograd can
+        compute the gradients with respect to X and `theta`.
 
         Raises
         ------
         TypeError
-            If X is no array of real numbers, or of another library.
+            If X is not an array of real numbers, or is an array of another library.
         ValueError
             If X is on another device or has another shape.
         """
@@ -523,11 +527,11 @@ class Model:
             )
 
     def is_differentiable(self, X: Any) -> bool:
-        """Whether X is one array of real numbers; a record of others would be lost in silence, and is refused."""
+        """Whether X is one array of real numbers; refuses gradient records of other inputs, which would be lost."""
         if isinstance(self.inputs, Spec) and self.inputs.kind == REAL:
             return True
         if any(map(has_record, arrays_in(X))):
-            raise ValueError("an array in X has a gradient record, and only one array of real numbers gets a gradient.")
+            raise ValueError("an array in X has a gradient record, but only one array of real numbers gets a gradient.")
         return False
 
     def _outputs(self, X: Any, theta: Array) -> Array:
@@ -535,12 +539,12 @@ class Model:
         return forward(self.wiring, tree, self._state, X)
 
     def _is_alike(self, X: Any) -> bool:
-        """Whether X is, beyond doubt and without a long look, what the model takes; a stage has one device only."""
+        """Whether a quick check shows that the model takes X. It may miss some; a stage has one device only."""
         theta = self._theta
         return type(X) is type(theta) and X.dtype == theta.dtype and X.ndim > 0 and X.shape[1:] == self.input_shape
 
     def _stage(self, engine: str) -> Predictor | None:
-        """What the engine has prepared for the numbers as they are; None where the layers themselves are as fast."""
+        """The predictor that the engine prepared for the present theta and state; None if the layers are as fast."""
         if engine not in self._prepared:
             self._prepared[engine] = prepared(self.wiring, self._theta, self._state, self.input_shape, engine=engine)
         return self._prepared[engine]
@@ -556,19 +560,19 @@ class Model:
     def predict(
         self, X: Inputs | Source, *, batch_size: int | None = None, check_finite: bool = True, engine: str | None = None
     ) -> Array:
-        """The outputs for X, computed in batches if asked for, after a look for NaN and infinity in X.
+        """The outputs for X, computed in batches if `batch_size` is given, after a check of X for NaN and infinity.
 
-        Of a `Source` or a mapped file, one batch at a time is read; without a `batch_size`, all of it at once.
-        `engine` is who computes, as for `fit`; the model's own if None.
+        A `Source` or a mapped file is read one batch at a time, or all at once without a `batch_size`.
+        `engine` is as in `fit`; the model's own if None.
 
-        Of a Dask array or dataframe the outputs are a Dask array: computed later, each block where it is, in batches of
-        1,024 if no `batch_size` is given. In whatever blocks the rows come, if their lengths are known, the outputs are
-        to the last bit those of an array with this `batch_size`.
+        For a Dask array or dataframe the outputs are a Dask array. It is computed later, each block on its
+        worker, in batches of 1,024 if no `batch_size` is given. If the lengths of the blocks are known, the
+        outputs are bitwise equal to those of an array with this `batch_size`, whatever the blocks are.
 
         Raises
         ------
         ValueError
-            If X contains NaN or infinity and `check_finite` is on, or as when the model is called.
+            If X contains NaN or infinity and `check_finite` is True, or as when the model is called.
         OutOfDeviceMemory
             If the device is full.
         """
@@ -581,7 +585,7 @@ class Model:
         inputs = inputs_of(self, X, check_finite=check_finite)
         count = len(inputs)
         size = min(batch_size or count, count)
-        remedy = f"Compute the outputs in smaller batches: batch_size below {size}."
+        remedy = f"Compute the outputs in smaller batches, with a batch_size below {size}."
         with memory_errors(self._theta, lambda _: remedy):
             if size == count:
                 return self._computed(inputs.rows(None), engine)
@@ -592,13 +596,13 @@ class Model:
             return same_place(theta=self._theta).concat(parts, axis=0)
 
     def input_gradient(self, X: Array, classes: Array | None = None) -> Array:
-        """dz_k / dX at inference: where in its input each example's output k would change most.
+        """dz_k / dX at inference: how much output k of each example changes with each entry of its input.
 
         Parameters
         ----------
         X : array, shape (N, ...)
         classes : array of integers, shape (N,), optional
-            The output k of each example; its largest one if None.
+            The output k for each example; its largest output if None.
 
         Returns
         -------
@@ -607,7 +611,7 @@ class Model:
         Raises
         ------
         TypeError, ValueError
-            As when the model is called, or if its outputs are not one row an example.
+            As when the model is called, or if the outputs are not one row per example.
 
         References
         ----------
@@ -631,7 +635,7 @@ class Model:
             same_place(X=X, classes=classes)
             if classes.shape != X.shape[:1]:
                 raise ValueError(
-                    f"classes must have shape {tuple(X.shape[:1])}, one an example; got {tuple(classes.shape)}."
+                    f"classes must have shape {tuple(X.shape[:1])}, one per example; got {tuple(classes.shape)}."
                 )
             classes = checked_labels(classes, self.output_shape[0], "classes")
         with engines.computing(self._engine):
@@ -776,19 +780,19 @@ class Model:
         sample_weight: Array | None = None,
         seed: int = 0,
     ) -> RateSearch:
-        """Search for a learning rate: steps with rates that rise from `lowest` to `highest`, until the loss rises.
+        """Search for a learning rate: take steps with rates that rise from `lowest` to `highest`, until the loss rises.
 
-        The model stays as it is. X, y and the other arguments are as in `fit`.
+        The model does not change. X, y and the other arguments are as in `fit`.
 
         Parameters
         ----------
         X, y : array
         loss : str or Loss
         optimizer : str or Optimizer
-            Its own rate does not matter.
+            Its own learning rate is not used.
         batch_size : int or None
         lowest, highest : float
-            The first and the last rate; between them, each is the same multiple of the one before.
+            The first and the last rate. Each rate is the previous one times a constant factor.
         steps : int
             At least 10.
         sample_weight : array, shape (N,), optional
@@ -827,12 +831,12 @@ class Model:
         Parameters
         ----------
         depth : int, optional
-            How many levels of layers within layers get lines of their own, at least 1; all of them if None.
+            How many levels of nested layers are listed, at least 1; all if None.
 
         Returns
         -------
         Summary
-            Which prints as the table.
+            It prints as the table.
 
         Examples
         --------
@@ -851,15 +855,16 @@ class Model:
         return summary(self.network, self.input_shape, itemsize=itemsize, frozen=self.frozen, depth=depth)
 
     def plot(self, *, ax: Any = None) -> Any:
-        """Draw the network as a diagram: boxes from top to bottom, branches side by side, shortcuts around.
+        """Draw the network as a diagram: boxes from top to bottom, branches side by side, shortcuts as lines.
 
-        Blue are convolutions, green dense layers, orange poolings, light blue normalisations, vermillion activations,
-        grey all else; the second line of a box is the shape of its outputs. A long network goes on in the next column.
+        Convolutions are blue, dense layers green, poolings orange, normalisations light blue, activations
+        vermillion, and all other layers grey. The second line of a box is the shape of its outputs. A long
+        network continues in the next column.
 
         Parameters
         ----------
         ax : matplotlib Axes, optional
-            Where to draw; a new figure that is as large as the network needs if None.
+            Where to draw; if None, a new figure that is large enough for the network.
 
         Returns
         -------
@@ -879,19 +884,19 @@ class Model:
 
 
 def load(path: str | os.PathLike[str], *, backend: str | Backend | None = None, dtype: object = None) -> Model:
-    """A model from a file that `Model.save` or `Model.fit(checkpoint=...)` has written.
+    """Load a model from a file that `Model.save` or `Model.fit(checkpoint=...)` wrote.
 
-    Nothing in the file is executed. Before anything is used, it is proved whole, and every name, shape and number is
-    checked; time and memory are bounded by the size of the file.
+    Nothing in the file is executed. The checksum and every name, shape and number are checked before anything is used.
+    The size of the file bounds the time and the memory needed.
 
     Parameters
     ----------
     path : path
-        Of a .safetensors file.
+        The .safetensors file.
     backend : str or Backend, optional
-        Where the model is to live.
+        Where the model computes.
     dtype : str, optional
-        That of the file if None.
+        The dtype in the file if None.
 
     Returns
     -------
@@ -901,10 +906,10 @@ def load(path: str | os.PathLike[str], *, backend: str | Backend | None = None, 
     Raises
     ------
     FileNotFoundError, IsADirectoryError, PermissionError
-        If there is no such file, or it cannot be read.
+        If the file does not exist or cannot be read.
     ValueError
-        If it is damaged, no model, written by a newer version, or names a layer that is not known here; the message
-        names the file and the fault. A layer of your own must be registered first (`nn.register`).
+        If the file is damaged, holds no model, was written by a newer version, or names an unknown layer; the message
+        names the file and the fault. Register layers of your own first (`nn.register`).
 
     Examples
     --------

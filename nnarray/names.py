@@ -1,4 +1,4 @@
-"""Names looked up, with an error that lists them and guesses the one that was meant; and bytes in words."""
+"""Looking up names, with an error that lists the known ones and suggests the nearest; and how messages show values."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 Also = Mapping[str, str | None]
-"""Other names that the field has for the entries of a table; None for what the field has and the table has not."""
+"""Other names in use for the entries of a table; None for names of things that the table does not have."""
 
 
 def also(*, absent: str = "", **others: str) -> Also:
-    """A table of other names: those of each entry, and `absent` for what has none; separated by blanks."""
+    """A table of other names for each entry, separated by blanks; `absent` are names without an entry."""
     return {other: entry for entry, words in others.items() for other in words.split()} | dict.fromkeys(absent.split())
 
 
@@ -29,7 +29,7 @@ def canonical(name: object, table: Mapping[str, Any], kind: str, also: Also | No
     Raises
     ------
     ValueError
-        If it is not there: the message lists the names and guesses the nearest.
+        If there is no such name; the message lists the names and suggests the nearest.
     """
     spelling = spelled(name, table, also)
     if spelling is not None:
@@ -39,15 +39,15 @@ def canonical(name: object, table: Mapping[str, Any], kind: str, also: Also | No
         raise ValueError(f"there is no {kind} {shown(name)} here; use one of {', '.join(table)}.")
     present = [each for each, (_, entry) in known.items() if entry]
     close = difflib.get_close_matches(plain, present, n=3, cutoff=0.75)
-    near = sorted(close, key=lambda each: abs(len(each) - len(plain)))  # letters change places more often than they go
+    near = sorted(close, key=lambda each: abs(len(each) - len(plain)))  # swaps are commoner than omissions
     guess = f" Did you mean {known[near[0]][0]!r}?" if near else ""
     raise ValueError(f"unknown {kind} {shown(name)}; use one of {', '.join(table)}.{guess}")
 
 
 def spelled(name: object, table: Mapping[str, Any], also: Also | None = None) -> str | None:
-    """The name as the table spells it, None if it is not there.
+    """The name as the table spells it; None if there is no such name.
 
-    Where other names are given, they are accepted too, and neither case nor spaces, dots, _ and - count.
+    With a table of other names, these are accepted too, and case, spaces, dots, _ and - are ignored.
     """
     if isinstance(name, str) and name in table:
         return name
@@ -55,7 +55,7 @@ def spelled(name: object, table: Mapping[str, Any], also: Also | None = None) ->
 
 
 def _spellings(table: Mapping[str, Any], also: Also) -> dict[str, tuple[str, str | None]]:
-    """By its plain spelling, each name and the entry that it leads to."""
+    """Each name and its entry, by the plain spelling of the name."""
     others = {name: entry for name, entry in also.items() if entry is None or entry in table}
     return {_plain(name): (name, entry) for name, entry in (others | {entry: entry for entry in table}).items()}
 
@@ -65,7 +65,7 @@ def _plain(name: object) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value as messages show it; of a long one, such as data, the kind and the size."""
+    """A value as messages show it; for a long one, such as data, its type and size."""
     kind, shape = type(value).__name__, getattr(value, "shape", None)
     if hasattr(value, "ndim") and isinstance(shape, tuple) and math.prod(shape) > 10:
         return f"{kind} of shape {tuple(shape)}"
@@ -79,6 +79,6 @@ def shown(value: Any) -> str:
 
 
 def memory(size: int) -> str:
-    """Bytes in words: "2.3 MiB"."""
+    """A number of bytes as text, such as "2.3 MiB"."""
     power = min(max(size.bit_length() - 1, 0) // 10, 4)
     return f"{size / 2 ** (10 * power):.1f} {('B', 'KiB', 'MiB', 'GiB', 'TiB')[power]}" if power else f"{size} B"

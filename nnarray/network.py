@@ -1,4 +1,4 @@
-"""Network: layers in a row, and the way from them to a model."""
+"""Network: layers in a row, from which models are made."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from nnarray.typing import Shape
 @register
 @dataclass(frozen=True, init=False)
 class Network(Row):
-    """Layers in a row, y = f_n(... f_2(f_1(x))): what to compute, without any numbers.
+    """Layers in a row, y = f_n(... f_2(f_1(x))): the architecture, without parameters.
 
     Parameters
     ----------
     *layers : Layer
-        At least one; a network is a layer, so networks nest.
+        At least one. A network is itself a layer, so networks can be nested.
     name : str, optional
     recompute : bool
-        Whether training keeps the inputs only, and computes forward again what the pullbacks need: less
-        memory, one more forward propagation, the same gradient [1]_. Useful for parts of a deep network.
+        Whether training keeps only the inputs, and repeats the forward propagation for the pullbacks. This needs less
+        memory and one more forward propagation, and gives the same gradient [1]_. Useful for parts of a deep network.
 
     References
     ----------
@@ -58,21 +58,23 @@ class Network(Row):
         Parameters
         ----------
         shape : tuple of int, or mapping of str to such
-            Of one example, without the batch axis; all other sizes follow from it. Of several inputs, by name.
+            The shape of one example, without the batch axis. All other sizes follow from it. With several inputs, a
+            mapping by name.
         seed : int
-            The same seed gives the same parameters on every backend, rounded to the dtype.
+            The same seed gives the same parameters on every backend, up to rounding to the dtype.
         backend : str or Backend, optional
-            Where the model lives.
+            Where the model computes.
         dtype : str, optional
             "float32", "float64", ...; the library's default if None.
         engine : str
-            Who computes: "layers", each layer itself; on NumPy also "numpy", what is prepared once, and "numba", loops
-            that are compiled; "auto" is the fastest that is installed.
+            What computes: "layers" is each layer itself. On NumPy also "numpy", steps that are prepared
+            once, and "numba", compiled loops. "auto" is the fastest engine that is installed.
 
         Raises
         ------
         ValueError
-            If a layer cannot take the shape it would get (the message says which layer), or there is no such engine.
+            If a layer does not accept the shape of its inputs (the message names the layer), or there is no
+            such engine.
         ImportError
             If the engine is not installed.
         """

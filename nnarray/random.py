@@ -1,4 +1,4 @@
-"""Seeded draws: one key, one position, one number, on every backend and device. There is no global generator."""
+"""Seeded draws: a key and a position give the same number on every backend and device. No generator is global."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _FOLD = 0x80000000  # the top bit of a counter separates the children of a key f
 class Key:
     """A node in the tree of random streams: `Key(seed)` is a root, `key.fold(name)` a child.
 
-    Children of different names, and the draws of the key itself, are independent. The words are Python integers,
-    or int32 arrays of shape () where a compiled training step receives them.
+    Children with different names and the draws of the key itself are independent. The words of a key are Python
+    integers, or int32 arrays of shape () inside a compiled training step.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ class Key:
         object.__setattr__(self, "word1", high)
 
     def fold(self, name: int | str | Array) -> Key:
-        """The child of this key called `name`: an integer (a step, an index), a text, or an int32 array of shape ()."""
+        """The child of this key called `name`: an integer, such as a step, a string, or an int32 array of shape ()."""
         if isinstance(name, str):
             name = int.from_bytes(hashlib.sha256(name.encode()).digest()[:7], "little")
         if not isinstance(name, int):
@@ -71,7 +71,7 @@ def _checked_seed(seed: object) -> int:
 
 
 def _threefry_of_integers(low: int, high: int, key0: int, key1: int) -> tuple[int, int]:
-    """`kernels.threefry` for one counter in Python integers: no array is made to fold a key on the host."""
+    """`kernels.threefry` for one counter in Python integers, so that folding a key on the host makes no array."""
     mask = 0xFFFFFFFF
     keys = (key0 & mask, key1 & mask, (key0 ^ key1 ^ 0x1BD11BDA) & mask)
     a, b = (low + keys[0]) & mask, (high + keys[1]) & mask
@@ -84,10 +84,10 @@ def _threefry_of_integers(low: int, high: int, key0: int, key1: int) -> tuple[in
 
 
 def bits(key: Key, shape: Shape, *, xp: Namespace, device: Device) -> Array:
-    """Random words of 32 bits, read as int32: uniform on [-2**31, 2**31). Shorter draws begin longer ones."""
+    """Random words of 32 bits, read as int32: uniform on [-2**31, 2**31). A longer draw begins with a shorter one."""
     count = math.prod(shape)
     if count > 2**32:
-        raise ValueError(f"one draw gives at most 2**32 numbers; {count} were asked for. Fold the key for each part.")
+        raise ValueError(f"one draw has at most 2**32 numbers; got {count}. Draw in parts, and fold the key for each.")
     like = xp.empty((count,), dtype=xp.int32, device=device)
     return xp.reshape(kernels.words(like, key.word0, key.word1), shape)
 
@@ -101,7 +101,7 @@ def uniform(key: Key, shape: Shape, *, xp: Namespace, device: Device, dtype: DTy
 def normal(key: Key, shape: Shape, *, xp: Namespace, device: Device, dtype: DType) -> Array:
     """Standard normal numbers: sqrt(-2 ln u) cos(2 pi v) and sqrt(-2 ln u) sin(2 pi v), u in (0, 1], v in [0, 1).
 
-    The draws u and v are the same everywhere; ln, cos and sin are each library's own, equal to rounding.
+    The draws u and v are the same on every backend. Each library has its own ln, cos and sin, equal up to rounding.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""Checks for layers and losses of your own: the same that the tests of this package use."""
+"""Checks for layers and losses of your own. The tests of this package use the same ones."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nnarray.random import Key
 from nnarray.typing import Array, Shape
 
 Size: TypeAlias = tuple[int, Any]
-"""How many examples, and the shape of one; by name, if there are several inputs."""
+"""The number of examples, and the shape of one; by name, if there are several inputs."""
 
 STEP = 1e-6  # of the central differences, whose error is about STEP^2 + eps / STEP in float64
 GRADIENT_TOLERANCE = 1e-6
@@ -25,7 +25,7 @@ VALUE_TOLERANCE = 1000  # in units of the dtype's eps, relative to the largest v
 
 
 def assert_close(got: Array, want: Any, *, c: float = VALUE_TOLERANCE, what: str = "values") -> None:
-    """Raise AssertionError unless |got - want| <= c eps max(|want|, 1), eps that of the dtype of `got`.
+    """Raise AssertionError unless |got - want| <= c eps max(|want|, 1), with eps of the dtype of `got`.
 
     `want` may be an array of another library or dtype; both are compared on the host in float64.
     """
@@ -48,30 +48,30 @@ def check_layer(
     backends: Iterable[str | Backend] | None = None,
     seed: int = 0,
 ) -> None:
-    """Prove a layer: shapes, dtypes, devices, purity, and its gradients against central differences.
+    """Check a layer: shapes, dtypes, devices, purity, and its gradients against central differences.
 
-    In training and at inference, on every backend: outputs have the promised shape and stay in the library, on the
-    device and in the dtype of the inputs; the pullback gives the same twice and changes nothing; along random
-    directions of inputs and parameters it agrees with (f(v + h u) - f(v - h u)) / 2h in float64; outputs and gradients
-    of all backends agree with those in float64 on NumPy. JAX runs float64 compiled, as `fit` does, and float32 both
-    ways.
+    It checks in training and at inference, on every backend. Outputs must have the shape of `out_shape`, and the
+    library, device and dtype of the inputs. The pullback must give the same result twice, and change nothing. Along
+    random directions of inputs and parameters it must agree with (f(v + h u) - f(v - h u)) / 2h in float64. Outputs
+    and gradients of all backends must agree with those in float64 on NumPy. On JAX, float64 runs compiled, as in
+    `fit`, and float32 both compiled and not.
 
     Parameters
     ----------
     layer : Layer
     shape : tuple of int, or mapping of str to such
-        Of one example; by name, if it takes several inputs.
+        The shape of one example; by name, if the layer takes several inputs.
     batch : int
-        How many examples.
-    backends : flags, or one of them, optional
-        Where to check; every usable one if None.
+        The number of examples.
+        backends : flags, or one of them, optional
+        Where to check; all usable backends if None.
     seed : int
-        Of parameters, inputs and directions.
+        Seed of parameters, inputs and directions.
 
     Raises
     ------
     AssertionError
-        With what is wrong, where.
+        If a check fails; the message says which one, and where.
 
     Examples
     --------
@@ -79,9 +79,7 @@ def check_layer(
     >>> nn.testing.check_layer(nn.Dense(3, "tanh"), (2,), backends=["numpy"])
     """
     if not isinstance(layer, Layer):
-        raise TypeError(
-            f"layer must be an nn.Layer; got {shown(layer)}. Make one with its settings, such as nn.Dense(3)."
-        )
+        raise TypeError(f"layer must be an nn.Layer; got {shown(layer)}. Pass a layer, such as nn.Dense(3).")
     if not isinstance(shape, tuple | Mapping):
         raise TypeError(f"shape must be a tuple, the shape of one example; got {shown(shape)}. Use for example (3,).")
     flags = [info.name for info in list_backends() if info.usable] if backends is None else backends
@@ -106,7 +104,7 @@ def _check_on(be: Backend, dtype: str, layer: Layer, size: Size, training: bool,
         return layer.forward(layout.tree(params), x, ctx).y
 
     def both_ways(params: Array, x: Any) -> tuple[Any, ...]:
-        """Outputs; and twice the gradients of the inputs and of the parameters."""
+        """The outputs, and the gradients of inputs and parameters, computed twice."""
         out = outputs_of(layer, layout.tree(params), x, ctx, lambda: where)
         _assert_same_place(out.y, params, f"{where}: outputs")
         dy = be.asarray(weights(out.y.shape), dtype=dtype)
@@ -119,16 +117,16 @@ def _check_on(be: Backend, dtype: str, layer: Layer, size: Size, training: bool,
         return out.y, reals(dx), layout.pack(gradients, params), reals(again_dx), layout.pack(again, params)
 
     def reals(inputs: Any) -> list[Array]:
-        """Those of the inputs that have a gradient."""
+        """The inputs that have a gradient."""
         return _of_real_numbers(wanted, inputs)
 
     fast = compiled(both_ways, params)
-    # Compilers take their time: one operation after the other only in one dtype, and everything at once in the other.
+    # Compilation is slow: only one dtype is also run operation by operation.
     y, dx, packed, again_dx, again = (fast if dtype == "float64" else both_ways)(params, x)
     twice = [(*pair, "another dx") for pair in zip(again_dx, dx, strict=True)] + [(again, packed, "other gradients")]
     for got, want, what in twice:
         message = f"{where}: the pullback gave {what} the second time"
-        if be.library.compiles:  # whose compiler rounds as it fuses
+        if be.library.compiles:  # fusing changes the rounding
             assert_close(got, want, c=10, what=message)
         else:
             _assert_equal(be, got, want, message)
@@ -139,12 +137,12 @@ def _check_on(be: Backend, dtype: str, layer: Layer, size: Size, training: bool,
         assert_close(compiled(forward, params)(params, x), y, what=f"{where}: compiled, as fit does it,")
     _check_reference(layer, size, training, key, (y, *dx, packed), where)
     if dtype == "float64":
-        outputs: Any = (lambda p, v: fast(p, v)[0]) if be.library.compiles else forward  # no other program
+        outputs: Any = (lambda p, v: fast(p, v)[0]) if be.library.compiles else forward  # the same program for both
         _check_gradients(be, outputs, wanted, params, x, weights(y.shape), dx, packed, key, where)
 
 
 def _of_real_numbers(wanted: Any, inputs: Any) -> list[Any]:
-    """Those of the inputs, or of the gradients with respect to them, that are real numbers."""
+    """The inputs, or the gradients with respect to them, that are real numbers."""
     found: list[Any] = []
     mapped(lambda spec, x: found.append(x) if spec.kind == REAL else None, wanted, inputs)
     return found
@@ -156,7 +154,7 @@ def layer_tree(wanted: dict[str, Any], vector: Array) -> dict[str, Any]:
 
 
 def _example(be: Backend, dtype: str, layer: Layer, size: Size, key: Key) -> tuple[Array, Array, Any, Any]:
-    """Parameters away from special values, state, inputs, and a maker of weights for the outputs: drawn on the host."""
+    """Parameters away from special values, state, inputs, and a function that draws weights of outputs; on the host."""
     host = host_backend()
 
     def draw(name: str, wanted: Shape) -> Array:
@@ -230,12 +228,12 @@ def _check_gradients(
 
 
 def check_loss(loss: Loss, outputs: Array, target: Array) -> None:
-    """Prove a loss: its gradient against central differences, in float64.
+    """Check the gradient of a loss against central differences, in float64.
 
     Raises
     ------
     AssertionError
-        If they differ by more than 1e-6, relative.
+        If the relative difference is more than 1e-6.
 
     Examples
     --------

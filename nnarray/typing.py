@@ -1,4 +1,4 @@
-"""The few types that the whole package speaks of."""
+"""The few types that the whole package uses."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ Namespace: TypeAlias = Any
 """A module that follows the array API standard (it has no type of its own)."""
 
 Device: TypeAlias = Any
-"""A device, in the words of the library that owns it."""
+"""A device object of an array library."""
 
 DType: TypeAlias = Any
-"""A dtype, in the words of the library that owns it."""
+"""A dtype object of an array library."""
 
 Shape: TypeAlias = tuple[int, ...]
 """A shape without the batch axis, unless said otherwise."""
@@ -22,7 +22,7 @@ Tree: TypeAlias = Mapping[str, Any]
 
 
 Inputs: TypeAlias = "Array | Mapping[str, Any]"
-"""What a network is given: one array, or a mapping of named ones."""
+"""The inputs of a network: one array, or a mapping from names to arrays."""
 
 
 class Array(Protocol):

@@ -312,7 +312,7 @@ BAD = [
     (losses.CrossEntropy(), OUTPUTS, LABELS * 1.0, TypeError, "labels must be integers; got dtype .*float"),
     (losses.CrossEntropy(), OUTPUTS, LABELS[:, None], ValueError, r"needs labels of shape \(8,\)"),
     (losses.CrossEntropy(), OUTPUTS, -PROBABILITIES, ValueError, "probabilities that are not negative"),
-    (losses.CrossEntropy(), ONES[:, 0], np.zeros(5, int), ValueError, "one logit a class"),
+    (losses.CrossEntropy(), ONES[:, 0], np.zeros(5, int), ValueError, "one logit per class"),
     (losses.CrossEntropy(), ONES, np.zeros(5, int), ValueError, "at least 2 classes"),
     (losses.CrossEntropy(class_weights=(1, 2)), OUTPUTS, LABELS, ValueError, "2 entries for 5 classes"),
 ]
@@ -329,7 +329,7 @@ def test_bad_targets(be: nn.Backend, loss, outputs, target, error, message: str)
 @pytest.mark.parametrize(
     ("weights", "error", "message"),
     [
-        (np.ones(7), ValueError, r"weights must have shape \(8,\), one entry an example; got \(7,\)"),
+        (np.ones(7), ValueError, r"weights must have shape \(8,\), one entry per example; got \(7,\)"),
         (np.ones((8, 1)), ValueError, r"weights must have shape \(8,\).*got \(8, 1\)"),
         (-np.ones(8), ValueError, "weights must not be negative"),
         (np.zeros(8), ValueError, "at least one must be above 0"),
@@ -357,7 +357,7 @@ def test_bad_weights(be: nn.Backend, weights, error, message: str) -> None:
         (
             lambda: losses.loss_named(print),
             TypeError,
-            r"a name or an nn\.Loss, .*got <built-in.*the method per_example",
+            r"a name or an nn\.Loss, .*got <built-in.*its method per_example",
         ),
         (lambda: losses.loss_named("crossentrpy"), ValueError, "unknown loss.*Did you mean 'cross_entropy'"),
         (lambda: losses.CrossEntropy(0.1), TypeError, "positional"),

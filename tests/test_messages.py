@@ -374,7 +374,7 @@ def test_a_metric_of_ones_own_must_give_one_number(be: nn.Backend, value: Any, m
         return value(outputs)
 
     for more in ({}, {"validation": (X, y)}):
-        with pytest.raises(TypeError, match=f"metric 'mine' must give one number; {message}"):
+        with pytest.raises(TypeError, match=f"metric 'mine' must return one number; {message}"):
             model.fit(X, y, metrics=[mine], epochs=1, **more)
 
 
@@ -392,7 +392,7 @@ def test_a_loop_of_ones_own_says_what_it_needs(be: nn.Backend) -> None:
     X, y = nn.datasets.moons(20, noise=0.1, seed=0, backend=be)
     model, rule = nn.Network(nn.Dense(2)).init((2,), backend=be), nn.Adam()
     gradient = nn.training_step(model, X, y).gradient
-    with pytest.raises(TypeError, match=r"key must be an nn.Key; got 0. Make one of a seed: key=nn.Key\(0\)"):
+    with pytest.raises(TypeError, match=r"key must be an nn.Key; got 0. Make one from a seed: key=nn.Key\(0\)"):
         nn.training_step(model, X, y, key=0)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"a step starts from a model; got .*optimizer.step\(model, gradient"):
         rule.step(model.theta, gradient, rule.slots(model.theta), 0)
@@ -403,7 +403,7 @@ def test_a_loop_of_ones_own_says_what_it_needs(be: nn.Backend) -> None:
             rule.step(model, gradient, slots, 0)  # type: ignore[arg-type]
     with pytest.raises(AttributeError, match=r"it trains by fit only.*batch_size=None"):
         nn.LBFGS().slots(model.theta)
-    with pytest.raises(TypeError, match=r"are texts, such as '0.weight'; got 0"):
+    with pytest.raises(TypeError, match=r"must be strings, such as '0.weight'; got 0"):
         model.freeze(0)  # type: ignore[arg-type]
     for more in ({}, {"validation": 0.5}):
         with pytest.raises(TypeError, match=r"sample_weight must be an array, one number an example; got dict"):
@@ -413,7 +413,7 @@ def test_a_loop_of_ones_own_says_what_it_needs(be: nn.Backend) -> None:
 @pytest.mark.parametrize("given", [{1: 9.0, 2: 1.0}, "19", {1.0, 9.0}, 3.0])
 def test_class_weights_of_a_loss_are_in_the_order_of_the_labels(given: Any) -> None:
     kind = type(given).__name__
-    with pytest.raises(TypeError, match=rf"one number a class, in the order of the labels, such as .*; got {kind}"):
+    with pytest.raises(TypeError, match=rf"one number per class, in the order of the labels, such as .*; got {kind}"):
         nn.losses.CrossEntropy(class_weights=given)
 
 

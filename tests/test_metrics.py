@@ -171,7 +171,7 @@ def test_outputs_and_target_must_be_in_one_place(host: nn.Backend) -> None:
         (
             lambda: metrics.TopK(1)(OUTPUTS[:, :1], LABELS),
             ValueError,
-            r"top_1 needs one output a class; got .*\(60, 1\)",
+            r"top_1 needs one output per class; got .*\(60, 1\)",
         ),
         (lambda: metrics.confusion_matrix(OUTPUTS, LABELS, 3), ValueError, "needs at least 4 classes; got 3"),
         (lambda: metrics.r2(OUTPUTS, OUTPUTS[:, 0]), ValueError, r"one shape.*got \(60, 4\) and \(60,\)"),

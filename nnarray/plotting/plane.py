@@ -424,4 +424,4 @@ def _check_examples(points: np.ndarray, values: np.ndarray, name: str, features:
     if not np.isfinite(points).all():
         raise ValueError(f"{name} cannot place examples at NaN or infinity: remove or repair them.")
     if len(values) != len(points) or (features == (1, 2) and values.size != len(points)):
-        raise ValueError(f"y must have one entry an example, {len(points)}; got shape {values.shape}.")
+        raise ValueError(f"y must have one entry per example, {len(points)}; got shape {values.shape}.")

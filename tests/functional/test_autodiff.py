@@ -215,7 +215,7 @@ def test_what_exists_inside_of_a_function_does_not_stay_in_a_model(way: str) -> 
         return model(x).sum()
 
     transform = {"grad": jax.grad, "torch.func": torch.func.grad}.get(way, jax.jit)
-    with pytest.raises(ValueError, match=r"exists only inside of the function.*model\.with_theta\(theta, state\)"):
+    with pytest.raises(ValueError, match=r"exists only inside the function.*model\.with_theta\(theta, state\)"):
         transform(spoil)(theta)
     assert model.theta is theta
     np.testing.assert_array_equal(be.to_numpy(model(x)), before)

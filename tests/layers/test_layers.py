@@ -212,7 +212,7 @@ def test_check_layer_finds(fault: str, message: str) -> None:
 
 def test_what_check_layer_takes() -> None:
     nn.testing.check_layer(nn.Dense(2), (3,), backends="numpy")
-    with pytest.raises(TypeError, match=r"layer must be an nn\.Layer; got <class .*Make one with its settings"):
+    with pytest.raises(TypeError, match=r"layer must be an nn\.Layer; got <class .*Pass a layer, such as"):
         nn.testing.check_layer(nn.Dense, (3,))  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"shape must be a tuple, the shape of one example; got 3\. Use .*\(3,\)"):
         nn.testing.check_layer(nn.Dense(2), 3)  # type: ignore[arg-type]

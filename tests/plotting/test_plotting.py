@@ -86,7 +86,7 @@ def test_data_of_other_shapes_are_refused(shape: tuple[int, ...], host: nn.Backe
 
 
 def test_labels_must_be_one_an_example(host: nn.Backend, ax) -> None:
-    with pytest.raises(ValueError, match=r"y must have one entry an example, 4; got shape \(3,\)"):
+    with pytest.raises(ValueError, match=r"y must have one entry per example, 4; got shape \(3,\)"):
         plot_data(host.xp.zeros((4, 2)), host.xp.zeros(3), ax=ax)
 
 
@@ -245,7 +245,7 @@ def test_a_surface_needs_one_output(host: nn.Backend, ax) -> None:
         plotting.plot_surface(LinearRegression().fit(X, X), X, ax=ax)
     with pytest.raises(TypeError, match="plot_surface draws a Model, or a fitted estimator"):
         plotting.plot_surface(3, X, ax=ax)
-    with pytest.raises(ValueError, match="y must have one entry an example"):
+    with pytest.raises(ValueError, match="y must have one entry per example"):
         plotting.plot_surface(ramp(host), X, X, ax=ax)
 
 

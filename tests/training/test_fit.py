@@ -497,7 +497,7 @@ def test_parameters_by_name(be: nn.Backend) -> None:
     with pytest.raises(ValueError, match=r"parameter '0\.bias' has shape \(8,\); got \(2,\)"):
         model.set_params({"1.weight": np.zeros((8, 2)), "0.bias": [0.0, 0.0]})
     np.testing.assert_array_equal(be.to_numpy(model.theta), before)
-    with pytest.raises(ValueError, match=r"theta must have shape \(42,\), one a parameter; got \(3,\)"):
+    with pytest.raises(ValueError, match=r"theta must have shape \(42,\), one entry per parameter; got \(3,\)"):
         model.theta = be.asarray([1.0, 2.0, 3.0])
 
 

@@ -99,7 +99,7 @@ def test_a_schedule_needs_its_rate(host: nn.Backend) -> None:
 
 def test_a_gradient_in_training_without_a_state_warns(host: nn.Backend) -> None:
     X, y = data(host)
-    with pytest.warns(UserWarning, match=r"running statistics stay as they are\. .* nn\.training_step"):
+    with pytest.warns(UserWarning, match=r"running statistics do not change\. .* nn\.training_step"):
         nn.value_and_grad(NET.init((2,)), X, y, training_mode=True, key=nn.Key(0))
 
 

@@ -1,6 +1,6 @@
 """Losses of each example and their gradients: `f(outputs, target) -> (losses, gradient)`.
 
-`losses` has one entry an example and is never narrower than float32; `gradient` is that of the losses' sum, with
+`losses` has one entry per example and is never narrower than float32; `gradient` is that of the losses' sum, with
 the shape and dtype of `outputs`.
 """
 
