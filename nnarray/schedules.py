@@ -1,4 +1,4 @@
-"""Learning rates that change from epoch to epoch: functions of the epoch and of the losses so far."""
+"""Learning rates that change from epoch to epoch, as functions of the epoch and of the losses so far."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _refuse_lowest(lowest: float, lr: float) -> None:
 
 
 def better(value: float, best: float, margin: float = 0.0) -> bool:
-    """Whether a value is below the best so far by more than the margin; NaN never is, and all numbers beat NaN."""
+    """Whether a value is below the best so far by more than the margin. NaN is worse than all numbers."""
     if math.isnan(best):
         return not math.isnan(value)
     return value < best - margin
@@ -30,10 +30,10 @@ def better(value: float, best: float, margin: float = 0.0) -> bool:
 
 @dataclass(frozen=True)
 class Schedule:
-    """The learning rate of each epoch: `schedule(epoch, losses)`, epochs counted from 0.
+    """The learning rate of each epoch: `schedule(epoch, losses)`, with epochs counted from 0.
 
-    One of your own defines `rate(epoch, losses)`; `losses` holds the monitored loss (the validation's, if there is
-    one) of each finished epoch.
+    A schedule of your own defines `rate(epoch, losses)`. `losses` has the monitored loss of each finished epoch,
+    which is the validation loss if there is one.
     """
 
     def __post_init__(self) -> None:
@@ -44,12 +44,12 @@ class Schedule:
 
     def __call__(self, epoch: int, losses: Sequence[float] = ()) -> float:
         """The learning rate in this epoch."""
-        return float(self.rate(epoch, losses))  # a number of NumPy's would lend arrays its dtype
+        return float(self.rate(epoch, losses))  # a NumPy number could change the dtype of arrays
 
 
 @dataclass(frozen=True)
 class Constant(Schedule):
-    """The same rate throughout."""
+    """The same rate in all epochs."""
 
     lr: float
 
@@ -104,7 +104,7 @@ class Exponential(Schedule):
 
 @dataclass(frozen=True)
 class Cosine(Schedule):
-    """lowest + (lr - lowest) (1 + cos(pi epoch / epochs)) / 2; the lowest from then on.
+    """lowest + (lr - lowest) (1 + cos(pi epoch / epochs)) / 2; `lowest` after `epochs` epochs.
 
     References
     ----------
@@ -128,14 +128,14 @@ class Cosine(Schedule):
 
 @dataclass(frozen=True)
 class MultiStep(Schedule):
-    """lr factor^(number of milestones that are reached).
+    """lr factor^(number of milestones reached).
 
     Parameters
     ----------
     lr : float
-        The rate to begin with.
-    milestones : sequence of int
-        Epochs, counted from 0, from which on the rate is multiplied by `factor` once more.
+        The first rate.
+        milestones : sequence of int
+        Epochs, counted from 0, at which the rate is multiplied by `factor`.
     factor : float
 
     Examples
@@ -164,19 +164,19 @@ class MultiStep(Schedule):
 
 @dataclass(frozen=True)
 class OneCycle(Schedule):
-    """Up to lr, then down to almost nothing, along halves of a cosine: one cycle of `epochs` in all.
+    """One cycle of `epochs` epochs: up to lr, then down to almost 0, each along half a cosine.
 
-    From lr / div_factor to lr in the first `pct_start` of the epochs; then to lr / div_factor / final_div_factor, where
-    it stays. Names and values are those of PyTorch's `OneCycleLR`.
+    The rate rises from lr / div_factor to lr in the first `pct_start` of the epochs. Then it falls to
+    lr / div_factor / final_div_factor, and stays there. Names and defaults are those of PyTorch's `OneCycleLR`.
 
     Parameters
     ----------
     lr : float
-        The highest rate; that of `model.find_lr` suits.
+        The highest rate; `model.find_lr` suggests one.
     epochs : int
         At least 2.
     pct_start : float
-        In [0, 1).
+        The fraction of the epochs in which the rate rises, in [0, 1).
     div_factor, final_div_factor : float
 
     References
@@ -212,7 +212,7 @@ def _along_cosine(start: float, end: float, part: float) -> float:
 
 @dataclass(frozen=True)
 class WarmUp(Schedule):
-    """(epoch + 1) / epochs of what `then` begins with, for the first `epochs`; from there `then`, counted from 0.
+    """(epoch + 1) / epochs times the first rate of `then`, for `epochs` epochs; after that `then`, counted from 0.
 
     References
     ----------
@@ -243,20 +243,20 @@ class WarmUp(Schedule):
 
 @dataclass(frozen=True)
 class Plateau(Schedule):
-    """lr, times `factor` each time the loss has not improved for more than `patience` epochs.
+    """lr, multiplied by `factor` each time the loss has not improved for more than `patience` epochs.
 
     Parameters
     ----------
     lr : float
-        The rate to begin with.
+        The first rate.
     factor : float
         Between 0 and 1.
     patience : int
-        How many epochs in a row without a better loss are endured; the next one lowers the rate.
+        The number of epochs in a row without a better loss that do not change the rate. The next one lowers it.
     threshold : float
-        A loss is better if it is below the best by more than threshold |best|; NaN never is.
-    lowest : float
-        Where the rate stays.
+        A loss is better if it is below the best by more than threshold |best|. NaN is never better.
+        lowest : float
+        The lowest rate.
     """
 
     lr: float
@@ -290,7 +290,7 @@ class Plateau(Schedule):
 
 
 def schedule(rate: float | Schedule) -> Schedule:
-    """A schedule, or a number as a constant one."""
+    """A schedule; a number becomes a constant one."""
     if isinstance(rate, Schedule):
         return rate
     if isinstance(rate, bool) or not isinstance(rate, Real):

@@ -319,7 +319,7 @@ def test_what_is_wrong_at_the_next_look() -> None:
     head = nn.Network(nn.Auxiliary(nn.Dense(2, "softmax")), nn.Dense(2))
     with pytest.raises(ValueError, match="ends in 'softmax'"):
         head.init((2,)).fit(POINTS, LABELS)
-    with pytest.raises(TypeError, match=r"got 5. Of sizes, a layer takes that of its outputs alone"):
+    with pytest.raises(TypeError, match=r"got 5. A layer takes only the size of its outputs"):
         nn.Dense(2, 5)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"got <class '.*EarlyStopping'>. Write EarlyStopping\(\)"):
         model.fit(POINTS, LABELS, callbacks=nn.EarlyStopping)
@@ -394,14 +394,14 @@ def test_a_loop_of_ones_own_says_what_it_needs(be: nn.Backend) -> None:
     gradient = nn.training_step(model, X, y).gradient
     with pytest.raises(TypeError, match=r"key must be an nn.Key; got 0. Make one from a seed: key=nn.Key\(0\)"):
         nn.training_step(model, X, y, key=0)  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match=r"a step starts from a model; got .*optimizer.step\(model, gradient"):
+    with pytest.raises(TypeError, match=r"a step needs a model; got .*optimizer.step\(model, gradient"):
         rule.step(model.theta, gradient, rule.slots(model.theta), 0)
     for slots, error in (({}, ValueError), (None, TypeError)):
         with pytest.raises(
             error, match=r"slots must be a dict with mean, square; got .*optimizer.slots\(model.theta\)"
         ):
             rule.step(model, gradient, slots, 0)  # type: ignore[arg-type]
-    with pytest.raises(AttributeError, match=r"it trains by fit only.*batch_size=None"):
+    with pytest.raises(AttributeError, match=r"it works with fit only.*batch_size=None"):
         nn.LBFGS().slots(model.theta)
     with pytest.raises(TypeError, match=r"must be strings, such as '0.weight'; got 0"):
         model.freeze(0)  # type: ignore[arg-type]

@@ -1,1 +1,1 @@
-"""Figures of arrays, histories and networks; it knows neither models nor trainings, which draw with it."""
+"""Figures of arrays, histories and networks. Models and training import it, not the other way round."""

@@ -1,4 +1,4 @@
-"""What all figures need: colours, style, figures, axes, and the numbers of an array on the host."""
+"""The base of all figures: colours, style, figures, axes, and the values of an array on the host."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MARKERS = "o^sDvPX*"
 BLUE, ORANGE, GREEN, _, VERMILLION, *_ = COLOURS
 
 POSITIVE, NEGATIVE = BLUE, VERMILLION
-"""Of numbers with a sign; what has the second one is dashed or hatched as well."""
+"""The colours of positive and negative numbers; negative ones are dashed or hatched as well."""
 
 STYLE = {
     "font.size": 12.0,
@@ -35,24 +35,24 @@ STYLE = {
 
 
 def need_matplotlib() -> None:
-    """Do nothing if matplotlib is installed.
+    """Check that matplotlib is installed.
 
     Raises
     ------
     ImportError
-        If it is not; the message has the command that installs it.
+        If it is not installed; the message has the command to install it.
     """
     try:
         import matplotlib  # noqa: F401  # pyright: ignore[reportUnusedImport]
     except ModuleNotFoundError as error:
-        raise ImportError("pictures need matplotlib; pip install 'nnarray[plot]'.") from error
+        raise ImportError("figures need matplotlib; pip install 'nnarray[plot]'.") from error
 
 
 @contextmanager
 def picture(width: float, height: float) -> Generator[Figure]:
-    """A figure for a file, `width` by `height` inches; what is drawn inside the `with` has this package's style.
+    """A figure for a file, `width` by `height` inches. Inside the `with`, drawings have the style of this package.
 
-    It is unknown to `matplotlib.pyplot`, whose settings are the same again afterwards. `save` writes it.
+    `matplotlib.pyplot` does not know the figure, and its settings are restored afterwards. `save` writes the figure.
     """
     need_matplotlib()
     from matplotlib.figure import Figure
@@ -63,14 +63,14 @@ def picture(width: float, height: float) -> Generator[Figure]:
 
 
 def save(figure: Figure, path: str | Path) -> None:
-    """Write a `picture`, in the format that the end of the path names."""
+    """Write a `picture`, in the format of the path's ending."""
     with house_style():  # ticks are made when the figure is drawn
         figure.savefig(path)
 
 
 @contextmanager
 def house_style() -> Generator[None]:
-    """The style of this package, whatever the user's settings are."""
+    """The style of this package, independent of the user's settings."""
     from matplotlib import style
 
     with style.context(["default", STYLE]):
@@ -78,7 +78,7 @@ def house_style() -> Generator[None]:
 
 
 def signed_colours() -> Colormap:
-    """From vermillion over white to blue, for numbers from -1 to 1."""
+    """The colour map from vermillion over white to blue, for numbers from -1 to 1."""
     from matplotlib.colors import LinearSegmentedColormap
 
     return LinearSegmentedColormap.from_list("signed", [NEGATIVE, "white", POSITIVE])
@@ -88,7 +88,7 @@ def signed_colours() -> Colormap:
 
 
 def axes_for(ax: Axes | None, *, size: tuple[float, float] | None = None) -> Axes:
-    """The given axes, or those of a new figure, of that size in inches, that `pyplot.show` and notebooks know."""
+    """The given axes, or those of a new figure of that size in inches, which `pyplot.show` and notebooks show."""
     if ax is not None:
         return ax
     need_matplotlib()
@@ -98,29 +98,29 @@ def axes_for(ax: Axes | None, *, size: tuple[float, float] | None = None) -> Axe
 
 
 def name_axes(axes: Axes, x: str, y: str) -> None:
-    """Name the axes that have no name yet."""
+    """Set labels of the axes that have none yet."""
     axes.set(xlabel=axes.get_xlabel() or x, ylabel=axes.get_ylabel() or y)
 
 
 def on_host(x: Any) -> np.ndarray:
-    """The numbers of an array of any library, of a list or of a data frame, for matplotlib."""
+    """The values of an array of any library, a list or a data frame, for matplotlib."""
     if library_of(x) is None:
         return np.asarray(x)
     be = backend_of(x)
-    if dtype_name(x.dtype) == "bfloat16":  # which NumPy does not know
+    if dtype_name(x.dtype) == "bfloat16":  # NumPy does not have it
         x = be.xp.astype(x, be.xp.float32)
     return be.to_numpy(x)
 
 
 def whole_numbers(axes: Axes) -> None:
-    """Ticks at whole numbers only, on the x axis."""
+    """Ticks at integers only, on the x axis."""
     from matplotlib.ticker import MaxNLocator
 
     axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 2.5, 5, 10]))
 
 
 def log_scale(axes: Axes, ratio: float) -> None:
-    """A logarithmic y axis with plain numbers, such as 0.01, for values that span this ratio."""
+    """A logarithmic y axis with plain numbers, such as 0.01, for values with this ratio of largest to smallest."""
     from matplotlib.ticker import LogLocator, NullFormatter
 
     axes.set_yscale("log")

@@ -1,4 +1,4 @@
-"""Curves: the losses and metrics of a training over its epochs, and activation functions."""
+"""Curves: losses and metrics over the epochs of a training, and activation functions."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
 def plot_history(history: Mapping[str, Sequence[float]], *, ax: Axes | None = None) -> Axes:
     """Draw the loss over the epochs, and the validation loss if there is one.
 
-    The axis of the loss is logarithmic when the values span a decade or more.
+    The axis of the loss is logarithmic if the values span a factor of 10 or more.
 
     Parameters
     ----------
     history : History
-        Of at least one epoch.
+        A history of at least one epoch.
     ax : matplotlib Axes, optional
         Where to draw; a new figure if None.
 
@@ -85,7 +85,7 @@ def plot_rates(
     *,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw losses over learning rates, each as it was and smoothed, and a line at the one that is suggested."""
+    """Draw losses over learning rates, measured and smoothed, with a line at the suggested rate."""
     axes = axes_for(ax)
     axes.plot(rates, losses, color=BLUE, alpha=0.3, label="each batch")
     axes.plot(rates, smoothed, color=BLUE, label="smoothed")
@@ -103,14 +103,14 @@ NO_METRICS = frozenset({"epoch", "loss", "lr", "seconds"})
 def plot_metrics(
     history: Mapping[str, Sequence[float]], names: Sequence[str] | None = None, *, ax: Axes | None = None
 ) -> Axes:
-    """Draw the metrics over the epochs: of the training with a line, of the validation dashed.
+    """Draw the metrics over the epochs, with solid lines for training and dashed lines for validation.
 
     Parameters
     ----------
     history : History
-        Of a training with `metrics=`.
+        The history of a training with `metrics=`.
     names : sequence of str, optional
-        Which metrics, such as ("accuracy",); all of them if None.
+        The metrics to draw, such as ("accuracy",); all if None.
     ax : matplotlib Axes, optional
         Where to draw; a new figure if None.
 
@@ -121,7 +121,7 @@ def plot_metrics(
     Raises
     ------
     ValueError
-        If the history has no epochs, no metrics, or none of such a name.
+        If the history has no epochs, no metrics, or no metric of a given name.
     ImportError
         If matplotlib is not installed.
 
@@ -139,7 +139,7 @@ def plot_metrics(
     chosen = list(metrics) if names is None else [named(name, metrics, "metric of this history") for name in names]
     axes = axes_for(ax)
     epochs = history["epoch"]
-    every = max(len(epochs) // 8, 1)  # enough marks to distinguish curves where there is no colour
+    every = max(len(epochs) // 8, 1)  # enough marks to distinguish curves without colour
     for i, name in enumerate(chosen):
         look: dict[str, Any] = {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)]}
         look |= {"markersize": 6.0, "markevery": (i * every // len(chosen), every)}
@@ -156,13 +156,13 @@ def plot_metrics(
 
 STEP = 0.01
 JUMP = 0.1
-"""A derivative that changes by more in one step has no value in between."""
+"""The derivative has a jump where it changes by more than this in one step."""
 
 
 def plot_activation(function: str | Activation, *, ax: Axes | None = None, span: float = 4.0) -> Axes:
     """Draw an activation function y = f(x) and its derivative dy/dx, from -span to span.
 
-    The derivative is what the layer's own pullback gives for dy = 1. Where it jumps, its line is open.
+    The derivative is computed by the pullback of the layer, for dy = 1. Its line is interrupted where it jumps.
 
     Parameters
     ----------
@@ -171,17 +171,17 @@ def plot_activation(function: str | Activation, *, ax: Axes | None = None, span:
     ax : matplotlib Axes, optional
         Where to draw; a new figure if None.
     span : float
-        How far to draw, below 1000.
+        The range of x is from -span to span; below 1000.
 
     Returns
     -------
     matplotlib Axes
-        Its first two lines are the function and the derivative.
+        The first two lines are the function and the derivative.
 
     Raises
     ------
     ValueError
-        If the name is unknown, or the function does not go entry by entry (softmax, log_softmax).
+        If the name is unknown, or the function is not elementwise (softmax, log_softmax).
     ImportError
         If matplotlib is not installed.
 
@@ -192,7 +192,7 @@ def plot_activation(function: str | Activation, *, ax: Axes | None = None, span:
     """
     layer = activation(function)
     if layer.function in ("softmax", "log_softmax"):
-        raise ValueError(f"plot_activation draws functions of one number; {layer.function} goes along an axis.")
+        raise ValueError(f"plot_activation draws elementwise functions; {layer.function} works along an axis.")
     end = real(span, "span", least=STEP, below=1000.0, usual=4.0)
     host = host_backend()
     x = host.asarray(np.linspace(-end, end, 2 * round(end / STEP) + 1))

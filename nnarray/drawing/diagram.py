@@ -1,7 +1,7 @@
-"""A figure of a network: boxes from top to bottom, branches side by side, shortcuts around.
+"""A figure of a network: boxes from top to bottom, branches side by side, shortcuts as lines.
 
-The network becomes a tree of parts that know how large they are; then each part is drawn where its parent puts it.
-Lengths are inches.
+The network becomes a tree of parts with known sizes. Then each part is drawn at the position that its parent gives
+it. Lengths are in inches.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 WIDTH, HEIGHT, GAP = 1.45, 0.4, 0.2
 ASIDE = 0.35
-"""Room beside a part for a line around it."""
+"""The space next to a part for a line around it."""
 FONT = 7.0
 PAGE = 9.0
-"""How high a column of parts may be before the next one begins."""
+"""The largest height of a column of parts; then the next column begins."""
 COLOUR = {
     "convolution": BLUE,
     "dense": GREEN,
@@ -33,12 +33,12 @@ COLOUR = {
     "normalisation": COLOURS[5],
     "activation": VERMILLION,
 }
-"""Of each family of layers."""
+"""The colour of each family of layers."""
 PLAIN = "#888888"
 
 
 class Part(ABC):
-    """Something with a size that is entered at the top and left at the bottom, both in its middle."""
+    """A part of the drawing with a size. Lines enter at the top and leave at the bottom, both in the middle."""
 
     width: float
     height: float
@@ -50,7 +50,7 @@ class Part(ABC):
 
 @dataclass(frozen=True)
 class Box(Part):
-    """One layer, or several that are one step."""
+    """One layer, or several layers in one box."""
 
     text: str
     colour: str
@@ -90,7 +90,7 @@ class Stack(Part):
 
 
 class Fan(Part):
-    """Parts side by side, between where they part and where they join."""
+    """Parts side by side, with the lines that divide and join them."""
 
     def __init__(self, parts: Sequence[Part], join: str) -> None:
         self.parts, self.end = list(parts), Box(join, PLAIN, 0.75, 0.24)
@@ -99,7 +99,7 @@ class Fan(Part):
         self.height = GAP + self.inner + GAP + self.end.height
 
     def draw(self, axes: Axes, x: float, y: float) -> None:
-        """Draw the parts from left to right, and the box in which they join."""
+        """Draw the parts from left to right, and the box that joins them."""
         left, top, bottom = x - self.width / 2, y + GAP, y + GAP + self.inner
         for part in self.parts:
             middle = left + part.width / 2
@@ -112,7 +112,7 @@ class Fan(Part):
 
 
 class Around(Part):
-    """A part with a way around it, through another part or straight, and the sum of both."""
+    """A part, a shortcut around it, through another part or direct, and the sum of both."""
 
     def __init__(self, inside: Part, shortcut: Part | None, text: str) -> None:
         self.inside, self.shortcut, self.end = inside, shortcut, Box(text, PLAIN, 0.75, 0.24)
@@ -121,7 +121,7 @@ class Around(Part):
         self.height = GAP + max(inside.height, shortcut.height if shortcut else 0.0) + GAP + self.end.height
 
     def draw(self, axes: Axes, x: float, y: float) -> None:
-        """Draw the part, the line or part beside it, and the box of the sum."""
+        """Draw the part, the shortcut next to it, and the box of the sum."""
         top, foot = y + GAP, y + self.height - self.end.height
         _line(axes, [(x, y), (x, top)], arrow=True)
         self.inside.draw(axes, x, top)
@@ -136,14 +136,14 @@ class Around(Part):
 
 
 class Beside(Part):
-    """A head to the right of the way."""
+    """A line straight down, and a head to the right of it."""
 
     def __init__(self, head: Part) -> None:
         self.head = head
         self.width, self.height = 2 * (head.width + 0.3), head.height + GAP
 
     def draw(self, axes: Axes, x: float, y: float) -> None:
-        """Draw the way straight down, and the head to the right of it."""
+        """Draw the line straight down, and the head to the right of it."""
         middle = x + 0.3 + self.head.width / 2
         _line(axes, [(x, y), (x, y + self.height)])
         _line(axes, [(x, y), (middle, y), (middle, y + GAP)], arrow=True, dashed=True)
@@ -177,7 +177,7 @@ Inside: TypeAlias = list[tuple[Layer, Shape]]
 
 
 def part_of(layer: Layer, shape: Any) -> Part:
-    """The part that stands for a layer with inputs of this shape."""
+    """The part for a layer with inputs of this shape."""
     if not layer.named_layers:
         return Box(f"{_words(layer)}\n{_shape(layer.out_shape(shape))}", COLOUR.get(layer.family, PLAIN))
     return COMPOSED.get(layer.family, _column)(layer, [(each, its) for _, each, its in layer.shapes(shape)])
@@ -207,11 +207,11 @@ def _column(_: Layer, inside: Inside) -> Part:
 
 
 COMPOSED = {"branches": _fan, "residual": _around, "auxiliary": _beside}
-"""How layers made of layers are drawn; other kinds as a column."""
+"""The drawing of each kind of composite; other kinds are a column."""
 
 
 def _steps(layers: Inside) -> list[Part]:
-    """Parts one after the other; normalisation and activation are one step with the layer before them."""
+    """Parts in order; normalisation and activation share the box of the layer before them."""
     parts: list[Part] = []
     linear = False
     for layer, shape in layers:
@@ -278,7 +278,7 @@ def plot_network(network: Layer, shape: Any, *, ax: Axes | None = None) -> Axes:
 
 
 def _columns(parts: list[Part]) -> list[Stack]:
-    """The parts in columns of about the same height, near that of a page."""
+    """The parts in columns of about equal height, near the height of a page."""
     whole = Stack(parts).height
     count = max(round(whole / PAGE), 1)
     most = whole / count
@@ -288,7 +288,7 @@ def _columns(parts: list[Part]) -> list[Stack]:
 
 
 def _filled(parts: list[Part], most: float) -> list[Stack]:
-    """Columns that are filled one after the other, none higher than that unless a part alone is."""
+    """Columns filled in order, none higher than this unless a single part is."""
     columns: list[list[Part]] = [[]]
     for part in parts:
         if columns[-1] and Stack([*columns[-1], part]).height > most:

@@ -14,8 +14,8 @@ from nnarray.typing import Array
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-GAP = 0.12  # between images, in their width
-LABEL = 0.24  # room for a line of text below one
+GAP = 0.12  # between images, in widths of an image
+LABEL = 0.24  # the space for a line of text below an image
 
 
 def plot_images(
@@ -31,13 +31,13 @@ def plot_images(
     Parameters
     ----------
     X : array, shape (N, height, width, 3) or (N, height, width, 1) or (N, height, width)
-        Entries from 0 to 1; others are cut off.
-    labels : sequence of str, optional
-        One an image.
-    colours : sequence of str, optional
-        Of the labels, one an image; black if None.
-    columns : int, optional
-        How many side by side; about as many as rows if None.
+        Entries from 0 to 1; others are clipped.
+        labels : sequence of str, optional
+        One label per image.
+        colours : sequence of str, optional
+        The colours of the labels, one per image; black if None.
+        columns : int, optional
+        The number of columns; about the number of rows if None.
     ax : matplotlib Axes, optional
         Where to draw; a new figure if None.
 
@@ -48,7 +48,7 @@ def plot_images(
     Raises
     ------
     ValueError
-        If X does not hold images, or there are not as many labels or colours.
+        If X does not have the shape of images, or the number of labels or colours differs from that of images.
     ImportError
         If matplotlib is not installed.
 
@@ -65,7 +65,7 @@ def plot_images(
         raise ValueError(f"plot_images needs images of shape (N, height, width, 3 or 1); got {tuple(X.shape)}.")
     for name, texts in (("labels", labels), ("colours", colours)):
         if texts is not None and len(texts) != len(images):
-            raise ValueError(f"plot_images needs as many {name} as images, {len(images)}; got {len(texts)}.")
+            raise ValueError(f"plot_images needs one of {name} per image, {len(images)}; got {len(texts)}.")
     axes, aspect = axes_for(ax), images.shape[1] / images.shape[2]
     columns = int(np.ceil(np.sqrt(len(images)))) if columns is None else integer(columns, "columns", 1, usual=4)
     height = aspect + GAP + (LABEL if labels is not None else 0.0)
@@ -84,16 +84,16 @@ def plot_images(
 
 
 plot_pictures = plot_images
-"""The former name of `plot_images`."""
+"""The old name of `plot_images`."""
 
 
 def plot_filters(weight: Array, *, ax: Axes | None = None) -> Axes:
-    """Draw the filters of a first convolution as images: grey is 0, the largest weight of a filter is full colour.
+    """Draw the filters of a first convolution as images. Grey is 0; each filter is scaled by its largest |weight|.
 
     Parameters
     ----------
     weight : array, shape (kernel height, kernel width, 3 or 1, filters)
-        Such as `model.params["0.weight"]`.
+        The weight, such as `model.params["0.weight"]`.
     ax : matplotlib Axes, optional
 
     Returns
@@ -114,14 +114,14 @@ def plot_filters(weight: Array, *, ax: Axes | None = None) -> Axes:
 
 
 def plot_confusion(matrix: Array | np.ndarray, names: Sequence[str], *, ax: Axes | None = None) -> Axes:
-    """Draw a confusion matrix: how many examples of each class (row) were predicted to be of each (column).
+    """Draw a confusion matrix: the number of examples of each true class (row) by predicted class (column).
 
     Parameters
     ----------
     matrix : array, shape (classes, classes)
-        As `nn.metrics.confusion_matrix` gives it.
-    names : sequence of str
-        Of the classes.
+        As `nn.metrics.confusion_matrix` returns it.
+        names : sequence of str
+        The names of the classes.
     ax : matplotlib Axes, optional
 
     Returns
@@ -143,7 +143,7 @@ def plot_confusion(matrix: Array | np.ndarray, names: Sequence[str], *, ax: Axes
     for (row, column), count in np.ndenumerate(counts):
         colour = "white" if fractions[row, column] > 0.6 else "black"
         axes.text(column, row, f"{int(count)}", ha="center", va="center", color=colour)
-    crowded = classes > 3 and max(map(len, names)) > 4  # then names side by side would run into each other
+    crowded = classes > 3 and max(map(len, names)) > 4  # then names side by side would overlap
     look: dict[str, Any] = {"rotation": 40, "ha": "right"} if crowded else {}
     axes.set_xticks(range(classes), names, **look)
     axes.set_yticks(range(classes), names)

@@ -1,4 +1,4 @@
-"""Layers, one family a file."""
+"""Layers, one file per family."""
 
 # pyright: reportUnusedImport=false
 

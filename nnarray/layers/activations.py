@@ -1,4 +1,4 @@
-"""The layer that applies an activation function, and how functions are named; `FUNCTIONS` are all by name."""
+"""The layer that applies an activation function, and the names of the functions, which are in `FUNCTIONS`."""
 
 from __future__ import annotations
 
@@ -32,23 +32,23 @@ ALSO = also(
 
 @dataclass(frozen=True)
 class Activation(Layer):
-    """y = f(x), entry by entry (softmax and log_softmax: along the last axis).
+    """y = f(x), elementwise (softmax and log_softmax: along the last axis).
 
     Parameters
     ----------
     function : str or callable
-        A name, also another one of the field such as "sigmoid"; or your own f: array -> array of the same shape.
+        A name, where other usual names such as "sigmoid" work too, or your own f: array -> array of the same shape.
     derivative : callable, optional
-        Your own f': array -> array of the same shape; needed with your own f, entry by entry.
+        The derivative f' of your own elementwise f: array -> array of the same shape. Your own f needs it.
     options : mapping of str to float
-        `slope` of leaky_relu, `alpha` of elu.
+        `slope` for leaky_relu, `alpha` for elu.
 
     Raises
     ------
     ValueError
         If the name is unknown.
     TypeError
-        If an option is unknown, or your own f comes without f'.
+        If an option is unknown, or your own f has no derivative.
 
     Examples
     --------
@@ -71,7 +71,7 @@ class Activation(Layer):
             raise TypeError(
                 f"Activation options must be a mapping, such as {{'slope': 0.2}}; got {shown(self.options)}."
             )
-        _ = self.resolved  # an unknown name is reported where it was written
+        _ = self.resolved  # an unknown name raises here, where it was written
         if self.derivative is not None and not callable(self.derivative):
             raise TypeError(
                 f"Activation derivative must be a function of an array, or None; got {shown(self.derivative)}."
@@ -98,13 +98,13 @@ class Activation(Layer):
         derivative = self.derivative
         if derivative is None:
             raise TypeError(
-                "an activation function of your own needs its derivative: nn.Activation(f, derivative); or "
-                "give the name of one, such as 'tanh'."
+                "an activation function of your own needs its derivative: nn.Activation(f, derivative). Or pass "
+                "a name, such as 'tanh'."
             )
         return Function(self.function, lambda dy, x, _y: dy * derivative(x))
 
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
-        """Apply the function to each entry of `x`; `y` has the shape of `x`."""
+        """The function applied to each entry of `x`; `y` has the shape of `x`."""
         y = self.resolved.value(x)
         function_pullback = self.resolved.pullback_at(x, y)
 
@@ -115,19 +115,19 @@ class Activation(Layer):
 
 
 def kept_activation(function: Any) -> Any:
-    """An activation as settings keep it: a name as the table spells it; None is "identity"."""
+    """An activation in the form that settings store: the name as in the table; None is "identity"."""
     if function is None:
         return "identity"
     if isinstance(function, type) or not (isinstance(function, str | Activation) or callable(function)):
         raise TypeError(
-            f"an activation must be a name, such as 'tanh', or an nn.Activation; got {shown(function)}. Of sizes, a "
-            f"layer takes that of its outputs alone."
+            f"an activation must be a name, such as 'tanh', or an nn.Activation; got {shown(function)}. A "
+            f"layer takes only the size of its outputs, not that of its inputs."
         )
     return canonical(function, FUNCTIONS, "activation", ALSO) if isinstance(function, str) else function
 
 
 def bare(function: Any) -> Any:
-    """The name, or the function, of an activation that may be written as a layer."""
+    """The name or the function of an activation, which may be given as a layer."""
     return function.function if isinstance(function, Activation) else function
 
 

@@ -1,4 +1,4 @@
-"""What a layer is: settings without arrays, a forward pass, and its pullback, which is a closure."""
+"""The base class of layers: settings without arrays, a forward pass, and its pullback, which is a closure."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from nnarray.typing import Array, Shape, Tree
 Pullback = Callable[..., tuple[Any, Tree]]
 
 NO_NUMBERS = (
-    "it holds settings, and no numbers. Make a model first, model = nn.Network(...).init(X.shape[1:]), and use that: "
-    "model.fit(X, y), model(X), model.theta."
+    "it holds settings, but no parameters. Make a model first, model = nn.Network(...).init(X.shape[1:]), and use "
+    "it: model.fit(X, y), model(X), model.theta."
 )
 
 
 class Param(NamedTuple):
-    """A parameter that a layer asks for: its shape, how it starts, and whether weight decay shrinks it."""
+    """A parameter that a layer needs: its shape, its initializer, and whether weight decay applies to it."""
 
     shape: Shape
     init: str | Initializer = "zeros"
@@ -30,19 +30,19 @@ class Param(NamedTuple):
 
 
 class Head(NamedTuple):
-    """Outputs that an `Auxiliary` gives beside the network's, and how much their loss counts."""
+    """The outputs of an `Auxiliary` head, and the weight of their loss."""
 
     y: Array
     weight: float
 
 
 class Out(NamedTuple):
-    """What a layer returns: its outputs, their pullback, and its new state if training changes it.
+    """The result of a layer: its outputs, their pullback, and its new state if training changes it.
 
-    `pullback(dy) -> dx, {"weight": dW, ...}` applies the chain rule: it takes the gradient of the loss with respect
-    to `y` and gives that with respect to `x` (None where nobody asks for it) and to each parameter. It is pure:
-    called twice, it gives the same (unless the context says `once`). Where there are heads, it also takes the
-    gradients with respect to theirs: `pullback(dy, *dheads)`.
+    `pullback(dy) -> dx, {"weight": dW, ...}` applies the chain rule. It takes the gradient of the loss with respect
+    to `y`, and returns the gradients with respect to `x` (or None, if `ctx.input_gradient` is False) and to each
+    parameter. It is pure: two calls give the same result (unless the context has `once`). With auxiliary heads, it
+    also takes the gradients with respect to their outputs: `pullback(dy, *dheads)`.
     """
 
     y: Array
@@ -50,25 +50,25 @@ class Out(NamedTuple):
     state: Tree = {}  # noqa: RUF012  (never written to)
     heads: tuple[Head, ...] = ()
     mask: Array | None = None
-    """Which positions of the outputs count, from a layer whose `masking` is "use"."""
+    """The mask of the outputs, from a layer whose `masking` is "use"."""
 
 
 class Context(NamedTuple):
-    """What a layer gets besides its parameters and its input."""
+    """The further arguments of a layer, next to its parameters and its input."""
 
     training: bool = False
     state: Tree = {}  # noqa: RUF012  (never written to)
     input_gradient: bool = True
-    """Whether anybody asks for dx; the first layer of a network may leave it out."""
+    """Whether dx is needed; the first layer of a network need not compute it."""
     keep: bool = True
-    """Whether a pullback will be called; at inference a composite forgets those of its layers."""
+    """Whether the pullback will be called; if not, as at inference, composites drop those of their layers."""
     root: Key | None = None
     path: tuple[Any, ...] = ()
     once: bool = False
-    """Whether a pullback is called once at most; then a composite frees what each layer kept as soon as it is used."""
+    """Whether the pullback is called at most once; then composites free the memory of each layer after its use."""
     mask: Array | None = None
-    """Which positions count, of truth values, shape (batch, positions, ...): the axes of the inputs before the last.
-    None if all of them do."""
+    """The mask, true at the positions that count: shape (batch, positions, ...), the inputs' axes before the last.
+    None if all positions count."""
 
     @property
     def key(self) -> Key:
@@ -77,17 +77,17 @@ class Context(NamedTuple):
         Raises
         ------
         RuntimeError
-            If the caller gave none.
+            If the caller passed no key.
         """
         if self.root is None:
-            raise RuntimeError("a layer draws at random while training, and needs a key; pass key=nn.Key(seed).")
+            raise RuntimeError("a layer draws at random in training, and needs a key; pass key=nn.Key(seed).")
         key = self.root
         for name in self.path:
             key = key.fold(name)
         return key
 
     def child(self, name: str, *, input_gradient: bool = True, mask: Array | None = None) -> Context:
-        """The context of a layer inside this one."""
+        """The context of a layer that is part of this one."""
         state, path = self.state.get(name, {}), (*self.path, name)
         return Context(self.training, state, input_gradient, self.keep, self.root, path, self.once, mask)
 
@@ -96,13 +96,13 @@ class Context(NamedTuple):
 class Layer:
     """A frozen dataclass with the settings of a layer, and no arrays.
 
-    A layer of your own defines `forward`, and `params` and `out_shape` where they differ from "none" and "the
-    same"; `nn.testing.check_layer` proves it.
+    A layer of your own defines `forward`. If it has parameters, it defines `params` too, and if it changes the shape
+    of its inputs, `out_shape`. `nn.testing.check_layer` checks it.
 
     Parameters
     ----------
     name : str, optional
-        What the layer is called among its neighbours; its position if None.
+        The name of the layer inside the network; its position if None.
 
     Examples
     --------
@@ -124,17 +124,17 @@ class Layer:
     name: str | None = field(default=None, kw_only=True)
 
     family: ClassVar[str] = ""
-    """What figures and tables take it for: "dense", "convolution", "pooling", "normalisation", "activation",
-    "dropout", "reshape", "row", "branches", "residual", "auxiliary", or "" for a layer of another kind."""
+    """The family of the layer in figures and tables: "dense", "convolution", "pooling", "normalisation", "activation",
+    "dropout", "reshape", "row", "branches", "residual", "auxiliary", or "" for any other."""
     drawn_as: ClassVar[str] = ""
-    """What figures call it, if not by the name of its class; of this class alone, see `own`."""
+    """Its name in figures, if not that of its class. Derived classes do not inherit it, see `own`."""
     masking: ClassVar[str] = "refuse"
-    """What it does where some positions do not count: "refuse" to go on; "keep" the mask, if it treats each position
-    by itself; or "use" it, `ctx.mask`, and give the one that is left in `Out`."""
+    """How it treats masked inputs. "refuse": raise an error. "keep": pass the mask on, for layers that treat each
+    position by itself. "use": read `ctx.mask`, and return the remaining mask in `Out`."""
 
     def __init_subclass__(cls, **settings: Any) -> None:
         super().__init_subclass__(**settings)
-        if isinstance(cls.masking, str):  # what wraps another layer asks that one
+        if isinstance(cls.masking, str):  # a wrapper asks the layer inside it
             named(cls.masking, dict.fromkeys(("refuse", "keep", "use")), f"masking of {cls.__name__}")
 
     def __post_init__(self) -> None:
@@ -142,24 +142,24 @@ class Layer:
 
     @property
     def takes(self) -> Takes:
-        """What numbers it takes: real ones, if it does not say otherwise."""
+        """The kind of numbers that it takes; real numbers by default."""
         return REAL
 
     @property
     def named_layers(self) -> Iterable[tuple[str, Layer]]:
-        """The layers that it is made of, each with its name; none for most layers."""
+        """The layers that it consists of, each with its name; none for most layers."""
         return ()
 
     def with_layers(self, layers: Mapping[str, Layer]) -> Self:
-        """The same made of other layers, by name; itself where it is made of none."""
+        """A copy made of other layers, by name; itself if it has no layers inside."""
         return self
 
     def shapes(self, shape: Shape) -> Iterable[tuple[str, Layer, Shape]]:
-        """Each layer that it is made of, with its name and the shape of its inputs; only where there are any."""
+        """Each layer that it consists of, with its name and the shape of its inputs."""
         raise NotImplementedError
 
     def drawn_numbers(self) -> str:
-        """Its most important numbers, as figures show them behind its name."""
+        """Its most important numbers, which figures show after its name."""
         return ""
 
     def params(self, shape: Shape) -> dict[str, Any]:
@@ -167,7 +167,7 @@ class Layer:
         return {}
 
     def initial_state(self, shape: Shape) -> dict[str, Any]:
-        """The state, by name: what training changes but gradients do not, such as running means."""
+        """The state by name: numbers that training updates without gradients, such as running means."""
         return {}
 
     def out_shape(self, shape: Shape) -> Shape:
@@ -176,12 +176,12 @@ class Layer:
         Raises
         ------
         ValueError
-            If the layer cannot take such inputs.
+            If the layer does not accept such inputs.
         """
         return shape
 
     def multiply_adds(self, shape: Shape) -> int:
-        """Products, each with an addition, that one example of this shape takes; elementwise work counts as none."""
+        """The number of multiply-adds for one example of this shape; elementwise operations are not counted."""
         return 0
 
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
@@ -189,37 +189,37 @@ class Layer:
         raise NotImplementedError(f"{type(self).__name__} needs a method forward(self, params, x, ctx).")
 
     def __call__(self, *_: object, **__: object) -> NoReturn:
-        """Refused: a layer has no numbers to compute with."""
+        """Raise TypeError: a layer has no parameters to compute with."""
         raise TypeError(f"{type(self).__name__} cannot be called: {NO_NUMBERS}")
 
 
 def own(layer: Layer, name: str) -> Any:
-    """What the class of a layer of this package says itself; None where it inherits it, and of a class of your own.
+    """An attribute that a layer class of this package defines itself; None if it is inherited or the class is yours.
 
-    Such a class may compute something else than the one that it is derived from.
+    A derived class may compute something else than its base class.
     """
     return vars(type(layer)).get(name) if is_ours(layer) else None
 
 
 def is_ours(layer: Layer) -> bool:
-    """Whether the layer is of this package, whose tests check what it returns, so that no step has to."""
+    """Whether the layer is part of this package. Its tests check what such layers return, so training need not."""
     return type(layer).__module__.startswith("nnarray.")
 
 
 def outputs_of(layer: Layer, params: Tree, x: Array, ctx: Context, where: Callable[[], str] | None = None) -> Out:
-    """The outputs of `forward`, checked: a layer of your own may return anything. `where` names the layer in an error.
+    """The outputs of `forward`, checked, for a layer of your own may return anything. `where` names it in errors.
 
     Raises
     ------
     ValueError
-        If they are not what a layer must return.
+        If the layer returns anything but a valid `Out`.
     """
     try:
         out: Any = layer.forward(params, x, ctx)
     except KeyError as error:
         if not error.args or error.args[0] in params:
             raise
-        fault = f"forward reads params[{error.args[0]!r}], and params(shape) names {', '.join(params) or 'none'}"
+        fault = f"forward reads params[{error.args[0]!r}], but params(shape) names {', '.join(params) or 'none'}"
     else:
         fault = _fault_in(layer, x, out)
         if fault is None:
@@ -247,12 +247,12 @@ def _fault_in(layer: Layer, x: Any, out: Any) -> str | None:
             f"{shown(out.pullback)}"
         )
     if out.mask is not None and layer.masking != "use":
-        return 'forward gives a mask, which only layers whose masking is "use" do; say masking = "use" in its class'
+        return 'forward returns a mask, which is for layers with masking = "use" only; set masking = "use" in its class'
     wanted = (next(arrays_in(x)).shape[0], *layer.out_shape(example_of(x)))
     if out.y.shape == wanted:
         return None
     return (
-        f"forward must return outputs of shape {wanted}, which out_shape says; got {tuple(out.y.shape)}. Define "
+        f"forward must return outputs of shape {wanted}, as out_shape gives; got {tuple(out.y.shape)}. Define "
         f"out_shape(shape), or change forward"
     )
 
@@ -264,7 +264,7 @@ def settle(layer: Layer, **settings: Any) -> None:
 
 
 def described(layer: Layer) -> str:
-    """The layer as it would be written: without the settings that have their usual values."""
+    """The layer as code, without settings that have their default values."""
     inner = getattr(layer, "layers", ())
     parts = [described(each) for each in inner]
     if isinstance(layer.takes, Mapping) and layer.family == "branches":  # written as a mapping

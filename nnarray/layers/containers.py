@@ -20,22 +20,23 @@ from nnarray.typing import Array, Shape, Tree
 
 @dataclass(frozen=True, init=False)
 class Composite(Layer):
-    """Layers with names: their own, or their positions.
+    """Layers in a composite, each with a name: its own or its position.
 
     Parameters
     ----------
     *layers : Layer
     name : str, optional
     recompute : bool
-        Whether training keeps the inputs only, and runs the forward pass again when the pullback needs the rest: less
-        memory, one more forward propagation, the same gradient [1]_.
+        Whether training keeps only the inputs, and repeats the forward pass for the pullback. This needs less memory
+        and one more forward propagation, and gives the same gradient [1]_.
 
     Raises
     ------
     ValueError
-        If there is no layer, two have one name, or a name is empty, has a dot, or is another layer's position.
+        If there is no layer, two layers have the same name, or a name is empty, has a dot, or is another layer's
+        position.
     TypeError
-        If something that is not a layer is among them.
+        If one of them is not a layer.
 
     References
     ----------
@@ -52,24 +53,22 @@ class Composite(Layer):
         self._settle(layers, name=name, recompute=recompute)
 
     def _settle(self, layers: Sequence[Layer], usual: Iterable[str] | None = None, **settings: Any) -> None:
-        """Check the layers, name those without a name as is usual, and set the fields of the frozen dataclass."""
+        """Check the layers, name those without a name by position, and set the fields of the frozen dataclass."""
         kind = type(self).__name__
         if not layers:
             raise ValueError(f"{kind} needs at least one layer.")
         for position, layer in enumerate(layers):
             if not isinstance(layer, Layer):
-                raise TypeError(
-                    f"{kind} is made of layers; got {shown(layer)} at position {position}.{_as_layer(layer)}"
-                )
+                raise TypeError(f"{kind} takes layers; got {shown(layer)} at position {position}.{_as_layer(layer)}")
         usual = map(str, range(len(layers))) if usual is None else usual
         names = tuple(name if layer.name is None else layer.name for layer, name in zip(layers, usual, strict=False))
         seen = set[str]()
         for each in names:
             if not isinstance(each, str):
-                raise TypeError(f"the name of a layer must be a text; got {shown(each)}.")
+                raise TypeError(f"the name of a layer must be a string; got {shown(each)}.")
             if not each or "." in each or each in seen:
                 raise ValueError(
-                    f"layer names must differ, hold no dot and not be empty; got {shown(each)} in {names}."
+                    f"layer names must differ, have no dot and not be empty; got {shown(each)} in {names}."
                 )
             seen.add(each)
         settle(self, **settings, layers=tuple(layers), names=names)
@@ -77,7 +76,7 @@ class Composite(Layer):
 
     @classmethod
     def of_parts(cls, layers: Sequence[Layer], names: Sequence[str], settings: dict[str, Any]) -> Self:
-        """The composite whose fields these are: the layers, their names, and the settings by name."""
+        """The composite with these fields: the layers, their names, and the settings by name."""
         made = cls(*layers, **settings)
         if len(names) != len(layers) or not all(isinstance(each, str) and each and "." not in each for each in names):
             raise ValueError(f"{cls.__name__} of {len(layers)} layers needs a name for each; got {shown(names)}.")
@@ -89,7 +88,7 @@ class Composite(Layer):
         return tuple(zip(self.names, self.layers, strict=True))
 
     def with_layers(self, layers: Mapping[str, Layer]) -> Self:
-        """The same composite made of other layers, by name."""
+        """A copy of the composite with other layers, by name."""
         other = object.__new__(type(self))
         settings = {each.name: getattr(self, each.name) for each in fields(self)}
         settle(other, **{**settings, "layers": tuple(layers.values()), "names": tuple(layers)})
@@ -108,24 +107,24 @@ class Composite(Layer):
         return sum(layer.multiply_adds(inner) for _, layer, inner in self.shapes(shape))
 
     def _out_shape_of(self, position: int, shape: Shape) -> Shape:
-        """The out shape of one of the layers; an error says which one."""
+        """The output shape of one of the layers; errors name the layer."""
         try:
             return self.layers[position].out_shape(shape)
         except ValueError as error:
             raise ValueError(f"{self.label(position)}: {error}") from error
 
     def label(self, position: int) -> str:
-        """A layer, as an error names it: "Dense 2 of 3"."""
+        """The name of a layer in errors: "Dense 2 of 3"."""
         return f"{type(self.layers[position]).__name__} {position + 1} of {len(self.layers)}"
 
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
-        """The outputs and their pullback, which runs the forward pass again if `recompute` is on."""
+        """The outputs and their pullback, which repeats the forward pass if `recompute` is set."""
         if not (self.recompute and ctx.keep):
             return self.propagate(params, x, ctx)
         out = self.propagate(params, x, ctx._replace(keep=False))
 
         def pullback(dy: Array, *dheads: Array) -> tuple[Any, Tree]:
-            # Nothing but the pullback is kept: the outputs are freed before it runs.
+            # Only the pullback is kept: the outputs are freed before it runs.
             recomputed = self.propagate(params, kernels.after(x, dy), ctx._replace(once=True)).pullback
             return recomputed(dy, *dheads)
 
@@ -137,24 +136,24 @@ class Composite(Layer):
 
 
 NO_MASK = (
-    "some positions of its inputs do not count (they are masked), and it would let them count. Put it behind a layer "
-    "that uses the mask, such as GlobalAvgPool, or do without padding_index and nn.Masked; a layer of your own that "
-    'treats each position by itself says masking = "keep".'
+    "some positions of its inputs are masked, but it would use them. Put it after a layer that uses the mask, such as "
+    "GlobalAvgPool, or leave out padding_index and nn.Masked. In a layer of your own that treats each position by "
+    'itself, set masking = "keep".'
 )
 MASK_OF_FEATURES = (
-    "the mask reaches to its features, the last axis of its inputs, and it would let all of them count. Give a mask of "
-    "positions, without that axis, or put nn.Flatten before it, which puts 0 where the mask is false."
+    "the mask covers its features, the last axis of its inputs, but it would use all of them. Pass a mask of "
+    "positions, without that axis, or put nn.Flatten before it, which sets masked entries to 0."
 )
 MASK_LEFT = (
-    "A loss would count the positions that do not count: let a layer use the mask, such as nn.GlobalAvgPool or "
-    "nn.Flatten, or do without padding_index and nn.Masked."
+    "The loss would include masked positions. Add a layer that uses the mask, such as nn.GlobalAvgPool or "
+    "nn.Flatten, or leave out padding_index and nn.Masked."
 )
 
 
 def _as_layer(value: Any) -> str:
-    """The remedy for a value that is no layer."""
+    """The remedy for a value that is not a layer."""
     if isinstance(value, list | tuple):
-        return " Put the layers as arguments, without brackets."
+        return " Pass the layers as arguments, without brackets."
     if isinstance(value, type) and issubclass(value, Layer):
         return f" Write {value.__name__}(...), with its settings."
     if isinstance(value, str):
@@ -163,7 +162,7 @@ def _as_layer(value: Any) -> str:
 
 
 class _Passed:
-    """The layers that a forward pass has run: their pullbacks, and what they gave beside their outputs."""
+    """The layers that a forward pass has run: their pullbacks, new states, heads and mask."""
 
     def __init__(self, whole: Composite, ctx: Context) -> None:
         self.whole, self.ctx = whole, ctx
@@ -174,7 +173,7 @@ class _Passed:
     def through(
         self, name: str, layer: Layer, params: Tree, x: Any, mask: Array | None, *, input_gradient: bool
     ) -> tuple[Array, Array | None]:
-        """The outputs of one more layer, and the mask that is left."""
+        """The outputs of the next layer, and the remaining mask."""
         if mask is not None and layer.masking == "refuse":
             raise ValueError(f"{self._label(name)}: {NO_MASK}")
         if mask is not None and layer.masking == "keep" and mask.ndim == x.ndim:
@@ -193,8 +192,8 @@ class _Passed:
         return y, mask if layer.masking == "keep" else left
 
     def back(self, dheads: tuple[Array, ...]) -> Iterator[tuple[str, Pullback, tuple[Array, ...]]]:
-        """The pullbacks, the last first, each with the gradients of the heads in its layer."""
-        # The list owns the closures, and these own what the layers kept: popping them frees that memory step by step.
+        """The pullbacks in reverse order, each with the gradients of the heads in its layer."""
+        # The list owns the closures, and these own the arrays that the layers kept: each pop frees that memory.
         pullbacks = self.pullbacks if self.ctx.once else list(self.pullbacks)
         while pullbacks:
             name, pullback, count = pullbacks.pop()
@@ -213,7 +212,7 @@ class _Passed:
 
 @dataclass(frozen=True, init=False)
 class Row(Composite):
-    """y = f_n(... f_2(f_1(x))): each layer takes what the one before gives."""
+    """y = f_n(... f_2(f_1(x))): each layer takes the outputs of the layer before."""
 
     family = "row"
 
@@ -223,13 +222,13 @@ class Row(Composite):
         for position, layer in enumerate(layers[first + 1 :], start=first + 1):
             if layer.takes not in (None, REAL):
                 raise ValueError(
-                    f"{self.label(position)} takes {words(layer.takes)}, and gets the outputs of {self.label(first)}, "
-                    f"which are real numbers. Put it first, or give it an input of its own by nn.Inputs."
+                    f"{self.label(position)} takes {words(layer.takes)}, but gets the outputs of {self.label(first)}, "
+                    f"which are real numbers. Put it first, or give it an input of its own with nn.Inputs."
                 )
 
     @property
     def takes(self) -> Takes:
-        """What the first layer takes that does not take everything."""
+        """The kind of inputs of the first layer that does not accept every kind."""
         return next((layer.takes for layer in self.layers if layer.takes is not None), None)
 
     def shapes(self, shape: Shape) -> Iterator[tuple[str, Layer, Shape]]:
@@ -246,7 +245,7 @@ class Row(Composite):
         return shape
 
     def propagate(self, params: Tree, x: Array, ctx: Context) -> Out:
-        """Forward through the layers; the pullback goes through them in reverse."""
+        """The forward pass through the layers; the pullback goes through them in reverse."""
         passed, wanted, mask = _Passed(self, ctx), ctx.input_gradient, ctx.mask
         for name, layer in self.named_layers:
             x, mask = passed.through(name, layer, params, x, mask, input_gradient=wanted)
@@ -262,13 +261,13 @@ class Row(Composite):
 
 
 def is_plain_row(layer: Layer) -> TypeGuard[Row]:
-    """Whether the layer only calls its layers one after the other; also for a class derived from `Row`."""
+    """Whether the layer only calls its layers one after the other; also true for classes derived from `Row`."""
     kind: Any = type(layer)
     return isinstance(layer, Row) and kind.propagate is Row.propagate and kind.forward is Composite.forward
 
 
 def last_activation(layer: Layer) -> str | None:
-    """The name of the activation that a layer ends in, None if it has none."""
+    """The name of the activation at the end of a layer; None if it has none."""
     if layer.family in ("row", "auxiliary"):
         ends = [each for _, each in layer.named_layers if each.family not in ("auxiliary", "dropout", "reshape")]
         return last_activation(ends[-1]) if ends else None
@@ -284,7 +283,7 @@ class Residual(Row):
     ----------
     *layers : Layer
     shortcut : Layer, optional
-        What x goes through before it is added, where the layers change its shape; x itself if None.
+        A layer s for x, needed if the layers change its shape; x itself is added if None.
     activation : str or Activation
         The function f.
     name : str, optional
@@ -294,7 +293,7 @@ class Residual(Row):
     Raises
     ------
     ValueError
-        At `init`, if the shapes of what is added differ.
+        At `init`, if the shapes of the two summands differ.
 
     References
     ----------
@@ -325,7 +324,7 @@ class Residual(Row):
         recompute: bool = False,
     ) -> None:
         if not layers and shortcut is not None:
-            raise ValueError("Residual needs at least one layer beside its shortcut.")
+            raise ValueError("Residual needs at least one layer in addition to its shortcut.")
         every = layers if shortcut is None else (*layers, shortcut)
         usual = [str(i) for i in range(len(layers))] + ["shortcut"]
         self._settle(
@@ -340,7 +339,7 @@ class Residual(Row):
 
     @classmethod
     def of_parts(cls, layers: Sequence[Layer], names: Sequence[str], settings: dict[str, Any]) -> Self:
-        """The block whose fields these are; the last layer may be the shortcut."""
+        """The block with these fields; the last layer may be the shortcut."""
         if not settings.pop("shortcut", False):
             return super().of_parts(layers, names, settings)
         *inner, shortcut = layers
@@ -367,18 +366,18 @@ class Residual(Row):
             yield self.names[-1], self.layers[-1], shape
 
     def out_shape(self, shape: Shape) -> Shape:
-        """The shape of the outputs; that of the shortcut must be the same."""
+        """The shape of the outputs; the outputs of the shortcut must have it too."""
         inner = self.change.out_shape(shape)
         around = self._out_shape_of(len(self.layers) - 1, shape) if self.shortcut else shape
         if inner != around:
             raise ValueError(
                 f"Residual adds its {'shortcut' if self.shortcut else 'inputs'} of shape {around} to outputs of shape "
-                f"{inner}: make them equal{'' if self.shortcut else ', or give a layer as shortcut='}."
+                f"{inner}. Make them equal{'' if self.shortcut else ', or pass a layer as shortcut='}."
             )
         return inner
 
     def propagate(self, params: Tree, x: Array, ctx: Context) -> Out:
-        """Forward through the layers and the shortcut; the pullback adds the gradients of both."""
+        """The forward pass through layers and shortcut; the pullback adds the gradients of both."""
         change = self.change.propagate(params, x, ctx)
         around = _Passed(self, ctx)
         if self.shortcut:
@@ -401,12 +400,12 @@ class Residual(Row):
 
 @dataclass(frozen=True, init=False)
 class Branches(Composite):
-    """y = (f_1(x), ..., f_n(x)) side by side on the last axis, or their sum.
+    """y = (f_1(x), ..., f_n(x)) concatenated along the last axis, or their sum.
 
     Parameters
     ----------
     *layers : Layer
-        One a branch; a `Network` where a branch has several.
+        One layer per branch. A branch of several layers is a `Network`.
     join : {"concat", "add"}
         Concatenate the features, or add.
     name : str, optional
@@ -416,7 +415,7 @@ class Branches(Composite):
     Raises
     ------
     ValueError
-        If `join` is neither; at `init`, if the branches' shapes do not fit together.
+        If `join` is neither, or, at `init`, the shapes of the branches do not fit together.
 
     References
     ----------
@@ -440,19 +439,19 @@ class Branches(Composite):
 
     def _settle(self, layers: Sequence[Layer], usual: Iterable[str] | None = None, **settings: Any) -> None:
         super()._settle(layers, usual, **settings)
-        _ = self.takes  # so that branches that take different things raise where they are written
+        _ = self.takes  # so that branches with different kinds of inputs raise where they are written
 
     @property
     def takes(self) -> Takes:
-        """What all branches take."""
+        """The kind of inputs, which all branches share."""
         agreed, takes = same_kind([layer.takes for layer in self.layers])
         if not agreed:
             each = "; ".join(f"{self.label(i)} {words(layer.takes)}" for i, layer in enumerate(self.layers))
-            raise ValueError(f"branches have the same inputs, and these take different ones: {each}. Use nn.Inputs.")
+            raise ValueError(f"branches share their inputs, but these take different kinds: {each}. Use nn.Inputs.")
         return takes
 
     def part(self, x: Any, name: str) -> Any:
-        """What of the inputs, or of their shapes, goes into a branch: all of it."""
+        """The part of the inputs, or of their shapes, that goes into a branch: here all of it."""
         return x
 
     def shapes(self, shape: Any) -> Iterator[tuple[str, Layer, Shape]]:
@@ -471,13 +470,13 @@ class Branches(Composite):
             return shapes[0]
         if any(not each or each[:-1] != shapes[0][:-1] for each in shapes):
             raise ValueError(
-                f"{kind} can concatenate outputs that differ on the last axis only; got {given}. Positions end with "
-                f"nn.GlobalAvgPool() or nn.Flatten()."
+                f"{kind} can concatenate outputs that differ on the last axis only; got {given}. nn.GlobalAvgPool() or "
+                f"nn.Flatten() removes positions."
             )
         return (*shapes[0][:-1], sum(each[-1] for each in shapes))
 
     def propagate(self, params: Tree, x: Any, ctx: Context) -> Out:
-        """Forward through all branches; the pullback adds their gradients with respect to x."""
+        """The forward pass through all branches; the pullback adds their gradients with respect to x."""
         passed, wanted = _Passed(self, ctx), ctx.input_gradient
         each = [
             passed.through(name, layer, params, self.part(x, name), ctx.mask, input_gradient=wanted)
@@ -497,7 +496,7 @@ class Branches(Composite):
         return Out(self._joined(ys), pullback, passed.states, passed.heads, mask)
 
     def together(self, dxs: dict[str, Any]) -> Any:
-        """The gradient with respect to the inputs, from those with respect to what went into each branch."""
+        """The gradient with respect to the inputs, from those with respect to the inputs of each branch."""
         known = [dx for dx in dxs.values() if dx is not None]
         return reduce(add, known) if known else None
 
@@ -508,22 +507,22 @@ class Branches(Composite):
 
 
 def _split(y: Array, widths: list[int]) -> list[Array]:
-    """Parts of the given widths along the last axis."""
+    """The array cut into parts of the given widths along the last axis."""
     ends = [sum(widths[: i + 1]) for i in range(len(widths))]
     return [y[..., end - width : end] for end, width in zip(ends, widths, strict=True)]
 
 
 @dataclass(frozen=True, init=False)
 class Auxiliary(Row):
-    """y = x; beside it, while training, a head of its own, whose loss counts `weight` times in the network's.
+    """y = x, with an auxiliary head on x in training, whose loss is added to the network's times `weight`.
 
-    The loss that is trained is L(outputs) + sum of weight L(outputs of the head): so the layers before it get a
-    gradient by a short path. At inference the head is not run.
+    Training minimises L(outputs) + sum of weight L(outputs of the head). So the layers before it get a gradient by a
+    short path. At inference the head is not run.
 
     Parameters
     ----------
     *layers : Layer
-        The head; its outputs have the shape of the network's.
+        The head; its outputs must have the shape of the network's.
     weight : float
         At least 0.
     name : str, optional
@@ -553,12 +552,12 @@ class Auxiliary(Row):
         )
 
     def out_shape(self, shape: Shape) -> Shape:
-        """The shape of the inputs, which are handed on."""
+        """The shape of the inputs, which are passed on unchanged."""
         super().out_shape(shape)
         return shape
 
     def propagate(self, params: Tree, x: Array, ctx: Context) -> Out:
-        """The inputs, and while training the outputs of the head; the pullback adds its gradient."""
+        """The inputs, and in training the outputs of the head; the pullback adds its gradient."""
         if not ctx.training:
             return Out(x, lambda dy: (dy, _zeros(params)), mask=ctx.mask)
         head = super().propagate(params, x, ctx)
@@ -576,7 +575,7 @@ class Auxiliary(Row):
 
 
 def heads_in(layer: Layer) -> Iterator[Auxiliary]:
-    """The auxiliary heads of a network, at whatever depth."""
+    """The auxiliary heads of a network, at any depth."""
     for inner in getattr(layer, "layers", ()):
         if isinstance(inner, Auxiliary):
             yield inner

@@ -29,11 +29,11 @@ class Conv2D(Layer):
     filters : int
         Channels of the outputs.
     kernel, stride, dilation : int or (int, int)
-        Size of the window, its steps, and the steps inside it; down and across.
+        Size of the window, the steps between windows, and the steps inside a window; (vertical, horizontal).
     padding : "valid", "same", int, (int, int) or ((top, bottom), (left, right))
-        Zeros around the image: none; so many that there are ceil(size / stride) outputs; or numbers.
+        Zeros around the image: none for "valid"; for "same" as many as give ceil(size / stride) outputs; or numbers.
     groups : int
-        Into how many parts the channels fall that do not see each other.
+        The number of groups of channels. Each filter reads the channels of one group only.
     activation : str or Activation
         The function f.
     bias : bool
@@ -43,7 +43,7 @@ class Conv2D(Layer):
     Raises
     ------
     ValueError
-        If a number is out of its range; at `init`, if the channels do not divide into the groups, or the window does
+        If a number is out of range; at `init`, if the channels cannot be divided into the groups, or the window does
         not fit into the image.
 
     References
@@ -104,24 +104,24 @@ class Conv2D(Layer):
         return {"weight": first} | ({"bias": Param((self.filters,), self.bias_init, decay=False)} if self.bias else {})
 
     def out_shape(self, shape: Shape) -> Shape:
-        """The number of positions down and across, and the filters."""
+        """The number of rows and columns of positions, and the number of filters."""
         window = self.window(shape)
         if shape[2] % self.groups:
-            raise ValueError(f"{shape[2]} channels do not divide into {self.groups} groups.")
+            raise ValueError(f"{shape[2]} channels cannot be divided into {self.groups} groups.")
         return (*window.output_size(shape[:2]), self.filters)
 
     def multiply_adds(self, shape: Shape) -> int:
-        """One for each output and each weight of its filter."""
+        """One multiply-add for each output and each weight of its filter."""
         return math.prod(self.out_shape(shape)) * math.prod(self.params(shape)["weight"].shape[:-1])
 
     def lower(self, engine: Any, params: Tree, shape: Shape, function: Function | None = None) -> Any:
-        """The layer as an engine prepares it for inference, with another function after it if one is given."""
+        """The layer prepared for inference by an engine, with another function after it if one is given."""
         return engine.convolution(
             params["weight"], params.get("bias"), self.window(shape), self.groups, function or self.function
         )
 
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
-        """The outputs f(z), z the convolution, and their pullback."""
+        """The outputs f(z), where z is the convolution, and their pullback."""
         f, weight, window = self.function, params["weight"], self.window(tuple(x.shape[1:]))
         settings: dict[str, Any] = {"function": f, "window": window, "groups": self.groups}
         z, y = kernels.activated_convolution(x, weight, params.get("bias"), **settings)
@@ -176,7 +176,7 @@ class Conv1D(Layer):
 
     @cached_property
     def flat(self) -> Conv2D:
-        """The same along the width of images one pixel high."""
+        """The same layer along the width of images that are one pixel high."""
         sides = self.padding
         if not isinstance(sides, str):
             sides = ((0, 0), (sides, sides) if isinstance(sides, int) else sides)
@@ -203,18 +203,18 @@ class Conv1D(Layer):
         return params | {"weight": params["weight"]._replace(shape=params["weight"].shape[1:])}
 
     def out_shape(self, shape: Shape) -> Shape:
-        """The number of positions, and the filters."""
+        """The number of positions and of filters."""
         if len(shape) != 2:
-            more = {1: " Of one channel: X[..., None].", 3: " For one example: init(X.shape[1:])."}
+            more = {1: " For one channel, pass X[..., None].", 3: " Pass the shape of one example: init(X.shape[1:])."}
             raise ValueError(f"expects examples of shape (length, channels); got {shape}.{more.get(len(shape), '')}")
         return self.flat.out_shape((1, *shape))[1:]
 
     def multiply_adds(self, shape: Shape) -> int:
-        """One for each output and each weight of its filter."""
+        """One multiply-add for each output and each weight of its filter."""
         return self.flat.multiply_adds((1, *shape))
 
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
-        """The outputs of `Conv2D` on an image one pixel high, and their pullback."""
+        """The outputs of `Conv2D` on images that are one pixel high, and their pullback."""
         xp = namespace(x)
         out = self.flat.forward({**params, "weight": params["weight"][None, ...]}, x[:, None, ...], ctx)
 

@@ -22,15 +22,16 @@ class Dense(Layer):
     Parameters
     ----------
     units : int
-        Features of the outputs.
+        Number of features of the outputs.
     activation : str or Activation
         The function f.
     bias : bool
-        Whether b is there.
+        Whether there is a bias b.
     init : str or Initializer, optional
-        How W starts; the activation decides if None: He's for the ReLU family, LeCun's for selu, else Glorot's.
+        The initial values of W. If None, they follow from the activation: He's for the ReLU family, LeCun's for selu,
+        Glorot's for the others.
     bias_init : str or Initializer
-        How b starts.
+        The initial values of b.
 
     Raises
     ------
@@ -80,11 +81,11 @@ class Dense(Layer):
         return (*shape[:-1], self.units)
 
     def multiply_adds(self, shape: Shape) -> int:
-        """One for each input and each unit."""
+        """One multiply-add for each input and each unit."""
         return math.prod(shape) * self.units
 
     def lower(self, engine: Any, params: Tree, shape: Shape, function: Function | None = None) -> Any:
-        """The layer as an engine prepares it for inference, with another function after it if one is given."""
+        """The layer prepared for inference by an engine, with another function after it if one is given."""
         return engine.dense(params["weight"], params.get("bias"), function or self.function)
 
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:

@@ -1,4 +1,4 @@
-"""Vectors for integers: tokens, categories, anything that is counted and has no order."""
+"""Vectors for integers that stand for tokens, categories or other things without an order."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ class Embedding(Layer):
 
     x: (batch, ...)  W: (count, size)  y: (batch, ..., size)
 
-    The inputs are integers from 0 to `count - 1` of any integer dtype, and stay so. `fit` and `predict` refuse others;
-    where values are not looked at, as by `model(X)`, an integer without a vector gives NaN.
+    The inputs are integers from 0 to `count - 1`, of any integer dtype, which is not converted. `fit` and `predict`
+    refuse other integers. `model(X)` does not check values: there an integer without a vector gives NaN.
 
     Parameters
     ----------
     count : int
-        How many integers there are.
+        The number of different integers.
     size : int
-        Features of each vector.
+        The number of features of each vector.
     padding_index : int, optional
-        The integer that only fills up an example. Its vector is 0 and stays so, and the positions that hold it are
-        masked: a layer such as `GlobalAvgPool` leaves them out.
+        The integer that pads examples to equal length. Its vector is always 0, and its positions are masked, so
+        that layers such as `GlobalAvgPool` leave them out.
     init : str or Initializer, optional
-        How W starts; normal with standard deviation 1 if None.
+        The initial values of W; normal with standard deviation 1 if None.
 
     Raises
     ------
     ValueError
-        If `count` or `size` is below 1, or `padding_index` is none of the integers.
+        If `count` or `size` is below 1, or `padding_index` is not one of the integers.
 
     References
     ----------
@@ -75,7 +75,7 @@ class Embedding(Layer):
 
     @property
     def takes(self) -> Kind:
-        """Integers, each with a vector."""
+        """Integers below `count`."""
         return Kind("integer", self.count)
 
     def params(self, shape: Shape) -> dict[str, Param]:
@@ -85,11 +85,11 @@ class Embedding(Layer):
         return {"weight": Param((self.count, self.size), init)}
 
     def out_shape(self, shape: Shape) -> Shape:
-        """The shape of the inputs, and the features."""
+        """The shape of the inputs with an axis of features."""
         return (*shape, self.size)
 
     def drawn_numbers(self) -> str:
-        """How many vectors of what size."""
+        """The number of vectors and their size."""
         return f" {self.count} × {self.size}"
 
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
@@ -104,11 +104,11 @@ class Embedding(Layer):
         return Out(_where(counts, y), pullback, mask=reduce(both, masks) if masks else None)
 
     def _counts(self, x: Array) -> Any:
-        """Which positions hold no padding; None if there is none."""
+        """True at the positions without padding; None if there is no padding_index."""
         return None if self.padding_index is None else x != self.padding_index
 
 
 def _where(counts: Any, y: Array) -> Array:
-    """The vectors that count; zeros for the others."""
+    """The vectors where the mask is true; zeros elsewhere."""
     xp = namespace(y)
     return y if counts is None else xp.where(counts[..., None], y, xp.zeros_like(y))

@@ -1,4 +1,4 @@
-"""How parameters start: each initializer draws an array from a key, a shape and its fans."""
+"""Initial values of parameters: each initializer draws an array from a key, a shape and its fans."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from nnarray.typing import Array, Device, Namespace, Shape
 
 @dataclass(frozen=True)
 class Initializer:
-    """Draws the first values of a parameter: `draw(key, shape, xp, device)`, in float64 on the host.
+    """Draws the initial values of a parameter: `draw(key, shape, xp, device)`, in float64 on the host.
 
-    A network draws all of its parameters on the host once and moves them as one vector, so that one seed gives the
-    same weights, bit for bit, on every backend.
+    A network draws all parameters once, on the host, and moves them as one vector. So a seed gives bitwise the same
+    weights on every backend.
     """
 
     def draw(self, key: random.Key, shape: Shape, xp: Namespace, device: Device) -> Array:
@@ -27,7 +27,7 @@ class Initializer:
 
 @dataclass(frozen=True)
 class Constant(Initializer):
-    """The same value everywhere."""
+    """The same value for all entries."""
 
     value: float = 0.0
 
@@ -81,7 +81,7 @@ class VarianceScaling(Initializer):
     gain : float
         1 for Glorot and LeCun, 2 for He.
     fan : {"in", "out", "average"}
-        How many numbers each output is a sum of ("in"), how many outputs each input goes into, or their mean.
+        The number of inputs of each output ("in"), the number of outputs of each input ("out"), or their mean.
     distribution : {"uniform", "normal"}
         Uniform on +-sqrt(3 gain / fan), or normal.
 
@@ -131,7 +131,9 @@ class Orthogonal(Initializer):
     def draw(self, key: random.Key, shape: Shape, xp: Namespace, device: Device) -> Array:
         """The factor Q of a normal matrix, in this shape."""
         if len(shape) < 2:
-            raise ValueError(f"an orthogonal start needs at least 2 axes; got shape {shape}. Use 'normal' here.")
+            raise ValueError(
+                f"the orthogonal initializer needs at least 2 axes; got shape {shape}. Use 'normal' instead."
+            )
         rows, columns = math.prod(shape[:-1]), shape[-1]
         tall = (max(rows, columns), min(rows, columns))
         q, r = xp.linalg.qr(random.normal(key, tall, xp=xp, device=device, dtype=xp.float64))
@@ -141,7 +143,7 @@ class Orthogonal(Initializer):
 
 @dataclass(frozen=True)
 class RowOfZeros(Initializer):
-    """As another one draws, but for one row, which is 0."""
+    """The values of another initializer, except for one row, which is 0."""
 
     inner: Initializer
     row: int
@@ -153,7 +155,7 @@ class RowOfZeros(Initializer):
 
 
 def fans(shape: Shape) -> tuple[int, int]:
-    """Fan-in and fan-out of a weight whose last two axes are (inputs, outputs) and whose others are a window."""
+    """Fan-in and fan-out of a weight whose last two axes are (inputs, outputs), and whose other axes are a window."""
     if len(shape) < 2:
         return math.prod(shape), math.prod(shape)
     window = math.prod(shape[:-2])
@@ -190,7 +192,7 @@ ALSO = also(
 
 
 def kept_initializer(init: object) -> Any:
-    """An initializer as settings keep it: a name as the table spells it."""
+    """An initializer in the form that settings store: the name as in the table."""
     return init if isinstance(init, Initializer) else canonical(init, INITIALIZERS, "initializer", ALSO)
 
 

@@ -1,4 +1,4 @@
-"""What begins a network of several inputs: `Inputs`, each through layers of its own, and `Masked`, with a mask."""
+"""First layers of networks with several inputs: `Inputs`, with a layer for each, and `Masked`, with a mask."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from nnarray.typing import Array, Shape, Tree
 
 @dataclass(frozen=True, init=False)
 class Inputs(Branches):
-    """y = (f_a(x_a), f_b(x_b), ...): each input, known by its name, goes through a layer of its own.
+    """y = (f_a(x_a), f_b(x_b), ...): each named input goes through its own layer.
 
-    It begins a network whose X is a mapping of named arrays, X = {"a": x_a, "b": x_b}, and whose shape is one of named
-    shapes. The outputs stand side by side on the last axis, or are added.
+    It is the first layer of a network whose X is a mapping of arrays, X = {"a": x_a, "b": x_b}, and whose shape is a
+    mapping of shapes. The outputs are concatenated along the last axis, or added.
 
     Parameters
     ----------
     layers : mapping of str to Layer
-        A layer for each input, by its name; a `Network` where an input goes through several.
+        A layer for each input, by name. Several layers for an input are a `Network`.
     join : {"concat", "add"}
         Concatenate the features, or add.
     name : str, optional
@@ -33,7 +33,7 @@ class Inputs(Branches):
     Raises
     ------
     TypeError, ValueError
-        If `layers` is no mapping, or `join` is neither; at `init`, if the shapes of the outputs do not fit together.
+        If `layers` is not a mapping, `join` is neither, or, at `init`, the shapes of the outputs do not fit together.
 
     Examples
     --------
@@ -54,17 +54,17 @@ class Inputs(Branches):
         super().__init__(*layers.values(), join=join, name=name, recompute=recompute)
         for each in layers:
             if not isinstance(each, str) or not each or "." in each:
-                raise ValueError(f"the name of an input must be a text without a dot; got {shown(each)}.")
+                raise ValueError(f"the name of an input must be a string without a dot; got {shown(each)}.")
         settle(self, names=tuple(layers))
 
     @classmethod
     def of_parts(cls, layers: Sequence[Layer], names: Sequence[str], settings: dict[str, Any]) -> Self:
-        """The composite whose fields these are."""
+        """The composite with these fields."""
         return cls(dict(zip(names, layers, strict=True)), **settings)
 
     @property
     def takes(self) -> Takes:
-        """What each of the layers takes, by the name of its input."""
+        """The kind of each input, by name."""
         return {name: layer.takes or REAL for name, layer in self.named_layers}
 
     def part(self, x: Any, name: str) -> Any:
@@ -78,11 +78,11 @@ class Inputs(Branches):
 
 @dataclass(frozen=True, init=False)
 class Masked(Row):
-    """y = f_n(... f_1(x)), for inputs of which some positions do not count: X = {"values": x, "mask": m}.
+    """y = f_n(... f_1(x)) for inputs with masked positions: X = {"values": x, "mask": m}.
 
-    m is true where x counts; m has the axes of x after the batch axis, or the first ones of them. Layers that treat
-    each position by itself keep the mask, `GlobalAvgPool` uses it, `Flatten` puts 0 where it is false, and layers that
-    would let the other positions count refuse it.
+    The mask m is true at the positions that count, and false at those to ignore. It has the axes of x after the batch
+    axis, or the first of these axes. Layers that treat each position by itself pass the mask on. `GlobalAvgPool` uses
+    it. `Flatten` sets entries to 0 where it is false. All other layers raise an error.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ class Masked(Row):
 
     @property
     def takes(self) -> Takes:
-        """What the first layer takes, and truth values."""
+        """The kind of inputs of the first layer, and truth values."""
         return {"values": super().takes or REAL, "mask": BOOLEAN}
 
     def shapes(self, shape: Any) -> Iterator[tuple[str, Layer, Shape]]:
@@ -114,13 +114,11 @@ class Masked(Row):
         """The shape of the last layer's outputs."""
         values, mask = shape["values"], shape["mask"]
         if not mask or values[: len(mask)] != mask:
-            raise ValueError(
-                f"the mask must have the axes of the values, {values}, or the first ones of them; got {mask}."
-            )
+            raise ValueError(f"the mask must have the axes of the values, {values}, or the first of these; got {mask}.")
         return super().out_shape(values)
 
     def propagate(self, params: Tree, x: Any, ctx: Context) -> Out:
-        """Forward through the layers with the mask in their context."""
+        """The forward pass through the layers, with the mask in their context."""
         out = super().propagate(params, x["values"], ctx._replace(mask=x["mask"]))
 
         def pullback(dy: Any, *dheads: Array) -> tuple[Any, Tree]:

@@ -1,4 +1,4 @@
-"""What a network takes: one array, or a mapping of named ones, each of a shape and of a kind of numbers."""
+"""The inputs of a network: one array, or a mapping of named ones, each with a shape and a kind of numbers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Kind:
     Raises
     ------
     TypeError, ValueError
-        If there is no such kind, or `below` is no bound of integers.
+        If there is no such kind, or `below` is given for another kind than integers.
     """
 
     name: str = "real"
@@ -33,7 +33,7 @@ class Kind:
             return
         integer(self.below, "below", 1, usual=1000)
         if self.name != "integer":
-            raise ValueError(f"below is a bound of integers; got it for {self}. Leave it out.")
+            raise ValueError(f"below is a bound for integers only; got it for {self}. Leave it out.")
 
     def __str__(self) -> str:
         if self.name == "integer" and self.below is not None:
@@ -45,7 +45,7 @@ REAL = Kind()
 BOOLEAN = Kind("boolean")
 
 Takes: TypeAlias = "Kind | Mapping[str, Any] | None"
-"""What a layer takes: a kind, a mapping of names to what each takes, or None for whatever it is given."""
+"""The kind of inputs of a layer: a kind, a mapping of names to kinds, or None if it accepts every kind."""
 
 
 class Spec(NamedTuple):
@@ -56,26 +56,26 @@ class Spec(NamedTuple):
 
 
 def specs(takes: Takes, shape: Any, where: str = "") -> Any:
-    """The `Spec` of an input of this shape; of a mapping, those of all its inputs, by name.
+    """The `Spec` of an input of this shape; for a mapping, the specs of all inputs, by name.
 
     Raises
     ------
     ValueError
-        If the names differ, or one of the two is a mapping and the other is not.
+        If the names differ, or only one of the two is a mapping.
     TypeError
-        If a layer says that it takes something else.
+        If `takes` of a layer is something else.
     """
     at = f" at {where!r}" if where else ""
     if not isinstance(takes, Mapping):
         if isinstance(shape, Mapping):
             raise ValueError(
-                f"the network takes one array{at}; got the shapes of {', '.join(map(shown, shape))}. Give the shape of "
+                f"the network takes one array{at}; got the shapes of {', '.join(map(shown, shape))}. Pass the shape of "
                 f"one example, or begin the network with nn.Inputs."
             )
         if not isinstance(takes, Kind | None):
             raise TypeError(
-                f"a layer takes an nn.Kind, a mapping of names to such, or None{at}; got {shown(takes)}. For tokens: "
-                f'nn.Kind("integer", below=1000).'
+                f"takes of a layer must be an nn.Kind, a mapping of names to kinds, or None{at}; got {shown(takes)}. "
+                f'For tokens, use nn.Kind("integer", below=1000).'
             )
         return Spec(shape, takes or REAL)
     if not isinstance(shape, Mapping) or set(shape) != set(takes):
@@ -87,14 +87,14 @@ def specs(takes: Takes, shape: Any, where: str = "") -> Any:
 
 
 def mapped(function: Callable[..., Any], wanted: Any, *inputs: Any) -> Any:
-    """`function(spec, x, ...)` of each input, by name where there are several."""
+    """`function(spec, x, ...)` for each input, by name if there are several."""
     if isinstance(wanted, Spec):
         return function(wanted, *inputs)
     return {name: mapped(function, each, *(x[name] for x in inputs)) for name, each in wanted.items()}
 
 
 def same_kind(kinds: list[Takes]) -> tuple[bool, Takes]:
-    """Whether one array can be all of these at once, and what it then is."""
+    """Whether one array can be of all these kinds, and the kind that it then has."""
     known = [each for each in kinds if each is not None]
     if not known or any(isinstance(each, Mapping) for each in known):
         return len(known) < 2, known[0] if known else None
@@ -104,7 +104,7 @@ def same_kind(kinds: list[Takes]) -> tuple[bool, Takes]:
 
 
 def arrays_in(x: Any) -> Iterator[Array]:
-    """The arrays of an input: itself, or those of a mapping, in its order."""
+    """The arrays of an input: the array itself, or those of a mapping, in its order."""
     if not isinstance(x, Mapping):
         yield x
         return
@@ -113,19 +113,19 @@ def arrays_in(x: Any) -> Iterator[Array]:
 
 
 def example_of(x: Any) -> Any:
-    """The shape of one example of an input, without the batch axis; of a mapping, those of all its inputs."""
+    """The shape of one example, without the batch axis; for a mapping, the shapes of all inputs."""
     return {name: example_of(each) for name, each in x.items()} if isinstance(x, Mapping) else tuple(x.shape[1:])
 
 
 def both(one: Array, other: Array) -> Array:
-    """Where two masks are true; one with fewer axes counts for all positions along the others."""
+    """True where two masks are true; a mask with fewer axes is repeated along the others."""
     xp, axes = namespace(one), max(one.ndim, other.ndim)
     one, other = (xp.reshape(each, (*each.shape, *[1] * (axes - each.ndim))) for each in (one, other))
     return xp.logical_and(one, other)
 
 
 def words(takes: Takes) -> str:
-    """What a layer takes, for an error."""
+    """The kind of inputs of a layer, for an error."""
     if isinstance(takes, Mapping):
         return "inputs by name, " + ", ".join(map(shown, takes))
     return str(takes or REAL)

@@ -1,4 +1,4 @@
-"""Layers that keep signals at their size: batch, layer and local response normalisation."""
+"""Layers that normalise signals: batch, layer and local response normalisation."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def _scale_and_shift(channels: int) -> dict[str, Param]:
 
 @dataclass(frozen=True)
 class BatchNorm(Layer):
-    """y = w (x - mean) / sqrt(variance + epsilon) + b, each channel on its own.
+    """y = w (x - mean) / sqrt(variance + epsilon) + b, for each channel separately.
 
-    While training, mean and variance are those of the batch, over all axes but the last, and the state follows them:
-    state <- (1 - momentum) state + momentum (batch's), with the unbiased variance. At inference they are the state.
+    In training, mean and variance are those of the batch, over all axes but the last. The state is their running mean:
+    state <- (1 - momentum) state + momentum (batch's), with the unbiased variance. At inference, the state is used.
 
     x: (batch, ..., channels)  w, b, mean, variance: (channels,)
 
@@ -37,7 +37,7 @@ class BatchNorm(Layer):
     Raises
     ------
     ValueError
-        If a number is out of range; while training, if a channel has a single entry, whose variance is not defined.
+        If a number is out of range, or in training, if a channel has a single entry, whose variance is not defined.
 
     References
     ----------
@@ -77,11 +77,11 @@ class BatchNorm(Layer):
         return shape
 
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
-        """The normalised inputs, their pullback, and while training the new running statistics."""
+        """The normalised inputs, their pullback, and in training the new running statistics."""
         return self._train(params, x, ctx) if ctx.training else self._infer(params, x, ctx)
 
     def scale_and_shift(self, params: Tree, state: Tree) -> tuple[Array, Array]:
-        """What each channel is multiplied by at inference, and what is added to it."""
+        """The factor and the summand of each channel at inference."""
         scale: Array = params["weight"] / namespace(params["weight"]).sqrt(state["variance"] + self.epsilon)
         return scale, params["bias"] - state["mean"] * scale
 
@@ -99,7 +99,7 @@ class BatchNorm(Layer):
         w, axes, count = params["weight"], tuple(range(x.ndim - 1)), math.prod(x.shape[:-1])
         if count < 2:
             raise ValueError(
-                f"BatchNorm cannot train on {count} entry a channel (a batch of shape {tuple(x.shape)}): there is no "
+                f"BatchNorm cannot train on {count} entry per channel (a batch of shape {tuple(x.shape)}): it has no "
                 f"variance. Train on batches of at least two examples."
             )
         z, inverse, mean, variance = kernels.normalise(x, axes=axes, epsilon=self.epsilon)
@@ -179,7 +179,7 @@ class LocalResponseNorm(Layer):
     Parameters
     ----------
     size : int
-        How many channels are neighbours, size // 2 of them before.
+        The number of neighbouring channels, of which size // 2 are before c.
     alpha, beta, k : float
 
     References

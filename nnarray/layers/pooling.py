@@ -18,17 +18,17 @@ from nnarray.typing import Array, Shape, Tree
 
 @dataclass(frozen=True)
 class _Pool2D(Layer):
-    """What both kinds have: a window over images, channels last.
+    """The settings of both kinds: a window over images, channels last.
 
     Parameters
     ----------
     kernel : int or (int, int)
     stride : int or (int, int), optional
-        As large as the window if None.
+        The size of the window if None.
     padding : "valid", "same" or numbers
         As for `Conv2D`.
     ceil : bool
-        Whether a last window may reach out of the image.
+        Whether the last window may extend beyond the image.
     """
 
     family = "pooling"
@@ -56,30 +56,30 @@ class _Pool2D(Layer):
         plain = sides_of(kind, shape, window.size, window.stride, self.padding)
         if any(max(pads) >= size for pads, size in zip(plain, window.size, strict=True)):
             raise ValueError(
-                f"{kind} padding must be smaller than the window, {window.size}; got {shown(self.padding)}. A window "
-                f"that lies in the padding sees nothing of the image."
+                f"{kind} padding must be smaller than the window, {window.size}; got {shown(self.padding)}. Otherwise "
+                f"a window could lie in the padding only."
             )
         return window
 
     def out_shape(self, shape: Shape) -> Shape:
-        """The number of positions down and across, and the channels."""
+        """The number of rows and columns of positions, and the channels."""
         return (*self.window(shape).output_size(shape[:2]), shape[2])
 
 
 @dataclass(frozen=True)
 class MaxPool2D(_Pool2D):
-    """y[n, p, q, c] = max over i, j of x[n, p s + i, q s + j, c]; padding never wins.
+    """y[n, p, q, c] = max over i, j of x[n, p s + i, q s + j, c]; padding is ignored.
 
     x: (batch, height, width, channels)  y: (batch, rows, columns, channels)
 
     Parameters
     ----------
     kernel, stride, padding, ceil
-        The window; `stride=None` is as large as the window, and `ceil` lets the last one reach out of the image.
+        The window. `stride=None` is the size of the window. With `ceil`, the last window may extend beyond the image.
 
     Notes
     -----
-    The gradient goes to the first of equal entries.
+    Of equal entries, the first gets the gradient.
 
     Examples
     --------
@@ -91,11 +91,11 @@ class MaxPool2D(_Pool2D):
     drawn_as = "max"
 
     def lower(self, engine: Any, params: Tree, shape: Shape) -> Any:
-        """The layer as an engine prepares it for inference."""
+        """The layer prepared for inference by an engine."""
         return engine.max_pool(self.window(shape))
 
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
-        """The largest entry of each window; the pullback hands dy on to it."""
+        """The largest entry of each window; the pullback passes dy to it."""
         window = self.window(tuple(x.shape[1:]))
         y = kernels.max_pool(x, window=window)
 
@@ -114,9 +114,9 @@ class AvgPool2D(_Pool2D):
     Parameters
     ----------
     kernel, stride, padding, ceil
-        The window; `stride=None` is as large as the window, and `ceil` lets the last one reach out of the image.
+        The window. `stride=None` is the size of the window. With `ceil`, the last window may extend beyond the image.
     count_padding : bool
-        Whether the zeros of the padding count in the mean. What `ceil` adds never counts.
+        Whether the mean includes the zeros of the padding. It never includes the part that `ceil` adds.
 
     Examples
     --------
@@ -141,7 +141,7 @@ class AvgPool2D(_Pool2D):
         return Out(y, pullback)
 
     def _counts(self, x: Array, window: Window) -> Array:
-        """How many entries each window averages over, shape (rows, columns, 1)."""
+        """The number of entries in the mean of each window, shape (rows, columns, 1)."""
         plain = sides_of("AvgPool2D", x.shape[1:], window.size, window.stride, self.padding)
         axes = zip(window.size, window.stride, window.padding, plain, x.shape[1:3], strict=True)
         down, across = (_along(x, *axis, counted=self.count_padding) for axis in axes)
@@ -158,9 +158,9 @@ def _along(
     *,
     counted: bool,
 ) -> Array:
-    """How many entries of each window along one axis lie in the image, or in its plain padding if that counts.
+    """The number of entries of each window along one axis that lie in the image, or in the padding if that counts.
 
-    Computed on the device of `like`: a list would have to be copied to it in each step.
+    It is computed on the device of `like`: a list would have to be copied there in each step.
     """
     xp, device = namespace(like), device_of(like)
     low, high = (-plain[0], length + plain[1]) if counted else (0, length)
@@ -176,7 +176,7 @@ def _along(
 class AdaptiveAvgPool2D(Layer):
     """y[n, p, q, c] = mean of x[n, i, j, c] over floor(p h / h') <= i < ceil((p + 1) h / h'), and likewise j.
 
-    Images of any size become h' x w'. Each output is the mean over its part of the image; the parts may overlap.
+    Images of any size become h' x w'. Each output is the mean over a part of the image; the parts may overlap.
 
     x: (batch, h, w, channels)  y: (batch, h', w', channels)
 
@@ -208,7 +208,7 @@ class AdaptiveAvgPool2D(Layer):
         return (*pair(self.places, "places"), shape[2])
 
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
-        """The means, as two matrix products; the pullback takes the transposed ones."""
+        """The means, as two matrix products; the pullback uses the transposed matrices."""
         down, across = pair(self.places, "places")
         left, right = _mean_weights(x, x.shape[1], down), _mean_weights(x, x.shape[2], across)
 
@@ -219,9 +219,9 @@ class AdaptiveAvgPool2D(Layer):
 
 
 def _mean_weights(like: Array, size: int, outputs: int) -> Array:
-    """The matrix, shape (outputs, size), whose rows take the mean over the part of an axis that an output sees.
+    """The matrix, shape (outputs, size), whose rows average over the part of an axis that belongs to an output.
 
-    Computed on the device of `like`, in its dtype.
+    It is computed on the device of `like`, in its dtype.
     """
     xp, device = namespace(like), device_of(like)
     i = xp.arange(outputs, dtype=xp.int32, device=device)[:, None]
@@ -242,8 +242,8 @@ def _both_ways(left: Array, x: Array, right: Array) -> Array:
 class GlobalAvgPool(Layer):
     """y[n, c] = mean of x[n, ..., c] over all positions.    x: (batch, ..., channels)  y: (batch, channels).
 
-    Where there is a mask, over the positions that count: y[n, c] = sum of m[n, ...] x[n, ..., c] / sum of m[n, ...]; 0
-    for an example without any.
+    With a mask m, it is the mean over the positions that count: y[n, c] = sum of m[n, ...] x[n, ..., c] / sum of
+    m[n, ...], or 0 if no position of an example counts.
 
     References
     ----------
@@ -281,7 +281,7 @@ class GlobalAvgPool(Layer):
 
 
 def _masked_mean(x: Array, mask: Array) -> Out:
-    """The mean over the positions that count; what stands at the others does not matter, not even NaN."""
+    """The mean over the positions that count; values at the others have no effect, not even NaN."""
     if mask.shape != x.shape[:-1]:
         raise ValueError(
             f"the mask must have the shape of the positions, {tuple(x.shape[:-1])}; got {tuple(mask.shape)}."

@@ -1,4 +1,4 @@
-"""Layers that make training harder so that the network generalises better."""
+"""Layers that regularise: they perturb training, so that the network generalises better."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from nnarray.typing import Array, Tree
 
 @dataclass(frozen=True)
 class Dropout(Layer):
-    """While training, each entry is 0 with probability `rate`, else x / (1 - rate); at inference y = x.
+    """In training, y is 0 with probability `rate`, else x / (1 - rate), for each entry; at inference y = x.
 
     Parameters
     ----------
     rate : float
         0 <= rate < 1. The mask has a resolution of 2**-32 and is drawn on the device of x.
     spatial : bool
-        Whether whole channels of an example are dropped, (batch, ..., channels): neighbours in an image are so alike
-        that a dropped entry could be read off the next one [2]_.
+        Whether whole channels of an example are dropped, (batch, ..., channels). Neighbouring pixels are so similar
+        that dropping single entries hides little [2]_.
 
     Raises
     ------
@@ -55,7 +55,7 @@ class Dropout(Layer):
         return f" {self.rate:g}"
 
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
-        """The inputs, while training times a random mask; the pullback uses the same mask."""
+        """The inputs, in training times a random mask; the pullback uses the same mask."""
         if not ctx.training or self.rate == 0:
             return Out(x, lambda dy: (dy, {}))
         xp, scale = namespace(x), 1.0 / (1.0 - self.rate)

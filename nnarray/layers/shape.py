@@ -15,14 +15,14 @@ from nnarray.typing import Array, Shape, Tree
 
 @dataclass(frozen=True)
 class Reshape(Layer):
-    """Each example in another shape, entries in the same order.    x: (batch, ...)  y: (batch, *shape).
+    """Each example in another shape, with its entries in the same order.    x: (batch, ...)  y: (batch, *shape).
 
-    Where there is a mask, what does not count becomes 0, and the mask ends here: positions become features.
+    With a mask, masked entries become 0, and the outputs have no mask: positions become features.
 
     Parameters
     ----------
     shape : tuple of int
-        Without the batch axis; one entry may be -1 and follows from the others.
+        Without the batch axis. One entry may be -1, which is replaced by the size that follows from the others.
 
     Raises
     ------
@@ -43,7 +43,7 @@ class Reshape(Layer):
 
     @property
     def takes(self) -> None:
-        """Whatever there is: no number changes."""
+        """None: the layer accepts every kind of numbers."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -56,7 +56,7 @@ class Reshape(Layer):
             raise ValueError(f"Reshape shape may hold -1 once; got {self.shape}.")
 
     def out_shape(self, shape: Shape) -> Shape:
-        """The shape, with -1 replaced by what follows from the others."""
+        """The shape, with -1 replaced by the size that follows from the others."""
         size, known = math.prod(shape), math.prod(n for n in self.shape if n != -1)
         if -1 in self.shape and known and size % known == 0:
             return tuple(size // known if n == -1 else n for n in self.shape)
@@ -65,7 +65,7 @@ class Reshape(Layer):
         return self.shape
 
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
-        """The inputs in the new shape; the pullback gives dy the old one."""
+        """The inputs in the new shape; the pullback returns dy in the old one."""
         xp, before, mask = namespace(x), x.shape, ctx.mask
 
         def pullback(dy: Array) -> tuple[Array, Tree]:
@@ -75,7 +75,7 @@ class Reshape(Layer):
 
 
 def _where(mask: Array | None, x: Array) -> Array:
-    """What counts; zeros for the rest."""
+    """The entries where the mask is true; zeros elsewhere."""
     if mask is None:
         return x
     xp = namespace(x)

@@ -1,4 +1,4 @@
-"""How settings of sliding windows are written, and the window that they mean for an image."""
+"""Settings of sliding windows, and the window that they give for an image."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ Sides: TypeAlias = str | int | tuple[Any, Any]
 
 
 def pair(value: Any, name: str, least: int = 1) -> tuple[int, int]:
-    """One number for down and across, or two."""
+    """A pair (vertical, horizontal) from one number or two."""
     both = value if isinstance(value, tuple | list) else (value, value)
     if len(both) != 2:
-        raise ValueError(f"{name} must be a number or two, down and across; got {shown(value)}.")
+        raise ValueError(f"{name} must be one number, or two for (vertical, horizontal); got {shown(value)}.")
     return integer(both[0], name, least, usual=least), integer(both[1], name, least, usual=least)
 
 
 def kept_pair(value: Any, name: str, least: int = 1) -> Pair:
-    """As settings keep it: one number if one is given, else two."""
+    """The form that settings store: one number if one is given, else two."""
     both = pair(value, name, least)
     return both if isinstance(value, tuple | list) else both[0]
 
 
 def kept_sides(padding: Any, layer: str) -> Sides:
-    """Padding as settings keep it.
+    """Padding in the form that settings store.
 
     Raises
     ------
     TypeError, ValueError
-        If it is not "valid", "same", a number, or two, each of which may be two again.
+        If it is not "valid", "same", a number, or two numbers or pairs of numbers.
     """
     if isinstance(padding, str) and padding in ("valid", "same"):
         return padding
@@ -47,7 +47,7 @@ def kept_sides(padding: Any, layer: str) -> Sides:
 
 
 def drawn_window(size: Any, stride: Any) -> str:
-    """The numbers of a window as figures show them, such as " 3×3 / 2"."""
+    """The numbers of a window in figures, such as " 3×3 / 2"."""
     sizes, steps = size if isinstance(size, tuple) else (size, size), size if stride is None else stride
     return f" {'×'.join(map(str, sizes))}" + (f" / {steps}" if steps != 1 else "")
 
@@ -57,28 +57,31 @@ def placed(
 ) -> Window:
     """The window for images of this shape.
 
-    With `ceil`, positions are rounded upwards: a last window may reach out of the image, but begins inside it or
-    its padding before (as in PyTorch).
+    With `ceil`, the number of positions is rounded up: the last window may extend beyond the image, but begins inside
+    it or in the padding before it (as in PyTorch).
     """
     if len(shape) != 3:
-        more = {2: " Of one channel: X[..., None].", 4: " For one example: init(X.shape[1:])."}
+        more = {2: " For one channel, pass X[..., None].", 4: " Pass the shape of one example: init(X.shape[1:])."}
         raise ValueError(f"expects examples of shape (height, width, channels); got {shape}.{more.get(len(shape), '')}")
     k, s, d = pair(size, f"{layer} kernel"), pair(stride, f"{layer} stride"), pair(dilation, f"{layer} dilation")
-    d = (d[0] if k[0] > 1 else 1, d[1] if k[1] > 1 else 1)  # it lies between entries; PyTorch may crash where it cannot
+    d = (
+        d[0] if k[0] > 1 else 1,
+        d[1] if k[1] > 1 else 1,
+    )  # a dilation has no effect on a window of 1; PyTorch may crash
     reach = [dd * (kk - 1) + 1 for dd, kk in zip(d, k, strict=True)]
     sides = sides_of(layer, shape, (reach[0], reach[1]), s, padding)
     if ceil:
         sides = [_upwards(n, r, each, step) for n, r, each, step in zip(shape, reach, sides, s, strict=False)]
     window = Window(k, s, (sides[0], sides[1]), d)
     if min(window.output_size(shape[:2])) < 1:
-        raise ValueError(f"a window that reaches {reach[0]} x {reach[1]} does not fit into images of shape {shape}.")
+        raise ValueError(f"a window of {reach[0]} x {reach[1]} positions does not fit into images of shape {shape}.")
     return window
 
 
 def sides_of(
     layer: str, shape: Shape, reach: tuple[int, int], stride: tuple[int, int], padding: Any
 ) -> list[tuple[int, int]]:
-    """The padding before and after, down and across."""
+    """The padding before and after, vertical and horizontal."""
     return [_sides(layer, padding, axis, shape[axis], reach[axis], stride[axis]) for axis in (0, 1)]
 
 

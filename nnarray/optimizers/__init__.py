@@ -1,4 +1,4 @@
-"""Optimizers: one update of the one vector of parameters."""
+"""Optimizers: rules that update the vector of parameters."""
 
 # pyright: reportUnusedImport=false
 
@@ -39,20 +39,20 @@ ALSO = also(
 
 
 def optimizer_named(optimizer: Any) -> Minimiser:
-    """The optimizer of that name with its usual settings, or the one given."""
+    """The optimizer of that name with its default settings, or the one given."""
     if isinstance(optimizer, Minimiser):
         return optimizer
     if isinstance(optimizer, type) and issubclass(optimizer, Minimiser):
         return optimizer()
     if callable(optimizer):
         raise TypeError(
-            f"an optimizer is a name or an nn.Optimizer, such as nn.Adam(0.01); got {shown(optimizer)}. A rule of your "
-            f"own is the method apply of a class derived from nn.Optimizer."
+            f"an optimizer must be a name or an nn.Optimizer, such as nn.Adam(0.01); got {shown(optimizer)}. For a "
+            f"rule of your own, derive a class from nn.Optimizer and define its method apply."
         )
     return named(optimizer, OPTIMIZERS, "optimizer", ALSO)()
 
 
 def stepwise(optimizer: Any) -> bool:
-    """Whether an optimizer takes steps on batches: one that is given, its class, or its name."""
+    """Whether an optimizer, given itself, as its class or by name, takes steps on batches."""
     name = spelled(optimizer, OPTIMIZERS, ALSO)
     return getattr(OPTIMIZERS[name] if name else optimizer, "stepwise", True)

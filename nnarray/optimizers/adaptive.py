@@ -1,4 +1,4 @@
-"""Optimizers with a step length for each entry, from the size of its gradients so far."""
+"""Optimizers with a step length for each entry, which follows from the size of its gradients so far."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from nnarray.typing import Array
 
 @dataclass(frozen=True, repr=False)
 class Moments(Optimizer):
-    """What Adam and its relatives share: running means of g and of its square, with a start from 0 to undo."""
+    """The base of Adam and its variants: running means of g and of its square, corrected for their start at 0."""
 
     lr: float | Schedule = 1e-3
     beta1: float = 0.9
@@ -56,7 +56,7 @@ class Adam(Moments):
     epsilon : float
         Above 0.
     amsgrad : bool
-        Whether the largest v so far takes its place [2]_.
+        Whether the largest v so far is used instead of v [2]_.
 
     References
     ----------
@@ -103,7 +103,7 @@ class NAdam(Moments):
     epsilon : float
         Above 0.
     momentum_decay : float
-        How fast the momentum grows from half of `beta1` to all of it.
+        How fast the momentum grows from half of `beta1` to `beta1`.
 
     References
     ----------
@@ -147,9 +147,9 @@ class NAdam(Moments):
 
 @dataclass(frozen=True, repr=False)
 class RAdam(Moments):
-    """Adam whose first steps, with few squares of gradients to trust, are short: no warm-up is needed.
+    """Adam with short first steps, as v is unreliable after few gradients: no warm-up is needed.
 
-    theta <- theta - lr m' r / (sqrt(v') + epsilon), r from 0 to 1; - lr m' in the first few steps.
+    theta <- theta - lr m' r / (sqrt(v') + epsilon), with r from 0 to 1; theta <- theta - lr m' in the first few steps.
 
     Parameters
     ----------
@@ -249,7 +249,7 @@ class Adagrad(Optimizer):
 class Adadelta(Optimizer):
     """v <- a v + (1 - a) g^2;  d = sqrt(c + epsilon) / sqrt(v + epsilon) g;  c <- a c + (1 - a) d^2.
 
-    theta <- theta - lr d: the steps so far say how long the next one is.
+    theta <- theta - lr d: the length of a step follows from the steps before it.
 
     Parameters
     ----------

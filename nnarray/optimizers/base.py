@@ -1,4 +1,4 @@
-"""What all optimizers share: a gradient goes through transforms, and the rule at their end takes the step."""
+"""The base class of optimizers: a gradient goes through transforms, and then the rule takes the step."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from nnarray.schedules import Schedule, schedule
 from nnarray.typing import Array
 
 IF_SET = {"shown": "if set"}
-"""Of a field that `repr` leaves out where it has its usual value."""
+"""Metadata of a field that `repr` leaves out if it has its default value."""
 
 
 class Minimiser:
-    """What training asks of an optimizer, whatever way it takes."""
+    """What training needs to know of every optimizer."""
 
     weight_decay: float
     stepwise = True
-    """Whether it takes steps on batches; else it takes all examples at once, and finds its own steps."""
+    """Whether it takes steps on batches. If not, it takes all examples at once, and chooses its own steps."""
     decoupled = False
-    """Whether weight decay shrinks the weights themselves, and is no gradient of a penalty."""
+    """Whether weight decay is decoupled: it shrinks the weights directly, not through the gradient of a penalty."""
 
     @property
     def penalty(self) -> float:
@@ -39,12 +39,12 @@ class Minimiser:
 
 @dataclass(frozen=True, repr=False)
 class Optimizer(Minimiser):
-    """Settings of a rule theta <- theta - rate d(g); what it remembers (its slots) goes in and comes out.
+    """Settings of a rule theta <- theta - rate d(g). Its memory, the slots, is an argument and a result of each step.
 
     The gradient g goes through `transforms` first: freezing, clipping, weight decay.
 
-    One of your own defines `apply`, and `slot_names` if it remembers vectors. If it needs to know where each parameter
-    lies, it defines `apply_in` instead.
+    An optimizer of your own defines `apply`, and `slot_names` if it has slots. If it needs the position of each
+    parameter in theta, it defines `apply_in` instead.
 
     Parameters
     ----------
@@ -54,14 +54,14 @@ class Optimizer(Minimiser):
         Adds `weight_decay * w` to the gradient of weights, not of biases: the gradient of an L2 penalty
         `weight_decay / 2 * sum of w^2`.
     clip_norm : float, optional
-        A longer gradient is shortened to this Euclidean norm.
+        The largest Euclidean norm of the gradient; a longer gradient is scaled down to it.
     clip_value : float, optional
-        Each entry of the gradient is kept between -clip_value and clip_value, before `clip_norm`.
+        Each entry of the gradient is limited to -clip_value and clip_value, before `clip_norm`.
 
     Raises
     ------
     ValueError
-        If a number is out of its range.
+        If a number is out of range.
     """
 
     lr: float | Schedule
@@ -71,7 +71,7 @@ class Optimizer(Minimiser):
 
     slot_names = ()
     kernel: ClassVar[Update | None] = None
-    """The rule, if it is an elementwise kernel of theta, the gradient and the slots; its settings are fields."""
+    """The rule, if it is an elementwise kernel of theta, the gradient and the slots; its settings are the fields."""
 
     def __post_init__(self) -> None:
         numbers_of_python(self)
@@ -87,7 +87,7 @@ class Optimizer(Minimiser):
 
     @property
     def transforms(self) -> tuple[Transform, ...]:
-        """What the gradient goes through before the rule, in this order."""
+        """The transforms of the gradient before the rule, in this order."""
         decay = DecoupledDecay if self.decoupled else Decay
         return (
             Freeze(),
@@ -98,17 +98,17 @@ class Optimizer(Minimiser):
 
     @property
     def is_one_kernel(self) -> bool:
-        """Whether the numbers of a step go into its kernel and nowhere else."""
+        """Whether only its kernel uses the numbers of a step."""
         whole = type(self).apply is Optimizer.apply and type(self).apply_in is Optimizer.apply_in
         return whole and self.kernel is not None and not (self.decoupled and self.weight_decay)
 
     @property
     def all_slot_names(self) -> tuple[str, ...]:
-        """The names of what the rule and its transforms remember."""
+        """The names of the slots of the rule and of its transforms."""
         return (*self.slot_names, *(name for stage in self.transforms for name in stage.slot_names))
 
     def slots(self, theta: Array, layout: Layout | None = None) -> Slots:
-        """What the rule and its transforms remember, at its start."""
+        """The initial slots of the rule and of its transforms."""
         own: Slots = {name: namespace(theta).zeros_like(at_least_float32(theta)) for name in self.slot_names}
         for stage in self.transforms:
             own |= stage.init(layout, theta)
@@ -117,12 +117,12 @@ class Optimizer(Minimiser):
     def numbers(self, rate: float, step: int) -> dict[str, Any]:
         """The numbers that change from step to step (counted from 1), computed on the host.
 
-        In a training of precision "float16", `step` is an array of shape (), and so are numbers made of it.
+        With precision "float16", `step` is an array of shape (), and so are numbers computed from it.
         """
         return {"rate": rate}
 
     def apply(self, theta: Array, gradient: Array, slots: Slots, numbers: dict[str, Any]) -> tuple[Array, Slots]:
-        """The rule itself: by default what its `kernel` computes. May consume its array arguments."""
+        """The rule itself: by default, its `kernel`. May consume its array arguments."""
         if self.kernel is None:
             raise NotImplementedError(
                 f"{type(self).__name__} needs a method apply(self, theta, gradient, slots, numbers), which returns "
@@ -134,7 +134,7 @@ class Optimizer(Minimiser):
         return theta, dict(zip(self.slot_names, vectors, strict=True))
 
     def apply_in(self, theta: Array, gradient: Array, slots: Slots, info: Info) -> tuple[Array, Slots]:
-        """As `apply`, for a rule that sees where each parameter lies in theta. May consume its array arguments."""
+        """As `apply`, for a rule that needs the position of each parameter. May consume its array arguments."""
         return self.apply(theta, gradient, slots, info.numbers)
 
     def update(
@@ -148,7 +148,7 @@ class Optimizer(Minimiser):
         decays: Array | None = None,
         frozen: Array | None = None,
     ) -> tuple[Array, Slots]:
-        """One step: the gradient through the transforms, then the rule. Consumes its array arguments.
+        """One step: the transforms of the gradient, then the rule. Consumes its array arguments.
 
         Parameters
         ----------
@@ -156,18 +156,18 @@ class Optimizer(Minimiser):
         slots : dict of arrays, from `slots` or the step before
         numbers : dict, from `numbers`
         layout : Layout, optional
-            Where each parameter lies; one parameter fills theta if None.
+            The position of each parameter in theta; if None, theta is a single parameter.
         decays : array of 0 and 1, dtype of theta, shape (size,), optional
-            Which entries weight decay shrinks; all if None.
+            The entries to which weight decay applies; all if None.
         frozen : array of bool, shape (size,), optional
-            Which entries stay as they are, to the last bit.
+            The entries that must not change; they stay bitwise equal.
         """
         info, own = Info(numbers, layout, decays, frozen), dict(slots)
         kept: Slots = {}
         after, gradient = (
             at_least_float32(theta),
             at_least_float32(gradient),
-        )  # half precision has no room for squares of gradients
+        )  # squares of gradients overflow in half precision
         for stage in self.transforms:
             known: Slots = {name: own.pop(name) for name in stage.slot_names}
             gradient, after, known = stage.apply(gradient, after, known, info)
@@ -177,24 +177,24 @@ class Optimizer(Minimiser):
         return after if frozen is None else namespace(theta).where(frozen, theta, after), kept | own
 
     def _promised(self, answer: Any) -> tuple[Array, Slots]:
-        """What the rule gave, if it is the new theta and a vector for each slot."""
+        """The result of the rule, checked to be the new theta and a vector for each slot."""
         rule = f"{type(self).__name__}.apply must return (theta, slots), slots by name"
         if not isinstance(answer, tuple) or len(answer) != 2 or not isinstance(answer[1], Mapping):
             raise TypeError(f"{rule}; got {shown(answer)}. Without slots: return theta, {{}}.")
         if set(answer[1]) != set(self.slot_names):
-            raise ValueError(f"{rule}; got {list(answer[1])}, and slot_names is {self.slot_names!r}. Make them alike.")
+            raise ValueError(f"{rule}; got {list(answer[1])}, but slot_names is {self.slot_names!r}. Make them equal.")
         return answer
 
     def step(self, model: Any, gradient: Array, slots: Slots, step: Any, *, rate: Any = None) -> tuple[Array, Slots]:
-        """One step of a loop of your own: the new theta and the new slots, as in `Model.fit`; changes nothing.
+        """One step in a training loop of your own: the new theta and slots, as in `Model.fit`. It changes nothing.
 
         Parameters
         ----------
         model : Model
-            Whose theta it starts from; what is frozen stays, and biases do not decay.
+            The step starts from its theta. Frozen parameters do not change, and weight decay leaves biases alone.
         gradient : array, shape (size,)
         slots : dict of arrays
-            From `slots(model.theta)`, then from the step before.
+            Those of `slots(model.theta)` in the first step, then those of the step before.
         step : int or array of an integer, shape ()
             The number of the step, counted from 0.
         rate : float, optional
@@ -203,11 +203,11 @@ class Optimizer(Minimiser):
         Raises
         ------
         TypeError, ValueError
-            If `lr` is a schedule and no rate is given, or the gradient is none of this model.
+            If `lr` is a schedule and no rate is given, or the gradient does not fit the model.
         """
         if not hasattr(model, "wiring"):
             raise TypeError(
-                f"a step starts from a model; got {type(model).__name__}. Pass the model itself: "
+                f"a step needs a model; got {type(model).__name__}. Pass the model itself: "
                 f"optimizer.step(model, gradient, slots, step)."
             )
         if rate is None:
@@ -218,13 +218,13 @@ class Optimizer(Minimiser):
             needed = ", ".join(self.all_slot_names) or "no entries"
             raise (ValueError if isinstance(slots, Mapping) else TypeError)(
                 f"slots must be a dict with {needed}; got {shown(slots)}. Begin with slots = "
-                f"optimizer.slots(model.theta), and pass on those that each step returns."
+                f"optimizer.slots(model.theta), then pass those that the step before returned."
             )
         theta, layout = model.theta, model.wiring.params
         xp = same_place(model=theta, gradient=as_data(gradient, "gradient"))
         if gradient.shape != theta.shape or not xp.isdtype(gradient.dtype, "real floating"):
             raise ValueError(
-                f"gradient must be real floating of shape {tuple(theta.shape)}, one entry a parameter; got dtype "
+                f"gradient must be real floating of shape {tuple(theta.shape)}, one entry per parameter; got dtype "
                 f"{dtype_name(gradient.dtype)} and shape {tuple(gradient.shape)}. Take it from nn.training_step."
             )
         with computing(model.engine):

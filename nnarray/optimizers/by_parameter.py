@@ -1,4 +1,4 @@
-"""Optimizers whose step depends on a whole parameter at once: they see where each lies in theta."""
+"""Optimizers whose step depends on whole parameters: they need the position of each in theta."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from nnarray.optimizers.transforms import DecoupledDecay, Info, Slots, Transform
 from nnarray.typing import Array, Shape
 
 NEWTON_SCHULZ = 3.4445, -4.775, 2.0315
-"""Coefficients of x, x^3 and x^5 that bring singular values near 1 in few rounds [1]_ of `Muon`."""
+"""Coefficients of x, x^3 and x^5, for `Muon` [1]_, that bring singular values near 1 in few rounds."""
 
 
 def parameters(layout: Layout | None, theta: Array) -> Iterator[tuple[slice, Shape]]:
-    """Where each parameter lies in theta, and its shape; all of theta is one without a layout."""
+    """The position and shape of each parameter in theta; without a layout, theta is a single parameter."""
     if layout is None:
         yield slice(0, theta.shape[0]), theta.shape
     else:
@@ -28,7 +28,7 @@ def parameters(layout: Layout | None, theta: Array) -> Iterator[tuple[slice, Sha
 
 
 def length(x: Array) -> Array:
-    """The Euclidean norm, shape (1,), of any finite numbers; 0 if there are none."""
+    """The Euclidean norm, shape (1,), for finite numbers of any size; 0 if there are none."""
     xp = namespace(x)
     if not x.shape[0]:
         return xp.zeros_like(xp.sum(x, keepdims=True))
@@ -38,9 +38,10 @@ def length(x: Array) -> Array:
 
 @dataclass(frozen=True, repr=False)
 class LAMB(Moments):
-    """Adam's step of each parameter w, made as long as the parameter: for large batches.
+    """Adam's step for each parameter w, scaled to the norm of w: for large batches.
 
-    r = m' / (sqrt(v') + epsilon) + weight_decay w;  w <- w - lr (norm(w) / norm(r)) r, the ratio 1 where a norm is 0.
+    r = m' / (sqrt(v') + epsilon) + weight_decay w;  w <- w - lr (norm(w) / norm(r)) r, where the ratio is 1 if a
+    norm is 0.
 
     Parameters
     ----------
@@ -83,22 +84,23 @@ def _ratio(w: Array, step: Array) -> Array:
 
 @dataclass(frozen=True, repr=False)
 class Muon(Moments):
-    """Steps of weights along the nearest orthogonal matrix to the running mean of gradients; AdamW's for the rest.
+    """Weights: steps along the orthogonal matrix nearest to the running mean of gradients. Other parameters: AdamW.
 
-    A weight W of a rows and b columns: m <- mu m + (1 - mu) g;  W <- W - lr 0.2 sqrt(max(a, b)) O, with O about U V^T
-    of the singular value decomposition U S V^T of mu m + (1 - mu) g, by Newton and Schulz. The factor makes these
-    steps as long as AdamW's [2]_, so that one rate suits all; weight decay is decoupled, as there. The filters of a
-    convolution are the columns of its weight; what has fewer than two axes is the rest.
+    For a weight W of a rows and b columns: m <- mu m + (1 - mu) g;  W <- W - lr 0.2 sqrt(max(a, b)) O. O
+    approximates U V^T of the singular value decomposition U S V^T of mu m + (1 - mu) g, by Newton-Schulz iteration.
+    The factor makes these steps about as long as AdamW's [2]_, so that one learning rate suits all parameters.
+    Weight decay is decoupled, as in AdamW. The filters of a convolution are the columns of its weight. Parameters
+    with fewer than two axes take AdamW's steps.
 
     Parameters
     ----------
     lr : float or Schedule
     beta1, beta2, epsilon : float
-        AdamW's, for the rest.
+        Settings of AdamW, for the other parameters.
     momentum : float
         mu, in [0, 1).
     rounds : int
-        Of Newton and Schulz.
+        The number of Newton-Schulz iterations.
 
     References
     ----------
@@ -142,12 +144,12 @@ class Muon(Moments):
 
 
 def orthogonal(x: Array, rounds: int) -> Array:
-    """About U V^T of the singular value decomposition x = U S V^T: rounds of x <- a x + (b x x^T + c (x x^T)^2) x."""
+    """Approximately U V^T of the decomposition x = U S V^T: rounds of x <- a x + (b x x^T + c (x x^T)^2) x."""
     if x.shape[0] > x.shape[1]:
         return orthogonal(x.T, rounds).T
     xp = namespace(x)
     x, _, norm = scaled(x)
-    x = x / xp.maximum(norm, 1.0)  # the norm is at least 4, but for x = 0; no singular value is above 1 then
+    x = x / xp.maximum(norm, 1.0)  # the norm is at least 4, except for x = 0; then no singular value is above 1
     a, b, c = NEWTON_SCHULZ
     for _ in range(rounds):
         square = xp.matmul(x, x.T)

@@ -1,4 +1,4 @@
-"""Gradient descent: steps along the gradient, or along its running sum."""
+"""Gradient descent: steps along the gradient or along its running sum."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ class SGD(Optimizer):
 class Lion(Optimizer):
     """c = b1 m + (1 - b1) g;  theta <- theta - lr sign(c);  m <- b2 m + (1 - b2) g. All entries move by lr.
 
-    Weight decay is decoupled: theta <- (1 - lr weight_decay) theta before the step, weights only. The rate is to be 3
-    to 10 times lower than Adam's, and the weight decay as much higher.
+    Weight decay is decoupled: theta <- (1 - lr weight_decay) theta before the step, weights only. Choose a rate that is
+    3 to 10 times lower than for Adam, and a weight decay that is higher by the same factor.
 
     Parameters
     ----------

@@ -12,22 +12,23 @@ from nnarray.optimizers.base import Minimiser
 
 @dataclass(frozen=True)
 class LBFGS(Minimiser):
-    """Limited-memory BFGS on all examples at once, by `scipy.optimize`: an epoch is an iteration.
+    """Limited-memory BFGS on all examples at once, by `scipy.optimize`. An epoch is an iteration.
 
-    For small networks and data that fit into one batch: pass `batch_size=None` to `fit`. Dropout is off; in the
-    history, the loss is without the penalty of `weight_decay` and "lr" is 1. The vector goes to SciPy, on the host,
-    and back at each evaluation; nothing else leaves the device. Needs the extra `nnarray[scipy]`.
+    It suits small networks, and data that fit into one batch: pass `batch_size=None` to `fit`. Dropout is off. In the
+    history, the loss does not include the penalty of `weight_decay`, and "lr" is 1. At each evaluation, theta and its
+    gradient are copied between the device and the host, where SciPy runs; nothing else leaves the device. It needs the
+    extra `nnarray[scipy]`.
 
     Parameters
     ----------
     memory : int
-        How many past steps approximate the curvature.
+        The number of past steps from which the curvature is approximated.
     tolerance : float
-        Stops when the largest entry of the gradient is below.
+        It stops when the largest entry of the gradient is below this.
     weight_decay : float
         Adds `weight_decay / 2 * sum of w^2` to the loss, over weights, not biases.
     evaluations : int
-        How often loss and gradient are computed at most.
+        The largest number of evaluations of loss and gradient.
 
     References
     ----------
@@ -51,7 +52,7 @@ class LBFGS(Minimiser):
     def __getattr__(self, name: str) -> Any:
         if name in ("lr", "slots", "step", "update", "numbers"):
             raise AttributeError(
-                f"LBFGS has no {name!r}: it trains by fit only, model.fit(X, y, optimizer=nn.LBFGS(), "
-                f"batch_size=None). For a loop of your own, take another optimizer, such as nn.Adam()."
+                f"LBFGS has no {name!r}: it works with fit only, model.fit(X, y, optimizer=nn.LBFGS(), "
+                f"batch_size=None). For a training loop of your own, use another optimizer, such as nn.Adam()."
             )
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""Transforms: what a gradient goes through before an optimizer's rule takes its step."""
+"""Transforms: changes of the gradient before an optimizer's rule takes its step."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ Slots = dict[str, Array]
 
 
 class Info(NamedTuple):
-    """What is known of a step besides its gradient.
+    """The other data of a step, next to its gradient.
 
     Attributes
     ----------
     numbers : dict
-        What changes from step to step, from the optimizer's `numbers`; "rate" is the learning rate.
+        The numbers that change from step to step, from the optimizer's `numbers`; "rate" is the learning rate.
     layout : Layout, optional
-        Where each parameter lies in theta.
+        The position of each parameter in theta.
     decays : array of 0 and 1, optional
-        Which entries weight decay shrinks; all if None.
+        The entries to which weight decay applies; all if None.
     frozen : array of bool, optional
-        Which entries stay as they are; none if None.
+        The entries that must not change; none if None.
     """
 
     numbers: dict[str, Any]
@@ -38,25 +38,25 @@ class Info(NamedTuple):
 
 @dataclass(frozen=True)
 class Transform:
-    """Settings of one stage between the gradient and the update; its memory goes in and comes out.
+    """Settings of one stage between the gradient and the update. Its slots are an argument and a result.
 
-    One of your own defines `apply`, and `slot_names` if it remembers vectors.
+    A transform of your own defines `apply`, and `slot_names` if it has slots.
     """
 
     slot_names = ()
 
     def init(self, layout: Layout | None, theta: Array) -> Slots:
-        """What it remembers, at its start: a vector of zeros for each of `slot_names`."""
+        """Its initial slots: a vector of zeros for each of `slot_names`."""
         return {name: namespace(theta).zeros_like(at_least_float32(theta)) for name in self.slot_names}
 
     def apply(self, gradient: Array, theta: Array, slots: Slots, info: Info) -> tuple[Array, Array, Slots]:
-        """The gradient and the theta that the next stage sees, and what is to be remembered. Writes into nothing."""
+        """The gradient and theta for the next stage, and the new slots. It writes into no argument."""
         raise NotImplementedError
 
 
 @dataclass(frozen=True)
 class Freeze(Transform):
-    """Frozen entries count as 0, so that no later stage notices them; `Optimizer.update` puts them back."""
+    """Sets frozen entries to 0, so that they do not affect later stages; `Optimizer.update` restores them."""
 
     def apply(self, gradient: Array, theta: Array, slots: Slots, info: Info) -> tuple[Array, Array, Slots]:
         if info.frozen is None:
@@ -67,7 +67,7 @@ class Freeze(Transform):
 
 @dataclass(frozen=True)
 class ClipNorm(Transform):
-    """g <- g min(1, norm / |g|), with the Euclidean norm; infinity and NaN stay, so that they are seen."""
+    """g <- g min(1, norm / |g|), with the Euclidean norm; infinity and NaN are kept, so that they are detected."""
 
     norm: float
 
@@ -81,7 +81,7 @@ class ClipNorm(Transform):
 
 @dataclass(frozen=True)
 class ClipValue(Transform):
-    """g <- min(max(g, -limit), limit), entry by entry; infinity and NaN stay, so that they are seen."""
+    """g <- min(max(g, -limit), limit), elementwise; infinity and NaN are kept, so that they are detected."""
 
     limit: float
 
@@ -97,7 +97,7 @@ class ClipValue(Transform):
 
 @dataclass(frozen=True)
 class Decay(Transform):
-    """Coupled weight decay, through the gradient: g <- g + decay w, of weights only."""
+    """Coupled weight decay, through the gradient: g <- g + decay w, for weights only."""
 
     decay: float
 
@@ -111,7 +111,7 @@ class Decay(Transform):
 
 @dataclass(frozen=True)
 class DecoupledDecay(Transform):
-    """Weight decay beside the gradient: w <- (1 - rate decay) w, of weights only.
+    """Decoupled weight decay: w <- (1 - rate decay) w, for weights only.
 
     References
     ----------
@@ -132,10 +132,10 @@ class DecoupledDecay(Transform):
 
 @dataclass(frozen=True)
 class LossScale(Transform):
-    """g <- g / scale, where the loss was multiplied by the scale so that small gradients do not vanish in float16.
+    """g <- g / scale. The loss was multiplied by the scale, so that small gradients do not vanish in float16.
 
-    The scale begins at `start`. It is halved when a gradient is not finite, and doubled after every `patience` good
-    ones in a row. A gradient that is not finite becomes 0; whoever takes the step leaves it out, see `is_good`.
+    The scale begins at `start`. It is halved when a gradient is not finite, and doubled after each `patience` finite
+    gradients in a row. A gradient that is not finite becomes 0, and its step is left out, see `is_good`.
 
     References
     ----------
@@ -146,7 +146,7 @@ class LossScale(Transform):
     patience: int = 2000
 
     slot_names = ("loss_scale", "good_steps", "taken_steps")
-    """The scale, and how many steps are good since the last one that was not, and in all; each of shape ()."""
+    """The scale, the number of good steps since the last bad one, and that of all good steps; each of shape ()."""
     most = 2.0**32
     least = 2.0**-14
 
@@ -156,7 +156,7 @@ class LossScale(Transform):
         integer(self.patience, "LossScale patience", 1, usual=2000)
 
     def init(self, layout: Layout | None, theta: Array) -> Slots:
-        """The scale at its start, and no steps."""
+        """The initial scale, and no steps."""
         xp = namespace(theta)
         numbers = zip(self.slot_names, (self.start, 0.0, 0.0), strict=True)
         return {
@@ -185,5 +185,5 @@ class LossScale(Transform):
         return bool(slots["taken_steps"] == 0.0)
 
     def is_lost(self, slots: Slots) -> bool:
-        """Whether no scale has helped. Waits for the device."""
+        """Whether the scale has fallen without success. Waits for the device."""
         return bool(slots["loss_scale"] < self.least)

@@ -1,7 +1,7 @@
 """Figures of data, of the predictions of a network, and of its training. They need `nnarray[plot]`.
 
-Everything is shown twice, by colour and by shape. The colours can be distinguished by people with colour
-blindness [1]_, and in grey.
+Every distinction is made twice, by colour and by shape. People with colour blindness can distinguish the colours
+[1]_, and so can readers of a print in grey.
 
 References
 ----------

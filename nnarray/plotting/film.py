@@ -1,4 +1,4 @@
-"""A training as a film: the decision boundary while it forms."""
+"""A film of training: how the decision boundary changes."""
 
 from __future__ import annotations
 
@@ -26,41 +26,42 @@ MOST_MEGABYTES = 200.0  # of a film inside a page; matplotlib's own bound of 20 
 
 
 class Frame(NamedTuple):
-    """The numbers of the model after an epoch."""
+    """The parameters and the state of the model after an epoch."""
 
     epoch: int
     loss: float | None
-    """Over that epoch; None before the first."""
+    """The loss over that epoch; None before the first."""
     numbers: tuple[Array, Array]
-    """theta and state, where the model lives."""
+    """theta and state, on the device of the model."""
 
 
 class Film(Callback):
-    """Keep the parameters of a model while it trains, and show its decision boundary as it forms.
+    """A callback that keeps the parameters of a model during training, and shows how its decision boundary changes.
 
-    Nothing leaves the device while it trains: every few epochs a copy of the parameters is kept there, and the
-    frames are drawn when they are asked for.
+    During training, nothing leaves the device: every few epochs a copy of the parameters is kept there. The frames
+    are drawn afterwards, on request.
 
     Parameters
     ----------
     X : array, shape (N, 2)
         The frames span these points.
     y : array, shape (N,), optional
-        Their classes.
-    every : int
-        Epochs from one frame to the next. The first frame is the untrained model, the last one the final epoch.
-    names : sequence of str, optional
-        What the classes are called.
+        The classes of the points.
+        every : int
+        The number of epochs from one frame to the next. The first frame is the untrained model, the last one the final
+        epoch.
+        names : sequence of str, optional
+        The names of the classes.
 
     Attributes
     ----------
     frames : list of Frame
-        Of the last training.
+        The frames of the last training.
 
     Raises
     ------
     ValueError
-        When it is drawn: if no training has been watched, or the model is not one that `plot_boundary` draws.
+        When it is drawn, if it was not passed to a training, or `plot_boundary` cannot draw the model.
     ImportError
         If matplotlib is not installed.
 
@@ -85,17 +86,17 @@ class Film(Callback):
     # --- While the model trains ----------------------------------------------------------------------------------
 
     def on_fit_start(self, run: Run) -> None:
-        """Forget an earlier training, and keep the model as it is."""
+        """Drop the frames of an earlier training, and keep the untrained model."""
         self._model, self.frames = run.model, []
         self._keep(run)
 
     def on_epoch_end(self, run: Run) -> None:
-        """Keep the parameters of every few epochs."""
+        """Keep the parameters after every few epochs."""
         if run.epoch % self.every == 0:
             self._keep(run)
 
     def on_fit_end(self, run: Run) -> None:
-        """Keep the last ones."""
+        """Keep the final parameters."""
         if self.frames and self.frames[-1].epoch != run.epoch:
             self._keep(run)
 
@@ -105,16 +106,16 @@ class Film(Callback):
     # --- Afterwards ----------------------------------------------------------------------------------------------
 
     def draw(self, number: int = -1, *, ax: Axes | None = None, resolution: int = 100) -> Axes:
-        """Draw one frame: the boundary, and above it the epoch and the loss over it.
+        """Draw one frame: the boundary, with the epoch and its loss as the title.
 
         Parameters
         ----------
         number : int
-            Of the frame; the last one is -1.
+            The number of the frame; -1 is the last one.
         ax : matplotlib Axes, optional
             Where to draw; a new figure if None.
         resolution : int
-            Points of the grid along each axis.
+            The number of grid points along each axis.
         """
         frame = self._shot()[number]
         assert self._model is not None
@@ -127,25 +128,25 @@ class Film(Callback):
 
     def _shot(self) -> list[Frame]:
         if not self.frames:
-            raise ValueError("the film has no frames; pass it to a training: model.fit(..., callbacks=[film]).")
+            raise ValueError("the film has no frames. Pass it to a training: model.fit(..., callbacks=[film]).")
         return self.frames
 
     def animation(self, *, ax: Axes | None = None, fps: float = 10.0, resolution: int = 100) -> FuncAnimation:
-        """The film as an animation of matplotlib, which is drawn as it is played or saved.
+        """The film as a matplotlib animation, which is drawn when it is played or saved.
 
         Parameters
         ----------
         ax : matplotlib Axes, optional
             Where to draw, cleared before each frame; a new figure if None.
         fps : float
-            Frames a second.
+            Frames per second.
         resolution : int
-            Points of the grid along each axis.
+            The number of grid points along each axis.
         """
         speed = real(fps, "fps", least=0.01, usual=10.0)
         frames = self._shot()
         axes = axes_for(ax)
-        figure: Any = axes.figure.canvas.figure  # the whole one, where the axes are in a part of it
+        figure: Any = axes.figure.canvas.figure  # the whole figure, if the axes are in a subfigure
         from matplotlib.animation import FuncAnimation
 
         def show(number: int) -> list[Any]:
@@ -158,30 +159,30 @@ class Film(Callback):
         )
 
     def save(self, path: str | Path, *, fps: float = 10.0, resolution: int = 100) -> None:
-        """Write the film into a file, which is replaced as a whole or not at all.
+        """Write the film to a file, which is replaced as a whole or not at all.
 
         Parameters
         ----------
         path : path
-            Ends in .gif, in .html (a page with buttons), or in .mp4, which needs the program ffmpeg.
+            Must end in .gif, .html (a page with buttons) or .mp4, which needs the program ffmpeg.
         fps : float
-            Frames a second.
+            Frames per second.
         resolution : int
-            Points of the grid along each axis.
+            The number of grid points along each axis.
 
         Raises
         ------
         ValueError
-            If the path ends otherwise, or no training has been watched.
+            If the path has another ending, or the film was not passed to a training.
         RuntimeError
-            If ffmpeg is needed and not there.
+            If ffmpeg is needed but not installed.
         OSError
             If the file cannot be written.
         """
         target = Path(path)
         kind = target.suffix.lower()
         if kind not in KINDS:
-            raise ValueError(f"a film is written to a file that ends in {', '.join(KINDS)}; got {str(path)!r}.")
+            raise ValueError(f"the path of a film must end in {', '.join(KINDS)}; got {str(path)!r}.")
         files.prove(target)
         with tempfile.TemporaryDirectory() as folder:
             made = Path(folder, f"film{kind}")
@@ -198,14 +199,14 @@ class Film(Callback):
         writer = FFMpegWriter if path.suffix == ".mp4" else PillowWriter
         if not writer.isAvailable():
             raise RuntimeError(
-                "an .mp4 film needs the program ffmpeg, which is not found here; install it, or save a .gif or .html."
+                "an .mp4 film needs the program ffmpeg, which was not found. Install it, or save a .gif or .html."
             )
         with picture(5.6, 4.2) as figure:
             film = self.animation(ax=figure.subplots(), fps=fps, resolution=resolution)
             film.save(path, writer=writer(fps=fps), dpi=100)  # pyright: ignore[reportArgumentType]
 
     def to_html(self, *, fps: float = 10.0, resolution: int = 100) -> str:
-        """The film as a piece of a page, with buttons to play it: for a notebook, `IPython.display.HTML(...)`."""
+        """The film as HTML with buttons to play it. In a notebook, pass it to `IPython.display.HTML`."""
         with picture(5.6, 4.2) as figure:
             from matplotlib import rc_context
 
@@ -228,7 +229,7 @@ SIGNS = {
 
 
 def _with_signs(page: str) -> str:
-    """Characters for matplotlib's buttons, whose icons would be loaded from another site."""
+    """Characters for matplotlib's buttons, instead of icons that the page would load from another site."""
     page = re.sub(r"<link[^>]*font-awesome[^>]*>", "", page)
     for name, sign in SIGNS.items():
         page = page.replace(f'<i class="fa fa-{name}"></i>', sign)

@@ -1,4 +1,4 @@
-"""Histograms by layer: of the weights, and of the outputs."""
+"""Histograms of the weights and of the outputs of each layer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 FEW, MANY = 12, 60
-"""Bins at least, and at most."""
+"""The smallest and the largest number of bins."""
 
 
 class Ridge(NamedTuple):
@@ -30,26 +30,26 @@ class Ridge(NamedTuple):
 
 
 def plot_weight_histograms(model: Model, *, ax: Axes | None = None) -> Axes:
-    """Draw how the weights of each layer are distributed: one histogram a layer, one above the other.
+    """Draw the distribution of the weights of each layer: one histogram per layer, one above the other.
 
-    All have one axis of values; each is as high as the row. At the right is the standard deviation. Biases, and
-    what else weight decay leaves alone, are left out.
+    All share the axis of values; each fills the height of its row. The standard deviation is on the right. Biases and
+    other parameters without weight decay are left out.
 
     Parameters
     ----------
     model : Model
     ax : matplotlib Axes, optional
-        Where to draw; a new figure, as high as the model has layers, if None.
+        Where to draw; if None, a new figure whose height suits the number of layers.
 
     Returns
     -------
     matplotlib Axes
-        With one filled outline (in `collections`) a layer, the first layer on top.
+        It has one filled outline per layer (in `collections`), the first layer on top.
 
     Raises
     ------
     ValueError
-        If the model has no weights, or they are not finite.
+        If the model has no weights, or one is not finite.
     ImportError
         If matplotlib is not installed.
 
@@ -62,34 +62,34 @@ def plot_weight_histograms(model: Model, *, ax: Axes | None = None) -> Axes:
     weights = {slot.name for slot in model.wiring.params.slots if slot.param.decay}
     rows = [_ridge(name, w) for name, w in model.params.items() if name in weights]
     if not rows:
-        raise ValueError("the model has no weights to draw: no layer has parameters that weight decay shrinks.")
+        raise ValueError("the model has no weights to draw: no layer has parameters to which weight decay applies.")
     return _ridges(rows, "weight", BLUE, ax)
 
 
 def plot_activation_histograms(model: Model, X: Array, *, ax: Axes | None = None) -> Axes:
-    """Draw how the outputs of each layer are distributed for some examples: one histogram a layer.
+    """Draw the distribution of the outputs of each layer for the given examples: one histogram per layer.
 
-    All have one axis of values; each is as high as the row. At the right is the standard deviation, and the fraction
-    of entries that are exactly 0, if there are any: the units of a relu that are off.
+    All share the axis of values; each fills the height of its row. On the right are the standard deviation and, if
+    there are any, the fraction of entries that are exactly 0, such as inactive units of a relu.
 
     Parameters
     ----------
     model : Model
-        At inference. Layers that only pass entries on (dropout, flatten, reshape) are left out.
+        The model, which runs at inference. Layers that do not change entries (dropout, flatten, reshape) are left out.
     X : array, shape (N, ...)
-        A few hundred examples will do: the outputs of all layers are kept.
+        The examples. A few hundred are enough: the outputs of all layers are kept in memory.
     ax : matplotlib Axes, optional
-        Where to draw; a new figure, as high as the model has layers, if None.
+        Where to draw; if None, a new figure whose height suits the number of layers.
 
     Returns
     -------
     matplotlib Axes
-        With one filled outline (in `collections`) a layer, the first layer on top.
+        It has one filled outline per layer (in `collections`), the first layer on top.
 
     Raises
     ------
     TypeError, ValueError
-        As when the model is called, or if the outputs are not finite.
+        As when the model is called, or if an output is not finite.
     ImportError
         If matplotlib is not installed.
 
@@ -115,7 +115,7 @@ def plot_activation_histograms(model: Model, X: Array, *, ax: Axes | None = None
 def _ridge(name: str, x: Array) -> Ridge:
     values = on_host(x).ravel().astype(float)
     if not np.isfinite(values).all():
-        raise ValueError(f"{name} holds NaN or infinity, which no histogram can show; train with a lower rate.")
+        raise ValueError(f"{name} contains NaN or infinity, which a histogram cannot show; train with a lower rate.")
     zeros = float(np.mean(values == 0)) if values.size else 0.0
     return Ridge(name, values, f"std {values.std():.2g}" + (f", {zeros:.0%} zero" if zeros >= 0.005 else ""))
 

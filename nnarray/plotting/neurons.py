@@ -1,6 +1,6 @@
-"""A small dense network unit by unit: its weights as lines, and the output of each unit over the plane.
+"""A figure of the units of a small dense network: its weights as lines, the output of each unit over the plane.
 
-Lengths are those of the drawing: one unit is a square of side 1.
+Lengths are in units of the drawing: a unit of the network is a square of side 1.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MOST_UNITS = 32
-"""In one layer; of more, nobody can follow the lines."""
+"""The largest number of units in a layer; the lines of more could not be distinguished."""
 ACROSS, DOWN = 3.2, 1.5
-"""From one layer to the next, and from one unit to the next."""
+"""The distances from one layer to the next, and from one unit to the next."""
 THICKEST = 6.0
-"""Of the lines, in points, where there are few."""
+"""The width of the lines if there are few, in points."""
 DASHES = (0, (2.0, 0.8))
-"""In widths of the line."""
+"""The dashes, in multiples of the line width."""
 PLANE = [[-2.0, -2.0], [2.0, 2.0]]
 
 
@@ -41,10 +41,10 @@ class Column:
 
     title: str
     path: str
-    """Of the layer that has their outputs."""
+    """The path of the layer that gives their outputs."""
     units: int
     weight: np.ndarray | None
-    """Shape (units before, units); None for the inputs."""
+    """The weights, shape (units of the layer before, units); None for the inputs."""
     bias: np.ndarray | None
 
 
@@ -56,41 +56,41 @@ def plot_neurons(
     biases: bool = True,
     resolution: int = 40,
 ) -> Axes:
-    """Draw a small dense network unit by unit, its weights as lines between them.
+    """Draw the units of a small dense network, with its weights as lines between them.
 
-    A line is the thicker the larger |w|, in one scale for the whole network; blue and solid where w > 0, vermillion
-    and dashed where w < 0. With 2 inputs each unit shows what it sees: its output over the plane, blue where it is
-    positive, vermillion and hatched where it is negative, white at 0, each unit in its own scale. Otherwise units
-    are circles. A number at a unit is its bias.
+    The width of a line shows |w|, on one scale for the whole network. Lines are blue and solid where w > 0,
+    vermillion and dashed where w < 0. With 2 inputs, each unit shows its output over the plane: blue where it is
+    positive, vermillion and hatched where it is negative, white at 0, each unit on its own scale. Otherwise units
+    are circles. The number at a unit is its bias.
 
     Parameters
     ----------
     model : Model
-        Dense layers in a row, with activations and dropout among them.
+        Dense layers in a row, with activations and dropout between them.
     X : array, shape (N, 2), optional
-        Of a model with 2 inputs: the maps span these points; from -2 to 2 if None.
+        For a model with 2 inputs: the maps span these points, or -2 to 2 if None.
     ax : matplotlib Axes, optional
-        Where to draw; a new figure, as large as the network needs, if None.
+        Where to draw; if None, a new figure that is large enough for the network.
     biases : bool
-        Whether the biases are written at the units.
-    resolution : int
-        Points along each axis of a map.
+        Whether to write the biases at the units.
+        resolution : int
+        The number of points along each axis of a map.
 
     Returns
     -------
     matplotlib Axes
-        Lines of weights are in `lines` (layer by layer, unit by unit, each from all units before), maps in `images`.
+        `lines` has the lines of the weights (by layer, unit, and unit of the layer before), `images` the maps.
 
     Raises
     ------
     ValueError
-        If the network is not dense layers in a row, or a layer has more than 32 units.
+        If the network is anything but dense layers in a row, or a layer has more than 32 units.
     ImportError
         If matplotlib is not installed.
 
     Notes
     -----
-    The idea of a map in each unit is that of TensorFlow Playground [1]_.
+    The idea of a map in each unit is from TensorFlow Playground [1]_.
 
     References
     ----------
@@ -132,9 +132,11 @@ def plot_neurons(
 
 
 def _columns(model: Model) -> list[Column]:
-    """The inputs, and the units of each dense layer; an activation that follows belongs to it."""
+    """The inputs, and the units of each dense layer with the activation after it."""
     if len(model.input_shape) != 1:
-        raise ValueError(f"plot_neurons draws networks of vectors; this one takes examples of {model.input_shape}.")
+        raise ValueError(
+            f"plot_neurons draws networks that take vectors; this one takes examples of shape {model.input_shape}."
+        )
     params = model.params
     columns = [Column("inputs", "", model.input_shape[0], None, None)]
     for path, layer in _steps(model.network, ""):
@@ -154,22 +156,22 @@ def _columns(model: Model) -> list[Column]:
             columns[-1] = Column(_title(last.units, layer), path, last.units, last.weight, last.bias)
         elif layer.family != "dropout":
             raise ValueError(
-                f"plot_neurons draws dense layers in a row, with activations and dropout among them; layer {path!r} "
-                f"is {type(layer).__name__}. model.plot() draws any network; model.fold() merges BatchNorm."
+                f"plot_neurons draws dense layers in a row, with activations and dropout between them; layer {path!r} "
+                f"is {type(layer).__name__}. model.plot() draws any network, and model.fold() merges BatchNorm."
             )
     if len(columns) == 1:
         raise ValueError("plot_neurons needs at least one dense layer; model.plot() draws any network.")
     for column in columns:
         if column.units > MOST_UNITS:
             raise ValueError(
-                f"plot_neurons draws at most {MOST_UNITS} units a layer, or nobody could follow the lines; got "
-                f"{column.units}. plot_weight_histograms draws layers of any size."
+                f"plot_neurons draws at most {MOST_UNITS} units per layer, so that the lines can be distinguished; "
+                f"got {column.units}. plot_weight_histograms draws layers of any size."
             )
     return columns
 
 
 def _steps(layer: Layer, path: str) -> Iterator[tuple[str, Any]]:
-    """The layers one after the other, those of rows inside rows too."""
+    """The layers in order, including those of nested rows."""
     if not is_plain_row(layer):
         yield path, layer
         return
@@ -198,14 +200,14 @@ def _maps(model: Model, columns: list[Column], X: Array | None, resolution: int)
 
 
 def _centres(column: int, units: int) -> list[tuple[float, float]]:
-    """The middles of the units, the first one on top."""
+    """The centres of the units, the first one on top."""
     return [(column * ACROSS, DOWN * ((units - 1) / 2 - unit)) for unit in range(units)]
 
 
 def _draw_weights(
     axes: Axes, before: list[tuple[float, float]], after: list[tuple[float, float]], weight: np.ndarray, thickest: float
 ) -> None:
-    """A line for each weight, from -1 to 1; the thickest are drawn last."""
+    """A line for each weight, which is scaled to -1 to 1; the thickest lines are drawn last."""
     for j, (x1, y1) in enumerate(after):
         for i, (x0, y0) in enumerate(before):
             w = float(weight[i, j])
@@ -248,7 +250,7 @@ def _write_biases(axes: Axes, centres: list[tuple[float, float]], bias: np.ndarr
 
 
 def _name_ends(axes: Axes, centres: list[list[tuple[float, float]]]) -> None:
-    """x at the inputs and z at the outputs."""
+    """The labels x at the inputs and z at the outputs."""
     for i, (x, y) in enumerate(centres[0]):
         axes.text(x - 0.6, y, f"$x_{{{i + 1}}}$", ha="right", va="center", fontsize=11)
     for i, (x, y) in enumerate(centres[-1]):
@@ -256,7 +258,7 @@ def _name_ends(axes: Axes, centres: list[list[tuple[float, float]]]) -> None:
 
 
 def _draw_key(axes: Axes, largest: float, thickest: float) -> None:
-    """A legend for the lines."""
+    """The legend of the lines."""
     from matplotlib.lines import Line2D
 
     lines = [

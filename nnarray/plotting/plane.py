@@ -1,4 +1,4 @@
-"""Examples in the plane, and the predictions of a model over the plane."""
+"""Figures of examples in the plane, and of the predictions of a model over the plane."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 
 
 def plot_data(X: Array, y: Array | np.ndarray, *, names: Sequence[str] | None = None, ax: Axes | None = None) -> Axes:
-    """Draw examples: points in the plane by class, or a curve's y over x.
+    """Draw examples: points in the plane by class, or points (x, y) of a curve.
 
     Parameters
     ----------
     X : array, shape (N, 2) or (N, 1)
     y : array, shape (N,) or (N, 1)
-        Classes 0, 1, ... if X has two features, else real numbers.
-    names : sequence of str, optional
-        What the classes are called in a legend; "class 0", "class 1", ... if None.
+        Classes 0, 1, ... if X has two features; otherwise real numbers.
+        names : sequence of str, optional
+        The names of the classes in the legend; "class 0", "class 1", ... if None.
     ax : matplotlib Axes, optional
         Where to draw; a new figure, with a legend, if None.
 
@@ -75,12 +75,12 @@ def _name(label: int, names: Sequence[str] | None) -> str:
     if names is None:
         return f"class {label}"
     if not 0 <= label < len(names):
-        raise ValueError(f"names has {len(names)} entries, but there is a class {label}; give each class a name.")
+        raise ValueError(f"names has {len(names)} entries, but there is a class {label}; pass a name for each class.")
     return names[label]
 
 
 def dots(label: int) -> dict[str, Any]:
-    """How the points of a class look: no two classes have the same colour and shape."""
+    """The colour and shape of the points of a class; no two classes have the same of both."""
     marker = MARKERS[(label + label // len(COLOURS)) % len(MARKERS)]
     return {
         "color": COLOURS[label % len(COLOURS)],
@@ -104,26 +104,26 @@ def plot_boundary(
     ax: Axes | None = None,
     resolution: int = 200,
 ) -> Axes:
-    """Draw the predictions of a classifier over the plane: the shade is the probability, a line where two classes tie.
+    """Draw the predictions of a classifier over the plane: probabilities as shades, decision boundaries as lines.
 
-    The colour is that of the likeliest class k, the fuller the surer:  (p_k - 1/K) / (1 - 1/K)  from 0 to 1. With
-    two classes the line is p = 1/2.
+    The colour is that of the most likely class k. Its intensity is (p_k - 1/K) / (1 - 1/K), from 0 to 1. With two
+    classes the line is at p = 1/2.
 
     Parameters
     ----------
     model : Model or estimator
-        A model with 2 inputs, and K logits or the one logit of two classes as outputs; or anything fitted that has
-        scikit-learn's `predict_proba`, or at least `predict` (then every shade is full).
+        A model with 2 inputs, whose outputs are K logits or the one logit of two classes. Or a fitted estimator with
+        scikit-learn's `predict_proba`, or at least `predict` (then all colours have full intensity).
     X : array, shape (N, 2)
         The figure spans these points.
     y : array, shape (N,), optional
-        Their classes; without them no points are drawn. For an estimator, labels as it was fitted to.
-    names : sequence of str, optional
-        What the classes are called in the legend; an estimator's own labels, or "class 0", ... if None.
+        The classes of the points; without them no points are drawn. For an estimator, labels as in its fit.
+        names : sequence of str, optional
+        The names of the classes in the legend. If None, the labels of an estimator, or "class 0", ...
     ax : matplotlib Axes, optional
         Where to draw; a new figure, with a legend, if None.
     resolution : int
-        Points of the grid along each axis; all are computed where the model lives.
+        The number of grid points along each axis. The outputs are computed on the device of the model.
 
     Returns
     -------
@@ -134,8 +134,8 @@ def plot_boundary(
     TypeError
         If the model is neither a Model nor such an estimator.
     ValueError
-        If X does not have two features, or the model neither; if the model is a regression (`plot_surface` draws
-        those); if y holds a label that the estimator does not know.
+        If X or the model does not have two features, if the model is a regression (use `plot_surface`), or if y has
+        a label that the estimator does not know.
     ImportError
         If matplotlib is not installed.
 
@@ -164,14 +164,14 @@ def plot_boundary(
 
 
 class Grid(NamedTuple):
-    """Points of the plane in rows and columns, spanning some examples and a margin."""
+    """A grid of points of the plane that spans some examples and a margin."""
 
     x1: np.ndarray
     x2: np.ndarray
 
     @classmethod
     def over(cls, X: Any, resolution: int, name: str) -> Grid:
-        """A grid over the examples X, for the function of that name."""
+        """A grid over the examples X; errors name the function."""
         points = on_host(X)
         _check_examples(points, points, name, (2,))
         size = integer(resolution, "resolution", 2, usual=200)
@@ -179,36 +179,36 @@ class Grid(NamedTuple):
 
     @property
     def points(self) -> np.ndarray:
-        """All of them, shape (x2, x1, 2)."""
+        """All points, shape (x2, x1, 2)."""
         return np.stack(np.meshgrid(self.x1, self.x2), axis=-1)
 
     @property
     def extent(self) -> tuple[float, float, float, float]:
-        """The edges of an image with a pixel around each point."""
+        """The extent of an image with a pixel around each point."""
         half1, half2 = (self.x1[1] - self.x1[0]) / 2, (self.x2[1] - self.x2[0]) / 2
         return (self.x1[0] - half1, self.x1[-1] + half1, self.x2[0] - half2, self.x2[-1] + half2)
 
     def frame(self, axes: Axes) -> None:
-        """Let the axes end where the grid does."""
+        """Limit the axes to the grid."""
         axes.set(xlim=(self.x1[0], self.x1[-1]), ylim=(self.x2[0], self.x2[-1]))
         name_axes(axes, "$x_1$", "$x_2$")
 
 
 def _span(values: np.ndarray, size: int) -> np.ndarray:
-    """`size` numbers from a little below the least value to a little above the largest."""
+    """`size` numbers from a little below the smallest value to a little above the largest."""
     low, high = float(values.min()), float(values.max())
     margin = 0.12 * (high - low) or 0.5
     return np.linspace(low - margin, high + margin, size)
 
 
 class _Answer(NamedTuple):
-    """The predictions of a classifier at some points, K classes each, at least 2: shape (..., K)."""
+    """The predictions of a classifier at some points for K >= 2 classes: shape (..., K)."""
 
     scores: np.ndarray
-    """The largest one wins. Logits where the model has them: they show ties, where probabilities saturate."""
+    """The largest is the predicted class. These are logits if the model has them, as probabilities saturate."""
     probabilities: np.ndarray
     labels: np.ndarray | None
-    """What the classes are called in y; None for 0, 1, ..."""
+    """The names of the classes in y; None for 0, 1, ..."""
 
 
 def _answer(model: Any, points: np.ndarray) -> _Answer:
@@ -230,7 +230,7 @@ def _answer_of_model(model: Model, points: np.ndarray) -> _Answer:
 
 
 def outputs_on(model: Model, points: np.ndarray) -> Array:
-    """The outputs at points of the host, shape (..., 2), one below the other, computed where the model lives."""
+    """The outputs at points on the host, shape (..., 2), as rows, computed on the device of the model."""
     be = backend_of(model.theta)
     return model(be.asarray(points.reshape(-1, 2), dtype=model.theta.dtype))
 
@@ -260,7 +260,7 @@ def _check_estimator(model: Any, name: str) -> None:
         )
     features = getattr(model, "n_features_in_", 2)
     if features != 2:
-        raise ValueError(f"{name} draws what has 2 inputs; this estimator was fitted to {features}.")
+        raise ValueError(f"{name} draws models with 2 inputs; this estimator was fitted to {features}.")
 
 
 def _coded(y: np.ndarray, labels: np.ndarray | None) -> tuple[np.ndarray, list[str] | None]:
@@ -270,7 +270,7 @@ def _coded(y: np.ndarray, labels: np.ndarray | None) -> tuple[np.ndarray, list[s
     y = y.reshape(-1)
     unknown = sorted({str(each) for each in y[~np.isin(y, labels)]})
     if unknown:
-        raise ValueError(f"y holds {', '.join(unknown)}; the estimator knows {', '.join(map(str, labels))}.")
+        raise ValueError(f"y has the labels {', '.join(unknown)}; the estimator knows {', '.join(map(str, labels))}.")
     order = np.argsort(labels)
     return order[np.searchsorted(labels, y, sorter=order)], [str(each) for each in labels]
 
@@ -293,7 +293,7 @@ def _shade(axes: Axes, grid: Grid, p: np.ndarray) -> None:
 
 
 def _boundary(axes: Axes, grid: Grid, scores: np.ndarray) -> None:
-    """The lines where a class is exactly as likely as the likeliest other one."""
+    """The lines where a class is exactly as likely as the most likely other one."""
     classes = scores.shape[-1]
     drawn = False
     for k in range(classes if classes > 2 else 1):
@@ -301,7 +301,7 @@ def _boundary(axes: Axes, grid: Grid, scores: np.ndarray) -> None:
         if margin.min() < 0 < margin.max():
             axes.contour(grid.x1, grid.x2, margin, levels=[0.0], colors="black", linewidths=1.8, zorder=2)
             drawn = True
-    if drawn:  # contours have no entry in a legend of their own
+    if drawn:  # contours make no legend entry
         axes.plot([], [], color="black", linewidth=1.8, label="p = 1/2" if classes == 2 else "two classes tie")
 
 
@@ -311,25 +311,26 @@ def _boundary(axes: Axes, grid: Grid, scores: np.ndarray) -> None:
 def plot_surface(
     model: Any, X: Array, y: Array | None = None, *, ax: Axes | None = None, resolution: int = 200
 ) -> Axes:
-    """Draw the predictions of a regression over the plane: the shade is the value, lines go where it is the same.
+    """Draw the predictions of a regression over the plane: values as shades, and contour lines.
 
     Parameters
     ----------
     model : Model or estimator
-        From 2 inputs to 1 output; or anything fitted that has scikit-learn's `predict`.
+        A model with 2 inputs and 1 output, or a fitted estimator with scikit-learn's `predict`.
     X : array, shape (N, 2)
         The figure spans these points.
     y : array, shape (N,) or (N, 1), optional
-        Their values: points filled in the same shades, so that one that differs from its surroundings is misjudged.
+        The values of the points, which are filled with the same shades. A point that differs from its surroundings
+        has a wrong prediction.
     ax : matplotlib Axes, optional
-        Where to draw; a new figure, with a bar of the shades, if None.
+        Where to draw; a new figure, with a colour bar, if None.
     resolution : int
-        Points of the grid along each axis; all are computed where the model lives.
+        The number of grid points along each axis. The outputs are computed on the device of the model.
 
     Returns
     -------
     matplotlib Axes
-        Its `collections[0]` are the lines, its `images[0]` the shades.
+        `collections[0]` has the lines, `images[0]` the shades.
 
     Raises
     ------
@@ -374,7 +375,7 @@ def plot_surface(
 
 
 def _levels(values: np.ndarray) -> list[float]:
-    """Round numbers within the values, away from their ends, where a line would lie at the edge of the figure."""
+    """Round numbers within the range of the values, but not near its ends, which lie at the edge of the figure."""
     from matplotlib.ticker import MaxNLocator
 
     low, high = float(values.min()), float(values.max())
@@ -384,7 +385,7 @@ def _levels(values: np.ndarray) -> list[float]:
 
 
 def _light_blues() -> Colormap:
-    """From white to a blue on which black can be read."""
+    """A colour map from white to a blue on which black is readable."""
     from matplotlib import colormaps
     from matplotlib.colors import ListedColormap
 
@@ -398,7 +399,7 @@ def _values(model: Any, points: np.ndarray) -> np.ndarray:
         predicted = on_host(model.predict(points.reshape(-1, 2)))
         if predicted.size != points[..., 0].size or predicted.dtype.kind not in "biuf":
             raise ValueError(
-                f"plot_surface draws one number a point; the estimator predicts shape {predicted.shape[1:]}."
+                f"plot_surface draws one number per point; the estimator predicts shape {predicted.shape[1:]}."
             )
         return predicted.reshape(points.shape[:-1]).astype(float)
     if model.input_shape != (2,) or model.output_shape != (1,):
@@ -410,11 +411,11 @@ def _values(model: Any, points: np.ndarray) -> np.ndarray:
 
 
 def _check_labels(values: np.ndarray, classes: int | None) -> None:
-    """Refuse labels that are not integers from 0 on, below the number of classes if it is known."""
+    """Refuse labels that are not integers of at least 0, and below the number of classes if it is known."""
     wrong = values[(values != np.floor(values)) | (values < 0) | (values >= (classes or math.inf))]
     if wrong.size:
         most = f" to {classes - 1}" if classes else ", 1, ..."
-        raise ValueError(f"y must hold labels, 0{most}; got {wrong.reshape(-1)[0]:g}. For values, use plot_surface.")
+        raise ValueError(f"y must have labels, 0{most}; got {wrong.reshape(-1)[0]:g}. For values, use plot_surface.")
 
 
 def _check_examples(points: np.ndarray, values: np.ndarray, name: str, features: tuple[int, ...]) -> None:

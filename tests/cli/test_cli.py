@@ -315,7 +315,7 @@ def test_without_matplotlib_there_is_a_table_and_a_hint(monkeypatch: pytest.Monk
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     done = call("demo", "--backend", "numpy", "--epochs", "1")
     assert done.exit_code == 0
-    assert done.stderr == "nnarray: no picture this time: pictures need matplotlib; pip install 'nnarray[plot]'.\n"
+    assert done.stderr == "nnarray: no picture this time: figures need matplotlib; pip install 'nnarray[plot]'.\n"
     assert "accuracy" in done.stdout
     assert "picture" not in done.stdout
     assert "pip install 'nnarray[plot]'" in fails(1, "demo", "--out", "wanted.png")

@@ -241,7 +241,7 @@ def test_shapes_that_do_not_add() -> None:
         nn.Network(nn.Residual(nn.Dense(4))).init((3,))
     with pytest.raises(ValueError, match=r"adds its shortcut of shape \(5,\) to outputs of shape \(4,\)"):
         nn.Network(nn.Residual(nn.Dense(4), shortcut=nn.Dense(5))).init((3,))
-    with pytest.raises(ValueError, match="at least one layer beside its shortcut"):
+    with pytest.raises(ValueError, match="at least one layer in addition to its shortcut"):
         nn.Residual(shortcut=nn.Dense(3))
     with pytest.raises(ValueError, match="unknown activation"):
         nn.Residual(nn.Dense(3), activation="rely")

@@ -160,7 +160,7 @@ def test_layers_that_would_count_masked_positions_refuse() -> None:
         with pytest.raises(ValueError, match=rf"{type(layer).__name__} 2 of 4: some positions .* GlobalAvgPool"):
             net.init((4,))(TOKENS)
     model = nn.Network(nn.Embedding(5, 3, padding_index=0), nn.Dense(2)).init((4,))
-    with pytest.raises(ValueError, match=r"ends with a mask\. A loss would count"):
+    with pytest.raises(ValueError, match=r"ends with a mask\. The loss would include"):
         model.fit(TOKENS, np.zeros((4, 4, 2)), loss="mse")
     assert model(TOKENS).shape == (4, 4, 2)
 
@@ -192,7 +192,7 @@ def test_a_mask_of_features_is_refused_where_features_are_mixed(layer: nn.Layer)
     model = nn.Network(nn.Masked(layer), nn.Flatten(), nn.Dense(2)).init({"values": (5,), "mask": (5,)})
     X = {"values": np.ones((4, 5)), "mask": np.ones((4, 5), dtype=bool)}
     for call in (model, model.predict, lambda X: nn.value_and_grad(model, X, LABELS)):
-        with pytest.raises(ValueError, match=r"1 of 1: the mask reaches to its features.* put nn\.Flatten before it"):
+        with pytest.raises(ValueError, match=r"1 of 1: the mask covers its features.* put nn\.Flatten before it"):
             call(X)
 
 
@@ -242,7 +242,7 @@ def test_a_mask_of_a_layer_that_does_not_say_so_is_refused() -> None:
         lambda: model.predict(x),
         lambda: nn.value_and_grad(model, x, np.zeros((1, 2)), "mse"),
     ):
-        with pytest.raises(ValueError, match=r"Silent.*forward gives a mask.*say masking = \"use\" in its class"):
+        with pytest.raises(ValueError, match=r"Silent.*forward returns a mask.*set masking = \"use\" in its class"):
             call()
 
 
@@ -251,19 +251,21 @@ def test_wrong_settings_are_named() -> None:
         nn.Embedding(3, 2, padding_index=3)
     with pytest.raises(TypeError, match="Embedding count must be an integer"):
         nn.Embedding(2.5, 3)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"Embedding 2 of 2 takes integers from 0 to 2, and gets the outputs of Dense"):
+    with pytest.raises(ValueError, match=r"Embedding 2 of 2 takes integers from 0 to 2, but gets the outputs of Dense"):
         nn.Network(nn.Dense(3), nn.Embedding(3, 2))
-    with pytest.raises(ValueError, match="branches have the same inputs, and these take different ones"):
+    with pytest.raises(ValueError, match="branches share their inputs, but these take different kinds"):
         nn.Branches(nn.Dense(2), nn.Embedding(3, 2))
     with pytest.raises(ValueError, match=r"unknown kind of numbers 'int'; use one of real, integer, boolean"):
         nn.Kind("int")
     with pytest.raises(ValueError, match="below must be an integer of at least 1; got 0"):
         nn.Kind("integer", below=0)
-    with pytest.raises(ValueError, match=r"below is a bound of integers; got it for real numbers\. Leave it out"):
+    with pytest.raises(ValueError, match=r"below is a bound for integers only; got it for real numbers\. Leave it out"):
         nn.Kind(below=3)
     with pytest.raises(ValueError, match="unknown masking of Odd 'yes'; use one of refuse, keep, use"):
         type("Odd", (nn.Layer,), {"masking": "yes"})
-    with pytest.raises(TypeError, match=r"a layer takes an nn\.Kind, a mapping .*; got 'integer'\. For tokens"):
+    with pytest.raises(
+        TypeError, match=r"takes of a layer must be an nn\.Kind, a mapping .*; got 'integer'\. For tokens"
+    ):
         nn.Network(type("Odd", (nn.Layer,), {"takes": "integer"})()).init((3,))
     with pytest.raises(TypeError, match="input_gradient needs a network that takes one array of real numbers"):
         words().init((4,)).input_gradient(TOKENS)

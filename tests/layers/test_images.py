@@ -214,7 +214,7 @@ def test_state_follows_training_and_is_kept(be: nn.Backend) -> None:
     history = model.fit(X, y, epochs=4, batch_size=13)
     assert not np.allclose(before, to_host(be, model.state))
     assert history["loss"][-1] < history["loss"][0]
-    with pytest.raises(ValueError, match=r"BatchNorm cannot train on 1 entry a channel.*use batch_size=33"):
+    with pytest.raises(ValueError, match=r"BatchNorm cannot train on 1 entry per channel.*use batch_size=33"):
         model.fit(X, y, batch_size=32)
 
 
@@ -223,17 +223,17 @@ def test_state_follows_training_and_is_kept(be: nn.Backend) -> None:
     [
         (lambda: nn.Conv2D(0, 3), "filters must be an integer of at least 1"),
         (lambda: nn.Conv2D(3, 3, groups=2), "multiple of groups; got 3 and 2"),
-        (lambda: nn.Conv2D(4, (1, 2, 3)), "a number or two, down and across"),
+        (lambda: nn.Conv2D(4, (1, 2, 3)), r"one number, or two for \(vertical, horizontal\)"),
         (
             lambda: nn.Network(nn.Conv2D(4, 3)).init((8,)),
             r"Conv2D 1 of 1: expects examples of shape \(height, width, channels\)",
         ),
         (lambda: nn.Network(nn.Conv2D(4, 9)).init((8, 8, 1)), "reaches 9 x 9 does not fit into images of shape"),
-        (lambda: nn.Network(nn.Conv2D(4, 3, groups=2)).init((8, 8, 3)), "3 channels do not divide into 2 groups"),
+        (lambda: nn.Network(nn.Conv2D(4, 3, groups=2)).init((8, 8, 3)), "3 channels cannot be divided into 2 groups"),
         (lambda: nn.Network(nn.Conv2D(4, 3, padding="some")).init((8, 8, 3)), "'valid', 'same' or numbers; got 'some'"),
         (lambda: nn.Network(nn.Conv2D(4, 3, padding=(1, 2, 3))).init((8, 8, 3)), r"or two; got \(1, 2, 3\)"),
         (lambda: nn.Network(nn.MaxPool2D(2, padding=2)).init((8, 8, 1)), r"smaller than the window, \(2, 2\); got 2"),
-        (lambda: nn.Network(nn.AvgPool2D(2, padding=(0, (0, 2)))).init((8, 8, 1)), "sees nothing of the image"),
+        (lambda: nn.Network(nn.AvgPool2D(2, padding=(0, (0, 2)))).init((8, 8, 1)), "could lie in the padding only"),
         (lambda: nn.LocalResponseNorm(k=-1.0), "LocalResponseNorm k must be a finite number above 0; got -1.0"),
         (lambda: nn.LocalResponseNorm(beta=-1.0), "LocalResponseNorm beta must be a finite number of at least 0"),
         (lambda: nn.Activation("elu", options={"alpha": np.inf}), "option 'alpha' of 'elu' must be a finite number"),

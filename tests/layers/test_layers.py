@@ -196,7 +196,7 @@ def test_a_layer_of_ones_own(be: nn.Backend) -> None:
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        ("out_shape", "which out_shape says; got"),
+        ("out_shape", "as out_shape gives; got"),
         ("gradient", "gradient of the parameters is .* central differences"),
         ("input gradient", "gradient of the inputs is .* central differences"),
         ("twice", "other gradients the second time"),

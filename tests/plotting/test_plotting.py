@@ -241,7 +241,7 @@ def test_a_surface_needs_one_output(host: nn.Backend, ax) -> None:
     X, _ = nn.datasets.moons(20)
     with pytest.raises(ValueError, match=r"from 2 inputs to 1 output; this one takes .* to \(2,\)"):
         plotting.plot_surface(halves(host), X, ax=ax)
-    with pytest.raises(ValueError, match=r"one number a point; the estimator predicts shape \(2,\)"):
+    with pytest.raises(ValueError, match=r"one number per point; the estimator predicts shape \(2,\)"):
         plotting.plot_surface(LinearRegression().fit(X, X), X, ax=ax)
     with pytest.raises(TypeError, match="plot_surface draws a Model, or a fitted estimator"):
         plotting.plot_surface(3, X, ax=ax)
@@ -339,7 +339,7 @@ def test_an_activation_of_ones_own_is_drawn_by_its_own_pullback(ax) -> None:
 
 
 def test_activations_that_cannot_be_drawn_are_refused(ax) -> None:
-    with pytest.raises(ValueError, match="functions of one number; softmax goes along an axis"):
+    with pytest.raises(ValueError, match="elementwise functions; softmax works along an axis"):
         plotting.plot_activation("softmax", ax=ax)
     with pytest.raises(ValueError, match="unknown activation 'tan'"):
         plotting.plot_activation("tan", ax=ax)
@@ -410,14 +410,14 @@ def test_units_do_not_lie_on_each_other_and_all_is_inside(host: nn.Backend) -> N
         (
             lambda: nn.Network(nn.Conv2D(2, 3)),
             (8, 8, 1),
-            r"networks of vectors; .* examples of \(8, 8, 1\)",
+            r"networks that take vectors; .* examples of shape \(8, 8, 1\)",
         ),
         (lambda: nn.Network(nn.Dense(2), nn.BatchNorm()), (2,), r"layer '1' is BatchNorm. .* model.fold\(\) merges"),
         (lambda: nn.Network(nn.Branches(nn.Dense(2))), (2,), "layer '0' is Branches"),
         (lambda: nn.Network(nn.Residual(nn.Dense(2))), (2,), "layer '0' is Residual"),
         (lambda: nn.Network(nn.Activation("tanh")), (2,), "is Activation|at least one dense layer"),
         (lambda: nn.Network(nn.Dropout(0.5)), (2,), "needs at least one dense layer"),
-        (lambda: nn.Network(nn.Dense(33)), (2,), "at most 32 units a layer, .* got 33"),
+        (lambda: nn.Network(nn.Dense(33)), (2,), "at most 32 units per layer, .* got 33"),
     ],
 )
 def test_networks_that_are_not_dense_rows_are_refused(net, shape, message: str, ax) -> None:
@@ -458,7 +458,7 @@ def test_histograms_of_nothing_and_of_infinity_are_refused(host: nn.Backend, ax)
     model = small(host)
     spoiled = model.wiring.params.mask({"2.weight"}, model.theta)
     model.theta = host.xp.where(spoiled, float("inf"), model.theta)
-    with pytest.raises(ValueError, match=r"2\.weight holds NaN or infinity"):
+    with pytest.raises(ValueError, match=r"2\.weight contains NaN or infinity"):
         plotting.plot_weight_histograms(model, ax=ax)
 
 
@@ -650,7 +650,7 @@ def test_a_picture_for_a_file_leaves_pyplot_alone(tmp_path) -> None:
 
 def test_without_matplotlib_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(ImportError, match=r"pictures need matplotlib; pip install 'nnarray\[plot\]'"):
+    with pytest.raises(ImportError, match=r"figures need matplotlib; pip install 'nnarray\[plot\]'"):
         plot_data(*nn.datasets.moons(20))
 
 

@@ -130,7 +130,7 @@ def test_a_gradient_of_another_model_is_refused(be: nn.Backend) -> None:
         for shape in ((1,), (9, 1), (8,), (10_000,)):
             bad = zeros(shape, dtype=be.dtype("float32"), device=be.device)
             with pytest.raises(
-                ValueError, match=r"gradient must be real floating of shape \(9,\), one entry a parameter"
+                ValueError, match=r"gradient must be real floating of shape \(9,\), one entry per parameter"
             ):
                 rule.step(model, bad, slots, 0)
         with pytest.raises(ValueError, match="got dtype int32"):
