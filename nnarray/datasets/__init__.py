@@ -1,4 +1,4 @@
-"""Data: synthetic ones to learn with, images, and the preparation before training."""
+"""Data: synthetic datasets to learn with, images, and the preparation before training."""
 
 from nnarray.datasets import augmentation
 from nnarray.datasets.augmentation import Augment, augment

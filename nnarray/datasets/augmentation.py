@@ -1,8 +1,7 @@
-"""Images changed at random in ways that keep their class: few images then train like many.
+"""Data augmentation: random changes of images that keep their class, so that few images train like many.
 
-Everything is computed on the device of the images, in arrays of fixed shapes. What is drawn is the same on every
-backend, bit for bit; what is computed from it, to rounding. Image i of a batch gets the same draws whatever
-the size of the batch is.
+Everything is computed on the device of the images, in arrays of fixed shapes. The random numbers are bitwise the same
+on every backend, and the images up to rounding. Image i of a batch gets the same numbers for every batch size.
 """
 
 from __future__ import annotations
@@ -26,19 +25,20 @@ class Augment:
     Parameters
     ----------
     flip : bool
-        Mirror every other image, left to right. Not for what has a reading direction, such as digits.
-    shift : int
-        Move by up to so many pixels in each direction; 0 for none.
-    rotate : float
-        Turn by up to so many degrees either way; 0 for none.
-    colour : float
-        Change brightness, contrast and saturation by up to this part, 0 <= colour < 1; 0 for none. The images
-        are then from 0 to 1.
+        Whether to mirror images, left to right, with probability 1/2. Not for images with a reading direction, such as
+        digits.
+        shift : int
+        The largest shift in each direction, in pixels; 0 for none.
+        rotate : float
+        The largest angle of rotation either way, in degrees; 0 for none.
+        colour : float
+        The largest relative change of brightness, contrast and saturation, 0 <= colour < 1; 0 for none. Above 0,
+        images must have values from 0 to 1.
 
     Raises
     ------
     TypeError, ValueError
-        If a number is not of its kind or not in its range.
+        If a number has the wrong type or is out of range.
 
     Examples
     --------
@@ -84,26 +84,26 @@ def augment(
     Parameters
     ----------
     x : array, shape (batch, height, width, channels), real floating
-        Images; from 0 to 1 and of 1 or 3 channels, if they are to be recoloured.
+        Images; with `colour`, of 1 or 3 channels and with values from 0 to 1.
     key : Key, optional
-        Where the draws come from. In a loop over batches give each its own, such as
-        `nn.Key(0).fold(epoch).fold(i)`: one key changes image i of every batch alike.
-    seed, epoch : int, optional
-        Instead of a key, for the whole dataset at once: each epoch has its own draws.
-    flip, shift, rotate, colour
-        As `Augment` takes them.
+        The key of the draws. In a loop over batches use a new one for each, such as
+        `nn.Key(0).fold(epoch).fold(i)`: with the same key, image i of every batch is changed in the same way.
+        seed, epoch : int, optional
+        Instead of a key, for the whole dataset at once. Each epoch has its own draws.
+        flip, shift, rotate, colour
+        As in `Augment`.
 
     Returns
     -------
     array
-        Shape, dtype and device of `x`, which is not changed. What comes in from outside repeats the edge.
+        With the shape, dtype and device of `x`, which is not changed. Pixels from outside of the image repeat its edge.
 
     Raises
     ------
     TypeError
-        If `x` is no array of real floating numbers, or not exactly one of `key` and `seed` is given.
-    ValueError
-        If `x` has another shape, or a number is out of its range.
+        If `x` is not an array of real floating numbers, or not exactly one of `key` and `seed` is given.
+        ValueError
+        If `x` has another shape, or a number is out of range.
 
     Examples
     --------
@@ -129,19 +129,19 @@ def flip(x: Array, key: Key, probability: float = 0.5) -> Array:
     ----------
     x : array, shape (batch, height, width, channels), real floating
     key : Key
-        Where the draws come from: the same key draws the same, so that flipping again with it undoes it.
+        The key of the draws. To flip again with the same key undoes it.
     probability : float
         0 <= probability <= 1.
 
     Returns
     -------
     array
-        Shape, dtype and device of `x`.
+        With the shape, dtype and device of `x`.
 
     Raises
     ------
     TypeError, ValueError
-        If `x` is not made of images, or the probability is out of its range.
+        If `x` is not an array of images, or the probability is out of range.
     """
     x = _images(x)
     probability = real(probability, "probability", least=0, below=math.nextafter(1, 2), usual=0.5)
@@ -159,19 +159,19 @@ def shift(x: Array, key: Key, pixels: int = 2) -> Array:
     ----------
     x : array, shape (batch, height, width, channels), real floating
     key : Key
-        Where the draws come from.
+        The key of the draws.
     pixels : int
-        At least 0; all moves from -pixels to pixels are equally likely.
+        The largest shift, at least 0; all shifts from -pixels to pixels are equally likely.
 
     Returns
     -------
     array
-        Shape, dtype and device of `x`.
+        With the shape, dtype and device of `x`.
 
     Raises
     ------
     TypeError, ValueError
-        If `x` is not made of images, or the number of pixels is out of its range.
+        If `x` is not an array of images, or the number of pixels is out of range.
     """
     x, pixels = _images(x), _pixels(pixels, "pixels")
     if pixels == 0:
@@ -182,27 +182,27 @@ def shift(x: Array, key: Key, pixels: int = 2) -> Array:
 
 
 def crop(x: Array, key: Key, padding: int = 4, size: int | None = None) -> Array:
-    """A random window of each image after `padding` zeros were put around it [1]_.
+    """A random window of each image, after padding with zeros [1]_.
 
     Parameters
     ----------
     x : array, shape (batch, height, width, channels), real floating
     key : Key
-        Where the draws come from.
+        The key of the draws.
     padding : int
         Rows and columns of zeros on each side, at least 0.
     size : int, optional
-        Height and width of the window; without it those of `x`.
+        Height and width of the window; those of `x` if None.
 
     Returns
     -------
     array, shape (batch, size, size, channels)
-        Dtype and device of `x`.
+        With the dtype and device of `x`.
 
     Raises
     ------
     TypeError, ValueError
-        If `x` is not made of images, a number is out of its range, or the window larger than the padded image.
+        If `x` is not an array of images, a number is out of range, or the window is larger than the padded image.
 
     References
     ----------
@@ -224,25 +224,25 @@ def crop(x: Array, key: Key, padding: int = 4, size: int | None = None) -> Array
 
 
 def rotate(x: Array, key: Key, degrees: float = 10.0) -> Array:
-    """Each image turned about its centre by an angle from -degrees to degrees; the edges are repeated.
+    """Each image rotated about its centre by a random angle from -degrees to degrees; the edges are repeated.
 
     Parameters
     ----------
     x : array, shape (batch, height, width, channels), real floating
     key : Key
-        Where the draws come from.
+        The key of the draws.
     degrees : float
         0 <= degrees <= 180.
 
     Returns
     -------
     array
-        Shape, dtype and device of `x`; see `rotated`.
+        With the shape, dtype and device of `x`; see `rotated`.
 
     Raises
     ------
     TypeError, ValueError
-        If `x` is not made of images, or the angle is out of its range.
+        If `x` is not an array of images, or the angle is out of range.
     """
     x, degrees = _images(x), _degrees(degrees, "degrees")
     if degrees == 0:
@@ -251,30 +251,30 @@ def rotate(x: Array, key: Key, degrees: float = 10.0) -> Array:
 
 
 def rotated(x: Array, angle: Array) -> Array:
-    """Image i turned anticlockwise about its centre by `angle[i]`.
+    """Image i rotated anticlockwise about its centre by `angle[i]`.
 
-    With the centre m, output pixel (r, c) is read, bilinearly between the four pixels around it, at
-    m + (cos a (r - m_r) + sin a (c - m_c), -sin a (r - m_r) + cos a (c - m_c)); outside, the edge is repeated.
+    With the centre m, output pixel (r, c) is interpolated bilinearly at the input position
+    m + (cos a (r - m_r) + sin a (c - m_c), -sin a (r - m_r) + cos a (c - m_c)). Outside, the edge is repeated.
 
     Parameters
     ----------
     x : array, shape (batch, height, width, channels), real floating
     angle : array, shape (batch,), real floating
-        In radians.
+        The angles, in radians.
 
     Returns
     -------
     array
-        Shape, dtype and device of `x`; its values are within those of `x`.
+        With the shape, dtype and device of `x`; its values are within the range of those of `x`.
 
     Raises
     ------
     TypeError, ValueError
-        If `x` is not made of images.
+        If `x` is not an array of images.
     """
     x = _images(x)
     xp, (_, height, width, _) = namespace(x), x.shape
-    exact = xp.result_type(x.dtype, xp.float32)  # positions have more digits than halves do
+    exact = xp.result_type(x.dtype, xp.float32)  # float16 is too coarse for positions
     angle = xp.astype(angle, exact)[:, None, None]
     middle = ((height - 1) / 2, (width - 1) / 2)
     r = (xp.astype(_range(x, height), exact) - middle[0])[:, :, None]
@@ -284,30 +284,30 @@ def rotated(x: Array, angle: Array) -> Array:
 
 
 def colour(x: Array, key: Key, brightness: float = 0.2, contrast: float = 0.2, saturation: float = 0.2) -> Array:
-    """Each image brighter or darker, with more or less contrast, and with more or less colour.
+    """Each image with random changes of brightness, contrast and saturation.
 
-    With factors f from 1 - strength to 1 + strength, one after another:  x <- f x;  x <- m + f (x - m), m the mean
-    grey of the image;  x <- g + f (x - g), g the grey of the pixel (0.299 red + 0.587 green + 0.114 blue). At the
-    end what is below 0 becomes 0, and what is above 1 becomes 1.
+    With random factors f from 1 - strength to 1 + strength, in this order:  x <- f x;  x <- m + f (x - m), m the mean
+    grey of the image;  x <- g + f (x - g), g the grey of the pixel (0.299 red + 0.587 green + 0.114 blue). Finally,
+    values are clipped to 0 and 1.
 
     Parameters
     ----------
     x : array, shape (batch, height, width, channels), real floating, 0 to 1
-        Of 3 channels, red, green and blue; or of 1, which has no saturation.
+        Images of 3 channels, red, green and blue, or of 1 channel, which has no saturation.
     key : Key
-        Where the draws come from.
+        The key of the draws.
     brightness, contrast, saturation : float
-        The strengths, 0 <= strength < 1; 0 leaves that out, and 0 for all of them leaves `x` as it is.
+        The strengths, 0 <= strength < 1; 0 leaves a change out. If all are 0, the images are those of `x`.
 
     Returns
     -------
     array
-        Shape, dtype and device of `x`.
+        With the shape, dtype and device of `x`.
 
     Raises
     ------
     TypeError, ValueError
-        If `x` is not made of images, has other channels, or a strength is out of its range.
+        If `x` is not an array of images, has other channels, or a strength is out of range.
     """
     x = _images(x)
     strengths = {"brightness": brightness, "contrast": contrast, "saturation": saturation}
@@ -315,7 +315,9 @@ def colour(x: Array, key: Key, brightness: float = 0.2, contrast: float = 0.2, s
     if b == c == s == 0:
         return x
     if x.shape[3] not in (1, 3):
-        raise ValueError(f"x must have 1 or 3 channels to be recoloured; got shape {tuple(x.shape)}. Use colour=0.")
+        raise ValueError(
+            f"x must have 1 or 3 channels for changes of colour; got shape {tuple(x.shape)}. Use colour=0."
+        )
     xp = namespace(x)
     draws = xp.astype(2 * _uniform(x, key, (x.shape[0], 3)) - 1, x.dtype)[:, :, None, None, None]
     if b:
@@ -356,7 +358,7 @@ def _strength(value: float, name: str) -> float:
 
 
 def _uniform(x: Array, key: Key, shape: Shape) -> Array:
-    """In float32 whatever `x` is, so that the draws are the same for all dtypes."""
+    """Draws in float32, whatever the dtype of `x`, so that they are the same for all dtypes."""
     xp = namespace(x)
     return random.uniform(key, shape, xp=xp, device=device_of(x), dtype=xp.float32)
 
@@ -387,7 +389,7 @@ def _gathered(x: Array, rows: Array, columns: Array) -> Array:
 
 
 def _at(x: Array, rows: Array, columns: Array) -> Array:
-    """The pixels at (row, column), of shapes that broadcast to (batch, h, w); outside, the nearest at the edge."""
+    """The pixels at (row, column), of shapes that broadcast to (batch, h, w); outside, the nearest edge pixel."""
     xp, (batch, height, width, channels) = namespace(x), x.shape
     rows, columns = xp.clip(rows, 0, height - 1), xp.clip(columns, 0, width - 1)
     image = xp.reshape(_range(x, batch), (batch, 1, 1))
@@ -397,7 +399,7 @@ def _at(x: Array, rows: Array, columns: Array) -> Array:
 
 
 def _bilinear(x: Array, rows: Array, columns: Array) -> Array:
-    """The images at real positions (batch, h, w)."""
+    """The images interpolated at real positions (batch, h, w)."""
     xp, (_, height, width, _) = namespace(x), x.shape
     rows, columns = xp.clip(rows, 0, height - 1), xp.clip(columns, 0, width - 1)
     top, left = xp.floor(rows), xp.floor(columns)
@@ -417,7 +419,7 @@ def _away_from(grey: Array, x: Array, factor: Array) -> Array:
 
 
 def _grey(x: Array) -> Array:
-    """How bright each pixel is, one channel: luma as ITU-R BT.601 weighs the three."""
+    """The brightness of each pixel, one channel: luma with the weights of ITU-R BT.601."""
     if x.shape[3] == 1:
         return x
     return 0.299 * x[..., 0:1] + 0.587 * x[..., 1:2] + 0.114 * x[..., 2:3]

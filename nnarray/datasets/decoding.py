@@ -1,4 +1,4 @@
-"""Images decoded by Pillow, in threads that run ahead of whoever takes them."""
+"""Images decoded by Pillow, in threads that run ahead of the consumer."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 
 
 class UnreadableImage(ValueError):
-    """A file that is named like a image but cannot be decoded; the message has its name and what is wrong."""
+    """A file with the name of an image that cannot be decoded; the message names the file and the fault."""
 
 
 def default_workers() -> int:
-    """Threads that decode where none are asked for: one a core, at most 8."""
+    """The default number of threads that decode: one per core, at most 8."""
     return min(os.cpu_count() or 1, 8)
 
 
@@ -42,7 +42,7 @@ def ahead(
 ) -> Generator[tuple[T, Future[R]]]:
     """Each item with the future of `function(item)`, in order; threads compute at most `limit` items ahead.
 
-    When the generator is closed, what has not begun is dropped, and the threads end.
+    When the generator is closed, calls that have not begun are cancelled, and the threads end.
     """
     pool = ThreadPoolExecutor(workers, thread_name_prefix="nnarray-images")
     waiting: deque[tuple[T, Future[R]]] = deque()
@@ -68,7 +68,7 @@ def decoded_in_order(
 ) -> Generator[tuple[int, np.ndarray]]:
     """The number and the bytes of each file that can be decoded; threads are at most `limit` files ahead.
 
-    `fault` is called with the others, and may raise.
+    `fault` is called for all other files, and may raise.
     """
     decode = partial(_decoded_file, files, size)
     with closing(ahead(decode, order, workers=workers or default_workers(), limit=limit)) as results:
@@ -86,21 +86,21 @@ def _decoded_file(files: Sequence[Path], size: int, i: int) -> np.ndarray:
 
 
 def decoded(file: Path, size: int) -> np.ndarray:
-    """The square in the middle of a image, shape (size, size, 3), uint8.
+    """The square in the middle of an image, shape (size, size, 3), uint8.
 
     Raises
     ------
     UnreadableImage
-        If the file is damaged, no image, or has more pixels than Pillow's limit.
-    OSError
-        If the file cannot be opened; that is no fault of the image.
+        If the file is damaged, not an image, or has more pixels than Pillow's limit.
+        OSError
+        If the file cannot be opened.
     """
     from PIL import Image, ImageOps
 
     try:
         with Image.open(file, formats=FORMATS) as image:
             _refuse_bomb(image)
-            image.draft(None, (2 * size, 2 * size))  # JPEG leaves out detail that the scaling would
+            image.draft(None, (2 * size, 2 * size))  # JPEG skips detail that the scaling would remove
             upright = _rgb(ImageOps.exif_transpose(image))
         return np.asarray(ImageOps.fit(upright, (size, size), Image.Resampling.BICUBIC))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -109,7 +109,7 @@ def decoded(file: Path, size: int) -> np.ndarray:
         ) from error
     except MemoryError:
         raise
-    except Exception as error:  # Pillow's readers raise all kinds of errors at damaged files
+    except Exception as error:  # Pillow's readers raise many types of errors for damaged files
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise UnreadableImage(
@@ -119,16 +119,16 @@ def decoded(file: Path, size: int) -> np.ndarray:
 
 
 def _refuse_bomb(image: PillowImage) -> None:
-    """Above its limit Pillow warns, and raises only above twice the limit."""
+    """Refuse images above Pillow's limit; Pillow itself warns, and raises only above twice the limit."""
     from PIL import Image
 
     limit = Image.MAX_IMAGE_PIXELS
     if limit is not None and image.width * image.height > limit:
-        raise Image.DecompressionBombError(f"{image.width} x {image.height}, and the limit is {limit}.")
+        raise Image.DecompressionBombError(f"{image.width} x {image.height}; the limit is {limit}.")
 
 
 def _rgb(image: PillowImage) -> PillowImage:
-    """8-bit RGB of any mode, on white where it is transparent."""
+    """An image of any mode as 8-bit RGB, with white for transparent parts."""
     from PIL import Image
 
     if image.mode == "F":
@@ -142,18 +142,18 @@ def _rgb(image: PillowImage) -> PillowImage:
 
 
 def _eight_bits(grey: np.ndarray) -> np.ndarray:
-    """16-bit grey, which some readers hand over in 32 bits, as 8-bit grey: 65535 / 257 = 255."""
+    """16-bit grey, which some readers return in 32 bits, as 8-bit grey: 65535 / 257 = 255."""
     if grey.min() < 0 or grey.max() > 65535:
         raise ValueError("its pixels are 32-bit integers of unknown range; save it with 8 or 16 bits")
     return np.rint(grey / 257).astype(np.uint8)
 
 
 def from_bytes(pixels: np.ndarray, dtype: Any, be: Backend) -> Array:
-    """0, 1, ..., 255 as 0 to 1: k / 255, divided on the host and therefore the same on every backend."""
+    """k / 255 for the bytes k = 0, 1, ..., 255, divided on the host and therefore the same on every backend."""
     host = np.float64 if backends.dtype_name(dtype) == "float64" else np.float32
     return be.asarray(fractions_of(pixels, host), dtype)
 
 
 def fractions_of(pixels: np.ndarray, dtype: Any) -> np.ndarray:
-    """0, 1, ..., 255 as k / 255, in a dtype of NumPy's."""
+    """k / 255 for the bytes k = 0, 1, ..., 255, in a NumPy dtype."""
     return np.divide(pixels, 255, dtype=dtype)

@@ -1,4 +1,4 @@
-"""The dtype of the numbers of a dataset."""
+"""The dtype of a dataset."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ def floating(dtype: object, be: Backend) -> DType:
     """The backend's real floating dtype of that name; None is its default."""
     wanted = be.dtype(dtype)
     if backends.dtype_name(wanted) not in backends.FLOATS:
-        raise ValueError(f"dtype must be a real floating one, of {', '.join(be.dtypes)}; got {shown(dtype)}.")
+        raise ValueError(f"dtype must be real floating, one of {', '.join(be.dtypes)}; got {shown(dtype)}.")
     return wanted

@@ -1,4 +1,4 @@
-"""Rows of an array in a file that is large beside the memory: read where they lie, so that no page of it stays."""
+"""Rows of an array in a file that is large compared with the memory, read so that no page of the file stays there."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import numpy as np
 
 
 class FileRows:
-    """The rows of an array whose numbers lie side by side in an open file.
+    """The rows of a contiguous array in an open file.
 
-    Reading takes a call of the system for each row, and nothing else: of a mapped file, the system maps what is around
-    it, too, up to some megabytes, and all of that counts as memory of the process. A mapped file is faster, where there
-    is memory for it.
+    Reading a row is one system call, and loads nothing else. In a mapped file, the system also maps the pages
+    around the row, up to some megabytes, which count as memory of the process. A mapped file is faster if there is
+    memory for it.
 
     Parameters
     ----------
     descriptor : int
-        Of the file; it is closed with this.
-    begin : int
-        Where the first row begins, in bytes.
+        The descriptor of the file; it is closed with this object.
+        begin : int
+        The position of the first row, in bytes.
     row_bytes : int
     """
 
@@ -42,7 +42,7 @@ class FileRows:
 
     def _fill(self, part: memoryview, place: int) -> bool:
         read = os.preadv(self.descriptor, [part], place)
-        while 0 < read < len(part):  # a signal, or more than one call gives
+        while 0 < read < len(part):  # after a signal, or if it is more than one call reads
             more = os.preadv(self.descriptor, [part[read:]], place + read)
             if more == 0:
                 return False
@@ -51,5 +51,5 @@ class FileRows:
 
 
 def can_read() -> bool:
-    """Whether this system reads from a place of a file that others read, too."""
+    """Whether this system can read at a given position of a file, without moving a shared one."""
     return hasattr(os, "preadv")

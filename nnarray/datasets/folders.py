@@ -1,4 +1,4 @@
-"""What is in a folder of images: a subfolder a class, and what is left out."""
+"""The contents of a folder of images, with a subfolder for each class, and the files that are left out."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ log = logging.getLogger("nnarray")
 _JPEG, _PNM, _OTHERS = (".jfif", ".jpe", ".jpeg", ".jpg"), (".pbm", ".pgm", ".pnm", ".ppm"), (".bmp", ".gif", ".png")
 SUFFIXES = (*_JPEG, *_PNM, *_OTHERS, ".tif", ".tiff", ".webp")
 
-# Names in small letters. What file managers, file servers and archives put among the images:
+# Names in lower case. Files that file managers, file servers and archives add to folders of images:
 OF_SYSTEMS = {"@eadir", "@recycle", "@recently-snapshot", "@tmp", "#recycle", "#snapshot", "$recycle.bin", "__macosx"}
 OF_SYSTEMS |= {"@__thumb", "@synoresource", "~snapshot", "recycler", "network trash folder", "temporary items"}
 OF_SYSTEMS |= {"lost+found", "system volume information", "__pycache__", "thumbs.db", "ehthumbs.db", "desktop.ini"}
@@ -28,15 +28,15 @@ TRAINING, HELD_OUT = (
 
 FOLD = re.compile(r"(fold|split)[^a-z]*\d+", re.IGNORECASE)
 OUTSIDE = "images outside of the subfolders, without a class"
-NO_IMAGES = "files that do not end as images do"
-NOWHERE = "links that lead nowhere"
-TWICE = "folders that are read under another name, or hold this one"
+NO_IMAGES = "files without the ending of an image"
+NOWHERE = "broken links"
+TWICE = "folders that are read under another name, or contain this one"
 
 
 class Search:
-    """The images below a folder, and what was left out, by the reason.
+    """The images below a folder, and the files that were left out, by the reason.
 
-    Links to folders are followed, each folder is read once, and what systems put among the files is none of them.
+    Links to folders are followed. Each folder is read once. Files that systems add are ignored.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -45,25 +45,26 @@ class Search:
         real = folder.resolve()
         self._read = dict.fromkeys(
             (real, *real.parents), (folder, folder)
-        )  # each real folder: in which class it was met, and as what
+        )  # each real folder: the class in which it was found, and its name there
 
     def images(self) -> list[Path]:
-        """All of them, sorted."""
+        """All images, sorted."""
         return self._sorted(self.folder, self.folder)
 
     def classes(self) -> dict[str, list[Path]]:
-        """Those of each subfolder, both sorted; there may be none in one.
+        """The images of each subfolder, both sorted; a subfolder may have none.
 
         Raises
         ------
         ValueError
-            If there are no subfolders, they are parts such as train and test, or one folder is in two classes.
+            If there are no subfolders, the subfolders are parts such as train and test, or one folder is in two
+            classes.
         """
         entries = entries_of(self.folder)
         subfolders = [entry for entry in entries if entry.is_dir()]
         if not subfolders:
             raise ValueError(
-                f"folder {str(self.folder)!r} has no subfolders; put the images of each class into one of its own, "
+                f"folder {str(self.folder)!r} has no subfolders; put the images of each class into its own subfolder, "
                 f"such as {str(self.folder / 'cats')!r} and {str(self.folder / 'dogs')!r}."
             )
         _refuse_parts(self.folder, subfolders)
@@ -77,7 +78,7 @@ class Search:
         return {each.name: self._sorted(each, each) for each in subfolders if self._is_new(each, each)}
 
     def report(self) -> tuple[str, ...]:
-        """What was left out, how much of it, and the names of some; the log has it as well."""
+        """The reasons and numbers of the files that were left out, with the names of some; also written to the log."""
         report = tuple(f"{reason}: {len(names)} ({_some(names)})" for reason, names in self.left_out.items())
         if report:
             log.warning("left out below %s: %s", self.folder, "; ".join(report))
@@ -101,7 +102,7 @@ class Search:
         return not fault
 
     def _is_new(self, folder: Path, top: Path) -> bool:
-        """Whether it is to be read: it was not before, by another name, and does not hold the whole."""
+        """Whether to read the folder: not if it was read under another name, or contains the whole dataset."""
         real = folder.resolve()
         if real not in self._read:
             self._read[real] = top, folder
@@ -109,8 +110,8 @@ class Search:
         before, met = self._read[real]
         if before not in (top, self.folder):
             raise ValueError(
-                f"{str(met)!r} of class {before.name!r} and {str(folder)!r} of class {top.name!r} are one folder, by "
-                f"a link: its images would be of two classes. Remove the link."
+                f"{str(met)!r} of class {before.name!r} and {str(folder)!r} of class {top.name!r} are the same folder, "
+                f"through a link: its images would be in two classes. Remove the link."
             )
         self._leave_out(TWICE, folder)
         return False
@@ -120,7 +121,7 @@ class Search:
 
 
 def entries_of(folder: Path) -> list[Path]:
-    """What is in a folder, sorted; without what is hidden or put there by a system."""
+    """The contents of a folder, sorted; without hidden files and files that systems add."""
     return sorted(p for p in folder.iterdir() if not (p.name.startswith(".") or _is_of_system(p.name.casefold())))
 
 
@@ -129,7 +130,7 @@ def _is_of_system(name: str) -> bool:
 
 
 def _refuse_parts(folder: Path, subfolders: list[Path], *, inside: bool = False) -> None:
-    """Refuse what are parts of a data set and no classes; `inside` of a class only where they are sure to be."""
+    """Refuse subfolders that are parts of a data set, not classes; `inside` a class only if that is certain."""
     train, held_out = ([p for p in subfolders if part.fullmatch(p.name)] for part in (TRAINING, HELD_OUT))
     plain = [p for p in train + held_out if not any(m and m["before"] for m in _as_part(p.name))]
     folds = [p for p in subfolders if FOLD.fullmatch(p.name)]
@@ -137,7 +138,7 @@ def _refuse_parts(folder: Path, subfolders: list[Path], *, inside: bool = False)
     if (train and held_out) or (all_parts and not inside):
         parts = train + held_out or folds
         raise ValueError(
-            f"the subfolders of {str(folder)!r} are parts of a data set and no classes: "
+            f"the subfolders of {str(folder)!r} are parts of a data set, not classes: "
             f"{', '.join(p.name for p in parts)}. {_one_of(parts[0])} (If they are classes, rename them.)"
         )
 
@@ -147,26 +148,26 @@ def _as_part(name: str) -> Iterator[re.Match[str] | None]:
 
 
 def _one_of(part: Path) -> str:
-    """What to do with parts of a data set: to pass one, if the classes are in it, and else to turn them around."""
+    """The remedy for parts of a data set: pass one, if the classes are in it; otherwise swap the levels."""
     if any(entry.is_dir() for entry in entries_of(part)):
         return f"Pass one of them: {str(part)!r}."
     kind, top = part.parent.name, part.parent.parent
     return (
-        f"Put the classes into the parts: move {str(part)!r} to {str(top / part.name / kind)!r}, so with each of them, "
+        f"Put the classes into the parts: move {str(part)!r} to {str(top / part.name / kind)!r}, do so for each part, "
         f"and pass {str(top / part.name)!r}."
     )
 
 
 def _refuse_equal(folder: Path, inside: dict[Path, list[Path]]) -> None:
-    """Refuse subfolders that all hold the same folders, and no more: those are the classes."""
+    """Refuse subfolders that all contain the same folders and nothing else: those are the classes."""
     names = [{inner.name for inner in each} for each in inside.values()]
     mixed = any(entry.suffix.lower() in SUFFIXES for each in inside for entry in entries_of(each))
     if not mixed and len(names) > 1 and len(names[0]) > 1 and all(each == names[0] for each in names):
         first, *_ = inside
         raise ValueError(
-            f"the subfolders of {str(folder)!r} all hold the same folders, {_some(sorted(names[0]))}, which then are "
-            f"the classes: pass one of them, such as {str(first)!r}. If {_some([p.name for p in inside])} are the "
-            f"classes, move their images out of those folders, or give the folders different names."
+            f"the subfolders of {str(folder)!r} all contain the same folders, {_some(sorted(names[0]))}, which then "
+            f"are the classes: pass one of the subfolders, such as {str(first)!r}. If {_some([p.name for p in inside])} "
+            f"are the classes, move their images out of those folders, or give the folders different names."
         )
 
 
@@ -175,18 +176,18 @@ def _some(names: Sequence[str], most: int = 3) -> str:
 
 
 def refuse_empty(folder: Path, classes: dict[str, list[Path]]) -> None:
-    """Refuse classes without an image: their folders are named."""
+    """Refuse classes without images; the error names their folders."""
     empty = [repr(name) for name, files in classes.items() if not files]
     if empty:
         what = f"class {empty[0]} has" if len(empty) == 1 else f"classes {', '.join(empty)} have"
         raise ValueError(
             f"{what} no images: no file below the subfolder in {str(folder)!r} ends in one of {', '.join(SUFFIXES)}. "
-            f"Add some, convert those in other formats, or remove the folder."
+            f"Add images, convert those in other formats, or remove the folder."
         )
 
 
 def existing_folder(folder: str | os.PathLike[str], wanted: str) -> Path:
-    """`folder` as a path, refused if it is none or a file; `wanted` says what it should be."""
+    """`folder` as a path; refused if it does not exist or is a file. `wanted` describes it in errors."""
     try:
         path = Path(folder)
     except TypeError:

@@ -1,4 +1,4 @@
-"""A folder of photos as a dataset: a subfolder a class, decoded ahead of training."""
+"""A folder of photos as a dataset: a subfolder for each class, decoded ahead of training."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ log = logging.getLogger("nnarray")
 
 @dataclass(frozen=True)
 class ImageFolder:
-    """A folder of photos, made by `nn.datasets.images`: settings and file names; images are read when asked for.
+    """A folder of photos, made by `nn.datasets.images`: settings and file names. Images are read on request.
 
-    `len` of it is the number of images found.
+    `len` gives the number of images found.
 
     Attributes
     ----------
     classes : tuple of str
-        The names of the subfolders, sorted; label k means `classes[k]`.
+        The names of the subfolders, sorted; label k stands for `classes[k]`.
     files : tuple of Path
         The images, sorted by class and then by path.
     left_out : tuple of str
-        What was found in the folder and is not used: the reason, how many, and the names of some.
+        The files in the folder that are not used: the reason, their number, and the names of some.
 
     Notes
     -----
-    Each pass has its own threads, so that several may run at once. They end with the pass, also where it is left
-    in the middle.
+    Each pass has its own threads, so that several passes can run at once. The threads end with the pass, even if it is
+    not completed.
     """
 
     folder: Path
@@ -68,34 +68,34 @@ class ImageFolder:
 
     @property
     def labels(self) -> Array:
-        """The class of each file, shape (n,), int64 (the default integer dtype where the device has no int64)."""
+        """The class of each file, shape (n,), int64 (the default integer dtype if the device has no int64)."""
         return self.backend.asarray(np.asarray(self._targets, dtype=np.int64))
 
     @property
     def skipped(self) -> dict[Path, str]:
-        """The files that were left out so far because they cannot be decoded, and what is wrong with each."""
+        """The files that were left out so far because they cannot be decoded, and the fault of each."""
         return dict(self._faults)
 
     def batches(self, epoch: int = 0) -> Iterator[tuple[Array, Array]]:
-        """One pass over the images; the next ones are decoded while you compute with these.
+        """One pass over the images. The next images are decoded while you compute with these.
 
         Parameters
         ----------
         epoch : int
-            The number of the pass: each has its own order, if there is a `seed`.
+            The number of the pass. With a `seed`, each pass has its own order.
 
         Returns
         -------
         iterator
-            Over (X, y): X of shape (batch, size, size, 3), y of shape (batch,), as in `load`. Each image comes
-            once; a skipped one is replaced by the next, so that only the last batch is smaller.
+            Over (X, y): X of shape (batch, size, size, 3), y of shape (batch,), as in `load`. Each image occurs
+            once. A skipped image is replaced by the next, so that only the last batch is smaller.
 
         Raises
         ------
         UnreadableImage
-            While iterating: if a file cannot be decoded, unless `errors="skip"`.
+            During iteration, if a file cannot be decoded, unless `errors="skip"`.
         ValueError
-            If `epoch` is out of its range; while iterating: if no file at all can be decoded.
+            If `epoch` is out of range; during iteration, if no file can be decoded.
         """
         return self._dealt(self._order(integer(epoch, "epoch", 0, usual=0)))
 
@@ -106,42 +106,43 @@ class ImageFolder:
         -------
         X : array, shape (n, size, size, 3), the dtype of the folder
             Rows from the top, columns from the left; red, green and blue from 0 to 1.
-        y : array, shape (n,), int64 (the default integer dtype where the device has no int64)
+        y : array, shape (n,), int64 (the default integer dtype if the device has no int64)
 
         Raises
         ------
         UnreadableImage
             If a file cannot be decoded, unless `errors="skip"`.
         ValueError
-            If no file at all can be decoded.
+            If no file can be decoded.
         """
         return self._arrays(list(self._readable(range(len(self)))))
 
     def on_disk(
         self, scratch: str | os.PathLike[str], watch: Callable[[int], object] = lambda read: None
     ) -> tuple[Source, Array]:
-        """As `load`, for more images than the memory holds: each is decoded once, and its bytes lie in a file.
+        """As `load`, for more images than fit into the memory: each is decoded once, and its bytes are kept in a file.
 
         Parameters
         ----------
         scratch : path
-            A folder on a disk with room for `n * size * size * 3` bytes. The file has no name, and is gone as soon as
-            nobody uses `X`.
+            A folder on a disk with space for `n * size * size * 3` bytes. The file has no name, and is deleted when `X`
+            is no longer used.
         watch : callable
-            Called with the number of images that are read, after each.
+            Called after each image with the number of images read.
 
         Returns
         -------
         X : Source, shape (n, size, size, 3)
-            To give to `fit` and `predict`: float64 if the folder's dtype is, else float32, as the numbers of `load`.
-        y : array, shape (n,), int64 (the default integer dtype where the device has no int64)
+            A source for `fit` and `predict`, with the values of `load`: float64 if that is the folder's dtype, else
+            float32.
+        y : array, shape (n,), int64 (the default integer dtype if the device has no int64)
 
         Raises
         ------
         UnreadableImage
             If a file cannot be decoded, unless `errors="skip"`.
         ValueError
-            If no file at all can be decoded.
+            If no file can be decoded.
         OSError
             If the folder cannot be written to, or its disk is full.
         """
@@ -159,7 +160,7 @@ class ImageFolder:
         return Pixels(file, host), self.backend.asarray(np.asarray(labels, dtype=np.int64))
 
     def _order(self, epoch: int) -> list[int]:
-        """The numbers of the files as they come in this pass."""
+        """The numbers of the files in the order of this pass."""
         if self.seed is None:
             return list(range(len(self)))
         key, host = random.Key(self.seed).fold("images").fold(epoch), backends.host_backend()
@@ -181,11 +182,11 @@ class ImageFolder:
                 yield square, self._targets[i]
         if read == 0:
             raise ValueError(
-                f"none of the {len(self)} files can be decoded. One of them: {next(iter(self._faults.values()))}"
+                f"none of the {len(self)} files can be decoded. The first: {next(iter(self._faults.values()))}"
             )
 
     def _skip(self, file: Path, error: UnreadableImage) -> None:
-        """Leave a broken file out and say so once, or raise."""
+        """Leave a broken file out and warn once, or raise."""
         if self.errors == "raise":
             raise error
         if file not in self._faults:
@@ -212,35 +213,35 @@ def images(
 ) -> ImageFolder:
     """A folder of photos with a subfolder for each class: `animals/cats/1.jpg`, `animals/dogs/1.jpg`, ...
 
-    Each photo is turned upright (EXIF), scaled until its shorter side is `size`, and cut to the square in its
-    middle. Nothing is decoded here. Photos may be more than the memory holds: `batches` reads as training goes on,
-    and `on_disk` once, into a file; `load` reads all into memory. Needs Pillow: `pip install 'nnarray[images]'`.
+    Each photo is rotated upright (EXIF), scaled so that its shorter side is `size`, and cropped to the square in its
+    middle. This function decodes nothing. If the photos do not fit into the memory, use `batches`, which reads during
+    training, or `on_disk`, which reads once, into a file. `load` reads all into memory. Needs Pillow:
+    `pip install 'nnarray[images]'`.
 
     Parameters
     ----------
     folder : path
-        BMP, GIF, JPEG, PNG, PPM, TIFF and WebP files in any depth below the subfolders, known by their endings.
-        Links to folders are followed. What is left out is reported in the log and in `left_out`: other files, images
-        outside of the subfolders, broken links.
-        Hidden files and what systems put there (`@eaDir`, `__MACOSX`, `Thumbs.db`, ...)
-        are ignored. Of an animation, the first image.
+        It has BMP, GIF, JPEG, PNG, PPM, TIFF and WebP files at any depth below the subfolders, recognised by their
+        endings. Links to folders are followed. Other files, images outside of the subfolders and broken links are left
+        out, and reported in the log and in `left_out`. Hidden files and files that systems add (`@eaDir`, `__MACOSX`,
+        `Thumbs.db`, ...) are ignored. Of an animation, the first image is used.
     size : int
         Height and width of the images, in pixels.
     batch_size : int
-        Images of a batch; the last one is smaller where their number is no multiple.
+        The number of images in a batch; the last batch may be smaller.
     seed : int, optional
-        Seeds the order of each pass, which is the same on every backend; without it the files come sorted.
+        The seed of the order of each pass, which is the same on every backend. If None, the files are in sorted order.
     drop_last : bool
-        Leave a smaller last batch out, so that all shapes are equal.
-    errors : "raise" or "skip"
-        What to do with a file that cannot be decoded (truncated, damaged, no image at all): raise an error that
-        names it; or go on without it, warn in the log, and collect it in `skipped`.
+        Whether to leave out a smaller last batch, so that all shapes are equal.
+        errors : "raise" or "skip"
+        What to do with a file that cannot be decoded (truncated, damaged, not an image): raise an error that names
+        it, or leave it out, write a warning to the log, and list it in `skipped`.
     workers : int, optional
-        Threads that decode; by default one a processor, at most 8. They are at most two batches ahead.
+        The number of threads that decode; by default one per processor, at most 8. They are at most two batches ahead.
     dtype : str, optional
-        A real floating dtype; the default is the device's own.
+        A real floating dtype; the default of the device if None.
     backend : str or Backend, optional
-        Where the arrays are made, as `nn.backend` takes it.
+        The backend of the arrays, as for `nn.backend`.
 
     Returns
     -------
@@ -250,17 +251,17 @@ def images(
     Raises
     ------
     ImportError
-        If Pillow is missing.
+        If Pillow is not installed.
     FileNotFoundError, NotADirectoryError
-        If there is no such folder, or it is a file.
+        If the folder does not exist, or is a file.
     ValueError
-        If it has no subfolders or one without images, the subfolders are parts of a data set such as train and test,
-        one folder is in two classes, or a number is out of its range.
+        If the folder has no subfolders, a subfolder has no images, the subfolders are parts of a data set such as train
+        and test, one folder is in two classes, or a number is out of range.
 
     Notes
     -----
-    Everything becomes 8-bit RGB: grey is repeated, 16-bit grey is divided by 257, palettes are looked up, CMYK is
-    converted without a colour profile, and what is transparent is laid on white. Images of more pixels than
+    Every image is converted to 8-bit RGB: grey is repeated, 16-bit grey is divided by 257, palettes are looked up, CMYK
+    is converted without a colour profile, and transparent parts become white. Images with more pixels than
     `PIL.Image.MAX_IMAGE_PIXELS` are refused before they are decoded.
 
     Examples
@@ -285,7 +286,7 @@ def images(
     """
     _need_pillow()
     if seed is not None:
-        random.Key(seed)  # refuses what is no seed
+        random.Key(seed)  # checks the seed
     path = existing_folder(folder, "a folder with a subfolder for each class")
     be = backends.backend(backend)
     named(errors, {"raise": None, "skip": None}, "choice of errors")
@@ -314,4 +315,4 @@ def _need_pillow() -> None:
         from PIL import Image
     except ImportError as error:
         raise ImportError("nn.datasets.images needs Pillow; pip install 'nnarray[images]'.") from error
-    Image.init()  # loads its readers here, rather than in several threads at once
+    Image.init()  # loads its readers here, not in several threads at once

@@ -1,4 +1,4 @@
-"""An array of an uncompressed .npz file, mapped where it lies in it."""
+"""An array of an uncompressed .npz file, mapped at its position in the file."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from numpy.lib import format as npy
 
 from nnarray.names import named
 
-LOCAL_HEADER = 30  # bytes before the name of a member, which stands there once more
+LOCAL_HEADER = 30  # bytes before the name of a member, which is repeated there
 READERS: Any = {(1, 0): npy.read_array_header_1_0}
 
 
 def mapped_array(file: Path, name: str | None) -> np.memmap[Any, Any]:
-    """The array `name` of an archive, or its only one; it is not read.
+    """The array `name` of an archive, or its only array; its data are not read.
 
     Raises
     ------
     ValueError
-        If the archive is damaged, has no array of that name, or has several and none is named; or if the array is
-        compressed, or holds objects.
+        If the archive is damaged, has no array of that name, or has several arrays but no name is given; or if the
+        array is compressed or has Python objects.
     """
     try:
         with ZipFile(file) as archive:
@@ -30,28 +30,28 @@ def mapped_array(file: Path, name: str | None) -> np.memmap[Any, Any]:
             shape, column_major, dtype, header = _described(file, archive, member)
         order = "F" if column_major else "C"
         return np.memmap(file, dtype, "r", _begin(file, member) + header, shape, order)
-    except (BadZipFile, RuntimeError) as error:  # also where it is encrypted
-        raise ValueError(f"{str(file)!r} cannot be mapped: {error}. Write it anew with numpy.savez.") from error
+    except (BadZipFile, RuntimeError) as error:  # also if it is encrypted
+        raise ValueError(f"{str(file)!r} cannot be mapped: {error}. Write it again with numpy.savez.") from error
 
 
 def _member(file: Path, archive: ZipFile, name: str | None) -> ZipInfo:
     ending = ".npy"
     arrays = {m.filename.removesuffix(ending): m for m in archive.infolist() if m.filename.endswith(ending)}
     if not arrays:
-        raise ValueError(f"{str(file)!r} has no arrays; save some in it with numpy.savez.")
+        raise ValueError(f"{str(file)!r} has no arrays; save arrays in it with numpy.savez.")
     if name is None and len(arrays) > 1:
         raise ValueError(
-            f"{str(file)!r} has the arrays {', '.join(map(repr, arrays))}: name one, memory_mapped(path, name)."
+            f"{str(file)!r} has the arrays {', '.join(map(repr, arrays))}; name one, memory_mapped(path, name)."
         )
     return named(next(iter(arrays)) if name is None else name, arrays, f"array of {file.name}")
 
 
 def _described(file: Path, archive: ZipFile, member: ZipInfo) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
-    """The shape of an array, whether its columns lie together, its dtype, and where its numbers begin."""
+    """The shape of an array, whether it is in column-major order, its dtype, and the position of its data."""
     if member.compress_type != ZIP_STORED:
         raise ValueError(
             f"the array {member.filename.removesuffix('.npy')!r} of {str(file)!r} is compressed, and cannot be mapped: "
-            f"save it with numpy.savez, and not with numpy.savez_compressed."
+            f"save it with numpy.savez instead of numpy.savez_compressed."
         )
     with archive.open(member) as opened:
         try:
@@ -59,7 +59,7 @@ def _described(file: Path, archive: ZipFile, member: ZipInfo) -> tuple[tuple[int
             shape, column_major, dtype = reader(opened)
         except ValueError as error:
             raise ValueError(
-                f"{member.filename!r} of {str(file)!r} cannot be mapped: {error}. Write it anew with numpy.savez."
+                f"{member.filename!r} of {str(file)!r} cannot be mapped: {error}. Write it again with numpy.savez."
             ) from error
         if dtype.hasobject:
             raise ValueError(f"{member.filename!r} of {str(file)!r} holds Python objects; save an array of numbers.")
@@ -67,7 +67,7 @@ def _described(file: Path, archive: ZipFile, member: ZipInfo) -> tuple[tuple[int
 
 
 def _begin(file: Path, member: ZipInfo) -> int:
-    """Where a member begins: what stands before it is not as long as in the table of contents."""
+    """The position of a member: its own header may differ in length from the one in the table of contents."""
     with file.open("rb") as opened:
         opened.seek(member.header_offset + LOCAL_HEADER - 4)
         lengths = opened.read(4)

@@ -1,11 +1,11 @@
-"""Cats and dogs, drawn: faces from smooth shapes, never twice the same.
+"""Drawn cats and dogs: faces made of smooth shapes, each different.
 
-An image is painted from back to front. Everything is an array over the pixels of a few images, (batch, height,
-width); colours are (3, batch, 1, 1), a painting (3, batch, height, width). A shape is an `alpha`, which is 1 inside,
-0 outside, and falls over about one pixel at its border. What varies from image to image is one row of uniform
-numbers, drawn on the host; so one seed gives the same pets on every backend, to rounding.
+An image is painted from back to front. Values are arrays over the pixels of a few images, (batch, height, width);
+colours are (3, batch, 1, 1), and a painting is (3, batch, height, width). A shape is an `alpha`, which is 1 inside,
+0 outside, and falls over about one pixel at its border. The variation comes from one row of uniform numbers per image,
+drawn on the host. So one seed gives the same pets on every backend, up to rounding.
 
-Lengths are in half widths of the head, (u, v) to the right and downwards from its centre, turned as the head is.
+Lengths are in half widths of the head: (u, v) to the right and downwards from its centre, rotated with the head.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from nnarray.typing import Array
 
 NAMES = ("cat", "dog")
 DRAWS = 80  # uniform numbers for one image
-PIXELS = 2**17  # painted at once: what is worked on stays in the cache
+PIXELS = 2**17  # painted at once, so that the data stay in the cache
 
-FURS = (  # of cats and dogs alike, so that no colour gives the class away
+FURS = (  # for cats and dogs alike, so that the colour does not show the class
     (0.89, 0.57, 0.29),
     (0.79, 0.58, 0.34),
     (0.55, 0.37, 0.24),
@@ -51,23 +51,23 @@ def pets(
     dtype: object = "float32",
     backend: str | Backend | None = None,
 ) -> tuple[Array, Array]:
-    """Images of cats and dogs, drawn: cats have even numbers, dogs odd ones.
+    """Drawn images of cats and dogs: cats at even positions, dogs at odd ones.
 
-    Pose, scale, fur, markings, light, background and what partly covers them vary, and are drawn alike for both: a
-    cat differs from a dog in ears, eyes, muzzle and whiskers.
+    Pose, scale, fur, markings, light, background and objects in front vary, with the same distributions for both
+    classes. A cat differs from a dog in ears, eyes, muzzle and whiskers.
 
     Parameters
     ----------
     n : int
-        How many; the first images of a larger set are those of a smaller one.
+        The number of images. A larger set begins with the images of a smaller one.
     size : int
         Pixels along each side, at least 8.
     seed : int
     dtype : str, optional
-        A real floating dtype; single precision unless you ask for more, as 10,000 images have 123 million entries.
-        None is the device's own.
-    backend : str or Backend, optional
-        Where they are painted, as `nn.backend` takes it.
+        A real floating dtype. The default is single precision, as 10,000 images have 123 million entries. None is the
+        default of the device.
+        backend : str or Backend, optional
+        The backend on which they are painted, as for `nn.backend`.
 
     Returns
     -------
@@ -79,7 +79,7 @@ def pets(
     Raises
     ------
     TypeError, ValueError
-        If a number is not of its kind or not in its range.
+        If a number has the wrong type or is out of range.
 
     Examples
     --------
@@ -106,7 +106,7 @@ _backend = backend
 
 
 class _Painter:
-    """Images of one animal, painted a batch at a time."""
+    """Images of one animal, painted batch by batch."""
 
     def __init__(self, be: Backend, animal: str, n: int, size: int, key: Key) -> None:
         host = host_backend()
@@ -123,14 +123,14 @@ class _Painter:
         self.painted = compiled(painted, self.rows)
 
     def paint(self, number: int) -> Array:
-        """That batch, shape (up to batch, size, size, 3)."""
+        """One batch, shape (up to batch, size, size, 3)."""
         key, start = self.key.fold(number), number * self.batch
         stop = min(start + self.batch, self.rows.shape[0])
         return self.painted(self.rows[start:stop, :], key.word0, key.word1)
 
 
 class _Draws:
-    """The uniform numbers of a few images, handed out one column after the other."""
+    """The uniform numbers of a few images, used column by column."""
 
     def __init__(self, rows: Array) -> None:
         self.rows = rows
@@ -162,12 +162,12 @@ class _Draws:
 
 
 class _Head(NamedTuple):
-    """Where the head is: coordinates of the pixels, and pixels in one half width."""
+    """The position of the head: coordinates of the pixels, and the number of pixels in a half width."""
 
     u: Array
     v: Array
     yaw: Array
-    """How far what is in front of the head is shifted to a side."""
+    """The sideways shift of features in front of the head."""
     pixels: Array
 
     def at(self, depth: float) -> Array:
@@ -183,7 +183,7 @@ def _clip(x: Array) -> Array:
 
 
 def _from_whole(x: Array) -> Array:
-    """The distance to the nearest whole number, for patterns that repeat."""
+    """The distance to the nearest integer, for repeating patterns."""
     xp = namespace(x)
     return xp.abs(x - xp.round(x))
 
@@ -196,7 +196,7 @@ def _turned(x: Array, y: Array, angle: Array) -> tuple[Array, Array]:
 
 
 def _mouth(near: Array, v: Array, radius: float, low: float, start: float, width: float, pixels: Array) -> Array:
-    """The lower halves of two rings beside each other: what is below `start`, `width` pixels thick."""
+    """The lower halves of two rings side by side, below `start`, `width` pixels thick."""
     ring = namespace(v).sqrt((near - radius) ** 2 + (v - low) ** 2)
     return _clip(width - namespace(v).abs(ring - radius) * pixels) * _half(start - v, pixels)
 
@@ -207,7 +207,7 @@ def _ellipse(u: Array, v: Array, centre: tuple[Any, Any], radii: tuple[Any, Any]
 
 
 def _half(d: Array, pixels: Array) -> Array:
-    """alpha of where the distance d is below 0."""
+    """alpha of the region where the distance d is below 0."""
     return _clip(0.5 - d * pixels)
 
 
@@ -244,7 +244,7 @@ def _posed(draw: _Draws, x: Array, y: Array, size: int) -> _Head:
 
 
 def _background(draw: _Draws, x: Array, y: Array, grain: Array) -> Array:
-    """Two colours: one to the other across the image, with stripes or dots on some."""
+    """A gradient between two colours across the image, with stripes or dots on some images."""
     xp = namespace(grain)
     one, other = draw.hue(), draw.hue()
     angle, many = draw.between(0.0, 2 * math.pi), draw.between(1.5, 4.0)
@@ -262,9 +262,9 @@ class _Coat(NamedTuple):
 
     fur: Array
     pale: Array
-    """Of muzzle, chest and markings."""
+    """The colour of muzzle, chest and markings."""
     deep: Array
-    """Of ears and stripes."""
+    """The colour of ears and stripes."""
 
 
 def _coat(draw: _Draws) -> _Coat:

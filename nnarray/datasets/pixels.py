@@ -1,4 +1,4 @@
-"""Images that are larger than the memory: decoded once into a file of bytes, and read batch by batch."""
+"""Images that do not fit into the memory: decoded once into a file of bytes, and read batch by batch."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from nnarray.datasets.scratch import room, without_name
 from nnarray.datasets.sources import MemoryMapped, Source
 from nnarray.typing import Shape
 
-TOGETHER = 64  # images that are written at a time
+TOGETHER = 64  # images written at a time
 
 
 class Pixels(Source):
-    """Images of 8 bits in a mapped file, as numbers from 0 to 1: k / 255, divided as for images in memory.
+    """8-bit images in a mapped file, as numbers from 0 to 1: k / 255, computed as for images in memory.
 
     Attributes
     ----------
@@ -43,12 +43,12 @@ class Pixels(Source):
         return self.file.shape
 
     def rows(self, indices: Any) -> np.ndarray:
-        """The images at `indices`, as `MemoryMapped` takes them."""
+        """The images at `indices`, which are as for `MemoryMapped`."""
         return fractions_of(self.file.rows(indices), self.dtype)
 
 
 def pixels_on_disk(squares: Iterable[np.ndarray], shape: Shape, folder: Path) -> MemoryMapped:
-    """Images of one shape, as they come, in a file without a name in `folder`; `shape` is at most that of all.
+    """Write images of one shape, from an iterator, to a file without a name in `folder`; `shape` is an upper bound.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""From data to training: split, standardise, batch. All of it is computed on the device of the data."""
+"""Preparation of data for training: split, standardise, batch. Everything is computed on the device of the data."""
 
 from __future__ import annotations
 
@@ -18,35 +18,35 @@ from nnarray.typing import Array, DType, Inputs
 
 log = logging.getLogger("nnarray")
 
-ROUNDINGS = 4.0  # a column whose largest and smallest entry are no more roundings apart is constant but for rounding
+ROUNDINGS = 4.0  # a column is constant up to rounding if max - min is at most this many roundings
 
 # --- Splitting ----------------------------------------------------------------------------------------------
 
 
 def train_test_split(*arrays: Inputs, test_size: float | int = 0.25, seed: int = 0) -> tuple[Any, ...]:
-    """Deal the rows of all arrays, shuffled alike, into a part to train on and a part to test with.
+    """Split the rows of all arrays, in one random order, into training data and test data.
 
-    With the random order p of the n rows and t of them for the test:  test = p[:t],  train = p[t:].
+    With the random order p of the n rows, t of which are test data:  test = p[:t],  train = p[t:].
 
     Parameters
     ----------
     *arrays : arrays, shape (n, ...), or mappings of str to such
-        At least one; of one library, on one device, with equally many rows.
+        At least one array. All have the same library, device and number of rows.
     test_size : float or int
-        The part of the rows, 0 < test_size < 1, rounded up to whole rows; or an integer: the number of rows.
-    seed : int
-        Seeds the order, which is the same on every backend.
+        The fraction of the rows, 0 < test_size < 1, rounded up to whole rows; or an integer, the number of rows.
+        seed : int
+        The seed of the order, which is the same on every backend.
 
     Returns
     -------
     tuple of arrays
-        The training and the test part of the first array, then of the second, and so on: of a mapping, mappings.
-        Copies, with the dtypes and the device of the arrays.
+        The training and the test part of the first array, then of the second, and so on; of a mapping, mappings. They
+        are copies, with the dtypes and the device of the arrays.
 
     Raises
     ------
     TypeError
-        If nothing or no array is given, or two arrays are of different libraries.
+        If no array is given, an argument is not an array, or the libraries differ.
     ValueError
         If the numbers of rows or the devices differ, or a part would be empty.
 
@@ -71,14 +71,14 @@ def train_test_split(*arrays: Inputs, test_size: float | int = 0.25, seed: int =
 
 
 def _test_rows(n: int, test_size: float | int) -> int:
-    """How many of n rows are for the test."""
+    """The number of test rows, out of n."""
     if isinstance(test_size, Integral):
         count = integer(test_size, "test_size", 1, usual=1)
     else:
         count = math.ceil(n * real(test_size, "test_size", least=0, below=1, usual=0.25))
     if not 0 < count < n:
         raise ValueError(
-            f"test_size={test_size!r} of {n} rows leaves {n - count} to train on and {count} to test with; "
+            f"test_size={test_size!r} of {n} rows gives {n - count} rows for training and {count} for the test; "
             f"each part needs at least one. Use another test_size, or more data."
         )
     return count
@@ -91,14 +91,14 @@ def _test_rows(n: int, test_size: float | int) -> int:
 class Standardizer:
     """z = (x - mean) / scale, with the mean and the standard deviation of the columns of the training data.
 
-    Made by `Standardizer.fit(X_train)`; keep it to treat new data as the training data were treated.
+    It is made by `Standardizer.fit(X_train)`. Keep it to transform new data in the same way as the training data.
 
     Attributes
     ----------
-    mean, scale : array, shape of one example, float64 where the device has it, else float32
-        In units of the data. The scale of a constant column is 1, so that it becomes 0; so is that of a column which
-        is constant but for rounding, max - min <= 4 eps max |x|, eps that of the dtype of the data: the log says which.
-        (Where 4 eps max |x| is above 1, it is the scale: such a column becomes less than 1 everywhere.)
+    mean, scale : array, shape of one example, float64 if the device has it, else float32
+    In units of the data. The scale of a constant column is 1, so that the column becomes 0. The same holds for a
+    column that is constant up to rounding, max - min <= 4 eps max |x|, with eps of the dtype of the data; the log
+    names such columns. (If 4 eps max |x| is above 1, it is the scale: then all entries become less than 1.)
 
     Examples
     --------
@@ -115,24 +115,24 @@ class Standardizer:
 
     @classmethod
     def fit(cls, train: Array) -> Standardizer:
-        """The mean and standard deviation (divided by n, not n - 1) over axis 0.
+        """Compute the mean and the standard deviation (divided by n, not n - 1) over axis 0.
 
         Parameters
         ----------
         train : array, shape (n, ...), real
-            At least one row; finite. Waits for the device once, to see that it is.
+            At least one row, of finite values. Waits for the device once, to check this.
 
         Raises
         ------
         TypeError
-            If `train` is no array of real numbers.
-        ValueError
-            If it has no rows, holds nan or an infinity, or max - min of a column overflows: the message says where.
+            If `train` is not an array of real numbers.
+            ValueError
+            If it has no rows, contains NaN or infinity, or max - min of a column overflows; the message says where.
 
         Notes
         -----
-        The columns are first mapped to u = (x - min) / (max - min), and the mean and deviation of u mapped
-        back: squares neither overflow nor vanish, whatever the unit, and what is constant is found exactly.
+        The columns are first mapped to u = (x - min) / (max - min), and the mean and the deviation of u are mapped
+        back. So squares neither overflow nor underflow in any unit, and constant columns are found exactly.
         """
         x = _precise(_rows(train, "train"))
         if not is_traced(x):
@@ -144,7 +144,7 @@ class Standardizer:
         return cls(mean, scale)
 
     def transform(self, x: Array) -> Array:
-        """Standardised `x`, shape (n, ...): dtype of `x`, or the default float where `x` has integers.
+        """The standardised `x`, shape (n, ...): in the dtype of `x`, or the default float dtype if `x` has integers.
 
         Raises
         ------
@@ -155,7 +155,7 @@ class Standardizer:
         return namespace(x).astype((_precise(x) - self.mean) / self.scale, _floating(x))
 
     def inverse_transform(self, z: Array) -> Array:
-        """The data in their own units, x = mean + scale z: dtype of `z` as in `transform`.
+        """The data in their original units, x = mean + scale z; the dtype is as in `transform`.
 
         Raises
         ------
@@ -170,7 +170,7 @@ class Standardizer:
         same_place(**{name: x, "the training data": self.mean})
         if x.ndim == 0 or tuple(x.shape[1:]) != tuple(self.mean.shape):
             shape = ", ".join(["n", *map(str, self.mean.shape)])
-            raise ValueError(f"{name} must have shape ({shape}), as the training data had; got {tuple(x.shape)}.")
+            raise ValueError(f"{name} must have shape ({shape}), as the training data; got {tuple(x.shape)}.")
         return x
 
 
@@ -179,30 +179,30 @@ def standardize(train: Array, /) -> Array: ...
 @overload
 def standardize(train: Array, other: Array, /, *others: Array) -> tuple[Array, ...]: ...
 def standardize(train: Array, /, *others: Array) -> Array | tuple[Array, ...]:
-    """Zero mean and unit deviation for each column of all arrays:  z = (x - mean(train)) / std(train).
+    """Standardise the columns of all arrays:  z = (x - mean(train)) / std(train).
 
-    Only `train` says what the mean and deviation are, so that nothing of the test data leaks into training.
-    `Standardizer` keeps them for later.
+    Mean and deviation come from `train` only, so that no information of the test data leaks into training.
+    `Standardizer` keeps them for later use.
 
     Parameters
     ----------
     train : array, shape (n, ...), real, finite
-        The mean and standard deviation (divided by n) are taken over axis 0.
+        The training data. Mean and standard deviation (divided by n) are taken over axis 0.
     *others : arrays, shape (m, ...), real
         Further data with the same columns, in the same library and on the same device.
 
     Returns
     -------
     array, or tuple of arrays
-        As many arrays as were given; one alone comes as itself. Each in its own dtype, integers in the
-        default float of their device. A column that is constant in `train` becomes 0 there.
+        One for each argument; for a single argument, the array itself. Each has its own dtype, or the default float
+        dtype of the device for integers. A column that is constant in `train` becomes 0 there.
 
     Raises
     ------
     TypeError
-        If an argument is no array of real numbers, or two are of different libraries.
-    ValueError
-        If `train` is empty or holds nan or an infinity, or shapes or devices differ.
+        If an argument is not an array of real numbers, or the libraries differ.
+        ValueError
+        If `train` is empty or contains NaN or infinity, or shapes or devices differ.
 
     Examples
     --------
@@ -220,7 +220,7 @@ def standardize(train: Array, /, *others: Array) -> Array | tuple[Array, ...]:
 
 
 def _floating(x: Array) -> DType:
-    """The dtype of `x`, or the default float of its device if that is none."""
+    """The dtype of `x` if it is a real floating one, else the default float dtype of its device."""
     return x.dtype if _is_floating(x) else backends.default_float(namespace(x), device_of(x))
 
 
@@ -229,7 +229,7 @@ def _is_floating(x: Array) -> bool:
 
 
 def _precise(x: Array) -> Array:
-    """`x` in float64, or in float32 where the device has no float64: sums need the digits."""
+    """`x` in float64, or in float32 if the device has no float64: sums need the precision."""
     xp = namespace(x)
     dtypes = backends.backend_of(x).dtypes
     return xp.astype(x, xp.float64 if "float64" in dtypes else xp.float32)
@@ -237,13 +237,13 @@ def _precise(x: Array) -> Array:
 
 @quiet  # a span that overflows is reported by an error
 def centred(x: Array, eps: float) -> tuple[Array, Array, Array]:
-    """The mean of each column, its scale, and whether it is constant but for rounding.
+    """The mean of each column, its scale, and whether it is constant up to rounding.
 
     Parameters
     ----------
     x : array, shape (n, ...), float64 where the device has it, else float32
     eps : float
-        The rounding of the data, relative to their size.
+        The relative rounding error of the data.
     """
     xp = namespace(x)
     low, high = xp.min(x, axis=0), xp.max(x, axis=0)
@@ -259,13 +259,13 @@ def centred(x: Array, eps: float) -> tuple[Array, Array, Array]:
 
 
 def _warn_of_rounded(rounded: Array) -> None:
-    """Log which columns are constant but for rounding. Waits for the device."""
+    """Log the columns that are constant up to rounding. Waits for the device."""
     xp = namespace(rounded)
     flags = xp.reshape(xp.astype(rounded, xp.int32), (-1,))
     if count := int(xp.sum(flags)):
         log.warning(
-            "%d of %d columns to standardise are constant but for rounding, the first of them column %d (counted from "
-            "0): they are not divided by their deviation. Subtract a constant before rounding, or leave them out.",
+            "%d of %d columns to standardise are constant up to rounding, the first of them column %d (counted from "
+            "0). They are not divided by their deviation. Subtract a constant before rounding, or leave them out.",
             count,
             flags.shape[0],
             int(xp.argmax(flags)),
@@ -284,34 +284,34 @@ def batches(
     epoch: int = 0,
     drop_last: bool = False,
 ) -> Iterator[Any]:
-    """One pass over the rows, a batch at a time: each row once, in order or shuffled.
+    """One pass over the rows, batch by batch: each row once, in order or shuffled.
 
     Parameters
     ----------
     X : array, shape (n, ...), or mapping of str to such
     y : array, shape (n, ...), optional
-        In the library and on the device of `X`.
-    batch_size : int
-        Rows of a batch; the last one is smaller where n is no multiple. More than n gives one batch of all.
-    seed : int, optional
-        Seeds a random order, which is drawn on the device and is the same on every backend; without it the
-        rows come in order.
-    epoch : int
-        The number of the pass: each has its own order.
-    drop_last : bool
-        Leave a smaller last batch out, so that all shapes are equal.
+        Targets with the library and device of `X`.
+        batch_size : int
+        The number of rows in a batch; the last batch may be smaller. If it is above n, there is one batch of all rows.
+        seed : int, optional
+        The seed of a random order, which is drawn on the device and is the same on every backend. If None, the rows
+        are in their own order.
+        epoch : int
+        The number of the pass. Each pass has its own order.
+        drop_last : bool
+        Whether to leave out a smaller last batch, so that all shapes are equal.
 
     Returns
     -------
     iterator
-        Over `(X_batch, y_batch)`, or `X_batch` where no `y` is given. Shuffled batches are copies; those in
-        order are views where the library has such.
+        Over `(X_batch, y_batch)`, or `X_batch` if `y` is None. Shuffled batches are copies. Batches in order are
+        views if the library has views.
 
     Raises
     ------
     TypeError, ValueError
-        If the arrays are on different devices or have different numbers of rows or none, or a number is out of
-        its range. At the call, not at the first batch.
+        If the devices or the numbers of rows differ, there are no rows, or a number is out of range. Raised by the
+        call, not at the first batch.
 
     Examples
     --------
@@ -350,16 +350,16 @@ def _dealt(data: tuple[Any, ...], order: Array | None, slices: list[slice]) -> I
 
 
 def _arrays_in(x: Any, name: str) -> dict[str, Array]:
-    """The array, or those of a mapping, by what errors call them."""
+    """The array, or the arrays of a mapping, by their names in errors."""
     if not isinstance(x, Mapping):
         return {name: as_data(x, name)}
     if not x:
-        raise TypeError(f"{name} holds no array: it is an empty mapping.")
+        raise TypeError(f"{name} has no arrays: it is an empty mapping.")
     return {at: array for n, each in x.items() for at, array in _arrays_in(each, f"{name}[{n!r}]").items()}
 
 
 def _taken(x: Any, part: Callable[[Array], Array]) -> Any:
-    """A part of the rows of an array, or of those of a mapping."""
+    """Some rows of an array, or of the arrays of a mapping."""
     return {n: _taken(each, part) for n, each in x.items()} if isinstance(x, Mapping) else part(as_data(x, "x"))
 
 
@@ -377,7 +377,7 @@ def _common_rows(data: dict[str, Array]) -> int:
     for name, other in others:
         if other.shape[0] != x.shape[0]:
             raise ValueError(
-                f"{first} and {name} must have equally many rows; got shapes {tuple(x.shape)} and "
-                f"{tuple(other.shape)}. Do their rows belong together?"
+                f"{first} and {name} must have the same number of rows; got shapes {tuple(x.shape)} and "
+                f"{tuple(other.shape)}. Make their lengths equal."
             )
     return x.shape[0]

@@ -1,4 +1,4 @@
-"""Published images: handwritten digits (8 x 8 and MNIST) and CIFAR-10, from files that are already here."""
+"""Published images: handwritten digits (8 x 8 and MNIST) and CIFAR-10, from local files."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def digits(*, dtype: object = None, backend: str | Backend | None = None) -> tup
     Returns
     -------
     X : array, shape (1797, 8, 8, 1), `dtype`
-        Ink from 0 (none) to 1, in multiples of 1/16.
+        Intensity of the ink, from 0 (none) to 1, in multiples of 1/16.
     y : array, shape (1797,), int64 (the default integer dtype where the device has no int64)
         The digit, 0 to 9.
 
     Raises
     ------
     ImportError
-        If scikit-learn is missing.
+        If scikit-learn is not installed.
 
     References
     ----------
@@ -69,10 +69,10 @@ def digits(*, dtype: object = None, backend: str | Backend | None = None) -> tup
 
 # --- MNIST --------------------------------------------------------------------------------------------------
 
-_MNIST_SOURCE = "Download the four files of MNIST anew from https://ossci-datasets.s3.amazonaws.com/mnist/"
-_MNIST_MOST = 1_000_000  # images; the published files have 60,000 at most
+_MNIST_SOURCE = "Download the four files of MNIST again from https://ossci-datasets.s3.amazonaws.com/mnist/"
+_MNIST_MOST = 1_000_000  # images; the published files have at most 60,000
 _BYTE = 0x08  # the IDX code for unsigned bytes
-_DEFLATE_MOST = 1032  # bytes out of one byte in
+_DEFLATE_MOST = 1032  # largest ratio of output to input bytes
 
 
 def mnist(
@@ -87,27 +87,27 @@ def mnist(
     Parameters
     ----------
     folder : path
-        Where `train-images-idx3-ubyte`, `train-labels-idx1-ubyte`, `t10k-images-idx3-ubyte` and
-        `t10k-labels-idx1-ubyte` are, gzipped (`.gz`) or not. Fashion-MNIST and KMNIST have the same format.
-    split : "train" or "test"
-        The 60,000 images to train on, or the 10,000 to test with.
+        The folder with `train-images-idx3-ubyte`, `train-labels-idx1-ubyte`, `t10k-images-idx3-ubyte` and
+        `t10k-labels-idx1-ubyte`, gzipped (`.gz`) or not. Fashion-MNIST and KMNIST have the same format.
+        split : "train" or "test"
+        The 60,000 training images, or the 10,000 test images.
     dtype, backend
         As for `digits`.
 
     Returns
     -------
     X : array, shape (n, 28, 28, 1), `dtype`
-        Ink from 0 (none) to 1, in multiples of 1/255.
+        Intensity of the ink, from 0 (none) to 1, in multiples of 1/255.
     y : array, shape (n,), int64 (the default integer dtype where the device has no int64)
         The digit, 0 to 9.
 
     Raises
     ------
     FileNotFoundError, NotADirectoryError
-        If there is no such folder, it is a file, or one of the files is missing.
+        If the folder does not exist or is a file, or one of the files is missing.
     ValueError
-        If a file is not what was published: wrong magic number, truncated, too long, a label above 9, or not as
-        many labels as images.
+        If a file differs from the published one: wrong magic number, truncated, too long, a label above 9, or
+        different numbers of labels and images.
 
     References
     ----------
@@ -127,7 +127,7 @@ def mnist(
 
 
 def _idx_file(folder: Path, name: str, axes: int) -> Path:
-    """The file by its published name, or by one that unpacking programs give it."""
+    """The file with its published name, or with a name that unpacking programs give it."""
     names = [f"{name}{dot}idx{axes}-ubyte{gz}" for dot in "-." for gz in ("", ".gz")]
     for candidate in names:
         if (folder / candidate).is_file():
@@ -138,7 +138,7 @@ def _idx_file(folder: Path, name: str, axes: int) -> Path:
 def _read_idx(file: Path, shape: Shape) -> np.ndarray:
     """The bytes of an IDX file of examples of that shape: shape (n, ...), uint8."""
     with file.open("rb") as raw:
-        gzipped = raw.read(2) == b"\x1f\x8b"  # the name does not show it: browsers unpack and keep it
+        gzipped = raw.read(2) == b"\x1f\x8b"  # not by the name: browsers unpack files but keep the name
         raw.seek(0)
         most = file.stat().st_size * (_DEFLATE_MOST if gzipped else 1)
         stream = cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if gzipped else raw
@@ -149,7 +149,7 @@ def _read_idx(file: Path, shape: Shape) -> np.ndarray:
 
 
 def _parse_idx(stream: BinaryIO, file: Path, shape: Shape, most: int) -> np.ndarray:
-    """Nothing is allocated before the header is known to be right and to fit `most` bytes."""
+    """Read a file; nothing is allocated before the header is checked, also against `most` bytes."""
     axes = 1 + len(shape)
     header = stream.read(4 + 4 * axes)
     if len(header) < 4 + 4 * axes:
@@ -158,9 +158,9 @@ def _parse_idx(stream: BinaryIO, file: Path, shape: Shape, most: int) -> np.ndar
     if magic != (_BYTE << 8 | axes):
         _refuse(file, f"begins with the magic number {magic:#010x} instead of {_BYTE << 8 | axes:#010x}", _MNIST_SOURCE)
     if tuple(sizes) != shape or not 1 <= n <= _MNIST_MOST:
-        _refuse(file, f"declares shape {(n, *sizes)}; accepted is {('1 to 1,000,000', *shape)}", _MNIST_SOURCE)
+        _refuse(file, f"declares shape {(n, *sizes)}; it must be {('1 to 1,000,000', *shape)}", _MNIST_SOURCE)
     wanted = n * math.prod(shape)
-    content = stream.read(wanted + 1) if len(header) + wanted <= most else b""  # one more: is there any?
+    content = stream.read(wanted + 1) if len(header) + wanted <= most else b""  # one more byte, to detect a longer file
     if len(content) != wanted:
         state = "truncated" if len(content) < wanted else "too long"
         _refuse(file, f"is {state}: its header declares {wanted} bytes for {n} examples", _MNIST_SOURCE)
@@ -170,8 +170,8 @@ def _parse_idx(stream: BinaryIO, file: Path, shape: Shape, most: int) -> np.ndar
 # --- CIFAR-10 -----------------------------------------------------------------------------------------------
 
 _CIFAR_SOURCE = (
-    "Download cifar-10-binary.tar.gz, 'CIFAR-10 binary version', anew from https://www.cs.toronto.edu/~kriz/cifar.html "
-    "and unpack it"
+    "Download cifar-10-binary.tar.gz, 'CIFAR-10 binary version', again from "
+    "https://www.cs.toronto.edu/~kriz/cifar.html and unpack it"
 )
 _CIFAR_RECORDS = 10_000  # in each file
 _CIFAR_RECORD = 1 + 3 * 32 * 32  # the label, then the red, the green and the blue plane
@@ -189,24 +189,24 @@ def cifar10(
     Parameters
     ----------
     folder : path
-        Where `data_batch_1.bin` to `data_batch_5.bin` and `test_batch.bin` are: the *binary* version. The Python
-        version is pickled and never read, for unpickling a file runs whatever program is in it.
-    split : "train" or "test"
-        The 50,000 images to train on, or the 10,000 to test with.
+        The folder with `data_batch_1.bin` to `data_batch_5.bin` and `test_batch.bin`, the *binary* version. The Python
+        version is a pickle and is never read, as unpickling executes code from the file.
+        split : "train" or "test"
+        The 50,000 training images, or the 10,000 test images.
     dtype, backend
         As for `digits`.
 
     Returns
     -------
     X : array, shape (n, 32, 32, 3), `dtype`
-        Red, green and blue from 0 to 1, in multiples of 1/255. All of the training images are 0.6 GB in float32.
+        Red, green and blue from 0 to 1, in multiples of 1/255. The training images take 0.6 GB in float32.
     y : array, shape (n,), int64 (the default integer dtype where the device has no int64)
         0 airplane, 1 automobile, 2 bird, 3 cat, 4 deer, 5 dog, 6 frog, 7 horse, 8 ship, 9 truck.
 
     Raises
     ------
     FileNotFoundError, NotADirectoryError
-        If there is no such folder, it is a file, or one of the files is missing.
+        If the folder does not exist or is a file, or one of the files is missing.
     ValueError
         If a file does not have the published size, or a label is above 9.
 
@@ -228,7 +228,7 @@ def _read_cifar(file: Path) -> np.ndarray:
     """The records of one file: shape (10000, 3073), uint8."""
     if not file.is_file():
         pickled = file.with_suffix("").exists()
-        hint = f" {file.stem!r}, which is there, is the pickled version, which is never read." if pickled else ""
+        hint = f" The folder has {file.stem!r}, the pickled version, which is never read." if pickled else ""
         raise FileNotFoundError(f"file {str(file)!r} does not exist.{hint} {_CIFAR_SOURCE}.")
     published, size = _CIFAR_RECORDS * _CIFAR_RECORD, file.stat().st_size
     if size != published:

@@ -1,6 +1,6 @@
-"""Files for what the memory does not hold: without a name, so that nothing half written stays behind.
+"""Temporary files for data that do not fit into the memory. They have no name, so that no partial file remains.
 
-A file without a name is gone as soon as nobody uses it, however the process ends.
+A file without a name is deleted when it is no longer used, even if the process is killed.
 """
 
 from __future__ import annotations
@@ -18,42 +18,43 @@ from nnarray.names import memory
 
 
 def is_too_much(needed: int) -> bool:
-    """Whether so many bytes are more than half of the memory that is free, if that is known."""
+    """Whether this many bytes are more than half of the free memory, if that is known."""
     free = free_host_memory()
     return free is not None and 2 * needed > free
 
 
 @contextmanager
 def without_name(folder: Path) -> Generator[IO[bytes]]:
-    """A new file that is gone as soon as nobody has it open, or mapped.
+    """A new file that is deleted when no process has it open or mapped.
 
     Raises
     ------
     OSError
-        If none can be made in the folder.
+        If no file can be made in the folder.
     """
     with ExitStack() as open_files:
         try:
             file = open_files.enter_context(tempfile.TemporaryFile(dir=folder))
         except OSError as error:
             reason = os.strerror(error.errno or 0).lower()
-            why = f"what is larger than the memory needs a file on a disk: {reason}"
+            why = f"data that do not fit into the memory need a file on a disk: {reason}"
             raise type(error)(error.errno, f"{why}; choose another folder with --scratch", str(folder)) from error
         try:
             yield file
         except BaseException:
-            with suppress(OSError):  # what the disk had no room for is tried once more here, and fails again
+            with suppress(OSError):  # writes that failed on a full disk are repeated here, and fail again
                 file.close()
             raise
 
 
 @contextmanager
 def room(folder: Path, needed: int) -> Generator[None]:
-    """Of a full disk, say which one, how much was to be written at least, and what helps."""
+    """For a full disk, raise an error that names it, the space needed, and the remedy."""
     try:
         yield
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
-        why = f"the disk is full: at least {memory(needed)} are needed; free some, or choose another with --scratch"
+        remedy = "Free some space, or choose another disk with --scratch"
+        why = f"the disk is full: at least {memory(needed)} are needed. {remedy}"
         raise OSError(error.errno, why, str(folder)) from error

@@ -1,4 +1,4 @@
-"""Examples that are read batch by batch: files that are larger than the memory, and sources of your own."""
+"""Examples that are read batch by batch: files that do not fit into the memory, and sources of your own."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from nnarray.datasets.scratch import is_too_much
 from nnarray.names import shown
 from nnarray.typing import Array, DType, Shape
 
-PART = 2**24  # bytes of the file that are read at once where many rows follow each other
-NPY, ZIP = b"\x93NUMPY", b"PK"  # how files of an array, and of several, begin
+PART = 2**24  # bytes read at once if many rows are contiguous
+NPY, ZIP = b"\x93NUMPY", b"PK"  # the first bytes of .npy and .npz files
 
 
 class Source(ABC):
-    """Examples that are read batch by batch: derive from it, and give it to `fit` and `predict` as X.
+    """Examples that are read batch by batch. Derive a class from it, and pass an instance to `fit` and `predict` as X.
 
-    It is a base class, and not known by its methods: frames of some libraries have methods of the same names.
+    A source must be derived from this class. Methods of these names are not enough, as some data frames have them too.
 
     Examples
     --------
-    Squares that are computed when they are needed:
+    A source that computes squares when they are needed:
 
     >>> import numpy as np
     >>> import nnarray as nn
@@ -47,7 +47,7 @@ class Source(ABC):
     """
 
     reads_ahead = False
-    """Whether a thread may ask for rows: training then reads the next batches while it computes."""
+    """Whether `rows` may be called in a thread. Then training reads the next batches while it computes."""
 
     @property
     @abstractmethod
@@ -56,27 +56,27 @@ class Source(ABC):
 
     @abstractmethod
     def rows(self, indices: Any) -> Any:
-        """The examples at `indices`, in that order: an array of any known library.
+        """The examples at `indices`, in that order: an array of any supported library.
 
-        `indices` is a slice with a start and a stop, or an array of NumPy's of integers from 0 to N - 1.
+        `indices` is a slice with a start and a stop, or a NumPy array of integers from 0 to N - 1.
         """
 
     def __len__(self) -> int:
         return self.shape[0]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        """All examples at once, as NumPy asks for them: so `Backend.asarray` makes an array of a source."""
+        """All examples as a NumPy array. With this, `Backend.asarray` converts a source to an array."""
         return np.asarray(self.rows(slice(0, len(self))), dtype=dtype)
 
 
 class MemoryMapped(Source):
-    """The array of a mapped file, as `numpy.load(path, mmap_mode="r")` gives it; `memory_mapped` makes one of a path.
+    """The array of a mapped file, as from `numpy.load(path, mmap_mode="r")`; `memory_mapped` makes one from a path.
 
     Parameters
     ----------
     array : numpy.memmap
     descriptor : int, optional
-        Of its file, open for reading, if the file has no name; it is closed with the source.
+        The descriptor of the file, open for reading, if the file has no name. It is closed with the source.
 
     Attributes
     ----------
@@ -100,24 +100,24 @@ class MemoryMapped(Source):
         return f"MemoryMapped({str(self.array.filename)!r}, shape={self.shape}, dtype={self.array.dtype})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """For another process, which maps the file by its name."""
+        """Pickle for another process, which maps the file by its name."""
         name, array = self.array.filename, self.array
         if name is None or not os.path.exists(name) or not array.flags.c_contiguous or self._mapping is None:
             raise TypeError(
-                "these examples cannot be sent to another process: they are no whole rows of a file with a name. Save "
-                "them with numpy.save where all can read it, and map that file."
+                "these examples cannot be sent to another process: they are not whole rows of a file with a name. Save "
+                "them with numpy.save in a file that all processes can read, and map that file."
             )
         return _mapped_again, (os.path.abspath(name), self._begin, array.dtype, array.shape, os.path.getsize(name))
 
     @property
     def _begin(self) -> int:
-        """Where the first row lies in the file, in bytes: the array may be a part of what is mapped."""
+        """The position of the first row in the file, in bytes: the array may be a part of the mapping."""
         array = self.array
         mapped = np.frombuffer(self._mapping, np.uint8, 1).ctypes.data  # type: ignore[arg-type]
         return array.offset - array.offset % mmap.ALLOCATIONGRANULARITY + array.ctypes.data - mapped
 
     def _opened(self, descriptor: int | None) -> FileRows | None:
-        """The file, to read rows from; None where they are taken from the mapping: for what the memory has room."""
+        """The file from which rows are read; None if there is memory to read them from the mapping."""
         array = self.array
         if not is_too_much(array.nbytes):
             return None
@@ -140,7 +140,7 @@ class MemoryMapped(Source):
         Raises
         ------
         TypeError, IndexError
-            If an index is no integer, below 0, or not below N.
+            If an index is not an integer from 0 to N - 1.
         OSError
             If the file has become shorter, or was written to.
         """
@@ -170,17 +170,17 @@ class MemoryMapped(Source):
             raise IndexError(f"indices must be from 0 to {len(self) - 1}, for {len(self)} examples; got {wrong}.")
 
     def _refuse_changed(self) -> None:
-        """To read beyond the end of a mapped file would end the process, without an error."""
+        """Check the file: reading beyond the end of a mapped file would end the process without an error."""
         name = self.array.filename
-        if name is None or not os.path.exists(name):  # a file that is removed stays readable while it is mapped
+        if name is None or not os.path.exists(name):  # a removed file can be read while it is mapped
             return
         if os.path.getsize(name) < self._end:
             raise self._shortened
         now = _last_written(self.array)
         if now is not None and self._written is not None and now != self._written and now[0] == self._written[0]:
             raise OSError(
-                f"{str(name)!r} was written to since it was mapped: some of its examples may be others now. Leave it "
-                f"alone while it is read, map it anew, and start again."
+                f"{str(name)!r} was changed after it was mapped, and its examples may have changed. Map it again and "
+                f"start again, and do not write to it while it is read."
             )
 
     @property
@@ -191,19 +191,19 @@ class MemoryMapped(Source):
     def _shortened(self) -> OSError:
         name, size = str(self.array.filename), os.path.getsize(self.array.filename or "")
         return OSError(
-            f"{name!r} has become shorter since it was mapped: {size} bytes of {self._end} are left. Write it anew "
-            f"under another name, map that one, and leave it alone while it is read."
+            f"{name!r} has become shorter after it was mapped: it has {size} bytes of {self._end}. Write it again "
+            f"under another name, map that file, and do not write to it while it is read."
         )
 
 
 def let_go(mapping: mmap.mmap) -> None:
-    """Give the pages of a mapping that is only read back to the system, which may keep them as a cache."""
+    """Return the pages of a read-only mapping to the system, which may keep them as a cache."""
     if hasattr(mmap, "MADV_DONTNEED"):
         mapping.madvise(mmap.MADV_DONTNEED)
 
 
 def _last_written(array: np.memmap[Any, Any]) -> tuple[int, int] | None:
-    """Which file it is, and when it was written last; None for what its owner may write to."""
+    """The identity of the file, and the time of its last change; None for a writable mapping."""
     if array.filename is None or array.mode != "r" or not os.path.exists(array.filename):
         return None
     facts = os.stat(array.filename)
@@ -211,43 +211,45 @@ def _last_written(array: np.memmap[Any, Any]) -> tuple[int, int] | None:
 
 
 def _mapped_again(name: str, offset: int, dtype: np.dtype[Any], shape: Shape, size: int) -> MemoryMapped:
-    """What another process has mapped, out of the same file."""
+    """The mapping of another process, from the same file."""
     if not os.path.exists(name):
-        raise FileNotFoundError(f"{name!r} is not on this machine. Put it where each machine finds it under that name.")
+        raise FileNotFoundError(
+            f"{name!r} is not on this machine. Put it where every machine finds it under that name."
+        )
     if os.path.getsize(name) != size:
-        raise ValueError(f"{name!r} has {os.path.getsize(name)} bytes on this machine, and {size} where it was mapped.")
+        raise ValueError(f"{name!r} has {os.path.getsize(name)} bytes on this machine, but {size} where it was mapped.")
     return MemoryMapped(np.memmap(name, dtype, "r", offset, shape))
 
 
 def _mapping(array: Any) -> mmap.mmap | None:
-    """The mapped file that an array, or the array it is a view of, lies in."""
+    """The mapping of an array, or of the array that it is a view of."""
     while isinstance(array, np.ndarray):
         array = array.base
     return array if isinstance(array, mmap.mmap) else None
 
 
 def _parts(count: int, row_bytes: int) -> list[slice]:
-    """So many of `count` rows at a time as are looked at together."""
+    """Slices of `count` rows that are checked together."""
     size = max(PART // max(row_bytes, 1), 1)
     return [slice(start, min(start + size, count)) for start in range(0, count, size)]
 
 
 def memory_mapped(path: str | os.PathLike[str], name: str | None = None) -> MemoryMapped:
-    """The array of a .npy file as a `Source`: batches are read when they are needed, and never the whole file at once.
+    """The array of a .npy file as a `Source`: batches are read when needed, and never the whole file at once.
 
     Parameters
     ----------
     path : path of a .npy file, or of a .npz file that is not compressed
-        Of real numbers, the examples along the first axis.
-    name : str, optional
-        Of the array in a .npz file; it may be left out where there is one only.
+        It has real numbers, with the examples along the first axis.
+        name : str, optional
+        The name of the array in a .npz file; not needed if it has one array only.
 
     Raises
     ------
     FileNotFoundError, IsADirectoryError
-        If there is none.
-    TypeError, ValueError
-        If it is no such file, or has no such array; or if the array is compressed, as by `numpy.savez_compressed`.
+        If the file does not exist or is a folder.
+        TypeError, ValueError
+        If the file has another format or no such array, or the array is compressed, as by `numpy.savez_compressed`.
 
     Examples
     --------
@@ -267,11 +269,15 @@ def memory_mapped(path: str | os.PathLike[str], name: str | None = None) -> Memo
     if _begins_with(file, ZIP):
         return MemoryMapped(mapped_array(file, name))
     if name is not None:
-        raise ValueError(f"{str(file)!r} is no .npz file, and its array has no name; got {shown(name)}. Leave it out.")
+        raise ValueError(
+            f"{str(file)!r} is not a .npz file, and its array has no name; got {shown(name)}. Leave the name out."
+        )
     try:
         array = np.load(file, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError) as error:
-        why = str(error) if _begins_with(file, NPY) else "it is no .npy file."  # NumPy would advise to unpickle it
+        why = (
+            str(error) if _begins_with(file, NPY) else "it is not a .npy file."
+        )  # NumPy's message advises to unpickle it
         raise ValueError(
             f"{str(file)!r} cannot be mapped: {why} It must be a .npy file of numbers, as numpy.save writes it."
         ) from error
@@ -279,12 +285,12 @@ def memory_mapped(path: str | os.PathLike[str], name: str | None = None) -> Memo
 
 
 def _existing(path: Any) -> Path:
-    """The path of a file that is there."""
+    """The path of an existing file."""
     if not isinstance(path, str | os.PathLike):
-        raise TypeError(f"the path of a .npy file is needed; got {shown(path)}.")
+        raise TypeError(f"path must be the path of a .npy file; got {shown(path)}.")
     file = Path(path)
     if file.is_dir():
-        raise IsADirectoryError(f"{str(file)!r} is a folder; the path of a .npy file is needed.")
+        raise IsADirectoryError(f"{str(file)!r} is a folder; pass the path of a .npy file.")
     if not file.exists():
         raise FileNotFoundError(f"there is no file {str(file)!r}; check the path.")
     return file
@@ -296,7 +302,7 @@ def _begins_with(file: Path, mark: bytes) -> bool:
 
 
 def as_source(x: Any) -> Source | None:
-    """A source, or a mapped file as one; None for all else."""
+    """A source; a mapped file becomes one. None for anything else."""
     if isinstance(x, np.memmap):
         return MemoryMapped(x)
     return x if isinstance(x, Source) else None
@@ -304,19 +310,19 @@ def as_source(x: Any) -> Source | None:
 
 @dataclass(frozen=True)
 class Placed(Source):
-    """The examples of another source where the model is: each batch is read, converted and moved.
+    """The examples of another source on the model's device: each batch is read, converted and moved.
 
-    Indices may be on the model's device, and None is all of them.
+    Indices may be on the model's device. None means all rows.
     """
 
     source: Source
     be: Backend
     dtype: DType | None = None
-    """Of the model; None for that of the source."""
+    """The dtype of the model; None for that of the source."""
     kept: np.ndarray | None = field(default=None, repr=False)
-    """The rows of the source that belong to it; None for all."""
+    """The rows of the source that are included; None for all."""
     checked: bool = False
-    """Whether its numbers are known to be what the model takes."""
+    """Whether its values are known to be valid for the model."""
 
     @property
     def shape(self) -> Shape:
@@ -329,28 +335,28 @@ class Placed(Source):
         return self.moved(self.read(indices))
 
     def read(self, indices: Any) -> Any:
-        """The examples at `indices`, as the source gives them. Indices of NumPy's ask nothing of the device."""
+        """The examples at `indices`, as the source returns them. NumPy indices do not wait for the device."""
         at, count = self._of_source(indices)
         examples, kind = self.source.rows(at), type(self.source).__name__
         if not hasattr(examples, "shape"):
-            raise TypeError(f"{kind}.rows must give an array; got {shown(examples)}.")
+            raise TypeError(f"{kind}.rows must return an array; got {shown(examples)}.")
         if tuple(examples.shape) != (count, *self.shape[1:]):
             raise ValueError(
-                f"{kind}.rows gave shape {tuple(examples.shape)} for {count} examples of shape {self.shape[1:]}; it "
-                f"must give {(count, *self.shape[1:])}."
+                f"{kind}.rows returned shape {tuple(examples.shape)} for {count} examples of shape {self.shape[1:]}; "
+                f"it must return {(count, *self.shape[1:])}."
             )
         return examples
 
     def moved(self, examples: Any) -> Array:
-        """Examples of the source where the model is, in its dtype."""
+        """Examples of the source on the model's device, in its dtype."""
         return self.be.asarray(examples, self.dtype)
 
     def only(self, indices: Array) -> Placed:
-        """These examples alone, in this order; none of them is read."""
+        """Only these examples, in this order; nothing is read."""
         return replace(self, kept=self._of_source(indices)[0])
 
     def _of_source(self, indices: Any) -> tuple[Any, int]:
-        """Where they are in the source, and how many."""
+        """Their positions in the source, and their number."""
         if indices is None or isinstance(indices, slice):
             start, stop, step = (indices or slice(None)).indices(len(self))
             at = slice(start, stop, step)
@@ -359,5 +365,5 @@ class Placed(Source):
         return (at if self.kept is None else self.kept[at]), len(at)
 
     def parts(self) -> list[slice]:
-        """All rows, so many at a time as a look at each of them can hold."""
+        """All rows, in parts that fit into the memory."""
         return _parts(len(self), 8 * int(np.prod(self.shape[1:])))

@@ -1,4 +1,4 @@
-"""Batches that come from elsewhere, an epoch after the other: a generator function, a loader, a list."""
+"""Batches from a generator function, a loader or a list, epoch by epoch."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from typing import Any
 
 from nnarray.names import shown
 
-AGAIN = "Give the function that makes it, without calling it, or a list"
+AGAIN = "Pass the function that makes it, without calling it, or a list"
 
 
 class Stream:
-    """Batches for `Model.fit`, in their own order and of their own sizes; `nn.datasets.stream` makes one.
+    """Batches for `Model.fit`, in their own order and with their own sizes; made by `nn.datasets.stream`.
 
     Attributes
     ----------
-    batches : iterable, or function that gives one
+    batches : iterable, or function that returns one
     """
 
     def __init__(self, batches: Iterable[Any] | Callable[..., Iterable[Any]]) -> None:
         if isinstance(batches, Iterator):
             raise TypeError(
-                f"batches must come anew in each epoch; got {shown(batches)}, which can be gone through once. {AGAIN}."
+                f"each epoch needs all batches again; got {shown(batches)}, which can be read only once. {AGAIN}."
             )
         if not callable(batches) and not isinstance(batches, Iterable):
             raise TypeError(
-                f"batches must be an iterable of (X, y) or (X, y, sample_weight), or a function that gives one; got "
+                f"batches must be an iterable of (X, y) or (X, y, sample_weight), or a function that returns one; got "
                 f"{shown(batches)}."
             )
         self.batches = batches
@@ -35,19 +35,19 @@ class Stream:
         return f"Stream({shown(self.batches)})"
 
     def epoch(self, number: int) -> Generator[Any]:
-        """The batches of an epoch, counted from 0, as they are given.
+        """The batches of an epoch, which is counted from 0, unchanged.
 
         Raises
         ------
         ValueError
-            While iterating: if there are none.
+            During iteration, if there are no batches.
         """
         empty = True
         for batch in self._iterable(number):
             empty = False
             yield batch
         if empty:
-            remedy = f"If it is an iterator, it can be gone through once. {AGAIN}." if number else "Give at least one."
+            remedy = f"An iterator can be read only once. {AGAIN}." if number else "Pass at least one batch."
             raise ValueError(f"the stream has no batches in epoch {number + 1}. {remedy}")
 
     def _iterable(self, number: int) -> Iterable[Any]:
@@ -55,36 +55,36 @@ class Stream:
             return self.batches
         given = self.batches(epoch=number) if _takes_epoch(self.batches) else self.batches()
         if not isinstance(given, Iterable):
-            raise TypeError(f"the function of a stream must give an iterable of batches; got {shown(given)}.")
+            raise TypeError(f"the function of a stream must return an iterable of batches; got {shown(given)}.")
         return given
 
 
 def _takes_epoch(function: Callable[..., Any]) -> bool:
     try:
         return "epoch" in inspect.signature(function).parameters
-    except ValueError:  # some functions that are written in C do not say
+    except ValueError:  # some functions in C have no signature
         return False
 
 
 def stream(batches: Iterable[Any] | Callable[..., Iterable[Any]]) -> Stream:
-    """Batches that come from elsewhere, for `fit`: they are gone through once an epoch, and none is kept.
+    """A stream of batches for `fit`, which iterates over them once per epoch and keeps none.
 
     Parameters
     ----------
-    batches : iterable, or function that gives one
-        Of (X, y) or (X, y, sample_weight), as tuples or lists: arrays of any known library, each batch of its own
-        size. A list, a `torch.utils.data.DataLoader`, or a generator function, which is called in each epoch; with
-        its number, from 0, if it has a parameter `epoch`.
+    batches : iterable, or function that returns one
+    Batches (X, y) or (X, y, sample_weight), as tuples or lists, with arrays of any supported library. Batches may
+    have different sizes. It can be a list, a `torch.utils.data.DataLoader`, or a generator function. A function is
+    called in each epoch. If it has a parameter `epoch`, it gets the number of the epoch, counted from 0.
 
     Returns
     -------
     Stream
-        For `model.fit(stream)`, without y.
+        Use it as `model.fit(stream)`, without y.
 
     Raises
     ------
     TypeError
-        If it is no iterable, or an iterator, which could be gone through once only.
+        If it is not an iterable, or if it is an iterator, which can be iterated over only once.
 
     Examples
     --------

@@ -1,9 +1,8 @@
 """Synthetic datasets: two for regression, six for classification.
 
-All take `noise` (a standard deviation), `seed`, `dtype` and `backend`. The numbers are computed once, in
-float64 by NumPy, and then handed to the backend: one seed gives the same dataset, bit for bit, on every
-library and device, and a float32 dataset is the rounded float64 one. The points are not shuffled:
-`train_test_split` and `Model.fit` do that.
+All take `noise` (a standard deviation), `seed`, `dtype` and `backend`. The values are computed once, in float64 by
+NumPy, and then moved to the backend. So one seed gives bitwise the same dataset on every library and device, and a
+float32 dataset is the rounded float64 one. The points are not shuffled: `train_test_split` and `Model.fit` do that.
 """
 
 from __future__ import annotations
@@ -29,33 +28,33 @@ def line(
     dtype: object = None,
     backend: str | Backend | None = None,
 ) -> tuple[Array, Array]:
-    """Points beside a line:  y = slope x + intercept + noise e,  e standard normal.
+    """Points near a line:  y = slope x + intercept + noise e,  e standard normal.
 
     Parameters
     ----------
     n : int
-        How many points; x is the regular grid 0, 1/(n-1), ..., 1.
+        The number of points; x is the regular grid 0, 1/(n-1), ..., 1.
     slope, intercept : float
-        Of the line; `intercept` in units of y.
+        Slope and intercept of the line; the intercept is in units of y.
     noise : float
         Standard deviation of the noise, in units of y; 0 for none.
-    seed : int
-        Seeds the noise.
+        seed : int
+        The seed of the noise.
     dtype : str, optional
-        A real floating dtype; the default is the device's own.
+        A real floating dtype; the default of the device if None.
     backend : str or Backend, optional
-        Where the arrays are made, as `nn.backend` takes it.
+        The backend of the arrays, as for `nn.backend`.
 
     Returns
     -------
     X : array, shape (n, 1), `dtype`
     y : array, shape (n, 1), `dtype`
-        With a column, as a layer of one unit gives it.
+        As a column, like the outputs of a layer with one unit.
 
     Raises
     ------
     TypeError, ValueError
-        If a number is not of its kind or not in its range, or does not fit into `dtype`.
+        If a number has the wrong type, is out of range, or does not fit into `dtype`.
 
     Examples
     --------
@@ -79,14 +78,14 @@ def sine(
     dtype: object = None,
     backend: str | Backend | None = None,
 ) -> tuple[Array, Array]:
-    """Points beside a sine wave:  y = sin(2 pi periods x) + noise e,  e standard normal.
+    """Points near a sine wave:  y = sin(2 pi periods x) + noise e,  e standard normal.
 
     Parameters
     ----------
     n : int
-        How many points; x is the regular grid 0, 1/(n-1), ..., 1.
+        The number of points; x is the regular grid 0, 1/(n-1), ..., 1.
     periods : float
-        How often the wave repeats between x = 0 and x = 1.
+        The number of periods between x = 0 and x = 1.
     noise : float
         Standard deviation of the noise, in units of y (the wave's amplitude is 1); 0 for none.
     seed, dtype, backend
@@ -100,7 +99,7 @@ def sine(
     Raises
     ------
     TypeError, ValueError
-        If a number is not of its kind or not in its range.
+        If a number has the wrong type or is out of range.
 
     References
     ----------
@@ -135,26 +134,26 @@ def moons(
     Parameters
     ----------
     n : int
-        How many points: n // 2 on the upper moon (class 0) and then the rest on the lower one (class 1).
+        The number of points: n // 2 on the upper moon (class 0), then the rest on the lower one (class 1).
     noise : float
         Standard deviation of the normal noise on each coordinate, in its units (the radius is 1); 0 for none.
     seed : int
-        Seeds the noise.
-    dtype : str, optional
-        A real floating dtype for X; the default is the device's own.
+        The seed of the noise.
+        dtype : str, optional
+        A real floating dtype for X; the default of the device if None.
     backend : str or Backend, optional
-        Where the arrays are made, as `nn.backend` takes it.
+        The backend of the arrays, as for `nn.backend`.
 
     Returns
     -------
     X : array, shape (n, 2), `dtype`
-    y : array, shape (n,), int64 (the default integer dtype where the device has no int64)
+    y : array, shape (n,), int64 (the default integer dtype if the device has no int64)
         The class of each point, 0 or 1.
 
     Raises
     ------
     TypeError, ValueError
-        If a number is not of its kind or not in its range.
+        If a number has the wrong type or is out of range.
 
     Notes
     -----
@@ -190,7 +189,7 @@ def circles(
     Parameters
     ----------
     n : int
-        How many points: n // 2 on the outer circle (class 0) and then the rest on the inner one (class 1).
+        The number of points: n // 2 on the outer circle (class 0), then the rest on the inner one (class 1).
     factor : float
         Radius of the inner circle, 0 <= factor < 1; that of the outer one is 1.
     noise, seed, dtype, backend
@@ -199,12 +198,12 @@ def circles(
     Returns
     -------
     X : array, shape (n, 2), `dtype`
-    y : array, shape (n,), int64 (the default integer dtype where the device has no int64)
+    y : array, shape (n,), int64 (the default integer dtype if the device has no int64)
 
     Raises
     ------
     TypeError, ValueError
-        If a number is not of its kind or not in its range.
+        If a number has the wrong type or is out of range.
 
     Notes
     -----
@@ -243,24 +242,24 @@ def spirals(
     Parameters
     ----------
     n : int
-        How many points, divided equally among the classes; the last classes have one more where n is no multiple.
+        The number of points, divided equally among the classes; the last classes may have one more.
     classes : int
-        How many spirals, at least 2.
-    turns : float
-        How often each winds around the origin; more is harder. Negative winds the other way.
+        The number of spirals, at least 2.
+        turns : float
+        The number of turns of each spiral around the origin; more are harder. Negative numbers reverse the direction.
     noise, seed, dtype, backend
         As for `moons`; two neighbouring arms are about 12 / (13 turns classes) apart.
 
     Returns
     -------
     X : array, shape (n, 2), `dtype`
-    y : array, shape (n,), int64 (the default integer dtype where the device has no int64)
+    y : array, shape (n,), int64 (the default integer dtype if the device has no int64)
         0 to classes - 1.
 
     Raises
     ------
     TypeError, ValueError
-        If a number is not of its kind or not in its range.
+        If a number has the wrong type or is out of range.
 
     Notes
     -----
@@ -303,22 +302,22 @@ def blobs(
     Parameters
     ----------
     n : int
-        How many points, divided equally among the classes; the last classes have one more where n is no multiple.
+        The number of points, divided equally among the classes; the last classes may have one more.
     classes : int
-        How many clouds, at least 2. Neighbouring centres are 2 sin(pi / classes) apart.
+        The number of clouds, at least 2. Neighbouring centres are 2 sin(pi / classes) apart.
     noise, seed, dtype, backend
         As for `moons`; the noise is the size of the clouds.
 
     Returns
     -------
     X : array, shape (n, 2), `dtype`
-    y : array, shape (n,), int64 (the default integer dtype where the device has no int64)
+    y : array, shape (n,), int64 (the default integer dtype if the device has no int64)
         0 to classes - 1.
 
     Raises
     ------
     TypeError, ValueError
-        If a number is not of its kind or not in its range.
+        If a number has the wrong type or is out of range.
 
     Examples
     --------
@@ -348,19 +347,19 @@ def xor(
     Parameters
     ----------
     n : int
-        How many points: the four centres in turn, so that `xor(4, noise=0)` is the truth table.
+        The number of points, with the four centres in turn, so that `xor(4, noise=0)` is the truth table.
     noise, seed, dtype, backend
         As for `moons`; the noise is the size of the clouds.
 
     Returns
     -------
     X : array, shape (n, 2), `dtype`
-    y : array, shape (n,), int64 (the default integer dtype where the device has no int64)
+    y : array, shape (n,), int64 (the default integer dtype if the device has no int64)
 
     Raises
     ------
     TypeError, ValueError
-        If a number is not of its kind or not in its range.
+        If a number has the wrong type or is out of range.
 
     References
     ----------
@@ -391,26 +390,26 @@ def checkerboard(
     dtype: object = None,
     backend: str | Backend | None = None,
 ) -> tuple[Array, Array]:
-    """Points all over the unit square, in the colour of their field:  y = (floor(c x1) + floor(c x2)) mod 2.
+    """Points in the unit square, with the colour of their field of a chessboard: y = (floor(c x1) + floor(c x2)) mod 2.
 
     Parameters
     ----------
     n : int
-        How many points, drawn uniformly from [0, 1) x [0, 1) in random order.
-    cells : int
-        Fields along each side, c, at least 2.
+        The number of points, drawn uniformly from [0, 1) x [0, 1) in random order.
+        cells : int
+        The number of fields along each side, c, at least 2.
     noise, seed, dtype, backend
-        As for `moons`; the noise moves the points after they were coloured, and the sides are 1 long.
+        As for `moons`. The noise moves the points after they get their class; the sides have length 1.
 
     Returns
     -------
     X : array, shape (n, 2), `dtype`
-    y : array, shape (n,), int64 (the default integer dtype where the device has no int64)
+    y : array, shape (n,), int64 (the default integer dtype if the device has no int64)
 
     Raises
     ------
     TypeError, ValueError
-        If a number is not of its kind or not in its range.
+        If a number has the wrong type or is out of range.
 
     References
     ----------
@@ -440,7 +439,7 @@ def _host() -> Backend:
 
 
 def _grid(n: int, *, closed: bool = True) -> Array:
-    """A column of n evenly spaced numbers from 0 to 1, which is left out of an open grid: shape (n, 1)."""
+    """A column of n evenly spaced numbers from 0 to 1, shape (n, 1); an open grid leaves out the 1."""
     host = _host()
     xp = host.xp
     points = xp.linspace(0.0, 1.0, n, dtype=xp.float64, device=host.device, endpoint=closed)
@@ -448,7 +447,7 @@ def _grid(n: int, *, closed: bool = True) -> Array:
 
 
 def _class_sizes(n: int, classes: int) -> list[int]:
-    """The sizes of the classes: they add up to n, and the last are larger by one where n is no multiple."""
+    """The sizes of the classes, with the sum n; the last ones may be larger by one."""
     return [(n + k) // classes for k in range(classes)]
 
 
@@ -483,7 +482,7 @@ def _noisy(x: Array, noise: float, key: random.Key) -> Array:
 
 
 def _rounded(x: Array, dtype: object, be: Backend) -> Array:
-    """The float64 numbers of the host in `dtype`, refused where they would become infinite."""
+    """The float64 numbers of the host in `dtype`; refused if one would become infinite."""
     wanted = floating(dtype, be)
     xp = _host().xp
     largest = float(xp.max(xp.abs(x)))

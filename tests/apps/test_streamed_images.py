@@ -94,7 +94,7 @@ def test_a_full_disk_says_what_helps_and_ends_the_threads(pets: Path, monkeypatc
 
 
 def test_a_folder_that_is_not_there_says_what_helps(pets: Path, tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"needs a file on a disk.*another folder with --scratch"):
+    with pytest.raises(FileNotFoundError, match=r"need a file on a disk.*another folder with --scratch"):
         steps.read(pets, steps.Plan(size=16, stream=True, scratch=tmp_path / "none"))
 
 

@@ -231,5 +231,5 @@ def test_a_full_disk_says_what_helps(tmp_path: Path, monkeypatch: Any) -> None:
 def test_a_folder_that_is_not_there_says_what_helps(tmp_path: Path) -> None:
     data = tmp_path / "flats.csv"
     csv.write_csv(flats(), str(data))
-    with pytest.raises(FileNotFoundError, match=r"needs a file on a disk.*another folder with --scratch"):
+    with pytest.raises(FileNotFoundError, match=r"need a file on a disk.*another folder with --scratch"):
         steps.read(data, steps.Plan(target=("price",), stream=True, scratch=tmp_path / "none"))

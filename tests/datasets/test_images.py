@@ -149,7 +149,7 @@ def test_links_in_a_circle_end(folder, to, caplog):
     with caplog.at_level(logging.WARNING, logger="nnarray"):
         photos = datasets.images(folder, size=8)
     assert len(photos) == 11
-    assert left_out(photos) == ["folders that are read under another name, or hold this one: 2"]
+    assert left_out(photos) == ["folders that are read under another name, or contain this one: 2"]
     assert os.path.join("dogs", "loop") in caplog.text
 
 
@@ -157,12 +157,12 @@ def test_a_class_that_is_the_whole_folder_is_none(folder):
     (folder / "all").symlink_to(".")
     photos = datasets.images(folder, size=8)
     assert photos.classes == ("cats", "dogs")
-    assert "hold this one: 1 (all)" in photos.left_out[0]
+    assert "contain this one: 1 (all)" in photos.left_out[0]
 
 
 def test_a_folder_in_two_classes_is_refused(folder):
     (folder / "pets").symlink_to("cats")
-    with pytest.raises(ValueError, match=r"cats' of class 'cats' and '.*pets' of class 'pets' are one folder"):
+    with pytest.raises(ValueError, match=r"cats' of class 'cats' and '.*pets' of class 'pets' are the same folder"):
         datasets.images(folder)
 
 
@@ -175,10 +175,10 @@ def test_what_is_left_out_is_counted_and_named(folder, caplog):
     with caplog.at_level(logging.WARNING, logger="nnarray"):
         photos = datasets.images(folder, size=8)
     assert sorted(photos.left_out) == [
-        f"files that do not end as images do: 4 (labels.csv, {os.path.join('cats', '1.heic')}, "
+        f"files without the ending of an image: 4 (labels.csv, {os.path.join('cats', '1.heic')}, "
         f"{os.path.join('cats', '2.heic')}, ...)",
         "images outside of the subfolders, without a class: 2 (a.png, b.JPG)",
-        f"links that lead nowhere: 1 ({os.path.join('dogs', 'gone.png')})",
+        f"broken links: 1 ({os.path.join('dogs', 'gone.png')})",
     ]
     assert len(photos) == 10
     (record,) = caplog.records
@@ -217,21 +217,21 @@ def test_parts_of_a_data_set_are_no_classes(folder, names):
         for kind in ("cats", "dogs"):
             save(folder / "pets" / name / kind / "1.png", image_of())
     train = [name for name in names if "rain" in name] or ["test"]
-    with pytest.raises(ValueError, match="parts of a data set and no classes") as error:
+    with pytest.raises(ValueError, match="parts of a data set, not classes") as error:
         datasets.images(folder / "pets")
     right = str(error.value).split("Pass one of them: '")[1].split("'")[0]
     assert right.endswith(train[0])
     assert datasets.images(right).classes == ("cats", "dogs")
     if len(names) > 1 and names != ("val", "test"):  # one folder above, where they would be one class
-        with pytest.raises(ValueError, match="parts of a data set and no classes"):
+        with pytest.raises(ValueError, match="parts of a data set, not classes"):
             datasets.images(folder)
 
 
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
-        (("fold1", "fold2"), "parts of a data set and no classes: fold1"),
-        (("a", "b"), "all hold the same folders, cats,"),
+        (("fold1", "fold2"), "parts of a data set, not classes: fold1"),
+        (("a", "b"), "all contain the same folders, cats,"),
     ],
 )
 def test_subfolders_that_hold_the_same_folders_are_no_classes(tmp_path, parts, message):
@@ -265,7 +265,7 @@ def test_further_folders_of_systems_are_no_classes(folder, name):
 
 def test_a_class_that_is_a_dead_link_is_reported(folder):
     (folder / "birds").symlink_to(folder / "nowhere", target_is_directory=True)
-    assert datasets.images(folder).left_out == ("links that lead nowhere: 1 (birds)",)
+    assert datasets.images(folder).left_out == ("broken links: 1 (birds)",)
 
 
 def test_such_names_may_be_classes(folder):
@@ -464,7 +464,7 @@ def test_a_folder_of_broken_files_only(tmp_path, read):
     (tmp_path / "cats").mkdir()
     for name in ("a.jpg", "b.png"):
         (tmp_path / "cats" / name).write_bytes(b"no picture")
-    with pytest.raises(ValueError, match=r"none of the 2 files can be decoded\. One of them: '.*a\.jpg' cannot"):
+    with pytest.raises(ValueError, match=r"none of the 2 files can be decoded\. The first:  '.*a\.jpg' cannot"):
         read(datasets.images(tmp_path, errors="skip"))
 
 
@@ -570,7 +570,7 @@ def test_folders_that_cannot_be_read(tmp_path):
             NotADirectoryError,
             r"a\.png' is a file; pass the path of a folder",
         ),
-        (tmp_path / "x", ValueError, r"x' has no subfolders; put the images of each class into one of its own"),
+        (tmp_path / "x", ValueError, r"x' has no subfolders; put the images of each class into its own subfolder"),
     ]
     (tmp_path / "y" / "cats").mkdir(parents=True)
     (tmp_path / "y" / "cats" / "notes.txt").write_text("nothing here")
@@ -591,7 +591,7 @@ def test_folders_that_cannot_be_read(tmp_path):
         ({"seed": -1}, ValueError, "seed must"),
         ({"seed": "a"}, TypeError, "seed must"),
         ({"errors": "ignore"}, ValueError, "unknown choice of errors 'ignore'; use one of raise, skip"),
-        ({"dtype": "int32"}, ValueError, "dtype must be a real floating one"),
+        ({"dtype": "int32"}, ValueError, "dtype must be real floating"),
         ({"backend": "nunpy"}, ValueError, "Did you mean 'numpy'"),
     ],
     ids=repr,

@@ -193,7 +193,7 @@ def test_cifar10_labels_are_below_ten(cifar):
 
 def test_the_pickled_version_of_cifar10_is_never_read(cifar):
     (cifar / "test_batch.bin").rename(cifar / "test_batch")
-    with pytest.raises(FileNotFoundError, match=r"'test_batch', which is there, is the pickled version, .* never read"):
+    with pytest.raises(FileNotFoundError, match=r"has 'test_batch', the pickled version, which is never read"):
         datasets.cifar10(cifar, "test")
     (cifar / "test_batch").unlink()
     with pytest.raises(FileNotFoundError, match=r"test_batch\.bin' does not exist\. Download cifar-10-binary\.tar\.gz"):
@@ -204,7 +204,7 @@ def test_the_pickled_version_of_cifar10_is_never_read(cifar):
 def test_bad_arguments(tmp_path, read):
     with pytest.raises(ValueError, match=r"unknown split 'tests'; use one of train, test\. Did you mean 'test'"):
         read(tmp_path, "tests")
-    with pytest.raises(ValueError, match="dtype must be a real floating one"):
+    with pytest.raises(ValueError, match="dtype must be real floating"):
         read(tmp_path, dtype="int32")
     with pytest.raises(TypeError, match=r"folder must be the path of the folder with the .*files of .*; got None"):
         read(None)

@@ -689,7 +689,7 @@ def test_a_confusion_matrix_is_written_out() -> None:
     [
         (lambda p: p.plot_images(np.zeros((2, 4, 4, 2))), r"needs images of shape \(N, height, width, 3 or 1\)"),
         (lambda p: p.plot_images(np.zeros((0, 4, 4, 3))), "needs images of shape"),
-        (lambda p: p.plot_images(np.zeros((2, 4, 4, 3)), ["a"]), "as many labels as images, 2; got 1"),
+        (lambda p: p.plot_images(np.zeros((2, 4, 4, 3)), ["a"]), "one of labels per image, 2; got 1"),
         (lambda p: p.plot_filters(np.zeros((3, 3, 8, 4))), "needs weights of shape"),
         (lambda p: p.plot_confusion(np.zeros((2, 3)), ["a", "b"]), r"matrix of shape \(2, 2\); got \(2, 3\)"),
     ],

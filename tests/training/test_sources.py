@@ -206,14 +206,14 @@ def test_a_source_must_give_what_it_promises(host: nn.Backend) -> None:
 
     arrays = examples()
     model = PLAIN.init((3,), backend=host)
-    with pytest.raises(ValueError, match=r"Short\.rows gave shape \(49, 3\) for 50 examples of shape \(3,\)"):
+    with pytest.raises(ValueError, match=r"Short\.rows returned shape \(49, 3\) for 50 examples of shape \(3,\)"):
         model.fit(Short(arrays["X"]), arrays["y"])
 
     class Listed(Noted):
         def rows(self, indices: Any) -> Any:
             return super().rows(indices).tolist()
 
-    with pytest.raises(TypeError, match=r"Listed\.rows must give an array; got list of 50 entries"):
+    with pytest.raises(TypeError, match=r"Listed\.rows must return an array; got list of 50 entries"):
         model.fit(Listed(arrays["X"]), arrays["y"])
 
 
@@ -264,9 +264,11 @@ def test_a_file_that_becomes_shorter_is_an_error_and_not_the_end(tmp_path: Path)
     np.testing.assert_array_equal(source.rows(np.asarray([3999, 0])), arrays["X"][[3999, 0]])
     with file.open("r+b") as opened:
         opened.truncate(size - 10_000)
-    with pytest.raises(OSError, match=rf"has become shorter since it was mapped: {size - 10_000} bytes of {size}"):
+    with pytest.raises(
+        OSError, match=rf"has become shorter after it was mapped: it has {size - 10_000} bytes of {size}"
+    ):
         source.rows(slice(0, 8))
-    with pytest.raises(OSError, match="Write it anew under another name"):
+    with pytest.raises(OSError, match="Write it again under another name"):
         PLAIN.init((3,)).fit(source, arrays["y"])
 
 
@@ -283,7 +285,7 @@ def test_a_file_that_is_written_to_in_mid_training_is_an_error(tmp_path: Path) -
         os.utime(file, ns=(0, file.stat().st_mtime_ns + 10**9))  # whatever the clock of the disk
 
     model = PLAIN.init((3,))
-    with pytest.raises(OSError, match=r"X\.npy' was written to since it was mapped: some of its examples may be other"):
+    with pytest.raises(OSError, match=r"X\.npy' was changed after it was mapped, and its examples may have changed"):
         model.fit(source, arrays["y"], epochs=3, callbacks=[write])
     assert len(model.history["loss"]) == 1
     os.replace(shutil.copy(file, tmp_path / "other.npy"), file)  # another file of that name is none of its concern
@@ -325,9 +327,9 @@ def test_what_cannot_be_mapped(tmp_path: Path) -> None:
             memory_mapped(tmp_path / name)
     with pytest.raises(FileNotFoundError, match=r"there is no file .*missing\.npy'; check the path"):
         memory_mapped(tmp_path / "missing.npy")
-    with pytest.raises(IsADirectoryError, match=r"is a folder; the path of a \.npy file is needed"):
+    with pytest.raises(IsADirectoryError, match=r"is a folder; pass the path of a \.npy file"):
         memory_mapped(tmp_path)
-    with pytest.raises(TypeError, match=r"the path of a \.npy file is needed; got \[1, 2\]"):
+    with pytest.raises(TypeError, match=r"path must be the path of a \.npy file; got \[1, 2\]"):
         memory_mapped([1, 2])  # type: ignore[arg-type]
 
 
@@ -360,7 +362,7 @@ def test_an_archive_that_becomes_shorter_is_an_error(tmp_path: Path) -> None:
     file = memory_mapped(tmp_path / "data.npz")
     with (tmp_path / "data.npz").open("r+b") as opened:
         opened.truncate(5000)
-    with pytest.raises(OSError, match=r"data\.npz' has become shorter since it was mapped"):
+    with pytest.raises(OSError, match=r"data\.npz' has become shorter after it was mapped"):
         file.rows(slice(0, 8))
 
 
@@ -380,9 +382,9 @@ def test_archives_that_cannot_be_mapped(tmp_path: Path) -> None:
         ("several.npz", "c", r"unknown array of several\.npz 'c'.*a, b"),
         ("small.npz", "X", r"'X' of '.*small\.npz' is compressed, .*: save it with numpy\.savez, and not with"),
         ("objects.npz", None, r"'X\.npy' of '.*objects\.npz' holds Python objects; save an array of numbers"),
-        ("cut.npz", "a", r"cut\.npz' cannot be mapped: File is not a zip file\. Write it anew with numpy\.savez"),
-        ("other.npz", None, r"'X\.npy' of '.*other\.npz' cannot be mapped: .*\. Write it anew with numpy\.savez"),
-        ("texts.npz", None, r"texts\.npz' has no arrays; save some in it with numpy\.savez"),
+        ("cut.npz", "a", r"cut\.npz' cannot be mapped: File is not a zip file\. Write it again with numpy\.savez"),
+        ("other.npz", None, r"'X\.npy' of '.*other\.npz' cannot be mapped: .*\. Write it again with numpy\.savez"),
+        ("texts.npz", None, r"texts\.npz' has no arrays; save arrays in it with numpy\.savez"),
         ("X.npy", "X", r"X\.npy' is no \.npz file, and its array has no name; got 'X'\. Leave it out\."),
     ]:
         with pytest.raises(ValueError, match=message):

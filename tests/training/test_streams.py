@@ -208,8 +208,8 @@ WRONG: dict[str, tuple[Any, type[Exception], str]] = {
     "no y": ([(X3, None)], TypeError, r"batch 1 of epoch 1: .*y"),
     "some weights": ([(X3, Y3), (X3, Y3, Y3 + 1.0)], ValueError, r"batch 2 of epoch 1: it has weights, unlike those"),
     "no weights": ([(X3, Y3, Y3 + 1.0), (X3, Y3)], ValueError, r"batch 2 of epoch 1: it has no weights, unlike those"),
-    "empty": ([], ValueError, r"the stream has no batches in epoch 1\. Give at least one"),
-    "no iterable": (lambda: 3, TypeError, r"the function of a stream must give an iterable of batches; got 3"),
+    "empty": ([], ValueError, r"the stream has no batches in epoch 1\. Pass at least one"),
+    "no iterable": (lambda: 3, TypeError, r"the function of a stream must return an iterable of batches; got 3"),
 }
 
 
@@ -223,11 +223,13 @@ def test_what_is_wrong_is_named_with_its_batch(host: nn.Backend, what: str) -> N
 def test_what_cannot_be_gone_through_twice_is_refused(host: nn.Backend) -> None:
     for once in (iter(batches()), (each for each in batches()), map(tuple, batches())):
         with pytest.raises(
-            TypeError, match=r"must come anew in each epoch.*Give the function that makes it.*or a list"
+            TypeError, match=r"each epoch needs all batches again.*Pass the function that makes it.*or a list"
         ):
             stream(once)
     once, (model,) = iter(batches()), twins(host, count=1)
-    with pytest.raises(ValueError, match=r"no batches in epoch 2\. If it is an iterator.*Give the function"):
+    with pytest.raises(
+        ValueError, match=r"no batches in epoch 2\. An iterator can be read only once.*Pass the function"
+    ):
         model.fit(stream(lambda: once), epochs=3)
     assert len(model.history["loss"]) == 1
     with pytest.raises(TypeError, match=r"batches must be an iterable of \(X, y\).*got 3"):
