@@ -378,6 +378,6 @@ def _common_rows(data: dict[str, Array]) -> int:
         if other.shape[0] != x.shape[0]:
             raise ValueError(
                 f"{first} and {name} must have the same number of rows; got shapes {tuple(x.shape)} and "
-                f"{tuple(other.shape)}. Make their lengths equal."
+                f"{tuple(other.shape)}. Do their rows belong together?"
             )
     return x.shape[0]

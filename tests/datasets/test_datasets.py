@@ -270,7 +270,7 @@ def test_bad_arrays(be):
         datasets.train_test_split(X, y[:7])
     with pytest.raises(ValueError, match=r"arrays\[0\] must have at least one row on axis 0; got shape \(\)"):
         datasets.train_test_split(y[0])
-    with pytest.raises(ValueError, match=r"X and y must have equally many rows"):
+    with pytest.raises(ValueError, match=r"X and y must have the same number of rows"):
         datasets.batches(X, y[:7])
     with pytest.raises(ValueError, match=r"X must have at least one row on axis 0; got shape \(0, 2\)"):
         datasets.batches(X[:0, :])

@@ -166,7 +166,7 @@ def test_split_and_batches_take_named_arrays(be: nn.Backend) -> None:
     assert [x.shape[0] for x in (X_train["ages"], y_train, X_test["ages"], y_test)] == [30, 30, 10, 10]
     X_batch, y_batch = next(nn.datasets.batches(given, y, batch_size=16, seed=0))
     assert (X_batch["words"].shape, X_batch["ages"].shape, y_batch.shape) == ((16, 5), (16, 2), (16,))
-    with pytest.raises(ValueError, match=r"X\['words'\] and X\['ages'\] must have equally many rows"):
+    with pytest.raises(ValueError, match=r"X\['words'\] and X\['ages'\] must have the same number of rows"):
         nn.datasets.batches({**given, "ages": given["ages"][:3, ...]}, y)
 
 

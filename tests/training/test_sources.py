@@ -264,9 +264,7 @@ def test_a_file_that_becomes_shorter_is_an_error_and_not_the_end(tmp_path: Path)
     np.testing.assert_array_equal(source.rows(np.asarray([3999, 0])), arrays["X"][[3999, 0]])
     with file.open("r+b") as opened:
         opened.truncate(size - 10_000)
-    with pytest.raises(
-        OSError, match=rf"has become shorter after it was mapped: it has {size - 10_000} bytes of {size}"
-    ):
+    with pytest.raises(OSError, match=rf"has become shorter after it was mapped: it has {size - 10_000} bytes"):
         source.rows(slice(0, 8))
     with pytest.raises(OSError, match="Write it again under another name"):
         PLAIN.init((3,)).fit(source, arrays["y"])

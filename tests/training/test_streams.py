@@ -227,9 +227,7 @@ def test_what_cannot_be_gone_through_twice_is_refused(host: nn.Backend) -> None:
         ):
             stream(once)
     once, (model,) = iter(batches()), twins(host, count=1)
-    with pytest.raises(
-        ValueError, match=r"no batches in epoch 2\. An iterator can be read only once.*Pass the function"
-    ):
+    with pytest.raises(ValueError, match=r"no batches in epoch 2\. An iterator can be read only once.*Pass the func"):
         model.fit(stream(lambda: once), epochs=3)
     assert len(model.history["loss"]) == 1
     with pytest.raises(TypeError, match=r"batches must be an iterable of \(X, y\).*got 3"):
