@@ -173,7 +173,7 @@ class Beginner:
             self.y = eval(found[0], known)
         if found := re.search(r"X\[[^\]]*None\]|X\[0, \.\.\.\]|X\.T|xp\.permute_dims\(X, \([^)]*\)\)", text):
             self.X = eval(found[0], known)
-        if found := re.search(r"init\((X\.shape\[1:\]|\(\d+,\))\)", text.split("Make it by")[-1]):
+        if found := re.search(r"init\((X\.shape\[1:\]|\(\d+,\))\)", text.split("Make it with the shape")[-1]):
             self.shape = eval(found[1], known)
         if found := re.search(r"last layer (\d+) output", text):
             self.outputs = int(found[1])
@@ -308,7 +308,7 @@ def test_no_message_prints_data(call: Any) -> None:
 
 def test_what_is_wrong_at_the_next_look() -> None:
     model = nn.Network(nn.Dense(2)).init((2,))
-    with pytest.raises(ValueError, match="Have X and y changed places"):
+    with pytest.raises(ValueError, match="Were X and y swapped"):
         model.fit(LABELS, POINTS)
     with pytest.raises(ValueError, match=r"needs labels, or probabilities from 0 to 1.*For real values, use 'r2'"):
         nn.Network(nn.Dense(1)).init((2,)).fit(POINTS, REAL[:, None], loss="mse", metrics=["accuracy"])
@@ -428,7 +428,9 @@ def test_a_training_that_diverges_advises_what_is_not_done_yet(be: nn.Backend) -
     assert "clip_norm" not in str(found.value)
     wrong = be.asarray(np.full((8, 2), np.nan), dtype="float32")
     for optimizer in ("sgd", "adam"):
-        with pytest.raises(nn.DivergenceError, match="X contains NaN or infinity, which check_finite=False lets pass"):
+        with pytest.raises(
+            nn.DivergenceError, match="X contains NaN or infinity, which check_finite=False does not check"
+        ):
             model.fit(wrong, y, loss="mse", optimizer=optimizer, check_finite=False)
     model.theta = model.theta * float("nan")
     for optimizer, size in (("adam", 4), ("lbfgs", None)):

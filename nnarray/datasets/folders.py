@@ -167,7 +167,8 @@ def _refuse_equal(folder: Path, inside: dict[Path, list[Path]]) -> None:
         raise ValueError(
             f"the subfolders of {str(folder)!r} all contain the same folders, {_some(sorted(names[0]))}, which then "
             f"are the classes: pass one of the subfolders, such as {str(first)!r}. If "
-            f"{_some([p.name for p in inside])} are the classes, move their images out of those folders, or give the folders different names."
+            f"{_some([p.name for p in inside])} are the classes, move their images out of those folders, or give "
+            f"the folders different names."
         )
 
 

@@ -74,7 +74,9 @@ def placed(
         sides = [_upwards(n, r, each, step) for n, r, each, step in zip(shape, reach, sides, s, strict=False)]
     window = Window(k, s, (sides[0], sides[1]), d)
     if min(window.output_size(shape[:2])) < 1:
-        raise ValueError(f"a window of {reach[0]} x {reach[1]} positions does not fit into images of shape {shape}.")
+        raise ValueError(
+            f"a window that covers {reach[0]} x {reach[1]} positions does not fit into images of shape {shape}."
+        )
     return window
 
 

@@ -1,4 +1,4 @@
-"""Batches that a thread reads while the steps before them are computed: in the same order, and so to the same bits."""
+"""Batches that a thread reads during the steps before them. Their order is the same, and so are all results."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 from nnarray.datasets.sources import Placed
 from nnarray.training.data import Data
 
-WAITING = 2  # batches that are read and not yet asked for
-PATIENCE = 0.05  # seconds after which the thread looks whether anybody still waits
+WAITING = 2  # batches that are read but not yet requested
+PATIENCE = 0.05  # seconds after which the thread checks whether the consumer has ended
 
 
 Batch = tuple[Any, Any, Any]
@@ -22,18 +22,17 @@ Batch = tuple[Any, Any, Any]
 def read_ahead(
     data: Data, order: Any, places: Sequence[slice], batches: Sequence[Any]
 ) -> Generator[Callable[[Any], Batch]]:
-    """A function that gives the inputs, the target and the weights of each of these batches, asked for one by one.
+    """A function that returns the inputs, the target and the weights of each of these batches, one by one.
 
-    A thread reads them ahead, if they come from a source that may be read so; it has ended when the block ends,
-    however it ends.
+    A thread reads them ahead, if their source allows this. The thread has ended when the block ends, also by an error.
 
     Parameters
     ----------
     data : Data
     order : array of integers, optional
-        Of all examples; None if it is their own.
-    places : sequence of slices
-        Where the rows of each batch stand in the order.
+        The order of all examples; None for their own order.
+        places : sequence of slices
+        The positions of the rows of each batch in the order.
     batches : sequence of slices or arrays of integers
         The rows themselves.
     """
@@ -57,7 +56,7 @@ def read_ahead(
 
 
 class Reader:
-    """What `read` gives for each place, in their order; a thread is a few places ahead of whoever takes it."""
+    """The results of `read` for each place, in order; a thread is a few places ahead of the consumer."""
 
     def __init__(self, read: Callable[[Any], Any], places: Iterable[Any]) -> None:
         self._stopped = threading.Event()
@@ -66,14 +65,14 @@ class Reader:
         self._thread.start()
 
     def take(self) -> Any:
-        """What was read at the next place; raises what reading has raised there."""
+        """The result for the next place; raises the error of reading it."""
         found, error = self._ready.get()
         if error is not None:
             raise error
         return found
 
     def stop(self) -> None:
-        """Read no more, and wait for what is being read."""
+        """Stop reading, and wait for the read in progress."""
         self._stopped.set()
         self._thread.join()
 
@@ -81,7 +80,7 @@ class Reader:
         for place in places:
             try:
                 item = read(place), None
-            except BaseException as error:  # whatever it is, it belongs to the step that needs the batch
+            except BaseException as error:  # every error belongs to the step that needs the batch
                 item = None, error
             if not self._handed_over(item) or item[1] is not None:
                 return

@@ -1,4 +1,4 @@
-"""What happens between the epochs of a training: a small protocol, and early stopping."""
+"""Callbacks between the epochs of a training: the protocol, the history, and early stopping."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from nnarray.typing import Array
 
 
 class History(Mapping[str, list[float]]):
-    """What each finished epoch gave: a mapping of columns such as "epoch", "loss", "val_loss", "lr", "seconds".
+    """The results of each finished epoch: a mapping of columns such as "epoch", "loss", "val_loss", "lr", "seconds".
 
     Attributes
     ----------
     steps : int
-        How many updates have been made, those of an unfinished epoch included.
-    settings : dict
-        How it was trained: loss, optimizer, batch size, seed, ... as texts and numbers.
+        The number of updates, including those of an unfinished epoch.
+        settings : dict
+        The settings of the training: loss, optimizer, batch size, seed, ... as strings and numbers.
 
     Examples
     --------
@@ -65,7 +65,7 @@ class History(Mapping[str, list[float]]):
         return f"History({len(self.columns.get('epoch', []))} epochs, last: {last or 'none'})"
 
     def to_pandas(self) -> Any:
-        """The columns as a `pandas.DataFrame`, an epoch a row; needs `nnarray[pandas]`."""
+        """The columns as a `pandas.DataFrame` with one row per epoch; needs `nnarray[pandas]`."""
         try:
             import pandas
         except ModuleNotFoundError as error:
@@ -79,7 +79,7 @@ class History(Mapping[str, list[float]]):
 
 @dataclass
 class Run:
-    """A training under way, as callbacks see it."""
+    """A running training, as callbacks see it."""
 
     model: Any
     history: History
@@ -88,21 +88,21 @@ class Run:
 
     @property
     def epoch(self) -> int:
-        """How many epochs are finished."""
+        """The number of finished epochs."""
         return len(self.history.columns.get("epoch", []))
 
     @property
     def last(self) -> dict[str, float]:
-        """The row of the last finished epoch; empty before."""
+        """The row of the last finished epoch; empty before the first."""
         return {name: column[-1] for name, column in self.history.columns.items() if column}
 
     def stop(self, reason: str) -> None:
-        """End the training after this epoch."""
+        """Stop the training after this epoch."""
         self.stopped = reason
 
 
 class Callback:
-    """Override what you need; a plain function of a `Run` is called at the end of every epoch.
+    """The base class of callbacks: override the methods that you need. A function of a `Run` is called after epochs.
 
     Examples
     --------
@@ -114,39 +114,39 @@ class Callback:
     """
 
     def state_dict(self) -> dict[str, Any]:
-        """What is remembered from epoch to epoch, for a checkpoint: texts, numbers and arrays by name."""
+        """The state of the callback between epochs, for a checkpoint: strings, numbers and arrays by name."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` gave; called after `on_fit_start` where a training is resumed."""
+        """Restore a state from `state_dict`; called after `on_fit_start` when a training is resumed."""
 
     def on_fit_start(self, run: Run) -> None:
-        """Before the first epoch."""
+        """Called before the first epoch."""
 
     def on_epoch_end(self, run: Run) -> None:
-        """After each epoch; `run.history` has its row, and `run.model` its parameters."""
+        """Called after each epoch; `run.history` has its row, and `run.model` its parameters."""
 
     def on_fit_end(self, run: Run) -> None:
-        """After the last epoch, also when the training was interrupted or failed."""
+        """Called after the last epoch, even if the training was interrupted or failed."""
 
 
 @dataclass
 class EarlyStopping(Callback):
-    """Stop when a column of the history has not improved for more than `patience` epochs; go back to the best epoch.
+    """Stop if a column of the history has not improved for more than `patience` epochs; restore the best epoch.
 
     Parameters
     ----------
     monitor : str
-        The column; "val_loss" needs `validation=`.
-    patience : int
-        How many epochs in a row without improvement are endured; the next one ends the training. The same count as
-        that of `schedules.Plateau`, and of `n_iter_no_change` in the estimators.
-    min_delta : float
-        A value is better by more than this, in units of the column; NaN never is.
-    mode : {"auto", "min", "max"}
-        Whether lower or higher is better; "auto" knows it of losses and of this package's metrics.
-    restore_best : bool
-        Whether the model gets the parameters of the best epoch in the end.
+        The column to monitor; "val_loss" needs `validation=`.
+        patience : int
+        The number of epochs in a row without improvement that are accepted. The next one stops the training. It counts
+        like `schedules.Plateau`, and like `n_iter_no_change` in the estimators.
+        min_delta : float
+        A value is an improvement if it is better by more than this, in units of the column. NaN never is.
+        mode : {"auto", "min", "max"}
+        Whether lower or higher values are better. "auto" works for losses and the metrics of this package.
+        restore_best : bool
+        Whether the model gets the parameters of the best epoch at the end.
 
     References
     ----------
@@ -172,18 +172,18 @@ class EarlyStopping(Callback):
         real(self.min_delta, "EarlyStopping min_delta", least=0.0, usual=0.0)
 
     def state_dict(self) -> dict[str, Any]:
-        """The best epoch so far, and its parameters if they are wanted."""
+        """The best epoch so far, and its parameters if they are to be restored."""
         kept = {} if self._kept is None else dict(zip(("theta", "state"), self._kept, strict=True))
         return {"best": self.best, "best_epoch": self.best_epoch, **kept}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from there."""
+        """Restore the best epoch so far."""
         self.best = float(state["best"])
         self.best_epoch = int(state["best_epoch"])
         self._kept = (state["theta"], state["state"]) if "theta" in state else None
 
     def on_fit_start(self, run: Run) -> None:
-        """Forget an earlier training."""
+        """Reset the state of an earlier training."""
         self.best, self.best_epoch, self._kept = math.nan, 0, None
 
     def on_epoch_end(self, run: Run) -> None:
@@ -205,7 +205,7 @@ class EarlyStopping(Callback):
             run.stop(f"{self.monitor} has {since}")
 
     def on_fit_end(self, run: Run) -> None:
-        """Go back to the best epoch."""
+        """Restore the best epoch."""
         if self._kept is not None:
             run.model.restore(self._kept)
             self._kept = None
@@ -218,7 +218,9 @@ def _mode_of(monitor: str) -> str:
         return "min"
     if metric in METRICS or metric.startswith("top_"):
         return "max"
-    raise ValueError(f"EarlyStopping does not know {shown(monitor)}: pass mode='min' or 'max', what is better in it.")
+    raise ValueError(
+        f"EarlyStopping does not know {shown(monitor)}: pass mode='min' or mode='max', whichever is better."
+    )
 
 
 class EachEpoch(Callback):
@@ -233,18 +235,18 @@ class EachEpoch(Callback):
 
 
 def as_callbacks(callbacks: Any) -> list[Callback]:
-    """Several, or one, as a list."""
+    """One or several callbacks as a list."""
     several = isinstance(callbacks, Iterable) and not isinstance(callbacks, Callback | type) and is_several(callbacks)
     return [as_callback(each) for each in (callbacks if several else [callbacks])]
 
 
 def as_callback(callback: Any) -> Callback:
-    """A callback, or a function of a `Run` as one."""
+    """A callback; a function of a `Run` becomes one."""
     if isinstance(callback, Callback):
         return callback
     if isinstance(callback, type) or not callable(callback):
         raise TypeError(
             f"a callback must be a Callback or a function of a Run; got {shown(callback)}. "
-            f"{f'Write {callback.__name__}().' if isinstance(callback, type) else 'Leave out for none.'}"
+            f"{f'Write {callback.__name__}().' if isinstance(callback, type) else 'Leave callbacks out for none.'}"
         )
     return EachEpoch(callback)

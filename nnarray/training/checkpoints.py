@@ -1,8 +1,8 @@
-"""Models into files: what is kept of a model, and of a training under way, so that both go on as if nothing had been.
+"""Saving models and running trainings to files, so that both can continue as if they had not stopped.
 
-One file holds the parameters by name, the state, the architecture as JSON, the history; written while it trains, also
-the optimizer's memory and the position: all draws follow from the seed and the number of the step, so that a training
-that is resumed takes the same steps, bit for bit.
+A file has the parameters by name, the state, the architecture as JSON, and the history. During training it also has
+the slots of the optimizer and the position. All draws follow from the seed and the number of the step, so a resumed
+training takes bitwise the same steps.
 """
 
 from __future__ import annotations
@@ -34,22 +34,22 @@ from nnarray.typing import Array
 
 log = logging.getLogger("nnarray")
 
-FEW = 1024  # examples that a fingerprint looks at
+FEW = 1024  # examples in a fingerprint
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Where a training is saved, how often, and how many of the last ones are kept.
+    """Where and how often a training is saved, and how many checkpoints are kept.
 
-    The file at `path` is always the newest. With `keep` above 1 the last ones are there under names of their own too:
-    `run-epoch00010.safetensors` beside `run.safetensors`.
+    The file at `path` is always the newest. With `keep` above 1, the last checkpoints also have names of their own,
+    such as `run-epoch00010.safetensors` next to `run.safetensors`.
 
     Parameters
     ----------
     path : path of a .safetensors file
     every : int
-        Epochs from one save to the next. The last epoch, and the last one before an interrupt, are saved anyway.
-    keep : int
+        The number of epochs between two saves. The last epoch, and the last one before an interrupt, are always saved.
+        keep : int
 
     Raises
     ------
@@ -74,26 +74,26 @@ class Checkpoint:
 
     @property
     def file(self) -> Path:
-        """The newest one."""
+        """The newest checkpoint."""
         return Path(self.path)
 
     def of_epoch(self, epoch: int) -> Path:
-        """The one of this epoch, where several are kept."""
+        """The checkpoint of this epoch, if several are kept."""
         return self.file.with_name(f"{self.file.stem}-epoch{epoch:05d}{archive.SUFFIX}")
 
     def _copy(self, part: Path) -> None:
         shutil.copyfile(self.file, part)
 
     def write(self, saved: Archive, epoch: int) -> None:
-        """Save, and remove what is older than the last ones to keep."""
+        """Save, and remove checkpoints that are older than those to keep."""
         write(self.file, saved)
         if self.keep == 1:
             return
         own = self.of_epoch(epoch)
         own.unlink(missing_ok=True)
         try:
-            os.link(self.file, own)  # a second name of the same bytes
-        except OSError:  # a file system without such names
+            os.link(self.file, own)  # a hard link to the same file
+        except OSError:  # a file system without hard links
             files.replace(own, self._copy)
         own_names = re.compile(re.escape(self.file.stem) + r"-epoch[0-9]{5,}" + re.escape(archive.SUFFIX))
         others = [each for each in self.file.parent.iterdir() if own_names.fullmatch(each.name)]
@@ -103,7 +103,7 @@ class Checkpoint:
 
 
 def checkpoint_of(checkpoint: Any) -> Checkpoint:
-    """A checkpoint, or a path as one."""
+    """A checkpoint; a path becomes one."""
     return checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(checkpoint)
 
 
@@ -111,7 +111,7 @@ def checkpoint_of(checkpoint: Any) -> Checkpoint:
 
 
 def archive_of(model: Trainee, theta: Array, state: Array) -> Archive:
-    """The model with these numbers, its history, and what its owner noted."""
+    """The model with these parameters, its history, and its metadata."""
     history = model.history
     facts = {
         "network": encode(model.wiring.network),
@@ -127,12 +127,12 @@ def archive_of(model: Trainee, theta: Array, state: Array) -> Archive:
 
 
 def _shape_as_json(shape: Any) -> Any:
-    """An input shape, or those of several inputs by name, as JSON has them."""
+    """An input shape, or the shapes of several inputs by name, in JSON's types."""
     return {name: _shape_as_json(each) for name, each in shape.items()} if isinstance(shape, Mapping) else list(shape)
 
 
 def write(file: Path, saved: Archive) -> None:
-    """Put it into the file, if the reader understands it: what cannot be read never takes the place of what can."""
+    """Write it to the file if it can be read back, so that a readable file is never replaced by an unreadable one."""
     understood(file, saved, "saved")
     archive.write(file, saved)
 
@@ -148,24 +148,24 @@ def save(model: Trainee, path: str | os.PathLike[str]) -> None:
 
 @dataclass
 class CheckpointWriter:
-    """Saves one training: at the end of epochs, and where it is interrupted."""
+    """Saves one training, after epochs and when it is interrupted."""
 
     checkpoint: Checkpoint
     model: Trainee
     run: Run
     callbacks: Sequence[Callback]
     epoch: int = -1
-    """That was saved last."""
+    """The epoch that was saved last."""
     at: TrainingState | None = field(default=None, repr=False)
     saved_theta: Array | None = field(default=None, repr=False)
-    """The model's parameters when it was saved last."""
+    """The parameters of the model that were saved last."""
     remembered: list[tuple[str, dict[str, Any]]] = field(default_factory=list, repr=False)
-    """What callbacks knew at the end of that epoch; in the end they let go of it."""
+    """The states of the callbacks after that epoch; they drop them when training ends."""
 
     def prove(self) -> None:
-        """See that the model can be saved, and write an empty file beside the checkpoint: better now than after hours.
+        """Check that the model can be saved, by writing an empty file next to the checkpoint, before hours of training.
 
-        What an earlier training left half written when it was killed is removed.
+        Partial files that an earlier, killed training left are removed.
         """
         model = self.model
         understood(self.checkpoint.file, archive_of(model, model.theta, model.state), "saved")
@@ -174,22 +174,22 @@ class CheckpointWriter:
         files.prove(self.checkpoint.file)
 
     def resume(self, at: TrainingState) -> None:
-        """Go on from there: it may be over, and yet lack its last save."""
+        """Continue from this state: the training may be finished, but its last save missing."""
         self.at, self.remembered = at, remembering(self.callbacks)
 
     def end_epoch(self, at: TrainingState | None) -> None:
-        """Save if it is time. Without a state, which L-BFGS has not, the training cannot be resumed."""
+        """Save if it is due. L-BFGS has no state, so such a training cannot be resumed."""
         run = self.run
         if run.stopped is not None or run.epoch == run.epochs or run.epoch % self.checkpoint.every == 0:
             self.save(at)
 
     def interrupt(self, at: TrainingState | None) -> None:
-        """Save the last finished epoch, unless there is none or it is saved: what is there is better than nothing."""
+        """Save the last finished epoch, if there is one and it is not yet saved."""
         if self.run.epoch > max(self.epoch, 0):
             self.save(at)
 
     def end_fit(self) -> None:
-        """Save again if a callback has given the model other parameters in the end, such as those of the best epoch."""
+        """Save again if a callback changed the parameters at the end, for example to those of the best epoch."""
         if self.model.theta is not self.saved_theta:
             self._write(self.at, self.model.theta, self.model.state)
 
@@ -212,13 +212,13 @@ class CheckpointWriter:
         callbacks: list[dict[str, Any]] = []
         for i, (kind, own) in enumerate(self.remembered):
             arrays = {name: value for name, value in own.items() if hasattr(value, "shape")}
-            numbers = {name: _numbers(value, f"{name!r}, which {kind} remembers,") for name, value in arrays.items()}
+            numbers = {name: _numbers(value, f"{name!r} of the state of {kind}") for name, value in arrays.items()}
             saved.arrays.update(_named(f"callbacks/{i}", numbers))
             plain = {name: value for name, value in own.items() if name not in arrays}
             callbacks.append(
                 {
                     "type": kind,
-                    "state": archive.as_json(plain, f"what {kind} remembers", with_nan=True),
+                    "state": archive.as_json(plain, f"the state of {kind}", with_nan=True),
                     "arrays": {name: dtype_name(value.dtype) for name, value in arrays.items()},
                 }
             )
@@ -237,17 +237,19 @@ def _numbers(x: Any, what: str) -> np.ndarray:
     """An array of a callback on the host."""
     host = on_host(x)
     if host.dtype.kind not in "fiub":
-        raise ValueError(f"{what} holds {host.dtype}; a file holds real numbers. Remember a list of texts or numbers.")
+        raise ValueError(
+            f"{what} has dtype {host.dtype}, but a file has real numbers only. Use a list of strings or numbers."
+        )
     return host
 
 
 def remembering(callbacks: Sequence[Callback]) -> list[tuple[str, dict[str, Any]]]:
-    """What those know that remember something from epoch to epoch, with the names of their classes."""
+    """The states of callbacks that have one, with the names of their classes."""
     return [(type(callback).__name__, own) for callback in callbacks if (own := callback.state_dict())]
 
 
 def fingerprint(data: Data) -> str:
-    """What distinguishes these examples from others: a checksum of up to 1,024 of them, spread evenly."""
+    """A fingerprint of these examples: a checksum of up to 1,024 of them, spread evenly."""
     total, count = hashlib.sha256(), data.examples
     rows = backend_of(data.target).asarray(sorted({i * count // FEW for i in range(FEW)}))
     for each in (x for part in data.batch(rows) if part is not None for x in arrays_in(part)):

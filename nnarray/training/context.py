@@ -1,4 +1,4 @@
-"""One training under way: its data, its history, what is reported at the end of an epoch, and what may end it early."""
+"""The context of one training: its data, its history, the report after an epoch, and signals that end it early."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ log = logging.getLogger("nnarray")
 
 
 class DivergenceError(FloatingPointError):
-    """The loss, a parameter, or what goes with them became NaN or infinite; the model keeps its last finite parameters.
+    """The loss, a parameter or a related number became NaN or infinite; the model keeps its last finite parameters.
 
-    With them go the running means and variances of the layers, and the optimizer's memory.
+    Related numbers are the running means and variances of layers, and the slots of the optimizer.
     """
 
 
-UNSOUND = "the parameters were not finite before training. Make the model anew with init, or load other parameters."
+UNSOUND = "the parameters were not finite before training. Make a new model with init, or load other parameters."
 
 
 @dataclass
 class TrainingContext:
-    """What gradient descent and L-BFGS share: where they read the examples, and where they report an epoch."""
+    """The common part of gradient descent and L-BFGS: reading examples, and reporting an epoch."""
 
     model: Trainee
     data: Data | Streamed
@@ -46,9 +46,9 @@ class TrainingContext:
     run: Run
     show: Callable[[dict[str, float], int], None]
     writer: CheckpointWriter | None = None
-    """What saves it, if anything does."""
+    """The checkpoint writer, if there is one."""
     begun: TrainingState | None = None
-    """Where it goes on, if it does not begin."""
+    """The state from which it continues, if it is resumed."""
     started: float = field(init=False)
 
     def __post_init__(self) -> None:
@@ -57,16 +57,16 @@ class TrainingContext:
 
     @property
     def monitored(self) -> list[float]:
-        """The losses that schedules look at, an epoch each: of the validation, if there is one."""
+        """The loss of each epoch that schedules use: the validation loss, if there is one."""
         return self.run.history.columns.get("loss" if self.held_out is None else "val_loss", [])
 
     @property
     def unobserved(self) -> bool:
-        """Whether nobody looks on between two epochs."""
+        """Whether nothing observes the training between two epochs."""
         return not (self.settings.callbacks or self.settings.metrics or self.held_out or self.writer)
 
     def end_epochs(self, losses: list[float], rates: list[float], outputs: list[Array], rows: list[Any]) -> None:
-        """As `end_epoch`; several that nobody observed share the time that they took."""
+        """As `end_epoch`, for several epochs that were not observed; they share the time that they took."""
         if len(losses) == 1:
             self.end_epoch(losses[0], rates[0], outputs, rows)
             return
@@ -84,9 +84,9 @@ class TrainingContext:
         self.show({"loss": losses[-1]}, count)
 
     def end_epoch(self, loss: float, rate: float, outputs: list[Array], rows: list[Any]) -> bool:
-        """Write the epoch into the history and call the callbacks; whether to go on.
+        """Write the epoch to the history and call the callbacks. Returns whether to continue.
 
-        `outputs` are those of the epoch's steps, `rows` the examples that they belong to.
+        `outputs` are those of the steps of the epoch, and `rows` the examples to which they belong.
         """
         row = {"epoch": float(self.run.epoch + 1), "loss": loss, **self._on_training(outputs, rows), **self._held_out()}
         self.run.history.append({**row, "lr": rate, "seconds": time.perf_counter() - self.started})
@@ -122,7 +122,7 @@ TERMINATING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if h
 
 
 class Terminated(KeyboardInterrupt):
-    """Ends what runs as Ctrl-C does; `number` is that of the signal."""
+    """Ends the program as Ctrl-C does; `number` is the number of the signal."""
 
     def __init__(self, number: int) -> None:
         super().__init__()
@@ -130,16 +130,16 @@ class Terminated(KeyboardInterrupt):
 
 
 class Ending:
-    """A handler that ends what runs by `Terminated`, and remembers it: a module that is being imported may lose that.
+    """A signal handler that raises `Terminated` and records it, as an import in progress may swallow the exception.
 
-    The same signal again ends the process at once, but for Ctrl-C.
+    The same signal again ends the process at once, except for Ctrl-C.
     """
 
     def __init__(self) -> None:
         self.arrived: list[int] = []
 
     def __call__(self, number: int, frame: object) -> NoReturn:
-        """Note the signal `number` and raise `Terminated`."""
+        """Record the signal `number` and raise `Terminated`."""
         if number in self.arrived and number != signal.SIGINT:
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
@@ -153,7 +153,7 @@ class Ending:
 
 
 def check_signals() -> None:
-    """End what runs if a signal has arrived, and what it raised was lost."""
+    """Raise `Terminated` again if a signal has arrived and its exception was lost."""
     for number in (signal.SIGINT, *TERMINATING):
         handler = signal.getsignal(number)
         if isinstance(handler, Ending):
@@ -162,9 +162,9 @@ def check_signals() -> None:
 
 @contextmanager
 def interrupts_between_steps() -> Generator[Callable[[], None]]:
-    """Ctrl-C and `Ending` wait for a call of what this yields, so that no step is half done; a second one does not.
+    """Delay Ctrl-C and `Ending` until the yielded function is called, so that steps are complete; a second one is not.
 
-    Each signal by itself, whatever the others are set to; handlers of other people stay as they are.
+    This applies to each signal separately. Other handlers are not changed.
     """
     handlers: dict[int, Callable[[int, Any], object]] = {}
     pending: list[int] = []
@@ -202,7 +202,7 @@ def interrupts_between_steps() -> Generator[Callable[[], None]]:
 
 @contextmanager
 def saved_if_interrupted(writer: CheckpointWriter | None, at: TrainingState | None) -> Generator[None]:
-    """The last finished epoch, after which the training was in this state."""
+    """The row of the last finished epoch before this state."""
     try:
         yield
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""Examples on their way into a model: checked once, where they enter."""
+"""Examples for training, checked once, where they enter."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from nnarray.typing import Array, Shape
 
 
 class Data(NamedTuple):
-    """Examples as a step reads them: inputs in the model's dtype, the target as the loss prepared it."""
+    """Examples in the form that steps read: inputs in the model's dtype, the target prepared by the loss."""
 
     inputs: Inputs
     target: Array
@@ -30,7 +30,7 @@ class Data(NamedTuple):
 
     @property
     def examples(self) -> int:
-        """How many there are."""
+        """The number of examples."""
         return len(self.inputs)
 
     @property
@@ -40,16 +40,16 @@ class Data(NamedTuple):
 
     @property
     def weighted(self) -> bool:
-        """Whether examples count differently."""
+        """Whether the examples have weights."""
         return self.weights is not None
 
     def size_of_batches(self, wanted: int | None) -> int:
-        """As many examples as are wanted, or all."""
+        """The batch size, at most the number of examples."""
         return min(wanted or self.examples, self.examples)
 
     @property
     def x(self) -> Any:
-        """All inputs, for what takes all of them at once: those of a file are read now."""
+        """All inputs at once; those of a file are read now."""
         return self.inputs.rows(None)
 
     def batch(self, rows: Any) -> tuple[Any, Array, Array | None]:
@@ -57,20 +57,20 @@ class Data(NamedTuple):
         return self.joined(self.inputs.rows(rows), rows)
 
     def labels(self, rows: Any) -> Array:
-        """Of these rows, as they were given."""
+        """The original targets of these rows."""
         return pick(self.y, rows)
 
     def joined(self, x: Any, rows: Any) -> tuple[Any, Array, Array | None]:
-        """As `batch`, of inputs that are there already."""
+        """As `batch`, for inputs that are already in memory."""
         return x, pick(self.target, rows), None if self.weights is None else pick(self.weights, rows)
 
 
 def mass_of(weights: Array) -> Array:
-    """How much weighted examples count together, shape (): added in at least float32."""
+    """The sum of the weights, shape (): added in at least float32."""
     return same_place(weights=weights).sum(at_least_float32(weights))
 
 
-@quiet  # what overflows is reported by an error
+@quiet  # an overflow is reported by an error
 def prepare(
     model: Trainee,
     X: Any,
@@ -81,7 +81,7 @@ def prepare(
     check_finite: bool = True,
     names: str = "X y sample_weight",
 ) -> Data:
-    """Check the examples once, where they enter, and bring them into the form that a step reads: without a record."""
+    """Check the examples once, where they enter, and convert them to the form that steps read, without a record."""
     x_name, y_name, w_name = names.split()
     _refuse_probabilities(model.wiring.network, loss)
     y = without_record(as_data(whole(model, y), y_name))
@@ -90,7 +90,7 @@ def prepare(
     like = inputs.x if isinstance(inputs, InMemory) else model.theta
     xp = same_place(**{x_name: like, y_name: y, w_name: weights})
     if len(inputs) == 0:
-        raise ValueError(f"{x_name} holds no examples: its shape is {tuple(inputs.shape)}. At least one is needed.")
+        raise ValueError(f"{x_name} has no examples: its shape is {tuple(inputs.shape)}. Pass at least one example.")
     _refuse_other_length(inputs.shape, x_name, y, y_name)
     target, own = loss.prepare(y, (len(inputs), *model.output_shape), model.theta.dtype)
     return Data(inputs, target, combined_weights(xp, own, weights, len(inputs), model.theta.dtype, w_name), y)
@@ -99,19 +99,19 @@ def prepare(
 def _as_weights(weights: Any, name: str) -> Array:
     if isinstance(weights, Mapping):
         raise TypeError(
-            f"{name} must be an array, one number an example; got {type(weights).__name__}. Classes are weighted by "
-            f"the loss: loss=nn.losses.CrossEntropy(class_weights=(1.0, 9.0))."
+            f"{name} must be an array, one number per example; got {type(weights).__name__}. For weights of classes, "
+            f"pass loss=nn.losses.CrossEntropy(class_weights=(1.0, 9.0))."
         )
     return as_data(weights, name)
 
 
 def _refuse_probabilities(network: Layer, loss: Loss) -> None:
-    """A loss that takes logits must not be given what an activation has made of them."""
+    """Refuse a last activation before a loss that takes logits."""
     spoiled = [last for last in map(last_activation, (network, *heads_in(network))) if last in loss.not_after]
     if spoiled:
         raise ValueError(
-            f"the network ends in {spoiled[0]!r}, and {loss.label} takes logits: it applies its own. Leave out the "
-            f"last activation. {loss.answer}"
+            f"the network ends in {spoiled[0]!r}, but {loss.label} takes logits and applies its own activation. "
+            f"Leave out the last activation. {loss.answer}"
         )
 
 
@@ -124,14 +124,14 @@ def _refuse_other_length(shape: Shape, name: str, other: Array, other_name: str)
         inner = tuple(shape[2:])
         hint = f" Its second axis has that length: pass {name}[0, ...], and make the network by init({inner})."
     raise ValueError(
-        f"{name} has {count} examples and {other_name} has shape {tuple(other.shape)}; make their lengths equal.{hint}"
+        f"{name} has {count} examples, but {other_name} has shape {tuple(other.shape)}; make their lengths equal.{hint}"
     )
 
 
 def validation_split(
     model: Trainee, X: Any, y: Any, weights: Any, validation: Any, key: Key, *, check_finite: bool
 ) -> tuple[Any, Any, Any, Any]:
-    """A fraction becomes a random part of the examples; they are checked before, so that errors count all rows."""
+    """Hold out a random fraction of the examples, which were checked before, so that errors count all rows."""
     if not isinstance(validation, Real):
         return X, y, weights, validation
     fraction = real(validation, "validation", least=0.0, below=1.0, usual=0.2)
@@ -140,13 +140,13 @@ def validation_split(
     inputs = entered(model, X, "X", check_finite=check_finite, of_y=tuple(y.shape))
     xp, count = same_place(model=model.theta, y=y, sample_weight=weights), len(inputs)
     for name, other in (("y", y), ("sample_weight", weights)):
-        if other is not None:  # a row that is not there might be made up by the library that picks it
+        if other is not None:  # some libraries do not raise for rows out of range
             _refuse_other_length(tuple(inputs.shape), "X", other, name)
     part = round(fraction * count)
     if not 0 < part < count:
         raise ValueError(
-            f"validation={validation!r} of {count} examples leaves {part} to validate and {count - part} to train. "
-            f"Give more examples, or another fraction."
+            f"validation={validation!r} of {count} examples gives {part} for validation and {count - part} for "
+            f"training. Pass more examples, or another fraction."
         )
     order = random.permutation(key.fold("validation"), count, xp=xp, device=device_of(y))
     held, kept = order[:part], order[part:]

@@ -1,4 +1,4 @@
-"""What became NaN or infinite, where, and what to do about it."""
+"""Errors for numbers that became NaN or infinite: which, where, and what to do."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nnarray.training.precision import beyond_float16
 from nnarray.training.state import TrainingState
 from nnarray.training.trainer import Finished, Trainer
 
-TINY = 1e-6  # a learning rate that is hardly too high
+TINY = 1e-6  # a learning rate that is unlikely to be too high
 
 NO_STEP_TAKEN = (
     "every step was left out: the gradients did not fit into float16, and the scale of the loss is still falling. "
@@ -24,11 +24,11 @@ NO_STEP_TAKEN = (
 
 
 class _Overflown(Exception):
-    """What is no longer finite after a step."""
+    """The name of the number that is not finite after a step."""
 
 
 def _last_good(trainer: Trainer, saved: TrainingState, number: int, rate: float, steps: int) -> TrainingState:
-    """The last position at which all is finite: the epoch is run again, up to so many of its steps."""
+    """The last step after which everything is finite: the epoch is run again, up to this many steps."""
     trainer.back_to(saved)
     good = trainer.kept(whole=True)
 
@@ -46,7 +46,7 @@ def _last_good(trainer: Trainer, saved: TrainingState, number: int, rate: float,
 def diverged(
     trainer: Trainer, saved: TrainingState, done: Finished, run: Run, number: int, rate: float
 ) -> DivergenceError:
-    """Go back to the last parameters with a finite loss, and say what happened."""
+    """Restore the last parameters with a finite loss, and return the error."""
     if not (bool(kernels.all_finite(saved.theta)) and bool(kernels.all_finite(saved.state))):
         run.model.restore(saved.shown)
         run.history.steps = saved.step
@@ -70,7 +70,7 @@ def diverged(
 
 
 def without_scale(trainer: Trainer, number: int, rate: float) -> DivergenceError:
-    """No scale of the loss brings the gradients into the range of float16."""
+    """The error if no scale of the loss brings the gradients into the range of float16."""
     return DivergenceError(
         f"the gradients became NaN or infinite in float16 in epoch {number + 1}, however much the loss was scaled down "
         f"(learning rate {rate:g}). Standardise X and real targets y, lower lr, or {beyond_float16(trainer.at.theta)}. "
@@ -79,11 +79,11 @@ def without_scale(trainer: Trainer, number: int, rate: float) -> DivergenceError
 
 
 def _advice(trainer: Trainer, rate: float) -> str:
-    """Likely causes and what to do, without what is done already."""
+    """Likely causes and remedies, without those that are already ruled out."""
     inputs, is_known = trainer.data.inputs, isinstance(trainer.data, Data)
     parts = parts_of(inputs) if is_known else []
     if not all(bool(kernels.all_finite(x)) for rows in parts for x in arrays_in(inputs.rows(rows))):
-        return "X contains NaN or infinity, which check_finite=False lets pass. Remove or repair these entries."
+        return "X contains NaN or infinity, which check_finite=False does not check. Remove or repair these entries."
     loss = trainer.loss
     causes_found = [
         (rate > TINY, "a learning rate that is too high", "lower lr"),
@@ -91,7 +91,7 @@ def _advice(trainer: Trainer, rate: float) -> str:
         (not loss.is_of_classes, "targets that are not standardised", "standardise y"),
         (loss.reduction == "sum", "a loss with reduction='sum' over many examples", "use reduction='mean'"),
         (trainer.optimizer.clip_norm is None, "", "set clip_norm"),
-        (trainer.scaling is not None, "numbers beyond 65,504, where float16 ends", beyond_float16(trainer.at.theta)),
+        (trainer.scaling is not None, "numbers above 65,504, the largest of float16", beyond_float16(trainer.at.theta)),
     ]
     causes = [cause for holds, cause, _ in causes_found if holds and cause]
     remedies = [remedy for holds, _, remedy in causes_found if holds]

@@ -1,4 +1,4 @@
-"""Training: what `Model.fit` does, from the call to the history."""
+"""Training: the implementation of `Model.fit`, from the call to the history."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ log = logging.getLogger("nnarray")
 
 
 def fit(model: Trainee, X: Any, y: Any, settings: FitSettings) -> History:
-    """Train `model` in place; `Model.fit` has the description."""
+    """Train `model` in place; described in `Model.fit`."""
     if any(map(is_traced, (*arrays_in(X), model.theta))):
         raise ValueError(
-            "fit cannot run inside jax.jit: it looks at values. Call it outside, and jit model(X) instead."
+            "fit cannot run inside jax.jit: it reads values. Call it outside, and compile model(X) instead."
         )
     refuse_precision(settings.precision, model.theta)
     data, held_out = _examples(model, X, y, settings)
@@ -51,7 +51,7 @@ def fit(model: Trainee, X: Any, y: Any, settings: FitSettings) -> History:
         "engine": resolved(settings.engine, model.theta),
     }
     if isinstance(data, Streamed):
-        run.history.settings |= {"batch_size": None, "shuffle": False}  # both are the stream's own
+        run.history.settings |= {"batch_size": None, "shuffle": False}  # the stream determines both
     writer = _writer(settings, model, run)
     source = _source(settings.resume, writer)
     if isinstance(data, Data) and (writer is not None or source is not None):
@@ -79,14 +79,14 @@ def fit(model: Trainee, X: Any, y: Any, settings: FitSettings) -> History:
 
 
 def _examples(model: Trainee, X: Any, y: Any, settings: FitSettings) -> tuple[Data | Streamed, Data | None]:
-    """Those to train on, and those that are held out."""
+    """The training examples, and those that are held out."""
     if isinstance(X, Stream):
         _refuse_beside_stream(y, settings)
         data = Streamed(model, X, settings.loss, settings.check_finite)
         return data, _held_out(model, settings.validation, settings.loss, settings.check_finite)
     if y is None:
         raise TypeError(
-            "fit needs y, the labels or the values that belong to X; nn.datasets.stream alone brings its own."
+            "fit needs y, the labels or target values of X. Only a stream, nn.datasets.stream, has its own y."
         )
     arrays = placed(model, X), whole(model, y), whole(model, settings.sample_weight)
     check = settings.check_finite
@@ -96,28 +96,28 @@ def _examples(model: Trainee, X: Any, y: Any, settings: FitSettings) -> tuple[Da
 
 
 def _refuse_beside_stream(y: Any, settings: FitSettings) -> None:
-    """Refuse what a stream has itself, or does not allow."""
+    """Refuse arguments that a stream has itself or does not allow."""
     if y is not None or settings.sample_weight is not None:
-        raise TypeError("a stream has y, and sample_weight, in its batches: leave them out, fit(stream).")
+        raise TypeError("a stream has y and sample_weight in its batches: leave both out, fit(stream).")
     if isinstance(settings.validation, Real):
         raise ValueError(
-            f"validation={settings.validation!r} would be a part of a stream, whose examples nobody knows. Pass "
-            f"examples of their own, validation=(X, y)."
+            f"validation={settings.validation!r} is a fraction of the examples, but the number of examples of a stream "
+            f"is not known. Pass separate examples, validation=(X, y)."
         )
     if settings.grains > 1:
         raise ValueError(
-            "the batches of a stream are not cut into grains: leave out grains and cluster, or pass arrays."
+            "the batches of a stream cannot be divided into grains: leave out grains and cluster, or pass arrays."
         )
     if not settings.optimizer.stepwise:
         raise ValueError(
-            f"{type(settings.optimizer).__name__} takes all examples at once, and a stream has batches. Pass arrays, "
-            f"or take another optimizer."
+            f"{type(settings.optimizer).__name__} takes all examples at once, but a stream has batches. Pass arrays, "
+            f"or use another optimizer."
         )
 
 
 @contextmanager
 def _history_of(model: Trainee, run: Run) -> Generator[None]:
-    """The model's history is that of the run, unless it ends in an error before its first step."""
+    """Set the model's history to that of the run, unless an error occurs before the first step."""
     before, model.history = model.history, run.history
     try:
         yield
@@ -129,7 +129,7 @@ def _history_of(model: Trainee, run: Run) -> Generator[None]:
 
 @contextmanager
 def _fit_callbacks(run: Run, watchers: list[Callback]) -> Generator[None]:
-    """Call `on_fit_start` of each; then, even after an error, `on_fit_end` of those that started, last one first."""
+    """Call `on_fit_start` of all callbacks; in the end, even after an error, `on_fit_end` in reverse order."""
     with ExitStack() as stack:
         for watcher in watchers:
             watcher.on_fit_start(run)
@@ -138,7 +138,7 @@ def _fit_callbacks(run: Run, watchers: list[Callback]) -> Generator[None]:
 
 
 def _writer(settings: FitSettings, model: Trainee, run: Run) -> CheckpointWriter | None:
-    """What saves the training; proved now, and not after hours, by a look at where the file is to be."""
+    """The checkpoint writer; it checks before training, not after hours, that the file can be written."""
     if settings.checkpoint is None:
         return None
     writer = CheckpointWriter(checkpoint_of(settings.checkpoint), model, run, settings.callbacks)
@@ -147,19 +147,19 @@ def _writer(settings: FitSettings, model: Trainee, run: Run) -> CheckpointWriter
 
 
 def _source(resumed: Any, writer: CheckpointWriter | None) -> Path | None:
-    """The file to go on from; for True the checkpoint's own, if there is one yet."""
+    """The file to resume from; for True, that of the checkpoint, if it exists."""
     if resumed is False or resumed is None:
         return None
     if resumed is not True:
         return named_file(resumed)
     if writer is None:
-        raise ValueError("resume=True needs checkpoint=, the file to go on from; or pass its path as resume=.")
+        raise ValueError("resume=True needs checkpoint=, the file to resume from; or pass its path as resume=.")
     return writer.checkpoint.file if writer.checkpoint.file.exists() else None
 
 
 def _resume(source: Path, model: Trainee, run: Run, settings: FitSettings) -> TrainingState:
     if not settings.optimizer.stepwise:
-        raise ValueError("L-BFGS keeps its memory inside of SciPy, and cannot be resumed. Train anew.")
+        raise ValueError("L-BFGS keeps its memory inside SciPy, so it cannot be resumed. Start a new training.")
     slots = settings.start(model.theta, model.state, model.wiring.params).slots
     return resume(source, model, run, settings.callbacks, slots)
 
@@ -178,13 +178,13 @@ def _held_out(model: Trainee, validation: Any, loss: Loss, check_finite: bool) -
 
 @contextmanager
 def _memory_errors(model: Trainee, data: Data | Streamed, batch_size: int | None) -> Generator[None]:
-    """Of a full device, say what would fit."""
+    """For a full device, raise an error that says what would fit."""
 
     def remedy(free: int | None) -> str:
         size = f"batch_size (now {data.size_of_batches(batch_size)})" if isinstance(data, Data) else "the batches"
         return (
-            f"{_what_would_fit(model, free)}Reduce {size} or the network; the model is as it was "
-            f"after the last finished step."
+            f"{_what_would_fit(model, free)}Reduce {size} or the network. The model has the parameters "
+            f"of the last finished step."
         )
 
     with memory_errors(model.theta, remedy):
@@ -192,7 +192,7 @@ def _memory_errors(model: Trainee, data: Data | Streamed, batch_size: int | None
 
 
 def _what_would_fit(model: Trainee, free: int | None) -> str:
-    """About how many examples a step could take in the memory that is free: what layers give is kept, and a copy."""
+    """An estimate of the number of examples per step that fit into the free memory: outputs of layers, and a copy."""
     network, shape, xp = model.wiring.network, model.input_shape, namespace(model.theta)
     itemsize = xp.finfo(model.theta.dtype).bits // 8
     each = 2 * summary(network, shape, itemsize=itemsize, frozen=model.frozen, depth=1).activation_bytes
@@ -203,7 +203,7 @@ def _what_would_fit(model: Trainee, free: int | None) -> str:
 
 @contextmanager
 def _progress_bar(epochs: int, wanted: bool | None) -> Generator[Callable[[dict[str, float], int], None]]:
-    """tqdm's bar: None shows it in a terminal and in a notebook, not in a pipe."""
+    """A progress bar of tqdm; None shows it in a terminal and in a notebook, not in a pipe."""
     from tqdm import auto
 
     in_notebook = any(base.__module__ == "tqdm.notebook" for base in auto.tqdm.__mro__)

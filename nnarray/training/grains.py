@@ -1,6 +1,6 @@
-"""Steps in grains: each batch is cut into parts, and their gradients are added along a tree that is always the same.
+"""Steps in grains: each batch is divided into parts, and their gradients are added along a fixed tree.
 
-So it does not matter who computes which grain: on one machine or on many, the sum has the same bits.
+So the sum is bitwise the same on one machine and on many, however the grains are distributed.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from nnarray.training.trainer import Finished, Trainer
 from nnarray.typing import Array
 
 Block = tuple[int, int]
-"""The grains below a node of the tree: the first, and the one after the last."""
+"""The grains below a node of the tree: the first one, and the end."""
 Nodes = dict[Block, Any]
 
 
 def cut(count: int, grains: int) -> list[slice]:
-    """The positions of each grain in a batch of `count` examples; fewer grains, where one would have a single example.
+    """The positions of each grain in a batch of `count` examples; fewer grains if one would have a single example.
 
     >>> cut(10, 4)
     [slice(0, 2, None), slice(2, 5, None), slice(5, 7, None), slice(7, 10, None)]
@@ -50,7 +50,7 @@ def blocks_in(share: range, grains: int, first: int = 0) -> list[Block]:
 
 
 def summed(nodes: Mapping[Block, Any], block: Block) -> Any:
-    """The sum over a node: what is given for it, or the sums of its two halves, added.
+    """The sum over a node: its given value, or the sum of its two halves.
 
     >>> summed({(0, 2): 3.0, (2, 3): 4.0, (3, 4): 5.0}, (0, 4))
     12.0
@@ -63,12 +63,12 @@ def summed(nodes: Mapping[Block, Any], block: Block) -> Any:
 
 
 def alone(nodes: Nodes, outputs: list[Array], grains: int) -> tuple[Any, list[Array]]:
-    """The sum over all grains and the outputs of each, where all of them are here."""
+    """The sum over all grains and the outputs of each, if all are computed here."""
     return summed(nodes, (0, grains)), outputs
 
 
 def all_of(grains: int) -> range:
-    """The share of who is alone."""
+    """The share of a process that computes all grains."""
     return range(grains)
 
 
@@ -76,33 +76,33 @@ class Share(NamedTuple):
     """The grains of one step that are computed here."""
 
     step: slice
-    """Where the rows of the whole step stand in the order of the epoch."""
+    """The positions of the rows of the whole step in the order of the epoch."""
     grains: int
-    """How many it has."""
+    """The number of examples of the step."""
     numbers: range
-    """Of those that are computed here."""
+    """The slices of the grains that are computed here."""
     places: list[slice]
-    """Where their rows stand."""
+    """The positions of their rows."""
     rows: list[Any]
 
     @property
     def examples(self) -> int:
-        """Of the whole step."""
+        """The number of grains of the whole step."""
         return self.step.stop - self.step.start
 
 
 @dataclass
 class GrainedTrainer(Trainer):
-    """A training whose steps are sums over grains; `share` says which of them are computed here."""
+    """A training whose steps are sums over grains; `share` gives those that are computed here."""
 
     grains: int = 1
     share: Callable[[int], range] = all_of
-    """Of so many grains of a step."""
+    """The share of a step with this many grains."""
     together: Callable[[Nodes, list[Array], int], tuple[Any, list[Array]]] = alone
-    """The sum over all grains of a step, and their outputs, out of the nodes and outputs that were computed here."""
+    """The sum over all grains of a step, and their outputs, from the nodes and outputs that were computed here."""
 
     threads: int | None = None
-    """That compute grains on NumPy; one a core if None."""
+    """The number of threads that compute grains on NumPy; one per core if None."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -112,17 +112,17 @@ class GrainedTrainer(Trainer):
         self.grain, self.take = compiled(self._grain, self.at.theta), compiled(self._take, self.at.theta)
 
     def prepare(self) -> None:
-        """Nothing: the layers' own steps are taken."""
+        """No plan: the layers' own steps are taken."""
 
     def release(self) -> None:
-        """Let go of all memory at once."""
+        """Free all memory at once."""
         super().release()
         del self.grain, self.take, self.drawn
 
     def epochs(
         self, number: int, rates: list[float], check: Callable[[], None], limit: int | None = None, begun: int = 0
     ) -> Finished:
-        """The steps of one epoch from the one after `begun` on, `limit` of them at most."""
+        """The steps of one epoch after the first `begun`, at most `limit` of them."""
         done = Finished([], [], [], [])
         self.take_steps(number, rates[0], check, done, begun, limit)
         return done
@@ -131,7 +131,7 @@ class GrainedTrainer(Trainer):
     def take_steps(
         self, number: int, rate: float, check: Callable[[], None], done: Finished, begun: int, limit: int | None
     ) -> None:
-        """As `epochs`; what was done stays in `done` if one of them fails."""
+        """As `epochs`; if an epoch fails, `done` has the finished steps."""
         order = self._order(number)
         places = islice(self._places(), begun, None if limit is None else begun + limit)
         shares = [self._share(place, order) for place in places]
@@ -143,7 +143,7 @@ class GrainedTrainer(Trainer):
                 check()
 
     def _order(self, number: int) -> Array | None:
-        if self.drawn is None or self.drawn[0] != number:  # an epoch may be taken in several calls
+        if self.drawn is None or self.drawn[0] != number:  # an epoch may take several calls
             self.drawn = number, super()._order(number)
         return self.drawn[1]
 
@@ -176,9 +176,10 @@ class GrainedTrainer(Trainer):
     def _grain(
         self, theta: Array, state: Array, x: Any, target: Array, weights: Array | None, words: Any, index: Any
     ) -> tuple[Array, Array]:
-        """What a grain adds to its step, as one vector: gradient, change of the state, loss and mass; and its outputs.
+        """The contribution of a grain to its step: a vector of gradient, change of state, loss and mass; and the outputs.
 
-        The first and the loss times the mass, unless losses are summed; the second times the number of examples.
+        Gradient and loss are multiplied by the mass, unless losses are summed. The change of the state is
+        multiplied by the number of examples.
         """
         found = self._gradient(theta, state, x, target, weights, words, index, 1.0)
         count = float(target.shape[0])
@@ -195,7 +196,7 @@ class GrainedTrainer(Trainer):
     def _take(
         self, before: tuple[Array, Array, dict[str, Array]], total: Array, count: Any, numbers: Any, index: Any
     ) -> tuple[Any, ...]:
-        """theta, state and slots after a step, its loss and its mass, out of the sum of what the grains add."""
+        """theta, state and slots after a step, its loss and its mass, from the sum of the grains' contributions."""
         (theta, state, _), (loss, mass), xp = before, (total[-2], total[-1]), namespace(total)
         size = theta.shape[0]
         whole: Any = 1.0 if self.loss.reduction == "sum" else xp.where(mass > 0, mass, 1.0)
@@ -205,6 +206,6 @@ class GrainedTrainer(Trainer):
 
 
 def _like(number: Any, x: Array) -> Array:
-    """A number, or an array of shape (), beside `x`."""
+    """A number, or an array of shape (), with the library and device of `x`."""
     xp = same_place(x=x)
     return xp.full((), number, dtype=x.dtype, device=device_of(x)) if isinstance(number, float) else number

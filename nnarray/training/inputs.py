@@ -1,4 +1,4 @@
-"""Inputs on their way into a model: arrays, sources, or a mapping of them, checked once, where they enter."""
+"""Inputs of a model: arrays, sources, or a mapping of them, checked once, where they enter."""
 
 from __future__ import annotations
 
@@ -34,19 +34,19 @@ class InMemory(Source):
         return pick(self.x, indices)
 
     def only(self, indices: Array) -> InMemory:
-        """These examples alone, in this order."""
+        """Only these examples, in this order."""
         return InMemory(pick(self.x, indices))
 
 
 @dataclass(frozen=True)
 class Named(Source):
-    """Several inputs by name, whose rows belong together."""
+    """Several inputs by name, with corresponding rows."""
 
     inputs: dict[str, Any]
 
     @property
     def shape(self) -> Shape:
-        """How many examples there are; all else is each input's own."""
+        """The number of examples; the other properties are those of each input."""
         return (len(next(iter(self.inputs.values()))),)
 
     def rows(self, indices: Any) -> dict[str, Any]:
@@ -54,7 +54,7 @@ class Named(Source):
         return {name: each.rows(indices) for name, each in self.inputs.items()}
 
     def only(self, indices: Array) -> Named:
-        """These examples alone, in this order."""
+        """Only these examples, in this order."""
         return Named({name: each.only(indices) for name, each in self.inputs.items()})
 
 
@@ -71,7 +71,7 @@ def pick(x: Any, rows: Any) -> Any:
 
 
 def placed(model: Trainee, x: Any) -> Any:
-    """Sources, and mapped files, as those that give their rows where the model is; arrays as they are."""
+    """Sources and mapped files become sources on the model's device; arrays are not changed."""
     if isinstance(x, InMemory | Placed | Named):
         return x
     if isinstance(x, Mapping):
@@ -81,18 +81,18 @@ def placed(model: Trainee, x: Any) -> Any:
 
 
 def whole(model: Trainee, x: Any) -> Any:
-    """All of a source, or of a mapped file, where the model is; an array as it is."""
+    """All of a source or mapped file as an array on the model's device; an array is not changed."""
     moved = placed(model, x)
     return moved.rows(None) if isinstance(moved, Source) else moved
 
 
 def by_name(given: Any, wanted: Mapping[str, Any], name: str) -> list[tuple[str, Any, Any, str]]:
-    """Each input with its name, what is wanted of it, and what errors call it.
+    """Each input with its name, its spec, and its name in errors.
 
     Raises
     ------
     TypeError, ValueError
-        If they are not given by name, or one is missing or unknown.
+        If they are not passed by name, or one is missing or unknown.
     """
     example = ", ".join(f"{each!r}: ..." for each in wanted)
     if not isinstance(given, Mapping):
@@ -104,14 +104,14 @@ def by_name(given: Any, wanted: Mapping[str, Any], name: str) -> list[tuple[str,
 
 
 def check_inputs(model: Trainee, X: Any, name: str = "X", *, of_y: Shape = ()) -> Any:
-    """`X` as the model takes it, if it has the model's library, device and input shape: real numbers in its dtype.
+    """`X`, checked to have the model's library, device and input shape, with real numbers in the model's dtype.
 
-    `of_y` is the shape of the labels, if there are any: what is wrong shows in both.
+    `of_y` is the shape of the labels, if there are any: it helps to find the fault.
 
     Raises
     ------
     TypeError
-        If it is no array, of another library, or of another kind of numbers.
+        If it is not an array, or has another library or another kind of numbers.
     ValueError
         If it is on another device or has another shape.
     """
@@ -123,18 +123,18 @@ def check_inputs(model: Trainee, X: Any, name: str = "X", *, of_y: Shape = ()) -
 
 
 def _all(given: Any, wanted: Any, name: str, check: Callable[[Any, Spec, str], Any]) -> Any:
-    """What `check` makes of each input."""
+    """The result of `check` for each input."""
     if isinstance(wanted, Spec):
         return check(given, wanted, name)
     return {each: _all(x, spec, called, check) for each, x, spec, called in by_name(given, wanted, name)}
 
 
 def _aligned(inputs: Mapping[str, Any], name: str) -> None:
-    """Refuse inputs by name that have not as many examples one as the other."""
+    """Refuse inputs by name with different numbers of examples."""
     lengths = dict(_lengths(inputs, name))
     if len(set(lengths.values())) > 1:
         each = ", ".join(f"{length} in {called}" for called, length in lengths.items())
-        raise ValueError(f"inputs belong together row by row, and their lengths differ: {each}. Make them equal.")
+        raise ValueError(f"all inputs must have the same number of rows; got {each}. Make them equal.")
 
 
 def _lengths(inputs: Any, name: str) -> Iterator[tuple[str, int]]:
@@ -158,14 +158,19 @@ def _checked(model: Trainee, X: Any, spec: Spec, name: str, of_y: Shape) -> Arra
         return X if X.dtype == model.theta.dtype else xp.astype(X, model.theta.dtype)
     wanted, remedy = ("bool", f"{name} != 0")
     if spec.kind.name == "integer":
-        wanted, remedy = "integral", f"xp.astype({name}, xp.int64), where xp = nn.namespace({name}), if all are whole"
+        wanted, remedy = (
+            "integral",
+            f"xp.astype({name}, xp.int64), where xp = nn.namespace({name}), if all are integers",
+        )
     if not xp.isdtype(X.dtype, wanted):
-        raise TypeError(f"{name} must hold {spec.kind}; got dtype {dtype_name(X.dtype)}. Convert it first: {remedy}.")
+        raise TypeError(
+            f"{name} must contain {spec.kind}; got dtype {dtype_name(X.dtype)}. Convert it first: {remedy}."
+        )
     return X
 
 
 def refuse_shape(wanted: Shape, shape: Shape, name: str, of_y: Shape = ()) -> None:
-    """Refuse examples of another shape than the network takes, and say what would fit."""
+    """Refuse examples of a shape that the network does not take, and suggest a remedy."""
     if shape[1:] != wanted or not shape:
         batch = "(batch, " + ", ".join(map(str, wanted)) + ")"
         raise ValueError(
@@ -175,31 +180,33 @@ def refuse_shape(wanted: Shape, shape: Shape, name: str, of_y: Shape = ()) -> No
 
 
 def _fitting(shape: Shape, wanted: Shape, of_y: Shape, name: str) -> str:
-    """What makes inputs of `shape` fit to a network for examples of the shape `wanted`."""
+    """The remedy for inputs of `shape` if a network takes examples of the shape `wanted`."""
     labelled = of_y[:1] == shape[:1] != ()
     if labelled and of_y[1:] == wanted:
-        return " Have X and y changed places?"
+        return " Were X and y swapped?"
     single = " For a single example, use X[None, ...]." if shape == wanted and not labelled else ""
     if len(shape) == len(wanted) > 1 and shape[1:] == wanted[1:]:
-        return f"{single} Was the network made by init(X.shape)? Make it by init(X.shape[1:]), for one example."
+        return (
+            f"{single} Was the network made by init(X.shape)? Make it with the shape of one example, init(X.shape[1:])."
+        )
     if single:
         return single
     if (*shape[1:], 1) == wanted:
-        return f" Give examples an axis for their one {'feature' if len(wanted) == 1 else 'channel'}: X[..., None]."
+        return f" Add an axis for the one {'feature' if len(wanted) == 1 else 'channel'} of the examples: X[..., None]."
     if len(shape) == 1 and labelled:
-        return " For examples of one feature, use X[:, None], and make the network by init((1,))."
+        return " For examples of one feature, use X[:, None], and make the network with init((1,))."
     if len(wanted) == 1 and len(shape) == 2 and shape[0] == wanted[0] and not labelled:
         return " Each row must be an example: use X.T."
     if len(wanted) == 3 and (*shape[2:], *shape[1:2]) == wanted:
         return " Channels come last: use xp.permute_dims(X, (0, 2, 3, 1)), where xp = nn.namespace(X)."
-    if "[" in name:  # one of several inputs, and the others have shapes too
+    if "[" in name:  # one of several inputs; the others have shapes too
         return ""
-    return f" Or make the network for these: init({shape[1:]})." if labelled else ""
+    return f" Or make the network for these examples: init({shape[1:]})." if labelled else ""
 
 
 @quiet  # what overflows is reported by an error
 def _searched(model: Trainee, X: Any, spec: Spec, name: str, of_y: Shape) -> Array:
-    """As `_checked`; refuses NaN, infinity, what the model's dtype cannot hold, and integers out of range."""
+    """As `_checked`; also refuses NaN, infinity, numbers beyond the model's dtype, and integers out of range."""
     x = _checked(model, X, spec, name, of_y)
     if spec.kind.name == "integer":
         refuse_outside(x, name, spec.kind.below)
@@ -211,8 +218,8 @@ def _searched(model: Trainee, X: Any, spec: Spec, name: str, of_y: Shape) -> Arr
 def inputs_of(model: Trainee, X: Any, name: str = "X", *, check_finite: bool, of_y: Shape = ()) -> Inputs:
     """`X`, arrays or sources, checked as by `check_inputs`; a source part by part.
 
-    With `check_finite`, NaN, infinity, what the model's dtype cannot hold and integers out of range are refused as
-    well, for which the host waits.
+    With `check_finite`, NaN, infinity, numbers beyond the model's dtype and integers out of range are refused too; for
+    this the host waits for the device.
     """
     X = placed(model, X)
     if isinstance(X, InMemory | Named) or (isinstance(X, Placed) and X.checked):
@@ -239,7 +246,7 @@ def _checked_inputs(model: Trainee, X: Any, wanted: Any, name: str, check_finite
 def entered(model: Trainee, X: Any, name: str, *, check_finite: bool, of_y: Shape) -> Inputs:
     """As `inputs_of`, for training: without a gradient record.
 
-    What nobody has searched is refused if the model's dtype cannot hold it.
+    Without `check_finite`, numbers beyond the model's dtype are still refused.
     """
     inputs = inputs_of(model, X, name, check_finite=check_finite, of_y=of_y)
     return inputs if inputs is X else _without_records(inputs, X, name, check_finite)
@@ -258,7 +265,7 @@ def _without_records(inputs: Inputs, given: Any, name: str, check_finite: bool) 
 
 
 def parts_of(inputs: Inputs) -> list[Any]:
-    """Rows of all examples, as many at once as are in memory anyway, or fit there."""
+    """Slices of all examples, as many rows at once as are in memory or fit there."""
     if isinstance(inputs, Named):
         return max(map(parts_of, inputs.inputs.values()), key=len)
     return inputs.parts() if isinstance(inputs, Placed) else [None]

@@ -1,4 +1,4 @@
-"""L-BFGS by SciPy: the one optimizer whose vector leaves the device, for SciPy computes on the host."""
+"""L-BFGS by SciPy: the only optimizer whose vector leaves the device, as SciPy computes on the host."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from nnarray.typing import Array
 
 
 def minimise(context: TrainingContext) -> None:
-    """Minimise the loss over theta; the model and the history follow at each iteration."""
+    """Minimise the loss over theta; each iteration updates the model and the history."""
     try:
         from scipy.optimize import minimize
     except ModuleNotFoundError as error:
@@ -91,5 +91,5 @@ def _refuse_divergence(run: Run, finite: bool) -> None:
             raise DivergenceError(UNSOUND)
         raise DivergenceError(
             f"the loss or a parameter became NaN or infinite in iteration {run.epoch + 1} of L-BFGS. Standardise X "
-            f"and real targets y, or begin with another optimizer. The model keeps its last finite parameters."
+            f"and real targets y, or start with another optimizer. The model keeps its last finite parameters."
         )

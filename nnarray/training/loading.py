@@ -1,4 +1,4 @@
-"""Models out of files: every name, shape and number is checked before anything is used."""
+"""Loading models from files: every name, shape and number is checked before anything is used."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from nnarray.typing import Array, Shape
 
 
 class Loaded(NamedTuple):
-    """What a file says of a model."""
+    """The contents of a file: a model."""
 
     wiring: Wiring
     input_shape: Any
@@ -39,23 +39,23 @@ class Loaded(NamedTuple):
     history: History
     metadata: dict[str, Any]
     training: _Training | None
-    """Where it goes on, if it was saved while it was trained."""
+    """The state of its training, if it was saved during training."""
 
 
 class _Training(NamedTuple):
-    """What a file says of a training under way, on the host."""
+    """The contents of a file: a running training, on the host."""
 
     slots: dict[str, Any]
     apart: tuple[Any, Any] | None
     callbacks: list[dict[str, Any]]
-    """Their types, and what they knew: as JSON, and as arrays with the dtypes that these had."""
+    """The classes of the callbacks and their states: JSON values, and arrays with their original dtypes."""
     plain: bool
     stopped: str | None
 
 
 def load(path: str | os.PathLike[str], be: Backend, dtype: object) -> Loaded:
-    """A model from a file; `nn.load` has the description."""
-    file = archive.named_file(path, "A PyTorch file is read by model.load_torch(path).")
+    """A model from a file; described in `nn.load`."""
+    file = archive.named_file(path, "To read a PyTorch file, use model.load_torch(path).")
     loaded = understood(file, archive.read(file))
     return _moved(file, loaded, be, dtype or loaded.dtype)
 
@@ -66,13 +66,13 @@ def understood(file: Path, saved: Archive, what: str = "loaded") -> Loaded:
     Raises
     ------
     ValueError
-        If anything in it does not fit; the message names the file. So also where it is to be "saved".
+        If anything in it does not fit; the message names the file.
     """
     try:
         facts, reader = saved.facts, _Reader(dict(saved.arrays), saved.facts["dtype"])
         network, shape = decode(facts["network"]), _shape(facts["input_shape"])
         if not isinstance(network, Layer):
-            raise ValueError("its network is no layer")
+            raise ValueError("its network is not a layer")
         specs(network.takes, shape)
         network.out_shape(shape)
         wiring = Wiring.of(network, shape)
@@ -91,7 +91,7 @@ def understood(file: Path, saved: Archive, what: str = "loaded") -> Loaded:
 
 @quiet  # what overflows is reported by an error
 def _moved(file: Path, loaded: Loaded, be: Backend, dtype: object) -> Loaded:
-    """The same on a backend, in another dtype."""
+    """The model on a backend, in another dtype."""
     try:
         chosen = be.floating(dtype)
     except ValueError as error:
@@ -101,7 +101,7 @@ def _moved(file: Path, loaded: Loaded, be: Backend, dtype: object) -> Loaded:
     try:
         theta, state = (be.asarray(each, dtype=chosen) for each in (loaded.theta, loaded.state))
     except ValueError as error:
-        raise ValueError(f"{str(file)!r}: {error} Load it in a dtype of a wider range.") from error
+        raise ValueError(f"{str(file)!r}: {error} Load it in a dtype with a wider range.") from error
     return loaded._replace(theta=theta, state=state)
 
 
@@ -114,19 +114,19 @@ def _shape(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _shape(each) for name, each in value.items()}
     if not isinstance(value, list):
-        raise ValueError("its input shape is no list")
+        raise ValueError("its input shape is not a list")
     return tuple(integer(size, "input shape", 1, usual=1) for size in value)
 
 
 @dataclass
 class _Reader:
-    """The arrays of a file, each taken once; the shapes are the network's to say."""
+    """The arrays of a file, each used once; the network determines their shapes."""
 
     arrays: dict[str, np.ndarray]
     dtype: str
 
     def vector(self, prefix: str, layout: Layout) -> Any:
-        """The parts of a vector, each with the shape and the dtype that it must have, side by side."""
+        """The vector, concatenated from its parts, each of which must have the given shape and dtype."""
         wanted = {f"{prefix}/{slot.name}": slot.param.shape for slot in layout.slots}
         missing = [name for name in wanted if name not in self.arrays]
         extra = [name for name in self.arrays if name.startswith(f"{prefix}/") and name not in wanted]
@@ -149,21 +149,21 @@ class _Reader:
         """One array, of finite numbers."""
         x: Any = self.arrays.pop(name)
         if x.dtype.name not in (dtypes or (self.stored,)):
-            raise ValueError(f"array {name!r} holds {x.dtype} and not {' or '.join(dtypes or (self.stored,))}")
+            raise ValueError(f"array {name!r} has dtype {x.dtype}, not {' or '.join(dtypes or (self.stored,))}")
         if shape is not None and x.shape != shape:
-            raise ValueError(f"array {name!r} has shape {x.shape} and not {shape}")
-        refuse_non_finite(x, f"array {name!r}", "Repair the model, or take an earlier file.")
+            raise ValueError(f"array {name!r} has shape {x.shape}, not {shape}")
+        refuse_non_finite(x, f"array {name!r}", "Repair the model, or use an earlier file.")
         return x
 
     @property
     def stored(self) -> str:
-        """What the numbers of the model are in the file."""
+        """The dtype of the model's numbers in the file."""
         if self.dtype not in ("float16", "bfloat16", "float32", "float64"):
-            raise ValueError(f"its dtype {str(self.dtype)[:20]!r} is none of a model's")
+            raise ValueError(f"its dtype {str(self.dtype)[:20]!r} is not a dtype of models")
         return "float32" if self.dtype == "bfloat16" else self.dtype
 
     def refuse_rest(self) -> None:
-        """Refuse what belongs to nothing."""
+        """Refuse arrays that were not used."""
         if self.arrays:
             raise ValueError(f"unexpected arrays {', '.join(sorted(self.arrays)[:8])}")
 
@@ -172,7 +172,7 @@ def _history(facts: dict[str, Any], reader: _Reader) -> History:
     history = History()
     for name in facts["columns"]:
         column = reader.arrays.pop(f"history/{name}")
-        if column.ndim != 1 or column.dtype != np.float64:  # nan is welcome: a metric may have been one
+        if column.ndim != 1 or column.dtype != np.float64:  # nan is valid: a metric may be nan
             raise ValueError(f"column {name!r} of its history is damaged")
         history.columns[name] = column.tolist()
     if not isinstance(facts["settings"], dict):
@@ -206,14 +206,14 @@ def _read_training(facts: Any, reader: _Reader, wiring: Wiring) -> _Training | N
 def resume(
     file: Path, model: Trainee, run: Run, callbacks: Sequence[Callback], slots: dict[str, Array]
 ) -> TrainingState:
-    """Give the training the state that the file has; nothing is changed before everything is checked.
+    """Restore the training from the file; everything is checked before anything is changed.
 
-    `slots` are what the optimizer remembers at its start: the shapes to expect.
+    `slots` are the initial slots of the optimizer, which give the expected shapes.
 
     Raises
     ------
     ValueError
-        If the file holds another network, or a training with other settings: the message names them.
+        If the file has another network, or a training with other settings; the message names them.
     """
     be, loaded = backend_of(model.theta), understood(file, archive.read(file))
     loaded = _moved(file, loaded, be, loaded.dtype)
@@ -221,13 +221,13 @@ def resume(
     try:
         if training is None:
             raise ValueError(
-                "it holds a model, but no training to go on with; it is written by fit(..., checkpoint=...), and not "
+                "it has a model, but no training to resume; it must be written by fit(..., checkpoint=...), not "
                 "with L-BFGS"
             )
         _refuse_others(model, run, loaded)
         wanted = {name: tuple(slot.shape) for name, slot in slots.items()}
         if {name: slot.shape for name, slot in training.slots.items()} != wanted:
-            raise ValueError(f"its optimizer remembers {sorted(training.slots)}, and this one {sorted(wanted)}")
+            raise ValueError(f"its optimizer has the slots {sorted(training.slots)}, but this one has {sorted(wanted)}")
         theta, state = training.apart or (loaded.theta, loaded.state)
         _continue_callbacks(callbacks, training.callbacks, be)
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
@@ -257,8 +257,8 @@ def _refuse_others(model: Trainee, run: Run, loaded: Loaded) -> None:
     for name in now | then:
         if then.get(name) != now.get(name):
             raise ValueError(
-                f"its {name} is {_short(then.get(name))}, and here it is {_short(now.get(name))}. Resume with the same "
-                f"settings and data, or train anew (resume=False, without --resume)"
+                f"its {name} is {_short(then.get(name))}, but here it is {_short(now.get(name))}. Resume with the same "
+                f"settings and data, or start a new training (resume=False, without --resume)"
             )
 
 
@@ -271,8 +271,8 @@ def _continue_callbacks(callbacks: Sequence[Callback], saved: list[dict[str, Any
     then, now = [each["type"] for each in saved], [callback for callback in callbacks if callback.state_dict()]
     if then != [type(callback).__name__ for callback in now]:
         raise ValueError(
-            f"it was trained with the callbacks {', '.join(then) or 'none'}, and here they are "
-            f"{', '.join(type(each).__name__ for each in now) or 'none'} (those that remember something); pass the same"
+            f"it was trained with the callbacks {', '.join(then) or 'none'}, but here they are "
+            f"{', '.join(type(each).__name__ for each in now) or 'none'} (counting those with a state). Pass the same"
         )
     for callback, each in zip(now, saved, strict=True):
         arrays = {name: _remembered(x, dtype, be) for name, (x, dtype) in each["arrays"].items()}
@@ -280,5 +280,5 @@ def _continue_callbacks(callbacks: Sequence[Callback], saved: list[dict[str, Any
 
 
 def _remembered(x: np.ndarray, dtype: str, be: Backend) -> Array:
-    """An array of a callback; bfloat16 is float32 in the file, and stays so where the backend has no bfloat16."""
+    """An array of a callback. bfloat16 is float32 in the file, and stays float32 if the backend has no bfloat16."""
     return be.asarray(x, dtype=dtype if dtype == "bfloat16" and dtype in be.dtypes else None)

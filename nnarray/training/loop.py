@@ -1,4 +1,4 @@
-"""Gradient descent: epochs of steps, and what is done when something goes wrong between them."""
+"""Gradient descent: epochs of steps, and the handling of errors and interrupts."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from nnarray.training.trainer import Trainer
 
 log = logging.getLogger("nnarray")
 
-PATIENCE = 0.1  # seconds that Ctrl-C and the progress bar wait at most, where epochs are shorter and nobody looks on
+PATIENCE = 0.1  # longest wait of Ctrl-C and the progress bar in seconds, if epochs are shorter and not observed
 
 
 def train(context: TrainingContext) -> None:
     """Train `context.model` until the last epoch, or until a callback stops."""
-    with interrupts_between_steps() as check:  # also while steps are prepared: what compiles may swallow it
+    with interrupts_between_steps() as check:  # also while steps are prepared: compilers may swallow it
         trainer = _trainer(context)
         try:
             trainer.prove()
@@ -37,7 +37,7 @@ def train(context: TrainingContext) -> None:
 
 
 def _trainer(context: TrainingContext) -> Trainer:
-    """In the state in which the training begins, or goes on."""
+    """The trainer in its initial state, or in the state to resume from."""
     model, settings = context.model, context.settings
     start = context.begun or settings.start(model.theta, model.state, model.wiring.params)
     kind = StreamTrainer if isinstance(context.data, Streamed) else Trainer
@@ -79,7 +79,7 @@ def _epochs(context: TrainingContext, trainer: Trainer, rates: Schedule, check: 
             if not trainer.is_prepared:
                 raise diverged(trainer, saved, done, run, number, learning_rates[0])
             log.info("prepared steps gave NaN or infinity in epoch %d: again by the layers' own", number + 1)
-            trainer.back_to(saved)  # the layers' own steps have the last word
+            trainer.back_to(saved)  # the layers' own steps decide
             together = 1
             continue
         if trainer.scaling is not None and trainer.scaling.is_lost(trainer.at.slots):

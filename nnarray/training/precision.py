@@ -1,4 +1,4 @@
-"""Mixed precision in a training: what can have it, and steps that are left out where a gradient was not finite."""
+"""Mixed precision in training: checks, and leaving out steps whose gradient is not finite."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ HALF, MASTER = ("float16", "bfloat16"), "float32"
 
 
 def checked_precision(precision: Any) -> str | None:
-    """`precision`, if it is the name of a dtype of 16 bits, or None.
+    """`precision`, checked to be the name of a 16-bit dtype or None.
 
     Raises
     ------
     ValueError
-        If it is something else.
+        If it is anything else.
     """
     if precision is None or (isinstance(precision, str) and precision in HALF):
         return precision
@@ -30,20 +30,20 @@ def checked_precision(precision: Any) -> str | None:
 
 
 def engine_in_precision(engine: str) -> str:
-    """Who computes: the layers, whose steps may be recorded, for nobody else does in 16 bits.
+    """The engine: with 16 bits only the layers compute, whose steps may be recorded.
 
     Raises
     ------
     ValueError
-        If it is to be somebody else.
+        If another engine is requested.
     """
     if engine in (AUTO, LAYERS, GRAPH):
         return LAYERS if engine == AUTO else engine
-    raise ValueError(f"engine {engine!r} does not compute with a precision: pass engine='layers', or no precision.")
+    raise ValueError(f"engine {engine!r} does not support precision: pass engine='layers', or leave out precision.")
 
 
 def refuse_precision(precision: str | None, theta: Array) -> None:
-    """Refuse what cannot be: a dtype that the device has not, or another model than one of float32.
+    """Refuse a dtype that the device does not have, and models of another dtype than float32.
 
     Raises
     ------
@@ -55,25 +55,25 @@ def refuse_precision(precision: str | None, theta: Array) -> None:
     here, own = backend_of(theta).dtypes, dtype_name(theta.dtype)
     if precision not in here:
         there = [name for name in HALF if name in here]
-        remedy = f"Pass precision={there[0]!r}, or none." if there else "Leave out precision."
+        remedy = f"Pass precision={there[0]!r}, or leave it out." if there else "Leave out precision."
         raise ValueError(
             f"precision={precision!r}: {place(theta)} has no {precision}; "
             f"it has {' and '.join(there) or 'neither float16 nor bfloat16'}. {remedy}"
         )
     if own != MASTER:
         raise ValueError(
-            f"precision={precision!r} trains a model of float32, and this one is {own}. Convert it first: "
+            f"precision={precision!r} trains a model of float32, but this one is {own}. Convert it first: "
             f"model = model.to(backend, dtype='float32')."
         )
 
 
 def beyond_float16(theta: Array) -> str:
-    """What to do where the range of float16 is too small."""
+    """The remedy if the range of float16 is too small."""
     return "use precision='bfloat16'" if "bfloat16" in backend_of(theta).dtypes else "leave out precision"
 
 
 def scaling_in(precision: str | None) -> LossScale | None:
-    """The loss scale, if one is needed: bfloat16 has the range of float32."""
+    """The loss scale, if one is needed; bfloat16 needs none, as it has the range of float32."""
     return LossScale() if precision == "float16" else None
 
 
@@ -84,17 +84,17 @@ def taken_if_good(
     state: Array,
     update: Callable[[Array, Array, Slots, Array], tuple[Array, Slots]],
 ) -> tuple[Array, Array, Slots]:
-    """theta, state and slots after a step; as `before`, but for the scale, if the gradient was not finite.
+    """theta, state and slots after a step. If the gradient was not finite, only the scale differs from `before`.
 
-    `update` gives theta and slots for theta, a gradient, slots, and the number of steps taken before: those that were
-    left out do not count. `state` is that after the step.
+    `update` returns theta and slots for theta, a gradient, slots, and the number of steps taken before, without those
+    that were left out. `state` is the state after the step.
     """
     theta, old_state, slots = before
     own = {name: slot for name, slot in slots.items() if name not in scaling.slot_names}
     memory = {name: slots[name] for name in scaling.slot_names}
     taken = memory["taken_steps"]
     gradient, _, memory = scaling.apply(gradient, theta, memory, Info({}))
-    copies = {name: copy(slot) for name, slot in own.items()}  # an update may write into what it gets
+    copies = {name: copy(slot) for name, slot in own.items()}  # an update may write into its arguments
     new_theta, new = update(copy(theta), gradient, copies, taken)
     xp, good = namespace(theta), scaling.is_good(memory)
     chosen = {name: xp.where(good, new[name], slot) for name, slot in own.items()}

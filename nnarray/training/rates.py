@@ -1,4 +1,4 @@
-"""A search for a learning rate: a few steps with rates that rise, and what the loss does meanwhile."""
+"""A search for a learning rate: a few steps with rising rates, and the loss at each."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from nnarray.training.state import TrainingState
 from nnarray.training.trainee import Trainee
 from nnarray.training.trainer import Finished, Trainer
 
-KEPT = 0.8  # of the running mean of losses, from step to step
+KEPT = 0.8  # the weight of earlier losses in their running mean
 TOO_MUCH = 4.0  # times the lowest loss: then the rate is too high, and the search is over
 
 
 @dataclass(frozen=True, repr=False)
 class RateSearch:
-    """What `Model.find_lr` found.
+    """The result of `Model.find_lr`.
 
     Attributes
     ----------
@@ -65,15 +65,15 @@ class RateSearch:
         Raises
         ------
         ValueError
-            If it does not fall.
+            If the loss does not fall.
         """
         means = self.smoothed
         lowest = means.index(min(means))
         falls = [(means[i + 1] - means[i - 1], self.rates[i]) for i in range(1, min(lowest + 1, len(means) - 1))]
         if not falls or min(falls)[0] >= 0.0:
             raise ValueError(
-                "the loss falls at none of these learning rates. Search from a lower one, with more steps, or larger "
-                "batches."
+                "the loss does not fall at any of these learning rates. Search from a lower one, with more steps, or "
+                "larger batches."
             )
         return min(falls)[1]
 
@@ -82,7 +82,7 @@ class RateSearch:
         return plot_rates(self.rates, self.losses, self.smoothed, self.suggestion, ax=ax)
 
 
-@quiet  # the last step may well overflow
+@quiet  # the last step may overflow
 def search(
     model: Trainee,
     X: Any,
@@ -99,14 +99,16 @@ def search(
 ) -> RateSearch:
     """`Model.find_lr`."""
     if any(map(is_traced, (*arrays_in(X), model.theta))):
-        raise ValueError("find_lr cannot run inside jax.jit: it looks at values. Call it outside.")
+        raise ValueError("find_lr cannot run inside jax.jit: it reads values. Call it outside.")
     steps = integer(steps, "steps", 10, usual=100)
     lowest = real(lowest, "lowest", least=1e-30, usual=1e-6)
     highest = real(highest, "highest", least=lowest, usual=10.0)
     chosen = loss_named(loss)
     rule: Any = optimizer_named(optimizer)
     if not rule.stepwise:
-        raise ValueError(f"{type(rule).__name__} finds the length of its steps itself. Search for another optimizer.")
+        raise ValueError(
+            f"{type(rule).__name__} has no learning rate: it chooses its own steps. Use another optimizer."
+        )
     data = prepare(model, X, y, sample_weight, chosen)
     start = TrainingState(model.theta, model.state, rule.slots(model.theta, model.wiring.params))
     trainer = Trainer.of(
@@ -127,7 +129,7 @@ def search(
 
 
 def _risen(trainer: Trainer, rates: list[float]) -> RateSearch:
-    """Steps with these rates, over as many epochs as it takes, until the loss is out of bounds."""
+    """Steps with these rates, over as many epochs as needed, until the loss is out of bounds."""
     search, done = RateSearch([], []), Finished([], [], [], [])
     batches = chain.from_iterable(trainer.batches(epoch) for epoch in count())
     for rate, rows in zip(rates, batches, strict=False):
@@ -141,5 +143,5 @@ def _risen(trainer: Trainer, rates: list[float]) -> RateSearch:
         if means[-1] > TOO_MUCH * min(means) > 0.0:
             break
     if not search.losses:
-        raise ValueError("the loss is not finite before the first step. Standardise X, or make the model anew.")
+        raise ValueError("the loss is not finite before the first step. Standardise X, or make a new model.")
     return search

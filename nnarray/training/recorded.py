@@ -1,4 +1,4 @@
-"""The layers' own steps as the turns of a recorded loop: one call launches all of a step."""
+"""The layers' own steps as turns of a recorded loop: one call launches all operations of a step."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from nnarray.training.streamed import Streamed
 from nnarray.typing import Array
 
 LENGTH = 1024
-"""How many steps are loaded at once, at most: what they give has room for as many."""
+"""The largest number of steps loaded at once; there is memory for the results of this many."""
 
 
 class Taken(NamedTuple):
-    """What some steps gave, a row each; everything still on the device."""
+    """The results of some steps, one row each, on the device."""
 
     losses: Array
     masses: Array | None
@@ -32,7 +32,7 @@ class Taken(NamedTuple):
 
 @dataclass
 class Step:
-    """A step of a training as a function of arrays alone.
+    """A step of a training as a function of arrays only.
 
     Attributes
     ----------
@@ -47,9 +47,9 @@ class Step:
         None if each step takes all examples.
     keep_outputs : bool
     joint : bool
-        Whether several batches make a step.
-    exact : bool
-        Whether the update takes its numbers in float64, as those of Python are; else they must not widen theta.
+        Whether several batches form a step.
+        exact : bool
+        Whether the update takes its numbers in float64, like Python's; otherwise they must not widen theta.
     """
 
     update: Callable[..., tuple[Any, ...]]
@@ -63,9 +63,9 @@ class Step:
 
 
 def recorded_steps(step: Step, at: TrainingState) -> RecordedSteps | None:
-    """The steps, recorded; None, with a warning, where that cannot be."""
+    """The recorded steps; None, with a warning, if recording is not possible."""
     if step.joint:
-        reason = "accumulate makes a step of several batches"
+        reason = "with accumulate, a step has several batches"
     elif not _in_memory(step.data.inputs):
         reason = "X is read batch by batch"
     else:
@@ -74,21 +74,21 @@ def recorded_steps(step: Step, at: TrainingState) -> RecordedSteps | None:
         except NotRecorded as error:
             reason = str(error)
     warnings.warn(
-        f"engine={GRAPH!r} cannot record a step of this training ({reason}). The layers compute instead, one by one, "
-        f"with the same results. Pass engine='layers' to leave out this warning.",
+        f"engine={GRAPH!r} cannot record a step of this training ({reason}). The layers compute one by one instead, "
+        f"with the same results. Pass engine='layers' to avoid this warning.",
         RuntimeWarning,
-        stacklevel=10,  # whoever called fit
+        stacklevel=10,  # the caller of fit
     )
     return None
 
 
 class RecordedSteps:
-    """Steps on whole batches; the parameters, the state and the slots are written in place.
+    """Steps on complete batches; parameters, state and slots are written in place.
 
     Raises
     ------
     NotRecorded
-        If a step cannot be recorded, or gives other bits then.
+        If a step cannot be recorded, or its result differs in any bit.
     """
 
     def __init__(self, step: Step, at: TrainingState) -> None:
@@ -100,13 +100,13 @@ class RecordedSteps:
         self.loop: Loop = recorded(self._turn, self._carry(at), self._tables(at, [0.1, 0.2], rows), self.length)
 
     def parts(self, count: int) -> Iterator[slice]:
-        """So many steps in parts that are taken at once."""
+        """Parts of this many steps, each taken at once."""
         return (slice(start, min(start + self.length, count)) for start in range(0, count, self.length))
 
     def take(self, at: TrainingState, rates: Sequence[float], rows: Array | None) -> Iterator[TrainingState]:
-        """Take a step for each rate, on rows of shape (steps, batch), or on all examples if None; the state after each.
+        """Take a step for each rate, on rows of shape (steps, batch), or on all examples if None; return each state.
 
-        At most `length` steps.
+        There are at most `length` steps.
         """
         self.loop.load(self._carry(at), self._tables(at, rates, rows))
         theta, state, *slots = self.loop.carry
@@ -116,7 +116,7 @@ class RecordedSteps:
             yield at._replace(theta=theta, state=state, slots=by_name, step=step)
 
     def taken(self, count: int) -> Taken:
-        """What the last steps gave, so many."""
+        """The results of this many last steps."""
         losses, *others = (copy(each[:count, ...]) for each in self.loop.outputs)
         outputs = others.pop() if self.step.keep_outputs else None
         return Taken(losses, others[0] if others else None, outputs)
@@ -129,7 +129,7 @@ class RecordedSteps:
         return [at.theta, at.state, *(at.slots[name] for name in self.names)]
 
     def _tables(self, at: TrainingState, rates: Sequence[float], rows: Array | None) -> list[Array]:
-        """What each step reads of its own: its index, the numbers of its update, and the rows of its batch."""
+        """The data of each step: its index, the numbers of its update, and the rows of its batch."""
         xp, device = namespace(at.theta), device_of(at.theta)
         numbers = [self._numbers(rate, at.step + i) for i, rate in enumerate(rates)]
         dtype = xp.float64 if self.step.exact else at_least_float32(at.theta).dtype
@@ -140,13 +140,13 @@ class RecordedSteps:
         ]
 
     def _numbers(self, rate: float, index: int) -> list[float]:
-        """Those of an update, in the order in which the recorded step reads them."""
+        """The numbers of an update, in the order in which the recorded step reads them."""
         numbers = self.step.numbers(rate, index)
         if set(numbers) != set(self.numbers):
-            raise NotRecorded(f"the optimizer's numbers are {[*self.numbers]} in one step and {[*numbers]} in another")
+            raise NotRecorded(f"the optimizer's numbers are {[*self.numbers]} in one step but {[*numbers]} in another")
         for name, number in numbers.items():
             if not isinstance(number, Real):
-                raise NotRecorded(f"the optimizer's {name!r} is no number: {number!r}")
+                raise NotRecorded(f"the optimizer's {name!r} is not a number: {number!r}")
         return [numbers[name] for name in self.numbers]
 
     def _turn(self, carry: Sequence[Array], row: Sequence[Array]) -> tuple[list[Array], list[Array]]:
@@ -161,7 +161,7 @@ class RecordedSteps:
 
 
 def _length(step: Step) -> int:
-    """How many steps are loaded at once: not more than an epoch has, where there are outputs to keep."""
+    """The number of steps loaded at once: at most those of an epoch, if outputs are kept."""
     if step.batch_size is None:
         return 2 if step.keep_outputs else LENGTH
     return max(2, min(LENGTH, step.data.examples // step.batch_size))

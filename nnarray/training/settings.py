@@ -1,4 +1,4 @@
-"""What a call of `Model.fit` asks for, checked once."""
+"""The settings of a call of `Model.fit`, checked once."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from nnarray.training.precision import checked_precision, engine_in_precision, s
 from nnarray.training.state import AVERAGE, TrainingState
 from nnarray.typing import Array
 
-ON_CLUSTER = 8  # grains, if nothing is said: so many workers can share a batch
+ON_CLUSTER = 8  # default number of grains, and so the largest number of workers that share a batch
 
 
 @dataclass(frozen=True)
 class FitSettings:
-    """The arguments of `Model.fit`, which describes them, but for the examples; names are looked up."""
+    """The arguments of `Model.fit` without the examples, described there; names are looked up."""
 
     loss: Loss
     optimizer: Any
@@ -50,12 +50,12 @@ class FitSettings:
 
     @classmethod
     def of(cls, call: Mapping[str, Any]) -> FitSettings:
-        """Those of arguments by name, of which others are left out.
+        """The settings from arguments by name; other arguments are ignored.
 
         Raises
         ------
         TypeError, ValueError
-            If one is out of its range, or unknown.
+            If one is out of range or unknown.
         """
         size = call["batch_size"]
         looked_up: dict[str, Any] = {
@@ -83,30 +83,28 @@ class FitSettings:
         if not looked_up["optimizer"].stepwise and looked_up["precision"] is not None:
             raise ValueError(
                 f"{type(looked_up['optimizer']).__name__} needs gradients of full precision: leave out precision, or "
-                f"take another optimizer."
+                f"use another optimizer."
             )
         settings = cls(**{each.name: call[each.name] for each in fields(cls)} | looked_up)
         settings.refuse_grains()
         return settings
 
     def refuse_grains(self) -> None:
-        """Refuse settings that steps in grains do not have.
+        """Refuse settings that steps in grains do not support.
 
         Raises
         ------
         ValueError
-            If there is one; the message names it.
+            If there is such a setting; the message names it.
         """
         if self.grains == 1:
             return
         kind = type(self.optimizer).__name__
         if not self.optimizer.stepwise:
-            raise ValueError(
-                f"{kind} takes all examples at once, and no steps in grains: leave out grains and cluster."
-            )
+            raise ValueError(f"{kind} takes all examples at once, not in grains: leave out grains and cluster.")
         others = {"accumulate": self.accumulate > 1, "precision": self.precision is not None}
         if wrong := next((name for name, given in others.items() if given), None):
-            raise ValueError(f"grains={self.grains} does not go together with {wrong}: leave out one of the two.")
+            raise ValueError(f"grains={self.grains} cannot be combined with {wrong}: leave out one of the two.")
 
     @property
     def key(self) -> Key:
@@ -115,7 +113,7 @@ class FitSettings:
 
     @property
     def written(self) -> dict[str, Any]:
-        """What decides the numbers of a training, as the history keeps it: a training goes on with the same only."""
+        """The settings that determine the result, as the history records them; resuming needs the same ones."""
         return {
             "loss": repr(self.loss),
             "optimizer": repr(self.optimizer),
@@ -130,7 +128,7 @@ class FitSettings:
         }
 
     def start(self, theta: Array, state: Array, layout: Layout) -> TrainingState:
-        """Where a training begins; `theta` and `state` are the model's own."""
+        """The initial state of a training; `theta` and `state` are the model's own."""
         average = {} if self.ema is None else {AVERAGE: copy(at_least_float32(theta))}
         scaling = scaling_in(self.precision)
         scale = {} if scaling is None else scaling.init(layout, theta)
@@ -148,7 +146,7 @@ def _grains(value: Any, cluster: Any) -> int:
 
 
 def _engine_in_grains(engine: str) -> str:
-    """The layers', for prepared steps take whole batches."""
+    """The engine "layers", as prepared steps take whole batches."""
     if engine in (AUTO, LAYERS):
         return LAYERS
-    raise ValueError(f"engine {engine!r} takes no steps in grains: pass engine='layers', or leave out grains.")
+    raise ValueError(f"engine {engine!r} does not support grains: pass engine='layers', or leave out grains.")

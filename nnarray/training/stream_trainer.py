@@ -1,4 +1,4 @@
-"""A training whose batches come from elsewhere."""
+"""A training on a stream of batches."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ UNKNOWN = 2**62
 
 @dataclass
 class StreamTrainer(Trainer):
-    """As `Trainer`, over batches in their own order: how many there are shows at the end of each epoch."""
+    """As `Trainer`, for batches in their own order, whose number is known only after each epoch."""
 
     def prove(self) -> None:
-        """Nothing is known before the first batch."""
+        """No check: nothing is known before the first batch."""
 
     @property
     def batches_per_epoch(self) -> int:
-        """Nobody knows; more than one."""
+        """Unknown; more than one."""
         return UNKNOWN
 
     def _order(self, number: int) -> None:
-        """The batches have their own."""
+        """None: the batches have their own order."""
 
     @contextmanager
     def _coming(self, number: int, order: Array | None, first: int, limit: int | None) -> Generator[Iterator[Any]]:
@@ -37,7 +37,7 @@ class StreamTrainer(Trainer):
             yield islice(batches, first, None if limit is None else first + limit)
 
     def _note(self, done: Finished, rows: Any, batch: tuple[Any, ...], losses: list[Array], outputs: Any) -> None:
-        """With the labels, for the batch is gone."""
+        """The outputs with the labels, as the batch is not kept."""
         assert isinstance(self.data, Streamed)
         super()._note(done, self.data.y, batch, losses, outputs)
 

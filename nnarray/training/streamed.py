@@ -1,4 +1,4 @@
-"""Examples that come as batches from elsewhere: each is checked when it comes, and is gone after its step."""
+"""Examples in a stream of batches: each batch is checked when it arrives, and dropped after its step."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from nnarray.typing import Array
 
 
 class StreamBatch(NamedTuple):
-    """A batch as the stream gives it."""
+    """A batch as the stream returns it."""
 
     given: Any
     epoch: int
@@ -26,7 +26,7 @@ class StreamBatch(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What errors call it."""
+        """Its name in errors."""
         return f"batch {self.number + 1} of epoch {self.epoch + 1}"
 
     @property
@@ -40,7 +40,7 @@ class StreamBatch(NamedTuple):
 
 @dataclass
 class Streamed:
-    """The place of `Data` where nobody knows all examples."""
+    """The counterpart of `Data` for a stream, whose examples are not known in advance."""
 
     model: Trainee
     stream: Stream
@@ -52,7 +52,7 @@ class Streamed:
     target: Any = None
     weights: Any = None
     y: Any = field(default=None, repr=False)
-    """Of the batch that came last."""
+    """The size of the last batch."""
     weighted: bool | None = None
     """Whether batches have weights; None before the first."""
 
@@ -67,18 +67,18 @@ class Streamed:
         return 0
 
     def epoch(self, number: int) -> Generator[StreamBatch]:
-        """The batches of an epoch, which are not yet looked at."""
+        """The batches of an epoch, not yet checked."""
         with closing(self.stream.epoch(number)) as batches:
             for i, given in enumerate(batches):
                 yield StreamBatch(given, number, i)
 
     def batch(self, rows: Any) -> tuple[Any, Array, Array | None]:
-        """The inputs, the target and the weights of a batch, checked, and moved to where the model is.
+        """The inputs, the target and the weights of a batch, checked and moved to the model's device.
 
         Raises
         ------
         TypeError, ValueError
-            If it does not fit; the message has its number.
+            If the batch does not fit; the message has its number.
         """
         try:
             data = self._prepared(rows)
@@ -89,7 +89,7 @@ class Streamed:
         return data.batch(None)
 
     def labels(self, rows: Array) -> Array:
-        """Those that were kept of a batch."""
+        """The targets that were kept of a batch."""
         return rows
 
     def _prepared(self, rows: StreamBatch) -> Data:
@@ -97,7 +97,7 @@ class Streamed:
         weighted = weights is not None
         if weighted is not (weighted if self.weighted is None else self.weighted):
             raise ValueError(
-                f"it has {'' if weighted else 'no '}weights, unlike those before it. Give weights with each batch, "
+                f"it has {'' if weighted else 'no '}weights, unlike those before it. Pass weights with each batch, "
                 f"or with none."
             )
         self.weighted = weighted

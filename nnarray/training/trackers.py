@@ -1,7 +1,7 @@
-"""Trainings reported to experiment trackers: callbacks for TensorBoard, MLflow and Weights & Biases.
+"""Callbacks for experiment trackers: TensorBoard, MLflow and Weights & Biases.
 
-`model.fit(X, y, callbacks=[TensorBoard("runs/1")])` writes the columns of the history at every epoch, with the epoch as
-the step. No tracker holds its library or an open file between trainings, so each can be copied and pickled.
+`model.fit(X, y, callbacks=[TensorBoard("runs/1")])` writes the columns of the history after every epoch, with the
+epoch as the step. A tracker keeps no library object or open file between trainings, so it can be copied and pickled.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from nnarray.training.callbacks import Callback, Run
 
 
 class Tracker(Callback):
-    """What the trackers share; a subclass says how to open, to write and to close.
+    """The base of the trackers; subclasses define how to open, write and close.
 
     Parameters
     ----------
     hyperparameters : mapping, optional
-        What a callback cannot know, such as {"lr": 1e-3, "batch_size": 32}; written beside what it can.
+        Further settings to record, such as {"lr": 1e-3, "batch_size": 32}, next to those that the callback knows.
 
     Raises
     ------
     ImportError
-        If the package is not installed; the message has the command that installs it.
+        If the package is not installed; the message has the command to install it.
     """
 
     package: ClassVar[str]
@@ -52,7 +52,7 @@ class Tracker(Callback):
             ) from error
 
     def on_fit_start(self, run: Run) -> None:
-        """Open, and write what is known of the network."""
+        """Open the run, and write the facts about the network."""
         self._before = sys.exc_info()[1]
         try:
             self._open(run, _facts(run) | self.hyperparameters)
@@ -65,7 +65,7 @@ class Tracker(Callback):
         self._write({name: values[-1] for name, values in run.history.items()}, run.epoch)
 
     def on_fit_end(self, run: Run) -> None:
-        """Close what was opened, and nothing else; an interrupted or failed training is marked as such."""
+        """Close the run if it was opened here; an interrupted or failed training is marked as such."""
         error, before = sys.exc_info()[1], self._before
         self._before = None
         self._close(None if error is before else error)  # fit itself may be called while an error is handled
@@ -81,7 +81,7 @@ class Tracker(Callback):
 
 
 def _facts(run: Run) -> dict[str, Any]:
-    """What is known of a training at its start."""
+    """The facts about a training at its start."""
     theta = run.model.theta
     return {
         "network": described(run.model.network),
@@ -95,14 +95,14 @@ def _facts(run: Run) -> dict[str, Any]:
 class TensorBoard(Tracker):
     """Write event files that TensorBoard shows: `tensorboard --logdir runs`. Needs `nnarray[tensorboard]`.
 
-    The package is tensorboardX: the writer alone, without TensorFlow or PyTorch.
+    The package is tensorboardX: only the writer, without TensorFlow or PyTorch.
 
     Parameters
     ----------
     folder : path
-        Where to; one for each training, for TensorBoard draws all that is in a folder as one curve.
+        The folder to write to. Use one for each training, as TensorBoard draws all files in a folder as one curve.
     hyperparameters : mapping, optional
-        What a callback cannot know, such as {"lr": 1e-3, "batch_size": 32}.
+        Further settings to record, such as {"lr": 1e-3, "batch_size": 32}.
 
     Raises
     ------
@@ -135,17 +135,18 @@ class TensorBoard(Tracker):
 
 
 class MLflow(Tracker):
-    """Write to MLflow: to the run that is active, else to a new one. Needs `nnarray[mlflow]`.
+    """Write to MLflow: to the active run, or else to a new one. Needs `nnarray[mlflow]`.
 
-    Where to is MLflow's business: `mlflow.set_tracking_uri`, `mlflow.set_experiment`, or its environment variables.
+    MLflow's own settings determine the destination: `mlflow.set_tracking_uri`, `mlflow.set_experiment`, or its
+    environment variables.
 
     Parameters
     ----------
     hyperparameters : mapping, optional
-        What a callback cannot know, such as {"lr": 1e-3, "batch_size": 32}. MLflow never changes a parameter: of two
-        trainings in one run, the first one's stay.
+        Further settings to record, such as {"lr": 1e-3, "batch_size": 32}. MLflow never changes a parameter: if two
+        trainings share a run, those of the first are kept.
     **options
-        Of `mlflow.start_run`, such as `run_name="moons"`; without effect on a run that is active already.
+        Options of `mlflow.start_run`, such as `run_name="moons"`; they have no effect on a run that is already active.
 
     Raises
     ------
@@ -176,7 +177,7 @@ class MLflow(Tracker):
     def _write(self, row: dict[str, float], epoch: int) -> None:
         entities, now = importlib.import_module("mlflow.entities"), int(time.time() * 1000)
         metrics = [
-            entities.Metric(re.sub(r"[^\w\-. /]", "_", name), value, now, epoch)  # "<lambda>" is no name for MLflow
+            entities.Metric(re.sub(r"[^\w\-. /]", "_", name), value, now, epoch)  # MLflow does not accept "<lambda>"
             for name, value in row.items()
         ]
         self._client.log_batch(self._run_id, metrics=metrics)
@@ -189,14 +190,15 @@ class MLflow(Tracker):
 
 
 class WandB(Tracker):
-    """Write to Weights & Biases: to the run that is open, else to a new one. Needs `nnarray[wandb]`.
+    """Write to Weights & Biases: to the open run, or else to a new one. Needs `nnarray[wandb]`.
 
     Parameters
     ----------
     hyperparameters : mapping, optional
-        What a callback cannot know, such as {"lr": 1e-3, "batch_size": 32}; they go into the run's config.
+        Further settings to record, such as {"lr": 1e-3, "batch_size": 32}, in the config of the run.
     **options
-        Of `wandb.init`, such as `project="moons"` or `mode="offline"`; without effect on a run that is open already.
+        Options of `wandb.init`, such as `project="moons"` or `mode="offline"`; they have no effect on a run that is
+        already open.
 
     Raises
     ------
@@ -205,7 +207,7 @@ class WandB(Tracker):
 
     Notes
     -----
-    In a run of its own the epoch is the step. In one that was open, which has steps already, it is the column "epoch".
+    In a new run the epoch is the step. In a run that was open, which has its own steps, it is the column "epoch".
     """
 
     package = extra = "wandb"

@@ -1,4 +1,4 @@
-"""What training needs of a model."""
+"""The interface of a model that training needs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nnarray.typing import Array, Shape
 
 
 class Trainee(Protocol):
-    """What training needs of a model."""
+    """The interface of a model that training needs."""
 
     wiring: Wiring
     frozen: frozenset[str]
@@ -25,17 +25,17 @@ class Trainee(Protocol):
 
     @property
     def state(self) -> Array:
-        """What layers keep from step to step, such as running averages, as one vector."""
+        """The numbers that training updates without gradients, such as running averages, as one vector."""
         ...
 
     @property
     def input_shape(self) -> Any:
-        """The shape of one example, without the batch axis; of several inputs, their shapes by name."""
+        """The shape of one example, without the batch axis; for several inputs, their shapes by name."""
         ...
 
     @property
     def inputs(self) -> Any:
-        """The shape and the kind of its input; of several, by name."""
+        """The shape and the kind of its input; for several inputs, by name."""
         ...
 
     @property
@@ -54,4 +54,4 @@ class Trainee(Protocol):
         ...
 
     def restore(self, kept: tuple[Array, Array]) -> None:
-        """Take back the parameters and the state that `snapshot` gave."""
+        """Set the parameters and the state to those of a `snapshot`."""

@@ -1,4 +1,4 @@
-"""One training as it runs: its data, its rule and its state, step by step."""
+"""One running training: its data, its rule and its state, step by step."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from nnarray.typing import Array
 
 
 class Finished(NamedTuple):
-    """What the steps of an epoch gave; everything still on the device."""
+    """The results of the steps of an epoch, on the device."""
 
     losses: list[Array]
     masses: list[Any]
@@ -46,7 +46,7 @@ class Finished(NamedTuple):
 
 @dataclass
 class Trainer:
-    """Data, rule and state of one training; `at` is the state after the last finished step."""
+    """The data, rule and state of one training; `at` is the state after the last finished step."""
 
     wiring: Wiring
     data: Data | Streamed
@@ -61,15 +61,15 @@ class Trainer:
     engine: str
     keep_outputs: bool = False
     accumulate: int = 1
-    """How many batches make a step."""
+    """The number of batches per step."""
     ema: float | None = None
-    """How much of the average of theta stays in a step, if there is one."""
+    """The decay of the moving average of theta per step, if there is one."""
     precision: str | None = None
-    """In which dtype the layers compute, if not in theta's."""
+    """The dtype in which the layers compute, if not theta's."""
     plan: Stepper | None = None
-    """Prepared steps that write into theta and slots; None where the layers' own are taken."""
+    """Prepared steps that write into theta and slots; None if the layers' own steps are taken."""
     recorded: RecordedSteps | None = None
-    """The layers' own steps, recorded; None until the first epoch, and where they are not."""
+    """The recorded steps of the layers; None before the first epoch, and if steps are not recorded."""
 
     @classmethod
     def of(
@@ -82,7 +82,7 @@ class Trainer:
         batch_size: int | None,
         **settings: Any,
     ) -> Self:
-        """Of a model's own network, with what is frozen in it and what its weight decay leaves alone."""
+        """A trainer of the model's network, with its frozen parameters and those without weight decay."""
         layout, theta = model.wiring.params, model.theta
         return cls(
             wiring=model.wiring,
@@ -106,7 +106,7 @@ class Trainer:
         self.prepare()
 
     def prepare(self) -> None:
-        """Make a plan for theta and slots as they are now."""
+        """Make a plan for the present theta and slots."""
         usual = self.frozen is None and self.accumulate == 1 and self.ema is None and self.precision is None
         if usual and self.data.is_flat and not self.at.plain:
             self.plan = steps_of(
@@ -122,14 +122,14 @@ class Trainer:
 
     @property
     def is_prepared(self) -> bool:
-        """Whether steps are other than the layers' own."""
+        """Whether steps are computed by anything but the layers."""
         return self.plan is not None or self.recorded is not None
 
     def follow(self, model: Trainee, shown: tuple[Array, Array], *, watched: bool) -> None:
-        """Go on from the model's numbers, if it does not hold what it was given: a callback may have changed them.
+        """Continue from the model's parameters if they were replaced, for example by a callback.
 
-        Where a library lets anybody write to them, that cannot be seen: if somebody `watched`, they are taken each
-        time, but for an average.
+        Some libraries allow writes into arrays, which cannot be detected. So after callbacks (`watched`), the
+        parameters are taken each time, unless there is an average.
         """
         changed = model.theta is not shown[0] or model.state is not shown[1]
         if changed or (watched and self.plan is None and self.ema is None):
@@ -139,7 +139,7 @@ class Trainer:
 
     @quiet
     def prove(self) -> None:
-        """Before the first step: that the layers can train on one example, where a batch will hold no more.
+        """Check before the first step that the layers can train on a single example, if a batch will have only one.
 
         Raises
         ------
@@ -156,22 +156,22 @@ class Trainer:
             self.wiring.network.forward(tree, x, ctx)
         except ValueError as error:
             fits = next((each for each in range(size + 1, count + 1) if count % each != 1), None)
-            remedy = f"use batch_size={fits}" if fits else "give at least two"
+            remedy = f"use batch_size={fits}" if fits else "pass at least two"
             raise ValueError(f"{error} batch_size={size} leaves one of {count} examples alone: {remedy}.") from error
 
     def release(self) -> None:
-        """Let go of all memory at once: what refers to itself would wait for Python's garbage collection."""
+        """Free all memory at once: reference cycles would wait for Python's garbage collection."""
         for prepared in (self.plan, self.recorded):
             if prepared is not None:
                 prepared.release()
         del self.step, self.gather, self.advance, self.plan, self.recorded
 
     def kept(self, *, whole: bool) -> TrainingState:
-        """A copy of the state; of the optimizer's memory only where going back could need it, or `whole`."""
+        """A copy of the state; slots are copied only if going back may need them, or with `whole`."""
         return self.at.copied(slots=whole or self.is_prepared or self.steps_per_epoch > 1)
 
     def back_to(self, saved: TrainingState) -> None:
-        """Undo what was done since, and go on by the layers' own steps."""
+        """Return to an earlier state, and continue with the layers' own steps."""
         self.at, self.plan, self.recorded = saved._replace(plain=True), None, None
 
     def _gradient(
@@ -203,7 +203,7 @@ class Trainer:
         words: tuple[Any, Any],
         index: Any,
     ) -> tuple[Any, ...]:
-        """One update: a pure function of its arguments, but for those that the optimizer consumes."""
+        """One update: a pure function of its arguments, except for those that the optimizer consumes."""
         gradients = self._gradient(theta, state, x, target, weights, words, index, self._scale(slots))
         theta, state, slots = self._advance((theta, state, slots), gradients.gradient, gradients.state, numbers, index)
         return theta, state, slots, gradients.loss, gradients.outputs
@@ -216,7 +216,7 @@ class Trainer:
         numbers: dict[str, Any],
         index: Any,
     ) -> tuple[Array, Array, dict[str, Array]]:
-        """theta, state and slots after a step; with a loss scale, as they were where the gradient was not finite."""
+        """theta, state and slots after a step; unchanged if there is a loss scale and the gradient was not finite."""
         if self.scaling is None:
             theta, slots = self._update(before[0], gradient, before[2], numbers, index > 0)
             return theta, state, slots
@@ -228,17 +228,17 @@ class Trainer:
         return taken_if_good(self.scaling, before, gradient, state, update)
 
     def _scale(self, slots: dict[str, Array]) -> Any:
-        """What the loss is multiplied by in the backward pass."""
+        """The factor of the loss in the backward pass."""
         return 1.0 if self.scaling is None else slots["loss_scale"]
 
     def numbers(self, rate: float, step: int) -> dict[str, Any]:
-        """Those of a step, counted from 0; with a loss scale the device alone knows how many steps were taken."""
+        """The numbers of a step, counted from 0; with a loss scale only the device knows the number of steps taken."""
         return self.optimizer.numbers(rate, step + 1) if self.scaling is None else {"rate": rate}
 
     def _update(
         self, theta: Array, gradient: Array, slots: dict[str, Array], numbers: dict[str, Any], begun: Any
     ) -> tuple[Array, dict[str, Array]]:
-        """What becomes of the gradient: the pipeline, then the average of theta, which begins with the first step."""
+        """The update from the gradient: the pipeline, then the average of theta, which begins with the first step."""
         layout, own = self.wiring.params, {name: slot for name, slot in slots.items() if name != AVERAGE}
         theta, own = self.optimizer.update(
             theta, gradient, own, numbers, layout=layout, decays=self.decays, frozen=self.frozen
@@ -246,7 +246,9 @@ class Trainer:
         if self.ema is None:
             return theta, own
         part = 1.0 - self.ema * begun
-        average = slots[AVERAGE] + part * (at_least_float32(theta) - slots[AVERAGE])  # exact where theta stays as it is
+        average = slots[AVERAGE] + part * (
+            at_least_float32(theta) - slots[AVERAGE]
+        )  # exact where theta does not change
         return theta, own | {AVERAGE: average}
 
     def _gather(
@@ -262,7 +264,7 @@ class Trainer:
         index: Any,
         scale: Any,
     ) -> tuple[Any, ...]:
-        """The gradient of one batch more, in the sum or the mean of those before; `mass` is how much these count."""
+        """Add the gradient of one more batch to the sum or the mean of those before, whose weight is `mass`."""
         gradients = self._gradient(theta, state, x, target, weights, words, index, scale)
         own, part = at_least_float32(gradients.gradient), 1.0
         if self.loss.reduction == "sum":
@@ -276,19 +278,19 @@ class Trainer:
 
     @property
     def batches_per_epoch(self) -> int:
-        """How many batches the examples make; the last batch may be smaller."""
+        """The number of batches of an epoch; the last batch may be smaller."""
         return -(-self.data.examples // self.batch_size)
 
     @property
     def steps_per_epoch(self) -> int:
-        """How many steps the batches make; the last step may have fewer."""
+        """The number of steps of an epoch; the last step may have fewer batches."""
         return -(-self.batches_per_epoch // self.accumulate)
 
     @quiet
     def epochs(self, number: int, rates: list[float], check: Callable[[], None], limit: int | None = None) -> Finished:
         """The steps of one epoch, or the first `limit` of them; `check` is called after each.
 
-        With a plan and one step an epoch, as many epochs as there are rates.
+        With a plan and one step per epoch, it runs as many epochs as there are rates.
         """
         done, order = Finished([], [], [], []), self._order(number)
         taken = self._take_recorded(rates, order, check, limit, done)
@@ -306,7 +308,7 @@ class Trainer:
 
     @contextmanager
     def _coming(self, number: int, order: Array | None, first: int, limit: int | None) -> Generator[Iterator[Any]]:
-        """The rows of so many batches of an epoch, from the number `first` on; they may be read ahead meanwhile."""
+        """The rows of this many batches of an epoch, from number `first`; a thread may read them ahead."""
         places = [*islice(self._places(), first, None if limit is None else first + limit)]
         batches = [self._rows(order, place) for place in places]
         with self._reading(order, places, batches):
@@ -314,7 +316,7 @@ class Trainer:
 
     @contextmanager
     def _reading(self, order: Array | None, places: list[slice], batches: list[Any]) -> Generator[None]:
-        """Batches, whose rows are at these places of the order, may be read ahead meanwhile."""
+        """The batches whose rows are at these positions of the order; a thread may read them ahead."""
         assert isinstance(self.data, Data)
         try:
             with read_ahead(self.data, order, places, batches) as self.batch:
@@ -325,7 +327,7 @@ class Trainer:
     def _take_recorded(
         self, rates: list[float], order: Array | None, check: Callable[[], None], limit: int | None, done: Finished
     ) -> int:
-        """Take the steps on whole batches, if they are recorded; how many of the epoch's steps those were."""
+        """Take the steps on whole batches if they are recorded; returns the number of steps taken."""
         steps = self._recorded()
         if steps is None:
             return 0
@@ -340,7 +342,7 @@ class Trainer:
         return 1 if rows is None else len(rates)
 
     def _whole_batches(self, order: Array | None, limit: int | None) -> Array | None:
-        """The rows of those that are not smaller, shape (batches, batch size); None if all examples make one."""
+        """The rows of the full batches, shape (batches, batch size); None if all examples form one batch."""
         if self.batches_per_epoch == 1:
             return None
         count = min(self.data.examples // self.batch_size, self.batches_per_epoch if limit is None else limit)
@@ -349,7 +351,7 @@ class Trainer:
         return xp.reshape(chosen[: count * self.batch_size], (count, self.batch_size))
 
     def _recorded(self) -> RecordedSteps | None:
-        """The layers' own steps, recorded at first use, if that is asked for."""
+        """The recorded steps of the layers, made at first use, if recording is requested."""
         if self.recorded is None and self.engine == GRAPH and not self.at.plain:
             size = None if self.batches_per_epoch == 1 else self.batch_size
             exact = self.scaling is None and self.optimizer.is_one_kernel
@@ -368,7 +370,7 @@ class Trainer:
         self._note(done, rows, batch, losses, outputs)
 
     def one_step(self, rows: Any, rate: float, done: Finished) -> None:
-        """One step on these examples, as the layers define it."""
+        """One step on these examples, computed by the layers."""
         at, batch, numbers = self.at, self.batch(rows), self.numbers(rate, self.at.step)
         theta, state, slots, loss, outputs = self.step(
             at.theta, at.state, at.slots, *batch, numbers, self.words, at.step * self.accumulate
@@ -399,7 +401,7 @@ class Trainer:
             done.outputs.append(outputs)
 
     def _note_recorded(self, done: Finished, rows: Array | None, taken: Taken) -> None:
-        """As `_note`, of several steps; their losses stay together."""
+        """As `_note`, for several steps; their losses stay in one array."""
         count = taken.losses.shape[0]
         done.losses.append(taken.losses)
         done.masses.extend([self.batch_size] * count if taken.masses is None else [taken.masses])
@@ -413,26 +415,26 @@ class Trainer:
         return (self._rows(order, place) for place in self._places())
 
     def _order(self, number: int) -> Array | None:
-        """Of the examples in an epoch; None if it is their own."""
+        """The order of the examples in an epoch; None for their own order."""
         if self.batches_per_epoch == 1 or not self.shuffle:
             return None
         xp, device = same_place(target=self.data.target), device_of(self.data.target)
         return random.permutation(self.key.fold("shuffle").fold(number), self.data.examples, xp=xp, device=device)
 
     def _places(self) -> Iterator[slice]:
-        """Where the rows of each batch stand in the order of an epoch."""
+        """The positions of the rows of each batch in the order of an epoch."""
         count = self.data.examples
         return (slice(start, min(start + self.batch_size, count)) for start in range(0, count, self.batch_size))
 
     def _rows(self, order: Array | None, place: slice) -> Any:
-        """The rows that stand there: indices on the device, a slice, or None if they are all."""
+        """The rows at these positions: indices on the device, a slice, or None for all."""
         if order is not None:
             return order[place]
         return None if place == slice(0, self.data.examples) else place
 
     @quiet
     def outcome(self, done: Finished) -> tuple[list[float], bool]:
-        """The loss over each epoch, weighted as the reduction says, and whether all is finite: the host waits once."""
+        """The loss of each epoch, weighted by the reduction, and whether everything is finite: the host waits once."""
         alone = self._was_one_batch(done)
         if self.plan is not None and alone:
             return [float(loss) for loss in done.losses], self.finite()
@@ -459,11 +461,11 @@ class Trainer:
         return xp.sum(losses * spread) / xp.sum(spread)
 
     def _in_a_row(self, numbers: list[Any]) -> Array:
-        """One vector of numbers, of which some may be together already."""
+        """One vector of all losses, some of which may already be in one array."""
         return kernels.stacked(self.at.theta, *numbers) if self.recorded is None else kernels.joined(*numbers)
 
     def finite(self) -> bool:
-        """Whether parameters, state and the optimizer's memory are. Waits for the device, once."""
+        """Whether parameters, state and slots are finite. Waits for the device once."""
         return bool(self._is_finite())
 
     def _is_finite(self) -> Array:
@@ -471,7 +473,7 @@ class Trainer:
         return reduce(and_, map(kernels.all_finite, (self.at.theta, *others)))
 
     def overflown(self) -> str:
-        """Which of them is not; where all are, it is the sum of an epoch's losses."""
+        """The name of the one that is not finite; if all are, it is the sum of an epoch's losses."""
         parts = {
             "a parameter": [self.at.theta],
             "a running mean or a running variance": [self.at.state],

@@ -228,7 +228,10 @@ def test_state_follows_training_and_is_kept(be: nn.Backend) -> None:
             lambda: nn.Network(nn.Conv2D(4, 3)).init((8,)),
             r"Conv2D 1 of 1: expects examples of shape \(height, width, channels\)",
         ),
-        (lambda: nn.Network(nn.Conv2D(4, 9)).init((8, 8, 1)), "reaches 9 x 9 does not fit into images of shape"),
+        (
+            lambda: nn.Network(nn.Conv2D(4, 9)).init((8, 8, 1)),
+            "covers 9 x 9 positions does not fit into images of shape",
+        ),
         (lambda: nn.Network(nn.Conv2D(4, 3, groups=2)).init((8, 8, 3)), "3 channels cannot be divided into 2 groups"),
         (lambda: nn.Network(nn.Conv2D(4, 3, padding="some")).init((8, 8, 3)), "'valid', 'same' or numbers; got 'some'"),
         (lambda: nn.Network(nn.Conv2D(4, 3, padding=(1, 2, 3))).init((8, 8, 3)), r"or two; got \(1, 2, 3\)"),

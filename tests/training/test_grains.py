@@ -107,7 +107,7 @@ def test_a_training_goes_on_with_as_many_grains(tmp_path: Path) -> None:
     resumed = trained(be, 4, epochs=4, checkpoint=file, resume=True)
     assert resumed.theta.tobytes() == whole.theta.tobytes()
     assert resumed.history["loss"] == whole.history["loss"]
-    with pytest.raises(ValueError, match="its grains is 4, and here it is 2"):
+    with pytest.raises(ValueError, match="its grains is 4, but here it is 2"):
         trained(be, 2, epochs=5, checkpoint=file, resume=True)
 
 
@@ -124,10 +124,10 @@ def test_what_diverges_is_reported(be: nn.Backend) -> None:
     [
         ({"grains": 0}, "grains must be an integer of at least 1"),
         ({"grains": 6}, "grains must be a power of two, such as 4 or 8; got 6"),
-        ({"grains": 4, "accumulate": 2}, "grains=4 does not go together with accumulate: leave out one of the two"),
-        ({"grains": 4, "precision": "bfloat16"}, "grains=4 does not go together with precision"),
-        ({"grains": 4, "engine": "numpy"}, "engine 'numpy' takes no steps in grains: pass engine='layers'"),
-        ({"grains": 4, "optimizer": "lbfgs", "batch_size": None}, "LBFGS takes all examples at once, and no steps in"),
+        ({"grains": 4, "accumulate": 2}, "grains=4 cannot be combined with accumulate: leave out one of the two"),
+        ({"grains": 4, "precision": "bfloat16"}, "grains=4 cannot be combined with precision"),
+        ({"grains": 4, "engine": "numpy"}, "engine 'numpy' does not support grains: pass engine='layers'"),
+        ({"grains": 4, "optimizer": "lbfgs", "batch_size": None}, "LBFGS takes all examples at once, not in"),
         ({"cluster": 3}, "cluster must be a Client of Dask or the address of a scheduler; got 3"),
         ({"cluster": "tcp://127.0.0.1:9", "grains": 1}, "grains must be an integer of at least 2"),
     ],

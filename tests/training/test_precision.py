@@ -275,7 +275,7 @@ def test_a_training_goes_on_from_a_file(be: nn.Backend, tmp_path: Path, precisio
     np.testing.assert_array_equal(to_host(be, parts.theta), to_host(be, whole.theta))
     np.testing.assert_array_equal(to_host(be, parts.state), to_host(be, whole.state))
     assert got["loss"] == want["loss"]
-    with pytest.raises(ValueError, match=f"its precision is '{precision}', and here it is None"):
+    with pytest.raises(ValueError, match=f"its precision is '{precision}', but here it is None"):
         parts.fit(X, y, **settings | {"precision": None}, epochs=7, resume=file, engine="layers")
 
 
@@ -303,7 +303,7 @@ def test_outputs_beyond_float16_are_a_divergence(flag: str, remedy: str) -> None
     X, y = line(be)
     model = model_on(be, LINE, 1)
     model.set_params({"0.bias": [7e4]})
-    with pytest.raises(nn.DivergenceError, match=rf"beyond 65,504, where float16 ends.*, or {remedy}\."):
+    with pytest.raises(nn.DivergenceError, match=rf"above 65,504, the largest of float16.*, or {remedy}\."):
         model.fit(X, y, loss="mse", epochs=1, precision="float16")
     assert np.isfinite(to_host(be, model.theta)).all()
 
@@ -331,7 +331,7 @@ def test_the_model_must_be_of_float32(host: nn.Backend, dtype: str) -> None:
     X, y = data(host)
     model = NET.init((2,), backend=host, dtype=dtype)
     with pytest.raises(
-        ValueError, match=rf"a model of float32, and this one is {dtype}.*to\(backend, dtype='float32'\)"
+        ValueError, match=rf"a model of float32, but this one is {dtype}.*to\(backend, dtype='float32'\)"
     ):
         model.fit(X, y, precision="float16")
 
@@ -341,7 +341,7 @@ def test_the_model_must_be_of_float32(host: nn.Backend, dtype: str) -> None:
     [
         ({"precision": "float8"}, "precision must be 'float16', 'bfloat16' or None.*got 'float8'"),
         ({"precision": 16}, "precision must be .*got 16"),
-        ({"precision": "float16", "engine": "numpy"}, "engine 'numpy' does not compute with a precision: .*'layers'"),
+        ({"precision": "float16", "engine": "numpy"}, "engine 'numpy' does not support precision: .*'layers'"),
         ({"precision": "float16", "optimizer": "lbfgs", "batch_size": None}, "LBFGS needs gradients of full precision"),
     ],
 )

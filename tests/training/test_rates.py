@@ -50,7 +50,7 @@ def test_it_ends_where_the_loss_rises(host: nn.Backend) -> None:
 
 
 def test_where_the_loss_does_not_fall_nothing_is_suggested() -> None:
-    with pytest.raises(ValueError, match="the loss falls at none of these learning rates"):
+    with pytest.raises(ValueError, match="the loss does not fall at any of these learning rates"):
         _ = RateSearch([0.1, 1.0, 10.0], [1.0, 2.0, 3.0]).suggestion
 
 
@@ -67,7 +67,7 @@ def test_the_search_is_drawn(host: nn.Backend) -> None:
         ({"steps": 5}, ValueError, "steps must be an integer of at least 10; got 5"),
         ({"lowest": 0.0}, ValueError, "lowest must be a finite number of at least 1e-30; got 0.0"),
         ({"highest": 1e-9}, ValueError, "highest must be a finite number of at least 1e-06; got 1e-09"),
-        ({"optimizer": "lbfgs"}, ValueError, "LBFGS finds the length of its steps itself"),
+        ({"optimizer": "lbfgs"}, ValueError, "LBFGS has no learning rate"),
         ({"batch_size": 0}, ValueError, "batch_size must be an integer of at least 1; got 0"),
     ],
 )

@@ -225,12 +225,12 @@ def test_numbers_of_an_update_are_found_by_name() -> None:
 
 def test_numbers_that_come_later_are_refused() -> None:
     case = Case(dense(), settings={"optimizer": MoreNumbers(0.1)})
-    with pytest.raises(RuntimeError, match=r"\['rate'\] in one step and \['rate', 'part'\] in another"):
+    with pytest.raises(RuntimeError, match=r"\['rate'\] in one step but \['rate', 'part'\] in another"):
         trained(case, "graph")
 
 
 def test_several_batches_a_step_are_the_layers_own() -> None:
-    with pytest.warns(RuntimeWarning, match="accumulate makes a step of several batches"):
+    with pytest.warns(RuntimeWarning, match="with accumulate, a step has several batches"):
         one, _ = trained(CASES["Adam"], "graph", accumulate=2)
     same(one, trained(CASES["Adam"], "layers", accumulate=2)[0])
 

@@ -52,7 +52,7 @@ def test_a_training_of_several_batches_a_step_goes_on_from_a_file(be: nn.Backend
         halves.fit(X, y, epochs=epochs, batch_size=8, accumulate=2, checkpoint=file, resume=True)
     np.testing.assert_array_equal(to_host(be, halves.theta), to_host(be, whole.theta))
     np.testing.assert_array_equal(to_host(be, halves.state), to_host(be, whole.state))
-    with pytest.raises(ValueError, match="its accumulate is 2, and here it is None"):
+    with pytest.raises(ValueError, match="its accumulate is 2, but here it is None"):
         halves.fit(X, y, epochs=5, batch_size=8, resume=file)
 
 
@@ -95,7 +95,7 @@ def test_the_average_is_in_the_file_and_goes_on(be: nn.Backend, tmp_path: Path, 
         np.testing.assert_array_equal(to_host(be, nn.load(file, backend=be).theta), to_host(be, halves.theta))
     np.testing.assert_array_equal(to_host(be, halves.theta), to_host(be, whole.theta))
     np.testing.assert_array_equal(to_host(be, halves.state), to_host(be, whole.state))
-    with pytest.raises(ValueError, match=r"its ema is 0\.9, and here it is 0\.8"):
+    with pytest.raises(ValueError, match=r"its ema is 0\.9, but here it is 0\.8"):
         halves.fit(X, y, epochs=5, **settings | {"ema": 0.8}, resume=file)
 
 

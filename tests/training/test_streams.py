@@ -133,7 +133,7 @@ def test_it_goes_on_from_a_file(host: nn.Backend, tmp_path: Path) -> None:
     parts.fit(stream(drawn), epochs=2, callbacks=[stop[1]], checkpoint=tmp_path / "a.safetensors")
     resumed.fit(stream(drawn), epochs=5, callbacks=[stop[2]], checkpoint=tmp_path / "a.safetensors", resume=True)
     same(host, whole, resumed)
-    with pytest.raises(ValueError, match="its batch_size is None, and here it is 32"):
+    with pytest.raises(ValueError, match="its batch_size is None, but here it is 32"):
         parts.fit(*batches(size=50)[0], epochs=5, callbacks=stop[:1], resume=tmp_path / "a.safetensors")
 
 
@@ -201,7 +201,7 @@ WRONG: dict[str, tuple[Any, type[Exception], str]] = {
         r"batch 2 of epoch 1: the network expects \(batch, 3\).*\(4, 2",
     ),
     "a length": ([(X3, Y3), (X3, Y3[:2])], ValueError, r"batch 2 of epoch 1: X has 4 examples and y has shape \(2,\)"),
-    "no examples": ([(X3[:0], Y3[:0])], ValueError, r"batch 1 of epoch 1: X holds no examples"),
+    "no examples": ([(X3[:0], Y3[:0])], ValueError, r"batch 1 of epoch 1: X has no examples"),
     "a class": ([(X3, Y3 + 2)], ValueError, r"batch 1 of epoch 1: .*2"),
     "NaN": ([(X3, Y3), (X3 * np.nan, Y3)], ValueError, r"batch 2 of epoch 1: X contains NaN"),
     "text": ([(X3, ["a"] * 4)], (TypeError), r"batch 1 of epoch 1: "),
@@ -237,11 +237,11 @@ def test_what_cannot_be_gone_through_twice_is_refused(host: nn.Backend) -> None:
 def test_what_a_stream_has_itself_is_refused(host: nn.Backend) -> None:
     (model,), (X, y, w) = twins(host, count=1), examples().values()
     refused: list[tuple[Callable[[], Any], type[Exception], str]] = [
-        (lambda: model.fit(stream(batches()), y), TypeError, r"a stream has y, and sample_weight, in its batches"),
+        (lambda: model.fit(stream(batches()), y), TypeError, r"a stream has y and sample_weight in its batches"),
         (lambda: model.fit(stream(batches()), sample_weight=w), TypeError, r"leave them out, fit\(stream\)"),
         (lambda: model.fit(stream(batches()), validation=0.2), ValueError, r"validation=0\.2 would be a part of a str"),
         (lambda: model.fit(stream(batches()), optimizer="lbfgs"), ValueError, r"LBFGS takes all examples at once"),
-        (lambda: model.fit(X), TypeError, r"fit needs y, the labels or the values that belong to X"),
+        (lambda: model.fit(X), TypeError, r"fit needs y, the labels or target values of X"),
         (lambda: model.predict(stream(batches())), TypeError, r"array.*Stream"),
         (lambda: model.find_lr(stream(batches()), y), TypeError, r"array.*Stream"),
     ]
