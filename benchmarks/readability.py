@@ -3,7 +3,7 @@
 Code, tables, formulas and lists of references are left out. A name in code counts as one short word. The goal is a
 grade of at most 9 for each page.
 
-    pip install textstat==0.7.7 'setuptools<81'
+    pip install textstat==0.7.8
     python benchmarks/readability.py [PAGE ...]
 
 References: Kincaid, Fishburne, Rogers & Chissom (1975). Derivation of new readability formulas for Navy enlisted
@@ -32,6 +32,7 @@ LEFT_OUT = (
 SHORTENED = (
     (r"\[([^\]]*)\]\([^)]*\)", r"\1"),  # the text of a link
     (r"`+[^`]+`+|\$[^$]+\$", "x"),  # code and formulas in a sentence
+    (r"(?<=\d)[.,](?=\d)", ""),  # a decimal point ends no sentence
     (r"[*_]{1,2}(?=\S)|(?<=\S)[*_]{1,2}", ""),  # emphasis
     (r"^ *(?:[-*]|\d+\.) ", "\n\n"),  # each item of a list is a paragraph
     (r"(\w)\s*(?=\n\n)", r"\1."),  # and each paragraph ends a sentence
@@ -59,7 +60,7 @@ def main(names: list[str]) -> int:
     try:
         import textstat
     except ImportError:
-        print("readability needs the package textstat; pip install textstat==0.7.7 'setuptools<81'", file=sys.stderr)
+        print("readability needs the package textstat; pip install textstat==0.7.8", file=sys.stderr)
         return 2
     texts = {path: prose(path.read_text(encoding="utf-8")) for path in [Path(name) for name in names] or pages()}
     grades = {path: textstat.flesch_kincaid_grade(text) for path, text in texts.items() if len(text.split()) > 50}
