@@ -222,8 +222,8 @@ def support_page() -> str:
     lines = [
         "# What works on which backend",
         "",
-        "Written by the tests themselves (`make support`): how many passed on each backend, by what they are about.",
-        f"A failure would be missing from its count. {date.today().isoformat()}, Python {platform.python_version()},",
+        "The tests write this page (`make support`). It shows how many tests passed on each backend, by subject.",
+        f"Failed tests are not counted. {date.today().isoformat()}, Python {platform.python_version()},",
         f"{platform.system()} {platform.machine()}.",
         "",
         f"| what is tested | {' | '.join(named)} |",

@@ -1,4 +1,4 @@
-"""scikit-learn's face: its own checks, its own networks as the measure, and data that stay where they are."""
+"""The scikit-learn interface: its own checks, comparisons with its networks, and data that stay on their device."""
 
 from __future__ import annotations
 
