@@ -39,12 +39,19 @@ def without_name(folder: Path) -> Generator[IO[bytes]]:
             reason = os.strerror(error.errno or 0).lower()
             why = f"what is larger than the memory needs a file on a disk: {reason}"
             raise type(error)(error.errno, f"{why}; choose another folder with --scratch", str(folder)) from error
-        try:
+        with closed_at_errors(file):
             yield file
-        except BaseException:
-            with suppress(OSError):  # what the disk had no room for is tried once more here, and fails again
-                file.close()
-            raise
+
+
+@contextmanager
+def closed_at_errors(file: IO[bytes]) -> Generator[None]:
+    """At an error, close a file that is written to; it is this error that goes on."""
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):  # what the disk had no room for is tried once more here, and fails again
+            file.close()
+        raise
 
 
 @contextmanager
@@ -55,5 +62,6 @@ def room(folder: Path, needed: int) -> Generator[None]:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
-        why = f"the disk is full: at least {memory(needed)} are needed; free some, or choose another with --scratch"
+        full = f"the disk is full: at least {memory(needed)} are needed"
+        why = f"{full}; free some, or choose another with --scratch or --cache"
         raise OSError(error.errno, why, str(folder)) from error

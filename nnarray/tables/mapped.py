@@ -5,21 +5,18 @@ It has no name, and is gone with the training; or it is kept, and found again th
 
 from __future__ import annotations
 
-import glob
-import hashlib
 import mmap
 import os
-from collections.abc import Callable, Generator, Iterable
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
-from nnarray.datasets.scratch import is_too_much, room, without_name
+from nnarray.datasets.scratch import is_too_much, room
 from nnarray.datasets.sources import MemoryMapped, Source, let_go
-from nnarray.persistence import files
+from nnarray.persistence.kept import Place, Read
 from nnarray.tables.arrow import arrow
 from nnarray.tables.endings import KINDS
 from nnarray.tables.memory import memory_of_text
@@ -29,7 +26,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 ROWS, ENTRIES = 16_384, 1 << 21  # that are read and prepared at a time, at most
-KEPT, ENDING = 1, ".nnarray"  # the version of what is kept; another one is not found again
 PACKED = 4  # bytes in memory for each one of a file that is not text, which may be compressed
 
 
@@ -58,57 +54,6 @@ class Held(NamedTuple):
     """Gives the pages that were read of it back to the system, which may keep them as a cache."""
 
 
-class Place(NamedTuple):
-    """Where what the memory does not hold is written."""
-
-    folder: Path
-    keeps: bool = False
-    """Whether it stays there, to be found again."""
-
-    @contextmanager
-    def filled(self, name: Callable[[], str], write: Callable[[IO[bytes]], None]) -> Generator[IO[bytes]]:
-        """A file that `write` has filled; one that is kept under this name, asked for if it is, is taken as it is."""
-        if not self.keeps:
-            with without_name(self.folder) as file:
-                write(file)
-                file.flush()
-                yield file
-            return
-        path = self.folder / name()
-        if not path.exists():
-            files.sweep(path)
-            files.replace(path, lambda part: _write_into(part, write))
-        with path.open("rb") as file:
-            yield file
-
-
-def _write_into(part: Path, write: Callable[[IO[bytes]], None]) -> None:
-    with part.open("wb") as file:
-        write(file)
-
-
-class Read(NamedTuple):
-    """A file of a table, and how it is read: what is kept of it belongs to these alone."""
-
-    path: Path
-    how: str
-    """Whatever decides which table comes of it."""
-
-    def name_of(self, what: str, *facts: object) -> str:
-        """Of the file that keeps something of it: another one if the table, or any of the facts, is another."""
-        digest = hashlib.sha256(repr((KEPT, _fingerprint(self.path), self.how)).encode())
-        for fact in facts:
-            digest.update(fact if isinstance(fact, bytes) else repr(fact).encode())
-        return f"{self.path.name}.{what}-{digest.hexdigest()[:16]}{ENDING}"
-
-    def remove_outdated(self, folder: Path) -> None:
-        """Remove what was kept of it before it was written last."""
-        written = self.path.stat().st_mtime_ns
-        for old in folder.glob(f"{glob.escape(self.path.name)}.*-*{ENDING}"):
-            if old.stat().st_mtime_ns < written:
-                old.unlink(missing_ok=True)
-
-
 def mapped_table(parts: Iterable[pa.Table], source: Read, place: Place) -> Held:
     """The rows of all parts as one table whose entries lie in a file.
 
@@ -121,12 +66,8 @@ def mapped_table(parts: Iterable[pa.Table], source: Read, place: Place) -> Held:
     """
 
     def write(file: IO[bytes]) -> None:
-        before = _fingerprint(source.path)
         _write(parts, file, place.folder)
-        if _fingerprint(source.path) != before:
-            raise ValueError(
-                f"{str(source.path)!r} changed while it was read. Leave it alone until it is, and start again."
-            )
+        source.refuse_changed()
 
     if place.keeps:
         source.remove_outdated(place.folder)
@@ -189,9 +130,3 @@ def mapped_features(
 
     with place.filled(name, write) as file:
         return MemoryMapped(np.memmap(file, dtype=dtype, mode="r", shape=shape), os.dup(file.fileno()))
-
-
-def _fingerprint(path: Path) -> tuple[int, int]:
-    """The size of a file, and when it was written last."""
-    facts = path.stat()
-    return facts.st_size, facts.st_mtime_ns
