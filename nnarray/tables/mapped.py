@@ -8,9 +8,11 @@ from __future__ import annotations
 import mmap
 import os
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal, NamedTuple
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 
@@ -26,17 +28,23 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 ROWS, ENTRIES = 16_384, 1 << 21  # that are read and prepared at a time, at most
-PACKED = 4  # bytes in memory for each one of a file that is not text, which may be compressed
+PACKED = 4  # bytes in memory for each one of a file that is not text: most are compressed, and there are copies
 
 
 def fits(path: Path, left_out: int = 0) -> bool:
     """Whether a table takes at most half of the memory that is free, by a guess from the file."""
-    if path.suffix.lower() in (".npy", ".npz"):
-        return True
     needed = memory_of_text(path, left_out)
     if needed is None:
-        needed = PACKED * path.stat().st_size if path.suffix.lower() in KINDS else 0
+        needed = PACKED * _unpacked(path) if path.suffix.lower() in KINDS else 0
     return not is_too_much(needed)
+
+
+def _unpacked(path: Path) -> int:
+    """Bytes of a file, those of .npz as they are without compression."""
+    if KINDS[path.suffix.lower()] == "npz":
+        with suppress(BadZipFile), ZipFile(path) as archive:  # a damaged one is reported where it is read
+            return sum(member.file_size for member in archive.infolist())
+    return path.stat().st_size
 
 
 def rows_together(columns: int) -> int:

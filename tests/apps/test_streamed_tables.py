@@ -22,7 +22,13 @@ from nnarray.datasets import scratch
 from nnarray.tables import mapped
 from nnarray.tables.read import open_table
 
+
+def write_npz(table: pa.Table, path: str) -> None:
+    np.savez(path, city=table["city"].to_pylist(), **{name: table[name].to_numpy() for name in ("age", "price")})
+
+
 WRITE: dict[str, Any] = {"csv": csv.write_csv, "parquet": parquet.write_table, "feather": feather.write_feather}
+WRITE["npz"] = write_npz
 
 
 def flats(rows: int = 3000) -> pa.Table:
@@ -75,6 +81,16 @@ def test_it_is_chosen_where_the_memory_does_not_hold_the_table(tmp_path: Path, m
     assert isinstance(steps.read(data, plan).X, np.ndarray)
     monkeypatch.setattr(scratch, "free_host_memory", lambda: 100_000)
     assert isinstance(steps.read(data, plan).X, nn.datasets.Source)
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_arrays_in_a_file_follow_the_same_rule(save: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    data = tmp_path / "t.npz"
+    save(data, X=np.zeros((1000, 4)), price=np.arange(1000.0))
+    plan, size = steps.Plan(target=("price",)), 4 * (5 * 8000 + 2 * 128)
+    for free, kind in ((2 * size, np.ndarray), (2 * size - 1, nn.datasets.Source)):
+        monkeypatch.setattr(scratch, "free_host_memory", lambda free=free: free)
+        assert isinstance(steps.read(data, plan).X, kind)
 
 
 def test_a_wide_table_is_held_in_fewer_rows_at_a_time(tmp_path: Path, monkeypatch: Any) -> None:
