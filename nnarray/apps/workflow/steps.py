@@ -14,6 +14,7 @@ import numpy as np
 
 from nnarray import kernels
 from nnarray.apps.workflow.inputs import (
+    IMAGES,
     Examples,
     Images,
     Inputs,
@@ -353,7 +354,7 @@ def load(path: Path, be: Backend, dtype: str | None = None) -> tuple[Model, Inpu
 def outputs_of(model: Model, X: Any) -> np.ndarray:
     """Log-probabilities or standardised values on the host, float64."""
     be = backend_of(model.theta)
-    outputs = model.predict(X, batch_size=4096)
+    outputs = model.predict(X, batch_size=IMAGES if len(model.input_shape) > 1 else 4096)
     if "class counts" in model.metadata:
         outputs = kernels.log_softmax(outputs)
     return be.to_numpy(outputs).astype(np.float64)
