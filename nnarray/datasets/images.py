@@ -9,7 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Literal
+from typing import IO, Literal
 
 import numpy as np
 
@@ -19,7 +19,8 @@ from nnarray.checks import integer
 from nnarray.datasets.decoding import UnreadableImage, decoded_in_order, default_workers, from_bytes
 from nnarray.datasets.dtypes import floating
 from nnarray.datasets.folders import Search, existing_folder, refuse_empty
-from nnarray.datasets.pixels import Pixels, pixels_on_disk
+from nnarray.datasets.pixels import Pixels, mapped_pixels, write_pixels
+from nnarray.datasets.scratch import without_name
 from nnarray.datasets.sources import Source
 from nnarray.names import named
 from nnarray.typing import Array, DType
@@ -146,18 +147,26 @@ class ImageFolder:
         OSError
             If the folder cannot be written to, or its disk is full.
         """
-        labels: list[int] = []
+        with without_name(Path(scratch)) as file:
+            self.write(file, Path(scratch), watch)
+            return self.mapped(file)
 
-        def squares(readable: Iterable[tuple[np.ndarray, int]]) -> Iterator[np.ndarray]:
-            for square, label in readable:
-                labels.append(label)
-                watch(len(labels))
-                yield square
+    def write(self, file: IO[bytes], folder: Path, watch: Callable[[int], object] = lambda read: None) -> None:
+        """Decode each image once, into an open file in `folder`, for `mapped`; all else as `on_disk`."""
+
+        def watched(readable: Iterable[tuple[int, np.ndarray]]) -> Iterator[tuple[int, np.ndarray]]:
+            for read, each in enumerate(readable, 1):
+                watch(read)
+                yield each
 
         with closing(self._readable(range(len(self)))) as readable:
-            file = pixels_on_disk(squares(readable), (len(self), self.size, self.size, 3), Path(scratch))
+            write_pixels(watched(readable), file, len(self) * self.size**2 * 3, folder)
+
+    def mapped(self, file: IO[bytes]) -> tuple[Source, Array]:
+        """What `write` wrote into a file, as `on_disk` gives it; none of it is read."""
+        pixels, numbers = mapped_pixels(file, (self.size, self.size, 3))
         host = np.float64 if backends.dtype_name(self.dtype) == "float64" else np.float32
-        return Pixels(file, host), self.backend.asarray(np.asarray(labels, dtype=np.int64))
+        return Pixels(pixels, host), self.backend.asarray(np.asarray(self._targets, dtype=np.int64)[numbers])
 
     def _order(self, epoch: int) -> list[int]:
         """The numbers of the files in the order of this pass."""
@@ -172,14 +181,14 @@ class ImageFolder:
                 if not (self.drop_last and len(batch) < self.batch_size):
                     yield self._arrays(batch)
 
-    def _readable(self, order: Iterable[int]) -> Generator[tuple[np.ndarray, int]]:
-        """The bytes and the label of each file that can be decoded."""
+    def _readable(self, order: Iterable[int]) -> Generator[tuple[int, np.ndarray]]:
+        """The number and the bytes of each file that can be decoded."""
         limit, read = 2 * max(self.batch_size, self.workers), 0
         decoded = decoded_in_order(self.files, order, self.size, self._skip, workers=self.workers, limit=limit)
         with closing(decoded):
             for i, square in decoded:
                 read += 1
-                yield square, self._targets[i]
+                yield i, square
         if read == 0:
             raise ValueError(
                 f"none of the {len(self)} files can be decoded. The first: {next(iter(self._faults.values()))}"
@@ -193,9 +202,9 @@ class ImageFolder:
             log.warning("skipped: %s", error)
             self._faults[file] = str(error)
 
-    def _arrays(self, decoded: list[tuple[np.ndarray, int]]) -> tuple[Array, Array]:
-        pixels = np.stack([square for square, _ in decoded])
-        labels = np.asarray([label for _, label in decoded], dtype=np.int64)
+    def _arrays(self, decoded: list[tuple[int, np.ndarray]]) -> tuple[Array, Array]:
+        pixels = np.stack([square for _, square in decoded])
+        labels = np.asarray([self._targets[i] for i, _ in decoded], dtype=np.int64)
         return from_bytes(pixels, self.dtype, self.backend), self.backend.asarray(labels)
 
 

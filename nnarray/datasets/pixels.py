@@ -6,12 +6,12 @@ import os
 from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
 from nnarray.datasets.decoding import fractions_of
-from nnarray.datasets.scratch import room, without_name
+from nnarray.datasets.scratch import room
 from nnarray.datasets.sources import MemoryMapped, Source
 from nnarray.typing import Shape
 
@@ -47,20 +47,38 @@ class Pixels(Source):
         return fractions_of(self.file.rows(indices), self.dtype)
 
 
-def pixels_on_disk(squares: Iterable[np.ndarray], shape: Shape, folder: Path) -> MemoryMapped:
-    """Write images of one shape, from an iterator, to a file without a name in `folder`; `shape` is an upper bound.
+def write_pixels(images: Iterable[tuple[int, np.ndarray]], file: IO[bytes], needed: int, folder: Path) -> None:
+    """Write images of one shape to a file in `folder`, in the order they come, and then their numbers.
 
     Raises
     ------
     OSError
-        If the folder cannot be written to, or its disk is full.
+        If the disk is full; `needed` is how many bytes there are at most.
     """
-    coming, count = iter(squares), 0
-    with without_name(folder) as file:
-        while together := list(islice(coming, TOGETHER)):
-            with room(folder, int(np.prod(shape))):
-                file.writelines(square.tobytes() for square in together)
-                file.flush()
-            count += len(together)
-        pixels = np.memmap(file, dtype=np.uint8, mode="r", shape=(count, *shape[1:]))
-        return MemoryMapped(pixels, os.dup(file.fileno()))
+    coming, numbers = iter(images), list[int]()
+    while together := list(islice(coming, TOGETHER)):
+        with room(folder, needed):
+            file.writelines(square.tobytes() for _, square in together)
+            file.flush()
+        numbers += [i for i, _ in together]
+    with room(folder, needed):
+        file.write(np.asarray(numbers, dtype=np.int64).tobytes())
+        file.flush()
+
+
+def mapped_pixels(file: IO[bytes], square: Shape) -> tuple[MemoryMapped, np.ndarray]:
+    """The images of one shape that `write_pixels` has written, and their numbers.
+
+    Raises
+    ------
+    ValueError
+        If the file has another length than whole images and their numbers.
+    """
+    size, each, number = os.fstat(file.fileno()).st_size, int(np.prod(square)), np.dtype(np.int64).itemsize
+    count, rest = divmod(size, each + number)
+    if rest or not count:
+        raise ValueError(f"{file.name!r} is damaged: it is no file of images of shape {square}. Remove it.")
+    pixels = np.memmap(file, dtype=np.uint8, mode="r", shape=(count, *square))
+    file.seek(count * each)
+    numbers = np.frombuffer(file.read(), dtype=np.int64)
+    return MemoryMapped(pixels, os.dup(file.fileno())), numbers

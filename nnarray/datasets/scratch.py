@@ -39,12 +39,19 @@ def without_name(folder: Path) -> Generator[IO[bytes]]:
             reason = os.strerror(error.errno or 0).lower()
             why = f"data that do not fit into the memory need a file on a disk: {reason}"
             raise type(error)(error.errno, f"{why}; choose another folder with --scratch", str(folder)) from error
-        try:
+        with closed_at_errors(file):
             yield file
-        except BaseException:
-            with suppress(OSError):  # writes that failed on a full disk are repeated here, and fail again
-                file.close()
-            raise
+
+
+@contextmanager
+def closed_at_errors(file: IO[bytes]) -> Generator[None]:
+    """Close a file that is being written if an error occurs, and raise that error."""
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):  # writes that failed on a full disk are repeated here, and fail again
+            file.close()
+        raise
 
 
 @contextmanager
@@ -55,6 +62,6 @@ def room(folder: Path, needed: int) -> Generator[None]:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
-        remedy = "Free some space, or choose another disk with --scratch"
+        remedy = "Free some space, or choose another disk with --scratch or --cache"
         why = f"the disk is full: at least {memory(needed)} are needed. {remedy}"
         raise OSError(error.errno, why, str(folder)) from error

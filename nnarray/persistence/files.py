@@ -37,7 +37,7 @@ def replace(path: Path, write: Callable[[Path], None]) -> None:
     try:
         _replace(path, write)
     except OSError as error:
-        if error.errno is None:
+        if error.errno is None or error.strerror != os.strerror(error.errno):  # it says more already
             raise
         raise type(error)(error.errno, f"cannot write {str(path)!r}: {os.strerror(error.errno)}") from error
 

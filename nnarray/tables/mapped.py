@@ -5,21 +5,20 @@ It has no name, and is gone with the training; or it is kept, and found again th
 
 from __future__ import annotations
 
-import glob
-import hashlib
 import mmap
 import os
-from collections.abc import Callable, Generator, Iterable
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal, NamedTuple
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 
-from nnarray.datasets.scratch import is_too_much, room, without_name
+from nnarray.datasets.scratch import is_too_much, room
 from nnarray.datasets.sources import MemoryMapped, Source, let_go
-from nnarray.persistence import files
+from nnarray.persistence.kept import Place, Read
 from nnarray.tables.arrow import arrow
 from nnarray.tables.endings import KINDS
 from nnarray.tables.memory import memory_of_text
@@ -29,18 +28,23 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 ROWS, ENTRIES = 16_384, 1 << 21  # that are read and prepared at a time, at most
-KEPT, ENDING = 1, ".nnarray"  # the version of what is kept; another one is not found again
-PACKED = 4  # bytes in memory for each one of a file that is not text, which may be compressed
+PACKED = 4  # bytes in memory for each one of a file that is not text: most are compressed, and there are copies
 
 
 def fits(path: Path, left_out: int = 0) -> bool:
     """Whether a table takes at most half of the memory that is free, by a guess from the file."""
-    if path.suffix.lower() in (".npy", ".npz"):
-        return True
     needed = memory_of_text(path, left_out)
     if needed is None:
-        needed = PACKED * path.stat().st_size if path.suffix.lower() in KINDS else 0
+        needed = PACKED * _unpacked(path) if path.suffix.lower() in KINDS else 0
     return not is_too_much(needed)
+
+
+def _unpacked(path: Path) -> int:
+    """Bytes of a file, those of .npz as they are without compression."""
+    if KINDS[path.suffix.lower()] == "npz":
+        with suppress(BadZipFile), ZipFile(path) as archive:  # a damaged one is reported where it is read
+            return sum(member.file_size for member in archive.infolist())
+    return path.stat().st_size
 
 
 def rows_together(columns: int) -> int:
@@ -58,57 +62,6 @@ class Held(NamedTuple):
     """Gives the pages that were read of it back to the system, which may keep them as a cache."""
 
 
-class Place(NamedTuple):
-    """Where what the memory does not hold is written."""
-
-    folder: Path
-    keeps: bool = False
-    """Whether it stays there, to be found again."""
-
-    @contextmanager
-    def filled(self, name: Callable[[], str], write: Callable[[IO[bytes]], None]) -> Generator[IO[bytes]]:
-        """A file that `write` has filled; one that is kept under this name, asked for if it is, is taken as it is."""
-        if not self.keeps:
-            with without_name(self.folder) as file:
-                write(file)
-                file.flush()
-                yield file
-            return
-        path = self.folder / name()
-        if not path.exists():
-            files.sweep(path)
-            files.replace(path, lambda part: _write_into(part, write))
-        with path.open("rb") as file:
-            yield file
-
-
-def _write_into(part: Path, write: Callable[[IO[bytes]], None]) -> None:
-    with part.open("wb") as file:
-        write(file)
-
-
-class Read(NamedTuple):
-    """A file of a table, and how it is read: what is kept of it belongs to these alone."""
-
-    path: Path
-    how: str
-    """Whatever decides which table comes of it."""
-
-    def name_of(self, what: str, *facts: object) -> str:
-        """Of the file that keeps something of it: another one if the table, or any of the facts, is another."""
-        digest = hashlib.sha256(repr((KEPT, _fingerprint(self.path), self.how)).encode())
-        for fact in facts:
-            digest.update(fact if isinstance(fact, bytes) else repr(fact).encode())
-        return f"{self.path.name}.{what}-{digest.hexdigest()[:16]}{ENDING}"
-
-    def remove_outdated(self, folder: Path) -> None:
-        """Remove what was kept of it before it was written last."""
-        written = self.path.stat().st_mtime_ns
-        for old in folder.glob(f"{glob.escape(self.path.name)}.*-*{ENDING}"):
-            if old.stat().st_mtime_ns < written:
-                old.unlink(missing_ok=True)
-
-
 def mapped_table(parts: Iterable[pa.Table], source: Read, place: Place) -> Held:
     """The rows of all parts as one table whose entries lie in a file.
 
@@ -121,12 +74,8 @@ def mapped_table(parts: Iterable[pa.Table], source: Read, place: Place) -> Held:
     """
 
     def write(file: IO[bytes]) -> None:
-        before = _fingerprint(source.path)
         _write(parts, file, place.folder)
-        if _fingerprint(source.path) != before:
-            raise ValueError(
-                f"{str(source.path)!r} changed while it was read. Leave it alone until it is, and start again."
-            )
+        source.refuse_changed()
 
     if place.keeps:
         source.remove_outdated(place.folder)
@@ -189,9 +138,3 @@ def mapped_features(
 
     with place.filled(name, write) as file:
         return MemoryMapped(np.memmap(file, dtype=dtype, mode="r", shape=shape), os.dup(file.fileno()))
-
-
-def _fingerprint(path: Path) -> tuple[int, int]:
-    """The size of a file, and when it was written last."""
-    facts = path.stat()
-    return facts.st_size, facts.st_mtime_ns

@@ -56,7 +56,7 @@ class TableFile(Opened):
     def batches(self, rows: int = 65_536) -> Iterator[pa.Table]:
         """The rows in the order of the file, some at a time, so that the file may be larger than the memory.
 
-        An NPZ file is compressed as a whole and is loaded as a whole.
+        An array in an NPZ file is loaded as a whole if it is compressed and its columns lie together.
 
         Parameters
         ----------

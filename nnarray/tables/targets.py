@@ -34,6 +34,8 @@ from nnarray.tables.saved import finite, items_of, object_of, positive, string, 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+PART = 4_096  # entries of a target that are looked at together
+
 
 @dataclass(frozen=True)
 class ClassTarget:
@@ -177,8 +179,8 @@ def task_of(column: Any, name: str) -> tuple[Literal["classify", "regress"], str
     texts = is_text(kind) or types.is_dictionary(kind)
     if types.is_boolean(kind) or (texts and numbers_in(column) is None):
         return "classify", mixture(column, f"target {name!r} is taken as classes")
-    values = text_of(column).filter(arrow().array(~is_missing(column))).unique()
-    if len(values) > FEW:
+    values = _few_values(column)
+    if values is None:
         return "regress", ""
     integers = all_integers(values)
     classes: list[str] = sorted(values.to_pylist(), key=_by_number if integers else float)
@@ -194,6 +196,20 @@ def task_of(column: Any, name: str) -> tuple[Literal["classify", "regress"], str
         chosen = f"target {name!r}: numbers, since its entries are no integers but decimal numbers"
         return "regress", f"{chosen} ({listed(classes, 5)}); if they are classes, --task classify (task='classify')"
     return "regress", ""
+
+
+def _few_values(column: Any) -> Any:
+    """The different entries of a column as text, in their order; None if they are more than `FEW`.
+
+    Looked at part by part, since different numbers take ten times their size as text in a table of hashes.
+    """
+    values, known = arrow().array([], "string"), arrow().array(~is_missing(column))
+    for start in range(0, len(column), PART):
+        part = text_of(column.slice(start, PART)).filter(known.slice(start, PART))
+        values = arrow().concat_arrays([values, part.unique().cast("string")]).unique()
+        if len(values) > FEW:
+            return None
+    return values
 
 
 def _classes(column: Any, name: str, rows: Rows) -> tuple[str, ...]:

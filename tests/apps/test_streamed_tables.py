@@ -5,6 +5,9 @@ from __future__ import annotations
 import errno
 import hashlib
 import io
+import resource
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +17,18 @@ import pytest
 from pyarrow import csv, feather, parquet
 
 import nnarray as nn
-from nnarray.apps.workflow import steps
+from nnarray.apps.workflow import inputs, steps
 from nnarray.datasets import scratch
 from nnarray.tables import mapped
 from nnarray.tables.read import open_table
 
+
+def write_npz(table: pa.Table, path: str) -> None:
+    np.savez(path, city=table["city"].to_pylist(), **{name: table[name].to_numpy() for name in ("age", "price")})
+
+
 WRITE: dict[str, Any] = {"csv": csv.write_csv, "parquet": parquet.write_table, "feather": feather.write_feather}
+WRITE["npz"] = write_npz
 
 
 def flats(rows: int = 3000) -> pa.Table:
@@ -72,6 +81,16 @@ def test_it_is_chosen_where_the_memory_does_not_hold_the_table(tmp_path: Path, m
     assert isinstance(steps.read(data, plan).X, np.ndarray)
     monkeypatch.setattr(scratch, "free_host_memory", lambda: 100_000)
     assert isinstance(steps.read(data, plan).X, nn.datasets.Source)
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_arrays_in_a_file_follow_the_same_rule(save: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    data = tmp_path / "t.npz"
+    save(data, X=np.zeros((1000, 4)), price=np.arange(1000.0))
+    plan, size = steps.Plan(target=("price",)), 4 * (5 * 8000 + 2 * 128)
+    for free, kind in ((2 * size, np.ndarray), (2 * size - 1, nn.datasets.Source)):
+        monkeypatch.setattr(scratch, "free_host_memory", lambda free=free: free)
+        assert isinstance(steps.read(data, plan).X, kind)
 
 
 def test_a_wide_table_is_held_in_fewer_rows_at_a_time(tmp_path: Path, monkeypatch: Any) -> None:
@@ -193,21 +212,70 @@ def test_a_pass_that_ends_early_leaves_nothing(tmp_path: Path, monkeypatch: Any)
     assert {each.rpartition("-")[0] for each in kept_in(cache)} == {"flats.csv.rows", "flats.csv.inputs"}
 
 
+def test_a_table_that_changes_between_the_passes_is_kept_as_it_was_read(tmp_path: Path, monkeypatch: Any) -> None:
+    """What is made of the rows that were read must not be found for those that are in the file now."""
+    data, cache = tmp_path / "flats.csv", tmp_path / "cache"
+    cache.mkdir()
+    csv.write_csv(flats(), str(data))
+    before, split = trained(data, tmp_path / "before.safetensors", stream=False), inputs.split
+
+    def after_the_first_pass(*given: Any) -> Any:
+        table = flats()
+        csv.write_csv(table.set_column(0, "age", pa.array(np.full(len(table), 40.0))), str(data))
+        return split(*given)
+
+    monkeypatch.setattr(inputs, "split", after_the_first_pass)
+    assert bits(trained(data, tmp_path / "first.safetensors", cache=cache)) == bits(before)
+    monkeypatch.undo()
+    changed = trained(data, tmp_path / "inside.safetensors", stream=False)
+    assert bits(changed) != bits(before)
+    assert bits(trained(data, tmp_path / "again.safetensors", cache=cache)) == bits(changed)
+    assert len(kept_in(cache)) == 2
+
+
+def test_a_table_of_the_same_name_elsewhere_keeps_its_own(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    for name, rows in (("a", 3000), ("b", 2000), ("a", 3000)):
+        (tmp_path / name).mkdir(exist_ok=True)
+        data = tmp_path / name / "flats.csv"
+        if not data.exists():
+            csv.write_csv(flats(rows), str(data))
+        trained(data, tmp_path / "m.safetensors", cache=cache)
+    assert len(kept_in(cache)) == 4
+
+
+def test_a_full_disk_leaves_nothing_in_the_cache(tmp_path: Path) -> None:
+    data, cache = tmp_path / "flats.csv", tmp_path / "cache"
+    cache.mkdir()
+    csv.write_csv(flats(), str(data))
+    with files_of_at_most(20_000), pytest.raises(OSError, match=r"is full: at least .* are needed.*or --cache"):
+        steps.read(data, steps.Plan(target=("price",), cache=cache))
+    assert kept_in(cache) == set()
+    assert len(steps.read(data, steps.Plan(target=("price",), cache=cache)).X) == 2727
+
+
+@contextmanager
+def files_of_at_most(size: int) -> Generator[None]:
+    """No file of this process becomes larger: as on a full disk, a write ends in an error."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"stream": False}, "--cache is where a table is held on the disk: leave out --no-stream and --scratch"),
-        ({"scratch": Path("x")}, "--cache is where a table is held on the disk"),
+        ({"stream": False}, "--cache is where the data are held on the disk: leave out --no-stream and --scratch"),
+        ({"scratch": Path("x")}, "--cache is where the data are held on the disk"),
     ],
 )
 def test_a_cache_beside_what_forbids_it(settings: dict[str, Any], message: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=message):
         steps.Plan(target=("price",), cache=tmp_path, **settings)
-
-
-def test_a_folder_of_images_has_no_cache(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="--cache keeps the rows of a table, and no images"):
-        steps.read(tmp_path, steps.Plan(cache=tmp_path))
 
 
 def fill_the_disk(monkeypatch: Any) -> None:

@@ -166,6 +166,25 @@ def test_the_command_trains_on_a_cluster(five: Any, tmp_path: Path) -> None:
         steps.train(model, streamed, plan, tmp_path / "n.safetensors")
 
 
+def test_the_command_trains_on_images_that_are_kept(five: Any, tmp_path: Path) -> None:
+    from PIL import Image
+
+    from nnarray.apps.workflow import steps
+
+    X, y = nn.datasets.pets(40, size=8, seed=0)
+    for i, (pixels, label) in enumerate(zip(np.asarray(X), np.asarray(y), strict=True)):
+        place = tmp_path / "pets" / ("cat", "dog")[int(label)]
+        place.mkdir(exist_ok=True, parents=True)
+        Image.fromarray((pixels * 255).astype(np.uint8)).save(place / f"{i}.png")
+    models, settings = [], {"epochs": 2, "size": 8, "hidden": (4,), "batch_size": 16, "grains": 8}
+    for how in ({"stream": False}, {"cache": tmp_path, "scheduler": five.scheduler.address}):
+        plan = steps.Plan(**settings, **how)
+        examples = steps.read(tmp_path / "pets", plan)
+        model = steps.model_for(tmp_path / "pets", examples, plan, nn.backend("numpy"))
+        models.append(steps.train(model, examples, plan, tmp_path / "m.safetensors").model)
+    assert digest(models[0]) == digest(models[1])
+
+
 # --- Workers that are lost ------------------------------------------------------------------------------------------
 
 

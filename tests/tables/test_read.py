@@ -461,6 +461,29 @@ def complaint(path):
     return ""
 
 
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_arrays_of_npz_come_in_parts(save, order, tmp_path, monkeypatch):
+    X, city = np.arange(60.0).reshape(20, 3), np.asarray(["Thun", "Bern"] * 10)
+    save(tmp_path / "t.npz", X=np.asarray(X, order=order), one=np.asarray(X[:, :1], order=order), city=city)
+    if order == "C" or save is np.savez:
+        monkeypatch.setattr(np.lib.format, "read_array", lambda *_, **__: pytest.fail("an array was read as a whole"))
+    parts = list(open_table(tmp_path / "t.npz").batches(7))
+    assert [part.num_rows for part in parts] == [7, 7, 6]
+    got = pa.concat_tables(parts).to_pydict()
+    assert got == {f"X[{j}]": X[:, j].tolist() for j in range(3)} | {"one[0]": X[:, 0].tolist(), "city": city.tolist()}
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_an_array_of_npz_that_is_damaged_is_refused(order, tmp_path):
+    path = npz(tmp_path, X=np.asarray(np.arange(60.0).reshape(20, 3), order=order))
+    whole = bytearray(path.read_bytes())
+    whole[whole.index(np.float64(31).tobytes())] ^= 1
+    path.write_bytes(whole)
+    with pytest.raises(ValueError, match=r"table.npz' cannot be read as NPZ: .*CRC-32.*X.npy"):
+        list(open_table(path).batches(7))
+
+
 @pytest.mark.parametrize("ending", [".parquet", ".feather", ".npz"])
 def test_damage_is_one_error_that_names_the_file(tmp_path, ending):
     path = tmp_path / f"table{ending}"

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import IO, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
@@ -19,10 +19,11 @@ from nnarray.datasets.images import ImageFolder, images
 from nnarray.datasets.scratch import is_too_much
 from nnarray.datasets.sources import Source
 from nnarray.names import memory, named
+from nnarray.persistence.kept import Place, Read
 from nnarray.tables.arrow import arrow
 from nnarray.tables.cells import UNNAMED, text_of
 from nnarray.tables.endings import DELIMITERS
-from nnarray.tables.mapped import ENDING, Held, Place, Read, mapped_features, mapped_table, rows_together
+from nnarray.tables.mapped import Held, mapped_features, mapped_table, rows_together
 from nnarray.tables.memory import memory_of_text
 from nnarray.tables.preparation import Preparation
 from nnarray.tables.read import TableFile, open_table
@@ -301,9 +302,7 @@ def rows_to_train_on(
         known = table.select(list(targets)).take(with_target) if lost else table
         X = mapped_features(preparation, table, with_target, dtype, source, place, let_go)
         size = memory(written + np.dtype(dtype).itemsize * int(np.prod(X.shape)))
-        until = f"to be found again; remove {path.name}.*{ENDING} there when you do not train on it any more"
-        until = until if place.keeps else "until the training ends"
-        notes.append(f"the table is not held in memory, but in {size} of {str(place.folder)!r}, {until}")
+        notes.append(f"the table is not held in memory, but in {size} of {str(place.folder)!r}, {place.until(path)}")
     y = preparation.targets(known, rows=with_target)
     position = np.zeros(table.num_rows, dtype=np.int64)
     position[with_target] = np.arange(len(with_target))
@@ -388,13 +387,13 @@ def images_to_train_on(
     seed: int,
     errors: Literal["raise", "skip"],
     stream: bool | None = False,
-    scratch: Path | None = None,
+    place: Place | None = None,
     watch: Watch = lambda what, fraction: None,
 ) -> Examples:
     """A folder of images: each subfolder is a class.
 
-    With `stream`, their bytes lie in a file in the folder `scratch`, or beside `path`, and the examples are the same,
-    bit for bit; None asks for it where they would take more than half of the free memory.
+    With `stream`, their bytes lie in a file in `place`, or beside `path`, and the examples are the same, bit for bit;
+    None asks for it where they would take more than half of the free memory.
     """
     folder = images(path, size=size, errors=errors, dtype="float32", backend=host_backend())
     if len(folder.classes) < 2:
@@ -404,30 +403,38 @@ def images_to_train_on(
         raise ValueError(
             f"folder {str(path)!r} has one class only, {only!r}; make a subfolder for each of two or more.{hint}"
         )
-    X, y, held = _loaded(folder, stream, scratch or path.absolute().parent, watch)
-    train, held_out = split(len(y), y, fraction, seed)
+    needed = IN_MEMORY * len(folder) * size**2 * 3
     notes = [f"left out: {line}" for line in folder.left_out]
-    if folder.skipped:
-        notes.append(f"{len(folder.skipped)} images cannot be decoded and were left out")
-    return Examples(X, y, Images(size, folder.classes), train, held_out, notes + held)
+    if is_too_much(needed) if stream is None else stream:
+        place = place or Place(path.absolute().parent)
+        X, y = _on_disk(folder, place, watch)
+        held = f"{memory(int(np.prod(X.shape)))} of {str(place.folder)!r}, {place.until(path)}"
+        where = [f"the images are not held in memory, but in {held}"]
+    else:
+        (X, y), where = folder.load(), []
+    if skipped := len(folder) - len(y):
+        notes.append(f"{skipped} images cannot be decoded and were left out")
+    train, held_out = split(len(y), y, fraction, seed)
+    return Examples(X, y, Images(size, folder.classes), train, held_out, notes + where)
 
 
-def _loaded(folder: ImageFolder, stream: bool | None, scratch: Path, watch: Watch) -> tuple[Any, Any, list[str]]:
-    """The images and their classes on the host, in memory or on the disk, and a note on where they are."""
-    size = len(folder) * folder.size**2 * 3
-    if not (is_too_much(IN_MEMORY * size) if stream is None else stream):
-        return *folder.load(), []
+def _on_disk(folder: ImageFolder, place: Place, watch: Watch) -> tuple[Any, Any]:
+    """The images in a file in `place`, and their classes on the host."""
+    from PIL import __version__ as decoder
+
+    source = Read(folder.folder, repr((folder.size, folder.errors, decoder)), folder.files)
 
     def show(read: int) -> None:
         watch(f"decoding {folder.folder.name}: {read:,} of {len(folder):,} images", read / len(folder))
 
-    X, y = folder.on_disk(scratch, show)
-    size = int(np.prod(X.shape))
-    return (
-        X,
-        y,
-        [f"the images are not held in memory, but in {memory(size)} of {str(scratch)!r} until the training ends"],
-    )
+    def write(file: IO[bytes]) -> None:
+        folder.write(file, place.folder, show)
+        source.refuse_changed()
+
+    if place.keeps:
+        source.remove_outdated(place.folder)
+    with place.filled(lambda: source.name_of("images"), write) as file:
+        return folder.mapped(file)
 
 
 def split(count: int, groups: np.ndarray | None, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:

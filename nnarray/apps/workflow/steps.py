@@ -14,6 +14,7 @@ import numpy as np
 
 from nnarray import kernels
 from nnarray.apps.workflow.inputs import (
+    IMAGES,
     Examples,
     Images,
     Inputs,
@@ -38,8 +39,9 @@ from nnarray.network import Network
 from nnarray.optimizers import ALSO, OPTIMIZERS, stepwise
 from nnarray.persistence import archive
 from nnarray.persistence.archive import Archive
+from nnarray.persistence.kept import Place
 from nnarray.tables.endings import DELIMITERS, kind_of
-from nnarray.tables.mapped import Place, fits
+from nnarray.tables.mapped import fits
 from nnarray.tables.memory import full_memory, memory_of_text
 from nnarray.tables.text_format import USUAL, TextFormat
 from nnarray.tables.write import write_table
@@ -92,7 +94,7 @@ class Plan:
         if self.batch_size is not None:
             integer(self.batch_size, "--batch-size", 1, usual=32)
         if self.cache is not None and (self.stream is False or self.scratch is not None):
-            raise ValueError("--cache is where a table is held on the disk: leave out --no-stream and --scratch.")
+            raise ValueError("--cache is where the data are held on the disk: leave out --no-stream and --scratch.")
         if self.patience is not None:
             integer(self.patience, "--patience", 0, usual=10)
             if self.early_stopping is False:
@@ -145,8 +147,6 @@ def read(path: Path, plan: Plan, watch: Watch = lambda what, fraction: None) -> 
             raise ValueError(
                 "--target, --drop and --categories are about columns; the names of the subfolders are the classes."
             )
-        if plan.cache is not None:
-            raise ValueError("--cache keeps the rows of a table, and no images: leave it out, or pass --stream.")
         if plan.text != USUAL:
             raise ValueError(f"{NOT_TEXT}; {str(path)!r} is a folder. Leave them out.")
         return images_to_train_on(
@@ -155,8 +155,8 @@ def read(path: Path, plan: Plan, watch: Watch = lambda what, fraction: None) -> 
             fraction=plan.validation,
             seed=plan.seed,
             errors=plan.errors,
-            stream=plan.stream,
-            scratch=plan.scratch,
+            stream=plan.stream if plan.cache is None else True,
+            place=_place(path, plan),
             watch=watch,
         )
     if not plan.target and path.exists():
@@ -164,7 +164,8 @@ def read(path: Path, plan: Plan, watch: Watch = lambda what, fraction: None) -> 
     if plan.text.of_files and path.exists() and kind_of(path) not in DELIMITERS:
         raise ValueError(f"{NOT_TEXT}, and {str(path)!r} is none. Leave them out.")
     left_out = len(",".join(plan.drop).split(",")) if plan.drop else 0
-    place = _place(path, plan, left_out)
+    too_large = path.is_file() and not fits(path, left_out)
+    place = _place(path, plan) if plan.cache or (too_large if plan.stream is None else plan.stream) else None
     with full_memory(path, memory_of_text(path, left_out) if path.is_file() and place is None else None):
         return rows_to_train_on(
             path,
@@ -181,12 +182,9 @@ def read(path: Path, plan: Plan, watch: Watch = lambda what, fraction: None) -> 
         )
 
 
-def _place(path: Path, plan: Plan, left_out: int) -> Place | None:
-    """Where what the memory does not hold of a table is written; None if it holds all."""
-    if plan.cache is not None:
-        return Place(plan.cache, keeps=True)
-    stream = path.is_file() and not fits(path, left_out) if plan.stream is None else plan.stream
-    return Place(plan.scratch or path.absolute().parent) if stream else None
+def _place(path: Path, plan: Plan) -> Place:
+    """Where what the memory does not hold is written."""
+    return Place(plan.scratch or path.absolute().parent) if plan.cache is None else Place(plan.cache, keeps=True)
 
 
 def network_for(inputs: Inputs, plan: Plan) -> Network:
@@ -356,7 +354,7 @@ def load(path: Path, be: Backend, dtype: str | None = None) -> tuple[Model, Inpu
 def outputs_of(model: Model, X: Any) -> np.ndarray:
     """Log-probabilities or standardised values on the host, float64."""
     be = backend_of(model.theta)
-    outputs = model.predict(X, batch_size=4096)
+    outputs = model.predict(X, batch_size=IMAGES if len(model.input_shape) > 1 else 4096)
     if "class counts" in model.metadata:
         outputs = kernels.log_softmax(outputs)
     return be.to_numpy(outputs).astype(np.float64)

@@ -20,6 +20,13 @@ class Header:
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     size: int
+    column_major: bool = False
+    """Whether the entries of a column lie side by side, and not those of a row."""
+
+    @property
+    def row_size(self) -> int:
+        """Of a row, in bytes."""
+        return prod(self.shape[1:]) * self.dtype.itemsize
 
     @property
     def columns(self) -> list[str]:
@@ -32,7 +39,7 @@ def header_of(file: IO[bytes], name: str, what: str) -> Header:
     try:
         version = np.lib.format.read_magic(file)
         read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
-        shape, _, dtype = read(file)
+        shape, column_major, dtype = read(file)
     except Exception as error:  # NumPy parses the header as Python's literals, which can go wrong in many ways
         raise ValueError(f"{what} has no valid header of an array: {one_line(error)}. Save it with NumPy.") from error
     if dtype.kind not in "biufSU" or dtype.hasobject:
@@ -40,7 +47,8 @@ def header_of(file: IO[bytes], name: str, what: str) -> Header:
         raise ValueError(f"{what} holds {kind}, which are no column; save it with numbers, truth values or text.")
     if not 1 <= len(shape) <= 2 or min(shape) < 0 or (shape[-1] == 0 and len(shape) == 2):
         raise ValueError(f"{what} has shape {shape}; a table needs (rows,) or (rows, columns).")
-    return Header(name, shape, dtype, file.tell() + prod(shape) * dtype.itemsize)
+    size = file.tell() + prod(shape) * dtype.itemsize
+    return Header(name, shape, dtype, size, column_major and prod(shape[1:]) > 1)
 
 
 def arrow_column(data: np.ndarray) -> Any:

@@ -8,10 +8,11 @@ import zipfile
 import zlib
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
+from nnarray.datasets.npz import mapped_array
 from nnarray.tables import limits
 from nnarray.tables.arrow import arrow
 from nnarray.tables.formats.arrays import Header, arrow_column, header_of
@@ -22,6 +23,8 @@ from nnarray.tables.text_format import TextFormat
 if TYPE_CHECKING:
     import pyarrow as pa
 
+PART = 1 << 20  # bytes of an array that are read at once for its checksum
+
 
 def columns(path: Path, kind: str, text: TextFormat) -> list[str]:
     """The names of the columns, in the order of the file."""
@@ -31,12 +34,11 @@ def columns(path: Path, kind: str, text: TextFormat) -> list[str]:
 
 def parts(file: Opened, rows: int) -> Iterator[pa.Table]:
     """The rows in the order of the file, about so many at a time."""
-    arrays: list[Any] = []
     with _archive(file.path) as archive:
-        for header in _headers(archive, file.path):
-            data = _inflated(archive, header).reshape(header.shape[0], len(header.columns))
-            arrays += [arrow_column(data[:, j]) for j in range(data.shape[1])]
-    yield arrow().table(arrays, names=list(file.columns))
+        arrays = [_parts_of(archive, file.path, header, rows) for header in _headers(archive, file.path)]
+        for part in zip(*arrays, strict=True):
+            columns = [arrow_column(data[:, j]) for data in part for j in range(data.shape[1])]
+            yield arrow().table(columns, names=list(file.columns))
 
 
 @contextlib.contextmanager
@@ -87,10 +89,30 @@ def _member_header(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Header:
     return header
 
 
-def _inflated(archive: zipfile.ZipFile, header: Header) -> np.ndarray:
+def _parts_of(archive: zipfile.ZipFile, path: Path, header: Header, rows: int) -> Iterator[np.ndarray]:
+    """The rows of an array, so many at a time, each part of shape (rows, columns)."""
+    count, columns = header.shape[0], len(header.columns)
     with archive.open(header.name + ".npy") as file:
-        data = np.lib.format.read_array(file, allow_pickle=False)
+        if header.column_major or not header.row_size:
+            whole = _whole(archive, path, header, file).reshape(count, columns)
+            yield from (whole[start : start + rows] for start in range(0, count, rows))
+            return
+        file.read(header.size - count * header.row_size)
+        for start in range(0, count, rows):
+            few = min(rows, count - start)
+            data = file.read(few * header.row_size)
+            yield np.frombuffer(data, header.dtype).reshape(few, columns)
         file.read(1)  # at its end the archive compares the checksum
+
+
+def _whole(archive: zipfile.ZipFile, path: Path, header: Header, file: IO[bytes]) -> np.ndarray:
+    """An array whose columns lie together: mapped where it lies in the file if it is not compressed, else read."""
+    if archive.getinfo(header.name + ".npy").compress_type == zipfile.ZIP_STORED and header.row_size:
+        while file.read(PART):  # at its end the archive compares the checksum
+            pass
+        return mapped_array(path, header.name)
+    data = np.lib.format.read_array(file, allow_pickle=False)
+    file.read(1)
     return data
 
 
