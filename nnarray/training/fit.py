@@ -60,7 +60,7 @@ def fit(model: Trainee, X: Any, y: Any, settings: FitSettings) -> History:
     with (
         computing(settings.engine),
         one_thread(model.theta) if settings.grains > 1 else ExitStack(),
-        _history_of(model, run),
+        _history_of(model, run, settings.loss),
         _progress_bar(run.epochs, settings.progress) as show,
         _memory_errors(model, data, settings.batch_size),
         _fit_callbacks(run, settings.callbacks),
@@ -116,14 +116,15 @@ def _refuse_beside_stream(y: Any, settings: FitSettings) -> None:
 
 
 @contextmanager
-def _history_of(model: Trainee, run: Run) -> Generator[None]:
-    """The model's history is that of the run, unless it ends in an error before its first step."""
-    before, model.history = model.history, run.history
+def _history_of(model: Trainee, run: Run, loss: Loss) -> Generator[None]:
+    """The model's history and loss are those of the run, unless it ends in an error before its first step."""
+    before = model.history, model.loss
+    model.history, model.loss = run.history, loss
     try:
         yield
     except BaseException:
         if run.history.steps == 0:
-            model.history = before  # nothing has been trained
+            model.history, model.loss = before  # nothing has been trained
         raise
 
 
