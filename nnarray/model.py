@@ -34,7 +34,7 @@ from nnarray.backends import (
 )
 from nnarray.checks import integer, switch
 from nnarray.datasets.sources import Source
-from nnarray.datasets.streams import Stream
+from nnarray.datasets.streams import Stream, as_stream
 from nnarray.distributed.cluster import cluster_of
 from nnarray.drawing.diagram import plot_network
 from nnarray.engines import Predictor, prepared
@@ -752,7 +752,7 @@ class Model:
             self, loss=loss, metrics=metrics, classes=classes, batch_size=batch_size, engine=self.engine_for(engine)
         )
         if not any(map(is_lazy, (X, y, sample_weight))):
-            return asked.of_examples(X, y, sample_weight)
+            return asked.of_examples(X if y is not None else as_stream(X) or X, y, sample_weight)
         way = importlib.import_module("nnarray.distributed.prediction")
         y, weights = way.computed(self, y), way.computed(self, sample_weight)
         if not is_lazy(X):
@@ -812,7 +812,7 @@ class Model:
         X: Inputs | Source | Stream,
         y: Array | None = None,
         *,
-        loss: Any = "cross_entropy",
+        loss: Any = "auto",
         optimizer: Any = "adam",
         epochs: int = 10,
         batch_size: int | None = 32,
@@ -840,12 +840,15 @@ class Model:
         X : array, shape (N, ...), Source, mapping of str to such, or Stream
             A mapping where the network takes several inputs. Of a `Source`, or an array of a mapped file, one batch is
             read at a time, and moved to where the model is. On a cluster also a Dask array or dataframe, whose blocks
-            stay where they are. A `Stream` has y and the weights in its batches, which keep their order and their
-            sizes, and are moved, too.
+            stay where they are. A `Stream`, a loader or a list of batches has y and the weights in its batches, which
+            keep their order and their sizes, and are moved, too.
         y : array
             Labels, shape (N,), for "cross_entropy"; else the outputs' shape.
         loss : str or Loss
-            "cross_entropy", "binary_cross_entropy", "mse", "mae", "huber".
+            "cross_entropy", "binary_cross_entropy", "mse", "mae", "huber". "auto" follows from y: integers or truth
+            values are classes, "cross_entropy", or "binary_cross_entropy" if they have the shape of outputs that are
+            one; real numbers are values, "mse". What could be meant in two ways is refused. `history.settings` and
+            `model.loss` say which it was.
         optimizer : str or Optimizer
             "adam", "adamw", "nadam", "radam", "adamax", "sgd", "rmsprop", "adagrad", "adadelta", "lion", "lamb",
             "muon", "lbfgs" (which needs `batch_size=None`). Each call of `fit` starts optimizer, schedule and shuffles
@@ -923,6 +926,7 @@ class Model:
         True
         """
         arguments = locals() | {"engine": self.engine_for(engine)}
+        X = X if y is not None else as_stream(X) or X
         if cluster is not None:
             arguments["cluster"] = cluster_of(cluster)
         settings = FitSettings.of(arguments)
@@ -935,7 +939,7 @@ class Model:
         X: Inputs | Source,
         y: Array,
         *,
-        loss: Any = "cross_entropy",
+        loss: Any = "auto",
         optimizer: Any = "adam",
         batch_size: int | None = 32,
         lowest: float = 1e-6,

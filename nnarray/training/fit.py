@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from nnarray.kernels.one_thread import one_thread
 from nnarray.layers.kinds import arrays_in
 from nnarray.losses import Loss
 from nnarray.persistence.archive import named_file
+from nnarray.training.automatic import decided
 from nnarray.training.callbacks import Callback, History, Run
 from nnarray.training.checkpoints import CheckpointWriter, checkpoint_of, fingerprint
 from nnarray.training.context import TrainingContext
@@ -41,6 +43,8 @@ def fit(model: Trainee, X: Any, y: Any, settings: FitSettings) -> History:
             "fit cannot run inside jax.jit: it looks at values. Call it outside, and jit model(X) instead."
         )
     refuse_precision(settings.precision, model.theta)
+    X, loss = decided(settings.loss, model, X, y)
+    settings = replace(settings, loss=loss)
     data, held_out = _examples(model, X, y, settings)
     run = Run(model, History(), settings.epochs)
     run.history.settings = {

@@ -11,10 +11,11 @@ from nnarray.checks import integer, real, switch
 from nnarray.functional.layout import Layout
 from nnarray.kernels.engines import AUTO, LAYERS
 from nnarray.kernels.standard.numerics import at_least_float32
-from nnarray.losses import Loss, loss_named
+from nnarray.losses import Loss
 from nnarray.metrics import Metric, metrics_named
 from nnarray.optimizers import optimizer_named
 from nnarray.random import Key
+from nnarray.training.automatic import loss_or_auto
 from nnarray.training.callbacks import Callback, as_callbacks
 from nnarray.training.precision import checked_precision, engine_in_precision, scaling_in
 from nnarray.training.state import AVERAGE, TrainingState
@@ -61,7 +62,7 @@ class FitSettings:
         looked_up: dict[str, Any] = {
             "epochs": integer(call["epochs"], "epochs", 1, usual=10),
             "batch_size": None if size is None else integer(size, "batch_size", 1, usual=32),
-            "loss": loss_named(call["loss"]),
+            "loss": loss_or_auto(call["loss"]),
             "optimizer": optimizer_named(call["optimizer"]),
             "metrics": metrics_named(call["metrics"]),
             "callbacks": as_callbacks(call["callbacks"]),
