@@ -32,9 +32,9 @@ from nnarray.backends import (
     stands_in,
     without_record,
 )
-from nnarray.checks import integer
+from nnarray.checks import integer, switch
 from nnarray.datasets.sources import Source
-from nnarray.datasets.streams import Stream
+from nnarray.datasets.streams import Stream, as_stream
 from nnarray.distributed.cluster import cluster_of
 from nnarray.drawing.diagram import plot_network
 from nnarray.engines import Predictor, prepared
@@ -42,14 +42,17 @@ from nnarray.functional.folding import folded
 from nnarray.functional.propagation import Wiring, forward, input_gradient, pullback
 from nnarray.functional.summary import Summary, summary
 from nnarray.kernels import engines
+from nnarray.kernels.loops import read
 from nnarray.layers.base import Layer, described
 from nnarray.layers.kinds import REAL, Spec, arrays_in, specs
-from nnarray.losses import checked_labels
+from nnarray.losses import Loss, checked_labels, loss_named
 from nnarray.names import shown
 from nnarray.persistence import pytorch
 from nnarray.random import Key
 from nnarray.training import checkpoints, loading
+from nnarray.training.answers import class_names, to_classes, to_probabilities
 from nnarray.training.callbacks import History
+from nnarray.training.evaluation import Evaluation, Evaluator
 from nnarray.training.fit import fit
 from nnarray.training.inputs import check_inputs, inputs_of
 from nnarray.training.rates import RateSearch, search
@@ -72,12 +75,16 @@ class Model:
         The shape of an example and its kind, "real", "integer" or "boolean". With several inputs, a dict by name.
     params : dict of str to array
         The parts of theta by name, such as "0.weight". They are read-only; `set_params` changes them.
-        history : History
+    history : History
         The history of the last `fit`, even if that was interrupted.
-        engine : str
+    loss : Loss or None
+        The loss of the last `fit`. It decides whether outputs are logits of classes or values. Set it to a name if you
+        train the model in a loop of your own.
+    engine : str
         The engine that computes if a call does not name one: "auto", "layers", or on NumPy "numpy" or "numba".
-        metadata : dict
-        Your notes about the model, saved with it: strings, finite numbers, lists and dicts.
+    metadata : dict
+        Your notes about the model, saved with it: strings, finite numbers, lists and dicts. "classes" holds the names
+        of its classes, in the order of the labels.
 
     Examples
     --------
@@ -106,6 +113,7 @@ class Model:
         self.frozen: frozenset[str] = frozenset()
         self.history = History()
         self.metadata: dict[str, Any] = {}
+        self._loss: Loss | None = None
         self._take(self._checked_theta(theta, state), state)
         self.engine = engine
 
@@ -147,6 +155,15 @@ class Model:
     @engine.setter
     def engine(self, engine: str) -> None:
         self._engine = engines.checked_engine(engine, self._theta)
+
+    @property
+    def loss(self) -> Loss | None:
+        """The loss of the last `fit`, saved with the model; None before. Set it to a loss or its name."""
+        return self._loss
+
+    @loss.setter
+    def loss(self, loss: Any) -> None:
+        self._loss = None if loss is None else loss_named(loss)
 
     def engine_for(self, engine: str | None) -> str:
         """The engine of one call; the model's own if the call names none."""
@@ -370,7 +387,12 @@ class Model:
         True
         """
         other = Model(self.network, self.input_shape, owned(theta), self._state, wiring=self.wiring)
-        other.frozen, other.metadata, other._engine = self.frozen, self.metadata, self._engine
+        other.frozen, other.metadata, other._loss, other._engine = (
+            self.frozen,
+            self.metadata,
+            self._loss,
+            self._engine,
+        )
         if state is not None:
             other.state = state
         return other
@@ -411,11 +433,13 @@ class Model:
         wiring = Wiring.of(network, self.input_shape)
         theta = wiring.params.pack(params, self._plain)
         still = wiring.state.pack(state, self._state[:0])
-        return Model(network, self.input_shape, theta, still, wiring=wiring, engine=self._engine)
+        other = Model(network, self.input_shape, theta, still, wiring=wiring, engine=self._engine)
+        other.metadata, other._loss = deepcopy(self.metadata), self._loss
+        return other
 
     def _moved(self, theta: Array, state: Array) -> Model:
         other = Model(self.network, self.input_shape, theta, state, wiring=self.wiring)
-        other.frozen, other.metadata = self.frozen, deepcopy(self.metadata)
+        other.frozen, other.metadata, other._loss = self.frozen, deepcopy(self.metadata), self._loss
         if library_of(theta) is library_of(self._theta):
             other._engine = self._engine
         return other
@@ -595,6 +619,151 @@ class Model:
             ]
             return same_place(theta=self._theta).concat(parts, axis=0)
 
+    def predict_proba(
+        self, X: Inputs | Source, *, batch_size: int | None = None, check_finite: bool = True, engine: str | None = None
+    ) -> Array:
+        """Probabilities: p = softmax(outputs) of classes, p = logistic(outputs) where each output is a label.
+
+        Which it is says the loss that the model was trained with. A network that ends in "softmax" gives them itself.
+        The arguments are those of `predict`, and Dask arrays give Dask arrays.
+
+        Returns
+        -------
+        array, shape and dtype of the outputs
+
+        Raises
+        ------
+        ValueError
+            If the model predicts values, or was not trained by `fit` and `model.loss` is not set; or as `predict`.
+
+        Examples
+        --------
+        >>> import nnarray as nn
+        >>> X, y = nn.datasets.moons(200, noise=0.1, seed=0)
+        >>> model = nn.Network(nn.Dense(5, "tanh"), nn.Dense(2)).init((2,), seed=0)
+        >>> history = model.fit(X, y, optimizer=nn.Adam(0.05), epochs=20)
+        >>> bool((abs(model.predict_proba(X).sum(axis=1) - 1.0) < 1e-12).all())
+        True
+        """
+        to_answer = to_probabilities(self)
+        outputs = self.predict(X, batch_size=batch_size, check_finite=check_finite, engine=engine)
+        return self._answered(outputs, to_answer, labels=False)
+
+    def predict_class(
+        self,
+        X: Inputs | Source,
+        *,
+        names: bool = False,
+        batch_size: int | None = None,
+        check_finite: bool = True,
+        engine: str | None = None,
+    ) -> Any:
+        """The most likely class of each example: its label, or its name.
+
+        That is the largest output, or for a single logit whether it is above 0. All arguments but `names` are those of
+        `predict`, and Dask arrays give Dask arrays.
+
+        Parameters
+        ----------
+        X : array, shape (N, ...)
+        names : bool
+            Whether to give the names in `model.metadata["classes"]`, a list of texts.
+
+        Returns
+        -------
+        array of the default integer dtype, shape (N,); or list of str
+
+        Raises
+        ------
+        ValueError
+            As `predict_proba`; if each output is a label of its own; or if names are wanted and none are noted.
+
+        Examples
+        --------
+        >>> import nnarray as nn
+        >>> X, y = nn.datasets.moons(200, noise=0.1, seed=0)
+        >>> model = nn.Network(nn.Dense(5, "tanh"), nn.Dense(2)).init((2,), seed=0)
+        >>> history = model.fit(X, y, optimizer=nn.Adam(0.1), epochs=50)
+        >>> model.metadata["classes"] = ["upper", "lower"]
+        >>> y[98:102].tolist(), model.predict_class(X[98:102], names=True)
+        ([0, 0, 1, 1], ['upper', 'upper', 'lower', 'lower'])
+        """
+        to_answer, known = to_classes(self), class_names(self) if switch(names, "names") else ()
+        if names and (is_lazy(X) or len(self.output_shape) != 1):
+            raise ValueError("names=True needs arrays in memory and one class an example: leave out names.")
+        outputs = self.predict(X, batch_size=batch_size, check_finite=check_finite, engine=engine)
+        labels = self._answered(outputs, to_answer, labels=True)
+        return [known[int(label)] for label in read(labels)] if names else labels
+
+    @staticmethod
+    def _answered(outputs: Any, to_answer: Any, *, labels: bool) -> Any:
+        if not is_lazy(outputs):
+            return to_answer(outputs)
+        way = importlib.import_module("nnarray.distributed.prediction")
+        return way.answered(outputs, to_answer, labels=labels)
+
+    def evaluate(
+        self,
+        X: Inputs | Source | Stream,
+        y: Array | None = None,
+        *,
+        loss: Any = None,
+        metrics: Any = "auto",
+        sample_weight: Array | None = None,
+        classes: Sequence[str] | None = None,
+        batch_size: int | None = 1024,
+        engine: str | None = None,
+    ) -> Evaluation:
+        """The loss and the metrics of the model on examples, computed as on the `validation` of `fit`.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in `fit`; on Dask arrays and dataframes the outputs are computed where the blocks are. The weights count
+            in the loss; a metric counts each example once.
+        loss : str or Loss, optional
+            That of the last `fit` if None.
+        metrics : names or functions
+            As in `fit`; "auto" is "accuracy" of classes and "r2" of values.
+        classes : sequence of str, optional
+            Names for the tables; those in `model.metadata["classes"]`, or the labels, if None.
+        batch_size : int or None
+            Examples that are computed at once; it changes rounding only.
+        engine : str, optional
+            As in `fit`.
+
+        Returns
+        -------
+        Evaluation
+            A mapping such as `{"loss": 0.3, "accuracy": 0.9}`; `print` shows a table, with precision, recall and
+            confusions of classes, if there are at most 50.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the arguments do not fit together, as in `fit`; or if no loss is known.
+
+        Examples
+        --------
+        >>> import nnarray as nn
+        >>> X, y = nn.datasets.moons(200, noise=0.1, seed=0)
+        >>> model = nn.Network(nn.Dense(5, "tanh"), nn.Dense(2)).init((2,), seed=0)
+        >>> history = model.fit(X, y, optimizer=nn.Adam(0.05), epochs=50)
+        >>> result = model.evaluate(X, y)
+        >>> list(result), result["accuracy"] > 0.9
+        (['loss', 'accuracy'], True)
+        """
+        asked = Evaluator.of(
+            self, loss=loss, metrics=metrics, classes=classes, batch_size=batch_size, engine=self.engine_for(engine)
+        )
+        if not any(map(is_lazy, (X, y, sample_weight))):
+            return asked.of_examples(X if y is not None else as_stream(X) or X, y, sample_weight)
+        way = importlib.import_module("nnarray.distributed.prediction")
+        y, weights = way.computed(self, y), way.computed(self, sample_weight)
+        if not is_lazy(X):
+            return asked.of_examples(X, y, weights)
+        return asked.of_outputs(way.computed(self, asked.outputs(X, check_finite=True)), y, weights)
+
     def input_gradient(self, X: Array, classes: Array | None = None) -> Array:
         """dz_k / dX at inference: how much output k of each example changes with each entry of its input.
 
@@ -648,7 +817,7 @@ class Model:
         X: Inputs | Source | Stream,
         y: Array | None = None,
         *,
-        loss: Any = "cross_entropy",
+        loss: Any = "auto",
         optimizer: Any = "adam",
         epochs: int = 10,
         batch_size: int | None = 32,
@@ -676,12 +845,15 @@ class Model:
         X : array, shape (N, ...), Source, mapping of str to such, or Stream
             A mapping where the network takes several inputs. Of a `Source`, or an array of a mapped file, one batch is
             read at a time, and moved to where the model is. On a cluster also a Dask array or dataframe, whose blocks
-            stay where they are. A `Stream` has y and the weights in its batches, which keep their order and their
-            sizes, and are moved, too.
+            stay where they are. A `Stream`, a loader or a list of batches has y and the weights in its batches, which
+            keep their order and their sizes, and are moved, too.
         y : array
             Labels, shape (N,), for "cross_entropy"; else the outputs' shape.
         loss : str or Loss
-            "cross_entropy", "binary_cross_entropy", "mse", "mae", "huber".
+            "cross_entropy", "binary_cross_entropy", "mse", "mae", "huber". "auto" follows from y: integers or truth
+            values are classes, "cross_entropy", or "binary_cross_entropy" if they have the shape of outputs that are
+            one; real numbers are values, "mse". What could be meant in two ways is refused. `history.settings` and
+            `model.loss` say which it was.
         optimizer : str or Optimizer
             "adam", "adamw", "nadam", "radam", "adamax", "sgd", "rmsprop", "adagrad", "adadelta", "lion", "lamb",
             "muon", "lbfgs" (which needs `batch_size=None`). Each call of `fit` starts optimizer, schedule and shuffles
@@ -759,6 +931,7 @@ class Model:
         True
         """
         arguments = locals() | {"engine": self.engine_for(engine)}
+        X = X if y is not None else as_stream(X) or X
         if cluster is not None:
             arguments["cluster"] = cluster_of(cluster)
         settings = FitSettings.of(arguments)
@@ -771,7 +944,7 @@ class Model:
         X: Inputs | Source,
         y: Array,
         *,
-        loss: Any = "cross_entropy",
+        loss: Any = "auto",
         optimizer: Any = "adam",
         batch_size: int | None = 32,
         lowest: float = 1e-6,
@@ -923,6 +1096,7 @@ def load(path: str | os.PathLike[str], *, backend: str | Backend | None = None, 
     loaded = loading.load(path, _backend(backend), dtype)
     model = Model(loaded.wiring.network, loaded.input_shape, loaded.theta, loaded.state, wiring=loaded.wiring)
     model.frozen, model.history, model.metadata = loaded.frozen, loaded.history, loaded.metadata
+    model.loss = loaded.loss
     return model
 
 

@@ -1,4 +1,8 @@
+<<<<<<< HEAD
 """Learning rates that change from epoch to epoch, as functions of the epoch and of the losses so far."""
+=======
+"""Learning rates that change, as functions of the epoch, of the losses so far, and of the step."""
+>>>>>>> decisions
 
 from __future__ import annotations
 
@@ -32,8 +36,15 @@ def better(value: float, best: float, margin: float = 0.0) -> bool:
 class Schedule:
     """The learning rate of each epoch: `schedule(epoch, losses)`, with epochs counted from 0.
 
+<<<<<<< HEAD
     A schedule of your own defines `rate(epoch, losses)`. `losses` has the monitored loss of each finished epoch,
     which is the validation loss if there is one.
+=======
+    A schedule of your own defines `rate(epoch, losses)`. `losses` has the monitored loss of each finished epoch,
+    which is the validation loss if there is one. A schedule that changes within an epoch returns True from `by_step`,
+    and also defines `within(rate, step)`: the rate of a step, given the rate of its epoch. Steps are counted from 0
+    through all epochs. Both functions depend on their arguments only, so a resumed training has the same rates.
+>>>>>>> decisions
     """
 
     def __post_init__(self) -> None:
@@ -42,9 +53,52 @@ class Schedule:
     def rate(self, epoch: int, losses: Sequence[float]) -> float:
         raise NotImplementedError
 
+<<<<<<< HEAD
     def __call__(self, epoch: int, losses: Sequence[float] = ()) -> float:
         """The learning rate in this epoch."""
         return float(self.rate(epoch, losses))  # a NumPy number could change the dtype of arrays
+=======
+    @property
+    def by_step(self) -> bool:
+        """Whether the rate changes within an epoch."""
+        return False
+
+    def within(self, rate: float, step: int) -> float:
+        """The rate in a step of an epoch whose rate is this."""
+        return rate
+
+    def of_epoch(self, epoch: int, losses: Sequence[float] = ()) -> float:
+        """The rate of an epoch, of which `within` makes that of a step."""
+        return float(self.rate(epoch, losses))  # a NumPy number could change the dtype of arrays
+>>>>>>> decisions
+
+    def __call__(self, epoch: int, losses: Sequence[float] = (), *, step: int | None = None) -> float:
+        """The learning rate in this epoch, or in a step of it, counted from 0 through all epochs.
+
+        Raises
+        ------
+        ValueError
+            If it changes from step to step, and no step is given.
+        """
+        rate = self.of_epoch(epoch, losses)
+        if step is not None:
+            return float(self.within(rate, step))
+        if self.by_step:
+            raise ValueError(
+                f"{type(self).__name__} changes from step to step: pass the step, counted from 0 through all epochs, "
+                f"lr(epoch, step=step)."
+            )
+        return rate
+
+
+def _refuse_lengths(schedule: Schedule, epochs: int | None, steps: int | None, least: int) -> None:
+    """Refuse any but one length, in epochs or in steps."""
+    kind = type(schedule).__name__
+    if (epochs is None) == (steps is None):
+        raise TypeError(f"{kind} needs epochs or steps, one of the two; got epochs={epochs!r} and steps={steps!r}.")
+    for name, length, usual in (("epochs", epochs, 50), ("steps", steps, 500)):
+        if length is not None:
+            integer(length, name, least, usual=usual)
 
 
 @dataclass(frozen=True)
@@ -106,24 +160,36 @@ class Exponential(Schedule):
 class Cosine(Schedule):
     """lowest + (lr - lowest) (1 + cos(pi epoch / epochs)) / 2; `lowest` after `epochs` epochs.
 
+    With `steps=` in the place of `epochs` it falls from step to step, along step / steps.
+
     References
     ----------
     .. [1] Loshchilov & Hutter (2017), SGDR: stochastic gradient descent with warm restarts. ICLR.
     """
 
     lr: float
-    epochs: int
+    epochs: int | None = None
     lowest: float = 0.0
+    steps: int | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _positive(self.lr, "learning rate")
-        integer(self.epochs, "epochs", 1, usual=50)
+        _refuse_lengths(self, self.epochs, self.steps, 1)
         _refuse_lowest(self.lowest, self.lr)
 
+    @property
+    def by_step(self) -> bool:
+        return self.steps is not None
+
     def rate(self, epoch: int, losses: Sequence[float]) -> float:
-        part = min(epoch / self.epochs, 1.0)
-        return _along_cosine(self.lr, self.lowest, part)
+        return self.lr if self.epochs is None else self._after(epoch / self.epochs)
+
+    def within(self, rate: float, step: int) -> float:
+        return rate if self.steps is None else self._after(step / self.steps)
+
+    def _after(self, part: float) -> float:
+        return _along_cosine(self.lr, self.lowest, min(part, 1.0))
 
 
 @dataclass(frozen=True)
@@ -172,9 +238,15 @@ class OneCycle(Schedule):
     Parameters
     ----------
     lr : float
+<<<<<<< HEAD
         The highest rate; `model.find_lr` suggests one.
     epochs : int
         At least 2.
+=======
+        The highest rate; `model.find_lr` suggests one.
+    epochs : int, or steps : int
+        At least 2. With `steps`, the rate changes in each step, as in PyTorch with `total_steps=`.
+>>>>>>> decisions
     pct_start : float
         The fraction of the epochs in which the rate rises, in [0, 1).
     div_factor, final_div_factor : float
@@ -186,7 +258,8 @@ class OneCycle(Schedule):
     """
 
     lr: float
-    epochs: int
+    epochs: int | None = None
+    steps: int | None = field(default=None, kw_only=True)
     pct_start: float = field(default=0.3, kw_only=True)
     div_factor: float = field(default=25.0, kw_only=True)
     final_div_factor: float = field(default=1e4, kw_only=True)
@@ -194,16 +267,27 @@ class OneCycle(Schedule):
     def __post_init__(self) -> None:
         super().__post_init__()
         _positive(self.lr, "learning rate")
-        integer(self.epochs, "epochs", 2, usual=50)
+        _refuse_lengths(self, self.epochs, self.steps, 2)
         real(self.pct_start, "pct_start", least=0.0, below=1.0, usual=0.3)
         _positive(self.div_factor, "div_factor")
         _positive(self.final_div_factor, "final_div_factor")
 
+    @property
+    def by_step(self) -> bool:
+        return self.steps is not None
+
     def rate(self, epoch: int, losses: Sequence[float]) -> float:
-        first, top, last = self.lr / self.div_factor, self.pct_start * self.epochs - 1.0, self.epochs - 1.0
-        if epoch <= top:
-            return _along_cosine(first, self.lr, epoch / top if top else 1.0)
-        return _along_cosine(self.lr, first / self.final_div_factor, min((epoch - top) / (last - top), 1.0))
+        return self.lr if self.epochs is None else self._at(epoch, self.epochs)
+
+    def within(self, rate: float, step: int) -> float:
+        return rate if self.steps is None else self._at(step, self.steps)
+
+    def _at(self, now: int, count: int) -> float:
+        """The rate after so many epochs or steps of the cycle."""
+        first, top, last = self.lr / self.div_factor, self.pct_start * count - 1.0, count - 1.0
+        if now <= top:
+            return _along_cosine(first, self.lr, now / top if top else 1.0)
+        return _along_cosine(self.lr, first / self.final_div_factor, min((now - top) / (last - top), 1.0))
 
 
 def _along_cosine(start: float, end: float, part: float) -> float:
@@ -213,6 +297,9 @@ def _along_cosine(start: float, end: float, part: float) -> float:
 @dataclass(frozen=True)
 class WarmUp(Schedule):
     """(epoch + 1) / epochs times the first rate of `then`, for `epochs` epochs; after that `then`, counted from 0.
+
+    With `steps=` in the place of `epochs` it rises within epochs: (step + 1) / steps of what `then` gives. The epochs
+    of `then` are those of the training; its steps, if it changes in them, are counted from the end of the warm-up.
 
     References
     ----------
@@ -224,21 +311,41 @@ class WarmUp(Schedule):
     >>> rates = nn.schedules.WarmUp(4, then=nn.schedules.Exponential(1.0, 0.5))
     >>> [rates(epoch) for epoch in range(6)]
     [0.25, 0.5, 0.75, 1.0, 1.0, 0.5]
+    >>> rates = nn.schedules.WarmUp(steps=4, then=nn.schedules.Exponential(1.0, 0.5))
+    >>> [rates(step // 3, step=step) for step in range(6)]  # of 3 steps an epoch
+    [0.25, 0.5, 0.75, 0.5, 0.5, 0.5]
     """
 
-    epochs: int
-    then: float | Schedule
+    epochs: int | None = None
+    then: float | Schedule | None = None
+    steps: int | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        integer(self.epochs, "epochs", 1, usual=5)
+        _refuse_lengths(self, self.epochs, self.steps, 1)
         object.__setattr__(self, "then", schedule(self.then))
+        if self.epochs is not None and self._then.by_step:
+            raise ValueError(f"{self._then!r} changes from step to step: warm up in steps too, WarmUp(steps=500, ...).")
+
+    @property
+    def _then(self) -> Schedule:
+        return schedule(self.then)
+
+    @property
+    def by_step(self) -> bool:
+        return self.steps is not None
 
     def rate(self, epoch: int, losses: Sequence[float]) -> float:
-        then = schedule(self.then)
+        if self.epochs is None:
+            return self._then.of_epoch(epoch, losses)
         if epoch < self.epochs:
-            return then(0) * (epoch + 1) / self.epochs
-        return then(epoch - self.epochs, losses[self.epochs :])
+            return self._then.of_epoch(0) * (epoch + 1) / self.epochs
+        return self._then.of_epoch(epoch - self.epochs, losses[self.epochs :])
+
+    def within(self, rate: float, step: int) -> float:
+        if self.steps is None:
+            return rate
+        return self._then.within(rate, max(step - self.steps, 0)) * min((step + 1) / self.steps, 1.0)
 
 
 @dataclass(frozen=True)
@@ -289,8 +396,13 @@ class Plateau(Schedule):
         return rate
 
 
+<<<<<<< HEAD
 def schedule(rate: float | Schedule) -> Schedule:
     """A schedule; a number becomes a constant one."""
+=======
+def schedule(rate: object) -> Schedule:
+    """A schedule, or a number as a constant one."""
+>>>>>>> decisions
     if isinstance(rate, Schedule):
         return rate
     if isinstance(rate, bool) or not isinstance(rate, Real):

@@ -248,10 +248,15 @@ DATA: dict[str, Case] = {
     "`y` in another library than `X`": lambda b: lambda: b.fit(y=b.elsewhere(np.zeros((8, 2))), loss="mse"),
     "a label that is no class": lambda b: lambda: b.fit(y=b.array([0, 1, 2, 0, 0, 1, 1, 1], "int32")),
     "a negative label": lambda b: lambda: b.fit(y=b.array([0, 1, -1, 0, 0, 1, 1, 1], "int32")),
-    "labels that are no integers": lambda b: lambda: b.fit(y=b.array(np.arange(8) % 2)),
+    "labels that are no integers": lambda b: lambda: b.fit(y=b.array(np.arange(8) % 2), loss="cross_entropy"),
     "labels in a column": lambda b: lambda: b.fit(y=b.y[:, None]),
-    "a single output for classes": lambda b: lambda: b.fit(ONE),
-    "negative probabilities as the target": lambda b: lambda: b.fit(y=b.array([[-1.0, 2.0]] * 8)),
+    "a single output for classes": lambda b: lambda: b.fit(ONE, loss="cross_entropy"),
+    "integers for one output, and no loss named": lambda b: lambda: b.fit(ONE),
+    "integers in the outputs' shape, and no loss named": lambda b: lambda: b.fit(y=b.array(np.zeros((8, 2)), "int32")),
+    "0 and 1 as real numbers, and no loss named": lambda b: lambda: b.fit(ONE, y=b.array(np.arange(8.0)[:, None] % 2)),
+    "probabilities, and no loss named": lambda b: lambda: b.fit(y=b.array([[0.25, 0.75]] * 8)),
+    "real values for labels, and no loss named": lambda b: lambda: b.fit(y=b.X[:, 0]),
+    "negative probabilities as the target": lambda b: lambda: b.fit(y=b.array([[-1.0, 2.0]] * 8), loss="cross_entropy"),
     "targets outside of 0 to 1": lambda b: (
         lambda: b.fit(ONE, y=b.array(np.arange(8.0)[:, None] % 3), loss="binary_cross_entropy")
     ),
@@ -272,8 +277,8 @@ DATA: dict[str, Case] = {
     ),
     "examples in columns": lambda b: lambda: b.model(b.X.T),
     "real values, and no loss named": lambda b: lambda: b.fit(ONE, y=b.X[:, 0]),
-    "real values for labels": lambda b: lambda: b.fit(y=b.X[:, 0]),
-    "targets that are no probabilities": lambda b: lambda: b.fit(y=b.array(np.ones((8, 2)))),
+    "real values for labels": lambda b: lambda: b.fit(y=b.X[:, 0], loss="cross_entropy"),
+    "targets that are no probabilities": lambda b: lambda: b.fit(y=b.array(np.ones((8, 2))), loss="cross_entropy"),
     "labels for outputs that have positions": lambda b: (
         lambda: fit_on(b, (8, 8, 1), b.array(np.zeros((8, 8, 8, 1))), b.y, nn.Conv2D(4, 3), nn.Dense(2))
     ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sized
 from typing import Any
 
 from nnarray.names import shown
@@ -57,6 +57,48 @@ class Stream:
         if not isinstance(given, Iterable):
             raise TypeError(f"the function of a stream must return an iterable of batches; got {shown(given)}.")
         return given
+
+
+class Begun(Stream):
+    """A stream whose first batch was looked at, and is not lost: the first epoch begins with it.
+
+    Attributes
+    ----------
+    first : tuple
+        That batch.
+    """
+
+    def __init__(self, stream: Stream) -> None:
+        super().__init__(stream.batches)
+        self._rest: Generator[Any] | None = stream.epoch(0)
+        self.first = next(self._rest)
+
+    def epoch(self, number: int) -> Generator[Any]:
+        """The batches of an epoch; the first one goes on where the look at it ended."""
+        rest, self._rest = self._rest, None
+        if number or rest is None:
+            yield from super().epoch(number)
+        else:
+            yield self.first
+            yield from rest
+
+
+def as_stream(X: Any) -> Stream | None:
+    """A stream of what can be nothing but batches of (X, y): a loader, or a list of pairs of arrays; None else.
+
+    An array, a frame or a mapping is none, and neither is a list of numbers.
+    """
+    if isinstance(X, Stream):
+        return X
+    is_one = hasattr(X, "shape") or hasattr(X, "__array__") or isinstance(X, str | bytes | Mapping)
+    if is_one or not isinstance(X, Iterable) or (isinstance(X, list | tuple) and not all(map(_is_batch, X))):
+        return None
+    return Stream(X) if not isinstance(X, Sized) or len(X) else None
+
+
+def _is_batch(given: Any) -> bool:
+    pair = isinstance(given, list | tuple) and len(given) in (2, 3)
+    return pair and all(hasattr(each, "shape") or isinstance(each, Mapping) for each in given)
 
 
 def _takes_epoch(function: Callable[..., Any]) -> bool:

@@ -8,10 +8,10 @@ and the places of rows that other blocks hold are left empty.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from nnarray.backends import backend_of, namespace, place, same_place
+from nnarray.backends import backend_of, is_lazy, namespace, place, same_place
 from nnarray.distributed.blocks import dask_array_of, refuse_other_kinds, with_whole_examples
 from nnarray.training.inputs import inputs_of, refuse_shape
 
@@ -48,6 +48,20 @@ def predicted(model: Any, X: Any, *, batch_size: int | None, check_finite: bool,
         dtype=model.theta.dtype,
         meta=xp.empty((0,) * (1 + len(outputs)), dtype=model.theta.dtype),
     )
+
+
+def answered(outputs: Any, to_answer: Callable[[Any], Any], *, labels: bool) -> Any:
+    """What is made of outputs that are a Dask array, block by block; `labels` are integers, and lack the last axis."""
+    from dask.array import map_blocks
+
+    xp = namespace(outputs._meta)
+    meta = xp.empty((0,) * (outputs.ndim - labels), dtype=xp.int64 if labels else outputs.dtype)
+    return map_blocks(to_answer, outputs, drop_axis=[outputs.ndim - 1] if labels else [], dtype=meta.dtype, meta=meta)
+
+
+def computed(model: Any, x: Any) -> Any:
+    """A Dask collection, computed, where the model is; all else as it is."""
+    return backend_of(model.theta).asarray(dask_array_of(x).compute()) if is_lazy(x) else x
 
 
 def _refuse(model: Any, X: Any) -> None:

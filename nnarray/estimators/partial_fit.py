@@ -82,7 +82,7 @@ class PartialFit:
         trainer.data, trainer.batch_size = data, min(batch_size, data.examples)
         trainer.prove()
         epoch = trainer.at.epoch
-        done = trainer.epochs(epoch, [schedule(rule.lr)(epoch, losses)], lambda: None)
+        done = trainer.epochs(epoch, [schedule(rule.lr).of_epoch(epoch, losses)], lambda: None)
         (value, *_), finite = trainer.outcome(done)
         if not (finite and math.isfinite(value)):
             raise DivergenceError(

@@ -212,7 +212,8 @@ class Optimizer(Minimiser):
             )
         if rate is None:
             if isinstance(self.lr, Schedule):
-                raise ValueError(f"lr is the schedule {self.lr!r}: pass rate=optimizer.lr(epoch).")
+                step_too = ", step=step" if self.lr.by_step else ""
+                raise ValueError(f"lr is the schedule {self.lr!r}: pass rate=optimizer.lr(epoch{step_too}).")
             rate = self.lr
         if not isinstance(slots, Mapping) or set(slots) != set(self.all_slot_names):
             needed = ", ".join(self.all_slot_names) or "no entries"

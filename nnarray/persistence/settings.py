@@ -1,4 +1,4 @@
-"""Layers as JSON and back: by the names of their classes, which are registered, and their settings; never code."""
+"""Layers and losses as JSON and back: by the names of their registered classes and their settings; never code."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import MISSING, fields, is_dataclass
 from numbers import Integral, Real
 from typing import Any, TypeVar
 
-from nnarray import layers
+from nnarray import layers, losses
 from nnarray.layers import initializers
 from nnarray.layers.base import Layer
 from nnarray.layers.containers import Composite
@@ -58,9 +58,9 @@ def register(cls: C) -> C:
     return cls
 
 
-for _module, _base in ((layers, Layer), (initializers, initializers.Initializer)):
+for _module, _base in ((layers, Layer), (initializers, initializers.Initializer), (losses, losses.Loss)):
     for _value in vars(_module).values():
-        if isinstance(_value, type) and issubclass(_value, _base) and _value not in (Layer, initializers.Initializer):
+        if isinstance(_value, type) and issubclass(_value, _base) and _value not in (_base, Layer):
             register(_value)
 
 

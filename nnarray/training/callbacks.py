@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -85,6 +86,34 @@ class Run:
     history: History
     epochs: int
     stopped: str | None = None
+    _loss: Callable[[], float] | None = field(default=None, repr=False)
+
+    @property
+    def step(self) -> int:
+        """How many steps are finished, in all epochs."""
+        return self.history.steps
+
+    @property
+    def loss(self) -> float:
+        """The loss of the step that has just ended, on its batch and before its update. Waits for the device.
+
+        Raises
+        ------
+        RuntimeError
+            Elsewhere than in `on_step_end`.
+        """
+        if self._loss is None:
+            raise RuntimeError("run.loss is that of a step, in on_step_end; between epochs, read run.last['loss'].")
+        return self._loss()
+
+    @contextmanager
+    def in_step(self, loss: Callable[[], float]) -> Generator[None]:
+        """The time in which the loss of a step may be asked for."""
+        self._loss = loss
+        try:
+            yield
+        finally:
+            self._loss = None
 
     @property
     def epoch(self) -> int:
@@ -122,6 +151,14 @@ class Callback:
 
     def on_fit_start(self, run: Run) -> None:
         """Called before the first epoch."""
+
+    def on_step_end(self, run: Run) -> None:
+        """After each step, of which `run.step` counts them and `run.loss` is the loss, if it is read.
+
+        `run.model` has the parameters after the step, for which they are copied; what defines no such method costs
+        nothing. Where steps of an epoch gave NaN and are taken again by other means, they are seen again. What takes
+        several steps at once, or elsewhere, refuses such a callback: `engine="graph"`, a cluster, L-BFGS.
+        """
 
     def on_epoch_end(self, run: Run) -> None:
         """Called after each epoch; `run.history` has its row, and `run.model` its parameters."""
@@ -232,6 +269,11 @@ class EachEpoch(Callback):
     def on_epoch_end(self, run: Run) -> None:
         """Call the function with the training context."""
         self.function(run)
+
+
+def step_watchers(callbacks: Iterable[Callback]) -> list[Callback]:
+    """Those that look at each step."""
+    return [each for each in callbacks if type(each).on_step_end is not Callback.on_step_end]
 
 
 def as_callbacks(callbacks: Any) -> list[Callback]:

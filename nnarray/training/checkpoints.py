@@ -119,11 +119,20 @@ def archive_of(model: Trainee, theta: Array, state: Array) -> Archive:
         "dtype": dtype_name(theta.dtype),
         "frozen": sorted(model.frozen),
         "metadata": model.metadata,
+        "loss": _loss_as_json(model.loss),
         "history": {"columns": list(history.columns), "steps": history.steps, "settings": history.settings},
     }
     wiring, columns = model.wiring, {name: np.asarray(x, dtype=float) for name, x in history.columns.items()}
     arrays = _named("params", wiring.params.views(on_host(theta))) | _named("state", wiring.state.views(on_host(state)))
     return Archive(arrays | _named("history", columns), facts)
+
+
+def _loss_as_json(loss: Any) -> Any:
+    """The loss, for predictions; nothing in the place of one that no file can name."""
+    try:
+        return encode(loss, "the loss")
+    except ValueError:
+        return None
 
 
 def _shape_as_json(shape: Any) -> Any:

@@ -16,6 +16,7 @@ from nnarray.metrics import measured
 from nnarray.training.callbacks import Run
 from nnarray.training.checkpoints import CheckpointWriter
 from nnarray.training.data import Data
+from nnarray.training.evaluation import Answers, scored
 from nnarray.training.settings import FitSettings
 from nnarray.training.state import TrainingState
 from nnarray.training.streamed import Streamed
@@ -110,10 +111,9 @@ class TrainingContext:
             return {}
         size = None if self.settings.batch_size is None else max(self.settings.batch_size, 1024)
         outputs = self.model.predict(held.inputs, batch_size=size, check_finite=False, engine=self.settings.engine)
-        row = {"val_loss": float(self.settings.loss.of_prepared(outputs, held.target, held.weights)[0])}
-        return row | {
-            f"val_{name}": measured(name, metric, outputs, held.y) for name, metric in self.settings.metrics.items()
-        }
+        answers = Answers(outputs, held.target, held.weights, held.y)
+        scores = scored(self.settings.loss, self.settings.metrics, answers)
+        return {f"val_{name}": value for name, value in scores.items()}
 
 
 # --- Signals that end it ---------------------------------------------------------------------------------------------

@@ -30,6 +30,7 @@ class _Overflown(Exception):
 def _last_good(trainer: Trainer, saved: TrainingState, number: int, rate: float, steps: int) -> TrainingState:
     """The last step after which everything is finite: the epoch is run again, up to this many steps."""
     trainer.back_to(saved)
+    trainer.watch = None  # these steps were seen
     good = trainer.kept(whole=True)
 
     def look() -> None:
@@ -60,7 +61,7 @@ def diverged(
     if taken + 1 < first:  # before the loss showed it
         what, step = trainer.overflown(), taken + 1
     run.model.restore(good.shown)
-    run.history.steps = good.step
+    run.history.steps, rate = good.step, trainer.rates.within(rate, saved.step + step - 1)
     last = f"{losses[taken]:.6g}" if first else "none in this epoch"
     return DivergenceError(
         f"{what} became NaN or infinite in epoch {number + 1}, step {step} of {len(losses)} "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from nnarray.kernels.one_thread import one_thread
 from nnarray.layers.kinds import arrays_in
 from nnarray.losses import Loss
 from nnarray.persistence.archive import named_file
+from nnarray.training.automatic import decided
 from nnarray.training.callbacks import Callback, History, Run
 from nnarray.training.checkpoints import CheckpointWriter, checkpoint_of, fingerprint
 from nnarray.training.context import TrainingContext
@@ -41,6 +43,8 @@ def fit(model: Trainee, X: Any, y: Any, settings: FitSettings) -> History:
             "fit cannot run inside jax.jit: it reads values. Call it outside, and compile model(X) instead."
         )
     refuse_precision(settings.precision, model.theta)
+    X, loss = decided(settings.loss, model, X, y)
+    settings = replace(settings, loss=loss)
     data, held_out = _examples(model, X, y, settings)
     run = Run(model, History(), settings.epochs)
     run.history.settings = {
@@ -60,7 +64,7 @@ def fit(model: Trainee, X: Any, y: Any, settings: FitSettings) -> History:
     with (
         computing(settings.engine),
         one_thread(model.theta) if settings.grains > 1 else ExitStack(),
-        _history_of(model, run),
+        _history_of(model, run, settings.loss),
         _progress_bar(run.epochs, settings.progress) as show,
         _memory_errors(model, data, settings.batch_size),
         _fit_callbacks(run, settings.callbacks),
@@ -116,14 +120,15 @@ def _refuse_beside_stream(y: Any, settings: FitSettings) -> None:
 
 
 @contextmanager
-def _history_of(model: Trainee, run: Run) -> Generator[None]:
-    """Set the model's history to that of the run, unless an error occurs before the first step."""
-    before, model.history = model.history, run.history
+def _history_of(model: Trainee, run: Run, loss: Loss) -> Generator[None]:
+    """Set the model's history and loss to those of the run, unless an error occurs before the first step."""
+    before = model.history, model.loss
+    model.history, model.loss = run.history, loss
     try:
         yield
     except BaseException:
         if run.history.steps == 0:
-            model.history = before  # nothing has been trained
+            model.history, model.loss = before  # nothing has been trained
         raise
 
 

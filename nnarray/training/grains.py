@@ -139,8 +139,8 @@ class GrainedTrainer(Trainer):
             order, [p for each in shares for p in each.places], [r for each in shares for r in each.rows]
         ):
             for each in shares:
-                self._grained_step(each, rate, done, order)
-                check()
+                self._grained_step(each, *self.in_steps([rate]), done, order)
+                self.ended(done, check)
 
     def _order(self, number: int) -> Array | None:
         if self.drawn is None or self.drawn[0] != number:  # an epoch may take several calls

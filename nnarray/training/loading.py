@@ -18,6 +18,7 @@ from nnarray.functional.propagation import Wiring
 from nnarray.kernels.compilation import quiet
 from nnarray.layers.base import Layer
 from nnarray.layers.kinds import specs
+from nnarray.losses import Loss
 from nnarray.persistence import archive
 from nnarray.persistence.archive import Archive
 from nnarray.persistence.settings import decode
@@ -38,6 +39,7 @@ class Loaded(NamedTuple):
     frozen: frozenset[str]
     history: History
     metadata: dict[str, Any]
+    loss: Loss | None
     training: _Training | None
     """The state of its training, if it was saved during training."""
 
@@ -86,7 +88,17 @@ def understood(file: Path, saved: Archive, what: str = "loaded") -> Loaded:
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         _refuse(file, error, what)
     frozen = frozenset(facts["frozen"])
-    return Loaded(wiring, shape, theta, state, facts["dtype"], frozen, history, facts["metadata"], training)
+    loss = _loss(facts.get("loss"))
+    return Loaded(wiring, shape, theta, state, facts["dtype"], frozen, history, facts["metadata"], loss, training)
+
+
+def _loss(noted: Any) -> Loss | None:
+    """The loss that a model was trained with, if the file names one that is known here: no prediction needs it."""
+    try:
+        loss = decode(noted)
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+    return loss if isinstance(loss, Loss) else None
 
 
 @quiet  # what overflows is reported by an error

@@ -11,12 +11,13 @@ from functools import partial
 from typing import Any
 
 from nnarray.schedules import Constant, Schedule, schedule
+from nnarray.training.callbacks import step_watchers
 from nnarray.training.context import TrainingContext, interrupts_between_steps, saved_if_interrupted
 from nnarray.training.divergence import NO_STEP_TAKEN, diverged, without_scale
 from nnarray.training.grains import GrainedTrainer
 from nnarray.training.stream_trainer import StreamTrainer
 from nnarray.training.streamed import Streamed
-from nnarray.training.trainer import Trainer
+from nnarray.training.trainer import Finished, Trainer
 
 log = logging.getLogger("nnarray")
 
@@ -29,6 +30,7 @@ def train(context: TrainingContext) -> None:
         trainer = _trainer(context)
         try:
             trainer.prove()
+            trainer.watch = _watch(context, trainer)
             _epochs(context, trainer, schedule(trainer.optimizer.lr), check)
             if context.run.epoch and trainer.scaling is not None and trainer.scaling.has_taken_none(trainer.at.slots):
                 warnings.warn(NO_STEP_TAKEN, RuntimeWarning, stacklevel=4)
@@ -61,11 +63,31 @@ def _trainer(context: TrainingContext) -> Trainer:
     )
 
 
+def _watch(context: TrainingContext, trainer: Trainer) -> Callable[[Finished], None] | None:
+    """What callbacks see of each step, if one of them looks: the model as it is then, which they may change."""
+    watchers = step_watchers(context.settings.callbacks)
+    if not watchers:
+        return None
+    run, model, size = context.run, context.model, trainer.accumulate
+
+    def watch(done: Finished) -> None:
+        first = (len(done.losses) - 1) // size * size
+        run.history.steps = trainer.at.step
+        model.restore(trainer.at.shown)
+        shown = model.theta, model.state
+        with run.in_step(partial(trainer.loss_since, done, first)):
+            for watcher in watchers:
+                watcher.on_step_end(run)
+        trainer.follow(model, shown, watched=True)
+
+    return watch
+
+
 def _epochs(context: TrainingContext, trainer: Trainer, rates: Schedule, check: Callable[[], None]) -> None:
     model, run, writer, together = context.model, context.run, context.writer, 1
     while run.epoch < run.epochs and run.stopped is None:
         number, begun = run.epoch, time.perf_counter()
-        learning_rates = [rates(number, context.monitored)] * min(together, run.epochs - number)
+        learning_rates = [rates.of_epoch(number, context.monitored)] * min(together, run.epochs - number)
         saved = trainer.kept(whole=writer is not None)
         try:
             with saved_if_interrupted(writer, saved):
@@ -84,7 +106,8 @@ def _epochs(context: TrainingContext, trainer: Trainer, rates: Schedule, check: 
             continue
         if trainer.scaling is not None and trainer.scaling.is_lost(trainer.at.slots):
             raise without_scale(trainer, number, learning_rates[0])
-        context.end_epochs(means, learning_rates, done.outputs, done.rows)
+        last_rates = [rates.within(rate, trainer.at.step - 1) for rate in learning_rates]
+        context.end_epochs(means, last_rates, done.outputs, done.rows)
         trainer.at = trainer.at._replace(epoch=run.epoch)
         trainer.follow(model, shown, watched=bool(context.settings.callbacks))
         if writer is not None:

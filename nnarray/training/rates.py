@@ -13,9 +13,9 @@ from nnarray.drawing.curves import plot_rates
 from nnarray.kernels.compilation import quiet
 from nnarray.kernels.engines import LAYERS, computing
 from nnarray.layers.kinds import arrays_in
-from nnarray.losses import loss_named
 from nnarray.optimizers import optimizer_named
 from nnarray.random import Key
+from nnarray.training.automatic import decided, loss_or_auto
 from nnarray.training.data import prepare
 from nnarray.training.state import TrainingState
 from nnarray.training.trainee import Trainee
@@ -103,7 +103,7 @@ def search(
     steps = integer(steps, "steps", 10, usual=100)
     lowest = real(lowest, "lowest", least=1e-30, usual=1e-6)
     highest = real(highest, "highest", least=lowest, usual=10.0)
-    chosen = loss_named(loss)
+    X, chosen = decided(loss_or_auto(loss), model, X, y)
     rule: Any = optimizer_named(optimizer)
     if not rule.stepwise:
         raise ValueError(

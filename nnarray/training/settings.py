@@ -9,13 +9,14 @@ from typing import Any
 from nnarray.backends import copy
 from nnarray.checks import integer, real, switch
 from nnarray.functional.layout import Layout
-from nnarray.kernels.engines import AUTO, LAYERS
+from nnarray.kernels.engines import AUTO, GRAPH, LAYERS
 from nnarray.kernels.standard.numerics import at_least_float32
-from nnarray.losses import Loss, loss_named
+from nnarray.losses import Loss
 from nnarray.metrics import Metric, metrics_named
 from nnarray.optimizers import optimizer_named
 from nnarray.random import Key
-from nnarray.training.callbacks import Callback, as_callbacks
+from nnarray.training.automatic import loss_or_auto
+from nnarray.training.callbacks import Callback, as_callbacks, step_watchers
 from nnarray.training.precision import checked_precision, engine_in_precision, scaling_in
 from nnarray.training.state import AVERAGE, TrainingState
 from nnarray.typing import Array
@@ -61,7 +62,7 @@ class FitSettings:
         looked_up: dict[str, Any] = {
             "epochs": integer(call["epochs"], "epochs", 1, usual=10),
             "batch_size": None if size is None else integer(size, "batch_size", 1, usual=32),
-            "loss": loss_named(call["loss"]),
+            "loss": loss_or_auto(call["loss"]),
             "optimizer": optimizer_named(call["optimizer"]),
             "metrics": metrics_named(call["metrics"]),
             "callbacks": as_callbacks(call["callbacks"]),
@@ -87,7 +88,27 @@ class FitSettings:
             )
         settings = cls(**{each.name: call[each.name] for each in fields(cls)} | looked_up)
         settings.refuse_grains()
+        settings.refuse_step_watchers()
         return settings
+
+    def refuse_step_watchers(self) -> None:
+        """Refuse callbacks that look at each step where nobody could call them.
+
+        Raises
+        ------
+        ValueError
+            If there is one; the message names it.
+        """
+        watchers, kind = step_watchers(self.callbacks), type(self.optimizer).__name__
+        reasons = {
+            f"engine={GRAPH!r} launches steps without looking at them: pass engine='layers'": self.engine == GRAPH,
+            "the workers of a cluster take the steps: leave out cluster": self.cluster is not None,
+            f"{kind} finds its own steps: take another optimizer": not self.optimizer.stepwise,
+        }
+        if watchers and (reason := next((text for text, holds in reasons.items() if holds), None)):
+            raise ValueError(
+                f"{type(watchers[0]).__name__}.on_step_end cannot be called, for {reason}, or use on_epoch_end."
+            )
 
     def refuse_grains(self) -> None:
         """Refuse settings that steps in grains do not support.

@@ -37,6 +37,11 @@ class StreamBatch(NamedTuple):
         X, y, weights = (*self.given, None)[:3]
         return X, y, weights
 
+    @property
+    def target(self) -> Any:
+        """The target."""
+        return self.parts[1]
+
 
 @dataclass
 class Streamed:

@@ -16,6 +16,7 @@ class Trainee(Protocol):
     wiring: Wiring
     frozen: frozenset[str]
     history: History
+    loss: Any
     metadata: dict[str, Any]
 
     @property

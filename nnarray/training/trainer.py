@@ -25,6 +25,7 @@ from nnarray.layers.base import Context
 from nnarray.losses import Loss
 from nnarray.optimizers import Optimizer
 from nnarray.random import Key
+from nnarray.schedules import schedule
 from nnarray.training.ahead import read_ahead
 from nnarray.training.data import Data, mass_of
 from nnarray.training.precision import scaling_in, taken_if_good
@@ -70,6 +71,8 @@ class Trainer:
     """Prepared steps that write into theta and slots; None if the layers' own steps are taken."""
     recorded: RecordedSteps | None = None
     """The recorded steps of the layers; None before the first epoch, and if steps are not recorded."""
+    watch: Callable[[Finished], None] | None = None
+    """A function that is called after each step, if there is one."""
 
     @classmethod
     def of(
@@ -97,6 +100,7 @@ class Trainer:
 
     def __post_init__(self) -> None:
         self.scaling = scaling_in(self.precision)
+        self.rates = schedule(self.optimizer.lr)
         self.step, self.gather, self.advance = (
             compiled(each, self.at.theta) for each in (self._step, self._gather, self._advance)
         )
@@ -297,14 +301,32 @@ class Trainer:
         begun, size = taken * self.accumulate, self.accumulate
         with self._coming(number, order, begun, None if limit is None else limit * size - begun) as batches:
             while group := [*islice(batches, size)]:
+                now = self.in_steps(rates)
                 if self.plan is not None:
-                    self._planned(group[0], rates, done)
+                    self._planned(group[0], now, done)
                 elif len(group) == 1:
-                    self.one_step(group[0], rates[0], done)
+                    self.one_step(group[0], now[0], done)
                 else:
-                    self._joint_step(group, rates[0], done)
-                check()
+                    self._joint_step(group, now[0], done)
+                self.ended(done, check)
         return done
+
+    def in_steps(self, rates: list[float]) -> list[float]:
+        """The rates of the next steps, of the rates of their epochs."""
+        return [self.rates.within(rate, self.at.step + i) for i, rate in enumerate(rates)]
+
+    def ended(self, done: Finished, check: Callable[[], None]) -> None:
+        """What follows a step."""
+        if self.watch is not None:
+            self.watch(done)
+        check()
+
+    def loss_since(self, done: Finished, first: int) -> float:
+        """The loss over the batches from this one on, which made one step. Waits for the device."""
+        losses = done.losses[first:]
+        if len(losses) == 1:
+            return float(losses[0])
+        return float(self._mean(self._in_a_row(losses), done.masses[first:]))
 
     @contextmanager
     def _coming(self, number: int, order: Array | None, first: int, limit: int | None) -> Generator[Iterator[Any]]:
@@ -335,7 +357,7 @@ class Trainer:
         rates = rates if rows is None else rates * rows.shape[0]
         for part in steps.parts(len(rates)):
             chosen = None if rows is None else rows[part, ...]
-            for at in steps.take(self.at, rates[part], chosen):
+            for at in steps.take(self.at, self.in_steps(rates[part]), chosen):
                 self.at = at
                 check()
             self._note_recorded(done, chosen, steps.taken(len(rates[part])))

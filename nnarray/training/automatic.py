@@ -1,0 +1,99 @@
+"""The loss that follows from y, where nobody has named one; what could be meant in two ways is refused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from nnarray.backends import as_data, backend_of, same_place, without_record
+from nnarray.datasets.streams import Begun, Stream
+from nnarray.kernels.standard.numerics import at_least_float32
+from nnarray.losses import BinaryCrossEntropy, CrossEntropy, Loss, MeanSquaredError, loss_named
+from nnarray.training.inputs import whole
+from nnarray.training.streamed import StreamBatch
+from nnarray.training.trainee import Trainee
+from nnarray.typing import Array, Namespace, Shape
+
+AUTO = "auto"
+
+
+@dataclass(frozen=True)
+class Automatic(Loss):
+    """The loss that `decided` chooses when y is there.
+
+    Of integers and truth values it is the cross-entropy, or the binary one where y has the shape of outputs that are
+    one; of real numbers the mean squared error.
+    """
+
+    def of(self, y: Array, outputs: Shape) -> Loss:
+        """That of targets y, for outputs of this shape an example.
+
+        Raises
+        ------
+        ValueError
+            If y could be meant in two ways; the message names both.
+        """
+        xp, alike = same_place(y=y), tuple(y.shape[1:]) == outputs
+        if not xp.isdtype(y.dtype, ("bool", "integral")):
+            _refuse_classes(xp, y, outputs)
+            return MeanSquaredError()
+        if outputs == (1,) and y.ndim == 1:
+            raise ValueError(
+                "with a network of one output, these integers could be two classes or numbers: for two classes, pass "
+                "loss='binary_cross_entropy' and y[:, None]; for more, give the last layer an output for each; for "
+                "numbers, pass loss='mse' and y[:, None]."
+            )
+        if alike and outputs[-1] > 1:
+            raise ValueError(
+                f"integers of the outputs' shape {(y.shape[0], *outputs)} could be meant in three ways: for rows with "
+                f"one 1 each, pass loss='cross_entropy'; for several labels an example, loss='binary_cross_entropy'; "
+                f"for numbers, loss='mse'."
+            )
+        return BinaryCrossEntropy() if alike else CrossEntropy()
+
+
+def _refuse_classes(xp: Namespace, y: Array, outputs: Shape) -> None:
+    """Refuse real numbers that look like classes or probabilities: the squared error would be wrong in silence."""
+    if y.ndim == 1 and len(outputs) == 1 and outputs[0] > 1:
+        raise ValueError(
+            f"y has real numbers of shape {tuple(y.shape)}, and the network {outputs[0]} outputs: for classes, pass "
+            f"integers, xp.astype(y, xp.int64), where xp = nn.namespace(y); for one number an example, give the last "
+            f"layer 1 output and pass y[:, None]."
+        )
+    if tuple(y.shape[1:]) != outputs or 0 in y.shape:
+        return  # the loss says what does not fit
+    binary = bool(xp.all((y == 0) | (y == 1)))
+    if binary or (outputs[-1] > 1 and _are_probabilities(xp, y)):
+        kind, what = ("are all 0 or 1", "classes") if binary else ("sum to 1 in each row", "probabilities")
+        single = "loss='binary_cross_entropy'"
+        several = "loss='cross_entropy', or 'binary_cross_entropy' where each output is a label of its own"
+        raise ValueError(
+            f"y holds real numbers that {kind}, and could be meant in two ways: for {what}, pass "
+            f"{several if outputs[-1] > 1 else single}; for numbers, pass loss='mse'."
+        )
+
+
+def _are_probabilities(xp: Namespace, y: Array) -> bool:
+    sums = xp.sum(at_least_float32(y), axis=-1)
+    return bool(xp.all(y >= 0)) and bool(xp.all(xp.abs(sums - 1.0) < 0.01))
+
+
+def loss_or_auto(loss: Any) -> Loss:
+    """The loss of that name, or the one given; of "auto", what `decided` takes."""
+    return Automatic() if isinstance(loss, str) and loss == AUTO else loss_named(loss)
+
+
+def decided(loss: Loss, model: Trainee, X: Any, y: Any) -> tuple[Any, Loss]:
+    """X, and the loss that is meant: of a stream, the first batch says it, which is not lost.
+
+    Without y, and without a stream, nothing is decided: there is nothing to train on.
+    """
+    if not isinstance(loss, Automatic):
+        return X, loss
+    if isinstance(X, Stream):
+        X = Begun(X)
+        y = backend_of(model.theta).asarray(StreamBatch(X.first, 0, 0).target)
+    if y is None:
+        return X, loss
+    y = without_record(as_data(whole(model, y), "y"))
+    return X, loss.of(y, model.output_shape) if y.ndim else CrossEntropy()
