@@ -27,8 +27,10 @@ from nnarray.tables.cells import (
     truth_as_numbers,
     where,
 )
+from nnarray.tables.dates import DateColumn, is_dated, moments_in
 from nnarray.tables.kinds import MOST_CATEGORIES, numbers_in, too_many
 from nnarray.tables.saved import finite, flag, object_of, positive, string, strings
+from nnarray.tables.words import TextColumn, is_free_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -156,9 +158,13 @@ class CategoryColumn:
         )
 
 
-COLUMN_KINDS: Mapping[str, Callable[[object, str], NumberColumn | CategoryColumn]] = {
+Column = NumberColumn | CategoryColumn | DateColumn | TextColumn
+
+COLUMN_KINDS: Mapping[str, Callable[[object, str], Column]] = {
     NumberColumn.kind: NumberColumn.from_json,
     CategoryColumn.kind: CategoryColumn.from_json,
+    DateColumn.kind: DateColumn.from_json,
+    TextColumn.kind: TextColumn.from_json,
 }
 
 
@@ -169,22 +175,20 @@ def fit_columns(
     train: np.ndarray,
     rows: Rows,
     between: Callable[[], object],
-) -> tuple[NumberColumn | CategoryColumn, ...]:
+) -> tuple[Column, ...]:
     """The columns to learn from; one error for all that cannot be used. `between` is called after each."""
-    refuse_kinds(table, [name for name in names if name not in forced])
-    fitted: list[NumberColumn | CategoryColumn] = []
+    refuse_kinds(table, [name for name in names if name not in forced and not is_dated(table.column(name).type)])
+    fitted: list[Column] = []
     faults: dict[str, str] = {}
     almost: list[str] = []
     for name in names:
         column = table.column(name)
-        x = None if name in forced else numbers_in(column)
-        made = _fit_category(name, column, train) if x is None else _fit_number(name, column, x, train, rows)
-        if x is None and name not in forced and (numeric_fault := almost_numbers(column, name, rows)):
-            almost.append(numeric_fault)
+        made = _fit_category(name, column, train) if name in forced else _fit(name, column, train, rows)
+        settled = name in forced or isinstance(made, (NumberColumn, DateColumn))
+        if fault := "" if settled else almost_numbers(column, name, rows):
+            almost.append(fault)
         elif isinstance(made, str):
             faults[name] = made
-        elif isinstance(made, CategoryColumn) and name not in forced:
-            fitted.append(replace(made, note=mixture(column, f"column {name!r} is taken as categories")))
         else:
             fitted.append(made)
         between()
@@ -194,6 +198,27 @@ def fit_columns(
         listed = "; ".join(f"{name!r} {fault}" for name, fault in faults.items())
         raise ValueError(f"nothing can be learned from these columns: {listed}. {leave_out(faults)}")
     return tuple(fitted)
+
+
+def _fit(name: str, column: Any, train: np.ndarray, rows: Rows) -> Column | str:
+    """The column as its entries are, or what is wrong with them."""
+    if (dates := moments_in(column)) is not None:
+        return _fit_date(name, *dates, train)
+    x = numbers_in(column)
+    if x is not None:
+        return _fit_number(name, column, x, train, rows)
+    made = _fit_category(name, column, train)
+    if isinstance(made, CategoryColumn):
+        return replace(made, note=mixture(column, f"column {name!r} is taken as categories"))
+    return TextColumn.fit(name) if is_free_text(text_of(column)) else made
+
+
+def _fit_date(name: str, moments: np.ndarray, zone: bool, train: np.ndarray) -> DateColumn | str:
+    """Dates as the training rows say, or what is wrong with them as all rows say."""
+    if np.isnat(moments).all():
+        return "has no entries"
+    known = moments[train]
+    return DateColumn.fit(name, moments if np.isnat(known).all() else known, zone)
 
 
 def _fit_number(name: str, column: Any, x: np.ndarray, train: np.ndarray, rows: Rows) -> NumberColumn | str:
