@@ -1,4 +1,4 @@
-"""Compare `nnarray train`, as it is by default, with scikit-learn on the same rows: python benchmarks/tables.py --help."""
+"""Compare `nnarray train` with scikit-learn on the same rows: python benchmarks/tables.py --help."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ def as_codes(frame: pd.DataFrame, whole: pd.DataFrame) -> pd.DataFrame:
     for column in frame.columns.drop("y"):
         if not pd.api.types.is_numeric_dtype(frame[column]):
             usual = whole[column].value_counts().index[:LEVELS]
-            coded[column] = pd.Categorical(frame[column], categories=usual)
+            coded[column] = pd.Categorical(frame[column].where(frame[column].isin(usual)), categories=usual)
     return coded
 
 

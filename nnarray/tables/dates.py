@@ -137,8 +137,8 @@ class DateColumn:
 def moments_in(column: Any) -> tuple[np.ndarray, bool] | None:
     """The entries as `datetime64[us]`, NaT where one is missing, and whether they have a time zone; None of no dates.
 
-    Text is dates if all its entries are written as ISO 8601 does, the day at least, and either all of them have a zone or
-    none has. Times with a zone are in UTC.
+    Text is dates if all its entries are in ISO form, the day at least, and either all of them have a zone or none has.
+    Times with a zone are in UTC.
     """
     pa = arrow()
     column = without_dictionary(column)

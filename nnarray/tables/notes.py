@@ -10,7 +10,7 @@ from nnarray.tables.cells import is_missing, is_text, parsed, text_of
 from nnarray.tables.kinds import FEW, words_for_nothing
 
 ALMOST = 0.95  # of the rows have another integer: one may be there twice, or be missing
-NUMBERS = ("number",)
+NUMBERS = ("number", "skewed number")
 NAMES = (*NUMBERS, "category")  # the kinds that may name the rows; dates may all be different, and still say something
 LEAST = 10  # rows that are numbered, and do not happen to be 1, 2, 3
 

@@ -929,17 +929,6 @@ def test_inputs_come_in_the_dtype_of_the_training() -> None:
     np.testing.assert_array_equal(full.X.astype(np.float32), narrow.X)
 
 
-def test_each_class_gives_its_share_and_keeps_one_to_train_on() -> None:
-    groups = np.asarray([0] * 50 + [1] * 10 + [2] * 2 + [3])
-    train, held = inputs.split(len(groups), groups, 0.2, 0)
-    assert np.bincount(groups[held], minlength=4).tolist() == [10, 2, 0, 0]
-    assert sorted([*train, *held]) == list(range(63))
-    assert np.bincount(groups[inputs.split(63, groups, 0.9, 0)[0]]).min() >= 1
-    train, held = inputs.split(100, None, 0.25, 1)
-    assert (len(train), len(held)) == (75, 25)
-    assert not np.array_equal(held, inputs.split(100, None, 0.25, 2)[1])
-
-
 def test_scores_are_what_they_say(host: nn.Backend) -> None:
     draws = np.random.default_rng(0)
     logits, y = draws.normal(size=(50, 3)), draws.integers(0, 3, 50)
