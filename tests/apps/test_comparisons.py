@@ -164,13 +164,12 @@ def test_a_linear_model_is_compared() -> None:
 
 def test_a_note_says_where_a_linear_model_does_as_well() -> None:
     draw = np.random.default_rng(0)
-    X = draw.normal(size=(120, 30))
-    table = pa.table({f"x{j}": X[:, j] for j in range(30)} | {"y": X[:, 0] + 3 * draw.normal(size=120)})
-    data = str(write("rows.csv", table))
-    words = ("train", data, "--target", "y", "--backend", "numpy", "--no-early-stopping", "--epochs", "60")
+    X = draw.normal(size=(200, 5))
+    straight = pa.table({f"x{j}": X[:, j] for j in range(5)} | {"y": X.sum(axis=1) + 0.3 * draw.normal(size=200)})
+    words = ("train", str(write("rows.csv", straight)), "--target", "y", "--backend", "numpy", "--epochs", "60")
     assert "a linear model does as well" in run(*words).stdout
     facts = json.loads(run(*words, "--hidden", "", "--json").stdout)
-    assert facts["parameters"] == 31
+    assert facts["parameters"] == 6
     curved = pa.table({"x": X[:, 0], "y": X[:, 0] ** 2})
     words = ("train", str(write("curved.csv", curved)), "--target", "y", "--backend", "numpy")
     assert "a linear model does as well" not in run(*words).stdout
@@ -202,7 +201,7 @@ def test_importance_of_a_sample_is_near_that_of_all_rows(monkeypatch: pytest.Mon
     assert (whole.rows, sample.rows) == (600, 200)
     for each in whole.columns:
         (same,) = (other for other in sample.columns if other.name == each.name)
-        assert same.mean == pytest.approx(each.mean, abs=0.15)
+        assert same.mean == pytest.approx(each.mean, rel=0.3, abs=0.15)
     assert importance.importance_in(done.model, done.inputs, data) == whole  # in other parts, the same
 
 
@@ -213,6 +212,19 @@ def test_importance_of_values_is_in_standard_deviations() -> None:
     assert found.loss.startswith("rmse")
     assert [each.name for each in found.columns][-1] == "b"
     assert 0.3 < found.columns[0].mean < 3
+
+
+@pytest.mark.parametrize("stream", ["--stream", "--no-stream"])
+def test_a_report_shows_importance_on_rows_that_were_not_trained_on(stream: str) -> None:
+    pytest.importorskip("matplotlib")
+    data = str(write("rows.csv", rows()))
+    output = run("train", data, *TRAIN, stream, "--report", "report", "--test", "0.1").stdout
+    assert "importance.png" in output
+    found = json.loads(Path("report/report.json").read_text())["importance"]
+    assert found["rows"] == 30
+    assert sorted(column["name"] for column in found["columns"]) == ["a", "b", "when"]
+    assert Path("report/importance.png").read_bytes()[:4] == b"\x89PNG"
+    assert "importance" not in run("train", data, *TRAIN, "--report", "report", "--validation", "0").stdout
 
 
 def test_importance_is_not_of_images() -> None:
@@ -232,7 +244,8 @@ def test_kept_columns_come_first_and_as_they_are(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(inputs, "ROWS", 30)
     kept = list(csv.reader(io.StringIO(run("predict", "model.safetensors", data, "--keep", "name,when").stdout)))
     assert kept[0] == ["name", "when", "prediction", "p_no", "p_yes"]
-    assert [row[:2] for row in kept[1:]] == [list(row) for row in zip(*(table[c].to_pylist() for c in ("name", "when")))]
+    assert [row[0] for row in kept[1:]] == table["name"].to_pylist()
+    assert [row[1] for row in kept[1:]] == table["when"].to_pylist()
     assert [row[2:3] for row in kept] == [row[:1] for row in plain]
     typed = table.set_column(3, "when", table["when"].cast(pa.date32()))
     write("typed.parquet", typed)
@@ -249,7 +262,10 @@ def test_kept_columns_that_cannot_be_are_refused() -> None:
     table = rows(100)
     data = str(write("rows.csv", table))
     run("train", data, *TRAIN)
-    assert "--keep: there is no column 'Name'" in run("predict", "model.safetensors", data, "--keep", "Name", code=2).stderr
+    assert (
+        "--keep: there is no column 'Name'"
+        in run("predict", "model.safetensors", data, "--keep", "Name", code=2).stderr
+    )
     write("more.csv", table.append_column("prediction", table["label"]))
     line = run("predict", "model.safetensors", "more.csv", "--keep", "prediction", code=2).stderr
     assert "the predictions have a column 'prediction' of their own" in line

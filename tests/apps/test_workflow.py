@@ -158,10 +158,10 @@ def test_several_values_at_once_and_pictures_of_them() -> None:
     assert set(output["scores"]["metrics"]) == {
         f"{name} of {of}" for name in ("rmse", "mae", "r2") for of in ("price", "age")
     }
-    assert sorted(os.listdir("deep/report")) == ["predictions.png", "report.json", "training.png"]
+    assert sorted(os.listdir("deep/report")) == ["importance.png", "predictions.png", "report.json", "training.png"]
     assert call("predict", "model.safetensors", "full.csv").stdout.splitlines()[0] == '"price","age"'
     call("train", data, *TRAIN, "--report", "r")
-    assert sorted(os.listdir("r")) == ["confusion.png", "report.json", "training.png"]
+    assert sorted(os.listdir("r")) == ["confusion.png", "importance.png", "report.json", "training.png"]
     assert json.loads(Path("r/report.json").read_text(encoding="utf-8"))["history"]["loss"]
 
 
