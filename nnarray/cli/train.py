@@ -99,7 +99,14 @@ def train(
     activation: Annotated[
         str, typer.Option("--activation", help=f"Of the hidden layers: {', '.join(FUNCTIONS)}.")
     ] = "relu",
-    dropout: Annotated[float, typer.Option("--dropout", help="Rate after each hidden layer of a table.")] = 0.0,
+    dropout: Annotated[
+        float | None,
+        typer.Option(
+            "--dropout",
+            help="Rate after each hidden layer of a table; default: 0.2 for classes of fewer than 5,000 rows, else 0.",
+            show_default=False,
+        ),
+    ] = None,
     backend: Flag = "auto",
     dtype: Annotated[str, typer.Option("--dtype", help="float32 or float64.")] = "float32",
     epochs: Annotated[

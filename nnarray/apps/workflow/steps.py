@@ -49,6 +49,7 @@ from nnarray.training.checkpoints import Checkpoint
 
 NOT_TEXT = "--delimiter, --header, --encoding and the like are about CSV and TSV files"
 EPOCHS, STEPS = 50, 3_000  # a training has at least the first, and so many epochs that it takes the second
+FEW, DROPOUT = 5_000, 0.2  # fewer rows of classes are learned by heart, and are trained on with dropout
 MANY = 10_000  # examples, from which on batches are larger
 
 
@@ -63,7 +64,7 @@ class Plan:
     text: TextFormat = USUAL
     hidden: tuple[int, ...] | None = None
     activation: str = "relu"
-    dropout: float = 0.0
+    dropout: float | None = None
     optimizer: str = "adam"
     lr: float | None = None
     epochs: int | None = None
@@ -85,7 +86,6 @@ class Plan:
     cache: Path | None = None
     grains: int | None = None
     scheduler: str | None = None
-    ema: float | None = None
 
     def __post_init__(self) -> None:
         named(self.task, dict.fromkeys(("auto", "classify", "regress")), "--task")
@@ -103,7 +103,8 @@ class Plan:
             )
         if self.class_weight is not None:
             named(self.class_weight, {"balanced": None}, "--class-weight")
-        real(self.dropout, "--dropout", least=0.0, below=1.0, usual=0.2)
+        if self.dropout is not None:
+            real(self.dropout, "--dropout", least=0.0, below=1.0, usual=0.2)
         if self.batch_size is not None:
             integer(self.batch_size, "--batch-size", 1, usual=32)
         if self.cache is not None and (self.stream is False or self.scratch is not None):
@@ -209,8 +210,9 @@ def _place(path: Path, plan: Plan, left_out: int) -> Place | None:
     return Place(plan.scratch or path.absolute().parent) if stream else None
 
 
-def network_for(inputs: Inputs, plan: Plan) -> Network:
+def network_for(examples: Examples, plan: Plan) -> Network:
     """A network for these examples: dense layers for tables, convolutions for images."""
+    inputs = examples.inputs
     outputs = len(inputs.classes or inputs.targets)
     if isinstance(inputs, Images):
         filters = (16, 32, 64) if plan.hidden is None else plan.hidden
@@ -222,14 +224,16 @@ def network_for(inputs: Inputs, plan: Plan) -> Network:
                 f"--size {least} or more, or fewer convolutions, such as --hidden 16."
             )
         return cnn(outputs, filters, activation=plan.activation)
-    return mlp(outputs, plan.dense_sizes, activation=plan.activation, dropout=plan.dropout)
+    few = bool(inputs.classes) and len(examples.train) < FEW
+    dropout = (DROPOUT if few else 0.0) if plan.dropout is None else plan.dropout
+    return mlp(outputs, plan.dense_sizes, activation=plan.activation, dropout=dropout)
 
 
 def model_for(path: Path, examples: Examples, plan: Plan, be: Backend) -> Model:
     """The untrained network; its metadata describe its inputs, and the data."""
     inputs, count = examples.inputs, len(examples.train)
     shape = tuple(examples.X.shape[1:])
-    model = network_for(inputs, plan).init(shape, seed=plan.seed, backend=be, dtype=plan.dtype)
+    model = network_for(examples, plan).init(shape, seed=plan.seed, backend=be, dtype=plan.dtype)
     model.metadata = {
         "input": inputs.to_json(),
         "data": {
@@ -294,7 +298,6 @@ def train(
         progress=False,
         checkpoint=Checkpoint(out, every=plan.checkpoint_every) if out is not None else None,
         resume=plan.resume and out is not None,
-        ema=plan.ema,
         grains=plan.grains,
         cluster=plan.scheduler,
     )
