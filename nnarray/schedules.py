@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-"""Learning rates that change from epoch to epoch, as functions of the epoch and of the losses so far."""
-=======
 """Learning rates that change, as functions of the epoch, of the losses so far, and of the step."""
->>>>>>> decisions
 
 from __future__ import annotations
 
@@ -36,15 +32,10 @@ def better(value: float, best: float, margin: float = 0.0) -> bool:
 class Schedule:
     """The learning rate of each epoch: `schedule(epoch, losses)`, with epochs counted from 0.
 
-<<<<<<< HEAD
-    A schedule of your own defines `rate(epoch, losses)`. `losses` has the monitored loss of each finished epoch,
-    which is the validation loss if there is one.
-=======
     A schedule of your own defines `rate(epoch, losses)`. `losses` has the monitored loss of each finished epoch,
     which is the validation loss if there is one. A schedule that changes within an epoch returns True from `by_step`,
     and also defines `within(rate, step)`: the rate of a step, given the rate of its epoch. Steps are counted from 0
     through all epochs. Both functions depend on their arguments only, so a resumed training has the same rates.
->>>>>>> decisions
     """
 
     def __post_init__(self) -> None:
@@ -53,11 +44,6 @@ class Schedule:
     def rate(self, epoch: int, losses: Sequence[float]) -> float:
         raise NotImplementedError
 
-<<<<<<< HEAD
-    def __call__(self, epoch: int, losses: Sequence[float] = ()) -> float:
-        """The learning rate in this epoch."""
-        return float(self.rate(epoch, losses))  # a NumPy number could change the dtype of arrays
-=======
     @property
     def by_step(self) -> bool:
         """Whether the rate changes within an epoch."""
@@ -70,7 +56,6 @@ class Schedule:
     def of_epoch(self, epoch: int, losses: Sequence[float] = ()) -> float:
         """The rate of an epoch, of which `within` makes that of a step."""
         return float(self.rate(epoch, losses))  # a NumPy number could change the dtype of arrays
->>>>>>> decisions
 
     def __call__(self, epoch: int, losses: Sequence[float] = (), *, step: int | None = None) -> float:
         """The learning rate in this epoch, or in a step of it, counted from 0 through all epochs.
@@ -238,15 +223,9 @@ class OneCycle(Schedule):
     Parameters
     ----------
     lr : float
-<<<<<<< HEAD
-        The highest rate; `model.find_lr` suggests one.
-    epochs : int
-        At least 2.
-=======
         The highest rate; `model.find_lr` suggests one.
     epochs : int, or steps : int
         At least 2. With `steps`, the rate changes in each step, as in PyTorch with `total_steps=`.
->>>>>>> decisions
     pct_start : float
         The fraction of the epochs in which the rate rises, in [0, 1).
     div_factor, final_div_factor : float
@@ -396,13 +375,8 @@ class Plateau(Schedule):
         return rate
 
 
-<<<<<<< HEAD
-def schedule(rate: float | Schedule) -> Schedule:
-    """A schedule; a number becomes a constant one."""
-=======
 def schedule(rate: object) -> Schedule:
     """A schedule, or a number as a constant one."""
->>>>>>> decisions
     if isinstance(rate, Schedule):
         return rate
     if isinstance(rate, bool) or not isinstance(rate, Real):

@@ -733,6 +733,11 @@ def later(what: str, **columns: Any) -> Case:
     return lambda b: lambda: getattr(prepared, what)(pa.table(columns))
 
 
+def dated(entry: str) -> Case:
+    prepared = Preparation.fit(pa.table({"day": ["2026-01-01", "2026-01-02"] * 20, "kind": COLUMNS["kind"]}), "kind")
+    return lambda b: lambda: prepared.features(pa.table({"day": [entry]}))
+
+
 def objects(b: Bench) -> Call:
     np.save("data.npy", np.asarray([{}]), allow_pickle=True)
     return lambda: open_table("data.npy")
@@ -793,6 +798,8 @@ TABLES: dict[str, Case] = {
     "a column too few at prediction": later("features", size=[1]),
     "an unknown category at prediction": later("features", size=[1], colour=["pink"]),
     "text where numbers were": later("features", size=["large"], colour=["red"]),
+    "no date where dates were": dated("tomorrow"),
+    "times with a zone where dates had none": dated("2026-01-01T10:00Z"),
     "a class that was not met in training": later("targets", kind=["w"]),
     "a lazy frame of Polars for a table": lambda b: lambda: Preparation.fit(polars().LazyFrame(COLUMNS), "kind"),
     "a table that fills the memory": full_memory,

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from nnarray.apps.workflow.importance import Importance
     from nnarray.apps.workflow.scores import Scores
     from nnarray.tables.text_format import TextFormat
 
@@ -145,11 +146,15 @@ def listed(names: Sequence[str], most: int = 8) -> str:
     return ", ".join(names[:most]) + (f", ... ({len(names)} in all)" if len(names) > most else "")
 
 
-def show_scores(console: Console, scores: Scores, title: str) -> None:
-    """Print the scores of the network beside the baseline, recall and precision by class, and the confusion matrix."""
+def show_scores(console: Console, scores: Scores, title: str, linear: Scores | None = None) -> None:
+    """Print the scores of the network beside those of others, recall and precision by class, the confusion matrix."""
     console.print(f"{title}:")
-    names = ["", "network", f"always {scores.baseline}"]
-    show_table(console, names, [[name, f"{a:.4g}", f"{b:.4g}"] for name, (a, b) in scores.rows.items()], names[1:])
+    names = ["", "network", *(["linear model"] if linear else []), f"always {scores.baseline}"]
+    rows = [
+        [name, f"{mine:.4g}", *([f"{linear.rows[name][0]:.4g}"] if linear else []), f"{base:.4g}"]
+        for name, (mine, base) in scores.rows.items()
+    ]
+    show_table(console, names, rows, names[1:])
     console.print()
     if scores.no_better:
         compared = ", ".join(
@@ -171,6 +176,14 @@ def show_scores(console: Console, scores: Scores, title: str) -> None:
         rows = zip(scores.classes, scores.confusion.tolist(), strict=True)
         show_table(console, ["", *predicted], [[name, *map(str, row)] for name, row in rows], predicted)
         console.print()
+
+
+def show_importance(console: Console, importance: Importance) -> None:
+    """Print how much the loss rises when each column is shuffled."""
+    console.print(f"importance: rise of {importance.loss}, a column shuffled among {importance.rows} rows")
+    rows = [[each.name, f"{each.mean:.3g}", f"{each.spread:.2g}"] for each in importance.columns]
+    show_table(console, ["column", "rise", "spread"], rows, ["rise", "spread"])
+    console.print()
 
 
 @contextmanager

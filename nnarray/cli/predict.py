@@ -25,9 +25,11 @@ from nnarray.cli.console import (
     Skip,
     Thousands,
     output,
+    show_importance,
     show_scores,
     text_format,
 )
+from nnarray.cli.standard_input import STANDARD, from_standard_input
 from nnarray.persistence import files
 from nnarray.tables.write import print_table
 from nnarray.training.context import check_signals
@@ -38,7 +40,10 @@ if TYPE_CHECKING:
 ModelFile = Annotated[Path, typer.Argument(help="A .safetensors file that `nnarray train` wrote.", show_default=False)]
 Data = Annotated[
     Path,
-    typer.Argument(help="A table with the columns of the training, or a folder of images.", show_default=False),
+    typer.Argument(
+        help="A table with the columns of the training, or a folder of images; -: CSV from standard input.",
+        show_default=False,
+    ),
 ]
 Unknown = Annotated[
     str, typer.Option("--unknown", help="error: refuse a category that was not met in training; ignore: none of them.")
@@ -52,7 +57,8 @@ DType = Annotated[str | None, typer.Option("--dtype", help="To compute in; defau
     epilog=(
         "\b\nExamples:\n  nnarray predict flowers.safetensors new.csv --out predictions.csv\n"
         "  nnarray predict houses.safetensors many.parquet --out prices.parquet --backend cupy\n"
-        "  nnarray predict pets.safetensors photo.jpg"
+        "  nnarray predict pets.safetensors photo.jpg\n"
+        "  zcat many.csv.gz | nnarray predict houses.safetensors - --keep id,street > prices.csv"
     ),
 )
 def predict(
@@ -60,7 +66,9 @@ def predict(
     data: Data,
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="A .csv, .tsv, .parquet, .feather or .npz file; default: CSV on standard output."),
+        typer.Option(
+            "--out", help="A .csv, .tsv, .parquet, .feather or .npz file; -, the default: CSV on standard output."
+        ),
     ] = None,
     backend: Flag = "auto",
     dtype: DType = None,
@@ -72,6 +80,12 @@ def predict(
     header: Header = None,
     encoding: Encoding = None,
     skip: Skip = False,
+    keep: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--keep", help="Columns of the table that come with the predictions: id,name.", show_default=False
+        ),
+    ] = None,
     scheduler: Annotated[
         str | None,
         typer.Option("--scheduler", help="Of Dask, such as tcp://10.0.0.1:8786: the workers of its cluster compute."),
@@ -81,10 +95,11 @@ def predict(
     """Write the class and the probabilities, or the values, of each row of a table or each image of a folder.
 
     In the order of the data, which are read part by part, so that they may be larger than the memory. The columns are
-    "prediction" and "p_<class>" for each class, or the targets; for images "file" comes first.
+    "prediction" and "p_<class>" for each class, or the targets; before them those of --keep, and for images "file".
     """
     from nnarray.apps.workflow import steps
 
+    out = None if out == STANDARD else out
     if out is not None:
         files.prove(out)
     net, inputs = _opened(
@@ -99,12 +114,13 @@ def predict(
         encoding=encoding,
     )
     errors = "skip" if skip else "raise"
-    settings: dict[str, Any] = {"unknown": unknown, "errors": errors, "scheduler": scheduler}
-    parts = _while_wanted(steps.predict(net, inputs, data, **settings))
-    if out is None:
-        _print(parts, as_json=as_json)
-        return
-    count = steps.predict_to_file(parts, out)
+    settings: dict[str, Any] = {"unknown": unknown, "errors": errors, "scheduler": scheduler, "keep": keep or ()}
+    with from_standard_input(data) as file:
+        parts = _while_wanted(steps.predict(net, inputs, file, **settings))
+        if out is None:
+            _print(parts, as_json=as_json)
+            return
+        count = steps.predict_to_file(parts, out)
     typer.echo(json.dumps({"predictions": count, "out": str(out)}) if as_json else f"{count} predictions: {out}")
 
 
@@ -137,7 +153,7 @@ def _print(parts: Iterator[dict[str, Any]], *, as_json: bool) -> None:
     for part in parts:
         columns = [column if isinstance(column, list) else column.tolist() for column in part.values()]
         rows = zip(*columns, strict=True)
-        sys.stdout.writelines(json.dumps(dict(zip(part, row, strict=True))) + "\n" for row in rows)
+        sys.stdout.writelines(json.dumps(dict(zip(part, row, strict=True)), default=str) + "\n" for row in rows)
 
 
 @app.command(
@@ -160,10 +176,14 @@ def evaluate(
     header: Header = None,
     encoding: Encoding = None,
     skip: Skip = False,
+    importance: Annotated[
+        bool, typer.Option("--importance", help="How much worse it is without each column: shuffled among the rows.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Compare the predictions of a network with the truth in the data, beside the commonest class or the mean."""
     from nnarray.apps.workflow import steps
+    from nnarray.apps.workflow.importance import importance_in
 
     net, inputs = _opened(
         model,
@@ -177,8 +197,14 @@ def evaluate(
         encoding=encoding,
     )
     errors = "skip" if skip else "raise"
-    scores = steps.evaluate(net, inputs, data, unknown=unknown, errors=errors)  # type: ignore[arg-type]
+    with from_standard_input(data) as file:
+        scores = steps.evaluate(net, inputs, file, unknown=unknown, errors=errors)  # type: ignore[arg-type]
+        columns = importance_in(net, inputs, file, unknown=unknown) if importance else None  # type: ignore[arg-type]
     if as_json:
-        typer.echo(json.dumps({"model": str(model), "data": str(data)} | scores.to_json(), indent=2))
-    else:
-        show_scores(output(), scores, f"on {scores.examples} examples of {data}")
+        facts = {"model": str(model), "data": str(data)} | scores.to_json()
+        facts |= {"importance": columns.to_json()} if columns else {}
+        typer.echo(json.dumps(facts, indent=2))
+        return
+    show_scores(output(), scores, f"on {scores.examples} examples of {data}")
+    if columns is not None:
+        show_importance(output(), columns)

@@ -36,6 +36,7 @@ from nnarray.cli.console import (
     text_format,
     training_bar,
 )
+from nnarray.cli.standard_input import from_standard_input
 from nnarray.layers.activations import FUNCTIONS
 from nnarray.layers.base import described as described_layer
 from nnarray.model import load
@@ -46,8 +47,10 @@ from nnarray.tables.text_format import USUAL
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from nnarray.apps.workflow.comparisons import Folded
     from nnarray.apps.workflow.inputs import Examples
-    from nnarray.apps.workflow.steps import Trained
+    from nnarray.apps.workflow.scores import Scores
+    from nnarray.apps.workflow.steps import Plan, Trained
     from nnarray.model import Model
 
 
@@ -65,7 +68,7 @@ def train(
         Path,
         typer.Argument(
             help="A .csv, .tsv (or .csv.gz, ...), .parquet, .feather, .arrow, .npz or .npy file; or a folder with a "
-            "subfolder of images for each class.",
+            "subfolder of images for each class; -: CSV from standard input.",
             show_default=False,
         ),
     ],
@@ -89,15 +92,31 @@ def train(
     encoding: Encoding = None,
     hidden: Annotated[
         str | None,
-        typer.Option("--hidden", help="Sizes of the hidden layers; default: 64,64; for images filters: 16,32,64."),
+        typer.Option(
+            "--hidden", help="Sizes of the hidden layers; default: 64,64; for images filters: 16,32,64. '': none."
+        ),
     ] = None,
     activation: Annotated[
         str, typer.Option("--activation", help=f"Of the hidden layers: {', '.join(FUNCTIONS)}.")
     ] = "relu",
-    dropout: Annotated[float, typer.Option("--dropout", help="Rate after each hidden layer of a table.")] = 0.0,
+    dropout: Annotated[
+        float | None,
+        typer.Option(
+            "--dropout",
+            help="Rate after each hidden layer of a table; default: 0.2 for classes of fewer than 5,000 rows, else 0.",
+            show_default=False,
+        ),
+    ] = None,
     backend: Flag = "auto",
     dtype: Annotated[str, typer.Option("--dtype", help="float32 or float64.")] = "float32",
-    epochs: Annotated[int, typer.Option("--epochs", help="How often each example is seen at most, in all.")] = 50,
+    epochs: Annotated[
+        int | None,
+        typer.Option(
+            "--epochs",
+            help="How often each example is seen at most, in all; default: 50, of small tables oftener.",
+            show_default=False,
+        ),
+    ] = None,
     batch_size: Annotated[
         int | None,
         typer.Option("--batch-size", help="Examples a step; default: 32, from 10,000 examples on 256."),
@@ -105,8 +124,26 @@ def train(
     optimizer: Annotated[str, typer.Option("--optimizer", help=f"{', '.join(OPTIMIZERS)}.")] = "adam",
     lr: Annotated[float | None, typer.Option("--lr", help="The learning rate; default: the optimizer's own.")] = None,
     validation: Annotated[
-        float, typer.Option("--validation", help="The part of the examples that is held out to test with.")
+        float, typer.Option("--validation", help="The part of the examples that is held out to choose the epoch by.")
     ] = 0.2,
+    test: Annotated[
+        float, typer.Option("--test", help="A third part of the examples, on which the network is scored in the end.")
+    ] = 0.0,
+    folds: Annotated[
+        int | None,
+        typer.Option(
+            "--folds",
+            help="Cross-validation with so many parts; the network that is saved is then trained on all of them.",
+            show_default=False,
+        ),
+    ] = None,
+    class_weight: Annotated[
+        str | None,
+        typer.Option("--class-weight", help="balanced: rare classes count as much as others.", show_default=False),
+    ] = None,
+    linear: Annotated[
+        bool, typer.Option("--linear/--no-linear", help="Train a linear model on a table too, to compare with.")
+    ] = True,
     early_stopping: Annotated[
         bool | None,
         typer.Option(
@@ -116,7 +153,10 @@ def train(
         ),
     ] = None,
     patience: Annotated[
-        int | None, typer.Option("--patience", help="Early stopping that endures so many epochs; default: 10.")
+        int | None,
+        typer.Option(
+            "--patience", help="Early stopping that endures so many epochs; default: a tenth of --epochs, 10 at least."
+        ),
     ] = None,
     size: Annotated[int, typer.Option("--size", help="Height and width that images are resized to.")] = 64,
     skip: Skip = False,
@@ -187,7 +227,7 @@ def train(
             header=header,
             encoding=encoding,
         ),
-        hidden=None if hidden is None else integers(hidden, "--hidden"),
+        hidden=None if hidden is None else integers(hidden, "--hidden") if hidden else (),
         activation=activation,
         dropout=dropout,
         optimizer=optimizer,
@@ -195,6 +235,8 @@ def train(
         epochs=epochs,
         batch_size=batch_size,
         validation=validation,
+        test=test,
+        class_weight=class_weight,  # type: ignore[arg-type]  # checked there
         early_stopping=early_stopping,
         patience=patience,
         size=size,
@@ -212,21 +254,54 @@ def train(
     files.prove(archive.named_file(out))
     if report is not None:
         reports.prepare(report)
+    with from_standard_input(data) as file:
+        _train(file, plan, folds, backend, out, report, linear=linear, as_json=as_json)
+
+
+def _train(
+    data: Path,
+    plan: Plan,
+    folds: int | None,
+    backend: str,
+    out: Path,
+    report: Path | None,
+    *,
+    linear: bool,
+    as_json: bool,
+) -> None:
+    """Read, train, compare, and show what has come of it."""
+    from nnarray.apps.workflow import comparisons, reports, steps
+
     known = None if data.is_dir() else dense_parameters(*plan.dense_sizes)  # of the layers between, the columns aside
     be, console = backends.backend(backend, parameters=known), output()
+    folded = None
+    if folds is not None:
+        with reading_bar() as read:
+            folded = comparisons.cross_validated(data, plan, folds, be, read)
+        plan = comparisons.on_all(plan, folded)
     with reading_bar() as read:
         examples = steps.read(data, plan, read)
     model = steps.model_for(data, examples, plan, be)
     if not as_json:
         with though_nobody_reads():
             _show_start(console, model, examples, described(be, model.theta.dtype, backend))
+    epochs = steps.epochs_of(plan, examples)
     with training_bar(epochs) as watch, _saying_what_is_saved(model, out, epochs):
         done = steps.train(model, examples, plan, out, [watch])
+    if folded is not None:
+        model.metadata["scores"] = folded.to_json()
+        steps.note(out, model.metadata)
+    compared = comparisons.linear_scores(data, examples, plan, be) if linear else None
     pictures = [] if report is None else reports.draw(done, report)
     if as_json:
-        typer.echo(json.dumps(_facts_of(done, out, pictures), indent=2))
+        facts = _facts_of(done, out, pictures)
+        facts |= {"linear model": compared.to_json()} if compared else {}
+        facts |= {"folds": folded.to_json()} if folded else {}
+        typer.echo(json.dumps(facts, indent=2))
     else:
-        _show_end(console, done, out, pictures)
+        _show_end(console, done, compared, folded)
+        for file in [out, *pictures]:
+            console.print(f"{'model' if file == out else 'picture'}: {file}", soft_wrap=True)
 
 
 @contextmanager
@@ -252,7 +327,8 @@ def _show_start(console: Console, model: Model, examples: Examples, backend: str
     what = f"{len(inputs.classes)} classes" if inputs.classes else f"values of {', '.join(inputs.targets)}"
     facts = {
         "backend": backend,
-        "data": f"{data['name']}: {data['trained on']} examples to train on, {data['held out']} held out",
+        "data": f"{data['name']}: {data['trained on']} examples to train on, {data['held out']} held out"
+        + (f", {data['test']} to test with" if "test" in data else ""),
         "target": f"{what}: {listed(inputs.classes)}" if inputs.classes else what,
         "network": f"{described_layer(model.network)}, {model.theta.shape[0]} parameters",
     }
@@ -262,16 +338,34 @@ def _show_start(console: Console, model: Model, examples: Examples, backend: str
         console.print()
 
 
-def _show_end(console: Console, done: Trained, out: Path, pictures: list[Path]) -> None:
+def _show_end(console: Console, done: Trained, linear: Scores | None, folded: Folded | None) -> None:
     history = done.model.history
     stopped = f", {done.stopped}" if done.stopped else ""
     seconds, epochs = history["seconds"][-1], len(history["epoch"])
     console.print(f"{epochs} epochs, {history.steps} steps, {seconds:.3g} s{stopped}\n")
-    of = "held-out examples" if done.held_out else "training examples: none were held out"
-    chosen = f" (by which early stopping chose epoch {done.best_epoch})" if done.best_epoch and done.held_out else ""
-    show_scores(console, done.scores, f"on {done.scores.examples} {of}{chosen}")
-    for file in [out, *pictures]:
-        console.print(f"{'model' if file == out else 'picture'}: {file}", soft_wrap=True)
+    from nnarray.apps.workflow.comparisons import as_good
+
+    if folded is not None:
+        _show_folds(console, folded, epochs)
+    elif done.held_out or done.tested is None:
+        of = "held-out examples" if done.held_out else "training examples: none were held out"
+        chosen = (
+            f" (by which early stopping chose epoch {done.best_epoch})" if done.best_epoch and done.held_out else ""
+        )
+        show_scores(console, done.scores, f"on {done.scores.examples} {of}{chosen}", linear)
+        if linear is not None and as_good(linear, done.scores):
+            console.print("note: a linear model does as well, and is easier to explain: --hidden ''\n")
+    if done.tested is not None:
+        show_scores(console, done.tested, f"on {done.tested.examples} test examples, which the training has not seen")
+
+
+def _show_folds(console: Console, folded: Folded, epochs: int) -> None:
+    rows = [[name, *(f"{value:.4g}" for value in row)] for name, row in folded.rows.items()]
+    console.print(f"mean of {len(folded.scores)} folds, on the examples that each held out, and their spread:")
+    names = ["", "network", "spread", f"always {folded.scores[0].baseline}"]
+    show_table(console, names, rows, names[1:])
+    saved = f"The network that is saved was trained on all folds, for {epochs} epochs: the mean of the best ones."
+    console.print(f"\n{saved}\n", soft_wrap=True)
 
 
 def _facts_of(done: Trained, out: Path, pictures: list[Path]) -> dict[str, Any]:
@@ -291,5 +385,6 @@ def _facts_of(done: Trained, out: Path, pictures: list[Path]) -> dict[str, Any]:
         "last epoch": {name: column[-1] for name, column in history.items()},
         "held out": done.held_out,
         "scores": done.scores.to_json(),
+        **({"test scores": done.tested.to_json()} if done.tested else {}),
         "pictures": [str(file) for file in pictures],
     }

@@ -225,7 +225,9 @@ def refuse_kinds(table: pa.Table, names: Iterable[str]) -> None:
     bad = {name: table.column(name).type for name in names if not is_usable(table.column(name).type)}
     if bad:
         listed = ", ".join(f"{name!r} ({kind})" for name, kind in bad.items())
-        raise ValueError(f"columns must be numbers, truth values or text; these are not: {listed}. {leave_out(bad)}")
+        raise ValueError(
+            f"columns must be numbers, truth values, dates or text; these are not: {listed}. {leave_out(bad)}"
+        )
 
 
 def refuse_kind(column: Any, name: str, wanted: str) -> None:

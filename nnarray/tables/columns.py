@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from nnarray.datasets.preparation import centred
 from nnarray.tables.almost_numbers import almost_numbers, beside, mixture
 from nnarray.tables.arrow import arrow
 from nnarray.tables.cells import (
+    FARTHEST,
     Rows,
     centre,
     distinct,
@@ -27,11 +29,16 @@ from nnarray.tables.cells import (
     truth_as_numbers,
     where,
 )
+from nnarray.tables.dates import DateColumn, is_dated, moments_in
 from nnarray.tables.kinds import MOST_CATEGORIES, numbers_in, too_many
 from nnarray.tables.saved import finite, flag, object_of, positive, string, strings
+from nnarray.tables.words import TextColumn, is_free_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+SKEWED = 2.0  # skewness, the mean of z^3, that of exponential times: beyond it a few entries outweigh all others
+SMALL = 0.05  # the part of the entries other than 0 that are smaller than the unit
 
 
 @dataclass(frozen=True)
@@ -56,7 +63,10 @@ class NumberColumn:
         """From the training entries as numbers and as they are; NaN is what is missing, and not all are."""
         mean, scale, note = centre(x, column, name, rows)
         note = note and f"column {note}: leave it out (--drop {name}), or take names as such (--categories {name})"
-        return cls(name, mean, scale, bool(np.isnan(x).any()), arrow().types.is_boolean(column.type), note)
+        missing = bool(np.isnan(x).any())
+        if spread := _spread(x[~np.isnan(x)], mean, scale):
+            return SkewedColumn(name, spread[1], spread[2], missing, note=note, unit=spread[0])
+        return cls(name, mean, scale, missing, arrow().types.is_boolean(column.type), note)
 
     @property
     def features(self) -> list[str]:
@@ -73,9 +83,13 @@ class NumberColumn:
         """Fill the inputs of this column, shape (n, 1 or 2)."""
         x = numbers_of(truth_as_numbers(column) if self.truth else column, self.name, rows)
         missing = np.isnan(x)
-        out[:, 0] = np.where(missing, 0, standardised(x, self.mean, self.scale, self.name, rows))
+        out[:, 0] = np.where(missing, 0, standardised(self._measured(x), self.mean, self.scale, self.name, rows))
         if self.missing:
             out[:, 1] = missing
+
+    def _measured(self, x: np.ndarray) -> np.ndarray:
+        """The numbers that are standardised."""
+        return x
 
     def to_json(self) -> dict[str, Any]:
         """The column's settings, as they are saved in a file."""
@@ -93,6 +107,54 @@ class NumberColumn:
             flag(fields["missing"], f"'missing' of {what}"),
             flag(fields["truth"], f"'truth' of {what}"),
         )
+
+
+@dataclass(frozen=True)
+class SkewedColumn(NumberColumn):
+    """z = (arsinh(x / unit) - mean) / scale: numbers of many sizes, as prices are, by their logarithm.
+
+    arsinh(u) is about log(2u) for large u and u for small ones, of both signs, so that 0 and debts are welcome.
+    """
+
+    unit: float = 1.0
+
+    kind: ClassVar[str] = "skewed number"
+
+    @property
+    def done(self) -> str:
+        """What was done, for a report."""
+        return f"arsinh(x / {self.unit:.4g}), for it is skewed; {super().done}"
+
+    def _measured(self, x: np.ndarray) -> np.ndarray:
+        with np.errstate(over="ignore"):
+            return np.arcsinh(x / self.unit)
+
+    def to_json(self) -> dict[str, Any]:
+        """The column's settings, as they are saved in a file."""
+        return super().to_json() | {"unit": self.unit}
+
+    @classmethod
+    def from_json(cls, data: object, what: str) -> SkewedColumn:
+        """The column from saved settings; refuses what is not valid, and calls it `what`."""
+        fields = object_of(data, {"kind", "name", "mean", "scale", "missing", "truth", "unit"}, what)
+        unit = positive(fields.pop("unit"), f"the unit of {what}")
+        number = NumberColumn.from_json(fields, what)
+        return cls(number.name, number.mean, number.scale, number.missing, number.truth, unit=unit)
+
+
+def _spread(x: np.ndarray, mean: float, scale: float) -> tuple[float, float, float] | None:
+    """The unit of a skewed column, and mean and scale of arsinh(x / unit); None if that does not help much."""
+    skewness = abs(float(np.mean(((x - mean) / scale) ** 3)))
+    if not skewness > SKEWED:
+        return None
+    sizes = np.abs(x[x != 0])
+    unit = float(np.quantile(sizes, SMALL))
+    if not unit > sizes.max() / FARTHEST:
+        return None
+    values: Any = np.arcsinh(x / unit)
+    center, width, _ = centred(values, float(np.finfo(np.float64).eps))
+    after = abs(float(np.mean(((values - float(center)) / float(width)) ** 3)))
+    return (unit, float(center), float(width)) if 2 * after < skewness else None
 
 
 @dataclass(frozen=True)
@@ -156,9 +218,14 @@ class CategoryColumn:
         )
 
 
-COLUMN_KINDS: Mapping[str, Callable[[object, str], NumberColumn | CategoryColumn]] = {
+Column = NumberColumn | CategoryColumn | DateColumn | TextColumn
+
+COLUMN_KINDS: Mapping[str, Callable[[object, str], Column]] = {
     NumberColumn.kind: NumberColumn.from_json,
+    SkewedColumn.kind: SkewedColumn.from_json,
     CategoryColumn.kind: CategoryColumn.from_json,
+    DateColumn.kind: DateColumn.from_json,
+    TextColumn.kind: TextColumn.from_json,
 }
 
 
@@ -169,22 +236,20 @@ def fit_columns(
     train: np.ndarray,
     rows: Rows,
     between: Callable[[], object],
-) -> tuple[NumberColumn | CategoryColumn, ...]:
+) -> tuple[Column, ...]:
     """The columns to learn from; one error for all that cannot be used. `between` is called after each."""
-    refuse_kinds(table, [name for name in names if name not in forced])
-    fitted: list[NumberColumn | CategoryColumn] = []
+    refuse_kinds(table, [name for name in names if name not in forced and not is_dated(table.column(name).type)])
+    fitted: list[Column] = []
     faults: dict[str, str] = {}
     almost: list[str] = []
     for name in names:
         column = table.column(name)
-        x = None if name in forced else numbers_in(column)
-        made = _fit_category(name, column, train) if x is None else _fit_number(name, column, x, train, rows)
-        if x is None and name not in forced and (numeric_fault := almost_numbers(column, name, rows)):
-            almost.append(numeric_fault)
+        made = _fit_category(name, column, train) if name in forced else _fit(name, column, train, rows)
+        settled = name in forced or isinstance(made, (NumberColumn, DateColumn))
+        if fault := "" if settled else almost_numbers(column, name, rows):
+            almost.append(fault)
         elif isinstance(made, str):
             faults[name] = made
-        elif isinstance(made, CategoryColumn) and name not in forced:
-            fitted.append(replace(made, note=mixture(column, f"column {name!r} is taken as categories")))
         else:
             fitted.append(made)
         between()
@@ -194,6 +259,27 @@ def fit_columns(
         listed = "; ".join(f"{name!r} {fault}" for name, fault in faults.items())
         raise ValueError(f"nothing can be learned from these columns: {listed}. {leave_out(faults)}")
     return tuple(fitted)
+
+
+def _fit(name: str, column: Any, train: np.ndarray, rows: Rows) -> Column | str:
+    """The column as its entries are, or what is wrong with them."""
+    if (dates := moments_in(column)) is not None:
+        return _fit_date(name, *dates, train)
+    x = numbers_in(column)
+    if x is not None:
+        return _fit_number(name, column, x, train, rows)
+    made = _fit_category(name, column, train)
+    if isinstance(made, CategoryColumn):
+        return replace(made, note=mixture(column, f"column {name!r} is taken as categories"))
+    return TextColumn.fit(name) if is_free_text(text_of(column)) else made
+
+
+def _fit_date(name: str, moments: np.ndarray, zone: bool, train: np.ndarray) -> DateColumn | str:
+    """Dates as the training rows say, or what is wrong with them as all rows say."""
+    if np.isnat(moments).all():
+        return "has no entries"
+    known = moments[train]
+    return DateColumn.fit(name, moments if np.isnat(known).all() else known, zone)
 
 
 def _fit_number(name: str, column: Any, x: np.ndarray, train: np.ndarray, rows: Rows) -> NumberColumn | str:

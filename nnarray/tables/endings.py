@@ -20,6 +20,7 @@ KINDS = {
 
 DELIMITERS = {"csv": ",", "tsv": "\t"}
 COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}  # endings after that of a text
+SPREADSHEETS = (".xlsx", ".xlsm", ".xls", ".ods")
 PACKED = (".xz", ".zip", ".7z", ".rar", ".tgz")  # archives, which are not read
 
 
@@ -29,6 +30,9 @@ def kind_of(path: Path) -> str:
     kind = KINDS.get(Path(path.stem).suffix.lower() if suffix in COMPRESSED else suffix)
     if suffix in PACKED:
         raise ValueError(f"{str(path)!r} is packed as {suffix}, which is not read; unpack it, and pass what is in it.")
+    if suffix in SPREADSHEETS:
+        save = f"pandas.read_excel({str(path)!r}).to_csv({str(path.with_suffix('.csv'))!r}, index=False)"
+        raise ValueError(f"{str(path)!r} is a spreadsheet, which is not read; save it as CSV from there, or by {save}.")
     if kind is None or (suffix in COMPRESSED and kind not in DELIMITERS):
         raise ValueError(
             f"{str(path)!r} does not end as a table does; use one of {', '.join(KINDS)}; .csv and .tsv also with "

@@ -10,19 +10,21 @@ from nnarray.tables.cells import is_missing, is_text, parsed, text_of
 from nnarray.tables.kinds import FEW, words_for_nothing
 
 ALMOST = 0.95  # of the rows have another integer: one may be there twice, or be missing
+NUMBERS = ("number", "skewed number")
+NAMES = (*NUMBERS, "category")  # the kinds that may name the rows; dates may all be different, and still say something
 LEAST = 10  # rows that are numbered, and do not happen to be 1, 2, 3
 
 
-def notes_on(name: str, column: Any, number: bool) -> list[str]:
-    """What is taken as missing in a column, and whether it may name the rows."""
-    x = parsed(column) if number else None
+def notes_on(name: str, column: Any, kind: str) -> list[str]:
+    """What is taken as missing in a column of this kind, and whether it may name the rows."""
+    x = parsed(column) if kind in NUMBERS else None
     text = text_of(column) if x is None or is_text(column.type) else None
     words = words_for_nothing(text) if text is not None and x is not None else {}
     count, missing = len(column), int((is_missing(column) if x is None else np.isnan(x)).sum())
     notes = [f"{word!r} is taken as missing in {n} of {count} entries of column {name!r}" for word, n in words.items()]
     if others := missing - sum(words.values()):
         notes.append(f"{others} of {count} entries of column {name!r} are missing")
-    if naming := (_all_different(text) if x is None else _numbering(x)):
+    if kind in NAMES and (naming := _all_different(text) if x is None else _numbering(x)):
         notes.append(f"column {name!r} {naming}; if it only names the rows, leave it out: --drop {name}")
     return notes
 

@@ -19,7 +19,7 @@ from nnarray.tables.cells import (
     present,
     refuse_kinds,
 )
-from nnarray.tables.columns import COLUMN_KINDS, CategoryColumn, NumberColumn, fit_columns
+from nnarray.tables.columns import COLUMN_KINDS, Column, fit_columns
 from nnarray.tables.kinds import numbers_in
 from nnarray.tables.notes import notes_on
 from nnarray.tables.saved import items_of, object_of, of_kind
@@ -38,7 +38,7 @@ class Preparation:
 
     Attributes
     ----------
-    columns : tuple of NumberColumn and CategoryColumn
+    columns : tuple of NumberColumn, CategoryColumn, DateColumn and TextColumn
         The inputs, in the order of the training table.
     target : ClassTarget or ValueTarget
         What is predicted: one of several classes, or one or more numbers.
@@ -54,6 +54,14 @@ class Preparation:
     z = (x - mean) / scale, with the mean and the standard deviation (divided by n) of the training rows; a constant
     column has the scale 1. A missing number becomes the mean, z = 0, and if any were missing in training, a further
     input `NAME missing` is 1 there and 0 elsewhere. Infinity is refused.
+
+    *Dates.* Columns of dates and times, and of text in ISO form (2026-11-29, 2026-11-29T13:15), become days since the
+    first training date and the year, both standardised, sine and cosine of the time of year, an input for each day of
+    the week, and sine and cosine of the time of day where there is any. Missing dates are treated as missing numbers.
+    Times with a zone are taken in UTC.
+
+    *Text.* What would be too many categories, and mostly is of several words, becomes 256 inputs: words and pairs of
+    words, hashed.
 
     *Categories.* Every other column is categories, and so is one of Arrow's type dictionary, but for more than 20
     different texts that are numbers. Each value of the training
@@ -72,7 +80,7 @@ class Preparation:
     integers beyond 2**53 that are taken as numbers are rounded. `notes` names both.
     """
 
-    columns: tuple[NumberColumn | CategoryColumn, ...]
+    columns: tuple[Column, ...]
     target: ClassTarget | ValueTarget
 
     @classmethod
@@ -157,11 +165,11 @@ class Preparation:
 
     def notes(self, table: pa.Table, between: Callable[[], object] = lambda: None) -> list[str]:
         """What a person should know about the columns of the table that it was fitted to; `between` as in `fit`."""
-        used = {column.name: column.kind == NumberColumn.kind for column in self.columns}
+        used = {column.name: column.kind for column in self.columns}
         index = [name for name in index_columns(table) if name not in {*used, *self.target.names}]
         notes = [f"column {name!r} was left out: it is an index of pandas, or has no name" for name in index]
-        for name, number in used.items():
-            notes += notes_on(name, table.column(name), number)
+        for name, kind in used.items():
+            notes += notes_on(name, table.column(name), kind)
             between()
         return [*notes, *(column.note for column in self.columns if column.note), *self.target.notes]
 

@@ -31,7 +31,7 @@ def write_table(path: str | os.PathLike[str], batches: Iterable[Batch]) -> None:
         that name is replaced. Only NPZ gathers all batches in memory.
     batches : iterable of mappings
         At least one. Each gives every column, by its name, a sequence or a 1-D array of numbers, truth values or
-        text; None is a missing entry. The first batch decides the names and the types.
+        text, or an array of pyarrow's; None is a missing entry. The first batch decides the names and the types.
 
     Raises
     ------
@@ -100,6 +100,8 @@ def _table(batch: Batch, i: int, schema: Any) -> Any:
 
 def _column(values: Any, name: str, kind: Any) -> Any:
     pa = arrow()
+    if isinstance(values, pa.Array):
+        return values if kind is None else values.cast(kind)
     if isinstance(values, np.ndarray):
         if values.ndim != 1:
             raise ValueError(f"column {name!r} must have one axis; got shape {values.shape}. Write its columns.")

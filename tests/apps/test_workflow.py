@@ -158,10 +158,10 @@ def test_several_values_at_once_and_pictures_of_them() -> None:
     assert set(output["scores"]["metrics"]) == {
         f"{name} of {of}" for name in ("rmse", "mae", "r2") for of in ("price", "age")
     }
-    assert sorted(os.listdir("deep/report")) == ["predictions.png", "report.json", "training.png"]
+    assert sorted(os.listdir("deep/report")) == ["importance.png", "predictions.png", "report.json", "training.png"]
     assert call("predict", "model.safetensors", "full.csv").stdout.splitlines()[0] == '"price","age"'
     call("train", data, *TRAIN, "--report", "r")
-    assert sorted(os.listdir("r")) == ["confusion.png", "report.json", "training.png"]
+    assert sorted(os.listdir("r")) == ["confusion.png", "importance.png", "report.json", "training.png"]
     assert json.loads(Path("r/report.json").read_text(encoding="utf-8"))["history"]["loss"]
 
 
@@ -927,17 +927,6 @@ def test_inputs_come_in_the_dtype_of_the_training() -> None:
     full, narrow = (steps.read(data, steps.Plan(target=("kind",), dtype=kind)) for kind in ("float64", "float32"))
     assert (full.X.dtype, narrow.X.dtype) == (np.float64, np.float32)
     np.testing.assert_array_equal(full.X.astype(np.float32), narrow.X)
-
-
-def test_each_class_gives_its_share_and_keeps_one_to_train_on() -> None:
-    groups = np.asarray([0] * 50 + [1] * 10 + [2] * 2 + [3])
-    train, held = inputs.split(len(groups), groups, 0.2, 0)
-    assert np.bincount(groups[held], minlength=4).tolist() == [10, 2, 0, 0]
-    assert sorted([*train, *held]) == list(range(63))
-    assert np.bincount(groups[inputs.split(63, groups, 0.9, 0)[0]]).min() >= 1
-    train, held = inputs.split(100, None, 0.25, 1)
-    assert (len(train), len(held)) == (75, 25)
-    assert not np.array_equal(held, inputs.split(100, None, 0.25, 2)[1])
 
 
 def test_scores_are_what_they_say(host: nn.Backend) -> None:

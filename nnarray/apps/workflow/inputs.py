@@ -10,7 +10,7 @@ from typing import IO, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
-from nnarray import random
+from nnarray.apps.workflow.splits import Split
 from nnarray.backends import Backend, host_backend
 from nnarray.checks import integer
 from nnarray.datasets.decoding import UnreadableImage, decoded_in_order, from_bytes
@@ -21,7 +21,7 @@ from nnarray.datasets.sources import Source
 from nnarray.names import memory, named
 from nnarray.persistence.kept import Place, Read
 from nnarray.tables.arrow import arrow
-from nnarray.tables.cells import UNNAMED, text_of
+from nnarray.tables.cells import UNNAMED, present, text_of, without_dictionary
 from nnarray.tables.endings import DELIMITERS
 from nnarray.tables.mapped import Held, mapped_features, mapped_table, rows_together
 from nnarray.tables.memory import memory_of_text
@@ -48,6 +48,8 @@ class Part(NamedTuple):
     """Of the files; None for the rows of a table."""
     y: np.ndarray | None
     """Numbers of classes, shape (n,), or standardised values, shape (n, t); None where nobody asks for them."""
+    kept: dict[str, Any] | None = None
+    """Columns of the table as they are, by name: arrays of Arrow's; None of images."""
 
 
 @dataclass(frozen=True)
@@ -83,11 +85,15 @@ class Rows:
         labelled: bool,
         unknown: Unknown = "error",
         errors: str = "raise",
+        keep: Sequence[str] = (),
     ) -> Iterator[Part]:
-        """The table in the file, some rows at a time."""
+        """The table in the file, some rows at a time; with the columns `keep` of it as they are."""
         start = 0
-        needed = {*(column.name for column in self.preparation.columns), *(self.targets if labelled else ())}
-        for part in open_table(path, self.text).batches(ROWS):
+        file = open_table(path, self.text)
+        keep = present(columns_named(keep, file.columns), list(file.columns), "--keep")
+        self._refuse_clash(keep)
+        needed = {*(column.name for column in self.preparation.columns), *(self.targets if labelled else ()), *keep}
+        for part in file.batches(ROWS):
             table = part.select(sorted(needed)) if needed.issubset(part.column_names) else part
             rows = np.arange(start, start + table.num_rows)
             start += table.num_rows
@@ -96,7 +102,17 @@ class Rows:
                 table, rows = table.filter(known), rows[known]
             X = self.preparation.features(table, rows=rows, unknown=unknown)
             y = self.preparation.targets(table, rows=rows) if labelled else None
-            yield Part(be.asarray(X, dtype=dtype), None, y)
+            kept = {name: without_dictionary(table.column(name)).combine_chunks() for name in keep}
+            yield Part(be.asarray(X, dtype=dtype), None, y, kept)
+
+    def _refuse_clash(self, keep: Sequence[str]) -> None:
+        """Refuse to keep a column that has the name of one of the predictions."""
+        predicted = ["prediction", *(f"p_{name}" for name in self.classes)] if self.classes else list(self.targets)
+        if clash := [name for name in keep if name in predicted]:
+            raise ValueError(
+                f"--keep: the predictions have a column {clash[0]!r} of their own; rename that of the table, or leave "
+                f"it out."
+            )
 
     def values(self, outputs: np.ndarray) -> np.ndarray:
         """Outputs in the units of the targets."""
@@ -131,8 +147,11 @@ class Images:
         labelled: bool,
         unknown: Unknown = "error",
         errors: str = "raise",
+        keep: Sequence[str] = (),
     ) -> Iterator[Part]:
         """The images of a folder, sorted, some at a time; or the one image of a file."""
+        if keep:
+            raise ValueError("--keep is about the columns of a table, and the model takes images: leave it out.")
         by_class = {path.absolute().parent.name: [_image(path)]} if path.is_file() else _files(path, labelled)
         files = [file for in_class in by_class.values() for file in in_class]
         labels = self._labels(by_class) if labelled else None
@@ -251,6 +270,8 @@ class Examples(NamedTuple):
     held_out: np.ndarray
     notes: list[str]
     """What a person should know about them."""
+    test: np.ndarray = np.zeros(0, dtype=np.int64)
+    """Those that no part of the training sees."""
 
 
 def rows_to_train_on(
@@ -260,8 +281,7 @@ def rows_to_train_on(
     task: Literal["auto", "classify", "regress"],
     drop: Sequence[str],
     categories: Sequence[str],
-    fraction: float,
-    seed: int,
+    split: Split,
     text: TextFormat = USUAL,
     dtype: Literal["float32", "float64"] = "float64",
     place: Place | None = None,
@@ -285,9 +305,9 @@ def rows_to_train_on(
     target, alone = table.column(targets[0]).take(with_target), len(targets) == 1
     chosen, note = task_of(target, targets[0]) if task == "auto" and alone else (task, "")
     groups = _groups(target) if chosen == "classify" and alone else None
-    train, held_out = (with_target[part] for part in split(len(with_target), groups, fraction, seed))
+    parts = split.of(len(with_target), groups)
     preparation = Preparation.fit(
-        table, targets, task=task, drop=drop, categories=categories, train=train, between=let_go
+        table, targets, task=task, drop=drop, categories=categories, train=with_target[parts.train], between=let_go
     )
     notes = [note] if note else []
     if lost := table.num_rows - len(with_target):
@@ -304,9 +324,7 @@ def rows_to_train_on(
         size = memory(written + np.dtype(dtype).itemsize * int(np.prod(X.shape)))
         notes.append(f"the table is not held in memory, but in {size} of {str(place.folder)!r}, {place.until(path)}")
     y = preparation.targets(known, rows=with_target)
-    position = np.zeros(table.num_rows, dtype=np.int64)
-    position[with_target] = np.arange(len(with_target))
-    return Examples(X, y, Rows(preparation, text), position[train], position[held_out], notes)
+    return Examples(X, y, Rows(preparation, text), parts.train, parts.held_out, notes, parts.test)
 
 
 def _held(file: TableFile, unread: set[str], source: Read, place: Place | None, watch: Watch) -> Held:
@@ -383,8 +401,7 @@ def images_to_train_on(
     path: Path,
     *,
     size: int,
-    fraction: float,
-    seed: int,
+    split: Split,
     errors: Literal["raise", "skip"],
     stream: bool | None = False,
     place: Place | None = None,
@@ -414,8 +431,8 @@ def images_to_train_on(
         (X, y), where = folder.load(), []
     if skipped := len(folder) - len(y):
         notes.append(f"{skipped} images cannot be decoded and were left out")
-    train, held_out = split(len(y), y, fraction, seed)
-    return Examples(X, y, Images(size, folder.classes), train, held_out, notes + where)
+    parts = split.of(len(y), y)
+    return Examples(X, y, Images(size, folder.classes), parts.train, parts.held_out, notes + where, parts.test)
 
 
 def _on_disk(folder: ImageFolder, place: Place, watch: Watch) -> tuple[Any, Any]:
@@ -435,29 +452,3 @@ def _on_disk(folder: ImageFolder, place: Place, watch: Watch) -> tuple[Any, Any]
         source.remove_outdated(place.folder)
     with place.filled(lambda: source.name_of("images"), write) as file:
         return folder.mapped(file)
-
-
-def split(count: int, groups: np.ndarray | None, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """The numbers 0 to count - 1 dealt into a part to train on and one to hold out, each in order.
-
-    Each group is divided by the same fraction, and keeps at least one member to train on.
-    """
-    host = host_backend()
-    order = np.asarray(random.permutation(random.Key(seed).fold("held out"), count, xp=host.xp, device=host.device))
-    if groups is None:
-        held = order[: min(round(fraction * count), count - 1)]
-    else:
-        shuffled = groups[order]
-        by_group = np.argsort(shuffled, kind="stable")
-        sizes = np.bincount(shuffled)
-        rank = np.arange(count) - np.repeat(np.cumsum(sizes) - sizes, sizes)  # of each within its group
-        wanted = np.minimum(np.floor(fraction * sizes + 0.5), sizes - 1)
-        held = order[by_group[rank < np.repeat(wanted, sizes)]]
-    is_held = np.zeros(count, dtype=bool)
-    is_held[held] = True
-    if fraction > 0 and not is_held.any():
-        raise ValueError(
-            f"--validation {fraction:g} of {count} examples leaves none to hold out; give more examples, a larger "
-            f"part, or --validation 0."
-        )
-    return np.flatnonzero(~is_held), np.flatnonzero(is_held)

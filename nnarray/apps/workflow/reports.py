@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nnarray import plotting
+from nnarray.apps.workflow.importance import Importance, importance_of
+from nnarray.apps.workflow.inputs import Rows
 from nnarray.apps.workflow.steps import Trained
 from nnarray.persistence import files
 from nnarray.plotting import BLUE
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST_CLASSES = 40  # that a picture of a confusion matrix can name
+MOST_COLUMNS = 30  # whose importance a picture shows
 
 
 def prepare(folder: Path) -> None:
@@ -37,16 +40,23 @@ def prepare(folder: Path) -> None:
 
 
 def draw(done: Trained, folder: Path) -> list[Path]:
-    """The loss over the epochs; the confusion matrix, or predicted over true values; the numbers in report.json."""
+    """The loss over the epochs; the confusion matrix, or predicted over true values; the importance of columns.
+
+    The numbers are in report.json.
+    """
     figures = {"training.png": _history(done)}
     if done.inputs.classes:
         if len(done.inputs.classes) <= MOST_CLASSES:
             figures["confusion.png"] = _confusion(done)
     else:
         figures["predictions.png"] = _predictions(done)
+    columns = _columns(done)
+    if columns is not None:
+        figures["importance.png"] = _importance(columns)
     for name, figure in figures.items():
         plotting.save(figure, folder / name)
     report = {"model": done.model.metadata, "history": dict(done.model.history)}
+    report |= {} if columns is None else {"importance": columns.to_json()}
     files.replace(folder / "report.json", lambda part: _write(part, json.dumps(report, indent=2)))
     return [folder / name for name in figures]
 
@@ -66,6 +76,27 @@ def _confusion(done: Trained) -> Figure:
     assert done.scores.confusion is not None
     with plotting.picture(2.5 + 0.6 * len(names), 2.0 + 0.6 * len(names)) as figure:
         plotting.plot_confusion(done.scores.confusion, names, ax=figure.subplots())
+    return figure
+
+
+def _columns(done: Trained) -> Importance | None:
+    """The importance of the columns, on rows that the training has not seen, if there are any, or that it held out."""
+    examples = done.examples
+    rows = examples.test if len(examples.test) else examples.held_out
+    if not isinstance(done.inputs, Rows) or len(rows) == 0:
+        return None
+    return importance_of(done.model, done.inputs, examples.X, examples.y, rows)
+
+
+def _importance(importance: Importance) -> Figure:
+    """A bar for each column, the most important on top; the line through its end is the spread of the shuffles."""
+    shown = importance.columns[:MOST_COLUMNS][::-1]
+    with plotting.picture(6.4, 1.2 + 0.3 * len(shown)) as figure:
+        axes = figure.subplots()
+        means, spreads = ([getattr(each, part) for each in shown] for part in ("mean", "spread"))
+        axes.barh(range(len(shown)), means, xerr=spreads, color=BLUE, ecolor="grey")
+        axes.set_yticks(range(len(shown)), [each.name for each in shown])
+        axes.set(xlabel=f"rise of {importance.loss}, the column shuffled")
     return figure
 
 

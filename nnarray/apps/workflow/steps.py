@@ -27,6 +27,7 @@ from nnarray.apps.workflow.inputs import (
     rows_to_train_on,
 )
 from nnarray.apps.workflow.scores import ClassTally, Scores, Tally, ValueTally
+from nnarray.apps.workflow.splits import Split
 from nnarray.backends import Backend, backend_of, dtype_name
 from nnarray.checks import integer, real
 from nnarray.datasets.sources import Placed, Source
@@ -49,6 +50,8 @@ from nnarray.training.callbacks import Callback, EarlyStopping, Run
 from nnarray.training.checkpoints import Checkpoint
 
 NOT_TEXT = "--delimiter, --header, --encoding and the like are about CSV and TSV files"
+EPOCHS, STEPS = 50, 3_000  # a training has at least the first, and so many epochs that it takes the second
+FEW, DROPOUT = 5_000, 0.2  # fewer rows of classes are learned by heart, and are trained on with dropout
 MANY = 10_000  # examples, from which on batches are larger
 
 
@@ -63,12 +66,15 @@ class Plan:
     text: TextFormat = USUAL
     hidden: tuple[int, ...] | None = None
     activation: str = "relu"
-    dropout: float = 0.0
+    dropout: float | None = None
     optimizer: str = "adam"
     lr: float | None = None
-    epochs: int = 50
+    epochs: int | None = None
     batch_size: int | None = None
     validation: float = 0.2
+    test: float = 0.0
+    fold: tuple[int, int] | None = None
+    class_weight: Literal["balanced"] | None = None
     early_stopping: bool | None = None
     patience: int | None = None
     size: int = 64
@@ -86,11 +92,21 @@ class Plan:
     def __post_init__(self) -> None:
         named(self.task, dict.fromkeys(("auto", "classify", "regress")), "--task")
         object.__setattr__(self, "optimizer", canonical(self.optimizer, OPTIMIZERS, "optimizer", ALSO))
-        integer(self.epochs, "--epochs", 1, usual=50)
+        if self.epochs is not None:
+            integer(self.epochs, "--epochs", 1, usual=50)
         integer(self.checkpoint_every, "--checkpoint-every", 1, usual=1)
         integer(self.size, "--size", 8, usual=64)
         real(self.validation, "--validation", least=0.0, below=1.0, usual=0.2)
-        real(self.dropout, "--dropout", least=0.0, below=1.0, usual=0.2)
+        real(self.test, "--test", least=0.0, below=1.0, usual=0.2)
+        if self.validation + self.test >= 1:
+            raise ValueError(
+                f"--validation {self.validation:g} and --test {self.test:g} leave nothing to train on; both are parts "
+                f"of all examples: make them smaller."
+            )
+        if self.class_weight is not None:
+            named(self.class_weight, {"balanced": None}, "--class-weight")
+        if self.dropout is not None:
+            real(self.dropout, "--dropout", least=0.0, below=1.0, usual=0.2)
         if self.batch_size is not None:
             integer(self.batch_size, "--batch-size", 1, usual=32)
         if self.cache is not None and (self.stream is False or self.scratch is not None):
@@ -106,9 +122,14 @@ class Plan:
             )
 
     @property
+    def split(self) -> Split:
+        """How the examples are dealt into parts."""
+        return Split(self.validation, self.test, self.seed, self.fold)
+
+    @property
     def dense_sizes(self) -> tuple[int, ...]:
         """The sizes of the hidden layers of a network for tables."""
-        return self.hidden or (64, 64)
+        return (64, 64) if self.hidden is None else self.hidden
 
 
 class Trained(NamedTuple):
@@ -127,6 +148,8 @@ class Trained(NamedTuple):
     outputs: np.ndarray
     """Log-probabilities, shape (n, K), or standardised values, shape (n, t), of the examples that were scored."""
     y: np.ndarray
+    tested: Scores | None = None
+    """Its scores on the test part, if there is one."""
 
 
 # --- Training --------------------------------------------------------------------------------------------------------
@@ -152,8 +175,7 @@ def read(path: Path, plan: Plan, watch: Watch = lambda what, fraction: None) -> 
         return images_to_train_on(
             path,
             size=plan.size,
-            fraction=plan.validation,
-            seed=plan.seed,
+            split=plan.split,
             errors=plan.errors,
             stream=plan.stream if plan.cache is None else True,
             place=_place(path, plan),
@@ -173,8 +195,7 @@ def read(path: Path, plan: Plan, watch: Watch = lambda what, fraction: None) -> 
             task=plan.task,
             drop=plan.drop,
             categories=plan.categories,
-            fraction=plan.validation,
-            seed=plan.seed,
+            split=plan.split,
             text=plan.text,
             dtype="float32" if plan.dtype == "float32" else "float64",
             place=place,
@@ -187,25 +208,30 @@ def _place(path: Path, plan: Plan) -> Place:
     return Place(plan.scratch or path.absolute().parent) if plan.cache is None else Place(plan.cache, keeps=True)
 
 
-def network_for(inputs: Inputs, plan: Plan) -> Network:
+def network_for(examples: Examples, plan: Plan) -> Network:
     """A network for these examples: dense layers for tables, convolutions for images."""
+    inputs = examples.inputs
     outputs = len(inputs.classes or inputs.targets)
     if isinstance(inputs, Images):
-        filters = plan.hidden or (16, 32, 64)
+        filters = (16, 32, 64) if plan.hidden is None else plan.hidden
+        if not filters:
+            raise ValueError("--hidden '' is a linear model, which is for tables: leave it out for images.")
         if inputs.size < (least := 2 ** (len(filters) + 1)):
             raise ValueError(
                 f"--size {inputs.size} is too small for {len(filters)} convolutions, for each halves it: take "
                 f"--size {least} or more, or fewer convolutions, such as --hidden 16."
             )
         return cnn(outputs, filters, activation=plan.activation)
-    return mlp(outputs, plan.dense_sizes, activation=plan.activation, dropout=plan.dropout)
+    few = bool(inputs.classes) and len(examples.train) < FEW
+    dropout = (DROPOUT if few else 0.0) if plan.dropout is None else plan.dropout
+    return mlp(outputs, plan.dense_sizes, activation=plan.activation, dropout=dropout)
 
 
 def model_for(path: Path, examples: Examples, plan: Plan, be: Backend) -> Model:
     """The untrained network; its metadata describe its inputs, and the data."""
     inputs, count = examples.inputs, len(examples.train)
     shape = tuple(examples.X.shape[1:])
-    model = network_for(inputs, plan).init(shape, seed=plan.seed, backend=be, dtype=plan.dtype)
+    model = network_for(examples, plan).init(shape, seed=plan.seed, backend=be, dtype=plan.dtype)
     model.metadata = {
         "input": inputs.to_json(),
         "data": {
@@ -213,6 +239,7 @@ def model_for(path: Path, examples: Examples, plan: Plan, be: Backend) -> Model:
             "examples": len(examples.X),
             "trained on": count,
             "held out": len(examples.held_out),
+            **({"test": len(examples.test)} if len(examples.test) else {}),
         },
     }
     if inputs.classes:
@@ -221,7 +248,9 @@ def model_for(path: Path, examples: Examples, plan: Plan, be: Backend) -> Model:
     return model
 
 
-def train(model: Model, examples: Examples, plan: Plan, out: Path, callbacks: Sequence[Any] = ()) -> Trained:
+def train(
+    model: Model, examples: Examples, plan: Plan, out: Path | None = None, callbacks: Sequence[Any] = ()
+) -> Trained:
     """Train; the file `out` always holds the newest complete epoch, and in the end the model with its scores.
 
     Raises
@@ -236,43 +265,67 @@ def train(model: Model, examples: Examples, plan: Plan, out: Path, callbacks: Se
             "need its rows: pass --no-stream if they fit into the memory, or --cache FOLDER, where all machines find "
             "it."
         )
+    if plan.class_weight and not examples.inputs.classes:
+        raise ValueError("--class-weight is about classes, and the target is values: leave it out.")
     held_out = len(examples.held_out) > 0
-    stop = _stopping(plan, held_out)
-    if plan.resume and out.exists():
+    stop = _stopping(plan, held_out, epochs_of(plan, examples))
+    if plan.resume and out is not None and out.exists():
         before = archive.read(out).facts
         _refuse_other_data(out, before, model)
         _refuse_other_stopping(out, before, stop is not None)
-    X, y = examples.X, _target(be, examples, plan)
+    X, y, weights = examples.X, _target(be, examples, plan), _weights(be, examples, plan)
     X = X if isinstance(X, Source) else be.asarray(X, dtype=plan.dtype)
-    kept, held = ((_rows_of(X, rows, be), _rows_of(y, rows, be)) for rows in (examples.train, examples.held_out))
-    count = len(examples.train)
+
+    def part(rows: np.ndarray) -> tuple[Any, ...]:
+        return tuple(_rows_of(each, rows, be) for each in (X, y, weights) if each is not None)
+
+    kept, held = part(examples.train), part(examples.held_out)
     ended = _Ended()
     rule = OPTIMIZERS[plan.optimizer]
     model.fit(
-        *kept,
+        *kept[:2],
         loss="cross_entropy" if examples.inputs.classes else "mse",
         optimizer=rule() if plan.lr is None else rule(plan.lr),
-        epochs=plan.epochs,
-        batch_size=(plan.batch_size or (32 if count < MANY else 256)) if rule.stepwise else None,
+        epochs=epochs_of(plan, examples),
+        batch_size=batch_size_of(plan, examples),
         validation=held if held_out else None,
         metrics=["accuracy"] if examples.inputs.classes else ["r2"],
         callbacks=[*([stop] if stop else []), ended, *callbacks],
+        sample_weight=kept[2] if weights is not None else None,
         seed=plan.seed,
         progress=False,
-        checkpoint=Checkpoint(out, every=plan.checkpoint_every),
-        resume=plan.resume,
+        checkpoint=Checkpoint(out, every=plan.checkpoint_every) if out is not None else None,
+        resume=plan.resume and out is not None,
         grains=plan.grains,
         cluster=plan.scheduler,
     )
     rows = examples.held_out if held_out else examples.train
     outputs, truth = outputs_of(model, (held if held_out else kept)[0]), examples.y[rows]
-    tally = tally_for(examples.inputs, model.metadata)
-    tally.add(outputs, truth)
-    scores = tally.scores()
+    scores = _scored(model, examples.inputs, outputs, truth)
     model.metadata["scores"] = scores.to_json() | {"of": "held-out examples" if held_out else "the training examples"}
-    note(out, model.metadata)
+    tested = None
+    if len(examples.test):
+        tested = _scored(model, examples.inputs, outputs_of(model, part(examples.test)[0]), examples.y[examples.test])
+        model.metadata["test scores"] = tested.to_json()
+    if out is not None:
+        note(out, model.metadata)
     best = stop.best_epoch if stop else None
-    return Trained(model, examples.inputs, examples, scores, held_out, ended.reason, best, outputs, truth)
+    return Trained(model, examples.inputs, examples, scores, held_out, ended.reason, best, outputs, truth, tested)
+
+
+def _scored(model: Model, inputs: Inputs, outputs: np.ndarray, y: np.ndarray) -> Scores:
+    tally = tally_for(inputs, model.metadata)
+    tally.add(outputs, y)
+    return tally.scores()
+
+
+def _weights(be: Backend, examples: Examples, plan: Plan) -> Any:
+    """A weight for each example, by which all classes count alike and the mean is 1; None if all are 1."""
+    if plan.class_weight is None:
+        return None
+    counts = np.bincount(examples.y[examples.train], minlength=len(examples.inputs.classes))
+    weights = len(examples.train) / (len(counts) * np.maximum(counts, 1))
+    return be.asarray(weights[examples.y], dtype=plan.dtype)
 
 
 def _rows_of(X: Any, rows: np.ndarray, be: Backend) -> Any:
@@ -282,12 +335,31 @@ def _rows_of(X: Any, rows: np.ndarray, be: Backend) -> Any:
     return X[:0, ...] if len(rows) == 0 else be.xp.take(X, be.asarray(rows), axis=0)
 
 
-def _stopping(plan: Plan, held_out: bool) -> EarlyStopping | None:
+def batch_size_of(plan: Plan, examples: Examples) -> int | None:
+    """The examples of a step; None for all of them."""
+    if not stepwise(plan.optimizer):
+        return None
+    return plan.batch_size or (32 if len(examples.train) < MANY else 256)
+
+
+def epochs_of(plan: Plan, examples: Examples) -> int:
+    """How often each example is seen at most; of a small table oftener, for an epoch has few steps there."""
+    if plan.epochs is not None:
+        return plan.epochs
+    if isinstance(examples.inputs, Images):
+        return EPOCHS
+    steps = -(-len(examples.train) // (batch_size_of(plan, examples) or len(examples.train)))
+    return min(max(EPOCHS, STEPS // steps), 10 * EPOCHS)
+
+
+def _stopping(plan: Plan, held_out: bool, epochs: int) -> EarlyStopping | None:
     """Early stopping if there are held-out examples, unless the plan says otherwise."""
     wanted = plan.early_stopping
     if not (plan.patience is not None or (held_out if wanted is None else wanted)):
         return None
-    return EarlyStopping("val_loss" if held_out else "loss", patience=plan.patience or 10)
+    return EarlyStopping(
+        "val_loss" if held_out else "loss", patience=max(10, epochs // 10) if plan.patience is None else plan.patience
+    )
 
 
 class _Ended(Callback):
@@ -368,17 +440,19 @@ def predict(
     unknown: Unknown = "error",
     errors: str = "raise",
     scheduler: str | None = None,
+    keep: Sequence[str] = (),
 ) -> Iterator[dict[str, Any]]:
     """The predictions for the data, part by part in their order: columns by name.
 
-    For classes "prediction" and the probabilities "p_<class>", for values the targets; for images "file" first. With
-    the address of a Dask scheduler, its workers compute them; the data are read here.
+    The columns `keep` of the table come first. For classes "prediction" and the probabilities "p_<class>", for values
+    the targets; for images "file" first. With the address of a Dask scheduler, its workers compute them; the data are
+    read here.
     """
     be, dtype = backend_of(model.theta), model.theta.dtype
-    parts = inputs.parts(data, be, dtype, labelled=False, unknown=unknown, errors=errors)
+    parts = inputs.parts(data, be, dtype, labelled=False, unknown=unknown, errors=errors, keep=keep)
     for part, outputs in _with_outputs(model, parts, scheduler):
         digits = np.float64 if dtype_name(dtype) == "float64" else np.float32  # no more than there are
-        columns: dict[str, Any] = {} if part.names is None else {"file": part.names}
+        columns: dict[str, Any] = dict(part.kept or {}) if part.names is None else {"file": part.names}
         if inputs.classes:
             columns["prediction"] = [inputs.classes[k] for k in outputs.argmax(axis=1)]
             columns |= {f"p_{name}": np.exp(outputs[:, k]).astype(digits) for k, name in enumerate(inputs.classes)}

@@ -1,0 +1,294 @@
+"""Third parts, folds, weights, linear models and importance: what they are, and that they are what they say."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from pyarrow import csv as arrow_csv
+from pyarrow import parquet
+from typer.testing import CliRunner
+
+import nnarray as nn
+from nnarray.apps.workflow import comparisons, importance, inputs, steps
+from nnarray.cli import app
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def run(*words: str, code: int = 0, stdin: bytes | None = None) -> Any:
+    done = CliRunner().invoke(app, list(words), prog_name="nnarray", input=stdin)
+    assert done.exit_code == code, done.output
+    return done
+
+
+def rows(count: int = 300, seed: int = 0, rare: float = 0.5) -> pa.Table:
+    """The label follows from a and the day of the week; b is noise. Fewer of the class "yes" if it is rare."""
+    draw = np.random.default_rng(seed)
+    a, b, day = draw.normal(size=count), draw.normal(size=count), draw.integers(0, 28, count)
+    score = a + 2.0 * (day % 7 >= 5) - 0.6 + 0.1 * draw.normal(size=count)
+    label = np.where(score > np.quantile(score, 1 - rare), "yes", "no")
+    when = [f"2024-01-{k + 1:02d}" for k in day]
+    names = [f"row {k:03d}" for k in range(count)]
+    return pa.table({"name": names, "a": a, "b": b, "when": when, "label": label, "value": score})
+
+
+def write(path: str, table: pa.Table) -> Path:
+    if path.endswith(".csv"):
+        arrow_csv.write_csv(table, path)
+    else:
+        parquet.write_table(table, path)
+    return Path(path)
+
+
+PLAN = steps.Plan(target=("label",), drop=("name", "value"), epochs=6)
+TRAIN = ("--target", "label", "--drop", "name,value", "--epochs", "6", "--backend", "numpy")
+
+
+def trained(data: Path, plan: steps.Plan) -> steps.Trained:
+    examples = steps.read(data, plan)
+    return steps.train(steps.model_for(data, examples, plan, nn.backend("numpy")), examples, plan)
+
+
+# --- Test parts, folds, weights ---------------------------------------------------------------------------------------
+
+
+def test_a_test_part_is_scored_and_changes_nothing_else() -> None:
+    data = write("rows.csv", rows())
+    facts = json.loads(run("train", str(data), *TRAIN, "--test", "0.2", "--json").stdout)
+    assert facts["data"] == {"name": "rows.csv", "examples": 300, "trained on": 180, "held out": 60, "test": 60}
+    assert facts["test scores"]["examples"] == 60
+    plan = replace(PLAN, test=0.2)
+    examples = steps.read(data, plan)
+    done = trained(data, plan)
+    assert done.tested is not None
+    assert done.tested.to_json() == facts["test scores"]
+    X = examples.X[examples.test]
+    hits = steps.outputs_of(done.model, X.astype(np.float32)).argmax(1) == examples.y[examples.test]
+    assert done.tested.rows["accuracy"][0] == pytest.approx(hits.mean())
+    damaged = examples._replace(y=examples.y.copy())
+    damaged.y[examples.test] = 1 - damaged.y[examples.test]
+    model = steps.model_for(data, damaged, plan, nn.backend("numpy"))
+    again = steps.train(model, damaged, plan)
+    np.testing.assert_array_equal(np.asarray(again.model.theta), np.asarray(done.model.theta))
+    assert again.tested is not None
+    assert again.tested.rows["accuracy"][0] == pytest.approx(1 - hits.mean())
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--test", "1"), "--test must"),
+        (("--test", "0.5", "--validation", "0.5"), "--validation 0.5 and --test 0.5 leave nothing to train on"),
+        (("--class-weight", "equal"), "unknown --class-weight 'equal'"),
+        (("--target", "value", "--task", "regress", "--class-weight", "balanced"), "--class-weight is about classes"),
+        (("--folds", "1"), "--folds must"),
+        (("--folds", "400"), "--folds 400 needs at least as many examples; got 300"),
+        (("--folds", "5", "--resume"), "--folds trains several networks"),
+    ],
+)
+def test_wrong_parts_are_refused(words: tuple[str, ...], message: str) -> None:
+    data = write("rows.csv", rows().drop_columns(["name"]))
+    target = () if "--target" in words else ("--target", "label")
+    line = run("train", str(data), *target, "--epochs", "2", "--backend", "numpy", *words, code=2).stderr
+    assert message in line
+
+
+def test_folds_give_mean_and_spread_and_a_network_of_all_rows() -> None:
+    data, be = write("rows.csv", rows()), nn.backend("numpy")
+    folded = comparisons.cross_validated(data, PLAN, 4, be)
+    assert [scores.examples for scores in folded.scores] == [75] * 4
+    accuracies = [scores.rows["accuracy"][0] for scores in folded.scores]
+    mean, spread, _ = folded.rows["accuracy"]
+    assert (mean, spread) == (pytest.approx(np.mean(accuracies)), pytest.approx(np.std(accuracies, ddof=1)))
+    alone = trained(data, replace(PLAN, fold=(2, 4)))
+    assert alone.scores.rows["accuracy"][0] == accuracies[2]
+    facts = json.loads(run("train", str(data), *TRAIN, "--folds", "4", "--json").stdout)
+    assert facts["folds"] == json.loads(json.dumps(folded.to_json()))
+    assert (facts["data"]["trained on"], facts["data"]["held out"]) == (300, 0)
+    assert facts["epochs"] == folded.mean_epoch == round(np.mean(folded.epochs))
+    assert nn.load("model.safetensors").metadata["scores"]["of"] == "held-out examples of 4 folds"
+    output = run("train", str(data), *TRAIN, "--folds", "4", "--test", "0.2").stdout
+    assert "mean of 4 folds" in output
+    assert "was trained on all folds, for" in output
+    assert "on 60 test examples" in output
+    assert "4 folds" in run("show", "model.safetensors").stdout
+
+
+def test_balanced_classes_find_more_of_a_rare_one() -> None:
+    data = write("rows.csv", rows(2000, rare=0.04))
+    plain, balanced = (
+        trained(data, replace(PLAN, epochs=12, drop=("name", "value", "when"), class_weight=weight))
+        for weight in (None, "balanced")
+    )
+    (recall, _), (more, _) = (
+        next((r, p) for name, _, r, p in each.scores.by_class if name == "yes") for each in (plain, balanced)
+    )
+    assert more > recall + 0.2
+    assert balanced.model.metadata["class counts"] == plain.model.metadata["class counts"]
+
+
+def test_weights_make_classes_count_alike() -> None:
+    examples = steps.read(write("rows.csv", rows(400, rare=0.1)), PLAN)
+    weights = np.asarray(steps._weights(nn.backend("numpy"), examples, replace(PLAN, class_weight="balanced")))
+    y = examples.y[examples.train]
+    sums = [weights[examples.train][y == k].sum() for k in (0, 1)]
+    assert sums == pytest.approx([len(y) / 2] * 2, rel=1e-5)
+
+
+# --- Linear models ----------------------------------------------------------------------------------------------------
+
+
+def test_a_linear_model_is_compared() -> None:
+    data = write("rows.csv", rows())
+    facts = json.loads(run("train", str(data), *TRAIN, "--json").stdout)
+    examples = steps.read(data, PLAN)
+    want = trained(data, replace(PLAN, hidden=(), lr=comparisons.LINEAR_LR)).scores
+    assert facts["linear model"] == want.to_json()
+    assert "linear model" in run("train", str(data), *TRAIN).stdout
+    assert "linear model" not in run("train", str(data), *TRAIN, "--no-linear").stdout
+    be = nn.backend("numpy")
+    assert comparisons.linear_scores(data, examples, replace(PLAN, hidden=()), be) is None
+    assert comparisons.linear_scores(data, examples._replace(held_out=examples.held_out[:0]), PLAN, be) is None
+
+
+def test_a_note_says_where_a_linear_model_does_as_well() -> None:
+    draw = np.random.default_rng(0)
+    X = draw.normal(size=(200, 5))
+    straight = pa.table({f"x{j}": X[:, j] for j in range(5)} | {"y": X.sum(axis=1) + 0.3 * draw.normal(size=200)})
+    words = ("train", str(write("rows.csv", straight)), "--target", "y", "--backend", "numpy", "--epochs", "60")
+    assert "a linear model does as well" in run(*words).stdout
+    facts = json.loads(run(*words, "--hidden", "", "--json").stdout)
+    assert facts["parameters"] == 6
+    curved = pa.table({"x": X[:, 0], "y": X[:, 0] ** 2})
+    words = ("train", str(write("curved.csv", curved)), "--target", "y", "--backend", "numpy")
+    assert "a linear model does as well" not in run(*words).stdout
+
+
+# --- Importance -------------------------------------------------------------------------------------------------------
+
+
+def test_importance_is_of_columns_and_finds_those_that_count() -> None:
+    data, test = write("rows.csv", rows(600)), write("test.csv", rows(300, seed=1))
+    run("train", str(data), *TRAIN[:-4], "--epochs", "40", "--backend", "numpy")
+    facts = json.loads(run("evaluate", "model.safetensors", str(test), "--importance", "--json").stdout)["importance"]
+    assert (facts["rise of"], facts["rows"], facts["repeats"]) == ("cross_entropy", 300, 5)
+    names = [column["name"] for column in facts["columns"]]
+    assert sorted(names) == ["a", "b", "when"]
+    assert names[-1] == "b"
+    rise = {column["name"]: column["mean"] for column in facts["columns"]}
+    assert min(rise["a"], rise["when"]) > 10 * abs(rise["b"])
+    output = run("evaluate", "model.safetensors", str(test), "--importance").stdout
+    assert "a column shuffled among 300 rows" in output
+
+
+def test_importance_of_a_sample_is_near_that_of_all_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = write("rows.parquet", rows(600))
+    done = trained(data, replace(PLAN, epochs=20))
+    whole = importance.importance_in(done.model, done.inputs, data)
+    monkeypatch.setattr(inputs, "ROWS", 70)
+    sample = importance.importance_in(done.model, done.inputs, data, most=200)
+    assert (whole.rows, sample.rows) == (600, 200)
+    for each in whole.columns:
+        (same,) = (other for other in sample.columns if other.name == each.name)
+        assert same.mean == pytest.approx(each.mean, rel=0.3, abs=0.15)
+    assert importance.importance_in(done.model, done.inputs, data) == whole  # in other parts, the same
+
+
+def test_importance_of_values_is_in_standard_deviations() -> None:
+    data = write("rows.csv", rows(400))
+    plan = replace(PLAN, target=("value",), drop=("name", "label"), epochs=30)
+    found = importance.importance_in(*trained(data, plan)[:2], data)
+    assert found.loss.startswith("rmse")
+    assert [each.name for each in found.columns][-1] == "b"
+    assert 0.3 < found.columns[0].mean < 3
+
+
+@pytest.mark.parametrize("stream", ["--stream", "--no-stream"])
+def test_a_report_shows_importance_on_rows_that_were_not_trained_on(stream: str) -> None:
+    pytest.importorskip("matplotlib")
+    data = str(write("rows.csv", rows()))
+    output = run("train", data, *TRAIN, stream, "--report", "report", "--test", "0.1").stdout
+    assert "importance.png" in output
+    found = json.loads(Path("report/report.json").read_text())["importance"]
+    assert found["rows"] == 30
+    assert sorted(column["name"] for column in found["columns"]) == ["a", "b", "when"]
+    assert Path("report/importance.png").read_bytes()[:4] == b"\x89PNG"
+    assert "importance" not in run("train", data, *TRAIN, "--report", "report", "--validation", "0").stdout
+
+
+def test_importance_is_not_of_images() -> None:
+    model = nn.Network(nn.Flatten(), nn.Dense(2)).init((8, 8, 3))
+    with pytest.raises(ValueError, match="--importance is about the columns of a table"):
+        importance.importance_in(model, inputs.Images(8, ("a", "b")), Path("."))
+
+
+# --- Columns that are kept, and standard input ------------------------------------------------------------------------
+
+
+def test_kept_columns_come_first_and_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = rows(100)
+    data = str(write("rows.csv", table))
+    run("train", data, *TRAIN)
+    plain = list(csv.reader(io.StringIO(run("predict", "model.safetensors", data).stdout)))
+    monkeypatch.setattr(inputs, "ROWS", 30)
+    kept = list(csv.reader(io.StringIO(run("predict", "model.safetensors", data, "--keep", "name,when").stdout)))
+    assert kept[0] == ["name", "when", "prediction", "p_no", "p_yes"]
+    assert [row[0] for row in kept[1:]] == table["name"].to_pylist()
+    assert [row[1] for row in kept[1:]] == table["when"].to_pylist()
+    assert [row[2:3] for row in kept] == [row[:1] for row in plain]
+    typed = table.set_column(3, "when", table["when"].cast(pa.date32()))
+    write("typed.parquet", typed)
+    run("predict", "model.safetensors", "typed.parquet", "--keep", "when", "--keep", "value", "--out", "out.parquet")
+    out = parquet.read_table("out.parquet")
+    assert out.select(["when", "value"]).equals(typed.select(["when", "value"]))
+    line = json.loads(
+        run("predict", "model.safetensors", "typed.parquet", "--keep", "when", "--json").stdout.splitlines()[0]
+    )
+    assert line["when"] == table["when"][0].as_py()
+
+
+def test_kept_columns_that_cannot_be_are_refused() -> None:
+    table = rows(100)
+    data = str(write("rows.csv", table))
+    run("train", data, *TRAIN)
+    assert (
+        "--keep: there is no column 'Name'"
+        in run("predict", "model.safetensors", data, "--keep", "Name", code=2).stderr
+    )
+    write("more.csv", table.append_column("prediction", table["label"]))
+    line = run("predict", "model.safetensors", "more.csv", "--keep", "prediction", code=2).stderr
+    assert "the predictions have a column 'prediction' of their own" in line
+
+
+def test_standard_input_is_a_table_and_standard_output_its_predictions() -> None:
+    data = write("rows.csv", rows(100))
+    text = data.read_bytes()
+    run("train", str(data), *TRAIN, "--out", "file.safetensors")
+    run("train", "-", *TRAIN, "--out", "pipe.safetensors", stdin=text)
+    file, pipe = nn.load("file.safetensors"), nn.load("pipe.safetensors")
+    np.testing.assert_array_equal(np.asarray(pipe.theta), np.asarray(file.theta))
+    want = run("predict", "file.safetensors", str(data)).stdout
+    assert run("predict", "file.safetensors", "-", "--out", "-", stdin=text).stdout == want
+    assert run("predict", "file.safetensors", "-", stdin=text).stdout == want
+    scores = json.loads(run("evaluate", "file.safetensors", "-", "--json", stdin=text).stdout)
+    assert scores["examples"] == 100
+    assert "is empty" in run("predict", "file.safetensors", "-", stdin=b"", code=2).stderr
+
+
+@pytest.mark.parametrize("ending", [".xlsx", ".xls", ".ods", ".XLSM"])
+def test_spreadsheets_are_refused_with_what_to_do(ending: str) -> None:
+    Path(f"rows{ending}").write_bytes(b"PK")
+    line = run("train", f"rows{ending}", "--target", "y", code=2).stderr
+    assert f"'rows{ending}' is a spreadsheet, which is not read; save it as CSV from there" in line
+    assert f"pandas.read_excel('rows{ending}').to_csv('rows.csv', index=False)" in line
