@@ -185,7 +185,7 @@ _ALSO = also(
 )
 
 
-_LATER = {name: "nnarray.apps.workflow.pipeline" for name in ("Pipeline", "load_pipeline")}
+_LATER = dict.fromkeys(("Pipeline", "load_pipeline"), "nnarray.apps.workflow.pipeline")
 """What is imported when it is asked for: it brings all that reads tables and images."""
 
 

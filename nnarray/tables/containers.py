@@ -54,7 +54,8 @@ def table_of(data: Any, columns: Sequence[str], text: TextFormat = USUAL) -> pa.
 
     Examples
     --------
-    >>> table_of([{"length": 1.5, "colour": "red"}, {"length": None, "colour": "blue"}], ["length", "colour"]).to_pylist()
+    >>> rows = [{"length": 1.5, "colour": "red"}, {"length": None, "colour": "blue", "price": 3}]
+    >>> table_of(rows, ["length", "colour"]).to_pylist()
     [{'length': 1.5, 'colour': 'red'}, {'length': None, 'colour': 'blue'}]
     """
     table = _table(data, columns)
@@ -151,11 +152,16 @@ def _column(cells: Sequence[Any], name: str) -> Any:
             )
     try:
         return pa.array(cells)
-    except OverflowError:  # beyond 64 bits: integers alone stay exact as text
-        whole = all(cell is None or (isinstance(cell, int) and abs(cell) < BEYOND) for cell in cells)
-        return pa.array([cell if cell is None else str(cell) if whole else _float(cell) for cell in cells])
-    except (pa.ArrowException, ValueError, TypeError) as error:
+    except (pa.ArrowException, OverflowError, ValueError, TypeError) as error:
+        if all(isinstance(cell, int | float | None) for cell in cells):
+            return pa.array(_beyond_64_bits(cells))
         raise ValueError(f"column {name!r} cannot be read: {' '.join(str(error).split())}.") from error
+
+
+def _beyond_64_bits(cells: Sequence[Any]) -> list[Any]:
+    """Numbers of any size: integers alone stay exact, as text; beside others they are floats."""
+    whole = all(cell is None or (isinstance(cell, int) and abs(cell) < BEYOND) for cell in cells)
+    return [cell if cell is None else str(cell) if whole else _float(cell) for cell in cells]
 
 
 def _float(cell: Any) -> float:

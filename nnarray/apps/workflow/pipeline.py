@@ -143,7 +143,7 @@ class Pipeline:
 def load_pipeline(
     path: str | os.PathLike[str], *, backend: str | Backend | None = None, dtype: str | None = None
 ) -> Pipeline:
-    """The trained network in a file together with the preparation of its data.
+    r"""The trained network in a file together with the preparation of its data.
 
     Parameters
     ----------
@@ -168,7 +168,7 @@ def load_pipeline(
     >>> from nnarray.apps.workflow import steps
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     data, file = pathlib.Path(folder, "flowers.csv"), pathlib.Path(folder, "flowers.safetensors")
-    ...     _ = data.write_text("length,kind\\n" + 20 * "1.5,daisy\\n7.5,rose\\n")
+    ...     _ = data.write_text("length,kind\n" + 20 * "1.5,daisy\n7.5,rose\n")
     ...     plan = steps.Plan(target=("kind",))  # nnarray train flowers.csv --target kind --out flowers.safetensors
     ...     examples = steps.read(data, plan)
     ...     _ = steps.train(steps.model_for(data, examples, plan, nn.backend("numpy")), examples, plan, file)
