@@ -12,7 +12,7 @@ import numpy as np
 
 from nnarray.apps.workflow import steps
 from nnarray.apps.workflow.inputs import ROWS, Images, Inputs, Part, Rows, Unknown
-from nnarray.backends import Backend, backend_of, dtype_name
+from nnarray.backends import Backend, backend_of, dtype_name, host_backend
 from nnarray.backends import backend as backend_called
 from nnarray.model import Model
 from nnarray.names import shown
@@ -103,8 +103,7 @@ class Pipeline:
         outputs = self._outputs(data, unknown)
         if self.classes:
             return np.asarray(self.classes)[outputs.argmax(axis=1)]
-        columns = steps.answers(self.inputs, outputs, dtype_name(self.model.theta.dtype)).values()
-        values = np.stack(list(columns), axis=1)
+        values = np.stack(list(self.answers(outputs).values()), axis=1)
         return values[:, 0] if len(self.targets) == 1 else values
 
     def predict_proba(self, data: Any, *, unknown: Unknown = "error") -> np.ndarray:
@@ -118,14 +117,17 @@ class Pipeline:
         if not self.classes:
             raise ValueError(f"values of {listed(self.targets)} are predicted, and no classes; use predict.")
         outputs = self._outputs(data, unknown)
-        columns = steps.answers(self.inputs, outputs, dtype_name(self.model.theta.dtype))
-        return np.stack(list(columns.values())[1:], axis=1)
+        return np.stack(list(self.answers(outputs).values())[1:], axis=1)
 
     def _outputs(self, data: Any, unknown: Unknown) -> np.ndarray:
-        return np.concatenate([steps.outputs_of(self.model, part.X) for part in self._parts(data, unknown)])
+        parts = self.parts(data, unknown=unknown, be=backend_of(self.model.theta))
+        return np.concatenate([steps.outputs_of(self.model, part.X) for part in parts])
 
-    def _parts(self, data: Any, unknown: Unknown) -> Iterator[Part]:
-        be, dtype = backend_of(self.model.theta), self.model.theta.dtype
+    def parts(self, data: Any, *, unknown: Unknown = "error", be: Backend | None = None) -> Iterator[Part]:
+        """What the network takes, some rows or images at a time, on this backend; on the host if None."""
+        own = self.model.theta.dtype
+        plain = "float64" if self.columns or dtype_name(own) == "float64" else "float32"  # as it is read on any backend
+        be, dtype = (host_backend(), plain) if be is None else (be, own)
         if isinstance(data, str | os.PathLike):
             return self.inputs.parts(Path(data), be, dtype, labelled=False, unknown=unknown)
         if isinstance(self.inputs, Images):
@@ -133,6 +135,10 @@ class Pipeline:
         table = table_of(data, [column.name for column in self.columns], self.inputs.text)
         tables = (table.slice(start, ROWS) for start in range(0, table.num_rows, ROWS))
         return self.inputs.parts_of(tables, be, dtype, unknown=unknown)
+
+    def answers(self, outputs: np.ndarray) -> dict[str, Any]:
+        """The columns that `nnarray predict` writes, of outputs of the network."""
+        return steps.answers(self.inputs, outputs, dtype_name(self.model.theta.dtype))
 
     def __repr__(self) -> str:
         takes = f"{len(self.columns)} columns" if self.columns else "images"
