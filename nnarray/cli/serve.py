@@ -89,7 +89,9 @@ def _listening(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+        reason = (
+            (error.strerror or str(error)).partition(" (")[0].lower()
+        )  # without the address, which stands before it
         raise OSError(f"{host}:{port} cannot be listened at: {reason}; choose another --port or --host.") from error
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -24,6 +24,11 @@ from nnarray.apps.service.payloads import CSV, JSON, WRITERS, Refused, kinds_for
 from nnarray.apps.workflow.pipeline import Pipeline
 from nnarray.checks import integer
 from nnarray.names import memory
+
+SMALL = 4_096  # bytes of a body, and
+FEW = 64  # rows of an answer, that cost a millisecond or two
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -139,11 +144,15 @@ class _Service:
         body = await _body(request, self.limits)
         unknown = request.query_params.get("unknown", "error")
         read = partial(prepared, self.pipeline, body, kind, unknown=unknown, most=self.limits.rows)  # type: ignore[arg-type]
-        loop = asyncio.get_running_loop()
-        X = await loop.run_in_executor(self.readers, read)
+        X = await self._aside(read, small=kind in (JSON, CSV) and len(body) <= SMALL)
         answers = self.pipeline.answers(await self.batcher.outputs(X))
         wanted = CSV if _wants_csv(request, kind) else JSON
-        return Response(await loop.run_in_executor(self.readers, WRITERS[wanted], answers), media_type=wanted)
+        written = await self._aside(partial(WRITERS[wanted], answers), small=len(X) <= FEW)
+        return Response(written, media_type=wanted)
+
+    async def _aside(self, work: Callable[[], T], *, small: bool) -> T:
+        """Do it in a thread, so that others are answered meanwhile; at once, if that takes no longer than the way."""
+        return work() if small else await asyncio.get_running_loop().run_in_executor(self.readers, work)
 
     def _kind(self, request: Request) -> str:
         """The media type of the body, if the model takes it."""

@@ -19,6 +19,7 @@ from nnarray.apps.workflow.steps import outputs_of
 from nnarray.backends import backend_of, host_backend
 from nnarray.model import Model
 from nnarray.random import Key, normal
+from nnarray.typing import Shape
 
 SIZES = (64, 32, 16, 8, 4, 2, 1)  # of a batch of rows
 IMAGE_SIZES = SIZES[3:]  # an image costs so much that few are ever worth waiting for
@@ -34,17 +35,12 @@ class _Piece(NamedTuple):
     outputs: asyncio.Future[np.ndarray]
 
 
-def batch_size(model: Model) -> int:
+def batch_size(compute: Compute, shape: Shape) -> int:
     """The largest size in which the outputs of a row are the same bits wherever in the batch it stands."""
-    shape = model.input_shape
-    host = host_backend()
-    for size in SIZES if len(shape) == 1 else IMAGE_SIZES:
-        X = np.asarray(
-            normal(Key(0).fold("places"), (size, *shape), xp=host.xp, device=host.device, dtype=host.xp.float32)
-        )
-        if _is_steady(lambda X: outputs_on_host(model, X), X):
-            return size
-    return 1
+    host, sizes = host_backend(), SIZES if len(shape) == 1 else IMAGE_SIZES
+    key, kind = Key(0).fold("places"), {"xp": host.xp, "device": host.device, "dtype": host.dtype("float64")}
+    drawn = np.asarray(normal(key, (sizes[0], *shape), **kind))
+    return next(size for size in sizes if _is_steady(compute, drawn[:size]))  # a single row has one place only
 
 
 def _is_steady(compute: Compute, X: np.ndarray) -> bool:
@@ -73,8 +69,8 @@ class Batcher:
     """
 
     def __init__(self, model: Model, computed: Callable[[int], object] = lambda rows: None) -> None:
-        self.size = batch_size(model)
         self._compute: Compute = lambda X: outputs_on_host(model, X)
+        self.size = batch_size(self._compute, model.input_shape)
         self._computed = computed
         self._waiting: deque[_Piece] = deque()
         self._arrived = asyncio.Event()
