@@ -125,9 +125,10 @@ def _series(values: Any, name: str) -> Any:
         return pa.array(values.astype(values.dtype.newbyteorder("="), copy=False))
     if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
         raise TypeError(f"column {name!r} must be a list or an array of its entries; got {shown(values)}.")
-    if len(getattr(values, "shape", (0,))) != 1:
-        raise ValueError(f"column {name!r} must have one axis; got shape {tuple(values.shape)}.")  # type: ignore[attr-defined]
-    return _column(values.tolist() if hasattr(values, "tolist") else list(values), name)
+    if len(shape := getattr(values, "shape", (0,))) != 1:
+        raise ValueError(f"column {name!r} must have one axis; got shape {tuple(shape)}.")
+    to_list = getattr(values, "tolist", None)
+    return _column(to_list() if to_list else list(values), name)
 
 
 def _column(cells: Sequence[Any], name: str) -> Any:
