@@ -9,7 +9,8 @@ True
 """
 
 import sys
-from typing import NoReturn
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from nnarray import datasets, distributed, losses, metrics, models, plotting, random, schedules, testing
 from nnarray.backends import (
@@ -82,6 +83,9 @@ from nnarray.training.callbacks import Callback, EarlyStopping, History, Run
 from nnarray.training.checkpoints import Checkpoint
 from nnarray.training.context import DivergenceError
 
+if TYPE_CHECKING:
+    from nnarray.apps.workflow.pipeline import Pipeline, load_pipeline
+
 __version__ = "0.1.0"
 
 __all__ = [
@@ -135,6 +139,7 @@ __all__ = [
     "Out",
     "OutOfDeviceMemory",
     "Param",
+    "Pipeline",
     "RAdam",
     "RMSprop",
     "Reshape",
@@ -149,6 +154,7 @@ __all__ = [
     "initializers",
     "list_backends",
     "load",
+    "load_pipeline",
     "losses",
     "metrics",
     "models",
@@ -179,7 +185,17 @@ _ALSO = also(
 )
 
 
-def __getattr__(name: str) -> NoReturn:
+_LATER = dict.fromkeys(("Pipeline", "load_pipeline"), "nnarray.apps.workflow.pipeline")
+"""What is imported when it is asked for: it brings all that reads tables and images."""
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LATER:
+        return getattr(import_module(_LATER[name]), name)
     known = spelled(name, dict.fromkeys(__all__), _ALSO)
     hint = f" Here it is nn.{known}{f'({name!r})' if known == 'Activation' else ''}." if known else ""
     raise AttributeError(f"module 'nnarray' has no attribute {name!r}.{hint}", name=name, obj=sys.modules[__name__])
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -51,7 +51,7 @@ BORDERS |= {
 }  # mapped files
 BORDERS |= {"distributed"}  # collections of Dask's, and what its workers are sent
 BORDERS |= {"persistence", "training/checkpoints.py", "training/loading.py"}  # files of models
-BORDERS |= {"apps/demos", "apps/pets.py", "apps/workflow"}  # from files to numbers that people read
+BORDERS |= {"apps/demos", "apps/pets.py", "apps/workflow", "apps/service"}  # from files to numbers that people read
 CONVERTS = {"model.py": "to"}  # the method in which the user asks for another backend
 
 
@@ -229,6 +229,8 @@ def test_import_loads_no_optional_library() -> None:
         "tensorboardX",
         "mlflow",
         "wandb",
+        "starlette",
+        "uvicorn",
     ]
     code = f"import sys, nnarray; print([m for m in {sorted(optional)} if m in sys.modules])"
     done = run_python(code)

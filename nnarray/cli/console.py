@@ -16,6 +16,8 @@ import typer
 
 from nnarray import backends
 from nnarray.backends import Backend, dtype_name
+from nnarray.cli.app import though_nobody_reads
+from nnarray.cli.completion import backend_names
 from nnarray.training.callbacks import Run
 
 if TYPE_CHECKING:
@@ -32,7 +34,9 @@ SHOWN_CLASSES = 10  # of a confusion matrix in a terminal
 Flag = Annotated[
     str,
     typer.Option(
-        "--backend", help="numpy, cupy, torch, torch:cuda:0, jax, strict; auto: a GPU if it pays, else NumPy."
+        "--backend",
+        help="numpy, cupy, torch, torch:cuda:0, jax, strict; auto: a GPU if it pays, else NumPy.",
+        autocompletion=backend_names,
     ),
 ]
 Seed = Annotated[int, typer.Option("--seed", help="Of the data and of the first parameters.")]
@@ -245,6 +249,17 @@ def training_bar(epochs: int) -> Generator[Callable[[Run], None]]:
             seen[id(run)] = run.epoch
 
         yield watch
+
+
+def terminal() -> bool:
+    """Whether a person watches standard output."""
+    return sys.stdout.isatty()
+
+
+def print_epoch(run: Run) -> None:
+    """A plain line on standard output, at once, so that a file that it goes to can be followed."""
+    with though_nobody_reads():
+        typer.echo(f"epoch {run.epoch}/{run.epochs}  {_newest(run.last)}")
 
 
 def _newest(row: dict[str, float]) -> str:

@@ -14,6 +14,7 @@ from nnarray import backends
 from nnarray.apps.workflow.inputs import Rows
 from nnarray.backends import host_backend
 from nnarray.cli.app import app, though_nobody_reads
+from nnarray.cli.completion import column_names
 from nnarray.cli.console import (
     Decimal,
     Delimiter,
@@ -29,14 +30,17 @@ from nnarray.cli.console import (
     integers,
     listed,
     output,
+    print_epoch,
     reading_bar,
     show_facts,
     show_scores,
     show_table,
+    terminal,
     text_format,
     training_bar,
 )
 from nnarray.cli.standard_input import from_standard_input
+from nnarray.cli.logs import LogFile, Verbose, logged
 from nnarray.layers.activations import FUNCTIONS
 from nnarray.layers.base import described as described_layer
 from nnarray.model import load
@@ -64,6 +68,7 @@ if TYPE_CHECKING:
     ),
 )
 def train(
+    ctx: typer.Context,
     data: Annotated[
         Path,
         typer.Argument(
@@ -74,15 +79,31 @@ def train(
     ],
     target: Annotated[
         list[str] | None,
-        typer.Option("--target", help="The column to predict; several numeric ones: a,b.", show_default=False),
+        typer.Option(
+            "--target",
+            help="The column to predict; several numeric ones: a,b.",
+            show_default=False,
+            autocompletion=column_names,
+        ),
     ] = None,
     task: Annotated[str, typer.Option("--task", help="classify, regress; auto: by the target.")] = "auto",
     drop: Annotated[
-        list[str] | None, typer.Option("--drop", help="Columns to leave out, such as id,name.", show_default=False)
+        list[str] | None,
+        typer.Option(
+            "--drop",
+            help="Columns to leave out, such as id,name.",
+            show_default=False,
+            autocompletion=column_names,
+        ),
     ] = None,
     categories: Annotated[
         list[str] | None,
-        typer.Option("--categories", help="Columns whose numbers are names, such as postcode.", show_default=False),
+        typer.Option(
+            "--categories",
+            help="Columns whose numbers are names, such as postcode.",
+            show_default=False,
+            autocompletion=column_names,
+        ),
     ] = None,
     delimiter: Delimiter = None,
     decimal: Decimal = None,
@@ -205,6 +226,8 @@ def train(
         Path | None, typer.Option("--report", help="A folder for figures of the training and of the predictions.")
     ] = None,
     as_json: Json = False,
+    log_file: LogFile = None,
+    verbose: Verbose = False,
 ) -> None:
     """Train a network on a table or a folder of images, and say how good it is on examples that it has not seen.
 
@@ -213,6 +236,7 @@ def train(
     """
     from nnarray.apps.workflow import reports, steps
 
+    ctx.with_resource(logged(log_file, verbose))
     plan = steps.Plan(
         target=tuple(target or ()),
         task=task,  # type: ignore[arg-type]  # checked there
@@ -287,7 +311,7 @@ def _train(
             _show_start(console, model, examples, described(be, model.theta.dtype, backend))
     epochs = steps.epochs_of(plan, examples)
     with training_bar(epochs) as watch, _saying_what_is_saved(model, out, epochs):
-        done = steps.train(model, examples, plan, out, [watch])
+        done = steps.train(model, examples, plan, out, [watch] if as_json or terminal() else [watch, print_epoch])
     if folded is not None:
         model.metadata["scores"] = folded.to_json()
         steps.note(out, model.metadata)

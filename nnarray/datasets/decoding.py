@@ -6,10 +6,10 @@ import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import numpy as np
 
@@ -85,8 +85,8 @@ def _decoded_file(files: Sequence[Path], size: int, i: int) -> np.ndarray:
     return decoded(files[i], size)
 
 
-def decoded(file: Path, size: int) -> np.ndarray:
-    """The square in the middle of an image, shape (size, size, 3), uint8.
+def decoded(file: Path | BinaryIO, size: int, name: str | None = None) -> np.ndarray:
+    """The square in the middle of an image, shape (size, size, 3), uint8; errors call it by its name, or its path.
 
     Raises
     ------
@@ -95,17 +95,53 @@ def decoded(file: Path, size: int) -> np.ndarray:
         OSError
         If the file cannot be opened.
     """
+    from PIL import Image
+
+    with _readable(repr(str(file)) if name is None else name), Image.open(file, formats=FORMATS) as image:
+        _refuse_bomb(image)
+        image.draft(None, (2 * size, 2 * size))  # JPEG leaves out detail that the scaling would
+        return _square(image, size)
+
+
+def square_of(image: PillowImage | np.ndarray, size: int, name: str) -> np.ndarray:
+    """The same of an image in memory: Pillow's, or an array of shape (height, width) or (height, width, 3), uint8.
+
+    Raises
+    ------
+    UnreadableImage
+        If the file behind Pillow's image is damaged.
+    TypeError, ValueError
+        If an array is of another dtype or shape.
+    """
+    from PIL import Image
+
+    if isinstance(image, np.ndarray):
+        if image.dtype != np.uint8:
+            raise TypeError(f"{name} must have dtype uint8, from 0 to 255; got {image.dtype}. Convert it first.")
+        if image.ndim not in (2, 3) or image.shape[2:] not in ((), (3,)) or 0 in image.shape:
+            raise ValueError(f"{name} must have shape (height, width, 3) or (height, width); got {image.shape}.")
+        image = Image.fromarray(np.ascontiguousarray(image))
+    with _readable(name):
+        return _square(image, size)
+
+
+def _square(image: PillowImage, size: int) -> np.ndarray:
     from PIL import Image, ImageOps
 
+    upright = _rgb(ImageOps.exif_transpose(image))
+    return np.asarray(ImageOps.fit(upright, (size, size), Image.Resampling.BICUBIC))
+
+
+@contextmanager
+def _readable(name: str) -> Generator[None]:
+    """What Pillow raises, as an error of ours that names the image."""
+    from PIL import Image
+
     try:
-        with Image.open(file, formats=FORMATS) as image:
-            _refuse_bomb(image)
-            image.draft(None, (2 * size, 2 * size))  # JPEG skips detail that the scaling would remove
-            upright = _rgb(ImageOps.exif_transpose(image))
-        return np.asarray(ImageOps.fit(upright, (size, size), Image.Resampling.BICUBIC))
+        yield
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UnreadableImage(
-            f"{str(file)!r} has too many pixels: {error} Shrink it, or raise PIL.Image.MAX_IMAGE_PIXELS if it is yours."
+            f"{name} has too many pixels: {error} Shrink it, or raise PIL.Image.MAX_IMAGE_PIXELS if it is yours."
         ) from error
     except MemoryError:
         raise
@@ -113,7 +149,7 @@ def decoded(file: Path, size: int) -> np.ndarray:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise UnreadableImage(
-            f"{str(file)!r} cannot be decoded: {error or type(error).__name__}. Replace or remove it, "
+            f"{name} cannot be decoded: {error or type(error).__name__}. Replace or remove it, "
             f"or pass errors='skip' (--skip-unreadable)."
         ) from error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
 
 def arrow() -> Any:
     """The library pyarrow, with `pyarrow.compute`."""
+    if (pa := sys.modules.get("pyarrow")) and sys.modules.get("pyarrow.compute"):
+        return pa  # at once, for this is asked for at every column
     try:
         pa = importlib.import_module("pyarrow")
         importlib.import_module("pyarrow.compute")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any, ClassVar, Literal, NamedTuple
 
@@ -13,12 +14,12 @@ import numpy as np
 from nnarray.apps.workflow.splits import Split
 from nnarray.backends import Backend, host_backend
 from nnarray.checks import integer
-from nnarray.datasets.decoding import UnreadableImage, decoded_in_order, from_bytes
+from nnarray.datasets.decoding import UnreadableImage, decoded, decoded_in_order, from_bytes, square_of
 from nnarray.datasets.folders import SUFFIXES, Search, entries_of
 from nnarray.datasets.images import ImageFolder, images
 from nnarray.datasets.scratch import is_too_much
 from nnarray.datasets.sources import Source
-from nnarray.names import memory, named
+from nnarray.names import memory, named, shown
 from nnarray.persistence.kept import Place, Read
 from nnarray.tables.arrow import arrow
 from nnarray.tables.cells import UNNAMED, present, text_of, without_dictionary
@@ -88,12 +89,25 @@ class Rows:
         keep: Sequence[str] = (),
     ) -> Iterator[Part]:
         """The table in the file, some rows at a time; with the columns `keep` of it as they are."""
-        start = 0
         file = open_table(path, self.text)
         keep = present(columns_named(keep, file.columns), list(file.columns), "--keep")
         self._refuse_clash(keep)
+        return self.parts_of(file.batches(ROWS), be, dtype, labelled=labelled, unknown=unknown, keep=keep)
+
+    def parts_of(
+        self,
+        tables: Iterable[Any],
+        be: Backend,
+        dtype: object,
+        *,
+        labelled: bool = False,
+        unknown: Unknown = "error",
+        keep: Sequence[str] = (),
+    ) -> Iterator[Part]:
+        """The rows of tables, in their order."""
+        start = 0
         needed = {*(column.name for column in self.preparation.columns), *(self.targets if labelled else ()), *keep}
-        for part in file.batches(ROWS):
+        for part in tables:
             table = part.select(sorted(needed)) if needed.issubset(part.column_names) else part
             rows = np.arange(start, start + table.num_rows)
             start += table.num_rows
@@ -164,6 +178,22 @@ class Images:
                 waiting = []
         if waiting:
             yield self._part(path, files, waiting, labels, be, dtype)
+
+    def parts_of(self, given: Iterable[Any], be: Backend, dtype: object) -> Iterator[Part]:
+        """Images in memory, or the paths of some."""
+        named_squares = ((f"image {i}", self._square(image, f"image {i}")) for i, image in enumerate(given, 1))
+        while some := list(islice(named_squares, IMAGES)):
+            names, squares = zip(*some, strict=True)
+            yield Part(from_bytes(np.stack(squares), be.dtype(dtype), be), list(names), None)
+
+    def _square(self, image: Any, name: str) -> np.ndarray:
+        if isinstance(image, str | Path):
+            return decoded(_image(Path(image)), self.size)
+        if hasattr(image, "read"):
+            return decoded(image, self.size, name)
+        if isinstance(image, np.ndarray) or hasattr(image, "convert"):  # the latter is Pillow's
+            return square_of(image, self.size, name)
+        raise TypeError(f"{name} must be a path, an image of Pillow's or an array of uint8; got {shown(image)}.")
 
     def _part(
         self,

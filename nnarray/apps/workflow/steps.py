@@ -451,16 +451,19 @@ def predict(
     be, dtype = backend_of(model.theta), model.theta.dtype
     parts = inputs.parts(data, be, dtype, labelled=False, unknown=unknown, errors=errors, keep=keep)
     for part, outputs in _with_outputs(model, parts, scheduler):
-        digits = np.float64 if dtype_name(dtype) == "float64" else np.float32  # no more than there are
-        columns: dict[str, Any] = dict(part.kept or {}) if part.names is None else {"file": part.names}
-        if inputs.classes:
-            columns["prediction"] = [inputs.classes[k] for k in outputs.argmax(axis=1)]
-            columns |= {f"p_{name}": np.exp(outputs[:, k]).astype(digits) for k, name in enumerate(inputs.classes)}
-        else:
-            assert isinstance(inputs, Rows)
-            values = inputs.values(outputs).astype(digits)
-            columns |= {name: values[:, j] for j, name in enumerate(inputs.targets)}
-        yield columns
+        first: dict[str, Any] = dict(part.kept or {}) if part.names is None else {"file": part.names}
+        yield first | answers(inputs, outputs, dtype_name(dtype))
+
+
+def answers(inputs: Inputs, outputs: np.ndarray, dtype: str) -> dict[str, Any]:
+    """The predictions of `outputs_of` by column: "prediction" and "p_<class>" for each class, or the targets."""
+    digits = np.float64 if dtype == "float64" else np.float32  # no more than there are
+    if inputs.classes:
+        probabilities = {f"p_{name}": np.exp(outputs[:, k]).astype(digits) for k, name in enumerate(inputs.classes)}
+        return {"prediction": [inputs.classes[k] for k in outputs.argmax(axis=1)]} | probabilities
+    assert isinstance(inputs, Rows)
+    values = inputs.values(outputs).astype(digits)
+    return {name: values[:, j] for j, name in enumerate(inputs.targets)}
 
 
 def _with_outputs(model: Model, parts: Iterator[Part], scheduler: str | None) -> Iterator[tuple[Part, np.ndarray]]:

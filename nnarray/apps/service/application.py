@@ -1,0 +1,202 @@
+"""The web service as an ASGI application: rows or an image in, predictions out."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncGenerator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from nnarray.apps.service.batches import Batcher, outputs_on_host
+from nnarray.apps.service.counts import Counts
+from nnarray.apps.service.payloads import CSV, JSON, WRITERS, Refused, kinds_for, prepared
+from nnarray.apps.workflow.pipeline import Pipeline
+from nnarray.checks import integer
+from nnarray.names import memory
+
+SMALL = 4_096  # bytes of a body, and
+FEW = 64  # rows of an answer, that cost a millisecond or two
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a service takes at most.
+
+    Parameters
+    ----------
+    rows, bytes : int
+        Of one request.
+    waiting : int
+        Requests that are accepted and not yet answered; further ones are asked to come back.
+    seconds : float
+        In which the body of a request must have come.
+    """
+
+    rows: int = 10_000
+    bytes: int = 4_000_000
+    waiting: int = 64
+    seconds: float = 30.0
+
+    def __post_init__(self) -> None:
+        integer(self.rows, "--max-rows", 1, usual=10_000)
+        integer(self.bytes, "--max-bytes", 1, usual=4_000_000)
+        integer(self.waiting, "--max-waiting", 1, usual=64)
+
+
+def application(pipeline: Pipeline, name: str, limits: Limits) -> Starlette:
+    """The service of one pipeline, under the name of its file."""
+    return _Service(pipeline, name, limits).application()
+
+
+class _Service:
+    """Answers the requests; what it counts is changed by the event loop alone."""
+
+    def __init__(self, pipeline: Pipeline, name: str, limits: Limits) -> None:
+        self.pipeline, self.name, self.limits = pipeline, name, limits
+        self.counts = Counts()
+        self.readers = ThreadPoolExecutor(1, thread_name_prefix="nnarray-bodies")
+
+    def application(self) -> Starlette:
+        routes = [
+            Route("/", self.about),
+            Route("/health", self.health),
+            Route("/metrics", self.metrics),
+            Route("/predict", self.predict, methods=["POST"]),
+        ]
+        faults: Any = {HTTPException: _http_fault, Exception: _own_fault}
+        return Starlette(routes=routes, lifespan=self.lifespan, exception_handlers=faults)
+
+    @asynccontextmanager
+    async def lifespan(self, _: Starlette) -> AsyncGenerator[None]:
+        """The batches are computed as long as requests are answered."""
+        self._warm_up()
+        self.batcher = Batcher(self.pipeline.model, self.counts.computed)
+        running = asyncio.create_task(self.batcher.run())
+        yield
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
+
+    def _warm_up(self) -> None:
+        """Read a row without entries, so that no request waits for what is imported at the first one."""
+        if self.pipeline.columns:
+            row = dict.fromkeys(column.name for column in self.pipeline.columns)
+            X = prepared(self.pipeline, json.dumps([row]).encode(), JSON, unknown="error", most=1)
+            answers = self.pipeline.answers(outputs_on_host(self.pipeline.model, X))
+            for write in WRITERS.values():
+                write(answers)
+
+    async def about(self, _: Request) -> Response:
+        """What the model is."""
+        facts: dict[str, Any] = {"model": self.name, "targets": list(self.pipeline.targets)}
+        facts["classes"] = list(self.pipeline.classes)
+        facts["columns"] = [column._asdict() for column in self.pipeline.columns]
+        facts["accepts"] = list(kinds_for(self.pipeline))
+        facts["limits"] = {"rows": self.limits.rows, "bytes": self.limits.bytes}
+        return JSONResponse(facts)
+
+    async def health(self, _: Request) -> Response:
+        """Whether requests are answered."""
+        return JSONResponse({"status": "ok"})
+
+    async def metrics(self, _: Request) -> Response:
+        """The counts."""
+        return PlainTextResponse(self.counts.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    async def predict(self, request: Request) -> Response:
+        """The predictions for the rows, or the image, in the body."""
+        begun = time.perf_counter()
+        answer = await self._answer(request)
+        self.counts.answered(answer.status_code, time.perf_counter() - begun)
+        return answer
+
+    async def _answer(self, request: Request) -> Response:
+        if self.counts.waiting >= self.limits.waiting:
+            return _refusal(Refused(503, "too many requests wait for an answer; try again.", **{"Retry-After": "1"}))
+        self.counts.waiting += 1
+        try:
+            return await self._predictions(request)
+        except Refused as refused:
+            return _refusal(refused)
+        except ClientDisconnect:
+            return _refusal(Refused(400, "the client has gone before the body had come."))
+        except Exception:
+            self.counts.answered(500, 0.0)
+            raise
+        finally:
+            self.counts.waiting -= 1
+
+    async def _predictions(self, request: Request) -> Response:
+        kind = self._kind(request)
+        body = await _body(request, self.limits)
+        unknown = request.query_params.get("unknown", "error")
+        read = partial(prepared, self.pipeline, body, kind, unknown=unknown, most=self.limits.rows)  # type: ignore[arg-type]
+        X = await self._aside(read, small=kind in (JSON, CSV) and len(body) <= SMALL)
+        answers = self.pipeline.answers(await self.batcher.outputs(X))
+        wanted = CSV if _wants_csv(request, kind) else JSON
+        written = await self._aside(partial(WRITERS[wanted], answers), small=len(X) <= FEW)
+        return Response(written, media_type=wanted)
+
+    async def _aside(self, work: Callable[[], T], *, small: bool) -> T:
+        """Do it in a thread, so that others are answered meanwhile; at once, if that takes no longer than the way."""
+        return work() if small else await asyncio.get_running_loop().run_in_executor(self.readers, work)
+
+    def _kind(self, request: Request) -> str:
+        """The media type of the body, if the model takes it."""
+        kind = request.headers.get("content-type", JSON).partition(";")[0].strip().lower()
+        kinds = kinds_for(self.pipeline)
+        if kind not in kinds:
+            raise Refused(415, f"the body is called {kind!r}, and the model takes {', '.join(kinds)}.")
+        return kind
+
+
+def _wants_csv(request: Request, kind: str) -> bool:
+    """Whether CSV is to be answered: as asked for by Accept, else as it came."""
+    accept = request.headers.get("accept", "")
+    return CSV in accept or (kind == CSV and JSON not in accept)
+
+
+async def _body(request: Request, limits: Limits) -> bytes:
+    """The body of a request, if it is not too large and does not come too slowly."""
+    too_large = Refused(413, f"a request may have {memory(limits.bytes)} at most; send fewer rows at once.")
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared[:20]) > limits.bytes:
+        raise too_large
+    body = bytearray()
+    try:
+        async with asyncio.timeout(limits.seconds):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > limits.bytes:
+                    raise too_large
+    except TimeoutError:
+        raise Refused(408, f"the body has not come within {limits.seconds:g} s; send it faster.") from None
+    return bytes(body)
+
+
+def _refusal(refused: Refused) -> Response:
+    return JSONResponse({"error": refused.reason}, refused.status, headers=refused.headers)
+
+
+async def _http_fault(_: Request, error: Any) -> Response:
+    """No such page, or no such method."""
+    pages = "there are POST /predict and GET /, /health and /metrics."
+    return JSONResponse({"error": f"{error.detail}: {pages}"}, error.status_code, headers=error.headers)
+
+
+async def _own_fault(_: Request, __: Exception) -> Response:
+    """A fault of the service; the server writes it to its log."""
+    return JSONResponse({"error": "the service failed; its log says why."}, 500)

@@ -1,0 +1,118 @@
+"""What comes in requests, and goes out in answers: JSON, CSV and images."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+from nnarray.apps.workflow.inputs import Part, Unknown
+from nnarray.apps.workflow.pipeline import Pipeline
+from nnarray.tables.write import print_table
+
+JSON, CSV = "application/json", "text/csv"
+IMAGES = ("image/png", "image/jpeg", "image/webp")
+Answers = Mapping[str, Any]
+
+
+class Refused(Exception):
+    """A request that is not answered with predictions: the status of HTTP, and why."""
+
+    def __init__(self, status: int, reason: str, **headers: str) -> None:
+        super().__init__(reason)
+        self.status, self.reason, self.headers = status, reason, headers
+
+
+def kinds_for(pipeline: Pipeline) -> tuple[str, ...]:
+    """The media types of the bodies that a pipeline takes."""
+    return (JSON, CSV) if pipeline.columns else IMAGES
+
+
+def prepared(pipeline: Pipeline, body: bytes, kind: str, *, unknown: Unknown, most: int) -> np.ndarray:
+    """What the network takes, from the body of a request.
+
+    Raises
+    ------
+    Refused
+        If the body cannot be read, has more rows than `most`, or they are not what the model takes.
+    """
+    if not body:
+        raise Refused(400, f"the body is empty; send rows or an image as {' or '.join(kinds_for(pipeline))}.")
+    try:
+        if kind == CSV:
+            return _of_csv(pipeline, body, unknown, most)
+        data = _read_json(body) if kind == JSON else io.BytesIO(body)
+        return _joined(pipeline.parts(data, unknown=unknown), most)
+    except (ValueError, TypeError) as error:
+        raise Refused(422, " ".join(str(error).split())) from error
+
+
+def _of_csv(pipeline: Pipeline, body: bytes, unknown: Unknown, most: int) -> np.ndarray:
+    """Through a file, as `nnarray predict` reads one; errors do not show where it lies."""
+    with tempfile.TemporaryDirectory(prefix="nnarray-") as folder:
+        file = Path(folder, "body.csv")
+        file.write_bytes(body)
+        try:
+            return _joined(pipeline.parts(file, unknown=unknown), most)
+        except ValueError as error:
+            raise ValueError(str(error).replace(folder + os.sep, "")) from error
+
+
+def _joined(parts: Iterable[Part], most: int) -> np.ndarray:
+    """The rows of all parts, if there are not too many."""
+    inputs: list[np.ndarray] = []
+    for part in parts:
+        inputs.append(np.asarray(part.X))
+        if sum(map(len, inputs)) > most:
+            raise Refused(413, f"a request may have {most} rows at most; send the others in further requests.")
+    return np.concatenate(inputs)
+
+
+def _read_json(body: bytes) -> Any:
+    """Rows, or columns by name."""
+    try:
+        data = json.loads(body, parse_constant=_no_json, object_pairs_hook=_once)
+    except RecursionError:
+        raise Refused(400, "the body is nested too deeply to be read; send a list of flat objects.") from None
+    except ValueError as error:
+        raise Refused(400, f"the body is no JSON: {error}.") from error
+    rows = data.get("rows") if isinstance(data, dict) and len(data) == 1 else None
+    if isinstance(rows, list) and all(isinstance(row, dict) for row in rows):
+        return rows
+    return data
+
+
+def _no_json(word: str) -> NoReturn:
+    raise ValueError(f"{word} is none of its numbers; send null for what is not known")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"an object has {twice!r} twice; send it once")
+    return made
+
+
+def written_json(answers: Answers) -> bytes:
+    """{"predictions": [...]}, an object for each row."""
+    columns = [column if isinstance(column, list) else column.tolist() for column in answers.values()]
+    rows = [dict(zip(answers, row, strict=True)) for row in zip(*columns, strict=True)]
+    return json.dumps({"predictions": rows}, ensure_ascii=False, allow_nan=False).encode()
+
+
+def written_csv(answers: Answers) -> bytes:
+    """A row of names, and a row for each prediction."""
+    sink = io.BytesIO()
+    print_table(sink, [answers])
+    return sink.getvalue()
+
+
+WRITERS: Mapping[str, Callable[[Answers], bytes]] = {JSON: written_json, CSV: written_csv}

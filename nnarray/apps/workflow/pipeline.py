@@ -1,0 +1,213 @@
+"""A trained network with the preparation of its data, as one object: rows or images in, labels or values out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nnarray.apps.workflow import steps
+from nnarray.apps.workflow.inputs import ROWS, Images, Inputs, Part, Rows, Unknown
+from nnarray.backends import Backend, backend_of, dtype_name, host_backend
+from nnarray.backends import backend as backend_called
+from nnarray.model import Model
+from nnarray.names import shown
+from nnarray.tables.cells import listed
+from nnarray.tables.columns import CategoryColumn
+from nnarray.tables.containers import table_of
+
+
+class Column(NamedTuple):
+    """A column that a pipeline needs."""
+
+    name: str
+    kind: str
+    """"number" or "category"."""
+    accepts: str
+    """In words."""
+    categories: tuple[str, ...] = ()
+    """That were met in training; none of a column of numbers."""
+
+
+@dataclass(frozen=True, eq=False)
+class Pipeline:
+    """A trained network with the preparation of its data: rows or images in, labels or values out.
+
+    Made by `nn.load_pipeline` from a file that `nnarray train` wrote. What it gives are the numbers of
+    `nnarray predict`. It changes nothing, so that several threads may use it at once.
+
+    Attributes
+    ----------
+    model : Model
+        The network: prepared numbers in, logits or standardised values out.
+    inputs : Rows or Images
+        The preparation.
+    """
+
+    model: Model
+    inputs: Inputs
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The columns that rows need, in the order of the training; none where images are taken.
+
+        Rows may have others, in any order; they are ignored.
+        """
+        return tuple(map(_described, self.inputs.preparation.columns)) if isinstance(self.inputs, Rows) else ()
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """What is predicted: the name of a column, or of several."""
+        return self.inputs.targets
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The labels that `predict` may give, in the order of `predict_proba`; none where values are predicted."""
+        return self.inputs.classes
+
+    def predict(self, data: Any, *, unknown: Unknown = "error") -> np.ndarray:
+        """The label of each row or image, or its values.
+
+        Parameters
+        ----------
+        data : path, dataframe, list of dicts, dict of columns; or path, image, list of these, array
+            *Rows*: the path of a table; a frame of pandas, Polars or pyarrow, or anything else with
+            `__arrow_c_stream__`; a list of rows, each a dict by the names of the columns; a dict of columns. None and
+            NaN are missing entries. *Images*: the path of a file or a folder, which is read in the order of its names;
+            an image of Pillow's; a list of paths and images; an array of shape (height, width, 3) or
+            (n, height, width, 3), uint8. A path of a JPEG is decoded in less detail than an image in memory, and its
+            numbers differ a little.
+        unknown : "error" or "ignore"
+            What to do with a category that was not met in training: refuse it, or take it for none.
+
+        Returns
+        -------
+        array of NumPy's
+            Labels, shape (n,), text; or values in the unit of the target, shape (n,), (n, t) of t > 1 targets, in the
+            model's dtype, at least float32.
+
+        Raises
+        ------
+        TypeError
+            If `data` is nothing of that kind.
+        ValueError
+            If a column is missing, or an entry cannot be one of its column: the message names the row, counted from 1,
+            and the column; if an image cannot be decoded.
+        OSError
+            If a file cannot be read.
+        """
+        outputs = self._outputs(data, unknown)
+        if self.classes:
+            return np.asarray(self.classes)[outputs.argmax(axis=1)]
+        values = np.stack(list(self.answers(outputs).values()), axis=1)
+        return values[:, 0] if len(self.targets) == 1 else values
+
+    def predict_proba(self, data: Any, *, unknown: Unknown = "error") -> np.ndarray:
+        """The probability of each class, shape (n, K), in the order of `classes`; of `data` as `predict` takes it.
+
+        Raises
+        ------
+        ValueError
+            If values are predicted, which have no probabilities; and as `predict`.
+        """
+        if not self.classes:
+            raise ValueError(f"values of {listed(self.targets)} are predicted, and no classes; use predict.")
+        outputs = self._outputs(data, unknown)
+        return np.stack(list(self.answers(outputs).values())[1:], axis=1)
+
+    def _outputs(self, data: Any, unknown: Unknown) -> np.ndarray:
+        parts = self.parts(data, unknown=unknown, be=backend_of(self.model.theta))
+        return np.concatenate([steps.outputs_of(self.model, part.X) for part in parts])
+
+    def parts(self, data: Any, *, unknown: Unknown = "error", be: Backend | None = None) -> Iterator[Part]:
+        """What the network takes, some rows or images at a time, on this backend; on the host if None."""
+        own = self.model.theta.dtype
+        plain = "float64" if self.columns or dtype_name(own) == "float64" else "float32"  # as it is read on any backend
+        be, dtype = (host_backend(), plain) if be is None else (be, own)
+        if isinstance(data, str | os.PathLike):
+            return self.inputs.parts(Path(data), be, dtype, labelled=False, unknown=unknown)
+        if isinstance(self.inputs, Images):
+            return self.inputs.parts_of(_images(data), be, dtype)
+        table = table_of(data, [column.name for column in self.columns], self.inputs.text)
+        tables = (table.slice(start, ROWS) for start in range(0, table.num_rows, ROWS))
+        return self.inputs.parts_of(tables, be, dtype, unknown=unknown)
+
+    def answers(self, outputs: np.ndarray) -> dict[str, Any]:
+        """The columns that `nnarray predict` writes, of outputs of the network."""
+        return steps.answers(self.inputs, outputs, dtype_name(self.model.theta.dtype))
+
+    def __repr__(self) -> str:
+        takes = f"{len(self.columns)} columns" if self.columns else "images"
+        gives = f"classes {', '.join(self.classes)}" if self.classes else "values"
+        return f"Pipeline(from {takes} to {', '.join(self.targets)}: {gives}; {self.model})"
+
+
+def load_pipeline(
+    path: str | os.PathLike[str], *, backend: str | Backend | None = None, dtype: str | None = None
+) -> Pipeline:
+    r"""The trained network in a file together with the preparation of its data.
+
+    Parameters
+    ----------
+    path : path
+        A .safetensors file that `nnarray train` wrote.
+    backend : str or Backend, optional
+        What computes; as for `nn.load`.
+    dtype : str, optional
+        To compute in; that of the file if None.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is damaged, or says nothing about its data: then `nn.load` gives the network alone.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> import nnarray as nn
+    >>> from nnarray.apps.workflow import steps
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     data, file = pathlib.Path(folder, "flowers.csv"), pathlib.Path(folder, "flowers.safetensors")
+    ...     _ = data.write_text("length,kind\n" + 20 * "1.5,daisy\n7.5,rose\n")
+    ...     plan = steps.Plan(target=("kind",))  # nnarray train flowers.csv --target kind --out flowers.safetensors
+    ...     examples = steps.read(data, plan)
+    ...     _ = steps.train(steps.model_for(data, examples, plan, nn.backend("numpy")), examples, plan, file)
+    ...     pipeline = nn.load_pipeline(file)
+    >>> pipeline.predict([{"length": 1.4}, {"length": 8}]).tolist()
+    ['daisy', 'rose']
+    >>> pipeline.predict_proba({"length": [1.4, 8]}).shape, pipeline.classes
+    ((2, 2), ('daisy', 'rose'))
+    >>> pipeline.columns[0].name, pipeline.columns[0].kind, pipeline.targets
+    ('length', 'number', ('kind',))
+    """
+    return Pipeline(*steps.load(Path(path), backend_called(backend), dtype))
+
+
+def _described(column: Any) -> Column:
+    """What a column accepts, in words."""
+    if isinstance(column, CategoryColumn):
+        missing = "a missing one is a category" if column.missing else "a missing one is none of them"
+        return Column(column.name, column.kind, f"{listed(column.categories)}; {missing}", column.categories)
+    truth = ", true and false" if column.truth else ""
+    numbers = f"numbers{truth}, in training {column.mean:.4g} with deviation {column.scale:.4g}"
+    return Column(column.name, column.kind, f"{numbers}; a missing one is taken as the mean")
+
+
+def _images(data: Any) -> Iterable[Any]:
+    """Several images of what may be one."""
+    if isinstance(data, list | tuple) or (isinstance(data, np.ndarray) and data.ndim == 4):
+        if not len(data):
+            raise ValueError("there are no images to predict; give at least one.")
+        return data
+    if isinstance(data, np.ndarray) or hasattr(data, "convert") or hasattr(data, "read"):
+        return [data]
+    raise TypeError(
+        f"images are needed: a path, an image of Pillow's, a list of these, or an array of uint8 of shape (n, height, "
+        f"width, 3); got {shown(data)}."
+    )

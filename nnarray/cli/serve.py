@@ -1,0 +1,115 @@
+"""`nnarray serve`: a trained network as a web service."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from nnarray.backends import backend as backend_called
+from nnarray.cli.app import app
+from nnarray.cli.console import Flag
+from nnarray.cli.predict import DType, ModelFile
+
+if TYPE_CHECKING:
+    import uvicorn
+
+LOCAL = ("127.0.0.1", "::1", "localhost")
+
+
+@app.command(
+    short_help="A trained network as a web service.",
+    epilog=(
+        "\b\nExamples:\n  nnarray serve flowers.safetensors\n"
+        '  curl -H "Content-Type: application/json" http://127.0.0.1:8000/predict \\\n'
+        '       -d \'[{"length": 5.1, "colour": "red"}]\''
+    ),
+)
+def serve(
+    model: ModelFile,
+    host: Annotated[str, typer.Option("--host", help="The address to listen at; 0.0.0.0: all of this machine.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option("--port", help="0: one that is free.")] = 8000,
+    backend: Flag = "auto",
+    dtype: DType = None,
+    max_rows: Annotated[int, typer.Option("--max-rows", help="Of one request.")] = 10_000,
+    max_bytes: Annotated[int, typer.Option("--max-bytes", help="Of one request.")] = 4_000_000,
+    max_waiting: Annotated[
+        int, typer.Option("--max-waiting", help="Requests that wait for an answer; others are to come back.")
+    ] = 64,
+) -> None:
+    """Answer requests of HTTP with the predictions of a network, until Ctrl-C or SIGTERM.
+
+    POST /predict takes JSON or CSV, or an image; GET / says what the model is, /health whether it answers, /metrics
+    what it has done. There is neither encryption nor a password: for others than this machine, put it behind a proxy.
+    """
+    uvicorn, service = _libraries()
+    from nnarray.apps.workflow.pipeline import load_pipeline
+
+    limits = service.Limits(max_rows, max_bytes, max_waiting)
+    pipeline = load_pipeline(model, backend=backend_called(backend), dtype=dtype)
+    listening = _listening(host, port)
+    config = uvicorn.Config(
+        service.application(pipeline, model.name, limits),
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        ws="none",
+    )
+    server = uvicorn.Server(config)
+    typer.echo(f"{model.name} answers at {_url(listening)}; Ctrl-C ends it")
+    if host not in LOCAL:
+        typer.echo(
+            "nnarray: others can reach this address, without encryption or a password; put it behind a proxy", err=True
+        )
+    with _ending(server):
+        server.run(sockets=[listening])
+
+
+def _libraries() -> tuple[Any, Any]:
+    """uvicorn, and the service that Starlette answers for."""
+    try:
+        import uvicorn
+
+        from nnarray.apps.service import application
+    except ModuleNotFoundError as error:
+        raise ImportError(f"a web service needs {error.name}; pip install 'nnarray[serve]'.") from error
+    return uvicorn, application
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    """A socket at which clients can already wait."""
+    if not 0 <= port < 65_536:
+        raise ValueError(f"--port must be from 0 to 65535; got {port}.")
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        reason = (
+            (error.strerror or str(error)).partition(" (")[0].lower()
+        )  # without the address, which stands before it
+        raise OSError(f"{host}:{port} cannot be listened at: {reason}; choose another --port or --host.") from error
+
+
+def _url(listening: socket.socket) -> str:
+    host, port, *_ = listening.getsockname()
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+@contextmanager
+def _ending(server: uvicorn.Server) -> Generator[None]:
+    """A signal lets the server answer what it has accepted, and end well; uvicorn raises it again in the end."""
+
+    def end(number: int, frame: object) -> None:
+        server.should_exit = True
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

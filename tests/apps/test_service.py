@@ -1,0 +1,464 @@
+"""A trained file as a web service: answers, refusals, the same bits in any company, and an end that loses nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+import json
+import re
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from contextlib import asynccontextmanager, closing, contextmanager
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+from starlette.applications import Starlette
+from typer.testing import CliRunner
+
+import nnarray as nn
+from nnarray.apps.service import batches, payloads
+from nnarray.apps.service.application import Limits, application
+from nnarray.apps.service.batches import Batcher, batch_size, in_batches, outputs_on_host
+from nnarray.apps.service.counts import Counts
+from nnarray.cli import app
+from nnarray.cli import serve as serve_command
+from tests.processes import LIMIT, NNARRAY, started
+
+GOOD = {"length": 5.5, "colour": "red", "age": 3}
+JSON = {"Content-Type": "application/json"}
+CSV = {"Content-Type": "text/csv"}
+
+
+def call(*words: object) -> str:
+    done = CliRunner().invoke(app, [str(word) for word in words], prog_name="nnarray")
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Trained files: classes of rows, values of rows, and classes of images."""
+    place, draws = tmp_path_factory.mktemp("service"), np.random.default_rng(0)
+    with open(place / "flowers.csv", "w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow([*GOOD, "kind"])
+        for k in draws.integers(3, size=120).tolist():
+            age = "" if draws.random() < 0.1 else int(draws.integers(9))
+            table.writerow([round(k + draws.normal(5, 0.3), 2), ["red", "blue", "white"][k], age, "abc"[k]])
+    usual = ("--backend", "numpy", "--epochs", 2, "--out")
+    call("train", place / "flowers.csv", "--target", "kind", *usual, place / "kind.safetensors")
+    call("train", place / "flowers.csv", "--target", "length", *usual, place / "length.safetensors")
+    for name, shade in (("cats", 60), ("dogs", 190)):
+        (place / "photos" / name).mkdir(parents=True)
+        for i in range(4):
+            pixels = np.clip(draws.normal(shade, 30, (20, 24, 3)), 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(place / "photos" / name / f"{i}.png")
+    call("train", place / "photos", "--size", 16, "--hidden", 4, *usual, place / "pets.safetensors")
+    return place
+
+
+@asynccontextmanager
+async def client_of(service: Starlette) -> AsyncGenerator[httpx.AsyncClient]:
+    """A client of a service that runs in this process."""
+    transport = httpx.ASGITransport(service, raise_app_exceptions=False)
+    async with service.router.lifespan_context(service), httpx.AsyncClient(transport=transport) as client:
+        client.base_url = httpx.URL("http://here")
+        yield client
+
+
+def asked(model: Path, questions: Callable[[httpx.AsyncClient], Awaitable[Any]], **limits: Any) -> Any:
+    """What comes of questions to the service of this model."""
+
+    async def run() -> Any:
+        pipeline = nn.load_pipeline(model, backend="numpy")
+        async with client_of(application(pipeline, model.name, Limits(**limits))) as client:
+            return await questions(client)
+
+    return asyncio.run(run())
+
+
+def posted(model: Path, content: bytes, headers: dict[str, str], query: str = "", **limits: Any) -> httpx.Response:
+    return asked(model, lambda client: client.post(f"/predict{query}", content=content, headers=headers), **limits)
+
+
+# --- Answers ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_numbers_of_the_command_line(folder: Path) -> None:
+    for name in ("kind", "length"):
+        model = folder / f"{name}.safetensors"
+        lines = call("predict", model, folder / "flowers.csv", "--json", "--backend", "numpy").splitlines()
+        wanted = [json.loads(line) for line in lines]
+        answer = posted(model, (folder / "flowers.csv").read_bytes(), CSV | {"Accept": "application/json"})
+        assert answer.status_code == 200
+        assert answer.headers["content-type"] == "application/json"
+        got = answer.json()["predictions"]
+        assert [list(row) for row in got] == [list(row) for row in wanted]
+        for row, other in zip(got, wanted, strict=True):
+            for column, value in row.items():
+                assert value == (other[column] if isinstance(value, str) else pytest.approx(other[column], rel=1e-4))
+
+
+def test_rows_columns_and_csv_are_one(folder: Path) -> None:
+    model, rows = folder / "kind.safetensors", [GOOD, {**GOOD, "age": None, "length": 6.5, "price": "?"}]
+    columns = {name: [row[name] for row in rows] for name in GOOD}
+    text = "length,colour,age\n5.5,red,3\n6.5,red,\n"
+
+    async def questions(client: httpx.AsyncClient) -> list[httpx.Response]:
+        bodies = [json.dumps(each).encode() for each in (rows, {"rows": rows}, columns)]
+        answers = [await client.post("/predict", content=body, headers=JSON) for body in bodies]
+        answers.append(await client.post("/predict", content=bodies[0]))  # JSON where nothing is said
+        answers.append(await client.post("/predict", content=text, headers=CSV | {"Accept": "application/json"}))
+        answers.append(await client.post("/predict", content=bodies[0], headers=JSON | {"Accept": "text/csv"}))
+        answers.append(await client.post("/predict", content=text, headers=CSV))
+        return answers
+
+    *in_json, csv_of_json, csv_of_csv = asked(model, questions)
+    assert [answer.status_code for answer in in_json] == [200] * 5
+    assert len({answer.text for answer in in_json}) == 1
+    assert csv_of_csv.headers["content-type"].startswith("text/csv")
+    assert csv_of_csv.text == csv_of_json.text
+    table = list(csv.DictReader(io.StringIO(csv_of_csv.text)))
+    for row, other in zip(table, in_json[0].json()["predictions"], strict=True):
+        assert row["prediction"] == other["prediction"]
+        assert np.float32(row["p_a"]) == np.float32(other["p_a"])
+
+
+def test_what_the_model_is_and_how_the_service_does(folder: Path) -> None:
+    async def questions(client: httpx.AsyncClient) -> tuple[Any, ...]:
+        about, health = (await client.get("/")).json(), (await client.get("/health")).json()
+        for content in (json.dumps([GOOD, GOOD]), "x"):
+            await client.post("/predict", content=content, headers=JSON)
+        return (
+            about,
+            health,
+            (await client.get("/metrics")),
+            (await client.get("/none")),
+            (await client.get("/predict")),
+        )
+
+    about, health, metrics, none, got = asked(folder / "kind.safetensors", questions)
+    assert (about["model"], about["targets"], about["classes"]) == ("kind.safetensors", ["kind"], ["a", "b", "c"])
+    assert [column["name"] for column in about["columns"]] == list(GOOD)
+    assert about["columns"][1]["categories"] == ["blue", "red", "white"]
+    assert about["accepts"] == ["application/json", "text/csv"]
+    assert health == {"status": "ok"}
+    lines = metrics.text.splitlines()
+    assert metrics.headers["content-type"].startswith("text/plain; version=0.0.4")
+    for line in (
+        'nnarray_requests_total{code="200"} 1',
+        'nnarray_requests_total{code="400"} 1',
+        "nnarray_rows_total 2",
+        "nnarray_computations_total 1",
+        "nnarray_waiting_requests 0",
+        "nnarray_request_seconds_count 2",
+        'nnarray_request_seconds_bucket{le="+Inf"} 2',
+    ):
+        assert line in lines
+    assert (none.status_code, got.status_code) == (404, 405)
+    assert none.json()["error"] == "Not Found: there are POST /predict and GET /, /health and /metrics."
+
+
+def test_durations_fall_into_the_buckets_up_to_their_bounds() -> None:
+    counts = Counts()
+    for seconds in (0.0005, 0.001, 0.002, 60.0):
+        counts.answered(200, seconds)
+    buckets = re.findall(r'bucket{le="(.*)"} (\d+)', counts.text())
+    assert (buckets[0], buckets[1], buckets[-2], buckets[-1]) == (
+        ("0.001", "2"),
+        ("0.0025", "3"),
+        ("2.5", "3"),
+        ("+Inf", "4"),
+    )
+
+
+def test_an_image(folder: Path) -> None:
+    file = folder / "photos" / "dogs" / "0.png"
+    wanted = nn.load_pipeline(folder / "pets.safetensors", backend="numpy").predict_proba(file)[0]
+    answer = posted(folder / "pets.safetensors", file.read_bytes(), {"Content-Type": "image/png"})
+    (row,) = answer.json()["predictions"]
+    assert [row["p_cats"], row["p_dogs"]] == pytest.approx(wanted.tolist(), rel=1e-4)
+    cut = posted(folder / "pets.safetensors", file.read_bytes()[:90], {"Content-Type": "image/png"})
+    assert cut.status_code == 422
+    assert "image 1 cannot be decoded" in cut.json()["error"]
+    rows = posted(folder / "pets.safetensors", b"[]", JSON)
+    assert rows.status_code == 415
+    assert "the model takes image/png, image/jpeg" in rows.json()["error"]
+
+
+# --- Refusals --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status", "message"),
+    [
+        (b"", JSON, 400, "the body is empty; send rows or an image as application/json or text/csv"),
+        (b"[1", JSON, 400, "the body is no JSON"),
+        (b"\xff\xfe\x00", JSON, 400, "the body is no JSON"),
+        (b"[" * 100_000, JSON, 400, "nested too deeply"),
+        (b'[{"length": NaN}]', JSON, 400, "NaN is none of its numbers; send null for what is not known"),
+        (b'[{"length": -Infinity}]', JSON, 400, "-Infinity is none of its numbers"),
+        (b'[{"length": 1, "length": 2}]', JSON, 400, "an object has 'length' twice"),
+        (b"[" + b"9" * 5000 + b"]", JSON, 400, "the body is no JSON"),
+        (b"3", JSON, 422, "rows are needed"),
+        (b"[]", JSON, 422, "there are no rows to predict"),
+        (b'{"rows": [1]}', JSON, 422, "the table lacks 'length', 'colour', 'age'"),
+        (json.dumps(GOOD).encode(), JSON, 422, "column 'length' must be a list"),
+        (json.dumps([GOOD, {"length": 1}]).encode(), JSON, 422, "row 2 lacks 'colour', 'age'"),
+        (json.dumps([{"Length": 1}]).encode(), JSON, 422, "the table lacks 'length', 'colour', 'age', which the model"),
+        (json.dumps([GOOD, {**GOOD, "age": "old"}]).encode(), JSON, 422, "row 2, column 'age': 'old' is text"),
+        (json.dumps([{**GOOD, "age": 1e999}]).replace("Infinity", "1e999").encode(), JSON, 422, "column 'age': infin"),
+        (json.dumps([{**GOOD, "age": {}}]).encode(), JSON, 422, "row 1, column 'age': {} is no number"),
+        (json.dumps([{**GOOD, "colour": "pink"}]).encode(), JSON, 422, "'pink' was not met in training"),
+        (b"length,colour,age\n5,red\n", CSV, 422, "'body.csv', row 1: 2 entries for 3 columns"),
+        (b"length,colour\n5,red\n", CSV, 422, "the table lacks 'age'"),
+        (b"length,colour,age\n5,red,old\n", CSV, 422, "row 1, column 'age': 'old' is no number"),
+        (b"length,colour,age\n", CSV, 422, "'body.csv' has columns but no rows"),
+        (b"\x00\xff\xfe", CSV, 422, "body.csv"),
+        (b"[]", {"Content-Type": "text/plain; charset=utf-8"}, 415, "the body is called 'text/plain', and the model"),
+        (b"x" * 30_000, JSON, 413, "a request may have 19.5 KiB at most; send fewer rows at once"),
+        (json.dumps([GOOD] * 101).encode(), JSON, 413, "a request may have 100 rows at most"),
+        (b"length,colour,age\n" + b"5,red,3\n" * 101, CSV, 413, "a request may have 100 rows at most"),
+    ],
+)
+def test_what_is_refused(body: bytes, headers: dict[str, str], status: int, message: str, folder: Path) -> None:
+    limits = {"rows": 100, "bytes": 200_000 if b"[[[" in body else 20_000}
+    answer = posted(folder / "kind.safetensors", body, headers, **limits)
+    assert answer.status_code == status, answer.text
+    assert message in answer.json()["error"]
+    assert "/tmp" not in answer.text
+
+
+def test_a_new_category_is_ignored_when_asked_for(folder: Path) -> None:
+    body = json.dumps([{**GOOD, "colour": "pink"}]).encode()
+    assert posted(folder / "kind.safetensors", body, JSON, "?unknown=ignore").status_code == 200
+    wrong = posted(folder / "kind.safetensors", body, JSON, "?unknown=skip")
+    assert wrong.status_code == 422
+    assert "unknown choice of unknown 'skip'" in wrong.json()["error"]
+
+
+def test_a_body_without_a_declared_length_is_limited_too(folder: Path) -> None:
+    sent = 0
+
+    async def endless() -> AsyncGenerator[bytes]:
+        nonlocal sent
+        while True:
+            sent += 1000
+            yield b" " * 1000
+
+    answer = posted(folder / "kind.safetensors", endless(), JSON, bytes=20_000)  # type: ignore[arg-type]
+    assert answer.status_code == 413
+    assert sent < 30_000
+
+
+def test_a_slow_body_is_given_up(folder: Path) -> None:
+    async def slow() -> AsyncGenerator[bytes]:
+        yield b"["
+        await asyncio.sleep(60)
+
+    answer = posted(folder / "kind.safetensors", slow(), JSON, seconds=0.1)  # type: ignore[arg-type]
+    assert answer.status_code == 408
+    assert "has not come within 0.1 s" in answer.json()["error"]
+
+
+def test_too_many_requests_are_asked_to_come_back(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    go = threading.Event()
+
+    def slowly(compute: Any, X: np.ndarray, size: int) -> np.ndarray:
+        assert go.wait(LIMIT)
+        return in_batches(compute, X, size)
+
+    async def questions(client: httpx.AsyncClient) -> list[httpx.Response]:
+        monkeypatch.setattr(batches, "in_batches", slowly)
+        body = json.dumps([GOOD])
+        accepted = [asyncio.create_task(client.post("/predict", content=body, headers=JSON)) for _ in range(3)]
+        while "nnarray_waiting_requests 3" not in (await client.get("/metrics")).text:
+            await asyncio.sleep(0.01)
+        refused = await client.post("/predict", content=body, headers=JSON)
+        go.set()
+        return [refused, *(await asyncio.gather(*accepted))]
+
+    refused, *accepted = asked(folder / "kind.safetensors", questions, waiting=3)
+    assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+    assert "too many requests" in refused.json()["error"]
+    assert [answer.status_code for answer in accepted] == [200] * 3
+
+
+def test_a_fault_of_the_service_is_one_answer_and_no_end(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def questions(client: httpx.AsyncClient) -> list[httpx.Response]:
+        body, answers = json.dumps([GOOD]), []
+        for broken in (True, False):
+            with monkeypatch.context() as patch:
+                if broken:
+                    patch.setattr(batches, "in_batches", lambda *_: 1 / 0)
+                answers.append(await client.post("/predict", content=body, headers=JSON))
+        return [*answers, await client.get("/metrics")]
+
+    broken, well, metrics = asked(folder / "kind.safetensors", questions)
+    assert (broken.status_code, broken.json()) == (500, {"error": "the service failed; its log says why."})
+    assert well.status_code == 200
+    assert 'nnarray_requests_total{code="500"} 1' in metrics.text
+
+
+@pytest.mark.parametrize("name", ["rows", "bytes", "waiting"])
+def test_limits_are_at_least_one(name: str) -> None:
+    with pytest.raises(ValueError, match=f"--max-{name} must be an integer of at least 1; got 0"):
+        Limits(**{name: 0})
+
+
+# --- The same bits ---------------------------------------------------------------------------------------------------
+
+
+def test_the_batch_is_the_largest_in_which_places_do_not_matter() -> None:
+    def placed(X: np.ndarray) -> np.ndarray:
+        return X + (np.arange(len(X)) > 5)[:, None]
+
+    assert batch_size(placed, (3,)) == 4
+    assert batch_size(lambda X: X, (3,)) == 64
+    assert batch_size(lambda X: X[:, 0, 0, :], (4, 4, 3)) == 8
+    assert batch_size(lambda X: X + np.arange(len(X))[:, None], (3,)) == 1
+
+
+def test_every_batch_is_of_one_size() -> None:
+    sizes = []
+
+    def compute(X: np.ndarray) -> np.ndarray:
+        sizes.append(len(X))
+        return 2 * X
+
+    X = np.arange(26.0).reshape(13, 2)
+    assert np.array_equal(in_batches(compute, X, 4), 2 * X)
+    assert sizes == [4] * 4
+
+
+def test_a_row_has_the_same_bits_in_any_company(be: nn.Backend, folder: Path) -> None:
+    pipeline = nn.load_pipeline(folder / "kind.safetensors", backend=be, dtype="float32")
+    X = np.random.default_rng(0).normal(size=(150, *pipeline.inputs.input_shape))
+
+    async def run() -> tuple[np.ndarray, list[list[np.ndarray]]]:
+        batcher = Batcher(pipeline.model)
+        running = asyncio.create_task(batcher.run())
+        alone = np.concatenate([await batcher.outputs(X[i : i + 1]) for i in range(len(X))])
+        ways = []
+        for lengths in ([150], [1] * 150, [7] * 21 + [3], [100, 1, 49]):
+            ends = np.cumsum(lengths)
+            ways.append(
+                await asyncio.gather(*(batcher.outputs(X[e - n : e]) for e, n in zip(ends, lengths, strict=True)))
+            )
+        running.cancel()
+        return alone, ways
+
+    alone, ways = asyncio.run(run())
+    for outputs in ways:
+        assert np.array_equal(np.concatenate(outputs), alone)
+    assert np.allclose(alone, outputs_on_host(pipeline.model, X), rtol=1e-4, atol=1e-4)
+
+
+def test_requests_that_come_together_are_computed_together(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    computed: list[int] = []
+
+    async def run() -> None:
+        model = nn.load_pipeline(folder / "kind.safetensors", backend="numpy").model
+        batcher = Batcher(model, computed.append)
+        X = np.zeros((1300, *model.input_shape))
+        waiting = [asyncio.create_task(batcher.outputs(X[:n])) for n in (1, 2, 3, 600, 1300)]
+        await asyncio.sleep(0)
+        running = asyncio.create_task(batcher.run())
+        assert [len(outputs) for outputs in await asyncio.gather(*waiting)] == [1, 2, 3, 600, 1300]
+        running.cancel()
+
+    asyncio.run(run())
+    assert computed == [6, 512, 88, 512, 512, 276]
+
+
+# --- The command -----------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def served(model: Path, *words: str) -> Generator[tuple[Any, int]]:
+    with started(*NNARRAY, "serve", str(model), "--port", "0", "--backend", "numpy", *words) as process:
+        said = process.stdout.readline()
+        found = re.fullmatch(rf"{model.name} answers at http://127\.0\.0\.1:(\d+); Ctrl-C ends it\n", said)
+        assert found, (said, process.stderr.read())
+        yield process, int(found[1])
+
+
+def ask(port: int, rows: list[Any]) -> tuple[int, Any]:
+    with closing(HTTPConnection("127.0.0.1", port, timeout=LIMIT)) as connection:
+        connection.request("POST", "/predict", json.dumps(rows), JSON)
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_what_is_accepted_is_answered_before_the_end(number: int, folder: Path) -> None:
+    """The server has the head of a request and a part of its body when the signal comes; the rest comes later."""
+    body = json.dumps([GOOD] * 3).encode()
+    with served(folder / "kind.safetensors") as (process, port):
+        status, wanted = ask(port, [GOOD] * 3)
+        assert status == 200
+        with socket.create_connection(("127.0.0.1", port), timeout=LIMIT) as client:
+            head = f"POST /predict HTTP/1.1\r\nHost: here\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+            client.sendall(head + body[:20])
+            time.sleep(0.5)
+            process.send_signal(number)
+            time.sleep(0.5)
+            assert process.poll() is None
+            with pytest.raises(OSError, match="refused"):
+                socket.create_connection(("127.0.0.1", port), timeout=LIMIT).close()
+            client.sendall(body[20:])
+            answer = b""
+            while more := client.recv(65_536):
+                answer += more
+        assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+        assert json.loads(answer.partition(b"\r\n\r\n")[2]) == wanted
+        _, complained = process.communicate(timeout=LIMIT)
+        assert (process.returncode, complained) == (0, "")
+
+
+def fails(code: int, *words: object) -> str:
+    done = CliRunner().invoke(app, [str(word) for word in words], prog_name="nnarray")
+    assert done.exit_code == code, done.output
+    (line,) = done.stderr.splitlines()
+    return line
+
+
+def test_wrong_calls(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = folder / "kind.safetensors"
+    assert "there is no file" in fails(1, "serve", folder / "none.safetensors")
+    assert "--port must be from 0 to 65535; got 70000" in fails(2, "serve", model, "--port", 70_000)
+    assert "--max-rows must be an integer of at least 1; got 0" in fails(2, "serve", model, "--max-rows", 0)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        line = fails(1, "serve", model, "--port", port)
+        assert f"127.0.0.1:{port} cannot be listened at: address already in use; choose another --port" in line
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    assert "a web service needs uvicorn; pip install 'nnarray[serve]'" in fails(1, "serve", model)
+
+
+def test_listening_to_others_is_said(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import uvicorn
+
+    def closed(server: Any, sockets: list[socket.socket]) -> None:
+        for each in sockets:
+            each.close()
+
+    monkeypatch.setattr(uvicorn.Server, "run", closed)
+    words = ("serve", str(folder / "kind.safetensors"), "--port", "0", "--backend", "numpy")
+    here = CliRunner().invoke(app, [*words], prog_name="nnarray")
+    others = CliRunner().invoke(app, [*words, "--host", "0.0.0.0"], prog_name="nnarray")
+    assert (here.exit_code, here.stderr, others.exit_code) == (0, "", 0)
+    assert "others can reach this address, without encryption or a password; put it behind a proxy" in others.stderr
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert serve_command.LOCAL[0] == "127.0.0.1"
+    assert payloads.JSON == "application/json"
