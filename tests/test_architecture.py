@@ -29,7 +29,7 @@ LEVELS = [
     ["model"],
     ["gradients", "network", "plotting", "explain"],
     ["models"],
-    ["estimators", "apps"],
+    ["estimators", "apps", "notebooks"],
     ["cli"],
 ]
 FLOOR = {name: i for i, names in enumerate(LEVELS) for name in names}
@@ -51,7 +51,7 @@ BORDERS |= {
 }  # mapped files
 BORDERS |= {"distributed"}  # collections of Dask's, and what its workers are sent
 BORDERS |= {"persistence", "training/checkpoints.py", "training/loading.py"}  # files of models
-BORDERS |= {"apps/demos", "apps/pets.py", "apps/workflow"}  # from files to numbers that people read
+BORDERS |= {"apps/demos", "apps/pets.py", "apps/workflow", "notebooks"}  # from files to numbers that people read
 CONVERTS = {"model.py": "to"}  # the method in which the user asks for another backend
 
 
