@@ -26,6 +26,7 @@ def panels(
     need_matplotlib()
     from matplotlib import pyplot
 
+    pyplot.draw_if_interactive()  # loads the notebook's way of showing figures, whose settings are to stay
     with house_style():
         settings: Any = {"figsize": (width, height), "sharey": "row" if share else False}
         settings |= {"layout": "constrained", "width_ratios": ratios}
