@@ -14,7 +14,7 @@ author = copyright = "the nnarray authors"
 version = release = nnarray.__version__
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "numpydoc"]
-exclude_patterns = ["_build", "**/.ipynb_checkpoints"]
+exclude_patterns = ["_build", "**/.ipynb_checkpoints", "notebooks/ja"]  # translations are made into notebooks
 nb_execution_cache_path = "_build/.jupyter_cache"
 nb_execution_mode = "cache"  # notebooks are run where their code has changed since the last build
 nb_execution_timeout = 120

@@ -29,7 +29,7 @@ LEVELS = [
     ["model"],
     ["gradients", "network", "plotting", "explain"],
     ["models"],
-    ["estimators", "apps"],
+    ["estimators", "apps", "notebooks"],
     ["cli"],
 ]
 FLOOR = {name: i for i, names in enumerate(LEVELS) for name in names}
@@ -52,6 +52,7 @@ BORDERS |= {
 BORDERS |= {"distributed"}  # collections of Dask's, and what its workers are sent
 BORDERS |= {"persistence", "training/checkpoints.py", "training/loading.py"}  # files of models
 BORDERS |= {"apps/demos", "apps/pets.py", "apps/workflow", "apps/service"}  # from files to numbers that people read
+BORDERS |= {"notebooks"}
 CONVERTS = {"model.py": "to"}  # the method in which the user asks for another backend
 
 

@@ -71,6 +71,13 @@ def draws(cell: Any) -> bool:
     return any(set(output.get("data", {})) & set(FIGURES) for output in cell.get("outputs", []))
 
 
+def errors_in_widgets(notebook: Any) -> list[str]:
+    """Those that a slider's function raises, which are shown in its own output and stop nothing."""
+    widgets = notebook.metadata.get("widgets", {}).get("application/vnd.jupyter.widget-state+json", {}).get("state", {})
+    outputs = [output for widget in widgets.values() for output in widget["state"].get("outputs", [])]
+    return [f"{each['ename']}: {each['evalue']}" for each in outputs if each["output_type"] == "error"]
+
+
 def code_cells(notebook: Any) -> list[Any]:
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
@@ -104,6 +111,7 @@ def test_a_notebook_runs_and_says_what_it_said(path: Path, flag: str, tmp_path: 
         errors = [output for output in now.outputs if output.output_type == "stream" and output.name == "stderr"]
         assert not errors, errors
         drawn += draws(now)
+    assert not errors_in_widgets(after)
     assert drawn > 2 or flag != "numpy"
 
 

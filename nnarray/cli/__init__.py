@@ -1,6 +1,6 @@
-"""The command line: `nnarray info`, `train`, `predict`, `evaluate`, `serve`, `show`, `bench`, `demo`."""
+"""The command line: `nnarray info`, `train`, `predict`, `evaluate`, `serve`, `show`, `bench`, `demo`, `notebooks`."""
 
 # pyright: reportUnusedImport=false
 
-from nnarray.cli import info, train, predict, serve, show, bench, demo  # noqa: I001  (the order in which --help lists them)
+from nnarray.cli import info, train, predict, serve, show, bench, demo, notebooks  # noqa: I001  (the order in --help)
 from nnarray.cli.app import app

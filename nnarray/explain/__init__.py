@@ -4,4 +4,4 @@
 
 from nnarray.explain.explaining import explain
 from nnarray.explain.explanation import Explanation
-from nnarray.explain.records import Check, ParameterGradient, Signal, Step
+from nnarray.explain.records import Arithmetic, Check, ParameterGradient, Signal, Step

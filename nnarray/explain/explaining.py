@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from nnarray.backends import as_data, backend_of, dtype_name, place, without_record
+from nnarray.explain.arithmetic import loss_arithmetic
 from nnarray.explain.differences import Differences, propagated
 from nnarray.explain.examples import spread
 from nnarray.explain.explanation import Explanation
@@ -27,7 +28,8 @@ from nnarray.typing import Array, Inputs
 def explain(model: Model, X: Inputs, y: Array, loss: Any = "cross_entropy", *, check: bool = True) -> Explanation:
     """Show one forward and backward step of a network: what each layer computes, and the gradient it gets.
 
-    For each layer: its formula, the shapes of what comes in and goes out, and a few values; then, from the loss back,
+    For each layer: its formula, the shapes of what comes in and goes out, a few values, and the first of them written
+    out with its numbers, such as 1.07 · 0.2 + 0.13 · (-1.1) + 0.6 = 0.671; then, from the loss back,
     dL/dy that comes in, and the gradient of each parameter with its size. Beside each, finite differences along a
     random direction u, (L(p + h u) - L(p - h u)) / 2h, which know nothing of the chain rule and must agree with the
     sum of dL/dp u.
@@ -89,12 +91,14 @@ def explain(model: Model, X: Inputs, y: Array, loss: Any = "cross_entropy", *, c
         whole = passages[""]
         assert whole.dy is not None
         checks = Differences.of(model, X, y, chosen) if check else None
+        by_hand = loss_arithmetic(chosen, whole.y, data.target, data.weights, whole.dy)
         steps = tuple(steps_of(model, passages, step.gradient, checks, data.examples))
     return Explanation(
         steps=steps,
         loss=float(step.loss),
         loss_name=chosen.label,
         loss_formula=formula_of(chosen),
+        loss_arithmetic=by_hand,
         examples=data.examples,
         given=given,
         inputs=signals_of(data.x),

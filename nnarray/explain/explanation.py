@@ -5,12 +5,13 @@ from __future__ import annotations
 import html
 from dataclasses import dataclass
 
-from nnarray.explain.html import BACKWARD, FORWARD, backward_rows, forward_row, table
-from nnarray.explain.records import Signal, Step
+from nnarray.explain.html import BACKWARD, FORWARD, backward_rows, forward_row, listing, table
+from nnarray.explain.records import Arithmetic, Signal, Step
 from nnarray.explain.text import (
     BACKWARD_WORDS,
     FORWARD_WORDS,
     backward_text,
+    by_hand,
     forward_text,
     heading_lines,
     listed,
@@ -29,6 +30,8 @@ class Explanation:
         One a layer, in order; a layer made of layers comes before those inside.
     loss : float
     loss_name, loss_formula : str
+    loss_arithmetic : Arithmetic
+        The loss of the first example, and where backpropagation begins, with their numbers.
     examples, given : int
         How many examples were used, and how many were given.
     inputs : dict of str to Signal
@@ -45,6 +48,7 @@ class Explanation:
     loss: float
     loss_name: str
     loss_formula: str
+    loss_arithmetic: Arithmetic
     examples: int
     given: int
     inputs: dict[str, Signal]
@@ -75,14 +79,21 @@ class Explanation:
         ]
         parts += [forward_text(step) for step in self.steps]
         parts += [self._loss_text(), ["BACKWARD", *BACKWARD_WORDS, ""]]
-        parts += [["loss", f"  dL/dy out: {signal_text(self.output_gradient)}", ""]]
+        start = [f"  dL/dy out: {signal_text(self.output_gradient)}", *by_hand(self.loss_arithmetic.backward)]
+        parts += [["loss", *start, ""]]
         parts += [backward_text(step) for step in reversed(self.steps) if step.outputs]
         return "\n".join(line for part in parts for line in part) + "\n" + self._verdict()
 
     __repr__ = __str__
 
     def _loss_text(self) -> list[str]:
-        return [f"loss  {self.loss_name}", f"  {self.loss_formula}", f"  L = {rounded(self.loss)}", ""]
+        return [
+            f"loss  {self.loss_name}",
+            f"  {self.loss_formula}",
+            f"  L = {rounded(self.loss)}",
+            *by_hand(self.loss_arithmetic.forward),
+            "",
+        ]
 
     def _verdict(self) -> str:
         wrong = self._wrong()
@@ -94,6 +105,12 @@ class Explanation:
             f"NOT ok: {', '.join(wrong)}. Going back, the first that is not ok is {wrong[0]}: look at the pullback of "
             f"its layer, and at those of the layers behind it and of the loss, which hand dL/dy to it."
         )
+
+    def _by_hand(self) -> list[str]:
+        """One entry of each step with its numbers, forward and then back."""
+        lines = [(step.name, step.arithmetic) for step in self.steps] + [("loss", self.loss_arithmetic)]
+        forward = [f"{name}: {line}" for name, each in lines for line in each.forward]
+        return forward + [f"{name}: {line}" for name, each in reversed(lines) for line in each.backward]
 
     def _repr_html_(self) -> str:
         heading, *rest = heading_lines(self.model, self.examples, self.given)
@@ -107,6 +124,7 @@ class Explanation:
                 f"<p><b>{html.escape(heading)}</b><br>{html.escape(' '.join(rest))}</p>",
                 table(FORWARD, [*forward, loss], " ".join(("Forward.", *FORWARD_WORDS))),
                 table(BACKWARD, [start, *backward], " ".join(("Backward.", *BACKWARD_WORDS))),
+                listing(self._by_hand()),
                 f"<p>{html.escape(self._verdict())}</p>",
             ]
         )

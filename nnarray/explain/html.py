@@ -44,3 +44,10 @@ def table(titles: tuple[str, ...], rows: Sequence[tuple[str, ...]], caption: str
     body = "".join(f"<tr>{cells(row, 'td')}</tr>" for row in rows)
     head = f"<thead><tr>{cells(titles, 'th')}</tr></thead>"
     return f"<table><caption>{html.escape(caption)}</caption>{head}<tbody>{body}</tbody></table>"
+
+
+def listing(lines: Sequence[str]) -> str:
+    """Lines of arithmetic on a page; nothing if there are none."""
+    if not lines:
+        return ""
+    return f"<p>One entry of each step, by hand:</p><pre>{html.escape(chr(10).join(lines))}</pre>"

@@ -46,6 +46,13 @@ class Signal(NamedTuple):
     """Of the first example."""
 
 
+class Arithmetic(NamedTuple):
+    """One entry of a step with its numbers, in lines such as "y[0, 0] = 2 · 0.5 + (-1) · 0.1 + 0.3 = 1.2"."""
+
+    forward: tuple[str, ...]
+    backward: tuple[str, ...]
+
+
 class Step(NamedTuple):
     """One layer, forward and backward."""
 
@@ -68,3 +75,5 @@ class Step(NamedTuple):
     """dL/dx that goes out to the layer before; None if nobody asks for it."""
     gradients: tuple[ParameterGradient, ...]
     """One a parameter."""
+    arithmetic: Arithmetic
+    """The first entry of each result, written out; for `Dense` on a matrix, and for activations."""

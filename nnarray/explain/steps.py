@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from nnarray.backends import namespace
+from nnarray.explain.arithmetic import arithmetic_of
 from nnarray.explain.differences import Differences
 from nnarray.explain.formulas import formula_of
 from nnarray.explain.records import ParameterGradient, Signal, Step
@@ -25,10 +26,13 @@ def steps_of(
 ) -> Iterator[Step]:
     """One record for each layer, in the order of the model's summary; `gradient` is that of theta, shape (p,)."""
     lines, gradients = model.summary().lines, model.wiring.params.views(gradient)
+    params = model.wiring.params.views(model.theta)
     names = {line.name for line in lines}
     for line in lines:
         passage = passages.get(line.name)
         own = [each for each in model.wiring.params.slots if _owner(each, names) == line.name]
+        local = {each.name: each.name.removeprefix(f"{line.name}.") for each in own}
+        learning = {local[name]: gradients[name] for name in local if name not in model.frozen}
         yield Step(
             name=line.name,
             layer=written(line),
@@ -40,6 +44,7 @@ def steps_of(
             dy=signal_of(passage.dy) if passage and passage.dy is not None else None,
             dx=signal_of(passage.dx) if passage and hasattr(passage.dx, "shape") else None,
             gradients=tuple(_gradient(model, each, line.name, gradients[each.name], checks) for each in own),
+            arithmetic=arithmetic_of(line.layer, {local[name]: params[name] for name in local}, learning, passage),
         )
 
 

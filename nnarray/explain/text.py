@@ -37,7 +37,13 @@ def forward_text(step: Step) -> list[str]:
     """The lines of one layer going forward: its formula, its shapes, and what it gives."""
     pad = "  " * step.depth
     gives = signal_text(step.outputs) if step.outputs else f"{step.output_shape}: {RESTS}"
-    return [f"{pad}{step.name}  {step.layer}", f"{pad}  {step.formula}", f"{pad}  {step.input_shape} -> {gives}", ""]
+    lines = [f"{pad}{step.name}  {step.layer}", f"{pad}  {step.formula}", f"{pad}  {step.input_shape} -> {gives}"]
+    return [*lines, *by_hand(step.arithmetic.forward, pad), ""]
+
+
+def by_hand(lines: Sequence[str], pad: str = "") -> list[str]:
+    """Lines of arithmetic, below what they belong to."""
+    return [f"{pad}    {line}" for line in lines]
 
 
 def backward_text(step: Step) -> list[str]:
@@ -52,7 +58,7 @@ def backward_text(step: Step) -> list[str]:
             lines.append(f"{pad}    check: {_checked(each.check)}")
     if step.dx:
         lines.append(f"{pad}  dL/dx out: {signal_text(step.dx)}")
-    return [*lines, ""]
+    return [*lines, *by_hand(step.arithmetic.backward, pad), ""]
 
 
 def signal_text(signal: Signal) -> str:

@@ -14,6 +14,8 @@ from nnarray.typing import Array, Shape, Tree
 class Passage:
     """What passed through a layer in its last forward pass, and in its last backward pass if there was one."""
 
+    x: Any
+    """The inputs, by name if there are several."""
     y: Array
     dy: Array | None = None
     """The gradient of the loss with respect to y."""
@@ -58,7 +60,7 @@ class Hook(Layer):
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
         """The outputs of the layer inside; they and the gradients are noted."""
         out = self.inner.forward(params, x, ctx)
-        passage = self.passages[self.path] = Passage(out.y)
+        passage = self.passages[self.path] = Passage(x, out.y)
 
         def pullback(dy: Array, *dheads: Array) -> tuple[Any, Tree]:
             dx, gradients = out.pullback(dy, *dheads)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from dataclasses import dataclass
 from html.parser import HTMLParser
 
@@ -9,7 +11,7 @@ import numpy as np
 import pytest
 
 import nnarray as nn
-from nnarray.explain import Explanation, explain
+from nnarray.explain import Arithmetic, Explanation, explain
 from nnarray.explain.examples import MOST_EXAMPLES, spread
 
 
@@ -129,6 +131,103 @@ def test_a_network_without_parameters_has_nothing_to_check(host: nn.Backend) -> 
     explanation = explain(nn.Network(nn.Activation("tanh")).init((2,)), X, X, "mse")
     assert explanation.ok
     assert explanation.steps[0].gradients == ()
+
+
+# --- One entry by hand ---------------------------------------------------------------------------------------
+
+
+def values_of(line: str) -> list[float]:
+    """What the numbers of a line come to, between each two "="; names and words are left out."""
+    parts = line.replace("·", "*").replace("e^", "E**").split(" = ")
+    names = {"E": np.e, "tanh": np.tanh, "ln": np.log, "relu": lambda x: max(x, 0.0)}
+    readable = [part for part in parts if re.fullmatch(r"(?:[-\d. +*/()E]|e-|tanh|relu)+", part)]
+    return [float(eval(part, names)) for part in readable]
+
+
+def lines_of(explanation: Explanation) -> list[str]:
+    """Of all steps, forward and back."""
+    found = [step.arithmetic for step in explanation.steps] + [explanation.loss_arithmetic]
+    return [line for each in found for line in (*each.forward, *each.backward)]
+
+
+def test_the_arithmetic_comes_to_the_numbers_of_the_network(be: nn.Backend) -> None:
+    X, y = moons(be, 4)
+    net = nn.Network(nn.Dense(3, "tanh"), nn.Dense(3), nn.Activation("relu"), nn.Dense(2))
+    explanation = explain(net.init((2,), seed=0, backend=be), X, y)
+    lines = lines_of(explanation)
+    compared = [(line, values_of(line)) for line in lines if " = " in line]
+    assert sum(len(values) > 1 for _, values in compared) == 17
+    for line, values in compared:
+        assert values == pytest.approx([values[-1]] * len(values), rel=2e-3, abs=2e-4), line
+    first, *_, last = explanation.steps
+    assert first.arithmetic.forward[0].startswith("z[0, 0] = ")
+    assert values_of(first.arithmetic.forward[1])[-1] == pytest.approx(first.outputs.values[0], rel=1e-3)
+    for step in (first, last):
+        (weight,) = (line for line in step.arithmetic.backward if line.startswith("dL/dweight"))
+        assert values_of(weight)[-1] == pytest.approx(step.gradients[0].values[0], rel=1e-3)
+    assert values_of(explanation.loss_arithmetic.backward[0])[-1] == pytest.approx(
+        explanation.output_gradient.values[0], rel=1e-3
+    )
+    assert all(line in str(explanation) for line in lines)
+    page = explanation._repr_html_()
+    assert all(f": {html.escape(line)}" in page for line in lines)
+
+
+def test_long_sums_are_cut_and_counted(host: nn.Backend) -> None:
+    X, y = moons(host, 12)
+    lines = lines_of(explain(nn.Network(nn.Dense(2)).init((2,)), X, y))
+    assert any("+ ... (12 terms) = " in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("network", "loss", "missing"),
+    [
+        (nn.Network(nn.Dense(3, name="a"), nn.Dense(2)), "cross_entropy", "a"),
+        (
+            nn.Network(nn.Dense(3, "softmax", name="a"), nn.Dense(2)),
+            nn.losses.CrossEntropy(class_weights=(1, 2)),
+            "loss",
+        ),
+        (nn.Network(nn.Dense(3, name="a"), nn.Dense(2)), nn.losses.CrossEntropy(label_smoothing=0.1), "loss"),
+    ],
+)
+def test_what_is_no_plain_sum_has_no_line(network: nn.Network, loss, missing: str, host: nn.Backend) -> None:
+    X, y = moons(host, 4)
+    model = network.init((2,), seed=0)
+    if missing == "a":
+        model = model.freeze("a")
+    explanation = explain(model, X, y, loss)
+    if missing == "loss":
+        assert explanation.loss_arithmetic == Arithmetic((), ())
+    else:  # its gradient is not computed, so no number could stand behind the "="
+        assert not any(line.startswith("dL/dweight") for line in explanation.steps[0].arithmetic.backward)
+    assert explanation.steps[1].arithmetic.forward
+
+
+@dataclass(frozen=True)
+class Doubled(nn.losses.CrossEntropy):
+    """Twice the cross-entropy."""
+
+    def per_example(self, outputs, target):
+        losses, gradient = super().per_example(outputs, target)
+        return 2.0 * losses, 2.0 * gradient
+
+
+@pytest.mark.parametrize("loss", ["mse", "mae", "binary_cross_entropy", nn.losses.Huber(0.3, reduction="sum")])
+def test_losses_entry_by_entry_have_their_numbers(loss, host: nn.Backend) -> None:
+    X, y = moons(host, 3)
+    explanation = explain(nn.Network(nn.Dense(1)).init((2,), seed=0), X, y[:, None] * 1.0, loss)
+    (forward,), (backward,) = explanation.loss_arithmetic
+    assert forward.startswith("for the first output, o = ")
+    assert float(backward.split(" = ")[-1]) == pytest.approx(explanation.output_gradient.values[0], rel=1e-3)
+    assert backward.count(" / 3 = ") == (not isinstance(loss, nn.Loss))
+
+
+def test_a_loss_that_changes_the_cross_entropy_is_not_written_out_as_one(host: nn.Backend) -> None:
+    X, y = moons(host, 3)
+    explanation = explain(nn.Network(nn.Dense(2)).init((2,), seed=0), X, y, Doubled())
+    assert explanation.ok
+    assert explanation.loss_arithmetic == Arithmetic((), ())
 
 
 # --- The check -----------------------------------------------------------------------------------------------

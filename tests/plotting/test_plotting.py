@@ -719,3 +719,58 @@ def test_labels_that_are_none_are_refused(host: nn.Backend) -> None:
         plotting.plot_boundary(model, X * np.nan, y)
     with pytest.raises(ValueError, match="columns must be an integer of at least 1"):
         plotting.plot_images(np.zeros((2, 4, 4)), columns=0)
+
+
+# --- Products ------------------------------------------------------------------------------------------------
+
+
+def test_a_product_is_drawn_with_its_numbers_and_one_sum_written_out(be: nn.Backend, ax) -> None:
+    A, B = be.asarray([[1.0, 2.0], [0.0, -1.0], [3.0, 0.5]]), be.asarray([[3.0, 5.0], [4.0, -6.0]])
+    assert plotting.plot_product(A, B, entry=(0, 1), digits=1, ax=ax) is ax
+    texts = [text.get_text() for text in ax.texts]
+    want = be.to_numpy(A) @ be.to_numpy(B)
+    assert texts[-1] == "1.0 · 5.0 + 2.0 · (-6.0) = -7.0"
+    for table in (be.to_numpy(A), be.to_numpy(B), want):
+        assert all(f"{value:.1f}" in texts for value in table.ravel())
+    assert [sign for sign in texts if sign in ("@", "+", "=")] == ["@", "="]
+    assert [name for name in texts if name in ("A", "B", "A B")] == ["A", "B", "A B"]
+    frames = [each for each in ax.patches if not each.get_fill()]
+    assert [(each.get_width(), each.get_height()) for each in frames] == [(2, 1), (1, 2), (1, 1)]
+    assert [each.get_xy() for each in frames] == [(0, -1.5), (4, -1), (7, -1.5)]  # row 0, column 1, entry (0, 1)
+
+
+def test_a_product_with_a_bias_adds_it_to_the_sum(ax) -> None:
+    names = ("X", "W", "b", "Z")
+    plotting.plot_product([[1.0, 2.0]], [[3.0], [4.0]], bias=[-0.5], digits=1, names=names, ax=ax)
+    texts = [text.get_text() for text in ax.texts]
+    assert texts[-1] == "1.0 · 3.0 + 2.0 · 4.0 + (-0.5) = 10.5"
+    assert [text for text in texts if text in names] == list(names)
+    assert [text for text in texts if text in ("@", "+", "=")] == ["@", "+", "="]
+
+
+@pytest.mark.parametrize("values", [[[0.0]], [[float("nan")]], [[float("inf")]]])
+def test_a_product_of_zeros_or_of_what_is_no_number_is_drawn(values: list, ax) -> None:
+    plotting.plot_product(values, values, ax=ax)
+    ax.figure.canvas.draw()
+
+
+@pytest.mark.parametrize(
+    ("A", "B", "settings", "words"),
+    [
+        (np.ones((2, 3)), np.ones((2, 3)), {}, r"as many columns as the second has rows; got A of shape \(2, 3\)"),
+        (np.ones(3), np.ones((3, 2)), {}, r"two matrices.*got A of shape \(3,\)"),
+        (np.ones((0, 3)), np.ones((3, 2)), {}, r"two matrices.*got A of shape \(0, 3\)"),
+        (np.ones((200, 2)), np.ones((2, 5)), {}, r"at most 12 rows and columns.*Give a part, such as A\[:6, :\]"),
+        (np.ones((2, 2)), np.ones((2, 2)), {"entry": (2, 0)}, r"which has shape \(2, 2\); got \(2, 0\)"),
+        (np.ones((2, 2)), np.ones((2, 2)), {"entry": (-1, 0)}, r"entry must be a row and a column"),
+        (np.ones((2, 2)), np.ones((2, 2)), {"entry": 1}, r"entry must be a row and a column.*got 1"),
+        (np.ones((2, 2)), np.ones((2, 2)), {"entry": (0.5, 0)}, r"entry must be a row and a column"),
+        (np.ones((2, 2)), np.ones((2, 2)), {"names": ("A", "B")}, r"needs 3 names, one a table; got \('A', 'B'\)"),
+        (np.ones((2, 2)), np.ones((2, 2)), {"bias": [1.0]}, r"a bias of shape \(2,\).*got \(1,\)"),
+        (np.ones((2, 2)), np.ones((2, 2)), {"digits": -1}, r"digits must be an integer of at least 0"),
+    ],
+)
+def test_what_is_no_product_is_refused_before_it_is_drawn(A, B, settings: dict, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        plotting.plot_product(A, B, **settings)
+    assert not pyplot.get_fignums()
