@@ -103,7 +103,7 @@ NO_METRICS = frozenset({"epoch", "loss", "lr", "seconds"})
 def plot_metrics(
     history: Mapping[str, Sequence[float]], names: Sequence[str] | None = None, *, ax: Axes | None = None
 ) -> Axes:
-    """Draw the metrics over the epochs, with solid lines for training and dashed lines for validation.
+    """Draw the metrics over the epochs: solid for training, dashed and in another colour for validation.
 
     Parameters
     ----------
@@ -139,13 +139,13 @@ def plot_metrics(
     chosen = list(metrics) if names is None else [named(name, metrics, "metric of this history") for name in names]
     axes = axes_for(ax)
     epochs = history["epoch"]
-    every = max(len(epochs) // 8, 1)  # enough marks to distinguish curves without colour
-    for i, name in enumerate(chosen):
+    every = max(len(epochs) // 8, 1)  # enough marks to distinguish curves where there is no colour
+    curves = [each for name in chosen for each in ((name, "-", name), (f"val_{name}", "--", f"{name}, validation"))]
+    present = [curve for curve in curves if curve[0] in history]
+    for i, (column, dashes, label) in enumerate(present):
         look: dict[str, Any] = {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)]}
-        look |= {"markersize": 6.0, "markevery": (i * every // len(chosen), every)}
-        for column, dashes, label in ((name, "-", name), (f"val_{name}", "--", f"{name}, validation")):
-            if column in history:
-                axes.plot(epochs, history[column], linestyle=dashes, label=label, **look)
+        look |= {"markersize": 6.0, "markevery": (i * every // len(present), every)}
+        axes.plot(epochs, history[column], linestyle=dashes, label=label, **look)
     whole_numbers(axes)
     name_axes(axes, "epoch", chosen[0] if len(chosen) == 1 else "metric")
     axes.legend()

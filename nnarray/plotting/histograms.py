@@ -124,10 +124,11 @@ def _ridges(rows: list[Ridge], what: str, colour: str, ax: Axes | None) -> Axes:
     """Histograms one above the other on one axis of values, the first on top."""
     axes = axes_for(ax, size=(7.0, 1.2 + 0.55 * max(len(rows), 3)))
     low, high = min(float(row.values.min()) for row in rows), max(float(row.values.max()) for row in rows)
+    low, high = (low, high) if high > low else (low - 0.5, high + 0.5)
     bins = int(np.clip(2.0 * max(row.values.size for row in rows) ** 0.5, FEW, MANY))
-    edges = np.linspace(low, high, bins + 1) if high > low else np.linspace(low - 0.5, high + 0.5, bins + 1)
+    width = (high - low) / bins
     for i, row in enumerate(rows):
-        counts, _ = np.histogram(row.values, edges)
+        counts, edges = _histogram(row.values, width)
         foot = len(rows) - 1 - i
         heights = foot + 0.85 * counts / counts.max()
         look: dict[str, Any] = {"facecolor": f"{colour}66", "edgecolor": colour, "linewidth": 1.2, "zorder": 2}
@@ -136,6 +137,15 @@ def _ridges(rows: list[Ridge], what: str, colour: str, ax: Axes | None) -> Axes:
     axes.axvline(0.0, color="0.6", linewidth=0.8, zorder=0)
     axes.set_yticks([len(rows) - 0.7 - i for i in range(len(rows))], [row.name for row in rows])
     axes.tick_params(axis="y", length=0)
-    axes.set(xlim=(edges[0], edges[-1]), ylim=(-0.05, len(rows)))
+    axes.set(xlim=(low, high), ylim=(-0.05, len(rows)))
     name_axes(axes, what, "layer")
     return axes
+
+
+def _histogram(values: np.ndarray, width: float) -> tuple[np.ndarray, np.ndarray]:
+    """Counts, and edges from the smallest value to the largest, about `width` apart: no bar of a tanh goes beyond 1."""
+    low, high = float(values.min()), float(values.max())
+    bins = max(round((high - low) / width), 1)
+    if high == low:
+        low, high = low - width / 2, high + width / 2
+    return np.histogram(values, np.linspace(low, high, bins + 1))
