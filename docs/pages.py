@@ -110,7 +110,9 @@ def activation_page(name: str, others: list[str]) -> str:
     doc, back = (inspect.cleandoc(kernels.TABLE[each].definition.__doc__ or "") for each in (name, f"{name}_pullback"))
     title = f"{name} ({', '.join(others)})" if others else name
     page = _head(title, [name, f"{name} activation", *others])
-    page += f"An activation function: ``nn.Dense(16, {name!r})``, or ``nn.Activation({name!r})`` as a layer of its own.\n\n"
+    page += (
+        f"An activation function: ``nn.Dense(16, {name!r})``, or ``nn.Activation({name!r})`` as a layer of its own.\n\n"
+    )
     page += f"The function, and its pullback, which takes a gradient dy back to dx::\n\n{_indented(doc)}\n\n{_indented(back)}\n\n"
     if name in ("softmax", "log_softmax"):
         return page
@@ -181,11 +183,15 @@ def list_objects(app: Any, docname: str, content: list[str]) -> None:
     if docname.startswith("reference/") and docname.count("/") == 1:
         content[0] = BLOCK.sub(_listed, content[0])
     if docname == "reference/layers":
-        content[0] = re.sub(r'^\| `"(\w+)"` \|', r'| [`"\1"`](/reference/activation/\1.rst) |', content[0], flags=re.MULTILINE)
+        content[0] = re.sub(
+            r'^\| `"(\w+)"` \|', r'| [`"\1"`](/reference/activation/\1.rst) |', content[0], flags=re.MULTILINE
+        )
         content[0] += _toctree({name: f"activation/{name}" for name in activations.FUNCTIONS})
     if docname in WORDS:
         title, rest = content[0].split("\n", 1)
-        content[0] = f"{title}\n\n```{{index}} {', '.join(f'! {word}' for word in WORDS[docname].split(', '))}\n```\n{rest}"
+        content[0] = (
+            f"{title}\n\n```{{index}} {', '.join(f'! {word}' for word in WORDS[docname].split(', '))}\n```\n{rest}"
+        )
 
 
 def _listed(block: re.Match[str]) -> str:

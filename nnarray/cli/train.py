@@ -39,8 +39,8 @@ from nnarray.cli.console import (
     text_format,
     training_bar,
 )
-from nnarray.cli.standard_input import from_standard_input
 from nnarray.cli.logs import LogFile, Verbose, logged
+from nnarray.cli.standard_input import from_standard_input
 from nnarray.layers.activations import FUNCTIONS
 from nnarray.layers.base import described as described_layer
 from nnarray.model import load

@@ -92,7 +92,7 @@ def decoded(file: Path | BinaryIO, size: int, name: str | None = None) -> np.nda
     ------
     UnreadableImage
         If the file is damaged, not an image, or has more pixels than Pillow's limit.
-        OSError
+    OSError
         If the file cannot be opened.
     """
     from PIL import Image
