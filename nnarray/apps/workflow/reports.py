@@ -16,11 +16,11 @@ from nnarray.plotting import BLUE
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MOST_CLASSES = 40  # that a picture of a confusion matrix can name
+MOST_CLASSES = 40  # with names in a figure of a confusion matrix
 
 
 def prepare(folder: Path) -> None:
-    """Make the folder, and see that figures can be drawn and written: before the training, and not after it.
+    """Make the folder, and check before the training that figures can be drawn and written.
 
     Raises
     ------
@@ -37,7 +37,7 @@ def prepare(folder: Path) -> None:
 
 
 def draw(done: Trained, folder: Path) -> list[Path]:
-    """The loss over the epochs; the confusion matrix, or predicted over true values; the numbers in report.json."""
+    """Write the loss curve, the confusion matrix or predicted over true values, and the numbers in report.json."""
     figures = {"training.png": _history(done)}
     if done.inputs.classes:
         if len(done.inputs.classes) <= MOST_CLASSES:
@@ -70,7 +70,7 @@ def _confusion(done: Trained) -> Figure:
 
 
 def _predictions(done: Trained) -> Figure:
-    """Draw predicted over true values, one axes a target; on the grey line both are equal."""
+    """Draw predicted over true values, one axes per target; both are equal on the grey line."""
     targets = done.inputs.targets
     predicted, true = (done.inputs.values(each) for each in (done.outputs, done.y))  # type: ignore[union-attr]
     with plotting.picture(4.4 * len(targets), 4.4) as figure:
