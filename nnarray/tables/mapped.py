@@ -1,6 +1,6 @@
-"""Tables that are larger than the memory: read once into a file on a disk, which is mapped.
+"""Tables that do not fit into the memory: read once into a file on a disk, which is mapped.
 
-It has no name, and is gone with the training; or it is kept, and found again the next time.
+The file has no name and is deleted after the training, or it is kept for the next time.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from nnarray.tables.preparation import Preparation
 if TYPE_CHECKING:
     import pyarrow as pa
 
-ROWS, ENTRIES = 16_384, 1 << 21  # that are read and prepared at a time, at most
-KEPT, ENDING = 1, ".nnarray"  # the version of what is kept; another one is not found again
-PACKED = 4  # bytes in memory for each one of a file that is not text, which may be compressed
+ROWS, ENTRIES = 16_384, 1 << 21  # largest numbers read and prepared at a time
+KEPT, ENDING = 1, ".nnarray"  # the version of kept files; files of other versions are not used
+PACKED = 4  # bytes in memory per byte of a binary file, which may be compressed
 
 
 def fits(path: Path, left_out: int = 0) -> bool:
-    """Whether a table takes at most half of the memory that is free, by a guess from the file."""
+    """Whether a table takes at most half of the free memory, estimated from the file."""
     if path.suffix.lower() in (".npy", ".npz"):
         return True
     needed = memory_of_text(path, left_out)
@@ -44,7 +44,7 @@ def fits(path: Path, left_out: int = 0) -> bool:
 
 
 def rows_together(columns: int) -> int:
-    """How many rows of a table are in memory at a time, where not all are."""
+    """The number of rows of a table in memory at a time, if not all are."""
     return max(1, min(ROWS, ENTRIES // max(columns, 1)))
 
 
@@ -53,21 +53,21 @@ class Held(NamedTuple):
 
     table: pa.Table
     size: int = 0
-    """Of the file, in bytes."""
+    """The size of the file, in bytes."""
     let_go: Callable[[], None] = lambda: None
-    """Gives the pages that were read of it back to the system, which may keep them as a cache."""
+    """Returns the pages that were read to the system, which may keep them as a cache."""
 
 
 class Place(NamedTuple):
-    """Where what the memory does not hold is written."""
+    """The place of data that do not fit into the memory."""
 
     folder: Path
     keeps: bool = False
-    """Whether it stays there, to be found again."""
+    """Whether files are kept there for the next time."""
 
     @contextmanager
     def filled(self, name: Callable[[], str], write: Callable[[IO[bytes]], None]) -> Generator[IO[bytes]]:
-        """A file that `write` has filled; one that is kept under this name, asked for if it is, is taken as it is."""
+        """A file that `write` fills; if a kept file has this name, it is used instead."""
         if not self.keeps:
             with without_name(self.folder) as file:
                 write(file)
@@ -88,21 +88,21 @@ def _write_into(part: Path, write: Callable[[IO[bytes]], None]) -> None:
 
 
 class Read(NamedTuple):
-    """A file of a table, and how it is read: what is kept of it belongs to these alone."""
+    """A file of a table and its format, which identify kept files."""
 
     path: Path
     how: str
-    """Whatever decides which table comes of it."""
+    """All facts that determine the resulting table."""
 
     def name_of(self, what: str, *facts: object) -> str:
-        """Of the file that keeps something of it: another one if the table, or any of the facts, is another."""
+        """The path of a kept file; it differs if the table or any of the facts differs."""
         digest = hashlib.sha256(repr((KEPT, _fingerprint(self.path), self.how)).encode())
         for fact in facts:
             digest.update(fact if isinstance(fact, bytes) else repr(fact).encode())
         return f"{self.path.name}.{what}-{digest.hexdigest()[:16]}{ENDING}"
 
     def remove_outdated(self, folder: Path) -> None:
-        """Remove what was kept of it before it was written last."""
+        """Remove files that were kept before its last change."""
         written = self.path.stat().st_mtime_ns
         for old in folder.glob(f"{glob.escape(self.path.name)}.*-*{ENDING}"):
             if old.stat().st_mtime_ns < written:
@@ -110,12 +110,12 @@ class Read(NamedTuple):
 
 
 def mapped_table(parts: Iterable[pa.Table], source: Read, place: Place) -> Held:
-    """The rows of all parts as one table whose entries lie in a file.
+    """The rows of all parts as one table whose entries are in a file.
 
     Raises
     ------
     ValueError
-        If the file that the parts are read from changes in the meantime.
+        If the file from which the parts are read changes meanwhile.
     OSError
         If the folder cannot be written to, or its disk is full.
     """
@@ -125,20 +125,20 @@ def mapped_table(parts: Iterable[pa.Table], source: Read, place: Place) -> Held:
         _write(parts, file, place.folder)
         if _fingerprint(source.path) != before:
             raise ValueError(
-                f"{str(source.path)!r} changed while it was read. Leave it alone until it is, and start again."
+                f"{str(source.path)!r} changed while it was read. Start again, and do not write to it while it is read."
             )
 
     if place.keeps:
         source.remove_outdated(place.folder)
     with place.filled(lambda: source.name_of("rows"), write) as file:
         size = os.fstat(file.fileno()).st_size
-        whole = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)  # keeps the file until the table is gone
+        whole = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)  # keeps the file as long as the table exists
     arrow().default_memory_pool().release_unused()  # of the reader
     return Held(arrow().ipc.open_stream(arrow().py_buffer(whole)).read_all(), size, partial(let_go, whole))
 
 
 def _write(parts: Iterable[pa.Table], file: IO[bytes], folder: Path) -> None:
-    """As a stream of Arrow's, which lets each part have its own dictionaries."""
+    """Write as a stream of Arrow, in which each part has its own dictionaries."""
     writer = None
     for part in parts:
         with room(folder, file.tell() + part.nbytes):
@@ -192,6 +192,6 @@ def mapped_features(
 
 
 def _fingerprint(path: Path) -> tuple[int, int]:
-    """The size of a file, and when it was written last."""
+    """The size of a file, and the time of its last change."""
     facts = path.stat()
     return facts.st_size, facts.st_mtime_ns

@@ -104,7 +104,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path) -> None
         yield flats(10)
         data.write_text("age,city,price\n")
 
-    with pytest.raises(ValueError, match=r"flats.csv' changed while it was read\. Leave it alone"):
+    with pytest.raises(ValueError, match=r"flats.csv' changed while it was read\. Start again"):
         mapped.mapped_table(parts(), mapped.Read(data, ""), mapped.Place(tmp_path))
 
 

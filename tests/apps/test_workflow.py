@@ -215,7 +215,7 @@ def test_the_kind_of_a_column_does_not_hang_on_the_seed() -> None:
     for seed in "0123":
         assert noted(good, "--seed", seed) == ["'-' is taken as missing in 1 of 61 entries of column 'x'"]
         output = fails(2, "train", odd, "--target", "kind", "--backend", "numpy", "--seed", seed)
-        assert "column 'x' has numbers, but not in 1 of 61 entries: row 61 has '#REF!'" in output
+        assert "column 'x' has numbers, except in 1 of 61 entries: row 61 has '#REF!'" in output
         assert "--missing '#REF!'" in output
     assert noted(odd, "--missing", "?,#REF!") == ["1 of 61 entries of column 'x' are missing"]
     call("predict", "model.safetensors", odd, "--backend", "numpy")
@@ -400,7 +400,7 @@ def test_large_integers_are_classes_from_the_file_to_the_predictions() -> None:
         data = write(f"a{ending}", rows)
         output = call("train", data, "--target", "y", "--epochs", "60", "--lr", "0.02", "--backend", "numpy").stdout
         assert "3 classes: 9007199254740993001, 9007199254740993002, 9007199254740993003" in output
-        assert "target 'y': 3 classes, since its entries are few different integers" in output
+        assert "target 'y': 3 classes, because it has few different integers" in output
         assert "--task regress" in output
         call("predict", "model.safetensors", data, "--out", "predictions.parquet")
         assert parquet.read_table("predictions.parquet")["prediction"].to_pylist() == [
@@ -408,7 +408,7 @@ def test_large_integers_are_classes_from_the_file_to_the_predictions() -> None:
         ]
         assert json.loads(call("evaluate", "model.safetensors", data, "--json").stdout)["metrics"]["accuracy"] == 1.0
     output = call("train", data, "--target", "y", "--task", "regress", "--epochs", "1", "--backend", "numpy").stdout
-    assert "target 'y' has integers beyond 2**53, which are rounded: take names of classes as such" in output
+    assert "target 'y' has integers beyond 2**53, which are rounded: for names of classes" in output
 
 
 def test_decimal_targets_are_numbers_and_the_option_makes_them_classes() -> None:
@@ -416,7 +416,7 @@ def test_decimal_targets_are_numbers_and_the_option_makes_them_classes() -> None
     words = ("train", data, "--target", "y", "--epochs", "2", "--backend", "numpy", "--json")
     output = json.loads(call(*words).stdout)
     (note,) = output["notes"]
-    assert note.startswith("target 'y': numbers, since its entries are no integers but decimal numbers ('0.0', '1.0')")
+    assert note.startswith("target 'y': numbers, because it has decimal numbers that are not integers ('0.0', '1.0')")
     assert (output["task"], "--task classify" in note) == ("regress", True)
     output = json.loads(call(*words, "--task", "classify").stdout)
     assert (output["task"], output["notes"]) == ("classify", [])
@@ -768,7 +768,7 @@ def test_show_prints_what_is_in_a_file() -> None:
         (("train", "a.csv", "--target", "price", "--activation", "relo"), 2, "Did you mean 'relu'"),
         (("train", "a.csv", "--target", "price", "--backend", "nunpy"), 2, "Did you mean 'numpy'"),
         (("train", "a.csv", "--target", "price", "--task", "clasify"), 2, "Did you mean 'classify'"),
-        (("train", "a.csv", "--target", "city", "--task", "regress"), 2, "'Ba|'Be|'Ge.* is no number"),
+        (("train", "a.csv", "--target", "city", "--task", "regress"), 2, "'Ba|'Be|'Ge.* is not a number"),
         (("train", "a.csv", "--target", "price", "--hidden", "8,x"), 2, "--hidden must be integers above 0"),
         (("train", "a.csv", "--target", "price", "--epochs", "0"), 2, "--epochs must be an integer of at least 1"),
         (("train", "a.csv", "--target", "price", "--validation", "1"), 2, "--validation must be a finite number"),
@@ -782,12 +782,12 @@ def test_show_prints_what_is_in_a_file() -> None:
             1,
             "the loss became NaN or infinite",
         ),
-        (("train", "a.xlsx", "--target", "price"), 2, "does not end as a table does"),
+        (("train", "a.xlsx", "--target", "price"), 2, "does not have the ending of a table"),
         (("train", "a.csv", "--target", "price", "--epoch", "3"), 2, "No such option: --epoch .*--epochs"),
         (("predict", "none.safetensors", "a.csv"), 1, "there is no file 'none.safetensors'"),
         (("predict", "a.csv", "a.csv"), 2, r"must end in \.safetensors"),
         (("predict", "m.safetensors", "none.csv"), 1, "there is no file 'none.csv'"),
-        (("predict", "m.safetensors", "a.csv", "--out", "predictions.xlsx"), 2, "does not end as a table does"),
+        (("predict", "m.safetensors", "a.csv", "--out", "predictions.xlsx"), 2, "does not have the ending of a table"),
         (("predict", "m.safetensors", "a.csv", "--unknown", "maybe"), 2, "unknown choice of unknown 'maybe'"),
         (("evaluate", "m.safetensors", "short.csv"), 2, "the table lacks 'price'"),
         (("show", "none.safetensors"), 1, "there is no file"),
@@ -808,7 +808,7 @@ def test_wrong_calls(words: tuple[str, ...], code: int, message: str) -> None:
     [
         ("", "is empty"),
         ("a,b\n", "no rows"),
-        ("a,a\n1,2\n", "several columns of one name: 'a'"),
+        ("a,a\n1,2\n", "several columns with the same name: 'a'"),
         ("a,b\n1,2\n3\n", "row 2: 1 entries for 2 columns"),
         ("a,b\n1,2\n3,4,5\n", "row 2: 3 entries for 2 columns"),
         ("a,b\n1,x\n1e400,y\n2,x\n", "row 2, column 'a': infinity"),
@@ -1009,7 +1009,7 @@ def test_a_number_beyond_the_dtype_is_reported_with_its_row_and_column() -> None
     call("train", write("a.csv", columns), *VALUES)
     columns["age"][49] = 1e300
     message = fails(2, "predict", "model.safetensors", write("b.parquet", columns))
-    assert "row 50, column 'age': 1e+300 is too far from the training rows' mean" in message
+    assert "row 50, column 'age': 1e+300 is too far from the mean of the training rows" in message
 
 
 def test_another_dtype_where_the_backend_lacks_that_of_the_file() -> None:

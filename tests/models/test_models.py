@@ -544,7 +544,7 @@ def test_a_prefix_that_all_share_is_no_part_of_the_names() -> None:
                            (state | {"n_averaged": np.ones(())}, ("n_averaged",))):  # fmt: skip
         model = small().load_torch(source, ignore=ignore)
         np.testing.assert_array_equal(model.params["a.weight"], state["module.a.weight"].T)
-    with pytest.raises(ValueError, match=r"a\.weight is there as module\.a\.weight\. Leave entries out"):
+    with pytest.raises(ValueError, match=r"a\.weight has the name module\.a\.weight\. Leave entries out"):
         small().load_torch(state | {"n_averaged": np.ones(())})
     nested = nn.Network(nn.Network(nn.Dense(4), nn.Dense(4), name="body")).init((4,), dtype="float32")
     again = nested.copy().load_torch({f"module.{name}": value + 1 for name, value in nested.to_torch().items()})
