@@ -71,7 +71,7 @@ def train(
     ],
     target: Annotated[
         list[str] | None,
-        typer.Option("--target", help="The column to predict; several numeric ones: a,b.", show_default=False),
+        typer.Option("--target", help="The column to predict; for several numeric columns: a,b.", show_default=False),
     ] = None,
     task: Annotated[str, typer.Option("--task", help="classify, regress; auto: by the target.")] = "auto",
     drop: Annotated[
@@ -92,20 +92,20 @@ def train(
         typer.Option("--hidden", help="Sizes of the hidden layers; default: 64,64; for images filters: 16,32,64."),
     ] = None,
     activation: Annotated[
-        str, typer.Option("--activation", help=f"Of the hidden layers: {', '.join(FUNCTIONS)}.")
+        str, typer.Option("--activation", help=f"Function of the hidden layers: {', '.join(FUNCTIONS)}.")
     ] = "relu",
     dropout: Annotated[float, typer.Option("--dropout", help="Rate after each hidden layer of a table.")] = 0.0,
     backend: Flag = "auto",
     dtype: Annotated[str, typer.Option("--dtype", help="float32 or float64.")] = "float32",
-    epochs: Annotated[int, typer.Option("--epochs", help="How often each example is seen at most, in all.")] = 50,
+    epochs: Annotated[int, typer.Option("--epochs", help="The largest total number of epochs.")] = 50,
     batch_size: Annotated[
         int | None,
-        typer.Option("--batch-size", help="Examples a step; default: 32, from 10,000 examples on 256."),
+        typer.Option("--batch-size", help="Examples per step; default: 32, or 256 for at least 10,000 examples."),
     ] = None,
     optimizer: Annotated[str, typer.Option("--optimizer", help=f"{', '.join(OPTIMIZERS)}.")] = "adam",
     lr: Annotated[float | None, typer.Option("--lr", help="The learning rate; default: the optimizer's own.")] = None,
     validation: Annotated[
-        float, typer.Option("--validation", help="The part of the examples that is held out to test with.")
+        float, typer.Option("--validation", help="The fraction of the examples that is held out.")
     ] = 0.2,
     early_stopping: Annotated[
         bool | None,
@@ -116,7 +116,7 @@ def train(
         ),
     ] = None,
     patience: Annotated[
-        int | None, typer.Option("--patience", help="Early stopping that endures so many epochs; default: 10.")
+        int | None, typer.Option("--patience", help="Epochs without improvement before early stopping; default: 10.")
     ] = None,
     size: Annotated[int, typer.Option("--size", help="Height and width that images are resized to.")] = 64,
     skip: Skip = False,
@@ -124,19 +124,19 @@ def train(
         bool | None,
         typer.Option(
             "--stream/--no-stream",
-            help="Hold the data on the disk, and not in memory; on if it would take over half of what is free.",
+            help="Keep the data on the disk, not in memory; on if they would take over half of the free memory.",
             show_default=False,
         ),
     ] = None,
     scratch: Annotated[
         Path | None,
-        typer.Option("--scratch", help="The folder for that; default: where the data are.", show_default=False),
+        typer.Option("--scratch", help="The folder for --stream; default: that of the data.", show_default=False),
     ] = None,
     cache: Annotated[
         Path | None,
         typer.Option(
             "--cache",
-            help="As --stream, in a folder where the files stay, and are found again the next time.",
+            help="As --stream, in a folder that keeps the files for the next time.",
             show_default=False,
         ),
     ] = None,
@@ -144,21 +144,25 @@ def train(
         int | None,
         typer.Option(
             "--grains",
-            help="Into how many parts each batch is cut, a power of two: as many workers can share it. Default: 1, and "
-            "8 on a cluster.",
+            help="The number of parts of each batch, a power of two, and so the largest number of workers. "
+            "Default: 1, and 8 on a cluster.",
             show_default=False,
         ),
     ] = None,
     scheduler: Annotated[
         str | None,
-        typer.Option("--scheduler", help="Of Dask, such as tcp://10.0.0.1:8786: the workers of its cluster compute."),
+        typer.Option(
+            "--scheduler", help="Address of a Dask scheduler, such as tcp://10.0.0.1:8786, whose workers compute."
+        ),
     ] = None,
-    checkpoint_every: Annotated[int, typer.Option("--checkpoint-every", help="Epochs from one save to the next.")] = 1,
+    checkpoint_every: Annotated[
+        int, typer.Option("--checkpoint-every", help="Number of epochs between two saves.")
+    ] = 1,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the file of --out, if it is there, up to --epochs in all.")
+        bool, typer.Option("--resume", help="Continue from the file of --out, if it exists, up to --epochs in total.")
     ] = False,
-    seed: Annotated[int, typer.Option("--seed", help="Of the split, the first parameters and the order.")] = 0,
-    out: Annotated[Path, typer.Option("--out", help="The trained network, saved while it trains.")] = Path(
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the split, the initial parameters and the order.")] = 0,
+    out: Annotated[Path, typer.Option("--out", help="The file of the network, also saved during training.")] = Path(
         "model.safetensors"
     ),
     report: Annotated[
@@ -166,7 +170,7 @@ def train(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Train a network on a table or a folder of images, and say how good it is on examples that it has not seen.
+    """Train a network on a table or a folder of images, and print its scores on held-out examples.
 
     Numbers are standardised, categories one-hot; a missing number becomes the mean. What is needed for that is learned
     from the training part alone and saved with the network, so that `nnarray predict` takes files of the same shape.
@@ -237,9 +241,9 @@ def _saying_what_is_saved(model: Model, out: Path, epochs: int) -> Generator[Non
     except KeyboardInterrupt as interrupt:
         if model.history.columns.get("epoch") and out.exists():
             saved = len(load(out, backend=host_backend()).history["epoch"])
-            state = f" after epoch {saved} of {epochs}, which is saved in {str(out)!r}; go on with --resume"
+            state = f" after epoch {saved} of {epochs}, which is saved in {str(out)!r}; continue with --resume"
         else:
-            state = " before the first epoch was finished; nothing is saved"
+            state = " before the end of the first epoch; nothing is saved"
         interrupt.args = (state,)
         raise
 
@@ -252,7 +256,7 @@ def _show_start(console: Console, model: Model, examples: Examples, backend: str
     what = f"{len(inputs.classes)} classes" if inputs.classes else f"values of {', '.join(inputs.targets)}"
     facts = {
         "backend": backend,
-        "data": f"{data['name']}: {data['trained on']} examples to train on, {data['held out']} held out",
+        "data": f"{data['name']}: {data['trained on']} examples for training, {data['held out']} held out",
         "target": f"{what}: {listed(inputs.classes)}" if inputs.classes else what,
         "network": f"{described_layer(model.network)}, {model.theta.shape[0]} parameters",
     }
@@ -271,7 +275,7 @@ def _show_end(console: Console, done: Trained, out: Path, pictures: list[Path]) 
     chosen = f" (by which early stopping chose epoch {done.best_epoch})" if done.best_epoch and done.held_out else ""
     show_scores(console, done.scores, f"on {done.scores.examples} {of}{chosen}")
     for file in [out, *pictures]:
-        console.print(f"{'model' if file == out else 'picture'}: {file}", soft_wrap=True)
+        console.print(f"{'model' if file == out else 'figure'}: {file}", soft_wrap=True)
 
 
 def _facts_of(done: Trained, out: Path, pictures: list[Path]) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def test_images_on_the_disk_train_to_the_bits_of_those_in_memory(pets: Path, tmp
     assert isinstance(inside.examples.X, np.ndarray)
     assert isinstance(outside.examples.X, Pixels)
     assert outside.examples.notes == [
-        f"the images are not held in memory, but in 67.5 KiB of {str(tmp_path)!r} until the training ends"
+        f"the images are not kept in memory, but in 67.5 KiB of {str(tmp_path)!r} until the training ends"
     ]
     assert {path.name for path in tmp_path.iterdir()} == {"pets", "inside.safetensors", "outside.safetensors"}
 

@@ -52,7 +52,7 @@ def test_a_table_on_the_disk_trains_to_the_bits_of_one_in_memory(ending: str, tm
     outside = trained(data, tmp_path / "outside.safetensors", stream=True)
     assert bits(outside) == bits(inside)
     assert isinstance(outside.examples.X, nn.datasets.Source)
-    assert "is not held in memory" in outside.examples.notes[-1]
+    assert "is not kept in memory" in outside.examples.notes[-1]
     assert {path.suffix for path in tmp_path.iterdir()} == {data.suffix, ".safetensors"}  # nothing else is left
 
 
@@ -146,7 +146,7 @@ def test_what_is_kept_is_found_again(tmp_path: Path, monkeypatch: Any) -> None:
     first = trained(data, tmp_path / "first.safetensors", cache=cache)
     kept = kept_in(cache)
     assert {name.rpartition("-")[0] for name in kept} == {"flats.csv.rows", "flats.csv.inputs"}
-    assert "to be found again; remove flats.csv.*.nnarray there when" in first.examples.notes[-1]
+    assert "for the next time; remove flats.csv.*.nnarray there when" in first.examples.notes[-1]
     monkeypatch.setattr(mapped, "_write", lambda *_: pytest.fail("it was read again"))
     monkeypatch.setattr(mapped.Preparation, "features", lambda *_, **__: pytest.fail("it was prepared again"))
     again = trained(data, tmp_path / "again.safetensors", cache=cache)
@@ -196,8 +196,8 @@ def test_a_pass_that_ends_early_leaves_nothing(tmp_path: Path, monkeypatch: Any)
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"stream": False}, "--cache is where a table is held on the disk: leave out --no-stream and --scratch"),
-        ({"scratch": Path("x")}, "--cache is where a table is held on the disk"),
+        ({"stream": False}, "--cache keeps a table on the disk: leave out --no-stream and --scratch"),
+        ({"scratch": Path("x")}, "--cache keeps a table on the disk"),
     ],
 )
 def test_a_cache_beside_what_forbids_it(settings: dict[str, Any], message: str, tmp_path: Path) -> None:
@@ -206,7 +206,7 @@ def test_a_cache_beside_what_forbids_it(settings: dict[str, Any], message: str, 
 
 
 def test_a_folder_of_images_has_no_cache(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="--cache keeps the rows of a table, and no images"):
+    with pytest.raises(ValueError, match="--cache keeps rows of tables, not images"):
         steps.read(tmp_path, steps.Plan(cache=tmp_path))
 
 

@@ -98,7 +98,7 @@ def test_from_a_file_to_predictions(be: nn.Backend) -> None:
         "3 of 300 rows have no target and were left out",
         "2 classes: cheap, dear",
         "an input for each of 3: 'Basel', 'Bern', 'Genève, GE'",
-        "a further input tells what is missing",
+        "a further input marks missing entries",
         "always cheap",
         "predicted dear",
         "model: kind.safetensors",
@@ -238,10 +238,10 @@ def test_how_a_text_is_written_is_kept_with_the_model() -> None:
     assert scored[0].replace(commas, points) == scored[1]
     sep = written("sep.csv", NUMBERS, ";", lead="sep=;\n")
     assert noted(sep) == []
-    assert "are about CSV and TSV files" in fails(2, "train", write("t.parquet", houses()), *TRAIN, "--delimiter", ";")
+    assert "are for CSV and TSV files" in fails(2, "train", write("t.parquet", houses()), *TRAIN, "--delimiter", ";")
     Path("names.csv").write_text("1,2\n" + "".join(f"{i % 7 / 2},{i % 2}\n" for i in range(20)))
     words = ("--target", "2", "--epochs", "1", "--backend", "numpy", "--json")
-    output = "the columns are called 1, 2, ...; if that is data, say --no-header"
+    output = "the columns are called 1, 2, ...; if these are data, use --no-header"
     assert output in json.loads(call("train", "names.csv", *words).stdout)["notes"]
     written("points.tsv", [x.replace(".", ",") for x in NUMBERS], "\t")
     assert "--decimal ','" in fails(2, "train", "points.tsv", "--target", "kind", "--backend", "numpy")
@@ -272,7 +272,7 @@ def test_a_table_whose_names_are_hidden_is_reported() -> None:
         output = fails(2, "train", "t.csv", "--target", "y", "--backend", "numpy")
         assert f"--delimiter '{mark}', or TextFormat" in output
     Path("t.csv").write_text("p,x,kind\n" + "p,x,u\ne,x,v\n" * 20)
-    assert any("the names of the columns, p, x, are entries in them" in note for note in noted("t.csv"))
+    assert any("the names of the columns, p, x, also occur as entries" in note for note in noted("t.csv"))
     assert not any("are entries" in note for note in noted("t.csv", "--header"))
 
 
@@ -378,16 +378,16 @@ def test_images_that_cannot_be_used(pets: Path) -> None:
     assert len(call("predict", "pets.safetensors", "mixed", "--skip-unreadable").stdout.splitlines()) == 2
     Path("mixed/cow").mkdir()
     Path("mixed/cow/c.png").write_bytes(Path("mixed/cat/a.png").read_bytes())
-    assert "'cow', which is none of the classes cat, dog" in fails(2, "evaluate", "pets.safetensors", "mixed")
+    assert "'cow', which is not one of the classes cat, dog" in fails(2, "evaluate", "pets.safetensors", "mixed")
     Path("empty").mkdir()
     assert "has no images" in fails(2, "predict", "pets.safetensors", "empty")
     assert "no file or folder 'none'" in fails(1, "predict", "pets.safetensors", "none")
-    assert "does not end as an image does" in fails(2, "predict", "pets.safetensors", write("a.csv", houses(5)))
+    assert "does not have the ending of an image" in fails(2, "predict", "pets.safetensors", write("a.csv", houses(5)))
     Path("single/cat").mkdir(parents=True)
     Path("single/cat/a.png").write_bytes(Path("mixed/cat/a.png").read_bytes())
     assert "one class only" in fails(2, "train", "single")
     assert "--size 8 is too small for 3 convolutions" in fails(2, "train", str(pets), "--size", "8")
-    assert "--target, --drop and --categories are about columns" in fails(2, "train", str(pets), "--target", "x")
+    assert "--target, --drop and --categories are for columns" in fails(2, "train", str(pets), "--target", "x")
 
 
 # --- What is chosen, and how good it is -----------------------------------------------------------------------------
@@ -475,7 +475,7 @@ def test_early_stopping_is_on_where_examples_are_held_out() -> None:
         output = json.loads(call(*words, *more, "--json").stdout)
         assert (output["epochs"], output["best epoch"], output["stopped"]) == (80, None, None)
     said = fails(2, *words, "--out", "stopped.safetensors", "--resume", "--no-early-stopping")
-    assert "its training began with early stopping. To go on like that, leave out --no-early-stopping" in said
+    assert "its training began with early stopping. To continue it, leave out --no-early-stopping" in said
     assert "--patience is for early stopping" in fails(2, *words, "--patience", "3", "--no-early-stopping")
 
 
@@ -555,7 +555,9 @@ def test_what_ends_a_training_saves_it_and_is_reported_by_the_exit_code(number: 
     assert run.returncode == 128 + sent
     epochs = len(nn.load("m.safetensors").history["loss"])
     by = "" if sent == signal.SIGINT else f" by {number}"
-    saved = f"interrupted{by} after epoch {epochs} of 1000000, which is saved in 'm.safetensors'; go on with --resume"
+    saved = (
+        f"interrupted{by} after epoch {epochs} of 1000000, which is saved in 'm.safetensors'; continue with --resume"
+    )
     assert said == f"nnarray: {saved}\n"
     call(*training_on(data, "--resume", epochs=epochs + 2))
     call("predict", "m.safetensors", data)
@@ -761,7 +763,7 @@ def test_show_prints_what_is_in_a_file() -> None:
     ("words", "code", "message"),
     [
         (("train", "none.csv", "--target", "x"), 1, "there is no file 'none.csv'"),
-        (("train", "a.csv"), 2, "Name it with --target COLUMN"),
+        (("train", "a.csv"), 2, "Pass it with --target COLUMN"),
         (("train", "a.csv", "--target", "prise"), 2, "there is no column 'prise'.* Did you mean 'price'"),
         (("train", "a.csv", "--target", "price", "--drop", "agee"), 2, "Did you mean 'age'"),
         (("train", "a.csv", "--target", "price", "--optimizer", "adma"), 2, "Did you mean 'adam'"),
@@ -830,7 +832,7 @@ def test_data_in_another_encoding_and_without_permission(monkeypatch: pytest.Mon
 
 def test_few_rows() -> None:
     write("t.csv", {"a": [1.0, 2.0, 3.0, 4.0], "b": ["x", "y", "x", "y"]})
-    assert "leaves none to hold out" in fails(2, "train", "t.csv", "--target", "b")
+    assert "holds out none" in fails(2, "train", "t.csv", "--target", "b")
     output = call("train", "t.csv", "--target", "b", "--validation", "0", "--epochs", "2").stdout
     assert "none were held out" in output
     call("train", "t.csv", "--target", "b", "--validation", "0.5", "--epochs", "2")
@@ -988,7 +990,7 @@ def test_notes_of_any_kind_are_shown() -> None:
     model.metadata = {"input": {"kind": "table", "preparation": {"columns": "x"}}}
     model.save("m.safetensors")
     call("show", "m.safetensors")
-    assert "'m.safetensors' cannot be used: what it notes about its data is damaged" in fails(
+    assert "'m.safetensors' cannot be used: the description of its data is damaged" in fails(
         2, "predict", "m.safetensors", write("a.csv", houses(5))
     )
 
@@ -1001,7 +1003,7 @@ def test_notes_that_do_not_fit_the_network_are_refused() -> None:
     other.metadata = model.metadata
     other.save("other.safetensors")
     message = fails(2, "predict", "other.safetensors", data)
-    assert "needs a network from (6,) to (2,), and its network goes from (6,) to (3,)" in message
+    assert "needs a network from (6,) to (2,), but its network is from (6,) to (3,)" in message
 
 
 def test_a_number_beyond_the_dtype_is_reported_with_its_row_and_column() -> None:
@@ -1050,4 +1052,4 @@ def test_ctrl_c_before_the_first_epoch_says_that_nothing_is_saved(monkeypatch: p
 
     monkeypatch.setattr("nnarray.apps.workflow.steps.train", interrupted)
     said = fails(130, "train", write("a.csv", houses()), *VALUES)
-    assert said == "nnarray: interrupted before the first epoch was finished; nothing is saved"
+    assert said == "nnarray: interrupted before the end of the first epoch; nothing is saved"

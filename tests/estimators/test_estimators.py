@@ -1044,7 +1044,7 @@ def test_a_last_batch_of_one_is_refused_before_the_first_step() -> None:
     NetworkClassifier(net, batch_size=9, epochs=2).fit(X, y)
     model = NetworkClassifier(net, batch_size=32).partial_fit(X[:32], y[:32], classes=[0, 1, 2])
     theta = model.model_.theta.copy()
-    for rows, remedy in ((33, r"use batch_size=33\."), (1, r"give at least two")):
+    for rows, remedy in ((33, r"use batch_size=33\."), (1, r"pass at least two")):
         with pytest.raises(ValueError, match=remedy):
             model.partial_fit(X[:rows], y[:rows])
         np.testing.assert_array_equal(model.model_.theta, theta)

@@ -136,12 +136,10 @@ def test_a_column_that_is_constant_but_for_rounding_becomes_0_and_is_reported(x)
     rows = table(x=x, y=repeated(40, 0.0, 5.0))
     prepared = Preparation.fit(rows, "y")
     (note,) = prepared.notes(rows)
-    assert (
-        "column 'x' is constant but for rounding, and is not divided by its deviation: leave it out (--drop x)" in note
-    )
+    assert "column 'x' is constant up to rounding, and is not divided by its deviation: leave it out (--drop x)" in note
     assert abs(prepared.features(rows)).max() < 1
     target = Preparation.fit(table(x=repeated(40, 0, 1), y=x), "y", task="regress")
-    assert target.notes(table(x=repeated(40, 0, 1)))[-1].startswith("target 'y' is constant but for rounding")
+    assert target.notes(table(x=repeated(40, 0, 1)))[-1].startswith("target 'y' is constant up to rounding")
     back = target.values(target.targets(table(y=x)))
     np.testing.assert_allclose(back[:, 0], [float(v) for v in rows["x"].to_pylist()], rtol=1e-15)
 
@@ -172,7 +170,7 @@ def test_categories_may_be_asked_for_and_columns_left_out():
 def test_unknown_categories_are_refused_or_ignored(fitted):
     new = changed(TRAIN, colour=["red", "blue", "pink", "red"])
     message = (
-        r"row 103, column 'colour': 'pink' was not met in training, where 'blue', 'red' were. .* --unknown ignore, or "
+        r"row 103, column 'colour': 'pink' is not a category of the training, 'blue', 'red'. .* --unknown ignore, or "
         r"unknown='ignore'"
     )
     with pytest.raises(ValueError, match=message):
@@ -474,7 +472,7 @@ def test_types_that_are_no_numbers_are_refused_where_they_are_used():
         (GOOD, {"categories": ["z"]}, "categories: there is no column 'z'"),
         (GOOD, {"drop": ["y"]}, "'y' cannot be the target and in drop or categories as well"),
         (GOOD, {"drop": ["x"]}, "no column is left to learn from: the table has 'x', 'y', and 'y', 'x' are targets"),
-        (GOOD, {"target": []}, "target names no column"),
+        (GOOD, {"target": []}, "target has no column"),
         (GOOD, {"task": "guess"}, "unknown task 'guess'; use one of auto, classify, regress"),
         ({"x": [], "y": []}, {}, "the table has no rows to learn from"),
         ({"": [1], "y": [1]}, {}, "a column without a name"),
@@ -579,7 +577,7 @@ def test_integers_of_any_size_are_classes_and_stay_exact(y):
     again = Preparation.from_json(json.loads(json.dumps(prepared.to_json())))
     assert again == prepared
     assert again.targets(rows).tolist() == [0, 1, 2]
-    with pytest.raises(ValueError, match="row 1, column 'y': '9007199254740993000' is none of the classes"):
+    with pytest.raises(ValueError, match="row 1, column 'y': '9007199254740993000' is not one of the classes"):
         again.targets(table(y=["9007199254740993000"]))
 
 
@@ -611,8 +609,8 @@ def test_integers_that_are_rounded_are_reported():
     rows = table(x=["1", "2", None], id=[2**53 + 3, 0, 1], y=[str(n) for n in VAST])
     notes = Preparation.fit(rows, "y", task="regress").notes(rows)
     assert notes[-2:] == [
-        "column 'id' has integers beyond 2**53, which are rounded: leave it out (--drop id), or take names as such "
-        "(--categories id)",
+        "column 'id' has integers beyond 2**53, which are rounded: leave it out (--drop id), or use "
+        "--categories id for names",
         "target 'y' has integers beyond 2**53, which are rounded: for names of classes, use --task classify",
     ]
     assert not any("2**53" in note for note in Preparation.fit(rows, "y", categories=["id"]).notes(rows))
@@ -670,8 +668,8 @@ def test_truth_values_are_the_same_in_every_file(train, test):
 
 def test_the_report_has_every_column(fitted):
     assert fitted.describe() == [
-        ("size", "number", "standardised: mean 2, scale 0.8165; a further input tells what is missing"),
-        ("colour", "category", "an input for each of 2: 'blue', 'red'; and one for what is missing"),
+        ("size", "number", "standardised: mean 2, scale 0.8165; a further input marks missing entries"),
+        ("colour", "category", "an input for each of 2: 'blue', 'red'; and one for missing entries"),
         ("sunny", "category", "an input for each of 2: 'false', 'true'"),
         ("kind", "target", "2 classes: 'a', 'b'"),
     ]
