@@ -712,9 +712,9 @@ class Model:
             (on the same machine, library and device).
         engine : str, optional
             What computes: "layers" is each layer itself. On NumPy also "numpy", steps that are prepared once, and
-            "numba", compiled steps. "auto" is the fastest that is installed. The model's own if None. The history records
-            it.
-            accumulate : int
+            "numba", compiled steps. "auto" is the fastest that is installed. The model's own if None. The history
+            records which engine computed.
+        accumulate : int
             The number of batches that are combined into one step, for batches that are too large for the memory.
             ema : float, optional
             The decay per step of an exponential moving average of the parameters, such as 0.999. The model gets the
