@@ -43,7 +43,7 @@ def number(value: Any, wanted: str, fits: Callable[[float], bool]) -> float:
     ------
     TypeError
         If it is not a number, or a truth value.
-        ValueError
+    ValueError
         If it is out of range.
     """
     if isinstance(value, bool) or not isinstance(value, Real):

@@ -72,11 +72,11 @@ class Model:
         The shape of an example and its kind, "real", "integer" or "boolean". With several inputs, a dict by name.
     params : dict of str to array
         The parts of theta by name, such as "0.weight". They are read-only; `set_params` changes them.
-        history : History
+    history : History
         The history of the last `fit`, even if that was interrupted.
-        engine : str
+    engine : str
         The engine that computes if a call does not name one: "auto", "layers", or on NumPy "numpy" or "numba".
-        metadata : dict
+    metadata : dict
         Your notes about the model, saved with it: strings, finite numbers, lists and dicts.
 
     Examples
@@ -698,11 +698,11 @@ class Model:
         sample_weight : array, shape (N,), optional
         shuffle : bool
             Whether each epoch has its own random order of the examples, drawn on the device.
-            seed : int
+        seed : int
             The seed of shuffles, dropout and the validation split.
-            progress : bool, optional
+        progress : bool, optional
             Whether to show a progress bar; None shows it in a terminal and in a notebook.
-            check_finite : bool
+        check_finite : bool
             Whether to check X for NaN and infinity first.
         checkpoint : path or Checkpoint, optional
             A .safetensors file that always has the last finished epoch, even after a crash; `nn.load` reads it.
@@ -716,17 +716,17 @@ class Model:
             records which engine computed.
         accumulate : int
             The number of batches that are combined into one step, for batches that are too large for the memory.
-            ema : float, optional
+        ema : float, optional
             The decay per step of an exponential moving average of the parameters, such as 0.999. The model gets the
             average at the end of each epoch: it is validated, returned and saved.
-            precision : {"float16", "bfloat16"}, optional
+        precision : {"float16", "bfloat16"}, optional
             Mixed precision: the dtype in which the layers of a float32 model compute in a step. The model itself stays
             float32. A step whose gradient is too large for float16 is left out.
-            grains : int, optional
+        grains : int, optional
             The number of parts of each batch, a power of two; 1 if None, and 8 on a cluster. The gradients
             of the parts are added in a fixed order, so that one machine and any number of workers give
             bitwise the same result. Batch normalisation uses the statistics of one part at a time.
-            cluster : Client of Dask, address of a scheduler, or Cluster, optional
+        cluster : Client of Dask, address of a scheduler, or Cluster, optional
             The workers that compute the parts; at most as many as there are grains are used.
 
         Returns
@@ -746,9 +746,9 @@ class Model:
             If the device is full.
         OSError
             If the checkpoint cannot be written; the previous one is kept.
-            ConnectionError
+        ConnectionError
             If the cluster does not answer, or all its workers leave and none joins again.
-            KeyboardInterrupt
+        KeyboardInterrupt
             On Ctrl-C; model and `model.history` are those of the last finished step, and the checkpoint is that of the
             last finished epoch.
 

@@ -134,7 +134,7 @@ class MultiStep(Schedule):
     ----------
     lr : float
         The first rate.
-        milestones : sequence of int
+    milestones : sequence of int
         Epochs, counted from 0, at which the rate is multiplied by `factor`.
     factor : float
 
@@ -255,7 +255,7 @@ class Plateau(Schedule):
         The number of epochs in a row without a better loss that do not change the rate. The next one lowers it.
     threshold : float
         A loss is better if it is below the best by more than threshold |best|. NaN is never better.
-        lowest : float
+    lowest : float
         The lowest rate.
     """
 

@@ -63,7 +63,7 @@ def check_layer(
         The shape of one example; by name, if the layer takes several inputs.
     batch : int
         The number of examples.
-        backends : flags, or one of them, optional
+    backends : flags, or one of them, optional
         Where to check; all usable backends if None.
     seed : int
         Seed of parameters, inputs and directions.

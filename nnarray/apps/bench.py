@@ -35,9 +35,9 @@ class Timing:
     ----------
     seconds, products : float
         Median times.
-        multiply_adds : int
+    multiply_adds : int
         The number in the matrix products.
-        spread : float
+    spread : float
         The ratio of the upper to the lower quartile; the larger of both.
     """
 

@@ -22,7 +22,7 @@ def same_place(**arrays: Any) -> Namespace:
     ------
     TypeError
         If two arrays belong to different libraries.
-        ValueError
+    ValueError
         If two arrays are on different devices.
     """
     present = {name: x for name, x in arrays.items() if x is not None}

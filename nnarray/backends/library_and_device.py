@@ -35,7 +35,7 @@ class Backend:
         The library's namespace that follows the array API standard.
     device : object
         The device object of the library.
-        reason : str
+    reason : str
         Why it was chosen, if `"auto"` chose it.
 
     Examples

@@ -27,11 +27,11 @@ class Augment:
     flip : bool
         Whether to mirror images, left to right, with probability 1/2. Not for images with a reading direction, such as
         digits.
-        shift : int
+    shift : int
         The largest shift in each direction, in pixels; 0 for none.
-        rotate : float
+    rotate : float
         The largest angle of rotation either way, in degrees; 0 for none.
-        colour : float
+    colour : float
         The largest relative change of brightness, contrast and saturation, 0 <= colour < 1; 0 for none. Above 0,
         images must have values from 0 to 1.
 
@@ -88,9 +88,9 @@ def augment(
     key : Key, optional
         The key of the draws. In a loop over batches use a new one for each, such as
         `nn.Key(0).fold(epoch).fold(i)`: with the same key, image i of every batch is changed in the same way.
-        seed, epoch : int, optional
+    seed, epoch : int, optional
         Instead of a key, for the whole dataset at once. Each epoch has its own draws.
-        flip, shift, rotate, colour
+    flip, shift, rotate, colour
         As in `Augment`.
 
     Returns
@@ -102,7 +102,7 @@ def augment(
     ------
     TypeError
         If `x` is not an array of real floating numbers, or not exactly one of `key` and `seed` is given.
-        ValueError
+    ValueError
         If `x` has another shape, or a number is out of range.
 
     Examples

@@ -92,7 +92,7 @@ def decoded(file: Path, size: int) -> np.ndarray:
     ------
     UnreadableImage
         If the file is damaged, not an image, or has more pixels than Pillow's limit.
-        OSError
+    OSError
         If the file cannot be opened.
     """
     from PIL import Image, ImageOps

@@ -20,7 +20,7 @@ class FileRows:
     ----------
     descriptor : int
         The descriptor of the file; it is closed with this object.
-        begin : int
+    begin : int
         The position of the first row, in bytes.
     row_bytes : int
     """

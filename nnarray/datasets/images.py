@@ -233,7 +233,7 @@ def images(
         The seed of the order of each pass, which is the same on every backend. If None, the files are in sorted order.
     drop_last : bool
         Whether to leave out a smaller last batch, so that all shapes are equal.
-        errors : "raise" or "skip"
+    errors : "raise" or "skip"
         What to do with a file that cannot be decoded (truncated, damaged, not an image): raise an error that names
         it, or leave it out, write a warning to the log, and list it in `skipped`.
     workers : int, optional

@@ -66,7 +66,7 @@ def pets(
     dtype : str, optional
         A real floating dtype. The default is single precision, as 10,000 images have 123 million entries. None is the
         default of the device.
-        backend : str or Backend, optional
+    backend : str or Backend, optional
         The backend on which they are painted, as for `nn.backend`.
 
     Returns

@@ -34,7 +34,7 @@ def train_test_split(*arrays: Inputs, test_size: float | int = 0.25, seed: int =
         At least one array. All have the same library, device and number of rows.
     test_size : float or int
         The fraction of the rows, 0 < test_size < 1, rounded up to whole rows; or an integer, the number of rows.
-        seed : int
+    seed : int
         The seed of the order, which is the same on every backend.
 
     Returns
@@ -96,9 +96,9 @@ class Standardizer:
     Attributes
     ----------
     mean, scale : array, shape of one example, float64 if the device has it, else float32
-    In units of the data. The scale of a constant column is 1, so that the column becomes 0. The same holds for a
-    column that is constant up to rounding, max - min <= 4 eps max |x|, with eps of the dtype of the data; the log
-    names such columns. (If 4 eps max |x| is above 1, it is the scale: then all entries become less than 1.)
+        In units of the data. The scale of a constant column is 1, so that the column becomes 0. The same holds for a
+        column that is constant up to rounding, max - min <= 4 eps max |x|, with eps of the dtype of the data; the log
+        names such columns. (If 4 eps max |x| is above 1, it is the scale: then all entries become less than 1.)
 
     Examples
     --------
@@ -126,7 +126,7 @@ class Standardizer:
         ------
         TypeError
             If `train` is not an array of real numbers.
-            ValueError
+        ValueError
             If it has no rows, contains NaN or infinity, or max - min of a column overflows; the message says where.
 
         Notes
@@ -201,7 +201,7 @@ def standardize(train: Array, /, *others: Array) -> Array | tuple[Array, ...]:
     ------
     TypeError
         If an argument is not an array of real numbers, or the libraries differ.
-        ValueError
+    ValueError
         If `train` is empty or contains NaN or infinity, or shapes or devices differ.
 
     Examples
@@ -291,14 +291,14 @@ def batches(
     X : array, shape (n, ...), or mapping of str to such
     y : array, shape (n, ...), optional
         Targets with the library and device of `X`.
-        batch_size : int
+    batch_size : int
         The number of rows in a batch; the last batch may be smaller. If it is above n, there is one batch of all rows.
-        seed : int, optional
+    seed : int, optional
         The seed of a random order, which is drawn on the device and is the same on every backend. If None, the rows
         are in their own order.
-        epoch : int
+    epoch : int
         The number of the pass. Each pass has its own order.
-        drop_last : bool
+    drop_last : bool
         Whether to leave out a smaller last batch, so that all shapes are equal.
 
     Returns

@@ -89,7 +89,7 @@ def mnist(
     folder : path
         The folder with `train-images-idx3-ubyte`, `train-labels-idx1-ubyte`, `t10k-images-idx3-ubyte` and
         `t10k-labels-idx1-ubyte`, gzipped (`.gz`) or not. Fashion-MNIST and KMNIST have the same format.
-        split : "train" or "test"
+    split : "train" or "test"
         The 60,000 training images, or the 10,000 test images.
     dtype, backend
         As for `digits`.
@@ -191,7 +191,7 @@ def cifar10(
     folder : path
         The folder with `data_batch_1.bin` to `data_batch_5.bin` and `test_batch.bin`, the *binary* version. The Python
         version is a pickle and is never read, as unpickling executes code from the file.
-        split : "train" or "test"
+    split : "train" or "test"
         The 50,000 training images, or the 10,000 test images.
     dtype, backend
         As for `digits`.

@@ -241,14 +241,14 @@ def memory_mapped(path: str | os.PathLike[str], name: str | None = None) -> Memo
     ----------
     path : path of a .npy file, or of a .npz file that is not compressed
         It has real numbers, with the examples along the first axis.
-        name : str, optional
+    name : str, optional
         The name of the array in a .npz file; not needed if it has one array only.
 
     Raises
     ------
     FileNotFoundError, IsADirectoryError
         If the file does not exist or is a folder.
-        TypeError, ValueError
+    TypeError, ValueError
         If the file has another format or no such array, or the array is compressed, as by `numpy.savez_compressed`.
 
     Examples

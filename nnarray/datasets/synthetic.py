@@ -38,7 +38,7 @@ def line(
         Slope and intercept of the line; the intercept is in units of y.
     noise : float
         Standard deviation of the noise, in units of y; 0 for none.
-        seed : int
+    seed : int
         The seed of the noise.
     dtype : str, optional
         A real floating dtype; the default of the device if None.
@@ -139,7 +139,7 @@ def moons(
         Standard deviation of the normal noise on each coordinate, in its units (the radius is 1); 0 for none.
     seed : int
         The seed of the noise.
-        dtype : str, optional
+    dtype : str, optional
         A real floating dtype for X; the default of the device if None.
     backend : str or Backend, optional
         The backend of the arrays, as for `nn.backend`.
@@ -245,7 +245,7 @@ def spirals(
         The number of points, divided equally among the classes; the last classes may have one more.
     classes : int
         The number of spirals, at least 2.
-        turns : float
+    turns : float
         The number of turns of each spiral around the origin; more are harder. Negative numbers reverse the direction.
     noise, seed, dtype, backend
         As for `moons`; two neighbouring arms are about 12 / (13 turns classes) apart.
@@ -396,7 +396,7 @@ def checkerboard(
     ----------
     n : int
         The number of points, drawn uniformly from [0, 1) x [0, 1) in random order.
-        cells : int
+    cells : int
         The number of fields along each side, c, at least 2.
     noise, seed, dtype, backend
         As for `moons`. The noise moves the points after they get their class; the sides have length 1.

@@ -26,7 +26,7 @@ class Cluster:
     client : Client of Dask, or address of a scheduler
     backend : str, optional
         The backend of each worker, such as "cupy:0" if each worker sees its own GPU; None for the model's backend.
-        exact : bool
+    exact : bool
         Whether to refuse workers whose processor or libraries round differently from the others: with them, the same
         training may give slightly different results.
 

@@ -32,11 +32,11 @@ def plot_images(
     ----------
     X : array, shape (N, height, width, 3) or (N, height, width, 1) or (N, height, width)
         Entries from 0 to 1; others are clipped.
-        labels : sequence of str, optional
+    labels : sequence of str, optional
         One label per image.
-        colours : sequence of str, optional
+    colours : sequence of str, optional
         The colours of the labels, one per image; black if None.
-        columns : int, optional
+    columns : int, optional
         The number of columns; about the number of rows if None.
     ax : matplotlib Axes, optional
         Where to draw; a new figure if None.
@@ -120,7 +120,7 @@ def plot_confusion(matrix: Array | np.ndarray, names: Sequence[str], *, ax: Axes
     ----------
     matrix : array, shape (classes, classes)
         As `nn.metrics.confusion_matrix` returns it.
-        names : sequence of str
+    names : sequence of str
         The names of the classes.
     ax : matplotlib Axes, optional
 

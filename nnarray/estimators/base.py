@@ -74,15 +74,15 @@ class Estimator(BaseEstimator):
         The trained network; its library, device and dtype are those of the computations.
     history_ : History
         The history of the last `fit`, one row per epoch.
-        loss_, best_loss_ : float
+    loss_, best_loss_ : float
         The loss of the last epoch, and the lowest one; None with early stopping, which uses the score.
-        loss_curve_ : list of float
+    loss_curve_ : list of float
         The loss of each epoch, including the L2 penalty; `warm_start` and `partial_fit` append to it.
-        validation_scores_, best_validation_score_ : list of float, float
+    validation_scores_, best_validation_score_ : list of float, float
         The scores with early stopping, else None.
-        n_iter_ : int
+    n_iter_ : int
         The number of epochs of the last `fit`.
-        t_ : int
+    t_ : int
         The number of examples seen in training, where each pass counts.
     n_outputs_ : int
     out_activation_ : str

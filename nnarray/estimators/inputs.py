@@ -104,7 +104,7 @@ def checked_inputs(estimator: Any, X: Any, *, reset: bool, images: bool) -> Arra
     ------
     ValueError
         If X has a wrong shape, NaN or infinity, or other features than in `fit`.
-        TypeError
+    TypeError
         If X does not have real numbers.
     """
     _refuse_loss(X, "X")

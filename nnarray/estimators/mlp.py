@@ -43,7 +43,7 @@ class Perceptron(Estimator):
     ----------
     coefs_, intercepts_ : list of array
         Weights and biases of each layer: read-only views of `model_`.
-        n_layers_ : int
+    n_layers_ : int
         The number of layers, including the inputs.
     """
 
@@ -206,17 +206,17 @@ class MLPClassifier(Classifies, Perceptron):
     ----------
     hidden_layer_sizes : sequence of int, or int
         The numbers of units of the hidden layers.
-        activation : str or Activation
+    activation : str or Activation
         "identity", "logistic", "tanh", "relu" as there, or any other of this package, such as "gelu".
-        solver : str or Optimizer
+    solver : str or Optimizer
         "adam", "sgd" or "lbfgs" as there, the name of another optimizer, or an optimizer such as `nn.Adam(1e-3)`. An
         optimizer keeps its own learning rate, momentum, betas and weight decay, and `alpha` is not used.
-        alpha : float
+    alpha : float
         alpha / 2 times the sum of all squared weights, divided by the number of examples in the batch, is added to
         the loss of a batch. For "adamw" it is the decoupled weight decay.
-        batch_size : int or "auto"
+    batch_size : int or "auto"
         The number of examples per step; "auto" is 200, or all if there are fewer.
-        learning_rate : {"constant", "invscaling", "adaptive"}
+    learning_rate : {"constant", "invscaling", "adaptive"}
         For "sgd": lr; or lr / (t + 1)^power_t, with t the number of examples seen at the start of the epoch; or lr,
         divided by 5 whenever there is no more improvement.
     learning_rate_init, power_t : float
@@ -226,12 +226,12 @@ class MLPClassifier(Classifies, Perceptron):
     random_state : int, RandomState or None
         An integer is used as the seed of this package. It gives the same numbers on every library, but other numbers
         than in scikit-learn.
-        tol : float
+    tol : float
         The smallest change of the loss or of the validation score that counts as an improvement. "lbfgs" stops when
         the largest entry of the gradient is below it.
-        verbose : bool
+    verbose : bool
         Whether to print a line per epoch.
-        warm_start : bool
+    warm_start : bool
         Whether `fit` continues from the present parameters.
     momentum : float
     nesterovs_momentum : bool
@@ -241,22 +241,22 @@ class MLPClassifier(Classifies, Perceptron):
     validation_fraction : float
     beta_1, beta_2, epsilon : float
         Settings of "adam"; epsilon is added to the corrected square root, as in the paper.
-        n_iter_no_change : int or inf
+    n_iter_no_change : int or inf
         The number of epochs in a row without improvement by `tol` that are accepted. The next one stops the training.
-        max_fun : int
+    max_fun : int
         The largest number of evaluations of loss and gradient by "lbfgs".
-        loss : str or Loss
+    loss : str or Loss
         "log_loss", which suits labels of every kind, or a loss such as `nn.losses.CrossEntropy(label_smoothing=0.1)`. A
         loss of your own gets the outputs before the softmax, and a target of 0 and 1 of the same shape.
-        dropout : float
+    dropout : float
         The rate after each hidden layer in training.
     class_weight : "balanced", mapping of label to number, or None
     callbacks : sequence of Callback or function of a Run
         Called after each epoch, when the estimator has recorded it.
-        backend : str or Backend, optional
+    backend : str or Backend, optional
         The backend that computes, such as "cupy". Data are moved to it, and predictions back to the device of X. The
         backend of X if None.
-        dtype : str, optional
+    dtype : str, optional
         "float32", "float64", ...; the dtype of X if None, or float64 for NumPy integers.
 
     Attributes

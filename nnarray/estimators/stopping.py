@@ -104,7 +104,7 @@ class Patience(Record):
     tol, patience : float
     score : function of a model, optional
         A score on held-out examples, higher is better; the best parameters are restored. None uses the loss.
-        rate : float, optional
+    rate : float, optional
         The learning rate, if it is divided by 5 instead of stopping, until it is below 1e-6.
     """
 

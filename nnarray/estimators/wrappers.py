@@ -95,9 +95,9 @@ class NetworkClassifier(Classifies, Wrapped):
     Parameters
     ----------
     network : Network, or function of the number of outputs that returns one
-    Its outputs are logits, one per class or label; for two classes one is enough.
+        Its outputs are logits, one per class or label; for two classes one is enough.
     loss : str or Loss
-    "log_loss", which suits labels of every kind, or a loss of this package.
+        "log_loss", which suits labels of every kind, or a loss of this package.
     optimizer : str or Optimizer
     epochs : int
     batch_size : int or None
@@ -105,7 +105,7 @@ class NetworkClassifier(Classifies, Wrapped):
     shuffle : bool
     random_state : int, RandomState or None
         An integer is used as the seed of `Network.init` and of `Model.fit`.
-        early_stopping : bool
+    early_stopping : bool
         Whether to hold out `validation_fraction` of the examples, stratified by class, to stop when their score has
         not improved by `tol` for `n_iter_no_change` epochs, and to restore the best parameters.
     validation_fraction, tol : float
@@ -113,12 +113,12 @@ class NetworkClassifier(Classifies, Wrapped):
     class_weight : "balanced", mapping of label to number, or None
     warm_start : bool
         Whether `fit` continues from the present parameters.
-        verbose : bool
+    verbose : bool
         Whether to print a line per epoch.
     callbacks : sequence of Callback or function of a Run
     backend : str or Backend, optional
         The backend that computes; that of X if None.
-        dtype : str, optional
+    dtype : str, optional
         The dtype of X if None.
 
     Attributes

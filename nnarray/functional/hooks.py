@@ -76,7 +76,7 @@ def with_hooks(layer: Layer, passages: dict[str, Passage], path: str = "") -> Ho
     layer : Layer
     passages : dict
         The records of the hooks, by path; the path of the layer itself is "".
-        path : str
+    path : str
         The path of the layer.
 
     Examples

@@ -45,9 +45,9 @@ class Summary:
     ----------
     lines : tuple of Line
         One line per layer. A composite comes before its layers, and its numbers are their sums.
-        parameters, frozen : int
+    parameters, frozen : int
         The number of all parameters, and of those excluded from training.
-        multiply_adds : int
+    multiply_adds : int
         The number in a forward propagation of one example at inference.
     parameter_bytes : int
     activation_bytes : int

@@ -19,7 +19,7 @@ def cnn(outputs: int, filters: Sequence[int] = (16, 32, 64), *, activation: str 
     ----------
     outputs : int
         The number of classes, or of values to predict.
-        filters : sequence of int
+    filters : sequence of int
         The number of filters of each convolution.
     activation : str or Activation
         The function f.

@@ -97,7 +97,7 @@ def googlenet(classes: int = 1000, variant: str = "batchnorm", *, auxiliary: boo
         classes. "batchnorm" is the network for which torchvision publishes weights: batch normalisation, 3x3 in the
         third branch, a 2x2 window in the last pooling between blocks; 6,624,904 parameters. These weights expect images
         with entries 2 x - 1 for x from 0 to 1.
-        auxiliary : bool
+    auxiliary : bool
         Whether to add the two auxiliary classifiers that help to train the lower blocks, after 4a and 4d, with weight
         0.3 of their losses. The network then has 13,378,280 or 13,004,888 parameters. At inference they are not run.
 

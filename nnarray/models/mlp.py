@@ -23,13 +23,13 @@ def mlp(
     ----------
     outputs : int
         The number of classes, or of values to predict.
-        hidden : sequence of int
+    hidden : sequence of int
         The number of units of each hidden layer.
     activation : str or Activation
         The function f.
     output_activation : str or Activation
         The function after the last layer; the losses for classification need none.
-        dropout : float
+    dropout : float
         The rate after each hidden layer; 0 for none.
 
     Raises

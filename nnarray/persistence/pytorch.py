@@ -237,7 +237,7 @@ def read(
     ------
     FileNotFoundError, ImportError, TypeError
         If the file does not exist, needs a library that is not installed, or has no state_dict.
-        ValueError
+    ValueError
         If an entry is missing, unexpected or not finite, has the wrong shape, or fits several layers; the message names
         it.
     """

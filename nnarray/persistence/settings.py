@@ -34,7 +34,7 @@ def register(cls: C) -> C:
     ------
     TypeError
         If it is not a dataclass.
-        ValueError
+    ValueError
         If another registered class has the same name.
 
     Examples

@@ -47,10 +47,10 @@ class Film(Callback):
         The frames span these points.
     y : array, shape (N,), optional
         The classes of the points.
-        every : int
+    every : int
         The number of epochs from one frame to the next. The first frame is the untrained model, the last one the final
         epoch.
-        names : sequence of str, optional
+    names : sequence of str, optional
         The names of the classes.
 
     Attributes

@@ -73,7 +73,7 @@ def plot_neurons(
         Where to draw; if None, a new figure that is large enough for the network.
     biases : bool
         Whether to write the biases at the units.
-        resolution : int
+    resolution : int
         The number of points along each axis of a map.
 
     Returns

@@ -30,7 +30,7 @@ def plot_data(X: Array, y: Array | np.ndarray, *, names: Sequence[str] | None = 
     X : array, shape (N, 2) or (N, 1)
     y : array, shape (N,) or (N, 1)
         Classes 0, 1, ... if X has two features; otherwise real numbers.
-        names : sequence of str, optional
+    names : sequence of str, optional
         The names of the classes in the legend; "class 0", "class 1", ... if None.
     ax : matplotlib Axes, optional
         Where to draw; a new figure, with a legend, if None.
@@ -118,7 +118,7 @@ def plot_boundary(
         The figure spans these points.
     y : array, shape (N,), optional
         The classes of the points; without them no points are drawn. For an estimator, labels as in its fit.
-        names : sequence of str, optional
+    names : sequence of str, optional
         The names of the classes in the legend. If None, the labels of an estimator, or "class 0", ...
     ax : matplotlib Axes, optional
         Where to draw; a new figure, with a legend, if None.

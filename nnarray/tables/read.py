@@ -36,7 +36,7 @@ class TableFile(Opened):
         "csv", "tsv", "parquet", "feather", "npz" or "npy".
     columns : tuple of str
         The names of the columns, in the order of the file; all different.
-        text : TextFormat
+    text : TextFormat
         The format of a CSV or TSV file.
     """
 
@@ -48,7 +48,7 @@ class TableFile(Opened):
         ValueError
             If there are no rows, or the file is damaged; the message names the file, and the row and the column if they
             are known.
-            OSError
+        OSError
             If the file can no longer be read.
         """
         return arrow().concat_tables(list(self._parts(65_536)))
@@ -98,16 +98,16 @@ def open_table(path: str | os.PathLike[str], text: TextFormat = USUAL) -> TableF
         `.feather`, `.arrow` (the file format of Arrow, or a saved stream). `.npz`: each 1-D array is a column with the
         name of the array, and a 2-D array `X` gives the columns `X[0]`, `X[1]`, ... `.npy`: the columns of a 2-D array
         are `0`, `1`, ..., and a 1-D array is the column `0`.
-        text : TextFormat
+    text : TextFormat
         The format of a CSV or TSV file, if it is not the default.
 
     Raises
     ------
     ImportError
         If pyarrow is not installed.
-        FileNotFoundError, IsADirectoryError, PermissionError
+    FileNotFoundError, IsADirectoryError, PermissionError
         If the file does not exist, is a folder, or may not be read.
-        ValueError
+    ValueError
         If the ending is unknown, the file is damaged, empty or not in the format of `text`, or two columns have the
         same name.
 

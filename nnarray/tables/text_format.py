@@ -30,17 +30,17 @@ class TextFormat:
     delimiter : str, optional
         The character between entries, "tab" for a tab. None: a comma in `.csv`, a tab in `.tsv`, or the one in a first
         line such as `sep=;`.
-        decimal : "." or ","
+    decimal : "." or ","
         The decimal mark.
-        thousands : str
+    thousands : str
         The character between groups of three digits; empty for none.
-        missing : sequence of str, optional
+    missing : sequence of str, optional
         Further words for a missing entry, in quotes or not. None: `MISSING` without quotes. With no words, or only an
         empty one, only empty entries are missing.
-        header : bool, optional
+    header : bool, optional
         Whether the first row has the names of the columns; if not, they are called 0, 1, ... None: it has names, and
         names that look like data are refused.
-        encoding : str
+    encoding : str
         The encoding of the file, by Python's name.
 
     Raises

@@ -29,7 +29,7 @@ def write_table(path: str | os.PathLike[str], batches: Iterable[Batch]) -> None:
     path : path
         Must end in `.csv`, `.tsv`, `.parquet`, `.pq`, `.feather`, `.arrow` or `.npz`, which determines the format. An
         existing file is replaced. Only NPZ collects all batches in memory.
-        batches : iterable of mappings
+    batches : iterable of mappings
         At least one batch. Each maps the name of every column to a sequence or a 1-D array of numbers, truth values or
         text; None is a missing entry. The first batch determines names and types.
 
@@ -37,7 +37,7 @@ def write_table(path: str | os.PathLike[str], batches: Iterable[Batch]) -> None:
     ------
     ImportError
         If pyarrow is not installed.
-        ValueError
+    ValueError
         If the ending is unknown, there are no batches or no columns, columns differ in length or between batches, or an
         entry does not fit the type of its column.
     OSError

@@ -31,7 +31,7 @@ def read_ahead(
     data : Data
     order : array of integers, optional
         The order of all examples; None for their own order.
-        places : sequence of slices
+    places : sequence of slices
         The positions of the rows of each batch in the order.
     batches : sequence of slices or arrays of integers
         The rows themselves.

@@ -22,7 +22,7 @@ class History(Mapping[str, list[float]]):
     ----------
     steps : int
         The number of updates, including those of an unfinished epoch.
-        settings : dict
+    settings : dict
         The settings of the training: loss, optimizer, batch size, seed, ... as strings and numbers.
 
     Examples
@@ -138,14 +138,14 @@ class EarlyStopping(Callback):
     ----------
     monitor : str
         The column to monitor; "val_loss" needs `validation=`.
-        patience : int
+    patience : int
         The number of epochs in a row without improvement that are accepted. The next one stops the training. It counts
         like `schedules.Plateau`, and like `n_iter_no_change` in the estimators.
-        min_delta : float
+    min_delta : float
         A value is an improvement if it is better by more than this, in units of the column. NaN never is.
-        mode : {"auto", "min", "max"}
+    mode : {"auto", "min", "max"}
         Whether lower or higher values are better. "auto" works for losses and the metrics of this package.
-        restore_best : bool
+    restore_best : bool
         Whether the model gets the parameters of the best epoch at the end.
 
     References

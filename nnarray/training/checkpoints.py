@@ -49,7 +49,7 @@ class Checkpoint:
     path : path of a .safetensors file
     every : int
         The number of epochs between two saves. The last epoch, and the last one before an interrupt, are always saved.
-        keep : int
+    keep : int
 
     Raises
     ------

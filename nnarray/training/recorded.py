@@ -48,7 +48,7 @@ class Step:
     keep_outputs : bool
     joint : bool
         Whether several batches form a step.
-        exact : bool
+    exact : bool
         Whether the update takes its numbers in float64, like Python's; otherwise they must not widen theta.
     """
 

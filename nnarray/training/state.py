@@ -21,13 +21,13 @@ class TrainingState(NamedTuple):
     ----------
     theta, state : array
         The parameters, and the numbers that training updates without gradients.
-        slots : dict of arrays
+    slots : dict of arrays
         The slots of the optimizer and its transforms, and the average of theta.
-        step : int
+    step : int
         The number of steps taken.
-        epoch : int
+    epoch : int
         The number of finished epochs, which used all examples: the next epoch starts at the beginning of its order.
-        plain : bool
+    plain : bool
         Whether the layers' own steps are taken from now on, because prepared ones gave NaN.
     """
 

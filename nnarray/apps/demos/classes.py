@@ -119,13 +119,13 @@ def untrained(
         A name in `DATASETS`.
     hidden : sequence of int, optional
         The sizes of the hidden layers; the dataset's default if None.
-        activation : str
+    activation : str
         The activation of the hidden layers.
-        noise : float, optional
+    noise : float, optional
         The dataset's default if None.
-        seed : int
+    seed : int
         The seed of the points and of the initial parameters.
-        epochs : int, optional
+    epochs : int, optional
         The dataset's default if None.
 
     Raises

@@ -68,7 +68,7 @@ def fit_line(
     be : Backend
     slope, intercept : float
         The true line.
-        noise : float
+    noise : float
         Standard deviation of the noise.
     points, seed, epochs : int
     watch : callable, optional
