@@ -245,7 +245,7 @@ def checked_labels(labels: Array, classes: int, name: str, otherwise: str = "") 
     ------
     TypeError
         If they are not integers.
-        ValueError
+    ValueError
         If a label is out of range.
     """
     xp = same_place(labels=labels)

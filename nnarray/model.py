@@ -838,15 +838,15 @@ class Model:
         grains: int | None = None,
         cluster: Any = None,
     ) -> History:
-        """Train: epochs of steps theta <- theta - rate d(gradient), each on one batch.
+        """Train the model in place: epochs of steps theta <- theta - rate d(gradient), each on one batch.
 
         Parameters
         ----------
         X : array, shape (N, ...), Source, mapping of str to such, or Stream
-            A mapping where the network takes several inputs. Of a `Source`, or an array of a mapped file, one batch is
-            read at a time, and moved to where the model is. On a cluster also a Dask array or dataframe, whose blocks
-            stay where they are. A `Stream`, a loader or a list of batches has y and the weights in its batches, which
-            keep their order and their sizes, and are moved, too.
+            A mapping if the network takes several inputs. A `Source`, or an array of a mapped file, is read one batch
+            at a time, and each batch is moved to the model's device. On a cluster, X may also be a Dask array or
+            dataframe, whose blocks stay on the workers. A `Stream`, a loader or a list of batches has y and the weights
+            in its batches, which keep their order and sizes.
         y : array
             Labels, shape (N,), for "cross_entropy"; else the outputs' shape.
         loss : str or Loss
@@ -860,66 +860,69 @@ class Model:
             afresh, from the model's parameters.
         epochs : int
         batch_size : int or None
-            Examples a step; None for all of them. The last batch of an epoch may be smaller.
+            The number of examples per step; None for all. The last batch of an epoch may be smaller.
         validation : (X, y), (X, y, sample_weight) or float, optional
-            Held-out examples, or the fraction of the given ones to hold out.
+            Held-out examples, or the fraction of the examples to hold out.
         metrics : names or functions, optional
-            "accuracy", "top_5", "precision", "recall", "f1", "r2", or f(outputs, y) -> number; over the epoch's own
-            outputs, and on the validation data as "val_...".
+            "accuracy", "top_5", "precision", "recall", "f1", "r2", or f(outputs, y) -> number. They are computed on
+            the outputs of the epoch's steps, and on the validation data as "val_...".
         callbacks : sequence of Callback or function of a Run
         sample_weight : array, shape (N,), optional
         shuffle : bool
-            Whether each epoch takes the examples in another order, drawn on the device.
+            Whether each epoch has its own random order of the examples, drawn on the device.
         seed : int
-            Of shuffles, dropout and the validation split.
+            The seed of shuffles, dropout and the validation split.
         progress : bool, optional
-            A progress bar; None shows it in a terminal and in a notebook.
+            Whether to show a progress bar; None shows it in a terminal and in a notebook.
         check_finite : bool
-            Whether X is searched for NaN and infinity first.
+            Whether to check X for NaN and infinity first.
         checkpoint : path or Checkpoint, optional
-            A .safetensors file that always holds the newest complete epoch, whatever happens; `nn.load` reads it.
+            A .safetensors file that always has the last finished epoch, even after a crash; `nn.load` reads it.
         resume : bool or path
-            Whether to go on from `checkpoint` if that file is there, or from another file, up to `epochs` in all: with
-            the same settings and data, bit for bit as if it had not stopped (same machine, library and device).
+            Whether to continue from `checkpoint` if that file exists, or from another file, up to `epochs`
+            in total. With the same settings and data, the result is bitwise the same as without the stop
+            (on the same machine, library and device).
         engine : str, optional
-            Who computes: "layers", each layer itself; on NumPy also "numpy", steps that are prepared once, and "numba",
-            compiled ones; "auto", the fastest that is installed. The model's own if None. History notes which it was.
+            What computes: "layers" is each layer itself. On NumPy also "numpy", steps that are prepared once, and
+            "numba", compiled steps. "auto" is the fastest that is installed. The model's own if None. The history
+            records which engine computed.
         accumulate : int
-            How many batches make a step, as if they were one: for batches that do not fit into the memory at once.
+            The number of batches that are combined into one step, for batches that are too large for the memory.
         ema : float, optional
-            How much of an exponential moving average of the parameters stays in a step, such as 0.999. The model gets
-            the average at the end of each epoch: it is validated, returned and saved.
+            The decay per step of an exponential moving average of the parameters, such as 0.999. The model gets the
+            average at the end of each epoch: it is validated, returned and saved.
         precision : {"float16", "bfloat16"}, optional
-            In which dtype the layers of a float32 model compute in a step: mixed precision. The model itself stays
+            Mixed precision: the dtype in which the layers of a float32 model compute in a step. The model itself stays
             float32. A step whose gradient is too large for float16 is left out.
         grains : int, optional
-            Into how many parts each batch is cut, a power of two; 1 if None, and 8 on a cluster. The gradients of the
-            parts are added in an order that is always the same, so that one machine and any number of workers come to
-            the same bits. Batch normalisation sees one part at a time.
+            The number of parts of each batch, a power of two; 1 if None, and 8 on a cluster. The gradients
+            of the parts are added in a fixed order, so that one machine and any number of workers give
+            bitwise the same result. Batch normalisation uses the statistics of one part at a time.
         cluster : Client of Dask, address of a scheduler, or Cluster, optional
-            Whose workers compute the parts; as many of them as there are grains at most.
+            The workers that compute the parts; at most as many as there are grains are used.
 
         Returns
         -------
         History
-            Columns "epoch", "loss" (over the epoch's batches, as they were met), metrics, "lr" and "seconds".
+            With columns "epoch", "loss" (the mean over the batches of the epoch, each before its step),
+            metrics, "lr" and "seconds".
 
         Raises
         ------
         TypeError, ValueError
-            If arguments do not fit together; the message says which and how to mend it.
+            If arguments do not fit together; the message says which and how to fix it.
         DivergenceError
             If the loss, a parameter, a running statistic or the optimizer's memory becomes NaN or infinite; the model
             keeps its last finite parameters.
         OutOfDeviceMemory
             If the device is full.
         OSError
-            If the checkpoint cannot be written; the one before is still there.
+            If the checkpoint cannot be written; the previous one is kept.
         ConnectionError
-            If the cluster does not answer, or all its workers leave and none comes back.
+            If the cluster does not answer, or all its workers leave and none joins again.
         KeyboardInterrupt
-            On Ctrl-C; model and `model.history` are those of the last finished step, the checkpoint is of the last
-            finished epoch.
+            On Ctrl-C; model and `model.history` are those of the last finished step, and the checkpoint is that of the
+            last finished epoch.
 
         Examples
         --------

@@ -1337,7 +1337,7 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     ],
 )
 def test_cuda_in_a_forked_process_is_reported_with_the_remedy(error: str) -> None:
-    assert "start processes by multiprocessing's 'spawn'" in backends.explain_cuda(13020, 13020, RuntimeError(error))
+    assert "start processes with multiprocessing's 'spawn'" in backends.explain_cuda(13020, 13020, RuntimeError(error))
 
 
 def test_what_the_command_line_says_to_machines_is_not_mixed_with_errors() -> None:

@@ -127,7 +127,7 @@ def test_scikit_learn_estimators_know_the_names_too() -> None:
     with pytest.raises(ValueError, match="ends in 'softmax', and CrossEntropy takes logits"):
         estimators.NetworkClassifier(nn.Network(nn.Dense(2, "softmax"))).fit(X, y)
     for given in (nn.Dense(2), nn.Network(nn.Dense(2)).init((2,))):
-        with pytest.raises(TypeError, match=r"network must be an nn\.Network.*Of a model, pass model\.network"):
+        with pytest.raises(TypeError, match=r"network must be an nn\.Network.*For a model, pass model\.network"):
             estimators.NetworkClassifier(given).fit(X, y)
     with pytest.raises(ValueError, match="there is no loss 'hinge' here"):
         estimators.NetworkClassifier(loss="hinge").fit(X, y)
@@ -406,7 +406,7 @@ def test_a_loop_of_ones_own_says_what_it_needs(be: nn.Backend) -> None:
     with pytest.raises(TypeError, match=r"must be strings, such as '0.weight'; got 0"):
         model.freeze(0)  # type: ignore[arg-type]
     for more in ({}, {"validation": 0.5}):
-        with pytest.raises(TypeError, match=r"sample_weight must be an array, one number an example; got dict"):
+        with pytest.raises(TypeError, match=r"sample_weight must be an array, one number per example; got dict"):
             model.fit(X, y, sample_weight={0: 1, 1: 2}, **more)  # type: ignore[arg-type]
 
 

@@ -1,1 +1,1 @@
-"""The computations of the command line: demos, the workflow from file to network and back, benchmarks."""
+"""The computations of the command line: demos, the workflow of training and prediction, benchmarks."""

@@ -1,4 +1,4 @@
-"""Is the GPU worth it here? Networks of several sizes, timed on the backends that compute here. Nothing here prints."""
+"""Benchmarks: networks of several sizes, timed on the usable backends. Nothing here prints."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from nnarray.typing import Array
 WIDTHS = (16, 64, 256, 1024)
 WIDTHS_OF_GPUS = (*WIDTHS, 2048)
 CLASSES = 10
-PAUSE = 0.1  # seconds in which the threads of the library before stop waiting for work
-TURNS = 10  # among which the time is divided, for a median
-STEPS = (4, 64)  # that an epoch has at least and at most
-DOUBT = 2.0  # threads wait for each other: if another program delays one of them, times double and more
+PAUSE = 0.1  # seconds for the threads of the previous library to stop waiting for work
+TURNS = 10  # number of measurements, for a median
+STEPS = (4, 64)  # smallest and largest number of steps per epoch
+DOUBT = 2.0  # threads wait for each other: if another program delays one, times at least double
 
 
 @dataclass(frozen=True)
 class Timing:
-    """How long a computation takes, and how long its matrix products alone take on the same backend.
+    """The times of a computation and of its matrix products alone, on the same backend.
 
     Attributes
     ----------
     seconds, products : float
-        Medians.
+        Median times.
     multiply_adds : int
-        Of the matrix products.
+        The number in the matrix products.
     spread : float
-        Upper over lower quartile of either, the larger one.
+        The ratio of the upper to the lower quartile; the larger of both.
     """
 
     seconds: float
@@ -53,18 +53,18 @@ class Timing:
 
     @property
     def fraction(self) -> float:
-        """The fraction of the speed that its matrix products alone reach."""
+        """The speed, as a fraction of that of its matrix products alone."""
         return self.products / self.seconds
 
     @property
     def doubtful(self) -> bool:
-        """Whether the times vary, or beat the limit, by so much that other programs must have computed here too."""
+        """Whether the times vary, or beat the limit, so much that other programs must have been running."""
         return self.spread > DOUBT or self.fraction > DOUBT
 
 
 @dataclass(frozen=True)
 class Case:
-    """The times of a backend at one width; None where it could not be measured, and `failure` says why."""
+    """The times of a backend at one width; None if it could not be measured, and then `failure` says why."""
 
     backend: str
     device: str
@@ -85,12 +85,12 @@ class Device:
 
 
 def devices(flags: Sequence[str] | None = None) -> list[Device]:
-    """The backends to measure: those of the flags, or all that compute here but imitations.
+    """The backends to measure: those of the flags, or all usable ones except those for tests.
 
     Raises
     ------
     ValueError, ImportError, RuntimeError
-        If a flag is unknown, or its backend cannot compute here; the message says why.
+        If a flag is unknown, or its backend cannot compute; the message says why.
     """
     if flags is None:
         flags = [info.name for info in backends.list_backends() if info.usable and not info.imitates]
@@ -111,15 +111,15 @@ def measure(
     dtype: str = "float32",
     seconds: float = 1.0,
 ) -> Iterator[Case]:
-    """Time the multilayer perceptron n-n-n-10 on some backends, width n by width: one case after the other.
+    """Time the multilayer perceptron n-n-n-10 on some backends, for one width n after the other.
 
-    A forward propagation is a call of the model, one of many in a row, at whose end the device is waited for. A
-    training step is one of `Model.fit` with Adam, with its part of shuffling and of the end of the epoch;
-    the first epoch, in which libraries compile and warm up, is left out.
+    A forward propagation is a call of the model, in a row of calls, after which the host waits for the device. A
+    training step is a step of `Model.fit` with Adam, including its share of shuffling and of the end of the epoch. The
+    first epoch, in which libraries compile and warm up, is left out.
 
-    The limit is the time of the very same matrix products, without all else, on the same backend: what no change to
-    the rest can surpass. (A larger product would be faster per operation, but is not what the network needs.) In small
-    networks calls cost more than products, so one that does with fewer calls goes beyond it.
+    The limit is the time of the same matrix products alone on the same backend, as no change of the other
+    operations can be faster. (A larger product would be faster per operation, but the network does not need it.) In
+    small networks, calls take longer than products, so an implementation with fewer calls can beat the limit.
 
     Parameters
     ----------
@@ -130,12 +130,12 @@ def measure(
     dtype : str
         "float32", "float64", ...
     seconds : float
-        About how long to measure each backend at each width, without the time that libraries take to compile.
+        The approximate time of the measurement of each backend at each width, without compilation.
 
     Yields
     ------
     Case
-        One for each width and backend. What fails there, such as a full device, is noted there; the rest goes on.
+        One for each width and backend. A failure, such as a full device, is recorded in it, and the next case follows.
 
     Raises
     ------
@@ -153,7 +153,7 @@ def measure(
 
 
 def default_widths(devices: Sequence[Device]) -> tuple[int, ...]:
-    """The widths that are measured if the user names none."""
+    """The default widths."""
     return WIDTHS_OF_GPUS if any(device.gpu for device in devices) else WIDTHS
 
 
@@ -165,7 +165,7 @@ def _case(at: Device, width: int, batch: int, dtype: str, seconds: float) -> Cas
         forward = _forward(be, model, x, seconds / 2)
         case = replace(case, forward=forward)
         return replace(case, training=_training(be, model, x, 4 * forward.seconds, seconds / 2))
-    except Exception as error:  # out of memory above all, for which each library has its own words
+    except Exception as error:  # mostly out of memory, for which each library has its own error
         return replace(case, failure=str(error) or type(error).__name__)
 
 
@@ -183,7 +183,7 @@ def _forward(be: Backend, model: Model, x: Array, seconds: float) -> Timing:
 
 
 def _training(be: Backend, model: Model, x: Array, guess: float, seconds: float) -> Timing:
-    """The time of a training step, which has three times the products of the forward one, less dx of the inputs."""
+    """The time of a training step, which has three times the products of a forward one, except dx of the inputs."""
     about, (least, most) = model.summary(), STEPS
     steps = max(least, min(most, int(seconds / TURNS / guess)))
     X = be.xp.concat([x] * steps, axis=0)
@@ -194,7 +194,7 @@ def _training(be: Backend, model: Model, x: Array, guess: float, seconds: float)
 
 
 def _timing(turns: Sequence[Sequence[float]], multiply_adds: int) -> Timing:
-    """From the seconds of the computation and of its products, turn by turn."""
+    """The timing from the seconds of the computation and of its products in each turn."""
     times, alone = zip(*turns, strict=True)
     spread = max(map(_spread, (times, alone)))
     return Timing(statistics.median(times), statistics.median(alone), multiply_adds, spread)
@@ -208,12 +208,12 @@ def _spread(times: Sequence[float]) -> float:
 
 
 def _turns(calls: Sequence[Callable[[], Any]], be: Backend, seconds: float) -> list[list[float]]:
-    """Seconds of each call among others of its kind in a row: several such rows, for about `seconds` in all.
+    """The seconds per call in rows of equal calls: several rows, for about `seconds` in total.
 
-    The calls take turns, so that what else the machine does hits all of them alike.
+    The calls alternate, so that other load of the machine affects all of them equally.
     """
     for call in calls:
-        _row(call, be, 1)  # compiles, and asks for memory
+        _row(call, be, 1)  # compiles, and allocates memory
     begun, turns = time.perf_counter(), list[list[float]]()
     once = [_row(call, be, 1) for call in calls]
     counts = [max(1, int(seconds / TURNS / len(calls) / max(each, 1e-9))) for each in once]
@@ -224,7 +224,7 @@ def _turns(calls: Sequence[Callable[[], Any]], be: Backend, seconds: float) -> l
 
 def _row(call: Callable[[], Any], be: Backend, count: int) -> float:
     """Seconds of each of `count` calls, with one wait at the end."""
-    kept = None  # the last result must stay alive: JAX waits only for arrays that are referred to
+    kept = None  # the last result must stay referenced: JAX waits only for such arrays
     be.synchronize()
     begun = time.perf_counter()
     for _ in range(count):
@@ -236,11 +236,11 @@ def _row(call: Callable[[], Any], be: Backend, count: int) -> float:
 
 
 class _Epochs(Callback):
-    """Times the epochs of `fit`, and as many times the matrix products between them, until the time is over."""
+    """Times the epochs of `fit`, and the matrix products in between, until the time is over."""
 
     def __init__(self, be: Backend, products: Callable[[], Any], steps: int, seconds: float) -> None:
         self.be, self.products, self.steps, self.seconds = be, products, steps, seconds
-        self.turns: list[tuple[float, float]] = []  # seconds of a step, and of its products
+        self.turns: list[tuple[float, float]] = []  # seconds of a step and of its products
         self.first = self.begun = 0.0
 
     def on_fit_start(self, run: Run) -> None:
@@ -256,7 +256,7 @@ class _Epochs(Callback):
 
 
 def _products(be: Backend, model: Model, x: Array, *, training: bool) -> Callable[[], Any]:
-    """The matrix products of the network alone, as one function: x W, and to train also x^T dy and dy W^T."""
+    """Only the matrix products of the network, as one function: x W, and for training also x^T dy and dy W^T."""
     weights = [model.params[f"{i}.weight"] for i in range(3)]
     inputs = [x] * 3  # all three layers have inputs of the same shape
     dys = [_drawn(be, model, (x.shape[0], weight.shape[1])) for weight in weights]
@@ -272,36 +272,36 @@ def _products(be: Backend, model: Model, x: Array, *, training: bool) -> Callabl
     return lambda: call(weights, inputs, dys)
 
 
-# --- What it means ---------------------------------------------------------------------------------------------
+# --- Conclusions ---------------------------------------------------------------------------------------------
 
 DOING = {"training": "trains", "forward": "goes forward"}
 
 
 def verdict(cases: Sequence[Case]) -> list[str]:
-    """From which width on each GPU is faster than NumPy (else than the first CPU there), a sentence for each answer."""
+    """Sentences on the width from which each GPU is faster than NumPy, or else than the first CPU backend."""
     names = list(dict.fromkeys(case.backend for case in cases if not case.gpu))
     gpus = list(dict.fromkeys(case.backend for case in cases if case.gpu))
     if not gpus:
-        return ["No GPU among these backends: nothing to compare with. `nnarray info` says what is missing."]
+        return ["There is no GPU among these backends to compare with. `nnarray info` shows why."]
     if not names:
-        return ["No CPU among these backends: nothing to compare with. Add numpy."]
+        return ["There is no CPU among these backends to compare with. Add numpy."]
     host = host_backend().name
     host = host if host in names else names[0]
     return [_compared(cases, gpu, host, kind) for gpu in gpus for kind in DOING]
 
 
 def _compared(cases: Sequence[Case], gpu: str, host: str, kind: str) -> str:
-    """In words: from which width on `gpu` is faster than `host`."""
+    """A sentence on the width from which `gpu` is faster than `host`."""
     ours, theirs = (
         {case.width: getattr(case, kind).seconds for case in cases if case.backend == name and getattr(case, kind)}
         for name in (gpu, host)
     )
     gains = {width: theirs[width] / ours[width] for width in sorted(ours) if width in theirs}
     if not gains:
-        return f"{gpu} and {host} have no width in common at which both could be measured ({kind})."
+        return f"{gpu} and {host} could not both be measured at any width ({kind})."
     largest, best = max(gains), max(gains, key=lambda width: gains[width])
     slower = [width for width, gain in gains.items() if gain <= 1.0]
-    measured = f"from {min(gains)} to {largest}" if len(gains) > 1 else f"{largest} alone"
+    measured = f"from {min(gains)} to {largest}" if len(gains) > 1 else f"only {largest}"
     if not slower:
         return f"{gpu} {DOING[kind]} faster than {host} at every width, {measured} ({gains[best]:.3g} times at {best})."
     if largest not in slower:
@@ -310,4 +310,4 @@ def _compared(cases: Sequence[Case], gpu: str, host: str, kind: str) -> str:
     at = f"closest at {best}: {gains[best]:.2g} times its speed"
     if gains[best] > 1.0:
         at = f"faster at {best}, {gains[best]:.3g} times, but not at {largest}"
-    return f"{gpu} never {DOING[kind]} lastingly faster than {host} within these widths, {measured} ({at})."
+    return f"{gpu} never {DOING[kind]} faster than {host} up to the largest of these widths, {measured} ({at})."

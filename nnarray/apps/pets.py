@@ -1,4 +1,4 @@
-"""The demo of images: a small convolutional network learns to distinguish drawn cats from drawn dogs."""
+"""The image demo: a small convolutional network learns to distinguish drawn cats from drawn dogs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NEW_IMAGES, SIZE, BATCH, RATE = 1000, 64, 64, 0.005
 
 @dataclass(frozen=True)
 class PetsFit:
-    """A trained network, and what it predicts for images that it has not seen."""
+    """A trained network, and its predictions for new images."""
 
     model: Model
     history: History
@@ -38,12 +38,12 @@ class PetsFit:
 
     @property
     def confusion(self) -> np.ndarray:
-        """How many of each class (row) were predicted to be of each (column)."""
+        """The number of images of each class (rows) by predicted class (columns)."""
         return on_host(metrics.confusion_matrix(self.probabilities, self.y))
 
     @property
     def accuracy(self) -> float:
-        """The fraction of right answers."""
+        """The fraction of correct predictions."""
         return float(metrics.accuracy(self.probabilities, self.y))
 
 
@@ -70,7 +70,7 @@ def fit_pets(
 
 
 class _Seen(NamedTuple):
-    """What the network predicts for the new images, on the host."""
+    """The predictions of the network for the new images, on the host."""
 
     images: np.ndarray
     truth: np.ndarray
@@ -84,38 +84,40 @@ class _Seen(NamedTuple):
 
 
 def draw_pets(fit: PetsFit) -> Figure:
-    """Draw the answers, the wrong ones, their sensitive pixels, the first filters, and the confusion matrix."""
+    """Draw predictions, the wrong ones, sensitive pixels, the first filters, and the confusion matrix."""
     seen = _Seen.of(fit)
     wrong = np.flatnonzero(seen.answers != seen.truth)
-    doubtful = np.argsort(seen.sure)  # the least sure first
+    doubtful = np.argsort(seen.sure)  # the least certain first
     with plotting.picture(12.5, 13.0) as figure:
         figure.suptitle(
-            f"A convolutional network looks at {len(seen.truth)} pets that it has not seen: {fit.accuracy:.1%} right"
+            f"Predictions of a convolutional network for {len(seen.truth)} new pets: {fit.accuracy:.1%} correct"
         )
         parts: Any = figure.subfigures(3, 1, height_ratios=[3.1, 2.55, 1.6])
         top, middle, bottom = parts
         left, right = top.subplots(1, 2, width_ratios=[2.1, 1])
-        _draw_answers(seen, left, np.arange(24), 8, "The first ones, with its answer and certainty")
-        right.set_title("How often it was right")
+        _draw_answers(seen, left, np.arange(24), 8, "The first images, with predicted class and probability")
+        right.set_title("Confusion matrix")
         plotting.plot_confusion(fit.confusion, NAMES, ax=right)
         mistakes, lit = middle.subplots(1, 2)
         if len(wrong):
             worst = wrong[np.argsort(-seen.sure[wrong])][:6]
-            _draw_answers(seen, mistakes, worst, 3, f"Wrong: {len(worst)} of {len(wrong)}, the surest first")
+            _draw_answers(
+                seen, mistakes, worst, 3, f"Wrong predictions: {len(worst)} of {len(wrong)}, the most certain first"
+            )
         else:
-            _draw_answers(seen, mistakes, doubtful[:6], 3, "None was wrong; it was least sure of these")
+            _draw_answers(seen, mistakes, doubtful[:6], 3, "None was wrong; the least certain predictions")
         surest = [doubtful[seen.answers[doubtful] == k][::-1][:3] for k in (0, 1)]
         _light_up(fit, seen, lit, np.concatenate(surest))
         filters, curve = bottom.subplots(1, 2)
-        filters.set_title("The filters of its first layer")
+        filters.set_title("The filters of the first layer")
         plotting.plot_filters(fit.model.params["0.weight"], ax=filters)
-        curve.set_title("The loss while it learnt")
+        curve.set_title("The loss during training")
         plotting.plot_history(fit.history, ax=curve)
     return figure
 
 
 def _draw_answers(seen: _Seen, axes: Any, which: np.ndarray, columns: int, title: str) -> None:
-    """Images with the predicted classes: green where they are right."""
+    """Images with the predicted classes, in green if correct."""
     labels = [f"{NAMES[seen.answers[i]]} {seen.sure[i]:.0%}" for i in which]
     colours = [GREEN if seen.answers[i] == seen.truth[i] else VERMILLION for i in which]
     axes.set_title(title)
@@ -123,17 +125,17 @@ def _draw_answers(seen: _Seen, axes: Any, which: np.ndarray, columns: int, title
 
 
 def _light_up(fit: PetsFit, seen: _Seen, axes: Any, which: np.ndarray) -> None:
-    """Images, dark except where a change of a pixel would change the answer most."""
+    """Images, dark except at the pixels to which the prediction is most sensitive."""
     gradient = fit.model.input_gradient(pick(fit.X, backend_of(fit.X).asarray(which)))
     light = _smooth(np.abs(on_host(gradient)).sum(axis=-1))
     light /= np.quantile(light, 0.985, axis=(1, 2), keepdims=True)
     images = seen.images[which] * (0.18 + 0.82 * np.clip(light, 0.0, 1.0)[..., None])
-    axes.set_title("What lights up the answer")
+    axes.set_title("The most sensitive pixels")
     plotting.plot_images(images, [NAMES[k] for k in seen.answers[which]], columns=3, ax=axes)
 
 
 def _smooth(x: np.ndarray, passes: int = 3) -> np.ndarray:
-    """Each pixel averaged with its neighbours, a few times, since single pixels are noisy."""
+    """Each pixel averaged with its neighbours, a few times, because single pixels are noisy."""
     for _ in range(passes):
         for axis in (1, 2):
             x = (np.roll(x, 1, axis) + 2.0 * x + np.roll(x, -1, axis)) / 4.0

@@ -1,7 +1,7 @@
-"""A flag to an array library and a device: what is usable here, and why not what is not.
+"""Backends, chosen by a flag: an array library and a device, and the reasons why others are not usable.
 
-This folder and `nnarray/kernels/` are the only ones that know array libraries by name. Everything that *creates*
-arrays takes `backend=`; everything else follows the arrays it is given (`namespace`, `same_place`).
+Only this folder and `nnarray/kernels/` know array libraries by name. Functions that *create* arrays take `backend=`;
+all others use the backend of the arrays that they get (`namespace`, `same_place`).
 """
 
 # pyright: reportUnusedImport=false

@@ -1,4 +1,4 @@
-"""A flag becomes a backend, proved by a computation; or one is chosen."""
+"""Choosing a backend by a flag or automatically, checked by a computation."""
 
 from __future__ import annotations
 
@@ -21,36 +21,36 @@ GPU_PAYS_FROM = 100_000  # parameters: an estimate, not measured, see `gpu_pays`
 
 
 def gpu_pays(parameters: int | None) -> bool:
-    """Whether "auto" looks for a GPU, for a network of so many parameters; None where nobody knows them yet.
+    """Whether "auto" looks for a GPU, for a network with this number of parameters; None if it is not known yet.
 
-    A step is some fifty launches of about 10 microseconds each on a GPU, however small the network. In that time one
-    core of a CPU, at 40 thousand million operations a second, does the 6 P B operations of dense layers of P = 100,000
-    parameters with B = 32 examples.
+    On a GPU, a step takes about fifty launches of about 10 microseconds each, even for a small network. In that
+    time one core of a CPU, with 40 billion operations per second, computes the 6 P B operations of dense layers
+    with P = 100,000 parameters for B = 32 examples.
     """
     return parameters is None or parameters >= GPU_PAYS_FROM
 
 
 def backend(flag: str | Backend | None = None, *, parameters: int | None = None) -> Backend:
-    """The array library and device that `flag` names, proved by a computation on it.
+    """The array library and device named by `flag`, checked by a computation on it.
 
     Parameters
     ----------
     flag : str, optional
-        `"numpy"`, `"cupy"`, `"cupy:1"`, `"torch"`, `"torch:cuda:0"`, `"jax"`, `"strict"` (array-api-strict, with its
-        imitated devices: `"strict:device1"`, ...), or `"auto"`: a GPU that really computes, else NumPy. The environment
-        variable `NNARRAY_BACKEND` decides for `"auto"` and None; without it None means `"numpy"`.
+        `"numpy"`, `"cupy"`, `"cupy:1"`, `"torch"`, `"torch:cuda:0"`, `"jax"`, `"strict"` (array-api-strict, with
+        simulated devices: `"strict:device1"`, ...), or `"auto"`: a GPU if one computes, else NumPy. The environment
+        variable `NNARRAY_BACKEND` replaces `"auto"` and None; without it, None means `"numpy"`.
     parameters : int, optional
-        How many parameters the network has, for `"auto"` alone: below 100,000 it stays on NumPy, for each step would
-        cost more launches than a GPU saves.
+        The number of parameters of the network, used by `"auto"` only. Below 100,000 it chooses NumPy, as the
+        launches of each step would take longer than a GPU saves.
 
     Raises
     ------
     ValueError
-        If the flag is not known.
+        If the flag is unknown.
     BackendNotInstalled (an ImportError)
-        If the library is missing; the message has the command that installs it.
+        If the library is not installed; the message has the command to install it.
     BackendUnavailable (a RuntimeError)
-        If the library is there but cannot compute: no driver, a driver older than the toolkit, no device.
+        If the library is installed but cannot compute: no driver, a driver older than the toolkit, no device.
 
     Examples
     --------
@@ -70,15 +70,15 @@ def backend(flag: str | Backend | None = None, *, parameters: int | None = None)
 
 
 def host_backend() -> Backend:
-    """NumPy: where numbers are drawn once for all backends, and where files, images and people read them."""
+    """NumPy: here numbers are drawn once for all backends, and read from files and images."""
     return backend("numpy")
 
 
 def _automatic(parameters: int | None) -> Backend:
     if not gpu_pays(parameters):
         return _chosen(_proved("numpy"), f"a GPU does not pay for {parameters:,} parameters")
-    if cuda_driver_version() is None:  # cheap, and saves importing three libraries to learn the same
-        return _chosen(_proved("numpy"), "no NVIDIA driver here")
+    if cuda_driver_version() is None:  # cheap, and avoids importing three libraries
+        return _chosen(_proved("numpy"), "no NVIDIA driver found")
     failures: list[str] = []
     for flag in ("cupy", "torch:cuda:0", "jax:gpu"):
         try:
@@ -102,7 +102,7 @@ def _proved(flag: str) -> Backend:
 
 
 def _first_computation(library: Library, flag: str, rest: str) -> tuple[Namespace, Device]:
-    """Importing proves nothing: the sum of the squares of 1, 2, 3 does."""
+    """The backend, checked by computing 1 + 4 + 9, as a successful import is not enough."""
     try:
         xp = library.namespace()
         device = library.device(rest)
@@ -116,7 +116,7 @@ def _first_computation(library: Library, flag: str, rest: str) -> tuple[Namespac
         raise
     except BackendUnavailable as error:
         raise BackendUnavailable(f"backend {flag!r} cannot be used: {error}") from error
-    except Exception as error:  # every library has its own errors; all of them mean the same here
+    except Exception as error:  # each library has its own errors, with the same meaning here
         raise BackendUnavailable(f"backend {flag!r} cannot be used: {library.explain(error)}") from error
 
 

@@ -1,4 +1,4 @@
-"""The same numbers in other memory, or in memory that nobody can write to."""
+"""Copies of arrays, and read-only arrays."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from nnarray.typing import Array
 
 
 def copy(x: Array) -> Array:
-    """The same numbers in other memory, without a gradient record."""
+    """A copy, without a gradient record."""
     return namespace(x).asarray(without_record(x), copy=True)
 
 
 def owned(x: Any) -> Any:
-    """The same numbers for somebody who derives others from them: nobody else can write to them, where NumPy has them.
+    """The array for exclusive use: on NumPy a copy, to which no other code can write.
 
-    Their bytes are in this machine's order.
+    Its bytes are in native order.
     """
     owner = library_of(x)
     if owner is None or owner.name != "numpy":
@@ -26,7 +26,7 @@ def owned(x: Any) -> Any:
 
 
 def read_only(x: Any) -> Any:
-    """The same memory, where the library can refuse to write into it."""
+    """The array in the same memory, read-only if the library supports that."""
     owner = library_of(x)
     if owner is None or owner.name != "numpy":
         return x

@@ -1,4 +1,4 @@
-"""CUDA's driver, and why CUDA does not compute here."""
+"""The CUDA driver, and the reasons why CUDA does not work."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def cuda_driver_version() -> int | None:
 
 
 def explain_cuda(driver: int | None, toolkit: int, error: Exception) -> str:
-    """Why CUDA does not compute here: no driver, one that is too old, no device, or the error as it came."""
+    """The reason why CUDA does not work: no driver, a driver that is too old, no device, or another error."""
     wanted = f"{toolkit // 1000}.{toolkit % 1000 // 10}"
     if driver is None:
         return "no NVIDIA driver (libcuda) found; install the driver of your GPU, or use another backend"
@@ -28,7 +28,7 @@ def explain_cuda(driver: int | None, toolkit: int, error: Exception) -> str:
             f"the NVIDIA driver supports CUDA {has}, older than the toolkit's {wanted}; update the driver, or {other}"
         )
     if "NoDevice" in str(error) or "no CUDA-capable device" in str(error):
-        return "a driver but no CUDA device; check `nvidia-smi` and CUDA_VISIBLE_DEVICES"
+        return "there is a driver but no CUDA device; check `nvidia-smi` and CUDA_VISIBLE_DEVICES"
     if "InitializationError" in str(error) or "forked subprocess" in str(error):
-        return "CUDA does not work in a forked process; start processes by multiprocessing's 'spawn'"
+        return "CUDA does not work in a forked process; start processes with multiprocessing's 'spawn'"
     return f"{type(error).__name__}: {error}"

@@ -1,4 +1,4 @@
-"""CuPy, which computes on NVIDIA's GPUs."""
+"""CuPy, which computes on NVIDIA GPUs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class CuPy(Library):
     engines = ("graph", "cudnn")
 
     def remedy(self) -> str:
-        return "pip install 'nnarray[cuda13]' (CUDA 13) or 'nnarray[cuda12]' (CUDA 12), one of them, never both"
+        return "pip install 'nnarray[cuda13]' (CUDA 13) or 'nnarray[cuda12]' (CUDA 12), but not both"
 
     def version(self) -> str:
         return importlib.import_module("cupy").__version__
@@ -43,12 +43,12 @@ class CuPy(Library):
         return cuda.Device(number)
 
     def follow(self, x: Any) -> None:
-        x.device.use()  # CuPy launches on the device that is current in this thread, wherever the arrays are
+        x.device.use()  # CuPy launches on the current device of this thread, not on that of the arrays
 
     def device_kept(self) -> AbstractContextManager[object]:
         try:
-            return importlib.import_module("cupy").cuda.Device()  # the current one, and again at the end
-        except Exception:  # no CuPy, or no device: then there is none to keep
+            return importlib.import_module("cupy").cuda.Device()  # the current one, restored at the end
+        except Exception:  # no CuPy, or no device: nothing to restore
             return nullcontext()
 
     def to_host(self, x: Any) -> np.ndarray:
@@ -62,7 +62,7 @@ class CuPy(Library):
         return properties["name"].decode(), int(properties["totalGlobalMem"])
 
     def free(self, device: Device) -> int | None:
-        with device:  # each has a pool of its own
+        with device:  # each device has its own pool
             return int(device.mem_info[0]) + importlib.import_module("cupy").get_default_memory_pool().free_bytes()
 
     def explain(self, error: Exception) -> str:

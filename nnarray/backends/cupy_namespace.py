@@ -1,7 +1,7 @@
-"""The functions of the standard for CuPy: array-api-compat's, without those that ignore a device or wait for it.
+"""The functions of the standard for CuPy: array-api-compat's, except those that ignore a device or wait for it.
 
-CuPy launches on the device that is current in its thread, wherever the arrays are. So whatever makes an array makes the
-array's device current, and `namespace(x)` that of `x`.
+CuPy launches on the current device of its thread, not on that of the arrays. So functions that make an array set the
+current device to the array's, and `namespace(x)` sets it to that of `x`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _compat: Any = compat
 
 
 def _where_asked(create: Callable[..., Any]) -> Callable[..., Any]:
-    """The function that makes an array, on the device that it is asked for."""
+    """The function that makes an array, on the requested device."""
 
     @functools.wraps(create)
     def created(*arguments: Any, device: Any = None, **options: Any) -> Any:
@@ -41,18 +41,20 @@ empty_like, full_like, ones_like, zeros_like = map(
 
 
 def asarray(obj: Any, /, *, dtype: Any = None, device: Any = None, copy: bool | None = None) -> Any:
-    """As the standard has it; an array on another device is copied to the one that is asked for."""
+    """As in the standard; an array on another device is copied to the requested one."""
     if device is not None:
         device.use()
         if isinstance(obj, cp.ndarray) and obj.device != device:
             if copy is False:
-                raise ValueError(f"an array on {obj.device} cannot come to {device} without a copy.")
+                raise ValueError(
+                    f"an array on {obj.device} cannot be moved to {device} without a copy. Pass copy=None or copy=True."
+                )
             obj = obj.copy()  # CuPy's copies are made on the current device
     return _compat.asarray(obj, dtype=dtype, copy=copy)
 
 
 def sign(x: Any, /) -> Any:
-    """-1, 0 or 1; NaN of NaN, of which CuPy's own function makes 0."""
+    """-1, 0 or 1, and NaN for NaN, for which CuPy's own function returns 0."""
     signs = _compat.sign(x) if x.dtype.kind == "c" else cp.sign(x)
     return cp.where(cp.isnan(x), x, signs) if x.dtype.kind == "f" else signs
 
@@ -65,7 +67,7 @@ def clip(x: Any, /, min: Any = None, max: Any = None) -> Any:
 
 
 def _bound(bound: Any, dtype: Any) -> Any:
-    """A bound in the dtype of the entries; an integer that the dtype cannot hold is the nearest that it can."""
+    """A bound in the dtype of the entries; an integer that is out of range becomes the nearest one in range."""
     if isinstance(bound, cp.ndarray):
         return bound.astype(dtype, copy=False)
     if dtype.kind in "iu":

@@ -1,7 +1,7 @@
-"""Products of matrices for CuPy: CuPy's own, and the same ones of cuBLAS while a graph is recorded.
+"""Matrix products for CuPy: CuPy's own, and direct calls of cuBLAS while a graph is recorded.
 
-CuPy does not ask cuBLAS while a stream is captured, for cuBLAS could take memory then. A handle that has been given its
-memory beforehand takes none.
+CuPy does not call cuBLAS while a stream is captured, because cuBLAS could allocate memory then. A handle with its own
+workspace allocates none.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from nnarray.backends.variables import during
 cp: Any = cupy
 
 WORKSPACE = 32 << 20  # bytes, as NVIDIA advises for compute capability 9.0
-AS_IT_IS, TRANSPOSED = 0, 1  # cuBLAS's numbers
+AS_IT_IS, TRANSPOSED = 0, 1  # constants of cuBLAS
 DEFAULT_ALGORITHM = -1
 DTYPES = {"float16": 2, "float32": 0, "float64": 1}
 SUMS = {"float16": 68, "float32": 68, "float64": 70}
-"""In what products are added up: float32 without TF32, or float64."""
+"""The type in which products are summed: float32 without TF32, or float64."""
 
 
 def matmul(a: Any, b: Any, /) -> Any:
-    """As the standard has it."""
+    """As in the standard."""
     recorder = _recorder.get()
     return cp.matmul(a, b) if recorder is None else recorder.matmul(a, b)
 
 
 class Recorder:
-    """cuBLAS with a stream and memory of its own; it asks nothing of the host."""
+    """cuBLAS with its own stream and memory; it does not wait for the host."""
 
     def __init__(self, stream: Any) -> None:
         self.workspace = cp.cuda.alloc(WORKSPACE)
@@ -46,7 +46,7 @@ class Recorder:
         _ask("cublasSetWorkspace_v2", handle, ctypes.c_void_p(self.workspace.ptr), ctypes.c_size_t(WORKSPACE))
 
     def matmul(self, a: Any, b: Any) -> Any:
-        """As the function; what is left to CuPy cannot be recorded."""
+        """As the function; products that are left to CuPy cannot be recorded."""
         if a.dtype.name not in DTYPES or a.dtype != b.dtype or min(a.ndim, b.ndim) < 2 or a.shape[-1] != b.shape[-2]:
             return cp.matmul(a, b)
         if b.ndim == 2:  # all rows in one product
@@ -56,9 +56,9 @@ class Recorder:
         return self._product(a, b).reshape(*many, a.shape[1], b.shape[2])
 
     def _product(self, a: Any, b: Any) -> Any:
-        """Of two matrices, or of as many in either array.
+        """The product of two matrices, or of two stacks of matrices.
 
-        cuBLAS's matrices lie by columns, where ours lie by rows: it computes the transposed product, b^T a^T = c^T.
+        cuBLAS is column-major, but our matrices are row-major: it computes the transposed product, b^T a^T = c^T.
         """
         rows, inner, columns = a.shape[-2], a.shape[-1], b.shape[-1]
         c = cp.empty((*a.shape[:-1], columns), dtype=a.dtype)
@@ -80,7 +80,7 @@ class Recorder:
 
 
 def recorded_by(recorder: Recorder) -> AbstractContextManager[None]:
-    """Products are the recorder's in what is called meanwhile."""
+    """Within the block, the recorder computes products."""
     return during(_recorder, recorder)
 
 
@@ -89,7 +89,7 @@ _step = ctypes.c_longlong
 
 
 def _by_rows_or_columns(x: Any) -> Any:
-    """The same matrices, each without gaps, by rows or by columns."""
+    """The matrices, each contiguous by rows or by columns."""
     return x if x.flags.c_contiguous or x.swapaxes(-1, -2).flags.c_contiguous else cp.ascontiguousarray(x)
 
 
@@ -98,19 +98,19 @@ def _turn(x: Any) -> int:
 
 
 def _leading(x: Any) -> int:
-    """How many entries lie between two neighbours in the direction that does not lie together."""
+    """The leading dimension: the distance of neighbours along the strided axis."""
     return x.shape[-1] if x.flags.c_contiguous else x.shape[-2]
 
 
 def _ask(name: str, *arguments: Any) -> None:
     status = getattr(_cublas(), name)(*arguments)
     if status:
-        raise RuntimeError(f"{name} of cuBLAS refuses: status {status}")
+        raise RuntimeError(f"{name} of cuBLAS failed with status {status}")
 
 
 @functools.cache
 def _cublas() -> ctypes.CDLL:
-    """The library that CuPy itself has loaded."""
+    """The library that CuPy itself loaded."""
     from cupy_backends.cuda.libs import cublas  # pyright: ignore[reportMissingImports]
 
     return ctypes.CDLL(cublas.__file__)

@@ -1,4 +1,4 @@
-"""Dtypes by name: which of them a device computes with, and which numbers each can hold."""
+"""Dtypes by name: those that a device supports, and the numbers that each can hold."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _FLOAT_OF_FEW_BITS = re.compile(r"bfloat16|float[468]_\w+")
 
 
 def dtype_name(dtype: Any) -> str:
-    """`"float32"` for the float32 of any library, as a dtype, a type or a text."""
+    """`"float32"` for the float32 of any library, given as a dtype, a type or a string."""
     text = dtype if isinstance(dtype, str) else getattr(dtype, "__name__", None) or str(dtype)
     return text.rsplit(".", 1)[-1]
 
@@ -27,12 +27,12 @@ def default_float(xp: Namespace, device: Device) -> DType:
 
 
 def is_of_real_numbers(dtype: DType) -> bool:
-    """Whether it is a dtype of truth values, or of integers or real numbers that can be computed with."""
+    """Whether it is a dtype of truth values, integers or real numbers with which networks can compute."""
     return _REAL.fullmatch(dtype_name(dtype)) is not None
 
 
 def computes(xp: Namespace, device: Device, dtype: DType) -> bool:
-    """Whether the device has the dtype: decided by an array, for JAX quietly gives another one."""
+    """Whether the device has the dtype, tested with an array, as JAX silently uses another one."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -42,24 +42,24 @@ def computes(xp: Namespace, device: Device, dtype: DType) -> bool:
 
 
 def _on_host(dtype: DType) -> np.dtype:
-    """NumPy's dtype of that name; float32, which holds all their numbers, for floats of few bits that it lacks."""
+    """NumPy's dtype of that name; float32 for small float types that NumPy does not have."""
     name = dtype_name(dtype)
     return np.dtype("float32" if _FLOAT_OF_FEW_BITS.fullmatch(name) else name)
 
 
 def is_safe(dtype: DType, wanted: DType) -> bool:
-    """Whether `wanted` can hold all numbers of `dtype`, but for the rounding of integers to floats."""
+    """Whether `wanted` can hold all numbers of `dtype`, except for the rounding of integers to floats."""
     narrow, wide = (_on_host(each) for each in (dtype, wanted))
     return np.can_cast(narrow, wide) or (narrow.kind in "iu" and wide.kind == "f" and wide.itemsize > 2)
 
 
 def of_numpy(host: np.ndarray) -> np.ndarray:
-    """In a dtype of NumPy's own; of those that others add, integers in int8, bfloat16 and the like in float32.
+    """The array in a dtype of NumPy; of added dtypes, small integers become int8, and bfloat16 and others float32.
 
     Raises
     ------
     TypeError
-        If neither holds all their numbers.
+        If neither can hold all its numbers.
     """
     if host.dtype.isbuiltin != 2:
         return host
@@ -70,7 +70,7 @@ def of_numpy(host: np.ndarray) -> np.ndarray:
 
 
 def refuse_change(host: np.ndarray, wanted: DType, remedy: str = "") -> None:
-    """Refuse what would become another number in the wanted dtype: infinity, another integer, no NaN any more."""
+    """Refuse numbers that would change in the wanted dtype: to infinity, to another integer, or from NaN."""
     name, dtype = dtype_name(wanted), _on_host(wanted)
     with np.errstate(over="ignore", invalid="ignore"):
         if dtype.kind == "f":

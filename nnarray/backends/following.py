@@ -1,4 +1,4 @@
-"""Following the data: what an array says of where it is computed with, and whether arrays are in one place."""
+"""The backend of arrays: their namespace and device, and whether arrays share them."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from nnarray.typing import Array, Namespace
 
 
 def same_place(**arrays: Any) -> Namespace:
-    """The namespace that all the arrays share; those given as None are left out.
+    """The namespace that all arrays share; None is ignored.
 
     Raises
     ------
     TypeError
-        If two of them belong to different libraries.
+        If two arrays belong to different libraries.
     ValueError
-        If two of them are on different devices.
+        If two arrays are on different devices.
     """
     present = {name: x for name, x in arrays.items() if x is not None}
     (first, x), *others = present.items()
@@ -31,26 +31,26 @@ def same_place(**arrays: Any) -> Namespace:
     for name, other in others:
         if namespace(other) is not xp:
             raise TypeError(
-                f"{first} is an array of {place(x)} and {name} one of {place(other)}: nothing is moved silently. "
+                f"{first} is an array of {place(x)}, but {name} is one of {place(other)}: nothing is moved silently. "
                 f"Move one of them with nn.backend(...).asarray(...){_or_the_model(first, other)}."
             )
         device, other_device = device_of(x), device_of(other)
         if device is not None and other_device is not None and device != other_device:
             raise ValueError(
-                f"{first} is on {place(x)} and {name} on {place(other)}: nothing is moved silently. "
+                f"{first} is on {place(x)}, but {name} is on {place(other)}: nothing is moved silently. "
                 f"Move one of them with nn.backend(...).asarray(...){_or_the_model(first, None)}."
             )
     return xp
 
 
 def _or_the_model(first: str, other: Any) -> str:
-    """How to move a model to where `other` is."""
+    """The remedy of moving a model to the device of `other`."""
     owner = library_of(other)
     return f", or the model: model = model.to({repr(owner.name) if owner else '...'})" if first == "model" else ""
 
 
 def place(x: Any) -> str:
-    """Where `x` lives, in words for an error: `torch (cuda:0)`."""
+    """The library and device of `x`, for an error: `torch (cuda:0)`."""
     owner = library_of(x)
     return f"{owner.name if owner else namespace(x).__name__} ({device_of(x)})"
 
@@ -61,7 +61,7 @@ def as_data(x: Any, name: str) -> Array:
     Raises
     ------
     TypeError
-        If `x` is no array, or holds complex numbers, text or objects.
+        If `x` is not an array, or has complex numbers, text or objects.
     """
     owner = library_of(x)
     if owner is None and not hasattr(x, "__array_namespace__"):
@@ -78,21 +78,21 @@ def as_data(x: Any, name: str) -> Array:
 
 
 def backend_of(x: Any) -> Backend:
-    """The backend of the library and device that hold `x`."""
+    """The backend of `x`."""
     owner = library_of(x)
     if owner is None:
-        raise TypeError(f"no known backend owns {type(x).__name__}; known are {', '.join(LIBRARIES)}.")
+        raise TypeError(f"{type(x).__name__} belongs to no known backend; use an array of {', '.join(LIBRARIES)}.")
     return Backend(place(x), owner, namespace(x), device_of(x))
 
 
 @contextlib.contextmanager
 def memory_errors(x: Any, remedy: Callable[[int | None], str]) -> Generator[None]:
-    """Each library's own error for a full device, that of `x`, as one; `remedy` of the bytes that are free ends it.
+    """Convert the library's own error for a full device of `x` to one error, ending with `remedy` of the free bytes.
 
     Raises
     ------
     OutOfDeviceMemory
-        Instead of what the library raises.
+        Instead of the library's own error.
     """
     try:
         yield
@@ -100,6 +100,6 @@ def memory_errors(x: Any, remedy: Callable[[int | None], str]) -> Generator[None
         be = backend_of(x)
         if isinstance(error, OutOfDeviceMemory) or not be.library.out_of_memory(error):
             raise
-        traceback.clear_frames(error.__traceback__)  # which hold what the failed computation has allocated
+        traceback.clear_frames(error.__traceback__)  # frames keep the arrays of the failed computation
         advice = remedy(be.library.free(be.device))
         raise OutOfDeviceMemory(f"no memory left on {place(x)} ({error}). {advice}") from error

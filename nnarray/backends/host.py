@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def host_memory() -> int | None:
-    """Bytes of the host's memory in all; None where the system does not say."""
+    """The total memory of the host in bytes; None if the system does not report it."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
@@ -16,17 +16,18 @@ def host_memory() -> int | None:
 
 
 def free_host_memory() -> int | None:
-    """Bytes of the host's memory that this process may still take; None where the system does not say.
+    """The memory in bytes that this process can still allocate; None if the system does not report it.
 
-    The least of what the machine has left, what its container allows, and the process's own limit (`ulimit -v`).
+    It is the minimum of the free memory of the machine, the limit of its container, and that of the process
+    (`ulimit -v`).
     """
     free: list[int] = []
     with contextlib.suppress(AttributeError, ValueError, OSError):
         free.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES"))
-    with contextlib.suppress(OSError, LookupError, ValueError):  # what other programs' files occupy is free, too
+    with contextlib.suppress(OSError, LookupError, ValueError):  # the cache of other programs' files counts as free
         sizes = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
         free[:] = [int(sizes["MemAvailable"].split()[0]) << 10]
-    with contextlib.suppress(OSError, LookupError, ValueError):  # no number, but "max", if there is no limit
+    with contextlib.suppress(OSError, LookupError, ValueError):  # "max" instead of a number, if there is no limit
         group = Path("/sys/fs/cgroup")
         used = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
         limit, current = (int((group / f"memory.{name}").read_text()) for name in ("max", "current"))

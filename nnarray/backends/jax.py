@@ -15,7 +15,7 @@ from nnarray.typing import Array, Device, DType
 
 
 class Jax(Library):
-    """JAX, which compiles what it computes."""
+    """JAX, which compiles computations."""
 
     name = module = distribution = extra = "jax"
     compat = "jax.numpy"
@@ -40,7 +40,7 @@ class Jax(Library):
             raise BackendUnavailable(f"JAX has no device {text!r}; it has {names}") from error
 
     def from_host(self, host: np.ndarray, dtype: DType, device: Device) -> Array:
-        # A copy: on the CPU JAX may share the memory of a NumPy array that its owner goes on writing to.
+        # A copy: on the CPU JAX may share the memory of a NumPy array, to which its owner may write later.
         return self.namespace().asarray(np.array(host), dtype=dtype, device=device)
 
     def to_host(self, x: Any) -> np.ndarray:
@@ -55,7 +55,7 @@ class Jax(Library):
         return isinstance(x, importlib.import_module("jax").core.Tracer)
 
     def traced(self, x: object) -> bool:
-        # Inside `jit` nothing has values, not even what is made of arrays from outside.
+        # Inside `jit` no array has values, not even one made from arrays from outside.
         return self.stands_in(x) or self.stands_in(importlib.import_module("jax").numpy.zeros(()))
 
     def synchronize(self, device: Device) -> None:

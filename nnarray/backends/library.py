@@ -1,4 +1,4 @@
-"""What differs between array libraries: the class that each of them derives from."""
+"""The differences between array libraries: the base class of each of them."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from nnarray.typing import Array, Device, DType, Namespace
 
 
 class Library:
-    """What differs between array libraries; the base class holds what most of them share."""
+    """The differences between array libraries; the base class has the properties that most of them share."""
 
     name: str
-    module: str  # what is imported
-    distribution: str  # what `pip` calls it
+    module: str  # the module to import
+    distribution: str  # its name for `pip`
     extra: str  # nnarray[extra] installs it
     compat: str  # the namespace that follows the standard
-    weak: tuple[str, ...] = ()  # dtypes that it can hold, and hardly compute with
-    engines: tuple[str, ...] = ()  # what computes faster than the layers one by one, the fastest first
+    weak: tuple[str, ...] = ()  # dtypes that it has, but for which it supports few functions
+    engines: tuple[str, ...] = ()  # engines that are faster than the layers one by one, the fastest first
     is_host: bool = False  # whether its arrays are the host's own, NumPy's
-    compiles: bool = False  # whether whole functions can be compiled, and are then rounded otherwise
-    imitates: bool = False  # whether it is there to prove what is written, and not to compute with
+    compiles: bool = False  # whether it compiles whole functions, which then round differently
+    imitates: bool = False  # whether it is for tests only
 
     def namespace(self) -> Namespace:
         """Import the library and return its standard namespace."""
@@ -42,7 +42,7 @@ class Library:
         return f"pip install 'nnarray[{self.extra}]'"
 
     def version(self) -> str:
-        from importlib.metadata import version  # slow to import, and needed by `list_backends` only
+        from importlib.metadata import version  # slow to import, and only used by `list_backends`
 
         return version(self.distribution)
 
@@ -50,7 +50,7 @@ class Library:
         raise NotImplementedError
 
     def flags(self) -> list[str]:
-        """The flags to list: one a device."""
+        """The flags to list: one per device."""
         return [self.name]
 
     def device(self, text: str) -> Device:
@@ -66,12 +66,12 @@ class Library:
         return np.asarray(x)
 
     def borrow(self, x: Any) -> Any:
-        """`x` as the plain array that is computed with.
+        """`x` as a plain array.
 
         Raises
         ------
         TypeError
-            If it holds its numbers in another way.
+            If it stores its numbers in another way.
         """
         return x
 
@@ -86,34 +86,34 @@ class Library:
         if x.dtype == dtype or is_safe(x.dtype, dtype) or self.stands_in(x) or self.traced(x):
             return self.namespace().astype(x, dtype, copy=False)
         xp = self.namespace()
-        with np.errstate(over="ignore", invalid="ignore"):  # what overflows is reported by an error
+        with np.errstate(over="ignore", invalid="ignore"):  # an overflow is reported by an error
             changed = xp.astype(x, dtype)
         if not (xp.isdtype(changed.dtype, "real floating") and bool(xp.all(xp.isfinite(changed)))):
             refuse_change(self.to_host(x), dtype)
         return changed
 
     def lack(self, name: str) -> str:
-        """Why the library has no dtype of this name, where that can be mended."""
+        """How to get a dtype that the library does not have by default."""
         return ""
 
     def has_record(self, x: Any) -> bool:
-        """Whether a gradient with respect to `x` is asked of the library, which records what is computed from it."""
+        """Whether the library records computations with `x` for a gradient with respect to it."""
         return False
 
     def without_record(self, x: Any) -> Any:
-        """The same numbers, of which nothing is recorded."""
+        """The array without a gradient record."""
         return x
 
     def stands_in(self, x: object) -> bool:
-        """Whether `x` stands for a value inside of a function that is being compiled or differentiated."""
+        """Whether `x` is a placeholder inside a function that is being compiled or differentiated."""
         return False
 
     def traced(self, x: object) -> bool:
-        """Whether `x` stands for a value that is not known yet (inside a compiled function)."""
+        """Whether `x` is a placeholder whose value is not known yet (inside a compiled function)."""
         return False
 
     def follow(self, x: Any) -> None:
-        """Make the device of `x` the one that is computed on, in a library that does not see to it by itself."""
+        """Make the device of `x` the current one, in a library that does not do so itself."""
 
     @property
     def follows(self) -> bool:
@@ -121,22 +121,22 @@ class Library:
         return type(self).follow is not Library.follow
 
     def device_kept(self) -> AbstractContextManager[object]:
-        """Within it the device that is computed on may change; afterwards it is the one from before."""
+        """Within the block the current device may change; afterwards it is restored."""
         return nullcontext()
 
     def synchronize(self, device: Device) -> None:
-        """Wait until the device has done what it was asked to do."""
+        """Wait until the device has finished all its work."""
 
     def hardware(self, device: Device) -> tuple[str, int | None]:
         """The device's name and its memory in bytes."""
         return "CPU", host_memory()
 
     def free(self, device: Device) -> int | None:
-        """Bytes of the device that are free; None where the library does not say."""
+        """The free memory of the device in bytes; None if the library does not report it."""
         return None
 
     def explain(self, error: Exception) -> str:
-        """Why a first computation failed, and what mends it."""
+        """Why a first computation failed, and how to fix it."""
         return f"{type(error).__name__}: {error}"
 
     def out_of_memory(self, error: BaseException) -> bool:
@@ -144,7 +144,7 @@ class Library:
 
 
 def device_number(text: str, flag: str) -> int:
-    """The device number at the end of a backend's name, such as 1 in "cupy:1"; refuses what is no number."""
+    """The device number at the end of a backend's name, such as 1 in "cupy:1"; refuses anything else."""
     if not text.isdecimal():
         raise ValueError(f"backend {flag!r} must end in a device number such as 0; got {text!r}.")
     return int(text)

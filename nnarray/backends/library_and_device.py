@@ -1,4 +1,4 @@
-"""A backend: an array library and one of its devices. It makes arrays and moves them."""
+"""A backend: an array library and one of its devices. It makes and moves arrays."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ class Backend:
     Attributes
     ----------
     name : str
-        The flag that gives this backend again, such as `"torch:cuda:0"`.
+        The flag of this backend, such as `"torch:cuda:0"`.
     xp : module
         The library's namespace that follows the array API standard.
     device : object
-        The device, in the library's own words.
+        The device object of the library.
     reason : str
-        Why it was chosen, where `"auto"` chose it.
+        Why it was chosen, if `"auto"` chose it.
 
     Examples
     --------
@@ -49,7 +49,7 @@ class Backend:
     name: str
     library: Library = field(repr=False)
     xp: Namespace = field(repr=False)
-    device: Device = field(hash=False)  # CuPy's have no hash, and the name says which it is
+    device: Device = field(hash=False)  # CuPy's devices have no hash; the name identifies it
     reason: str = field(default="", repr=False, compare=False)
 
     def dtype(self, dtype: object = None) -> DType:
@@ -64,7 +64,7 @@ class Backend:
         return wanted
 
     def floating(self, dtype: object = None) -> DType:
-        """The library's real floating dtype of that name, as parameters need one; None is the default."""
+        """The library's real floating dtype of that name; None is the default."""
         wanted = self.dtype(dtype)
         if not self.xp.isdtype(wanted, "real floating"):
             raise ValueError(f"dtype must be real floating, one of {', '.join(self.dtypes)}; got {dtype!r}.")
@@ -76,32 +76,32 @@ class Backend:
         return tuple(n for n in FLOATS if hasattr(self.xp, n) and computes(self.xp, self.device, getattr(self.xp, n)))
 
     def asarray(self, x: Any, dtype: object = None) -> Array:
-        """`x` as an array of this backend: the one place where data move between libraries and devices.
+        """`x` as an array of this backend. This is the only function that moves data between libraries and devices.
 
-        Takes arrays of every known library, whatever else has `__dlpack__`, nested lists, numbers, pandas and Polars
-        frames and series. Numbers and lists get the library's default dtype; arrays keep theirs, unless `dtype` says
-        otherwise or the device does not have it (float64 becomes float32 on JAX without x64). Floats may be rounded;
-        a number that the dtype cannot hold is an error. Missing entries of frames and series become NaN.
+        It takes arrays of every supported library, other objects with `__dlpack__`, nested lists, numbers, and
+        frames and series of pandas and Polars. Numbers and lists get the library's default dtype. Arrays keep
+        their dtype, unless `dtype` is given or the device does not have it (float64 becomes float32 on JAX
+        without x64). Floats may be rounded. A number that the dtype cannot hold is an error. Missing entries of
+        frames and series become NaN.
 
-        An array of this library that is on this device already comes back as it is, a PyTorch tensor with its gradient
-        record. (PyTorch's unsigned integers of more than 8 bits become int64, for it hardly computes with them.) From
-        other libraries, CuPy, PyTorch and JAX get a copy, made on the device if that is the same (by DLPack: from CuPy
-        to PyTorch on one GPU nothing passes through the host), else through the host. NumPy shares memory wherever it
-        can, as `numpy.asarray` does: with a PyTorch tensor on the host, with a JAX array as a read-only view. Copy the
-        result if you write into either.
+        An array that is already on this backend is returned unchanged, a PyTorch tensor with its gradient
+        record. (PyTorch's unsigned integers of more than 8 bits become int64, as PyTorch supports few functions
+        for them.) Arrays of other libraries are copied to CuPy, PyTorch and JAX. The copy is made on the device
+        if it is the same (by DLPack: from CuPy to PyTorch on one GPU nothing passes through the host), else
+        through the host. NumPy shares memory if possible, like `numpy.asarray`: with a PyTorch tensor on the
+        host, and with a JAX array as a read-only view. Copy the result before you write into it.
 
         Raises
         ------
         TypeError
-            If `x` holds text, objects, dates or complex numbers, is sparse or a query that is not computed yet, or lies
-            where only its own library can fetch it.
-        ValueError
-            If rows have different lengths, or the dtype does not exist on the device or cannot hold a number.
+            If `x` has text, objects, dates or complex numbers, is sparse or a lazy query, or is on a device
+            that only its own library can access. ValueError If rows have different lengths, the device does
+            not have the dtype, or the dtype cannot hold a number.
         """
         wanted = None if dtype is None else self.dtype(dtype)
         owner = library_of(x)
         if owner and owner is not self.library and dtype_name(x.dtype) in owner.weak:
-            return self.asarray(owner.to_host(x), dtype)  # as it is: what its own library lacks, another may have
+            return self.asarray(owner.to_host(x), dtype)  # unchanged: another library may have what its own does not
         x = owner.borrow(x) if owner else x
         exchanged = x if owner is self.library else self._exchanged(x, owner)
         if exchanged is not None:
@@ -125,10 +125,10 @@ class Backend:
         self.library.synchronize(self.device)
 
     def _exchanged(self, x: Any, owner: Library | None) -> Array | None:
-        """`x`, an array of another library on this device, copied there through DLPack; None where that cannot be.
+        """`x`, an array of another library on this device, copied there through DLPack; None if that is not possible.
 
-        What lies on the host goes by way of NumPy instead, unless its library can copy it first: PyTorch ends the
-        process when it is handed negative strides, and the strides of an unknown object are not known beforehand.
+        Arrays on the host are copied through NumPy instead, unless their library can copy them first: PyTorch ends the
+        process if it gets negative strides, and the strides of an unknown object are not known beforehand.
         """
         if self.library.name == "numpy" or (owner and owner.name == "numpy") or not hasattr(x, "__dlpack__"):
             return None
@@ -139,10 +139,10 @@ class Backend:
             moved = self.library.borrow(self.xp.from_dlpack(copy(x) if owner else x))
             if owner is None:
                 moved = copy(moved)
-                self.synchronize()  # whoever owns x may free it as soon as this returns
-        except Exception:  # each library has its own words for what it cannot hand over or take: the host can
+                self.synchronize()  # the owner of x may free it as soon as this returns
+        except Exception:  # each library has its own errors for unsupported arrays; the copy through the host works
             return None
-        kept = owner is None or dtype_name(moved.dtype) == dtype_name(x.dtype)  # JAX quietly takes a narrower one
+        kept = owner is None or dtype_name(moved.dtype) == dtype_name(x.dtype)  # JAX silently uses a narrower one
         usable = device_of(moved) == self.device and computes(self.xp, self.device, moved.dtype)
         return moved if kept and usable else None
 

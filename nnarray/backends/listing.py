@@ -1,4 +1,4 @@
-"""Every known backend: what it is, or why it cannot be used and what mends that."""
+"""All known backends, with the reason why one cannot be used and how to fix that."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nnarray.backends.registry import LIBRARIES
 
 @dataclass(frozen=True)
 class BackendInfo:
-    """What `nn.list_backends()` reports of one backend: what it is, or why it cannot be used and what mends that."""
+    """The report of `nn.list_backends()` on one backend: what it is, or why it cannot be used and how to fix that."""
 
     name: str
     usable: bool
@@ -24,7 +24,7 @@ class BackendInfo:
 
     @property
     def imitates(self) -> bool:
-        """Whether the library is there to prove what is written, and not to compute with."""
+        """Whether the library is for tests only."""
         return LIBRARIES[self.name.partition(":")[0]].imitates
 
     def __str__(self) -> str:
@@ -35,7 +35,7 @@ class BackendInfo:
 
 
 def list_backends() -> list[BackendInfo]:
-    """Every known backend, usable or not. Imports every library that is installed.
+    """All known backends, usable or not. It imports every library that is installed.
 
     Examples
     --------
@@ -50,12 +50,12 @@ def _flags(library: Library) -> list[str]:
     try:
         library.namespace()
         return library.flags()
-    except Exception:  # not installed, or no device: then there is one line, which says why
+    except Exception:  # not installed, or no device: one line says why
         return [library.name]
 
 
 def describe(flag: str) -> BackendInfo:
-    """What is to be said of the backend `flag`."""
+    """The report on the backend `flag`."""
     library = LIBRARIES[flag.partition(":")[0]]
     with library.device_kept():
         return _described(flag, library)

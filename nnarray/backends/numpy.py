@@ -25,7 +25,7 @@ class NumPy(Library):
         return isinstance(x, np.ndarray | np.generic)
 
     def borrow(self, x: Any) -> Any:
-        """Without what subclasses add: a matrix multiplies another way, and a mask would be lost on the way."""
+        """A plain array: np.matrix multiplies in another way, and the mask of a masked array would be lost."""
         if isinstance(x, np.ma.MaskedArray):
             raise TypeError("a masked array would lose its mask; fill it with x.filled(...) or drop the masked rows.")
         return of_numpy(x if type(x) is np.ndarray else np.asarray(x))

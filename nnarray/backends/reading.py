@@ -1,4 +1,4 @@
-"""Numbers from lists, data frames and arrays of unknown libraries; what holds none is refused."""
+"""Arrays from lists, data frames and arrays of unknown libraries; data without numbers are refused."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nnarray.backends.dtypes import dtype_name, refuse_change
 from nnarray.backends.registry import namespace
 from nnarray.names import shown
 
-DLPACK_CPU = (1, 0)  # the host among the devices as DLPack numbers them
+DLPACK_CPU = (1, 0)  # the number of the host among DLPack's devices
 
 
 def read(x: Any) -> np.ndarray:
@@ -32,11 +32,11 @@ def read(x: Any) -> np.ndarray:
 
 
 def _read_dlpack(x: Any) -> np.ndarray:
-    """What is known by DLPack alone: shared if it is on the host, else fetched by its own library."""
+    """An array known through DLPack only: shared if it is on the host, else copied by its own library."""
     where = tuple(map(int, x.__dlpack_device__()))
     try:
         return np.from_dlpack(x) if where == DLPACK_CPU else np.from_dlpack(x, device="cpu")
-    except Exception as error:  # each library has its own words for what it cannot hand over
+    except Exception as error:  # each library has its own errors
         raise TypeError(
             f"cannot take {type(x).__name__} from DLPack's device {where} to the host: {error}. Move it to the host "
             f"with its own library first, in a dtype that NumPy has."
@@ -54,15 +54,15 @@ def _read_frame(frame: Any) -> np.ndarray:
     columns = [_column(part) for part in parts]
     text = [str(name) for name, column in zip(names, columns, strict=True) if column.dtype.kind not in "biuf"]
     if text:
-        raise TypeError(f"columns {text} do not hold numbers; encode or drop them first.")
+        raise TypeError(f"columns {text} do not have numbers; encode or drop them first.")
     return np.stack(columns, axis=1) if columns else np.zeros((len(frame), 0))
 
 
 def _column(x: Any) -> np.ndarray:
-    """One column as numbers; by a list where its library cannot make an array of them, as of integers of 128 bits."""
+    """One column as numbers; through a list if its library cannot make an array, as for 128-bit integers."""
     try:
         values = np.asarray(x)
-    except Exception:  # each library has its own words
+    except Exception:  # each library has its own errors
         values = np.asarray(x.to_list(), dtype=object)
     return _numbers(values)
 
@@ -76,11 +76,11 @@ def _numbers(column: np.ndarray) -> np.ndarray:
     try:
         return np.asarray(values, dtype=float).reshape(column.shape) if every else column
     except OverflowError:
-        return column  # an integer beyond every float, which is refused
+        return column  # an integer too large for a float, which is refused
 
 
 def plain(host: np.ndarray, kind: str) -> np.ndarray:
-    """Native byte order, at most 64 bits and forward strides, which every library can take."""
+    """The array with native byte order, at most 64 bits and positive strides, which every library accepts."""
     if host.dtype == object:
         for index, each in np.ndenumerate(host):
             if isinstance(each, Integral) and not -(2**63) <= each < 2**64:
@@ -101,7 +101,7 @@ def plain(host: np.ndarray, kind: str) -> np.ndarray:
 
 
 def refuse_unread(x: Any, name: str) -> None:
-    """What holds its numbers in another way than an array is sent back, with the call that makes it one."""
+    """Refuse sparse arrays; the error has the call that makes them dense."""
     for method in ("toarray", "todense"):
         if hasattr(x, method):
             raise TypeError(f"a sparse array cannot be computed with here; make it dense with {name}.{method}().")
@@ -109,7 +109,7 @@ def refuse_unread(x: Any, name: str) -> None:
 
 
 def refuse_query(x: Any, name: str) -> None:
-    """A frame that is not computed yet is sent back."""
+    """Refuse lazy frames."""
     if hasattr(x, "collect") and not hasattr(x, "__array__"):
         raise TypeError(f"a {type(x).__name__} is a query that is not computed yet; pass {name}.collect().")
 
@@ -126,5 +126,5 @@ def refuse_non_numeric(x: Any, name: str = "") -> None:
 def _is_real(x: Any) -> bool:
     try:
         return namespace(x).isdtype(x.dtype, ("bool", "integral", "real floating"))
-    except TypeError:  # NumPy's answer of its own dtype of texts
+    except TypeError:  # raised by NumPy for its dtype of strings
         return False

@@ -1,4 +1,4 @@
-"""The libraries that are known, and which of them owns an array."""
+"""The known libraries, and the library of an array."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ LIBRARIES: dict[str, Library] = {lib.name: lib for lib in (NumPy(), CuPy(), Torc
 
 
 def library_of(x: object) -> Library | None:
-    """The library that owns `x`, or None for what is no array of a known one."""
+    """The library of `x`; None if it is not an array of a known library."""
     return next((library for library in LIBRARIES.values() if library.owns(x)), None)
 
 
-_NAMESPACES: dict[type, Namespace] = {}  # what each type of array answered: a fact about types, found once
-_FOLLOWED: dict[type, Callable[[Any], None]] = {}  # the types of arrays whose device must be made the current one
+_NAMESPACES: dict[type, Namespace] = {}  # a cache by type
+_FOLLOWED: dict[type, Callable[[Any], None]] = {}  # the types of arrays whose device must become the current one
 
 
 def namespace(x: Any) -> Namespace:
-    """The standard namespace of the library that owns `x`.
+    """The array API namespace of the library of `x`.
 
     Raises
     ------
@@ -58,7 +58,7 @@ def _namespace_of(x: Any) -> Namespace:
 
 
 def is_lazy(x: object) -> bool:
-    """Whether `x` is a collection of blocks that are computed later."""
+    """Whether `x` is a lazy collection of blocks."""
     return hasattr(x, "__dask_graph__")
 
 

@@ -1,4 +1,4 @@
-"""array-api-strict, which has the array API standard and nothing else."""
+"""array-api-strict, which implements exactly the array API standard."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nnarray.typing import Device
 
 
 class Strict(Library):
-    """array-api-strict, which has the array API standard and nothing else."""
+    """array-api-strict, which implements exactly the array API standard."""
 
     name, module, extra = "strict", "array_api_strict", "strict"
     distribution, compat = "array-api-strict", "array_api_strict"

@@ -25,7 +25,7 @@ class Torch(Library):
     weak = ("uint16", "uint32", "uint64")
 
     def namespace(self) -> Namespace:
-        """As for all; and the children of a fork shall not wait for threads that they do not have."""
+        """As for all libraries; also prevents forked processes from waiting for threads that they do not have."""
         xp = super().namespace()
         _children_compute_alone()
         return xp
@@ -47,7 +47,7 @@ class Torch(Library):
             raise BackendUnavailable(why) from error
 
     def from_host(self, host: np.ndarray, dtype: DType, device: Device) -> Array:
-        # A copy: PyTorch has no read-only tensors and would let the caller's array be written to.
+        # A copy: PyTorch has no read-only tensors, so code could write to the caller's array.
         return self.namespace().asarray(np.array(host, order="C"), dtype=dtype, device=device)
 
     def to_host(self, x: Any) -> np.ndarray:
@@ -71,7 +71,7 @@ class Torch(Library):
         return x.requires_grad and importlib.import_module("torch").is_grad_enabled()
 
     def without_record(self, x: Any) -> Any:
-        return x.detach() if x.requires_grad and not self.stands_in(x) else x  # a record of torch.func's ends with it
+        return x.detach() if x.requires_grad and not self.stands_in(x) else x  # a record of torch.func ends with it
 
     def stands_in(self, x: object) -> bool:
         return importlib.import_module("torch")._C._functorch.is_functorch_wrapped_tensor(x)
@@ -91,7 +91,7 @@ class Torch(Library):
         if device.type != "cuda":
             return None
         cuda = importlib.import_module("torch").cuda
-        kept = cuda.memory_reserved(device) - cuda.memory_allocated(device)  # by PyTorch, for what it allocates next
+        kept = cuda.memory_reserved(device) - cuda.memory_allocated(device)  # kept by PyTorch for its next allocations
         return cuda.mem_get_info(device)[0] + kept
 
     def explain(self, error: Exception) -> str:
@@ -110,7 +110,7 @@ class Torch(Library):
 
 
 def _known_to_numpy(x: Any) -> Any:
-    """In a dtype that NumPy has: bfloat16 and floats of 8 bits in float32, complex numbers of 32 bits in complex64."""
+    """The tensor in a dtype of NumPy: bfloat16 and 8-bit floats as float32, 32-bit complex numbers as complex64."""
     if x.is_complex() and x.element_size() < 8:
         return x.cfloat()
     if x.is_floating_point() and dtype_name(x.dtype) not in ("float16", "float32", "float64"):
@@ -120,6 +120,6 @@ def _known_to_numpy(x: Any) -> Any:
 
 @cache
 def _children_compute_alone() -> None:
-    """One thread for PyTorch in a forked process, as its own data loaders have: with more it waits for ever."""
+    """Use one thread for PyTorch in a forked process, like its data loaders: with more it would wait for ever."""
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=lambda: importlib.import_module("torch").set_num_threads(1))

@@ -1,4 +1,4 @@
-"""Variables of a context: what holds in the calls of a block, in its thread, and nowhere else."""
+"""Context variables: values that hold in the calls of a block, in its thread, and nowhere else."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 @contextmanager
 def during(variable: ContextVar[T], value: T) -> Generator[None]:
-    """The variable has the value in what is called meanwhile, and afterwards the one from before."""
+    """Within the block the variable has this value; afterwards the old value is restored."""
     token = variable.set(value)
     try:
         yield

@@ -1,7 +1,7 @@
 """The command line as one program: its name, its errors, its exit codes.
 
-Exit codes: 0 success, 1 an error, 2 a wrong request; 128 + n: signal n ended it: 130 Ctrl-C, 143 SIGTERM,
-129 SIGHUP, 141 the reader of a pipe is gone.
+Exit codes: 0 success; 1 an error; 2 wrong usage; 128 + n ended by signal n: 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP,
+141 a closed pipe.
 """
 
 from __future__ import annotations
@@ -24,16 +24,18 @@ from nnarray.training.context import TERMINATING, Ending, Terminated
 
 # --- Errors --------------------------------------------------------------------------------------------------
 
-SIGPIPE = 13  # which Windows has not
+SIGPIPE = 13  # not on Windows
 EXPECTED = (ImportError, RuntimeError, OSError, ArithmeticError, MemoryError)
-USAGE_ERROR: Any = typer.BadParameter.__mro__[1]  # every misuse that the parser finds; click's, or typer's copy of it
+USAGE_ERROR: Any = typer.BadParameter.__mro__[
+    1
+]  # every usage error of the parser; click's class, or typer's copy of it
 
 
 class OneLine(TyperGroup):
-    """Commands whose errors are one line on stderr, without a traceback unless `--debug` asks for it."""
+    """Commands whose errors are one line on stderr; with `--debug`, there is a traceback."""
 
     def make_context(self, *args: Any, **options: Any) -> Any:
-        """Parse the arguments; a misuse is one line."""
+        """Parse the arguments; a usage error is one line."""
         with _errors(debug=False):
             return super().make_context(*args, **options)
 
@@ -48,10 +50,10 @@ def _errors(*, debug: bool) -> Generator[None]:
     """Errors as one line and an exit code."""
     try:
         with warnings.catch_warnings():
-            if not debug:  # an overflow ends in an error of ours, which says more
+            if not debug:  # our own error for an overflow says more
                 warnings.simplefilter("ignore", RuntimeWarning)
             yield
-            print(end="", flush=True)  # here, rather than when Python ends
+            print(end="", flush=True)  # here, not when Python ends
     except (typer.Exit, typer.Abort):
         raise
     except BrokenPipeError:
@@ -60,7 +62,7 @@ def _errors(*, debug: bool) -> Generator[None]:
     except KeyboardInterrupt as interrupt:
         number = interrupt.number if isinstance(interrupt, Terminated) else signal.SIGINT
         by = "" if number == signal.SIGINT else f" by {signal.Signals(number).name}"
-        with suppress(OSError):  # the terminal may be gone
+        with suppress(OSError):  # the terminal may be closed
             typer.echo(f"nnarray: interrupted{by}{interrupt.args[0] if interrupt.args else ''}", err=True)
         raise typer.Exit(128 + number) from None
     except Exception as error:
@@ -73,10 +75,10 @@ def _errors(*, debug: bool) -> Generator[None]:
 
 @contextmanager
 def _terminable() -> Generator[None]:
-    """Let SIGTERM and SIGHUP end a command as Ctrl-C does, also where Ctrl-C is ignored; `nohup` still ignores SIGHUP.
+    """Let SIGTERM and SIGHUP end a command like Ctrl-C, even if Ctrl-C is ignored; `nohup` still ignores SIGHUP.
 
-    If a signal has arrived, the command ends by that signal, even where an error came first. Where Python lets no error
-    out, as in what cleans up after an import, nothing is printed: the signal is remembered.
+    If a signal has arrived, the command ends by that signal, even if an error came first. Where Python suppresses
+    exceptions, for example in the cleanup after an import, nothing is printed: the signal is recorded.
     """
     before: dict[int, Any] = {}
     end, unraisable = Ending(), sys.unraisablehook
@@ -100,7 +102,7 @@ def _terminable() -> Generator[None]:
 
 @contextmanager
 def though_nobody_reads() -> Generator[None]:
-    """Printing that may fail: if nobody reads the pipe, the text is lost, and the work after it goes on."""
+    """Printing that may fail: if the pipe is closed, the text is lost, and the command continues."""
     try:
         yield
         sys.stdout.flush()
@@ -109,7 +111,7 @@ def though_nobody_reads() -> Generator[None]:
 
 
 def let_go_of_pipes() -> None:
-    """Drop what is still to be written to a pipe without a reader; else Python would report an error at its exit."""
+    """Drop output to a closed pipe; otherwise Python would report an error at its exit."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -118,7 +120,7 @@ def let_go_of_pipes() -> None:
 
 
 def _message(error: Exception) -> str:
-    """The text of an error, as the user sees it."""
+    """The text of an error for the user."""
     if isinstance(error, USAGE_ERROR):
         usage: Any = error
         path = usage.ctx.command_path if usage.ctx else "nnarray"
@@ -130,7 +132,7 @@ def _message(error: Exception) -> str:
 
 
 def _code(error: Exception) -> int:
-    """The exit code: 2 for a wrong request, 1 for any other error."""
+    """The exit code: 2 for wrong usage, 1 for any other error."""
     return 2 if isinstance(error, (ValueError, USAGE_ERROR)) else 1
 
 

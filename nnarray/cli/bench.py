@@ -1,4 +1,4 @@
-"""`nnarray bench`: is the GPU worth it here?"""
+"""`nnarray bench`: is a GPU faster on this machine?"""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from nnarray.apps.bench import Case, Timing
 
 DOUBTFUL = (
-    "Some of these times vary, or beat the limit, more than twofold: other programs seem to compute here too. "
-    "Measure again when they rest."
+    "Some of these times vary, or beat the limit, by more than a factor of 2: other programs seem to be running. "
+    "Measure again without them."
 )
 
 
 @app.command(
-    short_help="Is the GPU worth it here? Backends and network sizes, timed.",
+    short_help="Is a GPU faster on this machine? Times backends and network sizes.",
     epilog=(
         "\b\nExamples:\n  nnarray bench\n  nnarray bench --backends numpy,torch:cuda:0 --sizes 256,1024,4096\n"
         "  nnarray bench --json > bench.json"
@@ -34,7 +34,7 @@ DOUBTFUL = (
 def bench(
     wanted: Annotated[
         str | None,
-        typer.Option("--backends", help="Such as numpy,torch; default: all that compute here."),
+        typer.Option("--backends", help="Backends, such as numpy,torch; default: all that can compute."),
     ] = None,
     sizes: Annotated[
         str | None,
@@ -42,10 +42,10 @@ def bench(
     ] = None,
     batch_size: Annotated[int, typer.Option("--batch-size", help="Examples a step.")] = 128,
     dtype: Annotated[str, typer.Option("--dtype", help="float32, float64, float16 or bfloat16.")] = "float32",
-    seconds: Annotated[float, typer.Option("--seconds", help="About how long for each backend at each size.")] = 1.0,
+    seconds: Annotated[float, typer.Option("--seconds", help="Approximate time for each backend and size.")] = 1.0,
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
 ) -> None:
-    """Time forward propagation and training on the backends that compute here, and say from which size a GPU wins."""
+    """Time forward propagation and training on the usable backends, and show from which size a GPU is faster."""
     integer(batch_size, "--batch-size", 1, usual=128)
     real(seconds, "--seconds", least=0.0, usual=1.0)
     widths = None if sizes is None else sorted(set(integers(sizes, "--sizes")))
@@ -73,11 +73,11 @@ def bench(
 def _flags(text: str) -> list[str]:
     flags = [flag.strip() for flag in text.split(",")]
     if not all(flags):
-        raise ValueError(f"--backends must be names with commas between them, such as numpy,torch; got {text!r}.")
+        raise ValueError(f"--backends must be names separated by commas, such as numpy,torch; got {text!r}.")
     return flags
 
 
-# --- What is shown --------------------------------------------------------------------------------------------
+# --- Output --------------------------------------------------------------------------------------------
 
 
 def _for_machines(case: Case) -> dict[str, Any]:
@@ -91,7 +91,7 @@ def _show(console: Console, cases: Sequence[Case], batch: int, dtype: str, sente
     facts = {
         "network": f"n-n-n-10, relu, {dtype}; batches of {batch}; a step of Adam",
         "devices": ", ".join(f"{name} on {device}" for name, device in devices.items()),
-        "limit": "fraction of the speed that the matrix products alone reach on the same backend",
+        "limit": "fraction of the speed of the matrix products alone on the same backend",
     }
     show_facts(console, facts)
     # Names of columns may occur twice, so all but the backend's are flush right.
@@ -100,7 +100,7 @@ def _show(console: Console, cases: Sequence[Case], batch: int, dtype: str, sente
     show_table(console, names, rows, right=[name for name in names if name != "backend"])
     console.print()
     for case in cases:
-        if case.failure:  # outside of the table, whose columns it would not fit
+        if case.failure:  # not in the table, as it is too long for a column
             console.print(f"{case.backend} at {case.width}: {' '.join(case.failure.split())}", soft_wrap=True)
     if any(timing and timing.doubtful for case in cases for timing in (case.forward, case.training)):
         console.print(DOUBTFUL)
@@ -115,6 +115,6 @@ def _cells(timing: Timing | None) -> list[str]:
 
 
 def written(seconds: float) -> str:
-    """A time in the unit that suits it: "1.23 ms"."""
+    """A time in a suitable unit: "1.23 ms"."""
     unit, name = next(((u, n) for u, n in ((1.0, "s"), (1e-3, "ms")) if seconds >= 0.9995 * u), (1e-6, "us"))
     return f"{seconds / unit:#.3g}".removesuffix(".") + f" {name}"

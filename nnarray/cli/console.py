@@ -1,4 +1,4 @@
-"""Options that several commands have, and the functions by which they print."""
+"""Options of several commands, and their functions for printing."""
 
 from __future__ import annotations
 
@@ -28,34 +28,32 @@ if TYPE_CHECKING:
     from nnarray.apps.workflow.scores import Scores
     from nnarray.tables.text_format import TextFormat
 
-QUIET = 5.0  # seconds to the first word of how far it is, where there is no bar
-SHOWN_CLASSES = 10  # of a confusion matrix in a terminal
+QUIET = 5.0  # seconds to the first report of progress, if there is no bar
+SHOWN_CLASSES = 10  # in a confusion matrix in a terminal
 
 Flag = Annotated[
     str,
     typer.Option(
         "--backend",
-        help="numpy, cupy, torch, torch:cuda:0, jax, strict; auto: a GPU if it pays, else NumPy.",
+        help="numpy, cupy, torch, torch:cuda:0, jax, strict; auto: a GPU if it is faster, else NumPy.",
         autocompletion=backend_names,
     ),
 ]
-Seed = Annotated[int, typer.Option("--seed", help="Of the data and of the first parameters.")]
+Seed = Annotated[int, typer.Option("--seed", help="Seed of the data and of the initial parameters.")]
 Json = Annotated[bool, typer.Option("--json", help="For machines.")]
 Skip = Annotated[bool, typer.Option("--skip-unreadable", help="Leave out images that cannot be decoded.")]
 Delimiter = Annotated[
     str | None,
-    typer.Option("--delimiter", help="Between the entries of a CSV file, such as ';' or tab.", show_default=False),
+    typer.Option("--delimiter", help="Separator of the entries of a CSV file, such as ';' or tab.", show_default=False),
 ]
-Decimal = Annotated[
-    str | None, typer.Option("--decimal", help="Before the decimals of a number: '.' or ','.", show_default=False)
-]
+Decimal = Annotated[str | None, typer.Option("--decimal", help="Decimal mark: '.' or ','.", show_default=False)]
 Thousands = Annotated[
-    str | None, typer.Option("--thousands", help="Between thousands, such as ',' or '.'.", show_default=False)
+    str | None, typer.Option("--thousands", help="Separator of thousands, such as ',' or '.'.", show_default=False)
 ]
 Missing = Annotated[
     str | None,
     typer.Option(
-        "--missing", help="Further words for a missing entry, such as '?,-'; '': an empty entry alone is missing."
+        "--missing", help="Further words for a missing entry, such as '?,-'; with '', only empty entries are missing."
     ),
 ]
 Header = Annotated[
@@ -63,32 +61,33 @@ Header = Annotated[
     typer.Option("--header/--no-header", help="Whether the first row has the names of columns.", show_default=False),
 ]
 Encoding = Annotated[
-    str | None, typer.Option("--encoding", help="Of a CSV file, such as cp1252; default: UTF-8.", show_default=False)
+    str | None,
+    typer.Option("--encoding", help="Encoding of a CSV file, such as cp1252; default: UTF-8.", show_default=False),
 ]
 
 
 def text_format(usual: TextFormat, *, missing: str | None, **settings: Any) -> TextFormat:
-    """The format of a file of text: the usual one, changed by the options."""
+    """The format of a text file: the default, changed by the options."""
     words = {} if missing is None else {"missing": tuple(word.strip() for word in missing.split(","))}
     return replace(usual, **words, **{name: value for name, value in settings.items() if value is not None})
 
 
 def integers(text: str, option: str) -> tuple[int, ...]:
-    """The integers of a text such as "5,5"."""
+    """The integers in a string such as "5,5"."""
     parts = text.split(",")
     if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
-        raise ValueError(f"{option} must be integers above 0 with commas between them, such as 5,5; got {text!r}.")
+        raise ValueError(f"{option} must be integers above 0 separated by commas, such as 5,5; got {text!r}.")
     return tuple(int(part) for part in parts)
 
 
 def output() -> Console:
-    """Standard output: of the terminal's width; in a pipe without colours, and of a width that breaks no row."""
+    """Standard output: with the terminal's width; in a pipe, without colours and without line breaks in rows."""
     console = _console(sys.stdout)
     return console if console.is_terminal else _console(sys.stdout, width=500)
 
 
 def _console(stream: TextIO | None, width: int | None = None) -> Console:
-    """Only a terminal gets escape codes, whatever FORCE_COLOR says; a pipe without a reader raises an error."""
+    """Writes escape codes to a terminal only, even with FORCE_COLOR; a closed pipe raises an error."""
     from rich.console import Console
 
     class Plain(Console):
@@ -102,7 +101,7 @@ def _console(stream: TextIO | None, width: int | None = None) -> Console:
 def show_table(
     console: Console, names: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()
 ) -> None:
-    """Rows under names; those in `right` are flush right."""
+    """A table of rows with column names; columns in `right` are right-aligned."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
@@ -114,7 +113,7 @@ def show_table(
 
 
 def show_facts(console: Console, facts: dict[str, str]) -> None:
-    """Two columns: names in bold, and the value of each."""
+    """Two columns: names in bold, and their values."""
     from rich.table import Table
 
     grid = Table.grid(padding=(0, 3, 0, 0))
@@ -127,7 +126,7 @@ def show_facts(console: Console, facts: dict[str, str]) -> None:
 
 
 def _print(console: Console, table: Table) -> None:
-    """Print a table; in a pipe without the blanks at the ends of its rows."""
+    """Print a table; in a pipe without blanks at the ends of rows."""
     if console.is_terminal:
         console.print(table)
         return
@@ -138,7 +137,7 @@ def _print(console: Console, table: Table) -> None:
 
 
 def described(be: Backend, dtype: Any, flag: str) -> str:
-    """The backend in words; and why it was chosen, if not by the user."""
+    """The description of the backend, with the reason if the user did not choose it."""
     about = backends.describe(be.name)
     return f"{be.name} {about.version} on {about.device}, {dtype_name(dtype)}" + (
         f" ({flag}: {be.reason})" if be.reason else ""
@@ -146,12 +145,12 @@ def described(be: Backend, dtype: Any, flag: str) -> str:
 
 
 def listed(names: Sequence[str], most: int = 8) -> str:
-    """Names with commas between them; the first ones only if there are more than `most`."""
+    """Names separated by commas; at most the first `most`."""
     return ", ".join(names[:most]) + (f", ... ({len(names)} in all)" if len(names) > most else "")
 
 
 def show_scores(console: Console, scores: Scores, title: str, linear: Scores | None = None) -> None:
-    """Print the scores of the network beside those of others, recall and precision by class, the confusion matrix."""
+    """Print the scores of the network, the linear model and the baseline; scores by class; the confusion matrix."""
     console.print(f"{title}:")
     names = ["", "network", *(["linear model"] if linear else []), f"always {scores.baseline}"]
     rows = [
@@ -162,11 +161,11 @@ def show_scores(console: Console, scores: Scores, title: str, linear: Scores | N
     console.print()
     if scores.no_better:
         compared = ", ".join(
-            f"{name} {a:.4g} against {b:.4g}" for name, (a, b) in scores.rows.items() if name in scores.no_better
+            f"{name} {a:.4g}, baseline {b:.4g}" for name, (a, b) in scores.rows.items() if name in scores.no_better
         )
         console.print(
-            f"note: this network is not better than always {scores.baseline!r} ({compared}). Do the columns say "
-            f"anything about the target? If so, train with more examples, a smaller network (--hidden 16), "
+            f"note: this network is not better than always predicting {scores.baseline!r} ({compared}). Check that the "
+            f"columns are related to the target. Then train with more examples, a smaller network (--hidden 16), "
             f"--dropout 0.3 or another --lr.\n",
             soft_wrap=True,
         )
@@ -192,7 +191,7 @@ def show_importance(console: Console, importance: Importance) -> None:
 
 @contextmanager
 def bar(total: int, *columns: Any, **fields: Any) -> Generator[Callable[..., None]]:
-    """Show a bar on stderr, in a terminal only; yields the function that updates it, by `advance=` and the fields."""
+    """Show a progress bar on stderr, in a terminal only; yields the function that updates it, with its fields."""
     from rich.progress import Progress
 
     console = _console(sys.stderr)
@@ -202,7 +201,7 @@ def bar(total: int, *columns: Any, **fields: Any) -> Generator[Callable[..., Non
 
 @contextmanager
 def reading_bar() -> Generator[Callable[[str, float | None], None]]:
-    """Show on stderr how much of the data is read: a bar in a terminal; else a line after 5 s, 15 s, 35 s, ..."""
+    """Show the progress of reading on stderr: a bar in a terminal, or else a line after 5 s, 15 s, 35 s, ..."""
     from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 
     doing, ended = ["reading"], threading.Event()
@@ -212,7 +211,7 @@ def reading_bar() -> Generator[Callable[[str, float | None], None]]:
         while not ended.wait(wait):
             with suppress(OSError):
                 typer.echo(f"nnarray: {doing[0]} ({time.monotonic() - begun:.0f} s)", err=True)
-            wait *= 2  # a long wait is reported rarely, a short one soon
+            wait *= 2  # the longer the wait, the rarer the reports
 
     with bar(1, BarColumn(bar_width=10), TextColumn("{task.fields[text]}"), TimeElapsedColumn(), text="") as update:
 
@@ -220,7 +219,7 @@ def reading_bar() -> Generator[Callable[[str, float | None], None]]:
             doing[0] = what
             update(completed=fraction, text=what)
 
-        # A daemon: if reading fails, the thread must not keep the program alive.
+        # A daemon thread, which does not keep the program alive if reading fails.
         reporter = threading.Thread(target=report, name="nnarray-reading", daemon=True)
         if not _console(sys.stderr).is_terminal:
             reporter.start()
@@ -232,7 +231,7 @@ def reading_bar() -> Generator[Callable[[str, float | None], None]]:
 
 @contextmanager
 def training_bar(epochs: int) -> Generator[Callable[[Run], None]]:
-    """A bar on stderr while it trains, in a terminal only: the newest losses and metrics, the rate, the time left."""
+    """A progress bar of training on stderr, in a terminal only: latest losses and metrics, rate, remaining time."""
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
     columns = (
@@ -242,7 +241,7 @@ def training_bar(epochs: int) -> Generator[Callable[[Run], None]]:
         TimeRemainingColumn(compact=True),
     )
     with bar(epochs, *columns, text="") as update:
-        seen: dict[int, int] = {}  # of each training: there may be several, and one may be resumed
+        seen: dict[int, int] = {}  # by training: there may be several, and one may be resumed
 
         def watch(run: Run) -> None:
             update(advance=run.epoch - seen.get(id(run), 0), text=_newest(run.last))
@@ -263,7 +262,7 @@ def print_epoch(run: Run) -> None:
 
 
 def _newest(row: dict[str, float]) -> str:
-    """Losses and metrics, each with that of the held-out examples beside it; short enough for 80 columns."""
+    """Losses and metrics, each with that of the held-out examples; short enough for 80 columns."""
     parts: list[str] = []
     for name, value in row.items():
         if name in ("epoch", "seconds") or name.startswith("val_"):
@@ -274,5 +273,5 @@ def _newest(row: dict[str, float]) -> str:
 
 
 def dense_parameters(*sizes: int) -> int:
-    """How many weights and biases dense layers between these sizes have: what a choice of the backend goes by."""
+    """The number of weights and biases of dense layers between these sizes, for the choice of a backend."""
     return sum((before + 1) * after for before, after in pairwise(sizes))

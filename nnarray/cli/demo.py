@@ -1,4 +1,4 @@
-"""`nnarray demo`: train a small network, and draw what it learnt."""
+"""`nnarray demo`: train a small network, and draw its predictions."""
 
 from __future__ import annotations
 
@@ -32,11 +32,13 @@ if TYPE_CHECKING:
     from nnarray.apps.demos import LineFit, SineFit, Start, Trained
 
 demo = typer.Typer(rich_markup_mode=None)
-app.add_typer(demo, name="demo", short_help="Train a small network, and draw what it learnt.")
+app.add_typer(demo, name="demo", short_help="Train a small network, and draw its predictions.")
 
-Activation = Annotated[str, typer.Option("--activation", help=f"Of the hidden layers: {', '.join(FUNCTIONS)}.")]
+Activation = Annotated[
+    str, typer.Option("--activation", help=f"Function of the hidden layers: {', '.join(FUNCTIONS)}.")
+]
 Out = Annotated[
-    Path | None, typer.Option("--out", help="The picture: a .png, .svg or .pdf; default: nnarray-<demo>.png.")
+    Path | None, typer.Option("--out", help="The figure: a .png, .svg or .pdf; default: nnarray-<demo>.png.")
 ]
 
 
@@ -57,23 +59,24 @@ def classes(
         str | None, typer.Option("--hidden", help="Sizes of the hidden layers, such as 5,5; default: 5 on moons.")
     ] = None,
     hidden_sizes: Annotated[
-        str | None, typer.Option("--hidden-sizes", help="Instead: one network for each size, such as 1,2,3,5,50.")
+        str | None,
+        typer.Option("--hidden-sizes", help="Instead of --hidden: one network for each size, such as 1,2,3,5,50."),
     ] = None,
     activation: Activation = "tanh",
     noise: Annotated[
         float | None,
-        typer.Option("--noise", help="Standard deviation of the points; default: 0.1 on moons."),
+        typer.Option("--noise", help="Standard deviation of the noise; default: 0.1 on moons."),
     ] = None,
     seed: Seed = 0,
-    epochs: Annotated[int | None, typer.Option("--epochs", help="default: 500 on moons.")] = None,
+    epochs: Annotated[int | None, typer.Option("--epochs", help="Number of epochs; default: 500 on moons.")] = None,
     out: Out = None,
 ) -> None:
-    """Train a small network to classify points, and draw what it learnt. Also: a line, a sine."""
+    """Train a small network to classify points, and draw its predictions. Sub-commands: a line, a sine, images."""
     if ctx.invoked_subcommand:
         _refuse_options_before(ctx)
         return
     if hidden is not None and hidden_sizes is not None:
-        raise ValueError("give --hidden (one network) or --hidden-sizes (several), not both.")
+        raise ValueError("pass --hidden (one network) or --hidden-sizes (several), not both.")
     if epochs is not None:
         integer(epochs, "--epochs", 1, usual=500)
     layers = None if hidden is None else integers(hidden, "--hidden")
@@ -103,9 +106,9 @@ def classes(
     epilog="\b\nExamples:\n  nnarray demo line\n  nnarray demo line --slope -1 --intercept 3 --noise 0.1",
 )
 def line(
-    slope: Annotated[float, typer.Option("--slope", help="Of the true line.")] = 2.0,
-    intercept: Annotated[float, typer.Option("--intercept", help="Of the true line.")] = -1.0,
-    noise: Annotated[float, typer.Option("--noise", help="Standard deviation of the points around it.")] = 0.3,
+    slope: Annotated[float, typer.Option("--slope", help="Slope of the true line.")] = 2.0,
+    intercept: Annotated[float, typer.Option("--intercept", help="Intercept of the true line.")] = -1.0,
+    noise: Annotated[float, typer.Option("--noise", help="Standard deviation of the noise.")] = 0.3,
     points: Annotated[int, typer.Option("--points", help="How many.")] = 100,
     backend: Flag = "auto",
     seed: Seed = 0,
@@ -144,7 +147,7 @@ def line(
 
 
 @demo.command(
-    short_help="A sine, and straight lines between samples.",
+    short_help="A sine by a network, and by straight lines between samples.",
     epilog="\b\nExamples:\n  nnarray demo sine\n  nnarray demo sine --hidden 10,10 --samples 30",
 )
 def sine(
@@ -184,13 +187,13 @@ def sine(
     epilog="\b\nExamples:\n  nnarray demo pets\n  nnarray demo pets --images 10000 --epochs 10 --backend torch",
 )
 def pets(
-    images: Annotated[int, typer.Option("--images", "--pictures", help="How many to learn from.")] = 4000,
+    images: Annotated[int, typer.Option("--images", "--pictures", help="Number of training images.")] = 4000,
     backend: Flag = "auto",
     seed: Seed = 0,
-    epochs: Annotated[int, typer.Option("--epochs", help="How often each image is seen.")] = 6,
+    epochs: Annotated[int, typer.Option("--epochs", help="Number of epochs.")] = 6,
     out: Out = None,
 ) -> None:
-    """Distinguish cats from dogs in drawn images by a small convolutional network, and see what it looks at."""
+    """Classify drawn images of cats and dogs with a small convolutional network, and show which pixels matter."""
     integer(images, "--images", 2, usual=4000)
     integer(epochs, "--epochs", 1, usual=6)
     picture = _picture(out, "nnarray-pets.png")
@@ -219,7 +222,7 @@ def pets(
 
 
 def _refuse_options_before(ctx: typer.Context) -> None:
-    """Refuse options before a sub-command, which does not see them."""
+    """Refuse options before a sub-command, which would ignore them."""
     for name in ctx.params:
         source = ctx.get_parameter_source(name)
         if source is not None and source.name == "COMMANDLINE":
@@ -228,13 +231,13 @@ def _refuse_options_before(ctx: typer.Context) -> None:
 
 
 def _picture(out: Path | None, usual: str) -> Path | None:
-    """The path of the picture, tested by opening it to write; None, with a message, if nothing can be drawn."""
+    """The path of the figure, tested by opening it for writing; None, with a message, if drawing is not possible."""
     try:
         plotting.need_matplotlib()
     except ImportError as error:
         if out is not None:
             raise
-        typer.echo(f"nnarray: no picture this time: {error}", err=True)
+        typer.echo(f"nnarray: no figure is drawn: {error}", err=True)
         return None
     path = Path(usual) if out is None else out
     if path.suffix.lower() not in (".png", ".svg", ".pdf"):
@@ -244,7 +247,9 @@ def _picture(out: Path | None, usual: str) -> Path | None:
         with path.open("ab"):
             pass
     except OSError as error:
-        raise OSError(f"cannot write the picture {str(path)!r}: {error.strerror}. Name another with --out.") from error
+        raise OSError(
+            f"cannot write the figure {str(path)!r}: {error.strerror}. Choose another path with --out."
+        ) from error
     if not existed:
         path.unlink()
     return path
@@ -291,7 +296,7 @@ def _show_forward(console: Console, be: Backend, start: Start) -> None:
 
 
 def _numbers(row: Any) -> str:
-    digits = 3 if len(row) == 2 else 2  # of three classes, so that a row fits into 80 columns
+    digits = 3 if len(row) == 2 else 2  # with three classes, so that a row fits into 80 columns
     return "  ".join(f"{value:{digits + 3}.{digits}f}" for value in row)
 
 
@@ -341,8 +346,8 @@ def _show_sine(console: Console, fit: SineFit) -> None:
 
 
 def _save(console: Console, path: Path | None, draw: Callable[[], Any]) -> None:
-    """Draw, write, and say where."""
+    """Draw and write the figure, and print its path."""
     if path is None:
         return
     plotting.save(draw(), path)
-    console.print(f"\npicture: {path}", soft_wrap=True)
+    console.print(f"\nfigure: {path}", soft_wrap=True)

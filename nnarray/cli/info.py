@@ -1,4 +1,4 @@
-"""`nnarray info`: what can compute on this machine, and how to repair the rest."""
+"""`nnarray info`: the libraries and devices that can compute on this machine, and how to fix the others."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from nnarray.cli.console import output, show_table
 
 
 @app.command(
-    short_help="What can compute on this machine, and how to repair the rest.",
+    short_help="The backends that work on this machine, and how to fix the others.",
     epilog="\b\nExamples:\n  nnarray info\n  nnarray info --json",
 )
 def info(as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False) -> None:
-    """Show which array libraries and devices can compute here, and how to repair those that cannot."""
+    """Show which array libraries and devices can compute on this machine, and how to fix the others."""
     known = backends.list_backends()
     if as_json:
         versions = {"nnarray": nnarray.__version__, "python": platform.python_version(), "platform": sys.platform}
@@ -38,7 +38,7 @@ def info(as_json: Annotated[bool, typer.Option("--json", help="For machines.")] 
     unusable = [each for each in known if not each.usable]
     if unusable:
         out.print("\nnot usable", style="bold")
-    for each in unusable:  # outside of the table: a command must stay on its line to be copied
+    for each in unusable:  # not in the table, so that commands stay on one line and can be copied
         reason = each.reason.removeprefix(f"backend {each.name!r} cannot be used: ")
         version = f" {each.version}" if each.version else ""
         out.print(f"  {each.name}{version}: {reason}", soft_wrap=True)

@@ -1,4 +1,4 @@
-"""`nnarray predict` and `nnarray evaluate`: a trained network on other data."""
+"""`nnarray predict` and `nnarray evaluate`: a trained network on new data."""
 
 from __future__ import annotations
 
@@ -46,14 +46,18 @@ Data = Annotated[
     ),
 ]
 Unknown = Annotated[
-    str, typer.Option("--unknown", help="error: refuse a category that was not met in training; ignore: none of them.")
+    str,
+    typer.Option(
+        "--unknown",
+        help="error: refuse categories that were not in the training data; ignore: encode them as no category.",
+    ),
 ]
 
-DType = Annotated[str | None, typer.Option("--dtype", help="To compute in; default: that of the file.")]
+DType = Annotated[str | None, typer.Option("--dtype", help="Dtype of the computation; default: that of the file.")]
 
 
 @app.command(
-    short_help="The predictions of a trained network for other data.",
+    short_help="The predictions of a trained network for new data.",
     epilog=(
         "\b\nExamples:\n  nnarray predict flowers.safetensors new.csv --out predictions.csv\n"
         "  nnarray predict houses.safetensors many.parquet --out prices.parquet --backend cupy\n"
@@ -88,14 +92,17 @@ def predict(
     ] = None,
     scheduler: Annotated[
         str | None,
-        typer.Option("--scheduler", help="Of Dask, such as tcp://10.0.0.1:8786: the workers of its cluster compute."),
+        typer.Option(
+            "--scheduler", help="Address of a Dask scheduler, such as tcp://10.0.0.1:8786, whose workers compute."
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write the class and the probabilities, or the values, of each row of a table or each image of a folder.
+    """Write the predicted class and probabilities, or the values, for each row of a table or each image of a folder.
 
-    In the order of the data, which are read part by part, so that they may be larger than the memory. The columns are
-    "prediction" and "p_<class>" for each class, or the targets; before them those of --keep, and for images "file".
+    The predictions are in the order of the data. The data are read in parts, so they may be larger than the memory. The
+    columns are "prediction" and "p_<class>" for each class, or the targets. The columns of --keep come first; for
+    images, "file" is the first column.
     """
     from nnarray.apps.workflow import steps
 
@@ -125,14 +132,16 @@ def predict(
 
 
 def _opened(file: Path, backend: str, dtype: str | None, **options: Any) -> tuple[Model, Inputs]:
-    """The network in a file, and what it takes; the options change the format of its tables of text."""
+    """The network in a file, and its inputs; the options change the format of its text tables."""
     from nnarray.apps.workflow import steps
 
     model, inputs = steps.load(file, backends.backend(backend), dtype)
     if isinstance(inputs, Rows):
         return model, replace(inputs, text=text_format(inputs.text, **options))
     if any(value is not None for value in options.values()):
-        raise ValueError("--delimiter, --missing and the like are about tables, and the model takes images.")
+        raise ValueError(
+            "--delimiter, --missing and similar options are for tables, but the model takes images. Leave them out."
+        )
     return model, inputs
 
 
@@ -145,7 +154,7 @@ def _while_wanted(parts: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 
 def _print(parts: Iterator[dict[str, Any]], *, as_json: bool) -> None:
-    """As CSV, or an object of JSON a line."""
+    """Print as CSV, or as one JSON object per line."""
     if not as_json:
         sys.stdout.flush()
         print_table(sys.stdout.buffer, parts)
@@ -157,7 +166,7 @@ def _print(parts: Iterator[dict[str, Any]], *, as_json: bool) -> None:
 
 
 @app.command(
-    short_help="How good a trained network is on data with known answers.",
+    short_help="The scores of a trained network on data with known targets.",
     epilog=(
         "\b\nExamples:\n  nnarray evaluate flowers.safetensors test.csv\n"
         "  nnarray evaluate pets.safetensors photos/ --json"
@@ -181,7 +190,10 @@ def evaluate(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Compare the predictions of a network with the truth in the data, beside the commonest class or the mean."""
+    """Compare the predictions of a network, and a baseline, with the targets in the data.
+
+    The baseline always predicts the most common class, or the mean.
+    """
     from nnarray.apps.workflow import steps
     from nnarray.apps.workflow.importance import importance_in
 

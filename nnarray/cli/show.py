@@ -1,4 +1,4 @@
-"""`nnarray show`: what is in the file of a model."""
+"""`nnarray show`: the contents of a model file."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 
 @app.command(
-    short_help="What is in the file of a model.",
+    short_help="The contents of a model file.",
     epilog="\b\nExamples:\n  nnarray show flowers.safetensors\n  nnarray show flowers.safetensors --json",
 )
 def show(
     model: Annotated[Path, typer.Argument(help="A .safetensors file of nnarray.", show_default=False)],
     as_json: Json = False,
 ) -> None:
-    """Show the architecture, the parameters, how the model was trained, and where its data came from."""
+    """Show the architecture, the number of parameters, the settings of the training, and the source of the data."""
     net = load(model, backend=host_backend())
     if as_json:
         typer.echo(json.dumps(_facts(net, model), indent=2))
@@ -48,7 +48,7 @@ def _preparation(net: Model) -> Any:
 
     try:
         return Preparation.from_json(noted.get("preparation"))
-    except ValueError:  # somebody's own note, or a damaged one: it is shown as it is with --json
+    except ValueError:  # metadata of the user's own, or damaged ones: --json shows them unchanged
         return None
 
 
@@ -87,6 +87,6 @@ def _texts(net: Model, path: Path) -> dict[str, str]:
         )
         facts["scores"] = f"{metrics} (of {scores.get('examples')} {scores.get('of', 'examples')})"
         del metadata["scores"]
-    if isinstance(metadata.get("input"), dict):  # has a table of its own
+    if isinstance(metadata.get("input"), dict):  # has its own table
         del metadata["input"]
     return facts | {name: str(value) for name, value in metadata.items()}

@@ -81,7 +81,7 @@ def train(
         list[str] | None,
         typer.Option(
             "--target",
-            help="The column to predict; several numeric ones: a,b.",
+            help="The column to predict; for several numeric columns: a,b.",
             show_default=False,
             autocompletion=column_names,
         ),
@@ -118,7 +118,7 @@ def train(
         ),
     ] = None,
     activation: Annotated[
-        str, typer.Option("--activation", help=f"Of the hidden layers: {', '.join(FUNCTIONS)}.")
+        str, typer.Option("--activation", help=f"Function of the hidden layers: {', '.join(FUNCTIONS)}.")
     ] = "relu",
     dropout: Annotated[
         float | None,
@@ -134,18 +134,18 @@ def train(
         int | None,
         typer.Option(
             "--epochs",
-            help="How often each example is seen at most, in all; default: 50, of small tables oftener.",
+            help="The largest total number of epochs; default: 50, and more for small tables.",
             show_default=False,
         ),
     ] = None,
     batch_size: Annotated[
         int | None,
-        typer.Option("--batch-size", help="Examples a step; default: 32, from 10,000 examples on 256."),
+        typer.Option("--batch-size", help="Examples per step; default: 32, or 256 for at least 10,000 examples."),
     ] = None,
     optimizer: Annotated[str, typer.Option("--optimizer", help=f"{', '.join(OPTIMIZERS)}.")] = "adam",
     lr: Annotated[float | None, typer.Option("--lr", help="The learning rate; default: the optimizer's own.")] = None,
     validation: Annotated[
-        float, typer.Option("--validation", help="The part of the examples that is held out to choose the epoch by.")
+        float, typer.Option("--validation", help="The fraction of the examples that is held out to choose the epoch.")
     ] = 0.2,
     test: Annotated[
         float, typer.Option("--test", help="A third part of the examples, on which the network is scored in the end.")
@@ -176,7 +176,7 @@ def train(
     patience: Annotated[
         int | None,
         typer.Option(
-            "--patience", help="Early stopping that endures so many epochs; default: a tenth of --epochs, 10 at least."
+            "--patience", help="Epochs without improvement before early stopping; default: a tenth of --epochs, at least 10."
         ),
     ] = None,
     size: Annotated[int, typer.Option("--size", help="Height and width that images are resized to.")] = 64,
@@ -185,19 +185,19 @@ def train(
         bool | None,
         typer.Option(
             "--stream/--no-stream",
-            help="Hold the data on the disk, and not in memory; on if it would take over half of what is free.",
+            help="Keep the data on the disk, not in memory; on if they would take over half of the free memory.",
             show_default=False,
         ),
     ] = None,
     scratch: Annotated[
         Path | None,
-        typer.Option("--scratch", help="The folder for that; default: where the data are.", show_default=False),
+        typer.Option("--scratch", help="The folder for --stream; default: that of the data.", show_default=False),
     ] = None,
     cache: Annotated[
         Path | None,
         typer.Option(
             "--cache",
-            help="As --stream, in a folder where the files stay, and are found again the next time.",
+            help="As --stream, in a folder that keeps the files for the next time.",
             show_default=False,
         ),
     ] = None,
@@ -205,21 +205,25 @@ def train(
         int | None,
         typer.Option(
             "--grains",
-            help="Into how many parts each batch is cut, a power of two: as many workers can share it. Default: 1, and "
-            "8 on a cluster.",
+            help="The number of parts of each batch, a power of two, and so the largest number of workers. "
+            "Default: 1, and 8 on a cluster.",
             show_default=False,
         ),
     ] = None,
     scheduler: Annotated[
         str | None,
-        typer.Option("--scheduler", help="Of Dask, such as tcp://10.0.0.1:8786: the workers of its cluster compute."),
+        typer.Option(
+            "--scheduler", help="Address of a Dask scheduler, such as tcp://10.0.0.1:8786, whose workers compute."
+        ),
     ] = None,
-    checkpoint_every: Annotated[int, typer.Option("--checkpoint-every", help="Epochs from one save to the next.")] = 1,
+    checkpoint_every: Annotated[
+        int, typer.Option("--checkpoint-every", help="Number of epochs between two saves.")
+    ] = 1,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the file of --out, if it is there, up to --epochs in all.")
+        bool, typer.Option("--resume", help="Continue from the file of --out, if it exists, up to --epochs in total.")
     ] = False,
-    seed: Annotated[int, typer.Option("--seed", help="Of the split, the first parameters and the order.")] = 0,
-    out: Annotated[Path, typer.Option("--out", help="The trained network, saved while it trains.")] = Path(
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the split, the initial parameters and the order.")] = 0,
+    out: Annotated[Path, typer.Option("--out", help="The file of the network, also saved during training.")] = Path(
         "model.safetensors"
     ),
     report: Annotated[
@@ -229,7 +233,7 @@ def train(
     log_file: LogFile = None,
     verbose: Verbose = False,
 ) -> None:
-    """Train a network on a table or a folder of images, and say how good it is on examples that it has not seen.
+    """Train a network on a table or a folder of images, and print its scores on held-out examples.
 
     Numbers are standardised, categories one-hot; a missing number becomes the mean. What is needed for that is learned
     from the training part alone and saved with the network, so that `nnarray predict` takes files of the same shape.
@@ -325,7 +329,7 @@ def _train(
     else:
         _show_end(console, done, compared, folded)
         for file in [out, *pictures]:
-            console.print(f"{'model' if file == out else 'picture'}: {file}", soft_wrap=True)
+            console.print(f"{'model' if file == out else 'figure'}: {file}", soft_wrap=True)
 
 
 @contextmanager
@@ -336,9 +340,9 @@ def _saying_what_is_saved(model: Model, out: Path, epochs: int) -> Generator[Non
     except KeyboardInterrupt as interrupt:
         if model.history.columns.get("epoch") and out.exists():
             saved = len(load(out, backend=host_backend()).history["epoch"])
-            state = f" after epoch {saved} of {epochs}, which is saved in {str(out)!r}; go on with --resume"
+            state = f" after epoch {saved} of {epochs}, which is saved in {str(out)!r}; continue with --resume"
         else:
-            state = " before the first epoch was finished; nothing is saved"
+            state = " before the end of the first epoch; nothing is saved"
         interrupt.args = (state,)
         raise
 
@@ -351,8 +355,8 @@ def _show_start(console: Console, model: Model, examples: Examples, backend: str
     what = f"{len(inputs.classes)} classes" if inputs.classes else f"values of {', '.join(inputs.targets)}"
     facts = {
         "backend": backend,
-        "data": f"{data['name']}: {data['trained on']} examples to train on, {data['held out']} held out"
-        + (f", {data['test']} to test with" if "test" in data else ""),
+        "data": f"{data['name']}: {data['trained on']} examples for training, {data['held out']} held out"
+        + (f", {data['test']} for the test" if "test" in data else ""),
         "target": f"{what}: {listed(inputs.classes)}" if inputs.classes else what,
         "network": f"{described_layer(model.network)}, {model.theta.shape[0]} parameters",
     }
@@ -378,17 +382,17 @@ def _show_end(console: Console, done: Trained, linear: Scores | None, folded: Fo
         )
         show_scores(console, done.scores, f"on {done.scores.examples} {of}{chosen}", linear)
         if linear is not None and as_good(linear, done.scores):
-            console.print("note: a linear model does as well, and is easier to explain: --hidden ''\n")
+            console.print("note: a linear model is as good, and easier to explain: --hidden ''\n")
     if done.tested is not None:
-        show_scores(console, done.tested, f"on {done.tested.examples} test examples, which the training has not seen")
+        show_scores(console, done.tested, f"on {done.tested.examples} test examples, which were not used in the training")
 
 
 def _show_folds(console: Console, folded: Folded, epochs: int) -> None:
     rows = [[name, *(f"{value:.4g}" for value in row)] for name, row in folded.rows.items()]
-    console.print(f"mean of {len(folded.scores)} folds, on the examples that each held out, and their spread:")
+    console.print(f"mean and spread of {len(folded.scores)} folds, each on its held-out examples:")
     names = ["", "network", "spread", f"always {folded.scores[0].baseline}"]
     show_table(console, names, rows, names[1:])
-    saved = f"The network that is saved was trained on all folds, for {epochs} epochs: the mean of the best ones."
+    saved = f"The saved network was trained on all folds, for {epochs} epochs: the mean of the best epochs."
     console.print(f"\n{saved}\n", soft_wrap=True)
 
 

@@ -96,9 +96,9 @@ class Standardizer:
     Attributes
     ----------
     mean, scale : array, shape of one example, float64 if the device has it, else float32
-    In units of the data. The scale of a constant column is 1, so that the column becomes 0. The same holds for a
-    column that is constant up to rounding, max - min <= 4 eps max |x|, with eps of the dtype of the data; the log
-    names such columns. (If 4 eps max |x| is above 1, it is the scale: then all entries become less than 1.)
+        In units of the data. The scale of a constant column is 1, so that the column becomes 0. The same holds for a
+        column that is constant up to rounding, max - min <= 4 eps max |x|, with eps of the dtype of the data; the log
+        names such columns. (If 4 eps max |x| is above 1, it is the scale: then all entries become less than 1.)
 
     Examples
     --------
@@ -126,7 +126,7 @@ class Standardizer:
         ------
         TypeError
             If `train` is not an array of real numbers.
-            ValueError
+        ValueError
             If it has no rows, contains NaN or infinity, or max - min of a column overflows; the message says where.
 
         Notes
@@ -201,7 +201,7 @@ def standardize(train: Array, /, *others: Array) -> Array | tuple[Array, ...]:
     ------
     TypeError
         If an argument is not an array of real numbers, or the libraries differ.
-        ValueError
+    ValueError
         If `train` is empty or contains NaN or infinity, or shapes or devices differ.
 
     Examples

@@ -114,9 +114,9 @@ def stream(batches: Iterable[Any] | Callable[..., Iterable[Any]]) -> Stream:
     Parameters
     ----------
     batches : iterable, or function that returns one
-    Batches (X, y) or (X, y, sample_weight), as tuples or lists, with arrays of any supported library. Batches may
-    have different sizes. It can be a list, a `torch.utils.data.DataLoader`, or a generator function. A function is
-    called in each epoch. If it has a parameter `epoch`, it gets the number of the epoch, counted from 0.
+        Batches (X, y) or (X, y, sample_weight), as tuples or lists, with arrays of any supported library. Batches may
+        have different sizes. It can be a list, a `torch.utils.data.DataLoader`, or a generator function. A function is
+        called in each epoch. If it has a parameter `epoch`, it gets the number of the epoch, counted from 0.
 
     Returns
     -------

@@ -38,7 +38,7 @@ def line(
         Slope and intercept of the line; the intercept is in units of y.
     noise : float
         Standard deviation of the noise, in units of y; 0 for none.
-        seed : int
+    seed : int
         The seed of the noise.
     dtype : str, optional
         A real floating dtype; the default of the device if None.
@@ -139,7 +139,7 @@ def moons(
         Standard deviation of the normal noise on each coordinate, in its units (the radius is 1); 0 for none.
     seed : int
         The seed of the noise.
-        dtype : str, optional
+    dtype : str, optional
         A real floating dtype for X; the default of the device if None.
     backend : str or Backend, optional
         The backend of the arrays, as for `nn.backend`.

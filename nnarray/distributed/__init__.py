@@ -1,4 +1,4 @@
-"""Work that is spread over many machines, by an engine that is there already: Dask."""
+"""Distributed training and prediction with Dask."""
 
 from nnarray.distributed.cluster import Cluster
 

@@ -1,4 +1,4 @@
-"""Examples that lie in the memory of a cluster's workers: the blocks of a Dask array or dataframe."""
+"""Examples in the memory of a cluster's workers: the blocks of a Dask array or dataframe."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from nnarray.names import shown
 from nnarray.training.inputs import inputs_of, refuse_shape
 from nnarray.typing import Shape
 
-WAIT = 60.0  # seconds for a block that was lost with its worker to be computed again
+WAIT = 60.0  # seconds in which a block that was lost with its worker must be computed again
 PAUSE = 0.2
 
 
 def examples_of(model: Any, client: Any, X: Any, *others: Any, check_finite: bool) -> tuple[Any, ...]:
-    """X, of a Dask collection as a source whose blocks stay where they are; the others, such as labels, come here.
+    """X as a source whose blocks stay on the workers, if it is a Dask collection; labels and weights are moved here.
 
     Raises
     ------
     TypeError, ValueError
-        If the network does not take such examples, or they hold NaN or infinity.
+        If the network does not take such examples, or they have NaN or infinity.
     """
     be = backend_of(model.theta)
     here = tuple(be.asarray(client.compute(each).result()) if is_lazy(each) else each for each in others)
@@ -39,7 +39,7 @@ def examples_of(model: Any, client: Any, X: Any, *others: Any, check_finite: boo
     source = _blocks_of(client, X)
     spec = model.inputs
     if not isinstance(spec, Spec):
-        raise TypeError("the network takes inputs by name, and a Dask array is one: pass X.compute().")
+        raise TypeError("the network takes inputs by name, but a Dask array is a single input: pass X.compute().")
     refuse_shape(spec.shape, source.shape, "X")
     if check_finite:
         _search(model, client, source)
@@ -48,7 +48,7 @@ def examples_of(model: Any, client: Any, X: Any, *others: Any, check_finite: boo
 
 
 def _blocks_of(client: Any, X: Any) -> Blocks:
-    """Ask the workers to compute the blocks and keep them."""
+    """Let the workers compute and keep the blocks."""
     X = dask_array_of(X)
     refuse_other_kinds(X)
     X = with_whole_examples(X)
@@ -65,28 +65,28 @@ def dask_array_of(X: Any) -> Any:
     Raises
     ------
     TypeError
-        If it is another collection of Dask's.
+        If it is another collection of Dask.
     """
     if hasattr(type(X), "to_dask_array"):
         return X.to_dask_array()
     if not hasattr(type(X), "map_blocks"):
-        raise TypeError(f"X must be a Dask array or dataframe, or an array; got {shown(X)}. Take X.compute().")
+        raise TypeError(f"X must be a Dask array or dataframe, or an array; got {shown(X)}. Pass X.compute().")
     return X
 
 
 def refuse_other_kinds(X: Any) -> None:
-    """Refuse a Dask array of what is no real numbers."""
+    """Refuse a Dask array of anything but real numbers."""
     if X.dtype.kind not in "fiub":
-        raise TypeError(f"X must hold real numbers; got dtype {X.dtype}. Choose columns of numbers, or convert them.")
+        raise TypeError(f"X must have real numbers; got dtype {X.dtype}. Choose columns of numbers, or convert them.")
 
 
 def with_whole_examples(X: Any) -> Any:
-    """A Dask array whose blocks are cut along the axis of examples alone."""
+    """A Dask array that is divided into blocks along the axis of examples only."""
     return X.rechunk(dict.fromkeys(range(1, X.ndim), -1))
 
 
 def _search(model: Any, client: Any, source: Blocks) -> None:
-    """Refuse NaN and infinity where the blocks are."""
+    """Refuse NaN and infinity, on the workers."""
     names = [f"X[{first}:{stop}]" for first, stop in pairwise(source.ends)]
     client.gather(client.map(_searched, source.futures, names, model=sent(client, model.copy()), pure=False))
 
@@ -102,19 +102,19 @@ def _picked(block: Any, rows: Any) -> Any:
 
 @dataclass(frozen=True)
 class Blocks(Source):
-    """The rows of blocks that workers keep: each batch is put together from those that hold its rows."""
+    """The rows of blocks that workers keep: each batch is assembled from the blocks with its rows."""
 
     keys: tuple[str, ...]
-    """By which Dask knows the blocks."""
+    """The keys of the blocks in Dask."""
     ends: tuple[int, ...]
-    """Where each one begins, and where the last one ends."""
+    """The start of each block, and the end of the last one."""
     inner: Shape
     empty: Any = field(repr=False)
-    """No rows, of the library and the dtype of the blocks."""
+    """An empty array with the library and dtype of the blocks."""
     futures: Sequence[Any] = field(default=(), repr=False)
-    """What makes the workers keep them; at the client alone."""
+    """The futures that keep the blocks; at the client only."""
     worker: Any = field(default=None, repr=False)
-    """That asks for rows, if it is not the client."""
+    """The worker that requests rows, if it is not the client."""
 
     reads_ahead = True
 
@@ -122,7 +122,7 @@ class Blocks(Source):
         return Blocks, (self.keys, self.ends, self.inner, self.empty)
 
     def at(self, worker: Any) -> Blocks:
-        """The same, as a worker sees it."""
+        """The same blocks, as a worker sees them."""
         return replace(self, worker=worker)
 
     @property
@@ -131,7 +131,7 @@ class Blocks(Source):
         return (self.ends[-1], *self.inner)
 
     def rows(self, indices: Any) -> Any:
-        """The examples at `indices`, from wherever they are."""
+        """The examples at `indices`, from the workers that have them."""
         indices = np.arange(len(self))[indices] if isinstance(indices, slice) else np.asarray(indices)
         of = np.searchsorted(self.ends, indices, side="right") - 1
         wanted = {int(i): indices[of == i] - self.ends[i] for i in np.unique(of)}
@@ -143,12 +143,12 @@ class Blocks(Source):
         return together[np.argsort(places)]
 
     def _asked_for(self, wanted: dict[int, np.ndarray]) -> list[Any]:
-        """By the client."""
+        """The rows, read by the client."""
         client = self.futures[0].client
         return client.gather([client.submit(_picked, self.futures[i], rows, pure=False) for i, rows in wanted.items()])
 
     def _fetched(self, wanted: dict[int, np.ndarray]) -> list[Any]:
-        """By a worker: its own blocks, and those of others by Dask's connections."""
+        """The rows, read by a worker: from its own blocks, and from others through Dask's connections."""
         loop = self.worker.loop.asyncio_loop
         return asyncio.run_coroutine_threadsafe(self._from_workers(self.worker, wanted), loop).result()
 
@@ -169,7 +169,7 @@ class Blocks(Source):
         )
 
     async def _from(self, worker: Any, holders: Iterable[str], i: int, rows: np.ndarray) -> Any:
-        """Rows of a block from whoever has it; None if nobody has."""
+        """Rows of a block from a worker that has it; None if there is none."""
         if self.keys[i] in worker.data:
             return worker.data[self.keys[i]][rows]
         for address in holders:

@@ -1,4 +1,4 @@
-"""A Dask cluster: the connection to its scheduler, and work in order on its workers."""
+"""A Dask cluster: the connection to its scheduler, and ordered work on its workers."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 from nnarray.names import shown
 
 T = TypeVar("T")
-PATIENCE = 10.0  # seconds until a scheduler must have answered, and after which the workers are looked for again
-EACH = 2  # items on their way for each thread of the workers, so that none waits for the next
+PATIENCE = 10.0  # seconds in which a scheduler must answer, and between two checks for workers
+EACH = 2  # items in flight per thread of the workers, so that no thread waits
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,10 @@ class Cluster:
     ----------
     client : Client of Dask, or address of a scheduler
     backend : str, optional
-        Where each worker computes, such as "cupy:0" where each one sees a GPU of its own; None for the model's backend.
+        The backend of each worker, such as "cupy:0" if each worker sees its own GPU; None for the model's backend.
     exact : bool
-        Whether workers are refused whose processor or libraries round otherwise than those of the others: with them the
-        same training may come to other bits.
+        Whether to refuse workers whose processor or libraries round differently from the others: with them, the same
+        training may give slightly different results.
 
     Examples
     --------
@@ -43,18 +43,18 @@ class Cluster:
 
     @contextmanager
     def connected(self) -> Generator[Cluster]:
-        """With a client; one that is made here is closed at the end."""
+        """The cluster with a client; a client that is made here is closed at the end."""
         client = client_of(self.client)
         with nullcontext() if client is self.client else client:
             yield replace(self, client=client)
 
     def trainer(self, model: Any, *arguments: Any, **settings: Any) -> Any:
-        """What trains a model with these workers."""
+        """The object that trains a model with these workers."""
         return importlib.import_module("nnarray.distributed.training").begun(self, model, *arguments, **settings)
 
 
 def cluster_of(cluster: Any) -> Cluster:
-    """A cluster, or a client or an address as one."""
+    """A cluster; a client or an address becomes one."""
     return cluster if isinstance(cluster, Cluster) else Cluster(cluster)
 
 
@@ -62,7 +62,7 @@ def cluster_of(cluster: Any) -> Cluster:
 def connected(address: str) -> Generator[Any]:
     """A client of the scheduler at an address, such as "tcp://10.0.0.1:8786"; closed at the end.
 
-    Encryption ("tls://...") is what Dask itself is configured for. Nothing here listens: the client calls.
+    Encryption ("tls://...") follows Dask's own configuration. The client opens connections, and does not listen.
 
     Raises
     ------
@@ -77,7 +77,7 @@ def connected(address: str) -> Generator[Any]:
 
 
 def client_of(cluster: Any) -> Any:
-    """A client, as it is, or one of the scheduler at an address.
+    """The given client, or a new client of the scheduler at an address.
 
     Raises
     ------
@@ -86,7 +86,7 @@ def client_of(cluster: Any) -> Any:
     ConnectionError
         If no scheduler answers.
     TypeError
-        If it is neither.
+        If it is neither a client nor an address.
     """
     try:
         from dask.distributed import Client
@@ -94,7 +94,7 @@ def client_of(cluster: Any) -> Any:
         raise ImportError("a cluster needs Dask's scheduler; pip install 'nnarray[dask]'.") from error
     if isinstance(cluster, Client):
         if cluster.asynchronous:
-            raise TypeError("a Client with asynchronous=True gives coroutines; make one without it.")
+            raise TypeError("a Client with asynchronous=True returns coroutines; make one without it.")
         return cluster
     if not isinstance(cluster, str):
         raise TypeError(f"cluster must be a Client of Dask or the address of a scheduler; got {shown(cluster)}.")
@@ -110,16 +110,16 @@ def client_of(cluster: Any) -> Any:
 def in_order(
     client: Any, function: Callable[[Any, Any], Any], shared: Any, items: Iterable[T]
 ) -> Iterator[tuple[T, Any]]:
-    """Each item with `function(shared, item)`, which the workers compute; `shared` goes to each of them once.
+    """Each item with `function(shared, item)`, computed by the workers; `shared` is sent to each of them once.
 
-    In the order of the items, of which few are on their way.
+    Results are in the order of the items; only few are in flight.
 
     Raises
     ------
     ConnectionError
         If all workers leave.
     Exception
-        What the function raises.
+        Errors of the function.
     """
     given = sent(client, shared)
     waiting: deque[tuple[T, Any]] = deque()
@@ -137,7 +137,7 @@ def in_order(
 
 
 def sent(client: Any, shared: Any) -> Any:
-    """Something that many tasks need, as a future: unlike scattered data it comes again, if its worker dies."""
+    """An object that many tasks need, as a future: unlike scattered data, it is computed again if its worker dies."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Sending large graph")  # it is sent once
         return client.submit(_same, shared, pure=False)
@@ -148,7 +148,7 @@ def _same(shared: T) -> T:
 
 
 def _awaited(client: Any, future: Any) -> Any:
-    """The result, which is waited for as long as there are workers."""
+    """The result; waits for it as long as there are workers."""
     from dask.distributed import KilledWorker
 
     while True:
@@ -160,12 +160,14 @@ def _awaited(client: Any, future: Any) -> Any:
             _refuse_empty(client)
         except KilledWorker as error:
             raise ConnectionError(
-                f"workers died, one after the other, at the same piece of work ({error}). Give them more memory "
-                f"(`dask worker --memory-limit`), and look at what they wrote."
+                f"several workers died at the same task ({error}). Give them more memory "
+                f"(`dask worker --memory-limit`), and check their logs."
             ) from error
 
 
 def _refuse_empty(client: Any) -> None:
     if not client.nthreads():
         address = client.scheduler.address
-        raise ConnectionError(f"the Dask scheduler at {address!r} has no workers. Start some: `dask worker {address}`.")
+        raise ConnectionError(
+            f"the Dask scheduler at {address!r} has no workers. Start some with `dask worker {address}`."
+        )

@@ -1,7 +1,7 @@
-"""A worker's part in a training: it computes its grains, and adds up the sums with the other workers.
+"""The part of a worker in a training: it computes its grains, and adds up the sums with the other workers.
 
-Each worker holds the whole state of the training, and takes every step: so any of them may leave. The client says which
-grains are whose, and for which steps; the vectors go from worker to worker, by Dask's own connections.
+Each worker has the whole state of the training, and takes every step, so any of them may leave. The client assigns
+grains and steps. The vectors are sent between workers, through Dask's own connections.
 """
 
 from __future__ import annotations
@@ -31,54 +31,54 @@ from nnarray.training.state import TrainingState
 from nnarray.training.trainer import Finished
 from nnarray.typing import Array
 
-SILENCE = 120.0  # seconds after which the client is thought gone, if it gives no sign of life
-SHORT = 2**15  # numbers that one worker adds up for all; more are shared
+SILENCE = 120.0  # seconds without a heartbeat after which the client is considered lost
+SHORT = 2**15  # vectors up to this length are added up by one worker; longer ones are divided
 
 
 class Abandoned(Exception):
-    """The client has taken the steps back."""
+    """The client has cancelled the steps."""
 
 
 @dataclass(frozen=True)
 class Sent:
-    """What a worker needs for its part in a training."""
+    """The data that a worker needs for its part in a training."""
 
     model: Any
     data: Data
     settings: dict[str, Any]
-    """Of its trainer."""
+    """The arguments of its trainer."""
     backend: str | None
-    """Where the worker computes; None for where the model is."""
+    """The backend of the worker; None for that of the model."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a worker says of the steps that it was asked to take."""
+    """The report of a worker on the requested steps."""
 
     step: int
-    """How many are taken in all."""
+    """The total number of steps taken."""
     losses: list[np.ndarray]
     masses: list[Any]
     outputs: list[np.ndarray]
     cut_off: list[str]
-    """Addresses of workers that it could not reach."""
+    """The addresses of workers that it could not reach."""
     error: BaseException | None = None
-    """What else went wrong."""
+    """Another error."""
 
 
 def share_of(member: int, members: int, grains: int) -> range:
-    """The grains of one of several workers: as many as those of the others, or one more."""
+    """The grains of one of several workers; the numbers differ by at most one."""
     return range(member * grains // members, (member + 1) * grains // members)
 
 
 def host_state(at: TrainingState) -> TrainingState:
-    """The same, in arrays on the host."""
+    """A copy with arrays on the host."""
     slots = {name: on_host(slot) for name, slot in at.slots.items()}
     return at._replace(theta=on_host(at.theta), state=on_host(at.state), slots=slots)
 
 
 def data_on(be: Backend, data: Data, worker: Any) -> Data:
-    """The same examples where a worker computes; rows that other workers keep are asked for by this one."""
+    """The examples on the worker's backend; the worker requests rows that other workers keep."""
 
     def moved(inputs: Inputs) -> Inputs:
         if isinstance(inputs, InMemory):
@@ -93,7 +93,7 @@ def data_on(be: Backend, data: Data, worker: Any) -> Data:
 
 
 class Member:
-    """The part of one worker in one training; but for `_computed` and what it calls, on the worker's event loop."""
+    """The part of one worker in one training; all but `_computed` runs on the worker's event loop."""
 
     trainer: GrainedTrainer
 
@@ -107,18 +107,18 @@ class Member:
         self.cut_off: list[str] = []
         self.sending: set[asyncio.Future[None]] = set()
         self.heard = time.monotonic()
-        """When the client gave a sign of life."""
+        """The time of the client's last heartbeat."""
         self.watching = asyncio.ensure_future(self._watch())
 
     async def _watch(self) -> None:
-        """Leave, if the client is gone."""
+        """Leave if the client is lost."""
         while time.monotonic() < self.heard + SILENCE:
             await asyncio.sleep(SILENCE / 10)
         await self.leave()
 
     @property
     def me(self) -> int:
-        """Which of the members this one is."""
+        """The position of this worker among the members."""
         return self.members.index(self.worker.address)
 
     async def _threaded(self, function: Callable[..., Any], *arguments: Any) -> Any:
@@ -128,10 +128,10 @@ class Member:
 
         return await self.loop.run_in_executor(self.thread, alone)
 
-    # --- What the client asks for --------------------------------------------------------------------------------
+    # --- Requests of the client --------------------------------------------------------------------------------
 
     async def join(self, sent: Sent) -> str:
-        """Get ready for the first step; what this worker makes of it, for other processors may round otherwise."""
+        """Prepare for the first step; returns its result on this worker, as other processors may round differently."""
         self.trainer = await self.loop.run_in_executor(self.thread, self._made, sent)
         return await self._threaded(proof, self.trainer)
 
@@ -145,9 +145,11 @@ class Member:
     async def run(
         self, attempt: int, members: list[str], step: int, number: int, rate: float, begun: int, limit: int
     ) -> Report:
-        """Take some steps of an epoch with other members, after `step` steps in all."""
+        """Take some steps of an epoch with other members, after `step` steps in total."""
         if self.trainer.at.step != step:
-            raise ConnectionError(f"worker {self.worker.address} is {self.trainer.at.step - step} steps ahead")
+            raise ConnectionError(
+                f"worker {self.worker.address} is {self.trainer.at.step - step} steps ahead of the others"
+            )
         self.attempt, self.members, self.cut_off = attempt, members, []
         for sending in self.sending:
             sending.cancel()
@@ -162,20 +164,20 @@ class Member:
             self.sum.set_exception(Abandoned())
 
     async def state(self) -> TrainingState:
-        """Where the training is, on the host."""
+        """The state of the training, on the host."""
         return await self._threaded(host_state, self.trainer.at)
 
     async def adopt(self, at: TrainingState) -> None:
-        """Go on from this state."""
+        """Continue from this state."""
         self.trainer.at = at.on(backend_of(self.trainer.at.theta), self.trainer.at)
 
     async def post(self, key: tuple[Any, ...], value: Any) -> None:
-        """Something from another member."""
+        """Receive data from another member."""
         if key[0] >= self.attempt and not self._mail(key).done():
             self._mail(key).set_result(value)
 
     async def leave(self) -> None:
-        """The training is over."""
+        """End the training."""
         self.watching.cancel()
         await self.abandon(self.attempt)
         for waiting in (*self.sending, *self.mail.values()):
@@ -194,7 +196,7 @@ class Member:
             trainer.take_steps(number, rate, self._check, done, begun, limit)
         except Abandoned:
             pass
-        except BaseException as wrong:  # whatever it is, it is not the worker's
+        except BaseException as wrong:  # every error belongs to the training, not to the worker
             error = None if isinstance(wrong, OSError) and self.cut_off else sendable(wrong)
         taken = [*map(on_host, done.losses)]
         masses = [each if isinstance(each, int) else on_host(each) for each in done.masses]
@@ -222,7 +224,7 @@ class Member:
     async def _exchange(
         self, found: concurrent.futures.Future[Any], nodes: Nodes, outputs: list[Any], grains: int
     ) -> None:
-        """Add up a part of the vector each, and hand the sums round; who waits is told, whatever comes of it."""
+        """Add up a part of the vector on each member, and distribute the sums; waiting ones get them or the error."""
         try:
             result: Any = await self._all_summed(nodes, outputs, grains)
         except Exception as error:
@@ -233,7 +235,7 @@ class Member:
                 found.set_result(result)
 
     async def _all_summed(self, nodes: Nodes, outputs: list[Any], grains: int) -> tuple[Any, list[Any]]:
-        """Of the first few members, each adds up a part of the vector: one alone if it is short."""
+        """The parts of the vector that the first few members add up: a single one if the vector is short."""
         size = self.trainer.at.theta.shape[0] + self.trainer.at.state.shape[0] + 2
         adders = min(len(self.members), 1 + size // SHORT)
         ends = [i * size // adders for i in range(adders + 1)]
@@ -248,7 +250,7 @@ class Member:
         return np.concatenate([each for each, _ in sums]), sums[0][1]
 
     def _hand(self, what: str, to: Iterable[int], value: Any) -> None:
-        """Give something to some members, of which this may be one."""
+        """Send data to some members, which may include this one."""
         key = self.attempt, self.trainer.at.step, what, self.me
         for i in to:
             if i == self.me:
@@ -259,7 +261,7 @@ class Member:
                 sending.add_done_callback(self.sending.discard)
 
     async def _handed(self, what: str, givers: int) -> list[Any]:
-        """What the first few members have for this one."""
+        """The data of the first few members for this one."""
         keys = [(self.attempt, self.trainer.at.step, what, i) for i in range(givers)]
         received = [await self._mail(key) for key in keys]
         for key in keys:
@@ -269,7 +271,7 @@ class Member:
     async def _send(self, address: str, key: tuple[Any, ...], value: Any) -> None:
         try:
             await asked(self.worker.rpc, address, self.training, "post", key, value)
-        except (OSError, RuntimeError) as error:  # such as of connections that are closed, as the worker ends
+        except (OSError, RuntimeError) as error:  # for example closed connections, when the worker ends
             if key[0] == self.attempt and self.sum is not None and not self.sum.done():
                 self.cut_off.append(address)
                 self.sum.set_exception(error)
@@ -281,7 +283,7 @@ class Member:
 
 
 def proof(trainer: GrainedTrainer) -> str:
-    """A checksum of products of fixed numbers, and of the gradient of the first few examples."""
+    """A checksum of products of fixed numbers and of the gradient of the first few examples."""
     at, digest = trainer.at, hashlib.sha256()
     be = backend_of(at.theta)
     for rows, inner, columns in ((5, 7, 3), (64, 257, 33), (300, 1000, 129)):

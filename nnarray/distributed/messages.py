@@ -1,4 +1,4 @@
-"""Messages to a worker of a Dask cluster, by Dask's own connections: no port is opened for them."""
+"""Messages to a worker of a Dask cluster, through Dask's own connections: no port is opened for them."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 
 VERSION = metadata.version("nnarray")
 OP = "nnarray"
-"""What these messages are called among those that a worker knows."""
+"""The name of these messages among those that a worker handles."""
 TRAININGS = "nnarray_trainings"
 ALIVE, JOIN, LEAVE, ROWS = "alive", "join", "leave", "rows"
 
 
 def install(dask_worker: Any) -> str:
-    """Let a worker answer; which version it has."""
+    """Install the handler on a worker; returns its version."""
     trainings: dict[str, Any] = dask_worker.__dict__.setdefault(TRAININGS, {})
 
     async def answer(training: str, do: str, arguments: Sequence[Any]) -> Any:
@@ -29,7 +29,7 @@ def install(dask_worker: Any) -> str:
             return dask_worker.data[key][rows] if key in dask_worker.data else None
         if do == JOIN:
             kind, *arguments = arguments
-            if training in trainings:  # it was thought lost
+            if training in trainings:  # it was considered lost
                 await trainings[training].leave()
             trainings[training] = kind(dask_worker, training)
         elif training not in trainings and do == LEAVE:
@@ -39,7 +39,7 @@ def install(dask_worker: Any) -> str:
         return await getattr(trainings[training], do)(*arguments)
 
     async def called(training: str, do: str, arguments: Sequence[Any]) -> dict[str, Any]:
-        """The answer of a part in a training; errors are sent back."""
+        """The reply of a part in a training; errors are sent back."""
         from distributed.protocol.serialize import to_serialize
 
         try:
@@ -52,7 +52,7 @@ def install(dask_worker: Any) -> str:
 
 
 def sendable(error: BaseException) -> Exception:
-    """An error alone, for what it came from may hold what cannot be sent; as a text if it cannot be sent itself."""
+    """The error without its cause, which may not be serialisable; as text if the error itself is not."""
     error.__cause__ = error.__context__ = None
     error = error.with_traceback(None)
     try:
@@ -63,7 +63,7 @@ def sendable(error: BaseException) -> Exception:
 
 
 def install_everywhere(client: Any) -> None:
-    """Let all workers answer, also those that come later."""
+    """Install the handler on all workers, including later ones."""
     from distributed import WorkerPlugin
 
     class Installed(WorkerPlugin):
@@ -76,14 +76,14 @@ def install_everywhere(client: Any) -> None:
 
 
 async def asked(rpc: Any, address: str, training: str, do: str, *arguments: Any) -> Any:
-    """What the worker at an address answers.
+    """The reply of the worker at an address.
 
     Raises
     ------
     ConnectionError
         If it takes no part in the training.
     Exception
-        What it raises.
+        Errors that it raises.
     """
     from distributed.protocol.serialize import to_serialize
 

@@ -1,8 +1,8 @@
-"""Predictions of a collection of blocks, each computed where the block is, and none before it is asked for.
+"""Lazy predictions for a collection of blocks, each computed on the worker that has the block.
 
-In single precision the outputs of a row depend on where in a batch it stands: products of matrices add up in another
-order there. So each block is computed in the very batches that all rows together would make: a row keeps its place,
-and the places of rows that other blocks hold are left empty.
+In single precision the outputs of a row depend on its position in the batch, because matrix products are summed in
+another order there. So each block is computed in the batches that all rows together would form: a row keeps its
+position, and the positions of rows in other blocks are left empty.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ BATCH = 1024
 
 
 def predicted(model: Any, X: Any, *, batch_size: int | None, check_finite: bool, engine: str) -> Any:
-    """The outputs for a Dask array or dataframe, as a Dask array: `Model.predict` has the description.
+    """The outputs for a Dask array or dataframe, as a Dask array; described in `Model.predict`.
 
     Raises
     ------
     TypeError, ValueError
-        If the blocks are of another library or dtype than the model takes, or of another shape.
+        If the blocks have a library, dtype or shape that the model does not take.
     """
     blocks = dask_array_of(X)
     _refuse(model, blocks)
-    size, known = batch_size or BATCH, all(length == length for length in blocks.chunks[0])  # NaN is not known
+    size, known = batch_size or BATCH, all(length == length for length in blocks.chunks[0])  # NaN is an unknown length
     blocks = with_whole_examples(blocks)
     outputs, axes = model.output_shape, [*range(1, blocks.ndim)]
     xp = namespace(model.theta)
@@ -65,17 +65,19 @@ def computed(model: Any, x: Any) -> Any:
 
 
 def _refuse(model: Any, X: Any) -> None:
-    """Refuse what no block can be computed of, before anything is read."""
+    """Refuse examples for which no block can be computed, before anything is read."""
     shape = model.input_shape
     if not isinstance(shape, tuple):
-        raise TypeError("the network takes inputs by name, and a Dask array is one. Predict each block by itself.")
+        raise TypeError(
+            "the network takes inputs by name, but a Dask array is a single input. Predict each block by itself."
+        )
     refuse_shape(shape, tuple(X.shape), "X")
     refuse_other_kinds(X)
     same_place(model=model.theta, X=X._meta)
 
 
 def _sent(model: Any) -> Any:
-    """A copy of the model as it is now, under its checksum: the same one goes to a worker once."""
+    """A copy of the present model, named by its checksum, so that it is sent to each worker only once."""
     be, digest = backend_of(model.theta), hashlib.sha256()
     digest.update(repr((model.network, model.input_shape, place(model.theta), str(model.theta.dtype))).encode())
     for vector in (model.theta, model.state):
@@ -94,7 +96,7 @@ def _of_block(
     engine: str,
     block_info: Any = None,
 ) -> Any:
-    """The outputs for a block: the rows from where it begins on, of `total`, or of its own if that is not known."""
+    """The outputs for a block, with the position of its first row and the total number of rows, if known."""
     first, count = 0, block.shape[0]
     if total is not None and block_info:
         first = block_info[0]["array-location"][0][0]
@@ -108,7 +110,7 @@ def _of_block(
 
 
 def _in_batches(model: Any, block: Any, first: int, total: int, size: int, engine: str) -> Iterator[Any]:
-    """The outputs for the rows of each batch that the block has a part in."""
+    """The outputs for the rows of the block in each batch."""
     stop = first + block.shape[0]
     for start in range(first - first % size, stop, size):
         end = min(start + size, total)

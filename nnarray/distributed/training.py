@@ -1,7 +1,7 @@
-"""Training on a Dask cluster: the client says who computes which grains, and holds what is finished.
+"""Training on a Dask cluster: the client assigns grains to workers, and keeps finished epochs.
 
-Workers come, die, hang and come back. None of that changes a bit: a step counts when one worker has finished it, and
-the others take its state over; if nobody has, those who are left take it again.
+Workers may join, die, hang and return. This does not change the result in any bit. A step counts when one worker has
+finished it; the others then take its state. If no worker has finished it, the remaining workers repeat it.
 """
 
 from __future__ import annotations
@@ -34,40 +34,40 @@ from nnarray.training.trainer import Finished
 log = logging.getLogger("nnarray")
 T = TypeVar("T")
 
-LOOK = 0.5  # seconds after which workers are asked whether they are there
-PATIENCE = 4.0  # seconds in which they must say so
-SETTLE = 2.0  # seconds for which the first worker that is ready waits for others
-BEAT = 10.0  # seconds from one sign of life of the client to the next
-LONGEST = 30.0  # seconds after which a worker that was lost is tried again, at most
-WAIT = 60.0  # seconds for a worker to come, if none is left
-TRIES = 5  # how often all workers may leave before a step is taken
-TOGETHER = 0.5  # seconds that the steps of one message to the workers take, about
+LOOK = 0.5  # seconds between two checks of the workers
+PATIENCE = 4.0  # seconds in which they must answer
+SETTLE = 2.0  # seconds for which the first ready worker waits for others
+BEAT = 10.0  # seconds between two heartbeats of the client
+LONGEST = 30.0  # longest time in seconds until a lost worker is tried again
+WAIT = 60.0  # seconds to wait for a worker, if none is left
+TRIES = 5  # number of times that all workers may leave without a finished step
+TOGETHER = 0.5  # approximate seconds that the steps of one message to the workers take
 
 
 @dataclass
 class ClusterTrainer(GrainedTrainer):
-    """A training whose steps the workers take; its own state is that after the last finished epoch."""
+    """A training whose steps are taken by the workers; its own state is that after the last finished epoch."""
 
     team: Team | None = None
 
     def begin(self, cluster: Cluster, model: Any, settings: dict[str, Any]) -> None:
-        """Give all workers their parts."""
+        """Assign parts to all workers."""
         assert isinstance(self.data, Data)
         own = settings | {"loss": self.loss, "optimizer": self.optimizer, "batch_size": self.batch_size}
         sent = Sent(model.copy(), self.data._replace(y=self.data.target), own, cluster.backend)
         self.team = Team(cluster.client, sent, self.grains, cluster.exact)
         self.team.prove()
         self.shown: TrainingState | None = self.at
-        """What the workers know."""
+        """The state of the training on the workers."""
         self.together_steps = 1
 
     def release(self) -> None:
-        """Let go of all memory, here and at the workers."""
+        """Free all memory, here and on the workers."""
         self._dismiss()
         super().release()
 
     def back_to(self, saved: TrainingState) -> None:
-        """Undo what was done since; what is left is taken here."""
+        """Return to an earlier state; the remaining steps are taken here."""
         super().back_to(saved)
         self._dismiss()
 
@@ -80,7 +80,7 @@ class ClusterTrainer(GrainedTrainer):
     def epochs(
         self, number: int, rates: list[float], check: Callable[[], None], limit: int | None = None, begun: int = 0
     ) -> Finished:
-        """The steps of one epoch, which the workers take."""
+        """The steps of one epoch, taken by the workers."""
         if self.team is None:
             return super().epochs(number, rates, check, limit, begun)
         self.team.assemble(check)
@@ -96,7 +96,7 @@ class ClusterTrainer(GrainedTrainer):
         return self._finished(number, reports)
 
     def _taken(self, number: int, rate: float, check: Callable[[], None]) -> tuple[list[Report], TrainingState]:
-        """What the workers say of all steps of an epoch, and the state after it."""
+        """The workers' reports on all steps of an epoch, and the state after it."""
         assert self.team is not None
         first, reports, count = self.at.step, list[Report](), self.batches_per_epoch
         while True:
@@ -106,7 +106,7 @@ class ClusterTrainer(GrainedTrainer):
                     return reports, self.team.state()
                 limit = min(self.together_steps, count - taken)
                 reports.append(self.team.run(number, rate, taken, limit, first + taken))
-            except AllLeft as error:  # nobody is left who knows of these steps
+            except AllLeft as error:  # no worker is left that has these steps
                 reports.clear()
                 self.team.wait_for_others(error, check)
                 self.team.tell(self.at)
@@ -127,7 +127,7 @@ class ClusterTrainer(GrainedTrainer):
 
 
 def fit_on_cluster(model: Any, X: Any, y: Any, settings: FitSettings) -> History:
-    """`Model.fit` with workers; Dask collections stay where they are, but for labels and weights."""
+    """`Model.fit` with workers; Dask collections stay on the workers, except for labels and weights."""
     with settings.cluster.connected() as cluster:
         held_out = settings.validation if isinstance(settings.validation, tuple) else ()
         X, y, weights, *held_out = examples_of(
@@ -138,7 +138,7 @@ def fit_on_cluster(model: Any, X: Any, y: Any, settings: FitSettings) -> History
 
 
 def begun(cluster: Cluster, model: Any, *arguments: Any, **settings: Any) -> ClusterTrainer:
-    """What trains a model with the workers of a cluster."""
+    """The object that trains a model with the workers of a cluster."""
     made = ClusterTrainer.of(model, *arguments, **settings)
     try:
         made.begin(cluster, model, settings)
@@ -149,7 +149,7 @@ def begun(cluster: Cluster, model: Any, *arguments: Any, **settings: Any) -> Clu
 
 
 OTHERWISE = (
-    "its processor or libraries round otherwise than those of the other workers; Cluster(..., exact=False) takes it "
+    "its processor or libraries round differently from those of the other workers; Cluster(..., exact=False) takes it "
     "nevertheless."
 )
 
@@ -159,7 +159,7 @@ class Lost(ConnectionError):
 
 
 class AllLeft(ConnectionError):
-    """There is no worker that knows the state of the training."""
+    """No worker has the state of the training."""
 
 
 @dataclass
@@ -176,13 +176,13 @@ class Team:
     proof: str | None = None
     joining: dict[str, asyncio.Future[str]] = field(default_factory=dict)
     fruitless: int = 0
-    """How often all workers left since a step was taken."""
+    """The number of times that all workers left since the last step."""
     left: dict[str, tuple[float, int]] = field(default_factory=dict)
-    """Of workers that were lost or refused: when they are tried again, and how often they were lost."""
+    """For lost or refused workers: the time of the next try, and the number of losses."""
     known: set[str] = field(default_factory=set)
-    """All that were ever given a part."""
+    """All workers that ever got a part."""
     said: list[str] = field(default_factory=list)
-    """What the user is to be warned of."""
+    """Warnings for the user."""
     beating: asyncio.Future[None] | None = None
 
     def __post_init__(self) -> None:
@@ -196,7 +196,7 @@ class Team:
                 warnings.warn(self.said.pop(0), RuntimeWarning, stacklevel=3)
 
     def prove(self) -> None:
-        """See that the training can be sent.
+        """Check that the training can be serialised.
 
         Raises
         ------
@@ -210,11 +210,11 @@ class Team:
         except Exception as error:
             raise TypeError(
                 f"the network or the source of the examples cannot be sent to the workers: {error} Leave out what "
-                f"belongs to this process alone, such as locks and open files."
+                f"belongs to this process only, such as locks and open files."
             ) from error
 
     def assemble(self, check: Callable[[], None]) -> None:
-        """Give all workers that are there a part, unless that is done; who is slow comes later.
+        """Assign a part to all present workers that have none; slow workers join later.
 
         Raises
         ------
@@ -231,17 +231,17 @@ class Team:
             reasons |= self._sync(self._wait_for_some)
 
     def tell(self, at: TrainingState) -> None:
-        """Let all go on from this state."""
+        """Let all workers continue from this state."""
         self._sync(self._tell, at)
 
     def state(self) -> TrainingState:
-        """Where the training is."""
+        """The state of the training."""
         return self._sync(self._state)
 
     def run(self, number: int, rate: float, begun: int, limit: int, step: int) -> Report:
-        """Some steps of an epoch after the first few, or as many of them as were taken before somebody left.
+        """Some steps of an epoch after the first few, or those that were taken before a worker left.
 
-        `step` is how many were taken in all.
+        `step` is the total number of steps taken.
 
         Raises
         ------
@@ -251,18 +251,18 @@ class Team:
         return self._sync(self._run, number, rate, begun, limit, step)
 
     def wait_for_others(self, why: AllLeft, check: Callable[[], None]) -> None:
-        """Wait until a worker comes, which knows the start of the training alone.
+        """Wait for a worker to join, which then has only the start of the training.
 
         Raises
         ------
         ConnectionError
-            If none comes.
+            If none joins.
         """
         self.fruitless += 1
         if self.fruitless > TRIES:
             raise ConnectionError(
-                "workers died again and again at the same steps. Give them more memory (`dask worker "
-                "--memory-limit`), or take a smaller batch_size, and look at what they wrote."
+                "workers died repeatedly at the same steps. Give them more memory (`dask worker "
+                "--memory-limit`), or use a smaller batch_size, and check their logs."
             ) from why
         warnings.warn(f"{why} Waiting for others.", RuntimeWarning, stacklevel=2)
         stop = time.monotonic() + WAIT
@@ -270,19 +270,19 @@ class Team:
             check()
             if time.monotonic() > stop and not self.joining:
                 raise ConnectionError(
-                    f"{why} None came within {WAIT:.0f} seconds. Start workers again; fit(..., checkpoint=..., "
-                    f"resume=True) goes on after the last finished epoch."
+                    f"{why} None joined within {WAIT:.0f} seconds. Start workers again; fit(..., checkpoint=..., "
+                    f"resume=True) continues after the last finished epoch."
                 )
             self._sync(self._look_for_others)
 
     def dismiss(self) -> None:
-        """Let all workers go."""
+        """Release all workers."""
         self._sync(self._dismiss)
 
     # --- Asking one worker -------------------------------------------------------------------------------------------
 
     async def _asked(self, address: str, do: str, *arguments: Any) -> Any:
-        """Its answer, for which it has as long as it likes, as long as it says that it is there."""
+        """Its reply; there is no time limit as long as the worker responds to checks."""
         if self.client.status != "running":
             raise Lost("the client of Dask is closed")
         call = _unheard(asked(self.client.rpc, address, self.training, do, *arguments))
@@ -305,7 +305,7 @@ class Team:
         _, times = self.left.get(address, (0.0, 0))
         self.left[address] = time.monotonic() + min(2.0**times, LONGEST), times + 1
 
-    # --- Who takes part ----------------------------------------------------------------------------------------------
+    # --- Members ----------------------------------------------------------------------------------------------
 
     async def _begin(self) -> dict[str, BaseException]:
         self.beating = asyncio.ensure_future(self._beat())
@@ -313,7 +313,7 @@ class Team:
         return await self._wait_for_some()
 
     async def _wait_for_some(self) -> dict[str, BaseException]:
-        """Wait a little for those that get ready; why others may not take part."""
+        """Wait a short time for workers that are starting; returns the reasons why others may not take part."""
         coming = [*self.joining.values()]
         if coming:
             done, pending = await asyncio.wait(coming, timeout=LOOK, return_when=asyncio.FIRST_COMPLETED)
@@ -331,14 +331,14 @@ class Team:
             await asyncio.sleep(LOOK)
 
     async def _beat(self) -> None:
-        """Let the workers know that the client is there; who has not heard of it for long lets go of everything."""
+        """Send heartbeats to the workers; a worker without one for long frees everything."""
         while True:
             await asyncio.sleep(BEAT)
             for address in [*self.members]:
                 _unheard(self._asked(address, ALIVE))
 
     async def _invite(self) -> None:
-        """Begin to give new workers their parts, if there is room; they train meanwhile who are there."""
+        """Start to assign parts to new workers, if there are grains for them; the others train meanwhile."""
         now, there = time.monotonic(), sorted(await self._there())
         for address in there:
             known = address in self.members or address in self.joining
@@ -350,14 +350,14 @@ class Team:
         scheduler = self.client.scheduler
         try:
             return () if scheduler is None else (await scheduler.ncores()).keys()
-        except OSError:  # a scheduler that is gone sends nobody; who trains goes on
+        except OSError:  # without the scheduler no workers join, but the members continue
             return ()
 
     async def _join(self, address: str) -> str:
         self.known.add(address)
         version = await self._installed(address)
         if version != VERSION:
-            raise RuntimeError(f"worker {address} has nnarray {version}, and here is {VERSION}")
+            raise RuntimeError(f"worker {address} has nnarray {version}, but the client has {VERSION}")
         return await self._asked(address, JOIN, Member, self.sent)
 
     async def _installed(self, address: str) -> str:
@@ -371,7 +371,7 @@ class Team:
         raise Lost(f"{answer}") from (answer if isinstance(answer, BaseException) else None)
 
     async def _admit(self) -> dict[str, BaseException]:
-        """Let those take part who are ready; why others may not."""
+        """Add the workers that are ready; returns the reasons why others may not take part."""
         reasons: dict[str, BaseException] = {}
         ready = [each for each in self.joining.items() if each[1].done()]
         at = await self._state() if ready and self.members else None
@@ -391,11 +391,11 @@ class Team:
                     self._let_go(address)
             else:
                 self.members.append(address)
-                log.info("worker %s takes part; they are %d", address, len(self.members))
+                log.info("worker %s takes part; there are %d now", address, len(self.members))
         return reasons
 
     def _let_go(self, address: str) -> asyncio.Future[None]:
-        """Let a worker forget the training; nobody waits for that."""
+        """Let a worker drop the training, without waiting for it."""
         return _unheard(self._asked(address, LEAVE))
 
     async def _dismiss(self) -> None:
@@ -408,7 +408,7 @@ class Team:
         if calls:
             await asyncio.wait(calls, timeout=PATIENCE)
 
-    # --- What they do ------------------------------------------------------------------------------------------------
+    # --- Requests to the members -----------------------------------------------------------------------------------
 
     async def _tell(self, at: TrainingState) -> None:
         await self._each([*self.members], "adopt", at)
@@ -426,7 +426,7 @@ class Team:
         return AllLeft(f"all workers of the Dask scheduler at {self.scheduler!r} left the training.")
 
     async def _each(self, addresses: list[str], do: str, *arguments: Any) -> None:
-        """Ask some of them; those that do not answer are out."""
+        """Send a request to some members; those that do not answer are removed."""
         calls = [self._asked(address, do, *arguments) for address in addresses]
         answers = await asyncio.gather(*calls, return_exceptions=True)
         for address, answer in zip(addresses, answers, strict=True):
@@ -436,7 +436,7 @@ class Team:
                 raise answer
 
     async def _run(self, number: int, rate: float, begun: int, limit: int, step: int) -> Report:
-        if self.members:  # a new one gets its state from those that are there
+        if self.members:  # a new one gets its state from the others
             await self._invite()
             await self._admit()
         while self.members:
@@ -452,7 +452,7 @@ class Team:
         raise self._all_left
 
     async def _caught_up(self, behind: list[str], best: str) -> bool:
-        """Give some the state of another one, if it is still there: the client sees whichever of them hangs."""
+        """Copy the state of one member to others; the client detects whichever hangs."""
         try:
             at = await self._asked(best, "state")
         except OSError as error:
@@ -462,7 +462,7 @@ class Team:
         return True
 
     async def _attempt(self, step: int, *steps: Any) -> dict[str, Report]:
-        """What each of them says who is still there afterwards."""
+        """The replies of the members that are still present afterwards."""
         self.attempt += 1
         order = self.attempt, [*self.members], step, *steps
         calls = {asyncio.ensure_future(self._asked(address, "run", *order)): address for address in self.members}
@@ -492,7 +492,7 @@ class Team:
 
 
 def _reason_of(reasons: dict[str, BaseException], scheduler: str) -> BaseException:
-    """Why no worker can train: what all of them say, or what each says."""
+    """Why no worker can train: the common reason, or the reason of each."""
     first = next(iter(reasons.values()), None)
     if first is not None and not _is_gone(first) and len({repr(each) for each in reasons.values()}) == 1:
         return first
@@ -504,7 +504,7 @@ def _reason_of(reasons: dict[str, BaseException], scheduler: str) -> BaseExcepti
 
 
 def _is_gone(error: BaseException) -> bool:
-    """Whether it says no more than that a worker cannot be reached."""
+    """Whether the error only says that a worker cannot be reached."""
     return isinstance(error, OSError) and not isinstance(error, FileNotFoundError | PermissionError)
 
 
@@ -517,7 +517,7 @@ def _is_good(call: asyncio.Future[Any]) -> bool:
 
 
 def _unheard(asking: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-    """A call whose error nobody is told of, if nobody asks for it."""
+    """A call whose error is ignored unless it is awaited."""
     call = asyncio.ensure_future(asking)
     call.add_done_callback(lambda done: None if done.cancelled() else done.exception())
     return call

@@ -1,4 +1,4 @@
-"""A plan for inference: a network whose numbers stay as they are is prepared once, and then runs without dispatch."""
+"""A plan for inference: a network with fixed parameters is prepared once, and then runs without dispatch."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from nnarray.typing import Array, DType, Shape, Tree
 
 
 def prepared(wiring: Wiring, theta: Array, state: Array, shape: Shape, engine: str) -> Stage | None:
-    """The network folded and its layers lowered, or None where there is no faster way than the layers' own.
+    """The network folded and its layers lowered to stages; None if nothing is faster than the layers.
 
-    Nobody writes to theta and state.
+    theta and state must not be written to afterwards.
     """
     owner = library_of(theta)
     if owner is None or not owner.is_host or theta.dtype.itemsize < 4:
         return None
     every = list(_every(wiring.network))
     if wiring.network.takes not in (None, REAL) or any(each.masking == "use" and not is_ours(each) for each in every):
-        return None  # where there may be masks, which a stage does not know
+        return None  # there may be masks, which stages do not support
     has_images = any(each.family == "convolution" for each in every)
     if has_images:
-        theta = copy(theta)  # what can be written to and what cannot are two types for Numba: it would compile twice
+        theta = copy(theta)  # writable and read-only arrays are two types for Numba: it would compile twice
     plain = folded(wiring.network, wiring.params.tree(theta), wiring.state.tree(state))
     with computing(engine):
         stage = _Lowering(has_images, theta.dtype).stage(plain, shape)
     if all(is_plain_row(each) or own(each, "family") in ("dense", "activation") for each in every):
-        return stage  # products and functions have one way only: nothing to choose at each call
+        return stage  # products and functions have one implementation: nothing to choose at each call
 
     def run(x: Any, y: Any = None, first: int = 0) -> Any:
         with computing(engine):
@@ -52,7 +52,7 @@ def _every(layer: Layer) -> Iterator[Layer]:
 
 
 class _Lowering(NamedTuple):
-    """How the layers of one network become stages."""
+    """The conversion of the layers of one network to stages."""
 
     has_images: bool
     """Whether there are convolutions."""
@@ -80,7 +80,7 @@ class _Lowering(NamedTuple):
         return stages.any_layer(lambda x: outputs_of(layer, params, x, ctx).y)
 
     def row(self, parts: list[Folded], shape: Shape) -> Iterator[Stage]:
-        """Layers in a row; an activation after a linear layer becomes its own."""
+        """Layers in a row; an activation after a linear layer is merged into its stage."""
         every = list(_flat(parts))
         while every:
             layer, params, _ = part = every.pop(0)
@@ -107,7 +107,7 @@ def _parts(layer: Layer, params: Tree, state: Tree) -> list[Folded]:
 
 
 def _flat(parts: list[Folded]) -> Iterator[Folded]:
-    """Layers in a row, without rows in it and without what does nothing at inference."""
+    """Layers in a row, with nested rows flattened, and without layers that do nothing at inference."""
     for layer, params, state in parts:
         if is_plain_row(layer):
             yield from _flat(_parts(layer, params, state))

@@ -1,4 +1,4 @@
-"""A plan: what does not change between the steps of a training is prepared once."""
+"""A plan for training: everything that does not change between steps is prepared once."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from nnarray.typing import Array, DType
 
 
 class Optimizer(Protocol):
-    """What is asked of an optimizer: its whole update, and the numbers that change from step to step."""
+    """The interface of an optimizer for a plan: its whole update, and the numbers that change from step to step."""
 
     def numbers(self, rate: float, step: int) -> dict[str, Any]:
-        """Those of a step, counted from 1."""
+        """The numbers of a step, counted from 1."""
         ...
 
     def update(
@@ -42,7 +42,7 @@ def steps_of(
     *,
     keep_outputs: bool,
 ) -> Steps | None:
-    """Prepared steps that write into theta and slots, or None where there is no faster way than the layers' own."""
+    """Prepared steps that write into theta and slots; None if nothing is faster than the layers."""
     owner = library_of(theta)
     chain = chain_of(wiring)
     if owner is None or not owner.is_host or chain is None or theta.dtype.itemsize < 4:
@@ -62,7 +62,7 @@ def steps_of(
 
 
 def entries_of(loss: Loss, chain: Chain, dtype: DType) -> Entries | None:
-    """What the loss computes of an entry, if that is all it computes, and its gradient may be written over outputs."""
+    """The `entry` of the loss, if the loss has no other part, so that its gradient may overwrite the outputs."""
     is_mean = all(getattr(getattr(loss, name), "__func__", None) is getattr(Loss, name) for name in COMPUTES_LOSS)
     if not is_mean or chain.functions[-1] is not FUNCTIONS["identity"]:
         return None
@@ -71,7 +71,7 @@ def entries_of(loss: Loss, chain: Chain, dtype: DType) -> Entries | None:
 
 
 def chain_of(wiring: Wiring) -> Chain | None:
-    """The network as a chain, if it is dense layers in a row with functions that a chain knows."""
+    """The network as a chain, if it consists of dense layers in a row with functions that a chain supports."""
     dense = list(_in_a_row(wiring.network))
     if not all(own(each, "family") == "dense" and each.bias and each.function.elementwise for each in dense):
         return None
@@ -80,7 +80,7 @@ def chain_of(wiring: Wiring) -> Chain | None:
 
 
 def _in_a_row(layer: Layer) -> Iterator[Any]:
-    """The layers that a network is made of, if none of them is made of layers in another way."""
+    """The layers of a network, if it consists of plain rows only."""
     if is_plain_row(layer) and not layer.recompute:
         for each in layer.layers:
             yield from _in_a_row(each)
@@ -89,10 +89,10 @@ def _in_a_row(layer: Layer) -> Iterator[Any]:
 
 
 def rule_in_steps(optimizer: Optimizer, names: tuple[str, ...], decays: bool, dtype: DType) -> tuple[Rule, Any]:
-    """What the optimizer's whole update computes, entry by entry, and the rows of its numbers.
+    """The optimizer's whole update as an elementwise function, and the rows of its numbers.
 
-    It is found by trying the update on symbols: of theta, the gradient, slots of these names, and what decays. Where
-    that is not elementwise, it raises one of `NOT_BY_ENTRY`.
+    It is found by running the update on symbols for theta, the gradient, slots of these names, and weight decay. If the
+    update is not elementwise, one of `NOT_BY_ENTRY` is raised.
     """
 
     def definition(theta: Any, gradient: Any, *others: Any, **numbers: Any) -> Any:
@@ -109,7 +109,7 @@ COMPUTES_LOSS = ("per_example", "of_prepared", "reduced")
 
 
 def _speaks_for_itself(settings: object, said: str, *methods: str) -> bool:
-    """Whether what a class says still holds: no class below the one that says it computes anything anew."""
+    """Whether an attribute of a class is still valid: no derived class overrides the computation."""
     speaker = next(each for each in type(settings).__mro__ if said in vars(each))
     below = type(settings).__mro__[: type(settings).__mro__.index(speaker)]
     return not any(name in vars(each) for each in below for name in methods)

@@ -1,4 +1,4 @@
-"""scikit-learn's face: networks as estimators for its pipelines, searches and cross-validation.
+"""The interface to scikit-learn: networks as estimators for its pipelines, searches and cross-validation.
 
 >>> from sklearn.datasets import load_iris
 >>> from sklearn.pipeline import make_pipeline

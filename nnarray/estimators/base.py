@@ -1,4 +1,4 @@
-"""The base of the four estimators: from examples to a trained model, and from it to predictions."""
+"""The base of the four estimators: training a model on examples, and predictions with it."""
 
 from __future__ import annotations
 
@@ -33,30 +33,30 @@ from nnarray.training.inputs import pick
 from nnarray.training.state import TrainingState
 from nnarray.typing import Array, Shape
 
-AT_ONCE = 1024  # examples that a prediction takes at once, at least
+AT_ONCE = 1024  # the smallest number of examples per batch of a prediction
 
 
 def keep(estimator: Any, arguments: dict[str, Any]) -> None:
-    """Keep the arguments of a constructor as they are, which is all that scikit-learn's may do."""
+    """Keep the arguments of a constructor unchanged, as scikit-learn requires."""
     for name, value in arguments.items():
         if name not in ("self", "__class__"):
             setattr(estimator, name, value)
 
 
 class Examples(NamedTuple):
-    """Examples on the device of the model: inputs, the target in the form of the loss, and how much each counts."""
+    """Examples on the device of the model: inputs, the target in the form of the loss, and weights."""
 
     x: Array
     target: Array
     weights: Array | None
 
     def of(self, rows: Array) -> Examples:
-        """Some of them."""
+        """The examples of these rows."""
         return Examples(*(None if each is None else pick(each, rows) for each in self))  # type: ignore[arg-type]
 
     @property
     def size(self) -> int:
-        """How many there are."""
+        """The number of examples."""
         return self.x.shape[0]
 
     @property
@@ -66,24 +66,24 @@ class Examples(NamedTuple):
 
 
 class Estimator(BaseEstimator):
-    """Examples in, a trained `model_` kept, predictions out; the settings are the subclasses'.
+    """Trains a network on examples, keeps it as `model_`, and predicts with it; subclasses define the settings.
 
     Attributes
     ----------
     model_ : Model
-        The network with its numbers; its library, device and dtype are those of the computations.
+        The trained network; its library, device and dtype are those of the computations.
     history_ : History
-        Of the last `fit`, an epoch a row.
+        The history of the last `fit`, one row per epoch.
     loss_, best_loss_ : float
-        The loss over the last epoch, and the lowest; None with early stopping, which looks at the score.
+        The loss of the last epoch, and the lowest one; None with early stopping, which uses the score.
     loss_curve_ : list of float
-        The loss of each epoch, with the L2 penalty; `warm_start` and `partial_fit` add to it.
+        The loss of each epoch, including the L2 penalty; `warm_start` and `partial_fit` append to it.
     validation_scores_, best_validation_score_ : list of float, float
-        With early stopping, else None.
+        The scores with early stopping, else None.
     n_iter_ : int
-        The epochs of the last `fit`.
+        The number of epochs of the last `fit`.
     t_ : int
-        How many examples were trained on in all, counted as often as they were seen.
+        The number of examples seen in training, where each pass counts.
     n_outputs_ : int
     out_activation_ : str
     """
@@ -118,15 +118,15 @@ class Estimator(BaseEstimator):
     # --- Defined by subclasses -----------------------------------------------------------------------------------
 
     _images = False  # whether an example may have more than one axis
-    _numeric = True  # whether y holds numbers
-    _values = False  # whether y holds numbers that the network computes with
+    _numeric = True  # whether y has numbers
+    _values = False  # whether y has numbers that the network computes with
 
     def _network(self, outputs: int, shape: Shape) -> Network:
         """The network for examples of this shape."""
         raise NotImplementedError
 
     def _outputs_given(self, shape: Shape) -> int | None:
-        """The number of outputs, if the network fixes it."""
+        """The number of outputs, if the network determines it."""
         return None
 
     def _rule(self, examples: Examples) -> Minimiser:
@@ -134,14 +134,14 @@ class Estimator(BaseEstimator):
         raise NotImplementedError
 
     def _batch(self, count: int) -> int | None:
-        """Examples a step."""
+        """The number of examples per step."""
         raise NotImplementedError
 
     def _epochs(self) -> int:
         raise NotImplementedError
 
     def _watch(self, examples: Examples, rule: Minimiser, score: Any) -> Record:
-        """The callback that records the epochs, and stops."""
+        """The callback that records the epochs and stops the training."""
         raise NotImplementedError
 
     def _answers(self, y: Any, *, fresh: bool, classes: Any = None) -> Any:
@@ -149,18 +149,18 @@ class Estimator(BaseEstimator):
         raise NotImplementedError
 
     def _refuse_fewer_classes(self, answers: Any) -> None:
-        """`fit` that goes on needs all classes, as in scikit-learn; `partial_fit` does not."""
+        """Check the classes: `fit` with `warm_start` needs all of them, as in scikit-learn; `partial_fit` does not."""
 
     def _objective(self, answers: Any, outputs: int | None) -> tuple[Loss, int]:
-        """The loss, and how many outputs it wants."""
+        """The loss, and the number of outputs that it needs."""
         raise NotImplementedError
 
     def _target(self, answers: Array, loss: Loss, like: Array) -> Array:
-        """The answers as the loss wants them."""
+        """The targets in the form that the loss needs."""
         raise NotImplementedError
 
     def _weighted(self, weights: Array | None, answers: Array, like: Array) -> Array | None:
-        """How much each example counts in all."""
+        """The total weight of each example."""
         return weights
 
     def _grade(self, outputs: Array, answers: Array, weights: Array | None) -> float:
@@ -168,30 +168,30 @@ class Estimator(BaseEstimator):
         raise NotImplementedError
 
     def _groups(self, answers: Array) -> Array | None:
-        """Classes that a split keeps in proportion."""
+        """The classes for a stratified split."""
         return None
 
     # --- Fitting ---------------------------------------------------------------------------------------------------
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
-        """Train on the examples, afresh unless `warm_start` is on.
+        """Train on the examples, from new parameters unless `warm_start` is True.
 
         Parameters
         ----------
         X : array, sparse matrix or data frame, shape (N, features)
-            Of any library; the computations are done where it is, unless `backend` says otherwise.
+            The examples, of any library. The computations use its library and device, unless `backend` is set.
         y : array, shape (N,) or (N, outputs)
         sample_weight : array, shape (N,), optional
-            An example with weight 2 counts as two.
+            The weights of the examples; an example with weight 2 counts as two.
 
         Raises
         ------
         ValueError, TypeError
-            If the examples or the settings do not fit; the message says which and how to mend it.
+            If the examples or the settings do not fit; the message says which and how to fix it.
         DivergenceError
             If the loss or a parameter becomes NaN or infinite.
         KeyboardInterrupt
-            On Ctrl-C; the estimator holds the parameters of the last finished step.
+            On Ctrl-C; the estimator keeps the parameters of the last finished step.
         """
         fresh = not (self.warm_start and self.__sklearn_is_fitted__())
         examples, answers, loss = self._enter(X, y, sample_weight, "fit", fresh=fresh)
@@ -205,7 +205,7 @@ class Estimator(BaseEstimator):
         self._keep_records()
         watch = self._watch(examples, rule, score)
         self._train(examples, loss, rule, watch)
-        if not self.n_iter_:  # L-BFGS began where it would end
+        if not self.n_iter_:  # L-BFGS started at its end
             value, _ = value_and_grad(self.model_, examples.x, examples.target, loss, sample_weight=examples.weights)
             self.loss_ = float(value) + watch.penalty(self.model_)
         return self
@@ -213,7 +213,7 @@ class Estimator(BaseEstimator):
     def _enter(
         self, X: Any, y: Any, sample_weight: Any, method: str, *, fresh: bool, classes: Any = None
     ) -> tuple[Examples, Array, Loss]:
-        """Check the examples on their own device, move them to the model's, and make the model if there is none."""
+        """Check the examples on their own device, move them to the model's, and make a model if there is none."""
         data_backend = backend_of_data(X)
         if not fresh:
             self._refuse_other_backend()
@@ -222,7 +222,7 @@ class Estimator(BaseEstimator):
         y = checked_targets(y, data_backend, numeric=self._numeric)
         if isinstance(sample_weight, Mapping):
             raise TypeError(
-                "sample_weight must be an array, one number an example; got dict. Set class_weight instead."
+                "sample_weight must be an array, one number per example; got dict. Set class_weight instead."
             )
         check_consistent_length(x, y, sample_weight)
         answers = self._answers(y, fresh=fresh, classes=classes)
@@ -234,7 +234,7 @@ class Estimator(BaseEstimator):
             self._begin(network, x, data_backend if self.backend is None else backend(self.backend))
         elif network != self.model_.network:
             raise ValueError(
-                f"the settings now give another network than the one that was fitted: "
+                f"the network of the present settings differs from the fitted one: "
                 f"{_difference(network, self.model_.network)}. Set them back, or fit with warm_start=False to begin "
                 f"with a new one."
             )
@@ -250,14 +250,14 @@ class Estimator(BaseEstimator):
         return Examples(x, self._target(answers, loss, like), weighted), answers, loss
 
     def _begin(self, network: Network, x: Array, be: Backend) -> None:
-        """Make a new model, and forget what was learned before."""
+        """Make a new model, and reset the learned attributes."""
         dtype = self.dtype or be.asarray(x[:1, ...]).dtype
         self.model_ = network.init(x.shape[1:], seed=self._seed(), backend=be, dtype=dtype)
         self.t_, self.n_iter_, self.loss_curve_ = 0, 0, []
         self.best_loss_ = self.validation_scores_ = self.best_validation_score_ = None
 
     def _keep_records(self) -> None:
-        """Of the loss, or with early stopping of the score; they go on, or begin where the setting has changed."""
+        """The records of the loss, or with early stopping of the score: continued, or new if the setting changed."""
         if not self.early_stopping:
             self.validation_scores_ = self.best_validation_score_ = None
             self.best_loss_ = math.inf if self.best_loss_ is None else self.best_loss_
@@ -265,7 +265,7 @@ class Estimator(BaseEstimator):
             self.best_loss_, self.validation_scores_, self.best_validation_score_ = None, [], -math.inf
 
     def _refuse_other_backend(self) -> None:
-        """Refuse a `backend` or `dtype` that is not the fitted model's: it is never moved."""
+        """Refuse a `backend` or `dtype` that differs from the fitted model's, which is never moved."""
         be = backend_of(self.model_.theta)
         if self.backend is not None and not same_backend(be, backend(self.backend)):
             setting, fitted = f"backend={self.backend!r}", be.name
@@ -274,12 +274,12 @@ class Estimator(BaseEstimator):
         else:
             return
         raise ValueError(
-            f"{setting} is not that of the model that was fitted, {fitted}. Set it back, or set warm_start=False to "
+            f"{setting} differs from that of the fitted model, {fitted}. Restore it, or set warm_start=False to "
             f"begin with a new model."
         )
 
     def _model_backend(self, data_backend: Backend, method: str) -> Backend:
-        """The backend of the model. Data of another one are refused, unless `backend` asks to move them."""
+        """The backend of the model. Data of another backend are refused, unless `backend` is set, which moves them."""
         if not self.__sklearn_is_fitted__():
             return data_backend
         be = backend_of(self.model_.theta)
@@ -287,7 +287,7 @@ class Estimator(BaseEstimator):
             raise ValueError(
                 f"Inputs passed to {type(self).__name__}.{method}() must use the same namespace and the same device as "
                 f"those passed to fit(): the model is on {be.name}, X on {data_backend.name}. Move X with "
-                f"nn.backend(...).asarray(X), or set backend=, and all data are moved there."
+                f"nn.backend(...).asarray(X), or set backend=, to which all data are then moved."
             )
         return be
 
@@ -296,7 +296,7 @@ class Estimator(BaseEstimator):
             return None
         weights = be.asarray(weights)
         if weights.shape != (count,):
-            raise ValueError(f"sample_weight must have shape ({count},), one an example; got {tuple(weights.shape)}.")
+            raise ValueError(f"sample_weight must have shape ({count},), one per example; got {tuple(weights.shape)}.")
         weights = be.xp.astype(weights, at_least_float32(like).dtype)
         _refuse_weights(weights, "sample_weight")
         return weights
@@ -312,7 +312,7 @@ class Estimator(BaseEstimator):
         part = math.ceil(fraction * examples.size)
         if not 2 <= part < examples.size:
             raise ValueError(
-                f"The validation set is too small, or nothing is left to train on: validation_fraction={fraction:g} of "
+                f"The validation set or the training set is too small: validation_fraction={fraction:g} of "
                 f"{examples.size} examples holds out {part}. Change the fraction, or set early_stopping=False."
             )
         key = Key(self._seed()).fold("validation")
@@ -320,13 +320,13 @@ class Estimator(BaseEstimator):
         for rows, what in ((out, "holds out"), (kept, "trains on")):
             if examples.weights is not None and not float(namespace(rows).sum(pick(examples.weights, rows))) > 0:
                 raise ValueError(
-                    f"all {rows.shape[0]} examples that early stopping {what}, of {examples.size}, have the weight 0. "
+                    f"all {rows.shape[0]} of {examples.size} examples that early stopping {what} have weight 0. "
                     f"Leave out the examples of weight 0, or set early_stopping=False."
                 )
         return kept, out
 
     def _validation(self, held: Examples, answers: Array) -> Any:
-        """The score of a model on the examples that were held out."""
+        """The score of a model on the held-out examples."""
 
         def score(model: Model) -> float:
             outputs = model.predict(held.x, batch_size=self._at_once(), check_finite=False)
@@ -335,13 +335,13 @@ class Estimator(BaseEstimator):
         return score
 
     def _train(self, examples: Examples, loss: Loss, rule: Minimiser, watch: Record) -> None:
-        """Train. If it is interrupted, the estimator keeps what was learned so far."""
+        """Train. If it is interrupted, the estimator keeps the parameters learned so far."""
         self.n_iter_ = 0
         callbacks = as_callbacks(self.callbacks)
         for each in callbacks:
             if isinstance(each, EarlyStopping) and each.monitor not in ("loss", "lr"):
                 raise ValueError(
-                    f"EarlyStopping monitors {each.monitor!r}, and the history of an estimator has no such column. "
+                    f"EarlyStopping monitors {each.monitor!r}, but the history of an estimator has no such column. "
                     f"Set early_stopping=True, or monitor 'loss'."
                 )
         try:
@@ -364,14 +364,16 @@ class Estimator(BaseEstimator):
         watch.end(self.model_)
 
     def _step_on(self, X: Any, y: Any, sample_weight: Any, classes: Any = None) -> Self:
-        """One epoch, for `partial_fit`. The optimizer remembers earlier calls; an error undoes the epoch."""
+        """One epoch, for `partial_fit`. The optimizer keeps its state from earlier calls; an error undoes the epoch."""
         if self.early_stopping:
-            raise ValueError("partial_fit does not support early_stopping=True: there is nothing to hold out.")
+            raise ValueError(
+                "partial_fit does not support early_stopping=True: it holds out no examples. Set early_stopping=False."
+            )
         fresh = not self.__sklearn_is_fitted__()
         examples, _, loss = self._enter(X, y, sample_weight, "partial_fit", fresh=fresh, classes=classes)
         rule = self._rule(examples)
         assert isinstance(rule, Optimizer)  # others have no partial_fit
-        if isinstance(rule.lr, InverseScaling):  # it counts examples; calls may hold any number of them
+        if isinstance(rule.lr, InverseScaling):  # it counts examples; calls may have any number of them
             rule = replace(rule, lr=rule.lr(0))
         self._keep_records()
         record, model, batch = Record(self, examples.size, rule), self.model_, self._batch(examples.size)
@@ -388,7 +390,7 @@ class Estimator(BaseEstimator):
                 seed=self._seed(),
                 before=self._memory,
             )
-        self._going = None  # an error or Ctrl-C leaves it half done
+        self._going = None  # an error or Ctrl-C leaves it incomplete
         value, self._memory = going.run(data, rule, batch or examples.size, self.loss_curve_)
         self._going = going
         record.write(model, value, 1)
@@ -396,7 +398,7 @@ class Estimator(BaseEstimator):
         return self
 
     def __getstate__(self) -> dict[str, Any]:
-        """The state for pickle and copy, without what was prepared for this process."""
+        """The state for pickle and copy, without objects prepared for this process."""
         state: Any = super().__getstate__()
         return state | {"_going": None}
 
@@ -425,7 +427,7 @@ class Estimator(BaseEstimator):
         return tags
 
     def __sklearn_array_api_convert__(self, converter: Any) -> Self:
-        """For scikit-learn's `move_estimator_to`: the same estimator with its arrays on another device."""
+        """A copy with its arrays on another device, for scikit-learn's `move_estimator_to`."""
         new = shallow(self)
         model = self.model_
         theta, state = (converter(each) for each in (model.theta, model.state))
@@ -458,6 +460,6 @@ def _refuse_weights(weights: Array | None, name: str) -> None:
     xp = namespace(weights)
     if not bool(xp.all(weights >= 0)) or not 0 < float(xp.sum(weights)) < math.inf:
         raise ValueError(
-            f"{name} must be finite, must not be negative, and not all of it may be zero; an example whose weight is "
-            f"zero is left out."
+            f"{name} must be finite and not negative, and at least one must be above zero. An example with weight zero "
+            f"is left out."
         )

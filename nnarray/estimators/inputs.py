@@ -1,4 +1,4 @@
-"""The inputs of an estimator: checked on their own device, and moved only if the user asks for it."""
+"""The inputs of an estimator, checked on their own device, and moved only on request."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from nnarray.checks import refuse_non_finite, refuse_overflow
 from nnarray.kernels.compilation import quiet
 from nnarray.typing import Array, DType
 
-DENSE_LIMIT = 2**31  # bytes that a sparse matrix may take as a dense one: more is hardly what the user wants
+DENSE_LIMIT = 2**31  # the largest size in bytes of a sparse matrix as a dense array
 
 
 def backend_of_data(x: Any) -> Backend:
-    """The backend of `x`; the host for what no array library owns: lists, data frames, sparse matrices."""
+    """The backend of `x`; the host for lists, data frames and sparse matrices."""
     return backend_of(x) if library_of(x) else host_backend()
 
 
@@ -42,17 +42,17 @@ def is_host(be: Backend) -> bool:
 
 
 def same_backend(one: Backend, other: Backend) -> bool:
-    """Whether two backends are one library on one device."""
+    """Whether two backends have the same library and device."""
     return one.library is other.library and one.device == other.device
 
 
 def holds_numbers(x: Any) -> bool:
-    """Whether an array holds numbers or truth values, and not text or objects, which only NumPy's can."""
+    """Whether an array has numbers or truth values, not text or objects, which are possible in NumPy only."""
     return not is_host(backend_of_data(x)) or x.dtype.kind in "biuf"
 
 
 def labels_on(labels: Any, be: Backend) -> Any:
-    """Labels of the host on a backend; text, and integers beyond its default dtype, stay on the host."""
+    """Move labels from the host to a backend; text and integers beyond its default dtype stay on the host."""
     if not holds_numbers(labels):
         return labels
     xp, wanted = namespace(labels), None
@@ -67,7 +67,7 @@ def labels_on(labels: Any, be: Backend) -> Any:
 
 @quiet  # an overflow is reported by an error
 def moved(x: Array, be: Backend, dtype: DType | None, name: str) -> Array:
-    """`x` on the model's backend, in its dtype; refuses what that cannot hold, and warns of integers that it rounds."""
+    """`x` on the model's backend in its dtype; refuses numbers out of range, and warns of rounded integers."""
     xp = namespace(x)
     narrow = None if dtype is None or be.xp.finfo(dtype).bits >= 64 else getattr(xp, dtype_name(dtype), None)
     near = x if narrow is None else xp.astype(x, narrow, copy=False)
@@ -80,20 +80,20 @@ def moved(x: Array, be: Backend, dtype: DType | None, name: str) -> Array:
         most = int(2 / be.xp.finfo(result.dtype).eps)
         if max(int(xp.max(x)), -int(xp.min(x))) > most:
             warnings.warn(
-                f"y has integers beyond {most}, which {dtype_name(result.dtype)} rounds. Use a classifier if they are "
-                f"names of classes; else subtract a constant, or use another unit.",
+                f"y has integers beyond {most}, which {dtype_name(result.dtype)} rounds. If they are names of classes, "
+                f"use a classifier; otherwise subtract a constant, or use another unit.",
                 stacklevel=4,
             )
     return result
 
 
 def checked_inputs(estimator: Any, X: Any, *, reset: bool, images: bool) -> Array:
-    """X as floating-point numbers, on its own device. On the host scikit-learn checks it, on others this package.
+    """X as floating-point numbers, on its own device. scikit-learn checks it on the host, this package elsewhere.
 
     Parameters
     ----------
     estimator : estimator
-        Learns the number and the names of the features, or compares with them.
+        It learns the number and the names of the features, or compares with them.
     X : array, sparse matrix or data frame, shape (N, features)
     reset : bool
         Whether to learn, as in `fit`.
@@ -103,12 +103,14 @@ def checked_inputs(estimator: Any, X: Any, *, reset: bool, images: bool) -> Arra
     Raises
     ------
     ValueError
-        If X has a wrong shape, NaN or infinity, or other features than `fit` has seen.
+        If X has a wrong shape, NaN or infinity, or other features than in `fit`.
     TypeError
-        If X does not hold real numbers.
+        If X does not have real numbers.
     """
     _refuse_loss(X, "X")
-    if isinstance(X, Mapping) and not hasattr(X, "toarray"):  # a sparse array of keys is one; scikit-learn refuses it
+    if isinstance(X, Mapping) and not hasattr(
+        X, "toarray"
+    ):  # a sparse array of keys is a mapping, too; scikit-learn refuses it
         raise TypeError("X must be one array or a data frame; got a mapping. Train on it with model.fit.")
     if is_host(backend_of_data(X)):
         return _checked_by_sklearn(estimator, X, reset=reset, images=images)
@@ -120,7 +122,7 @@ def checked_inputs(estimator: Any, X: Any, *, reset: bool, images: bool) -> Arra
             f"X[None, :] for a single example."
         )
     if 0 in X.shape:
-        raise ValueError(f"X of shape {tuple(X.shape)} holds nothing; at least 1 example and 1 feature are needed.")
+        raise ValueError(f"X of shape {tuple(X.shape)} is empty; at least 1 example and 1 feature are needed.")
     validate_data(estimator, X, reset=reset, skip_check_array=True)  # the number of features
     if not is_traced(X):
         refuse_non_finite(X, "X", "Remove or repair these entries.")
@@ -130,14 +132,14 @@ def checked_inputs(estimator: Any, X: Any, *, reset: bool, images: bool) -> Arra
 
 
 def _refuse_loss(x: Any, name: str) -> None:
-    """Refuse what scikit-learn would read wrongly: a query not yet computed, an array that would lose its mask."""
+    """Refuse inputs that scikit-learn would misread: lazy queries, and masked arrays, which would lose the mask."""
     refuse_query(x, name)
     if (owner := library_of(x)) is not None:
         owner.borrow(x)
 
 
 def _checked_by_sklearn(estimator: Any, X: Any, *, reset: bool, images: bool) -> Any:
-    """Float32 stays float32; whatever else becomes float64, as in scikit-learn's own MLP."""
+    """float32 stays float32; all else becomes float64, as in scikit-learn's own MLP."""
     checked: Any = validate_data(
         estimator, X, reset=reset, accept_sparse=("csr", "csc"), dtype=("float64", "float32"), allow_nd=images
     )
@@ -145,12 +147,12 @@ def _checked_by_sklearn(estimator: Any, X: Any, *, reset: bool, images: bool) ->
 
 
 def dense(X: Any) -> Any:
-    """A sparse matrix as an array, if that fits."""
+    """A sparse matrix as a dense array, if it is not too large."""
     size = X.shape[0] * X.shape[1] * X.dtype.itemsize
     if size > DENSE_LIMIT:
         raise ValueError(
-            f"a network computes with dense arrays: sparse X of shape {X.shape} would take {size / 2**30:.1f} GiB, and "
-            f"at most {DENSE_LIMIT / 2**30:.0f} GiB are taken without a word. Reduce the features first (for instance "
+            f"a network computes with dense arrays: sparse X of shape {X.shape} would take {size / 2**30:.1f} GiB, but "
+            f"at most {DENSE_LIMIT / 2**30:.0f} GiB is converted automatically. Reduce the features first (such as "
             f"with TruncatedSVD), or pass X.toarray()."
         )
     return X.toarray()
@@ -173,10 +175,10 @@ def checked_targets(y: Any, be: Backend, *, numeric: bool) -> Any:
         y = column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
         return labels_on(y, be)
     y = be.asarray(without_record(as_data(y, "y")))
-    if be.xp.isdtype(y.dtype, "unsigned integer"):  # in which PyTorch can do little
+    if be.xp.isdtype(y.dtype, "unsigned integer"):  # PyTorch supports few functions for it
         y = be.xp.astype(y, be.xp.int64)
         if y.size and bool(be.xp.any(y < 0)):
-            raise ValueError("y has integers beyond 2**63 - 1. Pass names of classes as a NumPy array, or as text.")
+            raise ValueError("y has integers above 2**63 - 1. Pass names of classes as a NumPy array or as strings.")
     if y.ndim == 0:
         raise ValueError("y must have an entry for each example; got a single number.")
     refuse_non_finite(y, "y")
@@ -184,7 +186,7 @@ def checked_targets(y: Any, be: Backend, *, numeric: bool) -> Any:
 
 
 def _exact(y: Any, host: Backend) -> Any:
-    """Large integers of a list or a column as an integer array: NumPy would make rounded floats of some."""
+    """Large integers of a list or a column as an integer array, as NumPy would round some to floats."""
     if library_of(y) or issparse(y) or not hasattr(y, "__iter__"):
         return y
     labels = list(y)
@@ -195,6 +197,6 @@ def _exact(y: Any, host: Backend) -> Any:
         return y
     if least < -(2**63) or most >= (2**64 if least >= 0 else 2**63):
         raise ValueError(
-            "y has integers that 64 bits cannot hold. Pass names of classes as text, and numbers as floats."
+            "y has integers that 64 bits cannot hold. Pass names of classes as strings, and numbers as floats."
         )
     return host.xp.asarray(labels, dtype=host.xp.int64 if most < 2**63 else host.xp.uint64)

@@ -1,4 +1,4 @@
-"""Labels of any kind as numbers: the classes, and the number of each example's class."""
+"""Labels of any kind as numbers: the classes, and the class number of each example."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ MULTILABEL = "multilabel"
 
 
 def kind_of(y: Any) -> str:
-    """The kind of labels: "multiclass" (one of some classes), or "multilabel" (a column of 0 and 1 for each class).
+    """The kind of labels: "multiclass" (one class per example), or "multilabel" (a column of 0 and 1 per class).
 
     Raises
     ------
     ValueError
-        If they are neither.
+        If they are of another kind.
     """
     if is_host(backend_of_data(y)):
         check_classification_targets(y)
@@ -42,7 +42,7 @@ def kind_of(y: Any) -> str:
 
 
 def classes_of(y: Any, kind: str) -> Any:
-    """The classes in their order, on the device of y; of several labels, their numbers."""
+    """The sorted classes, on the device of y; with several labels, their numbers."""
     xp = namespace(y)
     if kind != MULTILABEL:
         return xp.unique_values(y)
@@ -51,12 +51,12 @@ def classes_of(y: Any, kind: str) -> Any:
 
 
 def numbered(y: Any, classes: Any) -> Any:
-    """The number of each label's class, counted from 0.
+    """The class number of each label, counted from 0.
 
     Raises
     ------
     ValueError
-        If there is a label that is not among the classes.
+        If a label is not among the classes.
     """
     if namespace(y) is not namespace(classes):
         host = host_backend()
@@ -76,24 +76,24 @@ def numbered(y: Any, classes: Any) -> Any:
 
 
 def named_labels(index: Array, classes: Any, be: Backend) -> Any:
-    """The labels of these numbers: on the backend `be` if they are numbers, on the host if they are text."""
+    """The labels with these class numbers: on the backend `be` if they are numbers, on the host if they are text."""
     of_classes = backend_of_data(classes)
     labels = of_classes.xp.take(classes, of_classes.asarray(index))
     return labels_on(labels, be)
 
 
 def class_weights(setting: Any, index: Array, classes: Any, weights: Array | None, like: Array) -> Array:
-    """How much each example counts by its class, on the device of `like`.
+    """The weight of each example by its class, on the device of `like`.
 
     Parameters
     ----------
     setting : "balanced" or mapping of label to number
-        "balanced" counts each class alike, W / (K W_k) with W_k the weight of its examples; classes that a mapping
-        does not name count 1.
+        "balanced" gives each class the same total weight: W / (K W_k), with W_k the weight of its examples. Classes
+        that a mapping does not name have weight 1.
     index : array of integers, shape (N,)
     classes : array
     weights : array, shape (N,), optional
-        How much the examples count otherwise.
+        Other weights of the examples.
     """
     xp, count = namespace(like), classes.shape[0]
     if isinstance(setting, str):

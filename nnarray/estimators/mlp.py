@@ -1,4 +1,4 @@
-"""scikit-learn's multilayer perceptrons, computed by the networks of this package."""
+"""Multilayer perceptrons with scikit-learn's interface, computed by the networks of this package."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from nnarray.optimizers import ALSO, LBFGS, OPTIMIZERS, Minimiser, stepwise
 from nnarray.schedules import Schedule
 from nnarray.typing import Shape
 
-THEIRS = ("identity", "logistic", "tanh", "relu")  # activations whose weights start as scikit-learn's do
-SETTINGS = {  # what solvers take besides the learning rate and the weight decay
+THEIRS = ("identity", "logistic", "tanh", "relu")  # activations with scikit-learn's initial weights
+SETTINGS = {  # settings of solvers, next to the learning rate and the weight decay
     "adam": ("beta1", "beta2", "epsilon"),
     "adamw": ("beta1", "beta2", "epsilon"),
     "rmsprop": ("epsilon",),
@@ -37,14 +37,14 @@ RATES = {name: name for name in ("constant", "invscaling", "adaptive")}
 
 
 class Perceptron(Estimator):
-    """Dense layers in a row, from scikit-learn's settings.
+    """Dense layers in a row, with scikit-learn's settings.
 
     Attributes
     ----------
     coefs_, intercepts_ : list of array
-        Weights and biases of each layer: views of `model_`, to be read.
+        Weights and biases of each layer: read-only views of `model_`.
     n_layers_ : int
-        The inputs counted as one.
+        The number of layers, including the inputs.
     """
 
     hidden_layer_sizes: Any
@@ -78,7 +78,7 @@ class Perceptron(Estimator):
 
     @property
     def n_layers_(self) -> int:
-        """How many layers there are, the inputs counted as one."""
+        """The number of layers, including the inputs."""
         return len(self.coefs_) + 1
 
     def _parts(self, name: str) -> list[Any]:
@@ -86,7 +86,7 @@ class Perceptron(Estimator):
             raise AttributeError(f"{type(self).__name__} has no parameters before fit.")
         return [value for key, value in self.model_.params.items() if key.endswith(name)]
 
-    # --- Settings in this package's words ----------------------------------------------------------------------
+    # --- Settings of this package ----------------------------------------------------------------------
 
     def _sizes(self) -> list[int]:
         setting = self.hidden_layer_sizes
@@ -103,7 +103,7 @@ class Perceptron(Estimator):
         return Network(*layers, self._dense(fan_in, outputs, "identity"))
 
     def _dense(self, fan_in: int, units: int, activation: str | Activation) -> Dense:
-        """A dense layer. Scikit-learn's activations start as there, biases too; others as in this package."""
+        """A dense layer. With scikit-learn's activations, initial values are as there; otherwise as in this package."""
         hidden = kept_activation(self.activation)
         if hidden not in THEIRS:
             return Dense(units, activation)
@@ -121,7 +121,7 @@ class Perceptron(Estimator):
         return min(integer(self.batch_size, "batch_size", 1, usual=200), count)
 
     def _rule(self, examples: Examples) -> Minimiser:
-        """The solver; alpha counts once a step, whatever the number of examples, so the decay is alpha over that."""
+        """The solver. alpha applies once per step, for any batch size, so the weight decay is alpha / batch size."""
         if isinstance(self.solver, Minimiser):
             return self.solver
         name = canonical(self.solver, OPTIMIZERS, "solver", ALSO)
@@ -161,7 +161,7 @@ class Perceptron(Estimator):
             return Flat(self, examples.size, rule)
         if not isinstance(self.batch_size, str) and self.batch_size > examples.size:
             warnings.warn(
-                f"batch_size={self.batch_size} is larger than the {examples.size} examples; all of them are taken.",
+                f"batch_size={self.batch_size} is larger than the {examples.size} examples; all examples are used.",
                 stacklevel=4,
             )
         patience, lr = self.n_iter_no_change, getattr(rule, "lr", None)
@@ -190,70 +190,74 @@ class Perceptron(Estimator):
     def _steps(self) -> bool:
         """Whether there is a `partial_fit`."""
         if not stepwise(self.solver):
-            raise AttributeError("partial_fit needs a solver that takes steps, such as 'adam'; 'lbfgs' takes all data.")
+            raise AttributeError(
+                "partial_fit needs a solver that works on batches, such as 'adam'; 'lbfgs' takes all data."
+            )
         return True
 
 
 class MLPClassifier(Classifies, Perceptron):
-    """A multilayer perceptron that classifies: scikit-learn's `MLPClassifier`, on the array library of X.
+    """A multilayer perceptron for classification: scikit-learn's `MLPClassifier`, on the array library of X.
 
-    All parameters of scikit-learn's have the same names, order, defaults and meaning; those from `loss` on are more.
+    The parameters of scikit-learn have the same names, order, defaults and meaning. Those from `loss` on are
+    additional.
 
     Parameters
     ----------
     hidden_layer_sizes : sequence of int, or int
-        Units of the hidden layers.
+        The numbers of units of the hidden layers.
     activation : str or Activation
         "identity", "logistic", "tanh", "relu" as there, or any other of this package, such as "gelu".
     solver : str or Optimizer
-        "adam", "sgd", "lbfgs" as there; the other names of optimizers; or an optimizer such as `nn.Adam(1e-3)`, which
-        is taken as it is: then `alpha`, the learning rate, momentum and betas are its own.
+        "adam", "sgd" or "lbfgs" as there, the name of another optimizer, or an optimizer such as `nn.Adam(1e-3)`. An
+        optimizer keeps its own learning rate, momentum, betas and weight decay, and `alpha` is not used.
     alpha : float
-        alpha / 2 times the sum of all squared weights is added to the loss of a batch, divided by the number of its
-        examples. For "adamw" it is the decoupled weight decay.
+        alpha / 2 times the sum of all squared weights, divided by the number of examples in the batch, is added to
+        the loss of a batch. For "adamw" it is the decoupled weight decay.
     batch_size : int or "auto"
-        Examples a step; "auto" is 200, or all if there are fewer.
+        The number of examples per step; "auto" is 200, or all if there are fewer.
     learning_rate : {"constant", "invscaling", "adaptive"}
-        For "sgd": lr; lr / (t + 1)^power_t, t the examples seen at the start of the epoch; or divided by 5 whenever
-        nothing improves any more.
+        For "sgd": lr; or lr / (t + 1)^power_t, with t the number of examples seen at the start of the epoch; or lr,
+        divided by 5 whenever there is no more improvement.
     learning_rate_init, power_t : float
     max_iter : int
-        Epochs at most; iterations of "lbfgs".
+        The largest number of epochs, or of iterations of "lbfgs".
     shuffle : bool
     random_state : int, RandomState or None
-        An integer is the seed of this package: the same numbers on every library, others than scikit-learn's.
+        An integer is used as the seed of this package. It gives the same numbers on every library, but other numbers
+        than in scikit-learn.
     tol : float
-        What counts as an improvement of the loss, or of the validation score; for "lbfgs", the largest entry of a
-        gradient that is small enough.
+        The smallest change of the loss or of the validation score that counts as an improvement. "lbfgs" stops when
+        the largest entry of the gradient is below it.
     verbose : bool
-        Whether to print a line an epoch.
+        Whether to print a line per epoch.
     warm_start : bool
-        Whether `fit` goes on from the parameters that are there.
+        Whether `fit` continues from the present parameters.
     momentum : float
     nesterovs_momentum : bool
     early_stopping : bool
-        Whether to hold out `validation_fraction` of the examples, in proportion to the classes, stop when their score
-        has not improved for `n_iter_no_change` epochs, and go back to the best.
+        Whether to hold out `validation_fraction` of the examples, stratified by class, to stop when their score has
+        not improved for `n_iter_no_change` epochs, and to restore the best parameters.
     validation_fraction : float
     beta_1, beta_2, epsilon : float
-        Of "adam"; epsilon is added to the corrected square root, as in its paper.
+        Settings of "adam"; epsilon is added to the corrected square root, as in the paper.
     n_iter_no_change : int or inf
-        How many epochs in a row without improvement by `tol` are endured; the next one stops.
+        The number of epochs in a row without improvement by `tol` that are accepted. The next one stops the training.
     max_fun : int
-        How often "lbfgs" computes loss and gradient at most.
+        The largest number of evaluations of loss and gradient by "lbfgs".
     loss : str or Loss
-        "log_loss" suits labels of every kind; or a loss such as `nn.losses.CrossEntropy(label_smoothing=0.1)`. One of
-        your own gets the outputs before the softmax, and a target of 0 and 1 of their shape.
+        "log_loss", which suits labels of every kind, or a loss such as `nn.losses.CrossEntropy(label_smoothing=0.1)`. A
+        loss of your own gets the outputs before the softmax, and a target of 0 and 1 of the same shape.
     dropout : float
-        Rate after each hidden layer while training.
+        The rate after each hidden layer in training.
     class_weight : "balanced", mapping of label to number, or None
     callbacks : sequence of Callback or function of a Run
-        Called at the end of each epoch, after the estimator has recorded it.
+        Called after each epoch, when the estimator has recorded it.
     backend : str or Backend, optional
-        Which backend computes, such as "cupy"; data are moved to it, and predictions back to the device of X. That of X
-        if None.
+        The backend that computes, such as "cupy". Data are moved to it, and predictions back to the device of X. The
+        backend of X if None.
     dtype : str, optional
-        "float32", "float64", ...; that of X if None, float64 for integers of NumPy's.
+        "float32", "float64", ...; the dtype of X if None, or float64 for NumPy integers.
 
     Attributes
     ----------
@@ -266,9 +270,9 @@ class MLPClassifier(Classifies, Perceptron):
     validation_scores_, best_validation_score_ : list of float, float
     n_iter_, t_, n_layers_, n_outputs_, n_features_in_ : int
     feature_names_in_ : array of text
-        Where X is a data frame.
+        Only if X is a data frame.
     out_activation_ : str
-        "softmax", or "logistic" for two classes (one output) and for several labels.
+        "softmax"; "logistic" for two classes (one output) and for several labels.
 
     References
     ----------
@@ -322,33 +326,33 @@ class MLPClassifier(Classifies, Perceptron):
 
     @available_if(Perceptron._steps)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Self:
-        """One epoch over these examples; the optimizer remembers the calls before, as long as no `fit` comes between.
+        """One epoch over these examples. The optimizer keeps its state between calls, until the next `fit`.
 
         Parameters
         ----------
         X, y, sample_weight : array
             As for `fit`.
         classes : array, shape (K,)
-            All that there will be; needed in the first call.
+            All classes that will occur; needed in the first call.
 
         Notes
         -----
-        It is all or nothing: after an error or Ctrl-C the parameters are those from before the call. Callbacks and
-        the stopping rule are not asked; "adaptive" stays at its first learning rate.
+        After an error or Ctrl-C the parameters are those before the call. Callbacks and the stopping rule are not used;
+        "adaptive" keeps its first learning rate.
         """
         return self._step_on_classes(X, y, sample_weight, classes)
 
 
 class MLPRegressor(Regresses, Perceptron):
-    """A multilayer perceptron that predicts numbers: scikit-learn's `MLPRegressor`, on the array library of X.
+    """A multilayer perceptron for regression: scikit-learn's `MLPRegressor`, on the array library of X.
 
     Parameters
     ----------
     loss : str or Loss
         "squared_error", half the squared error summed over the outputs; "poisson", half the Poisson deviance of the
-        exponentials of the outputs; "mse", "mae", "huber", or a loss such as `nn.losses.Huber(0.5)`.
+        exponentials of the outputs; "mse", "mae", "huber"; or a loss such as `nn.losses.Huber(0.5)`.
     hidden_layer_sizes, activation, solver, alpha, batch_size, learning_rate, learning_rate_init, power_t, max_iter
-        As for `MLPClassifier`, like all that follow.
+        As in `MLPClassifier`, like the following parameters.
     shuffle, random_state, tol, verbose, warm_start, momentum, nesterovs_momentum, early_stopping, validation_fraction
     beta_1, beta_2, epsilon, n_iter_no_change, max_fun
     dropout, callbacks, backend, dtype
@@ -356,7 +360,7 @@ class MLPRegressor(Regresses, Perceptron):
     Attributes
     ----------
     model_, history_, coefs_, intercepts_, loss_, best_loss_, loss_curve_, validation_scores_, best_validation_score_
-        As of `MLPClassifier`, like the other ones.
+        As in `MLPClassifier`, like the other attributes.
     out_activation_ : str
         "identity", or "exp" for "poisson".
 
@@ -410,7 +414,7 @@ class MLPRegressor(Regresses, Perceptron):
 
     @available_if(Perceptron._steps)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
-        """One epoch over these examples; the optimizer remembers the calls before, as long as no `fit` comes between.
+        """One epoch over these examples. The optimizer keeps its state between calls, until the next `fit`.
 
         Parameters
         ----------

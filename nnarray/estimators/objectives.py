@@ -1,4 +1,4 @@
-"""The losses of scikit-learn's networks: sums over the outputs, where the losses of this package are means."""
+"""The losses of scikit-learn's networks: sums over the outputs. The losses of this package are means."""
 
 from __future__ import annotations
 
@@ -58,12 +58,12 @@ REGRESSION |= {name: LOSSES[name] for name in ("mse", "mae", "huber")}
 
 
 def regression_loss(loss: Any) -> Loss:
-    """The loss of that name, scikit-learn's or this package's; a `Loss` is returned as it is."""
+    """The loss of that name, of scikit-learn or this package; a `Loss` is returned unchanged."""
     return named(loss, REGRESSION, "loss", ALSO)() if isinstance(loss, str) else loss_named(loss)
 
 
 def classification_loss(setting: Any, *, multilabel: bool, classes: int, outputs: int | None) -> tuple[Loss, int]:
-    """The loss and how many outputs it wants: "log_loss" suits labels of every kind.
+    """The loss and the number of outputs that it needs; "log_loss" suits labels of every kind.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def classification_loss(setting: Any, *, multilabel: bool, classes: int, outputs
     multilabel : bool
     classes : int
     outputs : int, optional
-        Those of a network that exists already.
+        The number of outputs of a network that already exists.
 
     Raises
     ------
@@ -93,11 +93,11 @@ def classification_loss(setting: Any, *, multilabel: bool, classes: int, outputs
             f"{loss.label} is for two classes or for several labels; y has {classes} classes. Use 'log_loss'."
         )
     if loss.out_activation == "softmax" and multilabel:
-        raise ValueError(f"{loss.label} is for one class an example; y has several labels. Use 'log_loss'.")
+        raise ValueError(f"{loss.label} is for one class per example; y has several labels. Use 'log_loss'.")
     wanted = classes if multilabel else 1 if binary else max(classes, 2)
     if outputs not in (None, wanted):
         raise ValueError(
-            f"the network has {outputs} outputs; {loss.label} of {classes} {'labels' if multilabel else 'classes'} "
+            f"the network has {outputs} outputs, but {loss.label} of {classes} {'labels' if multilabel else 'classes'} "
             f"needs {wanted}. Change the last layer, or pass a function of the number of outputs as network."
         )
     return loss, wanted

@@ -1,4 +1,4 @@
-"""One training that `partial_fit` goes on with, call by call."""
+"""The training that `partial_fit` continues with each call."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nnarray.training.trainer import Trainer
 
 
 class PartialFit:
-    """Steps from where the last call ended; what was prepared or compiled for them is used again.
+    """Steps that continue after the last call; prepared and compiled steps are reused.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ class PartialFit:
     shuffle : bool
     seed : int
     before : TrainingState, optional
-        Of a training that was put away; its slots and its counts go on, the parameters are the model's.
+        The state of an earlier training: its slots and counts are kept, and the parameters are the model's.
     """
 
     def __init__(
@@ -63,22 +63,22 @@ class PartialFit:
         self.shown = model.theta, model.state
 
     def suits(self, model: Model, loss: Loss, rule: Optimizer, *, shuffle: bool) -> bool:
-        """Whether nothing changed but the learning rate, which comes with each call."""
+        """Whether only the learning rate changed, which is an argument of each call."""
         was, trainer = self.trainer.optimizer, self.trainer
         alike = type(was) is type(rule) and replace(was, lr=1.0) == replace(rule, lr=1.0)
         same = model is self.model and model.frozen == self.frozen
         return alike and same and loss == trainer.loss and shuffle == trainer.shuffle
 
     def run(self, data: Data, rule: Optimizer, batch_size: int, losses: list[float]) -> tuple[float, TrainingState]:
-        """One epoch over these examples: its loss, and what is to be remembered. The model gets the parameters last.
+        """One epoch over these examples: its loss and the new state. The model gets the parameters at the end.
 
         Raises
         ------
         DivergenceError
-            If the loss or a parameter becomes NaN or infinite; the model is as it was.
+            If the loss or a parameter becomes NaN or infinite; the model does not change.
         """
         model, trainer = self.model, self.trainer
-        trainer.follow(model, self.shown, watched=True)  # by whoever called in between
+        trainer.follow(model, self.shown, watched=True)  # code between the calls may have changed it
         trainer.data, trainer.batch_size = data, min(batch_size, data.examples)
         trainer.prove()
         epoch = trainer.at.epoch
@@ -87,7 +87,7 @@ class PartialFit:
         if not (finite and math.isfinite(value)):
             raise DivergenceError(
                 "the loss, a parameter, a running variance or the optimizer's memory became NaN or infinite in this "
-                "partial_fit, which is undone. Standardise X, and real targets y, or lower the learning rate."
+                "call of partial_fit, which was undone. Standardise X and real targets y, or lower the learning rate."
             )
         model.restore((trainer.at.theta, trainer.at.state))
         self.shown = model.theta, model.state

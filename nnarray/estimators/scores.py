@@ -1,4 +1,4 @@
-"""Scores of predictions, computed on their own device; equal to scikit-learn's."""
+"""Scores of predictions, computed on their own device, and equal to scikit-learn's."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ def accuracy(predicted: Array, true: Array, weights: Array | None = None) -> flo
 
 
 def r2(predicted: Array, true: Array, weights: Array | None = None) -> float:
-    """1 - sum of w (t - p)^2 / sum of w (t - mean of t)^2, mean over the outputs; of a constant: 1 if met, else 0."""
+    """1 - sum of w (t - p)^2 / sum of w (t - mean of t)^2, mean over the outputs; constant t: 1 if exact, else 0."""
     xp = same_place(predicted=predicted, true=true)
     return float(metrics.r2(predicted, xp.reshape(true, predicted.shape), weights))
 
 
 def split(count: int, part: int, classes: Array | None, key: Key, like: Array) -> tuple[Array, Array]:
-    """The examples to train on and `part` to hold out, in random order, in proportion to the classes if there are any.
+    """The training examples and `part` held-out ones, in random order, stratified by class if there are classes.
 
-    Drawn on the device: every (count / part)-th of a random order that is sorted by class.
+    They are drawn on the device: every (count / part)-th of a random order that is sorted by class.
     """
     xp, device = same_place(like=like), device_of(like)
     order = random.permutation(key, count, xp=xp, device=device)
     if classes is not None:
         order = xp.take(order, xp.argsort(xp.take(classes, order), stable=True))
-    # In Python's integers, which do not overflow: int32 would, with 150,000 examples of which a tenth is held out.
+    # Python integers do not overflow; int32 would, with 150,000 examples of which a tenth is held out.
     positions = xp.asarray([i * count // part for i in range(part)], dtype=order.dtype, device=device)
     numbers = xp.arange(count, dtype=order.dtype, device=device)
     nearest = xp.searchsorted(positions, numbers)

@@ -1,4 +1,4 @@
-"""The records of each epoch, and the rules by which scikit-learn's networks stop."""
+"""The records of each epoch, and the stopping rules of scikit-learn's networks."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from nnarray.schedules import Schedule, better
 from nnarray.training.callbacks import Callback, Run
 from nnarray.typing import Array
 
-LOWEST_RATE = 1e-6  # where "adaptive" gives up
-FLAT = 2.220446049250313e-9  # SciPy's relative fall of the loss below which L-BFGS-B is done
+LOWEST_RATE = 1e-6  # where "adaptive" stops
+FLAT = 2.220446049250313e-9  # SciPy's L-BFGS-B stops below this relative decrease of the loss
 
 
 class Record(Callback):
-    """Writes each epoch into the estimator's attributes; goes on until the last one.
+    """Writes each epoch to the estimator's attributes; does not stop before the last one.
 
     Parameters
     ----------
     estimator : estimator
     examples : int
-        How many an epoch sees.
+        The number of examples per epoch.
     rule : Minimiser
-        Its L2 penalty belongs to the loss.
+        Its L2 penalty is part of the loss.
     """
 
     def __init__(self, estimator: Any, examples: int, rule: Minimiser) -> None:
@@ -41,14 +41,14 @@ class Record(Callback):
         self.judge(run, self.write(run.model, run.history["loss"][-1], run.epoch))
 
     def on_fit_end(self, run: Run) -> None:
-        """Note whether the training ended early."""
+        """Record whether the training ended early."""
         self.stopped = run.stopped is not None or run.epoch < run.epochs
 
     def end(self, model: Any) -> None:
         """Called after a training that was not interrupted."""
 
     def write(self, model: Any, loss: float, epoch: int) -> float:
-        """Note an epoch; returns its loss with the penalty."""
+        """Record an epoch; returns its loss with the penalty."""
         estimator, loss = self.estimator, loss + self.penalty(model)
         estimator.n_iter_, estimator.loss_ = epoch, loss
         estimator.t_ += self.examples
@@ -81,31 +81,31 @@ class Record(Callback):
 
 
 class Flat(Record):
-    """Stops L-BFGS where SciPy's usual settings would: the loss hardly falls any more."""
+    """Stops L-BFGS like SciPy's default settings, when the loss hardly decreases."""
 
     last = math.inf
 
     def judge(self, run: Run, loss: float) -> None:
-        """Stop if the loss has hardly fallen since the last iteration."""
+        """Stop if the loss has hardly decreased since the last iteration."""
         fall = self.last - loss
         if self.last < math.inf and fall <= FLAT * max(abs(self.last), abs(loss), 1.0):
-            run.stop("the loss hardly falls any more")
+            run.stop("the loss hardly decreases any more")
         self.last = loss
         self.remember(loss)
 
 
 class Patience(Record):
-    """Stops when nothing has improved by `tol` for more than `patience` epochs: the loss, or a score.
+    """Stops when the loss or a score has not improved by `tol` for more than `patience` epochs.
 
-    As in scikit-learn, an improvement by exactly `tol` is one, so with `tol=0` no worse than the best is enough.
+    As in scikit-learn, an improvement by exactly `tol` counts. So with `tol=0`, a value equal to the best counts.
 
     Parameters
     ----------
     tol, patience : float
     score : function of a model, optional
-        On held-out examples, higher is better; the model goes back to the best one. None looks at the loss.
+        A score on held-out examples, higher is better; the best parameters are restored. None uses the loss.
     rate : float, optional
-        The learning rate, if it is to be divided by 5 instead, until it is below 1e-6.
+        The learning rate, if it is divided by 5 instead of stopping, until it is below 1e-6.
     """
 
     def __init__(
@@ -140,7 +140,7 @@ class Patience(Record):
         self.say(f"{reason} Setting learning rate to {self.rate.now:f}")
 
     def end(self, model: Any) -> None:
-        """Go back to the parameters with the best score, if there is a score."""
+        """Restore the parameters with the best score, if there is a score."""
         if self.kept is not None:
             model.restore(self.kept)
 
@@ -176,21 +176,21 @@ class Adaptive(Schedule):
     current: Rate
 
     def rate(self, epoch: int, losses: Any) -> float:
-        """The present learning rate, whatever the epoch."""
+        """The present learning rate, for any epoch."""
         return self.current.now
 
 
 @dataclass(frozen=True)
 class InverseScaling(Schedule):
-    """lr / (t + 1)^power, t the number of examples seen at the start of the epoch.
+    """lr / (t + 1)^power, with t the number of examples seen at the start of the epoch.
 
     Parameters
     ----------
     lr, power : float
     examples : int
-        How many an epoch sees.
+        The number of examples per epoch.
     seen : int
-        How many were seen before.
+        The number of examples seen before.
     """
 
     lr: float

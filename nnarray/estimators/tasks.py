@@ -20,12 +20,12 @@ from nnarray.typing import Array
 
 
 class Classifies(ClassifierMixin, Estimator):
-    """Labels of any kind: two classes, more, or several labels an example (a column of 0 and 1 for each).
+    """Labels of any kind: two classes, more classes, or several labels per example (a column of 0 and 1 for each).
 
     Attributes
     ----------
     classes_ : array, shape (K,)
-        In their order; where X is if they are numbers, on the host if they are text.
+        The sorted classes; on the device of X if they are numbers, on the host if they are text.
     """
 
     class_weight: Any
@@ -46,8 +46,8 @@ class Classifies(ClassifierMixin, Estimator):
             self.classes_ = classes_of(among, kind)
         elif kind != self._kind or (kind == MULTILABEL and y.shape[1] != self.classes_.shape[0]):
             raise ValueError(
-                f"y holds {kind} labels of shape {tuple(y.shape)}; fitted were {self._kind} ones of "
-                f"{self.classes_.shape[0]} classes."
+                f"y has {kind} labels of shape {tuple(y.shape)}, but the estimator was fitted to {self._kind} labels "
+                f"of {self.classes_.shape[0]} classes."
             )
         return y if kind == MULTILABEL else numbered(y, self.classes_)
 
@@ -55,20 +55,20 @@ class Classifies(ClassifierMixin, Estimator):
         present, count = namespace(answers).unique_values(answers).shape[0], self.classes_.shape[0]
         if self._kind != MULTILABEL and present != count:
             raise ValueError(
-                f"warm_start can only be used where `y` has the same classes as in the fit before: {present} of these "
-                f"{count} are there, {shown(self.classes_)}. Use partial_fit, or fit with warm_start=False."
+                f"warm_start can only be used where `y` has the same classes as in the previous fit: it has {present} "
+                f"of the {count}, {shown(self.classes_)}. Use partial_fit, or fit with warm_start=False."
             )
 
     def _step_on_classes(self, X: Any, y: Any, sample_weight: Any, classes: Any) -> Self:
         """`partial_fit`, whose first call names all classes."""
         first = not self.__sklearn_is_fitted__()
         if first and classes is None:
-            raise ValueError("classes must be passed on the first call to partial_fit: all labels that there will be.")
+            raise ValueError("classes must be passed on the first call to partial_fit: all labels that will occur.")
         if not first and classes is not None:
             named = classes_of(checked_targets(classes, backend_of_data(self.classes_), numeric=False), "multiclass")
             if named.shape != self.classes_.shape or not bool(namespace(named).all(named == self.classes_)):
                 raise ValueError(
-                    f"classes={shown(classes)} are others than in the call before, {shown(self.classes_)}."
+                    f"classes={shown(classes)} differ from those of the first call, {shown(self.classes_)}."
                 )
         return self._step_on(X, y, sample_weight, classes)
 
@@ -92,7 +92,7 @@ class Classifies(ClassifierMixin, Estimator):
         if self.class_weight is None:
             return weights
         if self._kind == MULTILABEL:
-            raise ValueError("class_weight is for one class an example; y has several labels. Use sample_weight.")
+            raise ValueError("class_weight is for one class per example; y has several labels. Use sample_weight.")
         each = class_weights(self.class_weight, answers, self.classes_, weights, like)
         return each if weights is None else each * weights
 
@@ -101,11 +101,11 @@ class Classifies(ClassifierMixin, Estimator):
 
     @property
     def _sole(self) -> bool:
-        """Whether there is one class only, which is certain."""
+        """Whether there is only one class, which then has probability 1."""
         return self._kind != MULTILABEL and self.classes_.shape[0] == 1
 
     def _chosen(self, outputs: Array) -> Array:
-        """The number of the class, or 0 and 1 for each label."""
+        """The class number, or 0 and 1 for each label."""
         xp = namespace(outputs)
         if self._kind == MULTILABEL:
             return xp.astype(outputs > 0, self._integer(xp))
@@ -125,14 +125,14 @@ class Classifies(ClassifierMixin, Estimator):
     def predict(self, X: Any) -> Any:
         """The most likely class of each example, or 0 and 1 for each of several labels.
 
-        Numbers are where X is; labels that are text, on the host.
+        Numbers are on the device of X; labels that are text are on the host.
         """
         outputs, be = self._outputs(X, "predict")
         chosen = self._chosen(outputs)
         return be.asarray(chosen) if self._kind == MULTILABEL else named_labels(chosen, self.classes_, be)
 
     def predict_proba(self, X: Any) -> Any:
-        """The probability of each class, shape (N, K), in the order of `classes_`; where X is."""
+        """The probability of each class, shape (N, K), in the order of `classes_`; on the device of X."""
         outputs, be = self._outputs(X, "predict_proba")
         xp = namespace(outputs)
         if self._sole:
@@ -143,7 +143,7 @@ class Classifies(ClassifierMixin, Estimator):
         return be.asarray(p if self._kind == MULTILABEL else xp.concat([kernels.logistic(-outputs), p], axis=1))
 
     def predict_log_proba(self, X: Any) -> Any:
-        """The natural logarithm of `predict_proba`, finite where the probability is too small for a number."""
+        """The natural logarithm of `predict_proba`, finite even if the probability underflows."""
         outputs, be = self._outputs(X, "predict_log_proba")
         xp = namespace(outputs)
         if self._sole:
@@ -189,7 +189,7 @@ class Regresses(RegressorMixin, Estimator):
         self.out_activation_ = loss.out_activation
         if outputs not in (None, answers.shape[-1]):
             raise ValueError(
-                f"the network has {outputs} outputs and y {answers.shape[-1]}. Change the last layer, or pass a "
+                f"the network has {outputs} outputs, but y has {answers.shape[-1]}. Change the last layer, or pass a "
                 f"function of the number of outputs as network."
             )
         return loss, answers.shape[-1]
@@ -204,13 +204,13 @@ class Regresses(RegressorMixin, Estimator):
         return r2(self._predicted(outputs), answers, weights)
 
     def predict(self, X: Any) -> Any:
-        """The predicted values, shape (N,) or (N, outputs); where X is."""
+        """The predicted values, shape (N,) or (N, outputs); on the device of X."""
         outputs, be = self._outputs(X, "predict")
         predicted = self._predicted(outputs)
         return be.asarray(predicted[:, 0] if predicted.shape[1:] == (1,) else predicted)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """R^2: 1 is perfect, 0 no better than the mean."""
+        """R^2: 1 is perfect; 0 is that of predicting the mean."""
         predicted = self.predict(X)
         be: Backend = backend_of_data(predicted)
         if is_host(be):

@@ -25,7 +25,7 @@ from nnarray.typing import Shape
 
 
 def _of_real_numbers(network: Network) -> Network:
-    """The network, if it takes one array of real numbers, which is all that scikit-learn hands on."""
+    """The network, if it takes one array of real numbers, which is all that scikit-learn can pass."""
     if network.takes not in (None, REAL):
         raise TypeError(
             f"an estimator trains networks of one array of real numbers; this one takes {words(network.takes)}. "
@@ -35,7 +35,7 @@ def _of_real_numbers(network: Network) -> Network:
 
 
 class Wrapped(Estimator):
-    """A network of the user's, trained by `Model.fit`."""
+    """A network of the user, trained by `Model.fit`."""
 
     network: Network | Callable[[int], Network]
     optimizer: Any
@@ -61,7 +61,7 @@ class Wrapped(Estimator):
             return None
         raise TypeError(
             f"network must be an nn.Network, or a function of the number of outputs; got {shown(self.network)}. "
-            "Of a model, pass model.network."
+            "For a model, pass model.network."
         )
 
     def _epochs(self) -> int:
@@ -85,7 +85,7 @@ class Wrapped(Estimator):
     def _steps(self) -> bool:
         """Whether there is a `partial_fit`."""
         if not stepwise(self.optimizer):
-            raise AttributeError("partial_fit needs an optimizer that takes steps, such as 'adam'.")
+            raise AttributeError("partial_fit needs an optimizer that works on batches, such as 'adam'.")
         return True
 
 
@@ -94,32 +94,32 @@ class NetworkClassifier(Classifies, Wrapped):
 
     Parameters
     ----------
-    network : Network, or function of the number of outputs that gives one
-        Its outputs are logits, one a class or a label; one is enough for two classes.
+    network : Network, or function of the number of outputs that returns one
+        Its outputs are logits, one per class or label; for two classes one is enough.
     loss : str or Loss
-        "log_loss" suits labels of every kind; or a loss of this package.
+        "log_loss", which suits labels of every kind, or a loss of this package.
     optimizer : str or Optimizer
     epochs : int
     batch_size : int or None
-        Examples a step; None for all.
+        The number of examples per step; None for all.
     shuffle : bool
     random_state : int, RandomState or None
-        An integer is the seed of `Network.init` and of `Model.fit`.
+        An integer is used as the seed of `Network.init` and of `Model.fit`.
     early_stopping : bool
-        Whether to hold out `validation_fraction` of the examples, in proportion to the classes, stop when their score
-        has not improved by `tol` for `n_iter_no_change` epochs, and go back to the best.
+        Whether to hold out `validation_fraction` of the examples, stratified by class, to stop when their score has
+        not improved by `tol` for `n_iter_no_change` epochs, and to restore the best parameters.
     validation_fraction, tol : float
     n_iter_no_change : int
     class_weight : "balanced", mapping of label to number, or None
     warm_start : bool
-        Whether `fit` goes on from the parameters that are there.
+        Whether `fit` continues from the present parameters.
     verbose : bool
-        Whether to print a line an epoch.
+        Whether to print a line per epoch.
     callbacks : sequence of Callback or function of a Run
     backend : str or Backend, optional
-        Where to compute; where X is if None.
+        The backend that computes; that of X if None.
     dtype : str, optional
-        That of X if None.
+        The dtype of X if None.
 
     Attributes
     ----------
@@ -168,19 +168,18 @@ class NetworkClassifier(Classifies, Wrapped):
 
     @available_if(Wrapped._steps)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Self:
-        """One epoch over these examples; the optimizer remembers the calls before, as long as no `fit` comes between.
+        """One epoch over these examples. The optimizer keeps its state between calls, until the next `fit`.
 
         Parameters
         ----------
         X, y, sample_weight : array
             As for `fit`.
         classes : array, shape (K,)
-            All that there will be; needed in the first call.
+            All classes that will occur; needed in the first call.
 
         Notes
         -----
-        It is all or nothing: after an error or Ctrl-C the parameters are those from before the call. Callbacks are not
-        asked.
+        After an error or Ctrl-C the parameters are those before the call. Callbacks are not called.
         """
         return self._step_on_classes(X, y, sample_weight, classes)
 
@@ -190,17 +189,17 @@ class NetworkRegressor(Regresses, Wrapped):
 
     Parameters
     ----------
-    network : Network, or function of the number of outputs that gives one
+    network : Network, or function of the number of outputs that returns one
     loss : str or Loss
         As for `MLPRegressor`.
     optimizer, epochs, batch_size, shuffle, random_state, early_stopping, validation_fraction, tol, n_iter_no_change
-        As for `NetworkClassifier`, like all that follow.
+        As in `NetworkClassifier`, like the following parameters.
     warm_start, verbose, callbacks, backend, dtype
 
     Attributes
     ----------
     model_, history_, loss_, best_loss_, loss_curve_, validation_scores_, best_validation_score_, n_iter_, t_
-        As of `NetworkClassifier`, like the other ones.
+        As in `NetworkClassifier`, like the other attributes.
     out_activation_ : str
 
     Examples
@@ -238,7 +237,7 @@ class NetworkRegressor(Regresses, Wrapped):
 
     @available_if(Wrapped._steps)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
-        """One epoch over these examples; the optimizer remembers the calls before, as long as no `fit` comes between.
+        """One epoch over these examples. The optimizer keeps its state between calls, until the next `fit`.
 
         Parameters
         ----------

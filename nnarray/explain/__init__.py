@@ -1,4 +1,4 @@
-"""One step of a network, forward and backward, layer by layer and in words: `nn.explain`."""
+"""One forward and backward step of a network, explained layer by layer: `nn.explain`."""
 
 # pyright: reportUnusedImport=false
 

@@ -37,9 +37,10 @@ def explain(model: Model, X: Inputs, y: Array, loss: Any = "cross_entropy", *, c
     Parameters
     ----------
     model : Model
-        At inference: dropout lets everything pass, batch normalisation uses its averages, auxiliary heads rest.
+        It runs at inference: dropout is off, batch normalisation uses its running averages, and auxiliary heads
+        are not run.
     X : array, shape (N, ...), or mapping of str to array
-        Of more than 32 examples, 32 are used, spread over the classes and the rows; always the same.
+        Of more than 32 examples, 32 are used, spread over the classes and the rows. The choice is always the same.
     y : array
         As for `Model.fit`.
     loss : str or Loss
@@ -50,7 +51,7 @@ def explain(model: Model, X: Inputs, y: Array, loss: Any = "cross_entropy", *, c
     Returns
     -------
     Explanation
-        Which prints as text, and is shown as tables in a notebook.
+        It prints as text, and is shown as tables in a notebook.
 
     Raises
     ------

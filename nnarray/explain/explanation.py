@@ -102,8 +102,8 @@ class Explanation:
         if not wrong:
             return f"Finite differences in {self.checked_in} agree with all gradients: ok."
         return (
-            f"NOT ok: {', '.join(wrong)}. Going back, the first that is not ok is {wrong[0]}: look at the pullback of "
-            f"its layer, and at those of the layers behind it and of the loss, which hand dL/dy to it."
+            f"NOT ok: {', '.join(wrong)}. In the backward pass, the first is {wrong[0]}: check the pullback "
+            f"of its layer, and those of the layers after it and of the loss, which compute its dL/dy."
         )
 
     def _by_hand(self) -> list[str]:

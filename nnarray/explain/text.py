@@ -8,15 +8,15 @@ from collections.abc import Sequence
 from nnarray.explain.records import Check, ParameterGradient, Signal, Step
 from nnarray.typing import Shape
 
-RESTS = "a head: it is run while training only"
-UNASKED = "none, for no layer from here back has parameters"
+RESTS = "a head, which is run in training only"
+UNASKED = "none, as neither this layer nor one before it has parameters"
 
 FORWARD_WORDS = (
-    "Each layer takes what the one before gives. The norm is the size of an array: the root of the sum of squares.",
+    "Each layer takes the outputs of the layer before. The norm of an array is the root of the sum of squares.",
 )
 
 BACKWARD_WORDS = (
-    "From the last layer to the first, the chain rule tells how much the loss L changes with each number. To check it,",
+    "From the last layer to the first, the chain rule gives the change of the loss L with each number. To check it,",
     "all entries p of a parameter are moved a little along a random direction u: (L(p + h u) - L(p - h u)) / 2h, which",
     "knows nothing of the chain rule, must be the sum of dL/dp u.",
 )
@@ -29,7 +29,7 @@ def heading_lines(model: str, examples: int, given: int) -> list[str]:
         some = f"{examples} of {given} examples"
     return [
         f"One step of {model}",
-        f"with {some}, at inference: dropout lets everything pass, batch normalisation uses its averages.",
+        f"with {some}, at inference: dropout is off, and batch normalisation uses its running averages.",
     ]
 
 
@@ -73,7 +73,7 @@ def _size(gradient: ParameterGradient) -> str:
 
 def frozen_note(gradient: ParameterGradient) -> str:
     """A note for a parameter that is frozen; an empty text for the others."""
-    return " (frozen: training leaves it as it is)" if gradient.frozen else ""
+    return " (frozen: training does not change it)" if gradient.frozen else ""
 
 
 def _checked(check: Check) -> str:
@@ -85,7 +85,9 @@ def _checked(check: Check) -> str:
 
 def verdict_on(check: Check) -> str:
     """Whether a check passed, in words."""
-    return ("ok" if check.ok else "NOT ok") + (" (a little aside: here the loss has a corner)" if check.aside else "")
+    return ("ok" if check.ok else "NOT ok") + (
+        " (checked nearby, as the loss has a corner here)" if check.aside else ""
+    )
 
 
 def listed(values: Sequence[float], shape: Shape) -> str:

@@ -1,1 +1,1 @@
-"""Pure functions of a network and its one vector: layout, propagation, folding, hooks, summary."""
+"""Pure functions of a network and its parameter vector: layout, propagation, folding, hooks, summary."""

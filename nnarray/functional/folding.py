@@ -14,7 +14,7 @@ Folded = tuple[Any, dict[str, Any], dict[str, Any]]
 
 
 def folded(layer: Layer, params: Tree, state: Tree) -> Folded:
-    """A layer that gives the same at inference, its parameters and its state.
+    """A layer with the same outputs at inference, its parameters and its state.
 
     s = w / sqrt(variance + epsilon) scales the filters, W' = W s, and the shift moves into the bias,
     b' = (b - mean) s + shift.
@@ -22,7 +22,10 @@ def folded(layer: Layer, params: Tree, state: Tree) -> Folded:
     if not layer.named_layers:
         return layer, dict(params), dict(state)
     parts = {name: folded(each, params.get(name, {}), state.get(name, {})) for name, each in layer.named_layers}
-    if is_plain_row(layer) or own(layer, "family") in ("residual", "auxiliary"):  # others may not go one by one
+    if is_plain_row(layer) or own(layer, "family") in (
+        "residual",
+        "auxiliary",
+    ):  # others may not call their layers one by one
         parts = _merged(parts, last=[*parts][-1] if getattr(layer, "shortcut", False) else None)
     network = layer.with_layers({name: part[0] for name, part in parts.items()})
     return network, {name: part[1] for name, part in parts.items()}, {name: part[2] for name, part in parts.items()}
@@ -42,9 +45,9 @@ def _merged(parts: dict[str, Folded], last: str | None) -> dict[str, Folded]:
 
 
 def _linear(layer: Layer) -> bool:
-    """Whether the layer multiplies by a weight whose last axis is the channels, and does nothing after.
+    """Whether the layer only multiplies by a weight whose last axis is the channels, without an activation.
 
-    A layer derived from one of these may do more.
+    A derived class may do more, so it does not count.
     """
     return own(layer, "family") in ("convolution", "dense") and getattr(layer, "activation", None) == "identity"
 

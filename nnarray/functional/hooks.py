@@ -1,4 +1,4 @@
-"""Looking into a network while it computes: the outputs of each layer, and the gradients that reach it."""
+"""Hooks that record the outputs of each layer, and the gradients that reach it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nnarray.typing import Array, Shape, Tree
 
 @dataclass
 class Passage:
-    """What passed through a layer in its last forward pass, and in its last backward pass if there was one."""
+    """The arrays of a layer in its last forward pass, and in its last backward pass if there was one."""
 
     x: Any
     """The inputs, by name if there are several."""
@@ -20,12 +20,12 @@ class Passage:
     dy: Array | None = None
     """The gradient of the loss with respect to y."""
     dx: Any = None
-    """The gradient with respect to the inputs, by name if there are several; None where nobody asks for it."""
+    """The gradient with respect to the inputs, by name if there are several; None if it is not needed."""
 
 
 @dataclass(frozen=True, eq=False)
 class Hook(Layer):
-    """The layer inside, unchanged; what passes is noted under the layer's path, such as "1.branch2.0"."""
+    """A wrapper that records the arrays of a layer under its path, such as "1.branch2.0", and changes nothing."""
 
     inner: Layer
     path: str
@@ -33,20 +33,20 @@ class Hook(Layer):
 
     @property
     def masking(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """What the layer inside does with a mask."""
+        """The masking of the wrapped layer."""
         return self.inner.masking
 
     @property
     def takes(self) -> Takes:
-        """What the layer inside takes."""
+        """The kind of inputs of the wrapped layer."""
         return self.inner.takes
 
     def params(self, shape: Shape) -> dict[str, Any]:
-        """The parameters of the layer inside."""
+        """The parameters of the wrapped layer."""
         return self.inner.params(shape)
 
     def initial_state(self, shape: Shape) -> dict[str, Any]:
-        """The state of the layer inside."""
+        """The state of the wrapped layer."""
         return self.inner.initial_state(shape)
 
     def out_shape(self, shape: Shape) -> Shape:
@@ -58,7 +58,7 @@ class Hook(Layer):
         return self.inner.multiply_adds(shape)
 
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
-        """The outputs of the layer inside; they and the gradients are noted."""
+        """The outputs of the wrapped layer; they and the gradients are recorded."""
         out = self.inner.forward(params, x, ctx)
         passage = self.passages[self.path] = Passage(x, out.y)
 
@@ -71,15 +71,15 @@ class Hook(Layer):
 
 
 def with_hooks(layer: Layer, passages: dict[str, Passage], path: str = "") -> Hook:
-    """The same layer with a hook around it and around each layer inside it.
+    """The layer with a hook around it and around each layer inside it.
 
     Parameters
     ----------
     layer : Layer
     passages : dict
-        Where the hooks write, by path; the layer itself is "".
+        The records of the hooks, by path; the path of the layer itself is "".
     path : str
-        Of the layer.
+        The path of the layer.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The slots of the parameters in the one vector."""
+"""The slots of the parameters in the parameter vector."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from nnarray.typing import Array, Device, Namespace, Tree
 
 
 class Slot(NamedTuple):
-    """One parameter: the names of its layers and its own, and the part of the vector that it fills."""
+    """One parameter: the names of its layers, its own name, and its part of the vector."""
 
     path: tuple[str, ...]
     param: Param
@@ -28,7 +28,7 @@ class Slot(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The path in one word, such as "0.weight"."""
+        """The path as a string, such as "0.weight"."""
         return ".".join(self.path)
 
 
@@ -51,7 +51,7 @@ class Layout:
         return cls(tuple(slots), size)
 
     def draw(self, key: Key, xp: Namespace, device: Device) -> Array:
-        """The first values of all parameters, each from the key folded by its name."""
+        """The initial values of all parameters, each drawn with the key folded by its name."""
         parts = [
             xp.reshape(initializer(p.param.init).draw(key.fold(p.name), p.param.shape, xp, device), (-1,))
             for p in self.slots
@@ -59,7 +59,7 @@ class Layout:
         return xp.concat(parts) if parts else xp.zeros(0, dtype=xp.float64, device=device)
 
     def views(self, vector: Array) -> dict[str, Array]:
-        """The parameters by name; views where the library has them."""
+        """The parameters by name; views if the library has them."""
         xp = namespace(vector)
         return {p.name: xp.reshape(vector[p.start : p.stop], p.param.shape) for p in self.slots}
 
@@ -84,12 +84,12 @@ class Layout:
 
     @quiet  # an overflow is reported by an error
     def replaced(self, vector: Array, values: Tree) -> Array:
-        """The vector with other values of some parameters, by name: arrays of any library, or nested lists.
+        """The vector with new values of some parameters, by name: arrays of any library, or nested lists.
 
         Raises
         ------
         ValueError
-            If a name is unknown, a shape differs, or a value is one that no model has (`refuse_impossible`).
+            If a name is unknown, a shape differs, or a value is not possible (`refuse_impossible`).
         """
         be, slots = backend_of(vector), {slot.name: slot for slot in self.slots}
         fresh: dict[str, Array] = self.views(vector)
@@ -113,11 +113,11 @@ class Layout:
         return xp.concat(ones) if ones else xp.zeros(0, dtype=xp.bool, device=device_of(like))
 
     def frozen(self, names: Set[str], like: Array) -> Array | None:
-        """True at the entries of these parameters, which stay as they are; None if there are none."""
+        """True at the entries of these parameters, which must not change; None if there are none."""
         return self.mask(set(names), like) if names else None
 
     def decays(self, like: Array) -> Array | None:
-        """1 at the entries that weight decay shrinks, 0 at the others; None if it shrinks all."""
+        """1 at the entries to which weight decay applies, 0 at the others; None if it applies to all."""
         chosen = {slot.name for slot in self.slots if slot.param.decay}
         if len(chosen) == len(self.slots):
             return None
@@ -129,7 +129,7 @@ def refuse_impossible(x: Array, name: str) -> None:
     if is_traced(x):
         return
     dtype = dtype_name(x.dtype)
-    refuse_non_finite(x, f"parameter {name!r}, as {dtype},", f"Give finite numbers that {dtype} can hold.")
+    refuse_non_finite(x, f"parameter {name!r}, as {dtype},", f"Pass finite numbers that {dtype} can hold.")
     if name.rpartition(".")[2] == "variance" and bool(namespace(x).any(x < 0)):
         raise ValueError(f"parameter {name!r} is negative; a variance is at least 0.")
 

@@ -1,4 +1,4 @@
-"""Mixed precision: layers compute in half the bits, and the loss and the gradient's sums in float32."""
+"""Mixed precision: layers compute in 16 bits; the loss and sums of gradients are in float32."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def loss_and_gradient_in(
     loss: Loss,
     **settings: Any,
 ) -> Step:
-    """As `loss_and_gradient`, by layers that compute in `dtype`; theta, state, target and weights are of float32.
+    """As `loss_and_gradient`, with layers that compute in `dtype`; theta, state, target and weights are float32.
 
-    Outputs and gradient are float32 again, and the gradient is that of scale L: what would be too small for `dtype` on
-    the backward pass is not.
+    Outputs and gradient are float32. The gradient is that of scale L, so that small numbers do not underflow in `dtype`
+    in the backward pass.
 
     References
     ----------
@@ -43,7 +43,7 @@ def loss_and_gradient_in(
 
 
 def _lowered(x: Any, dtype: DType) -> Any:
-    """Real numbers in `dtype`; integers, which may be numbers of words, stay as they are."""
+    """Real numbers converted to `dtype`; integers, such as word numbers, are not converted."""
     if isinstance(x, Mapping):
         return {name: _lowered(each, dtype) for name, each in x.items()}
     xp = namespace(x)
@@ -52,7 +52,7 @@ def _lowered(x: Any, dtype: DType) -> Any:
 
 @dataclass(frozen=True)
 class _Scaled(Loss):
-    """A loss of outputs in few bits: computed in float32, with its gradient times the scale in the outputs' dtype."""
+    """A loss of 16-bit outputs, computed in float32, with its gradient times the scale in the outputs' dtype."""
 
     loss: Loss
     scale: Any

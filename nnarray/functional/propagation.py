@@ -1,4 +1,4 @@
-"""Forward and backward propagation: pure functions of one vector and some examples."""
+"""Forward and backward propagation: pure functions of the parameter vector and some examples."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ class Step(NamedTuple):
         With respect to theta.
     outputs : array, shape (N, ...)
     state : array
-        What training changes but gradients do not, such as the running statistics of `BatchNorm`, after the step.
+        The numbers that training updates without gradients, such as the running statistics of `BatchNorm`, after the
+        step.
     """
 
     loss: Array
@@ -46,17 +47,17 @@ class Step(NamedTuple):
     outputs: Array
     state: Array
     input_gradient: Any = None
-    """With respect to the inputs, if it was asked for."""
+    """The gradient with respect to the inputs, if it was requested."""
 
 
 def forward(wiring: Wiring, tree: Tree, state: Array, x: Any) -> Array:
-    """The outputs at inference, from parameters nested as the layers are; nothing is kept for a pullback."""
+    """The outputs at inference, from parameters nested like the layers; nothing is kept for a pullback."""
     ctx = Context(False, wiring.state.tree(state), False, False)
     return wiring.network.forward(tree, x, ctx).y
 
 
 def pullback(wiring: Wiring, state: Array, dy: Array, x: Any, theta: Array, wanted: Sequence[bool]) -> list[Any]:
-    """dx and dtheta at inference, those of the two that are wanted."""
+    """dx and dtheta at inference; each is computed only if requested."""
     ctx = Context(state=wiring.state.tree(state), input_gradient=wanted[0], once=True)
     dx, gradients = wiring.network.forward(wiring.params.tree(theta), x, ctx).pullback(dy)
     return [dx if wanted[0] else None, wiring.params.pack(gradients, theta) if wanted[1] else None]
@@ -85,8 +86,8 @@ def loss_and_gradient(
 ) -> Step:
     """The chain rule: forward through the layers, the loss, and back through their pullbacks.
 
-    L = loss(f(theta, x), target) and dL/dtheta, laid out as theta; heads of the network add theirs. `target` and
-    `weights` are as `loss.prepare` gives them; `key` folded by `step` seeds what layers draw.
+    It computes L = loss(f(theta, x), target) and dL/dtheta, in the layout of theta; auxiliary heads add their losses.
+    `target` and `weights` are as `loss.prepare` returns them. `key` folded by `step` is the seed of the layers' draws.
     """
     ctx = Context(training, wiring.state.tree(state), input_gradient, root=key, path=(step,), once=True)
     out: Out = wiring.network.forward(wiring.params.tree(theta), x, ctx)
@@ -96,7 +97,9 @@ def loss_and_gradient(
     dheads: list[Array] = []
     for head in out.heads:
         if head.y.shape != out.y.shape:
-            raise ValueError(f"Auxiliary gives outputs of shape {head.y.shape}, the network {out.y.shape}: match them.")
+            raise ValueError(
+                f"Auxiliary has outputs of shape {head.y.shape}, but the network {out.y.shape}. Make them equal."
+            )
         extra, dhead = loss.of_prepared(head.y, target, weights)
         value = value + head.weight * extra
         dheads.append(head.weight * dhead)

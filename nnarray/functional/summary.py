@@ -24,17 +24,17 @@ class Line(NamedTuple):
     """Its path, such as "inception3a.branch1"."""
     layer: Layer
     depth: int
-    """0 for the layers of the network, 1 for those inside of them, ..."""
+    """0 for the layers of the network, 1 for the layers inside them, ..."""
     shown_inside: bool
-    """Whether the layers inside follow, each in a line of its own."""
+    """Whether lines of the layers inside it follow."""
     input_shape: Shape
     output_shape: Shape
-    """Without the batch axis."""
+    """The output shape, without the batch axis."""
     parameters: int
     multiply_adds: int
-    """Products, each with an addition, that one example takes."""
+    """The multiply-adds for one example."""
     bytes: int
-    """Of the outputs for one example."""
+    """The memory of the outputs for one example, in bytes."""
 
 
 @dataclass(frozen=True)
@@ -44,14 +44,14 @@ class Summary:
     Attributes
     ----------
     lines : tuple of Line
-        One a layer; a layer made of layers comes before those inside, and its numbers are their sums.
+        One line per layer. A composite comes before its layers, and its numbers are their sums.
     parameters, frozen : int
-        All of them, and those of them that training leaves alone.
+        The number of all parameters, and of those excluded from training.
     multiply_adds : int
-        Of a forward propagation of one example at inference.
+        The number in a forward propagation of one example at inference.
     parameter_bytes : int
     activation_bytes : int
-        Of the outputs of all layers for one example: about what a training step keeps.
+        The memory of the outputs of all layers for one example: about what a training step keeps.
     """
 
     lines: tuple[Line, ...]
@@ -68,7 +68,7 @@ class Summary:
         console = Console(
             file=text,
             width=500,
-            force_terminal=False,  # FORCE_COLOR is about terminals, and this may be shown anywhere
+            force_terminal=False,  # FORCE_COLOR is for terminals, but this may be shown anywhere
             force_jupyter=False,
             highlight=False,
             markup=False,
@@ -109,7 +109,7 @@ class Summary:
 
 
 def summary(network: Layer, shape: Shape, *, itemsize: int, frozen: frozenset[str], depth: int | None) -> Summary:
-    """The table of a network for inputs of this shape; deeper than `depth`, layers are summed up."""
+    """The table of a network for inputs of this shape; layers deeper than `depth` are summed up."""
     every = _lines(network, shape, "", 0, itemsize)
     leaves = [line for line in every if not line.layer.named_layers]
     layout = Layout.of(network.params(shape))
@@ -125,7 +125,7 @@ def summary(network: Layer, shape: Shape, *, itemsize: int, frozen: frozenset[st
 
 
 def _lines(layer: Layer, shape: Shape, path: str, depth: int, itemsize: int) -> list[Line]:
-    """The lines of the layers inside of `layer`, or its own if it has none."""
+    """The lines of the layers inside `layer`, or its own line if there are none."""
     inside = layer.shapes(shape) if layer.named_layers else [("", layer, shape)]
     lines: list[Line] = []
     for name, each, its_shape in inside:
@@ -141,14 +141,14 @@ def _lines(layer: Layer, shape: Shape, path: str, depth: int, itemsize: int) -> 
 
 
 def _down_to(depth: int, lines: list[Line]) -> list[Line]:
-    """The lines above that depth; the last of them show nothing inside."""
+    """The lines above that depth; the last level shows no layers inside."""
     return [
         line._replace(shown_inside=line.shown_inside and line.depth + 1 < depth) for line in lines if line.depth < depth
     ]
 
 
 def written(line: Line) -> str:
-    """The layer as it is written, without its name and without the layers inside."""
+    """The layer as code, without its name and without the layers inside it."""
     if line.layer.named_layers:
         return type(line.layer).__name__
     return described(replace(line.layer, name=None))

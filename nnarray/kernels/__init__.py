@@ -1,6 +1,6 @@
-"""The arithmetic, in two storeys: `standard/` defines every kernel, `numpy/`, `torch.py`, ... hold faster versions.
+"""The arithmetic: `standard/` defines every kernel, and `numpy/`, `torch.py`, ... have faster versions.
 
-The only folder besides `backends/` that may know which array library it talks to.
+Only this folder and `backends/` may depend on the array library.
 """
 
 # pyright: reportUnusedImport=false

@@ -1,4 +1,4 @@
-"""Turning a pure function of arrays into a fast one, where a library has a compiler."""
+"""Compiling pure functions of arrays, if the library has a compiler."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ T = TypeVar("T")
 
 
 def compiled(function: Callable[..., Any], like: Array) -> Callable[..., Any]:
-    """`function` prepared by the library that owns `like`: compiled on JAX, and quiet about overflow on NumPy.
+    """`function` prepared by the library of `like`: compiled on JAX, and without overflow warnings on NumPy.
 
-    A training step whose numbers overflow is reported once, by a loss that is not finite, and not by warnings.
+    A training step that overflows is reported once, by a loss that is not finite, instead of by warnings.
     """
     owner = library_of(like)
     if owner is not None and owner.name == "jax":
@@ -38,14 +38,14 @@ def compiled(function: Callable[..., Any], like: Array) -> Callable[..., Any]:
 
 
 quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")
-"""For a function, as a decorator: NumPy says nothing about what overflows in it."""
+"""A decorator: NumPy does not warn of overflow in the function."""
 
 
 def mapped(function: Callable[[int], T], items: Iterable[int], like: Array, threads: int | None = None) -> list[T]:
-    """`function` of each item: in turn where the library spreads its work itself, on NumPy in threads, one a core.
+    """`function` of each item: one by one if the library uses several cores itself; on NumPy in threads, one per core.
 
-    NumPy computes elementwise on one core, but lets go of Python's lock meanwhile. What is settled for this thread,
-    such as who may compute, is so in the others.
+    NumPy computes elementwise on one core, but releases Python's lock meanwhile. Context variables of this thread, such
+    as the engine, apply in the other threads too.
     """
     owner = library_of(like)
     if owner is None or owner.name != "numpy" or threads == 1:
@@ -55,7 +55,7 @@ def mapped(function: Callable[[int], T], items: Iterable[int], like: Array, thre
 
 
 def cores() -> int:
-    """How many cores this process may use."""
+    """The number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -64,7 +64,7 @@ _loops: ContextVar[bool] = ContextVar("_loops", default=True)
 
 
 def loops_allowed(allowed: bool) -> AbstractContextManager[None]:
-    """Whether kernels may take the compiled loops, in what is called meanwhile: as the engine of a call says."""
+    """Whether kernels may use the compiled loops within the block, according to the engine of a call."""
     return during(_loops, allowed)
 
 
@@ -72,36 +72,36 @@ _cudnn: ContextVar[bool] = ContextVar("_cudnn", default=False)
 
 
 def cudnn_taken(taken: bool) -> AbstractContextManager[None]:
-    """Whether convolutions of CuPy's arrays go through cuDNN, in what is called meanwhile."""
+    """Whether convolutions of CuPy arrays use cuDNN within the block."""
     return during(_cudnn, taken)
 
 
 def takes_cudnn() -> bool:
-    """Whether the engine of the call under way is "cudnn"."""
+    """Whether the engine of the current call is "cudnn"."""
     return _cudnn.get()
 
 
 @functools.cache
 def has_module(name: str) -> bool:
-    """Whether a module can be imported; of it, nothing is."""
+    """Whether a module can be imported, without importing it."""
     try:
         return importlib.util.find_spec(name) is not None
-    except ModuleNotFoundError:  # not even the folder it would be in
+    except ModuleNotFoundError:  # its package does not exist either
         return False
 
 
 def has_loops() -> bool:
-    """Whether Numba is installed; it is imported, which takes a moment, where its loops are needed."""
+    """Whether Numba is installed. It is imported only when its loops are needed, as the import is slow."""
     return has_module("numba") and has_module(LOOPS)
 
 
 def can_loop() -> bool:
-    """Whether Numba's loops can be used, whatever the engine of a call under way goes without; imports them."""
+    """Whether Numba's loops can be used, independent of the engine of the current call; imports them."""
     return _imported("steps") is not None
 
 
 def numba_pieces(part: str = "steps") -> Any:
-    """The compiled loops of the extra `nnarray[fast]`; None where it is not installed, or the engine goes without."""
+    """The compiled loops of the extra `nnarray[fast]`; None if it is not installed, or the engine does not use them."""
     return _imported(part) if _loops.get() else None
 
 
@@ -111,10 +111,10 @@ def _imported(part: str) -> Any:
         return None
     try:
         return importlib.import_module(f"nnarray.kernels.numba.{part}")
-    except (ImportError, RuntimeError) as error:  # another NumPy than Numba's, or nowhere to keep what is compiled
+    except (ImportError, RuntimeError) as error:  # a NumPy that Numba does not support, or no folder for its cache
         warnings.warn(
-            f"Numba is installed but cannot be used ({error}); NumPy computes without it. Upgrade it, name a folder "
-            f"that can be written to in NUMBA_CACHE_DIR, or pass engine='numpy'.",
+            f"Numba is installed but cannot be used ({error}); NumPy computes without it. Upgrade it, set "
+            f"NUMBA_CACHE_DIR to a writable folder, or pass engine='numpy'.",
             RuntimeWarning,
             stacklevel=3,
         )

@@ -1,10 +1,10 @@
-"""Engines: who computes training steps and predictions. It follows from the call alone, and not from the process.
+"""Engines: implementations of training steps and predictions. The choice depends on the call only, not on the process.
 
-"layers" is every library's: each layer computes itself, by the kernels of the library, as one reads it there. For
-NumPy's arrays there is also "numpy", which prepares once what does not change between calls, and "numba", which
-compiles loops as well; where they have no faster way, the layers compute. For CuPy's arrays there is
-"graph", which records a training step of the layers' own and launches all of it at once, and "cudnn": the layers
-compute, and NVIDIA's library their convolutions. "auto" is the fastest that is installed, but never "graph" or "cudnn".
+"layers" is available for every library: each layer computes itself, with the kernels of the library. For NumPy there
+is also "numpy", which prepares once what does not change between calls, and "numba", which also compiles loops. If
+they are not faster for a network, the layers compute. For CuPy there is "graph", which records a training step of the
+layers and launches all of it at once, and "cudnn", in which the layers compute with convolutions of NVIDIA's library.
+"auto" is the fastest engine that is installed, but never "graph" or "cudnn".
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ AUTO, LAYERS, GRAPH, CUDNN = "auto", "layers", "graph", "cudnn"
 
 
 def checked_engine(engine: object, like: Array) -> str:
-    """`engine`, if it computes with arrays as `like` is.
+    """`engine`, checked to be available for arrays like `like`.
 
     Raises
     ------
     ValueError
         If there is no such engine for this library.
     ImportError
-        If what it needs is not installed.
+        If a package that it needs is not installed.
     """
     owner = library_of(like)
     names = (AUTO, LAYERS, *_engines_of(like))
@@ -46,7 +46,7 @@ def checked_engine(engine: object, like: Array) -> str:
 
 
 def resolved(engine: str, like: Array) -> str:
-    """The engine that `engine` means for arrays as `like` is, if it may be "auto"."""
+    """The engine for arrays like `like`, if `engine` may be "auto"."""
     if engine != AUTO:
         return engine
     usable = (name for name in _engines_of(like) if name not in (GRAPH, CUDNN) and (name != "numba" or has_loops()))
@@ -62,13 +62,13 @@ MADE_OF = {
 
 
 def _engines_of(like: Array) -> list[str]:
-    """The engines of a library that this package has, whether or not what they need is installed."""
+    """The engines for a library, even if a package that they need is not installed."""
     owner = library_of(like)
     return [name for name in owner.engines if has_module(MADE_OF[name])] if owner else []
 
 
 @contextmanager
 def computing(engine: str) -> Generator[None]:
-    """Where kernels compute as the engine says."""
+    """A block in which kernels compute according to the engine."""
     with loops_allowed(engine in (AUTO, "numba")), cudnn_taken(engine == CUDNN):
         yield

@@ -1,4 +1,4 @@
-"""An elementwise loss, entry by entry: the program that engines make of its definition."""
+"""An elementwise loss: the program that engines make from its definition."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ class Entries(NamedTuple):
     """The mean over the outputs of a program of an output and its target, reduced over the examples."""
 
     program: Program
-    """Its results are a term of the loss, and the derivative of that with respect to the output."""
+    """Its results are a term of the loss, and its derivative with respect to the output."""
     reduction: str
 
     @property
     def parts(self) -> tuple[Program, Program]:
-        """The program of the term alone, and of the derivative alone."""
+        """The programs of the term only, and of the derivative only."""
         term, derivative = (self.program._replace(results=(each,)) for each in self.program.results)
         return term, derivative
 

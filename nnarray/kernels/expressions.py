@@ -1,7 +1,7 @@
-"""What an elementwise definition computes, operation by operation: recorded once, and read by each engine.
+"""Recording the operations of an elementwise definition once, for all engines.
 
-A definition is run on symbols instead of arrays. The program that this leaves is what NumPy's calls, Numba's loops and
-CuPy's source are made of, so that none of them repeats the formula.
+A definition is run on symbols instead of arrays. NumPy's calls, Numba's loops and CuPy's source are made from the
+recorded program, so that none of them repeats the formula.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ Operand = int | float
 
 
 NOT_BY_ENTRY = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
-"""What symbols raise where they are no arrays, and trial numbers where they are none.
+"""Errors of symbols used as arrays, and of trial values used as numbers.
 
-What is a fault of the definition's own is raised again by the layers' own steps, on arrays.
+A fault of the definition itself is raised again by the layers' own steps, on arrays.
 """
 
 
 class Program(NamedTuple):
-    """Operations in their order: the inputs are in registers 0, 1, ..., and each operation fills the next one."""
+    """Operations in order: the inputs are in registers 0, 1, ..., and each operation fills the next register."""
 
     inputs: int
     operations: tuple[tuple[str, tuple[Operand, ...]], ...]
@@ -35,7 +35,7 @@ class Program(NamedTuple):
 
     @property
     def result(self) -> Operand:
-        """The only one, or the first of several."""
+        """The only result, or the first of several."""
         return self.results[0]
 
     @property
@@ -63,20 +63,20 @@ class Program(NamedTuple):
 
 
 def is_register(x: Operand) -> TypeGuard[int]:
-    """Whether an operand is a register's number, and no constant."""
+    """Whether an operand is the number of a register, not a constant."""
     return type(x) is int
 
 
 @functools.lru_cache
 def recorded(definition: Callable[..., Any], inputs: int, dtype: DType) -> Program:
-    """The program of a definition, for arrays of this dtype; what it calls must be elementwise as well."""
+    """The program of a definition, for arrays of this dtype; functions that it calls must be elementwise too."""
     return record(definition, inputs, dtype)
 
 
 def record(definition: Callable[..., Any], inputs: int, dtype: DType, *, usual: bool = False) -> Program:
-    """As `recorded`, of a function that nobody asks for again; it may return several results.
+    """As `recorded`, without a cache; the function may return several results.
 
-    With `usual`, the gradients that `limited_gradient` is asked for are small enough to stay as they are.
+    With `usual`, gradients are assumed to be so small that `limited_gradient` does not change them.
     """
     made: dict[str, Any] = {}
     found: Any = definition(*(Symbol(i, inputs, dtype, made, usual) for i in range(inputs)))
@@ -86,30 +86,30 @@ def record(definition: Callable[..., Any], inputs: int, dtype: DType, *, usual: 
 
 
 class Symbol:
-    """An array whose entries are not known yet: what is done with it is written into the record."""
+    """A placeholder for an array: operations with it are recorded."""
 
-    __array_ufunc__ = None  # NumPy's own functions would take a symbol for one number, and a sum or a product for it
+    __array_ufunc__ = None  # otherwise NumPy's functions would treat a symbol as a scalar
 
     def __array_function__(self, *_: object) -> Any:
         return NotImplemented
 
     def __array__(self, *_: object, **__: object) -> Any:
-        raise TypeError("an elementwise definition has no array yet; take the functions of its namespace, xp.")
+        raise TypeError("an elementwise definition works without arrays; use the functions of its namespace, xp.")
 
     def __init__(self, register: int, inputs: int, dtype: DType, record: dict[str, Any], usual: bool) -> None:
         self.register, self.inputs, self.dtype, self.record, self.usual = register, inputs, dtype, record, usual
 
     is_mask = False
-    """Whether its entries are true or false."""
+    """Whether its entries are truth values."""
 
     def __array_namespace__(self, **_: object) -> Any:
         return NAMESPACE
 
     def __bool__(self) -> bool:
-        raise TypeError("an elementwise definition cannot ask for the value of an entry; choose with xp.where.")
+        raise TypeError("an elementwise definition cannot read the value of an entry; use xp.where.")
 
     def then(self, name: str, operands: tuple[Any, ...]) -> Symbol:
-        """The result of an operation, in the next register; or where it is, if it was computed before."""
+        """The result of an operation, in the next register, or in its old one if it was computed before."""
         operation = name, tuple(map(_operand, _of_their_kind(name, operands)))
         register, _ = self.record.setdefault(repr(operation), (self.inputs + len(self.record), operation))
         made = Symbol(register, self.inputs, self.dtype, self.record, self.usual)
@@ -117,7 +117,7 @@ class Symbol:
         return made
 
     def number(self) -> Symbol:
-        """1 where a mask is true and 0 where it is not; a number is itself."""
+        """1 where a mask is true and 0 where it is false; numbers are not changed."""
         return self.then("where", (self, 1.0, 0.0)) if self.is_mask else self
 
     def __pow__(self, exponent: float) -> Symbol:
@@ -125,12 +125,12 @@ class Symbol:
 
 
 def _of_their_kind(name: str, operands: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The operands of an operation, with numbers in the place of masks where it takes numbers.
+    """The operands of an operation, with masks converted to numbers if it takes numbers.
 
     Raises
     ------
     TypeError
-        If it takes a mask and gets a number, or gets masks alone: a library may have an answer of its own then.
+        If it takes a mask and gets a number, or gets masks only: libraries differ in such cases.
     """
     wanted = {"where": 1, "logical_and": 2}.get(name, 0)
     masks = [isinstance(x, Symbol) and x.is_mask for x in operands]
@@ -155,7 +155,7 @@ def _function(name: str, *, swapped: bool = False) -> Callable[..., Symbol]:
 
 
 MASKS = {"greater", "greater_equal", "less", "less_equal", "equal", "logical_and", "isfinite"}
-"""The operations that tell what is true of an entry."""
+"""The operations whose results are truth values."""
 KNOWN = [
     "abs",
     "exp",
@@ -189,12 +189,12 @@ class _Functions:
         return x.number() if isinstance(x, Symbol) else x
 
     def sign(self, x: Any) -> Symbol:
-        return self.where(x > 0.0, 1.0, self.where(x < 0.0, -1.0, x))  # nan stays nan
+        return self.where(x > 0.0, 1.0, self.where(x < 0.0, -1.0, x))  # nan remains nan
 
     def __getattr__(self, name: str) -> Callable[..., Symbol]:
         if name not in KNOWN:
             raise AttributeError(
-                f"engines make no loops of xp.{name}; use {', '.join(KNOWN)}, or say elementwise=False."
+                f"engines cannot make loops of xp.{name}; use {', '.join(KNOWN)}, or set elementwise=False."
             )
         return _function(name)
 

@@ -1,4 +1,4 @@
-"""The table of activation functions: a row is all that layers and engines know of one."""
+"""The table of activation functions, from which layers and engines are made."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ class Function(NamedTuple):
     from_output: bool = False
     """Whether the pullback reads y only, so that x need not be kept."""
     init: str = "glorot"
-    """How the weights before it start by default."""
+    """The default initializer of the weights before it."""
     elementwise: bool = False
-    """Whether both can be recorded as expressions of one entry, so that engines make loops of them."""
+    """Whether both can be recorded as elementwise expressions, from which engines make loops."""
     prepared: Callable[..., Array] | None = None
-    """The value in fewer operations, for training steps that say nothing of what overflows on the way."""
+    """The value in fewer operations, for training steps, which do not warn of intermediate overflow."""
 
     floor: float | None = None
-    """What the function is the larger one of, max(x, floor), if it is: a product can do that on its way."""
+    """The floor, if the function is max(x, floor), which a product can apply directly."""
 
     def pullback_at(self, x: Array, y: Array) -> Callable[[Array], Array]:
-        """dy -> dx, which keeps of x and y only what it reads."""
+        """dy -> dx, which keeps x and y only if it reads them."""
         if self.value is TABLE["identity"]:
             return lambda dy: dy
         kept = None if self.from_output else x
@@ -54,7 +54,7 @@ FUNCTIONS: dict[str, Function] = {}
 def pullback_of(
     value: Kernel[..., Any], *, reads: str = "x", init: str = "glorot", elementwise: bool = True, **settings: Any
 ) -> Callable[[Callable[..., Any]], Kernel[..., Any]]:
-    """Make a definition the pullback of an activation, and both a row of the table.
+    """A decorator that makes a definition the pullback of an activation, and adds both to the table.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""JAX's own versions of what the standard has to compose."""
+"""JAX's own versions of kernels that the standard composes from several functions."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def after(x: Any, first: Any) -> Any:
 
 @kernels.normalise.fast("jax")
 def normalise(x: Any, *, axes: tuple[int, ...], epsilon: float) -> Any:
-    """Without scales, where it turns out that none are needed."""
+    """The version without scales, used if none are needed."""
     normal: Any = normalised(x, axes=axes, epsilon=epsilon)
     usual = (normal[1] > 0).all()
 
@@ -37,7 +37,7 @@ def normalise(x: Any, *, axes: tuple[int, ...], epsilon: float) -> Any:
     if not is_traced(x):
         return normal if usual else scaled()
     if x.dtype.itemsize < 4:
-        return normal  # computed in float32, which has room for squares of float16
+        return normal  # in float32, squares of float16 do not overflow
     inverse, mean, variance = jax.lax.cond(usual, lambda: normal[1:], lambda: scaled()[1:])
     return (x - mean) * inverse, inverse, mean, variance
 
@@ -75,7 +75,7 @@ def convolution_pullback(
 
 @kernels.scatter_add.fast("jax")
 def scatter_add(rows: Any, index: Any, *, count: int) -> Any:
-    """XLA's own on the host, row after row; on a GPU their order would be left to chance."""
+    """XLA's own on the host, row after row; on a GPU its order is not deterministic."""
 
     def one_by_one(rows: Any, index: Any) -> Any:
         index = whole(index)

@@ -1,4 +1,4 @@
-"""The body of a loop, recorded once by a library that can: from then on one call launches all that a turn computes."""
+"""The body of a loop, recorded once if the library supports it: then one call launches all operations of a turn."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from nnarray.backends import library_of
 from nnarray.typing import Array
 
 Body = Callable[[Sequence[Array], Sequence[Array]], tuple[Sequence[Array], Sequence[Array]]]
-"""(carry, rows) -> (carry, outputs): a turn. It may consume its carry; it asks for the value of no entry."""
+"""(carry, rows) -> (carry, outputs): a turn. It may consume its carry, but must not read the value of an entry."""
 
 
 class NotRecorded(RuntimeError):
-    """Why a body cannot be recorded, or why what was recorded is not used."""
+    """The reason why a body cannot be recorded, or the recording is not used."""
 
 
 class Loop(Protocol):
@@ -23,11 +23,11 @@ class Loop(Protocol):
     Attributes
     ----------
     carry : list of arrays
-        What goes from turn to turn, as the last turn left it; each turn writes into it.
+        The state after the last turn; each turn writes into it.
     outputs : list of arrays, shape (length, ...)
-        What the turns gave besides, a row each; `load` begins anew.
+        The other results of the turns, one row each; `load` starts again.
     length : int
-        How many turns there are at most between two calls of `load`.
+        The largest number of turns between two calls of `load`.
     """
 
     carry: list[Array]
@@ -35,7 +35,7 @@ class Loop(Protocol):
     length: int
 
     def load(self, carry: Sequence[Array], tables: Sequence[Array]) -> None:
-        """Go on from this carry; turn i reads row i of these tables, at most `length` rows each."""
+        """Continue from this carry; turn i reads row i of these tables, which have at most `length` rows."""
         ...
 
     def launch(self) -> None:
@@ -43,17 +43,17 @@ class Loop(Protocol):
         ...
 
     def release(self) -> None:
-        """Free the memory that a turn computes in."""
+        """Free the memory that turns use."""
         ...
 
 
 def recorded(body: Body, carry: Sequence[Array], tables: Sequence[Array], length: int) -> Loop:
-    """The loop of a body, recorded and proved: on the rows of `tables` it gives the same bits as the body itself.
+    """The recorded loop of a body, checked on the rows of `tables` to be bitwise equal to the body itself.
 
     Raises
     ------
     NotRecorded
-        If the body does what cannot be recorded, such as asking for a value, or the bits differ.
+        If the body cannot be recorded, for example because it reads a value, or the results differ.
     """
     owner = library_of(carry[0])
     assert owner is not None
@@ -61,6 +61,6 @@ def recorded(body: Body, carry: Sequence[Array], tables: Sequence[Array], length
 
 
 def read(x: Array) -> list[float]:
-    """The entries of a vector as numbers of Python: the host waits for all of them once, where the library can."""
+    """The entries of a vector as Python numbers: the host waits for all of them once, if the library supports it."""
     all_at_once = getattr(x, "tolist", None)
     return all_at_once() if all_at_once else [float(x[i]) for i in range(x.shape[0])]

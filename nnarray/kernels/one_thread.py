@@ -1,4 +1,4 @@
-"""Products of matrices on one thread: how many share the work decides in what order a sum is added up."""
+"""Matrix products on one thread, because the number of threads determines the order of summation."""
 
 from __future__ import annotations
 
@@ -11,31 +11,32 @@ from typing import Any
 from nnarray.backends import library_of
 from nnarray.typing import Array
 
-MISSING = "grains are computed on one thread each, which needs threadpoolctl; pip install 'nnarray[dask]'."
+MISSING = "grains need threadpoolctl, as each is computed on one thread; pip install 'nnarray[dask]'."
 
 
 def one_thread(like: Array) -> AbstractContextManager[None]:
-    """The library that owns `like` takes one thread for a product, in what is called meanwhile.
+    """Within the block, the library of `like` uses one thread per product.
 
-    On NumPy, and on PyTorch for the CPU. The setting is the process's own: the last one who leaves puts it back.
+    It applies to NumPy, and to PyTorch on the CPU. The setting is global in the process, and the last block
+    restores it.
 
     Raises
     ------
     ImportError
-        If NumPy's library of products cannot be set, as threadpoolctl is not installed.
+        If threadpoolctl, which sets the threads of NumPy's products, is not installed.
     """
     owner = library_of(like)
     return _LIMITS[owner.name]() if owner is not None and owner.name in _LIMITS else nullcontext()
 
 
 class _Limit:
-    """One thread for as long as anybody asks for it."""
+    """One thread, as long as at least one block is active."""
 
     def __init__(self) -> None:
         self.users, self.lock, self.before = 0, threading.Lock(), None
 
     def set(self) -> Any:
-        """Set the limit, and give what `put_back` takes."""
+        """Set the limit, and return the argument of `put_back`."""
         raise NotImplementedError
 
     def put_back(self, before: Any) -> None:
@@ -73,7 +74,7 @@ class _Torch(_Limit):
     def set(self) -> Any:
         torch = importlib.import_module("torch")
         before = torch.get_num_threads()
-        torch.set_num_threads(1)  # for each thread that computes, and not once
+        torch.set_num_threads(1)  # for each thread that computes, not only once
         return before
 
     def put_back(self, before: Any) -> None:

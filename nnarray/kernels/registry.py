@@ -1,4 +1,4 @@
-"""A kernel: a function defined once in the array API standard, with faster versions registered beside it."""
+"""A kernel: a function defined once in the array API standard, with faster versions registered for libraries."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ R = TypeVar("R")
 F = TypeVar("F", bound=Callable[..., Any])
 
 TABLE: dict[str, Kernel[..., Any]] = {}
-"""Every kernel by name; the tests walk it, so that none escapes them."""
+"""Every kernel by name; the tests cover all of them."""
 
 FAST_LIBRARIES = ("numpy", "cupy", "torch", "jax")
 
 
 class Kernel(Generic[P, R]):
-    """A definition and its faster versions; the type of the first argument chooses between them.
+    """A definition and its faster versions; the type of the first argument chooses one.
 
     A fast version takes the same arguments, returns the same within the dtype's tolerance, and writes only into
     arguments that the definition documents as consumed.
@@ -45,7 +45,7 @@ class Kernel(Generic[P, R]):
         return _of_table, (self.definition.__name__,)  # pickled by name, as functions are
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Compute with the version for the library that the first argument is an array of."""
+        """Compute with the version for the library of the first argument."""
         kind = type(args[0])
         chosen = self._chosen.get(kind)
         if chosen is None:
@@ -56,7 +56,7 @@ class Kernel(Generic[P, R]):
         library = library_of(x)
         if library is None or library.name not in FAST_LIBRARIES:
             return self.definition
-        importlib.import_module(f"nnarray.kernels.{library.name}")  # registers all of that library's versions
+        importlib.import_module(f"nnarray.kernels.{library.name}")  # registers all versions for that library
         return self.overrides.get(library.name, self.definition)
 
 
@@ -80,7 +80,7 @@ def _of_table(name: str) -> Kernel[..., Any]:
 
 
 def kernel(definition: Callable[P, R]) -> Kernel[P, R]:
-    """Make a definition in the array API standard the kernel of its name."""
+    """A decorator that makes a definition in the array API standard the kernel of its name."""
     made = Kernel(definition)
     TABLE[definition.__name__] = made
     return made

@@ -1,4 +1,4 @@
-"""An optimizer's update, entry by entry: its definition, and the program that engines make of it."""
+"""An optimizer's elementwise update: its definition, and the program that engines make from it."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ from nnarray.typing import DType
 class Rule:
     """A program of arrays, in the first registers, and of the numbers that change from step to step, in the next.
 
-    The arrays are theta, the gradient, what the rule remembers, and what it only reads. The results are written over
-    theta and over what it remembers; the gradient is consumed.
+    The arrays are theta, the gradient, the slots, and arrays that are only read. The results are written over theta and
+    the slots; the gradient is consumed.
     """
 
     program: Program
     usual: Program
-    """The same where the squares of the gradient are far from too large."""
+    """The program for gradients whose squares cannot overflow."""
     arrays: int
 
     @property
     def numbers(self) -> int:
-        """How many change from step to step."""
+        """The number of values that change from step to step."""
         return self.program.inputs - self.arrays
 
     @property
     def targets(self) -> list[int]:
-        """Which array each result is written over."""
+        """The array that each result overwrites."""
         return [0, *range(2, 1 + len(self.program.results))]
 
 
 def rule_of(definition: Callable[..., Any], arrays: int, numbers: Sequence[str], dtype: DType) -> Rule:
-    """The rule of definition(*arrays, **numbers), which is elementwise and returns theta and what it remembers.
+    """The rule of definition(*arrays, **numbers), which is elementwise and returns theta and the slots.
 
     Raises
     ------
@@ -58,9 +58,9 @@ def rule_of(definition: Callable[..., Any], arrays: int, numbers: Sequence[str],
 
 
 def rows_of(numbers: Callable[..., dict[str, Any]]) -> Callable[[Sequence[float], int], Any]:
-    """(rates, first step) -> a row of numbers a step, from numbers(rate, step): at once if it takes arrays of both.
+    """(rates, first step) -> one row of numbers per step, from numbers(rate, step): at once if it accepts arrays.
 
-    Raises what `numbers` does if it has none for some step, or what is none.
+    Errors of `numbers` are raised.
     """
 
     def one_by_one(rates: Any, steps: Any) -> Any:
@@ -85,9 +85,9 @@ def rows_of(numbers: Callable[..., dict[str, Any]]) -> Callable[[Sequence[float]
 
 
 class Update(Kernel[..., Any]):
-    """The kernel of a rule, definition(theta, gradient, *slots, **numbers), of which libraries make their own.
+    """The kernel of a rule, definition(theta, gradient, *slots, **numbers), from which libraries make their own.
 
-    The numbers that are `changing` do so from step to step; the others are settings.
+    The numbers in `changing` change from step to step; the others are settings.
     """
 
     def __init__(self, definition: Callable[..., Any], changing: Sequence[str]) -> None:
@@ -98,7 +98,7 @@ class Update(Kernel[..., Any]):
         self.rule = functools.lru_cache(self._rule)
 
     def _rule(self, arrays: int, dtype: DType, *settings: Any) -> Rule:
-        """For so many arrays, with settings in their order."""
+        """The rule for this many arrays, with settings in their order."""
         definition = functools.partial(self.definition, **dict(zip(self.settings, settings, strict=True)))
         return rule_of(definition, arrays, self.changing, dtype)
 
@@ -110,7 +110,7 @@ class Update(Kernel[..., Any]):
         return super()._choose(x)
 
     def _in_place(self, prepared: Callable[[Rule, Sequence[Any]], Any]) -> Callable[..., Any]:
-        """The kernel, written over its arguments by a step of the rule that is prepared for them."""
+        """The kernel by a prepared step of the rule, which overwrites its arguments."""
 
         @functools.wraps(self.definition)
         def updated(*arrays: Any, **numbers: Any) -> Any:
@@ -130,7 +130,7 @@ WRITING = ("numpy", "cupy")
 
 
 def update(*changing: str) -> Callable[[Callable[..., Any]], Update]:
-    """Make an elementwise definition the kernel of a rule; named are the numbers that change from step to step."""
+    """A decorator that makes an elementwise definition the kernel of a rule; `changing` names the changing numbers."""
 
     def complete(definition: Callable[..., Any]) -> Update:
         made = TABLE[definition.__name__] = Update(definition, changing)

@@ -1,6 +1,6 @@
-"""Work that threads share, where it is done in a fraction of a millisecond and waking a thread would take as long.
+"""Sharing short work between threads, for tasks of a fraction of a millisecond, about as long as waking a thread.
 
-For functions that let go of Python's lock: compiled loops, and NumPy's on large arrays.
+It is for functions that release Python's lock: compiled loops, and NumPy's on large arrays.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ Work = Callable[[int, int], None]
 
 
 def shared(work: Work, count: int, least: int) -> None:
-    """work(start, stop) over parts of range(count); no part holds fewer than `least`, if that can be.
+    """work(start, stop) over parts of range(count); parts have at least `least` entries, if possible.
 
-    Whoever is at work for another thread already is not waited for.
+    Threads that already work for another caller are not waited for.
     """
     parts = max(min(_threads(), count // max(least, 1)), 1)
     team: list[_Helper] = []
@@ -37,10 +37,10 @@ def shared(work: Work, count: int, least: int) -> None:
             helper.begin(work, *each)
         try:
             work(*first)
-        except Exception as error:  # the others are waited for first
+        except Exception as error:  # wait for the others first
             errors.append(error)
         errors += [helper.end() for helper in team]
-    except BaseException:  # Ctrl-C: nobody knows how far each one is, so that others take their places
+    except BaseException:  # Ctrl-C: the progress of the threads is unknown, so new ones replace them
         _team.cache_clear()
         for helper in team:
             helper.leave()
@@ -51,7 +51,7 @@ def shared(work: Work, count: int, least: int) -> None:
 
 @functools.cache
 def _team(process: int, loops: Any) -> list[_Helper]:
-    """The threads beside the calling one, which wait by compiled loops if they may; a fork has none of its parent's."""
+    """The threads in addition to the calling one, which wait in compiled loops if allowed; a fork has no threads."""
     team = [_Helper(loops, name=f"nnarray-{i}", daemon=True) for i in range(_threads() - 1)]
     for helper in team:
         helper.start()
@@ -60,13 +60,13 @@ def _team(process: int, loops: Any) -> list[_Helper]:
 
 @functools.cache
 def _threads() -> int:
-    """How many threads share the work: as many as there are cores, or as many as are set for NumPy's products."""
+    """The number of threads: that of the cores, or that set for NumPy's products."""
     limits = [os.environ.get(name, "") for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")]
     return min([cores(), *(max(int(each), 1) for each in limits if each.isdigit())])
 
 
 class _Helper(threading.Thread):
-    """A thread that does one part after the other."""
+    """A thread that computes one part after the other."""
 
     def __init__(self, loops: Any, **options: Any) -> None:
         super().__init__(**options)
@@ -77,19 +77,19 @@ class _Helper(threading.Thread):
         self.leaving = False
 
     def begin(self, work: Work, start: int, stop: int) -> None:
-        """Have a part done; `free` has been acquired."""
+        """Start a part; `free` has been acquired."""
         self.task, self.error = (work, start, stop), None
         self.asked.ring()
 
     def end(self) -> BaseException | None:
-        """Wait for it; what went wrong, if anything did."""
+        """Wait for it; returns its error, if there is one."""
         self.done.wait()
         error, self.task, self.error = self.error, None, None
         self.free.release()
         return error
 
     def leave(self) -> None:
-        """Stop, after what is under way."""
+        """Stop after the current part."""
         self.leaving = True
         self.asked.ring()
 
@@ -108,7 +108,7 @@ class _Helper(threading.Thread):
 
 
 class _Bell:
-    """A number that one thread counts up and another one waits for: awake for a moment, and then asleep."""
+    """A counter that one thread increments and another waits for: first spinning, then asleep."""
 
     def __init__(self, loops: Any) -> None:
         self.loops, self.count, self.seen = loops, np.zeros(1, dtype=np.int64), 0
@@ -123,9 +123,9 @@ class _Bell:
         if self.loops is None or not self.loops.has_changed(self.count, self.seen, MOMENT):
             self.asleep = True
             while self.count[0] == self.seen:
-                self.waking.get()  # may be left from a ring that was heard awake
+                self.waking.get()  # may be left from an earlier signal
             self.asleep = False
         self.seen += 1
 
 
-MOMENT = 400  # looks at the number, each of which lets others go first: some 0.1 ms
+MOMENT = 400  # spins, each of which yields to other threads: about 0.1 ms

@@ -1,4 +1,4 @@
-"""PyTorch's own versions of what the standard has to compose."""
+"""PyTorch's own versions of kernels that the standard composes from several functions."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _settings(x: Any, window: Window) -> tuple[Any, list[int]]:
 
 @kernels.limited_gradient.fast("torch")
 def limited_gradient(gradient: Any) -> Any:
-    """On the host at a look, what it usually is: the gradient as it is."""
+    """On the host, checks whether the gradient needs no change, which is usual."""
     if gradient.device.type == "cpu" and math.isfinite(torch.dot(gradient, gradient)):
         return gradient
     return kernels.limited_gradient.definition(gradient)
@@ -45,7 +45,7 @@ def limited_gradient(gradient: Any) -> Any:
 
 @kernels.normalise.fast("torch")
 def normalise(x: Any, *, axes: tuple[int, ...], epsilon: float) -> Any:
-    """On the host without scales, where it turns out that none are needed."""
+    """On the host, without scales if none are needed."""
     if x.device.type == "cpu":
         normal: Any = normalised(x, axes=axes, epsilon=epsilon)
         if bool((normal[1] > 0).all()):
@@ -107,8 +107,8 @@ def _filters_first(weight: Any) -> Any:
 class _Recorded(torch.autograd.Function):
     """A function with our pullback.
 
-    It computes forward again in the pullback: so what it keeps are its arguments alone, as torch.func's transformations
-    need it, and PyTorch finds second derivatives itself.
+    It repeats the forward computation in the pullback. So it keeps only its arguments, as transformations of torch.func
+    need, and PyTorch can compute second derivatives.
     """
 
     generate_vmap_rule = True
@@ -136,7 +136,7 @@ class _Recorded(torch.autograd.Function):
 
 @kernels.recorded.fast("torch")
 def recorded(x: Any, theta: Any, value: Callable[..., Any], pullback: Callable[..., Any]) -> Any:
-    """As a function of PyTorch's autograd, if somebody asks for a gradient."""
+    """As a function of PyTorch's autograd, if a gradient is requested."""
     if (x.requires_grad or theta.requires_grad) and torch.is_grad_enabled():
         return _Recorded.apply(value, pullback, x, theta)
     return value(x, theta)
@@ -179,10 +179,12 @@ def linked(value: Any, inputs: Sequence[Any], gradients: Sequence[Any]) -> Any:
 
 @kernels.scatter_add.fast("torch")
 def scatter_add(rows: Any, index: Any, *, count: int) -> Any:
-    """PyTorch's own on the host, row after row; on a GPU their order would be left to chance."""
+    """PyTorch's own on the host, row after row; on a GPU its order is not deterministic."""
     if rows.device.type != "cpu":
         return kernels.scatter_add.definition(rows, index, count=count)
     index = index.to(torch.int64)
-    index = torch.where((index >= 0) & (index < count), index, count)  # what counts nowhere in a row of its own
+    index = torch.where(
+        (index >= 0) & (index < count), index, count
+    )  # integers out of range are summed in an extra row
     found = torch.zeros((count + 1, rows.shape[1]), dtype=at_least_float32_dtype(torch, rows.dtype))
     return found.index_add_(0, index, rows.to(found.dtype))[:count].to(rows.dtype)

@@ -1,4 +1,4 @@
-"""Architectures by name: each a function that gives a `Network`."""
+"""Architectures by name: functions that return a `Network`."""
 
 # pyright: reportUnusedImport=false
 

@@ -12,15 +12,15 @@ from nnarray.network import Network
 def cnn(outputs: int, filters: Sequence[int] = (16, 32, 64), *, activation: str | Activation = "relu") -> Network:
     """Convolutions, each with batch normalisation, f and pooling; the mean over all positions; one dense layer.
 
-    The first convolution is 5x5 with stride 2, the others are 3x3; each pooling halves the image. For images of
-    any size from 2^(n + 1) pixels on, with n convolutions: 16 for three.
+    The first convolution is 5x5 with stride 2, the others are 3x3. Each pooling halves the image. With n convolutions,
+    images need at least 2^(n + 1) pixels per side: 16 for three.
 
     Parameters
     ----------
     outputs : int
-        Classes, or values to predict.
+        The number of classes, or of values to predict.
     filters : sequence of int
-        Of the convolutions.
+        The number of filters of each convolution.
     activation : str or Activation
         The function f.
 
@@ -41,9 +41,11 @@ def cnn(outputs: int, filters: Sequence[int] = (16, 32, 64), *, activation: str 
     (24594,)
     """
     if isinstance(filters, int):
-        raise TypeError(f"filters must be a sequence of numbers, one a convolution; got {filters}. Write ({filters},).")
+        raise TypeError(
+            f"filters must be a sequence of numbers, one per convolution; got {filters}. Write ({filters},)."
+        )
     if not filters:
-        raise ValueError("filters must name at least one convolution, such as (16, 32, 64).")
+        raise ValueError("filters must have at least one number, such as (16, 32, 64).")
     layers: list[Layer] = []
     for i, count in enumerate(filters):
         kernel, stride = (5, 2) if i == 0 else (3, 1)

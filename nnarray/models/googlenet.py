@@ -28,7 +28,7 @@ from nnarray.network import Network
 
 
 class Widths(NamedTuple):
-    """The filters of an Inception block: of its four branches, and of the 1x1 convolutions that lead into two."""
+    """The filters of an Inception block: of its four branches, and of the 1x1 convolutions at the start of two."""
 
     ones: int
     to_threes: int
@@ -52,14 +52,14 @@ BLOCKS = {  # Szegedy et al. (2015), table 1
 
 
 class Variant(NamedTuple):
-    """The differences between the network of the paper and the one whose weights are published."""
+    """The differences between the network of the paper and the one with published weights."""
 
     convolution: Callable[..., Layer]
-    """(filters, kernel, stride, padding, name): a convolution with all that follows it."""
+    """(filters, kernel, stride, padding, name): a convolution with its normalisation and activation."""
     third_kernel: int
-    """Of the third branch of an Inception block."""
+    """The kernel of the third branch of an Inception block."""
     last_pool: int
-    """Kernel of the pooling before the last two blocks."""
+    """The kernel of the pooling before the last two blocks."""
     dropout: float
     response_norm: bool
     head_pool: Layer
@@ -85,22 +85,21 @@ VARIANTS = {
 
 
 def googlenet(classes: int = 1000, variant: str = "batchnorm", *, auxiliary: bool = False) -> Network:
-    """GoogLeNet: 22 layers with parameters, whose Inception blocks look at 1x1, 3x3, 5x5 and pooled surroundings.
+    """GoogLeNet: 22 layers with parameters, with Inception blocks of 1x1, 3x3, 5x5 and pooled windows.
 
-    For images of shape (224, 224, 3); other sizes from 15x15 on work too (from 31x31 on as in the paper, whose heads
-    need 14x14 positions at 4a).
+    For images of shape (224, 224, 3). Other sizes of at least 15x15 work too (at least 31x31 with "paper").
 
     Parameters
     ----------
     classes : int
     variant : {"batchnorm", "paper"}
         "paper" is as published: biases, 5x5 branches, local response normalisation; 6,998,552 parameters for 1,000
-        classes. "batchnorm" is the network whose weights torchvision gives away: batch normalisation, 3x3 in the third
-        branch, a 2x2 window in the last pooling between blocks; 6,624,904 parameters. Its weights expect images
+        classes. "batchnorm" is the network for which torchvision publishes weights: batch normalisation, 3x3 in the
+        third branch, a 2x2 window in the last pooling between blocks; 6,624,904 parameters. These weights expect images
         with entries 2 x - 1 for x from 0 to 1.
     auxiliary : bool
-        Whether the two auxiliary classifiers are there, which train the lower blocks: after 4a and 4d, their losses
-        weighed 0.3; 13,378,280 and 13,004,888 parameters with them. At inference they are not run.
+        Whether to add the two auxiliary classifiers that help to train the lower blocks, after 4a and 4d, with weight
+        0.3 of their losses. The network then has 13,378,280 or 13,004,888 parameters. At inference they are not run.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""LeNet-5, the convolutional network that read digits."""
+"""LeNet-5, the convolutional network for handwritten digits."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from nnarray.network import Network
 
 
 def lenet5(classes: int = 10, *, activation: str | Activation = "tanh") -> Network:
-    """LeNet-5: two convolutions 5x5 with means over 2x2 between them, then three dense layers.
+    """LeNet-5: two 5x5 convolutions, each followed by 2x2 average pooling, then three dense layers.
 
-    As it is built today: every convolution sees all channels, the means have no weights of their own, and the last
-    layer is dense. 61,706 parameters for images of shape (28, 28, 1), which the first convolution pads to 32x32.
+    This is today's usual form: each convolution reads all channels, the poolings have no weights, and the last layer is
+    dense. It has 61,706 parameters for images of shape (28, 28, 1), which the first convolution pads to 32x32.
 
     Parameters
     ----------

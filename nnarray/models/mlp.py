@@ -22,15 +22,15 @@ def mlp(
     Parameters
     ----------
     outputs : int
-        Classes, or values to predict.
+        The number of classes, or of values to predict.
     hidden : sequence of int
-        Units of the hidden layers.
+        The number of units of each hidden layer.
     activation : str or Activation
         The function f.
     output_activation : str or Activation
-        Of the last layer; the losses of classification want none.
+        The function after the last layer; the losses for classification need none.
     dropout : float
-        Rate after each hidden layer; 0 for none.
+        The rate after each hidden layer; 0 for none.
 
     Raises
     ------
@@ -48,7 +48,7 @@ def mlp(
     (535818,)
     """
     if isinstance(hidden, int):
-        raise TypeError(f"hidden must be a sequence of sizes, one a layer; got {hidden}. Write ({hidden},).")
+        raise TypeError(f"hidden must be a sequence of sizes, one per layer; got {hidden}. Write ({hidden},).")
     layers: list[Layer] = []
     for units in hidden:
         layers.append(Dense(integer(units, "each of hidden", 1, usual=100), activation))

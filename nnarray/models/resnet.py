@@ -10,7 +10,7 @@ from nnarray.network import Network
 def resnet18(classes: int = 1000) -> Network:
     """ResNet-18: eight residual blocks of two 3x3 convolutions; each stage halves the image and doubles the channels.
 
-    11,689,512 parameters for 1,000 classes of images with 3 channels, usually 224x224.
+    It has 11,689,512 parameters for 1,000 classes of images with 3 channels, usually 224x224.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def _stage(filters: int, stride: int, name: str) -> Row:
 
 
 def _block(filters: int, stride: int, name: str) -> Residual:
-    """f(s(x) + two convolutions); s is a strided 1x1 convolution where the block changes the shape."""
+    """f(s(x) + two convolutions); s is a strided 1x1 convolution if the block changes the shape."""
     shortcut = Row(Conv2D(filters, 1, stride, bias=False, init="he", name="0"), BatchNorm(name="1"), name="downsample")
     return Residual(
         Conv2D(filters, 3, stride, 1, bias=False, init="he", name="conv1"),

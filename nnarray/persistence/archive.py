@@ -1,7 +1,7 @@
 """Arrays and facts in one safetensors file with a checksum of every byte; reading it executes nothing.
 
-safetensors itself has no checksum. The file's metadata hold one: the SHA-256 of the whole file, computed with zeros
-instead of the checksum itself, so that header, names, shapes and numbers are all covered.
+safetensors itself has no checksum. The metadata of the file contain one: the SHA-256 of the whole file, computed with
+zeros instead of the checksum itself, so that header, names, shapes and numbers are all covered.
 """
 
 from __future__ import annotations
@@ -23,35 +23,35 @@ from nnarray.persistence.files import replace
 
 SUFFIX = ".safetensors"
 FORMAT = 1
-"""The version of what is inside; a file with a higher one is refused."""
+"""The version of the contents; files with a higher version are refused."""
 LONGEST_HEADER = 32 * 2**20
 BLANK = "0" * 64
-_DIGEST = re.compile(rb'"digest":"([0-9a-f]{64})"')  # not inside another text: there the quotes are escaped
+_DIGEST = re.compile(rb'"digest":"([0-9a-f]{64})"')  # not inside another string: there the quotes are escaped
 
 
 @dataclass(frozen=True)
 class Archive:
-    """The contents of a file: arrays by name, and facts that JSON can hold."""
+    """The contents of a file: arrays by name, and facts that JSON can represent."""
 
     arrays: dict[str, np.ndarray]
     facts: dict[str, Any]
 
 
 def named_file(path: str | os.PathLike[str], remedy: str | None = None) -> Path:
-    """The path of a file that ends in .safetensors; the remedy is for another ending, that of writing if None.
+    """The path of a file, which must end in .safetensors; the error has this remedy, or that of writing if None.
 
     Raises
     ------
     TypeError, ValueError
-        If it is no path, or ends otherwise.
+        If it is not a path, or has another ending.
     """
     try:
         file = Path(path)
     except TypeError:
-        raise TypeError(f"the path of a {SUFFIX} file is needed; got {shown(path)}.") from None
+        raise TypeError(f"path must be the path of a {SUFFIX} file; got {shown(path)}.") from None
     if file.suffix != SUFFIX:
         name = repr(file.stem + SUFFIX)
-        remedy = remedy or f"Take {name}; for PyTorch, write model.to_torch({name})."
+        remedy = remedy or f"Use {name}; for PyTorch, use model.to_torch({name})."
         raise ValueError(f"the file must end in {SUFFIX}; got {str(file)!r}. {remedy}")
     return file
 
@@ -60,35 +60,35 @@ def named_file(path: str | os.PathLike[str], remedy: str | None = None) -> Path:
 
 
 def write(path: Path, archive: Archive) -> None:
-    """Put the archive into the file, as a whole or not at all.
+    """Write the archive to the file, as a whole or not at all.
 
     Raises
     ------
     ValueError
-        If a fact is nothing that JSON can say.
+        If JSON cannot represent a fact.
     OSError
-        If there is no such folder, no permission or no space; the message has the path.
+        If the folder does not exist, may not be written to or is full; the message has the path.
     """
     facts = as_json(archive.facts, "the facts of a file")
     metadata = {"nnarray_format": str(FORMAT), "digest": BLANK, "contents": facts}
-    # A strided array would be written wrongly, and without a word; one of 0 axes must keep its shape.
+    # A strided array would silently be written wrongly; an array without axes must keep its shape.
     arrays = {name: np.asarray(x, order="C") for name, x in archive.arrays.items()}
     replace(path, lambda part: _fill(part, arrays, metadata))
 
 
 def as_json(value: Any, what: str, *, with_nan: bool = False) -> str:
-    """`value` as JSON text, without repeated names, halves of characters, and NaN unless `with_nan`."""
+    """`value` as JSON text; refuses repeated names, incomplete characters, and NaN unless `with_nan`."""
     try:
         text = json.dumps(value, allow_nan=with_nan, ensure_ascii=False)
         text.encode()
-        json.loads(text, object_pairs_hook=_without_doubles)  # 1 and "1" are one name in JSON
+        json.loads(text, object_pairs_hook=_without_doubles)  # 1 and "1" are the same name in JSON
     except (TypeError, ValueError, RecursionError) as error:
-        raise ValueError(f"{what} must be what JSON can say: texts, finite numbers, lists, dicts; {error}.") from error
+        raise ValueError(f"{what} must be JSON values: strings, finite numbers, lists, dicts; {error}.") from error
     return text
 
 
 def on_host(x: Any) -> Any:
-    """The numbers of an array in a dtype that NumPy's files have: bfloat16 as float32, which is exact."""
+    """An array in a dtype that NumPy has: bfloat16 as float32, which is exact."""
     host = host_backend().to_numpy(x)
     return host.astype(np.float32) if host.dtype.name == "bfloat16" else host
 
@@ -101,9 +101,9 @@ def fill(part: Path, arrays: dict[str, np.ndarray], metadata: dict[str, str]) ->
     try:
         save_file(arrays, part, metadata=metadata)
     except SafetensorError as error:
-        code = re.search(r"os error (\d+)", str(error))  # a full disk, in the words of another language
+        code = re.search(r"os error (\d+)", str(error))  # a full disk, reported by the Rust library
         if code is None:
-            raise ValueError(f"an array is of a kind that no safetensors file has: {error}.") from error
+            raise ValueError(f"a safetensors file cannot store an array: {error}.") from error
         raise OSError(int(code[1]), str(error)) from error
 
 
@@ -113,8 +113,8 @@ def _fill(part: Path, arrays: dict[str, np.ndarray], metadata: dict[str, str]) -
         length = int.from_bytes(file.read(8), "little")
         if length > LONGEST_HEADER:
             raise ValueError(
-                f"names, history and metadata of a file may fill {LONGEST_HEADER} bytes; these fill {length}. Keep "
-                f"large metadata in a file of their own."
+                f"names, history and metadata of a file may take at most {LONGEST_HEADER} bytes; got {length}. Store "
+                f"large metadata in a separate file."
             )
         header = file.read(length)
         (checksum,) = _DIGEST.finditer(header)
@@ -145,16 +145,17 @@ def _blocks(file: BinaryIO) -> Iterator[bytes]:
 
 
 def read(path: Path) -> Archive:
-    """The archive in the file, checked as a whole before any of it is used.
+    """The archive in the file, completely checked before any part of it is used.
 
-    Time and memory are bounded by the size of the file; nothing that it claims is allocated before it is checked.
+    The size of the file bounds time and memory: sizes in the header are checked before memory is allocated.
 
     Raises
     ------
     FileNotFoundError, IsADirectoryError, PermissionError
-        If there is no such file, or it cannot be read.
+        If the file does not exist or cannot be read.
     ValueError
-        If it is no such file, damaged, or of a newer version; the message names the file and the fault.
+        If the file has another format, is damaged, or was written by a newer version; the message names the file and
+        the fault.
     """
     _check(path)
     from safetensors import SafetensorError, safe_open
@@ -164,19 +165,19 @@ def read(path: Path) -> Archive:
             contents = file.metadata()["contents"]
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no mapping)
     except (SafetensorError, KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        _refuse(path, f"it is no safetensors file that NumPy can hold ({error})", error)
+        _refuse(path, f"it is not a safetensors file of NumPy's dtypes ({error})", error)
     except MemoryError as error:
-        raise MemoryError(f"{str(path)!r} needs more memory than there is: {os.path.getsize(path)} bytes.") from error
+        raise MemoryError(f"{str(path)!r} needs more memory than is free: {os.path.getsize(path)} bytes.") from error
     facts = from_json(contents, path)
     if not isinstance(facts, dict):
-        _refuse(path, "its contents are no JSON object")
+        _refuse(path, "its contents are not a JSON object")
     return Archive(arrays, facts)
 
 
 def _check(path: Path) -> None:
     """Refuse a file that is missing, damaged, or of a newer version."""
     if path.is_dir():
-        raise IsADirectoryError(f"{str(path)!r} is a folder; the path of a {SUFFIX} file is needed.")
+        raise IsADirectoryError(f"{str(path)!r} is a folder; pass the path of a {SUFFIX} file.")
     try:
         file = path.open("rb")
     except FileNotFoundError as error:
@@ -188,19 +189,19 @@ def _check(path: Path) -> None:
         if "nnarray_format" not in metadata:
             _refuse(
                 path,
-                "it is a safetensors file, but no model of nnarray: read the parameters of a PyTorch network with "
+                "it is a safetensors file, but not a model of nnarray. Read the parameters of a PyTorch network with "
                 "model.load_torch(path)",
             )
         version = metadata["nnarray_format"]
         if not re.fullmatch("[1-9][0-9]{0,8}", version):
-            _refuse(path, f"its format {version[:20]!r} is none")
+            _refuse(path, f"its format {version[:20]!r} is not a number")
         if int(version) > FORMAT:
             raise ValueError(
                 f"{str(path)!r} was written by a newer version of nnarray (format {version}; this one reads up to "
                 f"{FORMAT}). Update: pip install --upgrade nnarray."
             )
         if metadata.get("digest") != _sha256(file):
-            _refuse(path, "it is damaged: its checksum does not match its bytes. Take an earlier one, or a copy")
+            _refuse(path, "it is damaged: its checksum does not match its bytes. Use an earlier file, or a copy")
 
 
 def _metadata(path: Path, file: BinaryIO) -> dict[str, str]:
@@ -209,22 +210,22 @@ def _metadata(path: Path, file: BinaryIO) -> dict[str, str]:
     if size < 8 or length > size - 8:
         _refuse(
             path,
-            f"it is cut short or no safetensors file: {size} bytes cannot hold a header of {length}. Take an earlier "
+            f"it is truncated or not a safetensors file: {size} bytes cannot hold a header of {length}. Use an earlier "
             f"one, or a copy",
         )
     if length > LONGEST_HEADER:
-        _refuse(path, f"its header of {length} bytes is longer than the {LONGEST_HEADER} that are read")
+        _refuse(path, f"its header of {length} bytes is longer than the limit of {LONGEST_HEADER}")
     header = file.read(length)
     if len(_DIGEST.findall(header)) > 1:
         _refuse(path, "it has two checksums")
     metadata = from_json(header, path).get("__metadata__", {}) if header[:1] == b"{" else None
     if not isinstance(metadata, dict) or not all(isinstance(text, str) for text in metadata.values()):
-        _refuse(path, "it is no safetensors file: its header is damaged")
+        _refuse(path, "it is not a safetensors file, or its header is damaged")
     return metadata
 
 
 def from_json(text: str | bytes, path: Path) -> Any:
-    """The value of a JSON text: no NaN, no name twice, no half characters; nested only as deep as Python goes."""
+    """The value of a JSON text; refuses NaN, repeated names, incomplete characters and too deep nesting."""
     try:
         value = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_without_doubles)
         json.dumps(value, ensure_ascii=False).encode()
@@ -234,13 +235,13 @@ def from_json(text: str | bytes, path: Path) -> Any:
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not JSON")
 
 
 def _without_doubles(pairs: list[tuple[str, Any]]) -> Mapping[str, Any]:
     made = dict(pairs)
     if len(made) < len(pairs):
-        raise ValueError("a name is there twice")
+        raise ValueError("a name is repeated")
     return made
 
 

@@ -12,26 +12,26 @@ from typing import IO
 
 try:
     import fcntl
-except ImportError:  # Windows, where nobody can remove an open file
+except ImportError:  # Windows, where open files cannot be removed
     fcntl = None
 
 PART = ".part"
 
 
 def replace(path: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` fill a new file in the same folder, put it on the disk, and only then give it the name `path`.
+    """Let `write` fill a new file in the same folder, flush it to the disk, and only then rename it to `path`.
 
-    Whatever happens before, the file that was there stays as it was.
+    Whatever happens before that, the old file is not changed.
 
     Raises
     ------
     OSError
-        If there is no such folder, no permission or no space; the message has the path.
+        If the folder does not exist, may not be written to or is full; the message has the path.
     """
     if path.is_symlink():
-        path = path.resolve()  # what it points to is replaced, and the link stays
+        path = path.resolve()  # the target of a link is replaced, and the link is kept
     if not path.parent.is_dir():
-        raise FileNotFoundError(f"there is no folder {str(path.parent)!r} to write {path.name!r} into; make it first.")
+        raise FileNotFoundError(f"there is no folder {str(path.parent)!r} to write {path.name!r} to; make it first.")
     if path.is_dir():
         raise IsADirectoryError(f"cannot write {str(path)!r}: it is a folder.")
     try:
@@ -59,7 +59,7 @@ def _replace(path: Path, write: Callable[[Path], None]) -> None:
 
 
 def prove(path: Path) -> None:
-    """See that a file can be written at `path`; nothing is left behind.
+    """Check that a file can be written at `path`; no file remains.
 
     Raises
     ------
@@ -71,7 +71,7 @@ def prove(path: Path) -> None:
 
 
 class _Proved(Exception):
-    """Raised when the test has worked, so that the file is not replaced."""
+    """Raised after a successful check, so that the file is not replaced."""
 
 
 def _prove(part: Path) -> None:
@@ -80,7 +80,7 @@ def _prove(part: Path) -> None:
 
 
 def sweep(path: Path) -> None:
-    """Remove the parts that killed writers of this file left behind; a part being written is locked, and stays."""
+    """Remove partial files that killed writers of this file left; a part being written is locked, and is kept."""
     for part in path.parent.glob(f".{glob.escape(path.name)}.*{PART}"):
         with suppress(OSError), part.open("rb+") as file, _held(file):
             part.unlink(missing_ok=True)
@@ -88,7 +88,7 @@ def sweep(path: Path) -> None:
 
 @contextmanager
 def _held(file: IO[bytes]) -> Generator[None]:
-    """A lock on the file, which the system releases when its owner dies; an `OSError` if another process has it."""
+    """A lock on the file, which the system releases when its owner dies; `OSError` if another process has it."""
     if fcntl is not None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     yield
@@ -101,7 +101,7 @@ def _umask() -> int:
 
 
 def _settle(folder: Path) -> None:
-    """Put the folder's own entry on the disk, where the system can."""
+    """Flush the folder's entry to the disk, if the system supports that."""
     if os.name != "posix":
         return
     handle = os.open(folder, os.O_RDONLY)

@@ -1,7 +1,7 @@
 """PyTorch's names and layouts: a state_dict for any network, and back.
 
-PyTorch keeps channels first, so that axes are reordered: of the weights of convolutions and dense layers, and of the
-features after a `Flatten`, which PyTorch orders (channels, height, width) and this package (height, width, channels).
+PyTorch has channels first, so axes are reordered: in the weights of convolutions and dense layers, and in the features
+after a `Flatten`, which are (channels, height, width) in PyTorch and (height, width, channels) in this package.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ from nnarray.persistence.files import replace
 from nnarray.typing import Shape
 
 STATE = {"mean": "running_mean", "variance": "running_var"}
-COUNTER = "num_batches_tracked"  # PyTorch counts batches; nothing here reads it
-ORDER = "nnarray_order"  # in the metadata of a file: the names in the order of the layers, for a file has none itself
+COUNTER = "num_batches_tracked"  # PyTorch counts batches; not used here
+ORDER = "nnarray_order"  # in the metadata of a file: the names in the order of the layers, as a file has no order
 # The axes of a weight here, in PyTorch's order.
 AXES: dict[type[Layer], tuple[int, ...]] = {Conv2D: (3, 2, 0, 1), Conv1D: (2, 1, 0), Dense: (1, 0)}
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One array: what it is called here and in PyTorch, and how its layout differs."""
+    """One array: its names here and in PyTorch, and the difference of the layouts."""
 
     name: str
-    """Here, in `params` or in the state."""
+    """The name here, in `params` or in the state."""
     module: str
-    """The layer, in PyTorch's words."""
+    """The layer's name in PyTorch."""
     attribute: str
     shape: Shape
     """Here."""
     axes: tuple[int, ...] | None
-    """Which axis here is each of PyTorch's; None for the same."""
+    """The axis here of each of PyTorch's axes; None if they are the same."""
     flattened: Shape | None
-    """The shape (..., channels) whose entries, flattened, are the first axis here."""
+    """The shape (..., channels) that was flattened into the first axis here."""
     is_state: bool
 
     @property
@@ -59,14 +59,14 @@ class Entry:
         return self.shape if self.axes is None else tuple(self.shape[axis] for axis in self.axes)
 
     def to_torch(self, x: np.ndarray) -> np.ndarray:
-        """In PyTorch's layout."""
+        """The array in PyTorch's layout."""
         if self.flattened:
             *sizes, channels = self.flattened
             x = np.moveaxis(x.reshape(*sizes, channels, *x.shape[1:]), len(sizes), 0).reshape(x.shape)
         return np.ascontiguousarray(x if self.axes is None else x.transpose(self.axes))
 
     def from_torch(self, x: np.ndarray) -> np.ndarray:
-        """In the layout of this package."""
+        """The array in the layout of this package."""
         if self.axes is not None:
             x = x.transpose(np.argsort(self.axes))
         if self.flattened:
@@ -87,7 +87,7 @@ def entries(network: Layer, shape: Shape) -> list[Entry]:
 
 
 def _walk(layer: Layer, shape: Shape, path: tuple[str, ...], flat: Shape | None, entries: list[Entry]) -> Shape | None:
-    """Collect the entries of a layer; `flat` is the shape that was flattened into its inputs, returned for outputs."""
+    """Collect the entries of a layer; `flat` is the shape that was flattened into its inputs; returns the outputs'."""
     if layer.named_layers:
         return _walk_inside(layer, shape, path, flat, entries)
     module = ".".join(path)
@@ -111,7 +111,7 @@ def _walk_inside(
     for name, inner, its_shape in layer.shapes(shape):
         inside = _walk(inner, its_shape, (*path, name), inside if in_a_row else flat, entries)
         if not in_a_row and (inside or (flat and layer.family == "residual")):
-            raise ValueError(f"layer {'.'.join((*path, name))!r}: PyTorch flattens another way.")
+            raise ValueError(f"layer {'.'.join((*path, name))!r}: PyTorch flattens in another order.")
     return flat if layer.family == "auxiliary" else inside
 
 
@@ -123,7 +123,7 @@ class StateDict(NamedTuple):
 
     arrays: dict[str, Any]
     ordered: bool | None
-    """Whether a note beside the entries says that they have the order of the layers; None if there is no note."""
+    """Whether the metadata say that the entries are in the order of the layers; None if they do not say it."""
 
 
 class Stored(NamedTuple):
@@ -134,7 +134,7 @@ class Stored(NamedTuple):
     data: bytes
 
 
-PICKLED = (".pt", ".pth", ".ckpt", ".bin", ".tar")  # endings of what torch.save writes
+PICKLED = (".pt", ".pth", ".ckpt", ".bin", ".tar")  # endings of files of torch.save
 KINDS = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1"}
 KINDS |= {"U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1"}
 
@@ -151,16 +151,16 @@ def _from_mapping(source: Any, called: str) -> StateDict:
         method = next((each for each in ("to_torch", "state_dict") if hasattr(source, each)), None)
         remedy = f" Pass {called}.{method}()." if method else ""
         raise TypeError(
-            f"a state_dict (arrays by name) or the path of a file is needed; got {type(source).__name__}.{remedy}"
+            f"source must be a state_dict (arrays by name) or the path of a file; got {type(source).__name__}.{remedy}"
         )
     inner = _state_dict_in(source, called)
     arrays = {str(name): value for name, value in inner.items()}
-    noted = getattr(inner, "_metadata", None)  # PyTorch's, by layer: it shows what was renamed or moved later
+    noted = getattr(inner, "_metadata", None)  # PyTorch's metadata by layer, which show later renames and moves
     return StateDict(arrays, None if noted is None else _follows(_modules(arrays), noted))
 
 
 def _state_dict_in(source: Mapping[Any, Any], called: str) -> Mapping[Any, Any]:
-    """The mapping itself, or the one mapping of arrays that a checkpoint has among other things."""
+    """The mapping itself, or the one mapping of arrays in a checkpoint."""
     inside = {name: value for name, value in source.items() if isinstance(value, Mapping)}
     if any(hasattr(value, "shape") and ("." in str(name) or not inside) for name, value in source.items()):
         return source
@@ -169,13 +169,13 @@ def _state_dict_in(source: Mapping[Any, Any], called: str) -> Mapping[Any, Any]:
         return inside[arrays[0]]
     if not arrays:
         raise ValueError(
-            f"no state_dict (arrays by name) is found among {list(source)}. Pass what module.state_dict() gives."
+            f"there is no state_dict (arrays by name) among {list(source)}. Pass the result of module.state_dict()."
         )
-    raise ValueError(f"the state_dict is inside of one of {arrays}: pass that part, such as {called}[{arrays[0]!r}].")
+    raise ValueError(f"the state_dict is inside one of {arrays}: pass that part, such as {called}[{arrays[0]!r}].")
 
 
 def _follows(names: list[str], order: Iterable[str]) -> bool:
-    """Whether the names are all in this order, which may have more."""
+    """Whether the names are in this order, which may have further names."""
     rest = iter(order)
     return all(name in rest for name in names)
 
@@ -200,7 +200,7 @@ def _from_safetensors(path: Path) -> StateDict:
         with safe_open(path, framework="np") as file:
             metadata = file.metadata() or {}
     except SafetensorError as error:
-        raise ValueError(f"{str(path)!r} is no safetensors file that can be read: {error}") from error
+        raise ValueError(f"{str(path)!r} cannot be read as a safetensors file: {error}") from error
     if "nnarray_format" in metadata:
         raise ValueError(f"{str(path)!r} is a model of nnarray; read it with nn.load({str(path)!r}).")
     order = metadata.get(ORDER, "").split("\n")
@@ -217,7 +217,7 @@ def _unpickled(path: Path) -> Any:
         ) from error
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # of many kinds: PyTorch does not say which
+    except Exception as error:  # PyTorch raises many types of errors
         raise ValueError(
             f"{str(path)!r} cannot be read as a state_dict. No code in it is executed, so that a whole module or "
             f"TorchScript cannot be loaded: save module.state_dict() instead, torch.save(module.state_dict(), path)."
@@ -227,17 +227,19 @@ def _unpickled(path: Path) -> Any:
 def read(
     network: Layer, shape: Shape, source: Any, ignore: tuple[str, ...] = ()
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Parameters and state by their names here, from a state_dict or a file.
+    """Parameters and state, by the names of this package, from a state_dict or a file.
 
-    Matched by name if every layer's name is there, also after a common prefix; else by position, if the
-    order follows from PyTorch, a file of `to_torch`, the numbers in the names, the shapes, or weights and biases.
+    Entries are matched by name if it has the names of all layers, after a common prefix if there is one. Otherwise
+    they are matched by position, if the order follows from PyTorch, a file of `to_torch`, the numbers in the names, the
+    shapes, or weights and biases.
 
     Raises
     ------
     FileNotFoundError, ImportError, TypeError
-        If the file is not there, needs a library that is not, or holds something else.
+        If the file does not exist, needs a library that is not installed, or has no state_dict.
     ValueError
-        If an entry is missing, extra, misshapen or not finite, or could belong to several layers: the message names it.
+        If an entry is missing, unexpected or not finite, has the wrong shape, or fits several layers; the message names
+        it.
     """
     wanted, source_dict = entries(network, shape), _state_dict(source)
     modules, shortened = {entry.module for entry in wanted}, _without_prefixes(_kept(source_dict.arrays, ignore))
@@ -247,13 +249,13 @@ def read(
         x = _numbers(key, arrays[key])
         if x.shape != entry.torch_shape:
             raise ValueError(f"entry {key!r} has shape {x.shape}; layer {entry.module!r} needs {entry.torch_shape}.")
-        refuse_non_finite(x, f"entry {key!r}", "Repair it, or take another file.")
+        refuse_non_finite(x, f"entry {key!r}", "Repair it, or use another file.")
         values[entry.is_state][entry.name] = entry.from_torch(x)
     return values[False], values[True]
 
 
 def _kept(arrays: dict[str, Any], ignore: tuple[str, ...]) -> dict[str, Any]:
-    """The entries that are not left out, by their whole names or by those after the common prefix."""
+    """The entries that are not ignored, by full names or by names without the common prefix."""
     arrays = {name: x for name, x in arrays.items() if name.rpartition(".")[2] != COUNTER}
     starts = tuple(f"{each}." for each in ignore)
     return {
@@ -264,7 +266,7 @@ def _kept(arrays: dict[str, Any], ignore: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _without_prefixes(arrays: dict[str, Any]) -> list[dict[str, Any]]:
-    """The entries, then without the first part that all names have in common, such as `module.`, without two, ..."""
+    """The entries; then without the first common part of all names, such as `module.`; then without two, ..."""
     parts = [name.split(".")[:-1] for name in arrays]
     shared = len([*takewhile(lambda each: len(set(each)) == 1, zip(*parts, strict=False))])
     return [{".".join(name.split(".")[cut:]): x for name, x in arrays.items()} for cut in range(shared + 1)]
@@ -285,15 +287,20 @@ def _numbers(key: str, value: Any) -> Any:
     try:
         x = _array(value) if isinstance(value, Stored) else on_host(value)
         numeric = x.dtype.kind in "fiu"
-    except (KeyError, TypeError, ValueError, RuntimeError):  # each library has its own words for what NumPy cannot hold
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        RuntimeError,
+    ):  # each library has its own errors for dtypes that NumPy does not have
         numeric = False
     if not numeric:
         remedy = "Call x.dequantize()" if kind.startswith("q") else "Convert it to float32"
-        raise ValueError(f"entry {key!r} holds {kind}, not numbers that NumPy has. {remedy} first.")
+        raise ValueError(f"entry {key!r} has the type {kind}, which NumPy does not have. {remedy} first.")
     if x.dtype.kind in "iu":
         raise ValueError(
-            f"entry {key!r} holds {x.dtype}, and weights are real numbers. If they are quantised, dequantise them "
-            f"first: multiply each by its scale; else convert them to float32."
+            f"entry {key!r} has dtype {x.dtype}, but weights must be real numbers. If they are quantised, dequantise "
+            f"them first: multiply each by its scale. Otherwise convert them to float32."
         )
     return x
 
@@ -315,18 +322,18 @@ def _matched(wanted: list[Entry], source: StateDict) -> list[tuple[Entry, str]]:
     for name, other in called.items():
         if name != other and name in theirs and not name.rpartition(".")[2].isdecimal():
             raise ValueError(
-                f"layer {name!r} would get the entries of {other!r} by its position, and its own are there too. Give "
-                f"all entries the names of this network."
+                f"layer {name!r} would get the entries of {other!r} by position, but the source has entries named "
+                f"{name!r} too. Give all entries the names of this network."
             )
     keys = {_key(called[entry.module], entry.attribute): entry for entry in wanted}
     missing = [key for key in keys if key not in source.arrays]
     extra = [key for key in source.arrays if key not in keys]
     if missing or extra:
-        inside = [f"; {missing[0]} is there as {key}" for key in extra if missing and key.endswith(f".{missing[0]}")]
+        inside = [f"; {missing[0]} has the name {key}" for key in extra if missing and key.endswith(f".{missing[0]}")]
         remedies = ["Leave entries out with ignore=(...)."] if extra else []
         if missing:
             remedies.append(
-                f"To load only some layers, take the rest from the model, all by the names of this network: "
+                f"To load only some layers, take the others from the model, with the names of this network: "
                 f"model.load_torch(model.to_torch() | {{{next(iter(keys.values())).key!r}: theirs[...], ...}})."
             )
         raise ValueError(
@@ -337,7 +344,7 @@ def _matched(wanted: list[Entry], source: StateDict) -> list[tuple[Entry, str]]:
 
 
 def _in_order(wanted: list[Entry], layers: list[str], source: StateDict) -> list[str]:
-    """The layers of a state_dict in the network's order: as noted, by their numbers, their shapes, or as they come."""
+    """The layers of a state_dict in the network's order: from metadata, numbers, shapes, or their own order."""
     if source.ordered:
         return layers
     if (numbered := _by_numbers(layers)) is not None:
@@ -350,19 +357,19 @@ def _in_order(wanted: list[Entry], layers: list[str], source: StateDict) -> list
     if source.ordered is None and _as_pytorch_orders(source.arrays):
         return layers
     raise ValueError(
-        f"which layer is which? The entries may be in alphabetical order, as a safetensors file has them, and neither "
-        f"numbers nor shapes distinguish {_listed('', layers)}. Give the entries the names of this network, "
+        f"the entries cannot be matched to layers: they may be in alphabetical order, as in a safetensors file, and "
+        f"neither numbers nor shapes distinguish {_listed('', layers)}. Give the entries the names of this network, "
         f"{{{wanted[0].key!r}: theirs[...], ...}}, or pass module.state_dict() itself, or a .pt file of it."
     )
 
 
 def _as_pytorch_orders(arrays: Mapping[str, Any]) -> bool:
-    """Whether the entries come in a module's own order, weight before bias, and not sorted by name or by dtype.
+    """Whether the entries are in a module's own order, weight before bias, and not sorted by name or by dtype.
 
-    A layer without both of them decides nothing: its neighbours must.
+    Only layers with both a weight and a bias show this.
     """
     layers = [(module, list(names)) for module, names in groupby(arrays, _module)]
-    if len({module for module, _ in layers}) < len(layers):  # entries of one layer are apart
+    if len({module for module, _ in layers}) < len(layers):  # the entries of a layer are not contiguous
         return False
     before = [_weight_before_bias(module, names, arrays) for module, names in layers]
     return False not in before and any(before) and all(a or b for a, b in pairwise(before))
@@ -377,7 +384,7 @@ def _weight_before_bias(module: str, names: list[str], arrays: Mapping[str, Any]
 
 
 def _by_numbers(names: list[str]) -> list[str] | None:
-    """In the order of their numbers, as in a Sequential; None if any two differ in something else."""
+    """The layers in the order of their numbers, as in a Sequential; None if names differ in another part."""
     paths = {name: [int(part) if part.isdecimal() else part for part in name.split(".")] for name in names}
     for a, b in combinations(paths.values(), 2):
         for i, j in zip(a, b, strict=False):
@@ -389,7 +396,7 @@ def _by_numbers(names: list[str]) -> list[str] | None:
 
 
 def _shapes(arrays: Iterable[tuple[str, str, Any]]) -> dict[str, frozenset[tuple[str, Shape]]]:
-    """For each layer, its attributes and their shapes."""
+    """The attributes and shapes of each layer."""
     shapes = defaultdict[str, set[tuple[str, Shape]]](set)
     for module, attribute, shape in arrays:
         shapes[module].add((attribute, tuple(shape)))
@@ -409,7 +416,7 @@ def state_dict(network: Layer, shape: Shape, arrays: Mapping[str, Any], path: st
     made = dict[str, np.ndarray]()
     for entry in entries(network, shape):
         made[entry.key] = entry.to_torch(on_host(arrays[entry.name]))
-        if entry.attribute == STATE["variance"]:  # PyTorch writes it last in its layer
+        if entry.attribute == STATE["variance"]:  # PyTorch's order has it last in a layer
             made[f"{entry.module}.{COUNTER}"] = np.asarray(0, dtype=np.int64)
     if path is not None:
         _write(made, Path(path))
@@ -419,8 +426,8 @@ def state_dict(network: Layer, shape: Shape, arrays: Mapping[str, Any], path: st
 def _write(made: dict[str, np.ndarray], path: Path) -> None:
     if path.suffix != ".safetensors":
         raise ValueError(
-            f"the file must end in .safetensors; got {str(path)!r}. Write model.to_torch('{path.stem}.safetensors'), "
-            f"which PyTorch reads with safetensors.torch.load_file."
+            f"the file must end in .safetensors; got {str(path)!r}. Use model.to_torch('{path.stem}.safetensors'), "
+            f"and read it in PyTorch with safetensors.torch.load_file."
         )
     for key, x in made.items():
         refuse_non_finite(cast(Any, x), f"entry {key!r}", "Repair the model first; nothing was written.")

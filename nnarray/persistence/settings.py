@@ -1,4 +1,4 @@
-"""Layers and losses as JSON and back: by the names of their registered classes and their settings; never code."""
+"""Layers and losses as JSON and back: the names of registered classes and their settings, but never code."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from nnarray.names import named, shown
 C = TypeVar("C", bound=type)
 
 KNOWN: dict[str, type] = {}
-"""The classes that a file may name."""
+"""The classes that a file may use."""
 
 
 def register(cls: C) -> C:
-    """Let files name this class: a layer of your own, or an initializer; a decorator.
+    """A class decorator that allows files to use the class: a layer of your own, or an initializer.
 
-    Its settings are saved, never its code: before such a file is loaded, import the module that defines the class.
+    A file has the settings of the class, but not its code. Import the module that defines it before loading the file.
 
     Parameters
     ----------
     cls : type
-        A frozen dataclass whose fields are texts, numbers, truth values, None, tuples, dicts with texts as keys, or
-        registered classes. A file knows it by the name of the class.
+        A frozen dataclass whose fields are strings, numbers, truth values, None, tuples, dicts with strings as keys, or
+        registered classes. Files refer to it by the name of the class.
 
     Raises
     ------
     TypeError
-        If it is no dataclass.
+        If it is not a dataclass.
     ValueError
-        If another class has that name.
+        If another registered class has the same name.
 
     Examples
     --------
@@ -50,11 +50,11 @@ def register(cls: C) -> C:
     """
     candidate: Any = cls
     if not isinstance(candidate, type) or not is_dataclass(candidate):
-        raise TypeError(f"register takes a dataclass, such as a layer of your own; got {shown(cls)}.")
+        raise TypeError(f"register needs a dataclass, such as a layer of your own; got {shown(cls)}.")
     name, known = cls.__name__, KNOWN.get(cls.__name__)
     if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
-        raise ValueError(f"{known.__module__}.{known.__qualname__} is called {name!r} already; choose another name.")
-    KNOWN[name] = cls  # the same class again: a cell of a notebook that is run twice
+        raise ValueError(f"{known.__module__}.{known.__qualname__} already has the name {name!r}; choose another name.")
+    KNOWN[name] = cls  # the same class again, when a notebook cell is run twice
     return cls
 
 
@@ -68,12 +68,12 @@ for _module, _base in ((layers, Layer), (initializers, initializers.Initializer)
 
 
 def encode(value: Any, where: str = "the network") -> Any:
-    """A layer, or one of its settings, as a value for JSON.
+    """A layer, or one of its settings, as a JSON value.
 
     Raises
     ------
     ValueError
-        If it is nothing that a file can hold, such as a function: the message says where.
+        If a file cannot store it, for example a function; the message says where.
     """
     if value is None or isinstance(value, bool | str):
         return value
@@ -90,9 +90,9 @@ def encode(value: Any, where: str = "the network") -> Any:
         each = {field.name: encode(getattr(value, field.name), f"{where}, {name}") for field in fields(value)}
         return {"type": name, **each}
     if isinstance(value, Layer | initializers.Initializer):
-        raise ValueError(f"{where}: {name} cannot be saved, for no file could name it: decorate it with @nn.register.")
+        raise ValueError(f"{where}: {name} cannot be saved, as it is not registered. Decorate it with @nn.register.")
     raise ValueError(
-        f"{where}: {value!r} cannot be saved, for a file holds settings and no code. Write a layer of your own for it, "
+        f"{where}: {value!r} cannot be saved, as a file has settings but no code. Write a layer of your own for it, "
         f"and decorate it with @nn.register."
     )
 
@@ -118,8 +118,8 @@ def decode(value: Any) -> Any:
     if kind not in KNOWN:
         named_kind = f"type {kind!r}" if kind is not None else "a type"
         raise ValueError(
-            f"the network has {named_kind} that is not known here. If it is yours, decorate the class with "
-            f"@nn.register, and import its module before you load."
+            f"the network has {named_kind} that is not registered. If it is yours, decorate the class with "
+            f"@nn.register, and import its module before loading."
         )
     settings = {name: decode(each) for name, each in value.items() if name != "type"}
     return _made(KNOWN[kind], settings)

@@ -1,1 +1,1 @@
-"""Tables from files and into files, and their columns prepared as the training rows say."""
+"""Reading and writing tables, and preparing their columns with statistics of the training rows."""

@@ -1,4 +1,4 @@
-"""Columns of text that are nearly numbers, and what a person can do about it."""
+"""Columns of text that are almost numbers, with advice for the user."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from nnarray.tables.cells import (
 from nnarray.tables.kinds import FEW, too_many
 from nnarray.tables.text_format import BLANKS, NUMBER
 
-OFTEN = 0.9  # of the entries of a column: a column of numbers with a few faults, and not of categories
+OFTEN = 0.9  # the fraction of numbers in a column above which the other entries are faults, not categories
 HANDFUL = 5  # different numbers with one or two words among them are hardly names
 
 OTHERWISE = (  # as other countries write numbers
@@ -28,12 +28,12 @@ OTHERWISE = (  # as other countries write numbers
 )
 
 MINUS = "\u2212"
-NEGATIVE = rf"\A({MINUS}[0-9.,]+|\([0-9.,]+\))\z"  # with a minus sign that no keyboard has, or as accountants do
-BESIDE = re.compile(r"([^\w\s#]{0,2})\s*[+-]?\d+(?:\.\d+)?\s*(\D*)")  # a sign of a currency, or a unit behind
+NEGATIVE = rf"\A({MINUS}[0-9.,]+|\([0-9.,]+\))\z"  # with a typographic minus sign, or in parentheses
+BESIDE = re.compile(r"([^\w\s#]{0,2})\s*[+-]?\d+(?:\.\d+)?\s*(\D*)")  # a currency sign, or a unit after the number
 
 
 def almost_numbers(column: Any, name: str, rows: Rows, *, target: bool = False) -> str:
-    """What keeps a column of text from being numbers, and what can be done; nothing if it is of names."""
+    """The fault and the remedy for a column of text that is almost numbers; empty if it has names."""
     if not is_text(without_dictionary(column).type):
         return ""
     compute, text = arrow().compute, text_of(column)
@@ -44,20 +44,20 @@ def almost_numbers(column: Any, name: str, rows: Rows, *, target: bool = False) 
     if i is None:
         return ""
     names = f"If the entries are names: --categories {name}, or categories=[{name!r}]. "
-    drop = f"Else correct them, or leave the column out: --drop {name}, or drop=[{name!r}]."
+    drop = f"Otherwise correct them, or leave the column out: --drop {name}, or drop=[{name!r}]."
     if target:
-        names, drop = "If the entries are classes: --task classify, or task='classify'. ", "Else correct them."
+        names, drop = "If the entries are classes: --task classify, or task='classify'. ", "Otherwise correct them."
     elif too_many(len(known.unique()), len(known)):
         names = ""
     odd: list[str] = known.filter(compute.invert(numbers)).unique().to_pylist()
     return (
-        f"column {name!r} has numbers, but not in {len(known) - compute.sum(numbers).as_py()} of {len(known)} entries: "
+        f"column {name!r} has numbers, except in {len(known) - compute.sum(numbers).as_py()} of {len(known)} entries: "
         f"row {row_number(i, rows)} has {shown(text, i)}. {_remedy(odd)} {names}{drop}"
     )
 
 
 def _as_written(text: Any) -> tuple[Any, Any, Any]:
-    """The entries that are there; which are numbers; and which are, or would be in another country."""
+    """The entries that are not missing; which of them are numbers; and which are in any country's format."""
     compute = arrow().compute
     known = text.filter(compute.invert(compute.is_in(text, value_set=arrow().array(NO_NUMBER)))).drop_null()
     numbers = compute.match_substring_regex(known, NUMBER)
@@ -66,7 +66,7 @@ def _as_written(text: Any) -> tuple[Any, Any, Any]:
 
 
 def mixture(column: Any, taken: str) -> str:
-    """What to know of names among which are numbers, so many that the names may stand for nothing."""
+    """A note on names among numbers, if there are so many numbers that the names may be missing entries."""
     if not is_text(without_dictionary(column).type):
         return ""
     known, _, written = _as_written(text_of(column))
@@ -79,29 +79,29 @@ def mixture(column: Any, taken: str) -> str:
 
 
 def as_missing(words: list[str]) -> str:
-    """How words are taken as missing."""
+    """How to treat words as missing."""
     words = [word for word in words if "," not in word][:FEW]
     if not words:
-        return "They have commas in them, which --missing cannot name: TextFormat(missing=...) can."
-    return f"If that is missing: --missing {_typed(','.join(words))}, or TextFormat(missing={words!r})."
+        return "They contain commas, so use TextFormat(missing=...) instead of --missing."
+    return f"If this means a missing entry: --missing {_typed(','.join(words))}, or TextFormat(missing={words!r})."
 
 
 def _typed(text: str) -> str:
-    """As it is typed in a shell, always in quotes."""
+    """The text as typed in a shell, always in quotes."""
     return "'" + text.replace("'", "'\"'\"'") + "'"
 
 
 def beside(values: list[str]) -> str:
-    """What stands beside the numbers of a column, if the same does everywhere."""
+    """The text before or after the numbers of a column, if it is the same in all entries."""
     parts = {match.groups() if (match := BESIDE.fullmatch(value)) else None for value in values}
     before, after = next(iter(parts)) or ("", "")
     if len(parts) > 1 or not (before or after):
         return ""
-    return f": numbers with {(before or after)!r} beside them, such as {values[0]!r} (write the numbers alone)"
+    return f": numbers with {(before or after)!r} added, such as {values[0]!r} (write the numbers only)"
 
 
 def _remedy(odd: list[str]) -> str:
-    """How numbers can be read that are written in another way, or words that stand for nothing."""
+    """How to read numbers in another format, or words for missing entries."""
     commas = [text for text in odd if re.match(OTHERWISE.replace(r"\z", r"\Z"), text)]
     if negative := [text for text in odd if re.match(NEGATIVE.replace(r"\z", r"\Z"), text)]:
         return f"{negative[0]!r} is a negative number: write it as '-{negative[0].strip('()' + MINUS)}'."
@@ -110,12 +110,11 @@ def _remedy(odd: list[str]) -> str:
     points = any("." in text and (text.rfind(".") < text.rfind(",") or text.count(".") > 1) for text in commas)
     if points:
         return (
-            "If a comma stands before the decimals: --decimal ',' --thousands '.', or TextFormat(decimal=',', "
-            "thousands='.')."
+            "If the decimal mark is a comma: --decimal ',' --thousands '.', or TextFormat(decimal=',', thousands='.')."
         )
     remedies: list[str] = []
     if all("," in text and re.fullmatch(r"[+-]?\d*,\d+", text) for text in commas):
-        remedies.append("If a comma stands before the decimals: --decimal ',', or TextFormat(decimal=',').")
+        remedies.append("If the decimal mark is a comma: --decimal ',', or TextFormat(decimal=',').")
     for mark in (",", "'"):
         if all(re.fullmatch(rf"[+-]?\d{{1,3}}({mark}\d{{3}})+(\.\d+)?", text) for text in commas):
             remedies.append(
@@ -123,4 +122,4 @@ def _remedy(odd: list[str]) -> str:
             )
     if all(re.fullmatch(rf"[+-]?\d{{1,3}}([{BLANKS}]\d{{3}})+([.,]\d+)?", text) for text in commas):
         remedies.append("If a blank separates thousands: --thousands ' ', or TextFormat(thousands=' ').")
-    return " ".join(remedies) or "They are written in several ways."
+    return " ".join(remedies) or "They have several formats."

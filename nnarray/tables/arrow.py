@@ -1,4 +1,4 @@
-"""The library pyarrow, and columns in types that it computes with."""
+"""The library pyarrow, and columns in types that its functions support."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def arrow() -> Any:
 
 
 def plain(table: pa.Table) -> pa.Table:
-    """The same columns, in types that pyarrow computes with: text as Polars keeps it has hardly any functions there."""
+    """The columns in types that pyarrow's functions support; few of them support the text type of Polars."""
     kinds = [_plain_kind(kind) for kind in table.schema.types]
     for i, (kind, name) in enumerate(zip(kinds, table.column_names, strict=True)):
         if kind != table.schema.field(i).type:

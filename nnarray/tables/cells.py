@@ -1,4 +1,4 @@
-"""The entries of a table's columns as numbers and texts, with errors that say where the culprit is."""
+"""The entries of a table's columns as numbers and text, with errors that name the position of a bad entry."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Rows: TypeAlias = int | np.ndarray
-"""Where rows were, counted from 0: how many came before them, or the place of each."""
+"""The positions of rows in the file, counted from 0: the number of rows before them, or the position of each."""
 
-FARTHEST = 1e30  # standard deviations: float32 has numbers up to 3e38, and sums of them are to come
+FARTHEST = 1e30  # standard deviations: float32 has numbers up to 3e38, and sums must not overflow
 EXACT = 2.0**53  # from here on float64 skips integers
 NO_NUMBER = (*MISSING, "None", "none", "-", "--", "?", ".")
-"""Entries that stand for nothing where all others are numbers."""
+"""Words for a missing entry, if all other entries are numbers."""
 TRUTH = {"false", "true"}
-UNNAMED = r"Unnamed: \d+(\.\d+)*"  # what is called so has no name in the file
+UNNAMED = r"Unnamed: \d+(\.\d+)*"  # columns without a name in the file
 WHOLE = r"[+-]?(0|[1-9][0-9]{0,30})(\.0*)?"
-DECIMAL = r"[+-]?(0|[1-9][0-9]{0,30})(\.[0-9]{0,30})?([eE][+-]?[0-9]{1,2})?"  # 0123 is a name
+DECIMAL = r"[+-]?(0|[1-9][0-9]{0,30})(\.[0-9]{0,30})?([eE][+-]?[0-9]{1,2})?"  # 0123 is text
 
 # --- Reading entries ----------------------------------------------------------------------------------------
 
 
 def text_of(column: Any) -> Any:
-    """The entries as text without spaces around it; null is what is missing. A time at midnight is a date."""
+    """The entries as text without surrounding spaces; missing entries are null. A time at midnight is a date."""
     pa = arrow()
     column = without_dictionary(column)
     if pa.types.is_floating(column.type):
@@ -48,19 +48,19 @@ def text_of(column: Any) -> Any:
 
 
 def _without(text: Any, words: Sequence[str]) -> Any:
-    """The text with null instead of the words."""
+    """The text, with null instead of these words."""
     pa = arrow()
     return pa.compute.if_else(pa.compute.is_in(text, value_set=pa.array(words)), pa.scalar(None, pa.string()), text)
 
 
 def without_dictionary(column: Any) -> Any:
-    """The column without a dictionary, in a type that can be computed with."""
+    """The column without a dictionary, in a type that pyarrow's functions support."""
     column = plain(arrow().table([column], names=[""])).column(0)
     return column.cast(column.type.value_type) if arrow().types.is_dictionary(column.type) else column
 
 
 def parsed(column: Any) -> np.ndarray | None:
-    """The entries as float64, NaN for what is missing; None if any is text that is no number."""
+    """The entries as float64, with NaN for missing ones; None if a text is not a number."""
     pa = arrow()
     column = without_dictionary(column)
     if not is_text(column.type):
@@ -75,7 +75,7 @@ def parsed(column: Any) -> np.ndarray | None:
 
 
 def cast(text: Any) -> np.ndarray | None:
-    """The texts as float64, NaN where one is missing; None if any of them is no number."""
+    """The texts as float64, with NaN for missing ones; None if a text is not a number."""
     pa = arrow()
     try:
         return text.cast(pa.float64()).to_numpy()
@@ -84,22 +84,22 @@ def cast(text: Any) -> np.ndarray | None:
 
 
 def numbers_of(column: Any, name: str, rows: Rows) -> np.ndarray:
-    """The entries as float64, NaN for what is missing; refuses text."""
+    """The entries as float64, with NaN for missing ones; refuses other text."""
     refuse_kind(column, name, "numbers")
     x = parsed(column)
     if x is None:
         text = text_of(column)
         i = first_text(text) or 0
         raise ValueError(
-            f"{where(name, i, rows)}: {shown(text, i)} is no number, and the column needs numbers. Correct it, "
-            f"or leave it empty if it is not known."
+            f"{where(name, i, rows)}: {shown(text, i)} is not a number, but the column needs numbers. Correct it, "
+            f"or leave the entry empty if it is not known."
         )
     refuse_infinity(x, name, rows)
     return x
 
 
 def first_text(text: Any) -> int | None:
-    """The first entry that is no number; by halves, since all before it parse at once."""
+    """The first entry that is not a number, found by bisection."""
     if parsed(text) is not None:
         return None
     low, high = 0, len(text)
@@ -110,7 +110,7 @@ def first_text(text: Any) -> int | None:
 
 
 def truth_as_numbers(column: Any) -> Any:
-    """The text true and false, in capitals or not, as 1 and 0; the rest as it is."""
+    """The text with true and false, in any case, replaced by 1 and 0."""
     pa = arrow()
     if not is_text(without_dictionary(column).type):
         return column
@@ -120,7 +120,7 @@ def truth_as_numbers(column: Any) -> Any:
 
 
 def positions(text: Any, values: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Where each entry is among the values, -1 where it is not, int64; and which entries are missing."""
+    """The position of each entry among the values, int64, or -1 if it is not there; and which entries are missing."""
     index_of = _place_among(values)
     codes = text.combine_chunks().dictionary_encode()
     indices = np.asarray([*map(index_of, codes.dictionary.to_pylist()), -1], dtype=np.int64)
@@ -128,7 +128,7 @@ def positions(text: Any, values: Sequence[str]) -> tuple[np.ndarray, np.ndarray]
 
 
 def _place_among(values: Sequence[str]) -> Callable[[str], int]:
-    """Where a text is among the values: spelled alike, or else the only one that is the same number or truth value."""
+    """The position of a text among the values: the same text, or else the only equal number or truth value."""
     truth = {_value(value, truth=True) for value in values} <= {"0", "1"}
     spelled = {value: k for k, value in enumerate(values)}
     keys = [_value(value, truth=truth) for value in values]
@@ -138,14 +138,14 @@ def _place_among(values: Sequence[str]) -> Callable[[str], int]:
 
 
 def _value(text: str, *, truth: bool) -> str:
-    """The same text for the same number, and for the same truth value as 0 and 1."""
+    """A canonical text for equal numbers, and for truth values, which are 0 and 1."""
     if truth and text.lower() in TRUTH:
         return str(int(text.lower() == "true"))
     return str(Decimal(text).normalize(Context(prec=80)) + 0) if re.fullmatch(DECIMAL, text) else text
 
 
 def distinct(text: Any) -> list[str]:
-    """The different values, of those that are equal as integers or truth values one."""
+    """The different values; of values that are equal as integers or truth values, one is kept."""
     values: list[str] = text.drop_null().unique().to_pylist()
     lower = list(dict.fromkeys(value.lower() for value in values))
     if TRUTH.issuperset(lower):
@@ -156,13 +156,13 @@ def distinct(text: Any) -> list[str]:
 
 
 def is_missing(column: Any) -> np.ndarray:
-    """Which entries are missing; a word such as "-" where all others are numbers."""
+    """Which entries are missing; words such as "-" are missing if all other entries are numbers."""
     x = parsed(column) if is_usable(column.type) else None
     return text_of(column).is_null().to_numpy() if x is None or np.isnan(x).all() else np.isnan(x)
 
 
 def centre(x: np.ndarray, column: Any, name: str, rows: Rows) -> tuple[float, float, str]:
-    """The mean, the scale, and what a person should know about rounding; `x` are the numbers of the column."""
+    """The mean, the scale, and a note on rounding; `x` are the numbers of the column."""
     refuse_infinity(x, name, rows)
     x = x[~np.isnan(x)]
     low, high = float(x.min()), float(x.max())
@@ -173,14 +173,14 @@ def centre(x: np.ndarray, column: Any, name: str, rows: Rows) -> tuple[float, fl
     if max(-low, high) > EXACT and all_integers(text_of(column)):
         note = f"{name!r} has integers beyond 2**53, which are rounded"
     elif rounded:
-        note = f"{name!r} is constant but for rounding, and is not divided by its deviation"
+        note = f"{name!r} is constant up to rounding, and is not divided by its deviation"
     else:
         note = ""
     return float(mean), float(scale), note
 
 
 def _rounding(column: Any) -> float:
-    """Relative to 1, of the type of a column."""
+    """The relative rounding error of the type of a column."""
     kind, pa = without_dictionary(column).type, arrow()
     return float(np.finfo(kind.to_pandas_dtype() if pa.types.is_floating(kind) else np.float64).eps)
 
@@ -198,7 +198,9 @@ def standardised(x: np.ndarray, mean: float, scale: float, name: str, rows: Rows
     beyond = np.abs(z) > FARTHEST
     if beyond.any():
         i = int(np.argmax(beyond))
-        raise ValueError(f"{where(name, i, rows)}: {x[i]} is too far from the training rows' mean, {mean}.")
+        raise ValueError(
+            f"{where(name, i, rows)}: {x[i]} is too far from the mean of the training rows, {mean}. Correct it."
+        )
     return z
 
 
@@ -234,7 +236,7 @@ def refuse_kind(column: Any, name: str, wanted: str) -> None:
     """Raise a ValueError if the column cannot be read as `wanted`, such as "numbers"."""
     named = wanted != "numbers" and arrow().types.is_temporal(column.type)  # in text files dates are names
     if not named and not is_usable(column.type):
-        raise ValueError(f"column {name!r} is of type {column.type}, and {wanted} are needed, as in training.")
+        raise ValueError(f"column {name!r} has type {column.type}, but {wanted} are needed, as in training.")
 
 
 def refuse_infinity(x: np.ndarray, name: str, rows: Rows) -> None:
@@ -242,7 +244,7 @@ def refuse_infinity(x: np.ndarray, name: str, rows: Rows) -> None:
     if np.isinf(x).any():
         i = int(np.argmax(np.isinf(x)))
         raise ValueError(
-            f"{where(name, i, rows)}: infinity, or a number beyond 1.8e308. Correct it, or leave it empty if it "
+            f"{where(name, i, rows)}: infinity, or a number above 1.8e308. Correct it, or leave the entry empty if it "
             f"is not known."
         )
 
@@ -252,40 +254,40 @@ def refuse_missing(missing: np.ndarray, name: str, rows: Rows) -> None:
     if missing.any():
         raise ValueError(
             f"{where(name, int(np.argmax(missing)), rows)}: the target is missing. Leave out such rows, "
-            f"{int(missing.sum())} of {len(missing)}; Preparation.known tells which have one."
+            f"{int(missing.sum())} of {len(missing)}; Preparation.known shows which rows have a target."
         )
 
 
 def where(name: str, i: int, rows: Rows) -> str:
-    """The row and the column of an entry, in the words of an error message."""
+    """The row and the column of an entry, for an error message."""
     return f"row {row_number(i, rows)}, column {name!r}"
 
 
 def row_number(i: int, rows: Rows) -> int:
-    """The number of a row, counted from 1, as people count."""
+    """The number of a row, counted from 1."""
     return int(i) + 1 + rows if isinstance(rows, int) else int(rows[int(i)]) + 1
 
 
 def shown(text: Any, i: int) -> str:
-    """An entry in quotes, cut after 60 characters."""
+    """An entry in quotes, truncated after 60 characters."""
     entry = str(text[int(i)].as_py())
     return repr(entry if len(entry) <= 60 else entry[:60] + "...")
 
 
 def listed(names: Iterable[str], most: int = 10) -> str:
-    """The first `most` names in quotes, and how many there are if there are more."""
+    """The first `most` names in quotes, and the total number if there are more."""
     every = list(names)
     more = f", ... ({len(every)} in all)" if len(every) > most else ""
     return ", ".join(map(repr, every[:most])) + more
 
 
 def leave_out(names: Iterable[str]) -> str:
-    """How to leave out these columns, in the words of an error message."""
+    """How to leave out these columns, for an error message."""
     left_out = list(names)
-    return f"Leave out what cannot be used: --drop {','.join(left_out)}, or drop={left_out!r}."
+    return f"Leave these columns out: --drop {','.join(left_out)}, or drop={left_out!r}."
 
 
-FRAMES = {  # attributes by which a frame of Polars, lazy or not, and one of pandas are known
+FRAMES = {  # attributes that identify frames of Polars, lazy or not, and of pandas
     "collect": "frame.collect().to_arrow()",
     "to_arrow": "frame.to_arrow()",
     "iloc": "pyarrow.Table.from_pandas(frame)",
@@ -293,28 +295,28 @@ FRAMES = {  # attributes by which a frame of Polars, lazy or not, and one of pan
 
 
 def index_columns(table: pa.Table) -> list[str]:
-    """Columns that number or name the rows: what pandas calls an index, and what has no name, as pandas writes one."""
+    """Columns that number or name the rows: an index of pandas, or a column without a name, as pandas writes it."""
     noted = json.loads((table.schema.metadata or {}).get(b"pandas", b"{}"))
     index = [name for name in noted.get("index_columns", []) if isinstance(name, str)]
     return [name for name in table.column_names if name in index or re.fullmatch(UNNAMED, name)]
 
 
 def checked_table(table: Any) -> list[str]:
-    """The names of the columns of what must be a table."""
+    """The names of the columns of a table; refuses other objects."""
     if not isinstance(table, arrow().Table):
         remedy = "".join(f" Make one with {how}." for has, how in FRAMES.items() if hasattr(table, has))
         raise TypeError(
-            f"table must be a pyarrow.Table, as open_table(path).read() gives; got {type(table).__name__}.{remedy}"
+            f"table must be a pyarrow.Table, as open_table(path).read() returns; got {type(table).__name__}.{remedy}"
         )
     names: list[str] = table.column_names
     if len(set(names)) < len(names):
         twice = sorted({name for name in names if names.count(name) > 1})
-        raise ValueError(f"the table has several columns of one name: {listed(twice)}. Rename all but one.")
+        raise ValueError(f"the table has several columns with the same name: {listed(twice)}. Rename all but one.")
     return names
 
 
 def present(names: str | Sequence[str], known: list[str], argument: str) -> list[str]:
-    """The names as a list; each is that of a column, and comes once."""
+    """The names of columns as a list without repetitions; refuses unknown names."""
     if not isinstance(names, str) and not isinstance(names, Iterable):
         raise TypeError(f"{argument} must name a column or several; got {names!r}. The table has {listed(known, 20)}.")
     chosen = list(dict.fromkeys([names] if isinstance(names, str) else names))

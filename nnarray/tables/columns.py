@@ -1,4 +1,4 @@
-"""The kinds of columns: how their entries become inputs of a network, as the training rows say."""
+"""The kinds of columns: the conversion of their entries to inputs of a network, fitted to the training rows."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class NumberColumn:
     def fit(cls, name: str, x: np.ndarray, column: Any, rows: Rows) -> NumberColumn:
         """From the training entries as numbers and as they are; NaN is what is missing, and not all are."""
         mean, scale, note = centre(x, column, name, rows)
-        note = note and f"column {note}: leave it out (--drop {name}), or take names as such (--categories {name})"
+        note = note and f"column {note}: leave it out (--drop {name}), or use --categories {name} for names"
         missing = bool(np.isnan(x).any())
         if spread := _spread(x[~np.isnan(x)], mean, scale):
             return SkewedColumn(name, spread[1], spread[2], missing, note=note, unit=spread[0])
@@ -77,7 +77,7 @@ class NumberColumn:
     def done(self) -> str:
         """What was done, for a report."""
         text = f"standardised: mean {self.mean:.4g}, scale {self.scale:.4g}"
-        return text + ("; a further input tells what is missing" if self.missing else "")
+        return text + ("; a further input marks missing entries" if self.missing else "")
 
     def write(self, out: np.ndarray, column: Any, rows: Rows, ignore: bool) -> None:
         """Fill the inputs of this column, shape (n, 1 or 2)."""
@@ -184,7 +184,7 @@ class CategoryColumn:
     def done(self) -> str:
         """What was done, for a report."""
         text = f"an input for each of {len(self.categories)}: {listed(self.categories, 5)}"
-        return text + ("; and one for what is missing" if self.missing else "")
+        return text + ("; and one for missing entries" if self.missing else "")
 
     def write(self, out: np.ndarray, column: Any, rows: Rows, ignore: bool) -> None:
         """Fill the inputs of this column, shape (n, categories)."""
@@ -194,8 +194,8 @@ class CategoryColumn:
         new = np.flatnonzero((position < 0) & ~missing)
         if new.size and not ignore:
             raise ValueError(
-                f"{where(self.name, new[0], rows)}: {shown(text, new[0])} was not met in training, where "
-                f"{listed(self.categories)} were. Correct it, or ignore what is new with --unknown ignore, or "
+                f"{where(self.name, new[0], rows)}: {shown(text, new[0])} is not a category of the training, "
+                f"{listed(self.categories)}. Correct it, or ignore new categories with --unknown ignore, or "
                 f"unknown='ignore'."
             )
         rows = np.flatnonzero(position >= 0)

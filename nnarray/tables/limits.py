@@ -1,7 +1,7 @@
-"""How much is read at a time, and how much memory and how large an archive are too much."""
+"""Limits on the size of reads, on memory, and on archives."""
 
 from __future__ import annotations
 
-BLOCK = 4 << 20  # bytes of text that are parsed at a time, and some ten of them read ahead; no row may be longer
-RESERVE = 16 * BLOCK  # bytes without which reading goes no further: systems and pyarrow may kill a process for more
-LARGE, SQUEEZED = 1 << 30, 100  # an archive that inflates to more bytes than this, and by more than this factor: a bomb
+BLOCK = 4 << 20  # bytes of text parsed at a time, of which about ten blocks are read ahead; no row may be longer
+RESERVE = 16 * BLOCK  # reading stops with less free memory, as the system or pyarrow may kill the process
+LARGE, SQUEEZED = 1 << 30, 100  # an archive that inflates to more bytes than this, by more than this factor, is refused

@@ -1,6 +1,6 @@
-"""Tables that are larger than the memory: read once into a file on a disk, which is mapped.
+"""Tables that do not fit into the memory: read once into a file on a disk, which is mapped.
 
-It has no name, and is gone with the training; or it is kept, and found again the next time.
+The file has no name and is deleted after the training, or it is kept for the next time.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from nnarray.tables.preparation import Preparation
 if TYPE_CHECKING:
     import pyarrow as pa
 
-ROWS, ENTRIES = 16_384, 1 << 21  # that are read and prepared at a time, at most
-PACKED = 4  # bytes in memory for each one of a file that is not text: most are compressed, and there are copies
+ROWS, ENTRIES = 16_384, 1 << 21  # largest numbers read and prepared at a time
+PACKED = 4  # bytes in memory per byte of a binary file, which may be compressed
 
 
 def fits(path: Path, left_out: int = 0) -> bool:
-    """Whether a table takes at most half of the memory that is free, by a guess from the file."""
+    """Whether a table takes at most half of the free memory, estimated from the file."""
     needed = memory_of_text(path, left_out)
     if needed is None:
         needed = PACKED * _unpacked(path) if path.suffix.lower() in KINDS else 0
@@ -48,7 +48,7 @@ def _unpacked(path: Path) -> int:
 
 
 def rows_together(columns: int) -> int:
-    """How many rows of a table are in memory at a time, where not all are."""
+    """The number of rows of a table in memory at a time, if not all are."""
     return max(1, min(ROWS, ENTRIES // max(columns, 1)))
 
 
@@ -57,18 +57,18 @@ class Held(NamedTuple):
 
     table: pa.Table
     size: int = 0
-    """Of the file, in bytes."""
+    """The size of the file, in bytes."""
     let_go: Callable[[], None] = lambda: None
-    """Gives the pages that were read of it back to the system, which may keep them as a cache."""
+    """Returns the pages that were read to the system, which may keep them as a cache."""
 
 
 def mapped_table(parts: Iterable[pa.Table], source: Read, place: Place) -> Held:
-    """The rows of all parts as one table whose entries lie in a file.
+    """The rows of all parts as one table whose entries are in a file.
 
     Raises
     ------
     ValueError
-        If the file that the parts are read from changes in the meantime.
+        If the file from which the parts are read changes meanwhile.
     OSError
         If the folder cannot be written to, or its disk is full.
     """
@@ -81,13 +81,13 @@ def mapped_table(parts: Iterable[pa.Table], source: Read, place: Place) -> Held:
         source.remove_outdated(place.folder)
     with place.filled(lambda: source.name_of("rows"), write) as file:
         size = os.fstat(file.fileno()).st_size
-        whole = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)  # keeps the file until the table is gone
+        whole = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)  # keeps the file as long as the table exists
     arrow().default_memory_pool().release_unused()  # of the reader
     return Held(arrow().ipc.open_stream(arrow().py_buffer(whole)).read_all(), size, partial(let_go, whole))
 
 
 def _write(parts: Iterable[pa.Table], file: IO[bytes], folder: Path) -> None:
-    """As a stream of Arrow's, which lets each part have its own dictionaries."""
+    """Write as a stream of Arrow, in which each part has its own dictionaries."""
     writer = None
     for part in parts:
         with room(folder, file.tell() + part.nbytes):

@@ -1,4 +1,4 @@
-"""How much memory a table takes, and what helps where it does not fit."""
+"""The memory that a table takes, and remedies if it does not fit."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ log = logging.getLogger("nnarray")
 
 
 def memory_of_text(path: Path, left_out: int = 0) -> int | None:
-    """About how much memory it takes to train on a table in text without some columns; None for other files.
+    """An estimate of the memory for training on a text table without some columns; None for other files.
 
-    Judged by how long entries are at its beginning.
+    It is based on the lengths of entries at the beginning of the file.
     """
     if KINDS.get(path.suffix.lower()) not in DELIMITERS:
         return None
@@ -27,20 +27,22 @@ def memory_of_text(path: Path, left_out: int = 0) -> int | None:
     delimiter = max((b",", b"\t", b";"), key=start.count)
     cells = (start.count(delimiter) + start.count(b"\n")) * size // max(1, len(start))
     columns = start.partition(b"\n")[0].count(delimiter) + 1
-    return (2 * size + ENTRY * cells) * max(1, columns - left_out) // columns  # the text twice: all, and to train on
+    return (
+        (2 * size + ENTRY * cells) * max(1, columns - left_out) // columns
+    )  # the text twice: all rows, and the training rows
 
 
 ENTRY = 16
-"""Bytes in memory beside the text, an entry: where it begins, its number, and a copy of that to train on. Measured."""
+"""Bytes per entry in addition to the text: its offset, its number, and a copy for training. Measured."""
 
 
 @contextlib.contextmanager
 def full_memory(path: Path, needed: int | None = None) -> Generator[None]:
-    """Warn before reading what may not fit; of a full memory, say what there was, what was needed, and what helps."""
+    """Warn before reading a table that may not fit; if the memory is full, raise an error with sizes and remedies."""
     free = free_host_memory()
     if needed and free is not None and needed > free:
         log.warning(
-            "%r will take about %s of memory, and %s are free. %s", str(path), memory(needed), memory(free), LESS
+            "%r will take about %s of memory, but %s are free. %s", str(path), memory(needed), memory(free), LESS
         )
     try:
         yield
@@ -52,6 +54,6 @@ def full_memory(path: Path, needed: int | None = None) -> Generator[None]:
 
 
 LESS = (
-    "What helps: hold it on the disk (--stream), leave out columns (--drop), split off some of the rows, save it as "
-    "Parquet with columns of numbers (float32 takes least), close other programs, or take a machine with more memory."
+    "Remedies: keep it on the disk (--stream), leave out columns (--drop), use fewer rows, save it as "
+    "Parquet with columns of numbers (float32 is smallest), close other programs, or use a machine with more memory."
 )

@@ -1,4 +1,4 @@
-"""What a person should know of a column: what is missing in it, and whether it may name the rows."""
+"""Notes on a column for the user: missing entries, and whether it may only name the rows."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import numpy as np
 from nnarray.tables.cells import is_missing, is_text, parsed, text_of
 from nnarray.tables.kinds import FEW, words_for_nothing
 
-ALMOST = 0.95  # of the rows have another integer: one may be there twice, or be missing
+ALMOST = 0.95  # fraction of different integers: some may be repeated or missing
 NUMBERS = ("number", "skewed number")
-NAMES = (*NUMBERS, "category")  # the kinds that may name the rows; dates may all be different, and still say something
-LEAST = 10  # rows that are numbered, and do not happen to be 1, 2, 3
+NAMES = (*NUMBERS, "category")  # kinds that may name the rows; dates may all differ and still have information
+LEAST = 10  # smallest number of numbered rows, as 1, 2, 3 may be a coincidence
 
 
 def notes_on(name: str, column: Any, kind: str) -> list[str]:
-    """What is taken as missing in a column of this kind, and whether it may name the rows."""
+    """Notes on words taken as missing in a column, and on whether it may name the rows."""
     x = parsed(column) if kind in NUMBERS else None
     text = text_of(column) if x is None or is_text(column.type) else None
     words = words_for_nothing(text) if text is not None and x is not None else {}
@@ -34,12 +34,12 @@ def _all_different(text: Any) -> str:
 
 
 def _numbering(x: np.ndarray) -> str:
-    """Whether a column has another integer in every row, or in nearly every one."""
+    """Whether a column has a different integer in every row, or in nearly every row."""
     n, x = len(x), x[~np.isnan(x)]
     different = len(np.unique(x))
     if n < LEAST or different < ALMOST * n or (x != np.floor(x)).any():
         return ""
     spread = x.max() - x.min() + 1
     if different == n:
-        return "numbers the rows" if spread == n else "has another integer in every row" if n > FEW else ""
-    return "has another integer in nearly every row" if different == len(x) > FEW or spread <= 2 * n else ""
+        return "numbers the rows" if spread == n else "has a different integer in every row" if n > FEW else ""
+    return "has a different integer in nearly every row" if different == len(x) > FEW or spread <= 2 * n else ""

@@ -1,4 +1,4 @@
-"""From a table to the inputs and targets of a network, as the training rows say, and back."""
+"""The conversion of a table to inputs and targets of a network, fitted to the training rows, and back."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Preparation:
-    """How the columns of a table become the inputs of a network, and what its outputs mean.
+    """The conversion of the columns of a table to inputs of a network, and of its outputs to targets.
 
-    Made by `Preparation.fit(training_rows, target)`, which alone decides; whatever comes later is treated alike. It is
+    It is made by `Preparation.fit(training_rows, target)`, and then applied to new data without changes. It is
     saved with the model, as JSON.
 
     Attributes
@@ -41,12 +41,12 @@ class Preparation:
     columns : tuple of NumberColumn, CategoryColumn, DateColumn and TextColumn
         The inputs, in the order of the training table.
     target : ClassTarget or ValueTarget
-        What is predicted: one of several classes, or one or more numbers.
+        The target: one of several classes, or one or more numbers.
 
     Notes
     -----
-    Text is an entry of a CSV file or of a column of text; spaces around it do not count. Nothing at all is a missing
-    entry, as are the nulls and NaN of a typed file.
+    Text is an entry of a CSV file or of a column of text; surrounding spaces are ignored. Empty entries are missing, as
+    are the nulls and NaN of a typed file.
 
     *Numbers.* A column is numbers if all its entries that are not missing are decimal numbers, whether a row is trained
     on or not; `NA`, `N/A`, `None`, `-`, `?` and the like are missing there. Where most entries are numbers and some are
@@ -64,20 +64,20 @@ class Preparation:
     words, hashed.
 
     *Categories.* Every other column is categories, and so is one of Arrow's type dictionary, but for more than 20
-    different texts that are numbers. Each value of the training
-    rows, sorted, has an input `NAME=VALUE` that is 1 where the column has it and 0 elsewhere; so has what is missing,
-    `NAME missing`, if any was missing in training. Values are compared as numbers where they are such: 1, 1.0 and +1
-    are one category, and so are true and false in capitals or not. A value that is new is refused, or ignored: all its
-    inputs are 0. More than 1,000 different values are refused, as are more than 20 if over half of the rows differ:
-    such a column only names the rows.
+    different texts that are numbers. Each value of the training rows, sorted, has an input `NAME=VALUE` that is 1
+    where the column has it and 0 elsewhere; so has what is missing, `NAME missing`, if any was missing in training.
+    Values are compared as numbers where they are such: 1, 1.0 and +1 are one category, and so are true and false in
+    capitals or not. A new value is refused or ignored. If it is ignored, all its inputs are 0. More than 1,000
+    different values are refused, as are more than 20 if over half of the rows differ: such a column only names the
+    rows.
 
     *Target.* Text, truth values and Arrow's dictionaries are classes, as are at most 20 different integers of any size;
-    any other numbers are values, standardised like inputs. `task` decides otherwise. Words such as `NA` and `-` are
-    classes beside at most 20 different integers, or with `task="classify"`; else the row has no target. The names of
-    classes are text, sorted as integers if all are such.
+    any other numbers are values, standardised like inputs. `task` decides otherwise. Words such as `NA` and `-`
+    are classes if there are at most 20 different integers, or with `task="classify"`; otherwise the row has no target.
+    The names of classes are text, sorted as integers if all are integers.
 
-    *Rounding.* A column that is constant but for rounding is not divided by its deviation, as `Standardizer` says;
-    integers beyond 2**53 that are taken as numbers are rounded. `notes` names both.
+    **Rounding.* A column that is constant up to rounding is not divided by its deviation, as in `Standardizer`.
+    Integers beyond 2**53 that are taken as numbers are rounded. `notes` mentions both.
     """
 
     columns: tuple[Column, ...]
@@ -96,32 +96,32 @@ class Preparation:
         rows: Rows = 0,
         between: Callable[[], object] = lambda: None,
     ) -> Preparation:
-        """What all rows say of the kind of each column, and the training rows of its mean or its categories.
+        """Fit to a table: all rows determine the kind of each column, the training rows its mean or its categories.
 
         Parameters
         ----------
         table : pyarrow.Table
-            All rows, so that the kinds of columns do not hang on which rows are trained on. What `index_columns` lists
-            is left out, unless it is the target or in `categories`.
+            All rows, so that the kinds of columns do not depend on the choice of training rows. What
+            `index_columns` lists is left out, unless it is the target or in `categories`.
         target : str, or sequence of str
             The column to predict; several only where all are numbers.
         task : "auto", "classify" or "regress"
-            Whether the target is classes or values; "auto" looks at it.
+            Whether the target has classes or values; "auto" decides by its entries.
         drop : sequence of str
             Columns to leave out.
         categories : sequence of str
-            Columns whose numbers are names, such as postcodes.
+            Columns whose numbers are categories, such as postcodes.
         train : array of int, shape (m,)
             The rows to train on, all of them with a target; None: all rows.
         rows : int, or array of int, shape (n,)
-            Where the rows were, counted from 0: how many came before, or the place of each. Errors speak of it.
+            The positions of the rows, counted from 0, for errors: the number of rows before, or the position of each.
         between : callable
-            Called after each column, where what was read of a mapped table may be let go.
+            Called after each column, when the memory of a mapped table may be released.
 
         Raises
         ------
         TypeError
-            If `table` is no table of pyarrow's.
+            If `table` is not a pyarrow table.
         ValueError
             If there are no rows, no such column, or none to learn from; if a column cannot be used (the message lists
             all of those), a number is infinite, or the target has missing entries, a single class, or text where
@@ -132,10 +132,10 @@ class Preparation:
         if not all(names):
             raise ValueError("the table has a column without a name; name or remove it.")
         if table.num_rows == 0:
-            raise ValueError("the table has no rows to learn from; give at least one.")
+            raise ValueError("the table has no rows to learn from; pass at least one.")
         targets = present(target, names, "target")
         if not targets:
-            raise ValueError("target names no column; name the one to predict.")
+            raise ValueError("target has no column; pass the name of the one to predict.")
         dropped, forced = present(drop, names, "drop"), present(categories, names, "categories")
         clash = [name for name in targets if name in dropped + forced]
         if clash:
@@ -164,7 +164,7 @@ class Preparation:
         )
 
     def notes(self, table: pa.Table, between: Callable[[], object] = lambda: None) -> list[str]:
-        """What a person should know about the columns of the table that it was fitted to; `between` as in `fit`."""
+        """Notes for the user on the columns of the table that it was fitted to; `between` as in `fit`."""
         used = {column.name: column.kind for column in self.columns}
         index = [name for name in index_columns(table) if name not in {*used, *self.target.names}]
         notes = [f"column {name!r} was left out: it is an index of pandas, or has no name" for name in index]
@@ -177,7 +177,7 @@ class Preparation:
     def known(
         table: pa.Table, target: str | Sequence[str], task: Literal["auto", "classify", "regress"] = "auto"
     ) -> np.ndarray:
-        """Which rows have a target, shape (n,), bool: only those can be learned from or tested with."""
+        """Which rows have a target, shape (n,), bool: only these can be used for training or scores."""
         targets = present(target, checked_table(table), "target")
         missing = np.zeros(table.num_rows, dtype=bool)
         for name in targets:
@@ -200,16 +200,16 @@ class Preparation:
         table : pyarrow.Table
             With all the columns of the preparation, of any type that can be read as theirs.
         rows : int, or array of int, shape (n,)
-            Where the rows were, counted from 0: how many came before, or the place of each. Errors speak of it.
+            The positions of the rows, counted from 0, for errors: the number of rows before, or the position of each.
         unknown : "error" or "ignore"
-            What to do with a category that was not met in training: refuse it, or let all its inputs be 0.
+            What to do with a category that was not in the training rows: refuse it, or set all its inputs to 0.
         dtype : "float32" or "float64"
-            Of the inputs; they are computed in float64.
+            The dtype of the inputs; they are computed in float64.
 
         Raises
         ------
         ValueError
-            If columns are missing (all are listed), or an entry cannot be one of its column: the message names the
+            If columns are missing (all are listed), or an entry does not fit its column; the message names the
             row, counted from 1, the column and the entry.
         """
         named(unknown, {"error": None, "ignore": None}, "choice of unknown")
@@ -228,8 +228,8 @@ class Preparation:
         Raises
         ------
         ValueError
-            If a target column is missing, or an entry is missing, infinite, no number or no known class: the message
-            names the row, counted from 1.
+            If a target column is missing, or an entry is missing, infinite, not a number or not a known
+            class; the message names the row, counted from 1.
         """
         self._need(table, list(self.target.names))
         return self.target.read(table, rows)
@@ -243,7 +243,7 @@ class Preparation:
             If the target is classes, or the shape is another.
         """
         if isinstance(self.target, ClassTarget):
-            raise ValueError(f"the target {self.target.name!r} is classes; its outputs have no units. See classes.")
+            raise ValueError(f"the target {self.target.name!r} has classes; its outputs have no units. See classes.")
         return self.target.values(outputs)
 
     @property
@@ -258,7 +258,7 @@ class Preparation:
 
     @property
     def feature_names(self) -> tuple[str, ...]:
-        """What each input is called, in order; d of them."""
+        """The names of the d inputs, in order."""
         return tuple(name for column in self.columns for name in column.features)
 
     def describe(self) -> list[tuple[str, str, str]]:
@@ -279,17 +279,17 @@ class Preparation:
             )
 
     def to_json(self) -> dict[str, Any]:
-        """The whole preparation in what JSON can say; `from_json` takes it back."""
+        """The whole preparation as JSON values; `from_json` is the inverse."""
         return {"columns": [column.to_json() for column in self.columns], "target": self.target.to_json()}
 
     @classmethod
     def from_json(cls, data: object) -> Preparation:
-        """The preparation that `to_json` gave.
+        """The preparation from the result of `to_json`.
 
         Raises
         ------
         ValueError
-            If anything is missing, too much, of a wrong type, or out of its range.
+            If anything is missing, unexpected, of a wrong type, or out of range.
         """
         fields = object_of(data, {"columns", "target"}, "the preparation")
         items = items_of(fields["columns"], "columns")

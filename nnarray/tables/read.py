@@ -1,4 +1,4 @@
-"""Tables in files, read a part at a time."""
+"""Tables in files, read in parts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TableFile(Opened):
-    """A table in a file, made by `open_table`: where it is and what its columns are called; rows are read when asked.
+    """A table in a file, made by `open_table`: its path and the names of its columns. Rows are read on request.
 
     Attributes
     ----------
@@ -35,9 +35,9 @@ class TableFile(Opened):
     kind : str
         "csv", "tsv", "parquet", "feather", "npz" or "npy".
     columns : tuple of str
-        The names of the columns, in the order of the file; each is there once.
+        The names of the columns, in the order of the file; all different.
     text : TextFormat
-        How a CSV or TSV file is written.
+        The format of a CSV or TSV file.
     """
 
     def read(self) -> pa.Table:
@@ -46,33 +46,33 @@ class TableFile(Opened):
         Raises
         ------
         ValueError
-            If there are no rows, or the file is damaged: the message names the file, and the row and the column
-            where they are known.
+            If there are no rows, or the file is damaged; the message names the file, and the row and the column if they
+            are known.
         OSError
-            If the file cannot be read any more.
+            If the file can no longer be read.
         """
         return arrow().concat_tables(list(self._parts(65_536)))
 
     def batches(self, rows: int = 65_536) -> Iterator[pa.Table]:
-        """The rows in the order of the file, some at a time, so that the file may be larger than the memory.
+        """The rows in the order of the file, in parts, so that the file may be larger than the memory.
 
         An array in an NPZ file is loaded as a whole if it is compressed and its columns lie together.
 
         Parameters
         ----------
         rows : int
-            Rows of each table; the last one has what remains.
+            The number of rows of each table; the last table may have fewer.
 
         Raises
         ------
         ValueError, OSError
-            While iterating, as in `read`.
+            During iteration, as in `read`.
         """
         rows = integer(rows, "rows", 1, usual=65_536)
         return _dealt(self._parts(rows), rows)
 
     def _parts(self, rows: int) -> Iterator[pa.Table]:
-        """Tables of any length; at least one row in all."""
+        """Tables of any length, with at least one row in total."""
         count = 0
         with full_memory(self.path):
             for part in FORMATS[self.kind].parts(self, rows):
@@ -85,31 +85,31 @@ class TableFile(Opened):
 
 
 def open_table(path: str | os.PathLike[str], text: TextFormat = USUAL) -> TableFile:
-    r"""A table in a file; its ending says the format. Reads the names of the columns and no rows.
+    r"""A table in a file, whose ending determines the format. Only the names of the columns are read.
 
     Needs pyarrow: `pip install 'nnarray[tables]'`.
 
     Parameters
     ----------
     path : path
-        `.csv`, `.txt`, `.data` (commas) or `.tsv`, `.tab` (tabs), also with `.gz`, `.bz2` or `.zst` behind: the first
-        row has the names of the columns; every column is read as text, null is what is missing, and an empty line is
-        no row. A column without a name is called `Unnamed: 0`, by its place, as pandas does. `.parquet`, `.pq`;
-        `.feather`, `.arrow` (the file format of Arrow, or a saved stream). `.npz`: each 1-D array is a column of the
-        name it has there, and a 2-D array `X` is the columns `X[0]`, `X[1]`, ...; `.npy`: the columns of a 2-D array
+        `.csv`, `.txt`, `.data` (commas) or `.tsv`, `.tab` (tabs), also followed by `.gz`, `.bz2` or `.zst`: the first
+        row has the names of the columns. Every column is read as text, missing entries are null, and empty lines are
+        ignored. A column without a name is called `Unnamed: 0`, by its position, as in pandas. `.parquet`, `.pq`.
+        `.feather`, `.arrow` (the file format of Arrow, or a saved stream). `.npz`: each 1-D array is a column with the
+        name of the array, and a 2-D array `X` gives the columns `X[0]`, `X[1]`, ... `.npy`: the columns of a 2-D array
         are `0`, `1`, ..., and a 1-D array is the column `0`.
     text : TextFormat
-        How a CSV or TSV file is written, if not as usual.
+        The format of a CSV or TSV file, if it is not the default.
 
     Raises
     ------
     ImportError
-        If pyarrow is missing.
+        If pyarrow is not installed.
     FileNotFoundError, IsADirectoryError, PermissionError
-        If there is no such file, it is a folder, or it may not be read.
+        If the file does not exist, is a folder, or may not be read.
     ValueError
-        If the ending is none of these, the file is damaged or empty, is not written as `text` says, or a column has
-        the name of another.
+        If the ending is unknown, the file is damaged, empty or not in the format of `text`, or two columns have the
+        same name.
 
     Examples
     --------
@@ -127,7 +127,7 @@ def open_table(path: str | os.PathLike[str], text: TextFormat = USUAL) -> TableF
     try:
         file = Path(path)
     except TypeError:
-        raise TypeError(f"the path of a table is needed; got {shown(path)}. Pass it as text.") from None
+        raise TypeError(f"path must be the path of a table; got {shown(path)}. Pass it as a string.") from None
     if file.is_dir():
         raise IsADirectoryError(f"{str(file)!r} is a folder; pass the path of a table in it.")
     kind = kind_of(file)
@@ -139,7 +139,7 @@ def _need_file(path: Path) -> None:
     if not path.exists():
         raise FileNotFoundError(f"there is no file {str(path)!r}; check the path.")
     if not path.is_file():
-        raise ValueError(f"{str(path)!r} is no ordinary file; save what it gives to one first.")
+        raise ValueError(f"{str(path)!r} is not a regular file; save its contents to one first.")
     try:
         path.open("rb").close()
     except PermissionError as error:
@@ -155,18 +155,18 @@ def _checked_names(names: Iterable[str], path: Path, kind: str) -> tuple[str, ..
     if twice:
         data = " If the first row is data: --no-header, or TextFormat(header=False)." if kind in DELIMITERS else ""
         raise ValueError(
-            f"{str(path)!r} has several columns of one name: {', '.join(twice)}. Rename all but one.{data}"
+            f"{str(path)!r} has several columns with the same name: {', '.join(twice)}. Rename all but one.{data}"
         )
     return checked
 
 
 def _free(name: str, taken: Sequence[str]) -> str:
-    """The name, or, if it is taken, the first such as `Unnamed: 0.1` that is not."""
+    """The name, or if it is taken, the first free one such as `Unnamed: 0.1`."""
     return next(free for free in chain([name], (f"{name}.{k}" for k in count(1))) if free not in taken)
 
 
 def _dealt(parts: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
-    """The same rows in tables of `rows` each."""
+    """The rows in tables of `rows` rows each."""
     concat = arrow().concat_tables
     waiting: list[Any] = []
     count = 0

@@ -1,4 +1,4 @@
-"""Columns and targets as they are saved, read back with care: whatever does not fit is refused."""
+"""Checks of saved columns and targets when they are read back."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 def of_kind(data: object, kinds: Mapping[str, Callable[[object, str], T]], what: str) -> T:
-    """What the entry "kind" says it is."""
+    """The entry "kind", checked."""
     kind = data.get("kind") if isinstance(data, dict) else None
     if not isinstance(kind, str) or kind not in kinds:
         raise ValueError(f"{what} must be of kind {' or '.join(kinds)}; got {_brief(kind)}.")
@@ -36,17 +36,17 @@ def items_of(data: object, what: str) -> list[Any]:
 
 
 def string(data: object, what: str) -> str:
-    """A text that is not empty."""
+    """A string that is not empty."""
     try:
         if isinstance(data, str) and data.encode():
             return data
-    except UnicodeEncodeError:  # half a character, which no file has
+    except UnicodeEncodeError:  # an incomplete character, which is not possible in a file
         pass
     raise ValueError(f"{what} must be text, and not empty; got {_brief(data)}.")
 
 
 def strings(data: object, what: str, least: int, most: float = math.inf) -> tuple[str, ...]:
-    """So many different texts."""
+    """Different strings, whose number is between two limits."""
     items = tuple(string(item, f"each of {what}") for item in items_of(data, what))
     if not least <= len(items) <= most or len(set(items)) < len(items):
         raise ValueError(f"{what} must be at least {least}, at most {most:g}, and different; got {listed(items)}.")
@@ -76,7 +76,7 @@ def flag(data: object, what: str) -> bool:
 
 
 def _brief(data: object) -> str:
-    """What was given, in a few words, however large it is."""
+    """A short description of a value of any size."""
     if isinstance(data, (str, float, bool)) or data is None:
         return repr(data[:60] if isinstance(data, str) else data)
     return f"a {type(data).__name__}"

@@ -1,4 +1,4 @@
-"""The kinds of targets: what a network learns to predict, as the training rows say."""
+"""The kinds of targets that a network learns to predict, fitted to the training rows."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ PART = 4_096  # entries of a target that are looked at together
 
 @dataclass(frozen=True)
 class ClassTarget:
-    """One of several classes; class k is called `classes[k]`."""
+    """One of several classes; class k has the name `classes[k]`."""
 
     name: str
     classes: tuple[str, ...]
@@ -58,7 +58,7 @@ class ClassTarget:
 
     @property
     def described(self) -> list[tuple[str, str, str]]:
-        """For a report."""
+        """The description for a report."""
         return [(self.name, "target", f"{len(self.classes)} classes: {listed(self.classes, 5)}")]
 
     def read(self, table: pa.Table, rows: Rows) -> np.ndarray:
@@ -71,18 +71,18 @@ class ClassTarget:
         if (position < 0).any():
             i = int(np.argmax(position < 0))
             raise ValueError(
-                f"{where(self.name, i, rows)}: {shown(text, i)} is none of the classes {listed(self.classes)} "
-                f"that were met in training. Correct it, or leave the row out."
+                f"{where(self.name, i, rows)}: {shown(text, i)} is not one of the classes {listed(self.classes)} "
+                f"of the training. Correct it, or leave the row out."
             )
         return position
 
     def to_json(self) -> dict[str, Any]:
-        """The target's settings, as they are saved in a file."""
+        """The settings of the target for a file."""
         return {"kind": self.kind, "name": self.name, "classes": list(self.classes)}
 
     @classmethod
     def from_json(cls, data: object, what: str) -> ClassTarget:
-        """The target from saved settings; refuses what is not valid, and calls it `what`."""
+        """The target from saved settings, checked; errors call it `what`."""
         fields = object_of(data, {"kind", "name", "classes"}, what)
         return cls(string(fields["name"], f"the name of {what}"), strings(fields["classes"], "the classes", 2))
 
@@ -95,7 +95,7 @@ class ValueTarget:
     means: tuple[float, ...]
     scales: tuple[float, ...]
     notes: tuple[str, ...] = field(default=(), compare=False, repr=False)
-    """What a person should know; said when it is fitted, and not saved."""
+    """A note for the user when it is fitted; not saved."""
 
     kind: ClassVar[str] = "values"
 
@@ -105,7 +105,7 @@ class ValueTarget:
 
     @property
     def described(self) -> list[tuple[str, str, str]]:
-        """For a report."""
+        """The description for a report."""
         each = zip(self.names, self.means, self.scales, strict=True)
         return [(name, "target", f"standardised: mean {m:.4g}, scale {s:.4g}") for name, m, s in each]
 
@@ -126,12 +126,12 @@ class ValueTarget:
         return np.asarray(self.means) + np.asarray(self.scales) * outputs
 
     def to_json(self) -> dict[str, Any]:
-        """The target's settings, as they are saved in a file."""
+        """The settings of the target for a file."""
         return {"kind": self.kind, "names": list(self.names), "means": list(self.means), "scales": list(self.scales)}
 
     @classmethod
     def from_json(cls, data: object, what: str) -> ValueTarget:
-        """The target from saved settings; refuses what is not valid, and calls it `what`."""
+        """The target from saved settings, checked; errors call it `what`."""
         fields = object_of(data, {"kind", "names", "means", "scales"}, what)
         names = strings(fields["names"], f"the names of {what}", 1)
         means = tuple(finite(x, f"a mean of {what}") for x in items_of(fields["means"], f"the means of {what}"))
@@ -148,32 +148,34 @@ TARGET_KINDS: Mapping[str, Callable[[object, str], ClassTarget | ValueTarget]] =
 
 
 def fit_target(table: pa.Table, names: list[str], task: str, rows: Rows) -> ClassTarget | ValueTarget:
-    """Classes or values, as the task says."""
+    """Classes or values, according to the task."""
     refuse_kinds(table, names)
     for name in names:
         refuse_missing(missing_target(table.column(name), name, task), name, rows)
     if len(names) > 1 and task == "classify":
-        raise ValueError(f"one column alone can be classes; got the targets {listed(names)}. Train a model for each.")
+        raise ValueError(
+            f"only a single target can have classes; got the targets {listed(names)}. Train a model for each."
+        )
     if task == "classify":
         return ClassTarget(names[0], _classes(table.column(names[0]), names[0], rows))
     columns = [(table.column(name), name) for name in names]
     means, scales, notes = zip(
         *(centre(numbers_of(column, name, rows), column, name, rows) for column, name in columns), strict=True
     )
-    hints = tuple(f"target {note}: take names of classes as such (--task classify)" for note in notes if note)
+    hints = tuple(f"target {note}: for names of classes, use --task classify" for note in notes if note)
     return ValueTarget(tuple(names), means, scales, hints)
 
 
 def missing_target(column: Any, name: str, task: str) -> np.ndarray:
-    """Which rows have no target, bool: a word that stands for nothing among numbers may be the name of a class."""
+    """Which rows have no target, bool: a word for a missing entry may also be the name of a class."""
     chosen = task_of(column, name)[0] if task == "auto" else task
     return text_of(column).is_null().to_numpy() if chosen == "classify" else is_missing(column)
 
 
 def task_of(column: Any, name: str) -> tuple[Literal["classify", "regress"], str]:
-    """Whether a target is classes or values where nobody says so, and what a person should know about the choice.
+    """Whether a target has classes or values by default, and a note on the choice for the user.
 
-    Classes are text, truth values, Arrow's dictionaries, and at most `FEW` different integers, whatever their size.
+    Classes are text, truth values, Arrow dictionaries, and at most `FEW` different integers of any size.
     """
     types, kind = arrow().types, column.type
     texts = is_text(kind) or types.is_dictionary(kind)
@@ -189,11 +191,11 @@ def task_of(column: Any, name: str) -> tuple[Literal["classify", "regress"], str
         if words:
             count, summary = sum(words.values()), f"target {name!r}: {len(classes) + len(words)} classes"
             return "classify", f"{summary}, of which {listed(words)} in {count} entries. {as_missing(list(words))}"
-        chosen = f"target {name!r}: {len(classes)} classes, since its entries are few different integers"
+        chosen = f"target {name!r}: {len(classes)} classes, because it has few different integers"
         return "classify", f"{chosen} ({listed(classes, 5)}); if they are numbers, --task regress (task='regress')"
     if len(classes) <= 2 or all(float(value).is_integer() for value in classes):
         classes = [str(float(value)) for value in classes] if types.is_floating(kind) else classes
-        chosen = f"target {name!r}: numbers, since its entries are no integers but decimal numbers"
+        chosen = f"target {name!r}: numbers, because it has decimal numbers that are not integers"
         return "regress", f"{chosen} ({listed(classes, 5)}); if they are classes, --task classify (task='classify')"
     return "regress", ""
 
@@ -218,7 +220,7 @@ def _classes(column: Any, name: str, rows: Rows) -> tuple[str, ...]:
     if len(values) < 2:
         raise ValueError(
             f"the target {name!r} has a single class in the training rows, {listed(values)}; at least two are needed. "
-            f"If another one is called NA or null: put it in quotes, or --missing '', or TextFormat(missing=[])."
+            f"If another class has the name NA or null: put it in quotes, or --missing '', or TextFormat(missing=[])."
         )
     if len(values) > FEW and 2 * len(values) > len(column):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""How the entries of a text are written: words for nothing, numbers, delimiters."""
+"""The format of text tables: words for missing entries, numbers, delimiters."""
 
 from __future__ import annotations
 
@@ -14,39 +14,39 @@ if TYPE_CHECKING:
 
 
 MISSING = ("", "NA", "N/A", "#N/A", "<NA>", "NaN", "nan", "null", "NULL")
-"""Entries of a text without quotes that stand for nothing."""
+"""Entries without quotes that mean a missing entry."""
 
-BLANKS = " \u00a0\u202f"  # the last two break no line
+BLANKS = " \u00a0\u202f"  # the last two are non-breaking
 NUMBER = r"\A[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\z"
 INTEGER = r"\A[+-]?[0-9]{1,1000}\z"
 
 
 @dataclass(frozen=True)
 class TextFormat:
-    """How the entries of a CSV or TSV file are written. The other formats say it themselves, but for text in them.
+    """The format of a CSV or TSV file. In other formats it applies to columns of text only.
 
     Parameters
     ----------
     delimiter : str, optional
-        The character between entries, "tab" for a tab. None: a comma in `.csv`, a tab in `.tsv`, or what a first line
-        such as `sep=;` says.
+        The character between entries, "tab" for a tab. None: a comma in `.csv`, a tab in `.tsv`, or the one in a first
+        line such as `sep=;`.
     decimal : "." or ","
-        What stands before the decimals of a number.
+        The decimal mark.
     thousands : str
-        The character between groups of three digits; none as a rule.
+        The character between groups of three digits; empty for none.
     missing : sequence of str, optional
-        Further words for a missing entry, in quotes or not. None: `MISSING` without quotes. No words, or an empty
-        one alone: nothing but an empty entry is missing.
+        Further words for a missing entry, in quotes or not. None: `MISSING` without quotes. With no words, or only an
+        empty one, only empty entries are missing.
     header : bool, optional
-        Whether the first row has the names of the columns; without one they are called 0, 1, ... None: it has, and
+        Whether the first row has the names of the columns; if not, they are called 0, 1, ... None: it has names, and
         names that look like data are refused.
     encoding : str
-        Of the file, by Python's name.
+        The encoding of the file, by Python's name.
 
     Raises
     ------
     TypeError, ValueError
-        If a setting is none of these.
+        If a setting has another value.
 
     Examples
     --------
@@ -74,7 +74,7 @@ class TextFormat:
             raise ValueError(f"decimal must be '.' or ','; got {self.decimal!r}.")
         if len(self.thousands) > 1 or self.thousands in ("+", "-", self.decimal) or self.thousands.isalnum():
             raise ValueError(
-                f"thousands must be one character, such as ',' or '.', and not that before the decimals, "
+                f"thousands must be one character, such as ',' or '.', and not the decimal mark, "
                 f"{self.decimal!r}; got {self.thousands!r}."
             )
         if isinstance(self.missing, str):
@@ -94,29 +94,29 @@ class TextFormat:
 
     @property
     def of_files(self) -> bool:
-        """Whether anything is said of the file itself, and not of the numbers and words in it."""
+        """Whether a setting concerns the file itself, not the numbers and words in it."""
         return (self.delimiter, self.header, self.encoding) != (None, None, "utf-8")
 
     @property
     def words(self) -> tuple[str, ...]:
-        """All entries that stand for nothing."""
+        """All words for a missing entry."""
         if self.missing is None:
             return MISSING
         further = tuple(word for word in self.missing if word)
         return (*MISSING, *further) if further else ("",)
 
     def to_json(self) -> dict[str, Any]:
-        """The settings in what JSON can say."""
+        """The settings as JSON values."""
         return asdict(self) | {"missing": None if self.missing is None else list(self.missing)}
 
     @classmethod
     def from_json(cls, data: object) -> TextFormat:
-        """The format that `to_json` gave; the usual one for None.
+        """The format from the result of `to_json`; the default for None.
 
         Raises
         ------
         TypeError, ValueError
-            If it makes no sense.
+            If it is not valid.
         """
         if data is None:
             return cls()
@@ -129,7 +129,7 @@ USUAL = TextFormat()
 
 
 def as_meant(table: pa.Table, text: TextFormat, start: int) -> pa.Table:
-    """Null for the further words for nothing, and numbers with a point before the decimals, in all columns of text."""
+    """All columns of text with null for further words, and with a point as the decimal mark."""
     pa = arrow()
     if text.decimal == "." and not text.thousands and not text.missing:
         return table
@@ -146,7 +146,7 @@ def as_meant(table: pa.Table, text: TextFormat, start: int) -> pa.Table:
 
 
 def _plain_numbers(column: Any, text: TextFormat, name: str, start: int) -> Any:
-    """Numbers as everywhere else: no character between thousands, a point before the decimals."""
+    """Numbers in the standard format: no separator of thousands, and a point as the decimal mark."""
     compute = arrow().compute
     grouped = r"\A\s*[+-]?[0-9]{1,3}(\.[0-9]{3})+\s*\z"
     if text.decimal == "," and text.thousands != ".":
@@ -154,10 +154,10 @@ def _plain_numbers(column: Any, text: TextFormat, name: str, start: int) -> Any:
         if compute.any(doubtful).as_py():
             i = compute.index(doubtful, True).as_py()
             raise ValueError(
-                f"row {start + i + 1}, column {name!r}: {column[i].as_py()!r} has a point where a comma stands before "
-                f"the decimals. If points separate thousands: --thousands '.', or TextFormat(thousands='.')."
+                f"row {start + i + 1}, column {name!r}: {column[i].as_py()!r} has a point, but the decimal mark is "
+                f"a comma. If points separate thousands: --thousands '.', or TextFormat(thousands='.')."
             )
-    blank = text.thousands in tuple(BLANKS)  # whichever blank it is
+    blank = text.thousands in tuple(BLANKS)  # any kind of blank
     between, before = f"[{BLANKS}]" if blank else re.escape(text.thousands), re.escape(text.decimal)
     whole = rf"[0-9]{{1,3}}({between}[0-9]{{3}})+|[0-9]+" if text.thousands else "[0-9]+"
     number = rf"\A\s*[+-]?(({whole})({before}[0-9]*)?|{before}[0-9]+)([eE][+-]?[0-9]+)?\s*\z"

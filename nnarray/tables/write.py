@@ -1,4 +1,4 @@
-"""Tables written to files a part at a time, and given their name when they are complete."""
+"""Tables written to files in parts, and renamed when they are complete."""
 
 from __future__ import annotations
 
@@ -22,49 +22,49 @@ Batch = Mapping[str, Sequence[Any] | np.ndarray]
 
 
 def write_table(path: str | os.PathLike[str], batches: Iterable[Batch]) -> None:
-    """Write a table, batch after batch; the file is there as a whole or not at all.
+    """Write a table, batch by batch; the file is complete or does not exist.
 
     Parameters
     ----------
     path : path
-        Ends in `.csv`, `.tsv`, `.parquet`, `.pq`, `.feather`, `.arrow` or `.npz`, which says the format. A file of
-        that name is replaced. Only NPZ gathers all batches in memory.
+        Must end in `.csv`, `.tsv`, `.parquet`, `.pq`, `.feather`, `.arrow` or `.npz`, which determines the format. An
+        existing file is replaced. Only NPZ collects all batches in memory.
     batches : iterable of mappings
-        At least one. Each gives every column, by its name, a sequence or a 1-D array of numbers, truth values or
-        text, or an array of pyarrow's; None is a missing entry. The first batch decides the names and the types.
+        At least one batch. Each maps the name of every column to a sequence or a 1-D array of numbers, truth values or
+        text, or to an array of pyarrow; None is a missing entry. The first batch determines names and types.
 
     Raises
     ------
     ImportError
-        If pyarrow is missing.
+        If pyarrow is not installed.
     ValueError
-        If the ending is none of these, there are no batches or no columns, columns differ in length or from batch
-        to batch, or an entry does not fit the type of its column.
+        If the ending is unknown, there are no batches or no columns, columns differ in length or between batches, or an
+        entry does not fit the type of its column.
     OSError
         If the file cannot be written.
 
     Notes
     -----
-    In CSV and TSV all text is quoted, so that delimiters, quotes and line ends in it survive. A float is written
-    with the fewest digits that read back as the same number.
+    In CSV and TSV all text is quoted, so that it may contain delimiters, quotes and line ends. A float is written with
+    the fewest digits that give the same number when read.
     """
     file = Path(path)
     kind = kind_of(file)
     if file.suffix.lower() in COMPRESSED:
-        raise ValueError(f"tables that are written are not compressed; let it end in .{kind}, not in {str(file)!r}.")
+        raise ValueError(f"compressed tables cannot be written; got {str(file)!r}. Use the ending .{kind}.")
     write = FORMATS[kind].write
     if write is None:
-        raise ValueError(f"a table of named columns cannot be written to {str(file)!r}; let it end in .npz instead.")
+        raise ValueError(f"a table with named columns cannot be written to {str(file)!r}; use the ending .npz.")
     tables = _tables(batches)
     try:
         first = next(tables)
     except StopIteration:
-        raise ValueError(f"there is nothing to write to {str(file)!r}: no batches; give at least one.") from None
+        raise ValueError(f"there are no batches to write to {str(file)!r}; pass at least one.") from None
     replace(file, partial(_write, write, first, tables))
 
 
 def print_table(sink: BinaryIO, batches: Iterable[Batch]) -> None:
-    """Write batches as CSV to an open file, such as standard output; each as it comes."""
+    """Write batches as CSV to an open file, such as standard output, one by one."""
     tables = _tables(batches)
     first = next(tables)
     write_text(",", sink, first.schema, chain([first], tables))
@@ -76,7 +76,7 @@ def _write(write: Write, first: Any, tables: Iterator[Any], part: Path) -> None:
 
 
 def _tables(batches: Iterable[Batch]) -> Iterator[Any]:
-    """The batches as tables of pyarrow's, all of the types of the first."""
+    """The batches as pyarrow tables, all with the types of the first."""
     schema = None
     for i, batch in enumerate(batches):
         table = _table(batch, i, schema)
@@ -90,11 +90,11 @@ def _table(batch: Batch, i: int, schema: Any) -> Any:
     if not names:
         raise ValueError("a table needs at least one column; the first batch has none.")
     if set(batch) != set(names):
-        raise ValueError(f"every batch needs the columns of the first, {names}; batch {i} has {list(batch)}.")
+        raise ValueError(f"every batch must have the columns of the first, {names}; batch {i} has {list(batch)}.")
     columns = [_column(batch[name], name, None if schema is None else schema.field(name).type) for name in names]
     lengths = {name: len(column) for name, column in zip(names, columns, strict=True)}
     if len(set(lengths.values())) > 1:
-        raise ValueError(f"the columns of a batch must be equally long; batch {i} has lengths {lengths}.")
+        raise ValueError(f"the columns of a batch must have equal lengths; batch {i} has lengths {lengths}.")
     return pa.table(columns, names=names)
 
 
@@ -104,7 +104,9 @@ def _column(values: Any, name: str, kind: Any) -> Any:
         return values if kind is None else values.cast(kind)
     if isinstance(values, np.ndarray):
         if values.ndim != 1:
-            raise ValueError(f"column {name!r} must have one axis; got shape {values.shape}. Write its columns.")
+            raise ValueError(
+                f"column {name!r} must have one axis; got shape {values.shape}. Write its columns separately."
+            )
         numbers = values.dtype.kind in "biuf"
         values = values.astype(values.dtype.newbyteorder("="), copy=False) if numbers else values.tolist()
     try:

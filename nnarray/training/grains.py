@@ -176,7 +176,7 @@ class GrainedTrainer(Trainer):
     def _grain(
         self, theta: Array, state: Array, x: Any, target: Array, weights: Array | None, words: Any, index: Any
     ) -> tuple[Array, Array]:
-        """The contribution of a grain to its step: a vector of gradient, change of state, loss and mass; and the outputs.
+        """The contribution of a grain to its step: gradient, state change, loss and mass as a vector; and outputs.
 
         Gradient and loss are multiplied by the mass, unless losses are summed. The change of the state is
         multiplied by the number of examples.

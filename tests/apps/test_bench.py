@@ -123,17 +123,17 @@ NUMPY = made_up("numpy", [1.0, 2.0, 8.0])
         ([0.5, 1.0, 2.0], "cupy trains faster than numpy at every width, from 16 to 256 (4 times at 256)."),
         (
             [10.0, 10.0, 10.0],
-            "cupy never trains lastingly faster than numpy within these widths, from 16 to 256 "
+            "cupy never trains faster than numpy up to the largest of these widths, from 16 to 256 "
             "(closest at 256: 0.8 times its speed).",
         ),
         (
             [0.5, 10.0, 10.0],
-            "cupy never trains lastingly faster than numpy within these widths, from 16 to 256 "
+            "cupy never trains faster than numpy up to the largest of these widths, from 16 to 256 "
             "(faster at 16, 2 times, but not at 256).",
         ),
         ([2.0, 1.0, None], "cupy trains faster than numpy from width 64 on (2 times at 64)."),
         ([0.5, None, None], "cupy trains faster than numpy at every width, 16 alone (2 times at 16)."),
-        ([None] * 3, "cupy and numpy have no width in common at which both could be measured (training)."),
+        ([None] * 3, "cupy and numpy could not both be measured at any width (training)."),
     ],
 )
 def test_from_which_width_on(seconds: list[float | None], trains: str) -> None:
@@ -144,10 +144,10 @@ def test_from_which_width_on(seconds: list[float | None], trains: str) -> None:
 
 def test_without_a_gpu_or_a_cpu_there_is_nothing_to_compare() -> None:
     assert verdict(NUMPY + made_up("torch", [1.0])) == [
-        "No GPU among these backends: nothing to compare with. `nnarray info` says what is missing."
+        "There is no GPU among these backends to compare with. `nnarray info` shows why."
     ]
     assert verdict(made_up("cupy", [1.0], gpu=True)) == [
-        "No CPU among these backends: nothing to compare with. Add numpy."
+        "There is no CPU among these backends to compare with. Add numpy."
     ]
 
 
@@ -175,7 +175,7 @@ def test_the_table_is_plain_text_for_a_pipe() -> None:
     assert [row[:2] for row in rows if row[:1] in (["2"], ["3"])] == [
         [n, flag] for n in ("2", "3") for flag in ("numpy", "strict")
     ]
-    assert done.stdout.splitlines()[-1].startswith("No GPU among these backends: nothing to compare with.")
+    assert done.stdout.splitlines()[-1].startswith("There is no GPU among these backends to compare with.")
 
 
 def test_the_table_fits_a_terminal_of_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,7 +195,7 @@ def test_failures_and_unsteady_times_are_reported_below_the_table(monkeypatch: p
     said = call(*QUICK, "numpy").stdout
     assert "failed" in said
     assert "\nnumpy at 16: no memory left on numpy\n" in said
-    assert "other programs seem to compute here too" in said
+    assert "other programs seem to be running" in said
 
 
 def test_times_are_doubted_that_vary_or_beat_the_limit() -> None:
@@ -237,7 +237,7 @@ def test_a_failure_for_machines(monkeypatch: pytest.MonkeyPatch) -> None:
     ("words", "says"),
     [
         ("--backends nupmy", "unknown backend 'nupmy'; use one of numpy, cupy, torch, jax, strict."),
-        ("--backends numpy,", "--backends must be names with commas between them, such as numpy,torch; got 'numpy,'."),
+        ("--backends numpy,", "--backends must be names separated by commas, such as numpy,torch; got 'numpy,'."),
         ("--sizes 0", "--sizes must be integers above 0"),
         ("--sizes 16;64", "--sizes must be integers above 0"),
         ("--batch-size 0", "--batch-size must be an integer of at least 1; got 0."),

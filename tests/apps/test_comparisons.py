@@ -167,12 +167,12 @@ def test_a_note_says_where_a_linear_model_does_as_well() -> None:
     X = draw.normal(size=(200, 5))
     straight = pa.table({f"x{j}": X[:, j] for j in range(5)} | {"y": X.sum(axis=1) + 0.3 * draw.normal(size=200)})
     words = ("train", str(write("rows.csv", straight)), "--target", "y", "--backend", "numpy", "--epochs", "60")
-    assert "a linear model does as well" in run(*words).stdout
+    assert "a linear model is as good" in run(*words).stdout
     facts = json.loads(run(*words, "--hidden", "", "--json").stdout)
     assert facts["parameters"] == 6
     curved = pa.table({"x": X[:, 0], "y": X[:, 0] ** 2})
     words = ("train", str(write("curved.csv", curved)), "--target", "y", "--backend", "numpy")
-    assert "a linear model does as well" not in run(*words).stdout
+    assert "a linear model is as good" not in run(*words).stdout
 
 
 # --- Importance -------------------------------------------------------------------------------------------------------

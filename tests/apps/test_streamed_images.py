@@ -48,7 +48,7 @@ def test_images_on_the_disk_train_to_the_bits_of_those_in_memory(pets: Path, tmp
     assert isinstance(inside.examples.X, np.ndarray)
     assert isinstance(outside.examples.X, Pixels)
     assert outside.examples.notes == [
-        f"the images are not held in memory, but in 67.5 KiB of {str(tmp_path)!r}, until the training ends"
+        f"the images are not kept in memory, but in 67.5 KiB of {str(tmp_path)!r}, until the training ends"
     ]
     assert {path.name for path in tmp_path.iterdir()} == {"pets", "inside.safetensors", "outside.safetensors"}
 
@@ -140,7 +140,7 @@ def test_what_is_kept_is_found_again(pets: Path, cache: Path, tmp_path: Path, mo
     kept = kept_in(cache)
     assert {name.rpartition("-")[0] for name in kept} == {"pets.images"}
     assert first.examples.notes == [
-        f"the images are not held in memory, but in 67.5 KiB of {str(cache)!r}, to be found again; remove "
+        f"the images are not kept in memory, but in 67.5 KiB of {str(cache)!r}, to be found again; remove "
         f"pets.*.nnarray there when you do not train on it any more"
     ]
     monkeypatch.setattr(ImageFolder, "write", lambda *_: pytest.fail("they were decoded again"))

@@ -61,7 +61,7 @@ def test_a_table_on_the_disk_trains_to_the_bits_of_one_in_memory(ending: str, tm
     outside = trained(data, tmp_path / "outside.safetensors", stream=True)
     assert bits(outside) == bits(inside)
     assert isinstance(outside.examples.X, nn.datasets.Source)
-    assert "is not held in memory" in outside.examples.notes[-1]
+    assert "is not kept in memory" in outside.examples.notes[-1]
     assert {path.suffix for path in tmp_path.iterdir()} == {data.suffix, ".safetensors"}  # nothing else is left
 
 
@@ -123,7 +123,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path) -> None
         yield flats(10)
         data.write_text("age,city,price\n")
 
-    with pytest.raises(ValueError, match=r"flats.csv' changed while it was read\. Leave it alone"):
+    with pytest.raises(ValueError, match=r"flats.csv' changed while it was read\. Start again"):
         mapped.mapped_table(parts(), mapped.Read(data, ""), mapped.Place(tmp_path))
 
 
@@ -165,7 +165,7 @@ def test_what_is_kept_is_found_again(tmp_path: Path, monkeypatch: Any) -> None:
     first = trained(data, tmp_path / "first.safetensors", cache=cache)
     kept = kept_in(cache)
     assert {name.rpartition("-")[0] for name in kept} == {"flats.csv.rows", "flats.csv.inputs"}
-    assert "to be found again; remove flats.csv.*.nnarray there when" in first.examples.notes[-1]
+    assert "for the next time; remove flats.csv.*.nnarray there when" in first.examples.notes[-1]
     monkeypatch.setattr(mapped, "_write", lambda *_: pytest.fail("it was read again"))
     monkeypatch.setattr(mapped.Preparation, "features", lambda *_, **__: pytest.fail("it was prepared again"))
     again = trained(data, tmp_path / "again.safetensors", cache=cache)

@@ -98,7 +98,7 @@ def test_from_a_file_to_predictions(be: nn.Backend) -> None:
         "3 of 300 rows have no target and were left out",
         "2 classes: cheap, dear",
         "an input for each of 3: 'Basel', 'Bern', 'Genève, GE'",
-        "a further input tells what is missing",
+        "a further input marks missing entries",
         "always cheap",
         "predicted dear",
         "model: kind.safetensors",
@@ -215,7 +215,7 @@ def test_the_kind_of_a_column_does_not_hang_on_the_seed() -> None:
     for seed in "0123":
         assert noted(good, "--seed", seed) == ["'-' is taken as missing in 1 of 61 entries of column 'x'"]
         output = fails(2, "train", odd, "--target", "kind", "--backend", "numpy", "--seed", seed)
-        assert "column 'x' has numbers, but not in 1 of 61 entries: row 61 has '#REF!'" in output
+        assert "column 'x' has numbers, except in 1 of 61 entries: row 61 has '#REF!'" in output
         assert "--missing '#REF!'" in output
     assert noted(odd, "--missing", "?,#REF!") == ["1 of 61 entries of column 'x' are missing"]
     call("predict", "model.safetensors", odd, "--backend", "numpy")
@@ -238,10 +238,10 @@ def test_how_a_text_is_written_is_kept_with_the_model() -> None:
     assert scored[0].replace(commas, points) == scored[1]
     sep = written("sep.csv", NUMBERS, ";", lead="sep=;\n")
     assert noted(sep) == []
-    assert "are about CSV and TSV files" in fails(2, "train", write("t.parquet", houses()), *TRAIN, "--delimiter", ";")
+    assert "are for CSV and TSV files" in fails(2, "train", write("t.parquet", houses()), *TRAIN, "--delimiter", ";")
     Path("names.csv").write_text("1,2\n" + "".join(f"{i % 7 / 2},{i % 2}\n" for i in range(20)))
     words = ("--target", "2", "--epochs", "1", "--backend", "numpy", "--json")
-    output = "the columns are called 1, 2, ...; if that is data, say --no-header"
+    output = "the columns are called 1, 2, ...; if these are data, use --no-header"
     assert output in json.loads(call("train", "names.csv", *words).stdout)["notes"]
     written("points.tsv", [x.replace(".", ",") for x in NUMBERS], "\t")
     assert "--decimal ','" in fails(2, "train", "points.tsv", "--target", "kind", "--backend", "numpy")
@@ -272,7 +272,7 @@ def test_a_table_whose_names_are_hidden_is_reported() -> None:
         output = fails(2, "train", "t.csv", "--target", "y", "--backend", "numpy")
         assert f"--delimiter '{mark}', or TextFormat" in output
     Path("t.csv").write_text("p,x,kind\n" + "p,x,u\ne,x,v\n" * 20)
-    assert any("the names of the columns, p, x, are entries in them" in note for note in noted("t.csv"))
+    assert any("the names of the columns, p, x, also occur as entries" in note for note in noted("t.csv"))
     assert not any("are entries" in note for note in noted("t.csv", "--header"))
 
 
@@ -378,16 +378,16 @@ def test_images_that_cannot_be_used(pets: Path) -> None:
     assert len(call("predict", "pets.safetensors", "mixed", "--skip-unreadable").stdout.splitlines()) == 2
     Path("mixed/cow").mkdir()
     Path("mixed/cow/c.png").write_bytes(Path("mixed/cat/a.png").read_bytes())
-    assert "'cow', which is none of the classes cat, dog" in fails(2, "evaluate", "pets.safetensors", "mixed")
+    assert "'cow', which is not one of the classes cat, dog" in fails(2, "evaluate", "pets.safetensors", "mixed")
     Path("empty").mkdir()
     assert "has no images" in fails(2, "predict", "pets.safetensors", "empty")
     assert "no file or folder 'none'" in fails(1, "predict", "pets.safetensors", "none")
-    assert "does not end as an image does" in fails(2, "predict", "pets.safetensors", write("a.csv", houses(5)))
+    assert "does not have the ending of an image" in fails(2, "predict", "pets.safetensors", write("a.csv", houses(5)))
     Path("single/cat").mkdir(parents=True)
     Path("single/cat/a.png").write_bytes(Path("mixed/cat/a.png").read_bytes())
     assert "one class only" in fails(2, "train", "single")
     assert "--size 8 is too small for 3 convolutions" in fails(2, "train", str(pets), "--size", "8")
-    assert "--target, --drop and --categories are about columns" in fails(2, "train", str(pets), "--target", "x")
+    assert "--target, --drop and --categories are for columns" in fails(2, "train", str(pets), "--target", "x")
 
 
 # --- What is chosen, and how good it is -----------------------------------------------------------------------------
@@ -400,7 +400,7 @@ def test_large_integers_are_classes_from_the_file_to_the_predictions() -> None:
         data = write(f"a{ending}", rows)
         output = call("train", data, "--target", "y", "--epochs", "60", "--lr", "0.02", "--backend", "numpy").stdout
         assert "3 classes: 9007199254740993001, 9007199254740993002, 9007199254740993003" in output
-        assert "target 'y': 3 classes, since its entries are few different integers" in output
+        assert "target 'y': 3 classes, because it has few different integers" in output
         assert "--task regress" in output
         call("predict", "model.safetensors", data, "--out", "predictions.parquet")
         assert parquet.read_table("predictions.parquet")["prediction"].to_pylist() == [
@@ -408,7 +408,7 @@ def test_large_integers_are_classes_from_the_file_to_the_predictions() -> None:
         ]
         assert json.loads(call("evaluate", "model.safetensors", data, "--json").stdout)["metrics"]["accuracy"] == 1.0
     output = call("train", data, "--target", "y", "--task", "regress", "--epochs", "1", "--backend", "numpy").stdout
-    assert "target 'y' has integers beyond 2**53, which are rounded: take names of classes as such" in output
+    assert "target 'y' has integers beyond 2**53, which are rounded: for names of classes" in output
 
 
 def test_decimal_targets_are_numbers_and_the_option_makes_them_classes() -> None:
@@ -416,7 +416,7 @@ def test_decimal_targets_are_numbers_and_the_option_makes_them_classes() -> None
     words = ("train", data, "--target", "y", "--epochs", "2", "--backend", "numpy", "--json")
     output = json.loads(call(*words).stdout)
     (note,) = output["notes"]
-    assert note.startswith("target 'y': numbers, since its entries are no integers but decimal numbers ('0.0', '1.0')")
+    assert note.startswith("target 'y': numbers, because it has decimal numbers that are not integers ('0.0', '1.0')")
     assert (output["task"], "--task classify" in note) == ("regress", True)
     output = json.loads(call(*words, "--task", "classify").stdout)
     assert (output["task"], output["notes"]) == ("classify", [])
@@ -448,8 +448,8 @@ def test_by_default_an_imbalanced_table_is_not_worse_than_a_constant_without_a_w
         name for name, sign in (("accuracy", 1), ("cross_entropy", -1)) if not sign * mine[name] > sign * constant[name]
     ]
     assert scores["no better than baseline"] == worse
-    assert all(f"{name} {mine[name]:.4g} against {constant[name]:.4g}" in output for name in worse)
-    assert ("note: this network is not better than always 'no'" in output) == bool(worse)
+    assert all(f"{name} {mine[name]:.4g}, baseline {constant[name]:.4g}" in output for name in worse)
+    assert ("note: this network is not better than always predicting 'no'" in output) == bool(worse)
     assert mine["cross_entropy"] < constant["cross_entropy"] * (1.05 if strength == 0 else 1)
     assert mine["accuracy"] > constant["accuracy"] - 0.02
 
@@ -458,7 +458,7 @@ def test_a_regression_that_does_not_beat_the_mean_is_reported() -> None:
     draws = np.random.default_rng(0)
     data = write("a.csv", {"x": draws.normal(size=200).tolist(), "y": draws.normal(size=200).tolist()})
     words = ("train", data, "--target", "y", "--backend", "numpy", "--epochs", "200", "--no-early-stopping")
-    assert "is not better than always" in call(*words).stdout
+    assert "is not better than always predicting" in call(*words).stdout
     assert "rmse" in call("evaluate", "model.safetensors", data).stdout
 
 
@@ -475,7 +475,7 @@ def test_early_stopping_is_on_where_examples_are_held_out() -> None:
         output = json.loads(call(*words, *more, "--json").stdout)
         assert (output["epochs"], output["best epoch"], output["stopped"]) == (80, None, None)
     said = fails(2, *words, "--out", "stopped.safetensors", "--resume", "--no-early-stopping")
-    assert "its training began with early stopping. To go on like that, leave out --no-early-stopping" in said
+    assert "its training began with early stopping. To continue it, leave out --no-early-stopping" in said
     assert "--patience is for early stopping" in fails(2, *words, "--patience", "3", "--no-early-stopping")
 
 
@@ -555,7 +555,9 @@ def test_what_ends_a_training_saves_it_and_is_reported_by_the_exit_code(number: 
     assert run.returncode == 128 + sent
     epochs = len(nn.load("m.safetensors").history["loss"])
     by = "" if sent == signal.SIGINT else f" by {number}"
-    saved = f"interrupted{by} after epoch {epochs} of 1000000, which is saved in 'm.safetensors'; go on with --resume"
+    saved = (
+        f"interrupted{by} after epoch {epochs} of 1000000, which is saved in 'm.safetensors'; continue with --resume"
+    )
     assert said == f"nnarray: {saved}\n"
     call(*training_on(data, "--resume", epochs=epochs + 2))
     call("predict", "m.safetensors", data)
@@ -761,14 +763,14 @@ def test_show_prints_what_is_in_a_file() -> None:
     ("words", "code", "message"),
     [
         (("train", "none.csv", "--target", "x"), 1, "there is no file 'none.csv'"),
-        (("train", "a.csv"), 2, "Name it with --target COLUMN"),
+        (("train", "a.csv"), 2, "Pass it with --target COLUMN"),
         (("train", "a.csv", "--target", "prise"), 2, "there is no column 'prise'.* Did you mean 'price'"),
         (("train", "a.csv", "--target", "price", "--drop", "agee"), 2, "Did you mean 'age'"),
         (("train", "a.csv", "--target", "price", "--optimizer", "adma"), 2, "Did you mean 'adam'"),
         (("train", "a.csv", "--target", "price", "--activation", "relo"), 2, "Did you mean 'relu'"),
         (("train", "a.csv", "--target", "price", "--backend", "nunpy"), 2, "Did you mean 'numpy'"),
         (("train", "a.csv", "--target", "price", "--task", "clasify"), 2, "Did you mean 'classify'"),
-        (("train", "a.csv", "--target", "city", "--task", "regress"), 2, "'Ba|'Be|'Ge.* is no number"),
+        (("train", "a.csv", "--target", "city", "--task", "regress"), 2, "'Ba|'Be|'Ge.* is not a number"),
         (("train", "a.csv", "--target", "price", "--hidden", "8,x"), 2, "--hidden must be integers above 0"),
         (("train", "a.csv", "--target", "price", "--epochs", "0"), 2, "--epochs must be an integer of at least 1"),
         (("train", "a.csv", "--target", "price", "--validation", "1"), 2, "--validation must be a finite number"),
@@ -782,12 +784,12 @@ def test_show_prints_what_is_in_a_file() -> None:
             1,
             "the loss became NaN or infinite",
         ),
-        (("train", "a.xlsx", "--target", "price"), 2, "does not end as a table does"),
+        (("train", "a.xlsx", "--target", "price"), 2, "does not have the ending of a table"),
         (("train", "a.csv", "--target", "price", "--epoch", "3"), 2, "No such option: --epoch .*--epochs"),
         (("predict", "none.safetensors", "a.csv"), 1, "there is no file 'none.safetensors'"),
         (("predict", "a.csv", "a.csv"), 2, r"must end in \.safetensors"),
         (("predict", "m.safetensors", "none.csv"), 1, "there is no file 'none.csv'"),
-        (("predict", "m.safetensors", "a.csv", "--out", "predictions.xlsx"), 2, "does not end as a table does"),
+        (("predict", "m.safetensors", "a.csv", "--out", "predictions.xlsx"), 2, "does not have the ending of a table"),
         (("predict", "m.safetensors", "a.csv", "--unknown", "maybe"), 2, "unknown choice of unknown 'maybe'"),
         (("evaluate", "m.safetensors", "short.csv"), 2, "the table lacks 'price'"),
         (("show", "none.safetensors"), 1, "there is no file"),
@@ -808,7 +810,7 @@ def test_wrong_calls(words: tuple[str, ...], code: int, message: str) -> None:
     [
         ("", "is empty"),
         ("a,b\n", "no rows"),
-        ("a,a\n1,2\n", "several columns of one name: 'a'"),
+        ("a,a\n1,2\n", "several columns with the same name: 'a'"),
         ("a,b\n1,2\n3\n", "row 2: 1 entries for 2 columns"),
         ("a,b\n1,2\n3,4,5\n", "row 2: 3 entries for 2 columns"),
         ("a,b\n1,x\n1e400,y\n2,x\n", "row 2, column 'a': infinity"),
@@ -830,7 +832,7 @@ def test_data_in_another_encoding_and_without_permission(monkeypatch: pytest.Mon
 
 def test_few_rows() -> None:
     write("t.csv", {"a": [1.0, 2.0, 3.0, 4.0], "b": ["x", "y", "x", "y"]})
-    assert "leaves none to hold out" in fails(2, "train", "t.csv", "--target", "b")
+    assert "holds out none" in fails(2, "train", "t.csv", "--target", "b")
     output = call("train", "t.csv", "--target", "b", "--validation", "0", "--epochs", "2").stdout
     assert "none were held out" in output
     call("train", "t.csv", "--target", "b", "--validation", "0.5", "--epochs", "2")
@@ -948,7 +950,7 @@ def test_scores_are_what_they_say(host: nn.Backend) -> None:
     assert rows["rmse of v"][0] == pytest.approx(4 * np.sqrt(np.mean((outputs - truth)[:, 1] ** 2)))
     assert rows["mae of u"] == pytest.approx((3 * np.abs(outputs - truth)[:, 0].mean(), 3 * np.abs(truth[:, 0]).mean()))
     assert np.mean([rows["r2 of u"][0], rows["r2 of v"][0]]) == pytest.approx(float(nn.metrics.r2(outputs, truth)))
-    with pytest.raises(ValueError, match="nothing to compare with"):
+    with pytest.raises(ValueError, match="no example has a known target"):
         scores.ClassTally(("a", "b"), (1, 1)).scores()
 
 
@@ -977,7 +979,7 @@ def test_notes_of_any_kind_are_shown() -> None:
     model.metadata = {"input": {"kind": "table", "preparation": {"columns": "x"}}}
     model.save("m.safetensors")
     call("show", "m.safetensors")
-    assert "'m.safetensors' cannot be used: what it notes about its data is damaged" in fails(
+    assert "'m.safetensors' cannot be used: the description of its data is damaged" in fails(
         2, "predict", "m.safetensors", write("a.csv", houses(5))
     )
 
@@ -990,7 +992,7 @@ def test_notes_that_do_not_fit_the_network_are_refused() -> None:
     other.metadata = model.metadata
     other.save("other.safetensors")
     message = fails(2, "predict", "other.safetensors", data)
-    assert "needs a network from (6,) to (2,), and its network goes from (6,) to (3,)" in message
+    assert "needs a network from (6,) to (2,), but its network is from (6,) to (3,)" in message
 
 
 def test_a_number_beyond_the_dtype_is_reported_with_its_row_and_column() -> None:
@@ -998,7 +1000,7 @@ def test_a_number_beyond_the_dtype_is_reported_with_its_row_and_column() -> None
     call("train", write("a.csv", columns), *VALUES)
     columns["age"][49] = 1e300
     message = fails(2, "predict", "model.safetensors", write("b.parquet", columns))
-    assert "row 50, column 'age': 1e+300 is too far from the training rows' mean" in message
+    assert "row 50, column 'age': 1e+300 is too far from the mean of the training rows" in message
 
 
 def test_another_dtype_where_the_backend_lacks_that_of_the_file() -> None:
@@ -1039,4 +1041,4 @@ def test_ctrl_c_before_the_first_epoch_says_that_nothing_is_saved(monkeypatch: p
 
     monkeypatch.setattr("nnarray.apps.workflow.steps.train", interrupted)
     said = fails(130, "train", write("a.csv", houses()), *VALUES)
-    assert said == "nnarray: interrupted before the first epoch was finished; nothing is saved"
+    assert said == "nnarray: interrupted before the end of the first epoch; nothing is saved"

@@ -177,7 +177,7 @@ def test_asarray_leaves_the_given_array_alone(be: nn.Backend) -> None:
         (np.asarray([1j]), TypeError, "real numbers.*complex128"),
         (np.asarray([object()]), TypeError, "real numbers.*object"),
         (np.asarray(["2026-01-01"], dtype="datetime64[D]"), TypeError, "real numbers.*datetime64"),
-        (pd.DataFrame({"n": [1, 2], "city": ["x", "y"]}), TypeError, r"columns \['city'\] do not hold numbers"),
+        (pd.DataFrame({"n": [1, 2], "city": ["x", "y"]}), TypeError, r"columns \['city'\] do not have numbers"),
         (None, TypeError, "got NoneType with dtype object"),
         (np.ma.masked_array([1.0, 2.0], mask=[0, 1]), TypeError, "would lose its mask"),
         ([[1, 2], [3]], ValueError, "cannot make an array of list"),
@@ -329,4 +329,4 @@ def test_auto_tries_gpus_for_what_pays(monkeypatch: pytest.MonkeyPatch) -> None:
         assert nn.backend("auto", parameters=parameters).reason == "a GPU that computes"
     assert tried == ["cupy", "cupy"]
     monkeypatch.setattr(choosing, "cuda_driver_version", lambda: None)
-    assert nn.backend("auto").reason == "no NVIDIA driver here"
+    assert nn.backend("auto").reason == "no NVIDIA driver found"

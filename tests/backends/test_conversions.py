@@ -333,7 +333,7 @@ def test_tables_of_arrow_come_in(be: nn.Backend) -> None:
     table = pa.table({"a": [1, 2], "b": [0.5, 1.5]})
     for given in (table, table.to_batches()[0]):
         assert be.to_numpy(be.asarray(given)).tolist() == [[1.0, 0.5], [2.0, 1.5]]
-    with pytest.raises(TypeError, match=r"columns \['b'\] do not hold numbers"):
+    with pytest.raises(TypeError, match=r"columns \['b'\] do not have numbers"):
         be.asarray(pa.table({"a": [1], "b": ["x"]}))
 
 
@@ -345,7 +345,7 @@ def test_columns_of_one_text_stay_apart(be: nn.Backend) -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (pl.DataFrame({"a": [[1, 2], [3]]}), r"columns \['a'\] do not hold numbers"),
+        (pl.DataFrame({"a": [[1, 2], [3]]}), r"columns \['a'\] do not have numbers"),
         (pl.Series([[1, 2], [3]]), "real numbers"),
         (pd.Series(["1.5", None], dtype=object), "real numbers"),
         (pl.LazyFrame({"a": [1]}), r"a LazyFrame is a query that is not computed yet; pass x\.collect\(\)"),

@@ -95,7 +95,7 @@ def test_the_demo_shows_trains_and_draws() -> None:
     for row in ("loss", "accuracy", "accuracy on 1000 new points"):
         assert any(line.startswith(row) for line in done.stdout.splitlines())
     assert "steps per second" in done.stdout
-    assert done.stdout.endswith("picture: nnarray-demo.png\n")
+    assert done.stdout.endswith("figure: nnarray-demo.png\n")
     assert not done.stderr
     width, height = size_of("nnarray-demo.png")
     assert width > 1500
@@ -254,7 +254,7 @@ def test_the_sheet_of_pets_is_drawn_when_none_is_wrong(be: nn.Backend, monkeypat
     [
         ("demo --backend nupmy", "unknown backend 'nupmy'; use one of numpy, cupy, torch, jax, strict."),
         ("demo --dataset mons", "Did you mean 'moons'?"),
-        ("demo --hidden 5,x", "--hidden must be integers above 0 with commas between them, such as 5,5; got '5,x'."),
+        ("demo --hidden 5,x", "--hidden must be integers above 0 separated by commas, such as 5,5; got '5,x'."),
         ("demo --hidden 0", "--hidden must be integers above 0"),
         ("demo --hidden 3 --hidden-sizes 3", "not both"),
         ("demo --activation tan", "unknown activation 'tan'"),
@@ -282,7 +282,7 @@ def test_a_place_that_cannot_be_written_to_is_found_before_the_training(
     monkeypatch.setattr(nn.Model, "fit", None)
     said = fails(1, *command.split(), "--out", "nowhere/it.png")
     path = os.path.join("nowhere", "it.png")
-    assert f"cannot write the picture {path!r}: No such file or directory. Name another with --out." in said
+    assert f"cannot write the figure {path!r}: No such file or directory. Choose another path with --out." in said
 
 
 def test_an_earlier_picture_outlives_a_failure() -> None:
@@ -315,9 +315,9 @@ def test_without_matplotlib_there_is_a_table_and_a_hint(monkeypatch: pytest.Monk
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     done = call("demo", "--backend", "numpy", "--epochs", "1")
     assert done.exit_code == 0
-    assert done.stderr == "nnarray: no picture this time: figures need matplotlib; pip install 'nnarray[plot]'.\n"
+    assert done.stderr == "nnarray: no figure is drawn: figures need matplotlib; pip install 'nnarray[plot]'.\n"
     assert "accuracy" in done.stdout
-    assert "picture" not in done.stdout
+    assert "figure:" not in done.stdout
     assert "pip install 'nnarray[plot]'" in fails(1, "demo", "--out", "wanted.png")
 
 
@@ -329,7 +329,7 @@ def test_a_pipe_gets_plain_text() -> None:
     assert "\x1b" not in done.stdout + done.stderr
     assert done.stdout.isascii()
     assert not done.stderr
-    assert "picture: nnarray-demo.png" in done.stdout
+    assert "figure: nnarray-demo.png" in done.stdout
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT to send")

@@ -106,7 +106,7 @@ def test_processes_of_a_cluster_predict(tmp_path: Any) -> None:
 WRONG: dict[str, tuple[Any, type[Exception], str]] = {
     "shape": (lambda: da.zeros((10, 53)), ValueError, r"expects \(batch, 54\).*got X of shape \(10, 53\)"),
     "axes": (lambda: da.zeros(10), ValueError, r"got X of shape \(10,\)"),
-    "text": (lambda: da.from_array(np.full((10, 54), "a")), TypeError, "X must hold real numbers; got dtype <U1"),
+    "text": (lambda: da.from_array(np.full((10, 54), "a")), TypeError, "X must have real numbers; got dtype <U1"),
     "bag": (lambda: dask.delayed([1.0]), TypeError, "X must be a Dask array or dataframe"),
 }
 

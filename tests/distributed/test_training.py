@@ -384,7 +384,7 @@ def test_an_asynchronous_client_is_refused() -> None:
         def __del__(self) -> None:
             pass
 
-    with pytest.raises(TypeError, match="asynchronous=True gives coroutines; make one without it"):
+    with pytest.raises(TypeError, match="asynchronous=True returns coroutines; make one without it"):
         trained(Asynchronous())
 
 

@@ -123,7 +123,7 @@ def test_layers_before_all_parameters_get_no_gradient(host: nn.Backend) -> None:
     X, y = moons(host)
     explanation = explain(nn.Network(nn.Flatten(), nn.Dense(2)).init((2,)), X, y)
     assert explanation.steps[0].dy is None
-    assert "dL/dy in: none, for no layer from here back has parameters" in str(explanation)
+    assert "dL/dy in: none, as neither this layer nor one before it has parameters" in str(explanation)
 
 
 def test_a_network_without_parameters_has_nothing_to_check(host: nn.Backend) -> None:
@@ -241,7 +241,7 @@ def test_a_wrong_pullback_is_found(be: nn.Backend) -> None:
     check = gradients_of(explanation)["1.scale"].check
     assert check.difference == pytest.approx(2.0 * check.gradient, rel=0.05)
     assert not explanation.ok
-    assert "NOT ok: 1.scale. Going back, the first that is not ok is 1.scale" in str(explanation)
+    assert "NOT ok: 1.scale. In the backward pass, the first is 1.scale" in str(explanation)
     assert str(explanation).count("NOT ok") == 2
 
 
@@ -252,7 +252,7 @@ def test_a_wrong_pullback_spoils_all_before_it_and_the_text_says_where_to_look(h
     )
     wrong = [name for name, each in gradients_of(explanation).items() if not each.check.ok]
     assert wrong == ["0.weight", "0.bias", "1.weight", "1.bias"]
-    assert "Going back, the first that is not ok is 1.weight" in str(explanation)
+    assert "In the backward pass, the first is 1.weight" in str(explanation)
     assert "a formula of its own: its class has no docstring" in str(explanation)
 
 
@@ -264,7 +264,7 @@ def test_where_the_loss_has_a_corner_the_check_goes_aside(host: nn.Backend) -> N
     check = gradients_of(explanation)["0.bias"].check
     assert check.ok
     assert check.aside
-    assert "ok (a little aside: here the loss has a corner)" in str(explanation)
+    assert "ok (checked nearby, as the loss has a corner here)" in str(explanation)
 
 
 def test_no_check_if_none_is_wanted(host: nn.Backend) -> None:
@@ -332,8 +332,8 @@ def test_the_text_goes_forward_and_back(host: nn.Backend) -> None:
     assert [name for name in found if name in paths] == paths
     found = [line.split()[0] for line in backward.splitlines() if line.split()[:1] and line.split()[0] in paths]
     assert found == [name for name in reversed(paths) if name != "3.0"]
-    assert "a head: it is run while training only" in forward
-    assert "(frozen: training leaves it as it is)" in backward
+    assert "a head, which is run in training only" in forward
+    assert "(frozen: training does not change it)" in backward
     assert text.endswith("Finite differences in float64 agree with all gradients: ok.")
     assert repr(explain(nested().init((2,), seed=0).freeze("first"), X, y)) == text
 

@@ -213,7 +213,7 @@ def test_heads_in_branches_and_around(be: nn.Backend) -> None:
 def test_heads_have_the_shape_of_the_outputs(host: nn.Backend) -> None:
     model = nn.Network(nn.Dense(4), nn.Auxiliary(nn.Dense(3)), nn.Dense(2)).init((3,))
     with pytest.raises(
-        ValueError, match=r"Auxiliary gives outputs of shape \(4, 3\), the network \(4, 2\): match them"
+        ValueError, match=r"Auxiliary has outputs of shape \(4, 3\), but the network \(4, 2\)\. Make them equal"
     ):
         model.fit(host.asarray(np.ones((4, 3))), host.asarray([0, 1, 0, 1]), progress=False)
 

@@ -141,7 +141,10 @@ def test_integers_without_a_vector(be: nn.Backend) -> None:
 @pytest.mark.parametrize(
     ("given", "match"),
     [
-        (TOKENS.astype(float), r"X must hold integers from 0 to 4; got dtype float64\. Convert it first: xp\.astype"),
+        (
+            TOKENS.astype(float),
+            r"X must contain integers from 0 to 4; got dtype float64\. Convert it first: xp\.astype",
+        ),
         (TOKENS > 1, "got dtype bool"),
         (TOKENS[:, :3], r"expects \(batch, 4\)"),
         ({"a": TOKENS}, "takes one array; got X, a mapping of 'a'. Pass one of its arrays, or begin"),

@@ -187,7 +187,7 @@ def test_a_layer_of_ones_own_is_registered_first(monkeypatch: pytest.MonkeyPatch
 
 
 def test_what_cannot_be_registered_or_saved() -> None:
-    with pytest.raises(TypeError, match="takes a dataclass"):
+    with pytest.raises(TypeError, match="needs a dataclass"):
         nn.register(lambda: None)
     with pytest.raises(ValueError, match=r"nnarray\.layers\.dense\.Dense is called 'Dense' already"):
         nn.register(dataclass(type("Dense", (), {})))
@@ -197,7 +197,7 @@ def test_what_cannot_be_registered_or_saved() -> None:
     model = nn.Network(nn.Dense(2)).init((2,))
     for wrong in (object(), float("nan"), "\ud800"):
         model.metadata = {"x": wrong}
-        with pytest.raises(ValueError, match="must be what JSON can say"):
+        with pytest.raises(ValueError, match="must be JSON values"):
             model.save("m.safetensors")
     assert not list(Path().iterdir())
 
@@ -322,7 +322,7 @@ def test_the_last_ones_are_kept(host: nn.Backend) -> None:
     ("wrong", "error", "message"),
     [
         ({"path": "run.pt"}, ValueError, "got 'run.pt'. Take 'run.safetensors'; for PyTorch, write model.to_torch"),
-        ({"path": 3}, TypeError, "the path of a .safetensors file is needed; got 3"),
+        ({"path": 3}, TypeError, "path must be the path of a .safetensors file; got 3"),
         ({"path": "r.safetensors", "every": 0}, ValueError, "Checkpoint every must be an integer of at least 1"),
         ({"path": "r.safetensors", "keep": 0}, ValueError, "Checkpoint keep must be"),
     ],
@@ -541,29 +541,29 @@ def test_facts_that_make_no_sense_are_refused(good: bytes) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda h: h.update({"params/0.bias": h["params/0.weight"]}), "safetensors file that NumPy can hold"),
-        (lambda h: h["params/0.bias"].update(data_offsets=[0, 10**15]), "that NumPy can hold"),
-        (lambda h: h["params/0.bias"].update(data_offsets=[-8, 0]), "that NumPy can hold"),
-        (lambda h: h["params/0.bias"].update(shape=[2**62, 8]), "that NumPy can hold"),
+        (lambda h: h.update({"params/0.bias": h["params/0.weight"]}), "not a safetensors file of NumPy's dtypes"),
+        (lambda h: h["params/0.bias"].update(data_offsets=[0, 10**15]), "of NumPy's dtypes"),
+        (lambda h: h["params/0.bias"].update(data_offsets=[-8, 0]), "of NumPy's dtypes"),
+        (lambda h: h["params/0.bias"].update(shape=[2**62, 8]), "of NumPy's dtypes"),
         (lambda h: h["params/0.bias"].update(shape=[4, 2]), r"of another shape: params/0\.bias \(4, 2\) for \(8,\)"),
-        (lambda h: h["params/0.bias"].update(shape=[-8]), "that NumPy can hold"),
-        (lambda h: h["params/0.bias"].update(shape=[True]), "that NumPy can hold"),
+        (lambda h: h["params/0.bias"].update(shape=[-8]), "of NumPy's dtypes"),
+        (lambda h: h["params/0.bias"].update(shape=[True]), "of NumPy's dtypes"),
         (lambda h: h["params/0.bias"].update(dtype="I64"), "array 'params/0.bias' holds int64 and not float64"),
-        (lambda h: h["params/0.bias"].update(dtype="F128"), "that NumPy can hold"),
+        (lambda h: h["params/0.bias"].update(dtype="F128"), "of NumPy's dtypes"),
         (lambda h: h.update({"../../etc/passwd": h.pop("params/0.bias")}), r"missing: params/0\.bias"),
         (
             lambda h: h.update({"params/9.bias": h.pop("params/0.bias")}),
             r"missing: params/0\.bias; unexpected: params/9",
         ),
-        (lambda h: h.pop("__metadata__"), "no model of nnarray"),
+        (lambda h: h.pop("__metadata__"), "not a model of nnarray"),
         (lambda h: h["__metadata__"].update(nnarray_format="2"), "newer version of nnarray .format 2; this one"),
         (lambda h: h["__metadata__"].update(nnarray_format="one"), "its format 'one' is none"),
         (lambda h: h["__metadata__"].update(contents="[" * 100_000), "JSON is damaged .RecursionError"),
         (lambda h: h["__metadata__"].update(contents="9" * 5_000), "JSON is damaged"),
-        (lambda h: h["__metadata__"].update(contents="NaN"), "NaN is no JSON"),
+        (lambda h: h["__metadata__"].update(contents="NaN"), "NaN is not JSON"),
         (lambda h: h["__metadata__"].update(contents='"\\ud800"'), "JSON is damaged"),
-        (lambda h: h["__metadata__"].update(contents='{"a": 1, "a": 2}'), "a name is there twice"),
-        (lambda h: h["__metadata__"].update(contents="3"), "no JSON object"),
+        (lambda h: h["__metadata__"].update(contents='{"a": 1, "a": 2}'), "a name is repeated"),
+        (lambda h: h["__metadata__"].update(contents="3"), "not a JSON object"),
         (lambda h: h["__metadata__"].update(contents="{}"), "KeyError"),
         (lambda h: h["__metadata__"].pop("contents"), "'contents'"),
         (lambda h: h["__metadata__"].update(more=3), "its header is damaged"),
@@ -630,7 +630,7 @@ def test_a_network_that_claims_terabytes_allocates_nothing(good: bytes) -> None:
 
 def test_other_files(host: nn.Backend) -> None:
     save_file({"w": np.ones(3)}, "bad.safetensors")
-    assert "no model of nnarray" in refused()
+    assert "not a model of nnarray" in refused()
     assert "load_torch" in refused()
     for content in (b"", b"1234567", b"PK\x03\x04" * 100, b"\x80\x04." * 100, b"[1]" * 50):
         Path("bad.safetensors").write_bytes(content)
@@ -984,7 +984,7 @@ def test_what_callbacks_cannot_remember_is_reported_before_anything_is_written(h
             "'wrong' of the state of Notes has dtype <U1, but a file has real numbers only. Use a list",
         ),
         (np.asarray([1j]), "'wrong' of the state of Notes has dtype complex128, but a file has real numbers"),
-        (object(), "what Notes remembers must be what"),
+        (object(), "the state of Notes must be"),
     ):
         notes = Notes()
         notes.on_epoch_end = lambda run, wrong=wrong, notes=notes: notes.known.update(wrong=wrong)  # type: ignore
@@ -1013,7 +1013,7 @@ def test_metadata_that_would_be_refused_is_not_written() -> None:
     model.save("m.safetensors")
     before = Path("m.safetensors").read_bytes()
     for wrong, message in (
-        ({1: "a", "1": "b"}, "a name is there twice"),
+        ({1: "a", "1": "b"}, "a name is repeated"),
         ({"text": "x" * (33 * 2**20)}, "may fill 33554432 bytes; these fill"),
         (["a list"], "'m.safetensors' cannot be saved: its frozen parameters or its metadata"),
     ):

@@ -136,12 +136,10 @@ def test_a_column_that_is_constant_but_for_rounding_becomes_0_and_is_reported(x)
     rows = table(x=x, y=repeated(40, 0.0, 5.0))
     prepared = Preparation.fit(rows, "y")
     (note,) = prepared.notes(rows)
-    assert (
-        "column 'x' is constant but for rounding, and is not divided by its deviation: leave it out (--drop x)" in note
-    )
+    assert "column 'x' is constant up to rounding, and is not divided by its deviation: leave it out (--drop x)" in note
     assert abs(prepared.features(rows)).max() < 1
     target = Preparation.fit(table(x=repeated(40, 0, 1), y=x), "y", task="regress")
-    assert target.notes(table(x=repeated(40, 0, 1)))[-1].startswith("target 'y' is constant but for rounding")
+    assert target.notes(table(x=repeated(40, 0, 1)))[-1].startswith("target 'y' is constant up to rounding")
     back = target.values(target.targets(table(y=x)))
     np.testing.assert_allclose(back[:, 0], [float(v) for v in rows["x"].to_pylist()], rtol=1e-15)
 
@@ -172,7 +170,7 @@ def test_categories_may_be_asked_for_and_columns_left_out():
 def test_unknown_categories_are_refused_or_ignored(fitted):
     new = changed(TRAIN, colour=["red", "blue", "pink", "red"])
     message = (
-        r"row 103, column 'colour': 'pink' was not met in training, where 'blue', 'red' were. .* --unknown ignore, or "
+        r"row 103, column 'colour': 'pink' is not a category of the training, 'blue', 'red'. .* --unknown ignore, or "
         r"unknown='ignore'"
     )
     with pytest.raises(ValueError, match=message):
@@ -185,15 +183,15 @@ def test_unknown_categories_are_refused_or_ignored(fitted):
 @pytest.mark.parametrize(
     ("entries", "message"),
     [
-        (["1", "", "two", "x"], "row 13, column 'size': 'two' is no number, and the column needs numbers"),
-        (["1", "2", "0x10", "1"], "row 13, column 'size': '0x10' is no number"),
-        (["1", "2", "1,5", "1"], "row 13, column 'size': '1,5' is no number"),
-        (["1", "2", "true", "1"], "row 13, column 'size': 'true' is no number"),
-        (["1", "2", "NAN", "1"], "row 13, column 'size': 'NAN' is no number"),
-        (["1", "2", "1e400", "1"], r"row 13, column 'size': infinity, or a number beyond 1.8e308"),
+        (["1", "", "two", "x"], "row 13, column 'size': 'two' is not a number, but the column needs numbers"),
+        (["1", "2", "0x10", "1"], "row 13, column 'size': '0x10' is not a number"),
+        (["1", "2", "1,5", "1"], "row 13, column 'size': '1,5' is not a number"),
+        (["1", "2", "true", "1"], "row 13, column 'size': 'true' is not a number"),
+        (["1", "2", "NAN", "1"], "row 13, column 'size': 'NAN' is not a number"),
+        (["1", "2", "1e400", "1"], r"row 13, column 'size': infinity, or a number above 1.8e308"),
         (["1", "2", "-inf", "1"], "row 13, column 'size': infinity"),
         ([1, 2, math.inf, math.nan], "row 13, column 'size': infinity"),
-        ([[1], [2], [3], [4]], r"column 'size' is of type list<.*int64>, and numbers are needed"),
+        ([[1], [2], [3], [4]], r"column 'size' has type list<.*int64>, but numbers are needed"),
     ],
 )
 def test_what_is_no_number_is_refused_later(fitted, entries, message):
@@ -203,7 +201,7 @@ def test_what_is_no_number_is_refused_later(fitted, entries, message):
 
 def test_numbers_too_far_away_are_refused():
     prepared = Preparation.fit(table(x=[1e-10, 2e-10], y=[0, 1]), "y")
-    with pytest.raises(ValueError, match=r"row 2, column 'x': 1e\+300 is too far from the training rows' mean"):
+    with pytest.raises(ValueError, match=r"row 2, column 'x': 1e\+300 is too far from the mean of the training rows"):
         prepared.features(table(x=[1.0, 1e300]))
 
 
@@ -230,7 +228,7 @@ def test_the_kind_of_a_column_is_the_same_whatever_rows_are_trained_on():
     for seed in range(5):
         train = np.random.default_rng(seed).permutation(300)[:200]
         assert Preparation.fit(good, "y", train=train).columns[0].kind == "number"
-        with pytest.raises(ValueError, match="column 'x' has numbers, but not in 1 of 300 entries: row 8 has '6 kg'"):
+        with pytest.raises(ValueError, match="column 'x' has numbers, except in 1 of 300 entries: row 8 has '6 kg'"):
             Preparation.fit(odd, "y", train=train)
     assert Preparation.fit(good, "y").notes(good) == [
         "'-' is taken as missing in 1 of 300 entries of column 'x'",
@@ -241,15 +239,21 @@ def test_the_kind_of_a_column_is_the_same_whatever_rows_are_trained_on():
 @pytest.mark.parametrize(
     ("entries", "message"),
     [
-        (numbers(row4="#REF!", row6="x"), r"row 4 has '#REF!'. If that is missing: --missing '#REF!,x', or TextFormat"),
-        ([x.replace(".", ",") for x in numbers()], r"row 1 has '0,0'. If a comma .*: --decimal ',', or TextFormat"),
-        (numbers(row5="1,5"), r"row 5 has '1,5'. If a comma .* --decimal ','"),
+        (
+            numbers(row4="#REF!", row6="x"),
+            r"row 4 has '#REF!'. If this means a missing entry: --missing '#REF!,x', or TextFormat",
+        ),
+        (
+            [x.replace(".", ",") for x in numbers()],
+            r"row 1 has '0,0'. If the decimal mark .*: --decimal ',', or TextFormat",
+        ),
+        (numbers(row5="1,5"), r"row 5 has '1,5'. If the decimal mark .* --decimal ','"),
         ([f"{i % 9 + 1},{i:03}.5" for i in range(300)], r"row 1 has '1,000.5'. If ',' separates .* --thousands ','"),
         ([f"{i % 9 + 1}.{i:03},5" for i in range(300)], r"--decimal ',' --thousands '\.'"),
         ([f"1,{i % 30:03}" for i in range(300)], r"--decimal ',', .* If ',' separates thousands: --thousands ','"),
         ([f"{i % 9 + 1}\u00a0{i:03}" for i in range(300)], r"If a blank separates thousands: --thousands ' '"),
-        (numbers(row4="\\N", row6="it's"), r"If that is missing: --missing '\\N,it'\"'\"'s', or TextFormat"),
-        (numbers(row4="n,a"), r"commas in them, which --missing cannot name: TextFormat\(missing=...\) can"),
+        (numbers(row4="\\N", row6="it's"), r"If this means a missing entry: --missing '\\N,it'\"'\"'s', or TextFormat"),
+        (numbers(row4="n,a"), r"contain commas, so use TextFormat\(missing=...\)"),
         (numbers(row4="\u22122.5"), "is a negative number: write it as '-2.5'"),
         (numbers(row4="(2.5)"), "is a negative number: write it as '-2.5'"),
         ([x if i % 20 > 10 else "unk" for i, x in enumerate(numbers())], "165 of 300 .* --missing 'unk'"),
@@ -260,7 +264,7 @@ def test_numbers_that_are_written_otherwise_are_no_categories(entries, message):
     rows = table(x=entries, y=repeated(300, "a", "b"))
     with pytest.raises(ValueError, match=message):
         Preparation.fit(rows, "y")
-    with pytest.raises(ValueError, match=r"the target: column 'x' has numbers, but not in .*--task classify"):
+    with pytest.raises(ValueError, match=r"the target: column 'x' has numbers, except in .*--task classify"):
         Preparation.fit(rows, "x")
     assert (
         Preparation.fit(table(x=repeated(300, "2", "3", "4", "5more"), y=rows["y"]), "y").columns[0].kind == "category"
@@ -272,7 +276,7 @@ def test_numbers_among_which_is_a_common_word_are_reported(coded):
     entries = [str(i % 10) if i % 8 else "unk" for i in range(300)]
     x = pa.array(entries).dictionary_encode() if coded else entries
     rows = table(x=x, y=repeated(300, "a", "b"))
-    told = "though 262 of 300 entries are numbers, and others are 'unk'. If that is missing: --missing 'unk', or"
+    told = "though 262 of 300 entries are numbers, and others are 'unk'. If this means a missing entry: --missing 'unk'"
     assert f"column 'x' is taken as categories {told}" in Preparation.fit(rows, "y").notes(rows)[0]
     assert Preparation.fit(rows, "y", categories=["x"]).notes(rows) == []
     assert f"target 'x' is taken as classes {told}" in task_of(rows["x"], "x")[1]
@@ -282,7 +286,7 @@ def test_a_dictionary_of_many_texts_that_are_numbers_is_numbers():
     rows = table(x=pa.array(numbers()).dictionary_encode(), y=repeated(300, "a", "b"))
     assert Preparation.fit(rows, "y").feature_names == ("x",)
     odd = table(x=pa.array(numbers(row4="unk")).dictionary_encode(), y=rows["y"])
-    with pytest.raises(ValueError, match=r"row 4 has 'unk'\. If that is missing"):
+    with pytest.raises(ValueError, match=r"row 4 has 'unk'\. If this means a missing entry"):
         Preparation.fit(odd, "y")
 
 
@@ -299,12 +303,15 @@ def test_a_word_for_nothing_beside_few_integers_is_a_class(word):
     for task in ("auto", "classify"):
         assert set(Preparation.fit(rows, "y", task=task).classes) == {"1", "2", word}
         assert Preparation.known(rows, "y", task).all()
-    assert f"3 classes, of which '{word}' in 10 entries. If that is missing: --missing" in task_of(rows["y"], "y")[1]
+    assert (
+        f"3 classes, of which '{word}' in 10 entries. If this means a missing entry: --missing"
+        in task_of(rows["y"], "y")[1]
+    )
     assert Preparation.known(rows, "y", "regress").sum() == 20
 
 
 def test_a_number_of_the_row_is_reported_where_one_is_missing_or_twice():
-    told = "column 'n' has another integer in nearly every row; if it only names the rows, leave it out: --drop n"
+    told = "column 'n' has a different integer in nearly every row; if it only names the rows, leave it out: --drop n"
     for n in ([None, *range(59)], [0, *range(59)]):
         rows = table(n=n, y=repeated(60, "a", "b"))
         assert told in Preparation.fit(rows, "y").notes(rows)
@@ -465,7 +472,7 @@ def test_types_that_are_no_numbers_are_refused_where_they_are_used():
         (GOOD, {"categories": ["z"]}, "categories: there is no column 'z'"),
         (GOOD, {"drop": ["y"]}, "'y' cannot be the target and in drop or categories as well"),
         (GOOD, {"drop": ["x"]}, "no column is left to learn from: the table has 'x', 'y', and 'y', 'x' are targets"),
-        (GOOD, {"target": []}, "target names no column"),
+        (GOOD, {"target": []}, "target has no column"),
         (GOOD, {"task": "guess"}, "unknown task 'guess'; use one of auto, classify, regress"),
         ({"x": [], "y": []}, {}, "the table has no rows to learn from"),
         ({"": [1], "y": [1]}, {}, "a column without a name"),
@@ -476,9 +483,9 @@ def test_types_that_are_no_numbers_are_refused_where_they_are_used():
         ({"x": [1, 2], "y": [1.5, math.nan]}, {}, "row 2, column 'y': the target is missing"),
         ({"x": [1, 2], "y": [1.5, math.inf]}, {}, "row 2, column 'y': infinity"),
         ({"x": [1, 2], "y": ["a", "a"]}, {}, "'y' has a single class in the training rows, 'a'"),
-        ({"x": [1, 2], "y": ["1", "a"]}, {"task": "regress"}, "row 2, column 'y': 'a' is no number"),
-        ({**GOOD, "z": GOOD["x"]}, {"target": ["x", "y"]}, "row 1, column 'y': 'a' is no number"),
-        ({**GOOD, "z": GOOD["x"]}, {"target": ["x", "z"], "task": "classify"}, "one column alone can be classes"),
+        ({"x": [1, 2], "y": ["1", "a"]}, {"task": "regress"}, "row 2, column 'y': 'a' is not a number"),
+        ({**GOOD, "z": GOOD["x"]}, {"target": ["x", "y"]}, "row 1, column 'y': 'a' is not a number"),
+        ({**GOOD, "z": GOOD["x"]}, {"target": ["x", "z"], "task": "classify"}, "only a single target can have classes"),
         (
             {"x": list(range(30)), "y": [f"u{i}" for i in range(30)]},
             {},
@@ -502,7 +509,7 @@ def test_what_is_no_table_is_refused(fitted):
     ):
         Preparation.fit(GOOD, "y")
     twice = pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["a", "a"])
-    with pytest.raises(ValueError, match="several columns of one name: 'a'"):
+    with pytest.raises(ValueError, match="several columns with the same name: 'a'"):
         fitted.features(twice)
 
 
@@ -570,7 +577,7 @@ def test_integers_of_any_size_are_classes_and_stay_exact(y):
     again = Preparation.from_json(json.loads(json.dumps(prepared.to_json())))
     assert again == prepared
     assert again.targets(rows).tolist() == [0, 1, 2]
-    with pytest.raises(ValueError, match="row 1, column 'y': '9007199254740993000' is none of the classes"):
+    with pytest.raises(ValueError, match="row 1, column 'y': '9007199254740993000' is not one of the classes"):
         again.targets(table(y=["9007199254740993000"]))
 
 
@@ -580,7 +587,7 @@ def test_integers_of_any_size_are_classes_and_stay_exact(y):
         (
             VAST,
             "classify",
-            r"3 classes, since its entries are few different integers \('9007199254740993001', .*regress",
+            r"3 classes, because it has few different integers \('9007199254740993001', .*regress",
         ),
         (["0", "1"], "classify", r"2 classes, since .* \('0', '1'\); if they are numbers, --task regress"),
         ([0.0, 1.0], "regress", r"numbers, since .* \('0.0', '1.0'\); if they are classes, --task classify"),
@@ -602,9 +609,9 @@ def test_integers_that_are_rounded_are_reported():
     rows = table(x=["1", "2", None], id=[2**53 + 3, 0, 1], y=[str(n) for n in VAST])
     notes = Preparation.fit(rows, "y", task="regress").notes(rows)
     assert notes[-2:] == [
-        "column 'id' has integers beyond 2**53, which are rounded: leave it out (--drop id), or take names as such "
-        "(--categories id)",
-        "target 'y' has integers beyond 2**53, which are rounded: take names of classes as such (--task classify)",
+        "column 'id' has integers beyond 2**53, which are rounded: leave it out (--drop id), or use "
+        "--categories id for names",
+        "target 'y' has integers beyond 2**53, which are rounded: for names of classes, use --task classify",
     ]
     assert not any("2**53" in note for note in Preparation.fit(rows, "y", categories=["id"]).notes(rows))
 
@@ -634,7 +641,9 @@ def test_rows_without_a_target_are_reported():
 
 
 def test_targets_that_cannot_be_one_are_named(fitted):
-    with pytest.raises(ValueError, match="row 8, column 'kind': 'c' is none of the classes 'a', 'b' that were met"):
+    with pytest.raises(
+        ValueError, match="row 8, column 'kind': 'c' is not one of the classes 'a', 'b' of the training"
+    ):
         fitted.targets(table(kind=["a", "b", "c"]), rows=5)
     with pytest.raises(ValueError, match="row 2, column 'kind': the target is missing"):
         fitted.targets(table(kind=["a", ""]))
@@ -659,8 +668,8 @@ def test_truth_values_are_the_same_in_every_file(train, test):
 
 def test_the_report_has_every_column(fitted):
     assert fitted.describe() == [
-        ("size", "number", "standardised: mean 2, scale 0.8165; a further input tells what is missing"),
-        ("colour", "category", "an input for each of 2: 'blue', 'red'; and one for what is missing"),
+        ("size", "number", "standardised: mean 2, scale 0.8165; a further input marks missing entries"),
+        ("colour", "category", "an input for each of 2: 'blue', 'red'; and one for missing entries"),
         ("sunny", "category", "an input for each of 2: 'false', 'true'"),
         ("kind", "target", "2 classes: 'a', 'b'"),
     ]
@@ -763,5 +772,5 @@ def test_errors_speak_of_the_rows_of_the_file() -> None:
     with pytest.raises(ValueError, match="row 13, column 'size': infinity"):
         Preparation.fit(pa.table({"size": [None, 1.0, math.inf], "kind": ["a", "b", "a"]}), "kind", rows=rows)
     fitted = Preparation.fit(pa.table({"size": [2.0, 1.0, 3.0], "kind": ["a", "b", "a"]}), "kind")
-    with pytest.raises(ValueError, match="row 4, column 'size': 'x' is no number"):
+    with pytest.raises(ValueError, match="row 4, column 'size': 'x' is not a number"):
         fitted.features(pa.table({"size": ["1", "x", "2"]}), rows=rows)

@@ -217,7 +217,7 @@ def test_a_last_batch_of_one_is_refused_before_the_first_step(be: nn.Backend, ba
     np.testing.assert_array_equal(be.to_numpy(model.theta), before)
     assert not reported
     assert len(model.fit(X, y, epochs=2, batch_size=fits)["loss"]) == 2
-    with pytest.raises(ValueError, match=r"leaves one of 1 examples alone: give at least two"):
+    with pytest.raises(ValueError, match=r"leaves one of 1 examples alone: pass at least two"):
         model.fit(X[:1, ...], y[:1])
 
 

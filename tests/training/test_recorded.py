@@ -209,7 +209,7 @@ class MoreNumbers(nn.optimizers.Optimizer):
 
 
 @pytest.mark.parametrize(
-    ("optimizer", "reason"), [(WholeSlots(0.1), "turns int32"), (Named(0.1), "'mode' is no number")]
+    ("optimizer", "reason"), [(WholeSlots(0.1), "turns int32"), (Named(0.1), "'mode' is not a number")]
 )
 def test_an_optimizer_that_cannot_be_recorded_is_left_to_the_layers(optimizer: Any, reason: str) -> None:
     case = Case(dense(), settings={"optimizer": optimizer})

@@ -1,4 +1,4 @@
-"""What the demos of the command line compute, and their pictures: one demo a file. Nothing here prints.
+"""The computations and figures of the demos of the command line: one demo per file. Nothing here prints.
 
 Each demo is a function from settings to a small frozen dataclass, and a `draw_...` from that to a figure.
 """

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Usual(NamedTuple):
-    """Settings with which a dataset is learnt in about a second."""
+    """Settings with which a network learns a dataset in about a second."""
 
     make: Callable[..., tuple[Array, Array]]
     title: str
@@ -49,7 +49,7 @@ NEW_POINTS = 1000
 
 @dataclass(frozen=True)
 class Scores:
-    """How good a classifier is: on the points it learns from, and on points it never sees."""
+    """The scores of a classifier on the training points and on new points."""
 
     loss: float
     accuracy: float
@@ -58,7 +58,7 @@ class Scores:
 
 @dataclass(frozen=True)
 class Start:
-    """A dataset and an untrained network for it, with what its forward propagation gives."""
+    """A dataset and an untrained network for it, with the results of its forward propagation."""
 
     dataset: str
     noise: float
@@ -76,18 +76,18 @@ class Start:
 
     @property
     def classes(self) -> int:
-        """How many classes there are."""
+        """The number of classes."""
         return self.logits.shape[1]
 
     @property
     def optimizer(self) -> Adam:
-        """The rule that will train the network, on all points at once."""
+        """The optimizer of the training on all points at once."""
         return Adam(DATASETS[self.dataset].rate)
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What the training made of it."""
+    """The result of the training."""
 
     start: Start
     model: Model
@@ -96,7 +96,7 @@ class Trained:
 
 
 def hidden_of(dataset: str) -> tuple[int, ...]:
-    """The usual sizes of the hidden layers for the dataset of that name."""
+    """The default sizes of the hidden layers for the dataset of that name."""
     return named(dataset, DATASETS, "dataset").hidden
 
 
@@ -110,28 +110,28 @@ def untrained(
     seed: int = 0,
     epochs: int | None = None,
 ) -> Start:
-    """Points in the plane and an untrained network that shall tell their classes apart.
+    """Points in the plane, and an untrained network to distinguish their classes.
 
     Parameters
     ----------
     be : Backend
     dataset : str
-        Of `DATASETS`.
+        A name in `DATASETS`.
     hidden : sequence of int, optional
-        The sizes of the hidden layers; the dataset's usual ones if None.
+        The sizes of the hidden layers; the dataset's default if None.
     activation : str
-        Of the hidden layers.
+        The activation of the hidden layers.
     noise : float, optional
-        The dataset's own if None.
+        The dataset's default if None.
     seed : int
-        Of the points and of the first parameters.
+        The seed of the points and of the initial parameters.
     epochs : int, optional
-        The dataset's usual number if None.
+        The dataset's default if None.
 
     Raises
     ------
     ValueError
-        If a name is unknown or a number out of its range.
+        If a name is unknown or a number is out of range.
     """
     usual = named(dataset, DATASETS, "dataset")
     noise = float(inspect.signature(usual.make).parameters["noise"].default) if noise is None else noise
@@ -184,7 +184,7 @@ def _scores(model: Model, X: Array, y: Array, new: tuple[Array, Array]) -> Score
 
 
 def draw_training(done: Trained) -> Figure:
-    """The decision boundary before and after training, and the loss between the two."""
+    """The decision boundary before and after training, and the loss during training."""
     start = done.start
     with plotting.picture(13.0, 4.6) as figure:
         figure.suptitle(

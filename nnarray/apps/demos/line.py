@@ -67,9 +67,9 @@ def fit_line(
     ----------
     be : Backend
     slope, intercept : float
-        Of the true line.
+        The true line.
     noise : float
-        Standard deviation of the points around it.
+        Standard deviation of the noise.
     points, seed, epochs : int
     watch : callable, optional
     """
@@ -110,7 +110,7 @@ def least_squares(X: Array, y: Array) -> tuple[float, float]:
     Parameters
     ----------
     X, y : array, shape (N, 1)
-        With at least two different x.
+        Points with at least two different x.
 
     Examples
     --------
@@ -130,7 +130,7 @@ def _line(X: Array, y: Array, slope: float, intercept: float) -> LineOf:
 
 
 def draw_line(fit: LineFit) -> Figure:
-    """The points with all lines, and the error on its way to that of least squares."""
+    """The points with all lines, and the error as it approaches that of least squares."""
     last = len(fit.history["epoch"])
     early = {epoch: line for epoch, line in fit.by_epoch.items() if epoch < last}
     with plotting.picture(12.5, 5.2) as figure:
@@ -157,7 +157,7 @@ def _draw_line(axes: Axes, line: LineOf, **looks: Any) -> None:
 
 
 def _name_lines(axes: Axes, lines: Mapping[str, LineOf]) -> None:
-    """Names at the right ends of the lines, moved apart where they would overlap."""
+    """Names at the right ends of the lines, moved apart if they would overlap."""
     low, high = axes.get_ylim()
     at = -math.inf
     for name, line in sorted(lines.items(), key=lambda item: item[1].slope + item[1].intercept):

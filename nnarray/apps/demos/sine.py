@@ -28,7 +28,7 @@ SINE_POINTS = 200
 
 
 class Errors(NamedTuple):
-    """How far an approximation is from the sine, over a fine grid."""
+    """The error of an approximation of the sine, on a fine grid."""
 
     rms: float
     largest: float
@@ -59,7 +59,7 @@ def fit_sine(
     epochs: int = 3000,
     watch: Watch | None = None,
 ) -> SineFit:
-    """A network that approximates one period of a sine, and piecewise linear interpolation to compare it with.
+    """A network that approximates one period of a sine, compared with piecewise linear interpolation.
 
     Parameters
     ----------
@@ -74,10 +74,10 @@ def fit_sine(
 
     Notes
     -----
-    The biases of the hidden units start spread out, so that the units bend at different places.
+    The initial biases of the hidden units are spread out, so that the units bend at different positions.
     """
     if samples < 2:
-        raise ValueError(f"samples must be at least 2, the ends of a line; got {samples}.")
+        raise ValueError(f"samples must be at least 2, for the two ends of a line; got {samples}.")
     x, y = datasets.sine(SINE_POINTS, noise=0, backend=be)
     grid, truth = datasets.sine(1001, noise=0, backend=be)
     inputs, inputs_of_grid = datasets.standardize(x, grid)
@@ -141,7 +141,7 @@ def _errors(values: Array, truth: Array) -> Errors:
 
 
 def shown_counts(fit: SineFit) -> list[int]:
-    """The numbers of samples that are drawn and tabled: a few, the largest among them."""
+    """The numbers of samples in the figure and the table: a few, including the largest."""
     most = max(fit.interpolation)
     return sorted({n for n in (3, 5, 8) if n < most} | {most})
 

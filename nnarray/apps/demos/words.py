@@ -1,4 +1,4 @@
-"""What all demos say and draw alike."""
+"""The common texts and drawings of all demos."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 Watch = Callable[[Run], None]
-"""Called at the end of every epoch."""
+"""Called after every epoch."""
 
 
 def speed(history: History) -> float:
@@ -32,17 +32,17 @@ def shape_of(model: Model) -> str:
 
 
 def percent(fraction: float) -> str:
-    """A share such as 0.985 as "98.5 %"; rounded, but only all is called 100 %."""
+    """A fraction such as 0.985 as "98.5 %"; rounded, but only 1 becomes 100 %."""
     return "100 %" if fraction >= 1 else f"{min(100 * fraction, 99.9):.1f} %"
 
 
 def counted(number: int, what: str) -> str:
-    """A number of things in words: "1 epoch", "2 epochs"."""
+    """A number with a noun: "1 epoch", "2 epochs"."""
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def legend(figure: Figure, axes: Sequence[Axes], spare: Axes | None = None) -> None:
-    """One legend for all axes: under them, or in a spare place among them."""
+    """One legend for all axes: below them, or in a free place between them."""
     by_label = {label: handle for each in axes for handle, label in zip(*each.get_legend_handles_labels(), strict=True)}
     order = sorted(by_label, key=lambda label: not label.startswith("class"))
     handles = [by_label[label] for label in order]

@@ -1,5 +1,5 @@
-"""The computations of the commands: from a file to a trained network, and from another file to its predictions.
+"""The computations of the commands: training a network on a file, and predictions for other files.
 
-Nothing here prints. `inputs` makes arrays of files, `steps` trains and predicts, `scores` says how good it is, and
-`reports` draws that.
+Nothing here prints. `inputs` makes arrays from files, `steps` trains and predicts, `scores` computes scores, and
+`reports` draws figures.
 """

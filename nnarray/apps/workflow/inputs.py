@@ -1,4 +1,4 @@
-"""The inputs of a trained network: rows of a table or images of a folder, made into arrays as in its training."""
+"""The inputs of a network: rows of a table or images of a folder, converted to arrays as in its training."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ IN_MEMORY = 8  # bytes for each one of the images: float32, and a copy of that t
 
 Unknown = Literal["error", "ignore"]
 Watch = Callable[[str, float | None], object]
-"""Called with what is being done, and with the fraction that is done, if that is known."""
+"""Called with a description of the work, and the finished fraction if it is known."""
 
 
 class Part(NamedTuple):
@@ -55,7 +55,7 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows of a table, the target columns, and how a file of text is written."""
+    """The rows of a table, the target columns, and the format of a text file."""
 
     preparation: Preparation
     text: TextFormat = USUAL
@@ -64,7 +64,7 @@ class Rows:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The names of the classes; none where values are predicted."""
+        """The names of the classes; none if values are predicted."""
         return self.preparation.classes
 
     @property
@@ -215,7 +215,7 @@ class Images:
         for name, files in by_class.items():
             if files and name not in numbers:
                 raise ValueError(
-                    f"{str(files[0])!r} is in the subfolder {name!r}, which is none of the classes "
+                    f"{str(files[0])!r} is in the subfolder {name!r}, which is not one of the classes "
                     f"{', '.join(self.classes)}. Move the images of each class into a subfolder of its name."
                 )
         labels = [numbers[name] for name, files in by_class.items() for _ in files]
@@ -232,8 +232,8 @@ Inputs = Rows | Images
 def _image(file: Path) -> Path:
     if file.suffix.lower() not in SUFFIXES:
         raise ValueError(
-            f"{str(file)!r} does not end as an image does, and the model was trained on images; give a folder of "
-            f"them, or a file that ends in one of {', '.join(SUFFIXES)}."
+            f"{str(file)!r} does not have the ending of an image, but the model was trained on images. Pass a folder "
+            f"of images, or a file that ends in one of {', '.join(SUFFIXES)}."
         )
     return file
 
@@ -262,17 +262,17 @@ FAULTS = {"raise": _raise, "skip": _skip}
 
 
 def inputs_of(metadata: dict[str, Any], name: str) -> Inputs:
-    """The inputs of a model, from what was noted when it was trained.
+    """The inputs of a model, from the metadata of its training.
 
     Raises
     ------
     ValueError
-        If nothing was noted, or it makes no sense.
+        If there are no such metadata, or they are not valid.
     """
     noted = metadata.get("input")
     if not isinstance(noted, dict):
         raise ValueError(
-            f"{name} says nothing about its data: it was not trained by `nnarray train`. Use it from Python: "
+            f"{name} has no description of its data: it was not trained by `nnarray train`. Use it from Python: "
             f"nn.load({name}).predict(X)."
         )
     try:
@@ -283,7 +283,7 @@ def inputs_of(metadata: dict[str, Any], name: str) -> Inputs:
             raise ValueError(f"kind {noted.get('kind')!r} and classes {str(classes)[:60]}")
         return Images(size, tuple(map(str, classes)))
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{name} cannot be used: what it notes about its data is damaged: {error}") from error
+        raise ValueError(f"{name} cannot be used: the description of its data is damaged: {error}") from error
 
 
 # --- To train on -----------------------------------------------------------------------------------------------------
@@ -299,9 +299,9 @@ class Examples(NamedTuple):
     """The numbers of the examples to train on."""
     held_out: np.ndarray
     notes: list[str]
-    """What a person should know about them."""
+    """Notes on them for the user."""
     test: np.ndarray = np.zeros(0, dtype=np.int64)
-    """Those that no part of the training sees."""
+    """The numbers of the examples that no part of the training sees."""
 
 
 def rows_to_train_on(
@@ -331,7 +331,9 @@ def rows_to_train_on(
     watch(f"preparing {len(file.columns)} columns of {table.num_rows:,} rows", 1.0)
     with_target = np.flatnonzero(Preparation.known(table, targets, task))
     if len(with_target) == 0:
-        raise ValueError(f"no row of {str(path)!r} has a target: column {', '.join(targets)} is empty throughout.")
+        raise ValueError(
+            f"no row of {str(path)!r} has a target: column {', '.join(targets)} is empty. Choose another target."
+        )
     target, alone = table.column(targets[0]).take(with_target), len(targets) == 1
     chosen, note = task_of(target, targets[0]) if task == "auto" and alone else (task, "")
     groups = _groups(target) if chosen == "classify" and alone else None
@@ -343,7 +345,7 @@ def rows_to_train_on(
     if lost := table.num_rows - len(with_target):
         notes.append(f"{lost} of {table.num_rows} rows have no target and were left out{_words(file)}")
     if file.kind in DELIMITERS and file.text.header is None and all(name.isdecimal() for name in file.columns):
-        notes.append(f"the columns are called {', '.join(file.columns[:3])}, ...; if that is data, say --no-header")
+        notes.append(f"the columns are called {', '.join(file.columns[:3])}, ...; if these are data, use --no-header")
     notes += [*_names_among_cells(file, table, let_go), *preparation.notes(table.drop_columns(drop), let_go)]
     if place is None:
         known = table.take(with_target) if lost else table
@@ -352,7 +354,7 @@ def rows_to_train_on(
         known = table.select(list(targets)).take(with_target) if lost else table
         X = mapped_features(preparation, table, with_target, dtype, source, place, let_go)
         size = memory(written + np.dtype(dtype).itemsize * int(np.prod(X.shape)))
-        notes.append(f"the table is not held in memory, but in {size} of {str(place.folder)!r}, {place.until(path)}")
+        notes.append(f"the table is not kept in memory, but in {size} of {str(place.folder)!r}, {place.until(path)}")
     y = preparation.targets(known, rows=with_target)
     return Examples(X, y, Rows(preparation, text), parts.train, parts.held_out, notes, parts.test)
 
@@ -388,14 +390,16 @@ def _names_among_cells(file: TableFile, table: Any, between: Callable[[], object
         between()
     if 2 * len(cells) <= len(table.column_names):
         return []
-    return [f"the names of the columns, {', '.join(cells[:3])}, are entries in them; if they are data, say --no-header"]
+    return [
+        f"the names of the columns, {', '.join(cells[:3])}, also occur as entries; if they are data, use --no-header"
+    ]
 
 
 def _words(file: TableFile) -> str:
     """The remedy if a word such as NA is a class, and does not mean a missing entry."""
     words = file.kind in DELIMITERS and file.text.missing is None
     return (
-        " (if a word such as NA is a class: put it in quotes, or say --missing ''; and --task classify)"
+        " (if a word such as NA is a class: put it in quotes, or use --missing ''; and --task classify)"
         if words
         else ""
     )
@@ -448,7 +452,7 @@ def images_to_train_on(
         inside = [p for p in entries_of(path / only) if p.is_dir()]
         hint = f" If the subfolders of {only!r} are the classes, pass {str(path / only)!r}." if inside else ""
         raise ValueError(
-            f"folder {str(path)!r} has one class only, {only!r}; make a subfolder for each of two or more.{hint}"
+            f"folder {str(path)!r} has one class only, {only!r}; make subfolders for at least two classes.{hint}"
         )
     needed = IN_MEMORY * len(folder) * size**2 * 3
     notes = [f"left out: {line}" for line in folder.left_out]
@@ -456,7 +460,7 @@ def images_to_train_on(
         place = place or Place(path.absolute().parent)
         X, y = _on_disk(folder, place, watch)
         held = f"{memory(int(np.prod(X.shape)))} of {str(place.folder)!r}, {place.until(path)}"
-        where = [f"the images are not held in memory, but in {held}"]
+        where = [f"the images are not kept in memory, but in {held}"]
     else:
         (X, y), where = folder.load(), []
     if skipped := len(folder) - len(y):

@@ -18,12 +18,12 @@ from nnarray.plotting import BLUE
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MOST_CLASSES = 40  # that a picture of a confusion matrix can name
-MOST_COLUMNS = 30  # whose importance a picture shows
+MOST_CLASSES = 40  # with names in a figure of a confusion matrix
+MOST_COLUMNS = 30  # in a figure of importance
 
 
 def prepare(folder: Path) -> None:
-    """Make the folder, and see that figures can be drawn and written: before the training, and not after it.
+    """Make the folder, and check before the training that figures can be drawn and written.
 
     Raises
     ------
@@ -40,7 +40,7 @@ def prepare(folder: Path) -> None:
 
 
 def draw(done: Trained, folder: Path) -> list[Path]:
-    """The loss over the epochs; the confusion matrix, or predicted over true values; the importance of columns.
+    """Write figures: loss curve, confusion matrix or predicted over true values, importance of columns.
 
     The numbers are in report.json.
     """
@@ -101,7 +101,7 @@ def _importance(importance: Importance) -> Figure:
 
 
 def _predictions(done: Trained) -> Figure:
-    """Draw predicted over true values, one axes a target; on the grey line both are equal."""
+    """Draw predicted over true values, one axes per target; both are equal on the grey line."""
     targets = done.inputs.targets
     predicted, true = (done.inputs.values(each) for each in (done.outputs, done.y))  # type: ignore[union-attr]
     with plotting.picture(4.4 * len(targets), 4.4) as figure:

@@ -1,4 +1,4 @@
-"""Scores of outputs, added up part by part, beside a baseline without a network: the commonest class, or the mean."""
+"""Scores of outputs, added up part by part, and of a baseline: always the most common class, or the mean."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ class Scores(NamedTuple):
 
     examples: int
     baseline: str
-    """What the baseline predicts for every example."""
+    """The prediction of the baseline for every example."""
     rows: dict[str, tuple[float, float]]
     """By metric: the network's value and the baseline's."""
     classes: tuple[str, ...] = ()
     confusion: np.ndarray | None = None
-    """How many of each class (row) were predicted to be of each (column)."""
+    """The number of examples of each class (rows) by predicted class (columns)."""
 
     @property
     def no_better(self) -> list[str]:
-        """The metrics in which the network does not beat the baseline: those that a constant can be good at."""
+        """The metrics in which the network is not better than the baseline, if a constant can be good at them."""
         lower = ("cross_entropy", "rmse")
         return [
             name
@@ -34,7 +34,7 @@ class Scores(NamedTuple):
 
     @property
     def by_class(self) -> list[tuple[str, int, float, float]]:
-        """For each class: its name, how many there are, recall and precision."""
+        """For each class: its name, number of examples, recall and precision."""
         if self.confusion is None:
             return []
         true, predicted, hits = self.confusion.sum(axis=1), self.confusion.sum(axis=0), np.diagonal(self.confusion)
@@ -62,7 +62,7 @@ def _ratio(top: float, bottom: float) -> float:
 
 def _refuse_none(count: int) -> None:
     if count == 0:
-        raise ValueError("no example has a target that is known: there is nothing to compare with.")
+        raise ValueError("no example has a known target, so there are no scores. Pass data with targets.")
 
 
 def _finite(value: float) -> float | None:
@@ -73,13 +73,14 @@ def _finite(value: float) -> float | None:
 class ClassTally:
     """Accuracy, macro-averaged F1 and cross-entropy of probabilities.
 
-    The baseline always predicts the commonest class of the training, with the class frequencies as probabilities.
+    The baseline always predicts the most common class of the training data, with its class frequencies as
+    probabilities.
 
     Parameters
     ----------
     classes : sequence of str
     counts : sequence of int
-        How many of each there were in training.
+        The number of training examples of each class.
     """
 
     classes: Sequence[str]
@@ -91,13 +92,13 @@ class ClassTally:
         self.matrix = np.zeros((len(self.classes), len(self.classes)), dtype=np.int64)
 
     def add(self, log_probabilities: np.ndarray, y: np.ndarray) -> None:
-        """Some examples: outputs of shape (n, K), and the numbers of their classes."""
+        """Add some examples: outputs of shape (n, K), and their class numbers."""
         predicted = log_probabilities.argmax(axis=1)
         np.add.at(self.matrix, (y, predicted), 1)
         self.loss -= float(log_probabilities[np.arange(len(y)), y].sum(dtype=np.float64))
 
     def scores(self) -> Scores:
-        """Of all examples so far; at least one."""
+        """The scores of all examples so far; there must be at least one."""
         true, count = self.matrix.sum(axis=1), int(self.matrix.sum())
         _refuse_none(count)
         frequencies = np.asarray(self.counts, dtype=float) / sum(self.counts)
@@ -114,7 +115,7 @@ class ClassTally:
 
 
 def _f1(matrix: np.ndarray) -> float:
-    """2 precision recall / (precision + recall) of each class that there is; their mean."""
+    """The mean of F1 = 2 precision recall / (precision + recall) over the classes that occur."""
     true, predicted = matrix.sum(axis=1), matrix.sum(axis=0)
     present = true + predicted > 0
     return (
@@ -126,13 +127,13 @@ def _f1(matrix: np.ndarray) -> float:
 class ValueTally:
     """Root mean square error, mean absolute error (both in the units of the target) and R2 of predicted values.
 
-    The baseline always predicts the mean of the training.
+    The baseline always predicts the mean of the training data.
 
     Parameters
     ----------
     targets : sequence of str
     scales : sequence of float
-        The standard deviation of each in training: what 1 is in the outputs, where the mean of the training is 0.
+        The standard deviation of each target in the training data: the unit of the outputs, where 0 is the mean.
     means : sequence of float
     """
 
@@ -143,7 +144,7 @@ class ValueTally:
     sums: Any = field(default=0.0, init=False)
 
     def add(self, outputs: np.ndarray, y: np.ndarray) -> None:
-        """Some examples: standardised outputs and targets, shape (n, t)."""
+        """Add some examples: standardised outputs and targets, shape (n, t)."""
         error = outputs.astype(np.float64) - y
         self.count += len(y)
         self.sums = self.sums + np.stack(
@@ -151,10 +152,10 @@ class ValueTally:
         )
 
     def scores(self) -> Scores:
-        """Of all examples so far; at least one."""
+        """The scores of all examples so far; there must be at least one."""
         _refuse_none(self.count)
         squared, absolute, total, squares, distances = self.sums / self.count
-        spread = squares - total**2  # around their own mean
+        spread = squares - total**2  # around the mean of these examples
         rows: dict[str, tuple[float, float]] = {}
         for j, (name, scale) in enumerate(zip(self.targets, self.scales, strict=True)):
             of = f" of {name}" if len(self.targets) > 1 else ""

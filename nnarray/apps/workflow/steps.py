@@ -1,6 +1,6 @@
-"""The steps of the commands: from a file to a trained network, and from another file to its predictions.
+"""The steps of the commands: training a network on a file, and predictions for other files.
 
-Nothing here prints. The model that comes out is complete: how its data were prepared is noted in its metadata.
+Nothing here prints. The resulting model is complete: its metadata describe the preparation of its data.
 """
 
 from __future__ import annotations
@@ -49,15 +49,15 @@ from nnarray.tables.write import write_table
 from nnarray.training.callbacks import Callback, EarlyStopping, Run
 from nnarray.training.checkpoints import Checkpoint
 
-NOT_TEXT = "--delimiter, --header, --encoding and the like are about CSV and TSV files"
-EPOCHS, STEPS = 50, 3_000  # a training has at least the first, and so many epochs that it takes the second
-FEW, DROPOUT = 5_000, 0.2  # fewer rows of classes are learned by heart, and are trained on with dropout
+NOT_TEXT = "--delimiter, --header, --encoding and similar options are for CSV and TSV files"
+EPOCHS, STEPS = 50, 3_000  # defaults: at least 50 epochs, and enough epochs for 3,000 steps
+FEW, DROPOUT = 5_000, 0.2  # with fewer rows of classes, dropout is the default against overfitting
 MANY = 10_000  # examples, from which on batches are larger
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How to train. A setting that is None is chosen from the data."""
+    """The settings of the training. A setting that is None follows from the data."""
 
     target: tuple[str, ...] = ()
     task: Literal["auto", "classify", "regress"] = "auto"
@@ -110,14 +110,14 @@ class Plan:
         if self.batch_size is not None:
             integer(self.batch_size, "--batch-size", 1, usual=32)
         if self.cache is not None and (self.stream is False or self.scratch is not None):
-            raise ValueError("--cache is where the data are held on the disk: leave out --no-stream and --scratch.")
+            raise ValueError("--cache keeps the data on the disk: leave out --no-stream and --scratch.")
         if self.patience is not None:
             integer(self.patience, "--patience", 0, usual=10)
             if self.early_stopping is False:
                 raise ValueError("--patience is for early stopping: leave out --no-early-stopping, or --patience.")
         if not stepwise(self.optimizer) and (self.lr is not None or self.batch_size is not None):
             raise ValueError(
-                f"{self.optimizer} takes all examples at once, and finds the length of its steps: leave out --lr and "
+                f"{self.optimizer} takes all examples at once, and has no learning rate: leave out --lr and "
                 f"--batch-size."
             )
 
@@ -140,9 +140,9 @@ class Trained(NamedTuple):
     examples: Examples
     scores: Scores
     held_out: bool
-    """Whether the scores are of examples that it was not trained on."""
+    """Whether the scores are those of held-out examples."""
     stopped: str | None
-    """Why it ended before the last epoch, if it did."""
+    """Why the training ended before the last epoch, if it did."""
     best_epoch: int | None
     """The epoch whose parameters early stopping kept."""
     outputs: np.ndarray
@@ -161,14 +161,14 @@ def read(path: Path, plan: Plan, watch: Watch = lambda what, fraction: None) -> 
     Raises
     ------
     OSError, ValueError
-        If there is no such file, or it is not as it should be.
+        If the file does not exist or is not valid.
     MemoryError
         If it does not fit into the memory.
     """
     if path.is_dir():
         if plan.target or plan.drop or plan.categories:
             raise ValueError(
-                "--target, --drop and --categories are about columns; the names of the subfolders are the classes."
+                "--target, --drop and --categories are for columns, but the subfolders are the classes. Leave them out."
             )
         if plan.text != USUAL:
             raise ValueError(f"{NOT_TEXT}; {str(path)!r} is a folder. Leave them out.")
@@ -182,9 +182,9 @@ def read(path: Path, plan: Plan, watch: Watch = lambda what, fraction: None) -> 
             watch=watch,
         )
     if not plan.target and path.exists():
-        raise ValueError("which column is the target? Name it with --target COLUMN.")
+        raise ValueError("the target column is not given. Pass it with --target COLUMN.")
     if plan.text.of_files and path.exists() and kind_of(path) not in DELIMITERS:
-        raise ValueError(f"{NOT_TEXT}, and {str(path)!r} is none. Leave them out.")
+        raise ValueError(f"{NOT_TEXT}, but {str(path)!r} is neither. Leave them out.")
     left_out = len(",".join(plan.drop).split(",")) if plan.drop else 0
     too_large = path.is_file() and not fits(path, left_out)
     place = _place(path, plan) if plan.cache or (too_large if plan.stream is None else plan.stream) else None
@@ -204,7 +204,7 @@ def read(path: Path, plan: Plan, watch: Watch = lambda what, fraction: None) -> 
 
 
 def _place(path: Path, plan: Plan) -> Place:
-    """Where what the memory does not hold is written."""
+    """The place of data that do not fit into the memory."""
     return Place(plan.scratch or path.absolute().parent) if plan.cache is None else Place(plan.cache, keeps=True)
 
 
@@ -218,7 +218,7 @@ def network_for(examples: Examples, plan: Plan) -> Network:
             raise ValueError("--hidden '' is a linear model, which is for tables: leave it out for images.")
         if inputs.size < (least := 2 ** (len(filters) + 1)):
             raise ValueError(
-                f"--size {inputs.size} is too small for {len(filters)} convolutions, for each halves it: take "
+                f"--size {inputs.size} is too small for {len(filters)} convolutions, as each halves it. Use "
                 f"--size {least} or more, or fewer convolutions, such as --hidden 16."
             )
         return cnn(outputs, filters, activation=plan.activation)
@@ -261,7 +261,7 @@ def train(
     be = backend_of(model.theta)
     if plan.scheduler is not None and plan.cache is None and isinstance(examples.X, Source):
         raise ValueError(
-            "the data are held in a file that no other process can open (--stream), and the workers of --scheduler "
+            "the data are in a file that no other process can open (--stream), but the workers of --scheduler "
             "need its rows: pass --no-stream if they fit into the memory, or --cache FOLDER, where all machines find "
             "it."
         )
@@ -381,7 +381,7 @@ def _refuse_other_stopping(out: Path, facts: dict[str, Any], stops: bool) -> Non
     if stops != any(each["type"] == EarlyStopping.__name__ for each in callbacks):
         began, remedy = ("without", "add") if stops else ("with", "leave out")
         raise ValueError(
-            f"{str(out)!r} cannot be resumed: its training began {began} early stopping. To go on like that, {remedy} "
+            f"{str(out)!r} cannot be resumed: its training began {began} early stopping. To continue it, {remedy} "
             f"--no-early-stopping; or leave out --resume."
         )
 
@@ -397,7 +397,7 @@ def _refuse_other_data(out: Path, facts: dict[str, Any], model: Model) -> None:
         if then != now:
             raise ValueError(
                 f"{str(out)!r} cannot be resumed: it was trained on other data, or another part of them (their {what} "
-                f"differ). Give the data, --target, --validation and --seed that it began with, or leave out --resume."
+                f"differ). Pass the data, --target, --validation and --seed of its start, or leave out --resume."
             )
 
 
@@ -417,8 +417,8 @@ def load(path: Path, be: Backend, dtype: str | None = None) -> tuple[Model, Inpu
     shapes = inputs.input_shape, (len(inputs.classes or inputs.targets),)
     if (model.input_shape, model.output_shape) != shapes:
         raise ValueError(
-            f"{name} cannot be used: what it notes about its data needs a network from {shapes[0]} to {shapes[1]}, and "
-            f"its network goes from {model.input_shape} to {model.output_shape}. Train it anew."
+            f"{name} cannot be used: its description of the data needs a network from {shapes[0]} to {shapes[1]}, but "
+            f"its network is from {model.input_shape} to {model.output_shape}. Train it again."
         )
     return model, inputs
 
@@ -511,7 +511,7 @@ def tally_for(inputs: Inputs, metadata: dict[str, Any]) -> Tally:
             or len(counts) != len(inputs.classes)
             or not all(isinstance(n, int) for n in counts)
         ):
-            raise ValueError("the model's notes about its classes make no sense; train it anew.")
+            raise ValueError("the model's description of its classes is not valid; train it again.")
         return ClassTally(
             inputs.classes, [max(n, 0) for n in counts] if any(n > 0 for n in counts) else [1] * len(counts)
         )

@@ -1,1 +1,1 @@
-"""The definitions: every kernel in the array API standard alone, readable beside its formula."""
+"""The definitions: every kernel in the array API standard only, next to its formula."""

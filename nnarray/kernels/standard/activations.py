@@ -1,9 +1,9 @@
 """Activation functions and their pullbacks, `f(x) -> y` and `f_pullback(dy, x, y) -> dx` with dx = dy f'(x).
 
-All are right at +-1e38 and at infinity, where they give the limit, and hand on nan. A pullback that is written in y
-alone does not read x, so that x need not be kept.
+All are correct at +-1e38, give the limit at infinity, and return nan for nan. A pullback in terms of y does not read
+x, so that x need not be kept.
 
-Each pair is a row of the table of activations: all engines are made from it, and none names a function of its own.
+Each pair is a row of the table of activations, from which all engines are made.
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ from nnarray.typing import Array
 def convolution(x: Array, weight: Array, bias: Array | None, *, window: Window, groups: int = 1) -> Array:
     """y[n, p, q] = b + sum over i, j of x[n, p s + i d, q s + j d] W[i, j], with x padded by zeros.
 
-    s is the stride and d the dilation of the window. With groups, the channels fall into that many parts, and each
-    part of the outputs sees its part of the inputs.
+    s is the stride and d the dilation of the window. With groups, the channels are divided into that many parts,
+    and each part of the outputs reads only its part of the inputs.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def convolution(x: Array, weight: Array, bias: Array | None, *, window: Window, 
 def convolution_pullback(
     dy: Array, x: Array, weight: Array, *, window: Window, groups: int = 1, input_gradient: bool = True
 ) -> tuple[Array | None, Array, Array]:
-    """dx, dW and db: each tap's product W[i, j] taken back to the positions that it met.
+    """dx, dW and db: the contribution of each tap W[i, j] is added at the positions that it read.
 
     dW[i, j] = sum over n, p, q of x[n, p s + i d, q s + j d]^T dy[n, p, q], and db = sum of dy.
     """

@@ -13,7 +13,7 @@ _PARITY = 0x1BD11BDA
 
 
 def signed(word: int) -> int:
-    """The 32 bits of `word` read as a signed integer, for int32 is the one word that every library computes with."""
+    """The 32 bits of `word` read as a signed integer, as int32 is the only word type that every library supports."""
     return ((word & 0xFFFFFFFF) ^ 0x80000000) - 0x80000000
 
 

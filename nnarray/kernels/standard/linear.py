@@ -39,7 +39,7 @@ def affine_pullback(
     x : array, shape (..., fan_in)
     weight : array, shape (fan_in, units)
     input_gradient : bool
-        False leaves out dx (None is returned in its place): nobody asks the first layer for it.
+        False leaves out dx and returns None instead: the first layer does not need it.
     """
     xp = namespace(dy)
     rows = xp.reshape(dy, (-1, dy.shape[-1]))

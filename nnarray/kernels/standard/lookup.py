@@ -1,4 +1,4 @@
-"""Rows of a table by their numbers, and sums of rows by number: what an embedding is made of."""
+"""Rows of a table by number, and sums of rows by number, for embeddings."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from nnarray.typing import Array
 
 
 def whole(index: Array) -> Array:
-    """Integers of the dtype that the library counts with; what does not fit there is outside of any table."""
+    """Integers in the library's index dtype; values that do not fit there are out of range of every table."""
     xp = namespace(index)
     kind = xp.__array_namespace_info__().default_dtypes(device=device_of(index))["integral"]
     return xp.astype(index, kind, copy=False)
@@ -17,7 +17,7 @@ def whole(index: Array) -> Array:
 
 @kernel
 def lookup(table: Array, index: Array) -> Array:
-    """y[n, ...] = table[index[n, ...]]; NaN where there is no such row, so that nothing has to wait for a check.
+    """y[n, ...] = table[index[n, ...]]; NaN if there is no such row, so that no check has to wait.
 
     Parameters
     ----------
@@ -37,10 +37,11 @@ def lookup(table: Array, index: Array) -> Array:
 
 @kernel
 def scatter_add(rows: Array, index: Array, *, count: int) -> Array:
-    """y[k] = sum of rows[n] over all n with index[n] = k, for k < count; other integers count nowhere.
+    """y[k] = sum of rows[n] over all n with index[n] = k, for k < count; other integers are ignored.
 
-    The sums are taken in a fixed order, so that the same rows give the same bits: equal integers are sorted next to
-    each other, and each pass adds to a row what lies twice as far before it, while that is the same integer's.
+    The order of summation is fixed, so that the same rows give bitwise the same result. Equal integers are sorted
+    next to each other, and each pass adds to a row the row at twice the distance before it, if it has the same
+    integer.
 
     Parameters
     ----------

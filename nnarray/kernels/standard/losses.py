@@ -93,7 +93,7 @@ def reduced_cross_entropy_of_labels(logits: Array, labels: Array, *, total: int 
 
 
 def one_hot(labels: Array, classes: int, *, like: Array) -> Array:
-    """1 at the label and 0 elsewhere, shape (..., classes), in the dtype of `like`."""
+    """One-hot labels: 1 at the label and 0 elsewhere, shape (..., classes), in the dtype of `like`."""
     xp = namespace(labels)
     labels = xp.astype(labels, xp.int32, copy=False)  # 300 classes cannot be counted in uint8
     numbers = xp.arange(classes, dtype=xp.int32, device=device_of(labels))

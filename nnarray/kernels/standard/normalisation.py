@@ -1,4 +1,4 @@
-"""Normalisation: zero mean and unit variance over some axes, or a division by what the neighbours do."""
+"""Normalisation: zero mean and unit variance over some axes, or division by the activity of neighbours."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def normalised(x: Array, *, axes: tuple[int, ...], epsilon: float) -> tuple[Arra
 
 @kernel
 def scale_and_shift(z: Array, weight: Array, bias: Array) -> Array:
-    """y = z w + b, one w and b a channel.
+    """y = z w + b, with one w and b per channel.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What drawn images are painted with: soft shapes, and colours laid over others."""
+"""Painting of drawn images: soft shapes, and blending of colours."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nnarray.typing import Array
 
 @kernel
 def ellipse(u: Array, v: Array, u0: Any, v0: Any, a: Any, b: Any, pixels: Array) -> Array:
-    """1 inside of an ellipse, 0 outside, and between them along its border: 1/2 + k (1 - rho^2), cut to [0, 1].
+    """1 inside an ellipse, 0 outside, and between at its border: 1/2 + k (1 - rho^2), clipped to [0, 1].
 
     rho^2 = ((u - u0) / a)^2 + ((v - v0) / b)^2, and k = sqrt(a b) / 2 in pixels, so that it falls over about one.
 
@@ -23,7 +23,7 @@ def ellipse(u: Array, v: Array, u0: Any, v0: Any, a: Any, b: Any, pixels: Array)
     u0, v0, a, b : number or array
         Centre and radii, of shapes that broadcast.
     pixels : array
-        How many pixels are one unit long.
+        The number of pixels per unit of length.
     """
     xp = namespace(u)
     k = 0.5 * pixels * xp.sqrt(xp.ones_like(pixels) * a * b)

@@ -13,7 +13,7 @@ from nnarray.typing import Array
 
 @kernel
 def max_pool(x: Array, *, window: Window) -> Array:
-    """y[n, p, q, c] = max over i, j of x[n, p s + i d, q s + j d, c]; padding never wins, nan always does.
+    """y[n, p, q, c] = max over i, j of x[n, p s + i d, q s + j d, c]; padding is ignored, and nan is the largest.
 
     Parameters
     ----------

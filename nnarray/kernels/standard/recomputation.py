@@ -1,4 +1,4 @@
-"""The pullbacks of this package where a library finds gradients itself."""
+"""The pullbacks of this package inside the autograd of a library."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def after(x: Array, first: Array) -> Array:
 
 @kernel
 def recorded(x: Array, theta: Array, value: Callable[..., Array], pullback: Callable[..., Sequence[Any]]) -> Array:
-    """y = value(x, theta), with `pullback` as its pullback where the library records gradients.
+    """y = value(x, theta), with `pullback` as its pullback if the library records gradients.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ def recorded(x: Array, theta: Array, value: Callable[..., Array], pullback: Call
 
 @kernel
 def linked(value: Array, inputs: Sequence[Array], gradients: Sequence[Any]) -> Array:
-    """The number `value`, with `gradients` as its derivatives where the library records gradients.
+    """The number `value`, with `gradients` as its derivatives if the library records gradients.
 
     Parameters
     ----------

@@ -1,10 +1,10 @@
-"""One step of each optimizer over the one vector of parameters.
+"""One step of each optimizer on the parameter vector.
 
 All of them consume their array arguments: a fast version may write the results into them. The numbers that change
 from step to step (`rate`, the corrections) come as Python floats or arrays of shape (), computed by the caller.
-Definitions are elementwise: engines record them, and compute in place and in one pass what they say.
+Definitions are elementwise: engines record them, and compute them in place and in one pass.
 
-Where squares are remembered, a finite gradient leaves them finite: it counts as the largest one that surely does.
+If a rule keeps squares, a finite gradient must not make them infinite: too large entries are limited.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from nnarray.typing import Array
 
 @kernel
 def limited_gradient(gradient: Array) -> Array:
-    """The gradient, no larger than leaves means of its square finite; infinity and nan stay, so that they are seen."""
-    if getattr(gradient, "usual", False):  # an engine has looked
+    """The gradient, limited so that means of its square are finite; infinity and nan are kept, to be detected."""
+    if getattr(gradient, "usual", False):  # checked by an engine
         return gradient
     xp, limit = namespace(gradient), 0.5 * most(gradient) ** 0.5
     return xp.where(xp.isfinite(gradient), clamp(gradient, -limit, limit), gradient)

@@ -1,4 +1,4 @@
-"""Vectors: made of many arrays, made shorter, and whether their entries are finite."""
+"""Vectors: concatenating arrays, limiting the norm, and checking for finite entries."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def all_finite(x: Array) -> Array:
 
 @kernel
 def shortened(x: Array, *, norm: float) -> Array:
-    """x min(1, norm / |x|), with the Euclidean norm; infinity and NaN stay, so that they are seen.
+    """x min(1, norm / |x|), with the Euclidean norm; infinity and NaN are kept, so that they are detected.
 
     Parameters
     ----------

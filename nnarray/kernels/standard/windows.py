@@ -1,4 +1,4 @@
-"""Sliding windows over images, channels last: where they lie, and how to spread gradients back over them."""
+"""Sliding windows over images, channels last: their positions, and distributing gradients over them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Window(NamedTuple):
     dilation: tuple[int, int] = (1, 1)
 
     def output_size(self, image: Shape) -> tuple[int, int]:
-        """How many positions there are along height and width of an image of shape (height, width)."""
+        """The number of positions along height and width, for an image of shape (height, width)."""
         rows, columns = (
             (n + sum(pad) - d * (k - 1) - 1) // s + 1
             for n, k, s, pad, d in zip(image, self.size, self.stride, self.padding, self.dilation, strict=True)
@@ -36,7 +36,7 @@ class Window(NamedTuple):
                 yield i, j
 
     def seen_by(self, tap: tuple[int, int], output_size: tuple[int, int]) -> tuple[slice, slice]:
-        """Which rows and columns of the padded image this position of the window meets as the window slides."""
+        """The rows and columns of the padded image at this position of the window, as the window slides."""
         rows, columns = (
             slice(t * d, t * d + s * (n - 1) + 1, s)
             for t, d, s, n in zip(tap, self.dilation, self.stride, output_size, strict=True)
@@ -58,13 +58,13 @@ def padded(x: Array, padding: tuple[tuple[int, int], tuple[int, int]], value: fl
 
 
 def cropped(x: Array, padding: tuple[tuple[int, int], tuple[int, int]]) -> Array:
-    """`padded` undone."""
+    """The inverse of `padded`."""
     (top, bottom), (left, right) = padding
     return x[:, top : x.shape[1] - bottom, left : x.shape[2] - right, :]
 
 
 def spread(dy: Array, window: Window, tap: tuple[int, int], padded_shape: Shape) -> Array:
-    """Zeros of the padded image's height and width, with `dy` at the positions that the tap meets."""
+    """Zeros of the padded image's height and width, with `dy` at the positions of the tap."""
     xp = namespace(dy)
     offsets = [t * d for t, d in zip(tap, window.dilation, strict=True)]
     for axis, step, offset, size in zip((1, 2), window.stride, offsets, padded_shape[1:3], strict=True):

@@ -1,4 +1,4 @@
-"""The formats of tables: each is read and written in one place."""
+"""The formats of tables, one module each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Arrays in NumPy's files: what their headers declare, and their data as columns."""
+"""Arrays in NumPy files: their headers, and their data as columns."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nnarray.tables.formats.faults import one_line
 
 @dataclass(frozen=True)
 class Header:
-    """What the header of an array in a file declares; `size` counts the bytes of header and data."""
+    """The header of an array in a file; `size` is the number of bytes of header and data."""
 
     name: str
     shape: tuple[int, ...]
@@ -44,7 +44,7 @@ def header_of(file: IO[bytes], name: str, what: str) -> Header:
         raise ValueError(f"{what} has no valid header of an array: {one_line(error)}. Save it with NumPy.") from error
     if dtype.kind not in "biufSU" or dtype.hasobject:
         kind = "Python objects" if dtype.hasobject else f"values of dtype {dtype}"
-        raise ValueError(f"{what} holds {kind}, which are no column; save it with numbers, truth values or text.")
+        raise ValueError(f"{what} has {kind}, which cannot be a column; save it with numbers, truth values or text.")
     if not 1 <= len(shape) <= 2 or min(shape) < 0 or (shape[-1] == 0 and len(shape) == 2):
         raise ValueError(f"{what} has shape {shape}; a table needs (rows,) or (rows, columns).")
     size = file.tell() + prod(shape) * dtype.itemsize
@@ -52,10 +52,10 @@ def header_of(file: IO[bytes], name: str, what: str) -> Header:
 
 
 def arrow_column(data: np.ndarray) -> Any:
-    """A 1-D array as a column of Arrow's."""
+    """A 1-D array as an Arrow column."""
     pa = arrow()
     if data.dtype.kind in "SU":
-        return pa.array(data.tolist()).cast(pa.string())  # pyarrow's own way ends text at a zero
+        return pa.array(data.tolist()).cast(pa.string())  # pyarrow's own conversion ends text at a zero
     if data.dtype.kind == "f" and data.dtype.itemsize > 8:
         data = data.astype(np.float64)
     return pa.array(np.ascontiguousarray(data, dtype=data.dtype.newbyteorder("=")))

@@ -1,4 +1,4 @@
-"""Whatever is wrong in a file, as one error that names the file."""
+"""Errors for faulty files, which name the file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from nnarray.tables.arrow import arrow
 
-CONTENT = {  # what a file is by its first bytes, and what to do with it
+CONTENT = {  # the type of a file by its first bytes, and what to do
     rb"\x1f\x8b": "compressed by gzip: let its name end in .gz, such as .csv.gz",
     rb"BZh\d1AY": "compressed by bzip2: let its name end in .bz2, such as .csv.bz2",
     rb"\x28\xb5\x2f\xfd": "compressed by zstd: let its name end in .zst, such as .csv.zst",
@@ -24,34 +24,34 @@ CONTENT = {  # what a file is by its first bytes, and what to do with it
 ARROW = "Feather (the file format of Arrow)"
 
 OWN = {"Parquet": "Parquet", ARROW: "a file of Arrow", "NPZ": "a ZIP archive"}
-"""What `CONTENT` calls each format by its own first bytes."""
+"""The description of each format in `CONTENT`."""
 
 
 @contextlib.contextmanager
-def faults(path: Path, what: str, remedy: str = "Is it damaged or cut short? Get it anew.") -> Generator[None]:
-    """Whatever pyarrow finds wrong in a file, as one ValueError that names the file."""
+def faults(path: Path, what: str, remedy: str = "It may be damaged or truncated: get it again.") -> Generator[None]:
+    """Convert all errors of pyarrow for a file to a ValueError that names the file."""
     with path.open("rb") as file:
         refuse_content(file.read(8), path, what)
     try:
         yield
     except (arrow().ArrowException, ValueError, OSError, TypeError, KeyError) as error:
-        system = isinstance(error, OSError) and error.errno not in (None, errno.EINVAL)  # no fault of the file
+        system = isinstance(error, OSError) and error.errno not in (None, errno.EINVAL)  # not caused by the file
         if system or isinstance(error, MemoryError):
             raise
         remedy = WIDE if "more than 64 bits" in str(error) else remedy
         raise ValueError(f"{str(path)!r} cannot be read as {what}: {one_line(error)}. {remedy}") from error
 
 
-WIDE = "Save it anew with its columns of 128-bit integers cast to 64 bits, to decimals or to text."
+WIDE = "Save it again with its columns of 128-bit integers cast to 64 bits, to decimals or to text."
 
 
 def refuse_content(start: bytes, path: Path, what: str) -> None:
-    """Refuse another format than the name of the file says."""
+    """Refuse a file whose format differs from its ending."""
     for magic, content in CONTENT.items():
         if re.match(magic, start) and not content.startswith(OWN.get(what, "-")):
-            raise ValueError(f"{str(path)!r} is no {what}, but {content}.")
+            raise ValueError(f"{str(path)!r} is not a {what}, but {content}.")
 
 
 def one_line(error: Exception) -> str:
-    """What an error says, shortened, without the point at its end."""
+    """The message of an error, shortened, without the final full stop."""
     return (" ".join(str(error).split())[:300] or type(error).__name__).rstrip(".")

@@ -24,7 +24,7 @@ def columns(path: Path, kind: str, text: TextFormat) -> list[str]:
 
 
 def parts(file: Opened, rows: int) -> Iterator[pa.Table]:
-    """The rows in the order of the file, about so many at a time."""
+    """The rows in the order of the file, in parts of about this many rows."""
     pa = arrow()
     with faults(file.path, ARROW), pa.OSFile(str(file.path)) as source:
         reader = _reader(source)
@@ -35,7 +35,7 @@ def parts(file: Opened, rows: int) -> Iterator[pa.Table]:
 
 
 def _reader(source: Any) -> Any:
-    """Of a file of Arrow, or of a stream of it that was saved."""
+    """A reader of an Arrow file or of a saved Arrow stream."""
     pa = arrow()
     stream = source.read(4) == b"\xff\xff\xff\xff"
     source.seek(0)
@@ -43,7 +43,7 @@ def _reader(source: Any) -> Any:
 
 
 def write(sink: Any, schema: Any, tables: Iterator[Any]) -> None:
-    """Write tables, all of this schema, to an open file."""
+    """Write tables with this schema to an open file."""
     with closing(arrow().ipc.new_file(sink, schema)) as writer:
         for table in tables:
             writer.write_table(table)

@@ -1,4 +1,4 @@
-"""What a format is: a way to read the names of the columns, the rows, and a way to write them."""
+"""The interface of a format: reading the names of the columns and the rows, and writing them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nnarray.tables.text_format import USUAL, TextFormat
 
 @dataclass(frozen=True)
 class Opened:
-    """A table in a file whose columns are known: what a format needs to read its rows."""
+    """A table in a file with known columns, from which a format reads rows."""
 
     path: Path
     kind: str
@@ -24,11 +24,11 @@ Write = Callable[[Any, Any, Iterator[Any]], None]
 
 
 class Format(NamedTuple):
-    """How the tables of one format are read and written."""
+    """The functions that read and write tables in one format."""
 
     columns: Callable[[Path, str, TextFormat], list[str]]
-    """The names of the columns, of a path, its kind and how the text is written."""
+    """The names of the columns, from a path, its kind and the text format."""
     parts: Callable[[Opened, int], Iterator[Any]]
-    """Tables of pyarrow's, of about so many rows each."""
+    """Tables of pyarrow, with about this many rows each."""
     write: Write | None
-    """To an open file, in columns of this schema, these tables; None for what has no names for columns."""
+    """Write tables with this schema to an open file; None for formats without names of columns."""

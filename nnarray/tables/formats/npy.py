@@ -1,4 +1,4 @@
-"""NPY, one array in a file of NumPy's."""
+"""NPY, a NumPy file with one array."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def columns(path: Path, kind: str, text: TextFormat) -> list[str]:
 
 
 def parts(file: Opened, rows: int) -> Iterator[pa.Table]:
-    """The rows in the order of the file, about so many at a time."""
+    """The rows in the order of the file, in parts of about this many rows."""
     shape = _header(file.path).shape
     with faults(file.path, "NPY"):
         data = np.load(file.path, mmap_mode="r", allow_pickle=False) if prod(shape) else np.empty(shape)
@@ -44,7 +44,7 @@ def _header(path: Path) -> Header:
         header = header_of(file, "", f"{str(path)!r}")
     if header.size != size:
         raise ValueError(
-            f"{str(path)!r} is damaged or cut short: its header declares {header.size} bytes, and it has {size}. "
-            f"Get it anew."
+            f"{str(path)!r} is damaged or truncated: its header declares {header.size} bytes, but it has {size}. "
+            f"Get it again."
         )
     return header

@@ -1,4 +1,4 @@
-"""NPZ, several arrays in a file of NumPy's."""
+"""NPZ, a NumPy file with several arrays."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ def parts(file: Opened, rows: int) -> Iterator[pa.Table]:
 
 @contextlib.contextmanager
 def _archive(path: Path) -> Generator[zipfile.ZipFile]:
-    """The archive, and one ValueError for all that may be wrong in one."""
+    """The archive; all its faults raise a ValueError."""
     damage = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, NotImplementedError)
-    with faults(path, "NPZ", "Save it anew with NumPy."):
+    with faults(path, "NPZ", "Save it again with NumPy."):
         try:
             with zipfile.ZipFile(path) as archive:
                 yield archive
@@ -54,18 +54,18 @@ def _archive(path: Path) -> Generator[zipfile.ZipFile]:
 
 
 def _headers(archive: zipfile.ZipFile, path: Path) -> list[Header]:
-    """The headers of all arrays, after the look for what must not be inflated."""
+    """The headers of all arrays, after the check of the sizes."""
     members = archive.infolist()
     _refuse_bomb(members, path)
     headers = [_member_header(archive, member) for member in members]
     if len({header.shape[0] for header in headers}) > 1:
         counts = ", ".join(f"{header.name!r} has {header.shape[0]}" for header in headers[:10])
-        raise ValueError(f"its arrays must have equally many rows: {counts}")
+        raise ValueError(f"its arrays must have the same number of rows: {counts}")
     return headers
 
 
 def _refuse_bomb(members: list[zipfile.ZipInfo], path: Path) -> None:
-    stored = path.stat().st_size  # what a member declares to take of the file may be a lie
+    stored = path.stat().st_size  # the declared size of a member may be false
     for member in members:
         _refuse_inflation(f"the array {member.filename!r}", member.file_size, min(member.compress_size, stored))
     _refuse_inflation("all of it", sum(member.file_size for member in members), stored)
@@ -78,7 +78,7 @@ def _refuse_inflation(what: str, size: int, stored: int) -> None:
 
 def _member_header(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Header:
     if not member.filename.endswith(".npy"):
-        raise ValueError(f"its member {member.filename!r} is no array")
+        raise ValueError(f"its member {member.filename!r} is not an array")
     name = member.filename.removesuffix(".npy")
     with archive.open(member) as file:
         header = header_of(file, name, f"the array {name!r}")
@@ -117,7 +117,7 @@ def _whole(archive: zipfile.ZipFile, path: Path, header: Header, file: IO[bytes]
 
 
 def write(sink: Any, schema: Any, tables: Iterator[Any]) -> None:
-    """Write tables, all of this schema, to an open file."""
+    """Write tables with this schema to an open file."""
     whole = arrow().concat_tables(list(tables))
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED, allowZip64=True) as archive:
         for name in whole.column_names:
@@ -126,7 +126,7 @@ def write(sink: Any, schema: Any, tables: Iterator[Any]) -> None:
 
 
 def _array(column: Any) -> np.ndarray:
-    """A column as NumPy keeps it; text has no missing entries there, and they become empty."""
+    """A column as a NumPy array; missing entries of text become empty."""
     pa = arrow()
     if pa.types.is_string(column.type):
         return np.asarray(column.fill_null("").to_pylist(), dtype=np.str_)

@@ -1,4 +1,4 @@
-"""Parquet, which keeps columns compressed."""
+"""Parquet, a format with compressed columns."""
 
 from __future__ import annotations
 
@@ -25,19 +25,22 @@ def columns(path: Path, kind: str, text: TextFormat) -> list[str]:
 
 
 def parts(file: Opened, rows: int) -> Iterator[pa.Table]:
-    """The rows in the order of the file, about so many at a time."""
+    """The rows in the order of the file, in parts of about this many rows."""
     pa = arrow()
     from pyarrow import parquet
 
     opened = faults(file.path, "Parquet")
-    with opened, parquet.ParquetFile(str(file.path), pre_buffer=False) as reader:  # which would gather the whole file
+    with (
+        opened,
+        parquet.ParquetFile(str(file.path), pre_buffer=False) as reader,
+    ):  # pre_buffer would read the whole file
         for batch in reader.iter_batches(batch_size=rows):
             batch.validate(full=True)
             yield pa.Table.from_batches([batch])
 
 
 def write(sink: Any, schema: Any, tables: Iterator[Any]) -> None:
-    """Write tables, all of this schema, to an open file."""
+    """Write tables with this schema to an open file."""
     from pyarrow import parquet
 
     with closing(parquet.ParquetWriter(sink, schema)) as writer:

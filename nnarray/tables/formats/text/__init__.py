@@ -1,1 +1,1 @@
-"""Tables in text: what it begins with, how it is read, and what is wrong with it."""
+"""Text tables: their beginning, reading, and errors."""

@@ -1,4 +1,4 @@
-"""CSV and TSV: entries in text with a delimiter between them."""
+"""CSV and TSV: entries as text, separated by a delimiter."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def columns(path: Path, kind: str, text: TextFormat) -> list[str]:
 
 
 def parts(file: Opened, rows: int) -> Iterator[pa.Table]:
-    """The rows in the order of the file, about so many at a time."""
+    """The rows in the order of the file, in parts of about this many rows."""
     pa = arrow()
     lead = lead_of(file.path, file.kind, file.text)
     try:
@@ -52,13 +52,13 @@ def parts(file: Opened, rows: int) -> Iterator[pa.Table]:
                 yield pa.table([_tidy(column, file.text) for column in table.columns], names=table.column_names)
     except pa.ArrowInvalid as error:
         if "straddl" in str(error) and file.path.stat().st_size < limits.BLOCK:
-            return  # names without the end of their line, and no rows
+            return  # names without a line end, and no rows
         raise csv_fault(file.path, error, lead, file.text, file.columns) from error
 
 
 @contextlib.contextmanager
 def _reader(file: Opened, lead: Lead) -> Generator[Any]:
-    """pyarrow's reader; all columns are text, whatever they look like."""
+    """pyarrow's reader, with text for all columns."""
     pa = arrow()
     from pyarrow import csv
 
@@ -69,7 +69,7 @@ def _reader(file: Opened, lead: Lead) -> Generator[Any]:
             source,
             read_options=csv.ReadOptions(
                 block_size=limits.BLOCK,
-                use_threads=False,  # only so are the rows counted
+                use_threads=False,  # needed to count rows
                 skip_rows=lead.lines,
                 column_names=list(file.columns),
                 skip_rows_after_names=0 if text.header is False else 1,
@@ -87,7 +87,7 @@ def _reader(file: Opened, lead: Lead) -> Generator[Any]:
 
 
 def _tidy(column: Any, text: TextFormat) -> Any:
-    """The entries without the quotes that a blank stands before; what is nothing, with a blank beside it, is null."""
+    """The entries without quotes that follow a blank; blank entries become null."""
     pa = arrow()
     compute = pa.compute
     edged = compute.match_substring_regex(column, EDGE)
@@ -101,7 +101,7 @@ def _tidy(column: Any, text: TextFormat) -> Any:
 
 
 def write_text(delimiter: str, sink: Any, schema: Any, tables: Iterator[Any]) -> None:
-    """Write tables, all of this schema, to an open file; the first row has the names of the columns."""
+    """Write tables with this schema to an open file; the first row has the names of the columns."""
     from pyarrow import csv
 
     options = csv.WriteOptions(delimiter=delimiter, quoting_style="needed")

@@ -1,4 +1,4 @@
-"""What is wrong with a text, and where."""
+"""Errors for faulty text tables, with the position of the fault."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DELIMITED_BY = {",": ",", ";": ";", "\t": "tab", "|": "|"}
 
 
 def refuse_delimiter(name: str, delimiter: str, path: Path) -> None:
-    """A single column whose name has another delimiter in it is several."""
+    """Refuse a single column whose name contains another delimiter: it is several columns."""
     for other in DELIMITED_BY:
         if other != delimiter and other in name:
             raise ValueError(
@@ -34,7 +34,7 @@ def _by_delimiter(delimiter: str) -> str:
 
 
 def refuse_data_for_names(names: Sequence[str], path: Path) -> None:
-    """Numbers where names should be: those of names rise or fall, such as 2019, 2020, 2021."""
+    """Refuse numbers instead of names, unless they rise or fall, such as 2019, 2020, 2021."""
     numbers = [float(name) for name in names if re.match(NUMBER.replace(r"\z", r"\Z"), name)]
     steps = np.diff(numbers)
     whole = all(number.is_integer() for number in numbers)
@@ -44,13 +44,13 @@ def refuse_data_for_names(names: Sequence[str], path: Path) -> None:
         shown = ", ".join(map(repr, names[:5])) + (", ..." if len(names) > 5 else "")
         raise ValueError(
             f"{str(path)!r}: the first row looks like data, not like the names of columns: {shown}. "
-            f"Add a row of names; or say --no-header, or TextFormat(header=False): "
-            f"the columns are called 0, 1, ...; if they are names: --header, or TextFormat(header=True)."
+            f"Add a row of names; or use --no-header, or TextFormat(header=False): "
+            f"the columns are then called 0, 1, ... If these are names: --header, or TextFormat(header=True)."
         )
 
 
 def csv_fault(path: Path, error: Exception, lead: Lead, text: TextFormat, columns: Sequence[str] = ()) -> ValueError:
-    """What is wrong with the text, and in which row; pyarrow counts all rows from 1, and says so in text alone."""
+    """The error for a fault in the text, with the row; pyarrow counts all rows from 1, and reports them in text."""
     said = str(error)
     before = lead.lines + (text.header is not False)
     if "straddl" in said:
@@ -63,7 +63,7 @@ def csv_fault(path: Path, error: Exception, lead: Lead, text: TextFormat, column
         repair = "Repair the row;"
         if text.header is not False and (expected == 1 or lead.names[0].startswith("#")) and not row[4][:1].isdigit():
             repair = (
-                f"If these are the names of the columns, remove the lines above, {lead.names[0][:60]!r}; else repair:"
+                f"If these are the names of the columns, remove the lines above, {lead.names[0][:60]!r}. Otherwise:"
             )
         elif text.header is not False and number == 1 and got == expected + 1:
             repair = (
@@ -81,4 +81,4 @@ def csv_fault(path: Path, error: Exception, lead: Lead, text: TextFormat, column
     if position and "UTF8" in said:
         where = f"row {int(position[2]) - before}, column {columns[int(position[1])]!r}"
         return ValueError(f"{not_decoded(path, text)}: {where} cannot be decoded. {RECODE}")
-    return ValueError(f"{str(path)!r} cannot be read as a table in text: {one_line(error)}. Repair or re-save it.")
+    return ValueError(f"{str(path)!r} cannot be read as a text table: {one_line(error)}. Repair it or save it again.")

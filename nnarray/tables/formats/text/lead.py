@@ -1,4 +1,4 @@
-"""What a text begins with: the names of the columns, or a row of data."""
+"""The beginning of a text table: the names of the columns, or a row of data."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from nnarray.tables.text_format import TextFormat
 
 
 class Lead(NamedTuple):
-    """What a text begins with: lines before the names of the columns, the delimiter, and the first row of entries."""
+    """The beginning of a text table: lines before the names of the columns, the delimiter, and the first row."""
 
     lines: int
     delimiter: str
@@ -26,15 +26,15 @@ class Lead(NamedTuple):
 
 
 def lead_of(path: Path, kind: str, text: TextFormat) -> Lead:
-    """The first row, read by Python, which needs none of the others for it."""
+    """The first row, read by Python, which does not need the other rows."""
     with path.open("rb") as file:
         start = file.read(8)
     if path.suffix.lower() not in COMPRESSED:
-        refuse_content(start, path, f"table in text ({kind.upper()})")
+        refuse_content(start, path, f"text table ({kind.upper()})")
     with utf8_source(path, text) as source:
         first = source.read(4)
     if not first:
-        raise ValueError(f"{str(path)!r} is empty; its first row should have the names of the columns.")
+        raise ValueError(f"{str(path)!r} is empty; its first row must have the names of the columns.")
     if text.encoding in UTF8 and (first[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) or b"\0" in first):
         raise ValueError(f"{str(path)!r} is not UTF-8, but UTF-16. {RECODE.replace('cp1252', 'utf-16')}")
     with utf8_source(path, text) as source, io.TextIOWrapper(source, "utf-8", "replace", newline="") as lines:

@@ -1,4 +1,4 @@
-"""The bytes of a text, inflated and in UTF-8."""
+"""The bytes of a text file, decompressed and in UTF-8."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from nnarray.tables.formats.faults import one_line
 from nnarray.tables.text_format import TextFormat
 
 UTF8 = ("utf-8", "utf8", "UTF-8")
-RECODE = "Re-save it as UTF-8, or name its encoding: --encoding cp1252, or TextFormat(encoding='cp1252')."
+RECODE = "Save it as UTF-8, or pass its encoding: --encoding cp1252, or TextFormat(encoding='cp1252')."
 
 
 @contextlib.contextmanager
 def utf8_source(path: Path, text: TextFormat) -> Generator[Any]:
-    """The bytes of the text, inflated and in UTF-8; what is in another encoding is read as a whole."""
+    """The bytes of the text, decompressed and in UTF-8; a file in another encoding is read as a whole."""
     pa = arrow()
     how = COMPRESSED.get(path.suffix.lower())
     try:
@@ -35,14 +35,14 @@ def utf8_source(path: Path, text: TextFormat) -> Generator[Any]:
         with path.open("rb") as file:
             if b"\0" not in (start := file.read(64)) and start.isascii():
                 raise ValueError(
-                    f"{str(path)!r} is plain text and not compressed; leave {path.suffix} out of its name."
+                    f"{str(path)!r} is plain text, not compressed; remove {path.suffix} from its name."
                 ) from None
         raise ValueError(
-            f"{str(path)!r} cannot be read as compressed text: {one_line(error)}. Is it damaged or cut short? "
-            f"Get it anew."
+            f"{str(path)!r} cannot be read as compressed text: {one_line(error)}. It may be damaged or truncated: "
+            f"get it again."
         ) from error
 
 
 def not_decoded(path: Path, text: TextFormat) -> str:
-    """The message for a file that is not in the encoding in which it is read."""
+    """The beginning of the message for a file in another encoding."""
     return f"{str(path)!r} is not {'UTF-8' if text.encoding in UTF8 else text.encoding}"
