@@ -70,7 +70,7 @@ def citations_are_numbers(app, doctree, docname) -> None:
 
 
 def setup(app) -> None:
-    """Tell Sphinx of the functions above."""
+    """Connect the functions above to Sphinx."""
     app.connect("doctree-resolved", citations_are_numbers)
     app.add_html_math_renderer("mathml", (visit_math, None), (visit_displaymath, None))
     app.connect("autodoc-process-docstring", formulas_are_text, priority=400)  # before numpydoc
