@@ -20,6 +20,7 @@ ROOT = Path(__file__).parent.parent
 GOAL = 9.0
 LISTS = ("bibliography.md", "changelog.md", "contributing.md", "support.md")  # and pages that include others
 
+OPENED = r"(?s:^```\{(?:glossary|note|warning)\}\n(?::\w+:\n)?(.*?)^```)"  # blocks that hold prose
 LEFT_OUT = (
     r"(?s:^( *)(```|~~~).*?^\1\2)",  # blocks of code, directives
     r"(?s:\$\$.*?\$\$)",  # formulas
@@ -30,6 +31,7 @@ LEFT_OUT = (
     r"(?s:^## References$.*)",
 )
 SHORTENED = (
+    (r"^.+ \(.+\)\n {2}(?=\S)", "\n\n"),  # a term of the glossary, before its definition
     (r"\[([^\]]*)\]\([^)]*\)", r"\1"),  # the text of a link
     (r"`+[^`]+`+|\$[^$]+\$", "x"),  # code and formulas in a sentence
     (r"(?<=\d)[.,](?=\d)", ""),  # a decimal point ends no sentence
@@ -41,6 +43,7 @@ SHORTENED = (
 
 def prose(page: str) -> str:
     """The sentences of a page in Markdown."""
+    page = re.sub(OPENED, r"\1", page, flags=re.MULTILINE)
     for pattern in LEFT_OUT:
         page = re.sub(pattern, "", page, flags=re.MULTILINE)
     for pattern, text in SHORTENED:
@@ -49,10 +52,10 @@ def prose(page: str) -> str:
 
 
 def pages() -> list[Path]:
-    """Every page of English prose that a reader sees."""
+    """Every page of prose in English; a translation has two suffixes, such as `.ja.md`."""
     found = [ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "CHANGELOG")]
     found += [path for path in sorted((ROOT / "docs").rglob("*.md")) if "_build" not in path.parts]
-    return [path for path in found if path.name not in LISTS and ".ja" not in path.suffixes]
+    return [path for path in found if path.name not in LISTS and len(path.suffixes) == 1]
 
 
 def main(names: list[str]) -> int:

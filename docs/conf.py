@@ -153,7 +153,7 @@ def notebooks_are_downloaded(app, doctree) -> None:
 
 
 def setup(app) -> None:
-    """Tell Sphinx of the functions above."""
+    """Connect the functions above to Sphinx."""
     app.connect("doctree-resolved", citations_are_numbers)
     app.add_html_math_renderer("mathml", (visit_math, None), (visit_displaymath, None))
     app.connect("doctree-read", notebooks_are_downloaded, priority=100)  # before Sphinx collects what is downloaded

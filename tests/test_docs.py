@@ -24,7 +24,9 @@ FILES = [ROOT / "CONTRIBUTING.md", *(p for p in sorted(DOCS.rglob("*.md")) if "_
 FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
 OPTIONAL = ("torch", "jax", "pandas", "polars", "scipy", "array_api_strict")
 FENCE = re.compile(r"^```(python|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-PAGES = [path for path in FILES if "\n```python\n" in path.read_text(encoding="utf-8")]
+HEADING = re.compile(r"^#+(?= )", re.MULTILINE)
+TRANSLATIONS = sorted(DOCS.rglob("*.??.md"))  # their code is that of the English page, which runs
+PAGES = [path for path in FILES if path not in TRANSLATIONS and "\n```python\n" in path.read_text(encoding="utf-8")]
 
 
 class Block(NamedTuple):
@@ -75,6 +77,18 @@ def test_code_on_the_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.M
     names: dict = {"__name__": "__main__"}
     for block in found:
         run(block, names, str(page.relative_to(ROOT)))
+
+
+@pytest.mark.parametrize("page", TRANSLATIONS, ids=lambda p: p.name)
+def test_a_translation_has_the_code_and_the_sections_of_its_page(page: Path) -> None:
+    english, translated = (p.read_text(encoding="utf-8") for p in (page.with_suffix("").with_suffix(".md"), page))
+    assert FENCE.findall(translated) == FENCE.findall(english)
+    sections = HEADING.findall(english)
+    assert HEADING.findall(translated)[: len(sections)] == sections  # a list of what to read next may follow
+
+
+def test_there_is_a_translation() -> None:
+    assert TRANSLATIONS
 
 
 def test_a_page_that_says_something_wrong_is_found() -> None:
