@@ -2,8 +2,8 @@
 
     python benchmarks/larger_than_memory.py --rows 2000000 --columns 40
 
-Each training runs in a process of its own. `limit` is what it may take for its data in MiB (RLIMIT_DATA), beside what it
-has when everything is imported; with one, a training in memory is tried under it, too.
+Each training runs in a process of its own. `limit` is what it may take for its data in MiB (RLIMIT_DATA), beside what
+it has when everything is imported; with one, a training in memory is tried under it, too.
 """
 
 from __future__ import annotations
