@@ -69,7 +69,7 @@ def written(rows: int, columns: int, path: Path) -> None:
     with parquet.ParquetWriter(path, schema, compression=None) as writer:
         for start in range(0, rows, 100_000):
             X = draws.normal(size=(min(100_000, rows - start), columns))
-            writer.write_table(pa.table([*X.T, X @ weights], schema=schema))
+            writer.write_table(pa.table([*X.T, X @ weights], schema=schema), row_group_size=10_000)
 
 
 def main() -> None:

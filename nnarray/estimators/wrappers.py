@@ -117,7 +117,7 @@ class NetworkClassifier(Classifies, Wrapped):
         Whether to print a line an epoch.
     callbacks : sequence of Callback or function of a Run
     backend : str or Backend, optional
-        Where to compute; where X is if None.
+        Where to compute; where X is if None. A Dask array is gathered in this process, as a whole.
     dtype : str, optional
         That of X if None.
 
