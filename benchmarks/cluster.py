@@ -29,6 +29,7 @@ import typer
 from dask.distributed import Client, LocalCluster
 
 import nnarray as nn
+from nnarray.distributed import training
 from nnarray.distributed.member import Member
 from nnarray.distributed.messages import TRAININGS, install
 from nnarray.training.state import TrainingState
@@ -162,6 +163,7 @@ def losses(
 ) -> None:
     """Train while one is lost at a random moment; the exit status tells whether all bits were right."""
     want, rng, wrong, inside, longest = trained(None), random.Random(seed), 0, 0, 0.0
+    watch = Recoveries()
     while inside < count:  # now and then Dask does not start a worker again
         with processes(workers) as client, suppress(TimeoutError):
             trained(client)  # workers have imported all that they need
@@ -173,7 +175,35 @@ def losses(
                 wrong += got != want
                 client.wait_for_workers(workers, timeout=20)
     print(f"{kind}: {inside} in mid-training, {wrong} with other bits, the longest took {longest:.1f} s")
+    if watch.seconds:
+        middle, most = statistics.median(watch.seconds), max(watch.seconds)
+        print(f"from the notice of a loss to the next finished steps: {middle:.2f} s, at most {most:.2f} s")
     raise typer.Exit(int(wrong > 0))
+
+
+class Recoveries(logging.Handler):
+    """How long it takes from the notice that a worker left to the end of the next steps."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.seconds: list[float] = []
+        self.since: float | None = None
+        run = training.Team.run
+
+        def timed(*given: Any) -> Any:
+            report = run(*given)
+            if self.since is not None:
+                self.seconds.append(time.monotonic() - self.since)
+                self.since = None
+            return report
+
+        training.Team.run = timed  # type: ignore[method-assign]
+        logging.getLogger("nnarray").addHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Begin to count, at the first of several."""
+        if "left the training" in record.getMessage() and self.since is None:
+            self.since = time.monotonic()
 
 
 def trained(client: Any, **settings: Any) -> str:

@@ -148,6 +148,7 @@ def begun(cluster: Cluster, model: Any, *arguments: Any, **settings: Any) -> Clu
     return made
 
 
+RESUMED = "fit(..., checkpoint=..., resume=True) continues after the last finished epoch."
 OTHERWISE = (
     "its processor or libraries round differently from those of the other workers; Cluster(..., exact=False) takes it "
     "nevertheless."
@@ -184,6 +185,8 @@ class Team:
     said: list[str] = field(default_factory=list)
     """Warnings for the user."""
     beating: asyncio.Future[None] | None = None
+    deaf: float = 0.0
+    """The time when a scheduler that did not answer is asked again."""
 
     def __post_init__(self) -> None:
         self.scheduler = self.client.scheduler.address
@@ -265,14 +268,15 @@ class Team:
                 "--memory-limit`), or use a smaller batch_size, and check their logs."
             ) from why
         warnings.warn(f"{why} Waiting for others.", RuntimeWarning, stacklevel=2)
-        stop = time.monotonic() + WAIT
+        connected = begun = time.monotonic()
         while not self.members:
             check()
-            if time.monotonic() > stop and not self.joining:
-                raise ConnectionError(
-                    f"{why} None joined within {WAIT:.0f} seconds. Start workers again; fit(..., checkpoint=..., "
-                    f"resume=True) continues after the last finished epoch."
-                )
+            now = time.monotonic()
+            connected = now if self.client.status == "running" else connected
+            if now > connected + PATIENCE:
+                raise ConnectionError(f"{why} The scheduler is gone, too. Start it again, and workers; {RESUMED}")
+            if now > begun + WAIT and not self.joining:
+                raise ConnectionError(f"{why} None joined within {WAIT:.0f} seconds. Start workers again; {RESUMED}")
             self._sync(self._look_for_others)
 
     def dismiss(self) -> None:
@@ -347,10 +351,18 @@ class Team:
             self.joining[address] = _unheard(self._join(address))
 
     async def _there(self) -> Iterable[str]:
-        scheduler = self.client.scheduler
+        """The workers that the scheduler knows; one that is gone or hangs sends nobody, and who trains goes on."""
+        scheduler, now = self.client.scheduler, time.monotonic()
+        if scheduler is None or now < self.deaf:
+            return ()
+        call = _unheard(scheduler.ncores())
+        if not (await asyncio.wait({call}, timeout=PATIENCE))[0]:
+            call.cancel()
+            self.deaf = now + LONGEST
+            return ()
         try:
-            return () if scheduler is None else (await scheduler.ncores()).keys()
-        except OSError:  # without the scheduler no workers join, but the members continue
+            return call.result().keys()
+        except OSError:
             return ()
 
     async def _join(self, address: str) -> str:

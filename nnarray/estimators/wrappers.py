@@ -117,7 +117,7 @@ class NetworkClassifier(Classifies, Wrapped):
         Whether to print a line per epoch.
     callbacks : sequence of Callback or function of a Run
     backend : str or Backend, optional
-        The backend that computes; that of X if None.
+        The backend that computes; that of X if None. A Dask array is collected in this process, as a whole.
     dtype : str, optional
         The dtype of X if None.
 

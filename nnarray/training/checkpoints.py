@@ -262,5 +262,5 @@ def fingerprint(data: Data) -> str:
     total, count = hashlib.sha256(), data.examples
     rows = backend_of(data.target).asarray(sorted({i * count // FEW for i in range(FEW)}))
     for each in (x for part in data.batch(rows) if part is not None for x in arrays_in(part)):
-        total.update(np.ascontiguousarray(on_host(each)).reshape(-1).view(np.uint8))
+        total.update(np.ascontiguousarray(on_host(each)).reshape(-1).view(np.uint8).data)
     return total.hexdigest()[:16]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import io
+import os
 import resource
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -139,6 +140,61 @@ def test_errors_name_the_row_and_leave_nothing(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"column 'age' has numbers.*row 3001 has 'old'"):
         steps.read(data, steps.Plan(target=("price",), stream=True))
     assert list(tmp_path.iterdir()) == [data]
+
+
+def lengthen(data: Path) -> None:
+    with data.open("a") as file:
+        file.write("41,Bern,70,1\n")
+
+
+def shorten(data: Path) -> None:
+    data.write_bytes(data.read_bytes()[:-100])
+
+
+@pytest.mark.parametrize(
+    ("ending", "harm", "message"),
+    [
+        ("csv", lengthen, r"flats\.csv', row 3001: 4 entries for 3 columns"),
+        ("parquet", shorten, r"flats\.parquet' cannot be read as Parquet"),
+        ("feather", shorten, r"flats\.feather' cannot be read as Feather"),
+        ("npz", shorten, r"flats\.npz' cannot be read as NPZ"),
+    ],
+)
+def test_a_damaged_table_leaves_nothing_in_the_cache(ending: str, harm: Any, message: str, tmp_path: Path) -> None:
+    data, cache = tmp_path / f"flats.{ending}", tmp_path / "cache"
+    cache.mkdir()
+    WRITE[ending](flats(), str(data))
+    harm(data)
+    with pytest.raises(ValueError, match=message):
+        steps.read(data, steps.Plan(target=("price",), cache=cache))
+    assert kept_in(cache) == set()
+
+
+def test_a_table_that_changes_in_the_pass_leaves_nothing_in_the_cache(tmp_path: Path) -> None:
+    data, cache = tmp_path / "flats.csv", tmp_path / "cache"
+    cache.mkdir()
+    csv.write_csv(flats(), str(data))
+    with pytest.raises(ValueError, match=r"flats\.csv' changed while it was read"):
+        steps.read(data, steps.Plan(target=("price",), cache=cache), lambda *_: os.utime(data, ns=(0, 0)))
+    assert kept_in(cache) == set()
+
+
+def test_a_kept_file_that_is_written_to_in_the_training_ends_it(tmp_path: Path) -> None:
+    data, cache = tmp_path / "flats.csv", tmp_path / "cache"
+    cache.mkdir()
+    csv.write_csv(flats(), str(data))
+    plan = steps.Plan(target=("price",), cache=cache, epochs=3)
+    examples = steps.read(data, plan)
+    (kept,) = cache.glob("*.inputs-*")
+
+    def harm(run: nn.Run) -> None:
+        data.write_text("it is not read any more")
+        if run.epoch == 2:
+            os.utime(kept, ns=(0, 0))
+
+    model = steps.model_for(data, examples, plan, nn.backend("numpy"))
+    with pytest.raises(OSError, match=rf"{kept.name}' was written to since it was mapped"):
+        steps.train(model, examples, plan, tmp_path / "m.safetensors", [harm])
 
 
 def test_a_truncated_parquet_file_is_refused(tmp_path: Path) -> None:

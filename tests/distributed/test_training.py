@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ import pytest
 import nnarray as nn
 from nnarray.distributed import member, training
 from tests.conftest import WHY_NOT
+from tests.processes import started
 
 # Dask leaves sockets open that it looks for free ports with.
 pytestmark = [
@@ -205,7 +207,7 @@ def while_training(client: Any, harm: Callable[[], None], **settings: Any) -> nn
         if run.epoch == 1:
             threading.Timer(0.05, lambda: (harm(), happened.set())).start()
 
-    model = trained(client, epochs=30, callbacks=[look], **settings)
+    model = trained(client, **{"epochs": 30} | settings, callbacks=[look])
     assert happened.is_set()
     return model
 
@@ -233,6 +235,31 @@ def test_all_workers_die(processes: Any) -> None:
         model = while_training(processes, lambda: [os.kill(pid, signal.SIGKILL) for pid in pids.values()])
     assert digest(model) == digest(while_training(None, lambda: None))
     processes.wait_for_workers(3, timeout=60)
+
+
+def test_a_scheduler_that_dies_is_reported_as_soon_as_it_is_known(tmp_path: Path) -> None:
+    """Its workers leave with it, and none can come."""
+    file, where = str(tmp_path / "scheduler.json"), ("--no-dashboard", "--scheduler-file")
+    dask_command, killed = (sys.executable, "-m", "dask"), []
+    with (
+        started(*dask_command, "scheduler", "--host", "127.0.0.1", "--port", "0", *where, file) as scheduler,
+        started(*dask_command, "worker", "--no-nanny", "--nthreads", "1", *where, file, cwd=tmp_path),
+        distributed.Client(scheduler_file=file, timeout="60 s") as client,
+    ):
+        client.wait_for_workers(1, timeout=60)
+
+        def kill() -> None:
+            scheduler.kill()
+            killed.append(time.monotonic())
+
+        with (
+            pytest.warns(RuntimeWarning, match="left the training. Waiting for others"),
+            pytest.raises(
+                ConnectionError, match=r"The scheduler is gone, too\. Start it again, and workers; fit\(.*res"
+            ),
+        ):
+            while_training(client, kill, epochs=10_000)
+        assert time.monotonic() - killed[0] < 20
 
 
 def test_a_worker_that_comes_takes_part(tmp_path: Path) -> None:

@@ -455,14 +455,16 @@ def images_to_train_on(
             f"folder {str(path)!r} has one class only, {only!r}; make subfolders for at least two classes.{hint}"
         )
     needed = IN_MEMORY * len(folder) * size**2 * 3
-    notes = [f"left out: {line}" for line in folder.left_out]
+    notes, where = [f"left out: {line}" for line in folder.left_out], list[str]()
+    X: Any
+    y: Any
     if is_too_much(needed) if stream is None else stream:
         place = place or Place(path.absolute().parent)
         X, y = _on_disk(folder, place, watch)
         held = f"{memory(int(np.prod(X.shape)))} of {str(place.folder)!r}, {place.until(path)}"
         where = [f"the images are not kept in memory, but in {held}"]
     else:
-        (X, y), where = folder.load(), []
+        X, y = folder.load()
     if skipped := len(folder) - len(y):
         notes.append(f"{skipped} images cannot be decoded and were left out")
     parts = split.of(len(y), y)
