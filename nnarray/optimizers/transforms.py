@@ -24,8 +24,8 @@ class Info(NamedTuple):
         What changes from step to step, from the optimizer's `numbers`; "rate" is the learning rate.
     layout : Layout, optional
         Where each parameter lies in theta.
-    decays : array of 0 and 1, optional
-        Which entries weight decay shrinks; all if None.
+    decays : array, optional
+        How much weight decay shrinks each entry, 0 or 1 but for groups; all alike if None.
     frozen : array of bool, optional
         Which entries stay as they are; none if None.
     """
