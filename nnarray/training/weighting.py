@@ -30,7 +30,8 @@ def checked_class_weight(given: Any) -> ClassWeight:
         return given
     if not isinstance(given, Mapping):
         raise TypeError(
-            f"class_weight must be 'balanced', or map labels to weights, such as {{0: 1.0, 1: 9.0}}; got {shown(given)}."
+            f"class_weight must be 'balanced', or map labels to weights, such as {{0: 1.0, 1: 9.0}}; got "
+            f"{shown(given)}."
         )
     for label, weight in given.items():
         above_zero(weight, f"class_weight[{label!r}]")
@@ -58,7 +59,7 @@ def weighted(class_weight: ClassWeight, model: Trainee, loss: Loss, y: Any, weig
     else:
         if unknown := [label for label in class_weight if label >= classes]:
             raise ValueError(
-                f"class_weight names the label {unknown[0]}; with {classes} classes, labels are below that."
+                f"class_weight names the label {unknown[0]}; with {classes} classes, labels are 0 to {classes - 1}."
             )
         factors = [class_weight.get(k, 1.0) for k in range(classes)]
     own: Array = xp.take(xp.asarray(factors, dtype=dtype, device=device_of(labels)), labels, axis=0)
