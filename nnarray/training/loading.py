@@ -80,7 +80,7 @@ def understood(file: Path, saved: Archive, what: str = "loaded") -> Loaded:
         wiring = Wiring.of(network, shape)
         theta, state = reader.vector("params", wiring.params), reader.vector("state", wiring.state)
         history = _history(facts["history"], reader)
-        training = _read_training(facts.get("training"), reader, wiring)
+        training, loss = _read_training(facts.get("training"), reader, wiring), _loss(facts.get("loss"))
         reader.refuse_rest()
         names = {slot.name for slot in wiring.params.slots}
         if not set(facts["frozen"]) <= names or not isinstance(facts["metadata"], dict):
@@ -88,7 +88,6 @@ def understood(file: Path, saved: Archive, what: str = "loaded") -> Loaded:
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         _refuse(file, error, what)
     frozen = frozenset(facts["frozen"])
-    loss = _loss(facts.get("loss"))
     return Loaded(wiring, shape, theta, state, facts["dtype"], frozen, history, facts["metadata"], loss, training)
 
 

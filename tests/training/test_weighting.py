@@ -68,7 +68,7 @@ def test_held_out_examples_count_alike_and_resuming_needs_the_same(host: nn.Back
     history = model.fit(X, y, epochs=1, validation=(X, y), class_weight="balanced", checkpoint=path)
     assert history["val_loss"][0] == pytest.approx(model.evaluate(X, y)["loss"], rel=1e-6)
     assert history.settings["class_weight"] == "'balanced'"
-    with pytest.raises(ValueError, match="its class_weight is"):
+    with pytest.raises(ValueError, match="its weighted is True, and here it is False"):
         NET.init((2,), dtype="float32").fit(X, y, epochs=2, validation=(X, y), resume=path)
 
 
