@@ -79,8 +79,10 @@ def settings_in(groups: Sequence[Group], layout: Layout, setting: str) -> dict[s
         if not fitting:
             names = ", ".join(slot.name for slot in layout.slots)
             raise ValueError(f"groups: {group.pattern!r} fits no parameter; the model has {names}.")
-        value = getattr(group, setting)
-        for slot in fitting if value is not None else ():
+        value: float | None = getattr(group, setting)
+        if value is None:
+            continue
+        for slot in fitting:
             if found.setdefault(slot.name, value) != value:
                 raise ValueError(
                     f"groups give {slot.name!r} the {setting} {found[slot.name]:g} and, by {group.pattern!r}, "
