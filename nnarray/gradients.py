@@ -9,10 +9,11 @@ from nnarray import kernels
 from nnarray.backends import has_record, without_record
 from nnarray.functional.propagation import Step, loss_and_gradient
 from nnarray.kernels import engines
-from nnarray.losses import loss_named, refuse_records
+from nnarray.losses import refuse_records
 from nnarray.model import Model
 from nnarray.names import shown
 from nnarray.random import Key
+from nnarray.training.automatic import decided, loss_or_auto
 from nnarray.training.data import prepare
 from nnarray.typing import Array, Inputs
 
@@ -21,7 +22,7 @@ def value_and_grad(
     model: Model,
     X: Inputs,
     y: Array,
-    loss: Any = "cross_entropy",
+    loss: Any = "auto",
     *,
     sample_weight: Array | None = None,
     training_mode: bool = False,
@@ -78,7 +79,7 @@ def training_step(
     model: Model,
     X: Inputs,
     y: Array,
-    loss: Any = "cross_entropy",
+    loss: Any = "auto",
     *,
     sample_weight: Array | None = None,
     key: Key | None = None,
@@ -133,8 +134,9 @@ def _propagated(
 ) -> Step:
     if key is not None and not isinstance(key, Key):
         raise TypeError(f"key must be an nn.Key; got {shown(key)}. Make one from a seed: key=nn.Key(0).")
-    chosen = loss_named(loss)
+    chosen = loss_or_auto(loss)
     refuse_records(y=y, sample_weight=weights)
+    _, chosen = decided(chosen, model, X, y)
     differentiable = model.is_differentiable(X)
     data = prepare(model, X, y, weights, chosen, check_finite=False)
     with engines.computing(model.engine):

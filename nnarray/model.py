@@ -825,6 +825,7 @@ class Model:
         metrics: Any = (),
         callbacks: Sequence[Any] = (),
         sample_weight: Array | None = None,
+        class_weight: str | Mapping[int, float] | None = None,
         shuffle: bool = True,
         seed: int = 0,
         progress: bool | None = None,
@@ -868,6 +869,9 @@ class Model:
             the outputs of the epoch's steps, and on the validation data as "val_...".
         callbacks : sequence of Callback or function of a Run
         sample_weight : array, shape (N,), optional
+        class_weight : "balanced" or mapping of int to float, optional
+            How much the examples of a class count in training, by label; 1 if it is not named. "balanced" is
+            N / (K count): each of the K classes counts alike.
         shuffle : bool
             Whether each epoch has its own random order of the examples, drawn on the device.
         seed : int

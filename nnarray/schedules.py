@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from numbers import Real
+from typing import Any
 
 from nnarray.checks import in_range, integer, is_several, number, numbers_of_python, real
 from nnarray.names import shown
@@ -373,6 +374,25 @@ class Plateau(Schedule):
             if waited > self.patience:
                 rate, waited = max(rate * self.factor, self.lowest), 0
         return rate
+
+
+def nominal(rate: object) -> float:
+    """The rate that a number or a schedule is about: its `lr`, to which rates of groups stand in a fixed ratio.
+
+    Raises
+    ------
+    TypeError
+        If a schedule has none.
+    """
+    chosen: Any = schedule(rate)
+    chosen = chosen.then if isinstance(chosen, WarmUp) else chosen
+    lr = getattr(chosen, "lr", None)
+    if not isinstance(lr, Real):
+        raise TypeError(
+            f"rates of groups stand in a fixed ratio to the schedule's lr, and {type(chosen).__name__} has none: give "
+            f"it a field lr."
+        )
+    return float(lr)
 
 
 def schedule(rate: object) -> Schedule:

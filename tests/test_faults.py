@@ -164,6 +164,19 @@ def trained(b: Bench) -> nn.Model:
 ONE = nn.Network(nn.Dense(1))
 
 
+class EachStep(nn.Callback):
+    """Looks at each step."""
+
+    def on_step_end(self, run: nn.Run) -> None:
+        """Nothing."""
+
+
+def of_values(b: Bench) -> Call:
+    model = SMALL.init((2,), backend=b.be, dtype="float32")
+    model.loss = "mse"
+    return lambda: model.predict_proba(b.X)
+
+
 def fit_on(b: Bench, shape: Any, X: Any, y: Any, *layers: nn.Layer) -> None:
     """Of a network for examples of this shape."""
     network = nn.Network(*layers or (nn.Dense(5, "tanh"), nn.Dense(2)))
@@ -249,6 +262,14 @@ DATA: dict[str, Case] = {
     "a label that is no class": lambda b: lambda: b.fit(y=b.array([0, 1, 2, 0, 0, 1, 1, 1], "int32")),
     "a negative label": lambda b: lambda: b.fit(y=b.array([0, 1, -1, 0, 0, 1, 1, 1], "int32")),
     "labels that are no integers": lambda b: lambda: b.fit(y=b.array(np.arange(8) % 2), loss="cross_entropy"),
+    "a class weight by name": lambda b: lambda: b.fit(class_weight="even"),
+    "a group of no parameters": lambda b: lambda: b.fit(optimizer=nn.SGD(0.1, groups={"tail.*": {"lr": 0.1}})),
+    "probabilities of values": of_values,
+    "an evaluation of a model that nobody trained": lambda b: lambda: SMALL.init((2,), backend=b.be).evaluate(b.X, b.y),
+    "names for other classes": lambda b: lambda: b.model.evaluate(b.X, b.y, loss="cross_entropy", classes=("a",)),
+    "a callback of each step, where steps are not seen": lambda b: (
+        lambda: b.fit(optimizer="lbfgs", batch_size=None, callbacks=[EachStep()])
+    ),
     "labels in a column": lambda b: lambda: b.fit(y=b.y[:, None]),
     "a single output for classes": lambda b: lambda: b.fit(ONE, loss="cross_entropy"),
     "integers for one output, and no loss named": lambda b: lambda: b.fit(ONE),

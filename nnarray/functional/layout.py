@@ -112,6 +112,13 @@ class Layout:
         ones = [xp.full(p.stop - p.start, p.name in chosen, dtype=xp.bool, device=device_of(like)) for p in self.slots]
         return xp.concat(ones) if ones else xp.zeros(0, dtype=xp.bool, device=device_of(like))
 
+    def spread(self, values: Mapping[str, float], otherwise: float, like: Array) -> Array:
+        """A number at all entries of each parameter: the one of its name, or else another; of the dtype of `like`."""
+        xp, device = namespace(like), device_of(like)
+        numbers = [(p.stop - p.start, values.get(p.name, otherwise)) for p in self.slots]
+        parts = [xp.full(size, float(number), dtype=like.dtype, device=device) for size, number in numbers]
+        return xp.concat(parts) if parts else xp.zeros(0, dtype=like.dtype, device=device)
+
     def frozen(self, names: Set[str], like: Array) -> Array | None:
         """True at the entries of these parameters, which must not change; None if there are none."""
         return self.mask(set(names), like) if names else None

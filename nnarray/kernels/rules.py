@@ -115,7 +115,8 @@ class Update(Kernel[..., Any]):
         @functools.wraps(self.definition)
         def updated(*arrays: Any, **numbers: Any) -> Any:
             theta, _, *slots = arrays
-            if theta.dtype.itemsize < 4:  # too few digits for a library's own
+            spread = any(getattr(numbers[name], "ndim", 0) for name in self.changing)  # another number for each entry
+            if spread or theta.dtype.itemsize < 4:  # or too few digits for a library's own
                 return self.definition(*arrays, **numbers)
             rule = self.rule(len(arrays), theta.dtype, *(numbers[name] for name in self.settings))
             step = prepared(rule, arrays)

@@ -14,8 +14,9 @@ from nnarray.kernels.engines import computing
 from nnarray.kernels.rules import Update
 from nnarray.kernels.standard.numerics import at_least_float32
 from nnarray.names import shown
+from nnarray.optimizers.groups import Group, groups_of, settings_in
 from nnarray.optimizers.transforms import ClipNorm, ClipValue, Decay, DecoupledDecay, Freeze, Info, Slots, Transform
-from nnarray.schedules import Schedule, schedule
+from nnarray.schedules import Schedule, nominal, schedule
 from nnarray.typing import Array
 
 IF_SET = {"shown": "if set"}
@@ -57,6 +58,11 @@ class Optimizer(Minimiser):
         The largest Euclidean norm of the gradient; a longer gradient is scaled down to it.
     clip_value : float, optional
         Each entry of the gradient is limited to -clip_value and clip_value, before `clip_norm`.
+    groups : mapping of str to mapping, optional
+        Other values of "lr" and "weight_decay" for some parameters. The keys are names of parameters or layers, or
+        patterns, where `*` stands for any letters: `{"head": {"lr": 0.01}, "*.bias": {"weight_decay": 0.1}}`. With a
+        schedule, the rate of a group keeps the ratio of its "lr" to the schedule's. The weight decay of a group does
+        not apply to biases, unless its pattern fits only biases.
 
     Raises
     ------
@@ -68,6 +74,7 @@ class Optimizer(Minimiser):
     weight_decay: float = field(default=0.0, kw_only=True)
     clip_norm: float | None = field(default=None, kw_only=True)
     clip_value: float | None = field(default=None, kw_only=True, metadata=IF_SET)
+    groups: Mapping[str, Mapping[str, float]] | tuple[Group, ...] = field(default=(), kw_only=True, metadata=IF_SET)
 
     slot_names = ()
     kernel: ClassVar[Update | None] = None
@@ -80,6 +87,13 @@ class Optimizer(Minimiser):
         for name in ("clip_norm", "clip_value"):
             if getattr(self, name) is not None:
                 above_zero(getattr(self, name), name)
+        object.__setattr__(self, "groups", groups_of(self.groups))  # a tuple: a frozen dataclass must hash
+        if any(each.lr is not None for each in self._groups):
+            nominal(self.lr)
+
+    @property
+    def _groups(self) -> tuple[Group, ...]:
+        return groups_of(self.groups)
 
     def __repr__(self) -> str:
         shown = [each for each in fields(self) if not each.metadata or getattr(self, each.name) != each.default]
@@ -88,19 +102,53 @@ class Optimizer(Minimiser):
     @property
     def transforms(self) -> tuple[Transform, ...]:
         """The transforms of the gradient before the rule, in this order."""
-        decay = DecoupledDecay if self.decoupled else Decay
+        decay, unit = DecoupledDecay if self.decoupled else Decay, self.unit_of_decay
         return (
             Freeze(),
             *([] if self.clip_value is None else [ClipValue(self.clip_value)]),
             *([] if self.clip_norm is None else [ClipNorm(self.clip_norm)]),
-            *([decay(self.weight_decay)] if self.weight_decay else []),
+            *([decay(unit)] if unit else []),
         )
+
+    @property
+    def unit_of_decay(self) -> float:
+        """What `decays` counts in: the weight decay, or 1 if groups alone have one."""
+        return self.weight_decay or float(any(each.weight_decay for each in self._groups))
+
+    def decays(self, layout: Layout, theta: Array) -> Array | None:
+        """How much weight decay shrinks each entry, in units of `unit_of_decay`; all alike if None.
+
+        Raises
+        ------
+        ValueError
+            If a pattern of `groups` fits nothing, or two patterns do not agree.
+        """
+        own, unit = settings_in(self._groups, layout, "weight_decay"), self.unit_of_decay
+        if not unit:
+            return None
+        if not own:
+            return layout.decays(theta)
+        weights = {slot.name for slot in layout.slots if slot.param.decay}
+        shrunk = dict.fromkeys(weights, self.weight_decay / unit)
+        for group in self._groups:
+            fitting = {slot.name for slot in layout.slots if group.fits(slot.path)}
+            if group.weight_decay is not None:
+                shrunk |= dict.fromkeys(fitting & weights or fitting, group.weight_decay / unit)
+        return layout.spread(shrunk, 0.0, at_least_float32(theta))
+
+    def rate_factors(self, layout: Layout, theta: Array) -> Array | None:
+        """By what the rate is multiplied for each entry; None if all are alike."""
+        own = settings_in(self._groups, layout, "lr")
+        if not own:
+            return None
+        return layout.spread({name: lr / nominal(self.lr) for name, lr in own.items()}, 1.0, at_least_float32(theta))
 
     @property
     def is_one_kernel(self) -> bool:
         """Whether only its kernel uses the numbers of a step."""
         whole = type(self).apply is Optimizer.apply and type(self).apply_in is Optimizer.apply_in
-        return whole and self.kernel is not None and not (self.decoupled and self.weight_decay)
+        alone = not self.groups and not (self.decoupled and self.weight_decay)
+        return whole and self.kernel is not None and alone
 
     @property
     def all_slot_names(self) -> tuple[str, ...]:
@@ -147,6 +195,7 @@ class Optimizer(Minimiser):
         layout: Layout | None = None,
         decays: Array | None = None,
         frozen: Array | None = None,
+        rate_factors: Array | None = None,
     ) -> tuple[Array, Slots]:
         """One step: the transforms of the gradient, then the rule. Consumes its array arguments.
 
@@ -158,10 +207,14 @@ class Optimizer(Minimiser):
         layout : Layout, optional
             The position of each parameter in theta; if None, theta is a single parameter.
         decays : array of 0 and 1, dtype of theta, shape (size,), optional
-            The entries to which weight decay applies; all if None.
+            How much weight decay applies to each entry; the same for all if None. With `groups`, from `decays`.
         frozen : array of bool, shape (size,), optional
             The entries that must not change; they stay bitwise equal.
+        rate_factors : array, shape (size,), optional
+            With `groups`, from `rate_factors`.
         """
+        if rate_factors is not None:
+            numbers = numbers | {"rate": numbers["rate"] * rate_factors}
         info, own = Info(numbers, layout, decays, frozen), dict(slots)
         kept: Slots = {}
         after, gradient = (
@@ -235,6 +288,7 @@ class Optimizer(Minimiser):
                 {name: copy(slot) for name, slot in slots.items()},
                 self.numbers(rate, step + 1),
                 layout=layout,
-                decays=layout.decays(theta) if self.weight_decay else None,
+                decays=self.decays(layout, theta),
                 frozen=layout.frozen(model.frozen, theta),
+                rate_factors=self.rate_factors(layout, theta),
             )

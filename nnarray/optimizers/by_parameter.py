@@ -68,7 +68,7 @@ class LAMB(Moments):
         xp, rate = namespace(theta), info.numbers["rate"]
         minus, slots = self.apply(xp.zeros_like(theta), gradient, slots, info.numbers | {"rate": 1.0})
         shrunk = theta if info.decays is None else theta * info.decays
-        step = self.weight_decay * shrunk - minus if self.weight_decay else -minus
+        step = self.unit_of_decay * shrunk - minus if self.unit_of_decay else -minus
         ratios = [
             xp.broadcast_to(_ratio(theta[part], step[part]), (part.stop - part.start,))
             for part, _ in parameters(info.layout, theta)
@@ -124,7 +124,7 @@ class Muon(Moments):
         for part, shape in parameters(info.layout, theta):
             own = {name: slot[part] for name, slot in slots.items()}
             rule = self._matrix if len(shape) > 1 and math.prod(shape) else self._rest
-            pieces.append(rule(theta[part], gradient[part], own, info.numbers, shape))
+            pieces.append(rule(theta[part], gradient[part], own, _of_part(info.numbers, part), shape))
         if not pieces:
             return theta, slots
         xp = namespace(theta)
@@ -141,6 +141,12 @@ class Muon(Moments):
         step = xp.reshape(orthogonal(xp.reshape(ahead, (rows, shape[-1])), self.rounds), (-1,))
         rate = numbers["rate"] * (0.2 * math.sqrt(max(rows, shape[-1])))
         return w - rate * step, {"mean": mean, "square": slots["square"]}
+
+
+def _of_part(numbers: dict[str, Any], part: slice) -> dict[str, Any]:
+    """The numbers of an update of some entries: with groups, each entry has a rate of its own."""
+    rate = numbers["rate"]
+    return numbers | {"rate": rate[part]} if getattr(rate, "ndim", 0) else numbers
 
 
 def orthogonal(x: Array, rounds: int) -> Array:

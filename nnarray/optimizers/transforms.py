@@ -24,8 +24,8 @@ class Info(NamedTuple):
         The numbers that change from step to step, from the optimizer's `numbers`; "rate" is the learning rate.
     layout : Layout, optional
         The position of each parameter in theta.
-    decays : array of 0 and 1, optional
-        The entries to which weight decay applies; all if None.
+    decays : array, optional
+        How much weight decay applies to each entry: 0 or 1, except for groups; the same for all if None.
     frozen : array of bool, optional
         The entries that must not change; none if None.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from nnarray.backends import as_data, backend_of, same_place, without_record
+from nnarray.backends import as_data, backend_of, is_traced, same_place, without_record
 from nnarray.datasets.streams import Begun, Stream
 from nnarray.kernels.standard.numerics import at_least_float32
 from nnarray.losses import BinaryCrossEntropy, CrossEntropy, Loss, MeanSquaredError, loss_named
@@ -33,7 +33,7 @@ class Automatic(Loss):
         ValueError
             If y could be meant in two ways; the message names both.
         """
-        xp, alike = same_place(y=y), tuple(y.shape[1:]) == outputs
+        xp, alike = same_place(y=y), y.ndim > 0 and tuple(y.shape[1:]) == outputs
         if not xp.isdtype(y.dtype, ("bool", "integral")):
             _refuse_classes(xp, y, outputs)
             return MeanSquaredError()
@@ -60,8 +60,8 @@ def _refuse_classes(xp: Namespace, y: Array, outputs: Shape) -> None:
             f"integers, xp.astype(y, xp.int64), where xp = nn.namespace(y); for one number an example, give the last "
             f"layer 1 output and pass y[:, None]."
         )
-    if tuple(y.shape[1:]) != outputs or 0 in y.shape:
-        return  # the loss says what does not fit
+    if tuple(y.shape[1:]) != outputs or 0 in y.shape or is_traced(y):
+        return  # the loss says what does not fit; and nobody can look at values inside jax.jit
     binary = bool(xp.all((y == 0) | (y == 1)))
     if binary or (outputs[-1] > 1 and _are_probabilities(xp, y)):
         kind, what = ("are all 0 or 1", "classes") if binary else ("sum to 1 in each row", "probabilities")
@@ -92,8 +92,12 @@ def decided(loss: Loss, model: Trainee, X: Any, y: Any) -> tuple[Any, Loss]:
         return X, loss
     if isinstance(X, Stream):
         X = Begun(X)
-        y = backend_of(model.theta).asarray(StreamBatch(X.first, 0, 0).target)
+        with StreamBatch(X.first, 0, 0).naming() as batch:
+            return X, loss.of(as_data(_moved(model, batch.parts[1]), "y"), model.output_shape)
     if y is None:
         return X, loss
-    y = without_record(as_data(whole(model, y), "y"))
-    return X, loss.of(y, model.output_shape) if y.ndim else CrossEntropy()
+    return X, loss.of(without_record(as_data(whole(model, y), "y")), model.output_shape)
+
+
+def _moved(model: Trainee, y: Any) -> Any:
+    return None if y is None else backend_of(model.theta).asarray(y)

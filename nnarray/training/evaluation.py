@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from nnarray.backends import is_traced, same_place
+from nnarray.backends import as_data, is_traced, same_place
 from nnarray.checks import integer
 from nnarray.datasets.streams import Stream
 from nnarray.kernels.loops import read
@@ -110,7 +110,9 @@ class Evaluation(Mapping[str, float]):
         return f"Evaluation({', '.join(f'{name} {x:.6g}' for name, x in self.items())}; {self.examples} examples)"
 
     def __str__(self) -> str:
-        parts = [[("examples", str(self.examples)), *((name, f"{x:.4g}") for name, x in self.items())]]
+        parts: list[list[tuple[str, ...]]] = [
+            [("examples", str(self.examples)), *((name, f"{x:.4g}") for name, x in self.items())]
+        ]
         if self.confusion:
             each = [(name, *(f"{x:.3g}" for x in row.values())) for name, row in self.by_class.items()]
             parts.append([("class", "examples", "precision", "recall", "f1"), *each])
@@ -174,18 +176,23 @@ class Evaluator:
             if y is not None or weights is not None:
                 raise TypeError("a stream has y, and sample_weight, in its batches: leave them out, evaluate(stream).")
             return self._result(_joined([*self._of_batches(X)]))
-        if y is None:
-            raise TypeError("evaluate needs y, the labels or the values that belong to X.")
-        given = placed(self.model, X), whole(self.model, y), whole(self.model, weights)
+        given = placed(self.model, X), whole(self.model, self._needed(y)), whole(self.model, weights)
         return self._result(self._answers(prepare(self.model, *given, self.loss)))
 
-    def of_outputs(self, outputs: Array, y: Array, weights: Array | None) -> Evaluation:
+    def of_outputs(self, outputs: Array, y: Any, weights: Array | None) -> Evaluation:
         """Of outputs that are computed already."""
+        y = as_data(self._needed(y), "y")
         if y.ndim == 0 or y.shape[0] != outputs.shape[0]:
             raise ValueError(
                 f"X has {outputs.shape[0]} examples and y has shape {tuple(y.shape)}; make their lengths equal."
             )
         return self._result(Answers(*checked(self.loss, outputs, y, weights), y))
+
+    @staticmethod
+    def _needed(y: Any) -> Any:
+        if y is None:
+            raise TypeError("evaluate needs y, the labels or the values that belong to X.")
+        return y
 
     def _of_batches(self, stream: Stream) -> Iterator[Answers]:
         data = Streamed(self.model, stream, self.loss, check_finite=True)

@@ -32,6 +32,7 @@ from nnarray.training.settings import FitSettings
 from nnarray.training.state import TrainingState
 from nnarray.training.streamed import Streamed
 from nnarray.training.trainee import Trainee
+from nnarray.training.weighting import weighted
 
 log = logging.getLogger("nnarray")
 
@@ -95,6 +96,7 @@ def _examples(model: Trainee, X: Any, y: Any, settings: FitSettings) -> tuple[Da
     arrays = placed(model, X), whole(model, y), whole(model, settings.sample_weight)
     check = settings.check_finite
     X, y, weights, validation = validation_split(model, *arrays, settings.validation, settings.key, check_finite=check)
+    weights = weighted(settings.class_weight, model, settings.loss, y, weights)
     data = prepare(model, X, y, weights, settings.loss, check_finite=check)
     return data, _held_out(model, validation, settings.loss, check)
 
@@ -103,6 +105,11 @@ def _refuse_beside_stream(y: Any, settings: FitSettings) -> None:
     """Refuse arguments that a stream has itself or does not allow."""
     if y is not None or settings.sample_weight is not None:
         raise TypeError("a stream has y and sample_weight in its batches: leave both out, fit(stream).")
+    if settings.class_weight is not None:
+        raise ValueError(
+            "class_weight counts the labels of all examples, but a stream has batches: pass a sample_weight with each "
+            "batch, or loss=nn.losses.CrossEntropy(class_weights=...)."
+        )
     if isinstance(settings.validation, Real):
         raise ValueError(
             f"validation={settings.validation!r} is a fraction of the examples, but the number of examples of a stream "

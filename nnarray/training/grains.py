@@ -139,7 +139,7 @@ class GrainedTrainer(Trainer):
             order, [p for each in shares for p in each.places], [r for each in shares for r in each.rows]
         ):
             for each in shares:
-                self._grained_step(each, *self.in_steps([rate]), done, order)
+                self._grained_step(each, self.in_steps([rate])[0], done, order)
                 self.ended(done, check)
 
     def _order(self, number: int) -> Array | None:

@@ -21,7 +21,7 @@ from nnarray.layers.kinds import specs
 from nnarray.losses import Loss
 from nnarray.persistence import archive
 from nnarray.persistence.archive import Archive
-from nnarray.persistence.settings import decode
+from nnarray.persistence.settings import KNOWN, decode
 from nnarray.training.callbacks import Callback, History, Run
 from nnarray.training.state import TrainingState
 from nnarray.training.trainee import Trainee
@@ -80,7 +80,7 @@ def understood(file: Path, saved: Archive, what: str = "loaded") -> Loaded:
         wiring = Wiring.of(network, shape)
         theta, state = reader.vector("params", wiring.params), reader.vector("state", wiring.state)
         history = _history(facts["history"], reader)
-        training = _read_training(facts.get("training"), reader, wiring)
+        training, loss = _read_training(facts.get("training"), reader, wiring), _loss(facts.get("loss"))
         reader.refuse_rest()
         names = {slot.name for slot in wiring.params.slots}
         if not set(facts["frozen"]) <= names or not isinstance(facts["metadata"], dict):
@@ -88,17 +88,19 @@ def understood(file: Path, saved: Archive, what: str = "loaded") -> Loaded:
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         _refuse(file, error, what)
     frozen = frozenset(facts["frozen"])
-    loss = _loss(facts.get("loss"))
     return Loaded(wiring, shape, theta, state, facts["dtype"], frozen, history, facts["metadata"], loss, training)
 
 
 def _loss(noted: Any) -> Loss | None:
-    """The loss that a model was trained with, if the file names one that is known here: no prediction needs it."""
-    try:
-        loss = decode(noted)
-    except (ValueError, TypeError, KeyError, RecursionError):
+    """The loss that a model was trained with; one that is not known here is left out, for no prediction needs it."""
+    if noted is None:
         return None
-    return loss if isinstance(loss, Loss) else None
+    if not isinstance(noted, dict) or not isinstance(noted.get("type"), str):
+        raise ValueError("its loss is damaged")
+    loss = decode(noted) if noted["type"] in KNOWN else None
+    if not isinstance(loss, Loss | None):
+        raise ValueError("its loss is none")
+    return loss
 
 
 @quiet  # what overflows is reported by an error

@@ -9,6 +9,7 @@ from typing import Any
 
 from nnarray.backends import is_traced
 from nnarray.checks import integer, real
+from nnarray.datasets.streams import Stream
 from nnarray.drawing.curves import plot_rates
 from nnarray.kernels.compilation import quiet
 from nnarray.kernels.engines import LAYERS, computing
@@ -103,6 +104,8 @@ def search(
     steps = integer(steps, "steps", 10, usual=100)
     lowest = real(lowest, "lowest", least=1e-30, usual=1e-6)
     highest = real(highest, "highest", least=lowest, usual=10.0)
+    if isinstance(X, Stream):
+        raise TypeError("find_lr needs examples in an array or a source; got a Stream. Pass those of some batches.")
     X, chosen = decided(loss_or_auto(loss), model, X, y)
     rule: Any = optimizer_named(optimizer)
     if not rule.stepwise:

@@ -19,6 +19,7 @@ from nnarray.training.automatic import loss_or_auto
 from nnarray.training.callbacks import Callback, as_callbacks, step_watchers
 from nnarray.training.precision import checked_precision, engine_in_precision, scaling_in
 from nnarray.training.state import AVERAGE, TrainingState
+from nnarray.training.weighting import ClassWeight, checked_class_weight
 from nnarray.typing import Array
 
 ON_CLUSTER = 8  # default number of grains, and so the largest number of workers that share a batch
@@ -36,6 +37,7 @@ class FitSettings:
     metrics: dict[str, Metric]
     callbacks: list[Callback]
     sample_weight: Any
+    class_weight: ClassWeight
     shuffle: bool
     seed: int
     progress: bool | None
@@ -66,6 +68,7 @@ class FitSettings:
             "optimizer": optimizer_named(call["optimizer"]),
             "metrics": metrics_named(call["metrics"]),
             "callbacks": as_callbacks(call["callbacks"]),
+            "class_weight": checked_class_weight(call["class_weight"]),
             "accumulate": integer(call["accumulate"], "accumulate", 1, usual=4),
             "ema": None if call["ema"] is None else real(call["ema"], "ema", least=0.0, below=1.0, usual=0.999),
             "precision": checked_precision(call["precision"]),
@@ -143,6 +146,7 @@ class FitSettings:
             "shuffle": bool(self.shuffle),
             "seed": int(self.seed),
             **({"accumulate": self.accumulate} if self.accumulate > 1 else {}),
+            **({} if self.class_weight is None else {"class_weight": repr(self.class_weight)}),
             **({} if self.ema is None else {"ema": self.ema}),
             **({} if self.precision is None else {"precision": self.precision}),
             **({"grains": self.grains} if self.grains > 1 else {}),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -37,10 +37,14 @@ class StreamBatch(NamedTuple):
         X, y, weights = (*self.given, None)[:3]
         return X, y, weights
 
-    @property
-    def target(self) -> Any:
-        """The target."""
-        return self.parts[1]
+    @contextmanager
+    def naming(self) -> Generator[StreamBatch]:
+        """Errors say in which batch they are."""
+        try:
+            yield self
+        except (TypeError, ValueError) as error:
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"{self.name}: {error}") from error
 
 
 @dataclass
@@ -85,11 +89,8 @@ class Streamed:
         TypeError, ValueError
             If the batch does not fit; the message has its number.
         """
-        try:
+        with rows.naming():
             data = self._prepared(rows)
-        except (TypeError, ValueError) as error:
-            kind = TypeError if isinstance(error, TypeError) else ValueError
-            raise kind(f"{rows.name}: {error}") from error
         self.y = data.y
         return data.batch(None)
 

@@ -59,6 +59,8 @@ class Trainer:
     at: TrainingState
     decays: Array | None
     frozen: Array | None
+    rate_factors: Array | None
+    """By what the rate is multiplied for each entry, if groups have rates of their own."""
     engine: str
     keep_outputs: bool = False
     accumulate: int = 1
@@ -93,8 +95,9 @@ class Trainer:
             loss=loss,
             optimizer=optimizer,
             batch_size=data.size_of_batches(batch_size),
-            decays=layout.decays(theta) if optimizer.weight_decay else None,
+            decays=optimizer.decays(layout, theta),
             frozen=layout.frozen(model.frozen, theta),
+            rate_factors=optimizer.rate_factors(layout, theta),
             **settings,
         )
 
@@ -112,7 +115,7 @@ class Trainer:
     def prepare(self) -> None:
         """Make a plan for the present theta and slots."""
         usual = self.frozen is None and self.accumulate == 1 and self.ema is None and self.precision is None
-        if usual and self.data.is_flat and not self.at.plain:
+        if usual and not self.optimizer.groups and self.data.is_flat and not self.at.plain:
             self.plan = steps_of(
                 self.wiring,
                 self.loss,
@@ -245,7 +248,14 @@ class Trainer:
         """The update from the gradient: the pipeline, then the average of theta, which begins with the first step."""
         layout, own = self.wiring.params, {name: slot for name, slot in slots.items() if name != AVERAGE}
         theta, own = self.optimizer.update(
-            theta, gradient, own, numbers, layout=layout, decays=self.decays, frozen=self.frozen
+            theta,
+            gradient,
+            own,
+            numbers,
+            layout=layout,
+            decays=self.decays,
+            frozen=self.frozen,
+            rate_factors=self.rate_factors,
         )
         if self.ema is None:
             return theta, own

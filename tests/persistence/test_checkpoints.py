@@ -534,7 +534,9 @@ def test_facts_that_make_no_sense_are_refused(good: bytes) -> None:
     assert not {
         place
         for place in silent
-        if not place.startswith(("network", "metadata", "history.settings", "history.steps", "training", "frozen"))
+        if not place.startswith(
+            ("network", "metadata", "loss", "history.settings", "history.steps", "training", "frozen")
+        )
     }
 
 

@@ -176,7 +176,7 @@ def test_an_error_in_a_step_keeps_the_step(host: nn.Backend) -> None:
 
 
 def test_a_training_that_diverges_is_not_seen_twice(host: nn.Backend) -> None:
-    X, y = moons(host)
+    X, _ = moons(host)
     seen = Watcher()
     wild = nn.Network(nn.Dense(1)).init((2,), dtype="float32")
     with pytest.raises(nn.DivergenceError):

@@ -278,6 +278,8 @@ def test_dask_arrays_are_evaluated_where_they_are(host: nn.Backend) -> None:
     assert (probabilities.shape, probabilities.dtype, classes.shape) == ((60, 2), np.float32, (60,))
     with pytest.raises(ValueError, match="X has 60 examples and y has shape"):
         model.evaluate(lazy, y[:50])
+    with pytest.raises(TypeError, match="evaluate needs y"):
+        model.evaluate(lazy)
     model.metadata["classes"] = ["a", "b"]
     with pytest.raises(ValueError, match="names=True needs arrays in memory"):
         model.predict_class(lazy, names=True)
