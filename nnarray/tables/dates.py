@@ -130,7 +130,9 @@ class DateColumn:
             first,
             _pair(fields["days"], f"the days of {what}"),
             _pair(fields["years"], f"the years of {what}"),
-            *(flag(fields[each], f"{each!r} of {what}") for each in ("zone", "timed", "missing")),
+            flag(fields["zone"], f"'zone' of {what}"),
+            flag(fields["timed"], f"'timed' of {what}"),
+            flag(fields["missing"], f"'missing' of {what}"),
         )
 
 
