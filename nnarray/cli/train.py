@@ -36,7 +36,7 @@ from nnarray.cli.console import (
     text_format,
     training_bar,
 )
-from nnarray.cli.standard_input import from_standard_input
+from nnarray.cli.standard_input import STANDARD, from_standard_input
 from nnarray.layers.activations import FUNCTIONS
 from nnarray.layers.base import described as described_layer
 from nnarray.model import load
@@ -254,6 +254,8 @@ def train(
     files.prove(archive.named_file(out))
     if report is not None:
         reports.prepare(report)
+    if data == STANDARD and cache is not None:
+        raise ValueError("--cache keeps the rows of a file, to be found again; standard input is none: pass --stream.")
     with from_standard_input(data) as file:
         _train(file, plan, folds, backend, out, report, linear=linear, as_json=as_json)
 

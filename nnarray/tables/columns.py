@@ -29,7 +29,7 @@ from nnarray.tables.cells import (
     truth_as_numbers,
     where,
 )
-from nnarray.tables.dates import DateColumn, is_dated, moments_in
+from nnarray.tables.dates import DateColumn, moments_in
 from nnarray.tables.kinds import MOST_CATEGORIES, numbers_in, too_many
 from nnarray.tables.saved import finite, flag, object_of, positive, string, strings
 from nnarray.tables.words import TextColumn, is_free_text
@@ -238,7 +238,7 @@ def fit_columns(
     between: Callable[[], object],
 ) -> tuple[Column, ...]:
     """The columns to learn from; one error for all that cannot be used. `between` is called after each."""
-    refuse_kinds(table, [name for name in names if name not in forced and not is_dated(table.column(name).type)])
+    refuse_kinds(table, [name for name in names if name not in forced], dates=True)
     fitted: list[Column] = []
     faults: dict[str, str] = {}
     almost: list[str] = []
