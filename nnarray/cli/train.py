@@ -121,7 +121,14 @@ def train(
         int | None,
         typer.Option("--batch-size", help="Examples a step; default: 32, from 10,000 examples on 256."),
     ] = None,
-    optimizer: Annotated[str, typer.Option("--optimizer", help=f"{', '.join(OPTIMIZERS)}.")] = "adam",
+    optimizer: Annotated[
+        str | None,
+        typer.Option(
+            "--optimizer",
+            help=f"{', '.join(OPTIMIZERS)}; default: adam, for classes of fewer than 5,000 rows adamw with a decay of 1.",
+            show_default=False,
+        ),
+    ] = None,
     lr: Annotated[float | None, typer.Option("--lr", help="The learning rate; default: the optimizer's own.")] = None,
     validation: Annotated[
         float, typer.Option("--validation", help="The part of the examples that is held out to choose the epoch by.")

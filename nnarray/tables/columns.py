@@ -137,8 +137,8 @@ class SkewedColumn(NumberColumn):
     def from_json(cls, data: object, what: str) -> SkewedColumn:
         """The column from saved settings; refuses what is not valid, and calls it `what`."""
         fields = object_of(data, {"kind", "name", "mean", "scale", "missing", "truth", "unit"}, what)
-        unit = positive(fields.pop("unit"), f"the unit of {what}")
-        number = NumberColumn.from_json(fields, what)
+        unit = positive(fields["unit"], f"the unit of {what}")
+        number = NumberColumn.from_json({key: value for key, value in fields.items() if key != "unit"}, what)
         return cls(number.name, number.mean, number.scale, number.missing, number.truth, unit=unit)
 
 
