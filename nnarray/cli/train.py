@@ -125,7 +125,7 @@ def train(
         str | None,
         typer.Option(
             "--optimizer",
-            help=f"{', '.join(OPTIMIZERS)}; default: adam, for classes of fewer than 5,000 rows adamw with a decay of 1.",
+            help=f"{', '.join(OPTIMIZERS)}; default: adam; adamw with decay 1 for classes of fewer than 5,000 rows.",
             show_default=False,
         ),
     ] = None,
