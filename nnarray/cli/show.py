@@ -79,14 +79,18 @@ def _texts(net: Model, path: Path) -> dict[str, str]:
             f"{name} {value}" for name, value in history.settings.items() if value is not None and value != []
         )
         facts["last epoch"] = ", ".join(f"{n} {c[-1]:.4g}" for n, c in history.columns.items() if c and n != "epoch")
-    scores = metadata.get("scores")
-    if isinstance(scores, dict) and isinstance(scores.get("metrics"), dict):
-        metrics = ", ".join(
-            f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
-            for name, value in scores["metrics"].items()
-        )
-        facts["scores"] = f"{metrics} (of {scores.get('examples')} {scores.get('of', 'examples')})"
-        del metadata["scores"]
-    if isinstance(metadata.get("input"), dict):  # has its own table
+    for name in ("scores", "test scores"):
+        scores = metadata.get(name)
+        if isinstance(scores, dict) and isinstance(scores.get("metrics"), dict):
+            facts[name] = _scores(metadata.pop(name))
+    if isinstance(metadata.get("input"), dict):  # has a table of its own
         del metadata["input"]
     return facts | {name: str(value) for name, value in metadata.items()}
+
+
+def _scores(scores: dict[str, Any]) -> str:
+    metrics = ", ".join(
+        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in scores["metrics"].items()
+    )
+    return f"{metrics} (of {scores.get('examples')} {scores.get('of', 'examples')})"

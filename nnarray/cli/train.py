@@ -40,7 +40,7 @@ from nnarray.cli.console import (
     training_bar,
 )
 from nnarray.cli.logs import LogFile, Verbose, logged
-from nnarray.cli.standard_input import from_standard_input
+from nnarray.cli.standard_input import STANDARD, from_standard_input
 from nnarray.layers.activations import FUNCTIONS
 from nnarray.layers.base import described as described_layer
 from nnarray.model import load
@@ -142,7 +142,14 @@ def train(
         int | None,
         typer.Option("--batch-size", help="Examples per step; default: 32, or 256 for at least 10,000 examples."),
     ] = None,
-    optimizer: Annotated[str, typer.Option("--optimizer", help=f"{', '.join(OPTIMIZERS)}.")] = "adam",
+    optimizer: Annotated[
+        str | None,
+        typer.Option(
+            "--optimizer",
+            help=f"{', '.join(OPTIMIZERS)}; default: adam; adamw with decay 1 for classes of fewer than 5,000 rows.",
+            show_default=False,
+        ),
+    ] = None,
     lr: Annotated[float | None, typer.Option("--lr", help="The learning rate; default: the optimizer's own.")] = None,
     validation: Annotated[
         float, typer.Option("--validation", help="The fraction of the examples that is held out to choose the epoch.")
@@ -282,6 +289,8 @@ def train(
     files.prove(archive.named_file(out))
     if report is not None:
         reports.prepare(report)
+    if data == STANDARD and cache is not None:
+        raise ValueError("--cache keeps the rows of a file, to be found again; standard input is none: pass --stream.")
     with from_standard_input(data) as file:
         _train(file, plan, folds, backend, out, report, linear=linear, as_json=as_json)
 

@@ -222,14 +222,20 @@ def is_usable(kind: Any) -> bool:
     return numbers or types.is_boolean(kind) or types.is_null(kind) or is_text(kind)
 
 
-def refuse_kinds(table: pa.Table, names: Iterable[str]) -> None:
-    """Raise a ValueError that names the columns which are not numbers, truth values or text."""
-    bad = {name: table.column(name).type for name in names if not is_usable(table.column(name).type)}
+def is_dated(kind: Any) -> bool:
+    """Whether an Arrow type is of dates, with or without a time."""
+    types = arrow().types
+    return types.is_date(kind) or types.is_timestamp(kind)
+
+
+def refuse_kinds(table: pa.Table, names: Iterable[str], *, dates: bool = False) -> None:
+    """Raise a ValueError that names the columns which are not numbers, truth values or text; nor dates if `dates`."""
+    kinds = {name: table.column(name).type for name in names}
+    bad = {name: kind for name, kind in kinds.items() if not is_usable(kind) and not (dates and is_dated(kind))}
     if bad:
         listed = ", ".join(f"{name!r} ({kind})" for name, kind in bad.items())
-        raise ValueError(
-            f"columns must be numbers, truth values, dates or text; these are not: {listed}. {leave_out(bad)}"
-        )
+        wanted = "numbers, truth values, dates or text" if dates else "numbers, truth values or text"
+        raise ValueError(f"columns must be {wanted}; these are not: {listed}. {leave_out(bad)}")
 
 
 def refuse_kind(column: Any, name: str, wanted: str) -> None:

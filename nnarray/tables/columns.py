@@ -29,7 +29,7 @@ from nnarray.tables.cells import (
     truth_as_numbers,
     where,
 )
-from nnarray.tables.dates import DateColumn, is_dated, moments_in
+from nnarray.tables.dates import DateColumn, moments_in
 from nnarray.tables.kinds import MOST_CATEGORIES, numbers_in, too_many
 from nnarray.tables.saved import finite, flag, object_of, positive, string, strings
 from nnarray.tables.words import TextColumn, is_free_text
@@ -137,8 +137,8 @@ class SkewedColumn(NumberColumn):
     def from_json(cls, data: object, what: str) -> SkewedColumn:
         """The column from saved settings; refuses what is not valid, and calls it `what`."""
         fields = object_of(data, {"kind", "name", "mean", "scale", "missing", "truth", "unit"}, what)
-        unit = positive(fields.pop("unit"), f"the unit of {what}")
-        number = NumberColumn.from_json(fields, what)
+        unit = positive(fields["unit"], f"the unit of {what}")
+        number = NumberColumn.from_json({key: value for key, value in fields.items() if key != "unit"}, what)
         return cls(number.name, number.mean, number.scale, number.missing, number.truth, unit=unit)
 
 
@@ -238,7 +238,7 @@ def fit_columns(
     between: Callable[[], object],
 ) -> tuple[Column, ...]:
     """The columns to learn from; one error for all that cannot be used. `between` is called after each."""
-    refuse_kinds(table, [name for name in names if name not in forced and not is_dated(table.column(name).type)])
+    refuse_kinds(table, [name for name in names if name not in forced], dates=True)
     fitted: list[Column] = []
     faults: dict[str, str] = {}
     almost: list[str] = []

@@ -10,7 +10,7 @@ import numpy as np
 
 from nnarray.datasets.preparation import centred
 from nnarray.tables.arrow import arrow
-from nnarray.tables.cells import Rows, is_text, shown, text_of, where, without_dictionary
+from nnarray.tables.cells import Rows, is_dated, is_text, shown, text_of, where, without_dictionary
 from nnarray.tables.saved import finite, flag, object_of, positive, string
 
 ISO = r"\A[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,9})?)?(Z|[+-][0-9]{2}(:?[0-9]{2})?)?)?\z"
@@ -130,7 +130,9 @@ class DateColumn:
             first,
             _pair(fields["days"], f"the days of {what}"),
             _pair(fields["years"], f"the years of {what}"),
-            *(flag(fields[each], f"{each!r} of {what}") for each in ("zone", "timed", "missing")),
+            flag(fields["zone"], f"'zone' of {what}"),
+            flag(fields["timed"], f"'timed' of {what}"),
+            flag(fields["missing"], f"'missing' of {what}"),
         )
 
 
@@ -143,7 +145,7 @@ def moments_in(column: Any) -> tuple[np.ndarray, bool] | None:
     pa = arrow()
     column = without_dictionary(column)
     kind = column.type
-    if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
+    if is_dated(kind):
         return _numpy(column), pa.types.is_timestamp(kind) and kind.tz is not None
     if not is_text(kind) or column.null_count == len(column):
         return (np.full(len(column), "NaT", "M8[us]"), False) if pa.types.is_null(kind) else None
@@ -157,12 +159,6 @@ def moments_in(column: Any) -> tuple[np.ndarray, bool] | None:
         return _numpy(times.cast(pa.timestamp("us", "UTC" if zone else None))), zone
     except pa.ArrowInvalid:  # the 30th of February; or some have a zone and some have none
         return None
-
-
-def is_dated(kind: Any) -> bool:
-    """Whether an Arrow type is of dates, with or without a time."""
-    types = arrow().types
-    return types.is_date(kind) or types.is_timestamp(kind)
 
 
 def _numpy(column: Any) -> np.ndarray:

@@ -16,6 +16,7 @@ from nnarray.tables.cells import Rows, refuse_kind, text_of
 from nnarray.tables.saved import object_of, string
 
 BUCKETS = 256
+TOGETHER = 4_096  # entries whose words are in memory at a time
 WORD = re.compile(r"\w+")
 SEVERAL = r"\pL\S*\s+(\S+\s+)*\S*\pL"  # words with a letter, a blank between them
 OFTEN = 0.5  # of the entries have several words: a text, and not a code or a name of the row
@@ -58,17 +59,9 @@ class TextColumn:
     def write(self, out: np.ndarray, column: Any, rows: Rows, ignore: bool) -> None:
         """Fill the inputs of this column, shape (n, 256)."""
         refuse_kind(column, self.name, "text")
-        out[:] = 0
-        known = [
-            (i, crc32(term.encode())) for i, text in enumerate(text_of(column).to_pylist()) for term in terms(text)
-        ]
-        if not known:
-            return
-        row, code = np.asarray(known, dtype=np.int64).T
-        sign = 1 - 2 * (code >> 31)  # another bit than those of the input
-        np.add.at(out, (row, code % BUCKETS), sign.astype(out.dtype))
-        length = np.sqrt(np.sum(out**2, axis=1, keepdims=True))
-        np.divide(out, length, out=out, where=length > 0)
+        text = text_of(column)
+        for start in range(0, len(text), TOGETHER):
+            _hash(text.slice(start, TOGETHER).to_pylist(), out[start : start + TOGETHER])
 
     def to_json(self) -> dict[str, Any]:
         """The column's settings, as they are saved in a file."""
@@ -81,6 +74,19 @@ class TextColumn:
         if fields["buckets"] != BUCKETS or isinstance(fields["buckets"], bool):
             raise ValueError(f"the buckets of {what} must be {BUCKETS}; got {str(fields['buckets'])[:60]}.")
         return cls(string(fields["name"], f"the name of {what}"))
+
+
+def _hash(texts: list[str | None], out: np.ndarray) -> None:
+    """Fill the inputs of some entries, shape (n, 256)."""
+    out[:] = 0
+    known = [(i, crc32(term.encode())) for i, text in enumerate(texts) for term in terms(text)]
+    if not known:
+        return
+    row, code = np.asarray(known, dtype=np.int64).T
+    sign = 1 - 2 * (code >> 31)  # another bit than those of the input
+    np.add.at(out, (row, code % BUCKETS), sign.astype(out.dtype))
+    length = np.sqrt(np.sum(out**2, axis=1, keepdims=True))
+    np.divide(out, length, out=out, where=length > 0)
 
 
 def terms(text: str | None) -> Iterator[str]:

@@ -68,6 +68,7 @@ def test_a_test_part_is_scored_and_changes_nothing_else() -> None:
     facts = json.loads(run("train", str(data), *TRAIN, "--test", "0.2", "--json").stdout)
     assert facts["data"] == {"name": "rows.csv", "examples": 300, "trained on": 180, "held out": 60, "test": 60}
     assert facts["test scores"]["examples"] == 60
+    assert "(of 60 examples)" in run("show", "model.safetensors").stdout
     plan = replace(PLAN, test=0.2)
     examples = steps.read(data, plan)
     done = trained(data, plan)
@@ -283,6 +284,8 @@ def test_standard_input_is_a_table_and_standard_output_its_predictions() -> None
     assert run("predict", "file.safetensors", "-", stdin=text).stdout == want
     scores = json.loads(run("evaluate", "file.safetensors", "-", "--json", stdin=text).stdout)
     assert scores["examples"] == 100
+    line = run("train", "-", *TRAIN, "--cache", "kept", stdin=text, code=2).stderr
+    assert "--cache keeps the rows of a file" in line
     assert "is empty" in run("predict", "file.safetensors", "-", stdin=b"", code=2).stderr
 
 

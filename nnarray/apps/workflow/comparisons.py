@@ -28,7 +28,7 @@ def linear_scores(path: Path, examples: Examples, plan: Plan, be: Backend) -> Sc
     tables = isinstance(examples.inputs, Rows) and not isinstance(examples.X, Source) and plan.scheduler is None
     if not tables or len(examples.held_out) == 0 or not plan.dense_sizes:
         return None
-    lr = LINEAR_LR if plan.lr is None and plan.optimizer == "adam" else plan.lr
+    lr = LINEAR_LR if plan.lr is None and plan.optimizer is None else plan.lr
     linear = replace(plan, hidden=(), dropout=0.0, lr=lr, resume=False)
     return train(model_for(path, examples, linear, be), examples, linear).scores
 

@@ -37,7 +37,7 @@ from nnarray.model import load as load_model
 from nnarray.models import cnn, mlp
 from nnarray.names import canonical, named
 from nnarray.network import Network
-from nnarray.optimizers import ALSO, OPTIMIZERS, stepwise
+from nnarray.optimizers import ALSO, OPTIMIZERS, Adam, AdamW, Minimiser, stepwise
 from nnarray.persistence import archive
 from nnarray.persistence.archive import Archive
 from nnarray.persistence.kept import Place
@@ -51,7 +51,7 @@ from nnarray.training.checkpoints import Checkpoint
 
 NOT_TEXT = "--delimiter, --header, --encoding and similar options are for CSV and TSV files"
 EPOCHS, STEPS = 50, 3_000  # defaults: at least 50 epochs, and enough epochs for 3,000 steps
-FEW, DROPOUT = 5_000, 0.2  # with fewer rows of classes, dropout is the default against overfitting
+FEW, DROPOUT, DECAY = 5_000, 0.2, 1.0  # with fewer rows of classes: dropout and weight decay against overfitting
 MANY = 10_000  # examples, from which on batches are larger
 
 
@@ -67,7 +67,7 @@ class Plan:
     hidden: tuple[int, ...] | None = None
     activation: str = "relu"
     dropout: float | None = None
-    optimizer: str = "adam"
+    optimizer: str | None = None
     lr: float | None = None
     epochs: int | None = None
     batch_size: int | None = None
@@ -91,7 +91,8 @@ class Plan:
 
     def __post_init__(self) -> None:
         named(self.task, dict.fromkeys(("auto", "classify", "regress")), "--task")
-        object.__setattr__(self, "optimizer", canonical(self.optimizer, OPTIMIZERS, "optimizer", ALSO))
+        if self.optimizer is not None:
+            object.__setattr__(self, "optimizer", canonical(self.optimizer, OPTIMIZERS, "optimizer", ALSO))
         if self.epochs is not None:
             integer(self.epochs, "--epochs", 1, usual=50)
         integer(self.checkpoint_every, "--checkpoint-every", 1, usual=1)
@@ -115,7 +116,7 @@ class Plan:
             integer(self.patience, "--patience", 0, usual=10)
             if self.early_stopping is False:
                 raise ValueError("--patience is for early stopping: leave out --no-early-stopping, or --patience.")
-        if not stepwise(self.optimizer) and (self.lr is not None or self.batch_size is not None):
+        if not stepwise(self.optimizer or "adam") and (self.lr is not None or self.batch_size is not None):
             raise ValueError(
                 f"{self.optimizer} takes all examples at once, and has no learning rate: leave out --lr and "
                 f"--batch-size."
@@ -222,9 +223,21 @@ def network_for(examples: Examples, plan: Plan) -> Network:
                 f"--size {least} or more, or fewer convolutions, such as --hidden 16."
             )
         return cnn(outputs, filters, activation=plan.activation)
-    few = bool(inputs.classes) and len(examples.train) < FEW
-    dropout = (DROPOUT if few else 0.0) if plan.dropout is None else plan.dropout
+    dropout = (DROPOUT if _few(examples) else 0.0) if plan.dropout is None else plan.dropout
     return mlp(outputs, plan.dense_sizes, activation=plan.activation, dropout=dropout)
+
+
+def optimizer_for(examples: Examples, plan: Plan) -> Minimiser:
+    """The optimizer of the plan; else Adam, with weight decay if few rows would be learned by heart."""
+    lr = {} if plan.lr is None else {"lr": plan.lr}
+    if plan.optimizer is not None:
+        return OPTIMIZERS[plan.optimizer](**lr)
+    return AdamW(**lr, weight_decay=DECAY) if _few(examples) else Adam(**lr)
+
+
+def _few(examples: Examples) -> bool:
+    """Whether there are classes of a table, and few rows of them."""
+    return isinstance(examples.inputs, Rows) and bool(examples.inputs.classes) and len(examples.train) < FEW
 
 
 def model_for(path: Path, examples: Examples, plan: Plan, be: Backend) -> Model:
@@ -281,11 +294,10 @@ def train(
 
     kept, held = part(examples.train), part(examples.held_out)
     ended = _Ended()
-    rule = OPTIMIZERS[plan.optimizer]
     model.fit(
         *kept[:2],
         loss="cross_entropy" if examples.inputs.classes else "mse",
-        optimizer=rule() if plan.lr is None else rule(plan.lr),
+        optimizer=optimizer_for(examples, plan),
         epochs=epochs_of(plan, examples),
         batch_size=batch_size_of(plan, examples),
         validation=held if held_out else None,
@@ -337,7 +349,7 @@ def _rows_of(X: Any, rows: np.ndarray, be: Backend) -> Any:
 
 def batch_size_of(plan: Plan, examples: Examples) -> int | None:
     """The examples of a step; None for all of them."""
-    if not stepwise(plan.optimizer):
+    if not stepwise(plan.optimizer or "adam"):
         return None
     return plan.batch_size or (32 if len(examples.train) < MANY else 256)
 
