@@ -38,6 +38,7 @@ from nnarray import backends
 from nnarray.backends import choosing
 from nnarray.cli import app
 from nnarray.estimators import NetworkClassifier
+from nnarray.tables.containers import table_of
 from nnarray.tables.formats import FORMATS
 from nnarray.tables.preparation import Preparation
 from nnarray.tables.read import open_table
@@ -759,6 +760,10 @@ def dated(entry: str) -> Case:
     return lambda b: lambda: prepared.features(pa.table({"day": [entry]}))
 
 
+def rows_given(data: Any) -> Case:
+    return lambda b: lambda: table_of(data, ["size", "colour"])
+
+
 def objects(b: Bench) -> Call:
     np.save("data.npy", np.asarray([{}]), allow_pickle=True)
     return lambda: open_table("data.npy")
@@ -825,6 +830,11 @@ TABLES: dict[str, Case] = {
     "a lazy frame of Polars for a table": lambda b: lambda: Preparation.fit(polars().LazyFrame(COLUMNS), "kind"),
     "a table that fills the memory": full_memory,
     "a data frame for a table": lambda b: lambda: Preparation.fit(pd.DataFrame(COLUMNS), "kind"),  # type: ignore
+    "no rows for a pipeline": rows_given(np.zeros((3, 2))),
+    "a row that lacks a column": rows_given([{"size": 1, "colour": "red"}, {"size": 2}]),
+    "text and numbers in one column of rows": rows_given(
+        [{"size": 1, "colour": "red"}, {"size": "5", "colour": "red"}]
+    ),
 }
 
 

@@ -81,7 +81,9 @@ def _table(data: Any, columns: Sequence[str]) -> Any:
         if all(isinstance(row, Mapping) for row in rows):
             return _of_rows(rows, columns)
     remedy = " Call its collect() first." if hasattr(data, "collect") else ""
-    raise TypeError(f"rows are needed, as {ACCEPTED}; got {shown(data)}.{remedy}")
+    shape = getattr(data, "shape", None)
+    given = shown(data) if shape is None else f"{type(data).__name__} of shape {tuple(shape)}"
+    raise TypeError(f"rows are needed, as {ACCEPTED}; got {given}.{remedy}")
 
 
 def _known_once(table: Any, columns: Sequence[str]) -> Any:

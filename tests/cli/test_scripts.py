@@ -1,0 +1,185 @@
+"""The command line for scripts: exit codes, lines an epoch, logs, and what the tab key offers."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from nnarray.cli import app, completion
+from tests.processes import NNARRAY, run
+
+PAGE = Path(__file__).parent.parent.parent / "docs" / "howto" / "commandline.md"
+TRAIN = ("train", "a.csv", "--target", "kind", "--backend", "numpy", "--no-early-stopping", "--epochs", "3")
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = "".join(f"{i},{i % 7},{'ab'[i % 2]}\n" for i in range(40))
+    Path("a.csv").write_text(f"length,lucky number,kind\n{rows}")
+
+
+def call(*words: str) -> Any:
+    return CliRunner().invoke(app, list(words), prog_name="nnarray")
+
+
+# --- Exit codes ------------------------------------------------------------------------------------------------------
+
+
+def arriving(number: int) -> Any:
+    """A step of a command in the middle of which a signal comes."""
+
+    def step(*_: Any, **__: Any) -> None:
+        signal.raise_signal(number)
+        raise AssertionError("the signal has not ended the command")
+
+    return step
+
+
+def without_reader(*_: Any, **__: Any) -> None:
+    raise BrokenPipeError
+
+
+CODES: dict[int, tuple[tuple[str, ...], Any]] = {
+    0: (("info",), None),
+    1: (("show", "none.safetensors"), None),
+    2: (("train", "a.csv", "--target", "size"), None),
+    129: (TRAIN, arriving(getattr(signal, "SIGHUP", 0))),
+    130: (TRAIN, arriving(signal.SIGINT)),
+    141: (TRAIN, without_reader),
+    143: (TRAIN, arriving(signal.SIGTERM)),
+}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other signals")
+@pytest.mark.parametrize("code", CODES)
+def test_each_exit_code(code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    words, read = CODES[code]
+    if read is not None:
+        monkeypatch.setattr("nnarray.apps.workflow.steps.read", read)
+    done = call(*words)
+    assert done.exit_code == code, done.output
+    assert len(done.stderr.splitlines()) == (0 if code in (0, 141) else 1)
+
+
+def test_the_page_lists_the_exit_codes() -> None:
+    section = PAGE.read_text(encoding="utf-8").partition("### Exit codes")[2].partition("\n#")[0]
+    assert [int(code) for code in re.findall(r"^\| (\d+) \|", section, re.MULTILINE)] == list(CODES)
+
+
+# --- Lines and logs --------------------------------------------------------------------------------------------------
+
+
+def epochs_in(text: str) -> list[str]:
+    return re.findall(r"^(epoch \d+/\d+)  loss \S+ \| \S+  accuracy \S+ \| \S+  lr 0\.001$", text, re.MULTILINE)
+
+
+def test_a_pipe_gets_a_line_an_epoch_and_json_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    done = call(*TRAIN)
+    assert epochs_in(done.stdout) == ["epoch 1/3", "epoch 2/3", "epoch 3/3"]
+    assert done.stderr == ""
+    assert json.loads(call(*TRAIN, "--json").stdout)["epochs"] == 3
+    more = call(*TRAIN[:-1], "5", "--resume")
+    assert epochs_in(more.stdout) == ["epoch 4/5", "epoch 5/5"]
+    monkeypatch.setattr("nnarray.cli.train.terminal", lambda: True)
+    assert epochs_in(call(*TRAIN).stdout) == []
+
+
+def test_a_log_has_the_settings_the_epochs_and_the_end() -> None:
+    log = logging.getLogger("nnarray")
+    before = log.level, log.handlers[:]
+    done = call(*TRAIN, "--log-file", "a.log")
+    assert (done.exit_code, done.stderr) == (0, "")
+    lines = Path("a.log").read_text().splitlines()
+    assert all(re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} [A-Z]+ ", line) for line in lines)
+    assert "INFO training starts: Model(Dense(64" in lines[0]
+    assert [line.partition(" DEBUG ")[2].partition(":")[0] for line in lines if " DEBUG epoch" in line] == [
+        "epoch 1",
+        "epoch 2",
+        "epoch 3",
+    ]
+    assert "INFO training ends after epoch 3" in lines[-1]
+    assert call(*TRAIN[:3], "size", *TRAIN[4:], "--log-file", "a.log").exit_code == 2
+    more = Path("a.log").read_text().splitlines()
+    assert more[:-1] == lines
+    assert " ERROR ValueError: target: there is no column 'size'" in more[-1]
+    assert (log.level, log.handlers[:]) == before
+
+
+def test_verbose_is_on_standard_error_and_warnings_stay_there() -> None:
+    said = call(*TRAIN, "--verbose").stderr.splitlines()
+    assert said[0].startswith("nnarray: training starts: ")
+    assert not [line for line in said if line.startswith("nnarray: epoch 1:")]
+    assert "nnarray: epoch 3 is saved in model.safetensors" in said
+
+    done = run(*NNARRAY, *TRAIN, "--log-file", "a.log", "--verbose", "--json")
+    assert json.loads(done.stdout)["epochs"] == 3
+    code = (
+        "import logging; from nnarray.cli.logs import logged\nwith logged(__import__('pathlib').Path('b.log'), False):"
+    )
+    warned = run(NNARRAY[0], "-c", f"{code}\n    logging.getLogger('nnarray').warning('%d are left out', 3)")
+    assert warned.stderr == "nnarray: 3 are left out\n"
+    assert Path("b.log").read_text().endswith("WARNING 3 are left out\n")
+
+
+def test_a_log_that_cannot_be_written() -> None:
+    done = call(*TRAIN, "--log-file", "none/a.log")
+    assert done.exit_code == 1
+    assert (
+        done.stderr
+        == "nnarray: --log-file 'none/a.log' cannot be written to: no such file or directory; choose another.\n"
+    )
+    assert not Path("model.safetensors").exists()
+
+
+# --- The tab key -----------------------------------------------------------------------------------------------------
+
+
+def completed(line: str) -> list[str]:
+    """What bash offers after this line."""
+    words = line.split(" ")
+    environment = os.environ | {
+        "_NNARRAY_COMPLETE": "complete_bash",
+        "COMP_WORDS": line,
+        "COMP_CWORD": str(len(words) - 1),
+    }
+    code = "from nnarray.cli import app; app(prog_name='nnarray')"
+    return run(NNARRAY[0], "-c", code, env=environment).stdout.split("\n")[:-1]
+
+
+def test_the_shell_is_offered_backends_and_columns() -> None:
+    assert completed("nnarray train a.csv --target l") == ["length", "lucky number"]
+    assert completed("nnarray predict m.safetensors a.csv --backend t") == ["torch"]
+
+
+@pytest.mark.parametrize(
+    ("words", "incomplete", "wanted"),
+    [
+        ("a.csv", "", ["length", "lucky number", "kind"]),
+        ("a.csv", "length,", ["length,lucky number", "length,kind"]),
+        ("a.csv", "length,k", ["length,kind"]),
+        ("a.csv", "x", []),
+        ("none.csv", "", []),
+        ("", "", []),
+        (".", "", []),
+    ],
+)
+def test_columns_of_the_table_on_the_line(words: str, incomplete: str, wanted: list[str]) -> None:
+    class Context:
+        params = {"data": Path(words)} if words else {}
+        args: tuple[str, ...] = ()
+
+    assert completion.column_names(Context(), incomplete) == wanted  # type: ignore[arg-type]
+
+
+def test_backends_are_offered_without_trying_them() -> None:
+    assert completion.backend_names("") == ["auto", "numpy", "cupy", "torch", "jax", "strict"]
+    assert completion.backend_names("t") == ["torch"]
