@@ -14,7 +14,9 @@ from nnarray.notebooks.panels import panels
 from nnarray.typing import Array
 
 
-def sheet(X: Array, labels: Sequence[str] | None = None, *, columns: int, width: float, height: float) -> None:
+def sheet(
+    X: Array | np.ndarray, labels: Sequence[str] | None = None, *, columns: int, width: float, height: float
+) -> None:
     """Images in rows, each with a line of text below it."""
     with panels(1, width, height) as (axes,):
         plot_images(X, labels, columns=columns, ax=axes)
