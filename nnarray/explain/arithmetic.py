@@ -6,7 +6,7 @@ What stands after the last "=" is the network's own number, not one computed her
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nnarray.backends import namespace
@@ -52,7 +52,7 @@ def _dense(f: Activation, params: Mapping[str, Array], gradients: Mapping[str, A
     z = x @ W if b is None else x @ W + b
     plain = f.function == "identity"
     bias = [] if b is None else [_number(b[0])]
-    forward = [f"{'y' if plain else 'z'}[0, 0] = {_sum(zip(x[0, :], W[:, 0], strict=True), bias)} = {_at(z)}"]
+    forward = [f"{'y' if plain else 'z'}[0, 0] = {_sum(x[0, :], W[:, 0], bias)} = {_at(z)}"]
     if not plain and _alone(f):
         forward.append(f"y[0, 0] = {_applied(f, _at(z))} = {_at(y)}")
     if passage.dy is None:
@@ -61,13 +61,13 @@ def _dense(f: Activation, params: Mapping[str, Array], gradients: Mapping[str, A
     back = [] if plain else list(_through(f, z, y, passage.dy, ("dL/dz", "dL/dy")))
     name = "dL/dy" if plain else "dL/dz"
     if "weight" in gradients:
-        terms = _sum(zip(x[:, 0], dz[:, 0], strict=True))
+        terms = _sum(x[:, 0], dz[:, 0])
         back.append(f"dL/dweight[0, 0] = sum over n of x[n, 0] · {name}[n, 0] = {terms} = {_at(gradients['weight'])}")
     if "bias" in gradients:
-        terms = _sum((), [_number(dz[n, 0]) for n in range(dz.shape[0])])
+        terms = _shortened([_signed(_number(dz[n, 0])) for n in range(dz.shape[0])])
         back.append(f"dL/dbias[0] = sum over n of {name}[n, 0] = {terms} = {_at(gradients['bias'])}")
     if hasattr(passage.dx, "shape"):
-        terms = _sum(zip(dz[0, :], W[0, :], strict=True))
+        terms = _sum(dz[0, :], W[0, :])
         back.append(f"dL/dx[0, 0] = sum over j of {name}[0, j] · weight[0, j] = {terms} = {_at(passage.dx)}")
     return Arithmetic(tuple(forward), tuple(back))
 
@@ -130,11 +130,10 @@ def _cross_entropy(outputs: Array, label: int, examples: int, gradient: Array) -
 # --- Numbers and sums -----------------------------------------------------------------------------------------------
 
 
-def _sum(products: Iterable[tuple[Array, Array]], more: Sequence[str] = ()) -> str:
-    """The products and the other terms with plus signs between them."""
-    return _shortened(
-        [f"{_signed(_number(a))} · {_signed(_number(b))}" for a, b in products] + [_signed(t) for t in more]
-    )
+def _sum(a: Array, b: Array, more: Sequence[str] = ()) -> str:
+    """The products of two vectors, entry by entry, and the other terms, with plus signs between them."""
+    products = [f"{_signed(_number(a[k]))} · {_signed(_number(b[k]))}" for k in range(a.shape[0])]
+    return _shortened([*products, *map(_signed, more)])
 
 
 def _shortened(terms: list[str]) -> str:

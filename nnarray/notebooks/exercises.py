@@ -122,7 +122,7 @@ def _at(answer: Callable[..., Any], wanted: Callable[..., Any], arguments: tuple
         got = answer(*arguments)
     except Exception as error:
         return f"not right yet; for {shown} your function stops with {type(error).__name__}: {error}."
-    if got is None or got is ...:
+    if got is None:
         return "not yet. Your function gives nothing back: write its lines, and end it with return."
     said = _of_numbers(wanted(*arguments), got)
     return f"{said.removesuffix('.')} for {shown}." if said.startswith("not right yet") else said
