@@ -8,6 +8,7 @@ import doctest
 import importlib.util
 import io
 import re
+import sys
 from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
@@ -23,8 +24,8 @@ FILES = [ROOT / "CONTRIBUTING.md", *(p for p in sorted(DOCS.rglob("*.md")) if "_
 
 FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
 OPTIONAL = ("torch", "jax", "pandas", "polars", "scipy", "array_api_strict")
-FENCE = re.compile(r"^```(python|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-PAGES = [path for path in FILES if "\n```python\n" in path.read_text(encoding="utf-8")]
+FENCE = re.compile(r"^```(python|text|\{plot\}(?:\n:.*)*\n)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+PAGES = [path for path in FILES if re.search(r"^```(python|\{plot\})$", path.read_text(encoding="utf-8"), re.MULTILINE)]
 
 
 class Block(NamedTuple):
@@ -39,10 +40,10 @@ def blocks(page: str) -> list[Block]:
     fences = list(FENCE.finditer(page))
     found = []
     for fence, following in zip_longest(fences, fences[1:]):
-        if fence[1] == "python":
+        if fence[1] != "text":
             below = following if following and not page[fence.end() : following.start()].strip() else None
             prints = below[2] if below and below[1] == "text" else ""
-            found.append(Block(fence[2], page.count("\n", 0, fence.start()) + 2, prints))
+            found.append(Block(fence[2], page.count("\n", 0, fence.start(2)) + 1, prints))
     return found
 
 
@@ -75,6 +76,8 @@ def test_code_on_the_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.M
     names: dict = {"__name__": "__main__"}
     for block in found:
         run(block, names, str(page.relative_to(ROOT)))
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
 
 
 def test_a_page_that_says_something_wrong_is_found() -> None:
