@@ -23,8 +23,8 @@ DOCS = ROOT / "docs"
 FILES = [ROOT / "CONTRIBUTING.md", *(p for p in sorted(DOCS.rglob("*.md")) if "_build" not in p.parts)]
 
 FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
-OPTIONAL = ("torch", "jax", "pandas", "polars", "scipy", "array_api_strict")
-FENCE = re.compile(r"^```(python|text|\{plot\}(?:\n:.*)*\n)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+OPTIONAL = ("torch", "jax", "pandas", "polars", "scipy", "array_api_strict", "sklearn", "matplotlib")
+FENCE = re.compile(r"^```(python|text|\{plot\}(?:\n:[^\n]*)*\n)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PAGES = [path for path in FILES if re.search(r"^```(python|\{plot\})$", path.read_text(encoding="utf-8"), re.MULTILINE)]
 
 
