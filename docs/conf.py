@@ -30,7 +30,7 @@ extensions = [
     "sphinx_design",
     "pages",
 ]
-exclude_patterns = ["_build", "**/.ipynb_checkpoints", "notebooks/ja"]  # translations are made into notebooks
+exclude_patterns = ["_build", "_templates", "**/.ipynb_checkpoints", "notebooks/ja"]  # translations become notebooks
 nb_execution_cache_path = "_build/.jupyter_cache"
 nb_execution_mode = "cache"  # notebooks are run where their code has changed since the last build
 nb_execution_timeout = 120
@@ -143,6 +143,12 @@ def names_are_short(app, env, node, contnode):
     return None
 
 
+def sources_lead_back(app, pagename, templatename, context, doctree) -> None:
+    """From a source, lead back to the page of the object: viewcode's anchor is that of the module, not of the page."""
+    if pagename.startswith("_modules/") and "body" in context:
+        context["body"] = re.sub(r'(class="viewcode-back" href="[^"#]*)#[^"]*', r"\1", context["body"])
+
+
 def notebooks_are_downloaded(app, doctree) -> None:
     """Put a link to the notebook below the title of its page."""
     source = Path(app.env.doc2path(app.env.docname))
@@ -157,6 +163,7 @@ def setup(app) -> None:
     app.connect("doctree-resolved", citations_are_numbers)
     app.add_html_math_renderer("mathml", (visit_math, None), (visit_displaymath, None))
     app.connect("doctree-read", notebooks_are_downloaded, priority=100)  # before Sphinx collects what is downloaded
+    app.connect("html-page-context", sources_lead_back)
     app.connect("missing-reference", names_are_short)
     app.connect("autodoc-process-docstring", formulas_have_lines, priority=300)
     app.connect("autodoc-process-docstring", formulas_are_text, priority=400)  # before numpydoc

@@ -20,6 +20,7 @@ from nnarray.layers import activations, initializers
 BLOCK = re.compile(r"^```\{eval-rst\}\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 ENTRY = re.compile(r"^\.\. auto(?P<kind>\w+):: (?P<name>[\w.]+)(?P<rest>.*\n(?: +\S.*\n)*)", re.MULTILINE)
 MODULE = re.compile(r"^\.\. currentmodule:: (\S+)$", re.MULTILINE)
+PLOT = re.compile(r"^```\{plot\}\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FORMULA = re.compile(r" = | <- ")
 
 WORDS = {
@@ -179,14 +180,18 @@ def write_pages(app: Any) -> None:
 
 
 def list_objects(app: Any, docname: str, content: list[str]) -> None:
-    """On a page of docs/reference, show links to the pages of its objects, and their first sentences."""
+    """On a page of docs/reference, show links to the pages of its objects, and their first sentences.
+
+    matplotlib's directive for plots needs reStructuredText around it, and gets it here.
+    """
     if docname.startswith("reference/") and docname.count("/") == 1:
         content[0] = BLOCK.sub(_listed, content[0])
     if docname == "reference/layers":
         content[0] = re.sub(
             r'^\| `"(\w+)"` \|', r'| [`"\1"`](/reference/activation/\1.rst) |', content[0], flags=re.MULTILINE
         )
-        content[0] += _toctree({name: f"activation/{name}" for name in activations.FUNCTIONS})
+        content[0] += _toctree({f"activation/{name}": name for name in activations.FUNCTIONS})
+    content[0] = PLOT.sub(lambda plot: f"```{{eval-rst}}\n.. plot::\n{_indented(plot[1])}\n```", content[0])
     if docname in WORDS:
         title, rest = content[0].split("\n", 1)
         content[0] = (
@@ -197,13 +202,13 @@ def list_objects(app: Any, docname: str, content: list[str]) -> None:
 def _listed(block: re.Match[str]) -> str:
     before = MODULE.findall(block.string, 0, block.start())
     listed = list(entries(block[1], *before[-1:]))
-    tree = _toctree({each.name: each.page for each in listed})
+    tree = _toctree({each.page: each.name for each in listed})
     lines = "".join(f"- [`{each.name}`](/reference/{each.page}.rst): {each.summary}\n" for each in listed)
     return f"{tree}\n{lines}" if listed else ""
 
 
 def _toctree(pages: Mapping[str, str]) -> str:
-    return "".join(["\n```{toctree}\n:hidden:\n\n", *(f"{name} <{page}>\n" for name, page in pages.items()), "```\n"])
+    return "".join(["\n```{toctree}\n:hidden:\n\n", *(f"{name} <{page}>\n" for page, name in pages.items()), "```\n"])
 
 
 def setup(app: Any) -> dict[str, bool]:

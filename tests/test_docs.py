@@ -8,6 +8,7 @@ import doctest
 import importlib.util
 import io
 import re
+import sys
 from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
@@ -22,11 +23,12 @@ DOCS = ROOT / "docs"
 FILES = [ROOT / "CONTRIBUTING.md", *(p for p in sorted(DOCS.rglob("*.md")) if "_build" not in p.parts)]
 
 FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
-OPTIONAL = ("torch", "jax", "pandas", "polars", "scipy", "array_api_strict")
-FENCE = re.compile(r"^```(python|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+OPTIONAL = ("torch", "jax", "pandas", "polars", "scipy", "array_api_strict", "sklearn", "matplotlib")
+FENCE = re.compile(r"^```(python|text|\{plot\}(?:\n:[^\n]*)*\n)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 HEADING = re.compile(r"^#+(?= )", re.MULTILINE)
+RUNS = re.compile(r"^```(python|\{plot\})$", re.MULTILINE)
 TRANSLATIONS = sorted(DOCS.rglob("*.??.md"))  # their code is that of the English page, which runs
-PAGES = [path for path in FILES if path not in TRANSLATIONS and "\n```python\n" in path.read_text(encoding="utf-8")]
+PAGES = [path for path in FILES if path not in TRANSLATIONS and RUNS.search(path.read_text(encoding="utf-8"))]
 
 
 class Block(NamedTuple):
@@ -41,10 +43,10 @@ def blocks(page: str) -> list[Block]:
     fences = list(FENCE.finditer(page))
     found = []
     for fence, following in zip_longest(fences, fences[1:]):
-        if fence[1] == "python":
+        if fence[1] != "text":
             below = following if following and not page[fence.end() : following.start()].strip() else None
             prints = below[2] if below and below[1] == "text" else ""
-            found.append(Block(fence[2], page.count("\n", 0, fence.start()) + 2, prints))
+            found.append(Block(fence[2], page.count("\n", 0, fence.start(2)) + 1, prints))
     return found
 
 
@@ -77,6 +79,8 @@ def test_code_on_the_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.M
     names: dict = {"__name__": "__main__"}
     for block in found:
         run(block, names, str(page.relative_to(ROOT)))
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
 
 
 @pytest.mark.parametrize("page", TRANSLATIONS, ids=lambda p: p.name)

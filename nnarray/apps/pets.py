@@ -84,20 +84,17 @@ class _Seen(NamedTuple):
 
 
 def draw_pets(fit: PetsFit) -> Figure:
-    """Draw predictions, the wrong ones, sensitive pixels, the first filters, and the confusion matrix."""
+    """Draw predictions, the wrong ones, sensitive pixels, the confusion matrix, and the first filters."""
     seen = _Seen.of(fit)
     wrong = np.flatnonzero(seen.answers != seen.truth)
     doubtful = np.argsort(seen.sure)  # the least certain first
-    with plotting.picture(12.5, 13.0) as figure:
+    with plotting.picture(12.5, 11.4) as figure:
         figure.suptitle(
             f"Predictions of a convolutional network for {len(seen.truth)} new pets: {fit.accuracy:.1%} correct"
         )
-        parts: Any = figure.subfigures(3, 1, height_ratios=[3.1, 2.55, 1.6])
+        parts: Any = figure.subfigures(3, 1, height_ratios=[2.9, 4.9, 2.9])
         top, middle, bottom = parts
-        left, right = top.subplots(1, 2, width_ratios=[2.1, 1])
-        _draw_answers(seen, left, np.arange(24), 8, "The first images, with predicted class and probability")
-        right.set_title("Confusion matrix")
-        plotting.plot_confusion(fit.confusion, NAMES, ax=right)
+        _draw_answers(seen, top.subplots(), np.arange(24), 12, "The first images, with predicted class and probability")
         mistakes, lit = middle.subplots(1, 2)
         if len(wrong):
             worst = wrong[np.argsort(-seen.sure[wrong])][:6]
@@ -108,10 +105,12 @@ def draw_pets(fit: PetsFit) -> Figure:
             _draw_answers(seen, mistakes, doubtful[:6], 3, "None was wrong; the least certain predictions")
         surest = [doubtful[seen.answers[doubtful] == k][::-1][:3] for k in (0, 1)]
         _light_up(fit, seen, lit, np.concatenate(surest))
-        filters, curve = bottom.subplots(1, 2)
-        filters.set_title("The filters of the first layer")
+        counts, filters, curve = bottom.subplots(1, 3, width_ratios=[1.0, 1.0, 1.6])
+        counts.set_title("Confusion matrix")
+        plotting.plot_confusion(fit.confusion, NAMES, ax=counts)
+        filters.set_title("Filters of the first layer")
         plotting.plot_filters(fit.model.params["0.weight"], ax=filters)
-        curve.set_title("The loss during training")
+        curve.set_title("Loss of the training")
         plotting.plot_history(fit.history, ax=curve)
     return figure
 
@@ -130,7 +129,7 @@ def _light_up(fit: PetsFit, seen: _Seen, axes: Any, which: np.ndarray) -> None:
     light = _smooth(np.abs(on_host(gradient)).sum(axis=-1))
     light /= np.quantile(light, 0.985, axis=(1, 2), keepdims=True)
     images = seen.images[which] * (0.18 + 0.82 * np.clip(light, 0.0, 1.0)[..., None])
-    axes.set_title("The most sensitive pixels")
+    axes.set_title("The pixels that change the prediction most")
     plotting.plot_images(images, [NAMES[k] for k in seen.answers[which]], columns=3, ax=axes)
 
 

@@ -183,7 +183,8 @@ def train(
     patience: Annotated[
         int | None,
         typer.Option(
-            "--patience", help="Epochs without improvement before early stopping; default: a tenth of --epochs, at least 10."
+            "--patience",
+            help="Epochs without improvement before early stopping; default: a tenth of --epochs, at least 10.",
         ),
     ] = None,
     size: Annotated[int, typer.Option("--size", help="Height and width that images are resized to.")] = 64,
@@ -393,7 +394,9 @@ def _show_end(console: Console, done: Trained, linear: Scores | None, folded: Fo
         if linear is not None and as_good(linear, done.scores):
             console.print("note: a linear model is as good, and easier to explain: --hidden ''\n")
     if done.tested is not None:
-        show_scores(console, done.tested, f"on {done.tested.examples} test examples, which were not used in the training")
+        show_scores(
+            console, done.tested, f"on {done.tested.examples} test examples, which were not used in the training"
+        )
 
 
 def _show_folds(console: Console, folded: Folded, epochs: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 GAP = 0.12  # between images, in widths of an image
 LABEL = 0.24  # the space for a line of text below an image
+LARGEST = (7.0, 6.0)  # inches, of a separate figure
 
 
 def plot_images(
@@ -37,9 +39,9 @@ def plot_images(
     colours : sequence of str, optional
         The colours of the labels, one per image; black if None.
     columns : int, optional
-        The number of columns; about the number of rows if None.
+        The number of columns; if None, at least the number of rows, such that the last row has few gaps.
     ax : matplotlib Axes, optional
-        Where to draw; a new figure if None.
+        Where to draw; a new figure of the shape of the sheet if None.
 
     Returns
     -------
@@ -66,9 +68,12 @@ def plot_images(
     for name, texts in (("labels", labels), ("colours", colours)):
         if texts is not None and len(texts) != len(images):
             raise ValueError(f"plot_images needs one of {name} per image, {len(images)}; got {len(texts)}.")
-    axes, aspect = axes_for(ax), images.shape[1] / images.shape[2]
-    columns = int(np.ceil(np.sqrt(len(images)))) if columns is None else integer(columns, "columns", 1, usual=4)
+    aspect = images.shape[1] / images.shape[2]
+    columns = _columns(len(images)) if columns is None else integer(columns, "columns", 1, usual=4)
+    columns = min(columns, len(images))
     height = aspect + GAP + (LABEL if labels is not None else 0.0)
+    right, bottom = columns * (1 + GAP) - GAP, -(-len(images) // columns) * height - GAP
+    axes = axes_for(ax, size=_fitting(right / bottom))
     for i, image in enumerate(np.clip(images, 0.0, 1.0)):
         left, top = (i % columns) * (1 + GAP), (i // columns) * height
         axes.imshow(np.broadcast_to(image, (*image.shape[:2], 3)), extent=(left, left + 1, top + aspect, top))
@@ -76,11 +81,23 @@ def plot_images(
             colour = colours[i] if colours is not None else "black"
             at = (left + 0.5, top + aspect + 0.04)
             axes.text(*at, labels[i], ha="center", va="top", fontsize=9, color=colour)
-    axes.set_xlim(0, min(columns, len(images)) * (1 + GAP) - GAP)
-    axes.set_ylim(-(-len(images) // columns) * height - GAP, 0)
+    axes.set_xlim(0, right)
+    axes.set_ylim(bottom, 0)
     axes.set_aspect("equal")
     axes.set_axis_off()
     return axes
+
+
+def _columns(count: int) -> int:
+    """As many as rows, or up to twice as many if that leaves fewer gaps in the last row."""
+    square = math.ceil(math.sqrt(count))
+    return min(range(square, 2 * square + 1), key=lambda columns: (-count % columns, columns))
+
+
+def _fitting(aspect: float) -> tuple[float, float]:
+    """The width and the height in inches of a figure of that ratio, as large as fits on a page."""
+    width = min(LARGEST[0], LARGEST[1] * aspect)
+    return width, width / aspect
 
 
 plot_pictures = plot_images
@@ -137,7 +154,8 @@ def plot_confusion(matrix: Array | np.ndarray, names: Sequence[str], *, ax: Axes
     counts, classes = on_host(matrix), len(names)
     if counts.shape != (classes, classes):
         raise ValueError(f"plot_confusion needs a matrix of shape ({classes}, {classes}); got {counts.shape}.")
-    axes = axes_for(ax)
+    size = min(2.5 + 0.6 * classes, LARGEST[1])
+    axes = axes_for(ax, size=(size, size))
     fractions = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     axes.imshow(fractions, cmap="Blues", vmin=0.0, vmax=1.0)
     for (row, column), count in np.ndenumerate(counts):
@@ -147,5 +165,5 @@ def plot_confusion(matrix: Array | np.ndarray, names: Sequence[str], *, ax: Axes
     look: dict[str, Any] = {"rotation": 40, "ha": "right"} if crowded else {}
     axes.set_xticks(range(classes), names, **look)
     axes.set_yticks(range(classes), names)
-    name_axes(axes, "answer", "truth")
+    name_axes(axes, "predicted class", "true class")
     return axes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import re
 import sys
@@ -17,6 +18,7 @@ from sklearn.svm import SVC
 
 import nnarray as nn
 from nnarray import plotting
+from nnarray.apps import pets
 from nnarray.plotting import plot_boundary, plot_data, plot_history
 
 
@@ -293,7 +295,7 @@ def test_metrics_are_drawn_with_those_of_the_validation(be: nn.Backend, ax) -> N
     assert plotting.plot_metrics(history, ax=ax) is ax
     assert names(ax) == ["accuracy", "accuracy, validation", "f1", "f1, validation"]
     assert [line.get_linestyle() for line in ax.lines] == ["-", "--", "-", "--"]
-    assert len({line.get_marker() for line in ax.lines}) == len({line.get_color() for line in ax.lines}) == 2
+    assert len({line.get_marker() for line in ax.lines}) == len({line.get_color() for line in ax.lines}) == 4
     np.testing.assert_allclose(ax.lines[3].get_ydata(), history["val_f1"])
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("epoch", "metric")
 
@@ -450,6 +452,17 @@ def test_outputs_are_counted_by_layer_with_the_share_of_zeros(be: nn.Backend, ax
     hidden = np.maximum(be.to_numpy(X) @ be.to_numpy(model.params["0.weight"]), 0.0)
     assert ax.texts[0].get_text() == f"std {hidden.std():.2g}, {(hidden == 0).mean():.0%} zero"
     assert ax.texts[2].get_text().startswith("std ")
+
+
+def test_no_bar_reaches_beyond_the_values(host: nn.Backend, ax) -> None:
+    model = nn.Network(nn.Dense(20, "tanh"), nn.Dense(20), nn.Dense(3, "relu", init="zeros")).init((2,), seed=1)
+    plotting.plot_activation_histograms(model, 5.0 * nn.datasets.moons(100)[0], ax=ax)
+    tanh, wide, equal = (each.get_paths()[0].vertices[:, 0] for each in ax.collections)
+    assert -1.0 <= tanh.min() < -0.99
+    assert 0.99 < tanh.max() <= 1.0
+    assert ax.get_xlim() == pytest.approx((wide.min(), wide.max()))
+    assert np.ptp(wide) > 4.0
+    assert 0.0 < np.ptp(equal) < 0.2  # all are 0: one bar around it
 
 
 def test_histograms_of_nothing_and_of_infinity_are_refused(host: nn.Backend, ax) -> None:
@@ -669,6 +682,22 @@ def test_sheets_place_pictures_in_rows_with_their_labels() -> None:
     axes.figure.canvas.draw()
 
 
+@pytest.mark.parametrize(("count", "columns"), [(1, 1), (2, 2), (3, 3), (7, 4), (12, 4), (16, 4), (32, 8)])
+def test_a_sheet_has_few_gaps_and_a_figure_of_its_shape(count: int, columns: int) -> None:
+    axes = plotting.plot_images(np.zeros((count, 4, 8)))
+    assert len({image.get_extent()[0] for image in axes.images}) == columns
+    axes.figure.canvas.draw()
+    sheet = axes.get_window_extent()
+    assert (
+        sheet.width * sheet.height > 0.85 * axes.figure.bbox.width * axes.figure.bbox.height
+    )  # little white around it
+
+
+def test_more_columns_than_images_leave_no_gap() -> None:
+    axes = plotting.plot_images(np.zeros((2, 4, 4, 3)), columns=8)
+    assert axes.get_xlim() == pytest.approx((0.0, 2.12))
+
+
 def test_filters_are_grey_where_they_are_zero() -> None:
     weight = np.zeros((3, 3, 3, 2))
     weight[0, 0, 0, 0] = -2.0
@@ -682,6 +711,23 @@ def test_a_confusion_matrix_is_written_out() -> None:
     axes = nn.plotting.plot_confusion(np.asarray([[9, 1], [0, 0]]), ["cat", "dog"])
     assert [text.get_text() for text in axes.texts] == ["9", "1", "0", "0"]
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["cat", "dog"]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted class", "true class")
+
+
+def test_the_picture_of_the_pets_has_few_gaps(host: nn.Backend) -> None:
+    X, y = nn.datasets.pets(60, size=16, seed=1)
+    model = nn.models.cnn(2).init((16, 16, 3), dtype="float32")
+    probabilities = nn.backend("numpy").asarray(np.linspace([0.1, 0.9], [0.9, 0.1], 60))
+    history = {"epoch": [1.0, 2.0], "loss": [0.7, 0.6]}
+    figure = pets.draw_pets(pets.PetsFit(model, history, X, y, probabilities))
+    plotting.save(figure, io.BytesIO())
+    width, height = figure.bbox.width, figure.bbox.height
+    first, wrong, lit, counts, filters, loss = (axes.get_window_extent() for axes in figure.axes)
+    assert first.width > 0.95 * width
+    assert min(wrong.width, lit.width) > 0.43 * width
+    assert counts.width < 0.25 * width  # four numbers
+    assert filters.width > 0.12 * width
+    assert sum(each.height for each in (first, wrong, loss)) > 0.75 * height
 
 
 @pytest.mark.parametrize(
