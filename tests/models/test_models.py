@@ -685,7 +685,7 @@ def test_files_are_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyte
     assert [each.name for each in tmp_path.iterdir()] == [path.name]
     with pytest.raises(FileNotFoundError, match="there is no folder"):
         small().to_torch(tmp_path / "nowhere" / "weights.safetensors")
-    with pytest.raises(ValueError, match=r"must end in .safetensors.*Write model\.to_torch\('weights\.safetensors'\)"):
+    with pytest.raises(ValueError, match=r"must end in .safetensors.*Use model\.to_torch\('weights\.safetensors'\)"):
         small().to_torch(tmp_path / "weights.pth")
 
 

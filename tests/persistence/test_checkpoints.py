@@ -1014,7 +1014,7 @@ def test_metadata_that_would_be_refused_is_not_written() -> None:
     before = Path("m.safetensors").read_bytes()
     for wrong, message in (
         ({1: "a", "1": "b"}, "a name is repeated"),
-        ({"text": "x" * (33 * 2**20)}, "may fill 33554432 bytes; these fill"),
+        ({"text": "x" * (33 * 2**20)}, "may take at most 33554432 bytes; got"),
         (["a list"], "'m.safetensors' cannot be saved: its frozen parameters or its metadata"),
     ):
         model.metadata = wrong  # type: ignore[assignment]

@@ -197,7 +197,7 @@ def test_estimators_that_cannot_be_drawn_are_refused(ax) -> None:
         plot_boundary(3, X, y, ax=ax)
     with pytest.raises(ValueError, match="this estimator was fitted to 1"):
         plot_boundary(LogisticRegression().fit(X[:, :1], y), X, y, ax=ax)
-    with pytest.raises(ValueError, match="y holds 7; the estimator knows 1, 2"):
+    with pytest.raises(ValueError, match="y has the labels 7; the estimator knows 1, 2"):
         plot_boundary(LogisticRegression().fit(X, y + 1), X, np.where(y == 1, 7, 1), ax=ax)
     with pytest.raises(ValueError, match="predicts real numbers: use plot_surface"):
         plot_boundary(LinearRegression().fit(X, X[:, 0]), X, ax=ax)
