@@ -186,9 +186,9 @@ def test_a_number_beyond_the_models_dtype_is_an_error_in_a_batch_too(host: nn.Ba
 def test_lengths_shapes_and_places_must_fit(be: nn.Backend) -> None:
     arrays = examples()
     model, source = PLAIN.init((3,), backend=be, dtype="float32"), Noted(arrays["X"])
-    with pytest.raises(ValueError, match=r"X has 50 examples and y has shape \(49,\); make their lengths equal"):
+    with pytest.raises(ValueError, match=r"X has 50 examples, but y has shape \(49,\); make their lengths equal"):
         model.fit(source, be.asarray(arrays["y"][:49]))
-    with pytest.raises(ValueError, match=r"X has 50 examples and y has shape \(49,\); make their lengths equal"):
+    with pytest.raises(ValueError, match=r"X has 50 examples, but y has shape \(49,\); make their lengths equal"):
         model.fit(source, be.asarray(arrays["y"][:49]), validation=0.2)
     with pytest.raises(ValueError, match=r"the network expects \(batch, 3\).*got X of shape \(50, 2\)"):
         model.fit(Noted(arrays["X"][:, :2]), be.asarray(arrays["y"]))
