@@ -524,7 +524,7 @@ def test_what_torch_save_writes_is_read_whatever_its_ending(tmp_path: Path, name
 def test_integers_are_no_weights(be: nn.Backend, kind: str) -> None:
     model = nn.Network(nn.Dense(4)).init((4,), backend=be, dtype="float32")
     weight = be.xp.ones((4, 4), dtype=getattr(be.xp, kind), device=be.device)
-    with pytest.raises(ValueError, match=rf"entry '0\.weight' holds {kind}.*If they are quantised, dequantise"):
+    with pytest.raises(ValueError, match=rf"entry '0\.weight' has dtype {kind}.*If they are quantised, dequantise"):
         model.load_torch(model.to_torch() | {"0.weight": weight})
 
 
