@@ -533,9 +533,9 @@ def test_an_mp4_needs_ffmpeg(host: nn.Backend, tmp_path, monkeypatch: pytest.Mon
 
 def test_films_that_cannot_be_shown_are_refused(host: nn.Backend, tmp_path) -> None:
     X, y = nn.datasets.moons(20)
-    with pytest.raises(ValueError, match="the film has no frames\. Pass it to a training"):
+    with pytest.raises(ValueError, match=r"the film has no frames\. Pass it to a training"):
         plotting.Film(X, y).save(tmp_path / "training.gif")
-    with pytest.raises(ValueError, match=r"ends in \.gif, \.mp4, \.html; got 'training\.avi'"):
+    with pytest.raises(ValueError, match=r"end in \.gif, \.mp4, \.html; got 'training\.avi'"):
         shot(host, epochs=1).save("training.avi")
     with pytest.raises(ValueError, match="every must be an integer of at least 1"):
         plotting.Film(X, y, every=0)
