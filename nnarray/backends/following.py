@@ -31,13 +31,13 @@ def same_place(**arrays: Any) -> Namespace:
     for name, other in others:
         if namespace(other) is not xp:
             raise TypeError(
-                f"{first} is an array of {place(x)}, but {name} is one of {place(other)}: nothing is moved silently. "
+                f"{first} is an array of {place(x)} and {name} one of {place(other)}: nothing is moved silently. "
                 f"Move one of them with nn.backend(...).asarray(...){_or_the_model(first, other)}."
             )
         device, other_device = device_of(x), device_of(other)
         if device is not None and other_device is not None and device != other_device:
             raise ValueError(
-                f"{first} is on {place(x)}, but {name} is on {place(other)}: nothing is moved silently. "
+                f"{first} is on {place(x)} and {name} on {place(other)}: nothing is moved silently. "
                 f"Move one of them with nn.backend(...).asarray(...){_or_the_model(first, None)}."
             )
     return xp

@@ -31,7 +31,7 @@ def replace(path: Path, write: Callable[[Path], None]) -> None:
     if path.is_symlink():
         path = path.resolve()  # the target of a link is replaced, and the link is kept
     if not path.parent.is_dir():
-        raise FileNotFoundError(f"there is no folder {str(path.parent)!r} to write {path.name!r} to; make it first.")
+        raise FileNotFoundError(f"there is no folder {str(path.parent)!r} to write {path.name!r} into; make it first.")
     if path.is_dir():
         raise IsADirectoryError(f"cannot write {str(path)!r}: it is a folder.")
     try:

@@ -163,9 +163,7 @@ def _checked(model: Trainee, X: Any, spec: Spec, name: str, of_y: Shape) -> Arra
             f"xp.astype({name}, xp.int64), where xp = nn.namespace({name}), if all are integers",
         )
     if not xp.isdtype(X.dtype, wanted):
-        raise TypeError(
-            f"{name} must contain {spec.kind}; got dtype {dtype_name(X.dtype)}. Convert it first: {remedy}."
-        )
+        raise TypeError(f"{name} must hold {spec.kind}; got dtype {dtype_name(X.dtype)}. Convert it first: {remedy}.")
     return X
 
 

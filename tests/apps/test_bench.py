@@ -223,7 +223,7 @@ def test_the_bench_for_machines() -> None:
     assert (report["batch_size"], report["dtype"], report["seconds"]) == (4, "float64", 0.002)
     assert [case["width"] for case in report["cases"]] == [2, 3]
     assert set(report["cases"][0]["forward"]) == {"seconds", "products", "multiply_adds", "spread", "gflops", "share"}
-    assert report["verdict"][0].startswith("No GPU")
+    assert report["verdict"][0].startswith("There is no GPU")
 
 
 def test_a_failure_for_machines(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -347,7 +347,7 @@ def test_a_full_disk_says_what_helps(tmp_path: Path, monkeypatch: Any) -> None:
     data = tmp_path / "flats.csv"
     csv.write_csv(flats(), str(data))
     fill_the_disk(monkeypatch)
-    with pytest.raises(OSError, match=r"the disk is full: at least .* are needed; free some.*--scratch") as caught:
+    with pytest.raises(OSError, match=r"the disk is full: at least .* are needed\. Free some.*--scratch") as caught:
         steps.read(data, steps.Plan(target=("price",), stream=True))
     assert caught.value.errno == errno.ENOSPC
 

@@ -241,7 +241,9 @@ def test_the_sheet_of_pets_is_drawn_when_none_is_wrong(be: nn.Backend, monkeypat
         assert fit.accuracy == (1.0 if right > 0.5 else 0.0)
         figure = demo_pets.draw_pets(fit)
         titles = [axes.get_title() for part in figure.subfigs for axes in part.axes]
-        assert any("None was wrong" in title if right > 0.5 else "Wrong: 6 of 30" in title for title in titles)
+        assert any(
+            "None was wrong" in title if right > 0.5 else "Wrong predictions: 6 of 30" in title for title in titles
+        )
         plotting.save(figure, "sheet.png")
         assert size_of("sheet.png")[0] > 1500
 

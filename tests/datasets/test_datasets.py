@@ -244,10 +244,10 @@ def test_split_sizes_are_those_of_scikit_learn():
     ("test_size", "error", "match"),
     [
         (0, ValueError, "test_size must be an integer of at least 1; got 0"),
-        (0.0, ValueError, r"test_size=0\.0 of 8 rows leaves 8 to train on and 0 to test"),
+        (0.0, ValueError, r"test_size=0\.0 of 8 rows gives 8 rows for training and 0 for the test"),
         (1.0, ValueError, r"test_size must .*less than 1; got 1\.0"),
-        (0.99, ValueError, r"test_size=0\.99 of 8 rows leaves 0 to train on"),
-        (8, ValueError, "test_size=8 of 8 rows leaves 0"),
+        (0.99, ValueError, r"test_size=0\.99 of 8 rows gives 0 rows for training"),
+        (8, ValueError, "test_size=8 of 8 rows gives 0"),
         (9, ValueError, "test_size=9"),
         (-0.5, ValueError, r"test_size must .*got -0\.5"),
         (math.nan, ValueError, "test_size must .*got nan"),

@@ -574,7 +574,7 @@ def test_folders_that_cannot_be_read(tmp_path):
     ]
     (tmp_path / "y" / "cats").mkdir(parents=True)
     (tmp_path / "y" / "cats" / "notes.txt").write_text("nothing here")
-    cases.append((tmp_path / "y", ValueError, r"class 'cats' has no images: no file .*\.jpg.* Add some, convert"))
+    cases.append((tmp_path / "y", ValueError, r"class 'cats' has no images: no file .*\.jpg.* Add images, convert"))
     cases.append((3, TypeError, "folder must be the path of a folder .*; got 3"))
     for path, error, match in cases:
         with pytest.raises(error, match=match):

@@ -106,7 +106,7 @@ SPOILT = [
     ("labels", idx(LABELS)[:-1], "truncated: its header declares 5 bytes"),
     ("images", idx(IMAGES) + b"\0", "too long: its header declares 3920 bytes"),
     ("labels", idx(LABELS) + b"\0", "too long"),
-    ("images", idx(IMAGES, shape=(5, 784, 1)), r"declares shape \(5, 784, 1\); accepted is .*28, 28"),
+    ("images", idx(IMAGES, shape=(5, 784, 1)), r"declares shape \(5, 784, 1\); it must be .*28, 28"),
     ("images", idx(IMAGES, shape=(0, 28, 28)), r"declares shape \(0, 28, 28\)"),
     ("images", idx(IMAGES, shape=(2**32 - 1, 28, 28)), r"declares shape \(4294967295, 28, 28\)"),
     ("labels", idx(LABELS, shape=(900_000,)), "truncated: its header declares 900000 bytes"),

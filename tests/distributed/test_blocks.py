@@ -74,7 +74,7 @@ def test_blocks_that_are_lost_are_computed_again(tmp_path: Path) -> None:
     [
         (np.where(np.arange(203)[:, None] == 120, np.nan, X), ValueError, r"X\[100:150\] contains NaN"),
         (X[:, :5], ValueError, r"the network expects \(batch, 6\)"),
-        (X[:100], ValueError, "X has 100 examples and y has shape"),
+        (X[:100], ValueError, "X has 100 examples, but y has shape"),
         (np.full((203, 6), "a"), TypeError, "X must have real numbers; got dtype"),
     ],
 )

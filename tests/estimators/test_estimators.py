@@ -916,7 +916,7 @@ def test_a_warm_start_needs_the_same_classes(be: nn.Backend, kind: type) -> None
     X, y = clouds()
     model = brief(kind, warm_start=True, backend=be, dtype="float32").fit(X, y)
     model.fit(be.asarray(X), be.asarray(y))  # moved, for `backend` asks for it
-    with pytest.raises(ValueError, match=r"warm_start can only be used where `y` has the same classes.*2 of these 3"):
+    with pytest.raises(ValueError, match=r"warm_start can only be used where `y` has the same classes.*2 of the 3"):
         model.fit(X, y % 2)
     with pytest.raises(ValueError, match="labels of another kind"):
         model.fit(X, np.asarray(["a", "b", "c"])[y])

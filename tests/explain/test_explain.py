@@ -383,7 +383,7 @@ def test_in_a_notebook_it_is_two_tables_in_which_everything_is_text(host: nn.Bac
 def test_examples_that_do_not_fit_are_refused_as_fit_does(host: nn.Backend) -> None:
     X, y = moons(host, 100)
     model = nn.Network(nn.Dense(2)).init((2,))
-    with pytest.raises(ValueError, match="100 examples and y has shape"):
+    with pytest.raises(ValueError, match="100 examples, but y has shape"):
         explain(model, X, y[:40])
     with pytest.raises(ValueError, match="unknown loss 'cross'"):
         explain(model, X, y, "cross")

@@ -189,7 +189,7 @@ def test_a_layer_of_ones_own_is_registered_first(monkeypatch: pytest.MonkeyPatch
 def test_what_cannot_be_registered_or_saved() -> None:
     with pytest.raises(TypeError, match="needs a dataclass"):
         nn.register(lambda: None)
-    with pytest.raises(ValueError, match=r"nnarray\.layers\.dense\.Dense is called 'Dense' already"):
+    with pytest.raises(ValueError, match=r"nnarray\.layers\.dense\.Dense already has the name 'Dense'"):
         nn.register(dataclass(type("Dense", (), {})))
     model = nn.Network(nn.Dense(2, nn.Activation(lambda x: x, lambda x: x))).init((2,))
     with pytest.raises(ValueError, match=r"the network, Network, Dense, Activation: <function.*no code"):
@@ -321,7 +321,7 @@ def test_the_last_ones_are_kept(host: nn.Backend) -> None:
 @pytest.mark.parametrize(
     ("wrong", "error", "message"),
     [
-        ({"path": "run.pt"}, ValueError, "got 'run.pt'. Take 'run.safetensors'; for PyTorch, write model.to_torch"),
+        ({"path": "run.pt"}, ValueError, "got 'run.pt'. Use 'run.safetensors'; for PyTorch, use model.to_torch"),
         ({"path": 3}, TypeError, "path must be the path of a .safetensors file; got 3"),
         ({"path": "r.safetensors", "every": 0}, ValueError, "Checkpoint every must be an integer of at least 1"),
         ({"path": "r.safetensors", "keep": 0}, ValueError, "Checkpoint keep must be"),
@@ -1016,7 +1016,7 @@ def test_metadata_that_would_be_refused_is_not_written() -> None:
     before = Path("m.safetensors").read_bytes()
     for wrong, message in (
         ({1: "a", "1": "b"}, "a name is repeated"),
-        ({"text": "x" * (33 * 2**20)}, "may fill 33554432 bytes; these fill"),
+        ({"text": "x" * (33 * 2**20)}, "may take at most 33554432 bytes; got"),
         (["a list"], "'m.safetensors' cannot be saved: its frozen parameters or its metadata"),
     ):
         model.metadata = wrong  # type: ignore[assignment]

@@ -199,7 +199,7 @@ def test_estimators_that_cannot_be_drawn_are_refused(ax) -> None:
         plot_boundary(3, X, y, ax=ax)
     with pytest.raises(ValueError, match="this estimator was fitted to 1"):
         plot_boundary(LogisticRegression().fit(X[:, :1], y), X, y, ax=ax)
-    with pytest.raises(ValueError, match="y holds 7; the estimator knows 1, 2"):
+    with pytest.raises(ValueError, match="y has the labels 7; the estimator knows 1, 2"):
         plot_boundary(LogisticRegression().fit(X, y + 1), X, np.where(y == 1, 7, 1), ax=ax)
     with pytest.raises(ValueError, match="predicts real numbers: use plot_surface"):
         plot_boundary(LinearRegression().fit(X, X[:, 0]), X, ax=ax)
@@ -546,9 +546,9 @@ def test_an_mp4_needs_ffmpeg(host: nn.Backend, tmp_path, monkeypatch: pytest.Mon
 
 def test_films_that_cannot_be_shown_are_refused(host: nn.Backend, tmp_path) -> None:
     X, y = nn.datasets.moons(20)
-    with pytest.raises(ValueError, match="the film has no frames; pass it to a training"):
+    with pytest.raises(ValueError, match=r"the film has no frames\. Pass it to a training"):
         plotting.Film(X, y).save(tmp_path / "training.gif")
-    with pytest.raises(ValueError, match=r"ends in \.gif, \.mp4, \.html; got 'training\.avi'"):
+    with pytest.raises(ValueError, match=r"end in \.gif, \.mp4, \.html; got 'training\.avi'"):
         shot(host, epochs=1).save("training.avi")
     with pytest.raises(ValueError, match="every must be an integer of at least 1"):
         plotting.Film(X, y, every=0)

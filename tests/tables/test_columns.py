@@ -293,7 +293,7 @@ def test_a_dictionary_of_many_texts_that_are_numbers_is_numbers():
 @pytest.mark.parametrize("written", ["{}%", "${}", "{} kg"])
 def test_what_stands_beside_all_numbers_is_reported(written):
     rows = table(x=[written.format(i * 1.5) for i in range(60)], y=repeated(60, "a", "b"))
-    with pytest.raises(ValueError, match=f"numbers with '{re.escape(written.replace('{}', '').strip())}' beside them"):
+    with pytest.raises(ValueError, match=f"numbers with '{re.escape(written.replace('{}', '').strip())}' added"):
         Preparation.fit(rows, "y")
 
 
@@ -505,7 +505,7 @@ def test_what_cannot_be_fitted_is_refused(columns, options, message):
 
 def test_what_is_no_table_is_refused(fitted):
     with pytest.raises(
-        TypeError, match=r"table must be a pyarrow.Table, as open_table\(path\).read\(\) gives; got dict"
+        TypeError, match=r"table must be a pyarrow.Table, as open_table\(path\).read\(\) returns; got dict"
     ):
         Preparation.fit(GOOD, "y")
     twice = pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["a", "a"])

@@ -411,7 +411,7 @@ BAD_CALLS = [
     ({"X": np.zeros((8, 2), dtype=complex)}, TypeError, "real numbers"),
     ({"X": np.zeros((8, 2)).tolist()}, TypeError, r"X must be an array; got list.*asarray\(X\)"),
     ({"X": np.full((8, 2), "a")}, TypeError, "real numbers"),
-    ({"y": np.zeros(7, dtype=int)}, ValueError, r"X has 8 examples and y has shape \(7,\)"),
+    ({"y": np.zeros(7, dtype=int)}, ValueError, r"X has 8 examples, but y has shape \(7,\)"),
     ({"y": np.full(8, 2)}, ValueError, "label 2 is out of range: with 2 outputs, labels are 0 to 1"),
     ({"y": np.full(8, -1)}, ValueError, "label -1 is out of range"),
     ({"y": np.zeros(8), "loss": "cross_entropy"}, TypeError, "labels must be integers; got dtype float64"),

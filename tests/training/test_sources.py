@@ -186,9 +186,9 @@ def test_a_number_beyond_the_models_dtype_is_an_error_in_a_batch_too(host: nn.Ba
 def test_lengths_shapes_and_places_must_fit(be: nn.Backend) -> None:
     arrays = examples()
     model, source = PLAIN.init((3,), backend=be, dtype="float32"), Noted(arrays["X"])
-    with pytest.raises(ValueError, match=r"X has 50 examples and y has shape \(49,\); make their lengths equal"):
+    with pytest.raises(ValueError, match=r"X has 50 examples, but y has shape \(49,\); make their lengths equal"):
         model.fit(source, be.asarray(arrays["y"][:49]))
-    with pytest.raises(ValueError, match=r"X has 50 examples and y has shape \(49,\); make their lengths equal"):
+    with pytest.raises(ValueError, match=r"X has 50 examples, but y has shape \(49,\); make their lengths equal"):
         model.fit(source, be.asarray(arrays["y"][:49]), validation=0.2)
     with pytest.raises(ValueError, match=r"the network expects \(batch, 3\).*got X of shape \(50, 2\)"):
         model.fit(Noted(arrays["X"][:, :2]), be.asarray(arrays["y"]))
@@ -316,7 +316,7 @@ def test_what_cannot_be_mapped(tmp_path: Path) -> None:
     np.save(tmp_path / "words.npy", np.asarray(["a", "b"]))
     np.save(tmp_path / "one.npy", np.asarray(1.0))
     for name, kind, message in [
-        ("text.npy", ValueError, r"cannot be mapped: it is no \.npy file\. It must be a .npy file of numbers"),
+        ("text.npy", ValueError, r"cannot be mapped: it is not a \.npy file\. It must be a .npy file of numbers"),
         ("objects.npy", ValueError, "cannot be mapped: .*It must be a .npy file of numbers"),
         ("words.npy", TypeError, "array"),
         ("one.npy", ValueError, "array must have an axis of examples"),
@@ -383,7 +383,7 @@ def test_archives_that_cannot_be_mapped(tmp_path: Path) -> None:
         ("cut.npz", "a", r"cut\.npz' cannot be mapped: File is not a zip file\. Write it again with numpy\.savez"),
         ("other.npz", None, r"'X\.npy' of '.*other\.npz' cannot be mapped: .*\. Write it again with numpy\.savez"),
         ("texts.npz", None, r"texts\.npz' has no arrays; save arrays in it with numpy\.savez"),
-        ("X.npy", "X", r"X\.npy' is no \.npz file, and its array has no name; got 'X'\. Leave it out\."),
+        ("X.npy", "X", r"X\.npy' is not a \.npz file, and its array has no name; got 'X'\. Leave it out\."),
     ]:
         with pytest.raises(ValueError, match=message):
             memory_mapped(tmp_path / path, name)

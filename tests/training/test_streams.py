@@ -200,7 +200,7 @@ WRONG: dict[str, tuple[Any, type[Exception], str]] = {
         ValueError,
         r"batch 2 of epoch 1: the network expects \(batch, 3\).*\(4, 2",
     ),
-    "a length": ([(X3, Y3), (X3, Y3[:2])], ValueError, r"batch 2 of epoch 1: X has 4 examples and y has shape \(2,\)"),
+    "a length": ([(X3, Y3), (X3, Y3[:2])], ValueError, r"batch 2 of epoch 1: X has 4 examples, but y has shape \(2,\)"),
     "no examples": ([(X3[:0], Y3[:0])], ValueError, r"batch 1 of epoch 1: X has no examples"),
     "a class": ([(X3, Y3 + 2)], ValueError, r"batch 1 of epoch 1: .*2"),
     "NaN": ([(X3, Y3), (X3 * np.nan, Y3)], ValueError, r"batch 2 of epoch 1: X contains NaN"),
