@@ -24,9 +24,7 @@ FILES = [ROOT / "CONTRIBUTING.md", *(p for p in sorted(DOCS.rglob("*.md")) if "_
 FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
 OPTIONAL = ("torch", "jax", "pandas", "polars", "scipy", "array_api_strict")
 FENCE = re.compile(r"^```(python|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-HEADING = re.compile(r"^#+(?= )", re.MULTILINE)
-TRANSLATIONS = sorted(DOCS.rglob("*.??.md"))  # their code is that of the English page, which runs
-PAGES = [path for path in FILES if path not in TRANSLATIONS and "\n```python\n" in path.read_text(encoding="utf-8")]
+PAGES = [path for path in FILES if "\n```python\n" in path.read_text(encoding="utf-8")]
 
 
 class Block(NamedTuple):
@@ -77,6 +75,10 @@ def test_code_on_the_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.M
     names: dict = {"__name__": "__main__"}
     for block in found:
         run(block, names, str(page.relative_to(ROOT)))
+
+
+HEADING = re.compile(r"^#+(?= )", re.MULTILINE)
+TRANSLATIONS = sorted(DOCS.glob("*.??.md"))
 
 
 @pytest.mark.parametrize("page", TRANSLATIONS, ids=lambda p: p.name)
