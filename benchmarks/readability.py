@@ -54,7 +54,7 @@ def prose(page: str) -> str:
 def pages() -> list[Path]:
     """Every page of prose in English; a translation has two suffixes, such as `.ja.md`."""
     found = [ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "CHANGELOG")]
-    found += [path for path in sorted((ROOT / "docs").rglob("*.md")) if "_build" not in path.parts]
+    found += [path for path in sorted((ROOT / "docs").rglob("*.md")) if not {"_build", "notebooks"} & set(path.parts)]
     return [path for path in found if path.name not in LISTS and len(path.suffixes) == 1]
 
 

@@ -83,6 +83,10 @@ def test_code_on_the_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.M
         sys.modules["matplotlib.pyplot"].close("all")
 
 
+HEADING = re.compile(r"^#+(?= )", re.MULTILINE)
+TRANSLATIONS = sorted(DOCS.glob("*.??.md"))
+
+
 @pytest.mark.parametrize("page", TRANSLATIONS, ids=lambda p: p.name)
 def test_a_translation_has_the_code_and_the_sections_of_its_page(page: Path) -> None:
     english, translated = (p.read_text(encoding="utf-8") for p in (page.with_suffix("").with_suffix(".md"), page))
