@@ -79,6 +79,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "callbacks": [nn.EarlyStopping("val_loss", patience=1)],
         "epochs": 8,
     },
+    "a warm-up in steps, groups": {
+        "optimizer": nn.Adam(nn.schedules.WarmUp(steps=7, then=0.01), groups={"*.bias": {"lr": 0.1}})
+    },
     "a schedule, two grains": {"optimizer": nn.SGD(nn.schedules.Cosine(0.1, epochs=3), clip_norm=1.0), "grains": 2},
 }
 
