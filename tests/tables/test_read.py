@@ -498,7 +498,7 @@ def test_damaged_arrays_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        (np.asarray([{}, 1], dtype=object), "holds Python objects"),
+        (np.asarray([{}, 1], dtype=object), "has Python objects"),
         (np.asarray([1j]), "has values of dtype complex128, which cannot be a column"),
         (np.asarray(["2020-01-01"], dtype="M8[D]"), r"holds values of dtype datetime64\[D\]"),
         (np.asarray([(1, 2)], dtype="i4,i4"), "which cannot be a column"),
