@@ -167,7 +167,7 @@ def test_delimiters_decimals_and_thousands_are_as_set(tmp_path):
     assert table == {"a": ["1234.5", "-0.25", "+1e3"], "b": ["x,y", ".5", "1.e2"]}
     assert read(tmp_path, 'a\n"1,234.5"\n"1,23"\n', thousands=",") == {"a": ["1234.5", "1,23"]}
     assert read(tmp_path, "a\tb\n1\t2\n", delimiter="tab") == read(tmp_path, "a\tb\n1\t2\n", delimiter="\\t")
-    with pytest.raises(ValueError, match=r"row 2, column 'a': '1.234' has a point .* --thousands '\.'"):
+    with pytest.raises(ValueError, match=r"row 2, column 'a': '1.234' has a point, .* --thousands '\.'"):
         read(tmp_path, "a;b\n1,5;2\n1.234;2\n", delimiter=";", decimal=",")
 
 
