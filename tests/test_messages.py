@@ -124,7 +124,7 @@ def test_scikit_learn_estimators_know_the_names_too() -> None:
     assert not hasattr(estimators.NetworkClassifier(optimizer="L-BFGS"), "partial_fit")
     assert ours.activation == "sigmoid"
     estimators.NetworkRegressor(loss="MSE", epochs=1).fit(X, X[:, 0])
-    with pytest.raises(ValueError, match="ends in 'softmax', and CrossEntropy takes logits"):
+    with pytest.raises(ValueError, match="ends in 'softmax', but CrossEntropy takes logits"):
         estimators.NetworkClassifier(nn.Network(nn.Dense(2, "softmax"))).fit(X, y)
     for given in (nn.Dense(2), nn.Network(nn.Dense(2)).init((2,))):
         with pytest.raises(TypeError, match=r"network must be an nn\.Network.*For a model, pass model\.network"):

@@ -210,8 +210,8 @@ def _metadata(path: Path, file: BinaryIO) -> dict[str, str]:
     if size < 8 or length > size - 8:
         _refuse(
             path,
-            f"it is truncated or not a safetensors file: {size} bytes cannot hold a header of {length}. Use an earlier "
-            f"one, or a copy",
+            f"it is truncated or not a safetensors file: {size} bytes cannot hold a header of {length}. Use an "
+            f"earlier file, or a copy",
         )
     if length > LONGEST_HEADER:
         _refuse(path, f"its header of {length} bytes is longer than the limit of {LONGEST_HEADER}")

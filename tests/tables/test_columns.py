@@ -589,9 +589,9 @@ def test_integers_of_any_size_are_classes_and_stay_exact(y):
             "classify",
             r"3 classes, because it has few different integers \('9007199254740993001', .*regress",
         ),
-        (["0", "1"], "classify", r"2 classes, since .* \('0', '1'\); if they are numbers, --task regress"),
-        ([0.0, 1.0], "regress", r"numbers, since .* \('0.0', '1.0'\); if they are classes, --task classify"),
-        (["0.0", "1.0", "2.0"], "regress", r"numbers, since .* \('0.0', '1.0', '2.0'\).*task='classify'"),
+        (["0", "1"], "classify", r"2 classes, because .* \('0', '1'\); if they are numbers, --task regress"),
+        ([0.0, 1.0], "regress", r"numbers, because .* \('0.0', '1.0'\); if they are classes, --task classify"),
+        (["0.0", "1.0", "2.0"], "regress", r"numbers, because .* \('0.0', '1.0', '2.0'\).*task='classify'"),
         ([0.5, 1.5], "regress", "if they are classes, --task classify"),
         ([0.5, 1.5, 2.5], "regress", "^$"),
         (list(range(21)), "regress", "^$"),
@@ -627,7 +627,7 @@ def test_several_values_are_standardised_each():
 
 
 def test_classes_have_no_units(fitted):
-    with pytest.raises(ValueError, match="'kind' is classes; its outputs have no units"):
+    with pytest.raises(ValueError, match="'kind' has classes; its outputs have no units"):
         fitted.values(np.zeros((1, 2)))
 
 

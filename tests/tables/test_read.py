@@ -167,7 +167,7 @@ def test_delimiters_decimals_and_thousands_are_as_set(tmp_path):
     assert table == {"a": ["1234.5", "-0.25", "+1e3"], "b": ["x,y", ".5", "1.e2"]}
     assert read(tmp_path, 'a\n"1,234.5"\n"1,23"\n', thousands=",") == {"a": ["1234.5", "1,23"]}
     assert read(tmp_path, "a\tb\n1\t2\n", delimiter="tab") == read(tmp_path, "a\tb\n1\t2\n", delimiter="\\t")
-    with pytest.raises(ValueError, match=r"row 2, column 'a': '1.234' has a point .* --thousands '\.'"):
+    with pytest.raises(ValueError, match=r"row 2, column 'a': '1.234' has a point, .* --thousands '\.'"):
         read(tmp_path, "a;b\n1,5;2\n1.234;2\n", delimiter=";", decimal=",")
 
 
@@ -521,7 +521,7 @@ def test_damaged_arrays_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        (np.asarray([{}, 1], dtype=object), "holds Python objects"),
+        (np.asarray([{}, 1], dtype=object), "has Python objects"),
         (np.asarray([1j]), "has values of dtype complex128, which cannot be a column"),
         (np.asarray(["2020-01-01"], dtype="M8[D]"), r"holds values of dtype datetime64\[D\]"),
         (np.asarray([(1, 2)], dtype="i4,i4"), "which cannot be a column"),

@@ -129,7 +129,10 @@ def test_learning_rate_search_own_loop_and_lbfgs() -> None:
         ({"words": X["words"]}, r"X does not fit: missing \['ages'\], unknown \[\]"),
         ({**X, "more": X["ages"]}, r"X does not fit: missing \[\], unknown \['more'\]"),
         ({**X, "ages": X["ages"][:, :1]}, r"expects \(batch, 2\), .* got X\['ages'\] of shape \(40, 1\)"),
-        ({**X, "ages": X["ages"][:7]}, r"(lengths differ: 40 in X\['words'\], 7 in X\['ages'\])|has 7 examples"),
+        (
+            {**X, "ages": X["ages"][:7]},
+            r"(same number of rows; got 40 in X\['words'\], 7 in X\['ages'\])|has 7 examples",
+        ),
         ({**X, "words": X["words"] * 1.5}, r"X\['words'\] must hold integers from 0 to 8; got dtype float64"),
         ({**X, "ages": [1.0]}, r"X\['ages'\] must be an array; got list"),
     ],

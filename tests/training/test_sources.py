@@ -376,7 +376,7 @@ def test_archives_that_cannot_be_mapped(tmp_path: Path) -> None:
         archive.writestr("X.txt", "1, 2, 3")
     np.save(tmp_path / "X.npy", np.zeros(3))
     for path, name, message in [
-        ("several.npz", None, r"several\.npz' has the arrays 'a', 'b': name one, memory_mapped\(path, name\)\."),
+        ("several.npz", None, r"several\.npz' has the arrays 'a', 'b'; name one, memory_mapped\(path, name\)\."),
         ("several.npz", "c", r"unknown array of several\.npz 'c'.*a, b"),
         ("small.npz", "X", r"'X' of '.*small\.npz' is compressed, .*: save it with numpy\.savez instead of"),
         ("objects.npz", None, r"'X\.npy' of '.*objects\.npz' holds Python objects; save an array of numbers"),

@@ -238,7 +238,7 @@ def test_what_a_stream_has_itself_is_refused(host: nn.Backend) -> None:
     (model,), (X, y, w) = twins(host, count=1), examples().values()
     refused: list[tuple[Callable[[], Any], type[Exception], str]] = [
         (lambda: model.fit(stream(batches()), y), TypeError, r"a stream has y and sample_weight in its batches"),
-        (lambda: model.fit(stream(batches()), sample_weight=w), TypeError, r"leave them out, fit\(stream\)"),
+        (lambda: model.fit(stream(batches()), sample_weight=w), TypeError, r"leave both out, fit\(stream\)"),
         (lambda: model.fit(stream(batches()), validation=0.2), ValueError, r"validation=0\.2 would be a part of a str"),
         (lambda: model.fit(stream(batches()), optimizer="lbfgs"), ValueError, r"LBFGS takes all examples at once"),
         (lambda: model.fit(X), TypeError, r"fit needs y, the labels or target values of X"),
