@@ -124,7 +124,7 @@ def train(
         float | None,
         typer.Option(
             "--dropout",
-            help="Rate after each hidden layer of a table; default: 0.2 for classes of fewer than 5,000 rows, else 0.",
+            help="Rate after each hidden layer of a table; default: 0.2 for classes with few rows, else 0.",
             show_default=False,
         ),
     ] = None,
@@ -146,7 +146,7 @@ def train(
         str | None,
         typer.Option(
             "--optimizer",
-            help=f"{', '.join(OPTIMIZERS)}; default: adam; adamw with decay 1 for classes of fewer than 5,000 rows.",
+            help=f"{', '.join(OPTIMIZERS)}; default: adam; adamw with decay 1 for classes with few rows.",
             show_default=False,
         ),
     ] = None,

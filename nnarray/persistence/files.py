@@ -37,7 +37,8 @@ def replace(path: Path, write: Callable[[Path], None]) -> None:
     try:
         _replace(path, write)
     except OSError as error:
-        if error.errno is None or error.strerror != os.strerror(error.errno):  # it says more already
+        says_more = error.filename is not None and error.strerror != os.strerror(error.errno or 0)
+        if error.errno is None or says_more:
             raise
         raise type(error)(error.errno, f"cannot write {str(path)!r}: {os.strerror(error.errno)}") from error
 

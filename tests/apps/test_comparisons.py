@@ -120,7 +120,7 @@ def test_folds_give_mean_and_spread_and_a_network_of_all_rows() -> None:
     assert facts["epochs"] == folded.mean_epoch == round(np.mean(folded.epochs))
     assert nn.load("model.safetensors").metadata["scores"]["of"] == "held-out examples of 4 folds"
     output = run("train", str(data), *TRAIN, "--folds", "4", "--test", "0.2").stdout
-    assert "mean of 4 folds" in output
+    assert "mean and spread of 4 folds" in output
     assert "was trained on all folds, for" in output
     assert "on 60 test examples" in output
     assert "4 folds" in run("show", "model.safetensors").stdout
@@ -293,5 +293,5 @@ def test_standard_input_is_a_table_and_standard_output_its_predictions() -> None
 def test_spreadsheets_are_refused_with_what_to_do(ending: str) -> None:
     Path(f"rows{ending}").write_bytes(b"PK")
     line = run("train", f"rows{ending}", "--target", "y", code=2).stderr
-    assert f"'rows{ending}' is a spreadsheet, which is not read; save it as CSV from there" in line
+    assert f"'rows{ending}' is a spreadsheet, which is not supported; save it as CSV" in line
     assert f"pandas.read_excel('rows{ending}').to_csv('rows.csv', index=False)" in line

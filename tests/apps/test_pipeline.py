@@ -114,7 +114,7 @@ def test_paths_and_parts(pipeline: nn.Pipeline, folder: Path, monkeypatch: pytes
     monkeypatch.setattr("nnarray.apps.workflow.pipeline.ROWS", 7)
     assert np.allclose(pipeline.predict_proba(FRAME), wanted, rtol=1e-5, atol=1e-7)
     rows = FRAME.to_dict("records")
-    with pytest.raises(ValueError, match="row 100, column 'age': 'x' is no number"):
+    with pytest.raises(ValueError, match="row 100, column 'age': 'x' is not a number"):
         pipeline.predict([{**row, "age": "x" if i == 99 else str(row["age"])} for i, row in enumerate(rows)])
 
 
@@ -171,7 +171,7 @@ def test_missing_entries_and_other_columns(pipeline: nn.Pipeline) -> None:
 
 def test_a_new_category(pipeline: nn.Pipeline) -> None:
     rows = [GOOD, {**GOOD, "colour": "pink"}]
-    with pytest.raises(ValueError, match="row 2, column 'colour': 'pink' was not met in training"):
+    with pytest.raises(ValueError, match="row 2, column 'colour': 'pink' is not a category of the training"):
         pipeline.predict(rows)
     assert len(pipeline.predict(rows, unknown="ignore")) == 2
     with pytest.raises(ValueError, match="unknown choice of unknown 'skip'"):
@@ -201,13 +201,13 @@ class Lazy:
         ({**{k: [v] for k, v in GOOD.items()}, "age": np.zeros((1, 1))}, ValueError, "'age' must have one axis"),
         ([GOOD, {**GOOD, "age": "3"}], ValueError, "row 2, column 'age': '3' is text, and row 1 has a number"),
         ([GOOD, {**GOOD, "age": True}], ValueError, "row 2, column 'age': True is a truth value, and row 1 has a num"),
-        ([{**GOOD, "age": "old"}], ValueError, "row 1, column 'age': 'old' is no number"),
+        ([{**GOOD, "age": "old"}], ValueError, "row 1, column 'age': 'old' is not a number"),
         ([{**GOOD, "age": [3]}], ValueError, r"row 1, column 'age': \[3\] is no number, text, truth value or date"),
         ([{**GOOD, "age": pd.NA}], ValueError, "row 1, column 'age': <NA> is no number, .* in Python None"),
         ([{**GOOD, "age": math.inf}], ValueError, "row 1, column 'age': infinity"),
         ([{**GOOD, "age": 10**400}], ValueError, "row 1, column 'age': infinity"),
         ([{**GOOD, "age": 10**5000}, {**GOOD, "age": 0.5}], ValueError, "row 1, column 'age': infinity"),
-        ([{**GOOD, "age": date(2020, 1, 1)}], ValueError, "column 'age' is of type date32"),
+        ([{**GOOD, "age": date(2020, 1, 1)}], ValueError, "column 'age' has type date32"),
         ([{**GOOD, "age": 1.5}, {**GOOD, "age": Decimal("1.5")}], ValueError, "column 'age' cannot be read"),
         (pd.DataFrame({**{k: [v, v] for k, v in GOOD.items()}, "age": [1, "x"]}), ValueError, "cannot be read as a ta"),
     ],
@@ -239,7 +239,7 @@ def test_numbers_are_no_text_and_text_is_written_as_in_training() -> None:
 def test_files_that_are_no_pipelines(tmp_path: Path) -> None:
     file = tmp_path / "moons.safetensors"
     nn.Network(nn.Dense(2)).init((2,)).save(file)
-    with pytest.raises(ValueError, match="says nothing about its data: it was not trained by `nnarray train`"):
+    with pytest.raises(ValueError, match="has no description of its data: it was not trained by `nnarray train`"):
         nn.load_pipeline(file)
     with pytest.raises(FileNotFoundError, match="there is no file"):
         nn.load_pipeline(tmp_path / "none.safetensors")
@@ -299,7 +299,7 @@ def test_images_come_in_parts(pets: Path, monkeypatch: pytest.MonkeyPatch) -> No
             r"image 1 must have shape \(height, width, 3\) or \(height, width\)",
         ),
         (np.zeros((0, 4, 3), "uint8"), ValueError, r"image 1 must have shape .*; got \(0, 4, 3\)"),
-        (["a.csv"], ValueError, "'a.csv' does not end as an image does"),
+        (["a.csv"], ValueError, "'a.csv' does not have the ending of an image"),
         ("none", FileNotFoundError, "there is no file or folder 'none'"),
     ],
 )

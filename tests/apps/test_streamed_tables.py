@@ -124,7 +124,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path) -> None
         yield flats(10)
         data.write_text("age,city,price\n")
 
-    with pytest.raises(ValueError, match=r"flats.csv' changed while it was read\. Start again"):
+    with pytest.raises(ValueError, match=r"flats.csv' changed while it was read\. Leave it alone until it is"):
         mapped.mapped_table(parts(), mapped.Read(data, ""), mapped.Place(tmp_path))
 
 
@@ -221,7 +221,7 @@ def test_what_is_kept_is_found_again(tmp_path: Path, monkeypatch: Any) -> None:
     first = trained(data, tmp_path / "first.safetensors", cache=cache)
     kept = kept_in(cache)
     assert {name.rpartition("-")[0] for name in kept} == {"flats.csv.rows", "flats.csv.inputs"}
-    assert "for the next time; remove flats.csv.*.nnarray there when" in first.examples.notes[-1]
+    assert "to be found again; remove flats.csv.*.nnarray there when" in first.examples.notes[-1]
     monkeypatch.setattr(mapped, "_write", lambda *_: pytest.fail("it was read again"))
     monkeypatch.setattr(mapped.Preparation, "features", lambda *_, **__: pytest.fail("it was prepared again"))
     again = trained(data, tmp_path / "again.safetensors", cache=cache)
@@ -325,8 +325,8 @@ def files_of_at_most(size: int) -> Generator[None]:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"stream": False}, "--cache is where the data are held on the disk: leave out --no-stream and --scratch"),
-        ({"scratch": Path("x")}, "--cache is where the data are held on the disk"),
+        ({"stream": False}, "--cache keeps the data on the disk: leave out --no-stream and --scratch"),
+        ({"scratch": Path("x")}, "--cache keeps the data on the disk"),
     ],
 )
 def test_a_cache_beside_what_forbids_it(settings: dict[str, Any], message: str, tmp_path: Path) -> None:

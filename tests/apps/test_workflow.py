@@ -94,7 +94,7 @@ def test_from_a_file_to_predictions(be: nn.Backend) -> None:
     data = write("houses.csv", houses())
     output = call("train", data, *TRAIN[:-1], be.name, "--out", "kind.safetensors").stdout
     for words in (
-        "238 examples to train on, 59 held out",
+        "238 examples for training, 59 held out",
         "3 of 300 rows have no target and were left out",
         "2 classes: cheap, dear",
         "an input for each of 3: 'Basel', 'Bern', 'Genève, GE'",
@@ -357,7 +357,7 @@ def pets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_folder_of_images(pets: Path) -> None:
     output = call("train", str(pets), "--size", "32", "--epochs", "15", "--out", "pets.safetensors").stdout
-    assert "128 examples to train on, 32 held out" in output
+    assert "128 examples for training, 32 held out" in output
     scored = json.loads(call("evaluate", "pets.safetensors", str(pets), "--json").stdout)
     assert scored["metrics"]["accuracy"] > 0.8
     lines = call("predict", "pets.safetensors", str(pets)).stdout.splitlines()

@@ -63,7 +63,7 @@ def test_where_no_scheduler_answers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_scheduler_without_workers(tmp_path: Path) -> None:
     settings = SETTINGS | {"n_workers": 0, "processes": False, "local_directory": str(tmp_path), "protocol": "tcp://"}
-    message = "has no workers. Start some: `dask worker tcp://"
+    message = "has no workers. Start some with `dask worker tcp://"
     with (
         distributed.LocalCluster(**settings) as local,
         pytest.raises(ConnectionError, match=message),

@@ -332,7 +332,7 @@ def test_cross_validation_under_dispatch(monkeypatch: pytest.MonkeyPatch) -> Non
         (np.ones((4, 3)), "X has 3 features, but MLPClassifier is expecting 4"),
         (np.ones(4), "2D array"),
         (np.ones((2, 4, 1)), "2D array|dim 3"),
-        (np.ones((0, 4)), r"0 sample|nothing"),
+        (np.ones((0, 4)), r"0 sample|is empty"),
         (np.asarray([[1.0, np.nan, 0.0, 0.0]]), "NaN"),
         (np.asarray([[1.0, np.inf, 0.0, 0.0]]), "infinity"),
     ],

@@ -678,7 +678,7 @@ def test_early_stopping_knows_what_is_better_in_metrics(be: nn.Backend) -> None:
     assert stop.best == max(history["val_accuracy"]) > min(history["val_accuracy"])
     assert nn.EarlyStopping("val_top_5").mode == "max"
     assert nn.EarlyStopping("loss").mode == "min"
-    with pytest.raises(ValueError, match=r"does not know 'val_my_metric': pass mode='min' or 'max'"):
+    with pytest.raises(ValueError, match=r"does not know 'val_my_metric': pass mode='min' or mode='max'"):
         nn.EarlyStopping("val_my_metric")
     with pytest.raises(ValueError, match=r"Pass metrics=\['accuracy'\] and validation=0\.2 to fit"):
         model.fit(X, y, epochs=1, callbacks=nn.EarlyStopping("val_accuracy"), progress=False)

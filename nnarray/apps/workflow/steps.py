@@ -51,7 +51,7 @@ from nnarray.training.checkpoints import Checkpoint
 
 NOT_TEXT = "--delimiter, --header, --encoding and similar options are for CSV and TSV files"
 EPOCHS, STEPS = 50, 3_000  # defaults: at least 50 epochs, and enough epochs for 3,000 steps
-FEW, DROPOUT, DECAY = 5_000, 0.2, 1.0  # with fewer rows of classes: dropout and weight decay against overfitting
+FEW, DROPOUT, DECAY = 50, 0.2, 1.0  # with fewer rows per input: dropout and weight decay against overfitting
 MANY = 10_000  # examples, from which on batches are larger
 
 
@@ -236,8 +236,9 @@ def optimizer_for(examples: Examples, plan: Plan) -> Minimiser:
 
 
 def _few(examples: Examples) -> bool:
-    """Whether there are classes of a table, and few rows of them."""
-    return isinstance(examples.inputs, Rows) and bool(examples.inputs.classes) and len(examples.train) < FEW
+    """Whether a table has classes, and few rows for each of its inputs."""
+    inputs = examples.inputs
+    return isinstance(inputs, Rows) and bool(inputs.classes) and len(examples.train) < FEW * inputs.input_shape[0]
 
 
 def model_for(path: Path, examples: Examples, plan: Plan, be: Backend) -> Model:
