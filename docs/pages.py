@@ -122,7 +122,7 @@ def activation_page(name: str, others: list[str]) -> str:
 
 def _head(title: str, words: list[str]) -> str:
     """A title, and the words under which the index and the search find the page."""
-    index = "".join(f"   single: ! {word}\n" for word in dict.fromkeys(words))
+    index = "".join(f"   ! single: {word}\n" for word in dict.fromkeys(words))
     return f"{title}\n{'=' * len(title)}\n\n.. index::\n{index}\n"
 
 
