@@ -81,7 +81,9 @@ if repository := addresses().get("Repository"):  # then each page has links to i
         "source_repository": repository,
         "source_branch": "main",
         "source_directory": "docs/",
-        "footer_icons": [{"name": "Report a problem", "url": addresses().get("Issues", repository), "html": "!", "class": ""}],
+        "footer_icons": [
+            {"name": "Report a problem", "url": addresses().get("Issues", repository), "html": "!", "class": ""}
+        ],
     }
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterator, Mapping
+from itertools import count
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, NamedTuple
@@ -111,7 +112,9 @@ def activation_page(name: str, others: list[str]) -> str:
     doc, back = (inspect.cleandoc(kernels.TABLE[each].definition.__doc__ or "") for each in (name, f"{name}_pullback"))
     title = f"{name} ({', '.join(others)})" if others else name
     page = _head(title, [name, f"{name} activation", *others])
-    page += f"An activation function: ``nn.Dense(16, {name!r})``, or ``nn.Activation({name!r})`` as a layer of its own.\n\n"
+    page += (
+        f"An activation function: ``nn.Dense(16, {name!r})``, or ``nn.Activation({name!r})`` as a layer of its own.\n\n"
+    )
     page += f"The function, and its pullback, which takes a gradient dy back to dx::\n\n{_indented(doc)}\n\n{_indented(back)}\n\n"
     if name in ("softmax", "log_softmax"):
         return page
@@ -185,12 +188,17 @@ def list_objects(app: Any, docname: str, content: list[str]) -> None:
     if docname.startswith("reference/") and docname.count("/") == 1:
         content[0] = BLOCK.sub(_listed, content[0])
     if docname == "reference/layers":
-        content[0] = re.sub(r'^\| `"(\w+)"` \|', r'| [`"\1"`](/reference/activation/\1.rst) |', content[0], flags=re.MULTILINE)
+        content[0] = re.sub(
+            r'^\| `"(\w+)"` \|', r'| [`"\1"`](/reference/activation/\1.rst) |', content[0], flags=re.MULTILINE
+        )
         content[0] += _toctree({f"activation/{name}": name for name in activations.FUNCTIONS})
-    content[0] = PLOT.sub(lambda plot: f"```{{eval-rst}}\n.. plot::\n{_indented(plot[1])}\n```", content[0])
+    names = (f"{docname.replace('/', '-')}-{number}" for number in count(1))
+    content[0] = PLOT.sub(lambda plot: _plot(next(names), plot[1]), content[0])
     if docname in WORDS:
         title, rest = content[0].split("\n", 1)
-        content[0] = f"{title}\n\n```{{index}} {', '.join(f'! {word}' for word in WORDS[docname].split(', '))}\n```\n{rest}"
+        content[0] = (
+            f"{title}\n\n```{{index}} {', '.join(f'! {word}' for word in WORDS[docname].split(', '))}\n```\n{rest}"
+        )
 
 
 def _listed(block: re.Match[str]) -> str:
@@ -199,6 +207,11 @@ def _listed(block: re.Match[str]) -> str:
     tree = _toctree({each.page: each.name for each in listed})
     lines = "".join(f"- [`{each.name}`](/reference/{each.page}.rst): {each.summary}\n" for each in listed)
     return f"{tree}\n{lines}" if listed else ""
+
+
+def _plot(name: str, text: str) -> str:
+    """matplotlib's directive; it counts the plots of a piece of reStructuredText, so here they need names of their own."""
+    return f"```{{eval-rst}}\n.. plot::\n   :filename-prefix: {name}\n{_indented(text)}\n```"
 
 
 def _toctree(pages: Mapping[str, str]) -> str:

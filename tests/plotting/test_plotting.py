@@ -688,7 +688,9 @@ def test_a_sheet_has_few_gaps_and_a_figure_of_its_shape(count: int, columns: int
     assert len({image.get_extent()[0] for image in axes.images}) == columns
     axes.figure.canvas.draw()
     sheet = axes.get_window_extent()
-    assert sheet.width * sheet.height > 0.85 * axes.figure.bbox.width * axes.figure.bbox.height  # little white around it
+    assert (
+        sheet.width * sheet.height > 0.85 * axes.figure.bbox.width * axes.figure.bbox.height
+    )  # little white around it
 
 
 def test_more_columns_than_images_leave_no_gap() -> None:
