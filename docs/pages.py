@@ -1,4 +1,4 @@
-"""One page an object: what docs/reference lists with `.. auto...::` gets a page, which is found under its other names too.
+"""One page an object: what docs/reference lists with `.. auto...::` gets a page, found under its other names too.
 
 The pages are written anew for every build, into docs/reference/<kind>/, and are not kept in the repository. A page of
 docs/reference shows the first sentence of each object in their place.
@@ -26,7 +26,7 @@ FORMULA = re.compile(r" = | <- ")
 
 WORDS = {
     "howto/backends": "array library, device",
-    "howto/data": "data loader, DataLoader, generator, larger than memory, missing values, normalize, standardize, shuffle",
+    "howto/data": "data loader, DataLoader, generator, larger than memory, missing values, normalize, standardize, shuffle",  # noqa: E501
     "howto/files": "save model, load model, export, safetensors, resume, checkpoint",
     "howto/commandline": "csv, parquet, terminal, command line",
     "howto/gpu": "GPU, CUDA, out of memory",
@@ -115,7 +115,7 @@ def activation_page(name: str, others: list[str]) -> str:
     page += (
         f"An activation function: ``nn.Dense(16, {name!r})``, or ``nn.Activation({name!r})`` as a layer of its own.\n\n"
     )
-    page += f"The function, and its pullback, which takes a gradient dy back to dx::\n\n{_indented(doc)}\n\n{_indented(back)}\n\n"
+    page += f"The function, and its pullback, which takes a gradient dy back to dx::\n\n{_indented(doc)}\n\n{_indented(back)}\n\n"  # noqa: E501
     if name in ("softmax", "log_softmax"):
         return page
     code = f"from nnarray.plotting import plot_activation\n\nplot_activation({name!r})"
@@ -210,7 +210,7 @@ def _listed(block: re.Match[str]) -> str:
 
 
 def _plot(name: str, text: str) -> str:
-    """matplotlib's directive; it counts the plots of a piece of reStructuredText, so here they need names of their own."""
+    """matplotlib's directive; it counts the plots of a piece of reStructuredText, so here they need names of their own."""  # noqa: E501
     return f"```{{eval-rst}}\n.. plot::\n   :filename-prefix: {name}\n{_indented(text)}\n```"
 
 
