@@ -1,4 +1,4 @@
-"""Check a built site: `python docs/check_links.py docs/_build/html` names links that lead nowhere, and images without text."""
+"""Check a built site: `python docs/check_links.py docs/_build/html` names links that lead nowhere, and images without text."""  # noqa: E501
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ SPLIT = re.compile(r"(?<=\S) {2,}(?=\S)")
 
 
 def formulas_have_lines(app, what, name, obj, options, lines: list[str]) -> None:
-    """What our docstrings set apart by several blanks, as "y = f(x W + b).    x: (batch, fan_in)", gets lines of its own.
+    """What our docstrings set apart by several blanks, as "y = f(x W + b).    x: (batch, fan_in)", gets its own lines.
 
     Only before the first section, and not in lists and examples, whose lines begin with blanks or signs.
     """

@@ -1,4 +1,4 @@
-"""One page an object: what docs/reference lists with `.. auto...::` gets a page, which is found under its other names too.
+"""One page an object: what docs/reference lists with `.. auto...::` gets a page, found under its other names too.
 
 The pages are written anew for every build, into docs/reference/<kind>/, and are not kept in the repository. A page of
 docs/reference shows the first sentence of each object in their place.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterator, Mapping
+from itertools import count
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, NamedTuple
@@ -25,7 +26,7 @@ FORMULA = re.compile(r" = | <- ")
 
 WORDS = {
     "howto/backends": "array library, device",
-    "howto/data": "data loader, DataLoader, generator, larger than memory, missing values, normalize, standardize, shuffle",
+    "howto/data": "data loader, DataLoader, generator, larger than memory, missing values, normalize, standardize, shuffle",  # noqa: E501
     "howto/files": "save model, load model, export, safetensors, resume, checkpoint",
     "howto/commandline": "csv, parquet, terminal, command line",
     "howto/gpu": "GPU, CUDA, out of memory",
@@ -114,7 +115,7 @@ def activation_page(name: str, others: list[str]) -> str:
     page += (
         f"An activation function: ``nn.Dense(16, {name!r})``, or ``nn.Activation({name!r})`` as a layer of its own.\n\n"
     )
-    page += f"The function, and its pullback, which takes a gradient dy back to dx::\n\n{_indented(doc)}\n\n{_indented(back)}\n\n"
+    page += f"The function, and its pullback, which takes a gradient dy back to dx::\n\n{_indented(doc)}\n\n{_indented(back)}\n\n"  # noqa: E501
     if name in ("softmax", "log_softmax"):
         return page
     code = f"from nnarray.plotting import plot_activation\n\nplot_activation({name!r})"
@@ -124,7 +125,7 @@ def activation_page(name: str, others: list[str]) -> str:
 
 def _head(title: str, words: list[str]) -> str:
     """A title, and the words under which the index and the search find the page."""
-    index = "".join(f"   single: ! {word}\n" for word in dict.fromkeys(words))
+    index = "".join(f"   ! single: {word}\n" for word in dict.fromkeys(words))
     return f"{title}\n{'=' * len(title)}\n\n.. index::\n{index}\n"
 
 
@@ -191,7 +192,8 @@ def list_objects(app: Any, docname: str, content: list[str]) -> None:
             r'^\| `"(\w+)"` \|', r'| [`"\1"`](/reference/activation/\1.rst) |', content[0], flags=re.MULTILINE
         )
         content[0] += _toctree({f"activation/{name}": name for name in activations.FUNCTIONS})
-    content[0] = PLOT.sub(lambda plot: f"```{{eval-rst}}\n.. plot::\n{_indented(plot[1])}\n```", content[0])
+    names = (f"{docname.replace('/', '-')}-{number}" for number in count(1))
+    content[0] = PLOT.sub(lambda plot: _plot(next(names), plot[1]), content[0])
     if docname in WORDS:
         title, rest = content[0].split("\n", 1)
         content[0] = (
@@ -205,6 +207,11 @@ def _listed(block: re.Match[str]) -> str:
     tree = _toctree({each.page: each.name for each in listed})
     lines = "".join(f"- [`{each.name}`](/reference/{each.page}.rst): {each.summary}\n" for each in listed)
     return f"{tree}\n{lines}" if listed else ""
+
+
+def _plot(name: str, text: str) -> str:
+    """matplotlib's directive; it counts the plots of a piece of reStructuredText, so here they need names of their own."""  # noqa: E501
+    return f"```{{eval-rst}}\n.. plot::\n   :filename-prefix: {name}\n{_indented(text)}\n```"
 
 
 def _toctree(pages: Mapping[str, str]) -> str:
