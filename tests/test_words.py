@@ -48,7 +48,7 @@ INSTEAD = {
     r"\bwhat is (your|their|its) own\b": "your own ...",
 }
 # Switch on what has been rewritten: "nnarray" and "notebooks".
-CLEAN = ("pages",)
+CLEAN = ("pages", "notebooks", "nnarray")
 
 CODE = re.compile(r"^( *)```.*?^\1```|`[^`\n]+`", re.MULTILINE | re.DOTALL)
 
