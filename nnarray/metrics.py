@@ -59,7 +59,7 @@ def _true_classes(target: Array, outputs: Array, classes: int | None = None) -> 
     labels = xp.astype(xp.reshape(target, shape), _integer(outputs))
     if not is_traced(labels) and not bool(xp.all((labels >= 0) & (labels < classes))):
         raise ValueError(
-            f"labels must be 0 to {classes - 1}, for there are {classes} classes; got labels from "
+            f"labels must be 0 to {classes - 1}, because there are {classes} classes; got labels from "
             f"{int(xp.min(labels))} to {int(xp.max(labels))}."
         )
     return labels

@@ -857,8 +857,8 @@ class Model:
             `model.loss` say which it was.
         optimizer : str or Optimizer
             "adam", "adamw", "nadam", "radam", "adamax", "sgd", "rmsprop", "adagrad", "adadelta", "lion", "lamb",
-            "muon", "lbfgs" (which needs `batch_size=None`). Each call of `fit` starts optimizer, schedule and shuffles
-            afresh, from the model's parameters.
+            "muon", "lbfgs" (which needs `batch_size=None`). Each call of `fit` starts with a new optimizer state,
+            schedule and order, from the present parameters of the model.
         epochs : int
         batch_size : int or None
             The number of examples per step; None for all. The last batch of an epoch may be smaller.

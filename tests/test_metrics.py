@@ -141,9 +141,9 @@ def test_r2_in_half_precision(flag: str) -> None:
     ("outputs", "target", "error", "message"),
     [
         (OUTPUTS, LABELS * 1.0, TypeError, "labels must be integers; got dtype .*float32"),
-        (OUTPUTS, LABELS + 2, ValueError, "labels must be 0 to 3, for there are 4 classes; got labels from 2 to 4"),
+        (OUTPUTS, LABELS + 2, ValueError, "labels must be 0 to 3, because there are 4 classes; got labels from 2 to 4"),
         (OUTPUTS, LABELS - 1, ValueError, "got labels from -1 to 1"),
-        (OUTPUTS[:, :1], LABELS, ValueError, "labels must be 0 to 1, for there are 2 classes"),
+        (OUTPUTS[:, :1], LABELS, ValueError, "labels must be 0 to 1, because there are 2 classes"),
         (OUTPUTS, LABELS[:7], ValueError, r"outputs of shape \(60, 4\) need labels of shape \(60,\).*got \(7,\)"),
         (OUTPUTS, OUTPUTS[:, :3], ValueError, r"or probabilities of the outputs' shape; got \(60, 3\)"),
         (OUTPUTS[:0], LABELS[:0], ValueError, r"at least one example; got outputs of shape \(0, 4\)"),

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 # What must not be written, as a regular expression, and what to write instead.
 INSTEAD = {
     # "Learning to tell two spirals apart" is the title of a paper.
-    r"\b(tell(?! two spirals apart)|tells|telling|told)\b": "predict, distinguish, report, show, log",
+    r"(?<!\.)\b(tell(?! two spirals apart)|tells|telling|told)\b": "predict, distinguish, report, show, log",
     r"\bways? back\b": "backward, the backward pass",
     r"\bstoreys?\b": "levels",
     r"\bin company\b": "integrations, together with",

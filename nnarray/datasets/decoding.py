@@ -134,7 +134,7 @@ def _square(image: PillowImage, size: int) -> np.ndarray:
 
 @contextmanager
 def _readable(name: str) -> Generator[None]:
-    """What Pillow raises, as an error of ours that names the image."""
+    """Turn errors of Pillow into our own, which name the image."""
     from PIL import Image
 
     try:

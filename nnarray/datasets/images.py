@@ -233,7 +233,7 @@ def images(
         It has BMP, GIF, JPEG, PNG, PPM, TIFF and WebP files at any depth below the subfolders, recognised by their
         endings. Links to folders are followed. Other files, images outside of the subfolders and broken links are left
         out, and reported in the log and in `left_out`. Hidden files and files that systems add (`@eaDir`, `__MACOSX`,
-        `Thumbs.db`, ...) are ignored. Of an animation, the first image is used.
+        `Thumbs.db`, ...) are ignored. The first image of an animation is used.
     size : int
         Height and width of the images, in pixels.
     batch_size : int

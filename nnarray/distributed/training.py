@@ -85,7 +85,7 @@ class ClusterTrainer(GrainedTrainer):
             return super().epochs(number, rates, check, limit, begun)
         self.team.assemble(check)
         if self.at is not self.shown:
-            self.team.tell(self.at)
+            self.team.share(self.at)
         try:
             reports, at = self._taken(number, rates[0], check)
         except BaseException:
@@ -109,7 +109,7 @@ class ClusterTrainer(GrainedTrainer):
             except AllLeft as error:  # no worker is left that has these steps
                 reports.clear()
                 self.team.wait_for_others(error, check)
-                self.team.tell(self.at)
+                self.team.share(self.at)
             spent = time.perf_counter() - begun
             self.together_steps = max(int(self.together_steps * min(TOGETHER / spent, 2.0)), 1)
             check()
@@ -233,9 +233,9 @@ class Team:
                 raise _reason_of(reasons, self.scheduler)
             reasons |= self._sync(self._wait_for_some)
 
-    def tell(self, at: TrainingState) -> None:
+    def share(self, at: TrainingState) -> None:
         """Let all workers continue from this state."""
-        self._sync(self._tell, at)
+        self._sync(self._share, at)
 
     def state(self) -> TrainingState:
         """The state of the training."""
@@ -422,7 +422,7 @@ class Team:
 
     # --- Requests to the members -----------------------------------------------------------------------------------
 
-    async def _tell(self, at: TrainingState) -> None:
+    async def _share(self, at: TrainingState) -> None:
         await self._each([*self.members], "adopt", at)
 
     async def _state(self) -> TrainingState:

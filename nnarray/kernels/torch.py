@@ -99,7 +99,7 @@ def _pullback_of_pixels(dy: Any, x: Any, weight: Any, *, window: Window, **optio
 
 
 def _filters_first(weight: Any) -> Any:
-    """As PyTorch wants it. Of a single filter a copy: PyTorch cannot give a gradient with the strides of this view."""
+    """The layout that PyTorch needs. A single filter is copied: PyTorch has no gradient for this view's strides."""
     first = weight.permute(3, 2, 0, 1)
     return first.contiguous() if weight.shape[3] == 1 else first
 

@@ -17,7 +17,7 @@ from nnarray.datasets.scratch import closed_at_errors, without_name
 from nnarray.persistence import files
 
 ENDING = ".nnarray"
-KEPT = 2  # to be raised when the same data and settings are written as other bytes: what was kept is then made anew
+KEPT = 2  # raise it when the same data and settings are written as other bytes: kept files are then not used
 
 
 class Place(NamedTuple):

@@ -123,7 +123,7 @@ class SkewedColumn(NumberColumn):
     @property
     def done(self) -> str:
         """What was done, for a report."""
-        return f"arsinh(x / {self.unit:.4g}), for it is skewed; {super().done}"
+        return f"arsinh(x / {self.unit:.4g}), because it is skewed; {super().done}"
 
     def _measured(self, x: np.ndarray) -> np.ndarray:
         with np.errstate(over="ignore"):

@@ -69,7 +69,7 @@ class DateColumn:
             f"days since {self.first[:10]} and year, standardised; time of year{hour} (sine, cosine), day of the week"
         )
         utc = "; in UTC" if self.zone else ""
-        return text + utc + ("; a further input tells what is missing" if self.missing else "")
+        return text + utc + ("; one more input marks missing dates" if self.missing else "")
 
     def write(self, out: np.ndarray, column: Any, rows: Rows, ignore: bool) -> None:
         """Fill the inputs of this column, shape (n, 11 to 14)."""

@@ -35,8 +35,8 @@ def kind_of(path: Path) -> str:
     if suffix in SPREADSHEETS:
         save = f"pandas.read_excel({str(path)!r}).to_csv({str(path.with_suffix('.csv'))!r}, index=False)"
         raise ValueError(
-            f"{str(path)!r} is a spreadsheet, which is not supported; save it as CSV in your spreadsheet program, or with "
-            f"{save}."
+            f"{str(path)!r} is a spreadsheet, which is not supported; save it as CSV in your spreadsheet "
+            f"program, or with {save}."
         )
     if kind is None or (suffix in COMPRESSED and kind not in DELIMITERS):
         raise ValueError(

@@ -53,11 +53,11 @@ class Automatic(Loss):
 
 
 def _refuse_classes(xp: Namespace, y: Array, outputs: Shape) -> None:
-    """Refuse real numbers that look like classes or probabilities: the squared error would be wrong in silence."""
+    """Refuse real numbers that look like classes or probabilities: the squared error would be silently wrong."""
     if y.ndim == 1 and len(outputs) == 1 and outputs[0] > 1:
         raise ValueError(
             f"y has real numbers of shape {tuple(y.shape)}, and the network {outputs[0]} outputs: for classes, pass "
-            f"integers, xp.astype(y, xp.int64), where xp = nn.namespace(y); for one number an example, give the last "
+            f"integers, xp.astype(y, xp.int64), where xp = nn.namespace(y); for one number per example, give the last "
             f"layer 1 output and pass y[:, None]."
         )
     if tuple(y.shape[1:]) != outputs or 0 in y.shape or is_traced(y):

@@ -1,4 +1,4 @@
-"""Rows of several requests computed together, to the same bits whatever they are computed beside.
+"""Rows of several requests computed together. The outputs of a row do not depend on the others, bit for bit.
 
 In single precision the outputs of a row depend on how many rows a batch has and, for large batches, on where in it the
 row stands: products of matrices add up in another order there. So all batches are of one size, filled up with zeros,
@@ -36,7 +36,7 @@ class _Piece(NamedTuple):
 
 
 def batch_size(compute: Compute, shape: Shape) -> int:
-    """The largest size in which the outputs of a row are the same bits wherever in the batch it stands."""
+    """The largest size in which the outputs of a row do not depend on its place in the batch, bit for bit."""
     host, sizes = host_backend(), SIZES if len(shape) == 1 else IMAGE_SIZES
     key, kind = Key(0).fold("places"), {"xp": host.xp, "device": host.device, "dtype": host.dtype("float64")}
     drawn = np.asarray(normal(key, (sizes[0], *shape), **kind))

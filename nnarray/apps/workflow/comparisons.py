@@ -85,12 +85,12 @@ def cross_validated(
 ) -> Folded:
     """Train on all but one of so many parts, and score on that one, for each; each class is in all parts alike.
 
-    The data are read anew for each, for what is learned of the columns comes from the training part.
+    The data are read again for each fold, because the preparation is learned from its training part.
 
     Raises
     ------
     ValueError
-        If there are fewer than 2 folds, or more than examples, or the plan goes on with another training.
+        If there are fewer than 2 folds, or more than examples, or the plan resumes another training.
     """
     integer(folds, "--folds", 2, usual=5)
     if plan.resume:

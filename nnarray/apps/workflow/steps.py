@@ -400,7 +400,7 @@ def _refuse_other_stopping(out: Path, facts: dict[str, Any], stops: bool) -> Non
 
 
 def _refuse_other_data(out: Path, facts: dict[str, Any], model: Model) -> None:
-    """A training goes on with the data that it began with."""
+    """Refuse to resume a training with other data."""
     before = facts.get("metadata", {})
     for name, what in (("input", "columns, their values"), ("data", "examples"), ("class counts", "classes")):
         now = model.metadata.get(name)

@@ -15,7 +15,7 @@ from nnarray.typing import Array
 def normalise(x: Array, *, axes: tuple[int, ...], epsilon: float) -> tuple[Array, Array, Array, Array]:
     """z = (x - mean) / sqrt(variance + epsilon) over the axes; also 1 / sqrt(...), the mean and the variance.
 
-    The variance is that of the examples at hand, divided by their number. Deviations are scaled before they are
+    The variance is that of the given examples, divided by their number. Deviations are scaled before they are
     squared: where the variance is too large for the dtype, the rest is still right. z has the dtype of x; the others
     are at least float32.
     """
