@@ -229,7 +229,7 @@ def network_for(examples: Examples, plan: Plan) -> Network:
 
 def optimizer_for(examples: Examples, plan: Plan) -> Minimiser:
     """The optimizer of the plan; else Adam, with weight decay if few rows would be learned by heart."""
-    lr = {} if plan.lr is None else {"lr": plan.lr}
+    lr: dict[str, Any] = {} if plan.lr is None else {"lr": plan.lr}
     if plan.optimizer is not None:
         return OPTIMIZERS[plan.optimizer](**lr)
     return AdamW(**lr, weight_decay=DECAY) if _few(examples) else Adam(**lr)
