@@ -98,6 +98,16 @@ def mixed() -> pd.DataFrame:
     return pd.DataFrame(columns | {"y": [f"c{k}" for k in y]})
 
 
+def spirals() -> pd.DataFrame:
+    """Two spirals, one around the other: few columns, and a boundary that no linear model follows."""
+    draw, n = np.random.default_rng(6), 1_000
+    k = draw.integers(0, 2, n)
+    turn = np.sqrt(draw.uniform(0.02, 1.0, n)) * 3 * np.pi
+    angle = turn + np.pi * k
+    X = np.stack([turn * np.cos(angle), turn * np.sin(angle)], axis=1) + draw.normal(0, 0.3, (n, 2))
+    return named(X, classes(k))
+
+
 def named(X: np.ndarray, y: Any) -> pd.DataFrame:
     """Columns x0, x1, ... and y."""
     return pd.DataFrame(X, columns=[f"x{j}" for j in range(X.shape[1])]).assign(y=y)
@@ -117,6 +127,7 @@ TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "imbalanced": imbalanced,
     "levels": levels,
     "missing": missing,
+    "spirals": spirals,
     "skewed": skewed,
     "products": products,
     "mixed": mixed,

@@ -120,7 +120,7 @@ def assert_trains_in_a_quarter(data: Path, size: int) -> None:
 
 def test_a_table(tmp_path: Path) -> None:
     write_table(tmp_path / "few t.feather", 100, 80)
-    data, size = write_table(tmp_path / "t.feather", 80_000, 80), 80_000 * 80 * 8
+    data, size = write_table(tmp_path / "t.feather", 120_000, 80), 120_000 * 80 * 8
     assert "MemoryError" in child(data, "refused.safetensors", limit=size // 4, stream=False).stderr
     killed = child(data, "killed.safetensors", limit=size // 4, cache=str(tmp_path), kill_at=70)
     assert killed.returncode == -signal.SIGKILL

@@ -218,7 +218,7 @@ def test_an_image(folder: Path) -> None:
         (json.dumps([{"Length": 1}]).encode(), JSON, 422, "the table lacks 'length', 'colour', 'age', which the model"),
         (json.dumps([GOOD, {**GOOD, "age": "old"}]).encode(), JSON, 422, "row 2, column 'age': 'old' is text"),
         (json.dumps([{**GOOD, "age": 1e999}]).replace("Infinity", "1e999").encode(), JSON, 422, "column 'age': infin"),
-        (json.dumps([{**GOOD, "age": {}}]).encode(), JSON, 422, "row 1, column 'age': {} is not a number"),
+        (json.dumps([{**GOOD, "age": {}}]).encode(), JSON, 422, "row 1, column 'age': {} is no number"),
         (json.dumps([{**GOOD, "colour": "pink"}]).encode(), JSON, 422, "'pink' is not a category of the training"),
         (b"length,colour,age\n5,red\n", CSV, 422, "'body.csv', row 1: 2 entries for 3 columns"),
         (b"length,colour\n5,red\n", CSV, 422, "the table lacks 'age'"),

@@ -18,7 +18,8 @@ import pytest
 from pyarrow import csv, feather, parquet
 
 import nnarray as nn
-from nnarray.apps.workflow import inputs, steps
+from nnarray.apps.workflow import steps
+from nnarray.apps.workflow.splits import Split
 from nnarray.datasets import scratch
 from nnarray.tables import mapped
 from nnarray.tables.read import open_table
@@ -193,7 +194,7 @@ def test_a_kept_file_that_is_written_to_in_the_training_ends_it(tmp_path: Path) 
             os.utime(kept, ns=(0, 0))
 
     model = steps.model_for(data, examples, plan, nn.backend("numpy"))
-    with pytest.raises(OSError, match=rf"{kept.name}' was written to since it was mapped"):
+    with pytest.raises(OSError, match=rf"{kept.name}' was changed after it was mapped"):
         steps.train(model, examples, plan, tmp_path / "m.safetensors", [harm])
 
 
@@ -273,14 +274,14 @@ def test_a_table_that_changes_between_the_passes_is_kept_as_it_was_read(tmp_path
     data, cache = tmp_path / "flats.csv", tmp_path / "cache"
     cache.mkdir()
     csv.write_csv(flats(), str(data))
-    before, split = trained(data, tmp_path / "before.safetensors", stream=False), inputs.split
+    before, split = trained(data, tmp_path / "before.safetensors", stream=False), Split.of
 
     def after_the_first_pass(*given: Any) -> Any:
         table = flats()
         csv.write_csv(table.set_column(0, "age", pa.array(np.full(len(table), 40.0))), str(data))
         return split(*given)
 
-    monkeypatch.setattr(inputs, "split", after_the_first_pass)
+    monkeypatch.setattr(Split, "of", after_the_first_pass)
     assert bits(trained(data, tmp_path / "first.safetensors", cache=cache)) == bits(before)
     monkeypatch.undo()
     changed = trained(data, tmp_path / "inside.safetensors", stream=False)
