@@ -690,7 +690,7 @@ class Model:
         """
         to_answer, known = to_classes(self), class_names(self) if switch(names, "names") else ()
         if names and (is_lazy(X) or len(self.output_shape) != 1):
-            raise ValueError("names=True needs arrays in memory and one class an example: leave out names.")
+            raise ValueError("names=True needs arrays in memory and one class per example: leave out names.")
         outputs = self.predict(X, batch_size=batch_size, check_finite=check_finite, engine=engine)
         labels = self._answered(outputs, to_answer, labels=True)
         return [known[int(label)] for label in read(labels)] if names else labels

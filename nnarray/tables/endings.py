@@ -32,7 +32,7 @@ def kind_of(path: Path) -> str:
         raise ValueError(
             f"{str(path)!r} is an archive of type {suffix}, which is not supported; unpack it, and pass a file in it."
         )
-    if suffix in SPREADSHEETS:
+    if suffix in SPREADSHEETS and path.exists():
         save = f"pandas.read_excel({str(path)!r}).to_csv({str(path.with_suffix('.csv'))!r}, index=False)"
         raise ValueError(
             f"{str(path)!r} is a spreadsheet, which is not supported; save it as CSV in your spreadsheet "

@@ -1,4 +1,4 @@
-"""What outputs say: probabilities and classes, by the loss that a model was trained with."""
+"""From outputs to probabilities and classes, by the loss that a model was trained with."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ARE_PROBABILITIES: dict[str, Callable[[Array], Array]] = {
     "softmax": lambda outputs: outputs,
     "log_softmax": lambda outputs: namespace(outputs).exp(outputs),
 }
-"""What makes probabilities of the outputs of a network that ends so, whatever its loss."""
+"""By the last activation of a network: the function from outputs to probabilities, for any loss."""
 
 OF_LOGITS: dict[str, Callable[[Array], Array]] = {"softmax": kernels.softmax, "logistic": kernels.logistic}
 
@@ -34,8 +34,8 @@ def known_loss(model: Trainee, asker: str) -> Loss:
     """
     if model.loss is None:
         raise ValueError(
-            f"{asker} goes by the loss that the model was trained with, and this model knows none: it was not trained "
-            f"by fit. Set it, model.loss = 'cross_entropy', or 'mse', ..."
+            f"{asker} needs the loss that the model was trained with, but this model was not trained by fit. Set it: "
+            f"model.loss = 'cross_entropy', or 'mse', ..."
         )
     return model.loss
 
@@ -46,68 +46,73 @@ def is_of_single_labels(loss: Loss, outputs: Shape) -> bool:
 
 
 def to_probabilities(model: Trainee, asker: str = "predict_proba") -> Callable[[Array], Array]:
-    """What makes probabilities of the model's outputs.
+    """The function from the model's outputs to probabilities.
 
     Raises
     ------
     ValueError
-        If its outputs are values and no classes.
+        If its outputs are values, not classes, or a softmax of a single output.
     """
     last = last_activation(model.wiring.network)
+    if last in ARE_PROBABILITIES and model.output_shape[-1:] == (1,):
+        raise ValueError(
+            f"{asker} needs at least 2 outputs: the network ends in {last!r} of 1 output, whose probability is always "
+            f"1. Give the last layer one output per class."
+        )
     if last in ARE_PROBABILITIES:
         return ARE_PROBABILITIES[last]
     loss = known_loss(model, asker)
     if not loss.is_of_classes:
         raise ValueError(
-            f"{asker} needs a model of classes, and this one was trained with {loss.label}: its outputs are values. "
-            f"Call model.predict(X); for classes, train with loss='cross_entropy'."
+            f"{asker} needs a model that predicts classes, but this one was trained with {loss.label}: its outputs are "
+            f"values. Call model.predict(X); for classes, train with loss='cross_entropy'."
         )
     return OF_LOGITS[loss.out_activation]
 
 
 def to_classes(model: Trainee) -> Callable[[Array], Array]:
-    """What makes labels of the model's outputs.
+    """The function from the model's outputs to labels.
 
     Raises
     ------
     ValueError
-        If its outputs are values, or if each is a label of its own.
+        If its outputs are values, or if each output is a separate label.
     """
     to_probabilities(model, "predict_class")
     ends_in_classes = last_activation(model.wiring.network) in ARE_PROBABILITIES
     if not ends_in_classes and not is_of_single_labels(known_loss(model, "predict_class"), model.output_shape):
         raise ValueError(
-            f"predict_class gives one class an example, and each of the {model.output_shape[-1]} outputs is a label of "
-            f"its own here. Use model.predict_proba(X) > 0.5."
+            f"predict_class gives one class per example, but each of the {model.output_shape[-1]} outputs is a "
+            f"separate label here. Use model.predict_proba(X) > 0.5."
         )
     return predicted_classes
 
 
 def class_names(model: Trainee) -> tuple[str, ...]:
-    """The names of the classes that the model has noted.
+    """The names of the classes in the model's metadata.
 
     Raises
     ------
     ValueError
-        If it has none, or not one an output.
+        If there are none, or not one per class.
     """
     noted, count = model.metadata.get("classes"), max(model.output_shape[-1], 2)
     if noted is None:
         raise ValueError(
-            "the model has no names of classes. Note them, model.metadata['classes'] = ['cat', 'dog'], in the order "
-            "of the labels."
+            "the model has no names of classes. Set them in the order of the labels: model.metadata['classes'] = "
+            "['cat', 'dog']."
         )
     return checked_names(noted, count, "model.metadata['classes']")
 
 
 def checked_names(names: Any, count: int, origin: str) -> tuple[str, ...]:
-    """Names of so many classes, each another one."""
+    """Names of classes: as many as needed, all different."""
     if not is_several(names) or isinstance(names, Mapping):
-        raise TypeError(f"{origin} must be names, one a class, such as ('cat', 'dog'); got {shown(names)}.")
+        raise TypeError(f"{origin} must be names, one per class, such as ('cat', 'dog'); got {shown(names)}.")
     several = tuple(map(str, names))
     if len(several) != count or len(set(several)) < count:
         raise ValueError(
-            f"{origin} must name {count} classes, each by a name of its own, in the order of the labels; got "
+            f"{origin} must have {count} different names, one per class, in the order of the labels; got "
             f"{shown(names)}."
         )
     return several

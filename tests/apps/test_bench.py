@@ -132,7 +132,7 @@ NUMPY = made_up("numpy", [1.0, 2.0, 8.0])
             "(faster at 16, 2 times, but not at 256).",
         ),
         ([2.0, 1.0, None], "cupy trains faster than numpy from width 64 on (2 times at 64)."),
-        ([0.5, None, None], "cupy trains faster than numpy at every width, 16 alone (2 times at 16)."),
+        ([0.5, None, None], "cupy trains faster than numpy at every width, only 16 (2 times at 16)."),
         ([None] * 3, "cupy and numpy could not both be measured at any width (training)."),
     ],
 )

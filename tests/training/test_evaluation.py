@@ -61,11 +61,15 @@ def test_regression_has_no_probabilities(host: nn.Backend) -> None:
     X, _ = moons(host)
     model = trained(host, ONE, loss="mse")
     for ask in (model.predict_proba, model.predict_class):
-        with pytest.raises(ValueError, match="needs a model of classes, and this one was trained with MeanSquaredErr"):
+        with pytest.raises(ValueError, match="predicts classes, but this one was trained with MeanSquaredErr"):
+            ask(X)
+    always_one = nn.Network(nn.Dense(1, "softmax")).init((2,), backend=host)
+    for ask in (always_one.predict_proba, always_one.predict_class):
+        with pytest.raises(ValueError, match=r"ends in 'softmax' of 1 output, whose probability is always 1"):
             ask(X)
     new = TWO.init((2,))
     for ask in (new.predict_proba, new.predict_class):
-        with pytest.raises(ValueError, match=r"was not trained by fit\. Set it, model\.loss = 'cross_entropy'"):
+        with pytest.raises(ValueError, match=r"was not trained by fit\. Set it: model\.loss = 'cross_entropy'"):
             ask(X)
     new.loss = "cross entropy"
     assert new.loss == nn.losses.CrossEntropy()
@@ -77,7 +81,7 @@ def test_several_labels_an_example_are_no_class(host: nn.Backend) -> None:
     model = TWO.init((2,), dtype="float32")
     model.loss = "binary_cross_entropy"
     assert model.predict_proba(X).shape == (60, 2)
-    with pytest.raises(ValueError, match=r"each of the 2 outputs is a label of its own here. Use model.predict_proba"):
+    with pytest.raises(ValueError, match=r"each of the 2 outputs is a separate label here. Use model.predict_proba"):
         model.predict_class(X)
     y = (X > 0.0).astype(np.float32)
     assert list(model.evaluate(X, y)) == ["loss"], "an accuracy by the largest output would mean nothing"
@@ -86,10 +90,12 @@ def test_several_labels_an_example_are_no_class(host: nn.Backend) -> None:
 def test_names_of_classes_are_noted_by_the_user(host: nn.Backend) -> None:
     X, _ = moons(host)
     model = trained(host)
-    with pytest.raises(ValueError, match=r"has no names of classes. Note them, model.metadata\['classes'\]"):
+    with pytest.raises(
+        ValueError, match=r"has no names of classes\. Set them in the order of the labels: model\.metadata"
+    ):
         model.predict_class(X, names=True)
     model.metadata["classes"] = ["cat"]
-    with pytest.raises(ValueError, match=r"model.metadata\['classes'\] must name 2 classes"):
+    with pytest.raises(ValueError, match=r"model.metadata\['classes'\] must have 2 different names"):
         model.predict_class(X, names=True)
     model.metadata["classes"] = ["cat", "dog"]
     want = [["cat", "dog"][k] for k in model.predict_class(X)]
@@ -198,9 +204,9 @@ def test_names_that_do_not_fit_are_refused(host: nn.Backend) -> None:
     X, y = moons(host)
     model = trained(host)
     for wrong in (("a",), ("a", "a"), ("a", "b", "c")):
-        with pytest.raises(ValueError, match="classes must name 2 classes, each by a name of its own"):
+        with pytest.raises(ValueError, match="classes must have 2 different names, one per class"):
             model.evaluate(X, y, classes=wrong)
-    with pytest.raises(TypeError, match="classes must be names, one a class"):
+    with pytest.raises(TypeError, match="classes must be names, one per class"):
         model.evaluate(X, y, classes="ab")
     model.metadata["classes"] = ["a", "b"]
     assert model.evaluate(X, y).classes == ("a", "b")
@@ -276,7 +282,7 @@ def test_dask_arrays_are_evaluated_where_they_are(host: nn.Backend) -> None:
     np.testing.assert_array_equal(probabilities.compute(), model.predict_proba(X, batch_size=1024))
     np.testing.assert_array_equal(classes.compute(), model.predict_class(X))
     assert (probabilities.shape, probabilities.dtype, classes.shape) == ((60, 2), np.float32, (60,))
-    with pytest.raises(ValueError, match="X has 60 examples and y has shape"):
+    with pytest.raises(ValueError, match="X has 60 examples, but y has shape"):
         model.evaluate(lazy, y[:50])
     with pytest.raises(TypeError, match="evaluate needs y"):
         model.evaluate(lazy)
@@ -289,11 +295,11 @@ def test_dask_arrays_are_evaluated_where_they_are(host: nn.Backend) -> None:
     ("change", "error", "message"),
     [
         (lambda X, y: (X, None), TypeError, "evaluate needs y, the labels or the values"),
-        (lambda X, y: (X, y[:50]), ValueError, "X has 60 examples and y has shape"),
+        (lambda X, y: (X, y[:50]), ValueError, "X has 60 examples, but y has shape"),
         (lambda X, y: (X * math.nan, y), ValueError, "X contains NaN or infinity: row 0, column 0"),
         (lambda X, y: (X, y + 3), ValueError, "is out of range: with 2 outputs, labels are 0 to 1"),
         (lambda X, y: (X, y + 0.5), TypeError, "CrossEntropy labels must be integers"),
-        (lambda X, y: (X[:0], y[:0]), ValueError, "X holds no examples"),
+        (lambda X, y: (X[:0], y[:0]), ValueError, "X has no examples"),
         (lambda X, y: (X[:, :1], y), ValueError, "the network expects"),
         (lambda X, y: (X.tolist(), y), TypeError, "X must be an array; got list"),
     ],
@@ -306,7 +312,7 @@ def test_bad_examples_are_refused_as_in_fit(host: nn.Backend, change: Any, error
 
 def test_an_evaluation_needs_a_loss(host: nn.Backend) -> None:
     X, y = moons(host)
-    with pytest.raises(ValueError, match="evaluate goes by the loss that the model was trained with"):
+    with pytest.raises(ValueError, match="evaluate needs the loss that the model was trained with"):
         TWO.init((2,)).evaluate(X, y)
     with pytest.raises(ValueError, match="batch_size must be"):
         trained(host).evaluate(X, y, batch_size=0)

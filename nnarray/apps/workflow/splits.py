@@ -82,7 +82,7 @@ class Split:
 def _need(held: np.ndarray, option: str, fraction: float, count: int) -> None:
     if len(held) == 0:
         raise ValueError(
-            f"{option} {fraction:g} of {count} examples leaves none to hold out; give more examples, a larger part, or "
+            f"{option} {fraction:g} of {count} examples holds out none. Use more examples, a larger fraction, or "
             f"{option} 0."
         )
 
