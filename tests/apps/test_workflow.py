@@ -784,7 +784,7 @@ def test_show_prints_what_is_in_a_file() -> None:
             1,
             "the loss became NaN or infinite",
         ),
-        (("train", "a.xlsx", "--target", "price"), 2, "does not have the ending of a table"),
+        (("train", "a.xlsx", "--target", "price"), 2, "is a spreadsheet, which is not supported"),
         (("train", "a.csv", "--target", "price", "--epoch", "3"), 2, "No such option: --epoch .*--epochs"),
         (("predict", "none.safetensors", "a.csv"), 1, "there is no file 'none.safetensors'"),
         (("predict", "a.csv", "a.csv"), 2, r"must end in \.safetensors"),

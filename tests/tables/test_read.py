@@ -319,7 +319,7 @@ def test_what_is_no_table_is_refused_by_name(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"there is no file '.*none.csv'"):
         open_table(tmp_path / "none.csv")
     with pytest.raises(
-        ValueError, match=r"table.xls' does not have the ending of a table. Use one of .csv, .tsv, .parquet"
+        ValueError, match=r"table.xls' is a spreadsheet, which is not supported"
     ):
         open_table(csv(tmp_path, "a\n1\n", "table.xls"))
     (tmp_path / "folder.csv").mkdir()
