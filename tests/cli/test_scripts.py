@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from nnarray.cli import app, completion
-from tests.processes import NNARRAY, run
+from tests.processes import ENDING, NNARRAY, run
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "howto" / "commandline.md"
 TRAIN = ("train", "a.csv", "--target", "kind", "--backend", "numpy", "--no-early-stopping", "--epochs", "3")
@@ -25,6 +26,17 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     rows = "".join(f"{i},{i % 7},{'ab'[i % 2]}\n" for i in range(40))
     Path("a.csv").write_text(f"length,lucky number,kind\n{rows}")
+
+
+@pytest.fixture(autouse=True)
+def _signals_of_a_fresh_shell() -> Iterator[None]:
+    """Under nohup, SIGHUP is ignored, here and in the commands."""
+    before = {number: signal.getsignal(number) for number in ENDING}
+    for number in ENDING:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def call(*words: str) -> Any:
@@ -96,7 +108,7 @@ def test_a_pipe_gets_a_line_an_epoch_and_json_none(monkeypatch: pytest.MonkeyPat
 def test_a_log_has_the_settings_the_epochs_and_the_end() -> None:
     log = logging.getLogger("nnarray")
     before = log.level, log.handlers[:]
-    done = call(*TRAIN, "--log-file", "a.log")
+    done = call(*TRAIN, "--no-linear", "--log-file", "a.log")
     assert (done.exit_code, done.stderr) == (0, "")
     lines = Path("a.log").read_text().splitlines()
     assert all(re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} [A-Z]+ ", line) for line in lines)

@@ -869,10 +869,10 @@ def test_warm_start_goes_on() -> None:
     cold = brief(MLPClassifier).fit(X, y)
     assert cold.fit(X, y).loss_ == first
     with pytest.raises(
-        ValueError, match=r"another network.* fitted: 7 against 100 units in layer 0. .*warm_start=False"
+        ValueError, match=r"differs from the fitted one: 7 against 100 units in layer 0. .*warm_start=False"
     ):
         model.set_params(hidden_layer_sizes=(7,)).fit(X, y)
-    with pytest.raises(ValueError, match=r"another network.* 3 layers against 2. "):
+    with pytest.raises(ValueError, match=r"differs from the fitted one.* 3 layers against 2. "):
         model.set_params(hidden_layer_sizes=(7, 7)).fit(X, y)
     with pytest.raises(ValueError, match="classes not in"):
         brief(MLPClassifier, warm_start=True).fit(X, y).fit(X, y + 1)
@@ -1147,7 +1147,7 @@ def test_a_network_from_a_function_and_with_one_output() -> None:
 
 def test_a_network_that_does_not_fit_is_reported() -> None:
     X, y = clouds()
-    with pytest.raises(ValueError, match="the network has 5 outputs; CrossEntropy of 3 classes needs 3"):
+    with pytest.raises(ValueError, match="the network has 5 outputs, but CrossEntropy of 3 classes needs 3"):
         NetworkClassifier(nn.Network(nn.Dense(5))).fit(X, y)
     with pytest.raises(ValueError, match="the network has 5 outputs, but y has 1"):
         NetworkRegressor(nn.Network(nn.Dense(5))).fit(X, y)
