@@ -77,14 +77,18 @@ class Schedule:
         return rate
 
 
-def _refuse_lengths(schedule: Schedule, epochs: int | None, steps: int | None, least: int) -> None:
-    """Refuse any but one length, in epochs or in steps."""
-    kind = type(schedule).__name__
-    if (epochs is None) == (steps is None):
-        raise TypeError(f"{kind} needs epochs or steps, one of the two; got epochs={epochs!r} and steps={steps!r}.")
+def _refuse_lengths(epochs: int | None, steps: int | None, least: int) -> None:
+    """Refuse lengths that are not integers of at least `least`."""
     for name, length, usual in (("epochs", epochs, 50), ("steps", steps, 500)):
         if length is not None:
             integer(length, name, least, usual=usual)
+
+
+def _need_one_length(schedule: Schedule, epochs: int | None, steps: int | None) -> None:
+    """Refuse no length, and two."""
+    if (epochs is None) == (steps is None):
+        kind = type(schedule).__name__
+        raise TypeError(f"{kind} needs epochs or steps, one of the two; got epochs={epochs!r} and steps={steps!r}.")
 
 
 @dataclass(frozen=True)
@@ -161,8 +165,9 @@ class Cosine(Schedule):
     def __post_init__(self) -> None:
         super().__post_init__()
         _positive(self.lr, "learning rate")
-        _refuse_lengths(self, self.epochs, self.steps, 1)
         _refuse_lowest(self.lowest, self.lr)
+        _refuse_lengths(self.epochs, self.steps, 1)
+        _need_one_length(self, self.epochs, self.steps)
 
     @property
     def by_step(self) -> bool:
@@ -247,10 +252,11 @@ class OneCycle(Schedule):
     def __post_init__(self) -> None:
         super().__post_init__()
         _positive(self.lr, "learning rate")
-        _refuse_lengths(self, self.epochs, self.steps, 2)
         real(self.pct_start, "pct_start", least=0.0, below=1.0, usual=0.3)
         _positive(self.div_factor, "div_factor")
         _positive(self.final_div_factor, "final_div_factor")
+        _refuse_lengths(self.epochs, self.steps, 2)
+        _need_one_length(self, self.epochs, self.steps)
 
     @property
     def by_step(self) -> bool:
@@ -302,8 +308,9 @@ class WarmUp(Schedule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _refuse_lengths(self, self.epochs, self.steps, 1)
+        _refuse_lengths(self.epochs, self.steps, 1)
         object.__setattr__(self, "then", schedule(self.then))
+        _need_one_length(self, self.epochs, self.steps)
         if self.epochs is not None and self._then.by_step:
             raise ValueError(f"{self._then!r} changes from step to step: warm up in steps too, WarmUp(steps=500, ...).")
 

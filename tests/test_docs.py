@@ -28,7 +28,8 @@ FENCE = re.compile(r"^```(python|text|\{plot\}(?:\n:[^\n]*)*\n)\n(.*?)^```$", re
 HEADING = re.compile(r"^#+(?= )", re.MULTILINE)
 RUNS = re.compile(r"^```(python|\{plot\})$", re.MULTILINE)
 TRANSLATIONS = sorted(DOCS.rglob("*.??.md"))  # their code is that of the English page, which runs
-PAGES = [path for path in FILES if path not in TRANSLATIONS and RUNS.search(path.read_text(encoding="utf-8"))]
+NO_PAGES = {*TRANSLATIONS, *(DOCS / "notebooks" / "ja").iterdir()}  # texts of notebooks: their code is not here
+PAGES = [path for path in FILES if path not in NO_PAGES and RUNS.search(path.read_text(encoding="utf-8"))]
 
 
 class Block(NamedTuple):

@@ -484,12 +484,12 @@ def own(apply=None, slot_names=()) -> nn.Optimizer:
         (
             own(lambda s, theta, g, slots, n: (theta, {}), ("mean",)),
             ValueError,
-            r"got \[\], and slot_names is \('mean'",
+            r"got \[\], but slot_names is \('mean'",
         ),
         (
             own(lambda s, theta, g, slots, n: (theta, {"mean": g})),
             ValueError,
-            r"got \['mean'\], and slot_names is \(\)",
+            r"got \['mean'\], but slot_names is \(\)",
         ),
     ],
 )

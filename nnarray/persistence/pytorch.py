@@ -287,16 +287,11 @@ def _numbers(key: str, value: Any) -> Any:
     try:
         x = _array(value) if isinstance(value, Stored) else on_host(value)
         numeric = x.dtype.kind in "fiu"
-    except (
-        KeyError,
-        TypeError,
-        ValueError,
-        RuntimeError,
-    ):  # each library has its own errors for dtypes that NumPy does not have
+    except (KeyError, TypeError, ValueError, RuntimeError):  # the errors of libraries for dtypes that NumPy lacks
         numeric = False
     if not numeric:
         remedy = "Call x.dequantize()" if kind.startswith("q") else "Convert it to float32"
-        raise ValueError(f"entry {key!r} has the type {kind}, which NumPy does not have. {remedy} first.")
+        raise ValueError(f"entry {key!r} has the type {kind}, which is not a number type of NumPy. {remedy} first.")
     if x.dtype.kind in "iu":
         raise ValueError(
             f"entry {key!r} has dtype {x.dtype}, but weights must be real numbers. If they are quantised, dequantise "

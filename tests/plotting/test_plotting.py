@@ -539,7 +539,7 @@ def test_an_mp4_needs_ffmpeg(host: nn.Backend, tmp_path, monkeypatch: pytest.Mon
     from matplotlib.animation import FFMpegWriter
 
     monkeypatch.setattr(FFMpegWriter, "isAvailable", classmethod(lambda cls: False))
-    with pytest.raises(RuntimeError, match=r"needs the program ffmpeg, .*; install it, or save a \.gif or \.html"):
+    with pytest.raises(RuntimeError, match=r"needs the program ffmpeg, .*\. Install it, or save a \.gif or \.html"):
         shot(host, epochs=1).save(tmp_path / "training.mp4")
     assert not list(tmp_path.iterdir())
 

@@ -318,9 +318,7 @@ def test_the_parts_that_were_read_do_not_stay_in_memory(tmp_path, ending, monkey
 def test_what_is_no_table_is_refused_by_name(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"there is no file '.*none.csv'"):
         open_table(tmp_path / "none.csv")
-    with pytest.raises(
-        ValueError, match=r"table.xls' is a spreadsheet, which is not supported"
-    ):
+    with pytest.raises(ValueError, match=r"table.xls' is a spreadsheet, which is not supported"):
         open_table(csv(tmp_path, "a\n1\n", "table.xls"))
     (tmp_path / "folder.csv").mkdir()
     with pytest.raises(IsADirectoryError, match=r"folder.csv' is a folder; pass the path"):
@@ -523,7 +521,7 @@ def test_damaged_arrays_are_refused(tmp_path):
     [
         (np.asarray([{}, 1], dtype=object), "has Python objects"),
         (np.asarray([1j]), "has values of dtype complex128, which cannot be a column"),
-        (np.asarray(["2020-01-01"], dtype="M8[D]"), r"holds values of dtype datetime64\[D\]"),
+        (np.asarray(["2020-01-01"], dtype="M8[D]"), r"has values of dtype datetime64\[D\]"),
         (np.asarray([(1, 2)], dtype="i4,i4"), "which cannot be a column"),
         (np.asarray(1.0), r"has shape \(\); a table needs \(rows,\) or \(rows, columns\)"),
         (np.zeros((2, 2, 2)), r"has shape \(2, 2, 2\)"),

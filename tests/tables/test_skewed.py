@@ -86,5 +86,5 @@ def test_it_is_saved_and_damage_is_refused():
 
 
 def test_text_is_refused_as_in_other_numbers():
-    with pytest.raises(ValueError, match="row 1, column 'x': 'dear' is no number"):
+    with pytest.raises(ValueError, match="row 1, column 'x': 'dear' is not a number"):
         fitted(PRICES).features(pa.table({"x": ["dear"]}))
