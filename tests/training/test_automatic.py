@@ -77,7 +77,7 @@ def test_a_training_goes_on_with_the_loss_that_was_chosen_only(host: nn.Backend,
     again.fit(X, y, epochs=2, checkpoint=path, resume=True)
     whole.fit(X, y, epochs=2)
     np.testing.assert_array_equal(again.theta, whole.theta)
-    with pytest.raises(ValueError, match=r"its loss is .*CrossEntropy.*and here it is .*MeanSquaredError"):
+    with pytest.raises(ValueError, match=r"its loss is .*CrossEntropy.*but here it is .*MeanSquaredError"):
         model_of(host, 2).fit(X, X, epochs=3, checkpoint=path, resume=True)
 
 
@@ -138,13 +138,13 @@ def test_a_loader_of_pytorch_needs_no_wrapping() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda X: X, "fit needs y, the labels or the values"),
-        (lambda X: X.tolist(), "fit needs y, the labels or the values"),
-        (lambda X: [], "fit needs y, the labels or the values"),
-        (lambda X: {"X": X}, "fit needs y, the labels or the values"),
-        (lambda X: "batches.npy", "fit needs y, the labels or the values"),
-        (lambda X: iter([(X, X)]), "batches must come anew in each epoch"),
-        (lambda X: (pair for pair in [(X, X)]), "batches must come anew in each epoch"),
+        (lambda X: X, "fit needs y, the labels or target values"),
+        (lambda X: X.tolist(), "fit needs y, the labels or target values"),
+        (lambda X: [], "fit needs y, the labels or target values"),
+        (lambda X: {"X": X}, "fit needs y, the labels or target values"),
+        (lambda X: "batches.npy", "fit needs y, the labels or target values"),
+        (lambda X: iter([(X, X)]), "each epoch needs all batches again"),
+        (lambda X: (pair for pair in [(X, X)]), "each epoch needs all batches again"),
     ],
 )
 def test_what_is_no_batches_needs_y(host: nn.Backend, make: Callable[[Any], Any], message: str) -> None:

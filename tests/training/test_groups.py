@@ -105,7 +105,7 @@ def test_groups_go_with_grains_averages_and_resuming(host: nn.Backend, tmp_path:
         new(host).fit(X, y, optimizer=rule, epochs=2, batch_size=6, checkpoint=path, **settings)
         again.fit(X, y, optimizer=rule, epochs=4, batch_size=6, checkpoint=path, resume=True, **settings)
         np.testing.assert_array_equal(again.theta, whole.theta)
-    with pytest.raises(ValueError, match=r"its optimizer is .*groups=.*and here it is"):
+    with pytest.raises(ValueError, match=r"its optimizer is .*groups=.*but here it is"):
         new(host).fit(X, y, optimizer=nn.Adam(0.01), epochs=5, batch_size=6, resume=path)
 
 

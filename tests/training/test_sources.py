@@ -383,7 +383,7 @@ def test_archives_that_cannot_be_mapped(tmp_path: Path) -> None:
         ("cut.npz", "a", r"cut\.npz' cannot be mapped: File is not a zip file\. Write it again with numpy\.savez"),
         ("other.npz", None, r"'X\.npy' of '.*other\.npz' cannot be mapped: .*\. Write it again with numpy\.savez"),
         ("texts.npz", None, r"texts\.npz' has no arrays; save arrays in it with numpy\.savez"),
-        ("X.npy", "X", r"X\.npy' is not a \.npz file, and its array has no name; got 'X'\. Leave it out\."),
+        ("X.npy", "X", r"X\.npy' is not a \.npz file, and its array has no name; got 'X'\. Leave the name out\."),
     ]:
         with pytest.raises(ValueError, match=message):
             memory_mapped(tmp_path / path, name)

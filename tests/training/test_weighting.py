@@ -68,7 +68,7 @@ def test_held_out_examples_count_alike_and_resuming_needs_the_same(host: nn.Back
     history = model.fit(X, y, epochs=1, validation=(X, y), class_weight="balanced", checkpoint=path)
     assert history["val_loss"][0] == pytest.approx(model.evaluate(X, y)["loss"], rel=1e-6)
     assert history.settings["class_weight"] == "'balanced'"
-    with pytest.raises(ValueError, match="its weighted is True, and here it is False"):
+    with pytest.raises(ValueError, match="its weighted is True, but here it is False"):
         NET.init((2,), dtype="float32").fit(X, y, epochs=2, validation=(X, y), resume=path)
 
 
@@ -102,5 +102,5 @@ def test_bad_weights_are_refused(host: nn.Backend, settings: dict[str, Any], err
 
 
 def test_a_stream_has_weights_of_its_own(host: nn.Backend) -> None:
-    with pytest.raises(ValueError, match="class_weight counts the labels of all examples, and a stream has batches"):
+    with pytest.raises(ValueError, match="class_weight counts the labels of all examples, but a stream has batches"):
         NET.init((2,), dtype="float32").fit([data(host)], class_weight="balanced")
