@@ -91,6 +91,7 @@ def plain(host: np.ndarray, kind: str) -> np.ndarray:
     if host.dtype.kind not in "biuf":
         raise TypeError(
             f"an array of real numbers is needed; got {kind} with dtype {host.dtype}. Convert it to numbers first."
+            f"{_remedy_for_text(host, 'y')}"
         )
     if host.dtype.kind == "f" and host.dtype.itemsize > 8:
         refuse_change(host, np.dtype("float64"))
@@ -120,7 +121,18 @@ def refuse_non_numeric(x: Any, name: str = "") -> None:
         subject = f"{name} of dtype" if name else "dtype"
         raise TypeError(
             f"an array of real numbers is needed; got {subject} {dtype_name(x.dtype)}. Convert it to numbers first."
+            f"{_remedy_for_text(x, name or 'x')}"
         )
+
+
+def _remedy_for_text(x: Any, name: str) -> str:
+    """The lines that make labels of names."""
+    if getattr(x.dtype, "kind", "") not in ("U", "T", "O"):
+        return ""
+    return (
+        f" If these are names of classes: names = sorted(set({name}.tolist())), and "
+        f"{name} = nn.backend('numpy').asarray([names.index(each) for each in {name}.tolist()])."
+    )
 
 
 def _is_real(x: Any) -> bool:

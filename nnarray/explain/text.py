@@ -64,11 +64,11 @@ def backward_text(step: Step) -> list[str]:
 def signal_text(signal: Signal) -> str:
     """The shape and the norm of an array, and the first values of the first example."""
     values = listed(signal.values, signal.shape[1:])
-    return f"{signal.shape}, norm {rounded(signal.norm)}, first example {values}"
+    return f"shape {signal.shape}, norm {rounded(signal.norm)}, first example {values}"
 
 
 def _size(gradient: ParameterGradient) -> str:
-    return f"{gradient.shape}, norm {rounded(gradient.norm)}, largest {rounded(gradient.largest)}"
+    return f"shape {gradient.shape}, norm {rounded(gradient.norm)}, largest {rounded(gradient.largest)}"
 
 
 def frozen_note(gradient: ParameterGradient) -> str:

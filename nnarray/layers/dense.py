@@ -77,7 +77,8 @@ class Dense(Layer):
     def out_shape(self, shape: Shape) -> Shape:
         """The shape of the inputs with `units` features."""
         if not shape or shape[-1] == 0:
-            raise ValueError(f"expects at least 1 feature on the last axis; got examples of shape {shape}.")
+            remedy = "" if shape else " Add an axis for the one feature of the examples: X[:, None]."
+            raise ValueError(f"expects at least 1 feature on the last axis; got examples of shape {shape}.{remedy}")
         return (*shape[:-1], self.units)
 
     def multiply_adds(self, shape: Shape) -> int:

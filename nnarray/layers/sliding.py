@@ -75,7 +75,8 @@ def placed(
     window = Window(k, s, (sides[0], sides[1]), d)
     if min(window.output_size(shape[:2])) < 1:
         raise ValueError(
-            f"a window that covers {reach[0]} x {reach[1]} positions does not fit into images of shape {shape}."
+            f"a window that covers {reach[0]} x {reach[1]} positions does not fit into images of shape {shape}, "
+            f"(height, width, channels)."
         )
     return window
 

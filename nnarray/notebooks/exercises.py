@@ -133,7 +133,7 @@ _MISSING = "not yet. Write your answer in place of the three dots, and run the c
 
 def _of_numbers(wanted: Any, answer: Any) -> str:
     """The verdict on one number, or on several."""
-    if answer is ...:
+    if answer is ... or answer is None:
         return _MISSING
     right = np.asarray(wanted, dtype=float)
     asked = "one number is" if right.ndim == 0 else f"{right.size} numbers are"
@@ -141,7 +141,7 @@ def _of_numbers(wanted: Any, answer: Any) -> str:
     try:
         given = np.asarray(on_host(answer), dtype=float)
     except (TypeError, ValueError):
-        return other
+        return f"{other} Write numbers without quotes." if isinstance(answer, str) else other
     if given.size != right.size:
         return other
     given = given.reshape(right.shape)

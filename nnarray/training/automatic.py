@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nnarray.backends import as_data, backend_of, is_traced, same_place, without_record
+from nnarray.checks import refuse_non_finite
 from nnarray.datasets.streams import Begun, Stream
 from nnarray.kernels.standard.numerics import at_least_float32
 from nnarray.losses import BinaryCrossEntropy, CrossEntropy, Loss, MeanSquaredError, loss_named
@@ -55,6 +56,7 @@ class Automatic(Loss):
 def _refuse_classes(xp: Namespace, y: Array, outputs: Shape) -> None:
     """Refuse real numbers that look like classes or probabilities: the squared error would be silently wrong."""
     if y.ndim == 1 and len(outputs) == 1 and outputs[0] > 1:
+        refuse_non_finite(y, "target")
         raise ValueError(
             f"y has real numbers of shape {tuple(y.shape)}, and the network {outputs[0]} outputs: for classes, pass "
             f"integers, xp.astype(y, xp.int64), where xp = nn.namespace(y); for one number per example, give the last "

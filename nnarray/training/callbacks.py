@@ -55,6 +55,12 @@ class History(Mapping[str, list[float]]):
             raise KeyError(f"the history has no column {name!r}; it has {', '.join(self.columns)}.")
         return self.columns[name]
 
+    def __getattr__(self, name: str) -> Any:
+        if name in self.__dict__.get("columns", {}) or name == "history":
+            given = "loss" if name == "history" else name
+            raise AttributeError(f"History is a mapping: history[{given!r}].", name=name, obj=self)
+        raise AttributeError(f"'History' object has no attribute {name!r}", name=name, obj=self)
+
     def __iter__(self) -> Iterator[str]:
         return iter(self.columns)
 

@@ -62,7 +62,7 @@ def test_arrays_of_every_library_are_right(be: nn.Backend, capsys: pytest.Captur
         ("2.1", 25, "not right yet; you have 25. Hint: count"),
         ("2.1", float("nan"), "not right yet; you have nan."),
         ("2.1", "many", "one number is asked for, you have 'many'."),
-        ("2.1", None, "not right yet; you have None."),
+        ("2.1", None, "not yet. Write your answer"),
         ("2.1", [27, 27], r"one number is asked for, you have \[27, 27\]"),
         ("2.3", 200, "2 numbers are asked for, you have 200"),
         ("2.3", (3, 200), r"not right yet; you have \(3, 200\)"),

@@ -239,7 +239,7 @@ def test_what_a_stream_has_itself_is_refused(host: nn.Backend) -> None:
     refused: list[tuple[Callable[[], Any], type[Exception], str]] = [
         (lambda: model.fit(stream(batches()), y), TypeError, r"a stream has y and sample_weight in its batches"),
         (lambda: model.fit(stream(batches()), sample_weight=w), TypeError, r"leave both out, fit\(stream\)"),
-        (lambda: model.fit(stream(batches()), validation=0.2), ValueError, r"validation=0\.2 is a fraction of the examples, but"),
+        (lambda: model.fit(stream(batches()), validation=0.2), ValueError, r"validation=0\.2 is a fraction of the"),
         (lambda: model.fit(stream(batches()), optimizer="lbfgs"), ValueError, r"LBFGS takes all examples at once"),
         (lambda: model.fit(X), TypeError, r"fit needs y, the labels or target values of X"),
         (lambda: model.predict(stream(batches())), TypeError, r"array.*Stream"),
