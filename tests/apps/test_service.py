@@ -109,6 +109,15 @@ def test_the_numbers_of_the_command_line(folder: Path) -> None:
                 assert value == (other[column] if isinstance(value, str) else pytest.approx(other[column], rel=1e-4))
 
 
+def test_answers_do_not_wait_for_the_client() -> None:
+    with (
+        closing(serve_command._listening("127.0.0.1", 0)) as listening,
+        closing(socket.create_connection(listening.getsockname())),
+        closing(listening.accept()[0]) as accepted,
+    ):
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 def test_dates_and_texts(tmp_path: Path) -> None:
     rows = [{"made": f"2020-01-{1 + k % 28:02d}", "said": f"loose bolt number {k}"} for k in range(60)]
     lines = ["made,said,kind", *(f"{row['made']},{row['said']},{'ab'[k % 2]}" for k, row in enumerate(rows))]
