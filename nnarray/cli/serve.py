@@ -87,7 +87,11 @@ def _listening(host: str, port: int) -> socket.socket:
     if not 0 <= port < 65_536:
         raise ValueError(f"--port must be from 0 to 65535; got {port}.")
     try:
-        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        # Connections inherit it. asyncio sets it only where a socket names its protocol, and without it the body of an
+        # answer waits 40 ms for the client to confirm the header.
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return listening
     except OSError as error:
         reason = (
             (error.strerror or str(error)).partition(" (")[0].lower()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import re
 from collections.abc import Callable
 from datetime import date
 from decimal import Decimal
@@ -152,6 +153,27 @@ def test_what_it_takes_and_gives(pipeline: nn.Pipeline, folder: Path) -> None:
     assert values.predict([{**GOOD, "kind": "rose"}]).shape == (1,)
     with pytest.raises(ValueError, match=r"values of 'length' are predicted, and no classes; use predict\."):
         values.predict_proba(FRAME)
+
+
+def test_each_kind_of_column_is_described(tmp_path: Path) -> None:
+    draws = np.random.default_rng(0)
+    words = ["loose bolt", "dry bearing", "worn seal found", "loud fan"]
+    rows = [
+        {"made": f"20{10 + k % 9}-0{1 + k % 9}-11", "said": f"{words[k % 4]} {k}", "cost": np.exp(draws.normal(5, 2))}
+        for k in range(80)
+    ]
+    pd.DataFrame([{**row, "kind": "ab"[k % 2]} for k, row in enumerate(rows)]).to_csv(tmp_path / "a.csv", index=False)
+    out = tmp_path / "a.safetensors"
+    call("train", tmp_path / "a.csv", "--target", "kind", "--epochs", 1, "--out", out, "--backend", "numpy")
+    pipeline = nn.load_pipeline(out)
+    made, said, cost = pipeline.columns
+    assert (made.kind, said.kind, cost.kind) == ("date", "text", "skewed number")
+    assert made.accepts.startswith("dates and times in ISO form, without a time zone, in training from 2010-0")
+    assert said.accepts == "text; a missing one is one without words"
+    usual = re.match(r"numbers, in training about (\S+), in many sizes; a missing one is taken as this", cost.accepts)
+    assert usual is not None
+    known, missing = pipeline.predict_proba([{**rows[0], "cost": float(usual[1])}, {**rows[0], "cost": None}])
+    assert np.allclose(known, missing, rtol=1e-3)
 
 
 def test_several_targets_are_columns(tmp_path: Path) -> None:

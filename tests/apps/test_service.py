@@ -109,6 +109,33 @@ def test_the_numbers_of_the_command_line(folder: Path) -> None:
                 assert value == (other[column] if isinstance(value, str) else pytest.approx(other[column], rel=1e-4))
 
 
+def test_answers_do_not_wait_for_the_client() -> None:
+    with (
+        closing(serve_command._listening("127.0.0.1", 0)) as listening,
+        closing(socket.create_connection(listening.getsockname())),
+        closing(listening.accept()[0]) as accepted,
+    ):
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+def test_dates_and_texts(tmp_path: Path) -> None:
+    rows = [{"made": f"2020-01-{1 + k % 28:02d}", "said": f"loose bolt number {k}"} for k in range(60)]
+    lines = ["made,said,kind", *(f"{row['made']},{row['said']},{'ab'[k % 2]}" for k, row in enumerate(rows))]
+    (tmp_path / "a.csv").write_text("\n".join(lines))
+    out = tmp_path / "a.safetensors"
+    call("train", tmp_path / "a.csv", "--target", "kind", "--backend", "numpy", "--epochs", 1, "--out", out)
+
+    async def questions(client: httpx.AsyncClient) -> tuple[Any, Any]:
+        about = (await client.get("/")).json()
+        return about, await client.post("/predict", content=json.dumps(rows), headers=JSON)
+
+    about, answer = asked(out, questions)
+    assert [column["kind"] for column in about["columns"]] == ["date", "text"]
+    assert answer.status_code == 200
+    wanted = nn.load_pipeline(out).predict(rows).tolist()
+    assert [row["prediction"] for row in answer.json()["predictions"]] == wanted
+
+
 def test_rows_columns_and_csv_are_one(folder: Path) -> None:
     model, rows = folder / "kind.safetensors", [GOOD, {**GOOD, "age": None, "length": 6.5, "price": "?"}]
     columns = {name: [row[name] for row in rows] for name in GOOD}

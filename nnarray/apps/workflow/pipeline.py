@@ -17,8 +17,10 @@ from nnarray.backends import backend as backend_called
 from nnarray.model import Model
 from nnarray.names import shown
 from nnarray.tables.cells import listed
-from nnarray.tables.columns import CategoryColumn
+from nnarray.tables.columns import CategoryColumn, SkewedColumn
 from nnarray.tables.containers import table_of
+from nnarray.tables.dates import DateColumn
+from nnarray.tables.words import TextColumn
 
 
 class Column(NamedTuple):
@@ -26,11 +28,11 @@ class Column(NamedTuple):
 
     name: str
     kind: str
-    """"number" or "category"."""
+    """"number", "skewed number", "category", "date" or "text"."""
     accepts: str
     """In words."""
     categories: tuple[str, ...] = ()
-    """That were met in training; none of a column of numbers."""
+    """That were met in training; none of a column of another kind."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,9 +196,23 @@ def _described(column: Any) -> Column:
     if isinstance(column, CategoryColumn):
         missing = "a missing one is a category" if column.missing else "a missing one is none of them"
         return Column(column.name, column.kind, f"{listed(column.categories)}; {missing}", column.categories)
+    return Column(column.name, column.kind, _entries(column))
+
+
+def _entries(column: Any) -> str:
+    """What a column of another kind than categories accepts."""
+    if isinstance(column, TextColumn):
+        return "text; a missing one is one without words"
+    if isinstance(column, DateColumn):
+        zone = "with a time zone" if column.zone else "without a time zone"
+        return f"dates and times in ISO form, {zone}, in training from {column.first[:10]} on; one may be missing"
+    if isinstance(column, SkewedColumn):
+        with np.errstate(over="ignore"):
+            usual = float(column.unit * np.sinh(column.mean))  # what is standardised is arsinh(x / unit)
+        return f"numbers, in training about {usual:.4g}, in many sizes; a missing one is taken as this"
     truth = ", true and false" if column.truth else ""
     numbers = f"numbers{truth}, in training {column.mean:.4g} with deviation {column.scale:.4g}"
-    return Column(column.name, column.kind, f"{numbers}; a missing one is taken as the mean")
+    return f"{numbers}; a missing one is taken as the mean"
 
 
 def _images(data: Any) -> Iterable[Any]:
