@@ -163,10 +163,16 @@ def show_scores(console: Console, scores: Scores, title: str, linear: Scores | N
         compared = ", ".join(
             f"{name} {a:.4g}, baseline {b:.4g}" for name, (a, b) in scores.rows.items() if name in scores.no_better
         )
+        mine, base = scores.rows.get("f1", (0.0, 0.0))
+        advice = (
+            f"It is better in f1 ({mine:.4g}, baseline {base:.4g}): it finds more of the rare classes, as with "
+            f"--class-weight balanced."
+            if mine > base
+            else "Check that the columns are related to the target. Then train with more examples, a smaller network "
+            "(--hidden 16), --dropout 0.3 or another --lr."
+        )
         console.print(
-            f"note: this network is not better than always predicting {scores.baseline!r} ({compared}). Check that the "
-            f"columns are related to the target. Then train with more examples, a smaller network (--hidden 16), "
-            f"--dropout 0.3 or another --lr.\n",
+            f"note: this network is not better than always predicting {scores.baseline!r} ({compared}). {advice}\n",
             soft_wrap=True,
         )
     if scores.confusion is None:

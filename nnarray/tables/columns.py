@@ -81,11 +81,21 @@ class NumberColumn:
 
     def write(self, out: np.ndarray, column: Any, rows: Rows, ignore: bool) -> None:
         """Fill the inputs of this column, shape (n, 1 or 2)."""
+        self._refuse_truth(column, rows)
         x = numbers_of(truth_as_numbers(column) if self.truth else column, self.name, rows)
         missing = np.isnan(x)
         out[:, 0] = np.where(missing, 0, standardised(self._measured(x), self.mean, self.scale, self.name, rows))
         if self.missing:
             out[:, 1] = missing
+
+    def _refuse_truth(self, column: Any, rows: Rows) -> None:
+        """Refuse truth values, unless those of the training were: 1 for true is not a measurement."""
+        if self.truth or not arrow().types.is_boolean(column.type) or column.null_count == len(column):
+            return
+        first = next(i for i, each in enumerate(column.to_pylist()) if each is not None)
+        raise ValueError(
+            f"{where(self.name, first, rows)}: a truth value, but the column needs numbers, as in training."
+        )
 
     def _measured(self, x: np.ndarray) -> np.ndarray:
         """The numbers that are standardised."""

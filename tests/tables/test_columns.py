@@ -774,3 +774,14 @@ def test_errors_speak_of_the_rows_of_the_file() -> None:
     fitted = Preparation.fit(pa.table({"size": [2.0, 1.0, 3.0], "kind": ["a", "b", "a"]}), "kind")
     with pytest.raises(ValueError, match="row 4, column 'size': 'x' is not a number"):
         fitted.features(pa.table({"size": ["1", "x", "2"]}), rows=rows)
+
+
+def test_truth_values_are_no_numbers() -> None:
+    """Unless those of the training were: true is not the pressure 1."""
+    data = pa.table({"pressure": [1.5, 2.5, 3.5, 4.5], "kind": ["u", "v", "u", "v"]})
+    prepared = Preparation.fit(data, "kind")
+    with pytest.raises(ValueError, match="row 2, column 'pressure': a truth value, but the column needs numbers"):
+        prepared.features(pa.table({"pressure": [None, True]}))
+    with pytest.raises(ValueError, match="row 12, column 'pressure': a truth value"):
+        prepared.features(pa.table({"pressure": [None, True]}), rows=10)
+    assert prepared.features(pa.table({"pressure": pa.array([None], pa.bool_())})).shape == (1, 1)
