@@ -184,7 +184,7 @@ class Evaluator:
         y = as_data(self._needed(y), "y")
         if y.ndim == 0 or y.shape[0] != outputs.shape[0]:
             raise ValueError(
-                f"X has {outputs.shape[0]} examples and y has shape {tuple(y.shape)}; make their lengths equal."
+                f"X has {outputs.shape[0]} examples, but y has shape {tuple(y.shape)}; make their lengths equal."
             )
         return self._result(Answers(*checked(self.loss, outputs, y, weights), y))
 

@@ -48,9 +48,9 @@ def test_each_example_is_held_out_in_one_fold(groups: np.ndarray | None) -> None
 
 
 def test_parts_without_examples_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"--validation 0\.01 of 10 examples leaves none to hold out"):
+    with pytest.raises(ValueError, match=r"--validation 0\.01 of 10 examples holds out none"):
         Split(0.01).of(10, None)
-    with pytest.raises(ValueError, match=r"--test 0\.01 of 10 examples leaves none to hold out"):
+    with pytest.raises(ValueError, match=r"--test 0\.01 of 10 examples holds out none"):
         Split(0.2, test=0.01).of(10, None)
     with pytest.raises(ValueError, match="--folds 5 needs at least as many examples; got 4"):
         Split(fold=(0, 5)).of(4, None)

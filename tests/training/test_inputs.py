@@ -203,7 +203,7 @@ def test_it_is_shown() -> None:
     assert "words" in str(model.summary())
     explanation = nn.explain(model, X, Y)
     assert explanation.ok
-    assert "x['words'] = (32, 5)" in str(explanation)
+    assert "x['words'] = shape (32, 5)" in str(explanation)
     assert html.escape("x['ages']") in explanation._repr_html_()
 
 
