@@ -93,9 +93,7 @@ def _listening(host: str, port: int) -> socket.socket:
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return listening
     except OSError as error:
-        reason = (
-            (error.strerror or str(error)).partition(" (")[0].lower()
-        )  # without the address, which stands before it
+        reason = (error.strerror or str(error)).partition(" (")[0].lower()  # without the address, named before it
         raise OSError(f"{host}:{port} cannot be listened at: {reason}; choose another --port or --host.") from error
 
 

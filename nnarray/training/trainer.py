@@ -260,9 +260,8 @@ class Trainer:
         if self.ema is None:
             return theta, own
         part = 1.0 - self.ema * begun
-        average = slots[AVERAGE] + part * (
-            at_least_float32(theta) - slots[AVERAGE]
-        )  # exact where theta does not change
+        # exact where theta does not change
+        average = slots[AVERAGE] + part * (at_least_float32(theta) - slots[AVERAGE])
         return theta, own | {AVERAGE: average}
 
     def _gather(

@@ -10,6 +10,7 @@ import numpy as np
 
 from nnarray import random
 from nnarray.apps.workflow.inputs import Inputs, Part, Rows, Unknown
+from nnarray.apps.workflow.splits import shuffled
 from nnarray.apps.workflow.steps import outputs_of
 from nnarray.backends import backend_of, host_backend
 from nnarray.datasets.sources import Source
@@ -88,9 +89,9 @@ def importance(model: Model, inputs: Rows, X: np.ndarray, y: np.ndarray) -> Impo
         block = slice(start, start := start + len(column.features))
         rises: list[float] = []
         for k in range(REPEATS):
-            shuffled = X.copy()
-            shuffled[:, block] = X[_order(f"{column.name} {k}", len(X)), block]
-            rises.append(loss(shuffled) - before)
+            mixed = X.copy()
+            mixed[:, block] = X[_order(f"{column.name} {k}", len(X)), block]
+            rises.append(loss(mixed) - before)
         found.append(ColumnImportance(column.name, float(np.mean(rises)), float(np.std(rises, ddof=1))))
     name = "cross_entropy" if inputs.classes else "rmse, in standard deviations of the target"
     return Importance(name, len(X), sorted(found, key=lambda each: -each.mean))
@@ -125,9 +126,7 @@ def _need_rows(inputs: Inputs) -> Rows:
 
 
 def _order(what: str, count: int) -> np.ndarray:
-    host = host_backend()
-    key = random.Key(0).fold("importance").fold(what)
-    return np.asarray(random.permutation(key, count, xp=host.xp, device=host.device))
+    return shuffled(random.Key(0).fold("importance").fold(what), count)
 
 
 def _uniform(part: int, count: int) -> np.ndarray:

@@ -75,8 +75,13 @@ class Split:
         return rest[~held], rest[held]
 
     def _order(self, what: str, count: int) -> np.ndarray:
-        host = host_backend()
-        return np.asarray(random.permutation(random.Key(self.seed).fold(what), count, xp=host.xp, device=host.device))
+        return shuffled(random.Key(self.seed).fold(what), count)
+
+
+def shuffled(key: random.Key, count: int) -> np.ndarray:
+    """The numbers 0 to count - 1 in random order, on the host."""
+    host = host_backend()
+    return np.asarray(random.permutation(key, count, xp=host.xp, device=host.device))
 
 
 def _need(held: np.ndarray, option: str, fraction: float, count: int) -> None:
@@ -95,9 +100,9 @@ def _held(
     if groups is None:
         held = order[: min(round(fraction * count), count - 1)]
     else:
-        shuffled = groups[order]
-        by_group = np.argsort(shuffled, kind="stable")
-        sizes = np.bincount(shuffled)
+        in_order = groups[order]
+        by_group = np.argsort(in_order, kind="stable")
+        sizes = np.bincount(in_order)
         rank = np.arange(count) - np.repeat(np.cumsum(sizes) - sizes, sizes)  # of each within its group
         wanted = np.minimum(np.floor(fraction * sizes + 0.5), np.maximum(sizes - 1, 0))
         held = order[by_group[rank < np.repeat(wanted, sizes)]]
