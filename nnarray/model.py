@@ -32,7 +32,7 @@ from nnarray.backends import (
     stands_in,
     without_record,
 )
-from nnarray.checks import integer, switch
+from nnarray.checks import integer, refuse_non_finite, switch
 from nnarray.datasets.sources import Source
 from nnarray.datasets.streams import Stream, as_stream
 from nnarray.distributed.cluster import cluster_of
@@ -58,6 +58,8 @@ from nnarray.training.inputs import check_inputs, inputs_of
 from nnarray.training.rates import RateSearch, search
 from nnarray.training.settings import FitSettings
 from nnarray.typing import Array, Inputs
+
+UNSOUND = "The model keeps its own. If they come from a training loop, its learning rate may be too high."
 
 
 class Model:
@@ -175,27 +177,35 @@ class Model:
     def theta(self) -> Array:
         """All trainable parameters in one vector; its library, device and dtype are the model's.
 
-        To change the parameters, set it to another vector of the same length. On NumPy the vector is read-only: write
-        `model.theta = 0.5 * model.theta`, or change a copy. A PyTorch tensor keeps its gradient record, so that PyTorch
-        can train `torch.nn.Parameter(model.theta)`.
+        To change the parameters, set it to another vector of the same length and dtype, without NaN and infinity.
+        This check waits for the device; a loop that should not wait steps with `nn.training_step`, and sets theta at
+        its end. On NumPy the vector is read-only: write `model.theta = 0.5 * model.theta`, or change a copy. A PyTorch
+        tensor keeps its gradient record, so that PyTorch can train `torch.nn.Parameter(model.theta)`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            When it is set, if its shape, dtype, library or device is not the model's, or a number is NaN or infinite.
         """
         return self._theta
 
     @theta.setter
     def theta(self, theta: Array) -> None:
-        self._replace(owned(self._checked_theta(theta, self._state)), self._state)
+        theta = owned(self._checked_theta(theta, self._state))
+        self._replace(theta, self._state, "theta")
 
     @property
     def state(self) -> Array:
         """The numbers that training updates without gradients, such as running statistics, in one vector.
 
-        Set it to the state that `nn.training_step` returns. On NumPy the vector is read-only.
+        Set it to the state that `nn.training_step` returns. On NumPy the vector is read-only. As for `theta`, shape and
+        dtype must stay, and NaN and infinity are refused.
         """
         return self._state
 
     @state.setter
     def state(self, state: Array) -> None:
-        self._replace(self._theta, owned(self._checked_state(state)))
+        self._replace(self._theta, owned(self._checked_state(state)), "state")
 
     def _checked_state(self, state: Array) -> Array:
         state = without_record(as_data(state, "state"))
@@ -207,8 +217,11 @@ class Model:
         same_place(model=self._state, state=state)
         return state
 
-    def _replace(self, theta: Array, state: Array) -> None:
-        """Set both vectors; refuse traced ones, which stop to exist when the function that is running returns."""
+    def _replace(self, theta: Array, state: Array, unchecked: str = "") -> None:
+        """Set both vectors; refuse traced ones, which stop to exist when the function that is running returns.
+
+        The vector whose name is `unchecked` comes from the user as a whole: its numbers must be finite.
+        """
         for name, x in (("theta", theta), ("state", state)):
             if stands_in(x) and not stands_in(self._theta):
                 raise ValueError(
@@ -216,6 +229,8 @@ class Model:
                     f"jax.jit, jax.grad, torch.func, ...), but the model exists outside of it. Compute with "
                     f"model.with_theta(theta, state), and set model.{name} to the value that the function returns."
                 )
+            if name == unchecked and not is_traced(x):
+                refuse_non_finite(without_record(x), name, UNSOUND)
         self._take(theta, state)
 
     def _checked_theta(self, theta: Array, state: Array) -> Array:
@@ -227,6 +242,13 @@ class Model:
             )
         if not same_place(model=state, theta=theta).isdtype(theta.dtype, "real floating"):
             raise TypeError(f"theta must be real floating; got dtype {dtype_name(theta.dtype)}. Convert it first.")
+        if theta.dtype != state.dtype:
+            own = dtype_name(state.dtype)
+            raise TypeError(
+                f"theta must have the model's dtype {own}; got {dtype_name(theta.dtype)}. Convert it with "
+                f"xp.astype(theta, xp.{own}), where xp = nn.namespace(theta), or make a model of another dtype with "
+                f"model.to(backend, dtype=...)."
+            )
         return theta
 
     def _take(self, theta: Array, state: Array) -> None:

@@ -486,6 +486,8 @@ SETTINGS: dict[str, Case] = {
         lambda: nn.SGD(nn.schedules.Exponential(0.1, 0.5)).step(b.model, b.model.theta, {}, 0)
     ),
     "a vector of integers": lambda b: lambda: setattr(b.model, "theta", np.zeros(27, dtype="int64")),
+    "a vector of another dtype": lambda b: lambda: setattr(b.model, "theta", b.model.theta.astype("float64")),
+    "a vector with NaN": lambda b: lambda: setattr(b.model, "theta", b.model.theta * np.float32(np.nan)),
     "an unknown parameter": lambda b: lambda: b.model.set_params({"0.bias": np.ones(5), "0.wieght": 1.0}),
     "a parameter of another shape": lambda b: (
         lambda: b.model.set_params({"0.bias": np.ones(5), "0.weight": np.zeros((3, 3))})
@@ -621,8 +623,8 @@ def with_notes(b: Bench) -> Call:
 def nan_in_a_model(b: Bench) -> Call:
     saved(b)
     other = SMALL.init((2,), dtype="float32")
-    other.theta = other.theta * np.float32(np.nan)
-    return lambda: other.save("model.safetensors")
+    broken = other.with_theta(other.theta * np.float32(np.nan))
+    return lambda: broken.save("model.safetensors")
 
 
 def two_of_a_name(b: Bench) -> Call:

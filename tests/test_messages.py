@@ -432,7 +432,7 @@ def test_a_training_that_diverges_advises_what_is_not_done_yet(be: nn.Backend) -
             nn.DivergenceError, match="X contains NaN or infinity, which check_finite=False does not check"
         ):
             model.fit(wrong, y, loss="mse", optimizer=optimizer, check_finite=False)
-    model.theta = model.theta * float("nan")
+    model = model.with_theta(model.theta * float("nan"))
     for optimizer, size in (("adam", 4), ("lbfgs", None)):
         with pytest.raises(nn.DivergenceError, match="the parameters were not finite before training") as found:
             model.fit(X, y, loss="mse", optimizer=optimizer, batch_size=size)

@@ -470,7 +470,7 @@ def test_histograms_of_nothing_and_of_infinity_are_refused(host: nn.Backend, ax)
         plotting.plot_weight_histograms(nn.Network(nn.Flatten()).init((2,)), ax=ax)
     model = small(host)
     spoiled = model.wiring.params.mask({"2.weight"}, model.theta)
-    model.theta = host.xp.where(spoiled, float("inf"), model.theta)
+    model = model.with_theta(host.xp.where(spoiled, float("inf"), model.theta))
     with pytest.raises(ValueError, match=r"2\.weight contains NaN or infinity"):
         plotting.plot_weight_histograms(model, ax=ax)
 

@@ -122,6 +122,28 @@ def test_a_model_with_other_numbers_leaves_the_first_as_it_is(be: nn.Backend) ->
         model.with_theta(model.theta[:-1])
 
 
+def test_parameters_keep_their_dtype_and_are_finite(be: nn.Backend) -> None:
+    """The library may lack float64; float16 is on all."""
+    model = NET.init((2,), backend=be, dtype="float32")
+    other = NET.init((2,), backend=be, dtype="float16") if "float16" in be.dtypes else None
+    before = be.to_numpy(model.theta).copy()
+    if other is not None:
+        message = "theta must have the model's dtype float32; got float16. Convert it with xp.astype"
+        for change in (
+            lambda: setattr(model, "theta", other.theta),
+            lambda: model.with_theta(other.theta),
+            lambda: model.restore(other.snapshot()),
+        ):
+            with pytest.raises(TypeError, match=message):
+                change()
+    for name in ("theta", "state"):
+        spoiled = be.to_numpy(getattr(model, name)).copy()
+        spoiled[3] = np.nan
+        with pytest.raises(ValueError, match=f"{name} contains NaN or infinity: row 3. The model keeps its"):
+            setattr(model, name, be.asarray(spoiled))
+    np.testing.assert_array_equal(be.to_numpy(model.theta), before)
+
+
 def test_a_gradient_of_another_model_is_refused(be: nn.Backend) -> None:
     model = nn.Network(nn.Dense(3)).init((2,), backend=be, dtype="float32")
     zeros = be.xp.zeros
