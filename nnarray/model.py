@@ -1003,7 +1003,7 @@ class Model:
         Returns
         -------
         RateSearch
-            With `rates`, `losses`, `suggestion` (where the loss falls most steeply) and `plot()`.
+            With `rates`, `losses`, `suggestion` (a third of the rate of the lowest smoothed loss) and `plot()`.
 
         Raises
         ------
@@ -1013,6 +1013,7 @@ class Model:
         References
         ----------
         .. [1] Smith (2017), Cyclical learning rates for training neural networks, section 3.3. WACV.
+        .. [2] Gugger (2018), How do you find a good learning rate.
 
         Examples
         --------

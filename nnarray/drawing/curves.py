@@ -81,15 +81,16 @@ def plot_rates(
     rates: Sequence[float],
     losses: Sequence[float],
     smoothed: Sequence[float],
-    suggestion: float,
+    suggestion: float | None,
     *,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw losses over learning rates, measured and smoothed, with a line at the suggested rate."""
+    """Draw losses over learning rates, measured and smoothed, with a line at the suggested rate, if there is one."""
     axes = axes_for(ax)
     axes.plot(rates, losses, color=BLUE, alpha=0.3, label="each batch")
     axes.plot(rates, smoothed, color=BLUE, label="smoothed")
-    axes.axvline(suggestion, color=VERMILLION, linestyle="--", label=f"{suggestion:.2g}")
+    if suggestion is not None:
+        axes.axvline(suggestion, color=VERMILLION, linestyle="--", label=f"{suggestion:.2g}")
     axes.set_xscale("log")
     axes.set_ylim(top=2.0 * max(smoothed[0], min(smoothed)))
     name_axes(axes, "learning rate", "loss")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from itertools import chain, count
+from itertools import chain, count, pairwise
+from statistics import fmean, median
 from typing import Any
 
 from nnarray.backends import is_traced
@@ -22,8 +23,13 @@ from nnarray.training.state import TrainingState
 from nnarray.training.trainee import Trainee
 from nnarray.training.trainer import Finished, Trainer
 
-KEPT = 0.8  # the weight of earlier losses in their running mean
-TOO_MUCH = 4.0  # times the lowest loss: then the rate is too high, and the search is over
+NEAR = 0.35  # decades of rates on either side, over which losses are averaged
+BELOW = 3.0  # times below the rate of the lowest loss: there the loss is about to rise
+BEYOND = 2.0  # standard errors by which the loss must fall, so that it is no noise of the batches
+KEPT = 0.8  # the weight of earlier losses in the running mean that ends the search
+TOO_MUCH = 4.0  # times the lowest running mean: then the rate is too high
+IN_A_ROW = 5  # steps at which it is, so that no single batch ends the search
+FIRST = 10  # steps at which it cannot end: their means are of few losses
 
 
 @dataclass(frozen=True, repr=False)
@@ -40,8 +46,8 @@ class RateSearch:
     Examples
     --------
     >>> from nnarray.training.rates import RateSearch
-    >>> RateSearch([1e-3, 1e-2, 1e-1, 1.0, 10.0], [1.0, 0.9, 0.4, 0.3, 1.0]).suggestion
-    0.1
+    >>> RateSearch([1e-3, 1e-2, 1e-1, 1.0, 10.0], [1.0, 0.9, 0.3, 0.4, 1.0]).suggestion
+    0.03333333333333333
     """
 
     rates: list[float]
@@ -52,35 +58,59 @@ class RateSearch:
 
     @property
     def smoothed(self) -> list[float]:
-        """The running mean of the losses so far."""
-        total, averages = 0.0, []
-        for step, loss in enumerate(self.losses, start=1):
-            total = KEPT * total + (1.0 - KEPT) * loss
-            averages.append(total / (1.0 - KEPT**step))
-        return averages
+        """The mean of the losses at similar rates, up to a factor of about 2 lower and higher."""
+        reach, losses = self._reach, self.losses
+        return [fmean(losses[max(i - reach, 0) : i + reach + 1]) for i in range(len(losses))]
+
+    @property
+    def _reach(self) -> int:
+        """How many steps are within `NEAR` decades, at least 1."""
+        decades = math.log10(self.rates[-1] / self.rates[0])
+        return max(round(NEAR * (len(self.rates) - 1) / decades), 1) if decades > 0.0 else 1
 
     @property
     def suggestion(self) -> float:
-        """The rate at which the smoothed loss falls most steeply, over the logarithm of the rate.
+        """A third of the rate at which the smoothed loss is lowest.
+
+        There the loss still falls, and a training with this rate is not at the edge where it rises [1]_. The loss at
+        each rate is that of one batch; so the lowest of the means over similar rates counts, if it lies below the
+        first by more than the losses scatter.
 
         Raises
         ------
         ValueError
             If the loss does not fall.
+
+        References
+        ----------
+        .. [1] Smith (2017), Cyclical learning rates for training neural networks, section 3.3. WACV.
+        .. [2] Gugger (2018), How do you find a good learning rate.
         """
         means = self.smoothed
         lowest = means.index(min(means))
-        falls = [(means[i + 1] - means[i - 1], self.rates[i]) for i in range(1, min(lowest + 1, len(means) - 1))]
-        if not falls or min(falls)[0] >= 0.0:
+        if lowest == 0 or means[0] - means[lowest] <= BEYOND * self._noise(lowest):
             raise ValueError(
                 "the loss does not fall at any of these learning rates. Search from a lower one, with more steps, or "
                 "larger batches."
             )
-        return min(falls)[1]
+        return self.rates[lowest] / BELOW
+
+    def _noise(self, until: int) -> float:
+        """The standard error of the difference of two smoothed losses, from the scatter of neighbours up to a step."""
+        jumps = [abs(after - before) for before, after in pairwise(self.losses[: until + 1])]
+        deviation = median(jumps) / (0.6745 * math.sqrt(2.0))  # of a normal distribution
+        return deviation * math.sqrt(1.0 / (self._reach + 1) + 1.0 / (2 * self._reach + 1))
 
     def plot(self, ax: Any = None) -> Any:
-        """Draw the losses over the rates, and the suggestion; needs `nnarray[plot]`. Returns the matplotlib axes."""
-        return plot_rates(self.rates, self.losses, self.smoothed, self.suggestion, ax=ax)
+        """Draw the losses over the rates, and the suggestion if there is one. Returns the matplotlib axes.
+
+        It needs `nnarray[plot]`.
+        """
+        try:
+            suggestion = self.suggestion
+        except ValueError:
+            suggestion = None
+        return plot_rates(self.rates, self.losses, self.smoothed, suggestion, ax=ax)
 
 
 @quiet  # the last step may overflow
@@ -133,7 +163,7 @@ def search(
 
 def _risen(trainer: Trainer, rates: list[float]) -> RateSearch:
     """Steps with these rates, over as many epochs as needed, until the loss is out of bounds."""
-    search, done = RateSearch([], []), Finished([], [], [], [])
+    search, done, limit = RateSearch([], []), Finished([], [], [], []), Limit()
     batches = chain.from_iterable(trainer.batches(epoch) for epoch in count())
     for rate, rows in zip(rates, batches, strict=False):
         trainer.one_step(rows, rate, done)
@@ -142,9 +172,28 @@ def _risen(trainer: Trainer, rates: list[float]) -> RateSearch:
             break
         search.rates.append(rate)
         search.losses.append(loss)
-        means = search.smoothed
-        if means[-1] > TOO_MUCH * min(means) > 0.0:
+        if limit.exceeded(loss):
             break
     if not search.losses:
         raise ValueError("the loss is not finite before the first step. Standardise X, or make a new model.")
     return search
+
+
+@dataclass
+class Limit:
+    """Whether the loss has risen for good: its running mean is far above the lowest, several steps in a row."""
+
+    steps: int = 0
+    total: float = 0.0
+    lowest: float = math.inf
+    above: int = 0
+
+    def exceeded(self, loss: float) -> bool:
+        """Count one more loss."""
+        self.steps += 1
+        self.total = KEPT * self.total + (1.0 - KEPT) * loss
+        mean = self.total / (1.0 - KEPT**self.steps)  # the first losses weigh as much as they should
+        if self.steps > FIRST:
+            self.lowest = min(self.lowest, mean)
+        self.above = self.above + 1 if mean > TOO_MUCH * self.lowest > 0.0 else 0
+        return self.above >= IN_A_ROW

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import nnarray as nn
-from nnarray.training.rates import RateSearch
+from nnarray.training.rates import Limit, RateSearch
 from tests.tolerances import to_host
 
 NET = nn.Network(nn.Dense(8), nn.BatchNorm(), nn.Activation("tanh"), nn.Dropout(0.1), nn.Dense(2))
@@ -50,15 +50,34 @@ def test_it_ends_where_the_loss_rises(host: nn.Backend) -> None:
 
 
 def test_where_the_loss_does_not_fall_nothing_is_suggested() -> None:
-    with pytest.raises(ValueError, match="the loss does not fall at any of these learning rates"):
-        _ = RateSearch([0.1, 1.0, 10.0], [1.0, 2.0, 3.0]).suggestion
+    noise = (1.0 + 0.3 * np.random.default_rng(2).normal(size=100)).tolist()
+    for search in (RateSearch([0.1, 1.0, 10.0], [1.0, 2.0, 3.0]), RateSearch(np.logspace(-9, -2, 100).tolist(), noise)):
+        with pytest.raises(ValueError, match="the loss does not fall at any of these learning rates"):
+            _ = search.suggestion
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_noise_of_small_batches_is_not_followed(host: nn.Backend, seed: int) -> None:
+    """A rate from 1e-6 on, as the largest fall between two batches would give, trains nothing."""
+    X, y = nn.datasets.sine(200, noise=0.1, seed=seed)
+    model = nn.Network(nn.Dense(16, "tanh"), nn.Dense(1)).init((1,), seed=seed)
+    search = model.find_lr(X, y, loss="mse", batch_size=8)
+    assert len(search.rates) > 60
+    assert 3e-3 < search.suggestion < 1.0
+
+
+def test_one_unusual_batch_does_not_end_the_search() -> None:
+    limit = Limit()
+    assert not any(limit.exceeded(loss) for loss in [1.0] * 15 + [30.0] + [1.0] * 15)
+    assert [limit.exceeded(loss) for loss in [30.0] * 8].count(True) == 4
 
 
 def test_the_search_is_drawn(host: nn.Backend) -> None:
     pytest.importorskip("matplotlib")
-    axes = RateSearch([1e-3, 1e-2, 1e-1, 1.0], [1.0, 0.9, 0.4, 2.0]).plot()
-    assert axes.get_xscale() == "log"
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["each batch", "smoothed", "0.01"]
+    for losses, lines in (([1.0, 0.9, 0.3, 0.4, 2.0], ["0.033"]), ([1.0, 2.0, 3.0, 4.0, 5.0], [])):
+        axes = RateSearch([1e-3, 1e-2, 1e-1, 1.0, 10.0], losses).plot()
+        assert axes.get_xscale() == "log"
+        assert [text.get_text() for text in axes.get_legend().get_texts()] == ["each batch", "smoothed", *lines]
 
 
 @pytest.mark.parametrize(
