@@ -46,7 +46,7 @@ class RateSearch:
     Examples
     --------
     >>> from nnarray.training.rates import RateSearch
-    >>> RateSearch([1e-3, 1e-2, 1e-1, 1.0, 10.0], [1.0, 0.9, 0.3, 0.4, 1.0]).suggestion
+    >>> RateSearch([1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0], [1.0, 1.0, 0.9, 0.3, 0.4, 1.0]).suggestion
     0.03333333333333333
     """
 

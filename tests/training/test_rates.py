@@ -74,8 +74,8 @@ def test_one_unusual_batch_does_not_end_the_search() -> None:
 
 def test_the_search_is_drawn(host: nn.Backend) -> None:
     pytest.importorskip("matplotlib")
-    for losses, lines in (([1.0, 0.9, 0.3, 0.4, 2.0], ["0.033"]), ([1.0, 2.0, 3.0, 4.0, 5.0], [])):
-        axes = RateSearch([1e-3, 1e-2, 1e-1, 1.0, 10.0], losses).plot()
+    for losses, lines in (([1.0, 1.0, 0.9, 0.3, 0.4, 2.0], ["0.033"]), ([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], [])):
+        axes = RateSearch([1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0], losses).plot()
         assert axes.get_xscale() == "log"
         assert [text.get_text() for text in axes.get_legend().get_texts()] == ["each batch", "smoothed", *lines]
 
