@@ -1,4 +1,10 @@
-"""Metrics: the quality of predictions, computed on the device of the outputs. All return an array of shape ()."""
+"""Metrics: the quality of predictions, computed on the device of the outputs. All return an array of shape ().
+
+Metrics of classes read outputs in one of two ways. Either an example has one class: the largest of its outputs, or with
+a single output whether it is above a threshold. Or, with `multilabel=True`, each output is a label of its own, which is
+predicted if the output is above the threshold. The threshold of logits is 0, that of probabilities 0.5. `Model.fit` and
+`Model.evaluate` know from the loss which it is, and pass the sample weights too.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +19,18 @@ from nnarray.kernels.standard.numerics import at_least_float32, scale_of
 from nnarray.names import also, named, shown
 from nnarray.typing import Array, Shape
 
-Metric = Callable[[Array, Array], Array]
+Metric = Callable[..., Array]
+"""A function of outputs and target."""
+
+Measure = Callable[[Array, Array, Array | None], Any]
+"""A function of outputs, target and the weights of the examples."""
 
 
-def predicted_classes(outputs: Array) -> Array:
-    """The most likely class of each example: the largest output, or with a single logit 1 if it is above 0, else 0."""
+def predicted_classes(outputs: Array, threshold: float = 0.0) -> Array:
+    """The most likely class of each example: the largest output, or of a single one 1 if it is above the threshold."""
     xp = same_place(outputs=outputs)
     if _single(outputs):
-        return xp.astype(xp.reshape(outputs, _label_shape(outputs)) > 0, _integer(outputs))
+        return xp.astype(xp.reshape(outputs, _label_shape(outputs)) > threshold, _integer(outputs))
     return xp.argmax(outputs, axis=-1)
 
 
@@ -40,6 +50,7 @@ def _true_classes(target: Array, outputs: Array, classes: int | None = None) -> 
     if 0 in outputs.shape:
         raise ValueError(f"a metric needs at least one example; got outputs of shape {tuple(outputs.shape)}.")
     if target.shape == outputs.shape and not single:
+        _refuse_several(target)
         return xp.argmax(xp.astype(target, default_float(xp, device_of(target)), copy=False), axis=-1)
     if target.shape not in (shape, (*shape, 1)):
         raise ValueError(
@@ -65,6 +76,20 @@ def _true_classes(target: Array, outputs: Array, classes: int | None = None) -> 
     return labels
 
 
+def _refuse_several(target: Array) -> None:
+    """Refuse labels of their own, of which the largest would say nothing: rows that do not sum to 1. Reads values."""
+    xp = namespace(target)
+    if is_traced(target):
+        return
+    sums = xp.sum(at_least_float32(xp.astype(target, default_float(xp, device_of(target)), copy=False)), axis=-1)
+    if not bool(xp.all(xp.abs(sums - 1.0) < 0.01)):
+        raise ValueError(
+            f"a metric of one class per example needs labels, or probabilities that sum to 1 in each row; got sums "
+            f"from {float(xp.min(sums)):g} to {float(xp.max(sums)):g}. If each output is a label of its own, train "
+            f"with loss='binary_cross_entropy', or pass multilabel=True to the metric. For real values, use 'r2'."
+        )
+
+
 def _classes(outputs: Array) -> int:
     return 2 if _single(outputs) else outputs.shape[-1]
 
@@ -74,25 +99,71 @@ def _integer(x: Array) -> Any:
     return xp.__array_namespace_info__().default_dtypes(device=device_of(x))["integral"]
 
 
-def _fraction(hits: Array) -> Array:
+def _fraction(hits: Array, weights: Array | None) -> Array:
+    """The weighted mean of truth values, of shape (N, ...)."""
     xp = same_place(hits=hits)
-    return xp.mean(xp.astype(hits, default_float(xp, device_of(hits))))
+    each = xp.astype(hits, default_float(xp, device_of(hits)))
+    return xp.mean(each) if weights is None else xp.sum(each * weights) / xp.sum(weights)
 
 
-def accuracy(outputs: Array, target: Array) -> Array:
-    """The fraction of examples whose most likely class is the true one.
+def _spread(weights: Array | None, shape: Shape, like: Array) -> Array | None:
+    """Weights of the examples, shape (N,), at each position of these examples; they sum to more than 0."""
+    if weights is None:
+        return None
+    xp = same_place(outputs=like, weights=weights)
+    if weights.shape != shape[:1]:
+        raise ValueError(f"weights must have shape {shape[:1]}, one per example; got {tuple(weights.shape)}.")
+    column = xp.astype(weights, default_float(xp, device_of(like)), copy=False)
+    return xp.broadcast_to(xp.reshape(column, column.shape + (1,) * (len(shape) - 1)), shape)
+
+
+def _no_nan(outputs: Array) -> Array:
+    """Whether an example, or position, has outputs that are numbers: of NaN, no class is the largest."""
+    numbers = outputs == outputs
+    return numbers if outputs.ndim == 1 else namespace(outputs).all(numbers, axis=-1)
+
+
+def _true_labels(outputs: Array, target: Array) -> Array:
+    """Truth values of labels of their own, checked, shape of the outputs."""
+    xp = same_place(outputs=outputs, target=target)
+    if target.shape != outputs.shape or 0 in outputs.shape:
+        raise ValueError(
+            f"several labels per example need a target of the outputs' shape {tuple(outputs.shape)}, and at least one "
+            f"example; got {tuple(target.shape)}."
+        )
+    values = xp.astype(target, default_float(xp, device_of(target)), copy=False)
+    if not is_traced(values) and not bool(xp.all((values >= 0) & (values <= 1))):
+        raise ValueError(
+            f"labels must be 0 or 1, or probabilities; got values from {float(xp.min(values)):g} to "
+            f"{float(xp.max(values)):g}."
+        )
+    return values > 0.5
+
+
+def accuracy(
+    outputs: Array, target: Array, *, multilabel: bool = False, threshold: float = 0.0, weights: Array | None = None
+) -> Array:
+    """The fraction of examples whose most likely class is the true one; an output of NaN is wrong.
 
     Parameters
     ----------
     outputs : array, shape (N, ..., K), or (N,) or (N, ..., 1) for logits of two classes
     target : array of labels, shape (N, ...), or of probabilities, shape of `outputs`
+    multilabel : bool
+        Whether each output is a label of its own, and `target` has their shape. Then it is the fraction of the labels,
+        over all examples and outputs, that are predicted right: 1 - the Hamming loss.
+    threshold : float
+        A label, or the second of two classes, is predicted if its output is above: 0 for logits, 0.5 for probabilities.
+    weights : array, shape (N,), optional
+        How much each example counts.
 
     Raises
     ------
     TypeError
         If labels of more than two classes are not integers.
     ValueError
-        If there are no examples, the shapes do not fit, or a label is negative or not below the number of classes.
+        If there are no examples, the shapes do not fit, or a label is negative or not below the number of classes; if
+        probabilities do not sum to 1, except with `multilabel`.
 
     Examples
     --------
@@ -100,8 +171,14 @@ def accuracy(outputs: Array, target: Array) -> Array:
     >>> be = nn.backend("numpy")
     >>> float(nn.metrics.accuracy(be.asarray([[0.1, 2.0], [1.0, 0.0]]), be.asarray([1, 1])))
     0.5
+    >>> float(nn.metrics.accuracy(be.asarray([[3.0, 2.0], [1.0, -1.0]]), be.asarray([[1, 1], [0, 0]]), multilabel=True))
+    0.75
     """
-    return _fraction(predicted_classes(outputs) == _true_classes(target, outputs))
+    if multilabel:
+        hits = ((outputs > threshold) == _true_labels(outputs, target)) & (outputs == outputs)
+    else:
+        hits = (predicted_classes(outputs, threshold) == _true_classes(target, outputs)) & _no_nan(outputs)
+    return _fraction(hits, _spread(weights, tuple(hits.shape), outputs))
 
 
 @dataclass(frozen=True)
@@ -124,8 +201,8 @@ class TopK:
         """The name of the metric in the history."""
         return f"top_{self.k}"
 
-    def __call__(self, outputs: Array, target: Array) -> Array:
-        """The fraction, shape ()."""
+    def __call__(self, outputs: Array, target: Array, *, weights: Array | None = None) -> Array:
+        """The fraction, shape (), of examples that count by their weights."""
         xp = same_place(outputs=outputs, target=target)
         if _single(outputs):
             raise ValueError(
@@ -134,7 +211,7 @@ class TopK:
         labels = _true_classes(target, outputs)
         own = xp.take_along_axis(outputs, labels[..., None], axis=-1)
         better = xp.sum(xp.astype(~(outputs <= own), labels.dtype), axis=-1)  # if its own output is nan, it ranks last
-        return _fraction(better < self.k)
+        return _fraction(better < self.k, _spread(weights, tuple(labels.shape), outputs))
 
 
 def confusion_matrix(outputs: Array, target: Array, classes: int | None = None) -> Array:
@@ -170,28 +247,169 @@ def confusion_matrix(outputs: Array, target: Array, classes: int | None = None) 
     return xp.astype(xp.matmul(true.T, predicted), _integer(outputs))
 
 
-def _macro(outputs: Array, target: Array, value: Callable[[Array, Array, Array], tuple[Array, Array]]) -> Array:
-    """The mean over the classes of a ratio of counts (hits, predicted, true); 0 where its denominator is 0."""
+AVERAGES = ("macro", "micro", "weighted", "binary")
+
+
+def _indicators(outputs: Array, target: Array, multilabel: bool, threshold: float) -> tuple[Array, Array]:
+    """1 where a class is predicted, and where it is true, else 0; shape (M, K), for all positions of all examples."""
     xp = same_place(outputs=outputs, target=target)
-    matrix = xp.astype(confusion_matrix(outputs, target), default_float(xp, device_of(outputs)))
-    hits = xp.linalg.diagonal(matrix)
-    top, bottom = value(hits, xp.sum(matrix, axis=0), xp.sum(matrix, axis=1))
-    return xp.mean(xp.where(bottom > 0, top / xp.where(bottom > 0, bottom, 1.0), 0.0))
+    like = xp.zeros((0,), dtype=default_float(xp, device_of(outputs)), device=device_of(outputs))
+    if multilabel:
+        both = outputs > threshold, _true_labels(outputs, target)
+        predicted, true = (xp.reshape(xp.astype(each, like.dtype), (-1, outputs.shape[-1])) for each in both)
+        return predicted, true
+    classes = _classes(outputs)
+    true, predicted = (
+        kernels.one_hot(xp.reshape(labels, (-1,)), classes, like=like)
+        for labels in (_true_classes(target, outputs), predicted_classes(outputs, threshold))
+    )
+    return predicted * xp.astype(xp.reshape(_no_nan(outputs), (-1, 1)), like.dtype), true
 
 
-def precision(outputs: Array, target: Array) -> Array:
-    """The fraction of the examples predicted as a class that belong to it; mean over the classes."""
-    return _macro(outputs, target, lambda hits, predicted, true: (hits, predicted))
+def _averaged(
+    value: Callable[[Array, Array, Array], tuple[Array, Array]],
+    outputs: Array,
+    target: Array,
+    average: str,
+    multilabel: bool,
+    threshold: float,
+    weights: Array | None,
+) -> Array:
+    """The average of a ratio of counts (hits, predicted, true) of each class; 0 where its denominator is 0."""
+    if average not in AVERAGES:
+        raise ValueError(f"average must be one of {', '.join(map(repr, AVERAGES))}; got {shown(average)}.")
+    predicted, true = _indicators(outputs, target, multilabel, threshold)
+    if average == "binary" and (predicted.shape[1] > 2 or (multilabel and predicted.shape[1] > 1)):
+        raise ValueError(f"average='binary' needs two classes; got {predicted.shape[1]} outputs. Use 'macro'.")
+    xp, positions = namespace(predicted), tuple(outputs.shape[:1] if outputs.ndim == 1 else outputs.shape[:-1])
+    each = _spread(weights, positions, outputs)
+    counting = true if each is None else true * xp.reshape(each, (-1, 1))
+    counted = predicted if each is None else predicted * xp.reshape(each, (-1, 1))
+    counts = [xp.sum(x, axis=0) for x in (counting * predicted, counted, counting)]
+    if average == "binary":
+        counts = [x[-1:] for x in counts]
+    if average == "micro":
+        counts = [xp.sum(x, keepdims=True) for x in counts]
+    top, bottom = value(*counts)
+    ratio = xp.where(bottom > 0, top / xp.where(bottom > 0, bottom, 1.0), 0.0)
+    if average != "weighted":
+        return xp.mean(ratio)
+    total = xp.sum(counts[2])
+    return xp.sum(ratio * counts[2]) / xp.where(total > 0, total, 1.0)
 
 
-def recall(outputs: Array, target: Array) -> Array:
-    """The fraction of the examples of a class that are predicted as it; mean over the classes."""
-    return _macro(outputs, target, lambda hits, predicted, true: (hits, true))
+def precision(
+    outputs: Array,
+    target: Array,
+    *,
+    average: str = "macro",
+    multilabel: bool = False,
+    threshold: float = 0.0,
+    weights: Array | None = None,
+) -> Array:
+    """Precision = hits / predicted: the fraction of the examples predicted as a class that belong to it.
+
+    Parameters
+    ----------
+    outputs, target, multilabel, threshold, weights
+        As for `accuracy`. With `multilabel`, each label counts as a class.
+    average : {"macro", "micro", "weighted", "binary"}
+        "macro" is the mean over the classes, also over two; "micro" is the ratio of the sums of their counts;
+        "weighted" is the mean weighted by how often each class is true; "binary" is that of class 1 of two. They are
+        those of scikit-learn with all classes as `labels`; its default is "binary".
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `accuracy`; if the average is unknown, or is "binary" for more than two classes.
+
+    Examples
+    --------
+    >>> import nnarray as nn
+    >>> be = nn.backend("numpy")
+    >>> outputs, labels = be.asarray([-1.0, 2.0, 3.0, 1.0]), be.asarray([0, 1, 1, 0])
+    >>> float(nn.metrics.precision(outputs, labels)), float(nn.metrics.precision(outputs, labels, average="micro"))
+    (0.8333333333333333, 0.75)
+    """
+    return _averaged(
+        lambda hits, predicted, true: (hits, predicted), outputs, target, average, multilabel, threshold, weights
+    )
 
 
-def f1(outputs: Array, target: Array) -> Array:
-    """F1 = 2 precision recall / (precision + recall) of each class; mean over the classes."""
-    return _macro(outputs, target, lambda hits, predicted, true: (2.0 * hits, predicted + true))
+def recall(
+    outputs: Array,
+    target: Array,
+    *,
+    average: str = "macro",
+    multilabel: bool = False,
+    threshold: float = 0.0,
+    weights: Array | None = None,
+) -> Array:
+    """Recall = hits / true: the fraction of the examples of a class that are predicted as it.
+
+    The arguments and errors are those of `precision`.
+
+    Examples
+    --------
+    >>> import nnarray as nn
+    >>> be = nn.backend("numpy")
+    >>> float(nn.metrics.recall(be.asarray([-1.0, 2.0, 3.0, 1.0]), be.asarray([0, 1, 1, 0]), average="binary"))
+    1.0
+    """
+    return _averaged(
+        lambda hits, predicted, true: (hits, true), outputs, target, average, multilabel, threshold, weights
+    )
+
+
+def f1(
+    outputs: Array,
+    target: Array,
+    *,
+    average: str = "macro",
+    multilabel: bool = False,
+    threshold: float = 0.0,
+    weights: Array | None = None,
+) -> Array:
+    """F1 = 2 precision recall / (precision + recall) = 2 hits / (predicted + true), of each class.
+
+    The arguments and errors are those of `precision`.
+
+    Examples
+    --------
+    >>> import nnarray as nn
+    >>> be = nn.backend("numpy")
+    >>> outputs, labels = be.asarray([-1.0, 2.0, 3.0, 1.0]), be.asarray([0, 1, 1, 0])
+    >>> [round(float(nn.metrics.f1(outputs, labels, average=each)), 3) for each in ("macro", "binary")]
+    [0.733, 0.8]
+    """
+    return _averaged(
+        lambda hits, predicted, true: (2.0 * hits, predicted + true),
+        outputs,
+        target,
+        average,
+        multilabel,
+        threshold,
+        weights,
+    )
+
+
+@dataclass(frozen=True)
+class Averaged:
+    """A metric with another average, under the name `<metric>_<average>`."""
+
+    metric: Callable[..., Array]
+    average: str
+
+    @property
+    def __name__(self) -> str:
+        """The name of the metric in the history."""
+        return f"{self.metric.__name__}_{self.average}"
+
+    def __call__(
+        self, outputs: Array, target: Array, *, multilabel: bool = False, weights: Array | None = None
+    ) -> Array:
+        """The metric, shape ()."""
+        return self.metric(outputs, target, average=self.average, multilabel=multilabel, weights=weights)
 
 
 def _squares(x: Array, weighting: Array) -> tuple[Array, Array]:
@@ -241,6 +459,11 @@ METRICS: dict[str, Metric] = {
     "f1": f1,
     "r2": r2,
 }
+METRICS |= {
+    each.__name__: each
+    for metric in (precision, recall, f1)
+    for each in (Averaged(metric, average) for average in AVERAGES[1:])
+}
 
 
 ALSO = also(
@@ -250,9 +473,8 @@ ALSO = also(
     recall="macro_recall recall_macro",
     f1="f1_score macro_f1 f1_macro",
     r2="r2_score r_squared",
-    absent="binary_accuracy balanced_accuracy top_1 top_2 top_3 top_10 top_k_accuracy precision_micro recall_micro "
-    "f1_micro precision_weighted recall_weighted f1_weighted f2 fbeta auc roc_auc average_precision mse mae rmse loss "
-    "cross_entropy log_loss adjusted_r2",
+    absent="binary_accuracy balanced_accuracy top_1 top_2 top_3 top_10 top_k_accuracy f2 fbeta auc roc_auc "
+    "average_precision mse mae rmse loss cross_entropy log_loss adjusted_r2",
 )
 
 
@@ -267,7 +489,7 @@ def _metric(metric: str | Metric) -> Metric:
     return metric
 
 
-def measured(name: str, metric: Metric, outputs: Array, target: Array) -> float:
+def measured(name: str, metric: Measure, outputs: Array, target: Array, weights: Array | None) -> float:
     """The value of a metric as a number. Waits for the device.
 
     Raises
@@ -275,7 +497,7 @@ def measured(name: str, metric: Metric, outputs: Array, target: Array) -> float:
     TypeError
         If the metric returns anything else; the message names it.
     """
-    value: Any = metric(outputs, target)
+    value: Any = metric(outputs, target, weights)
     try:
         if isinstance(value, str | bytes) or getattr(value, "shape", ()) != ():
             raise TypeError

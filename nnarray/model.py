@@ -742,11 +742,12 @@ class Model:
         ----------
         X, y, sample_weight
             As in `fit`; on Dask arrays and dataframes the outputs are computed where the blocks are. The weights count
-            in the loss; a metric counts each example once.
+            in the loss and in the metrics; the table of the classes counts each example once.
         loss : str or Loss, optional
             That of the last `fit` if None.
         metrics : names or functions
-            As in `fit`; "auto" is "accuracy" of classes and "r2" of values.
+            As in `fit`; "auto" is "accuracy" of classes and "r2" of values. If each of several outputs is a label of
+            its own, as with "binary_cross_entropy", metrics of classes are those of the labels (`nn.metrics`).
         classes : sequence of str, optional
             Names for the tables; those in `model.metadata["classes"]`, or the labels, if None.
         batch_size : int or None
@@ -888,7 +889,9 @@ class Model:
             Held-out examples, or the fraction of the examples to hold out.
         metrics : names or functions, optional
             "accuracy", "top_5", "precision", "recall", "f1", "r2", or f(outputs, y) -> number. They are computed on
-            the outputs of the epoch's steps, and on the validation data as "val_...".
+            the outputs of the epoch's steps, and on the validation data as "val_...". They count the sample weights;
+            a function of your own does if it has an argument `weights`. "f1" is the mean over the classes; also
+            "f1_micro", "f1_weighted" and "f1_binary", and so for precision and recall.
         callbacks : sequence of Callback or function of a Run
         sample_weight : array, shape (N,), optional
         class_weight : "balanced" or mapping of int to float, optional

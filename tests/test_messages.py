@@ -310,7 +310,7 @@ def test_what_is_wrong_at_the_next_look() -> None:
     model = nn.Network(nn.Dense(2)).init((2,))
     with pytest.raises(ValueError, match="Were X and y swapped"):
         model.fit(LABELS, POINTS)
-    with pytest.raises(ValueError, match=r"needs labels, or probabilities from 0 to 1.*For real values, use 'r2'"):
+    with pytest.raises(ValueError, match=r"accuracy needs classes, but MeanSquaredError reads.*for values, use 'r2'"):
         nn.Network(nn.Dense(1)).init((2,)).fit(POINTS, REAL[:, None], loss="mse", metrics=["accuracy"])
     with pytest.raises(ValueError, match=r"label 2 is out of range.*For regression, pass loss='mse' and y"):
         model.fit(POINTS, THREE)

@@ -49,6 +49,81 @@ def test_equal_scikit_learn(be: nn.Backend, rows: str) -> None:
             assert got.shape == ()
 
 
+NAMED: dict[str, Any] = {"precision": sk.precision_score, "recall": sk.recall_score, "f1": sk.f1_score}
+WEIGHTS = np.linspace(0.0, 2.0, 60)
+
+
+@pytest.mark.parametrize("weights", [None, WEIGHTS])
+@pytest.mark.parametrize("average", metrics.AVERAGES)
+def test_averages_are_those_of_scikit_learn(be: nn.Backend, average: str, weights: Any) -> None:
+    more: dict[str, Any] = {"average": average, "zero_division": 0, "sample_weight": weights}
+    own = {"average": average, "weights": None if weights is None else be.asarray(weights, dtype="float32")}
+    several = (np.roll(OUTPUTS, 1) > 0.3).astype("float32")
+    for name, expected in NAMED.items():
+        metric: Any = getattr(metrics, name)
+        outputs, target = on(be, OUTPUTS[:, :1], LABELS > 0)
+        wanted = expected(LABELS > 0, OUTPUTS[:, 0] > 0, **more)
+        assert float(metric(outputs, target, **own)) == pytest.approx(wanted, rel=1e-5), name
+        if average == "binary":
+            with pytest.raises(ValueError, match=r"average='binary' needs two classes; got 4 outputs. Use 'macro'"):
+                metric(*on(be, OUTPUTS, LABELS), **own)
+            continue
+        wanted = expected(LABELS, OUTPUTS.argmax(axis=1), labels=[0, 1, 2, 3], **more)
+        assert float(metric(*on(be, OUTPUTS, LABELS), **own)) == pytest.approx(wanted, rel=1e-5), name
+        wanted = expected(several, OUTPUTS > 0, **more)
+        assert float(metric(*on(be, OUTPUTS, several), multilabel=True, **own)) == pytest.approx(wanted, rel=1e-5), name
+
+
+def test_accuracy_of_labels_of_their_own(be: nn.Backend) -> None:
+    """The fraction of labels, 1 - the Hamming loss; of probabilities with their threshold; with weights."""
+    several = (np.roll(OUTPUTS, 1) > 0.3).astype("float32")
+    outputs, target = on(be, OUTPUTS, several)
+    want = 1.0 - sk.hamming_loss(several, OUTPUTS > 0)
+    assert float(metrics.accuracy(outputs, target, multilabel=True)) == pytest.approx(want, rel=1e-6)
+    probabilities = be.asarray(1.0 / (1.0 + np.exp(-OUTPUTS)), dtype="float32")
+    got = metrics.accuracy(probabilities, target, multilabel=True, threshold=0.5)
+    assert float(got) == pytest.approx(want, rel=1e-6)
+    weights = be.asarray(WEIGHTS, dtype="float32")
+    got = metrics.accuracy(outputs, target, multilabel=True, weights=weights)
+    want = 1.0 - sk.hamming_loss(several, OUTPUTS > 0, sample_weight=WEIGHTS)
+    assert float(got) == pytest.approx(want, rel=1e-6)
+    single = on(be, OUTPUTS, LABELS)
+    want = sk.accuracy_score(LABELS, OUTPUTS.argmax(axis=1), sample_weight=WEIGHTS)
+    assert float(metrics.accuracy(*single, weights=weights)) == pytest.approx(want, rel=1e-6)
+    want = sk.top_k_accuracy_score(LABELS, OUTPUTS, k=2, labels=[0, 1, 2, 3], sample_weight=WEIGHTS)
+    assert float(metrics.TopK(2)(*single, weights=weights)) == pytest.approx(want, rel=1e-6)
+    many = on(be, OUTPUTS.reshape(5, 12, 4), several.reshape(5, 12, 4))
+    each = metrics.f1(*many, multilabel=True, weights=be.asarray([1.0, 2.0, 3.0, 4.0, 5.0], dtype="float32"))
+    want = sk.f1_score(several, OUTPUTS > 0, average="macro", sample_weight=np.repeat([1.0, 2.0, 3.0, 4.0, 5.0], 12))
+    assert float(each) == pytest.approx(want, rel=1e-5)
+
+
+def test_several_labels_are_not_read_as_one(host: nn.Backend) -> None:
+    several = (np.roll(OUTPUTS, 1) > 0.3).astype(int)
+    for metric in (metrics.accuracy, metrics.f1, metrics.TopK(2)):
+        with pytest.raises(ValueError, match=r"sum to 1 in each row; got sums from 0 to 4.*pass multilabel=True"):
+            metric(OUTPUTS, several)
+    for metric in (metrics.accuracy, metrics.f1):
+        with pytest.raises(ValueError, match=r"need a target of the outputs' shape \(60, 4\).*; got \(60,\)"):
+            metric(OUTPUTS, LABELS, multilabel=True)
+        with pytest.raises(ValueError, match=r"labels must be 0 or 1, or probabilities; got values from 0 to 2"):
+            metric(OUTPUTS, 2 * several, multilabel=True)
+    with pytest.raises(
+        ValueError, match="average must be one of 'macro', 'micro', 'weighted', 'binary'; got 'samples'"
+    ):
+        metrics.f1(OUTPUTS, LABELS, average="samples")
+    with pytest.raises(ValueError, match=r"weights must have shape \(60,\), one per example; got \(3,\)"):
+        metrics.accuracy(OUTPUTS, LABELS, weights=np.ones(3))
+
+
+def test_nan_is_no_class(be: nn.Backend) -> None:
+    """The largest output of a network that diverged would be class 0: right for some examples."""
+    for outputs, target in ((OUTPUTS, LABELS), (OUTPUTS[:, :1], LABELS > 0), (OUTPUTS[:, 0], LABELS > 0)):
+        for metric in (metrics.accuracy, metrics.recall, metrics.f1):
+            assert float(metric(*on(be, outputs * np.nan, target))) == 0.0
+    assert float(metrics.accuracy(*on(be, OUTPUTS * np.nan, OUTPUTS > 0), multilabel=True)) == 0.0
+
+
 def test_top_k(be: nn.Backend) -> None:
     for k in (1, 2, 3, 4):
         got = metrics.TopK(k)(*on(be, OUTPUTS, LABELS))

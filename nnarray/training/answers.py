@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,7 +11,7 @@ from nnarray.backends import namespace
 from nnarray.checks import is_several
 from nnarray.layers.containers import last_activation
 from nnarray.losses import Loss
-from nnarray.metrics import predicted_classes
+from nnarray.metrics import Measure, Metric, predicted_classes
 from nnarray.names import shown
 from nnarray.training.trainee import Trainee
 from nnarray.typing import Array, Shape
@@ -86,6 +87,52 @@ def to_classes(model: Trainee) -> Callable[[Array], Array]:
             f"separate label here. Use model.predict_proba(X) > 0.5."
         )
     return predicted_classes
+
+
+def measures(metrics: Mapping[str, Metric], loss: Loss, outputs: Shape) -> dict[str, Measure]:
+    """Metrics of a model that is trained with this loss, and has outputs of this shape.
+
+    A metric with the keyword `multilabel` reads classes. A metric with the keyword `weights` gets the weights of the
+    examples; all others count each example once.
+
+    Raises
+    ------
+    ValueError
+        If a metric of classes cannot know what an output means.
+    """
+    return {name: _measure(name, metric, loss, outputs) for name, metric in metrics.items()}
+
+
+def _measure(name: str, metric: Metric, loss: Loss, outputs: Shape) -> Measure:
+    keywords, fixed = _keywords(metric), {}
+    if "multilabel" in keywords:
+        _refuse_values(name, loss, outputs)
+        fixed["multilabel"] = loss.is_of_classes and not is_of_single_labels(loss, outputs)
+
+    def measure(found: Array, target: Array, weights: Array | None) -> Any:
+        weighted = {"weights": weights} if weights is not None and "weights" in keywords else {}
+        return metric(found, target, **fixed, **weighted)
+
+    return measure
+
+
+def _keywords(metric: Metric) -> tuple[str, ...]:
+    """The arguments of a metric after outputs and target."""
+    try:
+        return tuple(inspect.signature(metric).parameters)[2:]
+    except (TypeError, ValueError):  # a function that is not written in Python
+        return ()
+
+
+def _refuse_values(name: str, loss: Loss, outputs: Shape) -> None:
+    """Refuse classes of a single output that the loss does not read as a logit."""
+    if loss.is_of_classes or outputs[-1:] not in ((), (1,)):
+        return
+    raise ValueError(
+        f"{name} needs classes, but {loss.label} reads the single output as a value, for which no threshold is known. "
+        f"For labels 0 and 1, train with loss='binary_cross_entropy'; for values, use 'r2'. A loss of your own that "
+        f"reads a logit says so with out_activation = 'logistic'."
+    )
 
 
 def class_names(model: Trainee) -> tuple[str, ...]:

@@ -100,10 +100,11 @@ class TrainingContext:
     def _on_training(self, outputs: list[Array], rows: list[Any]) -> dict[str, float]:
         if not self.settings.metrics:
             return {}
-        labels = [self.data.labels(each) for each in rows]
+        labels, weights = zip(*(self.data.labels(each) for each in rows), strict=True)
         xp = same_place(y=labels[0])
         together, y = xp.concat(outputs, axis=0), xp.concat(labels, axis=0)
-        return {name: measured(name, metric, together, y) for name, metric in self.settings.metrics.items()}
+        counts = None if weights[0] is None else xp.concat(weights, axis=0)
+        return {name: measured(name, metric, together, y, counts) for name, metric in self.settings.metrics.items()}
 
     def _held_out(self) -> dict[str, float]:
         held = self.held_out
@@ -111,7 +112,7 @@ class TrainingContext:
             return {}
         size = None if self.settings.batch_size is None else max(self.settings.batch_size, 1024)
         outputs = self.model.predict(held.inputs, batch_size=size, check_finite=False, engine=self.settings.engine)
-        answers = Answers(outputs, held.target, held.weights, held.y)
+        answers = Answers(outputs, held.target, held.weights, held.y, held.sample_weight)
         scores = scored(self.settings.loss, self.settings.metrics, answers)
         return {f"val_{name}": value for name, value in scores.items()}
 

@@ -26,7 +26,10 @@ class Data(NamedTuple):
     inputs: Inputs
     target: Array
     weights: Array | None
+    """Of the loss: those that the user gives, times those of classes."""
     y: Array
+    sample_weight: Array | None = None
+    """Those that the user gives; metrics count with them."""
 
     @property
     def examples(self) -> int:
@@ -56,9 +59,9 @@ class Data(NamedTuple):
         """The inputs, the target and the weights of these rows."""
         return self.joined(self.inputs.rows(rows), rows)
 
-    def labels(self, rows: Any) -> Array:
-        """The original targets of these rows."""
-        return pick(self.y, rows)
+    def labels(self, rows: Any) -> tuple[Array, Array | None]:
+        """The original targets of these rows, and the weights that the user gives them."""
+        return pick(self.y, rows), None if self.sample_weight is None else pick(self.sample_weight, rows)
 
     def joined(self, x: Any, rows: Any) -> tuple[Any, Array, Array | None]:
         """As `batch`, for inputs that are already in memory."""
@@ -93,7 +96,8 @@ def prepare(
         raise ValueError(f"{x_name} has no examples: its shape is {tuple(inputs.shape)}. Pass at least one example.")
     _refuse_other_length(inputs.shape, x_name, y, y_name)
     target, own = loss.prepare(y, (len(inputs), *model.output_shape), model.theta.dtype)
-    return Data(inputs, target, combined_weights(xp, own, weights, len(inputs), model.theta.dtype, w_name), y)
+    combined = combined_weights(xp, own, weights, len(inputs), model.theta.dtype, w_name)
+    return Data(inputs, target, combined, y, weights)
 
 
 def _as_weights(weights: Any, name: str) -> Array:

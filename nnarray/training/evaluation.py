@@ -12,8 +12,8 @@ from nnarray.datasets.streams import Stream
 from nnarray.kernels.loops import read
 from nnarray.layers.kinds import arrays_in
 from nnarray.losses import Loss, checked, loss_named
-from nnarray.metrics import Metric, confusion_matrix, measured, metrics_named
-from nnarray.training.answers import checked_names, class_names, is_of_single_labels, known_loss
+from nnarray.metrics import Measure, confusion_matrix, measured, metrics_named
+from nnarray.training.answers import checked_names, class_names, is_of_single_labels, known_loss, measures
 from nnarray.training.data import Data, prepare
 from nnarray.training.inputs import placed, whole
 from nnarray.training.streamed import Streamed
@@ -35,13 +35,16 @@ class Answers(NamedTuple):
     weights: Array | None
     y: Array
     """As it was given."""
+    sample_weight: Array | None
+    """Likewise; None if each example counts once."""
 
 
-def scored(loss: Loss, metrics: Mapping[str, Metric], answers: Answers) -> dict[str, float]:
+def scored(loss: Loss, metrics: Mapping[str, Measure], answers: Answers) -> dict[str, float]:
     """The loss over all answers, and each metric. Waits for the device."""
     value = float(loss.of_prepared(answers.outputs, answers.target, answers.weights)[0])
     return {"loss": value} | {
-        name: measured(name, metric, answers.outputs, answers.y) for name, metric in metrics.items()
+        name: measured(name, metric, answers.outputs, answers.y, answers.sample_weight)
+        for name, metric in metrics.items()
     }
 
 
@@ -145,7 +148,7 @@ class Evaluator:
 
     model: Trainee
     loss: Loss
-    metrics: dict[str, Metric]
+    metrics: dict[str, Measure]
     classes: tuple[str, ...]
     batch_size: int | None
     engine: str
@@ -158,11 +161,11 @@ class Evaluator:
         chosen = known_loss(model, "evaluate") if loss is None else loss_named(loss)
         single = is_of_single_labels(chosen, model.output_shape)
         if isinstance(metrics, str) and metrics == AUTO:
-            metrics = "accuracy" if single else () if chosen.is_of_classes else "r2"
+            metrics = "accuracy" if chosen.is_of_classes else "r2"
         return cls(
             model,
             chosen,
-            metrics_named(metrics),
+            measures(metrics_named(metrics), chosen, model.output_shape),
             _names(model, classes) if single else (),
             None if batch_size is None else integer(batch_size, "batch_size", 1, usual=BATCH),
             engine,
@@ -186,7 +189,8 @@ class Evaluator:
             raise ValueError(
                 f"X has {outputs.shape[0]} examples, but y has shape {tuple(y.shape)}; make their lengths equal."
             )
-        return self._result(Answers(*checked(self.loss, outputs, y, weights), y))
+        counts = None if weights is None else as_data(weights, "sample_weight")
+        return self._result(Answers(*checked(self.loss, outputs, y, counts), y, counts))
 
     @staticmethod
     def _needed(y: Any) -> Any:
@@ -198,10 +202,10 @@ class Evaluator:
         data = Streamed(self.model, stream, self.loss, check_finite=True)
         for batch in data.epoch(0):
             x, target, weights = data.batch(batch)
-            yield Answers(self.outputs(x), target, weights, data.y)
+            yield Answers(self.outputs(x), target, weights, *data.labels(data.kept))
 
     def _answers(self, data: Data) -> Answers:
-        return Answers(self.outputs(data.inputs), data.target, data.weights, data.y)
+        return Answers(self.outputs(data.inputs), data.target, data.weights, data.y, data.sample_weight)
 
     def outputs(self, X: Any, *, check_finite: bool = False) -> Array:
         """Of the model."""

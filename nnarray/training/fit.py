@@ -10,7 +10,7 @@ from numbers import Real
 from pathlib import Path
 from typing import Any
 
-from nnarray.backends import is_traced, memory_errors, namespace
+from nnarray.backends import as_data, is_traced, memory_errors, namespace
 from nnarray.datasets.streams import Stream
 from nnarray.functional.summary import summary
 from nnarray.kernels.engines import computing, resolved
@@ -18,6 +18,7 @@ from nnarray.kernels.one_thread import one_thread
 from nnarray.layers.kinds import arrays_in
 from nnarray.losses import Loss
 from nnarray.persistence.archive import named_file
+from nnarray.training.answers import measures
 from nnarray.training.automatic import decided
 from nnarray.training.callbacks import Callback, History, Run
 from nnarray.training.checkpoints import CheckpointWriter, checkpoint_of, fingerprint
@@ -45,7 +46,7 @@ def fit(model: Trainee, X: Any, y: Any, settings: FitSettings) -> History:
         )
     refuse_precision(settings.precision, model.theta)
     X, loss = decided(settings.loss, model, X, y)
-    settings = replace(settings, loss=loss)
+    settings = replace(settings, loss=loss, metrics=measures(settings.metrics, loss, model.output_shape))
     data, held_out = _examples(model, X, y, settings)
     run = Run(model, History(), settings.epochs)
     run.history.settings = {
@@ -96,8 +97,10 @@ def _examples(model: Trainee, X: Any, y: Any, settings: FitSettings) -> tuple[Da
     arrays = placed(model, X), whole(model, y), whole(model, settings.sample_weight)
     check = settings.check_finite
     X, y, weights, validation = validation_split(model, *arrays, settings.validation, settings.key, check_finite=check)
-    weights = weighted(settings.class_weight, model, settings.loss, y, weights)
-    data = prepare(model, X, y, weights, settings.loss, check_finite=check)
+    every = weighted(settings.class_weight, model, settings.loss, y, weights)
+    data = prepare(model, X, y, every, settings.loss, check_finite=check)
+    if every is not weights:  # those of classes are for the training only
+        data = data._replace(sample_weight=None if weights is None else as_data(weights, "sample_weight"))
     return data, _held_out(model, validation, settings.loss, check)
 
 

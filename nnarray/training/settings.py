@@ -12,7 +12,7 @@ from nnarray.functional.layout import Layout
 from nnarray.kernels.engines import AUTO, GRAPH, LAYERS
 from nnarray.kernels.standard.numerics import at_least_float32
 from nnarray.losses import Loss
-from nnarray.metrics import Metric, metrics_named
+from nnarray.metrics import metrics_named
 from nnarray.optimizers import optimizer_named
 from nnarray.random import Key
 from nnarray.training.automatic import loss_or_auto
@@ -34,7 +34,8 @@ class FitSettings:
     epochs: int
     batch_size: int | None
     validation: Any
-    metrics: dict[str, Metric]
+    metrics: dict[str, Any]
+    """Metrics by name; once the loss is known, as `measures`."""
     callbacks: list[Callback]
     sample_weight: Any
     class_weight: ClassWeight

@@ -39,7 +39,7 @@ class StreamTrainer(Trainer):
     def _note(self, done: Finished, rows: Any, batch: tuple[Any, ...], losses: list[Array], outputs: Any) -> None:
         """The outputs with the labels, as the batch is not kept."""
         assert isinstance(self.data, Streamed)
-        super()._note(done, self.data.y, batch, losses, outputs)
+        super()._note(done, self.data.kept, batch, losses, outputs)
 
     def _was_one_batch(self, done: Finished) -> bool:
         return len(done.masses) == 1

@@ -60,8 +60,8 @@ class Streamed:
     inputs: Any = None
     target: Any = None
     weights: Any = None
-    y: Any = field(default=None, repr=False)
-    """The size of the last batch."""
+    kept: Any = field(default=None, repr=False)
+    """The targets of the last batch, and the weights that the user gives it, as `labels` returns them."""
     weighted: bool | None = None
     """Whether batches have weights; None before the first."""
 
@@ -91,11 +91,11 @@ class Streamed:
         """
         with rows.naming():
             data = self._prepared(rows)
-        self.y = data.y
+        self.kept = data.labels(None)
         return data.batch(None)
 
-    def labels(self, rows: Array) -> Array:
-        """The targets that were kept of a batch."""
+    def labels(self, rows: Any) -> tuple[Array, Array | None]:
+        """The targets and the weights that were kept of a batch."""
         return rows
 
     def _prepared(self, rows: StreamBatch) -> Data:

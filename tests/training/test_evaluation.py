@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sklearn import metrics as sk
 
 import nnarray as nn
 from tests.tolerances import close, to_host
@@ -84,7 +85,8 @@ def test_several_labels_an_example_are_no_class(host: nn.Backend) -> None:
     with pytest.raises(ValueError, match=r"each of the 2 outputs is a separate label here. Use model.predict_proba"):
         model.predict_class(X)
     y = (X > 0.0).astype(np.float32)
-    assert list(model.evaluate(X, y)) == ["loss"], "an accuracy by the largest output would mean nothing"
+    right = (np.asarray(model(X)) > 0.0) == (y > 0.5)
+    assert model.evaluate(X, y)["accuracy"] == pytest.approx(right.mean()), "of each label, not of the largest output"
 
 
 def test_names_of_classes_are_noted_by_the_user(host: nn.Backend) -> None:
@@ -161,12 +163,91 @@ def test_the_batch_size_changes_rounding_only(be: nn.Backend) -> None:
     labels, w = to_host(be, y).astype(int), np.linspace(0.5, 2.0, 60)
     nats = np.log(np.exp(z).sum(axis=1)) - z[np.arange(60), labels]
     assert want["loss"] == pytest.approx((w * nats).sum() / w.sum(), rel=1e-5)
-    assert want["accuracy"] == pytest.approx((z.argmax(axis=1) == labels).mean())
+    assert want["accuracy"] == pytest.approx((w * (z.argmax(axis=1) == labels)).sum() / w.sum(), rel=1e-6)
     for size in (1, 7, 59, 1000):
         other = model.evaluate(X, y, sample_weight=weights, batch_size=size)
         assert other["loss"] == pytest.approx(want["loss"], rel=1e-6)
-        assert other["accuracy"] == want["accuracy"]
+        assert other["accuracy"] == pytest.approx(want["accuracy"], rel=1e-6)
         assert other.confusion == want.confusion
+
+
+CLASSES = ["accuracy", "precision", "recall", "f1", "f1_weighted", "f1_micro"]
+
+
+def of_labels(true: np.ndarray, z: np.ndarray, w: np.ndarray | None = None) -> list[float]:
+    """What scikit-learn finds for CLASSES, of labels of their own."""
+    more: dict[str, Any] = {"zero_division": 0, "sample_weight": w}
+    each = [f(true, z > 0, average="macro", **more) for f in (sk.precision_score, sk.recall_score, sk.f1_score)]
+    hits = np.average(((z > 0) == true).mean(axis=1), weights=w)
+    return [hits, *each, *(sk.f1_score(true, z > 0, average=average, **more) for average in ("weighted", "micro"))]
+
+
+def test_several_labels_are_compared_one_by_one(be: nn.Backend) -> None:
+    X, _ = moons(be)
+    true = (to_host(be, X) > [0.0, 0.5]).astype("float32")
+    y, w = be.asarray(true), np.linspace(0.5, 2.0, 60)
+    weights = be.asarray(w, dtype="float32")
+    model = TWO.init((2,), seed=0, backend=be, dtype="float32")
+    settings: dict[str, Any] = {"loss": "binary_cross_entropy", "metrics": CLASSES, "epochs": 1, "batch_size": None}
+    z = to_host(be, model(X))
+    history = model.fit(X, y, sample_weight=weights, validation=(X, y), optimizer=nn.SGD(1e-30), **settings)
+    assert [history[name][-1] for name in CLASSES] == pytest.approx(of_labels(true, z, w), rel=1e-5)
+    assert [history[f"val_{name}"][-1] for name in CLASSES] == pytest.approx(of_labels(true, z), rel=1e-5)
+    for counts, more in ((None, {}), (w, {"sample_weight": weights})):
+        result = model.evaluate(X, y, metrics=CLASSES, **more)
+        assert [result[name] for name in CLASSES] == pytest.approx(of_labels(true, z, counts), rel=1e-5)
+        assert not result.classes
+
+
+def test_weights_of_classes_are_not_those_of_metrics(host: nn.Backend) -> None:
+    X, y = moons(host)
+    for more in ({}, {"class_weight": "balanced"}, {"class_weight": {0: 9.0}}):
+        model = TWO.init((2,), seed=0, dtype="float32")
+        want = (np.asarray(model(X)).argmax(axis=1) == y).mean()
+        history = model.fit(X, y, epochs=1, batch_size=None, metrics=["accuracy"], optimizer=nn.SGD(1e-30), **more)
+        assert history["accuracy"][-1] == pytest.approx(want)
+
+
+def test_metrics_of_a_stream_count_its_weights(host: nn.Backend) -> None:
+    X, y = moons(host)
+    w = np.linspace(0.5, 2.0, 60)
+    model = TWO.init((2,), seed=0, dtype="float32")
+    batches = [(X[i : i + 20], y[i : i + 20], w[i : i + 20]) for i in (0, 20, 40)]
+    want = np.average(np.asarray(model(X)).argmax(axis=1) == y, weights=w)
+    model.loss = "cross_entropy"
+    assert model.evaluate(nn.datasets.stream(lambda epoch: iter(batches)))["accuracy"] == pytest.approx(want)
+    history = model.fit(
+        nn.datasets.stream(lambda epoch: iter(batches)), epochs=1, metrics=["accuracy"], optimizer=nn.SGD(1e-30)
+    )
+    assert history["accuracy"][-1] == pytest.approx(want)
+
+
+def test_classes_of_one_value_are_refused(host: nn.Backend) -> None:
+    """With "mse", 0.5 lies between the labels 0 and 1; but a loss of one's own may read the output as a logit."""
+    X, y = moons(host)
+    target = y[:, None].astype("float32")
+    model = trained(host, ONE, loss="mse")
+    for name in ("accuracy", "f1", "recall_micro"):
+        message = f"{name} needs classes, but MeanSquaredError reads the single output as a value"
+        with pytest.raises(ValueError, match=message):
+            model.evaluate(X, target, metrics=name)
+        with pytest.raises(ValueError, match=message):
+            model.fit(X, target, loss="mse", metrics=[name])
+    two = TWO.init((2,), dtype="float32")
+    two.fit(X, np.eye(2, dtype="float32")[y], loss="mse", epochs=2)
+    right = np.asarray(two(X)).argmax(axis=1) == y
+    assert two.evaluate(X, np.eye(2, dtype="float32")[y], metrics="accuracy")["accuracy"] == pytest.approx(right.mean())
+
+
+def test_a_metric_of_ones_own_may_count_weights(host: nn.Backend) -> None:
+    X, y = moons(host)
+    model = trained(host)
+
+    def mass(outputs: Any, target: Any, weights: Any = None) -> float:
+        return -1.0 if weights is None else float(weights.sum())
+
+    assert model.evaluate(X, y, metrics=mass)["mass"] == -1.0
+    assert model.evaluate(X, y, metrics=mass, sample_weight=np.full(60, 2.0))["mass"] == 120.0
 
 
 def test_values_are_scored_by_r2(be: nn.Backend) -> None:
