@@ -25,7 +25,7 @@ from nnarray.training.trainer import Finished, Trainer
 
 NEAR = 0.35  # decades of rates on either side, over which losses are averaged
 BELOW = 3.0  # times below the rate of the lowest loss: there the loss is about to rise
-BEYOND = 2.0  # standard errors by which the loss must fall, so that it is no noise of the batches
+BEYOND = 3.0  # standard errors by which the loss must fall, so that it is no noise of the batches
 KEPT = 0.8  # the weight of earlier losses in the running mean that ends the search
 TOO_MUCH = 4.0  # times the lowest running mean: then the rate is too high
 IN_A_ROW = 5  # steps at which it is, so that no single batch ends the search
@@ -88,18 +88,22 @@ class RateSearch:
         """
         means = self.smoothed
         lowest = means.index(min(means))
-        if lowest == 0 or means[0] - means[lowest] <= BEYOND * self._noise(lowest):
+        if not self._falls_to(lowest, means[lowest]):
             raise ValueError(
                 "the loss does not fall at any of these learning rates. Search from a lower one, with more steps, or "
                 "larger batches."
             )
         return self.rates[lowest] / BELOW
 
-    def _noise(self, until: int) -> float:
-        """The standard error of the difference of two smoothed losses, from the scatter of neighbours up to a step."""
-        jumps = [abs(after - before) for before, after in pairwise(self.losses[: until + 1])]
+    def _falls_to(self, step: int, mean: float) -> bool:
+        """Whether the mean loss around a step is lower than before by more than neighbours scatter."""
+        if step == 0:
+            return False
+        before = self.losses[: step // 2 + 1]
+        jumps = [abs(after - each) for each, after in pairwise(self.losses[: step + 1])]
         deviation = median(jumps) / (0.6745 * math.sqrt(2.0))  # of a normal distribution
-        return deviation * math.sqrt(1.0 / (self._reach + 1) + 1.0 / (2 * self._reach + 1))
+        error = deviation * math.sqrt(1.0 / len(before) + 1.0 / (2 * self._reach + 1))
+        return fmean(before) - mean > BEYOND * error
 
     def plot(self, ax: Any = None) -> Any:
         """Draw the losses over the rates, and the suggestion if there is one. Returns the matplotlib axes.
