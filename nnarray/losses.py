@@ -94,7 +94,24 @@ class Loss:
     def prepare(self, target: Array, shape: Shape, dtype: DType) -> tuple[Array, Array | None]:
         """The checked target in the form that `per_example` reads, and the weights that follow from it, if any.
 
-        It is called once, where data enter. It reads values, so it waits for the device.
+        It is called once, where data enter. It reads values, so it waits for the device. By default a target has the
+        outputs' shape and dtype. A loss of your own that takes another target, such as labels, overrides this method.
+
+        Parameters
+        ----------
+        target : array, shape (N, ...)
+            As the user passes it: y.
+        shape : tuple of int
+            The shape of the outputs, with N.
+        dtype : dtype
+            That of the outputs.
+
+        Returns
+        -------
+        target : array, shape (N, ...)
+            The second argument of `per_example`.
+        weights : array, shape (N,) or (N, ...), or None
+            The weight of each entry of the losses.
 
         Raises
         ------
@@ -104,7 +121,7 @@ class Loss:
         if target.shape != shape:
             raise ValueError(
                 f"{self.label} needs a target of the outputs' shape {shape}; got {tuple(target.shape)}. "
-                f"{_fitting(target, shape)}"
+                f"{_fitting(target, shape)}{'' if type(self) in LOSSES.values() else OWN_TARGET}"
             )
         return _converted(target, dtype), None
 
@@ -165,6 +182,9 @@ FLATTEN = (
     "The outputs have a row for each position of an example. For one row per example, put nn.Flatten() or "
     "nn.GlobalAvgPool() before the first Dense layer."
 )
+
+
+OWN_TARGET = " If this loss of your own takes another target, such as labels, define its method prepare."
 
 
 def _fitting(target: Array, shape: Shape) -> str:

@@ -934,7 +934,7 @@ class Model:
         -------
         History
             With columns "epoch", "loss" (the mean over the batches of the epoch, each before its step),
-            metrics, "lr" and "seconds".
+            metrics, "lr" (the rate of the last step, without those of `groups`) and "seconds".
 
         Raises
         ------

@@ -1223,7 +1223,7 @@ def test_arrays_that_only_other_libraries_know_are_sent_to_asarray(host: nn.Back
 
     model = SMALL.init((2,))
     for call in (lambda: model(Chunked()), lambda: model.fit(Chunked(), np.zeros(8, dtype=int))):  # type: ignore
-        with pytest.raises(TypeError, match=r"X must be an array; got Chunked\. Make one with nn\.backend"):
+        with pytest.raises(TypeError, match=r"X must be an array; got tests\.Chunked\. Make one with nn\.backend"):
             call()
     assert model(host.asarray(Chunked())).shape == (8, 2)
 
@@ -1234,7 +1234,7 @@ def test_dask_arrays_are_computed_where_the_user_says(host: nn.Backend) -> None:
     for given, count in ((X, 8), (X[X[:, 0] > 4], 5)):
         with pytest.raises(
             TypeError,
-            match=r"X must be an array; got Array\. If .*; predict, and fit with a cluster, take it\.",
+            match=r"X must be an array; got dask\.Array\. If .*; predict, and fit with cluster=, take it\.",
         ):
             SMALL.init((2,))(given)
         assert host.asarray(given).shape == (count, 2)

@@ -373,3 +373,13 @@ def test_losses_by_name() -> None:
         assert losses.loss_named(name) == losses.loss_named(kind) == kind()
     huber = losses.Huber(delta=2.0)
     assert losses.loss_named(huber) is huber
+
+
+def test_a_loss_of_ones_own_with_another_target_is_led_to_prepare() -> None:
+    class Mine(nn.Loss):
+        """A loss without a target of its own."""
+
+    for loss, led in ((Mine(), True), (losses.MeanSquaredError(), False)):
+        with pytest.raises(ValueError, match="needs a target of the outputs' shape") as caught:
+            loss.prepare(np.asarray([0, 1, 2]), (3, 4), np.dtype(float))
+        assert ("takes another target, such as labels, define its method prepare" in str(caught.value)) is led

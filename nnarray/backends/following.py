@@ -70,11 +70,17 @@ def as_data(x: Any, name: str) -> Array:
         if isinstance(x, str | os.PathLike):
             make = f"If {str(x)!r} is the path of a .npy file, pass nn.datasets.memory_mapped({str(x)!r})."
         if is_lazy(x):
-            make = f"If it fits into memory, {make[0].lower()}{make[1:-1]}; predict, and fit with a cluster, take it."
-        raise TypeError(f"{name} must be an array; got {type(x).__name__}. {make}")
+            make = f"If it fits into memory, {make[0].lower()}{make[1:-1]}; predict, and fit with cluster=, take it."
+        raise TypeError(f"{name} must be an array; got {_kind(x)}. {make}")
     x = owner.borrow(x) if owner else x
     refuse_non_numeric(x, name)
     return x
+
+
+def _kind(x: Any) -> str:
+    """The type of `x` with its package, as several have an `Array`: "dask.Array"."""
+    package = type(x).__module__.partition(".")[0]
+    return type(x).__name__ if package == "builtins" else f"{package}.{type(x).__name__}"
 
 
 def backend_of(x: Any) -> Backend:

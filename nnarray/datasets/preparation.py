@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, reduce
 from numbers import Integral
 from typing import Any, overload
 
 from nnarray import backends, random
 from nnarray.backends import as_data, device_of, is_traced, namespace, same_place
 from nnarray.checks import integer, real, refuse_non_finite
+from nnarray.datasets.sources import Source, as_source, parts_of
 from nnarray.kernels.compilation import quiet
-from nnarray.typing import Array, DType, Inputs
+from nnarray.typing import Array, DType, Inputs, Shape
 
 log = logging.getLogger("nnarray")
 
@@ -114,13 +115,14 @@ class Standardizer:
     scale: Array
 
     @classmethod
-    def fit(cls, train: Array) -> Standardizer:
+    def fit(cls, train: Array | Source) -> Standardizer:
         """Compute the mean and the standard deviation (divided by n, not n - 1) over axis 0.
 
         Parameters
         ----------
-        train : array, shape (n, ...), real
-            At least one row, of finite values. Waits for the device once, to check this.
+        train : array or Source, shape (n, ...), real
+            At least one row, of finite values. Waits for the device once, to check this. A source or a mapped file is
+            read twice, in parts.
 
         Raises
         ------
@@ -134,23 +136,44 @@ class Standardizer:
         The columns are first mapped to u = (x - min) / (max - min), and the mean and the deviation of u are mapped
         back. So squares neither overflow nor underflow in any unit, and constant columns are found exactly.
         """
-        x = _precise(_rows(train, "train"))
-        if not is_traced(x):
-            refuse_non_finite(x, "train")
-        digits = train if _is_floating(train) else x
-        mean, scale, rounded = centred(x, float(namespace(x).finfo(digits.dtype).eps))
-        if not is_traced(x):
+        source = as_source(train)
+        return cls._of(partial(_parts_of, source)) if source is not None else cls._of(lambda: [_rows(train, "train")])
+
+    @classmethod
+    def _of(cls, parts: Callable[[], Iterable[Array]]) -> Standardizer:
+        """Of rows that are read part by part, each time that `parts` is called."""
+        first = next(iter(parts()))
+        digits = first if _is_floating(first) else _precise(first)
+
+        def precise(begin: int = 0) -> Iterator[Array]:
+            for part in map(_precise, parts()):
+                if not is_traced(part):
+                    refuse_non_finite(part, "train" if begin == 0 else f"train, from row {begin} on,")
+                begin += part.shape[0]
+                yield part
+
+        mean, scale, rounded = _centred(precise, float(namespace(digits).finfo(digits.dtype).eps))
+        if not is_traced(rounded):
             _warn_of_rounded(rounded)
         return cls(mean, scale)
 
-    def transform(self, x: Array) -> Array:
+    @overload
+    def transform(self, x: Source) -> Source: ...
+    @overload
+    def transform(self, x: Array) -> Array: ...
+    def transform(self, x: Array | Source) -> Array | Source:
         """The standardised `x`, shape (n, ...): in the dtype of `x`, or the default float dtype if `x` has integers.
+
+        A source gives a source, whose rows are standardised when they are read.
 
         Raises
         ------
         TypeError, ValueError
             If `x` is not on the device of the training data, or its examples have another shape.
         """
+        source = as_source(x)
+        if source is not None:
+            return Standardized(source, self)
         x = self._checked(x)
         return namespace(x).astype((_precise(x) - self.mean) / self.scale, _floating(x))
 
@@ -172,6 +195,31 @@ class Standardizer:
             shape = ", ".join(["n", *map(str, self.mean.shape)])
             raise ValueError(f"{name} must have shape ({shape}), as the training data; got {tuple(x.shape)}.")
         return x
+
+
+@dataclass(frozen=True)
+class Standardized(Source):
+    """The rows of a source, standardised when they are read."""
+
+    source: Source
+    scaler: Standardizer
+
+    @property
+    def shape(self) -> Shape:
+        """The shape of all examples together."""
+        return tuple(self.source.shape)
+
+    def rows(self, indices: Any) -> Array:
+        """The standardised examples at `indices`."""
+        return self.scaler.transform(as_data(self.source.rows(indices), "rows"))
+
+
+def _parts_of(source: Source) -> Iterator[Array]:
+    """The rows of a source, part by part."""
+    if len(source) == 0:
+        raise ValueError(f"train must have at least one row on axis 0; got shape {tuple(source.shape)}.")
+    for part in parts_of(len(source), 8 * math.prod(source.shape[1:])):
+        yield as_data(source.rows(part), "train")
 
 
 @overload
@@ -235,7 +283,6 @@ def _precise(x: Array) -> Array:
     return xp.astype(x, xp.float64 if "float64" in dtypes else xp.float32)
 
 
-@quiet  # a span that overflows is reported by an error
 def centred(x: Array, eps: float) -> tuple[Array, Array, Array]:
     """The mean of each column, its scale, and whether it is constant up to rounding.
 
@@ -245,17 +292,48 @@ def centred(x: Array, eps: float) -> tuple[Array, Array, Array]:
     eps : float
         The relative rounding error of the data.
     """
-    xp = namespace(x)
-    low, high = xp.min(x, axis=0), xp.max(x, axis=0)
-    span, one = high - low, xp.ones_like(low)
-    if not is_traced(x):
+    return _centred(lambda: [x], eps)
+
+
+@quiet  # a span that overflows is reported by an error
+def _centred(parts: Callable[[], Iterable[Array]], eps: float) -> tuple[Array, Array, Array]:
+    """As `centred`, of rows in parts that are read twice."""
+    low, high = _ends(parts())
+    xp, span, one = namespace(low), high - low, namespace(low).ones_like(low)
+    if not is_traced(low):
         refuse_non_finite(span, "the span of each column, max - min,", "Use another unit.")
     divisor = xp.where(span > 0, span, one)
-    u = (x - low) / divisor
+    mean, deviation = _moments((x - low) / divisor for x in parts())
     rounding = ROUNDINGS * eps * xp.maximum(xp.abs(low), xp.abs(high))
     rounded = (span > 0) & (span <= rounding)
-    scale = xp.where(rounded, xp.maximum(rounding, one), divisor * xp.std(u, axis=0))
-    return low + divisor * xp.mean(u, axis=0), xp.where(scale > 0, scale, one), rounded
+    scale = xp.where(rounded, xp.maximum(rounding, one), divisor * deviation)
+    return low + divisor * mean, xp.where(scale > 0, scale, one), rounded
+
+
+def _ends(parts: Iterable[Array]) -> tuple[Array, Array]:
+    """The minimum and the maximum of each column."""
+    each = [(namespace(x).min(x, axis=0), namespace(x).max(x, axis=0)) for x in parts]
+    xp = namespace(each[0][0])
+    lows, highs = zip(*each, strict=True)
+    return reduce(xp.minimum, lows), reduce(xp.maximum, highs)
+
+
+def _moments(parts: Iterable[Array]) -> tuple[Array, Array]:
+    """The mean of each column and its standard deviation, of numbers from 0 to 1.
+
+    Those of parts are combined by the formula of Chan, Golub & LeVeque (1983), Algorithms for computing the sample
+    variance. The American Statistician 37(3), 242-247.
+    """
+    count: int = 0
+    mean: Any = 0.0
+    square: Any = 0.0
+    for u in parts:
+        xp, n = namespace(u), u.shape[0]
+        own = xp.mean(u, axis=0)
+        away, whole = own - mean, count + n
+        square = square + xp.sum((u - own) ** 2, axis=0) + away * away * (count * n / whole)
+        mean, count = mean + away * (n / whole), whole
+    return mean, namespace(square).sqrt(square / count)
 
 
 def _warn_of_rounded(rounded: Array) -> None:

@@ -228,7 +228,7 @@ def _mapping(array: Any) -> mmap.mmap | None:
     return array if isinstance(array, mmap.mmap) else None
 
 
-def _parts(count: int, row_bytes: int) -> list[slice]:
+def parts_of(count: int, row_bytes: int) -> list[slice]:
     """Slices of `count` rows that are checked together."""
     size = max(PART // max(row_bytes, 1), 1)
     return [slice(start, min(start + size, count)) for start in range(0, count, size)]
@@ -366,4 +366,4 @@ class Placed(Source):
 
     def parts(self) -> list[slice]:
         """All rows, in parts that fit into the memory."""
-        return _parts(len(self), 8 * int(np.prod(self.shape[1:])))
+        return parts_of(len(self), 8 * int(np.prod(self.shape[1:])))

@@ -60,8 +60,12 @@ def _group(pattern: Any, settings: Any) -> Group:
         raise TypeError(f"a pattern of groups is a text, such as 'head.*'; got {shown(pattern)}.")
     if not isinstance(settings, Mapping) or not settings:
         raise TypeError(f"groups[{pattern!r}] must be settings, such as {{'lr': 0.01}}; got {shown(settings)}.")
-    for name in settings:
+    for name, value in settings.items():
         named(name, dict.fromkeys(SETTINGS), f"setting of groups[{pattern!r}]")
+        if value is None:
+            raise TypeError(
+                f"groups[{pattern!r}][{name!r}] must be a number; got None. Leave it out to keep the optimizer's own."
+            )
     return Group(pattern, **settings)
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, fields
+from typing import Any, Self
 
 from nnarray.checks import in_range, integer, numbers_of_python
 from nnarray.optimizers.base import Minimiser
@@ -41,6 +41,16 @@ class LBFGS(Minimiser):
     evaluations: int = 15_000
 
     stepwise = False
+
+    def __new__(cls, *values: Any, **settings: Any) -> Self:
+        """Refuse the settings that optimizers with steps have."""
+        own = [each.name for each in fields(LBFGS)]
+        if unknown := [name for name in settings if name not in own]:
+            raise TypeError(
+                f"LBFGS has no setting {unknown[0]!r}: it chooses its own steps, for all parameters alike. It has "
+                f"{', '.join(own)}. For others, use an optimizer with steps, such as nn.Adam()."
+            )
+        return super().__new__(cls)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "memory", integer(self.memory, "memory", 1, usual=10))

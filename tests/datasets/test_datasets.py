@@ -406,6 +406,29 @@ def test_standardize_says_where_data_are_not_finite(be, value):
     assert np.isfinite(later).sum() == 6
 
 
+def test_a_file_is_standardised_in_parts(be, tmp_path, monkeypatch):
+    monkeypatch.setattr("nnarray.datasets.sources.PART", 1000)
+    data = np.random.default_rng(0).normal([3.0, -1e6, 0.0], [2.0, 1.0, 0.0], size=(100, 3))
+    np.save(tmp_path / "X.npy", data)
+    np.save(tmp_path / "spoiled.npy", np.where(np.arange(300).reshape(100, 3) == 250, np.nan, data))
+    np.save(tmp_path / "none.npy", data[:0])
+    source = datasets.memory_mapped(tmp_path / "X.npy")
+    scaler, want = datasets.Standardizer.fit(source), datasets.Standardizer.fit(data)
+    np.testing.assert_allclose(scaler.mean, want.mean, rtol=1e-12)
+    np.testing.assert_allclose(scaler.scale, want.scale, rtol=1e-9)
+    np.testing.assert_allclose(scaler.scale, np.where(data.std(axis=0) > 0, data.std(axis=0), 1.0), rtol=1e-9)
+    lazy = scaler.transform(source)
+    assert lazy.shape == (100, 3)
+    np.testing.assert_array_equal(lazy.rows(slice(5, 9)), scaler.transform(data)[5:9])
+    model = nn.Network(nn.Dense(1)).init((3,), backend=be, dtype="float32")
+    model.fit(lazy, be.asarray(data[:, :1], dtype="float32"), loss="mse", epochs=1)
+    assert model.predict(lazy).shape == (100, 1)
+    with pytest.raises(ValueError, match=r"train, from row 82 on, contains NaN or infinity: row 1, column 1\."):
+        datasets.Standardizer.fit(datasets.memory_mapped(tmp_path / "spoiled.npy"))
+    with pytest.raises(ValueError, match=r"train must have at least one row on axis 0; got shape \(0, 3\)"):
+        datasets.Standardizer.fit(datasets.memory_mapped(tmp_path / "none.npy"))
+
+
 def test_bad_input_of_standardize(be):
     X, _ = numbered(be, 8)
     with pytest.raises(TypeError, match="train must be an array; got list"):

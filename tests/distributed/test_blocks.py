@@ -84,5 +84,5 @@ def test_blocks_that_do_not_fit(five: Any, examples: Any, error: type[Exception]
 
 
 def test_without_a_cluster_it_says_what_helps() -> None:
-    with pytest.raises(TypeError, match=r"predict, and fit with a cluster, take it\."):
+    with pytest.raises(TypeError, match=r"predict, and fit with cluster=, take it\."):
         fitted(None, given("even"))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
 import re
+from copy import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +132,7 @@ def test_biases_decay_only_where_a_pattern_means_them_alone(host: nn.Backend) ->
         ({"head": {"rate": 0.1}}, ValueError, "unknown setting of groups['head'] 'rate'"),
         ({"head": {"lr": -0.1}}, ValueError, "groups['head']['lr'] must"),
         ({"head": {"lr": "fast"}}, (TypeError, ValueError), "groups['head']['lr'] must"),
+        ({"head": {"lr": None}}, TypeError, "groups['head']['lr'] must be a number; got None. Leave it out"),
         ({"head": {}}, TypeError, "groups['head'] must be settings"),
         ({"head": 0.1}, TypeError, "groups['head'] must be settings"),
         ({0: {"lr": 0.1}}, TypeError, "a pattern of groups is a text"),
@@ -149,3 +153,15 @@ def test_a_schedule_without_a_rate_of_its_own_is_refused() -> None:
         nn.SGD(Mine(), groups={"head": {"lr": 0.1}})
     assert hash(nn.SGD(0.1, groups=GROUPS)) == hash(nn.SGD(0.1, groups=GROUPS))
     assert "groups" not in repr(nn.SGD(0.1))
+
+
+def test_the_history_has_the_rate_of_the_optimizer(host: nn.Backend) -> None:
+    history = new(host).fit(*moons(host), optimizer=nn.SGD(0.1, groups={"head": {"lr": 0.01}}), epochs=2)
+    assert history["lr"] == [0.1, 0.1]
+
+
+@pytest.mark.parametrize("setting", [{"groups": {"head": {"lr": 0.1}}}, {"lr": 0.1}, {"clip_norm": 1.0}])
+def test_settings_of_steps_are_not_those_of_lbfgs(setting: dict[str, Any]) -> None:
+    with pytest.raises(TypeError, match=f"LBFGS has no setting '{next(iter(setting))}': it chooses its own steps"):
+        nn.LBFGS(**setting)
+    assert copy(nn.LBFGS(5)) == pickle.loads(pickle.dumps(nn.LBFGS(5))) == replace(nn.LBFGS(), memory=5)

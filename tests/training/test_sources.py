@@ -220,7 +220,7 @@ def test_a_source_must_give_what_it_promises(host: nn.Backend) -> None:
 def test_a_source_is_an_array_where_one_is_asked_for(be: nn.Backend) -> None:
     arrays, y = examples(), be.asarray(examples()["y"])
     source, model = Noted(arrays["X"]), PLAIN.init((3,), seed=1, backend=be)
-    with pytest.raises(TypeError, match=r"X must be an array; got Noted\. Make one with .*asarray\(X\)"):
+    with pytest.raises(TypeError, match=r"X must be an array; got tests\.Noted\. Make one with .*asarray\(X\)"):
         model(source)
     X = be.asarray(source)
     np.testing.assert_array_equal(be.to_numpy(X), be.to_numpy(be.asarray(arrays["X"])))
