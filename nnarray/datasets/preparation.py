@@ -188,7 +188,7 @@ class Standardizer:
         z = self._checked(z)
         return namespace(z).astype(self.mean + self.scale * _precise(z), _floating(z))
 
-    def _checked(self, x: Array, name: str = "x") -> Array:
+    def _checked(self, x: Any, name: str = "x") -> Array:
         x = as_data(x, name)
         same_place(**{name: x, "the training data": self.mean})
         if x.ndim == 0 or tuple(x.shape[1:]) != tuple(self.mean.shape):

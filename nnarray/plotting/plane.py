@@ -53,22 +53,27 @@ def plot_data(X: Array, y: Array | np.ndarray, *, names: Sequence[str] | None = 
     >>> axes = plot_data(*nn.datasets.moons(200))  # doctest: +SKIP
     """
     points, values = on_host(X), on_host(y)
-    _check_examples(points, values, "plot_data", (1, 2))
-    if points.shape[1] == 2:
-        _check_labels(values, None)
-    axes = axes_for(ax)
+    check_examples(points, values, "plot_data", (1, 2))
     values = values.reshape(len(points))
-    if points.shape[1] == 1:
+    classes = _classes(values, names) if points.shape[1] == 2 else {}
+    axes = axes_for(ax)
+    if not classes:
         axes.scatter(points[:, 0], values, s=22, color="0.6", edgecolor="0.3", linewidth=0.5, label="points")
         name_axes(axes, "x", "y")
     else:
-        for label in sorted({int(value) for value in values}):
+        for label, name in classes.items():
             mine = points[values == label]
-            axes.scatter(mine[:, 0], mine[:, 1], label=_name(label, names), **dots(label))
+            axes.scatter(mine[:, 0], mine[:, 1], label=name, **dots(label))
         name_axes(axes, "$x_1$", "$x_2$")
     if ax is None:
         axes.legend()
     return axes
+
+
+def _classes(values: np.ndarray, names: Sequence[str] | None) -> dict[int, str]:
+    """The labels in these values, and the name of each."""
+    _check_labels(values, None)
+    return {label: _name(label, names) for label in sorted({int(value) for value in values})}
 
 
 def _name(label: int, names: Sequence[str] | None) -> str:
@@ -149,18 +154,31 @@ def plot_boundary(
     """
     grid = Grid.over(X, resolution, "plot_boundary")
     answer = _answer(model, grid.points)
-    axes = axes_for(ax)
+    labels, names = (None, names) if y is None else _labels(X, on_host(y), answer, names)
+    axes = axes_for(ax)  # nothing is drawn before everything has been checked
     _shade(axes, grid, answer.probabilities)
     _boundary(axes, grid, answer.scores)
     grid.frame(axes)
-    if y is not None:
-        if answer.labels is None:
-            _check_labels(on_host(y), max(answer.probabilities.shape[-1], 2))
-        labels, known = _coded(on_host(y), answer.labels)
-        plot_data(X, labels, names=names or known, ax=axes)
+    if labels is not None:
+        plot_data(X, labels, names=names, ax=axes)
     if ax is None:
         axes.legend()
     return axes
+
+
+def _labels(
+    X: Array, y: np.ndarray, answer: _Answer, names: Sequence[str] | None
+) -> tuple[np.ndarray, Sequence[str] | None]:
+    """The classes of the points as 0, 1, ..., and their names; checked."""
+    check_examples(on_host(X), y, "plot_boundary", (2,))
+    if y.size != len(y):
+        raise ValueError(f"y must have one label per example, {len(y)}; got shape {y.shape}.")
+    if answer.labels is None:
+        _check_labels(y, max(answer.probabilities.shape[-1], 2))
+    labels, known = _coded(y, answer.labels)
+    names = names or known
+    _classes(labels.reshape(-1), names)
+    return labels, names
 
 
 class Grid(NamedTuple):
@@ -173,9 +191,9 @@ class Grid(NamedTuple):
     def over(cls, X: Any, resolution: int, name: str) -> Grid:
         """A grid over the examples X; errors name the function."""
         points = on_host(X)
-        _check_examples(points, points, name, (2,))
+        check_examples(points, points, name, (2,))
         size = integer(resolution, "resolution", 2, usual=200)
-        return cls(_span(points[:, 0], size), _span(points[:, 1], size))
+        return cls(span(points[:, 0], size), span(points[:, 1], size))
 
     @property
     def points(self) -> np.ndarray:
@@ -194,7 +212,7 @@ class Grid(NamedTuple):
         name_axes(axes, "$x_1$", "$x_2$")
 
 
-def _span(values: np.ndarray, size: int) -> np.ndarray:
+def span(values: np.ndarray, size: int) -> np.ndarray:
     """`size` numbers from a little below the smallest value to a little above the largest."""
     low, high = float(values.min()), float(values.max())
     margin = 0.12 * (high - low) or 0.5
@@ -230,9 +248,9 @@ def _answer_of_model(model: Model, points: np.ndarray) -> _Answer:
 
 
 def outputs_on(model: Model, points: np.ndarray) -> Array:
-    """The outputs at points on the host, shape (..., 2), as rows, computed on the device of the model."""
+    """The outputs at points on the host, shape (..., features), as rows, computed on the device of the model."""
     be = backend_of(model.theta)
-    return model(be.asarray(points.reshape(-1, 2), dtype=model.theta.dtype))
+    return model(be.asarray(points.reshape(-1, points.shape[-1]), dtype=model.theta.dtype))
 
 
 def _answer_of_estimator(model: Any, points: np.ndarray) -> _Answer:
@@ -253,14 +271,15 @@ def _answer_of_estimator(model: Any, points: np.ndarray) -> _Answer:
     return _Answer(p, p, labels)
 
 
-def _check_estimator(model: Any, name: str) -> None:
+def _check_estimator(model: Any, name: str, inputs: int = 2) -> None:
     if not (hasattr(model, "predict_proba") or hasattr(model, "predict")):
         raise TypeError(
             f"{name} draws a Model, or a fitted estimator with predict_proba or predict; got {type(model).__name__}."
         )
-    features = getattr(model, "n_features_in_", 2)
-    if features != 2:
-        raise ValueError(f"{name} draws models with 2 inputs; this estimator was fitted to {features}.")
+    features = getattr(model, "n_features_in_", inputs)
+    if features != inputs:
+        several = "inputs" if inputs > 1 else "input"
+        raise ValueError(f"{name} draws models with {inputs} {several}; this estimator was fitted to {features}.")
 
 
 def _coded(y: np.ndarray, labels: np.ndarray | None) -> tuple[np.ndarray, list[str] | None]:
@@ -347,10 +366,10 @@ def plot_surface(
     >>> axes = nn.plotting.plot_surface(model, X)  # doctest: +SKIP
     """
     grid = Grid.over(X, resolution, "plot_surface")
-    points, values = on_host(X), _values(model, grid.points)
+    points, values = on_host(X), values_at(model, grid.points, "plot_surface")
     true = None if y is None else on_host(y)
     if true is not None:
-        _check_examples(points, true, "plot_surface", (1, 2))
+        check_examples(points, true, "plot_surface", (1, 2))
     axes = axes_for(ax)
     every = values if true is None else np.concatenate([values.ravel(), true.ravel()])
     shades: dict[str, Any] = {"cmap": _light_blues(), "vmin": float(every.min()), "vmax": float(every.max())}
@@ -392,20 +411,19 @@ def _light_blues() -> Colormap:
     return ListedColormap(colormaps["Blues"](np.linspace(0.0, 0.7, 256)))
 
 
-def _values(model: Any, points: np.ndarray) -> np.ndarray:
-    """The one output at points of shape (..., 2): shape (...)."""
+def values_at(model: Any, points: np.ndarray, name: str) -> np.ndarray:
+    """The one output at points of shape (..., features): shape (...); errors name the function."""
+    inputs = points.shape[-1]
     if not isinstance(model, Model):
-        _check_estimator(model, "plot_surface")
-        predicted = on_host(model.predict(points.reshape(-1, 2)))
+        _check_estimator(model, name, inputs)
+        predicted = on_host(model.predict(points.reshape(-1, inputs)))
         if predicted.size != points[..., 0].size or predicted.dtype.kind not in "biuf":
-            raise ValueError(
-                f"plot_surface draws one number per point; the estimator predicts shape {predicted.shape[1:]}."
-            )
+            raise ValueError(f"{name} draws one number per point; the estimator predicts shape {predicted.shape[1:]}.")
         return predicted.reshape(points.shape[:-1]).astype(float)
-    if model.input_shape != (2,) or model.output_shape != (1,):
+    if model.input_shape != (inputs,) or model.output_shape != (1,):
         raise ValueError(
-            f"plot_surface draws models from 2 inputs to 1 output; this one takes examples of shape "
-            f"{model.input_shape} to {model.output_shape}."
+            f"{name} draws models from {inputs} input{'s' if inputs > 1 else ''} to 1 output; this one takes examples "
+            f"of shape {model.input_shape} to {model.output_shape}."
         )
     return on_host(outputs_on(model, points)).reshape(points.shape[:-1]).astype(float)
 
@@ -418,7 +436,8 @@ def _check_labels(values: np.ndarray, classes: int | None) -> None:
         raise ValueError(f"y must have labels, 0{most}; got {wrong.reshape(-1)[0]:g}. For values, use plot_surface.")
 
 
-def _check_examples(points: np.ndarray, values: np.ndarray, name: str, features: tuple[int, ...]) -> None:
+def check_examples(points: np.ndarray, values: np.ndarray, name: str, features: tuple[int, ...]) -> None:
+    """Refuse points with another number of features or without a finite position, and values of other points."""
     if points.ndim != 2 or points.shape[1] not in features or len(points) == 0:
         wanted = " or ".join(f"(N, {n})" for n in features)
         raise ValueError(f"{name} draws examples of shape {wanted}; got X of shape {points.shape}.")

@@ -352,6 +352,45 @@ def test_activations_that_cannot_be_drawn_are_refused(ax) -> None:
 # --- Unit by unit --------------------------------------------------------------------------------------------
 
 
+def test_a_regression_of_one_input_is_a_curve_through_its_data(be: nn.Backend, ax) -> None:
+    X = be.asarray(np.linspace(0.0, 4.0, 9)[:, None], dtype="float32")
+    model = nn.Network(nn.Dense(1)).init((1,), backend=be, dtype="float32")
+    model.set_params({"0.weight": [[2.0]], "0.bias": [-1.0]})
+    assert plotting.plot_fit(model, X, 2.0 * X, ax=ax, resolution=11) is ax
+    x, y = ax.lines[0].get_data()
+    np.testing.assert_allclose(y, 2.0 * x - 1.0, atol=1e-5)
+    assert x[0] < 0.0 < 4.0 < x[-1]
+    np.testing.assert_allclose(ax.collections[0].get_offsets()[:, 1], 2.0 * np.linspace(0.0, 4.0, 9))
+    axes = plotting.plot_fit(LinearRegression().fit(be.to_numpy(X), be.to_numpy(2.0 * X)), X)
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["prediction"]
+
+
+def test_bad_curves(host: nn.Backend, ax) -> None:
+    X, model = np.zeros((4, 1)), nn.Network(nn.Dense(1)).init((1,))
+    for wrong, message in (
+        (lambda: plotting.plot_fit(model, np.zeros((4, 2)), ax=ax), r"plot_fit draws examples of shape \(N, 1\)"),
+        (lambda: plotting.plot_fit(model, X, X[:3], ax=ax), "y must have one entry per example, 4; got shape"),
+        (lambda: plotting.plot_fit(model, X, np.zeros((4, 2)), ax=ax), "y must have one entry per example, 4"),
+        (lambda: plotting.plot_fit(halves(host), X, ax=ax), "draws models from 1 input to 1 output; this one takes"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            wrong()
+    with pytest.raises(TypeError, match="plot_fit draws a Model, or a fitted estimator"):
+        plotting.plot_fit(3, X, ax=ax)
+    assert not ax.has_data()
+
+
+def test_nothing_is_drawn_before_everything_is_checked(host: nn.Backend, ax) -> None:
+    X, y = nn.datasets.moons(20)
+    for labels, more in ((y + 1, {}), (y[:5], {}), (y, {"names": ["one"]}), (np.eye(2)[y], {})):
+        with pytest.raises(ValueError, match=r"label|names|entry"):
+            plot_boundary(halves(host), X, labels, ax=ax, **more)
+        with pytest.raises(ValueError, match=r"label|names|entry"):
+            plot_boundary(halves(host), X, labels, **more)
+    assert not ax.has_data()
+    assert not pyplot.get_fignums(), "no empty figure is left"
+
+
 def small(be: nn.Backend) -> nn.Model:
     model = nn.Network(nn.Dense(3, "tanh"), nn.Dropout(0.5), nn.Dense(1)).init((2,), backend=be)
     return model.set_params({"0.weight": [[1.0, -2.0, 0.5], [0.0, 4.0, -1.0]], "0.bias": [0.5, -1.0, 0.0]})

@@ -1,0 +1,68 @@
+"""A figure of a regression with one input: the data, and the prediction as a curve."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nnarray.checks import integer
+from nnarray.drawing.canvas import BLUE, axes_for, on_host
+from nnarray.plotting.plane import check_examples, plot_data, span, values_at
+from nnarray.typing import Array
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def plot_fit(model: Any, X: Array, y: Array | None = None, *, ax: Axes | None = None, resolution: int = 200) -> Axes:
+    """Draw the prediction y = f(x) of a regression with one input as a curve, and the data as points.
+
+    Parameters
+    ----------
+    model : Model or estimator
+        A model with 1 input and 1 output, or a fitted estimator with scikit-learn's `predict`.
+    X : array, shape (N, 1)
+        The curve spans these points.
+    y : array, shape (N,) or (N, 1), optional
+        The values of the points; without them no points are drawn.
+    ax : matplotlib Axes, optional
+        Where to draw; a new figure, with a legend, if None.
+    resolution : int
+        The number of points of the curve. The outputs are computed on the device of the model.
+
+    Returns
+    -------
+    matplotlib Axes
+        The first line is the prediction.
+
+    Raises
+    ------
+    TypeError
+        If the model is neither a Model nor such an estimator.
+    ValueError
+        If X or the model does not have one feature, the model has several outputs, or the lengths differ.
+    ImportError
+        If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import nnarray as nn
+    >>> X, y = nn.datasets.sine(100, noise=0.1, seed=0)
+    >>> model = nn.Network(nn.Dense(16, "tanh"), nn.Dense(1)).init((1,))
+    >>> axes = nn.plotting.plot_fit(model, X, y)  # doctest: +SKIP
+    """
+    points = on_host(X)
+    values = points if y is None else on_host(y)
+    check_examples(points, values, "plot_fit", (1,))
+    if values.size != len(points):
+        raise ValueError(f"y must have one entry per example, {len(points)}; got shape {values.shape}.")
+    x: np.ndarray = span(points[:, 0], integer(resolution, "resolution", 2, usual=200))
+    predicted = values_at(model, x[:, None], "plot_fit")
+    axes = axes_for(ax)
+    axes.plot(x, predicted, color=BLUE, linewidth=2.0, zorder=3, label="prediction")
+    if y is not None:
+        plot_data(X, values, ax=axes)
+    if ax is None:
+        axes.legend()
+    return axes
