@@ -321,8 +321,11 @@ def _ends(parts: Iterable[Array]) -> tuple[Array, Array]:
 def _moments(parts: Iterable[Array]) -> tuple[Array, Array]:
     """The mean of each column and its standard deviation, of numbers from 0 to 1.
 
-    Those of parts are combined by the formula of Chan, Golub & LeVeque (1983), Algorithms for computing the sample
-    variance. The American Statistician 37(3), 242-247.
+    Those of parts are combined, so that no squares are cancelled [1]_.
+
+    References
+    ----------
+    .. [1] Chan, Golub & LeVeque (1983), Algorithms for computing the sample variance. The American Statistician 37(3).
     """
     count: int = 0
     mean: Any = 0.0
