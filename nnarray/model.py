@@ -191,7 +191,7 @@ class Model:
 
     @theta.setter
     def theta(self, theta: Array) -> None:
-        theta = owned(self._checked_theta(theta, self._state))
+        theta = self._checked_theta(owned(as_data(theta, "theta")), self._state)
         self._replace(theta, self._state, "theta")
 
     @property
