@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from nnarray import kernels
+from nnarray.arguments import explained, refuse_attribute
 from nnarray.backends import (
     Backend,
     as_data,
@@ -140,6 +141,11 @@ class Model:
     def __copy__(self) -> Model:
         """A copy with its own parameters. Other libraries than NumPy train in place, and would change shared ones."""
         return self.copy()
+
+    if not TYPE_CHECKING:  # a type checker would accept every attribute
+
+        def __getattr__(self, name: str) -> NoReturn:
+            refuse_attribute(self, name)
 
     @property
     def engine(self) -> str:
@@ -446,6 +452,7 @@ class Model:
 
     # --- Files ---------------------------------------------------------------------------------------------------
 
+    @explained
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model into a safetensors file: parameters, state, architecture, history, metadata.
 
@@ -581,6 +588,7 @@ class Model:
             self._tree = tree  # inside jax.jit the views belong to the function being compiled
         return tree
 
+    @explained
     def predict(
         self, X: Inputs | Source, *, batch_size: int | None = None, check_finite: bool = True, engine: str | None = None
     ) -> Array:
@@ -619,6 +627,7 @@ class Model:
             ]
             return same_place(theta=self._theta).concat(parts, axis=0)
 
+    @explained
     def predict_proba(
         self, X: Inputs | Source, *, batch_size: int | None = None, check_finite: bool = True, engine: str | None = None
     ) -> Array:
@@ -649,6 +658,7 @@ class Model:
         outputs = self.predict(X, batch_size=batch_size, check_finite=check_finite, engine=engine)
         return self._answered(outputs, to_answer, labels=False)
 
+    @explained
     def predict_class(
         self,
         X: Inputs | Source,
@@ -702,6 +712,7 @@ class Model:
         way = importlib.import_module("nnarray.distributed.prediction")
         return way.answered(outputs, to_answer, labels=labels)
 
+    @explained
     def evaluate(
         self,
         X: Inputs | Source | Stream,
@@ -812,6 +823,7 @@ class Model:
 
     # --- Training ------------------------------------------------------------------------------------------------
 
+    @explained
     def fit(
         self,
         X: Inputs | Source | Stream,
@@ -946,6 +958,7 @@ class Model:
             return importlib.import_module("nnarray.distributed.training").fit_on_cluster(self, X, y, settings)
         return fit(self, X, y, settings)
 
+    @explained
     def find_lr(
         self,
         X: Inputs | Source,
@@ -1005,6 +1018,7 @@ class Model:
 
     # --- Looking at it -------------------------------------------------------------------------------------------
 
+    @explained
     def summary(self, *, depth: int | None = None) -> Summary:
         """A table of the layers: output shape, parameters, multiply-adds and memory of the outputs for one example.
 
@@ -1063,6 +1077,7 @@ class Model:
         return f"Model({layers}; {size} parameters, {dtype} on {place(self._theta)})"
 
 
+@explained
 def load(path: str | os.PathLike[str], *, backend: str | Backend | None = None, dtype: object = None) -> Model:
     """Load a model from a file that `Model.save` or `Model.fit(checkpoint=...)` wrote.
 
