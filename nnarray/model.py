@@ -848,6 +848,7 @@ class Model:
         accumulate: int = 1,
         ema: float | None = None,
         precision: str | None = None,
+        augment: Any = None,
         grains: int | None = None,
         cluster: Any = None,
     ) -> History:
@@ -910,6 +911,10 @@ class Model:
         precision : {"float16", "bfloat16"}, optional
             Mixed precision: the dtype in which the layers of a float32 model compute in a step. The model itself stays
             float32. A step whose gradient is too large for float16 is left out.
+        augment : function of a batch and a Key, optional
+            What changes each training batch at random, such as `nn.datasets.Augment()`, or `lambda x, key: ...` with
+            the functions of `nn.datasets.augmentation`. It keeps the shape and dtype, and computes on the device of
+            the batch. Validation and prediction see the examples as they are. Not with "lbfgs" or a cluster.
         grains : int, optional
             The number of parts of each batch, a power of two; 1 if None, and 8 on a cluster. The gradients
             of the parts are added in a fixed order, so that one machine and any number of workers give

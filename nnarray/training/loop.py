@@ -60,6 +60,7 @@ def _trainer(context: TrainingContext) -> Trainer:
         accumulate=settings.accumulate,
         ema=settings.ema,
         precision=settings.precision,
+        **({} if settings.augment is None else {"augment": settings.augment}),
     )
 
 
