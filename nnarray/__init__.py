@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from nnarray import datasets, distributed, losses, metrics, models, plotting, random, schedules, testing
+from nnarray.arguments import MODULE, explain_settings
 from nnarray.backends import (
     Backend,
     BackendInfo,
@@ -185,6 +186,11 @@ _ALSO = also(
 )
 
 
+for _module in (sys.modules[__name__], datasets, losses, schedules, sys.modules[Optimizer.__module__]):
+    for _value in [*vars(_module).values()]:
+        if isinstance(_value, type) and _value.__module__.startswith("nnarray."):
+            explain_settings(_value)
+
 _LATER = dict.fromkeys(("Pipeline", "load_pipeline"), "nnarray.apps.workflow.pipeline")
 """What is imported when it is asked for: it brings all that reads tables and images."""
 
@@ -193,7 +199,7 @@ def __getattr__(name: str) -> Any:
     if name in _LATER:
         return getattr(import_module(_LATER[name]), name)
     known = spelled(name, dict.fromkeys(__all__), _ALSO)
-    hint = f" Here it is nn.{known}{f'({name!r})' if known == 'Activation' else ''}." if known else ""
+    hint = f" Here it is nn.{known}{f'({name!r})' if known == 'Activation' else ''}." if known else MODULE.get(name, "")
     raise AttributeError(f"module 'nnarray' has no attribute {name!r}.{hint}", name=name, obj=sys.modules[__name__])
 
 

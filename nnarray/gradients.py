@@ -6,6 +6,7 @@ import warnings
 from typing import Any
 
 from nnarray import kernels
+from nnarray.arguments import explained
 from nnarray.backends import has_record, without_record
 from nnarray.functional.propagation import Step, loss_and_gradient
 from nnarray.kernels import engines
@@ -18,6 +19,7 @@ from nnarray.training.data import prepare
 from nnarray.typing import Array, Inputs
 
 
+@explained
 def value_and_grad(
     model: Model,
     X: Inputs,
@@ -69,12 +71,13 @@ def value_and_grad(
         warnings.warn(
             "value_and_grad returns no new state, so running statistics do not change. In a training loop of your own, "
             "use nn.training_step and set model.state.",
-            stacklevel=2,
+            stacklevel=3,
         )
     step = _propagated(model, X, y, loss, sample_weight, training=training_mode, key=key)
     return step.loss, step.gradient
 
 
+@explained
 def training_step(
     model: Model,
     X: Inputs,

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from nnarray import kernels
+from nnarray.arguments import attribute_errors
 from nnarray.backends import (
     as_data,
     device_of,
@@ -281,10 +282,16 @@ def checked_labels(labels: Array, classes: int, name: str, otherwise: str = "") 
         if lowest < 0 or highest >= classes:
             wrong = lowest if lowest < 0 else highest
             raise ValueError(
-                f"label {wrong} is out of range: with {classes} outputs, labels are 0 to {classes - 1}. Renumber them, "
-                f"or give the last layer an output for each class.{otherwise}"
+                f"label {wrong} is out of range: with {classes} outputs, labels are 0 to {classes - 1}. "
+                f"{_renumbered(lowest, highest, classes)}, or give the last layer an output for each class.{otherwise}"
             )
     return labels
+
+
+def _renumbered(lowest: int, highest: int, classes: int) -> str:
+    """The remedy for labels that do not begin at 0."""
+    fit = lowest != 0 and highest - lowest < classes
+    return f"Number them from 0: y {'-' if lowest > 0 else '+'} {abs(lowest)}" if fit else "Renumber them from 0"
 
 
 def checked(loss: Loss, outputs: Array, target: Array, weights: Array | None) -> tuple[Array, Array, Array | None]:
@@ -598,3 +605,11 @@ def loss_named(loss: Any) -> Loss:
             f"own, derive a class from nn.Loss and define its method per_example."
         )
     return named(loss, LOSSES, "loss", ALSO)()
+
+
+if not TYPE_CHECKING:  # a type checker would accept every name
+    __getattr__ = attribute_errors(
+        __name__,
+        (each.__name__ for each in LOSSES.values()),
+        {other: LOSSES[entry].__name__ for other, entry in ALSO.items() if entry},
+    )

@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from nnarray import kernels
+from nnarray.arguments import explained, refuse_attribute
 from nnarray.backends import (
     Backend,
     as_data,
@@ -142,6 +143,11 @@ class Model:
     def __copy__(self) -> Model:
         """A copy with its own parameters. Other libraries than NumPy train in place, and would change shared ones."""
         return self.copy()
+
+    if not TYPE_CHECKING:  # a type checker would accept every attribute
+
+        def __getattr__(self, name: str) -> NoReturn:
+            refuse_attribute(self, name)
 
     @property
     def engine(self) -> str:
@@ -468,6 +474,7 @@ class Model:
 
     # --- Files ---------------------------------------------------------------------------------------------------
 
+    @explained
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model into a safetensors file: parameters, state, architecture, history, metadata.
 
@@ -603,6 +610,7 @@ class Model:
             self._tree = tree  # inside jax.jit the views belong to the function being compiled
         return tree
 
+    @explained
     def predict(
         self, X: Inputs | Source, *, batch_size: int | None = None, check_finite: bool = True, engine: str | None = None
     ) -> Array:
@@ -641,6 +649,7 @@ class Model:
             ]
             return same_place(theta=self._theta).concat(parts, axis=0)
 
+    @explained
     def predict_proba(
         self, X: Inputs | Source, *, batch_size: int | None = None, check_finite: bool = True, engine: str | None = None
     ) -> Array:
@@ -671,6 +680,7 @@ class Model:
         outputs = self.predict(X, batch_size=batch_size, check_finite=check_finite, engine=engine)
         return self._answered(outputs, to_answer, labels=False)
 
+    @explained
     def predict_class(
         self,
         X: Inputs | Source,
@@ -724,6 +734,7 @@ class Model:
         way = importlib.import_module("nnarray.distributed.prediction")
         return way.answered(outputs, to_answer, labels=labels)
 
+    @explained
     def evaluate(
         self,
         X: Inputs | Source | Stream,
@@ -835,6 +846,7 @@ class Model:
 
     # --- Training ------------------------------------------------------------------------------------------------
 
+    @explained
     def fit(
         self,
         X: Inputs | Source | Stream,
@@ -859,6 +871,7 @@ class Model:
         accumulate: int = 1,
         ema: float | None = None,
         precision: str | None = None,
+        augment: Any = None,
         grains: int | None = None,
         cluster: Any = None,
     ) -> History:
@@ -923,6 +936,10 @@ class Model:
         precision : {"float16", "bfloat16"}, optional
             Mixed precision: the dtype in which the layers of a float32 model compute in a step. The model itself stays
             float32. A step whose gradient is too large for float16 is left out.
+        augment : function of a batch and a Key, optional
+            What changes each training batch at random, such as `nn.datasets.Augment()`, or `lambda x, key: ...` with
+            the functions of `nn.datasets.augmentation`. It keeps the shape and dtype, and computes on the device of
+            the batch. Validation and prediction see the examples as they are. Not with "lbfgs" or a cluster.
         grains : int, optional
             The number of parts of each batch, a power of two; 1 if None, and 8 on a cluster. The gradients
             of the parts are added in a fixed order, so that one machine and any number of workers give
@@ -971,6 +988,7 @@ class Model:
             return importlib.import_module("nnarray.distributed.training").fit_on_cluster(self, X, y, settings)
         return fit(self, X, y, settings)
 
+    @explained
     def find_lr(
         self,
         X: Inputs | Source,
@@ -1031,6 +1049,7 @@ class Model:
 
     # --- Looking at it -------------------------------------------------------------------------------------------
 
+    @explained
     def summary(self, *, depth: int | None = None) -> Summary:
         """A table of the layers: output shape, parameters, multiply-adds and memory of the outputs for one example.
 
@@ -1089,6 +1108,7 @@ class Model:
         return f"Model({layers}; {size} parameters, {dtype} on {place(self._theta)})"
 
 
+@explained
 def load(path: str | os.PathLike[str], *, backend: str | Backend | None = None, dtype: object = None) -> Model:
     """Load a model from a file that `Model.save` or `Model.fit(checkpoint=...)` wrote.
 

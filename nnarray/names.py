@@ -34,12 +34,12 @@ def canonical(name: object, table: Mapping[str, Any], kind: str, also: Also | No
     spelling = spelled(name, table, also)
     if spelling is not None:
         return spelling
-    known, plain = _spellings(table, also or {}), _plain(name)
-    if plain in known and known[plain][1] is None:
+    known, wanted = _spellings(table, also or {}), plain(name)
+    if wanted in known and known[wanted][1] is None:
         raise ValueError(f"there is no {kind} {shown(name)} here; use one of {', '.join(table)}.")
     present = [each for each, (_, entry) in known.items() if entry]
-    close = difflib.get_close_matches(plain, present, n=3, cutoff=0.75)
-    near = sorted(close, key=lambda each: abs(len(each) - len(plain)))  # swaps are commoner than omissions
+    close = difflib.get_close_matches(wanted, present, n=3, cutoff=0.75)
+    near = sorted(close, key=lambda each: abs(len(each) - len(wanted)))  # swaps are commoner than omissions
     guess = f" Did you mean {known[near[0]][0]!r}?" if near else ""
     raise ValueError(f"unknown {kind} {shown(name)}; use one of {', '.join(table)}.{guess}")
 
@@ -51,16 +51,17 @@ def spelled(name: object, table: Mapping[str, Any], also: Also | None = None) ->
     """
     if isinstance(name, str) and name in table:
         return name
-    return None if also is None else _spellings(table, also).get(_plain(name), (None, None))[1]
+    return None if also is None else _spellings(table, also).get(plain(name), (None, None))[1]
 
 
 def _spellings(table: Mapping[str, Any], also: Also) -> dict[str, tuple[str, str | None]]:
     """Each name and its entry, by the plain spelling of the name."""
     others = {name: entry for name, entry in also.items() if entry is None or entry in table}
-    return {_plain(name): (name, entry) for name, entry in (others | {entry: entry for entry in table}).items()}
+    return {plain(name): (name, entry) for name, entry in (others | {entry: entry for entry in table}).items()}
 
 
-def _plain(name: object) -> str:
+def plain(name: object) -> str:
+    """The letters and digits of a name, in lower case."""
     return "".join(filter(str.isalnum, name.lower())) if isinstance(name, str) else ""
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from nnarray.arguments import METHODS, explained
 from nnarray.backends import Backend, backend
 from nnarray.layers.base import NO_NUMBERS
 from nnarray.layers.containers import Row
@@ -44,6 +45,7 @@ class Network(Row):
     (27,)
     """
 
+    @explained
     def init(
         self,
         shape: Shape | Mapping[str, Any] | int,
@@ -84,7 +86,7 @@ class Network(Row):
         return Model.drawn(self, sizes, seed, _backend(backend), dtype, engine)
 
     def __getattr__(self, name: str) -> Any:
-        raise AttributeError(f"Network has no {name!r}: {NO_NUMBERS}", name=name, obj=self)
+        raise AttributeError(f"Network has no {name!r}: {METHODS.get(name, NO_NUMBERS)}", name=name, obj=self)
 
 
 _backend = backend

@@ -218,6 +218,7 @@ DATA: dict[str, Case] = {
     "a single example": lambda b: lambda: b.model(b.X[0, :]),
     "`X` with an axis too many": lambda b: lambda: b.fit(X=b.be.xp.reshape(b.X, (8, 2, 1))),
     "no axis of examples, with a validation fraction": lambda b: lambda: b.fit(X=b.array(1.0), validation=0.25),
+    "batches where an array is needed": lambda b: lambda: b.model.predict([(b.X, b.y)]),
     "a list instead of an array": lambda b: lambda: b.fit(X=[[0.0, 1.0]] * 8),
     "nothing instead of labels": lambda b: lambda: b.fit(y=None),
     "complex numbers": lambda b: (
@@ -261,6 +262,7 @@ DATA: dict[str, Case] = {
     "`X` and the model in two libraries": lambda b: lambda: b.model.predict(b.elsewhere(np.zeros((8, 2)))),
     "`y` in another library than `X`": lambda b: lambda: b.fit(y=b.elsewhere(np.zeros((8, 2))), loss="mse"),
     "a label that is no class": lambda b: lambda: b.fit(y=b.array([0, 1, 2, 0, 0, 1, 1, 1], "int32")),
+    "labels that begin at 1": lambda b: lambda: b.fit(y=b.array(np.arange(8) % 2 + 1, "int32")),
     "a negative label": lambda b: lambda: b.fit(y=b.array([0, 1, -1, 0, 0, 1, 1, 1], "int32")),
     "labels that are no integers": lambda b: lambda: b.fit(y=b.array(np.arange(8) % 2), loss="cross_entropy"),
     "a class weight by name": lambda b: lambda: b.fit(class_weight="even"),
@@ -429,6 +431,12 @@ DATA_OF_ONE: dict[str, Case] = {
 
 SETTINGS: dict[str, Case] = {
     "a misspelt keyword": lambda b: lambda: b.fit(epoch=3),
+    "the learning rate in `fit`": lambda b: lambda: b.fit(learning_rate=0.1),
+    "Keras's name for validation": lambda b: lambda: b.fit(validation_data=(b.X, b.y)),
+    "settings of `fit` by position": lambda b: lambda: b.model.fit(b.X, b.y, 10),  # type: ignore[call-arg]
+    "`fit` without anything": lambda b: lambda: b.model.fit(),  # type: ignore[call-arg]
+    "PyTorch's two numbers of Adam": lambda b: lambda: nn.Adam(betas=(0.9, 0.99)),  # type: ignore[call-arg]
+    "a method of Keras": lambda b: lambda: b.model.compile("adam"),  # type: ignore[attr-defined]
     "no epochs": lambda b: lambda: b.fit(epochs=0),
     "epochs that are no integer": lambda b: lambda: b.fit(epochs=1.5),
     "an empty batch": lambda b: lambda: b.fit(batch_size=0),
@@ -468,6 +476,9 @@ SETTINGS: dict[str, Case] = {
     "a pullback that returns dx alone": own(lambda params, x: nn.Out(2 * x, lambda dy: 2 * dy)),
     "a pullback without a gradient": own(lambda params, x: nn.Out(x * params["scale"], lambda dy: (dy, {})), True),
     "a misspelt setting of a layer": lambda b: lambda: nn.Dense(5, activaton="tanh"),  # type: ignore[call-arg]
+    "the size of the inputs": lambda b: lambda: nn.Dense(5, input_dim=2),  # type: ignore[call-arg]
+    "layers one by one": lambda b: lambda: nn.Network(nn.Dense(2)).add(nn.Dense(2)),
+    "`init` without a shape": lambda b: lambda: nn.Network(nn.Dense(2)).init(),  # type: ignore[call-arg]
     "a function without its derivative": lambda b: lambda: nn.Dense(5, np.tanh),  # type: ignore[arg-type]
     "dropout of everything": lambda b: lambda: nn.Dropout(1.0),
     "no layers": lambda b: lambda: nn.Network(),

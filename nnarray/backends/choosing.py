@@ -11,7 +11,7 @@ from nnarray.backends.errors import BackendNotInstalled, BackendUnavailable
 from nnarray.backends.library import Library
 from nnarray.backends.library_and_device import Backend
 from nnarray.backends.registry import LIBRARIES
-from nnarray.names import named
+from nnarray.names import also, named
 from nnarray.typing import Device, Namespace
 
 log = logging.getLogger("nnarray")
@@ -96,9 +96,32 @@ def _chosen(be: Backend, reason: str) -> Backend:
 @cache
 def _proved(flag: str) -> Backend:
     name, _, rest = flag.partition(":")
-    library = named(name, LIBRARIES, "backend")
+    _refuse_kind_of_device(flag, name)
+    library = named(name, LIBRARIES, "backend", NAMES)
     xp, device = _first_computation(library, flag, rest)
     return Backend(_full_name(library, device, rest), library, xp, device)
+
+
+NAMES = also(numpy="np", cupy="cp", torch="pytorch", strict="array_api_strict", absent="tensorflow keras mlx dask")
+"""Other names of the libraries."""
+
+ON_DEVICES = {
+    **dict.fromkeys(
+        ("gpu", "cuda", "nvidia"), "For a GPU, pass 'cupy', 'torch:cuda:0' or 'jax:gpu', or 'auto' to look for one."
+    ),
+    **dict.fromkeys(("mps", "xpu", "hip", "rocm"), "For this device, pass 'torch:{}'."),
+    "tpu": "For this device, pass 'jax:tpu'.",
+    "cpu": "For the CPU, pass 'numpy', or 'torch' or 'jax'.",
+}
+
+
+def _refuse_kind_of_device(flag: str, name: str) -> None:
+    """Refuse the name of a device without that of the library that computes there."""
+    if name.lower() in ON_DEVICES:
+        raise ValueError(
+            f"unknown backend {flag!r}: a backend is a library, such as 'numpy', and perhaps its device. "
+            f"{ON_DEVICES[name.lower()].format(name.lower())}"
+        )
 
 
 def _first_computation(library: Library, flag: str, rest: str) -> tuple[Namespace, Device]:

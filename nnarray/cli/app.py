@@ -125,10 +125,17 @@ def _message(error: Exception) -> str:
         usage: Any = error
         path = usage.ctx.command_path if usage.ctx else "nnarray"
         said = usage.format_message()
-        return f"{said}{'' if said.endswith(('.', '?')) else '.'} See '{path} --help'."
+        return f"{said}{'' if said.endswith(('.', '?')) else '.'}{_commands(usage)} See '{path} --help'."
     if isinstance(error, (ValueError, *EXPECTED)) and str(error):
         return str(error)
     return f"{type(error).__name__}: {error} (nnarray --debug ... shows where)"
+
+
+def _commands(usage: Any) -> str:
+    """The commands that there are, if another one was named."""
+    known = getattr(getattr(usage.ctx, "command", None), "commands", {})
+    names = ", ".join(name for name, command in known.items() if not command.hidden)
+    return f" Use one of {names}." if names and "No such command" in usage.format_message() else ""
 
 
 def _code(error: Exception) -> int:

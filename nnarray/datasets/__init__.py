@@ -1,5 +1,8 @@
 """Data: synthetic datasets to learn with, images, and the preparation before training."""
 
+from typing import TYPE_CHECKING
+
+from nnarray.arguments import attribute_errors
 from nnarray.datasets import augmentation
 from nnarray.datasets.augmentation import Augment, augment
 from nnarray.datasets.decoding import UnreadableImage
@@ -10,6 +13,7 @@ from nnarray.datasets.published import cifar10, digits, mnist
 from nnarray.datasets.sources import MemoryMapped, Source, memory_mapped
 from nnarray.datasets.streams import Stream, stream
 from nnarray.datasets.synthetic import blobs, checkerboard, circles, line, moons, sine, spirals, xor
+from nnarray.names import also
 
 __all__ = [
     "Augment",
@@ -40,3 +44,19 @@ __all__ = [
     "train_test_split",
     "xor",
 ]
+
+if not TYPE_CHECKING:  # a type checker would accept every name
+    __getattr__ = attribute_errors(
+        __name__,
+        __all__,
+        also(
+            Standardizer="standard_scaler normalization",
+            blobs="make_blobs",
+            circles="make_circles",
+            digits="load_digits",
+            images="image_folder image_dataset_from_directory",
+            moons="make_moons",
+            stream="data_loader",
+            standardize="normalize scale",
+        ),
+    )

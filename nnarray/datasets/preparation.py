@@ -11,6 +11,7 @@ from numbers import Integral
 from typing import Any, overload
 
 from nnarray import backends, random
+from nnarray.arguments import explained
 from nnarray.backends import as_data, device_of, is_traced, namespace, same_place
 from nnarray.checks import integer, real, refuse_non_finite
 from nnarray.datasets.sources import Source, as_source, parts_of
@@ -24,6 +25,7 @@ ROUNDINGS = 4.0  # a column is constant up to rounding if max - min is at most t
 # --- Splitting ----------------------------------------------------------------------------------------------
 
 
+@explained
 def train_test_split(*arrays: Inputs, test_size: float | int = 0.25, seed: int = 0) -> tuple[Any, ...]:
     """Split the rows of all arrays, in one random order, into training data and test data.
 
@@ -356,6 +358,7 @@ def _warn_of_rounded(rounded: Array) -> None:
 # --- Batches ------------------------------------------------------------------------------------------------
 
 
+@explained
 def batches(
     X: Inputs,
     y: Array | None = None,

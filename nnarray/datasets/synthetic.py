@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 
 from nnarray import backends, random
+from nnarray.arguments import explained
 from nnarray.backends import Backend
 from nnarray.checks import integer, real
 from nnarray.datasets.dtypes import floating
@@ -18,6 +19,7 @@ from nnarray.typing import Array
 # --- Curves -------------------------------------------------------------------------------------------------
 
 
+@explained
 def line(
     n: int = 100,
     *,
@@ -69,6 +71,7 @@ def line(
     return _curve(x, slope * x + intercept, noise, random.Key(seed).fold("line"), dtype, backend)
 
 
+@explained
 def sine(
     n: int = 100,
     *,
@@ -121,6 +124,7 @@ def sine(
 # --- Classes ------------------------------------------------------------------------------------------------
 
 
+@explained
 def moons(
     n: int = 200,
     *,
@@ -175,6 +179,7 @@ def moons(
     return _classes(points, _labels([upper, lower]), noise, random.Key(seed).fold("moons"), dtype, backend)
 
 
+@explained
 def circles(
     n: int = 200,
     *,
@@ -225,6 +230,7 @@ def circles(
     return _classes(points, _labels(sizes), noise, random.Key(seed).fold("circles"), dtype, backend)
 
 
+@explained
 def spirals(
     n: int = 200,
     *,
@@ -288,6 +294,7 @@ def spirals(
     return _classes(points, _labels(sizes), noise, random.Key(seed).fold("spirals"), dtype, backend)
 
 
+@explained
 def blobs(
     n: int = 200,
     *,
@@ -334,6 +341,7 @@ def blobs(
     return _classes(centres, y, noise, random.Key(seed).fold("blobs"), dtype, backend)
 
 
+@explained
 def xor(
     n: int = 200,
     *,
@@ -381,6 +389,7 @@ def xor(
     return _classes(corners, x1 ^ x2, noise, random.Key(seed).fold("xor"), dtype, backend)
 
 
+@explained
 def checkerboard(
     n: int = 200,
     *,

@@ -128,6 +128,8 @@ class Layer:
     "dropout", "reshape", "row", "branches", "residual", "auxiliary", or "" for any other."""
     drawn_as: ClassVar[str] = ""
     """Its name in figures, if not that of its class. Derived classes do not inherit it, see `own`."""
+    rescales: ClassVar[bool] = False
+    """Whether it brings its inputs to a common scale."""
     masking: ClassVar[str] = "refuse"
     """How it treats masked inputs. "refuse": raise an error. "keep": pass the mask on, for layers that treat each
     position by itself. "use": read `ctx.mask`, and return the remaining mask in `Out`."""

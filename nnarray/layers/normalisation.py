@@ -53,6 +53,7 @@ class BatchNorm(Layer):
 
     family = "normalisation"
     drawn_as = "bn"
+    rescales = True
 
     momentum: float = 0.1
     epsilon: float = 1e-5
@@ -139,6 +140,7 @@ class LayerNorm(Layer):
 
     family = "normalisation"
     drawn_as = "layer norm"
+    rescales = True
     masking = "keep"
 
     epsilon: float = 1e-5

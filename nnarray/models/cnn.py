@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from nnarray.arguments import explained
 from nnarray.checks import integer
 from nnarray.layers import Activation, BatchNorm, Conv2D, Dense, GlobalAvgPool, Layer, MaxPool2D
 from nnarray.network import Network
 
 
+@explained
 def cnn(outputs: int, filters: Sequence[int] = (16, 32, 64), *, activation: str | Activation = "relu") -> Network:
     """Convolutions, each with batch normalisation, f and pooling; the mean over all positions; one dense layer.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+from nnarray.arguments import explained
 from nnarray.checks import integer
 from nnarray.layers import (
     Activation,
@@ -84,6 +85,7 @@ VARIANTS = {
 }
 
 
+@explained
 def googlenet(classes: int = 1000, variant: str = "batchnorm", *, auxiliary: bool = False) -> Network:
     """GoogLeNet: 22 layers with parameters, with Inception blocks of 1x1, 3x3, 5x5 and pooled windows.
 

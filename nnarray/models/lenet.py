@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from nnarray.arguments import explained
 from nnarray.checks import integer
 from nnarray.layers import Activation, AvgPool2D, Conv2D, Dense, Flatten
 from nnarray.network import Network
 
 
+@explained
 def lenet5(classes: int = 10, *, activation: str | Activation = "tanh") -> Network:
     """LeNet-5: two 5x5 convolutions, each followed by 2x2 average pooling, then three dense layers.
 

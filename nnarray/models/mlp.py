@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from nnarray.arguments import explained
 from nnarray.checks import integer
 from nnarray.layers import Activation, Dense, Dropout, Layer
 from nnarray.network import Network
 
 
+@explained
 def mlp(
     outputs: int,
     hidden: Sequence[int] = (100,),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from nnarray.arguments import explained
 from nnarray.checks import integer
 from nnarray.layers import Activation, BatchNorm, Conv2D, Dense, GlobalAvgPool, MaxPool2D, Residual, Row
 from nnarray.network import Network
 
 
+@explained
 def resnet18(classes: int = 1000) -> Network:
     """ResNet-18: eight residual blocks of two 3x3 convolutions; each stage halves the image and doubles the channels.
 

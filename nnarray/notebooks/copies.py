@@ -37,7 +37,7 @@ def source_folder() -> Path:
 
 
 def translated(notebook: dict[str, Any], text: str) -> dict[str, Any]:
-    """The notebook with other texts: those of a translation, in order; the code is the same.
+    """The notebook with other texts: those of a translation, in order; the code is the same, but for `check`.
 
     Parameters
     ----------
@@ -55,10 +55,18 @@ def translated(notebook: dict[str, Any], text: str) -> dict[str, Any]:
     places = [i for i, cell in enumerate(notebook["cells"]) if cell["cell_type"] == "markdown"]
     if len(texts) != len(places):
         raise ValueError(f"the translation has {len(texts)} texts, and the notebook {len(places)} cells of text.")
-    cells = list(notebook["cells"])
+    cells = [_with_translated_check(cell) for cell in notebook["cells"]]
     for place, translation in zip(places, texts, strict=True):
         cells[place] = cells[place] | {"source": translation.splitlines(keepends=True)}
     return notebook | {"cells": cells}
+
+
+def _with_translated_check(cell: dict[str, Any]) -> dict[str, Any]:
+    """The cell; one that imports `check` takes the one that answers in Japanese, the one other language."""
+    if cell["cell_type"] != "code":
+        return cell
+    imports = "from nnarray.notebooks import check\n", "from nnarray.notebooks.japanese import check\n"
+    return cell | {"source": [line.replace(*imports) for line in cell["source"]]}
 
 
 def notebook_texts(language: str = "en") -> dict[str, str]:

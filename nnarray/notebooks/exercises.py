@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -69,6 +69,27 @@ EXERCISES = {
 }
 
 
+class Words(NamedTuple):
+    """What is said to an answer, in one language."""
+
+    line: str = "Exercise {name}: {said}"
+    right: str = "right!"
+    missing: str = "not yet. Write your answer in place of the three dots, and run the cell again."
+    no_function: str = "a function is asked for, one that begins with def; you have {answer}."
+    stops: str = "not right yet; for {arguments} your function stops with {error}."
+    nothing: str = "not yet. Your function gives nothing back: write its lines, and end it with return."
+    wrong: str = "not right yet; you have {answer}."
+    wrong_there: str = "not right yet; you have {answer} for {arguments}."
+    wrong_one: str = "not right yet; one number is asked for, you have {answer}."
+    wrong_many: str = "not right yet; {count} numbers are asked for, you have {answer}."
+    quotes: str = " Write numbers without quotes."
+    hint: str = " Hint: {hint}"
+    hints: Mapping[str, str] = {name: each.hint for name, each in EXERCISES.items()}
+
+
+ENGLISH = Words()
+
+
 def check(name: str, answer: Any) -> None:
     """Print whether the answer to an exercise is right, not right yet, or still missing.
 
@@ -95,55 +116,59 @@ def check(name: str, answer: Any) -> None:
     >>> check("2.1", 27)
     Exercise 2.1: right!
     """
+    print(verdict(name, answer, ENGLISH))
+
+
+def verdict(name: str, answer: Any, words: Words) -> str:
+    """What is said to the answer of an exercise; described in `check`."""
     if name not in EXERCISES:
         raise ValueError(f"there is no exercise {name!r}; there are {', '.join(EXERCISES)}.")
     exercise = EXERCISES[name]
-    said = _of_function(exercise, answer) if callable(exercise.wanted) else _of_numbers(exercise.wanted, answer)
-    hint = f" Hint: {exercise.hint}" if said.startswith("not right yet") else ""
-    print(f"Exercise {name}: {said}{hint}")
+    of_function = callable(exercise.wanted)
+    said, is_wrong = _of_function(exercise, answer, words) if of_function else _of_numbers(exercise, answer, words)
+    return words.line.format(name=name, said=said) + (words.hint.format(hint=words.hints[name]) if is_wrong else "")
 
 
-def _of_function(exercise: Exercise, answer: Any) -> str:
-    """The verdict on a function: the first arguments at which it is wrong, if any."""
+def _of_function(exercise: Exercise, answer: Any, words: Words) -> tuple[str, bool]:
+    """The verdict on a function, and whether it is wrong: the first arguments at which it is wrong, if any."""
     if answer is ...:
-        return _MISSING
+        return words.missing, False
     if not callable(answer):
-        return f"a function is asked for, one that begins with def; you have {answer!r}."
+        return words.no_function.format(answer=repr(answer)), False
     for arguments in exercise.at:
-        said = _at(answer, exercise.wanted, arguments)
-        if said != "right!":
-            return said
-    return "right!"
+        said, is_wrong = _at(answer, exercise.wanted, arguments, words)
+        if said != words.right:
+            return said, is_wrong
+    return words.right, False
 
 
-def _at(answer: Callable[..., Any], wanted: Callable[..., Any], arguments: tuple[Any, ...]) -> str:
+def _at(
+    answer: Callable[..., Any], wanted: Callable[..., Any], arguments: tuple[Any, ...], words: Words
+) -> tuple[str, bool]:
     shown = ", ".join(map(repr, arguments))
     try:
         got = answer(*arguments)
     except Exception as error:
-        return f"not right yet; for {shown} your function stops with {type(error).__name__}: {error}."
+        return words.stops.format(arguments=shown, error=f"{type(error).__name__}: {error}"), True
     if got is None:
-        return "not yet. Your function gives nothing back: write its lines, and end it with return."
-    said = _of_numbers(wanted(*arguments), got)
-    return f"{said.removesuffix('.')} for {shown}." if said.startswith("not right yet") else said
+        return words.nothing, False
+    at = words._replace(wrong=words.wrong_there.replace("{arguments}", shown))
+    return _of_numbers(Exercise(wanted(*arguments), ""), got, at)
 
 
-_MISSING = "not yet. Write your answer in place of the three dots, and run the cell again."
-
-
-def _of_numbers(wanted: Any, answer: Any) -> str:
-    """The verdict on one number, or on several."""
+def _of_numbers(exercise: Exercise, answer: Any, words: Words) -> tuple[str, bool]:
+    """The verdict on one number, or on several, and whether they are wrong."""
     if answer is ... or answer is None:
-        return _MISSING
-    right = np.asarray(wanted, dtype=float)
-    asked = "one number is" if right.ndim == 0 else f"{right.size} numbers are"
-    other = f"not right yet; {asked} asked for, you have {answer!r}."
+        return words.missing, False
+    right = np.asarray(exercise.wanted, dtype=float)
+    template = words.wrong_one if right.ndim == 0 else words.wrong_many
+    other = template.format(count=right.size, answer=repr(answer))
     try:
         given = np.asarray(on_host(answer), dtype=float)
     except (TypeError, ValueError):
-        return f"{other} Write numbers without quotes." if isinstance(answer, str) else other
+        return f"{other}{words.quotes if isinstance(answer, str) else ''}", True
     if given.size != right.size:
-        return other
+        return other, True
     given = given.reshape(right.shape)
     near = np.abs(given - right) <= TOLERANCE * np.abs(right).max() + 1e-9  # not so for nan
-    return "right!" if near.all() else f"not right yet; you have {answer!r}."
+    return (words.right, False) if near.all() else (words.wrong.format(answer=repr(answer)), True)

@@ -8,6 +8,7 @@ from numbers import Integral, Real
 from typing import Any, TypeVar
 
 from nnarray import layers, losses
+from nnarray.arguments import explain_settings
 from nnarray.layers import initializers
 from nnarray.layers.base import Layer
 from nnarray.layers.containers import Composite
@@ -55,7 +56,7 @@ def register(cls: C) -> C:
     if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
         raise ValueError(f"{known.__module__}.{known.__qualname__} already has the name {name!r}; choose another name.")
     KNOWN[name] = cls  # the same class again, when a notebook cell is run twice
-    return cls
+    return explain_settings(cls)
 
 
 for _module, _base in ((layers, Layer), (initializers, initializers.Initializer), (losses, losses.Loss)):

@@ -24,6 +24,7 @@ from nnarray.training.callbacks import Callback, History, Run
 from nnarray.training.checkpoints import CheckpointWriter, checkpoint_of, fingerprint
 from nnarray.training.context import TrainingContext
 from nnarray.training.data import Data, prepare, validation_split
+from nnarray.training.doubts import warn_of_doubts
 from nnarray.training.inputs import placed, whole
 from nnarray.training.lbfgs import minimise
 from nnarray.training.loading import resume
@@ -78,6 +79,7 @@ def fit(model: Trainee, X: Any, y: Any, settings: FitSettings) -> History:
         show(run.last, run.epoch)
         optimise = train if settings.optimizer.stepwise else minimise
         optimise(context)
+        warn_of_doubts(context, stacklevel=4)  # the caller of Model.fit
     if writer is not None:
         writer.end_fit()
     log.info("training ends after epoch %d%s: %s", run.epoch, f", {run.stopped}" if run.stopped else "", run.last)

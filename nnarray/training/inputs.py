@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 from nnarray.backends import as_data, backend_of, dtype_name, is_traced, same_place, without_record
 from nnarray.checks import refuse_narrowed, refuse_outside, refuse_overflow
 from nnarray.datasets.sources import Placed, Source, as_source
+from nnarray.datasets.streams import as_stream
 from nnarray.kernels.compilation import quiet
 from nnarray.layers.kinds import REAL, Spec
 from nnarray.names import shown
@@ -151,7 +152,7 @@ def _checked(model: Trainee, X: Any, spec: Spec, name: str, of_y: Shape) -> Arra
             f"the network takes one array; got {name}, a mapping of {', '.join(map(shown, X))}. Pass one of its "
             f"arrays, or begin the network with nn.Inputs."
         )
-    X = as_data(X, name)
+    X = _array(X, name)
     xp = same_place(model=model.theta, **{name: X})
     refuse_shape(spec.shape, tuple(X.shape), name, of_y)
     if spec.kind.name == "real":
@@ -165,6 +166,16 @@ def _checked(model: Trainee, X: Any, spec: Spec, name: str, of_y: Shape) -> Arra
     if not xp.isdtype(X.dtype, wanted):
         raise TypeError(f"{name} must hold {spec.kind}; got dtype {dtype_name(X.dtype)}. Convert it first: {remedy}.")
     return X
+
+
+def _array(X: Any, name: str) -> Array:
+    """`X`, an array of numbers; batches are refused with what takes them."""
+    if not hasattr(X, "shape") and as_stream(X) is not None:
+        raise TypeError(
+            f"{name} must be an array; got batches, {shown(X)}. model.fit and model.evaluate take them; else pass "
+            f"the arrays of each batch: [model.predict(X) for X, y in batches]."
+        )
+    return as_data(X, name)
 
 
 def refuse_shape(wanted: Shape, shape: Shape, name: str, of_y: Shape = ()) -> None:

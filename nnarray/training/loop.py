@@ -33,7 +33,7 @@ def train(context: TrainingContext) -> None:
             trainer.watch = _watch(context, trainer)
             _epochs(context, trainer, schedule(trainer.optimizer.lr), check)
             if context.run.epoch and trainer.scaling is not None and trainer.scaling.has_taken_none(trainer.at.slots):
-                warnings.warn(NO_STEP_TAKEN, RuntimeWarning, stacklevel=4)
+                warnings.warn(NO_STEP_TAKEN, RuntimeWarning, stacklevel=5)
         finally:
             trainer.release()
 
@@ -60,6 +60,7 @@ def _trainer(context: TrainingContext) -> Trainer:
         accumulate=settings.accumulate,
         ema=settings.ema,
         precision=settings.precision,
+        **({} if settings.augment is None else {"augment": settings.augment}),
     )
 
 

@@ -77,7 +77,7 @@ def recorded_steps(step: Step, at: TrainingState) -> RecordedSteps | None:
         f"engine={GRAPH!r} cannot record a step of this training ({reason}). The layers compute one by one instead, "
         f"with the same results. Pass engine='layers' to avoid this warning.",
         RuntimeWarning,
-        stacklevel=10,  # the caller of fit
+        stacklevel=11,  # the caller of fit
     )
     return None
 

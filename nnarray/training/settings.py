@@ -15,6 +15,7 @@ from nnarray.losses import Loss
 from nnarray.metrics import metrics_named
 from nnarray.optimizers import optimizer_named
 from nnarray.random import Key
+from nnarray.training.augmenting import Augmentation, checked_augment, written
 from nnarray.training.automatic import loss_or_auto
 from nnarray.training.callbacks import Callback, as_callbacks, step_watchers
 from nnarray.training.precision import checked_precision, engine_in_precision, scaling_in
@@ -49,6 +50,7 @@ class FitSettings:
     accumulate: int
     ema: float | None
     precision: str | None
+    augment: Augmentation | None
     grains: int
     cluster: Any
 
@@ -73,6 +75,7 @@ class FitSettings:
             "accumulate": integer(call["accumulate"], "accumulate", 1, usual=4),
             "ema": None if call["ema"] is None else real(call["ema"], "ema", least=0.0, below=1.0, usual=0.999),
             "precision": checked_precision(call["precision"]),
+            "augment": checked_augment(call["augment"]),
             "grains": _grains(call["grains"], call["cluster"]),
             "shuffle": switch(call["shuffle"], "shuffle"),
             "progress": None if call["progress"] is None else switch(call["progress"], "progress"),
@@ -85,6 +88,8 @@ class FitSettings:
             raise ValueError(
                 f"{type(looked_up['optimizer']).__name__} takes all examples at once: leave out accumulate and ema."
             )
+        if looked_up["augment"] is not None:
+            _refuse_to_augment(looked_up["optimizer"], call["cluster"])
         if not looked_up["optimizer"].stepwise and looked_up["precision"] is not None:
             raise ValueError(
                 f"{type(looked_up['optimizer']).__name__} needs gradients of full precision: leave out precision, or "
@@ -150,6 +155,7 @@ class FitSettings:
             **({} if self.class_weight is None else {"class_weight": repr(self.class_weight)}),
             **({} if self.ema is None else {"ema": self.ema}),
             **({} if self.precision is None else {"precision": self.precision}),
+            **({} if self.augment is None else {"augment": written(self.augment)}),
             **({"grains": self.grains} if self.grains > 1 else {}),
         }
 
@@ -159,6 +165,17 @@ class FitSettings:
         scaling = scaling_in(self.precision)
         scale = {} if scaling is None else scaling.init(layout, theta)
         return TrainingState(theta, state, self.optimizer.slots(theta, layout) | average | scale)
+
+
+def _refuse_to_augment(optimizer: Any, cluster: Any) -> None:
+    """Refuse augmentation where each step must see the same examples, or where the function is not known."""
+    if not optimizer.stepwise:
+        raise ValueError(
+            f"{type(optimizer).__name__} needs the same examples in each step: leave out augment, or use another "
+            f"optimizer."
+        )
+    if cluster is not None:
+        raise ValueError("the workers of a cluster do not know your function: leave out augment, or cluster.")
 
 
 def _grains(value: Any, cluster: Any) -> int:

@@ -27,6 +27,7 @@ from nnarray.optimizers import Optimizer
 from nnarray.random import Key
 from nnarray.schedules import schedule
 from nnarray.training.ahead import read_ahead
+from nnarray.training.augmenting import Augmentation, augmented
 from nnarray.training.data import Data, mass_of
 from nnarray.training.precision import scaling_in, taken_if_good
 from nnarray.training.recorded import RecordedSteps, Step, Taken, recorded_steps
@@ -69,6 +70,8 @@ class Trainer:
     """The decay of the moving average of theta per step, if there is one."""
     precision: str | None = None
     """The dtype in which the layers compute, if not theta's."""
+    augment: Augmentation | None = None
+    """A function that changes each batch at random, if there is one."""
     plan: Stepper | None = None
     """Prepared steps that write into theta and slots; None if the layers' own steps are taken."""
     recorded: RecordedSteps | None = None
@@ -114,7 +117,8 @@ class Trainer:
 
     def prepare(self) -> None:
         """Make a plan for the present theta and slots."""
-        usual = self.frozen is None and self.accumulate == 1 and self.ema is None and self.precision is None
+        plain = self.accumulate == 1 and self.ema is None and self.precision is None and self.augment is None
+        usual = plain and self.frozen is None
         if usual and not self.optimizer.groups and self.data.is_flat and not self.at.plain:
             self.plan = steps_of(
                 self.wiring,
@@ -192,6 +196,8 @@ class Trainer:
         index: Any,
         scale: Any,
     ) -> Propagated:
+        if self.augment is not None:
+            x = augmented(self.augment, x, Key(*words).fold("augment").fold(index))
         given = self.wiring, theta, state, x, target, weights, self.loss
         if self.precision is None:
             return loss_and_gradient(*given, training=True, key=Key(*words), step=index)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import nnarray as nn
-from nnarray.notebooks import check
+from nnarray.notebooks import check, japanese
 from nnarray.notebooks.exercises import EXERCISES
 
 FOLDER = Path(__file__).parents[2] / "docs" / "notebooks"
@@ -97,3 +97,20 @@ def test_each_exercise_is_asked_once_and_checked_in_its_notebook() -> None:
         assert all(name[0] == path.name[0] for name in names)
         asked += names
     assert asked == list(EXERCISES)
+
+
+@pytest.mark.parametrize("name", EXERCISES)
+def test_in_japanese_each_exercise_has_its_hint(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    def said_of(answer: Any) -> str:
+        japanese.check(name, answer)
+        return capsys.readouterr().out
+
+    wrong: Any = (lambda *arguments: 77.0) if callable(EXERCISES[name].wanted) else 77.0
+    assert said_of(EXERCISES[name].wanted) == f"問題 {name}: 正解です！\n"
+    assert said_of(...).startswith(f"問題 {name}: まだです。")
+    assert said_of(wrong).endswith(f"ヒント: {japanese.HINTS[name]}\n")
+    assert "Exercise" not in said_of(wrong) + said_of("a")
+    numbers = re.findall(r"\d[\d.]*", EXERCISES[name].hint)
+    assert {each.rstrip(".") for each in numbers} <= {
+        each.rstrip(".") for each in re.findall(r"\d[\d.]*", japanese.HINTS[name])
+    }

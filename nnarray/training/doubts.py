@@ -1,0 +1,123 @@
+"""A warning after a training that learned next to nothing, if the reason can be seen: scales, or the learning rate."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterator
+from itertools import pairwise
+
+from nnarray.backends import device_of, same_place
+from nnarray.checks import is_several
+from nnarray.kernels.compilation import quiet
+from nnarray.kernels.standard.numerics import at_least_float32
+from nnarray.layers.base import Layer
+from nnarray.layers.containers import heads_in
+from nnarray.training.context import TrainingContext
+from nnarray.training.data import Data
+from nnarray.training.inputs import InMemory
+from nnarray.typing import Array
+
+STEPS, EPOCHS = 20, 3  # fewer say little about the settings
+ROWS = 1024  # how many examples are looked at
+LARGE, SMALL = 30.0, 1e-3  # root mean squares of numbers that need another scale
+POOR, WORSE = 0.5, 1.1  # loss, relative to that of equal predictions: hardly better, and worse
+RISE = 1.05  # of the loss from one epoch to the next
+TINY_RATE, NO_CHANGE = 1e-5, 1e-4
+
+
+@quiet
+def warn_of_doubts(context: TrainingContext, *, stacklevel: int) -> None:
+    """Warn once if the loss shows that the model learned next to nothing, and a reason is known.
+
+    It looks at the history and at no more than 1,024 examples in memory. The host waits for the device once.
+    """
+    history = context.run.history
+    losses = history.columns.get("loss", [])
+    if history.steps < STEPS or len(losses) < EPOCHS:
+        return
+    doubts = " ".join(_of_small_rate(context, losses) or _of_scales_and_large_rate(context, losses))
+    if doubts:
+        warnings.warn(doubts, RuntimeWarning, stacklevel=stacklevel + 2)  # above `quiet` and this function
+
+
+def _of_small_rate(context: TrainingContext, losses: list[float]) -> list[str]:
+    """That the loss stays as it is, at a tiny learning rate."""
+    rate = max(context.run.history.columns.get("lr", [1.0]))
+    if rate > TINY_RATE or abs(losses[-1] - losses[0]) > NO_CHANGE * abs(losses[0]):
+        return []
+    return [
+        f"in {len(losses)} epochs the loss did not change: {losses[0]:.6g}, then {losses[-1]:.6g}. The learning rate, "
+        f"{rate:g}, may be too low. Raise lr; model.find_lr(X, y) suggests one."
+    ]
+
+
+def _of_scales_and_large_rate(context: TrainingContext, losses: list[float]) -> list[str]:
+    """That the loss is hardly below that of equal predictions, and why."""
+    data, last = context.data, losses[-1]
+    if not isinstance(data, Data) or not isinstance(data.inputs, InMemory) or context.settings.loss.reduction != "mean":
+        return []
+    if [*heads_in(context.model.wiring.network)]:
+        return []  # the loss has theirs in it
+    guess, of_x, of_y = _facts(context, data, data.inputs.x)
+    reasons = [*_of_scales(of_x, of_y)] if last > POOR * guess else []
+    if last > WORSE * guess and any(after > RISE * before for before, after in pairwise(losses)):
+        rate = max(context.run.history.columns.get("lr", [0.0]))
+        reasons.append(f"The loss rose between epochs, so that the learning rate, {rate:g}, may be too high: lower lr.")
+    found = f"after {len(losses)} epochs the loss is {last:.4g}; with equal predictions for all examples, {guess:.4g}."
+    return [found, *reasons] if reasons else []
+
+
+def _of_scales(of_x: float, of_y: float) -> Iterator[str]:
+    if _is_unusual(of_x):
+        yield (
+            f"X has features of the size {_number(of_x)}. Standardise X: scaler = nn.datasets.Standardizer.fit(X), and "
+            f"scaler.transform(X) for training and prediction."
+        )
+    if _is_unusual(of_y):
+        yield (
+            f"y has values of the size {_number(of_y)}. Standardise y: scaler = nn.datasets.Standardizer.fit(y), and "
+            f"scaler.transform(y); scaler.inverse_transform brings predictions back."
+        )
+
+
+def _number(size: float) -> str:
+    return f"{size:,.0f}" if LARGE < size < 1e9 else f"{size:.3g}"
+
+
+def _is_unusual(size: float) -> bool:
+    return size > LARGE or 0.0 < size < SMALL
+
+
+def _facts(context: TrainingContext, data: Data, x: Array) -> tuple[float, float, float]:
+    """The loss of equal predictions, and the largest root mean squares of a feature of X and of an output of y."""
+    loss, count = context.settings.loss, data.examples
+    rows = slice(0, count, max(count // ROWS, 1) | 1)  # odd: labels often take turns
+    target, weights, xp = data.target[rows, ...], data.weights, same_place(y=data.target)
+    shape = (target.shape[0], *context.model.output_shape)
+    if loss.is_of_classes:
+        outputs = xp.zeros(shape, dtype=context.model.theta.dtype, device=device_of(target))
+    elif target.shape == shape:
+        outputs = xp.broadcast_to(xp.mean(target, axis=0, keepdims=True), shape)
+    else:
+        return math.inf, 1.0, 1.0
+    value, _ = loss.of_prepared(outputs, target, None if weights is None else weights[rows])
+    sizes = [_size(x[rows, ...]) if not _rescales(context.model.wiring.network) else None]
+    sizes.append(None if loss.is_of_classes else _size(target))
+    of_x, of_y = (1.0 if size is None else float(size) for size in sizes)
+    return float(value), of_x, of_y
+
+
+def _size(x: Array) -> Array | None:
+    """The largest root mean square along the last axis; None for integers."""
+    xp = same_place(x=x)
+    if not xp.isdtype(x.dtype, "real floating"):
+        return None
+    x = at_least_float32(x)
+    return xp.max(xp.sqrt(xp.mean(x * x, axis=tuple(range(x.ndim - 1)))))
+
+
+def _rescales(network: Layer) -> bool:
+    """Whether the first layer brings its inputs to a common scale."""
+    layers = getattr(network, "layers", ())
+    return _rescales(layers[0]) if is_several(layers) and layers else network.rescales

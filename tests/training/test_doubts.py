@@ -1,0 +1,104 @@
+"""After a training that learned next to nothing, one warning says why; after any other there is none."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+
+import nnarray as nn
+
+DRAW = np.random.default_rng(0)
+HOST_X = DRAW.normal(size=(120, 2))
+HOST_Y = (HOST_X[:, 0] > 0).astype("int32")
+VALUES = HOST_X[:, :1] + HOST_X[:, 1:]
+
+
+def trained(be: nn.Backend, X: Any, y: Any, *layers: nn.Layer, **settings: Any) -> nn.History:
+    y = be.asarray(y, dtype="float32" if y.ndim > 1 else None)
+    outputs = 2 if y.ndim == 1 else 1
+    network = nn.Network(*layers, nn.Dense(8, "tanh"), nn.Dense(outputs))
+    model = network.init((2,), backend=be, dtype="float32")
+    return model.fit(be.asarray(X, dtype="float32"), y, **{"epochs": 6, "progress": False} | settings)
+
+
+CASES: dict[str, tuple[Any, Any, dict[str, Any], str]] = {
+    "large features": (
+        HOST_X * 5e4,
+        HOST_Y[::-1],
+        {},
+        r"X has features of the size [45]\d,\d{3}\. Standardise X: scaler",
+    ),
+    "small features": (HOST_X * 1e-6, HOST_Y, {}, r"X has features of the size [91][.\d]*e-0[67]\. Standardise X"),
+    "one large feature": (HOST_X * [1.0, 5e4], HOST_Y, {}, "X has features of the size"),
+    "large values": (
+        HOST_X,
+        VALUES * 500 + 2e5,
+        {},
+        r"y has values of the size (199|200),\d{3}\. Standardise y: scaler",
+    ),
+    "a high rate": (
+        HOST_X,
+        HOST_Y[::-1],
+        {"optimizer": nn.SGD(50.0)},
+        "The loss rose .* rate, 50, may be too high: lower lr",
+    ),
+    "a low rate": (
+        HOST_X,
+        HOST_Y,
+        {"optimizer": nn.Adam(1e-9)},
+        r"did not change: .*rate, 1e-09, may be too low\. Raise",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", CASES)
+def test_a_training_that_learned_next_to_nothing_says_why(be: nn.Backend, what: str) -> None:
+    X, y, settings, says = CASES[what]
+    with pytest.warns(RuntimeWarning, match=says) as caught:
+        trained(be, X, y, **settings)
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+
+
+def standardised(be: nn.Backend, x: Any) -> Any:
+    array = be.asarray(x, dtype="float32")
+    return be.to_numpy(nn.datasets.Standardizer.fit(array).transform(array))
+
+
+def test_to_standardise_as_the_warning_says_works(be: nn.Backend) -> None:
+    for X, y in ((HOST_X * 5e4, HOST_Y), (HOST_X, VALUES * 500 + 2e5)):
+        X, y = (standardised(be, each) if each.ndim == 2 else each for each in (X, y))
+        history = trained(be, X, y, optimizer=nn.Adam(0.02))
+        assert history["loss"][-1] < 0.5
+
+
+@pytest.mark.parametrize(
+    ("X", "y", "layers", "settings"),
+    [
+        (HOST_X, HOST_Y, (), {}),
+        (HOST_X, DRAW.permutation(HOST_Y), (), {"epochs": 20}),  # nothing to learn
+        (HOST_X, DRAW.permutation(VALUES), (), {"epochs": 20, "optimizer": nn.Adam(0.01)}),
+        (HOST_X * 5e4, HOST_Y, (nn.BatchNorm(),), {}),
+        (HOST_X * 5e4, HOST_Y, (), {"epochs": 2}),  # too short to say
+        (HOST_X, HOST_Y, (), {"optimizer": nn.Adam(1e-4)}),
+        (HOST_X, HOST_Y, (), {"optimizer": "lbfgs", "batch_size": None, "epochs": 30}),
+        (HOST_X * 0.0, HOST_Y, (), {}),
+    ],
+)
+def test_no_false_alarm(be: nn.Backend, X: Any, y: Any, layers: tuple[nn.Layer, ...], settings: dict[str, Any]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        trained(be, X, y, *layers, **settings)
+
+
+def test_integers_and_streams_are_not_looked_at(be: nn.Backend) -> None:
+    words = be.asarray(DRAW.integers(0, 900, size=(120, 4)))
+    y = be.asarray(DRAW.permutation(HOST_Y))
+    network = nn.Network(nn.Embedding(900, 2), nn.GlobalAvgPool(), nn.Dense(2))
+    network.init((4,), backend=be, dtype="float32").fit(words, y, epochs=6, progress=False)
+    X = be.asarray(HOST_X * 5e4, dtype="float32")
+    model = nn.Network(nn.Dense(8, "tanh"), nn.Dense(2)).init((2,), backend=be, dtype="float32")
+    model.fit([(X[:60, :], y[:60]), (X[60:, :], y[60:])] * 2, epochs=6, progress=False)
