@@ -287,13 +287,15 @@ def train(
         grains=grains,
         scheduler=scheduler,
     )
-    files.prove(archive.named_file(out))
+    file = archive.named_file(out)
+    ctx.with_resource(files.owned(file))
+    files.prove(file)
     if report is not None:
         reports.prepare(report)
     if data == STANDARD and cache is not None:
         raise ValueError("--cache keeps the rows of a file, to be found again; standard input is none: pass --stream.")
-    with from_standard_input(data) as file:
-        _train(file, plan, folds, backend, out, report, linear=linear, as_json=as_json)
+    with from_standard_input(data) as source:
+        _train(source, plan, folds, backend, out, report, linear=linear, as_json=as_json)
 
 
 def _train(

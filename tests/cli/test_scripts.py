@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
 import os
@@ -80,6 +81,17 @@ def test_each_exit_code(code: int, monkeypatch: pytest.MonkeyPatch) -> None:
     done = call(*words)
     assert done.exit_code == code, done.output
     assert len(done.stderr.splitlines()) == (0 if code in (0, 141) else 1)
+
+
+def test_two_trainings_do_not_write_one_file() -> None:
+    with Path(".model.safetensors.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = call(*TRAIN)
+        assert call(*TRAIN, "--out", "other.safetensors").exit_code == 0
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "'model.safetensors' is being written by another training" in done.stderr
+    assert call(*TRAIN).exit_code == 0  # what a killed training left does not matter
+    assert sorted(os.listdir()) == ["a.csv", "model.safetensors", "other.safetensors"]
 
 
 def test_the_page_lists_the_exit_codes() -> None:
