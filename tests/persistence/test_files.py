@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import Generator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -113,9 +113,12 @@ def test_many_threads_own_it_one_after_the_other() -> None:
 
 
 def test_an_error_inside_is_not_one_of_the_file() -> None:
-    with pytest.raises(OSError, match=r"^\[Errno 28\] of something else$"), ExitStack() as stack:
-        stack.enter_context(files.owned(MODEL))
-        raise OSError(errno.ENOSPC, "of something else")
+    def fail() -> None:
+        with files.owned(MODEL):
+            raise OSError(errno.ENOSPC, "of something else")
+
+    with pytest.raises(OSError, match=r"^\[Errno 28\] of something else$"):
+        fail()
     assert os.listdir() == []
 
 
