@@ -376,7 +376,6 @@ def test_a_slow_body_is_given_up(folder: Path) -> None:
 
 def test_too_many_requests_are_asked_to_come_back(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     go = threading.Event()
-    monkeypatch.setattr(batches, "_seconds", lambda *_: 1.0)  # so that it is computed in a thread
 
     def slowly(compute: Any, X: np.ndarray, size: int) -> np.ndarray:
         assert go.wait(LIMIT)
@@ -597,21 +596,3 @@ def test_the_log_has_each_request_and_why_it_was_refused(folder: Path, tmp_path:
     assert "DEBUG refused, 422: row 1, column 'colour': 'pink' is not a category" in after
     assert '- "POST /predict HTTP/1.1" 422' in after
     assert "Application shutdown complete" in after
-
-
-@pytest.mark.parametrize("seconds", [0.0, 1.0])
-def test_quick_and_slow_models_are_computed_alike(
-    seconds: float, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A quick one at once, another one in its own thread."""
-    monkeypatch.setattr(batches, "_seconds", lambda *_: seconds)
-    threads: list[str] = []
-
-    def noted(model: Any, X: np.ndarray) -> np.ndarray:
-        threads.append(threading.current_thread().name)
-        return outputs_on_host(model, X)
-
-    monkeypatch.setattr(batches, "outputs_on_host", noted)
-    answer = posted(folder / "kind.safetensors", json.dumps([GOOD] * 3).encode(), JSON)
-    assert len(answer.json()["predictions"]) == 3
-    assert threads[-1].startswith("nnarray-outputs") == (seconds == 1.0)

@@ -8,7 +8,6 @@ and the size is the largest one in which a row's place was found not to matter.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +24,6 @@ from nnarray.typing import Shape
 SIZES = (64, 32, 16, 8, 4, 2, 1)  # of a batch of rows
 IMAGE_SIZES = SIZES[3:]  # an image costs so much that few are ever worth waiting for
 TOGETHER = 512  # rows of which the outputs are computed before other requests are looked at
-QUICK = 0.002  # seconds of a computation for which another thread is not worth its cost
 
 Compute = Callable[[np.ndarray], np.ndarray]
 
@@ -51,16 +49,6 @@ def _is_steady(compute: Compute, X: np.ndarray) -> bool:
     return all(np.array_equal(compute(np.roll(X, k, axis=0)), np.roll(wanted, k, axis=0)) for k in range(1, len(X)))
 
 
-def _seconds(compute: Compute, shape: Shape) -> float:
-    """How long a batch takes, once everything is loaded: the shortest of three."""
-    X, times = np.zeros(shape), list[float]()
-    for _ in range(3):
-        begun = time.perf_counter()
-        compute(X)
-        times.append(time.perf_counter() - begun)
-    return min(times)
-
-
 def outputs_on_host(model: Model, X: np.ndarray) -> np.ndarray:
     """The outputs of rows that lie on the host."""
     return outputs_of(model, backend_of(model.theta).asarray(X, dtype=model.theta.dtype))
@@ -75,16 +63,14 @@ def in_batches(compute: Compute, X: np.ndarray, size: int) -> np.ndarray:
 
 
 class Batcher:
-    """Computes what requests bring; what comes meanwhile is computed together next.
+    """Computes in a thread of its own what requests bring; what comes meanwhile is computed together next.
 
-    Nobody waits for company: a lone request is computed at once. What takes long is computed in a thread of its own, so
-    that other requests are read meanwhile.
+    Nobody waits for company: a lone request is computed at once.
     """
 
     def __init__(self, model: Model, computed: Callable[[int], object] = lambda rows: None) -> None:
         self._compute: Compute = lambda X: outputs_on_host(model, X)
         self.size = batch_size(self._compute, model.input_shape)
-        self._seconds = _seconds(self._compute, (self.size, *model.input_shape))
         self._computed = computed
         self._waiting: deque[_Piece] = deque()
         self._arrived = asyncio.Event()
@@ -100,24 +86,18 @@ class Batcher:
 
     async def run(self) -> None:
         """Compute until cancelled."""
+        loop = asyncio.get_running_loop()
         while True:
             await self._arrived.wait()
             pieces = self._next()
             X = np.concatenate([piece.X for piece in pieces])
             try:
-                outputs = await self._computed_outputs(X)
+                outputs = await loop.run_in_executor(self._thread, in_batches, self._compute, X, self.size)
             except Exception as error:  # theirs to answer; the next batch may go well
                 _fail(pieces, error)
             else:
                 _share(pieces, outputs)
                 self._computed(len(X))
-
-    async def _computed_outputs(self, X: np.ndarray) -> np.ndarray:
-        if self._seconds * -(-len(X) // self.size) < QUICK:
-            await asyncio.sleep(0)  # others are read between two computations
-            return in_batches(self._compute, X, self.size)
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, in_batches, self._compute, X, self.size)
 
     def _next(self) -> list[_Piece]:
         """What waits, the first come first, up to so many rows as are computed together."""
