@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("nnarray")
 
 LOCAL = ("127.0.0.1", "::1", "localhost")
+KEPT = 75  # seconds of an idle connection: longer than proxies keep theirs, which would else send into a closing one
 OPEN = "others can reach this address, without encryption or a password; put it behind a proxy"
 
 
@@ -81,6 +82,7 @@ def serve(
         log_level="info" if in_log else "warning",
         access_log=in_log,
         server_header=False,
+        timeout_keep_alive=KEPT,
         ws="none",
     )
     _run(uvicorn.Server(config), listening)
