@@ -23,6 +23,12 @@ log = logging.getLogger("nnarray")
 
 PART, LOCK = ".part", ".lock"
 WITHOUT_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)  # of a file system
+REMEDIES = {
+    errno.ENOSPC: "; free some space, or write to another disk",
+    errno.EDQUOT: "; remove some of your files, or write to another disk",
+    errno.EACCES: "; write to another folder, or ask its owner",
+    errno.EROFS: "; write to another folder",
+}
 
 _owned: set[tuple[int, int, Path]] = set()
 """What is owned, by process and thread: a child that was forked owns nothing."""
@@ -56,14 +62,15 @@ def _place(path: Path) -> Path:
 
 @contextmanager
 def _named(path: Path) -> Generator[None]:
-    """Errors of the system name the file, and say what to do about a full disk."""
+    """Errors of the system name the file, and say what to do."""
     try:
         yield
     except OSError as error:
         says_more = error.filename is not None and error.strerror != os.strerror(error.errno or 0)
         if error.errno is None or says_more:
             raise
-        raise type(error)(error.errno, f"cannot write {str(path)!r}: {os.strerror(error.errno)}") from error
+        remedy = REMEDIES.get(error.errno, "")
+        raise type(error)(error.errno, f"cannot write {str(path)!r}: {os.strerror(error.errno)}{remedy}") from error
 
 
 def _replace(path: Path, write: Callable[[Path], None]) -> None:
