@@ -9,11 +9,12 @@ import json
 import re
 import signal
 import socket
+import struct
 import sys
 import threading
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
-from contextlib import asynccontextmanager, closing, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -527,6 +528,56 @@ def test_what_is_accepted_is_answered_before_the_end(number: int, folder: Path) 
         assert json.loads(answer.partition(b"\r\n\r\n")[2]) == wanted
         _, complained = process.communicate(timeout=LIMIT)
         assert (process.returncode, complained) == (0, "")
+
+
+HEAD = b"POST /predict HTTP/1.1\r\nHost: here\r\nContent-Type: application/json\r\n"
+BROKEN = {
+    "nothing": b"",
+    "a part of the head": HEAD[:30],
+    "a part of the body": HEAD + b"Content-Length: 500\r\n\r\n[{",
+    "no HTTP": b"\x16\x03\x01\x02\x00" + bytes(200),
+    "a head without an end": HEAD + b"X: " + b"x" * 100_000,
+    "a body without a length": HEAD + b"\r\n",
+    "a wrong length": HEAD + b"Content-Length: -1\r\n\r\n[]",
+    "two lengths": HEAD + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n[]",
+    "chunks that are none": HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n[]",
+    "bytes in the address": b"POST /predict?unknown=%ff%00 HTTP/1.1\r\nHost: here\r\nContent-Length: 2\r\n\r\n[]",
+    "two requests at once": 2 * (HEAD + b"Content-Length: 2\r\n\r\n[]"),
+}
+
+
+def test_broken_connections_do_no_harm(folder: Path) -> None:
+    """Each is closed, half closed and reset by its client; nothing stays open, and nothing is reported as a fault."""
+    with served(folder / "kind.safetensors") as (process, port):
+        wanted = ask(port, [GOOD])
+        descriptors = Path(f"/proc/{process.pid}/fd")
+        before = len(list(descriptors.iterdir())) if descriptors.exists() else 0
+        for _ in range(5):
+            for sent in BROKEN.values():
+                for end in ("close", "half", "reset"):
+                    with socket.create_connection(("127.0.0.1", port), timeout=LIMIT) as client:
+                        client.sendall(sent)
+                        if end == "half":
+                            client.shutdown(socket.SHUT_WR)
+                            with suppress(ConnectionError):
+                                while client.recv(65_536):
+                                    pass
+                        elif end == "reset":
+                            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        assert ask(port, [GOOD]) == wanted
+        with closing(HTTPConnection("127.0.0.1", port, timeout=LIMIT)) as connection:
+            connection.request("GET", "/metrics")
+            metrics = connection.getresponse().read().decode()
+        assert "nnarray_waiting_requests 0" in metrics
+        assert 'code="500"' not in metrics
+        deadline = time.monotonic() + LIMIT
+        while before and len(list(descriptors.iterdir())) > before + 1:  # the last ones may still be closing
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        _, complained = process.communicate(timeout=LIMIT)
+    assert process.returncode == 0
+    assert "Traceback" not in complained
 
 
 def fails(code: int, *words: object) -> str:
