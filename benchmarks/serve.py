@@ -57,10 +57,10 @@ class Connection:
 
 
 class Server:
-    """`nnarray serve` in a process of its own, with one thread for products."""
+    """`nnarray serve` in a process of its own, with one thread for products; or another command that says its port."""
 
-    def __init__(self, model: Path, port: int = 0) -> None:
-        words = (*NNARRAY, "serve", str(model), "--port", str(port), "--backend", "numpy")
+    def __init__(self, model: Path, port: int = 0, words: tuple[str, ...] = ()) -> None:
+        words = words or (*NNARRAY, "serve", str(model), "--port", str(port), "--backend", "numpy")
         environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         self.process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=environment)
         assert self.process.stdout is not None
@@ -81,6 +81,23 @@ class Server:
     def end(self, number: int = signal.SIGTERM) -> int:
         self.process.send_signal(number)
         return self.process.wait(60)
+
+
+EMPTY = """
+import socket, uvicorn
+async def app(scope, receive, send):
+    if scope["type"] == "http":
+        while (await receive()).get("more_body"):
+            pass
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"{}"})
+listening = socket.create_server(("127.0.0.1", 0))
+listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+print(f"at :{listening.getsockname()[1]};", flush=True)
+config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off", timeout_keep_alive=75)
+uvicorn.Server(config).run(sockets=[listening])
+"""
+"""An application that does nothing: what the server, the client and the machine take for themselves."""
 
 
 def trained(folder: Path) -> Path:
@@ -266,15 +283,18 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         model = trained(Path(folder))
-        server = Server(model)
+        server, empty = Server(model), Server(model, words=(sys.executable, "-c", EMPTY))
         try:
-            print(asyncio.run(paced(server, 200.0, options.seconds)), flush=True)
+            for _ in range(2):  # in turns, because other programs on the machine change
+                for name, each in (("service", server), ("empty application", empty)):
+                    print(f"{name}, {asyncio.run(paced(each, 200.0, options.seconds))}", flush=True)
             for clients, rows in ((1, 1), (8, 1), (32, 1), (8, 100)):
                 print(asyncio.run(load(server, clients, options.seconds, rows)), flush=True)
             print(asyncio.run(bad_requests(server, options.bad)), flush=True)
             print("exit code after SIGTERM:", server.end(), flush=True)
         finally:
             server.process.kill()
+            empty.process.kill()
         for number in (signal.SIGTERM, signal.SIGKILL):
             print(asyncio.run(ended(model, number, options.rounds)), flush=True)
 

@@ -6,6 +6,7 @@ And what no table can say: arrays in any memory, extreme numbers, threads, proce
 from __future__ import annotations
 
 import builtins
+import fcntl
 import gzip
 import importlib
 import json
@@ -664,6 +665,17 @@ def weights_in_8_bits(b: Bench) -> Call:
     return lambda: b.model.load_torch("w.safetensors")
 
 
+def owned_by_another(b: Bench) -> Call:
+    lock = open(".run.safetensors.lock", "w")  # noqa: SIM115  # held until the call has failed
+    fcntl.flock(lock, fcntl.LOCK_EX)
+
+    def call() -> None:
+        with lock:
+            b.fit(epochs=1, checkpoint="run.safetensors")
+
+    return call
+
+
 def resumed(**change: Any) -> Case:
     def case(b: Bench) -> Call:
         b.fit(epochs=1, checkpoint="run.safetensors")
@@ -709,6 +721,7 @@ FILES: dict[str, Case] = {
     "to save onto a folder": in_a_folder("folder.safetensors", lambda b: b.model.save("folder.safetensors")),
     "no permission to write": after_saving("tempfile.mkstemp", forbidden, save_another),
     "no space left": after_saving("os.fsync", no_space, save_another),
+    "to train into a file of another training": owned_by_another,
     "to resume with other settings": resumed(batch_size=8),
     "to resume what was no training": resumed_from_a_model,
     "a model with NaN in it, saved": nan_in_a_model,

@@ -6,6 +6,7 @@ Exit codes: 0 success; 1 an error; 2 wrong usage; 128 + n ended by signal n: 130
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -126,6 +127,8 @@ def _message(error: Exception) -> str:
         path = usage.ctx.command_path if usage.ctx else "nnarray"
         said = usage.format_message()
         return f"{said}{'' if said.endswith(('.', '?')) else '.'}{_commands(usage)} See '{path} --help'."
+    if isinstance(error, OSError) and error.strerror:
+        return _of_the_system(error)
     if isinstance(error, (ValueError, *EXPECTED)) and str(error):
         return str(error)
     return f"{type(error).__name__}: {error} (nnarray --debug ... shows where)"
@@ -136,6 +139,16 @@ def _commands(usage: Any) -> str:
     known = getattr(getattr(usage.ctx, "command", None), "commands", {})
     names = ", ".join(name for name, command in known.items() if not command.hidden)
     return f" Use one of {names}." if names and "No such command" in usage.format_message() else ""
+
+
+def _of_the_system(error: OSError) -> str:
+    """Without the number; with the file, and for a full disk without one, where to look."""
+    said = str(error.strerror)
+    if error.filename is not None:
+        return f"{said}: {str(error.filename)!r}"
+    if said == os.strerror(errno.ENOSPC):
+        return f"{said}, for standard output or for temporary files; free some space, or set TMPDIR"
+    return said
 
 
 def _code(error: Exception) -> int:

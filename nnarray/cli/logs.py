@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from logging.handlers import WatchedFileHandler
 from pathlib import Path
 from typing import Annotated
 
@@ -33,37 +35,73 @@ class _OnStandardError(logging.Handler):
             self.handleError(record)
 
 
+class _InFile(WatchedFileHandler):
+    """Appends to a file, and to a new one after it was moved away. A full disk ends the log, not the command."""
+
+    lacks_lines = False
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Report once that lines are missing."""
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+        elif not self.lacks_lines:
+            self.lacks_lines = True
+            with suppress(OSError):
+                typer.echo(f"nnarray: {_not_written(self.baseFilename, error)}; it lacks lines from here on", err=True)
+
+    def close(self) -> None:
+        """Close the file; what is not yet on a full disk is lost."""
+        with suppress(OSError):
+            super().close()
+
+
 @contextmanager
-def logged(file: Path | None, verbose: bool) -> Generator[None]:
+def logged(file: Path | None, verbose: bool, *, also: str | None = None) -> Generator[None]:
     """Write the library's log to these places, and to the file how it ended, if it did not end well.
+
+    `also` is the name of another library whose log is written to the same places.
 
     Raises
     ------
     OSError
         If the file cannot be written to.
     """
+    logs = [logging.getLogger(name) for name in ("nnarray", also) if name]
     if file is None and not verbose:
         yield
         return
-    log = logging.getLogger("nnarray")
-    level, in_file = log.level, None if file is None else _to_file(file)
+    in_file = None if file is None else _to_file(file)
     handlers = [_on_standard_error(logging.INFO if verbose else logging.WARNING)]  # which is shown without a log, too
     handlers += [in_file] if in_file else []
-    log.setLevel(logging.DEBUG if in_file else logging.INFO)
+    with ExitStack() as stack:
+        for handler in handlers:
+            stack.callback(handler.close)
+        for log in logs:
+            stack.enter_context(_writing(log, handlers, logging.DEBUG if in_file else logging.INFO))
+        try:
+            yield
+        except BaseException as error:
+            if in_file:
+                said = " ".join(str(error).split())
+                text = (type(error).__name__, said)
+                in_file.handle(logs[0].makeRecord(logs[0].name, logging.ERROR, "", 0, "%s: %s", text, None))
+            raise
+
+
+@contextmanager
+def _writing(log: logging.Logger, handlers: list[logging.Handler], level: int) -> Generator[None]:
+    """Let a log have these handlers and this level meanwhile."""
+    before = log.level
+    log.setLevel(level)
     for handler in handlers:
         log.addHandler(handler)
     try:
         yield
-    except BaseException as error:
-        if in_file:
-            said = " ".join(str(error).split())
-            in_file.handle(log.makeRecord(log.name, logging.ERROR, "", 0, "%s: %s", (type(error).__name__, said), None))
-        raise
     finally:
-        log.setLevel(level)
+        log.setLevel(before)
         for handler in handlers:
             log.removeHandler(handler)
-            handler.close()
 
 
 def _on_standard_error(level: int) -> logging.Handler:
@@ -74,9 +112,12 @@ def _on_standard_error(level: int) -> logging.Handler:
 
 def _to_file(file: Path) -> logging.Handler:
     try:
-        handler = logging.FileHandler(file, encoding="utf-8")
+        handler = _InFile(file, encoding="utf-8")
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise OSError(f"--log-file {str(file)!r} cannot be written to: {reason}; choose another.") from error
+        raise OSError(f"{_not_written(str(file), error)}; choose another.") from error
     handler.setFormatter(logging.Formatter(LINE))
     return handler
+
+
+def _not_written(file: str, error: OSError) -> str:
+    return f"--log-file {file!r} cannot be written to: {(error.strerror or str(error)).lower()}"

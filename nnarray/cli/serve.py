@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import gc
+import logging
 import signal
 import socket
+import sys
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+import nnarray
 from nnarray.backends import backend as backend_called
 from nnarray.cli.app import app
 from nnarray.cli.console import Flag
+from nnarray.cli.logs import LogFile, Verbose, logged
 from nnarray.cli.predict import DType, ModelFile
 
 if TYPE_CHECKING:
     import uvicorn
 
+log = logging.getLogger("nnarray")
+
 LOCAL = ("127.0.0.1", "::1", "localhost")
+KEPT = 75  # seconds of an idle connection: longer than proxies keep theirs, which would else send into a closing one
+OPEN = "others can reach this address, without encryption or a password; put it behind a proxy"
 
 
 @app.command(
@@ -30,6 +39,7 @@ LOCAL = ("127.0.0.1", "::1", "localhost")
     ),
 )
 def serve(
+    ctx: typer.Context,
     model: ModelFile,
     host: Annotated[str, typer.Option("--host", help="The address to listen at; 0.0.0.0: all of this machine.")] = (
         "127.0.0.1"
@@ -42,6 +52,8 @@ def serve(
     max_waiting: Annotated[
         int, typer.Option("--max-waiting", help="Requests that wait for an answer; others are to come back.")
     ] = 64,
+    log_file: LogFile = None,
+    verbose: Verbose = False,
 ) -> None:
     """Answer requests of HTTP with the predictions of a network, until Ctrl-C or SIGTERM.
 
@@ -51,24 +63,39 @@ def serve(
     uvicorn, service = _libraries()
     from nnarray.apps.workflow.pipeline import load_pipeline
 
+    ctx.with_resource(logged(log_file, verbose, also="uvicorn"))
     limits = service.Limits(max_rows, max_bytes, max_waiting)
     pipeline = load_pipeline(model, backend=backend_called(backend), dtype=dtype)
-    listening = _listening(host, port)
+    listening = ctx.with_resource(closing(_listening(host, port)))
+
+    def ready() -> None:
+        typer.echo(f"{model.name} answers at {_url(listening)}; Ctrl-C ends it")
+        sys.stdout.flush()
+        log.info("nnarray %s serves %s at %s: %r", nnarray.__version__, model, _url(listening), pipeline)
+        if host not in LOCAL:
+            typer.echo(f"nnarray: {OPEN}", err=True)
+
+    in_log = log_file is not None or verbose
     config = uvicorn.Config(
-        service.application(pipeline, model.name, limits),
-        log_level="warning",
-        access_log=False,
+        service.application(pipeline, model.name, limits, ready),
+        log_config=None,
+        log_level="info" if in_log else "warning",
+        access_log=in_log,
         server_header=False,
+        timeout_keep_alive=KEPT,
         ws="none",
     )
-    server = uvicorn.Server(config)
-    typer.echo(f"{model.name} answers at {_url(listening)}; Ctrl-C ends it")
-    if host not in LOCAL:
-        typer.echo(
-            "nnarray: others can reach this address, without encryption or a password; put it behind a proxy", err=True
-        )
+    _run(uvicorn.Server(config), listening)
+
+
+def _run(server: uvicorn.Server, listening: socket.socket) -> None:
+    """Serve until a signal ends it."""
+    gc.collect()
+    gc.freeze()  # what is loaded stays: to search it for garbage would stop all answers for 0.1 s
     with _ending(server):
         server.run(sockets=[listening])
+    if not server.started:
+        raise RuntimeError("the service has not started; the lines above say why.")
 
 
 def _libraries() -> tuple[Any, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+import nnarray
 from nnarray import backends
 from nnarray.apps.workflow.inputs import Rows
 from nnarray.backends import host_backend
@@ -47,6 +49,7 @@ from nnarray.model import load
 from nnarray.optimizers import OPTIMIZERS
 from nnarray.persistence import archive, files
 from nnarray.tables.text_format import USUAL
+from nnarray.training.context import DivergenceError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -56,6 +59,8 @@ if TYPE_CHECKING:
     from nnarray.apps.workflow.scores import Scores
     from nnarray.apps.workflow.steps import Plan, Trained
     from nnarray.model import Model
+
+log = logging.getLogger("nnarray")
 
 
 @app.command(
@@ -287,13 +292,16 @@ def train(
         grains=grains,
         scheduler=scheduler,
     )
-    files.prove(archive.named_file(out))
+    file = archive.named_file(out)
+    ctx.with_resource(files.owned(file))
+    files.prove(file)
     if report is not None:
         reports.prepare(report)
     if data == STANDARD and cache is not None:
         raise ValueError("--cache keeps the rows of a file, to be found again; standard input is none: pass --stream.")
-    with from_standard_input(data) as file:
-        _train(file, plan, folds, backend, out, report, linear=linear, as_json=as_json)
+    log.info("nnarray %s trains on %s, target %s, into %s", nnarray.__version__, data, ",".join(plan.target), out)
+    with _advising(out), from_standard_input(data) as source:
+        _train(source, plan, folds, backend, out, report, linear=linear, as_json=as_json)
 
 
 def _train(
@@ -329,6 +337,7 @@ def _train(
     if folded is not None:
         model.metadata["scores"] = folded.to_json()
         steps.note(out, model.metadata)
+    _log_end(done, out)
     compared = comparisons.linear_scores(data, examples, plan, be) if linear else None
     pictures = [] if report is None else reports.draw(done, report)
     if as_json:
@@ -355,6 +364,24 @@ def _saying_what_is_saved(model: Model, out: Path, epochs: int) -> Generator[Non
             state = " before the end of the first epoch; nothing is saved"
         interrupt.args = (state,)
         raise
+
+
+@contextmanager
+def _advising(out: Path) -> Generator[None]:
+    """What helps against divergence in a command: its options, for it prepares the data itself."""
+    try:
+        yield
+    except DivergenceError as error:
+        saved = f" {str(out)!r} holds the last finished epoch, if there was one."
+        raise DivergenceError(error.args[0], f"Pass a lower --lr, or --optimizer adam.{saved}") from error
+
+
+def _log_end(done: Trained, out: Path) -> None:
+    """Note in the log which epoch was chosen, and how good it is."""
+    for scores, of in ((done.scores, "held-out" if done.held_out else "training"), (done.tested, "test")):
+        if scores is not None:
+            log.info("scores on %d %s examples: %s", scores.examples, of, scores.to_json()["metrics"])
+    log.info("%s is saved, with the parameters of epoch %d", out, done.best_epoch or len(done.model.history["epoch"]))
 
 
 # --- What is shown ----------------------------------------------------------------------------------------------------

@@ -1,12 +1,16 @@
-"""Files that are replaced as a whole or not at all."""
+"""Files that are replaced as a whole or not at all, and written by one training at a time."""
 
 from __future__ import annotations
 
+import errno
 import glob
+import logging
 import os
+import platform
 import tempfile
+import threading
 from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -15,7 +19,19 @@ try:
 except ImportError:  # Windows, where open files cannot be removed
     fcntl = None
 
-PART = ".part"
+log = logging.getLogger("nnarray")
+
+PART, LOCK = ".part", ".lock"
+WITHOUT_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)  # of a file system
+REMEDIES = {
+    errno.ENOSPC: "; free some space, or write to another disk",
+    errno.EDQUOT: "; remove some of your files, or write to another disk",
+    errno.EACCES: "; write to another folder, or ask its owner",
+    errno.EROFS: "; write to another folder",
+}
+
+_owned: set[tuple[int, int, Path]] = set()
+"""What is owned, by process and thread: a child that was forked owns nothing."""
 
 
 def replace(path: Path, write: Callable[[Path], None]) -> None:
@@ -28,19 +44,33 @@ def replace(path: Path, write: Callable[[Path], None]) -> None:
     OSError
         If the folder does not exist, may not be written to or is full; the message has the path.
     """
+    path = _place(path)
+    with _named(path):
+        _replace(path, write)
+
+
+def _place(path: Path) -> Path:
+    """Where the file lies: the target of a link is replaced, and the link is kept."""
     if path.is_symlink():
-        path = path.resolve()  # the target of a link is replaced, and the link is kept
+        path = path.resolve()
     if not path.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {str(path.parent)!r} to write {path.name!r} into; make it first.")
     if path.is_dir():
         raise IsADirectoryError(f"cannot write {str(path)!r}: it is a folder.")
+    return path
+
+
+@contextmanager
+def _named(path: Path) -> Generator[None]:
+    """Errors of the system name the file, and say what to do."""
     try:
-        _replace(path, write)
+        yield
     except OSError as error:
         says_more = error.filename is not None and error.strerror != os.strerror(error.errno or 0)
         if error.errno is None or says_more:
             raise
-        raise type(error)(error.errno, f"cannot write {str(path)!r}: {os.strerror(error.errno)}") from error
+        remedy = REMEDIES.get(error.errno, "")
+        raise type(error)(error.errno, f"cannot write {str(path)!r}: {os.strerror(error.errno)}{remedy}") from error
 
 
 def _replace(path: Path, write: Callable[[Path], None]) -> None:
@@ -88,10 +118,79 @@ def sweep(path: Path) -> None:
 
 
 @contextmanager
+def owned(path: Path) -> Generator[None]:
+    """Let nobody else own the file at `path` meanwhile; its owner may own it again.
+
+    The lock is on a file beside it, which is removed in the end. The system releases the lock of a process that was
+    killed, so a file that such a process left does not matter. Where the system has no locks, nothing is refused.
+
+    Raises
+    ------
+    BlockingIOError
+        If another process, or another thread, owns it.
+    OSError
+        If the folder does not exist or may not be written to.
+    """
+    path = _place(path)
+    owner = os.getpid(), threading.get_ident(), path.parent.resolve() / path.name
+    if owner in _owned:
+        yield
+        return
+    lock = path.with_name(f".{path.name}{LOCK}")
+    with ExitStack() as stack:
+        with _named(path):
+            _acquire(lock, path, stack)
+        _owned.add(owner)
+        try:
+            yield
+        finally:
+            _owned.discard(owner)
+            lock.unlink(missing_ok=True)  # while it is held, so that nobody else's is removed
+
+
+def _acquire(lock: Path, path: Path, stack: ExitStack) -> None:
+    """Hold the file `lock` as long as the stack lasts, with a note of who holds it."""
+    while True:
+        file = stack.enter_context(lock.open("a+b", buffering=0))
+        try:
+            stack.enter_context(_held(file))
+        except BlockingIOError:
+            raise _owned_by_another(file, path) from None
+        if _is_at(file, lock):  # else its last owner has just removed it
+            break
+        stack.close()
+    with suppress(OSError):  # a full disk is reported by what writes the file itself
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {platform.node()}".encode())
+
+
+def _owned_by_another(file: IO[bytes], path: Path) -> BlockingIOError:
+    file.seek(0)
+    who = file.read(200).decode(errors="replace") or "another process"
+    return BlockingIOError(
+        f"{str(path)!r} is being written by another training ({who}): each would overwrite the other's. Write into "
+        f"another file, or wait until that one has ended."
+    )
+
+
+def _is_at(file: IO[bytes], path: Path) -> bool:
+    """Whether an open file is still the one at this path."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+@contextmanager
 def _held(file: IO[bytes]) -> Generator[None]:
-    """A lock on the file, which the system releases when its owner dies; `OSError` if another process has it."""
+    """A lock on the file, which the system releases when its owner dies; `BlockingIOError` if somebody else has it."""
     if fcntl is not None:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in WITHOUT_LOCKS:
+                raise
+            log.warning("the file system of %r has no locks: let only one process write there", file.name)
     yield
 
 

@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Context, Decimal
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -121,13 +122,14 @@ def truth_as_numbers(column: Any) -> Any:
 
 def positions(text: Any, values: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """The position of each entry among the values, int64, or -1 if it is not there; and which entries are missing."""
-    index_of = _place_among(values)
+    index_of = _place_among(tuple(values))
     codes = text.combine_chunks().dictionary_encode()
     indices = np.asarray([*map(index_of, codes.dictionary.to_pylist()), -1], dtype=np.int64)
     return indices[codes.indices.fill_null(len(indices) - 1).to_numpy()], text.is_null().to_numpy()
 
 
-def _place_among(values: Sequence[str]) -> Callable[[str], int]:
+@lru_cache(maxsize=256)  # a service asks for each request
+def _place_among(values: tuple[str, ...]) -> Callable[[str], int]:
     """The position of a text among the values: the same text, or else the only equal number or truth value."""
     truth = {_value(value, truth=True) for value in values} <= {"0", "1"}
     spelled = {value: k for k, value in enumerate(values)}

@@ -29,8 +29,12 @@ log = logging.getLogger("nnarray")
 class DivergenceError(FloatingPointError):
     """The loss, a parameter or a related number became NaN or infinite; the model keeps its last finite parameters.
 
-    Related numbers are the running means and variances of layers, and the slots of the optimizer.
+    Related numbers are the running means and variances of layers, and the slots of the optimizer. The text is the
+    arguments in their order: the first one says what happened, the others what may help.
     """
+
+    def __str__(self) -> str:
+        return " ".join(map(str, self.args))
 
 
 UNSOUND = "the parameters were not finite before training. Make a new model with init, or load other parameters."

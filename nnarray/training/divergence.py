@@ -65,8 +65,8 @@ def diverged(
     last = f"{losses[taken]:.6g}" if first else "none in this epoch"
     return DivergenceError(
         f"{what} became NaN or infinite in epoch {number + 1}, step {step} of {len(losses)} "
-        f"(learning rate {rate:g}, last finite loss: {last}). {_advice(trainer, rate)} The model keeps its last finite "
-        f"parameters."
+        f"(learning rate {rate:g}, last finite loss: {last}).",
+        f"{_advice(trainer, rate)} The model keeps its last finite parameters.",
     )
 
 

@@ -17,6 +17,7 @@ from nnarray.kernels.engines import computing, resolved
 from nnarray.kernels.one_thread import one_thread
 from nnarray.layers.kinds import arrays_in
 from nnarray.losses import Loss
+from nnarray.persistence import files
 from nnarray.persistence.archive import named_file
 from nnarray.training.answers import measures
 from nnarray.training.automatic import decided
@@ -59,30 +60,28 @@ def fit(model: Trainee, X: Any, y: Any, settings: FitSettings) -> History:
     }
     if isinstance(data, Streamed):
         run.history.settings |= {"batch_size": None, "shuffle": False}  # the stream determines both
-    writer = _writer(settings, model, run)
-    source = _source(settings.resume, writer)
-    if isinstance(data, Data) and (writer is not None or source is not None):
-        run.history.settings["data"] = fingerprint(data)
-    log.info("training starts: %r, up to %d epochs, %s", model, run.epochs, run.history.settings)
-    with (
-        computing(settings.engine),
-        one_thread(model.theta) if settings.grains > 1 else ExitStack(),
-        _history_of(model, run, settings.loss),
-        _progress_bar(run.epochs, settings.progress) as show,
-        _memory_errors(model, data, settings.batch_size),
-        _fit_callbacks(run, settings.callbacks),
-    ):
-        begun = None if source is None else _resume(source, model, run, settings)
-        if writer is not None and begun is not None:
-            writer.resume(begun)
-        context = TrainingContext(model, data, held_out, settings, run, show, writer, begun)
-        show(run.last, run.epoch)
-        optimise = train if settings.optimizer.stepwise else minimise
-        optimise(context)
-        warn_of_doubts(context, stacklevel=4)  # the caller of Model.fit
-    if writer is not None:
-        writer.end_fit()
-    log.info("training ends after epoch %d%s: %s", run.epoch, f", {run.stopped}" if run.stopped else "", run.last)
+    with _writer(settings, model, run) as writer:
+        source = _source(settings.resume, writer)
+        if isinstance(data, Data) and (writer is not None or source is not None):
+            run.history.settings["data"] = fingerprint(data)
+        log.info("training starts: %r, up to %d epochs, %s", model, run.epochs, run.history.settings)
+        with (
+            computing(settings.engine),
+            one_thread(model.theta) if settings.grains > 1 else ExitStack(),
+            _history_of(model, run, settings.loss),
+            _progress_bar(run.epochs, settings.progress) as show,
+            _memory_errors(model, data, settings.batch_size),
+            _fit_callbacks(run, settings.callbacks),
+        ):
+            begun = None if source is None else _resume(source, model, run, settings)
+            if writer is not None and begun is not None:
+                writer.resume(begun)
+            context = TrainingContext(model, data, held_out, settings, run, show, writer, begun)
+            show(run.last, run.epoch)
+            optimise = train if settings.optimizer.stepwise else minimise
+            optimise(context)
+            warn_of_doubts(context, stacklevel=4)  # the caller of Model.fit
+        log.info("training ends after epoch %d%s: %s", run.epoch, f", {run.stopped}" if run.stopped else "", run.last)
     return run.history
 
 
@@ -154,13 +153,17 @@ def _fit_callbacks(run: Run, watchers: list[Callback]) -> Generator[None]:
         yield
 
 
-def _writer(settings: FitSettings, model: Trainee, run: Run) -> CheckpointWriter | None:
-    """The checkpoint writer; it checks before training, not after hours, that the file can be written."""
+@contextmanager
+def _writer(settings: FitSettings, model: Trainee, run: Run) -> Generator[CheckpointWriter | None]:
+    """The checkpoint writer, which owns its file; it checks before training, not after hours, that it can write it."""
     if settings.checkpoint is None:
-        return None
+        yield None
+        return
     writer = CheckpointWriter(checkpoint_of(settings.checkpoint), model, run, settings.callbacks)
-    writer.prove()
-    return writer
+    with files.owned(writer.checkpoint.file):
+        writer.prove()
+        yield writer
+        writer.end_fit()
 
 
 def _source(resumed: Any, writer: CheckpointWriter | None) -> Path | None:

@@ -9,11 +9,12 @@ import json
 import re
 import signal
 import socket
+import struct
 import sys
 import threading
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
-from contextlib import asynccontextmanager, closing, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -270,8 +271,84 @@ def test_a_new_category_is_ignored_when_asked_for(folder: Path) -> None:
     body = json.dumps([{**GOOD, "colour": "pink"}]).encode()
     assert posted(folder / "kind.safetensors", body, JSON, "?unknown=ignore").status_code == 200
     wrong = posted(folder / "kind.safetensors", body, JSON, "?unknown=skip")
-    assert wrong.status_code == 422
+    assert wrong.status_code == 400
     assert "unknown choice of unknown 'skip'" in wrong.json()["error"]
+
+
+HEADS: list[tuple[dict[str, str], str, int, str]] = [
+    (
+        {},
+        "?unknwon=ignore",
+        400,
+        "parameter of the query 'unknwon'; use one of unknown. Did you mean 'unknown'?",
+    ),
+    ({}, "?unknown=error&unknown=ignore", 400, "unknown= is in the query 2 times; send it once"),
+    ({"Accept": "text/html, image/*"}, "", 406, "the answer is application/json or text/csv; ask for one of them"),
+    ({"Accept": "application/json;q=0, text/csv;q=0.0"}, "", 406, "ask for one of them with Accept"),
+    ({"Accept": "text/csv;q=2"}, "", 400, "a weight in Accept is from 0 to 1, such as q=0.5; got 'q=2'"),
+    (
+        {"Content-Type": "application/json; charset=latin-1"},
+        "",
+        415,
+        "the charset of the body is 'latin-1'",
+    ),
+    ({"Content-Type": "text/csv; charset=zip"}, "", 415, "text/csv is read as utf-8, us-ascii, iso-8859-1"),
+    ({"Content-Type": 'text/csv; charset=""'}, "", 415, "the charset of the body is ''"),
+    ({"Content-Encoding": "gzip"}, "", 415, "the body is encoded by 'gzip'; send it without Content-Encoding"),
+    ({"Content-Type": "text/plain"}, "", 415, "say with Content-Type which it is"),
+]
+
+
+@pytest.mark.parametrize(("headers", "query", "status", "message"), HEADS)
+def test_what_cannot_be_done_as_asked_is_refused(
+    headers: dict[str, str], query: str, status: int, message: str, folder: Path
+) -> None:
+    answer = posted(folder / "kind.safetensors", json.dumps([GOOD]).encode(), JSON | headers, query)
+    assert (answer.status_code, message in answer.json()["error"]) == (status, True), answer.text
+
+
+def test_accept_and_charset_are_followed(folder: Path) -> None:
+    body = "length,colour,age\n5.5,red,3\n"
+    accepted = {
+        "text/html, text/csv;q=0.5, */*;q=0.1": "text/csv",
+        "text/*, application/json;q=0.9": "text/csv",
+        "*/*": "application/json",
+        "text/csv;q=0.1, application/*": "application/json",
+        "text/csv;q=0, */*": "application/json",
+        "": "application/json",
+    }
+
+    async def questions(client: httpx.AsyncClient) -> tuple[list[str], list[str]]:
+        kinds = []
+        for accept in accepted:
+            answer = await client.post("/predict", content=json.dumps([GOOD]), headers=JSON | {"Accept": accept})
+            kinds.append(answer.headers["content-type"].partition(";")[0])
+        texts = []
+        for charset in ("utf-8", "UTF-16", '"iso-8859-1"', "us-ascii"):
+            headers = {"Content-Type": f"text/csv; header=present; Charset={charset}"}
+            texts.append((await client.post("/predict", content=body.encode(charset.strip('"')), headers=headers)).text)
+        return kinds, texts
+
+    kinds, texts = asked(folder / "kind.safetensors", questions)
+    assert kinds == list(accepted.values())
+    assert len(set(texts)) == 1
+    assert texts[0].startswith('"prediction","p_a"')
+
+
+@pytest.mark.parametrize(
+    ("said", "sent"),
+    [
+        (
+            "'x' is no category. Correct it, or ignore new categories with --unknown ignore, or unknown='ignore'.",
+            "'x' is no category. Correct it, or ignore new categories with ?unknown=ignore in the address.",
+        ),
+        ("It has no header. Use --no-header, or TextFormat(header=False).", "It has no header."),
+        ("'--drop x' is not a number.", "'--drop x' is not a number."),
+        ("Use --header.", "Use --header."),
+    ],
+)
+def test_remedies_of_other_interfaces_are_not_sent(said: str, sent: str) -> None:
+    assert payloads.for_clients(said) == sent
 
 
 def test_a_body_without_a_declared_length_is_limited_too(folder: Path) -> None:
@@ -453,6 +530,56 @@ def test_what_is_accepted_is_answered_before_the_end(number: int, folder: Path) 
         assert (process.returncode, complained) == (0, "")
 
 
+HEAD = b"POST /predict HTTP/1.1\r\nHost: here\r\nContent-Type: application/json\r\n"
+BROKEN = {
+    "nothing": b"",
+    "a part of the head": HEAD[:30],
+    "a part of the body": HEAD + b"Content-Length: 500\r\n\r\n[{",
+    "no HTTP": b"\x16\x03\x01\x02\x00" + bytes(200),
+    "a head without an end": HEAD + b"X: " + b"x" * 100_000,
+    "a body without a length": HEAD + b"\r\n",
+    "a wrong length": HEAD + b"Content-Length: -1\r\n\r\n[]",
+    "two lengths": HEAD + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n[]",
+    "chunks that are none": HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n[]",
+    "bytes in the address": b"POST /predict?unknown=%ff%00 HTTP/1.1\r\nHost: here\r\nContent-Length: 2\r\n\r\n[]",
+    "two requests at once": 2 * (HEAD + b"Content-Length: 2\r\n\r\n[]"),
+}
+
+
+def test_broken_connections_do_no_harm(folder: Path) -> None:
+    """Each is closed, half closed and reset by its client; nothing stays open, and nothing is reported as a fault."""
+    with served(folder / "kind.safetensors") as (process, port):
+        wanted = ask(port, [GOOD])
+        descriptors = Path(f"/proc/{process.pid}/fd")
+        before = len(list(descriptors.iterdir())) if descriptors.exists() else 0
+        for _ in range(5):
+            for sent in BROKEN.values():
+                for end in ("close", "half", "reset"):
+                    with socket.create_connection(("127.0.0.1", port), timeout=LIMIT) as client:
+                        client.sendall(sent)
+                        if end == "half":
+                            client.shutdown(socket.SHUT_WR)
+                            with suppress(ConnectionError):
+                                while client.recv(65_536):
+                                    pass
+                        elif end == "reset":
+                            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        assert ask(port, [GOOD]) == wanted
+        with closing(HTTPConnection("127.0.0.1", port, timeout=LIMIT)) as connection:
+            connection.request("GET", "/metrics")
+            metrics = connection.getresponse().read().decode()
+        assert "nnarray_waiting_requests 0" in metrics
+        assert 'code="500"' not in metrics
+        deadline = time.monotonic() + LIMIT
+        while before and len(list(descriptors.iterdir())) > before + 1:  # the last ones may still be closing
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        _, complained = process.communicate(timeout=LIMIT)
+    assert process.returncode == 0
+    assert "Traceback" not in complained
+
+
 def fails(code: int, *words: object) -> str:
     done = CliRunner().invoke(app, [str(word) for word in words], prog_name="nnarray")
     assert done.exit_code == code, done.output
@@ -476,11 +603,11 @@ def test_wrong_calls(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_listening_to_others_is_said(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import uvicorn
 
-    def closed(server: Any, sockets: list[socket.socket]) -> None:
-        for each in sockets:
-            each.close()
+    async def started(server: Any) -> None:
+        async with server.config.app.router.lifespan_context(server.config.app):
+            server.started = True
 
-    monkeypatch.setattr(uvicorn.Server, "run", closed)
+    monkeypatch.setattr(uvicorn.Server, "run", lambda server, sockets: asyncio.run(started(server)))
     words = ("serve", str(folder / "kind.safetensors"), "--port", "0", "--backend", "numpy")
     here = CliRunner().invoke(app, [*words], prog_name="nnarray")
     others = CliRunner().invoke(app, [*words, "--host", "0.0.0.0"], prog_name="nnarray")
@@ -489,3 +616,34 @@ def test_listening_to_others_is_said(folder: Path, monkeypatch: pytest.MonkeyPat
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert serve_command.LOCAL[0] == "127.0.0.1"
     assert payloads.JSON == "application/json"
+
+
+def test_a_service_that_does_not_start_is_an_error(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import uvicorn
+
+    words = ("serve", folder / "kind.safetensors", "--port", "0", "--backend", "numpy")
+    with monkeypatch.context() as patch:
+        patch.setattr(uvicorn.Server, "run", lambda server, sockets: None)
+        assert "the service has not started" in fails(1, *words)
+    monkeypatch.setattr("nnarray.apps.service.application.Batcher", lambda *_: 1 / 0)
+    assert fails(1, *words) == "nnarray: division by zero"
+
+
+def test_the_log_has_each_request_and_why_it_was_refused(folder: Path, tmp_path: Path) -> None:
+    """The log goes on in a new file after it was moved away."""
+    file = tmp_path / "a.log"
+    with served(folder / "kind.safetensors", "--log-file", str(file)) as (process, port):
+        assert ask(port, [GOOD])[0] == 200
+        first = file.rename(tmp_path / "a.log.1")
+        assert ask(port, [{**GOOD, "colour": "pink"}])[0] == 422
+        process.send_signal(signal.SIGTERM)
+        said, complained = process.communicate(timeout=LIMIT)
+    assert (process.returncode, said, complained) == (0, "", "")
+    before, after = first.read_text(), file.read_text()
+    assert (
+        f"INFO nnarray {nn.__version__} serves {folder / 'kind.safetensors'} at http://127.0.0.1:{port}: Pip" in before
+    )
+    assert '- "POST /predict HTTP/1.1" 200' in before
+    assert "DEBUG refused, 422: row 1, column 'colour': 'pink' is not a category" in after
+    assert '- "POST /predict HTTP/1.1" 422' in after
+    assert "Application shutdown complete" in after

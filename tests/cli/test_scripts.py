@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import logging
 import os
@@ -14,6 +16,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+import nnarray
 from nnarray.cli import app, completion
 from tests.processes import ENDING, NNARRAY, run
 
@@ -82,6 +85,17 @@ def test_each_exit_code(code: int, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(done.stderr.splitlines()) == (0 if code in (0, 141) else 1)
 
 
+def test_two_trainings_do_not_write_one_file() -> None:
+    with Path(".model.safetensors.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = call(*TRAIN)
+        assert call(*TRAIN, "--out", "other.safetensors").exit_code == 0
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "'model.safetensors' is being written by another training" in done.stderr
+    assert call(*TRAIN).exit_code == 0  # what a killed training left does not matter
+    assert sorted(os.listdir()) == ["a.csv", "model.safetensors", "other.safetensors"]
+
+
 def test_the_page_lists_the_exit_codes() -> None:
     section = PAGE.read_text(encoding="utf-8").partition("### Exit codes")[2].partition("\n#")[0]
     assert [int(code) for code in re.findall(r"^\| (\d+) \|", section, re.MULTILINE)] == list(CODES)
@@ -112,23 +126,26 @@ def test_a_log_has_the_settings_the_epochs_and_the_end() -> None:
     assert (done.exit_code, done.stderr) == (0, "")
     lines = Path("a.log").read_text().splitlines()
     assert all(re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} [A-Z]+ ", line) for line in lines)
-    assert "INFO training starts: Model(Dense(64" in lines[0]
+    assert f"INFO nnarray {nnarray.__version__} trains on a.csv, target kind, into model.safetensors" in lines[0]
+    assert "INFO training starts: Model(Dense(64" in lines[1]
     assert [line.partition(" DEBUG ")[2].partition(":")[0] for line in lines if " DEBUG epoch" in line] == [
         "epoch 1",
         "epoch 2",
         "epoch 3",
     ]
-    assert "INFO training ends after epoch 3" in lines[-1]
+    assert "INFO training ends after epoch 3" in lines[-3]
+    assert re.search(r"INFO scores on 8 held-out examples: \{'accuracy': [0-9.]+, ", lines[-2])
+    assert lines[-1].endswith("INFO model.safetensors is saved, with the parameters of epoch 3")
     assert call(*TRAIN[:3], "size", *TRAIN[4:], "--log-file", "a.log").exit_code == 2
     more = Path("a.log").read_text().splitlines()
-    assert more[:-1] == lines
+    assert more[:-2] == lines
     assert " ERROR ValueError: target: there is no column 'size'" in more[-1]
     assert (log.level, log.handlers[:]) == before
 
 
 def test_verbose_is_on_standard_error_and_warnings_stay_there() -> None:
     said = call(*TRAIN, "--verbose").stderr.splitlines()
-    assert said[0].startswith("nnarray: training starts: ")
+    assert said[1].startswith("nnarray: training starts: ")
     assert not [line for line in said if line.startswith("nnarray: epoch 1:")]
     assert "nnarray: epoch 3 is saved in model.safetensors" in said
 
@@ -150,6 +167,34 @@ def test_a_log_that_cannot_be_written() -> None:
         == "nnarray: --log-file 'none/a.log' cannot be written to: no such file or directory; choose another.\n"
     )
     assert not Path("model.safetensors").exists()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no disk that is always full")
+def test_a_log_on_a_full_disk_is_reported_once_and_the_training_goes_on() -> None:
+    done = call(*TRAIN, "--log-file", "/dev/full")
+    assert (done.exit_code, Path("model.safetensors").exists()) == (0, True)
+    assert done.stderr == (
+        "nnarray: --log-file '/dev/full' cannot be written to: no space left on device; it lacks lines from here on\n"
+    )
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no disk that is always full")
+def test_a_full_disk_is_one_line_with_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    with open("/dev/full", "w") as full:
+        done = run(*NNARRAY, "info", check=False, stdout=full)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "nnarray: No space left on device, for standard output or for temporary files; free some space, or set TMPDIR\n"
+    )
+
+    def no_space(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("os.fsync", no_space)
+    done = call(*TRAIN)
+    assert done.exit_code == 1
+    said = "cannot write 'model.safetensors': No space left on device; free some space, or write to another disk"
+    assert done.stderr == f"nnarray: {said}\n"
 
 
 # --- The tab key -----------------------------------------------------------------------------------------------------

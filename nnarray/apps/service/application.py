@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import time
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -20,10 +21,13 @@ from starlette.routing import Route
 
 from nnarray.apps.service.batches import Batcher, outputs_on_host
 from nnarray.apps.service.counts import Counts
+from nnarray.apps.service.heads import head_of
 from nnarray.apps.service.payloads import CSV, JSON, WRITERS, Refused, kinds_for, prepared
 from nnarray.apps.workflow.pipeline import Pipeline
 from nnarray.checks import integer
 from nnarray.names import memory
+
+log = logging.getLogger("nnarray")
 
 SMALL = 4_096  # bytes of a body, and
 FEW = 64  # rows of an answer, that cost a millisecond or two
@@ -56,17 +60,22 @@ class Limits:
         integer(self.waiting, "--max-waiting", 1, usual=64)
 
 
-def application(pipeline: Pipeline, name: str, limits: Limits) -> Starlette:
-    """The service of one pipeline, under the name of its file."""
-    return _Service(pipeline, name, limits).application()
+def application(pipeline: Pipeline, name: str, limits: Limits, ready: Callable[[], object] = lambda: None) -> Starlette:
+    """The service of one pipeline, under the name of its file; `ready` is called when requests are answered.
+
+    Everything is loaded and computed once here, so that no request waits for it, and an error shows before the start.
+    """
+    return _Service(pipeline, name, limits, ready).application()
 
 
 class _Service:
     """Answers the requests; what it counts is changed by the event loop alone."""
 
-    def __init__(self, pipeline: Pipeline, name: str, limits: Limits) -> None:
-        self.pipeline, self.name, self.limits = pipeline, name, limits
+    def __init__(self, pipeline: Pipeline, name: str, limits: Limits, ready: Callable[[], object]) -> None:
+        self.pipeline, self.name, self.limits, self.ready = pipeline, name, limits, ready
         self.counts = Counts()
+        self._warm_up()
+        self.batcher = Batcher(pipeline.model, self.counts.computed)
         self.readers = ThreadPoolExecutor(1, thread_name_prefix="nnarray-bodies")
 
     def application(self) -> Starlette:
@@ -82,9 +91,8 @@ class _Service:
     @asynccontextmanager
     async def lifespan(self, _: Starlette) -> AsyncGenerator[None]:
         """The batches are computed as long as requests are answered."""
-        self._warm_up()
-        self.batcher = Batcher(self.pipeline.model, self.counts.computed)
         running = asyncio.create_task(self.batcher.run())
+        self.ready()
         yield
         running.cancel()
         with suppress(asyncio.CancelledError):
@@ -94,7 +102,7 @@ class _Service:
         """Read a row without entries, so that no request waits for what is imported at the first one."""
         if self.pipeline.columns:
             row = dict.fromkeys(column.name for column in self.pipeline.columns)
-            X = prepared(self.pipeline, json.dumps([row]).encode(), JSON, unknown="error", most=1)
+            X = prepared(self.pipeline, json.dumps([row]).encode(), JSON, most=1)
             answers = self.pipeline.answers(outputs_on_host(self.pipeline.model, X))
             for write in WRITERS.values():
                 write(answers)
@@ -140,33 +148,18 @@ class _Service:
             self.counts.waiting -= 1
 
     async def _predictions(self, request: Request) -> Response:
-        kind = self._kind(request)
+        head = head_of(self.pipeline, request.headers, request.query_params)
         body = await _body(request, self.limits)
-        unknown = request.query_params.get("unknown", "error")
-        read = partial(prepared, self.pipeline, body, kind, unknown=unknown, most=self.limits.rows)  # type: ignore[arg-type]
-        X = await self._aside(read, small=kind in (JSON, CSV) and len(body) <= SMALL)
+        how = {"unknown": head.unknown, "charset": head.charset, "most": self.limits.rows}
+        read = partial(prepared, self.pipeline, body, head.kind, **how)  # type: ignore[arg-type]
+        X = await self._aside(read, small=head.kind in (JSON, CSV) and len(body) <= SMALL)
         answers = self.pipeline.answers(await self.batcher.outputs(X))
-        wanted = CSV if _wants_csv(request, kind) else JSON
-        written = await self._aside(partial(WRITERS[wanted], answers), small=len(X) <= FEW)
-        return Response(written, media_type=wanted)
+        written = await self._aside(partial(WRITERS[head.answer], answers), small=len(X) <= FEW)
+        return Response(written, media_type=head.answer)
 
     async def _aside(self, work: Callable[[], T], *, small: bool) -> T:
         """Do it in a thread, so that others are answered meanwhile; at once, if that takes no longer than the way."""
         return work() if small else await asyncio.get_running_loop().run_in_executor(self.readers, work)
-
-    def _kind(self, request: Request) -> str:
-        """The media type of the body, if the model takes it."""
-        kind = request.headers.get("content-type", JSON).partition(";")[0].strip().lower()
-        kinds = kinds_for(self.pipeline)
-        if kind not in kinds:
-            raise Refused(415, f"the body is called {kind!r}, and the model takes {', '.join(kinds)}.")
-        return kind
-
-
-def _wants_csv(request: Request, kind: str) -> bool:
-    """Whether CSV is to be answered: as asked for by Accept, else as it came."""
-    accept = request.headers.get("accept", "")
-    return CSV in accept or (kind == CSV and JSON not in accept)
 
 
 async def _body(request: Request, limits: Limits) -> bytes:
@@ -188,6 +181,7 @@ async def _body(request: Request, limits: Limits) -> bytes:
 
 
 def _refusal(refused: Refused) -> Response:
+    log.debug("refused, %d: %s", refused.status, refused.reason)
     return JSONResponse({"error": refused.reason}, refused.status, headers=refused.headers)
 
 

@@ -5,19 +5,23 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 
-from nnarray.apps.workflow.inputs import Part, Unknown
+from nnarray.apps.workflow.inputs import Part, Rows, Unknown
 from nnarray.apps.workflow.pipeline import Pipeline
 from nnarray.tables.write import print_table
 
 JSON, CSV = "application/json", "text/csv"
 IMAGES = ("image/png", "image/jpeg", "image/webp")
+SENTENCES = re.compile(r"(?<=[.?]) (?=[A-Z])")
+OPTION = re.compile(r"(?<![\w'\"])--[a-z]")
 Answers = Mapping[str, Any]
 
 
@@ -34,7 +38,9 @@ def kinds_for(pipeline: Pipeline) -> tuple[str, ...]:
     return (JSON, CSV) if pipeline.columns else IMAGES
 
 
-def prepared(pipeline: Pipeline, body: bytes, kind: str, *, unknown: Unknown, most: int) -> np.ndarray:
+def prepared(
+    pipeline: Pipeline, body: bytes, kind: str, *, unknown: Unknown = "error", charset: str | None = None, most: int
+) -> np.ndarray:
     """What the network takes, from the body of a request.
 
     Raises
@@ -46,11 +52,24 @@ def prepared(pipeline: Pipeline, body: bytes, kind: str, *, unknown: Unknown, mo
         raise Refused(400, f"the body is empty; send rows or an image as {' or '.join(kinds_for(pipeline))}.")
     try:
         if kind == CSV:
-            return _of_csv(pipeline, body, unknown, most)
+            return _of_csv(_reading(pipeline, charset), body, unknown, most)
         data = _read_json(body) if kind == JSON else io.BytesIO(body)
         return _joined(pipeline.parts(data, unknown=unknown), most)
     except (ValueError, TypeError) as error:
-        raise Refused(422, " ".join(str(error).split())) from error
+        raise Refused(422, for_clients(" ".join(str(error).split()))) from error
+
+
+def for_clients(message: str) -> str:
+    """A message without the remedies that a client does not have: options of a command, arguments of Python."""
+    message = message.replace("--unknown ignore, or unknown='ignore'", "?unknown=ignore in the address")
+    return " ".join(part for part in SENTENCES.split(message) if not OPTION.search(part)) or message
+
+
+def _reading(pipeline: Pipeline, charset: str | None) -> Pipeline:
+    """The pipeline that reads text in this encoding."""
+    if charset is None or not isinstance(pipeline.inputs, Rows):
+        return pipeline
+    return replace(pipeline, inputs=replace(pipeline.inputs, text=replace(pipeline.inputs.text, encoding=charset)))
 
 
 def _of_csv(pipeline: Pipeline, body: bytes, unknown: Unknown, most: int) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -53,7 +54,7 @@ class Pipeline:
     model: Model
     inputs: Inputs
 
-    @property
+    @cached_property
     def columns(self) -> tuple[Column, ...]:
         """The columns that rows need, in the order of the training; none where images are taken.
 
