@@ -7,9 +7,9 @@ from typing import Any
 
 from nnarray.tables.arrow import arrow
 from nnarray.tables.cells import (
-    NO_NUMBER,
     Rows,
     first_text,
+    is_no_number,
     is_text,
     listed,
     row_number,
@@ -59,7 +59,7 @@ def almost_numbers(column: Any, name: str, rows: Rows, *, target: bool = False) 
 def _as_written(text: Any) -> tuple[Any, Any, Any]:
     """The entries that are not missing; which of them are numbers; and which are in any country's format."""
     compute = arrow().compute
-    known = text.filter(compute.invert(compute.is_in(text, value_set=arrow().array(NO_NUMBER)))).drop_null()
+    known = text.filter(compute.invert(is_no_number(text))).drop_null()
     numbers = compute.match_substring_regex(known, NUMBER)
     otherwise = compute.match_substring_regex(known, f"{OTHERWISE}|{NEGATIVE}")
     return known, numbers, compute.or_(numbers, otherwise)

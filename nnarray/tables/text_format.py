@@ -13,8 +13,16 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-MISSING = ("", "NA", "N/A", "#N/A", "<NA>", "NaN", "nan", "null", "NULL")
-"""Entries without quotes that mean a missing entry."""
+MISSING = (
+    *("", "NA", "N/A", "n/a", "#N/A", "#N/A N/A", "#NA", "<NA>", "None", "null", "NULL", "NaN", "nan", "-NaN", "-nan"),
+    *("1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"),
+)
+"""Entries without quotes that mean a missing entry: the words of `pandas.read_csv` [1]_.
+
+Other spellings, such as Null and na, may be names: they are missing among numbers only.
+
+.. [1] The pandas development team, pandas.read_csv, `na_values`.
+"""
 
 BLANKS = " \u00a0\u202f"  # the last two are non-breaking
 NUMBER = r"\A[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\z"
