@@ -175,6 +175,14 @@ def show_scores(console: Console, scores: Scores, title: str, linear: Scores | N
             f"note: this network is not better than always predicting {scores.baseline!r} ({compared}). {advice}\n",
             soft_wrap=True,
         )
+    if scores.overlooked:
+        lost = ", ".join(f"{name!r} ({k} of {n} examples)" for name, k, n in scores.overlooked[:SHOWN_CLASSES])
+        console.print(
+            f"note: rare classes are mostly predicted as others: {lost}. Accuracy hides this; see balanced_accuracy, "
+            f"the mean of the recalls. To predict them more often, train with --class-weight balanced, or with more "
+            f"examples of them.\n",
+            soft_wrap=True,
+        )
     if scores.confusion is None:
         return
     columns = ["class", "examples", "recall", "precision"]

@@ -51,9 +51,8 @@ from nnarray.tables.text_format import USUAL
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from nnarray.apps.workflow.comparisons import Folded
+    from nnarray.apps.workflow.comparisons import Folded, Verdict
     from nnarray.apps.workflow.inputs import Examples
-    from nnarray.apps.workflow.scores import Scores
     from nnarray.apps.workflow.steps import Plan, Trained
     from nnarray.model import Model
 
@@ -315,7 +314,7 @@ def _train(
     folded = None
     if folds is not None:
         with reading_bar() as read:
-            folded = comparisons.cross_validated(data, plan, folds, be, read)
+            folded = comparisons.cross_validated(data, plan, folds, be, read, linear=linear)
         plan = comparisons.on_all(plan, folded)
     with reading_bar() as read:
         examples = steps.read(data, plan, read)
@@ -329,11 +328,11 @@ def _train(
     if folded is not None:
         model.metadata["scores"] = folded.to_json()
         steps.note(out, model.metadata)
-    compared = comparisons.linear_scores(data, examples, plan, be) if linear else None
+    compared = comparisons.linear_model(data, examples, plan, be) if linear else None
     pictures = [] if report is None else reports.draw(done, report)
     if as_json:
         facts = _facts_of(done, out, pictures)
-        facts |= {"linear model": compared.to_json()} if compared else {}
+        facts |= _facts_of_linear(done, compared) if compared else {}
         facts |= {"folds": folded.to_json()} if folded else {}
         typer.echo(json.dumps(facts, indent=2))
     else:
@@ -376,12 +375,12 @@ def _show_start(console: Console, model: Model, examples: Examples, backend: str
         console.print()
 
 
-def _show_end(console: Console, done: Trained, linear: Scores | None, folded: Folded | None) -> None:
+def _show_end(console: Console, done: Trained, linear: Trained | None, folded: Folded | None) -> None:
     history = done.model.history
     stopped = f", {done.stopped}" if done.stopped else ""
     seconds, epochs = history["seconds"][-1], len(history["epoch"])
     console.print(f"{epochs} epochs, {history.steps} steps, {seconds:.3g} s{stopped}\n")
-    from nnarray.apps.workflow.comparisons import as_good
+    from nnarray.apps.workflow.comparisons import excess_of, verdict
 
     if folded is not None:
         _show_folds(console, folded, epochs)
@@ -390,22 +389,41 @@ def _show_end(console: Console, done: Trained, linear: Scores | None, folded: Fo
         chosen = (
             f" (by which early stopping chose epoch {done.best_epoch})" if done.best_epoch and done.held_out else ""
         )
-        show_scores(console, done.scores, f"on {done.scores.examples} {of}{chosen}", linear)
-        if linear is not None and as_good(linear, done.scores):
-            console.print("note: a linear model is as good, and easier to explain: --hidden ''\n")
+        show_scores(console, done.scores, f"on {done.scores.examples} {of}{chosen}", linear and linear.scores)
+        if linear is not None:
+            _show_verdict(console, verdict(excess_of(linear, done)))
     if done.tested is not None:
-        show_scores(
-            console, done.tested, f"on {done.tested.examples} test examples, which were not used in the training"
-        )
+        title = f"on {done.tested.examples} test examples, which were not used in the training"
+        show_scores(console, done.tested, title, linear and linear.tested)
+
+
+def _show_verdict(console: Console, verdict: Verdict | None) -> None:
+    """Say where the simpler model is enough."""
+    how = "as well, and is easier to explain" if verdict == "as well" else "better"
+    if verdict in ("as well", "better"):
+        console.print(f"note: a linear model predicts these examples {how}: --hidden ''\n", soft_wrap=True)
 
 
 def _show_folds(console: Console, folded: Folded, epochs: int) -> None:
-    rows = [[name, *(f"{value:.4g}" for value in row)] for name, row in folded.rows.items()]
+    beside = folded.linear
+    rows = [
+        [name, *(f"{value:.4g}" for value in (mean, spread, *([beside[name]] if beside else []), base))]
+        for name, (mean, spread, base) in folded.rows.items()
+    ]
     console.print(f"mean and spread of {len(folded.scores)} folds, each on its held-out examples:")
-    names = ["", "network", "spread", f"always {folded.scores[0].baseline}"]
+    names = ["", "network", "spread", *(["linear model"] if beside else []), f"always {folded.scores[0].baseline}"]
     show_table(console, names, rows, names[1:])
+    console.print()
+    _show_verdict(console, folded.verdict)
     saved = f"The saved network was trained on all folds, for {epochs} epochs: the mean of the best epochs."
-    console.print(f"\n{saved}\n", soft_wrap=True)
+    console.print(f"{saved}\n", soft_wrap=True)
+
+
+def _facts_of_linear(done: Trained, linear: Trained) -> dict[str, Any]:
+    from nnarray.apps.workflow.comparisons import excess_of, verdict
+
+    tested = {"linear model on test": linear.tested.to_json()} if linear.tested else {}
+    return {"linear model": linear.scores.to_json(), "linear model predicts": verdict(excess_of(linear, done))} | tested
 
 
 def _facts_of(done: Trained, out: Path, pictures: list[Path]) -> dict[str, Any]:

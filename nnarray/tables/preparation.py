@@ -49,7 +49,7 @@ class Preparation:
     are the nulls and NaN of a typed file.
 
     *Numbers.* A column is numbers if all its entries that are not missing are decimal numbers, whether a row is trained
-    on or not; `NA`, `N/A`, `None`, `-`, `?` and the like, in capitals or not, are missing there. Where most entries are numbers and some are
+    on or not; `NA`, `N/A`, `None`, `-`, `?` and the like are missing there. Where most entries are numbers and some are
     not, the column is refused. Truth values of a typed file are 0 and 1. A column of numbers becomes
     z = (x - mean) / scale, with the mean and the standard deviation (divided by n) of the training rows; a constant
     column has the scale 1. A missing number becomes the mean, z = 0, and if any were missing in training, a further
