@@ -64,6 +64,14 @@ Encoding = Annotated[
     str | None,
     typer.Option("--encoding", help="Encoding of a CSV file, such as cp1252; default: UTF-8.", show_default=False),
 ]
+Dates = Annotated[
+    str | None,
+    typer.Option(
+        "--dates",
+        help="How dates in text are written, if not in ISO form: '%d.%m.%Y', '%m/%d/%Y %H:%M'.",
+        show_default=False,
+    ),
+]
 
 
 def text_format(usual: TextFormat, *, missing: str | None, **settings: Any) -> TextFormat:

@@ -15,6 +15,7 @@ from nnarray import backends
 from nnarray.apps.workflow.inputs import Inputs, Rows
 from nnarray.cli.app import app
 from nnarray.cli.console import (
+    Dates,
     Decimal,
     Delimiter,
     Encoding,
@@ -83,6 +84,7 @@ def predict(
     missing: Missing = None,
     header: Header = None,
     encoding: Encoding = None,
+    dates: Dates = None,
     skip: Skip = False,
     keep: Annotated[
         list[str] | None,
@@ -119,6 +121,7 @@ def predict(
         thousands=thousands,
         header=header,
         encoding=encoding,
+        dates=dates,
     )
     errors = "skip" if skip else "raise"
     settings: dict[str, Any] = {"unknown": unknown, "errors": errors, "scheduler": scheduler, "keep": keep or ()}
@@ -184,6 +187,7 @@ def evaluate(
     missing: Missing = None,
     header: Header = None,
     encoding: Encoding = None,
+    dates: Dates = None,
     skip: Skip = False,
     importance: Annotated[
         bool, typer.Option("--importance", help="How much worse it is without each column: shuffled among the rows.")
@@ -207,6 +211,7 @@ def evaluate(
         thousands=thousands,
         header=header,
         encoding=encoding,
+        dates=dates,
     )
     errors = "skip" if skip else "raise"
     with from_standard_input(data) as file:

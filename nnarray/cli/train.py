@@ -16,6 +16,7 @@ from nnarray.backends import host_backend
 from nnarray.cli.app import app, though_nobody_reads
 from nnarray.cli.completion import column_names
 from nnarray.cli.console import (
+    Dates,
     Decimal,
     Delimiter,
     Encoding,
@@ -55,6 +56,17 @@ if TYPE_CHECKING:
     from nnarray.apps.workflow.inputs import Examples
     from nnarray.apps.workflow.steps import Plan, Trained
     from nnarray.model import Model
+
+
+def _fraction(text: str) -> float:
+    """A part of the examples; refuses the name of a file."""
+    try:
+        return float(text)
+    except ValueError:
+        raise typer.BadParameter(
+            f"a part of the examples is needed, such as 0.2; got {text!r}. If this is a file: train without it, and "
+            f"then nnarray evaluate MODEL {text}"
+        ) from None
 
 
 @app.command(
@@ -110,6 +122,7 @@ def train(
     missing: Missing = None,
     header: Header = None,
     encoding: Encoding = None,
+    dates: Dates = None,
     hidden: Annotated[
         str | None,
         typer.Option(
@@ -123,7 +136,7 @@ def train(
         float | None,
         typer.Option(
             "--dropout",
-            help="Rate after each hidden layer of a table; default: 0.2 for classes with few rows, else 0.",
+            help="Rate after each hidden layer of a table; default: 0.2 for classes, or for few rows; else 0.",
             show_default=False,
         ),
     ] = None,
@@ -145,16 +158,28 @@ def train(
         str | None,
         typer.Option(
             "--optimizer",
-            help=f"{', '.join(OPTIMIZERS)}; default: adam; adamw with decay 1 for classes with few rows.",
+            help=f"{', '.join(OPTIMIZERS)}; default for tables: adamw with decay 0.1, or 1 for few rows; else adam.",
             show_default=False,
         ),
     ] = None,
     lr: Annotated[float | None, typer.Option("--lr", help="The learning rate; default: the optimizer's own.")] = None,
     validation: Annotated[
-        float, typer.Option("--validation", help="The fraction of the examples that is held out to choose the epoch.")
+        float,
+        typer.Option(
+            "--validation",
+            parser=_fraction,
+            metavar="FLOAT",
+            help="The fraction of the examples that is held out to choose the epoch.",
+        ),
     ] = 0.2,
     test: Annotated[
-        float, typer.Option("--test", help="A third part of the examples, on which the network is scored in the end.")
+        float,
+        typer.Option(
+            "--test",
+            parser=_fraction,
+            metavar="FLOAT",
+            help="A third part of the examples, on which the network is scored in the end.",
+        ),
     ] = 0.0,
     folds: Annotated[
         int | None,
@@ -261,6 +286,7 @@ def train(
             thousands=thousands,
             header=header,
             encoding=encoding,
+            dates=dates,
         ),
         hidden=None if hidden is None else integers(hidden, "--hidden") if hidden else (),
         activation=activation,

@@ -51,7 +51,10 @@ from nnarray.training.checkpoints import Checkpoint
 
 NOT_TEXT = "--delimiter, --header, --encoding and similar options are for CSV and TSV files"
 EPOCHS, STEPS = 50, 3_000  # defaults: at least 50 epochs, and enough epochs for 3,000 steps
-FEW, DROPOUT, DECAY = 50, 0.2, 1.0  # with fewer rows per input: dropout and weight decay against overfitting
+FEW = (
+    50  # rows for each input of a table: with fewer, they are learned by heart unless a strong weight decay prevents it
+)
+DROPOUT, DECAY, FEW_DECAY = 0.2, 0.1, 1.0  # chosen by the scores of benchmarks/tables.py
 MANY = 10_000  # examples, from which on batches are larger
 
 
@@ -223,22 +226,27 @@ def network_for(examples: Examples, plan: Plan) -> Network:
                 f"--size {least} or more, or fewer convolutions, such as --hidden 16."
             )
         return cnn(outputs, filters, activation=plan.activation)
-    dropout = (DROPOUT if _few(examples) else 0.0) if plan.dropout is None else plan.dropout
+    dropout = (DROPOUT if _decay(examples) else 0.0) if plan.dropout is None else plan.dropout
     return mlp(outputs, plan.dense_sizes, activation=plan.activation, dropout=dropout)
 
 
 def optimizer_for(examples: Examples, plan: Plan) -> Minimiser:
-    """The optimizer of the plan; else Adam, with weight decay if few rows would be learned by heart."""
+    """The optimizer of the plan; else Adam, for tables with the weight decay that suits them."""
     lr: dict[str, Any] = {} if plan.lr is None else {"lr": plan.lr}
     if plan.optimizer is not None:
         return OPTIMIZERS[plan.optimizer](**lr)
-    return AdamW(**lr, weight_decay=DECAY) if _few(examples) else Adam(**lr)
+    decay = _decay(examples)
+    return AdamW(**lr, weight_decay=decay) if decay else Adam(**lr)
 
 
-def _few(examples: Examples) -> bool:
-    """Whether a table has classes, and few rows for each of its inputs."""
+def _decay(examples: Examples) -> float:
+    """The weight decay of a table; none for values of which there are many rows, and for images."""
     inputs = examples.inputs
-    return isinstance(inputs, Rows) and bool(inputs.classes) and len(examples.train) < FEW * inputs.input_shape[0]
+    if not isinstance(inputs, Rows):
+        return 0.0
+    if len(examples.train) < FEW * inputs.input_shape[0]:
+        return FEW_DECAY
+    return DECAY if inputs.classes else 0.0
 
 
 def model_for(path: Path, examples: Examples, plan: Plan, be: Backend) -> Model:
