@@ -204,7 +204,7 @@ class CategoryColumn:
         refuse_kind(column, self.name, "categories")
         text = text_of(column)
         position, missing = positions(text, self.categories)
-        new = np.flatnonzero((position < 0) & ~missing)
+        new = np.flatnonzero(_new(position, missing))
         if new.size and not ignore:
             raise ValueError(
                 f"{where(self.name, new[0], rows)}: {shown(text, new[0])} is not a category of the training, "
@@ -215,6 +215,10 @@ class CategoryColumn:
         out[rows, position[rows]] = 1
         if self.missing:
             out[:, -1] = missing
+
+    def unknown(self, column: Any) -> np.ndarray:
+        """Which entries are categories that the training has not met, shape (n,), bool."""
+        return _new(*positions(text_of(column), self.categories))
 
     def to_json(self) -> dict[str, Any]:
         """The column's settings, as they are saved in a file."""
@@ -229,6 +233,10 @@ class CategoryColumn:
             strings(fields["categories"], f"the categories of {what}", 1, MOST_CATEGORIES),
             flag(fields["missing"], f"'missing' of {what}"),
         )
+
+
+def _new(position: np.ndarray, missing: np.ndarray) -> np.ndarray:
+    return (position < 0) & ~missing
 
 
 Column = NumberColumn | CategoryColumn | DateColumn | TextColumn

@@ -19,7 +19,7 @@ from nnarray.tables.cells import (
     present,
     refuse_kinds,
 )
-from nnarray.tables.columns import COLUMN_KINDS, Column, fit_columns
+from nnarray.tables.columns import COLUMN_KINDS, CategoryColumn, Column, fit_columns
 from nnarray.tables.kinds import numbers_in
 from nnarray.tables.notes import notes_on
 from nnarray.tables.problems import attempted, refuse_all
@@ -221,6 +221,12 @@ class Preparation:
             column.write(block, table.column(column.name), rows, unknown == "ignore")
             start += len(column.features)
         return inputs
+
+    def unknown(self, table: pa.Table) -> dict[str, np.ndarray]:
+        """Which entries are categories that were not in the training rows: by column, shape (n,), bool."""
+        columns = (column for column in self.columns if isinstance(column, CategoryColumn))
+        masks = {column.name: column.unknown(table.column(column.name)) for column in columns}
+        return {name: mask for name, mask in masks.items() if mask.any()}
 
     def targets(self, table: pa.Table, *, rows: Rows = 0) -> np.ndarray:
         """The number of each row's class, shape (n,), int64; or standardised values, shape (n, t), float64.

@@ -335,3 +335,22 @@ def test_spreadsheets_are_refused_with_what_to_do(ending: str) -> None:
     line = run("train", f"rows{ending}", "--target", "y", code=2).stderr
     assert f"'rows{ending}' is a spreadsheet, which is not supported; save it as CSV" in line
     assert f"pandas.read_excel('rows{ending}').to_csv('rows.csv', index=False)" in line
+
+
+def test_unknown_categories_that_are_ignored_are_counted() -> None:
+    flowers = pa.table({"colour": ["red", "blue"] * 30, "shop": ["a", "b", "c"] * 20, "kind": ["u", "v"] * 30})
+    run("train", str(write("f.csv", flowers)), "--target", "kind", "--epochs", "2", "--backend", "numpy")
+    new = pa.table({"colour": ["pink", "red", "pink"], "shop": ["d", "a", None], "kind": ["u", "v", "u"]})
+    words = ("model.safetensors", str(write("new.csv", new)), "--unknown", "ignore")
+    note = (
+        "2 of 3 rows have categories that were not in the training, and count as none there: "
+        "column 'colour' in 2, 'shop' in 1"
+    )
+    done = run("predict", *words)
+    assert note in done.stderr
+    assert note not in done.stdout
+    assert note in run("evaluate", *words).stdout
+    facts = json.loads(run("evaluate", *words, "--json").stdout)
+    assert facts["unknown categories"] == {"rows": 2, "columns": {"colour": 2, "shop": 1}}
+    known = ("model.safetensors", "f.csv", "--unknown", "ignore")
+    assert "were not in the training" not in run("predict", *known).stderr

@@ -21,6 +21,7 @@ from nnarray.apps.workflow.inputs import (
     Part,
     Rows,
     Unknown,
+    Unseen,
     Watch,
     images_to_train_on,
     inputs_of,
@@ -462,16 +463,19 @@ def predict(
     errors: str = "raise",
     scheduler: str | None = None,
     keep: Sequence[str] = (),
+    unseen: Unseen | None = None,
 ) -> Iterator[dict[str, Any]]:
     """The predictions for the data, part by part in their order: columns by name.
 
     The columns `keep` of the table come first. For classes "prediction" and the probabilities "p_<class>", for values
-    the targets; for images "file" first. With the address of a Dask scheduler, its workers compute them; the data are
-    read here.
+    the targets; for images "file" first. `unseen` counts the rows with new categories. With the address of a Dask
+    scheduler, its workers compute the predictions; the data are read here.
     """
     be, dtype = backend_of(model.theta), model.theta.dtype
     parts = inputs.parts(data, be, dtype, labelled=False, unknown=unknown, errors=errors, keep=keep)
     for part, outputs in _with_outputs(model, parts, scheduler):
+        if unseen is not None:
+            unseen.add(part)
         first: dict[str, Any] = dict(part.kept or {}) if part.names is None else {"file": part.names}
         yield first | answers(inputs, outputs, dtype_name(dtype))
 
@@ -514,10 +518,20 @@ def predict_to_file(parts: Iterator[dict[str, Any]], out: Path) -> int:
     return count
 
 
-def evaluate(model: Model, inputs: Inputs, data: Path, *, unknown: Unknown = "error", errors: str = "raise") -> Scores:
-    """How good the model is on data whose target is known, read part by part."""
+def evaluate(
+    model: Model,
+    inputs: Inputs,
+    data: Path,
+    *,
+    unknown: Unknown = "error",
+    errors: str = "raise",
+    unseen: Unseen | None = None,
+) -> Scores:
+    """How good the model is on data whose target is known, read part by part; `unseen` is as for `predict`."""
     be, dtype, tally = backend_of(model.theta), model.theta.dtype, tally_for(inputs, model.metadata)
     for part in inputs.parts(data, be, dtype, labelled=True, unknown=unknown, errors=errors):
+        if unseen is not None:
+            unseen.add(part)
         if part.y is not None and len(part.y):
             tally.add(outputs_of(model, part.X), part.y)
     return tally.scores()
