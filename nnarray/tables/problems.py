@@ -1,4 +1,4 @@
-"""All that is wrong with a table in one error, so that it is mended once."""
+"""All that is wrong with a table in one error, so that it can be repaired once."""
 
 from __future__ import annotations
 
