@@ -66,7 +66,7 @@ class Unseen:
 
     def add(self, part: Part) -> None:
         """Add the rows of a part."""
-        self.of += len(part.X)
+        self.of += part.X.shape[0]
         if part.unknown:
             self.rows += int(np.any(list(part.unknown.values()), axis=0).sum())
             self.columns.update({name: int(mask.sum()) for name, mask in part.unknown.items()})
