@@ -63,7 +63,7 @@ class TextFormat:
     Examples
     --------
     >>> TextFormat(delimiter=";", decimal=",", missing=("?", "-"))
-    TextFormat(delimiter=';', decimal=',', thousands='', missing=('?', '-'), header=None, encoding='utf-8')
+    TextFormat(delimiter=';', decimal=',', thousands='', missing=('?', '-'), header=None, encoding='utf-8', dates=None)
     """
 
     delimiter: str | None = None
