@@ -838,6 +838,9 @@ TABLES: dict[str, Case] = {
     "a missing target": fitted(kind=["u", None] * (N // 2)),
     "a column that is empty throughout": fitted(size=[None] * N),
     "a column that names the rows": fitted(colour=[f"c{i}" for i in range(N)]),
+    "dates in another form": fitted(day=[f"0{1 + i % 9}.02.{1980 + i}" for i in range(N)]),
+    "an unknown form of dates": lambda b: lambda: TextFormat(dates="DD.MM.YYYY"),
+    "several problems in one table": fitted(kind=["u"] * N, size=[*map(str, range(N - 1)), "#REF!"], colour=[None] * N),
     "units beside numbers": fitted(size=[f"{i} kg" for i in range(N)]),
     "a word that is common among numbers": fitted(
         size=["unknown" if i % 3 == 0 else f"{i}.5" for i in range(N - 1)] + ["0"]

@@ -64,6 +64,14 @@ Encoding = Annotated[
     str | None,
     typer.Option("--encoding", help="Encoding of a CSV file, such as cp1252; default: UTF-8.", show_default=False),
 ]
+Dates = Annotated[
+    str | None,
+    typer.Option(
+        "--dates",
+        help="How dates in text are written, if not in ISO form: '%d.%m.%Y', '%m/%d/%Y %H:%M'.",
+        show_default=False,
+    ),
+]
 
 
 def text_format(usual: TextFormat, *, missing: str | None, **settings: Any) -> TextFormat:
@@ -173,6 +181,14 @@ def show_scores(console: Console, scores: Scores, title: str, linear: Scores | N
         )
         console.print(
             f"note: this network is not better than always predicting {scores.baseline!r} ({compared}). {advice}\n",
+            soft_wrap=True,
+        )
+    if scores.overlooked:
+        lost = ", ".join(f"{name!r} ({k} of {n} examples)" for name, k, n in scores.overlooked[:SHOWN_CLASSES])
+        console.print(
+            f"note: rare classes are mostly predicted as others: {lost}. Accuracy hides this; see balanced_accuracy, "
+            f"the mean of the recalls. To predict them more often, train with --class-weight balanced, or with more "
+            f"examples of them.\n",
             soft_wrap=True,
         )
     if scores.confusion is None:

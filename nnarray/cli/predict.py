@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nnarray import backends
-from nnarray.apps.workflow.inputs import Inputs, Rows
+from nnarray.apps.workflow.inputs import Inputs, Rows, Unseen
 from nnarray.cli.app import app
 from nnarray.cli.console import (
+    Dates,
     Decimal,
     Delimiter,
     Encoding,
@@ -83,6 +84,7 @@ def predict(
     missing: Missing = None,
     header: Header = None,
     encoding: Encoding = None,
+    dates: Dates = None,
     skip: Skip = False,
     keep: Annotated[
         list[str] | None,
@@ -119,16 +121,22 @@ def predict(
         thousands=thousands,
         header=header,
         encoding=encoding,
+        dates=dates,
     )
     errors = "skip" if skip else "raise"
+    unseen = Unseen()
     settings: dict[str, Any] = {"unknown": unknown, "errors": errors, "scheduler": scheduler, "keep": keep or ()}
     with from_standard_input(data) as file:
-        parts = _while_wanted(steps.predict(net, inputs, file, **settings))
+        parts = _while_wanted(steps.predict(net, inputs, file, unseen=unseen, **settings))
         if out is None:
             _print(parts, as_json=as_json)
-            return
-        count = steps.predict_to_file(parts, out)
-    typer.echo(json.dumps({"predictions": count, "out": str(out)}) if as_json else f"{count} predictions: {out}")
+        else:
+            count = steps.predict_to_file(parts, out)
+            typer.echo(
+                json.dumps({"predictions": count, "out": str(out)}) if as_json else f"{count} predictions: {out}"
+            )
+    if unseen.rows:  # not on standard output, where the predictions may be
+        typer.echo(f"nnarray: note: {unseen.described}.", err=True)
 
 
 def _opened(file: Path, backend: str, dtype: str | None, **options: Any) -> tuple[Model, Inputs]:
@@ -184,6 +192,7 @@ def evaluate(
     missing: Missing = None,
     header: Header = None,
     encoding: Encoding = None,
+    dates: Dates = None,
     skip: Skip = False,
     importance: Annotated[
         bool, typer.Option("--importance", help="How much worse it is without each column: shuffled among the rows.")
@@ -207,16 +216,20 @@ def evaluate(
         thousands=thousands,
         header=header,
         encoding=encoding,
+        dates=dates,
     )
-    errors = "skip" if skip else "raise"
+    errors, unseen = "skip" if skip else "raise", Unseen()
     with from_standard_input(data) as file:
-        scores = steps.evaluate(net, inputs, file, unknown=unknown, errors=errors)  # type: ignore[arg-type]
+        scores = steps.evaluate(net, inputs, file, unknown=unknown, errors=errors, unseen=unseen)  # type: ignore[arg-type]
         columns = importance_in(net, inputs, file, unknown=unknown) if importance else None  # type: ignore[arg-type]
     if as_json:
         facts = {"model": str(model), "data": str(data)} | scores.to_json()
+        facts |= {"unknown categories": unseen.to_json()} if unknown == "ignore" else {}
         facts |= {"importance": columns.to_json()} if columns else {}
         typer.echo(json.dumps(facts, indent=2))
         return
+    if unseen.rows:
+        output().print(f"note: {unseen.described}\n", soft_wrap=True)
     show_scores(output(), scores, f"on {scores.examples} examples of {data}")
     if columns is not None:
         show_importance(output(), columns)

@@ -18,6 +18,7 @@ from nnarray.backends import host_backend
 from nnarray.cli.app import app, though_nobody_reads
 from nnarray.cli.completion import column_names
 from nnarray.cli.console import (
+    Dates,
     Decimal,
     Delimiter,
     Encoding,
@@ -54,13 +55,23 @@ from nnarray.training.context import DivergenceError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from nnarray.apps.workflow.comparisons import Folded
+    from nnarray.apps.workflow.comparisons import Folded, Verdict
     from nnarray.apps.workflow.inputs import Examples
-    from nnarray.apps.workflow.scores import Scores
     from nnarray.apps.workflow.steps import Plan, Trained
     from nnarray.model import Model
 
 log = logging.getLogger("nnarray")
+
+
+def _fraction(text: str) -> float:
+    """A part of the examples; refuses the name of a file."""
+    try:
+        return float(text)
+    except ValueError:
+        raise typer.BadParameter(
+            f"a part of the examples is needed, such as 0.2; got {text!r}. If this is a file: train without it, and "
+            f"then nnarray evaluate MODEL {text}"
+        ) from None
 
 
 @app.command(
@@ -116,6 +127,7 @@ def train(
     missing: Missing = None,
     header: Header = None,
     encoding: Encoding = None,
+    dates: Dates = None,
     hidden: Annotated[
         str | None,
         typer.Option(
@@ -129,7 +141,7 @@ def train(
         float | None,
         typer.Option(
             "--dropout",
-            help="Rate after each hidden layer of a table; default: 0.2 for classes with few rows, else 0.",
+            help="Rate after each hidden layer of a table; default: 0.2 for classes, or for few rows; else 0.",
             show_default=False,
         ),
     ] = None,
@@ -151,16 +163,28 @@ def train(
         str | None,
         typer.Option(
             "--optimizer",
-            help=f"{', '.join(OPTIMIZERS)}; default: adam; adamw with decay 1 for classes with few rows.",
+            help=f"{', '.join(OPTIMIZERS)}; default for tables: adamw with decay 0.1, or 1 for few rows; else adam.",
             show_default=False,
         ),
     ] = None,
     lr: Annotated[float | None, typer.Option("--lr", help="The learning rate; default: the optimizer's own.")] = None,
     validation: Annotated[
-        float, typer.Option("--validation", help="The fraction of the examples that is held out to choose the epoch.")
+        float,
+        typer.Option(
+            "--validation",
+            parser=_fraction,
+            metavar="FLOAT",
+            help="The fraction of the examples that is held out to choose the epoch.",
+        ),
     ] = 0.2,
     test: Annotated[
-        float, typer.Option("--test", help="A third part of the examples, on which the network is scored in the end.")
+        float,
+        typer.Option(
+            "--test",
+            parser=_fraction,
+            metavar="FLOAT",
+            help="A third part of the examples, on which the network is scored in the end.",
+        ),
     ] = 0.0,
     folds: Annotated[
         int | None,
@@ -267,6 +291,7 @@ def train(
             thousands=thousands,
             header=header,
             encoding=encoding,
+            dates=dates,
         ),
         hidden=None if hidden is None else integers(hidden, "--hidden") if hidden else (),
         activation=activation,
@@ -323,7 +348,7 @@ def _train(
     folded = None
     if folds is not None:
         with reading_bar() as read:
-            folded = comparisons.cross_validated(data, plan, folds, be, read)
+            folded = comparisons.cross_validated(data, plan, folds, be, read, linear=linear)
         plan = comparisons.on_all(plan, folded)
     with reading_bar() as read:
         examples = steps.read(data, plan, read)
@@ -338,11 +363,11 @@ def _train(
         model.metadata["scores"] = folded.to_json()
         steps.note(out, model.metadata)
     _log_end(done, out)
-    compared = comparisons.linear_scores(data, examples, plan, be) if linear else None
+    compared = comparisons.linear_model(data, examples, plan, be) if linear else None
     pictures = [] if report is None else reports.draw(done, report)
     if as_json:
         facts = _facts_of(done, out, pictures)
-        facts |= {"linear model": compared.to_json()} if compared else {}
+        facts |= _facts_of_linear(done, compared) if compared else {}
         facts |= {"folds": folded.to_json()} if folded else {}
         typer.echo(json.dumps(facts, indent=2))
     else:
@@ -403,12 +428,12 @@ def _show_start(console: Console, model: Model, examples: Examples, backend: str
         console.print()
 
 
-def _show_end(console: Console, done: Trained, linear: Scores | None, folded: Folded | None) -> None:
+def _show_end(console: Console, done: Trained, linear: Trained | None, folded: Folded | None) -> None:
     history = done.model.history
     stopped = f", {done.stopped}" if done.stopped else ""
     seconds, epochs = history["seconds"][-1], len(history["epoch"])
     console.print(f"{epochs} epochs, {history.steps} steps, {seconds:.3g} s{stopped}\n")
-    from nnarray.apps.workflow.comparisons import as_good
+    from nnarray.apps.workflow.comparisons import excess_of, verdict
 
     if folded is not None:
         _show_folds(console, folded, epochs)
@@ -417,22 +442,41 @@ def _show_end(console: Console, done: Trained, linear: Scores | None, folded: Fo
         chosen = (
             f" (by which early stopping chose epoch {done.best_epoch})" if done.best_epoch and done.held_out else ""
         )
-        show_scores(console, done.scores, f"on {done.scores.examples} {of}{chosen}", linear)
-        if linear is not None and as_good(linear, done.scores):
-            console.print("note: a linear model is as good, and easier to explain: --hidden ''\n")
+        show_scores(console, done.scores, f"on {done.scores.examples} {of}{chosen}", linear and linear.scores)
+        if linear is not None:
+            _show_verdict(console, verdict(excess_of(linear, done)))
     if done.tested is not None:
-        show_scores(
-            console, done.tested, f"on {done.tested.examples} test examples, which were not used in the training"
-        )
+        title = f"on {done.tested.examples} test examples, which were not used in the training"
+        show_scores(console, done.tested, title, linear and linear.tested)
+
+
+def _show_verdict(console: Console, verdict: Verdict | None) -> None:
+    """Say where the simpler model is enough."""
+    how = "as well, and is easier to explain" if verdict == "as well" else "better"
+    if verdict in ("as well", "better"):
+        console.print(f"note: a linear model predicts these examples {how}: --hidden ''\n", soft_wrap=True)
 
 
 def _show_folds(console: Console, folded: Folded, epochs: int) -> None:
-    rows = [[name, *(f"{value:.4g}" for value in row)] for name, row in folded.rows.items()]
+    beside = folded.linear
+    rows = [
+        [name, *(f"{value:.4g}" for value in (mean, spread, *([beside[name]] if beside else []), base))]
+        for name, (mean, spread, base) in folded.rows.items()
+    ]
     console.print(f"mean and spread of {len(folded.scores)} folds, each on its held-out examples:")
-    names = ["", "network", "spread", f"always {folded.scores[0].baseline}"]
+    names = ["", "network", "spread", *(["linear model"] if beside else []), f"always {folded.scores[0].baseline}"]
     show_table(console, names, rows, names[1:])
+    console.print()
+    _show_verdict(console, folded.verdict)
     saved = f"The saved network was trained on all folds, for {epochs} epochs: the mean of the best epochs."
-    console.print(f"\n{saved}\n", soft_wrap=True)
+    console.print(f"{saved}\n", soft_wrap=True)
+
+
+def _facts_of_linear(done: Trained, linear: Trained) -> dict[str, Any]:
+    from nnarray.apps.workflow.comparisons import excess_of, verdict
+
+    tested = {"linear model on test": linear.tested.to_json()} if linear.tested else {}
+    return {"linear model": linear.scores.to_json(), "linear model predicts": verdict(excess_of(linear, done))} | tested
 
 
 def _facts_of(done: Trained, out: Path, pictures: list[Path]) -> dict[str, Any]:

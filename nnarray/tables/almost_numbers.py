@@ -7,9 +7,9 @@ from typing import Any
 
 from nnarray.tables.arrow import arrow
 from nnarray.tables.cells import (
-    NO_NUMBER,
     Rows,
     first_text,
+    is_no_number,
     is_text,
     listed,
     row_number,
@@ -59,7 +59,7 @@ def almost_numbers(column: Any, name: str, rows: Rows, *, target: bool = False) 
 def _as_written(text: Any) -> tuple[Any, Any, Any]:
     """The entries that are not missing; which of them are numbers; and which are in any country's format."""
     compute = arrow().compute
-    known = text.filter(compute.invert(compute.is_in(text, value_set=arrow().array(NO_NUMBER)))).drop_null()
+    known = text.filter(compute.invert(is_no_number(text))).drop_null()
     numbers = compute.match_substring_regex(known, NUMBER)
     otherwise = compute.match_substring_regex(known, f"{OTHERWISE}|{NEGATIVE}")
     return known, numbers, compute.or_(numbers, otherwise)
@@ -101,19 +101,19 @@ def beside(values: list[str]) -> str:
 
 
 def _remedy(odd: list[str]) -> str:
-    """How to read numbers in another format, or words for missing entries."""
+    """How to read numbers in another format, and words for missing entries."""
     commas = [text for text in odd if re.match(OTHERWISE.replace(r"\z", r"\Z"), text)]
     if negative := [text for text in odd if re.match(NEGATIVE.replace(r"\z", r"\Z"), text)]:
         return f"{negative[0]!r} is a negative number: write it as '-{negative[0].strip('()' + MINUS)}'."
     if not commas:
         return as_missing(odd)
+    remedies: list[str] = []
     points = any("." in text and (text.rfind(".") < text.rfind(",") or text.count(".") > 1) for text in commas)
     if points:
-        return (
+        remedies = [
             "If the decimal mark is a comma: --decimal ',' --thousands '.', or TextFormat(decimal=',', thousands='.')."
-        )
-    remedies: list[str] = []
-    if all("," in text and re.fullmatch(r"[+-]?\d*,\d+", text) for text in commas):
+        ]
+    elif all("," in text and re.fullmatch(r"[+-]?\d*,\d+", text) for text in commas):
         remedies.append("If the decimal mark is a comma: --decimal ',', or TextFormat(decimal=',').")
     for mark in (",", "'"):
         if all(re.fullmatch(rf"[+-]?\d{{1,3}}({mark}\d{{3}})+(\.\d+)?", text) for text in commas):
@@ -122,4 +122,6 @@ def _remedy(odd: list[str]) -> str:
             )
     if all(re.fullmatch(rf"[+-]?\d{{1,3}}([{BLANKS}]\d{{3}})+([.,]\d+)?", text) for text in commas):
         remedies.append("If a blank separates thousands: --thousands ' ', or TextFormat(thousands=' ').")
-    return " ".join(remedies) or "They have several formats."
+    words = [text for text in odd if not re.search(r"\d", text)]
+    how = " ".join(remedies) or "They have several formats."
+    return f"{how} {as_missing(words)}" if words else how

@@ -26,8 +26,8 @@ Rows: TypeAlias = int | np.ndarray
 
 FARTHEST = 1e30  # standard deviations: float32 has numbers up to 3e38, and sums must not overflow
 EXACT = 2.0**53  # from here on float64 skips integers
-NO_NUMBER = (*MISSING, "None", "none", "-", "--", "?", ".")
-"""Words for a missing entry, if all other entries are numbers."""
+NO_NUMBER = tuple(sorted({*map(str.lower, MISSING), "n.a.", "-", "--", "?", ".", "..", ":"}))
+"""Words for a missing entry in lower case, if all other entries are numbers; the last two are those of statistics."""
 TRUTH = {"false", "true"}
 UNNAMED = r"Unnamed: \d+(\.\d+)*"  # columns without a name in the file
 WHOLE = r"[+-]?(0|[1-9][0-9]{0,30})(\.0*)?"
@@ -45,13 +45,17 @@ def text_of(column: Any) -> Any:
     text = pa.compute.utf8_trim_whitespace(column.cast(pa.string()))
     if pa.types.is_timestamp(column.type):
         text = pa.compute.replace_substring_regex(text, r" 00:00:00(\.0*)?\z", "")
-    return _without(text, ("",))
+    return _null_where(pa.compute.equal(text, ""), text)
 
 
-def _without(text: Any, words: Sequence[str]) -> Any:
-    """The text, with null instead of these words."""
+def is_no_number(text: Any) -> Any:
+    """Which entries are words for a missing entry among numbers, in any case."""
+    return arrow().compute.is_in(arrow().compute.utf8_lower(text), value_set=arrow().array(NO_NUMBER))
+
+
+def _null_where(nothing: Any, text: Any) -> Any:
     pa = arrow()
-    return pa.compute.if_else(pa.compute.is_in(text, value_set=pa.array(words)), pa.scalar(None, pa.string()), text)
+    return pa.compute.if_else(nothing, pa.scalar(None, pa.string()), text)
 
 
 def without_dictionary(column: Any) -> Any:
@@ -69,7 +73,8 @@ def parsed(column: Any) -> np.ndarray | None:
     x = cast(column)
     if x is not None and np.count_nonzero(np.isnan(x)) == column.null_count:
         return x
-    text = _without(text_of(column), NO_NUMBER)
+    text = text_of(column)
+    text = _null_where(is_no_number(text), text)
     text = pa.compute.replace_substring_regex(text, r"\A\+([0-9.])", r"\1")  # no plus sign in Arrow's numbers
     x = cast(text)
     return x if x is not None and np.count_nonzero(np.isnan(x)) == text.null_count else None

@@ -16,6 +16,8 @@ from nnarray.tables.cells import (
     Rows,
     centre,
     distinct,
+    is_dated,
+    is_usable,
     leave_out,
     listed,
     numbers_of,
@@ -29,8 +31,9 @@ from nnarray.tables.cells import (
     truth_as_numbers,
     where,
 )
-from nnarray.tables.dates import DateColumn, moments_in
+from nnarray.tables.dates import DateColumn, moments_in, other_form
 from nnarray.tables.kinds import MOST_CATEGORIES, numbers_in, too_many
+from nnarray.tables.problems import attempted
 from nnarray.tables.saved import finite, flag, object_of, positive, string, strings
 from nnarray.tables.words import TextColumn, is_free_text
 
@@ -201,7 +204,7 @@ class CategoryColumn:
         refuse_kind(column, self.name, "categories")
         text = text_of(column)
         position, missing = positions(text, self.categories)
-        new = np.flatnonzero((position < 0) & ~missing)
+        new = np.flatnonzero(_new(position, missing))
         if new.size and not ignore:
             raise ValueError(
                 f"{where(self.name, new[0], rows)}: {shown(text, new[0])} is not a category of the training, "
@@ -212,6 +215,10 @@ class CategoryColumn:
         out[rows, position[rows]] = 1
         if self.missing:
             out[:, -1] = missing
+
+    def unknown(self, column: Any) -> np.ndarray:
+        """Which entries are categories that the training has not met, shape (n,), bool."""
+        return _new(*positions(text_of(column), self.categories))
 
     def to_json(self) -> dict[str, Any]:
         """The column's settings, as they are saved in a file."""
@@ -226,6 +233,10 @@ class CategoryColumn:
             strings(fields["categories"], f"the categories of {what}", 1, MOST_CATEGORIES),
             flag(fields["missing"], f"'missing' of {what}"),
         )
+
+
+def _new(position: np.ndarray, missing: np.ndarray) -> np.ndarray:
+    return (position < 0) & ~missing
 
 
 Column = NumberColumn | CategoryColumn | DateColumn | TextColumn
@@ -246,29 +257,34 @@ def fit_columns(
     train: np.ndarray,
     rows: Rows,
     between: Callable[[], object],
-) -> tuple[Column, ...]:
-    """The columns to learn from; one error for all that cannot be used. `between` is called after each."""
-    refuse_kinds(table, [name for name in names if name not in forced], dates=True)
+) -> tuple[tuple[Column, ...], list[str]]:
+    """The columns to learn from, and the problems of those that cannot be used. `between` is called after each."""
     fitted: list[Column] = []
     faults: dict[str, str] = {}
-    almost: list[str] = []
-    for name in names:
+    problems: list[str] = []
+    usable = [name for name in names if name in forced or is_usable(kind := table.column(name).type) or is_dated(kind)]
+    attempted(problems, refuse_kinds, table, [name for name in names if name not in usable], dates=True)
+    for name in usable:
         column = table.column(name)
-        made = _fit_category(name, column, train) if name in forced else _fit(name, column, train, rows)
-        settled = name in forced or isinstance(made, (NumberColumn, DateColumn))
-        if fault := "" if settled else almost_numbers(column, name, rows):
-            almost.append(fault)
-        elif isinstance(made, str):
+        made = attempted(problems, _fitted, name, column, train, rows, forced=name in forced)
+        if isinstance(made, str):
             faults[name] = made
-        else:
+        elif made is not None:
             fitted.append(made)
         between()
-    if almost:
-        raise ValueError(" ".join(almost))
     if faults:
         listed = "; ".join(f"{name!r} {fault}" for name, fault in faults.items())
-        raise ValueError(f"nothing can be learned from these columns: {listed}. {leave_out(faults)}")
-    return tuple(fitted)
+        problems.append(f"nothing can be learned from these columns: {listed}. {leave_out(faults)}")
+    return tuple(fitted), problems
+
+
+def _fitted(name: str, column: Any, train: np.ndarray, rows: Rows, *, forced: bool) -> Column | str:
+    """The column, or why nothing can be learned from it; refuses one that is almost numbers."""
+    made = _fit_category(name, column, train) if forced else _fit(name, column, train, rows)
+    settled = forced or isinstance(made, (NumberColumn, DateColumn))
+    if fault := "" if settled else almost_numbers(column, name, rows):
+        raise ValueError(fault)
+    return made
 
 
 def _fit(name: str, column: Any, train: np.ndarray, rows: Rows) -> Column | str:
@@ -280,7 +296,9 @@ def _fit(name: str, column: Any, train: np.ndarray, rows: Rows) -> Column | str:
         return _fit_number(name, column, x, train, rows)
     made = _fit_category(name, column, train)
     if isinstance(made, CategoryColumn):
-        return replace(made, note=mixture(column, f"column {name!r} is taken as categories"))
+        dates = other_form(text_of(column))
+        note = f"column {name!r} is taken as categories, but has {dates}" if dates else ""
+        return replace(made, note=note or mixture(column, f"column {name!r} is taken as categories"))
     return TextColumn.fit(name) if is_free_text(text_of(column)) else made
 
 
@@ -308,6 +326,7 @@ def _fit_category(name: str, column: Any, train: np.ndarray) -> CategoryColumn |
     if not values:
         return "has no entries"
     if too_many(len(values), known):
-        return f"has {len(values)} different values in {known} rows{beside(values)}"
+        dates = other_form(text)
+        return f"has {len(values)} different values in {known} rows{f', {dates}' if dates else beside(values)}"
     part = text.take(arrow().array(train))
     return CategoryColumn.fit(name, part, distinct(part) or values)

@@ -12,6 +12,7 @@ from nnarray.datasets.preparation import centred
 from nnarray.tables.arrow import arrow
 from nnarray.tables.cells import Rows, is_dated, is_text, shown, text_of, where, without_dictionary
 from nnarray.tables.saved import finite, flag, object_of, positive, string
+from nnarray.tables.text_format import iso_date
 
 ISO = r"\A[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,9})?)?(Z|[+-][0-9]{2}(:?[0-9]{2})?)?)?\z"
 ZONE = r"[0-9]{2}:[0-9]{2}.*(Z|[+-][0-9]{2}(:?[0-9]{2})?)\z"
@@ -19,6 +20,13 @@ FINER = r"(\.[0-9]{6})[0-9]+"  # than a microsecond
 DAY = np.timedelta64(1, "D")
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 YEAR = 365.2425  # days, on average
+FORMS = (  # in which dates are written elsewhere; without a leading 0 too
+    *("%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%Y/%m/%d", "%d-%m-%Y", "%m-%d-%Y", "%Y.%m.%d"),
+    *("%d.%m.%y", "%d/%m/%y", "%m/%d/%y", "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%d-%b-%Y", "%d-%b-%y"),
+)
+TIMES = ("", " %H:%M", " %H:%M:%S", " %I:%M %p")
+LOOKED_AT = 1_000  # different entries of a column
+MOSTLY = 0.9  # of them are dates, if some are entries that went wrong
 
 
 @dataclass(frozen=True)
@@ -100,7 +108,8 @@ class DateColumn:
             i, text = _first_fault(column), text_of(column)
             raise ValueError(
                 f"{where(self.name, i, rows)}: {shown(text, i)} is no date as those of the column are, such as "
-                f"2026-11-29 or 2026-11-29T13:15. Correct it, or leave it empty if it is not known."
+                f"2026-11-29 or 2026-11-29T13:15. Correct it, or leave it empty if it is not known. If dates are "
+                f"written in another form: --dates '%d.%m.%Y', or TextFormat(dates='%d.%m.%Y')."
             )
         moments, zone = found
         if zone != self.zone and not np.isnat(moments).all():
@@ -134,6 +143,24 @@ class DateColumn:
             flag(fields["timed"], f"'timed' of {what}"),
             flag(fields["missing"], f"'missing' of {what}"),
         )
+
+
+def other_form(text: Any) -> str:
+    """Advice where a column of text has dates, but not in ISO form; empty if it has none."""
+    entries: list[str] = text.drop_null().unique().slice(0, LOOKED_AT).to_pylist()
+    others = [entry for entry in entries if not re.match(ISO.replace(r"\z", r"\Z"), entry)]
+    if not others:
+        return ""
+    counts = {form + time: 0 for form in FORMS for time in TIMES}
+    for form in counts:
+        if iso_date(others[0], form) != others[0] or iso_date(others[-1], form) != others[-1]:
+            counts[form] = sum(iso_date(entry, form) != entry for entry in others)
+    most = max(counts.values())
+    if most < MOSTLY * len(others):
+        return ""
+    forms = [form for form, count in counts.items() if count == most]
+    options = " or ".join(f"--dates {form!r}" for form in forms)
+    return f"dates that are not in ISO form, such as {others[0]!r}: {options}, or TextFormat(dates={forms[0]!r})"
 
 
 def moments_in(column: Any) -> tuple[np.ndarray, bool] | None:

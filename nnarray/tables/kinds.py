@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from nnarray.tables.arrow import arrow
-from nnarray.tables.cells import NO_NUMBER, is_text, parsed, text_of, without_dictionary
+from nnarray.tables.cells import is_no_number, is_text, parsed, text_of, without_dictionary
 from nnarray.tables.text_format import MISSING
 
 FEW = 20  # up to this many different integers are classes; this many different texts are never too many
@@ -28,7 +28,7 @@ def numbers_in(column: Any) -> np.ndarray | None:
 
 def words_for_nothing(text: Any) -> dict[str, int]:
     """The words for missing entries in a column of numbers, with their counts."""
-    words = text.filter(arrow().compute.is_in(text, value_set=arrow().array(NO_NUMBER))).value_counts().to_pylist()
+    words = text.filter(is_no_number(text)).value_counts().to_pylist()
     return {word["values"]: word["counts"] for word in words if word["values"] is not None}
 
 

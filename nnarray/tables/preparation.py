@@ -19,9 +19,10 @@ from nnarray.tables.cells import (
     present,
     refuse_kinds,
 )
-from nnarray.tables.columns import COLUMN_KINDS, Column, fit_columns
+from nnarray.tables.columns import COLUMN_KINDS, CategoryColumn, Column, fit_columns
 from nnarray.tables.kinds import numbers_in
 from nnarray.tables.notes import notes_on
+from nnarray.tables.problems import attempted, refuse_all
 from nnarray.tables.saved import items_of, object_of, of_kind
 from nnarray.tables.targets import TARGET_KINDS, ClassTarget, ValueTarget, fit_target, missing_target, task_of
 
@@ -154,14 +155,13 @@ class Preparation:
                     else "Leave out fewer."
                 )
             )
-        refuse_kinds(table, targets)
         train = np.arange(table.num_rows) if train is None else train
-        columns = plain(table.select(targets))
-        task = _task(columns, task, rows)
-        return cls(
-            fit_columns(table, features, forced, train, rows, between),
-            fit_target(columns.take(train), targets, task, train + rows if isinstance(rows, int) else rows[train]),
-        )
+        problems: list[str] = []
+        fitted = attempted(problems, _fitted_target, table, targets, task, train, rows)
+        columns, of_columns = fit_columns(table, features, forced, train, rows, between)
+        refuse_all([*problems, *of_columns])
+        assert fitted is not None
+        return cls(columns, fitted)
 
     def notes(self, table: pa.Table, between: Callable[[], object] = lambda: None) -> list[str]:
         """Notes for the user on the columns of the table that it was fitted to; `between` as in `fit`."""
@@ -221,6 +221,12 @@ class Preparation:
             column.write(block, table.column(column.name), rows, unknown == "ignore")
             start += len(column.features)
         return inputs
+
+    def unknown(self, table: pa.Table) -> dict[str, np.ndarray]:
+        """Which entries are categories that were not in the training rows: by column, shape (n,), bool."""
+        columns = (column for column in self.columns if isinstance(column, CategoryColumn))
+        masks = {column.name: column.unknown(table.column(column.name)) for column in columns}
+        return {name: mask for name, mask in masks.items() if mask.any()}
 
     def targets(self, table: pa.Table, *, rows: Rows = 0) -> np.ndarray:
         """The number of each row's class, shape (n,), int64; or standardised values, shape (n, t), float64.
@@ -299,6 +305,16 @@ class Preparation:
         if not columns or len(set(names)) < len(names):
             raise ValueError(f"a preparation needs columns of different names; got {listed(names)}.")
         return cls(columns, target)
+
+
+def _fitted_target(
+    table: pa.Table, names: list[str], task: Literal["auto", "classify", "regress"], train: np.ndarray, rows: Rows
+) -> ClassTarget | ValueTarget:
+    """The target, fitted to the training rows; all rows decide whether it has classes."""
+    refuse_kinds(table, names)
+    columns = plain(table.select(names))
+    chosen = _task(columns, task, rows)
+    return fit_target(columns.take(train), names, chosen, train + rows if isinstance(rows, int) else rows[train])
 
 
 def _task(targets: pa.Table, task: Literal["auto", "classify", "regress"], rows: Rows) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import re
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from nnarray.tables.arrow import arrow
@@ -13,8 +14,16 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-MISSING = ("", "NA", "N/A", "#N/A", "<NA>", "NaN", "nan", "null", "NULL")
-"""Entries without quotes that mean a missing entry."""
+MISSING = (
+    *("", "NA", "N/A", "n/a", "#N/A", "#N/A N/A", "#NA", "<NA>", "None", "null", "NULL", "NaN", "nan", "-NaN", "-nan"),
+    *("1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"),
+)
+"""Entries without quotes that mean a missing entry: the words of `pandas.read_csv` [1]_.
+
+Other spellings, such as Null and na, may be names: they are missing among numbers only.
+
+.. [1] The pandas development team, pandas.read_csv, `na_values`.
+"""
 
 BLANKS = " \u00a0\u202f"  # the last two are non-breaking
 NUMBER = r"\A[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\z"
@@ -42,6 +51,9 @@ class TextFormat:
         names that look like data are refused.
     encoding : str
         The encoding of the file, by Python's name.
+    dates : str, optional
+        How dates are written, in the letters of `datetime.strptime`, such as "%d.%m.%Y" or "%m/%d/%Y %H:%M": in columns
+        of text, an entry of this form is read as the same date in ISO form. None: only ISO form is a date.
 
     Raises
     ------
@@ -51,7 +63,7 @@ class TextFormat:
     Examples
     --------
     >>> TextFormat(delimiter=";", decimal=",", missing=("?", "-"))
-    TextFormat(delimiter=';', decimal=',', thousands='', missing=('?', '-'), header=None, encoding='utf-8')
+    TextFormat(delimiter=';', decimal=',', thousands='', missing=('?', '-'), header=None, encoding='utf-8', dates=None)
     """
 
     delimiter: str | None = None
@@ -60,9 +72,11 @@ class TextFormat:
     missing: tuple[str, ...] | None = None
     header: bool | None = None
     encoding: str = "utf-8"
+    dates: str | None = None
 
     def __post_init__(self) -> None:
         texts = {"delimiter": self.delimiter or "", "decimal": self.decimal, "thousands": self.thousands}
+        texts["dates"] = self.dates or ""
         for name, value in {**texts, "encoding": self.encoding}.items():
             if not isinstance(value, str):
                 raise TypeError(f"{name} must be text; got {value!r}.")
@@ -83,6 +97,10 @@ class TextFormat:
             raise TypeError(f"missing must be a sequence of words; got {self.missing!r}.")
         if self.header not in (None, True, False):
             raise TypeError(f"header must be True, False or None; got {self.header!r}.")
+        if self.dates is not None and not ("%y" in self.dates.lower() and re.search("%[dj]", self.dates)):
+            raise ValueError(
+                f"dates must be written with %d, %m and %Y, such as '%d.%m.%Y' for 29.11.2026; got {self.dates!r}."
+            )
         if self.missing is not None:
             object.__setattr__(self, "missing", tuple(self.missing))
         try:
@@ -129,9 +147,9 @@ USUAL = TextFormat()
 
 
 def as_meant(table: pa.Table, text: TextFormat, start: int) -> pa.Table:
-    """All columns of text with null for further words, and with a point as the decimal mark."""
+    """All columns of text with null for further words, a point as the decimal mark, and dates in ISO form."""
     pa = arrow()
-    if text.decimal == "." and not text.thousands and not text.missing:
+    if text.decimal == "." and not text.thousands and not text.missing and not text.dates:
         return table
     for i, (name, column) in enumerate(zip(table.column_names, table.columns, strict=True)):
         coded = pa.types.is_dictionary(column.type)
@@ -140,9 +158,28 @@ def as_meant(table: pa.Table, text: TextFormat, start: int) -> pa.Table:
             words = pa.array(text.words, column.type)
             nothing = pa.compute.is_in(pa.compute.utf8_trim_whitespace(column), value_set=words)
             column = pa.compute.if_else(nothing, pa.scalar(None, column.type), column) if text.missing else column
+            column = iso_dates(column, text.dates) if text.dates else column
             column = _plain_numbers(column, text, name, start)
             table = table.set_column(i, name, column.dictionary_encode() if coded else column)
     return table
+
+
+def iso_dates(column: Any, form: str) -> Any:
+    """The entries that are dates of this form as such in ISO form; the others as they are."""
+    pa = arrow()
+    codes = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    codes = codes.dictionary_encode()
+    known = pa.array([iso_date(entry, form) for entry in codes.dictionary.to_pylist()], column.type)
+    return known.take(codes.indices)
+
+
+def iso_date(entry: str, form: str) -> str:
+    """A date of this form in ISO form, with its time if the form has one; any other text as it is."""
+    try:
+        moment = datetime.strptime(entry.strip(), form)  # Arrow's would read the 31st of February
+    except ValueError:
+        return entry
+    return moment.isoformat() if re.search("%[HIMSfXcp]", form) else moment.date().isoformat()
 
 
 def _plain_numbers(column: Any, text: TextFormat, name: str, start: int) -> Any:

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 import nnarray as nn
 from nnarray.apps.workflow import comparisons, importance, inputs, steps
+from nnarray.apps.workflow.scores import ClassTally
 from nnarray.cli import app
 
 
@@ -115,7 +116,7 @@ def test_folds_give_mean_and_spread_and_a_network_of_all_rows() -> None:
     alone = trained(data, replace(PLAN, fold=(2, 4)))
     assert alone.scores.rows["accuracy"][0] == accuracies[2]
     facts = json.loads(run("train", str(data), *TRAIN, "--folds", "4", "--json").stdout)
-    assert facts["folds"] == json.loads(json.dumps(folded.to_json()))
+    assert facts["folds"].items() >= json.loads(json.dumps(folded.to_json())).items()
     assert (facts["data"]["trained on"], facts["data"]["held out"]) == (300, 0)
     assert facts["epochs"] == folded.mean_epoch == round(np.mean(folded.epochs))
     assert nn.load("model.safetensors").metadata["scores"]["of"] == "held-out examples of 4 folds"
@@ -156,11 +157,12 @@ def test_a_linear_model_is_compared() -> None:
     examples = steps.read(data, PLAN)
     want = trained(data, replace(PLAN, hidden=(), lr=comparisons.LINEAR_LR)).scores
     assert facts["linear model"] == want.to_json()
+    assert facts["linear model predicts"] in ("better", "as well", "worse")
     assert "linear model" in run("train", str(data), *TRAIN).stdout
     assert "linear model" not in run("train", str(data), *TRAIN, "--no-linear").stdout
     be = nn.backend("numpy")
-    assert comparisons.linear_scores(data, examples, replace(PLAN, hidden=()), be) is None
-    assert comparisons.linear_scores(data, examples._replace(held_out=examples.held_out[:0]), PLAN, be) is None
+    assert comparisons.linear_model(data, examples, replace(PLAN, hidden=()), be) is None
+    assert comparisons.linear_model(data, examples._replace(held_out=examples.held_out[:0]), PLAN, be) is None
 
 
 def test_a_note_says_where_a_linear_model_does_as_well() -> None:
@@ -168,12 +170,50 @@ def test_a_note_says_where_a_linear_model_does_as_well() -> None:
     X = draw.normal(size=(200, 5))
     straight = pa.table({f"x{j}": X[:, j] for j in range(5)} | {"y": X.sum(axis=1) + 0.3 * draw.normal(size=200)})
     words = ("train", str(write("rows.csv", straight)), "--target", "y", "--backend", "numpy", "--epochs", "60")
-    assert "a linear model is as good" in run(*words).stdout
+    assert "note: a linear model predicts these examples" in run(*words).stdout
     facts = json.loads(run(*words, "--hidden", "", "--json").stdout)
     assert facts["parameters"] == 6
     curved = pa.table({"x": X[:, 0], "y": X[:, 0] ** 2})
     words = ("train", str(write("curved.csv", curved)), "--target", "y", "--backend", "numpy")
-    assert "a linear model is as good" not in run(*words).stdout
+    assert "a linear model predicts" not in run(*words).stdout
+
+
+def test_folds_and_test_parts_have_a_linear_model_beside() -> None:
+    data = write("rows.csv", rows())
+    words = ("train", str(data), *TRAIN, "--folds", "3", "--test", "0.2")
+    facts = json.loads(run(*words, "--json").stdout)
+    be, plan = nn.backend("numpy"), replace(PLAN, test=0.2)
+    folded = comparisons.cross_validated(data, plan, 3, be, linear=True)
+    mean = np.mean([fold.linear.rows["accuracy"][0] for fold in folded.folds if fold.linear])
+    assert facts["folds"]["linear model"]["accuracy"] == pytest.approx(mean)
+    assert facts["folds"]["linear model predicts"] == folded.verdict
+    assert "linear model" in run(*words).stdout
+    assert "linear model" not in run(*words, "--no-linear").stdout
+    tested = json.loads(run("train", str(data), *TRAIN, "--test", "0.2", "--json").stdout)
+    assert tested["linear model on test"]["examples"] == 60
+
+
+@pytest.mark.parametrize(
+    ("excess", "verdict"),
+    [([0.1, 0.1, 0.2], "worse"), ([-0.1, 0.1, 0.05], "as well"), ([-0.1, -0.1, -0.2], "better"), ([0.1], "worse")],
+)
+def test_a_difference_counts_beyond_one_standard_error(excess: list[float], verdict: str) -> None:
+    assert comparisons.verdict(np.asarray(excess)) == verdict
+    assert comparisons.verdict(np.zeros(4)) == "as well"
+
+
+def test_rare_classes_that_are_overlooked_are_named() -> None:
+    tally = ClassTally(("no", "yes"), (995, 5))
+    outputs = np.log([[0.9, 0.1]] * 199 + [[0.2, 0.8]])
+    tally.add(outputs, np.asarray([0] * 196 + [1] * 4))
+    scores = tally.scores()
+    assert scores.rows["balanced_accuracy"] == (pytest.approx((1 + 1 / 4) / 2), 0.5)
+    assert scores.overlooked == [("yes", 3, 4)]
+    assert scores.to_json()["overlooked classes"] == ["yes"]
+    data = write("rare.csv", rows(600, rare=0.03).drop_columns(["a", "when", "name", "value"]))  # noise is left
+    said = " ".join(run("train", str(data), "--target", "label", "--epochs", "3", "--backend", "numpy").stdout.split())
+    assert "rare classes are mostly predicted as others: 'yes' (4 of 4 examples)" in said
+    assert "--class-weight balanced" in said
 
 
 # --- Importance -------------------------------------------------------------------------------------------------------
@@ -295,3 +335,22 @@ def test_spreadsheets_are_refused_with_what_to_do(ending: str) -> None:
     line = run("train", f"rows{ending}", "--target", "y", code=2).stderr
     assert f"'rows{ending}' is a spreadsheet, which is not supported; save it as CSV" in line
     assert f"pandas.read_excel('rows{ending}').to_csv('rows.csv', index=False)" in line
+
+
+def test_unknown_categories_that_are_ignored_are_counted() -> None:
+    flowers = pa.table({"colour": ["red", "blue"] * 30, "shop": ["a", "b", "c"] * 20, "kind": ["u", "v"] * 30})
+    run("train", str(write("f.csv", flowers)), "--target", "kind", "--epochs", "2", "--backend", "numpy")
+    new = pa.table({"colour": ["pink", "red", "pink"], "shop": ["d", "a", None], "kind": ["u", "v", "u"]})
+    words = ("model.safetensors", str(write("new.csv", new)), "--unknown", "ignore")
+    note = (
+        "2 of 3 rows have categories that were not in the training, and count as none there: "
+        "column 'colour' in 2, 'shop' in 1"
+    )
+    done = run("predict", *words)
+    assert note in done.stderr
+    assert note not in done.stdout
+    assert note in run("evaluate", *words).stdout
+    facts = json.loads(run("evaluate", *words, "--json").stdout)
+    assert facts["unknown categories"] == {"rows": 2, "columns": {"colour": 2, "shop": 1}}
+    known = ("model.safetensors", "f.csv", "--unknown", "ignore")
+    assert "were not in the training" not in run("predict", *known).stderr

@@ -775,6 +775,7 @@ def test_show_prints_what_is_in_a_file() -> None:
         (("train", "a.csv", "--target", "price", "--epochs", "0"), 2, "--epochs must be an integer of at least 1"),
         (("train", "a.csv", "--target", "price", "--validation", "1"), 2, "--validation must be a finite number"),
         (("train", "a.csv", "--target", "price", "--dropout", "1.5"), 2, "--dropout must be"),
+        (("train", "a.csv", "--target", "price", "--test", "b.csv"), 2, "nnarray evaluate MODEL b.csv"),
         (("train", "a.csv", "--target", "price", "--lr", "-1"), 2, "learning rate must be a finite number above 0"),
         (("train", "a.csv", "--target", "price", "--dtype", "int32"), 2, "dtype must be real floating"),
         (("train", "a.csv", "--target", "price", "--out", "m.pkl"), 2, r"must end in \.safetensors"),

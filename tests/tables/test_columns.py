@@ -70,7 +70,7 @@ def test_missing_entries_not_met_in_training_are_the_mean_and_no_category():
     assert prepared.feature_names == ("x", "c=a", "c=b")
     for nothing in ("", "  ", None):
         np.testing.assert_array_equal(prepared.features(table(x=["3", nothing], c=["b", nothing]))[1], [0, 0, 0])
-    for word in ("NA", "N/A", "#N/A", "NaN", "nan", "null", "NULL", "None", "-", "?"):
+    for word in ("NA", "N/A", "#N/A", "NaN", "nan", "null", "NULL", "None", "-", "?", "Null", "na", "N.A.", "..", ":"):
         np.testing.assert_array_equal(prepared.features(table(x=["3", word], c=["b", "a"]))[1], [0, 1, 0])
     np.testing.assert_array_equal(prepared.features(table(x=pa.nulls(1), c=pa.nulls(1))), [[0, 0, 0]])
     np.testing.assert_array_equal(prepared.features(table(x=[math.nan], c=["a"])), [[0, 1, 0]])
@@ -187,7 +187,7 @@ def test_unknown_categories_are_refused_or_ignored(fitted):
         (["1", "2", "0x10", "1"], "row 13, column 'size': '0x10' is not a number"),
         (["1", "2", "1,5", "1"], "row 13, column 'size': '1,5' is not a number"),
         (["1", "2", "true", "1"], "row 13, column 'size': 'true' is not a number"),
-        (["1", "2", "NAN", "1"], "row 13, column 'size': 'NAN' is not a number"),
+        (["1", "2", "nil", "1"], "row 13, column 'size': 'nil' is not a number"),
         (["1", "2", "1e400", "1"], r"row 13, column 'size': infinity, or a number above 1.8e308"),
         (["1", "2", "-inf", "1"], "row 13, column 'size': infinity"),
         ([1, 2, math.inf, math.nan], "row 13, column 'size': infinity"),

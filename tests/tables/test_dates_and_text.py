@@ -10,8 +10,9 @@ from zlib import crc32
 import numpy as np
 import pytest
 
-from nnarray.tables.dates import DateColumn
+from nnarray.tables.dates import DateColumn, other_form
 from nnarray.tables.preparation import Preparation
+from nnarray.tables.text_format import TextFormat, as_meant
 from nnarray.tables.words import BUCKETS, TextColumn
 
 pa = pytest.importorskip("pyarrow")
@@ -215,3 +216,49 @@ def test_damaged_dates_are_refused(change, message):
 def test_another_number_of_buckets_is_refused(buckets):
     with pytest.raises(ValueError, match="the buckets of column 1 must be 256"):
         TextColumn.from_json({"kind": "text", "name": "about", "buckets": buckets}, "column 1")
+
+
+# --- Dates in other forms ---------------------------------------------------------------------------------------------
+
+
+def test_dates_of_the_form_that_is_given_are_read() -> None:
+    entries = ["29.11.2026", "1.2.2026", " 03.04.2026 ", "2026-05-06", "31.02.2026", "soon", None]
+    given = pa.table({"day": entries, "n": ["1.5"] * 7})
+    read = as_meant(given, TextFormat(dates="%d.%m.%Y"), 0).column("day").to_pylist()
+    assert read == ["2026-11-29", "2026-02-01", "2026-04-03", "2026-05-06", "31.02.2026", "soon", None]
+    timed = as_meant(pa.table({"t": ["11/29/2026 1:05 PM"]}), TextFormat(dates="%m/%d/%Y %I:%M %p"), 0)
+    assert timed.column("t").to_pylist() == ["2026-11-29T13:05:00"]
+
+
+def test_a_model_keeps_the_form_of_its_dates() -> None:
+    text = TextFormat(dates="%d/%m/%Y", decimal=",")
+    assert TextFormat.from_json(text.to_json()) == text
+    columns = as_meant(pa.table({"day": [f"{k:02d}/11/2026" for k in range(1, 31)]}), text, 0)
+    prepared = Preparation.fit(columns.append_column("y", pa.array(["u", "v"] * 15)), "y")
+    assert prepared.columns[0].kind == "date"
+
+
+@pytest.mark.parametrize(
+    ("entries", "forms"),
+    [
+        ([f"{k:02d}.11.2026" for k in range(1, 31)], ["%d.%m.%Y"]),
+        ([f"11/{k:02d}/2026" for k in range(1, 31)], ["%m/%d/%Y"]),
+        ([f"{k % 9 + 1}/{k % 7 + 1}/2026" for k in range(30)], ["%d/%m/%Y", "%m/%d/%Y"]),
+        ([f"Nov {k}, 2026" for k in range(1, 31)], ["%b %d, %Y"]),
+        ([*(f"{k:02d}.11.2026 08:30" for k in range(1, 31)), "2026-01-01"], ["%d.%m.%Y %H:%M"]),
+        (["red", "blue", "1.2.20x"], []),
+        (["2026-11-29"], []),
+    ],
+)
+def test_the_form_of_dates_is_guessed_for_the_message(entries: list[str], forms: list[str]) -> None:
+    said = other_form(pa.chunked_array([entries]))
+    assert [
+        form for form in ("%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%b %d, %Y", "%d.%m.%Y %H:%M") if repr(form) in said
+    ] == forms
+
+
+def test_dates_among_categories_have_a_note() -> None:
+    given = pa.table({"day": ["29.11.2026", "30.11.2026"] * 20, "y": ["u", "v"] * 20})
+    notes = " ".join(Preparation.fit(given, "y").notes(given))
+    assert "column 'day' is taken as categories, but has dates that are not in ISO form" in notes
+    assert "--dates '%d.%m.%Y'" in notes

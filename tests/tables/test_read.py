@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from nnarray.tables import limits
 from nnarray.tables.cells import UNNAMED
 from nnarray.tables.read import open_table
-from nnarray.tables.text_format import TextFormat
+from nnarray.tables.text_format import MISSING, TextFormat
 from nnarray.tables.write import write_table
 
 pa = pytest.importorskip("pyarrow")
@@ -159,6 +159,15 @@ def test_words_in_quotes_are_no_missing_entries(tmp_path):
     assert read(tmp_path, content, missing=["?"]) == {"a": [None, None, None], "b": [None, None, None]}
     for none in ([], [""]):
         assert read(tmp_path, content, missing=none) == {"a": ["NA", "null", " NA"], "b": ["NA", None, None]}
+
+
+def test_the_words_of_pandas_are_missing_entries(tmp_path):
+    words = [*MISSING, "na", "Na", "N/a", "Null", "none", "NONE", "-", "?", "-1", "1.#inf", "#n/a", "<na>", "missing"]
+    content = "a,b\n" + "".join(f"{word},b\n" for word in words)
+    column = read(tmp_path, content)["a"]
+    assert column == [None] * len(MISSING) + words[len(MISSING) :]
+    known = pytest.importorskip("pandas").read_csv(io.StringIO(content))["a"].isna()
+    assert known.tolist() == [entry is None for entry in column]
 
 
 def test_delimiters_decimals_and_thousands_are_as_set(tmp_path):

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from nnarray.apps.workflow.inputs import Examples, Rows, Watch
-from nnarray.apps.workflow.scores import Scores
+from nnarray.apps.workflow.scores import Scores, losses
 from nnarray.apps.workflow.steps import Plan, Trained, model_for, read, train
 from nnarray.backends import Backend
 from nnarray.checks import integer
@@ -19,8 +20,11 @@ from nnarray.datasets.sources import Source
 LINEAR_LR = 0.01  # of Adam: a single layer bears longer steps
 
 
-def linear_scores(path: Path, examples: Examples, plan: Plan, be: Backend) -> Scores | None:
-    """The held-out scores of a network without hidden layers on the same inputs: a linear model.
+Verdict = Literal["better", "as well", "worse"]
+
+
+def linear_model(path: Path, examples: Examples, plan: Plan, be: Backend) -> Trained | None:
+    """A network without hidden layers on the same inputs: a linear model.
 
     None where there is nothing to compare with, or where it would cost too much: for images, if nothing is held out, if
     the network itself is linear, and if the examples are on the disk or the steps on a cluster.
@@ -30,23 +34,77 @@ def linear_scores(path: Path, examples: Examples, plan: Plan, be: Backend) -> Sc
         return None
     lr = LINEAR_LR if plan.lr is None and plan.optimizer is None else plan.lr
     linear = replace(plan, hidden=(), dropout=0.0, lr=lr, resume=False)
-    return train(model_for(path, examples, linear, be), examples, linear).scores
+    return train(model_for(path, examples, linear, be), examples, linear)
 
 
-def as_good(linear: Scores, network: Scores) -> bool:
-    """Whether the linear model is at least as good in all that early stopping and people go by."""
-    names = [name for name in network.rows if name.startswith(("accuracy", "cross_entropy", "rmse"))]
-    sign = {name: 1.0 if name == "accuracy" else -1.0 for name in names}
-    return all(sign[name] * linear.rows[name][0] >= sign[name] * network.rows[name][0] for name in names)
+def excess_of(linear: Trained, network: Trained) -> np.ndarray:
+    """How much larger the loss of the linear model is, for each held-out example, shape (n,)."""
+    return losses(linear.outputs, linear.y) - losses(network.outputs, network.y)
+
+
+def verdict(excess: np.ndarray) -> Verdict:
+    """How well the linear model predicts, compared with the network: a difference counts beyond one standard error.
+
+    Parameters
+    ----------
+    excess : array, shape (n,)
+        As `excess_of` returns it.
+
+    References
+    ----------
+    .. [1] Breiman, Friedman, Olshen & Stone (1984), Classification and Regression Trees, section 3.4.3: of all models
+       within one standard error, the simplest.
+
+    Examples
+    --------
+    >>> verdict(np.asarray([0.1, -0.1, 0.2])), verdict(np.asarray([0.2, 0.1, 0.2]))
+    ('as well', 'worse')
+    """
+    mean, n = float(np.mean(excess)), len(excess)
+    error = float(np.std(excess, ddof=1)) / math.sqrt(n) if n > 1 else 0.0
+    return "better" if mean < -error else "as well" if mean <= error else "worse"
+
+
+class Fold(NamedTuple):
+    """A network of a cross-validation."""
+
+    scores: Scores
+    """On the examples that were held out."""
+    epoch: int
+    """The best one."""
+    linear: Scores | None
+    """Of the linear model on the same examples."""
+    excess: np.ndarray
+    """As `excess_of` returns it; empty without a linear model."""
 
 
 class Folded(NamedTuple):
-    """The scores of the networks of a cross-validation."""
+    """The networks of a cross-validation."""
 
-    scores: list[Scores]
-    """Of each fold, on the examples that were held out in it."""
-    epochs: list[int]
-    """The best epoch of each."""
+    folds: list[Fold]
+
+    @property
+    def scores(self) -> list[Scores]:
+        """Of each fold."""
+        return [fold.scores for fold in self.folds]
+
+    @property
+    def epochs(self) -> list[int]:
+        """The best epoch of each fold."""
+        return [fold.epoch for fold in self.folds]
+
+    @property
+    def linear(self) -> dict[str, float]:
+        """By metric: the mean of the linear models; none if there are none."""
+        linear = [fold.linear for fold in self.folds if fold.linear]
+        return (
+            {name: float(np.mean([each.rows[name][0] for each in linear])) for name in linear[0].rows} if linear else {}
+        )
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """On the linear models, over all held-out examples."""
+        return verdict(np.concatenate([fold.excess for fold in self.folds])) if self.linear else None
 
     @property
     def rows(self) -> dict[str, tuple[float, float, float]]:
@@ -72,6 +130,7 @@ class Folded(NamedTuple):
             "spread": {name: spread for name, (_, spread, _) in rows},
             "baseline": {"predicts": self.scores[0].baseline} | {name: base for name, (_, _, base) in rows},
             "best epochs": self.epochs,
+            **({"linear model": self.linear, "linear model predicts": self.verdict} if self.linear else {}),
         }
 
 
@@ -82,10 +141,13 @@ def cross_validated(
     be: Backend,
     watch: Watch = lambda what, fraction: None,
     callbacks: Sequence[Any] = (),
+    *,
+    linear: bool = False,
 ) -> Folded:
     """Train on all but one of so many parts, and score on that one, for each; each class is in all parts alike.
 
-    The data are read again for each fold, because the preparation is learned from its training part.
+    The data are read again for each fold, because the preparation is learned from its training part. With `linear`, a
+    linear model is trained beside each network.
 
     Raises
     ------
@@ -95,18 +157,20 @@ def cross_validated(
     integer(folds, "--folds", 2, usual=5)
     if plan.resume:
         raise ValueError("--folds trains several networks, none of which is saved: leave out --resume, or --folds.")
-    done = [_fold(path, replace(plan, fold=(k, folds)), be, watch, callbacks) for k in range(folds)]
-    return Folded(
-        [each.scores for each in done], [each.best_epoch or len(each.model.history["epoch"]) for each in done]
-    )
+    plans = [replace(plan, fold=(k, folds)) for k in range(folds)]
+    return Folded([_fold(path, each, be, watch, callbacks, linear=linear) for each in plans])
 
 
-def _fold(path: Path, plan: Plan, be: Backend, watch: Watch, callbacks: Sequence[Any]) -> Trained:
+def _fold(path: Path, plan: Plan, be: Backend, watch: Watch, callbacks: Sequence[Any], *, linear: bool) -> Fold:
     examples = read(path, plan, watch)
     examples = examples._replace(test=examples.test[:0])  # scored once, by the network that is saved
     if plan.fold is not None:
         watch(f"training, fold {plan.fold[0] + 1} of {plan.fold[1]}", plan.fold[0] / plan.fold[1])
-    return train(model_for(path, examples, plan, be), examples, plan, None, callbacks)
+    done = train(model_for(path, examples, plan, be), examples, plan, None, callbacks)
+    beside = linear_model(path, examples, plan, be) if linear else None
+    excess = np.zeros(0) if beside is None else excess_of(beside, done)
+    epoch = done.best_epoch or len(done.model.history["epoch"])
+    return Fold(done.scores, epoch, None if beside is None else beside.scores, excess)
 
 
 def on_all(plan: Plan, folded: Folded) -> Plan:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,6 +11,7 @@ import numpy as np
 
 from nnarray import random
 from nnarray.apps.workflow.inputs import Inputs, Part, Rows, Unknown
+from nnarray.apps.workflow.scores import losses
 from nnarray.apps.workflow.splits import shuffled
 from nnarray.apps.workflow.steps import outputs_of
 from nnarray.backends import backend_of, host_backend
@@ -99,9 +101,8 @@ def importance(model: Model, inputs: Rows, X: np.ndarray, y: np.ndarray) -> Impo
 
 def _loss(outputs: np.ndarray, y: np.ndarray) -> float:
     """Of log-probabilities and numbers of classes the cross-entropy, else the root mean square error."""
-    if y.ndim == 1:
-        return -float(outputs[np.arange(len(y)), y].mean())
-    return float(np.sqrt(np.mean((outputs - y) ** 2)))
+    mean = float(losses(outputs, y).mean())
+    return mean if y.ndim == 1 else math.sqrt(mean)
 
 
 def _sampled(parts: Iterator[Part], be: Any, most: int) -> tuple[np.ndarray, np.ndarray]:

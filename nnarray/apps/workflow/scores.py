@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+RARE = 0.5  # of the examples of a class on average: with fewer, accuracy says little about the class
+
 
 class Scores(NamedTuple):
     """The scores of the network, and of the baseline."""
@@ -43,6 +45,13 @@ class Scores(NamedTuple):
             for k, name in enumerate(self.classes)
         ]
 
+    @property
+    def overlooked(self) -> list[tuple[str, int, int]]:
+        """The rare classes of which over half is predicted as another: name, number of these, number of examples."""
+        few = RARE * self.examples / max(len(self.classes), 1)
+        rows = [(name, n - round(recall * n), n) for name, n, recall, _ in self.by_class if 0 < n < few]
+        return [(name, lost, n) for name, lost, n in rows if 2 * lost > n]
+
     def to_json(self) -> dict[str, Any]:
         """The scores for JSON: a number that does not exist is null."""
         made: dict[str, Any] = {
@@ -53,6 +62,7 @@ class Scores(NamedTuple):
         made["no better than baseline"] = self.no_better
         if self.confusion is not None:
             made |= {"classes": list(self.classes), "confusion": self.confusion.tolist()}
+            made["overlooked classes"] = [name for name, _, _ in self.overlooked]
         return made
 
 
@@ -69,9 +79,14 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
+def losses(outputs: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """The loss of each example, shape (n,): -log p of its class, or the mean square of its errors."""
+    return -outputs[np.arange(len(y)), y] if y.ndim == 1 else np.mean((outputs - y) ** 2, axis=1)
+
+
 @dataclass
 class ClassTally:
-    """Accuracy, macro-averaged F1 and cross-entropy of probabilities.
+    """Accuracy, its mean over the classes, macro-averaged F1, and cross-entropy of probabilities.
 
     The baseline always predicts the most common class of the training data, with its class frequencies as
     probabilities.
@@ -95,7 +110,7 @@ class ClassTally:
         """Add some examples: outputs of shape (n, K), and their class numbers."""
         predicted = log_probabilities.argmax(axis=1)
         np.add.at(self.matrix, (y, predicted), 1)
-        self.loss -= float(log_probabilities[np.arange(len(y)), y].sum(dtype=np.float64))
+        self.loss += float(losses(log_probabilities, y).sum(dtype=np.float64))
 
     def scores(self) -> Scores:
         """The scores of all examples so far; there must be at least one."""
@@ -108,10 +123,17 @@ class ClassTally:
         prior = -float(true @ np.log(np.maximum(frequencies, 1e-12)))
         rows = {
             "accuracy": (_ratio(np.trace(self.matrix), count), _ratio(true[common], count)),
+            "balanced_accuracy": (_mean_recall(self.matrix), _mean_recall(always)),
             "f1": (_f1(self.matrix), _f1(always)),
             "cross_entropy": (_ratio(self.loss, count), _ratio(prior, count)),
         }
         return Scores(count, self.classes[common], rows, tuple(self.classes), self.matrix)
+
+
+def _mean_recall(matrix: np.ndarray) -> float:
+    """The mean of the recall over the classes that occur: always predicting one of K scores 1 / K."""
+    true = matrix.sum(axis=1)
+    return float(np.mean(np.diagonal(matrix)[true > 0] / true[true > 0]))
 
 
 def _f1(matrix: np.ndarray) -> float:

@@ -21,6 +21,7 @@ from nnarray.apps.workflow.inputs import (
     Part,
     Rows,
     Unknown,
+    Unseen,
     Watch,
     images_to_train_on,
     inputs_of,
@@ -51,7 +52,10 @@ from nnarray.training.checkpoints import Checkpoint
 
 NOT_TEXT = "--delimiter, --header, --encoding and similar options are for CSV and TSV files"
 EPOCHS, STEPS = 50, 3_000  # defaults: at least 50 epochs, and enough epochs for 3,000 steps
-FEW, DROPOUT, DECAY = 50, 0.2, 1.0  # with fewer rows per input: dropout and weight decay against overfitting
+FEW = (
+    50  # rows for each input of a table: with fewer, they are learned by heart unless a strong weight decay prevents it
+)
+DROPOUT, DECAY, FEW_DECAY = 0.2, 0.1, 1.0  # chosen by the scores of benchmarks/tables.py
 MANY = 10_000  # examples, from which on batches are larger
 
 
@@ -223,22 +227,27 @@ def network_for(examples: Examples, plan: Plan) -> Network:
                 f"--size {least} or more, or fewer convolutions, such as --hidden 16."
             )
         return cnn(outputs, filters, activation=plan.activation)
-    dropout = (DROPOUT if _few(examples) else 0.0) if plan.dropout is None else plan.dropout
+    dropout = (DROPOUT if _decay(examples) else 0.0) if plan.dropout is None else plan.dropout
     return mlp(outputs, plan.dense_sizes, activation=plan.activation, dropout=dropout)
 
 
 def optimizer_for(examples: Examples, plan: Plan) -> Minimiser:
-    """The optimizer of the plan; else Adam, with weight decay if few rows would be learned by heart."""
+    """The optimizer of the plan; else Adam, for tables with the weight decay that suits them."""
     lr: dict[str, Any] = {} if plan.lr is None else {"lr": plan.lr}
     if plan.optimizer is not None:
         return OPTIMIZERS[plan.optimizer](**lr)
-    return AdamW(**lr, weight_decay=DECAY) if _few(examples) else Adam(**lr)
+    decay = _decay(examples)
+    return AdamW(**lr, weight_decay=decay) if decay else Adam(**lr)
 
 
-def _few(examples: Examples) -> bool:
-    """Whether a table has classes, and few rows for each of its inputs."""
+def _decay(examples: Examples) -> float:
+    """The weight decay of a table; none for values of which there are many rows, and for images."""
     inputs = examples.inputs
-    return isinstance(inputs, Rows) and bool(inputs.classes) and len(examples.train) < FEW * inputs.input_shape[0]
+    if not isinstance(inputs, Rows):
+        return 0.0
+    if len(examples.train) < FEW * inputs.input_shape[0]:
+        return FEW_DECAY
+    return DECAY if inputs.classes else 0.0
 
 
 def model_for(path: Path, examples: Examples, plan: Plan, be: Backend) -> Model:
@@ -454,16 +463,19 @@ def predict(
     errors: str = "raise",
     scheduler: str | None = None,
     keep: Sequence[str] = (),
+    unseen: Unseen | None = None,
 ) -> Iterator[dict[str, Any]]:
     """The predictions for the data, part by part in their order: columns by name.
 
     The columns `keep` of the table come first. For classes "prediction" and the probabilities "p_<class>", for values
-    the targets; for images "file" first. With the address of a Dask scheduler, its workers compute them; the data are
-    read here.
+    the targets; for images "file" first. `unseen` counts the rows with new categories. With the address of a Dask
+    scheduler, its workers compute the predictions; the data are read here.
     """
     be, dtype = backend_of(model.theta), model.theta.dtype
     parts = inputs.parts(data, be, dtype, labelled=False, unknown=unknown, errors=errors, keep=keep)
     for part, outputs in _with_outputs(model, parts, scheduler):
+        if unseen is not None:
+            unseen.add(part)
         first: dict[str, Any] = dict(part.kept or {}) if part.names is None else {"file": part.names}
         yield first | answers(inputs, outputs, dtype_name(dtype))
 
@@ -506,10 +518,20 @@ def predict_to_file(parts: Iterator[dict[str, Any]], out: Path) -> int:
     return count
 
 
-def evaluate(model: Model, inputs: Inputs, data: Path, *, unknown: Unknown = "error", errors: str = "raise") -> Scores:
-    """How good the model is on data whose target is known, read part by part."""
+def evaluate(
+    model: Model,
+    inputs: Inputs,
+    data: Path,
+    *,
+    unknown: Unknown = "error",
+    errors: str = "raise",
+    unseen: Unseen | None = None,
+) -> Scores:
+    """How good the model is on data whose target is known, read part by part; `unseen` is as for `predict`."""
     be, dtype, tally = backend_of(model.theta), model.theta.dtype, tally_for(inputs, model.metadata)
     for part in inputs.parts(data, be, dtype, labelled=True, unknown=unknown, errors=errors):
+        if unseen is not None:
+            unseen.add(part)
         if part.y is not None and len(part.y):
             tally.add(outputs_of(model, part.X), part.y)
     return tally.scores()
