@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from workloads import Training, Workload
+from workloads import REHEARSED, Training, Workload
 
 BUDGET = 0.3  # seconds in which a call is repeated
+ATTEMPTS = 3  # how often a difference that noise has made negative is measured again
 SHOWN = 256  # how many of a result's numbers are compared
 
 
@@ -73,11 +74,17 @@ class Trainer(Runtime):
 
 
 def by_difference(run: Callable[[int], float], epochs: tuple[int, int], batches: int) -> dict[str, float]:
-    """Seconds of a step, from the difference of a long and a short run, and of what comes before the steps."""
+    """Seconds of a step, from the difference of a long and a short run, and of what comes before the steps.
+
+    A long run that was not longer than the short one says only that the machine was busy: both run again.
+    """
     short, long = epochs
-    brief, whole = run(short), run(long)
-    epoch = (whole - brief) / (long - short)
-    return {"seconds": epoch / batches, "start": brief - short * epoch}
+    for _ in range(ATTEMPTS):
+        brief, whole = run(short), run(long)
+        if whole > brief or REHEARSED:  # the times of a rehearsal say nothing
+            epoch = (whole - brief) / (long - short)
+            return {"seconds": epoch / batches, "start": brief - short * epoch}
+    raise RuntimeError(f"{long} epochs took no longer than {short} in {ATTEMPTS} attempts: the machine is too busy")
 
 
 def by_repetition(call: Callable[[], Any], budget: float = BUDGET) -> dict[str, float]:

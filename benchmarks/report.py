@@ -18,7 +18,19 @@ from rich.table import Table
 from workloads import REHEARSED, WORKLOADS, Growth, Training, Workload
 
 OURS = "nnarray"
-LIBRARIES = ("nnarray", "numpy", "numba", "torch", "jax", "keras", "tinygrad", "scikit-learn", "onnxruntime", "onnx")
+LIBRARIES = (
+    "nnarray",
+    "numpy",
+    "numba",
+    "torch",
+    "jax",
+    "keras",
+    "autograd",
+    "tinygrad",
+    "scikit-learn",
+    "onnxruntime",
+    "onnx",
+)
 ON_GPU = ("nnarray", "numpy", "cupy-cuda12x", "cupy-cuda13x", "torch", "triton", "jax")
 GPU = ("nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader")
 

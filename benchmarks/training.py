@@ -131,6 +131,29 @@ class NumPy(Trainer):
         return float(loss), found
 
 
+class Autograd(NumPy):
+    """The same, with the gradient from `autograd`."""
+
+    def prepare(self) -> None:
+        import autograd
+        import autograd.numpy as anp
+
+        super().prepare()
+
+        def loss_of(params: list[Any], x: Any, y: Any) -> Any:
+            tanh = self.work.activation == "tanh"
+            for i in range(0, len(params) - 2, 2):
+                x = x @ params[i] + params[i + 1]
+                x = anp.tanh(x) if tanh else anp.maximum(x, 0)
+            logits = x @ params[-2] + params[-1]
+            largest = logits.max(axis=1, keepdims=True)
+            sums = anp.log(anp.exp(logits - largest).sum(axis=1)) + largest[:, 0]
+            losses = sums - logits[np.arange(len(y)), y]
+            return losses.mean() if self.work.reduction == "mean" else losses.sum()
+
+        self.gradients = autograd.value_and_grad(loss_of)
+
+
 class Products(Trainer):
     """The matrix products of the workload alone, into memory that is there: the physical limit."""
 
@@ -495,6 +518,7 @@ class Tinygrad(Trainer):
 RUNTIMES: dict[str, type[Trainer]] = {
     "products alone": Products,
     "NumPy by hand": NumPy,
+    "autograd": Autograd,
     "nnarray, NumPy": NnarrayPlain,
     "nnarray, NumPy + Numba": NnarrayFast,
     "nnarray, PyTorch": NnarrayTorch,

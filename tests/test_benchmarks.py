@@ -22,6 +22,19 @@ runtime = runtimes_of(work)["nnarray, NumPy"](work, "float32", 1)
 print(len(runtime.check(runtime.cases()[0])) > 0, sorted(runtime.time(runtime.cases()[0])))
 """
 
+DIFFERENCE = """
+from base import ATTEMPTS, by_difference
+long_runs = iter([0.9, 1.0, 3.0])  # noise has made the first two no longer than a short run
+found = by_difference(lambda epochs: 1.0 if epochs == 1 else next(long_runs), (1, 3), batches=4)
+assert found == {"seconds": 0.25, "start": 0.0}, found
+try:
+    by_difference(lambda epochs: 1.0, (1, 3), batches=4)
+except RuntimeError as error:
+    assert "the machine is too busy" in str(error)
+else:
+    raise AssertionError("a difference of 0 is no time of a step")
+"""
+
 ON_CUPY = """
 from dataclasses import replace
 from gpu import NnarrayCupy
@@ -151,6 +164,10 @@ pytestmark = pytest.mark.skipif(not FILES, reason="the benchmarks are not part o
 def run_there(code: str, *words: str) -> str:
     """What a piece of Python prints that imports from the benchmarks."""
     return run_python(f"import sys\nsys.path.insert(0, {str(FOLDER)!r})\nsys.argv = ['', *{words!r}]\n{code}").stdout
+
+
+def test_a_time_that_noise_made_negative_is_measured_again() -> None:
+    run_there(DIFFERENCE)
 
 
 @pytest.mark.parametrize("code", [PROFILE, PAGE, FAILURE, PARTS], ids=["profile", "page", "failure", "parts"])
