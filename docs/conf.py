@@ -33,7 +33,7 @@ extensions = [
 exclude_patterns = ["_build", "_templates", "**/.ipynb_checkpoints", "notebooks/ja"]  # translations become notebooks
 nb_execution_cache_path = "_build/.jupyter_cache"
 nb_execution_mode = "cache"  # notebooks are run where their code has changed since the last build
-nb_execution_timeout = 120
+nb_execution_timeout = 600  # of one cell, on a busy machine too
 nb_ipywidgets_js = {}  # pages are static: nothing is loaded from another site
 nb_execution_raise_on_error = True
 nb_merge_streams = True
@@ -41,10 +41,11 @@ html_theme = "furo"
 html_title = f"nnarray {release}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_js_files = [("site.js", {"defer": "defer"})]
 html_copy_source = False
 html_show_sourcelink = False
 smartquotes = False  # names in quotes are code: "concat"
-pygments_style = "friendly"
+pygments_style = "default"  # both have enough contrast for WCAG AA, comments and output included
 pygments_dark_style = "monokai"
 
 myst_enable_extensions = ["colon_fence", "dollarmath"]
@@ -149,6 +150,20 @@ def sources_lead_back(app, pagename, templatename, context, doctree) -> None:
         context["body"] = re.sub(r'(class="viewcode-back" href="[^"#]*)#[^"]*', r"\1", context["body"])
 
 
+SIGNATURE = re.compile(r"<dl>\n((?:<dd><em class=\"sig-param\">.*</dd>\n)+)</dl>")
+
+
+def signatures_are_lines(app, pagename, templatename, context, doctree) -> None:
+    """Sphinx writes a long signature as a list of definitions without terms, which screen readers cannot read out."""
+    if "body" in context:
+        context["body"] = SIGNATURE.sub(_signature_lines, context["body"])
+
+
+def _signature_lines(found: re.Match[str]) -> str:
+    lines = found[1].replace("<dd>", "<div>").replace("</dd>", "</div>")
+    return f'<div class="signature">\n{lines}</div>'
+
+
 def notebooks_are_downloaded(app, doctree) -> None:
     """Put a link to the notebook below the title of its page."""
     source = Path(app.env.doc2path(app.env.docname))
@@ -164,6 +179,7 @@ def setup(app) -> None:
     app.add_html_math_renderer("mathml", (visit_math, None), (visit_displaymath, None))
     app.connect("doctree-read", notebooks_are_downloaded, priority=100)  # before Sphinx collects what is downloaded
     app.connect("html-page-context", sources_lead_back)
+    app.connect("html-page-context", signatures_are_lines)
     app.connect("missing-reference", names_are_short)
     app.connect("autodoc-process-docstring", formulas_have_lines, priority=300)
     app.connect("autodoc-process-docstring", formulas_are_text, priority=400)  # before numpydoc
