@@ -12,11 +12,9 @@ from operator import and_
 from typing import Any, NamedTuple, Self
 
 from nnarray import kernels, random
-from nnarray.backends import copy, device_of, namespace, same_place
+from nnarray.backends import copy, device_of, same_place
 from nnarray.engines import Stepper, steps_of
-from nnarray.functional.precision import loss_and_gradient_in
-from nnarray.functional.propagation import Step as Propagated
-from nnarray.functional.propagation import Wiring, loss_and_gradient
+from nnarray.functional.propagation import Wiring
 from nnarray.kernels.compilation import compiled, quiet
 from nnarray.kernels.engines import GRAPH, LAYERS
 from nnarray.kernels.loops import read
@@ -24,13 +22,15 @@ from nnarray.kernels.standard.numerics import at_least_float32
 from nnarray.layers.base import Context
 from nnarray.losses import Loss
 from nnarray.optimizers import Optimizer
+from nnarray.optimizers.transforms import LossScale
 from nnarray.random import Key
 from nnarray.schedules import schedule
 from nnarray.training.ahead import read_ahead
 from nnarray.training.data import Data, mass_of
-from nnarray.training.precision import scaling_in, taken_if_good
+from nnarray.training.keys import key_of
 from nnarray.training.recorded import RecordedSteps, Step, Taken, recorded_steps
-from nnarray.training.state import AVERAGE, TrainingState
+from nnarray.training.rule import Masks, Rule
+from nnarray.training.state import TrainingState
 from nnarray.training.streamed import Streamed
 from nnarray.training.trainee import Trainee
 from nnarray.typing import Array
@@ -102,10 +102,12 @@ class Trainer:
         )
 
     def __post_init__(self) -> None:
-        self.scaling = scaling_in(self.precision)
         self.rates = schedule(self.optimizer.lr)
+        self.rule = Rule(self.wiring, self.loss, self.optimizer, self.ema, self.precision)
+        self.masks = Masks(self.decays, self.frozen, self.rate_factors)
         self.step, self.gather, self.advance = (
-            compiled(each, self.at.theta) for each in (self._step, self._gather, self._advance)
+            compiled(each, self.at.theta, key_of(self.rule, each.__name__))
+            for each in (self.rule.step, self.rule.gather, self.rule.advance)
         )
         layers = self.key.fold("layers")
         self.words = (layers.word0, layers.word1)
@@ -126,6 +128,11 @@ class Trainer:
                 keep_outputs=self.keep_outputs,
                 engine=self.engine,
             )
+
+    @property
+    def scaling(self) -> LossScale | None:
+        """The loss scale, if there is one."""
+        return self.rule.scaling
 
     @property
     def is_prepared(self) -> bool:
@@ -180,114 +187,6 @@ class Trainer:
     def back_to(self, saved: TrainingState) -> None:
         """Return to an earlier state, and continue with the layers' own steps."""
         self.at, self.plan, self.recorded = saved._replace(plain=True), None, None
-
-    def _gradient(
-        self,
-        theta: Array,
-        state: Array,
-        x: Array,
-        target: Array,
-        weights: Array | None,
-        words: Any,
-        index: Any,
-        scale: Any,
-    ) -> Propagated:
-        given = self.wiring, theta, state, x, target, weights, self.loss
-        if self.precision is None:
-            return loss_and_gradient(*given, training=True, key=Key(*words), step=index)
-        dtype = getattr(namespace(theta), self.precision)
-        return loss_and_gradient_in(dtype, scale, *given, training=True, key=Key(*words), step=index)
-
-    def _step(
-        self,
-        theta: Array,
-        state: Array,
-        slots: dict[str, Array],
-        x: Array,
-        target: Array,
-        weights: Array | None,
-        numbers: dict[str, Any],
-        words: tuple[Any, Any],
-        index: Any,
-    ) -> tuple[Any, ...]:
-        """One update: a pure function of its arguments, except for those that the optimizer consumes."""
-        gradients = self._gradient(theta, state, x, target, weights, words, index, self._scale(slots))
-        theta, state, slots = self._advance((theta, state, slots), gradients.gradient, gradients.state, numbers, index)
-        return theta, state, slots, gradients.loss, gradients.outputs
-
-    def _advance(
-        self,
-        before: tuple[Array, Array, dict[str, Array]],
-        gradient: Array,
-        state: Array,
-        numbers: dict[str, Any],
-        index: Any,
-    ) -> tuple[Array, Array, dict[str, Array]]:
-        """theta, state and slots after a step; unchanged if there is a loss scale and the gradient was not finite."""
-        if self.scaling is None:
-            theta, slots = self._update(before[0], gradient, before[2], numbers, index > 0)
-            return theta, state, slots
-
-        def update(theta: Array, gradient: Array, slots: dict[str, Array], taken: Any) -> Any:
-            counted = self.optimizer.numbers(numbers["rate"], taken + 1.0)
-            return self._update(theta, gradient, slots, counted, namespace(taken).minimum(taken, 1.0))
-
-        return taken_if_good(self.scaling, before, gradient, state, update)
-
-    def _scale(self, slots: dict[str, Array]) -> Any:
-        """The factor of the loss in the backward pass."""
-        return 1.0 if self.scaling is None else slots["loss_scale"]
-
-    def numbers(self, rate: float, step: int) -> dict[str, Any]:
-        """The numbers of a step, counted from 0; with a loss scale only the device knows the number of steps taken."""
-        return self.optimizer.numbers(rate, step + 1) if self.scaling is None else {"rate": rate}
-
-    def _update(
-        self, theta: Array, gradient: Array, slots: dict[str, Array], numbers: dict[str, Any], begun: Any
-    ) -> tuple[Array, dict[str, Array]]:
-        """The update from the gradient: the pipeline, then the average of theta, which begins with the first step."""
-        layout, own = self.wiring.params, {name: slot for name, slot in slots.items() if name != AVERAGE}
-        theta, own = self.optimizer.update(
-            theta,
-            gradient,
-            own,
-            numbers,
-            layout=layout,
-            decays=self.decays,
-            frozen=self.frozen,
-            rate_factors=self.rate_factors,
-        )
-        if self.ema is None:
-            return theta, own
-        part = 1.0 - self.ema * begun
-        # exact where theta does not change
-        average = slots[AVERAGE] + part * (at_least_float32(theta) - slots[AVERAGE])
-        return theta, own | {AVERAGE: average}
-
-    def _gather(
-        self,
-        theta: Array,
-        state: Array,
-        gradient: Array,
-        mass: Any,
-        x: Array,
-        target: Array,
-        weights: Array | None,
-        words: tuple[Any, Any],
-        index: Any,
-        scale: Any,
-    ) -> tuple[Any, ...]:
-        """Add the gradient of one more batch to the sum or the mean of those before, whose weight is `mass`."""
-        gradients = self._gradient(theta, state, x, target, weights, words, index, scale)
-        own, part = at_least_float32(gradients.gradient), 1.0
-        if self.loss.reduction == "sum":
-            gradient = gradient + own
-        else:
-            own_mass = float(target.shape[0]) if weights is None else mass_of(weights)
-            mass = mass + own_mass
-            part = own_mass / (mass if weights is None else same_place(w=weights).where(mass > 0, mass, 1.0))
-            gradient = gradient + part * (own - gradient)
-        return gradient, mass, gradients.state, gradients.loss, gradients.outputs
 
     @property
     def batches_per_epoch(self) -> int:
@@ -402,9 +301,9 @@ class Trainer:
 
     def one_step(self, rows: Any, rate: float, done: Finished) -> None:
         """One step on these examples, computed by the layers."""
-        at, batch, numbers = self.at, self.batch(rows), self.numbers(rate, self.at.step)
+        at, batch, numbers = self.at, self.batch(rows), self.rule.numbers(rate, self.at.step)
         theta, state, slots, loss, outputs = self.step(
-            at.theta, at.state, at.slots, *batch, numbers, self.words, at.step * self.accumulate
+            self.masks, at.theta, at.state, at.slots, *batch, numbers, self.words, at.step * self.accumulate
         )
         self.at = at._replace(theta=theta, state=state, slots=slots, step=at.step + 1)
         self._note(done, rows, batch, [loss], outputs)
@@ -416,11 +315,11 @@ class Trainer:
         for i, rows in enumerate(group):
             batch = self.batch(rows)
             gradient, mass, state, loss, outputs = self.gather(
-                at.theta, state, gradient, mass, *batch, self.words, first + i, self._scale(at.slots)
+                at.theta, state, gradient, mass, *batch, self.words, first + i, self.rule.scale(at.slots)
             )
             self._note(done, rows, batch, [loss], outputs)
-        before, numbers = (at.theta, at.state, at.slots), self.numbers(rate, self.at.step)
-        theta, state, slots = self.advance(before, gradient, state, numbers, at.step)
+        before, numbers = (at.theta, at.state, at.slots), self.rule.numbers(rate, self.at.step)
+        theta, state, slots = self.advance(self.masks, before, gradient, state, numbers, at.step)
         self.at = at._replace(theta=theta, state=state, slots=slots, step=at.step + 1)
 
     def _note(self, done: Finished, rows: Any, batch: tuple[Any, ...], losses: list[Array], outputs: Any) -> None:
