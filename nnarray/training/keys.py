@@ -41,12 +41,13 @@ def _key(x: Any) -> Hashable:
         return dict, *((_key(name), _key(each)) for name, each in x.items())  # in order: that of parameters in theta
     if kind in (set, frozenset):
         return kind, frozenset(map(_key, x))
-    if kind in (tuple, list) or (_is_ours(kind) and issubclass(kind, tuple)):
+    if kind in (tuple, list) or (is_ours(kind) and issubclass(kind, tuple)):
         return kind, *map(_key, x)
-    if _is_ours(kind) and is_dataclass(x):
+    if is_ours(kind) and is_dataclass(x):
         return kind, *((each.name, _key(getattr(x, each.name))) for each in fields(x))
     raise _Foreign(kind.__name__)
 
 
-def _is_ours(kind: type) -> bool:
+def is_ours(kind: type) -> bool:
+    """Whether a class is part of this package."""
     return kind.__module__.startswith("nnarray.")

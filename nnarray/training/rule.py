@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from nnarray.backends import namespace, same_place
@@ -16,6 +16,7 @@ from nnarray.optimizers import Optimizer
 from nnarray.optimizers.transforms import LossScale
 from nnarray.random import Key
 from nnarray.training.data import mass_of
+from nnarray.training.keys import is_ours, key_of
 from nnarray.training.precision import scaling_in, taken_if_good
 from nnarray.training.state import AVERAGE
 from nnarray.typing import Array, Tree
@@ -54,6 +55,12 @@ class Rule:
     def is_by_parameter(self) -> bool:
         """Whether `update` may take the parameters one by one."""
         return self.scaling is None and self.optimizer.is_by_entry
+
+    def key(self, *others: Any) -> Hashable | None:
+        """The key of a compiled step, with other settings of it. The rate is left out: a step reads it as a number."""
+        if not is_ours(type(self.optimizer)):
+            return None
+        return key_of(replace(self, optimizer=replace(self.optimizer, lr=1.0)), *others)
 
     def scale(self, slots: dict[str, Array]) -> Any:
         """The factor of the loss in the backward pass."""
@@ -114,14 +121,16 @@ class Rule:
         parts: list[Array],
         state: Array,
         slots: Sequence[dict[str, Array]],
-        batch: tuple[Any, ...],
+        x: Any,
+        target: Array,
+        weights: Array | None,
         numbers: dict[str, Any],
         words: tuple[Any, Any],
         index: Any,
     ) -> tuple[Any, ...]:
         """As `step`, for masks, parameters and slots that are already divided: nothing is cut or joined."""
         layout = self.wiring.params
-        found = self.gradients(layout.nested(parts), state, batch, words, index)
+        found = self.gradients(layout.nested(parts), state, (x, target, weights), words, index)
         each = zip(masks, parts, layout.leaves(found.gradient), slots, strict=True)
         after = [self.update(*one, numbers, index > 0) for one in each]
         return [part for part, _ in after], found.state, [own for _, own in after], found.loss, found.outputs

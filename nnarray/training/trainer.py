@@ -16,8 +16,8 @@ from nnarray.backends import copy, device_of, same_place
 from nnarray.engines import Stepper, steps_of
 from nnarray.functional.propagation import Wiring
 from nnarray.kernels.compilation import compiled, quiet
-from nnarray.kernels.engines import GRAPH, LAYERS
-from nnarray.kernels.loops import read
+from nnarray.kernels.engines import AUTO, LAYERS, RECORDING, resolved
+from nnarray.kernels.loops import NotRecorded, read
 from nnarray.kernels.standard.numerics import at_least_float32
 from nnarray.layers.base import Context
 from nnarray.losses import Loss
@@ -27,8 +27,8 @@ from nnarray.random import Key
 from nnarray.schedules import schedule
 from nnarray.training.ahead import read_ahead
 from nnarray.training.data import Data, mass_of
-from nnarray.training.keys import key_of
-from nnarray.training.recorded import RecordedSteps, Step, Taken, recorded_steps
+from nnarray.training.inputs import Block
+from nnarray.training.recorded import RecordedSteps, Taken, Task, recorded_steps
 from nnarray.training.rule import Masks, Rule
 from nnarray.training.state import TrainingState
 from nnarray.training.streamed import Streamed
@@ -106,7 +106,7 @@ class Trainer:
         self.rule = Rule(self.wiring, self.loss, self.optimizer, self.ema, self.precision)
         self.masks = Masks(self.decays, self.frozen, self.rate_factors)
         self.step, self.gather, self.advance = (
-            compiled(each, self.at.theta, key_of(self.rule, each.__name__))
+            compiled(each, self.at.theta, self.rule.key(each.__name__))
             for each in (self.rule.step, self.rule.gather, self.rule.advance)
         )
         layers = self.key.fold("layers")
@@ -213,7 +213,8 @@ class Trainer:
                 if self.plan is not None:
                     self._planned(group[0], now, done)
                 elif len(group) == 1:
-                    self.one_step(group[0], now[0], done)
+                    for rate in now:
+                        self.one_step(group[0], rate, done)
                 else:
                     self._joint_step(group, now[0], done)
                 self.ended(done, check)
@@ -263,33 +264,44 @@ class Trainer:
             return 0
         rows = self._whole_batches(order, limit)
         rates = rates if rows is None else rates * rows.shape[0]
-        for part in steps.parts(len(rates)):
-            chosen = None if rows is None else rows[part, ...]
-            for at in steps.take(self.at, self.in_steps(rates[part]), chosen):
+        try:
+            loads = steps.loads(self.at, self.in_steps(rates), rows)
+        except NotRecorded:
+            if self.engine != AUTO:
+                raise
+            self.engine, self.recorded = LAYERS, None
+            return 0
+        for load in loads:
+            for at in steps.take(self.at, load):
                 self.at = at
                 check()
-            self._note_recorded(done, chosen, steps.taken(len(rates[part])))
+            self._note_recorded(done, load.rows, steps.taken(load.count))
         return 1 if rows is None else len(rates)
 
     def _whole_batches(self, order: Array | None, limit: int | None) -> Array | None:
-        """The rows of the full batches, shape (batches, batch size); None if all examples form one batch."""
+        """The rows of the full batches, shape (batches, batch size); their first rows, shape (batches,), in own order.
+
+        None if all examples form one batch.
+        """
         if self.batches_per_epoch == 1:
             return None
         count = min(self.data.examples // self.batch_size, self.batches_per_epoch if limit is None else limit)
         xp, device = same_place(theta=self.at.theta), device_of(self.at.theta)
-        chosen: Any = xp.arange(self.data.examples, device=device) if order is None else order
-        return xp.reshape(chosen[: count * self.batch_size], (count, self.batch_size))
+        if order is None:
+            return xp.arange(count, dtype=xp.int32, device=device) * self.batch_size
+        return xp.reshape(order[: count * self.batch_size], (count, self.batch_size))
 
     def _recorded(self) -> RecordedSteps | None:
-        """The recorded steps of the layers, made at first use, if recording is requested."""
-        if self.recorded is None and self.engine == GRAPH and not self.at.plain:
+        """The recorded steps of the layers, made at first use, if the engine records them."""
+        engine = resolved(self.engine, self.at.theta)
+        if self.recorded is None and engine in RECORDING and not self.at.plain:
             size = None if self.batches_per_epoch == 1 else self.batch_size
-            exact = self.scaling is None and self.optimizer.is_one_kernel
-            step = Step(
-                self.step, self.numbers, self.data, self.words, size, self.keep_outputs, self.accumulate > 1, exact
+            joint, watched = self.accumulate > 1, self.watch is not None
+            task = Task(
+                self.rule, self.masks, self.data, self.words, size, self.shuffle, self.keep_outputs, joint, watched
             )
-            self.recorded = recorded_steps(step, self.at)
-            self.engine = GRAPH if self.recorded else LAYERS
+            self.recorded = recorded_steps(task, self.at, engine, warn=self.engine != AUTO)
+            self.engine = self.engine if self.recorded else LAYERS
         return self.recorded
 
     def _planned(self, rows: Any, rates: list[float], done: Finished) -> None:
@@ -336,8 +348,12 @@ class Trainer:
         done.losses.append(taken.losses)
         done.masses.extend([self.batch_size] * count if taken.masses is None else [taken.masses])
         if taken.outputs is not None:
-            done.rows.extend([None] if rows is None else [rows[i, ...] for i in range(count)])
+            done.rows.extend([None] if rows is None else [self._rows_again(rows[i, ...]) for i in range(count)])
             done.outputs.extend(taken.outputs[i, ...] for i in range(count))
+
+    def _rows_again(self, rows: Array) -> Any:
+        """The rows of a recorded step, as of any other."""
+        return rows if rows.ndim else Block(rows, self.batch_size)
 
     def batches(self, number: int) -> Iterator[Any]:
         """The rows of each batch of an epoch: None for all, a slice, or indices on the device."""
@@ -392,7 +408,8 @@ class Trainer:
 
     def _in_a_row(self, numbers: list[Any]) -> Array:
         """One vector of all losses, some of which may already be in one array."""
-        return kernels.stacked(self.at.theta, *numbers) if self.recorded is None else kernels.joined(*numbers)
+        alone = all(number.ndim == 0 for number in numbers)
+        return kernels.stacked(self.at.theta, *numbers) if alone else kernels.joined(*numbers)
 
     def finite(self) -> bool:
         """Whether parameters, state and slots are finite. Waits for the device once."""
