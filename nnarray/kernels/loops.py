@@ -41,8 +41,6 @@ class Loop(Protocol):
         Whether kernels take numbers in float64 without widening their arrays.
     carry : list of arrays
         The state after the last turn; each turn may write into it.
-    outputs : list of arrays, shape (length, ...)
-        The other results of the turns, one row each; `load` starts again.
     length : int
         The largest number of turns between two calls of `load`.
     """
@@ -50,7 +48,6 @@ class Loop(Protocol):
     by_parameter: bool
     exact: bool
     carry: list[Array]
-    outputs: list[Array]
     length: int
 
     def load(self, carry: Sequence[Array], tables: Sequence[Array]) -> None:
@@ -59,6 +56,10 @@ class Loop(Protocol):
 
     def launch(self, most: int) -> int:
         """Take the next turns, one or more but at most `most`, and return their number."""
+        ...
+
+    def results(self, count: int) -> list[Array]:
+        """The outputs of the first turns since `load`, one row each."""
         ...
 
     def release(self) -> None:

@@ -9,9 +9,9 @@ from numbers import Real
 from typing import Any, NamedTuple
 
 from nnarray import kernels
-from nnarray.backends import copy, device_of, namespace
+from nnarray.backends import device_of, namespace
 from nnarray.kernels.loops import Loop, NotRecorded, loop_for
-from nnarray.kernels.rules import rows_of
+from nnarray.kernels.rules import counted, rows_of
 from nnarray.kernels.standard.numerics import at_least_float32
 from nnarray.training.data import Data, mass_of
 from nnarray.training.inputs import Block, InMemory, Named, pick
@@ -190,7 +190,7 @@ class RecordedSteps:
 
     def taken(self, count: int) -> Taken:
         """The results of this many last steps."""
-        losses, *others = (copy(each[:count, ...]) for each in self.loop.outputs)
+        losses, *others = self.loop.results(count)
         outputs = others.pop() if self.task.keep_outputs else None
         return Taken(losses, others[0] if others else None, outputs)
 
@@ -216,7 +216,7 @@ class RecordedSteps:
         xp, device = namespace(at.theta), device_of(at.theta)
         dtype = xp.float64 if self.exact else at_least_float32(at.theta).dtype
         return [
-            xp.arange(first, first + self.length, dtype=xp.int32, device=device),
+            xp.asarray(counted(first, self.length), dtype=xp.int32, device=device),
             xp.asarray(self._numbers(rates, first), dtype=dtype, device=device),
             *([] if rows is None else [rows]),
         ]

@@ -12,7 +12,7 @@ from operator import and_
 from typing import Any, NamedTuple, Self
 
 from nnarray import kernels, random
-from nnarray.backends import copy, device_of, same_place
+from nnarray.backends import copy, device_of, namespace, same_place
 from nnarray.engines import Stepper, steps_of
 from nnarray.functional.propagation import Wiring
 from nnarray.kernels.compilation import compiled, quiet
@@ -109,6 +109,7 @@ class Trainer:
             compiled(each, self.at.theta, self.rule.key(each.__name__))
             for each in (self.rule.step, self.rule.gather, self.rule.advance)
         )
+        self.summed_up = compiled(_with_finite, self.at.theta, _with_finite)
         layers = self.key.fold("layers")
         self.words = (layers.word0, layers.word1)
         self.batch = self.data.batch
@@ -178,7 +179,7 @@ class Trainer:
         for prepared in (self.plan, self.recorded):
             if prepared is not None:
                 prepared.release()
-        del self.step, self.gather, self.advance, self.plan, self.recorded
+        del self.step, self.gather, self.advance, self.summed_up, self.plan, self.recorded
 
     def kept(self, *, whole: bool) -> TrainingState:
         """A copy of the state; slots are copied only if going back may need them, or with `whole`."""
@@ -384,11 +385,8 @@ class Trainer:
         alone = self._was_one_batch(done)
         if self.plan is not None and alone:
             return [float(loss) for loss in done.losses], self.finite()
-        xp, losses = same_place(theta=self.at.theta), self._in_a_row(done.losses)
-        if not alone:
-            losses = xp.reshape(self._mean(losses, done.masses), (1,))
-        finite = xp.reshape(xp.astype(self._is_finite(), losses.dtype), (1,))
-        *means, good = read(kernels.joined(losses, finite))
+        losses = done.losses if alone else [self._mean(self._in_a_row(done.losses), done.masses)]
+        *means, good = read(self.summed_up(losses, self._checked))
         return means, good == 1.0
 
     def _was_one_batch(self, done: Finished) -> bool:
@@ -416,8 +414,13 @@ class Trainer:
         return bool(self._is_finite())
 
     def _is_finite(self) -> Array:
+        return _all_finite(self._checked)
+
+    @property
+    def _checked(self) -> list[Array]:
+        """Everything that must be finite."""
         others = [x for x in (self.at.state, *self.at.slots.values()) if math.prod(x.shape)]
-        return reduce(and_, map(kernels.all_finite, (self.at.theta, *others)))
+        return [self.at.theta, *others]
 
     def overflown(self) -> str:
         """The name of the one that is not finite; if all are, it is the sum of an epoch's losses."""
@@ -428,3 +431,13 @@ class Trainer:
         }
         over = (name for name, arrays in parts.items() if not all(bool(kernels.all_finite(x)) for x in arrays))
         return next(over, "the sum of the losses")
+
+
+def _all_finite(arrays: list[Array]) -> Array:
+    return reduce(and_, map(kernels.all_finite, arrays))
+
+
+def _with_finite(losses: list[Array], arrays: list[Array]) -> Array:
+    """The losses, and 1 if all numbers of the arrays are finite, else 0: one vector, for which the host waits once."""
+    xp = namespace(losses[0])
+    return kernels.joined(*losses, xp.astype(_all_finite(arrays), losses[0].dtype))

@@ -69,6 +69,10 @@ class Loop:
         self.graph.launch()
         return 1
 
+    def results(self, count: int) -> list[Any]:
+        """Copies of the outputs of the first turns since `load`."""
+        return [each[:count].copy() for each in self.outputs]
+
     def release(self) -> None:
         """Free the memory that a turn computes in, and let go of what refers to the loop itself."""
         self.graph = self.body = None

@@ -18,7 +18,7 @@ PATIENCE = 0.1  # about how many seconds a call takes: nobody can interrupt it
 class Program:
     """The compiled loop of some turns, for arrays of these shapes.
 
-    It does not write over its carry: after an error or an interrupt, the caller still has it.
+    It does not write over its arguments: after an error or an interrupt, the caller still has them.
     """
 
     def __init__(self, turns: Turns, carry: Any, tables: Any, fixed: Any, length: int) -> None:
@@ -29,7 +29,7 @@ class Program:
         before, after, outputs = jax.eval_shape(self._one_turn, carry, tables, fixed)
         _refuse_other_kind(before, after)
         self.outputs = [(length, *each.shape) for each in outputs], [each.dtype for each in outputs]
-        self.run = jax.jit(self._run, donate_argnums=1)
+        self.run = jax.jit(self._run)
 
     def _one_turn(self, carry: Any, tables: Any, fixed: Any) -> Any:
         inside, around = self.turns.begin(carry, fixed)
@@ -98,6 +98,10 @@ class Loop:
         self.program.keep_pace(count, time.perf_counter() - begun)
         self.taken = stop
         return count
+
+    def results(self, count: int) -> list[Any]:
+        """The outputs of the first turns since `load`; later turns do not change them."""
+        return [rows[:count] for rows in self.outputs]
 
     def release(self) -> None:
         """Free the memory of the data and of the outputs; the program is kept."""
