@@ -40,15 +40,19 @@ class Loop(Protocol):
     exact : bool
         Whether kernels take numbers in float64 without widening their arrays.
     carry : list of arrays
-        The state after the last turn; each turn may write into it.
+        The state after the last turn; each turn may write into it. Reading it may take some time.
     length : int
         The largest number of turns between two calls of `load`.
     """
 
     by_parameter: bool
     exact: bool
-    carry: list[Array]
     length: int
+
+    @property
+    def carry(self) -> list[Array]:
+        """As above."""
+        ...
 
     def load(self, carry: Sequence[Array], tables: Sequence[Array]) -> None:
         """Continue from this carry; turn i reads row i of these tables, which have at most `length` rows."""

@@ -177,16 +177,19 @@ class RecordedSteps:
     def _load(self, at: TrainingState, part: slice, rates: Sequence[float], rows: Array | None) -> Load:
         return Load(len(rates), self._tables(at, at.step + part.start, rates, rows), rows)
 
-    def take(self, at: TrainingState, load: Load) -> Iterator[TrainingState]:
-        """Take these steps; return states on the way."""
+    def take(self, at: TrainingState, load: Load) -> Iterator[int]:
+        """Take these steps; pause after some, and return how many have been taken."""
         self.loop.load(self._carry(at), load.tables)
-        last = at.step + load.count
-        while at.step < last:
-            count = self.loop.launch(last - at.step)
-            theta, state, *slots = self.loop.carry
-            by_name = dict(zip(self.names, slots, strict=True))
-            at = at._replace(theta=theta, state=state, slots=by_name, step=at.step + count)
-            yield at
+        count = 0
+        while count < load.count:
+            count += self.loop.launch(load.count - count)
+            yield count
+
+    def after(self, at: TrainingState, count: int) -> TrainingState:
+        """The state after this many steps from `at` on, which are those that have been taken."""
+        theta, state, *slots = self.loop.carry
+        by_name = dict(zip(self.names, slots, strict=True))
+        return at._replace(theta=theta, state=state, slots=by_name, step=at.step + count)
 
     def taken(self, count: int) -> Taken:
         """The results of this many last steps."""

@@ -273,9 +273,13 @@ class Trainer:
             self.engine, self.recorded = LAYERS, None
             return 0
         for load in loads:
-            for at in steps.take(self.at, load):
-                self.at = at
-                check()
+            count = 0
+            try:
+                for taken in steps.take(self.at, load):
+                    count = taken
+                    check()
+            finally:  # also if it was interrupted
+                self.at = steps.after(self.at, count) if count else self.at
             self._note_recorded(done, load.rows, steps.taken(load.count))
         return 1 if rows is None else len(rates)
 
@@ -406,7 +410,7 @@ class Trainer:
 
     def _in_a_row(self, numbers: list[Any]) -> Array:
         """One vector of all losses, some of which may already be in one array."""
-        alone = all(number.ndim == 0 for number in numbers)
+        alone = not any(getattr(number, "ndim", 0) for number in numbers)  # floats, too
         return kernels.stacked(self.at.theta, *numbers) if alone else kernels.joined(*numbers)
 
     def finite(self) -> bool:

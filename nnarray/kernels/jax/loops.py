@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from nnarray.kernels.jax.programs import KEPT
 from nnarray.kernels.loops import NotRecorded, Turns
 
-PATIENCE = 0.1  # about how many seconds a call takes: nobody can interrupt it
+PATIENCE = 0.2  # about how many seconds a call takes: nobody can interrupt it
 
 
 class Program:
@@ -29,22 +29,19 @@ class Program:
         before, after, outputs = jax.eval_shape(self._one_turn, carry, tables, fixed)
         _refuse_other_kind(before, after)
         self.outputs = [(length, *each.shape) for each in outputs], [each.dtype for each in outputs]
-        self.run = jax.jit(self._run)
+        self.begin, self.run, self.end = jax.jit(turns.begin), jax.jit(self._run), jax.jit(turns.end)
 
     def _one_turn(self, carry: Any, tables: Any, fixed: Any) -> Any:
         inside, around = self.turns.begin(carry, fixed)
         return inside, *self.turn(inside, [table[0] for table in tables], around)
 
-    def _run(self, carry: Any, outputs: Any, tables: Any, fixed: Any, first: Any, stop: Any) -> Any:
-        inside, around = self.turns.begin(carry, fixed)
-
+    def _run(self, inside: Any, outputs: Any, tables: Any, around: Any, first: Any, stop: Any) -> Any:
         def turn(i: Any, state: Any) -> Any:
             inside, outputs = state
             inside, new = self.turn(inside, [table[i] for table in tables], around)
             return inside, [rows.at[i].set(row) for rows, row in zip(outputs, new, strict=True)]
 
-        inside, outputs = jax.lax.fori_loop(first, stop, turn, (inside, outputs))
-        return self.turns.end(inside), outputs
+        return jax.lax.fori_loop(first, stop, turn, (inside, outputs))
 
     def empty(self, like: Any) -> list[Any]:
         """Outputs of no turn yet, where `like` is."""
@@ -84,7 +81,7 @@ class Loop:
 
     def load(self, carry: Sequence[Any], tables: Sequence[Any]) -> None:
         """Continue from this carry; turn i reads row i of these tables."""
-        self.carry: Any = list(carry)
+        self.inside, self.around = self.program.begin(list(carry), self.fixed)
         self.tables = [_padded(table, self.length) for table in tables]
         self.taken = 0
 
@@ -92,12 +89,17 @@ class Loop:
         """Take the next turns, as many as take about `PATIENCE`, and wait for them."""
         count, begun = min(most, self.program.most), time.perf_counter()
         stop = self.taken + count
-        self.carry, self.outputs = jax.block_until_ready(
-            self.program.run(self.carry, self.outputs, self.tables, self.fixed, self.taken, stop)
+        self.inside, self.outputs = jax.block_until_ready(
+            self.program.run(self.inside, self.outputs, self.tables, self.around, self.taken, stop)
         )
         self.program.keep_pace(count, time.perf_counter() - begun)
         self.taken = stop
         return count
+
+    @property
+    def carry(self) -> list[Any]:
+        """The state after the last turn, put together only when it is read."""
+        return self.program.end(self.inside)
 
     def results(self, count: int) -> list[Any]:
         """The outputs of the first turns since `load`; later turns do not change them."""
@@ -105,7 +107,8 @@ class Loop:
 
     def release(self) -> None:
         """Free the memory of the data and of the outputs; the program is kept."""
-        self.fixed, self.carry, self.tables, self.outputs = None, [], [], []
+        self.fixed = self.inside = self.around = None
+        self.tables, self.outputs = [], []
 
 
 def _refuse_other_kind(before: Any, after: Any) -> None:
