@@ -85,7 +85,7 @@ def loss_and_gradient(
     input_gradient: bool = False,
 ) -> Step:
     """As `loss_and_gradients`, with dL/dtheta in the layout of theta."""
-    settings = {"training": training, "key": key, "step": step, "input_gradient": input_gradient}
+    settings: dict[str, Any] = {"training": training, "key": key, "step": step, "input_gradient": input_gradient}
     found = loss_and_gradients(wiring, wiring.params.tree(theta), state, x, target, weights, loss, **settings)
     return found._replace(gradient=wiring.params.pack(found.gradient, theta))
 

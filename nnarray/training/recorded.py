@@ -36,7 +36,7 @@ class Taken(NamedTuple):
 class Load(NamedTuple):
     """The data of some steps that are loaded at once, `rows` being the examples of each, None for all."""
 
-    count: int
+    steps: int
     tables: list[Array]
     rows: Array | None
 
@@ -78,7 +78,7 @@ class Steps:
         (data, masks, words), (index, numbers, *rows) = fixed, row
         x, target, weights = (None if each is None else pick(each, self._chosen(rows)) for each in data)
         by_name = {name: numbers[i] for i, name in enumerate(self.numbers)}
-        take = self.rule.step_by_parameter if self.by_parameter else self.rule.step
+        take: Any = self.rule.step_by_parameter if self.by_parameter else self.rule.step
         *inside, loss, outputs = take(masks, *inside, x, target, weights, by_name, words, index)
         mass = [] if weights is None else [mass_of(weights)]
         return tuple(inside), [loss, *mass, *([outputs] if self.keep_outputs else [])]
@@ -181,8 +181,8 @@ class RecordedSteps:
         """Take these steps; pause after some, and return how many have been taken."""
         self.loop.load(self._carry(at), load.tables)
         count = 0
-        while count < load.count:
-            count += self.loop.launch(load.count - count)
+        while count < load.steps:
+            count += self.loop.launch(load.steps - count)
             yield count
 
     def after(self, at: TrainingState, count: int) -> TrainingState:

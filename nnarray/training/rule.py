@@ -82,6 +82,7 @@ class Rule:
         scale: Any,
     ) -> Propagated:
         """The loss and its gradient, in at least float32."""
+        given: Any
         given, settings = (self.wiring, theta, state, x, target, weights, self.loss), _draws(words, index)
         if self.precision is None:
             return loss_and_gradient(*given, **settings)
@@ -89,6 +90,7 @@ class Rule:
 
     def gradients(self, tree: Tree, state: Array, batch: tuple[Any, ...], words: Any, index: Any) -> Propagated:
         """The loss, and its gradient in a tree as the parameters are; `batch` is x, target and weights."""
+        given: Any
         given, settings = (self.wiring, tree, state, *batch, self.loss), _draws(words, index)
         if self.precision is None:
             return loss_and_gradients(*given, **settings)

@@ -280,7 +280,7 @@ class Trainer:
                     check()
             finally:  # also if it was interrupted
                 self.at = steps.after(self.at, count) if count else self.at
-            self._note_recorded(done, load.rows, steps.taken(load.count))
+            self._note_recorded(done, load.rows, steps.taken(load.steps))
         return 1 if rows is None else len(rates)
 
     def _whole_batches(self, order: Array | None, limit: int | None) -> Array | None:

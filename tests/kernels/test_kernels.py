@@ -319,7 +319,6 @@ CASES: dict[str, Callable[[], list[Case]]] = {
     "block": lambda: [
         case(normal(7, 3), np.asarray(2, dtype=np.int32), count=5),
         case(normal(7), np.asarray(0, dtype=np.int32), count=7),
-        case(RNG.integers(0, 9, (5, 2, 2)), np.asarray(4, dtype=np.int32), count=1),
     ],
     "scatter_add": lambda: [
         case(normal(9, 3), np.asarray([4, 0, 4, 4, 1, 4, 0, 4, 6]), count=7),

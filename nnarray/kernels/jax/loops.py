@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from nnarray.kernels.jax.programs import KEPT
 from nnarray.kernels.loops import NotRecorded, Turns
 
-PATIENCE = 0.2  # about how many seconds a call takes: nobody can interrupt it
+PATIENCE = 0.5  # about how many seconds a call takes: nobody can interrupt it
 
 
 class Program:
@@ -72,7 +72,8 @@ class Loop:
     ) -> None:
         given, self.length = (carry, tables, fixed), length
         shapes = tuple(jax.typeof(x) for x in jax.tree.leaves(given)), jax.tree.structure(given)
-        where = tuple(x.sharding for x in carry), jax.config.jax_enable_x64
+        config: Any = jax.config
+        where = tuple(x.sharding for x in carry), config.jax_enable_x64
 
         key = None if key is None else (key, shapes, where, length)
         self.program = KEPT.get(key, lambda: Program(turns, *given, length))
