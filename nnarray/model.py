@@ -84,7 +84,8 @@ class Model:
         The loss of the last `fit`. It decides whether outputs are logits of classes or values. Set it to a name if you
         train the model in a loop of your own.
     engine : str
-        The engine that computes if a call does not name one: "auto", "layers", or on NumPy "numpy" or "numba".
+        The engine that computes if a call does not name one: "auto", "layers", on NumPy "numpy" or "numba", on JAX
+        "scan".
     metadata : dict
         Your notes about the model, saved with it: strings, finite numbers, lists and dicts. "classes" holds the names
         of its classes, in the order of the labels.
@@ -926,8 +927,8 @@ class Model:
             (on the same machine, library and device).
         engine : str, optional
             What computes: "layers" is each layer itself. On NumPy also "numpy", steps that are prepared once, and
-            "numba", compiled steps. "auto" is the fastest that is installed. The model's own if None. The history
-            records which engine computed.
+            "numba", compiled steps; on JAX "scan", an epoch as one compiled loop. "auto" is the fastest that is
+            installed. The model's own if None. The history records which engine computed.
         accumulate : int
             The number of batches that are combined into one step, for batches that are too large for the memory.
         ema : float, optional

@@ -20,6 +20,7 @@ class Jax(Library):
     name = module = distribution = extra = "jax"
     compat = "jax.numpy"
     compiles = True
+    engines = ("scan",)
 
     def owns(self, x: object) -> bool:
         return compat.is_jax_array(x)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -60,27 +60,34 @@ class Layout:
 
     def views(self, vector: Array) -> dict[str, Array]:
         """The parameters by name; views if the library has them."""
-        xp = namespace(vector)
-        return {p.name: xp.reshape(vector[p.start : p.stop], p.param.shape) for p in self.slots}
+        return dict(zip((slot.name for slot in self.slots), self.divided(vector), strict=True))
 
     def tree(self, vector: Array) -> dict[str, Any]:
         """The parameters nested as the layers are."""
-        if not self.slots:
-            return {}
+        return self.nested(self.divided(vector)) if self.slots else {}
+
+    def divided(self, vector: Array) -> list[Array]:
+        """The parameters, one by one."""
         xp = namespace(vector)
+        return [xp.reshape(vector[p.start : p.stop], p.param.shape) for p in self.slots]
+
+    def nested(self, parts: Sequence[Array]) -> dict[str, Any]:
+        """The tree of the parameters that `divided` returns."""
         root: dict[str, Any] = {}
-        for path, param, start, stop in self.slots:
+        for slot, part in zip(self.slots, parts, strict=True):
             node = root
-            for layer in path[:-1]:
+            for layer in slot.path[:-1]:
                 node = node.setdefault(layer, {})
-            node[path[-1]] = xp.reshape(vector[start:stop], param.shape)
+            node[slot.path[-1]] = part
         return root
+
+    def leaves(self, tree: Tree) -> list[Array]:
+        """The arrays of a tree, such as the gradient, in the order of the parameters."""
+        return [_leaf(tree, slot) for slot in self.slots]
 
     def pack(self, tree: Tree, like: Array) -> Array:
         """The vector of a tree of arrays, such as the gradient."""
-        if not self.slots:
-            return like
-        return kernels.joined(*(_leaf(tree, slot) for slot in self.slots))
+        return kernels.joined(*self.leaves(tree)) if self.slots else like
 
     @quiet  # an overflow is reported by an error
     def replaced(self, vector: Array, values: Tree) -> Array:

@@ -7,17 +7,24 @@ from dataclasses import dataclass
 from typing import Any
 
 from nnarray.backends import namespace
-from nnarray.functional.propagation import Step, Wiring, loss_and_gradient
+from nnarray.functional.propagation import Step, Wiring, loss_and_gradients
 from nnarray.kernels.standard.numerics import at_least_float32
 from nnarray.losses import Loss
-from nnarray.typing import Array, DType
+from nnarray.typing import Array, DType, Tree
 
 
-def loss_and_gradient_in(
+def loss_and_gradient_in(dtype: DType, scale: Any, wiring: Wiring, theta: Array, *given: Any, **settings: Any) -> Step:
+    """As `loss_and_gradients_in`, with the gradient in the layout of theta, in float32."""
+    low = _lowered(theta, dtype)
+    found = loss_and_gradients_in(dtype, scale, wiring, wiring.params.tree(low), *given, **settings)
+    return found._replace(gradient=at_least_float32(wiring.params.pack(found.gradient, low)))
+
+
+def loss_and_gradients_in(
     dtype: DType,
     scale: Any,
     wiring: Wiring,
-    theta: Array,
+    tree: Tree,
     state: Array,
     x: Any,
     target: Array,
@@ -25,21 +32,19 @@ def loss_and_gradient_in(
     loss: Loss,
     **settings: Any,
 ) -> Step:
-    """As `loss_and_gradient`, with layers that compute in `dtype`; theta, state, target and weights are float32.
+    """As `loss_and_gradients`, with layers that compute in `dtype`; parameters, state, target, weights are float32.
 
-    Outputs and gradient are float32. The gradient is that of scale L, so that small numbers do not underflow in `dtype`
+    Outputs are float32, and gradients are in `dtype`. They are those of scale L, so that small numbers do not underflow
     in the backward pass.
 
     References
     ----------
     .. [1] Micikevicius et al. (2018), Mixed precision training. ICLR.
     """
-    low_theta, low_x, scaled = _lowered(theta, dtype), _lowered(x, dtype), _Scaled(loss, scale)
-    found = loss_and_gradient(wiring, low_theta, state, low_x, target, weights, scaled, **settings)
+    low_tree, low_x, scaled = _lowered(tree, dtype), _lowered(x, dtype), _Scaled(loss, scale)
+    found = loss_and_gradients(wiring, low_tree, state, low_x, target, weights, scaled, **settings)
     after = namespace(state).astype(found.state, state.dtype, copy=False)
-    return found._replace(
-        gradient=at_least_float32(found.gradient), outputs=at_least_float32(found.outputs), state=after
-    )
+    return found._replace(outputs=at_least_float32(found.outputs), state=after)
 
 
 def _lowered(x: Any, dtype: DType) -> Any:

@@ -35,7 +35,7 @@ class Step(NamedTuple):
     ----------
     loss : array, shape ()
     gradient : array, shape (size,)
-        With respect to theta.
+        With respect to theta; or a tree, with respect to each parameter.
     outputs : array, shape (N, ...)
     state : array
         The numbers that training updates without gradients, such as the running statistics of `BatchNorm`, after the
@@ -43,7 +43,7 @@ class Step(NamedTuple):
     """
 
     loss: Array
-    gradient: Array
+    gradient: Any
     outputs: Array
     state: Array
     input_gradient: Any = None
@@ -84,13 +84,34 @@ def loss_and_gradient(
     step: Any = 0,
     input_gradient: bool = False,
 ) -> Step:
+    """As `loss_and_gradients`, with dL/dtheta in the layout of theta."""
+    settings: dict[str, Any] = {"training": training, "key": key, "step": step, "input_gradient": input_gradient}
+    found = loss_and_gradients(wiring, wiring.params.tree(theta), state, x, target, weights, loss, **settings)
+    return found._replace(gradient=wiring.params.pack(found.gradient, theta))
+
+
+def loss_and_gradients(
+    wiring: Wiring,
+    tree: Tree,
+    state: Array,
+    x: Any,
+    target: Array,
+    weights: Array | None,
+    loss: Loss,
+    *,
+    training: bool,
+    key: Key | None = None,
+    step: Any = 0,
+    input_gradient: bool = False,
+) -> Step:
     """The chain rule: forward through the layers, the loss, and back through their pullbacks.
 
-    It computes L = loss(f(theta, x), target) and dL/dtheta, in the layout of theta; auxiliary heads add their losses.
-    `target` and `weights` are as `loss.prepare` returns them. `key` folded by `step` is the seed of the layers' draws.
+    It computes L = loss(f(tree, x), target), and its gradients in a tree like that of the parameters; auxiliary heads
+    add their losses. `target` and `weights` are as `loss.prepare` returns them. `key` folded by `step` is the seed of
+    the layers' draws.
     """
     ctx = Context(training, wiring.state.tree(state), input_gradient, root=key, path=(step,), once=True)
-    out: Out = wiring.network.forward(wiring.params.tree(theta), x, ctx)
+    out: Out = wiring.network.forward(tree, x, ctx)
     if out.mask is not None:
         raise ValueError(f"the network ends with a mask. {MASK_LEFT}")
     value, dy = loss.of_prepared(out.y, target, weights)
@@ -105,7 +126,7 @@ def loss_and_gradient(
         dheads.append(head.weight * dhead)
     dx, gradients = out.pullback(dy, *dheads)
     after = wiring.state.pack(_overlaid(ctx.state, out.state), state) if out.state else state
-    return Step(value, wiring.params.pack(gradients, theta), out.y, after, dx if input_gradient else None)
+    return Step(value, gradients, out.y, after, dx if input_gradient else None)
 
 
 def _overlaid(old: Tree, new: Tree) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import importlib
 import importlib.util
 import os
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from contextvars import ContextVar, copy_context
@@ -22,16 +22,15 @@ from nnarray.typing import Array
 T = TypeVar("T")
 
 
-def compiled(function: Callable[..., Any], like: Array) -> Callable[..., Any]:
+def compiled(function: Callable[..., Any], like: Array, key: Hashable | None = None) -> Callable[..., Any]:
     """`function` prepared by the library of `like`: compiled on JAX, and without overflow warnings on NumPy.
 
-    A training step that overflows is reported once, by a loss that is not finite, instead of by warnings.
+    With a key, what is compiled is kept. The next function with an equal key must be the same one. A training step that
+    overflows is reported once, by a loss that is not finite, instead of by warnings.
     """
     owner = library_of(like)
     if owner is not None and owner.name == "jax":
-        import jax
-
-        return jax.jit(function)
+        return importlib.import_module("nnarray.kernels.jax.programs").compiled(function, key)
     if owner is not None and owner.name in ("numpy", "strict"):
         return quiet(function)
     return function

@@ -4,6 +4,7 @@
 is also "numpy", which prepares once what does not change between calls, and "numba", which also compiles loops. If
 they are not faster for a network, the layers compute. For CuPy there is "graph", which records a training step of the
 layers and launches all of it at once, and "cudnn", in which the layers compute with convolutions of NVIDIA's library.
+For JAX there is "scan", which compiles the steps of an epoch into one loop, and keeps it for later trainings.
 "auto" is the fastest engine that is installed, but never "graph" or "cudnn".
 """
 
@@ -17,7 +18,9 @@ from nnarray.kernels.compilation import LOOPS, can_loop, cudnn_taken, has_loops,
 from nnarray.names import shown
 from nnarray.typing import Array
 
-AUTO, LAYERS, GRAPH, CUDNN = "auto", "layers", "graph", "cudnn"
+AUTO, LAYERS, GRAPH, SCAN, CUDNN = "auto", "layers", "graph", "scan", "cudnn"
+RECORDING = (GRAPH, SCAN)
+"""The engines in which many steps of the layers are launched at once."""
 
 
 def checked_engine(engine: object, like: Array) -> str:
@@ -57,6 +60,7 @@ MADE_OF = {
     "numba": LOOPS,
     "numpy": "nnarray.kernels.numpy.chain",
     GRAPH: "nnarray.kernels.cupy.loops",
+    SCAN: "nnarray.kernels.jax.loops",
     CUDNN: "nnarray.kernels.cupy.cudnn",
 }
 

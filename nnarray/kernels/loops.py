@@ -1,20 +1,33 @@
-"""The body of a loop, recorded once if the library supports it: then one call launches all operations of a turn."""
+"""The body of a loop, recorded or compiled once if the library supports it: then few calls launch all operations."""
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 from nnarray.backends import library_of
 from nnarray.typing import Array
 
-Body = Callable[[Sequence[Array], Sequence[Array]], tuple[Sequence[Array], Sequence[Array]]]
-"""(carry, rows) -> (carry, outputs): a turn. It may consume its carry, but must not read the value of an entry."""
-
 
 class NotRecorded(RuntimeError):
     """The reason why a body cannot be recorded, or the recording is not used."""
+
+
+class Turns(Protocol):
+    """The body of a loop: pure functions, except that a turn may consume its carry. They read no value of an entry."""
+
+    def begin(self, carry: Sequence[Array], fixed: Any) -> tuple[Any, Any]:
+        """The carry and the fixed arrays in the form that turns take, before the first turn."""
+        ...
+
+    def turn(self, inside: Any, row: Sequence[Array], fixed: Any) -> tuple[Any, Sequence[Array]]:
+        """The carry after a turn, and the outputs of the turn."""
+        ...
+
+    def end(self, inside: Any) -> list[Array]:
+        """The carry as it was given to `begin`, after the last turn."""
+        ...
 
 
 class Loop(Protocol):
@@ -22,24 +35,35 @@ class Loop(Protocol):
 
     Attributes
     ----------
+    by_parameter : bool
+        Whether turns are faster if each parameter is an array of its own.
+    exact : bool
+        Whether kernels take numbers in float64 without widening their arrays.
     carry : list of arrays
-        The state after the last turn; each turn writes into it.
-    outputs : list of arrays, shape (length, ...)
-        The other results of the turns, one row each; `load` starts again.
+        The state after the last turn; each turn may write into it. Reading it may take some time.
     length : int
         The largest number of turns between two calls of `load`.
     """
 
-    carry: list[Array]
-    outputs: list[Array]
+    by_parameter: bool
+    exact: bool
     length: int
+
+    @property
+    def carry(self) -> list[Array]:
+        """As above."""
+        ...
 
     def load(self, carry: Sequence[Array], tables: Sequence[Array]) -> None:
         """Continue from this carry; turn i reads row i of these tables, which have at most `length` rows."""
         ...
 
-    def launch(self) -> None:
-        """Take the next turn."""
+    def launch(self, most: int) -> int:
+        """Take the next turns, one or more but at most `most`, and return their number."""
+        ...
+
+    def results(self, count: int) -> list[Array]:
+        """The outputs of the first turns since `load`, one row each."""
         ...
 
     def release(self) -> None:
@@ -47,17 +71,21 @@ class Loop(Protocol):
         ...
 
 
-def recorded(body: Body, carry: Sequence[Array], tables: Sequence[Array], length: int) -> Loop:
-    """The recorded loop of a body, checked on the rows of `tables` to be bitwise equal to the body itself.
+def loop_for(like: Array) -> Any:
+    """The class of loops of arrays like `like`: (turns, carry, tables, fixed, length, key) -> Loop.
+
+    All turns read the same `fixed` arrays, in any nesting of tuples and mappings. `tables` are an example of two rows
+    or more. If recording changes rounding, that is checked on them. What was recorded may be kept under the key: turns
+    with an equal key must be the same functions.
 
     Raises
     ------
     NotRecorded
-        If the body cannot be recorded, for example because it reads a value, or the results differ.
+        By the class, if the turns cannot be recorded, for example because they read a value, or the results differ.
     """
-    owner = library_of(carry[0])
+    owner = library_of(like)
     assert owner is not None
-    return importlib.import_module(f"nnarray.kernels.{owner.name}.loops").Loop(body, carry, tables, length)
+    return importlib.import_module(f"nnarray.kernels.{owner.name}.loops").Loop
 
 
 def read(x: Array) -> list[float]:

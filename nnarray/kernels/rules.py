@@ -84,6 +84,11 @@ def rows_of(numbers: Callable[..., dict[str, Any]]) -> Callable[[Sequence[float]
     return lambda rates, first: chosen(np.asarray(rates, dtype=float), np.arange(first, first + len(rates)))
 
 
+def counted(first: int, count: int) -> Any:
+    """The numbers of `count` steps, from `first` on, on the host."""
+    return np.arange(first, first + count)
+
+
 class Update(Kernel[..., Any]):
     """The kernel of a rule, definition(theta, gradient, *slots, **numbers), from which libraries make their own.
 

@@ -151,6 +151,13 @@ class Optimizer(Minimiser):
         return whole and self.kernel is not None and alone
 
     @property
+    def is_by_entry(self) -> bool:
+        """Whether each entry of theta is updated on its own, so that parameters may be updated one by one."""
+        methods = ("apply", "apply_in", "update", "transforms")
+        whole = all(getattr(type(self), name) is getattr(Optimizer, name) for name in methods)
+        return whole and self.kernel is not None and self.clip_norm is None
+
+    @property
     def all_slot_names(self) -> tuple[str, ...]:
         """The names of the slots of the rule and of its transforms."""
         return (*self.slot_names, *(name for stage in self.transforms for name in stage.slot_names))

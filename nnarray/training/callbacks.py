@@ -162,8 +162,8 @@ class Callback:
         """After each step, of which `run.step` counts them and `run.loss` is the loss, if it is read.
 
         `run.model` has the parameters after the step, for which they are copied; what defines no such method costs
-        nothing. Where steps of an epoch gave NaN and are taken again by other means, they are seen again. What takes
-        several steps at once, or elsewhere, refuses such a callback: `engine="graph"`, a cluster, L-BFGS.
+        nothing. Where steps of an epoch gave NaN and are taken again by other means, they are seen again. With such a
+        callback, JAX takes single steps, which is slower. `engine="graph"`, a cluster and L-BFGS refuse it.
         """
 
     def on_epoch_end(self, run: Run) -> None:

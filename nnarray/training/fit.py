@@ -30,7 +30,7 @@ from nnarray.training.inputs import placed, whole
 from nnarray.training.lbfgs import minimise
 from nnarray.training.loading import resume
 from nnarray.training.loop import train
-from nnarray.training.precision import refuse_precision
+from nnarray.training.precision import engine_in_precision, refuse_precision
 from nnarray.training.settings import FitSettings
 from nnarray.training.state import TrainingState
 from nnarray.training.streamed import Streamed
@@ -48,7 +48,10 @@ def fit(model: Trainee, X: Any, y: Any, settings: FitSettings) -> History:
         )
     refuse_precision(settings.precision, model.theta)
     X, loss = decided(settings.loss, model, X, y)
-    settings = replace(settings, loss=loss, metrics=measures(settings.metrics, loss, model.output_shape))
+    engine = settings.engine if settings.precision is None else engine_in_precision(settings.engine, model.theta)
+    settings = replace(
+        settings, loss=loss, engine=engine, metrics=measures(settings.metrics, loss, model.output_shape)
+    )
     data, held_out = _examples(model, X, y, settings)
     run = Run(model, History(), settings.epochs)
     run.history.settings = {

@@ -165,7 +165,9 @@ class GrainedTrainer(Trainer):
         nodes = {block: summed(vectors, block) for block in blocks_in(own.numbers, own.grains)}
         outputs = [each for _, each in found] if self.keep_outputs else []
         before, (total, outputs) = (at.theta, at.state, at.slots), self.together(nodes, outputs, own.grains)
-        theta, state, slots, loss, mass = self.take(before, total, own.examples, self.numbers(rate, at.step), at.step)
+        theta, state, slots, loss, mass = self.take(
+            before, total, own.examples, self.rule.numbers(rate, at.step), at.step
+        )
         self.at = at._replace(theta=theta, state=state, slots=slots, step=at.step + 1)
         done.losses.append(loss)
         done.masses.append(own.examples if self.data.weights is None else mass)
@@ -181,7 +183,7 @@ class GrainedTrainer(Trainer):
         Gradient and loss are multiplied by the mass, unless losses are summed. The change of the state is
         multiplied by the number of examples.
         """
-        found = self._gradient(theta, state, x, target, weights, words, index, 1.0)
+        found = self.rule.gradient(theta, state, x, target, weights, words, index, 1.0)
         count = float(target.shape[0])
         mass: Any = count if weights is None else mass_of(weights)
         scale = 1.0 if self.loss.reduction == "sum" else mass
@@ -201,7 +203,9 @@ class GrainedTrainer(Trainer):
         size = theta.shape[0]
         whole: Any = 1.0 if self.loss.reduction == "sum" else xp.where(mass > 0, mass, 1.0)
         changed = xp.astype(state, total.dtype) + total[size:-2] / count
-        after = self._advance(before, total[:size] / whole, xp.astype(changed, state.dtype), numbers, index)
+        after = self.rule.advance(
+            self.masks, before, total[:size] / whole, xp.astype(changed, state.dtype), numbers, index
+        )
         return *after, loss / whole, mass
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
+from nnarray import kernels
 from nnarray.backends import as_data, backend_of, dtype_name, is_traced, same_place, without_record
 from nnarray.checks import refuse_narrowed, refuse_outside, refuse_overflow
 from nnarray.datasets.sources import Placed, Source, as_source
@@ -62,12 +63,21 @@ class Named(Source):
 Inputs: TypeAlias = InMemory | Placed | Named
 
 
+class Block(NamedTuple):
+    """Rows that follow one another, from one on whose number is on the device."""
+
+    first: Array
+    count: int
+
+
 def pick(x: Any, rows: Any) -> Any:
-    """The examples of these rows, of each input: all for None, a slice, or indices on the device."""
+    """The examples of these rows, of each input: all for None, a slice, a block, or indices on the device."""
     if rows is None:
         return x
     if isinstance(x, Mapping):
         return {name: pick(each, rows) for name, each in x.items()}
+    if isinstance(rows, Block):
+        return kernels.block(x, rows.first, count=rows.count)
     return x[rows, ...] if isinstance(rows, slice) else same_place(x=x).take(x, rows, axis=0)
 
 

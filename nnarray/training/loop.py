@@ -116,5 +116,5 @@ def _epochs(context: TrainingContext, trainer: Trainer, rates: Schedule, check: 
         with saved_if_interrupted(writer, trainer.at):
             check()
         unseen = trainer.is_prepared and trainer.steps_per_epoch == 1 and context.unobserved
-        if unseen and isinstance(rates, Constant) and time.perf_counter() - begun < PATIENCE / 2:
-            together *= 2
+        if unseen and isinstance(rates, Constant) and time.perf_counter() - begun < PATIENCE / 4:
+            together *= 4

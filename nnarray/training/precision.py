@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from nnarray.backends import backend_of, copy, dtype_name, namespace, place
-from nnarray.kernels.engines import AUTO, GRAPH, LAYERS
+from nnarray.kernels.engines import AUTO, LAYERS, RECORDING, resolved
 from nnarray.names import shown
 from nnarray.optimizers.transforms import Info, LossScale, Slots
 from nnarray.typing import Array
@@ -29,7 +29,7 @@ def checked_precision(precision: Any) -> str | None:
     )
 
 
-def engine_in_precision(engine: str) -> str:
+def engine_in_precision(engine: str, theta: Array) -> str:
     """The engine: with 16 bits only the layers compute, whose steps may be recorded.
 
     Raises
@@ -37,8 +37,10 @@ def engine_in_precision(engine: str) -> str:
     ValueError
         If another engine is requested.
     """
-    if engine in (AUTO, LAYERS, GRAPH):
-        return LAYERS if engine == AUTO else engine
+    if engine in (LAYERS, *RECORDING):
+        return engine
+    if engine == AUTO:
+        return AUTO if resolved(AUTO, theta) in RECORDING else LAYERS
     raise ValueError(f"engine {engine!r} does not support precision: pass engine='layers', or leave out precision.")
 
 

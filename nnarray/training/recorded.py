@@ -1,19 +1,22 @@
-"""The layers' own steps as turns of a recorded loop: one call launches all operations of a step."""
+"""The layers' own steps as turns of a recorded or compiled loop: few calls launch all operations of an epoch."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass, fields
 from numbers import Real
 from typing import Any, NamedTuple
 
-from nnarray.backends import copy, device_of, namespace
-from nnarray.kernels.engines import GRAPH
-from nnarray.kernels.loops import Loop, NotRecorded, recorded
+from nnarray import kernels
+from nnarray.backends import device_of, namespace
+from nnarray.kernels.loops import Loop, NotRecorded, loop_for
+from nnarray.kernels.rules import counted, rows_of
 from nnarray.kernels.standard.numerics import at_least_float32
 from nnarray.training.data import Data, mass_of
-from nnarray.training.inputs import InMemory, Named
+from nnarray.training.inputs import Block, InMemory, Named, pick
+from nnarray.training.keys import is_ours
+from nnarray.training.rule import Masks, Rule
 from nnarray.training.state import TrainingState
 from nnarray.training.streamed import Streamed
 from nnarray.typing import Array
@@ -30,95 +33,168 @@ class Taken(NamedTuple):
     outputs: Array | None
 
 
-@dataclass
-class Step:
-    """A step of a training as a function of arrays only.
+class Load(NamedTuple):
+    """The data of some steps that are loaded at once, `rows` being the examples of each, None for all."""
 
-    Attributes
-    ----------
-    update : function
-        (theta, state, slots, x, target, weights, numbers, words, index) -> (theta, state, slots, loss, outputs).
-    numbers : function
-        (rate, index) -> the numbers of an update, by name.
-    data : Data
-    words : tuple
-        The key of the layers' draws.
-    batch_size : int, optional
-        None if each step takes all examples.
-    keep_outputs : bool
-    joint : bool
-        Whether several batches form a step.
-    exact : bool
-        Whether the update takes its numbers in float64, like Python's; otherwise they must not widen theta.
+    steps: int
+    tables: list[Array]
+    rows: Array | None
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Steps of a training as the turns of a loop: settings alone, as in `Rule`.
+
+    The carry is theta, the state, and the slots of these names. A row is the index of the step, the numbers of its
+    update, which have these names, and the rows of its batch: one number if they follow one another, none for all.
     """
 
-    update: Callable[..., tuple[Any, ...]]
-    numbers: Callable[[float, int], dict[str, Any]]
+    rule: Rule
+    slots: tuple[str, ...]
+    numbers: tuple[str, ...]
+    batch_size: int | None
+    """None if each step takes all examples."""
+    keep_outputs: bool
+    by_parameter: bool
+    """Whether each parameter is an array of its own: no step cuts theta, or joins the gradients."""
+
+    def key(self) -> Hashable | None:
+        """The key of the compiled loop; None if it cannot be kept."""
+        return self.rule.key(*(getattr(self, each.name) for each in fields(self) if each.name != "rule"))
+
+    def begin(self, carry: Sequence[Array], fixed: Any) -> tuple[Any, Any]:
+        """theta, state and slots, and the data with the masks; divided if steps are by parameter."""
+        (theta, state, *slots), (data, masks, words) = carry, fixed
+        if not self.by_parameter:
+            return (theta, state, dict(zip(self.slots, slots, strict=True))), fixed
+        divided = self.rule.wiring.params.divided
+        parts = divided(theta)
+        own = [dict(zip(self.slots, each, strict=True)) for each in _transposed(map(divided, slots), len(parts))]
+        every = ([None] * len(parts) if mask is None else divided(mask) for mask in masks)
+        return (parts, state, own), (data, [Masks(*each) for each in _transposed(every, len(parts))], words)
+
+    def turn(self, inside: Any, row: Sequence[Array], fixed: Any) -> tuple[Any, list[Array]]:
+        """A step, and its results: the loss, with weights their sum, and the outputs if they are kept."""
+        (data, masks, words), (index, numbers, *rows) = fixed, row
+        x, target, weights = (None if each is None else pick(each, self._chosen(rows)) for each in data)
+        by_name = {name: numbers[i] for i, name in enumerate(self.numbers)}
+        take: Any = self.rule.step_by_parameter if self.by_parameter else self.rule.step
+        *inside, loss, outputs = take(masks, *inside, x, target, weights, by_name, words, index)
+        mass = [] if weights is None else [mass_of(weights)]
+        return tuple(inside), [loss, *mass, *([outputs] if self.keep_outputs else [])]
+
+    def end(self, inside: Any) -> list[Array]:
+        """The carry."""
+        theta, state, slots = inside
+        if not self.by_parameter:
+            return [theta, state, *(slots[name] for name in self.slots)]
+        return [kernels.joined(*theta), state, *(kernels.joined(*(own[n] for own in slots)) for n in self.slots)]
+
+    def _chosen(self, rows: list[Array]) -> Any:
+        if not rows or rows[0].ndim:
+            return rows[0] if rows else None
+        assert self.batch_size is not None
+        return Block(rows[0], self.batch_size)
+
+
+def _transposed(columns: Any, count: int) -> list[Any]:
+    """One row for each of `count` entries of the columns, also if there are no columns."""
+    given = list(columns)
+    return list(zip(*given, strict=True)) if given else [()] * count
+
+
+class Task(NamedTuple):
+    """A training whose steps are to be recorded."""
+
+    rule: Rule
+    masks: Masks
     data: Data | Streamed
     words: tuple[Any, Any]
+    """The key of the layers' draws."""
     batch_size: int | None
+    """None if each step takes all examples."""
+    shuffle: bool
     keep_outputs: bool
     joint: bool
-    exact: bool
+    """Whether several batches form a step."""
+    watched: bool
+    """Whether a callback looks at each step."""
 
 
-def recorded_steps(step: Step, at: TrainingState) -> RecordedSteps | None:
-    """The recorded steps; None, with a warning, if recording is not possible."""
-    if step.joint:
+def recorded_steps(task: Task, at: TrainingState, engine: str, *, warn: bool) -> RecordedSteps | None:
+    """The recorded steps; None if recording is not possible, with a warning if it was requested."""
+    if task.joint:
         reason = "with accumulate, a step has several batches"
-    elif not _in_memory(step.data.inputs):
+    elif task.watched:
+        reason = "a callback looks at each step"
+    elif not _in_memory(task.data.inputs):
         reason = "X is read batch by batch"
     else:
         try:
-            return RecordedSteps(step, at)
+            return RecordedSteps(task, at)
         except NotRecorded as error:
             reason = str(error)
-    warnings.warn(
-        f"engine={GRAPH!r} cannot record a step of this training ({reason}). The layers compute one by one instead, "
-        f"with the same results. Pass engine='layers' to avoid this warning.",
-        RuntimeWarning,
-        stacklevel=11,  # the caller of fit
-    )
+    if warn:
+        warnings.warn(
+            f"engine={engine!r} cannot record a step of this training ({reason}). The layers compute one by one "
+            f"instead, with the same results. Pass engine='layers' to avoid this warning.",
+            RuntimeWarning,
+            stacklevel=11,  # the caller of fit
+        )
     return None
 
 
 class RecordedSteps:
-    """Steps on complete batches; parameters, state and slots are written in place.
+    """Steps on complete batches.
 
     Raises
     ------
     NotRecorded
-        If a step cannot be recorded, or its result differs in any bit.
+        If a step cannot be recorded, or its result differs in any bit where recording keeps them all.
     """
 
-    def __init__(self, step: Step, at: TrainingState) -> None:
-        self.step, self.names, self.numbers = step, tuple(at.slots), tuple(step.numbers(0.0, 0))
-        xp, size = namespace(at.theta), step.batch_size
-        rows = None if size is None else xp.arange(2 * size, device=device_of(at.theta))
-        rows = rows if rows is None else xp.reshape(rows % step.data.examples, (2, size))
-        self.length = _length(step)
-        self.loop: Loop = recorded(self._turn, self._carry(at), self._tables(at, [0.1, 0.2], rows), self.length)
+    def __init__(self, task: Task, at: TrainingState) -> None:
+        self.task, self.rule, kind = task, task.rule, loop_for(at.theta)
+        names, self.numbers = tuple(at.slots), tuple(self.rule.numbers(0.1, 0))
+        self.exact = kind.exact and self.rule.scaling is None and self.rule.optimizer.is_one_kernel
+        self.rows_together = rows_of(self._counted_from_1) if is_ours(type(self.rule.optimizer)) else None
+        data, size = task.data, task.batch_size
+        self.length = 2 if size is None and task.keep_outputs else LENGTH
+        if size is not None:
+            self.length = max(2, min(LENGTH, data.examples // size))
+        divided = kind.by_parameter and self.rule.is_by_parameter and bool(self.rule.wiring.params.slots)
+        steps = Steps(self.rule, names, self.numbers, size, task.keep_outputs, divided)
+        fixed = (data.x, data.target, data.weights), task.masks, task.words
+        self.names = names
+        example = [table[:2, ...] for table in self._tables(at, at.step, [0.1, 0.2], self._rows_of_two(at))]
+        self.loop: Loop = kind(steps, self._carry(at), example, fixed, self.length, steps.key())
 
-    def parts(self, count: int) -> Iterator[slice]:
-        """Parts of this many steps, each taken at once."""
-        return (slice(start, min(start + self.length, count)) for start in range(0, count, self.length))
+    def loads(self, at: TrainingState, rates: Sequence[float], rows: Array | None) -> list[Load]:
+        """A step for each rate, on rows of shape (steps, batch), or from rows of shape (steps,) on, or on all."""
+        parts = (slice(start, start + self.length) for start in range(0, len(rates), self.length))
+        return [self._load(at, part, rates[part], None if rows is None else rows[part, ...]) for part in parts]
 
-    def take(self, at: TrainingState, rates: Sequence[float], rows: Array | None) -> Iterator[TrainingState]:
-        """Take a step for each rate, on rows of shape (steps, batch), or on all examples if None; return each state.
+    def _load(self, at: TrainingState, part: slice, rates: Sequence[float], rows: Array | None) -> Load:
+        return Load(len(rates), self._tables(at, at.step + part.start, rates, rows), rows)
 
-        There are at most `length` steps.
-        """
-        self.loop.load(self._carry(at), self._tables(at, rates, rows))
+    def take(self, at: TrainingState, load: Load) -> Iterator[int]:
+        """Take these steps; pause after some, and return how many have been taken."""
+        self.loop.load(self._carry(at), load.tables)
+        count = 0
+        while count < load.steps:
+            count += self.loop.launch(load.steps - count)
+            yield count
+
+    def after(self, at: TrainingState, count: int) -> TrainingState:
+        """The state after this many steps from `at` on, which are those that have been taken."""
         theta, state, *slots = self.loop.carry
         by_name = dict(zip(self.names, slots, strict=True))
-        for step in range(at.step + 1, at.step + 1 + len(rates)):
-            self.loop.launch()
-            yield at._replace(theta=theta, state=state, slots=by_name, step=step)
+        return at._replace(theta=theta, state=state, slots=by_name, step=at.step + count)
 
     def taken(self, count: int) -> Taken:
         """The results of this many last steps."""
-        losses, *others = (copy(each[:count, ...]) for each in self.loop.outputs)
-        outputs = others.pop() if self.step.keep_outputs else None
+        losses, *others = self.loop.results(count)
+        outputs = others.pop() if self.task.keep_outputs else None
         return Taken(losses, others[0] if others else None, outputs)
 
     def release(self) -> None:
@@ -128,43 +204,44 @@ class RecordedSteps:
     def _carry(self, at: TrainingState) -> list[Array]:
         return [at.theta, at.state, *(at.slots[name] for name in self.names)]
 
-    def _tables(self, at: TrainingState, rates: Sequence[float], rows: Array | None) -> list[Array]:
+    def _rows_of_two(self, at: TrainingState) -> Array | None:
+        """The rows of two batches, as an example."""
+        data, size = self.task.data, self.task.batch_size
+        if size is None:
+            return None
+        xp, device = namespace(at.theta), device_of(at.theta)
+        if not self.task.shuffle:
+            return xp.zeros(2, dtype=xp.int32, device=device)
+        return xp.reshape(xp.arange(2 * size, device=device) % data.examples, (2, size))
+
+    def _tables(self, at: TrainingState, first: int, rates: Sequence[float], rows: Array | None) -> list[Array]:
         """The data of each step: its index, the numbers of its update, and the rows of its batch."""
         xp, device = namespace(at.theta), device_of(at.theta)
-        numbers = [self._numbers(rate, at.step + i) for i, rate in enumerate(rates)]
-        dtype = xp.float64 if self.step.exact else at_least_float32(at.theta).dtype
+        dtype = xp.float64 if self.exact else at_least_float32(at.theta).dtype
         return [
-            xp.arange(at.step, at.step + len(rates), dtype=xp.int32, device=device),
-            xp.asarray(numbers, dtype=dtype, device=device),
+            xp.asarray(counted(first, self.length), dtype=xp.int32, device=device),
+            xp.asarray(self._numbers(rates, first), dtype=dtype, device=device),
             *([] if rows is None else [rows]),
         ]
 
-    def _numbers(self, rate: float, index: int) -> list[float]:
-        """The numbers of an update, in the order in which the recorded step reads them."""
-        numbers = self.step.numbers(rate, index)
+    def _numbers(self, rates: Sequence[float], first: int) -> Any:
+        """The numbers of the updates from a step on, in the order in which the recorded step reads them."""
+        if self.rows_together is not None:  # as many as the table has, so that a compiled step has one shape
+            return self.rows_together([*rates, *[rates[-1]] * (self.length - len(rates))], first + 1)
+        return [self._numbers_of(rate, first + i) for i, rate in enumerate(rates)]
+
+    def _counted_from_1(self, rate: Any, step: Any) -> dict[str, Any]:
+        return self.rule.numbers(rate, step - 1)
+
+    def _numbers_of(self, rate: float, index: int) -> list[float]:
+        """The numbers of an optimizer of the user's, which may return anything."""
+        numbers = self.rule.numbers(rate, index)
         if set(numbers) != set(self.numbers):
             raise NotRecorded(f"the optimizer's numbers are {[*self.numbers]} in one step but {[*numbers]} in another")
         for name, number in numbers.items():
             if not isinstance(number, Real):
                 raise NotRecorded(f"the optimizer's {name!r} is not a number: {number!r}")
-        return [numbers[name] for name in self.numbers]
-
-    def _turn(self, carry: Sequence[Array], row: Sequence[Array]) -> tuple[list[Array], list[Array]]:
-        (theta, state, *slots), (index, numbers, *rows), step = carry, row, self.step
-        batch = step.data.batch(rows[0] if rows else None)
-        by_name = {name: numbers[i] for i, name in enumerate(self.numbers)}
-        before = dict(zip(self.names, slots, strict=True))
-        theta, state, after, loss, outputs = step.update(theta, state, before, *batch, by_name, step.words, index)
-        mass = [] if batch[2] is None else [mass_of(batch[2])]
-        kept = [outputs] if step.keep_outputs else []
-        return [theta, state, *(after[name] for name in self.names)], [loss, *mass, *kept]
-
-
-def _length(step: Step) -> int:
-    """The number of steps loaded at once: at most those of an epoch, if outputs are kept."""
-    if step.batch_size is None:
-        return 2 if step.keep_outputs else LENGTH
-    return max(2, min(LENGTH, step.data.examples // step.batch_size))
+        return [float(numbers[name]) for name in self.numbers]
 
 
 def _in_memory(inputs: Any) -> bool:

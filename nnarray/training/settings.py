@@ -18,7 +18,7 @@ from nnarray.random import Key
 from nnarray.training.augmenting import Augmentation, checked_augment, written
 from nnarray.training.automatic import loss_or_auto
 from nnarray.training.callbacks import Callback, as_callbacks, step_watchers
-from nnarray.training.precision import checked_precision, engine_in_precision, scaling_in
+from nnarray.training.precision import checked_precision, scaling_in
 from nnarray.training.state import AVERAGE, TrainingState
 from nnarray.training.weighting import ClassWeight, checked_class_weight
 from nnarray.typing import Array
@@ -80,7 +80,7 @@ class FitSettings:
             "shuffle": switch(call["shuffle"], "shuffle"),
             "progress": None if call["progress"] is None else switch(call["progress"], "progress"),
             "check_finite": switch(call["check_finite"], "check_finite"),
-            "engine": call["engine"] if call["precision"] is None else engine_in_precision(call["engine"]),
+            "engine": call["engine"],
         }
         if looked_up["grains"] > 1:
             looked_up["engine"] = _engine_in_grains(looked_up["engine"])

@@ -14,24 +14,24 @@ from typing import Any, NamedTuple, Self
 from nnarray import kernels, random
 from nnarray.backends import copy, device_of, namespace, same_place
 from nnarray.engines import Stepper, steps_of
-from nnarray.functional.precision import loss_and_gradient_in
-from nnarray.functional.propagation import Step as Propagated
-from nnarray.functional.propagation import Wiring, loss_and_gradient
+from nnarray.functional.propagation import Wiring
 from nnarray.kernels.compilation import compiled, quiet
-from nnarray.kernels.engines import GRAPH, LAYERS
-from nnarray.kernels.loops import read
+from nnarray.kernels.engines import AUTO, LAYERS, RECORDING, resolved
+from nnarray.kernels.loops import NotRecorded, read
 from nnarray.kernels.standard.numerics import at_least_float32
 from nnarray.layers.base import Context
 from nnarray.losses import Loss
 from nnarray.optimizers import Optimizer
+from nnarray.optimizers.transforms import LossScale
 from nnarray.random import Key
 from nnarray.schedules import schedule
 from nnarray.training.ahead import read_ahead
-from nnarray.training.augmenting import Augmentation, augmented
+from nnarray.training.augmenting import Augmentation
 from nnarray.training.data import Data, mass_of
-from nnarray.training.precision import scaling_in, taken_if_good
-from nnarray.training.recorded import RecordedSteps, Step, Taken, recorded_steps
-from nnarray.training.state import AVERAGE, TrainingState
+from nnarray.training.inputs import Block
+from nnarray.training.recorded import RecordedSteps, Taken, Task, recorded_steps
+from nnarray.training.rule import Masks, Rule
+from nnarray.training.state import TrainingState
 from nnarray.training.streamed import Streamed
 from nnarray.training.trainee import Trainee
 from nnarray.typing import Array
@@ -105,11 +105,14 @@ class Trainer:
         )
 
     def __post_init__(self) -> None:
-        self.scaling = scaling_in(self.precision)
         self.rates = schedule(self.optimizer.lr)
+        self.rule = Rule(self.wiring, self.loss, self.optimizer, self.ema, self.precision, self.augment)
+        self.masks = Masks(self.decays, self.frozen, self.rate_factors)
         self.step, self.gather, self.advance = (
-            compiled(each, self.at.theta) for each in (self._step, self._gather, self._advance)
+            compiled(each, self.at.theta, self.rule.key(each.__name__))
+            for each in (self.rule.step, self.rule.gather, self.rule.advance)
         )
+        self.summed_up = compiled(_with_finite, self.at.theta, _with_finite)
         layers = self.key.fold("layers")
         self.words = (layers.word0, layers.word1)
         self.batch = self.data.batch
@@ -130,6 +133,11 @@ class Trainer:
                 keep_outputs=self.keep_outputs,
                 engine=self.engine,
             )
+
+    @property
+    def scaling(self) -> LossScale | None:
+        """The loss scale, if there is one."""
+        return self.rule.scaling
 
     @property
     def is_prepared(self) -> bool:
@@ -175,7 +183,7 @@ class Trainer:
         for prepared in (self.plan, self.recorded):
             if prepared is not None:
                 prepared.release()
-        del self.step, self.gather, self.advance, self.plan, self.recorded
+        del self.step, self.gather, self.advance, self.summed_up, self.plan, self.recorded
 
     def kept(self, *, whole: bool) -> TrainingState:
         """A copy of the state; slots are copied only if going back may need them, or with `whole`."""
@@ -184,116 +192,6 @@ class Trainer:
     def back_to(self, saved: TrainingState) -> None:
         """Return to an earlier state, and continue with the layers' own steps."""
         self.at, self.plan, self.recorded = saved._replace(plain=True), None, None
-
-    def _gradient(
-        self,
-        theta: Array,
-        state: Array,
-        x: Array,
-        target: Array,
-        weights: Array | None,
-        words: Any,
-        index: Any,
-        scale: Any,
-    ) -> Propagated:
-        if self.augment is not None:
-            x = augmented(self.augment, x, Key(*words).fold("augment").fold(index))
-        given = self.wiring, theta, state, x, target, weights, self.loss
-        if self.precision is None:
-            return loss_and_gradient(*given, training=True, key=Key(*words), step=index)
-        dtype = getattr(namespace(theta), self.precision)
-        return loss_and_gradient_in(dtype, scale, *given, training=True, key=Key(*words), step=index)
-
-    def _step(
-        self,
-        theta: Array,
-        state: Array,
-        slots: dict[str, Array],
-        x: Array,
-        target: Array,
-        weights: Array | None,
-        numbers: dict[str, Any],
-        words: tuple[Any, Any],
-        index: Any,
-    ) -> tuple[Any, ...]:
-        """One update: a pure function of its arguments, except for those that the optimizer consumes."""
-        gradients = self._gradient(theta, state, x, target, weights, words, index, self._scale(slots))
-        theta, state, slots = self._advance((theta, state, slots), gradients.gradient, gradients.state, numbers, index)
-        return theta, state, slots, gradients.loss, gradients.outputs
-
-    def _advance(
-        self,
-        before: tuple[Array, Array, dict[str, Array]],
-        gradient: Array,
-        state: Array,
-        numbers: dict[str, Any],
-        index: Any,
-    ) -> tuple[Array, Array, dict[str, Array]]:
-        """theta, state and slots after a step; unchanged if there is a loss scale and the gradient was not finite."""
-        if self.scaling is None:
-            theta, slots = self._update(before[0], gradient, before[2], numbers, index > 0)
-            return theta, state, slots
-
-        def update(theta: Array, gradient: Array, slots: dict[str, Array], taken: Any) -> Any:
-            counted = self.optimizer.numbers(numbers["rate"], taken + 1.0)
-            return self._update(theta, gradient, slots, counted, namespace(taken).minimum(taken, 1.0))
-
-        return taken_if_good(self.scaling, before, gradient, state, update)
-
-    def _scale(self, slots: dict[str, Array]) -> Any:
-        """The factor of the loss in the backward pass."""
-        return 1.0 if self.scaling is None else slots["loss_scale"]
-
-    def numbers(self, rate: float, step: int) -> dict[str, Any]:
-        """The numbers of a step, counted from 0; with a loss scale only the device knows the number of steps taken."""
-        return self.optimizer.numbers(rate, step + 1) if self.scaling is None else {"rate": rate}
-
-    def _update(
-        self, theta: Array, gradient: Array, slots: dict[str, Array], numbers: dict[str, Any], begun: Any
-    ) -> tuple[Array, dict[str, Array]]:
-        """The update from the gradient: the pipeline, then the average of theta, which begins with the first step."""
-        layout, own = self.wiring.params, {name: slot for name, slot in slots.items() if name != AVERAGE}
-        theta, own = self.optimizer.update(
-            theta,
-            gradient,
-            own,
-            numbers,
-            layout=layout,
-            decays=self.decays,
-            frozen=self.frozen,
-            rate_factors=self.rate_factors,
-        )
-        if self.ema is None:
-            return theta, own
-        part = 1.0 - self.ema * begun
-        # exact where theta does not change
-        average = slots[AVERAGE] + part * (at_least_float32(theta) - slots[AVERAGE])
-        return theta, own | {AVERAGE: average}
-
-    def _gather(
-        self,
-        theta: Array,
-        state: Array,
-        gradient: Array,
-        mass: Any,
-        x: Array,
-        target: Array,
-        weights: Array | None,
-        words: tuple[Any, Any],
-        index: Any,
-        scale: Any,
-    ) -> tuple[Any, ...]:
-        """Add the gradient of one more batch to the sum or the mean of those before, whose weight is `mass`."""
-        gradients = self._gradient(theta, state, x, target, weights, words, index, scale)
-        own, part = at_least_float32(gradients.gradient), 1.0
-        if self.loss.reduction == "sum":
-            gradient = gradient + own
-        else:
-            own_mass = float(target.shape[0]) if weights is None else mass_of(weights)
-            mass = mass + own_mass
-            part = own_mass / (mass if weights is None else same_place(w=weights).where(mass > 0, mass, 1.0))
-            gradient = gradient + part * (own - gradient)
-        return gradient, mass, gradients.state, gradients.loss, gradients.outputs
 
     @property
     def batches_per_epoch(self) -> int:
@@ -320,7 +218,8 @@ class Trainer:
                 if self.plan is not None:
                     self._planned(group[0], now, done)
                 elif len(group) == 1:
-                    self.one_step(group[0], now[0], done)
+                    for rate in now:
+                        self.one_step(group[0], rate, done)
                 else:
                     self._joint_step(group, now[0], done)
                 self.ended(done, check)
@@ -370,33 +269,48 @@ class Trainer:
             return 0
         rows = self._whole_batches(order, limit)
         rates = rates if rows is None else rates * rows.shape[0]
-        for part in steps.parts(len(rates)):
-            chosen = None if rows is None else rows[part, ...]
-            for at in steps.take(self.at, self.in_steps(rates[part]), chosen):
-                self.at = at
-                check()
-            self._note_recorded(done, chosen, steps.taken(len(rates[part])))
+        try:
+            loads = steps.loads(self.at, self.in_steps(rates), rows)
+        except NotRecorded:
+            if self.engine != AUTO:
+                raise
+            self.engine, self.recorded = LAYERS, None
+            return 0
+        for load in loads:
+            count = 0
+            try:
+                for taken in steps.take(self.at, load):
+                    count = taken
+                    check()
+            finally:  # also if it was interrupted
+                self.at = steps.after(self.at, count) if count else self.at
+            self._note_recorded(done, load.rows, steps.taken(load.steps))
         return 1 if rows is None else len(rates)
 
     def _whole_batches(self, order: Array | None, limit: int | None) -> Array | None:
-        """The rows of the full batches, shape (batches, batch size); None if all examples form one batch."""
+        """The rows of the full batches, shape (batches, batch size); their first rows, shape (batches,), in own order.
+
+        None if all examples form one batch.
+        """
         if self.batches_per_epoch == 1:
             return None
         count = min(self.data.examples // self.batch_size, self.batches_per_epoch if limit is None else limit)
         xp, device = same_place(theta=self.at.theta), device_of(self.at.theta)
-        chosen: Any = xp.arange(self.data.examples, device=device) if order is None else order
-        return xp.reshape(chosen[: count * self.batch_size], (count, self.batch_size))
+        if order is None:
+            return xp.arange(count, dtype=xp.int32, device=device) * self.batch_size
+        return xp.reshape(order[: count * self.batch_size], (count, self.batch_size))
 
     def _recorded(self) -> RecordedSteps | None:
-        """The recorded steps of the layers, made at first use, if recording is requested."""
-        if self.recorded is None and self.engine == GRAPH and not self.at.plain:
+        """The recorded steps of the layers, made at first use, if the engine records them."""
+        engine = resolved(self.engine, self.at.theta)
+        if self.recorded is None and engine in RECORDING and not self.at.plain:
             size = None if self.batches_per_epoch == 1 else self.batch_size
-            exact = self.scaling is None and self.optimizer.is_one_kernel
-            step = Step(
-                self.step, self.numbers, self.data, self.words, size, self.keep_outputs, self.accumulate > 1, exact
+            joint, watched = self.accumulate > 1, self.watch is not None
+            task = Task(
+                self.rule, self.masks, self.data, self.words, size, self.shuffle, self.keep_outputs, joint, watched
             )
-            self.recorded = recorded_steps(step, self.at)
-            self.engine = GRAPH if self.recorded else LAYERS
+            self.recorded = recorded_steps(task, self.at, engine, warn=self.engine != AUTO)
+            self.engine = self.engine if self.recorded else LAYERS
         return self.recorded
 
     def _planned(self, rows: Any, rates: list[float], done: Finished) -> None:
@@ -408,9 +322,9 @@ class Trainer:
 
     def one_step(self, rows: Any, rate: float, done: Finished) -> None:
         """One step on these examples, computed by the layers."""
-        at, batch, numbers = self.at, self.batch(rows), self.numbers(rate, self.at.step)
+        at, batch, numbers = self.at, self.batch(rows), self.rule.numbers(rate, self.at.step)
         theta, state, slots, loss, outputs = self.step(
-            at.theta, at.state, at.slots, *batch, numbers, self.words, at.step * self.accumulate
+            self.masks, at.theta, at.state, at.slots, *batch, numbers, self.words, at.step * self.accumulate
         )
         self.at = at._replace(theta=theta, state=state, slots=slots, step=at.step + 1)
         self._note(done, rows, batch, [loss], outputs)
@@ -422,11 +336,11 @@ class Trainer:
         for i, rows in enumerate(group):
             batch = self.batch(rows)
             gradient, mass, state, loss, outputs = self.gather(
-                at.theta, state, gradient, mass, *batch, self.words, first + i, self._scale(at.slots)
+                at.theta, state, gradient, mass, *batch, self.words, first + i, self.rule.scale(at.slots)
             )
             self._note(done, rows, batch, [loss], outputs)
-        before, numbers = (at.theta, at.state, at.slots), self.numbers(rate, self.at.step)
-        theta, state, slots = self.advance(before, gradient, state, numbers, at.step)
+        before, numbers = (at.theta, at.state, at.slots), self.rule.numbers(rate, self.at.step)
+        theta, state, slots = self.advance(self.masks, before, gradient, state, numbers, at.step)
         self.at = at._replace(theta=theta, state=state, slots=slots, step=at.step + 1)
 
     def _note(self, done: Finished, rows: Any, batch: tuple[Any, ...], losses: list[Array], outputs: Any) -> None:
@@ -443,8 +357,12 @@ class Trainer:
         done.losses.append(taken.losses)
         done.masses.extend([self.batch_size] * count if taken.masses is None else [taken.masses])
         if taken.outputs is not None:
-            done.rows.extend([None] if rows is None else [rows[i, ...] for i in range(count)])
+            done.rows.extend([None] if rows is None else [self._rows_again(rows[i, ...]) for i in range(count)])
             done.outputs.extend(taken.outputs[i, ...] for i in range(count))
+
+    def _rows_again(self, rows: Array) -> Any:
+        """The rows of a recorded step, as of any other."""
+        return rows if rows.ndim else Block(rows, self.batch_size)
 
     def batches(self, number: int) -> Iterator[Any]:
         """The rows of each batch of an epoch: None for all, a slice, or indices on the device."""
@@ -475,11 +393,8 @@ class Trainer:
         alone = self._was_one_batch(done)
         if self.plan is not None and alone:
             return [float(loss) for loss in done.losses], self.finite()
-        xp, losses = same_place(theta=self.at.theta), self._in_a_row(done.losses)
-        if not alone:
-            losses = xp.reshape(self._mean(losses, done.masses), (1,))
-        finite = xp.reshape(xp.astype(self._is_finite(), losses.dtype), (1,))
-        *means, good = read(kernels.joined(losses, finite))
+        losses = done.losses if alone else [self._mean(self._in_a_row(done.losses), done.masses)]
+        *means, good = read(self.summed_up(losses, self._checked))
         return means, good == 1.0
 
     def _was_one_batch(self, done: Finished) -> bool:
@@ -499,15 +414,21 @@ class Trainer:
 
     def _in_a_row(self, numbers: list[Any]) -> Array:
         """One vector of all losses, some of which may already be in one array."""
-        return kernels.stacked(self.at.theta, *numbers) if self.recorded is None else kernels.joined(*numbers)
+        alone = not any(getattr(number, "ndim", 0) for number in numbers)  # floats, too
+        return kernels.stacked(self.at.theta, *numbers) if alone else kernels.joined(*numbers)
 
     def finite(self) -> bool:
         """Whether parameters, state and slots are finite. Waits for the device once."""
         return bool(self._is_finite())
 
     def _is_finite(self) -> Array:
+        return _all_finite(self._checked)
+
+    @property
+    def _checked(self) -> list[Array]:
+        """Everything that must be finite."""
         others = [x for x in (self.at.state, *self.at.slots.values()) if math.prod(x.shape)]
-        return reduce(and_, map(kernels.all_finite, (self.at.theta, *others)))
+        return [self.at.theta, *others]
 
     def overflown(self) -> str:
         """The name of the one that is not finite; if all are, it is the sum of an epoch's losses."""
@@ -518,3 +439,13 @@ class Trainer:
         }
         over = (name for name, arrays in parts.items() if not all(bool(kernels.all_finite(x)) for x in arrays))
         return next(over, "the sum of the losses")
+
+
+def _all_finite(arrays: list[Array]) -> Array:
+    return reduce(and_, map(kernels.all_finite, arrays))
+
+
+def _with_finite(losses: list[Array], arrays: list[Array]) -> Array:
+    """The losses, and 1 if all numbers of the arrays are finite, else 0: one vector, for which the host waits once."""
+    xp = namespace(losses[0])
+    return kernels.joined(*losses, xp.astype(_all_finite(arrays), losses[0].dtype))

@@ -316,6 +316,10 @@ CASES: dict[str, Callable[[], list[Case]]] = {
         case(normal(7, 3), np.asarray([5, 255], dtype=np.uint8)),
         case(normal(1, 1), np.zeros((0, 2), dtype=np.int32)),
     ],
+    "block": lambda: [
+        case(normal(7, 3), np.asarray(2, dtype=np.int32), count=5),
+        case(normal(7), np.asarray(0, dtype=np.int32), count=7),
+    ],
     "scatter_add": lambda: [
         case(normal(9, 3), np.asarray([4, 0, 4, 4, 1, 4, 0, 4, 6]), count=7),
         case(normal(1000, 2), RNG.integers(0, 5, 1000), count=5),

@@ -241,9 +241,10 @@ def test_a_recording_of_other_bits_is_not_used(monkeypatch: pytest.MonkeyPatch) 
 
     launch = loops.Loop.launch
 
-    def broken(loop: Any) -> None:
-        launch(loop)
+    def broken(loop: Any, most: int) -> int:
+        count = launch(loop, most)
         loop.carry[0] += 1
+        return count
 
     monkeypatch.setattr(loops.Loop, "launch", broken)
     with pytest.warns(RuntimeWarning, match="what was recorded gives other bits than what it was recorded from"):

@@ -7,7 +7,7 @@ computes in between comes from a pool that nobody else takes memory from.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Hashable, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -15,7 +15,7 @@ import cupy  # pyright: ignore[reportMissingImports]  (needs CUDA to be installe
 
 from nnarray.backends.cupy_products import Recorder, recorded_by
 from nnarray.kernels.cupy.sources import Code
-from nnarray.kernels.loops import Body, NotRecorded
+from nnarray.kernels.loops import NotRecorded, Turns
 
 cp: Any = cupy
 
@@ -28,7 +28,23 @@ _LAUNCH = {name: cp.ElementwiseKernel(*code, f"nnarray_{name}") for name, code i
 class Loop:
     """As `kernels.loops.Loop`, on the device of the carry."""
 
-    def __init__(self, body: Body, carry: Sequence[Any], tables: Sequence[Any], length: int) -> None:
+    by_parameter = False
+    exact = True
+
+    def __init__(
+        self,
+        turns: Turns,
+        carry: Sequence[Any],
+        tables: Sequence[Any],
+        fixed: Any,
+        length: int,
+        key: Hashable | None,
+    ) -> None:
+        def body(carry: Sequence[Any], row: Sequence[Any]) -> tuple[Sequence[Any], Sequence[Any]]:
+            inside, around = turns.begin(carry, fixed)
+            inside, outputs = turns.turn(inside, row, around)
+            return turns.end(inside), outputs
+
         self.body: Any = body
         self.length = length
         self.stream, self.pool = cp.cuda.Stream(non_blocking=True), cp.cuda.MemoryPool()  # others may launch meanwhile
@@ -48,9 +64,14 @@ class Loop:
         _copy(tables, [own[: len(new)] for own, new in zip(self.tables, tables, strict=True)])
         self.turn.fill(0)
 
-    def launch(self) -> None:
+    def launch(self, most: int) -> int:
         """Take the next turn, in the current stream."""
         self.graph.launch()
+        return 1
+
+    def results(self, count: int) -> list[Any]:
+        """Copies of the outputs of the first turns since `load`."""
+        return [each[:count].copy() for each in self.outputs]
 
     def release(self) -> None:
         """Free the memory that a turn computes in, and let go of what refers to the loop itself."""
@@ -75,7 +96,7 @@ class Loop:
         """The same by the graph."""
         self.load(carry, tables)
         for _ in tables[0]:
-            self.launch()
+            self.launch(1)
         return [*self.carry, *(each[: len(tables[0])] for each in self.outputs)]
 
     def _recorded(self) -> Any:

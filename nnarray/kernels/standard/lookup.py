@@ -75,3 +75,16 @@ def scatter_add(rows: Array, index: Array, *, count: int) -> Array:
     there = xp.logical_and(last >= 0, xp.take(index, at) == each)
     result = xp.take(sums, at, axis=0)
     return xp.astype(xp.where(there[:, None], result, xp.zeros_like(result)), rows.dtype, copy=False)
+
+
+@kernel
+def block(x: Array, first: Array, *, count: int) -> Array:
+    """y[n, ...] = x[first + n, ...] for n < count; all these rows must exist.
+
+    Parameters
+    ----------
+    x : array, shape (rows, ...), any dtype
+    first : array of shape (), int32
+    """
+    xp = namespace(x)
+    return xp.take(x, whole(first) + xp.arange(count, device=device_of(x)), axis=0)
