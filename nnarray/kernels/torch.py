@@ -177,6 +177,14 @@ def linked(value: Any, inputs: Sequence[Any], gradients: Sequence[Any]) -> Any:
     return _Linked.apply(value.detach(), *(inputs[i] for i in asked), *(gradients[i] for i in asked))
 
 
+@kernels.stacked.fast("torch")
+def stacked(like: Any, *numbers: Any) -> Any:
+    """Also of Python's numbers, which prepared steps give."""
+    if isinstance(numbers[0], torch.Tensor):
+        return torch.stack(numbers)
+    return torch.tensor(numbers, dtype=like.dtype, device=like.device)
+
+
 @kernels.scatter_add.fast("torch")
 def scatter_add(rows: Any, index: Any, *, count: int) -> Any:
     """PyTorch's own on the host, row after row; on a GPU its order is not deterministic."""
