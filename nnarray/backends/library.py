@@ -76,7 +76,7 @@ class Library:
         """
         return None
 
-    def from_shared(self, x: np.ndarray) -> Array:
+    def from_shared(self, x: np.ndarray) -> Any:
         """An array of NumPy's, which nothing else uses, as one of this library in the same memory."""
         raise NotImplementedError
 

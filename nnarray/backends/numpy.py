@@ -27,7 +27,7 @@ class NumPy(Library):
     def shared(self, x: Any) -> np.ndarray:
         return x
 
-    def from_shared(self, x: np.ndarray) -> np.ndarray:
+    def from_shared(self, x: np.ndarray) -> Any:
         return x
 
     def borrow(self, x: Any) -> Any:

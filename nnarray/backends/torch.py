@@ -64,7 +64,7 @@ class Torch(Library):
         is_plain = x.device.type == "cpu" and dtype_name(x.dtype) in SHARED and not self.stands_in(x)
         return x.detach().numpy() if is_plain else None
 
-    def from_shared(self, x: np.ndarray) -> Array:
+    def from_shared(self, x: np.ndarray) -> Any:
         return importlib.import_module("torch").from_numpy(x)
 
     def borrow(self, x: Any) -> Any:

@@ -45,14 +45,13 @@ def steps_of(
 ) -> Stepper | None:
     """Prepared steps that write into theta and slots; None if nothing is faster than the layers."""
     owner = library_of(theta)
+    vector = None if owner is None else owner.shared(theta)
     chain = chain_of(wiring)
-    if owner is None or chain is None or theta.dtype.itemsize < 4:
+    if owner is None or vector is None or chain is None or vector.dtype.itemsize < 4:
         return None
     if any(slot.shape != theta.shape or slot.dtype != theta.dtype for slot in slots.values()):
         return None
-    vector, *read = (owner.shared(each) for each in (theta, *slots.values(), *([] if decays is None else [decays])))
-    if vector is None:
-        return None
+    read = [owner.shared(each) for each in (*slots.values(), *([] if decays is None else [decays]))]
     try:
         found = rule_in_steps(optimizer, tuple(slots), decays is not None, vector.dtype)
     except NOT_BY_ENTRY:
@@ -75,7 +74,8 @@ class SharedSteps:
 
     def run(self, x: Any, target: Any, weights: Any, rates: Sequence[float], first: int) -> tuple[Any, Any]:
         """As `Steps.run`; the outputs are the library's."""
-        losses, outputs = self.steps.run(*self._on_host(x, target, weights), rates, first)
+        x, target, weights = self._on_host(x, target, weights)
+        losses, outputs = self.steps.run(x, target, weights, rates, first)
         return losses, None if outputs is None else self.owner.from_shared(outputs)
 
     def _on_host(self, *batch: Any) -> Any:
@@ -95,8 +95,9 @@ class SharedSteps:
 def _in_library(loss: Loss, owner: Library) -> Callable[[Any, Any, Any], tuple[Any, Any]]:
     """The loss on NumPy's arrays, computed by the library whose memory they share."""
 
-    def of_prepared(*batch: Any) -> tuple[Any, Any]:
-        value, gradient = loss.of_prepared(*(None if each is None else owner.from_shared(each) for each in batch))
+    def of_prepared(outputs: Any, target: Any, weights: Any) -> tuple[Any, Any]:
+        weights = None if weights is None else owner.from_shared(weights)
+        value, gradient = loss.of_prepared(owner.from_shared(outputs), owner.from_shared(target), weights)
         return float(value), owner.shared(gradient)
 
     return of_prepared

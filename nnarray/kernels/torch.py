@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from nnarray import kernels
+from nnarray.backends import stands_in
 from nnarray.kernels.standard.normalisation import normalised
 from nnarray.kernels.standard.numerics import at_least_float32_dtype
 from nnarray.kernels.standard.windows import Window, cropped, padded, spread
@@ -29,7 +30,7 @@ def _is_plain(*arrays: Any) -> bool:
         x.device.type == "cpu"
         and x.dtype in (torch.float32, torch.float64)
         and not (x.requires_grad and torch.is_grad_enabled())
-        and not torch._C._functorch.is_functorch_wrapped_tensor(x)
+        and not stands_in(x)
         for x in arrays
     )
 
