@@ -251,13 +251,13 @@ class Nnarray(Painter):
         return model.set_params(dict(zip(model.params, self.filters(), strict=True)))
 
     def convolution(self, batch: int) -> Call:
-        model, (x, _) = self.alone(), self.convolved(batch)
+        model, (x, _) = self.of(self.alone()), map(self.in_library, self.convolved(batch))
         return Call(lambda: model(x), lambda y: (y,))
 
     def gradient(self, batch: int) -> Call:
         import nnarray as nn
 
-        model, (x, target) = self.alone(), self.convolved(batch)
+        model, (x, target) = self.of(self.alone()), map(self.in_library, self.convolved(batch))
 
         def on_host(found: tuple[Any, Any]) -> tuple[Any, ...]:
             other = model.copy()
@@ -267,7 +267,7 @@ class Nnarray(Painter):
         return Call(lambda: nn.value_and_grad(model, x, target, "mse"), on_host)
 
     def googlenet(self, batch: int) -> Call:
-        model, x = self.of(googlenet_model()), images(batch, *IMAGE)
+        model, x = self.of(googlenet_model()), self.in_library(images(batch, *IMAGE))
         return Call(lambda: model(x), lambda y: (y,))
 
     def train(self, case: str, epochs: int) -> tuple[float, float]:
@@ -291,6 +291,22 @@ class NnarrayFast(Nnarray):
 
     def prepare(self) -> None:
         need_numba()
+
+
+class NnarrayTorch(Nnarray):
+    """On PyTorch's tensors."""
+
+    def prepare(self) -> None:
+        import torch
+
+        self.torch = torch
+        torch.set_num_threads(self.threads)
+
+    def of(self, model: Any) -> Any:
+        return model.to("torch")
+
+    def in_library(self, x: np.ndarray) -> Any:
+        return self.torch.from_numpy(x)
 
 
 # --- Peers -----------------------------------------------------------------------------------------------------------
@@ -518,6 +534,7 @@ RUNTIMES: dict[str, type[Runtime]] = {
     "torch.compile": TorchCompile,
     "nnarray, NumPy": NnarrayPlain,
     "nnarray, NumPy + Numba": NnarrayFast,
+    "nnarray, PyTorch": NnarrayTorch,
     "ONNX Runtime": OnnxRuntime,
     "JAX jit": Jax,
 }

@@ -84,8 +84,8 @@ class Model:
         The loss of the last `fit`. It decides whether outputs are logits of classes or values. Set it to a name if you
         train the model in a loop of your own.
     engine : str
-        The engine that computes if a call does not name one: "auto", "layers", on NumPy "numpy" or "numba", on JAX
-        "scan".
+        The engine that computes if a call does not name one: "auto", "layers", on NumPy and PyTorch's CPU "numpy" or
+        "numba", on JAX "scan".
     metadata : dict
         Your notes about the model, saved with it: strings, finite numbers, lists and dicts. "classes" holds the names
         of its classes, in the order of the labels.

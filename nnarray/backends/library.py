@@ -65,6 +65,21 @@ class Library:
     def to_host(self, x: Any) -> np.ndarray:
         return np.asarray(x)
 
+    def engines_for(self, x: Any) -> tuple[str, ...]:
+        """The engines that take arrays in the place of `x`."""
+        return self.engines
+
+    def shared(self, x: Any) -> np.ndarray | None:
+        """`x` as an array of NumPy's in the same memory; None if there is no such array.
+
+        Writes are seen in both, so only the owner of `x` may write, and nothing may record a gradient.
+        """
+        return None
+
+    def from_shared(self, x: np.ndarray) -> Any:
+        """An array of NumPy's, which nothing else uses, as one of this library in the same memory."""
+        raise NotImplementedError
+
     def borrow(self, x: Any) -> Any:
         """`x` as a plain array.
 

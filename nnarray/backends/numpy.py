@@ -24,6 +24,12 @@ class NumPy(Library):
     def owns(self, x: object) -> bool:
         return isinstance(x, np.ndarray | np.generic)
 
+    def shared(self, x: Any) -> np.ndarray:
+        return x
+
+    def from_shared(self, x: np.ndarray) -> Any:
+        return x
+
     def borrow(self, x: Any) -> Any:
         """A plain array: np.matrix multiplies in another way, and the mask of a masked array would be lost."""
         if isinstance(x, np.ma.MaskedArray):

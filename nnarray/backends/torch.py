@@ -16,6 +16,9 @@ from nnarray.backends.errors import BackendUnavailable
 from nnarray.backends.library import Library
 from nnarray.typing import Array, Device, DType, Namespace
 
+SHARED = {"float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool"}
+"""Dtypes in which NumPy computes as well."""
+
 
 class Torch(Library):
     """PyTorch, which computes on CPUs and GPUs."""
@@ -23,6 +26,7 @@ class Torch(Library):
     name = module = distribution = extra = "torch"
     compat = "array_api_compat.torch"
     weak = ("uint16", "uint32", "uint64")
+    engines = ("numba", "numpy")  # on the host, whose memory tensors share with NumPy
 
     def namespace(self) -> Namespace:
         """As for all libraries; also prevents forked processes from waiting for threads that they do not have."""
@@ -52,6 +56,16 @@ class Torch(Library):
 
     def to_host(self, x: Any) -> np.ndarray:
         return _known_to_numpy(x.detach().cpu()).numpy()
+
+    def engines_for(self, x: Any) -> tuple[str, ...]:
+        return self.engines if x.device.type == "cpu" else ()
+
+    def shared(self, x: Any) -> np.ndarray | None:
+        is_plain = x.device.type == "cpu" and dtype_name(x.dtype) in SHARED and not self.stands_in(x)
+        return x.detach().numpy() if is_plain else None
+
+    def from_shared(self, x: np.ndarray) -> Any:
+        return importlib.import_module("torch").from_numpy(x)
 
     def borrow(self, x: Any) -> Any:
         torch = importlib.import_module("torch")

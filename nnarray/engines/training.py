@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
-from nnarray.backends import library_of
+from nnarray.backends import Library, library_of
+from nnarray.engines import Stepper
 from nnarray.functional.propagation import Wiring
 from nnarray.kernels.entries import Entries, program_of
 from nnarray.kernels.expressions import NOT_BY_ENTRY
@@ -41,24 +42,65 @@ def steps_of(
     decays: Array | None,
     *,
     keep_outputs: bool,
-) -> Steps | None:
+) -> Stepper | None:
     """Prepared steps that write into theta and slots; None if nothing is faster than the layers."""
     owner = library_of(theta)
+    vector = None if owner is None else owner.shared(theta)
     chain = chain_of(wiring)
-    if owner is None or not owner.is_host or chain is None or theta.dtype.itemsize < 4:
+    if owner is None or vector is None or chain is None or vector.dtype.itemsize < 4:
         return None
     if any(slot.shape != theta.shape or slot.dtype != theta.dtype for slot in slots.values()):
         return None
+    read = [owner.shared(each) for each in (*slots.values(), *([] if decays is None else [decays]))]
     try:
-        found = rule_in_steps(optimizer, tuple(slots), decays is not None, theta.dtype)
+        found = rule_in_steps(optimizer, tuple(slots), decays is not None, vector.dtype)
     except NOT_BY_ENTRY:
         return None
     is_joined = loss.is_cross_entropy and _speaks_for_itself(loss, "is_cross_entropy", *COMPUTES_LOSS)
     if is_joined and chain.functions[-1] is not FUNCTIONS["identity"]:
         return None
-    chosen: Any = loss.reduction if is_joined else entries_of(loss, chain, theta.dtype) or loss.of_prepared
-    read = [*slots.values(), *([] if decays is None else [decays])]
-    return Steps(chain, *found, chosen, theta, read, keep_outputs=keep_outputs)
+    own = loss.of_prepared if owner.is_host else _in_library(loss, owner)
+    chosen: Any = loss.reduction if is_joined else entries_of(loss, chain, vector.dtype) or own
+    steps = Steps(chain, *found, chosen, vector, read, keep_outputs=keep_outputs)
+    return steps if owner.is_host else SharedSteps(steps, owner)
+
+
+class SharedSteps:
+    """Steps on arrays of another library, through NumPy's arrays of the same memory: no number is copied."""
+
+    def __init__(self, steps: Steps, owner: Library) -> None:
+        self.steps, self.owner = steps, owner
+        self._seen: tuple[Any, Any] = (None, None)
+
+    def run(self, x: Any, target: Any, weights: Any, rates: Sequence[float], first: int) -> tuple[Any, Any]:
+        """As `Steps.run`; the outputs are the library's."""
+        x, target, weights = self._on_host(x, target, weights)
+        losses, outputs = self.steps.run(x, target, weights, rates, first)
+        return losses, None if outputs is None else self.owner.from_shared(outputs)
+
+    def _on_host(self, *batch: Any) -> Any:
+        """The same arrays for the same batch, which the steps then do not load again."""
+        known, arrays = self._seen
+        if known is None or any(new is not old for new, old in zip(batch, known, strict=True)):
+            arrays = [None if each is None else self.owner.shared(each) for each in batch]
+            self._seen = batch, arrays
+        return arrays
+
+    def release(self) -> None:
+        """Forget the memory of all batches."""
+        self._seen = (None, None)
+        self.steps.release()
+
+
+def _in_library(loss: Loss, owner: Library) -> Callable[[Any, Any, Any], tuple[Any, Any]]:
+    """The loss on NumPy's arrays, computed by the library whose memory they share."""
+
+    def of_prepared(outputs: Any, target: Any, weights: Any) -> tuple[Any, Any]:
+        weights = None if weights is None else owner.from_shared(weights)
+        value, gradient = loss.of_prepared(owner.from_shared(outputs), owner.from_shared(target), weights)
+        return float(value), owner.shared(gradient)
+
+    return of_prepared
 
 
 def entries_of(loss: Loss, chain: Chain, dtype: DType) -> Entries | None:

@@ -1,7 +1,8 @@
 """Engines: implementations of training steps and predictions. The choice depends on the call only, not on the process.
 
 "layers" is available for every library: each layer computes itself, with the kernels of the library. For NumPy there
-is also "numpy", which prepares once what does not change between calls, and "numba", which also compiles loops. If
+is also "numpy", which prepares once what does not change between calls, and "numba", which also compiles loops. Both
+train PyTorch's tensors on the host too, in the memory that they share with NumPy. If
 they are not faster for a network, the layers compute. For CuPy there is "graph", which records a training step of the
 layers and launches all of it at once, and "cudnn", in which the layers compute with convolutions of NVIDIA's library.
 For JAX there is "scan", which compiles the steps of an epoch into one loop, and keeps it for later trainings.
@@ -68,7 +69,7 @@ MADE_OF = {
 def _engines_of(like: Array) -> list[str]:
     """The engines for a library, even if a package that they need is not installed."""
     owner = library_of(like)
-    return [name for name in owner.engines if has_module(MADE_OF[name])] if owner else []
+    return [name for name in owner.engines_for(like) if has_module(MADE_OF[name])] if owner else []
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from nnarray.backends import library_of
+from nnarray.backends import Library, library_of
 from nnarray.kernels.expressions import Program, record
 from nnarray.kernels.registry import TABLE, Kernel
 from nnarray.typing import DType
@@ -110,11 +110,11 @@ class Update(Kernel[..., Any]):
     def _choose(self, x: Any) -> Callable[..., Any]:
         library = library_of(x)
         if library is not None and library.name in WRITING and library.name not in self.overrides:
-            module = importlib.import_module(f"nnarray.kernels.{library.name}.updates")
-            self.fast(library.name)(self._in_place(module.prepared))
+            module = importlib.import_module(f"nnarray.kernels.{WRITING[library.name]}.updates")
+            self.fast(library.name)(self._in_place(module.prepared, library))
         return super()._choose(x)
 
-    def _in_place(self, prepared: Callable[[Rule, Sequence[Any]], Any]) -> Callable[..., Any]:
+    def _in_place(self, prepared: Callable[[Rule, Sequence[Any]], Any], library: Library) -> Callable[..., Any]:
         """The kernel by a prepared step of the rule, which overwrites its arguments."""
 
         @functools.wraps(self.definition)
@@ -123,16 +123,25 @@ class Update(Kernel[..., Any]):
             spread = any(getattr(numbers[name], "ndim", 0) for name in self.changing)  # another number for each entry
             if spread or theta.dtype.itemsize < 4:  # or too few digits for a library's own
                 return self.definition(*arrays, **numbers)
-            rule = self.rule(len(arrays), theta.dtype, *(numbers[name] for name in self.settings))
-            step = prepared(rule, arrays)
+            written = arrays if WRITING[library.name] == library.name else _shared(arrays, library)
+            if written is None:
+                return self.definition(*arrays, **numbers)
+            rule = self.rule(len(arrays), written[0].dtype, *(numbers[name] for name in self.settings))
+            step = prepared(rule, written)
             step(step.table([[numbers[name] for name in self.changing]])[0])
             return (theta, *slots) if slots else theta
 
         return updated
 
 
-WRITING = ("numpy", "cupy")
-"""Libraries that compute a rule in place."""
+def _shared(arrays: Sequence[Any], library: Library) -> list[Any] | None:
+    """Arrays as NumPy's in the same memory; None if one has none, is not in a row, or has a gradient record."""
+    shared = [None if library.has_record(each) else library.shared(each) for each in arrays]
+    return shared if all(each is not None and each.flags.c_contiguous for each in shared) else None
+
+
+WRITING = {"numpy": "numpy", "cupy": "cupy", "torch": "numpy"}
+"""Libraries whose arrays a rule overwrites, and the library that computes it."""
 
 
 def update(*changing: str) -> Callable[[Callable[..., Any]], Update]:

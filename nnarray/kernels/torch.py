@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from nnarray import kernels
+from nnarray.backends import stands_in
 from nnarray.kernels.standard.normalisation import normalised
 from nnarray.kernels.standard.numerics import at_least_float32_dtype
 from nnarray.kernels.standard.windows import Window, cropped, padded, spread
@@ -23,6 +24,36 @@ def softplus(x: Any) -> Any:
     return torch.logaddexp(x, torch.zeros((), dtype=x.dtype, device=x.device))
 
 
+def _is_plain(*arrays: Any) -> bool:
+    """Whether all are on the host, in at least single precision, and nobody records or transforms what is computed."""
+    return all(
+        x.device.type == "cpu"
+        and x.dtype in (torch.float32, torch.float64)
+        and not (x.requires_grad and torch.is_grad_enabled())
+        and not stands_in(x)
+        for x in arrays
+    )
+
+
+def _has_no_nan(x: Any) -> bool:
+    """Whether a sum shows so, which reads the entries once; it misses some."""
+    return math.isfinite(x.sum())
+
+
+@kernels.relu.fast("torch")
+def relu(x: Any) -> Any:
+    """PyTorch's own."""
+    return torch.relu(x)
+
+
+@kernels.relu_pullback.fast("torch")
+def relu_pullback(dy: Any, x: Any, y: Any) -> Any:
+    """On the host in one pass, which would take nan for an entry above 0."""
+    if _is_plain(dy, y) and _has_no_nan(y):
+        return torch.ops.aten.threshold_backward(dy, y, 0.0)
+    return kernels.relu_pullback.definition(dy, x, y)
+
+
 def _first(x: Any) -> Any:
     """Channels first by strides alone: PyTorch's `channels_last` memory, without a copy."""
     return x.permute(0, 3, 1, 2)
@@ -32,7 +63,8 @@ def _settings(x: Any, window: Window) -> tuple[Any, list[int]]:
     """The images and the padding that PyTorch can add itself, which is the same on both sides."""
     if all(before == after for before, after in window.padding):
         return x, [window.padding[0][0], window.padding[1][0]]
-    return padded(x, window.padding), [0, 0]
+    (top, bottom), (left, right) = window.padding
+    return torch.nn.functional.pad(x, (0, 0, left, right, top, bottom)), [0, 0]
 
 
 @kernels.limited_gradient.fast("torch")
@@ -45,12 +77,91 @@ def limited_gradient(gradient: Any) -> Any:
 
 @kernels.normalise.fast("torch")
 def normalise(x: Any, *, axes: tuple[int, ...], epsilon: float) -> Any:
-    """On the host, without scales if none are needed."""
-    if x.device.type == "cpu":
+    """On the host, without scales if none are needed; images in PyTorch's own two passes."""
+    if _is_plain(x) and x.ndim == 4 and axes == (0, 1, 2) and x.numel() > x.shape[3]:
+        normal = _normalised_images(x, epsilon)
+        if bool((normal[1] > 0).all()):
+            return normal
+    elif x.device.type == "cpu":
         normal: Any = normalised(x, axes=axes, epsilon=epsilon)
         if bool((normal[1] > 0).all()):
             return normal
     return kernels.normalise.definition(x, axes=axes, epsilon=epsilon)
+
+
+def _normalised_images(x: Any, epsilon: float) -> Any:
+    """As `normalise`, of images over all axes but the last."""
+    channels = x.shape[3]
+    count = x.numel() // channels
+    mean, unbiased = x.new_zeros(channels), x.new_zeros(channels)  # running ones of momentum 1: those of the batch
+    z, _, inverse = torch.native_batch_norm(_first(x), None, None, mean, unbiased, True, 1.0, epsilon)
+    variance = unbiased * ((count - 1) / count)
+    return z.permute(0, 2, 3, 1), *(each.reshape(1, 1, 1, -1) for each in (inverse, mean, variance))
+
+
+@kernels.scale_and_shift.fast("torch")
+def scale_and_shift(z: Any, weight: Any, bias: Any) -> Any:
+    """In one pass."""
+    return torch.addcmul(bias, z, weight)
+
+
+@kernels.batch_norm_pullback.fast("torch")
+def batch_norm_pullback(dy: Any, z: Any, weight: Any, inverse: Any) -> Any:
+    """Of images, PyTorch's own: z has mean 0 and deviation 1, and the rest of 1 / deviation goes with the weight."""
+    if not (_is_plain(dy, z, weight, inverse) and dy.ndim == 4 and dy.numel()):
+        return kernels.batch_norm_pullback.definition(dy, z, weight, inverse)
+    scale, ones = weight * inverse.reshape(-1), torch.ones_like(weight)
+    gradients = torch.ops.aten.native_batch_norm_backward(
+        _first(dy), _first(z), scale, None, None, torch.zeros_like(ones), ones, True, 0.0, [True, True, True]
+    )
+    return gradients[0].permute(0, 2, 3, 1), *gradients[1:]
+
+
+@kernels.max_pool.fast("torch")
+def max_pool(x: Any, *, window: Window) -> Any:
+    """PyTorch's own, on the host."""
+    pooled = _pooled(x, window) if _is_plain(x) else None
+    return kernels.max_pool.definition(x, window=window) if pooled is None else pooled[0].permute(0, 2, 3, 1)
+
+
+@kernels.max_pool_pullback.fast("torch")
+def max_pool_pullback(dy: Any, x: Any, y: Any, *, window: Window) -> Any:
+    """PyTorch's own, on the host; a window with nan passes nothing on, as no entry equals it."""
+    pooled = _pooled(x, window) if _is_plain(dy, x, y) else None
+    if pooled is None:
+        return kernels.max_pool_pullback.definition(dy, x, y, window=window)
+    _, places, padding = pooled
+    dx = torch.ops.aten.max_pool2d_with_indices_backward(
+        _first(dy if _has_no_nan(y) else torch.where(y.isnan(), 0.0, dy)),
+        _first(x),
+        window.size,
+        window.stride,
+        padding,
+        window.dilation,
+        False,
+        places,
+    )
+    return dx.permute(0, 2, 3, 1)
+
+
+def _pooled(x: Any, window: Window) -> tuple[Any, Any, list[int]] | None:
+    """The largest entries, channels first, their places, and the padding; None where PyTorch cannot pad so."""
+    padding = [before for before, _ in window.padding]
+    alike = all(before == after for before, after in window.padding)
+    if not alike or any(2 * pad > size for pad, size in zip(padding, window.size, strict=True)) or not x.numel():
+        return None
+    y, places = torch.nn.functional.max_pool2d(
+        _first(x), window.size, window.stride, padding, window.dilation, return_indices=True
+    )
+    return y, places, padding
+
+
+@kernels.affine.fast("torch")
+def affine(x: Any, weight: Any, bias: Any) -> Any:
+    """With the bias in the product."""
+    if bias is None or x.ndim != 2:
+        return kernels.affine.definition(x, weight, bias)
+    return torch.addmm(bias, x, weight)
 
 
 @kernels.convolution.fast("torch")
@@ -175,6 +286,14 @@ def linked(value: Any, inputs: Sequence[Any], gradients: Sequence[Any]) -> Any:
     if not asked:
         return value
     return _Linked.apply(value.detach(), *(inputs[i] for i in asked), *(gradients[i] for i in asked))
+
+
+@kernels.stacked.fast("torch")
+def stacked(like: Any, *numbers: Any) -> Any:
+    """Also of Python's numbers, which prepared steps give."""
+    if isinstance(numbers[0], torch.Tensor):
+        return torch.stack(numbers)
+    return torch.tensor(numbers, dtype=like.dtype, device=like.device)
 
 
 @kernels.scatter_add.fast("torch")

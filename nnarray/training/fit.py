@@ -49,9 +49,7 @@ def fit(model: Trainee, X: Any, y: Any, settings: FitSettings) -> History:
     refuse_precision(settings.precision, model.theta)
     X, loss = decided(settings.loss, model, X, y)
     engine = settings.engine if settings.precision is None else engine_in_precision(settings.engine, model.theta)
-    settings = replace(
-        settings, loss=loss, engine=engine, metrics=measures(settings.metrics, loss, model.output_shape)
-    )
+    settings = replace(settings, loss=loss, engine=engine, metrics=measures(settings.metrics, loss, model.output_shape))
     data, held_out = _examples(model, X, y, settings)
     run = Run(model, History(), settings.epochs)
     run.history.settings = {

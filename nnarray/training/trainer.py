@@ -12,7 +12,7 @@ from operator import and_
 from typing import Any, NamedTuple, Self
 
 from nnarray import kernels, random
-from nnarray.backends import copy, device_of, namespace, same_place
+from nnarray.backends import copy, device_of, library_of, namespace, same_place
 from nnarray.engines import Stepper, steps_of
 from nnarray.functional.propagation import Wiring
 from nnarray.kernels.compilation import compiled, quiet
@@ -148,13 +148,20 @@ class Trainer:
         """Continue from the model's parameters if they were replaced, for example by a callback.
 
         Some libraries allow writes into arrays, which cannot be detected. So after callbacks (`watched`), the
-        parameters are taken each time, unless there is an average.
+        parameters are taken each time, unless there is an average. A plan is made again only for other numbers.
         """
         changed = model.theta is not shown[0] or model.state is not shown[1]
+        if not changed and watched and self.plan is not None:
+            changed = self._is_written(model.theta)
         if changed or (watched and self.plan is None and self.ema is None):
             self.at = self.at.from_here(copy(model.theta), copy(model.state))
         if changed:
             self.prepare()
+
+    def _is_written(self, theta: Array) -> bool:
+        """Whether other numbers were written into the model's parameters; NumPy's are read-only."""
+        owner = library_of(theta)
+        return owner is not None and not owner.is_host and bool(namespace(theta).any(theta != self.at.theta))
 
     @quiet
     def prove(self) -> None:
