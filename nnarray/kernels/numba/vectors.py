@@ -213,3 +213,32 @@ def _largest_of(vectors: int) -> Any:
 
 MANY = 4  # vectors whose comparisons need not wait for each other
 largest1, largest4 = _largest_of(1), _largest_of(MANY)
+
+
+@intrinsic
+def to_first(
+    typing: Any, x: Any, at: Any, down: Any, across: Any, rows: Any, columns: Any, y: Any, dy: Any, to: Any, dx: Any
+) -> Any:
+    """Add dy, of LANES channels, to dx at the first entry, row by row, that is y; entries lie as in `largest`."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        x, at, down, across, rows, columns, y, dy, to, dx = arguments
+        kinds = signature.args
+        best, gradient = (
+            _load(builder, _pointer(context, builder, kinds[i], array, to)) for i, array in ((6, y), (7, dy))
+        )
+        left = cgutils.alloca_once_value(builder, gradient)  # what no entry has been given yet
+        seen, given = (_pointer(context, builder, kinds[i], array, at) for i, array in ((0, x), (9, dx)))
+        with cgutils.for_range(builder, rows) as i:
+            line = builder.mul(i.index, down)
+            with cgutils.for_range(builder, columns) as j:
+                step = builder.add(line, builder.mul(j.index, across))
+                won = builder.fcmp_ordered("==", _load(builder, builder.gep(seen, [step])), best)
+                rest, place = builder.load(left), builder.gep(given, [step])
+                part = builder.select(won, rest, _constant(0.0))
+                _store(builder, builder.fadd(_load(builder, place), part, flags=FLAGS), place)
+                builder.store(builder.select(won, _constant(0.0), rest), left)
+        return context.get_dummy_value()
+
+    n = types.int64
+    return types.void(x, n, n, n, n, n, y, dy, n, dx), code
