@@ -15,6 +15,7 @@ import nnarray as nn
 from nnarray import kernels
 from nnarray.functional.propagation import forward
 from nnarray.kernels import compilation, threads
+from nnarray.kernels.functions import FUNCTIONS
 from nnarray.kernels.numpy import images as pictures
 from nnarray.kernels.standard.windows import Window
 from tests.tolerances import close
@@ -125,6 +126,36 @@ def test_rows_of_channels(fast: str, shape: tuple[int, ...]) -> None:
     ):
         close(g, wanted, "float32", c=500)
     close(kernels.scale_and_shift(z, w, b), z.astype(float) * w + b, "float32")
+
+
+def test_variance_far_from_zero(fast: str) -> None:
+    """Numbers whose mean is 1,000 times their deviation, and a first row that is far from the others."""
+    x = numbers(3000, 7) + 1e3
+    x[0] = -1e4
+    want = kernels.normalise.definition(x.astype(float), axes=(0,), epsilon=1e-5)
+    for got, wanted in zip(kernels.normalise(x, axes=(0,), epsilon=1e-5), want, strict=True):
+        close(got, wanted, "float32", c=300)
+
+
+@pytest.mark.parametrize("size", [10, 300_001])
+def test_relu_of_few_and_many(fast: str, size: int) -> None:
+    x, dy = numbers(size), numbers(size)
+    x[:4], dy[:4] = (np.nan, np.inf, -np.inf, 0.0), (1.0, np.inf, np.nan, np.nan)
+    y = kernels.relu(x)
+    np.testing.assert_array_equal(y, kernels.relu.definition(x))
+    np.testing.assert_array_equal(kernels.relu_pullback(dy, x, y), kernels.relu_pullback.definition(dy, x, y))
+
+
+@pytest.mark.parametrize("name", ["relu", "identity", "tanh", "silu"])
+def test_convolution_with_its_function(fast: str, name: str) -> None:
+    function, window = FUNCTIONS[name], Window((3, 3), padding=((1, 1), (1, 1)))
+    inputs = numbers(2, 9, 9, 16), numbers(3, 3, 16, 32), numbers(32)
+    z, y = kernels.activated_convolution(*inputs, function=function, window=window)
+    wide = kernels.activated_convolution.definition(
+        *(a.astype(float) for a in inputs), function=function, window=window
+    )
+    assert (z is None) == (wide[0] is None)
+    close(y, wide[1], "float32", c=TILES)
 
 
 @pytest.mark.parametrize("channels", [1, 7, 8, 20, 32, 45])

@@ -39,10 +39,18 @@ def affine_pullback(dy: Any, x: Any, weight: Any, *, input_gradient: bool = True
     return dx, np.matmul(inputs.T, rows), sum_of_rows(rows)
 
 
+@kernels.relu.fast("numpy")
+def relu(x: Any) -> Any:
+    """Compiled, where that pays."""
+    loops = numba_pieces("pointwise") if x.size > BLOCK else None
+    return loops.relu(x) if loops and loops.takes(x) else np.maximum(x, 0)
+
+
 @kernels.relu_pullback.fast("numpy")
 def relu_pullback(dy: Any, x: Any, y: Any) -> Any:
-    """Without a choice."""
-    return chosen(y > 0, dy)
+    """Compiled, where that pays; else without a choice."""
+    loops = numba_pieces("pointwise") if dy.size > BLOCK else None
+    return loops.relu_pullback(dy, y) if loops and loops.takes(dy, y) else chosen(y > 0, dy)
 
 
 @kernels.threefry.fast("numpy")

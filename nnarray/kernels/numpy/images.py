@@ -9,6 +9,7 @@ import numpy as np
 
 from nnarray import kernels
 from nnarray.kernels.compilation import numba_pieces
+from nnarray.kernels.functions import Function
 from nnarray.kernels.numpy import winograd
 from nnarray.kernels.numpy.general import affine, affine_pullback, chosen, sum_of_rows
 from nnarray.kernels.standard.windows import Window, cropped
@@ -51,6 +52,17 @@ def convolution(x: Any, weight: Any, bias: Any, *, window: Window, groups: int =
     if not (is_tiled(x, y, window, groups) and winograd.convolution(x, winograd.transformed(weight), window, y)):
         _products(x, weight, window, groups, y)
     return y if bias is None else np.add(y, bias, out=y)
+
+
+@kernels.activated_convolution.fast("numpy")
+def activated_convolution(
+    x: Any, weight: Any, bias: Any, *, function: Function, window: Window, groups: int = 1
+) -> Any:
+    """The function is applied as the outputs are written, where it is a floor and compiled loops take the rest."""
+    loops = numba_pieces("convolution") if function.floor is not None and function.from_output else None
+    if loops and loops.takes(x, weight, window, groups):
+        return None, loops.Convolution(weight, bias, window, least=function.floor)(x)
+    return kernels.activated_convolution.definition(x, weight, bias, function=function, window=window, groups=groups)
 
 
 def is_tiled(x: Any, y: Any, window: Window, groups: int) -> bool:
