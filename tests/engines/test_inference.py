@@ -54,6 +54,9 @@ SHAPES = {
     "pointwise, padded": (1, 7, 5, 4, 17, Window((1, 1), padding=((1, 0), (0, 2)))),
     "many filters, few places": (1, 3, 2, 70, 150, Window((3, 3), padding=((1, 1), (1, 1)))),
     "wide": (1, 1, 90, 5, 20, Window((1, 9), padding=((0, 0), (4, 4)))),
+    "many blocks": (5, 40, 33, 16, 20, Window((3, 3), padding=((2, 1), (0, 2)))),
+    "even": (2, 9, 8, 6, 5, Window((2, 4), padding=((1, 0), (1, 3)))),
+    "padded by more than the window": (1, 5, 6, 3, 4, Window((2, 3), padding=((2, 3), (4, 3)))),
     "dilated": (1, 20, 20, 16, 16, Window((3, 3), dilation=(2, 2))),
 }
 
@@ -108,7 +111,7 @@ def test_any_memory_is_read(fast: str) -> None:
         np.testing.assert_array_equal(pooled, kernels.max_pool.definition(x, window=window))
 
 
-@pytest.mark.parametrize("shape", [(1000, 3), (700, 16), (3, 9), (2, 300, 2, 33)])
+@pytest.mark.parametrize("shape", [(1000, 3), (7000, 16), (3, 9), (2, 300, 2, 33), (5, 20_000)])
 def test_rows_of_channels(fast: str, shape: tuple[int, ...]) -> None:
     """Batch normalisation, its pullback, and scale and shift."""
     x, dy = 3.0 * numbers(*shape) + 5.0, numbers(*shape)
@@ -159,7 +162,9 @@ def test_convolution_with_its_function(fast: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("channels", [1, 7, 8, 20, 32, 45])
-@pytest.mark.parametrize("window", [Window((3, 3), (2, 2), ((0, 1), (1, 2))), Window((2, 3), (1, 1)), Window((1, 1))])
+@pytest.mark.parametrize(
+    "window", [Window((3, 3), (2, 2), ((0, 1), (1, 2))), Window((2, 3), (1, 1)), Window((1, 1)), Window((2, 2), (2, 3))]
+)
 def test_max_pool_is_its_definition(fast: str, channels: int, window: Window) -> None:
     x = numbers(2, 11, 9, channels)
     x[0, 3, 4, 0], x[1, 0, 0, -1], x[1, 5, 5, 0] = np.nan, np.inf, -np.inf
