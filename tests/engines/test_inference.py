@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import pickle
+import platform
 import time
 from collections.abc import Callable
 
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 import nnarray as nn
-from nnarray import kernels
+from nnarray import kernels, losses
 from nnarray.functional.propagation import forward
 from nnarray.kernels import compilation, threads
 from nnarray.kernels.functions import FUNCTIONS
@@ -147,6 +148,40 @@ def test_relu_of_few_and_many(fast: str, size: int) -> None:
     y = kernels.relu(x)
     np.testing.assert_array_equal(y, kernels.relu.definition(x))
     np.testing.assert_array_equal(kernels.relu_pullback(dy, x, y), kernels.relu_pullback.definition(dy, x, y))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [(3, 70, 999), (90_001, 1), (1, 8193 * 9)])
+def test_losses_of_many_entries(fast: str, shape: tuple[int, ...], dtype: str) -> None:
+    """As the definition, on each example; what is not finite stays in its own."""
+    outputs, target = numbers(*shape, dtype=dtype), numbers(*shape, dtype=dtype)
+    for loss in (losses.MeanSquaredError(), losses.Huber(0.7)):
+        want = kernels.mean_of_entries.definition(outputs.astype(float), target.astype(float), loss.entry)
+        for got, wanted in zip(kernels.mean_of_entries(outputs, target, loss.entry), want, strict=True):
+            assert got.dtype == dtype
+            close(got, wanted, dtype, c=100)
+    outputs[0, -1] = np.inf
+    with np.errstate(all="ignore"):
+        found, gradient = kernels.mean_of_entries(outputs, target, losses.MeanSquaredError().entry)
+    assert not np.isfinite(found[0])
+    assert np.isfinite(found[1:]).all()
+    assert np.isfinite(gradient[1:]).all()
+
+
+def test_a_loss_that_is_not_elementwise_says_so_of_many_entries(fast: str) -> None:
+    with pytest.raises(TypeError, match="must return two arrays of the outputs' shape"):
+        kernels.mean_of_entries(numbers(2, 90_000), numbers(2, 90_000), lambda outputs, target: outputs - target)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of glibc")
+def test_freed_memory_stays_with_the_process() -> None:
+    resource = pytest.importorskip("resource")
+    before = 0
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        arrays = [np.ones(2**20) for _ in range(3)]
+        del arrays
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before < 2**22 // 4096
 
 
 @pytest.mark.parametrize("name", ["relu", "identity", "tanh", "silu"])

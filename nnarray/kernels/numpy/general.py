@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from nnarray import kernels
 from nnarray.kernels.compilation import numba_pieces, quiet
+from nnarray.kernels.entries import Entries, program_of
 from nnarray.kernels.standard.normalisation import normalised
 
 BLOCK = 65_536  # elements: the few arrays of one block fit into the second-level cache
@@ -55,6 +56,19 @@ def relu_pullback(dy: Any, x: Any, y: Any) -> Any:
     """Compiled, where that pays; else without a choice."""
     loops = numba_pieces("pointwise") if dy.size > BLOCK else None
     return loops.relu_pullback(dy, y) if loops and loops.takes(dy, y) else chosen(y > 0, dy)
+
+
+@kernels.mean_of_entries.fast("numpy")
+def mean_of_entries(outputs: Any, target: Any, entry: Callable[..., Any]) -> Any:
+    """Compiled from the definition of an entry, where that pays."""
+    arrays = outputs, target
+    many = outputs.size > BLOCK and outputs.dtype.itemsize >= 4 and all(x.flags.carray for x in arrays)
+    alike = many and (target.dtype, target.shape) == (outputs.dtype, outputs.shape)
+    loops = numba_pieces("entries") if alike else None
+    program = loops and program_of(entry, outputs.dtype)
+    if not program:
+        return kernels.mean_of_entries.definition(outputs, target, entry)
+    return loops.mean_of_entries(outputs, target, Entries(program, "mean"))
 
 
 @kernels.threefry.fast("numpy")
