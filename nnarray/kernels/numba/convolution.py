@@ -278,7 +278,8 @@ ROOM = 3 * ROWS  # tiles that are in the cache at once
 ROOM_BACK = 48
 FEW = 48  # tiles below which it does not pay to transform filters for one call
 FEW_KEPT, MANY_FILTERS = 16, 32_768  # and below which many transformed filters take longer to read than they save
-TILES_PAY_FROM = 14  # half the harmonic mean of channels and filters from which tiles pay: measured
+TILES_PAY_FROM = 11  # half the harmonic mean of channels and filters from which tiles pay: measured
+MANY_ENTRIES = 100_000  # of a thread's part that is copied at least
 LARGE = 1_500_000  # multiply-adds of a thread's part at least: some 30 us
 
 
@@ -301,9 +302,14 @@ def padded(x: Any, padding: Any) -> Any:
         return x
     n, height, width, channels = x.shape
     framed = empty((n, top + height + bottom, left + width + right, channels))
-    for border in (framed[:, :top], framed[:, top + height :], framed[:, :, :left], framed[:, :, left + width :]):
-        border[...] = 0.0
-    framed[:, top : top + height, left : left + width] = x
+
+    def some(start: int, stop: int) -> None:
+        each = framed[start:stop]
+        for border in (each[:, :top], each[:, top + height :], each[:, :, :left], each[:, :, left + width :]):
+            border[...] = 0.0
+        each[:, top : top + height, left : left + width] = x[start:stop]
+
+    shared(some, n, MANY_ENTRIES // (height * width * channels) + 1)
     return framed
 
 
