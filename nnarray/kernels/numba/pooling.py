@@ -53,7 +53,7 @@ def _max_pool_pullback(dy: Any, x: Any, y: Any, dx: Any, sizes: Any, window: Any
                     continue
                 at, to = n * size + (first * width + begin) * channels, ((n * down + p) * across + q) * channels
                 for k in range(0, vectors, LANES):
-                    to_first(x, at + k, width * channels, channels, last - first, end - begin, y, dy, to + k, dx)
+                    to_first(x, at + k, width * channels, channels, last - first, end - begin, y, dy, to + k, dx)  # pyright: ignore[reportCallIssue]
                 for k in range(vectors, channels):
                     best = at + k
                     for i in range(last - first):

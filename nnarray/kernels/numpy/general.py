@@ -64,9 +64,9 @@ def mean_of_entries(outputs: Any, target: Any, entry: Callable[..., Any]) -> Any
     arrays = outputs, target
     many = outputs.size > BLOCK and outputs.dtype.itemsize >= 4 and all(x.flags.carray for x in arrays)
     alike = many and (target.dtype, target.shape) == (outputs.dtype, outputs.shape)
-    loops = numba_pieces("entries") if alike else None
-    program = loops and program_of(entry, outputs.dtype)
-    if not program:
+    loops: Any = numba_pieces("entries") if alike else None
+    program = program_of(entry, outputs.dtype) if loops else None
+    if program is None:
         return kernels.mean_of_entries.definition(outputs, target, entry)
     return loops.mean_of_entries(outputs, target, Entries(program, "mean"))
 
@@ -118,6 +118,17 @@ def _chunks(rows: Sequence[Any], vectors: Sequence[Any]) -> Iterator[tuple[Any, 
         yield *parts, *(vector[: parts[0].size] for vector in repeated)
 
 
+def _folded(entries: Any, channels: int) -> Any:
+    """The sum of some rows of channels: one half onto the other while that goes, in long loops and with few roundings.
+
+    Not a product, for which NumPy's library would wake its threads each time.
+    """
+    while entries.size > 16 * channels and entries.size % (2 * channels) == 0:
+        half = entries.size // 2
+        entries = entries[:half] + entries[half:]
+    return np.add.reduce(entries.reshape(-1, channels))
+
+
 @kernels.normalise.fast("numpy")
 @quiet
 def normalise(x: Any, *, axes: tuple[int, ...], epsilon: float) -> Any:
@@ -141,7 +152,7 @@ def _normalised(x: Any, axes: tuple[int, ...], epsilon: float) -> Any:
     z, squares = np.empty_like(rows), np.zeros_like(mean)
     for seen, part, means in _chunks([rows, z], [mean]):
         np.subtract(seen, means, out=part)
-        squares += sum_of_rows(np.multiply(part, part).reshape(-1, mean.size))
+        squares += _folded(np.multiply(part, part), mean.size)
     variance = squares / count
     inverse = (1.0 / np.sqrt(variance + epsilon)).astype(x.dtype, copy=False)
     for part, factors in _chunks([z], [inverse]):
@@ -180,7 +191,7 @@ def batch_norm_pullback(dy: Any, z: Any, weight: Any, inverse: Any) -> Any:
         return dx.reshape(dy.shape), dw, db
     db, dw = sum_of_rows(rows), np.zeros_like(rows[0])
     for part, seen in _chunks([rows, zs], []):
-        dw += sum_of_rows(np.multiply(part, seen).reshape(-1, dw.size))
+        dw += _folded(np.multiply(part, seen), dw.size)
     dx, scale = np.empty_like(rows), weight * inverse.reshape(-1)
     for part, seen, out, means, slopes, scales in _chunks([rows, zs, dx], [db / len(rows), dw / len(rows), scale]):
         np.multiply(seen, slopes, out=out)

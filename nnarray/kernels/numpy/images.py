@@ -14,7 +14,7 @@ from nnarray.kernels.numpy import winograd
 from nnarray.kernels.numpy.general import BLOCK, affine, affine_pullback, chosen, sum_of_rows
 from nnarray.kernels.standard.windows import Window, cropped
 
-COLUMNS = 2**17  # entries of the matrix of windows that is built at once: half a megabyte, which stays in the cache
+COLUMNS = 2**20  # entries of the matrix of windows that is built at once; for smaller ones, threads are woken too often
 PLACES = 512  # but rows of it at least: each block adds to the whole gradient of the filters
 DEEP, MANY = 64, 40  # channels, filters and tiles from which Winograd pays
 
