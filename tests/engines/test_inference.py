@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import pickle
+import platform
 import time
 from collections.abc import Callable
 
@@ -12,9 +13,10 @@ import numpy as np
 import pytest
 
 import nnarray as nn
-from nnarray import kernels
+from nnarray import kernels, losses
 from nnarray.functional.propagation import forward
 from nnarray.kernels import compilation, threads
+from nnarray.kernels.functions import FUNCTIONS
 from nnarray.kernels.numpy import images as pictures
 from nnarray.kernels.standard.windows import Window
 from tests.tolerances import close
@@ -53,6 +55,9 @@ SHAPES = {
     "pointwise, padded": (1, 7, 5, 4, 17, Window((1, 1), padding=((1, 0), (0, 2)))),
     "many filters, few places": (1, 3, 2, 70, 150, Window((3, 3), padding=((1, 1), (1, 1)))),
     "wide": (1, 1, 90, 5, 20, Window((1, 9), padding=((0, 0), (4, 4)))),
+    "many blocks": (5, 40, 33, 16, 20, Window((3, 3), padding=((2, 1), (0, 2)))),
+    "even": (2, 9, 8, 6, 5, Window((2, 4), padding=((1, 0), (1, 3)))),
+    "padded by more than the window": (1, 5, 6, 3, 4, Window((2, 3), padding=((2, 3), (4, 3)))),
     "dilated": (1, 20, 20, 16, 16, Window((3, 3), dilation=(2, 2))),
 }
 
@@ -107,7 +112,7 @@ def test_any_memory_is_read(fast: str) -> None:
         np.testing.assert_array_equal(pooled, kernels.max_pool.definition(x, window=window))
 
 
-@pytest.mark.parametrize("shape", [(1000, 3), (700, 16), (3, 9), (2, 300, 2, 33)])
+@pytest.mark.parametrize("shape", [(1000, 3), (7000, 16), (3, 9), (2, 300, 2, 33), (5, 20_000)])
 def test_rows_of_channels(fast: str, shape: tuple[int, ...]) -> None:
     """Batch normalisation, its pullback, and scale and shift."""
     x, dy = 3.0 * numbers(*shape) + 5.0, numbers(*shape)
@@ -127,8 +132,74 @@ def test_rows_of_channels(fast: str, shape: tuple[int, ...]) -> None:
     close(kernels.scale_and_shift(z, w, b), z.astype(float) * w + b, "float32")
 
 
+def test_variance_far_from_zero(fast: str) -> None:
+    """Numbers whose mean is 1,000 times their deviation, and a first row that is far from the others."""
+    x = numbers(3000, 7) + 1e3
+    x[0] = -1e4
+    want = kernels.normalise.definition(x.astype(float), axes=(0,), epsilon=1e-5)
+    for got, wanted in zip(kernels.normalise(x, axes=(0,), epsilon=1e-5), want, strict=True):
+        close(got, wanted, "float32", c=300)
+
+
+@pytest.mark.parametrize("size", [10, 300_001])
+def test_relu_of_few_and_many(fast: str, size: int) -> None:
+    x, dy = numbers(size), numbers(size)
+    x[:4], dy[:4] = (np.nan, np.inf, -np.inf, 0.0), (1.0, np.inf, np.nan, np.nan)
+    y = kernels.relu(x)
+    np.testing.assert_array_equal(y, kernels.relu.definition(x))
+    np.testing.assert_array_equal(kernels.relu_pullback(dy, x, y), kernels.relu_pullback.definition(dy, x, y))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [(3, 70, 999), (90_001, 1), (1, 8193 * 9)])
+def test_losses_of_many_entries(fast: str, shape: tuple[int, ...], dtype: str) -> None:
+    """As the definition, on each example; what is not finite stays in its own."""
+    outputs, target = numbers(*shape, dtype=dtype), numbers(*shape, dtype=dtype)
+    for loss in (losses.MeanSquaredError(), losses.Huber(0.7)):
+        want = kernels.mean_of_entries.definition(outputs.astype(float), target.astype(float), loss.entry)
+        for got, wanted in zip(kernels.mean_of_entries(outputs, target, loss.entry), want, strict=True):
+            assert got.dtype == dtype
+            close(got, wanted, dtype, c=100)
+    outputs[0, -1] = np.inf
+    with np.errstate(all="ignore"):
+        found, gradient = kernels.mean_of_entries(outputs, target, losses.MeanSquaredError().entry)
+    assert not np.isfinite(found[0])
+    assert np.isfinite(found[1:]).all()
+    assert np.isfinite(gradient[1:]).all()
+
+
+def test_a_loss_that_is_not_elementwise_says_so_of_many_entries(fast: str) -> None:
+    with pytest.raises(TypeError, match="must return two arrays of the outputs' shape"):
+        kernels.mean_of_entries(numbers(2, 90_000), numbers(2, 90_000), lambda outputs, target: outputs - target)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of glibc")
+def test_freed_memory_stays_with_the_process() -> None:
+    resource = pytest.importorskip("resource")
+    before = 0
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        arrays = [np.ones(2**20) for _ in range(3)]
+        del arrays
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before < 2**22 // 4096
+
+
+@pytest.mark.parametrize("name", ["relu", "identity", "tanh", "silu"])
+def test_convolution_with_its_function(fast: str, name: str) -> None:
+    function, window = FUNCTIONS[name], Window((3, 3), padding=((1, 1), (1, 1)))
+    inputs = numbers(2, 9, 9, 16), numbers(3, 3, 16, 32), numbers(32)
+    z, y = kernels.activated_convolution(*inputs, function=function, window=window)
+    wide = kernels.activated_convolution.definition(
+        *(a.astype(float) for a in inputs), function=function, window=window
+    )
+    assert (z is None) == (wide[0] is None)
+    close(y, wide[1], "float32", c=TILES)
+
+
 @pytest.mark.parametrize("channels", [1, 7, 8, 20, 32, 45])
-@pytest.mark.parametrize("window", [Window((3, 3), (2, 2), ((0, 1), (1, 2))), Window((2, 3), (1, 1)), Window((1, 1))])
+@pytest.mark.parametrize(
+    "window", [Window((3, 3), (2, 2), ((0, 1), (1, 2))), Window((2, 3), (1, 1)), Window((1, 1)), Window((2, 2), (2, 3))]
+)
 def test_max_pool_is_its_definition(fast: str, channels: int, window: Window) -> None:
     x = numbers(2, 11, 9, channels)
     x[0, 3, 4, 0], x[1, 0, 0, -1], x[1, 5, 5, 0] = np.nan, np.inf, -np.inf

@@ -31,19 +31,36 @@ def _sums(x: Any, z: Any, rows: Any, total: Any, along: Any) -> None:
 
 
 @compiled
-def _centred(x: Any, mean: Any, rows: Any, z: Any, square: Any) -> None:
-    """z <- x - mean and square += sum of z^2, over some rows."""
-    few = np.zeros(mean.size, np.float32)
+def _moments(x: Any, rows: Any, mean: Any, square: Any) -> None:
+    """The mean of some rows, and the sum of their squared deviations from it: those of patches in the cache, joined."""
+    few, few_squares = np.zeros(mean.size, np.float32), np.zeros(mean.size, np.float32)
     for start in range(rows[0], rows[1], PATCH):
-        few[:] = np.float32(0)
-        for r in range(start, min(start + PATCH, rows[1])):
-            v, w = x[r], z[r]
+        count, before = min(PATCH, rows[1] - start), start - rows[0]
+        few[:], few_squares[:] = np.float32(0), np.float32(0)
+        for r in range(start, start + count):
+            v = x[r]
             for k in range(v.size):
-                d = v[k] - mean[k]
-                w[k] = d
-                few[k] += d * d
+                few[k] += v[k]
         for k in range(mean.size):
-            square[k] += few[k]
+            few[k] = few[k] / np.float32(count)
+        for r in range(start, start + count):
+            v = x[r]
+            for k in range(v.size):
+                d = v[k] - few[k]
+                few_squares[k] += d * d
+        for k in range(mean.size):
+            between = few[k] - mean[k]
+            mean[k] += between * (count / (before + count))
+            square[k] += few_squares[k] + between * between * (count * before / (before + count))
+
+
+@compiled
+def _normalised(x: Any, mean: Any, inverse: Any, rows: Any, z: Any) -> None:
+    """z <- (x - mean) inverse, over some rows."""
+    for r in range(rows[0], rows[1]):
+        v, w = x[r], z[r]
+        for k in range(v.size):
+            w[k] = (v[k] - mean[k]) * inverse[k]
 
 
 @compiled
@@ -90,19 +107,33 @@ def sums(x: Any, z: Any) -> tuple[Any, Any]:
 
 def normalise(x: Any, epsilon: float) -> tuple[Any, Any, Any, Any]:
     """z, 1 / sqrt(variance + epsilon), mean and variance of each channel."""
-    count, z = x.shape[0], empty(x.shape)
-    mean = (sums(x, x)[0] / count).astype(np.float32)
-
-    def some(start: int, stop: int) -> Any:
-        square = np.zeros(x.shape[1])
-        _centred(x, mean, (start, stop), z, square)
-        return square
-
-    variance = summed(some, count, MANY_ENTRIES // x.shape[1] + 1) / count
+    z = empty(x.shape)
+    mean, variance = _mean_and_variance(x)
     inverse = (1.0 / np.sqrt(variance + epsilon)).astype(np.float32)
-    nothing = np.zeros_like(inverse)
-    _by_rows(lambda rows: _scaled(z, inverse, nothing, rows, z), x)
+    mean = mean.astype(np.float32)
+    _by_rows(lambda rows: _normalised(x, mean, inverse, rows, z), x)
     return z, inverse, mean, variance.astype(np.float32)
+
+
+def _mean_and_variance(x: Any) -> tuple[Any, Any]:
+    """Those of each channel, in float64: joined from those of the parts [1]_.
+
+    References
+    ----------
+    .. [1] Chan, Golub & LeVeque (1983), Algorithms for computing the sample variance. The American Statistician 37(3).
+    """
+    parts: dict[int, Any] = {}
+
+    def some(start: int, stop: int) -> None:
+        moments = np.zeros((2, x.shape[1]))
+        _moments(x, (start, stop), moments[0], moments[1])
+        parts[start] = stop - start, *moments
+
+    shared(some, x.shape[0], MANY_ENTRIES // x.shape[1] + 1)
+    counted = [parts[start] for start in sorted(parts)]
+    mean = sum(count * each for count, each, _ in counted) / x.shape[0]
+    squares = sum(square + count * (each - mean) ** 2 for count, each, square in counted)
+    return mean, squares / x.shape[0]
 
 
 def batch_norm_pullback(dy: Any, z: Any, weight: Any, inverse: Any) -> tuple[Any, Any, Any]:

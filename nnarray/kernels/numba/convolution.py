@@ -24,12 +24,14 @@ from nnarray.kernels.numba.vectors import (
     added_product,
     backward,
     compiled,
+    filters_backward,
+    filters_forward,
     forward,
     inputs,
     product,
 )
 from nnarray.kernels.numpy import winograd
-from nnarray.kernels.numpy.winograd import POINTS, TILE
+from nnarray.kernels.numpy.winograd import POINTS, TILE, WIDE
 from nnarray.kernels.standard.windows import Window
 from nnarray.kernels.threads import shared
 
@@ -75,6 +77,32 @@ def _direct(
 
 
 # --- Winograd --------------------------------------------------------------------------------------------------------
+
+
+@compiled
+def _transformed(weight: Any, full: int, filled: int, u: Any) -> None:
+    """U <- G w G^T in panels of columns, from a weight of shape (3, 3, channels, filters), both filled up."""
+    middle = np.empty(POINTS * WIDE * LANES, dtype=np.float32)
+    for c in range(full):
+        for k in range(0, filled, LANES):
+            for j in range(WIDE):
+                start = (j * full + c) * filled + k
+                filters_forward(weight, start, WIDE * full * filled, middle, j * LANES, WIDE * LANES)
+            to = (k // PANEL * full + c) * PANEL + k % PANEL
+            for i in range(POINTS):
+                filters_forward(middle, i * WIDE * LANES, LANES, u, to + i * POINTS * full * filled, full * filled)
+
+
+@compiled
+def _turned_back(sums: Any, full: int, filled: int, dw: Any) -> None:
+    """dW <- G^T S G of sums of shape (36, channels, filters), both filled up."""
+    middle = np.empty(POINTS * WIDE * LANES, dtype=np.float32)
+    for at in range(0, full * filled, LANES):
+        for j in range(POINTS):
+            start = j * full * filled + at
+            filters_backward(sums, start, POINTS * full * filled, middle, j * LANES, POINTS * LANES)
+        for i in range(WIDE):
+            filters_backward(middle, i * POINTS * LANES, LANES, dw, i * WIDE * full * filled + at, full * filled)
 
 
 @piece
@@ -250,7 +278,8 @@ ROOM = 3 * ROWS  # tiles that are in the cache at once
 ROOM_BACK = 48
 FEW = 48  # tiles below which it does not pay to transform filters for one call
 FEW_KEPT, MANY_FILTERS = 16, 32_768  # and below which many transformed filters take longer to read than they save
-TILES_PAY_FROM = 14  # half the harmonic mean of channels and filters from which tiles pay: measured
+TILES_PAY_FROM = 11  # half the harmonic mean of channels and filters from which tiles pay: measured
+MANY_ENTRIES = 100_000  # of a thread's part that is copied at least
 LARGE = 1_500_000  # multiply-adds of a thread's part at least: some 30 us
 
 
@@ -273,9 +302,14 @@ def padded(x: Any, padding: Any) -> Any:
         return x
     n, height, width, channels = x.shape
     framed = empty((n, top + height + bottom, left + width + right, channels))
-    for border in (framed[:, :top], framed[:, top + height :], framed[:, :, :left], framed[:, :, left + width :]):
-        border[...] = 0.0
-    framed[:, top : top + height, left : left + width] = x
+
+    def some(start: int, stop: int) -> None:
+        each = framed[start:stop]
+        for border in (each[:, :top], each[:, top + height :], each[:, :, :left], each[:, :, left + width :]):
+            border[...] = 0.0
+        each[:, top : top + height, left : left + width] = x[start:stop]
+
+    shared(some, n, MANY_ENTRIES // (height * width * channels) + 1)
     return framed
 
 
@@ -328,9 +362,12 @@ class Convolution:
     @cached_property
     def transformed(self) -> Any:
         """G w G^T in panels, channels and columns filled up with zeros."""
-        u = np.zeros((POINTS * POINTS, _filled_up(self.channels, LANES), self.bias.size), dtype=np.float32)
-        u[:, : self.channels, : self.units] = winograd.transformed(self.weight)
-        return _in_panels(u)
+        full, filled = _filled_up(self.channels, LANES), self.bias.size
+        weight = np.zeros((WIDE, WIDE, full, filled), dtype=np.float32)
+        weight[:, :, : self.channels, : self.units] = self.weight
+        u = np.empty(POINTS * POINTS * full * filled, dtype=np.float32)
+        _transformed(weight.reshape(-1), full, filled, u)
+        return u
 
     def __call__(self, x: Any, y: Any = None, first: int = 0) -> Any:
         """The outputs; written into the channels of y from the first one on, if y is given."""
@@ -435,7 +472,8 @@ def _gradient_by_tiles(dy: Any, x: Any, window: Window) -> Any:
 
     tiles = n * math.prod(winograd.tiles_of(dy.shape[1:3]))
     total = summed(some, tiles, max(LARGE // (POINTS * POINTS * channels * units), ROOM_BACK))
-    gradient = np.dot(winograd.BOTH_FILTERS.T, total.reshape(POINTS * POINTS, -1)).reshape(3, 3, full, filled)
+    gradient = np.empty((WIDE, WIDE, full, filled), dtype=np.float32)
+    _turned_back(total, full, filled, gradient.reshape(-1))
     return np.ascontiguousarray(gradient[:, :, :channels, :units])
 
 

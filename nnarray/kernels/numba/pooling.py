@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from nnarray.kernels.numba.memory import empty, flat
-from nnarray.kernels.numba.vectors import LANES, MANY, compiled, largest1, largest4
+from nnarray.kernels.numba.vectors import LANES, MANY, compiled, largest1, largest4, to_first
 from nnarray.kernels.standard.windows import Window
 from nnarray.kernels.threads import shared
 
@@ -39,25 +39,28 @@ def _max_pool(x: Any, y: Any, at: int, step: int, sizes: Any, window: Any, lines
 
 @compiled
 def _max_pool_pullback(dy: Any, x: Any, y: Any, dx: Any, sizes: Any, window: Any, images: Any) -> None:
-    """dy goes to the first entry of each window that is the largest, channel by channel; dx begins with zeros."""
+    """dx <- dy at the first entry of each window that is the largest, channel by channel, else 0."""
     height, width, channels, down, across = sizes
     taps_down, taps_across, stride_down, stride_across, above, beside = window
-    free = np.empty(channels, np.float32)
-    zero, one = np.float32(0), np.float32(1)
-    for line in range(images[0] * down, images[1] * down):
-        top = line % down * stride_down - above
-        for q in range(across):
-            left, out = q * stride_across - beside, (line * across + q) * channels
-            best, gradient = y[out : out + channels], dy[out : out + channels]
-            free[:] = one
-            for i in range(max(top, 0), min(top + taps_down, height)):
-                for j in range(max(left, 0), min(left + taps_across, width)):
-                    offset = ((line // down * height + i) * width + j) * channels
-                    seen, to = x[offset : offset + channels], dx[offset : offset + channels]
-                    for k in range(channels):
-                        won = seen[k] == best[k] and free[k] > zero
-                        to[k] += gradient[k] if won else zero
-                        free[k] = zero if won else free[k]
+    size, vectors = height * width * channels, channels // LANES * LANES
+    for n in range(images[0], images[1]):
+        dx[n * size : (n + 1) * size] = np.float32(0)
+        for p in range(down):
+            first, last = max(p * stride_down - above, 0), min(p * stride_down - above + taps_down, height)
+            for q in range(across):
+                begin, end = max(q * stride_across - beside, 0), min(q * stride_across - beside + taps_across, width)
+                if first >= last or begin >= end:  # all of it is padding
+                    continue
+                at, to = n * size + (first * width + begin) * channels, ((n * down + p) * across + q) * channels
+                for k in range(0, vectors, LANES):
+                    to_first(x, at + k, width * channels, channels, last - first, end - begin, y, dy, to + k, dx)  # pyright: ignore[reportCallIssue]
+                for k in range(vectors, channels):
+                    best = at + k
+                    for i in range(last - first):
+                        for j in range(end - begin):
+                            each = at + (i * width + j) * channels + k
+                            best = each if x[each] > x[best] else best
+                    dx[best] += dy[to + k] if x[best] == y[to + k] else np.float32(0)
 
 
 def takes_pool(x: Any, window: Window) -> bool:
@@ -88,7 +91,6 @@ def max_pool(x: Any, window: Window, y: Any = None, first: int = 0) -> Any:
 def max_pool_pullback(dy: Any, x: Any, y: Any, window: Window) -> Any:
     """dx."""
     dx = empty(x.shape)
-    dx[...] = 0.0
     sizes, numbers = (*x.shape[1:], *y.shape[1:3]), _numbers(window)
 
     def some(start: int, stop: int) -> None:

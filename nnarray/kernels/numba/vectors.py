@@ -16,7 +16,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from nnarray.kernels.numba.functions import FAST, piece
-from nnarray.kernels.numpy.winograd import FORWARD, INPUTS
+from nnarray.kernels.numpy.winograd import FILTERS, FORWARD, INPUTS
 
 compiled = numba.njit(cache=True, error_model="numpy", fastmath=FAST, nogil=True)
 
@@ -141,6 +141,7 @@ def _product_of(rows: int, *, adding: bool = False) -> Any:
 
 
 inputs, forward, backward = _combination(INPUTS), _combination(FORWARD), _combination(FORWARD.T)
+filters_forward, filters_backward = _combination(FILTERS), _combination(FILTERS.T)
 _write1, _write2, _write3, _write4, _write5, _write6 = (_product_of(rows) for rows in range(1, ROWS + 1))
 _add1, _add2, _add3, _add4, _add5, _add6 = (_product_of(rows, adding=True) for rows in range(1, ROWS + 1))
 
@@ -213,3 +214,32 @@ def _largest_of(vectors: int) -> Any:
 
 MANY = 4  # vectors whose comparisons need not wait for each other
 largest1, largest4 = _largest_of(1), _largest_of(MANY)
+
+
+@intrinsic
+def to_first(
+    typing: Any, x: Any, at: Any, down: Any, across: Any, rows: Any, columns: Any, y: Any, dy: Any, to: Any, dx: Any
+) -> Any:
+    """Add dy, of LANES channels, to dx at the first entry, row by row, that is y; entries lie as in `largest`."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        x, at, down, across, rows, columns, y, dy, to, dx = arguments
+        kinds = signature.args
+        best, gradient = (
+            _load(builder, _pointer(context, builder, kinds[i], array, to)) for i, array in ((6, y), (7, dy))
+        )
+        left = cgutils.alloca_once_value(builder, gradient)  # what no entry has been given yet
+        seen, given = (_pointer(context, builder, kinds[i], array, at) for i, array in ((0, x), (9, dx)))
+        with cgutils.for_range(builder, rows) as i:
+            line = builder.mul(i.index, down)
+            with cgutils.for_range(builder, columns) as j:
+                step = builder.add(line, builder.mul(j.index, across))
+                won = builder.fcmp_ordered("==", _load(builder, builder.gep(seen, [step])), best)
+                rest, place = builder.load(left), builder.gep(given, [step])
+                part = builder.select(won, rest, _constant(0.0))
+                _store(builder, builder.fadd(_load(builder, place), part, flags=FLAGS), place)
+                builder.store(builder.select(won, _constant(0.0), rest), left)
+        return context.get_dummy_value()
+
+    n = types.int64
+    return types.void(x, n, n, n, n, n, y, dy, n, dx), code

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from nnarray import kernels
 from nnarray.kernels.compilation import numba_pieces, quiet
+from nnarray.kernels.entries import Entries, program_of
 from nnarray.kernels.standard.normalisation import normalised
 
 BLOCK = 65_536  # elements: the few arrays of one block fit into the second-level cache
+
+
+CHUNK = 16_384  # of each of them where NumPy's calls are few
 
 
 def sum_of_rows(rows: Any) -> Any:
@@ -39,10 +44,31 @@ def affine_pullback(dy: Any, x: Any, weight: Any, *, input_gradient: bool = True
     return dx, np.matmul(inputs.T, rows), sum_of_rows(rows)
 
 
+@kernels.relu.fast("numpy")
+def relu(x: Any) -> Any:
+    """Compiled, where that pays."""
+    loops = numba_pieces("pointwise") if x.size > BLOCK else None
+    return loops.relu(x) if loops and loops.takes(x) else np.maximum(x, 0)
+
+
 @kernels.relu_pullback.fast("numpy")
 def relu_pullback(dy: Any, x: Any, y: Any) -> Any:
-    """Without a choice."""
-    return chosen(y > 0, dy)
+    """Compiled, where that pays; else without a choice."""
+    loops = numba_pieces("pointwise") if dy.size > BLOCK else None
+    return loops.relu_pullback(dy, y) if loops and loops.takes(dy, y) else chosen(y > 0, dy)
+
+
+@kernels.mean_of_entries.fast("numpy")
+def mean_of_entries(outputs: Any, target: Any, entry: Callable[..., Any]) -> Any:
+    """Compiled from the definition of an entry, where that pays."""
+    arrays = outputs, target
+    many = outputs.size > BLOCK and outputs.dtype.itemsize >= 4 and all(x.flags.carray for x in arrays)
+    alike = many and (target.dtype, target.shape) == (outputs.dtype, outputs.shape)
+    loops: Any = numba_pieces("entries") if alike else None
+    program = program_of(entry, outputs.dtype) if loops else None
+    if program is None:
+        return kernels.mean_of_entries.definition(outputs, target, entry)
+    return loops.mean_of_entries(outputs, target, Entries(program, "mean"))
 
 
 @kernels.threefry.fast("numpy")
@@ -80,6 +106,29 @@ def _in_rows(x: Any) -> bool:
     return x.dtype.itemsize >= 4 and x.flags.c_contiguous and x.size > 0
 
 
+def _chunks(rows: Sequence[Any], vectors: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
+    """Entries of some rows of channels, which stay in the cache, and vectors of channels, repeated for as many rows.
+
+    NumPy adds a vector to each row in a loop of its own, which is slow where there are few channels.
+    """
+    each = max(CHUNK // max(rows[0].shape[1], 1), 1)
+    repeated = [np.tile(vector, each) for vector in vectors]
+    for start in range(0, len(rows[0]), each):
+        parts = [x[start : start + each].reshape(-1) for x in rows]
+        yield *parts, *(vector[: parts[0].size] for vector in repeated)
+
+
+def _folded(entries: Any, channels: int) -> Any:
+    """The sum of some rows of channels: one half onto the other while that goes, in long loops and with few roundings.
+
+    Not a product, for which NumPy's library would wake its threads each time.
+    """
+    while entries.size > 16 * channels and entries.size % (2 * channels) == 0:
+        half = entries.size // 2
+        entries = entries[:half] + entries[half:]
+    return np.add.reduce(entries.reshape(-1, channels))
+
+
 @kernels.normalise.fast("numpy")
 @quiet
 def normalise(x: Any, *, axes: tuple[int, ...], epsilon: float) -> Any:
@@ -89,7 +138,7 @@ def normalise(x: Any, *, axes: tuple[int, ...], epsilon: float) -> Any:
 
 
 def _normalised(x: Any, axes: tuple[int, ...], epsilon: float) -> Any:
-    """Over all axes but the last: sums as products with ones, and two passes that write over each other."""
+    """Over all axes but the last: sums as products with ones, and two passes, the second in place."""
     if axes != tuple(range(x.ndim - 1)) or not _in_rows(x):
         return normalised(x, axes=axes, epsilon=epsilon)
     rows = x.reshape(-1, x.shape[-1])
@@ -100,10 +149,14 @@ def _normalised(x: Any, axes: tuple[int, ...], epsilon: float) -> Any:
         inverse, mean, variance = (each.reshape((1,) * (x.ndim - 1) + (-1,)) for each in moments)
         return z.reshape(x.shape), inverse, mean, variance
     mean = sum_of_rows(rows) / count
-    z = rows - mean
-    variance = sum_of_rows(np.multiply(z, z)) / count
+    z, squares = np.empty_like(rows), np.zeros_like(mean)
+    for seen, part, means in _chunks([rows, z], [mean]):
+        np.subtract(seen, means, out=part)
+        squares += _folded(np.multiply(part, part), mean.size)
+    variance = squares / count
     inverse = (1.0 / np.sqrt(variance + epsilon)).astype(x.dtype, copy=False)
-    z *= inverse
+    for part, factors in _chunks([z], [inverse]):
+        part *= factors
     small = (1,) * (x.ndim - 1) + (-1,)
     return z.reshape(x.shape), inverse.reshape(small), mean.reshape(small), variance.reshape(small)
 
@@ -114,13 +167,21 @@ def scale_and_shift(z: Any, weight: Any, bias: Any) -> Any:
     loops = numba_pieces("channels")
     if loops and loops.takes_rows(z, weight, bias) and z.ndim > 1:
         return loops.scaled(z.reshape(-1, z.shape[-1]), weight, bias).reshape(z.shape)
-    y = z * weight
-    return np.add(y, bias, out=y)
+    if not (_in_rows(z) and z.ndim > 1 and z.dtype == weight.dtype == bias.dtype and z.size > CHUNK):
+        y = z * weight
+        return np.add(y, bias, out=y)
+    y = np.empty_like(z)
+    for seen, part, factors, summands in _chunks(
+        [z.reshape(-1, z.shape[-1]), y.reshape(-1, z.shape[-1])], [weight, bias]
+    ):
+        np.multiply(seen, factors, out=part)
+        part += summands
+    return y
 
 
 @kernels.batch_norm_pullback.fast("numpy")
 def batch_norm_pullback(dy: Any, z: Any, weight: Any, inverse: Any) -> Any:
-    """Sums as products with ones, in two buffers."""
+    """Sums as products with ones, and two passes."""
     if not (_in_rows(dy) and _in_rows(z)):
         return kernels.batch_norm_pullback.definition(dy, z, weight, inverse)
     rows, zs = dy.reshape(-1, dy.shape[-1]), z.reshape(-1, z.shape[-1])
@@ -128,12 +189,15 @@ def batch_norm_pullback(dy: Any, z: Any, weight: Any, inverse: Any) -> Any:
     if loops and loops.takes_rows(rows, zs):
         dx, dw, db = loops.batch_norm_pullback(rows, zs, weight, inverse.reshape(-1))
         return dx.reshape(dy.shape), dw, db
-    scratch = rows * zs
-    db, dw = sum_of_rows(rows), sum_of_rows(scratch)
-    dx = rows - db / rows.shape[0]
-    np.multiply(zs, dw / rows.shape[0], out=scratch)
-    dx -= scratch
-    dx *= weight * inverse.reshape(-1)
+    db, dw = sum_of_rows(rows), np.zeros_like(rows[0])
+    for part, seen in _chunks([rows, zs], []):
+        dw += _folded(np.multiply(part, seen), dw.size)
+    dx, scale = np.empty_like(rows), weight * inverse.reshape(-1)
+    for part, seen, out, means, slopes, scales in _chunks([rows, zs, dx], [db / len(rows), dw / len(rows), scale]):
+        np.multiply(seen, slopes, out=out)
+        np.subtract(part, out, out=out)
+        out -= means
+        out *= scales
     return dx.reshape(dy.shape), dw, db
 
 

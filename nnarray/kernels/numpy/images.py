@@ -9,11 +9,13 @@ import numpy as np
 
 from nnarray import kernels
 from nnarray.kernels.compilation import numba_pieces
+from nnarray.kernels.functions import Function
 from nnarray.kernels.numpy import winograd
-from nnarray.kernels.numpy.general import affine, affine_pullback, chosen, sum_of_rows
+from nnarray.kernels.numpy.general import BLOCK, affine, affine_pullback, chosen, sum_of_rows
 from nnarray.kernels.standard.windows import Window, cropped
 
-COLUMNS = 2**20  # entries of the matrix of windows that is built at once: 4 MB in float32
+COLUMNS = 2**20  # entries of the matrix of windows that is built at once; for smaller ones, threads are woken too often
+PLACES = 512  # but rows of it at least: each block adds to the whole gradient of the filters
 DEEP, MANY = 64, 40  # channels, filters and tiles from which Winograd pays
 
 
@@ -22,13 +24,14 @@ def _pointwise(window: Window) -> bool:
 
 
 def _blocks(images: int, output_size: tuple[int, int], width: int) -> Any:
-    """Parts of a batch, (images, rows of positions), whose windows fill no more than COLUMNS entries."""
-    whole = output_size[0] * output_size[1] * width
-    if whole <= COLUMNS:
-        step = max(COLUMNS // max(whole, 1), 1)
-        return [(slice(n, n + step), slice(0, output_size[0])) for n in range(0, images, step)]
-    step = max(COLUMNS // (output_size[1] * width), 1)
-    return [(slice(n, n + 1), slice(p, p + step)) for n in range(images) for p in range(0, output_size[0], step)]
+    """Parts of a batch, (images, rows of positions), whose windows fill about COLUMNS entries."""
+    down, across = output_size
+    places = max(COLUMNS // max(width, 1), PLACES)
+    if down * across <= places:
+        step = max(places // max(down * across, 1), 1)
+        return [(slice(n, n + step), slice(0, down)) for n in range(0, images, step)]
+    step = max(places // across, 1)
+    return [(slice(n, n + 1), slice(p, p + step)) for n in range(images) for p in range(0, down, step)]
 
 
 def _windows(padded_x: Any, window: Window, output_size: tuple[int, int]) -> Any:
@@ -53,6 +56,17 @@ def convolution(x: Any, weight: Any, bias: Any, *, window: Window, groups: int =
     return y if bias is None else np.add(y, bias, out=y)
 
 
+@kernels.activated_convolution.fast("numpy")
+def activated_convolution(
+    x: Any, weight: Any, bias: Any, *, function: Function, window: Window, groups: int = 1
+) -> Any:
+    """The function is applied as the outputs are written, where it is a floor and compiled loops take the rest."""
+    loops = numba_pieces("convolution") if function.floor is not None and function.from_output else None
+    if loops and loops.takes(x, weight, window, groups):
+        return None, loops.Convolution(weight, bias, window, least=function.floor)(x)
+    return kernels.activated_convolution.definition(x, weight, bias, function=function, window=window, groups=groups)
+
+
 def is_tiled(x: Any, y: Any, window: Window, groups: int) -> bool:
     """Whether Winograd's tiles are faster than large products."""
     tiles = y.shape[0] * math.prod(winograd.tiles_of(y.shape[1:3]))
@@ -60,18 +74,28 @@ def is_tiled(x: Any, y: Any, window: Window, groups: int) -> bool:
     return winograd.fits(window) and groups == 1 and x.dtype == np.float32 and narrowest >= DEEP and tiles >= MANY
 
 
+def _framed(x: Any, window: Window, value: float = 0.0) -> Any:
+    """The images with a border of a value."""
+    if not any(map(any, window.padding)):
+        return x
+    return np.pad(x, ((0, 0), *window.padding, (0, 0)), constant_values=value)
+
+
 def _products(x: Any, weight: Any, window: Window, groups: int, y: Any) -> None:
     """One large product a block of windows."""
     output_size = y.shape[1:3]
-    padded_x = np.pad(x, ((0, 0), *window.padding, (0, 0))) if any(map(any, window.padding)) else x
+    framed = _framed(x, window)
     inputs, filters = x.shape[3] // groups, weight.shape[3] // groups
     for g in range(groups):
-        seen = _windows(padded_x[..., g * inputs : (g + 1) * inputs], window, output_size)
+        seen = _windows(framed[..., g * inputs : (g + 1) * inputs], window, output_size)
         out = slice(g * filters, (g + 1) * filters)
-        matrix = weight[..., out].reshape(-1, filters)
+        matrix = np.ascontiguousarray(weight[..., out]).reshape(-1, filters)
         for images, rows in _blocks(x.shape[0], output_size, matrix.shape[0]):
-            block = seen[images, rows]
-            y[images, rows, :, out] = (block.reshape(-1, matrix.shape[0]) @ matrix).reshape(*block.shape[:3], filters)
+            block, places = seen[images, rows].reshape(-1, matrix.shape[0]), y[images, rows, :, out]
+            if groups == 1:
+                np.matmul(block, matrix, out=places.reshape(-1, filters))
+            else:
+                places[...] = np.matmul(block, matrix).reshape(places.shape)
 
 
 @kernels.convolution_pullback.fast("numpy")
@@ -90,38 +114,56 @@ def convolution_pullback(
         elif input_gradient:
             dx = _products_back(dy, x, weight, window, groups, input_gradient=True)[0]
         return dx, dw, loops.bias_gradient(dy)
-    dx, dw = _products_back(dy, x, weight, window, groups, input_gradient=input_gradient)
-    return dx, dw, sum_of_rows(dy.reshape(-1, dy.shape[-1]))
+    db = sum_of_rows(dy.reshape(-1, dy.shape[-1]))
+    if input_gradient and _turns(window, groups):
+        return _turned(dy, weight, window), _products_back(dy, x, weight, window, groups, input_gradient=False)[1], db
+    return *_products_back(dy, x, weight, window, groups, input_gradient=input_gradient), db
+
+
+def _turns(window: Window, groups: int) -> bool:
+    """Whether the gradient of the inputs is a convolution with turned filters, of windows that are not wider."""
+    sides = zip(window.size, window.padding, strict=True)
+    plain = window.stride == window.dilation == (1, 1) and groups == 1
+    return plain and all(0 <= each < size for size, padding in sides for each in padding)
+
+
+def _turned(dy: Any, weight: Any, window: Window) -> Any:
+    """dx: what an output sees of an input, seen from there."""
+    filters = np.ascontiguousarray(weight[::-1, ::-1].transpose(0, 1, 3, 2))
+    down, across = (
+        (size - 1 - before, size - 1 - after) for size, (before, after) in zip(window.size, window.padding, strict=True)
+    )
+    return convolution(dy, filters, None, window=window._replace(padding=(down, across)))
 
 
 def _products_back(dy: Any, x: Any, weight: Any, window: Window, groups: int, *, input_gradient: bool) -> Any:
     """Two large products a block of windows: one for dW, one whose rows are added back over the windows for dx."""
     output_size = window.output_size(x.shape[1:3])
-    padded_x = np.pad(x, ((0, 0), *window.padding, (0, 0))) if any(map(any, window.padding)) else x
-    padded_dx: Any = np.zeros_like(padded_x) if input_gradient else None
+    framed = _framed(x, window)
+    framed_dx: Any = np.zeros_like(framed) if input_gradient else None
     dw = np.zeros_like(weight, order="C")
     inputs, filters = x.shape[3] // groups, weight.shape[3] // groups
     for g in range(groups):
         channels, out = slice(g * inputs, (g + 1) * inputs), slice(g * filters, (g + 1) * filters)
-        seen = _windows(padded_x[..., channels], window, output_size)
+        seen = _windows(framed[..., channels], window, output_size)
         matrix = weight[..., out].reshape(-1, filters)
         for images, rows in _blocks(x.shape[0], output_size, matrix.shape[0]):
             dy_rows = dy[images, rows, :, out].reshape(-1, filters)
             dw[..., out] += (seen[images, rows].reshape(-1, matrix.shape[0]).T @ dy_rows).reshape(
                 *window.size, inputs, filters
             )
-            if padded_dx is not None:
+            if framed_dx is not None:
                 back = (dy_rows @ matrix.T).reshape(-1, *dy[images, rows].shape[1:3], *window.size, inputs)
-                _add_back(padded_dx[images, ..., channels], back, window, rows.start)
-    return None if padded_dx is None else cropped(padded_dx, window.padding), dw
+                _add_back(framed_dx[images, ..., channels], back, window, rows.start)
+    return None if framed_dx is None else cropped(framed_dx, window.padding), dw
 
 
-def _add_back(padded_dx: Any, back: Any, window: Window, first_row: int) -> None:
+def _add_back(framed_dx: Any, back: Any, window: Window, first_row: int) -> None:
     """Add each tap's part to the entries that it met; rows of positions begin at `first_row`."""
     for i, j in window.taps():
         rows, columns = window.seen_by((i, j), back.shape[1:3])
         start = first_row * window.stride[0]
-        padded_dx[:, rows.start + start : rows.stop + start : rows.step, columns] += back[:, :, :, i, j]
+        framed_dx[:, rows.start + start : rows.stop + start : rows.step, columns] += back[:, :, :, i, j]
 
 
 @kernels.max_pool.fast("numpy")
@@ -130,9 +172,7 @@ def max_pool(x: Any, *, window: Window) -> Any:
     loops = numba_pieces("pooling")
     if loops and loops.takes_pool(x, window):
         return loops.max_pool(x, window)
-    padded_x = (
-        np.pad(x, ((0, 0), *window.padding, (0, 0)), constant_values=-np.inf) if any(map(any, window.padding)) else x
-    )
+    padded_x = _framed(x, window, -np.inf)
     down, across = window.output_size(x.shape[1:3])
     rows = _largest(padded_x, 1, window.size[0], window.stride[0], window.dilation[0], down)
     return _largest(rows, 2, window.size[1], window.stride[1], window.dilation[1], across)
@@ -159,19 +199,28 @@ def max_pool_pullback(dy: Any, x: Any, y: Any, *, window: Window) -> Any:
     loops = numba_pieces("pooling")
     if loops and x.dtype == dy.dtype == y.dtype == np.float32 and window.dilation == (1, 1) and x.size:
         return loops.max_pool_pullback(dy, x, y, window)
-    output_size = window.output_size(x.shape[1:3])
-    padded_x = (
-        np.pad(x, ((0, 0), *window.padding, (0, 0)), constant_values=-np.inf) if any(map(any, window.padding)) else x
-    )
-    padded_dx: Any = np.zeros(padded_x.shape, dtype=np.result_type(dy.dtype, np.float32))
-    free = np.ones(y.shape, dtype=bool)
-    for tap in window.taps():
-        seen = (slice(None), *window.seen_by(tap, output_size))
-        won = (padded_x[seen] == y) & free
-        free &= ~won
-        padded_dx[seen] += chosen(won, dy)
-    dx: Any = cropped(padded_dx, window.padding)
+    framed = _framed(x, window, -np.inf)
+    framed_dx: Any = np.zeros(framed.shape, dtype=np.result_type(dy.dtype, np.float32))
+    step = max(BLOCK // (math.prod(y.shape[1:]) or 1), 1)
+    for n in range(0, len(y), step):
+        _to_first(dy[n : n + step], framed[n : n + step], y[n : n + step], window, framed_dx[n : n + step])
+    dx: Any = cropped(framed_dx, window.padding)
     return dx.astype(dy.dtype, copy=False)
+
+
+def _to_first(dy: Any, x: Any, y: Any, window: Window, dx: Any) -> None:
+    """Add dy to dx at the first entry of each window that is y: its bits leave `left`, which has what is not given."""
+    left = dy.astype(dx.dtype, order="C")
+    bits, reach = left.view(f"i{left.itemsize}"), zip(window.stride, window.size, window.dilation, strict=True)
+    apart = all(stride > dilation * (size - 1) for stride, size, dilation in reach)
+    for tap in window.taps():
+        seen = (slice(None), *window.seen_by(tap, y.shape[1:3]))
+        part = chosen(np.ascontiguousarray(x[seen]) == y, left)
+        bits ^= part.view(bits.dtype)
+        if apart:
+            dx[seen] = part
+        else:
+            dx[seen] += part
 
 
 @kernels.mean_pool_pullback.fast("numpy")

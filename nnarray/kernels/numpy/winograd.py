@@ -18,7 +18,8 @@ from nnarray.kernels.standard.windows import Window
 from nnarray.kernels.threads import shared
 
 TILE = 4  # positions along an axis that are computed at once
-POINTS = TILE + 2
+WIDE = 3  # entries of a window along an axis
+POINTS = TILE + WIDE - 1
 NUMBERS = (0.0, 0.625, -0.625, 1.5, -1.5)  # whose powers and differences round least in float32
 
 
