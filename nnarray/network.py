@@ -86,7 +86,8 @@ class Network(Row):
         return Model.drawn(self, sizes, seed, _backend(backend), dtype, engine)
 
     def __getattr__(self, name: str) -> Any:
-        raise AttributeError(f"Network has no {name!r}: {METHODS.get(name, NO_NUMBERS)}", name=name, obj=self)
+        advice = " ".join(filter(None, (METHODS.get(name), NO_NUMBERS)))
+        raise AttributeError(f"Network has no {name!r}: {advice}", name=name, obj=self)
 
 
 _backend = backend

@@ -180,7 +180,7 @@ def _checked(model: Trainee, X: Any, spec: Spec, name: str, of_y: Shape) -> Arra
 
 def _array(X: Any, name: str) -> Array:
     """`X`, an array of numbers; batches are refused with what takes them."""
-    if not hasattr(X, "shape") and as_stream(X) is not None:
+    if not hasattr(type(X), "shape") and as_stream(X) is not None:  # of the type: some arrays refuse to say theirs
         raise TypeError(
             f"{name} must be an array; got batches, {shown(X)}. model.fit and model.evaluate take them; else pass "
             f"the arrays of each batch: [model.predict(X) for X, y in batches]."
