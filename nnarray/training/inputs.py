@@ -67,7 +67,7 @@ class Block(NamedTuple):
     """Rows that follow one another, from one on whose number is on the device."""
 
     first: Array
-    count: int
+    length: int
 
 
 def pick(x: Any, rows: Any) -> Any:
@@ -77,7 +77,7 @@ def pick(x: Any, rows: Any) -> Any:
     if isinstance(x, Mapping):
         return {name: pick(each, rows) for name, each in x.items()}
     if isinstance(rows, Block):
-        return kernels.block(x, rows.first, count=rows.count)
+        return kernels.block(x, rows.first, count=rows.length)
     return x[rows, ...] if isinstance(rows, slice) else same_place(x=x).take(x, rows, axis=0)
 
 
