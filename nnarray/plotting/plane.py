@@ -12,7 +12,9 @@ from nnarray import kernels
 from nnarray.backends import backend_of
 from nnarray.checks import integer
 from nnarray.drawing.canvas import COLOURS, MARKERS, axes_for, name_axes, on_host
+from nnarray.layers.containers import last_activation
 from nnarray.model import Model
+from nnarray.training.answers import ARE_PROBABILITIES, is_of_single_labels
 from nnarray.typing import Array
 
 if TYPE_CHECKING:
@@ -139,8 +141,8 @@ def plot_boundary(
     TypeError
         If the model is neither a Model nor such an estimator.
     ValueError
-        If X or the model does not have two features, if the model is a regression (use `plot_surface`), or if y has
-        a label that the estimator does not know.
+        If X or the model does not have two features, if the model is a regression (use `plot_surface`), if its outputs
+        are separate labels, or if y has a label that the estimator does not know.
     ImportError
         If matplotlib is not installed.
 
@@ -239,12 +241,30 @@ def _answer_of_model(model: Model, points: np.ndarray) -> _Answer:
             f"plot_boundary draws models from 2 inputs to logits; this one takes examples of shape "
             f"{model.input_shape} to {model.output_shape}."
         )
+    _refuse_other_answers(model)
     logits = outputs_on(model, points)
     if logits.shape[-1] == 1:
         xp = backend_of(logits).xp
         logits = xp.concat([xp.zeros_like(logits), logits], axis=-1)
     shape = (*points.shape[:-1], logits.shape[-1])
     return _Answer(on_host(logits).reshape(shape), on_host(kernels.softmax(logits)).reshape(shape), None)
+
+
+def _refuse_other_answers(model: Model) -> None:
+    """Refuse a value, and several separate labels: their outputs are no scores of classes."""
+    loss, count = model.loss, model.output_shape[-1]
+    if loss is None or last_activation(model.network) in ARE_PROBABILITIES:
+        return
+    if count == 1 and not loss.is_of_classes:
+        raise ValueError(
+            f"plot_boundary draws the regions of classes, but this model was trained with {loss.label}: its output is "
+            f"a value. Use plot_surface; for labels 0 and 1, train with loss='binary_cross_entropy'."
+        )
+    if loss.is_of_classes and not is_of_single_labels(loss, model.output_shape):
+        raise ValueError(
+            f"plot_boundary draws one class per point, but each of the {count} outputs is a separate label here. Draw "
+            f"one of them with plot_data(X, labels), where labels is 0 or 1: model.predict_proba(X)[:, 0] > 0.5."
+        )
 
 
 def outputs_on(model: Model, points: np.ndarray) -> Array:

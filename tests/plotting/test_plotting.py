@@ -130,6 +130,21 @@ def test_several_classes_have_several_boundaries(be: nn.Backend, ax) -> None:
     assert "two classes tie" in names(ax)
 
 
+@pytest.mark.parametrize(
+    ("outputs", "loss", "message"),
+    [
+        (1, "mse", "was trained with MeanSquaredError: its output is a value. Use plot_surface; .*binary_cross_entropy"),
+        (3, "binary_cross_entropy", "each of the 3 outputs is a separate label here"),
+    ],
+)
+def test_a_boundary_needs_one_class_per_point(host: nn.Backend, outputs: int, loss: str, message: str) -> None:
+    X, y = nn.datasets.moons(20, backend=host)
+    model = nn.Network(nn.Dense(outputs)).init((2,), backend=host)
+    model.loss = loss
+    with pytest.raises(ValueError, match=message):
+        nn.plotting.plot_boundary(model, X, y)
+
+
 def test_a_boundary_out_of_sight_is_no_error(host: nn.Backend, ax) -> None:
     X, y = nn.datasets.moons(20)
     model = halves(host).set_params({"0.bias": [0.0, 1e6]})
