@@ -217,6 +217,8 @@ class TopK:
 def confusion_matrix(outputs: Array, target: Array, classes: int | None = None) -> Array:
     """The number of examples of each true class (rows) by predicted class (columns).
 
+    An example with an output of NaN has no predicted class, and is not counted.
+
     Parameters
     ----------
     outputs, target : array
@@ -244,6 +246,7 @@ def confusion_matrix(outputs: Array, target: Array, classes: int | None = None) 
         kernels.one_hot(xp.reshape(labels, (-1,)), classes, like=like)
         for labels in (_true_classes(target, outputs, classes), predicted_classes(outputs))
     )
+    predicted = predicted * xp.astype(xp.reshape(_no_nan(outputs), (-1, 1)), like.dtype)
     return xp.astype(xp.matmul(true.T, predicted), _integer(outputs))
 
 

@@ -134,6 +134,12 @@ def test_top_k(be: nn.Backend) -> None:
     assert metrics.TopK(np.int64(3)) == metrics.TopK(3)
 
 
+def test_nan_is_in_no_column_of_the_confusion_matrix(be: nn.Backend) -> None:
+    outputs = np.asarray([[np.nan, 0.0], [0.0, 1.0]])
+    found = metrics.confusion_matrix(*on(be, outputs, np.asarray([0, 1])))
+    assert [[int(found[i, j]) for j in range(2)] for i in range(2)] == [[0, 0], [0, 1]]
+
+
 def test_nan_is_not_among_the_most_likely(be: nn.Backend) -> None:
     """A network that diverged would else be perfect: no output is above nan."""
     assert float(metrics.TopK(2)(*on(be, OUTPUTS * np.nan, LABELS))) == 0.0
