@@ -836,7 +836,7 @@ def test_no_plan_for_examples_that_are_sequences(speed: str) -> None:
 
 
 @pytest.mark.parametrize("loss", KINDS)
-def test_other_libraries_train_without_a_plan_and_get_the_same(be: nn.Backend, host: nn.Backend, loss: str) -> None:
+def test_libraries_train_the_same_with_and_without_a_plan(be: nn.Backend, host: nn.Backend, loss: str) -> None:
     dtype = "float64" if "float64" in be.dtypes else "float32"
     X, y = data(24, 4, 3, KINDS[loss], dtype)
 
@@ -849,7 +849,7 @@ def test_other_libraries_train_without_a_plan_and_get_the_same(be: nn.Backend, h
     (theta, history), made = by_plans(lambda: train(be))
     (want, wanted), planned = by_plans(lambda: train(host))
     assert sum(planned) == 6
-    assert sum(made) == (6 if be.name == "numpy" else 0)
+    assert sum(made) == (6 if be.name == "numpy" or (be.name == "torch" and be.device == "cpu") else 0)
     close(theta, want, dtype)
     close(np.asarray(history["loss"]), np.asarray(wanted["loss"]), dtype)
 

@@ -133,7 +133,11 @@ def test_several_classes_have_several_boundaries(be: nn.Backend, ax) -> None:
 @pytest.mark.parametrize(
     ("outputs", "loss", "message"),
     [
-        (1, "mse", "was trained with MeanSquaredError: its output is a value. Use plot_surface; .*binary_cross_entropy"),
+        (
+            1,
+            "mse",
+            "was trained with MeanSquaredError: its output is a value. Use plot_surface; .*binary_cross_entropy",
+        ),
         (3, "binary_cross_entropy", "each of the 3 outputs is a separate label here"),
     ],
 )
