@@ -145,10 +145,16 @@ def max_pool_pullback(dy: Any, x: Any, y: Any, *, window: Window) -> Any:
 
 
 def _pooled(x: Any, window: Window) -> tuple[Any, Any, list[int]] | None:
-    """The largest entries, channels first, their places, and the padding; None where PyTorch cannot pad so."""
+    """The largest entries, channels first, their places, and the padding; None where PyTorch cannot pad so.
+
+    With dilation, all entries of a window may be padding. PyTorch's place for it is outside of the image, and its
+    gradient would be written there.
+    """
     padding = [before for before, _ in window.padding]
     alike = all(before == after for before, after in window.padding)
-    if not alike or any(2 * pad > size for pad, size in zip(padding, window.size, strict=True)) or not x.numel():
+    narrow = all(2 * pad <= size for pad, size in zip(padding, window.size, strict=True))
+    beyond = any(padding) and window.dilation != (1, 1)
+    if not alike or not narrow or beyond or not x.numel():
         return None
     y, places = torch.nn.functional.max_pool2d(
         _first(x), window.size, window.stride, padding, window.dilation, return_indices=True
