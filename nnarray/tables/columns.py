@@ -31,7 +31,7 @@ from nnarray.tables.cells import (
     truth_as_numbers,
     where,
 )
-from nnarray.tables.dates import DateColumn, moments_in, other_form
+from nnarray.tables.dates import DateColumn, almost_dates, moments_in, other_form
 from nnarray.tables.kinds import MOST_CATEGORIES, numbers_in, too_many
 from nnarray.tables.problems import attempted
 from nnarray.tables.saved import finite, flag, object_of, positive, string, strings
@@ -279,10 +279,10 @@ def fit_columns(
 
 
 def _fitted(name: str, column: Any, train: np.ndarray, rows: Rows, *, forced: bool) -> Column | str:
-    """The column, or why nothing can be learned from it; refuses one that is almost numbers."""
+    """The column, or why nothing can be learned from it; refuses one that is almost numbers or dates."""
     made = _fit_category(name, column, train) if forced else _fit(name, column, train, rows)
     settled = forced or isinstance(made, (NumberColumn, DateColumn))
-    if fault := "" if settled else almost_numbers(column, name, rows):
+    if fault := "" if settled else almost_numbers(column, name, rows) or almost_dates(column, name, rows):
         raise ValueError(fault)
     return made
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from nnarray.datasets.preparation import centred
 from nnarray.tables.arrow import arrow
-from nnarray.tables.cells import Rows, is_dated, is_text, shown, text_of, where, without_dictionary
+from nnarray.tables.cells import Rows, is_dated, is_text, row_number, shown, text_of, where, without_dictionary
 from nnarray.tables.saved import finite, flag, object_of, positive, string
 from nnarray.tables.text_format import iso_date
 
@@ -161,6 +161,25 @@ def other_form(text: Any) -> str:
     forms = [form for form, count in counts.items() if count == most]
     options = " or ".join(f"--dates {form!r}" for form in forms)
     return f"dates that are not in ISO form, such as {others[0]!r}: {options}, or TextFormat(dates={forms[0]!r})"
+
+
+def almost_dates(column: Any, name: str, rows: Rows) -> str:
+    """The fault and the remedy for a column of text that is almost dates in ISO form; empty if it has names."""
+    if not is_text(without_dictionary(column).type):
+        return ""
+    compute, text = arrow().compute, text_of(column)
+    known = len(text) - text.null_count
+    dated = compute.sum(compute.match_substring_regex(text, ISO)).as_py() or 0
+    if dated < max(MOSTLY * known, 1) or moments_in(column) is not None:
+        return ""
+    i = _first_fault(column)
+    other = f"except in {known - dated} of {known} entries"
+    if dated == known:
+        other = "but some do not exist, or only some have a time zone"
+    return (
+        f"column {name!r} has dates, {other}: row {row_number(i, rows)} has {shown(text, i)}. Correct the entry, leave "
+        f"it empty if it is not known, or leave the column out: --drop {name}, or drop=[{name!r}]."
+    )
 
 
 def moments_in(column: Any) -> tuple[np.ndarray, bool] | None:

@@ -25,6 +25,7 @@ from nnarray.persistence.kept import Place, Read
 from nnarray.tables.arrow import arrow
 from nnarray.tables.cells import UNNAMED, present, text_of, without_dictionary
 from nnarray.tables.endings import DELIMITERS
+from nnarray.tables.kinds import too_many
 from nnarray.tables.mapped import Held, mapped_features, mapped_table, rows_together
 from nnarray.tables.memory import memory_of_text
 from nnarray.tables.preparation import Preparation
@@ -460,9 +461,11 @@ def columns_named(wanted: Sequence[str], columns: Sequence[str]) -> list[str]:
     return [name for each in names for name in (unnamed if unnamed and not each else [each])]
 
 
-def _groups(column: Any) -> np.ndarray:
-    """The number of each entry's class."""
+def _groups(column: Any) -> np.ndarray | None:
+    """The number of each entry's class; None if there are too many for classes, which is refused later."""
     codes = text_of(column).combine_chunks().dictionary_encode()
+    if too_many(len(codes.dictionary), len(codes)):
+        return None
     return codes.indices.to_numpy(zero_copy_only=False).astype(np.int64)
 
 
