@@ -110,9 +110,9 @@ def test_a_column_that_is_dates_but_for_one_is_not_dates():
     text = [day.isoformat() for day in DAYS]
     with pytest.raises(ValueError, match=r"'when' has dates, except in 1 of 40 entries: row 40 has '31\.12\.2025'"):
         fitted(when=[*text[:-1], "31.12.2025"])
-    with pytest.raises(ValueError, match="'when' has dates, but some do not exist, .*: row 40 has '2025-02-30'"):
+    with pytest.raises(ValueError, match=r"'when' has dates, but some do not exist, .*: row 40 has '2025-02-30'"):
         fitted(when=[*text[:-1], "2025-02-30"])
-    with pytest.raises(ValueError, match="or only some have a time zone: row 2 has '2025-01-04T10:00Z'.* --drop when"):
+    with pytest.raises(ValueError, match=r"or only some have a time zone: row 2 has '2025-01-04T10:00Z'.* --drop when"):
         fitted(when=[f"{day}T10:00" + "Z" * (i % 2) for i, day in enumerate(text)])
     assert Preparation.fit(pa.table({"when": text[:2] * 20, "y": Y}), "y", categories=["when"]).feature_names == (
         *("when=2024-12-30", "when=2025-01-04"),

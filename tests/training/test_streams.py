@@ -32,6 +32,11 @@ def same(be: nn.Backend, one: nn.Model, other: nn.Model) -> None:
     assert one.history.steps == other.history.steps
 
 
+def as_streamed(be: nn.Backend) -> dict[str, str]:
+    """On JAX, the compiled epoch of arrays in memory rounds in another way than the steps of batches that are read."""
+    return {"engine": "layers"} if be.library.name == "jax" else {}
+
+
 def twins(be: nn.Backend, net: nn.Network = PLAIN, count: int = 2) -> list[nn.Model]:
     return [net.init((3,), seed=1, backend=be, dtype="float32") for _ in range(count)]
 
@@ -52,7 +57,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("case", SETTINGS)
 def test_a_stream_gives_the_bits_of_memory(be: nn.Backend, case: str, net: nn.Network, weighted: bool) -> None:
     X, y, w = (be.asarray(x) for x in examples().values())
-    settings = {"epochs": 3, "validation": (X[:20, ...], y[:20])} | SETTINGS[case]
+    settings = {"epochs": 3, "validation": (X[:20, ...], y[:20])} | as_streamed(be) | SETTINGS[case]
     one, other = twins(be, net)
     one.fit(X, y, sample_weight=w if weighted else None, batch_size=SIZE, shuffle=False, **settings)
     other.fit(stream(batches(weighted)), **settings)
