@@ -199,7 +199,9 @@ def __getattr__(name: str) -> Any:
     if name in _LATER:
         return getattr(import_module(_LATER[name]), name)
     known = spelled(name, dict.fromkeys(__all__), _ALSO)
-    hint = f" Here it is nn.{known}{f'({name!r})' if known == 'Activation' else ''}." if known else MODULE.get(name, "")
+    hint = f" Here it is nn.{known}." if known else MODULE.get(name, "")
+    if known == "Activation":
+        hint = f" As a layer, it is nn.Activation({name!r}); for probabilities, call model.predict_proba(X)."
     raise AttributeError(f"module 'nnarray' has no attribute {name!r}.{hint}", name=name, obj=sys.modules[__name__])
 
 

@@ -251,6 +251,8 @@ MODULE = {
     "no_grad": " Leave it out: model(X) records no gradient of plain arrays.",
     "manual_seed": " Pass seed= to init and to fit.",
     "train_test_split": " It is nn.datasets.train_test_split.",
+    **dict.fromkeys(("load_model", "load_weights"), " Use nn.load('model.safetensors')."),
+    **dict.fromkeys(("save", "save_model"), " Use model.save('model.safetensors')."),
 }
 """What other libraries have beside their layers, and where it is here."""
 

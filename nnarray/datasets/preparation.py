@@ -63,6 +63,8 @@ def train_test_split(*arrays: Inputs, test_size: float | int = 0.25, seed: int =
     """
     if not arrays:
         raise TypeError("train_test_split needs at least one array; call it as train_test_split(X, y).")
+    if isinstance(arrays[-1], int | float):
+        raise TypeError(f"train_test_split takes only arrays by position; write test_size={arrays[-1]!r}.")
     data = _arrays_in(dict(enumerate(arrays)), "arrays")
     xp = same_place(**data)
     n = _common_rows(data)

@@ -11,7 +11,10 @@ import numpy as np
 from nnarray.drawing.canvas import on_host
 
 TOLERANCE = 0.005
-"""How far an answer may be off, relative to the largest number of the right one: readers round to three digits."""
+"""How far an answer may be off, relative to the largest number of the right one: readers round to three digits.
+
+Counts and shapes, which are integers, are exact.
+"""
 
 
 class Exercise(NamedTuple):
@@ -98,8 +101,8 @@ def check(name: str, answer: Any) -> None:
     name : str
         Of the exercise, such as "2.1".
     answer : number, tuple or list of numbers, array, or function
-        What the reader wrote; `...`, three dots, stands for what is not written yet. Numbers may be rounded: off by
-        half a per cent is right.
+        What the reader wrote; `...`, three dots, stands for what is not written yet. Real numbers may be rounded:
+        off by half a per cent is right. Counts and shapes are exact.
 
     Raises
     ------
@@ -170,5 +173,6 @@ def _of_numbers(exercise: Exercise, answer: Any, words: Words) -> tuple[str, boo
     if given.size != right.size:
         return other, True
     given = given.reshape(right.shape)
-    near = np.abs(given - right) <= TOLERANCE * np.abs(right).max() + 1e-9  # not so for nan
+    tolerance = 0.0 if np.asarray(exercise.wanted).dtype.kind == "i" else TOLERANCE
+    near = np.abs(given - right) <= tolerance * np.abs(right).max() + 1e-9  # not so for nan
     return (words.right, False) if near.all() else (words.wrong.format(answer=repr(answer)), True)

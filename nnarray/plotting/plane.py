@@ -154,6 +154,7 @@ def plot_boundary(
     >>> model = nn.Network(nn.Dense(5, "tanh"), nn.Dense(2)).init((2,))
     >>> axes = plot_boundary(model, X, y)  # doctest: +SKIP
     """
+    check_order(model, "plot_boundary")
     grid = Grid.over(X, resolution, "plot_boundary")
     answer = _answer(model, grid.points)
     labels, names = (None, names) if y is None else _labels(X, on_host(y), answer, names)
@@ -229,6 +230,12 @@ class _Answer(NamedTuple):
     probabilities: np.ndarray
     labels: np.ndarray | None
     """The names of the classes in y; None for 0, 1, ..."""
+
+
+def check_order(model: Any, name: str) -> None:
+    """Refuse an array in the place of the model."""
+    if hasattr(model, "shape"):
+        raise TypeError(f"{name} takes the model first: {name}(model, X); got an array of shape {tuple(model.shape)}.")
 
 
 def _answer(model: Any, points: np.ndarray) -> _Answer:
@@ -385,6 +392,7 @@ def plot_surface(
     >>> model = nn.Network(nn.Dense(5, "tanh"), nn.Dense(1)).init((2,))
     >>> axes = nn.plotting.plot_surface(model, X)  # doctest: +SKIP
     """
+    check_order(model, "plot_surface")
     grid = Grid.over(X, resolution, "plot_surface")
     points, values = on_host(X), values_at(model, grid.points, "plot_surface")
     true = None if y is None else on_host(y)

@@ -15,6 +15,9 @@ from nnarray.names import shown
 from nnarray.schedules import better
 from nnarray.typing import Array
 
+OF_MODELS = ("predict", "predict_proba", "predict_class", "evaluate", "score", "save", "params", "theta")
+"""What is asked of a history where fit returns the model, as in scikit-learn."""
+
 
 class History(Mapping[str, list[float]]):
     """The results of each finished epoch: a mapping of columns such as "epoch", "loss", "val_loss", "lr", "seconds".
@@ -52,14 +55,17 @@ class History(Mapping[str, list[float]]):
 
     def __getitem__(self, name: str) -> list[float]:
         if name not in self.columns:
-            raise KeyError(f"the history has no column {name!r}; it has {', '.join(self.columns)}.")
+            how = f" Pass metrics=[{name!r}] to fit." if name in METRICS else ""
+            how = " Pass validation=0.2 to fit." if str(name).startswith("val_") else how
+            raise KeyError(f"the history has no column {name!r}; it has {', '.join(self.columns)}.{how}")
         return self.columns[name]
 
     def __getattr__(self, name: str) -> Any:
         if name in self.__dict__.get("columns", {}) or name == "history":
             given = "loss" if name == "history" else name
             raise AttributeError(f"History is a mapping: history[{given!r}].", name=name, obj=self)
-        raise AttributeError(f"'History' object has no attribute {name!r}", name=name, obj=self)
+        advice = ". fit trains the model itself and returns the history: call the model" if name in OF_MODELS else ""
+        raise AttributeError(f"'History' object has no attribute {name!r}{advice}", name=name, obj=self)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.columns)

@@ -141,7 +141,7 @@ def test_arrays_are_tables_too() -> None:
     X, y = nn.datasets.moons(200, noise=0.1, seed=0)
     np.savez("moons.npz", X=X, y=y)
     output = json.loads(call("train", "moons.npz", "--target", "y", "--epochs", "40", "--json").stdout)
-    assert output["scores"]["metrics"]["accuracy"] > 0.8
+    assert output["scores"]["metrics"]["accuracy"] > 0.75
     np.save("moons.npy", np.column_stack([X, y]))
     output = json.loads(
         call("train", "moons.npy", "--target", "2", "--task", "classify", "--epochs", "2", "--json").stdout
