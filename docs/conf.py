@@ -170,6 +170,12 @@ def _signature_lines(found: re.Match[str]) -> str:
     return f'<div class="signature">\n{lines}</div>'
 
 
+def sources_are_items(app, pagename, templatename, context, doctree) -> None:
+    """docutils gives each source a role that ARIA has given up; it is an item of its list."""
+    if "body" in context:
+        context["body"] = context["body"].replace('role="doc-biblioentry"', 'role="listitem"')
+
+
 def notebooks_are_downloaded(app, doctree) -> None:
     """Put a link to the notebook below the title of its page."""
     source = Path(app.env.doc2path(app.env.docname))
@@ -186,6 +192,7 @@ def setup(app) -> None:
     app.connect("doctree-read", notebooks_are_downloaded, priority=100)  # before Sphinx collects what is downloaded
     app.connect("html-page-context", sources_lead_back)
     app.connect("html-page-context", signatures_are_lines)
+    app.connect("html-page-context", sources_are_items)
     app.connect("missing-reference", names_are_short)
     app.connect("autodoc-process-docstring", formulas_are_mathematics, priority=300)
     app.connect("autodoc-process-docstring", formulas_are_text, priority=400)  # before numpydoc
