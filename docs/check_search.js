@@ -1,5 +1,6 @@
 // Check the search of a built site: `node docs/check_search.js docs/_build/html` asks what readers look for, by the
 // site's own script. The page that answers must come first.
+// Write all pages before (`sphinx -a`): Sphinx forgets the index entries of pages that a build does not write.
 const fs = require("fs"), path = require("path"), vm = require("vm");
 
 const WANTED = {
