@@ -14,7 +14,8 @@ from sphinx import addnodes
 
 import nnarray
 
-sys.path.insert(0, str(Path(__file__).parent))  # for pages
+sys.path.insert(0, str(Path(__file__).parent))  # for pages and formulas
+from formulas import as_role, escaped
 
 project = "nnarray"
 author = copyright = "the nnarray authors"
@@ -103,8 +104,8 @@ def visit_displaymath(self, node: nodes.math_block) -> None:
 SPLIT = re.compile(r"(?<=\S) {2,}(?=\S)")
 
 
-def formulas_have_lines(app, what, name, obj, options, lines: list[str]) -> None:
-    """What our docstrings set apart by several blanks, as "y = f(x W + b).    x: (batch, fan_in)", gets its own lines.
+def formulas_are_mathematics(app, what, name, obj, options, lines: list[str]) -> None:
+    """Typeset the formulas of a docstring. What it sets apart by several blanks, as the shapes, gets lines of its own.
 
     Only before the first section, and not in lists and examples, whose lines begin with blanks or signs.
     """
@@ -112,19 +113,24 @@ def formulas_have_lines(app, what, name, obj, options, lines: list[str]) -> None
     end = re.search(r"^\S.*\n-{3,}$", text, re.MULTILINE)
     intro, sections = (text[: end.start()], text[end.start() :]) if end else (text, "")
     paragraphs = [
-        "".join(f"| {line}\n" for line in SPLIT.split(each.replace("\n", " ")))
-        if SPLIT.search(each) and re.match(r"\w|\(", each) and not re.search(r"^\s", each, re.MULTILINE)
-        else each
+        _paragraph(each) if re.match(r"\w|\(", each) and not re.search(r"^\s|::$", each, re.MULTILINE) else each
         for each in re.split(r"\n{2,}", intro)
     ]
     lines[:] = ("\n\n".join(paragraphs) + "\n" + sections).split("\n")
 
 
+def _paragraph(text: str) -> str:
+    """A paragraph with its formulas as mathematics, or as it was if it has none."""
+    line = text.replace("\n", " ")
+    if SPLIT.search(line):
+        return "".join(f"| {as_role(each)}\n" for each in SPLIT.split(line))
+    typeset = as_role(line)
+    return text if typeset == line else typeset
+
+
 def formulas_are_text(app, what, name, obj, options, lines: list[str]) -> None:
-    """In reStructuredText |x|, *x and x_ are markup; in the formulas of our docstrings they are themselves."""
-    for i, line in enumerate(lines):
-        if not line.lstrip().startswith((">>>", "...")):
-            lines[i] = re.sub(r"(?<!^)[|*]|(?<=\w)_(?=\W|$)", r"\\\g<0>", line)
+    """What could not be typeset stays as it is written."""
+    lines[:] = [line if line.lstrip().startswith((">>>", "...")) else escaped(line) for line in lines]
 
 
 def citations_are_numbers(app, doctree, docname) -> None:
@@ -164,6 +170,12 @@ def _signature_lines(found: re.Match[str]) -> str:
     return f'<div class="signature">\n{lines}</div>'
 
 
+def sources_are_items(app, pagename, templatename, context, doctree) -> None:
+    """docutils gives each source a role that ARIA has given up; it is an item of its list."""
+    if "body" in context:
+        context["body"] = context["body"].replace('role="doc-biblioentry"', 'role="listitem"')
+
+
 def notebooks_are_downloaded(app, doctree) -> None:
     """Put a link to the notebook below the title of its page."""
     source = Path(app.env.doc2path(app.env.docname))
@@ -180,6 +192,7 @@ def setup(app) -> None:
     app.connect("doctree-read", notebooks_are_downloaded, priority=100)  # before Sphinx collects what is downloaded
     app.connect("html-page-context", sources_lead_back)
     app.connect("html-page-context", signatures_are_lines)
+    app.connect("html-page-context", sources_are_items)
     app.connect("missing-reference", names_are_short)
-    app.connect("autodoc-process-docstring", formulas_have_lines, priority=300)
+    app.connect("autodoc-process-docstring", formulas_are_mathematics, priority=300)
     app.connect("autodoc-process-docstring", formulas_are_text, priority=400)  # before numpydoc

@@ -14,6 +14,8 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, NamedTuple
 
+from formulas import as_role, escaped, pieces
+
 import nnarray
 from nnarray import kernels, losses, metrics, optimizers
 from nnarray.layers import activations, initializers
@@ -35,8 +37,10 @@ WORDS = {
     "howto/precision": "float16, bfloat16, mixed precision",
     "howto/pytorch": "PyTorch, torch, weights from PyTorch",
     "howto/reproduce": "seed, reproducible, random state",
-    "howto/sklearn": "scikit-learn, pipeline, grid search, cross-validation",
-    "howto/training": "overfitting, regularization, early stopping, weight decay, learning rate, validation",
+    "howto/sklearn": "sklearn, scikit-learn, pipeline, grid search, cross-validation",
+    "howto/training": "overfitting, regularization, weight decay, learning rate, batch size, validation",
+    "howto/jax": "JAX",
+    "explanation": "backpropagation, backward pass",
     "gallery": "plot, figure, picture, visualize",
     "comparison": "benchmark, Keras, Thinc, alternatives",
 }
@@ -44,13 +48,13 @@ WORDS = {
 
 ALSO = {
     "nnarray.SGD": "momentum, Nesterov, gradient descent",
-    "nnarray.EarlyStopping": "overfitting",
-    "nnarray.Checkpoint": "save model",
-    "nnarray.Model": "save model, predict, fit, train",
+    "nnarray.EarlyStopping": "early stopping",
+    "nnarray.Model": "predict, fit, train",
     "nnarray.load": "load model",
     "nnarray.datasets.batches": "data loader",
     "nnarray.datasets.stream": "data loader",
-    "nnarray.losses.CrossEntropy": "softmax loss",
+    "nnarray.losses.CrossEntropy": "cross-entropy, softmax loss",
+    "nnarray.datasets.moons": "two moons",
     "nnarray.metrics.confusion_matrix": "confusion matrix",
     "nnarray.plotting.plot_confusion": "confusion matrix",
 }
@@ -78,11 +82,14 @@ class Entry(NamedTuple):
 
     @property
     def summary(self) -> str:
-        """The first sentence of the docstring, as code where it is a formula."""
+        """The first sentence of the docstring, as code where it has a formula that cannot be typeset."""
         doc = inspect.getdoc(getattr(resolve_name(self.module), self.name)) or ""
         first = re.split(r" {3,}|(?<=\w)\.(?:\s|$)|(?<=\))\.(?:\s|$)", doc.split("\n\n")[0])[0].strip()
         first = re.sub(r"\s+", " ", first).rstrip(".")
-        return f"`` {first} ``" if FORMULA.search(first) else re.sub(r"([*_<|])", r"\\\1", first)
+        parts = pieces(first)
+        if any(FORMULA.search(part) for part, latex in parts if not latex):
+            return f"`` {first} ``"
+        return "".join(f"${part}$" if latex else re.sub(r"([*_<|])", r"\\\1", part) for part, latex in parts)
 
 
 def entries(text: str, module: str = "nnarray") -> Iterator[Entry]:
@@ -115,12 +122,19 @@ def activation_page(name: str, others: list[str]) -> str:
     page += (
         f"An activation function: ``nn.Dense(16, {name!r})``, or ``nn.Activation({name!r})`` as a layer of its own.\n\n"
     )
-    page += f"The function, and its pullback, which takes a gradient dy back to dx::\n\n{_indented(doc)}\n\n{_indented(back)}\n\n"  # noqa: E501
+    page += "The function, and its pullback, which takes a gradient dy back to dx:\n\n"
+    page += f"{_typeset(doc)}\n\n{_typeset(back)}\n\n"
     if name in ("softmax", "log_softmax"):
         return page
     code = f"from nnarray.plotting import plot_activation\n\nplot_activation({name!r})"
     alt = f"The function {name} and its derivative, from -4 to 4"
     return page + f".. plot::\n   :alt: {alt}\n\n{_indented(code)}\n"
+
+
+def _typeset(doc: str) -> str:
+    """A docstring with its formulas as mathematics, each on a line of its own."""
+    lines = escaped(as_role(" ".join(doc.split())))
+    return re.sub(r"(:math:`[^`]*`[.,;:]?) ?", r"\1\n| ", f"| {lines}").removesuffix("\n| ")
 
 
 def _head(title: str, words: list[str]) -> str:

@@ -390,7 +390,7 @@ class Huber(Loss):
 
 @dataclass(frozen=True)
 class BinaryCrossEntropy(Loss):
-    """L_n = -mean of t ln p + (1 - t) ln(1 - p), p = logistic(z): outputs z are logits, targets lie in [0, 1].
+    """L_n = -mean of (t ln p + (1 - t) ln(1 - p)), p = logistic(z): outputs z are logits, targets lie in [0, 1].
 
     Raises
     ------

@@ -4,4 +4,4 @@ const reachable = new ResizeObserver((changed) => {
     if (target.scrollWidth > target.clientWidth) target.tabIndex = 0;
     else target.removeAttribute("tabindex");
 });
-for (const each of document.querySelectorAll("pre, .table-wrapper, .formula, .line-block")) reachable.observe(each);
+for (const each of document.querySelectorAll("pre, .table-wrapper, .cell_output table, .formula, .line-block")) reachable.observe(each);

@@ -242,8 +242,8 @@ def _both_ways(left: Array, x: Array, right: Array) -> Array:
 class GlobalAvgPool(Layer):
     """y[n, c] = mean of x[n, ..., c] over all positions.    x: (batch, ..., channels)  y: (batch, channels).
 
-    With a mask m, it is the mean over the positions that count: y[n, c] = sum of m[n, ...] x[n, ..., c] / sum of
-    m[n, ...], or 0 if no position of an example counts.
+    With a mask m, it is the mean over the positions that count: y[n, c] = (sum of m[n, ...] x[n, ..., c]) / (sum
+    of m[n, ...]), or 0 if no position of an example counts.
 
     References
     ----------
