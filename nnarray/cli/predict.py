@@ -110,6 +110,7 @@ def predict(
 
     out = None if out == STANDARD else out
     if out is not None:
+        _refuse_own_inputs(out, model, data)
         files.prove(out)
     net, inputs = _opened(
         model,
@@ -137,6 +138,13 @@ def predict(
             )
     if unseen.rows:  # not on standard output, where the predictions may be
         typer.echo(f"nnarray: note: {unseen.described}.", err=True)
+
+
+def _refuse_own_inputs(out: Path, *inputs: Path) -> None:
+    """Refuse to write predictions over what they are made from."""
+    for each in inputs:
+        if out.exists() and each.exists() and out.samefile(each):
+            raise ValueError(f"--out {str(out)!r} would replace {str(each)!r}, which is read. Choose another --out.")
 
 
 def _opened(file: Path, backend: str, dtype: str | None, **options: Any) -> tuple[Model, Inputs]:

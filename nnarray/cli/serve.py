@@ -19,6 +19,7 @@ from nnarray.cli.app import app
 from nnarray.cli.console import Flag
 from nnarray.cli.logs import LogFile, Verbose, logged
 from nnarray.cli.predict import DType, ModelFile
+from nnarray.training.context import TERMINATING
 
 if TYPE_CHECKING:
     import uvicorn
@@ -136,7 +137,8 @@ def _ending(server: uvicorn.Server) -> Generator[None]:
     def end(number: int, frame: object) -> None:
         server.should_exit = True
 
-    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [n for n in (signal.SIGINT, *TERMINATING) if signal.getsignal(n) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, end) for number in numbers}
     try:
         yield
     finally:

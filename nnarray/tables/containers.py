@@ -126,7 +126,9 @@ def _series(values: Any, name: str) -> Any:
     if isinstance(values, np.ndarray) and values.ndim == 1 and values.dtype.kind in "biuf":
         return pa.array(values.astype(values.dtype.newbyteorder("="), copy=False))
     if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
-        raise TypeError(f"column {name!r} must be a list or an array of its entries; got {shown(values)}.")
+        raise TypeError(
+            f"column {name!r} must be a list or an array of its entries; got {shown(values)}. For one row: [row]."
+        )
     if len(shape := getattr(values, "shape", (0,))) != 1:
         raise ValueError(f"column {name!r} must have one axis; got shape {tuple(shape)}.")
     to_list = getattr(values, "tolist", None)

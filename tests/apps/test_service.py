@@ -504,7 +504,7 @@ def ask(port: int, rows: list[Any]) -> tuple[int, Any]:
         return answer.status, json.loads(answer.read())
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_what_is_accepted_is_answered_before_the_end(number: int, folder: Path) -> None:
     """The server has the head of a request and a part of its body when the signal comes; the rest comes later."""
     body = json.dumps([GOOD] * 3).encode()

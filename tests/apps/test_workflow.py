@@ -149,6 +149,18 @@ def test_arrays_are_tables_too() -> None:
     assert output["scores"]["examples"] == 40
 
 
+def test_predictions_do_not_replace_what_they_are_made_from() -> None:
+    data = write("houses.csv", houses())
+    call("train", data, *VALUES, "--epochs", "1", "--no-linear")
+    before = {name: Path(name).read_bytes() for name in (data, "model.safetensors")}
+    os.symlink(data, "same.csv")
+    for out in (data, "same.csv"):
+        assert "would replace 'houses.csv', which is read. Choose another" in fails(
+            2, "predict", "model.safetensors", data, "--out", out
+        )
+    assert before == {name: Path(name).read_bytes() for name in before}
+
+
 def test_several_values_at_once_and_pictures_of_them() -> None:
     data = write("houses.csv", houses())
     words = ("--target", "price,age", "--drop", "kind", "--epochs", "3", "--report", "deep/report")
