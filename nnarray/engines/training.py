@@ -70,25 +70,15 @@ class SharedSteps:
 
     def __init__(self, steps: Steps, owner: Library) -> None:
         self.steps, self.owner = steps, owner
-        self._seen: tuple[Any, Any] = (None, None)
 
     def run(self, x: Any, target: Any, weights: Any, rates: Sequence[float], first: int) -> tuple[Any, Any]:
         """As `Steps.run`; the outputs are the library's."""
-        x, target, weights = self._on_host(x, target, weights)
-        losses, outputs = self.steps.run(x, target, weights, rates, first)
+        batch = (None if each is None else self.owner.shared(each) for each in (x, target, weights))
+        losses, outputs = self.steps.run(*batch, rates, first)
         return losses, None if outputs is None else self.owner.from_shared(outputs)
-
-    def _on_host(self, *batch: Any) -> Any:
-        """The same arrays for the same batch, which the steps then do not load again."""
-        known, arrays = self._seen
-        if known is None or any(new is not old for new, old in zip(batch, known, strict=True)):
-            arrays = [None if each is None else self.owner.shared(each) for each in batch]
-            self._seen = batch, arrays
-        return arrays
 
     def release(self) -> None:
         """Forget the memory of all batches."""
-        self._seen = (None, None)
         self.steps.release()
 
 

@@ -64,6 +64,42 @@ def test_a_stream_gives_the_bits_of_memory(be: nn.Backend, case: str, net: nn.Ne
     same(be, one, other)
 
 
+@pytest.mark.parametrize("size", [SIZE, 300])
+def test_a_generator_may_refill_its_arrays(host: nn.Backend, size: int) -> None:
+    def drawn(epoch: int, again: bool) -> Iterator[Any]:
+        draw = np.random.default_rng(epoch)
+        X, y = np.empty((size, 3), "float32"), np.empty(size, "int64")
+        for _ in range(4):
+            if not again:
+                X, y = X.copy(), y.copy()
+            X[...] = draw.normal(size=X.shape)
+            y[...] = X[:, 0] > X[:, 1]
+            yield X, y
+
+    for engine in ("auto", "numpy", "layers"):
+        one, other = twins(host)
+        one.fit(stream(lambda epoch: drawn(epoch, again=False)), epochs=3, engine=engine)
+        other.fit(stream(lambda epoch: drawn(epoch, again=True)), epochs=3, engine=engine)
+        same(host, one, other)
+
+
+@pytest.mark.parametrize("flag", ["numpy", "torch"])
+def test_examples_that_a_callback_changes_are_read_again(flag: str) -> None:
+    pytest.importorskip(flag)
+    be = nn.backend(flag)
+    found = []
+    for engine in ("auto", "numpy", "layers"):
+        X, y, _ = (be.asarray(x) for x in examples().values())
+
+        def halve(run: nn.Run, X: Any = X) -> None:
+            X[...] = X * 0.5
+
+        model = PLAIN.init((3,), seed=1, backend=be, dtype="float32")
+        model.fit(X, y, epochs=4, batch_size=None, engine=engine, callbacks=[halve])
+        found.append(model.history["loss"])
+    np.testing.assert_allclose(found[:2], found[2:] * 2, rtol=1e-4)
+
+
 def test_one_batch_an_epoch_gives_the_bits_of_memory(host: nn.Backend) -> None:
     X, y, w = examples().values()
     for engine in ("numpy", "layers"):
