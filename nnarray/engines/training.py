@@ -73,8 +73,8 @@ class SharedSteps:
 
     def run(self, x: Any, target: Any, weights: Any, rates: Sequence[float], first: int) -> tuple[Any, Any]:
         """As `Steps.run`; the outputs are the library's."""
-        batch = (None if each is None else self.owner.shared(each) for each in (x, target, weights))
-        losses, outputs = self.steps.run(*batch, rates, first)
+        x, target, weights = (None if each is None else self.owner.shared(each) for each in (x, target, weights))
+        losses, outputs = self.steps.run(x, target, weights, rates, first)
         return losses, None if outputs is None else self.owner.from_shared(outputs)
 
     def release(self) -> None:
