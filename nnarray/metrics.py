@@ -241,13 +241,19 @@ def confusion_matrix(outputs: Array, target: Array, classes: int | None = None) 
     classes, least = classes or _classes(outputs), _classes(outputs)
     if classes < least:
         raise ValueError(f"a confusion matrix of these outputs needs at least {least} classes; got {classes}.")
+    predicted, true = _one_hot_classes(outputs, target, classes)
+    return xp.astype(xp.matmul(true.T, predicted), _integer(outputs))
+
+
+def _one_hot_classes(outputs: Array, target: Array, classes: int, threshold: float = 0.0) -> tuple[Array, Array]:
+    """1 at the predicted class and at the true one of each position, else 0; no class is predicted from NaN."""
+    xp = same_place(outputs=outputs, target=target)
     like = xp.zeros((0,), dtype=default_float(xp, device_of(outputs)), device=device_of(outputs))
     true, predicted = (
         kernels.one_hot(xp.reshape(labels, (-1,)), classes, like=like)
-        for labels in (_true_classes(target, outputs, classes), predicted_classes(outputs))
+        for labels in (_true_classes(target, outputs, classes), predicted_classes(outputs, threshold))
     )
-    predicted = predicted * xp.astype(xp.reshape(_no_nan(outputs), (-1, 1)), like.dtype)
-    return xp.astype(xp.matmul(true.T, predicted), _integer(outputs))
+    return predicted * xp.astype(xp.reshape(_no_nan(outputs), (-1, 1)), like.dtype), true
 
 
 AVERAGES = ("macro", "micro", "weighted", "binary")
@@ -255,18 +261,12 @@ AVERAGES = ("macro", "micro", "weighted", "binary")
 
 def _indicators(outputs: Array, target: Array, multilabel: bool, threshold: float) -> tuple[Array, Array]:
     """1 where a class is predicted, and where it is true, else 0; shape (M, K), for all positions of all examples."""
+    if not multilabel:
+        return _one_hot_classes(outputs, target, _classes(outputs), threshold)
     xp = same_place(outputs=outputs, target=target)
-    like = xp.zeros((0,), dtype=default_float(xp, device_of(outputs)), device=device_of(outputs))
-    if multilabel:
-        both = outputs > threshold, _true_labels(outputs, target)
-        predicted, true = (xp.reshape(xp.astype(each, like.dtype), (-1, outputs.shape[-1])) for each in both)
-        return predicted, true
-    classes = _classes(outputs)
-    true, predicted = (
-        kernels.one_hot(xp.reshape(labels, (-1,)), classes, like=like)
-        for labels in (_true_classes(target, outputs), predicted_classes(outputs, threshold))
-    )
-    return predicted * xp.astype(xp.reshape(_no_nan(outputs), (-1, 1)), like.dtype), true
+    dtype, both = default_float(xp, device_of(outputs)), (outputs > threshold, _true_labels(outputs, target))
+    predicted, true = (xp.reshape(xp.astype(each, dtype), (-1, outputs.shape[-1])) for each in both)
+    return predicted, true
 
 
 def _averaged(

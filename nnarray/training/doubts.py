@@ -30,7 +30,7 @@ TINY_RATE, NO_CHANGE = 1e-5, 1e-4
 def warn_of_doubts(context: TrainingContext, *, stacklevel: int) -> None:
     """Warn once if the loss shows that the model learned next to nothing, and a reason is known.
 
-    It looks at the history and at no more than 1,024 examples in memory. The host waits for the device once.
+    It looks at the history and at no more than 1,024 examples in memory. The host waits for the device three times.
     """
     history = context.run.history
     losses = history.columns.get("loss", [])
@@ -102,19 +102,18 @@ def _facts(context: TrainingContext, data: Data, x: Array) -> tuple[float, float
     else:
         return math.inf, 1.0, 1.0
     value, _ = loss.of_prepared(outputs, target, None if weights is None else weights[rows])
-    sizes = [_size(x[rows, ...]) if not _rescales(context.model.wiring.network) else None]
-    sizes.append(None if loss.is_of_classes else _size(target))
-    of_x, of_y = (1.0 if size is None else float(size) for size in sizes)
+    of_x = 1.0 if _rescales(context.model.wiring.network) else _size(x[rows, ...])
+    of_y = 1.0 if loss.is_of_classes else _size(target)
     return float(value), of_x, of_y
 
 
-def _size(x: Array) -> Array | None:
-    """The largest root mean square along the last axis; None for integers."""
+def _size(x: Array) -> float:
+    """The largest root mean square along the last axis; 1 for integers."""
     xp = same_place(x=x)
     if not xp.isdtype(x.dtype, "real floating"):
-        return None
+        return 1.0
     x = at_least_float32(x)
-    return xp.max(xp.sqrt(xp.mean(x * x, axis=tuple(range(x.ndim - 1)))))
+    return float(xp.max(xp.sqrt(xp.mean(x * x, axis=tuple(range(x.ndim - 1))))))
 
 
 def _rescales(network: Layer) -> bool:

@@ -12,7 +12,7 @@ import pytest
 import nnarray as nn
 from nnarray.datasets import stream
 from tests.tolerances import to_host
-from tests.training.test_sources import COLUMNS, DRAWING, PLAIN, examples
+from tests.training.test_sources import COLUMNS, DRAWING, PLAIN, as_streamed, examples
 
 SIZE = 8
 
@@ -30,11 +30,6 @@ def same(be: nn.Backend, one: nn.Model, other: nn.Model) -> None:
     np.testing.assert_array_equal(to_host(be, one.state), to_host(be, other.state))
     assert [one.history.columns.get(name) for name in COLUMNS] == [other.history.columns.get(name) for name in COLUMNS]
     assert one.history.steps == other.history.steps
-
-
-def as_streamed(be: nn.Backend) -> dict[str, str]:
-    """On JAX, the compiled epoch of arrays in memory rounds in another way than the steps of batches that are read."""
-    return {"engine": "layers"} if be.library.name == "jax" else {}
 
 
 def twins(be: nn.Backend, net: nn.Network = PLAIN, count: int = 2) -> list[nn.Model]:

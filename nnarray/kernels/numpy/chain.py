@@ -158,7 +158,7 @@ class _Batch:
         self.weights = self.weights_and_sum[:count]
         self.loss = np.empty((), dtype=dtype)
         self.outputs = np.empty((count, sizes[-1]), dtype=dtype) if owner.keep_outputs or not self.is_joined else None
-        self.loaded: tuple[Any, Any, Any] = (None, None, None)
+        self.answers: tuple[Any, Any] = (None, None)  # target and weights, which only a loss of its own reads
         self.compiled = None
         if owner.pieces and small and self.is_joined and self.outputs is None:
             self.compiled = owner.pieces.steps(owner, self.values[0], self.target, self.weights_and_sum)
@@ -205,9 +205,9 @@ class _Batch:
 
     def load(self, x: Any, target: Any, weights: Any) -> None:
         """Take in the examples: the same arrays may hold other numbers than before."""
-        self.loaded = x, target, weights
         np.copyto(self.values[0], x.T)
         if not self.is_joined:
+            self.answers = target, weights
             return
         scaled: Any = self.weights
         self.owner.scale_weights(weights, scaled)
@@ -227,7 +227,7 @@ class _Batch:
             function(*arguments)
         loss = self.loss
         if not self.is_joined:
-            loss, dz = self.owner.loss(self.outputs, *self.loaded[1:])
+            loss, dz = self.owner.loss(self.outputs, *self.answers)
             np.copyto(self.delta, dz.T)
         for function, arguments in backward:
             function(*arguments)
