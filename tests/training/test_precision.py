@@ -276,7 +276,7 @@ def test_a_training_goes_on_from_a_file(be: nn.Backend, tmp_path: Path, precisio
     np.testing.assert_array_equal(to_host(be, parts.state), to_host(be, whole.state))
     assert got["loss"] == want["loss"]
     with pytest.raises(ValueError, match=f"its precision is '{precision}', but here it is None"):
-        parts.fit(X, y, **settings | {"precision": None}, epochs=7, resume=file, engine="layers")
+        parts.fit(X, y, **settings | {"precision": None}, epochs=7, resume=file, engine=got.settings["engine"])
 
 
 # --- What cannot be --------------------------------------------------------------------------------------------------
