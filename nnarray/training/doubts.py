@@ -5,18 +5,22 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterator
+from functools import partial
 from itertools import pairwise
 
 from nnarray.backends import device_of, same_place
 from nnarray.checks import is_several
-from nnarray.kernels.compilation import quiet
+from nnarray.kernels.compilation import compiled, quiet
+from nnarray.kernels.loops import read
 from nnarray.kernels.standard.numerics import at_least_float32
 from nnarray.layers.base import Layer
 from nnarray.layers.containers import heads_in
+from nnarray.losses import Loss
 from nnarray.training.context import TrainingContext
 from nnarray.training.data import Data
 from nnarray.training.inputs import InMemory
-from nnarray.typing import Array
+from nnarray.training.keys import key_of
+from nnarray.typing import Array, Shape
 
 STEPS, EPOCHS = 20, 3  # fewer say little about the settings
 ROWS = 1024  # how many examples are looked at
@@ -30,7 +34,7 @@ TINY_RATE, NO_CHANGE = 1e-5, 1e-4
 def warn_of_doubts(context: TrainingContext, *, stacklevel: int) -> None:
     """Warn once if the loss shows that the model learned next to nothing, and a reason is known.
 
-    It looks at the history and at no more than 1,024 examples in memory. The host waits for the device three times.
+    It looks at the history and at no more than 1,024 examples in memory. The host waits for the device once.
     """
     history = context.run.history
     losses = history.columns.get("loss", [])
@@ -91,29 +95,39 @@ def _is_unusual(size: float) -> bool:
 
 def _facts(context: TrainingContext, data: Data, x: Array) -> tuple[float, float, float]:
     """The loss of equal predictions, and the largest root mean squares of a feature of X and of an output of y."""
-    loss, count = context.settings.loss, data.examples
+    loss, theta, count = context.settings.loss, context.model.theta, data.examples
     rows = slice(0, count, max(count // ROWS, 1) | 1)  # odd: labels often take turns
-    target, weights, xp = data.target[rows, ...], data.weights, same_place(y=data.target)
+    target, weights = data.target[rows, ...], None if data.weights is None else data.weights[rows]
     shape = (target.shape[0], *context.model.output_shape)
-    if loss.is_of_classes:
-        outputs = xp.zeros(shape, dtype=context.model.theta.dtype, device=device_of(target))
-    elif target.shape == shape:
-        outputs = xp.broadcast_to(xp.mean(target, axis=0, keepdims=True), shape)
-    else:
+    if not loss.is_of_classes and target.shape != shape:
         return math.inf, 1.0, 1.0
-    value, _ = loss.of_prepared(outputs, target, None if weights is None else weights[rows])
-    of_x = 1.0 if _rescales(context.model.wiring.network) else _size(x[rows, ...])
-    of_y = 1.0 if loss.is_of_classes else _size(target)
-    return float(value), of_x, of_y
+    settings = loss, shape, _rescales(context.model.wiring.network)
+    measure = compiled(partial(_measured, *settings), theta, key_of(_measured.__name__, *settings))
+    value, of_x, of_y = read(measure(at_least_float32(theta[:0]), x[rows, ...], target, weights))
+    return value, of_x, of_y
 
 
-def _size(x: Array) -> float:
+def _measured(
+    loss: Loss, shape: Shape, rescales: bool, like: Array, x: Array, target: Array, weights: Array | None
+) -> Array:
+    """The numbers of `_facts` as one vector in the dtype of `like`, for which the host waits once."""
+    xp, kind = same_place(y=target), {"dtype": like.dtype, "device": device_of(target)}
+    if loss.is_of_classes:
+        outputs = xp.zeros(shape, **kind)
+    else:
+        outputs = xp.broadcast_to(xp.mean(target, axis=0, keepdims=True), shape)
+    value, _ = loss.of_prepared(outputs, target, weights)
+    numbers = value, 1.0 if rescales else _size(x), 1.0 if loss.is_of_classes else _size(target)
+    return xp.stack([xp.asarray(each, **kind) for each in numbers])
+
+
+def _size(x: Array) -> Array | float:
     """The largest root mean square along the last axis; 1 for integers."""
     xp = same_place(x=x)
     if not xp.isdtype(x.dtype, "real floating"):
         return 1.0
     x = at_least_float32(x)
-    return float(xp.max(xp.sqrt(xp.mean(x * x, axis=tuple(range(x.ndim - 1))))))
+    return xp.max(xp.sqrt(xp.mean(x * x, axis=tuple(range(x.ndim - 1)))))
 
 
 def _rescales(network: Layer) -> bool:
