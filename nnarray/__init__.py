@@ -201,7 +201,7 @@ def __getattr__(name: str) -> Any:
     known = spelled(name, dict.fromkeys(__all__), _ALSO)
     hint = f" Here it is nn.{known}." if known else MODULE.get(name, "")
     if known == "Activation":
-        hint = f" As a layer, it is nn.Activation({name!r}); for probabilities, call model.predict_proba(X)."
+        hint = f" Here it is nn.Activation({name!r}). It is a layer; for probabilities, call model.predict_proba(X)."
     raise AttributeError(f"module 'nnarray' has no attribute {name!r}.{hint}", name=name, obj=sys.modules[__name__])
 
 

@@ -360,7 +360,7 @@ def test_bad_weights(be: nn.Backend, weights, error, message: str) -> None:
             r"a name or an nn\.Loss, .*got <built-in.*its method per_example",
         ),
         (lambda: losses.loss_named("crossentrpy"), ValueError, "unknown loss.*Did you mean 'cross_entropy'"),
-        (lambda: losses.CrossEntropy(0.1), TypeError, "positional"),
+        (lambda: losses.CrossEntropy(0.1), TypeError, "CrossEntropy takes nothing by position"),
     ],
 )
 def test_bad_settings(make, error, message: str) -> None:

@@ -10,7 +10,12 @@ import pytest
 from tests.packages import Absent, missing, need, package
 
 TESTS = Path(__file__).parent
-ABOUT_OTHERS = {"backends/test_conversions.py", "backends/test_dlpack.py", "functional/test_autodiff.py"}
+ABOUT_OTHERS = {
+    "backends/test_conversions.py",
+    "backends/test_dlpack.py",
+    "engines/test_shared.py",
+    "functional/test_autodiff.py",
+}
 
 
 def test_what_is_compared_with_an_absent_package_is_skipped() -> None:

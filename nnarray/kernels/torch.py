@@ -162,14 +162,6 @@ def _pooled(x: Any, window: Window) -> tuple[Any, Any, list[int]] | None:
     return y, places, padding
 
 
-@kernels.affine.fast("torch")
-def affine(x: Any, weight: Any, bias: Any) -> Any:
-    """With the bias in the product."""
-    if bias is None or x.ndim != 2:
-        return kernels.affine.definition(x, weight, bias)
-    return torch.addmm(bias, x, weight)
-
-
 @kernels.convolution.fast("torch")
 def convolution(x: Any, weight: Any, bias: Any, *, window: Window, groups: int = 1) -> Any:
     """PyTorch's own."""
