@@ -62,8 +62,8 @@ if TYPE_CHECKING:  # what type checkers and editors read; at run time, `__getatt
     )
     from nnarray.layers.kinds import Kind
     from nnarray.losses import Loss
-    from nnarray.model import Model, load
-    from nnarray.network import Network
+    from nnarray.model import Model
+    from nnarray.network import Network, load
     from nnarray.optimizers import (
         LAMB,
         LBFGS,
@@ -196,8 +196,8 @@ _NAMES = {
     "Residual Row",
     "layers.kinds": "Kind",
     "losses": "Loss",
-    "model": "Model load",
-    "network": "Network",
+    "model": "Model",
+    "network": "Network load",
     "optimizers": "LAMB LBFGS SGD Adadelta Adagrad Adam Adamax AdamW Lion Muon NAdam Optimizer RAdam RMSprop",
     "persistence.settings": "register",
     "random": "Key",
