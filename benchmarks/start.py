@@ -75,8 +75,9 @@ class Nnarray(Process):
         from nnarray import Network  # noqa: F401  (the package alone imports nothing)
 
     def predict(self, folder: str) -> Any:
-        import nnarray as nn
         import numpy as np
+
+        import nnarray as nn
 
         model = nn.load(f"{folder}/model.safetensors")
         return model.predict(np.ones((1, 784), "float32"), engine=self.engine)
