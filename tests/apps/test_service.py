@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
+from hashlib import sha256
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -177,6 +178,8 @@ def test_what_the_model_is_and_how_the_service_does(folder: Path) -> None:
 
     about, health, metrics, none, got = asked(folder / "kind.safetensors", questions)
     assert (about["model"], about["targets"], about["classes"]) == ("kind.safetensors", ["kind"], ["a", "b", "c"])
+    assert (about["training ended"], about["nnarray"]) == (True, nn.__version__)
+    assert about["trained"] == nn.load(folder / "kind.safetensors").metadata["trained"]
     assert [column["name"] for column in about["columns"]] == list(GOOD)
     assert about["columns"][1]["categories"] == ["blue", "red", "white"]
     assert about["accepts"] == ["application/json", "text/csv"]
@@ -184,6 +187,7 @@ def test_what_the_model_is_and_how_the_service_does(folder: Path) -> None:
     lines = metrics.text.splitlines()
     assert metrics.headers["content-type"].startswith("text/plain; version=0.0.4")
     for line in (
+        f'nnarray_model_info{{model="kind.safetensors",sha256="",trained="{about["trained"]["ended"]}"}} 1',
         'nnarray_requests_total{code="200"} 1',
         'nnarray_requests_total{code="400"} 1',
         "nnarray_rows_total 2",
@@ -195,6 +199,10 @@ def test_what_the_model_is_and_how_the_service_does(folder: Path) -> None:
         assert line in lines
     assert (none.status_code, got.status_code) == (404, 405)
     assert none.json()["error"] == "Not Found: there are POST /predict and GET /, /health and /metrics."
+
+
+def test_labels_escape_what_prometheus_would_misread() -> None:
+    assert r'nnarray_model_info{model="a\"b\\c\nd"} 1' in Counts({"model": 'a"b\\c\nd'}).text()
 
 
 def test_durations_fall_into_the_buckets_up_to_their_bounds() -> None:
@@ -643,6 +651,8 @@ def test_the_log_has_each_request_and_why_it_was_refused(folder: Path, tmp_path:
     assert (
         f"INFO nnarray {nn.__version__} serves {folder / 'kind.safetensors'} at http://127.0.0.1:{port}: Pip" in before
     )
+    digest = sha256((folder / "kind.safetensors").read_bytes()).hexdigest()
+    assert f"INFO the file has the sha256 {digest}, its training ended: 20" in before
     assert '- "POST /predict HTTP/1.1" 200' in before
     assert "DEBUG refused, 422: row 1, column 'colour': 'pink' is not a category" in after
     assert '- "POST /predict HTTP/1.1" 422' in after

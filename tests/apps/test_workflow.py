@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from hashlib import sha256
 from pathlib import Path
 from subprocess import Popen
 from textwrap import dedent
@@ -28,6 +29,8 @@ from typer.testing import CliRunner
 import nnarray as nn
 from nnarray.apps.workflow import inputs, scores, steps
 from nnarray.cli import app, console
+from nnarray.persistence import archive
+from nnarray.persistence.archive import Archive
 from nnarray.tables.memory import memory_of_text
 from nnarray.tables.read import open_table
 from tests.processes import LIMIT, NNARRAY, run, started
@@ -543,7 +546,7 @@ def training_on(data: str, *words: str, epochs: int = 1_000_000) -> list[str]:
 def trainer(data: str, *words: str, ignoring: tuple[int, ...] = ()) -> Iterator[Popen[str]]:
     """A training that has saved some epochs, and not the last ones."""
     with started(*NNARRAY, *training_on(data, *words), ignoring=ignoring) as process:
-        while not Path("m.safetensors").exists():
+        while not Path("m.unfinished.safetensors").exists():
             assert process.poll() is None, process.communicate()
             time.sleep(0.05)
         time.sleep(0.3)
@@ -565,16 +568,53 @@ def test_what_ends_a_training_saves_it_and_is_reported_by_the_exit_code(number: 
         run.send_signal(sent)
         _, said = run.communicate(timeout=LIMIT)
     assert run.returncode == 128 + sent
-    epochs = len(nn.load("m.safetensors").history["loss"])
+    epochs = len(nn.load("m.unfinished.safetensors").history["loss"])
     by = "" if sent == signal.SIGINT else f" by {number}"
-    saved = (
-        f"interrupted{by} after epoch {epochs} of 1000000, which is saved in 'm.safetensors'; continue with --resume"
-    )
-    assert said == f"nnarray: {saved}\n"
+    saved = f"after epoch {epochs} of 1000000, which is saved in 'm.unfinished.safetensors'; continue with --resume"
+    assert said == f"nnarray: interrupted{by} {saved}\n"
+    assert not Path("m.safetensors").exists()
     call(*training_on(data, "--resume", epochs=epochs + 2))
     call("predict", "m.safetensors", data)
     call(*training_on(data, "--out", "whole.safetensors", epochs=epochs + 2))
     np.testing.assert_array_equal(nn.load("m.safetensors").theta, nn.load("whole.safetensors").theta)
+
+
+@on_unix
+def test_a_killed_training_leaves_the_model_before_it_and_is_resumed(caplog: pytest.LogCaptureFixture) -> None:
+    data = write("a.csv", houses())
+    call(*training_on(data, "--seed", "7", epochs=1))
+    before = Path("m.safetensors").read_bytes()
+    with trainer(data) as run:
+        run.kill()
+        run.communicate(timeout=LIMIT)
+    assert Path("m.safetensors").read_bytes() == before
+    call("predict", "m.safetensors", data)
+    assert "not ended" not in caplog.text
+    epochs = len(nn.load("m.unfinished.safetensors").history["loss"])
+    call("predict", "m.unfinished.safetensors", data)
+    said = f"'m.unfinished.safetensors' is of a training that has not ended: epoch {epochs}. Continue it with --resume."
+    assert said in caplog.messages
+    assert f"not ended (continue: --resume); {epochs} epochs" in call("show", "m.unfinished.safetensors").stdout
+    call(*training_on(data, "--resume", epochs=epochs + 2))
+    call(*training_on(data, "--out", "whole.safetensors", epochs=epochs + 2))
+    np.testing.assert_array_equal(nn.load("m.safetensors").theta, nn.load("whole.safetensors").theta)
+    assert not Path("m.unfinished.safetensors").exists()
+
+
+def test_a_file_that_was_replaced_each_epoch_is_resumed(caplog: pytest.LogCaptureFixture) -> None:
+    """As versions before wrote them: under the name of --out, without scores."""
+    data = write("a.csv", houses())
+    words = [word.replace("m.safetensors", "old.safetensors") for word in training_on(data, epochs=2)]
+    call(*words)
+    saved = archive.read(Path("old.safetensors"))
+    facts = {name: value for name, value in saved.facts["metadata"].items() if name not in ("scores", "trained")}
+    archive.write(Path("old.safetensors"), Archive(saved.arrays, saved.facts | {"metadata": facts}))
+    call("predict", "old.safetensors", data)
+    assert "has not ended: epoch 2" in caplog.text
+    call(*words[:-1], "4", "--resume")
+    call(*training_on(data, epochs=4))
+    np.testing.assert_array_equal(nn.load("m.safetensors").theta, nn.load("old.safetensors").theta)
+    assert "scores" in nn.load("old.safetensors").metadata
 
 
 @on_unix
@@ -760,7 +800,12 @@ def test_show_prints_what_is_in_a_file() -> None:
         "2 classes",
     ):
         assert words in said
+    digest = sha256(Path("m.safetensors").read_bytes()).hexdigest()
+    assert f"sha256 {digest[:12]}\n" in said
+    assert re.search(rf"\btrained +20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ, nnarray {nn.__version__}\n", said)
     output = json.loads(call("show", "m.safetensors", "--json").stdout)
+    assert (output["sha256"], output["training ended"]) == (digest, True)
+    assert output["trained"] == output["metadata"]["trained"]
     assert output["layers"] == ["Dense(64, activation='relu')", "Dense(64, activation='relu')", "Dense(2)"]
     assert output["metadata"]["data"]["held out"] == 59
     nn.Network(nn.Dense(3)).init((2,)).save("plain.safetensors")
