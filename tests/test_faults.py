@@ -676,6 +676,13 @@ def owned_by_another(b: Bench) -> Call:
     return call
 
 
+def trained_inside(b: Bench) -> Call:
+    def again(run: nn.Run) -> None:
+        b.fit(epochs=1, checkpoint="run.safetensors")
+
+    return lambda: b.fit(epochs=1, checkpoint="run.safetensors", callbacks=again)
+
+
 def resumed(**change: Any) -> Case:
     def case(b: Bench) -> Call:
         b.fit(epochs=1, checkpoint="run.safetensors")
@@ -722,6 +729,7 @@ FILES: dict[str, Case] = {
     "no permission to write": after_saving("tempfile.mkstemp", forbidden, save_another),
     "no space left": after_saving("os.fsync", no_space, save_another),
     "to train into a file of another training": owned_by_another,
+    "to train inside of a training into its file": trained_inside,
     "to resume with other settings": resumed(batch_size=8),
     "to resume what was no training": resumed_from_a_model,
     "a model with NaN in it, saved": nan_in_a_model,

@@ -70,8 +70,8 @@ def serve(
     """
     if workers != 1:
         raise ValueError(
-            f"--workers {workers}: a service is one process. Start {max(workers, 2)} of them, each with its own --port, "
-            f"behind a proxy; the page on nnarray serve shows one for nginx."
+            f"--workers {workers}: a service is one process. Start several, each with its own --port, behind a proxy; "
+            f"the page on nnarray serve shows one for nginx."
         )
     uvicorn, service = _libraries()
     ctx.with_resource(logged(log_file, verbose, also="uvicorn"))

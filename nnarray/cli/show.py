@@ -8,13 +8,15 @@ from typing import Annotated, Any
 
 import typer
 
-from nnarray.apps.workflow.model_files import SHORT, has_ended, origin_of
+from nnarray.apps.workflow.model_files import has_ended, origin_of
 from nnarray.backends import dtype_name, host_backend
 from nnarray.cli.app import app
 from nnarray.cli.console import Json, output, show_facts, show_table
 from nnarray.layers.base import described
 from nnarray.model import Model, load
 from nnarray.persistence.archive import sha256_of
+
+SHORT = 12  # hexadecimal digits of a digest for people
 
 
 @app.command(

@@ -256,11 +256,19 @@ def test_an_image(folder: Path) -> None:
         (json.dumps([{**GOOD, "age": 1e999}]).replace("Infinity", "1e999").encode(), JSON, 422, "column 'age': infin"),
         (json.dumps([{**GOOD, "age": {}}]).encode(), JSON, 422, "row 1, column 'age': {} is no number"),
         (json.dumps([{**GOOD, "colour": "pink"}]).encode(), JSON, 422, "'pink' is not a category of the training"),
-        (b"length,colour,age\n5,red\n", CSV, 422, "'body.csv', row 1: 2 entries for 3 columns"),
+        (b"length,colour,age\n5,red\n", CSV, 422, "the body, row 1: 2 entries for 3 columns"),
         (b"length,colour\n5,red\n", CSV, 422, "the table lacks 'age'"),
         (b"length,colour,age\n5,red,old\n", CSV, 422, "row 1, column 'age': 'old' is not a number"),
-        (b"length,colour,age\n", CSV, 422, "'body.csv' has columns but no rows"),
-        (b"\x00\xff\xfe", CSV, 422, "body.csv"),
+        (b"length,colour,age\n", CSV, 422, "the body has columns but no rows"),
+        (b"\x00\xff\xfe", CSV, 422, "the body"),
+        (b"\x1f\x8b\x08 12345", CSV, 422, "the body is compressed by gzip, and not a text table (CSV). Send the table"),
+        (
+            "length,colour,age\n5,blé,3\n".encode("latin-1"),
+            CSV,
+            422,
+            "Save it as UTF-8, or name its encoding, Content-Type: text/csv; charset=windows-1252.",
+        ),
+        ("length,colour,age\n5,red,3\n".encode("utf-16"), CSV, 422, "Content-Type: text/csv; charset=utf-16."),
         (b"[]", {"Content-Type": "text/plain; charset=utf-8"}, 415, "the body is called 'text/plain', and the model"),
         (b"x" * 30_000, JSON, 413, "a request may have 19.5 KiB at most; send fewer rows at once"),
         (json.dumps([GOOD] * 101).encode(), JSON, 413, "a request may have 100 rows at most"),
@@ -273,6 +281,7 @@ def test_what_is_refused(body: bytes, headers: dict[str, str], status: int, mess
     assert answer.status_code == status, answer.text
     assert message in answer.json()["error"]
     assert "/tmp" not in answer.text
+    assert "body.csv" not in answer.text
 
 
 def test_a_new_category_is_ignored_when_asked_for(folder: Path) -> None:
@@ -635,6 +644,11 @@ def test_a_service_that_does_not_start_is_an_error(folder: Path, monkeypatch: py
         assert "the service has not started" in fails(1, *words)
     monkeypatch.setattr("nnarray.apps.service.application.Batcher", lambda *_: 1 / 0)
     assert fails(1, *words) == "nnarray: division by zero"
+
+
+def test_workers_are_processes_of_their_own(folder: Path) -> None:
+    said = fails(2, "serve", folder / "kind.safetensors", "--workers", "4")
+    assert "--workers 4: a service is one process. Start several, each with its own --port, behind a proxy" in said
 
 
 def test_the_log_has_each_request_and_why_it_was_refused(folder: Path, tmp_path: Path) -> None:

@@ -847,7 +847,7 @@ def test_show_prints_what_is_in_a_file() -> None:
         (("predict", "none.safetensors", "a.csv"), 1, "there is no file 'none.safetensors'"),
         (("predict", "a.csv", "a.csv"), 2, r"must end in \.safetensors"),
         (("predict", "m.safetensors", "none.csv"), 1, "there is no file 'none.csv'"),
-        (("predict", "m.safetensors", "a.csv", "--out", "predictions.xlsx"), 2, "does not have the ending of a table"),
+        (("predict", "m.safetensors", "a.csv", "--out", "predictions.xlsx"), 2, "let its name end in .csv, .tsv"),
         (("predict", "m.safetensors", "a.csv", "--unknown", "maybe"), 2, "unknown choice of unknown 'maybe'"),
         (("evaluate", "m.safetensors", "short.csv"), 2, "the table lacks 'price'"),
         (("show", "none.safetensors"), 1, "there is no file"),

@@ -13,7 +13,6 @@ from nnarray.persistence.archive import Archive
 from nnarray.training.callbacks import EarlyStopping
 
 UNFINISHED = ".unfinished"
-SHORT = 12  # hexadecimal digits of a digest that are shown
 
 
 def unfinished_file(out: Path) -> Path:
