@@ -678,9 +678,9 @@ def owned_by_another(b: Bench) -> Call:
 
 def trained_inside(b: Bench) -> Call:
     def again(run: nn.Run) -> None:
-        b.fit(epochs=1, checkpoint="run.safetensors")
+        b.fit(SMALL, checkpoint="run.safetensors")
 
-    return lambda: b.fit(epochs=1, checkpoint="run.safetensors", callbacks=again)
+    return lambda: b.fit(SMALL, checkpoint="run.safetensors", callbacks=again)
 
 
 def resumed(**change: Any) -> Case:

@@ -60,7 +60,7 @@ def _facts(net: Model, path: Path) -> dict[str, Any]:
     return {
         "model": str(path),
         "sha256": sha256_of(path),
-        "trained": origin_of(net.metadata)._asdict(),
+        "trained": origin_of(net.metadata).to_json(),
         "training ended": has_ended(net.metadata),
         "layers": [described(layer) for layer in getattr(net.network, "layers", (net.network,))],
         "input shape": net.input_shape,

@@ -119,7 +119,7 @@ class _Service:
 
     async def about(self, _: Request) -> Response:
         """What the model is."""
-        facts: dict[str, Any] = {"model": self.name, "sha256": self.sha256, "trained": self.origin._asdict()}
+        facts: dict[str, Any] = {"model": self.name, "sha256": self.sha256, "trained": self.origin.to_json()}
         facts["training ended"] = has_ended(self.pipeline.model.metadata)
         facts["nnarray"] = nnarray.__version__
         facts["targets"] = list(self.pipeline.targets)

@@ -46,6 +46,10 @@ class Origin(NamedTuple):
         """In words."""
         return f"{self.ended}, nnarray {self.nnarray}" if self.ended else "not known"
 
+    def to_json(self) -> dict[str, str] | None:
+        """For JSON; null where it is not known."""
+        return self._asdict() if self.ended else None
+
 
 def origin_of(metadata: dict[str, Any]) -> Origin:
     """What made the model with these metadata."""
