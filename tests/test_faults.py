@@ -1003,6 +1003,8 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "no target": TRAIN,
     "a column that is not there": (*TRAIN, "--target", "knid"),
     "a table that is not there": ("train", "none.csv", "--target", "kind", "--backend", "numpy"),
+    "nothing on standard input": ("train", "-", "--target", "kind", "--backend", "numpy"),
+    "a service of several processes": ("serve", "model.safetensors", "--workers", "4"),
     "a model that is not there": ("predict", "none.safetensors", "data.csv", "--backend", "numpy"),
     "a folder that is not there, for the model": (*TRAIN, "--target", "kind", "--out", "none/model.safetensors"),
     "a training that diverges": (*TRAIN, "--target", "size", "--lr", "1e30", "--optimizer", "sgd"),
