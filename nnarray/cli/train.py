@@ -14,7 +14,7 @@ import typer
 import nnarray
 from nnarray import backends
 from nnarray.apps.workflow.inputs import Rows
-from nnarray.apps.workflow.model_files import file_to_resume, unfinished_file
+from nnarray.apps.workflow.model_files import unfinished_file
 from nnarray.backends import host_backend
 from nnarray.cli.app import app, though_nobody_reads
 from nnarray.cli.completion import column_names
@@ -360,13 +360,14 @@ def _train(
         with though_nobody_reads():
             _show_start(console, model, examples, described(be, model.theta.dtype, backend))
     epochs = steps.epochs_of(plan, examples)
-    with training_bar(epochs) as watch, _saying_what_is_saved(model, out, epochs):
-        watches = [watch] if as_json or terminal() else [watch, print_epoch]
-        scores = None if folded is None else folded.to_json()
-        done = steps.train(model, examples, plan, out, watches, scores_to_note=scores)
-    _log_end(done, out)
-    compared = comparisons.linear_model(data, examples, plan, be) if linear else None
-    pictures = [] if report is None else reports.draw(done, report)
+    with _saying_what_is_saved(model, out, epochs):
+        with training_bar(epochs) as watch:
+            watches = [watch] if as_json or terminal() else [watch, print_epoch]
+            scores = None if folded is None else folded.to_json()
+            done = steps.train(model, examples, plan, out, watches, scores_to_note=scores)
+        _log_end(done, out)
+        compared = comparisons.linear_model(data, examples, plan, be) if linear else None
+        pictures = [] if report is None else reports.draw(done, report)
     if as_json:
         facts = _facts_of(done, out, pictures)
         facts |= _facts_of_linear(done, compared) if compared else {}
@@ -384,12 +385,14 @@ def _saying_what_is_saved(model: Model, out: Path, epochs: int) -> Generator[Non
     try:
         yield
     except KeyboardInterrupt as interrupt:
-        file = file_to_resume(out)
-        if model.history.columns.get("epoch") and file is not None:
-            saved = len(load(file, backend=host_backend()).history["epoch"])
-            state = f" after epoch {saved} of {epochs}, which is saved in {str(file)!r}; continue with --resume"
-        else:
+        unfinished = unfinished_file(out)
+        if not model.history.columns.get("epoch"):
             state = " before the end of the first epoch; nothing is saved"
+        elif unfinished.exists():
+            saved = len(load(unfinished, backend=host_backend()).history["epoch"])
+            state = f" after epoch {saved} of {epochs}, which is saved in {str(unfinished)!r}; continue with --resume"
+        else:
+            state = f" after the end of the training; its model is saved in {str(out)!r}"
         interrupt.args = (state,)
         raise
 

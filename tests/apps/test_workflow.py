@@ -579,6 +579,16 @@ def test_what_ends_a_training_saves_it_and_is_reported_by_the_exit_code(number: 
     np.testing.assert_array_equal(nn.load("m.safetensors").theta, nn.load("whole.safetensors").theta)
 
 
+def test_an_interrupt_after_the_training_says_that_the_model_is_saved(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("nnarray.apps.workflow.comparisons.linear_model", interrupted)
+    said = fails(130, *training_on(write("a.csv", houses()), epochs=1))
+    assert said == "nnarray: interrupted after the end of the training; its model is saved in 'm.safetensors'"
+    assert nn.load("m.safetensors").metadata["scores"]
+
+
 @on_unix
 def test_a_killed_training_leaves_the_model_before_it_and_is_resumed(caplog: pytest.LogCaptureFixture) -> None:
     data = write("a.csv", houses())
