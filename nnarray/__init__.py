@@ -83,11 +83,10 @@ from nnarray.training import trackers
 from nnarray.training.callbacks import Callback, EarlyStopping, History, Run
 from nnarray.training.checkpoints import Checkpoint
 from nnarray.training.context import DivergenceError
+from nnarray.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from nnarray.apps.workflow.pipeline import Pipeline, load_pipeline
-
-__version__ = "0.1.0"
 
 __all__ = [
     "LAMB",

@@ -19,7 +19,6 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-import nnarray
 from nnarray.apps.service.batches import Batcher, outputs_on_host
 from nnarray.apps.service.counts import Counts
 from nnarray.apps.service.heads import head_of
@@ -28,6 +27,7 @@ from nnarray.apps.workflow.model_files import has_ended, origin_of
 from nnarray.apps.workflow.pipeline import Pipeline
 from nnarray.checks import integer
 from nnarray.names import memory
+from nnarray.version import __version__
 
 log = logging.getLogger("nnarray")
 
@@ -121,7 +121,7 @@ class _Service:
         """What the model is."""
         facts: dict[str, Any] = {"model": self.name, "sha256": self.sha256, "trained": self.origin.to_json()}
         facts["training ended"] = has_ended(self.pipeline.model.metadata)
-        facts["nnarray"] = nnarray.__version__
+        facts["nnarray"] = __version__
         facts["targets"] = list(self.pipeline.targets)
         facts["classes"] = list(self.pipeline.classes)
         facts["columns"] = [column._asdict() for column in self.pipeline.columns]

@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import nnarray
 from nnarray.model import Model
 from nnarray.persistence import archive
 from nnarray.persistence.archive import Archive
 from nnarray.training.callbacks import EarlyStopping
+from nnarray.version import __version__
 
 UNFINISHED = ".unfinished"
 
@@ -60,7 +60,7 @@ def origin_of(metadata: dict[str, Any]) -> Origin:
 
 def origin_now() -> Origin:
     """Of a model whose training has just ended."""
-    return Origin(nnarray.__version__, datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
+    return Origin(__version__, datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
 
 
 def has_ended(metadata: dict[str, Any]) -> bool:
