@@ -27,7 +27,7 @@ from pyarrow import feather, parquet
 from typer.testing import CliRunner
 
 import nnarray as nn
-from nnarray.apps.workflow import inputs, scores, steps
+from nnarray.apps.workflow import inputs, model_files, scores, steps
 from nnarray.cli import app, console
 from nnarray.persistence import archive
 from nnarray.persistence.archive import Archive
@@ -821,6 +821,12 @@ def test_show_prints_what_is_in_a_file() -> None:
     assert "9 parameters" in call("show", "plain.safetensors").stdout
     assert json.loads(call("show", "plain.safetensors", "--json").stdout)["trained"] is None
     assert "not trained by `nnarray train`" in fails(2, "predict", "plain.safetensors", data)
+
+
+@pytest.mark.parametrize("noted", [None, 3, {"nnarray": "0.1.0"}, {"nnarray": 1, "ended": "2026"}])
+def test_what_made_a_model_may_be_unknown(noted: Any) -> None:
+    origin = model_files.origin_of({"trained": noted})
+    assert (origin.text, origin.to_json()) == ("not known", None)
 
 
 # --- What goes wrong -------------------------------------------------------------------------------------------------

@@ -208,8 +208,8 @@ def test_a_full_disk_is_one_line_with_a_remedy(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("os.fsync", no_space)
     done = call(*TRAIN)
     assert done.exit_code == 1
-    said = "cannot write 'model.unfinished.safetensors': No space left on device; free some space, or write to another disk"
-    assert done.stderr == f"nnarray: {said}\n"
+    said = "No space left on device; free some space, or write to another disk"
+    assert done.stderr == f"nnarray: cannot write 'model.unfinished.safetensors': {said}\n"
 
 
 # --- The tab key -----------------------------------------------------------------------------------------------------

@@ -53,9 +53,9 @@ class Origin(NamedTuple):
 
 def origin_of(metadata: dict[str, Any]) -> Origin:
     """What made the model with these metadata."""
-    noted = metadata.get("trained")
-    values = [noted.get(name) for name in Origin._fields] if isinstance(noted, dict) else []
-    return Origin(*values) if values and all(isinstance(each, str) for each in values) else Origin()
+    noted: Any = metadata.get("trained")
+    known = isinstance(noted, dict) and all(isinstance(noted.get(name), str) for name in Origin._fields)
+    return Origin(noted["nnarray"], noted["ended"]) if known else Origin()
 
 
 def origin_now() -> Origin:
