@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from nnarray.names import also, spelled
+from nnarray.version import __version__ as __version__
 
 if TYPE_CHECKING:  # what type checkers and editors read; at run time, `__getattr__` imports a name when it is asked for
     from nnarray import datasets, distributed, losses, metrics, models, plotting, random, schedules, testing
@@ -86,8 +87,6 @@ if TYPE_CHECKING:  # what type checkers and editors read; at run time, `__getatt
     from nnarray.training.callbacks import Callback, EarlyStopping, History, Run
     from nnarray.training.checkpoints import Checkpoint
     from nnarray.training.context import DivergenceError
-
-__version__ = "0.1.0"
 
 __all__ = [
     "LAMB",

@@ -676,6 +676,13 @@ def owned_by_another(b: Bench) -> Call:
     return call
 
 
+def trained_inside(b: Bench) -> Call:
+    def again(run: nn.Run) -> None:
+        b.fit(SMALL, checkpoint="run.safetensors")
+
+    return lambda: b.fit(SMALL, checkpoint="run.safetensors", callbacks=again)
+
+
 def resumed(**change: Any) -> Case:
     def case(b: Bench) -> Call:
         b.fit(epochs=1, checkpoint="run.safetensors")
@@ -722,6 +729,7 @@ FILES: dict[str, Case] = {
     "no permission to write": after_saving("tempfile.mkstemp", forbidden, save_another),
     "no space left": after_saving("os.fsync", no_space, save_another),
     "to train into a file of another training": owned_by_another,
+    "to train inside of a training into its file": trained_inside,
     "to resume with other settings": resumed(batch_size=8),
     "to resume what was no training": resumed_from_a_model,
     "a model with NaN in it, saved": nan_in_a_model,
@@ -995,6 +1003,8 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "no target": TRAIN,
     "a column that is not there": (*TRAIN, "--target", "knid"),
     "a table that is not there": ("train", "none.csv", "--target", "kind", "--backend", "numpy"),
+    "nothing on standard input": ("train", "-", "--target", "kind", "--backend", "numpy"),
+    "a service of several processes": ("serve", "model.safetensors", "--workers", "4"),
     "a model that is not there": ("predict", "none.safetensors", "data.csv", "--backend", "numpy"),
     "a folder that is not there, for the model": (*TRAIN, "--target", "kind", "--out", "none/model.safetensors"),
     "a training that diverges": (*TRAIN, "--target", "size", "--lr", "1e30", "--optimizer", "sgd"),

@@ -9,20 +9,25 @@ import socket
 import sys
 from collections.abc import Generator
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 import nnarray
+from nnarray.apps.workflow.model_files import origin_of
 from nnarray.backends import backend as backend_called
 from nnarray.cli.app import app
 from nnarray.cli.console import Flag
 from nnarray.cli.logs import LogFile, Verbose, logged
 from nnarray.cli.predict import DType, ModelFile
+from nnarray.persistence.archive import sha256_of
 from nnarray.training.context import TERMINATING
 
 if TYPE_CHECKING:
     import uvicorn
+
+    from nnarray.apps.workflow.pipeline import Pipeline
 
 log = logging.getLogger("nnarray")
 
@@ -53,6 +58,7 @@ def serve(
     max_waiting: Annotated[
         int, typer.Option("--max-waiting", help="Requests that wait for an answer; others are to come back.")
     ] = 64,
+    workers: Annotated[int, typer.Option("--workers", hidden=True)] = 1,
     log_file: LogFile = None,
     verbose: Verbose = False,
 ) -> None:
@@ -60,25 +66,31 @@ def serve(
 
     POST /predict takes JSON or CSV, or an image; GET / says what the model is, /health whether it answers, /metrics
     what it has done. There is neither encryption nor a password: for others than this machine, put it behind a proxy.
+    A service is one process: to use several cores, start several, each with its own --port, behind a proxy.
     """
+    if workers != 1:
+        raise ValueError(
+            f"--workers {workers}: a service is one process. Start several, each with its own --port, behind a proxy; "
+            f"the page on nnarray serve shows one for nginx."
+        )
     uvicorn, service = _libraries()
-    from nnarray.apps.workflow.pipeline import load_pipeline
-
     ctx.with_resource(logged(log_file, verbose, also="uvicorn"))
     limits = service.Limits(max_rows, max_bytes, max_waiting)
-    pipeline = load_pipeline(model, backend=backend_called(backend), dtype=dtype)
+    pipeline, digest = _loaded(model, backend, dtype)
+    origin = origin_of(pipeline.model.metadata)
     listening = ctx.with_resource(closing(_listening(host, port)))
 
     def ready() -> None:
         typer.echo(f"{model.name} answers at {_url(listening)}; Ctrl-C ends it")
         sys.stdout.flush()
         log.info("nnarray %s serves %s at %s: %r", nnarray.__version__, model, _url(listening), pipeline)
+        log.info("the file has the sha256 %s, its training ended: %s", digest, origin.text)
         if host not in LOCAL:
             typer.echo(f"nnarray: {OPEN}", err=True)
 
     in_log = log_file is not None or verbose
     config = uvicorn.Config(
-        service.application(pipeline, model.name, limits, ready),
+        service.application(pipeline, model.name, limits, ready, sha256=digest),
         log_config=None,
         log_level="info" if in_log else "warning",
         access_log=in_log,
@@ -87,6 +99,17 @@ def serve(
         ws="none",
     )
     _run(uvicorn.Server(config), listening)
+
+
+def _loaded(model: Path, backend: str, dtype: str | None) -> tuple[Pipeline, str]:
+    """The pipeline in a file, and the digest of that file, also if a training replaces it meanwhile."""
+    from nnarray.apps.workflow.pipeline import load_pipeline
+
+    while True:
+        before = sha256_of(model)
+        pipeline = load_pipeline(model, backend=backend_called(backend), dtype=dtype)
+        if sha256_of(model) == before:
+            return pipeline, before
 
 
 def _run(server: uvicorn.Server, listening: socket.socket) -> None:

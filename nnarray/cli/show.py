@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from nnarray.apps.workflow.model_files import has_ended, origin_of
 from nnarray.backends import dtype_name, host_backend
 from nnarray.cli.app import app
 from nnarray.cli.console import Json, output, show_facts, show_table
 from nnarray.layers.base import described
 from nnarray.model import Model
 from nnarray.network import load
+from nnarray.persistence.archive import sha256_of
 
-if TYPE_CHECKING:
-    pass
+SHORT = 12  # hexadecimal digits of a digest for people
 
 
 @app.command(
@@ -27,7 +28,10 @@ def show(
     model: Annotated[Path, typer.Argument(help="A .safetensors file of nnarray.", show_default=False)],
     as_json: Json = False,
 ) -> None:
-    """Show the architecture, the number of parameters, the settings of the training, and the source of the data."""
+    """Show the architecture, the number of parameters, the settings of the training, and the source of the data.
+
+    "file" begins the SHA-256 of the file, as `sha256sum` shows it, and `GET /` of `nnarray serve`.
+    """
     net = load(model, backend=host_backend())
     if as_json:
         typer.echo(json.dumps(_facts(net, model), indent=2))
@@ -56,6 +60,9 @@ def _preparation(net: Model) -> Any:
 def _facts(net: Model, path: Path) -> dict[str, Any]:
     return {
         "model": str(path),
+        "sha256": sha256_of(path),
+        "trained": origin_of(net.metadata).to_json(),
+        "training ended": has_ended(net.metadata),
         "layers": [described(layer) for layer in getattr(net.network, "layers", (net.network,))],
         "input shape": net.input_shape,
         "output shape": list(net.output_shape),
@@ -73,11 +80,19 @@ def _facts(net: Model, path: Path) -> dict[str, Any]:
 def _texts(net: Model, path: Path) -> dict[str, str]:
     history, metadata = net.history, dict(net.metadata)
     facts = {"model": f"{path}, {net.theta.shape[0]} parameters, {dtype_name(net.theta.dtype)}"}
+    facts["file"] = f"sha256 {sha256_of(path)[:SHORT]}"
+    if (origin := origin_of(metadata)).ended:
+        facts["trained"] = origin.text
+        del metadata["trained"]
     if isinstance(metadata.get("data"), dict):
         facts["data"] = ", ".join(f"{name} {value}" for name, value in metadata.pop("data").items())
     if history.settings:
-        facts["training"] = f"{len(history.columns.get('epoch', []))} epochs, {history.steps} steps; " + ", ".join(
-            f"{name} {value}" for name, value in history.settings.items() if value is not None and value != []
+        ended = "" if has_ended(net.metadata) else "not ended (continue: --resume); "
+        facts["training"] = (
+            f"{ended}{len(history.columns.get('epoch', []))} epochs, {history.steps} steps; "
+            + ", ".join(
+                f"{name} {value}" for name, value in history.settings.items() if value is not None and value != []
+            )
         )
         facts["last epoch"] = ", ".join(f"{n} {c[-1]:.4g}" for n, c in history.columns.items() if c and n != "epoch")
     for name in ("scores", "test scores"):

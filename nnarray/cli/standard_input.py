@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from nnarray.tables.formats.faults import standing_for
+
 STANDARD = Path("-")
 
 
@@ -16,7 +18,7 @@ STANDARD = Path("-")
 def from_standard_input(path: Path) -> Generator[Path]:
     """The path; of "-" that of a CSV file with all that comes from standard input, which is gone in the end.
 
-    A table is looked at before it is read, and a pipe can be read once only.
+    A table is looked at before it is read, and a pipe can be read once only. Errors name standard input, not that file.
     """
     if path != STANDARD:
         yield path
@@ -25,4 +27,5 @@ def from_standard_input(path: Path) -> Generator[Path]:
         file = Path(folder, "standard-input.csv")
         with file.open("wb") as sink:
             shutil.copyfileobj(sys.stdin.buffer, sink)
-        yield file
+        with standing_for(file, "standard input", "Unpack it first, or pass the file by its name."):
+            yield file

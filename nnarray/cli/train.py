@@ -14,6 +14,7 @@ import typer
 import nnarray
 from nnarray import backends
 from nnarray.apps.workflow.inputs import Rows
+from nnarray.apps.workflow.model_files import unfinished_file
 from nnarray.backends import host_backend
 from nnarray.cli.app import app, though_nobody_reads
 from nnarray.cli.completion import column_names
@@ -257,12 +258,13 @@ def train(
         int, typer.Option("--checkpoint-every", help="Number of epochs between two saves.")
     ] = 1,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Continue from the file of --out, if it exists, up to --epochs in total.")
+        bool, typer.Option("--resume", help="Continue the training of --out, if there is one, up to --epochs in total.")
     ] = False,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the split, the initial parameters and the order.")] = 0,
-    out: Annotated[Path, typer.Option("--out", help="The file of the network, also saved during training.")] = Path(
-        "model.safetensors"
-    ),
+    out: Annotated[
+        Path,
+        typer.Option("--out", help="The file of the network, replaced at the end; until then, NAME.unfinished beside."),
+    ] = Path("model.safetensors"),
     report: Annotated[
         Path | None, typer.Option("--report", help="A folder for figures of the training and of the predictions.")
     ] = None,
@@ -319,6 +321,7 @@ def train(
     )
     file = archive.named_file(out)
     ctx.with_resource(files.owned(file))
+    files.sweep(file)
     files.prove(file)
     if report is not None:
         reports.prepare(report)
@@ -357,14 +360,14 @@ def _train(
         with though_nobody_reads():
             _show_start(console, model, examples, described(be, model.theta.dtype, backend))
     epochs = steps.epochs_of(plan, examples)
-    with training_bar(epochs) as watch, _saying_what_is_saved(model, out, epochs):
-        done = steps.train(model, examples, plan, out, [watch] if as_json or terminal() else [watch, print_epoch])
-    if folded is not None:
-        model.metadata["scores"] = folded.to_json()
-        steps.note(out, model.metadata)
-    _log_end(done, out)
-    compared = comparisons.linear_model(data, examples, plan, be) if linear else None
-    pictures = [] if report is None else reports.draw(done, report)
+    with _saying_what_is_saved(model, out, epochs):
+        with training_bar(epochs) as watch:
+            watches = [watch] if as_json or terminal() else [watch, print_epoch]
+            scores = None if folded is None else folded.to_json()
+            done = steps.train(model, examples, plan, out, watches, scores_to_note=scores)
+        _log_end(done, out)
+        compared = comparisons.linear_model(data, examples, plan, be) if linear else None
+        pictures = [] if report is None else reports.draw(done, report)
     if as_json:
         facts = _facts_of(done, out, pictures)
         facts |= _facts_of_linear(done, compared) if compared else {}
@@ -382,11 +385,14 @@ def _saying_what_is_saved(model: Model, out: Path, epochs: int) -> Generator[Non
     try:
         yield
     except KeyboardInterrupt as interrupt:
-        if model.history.columns.get("epoch") and out.exists():
-            saved = len(load(out, backend=host_backend()).history["epoch"])
-            state = f" after epoch {saved} of {epochs}, which is saved in {str(out)!r}; continue with --resume"
-        else:
+        unfinished = unfinished_file(out)
+        if not model.history.columns.get("epoch"):
             state = " before the end of the first epoch; nothing is saved"
+        elif unfinished.exists():
+            saved = len(load(unfinished, backend=host_backend()).history["epoch"])
+            state = f" after epoch {saved} of {epochs}, which is saved in {str(unfinished)!r}; continue with --resume"
+        else:
+            state = f" after the end of the training; its model is saved in {str(out)!r}"
         interrupt.args = (state,)
         raise
 
@@ -397,7 +403,7 @@ def _advising(out: Path) -> Generator[None]:
     try:
         yield
     except DivergenceError as error:
-        saved = f" {str(out)!r} holds the last finished epoch, if there was one."
+        saved = f" {str(unfinished_file(out))!r} holds the last finished epoch, if there was one."
         raise DivergenceError(error.args[0], f"Pass a lower --lr, or --optimizer adam.{saved}") from error
 
 

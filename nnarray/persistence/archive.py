@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
@@ -174,17 +175,32 @@ def read(path: Path) -> Archive:
     return Archive(arrays, facts)
 
 
-def _check(path: Path) -> None:
-    """Refuse a file that is missing, damaged, or of a newer version."""
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of all bytes of a file, as `sha256sum` shows it: it names the file, and so the model in it.
+
+    Raises
+    ------
+    FileNotFoundError, IsADirectoryError, PermissionError
+        If the file does not exist or cannot be read.
+    """
+    with _opened(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _opened(path: Path) -> BufferedReader:
     if path.is_dir():
         raise IsADirectoryError(f"{str(path)!r} is a folder; pass the path of a {SUFFIX} file.")
     try:
-        file = path.open("rb")
+        return path.open("rb")
     except FileNotFoundError as error:
         raise FileNotFoundError(f"there is no file {str(path)!r}; check the path.") from error
     except OSError as error:
         raise type(error)(error.errno, f"cannot read {str(path)!r}: {error.strerror}") from error
-    with file:
+
+
+def _check(path: Path) -> None:
+    """Refuse a file that is missing, damaged, or of a newer version."""
+    with _opened(path) as file:
         metadata = _metadata(path, file)
         if "nnarray_format" not in metadata:
             _refuse(

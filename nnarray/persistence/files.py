@@ -8,7 +8,6 @@ import logging
 import os
 import platform
 import tempfile
-import threading
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -29,9 +28,6 @@ REMEDIES = {
     errno.EACCES: "; write to another folder, or ask its owner",
     errno.EROFS: "; write to another folder",
 }
-
-_owned: set[tuple[int, int, Path]] = set()
-"""What is owned, by process and thread: a child that was forked owns nothing."""
 
 
 def replace(path: Path, write: Callable[[Path], None]) -> None:
@@ -119,7 +115,7 @@ def sweep(path: Path) -> None:
 
 @contextmanager
 def owned(path: Path) -> Generator[None]:
-    """Let nobody else own the file at `path` meanwhile; its owner may own it again.
+    """Let nobody else own the file at `path` meanwhile, not even in the same process.
 
     The lock is on a file beside it, which is removed in the end. The system releases the lock of a process that was
     killed, so a file that such a process left does not matter. Where the system has no locks, nothing is refused.
@@ -127,24 +123,18 @@ def owned(path: Path) -> Generator[None]:
     Raises
     ------
     BlockingIOError
-        If another process, or another thread, owns it.
+        If it is owned already: by another process, or by a training inside of which this one runs.
     OSError
         If the folder does not exist or may not be written to.
     """
     path = _place(path)
-    owner = os.getpid(), threading.get_ident(), path.parent.resolve() / path.name
-    if owner in _owned:
-        yield
-        return
     lock = path.with_name(f".{path.name}{LOCK}")
     with ExitStack() as stack:
         with _named(path):
             _acquire(lock, path, stack)
-        _owned.add(owner)
         try:
             yield
         finally:
-            _owned.discard(owner)
             lock.unlink(missing_ok=True)  # while it is held, so that nobody else's is removed
 
 
@@ -161,16 +151,21 @@ def _acquire(lock: Path, path: Path, stack: ExitStack) -> None:
         stack.close()
     with suppress(OSError):  # a full disk is reported by what writes the file itself
         file.truncate(0)
-        file.write(f"process {os.getpid()} on {platform.node()}".encode())
+        file.write(_here().encode())
 
 
 def _owned_by_another(file: IO[bytes], path: Path) -> BlockingIOError:
     file.seek(0)
     who = file.read(200).decode(errors="replace") or "another process"
+    who = "of this program" if who == _here() else who
     return BlockingIOError(
         f"{str(path)!r} is being written by another training ({who}): each would overwrite the other's. Write into "
         f"another file, or wait until that one has ended."
     )
+
+
+def _here() -> str:
+    return f"process {os.getpid()} on {platform.node()}"
 
 
 def _is_at(file: IO[bytes], path: Path) -> bool:

@@ -13,11 +13,12 @@ import numpy as np
 
 from nnarray.persistence.files import replace
 from nnarray.tables.arrow import arrow
-from nnarray.tables.endings import COMPRESSED, kind_of
+from nnarray.tables.endings import KINDS
 from nnarray.tables.formats import FORMATS
 from nnarray.tables.formats.format import Write
 from nnarray.tables.formats.text.csv import write_text
 
+WRITERS = {ending: write for ending, kind in KINDS.items() if (write := FORMATS[kind].write)}
 Batch = Mapping[str, Sequence[Any] | np.ndarray]
 
 
@@ -49,18 +50,21 @@ def write_table(path: str | os.PathLike[str], batches: Iterable[Batch]) -> None:
     the fewest digits that give the same number when read.
     """
     file = Path(path)
-    kind = kind_of(file)
-    if file.suffix.lower() in COMPRESSED:
-        raise ValueError(f"compressed tables cannot be written; got {str(file)!r}. Use the ending .{kind}.")
-    write = FORMATS[kind].write
-    if write is None:
-        raise ValueError(f"a table with named columns cannot be written to {str(file)!r}; use the ending .npz.")
+    write = _writer(file)
     tables = _tables(batches)
     try:
         first = next(tables)
     except StopIteration:
         raise ValueError(f"there are no batches to write to {str(file)!r}; pass at least one.") from None
     replace(file, partial(_write, write, first, tables))
+
+
+def _writer(file: Path) -> Write:
+    """What writes the format of this ending."""
+    write = WRITERS.get(file.suffix.lower())
+    if write is None:
+        raise ValueError(f"a table cannot be written to {str(file)!r}: let its name end in {', '.join(WRITERS)}.")
+    return write
 
 
 def print_table(sink: BinaryIO, batches: Iterable[Batch]) -> None:

@@ -77,6 +77,8 @@ def fit(model: Trainee, X: Any, y: Any, settings: FitSettings) -> History:
             begun = None if source is None else _resume(source, model, run, settings)
             if writer is not None and begun is not None:
                 writer.resume(begun)
+            if begun is not None:
+                log.info("training resumes after epoch %d of %d, from %s", run.epoch, run.epochs, source)
             context = TrainingContext(model, data, held_out, settings, run, show, writer, begun)
             show(run.last, run.epoch)
             optimise = train if settings.optimizer.stepwise else minimise

@@ -326,7 +326,24 @@ def test_standard_input_is_a_table_and_standard_output_its_predictions() -> None
     assert scores["examples"] == 100
     line = run("train", "-", *TRAIN, "--cache", "kept", stdin=text, code=2).stderr
     assert "--cache keeps the rows of a file" in line
-    assert "is empty" in run("predict", "file.safetensors", "-", stdin=b"", code=2).stderr
+
+
+def test_errors_of_standard_input_name_it() -> None:
+    text = write("rows.csv", rows(100)).read_bytes()
+    run("train", "-", *TRAIN, "--out", "pipe.safetensors", stdin=text)
+    header = text.partition(b"\n")[0]
+    for stdin, said in (
+        (b"", "standard input is empty; its first row must"),
+        (header, "standard input has columns but no rows"),
+        (header + b"\n1\n", "standard input, row 1: 1 entries for"),
+        (header + "\né".encode("latin-1") * 2, "standard input"),
+        (b"\x1f\x8b" + text, "standard input is compressed by gzip, and not a text table (CSV). Unpack it first"),
+    ):
+        for words in (("predict", "pipe.safetensors", "-"), ("train", "-", *TRAIN)):
+            line = run(*words, stdin=stdin, code=2).stderr
+            assert said in line
+            assert "nnarray-" not in line
+            assert ".csv" not in line
 
 
 @pytest.mark.parametrize("ending", [".xlsx", ".xls", ".ods", ".XLSM"])

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
+from hashlib import sha256
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -177,6 +178,8 @@ def test_what_the_model_is_and_how_the_service_does(folder: Path) -> None:
 
     about, health, metrics, none, got = asked(folder / "kind.safetensors", questions)
     assert (about["model"], about["targets"], about["classes"]) == ("kind.safetensors", ["kind"], ["a", "b", "c"])
+    assert (about["training ended"], about["nnarray"]) == (True, nn.__version__)
+    assert about["trained"] == nn.load(folder / "kind.safetensors").metadata["trained"]
     assert [column["name"] for column in about["columns"]] == list(GOOD)
     assert about["columns"][1]["categories"] == ["blue", "red", "white"]
     assert about["accepts"] == ["application/json", "text/csv"]
@@ -184,6 +187,7 @@ def test_what_the_model_is_and_how_the_service_does(folder: Path) -> None:
     lines = metrics.text.splitlines()
     assert metrics.headers["content-type"].startswith("text/plain; version=0.0.4")
     for line in (
+        f'nnarray_model_info{{model="kind.safetensors",sha256="",trained="{about["trained"]["ended"]}"}} 1',
         'nnarray_requests_total{code="200"} 1',
         'nnarray_requests_total{code="400"} 1',
         "nnarray_rows_total 2",
@@ -195,6 +199,10 @@ def test_what_the_model_is_and_how_the_service_does(folder: Path) -> None:
         assert line in lines
     assert (none.status_code, got.status_code) == (404, 405)
     assert none.json()["error"] == "Not Found: there are POST /predict and GET /, /health and /metrics."
+
+
+def test_labels_escape_what_prometheus_would_misread() -> None:
+    assert r'nnarray_model_info{model="a\"b\\c\nd"} 1' in Counts({"model": 'a"b\\c\nd'}).text()
 
 
 def test_durations_fall_into_the_buckets_up_to_their_bounds() -> None:
@@ -248,11 +256,19 @@ def test_an_image(folder: Path) -> None:
         (json.dumps([{**GOOD, "age": 1e999}]).replace("Infinity", "1e999").encode(), JSON, 422, "column 'age': infin"),
         (json.dumps([{**GOOD, "age": {}}]).encode(), JSON, 422, "row 1, column 'age': {} is no number"),
         (json.dumps([{**GOOD, "colour": "pink"}]).encode(), JSON, 422, "'pink' is not a category of the training"),
-        (b"length,colour,age\n5,red\n", CSV, 422, "'body.csv', row 1: 2 entries for 3 columns"),
+        (b"length,colour,age\n5,red\n", CSV, 422, "the body, row 1: 2 entries for 3 columns"),
         (b"length,colour\n5,red\n", CSV, 422, "the table lacks 'age'"),
         (b"length,colour,age\n5,red,old\n", CSV, 422, "row 1, column 'age': 'old' is not a number"),
-        (b"length,colour,age\n", CSV, 422, "'body.csv' has columns but no rows"),
-        (b"\x00\xff\xfe", CSV, 422, "body.csv"),
+        (b"length,colour,age\n", CSV, 422, "the body has columns but no rows"),
+        (b"\x00\xff\xfe", CSV, 422, "the body"),
+        (b"\x1f\x8b\x08 12345", CSV, 422, "the body is compressed by gzip, and not a text table (CSV). Send the table"),
+        (
+            "length,colour,age\n5,blé,3\n".encode("latin-1"),
+            CSV,
+            422,
+            "Save it as UTF-8, or name its encoding, Content-Type: text/csv; charset=windows-1252.",
+        ),
+        ("length,colour,age\n5,red,3\n".encode("utf-16"), CSV, 422, "Content-Type: text/csv; charset=utf-16."),
         (b"[]", {"Content-Type": "text/plain; charset=utf-8"}, 415, "the body is called 'text/plain', and the model"),
         (b"x" * 30_000, JSON, 413, "a request may have 19.5 KiB at most; send fewer rows at once"),
         (json.dumps([GOOD] * 101).encode(), JSON, 413, "a request may have 100 rows at most"),
@@ -265,6 +281,7 @@ def test_what_is_refused(body: bytes, headers: dict[str, str], status: int, mess
     assert answer.status_code == status, answer.text
     assert message in answer.json()["error"]
     assert "/tmp" not in answer.text
+    assert "body.csv" not in answer.text
 
 
 def test_a_new_category_is_ignored_when_asked_for(folder: Path) -> None:
@@ -629,6 +646,11 @@ def test_a_service_that_does_not_start_is_an_error(folder: Path, monkeypatch: py
     assert fails(1, *words) == "nnarray: division by zero"
 
 
+def test_workers_are_processes_of_their_own(folder: Path) -> None:
+    said = fails(2, "serve", folder / "kind.safetensors", "--workers", "4")
+    assert "--workers 4: a service is one process. Start several, each with its own --port, behind a proxy" in said
+
+
 def test_the_log_has_each_request_and_why_it_was_refused(folder: Path, tmp_path: Path) -> None:
     """The log goes on in a new file after it was moved away."""
     file = tmp_path / "a.log"
@@ -643,6 +665,8 @@ def test_the_log_has_each_request_and_why_it_was_refused(folder: Path, tmp_path:
     assert (
         f"INFO nnarray {nn.__version__} serves {folder / 'kind.safetensors'} at http://127.0.0.1:{port}: Pip" in before
     )
+    digest = sha256((folder / "kind.safetensors").read_bytes()).hexdigest()
+    assert f"INFO the file has the sha256 {digest}, its training ended: 20" in before
     assert '- "POST /predict HTTP/1.1" 200' in before
     assert "DEBUG refused, 422: row 1, column 'colour': 'pink' is not a category" in after
     assert '- "POST /predict HTTP/1.1" 422' in after

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from hashlib import sha256
 from pathlib import Path
 from subprocess import Popen
 from textwrap import dedent
@@ -26,8 +27,10 @@ from pyarrow import feather, parquet
 from typer.testing import CliRunner
 
 import nnarray as nn
-from nnarray.apps.workflow import inputs, scores, steps
+from nnarray.apps.workflow import inputs, model_files, scores, steps
 from nnarray.cli import app, console
+from nnarray.persistence import archive
+from nnarray.persistence.archive import Archive
 from nnarray.tables.memory import memory_of_text
 from nnarray.tables.read import open_table
 from tests.processes import LIMIT, NNARRAY, run, started
@@ -525,7 +528,7 @@ def test_training_goes_on_as_if_it_had_not_stopped() -> None:
     whole, parts = nn.load("whole.safetensors"), nn.load("parts.safetensors")
     np.testing.assert_array_equal(whole.theta, parts.theta)
     assert whole.history["val_loss"] == parts.history["val_loss"]
-    assert whole.metadata == parts.metadata
+    assert [name for name in whole.metadata if whole.metadata[name] != parts.metadata[name]] in ([], ["trained"])
     for other in (("--seed", "1"), ("--validation", "0.3"), ("--drop", "rooms")):
         assert "cannot be resumed" in fails(
             2, *words, "--epochs", "10", "--out", "parts.safetensors", "--resume", *other
@@ -543,7 +546,7 @@ def training_on(data: str, *words: str, epochs: int = 1_000_000) -> list[str]:
 def trainer(data: str, *words: str, ignoring: tuple[int, ...] = ()) -> Iterator[Popen[str]]:
     """A training that has saved some epochs, and not the last ones."""
     with started(*NNARRAY, *training_on(data, *words), ignoring=ignoring) as process:
-        while not Path("m.safetensors").exists():
+        while not Path("m.unfinished.safetensors").exists():
             assert process.poll() is None, process.communicate()
             time.sleep(0.05)
         time.sleep(0.3)
@@ -565,16 +568,62 @@ def test_what_ends_a_training_saves_it_and_is_reported_by_the_exit_code(number: 
         run.send_signal(sent)
         _, said = run.communicate(timeout=LIMIT)
     assert run.returncode == 128 + sent
-    epochs = len(nn.load("m.safetensors").history["loss"])
+    epochs = len(nn.load("m.unfinished.safetensors").history["loss"])
     by = "" if sent == signal.SIGINT else f" by {number}"
-    saved = (
-        f"interrupted{by} after epoch {epochs} of 1000000, which is saved in 'm.safetensors'; continue with --resume"
-    )
-    assert said == f"nnarray: {saved}\n"
+    saved = f"after epoch {epochs} of 1000000, which is saved in 'm.unfinished.safetensors'; continue with --resume"
+    assert said == f"nnarray: interrupted{by} {saved}\n"
+    assert not Path("m.safetensors").exists()
     call(*training_on(data, "--resume", epochs=epochs + 2))
     call("predict", "m.safetensors", data)
     call(*training_on(data, "--out", "whole.safetensors", epochs=epochs + 2))
     np.testing.assert_array_equal(nn.load("m.safetensors").theta, nn.load("whole.safetensors").theta)
+
+
+def test_an_interrupt_after_the_training_says_that_the_model_is_saved(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("nnarray.apps.workflow.comparisons.linear_model", interrupted)
+    said = fails(130, *training_on(write("a.csv", houses()), epochs=1))
+    assert said == "nnarray: interrupted after the end of the training; its model is saved in 'm.safetensors'"
+    assert nn.load("m.safetensors").metadata["scores"]
+
+
+@on_unix
+def test_a_killed_training_leaves_the_model_before_it_and_is_resumed(caplog: pytest.LogCaptureFixture) -> None:
+    data = write("a.csv", houses())
+    call(*training_on(data, "--seed", "7", epochs=1))
+    before = Path("m.safetensors").read_bytes()
+    with trainer(data) as run:
+        run.kill()
+        run.communicate(timeout=LIMIT)
+    assert Path("m.safetensors").read_bytes() == before
+    call("predict", "m.safetensors", data)
+    assert "not ended" not in caplog.text
+    epochs = len(nn.load("m.unfinished.safetensors").history["loss"])
+    call("predict", "m.unfinished.safetensors", data)
+    assert f"'m.unfinished.safetensors' is the file of a training that has not ended: epoch {epochs}." in caplog.text
+    assert f"not ended (continue: --resume); {epochs} epochs" in call("show", "m.unfinished.safetensors").stdout
+    call(*training_on(data, "--resume", epochs=epochs + 2))
+    call(*training_on(data, "--out", "whole.safetensors", epochs=epochs + 2))
+    np.testing.assert_array_equal(nn.load("m.safetensors").theta, nn.load("whole.safetensors").theta)
+    assert not Path("m.unfinished.safetensors").exists()
+
+
+def test_a_file_that_was_replaced_each_epoch_is_resumed(caplog: pytest.LogCaptureFixture) -> None:
+    """As versions before wrote them: under the name of --out, without scores."""
+    data = write("a.csv", houses())
+    words = [word.replace("m.safetensors", "old.safetensors") for word in training_on(data, epochs=2)]
+    call(*words)
+    saved = archive.read(Path("old.safetensors"))
+    facts = {name: value for name, value in saved.facts["metadata"].items() if name not in ("scores", "trained")}
+    archive.write(Path("old.safetensors"), Archive(saved.arrays, saved.facts | {"metadata": facts}))
+    call("predict", "old.safetensors", data)
+    assert "has not ended: epoch 2" in caplog.text
+    call(*words[:-1], "4", "--resume")
+    call(*training_on(data, epochs=4))
+    np.testing.assert_array_equal(nn.load("m.safetensors").theta, nn.load("old.safetensors").theta)
+    assert "scores" in nn.load("old.safetensors").metadata
 
 
 @on_unix
@@ -760,12 +809,24 @@ def test_show_prints_what_is_in_a_file() -> None:
         "2 classes",
     ):
         assert words in said
+    digest = sha256(Path("m.safetensors").read_bytes()).hexdigest()
+    assert f"sha256 {digest[:12]}\n" in said
+    assert re.search(rf"\btrained +20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ, nnarray {nn.__version__}\n", said)
     output = json.loads(call("show", "m.safetensors", "--json").stdout)
+    assert (output["sha256"], output["training ended"]) == (digest, True)
+    assert output["trained"] == output["metadata"]["trained"]
     assert output["layers"] == ["Dense(64, activation='relu')", "Dense(64, activation='relu')", "Dense(2)"]
     assert output["metadata"]["data"]["held out"] == 59
     nn.Network(nn.Dense(3)).init((2,)).save("plain.safetensors")
     assert "9 parameters" in call("show", "plain.safetensors").stdout
+    assert json.loads(call("show", "plain.safetensors", "--json").stdout)["trained"] is None
     assert "not trained by `nnarray train`" in fails(2, "predict", "plain.safetensors", data)
+
+
+@pytest.mark.parametrize("noted", [None, 3, {"nnarray": "0.1.0"}, {"nnarray": 1, "ended": "2026"}])
+def test_what_made_a_model_may_be_unknown(noted: Any) -> None:
+    origin = model_files.origin_of({"trained": noted})
+    assert (origin.text, origin.to_json()) == ("not known", None)
 
 
 # --- What goes wrong -------------------------------------------------------------------------------------------------
@@ -802,7 +863,7 @@ def test_show_prints_what_is_in_a_file() -> None:
         (("predict", "none.safetensors", "a.csv"), 1, "there is no file 'none.safetensors'"),
         (("predict", "a.csv", "a.csv"), 2, r"must end in \.safetensors"),
         (("predict", "m.safetensors", "none.csv"), 1, "there is no file 'none.csv'"),
-        (("predict", "m.safetensors", "a.csv", "--out", "predictions.xlsx"), 2, "does not have the ending of a table"),
+        (("predict", "m.safetensors", "a.csv", "--out", "predictions.xlsx"), 2, "let its name end in .csv, .tsv"),
         (("predict", "m.safetensors", "a.csv", "--unknown", "maybe"), 2, "unknown choice of unknown 'maybe'"),
         (("evaluate", "m.safetensors", "short.csv"), 2, "the table lacks 'price'"),
         (("show", "none.safetensors"), 1, "there is no file"),

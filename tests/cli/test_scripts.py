@@ -143,11 +143,26 @@ def test_a_log_has_the_settings_the_epochs_and_the_end() -> None:
     assert (log.level, log.handlers[:]) == before
 
 
+def test_a_log_says_where_it_resumes_and_which_epochs_are_of_the_linear_model() -> None:
+    call(*TRAIN)
+    call(*TRAIN[:-1], "5", "--resume", "--log-file", "a.log")
+    text = Path("a.log").read_text()
+    assert " INFO training resumes after epoch 3 of 5, from model.safetensors\n" in text
+    assert re.findall(r" DEBUG (.*epoch \d): ", text) == [
+        "epoch 4",
+        "epoch 5",
+        *(f"linear model: epoch {k}" for k in range(1, 6)),
+    ]
+    call(*TRAIN, "--folds", "2", "--no-linear", "--log-file", "folds.log")
+    folds = re.findall(r" INFO (.*)training ends after epoch 3", Path("folds.log").read_text())
+    assert folds == ["fold 1 of 2: ", "fold 2 of 2: ", ""]
+
+
 def test_verbose_is_on_standard_error_and_warnings_stay_there() -> None:
     said = call(*TRAIN, "--verbose").stderr.splitlines()
     assert said[1].startswith("nnarray: training starts: ")
     assert not [line for line in said if line.startswith("nnarray: epoch 1:")]
-    assert "nnarray: epoch 3 is saved in model.safetensors" in said
+    assert "nnarray: epoch 3 is saved in model.unfinished.safetensors" in said
 
     done = run(*NNARRAY, *TRAIN, "--log-file", "a.log", "--verbose", "--json")
     assert json.loads(done.stdout)["epochs"] == 3
@@ -193,8 +208,8 @@ def test_a_full_disk_is_one_line_with_a_remedy(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("os.fsync", no_space)
     done = call(*TRAIN)
     assert done.exit_code == 1
-    said = "cannot write 'model.safetensors': No space left on device; free some space, or write to another disk"
-    assert done.stderr == f"nnarray: {said}\n"
+    said = "No space left on device; free some space, or write to another disk"
+    assert done.stderr == f"nnarray: cannot write 'model.unfinished.safetensors': {said}\n"
 
 
 # --- The tab key -----------------------------------------------------------------------------------------------------

@@ -68,21 +68,23 @@ def test_the_lock_of_a_killed_owner_does_not_matter() -> None:
     assert os.listdir() == []
 
 
-def test_an_owner_may_own_again_but_not_another_thread() -> None:
-    said: list[BaseException] = []
+def test_nobody_owns_twice_neither_the_owner_nor_another_thread() -> None:
+    said: list[str] = []
 
     def own() -> None:
         try:
-            with files.owned(MODEL):
+            with files.owned(MODEL.absolute()):
                 pass
         except BlockingIOError as error:
-            said.append(error)
+            said.append(str(error))
 
-    with files.owned(MODEL), files.owned(MODEL.absolute()):
+    with files.owned(MODEL):
         thread = threading.Thread(target=own)
         thread.start()
         thread.join()
-    assert [f"process {os.getpid()} on" in str(error) for error in said] == [True]
+        own()
+    assert ["is being written by another training (of this program)" in each for each in said] == [True, True]
+    assert os.listdir() == []
 
 
 def test_many_threads_own_it_one_after_the_other() -> None:
@@ -147,5 +149,13 @@ def test_a_training_into_a_file_of_another_one_trains_nothing(host: nn.Backend) 
     with another_owner(), pytest.raises(BlockingIOError, match="is being written by another training"):
         model.fit(X, y, **settings)
     assert (model.history.steps, MODEL.exists()) == (0, False)
+
+    def again(run: nn.Run) -> None:
+        if run.epoch == 2:
+            model.copy().fit(X, y, **settings)
+
+    with pytest.raises(BlockingIOError, match=r"by another training \(of this program\)"):
+        model.copy().fit(X, y, **settings, callbacks=again)
+    assert len(nn.load(MODEL).history["loss"]) == 1  # the epoch of the outer one
     assert model.fit(X, y, **settings).steps == 2
     assert os.listdir() == [MODEL.name]

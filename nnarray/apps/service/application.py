@@ -23,9 +23,11 @@ from nnarray.apps.service.batches import Batcher, outputs_on_host
 from nnarray.apps.service.counts import Counts
 from nnarray.apps.service.heads import head_of
 from nnarray.apps.service.payloads import CSV, JSON, WRITERS, Refused, kinds_for, prepared
+from nnarray.apps.workflow.model_files import has_ended, origin_of
 from nnarray.apps.workflow.pipeline import Pipeline
 from nnarray.checks import integer
 from nnarray.names import memory
+from nnarray.version import __version__
 
 log = logging.getLogger("nnarray")
 
@@ -60,20 +62,28 @@ class Limits:
         integer(self.waiting, "--max-waiting", 1, usual=64)
 
 
-def application(pipeline: Pipeline, name: str, limits: Limits, ready: Callable[[], object] = lambda: None) -> Starlette:
-    """The service of one pipeline, under the name of its file; `ready` is called when requests are answered.
+def application(
+    pipeline: Pipeline,
+    name: str,
+    limits: Limits,
+    ready: Callable[[], object] = lambda: None,
+    *,
+    sha256: str = "",
+) -> Starlette:
+    """The service of one pipeline, under the name of its file and its digest; `ready` is called when it answers.
 
     Everything is loaded and computed once here, so that no request waits for it, and an error shows before the start.
     """
-    return _Service(pipeline, name, limits, ready).application()
+    return _Service(pipeline, name, limits, ready, sha256).application()
 
 
 class _Service:
     """Answers the requests; what it counts is changed by the event loop alone."""
 
-    def __init__(self, pipeline: Pipeline, name: str, limits: Limits, ready: Callable[[], object]) -> None:
-        self.pipeline, self.name, self.limits, self.ready = pipeline, name, limits, ready
-        self.counts = Counts()
+    def __init__(self, pipeline: Pipeline, name: str, limits: Limits, ready: Callable[[], object], sha256: str) -> None:
+        self.pipeline, self.name, self.limits, self.ready, self.sha256 = pipeline, name, limits, ready, sha256
+        self.origin = origin_of(pipeline.model.metadata)
+        self.counts = Counts({"model": name, "sha256": sha256, "trained": self.origin.ended})
         self._warm_up()
         self.batcher = Batcher(pipeline.model, self.counts.computed)
         self.readers = ThreadPoolExecutor(1, thread_name_prefix="nnarray-bodies")
@@ -109,7 +119,10 @@ class _Service:
 
     async def about(self, _: Request) -> Response:
         """What the model is."""
-        facts: dict[str, Any] = {"model": self.name, "targets": list(self.pipeline.targets)}
+        facts: dict[str, Any] = {"model": self.name, "sha256": self.sha256, "trained": self.origin.to_json()}
+        facts["training ended"] = has_ended(self.pipeline.model.metadata)
+        facts["nnarray"] = __version__
+        facts["targets"] = list(self.pipeline.targets)
         facts["classes"] = list(self.pipeline.classes)
         facts["columns"] = [column._asdict() for column in self.pipeline.columns]
         facts["accepts"] = list(kinds_for(self.pipeline))

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)  # seconds
+ESCAPED = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})  # in a label
 
 
 @dataclass
 class Counts:
     """Requests by status, how long they took, and rows. All of it is changed by one thread, the event loop's."""
 
+    model: Mapping[str, str] = field(default_factory=dict[str, str])
+    """What says which model answers: labels of a metric."""
     requests: Counter[int] = field(default_factory=Counter[int])
     durations: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS) + 1))
     """How many requests took so long: up to each of the bounds, and longer."""
@@ -38,6 +41,10 @@ class Counts:
         return "\n".join(self._lines()) + "\n"
 
     def _lines(self) -> Iterator[str]:
+        yield from _head(
+            "model_info", "gauge", "Which model answers: its file, the digest of that, when it was trained."
+        )
+        yield f"nnarray_model_info{{{_labels(self.model)}}} 1"
         yield from _head("requests_total", "counter", "Requests for predictions, by the status of the answer.")
         yield from (f'nnarray_requests_total{{code="{code}"}} {n}' for code, n in sorted(self.requests.items()))
         yield from _head("rows_total", "counter", "Rows, or images, that were predicted.")
@@ -57,3 +64,7 @@ class Counts:
 
 def _head(name: str, kind: str, what: str) -> tuple[str, str]:
     return f"# HELP nnarray_{name} {what}", f"# TYPE nnarray_{name} {kind}"
+
+
+def _labels(values: Mapping[str, str]) -> str:
+    return ",".join(f'{name}="{value.translate(ESCAPED)}"' for name, value in values.items())

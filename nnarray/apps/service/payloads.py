@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
@@ -16,11 +15,14 @@ import numpy as np
 
 from nnarray.apps.workflow.inputs import Part, Rows, Unknown
 from nnarray.apps.workflow.pipeline import Pipeline
+from nnarray.tables.formats.faults import standing_for
 from nnarray.tables.write import print_table
 
 JSON, CSV = "application/json", "text/csv"
 IMAGES = ("image/png", "image/jpeg", "image/webp")
 SENTENCES = re.compile(r"(?<=[.?]) (?=[A-Z])")
+ENCODING = re.compile(r"pass its encoding: --encoding (\S+), or TextFormat\(encoding='\S+'\)")
+CHARSETS = {"cp1252": "windows-1252"}  # the names that HTTP has, of Python's
 OPTION = re.compile(r"(?<![\w'\"])--[a-z]")
 Answers = Mapping[str, Any]
 
@@ -62,7 +64,12 @@ def prepared(
 def for_clients(message: str) -> str:
     """A message without the remedies that a client does not have: options of a command, arguments of Python."""
     message = message.replace("--unknown ignore, or unknown='ignore'", "?unknown=ignore in the address")
+    message = ENCODING.sub(_charset, message)
     return " ".join(part for part in SENTENCES.split(message) if not OPTION.search(part)) or message
+
+
+def _charset(encoding: re.Match[str]) -> str:
+    return f"name its encoding, Content-Type: {CSV}; charset={CHARSETS.get(encoding[1], encoding[1])}"
 
 
 def _reading(pipeline: Pipeline, charset: str | None) -> Pipeline:
@@ -73,14 +80,12 @@ def _reading(pipeline: Pipeline, charset: str | None) -> Pipeline:
 
 
 def _of_csv(pipeline: Pipeline, body: bytes, unknown: Unknown, most: int) -> np.ndarray:
-    """Through a file, as `nnarray predict` reads one; errors do not show where it lies."""
+    """Through a file, as `nnarray predict` reads one; errors name the body instead."""
     with tempfile.TemporaryDirectory(prefix="nnarray-") as folder:
         file = Path(folder, "body.csv")
         file.write_bytes(body)
-        try:
+        with standing_for(file, "the body", "Send the table itself, as CSV."):
             return _joined(pipeline.parts(file, unknown=unknown), most)
-        except ValueError as error:
-            raise ValueError(str(error).replace(folder + os.sep, "")) from error
 
 
 def _joined(parts: Iterable[Part], most: int) -> np.ndarray:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -16,6 +18,8 @@ from nnarray.apps.workflow.steps import Plan, Trained, model_for, read, train
 from nnarray.backends import Backend
 from nnarray.checks import integer
 from nnarray.datasets.sources import Source
+
+log = logging.getLogger("nnarray")
 
 LINEAR_LR = 0.01  # of Adam: a single layer bears longer steps
 
@@ -34,7 +38,23 @@ def linear_model(path: Path, examples: Examples, plan: Plan, be: Backend) -> Tra
         return None
     lr = LINEAR_LR if plan.lr is None and plan.optimizer is None else plan.lr
     linear = replace(plan, hidden=(), dropout=0.0, lr=lr, resume=False)
-    return train(model_for(path, examples, linear, be), examples, linear)
+    with _labelled("linear model"):
+        return train(model_for(path, examples, linear, be), examples, linear)
+
+
+@contextmanager
+def _labelled(what: str) -> Generator[None]:
+    """Begin the lines of the log with this meanwhile, for the training is not that of the model which is saved."""
+
+    def label(record: logging.LogRecord) -> bool:
+        record.msg = f"{what}: {record.msg}"
+        return True
+
+    log.addFilter(label)
+    try:
+        yield
+    finally:
+        log.removeFilter(label)
 
 
 def excess_of(linear: Trained, network: Trained) -> np.ndarray:
@@ -166,8 +186,9 @@ def _fold(path: Path, plan: Plan, be: Backend, watch: Watch, callbacks: Sequence
     examples = examples._replace(test=examples.test[:0])  # scored once, by the network that is saved
     if plan.fold is not None:
         watch(f"training, fold {plan.fold[0] + 1} of {plan.fold[1]}", plan.fold[0] / plan.fold[1])
-    done = train(model_for(path, examples, plan, be), examples, plan, None, callbacks)
-    beside = linear_model(path, examples, plan, be) if linear else None
+    with _labelled(f"fold {plan.fold[0] + 1} of {plan.fold[1]}" if plan.fold else "fold"):
+        done = train(model_for(path, examples, plan, be), examples, plan, None, callbacks)
+        beside = linear_model(path, examples, plan, be) if linear else None
     excess = np.zeros(0) if beside is None else excess_of(beside, done)
     epoch = done.best_epoch or len(done.model.history["epoch"])
     return Fold(done.scores, epoch, None if beside is None else beside.scores, excess)

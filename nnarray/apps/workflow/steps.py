@@ -5,6 +5,7 @@ Nothing here prints. The resulting model is complete: its metadata describe the 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,14 @@ from nnarray.apps.workflow.inputs import (
     inputs_of,
     rows_to_train_on,
 )
+from nnarray.apps.workflow.model_files import (
+    file_to_resume,
+    finish,
+    has_ended,
+    origin_now,
+    refuse_to_resume,
+    unfinished_file,
+)
 from nnarray.apps.workflow.scores import ClassTally, Scores, Tally, ValueTally
 from nnarray.apps.workflow.splits import Split
 from nnarray.backends import Backend, backend_of, dtype_name
@@ -39,8 +48,6 @@ from nnarray.names import canonical, named
 from nnarray.network import Network
 from nnarray.network import load as load_model
 from nnarray.optimizers import ALSO, OPTIMIZERS, Adam, AdamW, Minimiser, stepwise
-from nnarray.persistence import archive
-from nnarray.persistence.archive import Archive
 from nnarray.persistence.kept import Place
 from nnarray.tables.endings import DELIMITERS, kind_of
 from nnarray.tables.mapped import fits
@@ -49,6 +56,8 @@ from nnarray.tables.text_format import USUAL, TextFormat
 from nnarray.tables.write import write_table
 from nnarray.training.callbacks import Callback, EarlyStopping, Run
 from nnarray.training.checkpoints import Checkpoint
+
+log = logging.getLogger("nnarray")
 
 NOT_TEXT = "--delimiter, --header, --encoding and similar options are for CSV and TSV files"
 EPOCHS, STEPS = 50, 3_000  # defaults: at least 50 epochs, and enough epochs for 3,000 steps
@@ -272,14 +281,23 @@ def model_for(path: Path, examples: Examples, plan: Plan, be: Backend) -> Model:
 
 
 def train(
-    model: Model, examples: Examples, plan: Plan, out: Path | None = None, callbacks: Sequence[Any] = ()
+    model: Model,
+    examples: Examples,
+    plan: Plan,
+    out: Path | None = None,
+    callbacks: Sequence[Any] = (),
+    *,
+    scores_to_note: dict[str, Any] | None = None,
 ) -> Trained:
-    """Train; the file `out` always holds the newest complete epoch, and in the end the model with its scores.
+    """Train; the model with its scores replaces the file `out` in the end, and not before.
+
+    Until then the newest complete epoch is in a file beside it, `unfinished_file(out)`. The scores that the file notes
+    are those of the held-out examples, or of the training examples, or `scores_to_note`.
 
     Raises
     ------
     KeyboardInterrupt
-        On Ctrl-C; the last finished epoch is in the file.
+        On Ctrl-C; the last finished epoch is in the file beside.
     """
     be = backend_of(model.theta)
     if plan.scheduler is not None and plan.cache is None and isinstance(examples.X, Source):
@@ -292,10 +310,9 @@ def train(
         raise ValueError("--class-weight is about classes, and the target is values: leave it out.")
     held_out = len(examples.held_out) > 0
     stop = _stopping(plan, held_out, epochs_of(plan, examples))
-    if plan.resume and out is not None and out.exists():
-        before = archive.read(out).facts
-        _refuse_other_data(out, before, model)
-        _refuse_other_stopping(out, before, stop is not None)
+    before = file_to_resume(out) if plan.resume and out is not None else None
+    if before is not None:
+        refuse_to_resume(before, model, stops=stop is not None)
     X, y, weights = examples.X, _target(be, examples, plan), _weights(be, examples, plan)
     X = X if isinstance(X, Source) else be.asarray(X, dtype=plan.dtype)
 
@@ -316,8 +333,8 @@ def train(
         sample_weight=kept[2] if weights is not None else None,
         seed=plan.seed,
         progress=False,
-        checkpoint=Checkpoint(out, every=plan.checkpoint_every) if out is not None else None,
-        resume=plan.resume and out is not None,
+        checkpoint=Checkpoint(unfinished_file(out), every=plan.checkpoint_every) if out is not None else None,
+        resume=before,
         grains=plan.grains,
         cluster=plan.scheduler,
     )
@@ -329,8 +346,11 @@ def train(
     if len(examples.test):
         tested = _scored(model, examples.inputs, outputs_of(model, part(examples.test)[0]), examples.y[examples.test])
         model.metadata["test scores"] = tested.to_json()
+    if scores_to_note is not None:
+        model.metadata["scores"] = scores_to_note
+    model.metadata["trained"] = origin_now()._asdict()
     if out is not None:
-        note(out, model.metadata)
+        finish(out, model.metadata)
     best = stop.best_epoch if stop else None
     return Trained(model, examples.inputs, examples, scores, held_out, ended.reason, best, outputs, truth, tested)
 
@@ -397,38 +417,6 @@ def _target(be: Backend, examples: Examples, plan: Plan) -> Any:
     return be.asarray(examples.y) if examples.inputs.classes else be.asarray(examples.y, dtype=plan.dtype)
 
 
-def _refuse_other_stopping(out: Path, facts: dict[str, Any], stops: bool) -> None:
-    """A training that stops early knows its best epoch from the start, or never."""
-    callbacks = facts.get("training", {}).get("callbacks", [])
-    if stops != any(each["type"] == EarlyStopping.__name__ for each in callbacks):
-        began, remedy = ("without", "add") if stops else ("with", "leave out")
-        raise ValueError(
-            f"{str(out)!r} cannot be resumed: its training began {began} early stopping. To continue it, {remedy} "
-            f"--no-early-stopping; or leave out --resume."
-        )
-
-
-def _refuse_other_data(out: Path, facts: dict[str, Any], model: Model) -> None:
-    """Refuse to resume a training with other data."""
-    before = facts.get("metadata", {})
-    for name, what in (("input", "columns, their values"), ("data", "examples"), ("class counts", "classes")):
-        now = model.metadata.get(name)
-        then = before.get(name)
-        if name == "data":
-            now, then = ({k: v for k, v in (each or {}).items() if k != "name"} for each in (now, then))
-        if then != now:
-            raise ValueError(
-                f"{str(out)!r} cannot be resumed: it was trained on other data, or another part of them (their {what} "
-                f"differ). Pass the data, --target, --validation and --seed of its start, or leave out --resume."
-            )
-
-
-def note(out: Path, metadata: dict[str, Any]) -> None:
-    """Replace the metadata in the file of a model."""
-    saved = archive.read(out)
-    archive.write(out, Archive(saved.arrays, saved.facts | {"metadata": metadata}))
-
-
 # --- Using it --------------------------------------------------------------------------------------------------------
 
 
@@ -436,6 +424,11 @@ def load(path: Path, be: Backend, dtype: str | None = None) -> tuple[Model, Inpu
     """A model and its inputs; in the dtype of the file if `dtype` is None."""
     model, name = load_model(path, backend=be, dtype=dtype), repr(str(path))
     inputs = inputs_of(model.metadata, name)
+    if not has_ended(model.metadata):
+        epochs = len(model.history.columns.get("epoch", []))
+        log.warning(
+            "%s is the file of a training that has not ended: epoch %d. Continue it with --resume.", name, epochs
+        )
     shapes = inputs.input_shape, (len(inputs.classes or inputs.targets),)
     if (model.input_shape, model.output_shape) != shapes:
         raise ValueError(

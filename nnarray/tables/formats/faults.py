@@ -7,24 +7,63 @@ import errno
 import re
 from collections.abc import Generator
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from nnarray.tables.arrow import arrow
 
-CONTENT = {  # the type of a file by its first bytes, and what to do
-    rb"\x1f\x8b": "compressed by gzip: let its name end in .gz, such as .csv.gz",
-    rb"BZh\d1AY": "compressed by bzip2: let its name end in .bz2, such as .csv.bz2",
-    rb"\x28\xb5\x2f\xfd": "compressed by zstd: let its name end in .zst, such as .csv.zst",
-    rb"PK\x03\x04": "a ZIP archive, or a spreadsheet: unpack it, or export the table as CSV",
-    rb"\xd0\xcf\x11\xe0": "an old Excel file: export the table as CSV",
-    rb"PAR1[\0-\x08\x0e-\x1f]": "Parquet: let its name end in .parquet",
-    rb"ARROW1\0": "a file of Arrow: let its name end in .arrow",
-    rb"<!|<html|<HTML": "a web page: get the table itself",
+
+class Content(NamedTuple):
+    """What a file holds, by its first bytes, and what to do."""
+
+    kind: str
+    remedy: str
+
+    @property
+    def text(self) -> str:
+        """Of a file that has another ending."""
+        return f"{self.kind}: {self.remedy}"
+
+
+CONTENT = {
+    rb"\x1f\x8b": Content("compressed by gzip", "let its name end in .gz, such as .csv.gz"),
+    rb"BZh\d1AY": Content("compressed by bzip2", "let its name end in .bz2, such as .csv.bz2"),
+    rb"\x28\xb5\x2f\xfd": Content("compressed by zstd", "let its name end in .zst, such as .csv.zst"),
+    rb"PK\x03\x04": Content("a ZIP archive, or a spreadsheet", "unpack it, or export the table as CSV"),
+    rb"\xd0\xcf\x11\xe0": Content("an old Excel file", "export the table as CSV"),
+    rb"PAR1[\0-\x08\x0e-\x1f]": Content("Parquet", "let its name end in .parquet"),
+    rb"ARROW1\0": Content("a file of Arrow", "let its name end in .arrow"),
+    rb"<!|<html|<HTML": Content("a web page", "get the table itself"),
 }
 
 ARROW = "Feather (the file format of Arrow)"
 
 OWN = {"Parquet": "Parquet", ARROW: "a file of Arrow", "NPZ": "a ZIP archive"}
-"""The description of each format in `CONTENT`."""
+"""The kind of each format in `CONTENT`."""
+
+
+@contextlib.contextmanager
+def standing_for(file: Path, source: str, remedy: str) -> Generator[None]:
+    """Let errors name what a temporary text table holds, such as standard input, and not the file.
+
+    Raises
+    ------
+    ValueError
+        If it is no text, with what to do.
+    """
+    with file.open("rb") as start:
+        if content := content_of(start.read(8)):
+            raise ValueError(f"{source} is {content.kind}, and not a text table (CSV). {remedy}")
+    try:
+        yield
+    except Exception as error:
+        error.args = tuple(_renamed(each, file, source) for each in error.args)
+        if isinstance(error, OSError) and error.filename == str(file):
+            error.filename = source
+        raise
+
+
+def _renamed(said: Any, file: Path, source: str) -> Any:
+    return said.replace(repr(str(file)), source).replace(str(file), source) if isinstance(said, str) else said
 
 
 @contextlib.contextmanager
@@ -45,11 +84,16 @@ def faults(path: Path, what: str, remedy: str = "It may be damaged or truncated:
 WIDE = "Save it again with its columns of 128-bit integers cast to 64 bits, to decimals or to text."
 
 
+def content_of(start: bytes) -> Content | None:
+    """What a file holds that begins with these 8 bytes, if it is no text."""
+    return next((content for magic, content in CONTENT.items() if re.match(magic, start)), None)
+
+
 def refuse_content(start: bytes, path: Path, what: str) -> None:
     """Refuse a file whose format differs from its ending."""
-    for magic, content in CONTENT.items():
-        if re.match(magic, start) and not content.startswith(OWN.get(what, "-")):
-            raise ValueError(f"{str(path)!r} is not a {what}, but {content}.")
+    content = content_of(start)
+    if content is not None and not content.kind.startswith(OWN.get(what, "-")):
+        raise ValueError(f"{str(path)!r} is not a {what}, but {content.text}.")
 
 
 def one_line(error: Exception) -> str:
