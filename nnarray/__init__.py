@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from nnarray import datasets, distributed, losses, metrics, models, plotting, random, schedules, testing
-from nnarray.arguments import MODULE, explain_settings
+from nnarray.arguments import MODULE, explain_settings, guessed
 from nnarray.backends import (
     Backend,
     BackendInfo,
@@ -199,10 +199,18 @@ def __getattr__(name: str) -> Any:
     if name in _LATER:
         return getattr(import_module(_LATER[name]), name)
     known = spelled(name, dict.fromkeys(__all__), _ALSO)
-    hint = f" Here it is nn.{known}." if known else MODULE.get(name, "")
+    hint = f" Here it is nn.{known}." if known else MODULE.get(name) or _inside(name) or guessed(name, __all__)
     if known == "Activation":
         hint = f" Here it is nn.Activation({name!r}). It is a layer; for probabilities, call model.predict_proba(X)."
     raise AttributeError(f"module 'nnarray' has no attribute {name!r}.{hint}", name=name, obj=sys.modules[__name__])
+
+
+def _inside(name: str) -> str:
+    """Where a name is that somebody looked for here."""
+    for module in (datasets, losses, metrics, models, plotting, schedules):
+        if not name.startswith("_") and callable(vars(module).get(name)):
+            return f" Here it is nn.{module.__name__.rpartition('.')[2]}.{name}."
+    return ""
 
 
 def __dir__() -> list[str]:

@@ -107,7 +107,8 @@ def switch(value: Any, name: str) -> bool:
     """`value` as a Python truth value; accepts NumPy's, but no numbers or strings."""
     if isinstance(value, bool) or (type(value).__name__.startswith("bool") and getattr(value, "ndim", None) == 0):
         return bool(value)
-    raise TypeError(f"{name} must be True or False; got {shown(value)}.")
+    meant = f" Use {name.split()[-1]}={bool(value)}." if holds(value, lambda x: x in (0.0, 1.0)) else ""
+    raise TypeError(f"{name} must be True or False; got {shown(value)}.{meant}")
 
 
 def is_several(value: Any) -> bool:

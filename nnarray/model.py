@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from nnarray import kernels
-from nnarray.arguments import explained, refuse_attribute
+from nnarray.arguments import Explained, explained, refuse_attribute
 from nnarray.backends import (
     Backend,
     as_data,
@@ -63,7 +63,7 @@ from nnarray.typing import Array, Inputs
 UNSOUND = "The model keeps its own. If they come from a training loop, its learning rate may be too high."
 
 
-class Model:
+class Model(metaclass=Explained):
     """A network and the vector of its parameters, made by `Network.init`.
 
     Attributes

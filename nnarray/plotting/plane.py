@@ -14,6 +14,7 @@ from nnarray.checks import integer
 from nnarray.drawing.canvas import COLOURS, MARKERS, axes_for, name_axes, on_host
 from nnarray.layers.containers import last_activation
 from nnarray.model import Model
+from nnarray.names import shown
 from nnarray.training.answers import ARE_PROBABILITIES, is_of_single_labels
 from nnarray.typing import Array
 
@@ -234,8 +235,9 @@ class _Answer(NamedTuple):
 
 def check_order(model: Any, name: str) -> None:
     """Refuse an array in the place of the model."""
-    if hasattr(model, "shape"):
-        raise TypeError(f"{name} takes the model first: {name}(model, X); got an array of shape {tuple(model.shape)}.")
+    if hasattr(model, "shape") or isinstance(model, list | tuple):
+        what = f"an array of shape {tuple(model.shape)}" if hasattr(model, "shape") else shown(model)
+        raise TypeError(f"{name} takes the model first: {name}(model, X); got {what}.")
 
 
 def _answer(model: Any, points: np.ndarray) -> _Answer:

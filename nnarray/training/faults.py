@@ -1,0 +1,62 @@
+"""Faults of X and of y: where both have one, a single error names both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+from nnarray.backends import as_data, same_place, without_record
+from nnarray.datasets.streams import Stream
+from nnarray.losses import Loss
+from nnarray.training.automatic import Automatic
+from nnarray.training.inputs import inputs_of, whole
+from nnarray.training.trainee import Trainee
+
+
+@contextmanager
+def naming_both(model: Trainee, X: Any, y: Any, loss: Loss, *, check_finite: bool) -> Generator[None]:
+    """Within it, an error names the faults of X and of y if both have one, so that one look repairs both.
+
+    Nothing is looked at a second time unless there is an error.
+
+    Raises
+    ------
+    TypeError, ValueError
+        The error of the block, or the one that names both.
+    """
+    try:
+        yield
+    except (TypeError, ValueError):
+        if y is None or isinstance(X, Stream) or _are_swapped(model, X, y):
+            raise
+        shape = getattr(y, "shape", ())
+        of_x = _fault(partial(inputs_of, model, X, check_finite=check_finite, of_y=tuple(shape)))
+        of_y = _fault(partial(_check_target, model, y, loss))
+        if of_x is None or of_y is None:
+            raise
+        kind = TypeError if isinstance(of_x, TypeError) else ValueError
+        raise kind(f"X and y are both wrong. (1) {of_x} (2) {of_y}") from None
+
+
+def _are_swapped(model: Trainee, X: Any, y: Any) -> bool:
+    """Whether y fits the inputs and X does not: one message says it."""
+    fits = [getattr(each, "shape", ())[1:] == model.input_shape for each in (X, y)]
+    return fits == [False, True]
+
+
+def _fault(check: Callable[[], object]) -> TypeError | ValueError | None:
+    try:
+        check()
+    except (TypeError, ValueError) as error:
+        return error
+    return None
+
+
+def _check_target(model: Trainee, y: Any, loss: Loss) -> None:
+    """Refuse a target that does not fit the model and the loss, whatever X is."""
+    target = without_record(as_data(whole(model, y), "y"))
+    same_place(model=model.theta, y=target)
+    chosen = loss.of(target, model.output_shape) if isinstance(loss, Automatic) else loss
+    chosen.prepare(target, (*target.shape[:1], *model.output_shape), model.theta.dtype)
