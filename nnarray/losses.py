@@ -423,7 +423,7 @@ class BinaryCrossEntropy(Loss):
 
     def prepare(self, target: Array, shape: Shape, dtype: DType) -> tuple[Array, Array | None]:
         """The target, checked to lie in [0, 1]."""
-        self._refuse_more_classes(target, shape)
+        self._refuse_more_classes(target, shape, dtype)
         target, _ = super().prepare(target, shape, dtype)
         xp = same_place(target=target)
         if not is_traced(target) and not bool(xp.all((target >= 0) & (target <= 1))):
@@ -431,16 +431,16 @@ class BinaryCrossEntropy(Loss):
             raise ValueError(f"{self._range(target)}. {labels}For regression, pass loss='mse'.")
         return target, None
 
-    def _refuse_more_classes(self, target: Array, shape: Shape) -> None:
+    def _refuse_more_classes(self, target: Array, shape: Shape, dtype: DType) -> None:
         """Refuse labels of more than two classes for one output, whether or not they are a column."""
         single = shape[1:] == (1,) and target.shape[:1] == shape[:1]
         classes = classes_in(target) if single else 0
         if classes > 2:
-            column = " and pass y[:, 0]" if target.ndim > 1 else ""
+            labels, values = ("", " and y[:, None]") if target.ndim == 1 else (" and pass y[:, 0]", "")
             raise ValueError(
-                f"{self._range(target)}. For two classes, number them 0 and 1; for more, use cross_entropy, give the "
-                f"last layer an output for each, nn.Dense({classes}){column}. For regression, pass loss='mse'"
-                f"{'' if target.ndim > 1 else ' and y[:, None]'}."
+                f"{self._range(_converted(target, dtype))}. For two classes, number them 0 and 1; for more, use "
+                f"cross_entropy, give the last layer an output for each, nn.Dense({classes}){labels}. For regression, "
+                f"pass loss='mse'{values}."
             )
 
     def _range(self, target: Array) -> str:
