@@ -200,6 +200,9 @@ def _said(parameters: list[inspect.Parameter], given: tuple[Any, ...], kwargs: M
 NEEDED = {
     "shape": "The shape of one example: init(X.shape[1:]).",
     "units": "The number of its outputs: nn.Dense(10).",
+    "mean": "They follow from the examples: Standardizer.fit(X).",
+    "path": "The name of a file, such as 'model.safetensors'.",
+    "X": "The examples, in rows.",
     "y": "The labels or target values of X. With a loader, pass one batch: X, y = next(iter(loader)).",
 }
 """What a required argument is."""

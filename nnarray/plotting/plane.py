@@ -470,7 +470,8 @@ def check_examples(points: np.ndarray, values: np.ndarray, name: str, features: 
     """Refuse points with another number of features or without a finite position, and values of other points."""
     if points.ndim != 2 or points.shape[1] not in features or len(points) == 0:
         wanted = " or ".join(f"(N, {n})" for n in features)
-        raise ValueError(f"{name} draws examples of shape {wanted}; got X of shape {points.shape}.")
+        swapped = " Were X and y swapped?" if points.ndim == 1 and values.ndim == 2 else ""
+        raise ValueError(f"{name} draws examples of shape {wanted}; got X of shape {points.shape}.{swapped}")
     if not np.isfinite(points).all():
         raise ValueError(f"{name} cannot place examples at NaN or infinity: remove or repair them.")
     if len(values) != len(points) or (features == (1, 2) and values.size != len(points)):

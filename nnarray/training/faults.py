@@ -29,7 +29,7 @@ def naming_both(model: Trainee, X: Any, y: Any, loss: Loss, *, check_finite: boo
     try:
         yield
     except (TypeError, ValueError):
-        if y is None or isinstance(X, Stream) or _are_swapped(model, X, y):
+        if y is None or isinstance(X, Stream) or _is_of_x(model, X, y):
             raise
         shape = getattr(y, "shape", ())
         of_x = _fault(partial(inputs_of, model, X, check_finite=check_finite, of_y=tuple(shape)))
@@ -40,10 +40,12 @@ def naming_both(model: Trainee, X: Any, y: Any, loss: Loss, *, check_finite: boo
         raise kind(f"X and y are both wrong. (1) {of_x} (2) {of_y}") from None
 
 
-def _are_swapped(model: Trainee, X: Any, y: Any) -> bool:
-    """Whether y fits the inputs and X does not: one message says it."""
-    fits = [getattr(each, "shape", ())[1:] == model.input_shape for each in (X, y)]
-    return fits == [False, True]
+def _is_of_x(model: Trainee, X: Any, y: Any) -> bool:
+    """Whether one message says it: X and y are swapped, or the network is made for examples with other axes."""
+    of_x, of_y = (getattr(each, "shape", None) for each in (X, y))
+    if of_x is None or not isinstance(model.input_shape, tuple) or of_x[1:] == model.input_shape:
+        return False
+    return len(of_x) != len(model.input_shape) + 1 or (of_y is not None and of_y[1:] == model.input_shape)
 
 
 def _fault(check: Callable[[], object]) -> TypeError | ValueError | None:
