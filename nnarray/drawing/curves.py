@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def _refuse_others(history: Any, name: str) -> None:
-    """Refuse what is no history, such as the model that has it."""
+    """Refuse anything but a history, such as the model that has it."""
     if not isinstance(history, Mapping):
         remedy = f" Pass its history: {name}(model.history)." if hasattr(history, "history") else ""
         raise TypeError(f"{name} takes the history that fit returns; got {shown(history)}.{remedy}")
@@ -54,7 +54,7 @@ def plot_history(history: Mapping[str, Sequence[float]], *, ax: Axes | None = No
     Raises
     ------
     TypeError
-        If it is no history.
+        If it is anything else.
     ValueError
         If the history has no epochs.
     ImportError
