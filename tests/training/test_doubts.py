@@ -116,7 +116,7 @@ def test_a_high_rate_is_named_in_spite_of_noise(host: nn.Backend, seed: int, opt
     y = host.asarray(np.random.default_rng(seed).permutation(HOST_Y))
     model = nn.Network(nn.Dense(8, "tanh"), nn.Dense(2)).init((2,), seed=seed, backend=host)
     with pytest.warns(RuntimeWarning, match="may be too high: lower lr"):
-        model.fit(host.asarray(HOST_X), y, optimizer=optimizer, epochs=6, seed=seed, progress=False)
+        model.fit(host.asarray(HOST_X), y, optimizer=optimizer, epochs=20, seed=seed, progress=False)
 
 
 @pytest.mark.parametrize(
