@@ -10,7 +10,7 @@ from typing import Any
 from nnarray.backends import as_data, same_place, without_record
 from nnarray.datasets.streams import Stream
 from nnarray.losses import Loss
-from nnarray.training.automatic import Automatic
+from nnarray.training.automatic import decided
 from nnarray.training.inputs import inputs_of, whole
 from nnarray.training.trainee import Trainee
 
@@ -60,5 +60,5 @@ def _check_target(model: Trainee, y: Any, loss: Loss) -> None:
     """Refuse a target that does not fit the model and the loss, whatever X is."""
     target = without_record(as_data(whole(model, y), "y"))
     same_place(model=model.theta, y=target)
-    chosen = loss.of(target, model.output_shape) if isinstance(loss, Automatic) else loss
+    _, chosen = decided(loss, model, None, target)
     chosen.prepare(target, (*target.shape[:1], *model.output_shape), model.theta.dtype)

@@ -470,7 +470,7 @@ def test_units_of_a_large_layer_stand_in_a_grid(host: nn.Backend, shape: tuple[i
     axes = plotting.plot_neurons(net.init(shape), resolution=4)
     width, height = axes.figure.get_size_inches()
     assert height < 12.0
-    assert width < 16.0
+    assert width < 18.0
     axes.figure.canvas.draw()
     frame = axes.figure.bbox
     circles = [each for each in axes.patches if type(each).__name__ == "Circle"]
