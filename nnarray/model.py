@@ -138,7 +138,7 @@ class Model(metaclass=Explained):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore the state, and make the vectors read-only again: pickle does not keep that."""
-        self.__dict__.update(state)
+        vars(self).update(state)
         self._take(self._theta, self._state)
 
     def __copy__(self) -> Model:

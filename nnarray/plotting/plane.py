@@ -235,8 +235,9 @@ class _Answer(NamedTuple):
 
 def check_order(model: Any, name: str) -> None:
     """Refuse an array in the place of the model."""
-    if hasattr(model, "shape") or isinstance(model, list | tuple):
-        what = f"an array of shape {tuple(model.shape)}" if hasattr(model, "shape") else shown(model)
+    shape = getattr(model, "shape", None)
+    if shape is not None or isinstance(model, list | tuple):
+        what = shown(model) if shape is None else f"an array of shape {tuple(shape)}"
         raise TypeError(f"{name} takes the model first: {name}(model, X); got {what}.")
 
 
