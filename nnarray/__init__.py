@@ -225,7 +225,7 @@ def _imported(name: str) -> Any:
     if not name.startswith("_") and find_spec(module):
         return import_module(module)
     known = spelled(name, dict.fromkeys(__all__), _ALSO)
-    hint = f" Here it is nn.{known}." if known else import_module("nnarray.arguments").MODULE.get(name, "")
+    hint = f" Here it is nn.{known}." if known else _guess(name)
     if known == "Activation":
         hint = f" Here it is nn.Activation({name!r}). It is a layer; for probabilities, call model.predict_proba(X)."
     raise AttributeError(f"module 'nnarray' has no attribute {name!r}.{hint}", name=name, obj=sys.modules[__name__])
@@ -236,6 +236,20 @@ if not TYPE_CHECKING:  # a type checker would accept every name
     def __getattr__(name: str) -> Any:
         value = globals()[name] = _imported(name)  # the next time, Python finds it here
         return value
+
+
+def _guess(name: str) -> str:
+    """What somebody may have looked for: another library's name, a name of one of the modules, or a misspelt one."""
+    arguments = import_module("nnarray.arguments")
+    return arguments.MODULE.get(name) or _inside(name) or arguments.guessed(name, __all__)
+
+
+def _inside(name: str) -> str:
+    """Where a name is that somebody looked for here."""
+    for place in ("datasets", "losses", "metrics", "models", "plotting", "schedules"):
+        if not name.startswith("_") and callable(vars(import_module(f"nnarray.{place}")).get(name)):
+            return f" Here it is nn.{place}.{name}."
+    return ""
 
 
 def __dir__() -> list[str]:

@@ -7,7 +7,7 @@ import inspect
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
-from typing import Any, NoReturn, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
 
 from nnarray.names import Also, plain, shown, spelled
 
@@ -115,13 +115,17 @@ def _by_other_name() -> Mapping[str, tuple[str, ...]]:
 ALSO = _by_other_name()
 
 
+_VALUES = {"progress": " progress=False shows no bar."}
+"""What to pass, for arguments whose values have other forms in other libraries."""
+
+
 def _remedy(name: str, known: Iterable[str]) -> str:
     """What to write in place of an argument `name`, for a function that has those that are `known`."""
     by_plain = {plain(each): each for each in known}
     meant = [by_plain[plain(own)] for own in (name, *ALSO.get(plain(name), ())) if plain(own) in by_plain]
     near = [] if meant or plain(name) in ELSEWHERE else difflib.get_close_matches(plain(name), by_plain, 1, 0.75)
     for own in (*meant, *(by_plain[each] for each in near)):
-        return f"Did you mean {own}=?"
+        return f"Did you mean {own}=?{_VALUES.get(own, '')}"
     if plain(name) in ELSEWHERE:
         return ELSEWHERE[plain(name)]
     return f"It has {', '.join(by_plain.values())}." if by_plain else "It takes none by name."
@@ -203,6 +207,9 @@ def _said(parameters: list[inspect.Parameter], given: tuple[Any, ...], kwargs: M
 NEEDED = {
     "shape": "The shape of one example: init(X.shape[1:]).",
     "units": "The number of its outputs: nn.Dense(10).",
+    "mean": "They follow from the examples: Standardizer.fit(X).",
+    "path": "The name of a file, such as 'model.safetensors'.",
+    "X": "The examples, in rows.",
     "y": "The labels or target values of X. With a loader, pass one batch: X, y = next(iter(loader)).",
 }
 """What a required argument is."""
@@ -235,6 +242,9 @@ METHODS = {
     "load_weights": "Use nn.load('model.safetensors').",
     "save_weights": "Use model.save('model.safetensors').",
     "load": "Use nn.load('model.safetensors').",
+    "load_model": "Use nn.load('model.safetensors').",
+    "load_from_checkpoint": "Use nn.load('model.safetensors').",
+    "from_pretrained": "Use nn.load('model.safetensors'), or model.load_torch('weights.safetensors').",
     "cuda": "Use model = model.to(...), with one of nn.list_backends().",
     "cpu": "Use model = model.to(...), with one of nn.list_backends().",
     "zero_grad": "Leave it out: nn.value_and_grad returns a new gradient each time.",
@@ -258,7 +268,10 @@ MODULE = {
     "no_grad": " Leave it out: model(X) records no gradient of plain arrays.",
     "manual_seed": " Pass seed= to init and to fit.",
     "train_test_split": " It is nn.datasets.train_test_split.",
-    **dict.fromkeys(("load_model", "load_weights"), " Use nn.load('model.safetensors')."),
+    **dict.fromkeys(
+        ("load_model", "load_weights", "load_checkpoint", "load_state_dict", "from_file"),
+        " Use nn.load('model.safetensors').",
+    ),
     **dict.fromkeys(("save", "save_model"), " Use model.save('model.safetensors')."),
 }
 """What other libraries have beside their layers, and where it is here."""
@@ -266,18 +279,38 @@ MODULE = {
 
 def refuse_attribute(of: Any, name: str) -> NoReturn:
     """Raise the AttributeError for an attribute that `of` does not have, with what to write instead."""
-    near = difflib.get_close_matches(name, [each for each in dir(type(of)) if not each.startswith("_")], 1, 0.8)
+    kind = of if isinstance(of, type) else type(of)
+    near = difflib.get_close_matches(name, [each for each in dir(kind) if not each.startswith("_")], 1, 0.8)
     guess = f"Did you mean {near[0]}?" if near else ""
-    raise AttributeError(f"{type(of).__name__} has no {name!r}. {METHODS.get(name, guess)}".strip(), name=name, obj=of)
+    raise AttributeError(f"{kind.__name__} has no {name!r}. {METHODS.get(name, guess)}".strip(), name=name, obj=of)
 
 
-def attribute_errors(module: str, names: Iterable[str], others: Also) -> Callable[[str], NoReturn]:
-    """The `__getattr__` of a module with these names, which have `others` in other libraries."""
+class Explained(type):
+    """The type of classes whose missing attributes are explained too, such as nn.Model.load."""
+
+    if not TYPE_CHECKING:  # a type checker would accept every attribute
+
+        def __getattr__(cls, name: str) -> NoReturn:
+            refuse_attribute(cls, name)
+
+
+def guessed(name: str, names: Iterable[str]) -> str:
+    """The question for the name that is meant; nothing if none is near."""
+    near = difflib.get_close_matches(name, [*names], 1, 0.75)
+    return f" Did you mean {near[0]}?" if near else ""
+
+
+def attribute_errors(module: str, names: Iterable[str], others: Also, otherwise: str = "") -> Callable[[str], NoReturn]:
+    """The `__getattr__` of a module with these names, which have `others` in other libraries.
+
+    `otherwise` says what there is, for names that are not like any of these.
+    """
     known = dict.fromkeys(names)
 
     def missing(name: str) -> NoReturn:
         here = spelled(name, known, others)
-        hint = f" Here it is {here}." if here else ""
+        hint = f" Here it is {here}." if here else MODULE.get(name) or guessed(name, known)
+        hint = hint or otherwise or f" It has {', '.join(known)}."
         raise AttributeError(f"module {module!r} has no attribute {name!r}.{hint}", name=name, obj=sys.modules[module])
 
     return missing

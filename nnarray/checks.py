@@ -16,7 +16,9 @@ from nnarray.typing import Array, Shape
 
 def integer(value: Any, name: str, least: int, *, usual: int) -> int:
     """`value` as a Python integer of at least `least`; accepts NumPy integers, but no truth values."""
-    wanted = f"{name} must be an integer of at least {least}; got {shown(value)}. Use for example {name}={usual}."
+    wanted = (
+        f"{name} must be an integer of at least {least}; got {shown(value)}. Use for example {_example(name, usual)}."
+    )
     if isinstance(value, bool):
         raise TypeError(wanted)
     try:
@@ -32,8 +34,17 @@ def real(value: Any, name: str, *, least: float = -math.inf, below: float = math
     """`value` as a finite Python float with least <= value < below."""
     low = f" of at least {least:g}" if least > -math.inf else ""
     high = f" and less than {below:g}" if below < math.inf else ""
-    wanted = f"{name} must be a finite number{low}{high}; got {shown(value)}. Use for example {name}={usual:g}."
+    example = _example(name, f"{usual:g}")
+    wanted = f"{name} must be a finite number{low}{high}; got {shown(value)}. Use for example {example}."
     return number(value, wanted, lambda x: least <= x < below and math.isfinite(x))
+
+
+def _example(name: str, usual: object) -> str:
+    """What can be written for the setting of that name: "units" or "Dense units"."""
+    *before, last = name.split()
+    if not before:
+        return f"{last}={usual}"
+    return f"{before[0]}({last}={usual})" if len(before) == 1 and before[0][0].isupper() else f"{usual}"
 
 
 def number(value: Any, wanted: str, fits: Callable[[float], bool]) -> float:
@@ -107,7 +118,8 @@ def switch(value: Any, name: str) -> bool:
     """`value` as a Python truth value; accepts NumPy's, but no numbers or strings."""
     if isinstance(value, bool) or (type(value).__name__.startswith("bool") and getattr(value, "ndim", None) == 0):
         return bool(value)
-    raise TypeError(f"{name} must be True or False; got {shown(value)}.")
+    meant = f" Use {name.split()[-1]}={bool(value)}." if holds(value, lambda x: x in (0.0, 1.0)) else ""
+    raise TypeError(f"{name} must be True or False; got {shown(value)}.{meant}")
 
 
 def is_several(value: Any) -> bool:

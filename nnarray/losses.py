@@ -224,6 +224,8 @@ def _fitting_labels(target: Array, shape: Shape) -> str:
     if classes > 1:
         return f"Pass {_no_column(target)}."
     two, more = (f" and {_column(target)}", "") if target.ndim == 1 else ("", f" and pass {_no_column(target)}")
+    if classes_in(target) > 2:
+        more = f", nn.Dense({classes_in(target)}){more}"
     return (
         f"For two classes, pass loss='binary_cross_entropy'{two}; for more, give the last layer an output for each"
         f"{more}; {regression}."
@@ -248,6 +250,24 @@ def _whole(target: Array) -> bool:
     if not xp.isdtype(target.dtype, "real floating"):
         return True
     return not is_traced(target) and bool(xp.all(xp.floor(target) == target))
+
+
+@quiet  # infinity has no whole number
+def classes_in(target: Array) -> int:
+    """How many classes there are from the lowest label to the highest; 0 if these are no labels. It reads values."""
+    several = target.ndim == 0 or any(size != 1 for size in target.shape[1:])
+    if several or 0 in target.shape or is_traced(target) or not _whole(target):
+        return 0
+    xp = same_place(target=target)
+    if not xp.isdtype(target.dtype, "real floating"):
+        target = xp.astype(target, _index(target), copy=False)
+    span = float(xp.max(target)) - float(xp.min(target))
+    return int(span) + 1 if math.isfinite(span) else 0
+
+
+def _index(labels: Array) -> DType:
+    """The default integer dtype: PyTorch cannot compute the minimum of some unsigned integers."""
+    return same_place(labels=labels).__array_namespace_info__().default_dtypes(device=device_of(labels))["integral"]
 
 
 @quiet  # an overflow is reported by an error
@@ -275,8 +295,7 @@ def checked_labels(labels: Array, classes: int, name: str, otherwise: str = "") 
             f"{name} must be integers; got dtype {dtype_name(labels.dtype)}. Convert them with xp.astype(y, xp.int32), "
             f"where xp = nn.namespace(y)."
         )
-    index = xp.__array_namespace_info__().default_dtypes(device=device_of(labels))["integral"]
-    labels = xp.astype(labels, index, copy=False)  # PyTorch cannot compute the minimum of some unsigned integers
+    labels = xp.astype(labels, _index(labels), copy=False)
     if not is_traced(labels) and labels.shape[0] > 0:
         lowest, highest = int(xp.min(labels)), int(xp.max(labels))
         if lowest < 0 or highest >= classes:
@@ -404,16 +423,30 @@ class BinaryCrossEntropy(Loss):
 
     def prepare(self, target: Array, shape: Shape, dtype: DType) -> tuple[Array, Array | None]:
         """The target, checked to lie in [0, 1]."""
+        self._refuse_more_classes(target, shape, dtype)
         target, _ = super().prepare(target, shape, dtype)
         xp = same_place(target=target)
         if not is_traced(target) and not bool(xp.all((target >= 0) & (target <= 1))):
-            lowest, highest = float(xp.min(target)), float(xp.max(target))
             labels = "For two classes, number them 0 and 1; for more, use cross_entropy. " if _whole(target) else ""
-            raise ValueError(
-                f"BinaryCrossEntropy needs targets from 0 to 1; got values from {lowest:g} to {highest:g}. {labels}"
-                f"For regression, pass loss='mse'."
-            )
+            raise ValueError(f"{self._range(target)}. {labels}For regression, pass loss='mse'.")
         return target, None
+
+    def _refuse_more_classes(self, target: Array, shape: Shape, dtype: DType) -> None:
+        """Refuse labels of more than two classes for one output, whether or not they are a column."""
+        single = shape[1:] == (1,) and target.shape[:1] == shape[:1]
+        classes = classes_in(target) if single else 0
+        if classes > 2:
+            labels, values = ("", " and y[:, None]") if target.ndim == 1 else (" and pass y[:, 0]", "")
+            raise ValueError(
+                f"{self._range(_converted(target, dtype))}. For two classes, number them 0 and 1; for more, use "
+                f"cross_entropy, give the last layer an output for each, nn.Dense({classes}){labels}. For regression, "
+                f"pass loss='mse'{values}."
+            )
+
+    def _range(self, target: Array) -> str:
+        xp = same_place(target=target)
+        lowest, highest = float(xp.min(target)), float(xp.max(target))
+        return f"BinaryCrossEntropy needs targets from 0 to 1; got values from {lowest:g} to {highest:g}"
 
     def entry(self, outputs: Array, target: Array) -> tuple[Array, Array]:
         """max(z, 0) - z t + ln(1 + exp(-|z|)) and p - t."""

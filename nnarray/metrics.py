@@ -55,7 +55,7 @@ def _true_classes(target: Array, outputs: Array, classes: int | None = None) -> 
     if target.shape not in (shape, (*shape, 1)):
         raise ValueError(
             f"outputs of shape {tuple(outputs.shape)} need labels of shape {shape} or probabilities of the outputs' "
-            f"shape; got {tuple(target.shape)}."
+            f"shape; got {tuple(target.shape)}.{_swapped(target, shape)}"
         )
     if xp.isdtype(target.dtype, "real floating"):
         if not single:
@@ -71,9 +71,19 @@ def _true_classes(target: Array, outputs: Array, classes: int | None = None) -> 
     if not is_traced(labels) and not bool(xp.all((labels >= 0) & (labels < classes))):
         raise ValueError(
             f"labels must be 0 to {classes - 1}, because there are {classes} classes; got labels from "
-            f"{int(xp.min(labels))} to {int(xp.max(labels))}."
+            f"{int(xp.min(labels))} to {int(xp.max(labels))}.{_of_classes(outputs)}"
         )
     return labels
+
+
+def _swapped(target: Array, shape: Shape) -> str:
+    return " Were outputs and labels swapped?" if target.ndim == len(shape) + 1 and target.shape[:-1] == shape else ""
+
+
+def _of_classes(outputs: Array) -> str:
+    """What to pass, where classes were passed for outputs."""
+    integers = namespace(outputs).isdtype(outputs.dtype, "integral") and _single(outputs)
+    return " A metric takes the outputs, not the predicted classes: model(X)." if integers else ""
 
 
 def _refuse_several(target: Array) -> None:

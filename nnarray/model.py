@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from nnarray import kernels
-from nnarray.arguments import explain_settings, explained, refuse_attribute
+from nnarray.arguments import Explained, explain_settings, explained, refuse_attribute
 from nnarray.backends import (
     Backend,
     as_data,
@@ -64,7 +64,7 @@ UNSOUND = "The model keeps its own. If they come from a training loop, its learn
 
 
 @explain_settings
-class Model:
+class Model(metaclass=Explained):
     """A network and the vector of its parameters, made by `Network.init`.
 
     Attributes
@@ -139,7 +139,7 @@ class Model:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore the state, and make the vectors read-only again: pickle does not keep that."""
-        self.__dict__.update(state)
+        vars(self).update(state)
         self._take(self._theta, self._state)
 
     def __copy__(self) -> Model:

@@ -39,9 +39,21 @@ def canonical(name: object, table: Mapping[str, Any], kind: str, also: Also | No
         raise ValueError(f"there is no {kind} {shown(name)} here; use one of {', '.join(table)}.")
     present = [each for each, (_, entry) in known.items() if entry]
     close = difflib.get_close_matches(wanted, present, n=3, cutoff=0.75)
-    near = sorted(close, key=lambda each: abs(len(each) - len(wanted)))  # swaps are commoner than omissions
+    near = sorted(close, key=lambda each: _slips(each, wanted))
     guess = f" Did you mean {known[near[0]][0]!r}?" if near else ""
     raise ValueError(f"unknown {kind} {shown(name)}; use one of {', '.join(table)}.{guess}")
+
+
+def _slips(meant: str, written: str) -> int:
+    """How many letters are missing, too many, wrong, or swapped with the next one: the optimal string alignment."""
+    before, row = [], [*range(len(written) + 1)]
+    for i, letter in enumerate(meant, 1):
+        earlier, before, row = before, row, [i]
+        for j, other in enumerate(written, 1):
+            row.append(min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (letter != other)))
+            if i > 1 and j > 1 and (letter, other) == (written[j - 2], meant[i - 2]):
+                row[j] = min(row[j], earlier[j - 2] + 1)
+    return row[-1]
 
 
 def spelled(name: object, table: Mapping[str, Any], also: Also | None = None) -> str | None:

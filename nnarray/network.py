@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from nnarray.arguments import METHODS, explained
+from nnarray.arguments import METHODS, Explained, explained
 from nnarray.backends import Backend, backend
 from nnarray.layers.base import NO_NUMBERS
 from nnarray.layers.containers import Row
@@ -22,7 +22,7 @@ from nnarray.typing import Shape
 
 @register
 @dataclass(frozen=True, init=False)
-class Network(Row):
+class Network(Row, metaclass=Explained):
     """Layers in a row, y = f_n(... f_2(f_1(x))): the architecture, without parameters.
 
     Parameters

@@ -66,7 +66,7 @@ def _checked_seed(seed: object) -> int:
     try:
         number = operator.index(seed)  # type: ignore[arg-type]
     except TypeError:
-        raise TypeError(f"seed must be an integer; got {shown(seed)}.") from None
+        raise TypeError(f"seed must be an integer; got {shown(seed)}. Use for example seed=0.") from None
     if not 0 <= number < 2**64:
         raise ValueError(f"seed must satisfy 0 <= seed < 2**64; got {number}.")
     return number

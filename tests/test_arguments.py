@@ -5,7 +5,9 @@ from __future__ import annotations
 import copy
 import inspect
 import pickle
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -70,7 +72,7 @@ def test_the_name_that_is_guessed_is_accepted(
     function: Callable[..., object], name: str, here: str, args: tuple[Any, ...]
 ) -> None:
     value, *before = args
-    with pytest.raises(TypeError, match=rf"has no argument '{name}'\. Did you mean {here}=\?$"):
+    with pytest.raises(TypeError, match=rf"has no argument '{name}'\. Did you mean {here}=\?(?: progress=|$)"):
         function(*before, **{name: value})
     function(*before, **{here: value})
 
@@ -80,6 +82,8 @@ def test_the_name_that_is_guessed_is_accepted(
     [
         (lambda: fit(lr=0.1), "optimizer=nn.Adam(lr=0.01)"),
         (lambda: fit(patience=3), "callbacks=[nn.EarlyStopping(patience=10)] and validation=0.2"),
+        (lambda: fit(verbose=0), "Did you mean progress=? progress=False shows no bar."),
+        (lambda: fit(progress=0), "progress must be True or False; got 0. Use progress=False."),
         (lambda: fit(nothing=3), "It has X, y, loss, optimizer, epochs"),
         (lambda: nn.Flatten(input_shape=(28, 28)), "no settings: they follow from network.init(X.shape[1:])"),
         (lambda: nn.Dense(3, kernel_regularizer="l2"), "nn.AdamW(weight_decay=0.01)"),
@@ -146,6 +150,7 @@ def test_the_package_says_where_things_are(name: str) -> None:
         (nn.losses, "BCEWithLogitsLoss", "BinaryCrossEntropy"),
         (nn.datasets, "make_moons", "moons"),
         (nn.datasets, "StandardScaler", "Standardizer"),
+        (nn.datasets, "load_mnist", "mnist"),
         (nn.models, "MLP", "mlp"),
     ],
 )
@@ -154,6 +159,46 @@ def test_modules_know_other_names(module: Any, name: str, here: str) -> None:
         getattr(module, name)
     assert getattr(module, here)
     assert not hasattr(module, "anything")
+
+
+@pytest.mark.parametrize("name", ["iris", "load_iris", "fetch_california_housing", "fashion_mnist", "make_regression"])
+def test_a_data_set_that_is_not_here_names_those_that_are(name: str) -> None:
+    with pytest.raises(AttributeError, match=rf"no attribute '{name}'\. The data sets here are (.*)\. Arrays") as error:
+        getattr(nn.datasets, name)
+    text = str(error.value)
+    named = [each for each in nn.datasets.__all__ if re.search(rf"\b{each}\b", text.partition("are ")[2])]
+    assert " ".join(named) == "blobs checkerboard cifar10 circles digits line mnist moons pets sine spirals xor"
+
+
+@pytest.mark.parametrize(
+    ("of", "name", "says"),
+    [
+        (nn.Model, "load", r"Model has no 'load'\. Use nn\.load\('model\.safetensors'\)"),
+        (nn.Model, "load_model", r"Use nn\.load\("),
+        (nn.Model, "from_pretrained", r"Use nn\.load\(.*or model\.load_torch\("),
+        (nn.Model, "evalute", r"Did you mean evaluate\?"),
+        (nn.Network, "load", r"Network has no 'load'\. Use nn\.load\("),
+        (nn, "load_state_dict", r"Use nn\.load\("),
+        (nn.models, "load_model", r"Use nn\.load\("),
+        (nn, "moons", r"Here it is nn\.datasets\.moons\."),
+        (nn, "accuracy", r"Here it is nn\.metrics\.accuracy\."),
+        (nn, "mlp", r"Here it is nn\.models\.mlp\."),
+        (nn, "CrossEntropy", r"Here it is nn\.losses\.CrossEntropy\."),
+        (nn, "plot_boundary", r"Here it is nn\.plotting\.plot_boundary\."),
+        (nn, "Dence", r"Did you mean Dense\?"),
+        (nn.datasets, "monos", r"Did you mean moons\?"),
+        (nn.models, "transformer", r"It has cnn, googlenet, lenet5, mlp, resnet18\."),
+    ],
+)
+def test_what_is_looked_for_in_the_wrong_place(of: Any, name: str, says: str) -> None:
+    with pytest.raises(AttributeError, match=says):
+        getattr(of, name)
+
+
+def test_the_line_for_a_saved_model_works(tmp_path: Path) -> None:
+    model = NET.init((2,))
+    model.save(tmp_path / "model.safetensors")
+    assert bool((nn.load(tmp_path / "model.safetensors").theta == model.theta).all())
 
 
 @pytest.mark.parametrize("flag", ["gpu", "cuda", "cuda:0", "GPU", "mps", "tpu", "cpu"])

@@ -264,6 +264,7 @@ DATA: dict[str, Case] = {
     "`y` in another library than `X`": lambda b: lambda: b.fit(y=b.elsewhere(np.zeros((8, 2))), loss="mse"),
     "a label that is no class": lambda b: lambda: b.fit(y=b.array([0, 1, 2, 0, 0, 1, 1, 1], "int32")),
     "labels that begin at 1": lambda b: lambda: b.fit(y=b.array(np.arange(8) % 2 + 1, "int32")),
+    "faults of `X` and of `y`": lambda b: lambda: b.fit(X=b.X[:, :1], y=b.array([0, 1, 3, 0, 0, 1, 1, 1], "int32")),
     "a negative label": lambda b: lambda: b.fit(y=b.array([0, 1, -1, 0, 0, 1, 1, 1], "int32")),
     "labels that are no integers": lambda b: lambda: b.fit(y=b.array(np.arange(8) % 2), loss="cross_entropy"),
     "a class weight by name": lambda b: lambda: b.fit(class_weight="even"),

@@ -306,6 +306,82 @@ def test_no_message_prints_data(call: Any) -> None:
     assert len(str(caught.value)) < 400
 
 
+@pytest.mark.parametrize(
+    ("X", "y", "settings", "parts"),
+    [
+        (
+            lambda be: POINTS.tolist(),
+            lambda be: THREE.tolist(),
+            {},
+            ("(1) X must be an array", "(2) y must be an array"),
+        ),
+        (
+            lambda be: be.asarray(POINTS[:, :1]),
+            lambda be: be.asarray(THREE + 1),
+            {},
+            ("(1) the network expects (batch, 2)", "init((1,))", "(2) label 3 is out of range", "y - 1"),
+        ),
+        (
+            lambda be: be.asarray(np.where(POINTS > 1.0, np.nan, POINTS), dtype="float32"),
+            lambda be: be.asarray(THREE.astype("float32")),
+            {"loss": "cross_entropy", "validation": 0.25},
+            ("(1) X contains NaN", "(2) CrossEntropy labels must be integers"),
+        ),
+        (
+            lambda be: be.asarray(POINTS[:, :1]),
+            lambda be: be.asarray(REAL, dtype="float32"),
+            {"loss": "mse"},
+            ("(1) the network expects", "(2) MeanSquaredError needs a target of the outputs' shape (12, 3)"),
+        ),
+    ],
+)
+def test_one_error_names_the_faults_of_x_and_of_y(be: nn.Backend, X: Any, y: Any, settings: Any, parts: Any) -> None:
+    model = nn.Network(nn.Dense(3)).init((2,), backend=be, dtype="float32")
+    with pytest.raises((TypeError, ValueError)) as caught:
+        model.fit(X(be), y(be), **settings)
+    assert re.search(".*".join(map(re.escape, ("X and y are both wrong.", *parts))), str(caught.value))
+
+
+def test_one_fault_is_named_alone(be: nn.Backend) -> None:
+    model = nn.Network(nn.Dense(3)).init((2,), backend=be, dtype="float32")
+    X, y = be.asarray(POINTS, dtype="float32"), be.asarray(THREE)
+    for call in (
+        lambda: model.fit(X[:, :1], y),
+        lambda: model.fit(X, y + 1),
+        lambda: model.fit(y, X),
+        lambda: model.fit(X, y, validation=(X[:, :1], y)),
+        lambda: model.fit(X, y[:5]),
+    ):
+        with pytest.raises(ValueError, match=r"^(?!X and y are both)"):
+            call()
+
+
+@pytest.mark.parametrize("last", ["sigmoid", "identity"])
+@pytest.mark.parametrize("loss", ["auto", "cross_entropy", "binary_cross_entropy"])
+@pytest.mark.parametrize("column", [False, True])
+def test_one_output_for_three_classes_says_all_at_once(be: nn.Backend, last: str, loss: str, column: bool) -> None:
+    X, y = be.asarray(POINTS, dtype="float32"), be.asarray(THREE[:, None] if column else THREE)
+    model = nn.Network(nn.Dense(1, last)).init((2,), backend=be, dtype="float32")
+    with pytest.raises(ValueError, match=r"an output for each, nn\.Dense\(3\)") as caught:
+        model.fit(X, y, loss=loss)
+    text = str(caught.value)
+    assert last == "identity" or re.search("Leave out the last activation|the last layer has no activation", text)
+    assert not column or "y[:, 0]" in text
+    repaired = nn.Network(nn.Dense(3)).init((2,), backend=be, dtype="float32")
+    repaired.fit(X, y[:, 0] if column else y, loss="cross_entropy", epochs=1, progress=False)
+
+
+def test_one_sigmoid_output_for_two_classes_says_all_at_once(be: nn.Backend) -> None:
+    X, y = be.asarray(POINTS, dtype="float32"), be.asarray(LABELS)
+    model = nn.Network(nn.Dense(1, "sigmoid")).init((2,), backend=be, dtype="float32")
+    for loss in ("auto", "cross_entropy", "binary_cross_entropy"):
+        with pytest.raises(ValueError, match=r"y\[:, None\]") as caught:
+            model.fit(X, y, loss=loss)
+        assert re.search("Leave out the last activation|the last layer has no activation", str(caught.value))
+    repaired = nn.Network(nn.Dense(1)).init((2,), backend=be, dtype="float32")
+    repaired.fit(X, y[:, None], loss="binary_cross_entropy", epochs=1, progress=False)
+
+
 def test_what_is_wrong_at_the_next_look() -> None:
     model = nn.Network(nn.Dense(2)).init((2,))
     with pytest.raises(ValueError, match="Were X and y swapped"):

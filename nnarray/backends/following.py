@@ -55,6 +55,10 @@ def place(x: Any) -> str:
     return f"{owner.name if owner else namespace(x).__name__} ({device_of(x)})"
 
 
+TABLES = ".csv", ".tsv", ".parquet", ".feather", ".arrow"
+"""The endings of files that `nnarray train` reads."""
+
+
 def as_data(x: Any, name: str) -> Array:
     """`x` as a plain array of real numbers; a tensor of PyTorch keeps its gradient record.
 
@@ -69,6 +73,8 @@ def as_data(x: Any, name: str) -> Array:
         make = f"Make one with nn.backend('numpy').asarray({name})."
         if isinstance(x, str | os.PathLike):
             make = f"If {str(x)!r} is the path of a .npy file, pass nn.datasets.memory_mapped({str(x)!r})."
+            if str(x).lower().endswith(TABLES):
+                make = f"To learn from the table, run: nnarray train {x} --target COLUMN."
         if is_lazy(x):
             make = f"If it fits into memory, {make[0].lower()}{make[1:-1]}; predict, and fit with cluster=, take it."
         raise TypeError(f"{name} must be an array; got {_kind(x)}. {make}")

@@ -129,9 +129,11 @@ def _remedy_for_text(x: Any, name: str) -> str:
     """The lines that make labels of names."""
     if getattr(x.dtype, "kind", "") not in ("U", "T", "O"):
         return ""
+    if x.ndim > 1:
+        return f" If these are numbers that are written as text: {name} = {name}.astype('float64')."
     return (
-        f" If these are names of classes: names = sorted(set({name}.tolist())), and "
-        f"{name} = nn.backend('numpy').asarray([names.index(each) for each in {name}.tolist()])."
+        f" If these are names of classes: names = sorted(set({name})), and "
+        f"{name} = nn.backend('numpy').asarray([names.index(each) for each in {name}])."
     )
 
 

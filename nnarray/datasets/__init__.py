@@ -54,11 +54,15 @@ if not TYPE_CHECKING:  # a type checker would accept every name
         also(
             Standardizer="standard_scaler normalization",
             blobs="make_blobs",
+            cifar10="load_cifar10",
             circles="make_circles",
             digits="load_digits",
             images="image_folder image_dataset_from_directory",
+            mnist="load_mnist fetch_mnist",
             moons="make_moons",
             stream="data_loader",
             standardize="normalize scale",
         ),
+        " The data sets here are blobs, checkerboard, circles, line, moons, sine, spirals and xor, which are computed, "
+        "and cifar10, digits, mnist and pets. Arrays of any other data set go into model.fit as they are.",
     )

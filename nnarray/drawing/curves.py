@@ -22,10 +22,17 @@ from nnarray.drawing.canvas import (
 )
 from nnarray.layers import Activation, Context
 from nnarray.layers.activations import activation
-from nnarray.names import named
+from nnarray.names import named, shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+
+def _refuse_others(history: Any, name: str) -> None:
+    """Refuse anything but a history, such as the model that has it."""
+    if not isinstance(history, Mapping):
+        remedy = f" Pass its history: {name}(model.history)." if hasattr(history, "history") else ""
+        raise TypeError(f"{name} takes the history that fit returns; got {shown(history)}.{remedy}")
 
 
 def plot_history(history: Mapping[str, Sequence[float]], *, ax: Axes | None = None) -> Axes:
@@ -46,6 +53,8 @@ def plot_history(history: Mapping[str, Sequence[float]], *, ax: Axes | None = No
 
     Raises
     ------
+    TypeError
+        If it is anything else.
     ValueError
         If the history has no epochs.
     ImportError
@@ -58,6 +67,7 @@ def plot_history(history: Mapping[str, Sequence[float]], *, ax: Axes | None = No
     >>> model = nn.Network(nn.Dense(5, "tanh"), nn.Dense(2)).init((2,))
     >>> axes = model.fit(X, y, epochs=5).plot()  # doctest: +SKIP
     """
+    _refuse_others(history, "plot_history")
     if "loss" not in history:
         raise ValueError("the history has no epochs to draw; train the model first.")
     axes = axes_for(ax)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, TypeAlias
 
 from nnarray.checks import integer
@@ -52,6 +53,12 @@ def drawn_window(size: Any, stride: Any) -> str:
     return f" {'×'.join(map(str, sizes))}" + (f" / {steps}" if steps != 1 else "")
 
 
+def _square(shape: Shape) -> str:
+    """The likely shape of an image whose pixels stand in one row."""
+    side = math.isqrt(shape[0])
+    return f"({side}, {side}, 1)" if side > 1 and side**2 == shape[0] else "(height, width, channels)"
+
+
 def placed(
     layer: str, shape: Shape, size: Any, stride: Any, padding: Any, dilation: Any = 1, *, ceil: bool = False
 ) -> Window:
@@ -61,7 +68,11 @@ def placed(
     it or in the padding before it (as in PyTorch).
     """
     if len(shape) != 3:
-        more = {2: " For one channel, pass X[..., None].", 4: " Pass the shape of one example: init(X.shape[1:])."}
+        more = {
+            1: f" If an example is an image in one row, put nn.Reshape({_square(shape)}) before this layer.",
+            2: " For one channel, pass X[..., None].",
+            4: " Pass the shape of one example: init(X.shape[1:]).",
+        }
         raise ValueError(f"expects examples of shape (height, width, channels); got {shape}.{more.get(len(shape), '')}")
     k, s, d = pair(size, f"{layer} kernel"), pair(stride, f"{layer} stride"), pair(dilation, f"{layer} dilation")
     d = (

@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from nnarray.arguments import explain_classes
+from nnarray.checks import holds
 from nnarray.names import also, named, shown, spelled
 from nnarray.optimizers.adaptive import Adadelta, Adagrad, Adam, Adamax, AdamW, NAdam, RAdam, RMSprop
 from nnarray.optimizers.base import Minimiser, Optimizer
@@ -49,6 +50,11 @@ def optimizer_named(optimizer: Any) -> Minimiser:
         raise TypeError(
             f"an optimizer must be a name or an nn.Optimizer, such as nn.Adam(0.01); got {shown(optimizer)}. For a "
             f"rule of your own, derive a class from nn.Optimizer and define its method apply."
+        )
+    if holds(optimizer, lambda rate: rate > 0.0):
+        raise TypeError(
+            f"an optimizer must be a name or an nn.Optimizer; got the number {shown(optimizer)}. For a learning rate, "
+            f"pass nn.Adam({shown(optimizer)})."
         )
     return named(optimizer, OPTIMIZERS, "optimizer", ALSO)()
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from nnarray.checks import integer
 from nnarray.drawing.canvas import BLUE, axes_for, on_host
-from nnarray.plotting.plane import check_examples, plot_data, span, values_at
+from nnarray.plotting.plane import check_examples, check_order, plot_data, span, values_at
 from nnarray.typing import Array
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def plot_fit(model: Any, X: Array, y: Array | None = None, *, ax: Axes | None = 
     Raises
     ------
     TypeError
-        If the model is neither a Model nor such an estimator.
+        If the model is not first, or is neither a Model nor such an estimator.
     ValueError
         If X or the model does not have one feature, the model has several outputs, or the lengths differ.
     ImportError
@@ -52,6 +52,7 @@ def plot_fit(model: Any, X: Array, y: Array | None = None, *, ax: Axes | None = 
     >>> model = nn.Network(nn.Dense(16, "tanh"), nn.Dense(1)).init((1,))
     >>> axes = nn.plotting.plot_fit(model, X, y)  # doctest: +SKIP
     """
+    check_order(model, "plot_fit")
     points = on_host(X)
     values = points if y is None else on_host(y)
     check_examples(points, values, "plot_fit", (1,))

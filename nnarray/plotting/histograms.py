@@ -11,6 +11,7 @@ from nnarray.drawing.canvas import BLUE, GREEN, axes_for, name_axes, on_host
 from nnarray.functional.hooks import Passage, with_hooks
 from nnarray.layers import Context
 from nnarray.model import Model
+from nnarray.plotting.plane import check_order
 from nnarray.training.inputs import check_inputs
 from nnarray.typing import Array
 
@@ -48,6 +49,8 @@ def plot_weight_histograms(model: Model, *, ax: Axes | None = None) -> Axes:
 
     Raises
     ------
+    TypeError
+        If the model is not first.
     ValueError
         If the model has no weights, or one is not finite.
     ImportError
@@ -59,6 +62,7 @@ def plot_weight_histograms(model: Model, *, ax: Axes | None = None) -> Axes:
     >>> model = nn.models.lenet5(10).init((28, 28, 1))
     >>> axes = nn.plotting.plot_weight_histograms(model)  # doctest: +SKIP
     """
+    check_order(model, "plot_weight_histograms")
     weights = {slot.name for slot in model.wiring.params.slots if slot.param.decay}
     rows = [_ridge(name, w) for name, w in model.params.items() if name in weights]
     if not rows:
@@ -100,6 +104,7 @@ def plot_activation_histograms(model: Model, X: Array, *, ax: Axes | None = None
     >>> model = nn.Network(nn.Dense(5, "tanh"), nn.Dense(2)).init((2,))
     >>> axes = nn.plotting.plot_activation_histograms(model, X)  # doctest: +SKIP
     """
+    check_order(model, "plot_activation_histograms")
     passages: dict[str, Passage] = {}
     ctx = Context(False, model.wiring.state.tree(model.state), False, False)
     inputs = check_inputs(model, X)

@@ -5,6 +5,7 @@ Lengths are in units of the drawing: a unit of the network is a square of side 1
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from nnarray.layers import Context, Layer
 from nnarray.layers.activations import bare
 from nnarray.layers.containers import is_plain_row
 from nnarray.model import Model
-from nnarray.plotting.plane import Grid
+from nnarray.plotting.plane import Grid, check_order
 from nnarray.typing import Array
 
 if TYPE_CHECKING:
@@ -26,8 +27,10 @@ if TYPE_CHECKING:
 
 MOST_UNITS = 32
 """The largest number of units in a layer; the lines of more could not be distinguished."""
-ACROSS, DOWN = 3.2, 1.5
-"""The distances from one layer to the next, and from one unit to the next."""
+ACROSS, BESIDE, DOWN = 3.2, 1.9, 1.5
+"""The distances from one layer to the next, from one unit to the next of a layer, and to the one below it."""
+TALLEST = 10
+"""The largest number of units above each other; those of a larger layer stand in several columns."""
 THICKEST = 6.0
 """The width of the lines if there are few, in points."""
 DASHES = (0, (2.0, 0.8))
@@ -61,7 +64,7 @@ def plot_neurons(
     The width of a line shows |w|, on one scale for the whole network. Lines are blue and solid where w > 0,
     vermillion and dashed where w < 0. With 2 inputs, each unit shows its output over the plane: blue where it is
     positive, vermillion and hatched where it is negative, white at 0, each unit on its own scale. Otherwise units
-    are circles. The number at a unit is its bias.
+    are circles. The number at a unit is its bias. The units of a layer of more than 10 stand in several columns.
 
     Parameters
     ----------
@@ -83,6 +86,8 @@ def plot_neurons(
 
     Raises
     ------
+    TypeError
+        If the model is not first.
     ValueError
         If the network is anything but dense layers in a row, or a layer has more than 32 units.
     ImportError
@@ -104,14 +109,15 @@ def plot_neurons(
     >>> model = nn.Network(nn.Dense(5, "tanh"), nn.Dense(2)).init((2,))
     >>> axes = nn.plotting.plot_neurons(model, X)  # doctest: +SKIP
     """
+    check_order(model, "plot_neurons")
     columns = _columns(model)
     maps = _maps(model, columns, X, resolution) if model.input_shape == (2,) else None
-    tallest = max(column.units for column in columns)
-    width, height = ACROSS * (len(columns) - 1), DOWN * (tallest - 1)
+    centres = _centres(columns)
+    width, height = (max(each[axis] for layer in centres for each in layer) for axis in (0, 1))
+    height *= 2
     axes = axes_for(ax, size=(1.2 + 0.62 * (width + 1.6), 0.8 + 0.62 * (height + 2.35)))
-    centres = [_centres(i, column.units) for i, column in enumerate(columns)]
     largest = max(float(np.abs(column.weight).max()) for column in columns if column.weight is not None)
-    thickest = THICKEST * min(1.0, 5.0 / tallest)
+    thickest = THICKEST * min(1.0, 5.0 / max(column.units for column in columns))
     for after, before, column in zip(centres[1:], centres, columns[1:], strict=False):
         assert column.weight is not None
         _draw_weights(axes, before, after, column.weight / (largest or 1.0), thickest)
@@ -120,7 +126,8 @@ def plot_neurons(
             _draw_unit(axes, at, None if maps is None else maps[i][unit])
         if biases and column.bias is not None:
             _write_biases(axes, where, column.bias)
-        axes.text(i * ACROSS, height / 2 + 0.75, column.title, ha="center", va="bottom", fontsize=10)
+        middle = (where[0][0] + where[-1][0]) / 2
+        axes.text(middle, height / 2 + 0.75, column.title, ha="center", va="bottom", fontsize=10)
     _name_ends(axes, centres)
     _draw_key(axes, largest, thickest)
     axes.set(xlim=(-1.5, width + 1.5), ylim=(-height / 2 - 1.1, height / 2 + 1.25), aspect="equal")
@@ -199,9 +206,17 @@ def _maps(model: Model, columns: list[Column], X: Array | None, resolution: int)
 # --- On the page ---------------------------------------------------------------------------------------------
 
 
-def _centres(column: int, units: int) -> list[tuple[float, float]]:
-    """The centres of the units, the first one on top."""
-    return [(column * ACROSS, DOWN * ((units - 1) / 2 - unit)) for unit in range(units)]
+def _centres(columns: list[Column]) -> list[list[tuple[float, float]]]:
+    """The centres of the units of each layer, the first one on top; those of a large layer in several columns."""
+    found: list[list[tuple[float, float]]] = []
+    left = 0.0
+    for column in columns:
+        across = math.ceil(column.units / TALLEST)
+        rows = math.ceil(column.units / across)
+        places = [divmod(unit, rows) for unit in range(column.units)]
+        found.append([(left + BESIDE * i, DOWN * ((rows - 1) / 2 - row)) for i, row in places])
+        left = found[-1][-1][0] + ACROSS
+    return found
 
 
 def _draw_weights(

@@ -14,6 +14,7 @@ from nnarray.checks import integer
 from nnarray.drawing.canvas import COLOURS, MARKERS, axes_for, name_axes, on_host
 from nnarray.layers.containers import last_activation
 from nnarray.model import Model
+from nnarray.names import shown
 from nnarray.training.answers import ARE_PROBABILITIES, is_of_single_labels
 from nnarray.typing import Array
 
@@ -234,8 +235,10 @@ class _Answer(NamedTuple):
 
 def check_order(model: Any, name: str) -> None:
     """Refuse an array in the place of the model."""
-    if hasattr(model, "shape"):
-        raise TypeError(f"{name} takes the model first: {name}(model, X); got an array of shape {tuple(model.shape)}.")
+    shape = getattr(model, "shape", None)
+    if shape is not None or isinstance(model, list | tuple):
+        what = shown(model) if shape is None else f"an array of shape {tuple(shape)}"
+        raise TypeError(f"{name} takes the model first: {name}(model, X); got {what}.")
 
 
 def _answer(model: Any, points: np.ndarray) -> _Answer:
@@ -468,7 +471,8 @@ def check_examples(points: np.ndarray, values: np.ndarray, name: str, features: 
     """Refuse points with another number of features or without a finite position, and values of other points."""
     if points.ndim != 2 or points.shape[1] not in features or len(points) == 0:
         wanted = " or ".join(f"(N, {n})" for n in features)
-        raise ValueError(f"{name} draws examples of shape {wanted}; got X of shape {points.shape}.")
+        swapped = " Were X and y swapped?" if points.ndim == 1 and values.ndim == 2 else ""
+        raise ValueError(f"{name} draws examples of shape {wanted}; got X of shape {points.shape}.{swapped}")
     if not np.isfinite(points).all():
         raise ValueError(f"{name} cannot place examples at NaN or infinity: remove or repair them.")
     if len(values) != len(points) or (features == (1, 2) and values.size != len(points)):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from nnarray.backends import as_data, backend_of, is_traced, same_place, without_record
 from nnarray.checks import refuse_non_finite
 from nnarray.datasets.streams import Begun, Stream
 from nnarray.kernels.standard.numerics import at_least_float32
-from nnarray.losses import BinaryCrossEntropy, CrossEntropy, Loss, MeanSquaredError, loss_named
+from nnarray.losses import BinaryCrossEntropy, CrossEntropy, Loss, MeanSquaredError, classes_in, loss_named
 from nnarray.training.inputs import whole
 from nnarray.training.streamed import StreamBatch
 from nnarray.training.trainee import Trainee
@@ -39,11 +39,7 @@ class Automatic(Loss):
             _refuse_classes(xp, y, outputs)
             return MeanSquaredError()
         if outputs == (1,) and y.ndim == 1:
-            raise ValueError(
-                "with a network of one output, these integers could be two classes or numbers: for two classes, pass "
-                "loss='binary_cross_entropy' and y[:, None]; for more, give the last layer an output for each; for "
-                "numbers, pass loss='mse' and y[:, None]."
-            )
+            _refuse_for_one_output(y)
         if alike and outputs[-1] > 1:
             raise ValueError(
                 f"integers of the outputs' shape {(y.shape[0], *outputs)} could be meant in three ways: for rows with "
@@ -51,6 +47,17 @@ class Automatic(Loss):
                 f"for numbers, loss='mse'."
             )
         return BinaryCrossEntropy() if alike else CrossEntropy()
+
+
+def _refuse_for_one_output(y: Array) -> NoReturn:
+    """Refuse integers where it is not known whether they are classes or numbers."""
+    classes = classes_in(y)
+    here, layer = (f", here {classes}", f", nn.Dense({classes})") if classes > 2 else ("", "")
+    raise ValueError(
+        f"with a network of one output, these integers could be two classes or numbers: for two classes, pass "
+        f"loss='binary_cross_entropy' and y[:, None]; for more{here}, give the last layer an output for each{layer}; "
+        f"for numbers, pass loss='mse' and y[:, None]. For classes, the last layer has no activation."
+    )
 
 
 def _refuse_classes(xp: Namespace, y: Array, outputs: Shape) -> None:

@@ -13,7 +13,7 @@ from nnarray.kernels.compilation import quiet
 from nnarray.kernels.standard.numerics import at_least_float32
 from nnarray.layers.base import Layer
 from nnarray.layers.containers import heads_in, last_activation
-from nnarray.losses import Loss, combined_weights
+from nnarray.losses import Loss, classes_in, combined_weights
 from nnarray.random import Key
 from nnarray.training.inputs import InMemory, Inputs, entered, pick, whole
 from nnarray.training.trainee import Trainee
@@ -86,8 +86,8 @@ def prepare(
 ) -> Data:
     """Check the examples once, where they enter, and convert them to the form that steps read, without a record."""
     x_name, y_name, w_name = names.split()
-    _refuse_probabilities(model.wiring.network, loss)
     y = without_record(as_data(whole(model, y), y_name))
+    _refuse_probabilities(model.wiring.network, loss, y, model.output_shape)
     inputs = entered(model, X, x_name, check_finite=check_finite, of_y=tuple(y.shape))
     weights = None if weights is None else without_record(_as_weights(whole(model, weights), w_name))
     like = inputs.x if isinstance(inputs, InMemory) else model.theta
@@ -109,14 +109,27 @@ def _as_weights(weights: Any, name: str) -> Array:
     return as_data(weights, name)
 
 
-def _refuse_probabilities(network: Layer, loss: Loss) -> None:
+def _refuse_probabilities(network: Layer, loss: Loss, y: Array, outputs: Shape) -> None:
     """Refuse a last activation before a loss that takes logits."""
     spoiled = [last for last in map(last_activation, (network, *heads_in(network))) if last in loss.not_after]
     if spoiled:
         raise ValueError(
             f"the network ends in {spoiled[0]!r}, but {loss.label} takes logits and applies its own activation. "
-            f"Leave out the last activation. {loss.answer}"
+            f"Leave out the last activation. {_for_one_output(loss, y) if outputs == (1,) else loss.answer}"
         )
+
+
+def _for_one_output(loss: Loss, y: Array) -> str:
+    """How to learn these classes where one output is too few; else how to read it."""
+    classes, column = classes_in(y), y.ndim > 1
+    if classes <= 2 and loss.out_activation != "softmax":
+        return loss.answer if column else f"Pass y[:, None]. {loss.answer}"
+    several = f"give the last layer an output for each{f', nn.Dense({classes})' if classes > 2 else ''}"
+    several += ", and pass y[:, 0]" if column else ""
+    if classes > 2:
+        return f"And y has {classes} classes: pass loss='cross_entropy', and {several}."
+    single = "loss='binary_cross_entropy'" + ("" if column else " and y[:, None]")
+    return f"And the network has one output: for two classes, pass {single}; for more, {several}."
 
 
 def _refuse_other_length(shape: Shape, name: str, other: Array, other_name: str) -> None:

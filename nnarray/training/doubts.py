@@ -14,7 +14,7 @@ from nnarray.kernels.compilation import compiled, quiet
 from nnarray.kernels.loops import read
 from nnarray.kernels.standard.numerics import at_least_float32
 from nnarray.layers.base import Layer
-from nnarray.layers.containers import heads_in
+from nnarray.layers.containers import heads_in, last_activation
 from nnarray.losses import Loss
 from nnarray.training.context import TrainingContext
 from nnarray.training.data import Data
@@ -25,9 +25,24 @@ from nnarray.typing import Array, Shape
 STEPS, EPOCHS = 20, 3  # fewer say little about the settings
 ROWS = 1024  # how many examples are looked at
 LARGE, SMALL = 30.0, 1e-3  # root mean squares of numbers that need another scale
-POOR, WORSE = 0.5, 1.1  # loss, relative to that of equal predictions: hardly better, and worse
-RISE = 1.05  # of the loss from one epoch to the next
+POOR, WORSE, FAR_WORSE = 0.5, 1.1, 1.5  # loss, relative to that of equal predictions: hardly better, and worse
+RISE, SCATTER = 0.05, 2.0  # of the loss between epochs: of any training, and times 1 / sqrt(examples)
 TINY_RATE, NO_CHANGE = 1e-5, 1e-4
+UNLIMITED = "identity", "leaky_relu", "log_softmax"  # activations whose outputs can be logits
+
+
+def warn_of_last_activation(network: Layer, loss: Loss, outputs: Shape, *, stacklevel: int) -> None:
+    """Warn if the last activation limits logits, so that many probabilities cannot be reached."""
+    ends = [last_activation(each) for each in (network, *heads_in(network))] if loss.is_of_classes else []
+    for last in (each for each in ends if each and each not in UNLIMITED):
+        reason = "has no negative outputs, and no gradient where its output is 0" if last == "relu" else "limits them"
+        warnings.warn(
+            f"the network ends in {last!r}, but {loss.label} takes logits, any real numbers: {last} {reason}. Leave "
+            f"out the last activation: nn.Dense({outputs[-1]}).",
+            RuntimeWarning,
+            stacklevel=stacklevel + 1,
+        )
+        return
 
 
 @quiet
@@ -65,11 +80,35 @@ def _of_scales_and_large_rate(context: TrainingContext, losses: list[float]) -> 
         return []  # the loss has theirs in it
     guess, of_x, of_y = _facts(context, data, data.inputs.x)
     reasons = [*_of_scales(of_x, of_y)] if last > POOR * guess else []
-    if last > WORSE * guess and any(after > RISE * before for before, after in pairwise(losses)):
+    rose = last > WORSE * guess and _rose(losses, data.examples)
+    if rose and _loss_of_predictions(context, data, data.inputs.x) > FAR_WORSE * guess:
         rate = max(context.run.history.columns.get("lr", [0.0]))
         reasons.append(f"The loss rose between epochs, so that the learning rate, {rate:g}, may be too high: lower lr.")
     found = f"after {len(losses)} epochs the loss is {last:.4g}; with equal predictions for all examples, {guess:.4g}."
     return [found, *reasons] if reasons else []
+
+
+def _rose(losses: list[float], examples: int) -> bool:
+    """Whether the loss rose from one epoch to the next by more than chance explains.
+
+    Dropout changes the loss of each example from epoch to epoch, by about as much as the loss itself. So the mean
+    over N examples changes by a part of about 1 / sqrt(N).
+    """
+    most = 1.0 + max(RISE, SCATTER / math.sqrt(examples))
+    return any(after > most * before for before, after in pairwise(losses))
+
+
+def _loss_of_predictions(context: TrainingContext, data: Data, x: Array) -> float:
+    """The loss without dropout, with which that of a training is higher at any learning rate."""
+    rows = _looked_at(data.examples)
+    outputs = context.model.predict(x[rows, ...], check_finite=False)
+    weights = None if data.weights is None else data.weights[rows]
+    value, _ = context.settings.loss.of_prepared(outputs, data.target[rows, ...], weights)
+    return float(value)
+
+
+def _looked_at(count: int) -> slice:
+    return slice(0, count, max(count // ROWS, 1) | 1)  # odd: labels often take turns
 
 
 def _of_scales(of_x: float, of_y: float) -> Iterator[str]:
@@ -95,8 +134,8 @@ def _is_unusual(size: float) -> bool:
 
 def _facts(context: TrainingContext, data: Data, x: Array) -> tuple[float, float, float]:
     """The loss of equal predictions, and the largest root mean squares of a feature of X and of an output of y."""
-    loss, theta, count = context.settings.loss, context.model.theta, data.examples
-    rows = slice(0, count, max(count // ROWS, 1) | 1)  # odd: labels often take turns
+    loss, theta = context.settings.loss, context.model.theta
+    rows = _looked_at(data.examples)
     target, weights = data.target[rows, ...], None if data.weights is None else data.weights[rows]
     shape = (target.shape[0], *context.model.output_shape)
     if not loss.is_of_classes and target.shape != shape:

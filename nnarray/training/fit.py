@@ -25,7 +25,8 @@ from nnarray.training.callbacks import Callback, History, Run
 from nnarray.training.checkpoints import CheckpointWriter, checkpoint_of, fingerprint
 from nnarray.training.context import TrainingContext
 from nnarray.training.data import Data, prepare, validation_split
-from nnarray.training.doubts import warn_of_doubts
+from nnarray.training.doubts import warn_of_doubts, warn_of_last_activation
+from nnarray.training.faults import naming_both
 from nnarray.training.inputs import placed, whole
 from nnarray.training.lbfgs import minimise
 from nnarray.training.loading import resume
@@ -47,10 +48,9 @@ def fit(model: Trainee, X: Any, y: Any, settings: FitSettings) -> History:
             "fit cannot run inside jax.jit: it reads values. Call it outside, and compile model(X) instead."
         )
     refuse_precision(settings.precision, model.theta)
-    X, loss = decided(settings.loss, model, X, y)
-    engine = settings.engine if settings.precision is None else engine_in_precision(settings.engine, model.theta)
-    settings = replace(settings, loss=loss, engine=engine, metrics=measures(settings.metrics, loss, model.output_shape))
-    data, held_out = _examples(model, X, y, settings)
+    with naming_both(model, X, y, settings.loss, check_finite=settings.check_finite):
+        data, held_out, settings = _looked_at(model, X, y, settings)
+    warn_of_last_activation(model.wiring.network, settings.loss, model.output_shape, stacklevel=4)
     run = Run(model, History(), settings.epochs)
     run.history.settings = {
         **settings.written,
@@ -86,6 +86,16 @@ def fit(model: Trainee, X: Any, y: Any, settings: FitSettings) -> History:
             warn_of_doubts(context, stacklevel=4)  # the caller of Model.fit
         log.info("training ends after epoch %d%s: %s", run.epoch, f", {run.stopped}" if run.stopped else "", run.last)
     return run.history
+
+
+def _looked_at(
+    model: Trainee, X: Any, y: Any, settings: FitSettings
+) -> tuple[Data | Streamed, Data | None, FitSettings]:
+    """The examples, those that are held out, and the settings with what follows from y."""
+    X, loss = decided(settings.loss, model, X, y)
+    engine = settings.engine if settings.precision is None else engine_in_precision(settings.engine, model.theta)
+    settings = replace(settings, loss=loss, engine=engine, metrics=measures(settings.metrics, loss, model.output_shape))
+    return *_examples(model, X, y, settings), settings
 
 
 def _examples(model: Trainee, X: Any, y: Any, settings: FitSettings) -> tuple[Data | Streamed, Data | None]:

@@ -45,7 +45,6 @@ def fitted(cluster: Any, examples: Any, y: Any = None, **settings: Any) -> nn.Mo
     return model
 
 
-@pytest.mark.filterwarnings("ignore:after [0-9]+ epochs the loss is:RuntimeWarning")  # the labels are random
 def test_labels_weights_and_validation_may_be_blocks(five: Any) -> None:
     y, w = np.random.default_rng(1).integers(0, 3, 203), np.random.default_rng(2).random(203)
     lazy = [array.from_array(each, chunks=100) for each in (y, w)]
@@ -58,7 +57,6 @@ def test_examples_in_memory_with_labels_in_blocks(five: Any) -> None:
     assert digest(fitted(five, X, array.from_array(y, chunks=70))) == digest(fitted(None, X, y))
 
 
-@pytest.mark.filterwarnings("ignore:after [0-9]+ epochs the loss is:RuntimeWarning")  # the labels are random
 def test_blocks_that_are_lost_are_computed_again(tmp_path: Path) -> None:
     with cluster_of(3, tmp_path, processes=True) as local, distributed.Client(local) as client:
         victim = next(iter(client.run(os.getpid).values()))

@@ -88,7 +88,6 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("flag", ["numpy", "torch"])
 @pytest.mark.parametrize("name", SETTINGS)
-@pytest.mark.filterwarnings("ignore:after [0-9]+ epochs the loss is:RuntimeWarning")  # the labels are random
 def test_five_workers_come_to_the_bits_of_one_process(five: Any, flag: str, name: str) -> None:
     if flag == "torch":
         pytest.importorskip("torch")

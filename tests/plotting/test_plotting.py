@@ -464,6 +464,34 @@ def test_units_do_not_lie_on_each_other_and_all_is_inside(host: nn.Backend) -> N
         assert box.y1 <= frame.y1
 
 
+@pytest.mark.parametrize("shape", [(2,), (32,)])
+def test_units_of_a_large_layer_stand_in_a_grid(host: nn.Backend, shape: tuple[int, ...]) -> None:
+    net = nn.Network(nn.Dense(32, "tanh"), nn.Dense(12, "tanh"), nn.Dense(2))
+    axes = plotting.plot_neurons(net.init(shape), resolution=4)
+    width, height = axes.figure.get_size_inches()
+    assert height < 12.0
+    assert width < 18.0
+    axes.figure.canvas.draw()
+    frame = axes.figure.bbox
+    circles = [each for each in axes.patches if type(each).__name__ == "Circle"]
+    units = [each.get_window_extent() for each in axes.images or circles]
+    assert len(units) == shape[0] + 32 + 12 + 2
+    for i, a in enumerate(units):
+        assert frame.x0 <= a.x0 < a.x1 <= frame.x1
+        assert frame.y0 <= a.y0 < a.y1 <= frame.y1
+        assert not any(a.x0 < b.x1 and b.x0 < a.x1 and a.y0 < b.y1 and b.y0 < a.y1 for b in units[i + 1 :])
+
+
+@pytest.mark.parametrize(
+    "name", ["boundary", "surface", "fit", "neurons", "weight_histograms", "activation_histograms"]
+)
+def test_the_model_comes_first(host: nn.Backend, name: str) -> None:
+    function, X = getattr(plotting, f"plot_{name}"), np.zeros((4, 2))
+    for given, shown in ((X, r"an array of shape \(4, 2\)"), (X.tolist(), r"\[\[0\.0")):
+        with pytest.raises(TypeError, match=rf"takes the model first: plot_{name}\(model, X\); got {shown}"):
+            function(given, *(() if name == "weight_histograms" else (halves(host),)))
+
+
 @pytest.mark.parametrize(
     ("net", "shape", "message"),
     [

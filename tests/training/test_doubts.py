@@ -94,6 +94,60 @@ def test_no_false_alarm(be: nn.Backend, X: Any, y: Any, layers: tuple[nn.Layer, 
         trained(be, X, y, *layers, **settings)
 
 
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("batch_size", [4, 32])
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+@pytest.mark.parametrize("count", [40, 120])
+def test_noise_of_few_examples_is_no_high_rate(
+    host: nn.Backend, seed: int, batch_size: int, dropout: float, count: int
+) -> None:
+    X = host.asarray(np.random.default_rng(seed).normal(size=(count, 6)), dtype="float32")
+    y = host.asarray(np.random.default_rng(seed + 9).integers(0, 3, count))  # nothing to learn
+    layers = nn.Dense(32, "relu"), nn.Dropout(dropout), nn.Dense(32, "relu"), nn.Dropout(dropout), nn.Dense(3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = nn.Network(*layers).init((6,), seed=seed, backend=host, dtype="float32")
+        model.fit(X, y, epochs=20, batch_size=batch_size, seed=seed, progress=False)  # Adam at 0.001
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("optimizer", [nn.SGD(50.0), nn.SGD(200.0), nn.Adam(10.0)])
+def test_a_high_rate_is_named_in_spite_of_noise(host: nn.Backend, seed: int, optimizer: nn.Optimizer) -> None:
+    y = host.asarray(np.random.default_rng(seed).permutation(HOST_Y))
+    model = nn.Network(nn.Dense(8, "tanh"), nn.Dense(2)).init((2,), seed=seed, backend=host)
+    with pytest.warns(RuntimeWarning, match="may be too high: lower lr"):
+        model.fit(host.asarray(HOST_X), y, optimizer=optimizer, epochs=20, seed=seed, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("last", "loss", "says"),
+    [
+        ("relu", "cross_entropy", r"ends in 'relu', but CrossEntropy takes logits.*no negative.*: nn\.Dense\(2\)"),
+        (
+            "tanh",
+            "cross_entropy",
+            r"ends in 'tanh', but CrossEntropy.*tanh limits them\. Leave out the last activation",
+        ),
+        ("relu", "binary_cross_entropy", "ends in 'relu', but BinaryCrossEntropy takes logits"),
+    ],
+)
+def test_a_last_activation_that_limits_logits_is_named_once(be: nn.Backend, last: str, loss: str, says: str) -> None:
+    X, y = be.asarray(HOST_X, dtype="float32"), be.asarray(HOST_Y)
+    if loss == "binary_cross_entropy":
+        y = be.xp.stack([y, 1 - y], axis=-1)
+    fits = {"loss": loss, "epochs": 2, "progress": False}
+    with pytest.warns(RuntimeWarning, match=says) as caught:
+        nn.Network(nn.Dense(2, last)).init((2,), backend=be, dtype="float32").fit(X, y, **fits)
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        nn.Network(nn.Dense(2)).init((2,), backend=be, dtype="float32").fit(X, y, **fits)
+        nn.Network(nn.Dense(2, "leaky_relu")).init((2,), backend=be, dtype="float32").fit(X, y, **fits)
+        values = be.asarray(VALUES, dtype="float32")
+        nn.Network(nn.Dense(1, "relu")).init((2,), backend=be, dtype="float32").fit(X, values, epochs=1, progress=False)
+
+
 def test_integers_and_streams_are_not_looked_at(be: nn.Backend) -> None:
     words = be.asarray(DRAW.integers(0, 900, size=(120, 4)))
     y = be.asarray(DRAW.permutation(HOST_Y))

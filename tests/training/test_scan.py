@@ -62,7 +62,6 @@ def test_it_trains_as_the_layers_do(name: str) -> None:
     assert history.settings["engine"] == "scan"
 
 
-@pytest.mark.filterwarnings("ignore:after [0-9]+ epochs the loss is:RuntimeWarning")  # six epochs with dropout
 def test_the_second_call_compiles_nothing(caplog: pytest.LogCaptureFixture) -> None:
     case = replace(CASES["dropout and batch normalisation"], weighted=True)
     on_jax(case, "scan", validation=0.2, epochs=6)  # as many steps as let a training look back at its losses

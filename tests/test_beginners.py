@@ -1,0 +1,210 @@
+"""Mistakes of beginners: the error names the mistake and the line that mends it, and that line works."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+import nnarray as nn
+
+RNG = np.random.default_rng(0)
+X, Y = RNG.normal(size=(30, 2)), np.arange(30) % 3
+HOLED = np.where(np.arange(60).reshape(30, 2) == 9, np.nan, X)
+WORDS = np.asarray(["ant", "bee", "cow"])[Y]
+IMAGES = RNG.integers(0, 256, size=(60, 8, 8, 3)).astype("uint8")
+NET = nn.Network(nn.Dense(5, "tanh"), nn.Dense(3))
+
+
+def fit(X: Any = X, y: Any = Y, network: nn.Network = NET, shape: Any = (2,), **settings: Any) -> nn.Model:
+    model = network.init(shape, backend="numpy")
+    model.fit(X, y, **{"epochs": 2, "progress": False} | settings)
+    return model
+
+
+def asarray(x: Any) -> Any:
+    return nn.backend("numpy").asarray(x)
+
+
+def coded(y: Any) -> Any:
+    """As the error says."""
+    names = sorted(set(y))
+    return nn.backend("numpy").asarray([names.index(each) for each in y])
+
+
+def frame() -> Any:
+    return pytest.importorskip("pandas").DataFrame(X, columns=["a", "b"])
+
+
+def series() -> Any:
+    return pytest.importorskip("pandas").Series(WORDS)
+
+
+class Mistake(NamedTuple):
+    """What is written, what the error says, and what mends it."""
+
+    wrong: Callable[[], object]
+    says: str
+    right: Callable[[], object]
+
+
+MISTAKES = {
+    "lists": Mistake(
+        lambda: fit(X.tolist(), Y.tolist()),
+        "(1) X must be an array; got list. Make one with nn.backend('numpy').asarray(X). (2) y must be an array",
+        lambda: fit(asarray(X.tolist()), asarray(Y.tolist())),
+    ),
+    "a frame of pandas": Mistake(
+        lambda: fit(frame()),
+        "got pandas.DataFrame. Make one with nn.backend('numpy').asarray(X)",
+        lambda: fit(asarray(frame())),
+    ),
+    "a column of names": Mistake(
+        lambda: fit(y=series()),
+        "got pandas.Series. Make one with nn.backend('numpy').asarray(y)",
+        lambda: fit(y=coded(series())),
+    ),
+    "names of classes": Mistake(
+        lambda: fit(y=WORDS),
+        "got y of dtype <U3. Convert it to numbers first. If these are names of classes: names = sorted(set(y)), and "
+        "y = nn.backend('numpy').asarray([names.index(each) for each in y])",
+        lambda: fit(y=coded(WORDS)),
+    ),
+    "a list of names": Mistake(
+        lambda: asarray(WORDS.tolist()),
+        "If these are names of classes: names = sorted(set(y)), and",
+        lambda: fit(y=coded(WORDS.tolist())),
+    ),
+    "numbers as text": Mistake(
+        lambda: fit(X.astype(str)),
+        "If these are numbers that are written as text: X = X.astype('float64')",
+        lambda: fit(X.astype(str).astype("float64")),
+    ),
+    "labels from 1": Mistake(
+        lambda: fit(y=Y + 1),
+        "label 3 is out of range: with 3 outputs, labels are 0 to 2. Number them from 0: y - 1",
+        lambda: fit(y=(Y + 1) - 1),
+    ),
+    "labels as floats": Mistake(
+        lambda: fit(y=Y.astype(float)),
+        "for classes, pass integers, xp.astype(y, xp.int64), where xp = nn.namespace(y)",
+        lambda: fit(y=nn.namespace(Y).astype(Y.astype(float), np.int64)),
+    ),
+    "NaN": Mistake(
+        lambda: fit(HOLED),
+        "X contains NaN or infinity: row 4, column 1. Remove or repair these entries",
+        lambda: fit(np.nan_to_num(HOLED)),
+    ),
+    "one example": Mistake(
+        lambda: NET.init((2,)).predict(X[0]),
+        "For a single example, use X[None, ...]",
+        lambda: NET.init((2,), backend="numpy").predict(X[0][None, ...]),
+    ),
+    "one example to train on": Mistake(
+        lambda: fit(X[0], Y[0]), "got X of shape (2,). For a single example", lambda: fit(X[0][None, ...], Y[0][None])
+    ),
+    "the shape of all": Mistake(
+        lambda: fit(shape=X.shape),
+        "Was the network made by init(X.shape)? Make it with the shape of one example, init(X.shape[1:])",
+        lambda: fit(shape=X.shape[1:]),
+    ),
+    "X and y swapped": Mistake(lambda: fit(Y, X), "Were X and y swapped?", lambda: fit(X, Y)),
+    "X and y swapped in a picture": Mistake(
+        lambda: nn.plotting.plot_data(Y, X), "Were X and y swapped?", lambda: nn.plotting.plot_data(X, Y)
+    ),
+    "a rate for an optimizer": Mistake(
+        lambda: fit(optimizer=0.1),
+        "got the number 0.1. For a learning rate, pass nn.Adam(0.1)",
+        lambda: fit(optimizer=nn.Adam(0.1)),
+    ),
+    "a misspelt optimizer": Mistake(
+        lambda: fit(optimizer="Adamm"), "Did you mean 'adam'?", lambda: fit(optimizer="adam")
+    ),
+    "a misspelt activation": Mistake(lambda: nn.Dense(3, "rleu"), "Did you mean 'relu'?", lambda: nn.Dense(3, "relu")),
+    "units as text": Mistake(
+        lambda: nn.Dense("16"),  # type: ignore[arg-type]
+        "Dense units must be an integer of at least 1; got '16'. Use for example Dense(units=16)",
+        lambda: nn.Dense(units=16),
+    ),
+    "inputs before outputs": Mistake(
+        lambda: nn.Dense(2, 3),  # type: ignore[arg-type]
+        "A layer takes only the size of its outputs, not that of its inputs",
+        lambda: nn.Dense(3),
+    ),
+    "layers in a list": Mistake(
+        lambda: nn.Network([nn.Dense(2)]),  # type: ignore[arg-type]
+        "Pass the layers as arguments, without brackets",
+        lambda: nn.Network(nn.Dense(2)),
+    ),
+    "a network for a model": Mistake(
+        lambda: NET.fit(X, Y),
+        "Make a model first, model = nn.Network(...).init(X.shape[1:]), and use it: model.fit(X, y)",
+        lambda: fit(shape=X.shape[1:]),
+    ),
+    "softmax at the end": Mistake(
+        lambda: fit(network=nn.Network(nn.Dense(3, "softmax"))),
+        "Leave out the last activation",
+        lambda: fit(network=nn.Network(nn.Dense(3))),
+    ),
+    "classes for outputs": Mistake(
+        lambda: nn.metrics.accuracy(fit().predict_class(X), Y),
+        "A metric takes the outputs, not the predicted classes: model(X)",
+        lambda: nn.metrics.accuracy(fit()(X), Y),
+    ),
+    "labels before outputs": Mistake(
+        lambda: nn.metrics.accuracy(Y, fit()(X)),
+        "Were outputs and labels swapped?",
+        lambda: nn.metrics.accuracy(fit()(X), Y),
+    ),
+    "pixels in a row": Mistake(
+        lambda: nn.Network(nn.Conv2D(2, 3), nn.Flatten(), nn.Dense(3)).init((64,)),
+        "put nn.Reshape((8, 8, 1)) before this layer",
+        lambda: nn.Network(nn.Reshape((8, 8, 1)), nn.Conv2D(2, 3), nn.Flatten(), nn.Dense(3)).init((64,)),
+    ),
+    "no seed": Mistake(
+        lambda: fit(seed=None), "seed must be an integer; got None. Use for example seed=0", lambda: fit(seed=0)
+    ),
+    "the path of a table": Mistake(
+        lambda: fit("flowers.csv"),
+        "To learn from the table, run: nnarray train flowers.csv --target COLUMN",
+        lambda: None,  # tests/cli runs this
+    ),
+    "a scaler without numbers": Mistake(
+        lambda: nn.datasets.Standardizer(),  # type: ignore[call-arg]
+        "They follow from the examples: Standardizer.fit(X)",
+        lambda: nn.datasets.Standardizer.fit(X),
+    ),
+    "a model for its history": Mistake(
+        lambda: nn.plotting.plot_history(fit()),  # type: ignore[arg-type]
+        "Pass its history: plot_history(model.history)",
+        lambda: nn.plotting.plot_history(fit().history),
+    ),
+}
+
+
+@pytest.mark.parametrize("what", MISTAKES)
+def test_a_mistake_is_named_with_what_mends_it(what: str) -> None:
+    mistake = MISTAKES[what]
+    with pytest.raises((TypeError, ValueError, AttributeError), match=re.escape(mistake.says)):
+        mistake.wrong()
+    mistake.right()
+
+
+def test_pixels_from_0_to_255_are_standardised_as_the_warning_says() -> None:
+    network, y = nn.Network(nn.Flatten(), nn.Dense(16, "relu"), nn.Dense(3)), np.arange(60) % 3
+    with pytest.warns(RuntimeWarning, match=r"Standardise X: scaler = nn\.datasets\.Standardizer\.fit\(X\)"):
+        fit(IMAGES, y, network, (8, 8, 3), epochs=12)
+    scaler = nn.datasets.Standardizer.fit(IMAGES)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fit(scaler.transform(IMAGES), y, network, (8, 8, 3), epochs=12)
+
+
+def test_a_slip_of_the_keys_is_nearer_than_another_name() -> None:
+    for written, meant in {"adma": "adam", "Adamm": "adam", "rmsprob": "rmsprop"}.items():
+        with pytest.raises(ValueError, match=rf"Did you mean '{meant}'\?"):
+            fit(optimizer=written)
