@@ -17,7 +17,7 @@ from typing import Any
 import nnarray as nn
 
 SEEDS = 0, 1, 2
-GRID = [10.0 ** (i / 4) for i in range(-20, 9)]  # a factor of 1.8 between rates, from 1e-5 to 100
+GRID = [10.0 ** (i / 4) for i in range(-16, 7)]  # a factor of 1.8 between rates, from 1e-4 to 32
 ENOUGH = 3.0  # times the best rate, in either direction
 
 
