@@ -17,8 +17,8 @@ from typing import Any
 import nnarray as nn
 
 SEEDS = 0, 1, 2
-GRID = [10.0 ** (i / 4) for i in range(-20, 9)]  # a factor of 1.8 between rates, from 1e-5 to 100
-ENOUGH = 3.0  # times the best rate, in either direction
+GRID = [10.0 ** (i / 4) for i in range(-16, 7)]  # a factor of 1.8 between rates, from 1e-4 to 32
+LIMITS = 2.0, 3.0, 10.0  # times the best rate, in either direction
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,9 @@ def some(X: Any, y: Any) -> tuple[Any, Any]:
 
 
 def trained(task: Task, X: Any, y: Any, rule: Callable[[float], nn.Optimizer], rate: float, seed: int) -> float:
-    """The loss after a training; infinity if it diverges."""
+    """The loss after a training; infinity if it diverges, NaN without a rate."""
+    if math.isnan(rate):
+        return math.nan
     model = task.model(X, seed)
     try:
         model.fit(X, y, optimizer=rule(rate), epochs=task.epochs, batch_size=task.batch_size, seed=seed, progress=False)
@@ -100,10 +102,11 @@ def main() -> None:
             reached = [trained(task, X, y, rule, each, seed) for each, seed in zip(rates, SEEDS, strict=True)]
             texts = (", ".join(f"{each:.3g}" for each in values) for values in (of_task, reached))
             print(f"| {name} | {optimizer} | {rate:.2g} | {next(texts)} | {best:.3g} | {next(texts)} |", flush=True)
-    for limit in (2.0, ENOUGH, 10.0):
-        near = sum(1 / limit <= each <= limit for each in ratios)
+    found = [each for each in ratios if not math.isnan(each)]
+    for limit in LIMITS:
+        near = sum(1 / limit <= each <= limit for each in found)
         print(f"\nwithin {limit:g} times: {near} of {len(ratios)}", end="")
-    print(f"; median ratio {statistics.median(ratios):.2g}")
+    print(f"\nno suggestion: {len(ratios) - len(found)}; median ratio {statistics.median(found):.2g}")
 
 
 if __name__ == "__main__":

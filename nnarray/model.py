@@ -1026,7 +1026,8 @@ class Model(metaclass=Explained):
         Returns
         -------
         RateSearch
-            With `rates`, `losses`, `suggestion` (a third of the rate of the lowest smoothed loss) and `plot()`.
+            With `rates`, `losses`, `plot()` and `suggestion`: the rate of the lowest smoothed loss, but at most 5 times
+            that at which three quarters of its fall are done.
 
         Raises
         ------

@@ -24,7 +24,7 @@ from nnarray.training.trainee import Trainee
 from nnarray.training.trainer import Finished, Trainer
 
 NEAR = 0.35  # decades of rates on either side, over which losses are averaged
-BELOW = 3.0  # times below the rate of the lowest loss: there the loss is about to rise
+MOST, BEYOND_IT = 0.75, 5.0  # of the fall of the loss; and times the rate at which it has fallen so far
 BEYOND = 3.0  # standard errors by which the loss must fall, so that it is no noise of the batches
 KEPT = 0.8  # the weight of earlier losses in the running mean that ends the search
 TOO_MUCH = 4.0  # times the lowest running mean: then the rate is too high
@@ -47,7 +47,7 @@ class RateSearch:
     --------
     >>> from nnarray.training.rates import RateSearch
     >>> RateSearch([1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0], [1.0, 1.0, 0.9, 0.3, 0.4, 1.0]).suggestion
-    0.03333333333333333
+    0.1
     """
 
     rates: list[float]
@@ -70,11 +70,11 @@ class RateSearch:
 
     @property
     def suggestion(self) -> float:
-        """A third of the rate at which the smoothed loss is lowest.
+        """The rate at which the smoothed loss is lowest, but at most 5 times the one after three quarters of its fall.
 
-        There the loss still falls, and a training with this rate is not at the edge where it rises [1]_. The loss at
-        each rate is that of one batch; so the lowest of the means over similar rates counts, if it lies below the
-        first by more than the losses scatter.
+        The lowest loss may lie at the edge where the loss rises [1]_, and may be flat for a factor of many rates. Three
+        quarters of the fall are less sensitive to noise. The loss at each rate is that of one batch; so the means over
+        similar rates count, if the lowest lies below the first by more than the losses scatter.
 
         Raises
         ------
@@ -93,7 +93,13 @@ class RateSearch:
                 "the loss does not fall at any of these learning rates. Search from a lower one, with more steps, or "
                 "larger batches."
             )
-        return self.rates[lowest] / BELOW
+        level = means[lowest] + (1.0 - MOST) * (self._start(lowest) - means[lowest])
+        fallen = next(i for i, mean in enumerate(means) if mean <= level)
+        return min(self.rates[lowest], BEYOND_IT * self.rates[fallen])
+
+    def _start(self, lowest: int) -> float:
+        """The mean of the first losses, at rates that change little."""
+        return fmean(self.losses[: min(FIRST, lowest)])
 
     def _falls_to(self, step: int, mean: float) -> bool:
         """Whether the mean loss around a step is lower than before by more than neighbours scatter."""

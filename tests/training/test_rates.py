@@ -66,6 +66,14 @@ def test_the_noise_of_small_batches_is_not_followed(host: nn.Backend, seed: int)
     assert 3e-3 < search.suggestion < 1.0
 
 
+def test_a_long_flat_bottom_does_not_raise_the_suggestion() -> None:
+    rates = np.logspace(-6, 1, 100)
+    losses = np.where(rates < 1e-3, 1.0, np.where(rates < 1e-2, 0.3, 0.1)) - 1e-3 * np.log10(rates)
+    found = RateSearch(rates.tolist(), losses.tolist())
+    assert rates[np.argmin(losses)] > 5.0
+    assert 5e-3 < found.suggestion < 2e-2  # five times a rate near 2e-3, where the loss has fallen most
+
+
 def test_one_unusual_batch_does_not_end_the_search() -> None:
     limit = Limit()
     assert not any(limit.exceeded(loss) for loss in [1.0] * 15 + [30.0] + [1.0] * 15)
@@ -74,7 +82,7 @@ def test_one_unusual_batch_does_not_end_the_search() -> None:
 
 def test_the_search_is_drawn(host: nn.Backend) -> None:
     pytest.importorskip("matplotlib")
-    for losses, lines in (([1.0, 1.0, 0.9, 0.3, 0.4, 2.0], ["0.033"]), ([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], [])):
+    for losses, lines in (([1.0, 1.0, 0.9, 0.3, 0.4, 2.0], ["0.1"]), ([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], [])):
         axes = RateSearch([1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0], losses).plot()
         assert axes.get_xscale() == "log"
         assert [text.get_text() for text in axes.get_legend().get_texts()] == ["each batch", "smoothed", *lines]
