@@ -17,7 +17,7 @@ from pyarrow import parquet
 from typer.testing import CliRunner
 
 import nnarray as nn
-from nnarray.apps.workflow import comparisons, importance, inputs, steps
+from nnarray.apps.workflow import comparisons, importance, inputs, reports, steps
 from nnarray.apps.workflow.scores import ClassTally
 from nnarray.cli import app
 
@@ -265,7 +265,69 @@ def test_a_report_shows_importance_on_rows_that_were_not_trained_on(stream: str)
     assert found["rows"] == 30
     assert sorted(column["name"] for column in found["columns"]) == ["a", "b", "when"]
     assert Path("report/importance.png").read_bytes()[:4] == b"\x89PNG"
-    assert "importance" not in run("train", data, *TRAIN, "--report", "report", "--validation", "0").stdout
+
+
+def test_a_report_without_rows_to_judge_by_says_so() -> None:
+    pytest.importorskip("matplotlib")
+    words = ("train", str(write("rows.csv", rows())), *TRAIN, "--report", "report", "--validation", "0")
+    output = run(*words).stdout
+    assert "importance.png" not in output
+    assert "note: the report does not show how important each column is, because no examples were held out" in output
+    facts = json.loads(run(*words, "--json").stdout)
+    assert any("no examples were held out; use --validation, --test or --folds" in note for note in facts["notes"])
+
+
+@pytest.mark.parametrize("target", ["label", "value"])
+def test_a_report_of_folds_shows_the_rows_that_they_held_out(target: str) -> None:
+    pytest.importorskip("matplotlib")
+    table = rows()
+    data, other = write("rows.csv", table), {"label": "value", "value": "label"}[target]
+    words = ("train", str(data), "--target", target, "--drop", f"name,{other}", "--epochs", "6", "--backend", "numpy")
+    output = run(*words, "--folds", "3", "--report", "report").stdout
+    assert "importance.png" in output
+    assert "note: the report" not in output
+    plan, be = replace(PLAN, target=(target,), drop=("name", other)), nn.backend("numpy")
+    folded = comparisons.cross_validated(data, plan, 3, be, importance=True)
+    found = json.loads(Path("report/report.json").read_text())["importance"]
+    assert (found["rows"], found["folds"]) == (300, 3)
+    assert folded.importance is not None
+    assert found == json.loads(json.dumps(folded.importance.to_json()))
+    alone = importance.importance_after(trained(data, replace(plan, fold=(1, 3))))
+    assert folded.folds[1].importance == alone
+    for column in folded.importance.columns:
+        rises = [each.mean for fold in folded.folds for each in fold.importance.columns if each.name == column.name]
+        assert (column.mean, column.spread) == (pytest.approx(np.mean(rises)), pytest.approx(np.std(rises, ddof=1)))
+    if target == "label":
+        assert folded.values is None
+        assert folded.confusion.sum() == 300
+        assert np.trace(folded.confusion) / 300 == pytest.approx(folded.rows["accuracy"][0])
+    else:
+        assert folded.confusion is None
+        assert sorted(folded.values[1][:, 0]) == pytest.approx(sorted(table["value"].to_pylist()), rel=1e-5, abs=1e-5)
+
+
+def test_a_column_that_one_fold_has_no_use_for_is_of_no_importance_there() -> None:
+    columns = [importance.ColumnImportance(name, 0.3, 0.1) for name in "ab"]
+    parts = [importance.Importance("rmse", 10, columns), importance.Importance("rmse", 11, columns[:1])]
+    mean = importance.mean_over_folds(parts)
+    assert (mean.rows, mean.folds) == (21, 2)
+    assert [(each.name, each.mean) for each in mean.columns] == [("a", pytest.approx(0.3)), ("b", pytest.approx(0.15))]
+
+
+@pytest.mark.parametrize("letters", [3, 90])
+@pytest.mark.parametrize("loss", ["cross_entropy", "rmse, in standard deviations of the target"])
+def test_nothing_of_the_figure_of_importance_is_cut_off(loss: str, letters: int) -> None:
+    pytest.importorskip("matplotlib")
+    columns = [importance.ColumnImportance(name * letters, 0.5, 0.1) for name in "ab"]
+    figure = reports._importance(importance.Importance(loss, 100, columns))
+    figure.draw_without_rendering()
+    width, height = figure.get_size_inches() * figure.dpi
+    for text in figure.findobj(lambda artist: hasattr(artist, "get_fontsize")):
+        if text.get_text() and text.get_visible():
+            box = text.get_window_extent()
+            assert min(box.x0, box.y0) >= 0, text
+            assert (box.x1 <= width, box.y1 <= height) == (True, True), text
+    assert figure.axes[0].get_position().width > 0.4
 
 
 def test_importance_is_not_of_images() -> None:

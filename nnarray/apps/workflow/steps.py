@@ -156,6 +156,13 @@ class Trained(NamedTuple):
     tested: Scores | None = None
     """Its scores on the test part, if there is one."""
 
+    @property
+    def values(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Predicted and true values in the units of the targets, shape (n, t) each; None for classes."""
+        if not isinstance(self.inputs, Rows) or self.inputs.classes:
+            return None
+        return self.inputs.values(self.outputs), self.inputs.values(self.y)
+
 
 # --- Training --------------------------------------------------------------------------------------------------------
 
