@@ -321,12 +321,9 @@ def test_nothing_of_the_figure_of_importance_is_cut_off(loss: str, letters: int)
     columns = [importance.ColumnImportance(name * letters, 0.5, 0.1) for name in "ab"]
     figure = reports._importance(importance.Importance(loss, 100, columns))
     figure.draw_without_rendering()
-    width, height = figure.get_size_inches() * figure.dpi
-    for text in figure.findobj(lambda artist: hasattr(artist, "get_fontsize")):
-        if text.get_text() and text.get_visible():
-            box = text.get_window_extent()
-            assert min(box.x0, box.y0) >= 0, text
-            assert (box.x1 <= width, box.y1 <= height) == (True, True), text
+    box, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
+    assert min(box.x0, box.y0) >= 0
+    assert (box.x1 <= width, box.y1 <= height) == (True, True), box
     assert figure.axes[0].get_position().width > 0.4
 
 
@@ -359,6 +356,18 @@ def test_kept_columns_come_first_and_as_they_are(monkeypatch: pytest.MonkeyPatch
         run("predict", "model.safetensors", "typed.parquet", "--keep", "when", "--json").stdout.splitlines()[0]
     )
     assert line["when"] == table["when"][0].as_py()
+
+
+def test_an_id_that_is_kept_has_no_more_quotes_than_it_needs() -> None:
+    table = rows(20)
+    named = table.set_column(0, "name", pa.array([f"{k:03d}" for k in range(19)] + ["Smith, J."]))
+    data = str(write("rows.csv", named))
+    assert '"007"' in Path(data).read_text()
+    run("train", data, *TRAIN)
+    lines = run("predict", "model.safetensors", data, "--keep", "name").stdout.splitlines()
+    assert lines[0] == "name,prediction,p_no,p_yes"
+    assert lines[8].startswith(("007,no,", "007,yes,"))
+    assert lines[20].startswith('"Smith, J.",')
 
 
 def test_kept_columns_that_cannot_be_are_refused() -> None:

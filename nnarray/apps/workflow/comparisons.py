@@ -102,9 +102,7 @@ class Folded(NamedTuple):
     def linear(self) -> dict[str, float]:
         """By metric: the mean of the linear models; none if there are none."""
         linear = [fold.linear for fold in self.folds if fold.linear]
-        return (
-            {name: float(np.mean([each.rows[name][0] for each in linear])) for name in linear[0].rows} if linear else {}
-        )
+        return {name: float(np.mean([each.rows[name][0] for each in linear])) for name in _shared(linear)}
 
     @property
     def verdict(self) -> Verdict | None:
@@ -133,7 +131,7 @@ class Folded(NamedTuple):
     def rows(self) -> dict[str, tuple[float, float, float]]:
         """By metric: the mean, the spread over the folds (standard deviation of n - 1), and the baseline's mean."""
         made: dict[str, tuple[float, float, float]] = {}
-        for name in self.scores[0].rows:
+        for name in _shared(self.scores):
             mine, base = np.asarray([scores.rows[name] for scores in self.scores]).T
             made[name] = float(mine.mean()), float(mine.std(ddof=1)), float(base.mean())
         return made
@@ -155,6 +153,11 @@ class Folded(NamedTuple):
             "best epochs": self.epochs,
             **({"linear model": self.linear, "linear model predicts": self.verdict} if self.linear else {}),
         }
+
+
+def _shared(scores: Sequence[Scores]) -> list[str]:
+    """The metrics that all have: there is no ROC AUC where a fold has a single class."""
+    return [name for name in scores[0].rows if all(name in each.rows for each in scores)] if scores else []
 
 
 def cross_validated(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 MOST_CLASSES = 40  # with names in a figure of a confusion matrix
 MOST_COLUMNS = 30  # in a figure of importance
-MOST_LETTERS = 40  # of the name of a column there: longer names would leave no room for the bars
+MOST_LETTERS = 30  # of the name of a column there: longer names would leave no room for the bars
 
 NOT_HELD_OUT = (
     "the report does not show how important each column is, because no examples were held out; use --validation, "
