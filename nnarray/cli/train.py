@@ -63,6 +63,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("nnarray")
 
+SHOWN_COLUMNS = 50  # of a table, before the training; `nnarray show` lists all
+
 
 def _fraction(text: str) -> float:
     """A part of the examples; refuses the name of a file."""
@@ -429,7 +431,10 @@ def _show_start(console: Console, model: Model, examples: Examples, backend: str
     }
     show_facts(console, facts | {"note": "; ".join(examples.notes)} if examples.notes else facts)
     if isinstance(inputs, Rows):
-        show_table(console, ["column", "kind", "what is done"], inputs.preparation.describe())
+        rows = inputs.preparation.describe()
+        left_out = [] if len(rows) <= SHOWN_COLUMNS else [["...", f"{len(rows) - SHOWN_COLUMNS} more columns"]]
+        rows = [*rows[: SHOWN_COLUMNS - 1], *left_out, rows[-1]] if left_out else rows
+        show_table(console, ["column", "kind", "what is done"], rows)
         console.print()
 
 

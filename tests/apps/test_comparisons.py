@@ -14,6 +14,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import csv as arrow_csv
 from pyarrow import parquet
+from sklearn import datasets
 from typer.testing import CliRunner
 
 import nnarray as nn
@@ -155,8 +156,8 @@ def test_a_linear_model_is_compared() -> None:
     data = write("rows.csv", rows())
     facts = json.loads(run("train", str(data), *TRAIN, "--json").stdout)
     examples = steps.read(data, PLAN)
-    want = trained(data, replace(PLAN, hidden=(), lr=comparisons.LINEAR_LR)).scores
-    assert facts["linear model"] == want.to_json()
+    alone = json.loads(run("train", str(data), *TRAIN, "--hidden", "", "--json").stdout)  # as the note advises
+    assert facts["linear model"] == alone["scores"]
     assert facts["linear model predicts"] in ("better", "as well", "worse")
     assert "linear model" in run("train", str(data), *TRAIN).stdout
     assert "linear model" not in run("train", str(data), *TRAIN, "--no-linear").stdout
@@ -176,6 +177,23 @@ def test_a_note_says_where_a_linear_model_does_as_well() -> None:
     curved = pa.table({"x": X[:, 0], "y": X[:, 0] ** 2})
     words = ("train", str(write("curved.csv", curved)), "--target", "y", "--backend", "numpy")
     assert "a linear model predicts" not in run(*words).stdout
+
+
+@pytest.mark.parametrize("load", [datasets.load_diabetes, datasets.load_breast_cancer])
+def test_tables_for_which_a_linear_model_is_enough_are_reported(load: Any) -> None:
+    """A strong weight decay, which a network of few rows needs, would hold the linear model back."""
+    load(as_frame=True).frame.to_csv("data.csv", index=False)
+    words = ("train", "data.csv", "--target", "target", "--backend", "numpy")
+    assert "note: a linear model predicts these examples" in run(*words).stdout
+
+
+def test_of_a_wide_table_the_first_columns_and_the_target_are_listed() -> None:
+    X = np.random.default_rng(0).normal(size=(60, 70))
+    wide = pa.table({f"x{j}": X[:, j] for j in range(70)} | {"y": X[:, 0]})
+    words = ("train", str(write("wide.csv", wide)), "--target", "y", "--epochs", "1", "--no-linear")
+    output = run(*words, "--backend", "numpy").stdout
+    assert "21 more columns" in output
+    assert ("\nx48 " in output, "\nx49 " in output, "\ny " in output) == (True, False, True)
 
 
 def test_folds_and_test_parts_have_a_linear_model_beside() -> None:

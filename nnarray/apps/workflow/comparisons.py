@@ -18,9 +18,6 @@ from nnarray.backends import Backend
 from nnarray.checks import integer
 from nnarray.datasets.sources import Source
 
-LINEAR_LR = 0.01  # of Adam: a single layer bears longer steps
-
-
 Verdict = Literal["better", "as well", "worse"]
 
 
@@ -33,8 +30,7 @@ def linear_model(path: Path, examples: Examples, plan: Plan, be: Backend) -> Tra
     tables = isinstance(examples.inputs, Rows) and not isinstance(examples.X, Source) and plan.scheduler is None
     if not tables or len(examples.held_out) == 0 or not plan.dense_sizes:
         return None
-    lr = LINEAR_LR if plan.lr is None and plan.optimizer is None else plan.lr
-    linear = replace(plan, hidden=(), dropout=0.0, lr=lr, resume=False)
+    linear = replace(plan, hidden=(), dropout=0.0, resume=False)
     return train(model_for(path, examples, linear, be), examples, linear)
 
 

@@ -134,8 +134,9 @@ class ClassTally:
             "cross_entropy": (_ratio(self.loss, count), _ratio(prior, count)),
         }
         if self.ranked and true.all():  # of a single class, there is nothing to compare
-            odds, y = map(np.concatenate, zip(*self.ranked, strict=True))
-            rows["roc_auc"] = float(roc_auc(odds, y)), 0.5
+            odds: Any = np.concatenate([scores for scores, _ in self.ranked])
+            labels: Any = np.concatenate([y for _, y in self.ranked])
+            rows["roc_auc"] = float(roc_auc(odds, labels)), 0.5
         return Scores(count, self.classes[common], rows, tuple(self.classes), self.matrix)
 
 

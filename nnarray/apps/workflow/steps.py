@@ -56,6 +56,7 @@ FEW = (
     50  # rows for each input of a table: with fewer, they are learned by heart unless a strong weight decay prevents it
 )
 DROPOUT, DECAY, FEW_DECAY = 0.2, 0.1, 1.0  # chosen by the scores of benchmarks/tables.py
+LINEAR_LR = 0.01  # of Adam: a single layer bears longer steps
 MANY = 10_000  # examples, from which on batches are larger
 
 
@@ -239,10 +240,12 @@ def network_for(examples: Examples, plan: Plan) -> Network:
 
 
 def optimizer_for(examples: Examples, plan: Plan) -> Minimiser:
-    """The optimizer of the plan; else Adam, for tables with the weight decay that suits them."""
+    """The optimizer of the plan; else Adam, for the networks of tables with the weight decay that suits them."""
     lr: dict[str, Any] = {} if plan.lr is None else {"lr": plan.lr}
     if plan.optimizer is not None:
         return OPTIMIZERS[plan.optimizer](**lr)
+    if isinstance(examples.inputs, Rows) and not plan.dense_sizes:  # so few weights learn little by heart
+        return Adam(**{"lr": LINEAR_LR, **lr})
     decay = _decay(examples)
     return AdamW(**lr, weight_decay=decay) if decay else Adam(**lr)
 
