@@ -245,7 +245,7 @@ def optimizer_for(examples: Examples, plan: Plan) -> Minimiser:
     if plan.optimizer is not None:
         return OPTIMIZERS[plan.optimizer](**lr)
     if isinstance(examples.inputs, Rows) and not plan.dense_sizes:  # so few weights learn little by heart
-        return Adam(**{"lr": LINEAR_LR, **lr})
+        return Adam(LINEAR_LR if plan.lr is None else plan.lr)
     decay = _decay(examples)
     return AdamW(**lr, weight_decay=decay) if decay else Adam(**lr)
 
