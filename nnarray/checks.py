@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import fields
 from numbers import Integral, Real
@@ -125,6 +126,27 @@ def switch(value: Any, name: str) -> bool:
 def is_several(value: Any) -> bool:
     """Whether `value` can be iterated over; a string or an array of shape () counts as a single value."""
     return isinstance(value, Iterable) and not isinstance(value, str) and getattr(value, "ndim", 1) != 0
+
+
+def refuse_other_sums(sums: Array, what: str, remedy: str) -> None:
+    """Refuse rows of probabilities that do not sum to 1, up to rounding. Waits for the device; not if traced."""
+    if is_traced(sums):
+        return
+    xp = namespace(sums)
+    if not bool(xp.all(xp.abs(sums - 1.0) < 0.01)):
+        raise ValueError(
+            f"{what} needs probabilities that sum to 1 in each row; got sums from {float(xp.min(sums)):g} to "
+            f"{float(xp.max(sums)):g}. {remedy}"
+        )
+
+
+def refuse_text(sizes: Any, name: str) -> None:
+    """Refuse the sizes of layers as text, such as "64,64"; the error has the line to write."""
+    if isinstance(sizes, str):
+        numbers = tuple(int(digits) for digits in re.findall(r"\d+", sizes)) or (100,)
+        raise TypeError(
+            f"{name} must be a sequence of integers, one per layer; got {shown(sizes)}. Write {name}={numbers}."
+        )
 
 
 REPAIR = "Remove or repair these entries."

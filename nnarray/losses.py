@@ -19,7 +19,7 @@ from nnarray.backends import (
     same_place,
     without_record,
 )
-from nnarray.checks import above_zero, in_range, is_several, numbers_of_python, refuse_overflow
+from nnarray.checks import above_zero, in_range, is_several, numbers_of_python, refuse_other_sums, refuse_overflow
 from nnarray.kernels.compilation import quiet
 from nnarray.kernels.standard.numerics import at_least_float32, at_least_float32_dtype, clamp, within
 from nnarray.names import also, named, shown
@@ -550,11 +550,7 @@ class CrossEntropy(Loss):
                 f"{_fitting_labels(target, target.shape)}"
             )
         sums = xp.sum(at_least_float32(target), axis=-1)
-        if not is_traced(target) and not bool(xp.all(xp.abs(sums - 1.0) < 0.01)):
-            raise ValueError(
-                f"CrossEntropy needs probabilities that sum to 1 in each row; got sums from {float(xp.min(sums)):g} to "
-                f"{float(xp.max(sums)):g}. {_fitting_labels(target, target.shape)}"
-            )
+        refuse_other_sums(sums, "CrossEntropy", _fitting_labels(target, target.shape))
         target = self._smoothed(target)
         if self.class_weights is None:
             return target, None

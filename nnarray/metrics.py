@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from nnarray import kernels
 from nnarray.backends import default_float, device_of, is_traced, namespace, same_place
-from nnarray.checks import integer, is_several
+from nnarray.checks import integer, is_several, refuse_other_sums
 from nnarray.kernels.standard.numerics import at_least_float32, scale_of
 from nnarray.names import also, named, shown
 from nnarray.typing import Array, Shape
@@ -89,15 +89,12 @@ def _of_classes(outputs: Array) -> str:
 def _refuse_several(target: Array) -> None:
     """Refuse labels of their own, of which the largest would say nothing: rows that do not sum to 1. Reads values."""
     xp = namespace(target)
-    if is_traced(target):
-        return
-    sums = xp.sum(at_least_float32(xp.astype(target, default_float(xp, device_of(target)), copy=False)), axis=-1)
-    if not bool(xp.all(xp.abs(sums - 1.0) < 0.01)):
-        raise ValueError(
-            f"a metric of one class per example needs labels, or probabilities that sum to 1 in each row; got sums "
-            f"from {float(xp.min(sums)):g} to {float(xp.max(sums)):g}. If each output is a label of its own, train "
-            f"with loss='binary_cross_entropy', or pass multilabel=True to the metric. For real values, use 'r2'."
-        )
+    refuse_other_sums(
+        xp.sum(at_least_float32(xp.astype(target, default_float(xp, device_of(target)), copy=False)), axis=-1),
+        "a metric of one class per example",
+        "Pass labels; or if each output is a label of its own, train with loss='binary_cross_entropy', or pass "
+        "multilabel=True to the metric. For real values, use 'r2'.",
+    )
 
 
 def _classes(outputs: Array) -> int:
@@ -266,75 +263,114 @@ def _one_hot_classes(outputs: Array, target: Array, classes: int, threshold: flo
     return predicted * xp.astype(xp.reshape(_no_nan(outputs), (-1, 1)), like.dtype), true
 
 
-AVERAGES = ("macro", "micro", "weighted", "binary")
-
-
 def _indicators(outputs: Array, target: Array, multilabel: bool, threshold: float) -> tuple[Array, Array]:
     """1 where a class is predicted, and where it is true, else 0; shape (M, K), for all positions of all examples."""
     if not multilabel:
         return _one_hot_classes(outputs, target, _classes(outputs), threshold)
     xp = same_place(outputs=outputs, target=target)
     dtype, both = default_float(xp, device_of(outputs)), (outputs > threshold, _true_labels(outputs, target))
-    predicted, true = (xp.reshape(xp.astype(each, dtype), (-1, outputs.shape[-1])) for each in both)
+    width = 1 if _single(outputs) else outputs.shape[-1]
+    predicted, true = (xp.reshape(xp.astype(each, dtype), (-1, width)) for each in both)
     return predicted, true
 
 
-def _averaged(
-    value: Callable[[Array, Array, Array], tuple[Array, Array]],
-    outputs: Array,
-    target: Array,
-    average: str,
-    multilabel: bool,
-    threshold: float,
-    weights: Array | None,
-) -> Array:
-    """The average of a ratio of counts (hits, predicted, true) of each class; 0 where its denominator is 0."""
-    if average not in AVERAGES:
-        raise ValueError(f"average must be one of {', '.join(map(repr, AVERAGES))}; got {shown(average)}.")
-    predicted, true = _indicators(outputs, target, multilabel, threshold)
-    if average == "binary" and (predicted.shape[1] > 2 or (multilabel and predicted.shape[1] > 1)):
-        raise ValueError(f"average='binary' needs two classes; got {predicted.shape[1]} outputs. Use 'macro'.")
-    xp, positions = namespace(predicted), tuple(outputs.shape[:1] if outputs.ndim == 1 else outputs.shape[:-1])
-    each = _spread(weights, positions, outputs)
-    counting = true if each is None else true * xp.reshape(each, (-1, 1))
-    counted = predicted if each is None else predicted * xp.reshape(each, (-1, 1))
-    counts = [xp.sum(x, axis=0) for x in (counting * predicted, counted, counting)]
-    if average == "binary":
-        counts = [x[-1:] for x in counts]
-    if average == "micro":
-        counts = [xp.sum(x, keepdims=True) for x in counts]
-    top, bottom = value(*counts)
-    ratio = xp.where(bottom > 0, top / xp.where(bottom > 0, bottom, 1.0), 0.0)
-    if average != "weighted":
-        return xp.mean(ratio)
-    total = xp.sum(counts[2])
-    return xp.sum(ratio * counts[2]) / xp.where(total > 0, total, 1.0)
+AVERAGES = ("macro", "micro", "weighted", "binary", "samples")
 
 
-def precision(
-    outputs: Array,
-    target: Array,
-    *,
-    average: str = "macro",
-    multilabel: bool = False,
-    threshold: float = 0.0,
-    weights: Array | None = None,
-) -> Array:
+class ClassMetric(Protocol):
+    """A ratio of counts of each class, and its averages: `precision`, `recall` and `f1`."""
+
+    __name__: str
+
+    def __call__(
+        self,
+        outputs: Array,
+        target: Array,
+        *,
+        average: str | None = "macro",
+        multilabel: bool = False,
+        threshold: float = 0.0,
+        weights: Array | None = None,
+    ) -> Array:
+        """The average, shape (); shape (K,) of all classes if it is None."""
+        ...
+
+
+def _of_counts(ratio: Callable[[Array, Array, Array], tuple[Array, Array]]) -> ClassMetric:
+    """A metric of a ratio of the counts hits, predicted and true of a class; 0 where its denominator is 0."""
+
+    def metric(
+        outputs: Array,
+        target: Array,
+        *,
+        average: str | None = "macro",
+        multilabel: bool = False,
+        threshold: float = 0.0,
+        weights: Array | None = None,
+    ) -> Array:
+        width = 1 if _single(outputs) else outputs.shape[-1]
+        _refuse_average(average, width, multilabel)
+        predicted, true = _indicators(outputs, target, multilabel, threshold)
+        xp, each = namespace(predicted), _spread(weights, _label_shape(outputs), outputs)
+        each = None if each is None else xp.reshape(each, (-1, 1))
+        of_samples = average == "samples"
+        counted = (true * predicted, predicted, true)
+        counts = [xp.sum(x if each is None or of_samples else x * each, axis=int(of_samples)) for x in counted]
+        if average == "binary":
+            counts = [x[-1:] for x in counts]
+        if average == "micro":
+            counts = [xp.sum(x, keepdims=True) for x in counts]
+        top, bottom = ratio(*counts)
+        values = xp.where(bottom > 0, top / xp.where(bottom > 0, bottom, 1.0), 0.0)
+        if average is None:
+            return values
+        if average == "weighted":
+            return _weighted_mean(values, counts[2])
+        return _weighted_mean(values, each[:, 0] if of_samples and each is not None else xp.ones_like(values))
+
+    metric.__name__, metric.__qualname__, metric.__doc__ = ratio.__name__, ratio.__qualname__, ratio.__doc__
+    return metric
+
+
+def _refuse_average(average: str | None, width: int, multilabel: bool) -> None:
+    """Refuse an average that is unknown, or that these outputs do not have."""
+    if average is not None and average not in AVERAGES:
+        raise ValueError(f"average must be one of {', '.join(map(repr, AVERAGES))}, None; got {shown(average)}.")
+    if average == "binary" and width > (1 if multilabel else 2):
+        raise ValueError(f"average='binary' needs two classes; got {width} outputs. Use 'macro'.")
+    if average == "samples" and not multilabel:
+        raise ValueError(
+            "average='samples' is for several labels per example; pass multilabel=True, or use average='macro'."
+        )
+
+
+def _weighted_mean(values: Array, weights: Array) -> Array:
+    """The mean by weights, shape (); 0 if they sum to 0."""
+    xp = namespace(values)
+    total = xp.sum(weights)
+    return xp.sum(values * weights) / xp.where(total > 0, total, 1.0)
+
+
+@_of_counts
+def precision(hits: Array, predicted: Array, true: Array) -> tuple[Array, Array]:
     """Precision = hits / predicted: the fraction of the examples predicted as a class that belong to it.
 
     Parameters
     ----------
     outputs, target, multilabel, threshold, weights
         As for `accuracy`. With `multilabel`, each label counts as a class.
-    average : {"macro", "micro", "weighted", "binary"}
+    average : {"macro", "micro", "weighted", "binary", "samples"} or None
         "macro" is the mean over the classes, also over two; "micro" is the ratio of the sums of their counts;
-        "weighted" is the mean weighted by how often each class is true; "binary" is that of class 1 of two. They are
-        those of scikit-learn with all classes as `labels`; its default is "binary".
+        "weighted" is the mean weighted by how often each class is true; "binary" is that of class 1 of two. "samples"
+        is the mean over the examples of the ratio of each example's labels, which needs `multilabel`. None gives the
+        values of all classes, shape (K,). They are those of scikit-learn with all classes as `labels`; its default is
+        "binary".
 
     Raises
     ------
     TypeError, ValueError
-        As `accuracy`; if the average is unknown, or is "binary" for more than two classes.
+        As `accuracy`; if the average is unknown, is "binary" for more than two classes, or "samples" for one class per
+        example.
 
     Examples
     --------
@@ -343,21 +379,14 @@ def precision(
     >>> outputs, labels = be.asarray([-1.0, 2.0, 3.0, 1.0]), be.asarray([0, 1, 1, 0])
     >>> float(nn.metrics.precision(outputs, labels)), float(nn.metrics.precision(outputs, labels, average="micro"))
     (0.8333333333333333, 0.75)
+    >>> nn.metrics.precision(outputs, labels, average=None).round(3).tolist()
+    [1.0, 0.667]
     """
-    return _averaged(
-        lambda hits, predicted, true: (hits, predicted), outputs, target, average, multilabel, threshold, weights
-    )
+    return hits, predicted
 
 
-def recall(
-    outputs: Array,
-    target: Array,
-    *,
-    average: str = "macro",
-    multilabel: bool = False,
-    threshold: float = 0.0,
-    weights: Array | None = None,
-) -> Array:
+@_of_counts
+def recall(hits: Array, predicted: Array, true: Array) -> tuple[Array, Array]:
     """Recall = hits / true: the fraction of the examples of a class that are predicted as it.
 
     The arguments and errors are those of `precision`.
@@ -369,20 +398,11 @@ def recall(
     >>> float(nn.metrics.recall(be.asarray([-1.0, 2.0, 3.0, 1.0]), be.asarray([0, 1, 1, 0]), average="binary"))
     1.0
     """
-    return _averaged(
-        lambda hits, predicted, true: (hits, true), outputs, target, average, multilabel, threshold, weights
-    )
+    return hits, true
 
 
-def f1(
-    outputs: Array,
-    target: Array,
-    *,
-    average: str = "macro",
-    multilabel: bool = False,
-    threshold: float = 0.0,
-    weights: Array | None = None,
-) -> Array:
+@_of_counts
+def f1(hits: Array, predicted: Array, true: Array) -> tuple[Array, Array]:
     """F1 = 2 precision recall / (precision + recall) = 2 hits / (predicted + true), of each class.
 
     The arguments and errors are those of `precision`.
@@ -395,15 +415,7 @@ def f1(
     >>> [round(float(nn.metrics.f1(outputs, labels, average=each)), 3) for each in ("macro", "binary")]
     [0.733, 0.8]
     """
-    return _averaged(
-        lambda hits, predicted, true: (2.0 * hits, predicted + true),
-        outputs,
-        target,
-        average,
-        multilabel,
-        threshold,
-        weights,
-    )
+    return 2.0 * hits, predicted + true
 
 
 @dataclass(frozen=True)
@@ -423,6 +435,111 @@ class Averaged:
     ) -> Array:
         """The metric, shape ()."""
         return self.metric(outputs, target, average=self.average, multilabel=multilabel, weights=weights)
+
+
+def roc_auc(outputs: Array, target: Array, *, multilabel: bool = False, weights: Array | None = None) -> Array:
+    """The area under the ROC curve: how often an example of the class scores above one of the others.
+
+    AUC = P(s > t) + P(s = t) / 2, with s the score of an example of the class and t that of another example. It follows
+    from the ranks of the scores [1]_. 1 is perfect, and 0.5 is that of a constant. With more than two classes, each is
+    compared with all others, and the result is the mean over the classes.
+
+    Parameters
+    ----------
+    outputs : array, shape (N, ..., K), or (N,) or (N, ..., 1) for scores of the second of two classes
+        Scores of two classes are of any size: logits, or probabilities. Of more classes they are logits, whose softmax
+        is compared, or probabilities: outputs that are not negative and sum to 1 in each row.
+    target, multilabel
+        As for `accuracy`. With `multilabel`, it is the mean over the labels.
+    weights : array, shape (N,), optional
+        How much each example counts.
+
+    Returns
+    -------
+    array, shape ()
+        NaN if an output is NaN.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `accuracy`; if a class, or a label, has no example, or none but its own: then there are no pairs to compare.
+
+    References
+    ----------
+    .. [1] Hanley & McNeil (1982), The meaning and use of the area under a receiver operating characteristic (ROC)
+       curve. Radiology 143(1), 29-36.
+
+    Examples
+    --------
+    >>> import nnarray as nn
+    >>> be = nn.backend("numpy")
+    >>> float(nn.metrics.roc_auc(be.asarray([0.1, 0.4, 0.35, 0.8]), be.asarray([0, 0, 1, 1])))
+    0.75
+    """
+    scores, true = _scores(outputs, target, multilabel)
+    xp, each = namespace(scores), _spread(weights, _label_shape(outputs), scores)
+    counted = xp.ones_like(scores[:, 0]) if each is None else xp.astype(xp.reshape(each, (-1,)), scores.dtype)
+    of_class, others = (xp.astype(part, scores.dtype) * counted[:, None] for part in (true, ~true))
+    _refuse_absent(of_class, others)
+    columns = range(scores.shape[1])
+    return xp.mean(xp.stack([_area(scores[:, k], of_class[:, k], others[:, k]) for k in columns]))
+
+
+def _scores(outputs: Array, target: Array, multilabel: bool) -> tuple[Array, Array]:
+    """Scores to compare, and truth values, shape (M, K) for all positions; a column alone for two classes."""
+    xp, width = same_place(outputs=outputs, target=target), 1 if _single(outputs) else outputs.shape[-1]
+    if not xp.isdtype(outputs.dtype, "real floating"):
+        outputs = xp.astype(outputs, default_float(xp, device_of(outputs)))
+    scores = at_least_float32(xp.reshape(outputs, (-1, width)))
+    if multilabel:
+        return scores, xp.reshape(_true_labels(outputs, target), (-1, width))
+    labels = xp.reshape(_true_classes(target, outputs), (-1,))
+    if width <= 2:
+        return scores if width == 1 else scores[:, 1:] - scores[:, :1], labels[:, None] == 1
+    given = xp.all(scores >= 0) & xp.all(xp.abs(xp.sum(scores, axis=-1) - 1.0) < 0.01)
+    numbers = xp.arange(width, dtype=labels.dtype, device=device_of(labels))
+    return xp.where(given, scores, kernels.softmax(scores)), labels[:, None] == numbers
+
+
+def _area(scores: Array, of_class: Array, others: Array) -> Array:
+    """The area under the ROC curve, from the weights of the examples of a class and of the others, shape (M,) each."""
+    xp = namespace(scores)
+    order = xp.argsort(scores)
+    ranked, of_class, others = (xp.take(x, order) for x in (scores, of_class, others))
+    below, lower = _sums_before(others), xp.searchsorted(ranked, ranked)
+    up_to = ranked.shape[0] - xp.searchsorted(-xp.flip(ranked), -ranked)  # all but those that are higher
+    area = xp.sum(of_class * 0.5 * (xp.take(below, lower) + xp.take(below, up_to)))
+    area = area / (xp.sum(of_class) * xp.sum(others))
+    return xp.where(xp.all(ranked == ranked), area, xp.full_like(area, xp.nan))
+
+
+def _sums_before(x: Array) -> Array:
+    """0, x_0, x_0 + x_1, ..., shape (M + 1,).
+
+    Sums of two, four, eight, ... entries are added: in log2(M) passes, and in float32 with fewer roundings than one by
+    one.
+    """
+    xp, step = namespace(x), 1
+    sums = xp.concat([xp.zeros_like(x[:1]), x])
+    while step < sums.shape[0]:
+        sums = sums + xp.concat([xp.zeros_like(sums[:step]), sums[:-step]])
+        step *= 2
+    return sums
+
+
+def _refuse_absent(of_class: Array, others: Array) -> None:
+    """Refuse classes without an example, or with all of them: there are no pairs. Waits for the device."""
+    xp = namespace(of_class)
+    if is_traced(of_class):
+        return
+    sides = zip(xp.sum(of_class, axis=0), xp.sum(others, axis=0), strict=True)
+    for k, (mine, rest) in enumerate(sides):
+        if not (float(mine) > 0 and float(rest) > 0):
+            how_many, name = "no" if float(rest) > 0 else "every", 1 if of_class.shape[1] == 1 else k
+            raise ValueError(
+                f"roc_auc compares the examples of a class with all others, but {how_many} example is of class {name}. "
+                f"Pass examples of all classes, or leave roc_auc out."
+            )
 
 
 def _squares(x: Array, weighting: Array) -> tuple[Array, Array]:
@@ -470,6 +587,7 @@ METRICS: dict[str, Metric] = {
     "precision": precision,
     "recall": recall,
     "f1": f1,
+    "roc_auc": roc_auc,
     "r2": r2,
 }
 METRICS |= {
@@ -485,8 +603,9 @@ ALSO = also(
     precision="macro_precision precision_macro",
     recall="macro_recall recall_macro",
     f1="f1_score macro_f1 f1_macro",
+    roc_auc="auc auroc roc_auc_score",
     r2="r2_score r_squared",
-    absent="binary_accuracy balanced_accuracy top_1 top_2 top_3 top_10 top_k_accuracy f2 fbeta auc roc_auc "
+    absent="binary_accuracy balanced_accuracy top_1 top_2 top_3 top_10 top_k_accuracy f2 fbeta "
     "average_precision mse mae rmse loss cross_entropy log_loss adjusted_r2",
 )
 

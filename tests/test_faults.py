@@ -38,7 +38,7 @@ import nnarray as nn
 from nnarray import backends
 from nnarray.backends import choosing
 from nnarray.cli import app
-from nnarray.estimators import NetworkClassifier
+from nnarray.estimators import MLPClassifier, NetworkClassifier
 from nnarray.tables.containers import table_of
 from nnarray.tables.formats import FORMATS
 from nnarray.tables.preparation import Preparation
@@ -320,6 +320,11 @@ DATA: dict[str, Case] = {
         )
     ),
     "a metric that is no function": lambda b: lambda: b.fit(metrics=[3]),
+    "sizes of layers as text": lambda b: lambda: MLPClassifier("64,64").fit(b.X, b.y),  # type: ignore[arg-type]
+    "ROC AUC of a single class": lambda b: lambda: nn.metrics.roc_auc(b.X[:, 0], b.array(np.zeros(8), "int32")),
+    "an average over examples of one class each": lambda b: (
+        lambda: nn.metrics.f1(b.X, b.array(np.arange(8) % 2, "int32"), average="samples")
+    ),
     "weights of classes by label": lambda b: lambda: nn.losses.CrossEntropy(class_weights={1: 9.0, 2: 1.0}),  # type: ignore[arg-type]
     "a step without slots": lambda b: lambda: nn.Adam().step(b.model, b.model.theta, {}, 0),
 }

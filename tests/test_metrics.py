@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -61,6 +62,13 @@ def test_averages_are_those_of_scikit_learn(be: nn.Backend, average: str, weight
     several = (np.roll(OUTPUTS, 1) > 0.3).astype("float32")
     for name, expected in NAMED.items():
         metric: Any = getattr(metrics, name)
+        if average == "samples":
+            wanted = expected(several, OUTPUTS > 0, **more)
+            got = metric(*on(be, OUTPUTS, several), multilabel=True, **own)
+            assert float(got) == pytest.approx(wanted, rel=1e-5), name
+            with pytest.raises(ValueError, match=r"average='samples' is for several labels.*pass multilabel=True"):
+                metric(*on(be, OUTPUTS, LABELS), **own)
+            continue
         outputs, target = on(be, OUTPUTS[:, :1], LABELS > 0)
         wanted = expected(LABELS > 0, OUTPUTS[:, 0] > 0, **more)
         assert float(metric(outputs, target, **own)) == pytest.approx(wanted, rel=1e-5), name
@@ -72,6 +80,83 @@ def test_averages_are_those_of_scikit_learn(be: nn.Backend, average: str, weight
         assert float(metric(*on(be, OUTPUTS, LABELS), **own)) == pytest.approx(wanted, rel=1e-5), name
         wanted = expected(several, OUTPUTS > 0, **more)
         assert float(metric(*on(be, OUTPUTS, several), multilabel=True, **own)) == pytest.approx(wanted, rel=1e-5), name
+
+
+@pytest.mark.parametrize("weights", [None, WEIGHTS])
+def test_values_of_all_classes_are_those_of_scikit_learn(be: nn.Backend, weights: Any) -> None:
+    more: dict[str, Any] = {"average": None, "zero_division": 0, "sample_weight": weights}
+    own = {"average": None, "weights": None if weights is None else be.asarray(weights, dtype="float32")}
+    several = (np.roll(OUTPUTS, 1) > 0.3).astype("float32")
+    for name, expected in NAMED.items():
+        metric: Any = as_called(be, partial(getattr(metrics, name), **own))
+        wanted = expected(LABELS, OUTPUTS.argmax(axis=1), labels=[0, 1, 2, 3], **more)
+        np.testing.assert_allclose(be.to_numpy(metric(*on(be, OUTPUTS, LABELS))), wanted, rtol=1e-5, err_msg=name)
+        wanted = expected(LABELS > 0, OUTPUTS[:, 0] > 0, **more)
+        np.testing.assert_allclose(be.to_numpy(metric(*on(be, OUTPUTS[:, 0], LABELS > 0))), wanted, rtol=1e-5)
+        metric = getattr(metrics, name)
+        wanted = expected(several, OUTPUTS > 0, **more)
+        got = metric(*on(be, OUTPUTS, several), multilabel=True, **own)
+        np.testing.assert_allclose(be.to_numpy(got), wanted, rtol=1e-5, err_msg=name)
+        wanted = expected(several[:, 0], OUTPUTS[:, 0] > 0, **(more | {"average": "binary"}))
+        for single in (OUTPUTS[:, :1], several[:, :1]), (OUTPUTS[:, 0], several[:, 0]):  # a label of its own, alone
+            got = metric(*on(be, *single), multilabel=True, **(own | {"average": "binary"}))
+            assert float(got) == pytest.approx(wanted, rel=1e-5), name
+
+
+TIES = np.round(OUTPUTS, 0)  # few different scores
+
+
+@pytest.mark.parametrize("weights", [None, WEIGHTS])
+@pytest.mark.parametrize("outputs", [OUTPUTS, TIES, np.zeros_like(OUTPUTS), 1e30 * OUTPUTS])
+def test_roc_auc_is_that_of_scikit_learn(be: nn.Backend, outputs: np.ndarray, weights: Any) -> None:
+    own = {"weights": None if weights is None else be.asarray(weights, dtype="float32")}
+    auc = as_called(be, partial(metrics.roc_auc, **own))
+    outputs = outputs.astype("float32").astype("float64")
+    wanted = sk.roc_auc_score(LABELS > 0, outputs[:, 0], sample_weight=weights)
+    for shape in ((60,), (60, 1)):
+        got = auc(*on(be, outputs[:, 0].reshape(shape), LABELS > 0))
+        assert float(got) == pytest.approx(wanted, rel=1e-5)
+        assert (nn.namespace(got), nn.device_of(got), got.shape) == (be.xp, be.device, ())
+    wanted = sk.roc_auc_score(LABELS > 0, outputs[:, 1] - outputs[:, 0], sample_weight=weights)
+    assert float(auc(*on(be, outputs[:, :2], LABELS > 0))) == pytest.approx(wanted, rel=1e-5)
+    several = np.roll(OUTPUTS, 1) > 0.3
+    wanted = sk.roc_auc_score(several, outputs, sample_weight=weights)
+    got = metrics.roc_auc(*on(be, outputs, several.astype("float32")), multilabel=True, **own)
+    assert float(got) == pytest.approx(wanted, rel=1e-5)
+
+
+@pytest.mark.parametrize("weights", [None, WEIGHTS])
+def test_roc_auc_of_more_classes_is_of_each_with_the_others(be: nn.Backend, weights: Any) -> None:
+    own = {"weights": None if weights is None else be.asarray(weights, dtype="float32")}
+    auc = as_called(be, partial(metrics.roc_auc, **own))
+    labels = LABELS.copy()
+    labels[-5:] = 3  # all classes
+    probabilities = np.exp(OUTPUTS) / np.exp(OUTPUTS).sum(axis=1, keepdims=True)
+    wanted = sk.roc_auc_score(labels, probabilities, multi_class="ovr", average="macro", sample_weight=weights)
+    for outputs in (OUTPUTS, OUTPUTS + 7.0, probabilities, np.log(probabilities)):
+        assert float(auc(*on(be, outputs, labels))) == pytest.approx(wanted, rel=1e-4)
+    assert float(auc(*on(be, OUTPUTS, np.eye(4)[labels]))) == pytest.approx(wanted, rel=1e-4)
+    votes = np.asarray([3, 1, 2, 2])
+    assert float(metrics.roc_auc(*on(be, votes, [1, 0, 1, 0]))) == 0.875  # scores may be integers
+
+
+def test_roc_auc_needs_both_sides(be: nn.Backend) -> None:
+    auc = metrics.roc_auc
+    with pytest.raises(ValueError, match=r"roc_auc compares .* but no example is of class 3. Pass examples of all"):
+        auc(*on(be, OUTPUTS, LABELS))
+    for labels, what in ((np.zeros(60, int), "no"), (np.ones(60, int), "every")):
+        with pytest.raises(ValueError, match=rf"but {what} example is of class 1"):
+            auc(*on(be, OUTPUTS[:, 0], labels))
+    weights = be.asarray((LABELS == 0).astype("float32"))
+    with pytest.raises(ValueError, match="no example is of class 1"):
+        auc(*on(be, OUTPUTS[:, 0], LABELS > 0), weights=weights)
+    assert np.isnan(float(auc(*on(be, np.where(np.arange(60) == 7, np.nan, OUTPUTS[:, 0]), LABELS > 0))))
+
+
+def test_roc_auc_counts_exactly_in_half_precision(host: nn.Backend) -> None:
+    """Beyond what float16 can count, where the outputs are in float16."""
+    outputs = np.repeat(np.asarray([0.0, 1.0], dtype=np.float16), 40_000)
+    assert float(metrics.roc_auc(outputs, np.repeat([0, 1], 40_000))) == 1.0
 
 
 def test_accuracy_of_labels_of_their_own(be: nn.Backend) -> None:
@@ -109,9 +194,9 @@ def test_several_labels_are_not_read_as_one(host: nn.Backend) -> None:
         with pytest.raises(ValueError, match=r"labels must be 0 or 1, or probabilities; got values from 0 to 2"):
             metric(OUTPUTS, 2 * several, multilabel=True)
     with pytest.raises(
-        ValueError, match="average must be one of 'macro', 'micro', 'weighted', 'binary'; got 'samples'"
+        ValueError, match="average must be one of 'macro', 'micro', 'weighted', 'binary', 'samples', None; got 'sample'"
     ):
-        metrics.f1(OUTPUTS, LABELS, average="samples")
+        metrics.f1(OUTPUTS, LABELS, average="sample")
     with pytest.raises(ValueError, match=r"weights must have shape \(60,\), one per example; got \(3,\)"):
         metrics.accuracy(OUTPUTS, LABELS, weights=np.ones(3))
 

@@ -58,10 +58,13 @@ if TYPE_CHECKING:
 
     from nnarray.apps.workflow.comparisons import Folded, Verdict
     from nnarray.apps.workflow.inputs import Examples
+    from nnarray.apps.workflow.reports import Drawn
     from nnarray.apps.workflow.steps import Plan, Trained
     from nnarray.model import Model
 
 log = logging.getLogger("nnarray")
+
+SHOWN_COLUMNS = 50  # of a table, before the training; `nnarray show` lists all
 
 
 def _fraction(text: str) -> float:
@@ -351,7 +354,9 @@ def _train(
     folded = None
     if folds is not None:
         with reading_bar() as read:
-            folded = comparisons.cross_validated(data, plan, folds, be, read, linear=linear)
+            folded = comparisons.cross_validated(
+                data, plan, folds, be, read, linear=linear, importance=report is not None
+            )
         plan = comparisons.on_all(plan, folded)
     with reading_bar() as read:
         examples = steps.read(data, plan, read)
@@ -367,16 +372,18 @@ def _train(
             done = steps.train(model, examples, plan, out, watches, scores_to_note=scores)
         _log_end(done, out)
         compared = comparisons.linear_model(data, examples, plan, be) if linear else None
-        pictures = [] if report is None else reports.draw(done, report)
+        drawn = reports.Drawn([], []) if report is None else reports.draw(done, report, folded)
     if as_json:
-        facts = _facts_of(done, out, pictures)
+        facts = _facts_of(done, out, drawn)
         facts |= _facts_of_linear(done, compared) if compared else {}
         facts |= {"folds": folded.to_json()} if folded else {}
         typer.echo(json.dumps(facts, indent=2))
     else:
         _show_end(console, done, compared, folded)
-        for file in [out, *pictures]:
+        for file in [out, *drawn.files]:
             console.print(f"{'model' if file == out else 'figure'}: {file}", soft_wrap=True)
+        for note in drawn.notes:
+            console.print(f"note: {note}", soft_wrap=True)
 
 
 @contextmanager
@@ -430,7 +437,10 @@ def _show_start(console: Console, model: Model, examples: Examples, backend: str
     }
     show_facts(console, facts | {"note": "; ".join(examples.notes)} if examples.notes else facts)
     if isinstance(inputs, Rows):
-        show_table(console, ["column", "kind", "what is done"], inputs.preparation.describe())
+        rows = inputs.preparation.describe()
+        left_out = [] if len(rows) <= SHOWN_COLUMNS else [["...", f"{len(rows) - SHOWN_COLUMNS} more columns"]]
+        rows = [*rows[: SHOWN_COLUMNS - 1], *left_out, rows[-1]] if left_out else rows
+        show_table(console, ["column", "kind", "what is done"], rows)
         console.print()
 
 
@@ -485,13 +495,13 @@ def _facts_of_linear(done: Trained, linear: Trained) -> dict[str, Any]:
     return {"linear model": linear.scores.to_json(), "linear model predicts": verdict(excess_of(linear, done))} | tested
 
 
-def _facts_of(done: Trained, out: Path, pictures: list[Path]) -> dict[str, Any]:
+def _facts_of(done: Trained, out: Path, drawn: Drawn) -> dict[str, Any]:
     history = done.model.history
     return {
         "model": str(out),
         "task": "classify" if done.inputs.classes else "regress",
         "data": done.model.metadata["data"],
-        "notes": done.examples.notes,
+        "notes": [*done.examples.notes, *drawn.notes],
         "parameters": done.model.theta.shape[0],
         "epochs": len(history["epoch"]),
         "steps": history.steps,
@@ -503,5 +513,5 @@ def _facts_of(done: Trained, out: Path, pictures: list[Path]) -> dict[str, Any]:
         "held out": done.held_out,
         "scores": done.scores.to_json(),
         **({"test scores": done.tested.to_json()} if done.tested else {}),
-        "pictures": [str(file) for file in pictures],
+        "pictures": [str(file) for file in drawn.files],
     }

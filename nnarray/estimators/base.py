@@ -167,6 +167,9 @@ class Estimator(BaseEstimator):
         """The score of some outputs."""
         raise NotImplementedError
 
+    def _report_constant(self, held: Examples, answers: Array) -> None:
+        """Warn if early stopping found nothing that is better than a constant."""
+
     def _groups(self, answers: Array) -> Array | None:
         """The classes for a stratified split."""
         return None
@@ -196,15 +199,18 @@ class Estimator(BaseEstimator):
         fresh = not (self.warm_start and self.__sklearn_is_fitted__())
         examples, answers, loss = self._enter(X, y, sample_weight, "fit", fresh=fresh)
         self._memory = self._going = None
-        rule, score = self._rule(examples), None
+        rule, score, held = self._rule(examples), None, (examples, answers)
         if self.early_stopping and rule.stepwise:
             kept, out = self._split(answers, examples)
-            score = self._validation(examples.of(out), pick(answers, out))
+            held = examples.of(out), pick(answers, out)
+            score = self._validation(*held)
             examples = examples.of(kept)
             rule = self._rule(examples)
         self._keep_records()
         watch = self._watch(examples, rule, score)
         self._train(examples, loss, rule, watch)
+        if score is not None and watch.stopped:
+            self._report_constant(*held)
         if not self.n_iter_:  # L-BFGS started at its end
             value, _ = value_and_grad(self.model_, examples.x, examples.target, loss, sample_weight=examples.weights)
             self.loss_ = float(value) + watch.penalty(self.model_)

@@ -11,7 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.metaestimators import available_if
 
 from nnarray.backends import Backend
-from nnarray.checks import integer, real
+from nnarray.checks import integer, real, refuse_text
 from nnarray.estimators.base import Estimator, Examples, keep
 from nnarray.estimators.stopping import Adaptive, Flat, InverseScaling, Patience, Rate, Record
 from nnarray.estimators.tasks import Classifies, Regresses
@@ -90,6 +90,7 @@ class Perceptron(Estimator):
 
     def _sizes(self) -> list[int]:
         setting = self.hidden_layer_sizes
+        refuse_text(setting, "hidden_layer_sizes")
         sizes: list[Any] = list(setting) if isinstance(setting, Iterable) else [setting]
         return [integer(units, "each of hidden_layer_sizes", 1, usual=100) for units in sizes]
 
@@ -237,7 +238,9 @@ class MLPClassifier(Classifies, Perceptron):
     nesterovs_momentum : bool
     early_stopping : bool
         Whether to hold out `validation_fraction` of the examples, stratified by class, to stop when their score has
-        not improved for `n_iter_no_change` epochs, and to restore the best parameters.
+        not improved for `n_iter_no_change` epochs, and to restore the best parameters. The score is the accuracy, as in
+        scikit-learn; with `class_weight` it counts the classes by their weights. A warning says if it was never better
+        than that of a constant, as it happens where a class is rare.
     validation_fraction : float
     beta_1, beta_2, epsilon : float
         Settings of "adam"; epsilon is added to the corrected square root, as in the paper.

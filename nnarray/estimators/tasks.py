@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, Self
 
 from sklearn.base import ClassifierMixin, RegressorMixin
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import accuracy_score, r2_score
 
 from nnarray import kernels
 from nnarray.backends import Backend, namespace
-from nnarray.estimators.base import Estimator
+from nnarray.estimators.base import Estimator, Examples
 from nnarray.estimators.inputs import backend_of_data, checked_targets, holds_numbers, is_host
 from nnarray.estimators.labels import MULTILABEL, class_weights, classes_of, kind_of, named_labels, numbered
 from nnarray.estimators.objectives import classification_loss, regression_loss
 from nnarray.estimators.scores import accuracy, r2
+from nnarray.kernels.standard.numerics import at_least_float32
 from nnarray.losses import Loss
 from nnarray.names import shown
 from nnarray.typing import Array
@@ -95,6 +98,24 @@ class Classifies(ClassifierMixin, Estimator):
             raise ValueError("class_weight is for one class per example; y has several labels. Use sample_weight.")
         each = class_weights(self.class_weight, answers, self.classes_, weights, like)
         return each if weights is None else each * weights
+
+    def _report_constant(self, held: Examples, answers: Array) -> None:
+        if self._kind == MULTILABEL or self._sole or self.best_validation_score_ is None:
+            return
+        xp = namespace(answers)
+        hot = kernels.one_hot(answers, self.classes_.shape[0], like=at_least_float32(self.model_.theta))
+        masses = xp.sum(hot if held.weights is None else hot * held.weights[:, None], axis=0)
+        common = float(xp.max(masses) / xp.sum(masses))
+        if self.best_validation_score_ <= common + 1e-6:
+            others = held.size - int(xp.sum(xp.astype(answers == xp.argmax(masses), answers.dtype)))
+            warnings.warn(
+                f"early stopping found no epoch with a better validation score than that of always predicting the most "
+                f"common class ({common:.3g}); {others} of the {held.size} held-out examples are of other classes. "
+                f"Pass class_weight='balanced', by which the score counts all classes alike, or a larger "
+                f"validation_fraction.",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
 
     def _groups(self, answers: Array) -> Array | None:
         return None if self._kind == MULTILABEL else answers

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nnarray.arguments import explained
-from nnarray.checks import integer
+from nnarray.checks import integer, refuse_text
 from nnarray.layers import Activation, BatchNorm, Conv2D, Dense, GlobalAvgPool, Layer, MaxPool2D
 from nnarray.network import Network
 
@@ -42,6 +42,7 @@ def cnn(outputs: int, filters: Sequence[int] = (16, 32, 64), *, activation: str 
     >>> nn.models.cnn(2).init((64, 64, 3)).theta.shape
     (24594,)
     """
+    refuse_text(filters, "filters")
     if isinstance(filters, int):
         raise TypeError(
             f"filters must be a sequence of numbers, one per convolution; got {filters}. Write ({filters},)."

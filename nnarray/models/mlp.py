@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nnarray.arguments import explained
-from nnarray.checks import integer
+from nnarray.checks import integer, refuse_text
 from nnarray.layers import Activation, Dense, Dropout, Layer
 from nnarray.network import Network
 
@@ -49,6 +49,7 @@ def mlp(
     >>> nn.models.mlp(10, (512, 256)).init((784,)).theta.shape
     (535818,)
     """
+    refuse_text(hidden, "hidden")
     if isinstance(hidden, int):
         raise TypeError(f"hidden must be a sequence of sizes, one per layer; got {hidden}. Write ({hidden},).")
     layers: list[Layer] = []

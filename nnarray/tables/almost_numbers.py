@@ -29,7 +29,9 @@ OTHERWISE = (  # as other countries write numbers
 
 MINUS = "\u2212"
 NEGATIVE = rf"\A({MINUS}[0-9.,]+|\([0-9.,]+\))\z"  # with a typographic minus sign, or in parentheses
-BESIDE = re.compile(r"([^\w\s#]{0,2})\s*[+-]?\d+(?:\.\d+)?\s*(\D*)")  # a currency sign, or a unit after the number
+BESIDE = re.compile(  # a currency sign, or a unit after the number, which may be written as other countries do
+    rf"([^\w\s#]{{0,2}})\s*[+-]?\d(?:[\d.,'{BLANKS}]*\d)?\s*(\D*)"
+)
 
 
 def almost_numbers(column: Any, name: str, rows: Rows, *, target: bool = False) -> str:

@@ -26,6 +26,7 @@ FORMS = (  # in which dates are written elsewhere; without a leading 0 too
 )
 TIMES = ("", " %H:%M", " %H:%M:%S", " %I:%M %p")
 LOOKED_AT = 1_000  # different entries of a column
+FEW_LOOKED_AT = 50  # each in all forms
 MOSTLY = 0.9  # of them are dates, if some are entries that went wrong
 
 
@@ -157,10 +158,19 @@ def other_form(text: Any) -> str:
             counts[form] = sum(iso_date(entry, form) != entry for entry in others)
     most = max(counts.values())
     if most < MOSTLY * len(others):
-        return ""
+        return _several_forms(others[:FEW_LOOKED_AT], list(counts))
     forms = [form for form, count in counts.items() if count == most]
     options = " or ".join(f"--dates {form!r}" for form in forms)
     return f"dates that are not in ISO form, such as {others[0]!r}: {options}, or TextFormat(dates={forms[0]!r})"
+
+
+def _several_forms(entries: list[str], forms: list[str]) -> str:
+    """Advice where all entries are dates, but not in one form; empty if one is no date."""
+    of_first = [form for form in forms if iso_date(entries[0], form) != entries[0]]
+    if not of_first or not all(any(iso_date(entry, form) != entry for form in forms) for entry in entries):
+        return ""
+    other = next((e for e in entries if all(iso_date(e, form) == e for form in of_first)), entries[-1])
+    return f"dates in several forms, such as {entries[0]!r} and {other!r}: write all of them as 2026-11-29"
 
 
 def almost_dates(column: Any, name: str, rows: Rows) -> str:

@@ -46,8 +46,9 @@ def write_table(path: str | os.PathLike[str], batches: Iterable[Batch]) -> None:
 
     Notes
     -----
-    In CSV and TSV all text is quoted, so that it may contain delimiters, quotes and line ends. A float is written with
-    the fewest digits that give the same number when read.
+    In CSV and TSV, text is in quotes only where it would else be read as something else: with a delimiter, quotes, line
+    ends or blanks at its ends, or a word for a missing entry. A float is written with the fewest digits that give the
+    same number when read.
     """
     file = Path(path)
     write = _writer(file)

@@ -14,10 +14,11 @@ import pyarrow as pa
 import pytest
 from pyarrow import csv as arrow_csv
 from pyarrow import parquet
+from sklearn import datasets
 from typer.testing import CliRunner
 
 import nnarray as nn
-from nnarray.apps.workflow import comparisons, importance, inputs, steps
+from nnarray.apps.workflow import comparisons, importance, inputs, reports, steps
 from nnarray.apps.workflow.scores import ClassTally
 from nnarray.cli import app
 
@@ -155,8 +156,8 @@ def test_a_linear_model_is_compared() -> None:
     data = write("rows.csv", rows())
     facts = json.loads(run("train", str(data), *TRAIN, "--json").stdout)
     examples = steps.read(data, PLAN)
-    want = trained(data, replace(PLAN, hidden=(), lr=comparisons.LINEAR_LR)).scores
-    assert facts["linear model"] == want.to_json()
+    alone = json.loads(run("train", str(data), *TRAIN, "--hidden", "", "--json").stdout)  # as the note advises
+    assert facts["linear model"] == alone["scores"]
     assert facts["linear model predicts"] in ("better", "as well", "worse")
     assert "linear model" in run("train", str(data), *TRAIN).stdout
     assert "linear model" not in run("train", str(data), *TRAIN, "--no-linear").stdout
@@ -176,6 +177,23 @@ def test_a_note_says_where_a_linear_model_does_as_well() -> None:
     curved = pa.table({"x": X[:, 0], "y": X[:, 0] ** 2})
     words = ("train", str(write("curved.csv", curved)), "--target", "y", "--backend", "numpy")
     assert "a linear model predicts" not in run(*words).stdout
+
+
+@pytest.mark.parametrize("load", [datasets.load_diabetes, datasets.load_breast_cancer])
+def test_tables_for_which_a_linear_model_is_enough_are_reported(load: Any) -> None:
+    """A strong weight decay, which a network of few rows needs, would hold the linear model back."""
+    load(as_frame=True).frame.to_csv("data.csv", index=False)
+    words = ("train", "data.csv", "--target", "target", "--backend", "numpy")
+    assert "note: a linear model predicts these examples" in run(*words).stdout
+
+
+def test_of_a_wide_table_the_first_columns_and_the_target_are_listed() -> None:
+    X = np.random.default_rng(0).normal(size=(60, 70))
+    wide = pa.table({f"x{j}": X[:, j] for j in range(70)} | {"y": X[:, 0]})
+    words = ("train", str(write("wide.csv", wide)), "--target", "y", "--epochs", "1", "--no-linear")
+    output = run(*words, "--backend", "numpy").stdout
+    assert "21 more columns" in output
+    assert ("\nx48 " in output, "\nx49 " in output, "\ny " in output) == (True, False, True)
 
 
 def test_folds_and_test_parts_have_a_linear_model_beside() -> None:
@@ -265,7 +283,66 @@ def test_a_report_shows_importance_on_rows_that_were_not_trained_on(stream: str)
     assert found["rows"] == 30
     assert sorted(column["name"] for column in found["columns"]) == ["a", "b", "when"]
     assert Path("report/importance.png").read_bytes()[:4] == b"\x89PNG"
-    assert "importance" not in run("train", data, *TRAIN, "--report", "report", "--validation", "0").stdout
+
+
+def test_a_report_without_rows_to_judge_by_says_so() -> None:
+    pytest.importorskip("matplotlib")
+    words = ("train", str(write("rows.csv", rows())), *TRAIN, "--report", "report", "--validation", "0")
+    output = run(*words).stdout
+    assert "importance.png" not in output
+    assert "note: the report does not show how important each column is, because no examples were held out" in output
+    facts = json.loads(run(*words, "--json").stdout)
+    assert any("no examples were held out; use --validation, --test or --folds" in note for note in facts["notes"])
+
+
+@pytest.mark.parametrize("target", ["label", "value"])
+def test_a_report_of_folds_shows_the_rows_that_they_held_out(target: str) -> None:
+    pytest.importorskip("matplotlib")
+    table = rows()
+    data, other = write("rows.csv", table), {"label": "value", "value": "label"}[target]
+    words = ("train", str(data), "--target", target, "--drop", f"name,{other}", "--epochs", "6", "--backend", "numpy")
+    output = run(*words, "--folds", "3", "--report", "report").stdout
+    assert "importance.png" in output
+    assert "note: the report" not in output
+    plan, be = replace(PLAN, target=(target,), drop=("name", other)), nn.backend("numpy")
+    folded = comparisons.cross_validated(data, plan, 3, be, importance=True)
+    found = json.loads(Path("report/report.json").read_text())["importance"]
+    assert (found["rows"], found["folds"]) == (300, 3)
+    assert folded.importance is not None
+    assert found == json.loads(json.dumps(folded.importance.to_json()))
+    alone = importance.importance_after(trained(data, replace(plan, fold=(1, 3))))
+    assert folded.folds[1].importance == alone
+    for column in folded.importance.columns:
+        rises = [each.mean for fold in folded.folds for each in fold.importance.columns if each.name == column.name]
+        assert (column.mean, column.spread) == (pytest.approx(np.mean(rises)), pytest.approx(np.std(rises, ddof=1)))
+    if target == "label":
+        assert folded.values is None
+        assert folded.confusion.sum() == 300
+        assert np.trace(folded.confusion) / 300 == pytest.approx(folded.rows["accuracy"][0])
+    else:
+        assert folded.confusion is None
+        assert sorted(folded.values[1][:, 0]) == pytest.approx(sorted(table["value"].to_pylist()), rel=1e-5, abs=1e-5)
+
+
+def test_a_column_that_one_fold_has_no_use_for_is_of_no_importance_there() -> None:
+    columns = [importance.ColumnImportance(name, 0.3, 0.1) for name in "ab"]
+    parts = [importance.Importance("rmse", 10, columns), importance.Importance("rmse", 11, columns[:1])]
+    mean = importance.mean_over_folds(parts)
+    assert (mean.rows, mean.folds) == (21, 2)
+    assert [(each.name, each.mean) for each in mean.columns] == [("a", pytest.approx(0.3)), ("b", pytest.approx(0.15))]
+
+
+@pytest.mark.parametrize("letters", [3, 90])
+@pytest.mark.parametrize("loss", ["cross_entropy", "rmse, in standard deviations of the target"])
+def test_nothing_of_the_figure_of_importance_is_cut_off(loss: str, letters: int) -> None:
+    pytest.importorskip("matplotlib")
+    columns = [importance.ColumnImportance(name * letters, 0.5, 0.1) for name in "ab"]
+    figure = reports._importance(importance.Importance(loss, 100, columns))
+    figure.draw_without_rendering()
+    box, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
+    assert min(box.x0, box.y0) >= 0
+    assert (box.x1 <= width, box.y1 <= height) == (True, True), box
+    assert figure.axes[0].get_position().width > 0.4
 
 
 def test_importance_is_not_of_images() -> None:
@@ -297,6 +374,18 @@ def test_kept_columns_come_first_and_as_they_are(monkeypatch: pytest.MonkeyPatch
         run("predict", "model.safetensors", "typed.parquet", "--keep", "when", "--json").stdout.splitlines()[0]
     )
     assert line["when"] == table["when"][0].as_py()
+
+
+def test_an_id_that_is_kept_has_no_more_quotes_than_it_needs() -> None:
+    table = rows(20)
+    named = table.set_column(0, "name", pa.array([f"{k:03d}" for k in range(19)] + ["Smith, J."]))
+    data = str(write("rows.csv", named))
+    assert '"007"' in Path(data).read_text()
+    run("train", data, *TRAIN)
+    lines = run("predict", "model.safetensors", data, "--keep", "name").stdout.splitlines()
+    assert lines[0] == "name,prediction,p_no,p_yes"
+    assert lines[8].startswith(("007,no,", "007,yes,"))
+    assert lines[20].startswith('"Smith, J.",')
 
 
 def test_kept_columns_that_cannot_be_are_refused() -> None:

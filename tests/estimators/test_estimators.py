@@ -10,6 +10,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -731,6 +732,14 @@ def test_settings_that_cannot_be(settings: dict[str, Any], message: str) -> None
         brief(MLPClassifier, **settings).fit(X, y)
 
 
+@pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor])
+@pytest.mark.parametrize(("text", "line"), [("64,64", r"\(64, 64\)"), ("100", r"\(100,\)"), ("big", r"\(100,\)")])
+def test_sizes_as_text_are_refused_with_the_line_to_write(kind: type, text: str, line: str) -> None:
+    said = f"hidden_layer_sizes must be a sequence of integers, .* got '{text}'. Write hidden_layer_sizes={line}"
+    with pytest.raises(TypeError, match=said):
+        brief(kind, hidden_layer_sizes=text).fit(*clouds())
+
+
 def test_a_batch_that_is_too_large_is_reported() -> None:
     X, y = clouds()
     with (
@@ -781,6 +790,29 @@ def test_early_stopping_goes_back_to_the_best() -> None:
     assert wrapped.fit(X, y).n_iter_ < 500
 
 
+def rare(count: int = 420) -> tuple[np.ndarray, np.ndarray]:
+    """One of 21 examples is of class 1, which overlaps with class 0."""
+    rng = np.random.default_rng(0)
+    y = (np.arange(count) % 21 == 0).astype(int)
+    return rng.normal(size=(count, 4)) + 0.8 * y[:, None], y
+
+
+@pytest.mark.parametrize("kind", CLASSIFIERS)
+def test_early_stopping_that_finds_nothing_of_a_rare_class_is_reported(kind: type) -> None:
+    X, y = rare()
+    settings: dict[str, Any] = {"early_stopping": True, "random_state": 0}
+    make = kind if kind is MLPClassifier else partial(kind, nn.Network(nn.Dense(20, "relu"), nn.Dense(2)))
+    with pytest.warns(
+        ConvergenceWarning, match=r"most common class \(0\.9\d+\).* 2 of the 42 .*class_weight='balanced'"
+    ):
+        plain = make(**settings).fit(X, y)
+    balanced = make(**settings, class_weight="balanced", **({} if kind is not MLPClassifier else {"max_iter": 1000}))
+    balanced.fit(X, y)
+    assert balanced.predict(X)[y == 1].sum() > 2 * plain.predict(X)[y == 1].sum()
+    theirs = neural_network.MLPClassifier(early_stopping=True, random_state=0).fit(X, y)
+    assert max(theirs.validation_scores_) == pytest.approx(40 / 42)  # the same rule, and the same part of each class
+
+
 @pytest.mark.parametrize("kind", ALL)
 def test_early_stopping_needs_weight_on_both_sides(be: nn.Backend, kind: type) -> None:
     X, y = clouds()
@@ -818,6 +850,33 @@ def test_the_split_keeps_the_proportions(be: nn.Backend, count: int, part: int) 
     assert len(held) == part
     sizes = np.bincount(labels[held], minlength=3)
     assert np.abs(sizes - part * np.bincount(labels) / count).max() <= 1
+
+
+@pytest.mark.parametrize(
+    "sizes", [(100, 5), (200, 10), (5, 100), (40, 2, 1000), (33, 33, 34), (7, 3, 2, 90, 17), (95, 4)]
+)
+def test_the_split_holds_out_of_each_class_what_scikit_learn_does(be: nn.Backend, sizes: tuple[int, ...]) -> None:
+    from sklearn.model_selection import train_test_split
+
+    from nnarray.estimators.scores import split
+
+    labels = np.random.default_rng(0).permutation(np.repeat(np.arange(len(sizes)), sizes))
+    part = math.ceil(0.1 * len(labels))
+    _, wanted = train_test_split(labels, test_size=0.1, stratify=labels, random_state=0)
+    for seed in range(3):
+        kept, held = split(len(labels), part, be.asarray(labels), nn.Key(seed), be.asarray(labels))
+        kept, held = be.to_numpy(kept), be.to_numpy(held)
+        assert sorted([*kept, *held]) == list(range(len(labels)))
+        np.testing.assert_array_equal(np.bincount(labels[held]), np.bincount(wanted))
+
+
+def test_the_only_example_of_a_class_is_trained_on() -> None:
+    from nnarray.estimators.scores import parts_of
+
+    assert parts_of([1, 19], 5) == [0, 5]
+    assert parts_of([2, 18], 15) == [1, 14]
+    assert parts_of([1, 1], 1) == [1, 0]  # one of them must be held out
+    assert parts_of([150_000, 150_000, 3], 30_001) == [15_001, 15_000, 0]
 
 
 def test_the_scores_are_those_of_scikit_learn() -> None:

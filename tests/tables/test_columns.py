@@ -293,8 +293,12 @@ def test_a_dictionary_of_many_texts_that_are_numbers_is_numbers():
 @pytest.mark.parametrize("written", ["{}%", "${}", "{} kg"])
 def test_what_stands_beside_all_numbers_is_reported(written):
     rows = table(x=[written.format(i * 1.5) for i in range(60)], y=repeated(60, "a", "b"))
-    with pytest.raises(ValueError, match=f"numbers with '{re.escape(written.replace('{}', '').strip())}' added"):
+    said = f"numbers with '{re.escape(written.replace('{}', '').strip())}' added"
+    with pytest.raises(ValueError, match=said):
         Preparation.fit(rows, "y")
+    abroad = table(x=[written.format(f"1.{100 + i},50") for i in range(60)], y=repeated(60, "a", "b"))
+    with pytest.raises(ValueError, match=said):
+        Preparation.fit(abroad, "y")
 
 
 @pytest.mark.parametrize("word", ["NA", "none", "-"])

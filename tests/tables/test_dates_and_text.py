@@ -259,6 +259,13 @@ def test_the_form_of_dates_is_guessed_for_the_message(entries: list[str], forms:
     ] == forms
 
 
+def test_dates_in_several_forms_are_reported() -> None:
+    entries = [f"{k:02d}.11.2026" if k % 2 else f"Nov {k}, 2026" for k in range(1, 31)]
+    with pytest.raises(ValueError, match=r"several forms, such as '01\.11\.2026' and 'Nov 2, 2026': write all"):
+        Preparation.fit(pa.table({"day": entries, "y": ["u", "v"] * 15}), "y")
+    assert other_form(pa.chunked_array([[*entries[:20], "soon"]])) == ""
+
+
 def test_dates_among_categories_have_a_note() -> None:
     given = pa.table({"day": ["29.11.2026", "30.11.2026"] * 20, "y": ["u", "v"] * 20})
     notes = " ".join(Preparation.fit(given, "y").notes(given))

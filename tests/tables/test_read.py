@@ -80,6 +80,16 @@ def test_any_text_and_any_float_survive(tmp_path, ending, rows):
     np.testing.assert_array_equal(found, [x for _, x in rows])
 
 
+def test_quotes_are_written_only_where_they_are_needed(tmp_path):
+    text = ["007", "Meyer, Ann", 'say "no"', "NA", "", "two\nlines", " x", "a b", "ü€", "-1.5", None]
+    write_table(tmp_path / "t.csv", [{"id": text, "a;b": range(11), "a,b": [0.5] * 11}])
+    lines = (tmp_path / "t.csv").read_bytes().decode()
+    quoted = ["007", '"Meyer, Ann"', '"say ""no"""', '"NA"', '""', '"two\nlines"', '" x"', "a b", "ü€", "-1.5", ""]
+    assert lines == 'id,a;b,"a,b"\n' + "".join(f"{entry},{k},0.5\n" for k, entry in enumerate(quoted))
+    write_table(tmp_path / "t.tsv", [{"a": ["b,c", "d\te"]}])
+    assert (tmp_path / "t.tsv").read_text() == 'a\nb,c\n"d\te"\n'
+
+
 @pytest.mark.parametrize("ending", TEXT)
 def test_one_column_of_text_keeps_its_empty_entries(tmp_path, ending):
     path = tmp_path / f"table{ending}"

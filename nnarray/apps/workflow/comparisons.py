@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from nnarray.apps.workflow.importance import Importance, importance_after, mean_over_folds
 from nnarray.apps.workflow.inputs import Examples, Rows, Watch
 from nnarray.apps.workflow.scores import Scores, losses
 from nnarray.apps.workflow.steps import Plan, Trained, model_for, read, train
@@ -20,8 +21,6 @@ from nnarray.checks import integer
 from nnarray.datasets.sources import Source
 
 log = logging.getLogger("nnarray")
-
-LINEAR_LR = 0.01  # of Adam: a single layer bears longer steps
 
 
 Verdict = Literal["better", "as well", "worse"]
@@ -36,8 +35,7 @@ def linear_model(path: Path, examples: Examples, plan: Plan, be: Backend) -> Tra
     tables = isinstance(examples.inputs, Rows) and not isinstance(examples.X, Source) and plan.scheduler is None
     if not tables or len(examples.held_out) == 0 or not plan.dense_sizes:
         return None
-    lr = LINEAR_LR if plan.lr is None and plan.optimizer is None else plan.lr
-    linear = replace(plan, hidden=(), dropout=0.0, lr=lr, resume=False)
+    linear = replace(plan, hidden=(), dropout=0.0, resume=False)
     with _labelled("linear model"):
         return train(model_for(path, examples, linear, be), examples, linear)
 
@@ -96,6 +94,10 @@ class Fold(NamedTuple):
     """Of the linear model on the same examples."""
     excess: np.ndarray
     """As `excess_of` returns it; empty without a linear model."""
+    values: tuple[np.ndarray, np.ndarray] | None = None
+    """Predicted and true values of the held-out examples, shape (n, t) each; None for classes."""
+    importance: Importance | None = None
+    """Of the columns, on the held-out examples; None for images, and if nobody asks for it."""
 
 
 class Folded(NamedTuple):
@@ -117,9 +119,7 @@ class Folded(NamedTuple):
     def linear(self) -> dict[str, float]:
         """By metric: the mean of the linear models; none if there are none."""
         linear = [fold.linear for fold in self.folds if fold.linear]
-        return (
-            {name: float(np.mean([each.rows[name][0] for each in linear])) for name in linear[0].rows} if linear else {}
-        )
+        return {name: float(np.mean([each.rows[name][0] for each in linear])) for name in _shared(linear)}
 
     @property
     def verdict(self) -> Verdict | None:
@@ -127,10 +127,28 @@ class Folded(NamedTuple):
         return verdict(np.concatenate([fold.excess for fold in self.folds])) if self.linear else None
 
     @property
+    def confusion(self) -> np.ndarray | None:
+        """All held-out examples, each by its class and the one that the network of its fold predicts."""
+        matrices = [scores.confusion for scores in self.scores if scores.confusion is not None]
+        return np.sum(matrices, axis=0) if matrices else None
+
+    @property
+    def values(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Predicted and true values of all held-out examples; None for classes."""
+        pairs = [fold.values for fold in self.folds if fold.values is not None]
+        return (np.concatenate([p for p, _ in pairs]), np.concatenate([t for _, t in pairs])) if pairs else None
+
+    @property
+    def importance(self) -> Importance | None:
+        """Of the columns, each network on the examples that it was not trained on."""
+        each = [fold.importance for fold in self.folds if fold.importance is not None]
+        return mean_over_folds(each) if each else None
+
+    @property
     def rows(self) -> dict[str, tuple[float, float, float]]:
         """By metric: the mean, the spread over the folds (standard deviation of n - 1), and the baseline's mean."""
         made: dict[str, tuple[float, float, float]] = {}
-        for name in self.scores[0].rows:
+        for name in _shared(self.scores):
             mine, base = np.asarray([scores.rows[name] for scores in self.scores]).T
             made[name] = float(mine.mean()), float(mine.std(ddof=1)), float(base.mean())
         return made
@@ -154,6 +172,11 @@ class Folded(NamedTuple):
         }
 
 
+def _shared(scores: Sequence[Scores]) -> list[str]:
+    """The metrics that all have: there is no ROC AUC where a fold has a single class."""
+    return [name for name in scores[0].rows if all(name in each.rows for each in scores)] if scores else []
+
+
 def cross_validated(
     path: Path,
     plan: Plan,
@@ -163,11 +186,12 @@ def cross_validated(
     callbacks: Sequence[Any] = (),
     *,
     linear: bool = False,
+    importance: bool = False,
 ) -> Folded:
     """Train on all but one of so many parts, and score on that one, for each; each class is in all parts alike.
 
     The data are read again for each fold, because the preparation is learned from its training part. With `linear`, a
-    linear model is trained beside each network.
+    linear model is trained beside each network. With `importance`, the columns of a table are shuffled for each.
 
     Raises
     ------
@@ -178,10 +202,12 @@ def cross_validated(
     if plan.resume:
         raise ValueError("--folds trains several networks, none of which is saved: leave out --resume, or --folds.")
     plans = [replace(plan, fold=(k, folds)) for k in range(folds)]
-    return Folded([_fold(path, each, be, watch, callbacks, linear=linear) for each in plans])
+    return Folded([_fold(path, each, be, watch, callbacks, linear, importance) for each in plans])
 
 
-def _fold(path: Path, plan: Plan, be: Backend, watch: Watch, callbacks: Sequence[Any], *, linear: bool) -> Fold:
+def _fold(
+    path: Path, plan: Plan, be: Backend, watch: Watch, callbacks: Sequence[Any], linear: bool, importance: bool
+) -> Fold:
     examples = read(path, plan, watch)
     examples = examples._replace(test=examples.test[:0])  # scored once, by the network that is saved
     if plan.fold is not None:
@@ -191,7 +217,8 @@ def _fold(path: Path, plan: Plan, be: Backend, watch: Watch, callbacks: Sequence
         beside = linear_model(path, examples, plan, be) if linear else None
     excess = np.zeros(0) if beside is None else excess_of(beside, done)
     epoch = done.best_epoch or len(done.model.history["epoch"])
-    return Fold(done.scores, epoch, None if beside is None else beside.scores, excess)
+    columns = importance_after(done) if importance else None
+    return Fold(done.scores, epoch, None if beside is None else beside.scores, excess, done.values, columns)
 
 
 def on_all(plan: Plan, folded: Folded) -> Plan:

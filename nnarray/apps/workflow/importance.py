@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ from nnarray import random
 from nnarray.apps.workflow.inputs import Inputs, Part, Rows, Unknown
 from nnarray.apps.workflow.scores import losses
 from nnarray.apps.workflow.splits import shuffled
-from nnarray.apps.workflow.steps import outputs_of
+from nnarray.apps.workflow.steps import Trained, outputs_of
 from nnarray.backends import backend_of, host_backend
 from nnarray.datasets.sources import Source
 from nnarray.model import Model
@@ -27,7 +27,7 @@ class ColumnImportance(NamedTuple):
     name: str
     mean: float
     spread: float
-    """Standard deviation over the shuffles."""
+    """Standard deviation over the shuffles, or over the folds of a cross-validation."""
 
 
 class Importance(NamedTuple):
@@ -36,11 +36,14 @@ class Importance(NamedTuple):
     loss: str
     rows: int
     columns: list[ColumnImportance]
+    folds: int = 1
+    """The number of networks whose mean this is."""
 
     def to_json(self) -> dict[str, Any]:
         """For JSON."""
         columns = [each._asdict() for each in self.columns]
-        return {"rise of": self.loss, "rows": self.rows, "repeats": REPEATS, "columns": columns}
+        folds = {"folds": self.folds} if self.folds > 1 else {}
+        return {"rise of": self.loss, "rows": self.rows, "repeats": REPEATS, **folds, "columns": columns}
 
 
 def importance_in(
@@ -59,12 +62,33 @@ def importance_in(
     return importance(model, rows, X, y)
 
 
-def importance_of(model: Model, inputs: Inputs, X: Any, y: np.ndarray, rows: np.ndarray) -> Importance:
-    """On some rows of the inputs on the host, or in a file; on a random sample if they are too many."""
+def importance_after(done: Trained) -> Importance | None:
+    """On the rows that the training has not seen, or else held out; on a random sample if they are too many.
+
+    None for images, and if all rows were trained on.
+    """
+    examples = done.examples
+    rows = examples.test if len(examples.test) else examples.held_out
+    if not isinstance(done.inputs, Rows) or len(rows) == 0:
+        return None
     if len(rows) > MOST:
         rows = np.sort(rows[_order("sample", len(rows))[:MOST]])
-    taken = X.rows(rows) if isinstance(X, Source) else X[rows]
-    return importance(model, _need_rows(inputs), np.asarray(taken), y[rows])
+    X = examples.X.rows(rows) if isinstance(examples.X, Source) else examples.X[rows]
+    return importance(done.model, done.inputs, np.asarray(X), examples.y[rows])
+
+
+def mean_over_folds(folds: Sequence[Importance]) -> Importance:
+    """The mean over the networks of a cross-validation, and the spread between them.
+
+    A network that has no use for a column, because it is constant in its training rows, loses nothing without it.
+    """
+    rises = [{column.name: column.mean for column in each.columns} for each in folds]
+    columns: list[ColumnImportance] = []
+    for name in dict.fromkeys(name for rise in rises for name in rise):
+        values = [rise.get(name, 0.0) for rise in rises]
+        columns.append(ColumnImportance(name, float(np.mean(values)), float(np.std(values, ddof=1))))
+    rows = sum(each.rows for each in folds)
+    return Importance(folds[0].loss, rows, sorted(columns, key=lambda each: -each.mean), len(folds))
 
 
 def importance(model: Model, inputs: Rows, X: np.ndarray, y: np.ndarray) -> Importance:

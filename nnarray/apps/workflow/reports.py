@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from nnarray import plotting
-from nnarray.apps.workflow.importance import Importance, importance_of
+from nnarray.apps.workflow.comparisons import Folded
+from nnarray.apps.workflow.importance import Importance, importance_after
 from nnarray.apps.workflow.inputs import Rows
 from nnarray.apps.workflow.steps import Trained
 from nnarray.persistence import files
@@ -20,6 +22,12 @@ if TYPE_CHECKING:
 
 MOST_CLASSES = 40  # with names in a figure of a confusion matrix
 MOST_COLUMNS = 30  # in a figure of importance
+MOST_LETTERS = 30  # of the name of a column there: longer names would leave no room for the bars
+
+NOT_HELD_OUT = (
+    "the report does not show how important each column is, because no examples were held out; use --validation, "
+    "--test or --folds"
+)
 
 
 def prepare(folder: Path) -> None:
@@ -39,18 +47,27 @@ def prepare(folder: Path) -> None:
     files.prove(folder / "report.json")
 
 
-def draw(done: Trained, folder: Path) -> list[Path]:
+class Drawn(NamedTuple):
+    """What a report has, and what it lacks."""
+
+    files: list[Path]
+    notes: list[str]
+
+
+def draw(done: Trained, folder: Path, folded: Folded | None = None) -> Drawn:
     """Write figures: loss curve, confusion matrix or predicted over true values, importance of columns.
 
-    The numbers are in report.json.
+    They show examples that were not trained on, if there are any: after a cross-validation, those of all its folds. The
+    numbers are in report.json.
     """
     figures = {"training.png": _history(done)}
-    if done.inputs.classes:
-        if len(done.inputs.classes) <= MOST_CLASSES:
-            figures["confusion.png"] = _confusion(done)
-    else:
-        figures["predictions.png"] = _predictions(done)
-    columns = _columns(done)
+    confusion = done.scores.confusion if folded is None else folded.confusion
+    values = done.values if folded is None else folded.values
+    if confusion is not None and len(done.inputs.classes) <= MOST_CLASSES:
+        figures["confusion.png"] = _confusion(confusion, done.inputs.classes)
+    if values is not None:
+        figures["predictions.png"] = _predictions(*values, done.inputs.targets)
+    columns = importance_after(done) or (None if folded is None else folded.importance)
     if columns is not None:
         figures["importance.png"] = _importance(columns)
     for name, figure in figures.items():
@@ -58,7 +75,8 @@ def draw(done: Trained, folder: Path) -> list[Path]:
     report = {"model": done.model.metadata, "history": dict(done.model.history)}
     report |= {} if columns is None else {"importance": columns.to_json()}
     files.replace(folder / "report.json", lambda part: _write(part, json.dumps(report, indent=2)))
-    return [folder / name for name in figures]
+    lacks = columns is None and isinstance(done.inputs, Rows)
+    return Drawn([folder / name for name in figures], [NOT_HELD_OUT] if lacks else [])
 
 
 def _write(part: Path, text: str) -> None:
@@ -71,39 +89,30 @@ def _history(done: Trained) -> Figure:
     return figure
 
 
-def _confusion(done: Trained) -> Figure:
-    names = done.inputs.classes
-    assert done.scores.confusion is not None
+def _confusion(matrix: np.ndarray, names: Sequence[str]) -> Figure:
     with plotting.picture(2.5 + 0.6 * len(names), 2.0 + 0.6 * len(names)) as figure:
-        plotting.plot_confusion(done.scores.confusion, names, ax=figure.subplots())
+        plotting.plot_confusion(matrix, names, ax=figure.subplots())
     return figure
 
 
-def _columns(done: Trained) -> Importance | None:
-    """The importance of the columns, on rows that the training has not seen, if there are any, or that it held out."""
-    examples = done.examples
-    rows = examples.test if len(examples.test) else examples.held_out
-    if not isinstance(done.inputs, Rows) or len(rows) == 0:
-        return None
-    return importance_of(done.model, done.inputs, examples.X, examples.y, rows)
-
-
 def _importance(importance: Importance) -> Figure:
-    """A bar for each column, the most important on top; the line through its end is the spread of the shuffles."""
+    """A bar for each column, the most important on top; the line through its end is the spread."""
     shown = importance.columns[:MOST_COLUMNS][::-1]
     with plotting.picture(6.4, 1.2 + 0.3 * len(shown)) as figure:
         axes = figure.subplots()
         means, spreads = ([getattr(each, part) for each in shown] for part in ("mean", "spread"))
         axes.barh(range(len(shown)), means, xerr=spreads, color=BLUE, ecolor="grey")
-        axes.set_yticks(range(len(shown)), [each.name for each in shown])
-        axes.set(xlabel=f"rise of {importance.loss}, the column shuffled")
+        axes.set_yticks(range(len(shown)), [_shortened(each.name) for each in shown])
+        figure.supxlabel(f"rise of {importance.loss}, the column shuffled", fontsize="medium")  # as wide as the figure
     return figure
 
 
-def _predictions(done: Trained) -> Figure:
+def _shortened(name: str) -> str:
+    return name if len(name) <= MOST_LETTERS else f"{name[: MOST_LETTERS - 3]}..."
+
+
+def _predictions(predicted: np.ndarray, true: np.ndarray, targets: Sequence[str]) -> Figure:
     """Draw predicted over true values, one axes per target; both are equal on the grey line."""
-    targets = done.inputs.targets
-    predicted, true = (done.inputs.values(each) for each in (done.outputs, done.y))  # type: ignore[union-attr]
     with plotting.picture(4.4 * len(targets), 4.4) as figure:
         for j, (name, axes) in enumerate(zip(targets, figure.subplots(1, len(targets), squeeze=False)[0], strict=True)):
             ends = [float(f(np.concatenate([predicted[:, j], true[:, j]]))) for f in (np.min, np.max)]

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from nnarray.metrics import roc_auc
+
 RARE = 0.5  # of the examples of a class on average: with fewer, accuracy says little about the class
 
 
@@ -86,7 +88,7 @@ def losses(outputs: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 @dataclass
 class ClassTally:
-    """Accuracy, its mean over the classes, macro-averaged F1, and cross-entropy of probabilities.
+    """Accuracy, its mean over the classes, macro-averaged F1, and cross-entropy of probabilities; of two also ROC AUC.
 
     The baseline always predicts the most common class of the training data, with its class frequencies as
     probabilities.
@@ -102,6 +104,8 @@ class ClassTally:
     counts: Sequence[int]
     matrix: np.ndarray = field(init=False)
     loss: float = field(default=0.0, init=False)
+    ranked: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list, init=False)
+    """Of two classes: the log-odds of the second, and the classes, of all examples, as their ranks are compared."""
 
     def __post_init__(self) -> None:
         self.matrix = np.zeros((len(self.classes), len(self.classes)), dtype=np.int64)
@@ -111,6 +115,8 @@ class ClassTally:
         predicted = log_probabilities.argmax(axis=1)
         np.add.at(self.matrix, (y, predicted), 1)
         self.loss += float(losses(log_probabilities, y).sum(dtype=np.float64))
+        if len(self.classes) == 2:
+            self.ranked.append((log_probabilities[:, 1] - log_probabilities[:, 0], y))
 
     def scores(self) -> Scores:
         """The scores of all examples so far; there must be at least one."""
@@ -127,6 +133,10 @@ class ClassTally:
             "f1": (_f1(self.matrix), _f1(always)),
             "cross_entropy": (_ratio(self.loss, count), _ratio(prior, count)),
         }
+        if self.ranked and true.all():  # of a single class, there is nothing to compare
+            odds: Any = np.concatenate([scores for scores, _ in self.ranked])
+            labels: Any = np.concatenate([y for _, y in self.ranked])
+            rows["roc_auc"] = float(roc_auc(odds, labels)), 0.5
         return Scores(count, self.classes[common], rows, tuple(self.classes), self.matrix)
 
 

@@ -65,6 +65,7 @@ FEW = (
     50  # rows for each input of a table: with fewer, they are learned by heart unless a strong weight decay prevents it
 )
 DROPOUT, DECAY, FEW_DECAY = 0.2, 0.1, 1.0  # chosen by the scores of benchmarks/tables.py
+LINEAR_LR = 0.01  # of Adam: a single layer bears longer steps
 MANY = 10_000  # examples, from which on batches are larger
 
 
@@ -165,6 +166,13 @@ class Trained(NamedTuple):
     tested: Scores | None = None
     """Its scores on the test part, if there is one."""
 
+    @property
+    def values(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Predicted and true values in the units of the targets, shape (n, t) each; None for classes."""
+        if not isinstance(self.inputs, Rows) or self.inputs.classes:
+            return None
+        return self.inputs.values(self.outputs), self.inputs.values(self.y)
+
 
 # --- Training --------------------------------------------------------------------------------------------------------
 
@@ -241,10 +249,12 @@ def network_for(examples: Examples, plan: Plan) -> Network:
 
 
 def optimizer_for(examples: Examples, plan: Plan) -> Minimiser:
-    """The optimizer of the plan; else Adam, for tables with the weight decay that suits them."""
+    """The optimizer of the plan; else Adam, for the networks of tables with the weight decay that suits them."""
     lr: dict[str, Any] = {} if plan.lr is None else {"lr": plan.lr}
     if plan.optimizer is not None:
         return OPTIMIZERS[plan.optimizer](**lr)
+    if isinstance(examples.inputs, Rows) and not plan.dense_sizes:  # so few weights learn little by heart
+        return Adam(LINEAR_LR if plan.lr is None else plan.lr)
     decay = _decay(examples)
     return AdamW(**lr, weight_decay=decay) if decay else Adam(**lr)
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Generator, Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nnarray.tables import limits
 from nnarray.tables.arrow import arrow
+from nnarray.tables.cells import is_text
 from nnarray.tables.formats.format import Opened
 from nnarray.tables.formats.text.faults import csv_fault, refuse_data_for_names, refuse_delimiter
 from nnarray.tables.formats.text.lead import Lead, lead_of
 from nnarray.tables.formats.text.source import RECODE, not_decoded, utf8_source
-from nnarray.tables.text_format import BLANKS, TextFormat
+from nnarray.tables.text_format import BLANKS, MISSING, TextFormat
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -25,6 +25,8 @@ EDGE = rf"\A[\t{BLANKS}]+\"|\A\s|\s\z"  # a blank before or after an entry
 QUOTED = (
     rf'\A[\t{BLANKS}]+"((?:[^"]|"")*)"[\t{BLANKS}]*\z'  # a blank before the quotes, which then are part of the entry
 )
+
+SPECIAL = r'["\x00-\x1f\x7f\x{80}-\x{a0}\x{2028}\x{2029}\x{feff}]'  # written in quotes
 
 
 def columns(path: Path, kind: str, text: TextFormat) -> list[str]:
@@ -102,9 +104,38 @@ def _tidy(column: Any, text: TextFormat) -> Any:
 
 def write_text(delimiter: str, sink: Any, schema: Any, tables: Iterator[Any]) -> None:
     """Write tables with this schema to an open file; the first row has the names of the columns."""
-    from pyarrow import csv
+    pa = arrow()
+    names = [pa.array([name], pa.string()) for name in schema.names]
+    sink.write(_lines(names, delimiter))
+    for table in tables:
+        for batch in table.to_batches():
+            sink.write(_lines(batch.columns, delimiter))
 
-    options = csv.WriteOptions(delimiter=delimiter, quoting_style="needed")
-    with closing(csv.CSVWriter(sink, schema, write_options=options)) as writer:
-        for table in tables:
-            writer.write_table(table)
+
+def _lines(columns: list[Any], delimiter: str) -> memoryview:
+    """The rows of a batch as text, each with its line end."""
+    pa = arrow()
+    join, large = pa.compute.binary_join_element_wise, pa.large_string()
+    entries = [_entries(column, delimiter).cast(large) for column in columns]
+    lines = join(*entries, pa.scalar(delimiter, large), null_handling="replace", null_replacement="")
+    text = join(lines, pa.scalar("", large), pa.scalar("\n", large))
+    size = pa.compute.sum(pa.compute.binary_length(text)).as_py()
+    return memoryview(text.buffers()[2])[:size] if size else memoryview(b"")
+
+
+def _entries(column: Any, delimiter: str) -> Any:
+    """The entries of a column as text, in quotes where a reader would take them for something else."""
+    pa = arrow()
+    if not is_text(column.type):
+        return column.cast(pa.string())
+    compute = pa.compute
+    special = compute.match_substring_regex(column, SPECIAL)
+    blank = compute.not_equal(compute.utf8_trim_whitespace(column), column)
+    word = compute.is_in(column, value_set=pa.array(MISSING, column.type))
+    delimited = compute.match_substring(column, delimiter)
+    needs = compute.or_(compute.or_(special, blank), compute.or_(word, delimited))
+    quote = pa.scalar('"', column.type)
+    quoted = compute.binary_join_element_wise(
+        quote, compute.replace_substring(column, '"', '""'), quote, pa.scalar("", column.type)
+    )
+    return compute.if_else(needs, quoted, column)
