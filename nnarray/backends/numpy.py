@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -36,7 +35,7 @@ class NumPy(Library):
             xp = super().namespace()
         for name in hidden:
             delattr(xp, name)
-        vars(xp).setdefault("__getattr__", partial(getattr, np))  # whoever asks for a tool there gets it
+        vars(xp).setdefault("__getattr__", _tool)
         return xp
 
     def owns(self, x: object) -> bool:
@@ -71,3 +70,10 @@ def _hidden_tools() -> Generator[list[str]]:
         for name in hidden:
             if getattr(np, name) is None:  # else another thread has imported it meanwhile
                 delattr(np, name)
+
+
+def _tool(name: str) -> Any:
+    """The attribute of the namespace that is imported only now; NumPy's other names stay out of it."""
+    if name in TOOLS:
+        return getattr(np, name)
+    raise AttributeError(f"module {NumPy.compat!r} has no attribute {name!r}", name=name)
