@@ -246,6 +246,8 @@ def _guess(name: str) -> str:
 
 def _inside(name: str) -> str:
     """Where a name is that somebody looked for here."""
+    if name.startswith(("load_", "fetch_")):
+        return " Data sets are in nn.datasets; nn.load(file) reads a model."
     for place in ("datasets", "losses", "metrics", "models", "plotting", "schedules"):
         if not name.startswith("_") and callable(vars(import_module(f"nnarray.{place}")).get(name)):
             return f" Here it is nn.{place}.{name}."
