@@ -316,7 +316,7 @@ DATA: dict[str, Case] = {
     "a function for an optimizer": lambda b: lambda: b.fit(optimizer=print),
     "early stopping of an estimator without weights": lambda b: (
         lambda: NetworkClassifier(early_stopping=True, validation_fraction=0.5, random_state=0).fit(
-            b.X, b.y, sample_weight=b.array([1, 0, 0, 0, 0, 0, 0, 0])
+            b.X, b.y, sample_weight=b.array([0, 0, 1, 0, 0, 0, 0, 0])
         )
     ),
     "a metric that is no function": lambda b: lambda: b.fit(metrics=[3]),

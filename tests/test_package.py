@@ -31,7 +31,7 @@ def test_importing_the_package_imports_nothing_else() -> None:
         print(sorted(own() & {"explanations", "plotting", "tables", "apps", "models", "gradients", "testing"}))
         """
     )
-    assert done.stdout == "[] ['names']\n[]\n[]\n"
+    assert done.stdout == "[] ['names', 'version']\n[]\n[]\n"
 
 
 def test_every_public_name_is_there_whatever_was_imported_before() -> None:

@@ -349,7 +349,7 @@ def test_accept_and_charset_are_followed(folder: Path) -> None:
     kinds, texts = asked(folder / "kind.safetensors", questions)
     assert kinds == list(accepted.values())
     assert len(set(texts)) == 1
-    assert texts[0].startswith('"prediction","p_a"')
+    assert texts[0].startswith("prediction,p_a")
 
 
 @pytest.mark.parametrize(
