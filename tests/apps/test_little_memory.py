@@ -22,6 +22,7 @@ from tests.processes import run
 # What is read at a time is made smaller, as befits so little memory; Arrow counts with the limit in malloc alone.
 CHILD = """
     import hashlib, json, os, resource, signal, sys
+    from concurrent.futures import ThreadPoolExecutor
     from pathlib import Path
     import numpy as np
     import nnarray as nn
@@ -31,6 +32,7 @@ CHILD = """
     from nnarray.training import checkpoints
 
     data, few, out, facts = Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), json.loads(sys.argv[4])
+    large = np.ones((300, 300))
     mapped.ROWS, sources.PART, checkpoints.FEW = 1024, 1 << 20, 64
     limit, kill_at, kill_after = facts.pop("limit", 0), facts.pop("kill_at", 0), facts.pop("kill_after", 0)
     table = {"target": ("y",), "hidden": (4,), "batch_size": 2048, "validation": 0.2}
@@ -55,6 +57,8 @@ CHILD = """
         return steps.train(steps.model_for(data, examples, plan, nn.backend("numpy")), examples, plan, out, callbacks)
 
     trained(few, out.with_name("few.safetensors"), lambda *_: None, [], stream=True)  # whatever is loaded once
+    with ThreadPoolExecutor(4) as pool:  # the library of matrix products keeps a buffer for each thread that multiplies
+        list(pool.map(lambda _: [large @ large for _ in range(8)], range(4)))
     if limit:
         lines = dict(line.split(":") for line in open("/proc/self/status"))
         most = (int(lines["VmData"].split()[0]) << 10) + limit

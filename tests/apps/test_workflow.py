@@ -174,7 +174,7 @@ def test_several_values_at_once_and_pictures_of_them() -> None:
         f"{name} of {of}" for name in ("rmse", "mae", "r2") for of in ("price", "age")
     }
     assert sorted(os.listdir("deep/report")) == ["importance.png", "predictions.png", "report.json", "training.png"]
-    assert call("predict", "model.safetensors", "full.csv").stdout.splitlines()[0] == '"price","age"'
+    assert call("predict", "model.safetensors", "full.csv").stdout.splitlines()[0] == "price,age"
     call("train", data, *TRAIN, "--report", "r")
     assert sorted(os.listdir("r")) == ["confusion.png", "importance.png", "report.json", "training.png"]
     assert json.loads(Path("r/report.json").read_text(encoding="utf-8"))["history"]["loss"]
@@ -376,7 +376,7 @@ def test_a_folder_of_images(pets: Path) -> None:
     scored = json.loads(call("evaluate", "pets.safetensors", str(pets), "--json").stdout)
     assert scored["metrics"]["accuracy"] > 0.8
     lines = call("predict", "pets.safetensors", str(pets)).stdout.splitlines()
-    assert lines[0] == '"file","prediction","p_cat","p_dog"'
+    assert lines[0] == "file,prediction,p_cat,p_dog"
     assert [line.split(",")[0] for line in lines[1:3]] == ['"cat/000.png"', '"cat/002.png"']
     assert len(lines) == 161
     one = next(iter(sorted((pets / "dog").iterdir())))
