@@ -106,7 +106,7 @@ def convolution(weight: Any, bias: Any, window: Window, groups: int, function: F
 
     def outputs(x: Any) -> Any:
         z = np.empty((x.shape[0], *window.output_size(x.shape[1:3]), weight.shape[3]), dtype=x.dtype)
-        if is_tiled(x, z, window, groups):
+        if is_tiled(x, z, window, groups, kept=True):
             if not transformed:
                 transformed.append(winograd.transformed(weight))
             if winograd.convolution(x, transformed[0], window, z):
