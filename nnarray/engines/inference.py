@@ -34,7 +34,7 @@ def prepared(wiring: Wiring, theta: Array, state: Array, shape: Shape, engine: s
         theta = copy(theta)  # writable and read-only arrays are two types for Numba: it would compile twice
     plain = folded(wiring.network, wiring.params.tree(theta), wiring.state.tree(state))
     with computing(engine):
-        stage = _Lowering(has_images, theta.dtype).stage(plain, shape)
+        stage = _Lowering(has_images, theta.dtype, compiles_rows=engine == "numba").stage(plain, shape)
     if all(is_plain_row(each) or own(each, "family") in ("dense", "activation") for each in every):
         return stage  # products and functions have one implementation: nothing to choose at each call
 
@@ -57,12 +57,15 @@ class _Lowering(NamedTuple):
     has_images: bool
     """Whether there are convolutions."""
     dtype: DType
+    compiles_rows: bool
+    """Whether dense layers become loops. Only if asked for: a first prediction would have to load the compiler."""
 
     def stage(self, part: Folded, shape: Shape) -> Stage:
         """One layer, for inputs of this shape."""
         layer, params, state = part
         if is_plain_row(layer):
-            return stages.row(list(self.row(_parts(layer, params, state), shape)))
+            parts = list(self.row(_parts(layer, params, state), shape))
+            return stages.row(parts, compiled=self.compiles_rows)
         if own(layer, "family") == "residual":
             inner = _parts(layer, params, state)
             shortcut = self.stage(inner.pop(), shape) if layer.shortcut else None

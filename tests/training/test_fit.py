@@ -423,7 +423,7 @@ BAD_CALLS = [
     ({"y": np.zeros(8), "loss": "mse"}, ValueError, r"outputs' shape \(8, 2\); got \(8,\)"),
     ({"loss": "crossentrpy"}, ValueError, "unknown loss 'crossentrpy'.*Did you mean 'cross_entropy'"),
     ({"optimizer": "adma"}, ValueError, "unknown optimizer 'adma'.*Did you mean 'adam'"),
-    ({"optimizer": 0.1}, ValueError, "unknown optimizer 0.1; use one of sgd"),
+    ({"optimizer": 0.1}, TypeError, r"got the number 0.1. For a learning rate, pass nn.Adam\(0.1\)"),
     ({"metrics": ["acuracy"]}, ValueError, "unknown metric 'acuracy'.*Did you mean 'accuracy'"),
     ({"metrics": ["accuracy", "accuracy"]}, ValueError, "different names"),
     ({"epochs": 0}, ValueError, "epochs must be an integer of at least 1; got 0"),

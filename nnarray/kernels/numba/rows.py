@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from nnarray.kernels.numba.vectors import PANEL, ROWS, compiled, product
 
 
 @piece
-def _packed(weight: Any, begin: int, rows: int, columns: int, down: int, across: int, to: Any) -> None:
+def packed(weight: Any, begin: int, rows: int, columns: int, down: int, across: int, to: Any) -> None:
     """A matrix in panels of columns, filled up with zeros; its entries lie `down` and `across` apart."""
     for panel in range(0, columns, PANEL):
         units = min(PANEL, columns - panel)
@@ -31,7 +32,7 @@ def _packed(weight: Any, begin: int, rows: int, columns: int, down: int, across:
 
 
 @piece
-def _times(
+def times(
     a: Any, at: int, a_row: int, a_inner: int, rows: int, inner: int,
     b: Any, b_inner: int, b_panel: int, columns: int, c: Any, out: int, step: int, bias: Any, least: Any,
 ) -> None:  # fmt: skip
@@ -89,12 +90,12 @@ def _steps(
         for i in range(layers):
             fan_in, units = sizes[i], sizes[i + 1]
             filled = -(-units // PANEL) * PANEL
-            _packed(theta, start, fan_in, units, units, 1, panels)
+            packed(theta, start, fan_in, units, units, 1, panels)
             bias[:units], bias[units:filled] = (
                 theta[start + fan_in * units : start + (fan_in + 1) * units],
                 np.float32(0),
             )
-            _times(
+            times(
                 h, at, width, 1, count, fan_in, panels, PANEL, fan_in * PANEL, filled,
                 memory, offset, filled, bias, endless if np.isnan(floors[i]) else floors[i],
             )  # fmt: skip
@@ -117,7 +118,7 @@ def _steps(
             at -= count * below
             dz = memory[delta : delta + count * filled]
             h, width = (memory[at : at + count * below], below) if i else (x, fan_in)
-            _times(h, 0, 1, width, fan_in, count, dz, filled, PANEL, filled, dw, 0, filled, bias, endless)
+            times(h, 0, 1, width, fan_in, count, dz, filled, PANEL, filled, dw, 0, filled, bias, endless)
             for k in range(fan_in):
                 gradient[start + k * units : start + (k + 1) * units] = dw[k * filled : k * filled + units]
             last = gradient[start + fan_in * units : start + (fan_in + 1) * units]
@@ -127,8 +128,8 @@ def _steps(
                 for k in range(units):
                     last[k] += row[k]
             if i:
-                _packed(theta, start, units, fan_in, 1, units, panels)
-                _times(
+                packed(theta, start, units, fan_in, 1, units, panels)
+                times(
                     memory, delta, filled, 1, count, units, panels, PANEL, units * PANEL, below,
                     memory, spare, below, bias, endless,
                 )  # fmt: skip
@@ -165,6 +166,10 @@ class PanelledBatch:
         """Take in the examples: where they lie, if they can be read and written there in a row."""
         flat = x.reshape(-1)
         self.x = flat if flat.flags.carray else np.array(flat)
+        if weights is None and target.ndim == 1:
+            self.of_classes.take(target, 0, self.target, "clip")  # labels are checked where they enter
+            self.weights.fill(self.of_classes[0, 0])
+            return
         self.owner.scale_weights(weights, self.weights)
         if self.owner.entries:
             self.target[:, : self.owner.chain.sizes[-1]] = target
@@ -174,6 +179,14 @@ class PanelledBatch:
         else:
             self.target.fill(0.0)
             self.target[np.arange(self.count), target] = self.weights
+
+    @cached_property
+    def of_classes(self) -> Any:
+        """The row of the target for each class, where all examples count alike."""
+        self.owner.scale_weights(None, self.weights)
+        rows = np.zeros((self.owner.chain.sizes[-1], self.target.shape[1]), dtype=np.float32)
+        np.fill_diagonal(rows, self.weights[0])
+        return rows
 
     def compiled(self, numbers: Any, losses: Any) -> None:
         """The steps, whose losses are written."""

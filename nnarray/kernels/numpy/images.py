@@ -16,7 +16,8 @@ from nnarray.kernels.standard.windows import Window, cropped
 
 COLUMNS = 2**20  # entries of the matrix of windows that is built at once; for smaller ones, threads are woken too often
 PLACES = 512  # but rows of it at least: each block adds to the whole gradient of the filters
-DEEP, MANY = 64, 40  # channels, filters and tiles from which Winograd pays
+DEEP = 16  # channels and filters from which Winograd's tiles pay
+MANY, MANY_KEPT = 40, 16  # and how many tiles, with filters that are transformed for one call, or once for many
 
 
 def _pointwise(window: Window) -> bool:
@@ -67,11 +68,11 @@ def activated_convolution(
     return kernels.activated_convolution.definition(x, weight, bias, function=function, window=window, groups=groups)
 
 
-def is_tiled(x: Any, y: Any, window: Window, groups: int) -> bool:
-    """Whether Winograd's tiles are faster than large products."""
+def is_tiled(x: Any, y: Any, window: Window, groups: int, *, kept: bool = False) -> bool:
+    """Whether Winograd's tiles are faster than large products; `kept` if the filters are transformed for many calls."""
     tiles = y.shape[0] * math.prod(winograd.tiles_of(y.shape[1:3]))
-    narrowest = min(x.shape[3], y.shape[3])
-    return winograd.fits(window) and groups == 1 and x.dtype == np.float32 and narrowest >= DEEP and tiles >= MANY
+    many = min(x.shape[3], y.shape[3]) >= DEEP and tiles >= (MANY_KEPT if kept else MANY)
+    return winograd.fits(window) and groups == 1 and x.dtype == y.dtype == np.float32 and many
 
 
 def _framed(x: Any, window: Window, value: float = 0.0) -> Any:
@@ -114,10 +115,20 @@ def convolution_pullback(
         elif input_gradient:
             dx = _products_back(dy, x, weight, window, groups, input_gradient=True)[0]
         return dx, dw, loops.bias_gradient(dy)
-    db = sum_of_rows(dy.reshape(-1, dy.shape[-1]))
-    if input_gradient and _turns(window, groups):
-        return _turned(dy, weight, window), _products_back(dy, x, weight, window, groups, input_gradient=False)[1], db
-    return *_products_back(dy, x, weight, window, groups, input_gradient=input_gradient), db
+    dx = _turned(dy, weight, window) if input_gradient and _turns(window, groups) else None
+    dw = _by_tiles_back(dy, x, window, groups)
+    if dw is None or (input_gradient and dx is None):
+        products = _products_back(dy, x, weight, window, groups, input_gradient=input_gradient and dx is None)
+        dx, dw = (theirs if ours is None else ours for ours, theirs in zip((dx, dw), products, strict=True))
+    return dx, dw, sum_of_rows(dy.reshape(-1, dy.shape[-1]))
+
+
+def _by_tiles_back(dy: Any, x: Any, window: Window, groups: int) -> Any:
+    """dW by Winograd's tiles; None where they are not faster, or would spread nan or infinity."""
+    if not (is_tiled(x, dy, window, groups) and winograd.pays_back(x, dy)):
+        return None
+    dw = winograd.weight_gradient(dy, x, window)
+    return dw if math.isfinite(dw.sum()) else None
 
 
 def _turns(window: Window, groups: int) -> bool:
@@ -149,9 +160,8 @@ def _products_back(dy: Any, x: Any, weight: Any, window: Window, groups: int, *,
         matrix = weight[..., out].reshape(-1, filters)
         for images, rows in _blocks(x.shape[0], output_size, matrix.shape[0]):
             dy_rows = dy[images, rows, :, out].reshape(-1, filters)
-            dw[..., out] += (seen[images, rows].reshape(-1, matrix.shape[0]).T @ dy_rows).reshape(
-                *window.size, inputs, filters
-            )
+            block = seen[images, rows].reshape(-1, matrix.shape[0])
+            dw[..., out] += (dy_rows.T @ block).T.reshape(*window.size, inputs, filters)  # few filters: faster turned
             if framed_dx is not None:
                 back = (dy_rows @ matrix.T).reshape(-1, *dy[images, rows].shape[1:3], *window.size, inputs)
                 _add_back(framed_dx[images, ..., channels], back, window, rows.start)

@@ -6,7 +6,8 @@ on, and returns where they are. It keeps nothing between calls, so that threads 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -39,8 +40,10 @@ def any_layer(outputs: Value) -> Stage:
     return stage
 
 
-def row(stages: Sequence[Stage]) -> Stage:
-    """One after the other."""
+def row(stages: Sequence[Stage], *, compiled: bool = False) -> Stage:
+    """One after the other; with `compiled`, few rows of dense layers in one loop, if Numba is there."""
+    if compiled:
+        stages = list(_in_loops(stages))
     if not stages:
         return any_layer(lambda x: x)
     *before, last = stages
@@ -85,11 +88,42 @@ def dense(weight: Any, bias: Any, function: Function, *, in_image_network: bool)
         units = weight.shape[1]
         pointwise = convolution(weight[None, None], bias, Window((1, 1)), 1, function)
         return any_layer(lambda x: pointwise(x.reshape(1, 1, -1, x.shape[-1])).reshape(*x.shape[:-1], units))
-    value = in_place(function, weight.dtype)
+    return _Dense(weight, bias, function)
+
+
+class _Dense:
+    """As `dense`, by a product of NumPy's."""
+
+    def __init__(self, weight: Any, bias: Any, function: Function) -> None:
+        self.layer = weight, bias, function
+        self.value = in_place(function, weight.dtype)
+
+    def __call__(self, x: Any, y: Any = None, first: int = 0) -> Any:
+        weight, bias, _ = self.layer
+        z = np.dot(x, weight) if x.ndim == 2 else np.matmul(x, weight)
+        return _placed(_finished(z, bias, self.value), y, first)
+
+
+def _in_loops(stages: Sequence[Stage]) -> Iterator[Stage]:
+    """The stages, with dense layers that follow one another as one."""
+    loops = numba_pieces("dense")
+
+    def is_taken(stage: Stage) -> bool:
+        return bool(loops) and isinstance(stage, _Dense) and loops.takes(stage.layer[0], stage.layer[2])
+
+    for taken, group in itertools.groupby(stages, is_taken):
+        some: list[Any] = list(group)
+        if taken:
+            yield _few_or_many(loops.Dense([each.layer for each in some]), row(some))
+        else:
+            yield from some
+
+
+def _few_or_many(few: Any, many: Stage) -> Stage:
+    """The compiled loop for as many rows as it takes."""
 
     def stage(x: Any, y: Any = None, first: int = 0) -> Any:
-        z = np.dot(x, weight) if x.ndim == 2 else np.matmul(x, weight)
-        return _placed(_finished(z, bias, value), y, first)
+        return _placed(few(x), y, first) if few.takes(x) else many(x, y, first)
 
     return stage
 
@@ -106,7 +140,7 @@ def convolution(weight: Any, bias: Any, window: Window, groups: int, function: F
 
     def outputs(x: Any) -> Any:
         z = np.empty((x.shape[0], *window.output_size(x.shape[1:3]), weight.shape[3]), dtype=x.dtype)
-        if is_tiled(x, z, window, groups):
+        if is_tiled(x, z, window, groups, kept=True):
             if not transformed:
                 transformed.append(winograd.transformed(weight))
             if winograd.convolution(x, transformed[0], window, z):

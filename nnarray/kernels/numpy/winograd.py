@@ -10,6 +10,7 @@ References
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -60,7 +61,9 @@ def transformed(weight: Any) -> Any:
 
 
 ENTRIES = 65_536  # of each array between two products: a quarter of a megabyte, which stays in the cache
-COLUMNS = 200  # at most; 36 x 36 x 200 multiply-adds are below the 2^18 from which OpenBLAS takes more threads
+TOGETHER = 4 * ENTRIES  # where these are several small images: fewer calls save more than the cache
+ONE_THREAD = 2**18  # multiply-adds from which OpenBLAS takes more threads
+COLUMNS = 200  # at most; 36 x 36 x 200 multiply-adds are below that
 
 
 def convolution(x: Any, filters: Any, window: Window, y: Any) -> bool:
@@ -68,21 +71,51 @@ def convolution(x: Any, filters: Any, window: Window, y: Any) -> bool:
 
     Returns whether all are finite: nan and infinity spread over a tile, and have to be computed in another way.
     """
-    rows, columns = tiles_of(y.shape[1:3])
-    some = min(max(ENTRIES // (POINTS * POINTS * columns * max(x.shape[3], y.shape[3])), 1), rows)
-    parts = -(-rows // some)
+    parts = _Parts(x, y)
     finite: list[bool] = []
 
     def work(start: int, stop: int) -> None:
-        memory = _Memory(some, columns, x.shape[3], y.shape[3])
-        for part in range(start, stop):
-            finite.append(
-                memory.compute(x[part // parts], filters, window.padding, y[part // parts], part % parts * some * TILE)
-            )
+        memory = parts.memory()
+        for images, first in parts.between(start, stop):
+            memory.read(x[images], window.padding, first)
+            finite.append(memory.multiply(filters, y[images], first))
 
     with np.errstate(over="ignore", invalid="ignore"):
-        shared(work, x.shape[0] * parts, 1)
+        shared(work, parts.count, 1)
     return all(finite)
+
+
+AT_ONCE = 12  # tiles from whose product on it pays to add it to the sums
+CHUNKS = 8  # sums of their own, whoever computes them: their order does not depend on which threads are free
+
+
+def pays_back(x: Any, dy: Any) -> bool:
+    """Whether so many tiles are multiplied at once that the gradient of the filters is faster by tiles."""
+    parts = _Parts(x, dy)
+    return parts.images * parts.some * parts.columns >= AT_ONCE
+
+
+def weight_gradient(dy: Any, x: Any, window: Window) -> Any:
+    """dW = G^T (sum over tiles of (B^T x B) (A dy A^T)) G, shape (3, 3, channels, filters).
+
+    Where one of its entries is not finite, nan and infinity may have spread over a tile.
+    """
+    parts = _Parts(x, dy)
+    chunks = min(CHUNKS, parts.count)
+    sums = np.zeros((chunks, POINTS * POINTS, x.shape[3], dy.shape[3]), np.float32)
+
+    def work(start: int, stop: int) -> None:
+        memory = parts.memory()
+        for chunk in range(start, stop):
+            for images, first in parts.between(chunk * parts.count // chunks, (chunk + 1) * parts.count // chunks):
+                memory.read(x[images], window.padding, first)
+                memory.read_back(dy[images], first)
+                sums[chunk] += np.matmul(memory.v.transpose(0, 2, 1), memory.m)
+
+    with np.errstate(over="ignore", invalid="ignore"):
+        shared(work, chunks, 1)
+        total = sums.sum(axis=0).reshape(POINTS * POINTS, -1)
+        return np.matmul(BOTH_FILTERS.T, total).reshape(WIDE, WIDE, x.shape[3], dy.shape[3])
 
 
 def _columns(x: Any, side: int) -> Any:
@@ -90,40 +123,83 @@ def _columns(x: Any, side: int) -> Any:
 
     Larger ones it would share between threads of its own, for which our threads would wait.
     """
-    width = x.shape[-1]
-    pieces = -(-width // COLUMNS)
-    pieces += next(more for more in range(width) if width % (pieces + more) == 0)
-    return x.reshape(side * side, -1, width // pieces).transpose(1, 0, 2)
+    rows = x.reshape(side * side, -1)
+    pieces = -(-rows.shape[1] // COLUMNS)
+    pieces += next(more for more in range(rows.shape[1]) if rows.shape[1] % (pieces + more) == 0)
+    return rows.reshape(side * side, pieces, -1).transpose(1, 0, 2)
+
+
+class _Parts:
+    """A batch in parts, each of some rows of tiles of one image, or of all tiles of some images."""
+
+    def __init__(self, x: Any, y: Any) -> None:
+        self.rows, self.columns = tiles_of(y.shape[1:3])
+        self.channels, self.units = x.shape[3], y.shape[3]
+        of_row = POINTS * POINTS * self.columns * max(self.channels, self.units)  # of tiles
+        products = self.rows * self.columns * self.channels * self.units
+        self.some = min(max(ENTRIES // of_row, 1), self.rows)
+        most = max(min(TOGETHER // (of_row * self.rows), ONE_THREAD // products, len(x)), 1)
+        self.images = next(n for n in range(most, 0, -1) if len(x) % n == 0) if self.some == self.rows else 1
+        self.of_image = -(-self.rows // self.some)
+        self.count = len(x) // self.images * self.of_image
+
+    def memory(self) -> _Memory:
+        """The memory for one part."""
+        return _Memory(self.images, self.some, self.columns, self.channels, self.units)
+
+    def between(self, start: int, stop: int) -> Iterator[tuple[slice, int]]:
+        """The images of these parts, and their first rows of outputs."""
+        for part in range(start, stop):
+            first = part // self.of_image * self.images
+            yield slice(first, first + self.images), part % self.of_image * self.some * TILE
 
 
 class _Memory:
-    """What lies between the products, for some rows of tiles."""
+    """What lies between the products, for some rows of tiles of some images."""
 
-    def __init__(self, rows: int, columns: int, channels: int, units: int) -> None:
-        tiles = rows * columns
-        self.padded = np.empty((TILE * rows + 2, TILE * columns + 2, channels), np.float32)
-        self.patches = np.empty((POINTS, POINTS, rows, columns, channels), np.float32)
-        (h, w, c), steps = self.padded.strides, np.lib.stride_tricks.as_strided
-        self.seen = steps(self.padded, self.patches.shape, (h, w, TILE * h, TILE * w, c), writeable=False)
+    def __init__(self, images: int, rows: int, columns: int, channels: int, units: int) -> None:
+        tiles = images * rows * columns
+        self.padded = np.zeros((images, TILE * rows + 2, TILE * columns + 2, channels), np.float32)
+        self.patches = np.empty((POINTS, POINTS, images, rows, columns, channels), np.float32)
+        (n, h, w, c), steps = self.padded.strides, np.lib.stride_tricks.as_strided
+        self.seen = steps(self.padded, self.patches.shape, (h, w, n, TILE * h, TILE * w, c), writeable=False)
         self.v = np.empty((POINTS * POINTS, tiles, channels), np.float32)
         self.m = np.empty((POINTS * POINTS, tiles, units), np.float32)
         self.y = np.empty((TILE * TILE, tiles, units), np.float32)
-        self.turned = self.y.reshape(TILE, TILE, rows, columns, units).transpose(2, 0, 3, 1, 4)
-        self.whole = np.empty((rows, TILE, columns, TILE, units), np.float32)
+        self.turned = self.y.reshape(TILE, TILE, images, rows, columns, units).transpose(2, 3, 0, 4, 1, 5)
+        self.whole = np.zeros((images, rows, TILE, columns, TILE, units), np.float32)
 
-    def compute(self, x: Any, filters: Any, padding: Any, y: Any, first: int) -> bool:
-        """A^T (U (B^T d B)) A, for the rows of y from the first one on; whether all are finite."""
-        top, left = first - padding[0][0], padding[1][0]
-        self.padded[...] = 0.0
-        seen = x[max(top, 0) : max(top + self.padded.shape[0], 0)]
-        into = self.padded[max(-top, 0) : max(-top, 0) + len(seen), left : left + x.shape[1]]
-        into[...] = seen[:, : into.shape[1]]
+    def read(self, x: Any, padding: Any, first: int) -> None:
+        """V <- B^T d B, for the rows of outputs from the first one on."""
+        top, left, height = first - padding[0][0], padding[1][0], self.padded.shape[1]
+        seen, begin = x[:, max(top, 0) : max(top + height, 0)], max(-top, 0)
+        end = begin + seen.shape[1]
+        into = self.padded[:, begin:end, left : left + x.shape[2]]
+        into[...] = seen[:, :, : into.shape[2]]  # the columns beside it stay 0
+        self.padded[:, :begin] = self.padded[:, end:] = 0.0
         np.copyto(self.patches, self.seen)
         np.matmul(BOTH_INPUTS, _columns(self.patches, POINTS), out=_columns(self.v, POINTS))
+
+    def multiply(self, filters: Any, y: Any, first: int) -> bool:
+        """A^T (U V) A, written into the rows of y from the first one on; whether all are finite."""
         np.matmul(self.v, filters, out=self.m)
         np.matmul(BOTH_FORWARD, _columns(self.m, POINTS), out=_columns(self.y, TILE))
         np.copyto(self.whole, self.turned)
-        kept = self.whole.reshape(-1, self.whole.shape[2] * TILE, self.whole.shape[4])[: y.shape[0] - first]
-        y[first : first + len(kept)] = kept[:, : y.shape[1]]
+        rows = y[:, first : first + self._rows.shape[1]]
+        rows[...] = self._rows[:, : rows.shape[1], : y.shape[2]]
         flat = self.y.reshape(-1)
         return math.isfinite(np.dot(flat, flat))
+
+    def read_back(self, dy: Any, first: int) -> None:
+        """M <- A dy A^T, for the rows of dy from the first one on."""
+        rows = dy[:, first : first + self._rows.shape[1]]
+        self._rows[:, : rows.shape[1], : dy.shape[2]] = rows  # the columns beside it stay 0
+        self._rows[:, rows.shape[1] :] = 0.0
+        np.copyto(self.turned, self.whole)
+        np.matmul(BOTH_FORWARD.T, _columns(self.y, TILE), out=_columns(self.m, POINTS))
+
+    @property
+    def _rows(self) -> Any:
+        """The outputs as images."""
+        images, rows, _, columns, _, units = self.whole.shape
+        return self.whole.reshape(images, rows * TILE, columns * TILE, units)
