@@ -11,7 +11,7 @@ const STRENGTHS = [0.0001, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3];
 const BATCHES = [1, 2, 4, 8, 16, 32, 64, 128, 256];
 const PACES = [0.5, 1, 2, 5, 10, 30];
 const parts = {};
-let pace = null;
+let pace = null, unfolded = false;
 
 /** Build the bar, once for each language. */
 export function buildBar() {
@@ -19,7 +19,6 @@ export function buildBar() {
   Object.assign(parts, {
     play: h("button.main", { type: "button", onclick: run }),
     epoch: h("strong", {}, "0"),
-    speed: h("span.small.soft"),
     settings: h("div.settings"),
     fields: null,
   });
@@ -44,14 +43,13 @@ function restart(seed) {
   emit("say", t("state.reset"));
 }
 
-/** The space bar starts and pauses, if no control has the focus that uses it. */
+const USES_SPACE = "input, select, textarea, button, summary, a, [role=application], [tabindex='0']";
+
+/** The space bar starts and pauses, if what has the focus does not use it. */
 export function listenToKeys() {
   addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, select, textarea, button, [role=application], [role=tab]")) return;
-    if (event.key === " ") run();
-    else if (event.key === "s") send({ type: "batch", count: 1 });
-    else if (event.key === "r") restart();
-    else return;
+    if (event.key !== " " || event.ctrlKey || event.metaKey || event.altKey || event.target.closest(USES_SPACE)) return;
+    run();
     event.preventDefault();
   });
 }
@@ -62,10 +60,11 @@ function choice(key, options, read, change) {
     const now = read(), all = options();
     if (!all.some(([value]) => String(value) === String(now))) all.push([now, rounded(now)]);
     const texts = JSON.stringify([all, now]);
-    if (select.dataset.shown === texts || document.activeElement === select && select.matches(":open")) return;
-    select.dataset.shown = texts;
-    select.replaceChildren(...all.map(([value, text]) => h("option", { value: String(value) }, String(text))));
-    select.value = String(now);
+    if (select.dataset.shown !== texts) {
+      select.dataset.shown = texts;
+      select.replaceChildren(...all.map(([value, text]) => h("option", { value: String(value) }, String(text))));
+    }
+    if (select.value !== String(now)) select.value = String(now);
   };
   return { box: h("label.field", {}, h("span", {}, t(key)), select), show };
 }
@@ -120,10 +119,11 @@ function setPace(epochs) {
 
 function buildFields() {
   const { first, more } = fieldsOf();
-  const rest = h("div.settings", { id: "more-settings", hidden: true }, ...more.map(({ box }) => box));
-  const toggle = h("button.quiet", { type: "button", "aria-expanded": "false", "aria-controls": "more-settings", onclick: () => {
-    rest.hidden = !rest.hidden;
-    toggle.setAttribute("aria-expanded", String(!rest.hidden));
+  const rest = h("div.settings", { id: "more-settings", hidden: !unfolded }, ...more.map(({ box }) => box));
+  const toggle = h("button.quiet", { type: "button", "aria-expanded": String(unfolded), "aria-controls": "more-settings", onclick: () => {
+    unfolded = !unfolded;
+    rest.hidden = !unfolded;
+    toggle.setAttribute("aria-expanded", String(unfolded));
   } }, t("bar.more"));
   rest.style.flexBasis = "100%";
   parts.settings.replaceChildren(...first.map(({ box }) => box), toggle, rest);
@@ -154,8 +154,11 @@ export function showBar() {
   showFrame();
 }
 
-on("hello", () => { parts.fields = null; });
-on("settings data", showBar);
+on("hello", () => {
+  parts.fields = null;
+  showBar();
+});
+on("settings data refused", showBar);
 on("frame", showFrame);
 on("state", (event) => {
   showRunning();

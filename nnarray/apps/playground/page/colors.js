@@ -6,7 +6,7 @@ const CLASSES = 8;
 let table = null;
 
 /** The colours of the theme that is on now. */
-export const colors = { ink: "", soft: "", line: "", card: "", negative: "", positive: "", zero: "", classes: [] };
+export const colors = { ink: "", soft: "", line: "", card: "", paper: "", negative: "", positive: "", zero: "", classes: [] };
 
 /** Read the colours of the theme from the style sheet; call it when the theme changes. */
 export function readColors() {
@@ -15,7 +15,7 @@ export function readColors() {
     probe.style.color = `var(--${name})`;
     return getComputedStyle(probe).color;
   };
-  for (const name of ["ink", "soft", "line", "card", "negative", "positive", "zero"]) colors[name] = read(name);
+  for (const name of ["ink", "soft", "line", "card", "paper", "negative", "positive", "zero"]) colors[name] = read(name);
   colors.classes = Array.from({ length: CLASSES }, (_, k) => read(`class-${k}`));
   probe.remove();
   table = tableOf(numbersOf(colors.negative), numbersOf(colors.zero), numbersOf(colors.positive));

@@ -11,7 +11,8 @@ import { emit, on, store } from "./store.js";
 import { t } from "./texts.js";
 
 const parts = {};
-let layout = null, shape = "", pointed = null, dragged = null;
+let layout = null, shape = "", placed = "", pointed = null, dragged = null;
+let flowing = null; // what each neuron has at the chosen point: a list for each column, or null
 
 /** Build the section, once for each language. */
 export function buildNetwork() {
@@ -26,7 +27,7 @@ export function buildNetwork() {
     layers: h("span"),
     legend: h("p"),
   });
-  shape = "";
+  shape = placed = "";
   byId("network").replaceChildren(
     h("div.head", {}, h("h2", { id: "network-title", tabIndex: -1 }, t("net.title")), parts.count, parts.remove, parts.layers, parts.add),
     parts.box,
@@ -85,6 +86,9 @@ function placeButtons() {
     shape = now;
     closeEditor();
   }
+  const where = `${now} ${parts.surface.width} ${parts.surface.height}`;
+  if (placed === where) return;
+  placed = where;
   for (const each of parts.box.querySelectorAll(".place")) {
     const { column, unit } = each.dataset;
     const { x, ys } = layout.columns[column];
@@ -117,12 +121,25 @@ function neuronsOf(k, sizes) {
     const button = h("button.place.neuron", {
       type: "button", "data-column": k, "data-unit": j, "data-key": `neuron${k}-${j}`, "aria-label": neuronName(k, j),
       onpointerenter: () => hover(k, j), onpointerleave: () => hover(null),
-      onfocus: () => { nameWithBias(button, k, j); hover(k, j); }, onblur: () => hover(null),
+      onfocus: () => { nameWithBias(button, k, j); hover(k, j); }, onblur: () => hover(null), onkeydown: moveFocus,
+      tabIndex: k === 1 && j === 0 ? 0 : -1,
     });
-    if (k === 0) button.tabIndex = -1;
-    else button.addEventListener("click", () => editNeuron(k, j, button, parts.box));
+    if (k > 0) button.addEventListener("click", () => editNeuron(k, j, button, parts.box));
     return button;
   });
+}
+
+/** Arrow keys go from neuron to neuron, so that the network is one stop of the Tab key. */
+function moveFocus(event) {
+  const [k, j] = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key] ?? [0, 0];
+  if (!k && !j) return;
+  event.preventDefault();
+  const { column, unit } = event.currentTarget.dataset, sizes = sizesOf();
+  const to = Math.max(0, Math.min(sizes.length - 1, Number(column) + k));
+  const next = parts.box.querySelector(`[data-key="neuron${to}-${Math.max(0, Math.min(sizes[to] - 1, Number(unit) + j))}"]`);
+  event.currentTarget.tabIndex = -1;
+  next.tabIndex = 0;
+  next.focus();
 }
 
 function nameWithBias(button, column, neuron) {
@@ -199,7 +216,8 @@ export function showNetwork() {
   parts.remove.disabled = layers.length === 0;
   parts.add.disabled = layers.length >= store.catalog.limits.layers;
   write(parts.legend, t(store.probe ? "net.legend.path" : inputsOf() === 1 ? "net.legend.curve" : "net.legend"));
-  parts.canvas.setAttribute("aria-label", `${t("net.title")}: ${sizesOf().join("–")}`);
+  const name = `${t("net.title")}: ${sizesOf().join("–")}`;
+  if (parts.canvas.ariaLabel !== name) parts.canvas.ariaLabel = name;
   redraw(parts.surface);
   refreshEditor();
 }
@@ -207,12 +225,12 @@ export function showNetwork() {
 function draw(context, width, height) {
   if (!store.settings || !store.network.length) return;
   layout = layoutOf(sizesOf(), width, height);
+  flowing = path();
   placeButtons();
   store.network.forEach((layer, k) => drawLines(context, layer, k));
   layout.columns.forEach((column, k) => column.ys.forEach((y, j) => drawNeuron(context, k, j, column.x, y)));
 }
 
-/** What each neuron has at the chosen point: a list for each column, or null. */
 function path() {
   if (!store.probe) return null;
   const known = new Map(store.probe.layers.map(({ layer, values }) => [layer, values]));
@@ -220,7 +238,7 @@ function path() {
 }
 
 function drawLines(context, { inputs, units, weight }, k) {
-  const values = path()?.[k];
+  const values = flowing?.[k];
   const most = Math.max(1, ...weight.map(Math.abs));
   for (let i = 0; i < inputs; i += 1) {
     for (let j = 0; j < units; j += 1) {
@@ -288,13 +306,13 @@ function drawNames(context, k, j, x, y) {
     const name = store.data?.task === "classes" ? className(j) : "ŷ";
     context.fillText(short(name), x + half + 7, y);
   }
-  const value = path()?.[k]?.[j];
+  const value = flowing?.[k]?.[j];
   if (value === undefined || value === null) return;
   context.textAlign = "center";
   context.font = font(11, 600);
   context.lineWidth = 3.5;
   context.lineJoin = "round";
-  context.strokeStyle = getComputedStyle(document.body).backgroundColor;
+  context.strokeStyle = colors.paper;
   context.strokeText(fixed(value), x, y + half + 8);
   context.fillText(fixed(value), x, y + half + 8);
 }
@@ -304,4 +322,4 @@ const short = (text) => (text.length > 8 ? `${text.slice(0, 7)}…` : text.repla
 on("frame settings data probe", showNetwork);
 
 /** What the picture as SVG needs. */
-export const drawing = () => ({ surface: parts.surface, layout, path: path() });
+export const drawing = () => ({ surface: parts.surface, layout });

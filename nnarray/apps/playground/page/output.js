@@ -102,6 +102,9 @@ const probe = onceAFrame((at) => {
   redraw(parts.surface);
 });
 
+/** Choose a point, as if the pointer were there. */
+export const probeAt = (at) => probe(at);
+
 const clamped = (at) => ranges().map(([low, high], k) => Math.min(high, Math.max(low, at[k])));
 
 function keyDown(event) {
@@ -131,7 +134,8 @@ function addPoint(at) {
 
 function showReadout() {
   const { probe: at } = store, two = inputsOf() === 2;
-  parts.canvas.setAttribute("aria-label", t(two ? "out.plot" : "out.plot.curve"));
+  const name = t(two ? "out.plot" : "out.plot.curve");
+  if (parts.canvas.ariaLabel !== name) parts.canvas.ariaLabel = name;
   if (!at || !cursor) {
     if (!parts.readout.querySelector(".soft")) parts.readout.replaceChildren(h("p.soft", {}, ""));
     return write(parts.readout.firstChild, t(two ? "out.hover" : "out.hover.curve"));
@@ -357,7 +361,11 @@ export function showOutput() {
 
 on("frame curve", showFrame);
 on("data", showOutput);
-on("probe", () => { showReadout(); redraw(parts.surface); });
+on("probe", () => {
+  if (!cursor) store.probe = null; // an answer that comes after the pointer has left
+  showReadout();
+  redraw(parts.surface);
+});
 on("hovered", () => redraw(parts.surface));
 
 /** The canvas of the plot, to keep as a picture. */

@@ -19,7 +19,7 @@ export function networkSVG() {
   const neurons = layout.columns.flatMap(({ x, ys }, k) => ys.map((y, j) => neuronText(k, j, x, y, layout.size)));
   const names = [0, layout.columns.length - 1].flatMap((k) => layout.columns[k].ys.map((y, j) => nameText(k, j, layout.columns[k].x, y, layout.size)));
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${short(width)} ${short(height)}" font-family="sans-serif" font-size="12">
-<rect width="100%" height="100%" fill="${getComputedStyle(document.body).backgroundColor}"/>
+<rect width="100%" height="100%" fill="${colors.paper}"/>
 <g fill="none">${lines.join("\n")}</g>
 ${neurons.join("\n")}
 <g fill="${colors.ink}">${names.join("\n")}</g>

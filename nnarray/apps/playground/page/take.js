@@ -1,6 +1,7 @@
 // What can be taken along: a script, the model, pictures, a link.
 
 import { bytes } from "./arrays.js";
+import { colors } from "./colors.js";
 import { send } from "./connection.js";
 import { h, write } from "./dom.js";
 import { drawing } from "./network.js";
@@ -77,7 +78,7 @@ function download(name, media, content) {
 function picture(canvas, name) {
   const copy_ = h("canvas", { width: canvas.width, height: canvas.height });
   const context = copy_.getContext("2d");
-  context.fillStyle = getComputedStyle(document.body).backgroundColor;
+  context.fillStyle = colors.paper;
   context.fillRect(0, 0, canvas.width, canvas.height);
   context.drawImage(canvas, 0, 0);
   copy_.toBlob((blob) => download(name, "image/png", blob));

@@ -3,6 +3,7 @@
 import { openTab } from "./below.js";
 import { send } from "./connection.js";
 import { byId, h } from "./dom.js";
+import { probeAt } from "./output.js";
 import { on } from "./store.js";
 import { t } from "./texts.js";
 
@@ -102,7 +103,7 @@ function move(by) {
 /** Begin the step: first its messages, then its text. */
 function enter() {
   const { messages = [], tab } = TOURS[tour.name][tour.step];
-  messages.forEach((message) => send(message));
+  messages.forEach((message) => (message.type === "probe" ? probeAt(message.at) : send(message)));
   if (tab) openTab(tab);
   open();
   tour.window.focus();
