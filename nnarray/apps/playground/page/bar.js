@@ -3,6 +3,7 @@
 import { send, set } from "./connection.js";
 import { byId, h, rounded, write } from "./dom.js";
 import { icon } from "./icons.js";
+import { optionsBox } from "./options.js";
 import { emit, on, store } from "./store.js";
 import { t } from "./texts.js";
 
@@ -109,7 +110,13 @@ function fieldsOf() {
     choice("bar.weights_seed", () => numbered([0, 1, 2, 3, 4, 5, 6, 7, 8, 9]), () => network().seed, (seed) => restart(seed)),
     choice("bar.speed", () => [[null, t("bar.fast")], ...numbered(PACES)], () => pace, setPace),
   ];
-  return { first, more };
+  const option = (name, value) => setTraining({ options: { [name]: value } });
+  const ofSchedule = (name, value) => setTraining({ schedule_options: { [name]: value } });
+  const options = [
+    optionsBox(() => catalog.optimizers[training().optimizer], () => training().options, option, ["lr"]),
+    optionsBox(() => catalog.schedules[training().schedule], () => training().schedule_options, ofSchedule),
+  ];
+  return { first, more: [...more, ...options] };
 }
 
 function setPace(epochs) {

@@ -5,6 +5,7 @@ import { mark, redrawAll } from "./canvas.js";
 import { classColor, colors } from "./colors.js";
 import { send, sendFile, set } from "./connection.js";
 import { byId, fixed, h, settled, write } from "./dom.js";
+import { optionsBox } from "./options.js";
 import { drawPoints } from "./output.js";
 import { emit, on, store } from "./store.js";
 import { t, textOr } from "./texts.js";
@@ -16,12 +17,12 @@ let drawing = false, label = 1;
 /** Build the section, once for each language. */
 export function buildData() {
   Object.assign(parts, { classes: thumbsBox("classes"), values: thumbsBox("values"), fields: fieldsOf(), error: h("p.error", { role: "alert" }), shape: "" });
-  const { noise, n, seed, test, formula, columns } = parts.fields;
+  const { noise, n, seed, test, formula, columns, options } = parts.fields;
   byId("data").replaceChildren(
     h("div.head", {}, h("h2", { id: "data-title" }, t("data.title")), h("button", { type: "button", onclick: again }, t("data.again"))),
     h("h3.soft", { id: "data-classes" }, t("data.classes")), parts.classes,
     h("h3.soft", { id: "data-values" }, t("data.curves")), parts.values,
-    h("div.stack", {}, noise.box, n.box, test.box, seed.box),
+    h("div.stack", {}, noise.box, n.box, test.box, seed.box, options.box),
     formula.box, drawBox(), columns.box, dropBox(), parts.error,
   );
   listenToDrops();
@@ -55,6 +56,8 @@ function fieldsOf() {
     seed: slider("data.seed", "seed", { low: 0, high: 99, step: 1 }),
     formula: formulaBox(),
     columns: columnsBox(),
+    options: optionsBox(() => store.catalog.data[store.settings.data.kind].options ?? {}, () => store.settings.data.options,
+      (name, value) => setData({ options: { [name]: value } })),
   };
 }
 
@@ -226,6 +229,7 @@ export function showData() {
   const { input } = parts.fields.formula;
   if (document.activeElement !== input) input.value = data.formula;
   write(parts.error, "");
+  parts.fields.options.show();
   showColumns();
   showThumbs();
   for (const button of parts.dots.children) button.drawDot();
@@ -235,6 +239,5 @@ on("settings previews table", showData);
 on("theme", () => { showThumbs(); for (const button of parts.dots.children) button.drawDot(); redrawAll(); });
 on("refused", ({ at, reason }) => at?.startsWith("data") && write(parts.error, reason));
 on("hello", () => {
-  emit("previewing");
   if (!store.previews) send({ type: "preview", n: 60 });
 });
