@@ -28,7 +28,7 @@ export function buildBelow() {
   parts.panels = Object.entries(TABS).map(([name, { build }]) => h("div", { role: "tabpanel", id: `panel-${name}`, "aria-labelledby": `tab-${name}`, tabIndex: 0 }, ...build()));
   const list = h("div.tabs", { role: "tablist", "aria-label": t("tab.label"), onkeydown: moveTab }, ...parts.tabs);
   byId("below").setAttribute("aria-label", t("tab.label"));
-  byId("below").firstElementChild.replaceChildren(list, ...parts.panels);
+  byId("below").replaceChildren(list, ...parts.panels);
   openTab(open);
 }
 

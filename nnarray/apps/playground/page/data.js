@@ -12,6 +12,7 @@ import { t, textOr } from "./texts.js";
 
 const SIDE = 64;
 const parts = {};
+const wide = matchMedia("(min-width: 1181px)"); // there the fields are always open, as in style.css
 let drawing = false, label = 1;
 
 /** Build the section, once for each language. */
@@ -20,10 +21,13 @@ export function buildData() {
   const { noise, n, seed, test, formula, columns, options } = parts.fields;
   byId("data").replaceChildren(
     h("div.head", {}, h("h2", { id: "data-title" }, t("data.title")), h("button", { type: "button", onclick: again }, t("data.again"))),
-    h("h3.soft", { id: "data-classes" }, t("data.classes")), parts.classes,
-    h("h3.soft", { id: "data-values" }, t("data.curves")), parts.values,
-    h("div.stack", {}, noise.box, n.box, test.box, seed.box, options.box),
-    formula.box, drawBox(), columns.box, dropBox(), parts.error,
+    h("div.kinds", {},
+      h("div", {}, h("h3.soft", { id: "data-classes" }, t("data.classes")), parts.classes),
+      h("div", {}, h("h3.soft", { id: "data-values" }, t("data.curves")), parts.values)),
+    parts.error,
+    h("details.more", { open: wide.matches }, h("summary", {}, t("data.more")), h("div.fields", {},
+      h("div.stack", {}, noise.box, n.box), h("div.stack", {}, test.box, seed.box, options.box), h("div.stack", {}, formula.box, drawBox()),
+      h("div.stack", {}, dropBox(), columns.box))),
   );
   listenToDrops();
 }
@@ -235,6 +239,7 @@ export function showData() {
   for (const button of parts.dots.children) button.drawDot();
 }
 
+wide.addEventListener("change", () => { byId("data").querySelector("details").open = wide.matches; });
 on("settings previews table", showData);
 on("theme", () => { showThumbs(); for (const button of parts.dots.children) button.drawDot(); redrawAll(); });
 on("refused", ({ at, reason }) => at?.startsWith("data") && write(parts.error, reason));

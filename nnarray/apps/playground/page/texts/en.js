@@ -40,6 +40,7 @@ export default {
   "data.title": "Data",
   "data.classes": "Classes to separate",
   "data.curves": "Functions to approximate",
+  "data.more": "Noise, size, your own data",
   "data.noise": "Noise",
   "data.size": "Points",
   "data.seed": "Seed",

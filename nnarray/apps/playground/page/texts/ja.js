@@ -40,6 +40,7 @@ export default {
   "data.title": "データ",
   "data.classes": "クラスに分ける",
   "data.curves": "関数を近似する",
+  "data.more": "ノイズ、点の数、自分のデータ",
   "data.noise": "ノイズ",
   "data.size": "点の数",
   "data.seed": "シード",
