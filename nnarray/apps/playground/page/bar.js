@@ -20,16 +20,18 @@ export function buildBar() {
   Object.assign(parts, {
     play: h("button.main", { type: "button", onclick: run }),
     epoch: h("strong", {}, "0"),
+    batch: h("span.small.soft"),
     settings: h("div.settings"),
     fields: null,
   });
   const reset = h("button.quiet", { type: "button", onclick: () => restart(), "aria-label": t("bar.reset"), title: t("bar.reset.hint") }, icon("reset"));
+  byId("bar").setAttribute("aria-label", t("bar.label"));
   byId("bar").firstElementChild.replaceChildren(
-    h("div.drive", { role: "group", "aria-label": t("bar.label") },
+    h("div.drive", {},
       parts.play, reset,
       button("bar.batch", () => send({ type: "batch", count: 1 }), t("bar.batch")),
       button("bar.epoch", () => send({ type: "step", epochs: 1 }), t("bar.epoch")),
-      h("div.counter", {}, h("span.small.soft", {}, t("bar.count")), parts.epoch)),
+      h("div.counter", {}, h("span.small.soft", {}, t("bar.count")), h("span", {}, parts.epoch, parts.batch))),
     parts.settings,
   );
 }
@@ -71,7 +73,7 @@ function choice(key, options, read, change) {
 }
 
 const named = (names) => names.map((name) => [name, name === "auto" ? t("automatic") : name]);
-const numbered = (list) => list.map((x) => [x, x < 0.001 ? x.toFixed(4) : String(x)]);
+const numbered = (list) => list.map((x) => [x, x && x < 0.001 ? x.toFixed(4) : String(x)]);
 const training = () => store.settings.training;
 const network = () => store.settings.network;
 const setTraining = (part) => set({ training: part });
@@ -149,7 +151,8 @@ function showRunning() {
 function showFrame() {
   const { frame } = store;
   if (!frame) return;
-  write(parts.epoch, frame.epoch.toLocaleString("en").replaceAll(",", " ") + (frame.batch ? ` + ${frame.batch}/${frame.batches}` : ""));
+  write(parts.epoch, frame.epoch.toLocaleString("en").replaceAll(",", "\u202f"));
+  write(parts.batch, frame.batch ? ` + ${frame.batch}/${frame.batches}` : "");
   showRunning();
 }
 

@@ -35,8 +35,7 @@ function tableOf(low, middle, high) {
   return made;
 }
 
-// Light adds up in squares of these numbers, nearly; so a mixture has no dark middle.
-const mixed = (from, to, share) => Math.round(Math.sqrt((1 - share) * from * from + share * to * to));
+const mixed = (from, to, share) => Math.round((1 - share) * from + share * to);
 
 /** The colour of a number between -1 and 1, as the pixel of an ImageData of 32 bits. */
 export function pixel(value) {
@@ -60,9 +59,9 @@ export function mixture(probabilities, rgb, paper) {
   for (let k = 0; k < probabilities.length; k += 1) {
     const p = probabilities[k];
     largest = Math.max(largest, p);
-    for (let c = 0; c < 3; c += 1) sum[c] += p * rgb[k % CLASSES][c] ** 2;
+    for (let c = 0; c < 3; c += 1) sum[c] += p * rgb[k % CLASSES][c];
   }
-  const share = 0.25 + 0.6 * largest;
-  const [r, g, b] = sum.map((s, c) => Math.round(Math.sqrt((1 - share) * paper[c] ** 2 + share * s)));
+  const share = 0.12 + 0.5 * largest;
+  const [r, g, b] = sum.map((s, c) => mixed(paper[c], s, share));
   return 0xff000000 | (b << 16) | (g << 8) | r;
 }

@@ -52,12 +52,15 @@ export function rounded(x, digits = 3) {
   if (x === null || x === undefined || Number.isNaN(x)) return "–";
   if (!Number.isFinite(x)) return x > 0 ? "∞" : "−∞";
   const size = Math.abs(x);
-  const text = size !== 0 && (size < 1e-3 || size >= 1e5) ? x.toExponential(1) : String(Number(x.toPrecision(digits)));
+  const text = size !== 0 && (size < 1e-3 || size >= 1e5) ? x.toExponential(1).replace(".0e", "e") : String(Number(x.toPrecision(digits)));
   return text.replace("-", "−");
 }
 
 /** A number with always the same count of decimals, so that a column of them does not move. */
 export const fixed = (x, decimals = 2) => (Number.isFinite(x) ? x.toFixed(decimals).replace("-", "−") : rounded(x));
 
+/** A loss, with three decimals while they say something. */
+export const ofLoss = (x) => (Number.isFinite(x) && x >= 0.01 && x < 1000 ? x.toFixed(3) : rounded(x, 2));
+
 /** A fraction as a percentage that is 100 only if it is 1. */
-export const percent = (x) => (Number.isFinite(x) ? `${x >= 1 ? 100 : Math.min(99.9, 100 * x).toFixed(1)} %` : "–");
+export const percent = (x) => (Number.isFinite(x) ? `${x >= 1 ? 100 : Math.min(99.9, 100 * x).toFixed(1)}\u202f%` : "–");

@@ -21,7 +21,7 @@ export function buildNetwork() {
     canvas,
     box: h("div.net", {}, canvas),
     tip: h("div.tip", { hidden: true, role: "presentation" }),
-    count: h("span.small.soft"),
+    count: h("span.small.soft.count"),
     remove: roundButton("−", t("net.remove_layer"), () => changeLayers(-1)),
     add: roundButton("+", t("net.add_layer"), () => changeLayers(1)),
     layers: h("span"),

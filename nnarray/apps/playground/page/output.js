@@ -4,7 +4,7 @@ import { Surface, redraw } from "./canvas.js";
 import { classColor, colors } from "./colors.js";
 import { lineChart } from "./charts.js";
 import { send } from "./connection.js";
-import { byId, fixed, h, onceAFrame, percent, rounded, write } from "./dom.js";
+import { byId, h, ofLoss, onceAFrame, percent, rounded, write } from "./dom.js";
 import { inputsOf } from "./maps.js";
 import { axes, drawPlot, ranges } from "./plot.js";
 import { emit, on, store } from "./store.js";
@@ -25,8 +25,8 @@ export function buildOutput() {
   };
   parts.hard = check("hard", t("out.hard"));
   byId("output").replaceChildren(
-    h("div.head", {}, h("h2", { id: "output-title" }, t("out.title")), parts.hard, check("test", t("out.test"))),
-    h("div.stack", {}, h("div.plot", {}, canvas), parts.readout),
+    h("div.head", {}, h("h2", { id: "output-title" }, t("out.title"))),
+    h("div.stack", {}, h("div.plot", {}, canvas), h("div.row.choices", {}, check("test", t("out.test")), parts.hard), parts.readout),
     h("div.stack", {}, parts.figures.box, ...Object.values(parts.charts).map(({ box }) => box)),
   );
   parts.surface = new Surface(canvas, (context, width, height) => store.data && drawPlot(context, width, height, shown, cursor));
@@ -157,8 +157,8 @@ function showFrame() {
   if (!frame || !data) return;
   const classes = data.task === "classes", score = classes ? percent : (v) => rounded(v);
   const { figures } = parts;
-  write(figures.train_loss, rounded(frame.loss?.train));
-  write(figures.test_loss, rounded(frame.loss?.test));
+  write(figures.train_loss, ofLoss(frame.loss?.train));
+  write(figures.test_loss, ofLoss(frame.loss?.test));
   write(figures.train_accuracy, score(frame.accuracy?.train ?? NaN));
   write(figures.test_accuracy, score(frame.accuracy?.test ?? NaN));
   redraw(parts.surface);
@@ -172,6 +172,7 @@ function showTask() {
   write(parts.figures.names.train_accuracy, t(classes ? "out.train_accuracy" : "out.train_r2"));
   write(parts.figures.names.test_accuracy, t(classes ? "out.test_accuracy" : "out.test_r2"));
   write(parts.charts.accuracy.title, t(classes ? "out.accuracy" : "out.r2"));
+  parts.readout.style.minHeight = `${1.7 + 1.6 * Math.max(1, classes ? store.data.classes.length : 1)}em`; // so that nothing moves when it is filled
   cursor = null;
   showReadout();
 }

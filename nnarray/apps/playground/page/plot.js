@@ -83,7 +83,7 @@ function planeOf({ shape, numbers, low, high }, hard) {
     const to = (size - 1 - Math.floor(k / size)) * size + (k % size);
     if (maps === 1) {
       const value = store.data.task === "classes" ? (2 * numbers[k]) / 255 - 1 : centred(low + (numbers[k] / 255) * (high - low), low, high);
-      pixels[to] = pixel(hard && store.data.task === "classes" ? 0.75 * Math.sign(value) : 0.85 * value);
+      pixels[to] = pixel(hard && store.data.task === "classes" ? 0.55 * Math.sign(value) : 0.62 * value);
     } else {
       for (let c = 0; c < maps; c += 1) p[c] = numbers[c * count + k] / 255;
       pixels[to] = mixture(hard ? onlyLargest(p) : p, rgb, paper);
