@@ -116,7 +116,7 @@ function showInside() {
 
 function keyOf(layer, k) {
   const swatch = h("canvas", { width: 44, height: 8, "aria-hidden": "true" });
-  swatch.style.width = "22px";
+  Object.assign(swatch.style, { width: "22px", height: "4px" });
   const context = swatch.getContext("2d");
   Object.assign(context, { strokeStyle: colors.classes[(k + 1) % 8], lineWidth: 4 });
   context.setLineDash(DASHES[k % 4].map((x) => 2 * x));

@@ -26,7 +26,7 @@ const MOONS = { kind: "moons", noise: 0.1 };
 // Of each step: what to look at, and the messages or the tab of the panels below.
 const TOURS = {
   neuron: [
-    { look: "network", messages: experiment({ data: { kind: "blobs", noise: 0.3 }, units: [1] }) },
+    { look: "network", messages: experiment({ data: { kind: "blobs", noise: 0.3, options: { classes: 2 } }, units: [1] }) },
     { look: "network" },
     { look: "network" },
     { look: "bar", messages: [{ type: "run" }] },
@@ -120,6 +120,7 @@ function open() {
     ...steps[step].split("\n").map((text) => h("p", {}, text)),
     h("div.row", {}, button("tours.end", end, ".quiet"), h("span.spring"), back, button(last ? "tours.done" : "tours.next", () => move(1), ".main")));
   tour.window.onkeydown = ({ key }) => key === "Escape" && end();
+  tour.window.classList.toggle("right", TOURS[name][step].look === "data"); // beside what it speaks of
   document.body.append(tour.window);
   light(TOURS[name][step].look);
 }

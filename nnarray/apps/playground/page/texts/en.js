@@ -81,7 +81,7 @@ export default {
   "net.layer": "layer {layer}",
   "net.neuron": "Layer {layer}, neuron {neuron}",
   "net.neuron.bias": "{name}; bias {bias}. Enter: its weights.",
-  "net.edit": "Weights into {name}",
+  "net.edit": "{name}: weights",
   "net.weight": "Weight from {from} to {to}",
   "net.bias": "Bias of {to}",
   "net.biasword": "bias",
@@ -124,7 +124,7 @@ export default {
   "tab.label": "More",
   "tab.happening": "What is happening",
   "tab.explain": "Explain this step",
-  "tab.inside": "Histograms and gradients",
+  "tab.inside": "Histograms",
   "tab.take": "Take along",
 
   "happening.try": "Try it",

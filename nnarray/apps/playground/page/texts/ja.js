@@ -124,7 +124,7 @@ export default {
   "tab.label": "くわしく",
   "tab.happening": "いま起きていること",
   "tab.explain": "このステップの説明",
-  "tab.inside": "ヒストグラムと勾配",
+  "tab.inside": "ヒストグラム",
   "tab.take": "持ち帰る",
 
   "happening.none": "「学習を始める」を押すと、起きていることをここで説明します。",
