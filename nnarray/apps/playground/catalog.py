@@ -1,4 +1,4 @@
-"""What there is to choose from, as the library itself lists it: datasets, activations, losses, optimizers, schedules."""
+"""What there is to choose from, as the library lists it: datasets, activations, losses, optimizers, schedules."""
 
 from __future__ import annotations
 

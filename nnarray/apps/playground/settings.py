@@ -36,9 +36,9 @@ UNLIMITED = 100_000
 """Epochs of a training, at most: the curve of the losses is kept whole."""
 
 
-def setting(default: Any, check: Check) -> Any:
-    """A field with its check."""
-    return field(default=default, metadata={"check": check})
+def by(check: Check) -> dict[str, Check]:
+    """The metadata of a field with this check."""
+    return {"check": check}
 
 
 def _point(value: Any) -> tuple[float, float, int]:
@@ -84,18 +84,18 @@ def _plain(value: Any) -> Any:
 class DataSettings(Part):
     """What is learned."""
 
-    kind: str = setting("moons", one_of(catalog.DATA, "kind of data"))
-    n: int = setting(200, whole(4, catalog.EXAMPLES))
-    noise: float = setting(0.1, number(0.0, 10.0))
-    seed: int = setting(0, SEED)
-    test: float = setting(0.25, number(0.0, 0.9))
-    options: Mapping[str, Any] = field(default_factory=dict[str, Any], metadata={"check": numbers_by_name})
-    formula: str = setting("sin(6*x)", text(200))
-    low: float = setting(-1.0, number(-1000.0, 1000.0))
-    high: float = setting(1.0, number(-1000.0, 1000.0))
-    points: tuple[tuple[float, float, int], ...] = setting((), several(_point, catalog.POINTS))
-    columns: tuple[str, ...] = setting((), several(text(200), 2))
-    target: str = setting("", text(200))
+    kind: str = field(default="moons", metadata=by(one_of(catalog.DATA, "kind of data")))
+    n: int = field(default=200, metadata=by(whole(4, catalog.EXAMPLES)))
+    noise: float = field(default=0.1, metadata=by(number(0.0, 10.0)))
+    seed: int = field(default=0, metadata=by(SEED))
+    test: float = field(default=0.25, metadata=by(number(0.0, 0.9)))
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any], metadata=by(numbers_by_name))
+    formula: str = field(default="sin(6*x)", metadata=by(text(200)))
+    low: float = field(default=-1.0, metadata=by(number(-1000.0, 1000.0)))
+    high: float = field(default=1.0, metadata=by(number(-1000.0, 1000.0)))
+    points: tuple[tuple[float, float, int], ...] = field(default=(), metadata=by(several(_point, catalog.POINTS)))
+    columns: tuple[str, ...] = field(default=(), metadata=by(several(text(200), 2)))
+    target: str = field(default="", metadata=by(text(200)))
 
     def __post_init__(self) -> None:
         refuse_others(self.options, catalog.DATA[self.kind].options, "options", self.kind)
@@ -107,36 +107,38 @@ class DataSettings(Part):
 class LayerSettings(Part):
     """A hidden layer."""
 
-    units: int = setting(8, whole(1, catalog.UNITS))
-    activation: str = setting("tanh", one_of(catalog.ACTIVATIONS, "activation"))
-    dropout: float = setting(0.0, number(0.0, 0.9))
-    batch_norm: bool = setting(False, switch)
+    units: int = field(default=8, metadata=by(whole(1, catalog.UNITS)))
+    activation: str = field(default="tanh", metadata=by(one_of(catalog.ACTIVATIONS, "activation")))
+    dropout: float = field(default=0.0, metadata=by(number(0.0, 0.9)))
+    batch_norm: bool = field(default=False, metadata=by(switch))
 
 
 @dataclass(frozen=True)
 class NetworkSettings(Part):
     """The network; its output layer follows from the data."""
 
-    layers: tuple[LayerSettings, ...] = setting((LayerSettings(),), several(LayerSettings.of, catalog.LAYERS))
-    init: str = setting(catalog.AUTO, one_of(catalog.INITS, "initializer"))
-    seed: int = setting(0, SEED)
-    precision: str = setting("float32", one_of(catalog.PRECISIONS, "precision"))
+    layers: tuple[LayerSettings, ...] = field(
+        default=(LayerSettings(),), metadata=by(several(LayerSettings.of, catalog.LAYERS))
+    )
+    init: str = field(default=catalog.AUTO, metadata=by(one_of(catalog.INITS, "initializer")))
+    seed: int = field(default=0, metadata=by(SEED))
+    precision: str = field(default="float32", metadata=by(one_of(catalog.PRECISIONS, "precision")))
 
 
 @dataclass(frozen=True)
 class TrainingSettings(Part):
     """How it is trained."""
 
-    loss: str = setting(catalog.AUTO, one_of(catalog.ALL_LOSSES, "loss"))
-    optimizer: str = setting("adam", one_of(catalog.STEPPERS, "optimizer"))
-    options: Mapping[str, Any] = field(default_factory=lambda: {"lr": 0.01}, metadata={"check": numbers_by_name})
-    schedule: str = setting("constant", one_of(catalog.SCHEDULES, "schedule"))
-    schedule_options: Mapping[str, Any] = field(default_factory=dict[str, Any], metadata={"check": numbers_by_name})
-    batch_size: int | None = setting(32, optional(whole(1, catalog.EXAMPLES)))
-    l1: float = setting(0.0, number(0.0, 10.0))
-    l2: float = setting(0.0, number(0.0, 10.0))
-    seed: int = setting(0, SEED)
-    epochs: int = setting(UNLIMITED, whole(1, UNLIMITED))
+    loss: str = field(default=catalog.AUTO, metadata=by(one_of(catalog.ALL_LOSSES, "loss")))
+    optimizer: str = field(default="adam", metadata=by(one_of(catalog.STEPPERS, "optimizer")))
+    options: Mapping[str, Any] = field(default_factory=lambda: {"lr": 0.01}, metadata=by(numbers_by_name))
+    schedule: str = field(default="constant", metadata=by(one_of(catalog.SCHEDULES, "schedule")))
+    schedule_options: Mapping[str, Any] = field(default_factory=dict[str, Any], metadata=by(numbers_by_name))
+    batch_size: int | None = field(default=32, metadata=by(optional(whole(1, catalog.EXAMPLES))))
+    l1: float = field(default=0.0, metadata=by(number(0.0, 10.0)))
+    l2: float = field(default=0.0, metadata=by(number(0.0, 10.0)))
+    seed: int = field(default=0, metadata=by(SEED))
+    epochs: int = field(default=UNLIMITED, metadata=by(whole(1, UNLIMITED)))
 
     def __post_init__(self) -> None:
         refuse_others(self.options, catalog.STEPPERS[self.optimizer], "options", self.optimizer)
@@ -168,9 +170,9 @@ class Settings(Part):
     True
     """
 
-    data: DataSettings = setting(DataSettings(), DataSettings.of)
-    network: NetworkSettings = setting(NetworkSettings(), NetworkSettings.of)
-    training: TrainingSettings = setting(TrainingSettings(), TrainingSettings.of)
+    data: DataSettings = field(default=DataSettings(), metadata=by(DataSettings.of))
+    network: NetworkSettings = field(default=NetworkSettings(), metadata=by(NetworkSettings.of))
+    training: TrainingSettings = field(default=TrainingSettings(), metadata=by(TrainingSettings.of))
 
     def changed(self, tree: Any) -> Settings:
         """The settings with some entries changed; lists are replaced as a whole.
