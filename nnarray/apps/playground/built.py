@@ -13,7 +13,7 @@ from nnarray.apps.playground.points import Examples
 from nnarray.apps.playground.settings import NetworkSettings, TrainingSettings
 from nnarray.backends import namespace
 from nnarray.functional.layout import Layout
-from nnarray.layers import Activation, BatchNorm, Dense, Dropout, Layer
+from nnarray.layers import Activation, BatchNorm, Dense, Dropout
 from nnarray.network import Network
 from nnarray.optimizers import OPTIMIZERS, Optimizer
 from nnarray.optimizers.transforms import Info, Slots

@@ -1,4 +1,4 @@
-"""The examples: made, computed from a formula, drawn, or from a table; and the lines of Python that make the same ones."""
+"""Examples: made, from a formula, drawn, or from a table; and the lines of Python that make the same ones."""
 
 from __future__ import annotations
 
@@ -221,10 +221,15 @@ def _refuse_one_class(y: Array, be: Backend) -> None:
         raise Wrong(f"is {'true' if count else 'false'} for all points; change it, or low and high.", "formula")
 
 
+def is_enough(points: Sequence[tuple[float, float, int]]) -> bool:
+    """Whether drawn points can be learned: four or more, of two classes or more."""
+    return len(points) >= FEWEST and len({label for *_, label in points}) > 1
+
+
 def _drawn(settings: DataSettings) -> Given:
     rows = [[x1, x2] for x1, x2, _ in settings.points]
     labels = [label for *_, label in settings.points]
-    if len(rows) < FEWEST or len(set(labels)) < 2:
+    if not is_enough(settings.points):
         raise Wrong(f"must be at least {FEWEST}, of two classes or more; draw some.", "points")
     return Given(rows, labels, tuple(map(str, range(max(labels) + 1))), ("x1", "x2"), "class")
 

@@ -41,7 +41,8 @@ def by(check: Check) -> dict[str, Check]:
     return {"check": check}
 
 
-def _point(value: Any) -> tuple[float, float, int]:
+def point(value: Any) -> tuple[float, float, int]:
+    """A drawn point: two coordinates and a class."""
     if not isinstance(value, list | tuple) or len(value) != 3:
         raise Wrong("must be a point, [x1, x2, class].")
     place = number(-1000.0, 1000.0)
@@ -93,7 +94,7 @@ class DataSettings(Part):
     formula: str = field(default="sin(6*x)", metadata=by(text(200)))
     low: float = field(default=-1.0, metadata=by(number(-1000.0, 1000.0)))
     high: float = field(default=1.0, metadata=by(number(-1000.0, 1000.0)))
-    points: tuple[tuple[float, float, int], ...] = field(default=(), metadata=by(several(_point, catalog.POINTS)))
+    points: tuple[tuple[float, float, int], ...] = field(default=(), metadata=by(several(point, catalog.POINTS)))
     columns: tuple[str, ...] = field(default=(), metadata=by(several(text(200), 2)))
     target: str = field(default="", metadata=by(text(200)))
 
