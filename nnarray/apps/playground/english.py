@@ -37,8 +37,8 @@ WORDS: dict[str, tuple[str, str, str]] = {
     ),
     "vanishing": (
         "Hardly any gradient reaches {layer}: it is {ratio:.0f} times smaller than in the output layer.",
-        "Backward, the gradient is multiplied by the derivative of each layer. If these are small, little is left at the "
-        "beginning, and the first layers do not learn.",
+        "Backward, the gradient is multiplied by the derivative of each layer. If these are small, little is left at "
+        "the beginning, and the first layers do not learn.",
         "relu in all layers",
     ),
     "overfitting": (

@@ -161,6 +161,7 @@ class Lab:
             return False
         self._end_stage()
         self.settings, self.loss = settings, loss
+        self._table_is_used(settings)
         if new_data:
             self.examples = made
             self.record.add(Made(made.code, settings.network.precision))
@@ -199,6 +200,9 @@ class Lab:
 
     # --- Steps of these ---------------------------------------------------------------------------------------------
 
+    def _table_is_used(self, settings: Settings) -> None:
+        self._has_new_table = self._has_new_table and settings.data.kind != "table"
+
     def _has_same_data(self, settings: Settings) -> bool:
         is_of_table = self._has_new_table and settings.data.kind == "table"
         same = settings.data == self.settings.data and settings.network.precision == self.settings.network.precision
@@ -206,9 +210,7 @@ class Lab:
 
     def _examples(self, settings: Settings) -> Examples:
         try:
-            made = examples(settings.data, self.be, settings.network.precision, self.table, self.given)
-            self._has_new_table = self._has_new_table and settings.data.kind != "table"
-            return made
+            return examples(settings.data, self.be, settings.network.precision, self.table, self.given)
         except Wrong as wrong:
             raise wrong.below("data") from None
         except ValueError as error:  # a backend without this dtype
@@ -227,6 +229,7 @@ class Lab:
             self._stage.release()
         self.settings, self.examples, self.model, self.loss = settings, made, model, loss
         self._network, self._stage, self._stages, self._steps = network, None, 0, 0
+        self._table_is_used(settings)
         self.losses = []
         self.record.begin(
             Made(made.code, settings.network.precision), self._drawn(settings, network, made, keeps=False)

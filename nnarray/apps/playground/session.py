@@ -185,8 +185,8 @@ class Session:
 
     # --- Training ---------------------------------------------------------------------------------------------------
 
-    def advance(self, seconds: float) -> Event | None:
-        """Train for about this long. Returns a frame, if it is time for one, or what ended the training."""
+    def advance(self, seconds: float, *, watched: bool = True) -> Event | None:
+        """Train for about this long. Returns a frame if it is time for one and it is watched, or what ended it."""
         end = time.perf_counter() + seconds
         try:
             while self.running:
@@ -199,7 +199,7 @@ class Session:
         except DivergenceError as error:
             return self._diverged(error)
         wait = max(1.0 / self.frames.watch.fps, OFTEN * self._cost)
-        is_due = self.frames.is_stale and time.perf_counter() - self._shown_at >= wait
+        is_due = watched and self.frames.is_stale and time.perf_counter() - self._shown_at >= wait
         return self.frame() if is_due else None
 
     def frame(self) -> Event:

@@ -181,7 +181,7 @@ def _of_fit(sight: Sight) -> Iterator[Remark]:
     curves = all(each.activation == "identity" for each in network.layers)
     lately = sight.losses[-LATELY:]
     still = len(lately) == LATELY and lately[0] - lately[-1] < 0.01 * abs(lately[0])
-    if right is None or not still and right < RIGHT:
+    if right is None or (not still and right < RIGHT):
         return
     if right >= RIGHT and (right_of_test is None or right_of_test >= 0.95 * RIGHT):
         yield Remark("learned", GOOD, {})
