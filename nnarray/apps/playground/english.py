@@ -14,8 +14,8 @@ WORDS: dict[str, tuple[str, str, str]] = {
     ),
     "rate_too_high": (
         "The loss jumps up and down: the learning rate, {rate:g}, is probably too high.",
-        "A step follows the slope of the loss at one place. If it is too long, it jumps over the valley and lands higher "
-        "on the other side.",
+        "A step follows the slope of the loss at one place. If it is too long, it jumps over the valley and lands "
+        "higher on the other side.",
         "Learning rate {lr:g}",
     ),
     "rate_too_low": (
