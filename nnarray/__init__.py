@@ -85,6 +85,7 @@ from nnarray.training.checkpoints import Checkpoint
 from nnarray.training.context import DivergenceError
 
 if TYPE_CHECKING:
+    from nnarray.apps.playground.opened import playground
     from nnarray.apps.workflow.pipeline import Pipeline, load_pipeline
 
 __version__ = "0.1.0"
@@ -160,6 +161,7 @@ __all__ = [
     "metrics",
     "models",
     "namespace",
+    "playground",
     "plotting",
     "random",
     "register",
@@ -192,7 +194,8 @@ for _module in (sys.modules[__name__], datasets, losses, schedules, sys.modules[
             explain_settings(_value)
 
 _LATER = dict.fromkeys(("Pipeline", "load_pipeline"), "nnarray.apps.workflow.pipeline")
-"""What is imported when it is asked for: it brings all that reads tables and images."""
+_LATER["playground"] = "nnarray.apps.playground.opened"
+"""What is imported when it is asked for: it brings all that reads tables and images, or a web server."""
 
 
 def __getattr__(name: str) -> Any:
