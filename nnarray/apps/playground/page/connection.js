@@ -37,6 +37,7 @@ export async function open(link) {
   session = opened.session;
   opened.events.forEach(apply);
   listen();
+  next();
 }
 
 function listen() {
@@ -72,7 +73,7 @@ export function send(message, latest) {
   const entry = { message, latest };
   entry.done = new Promise((resolve) => { entry.resolve = resolve; });
   queue.push(entry);
-  if (!sending) next();
+  if (session && !sending) next(); // before the session is open, messages wait
   return entry.done;
 }
 
