@@ -68,8 +68,12 @@ function showHappening(visible = open === "happening") {
   parts.notes.replaceChildren(...(words.length ? words.map(noteOf) : [h("li", {}, h("span", {}, t("happening.none")))]));
 }
 
-function noteOf({ level, text, why, button, try: settings }) {
-  const change = settings && h("button", { type: "button", onclick: () => set(settings) }, button ?? t("happening.try"));
+function noteOf({ level, text, why, button, try: settings, reset }) {
+  const apply = () => {
+    set(settings);
+    if (reset) send({ type: "reset" });
+  };
+  const change = settings && h("button", { type: "button", onclick: apply }, button || t("happening.try"));
   return h(`li.${level}`, {}, h("strong", {}, text), change ?? h("span"), why ? h("p.soft", {}, why) : null);
 }
 

@@ -157,7 +157,7 @@ function drawBox() {
   Object.assign(parts, {
     dots: classes,
     draw: h("button", { type: "button", "aria-pressed": "false", onclick: () => switchDrawing(!drawing) }, t("data.draw")),
-    clear: h("button", { type: "button", onclick: () => setData({ kind: "drawn", points: [] }) }, t("data.draw.clear")),
+    clear: h("button", { type: "button", onclick: () => setData({ kind: "moons", points: [] }) }, t("data.draw.clear")),
   });
   parts.tools = h("div.stack", { hidden: true }, h("p.small.soft", {}, t("data.draw.hint")), classes, parts.clear);
   return h("div.stack", {}, parts.draw, parts.tools);

@@ -34,7 +34,8 @@ function openAt(button, box, title, content) {
   box.append(window_);
   const at = button.getBoundingClientRect(), around = box.getBoundingClientRect();
   const right = at.right - around.left + 10;
-  const left = right + window_.offsetWidth > around.width ? Math.max(0, at.left - around.left - window_.offsetWidth - 10) : right;
+  const fits = at.right + 10 + window_.offsetWidth < document.documentElement.clientWidth;
+  const left = !fits ? Math.max(0, at.left - around.left - window_.offsetWidth - 10) : right;
   window_.style.left = `${left}px`;
   window_.style.top = `${Math.max(0, Math.min(at.top - around.top - 40, around.height - window_.offsetHeight))}px`;
   return window_;

@@ -1,6 +1,7 @@
 // One step on one example, with its numbers.
 
 import { send } from "./connection.js";
+import { className } from "./classes.js";
 import { h, rounded, write } from "./dom.js";
 import { layerName } from "./below.js";
 import { on, store } from "./store.js";
@@ -39,11 +40,11 @@ async function ask() {
 
 function show(explanation) {
   const { inputs, target, loss, loss_formula: formula, lines, verdict, ok, layers } = explanation;
-  const name = store.data?.task === "classes" ? t("out.class", { k: store.data.classes[target] ?? target }) : rounded(target);
+  const name = store.data?.task === "classes" ? className(target) : rounded(target);
   parts.result.replaceChildren(
     h("div.step", {}, h("h3", {}, t("explain.input")), h("p.arithmetic", {}, `x = (${inputs.map((x) => rounded(x)).join(", ")})    ${t("data.target")}: ${name}`)),
     ...layers.map((layer) => h("div.step", {}, h("h3", {}, `${t("explain.forward")}: ${layerName(layer.layer)} `, h("span.soft.small", {}, layer.is)),
-      formulaOf(layer.formula), numbersOf(layer.outputs), arithmetic(layer.forward))),
+      formulaOf(layer.formula), numbersOf(layer), arithmetic(layer.forward))),
     h("div.step", {}, h("h3", {}, `${t("explain.loss")} = ${rounded(loss)}`), formulaOf(formula), arithmetic(lines)),
     ...[...layers].reverse().map((layer) => h("div.step", {}, h("h3", {}, `${t("explain.backward")}: ${layerName(layer.layer)}`), arithmetic(layer.backward), gradientsOf(layer))),
     h(ok ? "p.ok" : "p.bad", {}, verdict),
@@ -52,13 +53,17 @@ function show(explanation) {
 
 const formulaOf = (text) => h("p.formula", {}, text);
 const arithmetic = (lines) => h("div.arithmetic", { tabIndex: 0, role: "group", "aria-label": t("explain.numbers") }, lines.join("\n"));
-const numbersOf = (values) => h("p.small.soft", {}, `y = (${values.map((x) => rounded(x)).join(", ")})`);
+
+function numbersOf({ layer, outputs }) {
+  const units = store.network.find(({ name }) => name === layer)?.units ?? outputs.length;
+  return h("p.small.soft", {}, `y = (${outputs.map((x) => rounded(x)).join(", ")}${units > outputs.length ? ", …" : ""})`);
+}
 
 function gradientsOf({ gradients }) {
   if (!gradients.length) return null;
-  const head = ["parameter", "norm", "difference", "check"].map((key) => h("th", { scope: "col" }, t(`explain.${key}`)));
-  const lines = gradients.map(({ name, norm, difference, relative, ok }) => h("tr", {},
-    h("th", { scope: "row" }, name), h("td", {}, rounded(norm)), h("td", {}, rounded(difference)),
+  const head = ["parameter", "norm", "along", "difference", "check"].map((key) => h("th", { scope: "col" }, t(`explain.${key}`)));
+  const lines = gradients.map(({ name, norm, along, difference, relative, ok }) => h("tr", {},
+    h("th", { scope: "row" }, name), h("td", {}, rounded(norm)), h("td", {}, rounded(along)), h("td", {}, rounded(difference)),
     h(ok ? "td.ok" : "td.bad", {}, `${ok ? "✓" : "✗"} ${t(ok ? "explain.checked" : "explain.off")} (${rounded(relative, 1)})`)));
   return h("table.numbers", {}, h("thead", {}, h("tr", {}, head)), h("tbody", {}, lines));
 }

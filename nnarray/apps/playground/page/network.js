@@ -1,6 +1,7 @@
 // The network: a small image in each neuron, and lines for the weights.
 
 import { Surface, font, redraw } from "./canvas.js";
+import { className, shortName } from "./classes.js";
 import { color, colors } from "./colors.js";
 import { send, set } from "./connection.js";
 import { byId, fixed, h, rounded, write } from "./dom.js";
@@ -53,11 +54,11 @@ export function neuronName(column, unit) {
   const last = column === sizesOf().length - 1;
   if (column === 0) return store.data?.axes[unit] ?? `x${unit + 1}`;
   if (!last) return t("net.neuron", { layer: column, neuron: unit + 1 });
-  return store.data?.task === "classes" ? t("out.class", { k: className(unit) }) : t("net.output");
+  return store.data?.task === "classes" ? className(classOf(unit)) : t("net.output");
 }
 
 /** The class that an output stands for. A single output is that of the second class. */
-const className = (unit) => String(store.data.classes[store.network.at(-1).units === 1 ? 1 : unit] ?? unit);
+const classOf = (unit) => (store.network.at(-1).units === 1 ? 1 : unit);
 
 // --- Layers and units -----------------------------------------------------------------------------------------------
 
@@ -303,7 +304,7 @@ function drawNames(context, k, j, x, y) {
     context.fillText(short(store.data?.axes[j] ?? `x${j + 1}`), x - half - 6, y);
   } else if (k === layout.columns.length - 1) {
     context.textAlign = "left";
-    const name = store.data?.task === "classes" ? className(j) : "ŷ";
+    const name = store.data?.task === "classes" ? shortName(classOf(j)) : "ŷ";
     context.fillText(short(name), x + half + 7, y);
   }
   const value = flowing?.[k]?.[j];

@@ -1,6 +1,7 @@
 // The output: the decision boundary or the fitted curve, the numbers, and the curves of the training.
 
 import { Surface, redraw } from "./canvas.js";
+import { className } from "./classes.js";
 import { classColor, colors } from "./colors.js";
 import { lineChart } from "./charts.js";
 import { send } from "./connection.js";
@@ -127,7 +128,7 @@ function showReadout() {
     const bar = h("b");
     bar.style.transform = `scaleX(${p})`;
     bar.style.background = classColor(k);
-    return [h("span", {}, t("out.class", { k: store.data.classes[k] ?? k })), h("i", {}, bar), h("span", {}, percent(p))];
+    return [h("span", {}, className(k)), h("i", {}, bar), h("span", {}, percent(p))];
   });
   return parts.readout.replaceChildren(h("p", {}, t(two ? "out.point" : "out.point.one", { x, y })), h("div.bars", {}, bars));
 }
@@ -191,7 +192,7 @@ on("probe", () => {
   showReadout();
   redraw(parts.surface);
 });
-on("hovered", () => redraw(parts.surface));
+on("hovered sketch", () => redraw(parts.surface));
 
 /** The canvas of the plot, to keep as a picture. */
 export const plotCanvas = () => parts.canvas;

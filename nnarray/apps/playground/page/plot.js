@@ -142,7 +142,8 @@ function drawHoveredCurve(context, at) {
 }
 
 function drawExamples(context, at, withTest) {
-  const { train, test, task, range } = store.data;
+  const { task, range } = store.data, sketched = store.sketch.length > 0; // then the drawn points alone
+  const train = sketched ? store.sketch : store.data.train, test = sketched ? [] : store.data.test;
   const two = range.length === 2;
   const radius = Math.max(2.4, Math.min(4.2, 60 / Math.sqrt(train.length + 1)));
   const paint = (row, hollow) => {

@@ -6,6 +6,7 @@ export const store = {
   connected: false, running: false,
   catalog: null, hello: null, settings: null, data: null, frame: null, table: null, probe: null, explanation: null, previews: null,
   network: [], // of each layer: name, inputs, units, weight, bias
+  sketch: [], // drawn points that are not enough yet
   history: emptyHistory(),
   hovered: null, // the neuron under the pointer: { layer, unit }
 };
@@ -33,6 +34,7 @@ const KEPT = {
   curve: (event) => { store.history = { ...emptyHistory(), seen: event.seen }; },
   probe: (event) => { store.probe = event; },
   explanation: (event) => { store.explanation = event; },
+  sketch: (event) => { store.sketch = event.points; },
   table: (event) => { store.table = event; },
   previews: (event) => { store.previews = event.previews; },
 };
@@ -45,7 +47,7 @@ export function apply(event) {
 
 function keepData(event) {
   store.data = { ...event, train: rows(event.train), test: rows(event.test), truth: event.truth && numbers(event.truth) };
-  store.probe = null;
+  Object.assign(store, { probe: null, sketch: [] });
 }
 
 function keepFrame(frame) {

@@ -138,6 +138,7 @@ export default {
   "explain.checked": "checked",
   "explain.off": "differs",
   "explain.norm": "size of the gradient",
+  "explain.along": "along one direction",
   "explain.difference": "finite difference",
   "explain.parameter": "parameter",
   "explain.check": "check",

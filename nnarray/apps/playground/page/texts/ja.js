@@ -138,6 +138,7 @@ export default {
   "explain.checked": "一致",
   "explain.off": "不一致",
   "explain.norm": "勾配の大きさ",
+  "explain.along": "1 つの方向の微分",
   "explain.difference": "差分",
   "explain.parameter": "パラメータ",
   "explain.check": "確認",
