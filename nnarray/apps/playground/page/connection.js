@@ -63,14 +63,14 @@ addEventListener("pagehide", () => {
 });
 addEventListener("pageshow", ({ persisted }) => persisted && location.reload()); // from the back button: its session is closed
 
-/** Send a message. Of those that wait, the last one with the same `latest` replaces the others. */
-export function send(message, latest) {
+/** Send a message. Of those that wait, the last one with the same `latest` replaces the others. `quiet` hides a refusal. */
+export function send(message, latest, quiet = false) {
   const waiting = latest && queue.find((each) => each.latest === latest);
   if (waiting) {
     waiting.message = message;
     return waiting.done;
   }
-  const entry = { message, latest };
+  const entry = { message, latest, quiet };
   entry.done = new Promise((resolve) => { entry.resolve = resolve; });
   queue.push(entry);
   if (session && !sending) next(); // before the session is open, messages wait
@@ -83,7 +83,7 @@ async function next() {
   if (!entry) return;
   try {
     const { events } = await post(`/session/${session}/message`, JSON.stringify(entry.message));
-    events.forEach(apply);
+    events.filter(({ type }) => !entry.quiet || type !== "refused").forEach(apply);
     entry.resolve(events);
   } catch (error) {
     if (error.status) emit("refused", { reason: error.message, at: "" });

@@ -244,5 +244,5 @@ on("settings previews table", showData);
 on("theme", () => { showThumbs(); for (const button of parts.dots.children) button.drawDot(); redrawAll(); });
 on("refused", ({ at, reason }) => at?.startsWith("data") && write(parts.error, reason));
 on("hello", () => {
-  if (!store.previews) send({ type: "preview", n: 60 });
+  if (!store.previews) send({ type: "preview", n: 60 }, "preview", true);
 });

@@ -53,7 +53,7 @@ export function rounded(x, digits = 3) {
   if (!Number.isFinite(x)) return x > 0 ? "∞" : "−∞";
   const size = Math.abs(x);
   const text = size !== 0 && (size < 1e-3 || size >= 1e5) ? x.toExponential(1).replace(".0e", "e") : String(Number(x.toPrecision(digits)));
-  return text.replace("-", "−");
+  return text.replaceAll("-", "−");
 }
 
 /** A number with always the same count of decimals, so that a column of them does not move. */

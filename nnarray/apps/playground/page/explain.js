@@ -65,7 +65,7 @@ function gradientsOf({ gradients }) {
   const lines = gradients.map(({ name, norm, along, difference, relative, ok }) => h("tr", {},
     h("th", { scope: "row" }, name), h("td", {}, rounded(norm)), h("td", {}, rounded(along)), h("td", {}, rounded(difference)),
     h(ok ? "td.ok" : "td.bad", {}, `${ok ? "✓" : "✗"} ${t(ok ? "explain.checked" : "explain.off")} (${rounded(relative, 1)})`)));
-  return h("table.numbers", {}, h("thead", {}, h("tr", {}, head)), h("tbody", {}, lines));
+  return h("div.scroll", { tabIndex: 0, role: "group", "aria-label": t("explain.check") }, h("table.numbers", {}, h("thead", {}, h("tr", {}, head)), h("tbody", {}, lines)));
 }
 
 on("explanation", show);

@@ -148,7 +148,7 @@ export default {
 
   "inside.weights": "Weights, {name}",
   "inside.gradients": "Gradient, {name}",
-  "inside.activations": "Outputs, {name}",
+  "inside.outputs": "Outputs, {name}",
 
   "take.python": "As Python",
   "take.python.hint": "A script that computes the same training with the public interface.",

@@ -148,7 +148,7 @@ export default {
 
   "inside.weights": "{name}の重み",
   "inside.gradients": "{name}の勾配",
-  "inside.activations": "{name}の出力",
+  "inside.outputs": "{name}の出力",
 
   "take.python": "Python のプログラム",
   "take.python.hint": "同じ学習を、公開されている関数で計算するプログラムです。",
