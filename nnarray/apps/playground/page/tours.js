@@ -128,8 +128,9 @@ function open() {
 function light(id) {
   for (const each of document.querySelectorAll(".lit")) each.classList.remove("lit");
   if (!id) return;
-  byId(id).classList.add("lit");
-  byId(id).scrollIntoView({ block: "nearest", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
+  const section = byId(id), behavior = matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth";
+  section.classList.add("lit");
+  section.scrollIntoView({ block: section.offsetHeight < 0.8 * innerHeight ? "nearest" : "start", behavior });
 }
 
 function end() {
