@@ -67,7 +67,7 @@ function fieldsOf() {
 
 function formulaBox() {
   const input = h("input", { type: "text", id: "formula", autocomplete: "off", spellcheck: false, "aria-describedby": "formula-hint" });
-  const send_ = () => setData({ kind: "formula", formula: input.value });
+  const send_ = () => change({ kind: "formula", formula: input.value }, "");
   const form = h("form.field", { onsubmit: (event) => { event.preventDefault(); send_(); } },
     h("label", { htmlFor: "formula" }, t("data.formula")), input, h("span", { id: "formula-hint" }, t("data.formula.hint")));
   input.addEventListener("change", send_);
@@ -84,7 +84,13 @@ function thumb(kind) {
 
 function choose(kind) {
   if (kind !== "drawn" && drawing) switchDrawing(false);
-  setData({ kind, options: {} });
+  change({ kind, options: {} }, store.catalog.data[kind].task);
+}
+
+/** Other data; with "auto" in place of a loss that does not fit them. */
+function change(data, task) {
+  const { loss } = store.settings.training, fits = (store.catalog.losses[task] ?? ["auto"]).includes(loss);
+  set(fits ? { data } : { data, training: { loss: "auto" } });
 }
 
 function moveChoice(event) {
