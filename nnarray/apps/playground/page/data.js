@@ -1,29 +1,26 @@
 // The data: which dataset, how much noise, own formulas, files and points.
 
-import { numbers } from "./arrays.js";
-import { mark, redrawAll } from "./canvas.js";
-import { classColor, colors } from "./colors.js";
+import { redrawAll } from "./canvas.js";
 import { send, sendFile, set } from "./connection.js";
 import { byId, fixed, h, settled, write } from "./dom.js";
 import { optionsBox } from "./options.js";
 import { drawPoints } from "./output.js";
 import { emit, on, store } from "./store.js";
-import { t, textOr } from "./texts.js";
+import { repaintSwatches, swatch } from "./swatch.js";
+import { t } from "./texts.js";
+import { showThumbs, thumbGroups } from "./thumbs.js";
 
-const SIDE = 64;
 const parts = {};
 const wide = matchMedia("(min-width: 1181px)"); // there the fields are always open, as in style.css
 let drawing = false, label = 1;
 
 /** Build the section, once for each language. */
 export function buildData() {
-  Object.assign(parts, { classes: thumbsBox("classes"), values: thumbsBox("values"), fields: fieldsOf(), error: h("p.error", { role: "alert" }), shape: "" });
+  Object.assign(parts, { fields: fieldsOf(), error: h("p.error", { role: "alert" }) });
   const { noise, n, seed, test, formula, columns, options } = parts.fields;
   byId("data").replaceChildren(
     h("div.head", {}, h("h2", { id: "data-title" }, t("data.title")), h("button", { type: "button", onclick: again }, t("data.again"))),
-    h("div.kinds", {},
-      h("div", {}, h("h3.soft", { id: "data-classes" }, t("data.classes")), parts.classes),
-      h("div", {}, h("h3.soft", { id: "data-values" }, t("data.curves")), parts.values)),
+    h("div.kinds", {}, ...thumbGroups(choose)),
     parts.error,
     h("details.more", { open: wide.matches }, h("summary", {}, t("data.more")), h("div.fields", {},
       h("div.stack", {}, noise.box, n.box), h("div.stack", {}, test.box, seed.box, options.box), h("div.stack", {}, formula.box, drawBox()),
@@ -31,8 +28,6 @@ export function buildData() {
   );
   listenToDrops();
 }
-
-const thumbsBox = (task) => h("div.thumbs", { role: "radiogroup", "aria-labelledby": `data-${task}`, onkeydown: moveChoice });
 
 const setData = (part, latest) => set({ data: part }, latest);
 
@@ -74,13 +69,7 @@ function formulaBox() {
   return { box: form, input };
 }
 
-// --- Thumbnails -----------------------------------------------------------------------------------------------------
-
-function thumb(kind) {
-  const canvas = h("canvas", { width: 2 * SIDE, height: 2 * SIDE, "aria-hidden": "true" });
-  const button = h("button", { type: "button", role: "radio", "data-kind": kind, onclick: () => choose(kind) }, canvas, h("span", {}, textOr(`data.${kind}`, kind)));
-  return button;
-}
+// --- Which data -----------------------------------------------------------------------------------------------------
 
 function choose(kind) {
   if (kind !== "drawn" && drawing) switchDrawing(false);
@@ -93,73 +82,12 @@ function change(data, task) {
   set(fits ? { data } : { data, training: { loss: "auto" } });
 }
 
-function moveChoice(event) {
-  const by = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
-  if (!by) return;
-  event.preventDefault();
-  const all = [...event.currentTarget.children];
-  const next = all[(all.indexOf(document.activeElement) + by + all.length) % all.length];
-  next.focus();
-  next.click();
-}
-
-const previewed = () => Object.entries(store.catalog.data).filter(([kind]) => !["drawn", "table", "arrays", "formula"].includes(kind));
-
-function showThumbs() {
-  if (!store.catalog || !store.settings) return;
-  const kinds = previewed();
-  const shape = kinds.map(([kind]) => kind).join();
-  if (parts.shape !== shape) {
-    for (const task of ["classes", "values"]) parts[task].replaceChildren(...kinds.filter(([, each]) => each.task === task).map(([kind]) => thumb(kind)));
-    parts.shape = shape;
-  }
-  for (const task of ["classes", "values"]) {
-    const all = [...parts[task].children], chosen = all.find(({ dataset }) => dataset.kind === store.settings.data.kind);
-    all.forEach((each, k) => {
-      each.setAttribute("aria-checked", String(each === chosen));
-      each.tabIndex = (chosen ? each === chosen : k === 0) ? 0 : -1;
-      drawThumb(each.firstElementChild, each.dataset.kind);
-    });
-  }
-}
-
-function drawThumb(canvas, kind) {
-  const context = canvas.getContext("2d"), preview = store.previews?.[kind];
-  context.setTransform(2, 0, 0, 2, 0, 0);
-  context.clearRect(0, 0, SIDE, SIDE);
-  if (!preview) return;
-  const [count, width] = preview.points.shape, all = numbers(preview.points);
-  const column = (k) => Array.from({ length: count }, (_, n) => all[n * width + k]);
-  const x = scaled(column(0)), y = scaled(column(1)), last = column(width - 1);
-  for (let n = 0; n < count; n += 1) {
-    const kindOfMark = preview.task === "classes" ? last[n] : 0;
-    mark(context, kindOfMark, x[n], SIDE - y[n], 2.1);
-    context.fillStyle = preview.task === "classes" ? classColor(last[n]) : colors.positive;
-    context.fill();
-  }
-}
-
-function scaled(values) {
-  const low = Math.min(...values), high = Math.max(...values);
-  return values.map((v) => 6 + ((v - low) / (high - low || 1)) * (SIDE - 12));
-}
-
 // --- Points and files -----------------------------------------------------------------------------------------------
 
 function drawBox() {
-  const classes = h("div.row", { role: "radiogroup", "aria-label": t("data.draw.class") }, ...[0, 1, 2].map((k) => {
-    const dot = h("canvas", { width: 28, height: 28, "aria-hidden": "true" });
-    dot.style.width = "14px";
-    const button = h("button", { type: "button", role: "radio", "aria-checked": String(k === label), "aria-label": t("out.class", { k }), onclick: () => chooseLabel(k) }, dot);
-    button.drawDot = () => {
-      const context = dot.getContext("2d");
-      context.clearRect(0, 0, 28, 28);
-      mark(context, k, 14, 15, 9);
-      context.fillStyle = classColor(k);
-      context.fill();
-    };
-    return button;
-  }));
+  const classes = h("div.row", { role: "radiogroup", "aria-label": t("data.draw.class") }, ...[0, 1, 2].map((k) => h("button", {
+    type: "button", role: "radio", "aria-checked": String(k === label), "aria-label": t("out.class", { k }), onclick: () => chooseLabel(k),
+  }, swatch(k))));
   Object.assign(parts, {
     dots: classes,
     draw: h("button", { type: "button", "aria-pressed": "false", onclick: () => switchDrawing(!drawing) }, t("data.draw")),
@@ -242,12 +170,15 @@ export function showData() {
   parts.fields.options.show();
   showColumns();
   showThumbs();
-  for (const button of parts.dots.children) button.drawDot();
 }
 
 wide.addEventListener("change", () => { byId("data").querySelector("details").open = wide.matches; });
 on("settings previews table", showData);
-on("theme", () => { showThumbs(); for (const button of parts.dots.children) button.drawDot(); redrawAll(); });
+on("theme", () => {
+  showThumbs();
+  repaintSwatches();
+  redrawAll();
+});
 on("refused", ({ at, reason }) => at?.startsWith("data") && write(parts.error, reason));
 on("hello", () => {
   if (!store.previews) send({ type: "preview", n: 60 }, "preview", true);

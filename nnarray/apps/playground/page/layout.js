@@ -3,13 +3,13 @@
 const HEAD = 62; // above the neurons: the name of the layer and its buttons
 const LARGEST = 48, SMALLEST = 16;
 
-/** Positions for columns of these sizes: { size, columns: [{ x, ys }], narrow }, in CSS pixels. */
-export function layoutOf(sizes, width, height) {
+/** Positions for columns of these sizes, with room for names at both ends: { size, columns: [{ x, ys }], narrow }, in CSS pixels. */
+export function layoutOf(sizes, width, height, [roomLeft, roomRight] = [22, 26]) {
   const most = Math.max(...sizes);
   const each = (height - HEAD - 12) / most;
   const gapX = width / sizes.length;
   const size = Math.max(SMALLEST, Math.min(LARGEST, Math.floor(each - Math.max(6, each * 0.22)), Math.floor(gapX * 0.56)));
-  const left = Math.max(size / 2 + 22, gapX / 3), right = width - Math.max(size / 2 + 26, gapX / 3);
+  const left = Math.max(size / 2 + roomLeft, gapX / 3), right = width - Math.max(size / 2 + roomRight, gapX / 3);
   const middle = HEAD + (height - HEAD - 12) / 2;
   const columns = sizes.map((units, k) => {
     const x = left + (sizes.length > 1 ? (k / (sizes.length - 1)) * (right - left) : 0);

@@ -56,10 +56,11 @@ function drawCurve(context, { size, at }, x, y, width, height) {
     for (let k = 0; k < size; k += 1) context.lineTo(x + k * each, middle - tall * (sign * at(k) > 0 ? at(k) : 0));
     context.lineTo(x + width, middle);
     context.fillStyle = fill;
-    context.globalAlpha = 0.55;
+    context.save();
+    context.globalAlpha *= 0.55;
     context.fill();
+    context.restore();
   }
-  context.globalAlpha = 1;
   context.beginPath();
   for (let k = 0; k < size; k += 1) context[k ? "lineTo" : "moveTo"](x + k * each, middle - tall * at(k));
   context.strokeStyle = colors.ink;

@@ -224,8 +224,8 @@ export function showNetwork() {
 }
 
 function draw(context, width, height) {
-  if (!store.settings || !store.network.length) return;
-  layout = layoutOf(sizesOf(), width, height);
+  if (!store.settings || !store.data || !store.network.length) return;
+  layout = layoutOf(sizesOf(), width, height, roomForNames(context));
   flowing = path();
   placeButtons();
   store.network.forEach((layer, k) => drawLines(context, layer, k));
@@ -294,6 +294,17 @@ function drawBias(context, k, j, left, top) {
   context.stroke();
 }
 
+/** The names of the inputs and of the outputs. */
+function names() {
+  const { axes, task } = store.data, last = store.network.at(-1).units;
+  return [axes.map(short), Array.from({ length: last }, (_, j) => (task === "classes" ? short(shortName(classOf(j))) : "ŷ"))];
+}
+
+function roomForNames(context) {
+  context.font = font(12, 500);
+  return names().map((each) => Math.max(...each.map((name) => context.measureText(name).width)) + 12);
+}
+
 function drawNames(context, k, j, x, y) {
   const half = layout.size / 2;
   context.textBaseline = "middle";
@@ -301,11 +312,10 @@ function drawNames(context, k, j, x, y) {
   context.font = font(12, 500);
   if (k === 0) {
     context.textAlign = "right";
-    context.fillText(short(store.data?.axes[j] ?? `x${j + 1}`), x - half - 6, y);
+    context.fillText(names()[0][j], x - half - 6, y);
   } else if (k === layout.columns.length - 1) {
     context.textAlign = "left";
-    const name = store.data?.task === "classes" ? shortName(classOf(j)) : "ŷ";
-    context.fillText(short(name), x + half + 7, y);
+    context.fillText(names()[1][j], x + half + 7, y);
   }
   const value = flowing?.[k]?.[j];
   if (value === undefined || value === null) return;

@@ -7,8 +7,10 @@ import { lineChart } from "./charts.js";
 import { send } from "./connection.js";
 import { byId, h, ofLoss, onceAFrame, percent, rounded, write } from "./dom.js";
 import { inputsOf } from "./maps.js";
+import { neuronName } from "./network.js";
 import { axes, drawPlot, ranges } from "./plot.js";
 import { emit, on, store } from "./store.js";
+import { swatch } from "./swatch.js";
 import { t } from "./texts.js";
 
 const parts = {};
@@ -19,15 +21,15 @@ let cursor = null; // the point that the arrow keys move, in units of the axes
 /** Build the section, once for each language. */
 export function buildOutput() {
   const canvas = h("canvas", { tabIndex: 0, role: "application" });
-  Object.assign(parts, { canvas, readout: h("div.readout"), figures: figuresOf(), charts: chartsOf() });
+  Object.assign(parts, { canvas, name: h("span.small.soft"), key: h("div.legend.marks"), readout: h("div.readout"), figures: figuresOf(), charts: chartsOf() });
   const check = (name, text) => {
     const box = h("input", { type: "checkbox", checked: shown[name], onchange: () => { shown[name] = box.checked; redraw(parts.surface); } });
     return h("label.check", {}, box, text);
   };
   parts.hard = check("hard", t("out.hard"));
   byId("output").replaceChildren(
-    h("div.head", {}, h("h2", { id: "output-title" }, t("out.title"))),
-    h("div.stack", {}, h("div.plot", {}, canvas), h("div.row.choices", {}, check("test", t("out.test")), parts.hard), parts.readout),
+    h("div.head", {}, h("h2", { id: "output-title" }, t("out.title")), parts.name),
+    h("div.stack", {}, h("div.plot", {}, canvas), parts.key, h("div.row.choices", {}, check("test", t("out.test")), parts.hard), parts.readout),
     h("div.stack", {}, parts.figures.box, ...Object.values(parts.charts).map(({ box }) => box)),
   );
   parts.surface = new Surface(canvas, (context, width, height) => store.data && drawPlot(context, width, height, shown, cursor));
@@ -167,7 +169,15 @@ function showFrame() {
   if (cursor) send({ type: "probe", at: cursor.slice(0, inputsOf()) }, "probe");
 }
 
+/** What the marks of the plot mean. */
+function showKey() {
+  const { task, classes } = store.data, own = (k, text, hollow) => h("span", {}, swatch(k, hollow), text);
+  const names = task === "classes" ? classes.slice(0, 8).map((_, k) => own(k, className(k))) : [own(0, t("out.train"))];
+  parts.key.replaceChildren(...names, own(0, t("out.testing"), true));
+}
+
 function showTask() {
+  showKey();
   const classes = store.data.task === "classes";
   parts.hard.hidden = !classes || inputsOf() === 1;
   write(parts.figures.names.train_accuracy, t(classes ? "out.train_accuracy" : "out.train_r2"));
@@ -192,7 +202,10 @@ on("probe", () => {
   showReadout();
   redraw(parts.surface);
 });
-on("hovered sketch", () => redraw(parts.surface));
+on("hovered sketch", () => {
+  write(parts.name, store.hovered ? neuronName(store.hovered.layer, store.hovered.unit) : "");
+  redraw(parts.surface);
+});
 
 /** The canvas of the plot, to keep as a picture. */
 export const plotCanvas = () => parts.canvas;

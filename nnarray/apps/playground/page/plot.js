@@ -53,7 +53,7 @@ export function drawPlot(context, width, height, shown, cursor) {
 
 function drawPlane(context, at, hard) {
   const { hovered, frame } = store;
-  if (hovered) return drawMap(context, hovered.layer, hovered.unit, LEFT, TOP, at.w, at.tall);
+  if (hovered) return drawHovered(context, at, 0.68);
   if (!frame?.grid?.numbers) return undefined;
   context.imageSmoothingEnabled = !hard;
   context.imageSmoothingQuality = "high";
@@ -130,13 +130,14 @@ function drawCurves(context, at) {
     context.strokeStyle = task === "values" ? colors.positive : classColor(curves === 1 ? 1 : c);
     line(task === "values" ? (k) => grid.numbers[k] : (k) => grid.numbers[k] / 255, c * stride, stride);
   }
-  drawHoveredCurve(context, at);
+  drawHovered(context, at, 0.9);
 }
 
-function drawHoveredCurve(context, at) {
+/** The map of the neuron under the pointer, over the whole plot. */
+function drawHovered(context, at, alpha) {
   const { hovered } = store;
   if (!hovered) return;
-  context.globalAlpha = 0.9;
+  context.globalAlpha = alpha;
   drawMap(context, hovered.layer, hovered.unit, LEFT, TOP, at.w, at.tall);
   context.globalAlpha = 1;
 }
