@@ -6,6 +6,7 @@ import { send } from "./connection.js";
 import { h, write } from "./dom.js";
 import { drawing } from "./network.js";
 import { plotCanvas } from "./output.js";
+import { beginRecording, endRecording, isRecording } from "./recording.js";
 import { emit, on } from "./store.js";
 import { networkSVG } from "./svg.js";
 import { t } from "./texts.js";
@@ -21,6 +22,7 @@ export function buildTake() {
     h("div.stack", {},
       button("take.model", () => take("model"), "take.model.hint"),
       button("take.png", () => picture(plotCanvas(), "output.png")),
+      recorder(),
       button("take.network_png", () => picture(drawing().surface.canvas, "network.png")),
       button("take.svg", () => download("network.svg", "image/svg+xml", networkSVG())),
       button("take.link", copyLink, "take.link.hint")),
@@ -28,6 +30,24 @@ export function buildTake() {
       h("div.head", {}, h("h3", {}, t("take.python")), parts.copy, h("button", { type: "button", onclick: () => download("playground.py", "text/x-python", parts.code.textContent) }, t("take.download"))),
       h("p.small.soft", {}, t("take.python.hint")),
       h("pre", { tabIndex: 0, "aria-label": t("take.python") }, parts.code)))];
+}
+
+function recorder() {
+  const record = h("button", { type: "button", "aria-pressed": "false", onclick: () => (isRecording() ? finish() : begin()) }, t("take.gif"));
+  const begin = () => {
+    beginRecording(finish);
+    show();
+  };
+  const show = () => {
+    record.setAttribute("aria-pressed", String(isRecording()));
+    write(record, t(isRecording() ? "take.gif.end" : "take.gif"));
+  };
+  const finish = async () => {
+    const made = endRecording();
+    show();
+    download("training.gif", "image/gif", await made);
+  };
+  return h("div.field", {}, record, h("span.hint", {}, t("take.gif.hint")));
 }
 
 let visible = false;
