@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -79,18 +79,20 @@ class Remark:
     facts: Mapping[str, Any]
     control: str = ""
     change: Mapping[str, Any] | None = None
+    resets: bool = False
+    """Whether the weights should be drawn again after the change."""
 
     def event(self, language: str) -> dict[str, Any]:
         """The remark as the page gets it."""
         text, why, button = (each.format(**self.facts) for each in LANGUAGES[language].WORDS[self.key])
         said = {"key": self.key, "level": self.level, "text": text, "why": why, "control": self.control or None}
-        return said | {"try": self.change, "button": button or None}
+        return said | {"try": self.change, "reset": self.resets, "button": button or None}
 
 
 def remarks(sight: Sight) -> list[Remark]:
     """The most important things that are seen, at most three; one at least."""
     if sight.diverged:
-        return [_with_rate("diverged", sight, 0.1, epoch=sight.epoch + 1)]
+        return [replace(_with_rate("diverged", sight, 0.1, epoch=sight.epoch + 1), resets=True)]
     if not sight.epoch:
         return [Remark("untrained", NOTE, {})]
     said = [*_of_rate(sight), *_of_units(sight), *_of_gradients(sight), *_of_fit(sight)]
