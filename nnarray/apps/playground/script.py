@@ -32,6 +32,9 @@ for epoch, loss in enumerate(losses, 1):
     print(epoch, repr(loss))
 """
 
+WATCHED = "callbacks=[lambda run: None]"
+"""What makes fit look at each epoch alone, as a session does: where one diverges, only that one is computed again."""
+
 
 def script_of(record: Record, backend: str) -> str:
     """The script.
@@ -106,6 +109,7 @@ def _training(entry: Trained) -> Iterator[str]:
         f"batch_size={settings.batch_size}",
         f"seed={entry.seed}",
         "progress=False",
+        *([WATCHED] if entry.diverged else []),
     ]
     indent = "    " if entry.diverged else ""
     if entry.diverged:
