@@ -33,7 +33,7 @@ class Set(NamedTuple):
     """A number of a parameter was set."""
 
     name: str
-    index: tuple[int, ...]
+    position: tuple[int, ...]
     value: float
 
 

@@ -101,7 +101,7 @@ class Server(ThreadingHTTPServer):
 
     daemon_threads = True
     block_on_close = False
-    request_queue_size = 64
+    request_queue_size = 128
 
     def __init__(
         self,
@@ -223,8 +223,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def setup(self) -> None:
         """Limit the time of a request, before its first byte is read."""
-        self.timeout = self.server.limits.idle
         super().setup()
+        self.connection.settimeout(self.server.limits.idle)
 
     def log_message(self, format: str, *args: Any) -> None:
         """Requests go to the log of the package, without their tokens."""
