@@ -207,7 +207,7 @@ class Session:
         begun = time.perf_counter()
         made = self.frames.frame(running=self.running)
         self._shown_at = time.perf_counter()
-        self._cost = self._shown_at - begun
+        self._cost += 0.2 * (self._shown_at - begun - self._cost)
         return made
 
     # --- Events -----------------------------------------------------------------------------------------------------
