@@ -176,21 +176,18 @@ def _of_fit(sight: Sight) -> Iterator[Remark]:
     if not sight.seen:
         return
     _, train, test, right, right_of_test = sight.seen[-1]
-    if train is not None and test is not None and (remark := _overfitting(sight, train, test)):
-        yield remark
-        return
-    network = sight.settings.network
-    curves = all(each.activation == "identity" for each in network.layers)
-    lately = sight.losses[-LATELY:]
+    network, lately = sight.settings.network, sight.losses[-LATELY:]
     still = len(lately) == LATELY and lately[0] - lately[-1] < 0.01 * abs(lately[0])
-    if right is None or (not still and right < RIGHT):
-        return
-    if right >= RIGHT and (right_of_test is None or right_of_test >= 0.95 * RIGHT):
-        yield Remark("learned", GOOD, {})
-    elif curves and sight.task == CLASSES and right < RIGHT:
+    bends = any(each.activation != "identity" for each in network.layers)
+    is_right = right is not None and right >= RIGHT
+    if not bends and sight.task == CLASSES and still and not is_right:
         change = {"network": {"layers": [{"units": 8, "activation": "tanh"}]}}
         yield Remark("linear", WARNING, {}, "network.layers", change)
-    elif right < NOT_RIGHT and sight.epoch > 5 * LATELY and network.layers:
+    elif bends and train is not None and test is not None and (remark := _overfitting(sight, train, test)):
+        yield remark
+    elif is_right and (right_of_test is None or right_of_test >= 0.95 * RIGHT):
+        yield Remark("learned", GOOD, {})
+    elif still and right is not None and right < NOT_RIGHT and sight.epoch > 5 * LATELY and network.layers:
         units = min(2 * network.layers[0].units, UNITS)
         change = _layer_changed(sight.settings, 0, units=units)
         yield Remark("underfitting", NOTE, {"units": units}, "network.layers.0.units", change)
