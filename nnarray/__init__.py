@@ -193,8 +193,11 @@ for _module in (sys.modules[__name__], datasets, losses, schedules, sys.modules[
         if isinstance(_value, type) and _value.__module__.startswith("nnarray."):
             explain_settings(_value)
 
-_LATER = dict.fromkeys(("Pipeline", "load_pipeline"), "nnarray.apps.workflow.pipeline")
-_LATER["playground"] = "nnarray.apps.playground.opened"
+_LATER = {
+    "Pipeline": "nnarray.apps.workflow.pipeline",
+    "load_pipeline": "nnarray.apps.workflow.pipeline",
+    "playground": "nnarray.apps.playground.opened",
+}
 """What is imported when it is asked for: it brings all that reads tables and images, or a web server."""
 
 

@@ -53,6 +53,7 @@ BORDERS |= {
 BORDERS |= {"distributed"}  # collections of Dask's, and what its workers are sent
 BORDERS |= {"persistence", "training/checkpoints.py", "training/loading.py"}  # files of models
 BORDERS |= {"apps/demos", "apps/pets.py", "apps/workflow", "apps/service"}  # from files to numbers that people read
+BORDERS |= {"apps/playground/tables.py"}  # files that are dropped on its page
 BORDERS |= {"notebooks"}
 CONVERTS = {"model.py": "to"}  # the method in which the user asks for another backend
 

@@ -25,7 +25,9 @@ TRUTH = 200
 
 def data(examples: Examples) -> dict[str, Any]:
     """The examples as the page gets them."""
-    test = examples.X_test, examples.y_test
+    X_test, y_test = examples.X_test, examples.y_test
+    if X_test is None or y_test is None:
+        X_test, y_test = examples.X[:0, ...], examples.y[:0, ...]
     return {
         "type": "data",
         "task": examples.task,
@@ -35,7 +37,7 @@ def data(examples: Examples) -> dict[str, Any]:
         "range": [[*map(finite, each)] for each in examples.ranges],
         "values": examples.values and [*map(finite, examples.values)],
         "train": _rows(examples.X, examples.y),
-        "test": _rows(examples.X[:0, ...], examples.y[:0, ...]) if None in test else _rows(*test),  # type: ignore[arg-type]
+        "test": _rows(X_test, y_test),
         "truth": examples.truth and _truth(examples, examples.truth),
     }
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from nnarray.apps.playground.checking import Wrong
 from nnarray.backends import namespace
+from nnarray.kernels.compilation import quiet
 from nnarray.names import shown
 from nnarray.typing import Array
 
@@ -90,6 +91,7 @@ class Formula:
         """The formula in Python, of arrays x and y, with the functions of a namespace xp."""
         return ast.unparse(self.tree)
 
+    @quiet
     def __call__(self, **arrays: Array) -> Any:
         """The value of each entry; a number if no array is in the formula."""
         return _value(self.tree, arrays)

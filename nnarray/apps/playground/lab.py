@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from nnarray.apps.playground.built import (
@@ -23,6 +24,7 @@ from nnarray.apps.playground.tables import Table
 from nnarray.backends import Backend
 from nnarray.model import Model
 from nnarray.names import shown
+from nnarray.training.context import DivergenceError
 from nnarray.training.stepped import SteppedFit
 from nnarray.typing import Array
 
@@ -91,15 +93,23 @@ class Lab:
         DivergenceError
             If a number became NaN or infinite; the model has its last finite parameters.
         """
-        stage = self._started()
-        stage.epoch()
-        self._note(stage)
+        self._train(lambda stage: stage.epoch())
 
     def train_batches(self, count: int) -> None:
         """The next batches, at most to the end of the epoch. Raises as `train_epoch`."""
+        self._train(lambda stage: stage.batch_more(count))
+
+    def _train(self, how: Callable[[SteppedFit], object]) -> None:
+        """Train, and note the losses; a training that diverged has ended."""
         stage = self._started()
-        stage.batch_more(count)
-        self._note(stage)
+        try:
+            how(stage)
+        except DivergenceError:
+            self._trained.diverged = True
+            self._stage = None
+            raise
+        finally:
+            self._note(stage)
 
     def _note(self, stage: SteppedFit) -> None:
         losses = stage.history.columns.get("loss", [])

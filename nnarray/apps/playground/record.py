@@ -33,7 +33,7 @@ class Set(NamedTuple):
     """A number of a parameter was set."""
 
     name: str
-    index: tuple[int, ...]
+    position: tuple[int, ...]
     value: float
 
 
@@ -46,6 +46,13 @@ class Trained:
     seed: int
     rates: list[tuple[int, float]] = field(default_factory=list[tuple[int, float]])
     epochs: int = 0
+    diverged: bool = False
+    """Whether the epoch after these ended it: a number became NaN or infinite."""
+
+    @property
+    def is_used(self) -> bool:
+        """Whether it changed the parameters."""
+        return self.epochs > 0 or self.diverged
 
 
 Entry = Made | Drawn | Set | Trained
@@ -64,7 +71,7 @@ class Record:
     def add(self, entry: Any) -> None:
         """Add an entry; examples that nothing was trained with, and trainings without an epoch, are left out."""
         last = self.entries[-1] if self.entries else None
-        unused = isinstance(last, Trained) and not last.epochs
+        unused = isinstance(last, Trained) and not last.is_used
         if unused or (isinstance(last, Made) and isinstance(entry, Made)):
             self.entries.pop()
         if len(self.entries) <= LONGEST:

@@ -90,7 +90,7 @@ class Room:
             If the session has ended.
         """
         try:
-            return self._events.get(timeout=seconds)
+            return self._events.get(True, seconds)
         except queue.Empty:
             if self._closed.is_set():
                 raise Closed from None
@@ -121,7 +121,7 @@ class Room:
     def _turn(self) -> None:
         """Answer what has come; else train a little, or wait."""
         try:
-            what, answer = self._jobs.get(timeout=0.0001 if self.session.running else 0.5)
+            what, answer = self._jobs.get(True, 0.0001 if self.session.running else 0.5)
         except queue.Empty:
             self._look_after()
             if self.session.running:

@@ -32,6 +32,9 @@ for epoch, loss in enumerate(losses, 1):
     print(epoch, repr(loss))
 """
 
+WATCHED = "callbacks=[lambda run: None]"
+"""What makes fit look at each epoch alone, as a session does: where one diverges, only that one is computed again."""
+
 
 def script_of(record: Record, backend: str) -> str:
     """The script.
@@ -43,7 +46,7 @@ def script_of(record: Record, backend: str) -> str:
     """
     if record.is_too_long:
         raise Wrong(f"has more than {LONGEST} changes since the last reset, too many for a script; reset it.", "python")
-    entries = [each for each in record.entries if not isinstance(each, Trained) or each.epochs]
+    entries = [each for each in record.entries if not isinstance(each, Trained) or each.is_used]
     trained = [each for each in entries if isinstance(each, Trained)]
     target = "y_test[:, None]" if trained and is_of_one_output(trained[-1].loss) else "y_test"
     lines = [*_definitions(entries), "losses = []", "", *(line for each in entries for line in _lines(each))]
@@ -97,14 +100,24 @@ def _training(entry: Trained) -> Iterator[str]:
         yield ""
     changed = len(entry.rates) > 1
     lr = Call(Rates, (tuple(entry.rates),), name="Rates") if changed else None
-    yield "history = model.fit("
-    yield "    X,"
-    yield f"    {'y[:, None]' if is_of_one_output(entry.loss) else 'y'},"
-    yield f"    loss={entry.loss!r},"
-    yield f"    optimizer={optimizer_call(settings, lr).code},"
-    yield f"    epochs={entry.epochs},"
-    yield f"    batch_size={settings.batch_size},"
-    yield f"    seed={entry.seed},"
-    yield "    progress=False,"
-    yield ")"
-    yield from ("losses += history['loss']", "")
+    arguments = [
+        "X",
+        "y[:, None]" if is_of_one_output(entry.loss) else "y",
+        f"loss={entry.loss!r}",
+        f"optimizer={optimizer_call(settings, lr).code}",
+        f"epochs={entry.epochs + entry.diverged}",
+        f"batch_size={settings.batch_size}",
+        f"seed={entry.seed}",
+        "progress=False",
+        *([WATCHED] if entry.diverged else []),
+    ]
+    indent = "    " if entry.diverged else ""
+    if entry.diverged:
+        yield "try:"
+    yield f"{indent}model.fit("
+    yield from (f"{indent}    {argument}," for argument in arguments)
+    yield f"{indent})"
+    if entry.diverged:
+        yield "except nn.DivergenceError as error:"
+        yield "    print(error)"
+    yield from (f"losses += model.history['loss']{'' if entry.epochs else ' if model.history else []'}", "")

@@ -101,7 +101,7 @@ class Server(ThreadingHTTPServer):
 
     daemon_threads = True
     block_on_close = False
-    request_queue_size = 64
+    request_queue_size = 128
 
     def __init__(
         self,
@@ -116,7 +116,7 @@ class Server(ThreadingHTTPServer):
         self.rooms: dict[str, Room] = {}
         self._lock, self._connections = threading.Lock(), 0
         self._empty_since: float | None = None
-        self.files = {path.name: path for path in PAGE.glob("*") if path.suffix in KINDS} if PAGE.is_dir() else {}
+        self.files = {path.relative_to(PAGE).as_posix(): path for path in PAGE.rglob("*") if path.suffix in KINDS}
         super().__init__((ADDRESS, port), Handler)
 
     @property
@@ -190,7 +190,12 @@ class Server(ThreadingHTTPServer):
             _turn_away(request, f"there are {self.limits.connections} connections, as many as are allowed; try again.")
             self.shutdown_request(request)
             return
-        super().process_request(request, client_address)
+        try:
+            super().process_request(request, client_address)
+        except RuntimeError:  # no thread could be started
+            with self._lock:
+                self._connections -= 1
+            raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """Handle a connection, and count it out."""
@@ -223,8 +228,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def setup(self) -> None:
         """Limit the time of a request, before its first byte is read."""
-        self.timeout = self.server.limits.idle
         super().setup()
+        self.connection.settimeout(self.server.limits.idle)
 
     def log_message(self, format: str, *args: Any) -> None:
         """Requests go to the log of the package, without their tokens."""
@@ -261,8 +266,8 @@ class Handler(BaseHTTPRequestHandler):
         match path:
             case []:
                 self._file("index.html")
-            case ["page", name]:
-                self._file(name)
+            case ["page", *names]:
+                self._file("/".join(names))
             case ["session", name, "events"]:
                 self._check_token(query)
                 self._events(self._room(name))
@@ -317,7 +322,7 @@ class Handler(BaseHTTPRequestHandler):
             room.leave()
 
     def _file(self, name: str) -> None:
-        """A file of the page, by its name alone."""
+        """A file of the page, if it is in the list of the start: no name is used as a path."""
         path = self.server.files.get(name)
         if path is None and name != "index.html":
             raise Refused(HTTPStatus.NOT_FOUND, "there is no such page.")

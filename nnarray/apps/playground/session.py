@@ -27,6 +27,8 @@ from nnarray.training.context import DivergenceError
 PROTOCOL = 1
 OFTEN = 5.0
 """A frame is made only after this many times the time that it takes: so 0.8 of the time is left for the training."""
+PATIENCE = 5.0
+"""Seconds after which a step of many epochs ends early."""
 
 Event = dict[str, Any]
 
@@ -125,9 +127,11 @@ class Session:
         return [self._state()]
 
     def _step(self, message: Mapping[str, Any]) -> list[Event]:
+        end = time.perf_counter() + PATIENCE
         for _ in range(at("epochs", whole(1, 1000), message.get("epochs", 1))):
-            if self.lab.epoch < self.lab.settings.training.epochs:
-                self.lab.train_epoch()
+            if self.lab.epoch >= self.lab.settings.training.epochs or time.perf_counter() > end:
+                break
+            self.lab.train_epoch()
         return [self.frame()]
 
     def _batch(self, message: Mapping[str, Any]) -> list[Event]:
@@ -207,7 +211,7 @@ class Session:
         begun = time.perf_counter()
         made = self.frames.frame(running=self.running)
         self._shown_at = time.perf_counter()
-        self._cost = self._shown_at - begun
+        self._cost += 0.2 * (self._shown_at - begun - self._cost)
         return made
 
     # --- Events -----------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -79,18 +79,20 @@ class Remark:
     facts: Mapping[str, Any]
     control: str = ""
     change: Mapping[str, Any] | None = None
+    resets: bool = False
+    """Whether the weights should be drawn again after the change."""
 
     def event(self, language: str) -> dict[str, Any]:
         """The remark as the page gets it."""
         text, why, button = (each.format(**self.facts) for each in LANGUAGES[language].WORDS[self.key])
         said = {"key": self.key, "level": self.level, "text": text, "why": why, "control": self.control or None}
-        return said | {"try": self.change, "button": button or None}
+        return said | {"try": self.change, "reset": self.resets, "button": button or None}
 
 
 def remarks(sight: Sight) -> list[Remark]:
     """The most important things that are seen, at most three; one at least."""
     if sight.diverged:
-        return [_with_rate("diverged", sight, 0.1, epoch=sight.epoch + 1)]
+        return [replace(_with_rate("diverged", sight, 0.1, epoch=sight.epoch + 1), resets=True)]
     if not sight.epoch:
         return [Remark("untrained", NOTE, {})]
     said = [*_of_rate(sight), *_of_units(sight), *_of_gradients(sight), *_of_fit(sight)]
@@ -174,21 +176,18 @@ def _of_fit(sight: Sight) -> Iterator[Remark]:
     if not sight.seen:
         return
     _, train, test, right, right_of_test = sight.seen[-1]
-    if train is not None and test is not None and (remark := _overfitting(sight, train, test)):
-        yield remark
-        return
-    network = sight.settings.network
-    curves = all(each.activation == "identity" for each in network.layers)
-    lately = sight.losses[-LATELY:]
+    network, lately = sight.settings.network, sight.losses[-LATELY:]
     still = len(lately) == LATELY and lately[0] - lately[-1] < 0.01 * abs(lately[0])
-    if right is None or (not still and right < RIGHT):
-        return
-    if right >= RIGHT and (right_of_test is None or right_of_test >= 0.95 * RIGHT):
-        yield Remark("learned", GOOD, {})
-    elif curves and sight.task == CLASSES and right < RIGHT:
+    bends = any(each.activation != "identity" for each in network.layers)
+    is_right = right is not None and right >= RIGHT
+    if not bends and sight.task == CLASSES and still and not is_right:
         change = {"network": {"layers": [{"units": 8, "activation": "tanh"}]}}
         yield Remark("linear", WARNING, {}, "network.layers", change)
-    elif right < NOT_RIGHT and sight.epoch > 5 * LATELY and network.layers:
+    elif bends and train is not None and test is not None and (remark := _overfitting(sight, train, test)):
+        yield remark
+    elif is_right and (right_of_test is None or right_of_test >= 0.95 * RIGHT):
+        yield Remark("learned", GOOD, {})
+    elif still and right is not None and right < NOT_RIGHT and sight.epoch > 5 * LATELY and network.layers:
         units = min(2 * network.layers[0].units, UNITS)
         change = _layer_changed(sight.settings, 0, units=units)
         yield Remark("underfitting", NOTE, {"units": units}, "network.layers.0.units", change)

@@ -164,13 +164,13 @@ def test_a_point_with_its_values_through_the_network(be: nn.Backend, kind: str) 
 def test_a_step_is_explained_and_checked(loss: str) -> None:
     learner = session({"training": {"loss": loss}, "network": {"precision": "float64"}})
     learner.handle({"type": "step"})
-    told = one(learner.handle({"type": "explain", "example": 3}), "explanation")
-    assert told["ok"]
-    assert [layer["layer"] for layer in told["layers"]] == ["", "hidden1", "output"] or told["layers"]
-    gradients = [each for layer in told["layers"] for each in layer["gradients"]]
+    shown = one(learner.handle({"type": "explain", "example": 3}), "explanation")
+    assert shown["ok"]
+    assert [layer["layer"] for layer in shown["layers"]] == ["", "hidden1", "output"] or shown["layers"]
+    gradients = [each for layer in shown["layers"] for each in layer["gradients"]]
     assert len(gradients) == 4
     assert all(each["relative"] < 1e-4 for each in gradients)
-    assert any("=" in line for layer in told["layers"] for line in layer["forward"])
+    assert any("=" in line for layer in shown["layers"] for line in layer["forward"])
     there = one(learner.handle({"type": "explain", "at": [0.1, 0.2], "target": 1}), "explanation")
     assert (there["inputs"], there["target"]) == ([0.1, 0.2], 1.0)
 
@@ -250,8 +250,9 @@ def test_a_training_that_diverges_says_why_and_what_helps() -> None:
     assert "NaN or infinite" in state["text"]
     assert frame["words"][0]["key"] == "diverged"
     assert frame["words"][0]["try"] == {"training": {"options": {"lr": 10000.0}}}
-    for _ in range(20):
-        learner.handle({"type": "set", "settings": {"training": {"options": {"lr": 0.001}}}})
+    assert frame["words"][0]["reset"]
+    learner.handle({"type": "set", "settings": {"training": {"options": {"lr": 0.001}}}})
+    learner.handle({"type": "reset"})
     assert one(learner.handle({"type": "step"}), "frame")["words"][0]["key"] != "diverged"
 
 
