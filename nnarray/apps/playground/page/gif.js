@@ -32,14 +32,20 @@ class Bytes {
 
 const binOf = (pixels, k) => ((pixels[k] >> 3) << 10) | ((pixels[k + 1] >> 3) << 5) | (pixels[k + 2] >> 3);
 
-/** The most frequent colours of all frames, in 5 bits a channel, and the entry of each colour. */
+/** The most frequent colours of all frames, as means of bins of 5 bits a channel, and the entry of each bin. */
 function paletteOf(frames) {
-  const counts = new Uint32Array(1 << 15);
-  for (const pixels of frames) for (let k = 0; k < pixels.length; k += 4) counts[binOf(pixels, k)] += 1;
+  const counts = new Float64Array(1 << 15), sums = new Float64Array(3 << 15);
+  for (const pixels of frames) {
+    for (let k = 0; k < pixels.length; k += 4) {
+      const bin = binOf(pixels, k);
+      counts[bin] += 1;
+      for (let c = 0; c < 3; c += 1) sums[3 * bin + c] += pixels[k + c];
+    }
+  }
   const used = [...counts.keys()].filter((bin) => counts[bin]).sort((a, b) => counts[b] - counts[a]);
-  const colours = used.slice(0, COLOURS).map((bin) => [bin >> 10, (bin >> 5) & 31, bin & 31]);
-  const entries = new Uint8Array(1 << 15);
-  for (const bin of used) entries[bin] = nearest(colours, [bin >> 10, (bin >> 5) & 31, bin & 31]);
+  const meanOf = (bin) => [0, 1, 2].map((c) => Math.round(sums[3 * bin + c] / counts[bin]));
+  const colours = used.slice(0, COLOURS).map(meanOf), entries = new Uint8Array(1 << 15);
+  for (const bin of used) entries[bin] = nearest(colours, meanOf(bin));
   return { colours, entries };
 }
 
@@ -102,7 +108,7 @@ export async function gifOf(frames, width, height, hundredths = 10) {
   out.short(width);
   out.short(height);
   out.push(0xf7, 0, 0);
-  for (let k = 0; k < COLOURS; k += 1) out.push(...(colours[k] ?? [0, 0, 0]).map((c) => (c << 3) | (c >> 2)));
+  for (let k = 0; k < COLOURS; k += 1) out.push(...(colours[k] ?? [0, 0, 0]));
   out.push(0x21, 0xff, 11);
   out.text("NETSCAPE2.0");
   out.push(3, 1, 0, 0, 0); // repeat for ever
