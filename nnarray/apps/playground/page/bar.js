@@ -36,8 +36,12 @@ export function buildBar() {
   );
 }
 
-function run() {
-  send({ type: store.running ? "pause" : "run" });
+/** Run or pause. The button changes at once; frames that are still on their way do not change it back. */
+async function run() {
+  store.wanted = store.running = !store.running;
+  showRunning();
+  await send({ type: store.running ? "run" : "pause" });
+  store.wanted = null;
 }
 
 /** Draw the first weights again; with a seed, others. */
@@ -110,7 +114,7 @@ function fieldsOf() {
     choice("bar.dropout", () => numbered([0, 0.1, 0.2, 0.3, 0.5]), () => common("dropout", 0), (dropout) => setLayers({ dropout })),
     choice("bar.precision", () => named(catalog.precisions), () => network().precision, (precision) => set({ network: { precision } })),
     choice("bar.weights_seed", () => numbered([0, 1, 2, 3, 4, 5, 6, 7, 8, 9]), () => network().seed, (seed) => restart(seed)),
-    choice("bar.speed", () => [[null, t("bar.fast")], ...numbered(PACES)], () => pace, setPace),
+    ...(store.paced ? [choice("bar.speed", () => [[null, t("bar.fast")], ...numbered(PACES)], () => pace, setPace)] : []),
   ];
   const option = (name, value) => setTraining({ options: { [name]: value } });
   const ofSchedule = (name, value) => setTraining({ schedule_options: { [name]: value } });
@@ -164,7 +168,7 @@ export function showBar() {
   showFrame();
 }
 
-on("hello", () => {
+on("hello paced", () => {
   parts.fields = null;
   showBar();
 });

@@ -1,7 +1,7 @@
 // Where the neurons and lines of the network are.
 
 const HEAD = 62; // above the neurons: the name of the layer and its buttons
-const LARGEST = 48, SMALLEST = 16;
+const LARGEST = 56, SMALLEST = 16;
 
 /** Positions for columns of these sizes, with room for names at both ends: { size, columns: [{ x, ys }], narrow }, in CSS pixels. */
 export function layoutOf(sizes, width, height, [roomLeft, roomRight] = [22, 26]) {

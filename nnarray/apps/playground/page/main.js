@@ -108,6 +108,10 @@ async function start() {
     return;
   }
   send({ type: "watch", ...FRAMES });
+  send({ type: "watch", pace: null }, "pace", true).then((events) => {
+    store.paced = events.some(({ type }) => type === "frame");
+    emit("paced");
+  });
   if (language() !== store.hello.language) send({ type: "language", to: language() });
 }
 

@@ -3,9 +3,10 @@
 import { numbers, rows } from "./arrays.js";
 
 export const store = {
-  connected: false, running: false,
+  connected: false, running: false, wanted: null, // what the reader asked for, until the session has answered
   catalog: null, hello: null, settings: null, data: null, frame: null, table: null, probe: null, explanation: null, previews: null,
   network: [], // of each layer: name, inputs, units, weight, bias
+  paced: false, // whether the session can train slowly, too
   sketch: [], // drawn points that are not enough yet
   history: emptyHistory(),
   hovered: null, // the neuron under the pointer: { layer, unit }
@@ -51,7 +52,7 @@ function keepData(event) {
 }
 
 function keepFrame(frame) {
-  store.running = frame.running;
+  store.running = store.wanted ?? frame.running;
   if (frame.weights) {
     store.network = frame.weights.map(({ layer, weight, bias }) => ({
       name: layer, inputs: weight.shape[0], units: weight.shape[1], weight: numbers(weight), bias: bias && numbers(bias),

@@ -10,7 +10,7 @@ import { t, textOr } from "./texts.js";
 const SIDE = 64, MOST = 80;
 const GROUPS = ["classes", "values", "own"];
 const OWN = ["drawn", "table", "arrays", "formula"];
-const own = new Map(); // of data that are not made: the last points that were seen
+const seen = new Map(); // the last points of each kind that was chosen
 const parts = {};
 
 /** The elements: a group for each task, and one for the user's own data. `choose(kind)` is called for the one that is chosen. */
@@ -35,7 +35,7 @@ function moveChoice(event) {
 
 /** The kinds of a group. */
 function kindsOf(group) {
-  if (group === "own") return [...own.keys()];
+  if (group === "own") return OWN.filter((kind) => seen.has(kind));
   return Object.entries(store.catalog.data).filter(([kind, { task }]) => task === group && !OWN.includes(kind)).map(([kind]) => kind);
 }
 
@@ -45,7 +45,7 @@ export function showThumbs() {
   const shape = JSON.stringify(GROUPS.map(kindsOf));
   if (parts.shape !== shape) for (const group of GROUPS) parts[group].replaceChildren(...kindsOf(group).map(thumb));
   parts.shape = shape;
-  parts.own.parentElement.hidden = own.size === 0;
+  parts.own.parentElement.hidden = kindsOf("own").length === 0;
   for (const group of GROUPS) {
     const all = [...parts[group].children], chosen = all.find(({ dataset }) => dataset.kind === store.settings.data.kind);
     all.forEach((each, k) => {
@@ -64,7 +64,7 @@ function thumb(kind) {
 /** Points of a kind: { task, rows }, or nothing if none are known yet. */
 function pointsOf(kind) {
   const preview = store.previews?.[kind];
-  if (!preview) return own.get(kind);
+  if (!preview) return seen.get(kind);
   const [count, width] = preview.points.shape, all = numbers(preview.points);
   return { task: preview.task, rows: Array.from({ length: count }, (_, n) => all.subarray(n * width, (n + 1) * width)) };
 }
@@ -90,9 +90,7 @@ function scaled(values) {
 }
 
 on("data", ({ task }) => {
-  const kind = store.settings?.data.kind;
-  if (!OWN.includes(kind)) return;
-  const { train } = store.data, each = Math.ceil(train.length / MOST);
-  own.set(kind, { task, rows: train.filter((_, n) => n % each === 0) });
+  const kind = store.settings?.data.kind, { train } = store.data, each = Math.ceil(train.length / MOST);
+  seen.set(kind, { task, rows: train.filter((_, n) => n % each === 0) });
   showThumbs();
 });
