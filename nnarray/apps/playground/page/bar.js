@@ -12,7 +12,7 @@ const STRENGTHS = [0.0001, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3];
 const BATCHES = [1, 2, 4, 8, 16, 32, 64, 128, 256];
 const PACES = [0.5, 1, 2, 5, 10, 30];
 const parts = {};
-let pace = null, unfolded = false;
+let pace = null, unfolded = false, asked = 0;
 
 /** Build the bar, once for each language. */
 export function buildBar() {
@@ -40,8 +40,13 @@ export function buildBar() {
 async function run() {
   store.wanted = store.running = !store.running;
   showRunning();
-  await send({ type: store.running ? "run" : "pause" });
+  asked += 1;
+  const mine = asked;
+  const [answer] = await send({ type: store.running ? "run" : "pause" });
+  if (mine !== asked) return; // pressed again since
   store.wanted = null;
+  store.running = answer?.running ?? store.running;
+  showRunning();
 }
 
 /** Draw the first weights again; with a seed, others. */

@@ -29,7 +29,7 @@ function emptyHistory() {
 const KEPT = {
   hello: (event) => { Object.assign(store, { hello: event, catalog: event.catalog }); },
   settings: (event) => { store.settings = event.settings; },
-  state: (event) => { store.running = event.running; },
+  state: (event) => { store.running = store.wanted ?? event.running; },
   data: keepData,
   frame: keepFrame,
   curve: (event) => { store.history = { ...emptyHistory(), seen: event.seen }; },
