@@ -94,7 +94,7 @@ const DASHES = [[], [7, 4], [2, 3], [9, 3, 2, 3]];
 /** The name of a layer for a reader. */
 export function layerName(layer) {
   const hidden = /^hidden(\d+)$/.exec(layer);
-  return hidden ? t("net.layer", { layer: hidden[1] }) : textOr(`net.${layer}`, layer);
+  return hidden ? t("net.layer", { layer: hidden[1] }) : textOr(`net.${layer}_layer`, layer);
 }
 
 function watchHistograms(visible) {

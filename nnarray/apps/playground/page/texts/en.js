@@ -83,6 +83,7 @@ export default {
   "net.input": "input",
   "net.outputs": "outputs",
   "net.output": "output",
+  "net.output_layer": "output layer",
   "net.layer": "layer {layer}",
   "net.neuron": "Layer {layer}, neuron {neuron}",
   "net.neuron.bias": "{name}; bias {bias}. Enter: its weights.",

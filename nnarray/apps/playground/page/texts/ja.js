@@ -83,6 +83,7 @@ export default {
   "net.input": "入力",
   "net.outputs": "出力",
   "net.output": "出力",
+  "net.output_layer": "出力層",
   "net.layer": "第 {layer} 層",
   "net.neuron": "第 {layer} 層のニューロン {neuron}",
   "net.neuron.bias": "{name}、バイアス {bias}。Enter で重みを開きます。",
