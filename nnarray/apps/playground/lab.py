@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from nnarray.apps.playground.built import (
     Call,
@@ -17,8 +18,9 @@ from nnarray.apps.playground.built import (
 )
 from nnarray.apps.playground.checking import Wrong
 from nnarray.apps.playground.kept import keep, set_number
+from nnarray.apps.playground.models import with_numbers
 from nnarray.apps.playground.points import Examples, Given, examples
-from nnarray.apps.playground.record import Drawn, Made, Record, Set, Trained
+from nnarray.apps.playground.record import Drawn, Loaded, Made, Record, Set, Trained
 from nnarray.apps.playground.settings import UNLIMITED, Settings, TrainingSettings
 from nnarray.apps.playground.tables import Table
 from nnarray.backends import Backend
@@ -44,7 +46,9 @@ class Lab:
         The training loss of each finished epoch, through all changes.
     """
 
-    def __init__(self, settings: Settings, be: Backend, given: Given | None = None) -> None:
+    def __init__(
+        self, settings: Settings, be: Backend, given: Given | None = None, start: list[Any] | None = None
+    ) -> None:
         self.be, self.given = be, given
         self.table: Table | None = None
         self._has_new_table = False
@@ -52,6 +56,8 @@ class Lab:
         self._steps, self._stage, self._trained = 0, None, Trained(settings.training, "", 0)
         self._stages = 0
         self._draw(settings, self._examples(settings))
+        if start is not None:
+            self.record.add(Loaded(with_numbers(self.model, start)))
 
     # --- What it is -------------------------------------------------------------------------------------------------
 

@@ -9,15 +9,17 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from nnarray.apps.playground.catalog import EXAMPLES
+from nnarray.apps.playground.models import numbers_in, settings_of
 from nnarray.apps.playground.packing import numbers
 from nnarray.apps.playground.points import FEWEST, Given
 from nnarray.apps.playground.server import Server
 from nnarray.apps.playground.session import Session
 from nnarray.apps.playground.settings import Settings
-from nnarray.backends import Backend, as_data, namespace
+from nnarray.backends import Backend, as_data, backend_of, namespace
 from nnarray.backends import backend as backend_called
 from nnarray.checks import refuse_non_finite
 from nnarray.losses import checked_labels
+from nnarray.model import Model
 from nnarray.names import shown
 
 
@@ -44,7 +46,12 @@ class Playground:
 
 
 def playground(
-    data: Any = None, *, port: int = 0, browser: bool = True, backend: str | Backend | None = None
+    model_or_data: Any = None,
+    data: Any = None,
+    *,
+    port: int = 0,
+    browser: bool = True,
+    backend: str | Backend | None = None,
 ) -> Playground:
     """Open a page in which a small network is trained, watched and changed.
 
@@ -52,15 +59,18 @@ def playground(
 
     Parameters
     ----------
-    data : (X, y), optional
+    model_or_data : Model or (X, y), optional
         Your own examples: X of shape (N,), (N, 1) or (N, 2); y integers from 0 for classes, or real numbers. They are
-        standardised. Without them, the page begins with the two moons.
+        standardised. Without them, the page begins with the two moons. Or your own model of dense layers, with one or
+        two inputs: the page begins with a copy of it. Your model does not change.
+    data : (X, y), optional
+        The examples for your model.
     port : int
         0 for one that is free.
     browser : bool
         Whether to open the browser.
     backend : str or Backend, optional
-        Where the network computes, as for `nn.backend`.
+        Where the network computes, as for `nn.backend`; a model stays where it is.
 
     Returns
     -------
@@ -70,7 +80,7 @@ def playground(
     Raises
     ------
     TypeError, ValueError
-        If the data are not two arrays of these shapes.
+        If the data are not two arrays of these shapes, or the playground cannot show the model.
     OSError
         If the port is in use.
 
@@ -91,7 +101,10 @@ def playground(
     True
     >>> page.close()
     """
-    server = served(data, port=port, backend=backend)
+    model = model_or_data if hasattr(model_or_data, "wiring") else None
+    if model is None and data is not None:
+        raise TypeError("playground takes a model, data, or both: playground((X, y)), or playground(model, (X, y)).")
+    server = served(data if model else model_or_data, model=model, port=port, backend=backend)
     threading.Thread(target=server.serve_forever, args=(0.5,), name="nnarray-playground", daemon=True).start()
     page = Playground(server.url, server)
     if browser:
@@ -100,16 +113,26 @@ def playground(
 
 
 def served(
-    data: Any = None, *, port: int = 0, backend: str | Backend | None = None, exit_on_close: bool = False
+    data: Any = None,
+    *,
+    model: Model | None = None,
+    port: int = 0,
+    backend: str | Backend | None = None,
+    exit_on_close: bool = False,
 ) -> Server:
     """A server that listens, and answers as soon as its `serve_forever` is called."""
-    be = backend if isinstance(backend, Backend) else backend_called(backend)
     given = None if data is None else _given(data)
-    usual = Settings() if given is None else Settings().changed({"data": {"kind": "arrays"}})
+    change: dict[str, Any] = {} if given is None else {"kind": "arrays"}
+    if model is None:
+        be = backend if isinstance(backend, Backend) else backend_called(backend)
+        usual, start = Settings().changed({"data": change}), None
+    else:
+        be, usual, start = backend_of(model.theta), settings_of(model, change), numbers_in(model)
     known = _version()
 
     def make(settings: Settings | None) -> Session:
-        return Session(settings or usual, backend=be, given=given, version=known)
+        first = start if settings is None else None
+        return Session(settings or usual, backend=be, given=given, start=first, version=known)
 
     make(None)  # whatever is wrong with the data is found now, and what is imported later is there
     try:

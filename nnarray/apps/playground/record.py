@@ -37,6 +37,12 @@ class Set(NamedTuple):
     value: float
 
 
+class Loaded(NamedTuple):
+    """The user's own model was given: its numbers by name, as nested lists."""
+
+    numbers: dict[str, Any]
+
+
 @dataclass
 class Trained:
     """Epochs of one training. A learning rate that was set by hand within it stands in `rates`."""
@@ -55,7 +61,7 @@ class Trained:
         return self.epochs > 0 or self.diverged
 
 
-Entry = Made | Drawn | Set | Trained
+Entry = Made | Drawn | Set | Loaded | Trained
 
 
 class Record:

@@ -14,7 +14,7 @@ from nnarray.apps.playground.built import (
     optimizer_call,
 )
 from nnarray.apps.playground.checking import Wrong
-from nnarray.apps.playground.record import LONGEST, Drawn, Entry, Made, Record, Set, Trained
+from nnarray.apps.playground.record import LONGEST, Drawn, Entry, Loaded, Made, Record, Set, Trained
 from nnarray.optimizers import OPTIMIZERS
 
 HEAD = '''"""The training of a playground: the same data and changes, and so the same losses, bit for bit."""
@@ -81,6 +81,10 @@ def _lines(entry: Entry) -> Iterator[str]:
             yield from (f"model = {f'keep({drawn}, model)' if keeps else drawn}", "")
         case Set(name, index, value):
             yield from (f"set_number(model, {name!r}, {index!r}, {value!r})", "")
+        case Loaded(numbers):
+            yield "model.load_state_dict({"
+            yield from (f"    {name!r}: {values!r}," for name, values in numbers.items())
+            yield from ("})", "")
         case Trained():
             yield from _training(entry)
 

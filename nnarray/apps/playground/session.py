@@ -42,6 +42,8 @@ class Session:
     backend : str or Backend
     given : Given, optional
         The user's own arrays.
+    start : list, optional
+        The numbers of the user's own model, in its order, to begin with.
     version : str
         That of the package, for the page.
 
@@ -61,10 +63,11 @@ class Session:
         *,
         backend: str | Backend = "auto",
         given: Given | None = None,
+        start: list[Any] | None = None,
         version: str = "",
     ) -> None:
         be = backend if isinstance(backend, Backend) else backend_called(backend)
-        self.lab = Lab(settings or Settings(), be, given)
+        self.lab = Lab(settings or Settings(), be, given, start)
         self.frames = Frames(self.lab)
         self.language, self.version, self.running = "en", version, False
         self._shown_at, self._cost = 0.0, 0.0
