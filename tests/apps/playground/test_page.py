@@ -8,6 +8,8 @@ from pathlib import PurePosixPath
 
 import pytest
 
+from tests.test_words import faults
+
 PAGE = resources.files("nnarray.apps.playground") / "page"
 SCRIPTS = {each.name: each.read_text("utf-8") for each in PAGE.iterdir() if each.name.endswith(".js")}
 TEXTS = {each.name: each.read_text("utf-8") for each in (PAGE / "texts").iterdir() if each.name.endswith(".js")}
@@ -47,7 +49,8 @@ def test_nothing_comes_from_another_site(text: str) -> None:
 def test_scripts_and_styles_are_files_so_that_a_strict_policy_may_be_set() -> None:
     assert "<style" not in INDEX
     assert not re.search(r"<script(?![^>]* src=)|\son\w+=|\sstyle=", INDEX)
-    assert not any(re.search(r"\beval\(|innerHTML|insertAdjacentHTML|document\.write", each) for each in SCRIPTS.values())
+    unsafe = r"\beval\(|innerHTML|insertAdjacentHTML|document\.write"
+    assert not any(re.search(unsafe, each) for each in SCRIPTS.values())
 
 
 def test_each_language_has_the_same_texts_once() -> None:
@@ -77,7 +80,14 @@ def test_translations_fill_in_the_same_names() -> None:
 def test_each_tour_has_a_text_for_each_step(name: str) -> None:
     tours = re.search(r"^const TOURS = \{(.*?)^\};", SCRIPTS["tours.js"], re.MULTILINE | re.DOTALL)
     assert tours
-    for tour, steps in re.findall(r"^  (\w+): \[\n(.*?)^  \],$", tours[1], re.MULTILINE | re.DOTALL):
-        texts = re.search(rf'^  "tour\.{tour}": \{{(.*?)^  \}},$', TEXTS[name], re.MULTILINE | re.DOTALL)
-        assert texts, tour
-        assert len(re.findall(r"^      \"", texts[1], re.MULTILINE)) == len(re.findall(r"^    \{ look", steps, re.MULTILINE)), tour
+    written = re.findall(r"(\w+): \[\n(.*?)\n  \]", tours[1], re.DOTALL)
+    steps = {tour: listed.count("{ look") for tour, listed in written}
+    steps |= {tour: sizes.count(",") + 1 for tour, sizes in re.findall(r"(\w+): \[([\d, ]+)\]\.map", tours[1])}
+    assert len(steps) == 5
+    texts = dict(re.findall(r'^  "tour\.(\w+)": \{(.*?)^  \},$', TEXTS[name], re.MULTILINE | re.DOTALL))
+    assert {tour: len(re.findall(r'^      "', text, re.MULTILINE)) for tour, text in texts.items()} == steps
+
+
+@pytest.mark.parametrize("text", [*SCRIPTS.values(), TEXTS["en.js"]], ids=[*SCRIPTS, "en.js"])
+def test_the_page_is_in_plain_english(text: str) -> None:
+    assert not [*faults("page", text)]
