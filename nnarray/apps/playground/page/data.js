@@ -137,7 +137,7 @@ function showColumns() {
 }
 
 function dropBox() {
-  const input = h("input.unseen", { type: "file", accept: ".csv,.npy,text/csv", tabIndex: -1, "aria-hidden": "true", onchange: () => input.files[0] && sendFile(input.files[0]) });
+  const input = h("input.unseen", { type: "file", accept: ".csv,.tsv,.npy,text/csv", tabIndex: -1, "aria-hidden": "true", onchange: () => input.files[0] && sendFile(input.files[0]) });
   parts.drop = h("div.drop", {}, t("data.drop"), h("button", { type: "button", onclick: () => input.click() }, t("data.file")), input);
   return parts.drop;
 }

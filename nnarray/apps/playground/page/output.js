@@ -17,6 +17,7 @@ const parts = {};
 const shown = { test: true, hard: false, log: false };
 const drawingPoints = { on: false, label: 1 };
 let cursor = null; // the point that the arrow keys move, in units of the axes
+let spoken = false; // whether the next numbers at the point are an answer to a key
 
 /** Build the section, once for each language. */
 export function buildOutput() {
@@ -37,7 +38,8 @@ export function buildOutput() {
     chart.surface = new Surface(chart, drawChart);
   }
   canvas.addEventListener("pointermove", (event) => probe(pointOf(event)));
-  canvas.addEventListener("pointerleave", () => probe(null));
+  canvas.addEventListener("pointerdown", (event) => probe(pointOf(event)));
+  canvas.addEventListener("pointerleave", ({ pointerType }) => pointerType === "touch" || probe(null)); // a finger always leaves
   canvas.addEventListener("pointerup", (event) => drawingPoints.on && addPoint(pointOf(event)));
   canvas.addEventListener("keydown", keyDown);
   canvas.addEventListener("blur", () => probe(null));
@@ -94,6 +96,7 @@ function keyDown(event) {
   if (event.key in moves) {
     event.preventDefault();
     const each = event.shiftKey ? 0.1 : 0.02;
+    spoken = true;
     probe((cursor ?? middle).map((v, k) => v + moves[event.key][k] * each * (ranges()[k][1] - ranges()[k][0])));
   } else if ((event.key === "Enter" || event.key === " ") && drawingPoints.on) {
     event.preventDefault();
@@ -201,6 +204,8 @@ on("probe", () => {
   if (!cursor) store.probe = null; // an answer that comes after the pointer has left
   showReadout();
   redraw(parts.surface);
+  if (spoken && store.probe) emit("say", [...parts.readout.querySelectorAll("p, span")].map((each) => each.textContent).join(" "));
+  spoken = false;
 });
 on("hovered sketch", () => {
   write(parts.name, store.hovered ? neuronName(store.hovered.layer, store.hovered.unit) : "");
