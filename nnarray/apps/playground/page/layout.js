@@ -1,14 +1,14 @@
 // Where the neurons and lines of the network are.
 
 const HEAD = 62; // above the neurons: the name of the layer and its buttons
-const LARGEST = 56, SMALLEST = 16;
+const LARGEST = 56, SMALLEST = 11, APART = 15; // of neurons, and from one to the next at least
 
 /** Positions for columns of these sizes, with room for names at both ends: { size, columns: [{ x, ys }], narrow }, in CSS pixels. */
 export function layoutOf(sizes, width, height, [roomLeft, roomRight] = [22, 26]) {
   const most = Math.max(...sizes);
   const each = (height - HEAD - 12) / most;
   const gapX = width / sizes.length;
-  const size = Math.max(SMALLEST, Math.min(LARGEST, Math.floor(each - Math.max(6, each * 0.22)), Math.floor(gapX * 0.56)));
+  const size = Math.max(SMALLEST, Math.min(LARGEST, Math.floor(each - Math.max(each < 30 ? 4 : 13, each * 0.22)), Math.floor(gapX * 0.56)));
   const left = Math.max(size / 2 + roomLeft, gapX / 3), right = width - Math.max(size / 2 + roomRight, gapX / 3);
   const middle = HEAD + (height - HEAD - 12) / 2;
   const columns = sizes.map((units, k) => {
@@ -18,6 +18,9 @@ export function layoutOf(sizes, width, height, [roomLeft, roomRight] = [22, 26])
   });
   return { size, columns, narrow: (right - left) / Math.max(1, sizes.length - 1) < 88, head: HEAD };
 }
+
+/** The least height in which the neurons of the largest column have room. */
+export const leastHeight = (sizes) => HEAD + 12 + APART * Math.max(...sizes);
 
 /** Start and end of the line from neuron i of column k to neuron j of the next. */
 export function lineOf({ size, columns }, k, i, j) {

@@ -6,7 +6,7 @@ import { color, colors } from "./colors.js";
 import { send, set } from "./connection.js";
 import { byId, fixed, h, rounded, write } from "./dom.js";
 import { editLayer, editNeuron, closeEditor, refreshEditor } from "./editor.js";
-import { layoutOf, lineAt, lineOf, trace } from "./layout.js";
+import { layoutOf, leastHeight, lineAt, lineOf, trace } from "./layout.js";
 import { drawMap, inputsOf, namesOf } from "./maps.js";
 import { emit, on, store } from "./store.js";
 import { t } from "./texts.js";
@@ -214,6 +214,7 @@ export function showNetwork() {
   const layers = store.settings.network.layers;
   write(parts.layers, `${layers.length} ${t(layers.length === 1 ? "net.layers.one" : "net.layers")}`);
   write(parts.count, t("net.parameters", { count: store.network.reduce((sum, l) => sum + l.weight.length + (l.bias?.length ?? 0), 0) }));
+  parts.box.style.minHeight = `${leastHeight(sizesOf())}px`;
   parts.remove.disabled = layers.length === 0;
   parts.add.disabled = layers.length >= store.catalog.limits.layers;
   write(parts.legend, t(store.probe ? "net.legend.path" : inputsOf() === 1 ? "net.legend.curve" : "net.legend"));
@@ -240,10 +241,11 @@ function path() {
 
 function drawLines(context, { inputs, units, weight }, k) {
   const values = flowing?.[k];
-  const most = Math.max(1, ...weight.map(Math.abs));
+  const flows = values ? weight.map((w, n) => w * (values[Math.floor(n / units)] ?? 0)) : weight;
+  const most = Math.max(values ? 1e-3 : 1, ...flows.map(Math.abs));
   for (let i = 0; i < inputs; i += 1) {
     for (let j = 0; j < units; j += 1) {
-      const flow = weight[i * units + j] * (values ? values[i] ?? 0 : 1);
+      const flow = flows[i * units + j];
       const size = Math.min(1, Math.abs(flow) / most);
       context.beginPath();
       trace(context, lineOf(layout, k, i, j));

@@ -153,7 +153,7 @@ function drawExamples(context, at, withTest) {
     mark(context, task === "classes" ? value : 0, at.x(row[0]), at.y(y), radius);
     const fill = task === "classes" ? classColor(value) : two ? `rgba(${numbersOf2(value)})` : colors.negative;
     context.fillStyle = hollow ? colors.card : fill;
-    context.strokeStyle = hollow ? fill : colors.card;
+    context.strokeStyle = hollow ? fill : task === "values" && two ? colors.soft : colors.card;
     context.lineWidth = hollow ? 1.8 : 1.2;
     context.fill();
     context.stroke();

@@ -2,7 +2,7 @@
 
 import { numbers } from "./arrays.js";
 import { mark } from "./canvas.js";
-import { classColor, colors } from "./colors.js";
+import { classColor, color, colors } from "./colors.js";
 import { h } from "./dom.js";
 import { on, store } from "./store.js";
 import { t, textOr } from "./texts.js";
@@ -75,11 +75,11 @@ function drawThumb(canvas, points) {
   context.clearRect(0, 0, SIDE, SIDE);
   if (!points) return;
   const { task, rows } = points, classes = task === "classes";
-  const x = scaled(rows.map((row) => row[0])), y = scaled(rows.map((row) => row[1]));
+  const [x, y, last] = [0, 1, rows[0].length - 1].map((k) => scaled(rows.map((row) => row[k])));
   rows.forEach((row, n) => {
     const kind = classes ? row[row.length - 1] : 0;
     mark(context, kind, x[n], SIDE - y[n], 2.1);
-    context.fillStyle = classes ? classColor(kind) : colors.positive;
+    context.fillStyle = classes ? classColor(kind) : row.length === 3 ? color((2 * last[n]) / SIDE - 1) : colors.positive;
     context.fill();
   });
 }
