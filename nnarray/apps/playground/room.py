@@ -121,10 +121,10 @@ class Room:
     def _turn(self) -> None:
         """Answer what has come; else train a little, or wait."""
         try:
-            what, answer = self._jobs.get(True, 0.0001 if self.session.running else 0.5)
+            what, answer = self._jobs.get(True, 0.0001 if self.session.is_busy else 0.5)
         except queue.Empty:
             self._look_after()
-            if self.session.running:
+            if self.session.is_busy:
                 self._train()
             return
         try:

@@ -70,8 +70,9 @@ class Session:
         self.lab = Lab(settings or Settings(), be, given, start)
         self.frames = Frames(self.lab)
         self.language, self.version, self.running = "en", version, False
-        self._shown_at, self._cost = 0.0, 0.0
+        self._shown_at, self._trained_at, self._cost = 0.0, 0.0, 0.0
         self._sketch: list[Any] = []
+        self._owes_frame = False
 
     # --- Messages ---------------------------------------------------------------------------------------------------
 
@@ -190,28 +191,49 @@ class Session:
     def _again(self, message: Mapping[str, Any]) -> list[Event]:
         return [self._hello(), self._settings(), self._data(), self.frames.curve(), self.frame()]
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether `advance` has something to do: it trains, or shows how the training ended."""
+        return self.running or self._owes_frame
+
     # --- Training ---------------------------------------------------------------------------------------------------
 
     def advance(self, seconds: float, *, watched: bool = True) -> Event | None:
         """Train for about this long. Returns a frame if it is time for one and it is watched, or what ended it."""
         end = time.perf_counter() + seconds
+        if self._owes_frame:
+            return self.frame()
         try:
             while self.running:
                 if self.lab.epoch >= self.lab.settings.training.epochs:
-                    self.running = False
+                    self.running, self._owes_frame = False, True
                     return self._state("epochs")
+                if not self._is_in_time(end):
+                    break
                 self.lab.train_epoch()
-                if time.perf_counter() >= end:
+                self._trained_at = time.perf_counter()
+                if self._trained_at >= end:
                     break
         except DivergenceError as error:
+            self._owes_frame = True
             return self._diverged(error)
         wait = max(1.0 / self.frames.watch.fps, OFTEN * self._cost)
         is_due = watched and self.frames.is_stale and time.perf_counter() - self._shown_at >= wait
         return self.frame() if is_due else None
 
+    def _is_in_time(self, end: float) -> bool:
+        """Whether the next epoch begins before this time, at the pace that is wanted; waits for it."""
+        pace = self.frames.watch.pace
+        if pace is None:
+            return True
+        now = time.perf_counter()
+        begin = max(self._trained_at + 1.0 / pace, now)
+        time.sleep(max(min(begin, end) - now, 0.0))
+        return begin <= end
+
     def frame(self) -> Event:
         """What is seen now."""
-        begun = time.perf_counter()
+        begun, self._owes_frame = time.perf_counter(), False
         made = self.frames.frame(running=self.running)
         self._shown_at = time.perf_counter()
         self._cost += 0.2 * (self._shown_at - begun - self._cost)

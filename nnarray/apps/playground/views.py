@@ -8,7 +8,7 @@ from typing import Any
 
 from nnarray.apps.playground.built import is_of_one_output
 from nnarray.apps.playground.catalog import CLASSES, VALUES
-from nnarray.apps.playground.checking import Wrong, at, finite, number, object_of, switch, whole
+from nnarray.apps.playground.checking import Wrong, at, finite, number, object_of, optional, switch, whole
 from nnarray.apps.playground.packing import as_bytes, numbers, packed
 from nnarray.apps.playground.points import Examples
 from nnarray.backends import device_of, namespace
@@ -36,6 +36,8 @@ class Watch:
     gradients: bool = True
     histograms: bool = False
     fps: float = 30.0
+    pace: float | None = None
+    """Epochs a second, at most; None for as many as there is time for."""
 
     @classmethod
     def of(cls, message: Mapping[str, Any], before: Watch) -> Watch:
@@ -47,6 +49,7 @@ class Watch:
             "gradients": switch,
             "histograms": switch,
             "fps": number(0.2, 60.0),
+            "pace": optional(number(0.05, 1000.0)),
         }
         wanted = object_of({name: each for name, each in message.items() if name != "type"}, [*checks])
         values = {name: at(name, checks[name], each) for name, each in wanted.items()}

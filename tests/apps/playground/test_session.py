@@ -119,10 +119,27 @@ def test_running_gives_frames_in_time_and_stops() -> None:
         events.append(learner.advance(0.005))
     assert one([event for event in events if event], "state")["reason"] == "epochs"
     assert learner.lab.epoch == 50
+    assert learner.is_busy
     assert learner.advance(0.01)["epoch"] == 50  # type: ignore[index]
+    assert not learner.is_busy
     assert learner.advance(0.01) is None
     losses = [loss for event in events if event and event["type"] == "frame" for loss in event["curve"]["loss"]]
     assert len(losses) <= 50
+
+
+def test_a_pace_is_kept() -> None:
+    learner = session()
+    learner.handle({"type": "watch", "pace": 20, "fps": 60})
+    learner.handle({"type": "run"})
+    begun = time.perf_counter()
+    frames = [learner.advance(0.01) for _ in range(40)]
+    assert 1 <= learner.lab.epoch <= 20 * (time.perf_counter() - begun) + 1
+    assert [frame["epoch"] for frame in frames if frame] == sorted({frame["epoch"] for frame in frames if frame})
+    learner.handle({"type": "watch", "pace": None})
+    before = learner.lab.epoch
+    for _ in range(10):
+        learner.advance(0.01)
+    assert learner.lab.epoch > before + 5
 
 
 def test_a_weight_can_be_set(be: nn.Backend) -> None:
@@ -254,6 +271,16 @@ def test_a_training_that_diverges_says_why_and_what_helps() -> None:
     learner.handle({"type": "set", "settings": {"training": {"options": {"lr": 0.001}}}})
     learner.handle({"type": "reset"})
     assert one(learner.handle({"type": "step"}), "frame")["words"][0]["key"] != "diverged"
+
+
+def test_a_running_training_that_diverges_shows_its_last_frame() -> None:
+    learner = session({"training": {"optimizer": "sgd", "options": {"lr": 1e5}}, "data": {"kind": "sine"}})
+    learner.handle({"type": "run"})
+    events = []
+    while learner.is_busy:
+        events.append(learner.advance(0.01))
+    assert [event["type"] for event in events if event][-2:] == ["state", "frame"]
+    assert events[-1]["words"][0]["key"] == "diverged"  # type: ignore[index]
 
 
 def test_settings_and_model_are_taken_along(tmp_path: Any) -> None:
