@@ -4,7 +4,7 @@ import { send } from "./connection.js";
 import { className } from "./classes.js";
 import { h, rounded, write } from "./dom.js";
 import { layerName } from "./below.js";
-import { on, store } from "./store.js";
+import { emit, on, store } from "./store.js";
 import { t } from "./texts.js";
 
 const parts = {};
@@ -23,10 +23,29 @@ export function buildExplain() {
   return [h("div.stack", {}, h("p.soft.lead", {}, t("explain.lead")), form, parts.result)];
 }
 
-/** Explain the first example when the panel is opened for the first time. */
-export function explainShown(visible) {
-  if (visible && !store.explanation && store.data) ask();
+let visible = false;
+
+/** Explain an example when the panel is opened. It is marked in the plot, and a click there chooses another one. */
+export function explainShown(now) {
+  visible = now;
+  if (visible && store.data) ask();
+  mark(null);
 }
+
+/** Mark an example in the plot; null marks none. */
+function mark(example) {
+  store.explained = example;
+  emit("explained");
+}
+
+on("picked", (at) => {
+  if (!visible || !store.data) return;
+  const { train, range } = store.data, sizes = range.map(([low, high]) => high - low);
+  const away = (row) => sizes.reduce((sum, size, k) => sum + ((row[k] - at[k]) / size) ** 2, 0);
+  const distances = train.map(away);
+  parts.example.value = distances.indexOf(Math.min(...distances));
+  ask();
+});
 
 async function ask() {
   const most = (store.data?.train.length ?? 1) - 1;
@@ -36,6 +55,7 @@ async function ask() {
   write(parts.wait, t("explain.wait"));
   await send({ type: "explain", example }, "explain");
   write(parts.wait, "");
+  if (visible) mark(example);
 }
 
 function show(explanation) {
@@ -61,12 +81,16 @@ function numbersOf({ layer, outputs }) {
 
 function gradientsOf({ gradients }) {
   if (!gradients.length) return null;
-  const head = ["parameter", "norm", "along", "difference", "check"].map((key) => h("th", { scope: "col" }, t(`explain.${key}`)));
+  const head = ["parameter", "check", "norm", "along", "difference"].map((key) => h("th", { scope: "col" }, t(`explain.${key}`)));
   const lines = gradients.map(({ name, norm, along, difference, relative, ok }) => h("tr", {},
-    h("th", { scope: "row" }, name), h("td", {}, rounded(norm)), h("td", {}, rounded(along)), h("td", {}, rounded(difference)),
-    h(ok ? "td.ok" : "td.bad", {}, `${ok ? "✓" : "✗"} ${t(ok ? "explain.checked" : "explain.off")} (${rounded(relative, 1)})`)));
+    h("th", { scope: "row" }, name),
+    h(ok ? "td.ok" : "td.bad", { title: rounded(relative, 2) }, `${ok ? "✓" : "✗"} ${t(ok ? "explain.checked" : "explain.off")}`),
+    h("td", {}, rounded(norm)), h("td", {}, rounded(along)), h("td", {}, rounded(difference))));
   return h("div.scroll", { tabIndex: 0, role: "group", "aria-label": t("explain.check") }, h("table.numbers", {}, h("thead", {}, h("tr", {}, head)), h("tbody", {}, lines)));
 }
 
 on("explanation", show);
-on("data", () => { store.explanation = null; });
+on("data", () => {
+  store.explanation = null;
+  mark(null);
+});

@@ -40,7 +40,7 @@ export function buildOutput() {
   canvas.addEventListener("pointermove", (event) => probe(pointOf(event)));
   canvas.addEventListener("pointerdown", (event) => probe(pointOf(event)));
   canvas.addEventListener("pointerleave", ({ pointerType }) => pointerType === "touch" || probe(null)); // a finger always leaves
-  canvas.addEventListener("pointerup", (event) => drawingPoints.on && addPoint(pointOf(event)));
+  canvas.addEventListener("pointerup", (event) => (drawingPoints.on ? addPoint(pointOf(event)) : emit("picked", pointOf(event))));
   canvas.addEventListener("keydown", keyDown);
   canvas.addEventListener("blur", () => probe(null));
 }
@@ -207,7 +207,7 @@ on("probe", () => {
   if (spoken && store.probe) emit("say", [...parts.readout.querySelectorAll("p, span")].map((each) => each.textContent).join(" "));
   spoken = false;
 });
-on("hovered sketch", () => {
+on("hovered sketch explained", () => {
   write(parts.name, store.hovered ? neuronName(store.hovered.layer, store.hovered.unit) : "");
   redraw(parts.surface);
 });

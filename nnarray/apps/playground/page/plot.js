@@ -159,7 +159,17 @@ function drawExamples(context, at, withTest) {
     context.stroke();
   };
   train.forEach((row) => paint(row, false));
+  if (store.explained !== null) drawExplained(context, at, train[store.explained]);
   if (withTest) test.forEach((row) => paint(row, true));
+}
+
+function drawExplained(context, at, row) {
+  if (!row) return;
+  context.beginPath();
+  context.arc(at.x(row[0]), at.y(store.data.range.length === 2 ? row[1] : row.at(-1)), 10, 0, 2 * Math.PI);
+  context.strokeStyle = colors.ink;
+  context.lineWidth = 2.5;
+  context.stroke();
 }
 
 function numbersOf2(value) {

@@ -7,6 +7,7 @@ export const store = {
   catalog: null, hello: null, settings: null, data: null, frame: null, table: null, probe: null, explanation: null, previews: null,
   network: [], // of each layer: name, inputs, units, weight, bias
   paced: false, // whether the session can train slowly, too
+  explained: null, // the number of the example that is explained
   sketch: [], // drawn points that are not enough yet
   history: emptyHistory(),
   hovered: null, // the neuron under the pointer: { layer, unit }

@@ -135,7 +135,7 @@ export default {
 
   "happening.try": "Try it",
   "happening.none": "Press Train. What happens is described here.",
-  "explain.lead": "One example goes forward through the network. Then its loss goes backward. Every number is the network's own. Each gradient is checked by finite differences.",
+  "explain.lead": "One example goes forward through the network. Then its loss goes backward. Every number is the network's own. Each gradient is checked by finite differences. Click a point in the output to explain another example.",
   "explain.go": "Explain",
   "explain.example": "Example",
   "explain.forward": "Forward",
