@@ -32,7 +32,7 @@ export default {
   "bar.normalise": "Batch normalisation",
   "bar.weights_seed": "Seed of the weights",
   "bar.speed": "Epochs per second",
-  "bar.fast": "as fast as possible",
+  "bar.fast": "fastest",
   none: "none",
   all: "all",
   automatic: "automatic",

@@ -32,7 +32,7 @@ export default {
   "bar.normalise": "バッチ正規化",
   "bar.weights_seed": "重みのシード",
   "bar.speed": "1 秒あたりのエポック",
-  "bar.fast": "できるだけ速く",
+  "bar.fast": "最速",
   none: "なし",
   all: "すべて",
   automatic: "自動",
