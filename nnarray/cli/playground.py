@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import sys
-import webbrowser
 from typing import Annotated
 
 import typer
 
-from nnarray.apps.playground.opened import served
 from nnarray.cli.app import app
 from nnarray.cli.console import Flag
 
@@ -29,6 +27,10 @@ def playground(
 
     Only this machine can reach the page, at an address with a token that changes with each start.
     """
+    import webbrowser
+
+    from nnarray.apps.playground.opened import served
+
     if not 0 <= port < 65_536:
         raise ValueError(f"--port must be from 0 to 65535; got {port}.")
     server = served(port=port, backend=backend, exit_on_close=exit_on_close)
