@@ -173,13 +173,10 @@ export function showData() {
 }
 
 wide.addEventListener("change", () => { byId("data").querySelector("details").open = wide.matches; });
-on("settings previews table", showData);
+on("settings table", showData);
 on("theme", () => {
   showThumbs();
   repaintSwatches();
   redrawAll();
 });
 on("refused", ({ at, reason }) => at?.startsWith("data") && write(parts.error, reason));
-on("hello", () => {
-  if (!store.previews) send({ type: "preview", n: 60 }, "preview", true);
-});

@@ -4,7 +4,7 @@ import { numbers, rows } from "./arrays.js";
 
 export const store = {
   connected: false, running: false, wanted: null, // what the reader asked for, until the session has answered
-  catalog: null, hello: null, settings: null, data: null, frame: null, table: null, probe: null, explanation: null, previews: null,
+  catalog: null, hello: null, settings: null, data: null, frame: null, table: null, probe: null, explanation: null, previews: {},
   network: [], // of each layer: name, inputs, units, weight, bias
   paced: false, // whether the session can train slowly, too
   explained: null, // the number of the example that is explained
@@ -38,7 +38,6 @@ const KEPT = {
   explanation: (event) => { store.explanation = event; },
   sketch: (event) => { store.sketch = event.points; },
   table: (event) => { store.table = event; },
-  previews: (event) => { store.previews = event.previews; },
 };
 
 /** Take an event in, and then call what listens to its kind. */

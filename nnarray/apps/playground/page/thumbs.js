@@ -1,8 +1,8 @@
 // The datasets to choose from, each drawn from its own points.
 
-import { numbers } from "./arrays.js";
 import { mark } from "./canvas.js";
 import { classColor, color, colors } from "./colors.js";
+import { examplesOf } from "./connection.js";
 import { h } from "./dom.js";
 import { on, store } from "./store.js";
 import { t, textOr } from "./texts.js";
@@ -62,11 +62,12 @@ function thumb(kind) {
 }
 
 /** Points of a kind: { task, rows }, or nothing if none are known yet. */
-function pointsOf(kind) {
-  const preview = store.previews?.[kind];
-  if (!preview) return seen.get(kind);
-  const [count, width] = preview.points.shape, all = numbers(preview.points);
-  return { task: preview.task, rows: Array.from({ length: count }, (_, n) => all.subarray(n * width, (n + 1) * width)) };
+const pointsOf = (kind) => store.previews[kind] ?? seen.get(kind);
+
+/** Ask for examples of all kinds that are made. */
+export async function drawThumbs() {
+  store.previews = await examplesOf(["classes", "values"].flatMap(kindsOf)).catch(() => ({})); // too many sessions: without
+  showThumbs();
 }
 
 function drawThumb(canvas, points) {
