@@ -7,12 +7,13 @@ from typing import Any
 
 from nnarray.apps.playground import views
 from nnarray.apps.playground.built import is_of_one_output, shown_paths
-from nnarray.apps.playground.catalog import CLASSES
+from nnarray.apps.playground.catalog import CLASSES, DATA
 from nnarray.apps.playground.checking import at, finite, number, several, whole
 from nnarray.apps.playground.formulas import Formula
 from nnarray.apps.playground.lab import Lab
 from nnarray.apps.playground.packing import numbers, packed
-from nnarray.apps.playground.points import Examples
+from nnarray.apps.playground.points import Examples, examples
+from nnarray.apps.playground.settings import DataSettings
 from nnarray.backends import device_of, namespace
 from nnarray.explain import explain
 from nnarray.explain.records import Step
@@ -23,22 +24,22 @@ TRUTH = 200
 """Points of the curve without noise."""
 
 
-def data(examples: Examples) -> dict[str, Any]:
+def data(given: Examples) -> dict[str, Any]:
     """The examples as the page gets them."""
-    X_test, y_test = examples.X_test, examples.y_test
+    X_test, y_test = given.X_test, given.y_test
     if X_test is None or y_test is None:
-        X_test, y_test = examples.X[:0, ...], examples.y[:0, ...]
+        X_test, y_test = given.X[:0, ...], given.y[:0, ...]
     return {
         "type": "data",
-        "task": examples.task,
-        "classes": [*examples.classes],
-        "axes": [*examples.axes],
-        "target": examples.target,
-        "range": [[*map(finite, each)] for each in examples.ranges],
-        "values": examples.values and [*map(finite, examples.values)],
-        "train": _rows(examples.X, examples.y),
+        "task": given.task,
+        "classes": [*given.classes],
+        "axes": [*given.axes],
+        "target": given.target,
+        "range": [[*map(finite, each)] for each in given.ranges],
+        "values": given.values and [*map(finite, given.values)],
+        "train": _rows(given.X, given.y),
         "test": _rows(X_test, y_test),
-        "truth": examples.truth and _truth(examples, examples.truth),
+        "truth": given.truth and _truth(given, given.truth),
     }
 
 
@@ -49,9 +50,17 @@ def _rows(X: Array, y: Array) -> dict[str, Any]:
 
 
 @quiet
-def _truth(examples: Examples, formula: Formula) -> dict[str, Any]:
-    x = views.plane(examples, TRUTH)[:, 0]
+def _truth(given: Examples, formula: Formula) -> dict[str, Any]:
+    x = views.plane(given, TRUTH)[:, 0]
     return packed(0.0 * x + formula(x=x))
+
+
+def previews(lab: Lab, count: int) -> dict[str, Any]:
+    """A few examples of each kind of data that needs nothing of the user."""
+    kinds = [name for name, kind in DATA.items() if kind.make or name == "step"]
+    made = {name: examples(DataSettings(kind=name, n=count, test=0.0), lab.be, "float32") for name in kinds}
+    shown = {name: {"task": each.task, "points": _rows(each.X, each.y)} for name, each in made.items()}
+    return {"type": "previews", "previews": shown}
 
 
 # --- A point ---------------------------------------------------------------------------------------------------------
@@ -117,17 +126,17 @@ def explanation(lab: Lab, message: Mapping[str, Any]) -> dict[str, Any]:
 
 def _asked(lab: Lab, message: Mapping[str, Any]) -> tuple[Array, Array]:
     """The example that a message asks about."""
-    examples = lab.examples
+    given = lab.examples
     if "at" not in message:
-        i = at("example", whole(0, examples.X.shape[0] - 1), message.get("example", 0))
-        return examples.X[i : i + 1, ...], examples.y[i : i + 1, ...]
-    xp = namespace(examples.y)
-    if examples.task == CLASSES:
-        target = at("target", whole(0, len(examples.classes) - 1), message.get("target"))
+        i = at("example", whole(0, given.X.shape[0] - 1), message.get("example", 0))
+        return given.X[i : i + 1, ...], given.y[i : i + 1, ...]
+    xp = namespace(given.y)
+    if given.task == CLASSES:
+        target = at("target", whole(0, len(given.classes) - 1), message.get("target"))
     else:
         target = at("target", number(), message.get("target"))
-    shape = (1, *examples.y.shape[1:])
-    return _point(lab, message["at"]), xp.full(shape, target, dtype=examples.y.dtype, device=device_of(examples.y))
+    shape = (1, *given.y.shape[1:])
+    return _point(lab, message["at"]), xp.full(shape, target, dtype=given.y.dtype, device=device_of(given.y))
 
 
 def _layer(step: Step) -> dict[str, Any]:

@@ -164,6 +164,9 @@ class Session:
     def _probe(self, message: Mapping[str, Any]) -> list[Event]:
         return [answers.probe(self.lab, message.get("at"))]
 
+    def _preview(self, message: Mapping[str, Any]) -> list[Event]:
+        return [answers.previews(self.lab, at("n", whole(4, 200), message.get("n", 60)))]
+
     def _explain(self, message: Mapping[str, Any]) -> list[Event]:
         return [answers.explanation(self.lab, message)]
 
@@ -287,6 +290,7 @@ HANDLERS: dict[str, Callable[[Session, Mapping[str, Any]], list[Event]]] = {
     "weight": Session._weight,
     "watch": Session._watch,
     "probe": Session._probe,
+    "preview": Session._preview,
     "explain": Session._explain,
     "draw": Session._draw,
     "take": Session._take,

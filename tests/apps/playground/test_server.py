@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 import nnarray as nn
-from nnarray.apps.playground.server import HEADER, Limits, Server
+from nnarray.apps.playground.limits import HEADER, Limits
+from nnarray.apps.playground.server import Server
 from nnarray.apps.playground.session import Session
 from nnarray.apps.playground.settings import Settings
 

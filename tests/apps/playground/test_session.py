@@ -192,6 +192,12 @@ def test_a_step_is_explained_and_checked(loss: str) -> None:
     assert (there["inputs"], there["target"]) == ([0.1, 0.2], 1.0)
 
 
+def test_previews_of_all_made_data(be: nn.Backend) -> None:
+    found = one(session(backend=be).handle({"type": "preview", "n": 12}), "previews")["previews"]
+    assert {"moons", "checkerboard", "sine", "step"} <= set(found)
+    assert {tuple(each["points"]["shape"]) for each in found.values()} == {(12, 3), (12, 2)}
+
+
 def test_drawn_points_wait_until_there_are_enough() -> None:
     learner = session()
     events = learner.handle({"type": "draw", "points": [[0, 0, 0], [1, 1, 1]]})
@@ -238,6 +244,8 @@ def test_a_file_brings_its_first_choice_of_columns() -> None:
         ({"type": "explain", "at": [0, 0], "target": 2}, "target"),
         ({"type": "take", "what": "money"}, "what"),
         ({"type": "watch", "grid": 5}, "grid"),
+        ({"type": "watch", "pace": 0}, "pace"),
+        ({"type": "preview", "n": 1}, "n"),
         ({"type": "watch", "sound": True}, "sound"),
         ({"type": "language", "to": "xx"}, "to"),
         ({"type": "restore", "link": "s=x"}, "link"),
