@@ -1,6 +1,5 @@
 // The connection to the session: messages in order, one at a time, and events as they come.
 
-import { rows } from "./arrays.js";
 import { apply, emit, store } from "./store.js";
 
 const TOKEN = "nnarray-playground-token";
@@ -91,25 +90,6 @@ async function next() {
     entry.resolve([]);
   }
   next();
-}
-
-const NOISE = { blobs: 0.2, xor: 0.2 }; // the others are clearer with less
-
-/** Small examples of some kinds of data, from a session of its own that is closed at once: { task, rows } by kind. */
-export async function examplesOf(kinds) {
-  const examples = {}, scratch = (await post("/open", "{}")).session;
-  const ask = async (message) => (await post(`/session/${scratch}/message`, JSON.stringify(message))).events;
-  try {
-    await ask({ type: "watch", grid: 0, units: 0, gradients: false });
-    for (const kind of kinds) {
-      const events = await ask({ type: "set", settings: { data: { kind, n: 80, noise: NOISE[kind] ?? 0.05, test: 0, options: {} } } });
-      const data = events.find(({ type }) => type === "data");
-      if (data) examples[kind] = { task: data.task, rows: rows(data.train) };
-    }
-  } finally {
-    await post(`/session/${scratch}/close`, "");
-  }
-  return examples;
 }
 
 /** Change a part of the settings. */

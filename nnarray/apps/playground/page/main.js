@@ -11,7 +11,6 @@ import { buildNetwork, showNetwork } from "./network.js";
 import { buildOutput, showOutput } from "./output.js";
 import { emit, on, store } from "./store.js";
 import { chooseLanguage, language, languages, t } from "./texts.js";
-import { drawThumbs } from "./thumbs.js";
 import { buildTours } from "./tours.js";
 
 const FRAMES = { grid: 64, units: 20, histograms: false, gradients: true, fps: 30 };
@@ -113,7 +112,7 @@ async function start() {
     store.paced = events.some(({ type }) => type === "frame");
     emit("paced");
   });
-  drawThumbs();
+  send({ type: "preview", n: 80 });
   if (language() !== store.hello.language) send({ type: "language", to: language() });
 }
 

@@ -37,6 +37,7 @@ const KEPT = {
   probe: (event) => { store.probe = event; },
   explanation: (event) => { store.explanation = event; },
   sketch: (event) => { store.sketch = event.points; },
+  previews: keepPreviews,
   table: (event) => { store.table = event; },
 };
 
@@ -63,6 +64,10 @@ function keepFrame(frame) {
   if (frame.units) parts.units = new Map(frame.units.map((each) => [each.layer, { ...each, numbers: numbers(each.maps) }]));
   store.frame = { ...(store.frame ?? {}), ...parts };
   remember(frame);
+}
+
+function keepPreviews({ previews }) {
+  store.previews = Object.fromEntries(Object.entries(previews).map(([kind, { task, points }]) => [kind, { task, rows: rows(points) }]));
 }
 
 const MOST = 3000; // points of a curve

@@ -2,7 +2,6 @@
 
 import { mark } from "./canvas.js";
 import { classColor, color, colors } from "./colors.js";
-import { examplesOf } from "./connection.js";
 import { h } from "./dom.js";
 import { on, store } from "./store.js";
 import { t, textOr } from "./texts.js";
@@ -64,12 +63,6 @@ function thumb(kind) {
 /** Points of a kind: { task, rows }, or nothing if none are known yet. */
 const pointsOf = (kind) => store.previews[kind] ?? seen.get(kind);
 
-/** Ask for examples of all kinds that are made. */
-export async function drawThumbs() {
-  store.previews = await examplesOf(["classes", "values"].flatMap(kindsOf)).catch(() => ({})); // too many sessions: without
-  showThumbs();
-}
-
 function drawThumb(canvas, points) {
   const context = canvas.getContext("2d");
   context.setTransform(2, 0, 0, 2, 0, 0);
@@ -90,6 +83,7 @@ function scaled(values) {
   return values.map((v) => 6 + ((v - low) / (high - low || 1)) * (SIDE - 12));
 }
 
+on("previews", showThumbs);
 on("data", ({ task }) => {
   const kind = store.settings?.data.kind, { train } = store.data, each = Math.ceil(train.length / MOST);
   seen.set(kind, { task, rows: train.filter((_, n) => n % each === 0) });
