@@ -176,7 +176,8 @@ function showFrame() {
 function showKey() {
   const { task, classes } = store.data, own = (k, text, hollow) => h("span", {}, swatch(k, hollow), text);
   const names = task === "classes" ? classes.slice(0, 8).map((_, k) => own(k, className(k))) : [own(0, t("out.train"))];
-  parts.key.replaceChildren(...names, own(0, t("out.testing"), true));
+  const curves = task === "values" && inputsOf() === 1 ? [h("span.key.fit", {}, t("out.fit")), store.data.truth && h("span.key.truth", {}, t("out.truth"))] : [];
+  parts.key.replaceChildren(...names, own(0, t("out.testing"), true), ...curves.filter(Boolean));
 }
 
 function showTask() {

@@ -44,8 +44,8 @@ export function drawPlot(context, width, height, shown, cursor) {
   context.fillStyle = colors.zero;
   context.fillRect(LEFT, TOP, at.w, at.tall);
   if (inputsOf() === 2) drawPlane(context, at, shown.hard);
-  else drawCurves(context, at);
   drawExamples(context, at, shown.test);
+  if (inputsOf() === 1) drawCurves(context, at); // over the points, which would hide them
   if (cursor) drawCursor(context, at, cursor);
   context.restore();
   drawAxes(context, at, height);

@@ -107,6 +107,8 @@ export default {
   "out.hard": "Classes only",
   "out.train": "training",
   "out.testing": "test",
+  "out.fit": "prediction",
+  "out.truth": "without noise",
   "out.loss": "Loss",
   "out.accuracy": "Accuracy",
   "out.norms": "Size of the gradient by layer",

@@ -107,6 +107,8 @@ export default {
   "out.hard": "クラスだけ",
   "out.train": "訓練",
   "out.testing": "テスト",
+  "out.fit": "予測",
+  "out.truth": "ノイズなし",
   "out.loss": "損失",
   "out.accuracy": "正解率",
   "out.r2": "R²",
