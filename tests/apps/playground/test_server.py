@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import socket
 import threading
 import time
@@ -238,6 +239,15 @@ def test_sessions_are_bounded() -> None:
         assert send(server, first, {"type": "step"})[0]["epoch"] == 1
 
 
+@pytest.fixture
+def many_files() -> None:
+    """As many open files as 1,000 connections need, at both ends."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < 4096 and (hard == resource.RLIM_INFINITY or hard >= 4096):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (4096, hard))
+
+
+@pytest.mark.usefixtures("many_files")
 def test_1000_connections_are_turned_away_and_nothing_is_lost() -> None:
     with serving() as server:
         session = opened(server)
