@@ -18,6 +18,7 @@ from nnarray.version import __version__ as __version__
 
 if TYPE_CHECKING:  # what type checkers and editors read; at run time, `__getattr__` imports a name when it is asked for
     from nnarray import datasets, distributed, losses, metrics, models, plotting, random, schedules, testing
+    from nnarray.apps.playground.opened import playground
     from nnarray.apps.workflow.pipeline import Pipeline, load_pipeline
     from nnarray.backends import (
         Backend,
@@ -159,6 +160,7 @@ __all__ = [
     "metrics",
     "models",
     "namespace",
+    "playground",
     "plotting",
     "random",
     "register",
@@ -185,6 +187,7 @@ _ALSO = also(
 )
 
 _NAMES = {
+    "apps.playground.opened": "playground",
     "apps.workflow.pipeline": "Pipeline load_pipeline",
     "backends": "Backend BackendInfo BackendNotInstalled BackendUnavailable OutOfDeviceMemory backend device_of "
     "list_backends namespace",

@@ -1015,10 +1015,29 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "a folder that is not there, for the model": (*TRAIN, "--target", "kind", "--out", "none/model.safetensors"),
     "a training that diverges": (*TRAIN, "--target", "size", "--lr", "1e30", "--optimizer", "sgd"),
     "a backend that cannot be used": ("train", "data.csv", "--target", "kind", "--backend", "torch:xyz"),
+    "a port that does not exist": ("playground", "--port", "70000", "--no-browser"),
 }
 
 EVERYWHERE = {**DATA}
-ONCE = {**DATA_OF_ONE, **SETTINGS, **FILES, **TABLES, **IMAGES, **BACKENDS}
+
+
+def play(*what: Any) -> Case:
+    return lambda b: lambda: nn.playground(*what, browser=False)
+
+
+PLAYGROUND: dict[str, Case] = {
+    "anything else than two arrays for the playground": play(3),
+    "more than two inputs for the playground": play((np.zeros((8, 3)), np.arange(8) % 2)),
+    "very few examples for the playground": play((np.zeros((3, 2)), np.arange(3) % 2)),
+    "a model that the playground cannot show": lambda b: (
+        lambda: nn.playground(nn.Network(nn.Dense(2, "tanh")).init((2,)), browser=False)
+    ),
+    "a model with other outputs than the data of the playground": lambda b: (
+        lambda: nn.playground(nn.Network(nn.Dense(3)).init((2,)), (np.eye(4, 2), np.arange(4) % 2), browser=False)
+    ),
+}
+
+ONCE = {**DATA_OF_ONE, **SETTINGS, **FILES, **TABLES, **IMAGES, **BACKENDS, **PLAYGROUND}
 
 
 # --- The tests of the page -------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
-"""The command line: `nnarray info`, `train`, `predict`, `evaluate`, `serve`, `show`, `bench`, `demo`, `notebooks`."""
+"""The command line: `nnarray info`, `train`, `predict`, `serve`, `show`, `bench`, `demo`, `playground` and others."""
 
 # pyright: reportUnusedImport=false
 
-from nnarray.cli import info, train, predict, serve, show, bench, demo, notebooks  # noqa: I001  (the order in --help)
+# In the order of --help.
+from nnarray.cli import info, train, predict, serve, show, bench, demo, playground, notebooks  # noqa: I001
 from nnarray.cli.app import app

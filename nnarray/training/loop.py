@@ -27,7 +27,7 @@ PATIENCE = 0.1  # longest wait of Ctrl-C and the progress bar in seconds, if epo
 def train(context: TrainingContext) -> None:
     """Train `context.model` until the last epoch, or until a callback stops."""
     with interrupts_between_steps() as check:  # also while steps are prepared: compilers may swallow it
-        trainer = _trainer(context)
+        trainer = trainer_of(context)
         try:
             trainer.prove()
             trainer.watch = _watch(context, trainer)
@@ -38,7 +38,7 @@ def train(context: TrainingContext) -> None:
             trainer.release()
 
 
-def _trainer(context: TrainingContext) -> Trainer:
+def trainer_of(context: TrainingContext) -> Trainer:
     """The trainer in its initial state, or in the state to resume from."""
     model, settings = context.model, context.settings
     start = context.begun or settings.start(model.theta, model.state, model.wiring.params)
@@ -85,36 +85,55 @@ def _watch(context: TrainingContext, trainer: Trainer) -> Callable[[Finished], N
 
 
 def _epochs(context: TrainingContext, trainer: Trainer, rates: Schedule, check: Callable[[], None]) -> None:
-    model, run, writer, together = context.model, context.run, context.writer, 1
+    run, together = context.run, 1
     while run.epoch < run.epochs and run.stopped is None:
-        number, begun = run.epoch, time.perf_counter()
-        learning_rates = [rates.of_epoch(number, context.monitored)] * min(together, run.epochs - number)
-        saved = trainer.kept(whole=writer is not None)
-        try:
-            with saved_if_interrupted(writer, saved):
-                done = trainer.epochs(number, learning_rates, check)
-        finally:
-            run.history.steps = trainer.at.step
-            model.restore(trainer.at.shown)
-            shown = model.theta, model.state
-        means, finite = trainer.outcome(done)
-        if not (finite and all(map(math.isfinite, means))):
-            if not trainer.is_prepared:
-                raise diverged(trainer, saved, done, run, number, learning_rates[0])
-            log.info("prepared steps gave NaN or infinity in epoch %d: again by the layers' own", number + 1)
-            trainer.back_to(saved)  # the layers' own steps decide
+        begun = time.perf_counter()
+        if not next_epochs(context, trainer, rates, check, together):
             together = 1
             continue
-        if trainer.scaling is not None and trainer.scaling.is_lost(trainer.at.slots):
-            raise without_scale(trainer, number, learning_rates[0])
-        last_rates = [rates.within(rate, trainer.at.step - 1) for rate in learning_rates]
-        context.end_epochs(means, last_rates, done.outputs, done.rows)
-        trainer.at = trainer.at._replace(epoch=run.epoch)
-        trainer.follow(model, shown, watched=bool(context.settings.callbacks))
-        if writer is not None:
-            writer.end_epoch(trainer.at)
-        with saved_if_interrupted(writer, trainer.at):
-            check()
         unseen = trainer.is_prepared and trainer.steps_per_epoch == 1 and context.unobserved
         if unseen and isinstance(rates, Constant) and time.perf_counter() - begun < PATIENCE / 4:
             together *= 4
+
+
+def next_epochs(
+    context: TrainingContext, trainer: Trainer, rates: Schedule, check: Callable[[], None], together: int = 1
+) -> bool:
+    """Take the next epoch, or several that nothing observes.
+
+    Returns whether they were taken. If not, prepared steps gave NaN or infinity: the next call takes them again, with
+    the layers' own steps.
+
+    Raises
+    ------
+    DivergenceError
+        If a number became NaN or infinite; the model has its last finite parameters.
+    """
+    model, run, writer, number = context.model, context.run, context.writer, context.run.epoch
+    learning_rates = [rates.of_epoch(number, context.monitored)] * min(together, run.epochs - number)
+    saved = trainer.kept(whole=writer is not None)
+    try:
+        with saved_if_interrupted(writer, saved):
+            done = trainer.epochs(number, learning_rates, check)
+    finally:
+        run.history.steps = trainer.at.step
+        model.restore(trainer.at.shown)
+        shown = model.theta, model.state
+    means, finite = trainer.outcome(done)
+    if not (finite and all(map(math.isfinite, means))):
+        if not trainer.is_prepared:
+            raise diverged(trainer, saved, done, run, number, learning_rates[0])
+        log.info("prepared steps gave NaN or infinity in epoch %d: again by the layers' own", number + 1)
+        trainer.back_to(saved)  # the layers' own steps decide
+        return False
+    if trainer.scaling is not None and trainer.scaling.is_lost(trainer.at.slots):
+        raise without_scale(trainer, number, learning_rates[0])
+    last_rates = [rates.within(rate, trainer.at.step - 1) for rate in learning_rates]
+    context.end_epochs(means, last_rates, done.outputs, done.rows)
+    trainer.at = trainer.at._replace(epoch=run.epoch)
+    trainer.follow(model, shown, watched=bool(context.settings.callbacks))
+    if writer is not None:
+        writer.end_epoch(trainer.at)
+    with saved_if_interrupted(writer, trainer.at):
+        check()
+    return True

@@ -1,0 +1,232 @@
+"""From settings to the objects of the library, each with the Python that makes an equal one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+from nnarray.apps.playground import catalog
+from nnarray.apps.playground.checking import Wrong
+from nnarray.apps.playground.points import Examples
+from nnarray.apps.playground.settings import NetworkSettings, TrainingSettings
+from nnarray.backends import namespace
+from nnarray.functional.layout import Layout
+from nnarray.layers import Activation, BatchNorm, Dense, Dropout
+from nnarray.network import Network
+from nnarray.optimizers import OPTIMIZERS, Optimizer
+from nnarray.optimizers.transforms import Info, Slots
+from nnarray.schedules import Schedule
+from nnarray.typing import Array
+
+OUTPUT = "output"
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call of something of the library, by its name there."""
+
+    function: Any
+    positional: tuple[Any, ...] = ()
+    named: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    name: str = ""
+    """How Python writes the function, if not as `nn.` and its own name."""
+
+    @property
+    def made(self) -> Any:
+        """What it returns."""
+        return self.function(*map(_made, self.positional), **{name: _made(each) for name, each in self.named.items()})
+
+    @property
+    def code(self) -> str:
+        """The call in Python."""
+        arguments = [*map(_code, self.positional), *(f"{name}={_code(each)}" for name, each in self.named.items())]
+        return f"{self.name or f'nn.{self.function.__name__}'}({', '.join(arguments)})"
+
+
+def _made(value: Any) -> Any:
+    return value.made if isinstance(value, Call) else value
+
+
+def _code(value: Any) -> str:
+    return value.code if isinstance(value, Call) else repr(value)
+
+
+# --- The network -----------------------------------------------------------------------------------------------------
+
+
+def network_call(settings: NetworkSettings, outputs: int) -> Call:
+    """The network with this many outputs; layers have names, so that their weights are found again."""
+    init: dict[str, Any] = {} if settings.init == catalog.AUTO else {"init": settings.init}
+    layers: list[Call] = []
+    for name, each in zip(hidden_names(settings), settings.layers, strict=True):
+        if each.batch_norm:
+            layers.append(Call(Dense, (each.units,), {**init, "name": name}))
+            layers.append(Call(BatchNorm, (), {"name": f"{name}_norm"}))
+            layers.append(Call(Activation, (each.activation,), {"name": f"{name}_activation"}))
+        else:
+            layers.append(Call(Dense, (each.units, each.activation), {**init, "name": name}))
+        if each.dropout:
+            layers.append(Call(Dropout, (each.dropout,), {"name": f"{name}_dropout"}))
+    return Call(Network, (*layers, Call(Dense, (outputs,), {**init, "name": OUTPUT})))
+
+
+def hidden_names(settings: NetworkSettings) -> list[str]:
+    """The names of the hidden layers."""
+    return [f"hidden{i + 1}" for i in range(len(settings.layers))]
+
+
+def shown_paths(settings: NetworkSettings) -> dict[str, str]:
+    """For each layer that is shown, the path of the one that gives its outputs."""
+    layers = zip(hidden_names(settings), settings.layers, strict=True)
+    return {name: f"{name}_activation" if each.batch_norm else name for name, each in layers} | {OUTPUT: OUTPUT}
+
+
+# --- The loss --------------------------------------------------------------------------------------------------------
+
+
+def loss_for(settings: TrainingSettings, examples: Examples) -> str:
+    """The name of the loss.
+
+    Raises
+    ------
+    Wrong
+        If it does not fit the task.
+    """
+    usual = {catalog.CLASSES: "cross_entropy", catalog.VALUES: "mse"}[examples.task]
+    chosen = usual if settings.loss == catalog.AUTO else settings.loss
+    if chosen not in catalog.BY_TASK[examples.task]:
+        names = ", ".join(catalog.BY_TASK[examples.task])
+        raise Wrong(f"must be one of {names} for data with {examples.task}; got {chosen!r}.", "training.loss")
+    if is_of_one_output(chosen) and len(examples.classes) != 2:
+        raise Wrong(f"{chosen!r} is for two classes; here are {len(examples.classes)}.", "training.loss")
+    return chosen
+
+
+def is_of_one_output(loss: str) -> bool:
+    """Whether two classes are one output, and labels a column."""
+    return loss == "binary_cross_entropy"
+
+
+def outputs_for(loss: str, examples: Examples) -> int:
+    """The number of outputs of the network."""
+    return 1 if is_of_one_output(loss) else max(len(examples.classes), 1)
+
+
+# --- The optimizer ---------------------------------------------------------------------------------------------------
+
+
+class L1:
+    """The gradient of l1 times the sum of |w| over the weights, added to that of an optimizer."""
+
+    l1: float
+
+    def decays(self, layout: Layout, theta: Array) -> Array | None:
+        """1 for weights, 0 for biases."""
+        own = super().decays(layout, theta)  # type: ignore[misc]
+        return layout.decays(theta) if own is None else own
+
+    def apply_in(self, theta: Array, gradient: Array, slots: Slots, info: Info) -> tuple[Array, Slots]:
+        """The optimizer's own step."""
+        weights = 1.0 if info.decays is None else namespace(theta).astype(info.decays > 0.0, theta.dtype)
+        penalty = self.l1 * weights * namespace(theta).sign(theta)
+        return super().apply_in(theta, gradient + penalty, slots, info)  # type: ignore[misc]
+
+
+@cache
+def with_l1(kind: type[Optimizer]) -> type[Optimizer]:
+    """The optimizer with an L1 penalty, its last setting."""
+    body = {"__annotations__": {"l1": "float"}, "l1": field(default=0.0, kw_only=True)}
+    made: Any = type("WithL1", (L1, kind), body)
+    return dataclass(frozen=True, repr=False)(made)
+
+
+L1_CODE = '''
+@dataclass(frozen=True, repr=False)
+class WithL1({kind}):
+    """The gradient of l1 times the sum of |w| over the weights, added to that of {kind}."""
+
+    l1: float = field(default=0.0, kw_only=True)
+
+    def decays(self, layout, theta):
+        own = super().decays(layout, theta)
+        return layout.decays(theta) if own is None else own
+
+    def apply_in(self, theta, gradient, slots, info):
+        xp = nn.namespace(theta)
+        weights = 1.0 if info.decays is None else xp.astype(info.decays > 0.0, theta.dtype)
+        return super().apply_in(theta, gradient + self.l1 * weights * xp.sign(theta), slots, info)
+'''
+
+
+def optimizer_call(settings: TrainingSettings, lr: Any = None) -> Call:
+    """The optimizer; `lr` takes the place of its learning rate."""
+    kind = OPTIMIZERS[settings.optimizer]
+    options = whole_numbers(settings.options, catalog.STEPPERS[settings.optimizer])
+    rate = options.pop("lr", catalog.STEPPERS[settings.optimizer]["lr"])
+    named = {"lr": _schedule(settings, rate) if lr is None else lr, **options, "weight_decay": settings.l2}
+    if settings.l1:
+        return Call(with_l1(kind), (), named | {"l1": settings.l1}, name="WithL1")  # type: ignore[arg-type]
+    return Call(kind, (), named)
+
+
+def rate_of(settings: TrainingSettings) -> float:
+    """The learning rate that is set."""
+    return float(settings.options.get("lr", catalog.STEPPERS[settings.optimizer]["lr"]))
+
+
+def _schedule(settings: TrainingSettings, rate: float) -> Any:
+    if settings.schedule == "constant":
+        return rate
+    kind, usual = catalog.RATES[settings.schedule], catalog.SCHEDULES[settings.schedule]
+    options = whole_numbers(usual | dict(settings.schedule_options), usual)
+    start = {"then": rate} if settings.schedule == "warm_up" else {"lr": rate}
+    return Call(kind, (), {**start, **options}, name=f"nn.schedules.{kind.__name__}")
+
+
+def whole_numbers(options: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str, Any]:
+    """Options in the type of their default values, because JSON has one kind of numbers."""
+    return {
+        name: int(value) if type(usual.get(name)) is int and isinstance(value, float) and value.is_integer() else value
+        for name, value in options.items()
+    }
+
+
+@dataclass(frozen=True)
+class Rates(Schedule):
+    """Learning rates that were set by hand, each with the epoch from which it holds."""
+
+    changes: tuple[tuple[int, float], ...]
+
+    def rate(self, epoch: int, losses: Any) -> float:
+        """The last one that was set."""
+        return [rate for begin, rate in self.changes if begin <= epoch][-1]
+
+
+RATES_CODE = '''
+@dataclass(frozen=True)
+class Rates(nn.schedules.Schedule):
+    """Learning rates that were set by hand, each with the epoch from which it holds."""
+
+    changes: tuple
+
+    def rate(self, epoch, losses):
+        return [rate for begin, rate in self.changes if begin <= epoch][-1]
+'''
+
+
+def checked_optimizer(settings: TrainingSettings) -> Call:
+    """The optimizer, whose numbers the library has checked.
+
+    Raises
+    ------
+    Wrong
+        If one is out of range.
+    """
+    call = optimizer_call(settings)
+    try:
+        _ = call.made
+    except (ValueError, TypeError) as error:
+        raise Wrong(f"are refused: {error}", "training.options") from None
+    return call

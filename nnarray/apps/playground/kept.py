@@ -1,0 +1,43 @@
+"""Changes of a model that training does not make: another network keeps the parameters that fit, and one is set."""
+
+from __future__ import annotations
+
+import inspect
+import math
+
+from nnarray.backends import device_of, namespace
+from nnarray.model import Model
+from nnarray.typing import Array
+
+
+def overlaid(new: Array, old: Array) -> Array:
+    """The new array, with the entries of the old one where both have some."""
+    xp, rows = namespace(new), min(new.shape[0], old.shape[0])
+    top = xp.astype(old[:rows, ...], new.dtype)
+    if new.ndim == 2:
+        columns = min(new.shape[1], old.shape[1])
+        top = xp.concat([top[:, :columns], new[:rows, columns:]], axis=1)
+    return xp.concat([top, new[rows:, ...]], axis=0)
+
+
+def keep(new: Model, old: Model) -> Model:
+    """The new model, with the numbers of the old one where both have some, by the names of the layers."""
+    numbers, before = new.state_dict(), old.state_dict()
+    both = {name: overlaid(numbers[name], before[name]) for name in numbers if name in before}
+    return new.load_state_dict(numbers | both)
+
+
+def set_number(model: Model, name: str, index: tuple[int, ...], value: float) -> Model:
+    """The model, with another number at an index of a parameter."""
+    xp, array = namespace(model.theta), model.params[name]
+    count = xp.arange(math.prod(array.shape), device=device_of(array))
+    position = index[0] if len(index) == 1 else index[0] * array.shape[1] + index[1]
+    return model.set_params({name: xp.where(xp.reshape(count, array.shape) == position, value, array)})
+
+
+def code() -> str:
+    """The functions in the Python of a script."""
+    written = "\n\n\n".join(inspect.getsource(each).rstrip() for each in (overlaid, keep, set_number))
+    for typed in (": Array", ": Model", ": str", ": tuple[int, ...]", ": float", " -> Array", " -> Model"):
+        written = written.replace(typed, "")
+    return written.replace("namespace(", "nn.namespace(").replace("device_of(", "nn.device_of(")
