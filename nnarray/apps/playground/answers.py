@@ -15,8 +15,8 @@ from nnarray.apps.playground.packing import numbers, packed
 from nnarray.apps.playground.points import Examples, examples
 from nnarray.apps.playground.settings import DataSettings
 from nnarray.backends import device_of, namespace
-from nnarray.explain import explain
-from nnarray.explain.records import Step
+from nnarray.explanations import explain
+from nnarray.explanations.records import Step
 from nnarray.kernels.compilation import quiet
 from nnarray.typing import Array
 
