@@ -30,6 +30,7 @@ class Loop:
 
     by_parameter = False
     exact = True
+    single = None
 
     def __init__(
         self,
@@ -63,10 +64,12 @@ class Loop:
         _copy(carry, self.carry)
         _copy(tables, [own[: len(new)] for own, new in zip(self.tables, tables, strict=True)])
         self.turn.fill(0)
+        self.taken = 0
 
     def launch(self, most: int) -> int:
         """Take the next turn, in the current stream."""
         self.graph.launch()
+        self.taken += 1
         return 1
 
     def results(self, count: int) -> list[Any]:

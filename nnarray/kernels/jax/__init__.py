@@ -59,14 +59,21 @@ def convolution(x: Any, weight: Any, bias: Any, *, window: Window, groups: int =
 
 @kernels.convolution_pullback.fast("jax")
 def convolution_pullback(
-    dy: Any, x: Any, weight: Any, *, window: Window, groups: int = 1, input_gradient: bool = True
+    dy: Any,
+    x: Any,
+    weight: Any,
+    *,
+    window: Window,
+    groups: int = 1,
+    input_gradient: bool = True,
+    bias_gradient: bool = True,
 ) -> Any:
     """XLA's own, by JAX's derivative of the convolution."""
 
     def forward(x: Any, weight: Any) -> Any:
         return convolution(x, weight, None, window=window, groups=groups)
 
-    db = dy.reshape(-1, dy.shape[-1]).sum(axis=0)
+    db = dy.reshape(-1, dy.shape[-1]).sum(axis=0) if bias_gradient else None
     if not input_gradient:
         return None, jax.vjp(lambda w: forward(x, w), weight)[1](dy)[0], db
     dx, dw = jax.vjp(forward, x, weight)[1](dy)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -18,7 +19,7 @@ PATIENCE = 0.5  # about how many seconds a call takes: nobody can interrupt it
 class Program:
     """The compiled loop of some turns, for arrays of these shapes.
 
-    It does not write over its arguments: after an error or an interrupt, the caller still has them.
+    `run` writes over what is inside, which is the loop's own: `begin` copies it. The caller's arrays stay as they are.
     """
 
     def __init__(self, turns: Turns, carry: Any, tables: Any, fixed: Any, length: int) -> None:
@@ -29,19 +30,19 @@ class Program:
         before, after, outputs = jax.eval_shape(self._one_turn, carry, tables, fixed)
         _refuse_other_kind(before, after)
         self.outputs = [(length, *each.shape) for each in outputs], [each.dtype for each in outputs]
-        self.begin, self.run, self.end = jax.jit(turns.begin), jax.jit(self._run), jax.jit(turns.end)
+        self.begin, self.end = jax.jit(self._begin), jax.jit(turns.end)
+        self.run = jax.jit(self._run, donate_argnums=0)
+
+    def _begin(self, carry: Any, fixed: Any) -> Any:
+        inside, around = self.turns.begin(carry, fixed)
+        return jax.tree.map(jnp.copy, inside), around
 
     def _one_turn(self, carry: Any, tables: Any, fixed: Any) -> Any:
         inside, around = self.turns.begin(carry, fixed)
         return inside, *self.turn(inside, [table[0] for table in tables], around)
 
     def _run(self, inside: Any, outputs: Any, tables: Any, around: Any, first: Any, stop: Any) -> Any:
-        def turn(i: Any, state: Any) -> Any:
-            inside, outputs = state
-            inside, new = self.turn(inside, [table[i] for table in tables], around)
-            return inside, [rows.at[i].set(row) for rows, row in zip(outputs, new, strict=True)]
-
-        return jax.lax.fori_loop(first, stop, turn, (inside, outputs))
+        return _turned(self.turn, inside, outputs, tables, around, first, stop)
 
     def empty(self, like: Any) -> list[Any]:
         """Outputs of no turn yet, where `like` is."""
@@ -55,11 +56,40 @@ class Program:
             self.most = max(self.most // 2, 1)
 
 
+def _turned(turn: Any, inside: Any, outputs: Any, tables: Any, around: Any, first: Any, stop: Any) -> Any:
+    """What is inside, and the outputs with a row for each turn from `first` to `stop`."""
+
+    def one(i: Any, state: Any) -> Any:
+        inside, outputs = state
+        inside, new = turn(inside, [table[i] for table in tables], around)
+        return inside, [rows.at[i].set(row) for rows, row in zip(outputs, new, strict=True)]
+
+    return jax.lax.fori_loop(first, stop, one, (inside, outputs))
+
+
+def _single(turns: Turns, carry: Any, row: Any, fixed: Any, stop: Any) -> Any:
+    """A loop of one turn: `stop` is 1, but the compiler does not know, and makes the body that all loops have."""
+    inside, around = turns.begin(carry, fixed)
+    after, outputs = jax.eval_shape(turns.turn, inside, row, around)
+    _refuse_other_kind(inside, after)
+    empty = [jnp.zeros((1, *each.shape), each.dtype) for each in outputs]
+    inside, empty = jax.lax.optimization_barrier((inside, empty))
+    inside, found = _turned(turns.turn, inside, empty, [each[None, ...] for each in row], around, 0, stop)
+    return turns.end(jax.lax.optimization_barrier(inside)), [each[0] for each in found]
+
+
+def single(turns: Turns, key: Hashable | None) -> Callable[..., Any]:
+    """As in `kernels.loops.Loop`; compiled for each shape."""
+    function = KEPT.get(None if key is None else ("single", key), lambda: jax.jit(partial(_single, turns)))
+    return lambda carry, row, fixed: function(carry, row, fixed, 1)
+
+
 class Loop:
     """As `kernels.loops.Loop`."""
 
     by_parameter = True
     exact = False
+    single = staticmethod(single)
 
     def __init__(
         self,
@@ -89,12 +119,12 @@ class Loop:
     def launch(self, most: int) -> int:
         """Take the next turns, as many as take about `PATIENCE`, and wait for them."""
         count, begun = min(most, self.program.most), time.perf_counter()
-        stop = self.taken + count
-        self.inside, self.outputs = jax.block_until_ready(
-            self.program.run(self.inside, self.outputs, self.tables, self.around, self.taken, stop)
-        )
+        before, self.taken = self.taken, 0  # if it fails, what was inside is lost: back to what was loaded
+        found = self.program.run(self.inside, self.outputs, self.tables, self.around, before, before + count)
+        self.inside, self.outputs = found
+        self.taken = before + count
+        jax.block_until_ready(found)
         self.program.keep_pace(count, time.perf_counter() - begun)
-        self.taken = stop
         return count
 
     @property
