@@ -66,7 +66,8 @@ def steps_of(
         return None
     own = loss.of_prepared if owner.is_host else _in_library(loss, owner)
     chosen: Any = loss.reduction if is_joined else entries_of(loss, chain, vector.dtype) or own
-    steps = Steps(chain, *found, chosen, vector, read, keep_outputs=keep_outputs)
+    frozen = 0 if masks.get("frozen") is None else frozen_at_first(chain, owner.shared(masks["frozen"]))
+    steps = Steps(chain, *found, chosen, vector, read, keep_outputs=keep_outputs, frozen=frozen)
     return steps if owner.is_host else SharedSteps(steps, owner)
 
 
@@ -105,6 +106,12 @@ def entries_of(loss: Loss, chain: Chain, dtype: DType) -> Entries | None:
         return None
     program = program_of(loss.entry, dtype)
     return program and Entries(program, loss.reduction)
+
+
+def frozen_at_first(chain: Chain, frozen: Any) -> int:
+    """How many of the first layers are frozen altogether; the last layer is not counted."""
+    whole = [bool(block.all()) for block in chain.cut(frozen)]
+    return next((i for i, each in enumerate(whole[:-1]) if not each), len(whole) - 1)
 
 
 def chain_of(wiring: Wiring) -> Chain | None:

@@ -263,8 +263,9 @@ class RecordedSteps:
             yield count
 
     def after(self, at: TrainingState) -> TrainingState:
-        """The state after all steps that have been taken from `at` on."""
-        return after(at, self.names, self.loop.carry, self.loop.taken) if self.loop.taken else at
+        """The state after all steps that have been taken from `at` on; they are counted once."""
+        count, self.loop.taken = self.loop.taken, 0
+        return after(at, self.names, self.loop.carry, count) if count else at
 
     def taken(self, count: int) -> Taken:
         """The results of this many last steps."""

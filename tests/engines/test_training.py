@@ -748,6 +748,8 @@ GROUPS = {"0": {"lr": 0.1}, "1.weight": {"weight_decay": 0.3}}
 NOT_ALIKE: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "frozen": (("0",), {"optimizer": nn.SGD(0.1)}),
     "all but one frozen": (("0", "1.weight"), {"optimizer": nn.Adam(0.01)}),
+    "the first weight frozen": (("0.weight",), {"optimizer": nn.Adam(0.01)}),
+    "the last frozen": (("1",), {"optimizer": nn.Adam(0.01)}),
     "frozen and decayed": (("1.bias",), {"optimizer": nn.AdamW(0.01, weight_decay=0.3)}),
     "frozen and clipped": (("0.weight",), {"optimizer": nn.SGD(0.1, momentum=0.8, clip_value=0.05)}),
     "groups": ((), {"optimizer": nn.Adam(0.01, groups=GROUPS)}),

@@ -61,10 +61,10 @@ class Loop:
 
     def load(self, carry: Sequence[Any], tables: Sequence[Any]) -> None:
         """Go on from this carry; turn i reads row i of these tables."""
+        self.taken = 0
         _copy(carry, self.carry)
         _copy(tables, [own[: len(new)] for own, new in zip(self.tables, tables, strict=True)])
         self.turn.fill(0)
-        self.taken = 0
 
     def launch(self, most: int) -> int:
         """Take the next turn, in the current stream."""

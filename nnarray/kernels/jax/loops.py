@@ -19,7 +19,7 @@ PATIENCE = 0.5  # about how many seconds a call takes: nobody can interrupt it
 class Program:
     """The compiled loop of some turns, for arrays of these shapes.
 
-    `run` writes over what is inside, which is the loop's own: `begin` copies it. The caller's arrays stay as they are.
+    It does not write over its arguments: after an error or an interrupt, the caller still has them.
     """
 
     def __init__(self, turns: Turns, carry: Any, tables: Any, fixed: Any, length: int) -> None:
@@ -30,12 +30,7 @@ class Program:
         before, after, outputs = jax.eval_shape(self._one_turn, carry, tables, fixed)
         _refuse_other_kind(before, after)
         self.outputs = [(length, *each.shape) for each in outputs], [each.dtype for each in outputs]
-        self.begin, self.end = jax.jit(self._begin), jax.jit(turns.end)
-        self.run = jax.jit(self._run, donate_argnums=0)
-
-    def _begin(self, carry: Any, fixed: Any) -> Any:
-        inside, around = self.turns.begin(carry, fixed)
-        return jax.tree.map(jnp.copy, inside), around
+        self.begin, self.run, self.end = jax.jit(turns.begin), jax.jit(self._run), jax.jit(turns.end)
 
     def _one_turn(self, carry: Any, tables: Any, fixed: Any) -> Any:
         inside, around = self.turns.begin(carry, fixed)
@@ -107,22 +102,20 @@ class Loop:
 
         key = None if key is None else (key, shapes, where, length)
         self.program = KEPT.get(key, lambda: Program(turns, *given, length))
-        self.fixed = fixed
+        self.fixed, self.taken = fixed, 0
         self.outputs = self.program.empty(carry[0])
 
     def load(self, carry: Sequence[Any], tables: Sequence[Any]) -> None:
         """Continue from this carry; turn i reads row i of these tables."""
+        self.taken = 0
         self.inside, self.around = self.program.begin(list(carry), self.fixed)
         self.tables = [_padded(table, self.length) for table in tables]
-        self.taken = 0
 
     def launch(self, most: int) -> int:
         """Take the next turns, as many as take about `PATIENCE`, and wait for them."""
         count, begun = min(most, self.program.most), time.perf_counter()
-        before, self.taken = self.taken, 0  # if it fails, what was inside is lost: back to what was loaded
-        found = self.program.run(self.inside, self.outputs, self.tables, self.around, before, before + count)
-        self.inside, self.outputs = found
-        self.taken = before + count
+        found = self.program.run(self.inside, self.outputs, self.tables, self.around, self.taken, self.taken + count)
+        (self.inside, self.outputs), self.taken = found, self.taken + count  # also if the wait is interrupted
         jax.block_until_ready(found)
         self.program.keep_pace(count, time.perf_counter() - begun)
         return count
