@@ -164,7 +164,7 @@ class Numbers:
         Raises
         ------
         NotRecorded
-            If an optimizer of the user's returns other numbers in one step than in another, or something that is not a number.
+            If an optimizer of the user's returns other numbers in one step than in another, or not only numbers.
         """
         if self.together is not None:  # as many as the table has, so that a compiled step has one shape
             return self.together([*rates, *[rates[-1]] * (length - len(rates))], first + 1)
