@@ -309,6 +309,24 @@ class NnarrayTorch(Nnarray):
         return self.torch.from_numpy(x)
 
 
+class NnarrayJax(Nnarray):
+    """On JAX's arrays: the training of the pets, whose epoch is one compiled loop."""
+
+    def prepare(self) -> None:
+        import jax
+
+        self.jax = jax
+
+    def has(self, case: str) -> bool:
+        return case == PETS
+
+    def of(self, model: Any) -> Any:
+        return model.to("jax")
+
+    def in_library(self, x: np.ndarray) -> Any:
+        return self.jax.numpy.asarray(x)
+
+
 # --- Peers -----------------------------------------------------------------------------------------------------------
 
 
@@ -527,6 +545,32 @@ class Jax(Painter):
         return jax_cross_entropy(x.mean((1, 2)) @ weight + bias, y).mean()
 
 
+class JaxScan(Jax):
+    """The whole loop of a training compiled, in `lax.scan`."""
+
+    def has(self, case: str) -> bool:
+        return case == PETS
+
+    def train(self, case: str, epochs: int) -> tuple[float, float]:
+        loop, batches, first = self.prepared_loop(case)
+        carry = jax_start(self.work, first)
+        begun = time.perf_counter()
+        _, losses = self.jax.block_until_ready(loop(carry, batches, epochs))
+        return time.perf_counter() - begun, float(losses.mean())
+
+    @cache  # noqa: B019
+    def prepared_loop(self, case: str) -> tuple[Any, Any, list[Any]]:
+        """The compiled loop, the batches of an epoch in one array, and the first parameters."""
+        jax, (_, batches, first) = self.jax, self.prepared_training(case)
+        update = jax_update(self.work, self.pets_loss)
+
+        def loop(carry: Any, batches: Any, epochs: int) -> Any:
+            return jax.lax.scan(lambda c, _: jax.lax.scan(update, c, batches), carry, length=epochs)
+
+        stacked = tuple(jax.numpy.stack(part) for part in zip(*batches, strict=True))
+        return jax.jit(loop, static_argnums=2), stacked, first
+
+
 RUNTIMES: dict[str, type[Runtime]] = {
     "products alone": Products,
     "PyTorch eager": Torch,
@@ -535,6 +579,8 @@ RUNTIMES: dict[str, type[Runtime]] = {
     "nnarray, NumPy": NnarrayPlain,
     "nnarray, NumPy + Numba": NnarrayFast,
     "nnarray, PyTorch": NnarrayTorch,
+    "nnarray, JAX": NnarrayJax,
     "ONNX Runtime": OnnxRuntime,
     "JAX jit": Jax,
+    "JAX scan": JaxScan,
 }

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-from nnarray.backends import Library, library_of
+from nnarray.backends import Library, library_of, namespace
 from nnarray.engines import Stepper
 from nnarray.functional.propagation import Wiring
 from nnarray.kernels.entries import Entries, program_of
@@ -27,9 +27,9 @@ class Optimizer(Protocol):
         ...
 
     def update(
-        self, theta: Any, gradient: Any, slots: dict[str, Any], numbers: dict[str, Any], *, decays: Any = None
+        self, theta: Any, gradient: Any, slots: dict[str, Any], numbers: dict[str, Any], **masks: Any
     ) -> tuple[Any, dict[str, Any]]:
-        """theta and slots after a step."""
+        """theta and slots after a step, with the masks that are the same in each step."""
         ...
 
 
@@ -39,11 +39,14 @@ def steps_of(
     optimizer: Optimizer,
     theta: Array,
     slots: dict[str, Array],
-    decays: Array | None,
+    masks: Mapping[str, Array | None],
     *,
     keep_outputs: bool,
 ) -> Stepper | None:
-    """Prepared steps that write into theta and slots; None if nothing is faster than the layers."""
+    """Prepared steps that write into theta and slots; None if nothing is faster than the layers.
+
+    `masks` are vectors for the update that are the same in each step, by the names that it gives them; None is none.
+    """
     owner = library_of(theta)
     vector = None if owner is None else owner.shared(theta)
     chain = chain_of(wiring)
@@ -51,9 +54,11 @@ def steps_of(
         return None
     if any(slot.shape != theta.shape or slot.dtype != theta.dtype for slot in slots.values()):
         return None
-    read = [owner.shared(each) for each in (*slots.values(), *([] if decays is None else [decays]))]
+    xp, there = namespace(theta), {name: mask for name, mask in masks.items() if mask is not None}
+    numbers = (xp.astype(mask, theta.dtype, copy=False) for mask in there.values())
+    read = [owner.shared(each) for each in (*slots.values(), *numbers)]
     try:
-        found = rule_in_steps(optimizer, tuple(slots), decays is not None, vector.dtype)
+        found = rule_in_steps(optimizer, tuple(slots), tuple(there), vector.dtype)
     except NOT_BY_ENTRY:
         return None
     is_joined = loss.is_cross_entropy and _speaks_for_itself(loss, "is_cross_entropy", *COMPUTES_LOSS)
@@ -61,7 +66,8 @@ def steps_of(
         return None
     own = loss.of_prepared if owner.is_host else _in_library(loss, owner)
     chosen: Any = loss.reduction if is_joined else entries_of(loss, chain, vector.dtype) or own
-    steps = Steps(chain, *found, chosen, vector, read, keep_outputs=keep_outputs)
+    frozen = 0 if masks.get("frozen") is None else frozen_at_first(chain, owner.shared(masks["frozen"]))
+    steps = Steps(chain, *found, chosen, vector, read, keep_outputs=keep_outputs, frozen=frozen)
     return steps if owner.is_host else SharedSteps(steps, owner)
 
 
@@ -102,6 +108,12 @@ def entries_of(loss: Loss, chain: Chain, dtype: DType) -> Entries | None:
     return program and Entries(program, loss.reduction)
 
 
+def frozen_at_first(chain: Chain, frozen: Any) -> int:
+    """How many of the first layers are frozen altogether; the last layer is not counted."""
+    whole = [bool(block.all()) for block in chain.cut(frozen)]
+    return next((i for i, each in enumerate(whole[:-1]) if not each), len(whole) - 1)
+
+
 def chain_of(wiring: Wiring) -> Chain | None:
     """The network as a chain, if it consists of dense layers in a row with functions that a chain supports."""
     dense = list(_in_a_row(wiring.network))
@@ -120,20 +132,24 @@ def _in_a_row(layer: Layer) -> Iterator[Any]:
         yield layer
 
 
-def rule_in_steps(optimizer: Optimizer, names: tuple[str, ...], decays: bool, dtype: DType) -> tuple[Rule, Any]:
+def rule_in_steps(
+    optimizer: Optimizer, names: tuple[str, ...], masks: tuple[str, ...], dtype: DType
+) -> tuple[Rule, Any]:
     """The optimizer's whole update as an elementwise function, and the rows of its numbers.
 
-    It is found by running the update on symbols for theta, the gradient, slots of these names, and weight decay. If the
+    It is found by running the update on symbols for theta, the gradient, and slots and masks of these names. If the
     update is not elementwise, one of `NOT_BY_ENTRY` is raised.
     """
 
     def definition(theta: Any, gradient: Any, *others: Any, **numbers: Any) -> Any:
-        *vectors, shrunk = others if decays else (*others, None)
-        slots = dict(zip(names, vectors, strict=True))
-        theta, slots = optimizer.update(theta, gradient, slots, numbers, decays=shrunk)
+        slots = dict(zip(names, others[: len(names)], strict=True))
+        constant = dict(zip(masks, others[len(names) :], strict=True))
+        if "frozen" in constant:  # truth values, which come as 0 and 1
+            constant["frozen"] = constant["frozen"] > 0.0
+        theta, slots = optimizer.update(theta, gradient, slots, numbers, **constant)
         return theta, *(slots[name] for name in names)
 
-    rule = rule_of(definition, 2 + len(names) + decays, tuple(optimizer.numbers(0.1, 1)), dtype)
+    rule = rule_of(definition, 2 + len(names) + len(masks), tuple(optimizer.numbers(0.1, 1)), dtype)
     return rule, rows_of(optimizer.numbers)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Protocol
 
 from nnarray.backends import library_of
@@ -43,11 +43,18 @@ class Loop(Protocol):
         The state after the last turn; each turn may write into it. Reading it may take some time.
     length : int
         The largest number of turns between two calls of `load`.
+    taken : int
+        The number of turns since `load`. It counts those that an interrupt did not wait for.
+    single : function or None
+        (turns, key) -> a function (carry, row, fixed) -> (carry, outputs) that takes one turn, with the bits of the
+        loop; None if there is nothing better than the turn itself.
     """
 
     by_parameter: bool
     exact: bool
     length: int
+    taken: int
+    single: Callable[[Turns, Hashable | None], Callable[..., Any]] | None
 
     @property
     def carry(self) -> list[Array]:

@@ -174,11 +174,19 @@ def convolution(x: Any, weight: Any, bias: Any, *, window: Window, groups: int =
 
 @kernels.convolution_pullback.fast("torch")
 def convolution_pullback(
-    dy: Any, x: Any, weight: Any, *, window: Window, groups: int = 1, input_gradient: bool = True
+    dy: Any,
+    x: Any,
+    weight: Any,
+    *,
+    window: Window,
+    groups: int = 1,
+    input_gradient: bool = True,
+    bias_gradient: bool = True,
 ) -> Any:
     """PyTorch's own."""
     if window.size == (1, 1) and window.stride != (1, 1):
-        return _pullback_of_pixels(dy, x, weight, window=window, groups=groups, input_gradient=input_gradient)
+        asked = {"input_gradient": input_gradient, "bias_gradient": bias_gradient}
+        return _pullback_of_pixels(dy, x, weight, window=window, groups=groups, **asked)
     padded_x, padding = _settings(x, window)
     dx, dw, db = torch.ops.aten.convolution_backward(
         _first(dy),
@@ -191,7 +199,7 @@ def convolution_pullback(
         False,
         [0, 0],
         groups,
-        [input_gradient, True, True],
+        [input_gradient, True, bias_gradient],
     )
     if input_gradient:
         dx = dx.permute(0, 2, 3, 1)

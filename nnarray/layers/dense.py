@@ -96,8 +96,8 @@ class Dense(Layer):
 
         def pullback(dy: Array) -> tuple[Array | None, Tree]:
             dx, dw, db = kernels.activated_affine_pullback(
-                dy, x, weight, z, y, function=f, input_gradient=ctx.input_gradient
+                dy, x, weight, z, y, function=f, input_gradient=ctx.input_gradient, bias_gradient=self.bias
             )
-            return dx, {"weight": dw, "bias": db} if self.bias else {"weight": dw}
+            return dx, {"weight": dw} if db is None else {"weight": dw, "bias": db}
 
         return Out(y, pullback)

@@ -70,6 +70,14 @@ class Block(NamedTuple):
     length: int
 
 
+def in_a_batch(rows: Array, size: int | None) -> Any:
+    """The rows of a batch as `pick` takes them: these, or a block of `size` rows if there is only its first one."""
+    if rows.ndim:
+        return rows
+    assert size is not None
+    return Block(rows, size)
+
+
 def pick(x: Any, rows: Any) -> Any:
     """The examples of these rows, of each input: all for None, a slice, a block, or indices on the device."""
     if rows is None:

@@ -14,7 +14,7 @@ from nnarray.kernels.loops import Loop, NotRecorded, loop_for
 from nnarray.kernels.rules import counted, rows_of
 from nnarray.kernels.standard.numerics import at_least_float32
 from nnarray.training.data import Data, mass_of
-from nnarray.training.inputs import Block, InMemory, Named, pick
+from nnarray.training.inputs import InMemory, Named, in_a_batch, pick
 from nnarray.training.keys import is_ours
 from nnarray.training.rule import Masks, Rule
 from nnarray.training.state import TrainingState
@@ -91,10 +91,7 @@ class Steps:
         return [kernels.joined(*theta), state, *(kernels.joined(*(own[n] for own in slots)) for n in self.slots)]
 
     def _chosen(self, rows: list[Array]) -> Any:
-        if not rows or rows[0].ndim:
-            return rows[0] if rows else None
-        assert self.batch_size is not None
-        return Block(rows[0], self.batch_size)
+        return in_a_batch(rows[0], self.batch_size) if rows else None
 
 
 def _transposed(columns: Any, count: int) -> list[Any]:
@@ -117,17 +114,15 @@ class Task(NamedTuple):
     keep_outputs: bool
     joint: bool
     """Whether several batches form a step."""
-    watched: bool
-    """Whether a callback looks at each step."""
+    alone: bool
+    """Whether each step is taken alone, because a callback looks at it, or X is read batch by batch."""
 
 
 def recorded_steps(task: Task, at: TrainingState, engine: str, *, warn: bool) -> RecordedSteps | None:
     """The recorded steps; None if recording is not possible, with a warning if it was requested."""
     if task.joint:
         reason = "with accumulate, a step has several batches"
-    elif task.watched:
-        reason = "a callback looks at each step"
-    elif not _in_memory(task.data.inputs):
+    elif task.alone:
         reason = "X is read batch by batch"
     else:
         try:
@@ -135,13 +130,98 @@ def recorded_steps(task: Task, at: TrainingState, engine: str, *, warn: bool) ->
         except NotRecorded as error:
             reason = str(error)
     if warn:
-        warnings.warn(
-            f"engine={engine!r} cannot record a step of this training ({reason}). The layers compute one by one "
-            f"instead, with the same results. Pass engine='layers' to avoid this warning.",
-            RuntimeWarning,
-            stacklevel=11,  # the caller of fit
-        )
+        warn_of(engine, reason, 1)
     return None
+
+
+def warn_of(engine: str, reason: str, above: int) -> None:
+    """Say that the layers compute; `above` is how far the calling function is below the one that chooses rows."""
+    warnings.warn(
+        f"engine={engine!r} cannot record a step of this training ({reason}). The layers compute one by one "
+        f"instead, with the same results. Pass engine='layers' to avoid this warning.",
+        RuntimeWarning,
+        stacklevel=11 + above,  # the caller of fit
+    )
+
+
+def steps_in(task: Task, at: TrainingState, size: int | None) -> Steps:
+    """The steps of a task as turns, on batches of this size."""
+    rule, kind = task.rule, loop_for(at.theta)
+    divided = kind.by_parameter and rule.is_by_parameter and bool(rule.wiring.params.slots)
+    return Steps(rule, tuple(at.slots), tuple(rule.numbers(0.1, 0)), size, task.keep_outputs, divided)
+
+
+class Numbers:
+    """The numbers of updates, in the order in which turns read them."""
+
+    def __init__(self, rule: Rule) -> None:
+        self.rule, self.names = rule, tuple(rule.numbers(0.1, 0))
+        self.together = rows_of(self._counted_from_1) if is_ours(type(rule.optimizer)) else None
+
+    def rows(self, rates: Sequence[float], first: int, length: int) -> Any:
+        """A row for each rate, from step `first` on; perhaps more, but at most `length`.
+
+        Raises
+        ------
+        NotRecorded
+            If an optimizer of the user's returns other numbers in one step than in another, or not only numbers.
+        """
+        if self.together is not None:  # as many as the table has, so that a compiled step has one shape
+            return self.together([*rates, *[rates[-1]] * (length - len(rates))], first + 1)
+        return [self._of(rate, first + i) for i, rate in enumerate(rates)]
+
+    def _counted_from_1(self, rate: Any, step: Any) -> dict[str, Any]:
+        return self.rule.numbers(rate, step - 1)
+
+    def _of(self, rate: float, index: int) -> list[float]:
+        numbers = self.rule.numbers(rate, index)
+        if set(numbers) != set(self.names):
+            raise NotRecorded(f"the optimizer's numbers are {[*self.names]} in one step but {[*numbers]} in another")
+        for name, number in numbers.items():
+            if not isinstance(number, Real):
+                raise NotRecorded(f"the optimizer's {name!r} is not a number: {number!r}")
+        return [float(numbers[name]) for name in self.names]
+
+
+class SingleSteps:
+    """Steps that are taken one by one, each on a batch of its own, with the bits of a loop."""
+
+    def __init__(self, task: Task, at: TrainingState) -> None:
+        self.task, self.steps, self.numbers = task, steps_in(task, at, None), Numbers(task.rule)
+        self.one = loop_for(at.theta).single(self.steps, self.steps.key())
+
+    def step(self, at: TrainingState, batch: tuple[Any, ...], rate: float) -> tuple[TrainingState, Array, Any]:
+        """The state after a step on the inputs, the target and the weights of a batch; its loss and outputs.
+
+        Raises
+        ------
+        NotRecorded
+            If a step cannot be a turn of a loop.
+        """
+        xp, device, dtype = namespace(at.theta), device_of(at.theta), at_least_float32(at.theta).dtype
+        row = [
+            xp.asarray(at.step, dtype=xp.int32, device=device),
+            xp.asarray(self.numbers.rows([rate], at.step, 1)[0], dtype=dtype, device=device),
+        ]
+        names, fixed = self.steps.slots, (batch, self.task.masks, self.task.words)
+        carry, (loss, *others) = self.one(carried(at, names), row, fixed)
+        return after(at, names, carry, 1), loss, others[-1] if self.steps.keep_outputs else None
+
+
+def single_steps(task: Task, at: TrainingState) -> SingleSteps | None:
+    """Steps that are taken one by one; None if the layers' own are not other ones."""
+    return None if task.joint or loop_for(at.theta).single is None else SingleSteps(task, at)
+
+
+def carried(at: TrainingState, names: Sequence[str]) -> list[Array]:
+    """The carry of a loop whose slots have these names."""
+    return [at.theta, at.state, *(at.slots[name] for name in names)]
+
+
+def after(at: TrainingState, names: Sequence[str], carry: Sequence[Array], count: int) -> TrainingState:
+    """The state with this carry, after so many steps."""
+    theta, state, *slots = carry
+    return at._replace(theta=theta, state=state, slots=dict(zip(names, slots, strict=True)), step=at.step + count)
 
 
 class RecordedSteps:
@@ -154,20 +234,17 @@ class RecordedSteps:
     """
 
     def __init__(self, task: Task, at: TrainingState) -> None:
-        self.task, self.rule, kind = task, task.rule, loop_for(at.theta)
-        names, self.numbers = tuple(at.slots), tuple(self.rule.numbers(0.1, 0))
-        self.exact = kind.exact and self.rule.scaling is None and self.rule.optimizer.is_one_kernel
-        self.rows_together = rows_of(self._counted_from_1) if is_ours(type(self.rule.optimizer)) else None
+        self.task, self.numbers, kind, rule = task, Numbers(task.rule), loop_for(at.theta), task.rule
+        self.exact = kind.exact and rule.scaling is None and rule.optimizer.is_one_kernel
         data, size = task.data, task.batch_size
         self.length = 2 if size is None and task.keep_outputs else LENGTH
         if size is not None:
             self.length = max(2, min(LENGTH, data.examples // size))
-        divided = kind.by_parameter and self.rule.is_by_parameter and bool(self.rule.wiring.params.slots)
-        steps = Steps(self.rule, names, self.numbers, size, task.keep_outputs, divided)
+        steps = steps_in(task, at, size)
+        self.names = steps.slots
         fixed = (data.x, data.target, data.weights), task.masks, task.words
-        self.names = names
         example = [table[:2, ...] for table in self._tables(at, at.step, [0.1, 0.2], self._rows_of_two(at))]
-        self.loop: Loop = kind(steps, self._carry(at), example, fixed, self.length, steps.key())
+        self.loop: Loop = kind(steps, carried(at, self.names), example, fixed, self.length, steps.key())
 
     def loads(self, at: TrainingState, rates: Sequence[float], rows: Array | None) -> list[Load]:
         """A step for each rate, on rows of shape (steps, batch), or from rows of shape (steps,) on, or on all."""
@@ -179,17 +256,16 @@ class RecordedSteps:
 
     def take(self, at: TrainingState, load: Load) -> Iterator[int]:
         """Take these steps; pause after some, and return how many have been taken."""
-        self.loop.load(self._carry(at), load.tables)
+        self.loop.load(carried(at, self.names), load.tables)
         count = 0
         while count < load.steps:
             count += self.loop.launch(load.steps - count)
             yield count
 
-    def after(self, at: TrainingState, count: int) -> TrainingState:
-        """The state after this many steps from `at` on, which are those that have been taken."""
-        theta, state, *slots = self.loop.carry
-        by_name = dict(zip(self.names, slots, strict=True))
-        return at._replace(theta=theta, state=state, slots=by_name, step=at.step + count)
+    def after(self, at: TrainingState) -> TrainingState:
+        """The state after all steps that have been taken from `at` on; they are counted once."""
+        count, self.loop.taken = self.loop.taken, 0
+        return after(at, self.names, self.loop.carry, count) if count else at
 
     def taken(self, count: int) -> Taken:
         """The results of this many last steps."""
@@ -200,9 +276,6 @@ class RecordedSteps:
     def release(self) -> None:
         """Free the memory that the steps keep."""
         self.loop.release()
-
-    def _carry(self, at: TrainingState) -> list[Array]:
-        return [at.theta, at.state, *(at.slots[name] for name in self.names)]
 
     def _rows_of_two(self, at: TrainingState) -> Array | None:
         """The rows of two batches, as an example."""
@@ -220,31 +293,13 @@ class RecordedSteps:
         dtype = xp.float64 if self.exact else at_least_float32(at.theta).dtype
         return [
             xp.asarray(counted(first, self.length), dtype=xp.int32, device=device),
-            xp.asarray(self._numbers(rates, first), dtype=dtype, device=device),
+            xp.asarray(self.numbers.rows(rates, first, self.length), dtype=dtype, device=device),
             *([] if rows is None else [rows]),
         ]
 
-    def _numbers(self, rates: Sequence[float], first: int) -> Any:
-        """The numbers of the updates from a step on, in the order in which the recorded step reads them."""
-        if self.rows_together is not None:  # as many as the table has, so that a compiled step has one shape
-            return self.rows_together([*rates, *[rates[-1]] * (self.length - len(rates))], first + 1)
-        return [self._numbers_of(rate, first + i) for i, rate in enumerate(rates)]
 
-    def _counted_from_1(self, rate: Any, step: Any) -> dict[str, Any]:
-        return self.rule.numbers(rate, step - 1)
-
-    def _numbers_of(self, rate: float, index: int) -> list[float]:
-        """The numbers of an optimizer of the user's, which may return anything."""
-        numbers = self.rule.numbers(rate, index)
-        if set(numbers) != set(self.numbers):
-            raise NotRecorded(f"the optimizer's numbers are {[*self.numbers]} in one step but {[*numbers]} in another")
-        for name, number in numbers.items():
-            if not isinstance(number, Real):
-                raise NotRecorded(f"the optimizer's {name!r} is not a number: {number!r}")
-        return [float(numbers[name]) for name in self.numbers]
-
-
-def _in_memory(inputs: Any) -> bool:
+def in_memory(inputs: Any) -> bool:
+    """Whether all examples are there at once."""
     if isinstance(inputs, Named):
-        return all(map(_in_memory, inputs.inputs.values()))
+        return all(map(in_memory, inputs.inputs.values()))
     return isinstance(inputs, InMemory)

@@ -214,6 +214,30 @@ class Rule:
         return gradient, mass, found.state, found.loss, found.outputs
 
 
+@dataclass(frozen=True)
+class WholeUpdate:
+    """The update of a rule as an optimizer's: whether it is the first step is one more number."""
+
+    rule: Rule
+
+    def numbers(self, rate: Any, step: Any) -> dict[str, Any]:
+        """The numbers of a step, counted from 1."""
+        own = self.rule.optimizer.numbers(rate, step)
+        return own if self.rule.ema is None else own | {BEGUN: 1.0 * (step > 1)}
+
+    def update(
+        self, theta: Any, gradient: Any, slots: dict[str, Any], numbers: dict[str, Any], **masks: Any
+    ) -> tuple[Any, dict[str, Any]]:
+        """As `Rule.update`."""
+        own = dict(numbers)
+        begun = None if self.rule.ema is None else own.pop(BEGUN)
+        return self.rule.update(Masks(**masks), theta, gradient, slots, own, begun)
+
+
+BEGUN = "begun"
+"""1 after the first step, else 0."""
+
+
 def _draws(words: Any, index: Any) -> dict[str, Any]:
     """How the layers draw in a step of a training."""
     return {"training": True, "key": Key(*words), "step": index}

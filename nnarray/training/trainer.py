@@ -28,9 +28,18 @@ from nnarray.schedules import schedule
 from nnarray.training.ahead import read_ahead
 from nnarray.training.augmenting import Augmentation
 from nnarray.training.data import Data, mass_of
-from nnarray.training.inputs import Block
-from nnarray.training.recorded import RecordedSteps, Taken, Task, recorded_steps
-from nnarray.training.rule import Masks, Rule
+from nnarray.training.inputs import in_a_batch
+from nnarray.training.recorded import (
+    RecordedSteps,
+    SingleSteps,
+    Taken,
+    Task,
+    in_memory,
+    recorded_steps,
+    single_steps,
+    warn_of,
+)
+from nnarray.training.rule import Masks, Rule, WholeUpdate
 from nnarray.training.state import TrainingState
 from nnarray.training.streamed import Streamed
 from nnarray.training.trainee import Trainee
@@ -76,6 +85,8 @@ class Trainer:
     """Prepared steps that write into theta and slots; None if the layers' own steps are taken."""
     recorded: RecordedSteps | None = None
     """The recorded steps of the layers; None before the first epoch, and if steps are not recorded."""
+    single: SingleSteps | None = None
+    """Steps on single batches with the bits of recorded ones, if there are such."""
     watch: Callable[[Finished], None] | None = None
     """A function that is called after each step, if there is one."""
 
@@ -120,16 +131,15 @@ class Trainer:
 
     def prepare(self) -> None:
         """Make a plan for the present theta and slots."""
-        plain = self.accumulate == 1 and self.ema is None and self.precision is None and self.augment is None
-        usual = plain and self.frozen is None
-        if usual and not self.optimizer.groups and self.data.is_flat and not self.at.plain:
+        usual = self.accumulate == 1 and self.precision is None and self.augment is None
+        if usual and self.data.is_flat and not self.at.plain:
             self.plan = steps_of(
                 self.wiring,
                 self.loss,
-                self.optimizer,
+                WholeUpdate(self.rule),
                 self.at.theta,
                 self.at.slots,
-                self.decays,
+                self.masks._asdict(),
                 keep_outputs=self.keep_outputs,
                 engine=self.engine,
             )
@@ -151,7 +161,7 @@ class Trainer:
         parameters are taken each time, unless there is an average. A plan is made again only for other numbers.
         """
         changed = model.theta is not shown[0] or model.state is not shown[1]
-        if not changed and watched and self.plan is not None:
+        if not changed and watched and self.plan is not None and self.ema is None:
             changed = self._is_written(model.theta)
         if changed or (watched and self.plan is None and self.ema is None):
             self.at = self.at.from_here(copy(model.theta), copy(model.state))
@@ -190,7 +200,7 @@ class Trainer:
         for prepared in (self.plan, self.recorded):
             if prepared is not None:
                 prepared.release()
-        del self.step, self.gather, self.advance, self.summed_up, self.plan, self.recorded
+        del self.step, self.gather, self.advance, self.summed_up, self.plan, self.recorded, self.single
 
     def kept(self, *, whole: bool) -> TrainingState:
         """A copy of the state; slots are copied only if going back may need them, or with `whole`."""
@@ -198,7 +208,7 @@ class Trainer:
 
     def back_to(self, saved: TrainingState) -> None:
         """Return to an earlier state, and continue with the layers' own steps."""
-        self.at, self.plan, self.recorded = saved._replace(plain=True), None, None
+        self.at, self.plan, self.recorded, self.single = saved._replace(plain=True), None, None, None
 
     @property
     def batches_per_epoch(self) -> int:
@@ -281,16 +291,14 @@ class Trainer:
         except NotRecorded:
             if self.engine != AUTO:
                 raise
-            self.engine, self.recorded = LAYERS, None
+            self.engine, self.recorded, self.single = LAYERS, None, None
             return 0
         for load in loads:
-            count = 0
             try:
-                for taken in steps.take(self.at, load):
-                    count = taken
+                for _ in steps.take(self.at, load):
                     check()
             finally:  # also if it was interrupted
-                self.at = steps.after(self.at, count) if count else self.at
+                self.at = steps.after(self.at)
             self._note_recorded(done, load.rows, steps.taken(load.steps))
         return 1 if rows is None else len(rates)
 
@@ -310,14 +318,17 @@ class Trainer:
     def _recorded(self) -> RecordedSteps | None:
         """The recorded steps of the layers, made at first use, if the engine records them."""
         engine = resolved(self.engine, self.at.theta)
-        if self.recorded is None and engine in RECORDING and not self.at.plain:
+        if self.recorded is None and self.single is None and engine in RECORDING and not self.at.plain:
             size = None if self.batches_per_epoch == 1 else self.batch_size
-            joint, watched = self.accumulate > 1, self.watch is not None
+            joint, alone = self.accumulate > 1, self.watch is not None or not in_memory(self.data.inputs)
             task = Task(
-                self.rule, self.masks, self.data, self.words, size, self.shuffle, self.keep_outputs, joint, watched
+                self.rule, self.masks, self.data, self.words, size, self.shuffle, self.keep_outputs, joint, alone
             )
-            self.recorded = recorded_steps(task, self.at, engine, warn=self.engine != AUTO)
-            self.engine = self.engine if self.recorded else LAYERS
+            self.single = single_steps(task, self.at)
+            if not alone or self.single is None:
+                self.recorded = recorded_steps(task, self.at, engine, warn=self.engine != AUTO)
+                self.single = self.single if self.recorded else None
+            self.engine = self.engine if self.recorded or self.single else LAYERS
         return self.recorded
 
     def _planned(self, rows: Any, rates: list[float], done: Finished) -> None:
@@ -329,12 +340,31 @@ class Trainer:
 
     def one_step(self, rows: Any, rate: float, done: Finished) -> None:
         """One step on these examples, computed by the layers."""
-        at, batch, numbers = self.at, self.batch(rows), self.rule.numbers(rate, self.at.step)
-        theta, state, slots, loss, outputs = self.step(
-            self.masks, at.theta, at.state, at.slots, *batch, numbers, self.words, at.step * self.accumulate
-        )
-        self.at = at._replace(theta=theta, state=state, slots=slots, step=at.step + 1)
+        batch = self.batch(rows)
+        self.at, loss, outputs = self._stepped(batch, rate)
         self._note(done, rows, batch, [loss], outputs)
+
+    def _stepped(self, batch: tuple[Any, ...], rate: float) -> tuple[TrainingState, Array, Any]:
+        """The state after a step, its loss and its outputs; with the bits of recorded steps if there are such."""
+        at = self.at
+        if self.single is not None:
+            try:
+                return self.single.step(at, batch, rate)
+            except NotRecorded as error:
+                if self.engine != AUTO:
+                    warn_of(self.engine, str(error), 0)
+                self.engine, self.single = LAYERS, None
+        theta, state, slots, loss, outputs = self.step(
+            self.masks,
+            at.theta,
+            at.state,
+            at.slots,
+            *batch,
+            self.rule.numbers(rate, at.step),
+            self.words,
+            at.step * self.accumulate,
+        )
+        return at._replace(theta=theta, state=state, slots=slots, step=at.step + 1), loss, outputs
 
     def _joint_step(self, group: list[Any], rate: float, done: Finished) -> None:
         """One step on several batches, as if they were one."""
@@ -364,12 +394,10 @@ class Trainer:
         done.losses.append(taken.losses)
         done.masses.extend([self.batch_size] * count if taken.masses is None else [taken.masses])
         if taken.outputs is not None:
-            done.rows.extend([None] if rows is None else [self._rows_again(rows[i, ...]) for i in range(count)])
+            done.rows.extend(
+                [None] if rows is None else [in_a_batch(rows[i, ...], self.batch_size) for i in range(count)]
+            )
             done.outputs.extend(taken.outputs[i, ...] for i in range(count))
-
-    def _rows_again(self, rows: Array) -> Any:
-        """The rows of a recorded step, as of any other."""
-        return rows if rows.ndim else Block(rows, self.batch_size)
 
     def batches(self, number: int) -> Iterator[Any]:
         """The rows of each batch of an epoch: None for all, a slice, or indices on the device."""

@@ -72,6 +72,7 @@ def agree(got: nn.Model, want: nn.Model) -> None:
         close(np.asarray(got.history[column]), np.asarray(want.history[column]), dtype)
 
 
+GROUPS = {"0": {"lr": 0.1}, "1.weight": {"weight_decay": 0.3}}
 WARM = nn.schedules.WarmUp(steps=4, then=0.01)
 SETTINGS: dict[str, dict[str, Any]] = {
     "batches, the last one smaller": {},
@@ -85,12 +86,17 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "validation": 0.25,
         "callbacks": [nn.EarlyStopping(patience=1)],
     },
+    "frozen layers": {"frozen": ("0.weight", "2")},
+    "frozen layers and weight decay": {"frozen": ("1",), "optimizer": nn.AdamW(0.01, weight_decay=0.1)},
+    "groups": {"optimizer": nn.Adam(0.01, groups=GROUPS)},
+    "groups of a decoupled decay": {"optimizer": nn.AdamW(0.01, weight_decay=0.2, groups=GROUPS)},
+    "an average": {"ema": 0.9},
+    "all of these": {"ema": 0.5, "frozen": ("2",), "optimizer": nn.SGD(WARM, momentum=0.9, groups={"1": {"lr": 0.1}})},
 }
 BY_LAYERS: dict[str, dict[str, Any]] = {
-    "frozen layers": {"frozen": ("0.weight",)},
-    "groups": {"optimizer": nn.Adam(0.01, groups={"0": {"lr": 0.1}})},
     "accumulation": {"accumulate": 2},
-    "an average": {"ema": 0.9},
+    "a norm": {"optimizer": nn.Adam(0.01, clip_norm=0.1)},
+    "layers of their own size": {"optimizer": nn.LAMB(0.01)},
 }
 
 

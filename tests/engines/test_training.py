@@ -506,7 +506,7 @@ def test_each_step_of_a_call_has_its_rate(speed: str, count: int, rule: nn.Optim
     slots = rule.slots(defined)
 
     def plan(theta: np.ndarray) -> Any:
-        return steps_of(model.wiring, loss, rule, theta, rule.slots(theta), None, keep_outputs=False, engine="auto")
+        return steps_of(model.wiring, loss, rule, theta, rule.slots(theta), {}, keep_outputs=False, engine="auto")
 
     losses, _ = plan(together).run(X, y, None, rates, 1)
     single, wanted = plan(singly), []
@@ -704,8 +704,6 @@ NO_PLAN: dict[str, tuple[Callable[[], nn.Model], dict[str, Any]]] = {
     "clipped": (PLAIN, {"optimizer": nn.Adam(0.01, clip_norm=0.01)}),
     "parameter by parameter": (PLAIN, {"optimizer": nn.LAMB(0.01)}),
     "a single number remembered": (PLAIN, {"optimizer": nn.NAdam(0.01)}),
-    "frozen": (lambda: PLAIN().freeze("0"), {}),
-    "all but one frozen": (lambda: PLAIN().freeze("0", "1.weight"), {}),
     "half precision": (lambda: PLAIN().to("numpy", "float16"), {}),
     "own layer": (network(Doubled(5, "tanh")), {}),
     "own composite": (lambda: DoubledNetwork(nn.Dense(5, "tanh"), nn.Dense(3)).init((4,), dtype="float32"), {}),
@@ -742,6 +740,53 @@ def test_no_plan(speed: str, name: str) -> None:
     got, made = by_plans(train)
     assert made == []
     same(got, want)
+
+
+# --- Parameters that are not alike -------------------------------------------------------------------------------
+
+GROUPS = {"0": {"lr": 0.1}, "1.weight": {"weight_decay": 0.3}}
+NOT_ALIKE: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
+    "frozen": (("0",), {"optimizer": nn.SGD(0.1)}),
+    "all but one frozen": (("0", "1.weight"), {"optimizer": nn.Adam(0.01)}),
+    "the first weight frozen": (("0.weight",), {"optimizer": nn.Adam(0.01)}),
+    "the last frozen": (("1",), {"optimizer": nn.Adam(0.01)}),
+    "frozen and decayed": (("1.bias",), {"optimizer": nn.AdamW(0.01, weight_decay=0.3)}),
+    "frozen and clipped": (("0.weight",), {"optimizer": nn.SGD(0.1, momentum=0.8, clip_value=0.05)}),
+    "groups": ((), {"optimizer": nn.Adam(0.01, groups=GROUPS)}),
+    "groups of a decoupled decay": ((), {"optimizer": nn.AdamW(0.01, weight_decay=0.2, groups=GROUPS)}),
+    "an average": ((), {"optimizer": nn.SGD(0.1), "ema": 0.9}),
+    "all of these": (("0.bias",), {"optimizer": nn.SGD(0.1, momentum=0.8, groups=GROUPS), "ema": 0.5}),
+}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("count", COUNTS)
+@pytest.mark.parametrize("name", NOT_ALIKE)
+def test_parameters_that_are_not_alike(speed: str, name: str, count: int, dtype: str) -> None:
+    """Frozen ones do not change by one bit."""
+    frozen, settings = NOT_ALIKE[name]
+    X, y = data(count, 4, 3, "labels", dtype)
+
+    def train() -> nn.Model:
+        model = net(5, 3).init((4,), seed=SEED, dtype=dtype).freeze(*frozen)
+        model.fit(X, y, epochs=4, batch_size=third(count), **settings)
+        return model
+
+    check(train)
+    trained, start = train().params, net(5, 3).init((4,), seed=SEED, dtype=dtype).params
+    for parameter in start:
+        held = any(f"{parameter}.".startswith(f"{each}.") for each in frozen)
+        assert (trained[parameter].tobytes() == start[parameter].tobytes()) is held, parameter
+
+
+def test_a_callback_may_set_parameters_that_are_averaged(speed: str) -> None:
+    X, y = data(24, 4, 3, "labels", "float64")
+
+    def halve(run: nn.Run) -> None:
+        if run.epoch == 2:
+            run.model.theta = 0.5 * run.model.theta
+
+    check(lambda: trained(net(5, 3), X, y, optimizer=nn.SGD(0.1), epochs=4, batch_size=9, ema=0.8, callbacks=[halve]))
 
 
 def own_rule(apply: Callable[..., Any], *names: str, **methods: Any) -> nn.Optimizer:

@@ -131,7 +131,8 @@ def of_convolution(*, back: bool) -> list[Case]:
         weight = normal(*window.size, 4 // groups, 8)
         if back:
             dy = normal(len(x), *window.output_size(x.shape[1:3]), 8)
-            found.append(case(dy, x, weight, window=window, groups=groups, input_gradient=bias))
+            asked = {"input_gradient": bias, "bias_gradient": groups == 1}
+            found.append(case(dy, x, weight, window=window, groups=groups, **asked))
         else:
             found.append(case(x, weight, normal(8) if bias else None, window=window, groups=groups))
     return found
@@ -176,7 +177,8 @@ def of_activated_affine(*, back: bool) -> list[Case]:
             found.append(case(x, weight, normal(units) if bias else None, function=f))
             continue
         z, y = kernels.activated_affine.definition(x, weight, None, function=f)
-        found.append(case(normal(*y.shape), x, weight, z, y, function=f, input_gradient=bias))
+        asked = {"input_gradient": bias, "bias_gradient": name not in ("relu", "identity")}
+        found.append(case(normal(*y.shape), x, weight, z, y, function=f, **asked))
     return found
 
 
@@ -190,7 +192,8 @@ def of_activated_convolution(*, back: bool) -> list[Case]:
             found.append(case(*args, **options))
             continue
         z, y = kernels.activated_convolution.definition(x, weight, None, **options)
-        found.append(case(normal(*y.shape), x, weight, z, y, input_gradient=bias is not None, **options))
+        asked = {"input_gradient": bias is not None, "bias_gradient": options["groups"] == 1}
+        found.append(case(normal(*y.shape), x, weight, z, y, **asked, **options))
     return found
 
 
@@ -244,6 +247,7 @@ CASES: dict[str, Callable[[], list[Case]]] = {
         case(normal(0, 4), normal(0, 3), normal(3, 4)),
         case(normal(1, 1), normal(1, 1), normal(1, 1)),
         case(normal(5, 3), normal(5, 7), normal(7, 3), input_gradient=False),
+        case(normal(5, 3), normal(5, 7), normal(7, 3), bias_gradient=False),
     ],
     "activated_affine": lambda: of_activated_affine(back=False),
     "activated_affine_pullback": lambda: of_activated_affine(back=True),

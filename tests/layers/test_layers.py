@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
 
 import nnarray as nn
+from nnarray import kernels
 from nnarray.layers.activations import FUNCTIONS
 
 DENSE = nn.Dense(4, "tanh")
@@ -90,6 +92,25 @@ def test_dropout_keeps_the_mean_and_is_the_same_everywhere(be: nn.Backend, host:
     assert np.array_equal(y, dropped(host))
     assert abs(y.mean() - 1.0) < 0.02
     assert set(np.unique(y)) == {0.0, np.float32(4 / 3)}
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_only_a_layer_with_a_bias_asks_for_its_gradient(monkeypatch: pytest.MonkeyPatch, bias: bool) -> None:
+    """A sum over all examples and positions that nobody reads."""
+    asked: list[bool] = []
+    for name in ("activated_affine_pullback", "activated_convolution_pullback"):
+        kernel = getattr(kernels, name)
+
+        def noted(*arrays: Any, kernel: Any = kernel, **settings: Any) -> Any:
+            found = kernel(*arrays, **settings)
+            asked.append(found[2] is not None)
+            return found
+
+        monkeypatch.setattr(kernels, name, noted)
+    layers = nn.Conv2D(2, 3, bias=bias), nn.Flatten(), nn.Reshape((8, 1)), nn.Conv1D(2, 3, bias=bias), nn.Flatten()
+    model = nn.Network(*layers, nn.Dense(2, bias=bias)).init((4, 4, 1), seed=0)
+    nn.value_and_grad(model, np.ones((3, 4, 4, 1)), np.zeros(3, dtype=int))
+    assert asked == [bias] * 3
 
 
 def test_dropout_is_off_at_inference_and_needs_a_key_in_training(host: nn.Backend) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import signal
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -14,11 +15,13 @@ import numpy as np
 import pytest
 
 import nnarray as nn
+from nnarray import kernels
 from nnarray.backends import namespace
+from nnarray.kernels.standard.windows import Window
 from nnarray.training.keys import key_of
 from tests.conftest import WHY_NOT
 from tests.tolerances import close
-from tests.training.test_recorded import BATCH, CASES, Case, MoreNumbers, WholeSlots, dense, trained
+from tests.training.test_recorded import BATCH, CASES, COUNT, Case, MoreNumbers, WholeSlots, dense, trained
 
 pytestmark = pytest.mark.skipif(bool(WHY_NOT["jax"]), reason="JAX cannot be used here")
 ADDED_UP = 400.0  # roundings in three epochs, where the compiler joins other operations
@@ -187,21 +190,63 @@ class Sees(nn.Callback):
         self.losses.append(run.loss)
 
 
-def test_a_callback_that_looks_at_each_step_takes_single_steps() -> None:
-    watcher = Sees()
-    one, _ = on_jax(CASES["Adam"], "auto", callbacks=[watcher])
-    same(one, on_jax(CASES["Adam"], "layers")[0], bits=True)
-    assert len(watcher.losses) == 15
-    with pytest.warns(RuntimeWarning, match="a callback looks at each step") as warned:
-        on_jax(CASES["Adam"], "scan", callbacks=[watcher])
-    assert [each.filename for each in warned] == [trained.__code__.co_filename]
+ALONE = [name for name in CASES | MORE if name not in ("watched", "accumulated")]
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_steps_that_are_looked_at_have_the_bits_of_the_loop(name: str) -> None:
+    """The last batch of an epoch is smaller, and taken alone by both."""
+    case, watcher = (CASES | MORE)[name], Sees()
+    one, history = on_jax(case, "scan", callbacks=[watcher])
+    other, wanted = on_jax(case, "scan")
+    same(one, other, bits=True)
+    assert history["loss"] == wanted["loss"]
+    assert len(watcher.losses) == history.steps == wanted.steps
+
+
+@pytest.mark.parametrize("name", ["Adam", "weights", "outputs kept in order", "dropout and batch normalisation"])
+def test_a_stream_has_the_bits_of_the_loop(name: str) -> None:
+    case, found = replace((CASES | MORE)[name], weighted=True), list[tuple[nn.Model, nn.History]]()
+    for streamed in (False, True):
+        be, rng = nn.backend("jax"), np.random.default_rng(11)
+        X, y = be.asarray(rng.normal(size=(COUNT, 4)), dtype="float32"), be.asarray(rng.integers(0, 3, COUNT))
+        w = be.asarray(rng.uniform(size=COUNT), dtype="float32")
+        model = nn.Network(*case.layers()).init(case.shape, seed=0, backend=be, dtype="float32")
+        settings = {"epochs": 3, "engine": "scan", "progress": False, "optimizer": nn.Adam(0.01)} | case.settings
+        settings.pop("shuffle", None)
+        if streamed:
+            parts = [slice(start, start + BATCH) for start in range(0, COUNT, BATCH)]
+            history = model.fit(nn.datasets.stream([(X[part], y[part], w[part]) for part in parts]), **settings)
+        else:
+            history = model.fit(X, y, sample_weight=w, batch_size=BATCH, shuffle=False, **settings)
+        found.append((model, history))
+    (one, seen), (other, wanted) = found
+    same(one, other, bits=True)
+    assert {name: seen[name] for name in seen if name != "seconds"} == {
+        name: wanted[name] for name in wanted if name != "seconds"
+    }
+
+
+def test_a_later_stream_compiles_no_step(caplog: pytest.LogCaptureFixture) -> None:
+    X, y = nn.datasets.moons(40, noise=0.1, seed=0, backend="jax", dtype="float32")
+
+    def train(seed: int) -> None:
+        model = nn.Network(nn.Dense(3, "tanh"), nn.Dense(2)).init((2,), seed=seed, backend="jax", dtype="float32")
+        model.fit([(X[:20], y[:20]), (X[20:], y[20:])], epochs=2, progress=False, seed=seed)
+
+    train(0)
+    with compilations(caplog) as compiled:
+        train(1)
+    assert compiled == []
 
 
 def test_an_optimizer_that_cannot_be_compiled_is_left_to_the_layers() -> None:
     case = Case(dense(), settings={"optimizer": WholeSlots(0.1)})
     same(on_jax(case, "auto")[0], on_jax(case, "layers")[0])
-    with pytest.warns(RuntimeWarning, match="turns int32 of shape"):
-        on_jax(case, "scan")
+    for settings in ({}, {"callbacks": [Sees()]}):
+        with pytest.warns(RuntimeWarning, match="turns int32 of shape") as warned:
+            on_jax(case, "scan", **settings)
+        assert [each.filename for each in warned] == [trained.__code__.co_filename]
 
 
 def test_numbers_that_come_later_are_left_to_the_layers() -> None:
@@ -251,3 +296,19 @@ def test_without_float64_numbers_are_the_layers_own() -> None:
         one, other = (on_jax(CASES["clipped and decayed"], engine)[0] for engine in ("scan", "layers"))
         assert one.theta.dtype == namespace(one.theta).float32
         same(one, other)
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_gradients_of_convolutions_are_in_the_layout_that_is_fast_in_a_loop(groups: int) -> None:
+    """In the body of a loop, XLA takes 100 times as long for others on the host."""
+    import jax
+
+    def pullback(dy: Any, x: Any, weight: Any) -> Any:
+        window = Window((3, 2), (2, 1), ((1, 0), (0, 1)), (1, 2))
+        return kernels.convolution_pullback(dy, x, weight, window=window, groups=groups)
+
+    arrays = (jax.numpy.zeros(shape) for shape in ((5, 4, 6, 4), (5, 8, 7, 6), (3, 2, 6 // groups, 4)))
+    text = jax.jit(pullback).lower(*arrays).as_text()
+    layouts = re.findall(r"dim_numbers = (\[[^\]]*\]x\[[^\]]*\]->\[[^\]]*\])", text)
+    assert set(layouts) == {"[b, 0, 1, f]x[0, 1, i, o]->[b, 0, 1, f]"}
+    assert len(layouts) == 2

@@ -45,11 +45,6 @@ def same(be: nn.Backend, one: nn.Model, other: nn.Model) -> None:
     assert one.history.settings == other.history.settings
 
 
-def as_streamed(be: nn.Backend) -> dict[str, str]:
-    """On JAX, the compiled epoch of arrays in memory rounds in another way than the steps of batches that are read."""
-    return {"engine": "layers"} if be.library.name == "jax" else {}
-
-
 SETTINGS: dict[str, dict[str, Any]] = {
     "shuffled": {},
     "in order": {"shuffle": False},
@@ -69,7 +64,6 @@ def test_a_mapped_file_gives_the_bits_of_memory(
 ) -> None:
     """With weights; the file is float64, the model is not always; the last batch has two examples."""
     arrays, settings = examples(), {"epochs": 3, "batch_size": 8, "checkpoint": tmp_path / "a.safetensors"}
-    settings |= as_streamed(be)
     X, y, w = (be.asarray(x) for x in arrays.values())
     files = mapped(tmp_path, arrays)
     dtype = dtype if dtype in be.dtypes else "float32"
@@ -85,7 +79,7 @@ def test_validation_examples_may_be_a_file(be: nn.Backend, tmp_path: Path) -> No
     arrays = examples()
     X, y, _ = (be.asarray(x) for x in arrays.values())
     files = mapped(tmp_path, arrays)
-    settings = {"epochs": 2, "batch_size": 8, "metrics": ["accuracy"], **as_streamed(be)}
+    settings = {"epochs": 2, "batch_size": 8, "metrics": ["accuracy"]}
     one, other = (DRAWING.init((3,), seed=1, backend=be, dtype="float32") for _ in range(2))
     one.fit(X[:30, ...], y[:30], validation=(X[30:, ...], y[30:]), **settings)
     other.fit(files["X"][:30], files["y"][:30], validation=(files["X"][30:], files["y"][30:]), **settings)

@@ -12,7 +12,7 @@ import pytest
 import nnarray as nn
 from nnarray.datasets import stream
 from tests.tolerances import to_host
-from tests.training.test_sources import COLUMNS, DRAWING, PLAIN, as_streamed, examples
+from tests.training.test_sources import COLUMNS, DRAWING, PLAIN, examples
 
 SIZE = 8
 
@@ -52,7 +52,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("case", SETTINGS)
 def test_a_stream_gives_the_bits_of_memory(be: nn.Backend, case: str, net: nn.Network, weighted: bool) -> None:
     X, y, w = (be.asarray(x) for x in examples().values())
-    settings = {"epochs": 3, "validation": (X[:20, ...], y[:20])} | as_streamed(be) | SETTINGS[case]
+    settings = {"epochs": 3, "validation": (X[:20, ...], y[:20])} | SETTINGS[case]
     one, other = twins(be, net)
     one.fit(X, y, sample_weight=w if weighted else None, batch_size=SIZE, shuffle=False, **settings)
     other.fit(stream(batches(weighted)), **settings)

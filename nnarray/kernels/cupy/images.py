@@ -14,7 +14,7 @@ import cupy  # pyright: ignore[reportMissingImports]  (needs CUDA to be installe
 from nnarray import kernels
 from nnarray.backends.cupy_products import matmul
 from nnarray.kernels.cupy import cudnn
-from nnarray.kernels.cupy.linear import activated, gradient_and_sums
+from nnarray.kernels.cupy.linear import activated, gradient_alone, gradient_and_sums
 from nnarray.kernels.cupy.sources import REGISTERS, Code
 from nnarray.kernels.functions import Function
 from nnarray.kernels.standard.windows import Window
@@ -266,14 +266,21 @@ def activated_convolution(
 
 @kernels.convolution_pullback.fast("cupy")
 def convolution_pullback(
-    dy: Any, x: Any, weight: Any, *, window: Window, groups: int = 1, input_gradient: bool = True
+    dy: Any,
+    x: Any,
+    weight: Any,
+    *,
+    window: Window,
+    groups: int = 1,
+    input_gradient: bool = True,
+    bias_gradient: bool = True,
 ) -> Any:
     """Two products; each entry of the image collects from the windows that saw it."""
     if not _fits(x, window):
         return kernels.convolution_pullback.definition(
-            dy, x, weight, window=window, groups=groups, input_gradient=input_gradient
+            dy, x, weight, window=window, groups=groups, input_gradient=input_gradient, bias_gradient=bias_gradient
         )
-    db = dy.reshape(-1, dy.shape[3]).sum(axis=0, dtype=dy.dtype)
+    db = dy.reshape(-1, dy.shape[3]).sum(axis=0, dtype=dy.dtype) if bias_gradient else None
     return *_products_back(dy, x, weight, window, groups, input_gradient), db
 
 
@@ -289,12 +296,13 @@ def activated_convolution_pullback(
     window: Window,
     groups: int = 1,
     input_gradient: bool = True,
+    bias_gradient: bool = True,
 ) -> Any:
     """A launch for dz and db, and the products."""
-    dz, db = gradient_and_sums(dy, z, y, function)
+    dz, db = (gradient_and_sums if bias_gradient else gradient_alone)(dy, z, y, function)
     if not _fits(x, window):
         return kernels.convolution_pullback.definition(
-            dz, x, weight, window=window, groups=groups, input_gradient=input_gradient
+            dz, x, weight, window=window, groups=groups, input_gradient=input_gradient, bias_gradient=bias_gradient
         )
     return *_products_back(dz, x, weight, window, groups, input_gradient), db
 

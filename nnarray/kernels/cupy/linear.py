@@ -32,10 +32,11 @@ def affine(x: Any, weight: Any, bias: Any) -> Any:
 
 
 @kernels.affine_pullback.fast("cupy")
-def affine_pullback(dy: Any, x: Any, weight: Any, *, input_gradient: bool = True) -> Any:
+def affine_pullback(dy: Any, x: Any, weight: Any, *, input_gradient: bool = True, bias_gradient: bool = True) -> Any:
     """One product each."""
     rows = dy.reshape(-1, dy.shape[-1])
-    return *_products(rows, x, weight, dy.shape[:-1], input_gradient), rows.sum(axis=0, dtype=dy.dtype)
+    db = rows.sum(axis=0, dtype=dy.dtype) if bias_gradient else None
+    return *_products(rows, x, weight, dy.shape[:-1], input_gradient), db
 
 
 def _products(rows: Any, x: Any, weight: Any, leading: tuple[int, ...], input_gradient: bool) -> tuple[Any, Any]:
@@ -53,10 +54,18 @@ def activated_affine(x: Any, weight: Any, bias: Any, *, function: Function) -> A
 
 @kernels.activated_affine_pullback.fast("cupy")
 def activated_affine_pullback(
-    dy: Any, x: Any, weight: Any, z: Any, y: Any, *, function: Function, input_gradient: bool = True
+    dy: Any,
+    x: Any,
+    weight: Any,
+    z: Any,
+    y: Any,
+    *,
+    function: Function,
+    input_gradient: bool = True,
+    bias_gradient: bool = True,
 ) -> Any:
     """A launch for dz and db, and the products."""
-    dz, db = gradient_and_sums(dy, z, y, function)
+    dz, db = (gradient_and_sums if bias_gradient else gradient_alone)(dy, z, y, function)
     return *_products(dz.reshape(-1, dy.shape[-1]), x, weight, dy.shape[:-1], input_gradient), db
 
 
@@ -88,6 +97,11 @@ def _biased(program: Program, has_bias: bool, keeps_z: bool) -> Any:
     if not (has_bias or keeps_z or program.operations):
         return None
     return cp.ElementwiseKernel(*source_of_biased(program, has_bias, keeps_z), "nnarray_biased")
+
+
+def gradient_alone(dy: Any, z: Any, y: Any, function: Function) -> tuple[Any, None]:
+    """dz = f_pullback(dy, z, y), where nobody reads its sums."""
+    return function.pullback(dy, z, y), None
 
 
 def gradient_and_sums(dy: Any, z: Any, y: Any, function: Function) -> tuple[Any, Any]:

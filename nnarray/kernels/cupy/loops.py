@@ -30,6 +30,7 @@ class Loop:
 
     by_parameter = False
     exact = True
+    single = None
 
     def __init__(
         self,
@@ -60,6 +61,7 @@ class Loop:
 
     def load(self, carry: Sequence[Any], tables: Sequence[Any]) -> None:
         """Go on from this carry; turn i reads row i of these tables."""
+        self.taken = 0
         _copy(carry, self.carry)
         _copy(tables, [own[: len(new)] for own, new in zip(self.tables, tables, strict=True)])
         self.turn.fill(0)
@@ -67,6 +69,7 @@ class Loop:
     def launch(self, most: int) -> int:
         """Take the next turn, in the current stream."""
         self.graph.launch()
+        self.taken += 1
         return 1
 
     def results(self, count: int) -> list[Any]:

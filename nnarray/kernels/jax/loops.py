@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -36,12 +37,7 @@ class Program:
         return inside, *self.turn(inside, [table[0] for table in tables], around)
 
     def _run(self, inside: Any, outputs: Any, tables: Any, around: Any, first: Any, stop: Any) -> Any:
-        def turn(i: Any, state: Any) -> Any:
-            inside, outputs = state
-            inside, new = self.turn(inside, [table[i] for table in tables], around)
-            return inside, [rows.at[i].set(row) for rows, row in zip(outputs, new, strict=True)]
-
-        return jax.lax.fori_loop(first, stop, turn, (inside, outputs))
+        return _turned(self.turn, inside, outputs, tables, around, first, stop)
 
     def empty(self, like: Any) -> list[Any]:
         """Outputs of no turn yet, where `like` is."""
@@ -55,11 +51,40 @@ class Program:
             self.most = max(self.most // 2, 1)
 
 
+def _turned(turn: Any, inside: Any, outputs: Any, tables: Any, around: Any, first: Any, stop: Any) -> Any:
+    """What is inside, and the outputs with a row for each turn from `first` to `stop`."""
+
+    def one(i: Any, state: Any) -> Any:
+        inside, outputs = state
+        inside, new = turn(inside, [table[i] for table in tables], around)
+        return inside, [rows.at[i].set(row) for rows, row in zip(outputs, new, strict=True)]
+
+    return jax.lax.fori_loop(first, stop, one, (inside, outputs))
+
+
+def _single(turns: Turns, carry: Any, row: Any, fixed: Any, stop: Any) -> Any:
+    """A loop of one turn: `stop` is 1, but the compiler does not know, and makes the body that all loops have."""
+    inside, around = turns.begin(carry, fixed)
+    after, outputs = jax.eval_shape(turns.turn, inside, row, around)
+    _refuse_other_kind(inside, after)
+    empty = [jnp.zeros((1, *each.shape), each.dtype) for each in outputs]
+    inside, empty = jax.lax.optimization_barrier((inside, empty))
+    inside, found = _turned(turns.turn, inside, empty, [each[None, ...] for each in row], around, 0, stop)
+    return turns.end(jax.lax.optimization_barrier(inside)), [each[0] for each in found]
+
+
+def single(turns: Turns, key: Hashable | None) -> Callable[..., Any]:
+    """As in `kernels.loops.Loop`; compiled for each shape."""
+    function = KEPT.get(None if key is None else ("single", key), lambda: jax.jit(partial(_single, turns)))
+    return lambda carry, row, fixed: function(carry, row, fixed, 1)
+
+
 class Loop:
     """As `kernels.loops.Loop`."""
 
     by_parameter = True
     exact = False
+    single = staticmethod(single)
 
     def __init__(
         self,
@@ -77,24 +102,22 @@ class Loop:
 
         key = None if key is None else (key, shapes, where, length)
         self.program = KEPT.get(key, lambda: Program(turns, *given, length))
-        self.fixed = fixed
+        self.fixed, self.taken = fixed, 0
         self.outputs = self.program.empty(carry[0])
 
     def load(self, carry: Sequence[Any], tables: Sequence[Any]) -> None:
         """Continue from this carry; turn i reads row i of these tables."""
+        self.taken = 0
         self.inside, self.around = self.program.begin(list(carry), self.fixed)
         self.tables = [_padded(table, self.length) for table in tables]
-        self.taken = 0
 
     def launch(self, most: int) -> int:
         """Take the next turns, as many as take about `PATIENCE`, and wait for them."""
         count, begun = min(most, self.program.most), time.perf_counter()
-        stop = self.taken + count
-        self.inside, self.outputs = jax.block_until_ready(
-            self.program.run(self.inside, self.outputs, self.tables, self.around, self.taken, stop)
-        )
+        found = self.program.run(self.inside, self.outputs, self.tables, self.around, self.taken, self.taken + count)
+        (self.inside, self.outputs), self.taken = found, self.taken + count  # also if the wait is interrupted
+        jax.block_until_ready(found)
         self.program.keep_pace(count, time.perf_counter() - begun)
-        self.taken = stop
         return count
 
     @property

@@ -63,6 +63,8 @@ class Steps:
         What the rule takes besides theta and the gradient.
     keep_outputs : bool
         Whether `run` gives the outputs too.
+    frozen : int
+        How many of the first layers do not change, so that products of NumPy leave out their gradients.
     """
 
     def __init__(
@@ -75,10 +77,11 @@ class Steps:
         others: Sequence[Any],
         *,
         keep_outputs: bool = False,
+        frozen: int = 0,
     ) -> None:
         self.chain, self.rows, self.loss, self.keep_outputs = chain, rows, loss, keep_outputs
         self.entries = loss if isinstance(loss, Entries) else None
-        self.theta, self.gradient = theta, np.empty_like(theta)
+        self.theta, self.gradient, self.frozen = theta, np.zeros_like(theta), frozen
         self.update = prepared(rule, [theta, self.gradient, *others])
         self.pieces = numba_pieces()
         self._batches: dict[int, Any] = {}
@@ -188,7 +191,7 @@ class _Batch:
         pieces: Any = owner.pieces or _NumPy
         blocks, gradients = owner.chain.cut(owner.theta), owner.chain.cut(owner.gradient)
         self.delta = delta = self.values[-1] if self.is_joined else np.empty_like(self.target)
-        for i in range(len(blocks) - 1, -1, -1):
+        for i in range(len(blocks) - 1, owner.frozen - 1, -1):
             y, function = self.values[i + 1], owner.chain.functions[i]
             if delta is not y and function.backward_program(y.dtype).operations:
                 calls += pieces.back(function, delta, self.before[i], y)
@@ -197,7 +200,7 @@ class _Batch:
                 calls.append((np.dot, (arrays[i], delta.T, gradients[i])))
             else:
                 calls += [(np.dot, (arrays[i], delta.T, gradients[i][:-1])), (np.dot, (delta, ones, gradients[i][-1]))]
-            if i:
+            if i > owner.frozen:
                 below = np.empty_like(self.values[i])
                 calls.append((np.dot, (blocks[i][:-1], delta, below)))
                 delta = below

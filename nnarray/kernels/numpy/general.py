@@ -36,12 +36,12 @@ def affine(x: Any, weight: Any, bias: Any) -> Any:
 
 
 @kernels.affine_pullback.fast("numpy")
-def affine_pullback(dy: Any, x: Any, weight: Any, *, input_gradient: bool = True) -> Any:
+def affine_pullback(dy: Any, x: Any, weight: Any, *, input_gradient: bool = True, bias_gradient: bool = True) -> Any:
     """The bias gradient as a product too."""
     rows = dy.reshape(-1, dy.shape[-1])
     inputs = x.reshape(-1, x.shape[-1])
     dx = np.matmul(dy, weight.T) if input_gradient else None
-    return dx, np.matmul(inputs.T, rows), sum_of_rows(rows)
+    return dx, np.matmul(inputs.T, rows), sum_of_rows(rows) if bias_gradient else None
 
 
 @kernels.relu.fast("numpy")

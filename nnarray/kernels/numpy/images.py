@@ -101,11 +101,19 @@ def _products(x: Any, weight: Any, window: Window, groups: int, y: Any) -> None:
 
 @kernels.convolution_pullback.fast("numpy")
 def convolution_pullback(
-    dy: Any, x: Any, weight: Any, *, window: Window, groups: int = 1, input_gradient: bool = True
+    dy: Any,
+    x: Any,
+    weight: Any,
+    *,
+    window: Window,
+    groups: int = 1,
+    input_gradient: bool = True,
+    bias_gradient: bool = True,
 ) -> Any:
     """Compiled, or as large products."""
     if groups == 1 and _pointwise(window):
-        dx, dw, db = affine_pullback(dy, x, weight[0, 0], input_gradient=input_gradient)
+        asked = {"input_gradient": input_gradient, "bias_gradient": bias_gradient}
+        dx, dw, db = affine_pullback(dy, x, weight[0, 0], **asked)
         return dx, dw.reshape(weight.shape), db
     loops = numba_pieces("convolution")
     if loops and loops.takes(x, weight, window, groups) and dy.dtype == x.dtype:
@@ -114,13 +122,14 @@ def convolution_pullback(
             dx = loops.input_gradient(dy, weight, window)
         elif input_gradient:
             dx = _products_back(dy, x, weight, window, groups, input_gradient=True)[0]
-        return dx, dw, loops.bias_gradient(dy)
+        return dx, dw, loops.bias_gradient(dy) if bias_gradient else None
+    db = sum_of_rows(dy.reshape(-1, dy.shape[-1])) if bias_gradient else None
     dx = _turned(dy, weight, window) if input_gradient and _turns(window, groups) else None
     dw = _by_tiles_back(dy, x, window, groups)
     if dw is None or (input_gradient and dx is None):
         products = _products_back(dy, x, weight, window, groups, input_gradient=input_gradient and dx is None)
         dx, dw = (theirs if ours is None else ours for ours, theirs in zip((dx, dw), products, strict=True))
-    return dx, dw, sum_of_rows(dy.reshape(-1, dy.shape[-1]))
+    return dx, dw, db
 
 
 def _by_tiles_back(dy: Any, x: Any, window: Window, groups: int) -> Any:

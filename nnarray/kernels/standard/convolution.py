@@ -46,11 +46,20 @@ def convolution(x: Array, weight: Array, bias: Array | None, *, window: Window, 
 
 @kernel
 def convolution_pullback(
-    dy: Array, x: Array, weight: Array, *, window: Window, groups: int = 1, input_gradient: bool = True
-) -> tuple[Array | None, Array, Array]:
+    dy: Array,
+    x: Array,
+    weight: Array,
+    *,
+    window: Window,
+    groups: int = 1,
+    input_gradient: bool = True,
+    bias_gradient: bool = True,
+) -> tuple[Array | None, Array, Array | None]:
     """dx, dW and db: the contribution of each tap W[i, j] is added at the positions that it read.
 
     dW[i, j] = sum over n, p, q of x[n, p s + i d, q s + j d]^T dy[n, p, q], and db = sum of dy.
+
+    dx and db are None if they are not asked for.
     """
     xp, output_size = namespace(dy), window.output_size(x.shape[1:3])
     padded_x = padded(x, window.padding)
@@ -64,7 +73,7 @@ def convolution_pullback(
             term = spread(back, window, tap, padded_x.shape)
             dx = term if dx is None else dx + term
     dw = xp.reshape(xp.stack(gradients), weight.shape)
-    db = sum_of_rows(xp.reshape(dy, (-1, dy.shape[-1])))
+    db = sum_of_rows(xp.reshape(dy, (-1, dy.shape[-1]))) if bias_gradient else None
     return None if dx is None else cropped(dx, window.padding), dw, db
 
 
@@ -97,10 +106,12 @@ def activated_convolution_pullback(
     window: Window,
     groups: int = 1,
     input_gradient: bool = True,
-) -> tuple[Array | None, Array, Array]:
+    bias_gradient: bool = True,
+) -> tuple[Array | None, Array, Array | None]:
     """dx, dW and db of y = f(z), from dz = f_pullback(dy, z, y)."""
     dz = function.pullback(dy, z, y)
-    return convolution_pullback(dz, x, weight, window=window, groups=groups, input_gradient=input_gradient)
+    asked = {"input_gradient": input_gradient, "bias_gradient": bias_gradient}
+    return convolution_pullback(dz, x, weight, window=window, groups=groups, **asked)
 
 
 def _parts(x: Array, groups: int) -> Array:

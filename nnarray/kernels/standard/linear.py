@@ -29,8 +29,8 @@ def affine(x: Array, weight: Array, bias: Array | None) -> Array:
 
 @kernel
 def affine_pullback(
-    dy: Array, x: Array, weight: Array, *, input_gradient: bool = True
-) -> tuple[Array | None, Array, Array]:
+    dy: Array, x: Array, weight: Array, *, input_gradient: bool = True, bias_gradient: bool = True
+) -> tuple[Array | None, Array, Array | None]:
     """dx = dy W^T, dW = x^T dy, db = sum of dy over all axes but the last.
 
     Parameters
@@ -40,12 +40,14 @@ def affine_pullback(
     weight : array, shape (fan_in, units)
     input_gradient : bool
         False leaves out dx and returns None instead: the first layer does not need it.
+    bias_gradient : bool
+        The same for db, which a layer without a bias does not need.
     """
     xp = namespace(dy)
     rows = xp.reshape(dy, (-1, dy.shape[-1]))
     inputs = xp.reshape(x, (-1, x.shape[-1]))
     dx = xp.matmul(dy, weight.T) if input_gradient else None
-    return dx, xp.matmul(inputs.T, rows), sum_of_rows(rows)
+    return dx, xp.matmul(inputs.T, rows), sum_of_rows(rows) if bias_gradient else None
 
 
 @kernel
@@ -65,7 +67,16 @@ def activated_affine(x: Array, weight: Array, bias: Array | None, *, function: F
 
 @kernel
 def activated_affine_pullback(
-    dy: Array, x: Array, weight: Array, z: Array | None, y: Array, *, function: Function, input_gradient: bool = True
-) -> tuple[Array | None, Array, Array]:
+    dy: Array,
+    x: Array,
+    weight: Array,
+    z: Array | None,
+    y: Array,
+    *,
+    function: Function,
+    input_gradient: bool = True,
+    bias_gradient: bool = True,
+) -> tuple[Array | None, Array, Array | None]:
     """dx, dW and db of y = f(x W + b), from dz = f_pullback(dy, z, y)."""
-    return affine_pullback(function.pullback(dy, z, y), x, weight, input_gradient=input_gradient)
+    dz = function.pullback(dy, z, y)
+    return affine_pullback(dz, x, weight, input_gradient=input_gradient, bias_gradient=bias_gradient)
