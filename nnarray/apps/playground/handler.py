@@ -140,7 +140,7 @@ class Handler(BaseHTTPRequestHandler):
             self._head({"Content-Type": "text/event-stream", "Connection": "close"})
             self.close_connection = True
             while True:
-                event = room.next_event(5.0)
+                event = room.next_event(1.0)  # then a comment, so that a page that has gone is noticed
                 self.wfile.write(b":\n\n" if event is None else f"data: {_text(event)}\n\n".encode())
                 self.wfile.flush()
         except (Closed, OSError):

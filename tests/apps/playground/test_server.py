@@ -163,6 +163,40 @@ def test_a_closed_session_is_gone(server: Server) -> None:
     assert (status, answer["error"]) == (404, "this session has ended; reload the page.")
 
 
+def test_a_training_that_diverges_sends_why_and_its_last_frame(server: Server) -> None:
+    session = opened(server)
+    change = {"data": {"kind": "sine"}, "training": {"optimizer": "sgd", "options": {"lr": 1e5}}}
+    send(server, session, {"type": "set", "settings": change})
+    with reading(server, session) as answer:
+        send(server, session, {"type": "run"})
+        events = [next_event(answer)]
+        while events[-1]["type"] != "state":
+            events.append(next_event(answer))
+        assert events[-1]["reason"] == "diverged"
+        assert next_event(answer)["words"][0]["key"] == "diverged"
+
+
+def test_an_own_fault_is_one_line_and_stands_in_the_log(
+    server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    session = opened(server)
+    with monkeypatch.context() as patch:
+        patch.setattr(Session, "handle", lambda *_: 1 // 0)
+        status, answer = request(server, "POST", f"/session/{session}/message", {"type": "run"})
+    assert (status, answer["error"]) == (500, "the playground failed; its log says why.")
+    assert "ZeroDivisionError" in caplog.text
+    assert send(server, session, {"type": "step"})[0]["epoch"] == 1
+
+
+def test_a_session_that_ends_lets_its_reader_go(server: Server) -> None:
+    session = opened(server)
+    with reading(server, session) as answer:
+        request(server, "POST", f"/session/{session}/close", b"")
+        while answer.readline():
+            pass
+    assert session not in server.rooms
+
+
 # --- What it refuses -------------------------------------------------------------------------------------------------
 
 
