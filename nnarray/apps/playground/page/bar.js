@@ -47,6 +47,14 @@ async function run() {
   store.wanted = null;
   store.running = answer?.running ?? store.running;
   showRunning();
+  if (!store.running) await showPaused();
+}
+
+/** Ask for a frame of where the training stands: the last one that came may be some epochs old. */
+async function showPaused() {
+  await send({ type: "watch" });
+  const { epoch, loss } = store.frame;
+  emit("say", t("state.paused", { epoch, loss: rounded(loss?.train) }));
 }
 
 /** Draw the first weights again; with a seed, others. */
@@ -181,6 +189,5 @@ on("settings data refused", showBar);
 on("frame", showFrame);
 on("state", (event) => {
   showRunning();
-  const { epoch, loss } = store.frame ?? {};
-  emit("say", event.text ?? (event.running ? t("state.training") : t("state.paused", { epoch, loss: rounded(loss?.train) })));
+  if (event.text || event.running) emit("say", event.text ?? t("state.training"));
 });
