@@ -1,0 +1,175 @@
+"""The namespace of traced arrays: a library's own, around which each function that has a derivative is recorded.
+
+It is made from tables: functions with a rule, functions composed of others, functions without a gradient, functions
+that create arrays, and queries. What is in no table is refused, for its gradient would be lost in silence.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache, partial
+from typing import Any, NoReturn
+
+from nnarray.backends import namespace
+from nnarray.recording import rules
+from nnarray.recording.tape import Source, Tape
+from nnarray.recording.traced import Traced, stripped, unwrapped
+from nnarray.typing import Namespace
+
+
+class Space:
+    """The namespace of the traced arrays of one library, or the part of it that is named `linalg`."""
+
+    traced: type[Traced]  # the class of its arrays
+
+    def __init__(self, plain: Namespace, root: Space | None, tables: tuple[Mapping[str, Any], Mapping[str, Any]]):
+        self.plain, self.root = plain, root or self
+        recorded, composed = tables
+        for name, rule in recorded.items():
+            setattr(self, name, _recorded(self.root, rule, _plain_version(self, name, rule), name))
+        for name, definition in composed.items():
+            setattr(self, name, _composed(self.root, definition, getattr(plain, name, None)))
+        for name in (*rules.WITHOUT_GRADIENT, *rules.CREATION):
+            if hasattr(plain, name):
+                setattr(self, name, _without_gradient(self.root, getattr(plain, name)))
+        for name in rules.QUERIES:
+            if hasattr(plain, name):
+                setattr(self, name, _query(getattr(plain, name)))
+
+    def as_constant(self, x: Any) -> Any:
+        """An array of the library as a traced one, on which nothing depends that is differentiated."""
+        return x if isinstance(x, Traced) else _constants(self.root, x)
+
+    def __getattr__(self, name: str) -> Any:
+        thing = getattr(self.plain, name)
+        if callable(thing) and not isinstance(thing, type) and not name.startswith("_"):
+            return partial(_refuse, name)
+        return thing
+
+    def __dir__(self) -> Iterable[str]:
+        return dir(self.plain)
+
+    def __repr__(self) -> str:
+        return f"<recording of {getattr(self.plain, '__name__', self.plain)}>"
+
+
+@cache
+def _traced_class(plain: Namespace) -> type[Traced]:
+    """The class of the traced arrays of a library, so that functions can be chosen by type as for other arrays."""
+    space = Space(plain, None, (rules.RULES, rules.COMPOSED))
+    space.traced = type("TracedArray", (Traced,), {"__slots__": (), "space": space})
+    if hasattr(plain, "linalg"):
+        space.linalg = Space(plain.linalg, space, (rules.LINALG_RULES, rules.LINALG_COMPOSED))
+    return space.traced
+
+
+def traced_class(x: Any) -> type[Traced]:
+    """The class of a traced array with the value `x`."""
+    return type(x) if isinstance(x, Traced) else _traced_class(namespace(x))
+
+
+def newest(arguments: Iterable[Any]) -> Tape | None:
+    """The tape of the innermost gradient among these arguments."""
+    tape = None
+    for each in arguments:
+        if isinstance(each, Traced) and each.tape is not None and (tape is None or each.tape.order > tape.order):
+            tape = each.tape
+    return tape
+
+
+def record(space: Space, tape: Tape, rule: Callable[..., Any], arguments: Iterable[Any], settings: Any) -> Any:
+    """Compute a function by its rule, and write down how its arguments' gradients come from that of its result."""
+    arguments = tuple(arguments)
+    values = [x.value if isinstance(x, Traced) and x.tape in (tape, None) else x for x in arguments]
+    y, pullbacks = rule(space, *values, **settings)
+    sources = [
+        Source(x.slot, x.shape, x.dtype, pullback)
+        for x, pullback in zip(arguments, pullbacks, strict=False)
+        if isinstance(x, Traced) and x.tape is tape
+    ]
+    if isinstance(y, tuple):
+        parts = [unwrapped(part) for part in y]
+        first = tape.add(sources, [(tuple(part.shape), part.dtype) for part in parts])
+        made = [space.traced(part, tape, first + i) for i, part in enumerate(parts)]
+        return y._make(made) if hasattr(y, "_make") else tuple(made)
+    y = unwrapped(y)
+    return space.traced(y, tape, tape.add(sources, [(tuple(y.shape), y.dtype)]))
+
+
+def _plain_version(space: Space, name: str, rule: Callable[..., Any]) -> Callable[..., Any]:
+    """The library's own function; for a function that only recordings have, the value that its rule computes."""
+    plain = getattr(space.plain, name, None)
+    if plain is None or name in rules.OWN:
+        return lambda *arguments, **settings: rule(space.root, *arguments, **settings)[0]
+    if name in rules.OF_SEQUENCES:
+        return lambda *arrays, **settings: plain(list(arrays), **settings)
+    return plain
+
+
+def _recorded(space: Space, rule: Callable[..., Any], plain: Callable[..., Any], name: str) -> Callable[..., Any]:
+    def function(*arguments: Any, **settings: Any) -> Any:
+        if settings and any(isinstance(each, Traced) for each in settings.values()):
+            arguments, settings = _positional(rule, arguments, settings)
+        tape = newest(arguments)
+        if tape is not None:
+            return record(space, tape, rule, arguments, settings)
+        if any(isinstance(each, Traced) for each in arguments):
+            return _constants(space, plain(*map(unwrapped, arguments), **settings))
+        return plain(*arguments, **settings)
+
+    if name in rules.OF_SEQUENCES:
+        return lambda arrays, /, *, axis=0: function(*arrays, axis=axis)
+    return function
+
+
+def _positional(rule: Callable[..., Any], arguments: Any, settings: Any) -> tuple[Any, Any]:
+    """Arrays that were given by name, in their positions."""
+    bound = inspect.signature(rule).bind(None, *arguments, **settings)
+    bound.apply_defaults()
+    return bound.args[1:], bound.kwargs
+
+
+def _composed(space: Space, definition: Callable[..., Any], plain: Callable[..., Any] | None) -> Callable[..., Any]:
+    def function(*arguments: Any, **settings: Any) -> Any:
+        given = (*arguments, *settings.values())
+        if plain is None or any(isinstance(each, Traced) for each in given):
+            return definition(space, *arguments, **settings)
+        return plain(*arguments, **settings)
+
+    return function
+
+
+def _without_gradient(space: Space, plain: Callable[..., Any]) -> Callable[..., Any]:
+    def function(*arguments: Any, **settings: Any) -> Any:
+        stripped_settings = {name: stripped(each) for name, each in settings.items()}
+        return _constants(space, plain(*map(_bare, arguments), **stripped_settings))
+
+    return function
+
+
+def _query(plain: Callable[..., Any]) -> Callable[..., Any]:
+    def function(*arguments: Any, **settings: Any) -> Any:
+        return plain(*map(_bare, arguments), **settings)
+
+    return function
+
+
+def _bare(x: Any) -> Any:
+    return type(x)(map(stripped, x)) if type(x) in (list, tuple) else stripped(x)
+
+
+def _constants(space: Space, y: Any) -> Any:
+    """Real floating results as constants, so that `y[i] = x` on them can be recorded; others as they are."""
+    if isinstance(y, tuple):
+        parts = [_constants(space, part) for part in y]
+        return y._make(parts) if hasattr(y, "_make") else tuple(parts)
+    is_real = hasattr(y, "dtype") and hasattr(y, "shape") and space.plain.isdtype(y.dtype, "real floating")
+    return space.traced(y) if is_real else y
+
+
+def _refuse(name: str, *_: Any, **__: Any) -> NoReturn:
+    raise TypeError(
+        f"no rule is known for the gradient of {name}. Write it with functions of the array API standard, give its "
+        f"gradient with nn.custom_gradient, or pass nn.stop_gradient(x) if its result is a constant."
+    )

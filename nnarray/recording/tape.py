@@ -1,0 +1,115 @@
+"""The record of a computation, and the sweep through it that applies the chain rule from the end to the beginning."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from nnarray.typing import DType, Shape
+
+_ORDER = itertools.count()  # of the beginnings of tapes: within a nested gradient, the later tape is the inner one
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """An argument of a recorded function: where the tape has it, and the pullback to it."""
+
+    slot: int
+    shape: Shape
+    dtype: DType
+    pullback: Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A recorded function: its arguments, and the first slot and kinds of its results (several, as of `eigh`)."""
+
+    sources: list[Source]
+    first: int
+    results: list[tuple[Shape, DType]]
+
+
+class Tape:
+    """What was computed from some arrays, in order. Each array that depends on them has a slot."""
+
+    __slots__ = ("entries", "is_closed", "order", "slots")
+
+    def __init__(self) -> None:
+        self.order = next(_ORDER)
+        self.entries: list[Entry] = []
+        self.slots = 0
+        self.is_closed = False
+
+    def new_slots(self, count: int = 1) -> int:
+        """Reserve slots, and return the first of them."""
+        first = self.slots
+        self.slots += count
+        return first
+
+    def add(self, sources: list[Source], results: list[tuple[Shape, DType]]) -> int:
+        """Record a function, and return the slot of its first result.
+
+        Raises
+        ------
+        RuntimeError
+            If the function that was differentiated has returned already.
+        """
+        if self.is_closed:
+            raise RuntimeError(
+                "an array of a gradient that is finished was used again. Return it from the function that is "
+                "differentiated (has_aux=True), or keep nn.stop_gradient(x) of it."
+            )
+        first = self.new_slots(len(results))
+        self.entries.append(Entry(sources, first, results))
+        return first
+
+    def sweep(self, space: Any, gradients: dict[int, Any], *, keep: bool) -> dict[int, Any]:
+        """From gradients with respect to results to those with respect to all that they were computed from.
+
+        Parameters
+        ----------
+        space : namespace
+            The traced namespace of the arrays.
+        gradients : dict
+            By slot; it is written to.
+        keep : bool
+            Whether the tape can be swept again. If not, each entry is freed after its use.
+        """
+        for entry in self._backwards(keep=keep):
+            slots = range(entry.first, entry.first + len(entry.results))
+            given = [gradients.pop(slot, None) for slot in slots]
+            if all(each is None for each in given):
+                continue
+            g = given[0] if len(given) == 1 else _filled(space, given, entry.results)
+            for source in entry.sources:
+                part = fitted(space, source.pullback(g), source.shape, source.dtype)
+                before = gradients.get(source.slot)
+                gradients[source.slot] = part if before is None else before + part
+        return gradients
+
+    def _backwards(self, *, keep: bool) -> Iterator[Entry]:
+        if keep:
+            yield from reversed(self.entries)
+            return
+        while self.entries:
+            yield self.entries.pop()
+
+
+def _filled(space: Any, given: Sequence[Any], results: list[tuple[Shape, DType]]) -> list[Any]:
+    """The gradients of several results: zeros for those on which nothing depends."""
+    like = next(each for each in given if each is not None)
+    return [
+        space.zeros(shape, dtype=dtype, device=like.device) if each is None else each
+        for each, (shape, dtype) in zip(given, results, strict=True)
+    ]
+
+
+def fitted(space: Any, g: Any, shape: Shape, dtype: DType) -> Any:
+    """A gradient in the shape and dtype of its array: broadcasting is undone by sums over the axes that it made."""
+    if g.shape != shape:
+        new = g.ndim - len(shape)
+        wide = (new + i for i, size in enumerate(shape) if size == 1 and g.shape[new + i] != 1)
+        g = space.reshape(space.sum(g, axis=(*range(new), *wide)), shape)
+    return g if g.dtype == dtype else space.astype(g, dtype)
