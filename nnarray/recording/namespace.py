@@ -18,28 +18,46 @@ from nnarray.recording.traced import Traced, stripped, unwrapped
 from nnarray.typing import Namespace
 
 
+Tables = tuple[Mapping[str, Any], Mapping[str, Any]]
+
+
 class Space:
-    """The namespace of the traced arrays of one library, or the part of it that is named `linalg`."""
+    """The namespace of the traced arrays of one library, or the part of it that is named `linalg`.
+
+    There are two of each. That of users makes new arrays that are traced, so that `y[i] = x` on them can be recorded;
+    that in which rules are written (`inner`) makes plain ones, for gradients need not be recorded once more.
+    """
 
     traced: type[Traced]  # the class of its arrays
+    inner: Space
 
-    def __init__(self, plain: Namespace, root: Space | None, tables: tuple[Mapping[str, Any], Mapping[str, Any]]):
-        self.plain, self.root = plain, root or self
+    def __init__(self, plain: Namespace, root: Space | None, inner: Space | None, tables: Tables) -> None:
+        self.plain, self.root, self.inner = plain, root or self, inner or self
+        self.wraps, self._real = inner is not None, {}
         recorded, composed = tables
         for name, rule in recorded.items():
-            setattr(self, name, _recorded(self.root, rule, _plain_version(self, name, rule), name))
+            setattr(self, name, _recorded(self, rule, name))
         for name, definition in composed.items():
-            setattr(self, name, _composed(self.root, definition, getattr(plain, name, None)))
+            setattr(self, name, _composed(self, definition, getattr(plain, name, None)))
         for name in (*rules.WITHOUT_GRADIENT, *rules.CREATION):
             if hasattr(plain, name):
-                setattr(self, name, _without_gradient(self.root, getattr(plain, name)))
+                setattr(self, name, _without_gradient(self, getattr(plain, name)))
         for name in rules.QUERIES:
             if hasattr(plain, name):
                 setattr(self, name, _query(getattr(plain, name)))
 
-    def as_constant(self, x: Any) -> Any:
-        """An array of the library as a traced one, on which nothing depends that is differentiated."""
-        return x if isinstance(x, Traced) else _constants(self.root, x)
+    def as_constant(self, y: Any) -> Any:
+        """Plain results, those of real floating numbers as traced arrays that depend on nothing."""
+        if isinstance(y, Traced):
+            return y
+        if isinstance(y, tuple):
+            parts = [self.as_constant(part) for part in y]
+            return y._make(parts) if hasattr(y, "_make") else tuple(parts)
+        dtype = getattr(y, "dtype", None)
+        is_real = self._real.get(dtype)
+        if is_real is None:
+            is_real = self._real[dtype] = hasattr(y, "shape") and self.root.plain.isdtype(dtype, "real floating")
+        return self.root.traced(y) if is_real else y
 
     def __getattr__(self, name: str) -> Any:
         thing = getattr(self.plain, name)
@@ -57,10 +75,13 @@ class Space:
 @cache
 def _traced_class(plain: Namespace) -> type[Traced]:
     """The class of the traced arrays of a library, so that functions can be chosen by type as for other arrays."""
-    space = Space(plain, None, (rules.RULES, rules.COMPOSED))
-    space.traced = type("TracedArray", (Traced,), {"__slots__": (), "space": space})
+    inner = Space(plain, None, None, (rules.RULES, rules.COMPOSED))
+    space = Space(plain, None, inner, (rules.RULES, rules.COMPOSED))
+    space.traced = inner.traced = type("TracedArray", (Traced,), {"__slots__": (), "space": space})
     if hasattr(plain, "linalg"):
-        space.linalg = Space(plain.linalg, space, (rules.LINALG_RULES, rules.LINALG_COMPOSED))
+        tables = rules.LINALG_RULES, rules.LINALG_COMPOSED
+        inner.linalg = Space(plain.linalg, inner, None, tables)
+        space.linalg = Space(plain.linalg, space, inner.linalg, tables)
     return space.traced
 
 
@@ -78,44 +99,49 @@ def newest(arguments: Iterable[Any]) -> Tape | None:
     return tape
 
 
-def record(space: Space, tape: Tape, rule: Callable[..., Any], arguments: Iterable[Any], settings: Any) -> Any:
+def record(space: Space, tape: Tape, rule: Callable[..., Any], arguments: tuple[Any, ...], settings: Any) -> Any:
     """Compute a function by its rule, and write down how its arguments' gradients come from that of its result."""
-    arguments = tuple(arguments)
-    values = [x.value if isinstance(x, Traced) and x.tape in (tape, None) else x for x in arguments]
-    y, pullbacks = rule(space, *values, **settings)
-    sources = [
-        Source(x.slot, x.shape, x.dtype, pullback)
-        for x, pullback in zip(arguments, pullbacks, strict=False)
-        if isinstance(x, Traced) and x.tape is tape
-    ]
+    values = [x.value if isinstance(x, Traced) and (x.tape is tape or x.tape is None) else x for x in arguments]
+    y, pullbacks = rule(space.root.inner, *values, **settings)
+    sources: list[Source] = []
+    for x, pullback in zip(arguments, pullbacks, strict=False):
+        if isinstance(x, Traced) and x.tape is tape:
+            value = x.value
+            sources.append((x.slot, value.shape, value.dtype, pullback))
+    made = space.root.traced
     if isinstance(y, tuple):
-        parts = [unwrapped(part) for part in y]
-        first = tape.add(sources, [(tuple(part.shape), part.dtype) for part in parts])
-        made = [space.traced(part, tape, first + i) for i, part in enumerate(parts)]
-        return y._make(made) if hasattr(y, "_make") else tuple(made)
-    y = unwrapped(y)
-    return space.traced(y, tape, tape.add(sources, [(tuple(y.shape), y.dtype)]))
+        first = tape.add(sources, [(part.shape, part.dtype) for part in y])
+        parts = [made(part, tape, first + i) for i, part in enumerate(y)]
+        return y._make(parts) if hasattr(y, "_make") else tuple(parts)
+    return made(y, tape, tape.add(sources, [(y.shape, y.dtype)]))
 
 
 def _plain_version(space: Space, name: str, rule: Callable[..., Any]) -> Callable[..., Any]:
     """The library's own function; for a function that only recordings have, the value that its rule computes."""
     plain = getattr(space.plain, name, None)
     if plain is None or name in rules.OWN:
-        return lambda *arguments, **settings: rule(space.root, *arguments, **settings)[0]
+        return lambda *arguments, **settings: rule(space.root.inner, *arguments, **settings)[0]
     if name in rules.OF_SEQUENCES:
         return lambda *arrays, **settings: plain(list(arrays), **settings)
     return plain
 
 
-def _recorded(space: Space, rule: Callable[..., Any], plain: Callable[..., Any], name: str) -> Callable[..., Any]:
+def _recorded(space: Space, rule: Callable[..., Any], name: str) -> Callable[..., Any]:
+    plain = _plain_version(space, name, rule)
+
     def function(*arguments: Any, **settings: Any) -> Any:
         if settings and any(isinstance(each, Traced) for each in settings.values()):
             arguments, settings = _positional(rule, arguments, settings)
-        tape = newest(arguments)
+        tape, is_traced = None, False
+        for x in arguments:
+            if isinstance(x, Traced):
+                is_traced, own = True, x.tape
+                if own is not None and (tape is None or own.order > tape.order):
+                    tape = own
         if tape is not None:
             return record(space, tape, rule, arguments, settings)
-        if any(isinstance(each, Traced) for each in arguments):
-            return _constants(space, plain(*map(unwrapped, arguments), **settings))
+        if is_traced:
+            return space.as_constant(plain(*map(unwrapped, arguments), **settings))
         return plain(*arguments, **settings)
 
     if name in rules.OF_SEQUENCES:
@@ -134,16 +160,18 @@ def _composed(space: Space, definition: Callable[..., Any], plain: Callable[...,
     def function(*arguments: Any, **settings: Any) -> Any:
         given = (*arguments, *settings.values())
         if plain is None or any(isinstance(each, Traced) for each in given):
-            return definition(space, *arguments, **settings)
-        return plain(*arguments, **settings)
+            return definition(space.root.inner, *arguments, **settings)
+        y = plain(*arguments, **settings)
+        return space.as_constant(y) if space.wraps else y
 
     return function
 
 
 def _without_gradient(space: Space, plain: Callable[..., Any]) -> Callable[..., Any]:
     def function(*arguments: Any, **settings: Any) -> Any:
-        stripped_settings = {name: stripped(each) for name, each in settings.items()}
-        return _constants(space, plain(*map(_bare, arguments), **stripped_settings))
+        settings = {name: stripped(each) for name, each in settings.items()}
+        y = plain(*map(_bare, arguments), **settings)
+        return space.as_constant(y) if space.wraps else y
 
     return function
 
@@ -157,15 +185,6 @@ def _query(plain: Callable[..., Any]) -> Callable[..., Any]:
 
 def _bare(x: Any) -> Any:
     return type(x)(map(stripped, x)) if type(x) in (list, tuple) else stripped(x)
-
-
-def _constants(space: Space, y: Any) -> Any:
-    """Real floating results as constants, so that `y[i] = x` on them can be recorded; others as they are."""
-    if isinstance(y, tuple):
-        parts = [_constants(space, part) for part in y]
-        return y._make(parts) if hasattr(y, "_make") else tuple(parts)
-    is_real = hasattr(y, "dtype") and hasattr(y, "shape") and space.plain.isdtype(y.dtype, "real floating")
-    return space.traced(y) if is_real else y
 
 
 def _refuse(name: str, *_: Any, **__: Any) -> NoReturn:

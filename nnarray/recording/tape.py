@@ -4,31 +4,18 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from nnarray.typing import DType, Shape
 
 _ORDER = itertools.count()  # of the beginnings of tapes: within a nested gradient, the later tape is the inner one
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
-    """An argument of a recorded function: where the tape has it, and the pullback to it."""
+Source: TypeAlias = tuple[int, Shape, DType, Callable[..., Any]]
+"""An argument of a recorded function: its slot, shape and dtype, and the pullback to it."""
 
-    slot: int
-    shape: Shape
-    dtype: DType
-    pullback: Callable[..., Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A recorded function: its arguments, and the first slot and kinds of its results (several, as of `eigh`)."""
-
-    sources: list[Source]
-    first: int
-    results: list[tuple[Shape, DType]]
+Entry: TypeAlias = tuple[list[Source], int, list[tuple[Shape, DType]]]
+"""A recorded function: its arguments, and the first slot and the kinds of its results (several, as of `eigh`)."""
 
 
 class Tape:
@@ -61,8 +48,9 @@ class Tape:
                 "an array of a gradient that is finished was used again. Return it from the function that is "
                 "differentiated (has_aux=True), or keep nn.stop_gradient(x) of it."
             )
-        first = self.new_slots(len(results))
-        self.entries.append(Entry(sources, first, results))
+        first = self.slots
+        self.slots = first + len(results)
+        self.entries.append((sources, first, results))
         return first
 
     def sweep(self, space: Any, gradients: dict[int, Any], *, keep: bool) -> dict[int, Any]:
@@ -77,16 +65,17 @@ class Tape:
         keep : bool
             Whether the tape can be swept again. If not, each entry is freed after its use.
         """
-        for entry in self._backwards(keep=keep):
-            slots = range(entry.first, entry.first + len(entry.results))
-            given = [gradients.pop(slot, None) for slot in slots]
-            if all(each is None for each in given):
+        for sources, first, results in self._backwards(keep=keep):
+            if len(results) == 1:
+                g = gradients.pop(first, None)
+            else:
+                g = _filled(space, [gradients.pop(first + i, None) for i in range(len(results))], results)
+            if g is None:
                 continue
-            g = given[0] if len(given) == 1 else _filled(space, given, entry.results)
-            for source in entry.sources:
-                part = fitted(space, source.pullback(g), source.shape, source.dtype)
-                before = gradients.get(source.slot)
-                gradients[source.slot] = part if before is None else before + part
+            for slot, shape, dtype, pullback in sources:
+                part = fitted(space, pullback(g), shape, dtype)
+                before = gradients.get(slot)
+                gradients[slot] = part if before is None else before + part
         return gradients
 
     def _backwards(self, *, keep: bool) -> Iterator[Entry]:
@@ -97,9 +86,11 @@ class Tape:
             yield self.entries.pop()
 
 
-def _filled(space: Any, given: Sequence[Any], results: list[tuple[Shape, DType]]) -> list[Any]:
-    """The gradients of several results: zeros for those on which nothing depends."""
-    like = next(each for each in given if each is not None)
+def _filled(space: Any, given: Sequence[Any], results: list[tuple[Shape, DType]]) -> list[Any] | None:
+    """The gradients of several results: zeros for those on which nothing depends; None if nothing depends on any."""
+    like = next((each for each in given if each is not None), None)
+    if like is None:
+        return None
     return [
         space.zeros(shape, dtype=dtype, device=like.device) if each is None else each
         for each, (shape, dtype) in zip(given, results, strict=True)

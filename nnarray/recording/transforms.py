@@ -51,11 +51,11 @@ class Recorded:
         for y, g in zip(leaves(self.y), leaves(of_results), strict=True):
             y = unwrapped(y)
             if isinstance(y, Traced) and y.tape is self.tape:
-                g = fitted(y.space, g, y.shape, y.dtype)
+                g = fitted(y.space.inner, g, y.shape, y.dtype)
                 given[y.slot] = given[y.slot] + g if y.slot in given else g
         arrays = [x for i in self.argnums for x in leaves(self.arguments[i])]
         if arrays and given:
-            given = self.tape.sweep(traced_class(arrays[0]).space, given, keep=keep)
+            given = self.tape.sweep(traced_class(arrays[0]).space.inner, given, keep=keep)
         found = iter([self._gradient(x, given.get(slot)) for x, slot in zip(arrays, self.slots, strict=True)])
         return tuple(mapped(lambda _: next(found), self.arguments[i]) for i in self.argnums)
 
@@ -99,9 +99,8 @@ def value_and_gradient(function: Function, argnums: int | tuple[int, ...] = 0, *
     def value_and_gradient_of(*arguments: Any, **settings: Any) -> Any:
         numbers = _numbers(argnums, len(arguments))
         recorded = Recorded(functools.partial(function, **settings), arguments, numbers, has_aux=has_aux)
-        y = _scalar(recorded.y)
-        gradients = recorded.gradients(namespace(y).ones_like(y), keep=False)
-        value = recorded.value(recorded.y)
+        value = recorded.value(_scalar(recorded.y))
+        gradients = recorded.gradients(namespace(value).ones_like(value), keep=False)
         gradient = gradients[0] if isinstance(argnums, int) else gradients
         return ((value, recorded.aux) if has_aux else value), gradient
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from nnarray.backends import device_of, namespace
 from nnarray.kernels.registry import kernel
 from nnarray.kernels.standard.numerics import at_least_float32
@@ -90,11 +88,3 @@ def block(x: Array, first: Array, *, count: int) -> Array:
     """
     xp = namespace(x)
     return xp.take(x, whole(first) + xp.arange(count, device=device_of(x)), axis=0)
-
-
-@kernel
-def put(x: Array, key: Any, value: Any) -> Array:
-    """A new array: x, with `value` at `key`, as after `x[key] = value`."""
-    y: Any = namespace(x).asarray(x, copy=True)
-    y[key] = value
-    return y

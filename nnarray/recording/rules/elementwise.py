@@ -7,6 +7,7 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
+from nnarray import kernels
 from nnarray.recording.traced import Traced
 from nnarray.typing import Namespace
 
@@ -53,7 +54,12 @@ def times(xp: Namespace, g: Any, factor: Any) -> Any:
     Nothing comes back from a place where no gradient is, even if the derivative there is infinite or nan: from the
     branch of `where` that was not taken, and from a root at 0.
     """
-    y = xp.where(g == 0, xp.zeros_like(g), g * factor)
+    if isinstance(g, Traced):
+        y = xp.times(g, factor)
+    elif isinstance(factor, Traced):
+        y = xp.times(factor.space.as_constant(g), factor)
+    else:
+        y = kernels.guarded_product(g, factor)
     return y, (lambda h: xp.times(h, factor), lambda h: xp.times(h, g))
 
 
@@ -98,8 +104,8 @@ def power(xp: Namespace, x1: Any, x2: Any) -> Any:
     """x1^x2: x2 x1^(x2 - 1), which is 0 for x2 = 0; and x1^x2 log(x1), which is 0 for x1 = 0."""
     y = _of_two(xp, "pow", x1, x2)
     return y, (
-        lambda g: xp.times(g, xp.times(x2 + xp.zeros_like(x1), xp.pow(x1, x2 - 1))),
-        lambda g: xp.times(g, xp.times(y, xp.log(x1 if not _is_number(x1) else x1 + xp.zeros_like(x2)))),
+        lambda g: xp.times(g, xp.times(xp.add(x2, xp.zeros_like(x1)), xp.pow(x1, x2 - 1))),
+        lambda g: xp.times(g, xp.times(y, xp.log(x1 if not _is_number(x1) else xp.add(x1, xp.zeros_like(x2))))),
     )
 
 
@@ -148,7 +154,11 @@ def _false(xp: Namespace, x: Any) -> Any:
 
 def where(xp: Namespace, condition: Any, x1: Any, x2: Any) -> Any:
     y = xp.where(condition, x1, x2)
-    return y, (None, lambda g: xp.where(condition, g, xp.zeros_like(g)), lambda g: xp.where(condition, xp.zeros_like(g), g))
+    return y, (
+        None,
+        lambda g: xp.where(condition, g, xp.zeros_like(g)),
+        lambda g: xp.where(condition, xp.zeros_like(g), g),
+    )
 
 
 def atan2(xp: Namespace, x1: Any, x2: Any) -> Any:

@@ -69,7 +69,9 @@ def take(xp: Namespace, x: Any, indices: Any, *, axis: int | None = None) -> Any
 
     def pullback(g: Any) -> Any:
         g, size = xp.moveaxis(g, along, 0), x.shape[along]
-        sums = xp.sum_at(xp.reshape(g, (g.shape[0], _size(g.shape[1:]))), xp.where(indices < 0, indices + size, indices), size)
+        sums = xp.sum_at(
+            xp.reshape(g, (g.shape[0], _size(g.shape[1:]))), xp.where(indices < 0, indices + size, indices), size
+        )
         return xp.moveaxis(xp.reshape(sums, (size, *g.shape[1:])), 0, along)
 
     return xp.take(x, indices, axis=along), (pullback,)
@@ -78,7 +80,10 @@ def take(xp: Namespace, x: Any, indices: Any, *, axis: int | None = None) -> Any
 def take_along_axis(xp: Namespace, x: Any, indices: Any, /, *, axis: int = -1) -> Any:
     """x[..., indices[...], ...], by the numbers of the entries."""
     axis, indices = axis % x.ndim, stripped(indices)
-    shape = tuple(i if at == axis else max(i, n) if n != i and i == 1 else i for at, (n, i) in enumerate(zip(x.shape, indices.shape, strict=True)))
+    shape = tuple(
+        i if at == axis else max(i, n) if n != i and i == 1 else i
+        for at, (n, i) in enumerate(zip(x.shape, indices.shape, strict=True))
+    )
     numbers = xp.plain.take_along_axis(_numbers(xp, x), xp.plain.broadcast_to(indices, shape), axis=axis)
     flat = xp.take(xp.reshape(x, (-1,)), xp.plain.reshape(numbers, (-1,)), axis=0)
     return xp.reshape(flat, shape)

@@ -107,7 +107,9 @@ def cumulative_sum(xp: Namespace, x: Any, *, axis: Any = None, dtype: Any = None
     return y, (pullback,)
 
 
-def cumulative_prod(xp: Namespace, x: Any, *, axis: Any = None, dtype: Any = None, include_initial: bool = False) -> Any:
+def cumulative_prod(
+    xp: Namespace, x: Any, *, axis: Any = None, dtype: Any = None, include_initial: bool = False
+) -> Any:
     """dL/dx[i] = (x[0] ... x[i-1]) r[i], where r[i] = g[i] + x[i+1] r[i+1].
 
     The recurrence is solved by doubling, without a division, for entries may be 0.

@@ -94,13 +94,13 @@ def cast(xp: Namespace, x: Any, dtype: Any, /, **settings: Any) -> Any:
 def asarray(xp: Namespace, x: Any, /, *, dtype: Any = None, device: Any = None, copy: bool | None = None) -> Any:
     """A traced array as it is, in another dtype if one is asked for; anything else becomes a constant."""
     if not isinstance(x, Traced):
-        return xp.as_constant(xp.plain.asarray(x, dtype=dtype, device=device, copy=copy))
+        return xp.plain.asarray(x, dtype=dtype, device=device, copy=copy)
     return +x if dtype is None else cast(xp, x, dtype)
 
 
 def full(xp: Namespace, shape: Any, fill_value: Any, /, **settings: Any) -> Any:
     if not isinstance(fill_value, Traced):
-        return xp.as_constant(xp.plain.full(shape, fill_value, **settings))
+        return xp.plain.full(shape, fill_value, **settings)
     dtype = settings.get("dtype") or fill_value.dtype
     return cast(xp, xp.broadcast_to(fill_value, (shape,) if isinstance(shape, int) else tuple(shape)), dtype)
 
