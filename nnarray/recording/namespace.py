@@ -6,9 +6,10 @@ that create arrays, and queries. What is in no table is refused, for its gradien
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from functools import cache, partial
+from functools import cache
 from typing import Any, NoReturn
 
 from nnarray.backends import namespace
@@ -62,7 +63,7 @@ class Space:
     def __getattr__(self, name: str) -> Any:
         thing = getattr(self.plain, name)
         if callable(thing) and not isinstance(thing, type) and not name.startswith("_"):
-            return partial(_refuse, name)
+            return _unknown(self, name, thing)
         return thing
 
     def __dir__(self) -> Iterable[str]:
@@ -82,6 +83,9 @@ def _traced_class(plain: Namespace) -> type[Traced]:
         tables = rules.LINALG_RULES, rules.LINALG_COMPOSED
         inner.linalg = Space(plain.linalg, inner, None, tables)
         space.linalg = Space(plain.linalg, space, inner.linalg, tables)
+    if hasattr(plain, "fft"):
+        inner.fft = Space(plain.fft, inner, None, ({}, {}))
+        space.fft = Space(plain.fft, space, inner.fft, ({}, {}))
     return space.traced
 
 
@@ -129,6 +133,7 @@ def _plain_version(space: Space, name: str, rule: Callable[..., Any]) -> Callabl
 def _recorded(space: Space, rule: Callable[..., Any], name: str) -> Callable[..., Any]:
     plain = _plain_version(space, name, rule)
 
+    @_like(plain)
     def function(*arguments: Any, **settings: Any) -> Any:
         if settings and any(isinstance(each, Traced) for each in settings.values()):
             arguments, settings = _positional(rule, arguments, settings)
@@ -145,7 +150,7 @@ def _recorded(space: Space, rule: Callable[..., Any], name: str) -> Callable[...
         return plain(*arguments, **settings)
 
     if name in rules.OF_SEQUENCES:
-        return lambda arrays, /, *, axis=0: function(*arrays, axis=axis)
+        return functools.wraps(getattr(space.plain, name))(lambda arrays, /, **settings: function(*arrays, **settings))
     return function
 
 
@@ -157,6 +162,7 @@ def _positional(rule: Callable[..., Any], arguments: Any, settings: Any) -> tupl
 
 
 def _composed(space: Space, definition: Callable[..., Any], plain: Callable[..., Any] | None) -> Callable[..., Any]:
+    @_like(plain)
     def function(*arguments: Any, **settings: Any) -> Any:
         given = (*arguments, *settings.values())
         if plain is None or any(isinstance(each, Traced) for each in given):
@@ -168,6 +174,7 @@ def _composed(space: Space, definition: Callable[..., Any], plain: Callable[...,
 
 
 def _without_gradient(space: Space, plain: Callable[..., Any]) -> Callable[..., Any]:
+    @_like(plain)
     def function(*arguments: Any, **settings: Any) -> Any:
         settings = {name: stripped(each) for name, each in settings.items()}
         y = plain(*map(_bare, arguments), **settings)
@@ -176,7 +183,13 @@ def _without_gradient(space: Space, plain: Callable[..., Any]) -> Callable[..., 
     return function
 
 
+def _like(plain: Callable[..., Any] | None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The name, the signature and the documentation of the library's own function, where there is one."""
+    return functools.wraps(plain) if plain is not None else lambda function: function
+
+
 def _query(plain: Callable[..., Any]) -> Callable[..., Any]:
+    @_like(plain)
     def function(*arguments: Any, **settings: Any) -> Any:
         return plain(*map(_bare, arguments), **settings)
 
@@ -187,7 +200,21 @@ def _bare(x: Any) -> Any:
     return type(x)(map(stripped, x)) if type(x) in (list, tuple) else stripped(x)
 
 
-def _refuse(name: str, *_: Any, **__: Any) -> NoReturn:
+def _unknown(space: Space, name: str, plain: Callable[..., Any]) -> Callable[..., Any]:
+    """A function without a rule: for arrays that are not traced."""
+
+    @functools.wraps(plain)
+    def function(*arguments: Any, **settings: Any) -> Any:
+        if any(isinstance(each, Traced) and each.tape is not None for each in (*arguments, *settings.values())):
+            _refuse(name)
+        settings = {key: stripped(each) for key, each in settings.items()}
+        y = plain(*map(_bare, arguments), **settings)
+        return space.as_constant(y) if space.wraps else y
+
+    return function
+
+
+def _refuse(name: str) -> NoReturn:
     raise TypeError(
         f"no rule is known for the gradient of {name}. Write it with functions of the array API standard, give its "
         f"gradient with nn.custom_gradient, or pass nn.stop_gradient(x) if its result is a constant."

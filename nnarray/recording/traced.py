@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar, NoReturn
 
 from nnarray.backends import device_of
 from nnarray.recording.tape import Tape
 from nnarray.typing import Device, DType, Namespace, Shape
+
+
+def _operator(name: str) -> Callable[[Any, Any], Any]:
+    return lambda self, other: getattr(self.space, name)(self, other)
+
+
+def _reflected(name: str) -> Callable[[Any, Any], Any]:
+    return lambda self, other: getattr(self.space, name)(other, self)
+
+
+def _of_one(name: str) -> Callable[[Any], Any]:
+    return lambda self: getattr(self.space, name)(self)
 
 
 class Traced:
@@ -123,82 +136,31 @@ class Traced:
             )
         return found
 
-    # --- Operators --------------------------------------------------------------------------------------------------
+    # --- Operators: functions of the traced namespace; `x += y` makes x another array -----------------------------------
 
-    def __add__(self, other: Any) -> Any:
-        return self.space.add(self, other)
-
-    def __radd__(self, other: Any) -> Any:
-        return self.space.add(other, self)
-
-    def __sub__(self, other: Any) -> Any:
-        return self.space.subtract(self, other)
-
-    def __rsub__(self, other: Any) -> Any:
-        return self.space.subtract(other, self)
-
-    def __mul__(self, other: Any) -> Any:
-        return self.space.multiply(self, other)
-
-    def __rmul__(self, other: Any) -> Any:
-        return self.space.multiply(other, self)
-
-    def __truediv__(self, other: Any) -> Any:
-        return self.space.divide(self, other)
-
-    def __rtruediv__(self, other: Any) -> Any:
-        return self.space.divide(other, self)
-
-    def __floordiv__(self, other: Any) -> Any:
-        return self.space.floor_divide(self, other)
-
-    def __rfloordiv__(self, other: Any) -> Any:
-        return self.space.floor_divide(other, self)
-
-    def __mod__(self, other: Any) -> Any:
-        return self.space.remainder(self, other)
-
-    def __rmod__(self, other: Any) -> Any:
-        return self.space.remainder(other, self)
-
-    def __pow__(self, other: Any) -> Any:
-        return self.space.pow(self, other)
-
-    def __rpow__(self, other: Any) -> Any:
-        return self.space.pow(other, self)
-
-    def __matmul__(self, other: Any) -> Any:
-        return self.space.matmul(self, other)
-
-    def __rmatmul__(self, other: Any) -> Any:
-        return self.space.matmul(other, self)
-
-    def __neg__(self) -> Any:
-        return self.space.negative(self)
-
-    def __pos__(self) -> Any:
-        return self.space.positive(self)
-
-    def __abs__(self) -> Any:
-        return self.space.abs(self)
-
-    def __lt__(self, other: Any) -> Any:
-        return self.space.less(self, other)
-
-    def __le__(self, other: Any) -> Any:
-        return self.space.less_equal(self, other)
-
-    def __gt__(self, other: Any) -> Any:
-        return self.space.greater(self, other)
-
-    def __ge__(self, other: Any) -> Any:
-        return self.space.greater_equal(self, other)
-
-    def __eq__(self, other: object) -> Any:
-        return self.space.equal(self, other)
-
-    def __ne__(self, other: object) -> Any:
-        return self.space.not_equal(self, other)
+    __add__, __radd__ = _operator("add"), _reflected("add")
+    __sub__, __rsub__ = _operator("subtract"), _reflected("subtract")
+    __mul__, __rmul__ = _operator("multiply"), _reflected("multiply")
+    __truediv__, __rtruediv__ = _operator("divide"), _reflected("divide")
+    __floordiv__, __rfloordiv__ = _operator("floor_divide"), _reflected("floor_divide")
+    __mod__, __rmod__ = _operator("remainder"), _reflected("remainder")
+    __pow__, __rpow__ = _operator("pow"), _reflected("pow")
+    __matmul__, __rmatmul__ = _operator("matmul"), _reflected("matmul")
+    __and__, __rand__ = _operator("bitwise_and"), _reflected("bitwise_and")
+    __or__, __ror__ = _operator("bitwise_or"), _reflected("bitwise_or")
+    __xor__, __rxor__ = _operator("bitwise_xor"), _reflected("bitwise_xor")
+    __lshift__, __rlshift__ = _operator("bitwise_left_shift"), _reflected("bitwise_left_shift")
+    __rshift__, __rrshift__ = _operator("bitwise_right_shift"), _reflected("bitwise_right_shift")
+    __lt__ = _operator("less")
+    __le__ = _operator("less_equal")
+    __gt__ = _operator("greater")
+    __ge__ = _operator("greater_equal")
+    __eq__ = _operator("equal")
+    __ne__ = _operator("not_equal")
+    __neg__ = _of_one("negative")
+    __pos__ = _of_one("positive")
+    __abs__ = _of_one("abs")
+    __invert__ = _of_one("bitwise_invert")
 
     def __getitem__(self, key: Any) -> Any:
         return self.space.getitem(self, key)

@@ -14,7 +14,9 @@ COMPOSED = indexing.COMPOSED | products.COMPOSED | reductions.COMPOSED | shapes.
 LINALG_RULES = linalg.RULES | {name: RULES[name] for name in ("matmul", "matrix_transpose")}
 LINALG_COMPOSED = linalg.COMPOSED | {name: COMPOSED[name] for name in ("tensordot", "vecdot")}
 
-OWN = "cast_real euclidean getitem put_at sum_at thin_qr thin_svd times".split()  # functions that no library has
+OWN = (
+    "cast_real euclidean full_svd getitem other_qr put_at sum_at thin_qr thin_svd times".split()
+)  # functions that no library has
 OF_SEQUENCES = ("concat", "stack")  # their first argument is a sequence of arrays
 
 # Whole numbers, truth values, and steps, whose derivative is 0 wherever it exists.

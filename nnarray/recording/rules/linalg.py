@@ -11,7 +11,7 @@ References
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NoReturn
 
 from nnarray.backends import device_of
 from nnarray.recording.rules.reductions import axes_of
@@ -114,9 +114,14 @@ def thin_svd(xp: Namespace, a: Any) -> Any:
 
 
 def svd(xp: Namespace, a: Any, /, *, full_matrices: bool = True) -> Any:
-    if full_matrices and a.shape[-1] != a.shape[-2]:
+    return (xp.linalg.full_svd if full_matrices and a.shape[-1] != a.shape[-2] else xp.linalg.thin_svd)(a)
+
+
+def full_svd(xp: Namespace, a: Any) -> Any:
+    def pullback(g: Any) -> NoReturn:
         raise ValueError("the full matrices of svd are not unique, and have no gradient: pass full_matrices=False.")
-    return xp.linalg.thin_svd(a)
+
+    return xp.linalg.svd(a), (pullback,)
 
 
 def thin_qr(xp: Namespace, a: Any) -> Any:
@@ -134,9 +139,16 @@ def thin_qr(xp: Namespace, a: Any) -> Any:
 
 
 def qr(xp: Namespace, a: Any, /, *, mode: str = "reduced") -> Any:
-    if a.shape[-2] < a.shape[-1] or (mode == "complete" and a.shape[-2] != a.shape[-1]):
+    rows, columns = a.shape[-2:]
+    is_thin = rows >= columns and (mode == "reduced" or rows == columns)
+    return xp.linalg.thin_qr(a) if is_thin else xp.linalg.other_qr(a, mode=mode)
+
+
+def other_qr(xp: Namespace, a: Any, *, mode: str) -> Any:
+    def pullback(g: Any) -> NoReturn:
         raise ValueError("qr has a gradient for mode='reduced' and at least as many rows as columns only.")
-    return xp.linalg.thin_qr(a)
+
+    return xp.linalg.qr(a, mode=mode), (pullback,)
 
 
 def pinv(xp: Namespace, a: Any, *, rtol: Any = None) -> Any:
@@ -244,7 +256,9 @@ RULES = {
     "det": det,
     "eigh": eigh,
     "euclidean": euclidean,
+    "full_svd": full_svd,
     "inv": inv,
+    "other_qr": other_qr,
     "pinv": pinv,
     "slogdet": slogdet,
     "solve": solve,
