@@ -155,10 +155,10 @@ def _recorded(space: Space, rule: Callable[..., Any], name: str) -> Callable[...
 
 
 def _positional(rule: Callable[..., Any], arguments: Any, settings: Any) -> tuple[Any, Any]:
-    """Arrays that were given by name, in their positions."""
+    """Arrays that were given by name, in their positions; those that set a tolerance are constants."""
     bound = inspect.signature(rule).bind(None, *arguments, **settings)
     bound.apply_defaults()
-    return bound.args[1:], bound.kwargs
+    return bound.args[1:], {name: stripped(each) for name, each in bound.kwargs.items()}
 
 
 def _composed(space: Space, definition: Callable[..., Any], plain: Callable[..., Any] | None) -> Callable[..., Any]:

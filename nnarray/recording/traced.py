@@ -102,7 +102,9 @@ class Traced:
     def __array__(self, *_: Any, **__: Any) -> Any:
         self._refuse("a conversion of x, such as asarray(x),")
 
-    def __dlpack__(self, **_: Any) -> Any:
+    def __dlpack__(
+        self, *, stream: Any = None, max_version: Any = None, dl_device: Any = None, copy: bool | None = None
+    ) -> Any:
         self._refuse("an export of x, such as from_dlpack(x),")
 
     def __dlpack_device__(self) -> Any:
