@@ -69,16 +69,18 @@ class Nnarray(Process):
 
     def save(self, folder: str, params: list[Any]) -> None:
         model = self.model()
-        model.set_params(dict(zip(model.params, params, strict=True))).to_torch(f"{folder}/model.safetensors")
+        model.set_params(dict(zip(model.params, params, strict=True))).save(f"{folder}/model.safetensors")
 
     def load(self) -> None:
-        import nnarray  # noqa: F401
+        from nnarray import Network  # noqa: F401  (the package alone imports nothing)
 
     def predict(self, folder: str) -> Any:
-        model = self.model().load_torch(f"{folder}/model.safetensors")
         import numpy as np
 
-        return model(np.ones((1, 784), "float32"))
+        import nnarray as nn
+
+        model = nn.load(f"{folder}/model.safetensors")
+        return model.predict(np.ones((1, 784), "float32"), engine=self.engine)
 
     def fit(self) -> None:
         self.model().fit(*epoch(), epochs=1, batch_size=BATCH)

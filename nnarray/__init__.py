@@ -10,82 +10,82 @@ True
 
 import sys
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from nnarray import datasets, distributed, losses, metrics, models, plotting, random, schedules, testing
-from nnarray.arguments import MODULE, explain_settings
-from nnarray.backends import (
-    Backend,
-    BackendInfo,
-    BackendNotInstalled,
-    BackendUnavailable,
-    OutOfDeviceMemory,
-    backend,
-    device_of,
-    list_backends,
-    namespace,
-)
-from nnarray.explain import explain
-from nnarray.gradients import training_step, value_and_grad
-from nnarray.layers import (
-    Activation,
-    AdaptiveAvgPool2D,
-    Auxiliary,
-    AvgPool2D,
-    BatchNorm,
-    Branches,
-    Context,
-    Conv1D,
-    Conv2D,
-    Dense,
-    Dropout,
-    Embedding,
-    Flatten,
-    GlobalAvgPool,
-    Head,
-    Inputs,
-    Layer,
-    LayerNorm,
-    LocalResponseNorm,
-    Masked,
-    MaxPool2D,
-    Out,
-    Param,
-    Reshape,
-    Residual,
-    Row,
-    initializers,
-)
-from nnarray.layers.kinds import Kind
-from nnarray.losses import Loss
-from nnarray.model import Model, load
 from nnarray.names import also, spelled
-from nnarray.network import Network
-from nnarray.optimizers import (
-    LAMB,
-    LBFGS,
-    SGD,
-    Adadelta,
-    Adagrad,
-    Adam,
-    Adamax,
-    AdamW,
-    Lion,
-    Muon,
-    NAdam,
-    Optimizer,
-    RAdam,
-    RMSprop,
-)
-from nnarray.persistence.settings import register
-from nnarray.random import Key
-from nnarray.training import trackers
-from nnarray.training.callbacks import Callback, EarlyStopping, History, Run
-from nnarray.training.checkpoints import Checkpoint
-from nnarray.training.context import DivergenceError
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # what type checkers and editors read; at run time, `__getattr__` imports a name when it is asked for
+    from nnarray import datasets, distributed, losses, metrics, models, plotting, random, schedules, testing
     from nnarray.apps.workflow.pipeline import Pipeline, load_pipeline
+    from nnarray.backends import (
+        Backend,
+        BackendInfo,
+        BackendNotInstalled,
+        BackendUnavailable,
+        OutOfDeviceMemory,
+        backend,
+        device_of,
+        list_backends,
+        namespace,
+    )
+    from nnarray.explanations import explain
+    from nnarray.gradients import training_step, value_and_grad
+    from nnarray.layers import (
+        Activation,
+        AdaptiveAvgPool2D,
+        Auxiliary,
+        AvgPool2D,
+        BatchNorm,
+        Branches,
+        Context,
+        Conv1D,
+        Conv2D,
+        Dense,
+        Dropout,
+        Embedding,
+        Flatten,
+        GlobalAvgPool,
+        Head,
+        Inputs,
+        Layer,
+        LayerNorm,
+        LocalResponseNorm,
+        Masked,
+        MaxPool2D,
+        Out,
+        Param,
+        Reshape,
+        Residual,
+        Row,
+        initializers,
+    )
+    from nnarray.layers.kinds import Kind
+    from nnarray.losses import Loss
+    from nnarray.model import Model
+    from nnarray.network import Network, load
+    from nnarray.optimizers import (
+        LAMB,
+        LBFGS,
+        SGD,
+        Adadelta,
+        Adagrad,
+        Adam,
+        Adamax,
+        AdamW,
+        Lion,
+        Muon,
+        NAdam,
+        Optimizer,
+        RAdam,
+        RMSprop,
+    )
+    from nnarray.persistence.settings import register
+    from nnarray.random import Key
+    from nnarray.training import trackers
+    from nnarray.training.callbacks import Callback, EarlyStopping, History, Run
+    from nnarray.training.checkpoints import Checkpoint
+    from nnarray.training.context import DivergenceError
 
 __version__ = "0.1.0"
 
@@ -185,24 +185,58 @@ _ALSO = also(
     Network="sequential",
 )
 
+_NAMES = {
+    "apps.workflow.pipeline": "Pipeline load_pipeline",
+    "backends": "Backend BackendInfo BackendNotInstalled BackendUnavailable OutOfDeviceMemory backend device_of "
+    "list_backends namespace",
+    "explanations": "explain",
+    "gradients": "training_step value_and_grad",
+    "layers": "Activation AdaptiveAvgPool2D Auxiliary AvgPool2D BatchNorm Branches Context Conv1D Conv2D Dense Dropout "
+    "Embedding Flatten GlobalAvgPool Head Inputs Layer LayerNorm LocalResponseNorm Masked MaxPool2D Out Param Reshape "
+    "Residual Row",
+    "layers.kinds": "Kind",
+    "losses": "Loss",
+    "model": "Model",
+    "network": "Network load",
+    "optimizers": "LAMB LBFGS SGD Adadelta Adagrad Adam Adamax AdamW Lion Muon NAdam Optimizer RAdam RMSprop",
+    "persistence.settings": "register",
+    "random": "Key",
+    "training.callbacks": "Callback EarlyStopping History Run",
+    "training.checkpoints": "Checkpoint",
+    "training.context": "DivergenceError",
+}
+_MODULE_OF = {name: module for module, names in _NAMES.items() for name in names.split()}
+"""Where each public name is defined: importing the package alone costs almost nothing."""
 
-for _module in (sys.modules[__name__], datasets, losses, schedules, sys.modules[Optimizer.__module__]):
-    for _value in [*vars(_module).values()]:
-        if isinstance(_value, type) and _value.__module__.startswith("nnarray."):
-            explain_settings(_value)
-
-_LATER = dict.fromkeys(("Pipeline", "load_pipeline"), "nnarray.apps.workflow.pipeline")
-"""What is imported when it is asked for: it brings all that reads tables and images."""
+_MODULES = {"initializers": "layers.initializers", "trackers": "training.trackers"}
+"""Public modules of other folders. The package's own need no row."""
 
 
-def __getattr__(name: str) -> Any:
-    if name in _LATER:
-        return getattr(import_module(_LATER[name]), name)
+def _imported(name: str) -> Any:
+    """The object or module that a name stands for.
+
+    Raises
+    ------
+    AttributeError
+        If there is none. The error says what to write instead.
+    """
+    if name in _MODULE_OF:
+        return getattr(import_module(f"nnarray.{_MODULE_OF[name]}"), name)
+    module = f"nnarray.{_MODULES.get(name, name)}"
+    if not name.startswith("_") and find_spec(module):
+        return import_module(module)
     known = spelled(name, dict.fromkeys(__all__), _ALSO)
-    hint = f" Here it is nn.{known}." if known else MODULE.get(name, "")
+    hint = f" Here it is nn.{known}." if known else import_module("nnarray.arguments").MODULE.get(name, "")
     if known == "Activation":
         hint = f" Here it is nn.Activation({name!r}). It is a layer; for probabilities, call model.predict_proba(X)."
     raise AttributeError(f"module 'nnarray' has no attribute {name!r}.{hint}", name=name, obj=sys.modules[__name__])
+
+
+if not TYPE_CHECKING:  # a type checker would accept every name
+
+    def __getattr__(name: str) -> Any:
+        value = globals()[name] = _imported(name)  # the next time, Python finds it here
+        return value
 
 
 def __dir__() -> list[str]:

@@ -157,6 +157,13 @@ def explain_settings(cls: C) -> C:
     return cls
 
 
+def explain_classes(module: str) -> None:
+    """Apply `explain_settings` to each class of this package that a module has."""
+    for value in [*vars(sys.modules[module]).values()]:
+        if isinstance(value, type) and value.__module__.startswith("nnarray."):
+            explain_settings(value)
+
+
 def _misfit(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str | None:
     """Why the arguments do not fit the signature; None if they do, and the error is another one."""
     signature, name = inspect.signature(function), function.__qualname__.removesuffix(".__init__")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from nnarray import kernels
-from nnarray.arguments import attribute_errors
+from nnarray.arguments import attribute_errors, explain_classes
 from nnarray.backends import (
     as_data,
     device_of,
@@ -606,6 +606,8 @@ def loss_named(loss: Any) -> Loss:
         )
     return named(loss, LOSSES, "loss", ALSO)()
 
+
+explain_classes(__name__)
 
 if not TYPE_CHECKING:  # a type checker would accept every name
     __getattr__ = attribute_errors(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from nnarray import kernels
-from nnarray.arguments import explained, refuse_attribute
+from nnarray.arguments import explain_settings, explained, refuse_attribute
 from nnarray.backends import (
     Backend,
     as_data,
@@ -50,7 +50,7 @@ from nnarray.losses import Loss, checked_labels, loss_named
 from nnarray.names import shown
 from nnarray.persistence import pytorch
 from nnarray.random import Key
-from nnarray.training import checkpoints, loading
+from nnarray.training import checkpoints
 from nnarray.training.answers import class_names, to_classes, to_probabilities
 from nnarray.training.callbacks import History
 from nnarray.training.evaluation import Evaluation, Evaluator
@@ -63,6 +63,7 @@ from nnarray.typing import Array, Inputs
 UNSOUND = "The model keeps its own. If they come from a training loop, its learning rate may be too high."
 
 
+@explain_settings
 class Model:
     """A network and the vector of its parameters, made by `Network.init`.
 
@@ -1107,51 +1108,3 @@ class Model:
         layers = ", ".join(map(described, getattr(self.network, "layers", (self.network,))))
         size, dtype = self.wiring.params.size, dtype_name(self._theta.dtype)
         return f"Model({layers}; {size} parameters, {dtype} on {place(self._theta)})"
-
-
-@explained
-def load(path: str | os.PathLike[str], *, backend: str | Backend | None = None, dtype: object = None) -> Model:
-    """Load a model from a file that `Model.save` or `Model.fit(checkpoint=...)` wrote.
-
-    Nothing in the file is executed. The checksum and every name, shape and number are checked before anything is used.
-    The size of the file bounds the time and the memory needed.
-
-    Parameters
-    ----------
-    path : path
-        The .safetensors file.
-    backend : str or Backend, optional
-        Where the model computes.
-    dtype : str, optional
-        The dtype in the file if None.
-
-    Returns
-    -------
-    Model
-        With its `history` and `metadata`.
-
-    Raises
-    ------
-    FileNotFoundError, IsADirectoryError, PermissionError
-        If the file does not exist or cannot be read.
-    ValueError
-        If the file is damaged, holds no model, was written by a newer version, or names an unknown layer; the message
-        names the file and the fault. Register layers of your own first (`nn.register`).
-
-    Examples
-    --------
-    >>> import nnarray as nn, tempfile, pathlib
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     path = pathlib.Path(folder, "moons.safetensors")
-    ...     nn.Network(nn.Dense(5, "tanh"), nn.Dense(2)).init((2,), dtype="float32").save(path)
-    ...     nn.load(path)
-    Model(Dense(5, activation='tanh'), Dense(2); 27 parameters, float32 on numpy (cpu))
-    """
-    loaded = loading.load(path, _backend(backend), dtype)
-    model = Model(loaded.wiring.network, loaded.input_shape, loaded.theta, loaded.state, wiring=loaded.wiring)
-    model.frozen, model.history, model.metadata = loaded.frozen, loaded.history, loaded.metadata
-    model.loss = loaded.loss
-    return model
-
-
-_backend = backend

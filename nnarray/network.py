@@ -1,8 +1,9 @@
-"""Network: layers in a row, from which models are made."""
+"""Network: layers in a row, from which models are made; and models from files."""
 
 from __future__ import annotations
 
 import operator
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from nnarray.layers.kinds import specs
 from nnarray.model import Model
 from nnarray.names import shown
 from nnarray.persistence.settings import register
+from nnarray.training import loading
 from nnarray.typing import Shape
 
 
@@ -88,6 +90,51 @@ class Network(Row):
     def __getattr__(self, name: str) -> Any:
         advice = " ".join(filter(None, (METHODS.get(name), NO_NUMBERS)))
         raise AttributeError(f"Network has no {name!r}: {advice}", name=name, obj=self)
+
+
+@explained
+def load(path: str | os.PathLike[str], *, backend: str | Backend | None = None, dtype: object = None) -> Model:
+    """Load a model from a file that `Model.save` or `Model.fit(checkpoint=...)` wrote.
+
+    Nothing in the file is executed. The checksum and every name, shape and number are checked before anything is used.
+    The size of the file bounds the time and the memory needed.
+
+    Parameters
+    ----------
+    path : path
+        The .safetensors file.
+    backend : str or Backend, optional
+        Where the model computes.
+    dtype : str, optional
+        The dtype in the file if None.
+
+    Returns
+    -------
+    Model
+        With its `history` and `metadata`.
+
+    Raises
+    ------
+    FileNotFoundError, IsADirectoryError, PermissionError
+        If the file does not exist or cannot be read.
+    ValueError
+        If the file is damaged, holds no model, was written by a newer version, or names an unknown layer; the message
+        names the file and the fault. Register layers of your own first (`nn.register`).
+
+    Examples
+    --------
+    >>> import nnarray as nn, tempfile, pathlib
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "moons.safetensors")
+    ...     nn.Network(nn.Dense(5, "tanh"), nn.Dense(2)).init((2,), dtype="float32").save(path)
+    ...     nn.load(path)
+    Model(Dense(5, activation='tanh'), Dense(2); 27 parameters, float32 on numpy (cpu))
+    """
+    loaded = loading.load(path, _backend(backend), dtype)
+    model = Model(loaded.wiring.network, loaded.input_shape, loaded.theta, loaded.state, wiring=loaded.wiring)
+    model.frozen, model.history, model.metadata = loaded.frozen, loaded.history, loaded.metadata
+    model.loss = loaded.loss
+    return model
 
 
 _backend = backend

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nnarray import kernels
+from nnarray.arguments import explain_settings
 from nnarray.backends import namespace
 from nnarray.names import shown
 from nnarray.typing import Array, Device, DType, Namespace, Shape
@@ -16,6 +17,7 @@ from nnarray.typing import Array, Device, DType, Namespace, Shape
 _FOLD = 0x80000000  # the top bit of a counter separates the children of a key from its draws
 
 
+@explain_settings
 @dataclass(frozen=True)
 class Key:
     """A node in the tree of random streams: `Key(seed)` is a root, `key.fold(name)` a child.

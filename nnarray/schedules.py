@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any
 
+from nnarray.arguments import explain_classes
 from nnarray.checks import in_range, integer, is_several, number, numbers_of_python, real
 from nnarray.names import shown
 
@@ -412,3 +413,6 @@ def schedule(rate: object) -> Schedule:
             f"nn.schedules.Cosine(0.01, epochs=50)."
         )
     return Constant(float(rate))
+
+
+explain_classes(__name__)

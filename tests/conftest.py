@@ -273,19 +273,28 @@ if not WHY_NOT["jax"]:
     _few_contexts()
 
 MEMORY = 1.2e9  # bytes that a process of tests may have before JAX must forget
+GROWTH = 2e8  # bytes by which it has to grow before JAX must forget again: what else is there, JAX cannot free
+forget_above = [MEMORY]
+
+
+def _memory() -> float:
+    """The bytes of this process, on Linux; elsewhere 0."""
+    pages = Path("/proc/self/statm")
+    return int(pages.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if pages.exists() else 0.0
 
 
 @pytest.fixture(autouse=True)
 def _little_memory() -> Iterator[None]:
-    """JAX keeps every program that it has compiled, at 2.5 MB and more."""
+    """JAX keeps every program that it has compiled, at 2.5 MB and more, and so do trainings."""
     yield
-    memory = Path("/proc/self/statm")  # of Linux, in pages
-    if "jax" not in sys.modules or not memory.exists():
+    if "jax" not in sys.modules or _memory() <= forget_above[0]:
         return
-    if int(memory.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") > MEMORY:
-        sys.modules["jax"].clear_caches()
-        if hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
-            libc.malloc_trim(0)  # else the freed memory stays with the process
+    if programs := sys.modules.get("nnarray.kernels.jax.programs"):
+        programs.KEPT.values.clear()
+    sys.modules["jax"].clear_caches()
+    if hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
+        libc.malloc_trim(0)  # else the freed memory stays with the process
+    forget_above[0] = max(MEMORY, _memory() + GROWTH)
 
 
 @pytest.fixture

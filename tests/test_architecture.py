@@ -28,7 +28,7 @@ LEVELS = [
     ["tables", "training"],
     ["distributed"],
     ["model"],
-    ["gradients", "network", "plotting", "explain"],
+    ["gradients", "network", "plotting", "explanations"],
     ["models"],
     ["estimators", "apps", "notebooks"],
     ["cli"],
@@ -234,6 +234,37 @@ def test_import_loads_no_optional_library() -> None:
         "starlette",
         "uvicorn",
     ]
-    code = f"import sys, nnarray; print([m for m in {sorted(optional)} if m in sys.modules])"
+    code = f"import sys; from nnarray import *; print([m for m in {sorted(optional)} if m in sys.modules])"
     done = run_python(code)
     assert done.stdout.strip() == "[]"
+
+
+def for_type_checkers() -> dict[str, str]:
+    """The names that the package has for type checkers and editors, and the module of each."""
+    (block,) = (node for node in code_of(ROOT / "__init__.py").body if isinstance(node, ast.If) and node.body[1:])
+    return {
+        alias.name: f"nnarray.{alias.name}" if each.module == "nnarray" else str(each.module)
+        for each in block.body
+        if isinstance(each, ast.ImportFrom)
+        for alias in each.names
+    }
+
+
+def test_what_is_imported_late_is_what_type_checkers_see() -> None:
+    named = for_type_checkers()
+    assert sorted(named) == sorted(nn.__all__)
+    late = nn._MODULE_OF | {name: module.rpartition(".")[0] for name, module in nn._MODULES.items()}
+    assert {name: module for name, module in named.items() if module != f"nnarray.{name}"} == {
+        name: f"nnarray.{module}" for name, module in late.items()
+    }
+
+
+def test_only_the_package_itself_imports_late() -> None:
+    """A module whose attributes import others would hide the direction of its imports."""
+    late = [
+        path.relative_to(ROOT).as_posix()
+        for path in FILES
+        for node in ast.walk(code_of(path))
+        if isinstance(node, ast.FunctionDef) and node.name == "__getattr__" and node.args.args[0].arg != "self"
+    ]
+    assert late == ["__init__.py"]

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from nnarray.arguments import explain_settings
 from nnarray.backends.copies import copy
 from nnarray.backends.dtypes import (
     FLOATS,
@@ -23,6 +24,7 @@ from nnarray.backends.registry import device_of, library_of
 from nnarray.typing import Array, Device, DType, Namespace
 
 
+@explain_settings
 @dataclass(frozen=True)
 class Backend:
     """An array library and one of its devices, made by `nn.backend(flag)`.

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from nnarray.backends.dtypes import of_numpy
 from nnarray.backends.library import Library
+from nnarray.typing import Namespace
+
+TOOLS = ("ctypeslib", "f2py", "ma", "polynomial", "testing")
+"""NumPy's modules beside the standard, which are imported only when somebody asks for them."""
 
 
 class NumPy(Library):
@@ -21,6 +29,16 @@ class NumPy(Library):
     def remedy(self) -> str:
         return "pip install numpy"
 
+    def namespace(self) -> Namespace:
+        if self.compat in sys.modules:
+            return sys.modules[self.compat]
+        with _hidden_tools() as hidden:
+            xp = super().namespace()
+        for name in hidden:
+            delattr(xp, name)
+        vars(xp).setdefault("__getattr__", partial(getattr, np))  # whoever asks for a tool there gets it
+        return xp
+
     def owns(self, x: object) -> bool:
         return isinstance(x, np.ndarray | np.generic)
 
@@ -32,6 +50,24 @@ class NumPy(Library):
 
     def borrow(self, x: Any) -> Any:
         """A plain array: np.matrix multiplies in another way, and the mask of a masked array would be lost."""
-        if isinstance(x, np.ma.MaskedArray):
+        masked = sys.modules.get("numpy.ma")  # without it, there is no masked array
+        if masked is not None and isinstance(x, masked.MaskedArray):
             raise TypeError("a masked array would lose its mask; fill it with x.filled(...) or drop the masked rows.")
         return of_numpy(x if type(x) is np.ndarray else np.asarray(x))
+
+
+@contextmanager
+def _hidden_tools() -> Generator[list[str]]:
+    """A block in which NumPy has None for the tools that are not imported yet, so that copying its names is fast.
+
+    array-api-compat copies every name. The import of these takes longer than that of all other names together.
+    """
+    hidden = [name for name in TOOLS if name not in vars(np)]
+    for name in hidden:
+        setattr(np, name, None)
+    try:
+        yield hidden
+    finally:
+        for name in hidden:
+            if getattr(np, name) is None:  # else another thread has imported it meanwhile
+                delattr(np, name)

@@ -49,6 +49,8 @@ def _namespace_of(x: Any) -> Namespace:
     if library is not None and library.follows:
         _FOLLOWED[type(x)] = library.follow
         return library.namespace()
+    if library is not None and library.is_host and not library.imitates:
+        return library.namespace()
     try:
         return compat.array_namespace(x)
     except TypeError as error:

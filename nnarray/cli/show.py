@@ -12,7 +12,8 @@ from nnarray.backends import dtype_name, host_backend
 from nnarray.cli.app import app
 from nnarray.cli.console import Json, output, show_facts, show_table
 from nnarray.layers.base import described
-from nnarray.model import Model, load
+from nnarray.model import Model
+from nnarray.network import load
 
 if TYPE_CHECKING:
     pass

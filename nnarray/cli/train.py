@@ -46,7 +46,7 @@ from nnarray.cli.logs import LogFile, Verbose, logged
 from nnarray.cli.standard_input import STANDARD, from_standard_input
 from nnarray.layers.activations import FUNCTIONS
 from nnarray.layers.base import described as described_layer
-from nnarray.model import load
+from nnarray.network import load
 from nnarray.optimizers import OPTIMIZERS
 from nnarray.persistence import archive, files
 from nnarray.tables.text_format import USUAL

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from nnarray.arguments import attribute_errors
+from nnarray.arguments import attribute_errors, explain_classes
 from nnarray.datasets import augmentation
 from nnarray.datasets.augmentation import Augment, augment
 from nnarray.datasets.decoding import UnreadableImage
@@ -44,6 +44,8 @@ __all__ = [
     "train_test_split",
     "xor",
 ]
+
+explain_classes(__name__)
 
 if not TYPE_CHECKING:  # a type checker would accept every name
     __getattr__ = attribute_errors(

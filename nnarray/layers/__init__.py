@@ -2,6 +2,7 @@
 
 # pyright: reportUnusedImport=false
 
+from nnarray.arguments import explain_classes
 from nnarray.layers.activations import Activation
 from nnarray.layers.base import Context, Head, Layer, Out, Param
 from nnarray.layers.containers import Auxiliary, Branches, Residual, Row
@@ -13,3 +14,5 @@ from nnarray.layers.normalisation import BatchNorm, LayerNorm, LocalResponseNorm
 from nnarray.layers.pooling import AdaptiveAvgPool2D, AvgPool2D, GlobalAvgPool, MaxPool2D
 from nnarray.layers.regularisation import Dropout
 from nnarray.layers.shape import Flatten, Reshape
+
+explain_classes(__name__)

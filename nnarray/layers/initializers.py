@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nnarray import random
+from nnarray.arguments import explain_classes
 from nnarray.checks import above_zero, numbers_of_python, real
 from nnarray.names import also, canonical, named, shown
 from nnarray.typing import Array, Device, Namespace, Shape
@@ -199,3 +200,6 @@ def kept_initializer(init: object) -> Any:
 def initializer(name: str | Initializer) -> Initializer:
     """The initializer of that name, or the one given."""
     return name if isinstance(name, Initializer) else named(name, INITIALIZERS, "initializer", ALSO)
+
+
+explain_classes(__name__)

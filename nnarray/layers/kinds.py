@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
+from nnarray.arguments import explain_settings
 from nnarray.backends import namespace
 from nnarray.checks import integer
 from nnarray.names import named, shown
@@ -14,6 +15,7 @@ from nnarray.typing import Array, Shape
 KINDS = {"real": "real numbers", "integer": "integers", "boolean": "truth values"}
 
 
+@explain_settings
 @dataclass(frozen=True)
 class Kind:
     """A kind of numbers: "real" (of the model's dtype), "integer" (from 0 to `below` - 1) or "boolean".

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from nnarray.arguments import explain_classes
 from nnarray.names import also, named, shown, spelled
 from nnarray.optimizers.adaptive import Adadelta, Adagrad, Adam, Adamax, AdamW, NAdam, RAdam, RMSprop
 from nnarray.optimizers.base import Minimiser, Optimizer
@@ -56,3 +57,6 @@ def stepwise(optimizer: Any) -> bool:
     """Whether an optimizer, given itself, as its class or by name, takes steps on batches."""
     name = spelled(optimizer, OPTIMIZERS, ALSO)
     return getattr(OPTIMIZERS[name] if name else optimizer, "stepwise", True)
+
+
+explain_classes(__name__)

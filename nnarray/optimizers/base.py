@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
+from nnarray.arguments import explain_classes
 from nnarray.backends import as_data, copy, dtype_name, namespace, same_place
 from nnarray.checks import above_zero, in_range, numbers_of_python
 from nnarray.functional.layout import Layout
@@ -299,3 +300,6 @@ class Optimizer(Minimiser):
                 frozen=layout.frozen(model.frozen, theta),
                 rate_factors=self.rate_factors(layout, theta),
             )
+
+
+explain_classes(__name__)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from nnarray.arguments import explain_settings
 from nnarray.checks import integer, is_several, numbers_of_python, real
 from nnarray.drawing.curves import plot_history
 from nnarray.metrics import METRICS
@@ -179,6 +180,7 @@ class Callback:
         """Called after the last epoch, even if the training was interrupted or failed."""
 
 
+@explain_settings
 @dataclass
 class EarlyStopping(Callback):
     """Stop if a column of the history has not improved for more than `patience` epochs; restore the best epoch.

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from nnarray.arguments import explain_settings
 from nnarray.backends import backend_of, dtype_name
 from nnarray.checks import integer
 from nnarray.layers.kinds import arrays_in
@@ -37,6 +38,7 @@ log = logging.getLogger("nnarray")
 FEW = 1024  # examples in a fingerprint
 
 
+@explain_settings
 @dataclass(frozen=True)
 class Checkpoint:
     """Where and how often a training is saved, and how many checkpoints are kept.

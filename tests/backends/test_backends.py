@@ -330,3 +330,19 @@ def test_auto_tries_gpus_for_what_pays(monkeypatch: pytest.MonkeyPatch) -> None:
     assert tried == ["cupy", "cupy"]
     monkeypatch.setattr(choosing, "cuda_driver_version", lambda: None)
     assert nn.backend("auto").reason == "no NVIDIA driver found"
+
+
+def test_numpy_s_tools_are_imported_only_when_somebody_asks_for_them() -> None:
+    code = """
+        import sys
+        import nnarray as nn
+
+        nn.backend("numpy")
+        loaded = [name for name in ("numpy.f2py", "numpy.testing", "numpy.ma", "unittest") if name in sys.modules]
+        xp = nn.backend("numpy").xp
+        import numpy as np
+
+        print(loaded, [name for name in ("f2py", "ma", "testing") if name in vars(xp) or name in vars(np)])
+        assert xp.testing is np.testing and xp.ma is np.ma and not hasattr(xp, "anything")
+        """
+    assert run_python(code).stdout.split() == ["[]", "[]"]

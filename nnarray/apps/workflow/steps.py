@@ -34,10 +34,10 @@ from nnarray.checks import integer, real
 from nnarray.datasets.sources import Placed, Source
 from nnarray.distributed import cluster
 from nnarray.model import Model
-from nnarray.model import load as load_model
 from nnarray.models import cnn, mlp
 from nnarray.names import canonical, named
 from nnarray.network import Network
+from nnarray.network import load as load_model
 from nnarray.optimizers import ALSO, OPTIMIZERS, Adam, AdamW, Minimiser, stepwise
 from nnarray.persistence import archive
 from nnarray.persistence.archive import Archive

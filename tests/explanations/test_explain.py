@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import nnarray as nn
-from nnarray.explain import Arithmetic, Explanation, explain
-from nnarray.explain.examples import MOST_EXAMPLES, spread
+from nnarray.explanations import Arithmetic, Explanation, explain
+from nnarray.explanations.examples import MOST_EXAMPLES, spread
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nnarray.backends import namespace
-from nnarray.explain.records import Arithmetic
-from nnarray.explain.text import rounded
+from nnarray.explanations.records import Arithmetic
+from nnarray.explanations.text import rounded
 from nnarray.functional.hooks import Passage
 from nnarray.layers.activations import Activation, activation
 from nnarray.layers.base import Layer

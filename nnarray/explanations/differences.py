@@ -7,7 +7,7 @@ from functools import cached_property
 
 from nnarray import random
 from nnarray.backends import backend_of, device_of, host_backend, namespace
-from nnarray.explain.records import Check
+from nnarray.explanations.records import Check
 from nnarray.functional.layout import Slot
 from nnarray.functional.propagation import Step as Propagated
 from nnarray.functional.propagation import Wiring, forward, loss_and_gradient

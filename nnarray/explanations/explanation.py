@@ -5,9 +5,9 @@ from __future__ import annotations
 import html
 from dataclasses import dataclass
 
-from nnarray.explain.html import BACKWARD, FORWARD, backward_rows, forward_row, listing, table
-from nnarray.explain.records import Arithmetic, Signal, Step
-from nnarray.explain.text import (
+from nnarray.explanations.html import BACKWARD, FORWARD, backward_rows, forward_row, listing, table
+from nnarray.explanations.records import Arithmetic, Signal, Step
+from nnarray.explanations.text import (
     BACKWARD_WORDS,
     FORWARD_WORDS,
     backward_text,

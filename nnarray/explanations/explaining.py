@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 from nnarray.backends import as_data, backend_of, dtype_name, place, without_record
-from nnarray.explain.arithmetic import loss_arithmetic
-from nnarray.explain.differences import Differences, propagated
-from nnarray.explain.examples import spread
-from nnarray.explain.explanation import Explanation
-from nnarray.explain.formulas import formula_of
-from nnarray.explain.steps import signal_of, signals_of, steps_of
+from nnarray.explanations.arithmetic import loss_arithmetic
+from nnarray.explanations.differences import Differences, propagated
+from nnarray.explanations.examples import spread
+from nnarray.explanations.explanation import Explanation
+from nnarray.explanations.formulas import formula_of
+from nnarray.explanations.steps import signal_of, signals_of, steps_of
 from nnarray.functional.hooks import Passage, with_hooks
 from nnarray.kernels.engines import computing
 from nnarray.layers.kinds import arrays_in, mapped

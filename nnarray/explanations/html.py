@@ -5,8 +5,8 @@ from __future__ import annotations
 import html
 from collections.abc import Iterator, Sequence
 
-from nnarray.explain.records import Step
-from nnarray.explain.text import RESTS, UNASKED, frozen_note, listed, rounded, signal_text, verdict_on
+from nnarray.explanations.records import Step
+from nnarray.explanations.text import RESTS, UNASKED, frozen_note, listed, rounded, signal_text, verdict_on
 
 FORWARD = ("layer", "", "formula", "shapes in and out", "gives, first example")
 BACKWARD = ("layer", "", "shape", "norm, largest", "first values", "along u", "finite difference", "check")

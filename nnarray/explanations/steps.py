@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from nnarray.backends import namespace
-from nnarray.explain.arithmetic import arithmetic_of
-from nnarray.explain.differences import Differences
-from nnarray.explain.formulas import formula_of
-from nnarray.explain.records import ParameterGradient, Signal, Step
+from nnarray.explanations.arithmetic import arithmetic_of
+from nnarray.explanations.differences import Differences
+from nnarray.explanations.formulas import formula_of
+from nnarray.explanations.records import ParameterGradient, Signal, Step
 from nnarray.functional.hooks import Passage
 from nnarray.functional.layout import Slot
 from nnarray.functional.summary import written

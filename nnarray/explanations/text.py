@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from nnarray.explain.records import Check, ParameterGradient, Signal, Step
+from nnarray.explanations.records import Check, ParameterGradient, Signal, Step
 from nnarray.typing import Shape
 
 RESTS = "a head, which is run in training only"
