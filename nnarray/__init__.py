@@ -82,6 +82,7 @@ if TYPE_CHECKING:  # what type checkers and editors read; at run time, `__getatt
     )
     from nnarray.persistence.settings import register
     from nnarray.random import Key
+    from nnarray.recording import custom_gradient, grad, hessian, hvp, jacobian, jvp, recompute, stop_gradient, vjp
     from nnarray.training import trackers
     from nnarray.training.callbacks import Callback, EarlyStopping, History, Run
     from nnarray.training.checkpoints import Checkpoint
@@ -148,11 +149,17 @@ __all__ = [
     "Row",
     "Run",
     "backend",
+    "custom_gradient",
     "datasets",
     "device_of",
     "distributed",
     "explain",
+    "grad",
+    "hessian",
+    "hvp",
     "initializers",
+    "jacobian",
+    "jvp",
     "list_backends",
     "load",
     "load_pipeline",
@@ -162,12 +169,15 @@ __all__ = [
     "namespace",
     "plotting",
     "random",
+    "recompute",
     "register",
     "schedules",
+    "stop_gradient",
     "testing",
     "trackers",
     "training_step",
     "value_and_grad",
+    "vjp",
 ]
 
 _ALSO = also(
@@ -201,6 +211,7 @@ _NAMES = {
     "optimizers": "LAMB LBFGS SGD Adadelta Adagrad Adam Adamax AdamW Lion Muon NAdam Optimizer RAdam RMSprop",
     "persistence.settings": "register",
     "random": "Key",
+    "recording": "custom_gradient grad hessian hvp jacobian jvp recompute stop_gradient vjp",
     "training.callbacks": "Callback EarlyStopping History Run",
     "training.checkpoints": "Checkpoint",
     "training.context": "DivergenceError",

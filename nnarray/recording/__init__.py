@@ -2,16 +2,6 @@
 
 # pyright: reportUnusedImport=false
 
+from nnarray.recording.custom import custom_gradient, recompute, stop_gradient
 from nnarray.recording.traced import Traced
-from nnarray.recording.transforms import (
-    checkpoint,
-    custom_gradient,
-    grad,
-    hessian,
-    hvp,
-    jacobian,
-    jvp,
-    stop_gradient,
-    value_and_gradient,
-    vjp,
-)
+from nnarray.recording.transforms import grad, hessian, hvp, jacobian, jvp, value_and_gradient, vjp
