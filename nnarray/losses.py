@@ -23,6 +23,7 @@ from nnarray.checks import above_zero, in_range, is_several, numbers_of_python, 
 from nnarray.kernels.compilation import quiet
 from nnarray.kernels.standard.numerics import at_least_float32, at_least_float32_dtype, clamp, within
 from nnarray.names import also, named, shown
+from nnarray.recording import Traced, constant, stop_gradient
 from nnarray.typing import Array, DType, Namespace, Shape
 
 
@@ -157,9 +158,16 @@ class Loss:
         weights : array, shape (N,), optional
             The weight of each example.
         """
+        if isinstance(outputs, Traced):
+            return self._traced(outputs, target, weights)
         outputs, target, weights = checked(self, outputs, target, weights)
         value, gradient = self.of_prepared(without_record(outputs), target, weights)
         return kernels.linked(value, [outputs], [gradient]), gradient
+
+    def _traced(self, outputs: Any, target: Any, weights: Any) -> tuple[Array, Array]:
+        """As `value_and_gradient`, in a function that is differentiated."""
+        _, target, weights = checked(self, stop_gradient(outputs), stop_gradient(target), stop_gradient(weights))
+        return self.of_prepared(outputs, constant(target), constant(weights))
 
     def of_prepared(self, outputs: Array, target: Array, weights: Array | None) -> tuple[Array, Array]:
         """As `value_and_gradient`, with a target and weights that `prepare` returned."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from nnarray.backends import namespace
 from nnarray.names import shown
-from nnarray.recording.namespace import newest, record
+from nnarray.recording.namespace import newest, record, traced_class
 from nnarray.recording.recorded import Recorded
 from nnarray.recording.traced import Traced, stripped, unwrapped
 from nnarray.recording.trees import leaves, mapped
@@ -38,15 +38,23 @@ def stop_gradient(x: Any) -> Any:
     return mapped(stripped, x)
 
 
+def constant(x: Any) -> Any:
+    """An array of real floating numbers as a traced one that depends on nothing; anything else as it is.
+
+    Functions that choose a faster version by the type of an argument then take the definition, which can be recorded.
+    """
+    return traced_class(x)(x) if not isinstance(x, Traced) and is_real(x) else x
+
+
 def custom_gradient(function: Function) -> Function:
     """A function with a pullback of your own, for gradients that are more accurate or cheaper than recorded ones.
 
     Parameters
     ----------
     function : callable
-        f(x, ...) -> (y, pullback). y is an array, or a tuple of arrays. `pullback(dy)` returns the gradients with respect
-        to the arguments: one for each, in a tuple, or for a single argument the gradient alone. It is written in the
-        array API standard, too, so that second derivatives exist.
+        f(x, ...) -> (y, pullback). y is an array, or a tuple of arrays. `pullback(dy)` returns the gradients with
+        respect to the arguments: one for each, in a tuple, or for a single argument the gradient alone. It is written
+        in the array API standard, too, so that second derivatives exist.
 
     Returns
     -------
@@ -112,15 +120,16 @@ class _Parts:
         given = returned if isinstance(returned, (list, tuple)) else (returned,)
         if len(given) != len(self.arguments):
             raise TypeError(
-                f"the pullback of a function with {len(self.arguments)} arguments must return a gradient for each, in a "
-                f"tuple; got {shown(returned)}. For an argument without a gradient, return None."
+                f"the pullback of a function with {len(self.arguments)} arguments must return a gradient for each, in "
+                f"a tuple; got {shown(returned)}. For an argument without a gradient, return None."
             )
         found: list[Any] = []
+
+        def add(_: Any, part: Any) -> None:
+            found.append(part)
+
         for x, g in zip(self.arguments, given, strict=True):
-            if g is None:
-                found += [None] * len(leaves(x))
-            else:
-                mapped(lambda _, part: found.append(part), x, g)
+            mapped(add, x, mapped(lambda _: None, x) if g is None else g)
         return found
 
 
@@ -128,8 +137,8 @@ def _pair(returned: Any) -> tuple[Any, Function]:
     if isinstance(returned, tuple) and len(returned) == 2 and callable(returned[1]):
         return returned
     raise TypeError(
-        f"a function with nn.custom_gradient must return a pair, (y, pullback), where pullback(dy) returns the gradients "
-        f"with respect to its arguments; got {shown(returned)}."
+        f"a function with nn.custom_gradient must return a pair, (y, pullback), where pullback(dy) returns the "
+        f"gradients with respect to its arguments; got {shown(returned)}."
     )
 
 
@@ -167,13 +176,14 @@ def recompute(function: Function) -> Function:
     def recomputed(*arguments: Any) -> Any:
         def pullback(g: Any) -> tuple[Any, ...]:
             flat = leaves(arguments)
-            wanted = tuple(i for i, x in enumerate(flat) if _is_real(x))
+            wanted = tuple(i for i, x in enumerate(flat) if is_real(x))
 
             def of_flat(*values: Any) -> Any:
                 each = iter(values)
                 return function(*mapped(lambda _: next(each), arguments))
 
-            found = dict(zip(wanted, Recorded(of_flat, tuple(flat), wanted, has_aux=False).gradients(g, keep=False)))
+            gradients = Recorded(of_flat, tuple(flat), wanted, has_aux=False).gradients(g, keep=False)
+            found = dict(zip(wanted, gradients, strict=True))
             position = iter(range(len(flat)))
             return tuple(mapped(lambda _: found.get(next(position)), arguments))
 
@@ -182,5 +192,6 @@ def recompute(function: Function) -> Function:
     return functools.wraps(function)(recomputed)
 
 
-def _is_real(x: Any) -> bool:
+def is_real(x: Any) -> bool:
+    """Whether `x` is an array of real floating numbers, with respect to which there are gradients."""
     return hasattr(x, "dtype") and namespace(x).isdtype(x.dtype, "real floating")

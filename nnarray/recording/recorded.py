@@ -103,8 +103,8 @@ def differentiable(x: Any) -> Any:
     """
     if not hasattr(x, "dtype"):
         raise TypeError(
-            f"gradients are with respect to arrays; got {shown(x)}. Make an array of it, xp.asarray(x), or choose other "
-            f"arguments with argnums."
+            f"gradients are with respect to arrays; got {shown(x)}. Make an array of it, xp.asarray(x), or choose "
+            f"other arguments with argnums."
         )
     xp = namespace(x)
     if xp.isdtype(x.dtype, "real floating"):

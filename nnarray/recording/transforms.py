@@ -258,8 +258,8 @@ def hessian(function: Function, argnums: Numbers = 0) -> Function:
     Returns
     -------
     callable
-        (x, ...) -> H, of shape (*x.shape, *x.shape). If x is a tree, or `argnums` a tuple, H is a tree of that form, whose
-        entries are trees of that form.
+        (x, ...) -> H, of shape (*x.shape, *x.shape). If x is a tree, or `argnums` a tuple, H is a tree of that form,
+        whose entries are trees of that form.
 
     Raises
     ------
