@@ -18,7 +18,6 @@ from nnarray.recording.tape import Source, Tape
 from nnarray.recording.traced import Traced, stripped, unwrapped
 from nnarray.typing import Namespace
 
-
 Tables = tuple[Mapping[str, Any], Mapping[str, Any]]
 
 

@@ -138,7 +138,7 @@ class Traced:
             )
         return found
 
-    # --- Operators: functions of the traced namespace; `x += y` makes x another array -----------------------------------
+    # --- Operators: functions of the traced namespace; `x += y` makes x another array -------------------------------
 
     __add__, __radd__ = _operator("add"), _reflected("add")
     __sub__, __rsub__ = _operator("subtract"), _reflected("subtract")

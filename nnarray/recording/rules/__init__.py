@@ -14,17 +14,16 @@ COMPOSED = indexing.COMPOSED | products.COMPOSED | reductions.COMPOSED | shapes.
 LINALG_RULES = linalg.RULES | {name: RULES[name] for name in ("matmul", "matrix_transpose")}
 LINALG_COMPOSED = linalg.COMPOSED | {name: COMPOSED[name] for name in ("tensordot", "vecdot")}
 
-OWN = (
-    "cast_real euclidean full_svd getitem other_qr put_at sum_at thin_qr thin_svd times".split()
-)  # functions that no library has
+# Functions that no library has.
+OWN = str.split("cast_real euclidean full_svd getitem other_qr put_at sum_at thin_qr thin_svd times")
 OF_SEQUENCES = ("concat", "stack")  # their first argument is a sequence of arrays
 
 # Whole numbers, truth values, and steps, whose derivative is 0 wherever it exists.
-WITHOUT_GRADIENT = (
+WITHOUT_GRADIENT = str.split(
     "all any argmax argmin argsort bitwise_and bitwise_invert bitwise_left_shift bitwise_or bitwise_right_shift "
     "bitwise_xor ceil count_nonzero equal floor floor_divide greater greater_equal isfinite isin isinf isnan less "
     "less_equal logical_and logical_not logical_or logical_xor matrix_rank nextafter nonzero not_equal round "
     "searchsorted sign signbit trunc unique_all unique_counts unique_inverse unique_values"
-).split()
-CREATION = "arange empty empty_like eye full_like linspace ones ones_like zeros zeros_like from_dlpack".split()
-QUERIES = "broadcast_shapes can_cast finfo iinfo isdtype result_type".split()
+)
+CREATION = str.split("arange empty empty_like eye full_like linspace ones ones_like zeros zeros_like from_dlpack")
+QUERIES = str.split("broadcast_shapes can_cast finfo iinfo isdtype result_type")

@@ -135,7 +135,7 @@ def _won(xp: Namespace, g: Any, wins: Any, ties: Any) -> Any:
     return xp.where(wins, g, xp.where(ties, 0.5 * g, xp.zeros_like(g)))
 
 
-def clip(xp: Namespace, x: Any, min: Any = None, max: Any = None) -> Any:  # noqa: A002  (the standard's names)
+def clip(xp: Namespace, x: Any, min: Any = None, max: Any = None) -> Any:  # the standard's names
     """The gradient goes to x inside and at the bounds, and to a bound outside of it."""
     y = xp.clip(x, min, max)
     below = _false(xp, x) if min is None else x < min

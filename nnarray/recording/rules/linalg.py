@@ -125,7 +125,7 @@ def full_svd(xp: Namespace, a: Any) -> Any:
 
 
 def thin_qr(xp: Namespace, a: Any) -> Any:
-    """For at least as many rows as columns: (dL/dQ + Q M) R^-T, M symmetric from the lower half of R dL/dR' - dL/dQ' Q [4]_."""
+    """(dL/dQ + Q M) R^-T, with M symmetric, from the lower half of R dL/dR' - dL/dQ' Q [4]_; rows >= columns."""
     y = xp.linalg.qr(a)
     q, r = y
 
@@ -225,7 +225,7 @@ def euclidean(xp: Namespace, x: Any, *, axis: Any = None, keepdims: bool = False
     return y, (pullback,)
 
 
-def vector_norm(xp: Namespace, x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any = 2) -> Any:  # noqa: A002
+def vector_norm(xp: Namespace, x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any = 2) -> Any:
     if ord == 2:
         return xp.linalg.euclidean(x, axis=axis, keepdims=keepdims)
     sizes = xp.abs(x)
@@ -238,7 +238,7 @@ def vector_norm(xp: Namespace, x: Any, /, *, axis: Any = None, keepdims: bool = 
     return xp.sum(sizes**ord, axis=axis, keepdims=keepdims) ** (1 / ord)
 
 
-def matrix_norm(xp: Namespace, x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Any:  # noqa: A002
+def matrix_norm(xp: Namespace, x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Any:
     if ord == "fro":
         return xp.linalg.euclidean(x, axis=(-2, -1), keepdims=keepdims)
     if ord == "nuc":
