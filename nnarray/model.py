@@ -588,7 +588,7 @@ class Model:
 
     def _traced(self, X: Any) -> Array:
         """The outputs in a function that is differentiated, by the definitions of all kernels."""
-        check_inputs(self, stop_gradient(X))
+        check_inputs(self.with_theta(stop_gradient(self._theta)), stop_gradient(X))
         theta, state = constant(self._theta), constant(self._state)
         x = trees.mapped(lambda x: namespace(x).astype(x, theta.dtype, copy=False) if is_real(x) else x, X)
         return forward(self.wiring, self.wiring.params.tree(theta), state, trees.mapped(constant, x))

@@ -2,6 +2,7 @@
 
 # pyright: reportUnusedImport=false
 
-from nnarray.recording.custom import constant, custom_gradient, is_real, recompute, stop_gradient
+from nnarray.recording.custom import custom_gradient, recompute, stop_gradient
+from nnarray.recording.recorded import constant, is_real
 from nnarray.recording.traced import Traced, stripped
 from nnarray.recording.transforms import grad, hessian, hvp, jacobian, jvp, value_and_gradient, vjp

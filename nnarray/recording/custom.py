@@ -8,8 +8,8 @@ from typing import Any
 
 from nnarray.backends import namespace
 from nnarray.names import shown
-from nnarray.recording.namespace import newest, record, traced_class
-from nnarray.recording.recorded import Recorded
+from nnarray.recording.namespace import newest, record
+from nnarray.recording.recorded import Recorded, is_real
 from nnarray.recording.traced import Traced, stripped, unwrapped
 from nnarray.recording.trees import leaves, mapped
 
@@ -36,14 +36,6 @@ def stop_gradient(x: Any) -> Any:
     3.0
     """
     return mapped(stripped, x)
-
-
-def constant(x: Any) -> Any:
-    """An array of real floating numbers as a traced one that depends on nothing; anything else as it is.
-
-    Functions that choose a faster version by the type of an argument then take the definition, which can be recorded.
-    """
-    return traced_class(x)(x) if not isinstance(x, Traced) and is_real(x) else x
 
 
 def custom_gradient(function: Function) -> Function:
@@ -190,8 +182,3 @@ def recompute(function: Function) -> Function:
         return function(*arguments), pullback
 
     return functools.wraps(function)(recomputed)
-
-
-def is_real(x: Any) -> bool:
-    """Whether `x` is an array of real floating numbers, with respect to which there are gradients."""
-    return hasattr(x, "dtype") and namespace(x).isdtype(x.dtype, "real floating")

@@ -24,7 +24,7 @@ class Recorded:
         self.slots: list[int] = []
         self.arguments = arguments
         self.argnums = argnums
-        given = [*arguments]
+        given = [mapped(constant, x) for x in arguments]  # so that their namespace records, too
         for i in argnums:
             given[i] = mapped(self._variable, arguments[i])
         try:
@@ -115,3 +115,16 @@ def differentiable(x: Any) -> Any:
         f"gradients are with respect to real floating numbers; got an array of {dtype_name(x.dtype)}. Convert it, "
         f"xp.astype(x, xp.float64), or choose other arguments with argnums."
     )
+
+
+def constant(x: Any) -> Any:
+    """An array of real floating numbers as a traced one that depends on nothing; anything else as it is.
+
+    Functions that choose a faster version by the type of an argument then take the definition, which can be recorded.
+    """
+    return traced_class(x)(x) if not isinstance(x, Traced) and is_real(x) else x
+
+
+def is_real(x: Any) -> bool:
+    """Whether `x` is an array of real floating numbers, with respect to which there are gradients."""
+    return hasattr(x, "dtype") and namespace(x).isdtype(x.dtype, "real floating")

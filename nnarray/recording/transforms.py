@@ -45,7 +45,7 @@ def grad(function: Function, argnums: Numbers = 0, *, has_aux: bool = False) -> 
         f(x, ...) -> array of shape (). It takes its functions from the arrays, xp = nn.namespace(x).
     argnums : int or tuple of int
         The positions of the arguments to differentiate with respect to. Each is an array of real floating numbers, or a
-        dict, list or tuple of such arrays, nested to any depth. Others may be anything.
+        dict, list or tuple of such arrays, nested to any depth. Others may be anything; arrays among them are constants.
     has_aux : bool
         Whether the function returns a pair, (f, results). Results are returned without gradients.
 
@@ -66,7 +66,10 @@ def grad(function: Function, argnums: Numbers = 0, *, has_aux: bool = False) -> 
     Notes
     -----
     It may be nested: `nn.grad(nn.grad(f))` is the second derivative. A branch, `if x > 0:`, is taken by value. At a
-    corner, such as that of abs at 0, one of the derivatives is taken, as the reference of each function says.
+    corner, such as that of abs at 0, one of the derivatives is taken, or their mean.
+
+    A function with the arrays x and y takes its functions from one that is differentiated, or passed as an argument:
+    the namespace of an array from elsewhere does not record.
 
     References
     ----------

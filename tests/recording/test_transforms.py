@@ -32,12 +32,12 @@ def same(be: nn.Backend, got: Any, want: Any) -> None:
 
 
 def layer(p: Any, x: Any) -> Any:
-    xp = nn.namespace(x)
+    xp = nn.namespace(p["w"])
     return xp.tanh(x @ p["w"] + p["b"])
 
 
 def loss(p: Any, x: Any) -> Any:
-    xp = nn.namespace(x)
+    xp = nn.namespace(p["w"])
     return xp.sum(layer(p, x) ** 2)
 
 
@@ -64,6 +64,12 @@ def test_trees_and_argnums(be: nn.Backend) -> None:
     assert type(pair) is tuple
     same(be, pair[1][0], db)
     assert pair[1][1] is None
+
+
+def test_functions_may_come_from_any_argument(be: nn.Backend) -> None:
+    x, w = placed(be, [1.0, 2.0], [0.5, -1.0])
+    f = lambda w, x, rows: nn.namespace(x[0]).sum(w * x[0][rows, ...])  # noqa: E731
+    same(be, nn.grad(f)(w, (x, None), slice(None)), [1.0, 2.0])
 
 
 def test_settings_by_name_and_results_without_gradients(be: nn.Backend) -> None:
