@@ -9,7 +9,7 @@ from typing import Any
 from nnarray.backends import namespace
 from nnarray.names import shown
 from nnarray.recording.namespace import newest, record
-from nnarray.recording.recorded import Recorded, is_real
+from nnarray.recording.recorded import Recorded, constant, is_real
 from nnarray.recording.traced import Traced, stripped, unwrapped
 from nnarray.recording.trees import leaves, mapped
 
@@ -79,9 +79,12 @@ def custom_gradient(function: Function) -> Function:
 
         def rule(_: Any, *values: Any) -> Any:
             each = iter(values)
-            y, pullback = _pair(function(*mapped(lambda _: next(each), arguments)))
+            given = mapped(lambda _: next(each), arguments)
+            if any(isinstance(x, Traced) for x in values):  # in a gradient of this gradient
+                given = mapped(constant, given)
+            y, pullback = _pair(function(*given))
             parts = _Parts(pullback, arguments, [x for x in flat if isinstance(x, Traced) and x.tape is tape])
-            return y, [functools.partial(parts, i) for i in range(len(flat))]
+            return mapped(unwrapped, y), [functools.partial(parts, i) for i in range(len(flat))]
 
         return record(space, tape, rule, tuple(flat), {})
 

@@ -45,7 +45,7 @@ def grad(function: Function, argnums: Numbers = 0, *, has_aux: bool = False) -> 
         f(x, ...) -> array of shape (). It takes its functions from the arrays, xp = nn.namespace(x).
     argnums : int or tuple of int
         The positions of the arguments to differentiate with respect to. Each is an array of real floating numbers, or a
-        dict, list or tuple of such arrays, nested to any depth. Others may be anything; arrays among them are constants.
+        dict, list or tuple of such arrays, nested to any depth. Others may be anything; arrays there are constants.
     has_aux : bool
         Whether the function returns a pair, (f, results). Results are returned without gradients.
 
