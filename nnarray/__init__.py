@@ -48,6 +48,7 @@ if TYPE_CHECKING:  # what type checkers and editors read; at run time, `__getatt
         GlobalAvgPool,
         Head,
         Inputs,
+        Lambda,
         Layer,
         LayerNorm,
         LocalResponseNorm,
@@ -126,6 +127,7 @@ __all__ = [
     "Inputs",
     "Key",
     "Kind",
+    "Lambda",
     "Layer",
     "LayerNorm",
     "Lion",
@@ -202,7 +204,7 @@ _NAMES = {
     "explanations": "explain",
     "gradients": "training_step value_and_grad",
     "layers": "Activation AdaptiveAvgPool2D Auxiliary AvgPool2D BatchNorm Branches Context Conv1D Conv2D Dense Dropout "
-    "Embedding Flatten GlobalAvgPool Head Inputs Layer LayerNorm LocalResponseNorm Masked MaxPool2D Out Param Reshape "
+    "Embedding Flatten GlobalAvgPool Head Inputs Lambda Layer LayerNorm LocalResponseNorm Masked MaxPool2D Out Param Reshape "
     "Residual Row",
     "layers.kinds": "Kind",
     "losses": "Loss",
