@@ -204,8 +204,8 @@ _NAMES = {
     "explanations": "explain",
     "gradients": "training_step value_and_grad",
     "layers": "Activation AdaptiveAvgPool2D Auxiliary AvgPool2D BatchNorm Branches Context Conv1D Conv2D Dense Dropout "
-    "Embedding Flatten GlobalAvgPool Head Inputs Lambda Layer LayerNorm LocalResponseNorm Masked MaxPool2D Out Param Reshape "
-    "Residual Row",
+    "Embedding Flatten GlobalAvgPool Head Inputs Lambda Layer LayerNorm LocalResponseNorm Masked MaxPool2D Out Param "
+    "Reshape Residual Row",
     "layers.kinds": "Kind",
     "losses": "Loss",
     "model": "Model",

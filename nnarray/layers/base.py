@@ -113,8 +113,9 @@ class Layer:
 
     A layer of your own defines `forward`, which is enough: it returns its outputs, or `Out(y)` if there is more to
     return, and its pullback follows from a record of what it computes, with functions of the array API standard. A
-    pullback of your own, `Out(y, pullback)`, saves the second forward pass that this costs. If the layer has parameters,
-    it defines `params` too, and if it changes the shape of its inputs, `out_shape`. `nn.testing.check_layer` checks it.
+    pullback of your own, `Out(y, pullback)`, saves the second forward pass that this costs. If the layer has
+    parameters, it defines `params` too, and if it changes the shape of its inputs, `out_shape`.
+    `nn.testing.check_layer` checks it.
 
     Parameters
     ----------

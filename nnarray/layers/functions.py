@@ -22,8 +22,8 @@ class Lambda(Layer):
     Parameters
     ----------
     function : callable
-        f: array, shape (batch, ...) -> array, shape (batch, ...). It is written in the array API standard, and takes its
-        functions from x, xp = nn.namespace(x). To find the shape of its outputs, it is called once with two examples.
+        f: array, shape (batch, ...) -> array, shape (batch, ...). It is written in the array API standard, and takes
+        its functions from x, xp = nn.namespace(x). To find the shape of its outputs, it is called with two examples.
 
     Raises
     ------
