@@ -205,8 +205,8 @@ def differentiated(function: Callable[..., Any], outputs: Array, target: Array, 
         what = shown(losses) if given is None else f"shape {tuple(given)}"
         raise ValueError(
             f"{name} must return losses of shape ({shape[0]},), one entry per example, for outputs of shape {shape} "
-            f"and a target of shape {tuple(target.shape)}; got {what}. Sum over the other axes: the mean over the examples "
-            f"is taken later."
+            f"and a target of shape {tuple(target.shape)}; got {what}. Sum over the other axes: the mean over the "
+            f"examples is taken later."
         )
     return losses, recorded.gradients(namespace(losses).ones_like(losses), keep=False)[0]
 

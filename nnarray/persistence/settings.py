@@ -93,8 +93,8 @@ def encode(value: Any, where: str = "the network") -> Any:
     if isinstance(value, Layer | initializers.Initializer):
         raise ValueError(f"{where}: {name} cannot be saved, as it is not registered. Decorate it with @nn.register.")
     raise ValueError(
-        f"{where}: {value!r} cannot be saved, as a file has settings but no code. Write a layer of your own for it, and "
-        f"decorate it with @nn.register; its forward pass is enough."
+        f"{where}: {value!r} cannot be saved, as a file has settings but no code. Write a layer of your own for it, "
+        f"and decorate it with @nn.register; its forward pass is enough."
     )
 
 

@@ -2,6 +2,7 @@
 
 # pyright: reportUnusedImport=false
 
+from nnarray.recording import activations
 from nnarray.recording.custom import custom_gradient, recompute, stop_gradient
 from nnarray.recording.recorded import constant, is_real
 from nnarray.recording.traced import Traced, stripped
