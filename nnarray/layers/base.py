@@ -13,7 +13,8 @@ from nnarray.layers.kinds import REAL, Takes, arrays_in, example_of
 from nnarray.layers.recorded import recorded_pullback
 from nnarray.names import named, shown
 from nnarray.random import Key
-from nnarray.recording import Traced
+from nnarray.recording import Traced, constant
+from nnarray.recording.trees import mapped
 from nnarray.typing import Array, Shape, Tree
 
 Pullback = Callable[..., tuple[Any, Tree]]
@@ -226,7 +227,7 @@ def _completed(forward: Callable[..., Any]) -> Callable[..., Any]:
             return out
 
         def outputs(params: Tree, x: Any) -> tuple[Array, ...]:
-            again = _as_out(forward(self, params, x, ctx))
+            again = _as_out(forward(self, params, x, ctx._replace(state=mapped(constant, ctx.state))))
             return again.y, *(head.y for head in again.heads)
 
         return out._replace(pullback=recorded_pullback(outputs, params, x, input_gradient=ctx.input_gradient))

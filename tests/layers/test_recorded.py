@@ -33,8 +33,8 @@ class Centre(nn.Layer):
     def forward(self, params: Any, x: Any, ctx: nn.Context) -> Any:
         if not ctx.training:
             return nn.Out(x - ctx.state["mean"])
-        mean = nn.namespace(x).mean(x, axis=0)
-        return nn.Out(x - mean, state={"mean": mean})
+        old, mean = ctx.state["mean"], nn.namespace(x).mean(x, axis=0)
+        return nn.Out(x - mean, state={"mean": old + 0.1 * (mean - old)})
 
 
 @dataclass(frozen=True)
