@@ -108,7 +108,7 @@ def value_and_grad(
                 "value_and_grad of a function returns a function, to which the arguments belong: "
                 "nn.value_and_grad(f)(x). Other arguments to differentiate are argnums=."
             )
-    elif X is None or y is None:
+    if X is None or y is None:
         raise TypeError(
             f"value_and_grad is missing the argument {'X' if X is None else 'y'}. Write value_and_grad(model, X, y)."
         )

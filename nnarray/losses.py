@@ -183,7 +183,8 @@ class Loss:
                 f"{self.label}.per_example must return the losses, one entry per example, or a pair, the losses and "
                 f"the gradient of their sum, of the outputs' shape {tuple(outputs.shape)}; got {shown(pair)}."
             )
-        return self.reduced(*pair, weights)
+        losses, gradient = pair
+        return self.reduced(losses, gradient, weights)
 
     def __call__(self, outputs: Array, target: Array, weights: Array | None = None) -> Array:
         """The loss, shape ()."""
