@@ -133,9 +133,12 @@ class Layer:
     ...     def params(self, shape):
     ...         return {"scale": nn.Param(shape[-1:], "ones")}
     ...     def forward(self, params, x, ctx):
-    ...         return x * params["scale"]
+    ...         s = params["scale"]
+    ...         def pullback(dy):  # without it, return x * s is enough
+    ...             return dy * s, {"scale": nn.namespace(x).sum(dy * x, axis=0)}
+    ...         return nn.Out(x * s, pullback)
     >>> nn.testing.check_layer(Scale(), (3,)).pullback
-    'recorded'
+    'hand-written'
     """
 
     name: str | None = field(default=None, kw_only=True)
