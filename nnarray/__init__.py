@@ -50,6 +50,7 @@ if TYPE_CHECKING:  # what type checkers and editors read; at run time, `__getatt
         GlobalAvgPool,
         Head,
         Inputs,
+        Lambda,
         Layer,
         LayerNorm,
         LocalResponseNorm,
@@ -84,6 +85,7 @@ if TYPE_CHECKING:  # what type checkers and editors read; at run time, `__getatt
     )
     from nnarray.persistence.settings import register
     from nnarray.random import Key
+    from nnarray.recording import custom_gradient, grad, hessian, hvp, jacobian, jvp, recompute, stop_gradient, vjp
     from nnarray.training import trackers
     from nnarray.training.callbacks import Callback, EarlyStopping, History, Run
     from nnarray.training.checkpoints import Checkpoint
@@ -125,6 +127,7 @@ __all__ = [
     "Inputs",
     "Key",
     "Kind",
+    "Lambda",
     "Layer",
     "LayerNorm",
     "Lion",
@@ -148,11 +151,17 @@ __all__ = [
     "Row",
     "Run",
     "backend",
+    "custom_gradient",
     "datasets",
     "device_of",
     "distributed",
     "explain",
+    "grad",
+    "hessian",
+    "hvp",
     "initializers",
+    "jacobian",
+    "jvp",
     "list_backends",
     "load",
     "load_pipeline",
@@ -163,12 +172,15 @@ __all__ = [
     "playground",
     "plotting",
     "random",
+    "recompute",
     "register",
     "schedules",
+    "stop_gradient",
     "testing",
     "trackers",
     "training_step",
     "value_and_grad",
+    "vjp",
 ]
 
 _ALSO = also(
@@ -194,8 +206,8 @@ _NAMES = {
     "explanations": "explain",
     "gradients": "training_step value_and_grad",
     "layers": "Activation AdaptiveAvgPool2D Auxiliary AvgPool2D BatchNorm Branches Context Conv1D Conv2D Dense Dropout "
-    "Embedding Flatten GlobalAvgPool Head Inputs Layer LayerNorm LocalResponseNorm Masked MaxPool2D Out Param Reshape "
-    "Residual Row",
+    "Embedding Flatten GlobalAvgPool Head Inputs Lambda Layer LayerNorm LocalResponseNorm Masked MaxPool2D Out Param "
+    "Reshape Residual Row",
     "layers.kinds": "Kind",
     "losses": "Loss",
     "model": "Model",
@@ -203,6 +215,7 @@ _NAMES = {
     "optimizers": "LAMB LBFGS SGD Adadelta Adagrad Adam Adamax AdamW Lion Muon NAdam Optimizer RAdam RMSprop",
     "persistence.settings": "register",
     "random": "Key",
+    "recording": "custom_gradient grad hessian hvp jacobian jvp recompute stop_gradient vjp",
     "training.callbacks": "Callback EarlyStopping History Run",
     "training.checkpoints": "Checkpoint",
     "training.context": "DivergenceError",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
-from typing import Any
+from collections.abc import Callable
+from typing import Any, overload
 
 from nnarray import kernels
 from nnarray.arguments import explained
@@ -14,12 +16,13 @@ from nnarray.losses import refuse_records
 from nnarray.model import Model
 from nnarray.names import shown
 from nnarray.random import Key
+from nnarray.recording import transforms
 from nnarray.training.automatic import decided, loss_or_auto
 from nnarray.training.data import prepare
 from nnarray.typing import Array, Inputs
 
 
-@explained
+@overload
 def value_and_grad(
     model: Model,
     X: Inputs,
@@ -29,12 +32,36 @@ def value_and_grad(
     sample_weight: Array | None = None,
     training_mode: bool = False,
     key: Key | None = None,
-) -> tuple[Array, Array]:
+) -> tuple[Array, Array]: ...
+
+
+@overload
+def value_and_grad(
+    model: Callable[..., Any], *, argnums: int | tuple[int, ...] = 0, has_aux: bool = False
+) -> Callable[..., Any]: ...
+
+
+@explained
+def value_and_grad(
+    model: Any,
+    X: Any = None,
+    y: Any = None,
+    loss: Any = "auto",
+    *,
+    sample_weight: Array | None = None,
+    training_mode: bool = False,
+    key: Key | None = None,
+    argnums: int | tuple[int, ...] = 0,
+    has_aux: bool = False,
+) -> Any:
     """The loss of the model on the given examples, and its gradient with respect to theta, by backpropagation.
+
+    Given a function f instead of a model, and nothing else but `argnums` and `has_aux`, it returns a function of the
+    same arguments as f, which returns the value of f and its gradient; see `grad`.
 
     Parameters
     ----------
-    model : Model
+    model : Model or callable
     X : array, shape (N, ...)
     y : array
         As for `Model.fit`.
@@ -43,11 +70,14 @@ def value_and_grad(
     training_mode : bool
         Whether layers behave as in training, for example dropout. Layers that draw at random then need `key`.
     key : Key, optional
+    argnums, has_aux
+        For a function, as in `grad`.
 
     Returns
     -------
     loss : array, shape ()
     gradient : array, shape of `model.theta`
+        For a function: callable, (x, ...) -> (value, gradient), or ((value, results), gradient) with `has_aux`.
 
     Raises
     ------
@@ -66,7 +96,22 @@ def value_and_grad(
     >>> value, gradient = nn.value_and_grad(model, X, y, loss="cross_entropy")
     >>> gradient.shape == model.theta.shape
     True
+    >>> value, gradient = nn.value_and_grad(lambda x: nn.namespace(x).sum(x * x))(X)
+    >>> bool((gradient == 2.0 * X).all())
+    True
     """
+    if not isinstance(model, Model):
+        if X is None and y is None:
+            return transforms.value_and_gradient(model, argnums, has_aux=has_aux)
+        if inspect.isroutine(model):
+            raise TypeError(
+                "value_and_grad of a function returns a function, to which the arguments belong: "
+                "nn.value_and_grad(f)(x). Other arguments to differentiate are argnums=."
+            )
+    if X is None or y is None:
+        raise TypeError(
+            f"value_and_grad is missing the argument {'X' if X is None else 'y'}. Write value_and_grad(model, X, y)."
+        )
     if training_mode and model.state.shape[0]:
         warnings.warn(
             "value_and_grad returns no new state, so running statistics do not change. In a training loop of your own, "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -23,6 +23,8 @@ from nnarray.checks import above_zero, in_range, is_several, numbers_of_python, 
 from nnarray.kernels.compilation import quiet
 from nnarray.kernels.standard.numerics import at_least_float32, at_least_float32_dtype, clamp, within
 from nnarray.names import also, named, shown
+from nnarray.recording import Traced, constant, stop_gradient
+from nnarray.recording.recorded import Recorded
 from nnarray.typing import Array, DType, Namespace, Shape
 
 
@@ -33,7 +35,9 @@ class Loss:
     To write a loss of your own, derive from this class. If each output has its own target, define `entry(outputs,
     target)`, which returns the loss of each output and its derivative with respect to that output. Otherwise define
     `per_example(outputs, target)`, which returns the losses, one entry per example, and the gradient of their sum
-    with respect to the outputs. This class applies weights and the reduction, and checks the arguments.
+    with respect to the outputs. It may return the losses alone: then the gradient follows from a record of it. This
+    class applies weights and the reduction, and checks the arguments. For a function of outputs and targets,
+    `nn.losses.custom` makes a loss of it.
 
     Parameters
     ----------
@@ -157,24 +161,55 @@ class Loss:
         weights : array, shape (N,), optional
             The weight of each example.
         """
+        if isinstance(outputs, Traced):
+            return self._traced(outputs, target, weights)
         outputs, target, weights = checked(self, outputs, target, weights)
         value, gradient = self.of_prepared(without_record(outputs), target, weights)
         return kernels.linked(value, [outputs], [gradient]), gradient
 
+    def _traced(self, outputs: Any, target: Any, weights: Any) -> tuple[Array, Array]:
+        """As `value_and_gradient`, in a function that is differentiated."""
+        _, target, weights = checked(self, stop_gradient(outputs), stop_gradient(target), stop_gradient(weights))
+        return self.of_prepared(outputs, constant(target), constant(weights))
+
     def of_prepared(self, outputs: Array, target: Array, weights: Array | None) -> tuple[Array, Array]:
         """As `value_and_gradient`, with a target and weights that `prepare` returned."""
-        pair = self.per_example(outputs, target)
+        pair: Any = self.per_example(outputs, target)
+        if hasattr(pair, "shape"):
+            pair = differentiated(self.per_example, outputs, target, f"{self.label}.per_example")
         shapes = [getattr(each, "shape", None) for each in pair] if isinstance(pair, tuple | list) else []
         if len(shapes) != 2 or shapes[1] != outputs.shape or not shapes[0] or shapes[0][0] != outputs.shape[0]:
             raise TypeError(
-                f"{self.label}.per_example must return two arrays: the losses, one entry per example, and the gradient "
-                f"of their sum, of the outputs' shape {tuple(outputs.shape)}; got {shown(pair)}."
+                f"{self.label}.per_example must return the losses, one entry per example, or a pair, the losses and "
+                f"the gradient of their sum, of the outputs' shape {tuple(outputs.shape)}; got {shown(pair)}."
             )
-        return self.reduced(*pair, weights)
+        losses, gradient = pair
+        return self.reduced(losses, gradient, weights)
 
     def __call__(self, outputs: Array, target: Array, weights: Array | None = None) -> Array:
         """The loss, shape ()."""
         return self.value_and_gradient(outputs, target, weights)[0]
+
+
+def differentiated(function: Callable[..., Any], outputs: Array, target: Array, name: str) -> tuple[Array, Array]:
+    """The losses that a function returns, and the gradient of their sum with respect to the outputs, by a record.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it returns anything but losses, an entry for each example or for parts of it.
+    """
+    recorded = Recorded(function, (outputs, target), (0,), has_aux=False)
+    losses, shape = recorded.value(recorded.y), tuple(outputs.shape)
+    given: Any = getattr(losses, "shape", None)
+    if not given or tuple(given) != shape[: len(given)]:
+        what = shown(losses) if given is None else f"shape {tuple(given)}"
+        raise ValueError(
+            f"{name} must return losses of shape ({shape[0]},), one entry per example, for outputs of shape {shape} "
+            f"and a target of shape {tuple(target.shape)}; got {what}. Sum over the other axes: the mean over the "
+            f"examples is taken later."
+        )
+    return losses, recorded.gradients(namespace(losses).ones_like(losses), keep=False)[0]
 
 
 # --- Remedies where target and outputs do not fit --------------------------------------------------------------------
@@ -598,6 +633,81 @@ class CrossEntropy(Loss):
         return kernels.reduced_cross_entropy_of_labels(outputs, target, total=total)
 
 
+@dataclass(frozen=True)
+class Custom(Loss):
+    """The loss that `custom` makes of a function."""
+
+    function: Callable[[Array, Array], Array] = field(kw_only=True)
+
+    @property
+    def label(self) -> str:
+        """The name of the function."""
+        return getattr(self.function, "__name__", type(self.function).__name__)
+
+    def prepare(self, target: Array, shape: Shape, dtype: DType) -> tuple[Array, Array | None]:
+        """Any target with a row for each example; real numbers in the dtype of the outputs."""
+        if target.ndim == 0 or target.shape[0] != shape[0]:
+            raise ValueError(f"{self.label} needs a row of y for each example; got {tuple(target.shape)} for {shape}.")
+        is_real = same_place(target=target).isdtype(target.dtype, "real floating")
+        return _converted(target, dtype) if is_real else target, None
+
+    def per_example(self, outputs: Array, target: Array) -> tuple[Array, Array]:
+        """The mean of the function's entries for each example, and the gradient of their sum."""
+        return differentiated(self._means, outputs, target, self.label)
+
+    def _means(self, outputs: Array, target: Array) -> Any:
+        losses: Any = self.function(outputs, target)
+        if getattr(losses, "shape", None) == tuple(outputs.shape) and outputs.ndim > 1:
+            return namespace(losses).mean(losses, axis=tuple(range(1, outputs.ndim)))
+        return losses
+
+
+def custom(function: Callable[[Array, Array], Array], *, reduction: str = "mean") -> Loss:
+    """A loss from a function of your own: L_n = f(o_n, t_n). Its gradient follows from a record of f.
+
+    Parameters
+    ----------
+    function : callable
+        f(outputs, target) -> losses, written in the array API standard: one entry for each example, or of the outputs'
+        shape, of which the mean is taken for each example. `outputs` are what the network returns, shape (N, ...).
+        `target` is y, with a row for each example and any shape; real numbers have the dtype of the outputs.
+    reduction : {"mean", "sum"}
+        As for all losses.
+
+    Returns
+    -------
+    Loss
+        For `fit(loss=)`, `nn.value_and_grad` and `nn.testing.check_loss`.
+
+    Raises
+    ------
+    TypeError
+        If it is not a function.
+    ValueError
+        When it is used, if the losses have another shape: nothing is broadcast silently.
+
+    Notes
+    -----
+    A file cannot store a function. A model that was trained with such a loss is saved without it.
+
+    Examples
+    --------
+    >>> import nnarray as nn
+    >>> def log_cosh(outputs, target):
+    ...     xp = nn.namespace(outputs)
+    ...     return xp.log(xp.cosh(outputs - target))
+    >>> loss = nn.losses.custom(log_cosh)
+    >>> X, y = nn.datasets.line(50, seed=0)
+    >>> model = nn.Network(nn.Dense(1)).init((1,), seed=0)
+    >>> history = model.fit(X, y, loss=loss, optimizer=nn.Adam(0.1), epochs=50)
+    >>> history["loss"][-1] < history["loss"][0]
+    True
+    """
+    if isinstance(function, type) or not callable(function):
+        raise TypeError(f"custom needs a function of outputs and targets; got {shown(function)}. Pass the function f.")
+    return Custom(function=function, reduction=reduction)
+
+
 LOSSES: dict[str, type[Loss]] = {
     "mse": MeanSquaredError,
     "mae": MeanAbsoluteError,
@@ -631,7 +741,7 @@ def loss_named(loss: Any) -> Loss:
     if callable(loss):
         raise TypeError(
             f"a loss must be a name or an nn.Loss, such as nn.losses.Huber(0.5); got {shown(loss)}. For a loss of your "
-            f"own, derive a class from nn.Loss and define its method per_example."
+            f"own, pass nn.losses.custom(f), where f(outputs, target) returns the loss of each example."
         )
     return named(loss, LOSSES, "loss", ALSO)()
 

@@ -50,6 +50,7 @@ from nnarray.losses import Loss, checked_labels, loss_named
 from nnarray.names import shown
 from nnarray.persistence import pytorch
 from nnarray.random import Key
+from nnarray.recording import Traced, constant, is_real, stop_gradient, trees
 from nnarray.training import checkpoints
 from nnarray.training.answers import class_names, to_classes, to_probabilities
 from nnarray.training.callbacks import History
@@ -395,7 +396,7 @@ class Model(metaclass=Explained):
     def with_theta(self, theta: Array, state: Array | None = None) -> Model:
         """A model of the same network with another theta and state. This model does not change.
 
-        Use it in functions of theta that are compiled or differentiated by `jax.jit`, `jax.grad` or `torch.func`.
+        Use it in functions of theta that are compiled or differentiated, by `nn.grad`, `jax.jit` or `torch.func`.
 
         Parameters
         ----------
@@ -416,7 +417,7 @@ class Model(metaclass=Explained):
         >>> bool((model.with_theta(0.0 * model.theta)(X) == 0.0).all())
         True
         """
-        other = Model(self.network, self.input_shape, owned(theta), self._state, wiring=self.wiring)
+        other = Model(self.network, self.input_shape, owned(stop_gradient(theta)), self._state, wiring=self.wiring)
         other.frozen, other.metadata, other._loss, other._engine = (
             self.frozen,
             self.metadata,
@@ -425,6 +426,8 @@ class Model(metaclass=Explained):
         )
         if state is not None:
             other.state = state
+        if isinstance(theta, Traced):
+            other._theta = theta
         return other
 
     def copy(self) -> Model:
@@ -567,6 +570,8 @@ class Model(metaclass=Explained):
         return self._computed(X, self._engine)
 
     def _computed(self, X: Any, engine: str) -> Array:
+        if isinstance(self._theta, Traced) or any(isinstance(x, Traced) for x in arrays_in(X)):
+            return self._traced(X)
         run = self._stage(engine)
         if run is not None:
             return run(X if self._is_alike(X) else check_inputs(self, X))
@@ -580,6 +585,13 @@ class Model(metaclass=Explained):
                 lambda _, theta: self._outputs(X, theta),
                 lambda dy, _, theta, wanted: pullback(self.wiring, self._state, dy, X, theta, (False, wanted[1])),
             )
+
+    def _traced(self, X: Any) -> Array:
+        """The outputs in a function that is differentiated, by the definitions of all kernels."""
+        check_inputs(self.with_theta(stop_gradient(self._theta)), stop_gradient(X))
+        theta, state = constant(self._theta), constant(self._state)
+        x = trees.mapped(lambda x: namespace(x).astype(x, theta.dtype, copy=False) if is_real(x) else x, X)
+        return forward(self.wiring, self.wiring.params.tree(theta), state, trees.mapped(constant, x))
 
     def is_differentiable(self, X: Any) -> bool:
         """Whether X is one array of real numbers; refuses gradient records of other inputs, which would be lost."""

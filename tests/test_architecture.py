@@ -20,6 +20,7 @@ LEVELS = [
     ["arguments"],
     ["backends"],
     ["checks", "kernels"],
+    ["recording"],
     ["random", "losses", "metrics", "schedules"],
     ["datasets", "layers"],
     ["functional", "drawing"],

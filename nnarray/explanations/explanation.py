@@ -103,7 +103,8 @@ class Explanation:
             return f"Finite differences in {self.checked_in} agree with all gradients: ok."
         return (
             f"NOT ok: {', '.join(wrong)}. In the backward pass, the first is {wrong[0]}: check the pullback "
-            f"of its layer, and those of the layers after it and of the loss, which compute its dL/dy."
+            f"of its layer, and those of the layers after it and of the loss, which compute its dL/dy. In a layer of "
+            f"your own, you may leave the pullback out: it then follows from the forward pass."
         )
 
     def _by_hand(self) -> list[str]:

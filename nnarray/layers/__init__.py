@@ -9,6 +9,7 @@ from nnarray.layers.containers import Auxiliary, Branches, Residual, Row
 from nnarray.layers.convolution import Conv1D, Conv2D
 from nnarray.layers.dense import Dense
 from nnarray.layers.embedding import Embedding
+from nnarray.layers.functions import Lambda
 from nnarray.layers.inputs import Inputs, Masked
 from nnarray.layers.normalisation import BatchNorm, LayerNorm, LocalResponseNorm
 from nnarray.layers.pooling import AdaptiveAvgPool2D, AvgPool2D, GlobalAvgPool, MaxPool2D

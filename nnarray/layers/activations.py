@@ -11,7 +11,9 @@ from typing import Any
 from nnarray.checks import real
 from nnarray.kernels.functions import FUNCTIONS, Function
 from nnarray.layers.base import Context, Layer, Out, settle
+from nnarray.layers.recorded import RecordedPullback
 from nnarray.names import also, canonical, shown
+from nnarray.recording import vjp
 from nnarray.typing import Array, Tree
 
 ALSO = also(
@@ -37,9 +39,11 @@ class Activation(Layer):
     Parameters
     ----------
     function : str or callable
-        A name, where other usual names such as "sigmoid" work too, or your own f: array -> array of the same shape.
+        A name, where other usual names such as "sigmoid" work too, or your own f: array -> array of the same shape,
+        written in the array API standard.
     derivative : callable, optional
-        The derivative f' of your own elementwise f: array -> array of the same shape. Your own f needs it.
+        The derivative f' of your own elementwise f: array -> array of the same shape. If None, the pullback follows
+        from a record of f, which is computed once more for it.
     options : mapping of str to float
         `slope` for leaky_relu, `alpha` for elu.
 
@@ -48,13 +52,14 @@ class Activation(Layer):
     ValueError
         If the name is unknown.
     TypeError
-        If an option is unknown, or your own f has no derivative.
+        If an option is unknown.
 
     Examples
     --------
     >>> import nnarray as nn
     >>> layer = nn.Activation("leaky_relu", options={"slope": 0.2})
-    >>> square = nn.Activation(lambda x: x * x, lambda x: 2.0 * x)
+    >>> square = nn.Activation(lambda x: x * x)
+    >>> faster = nn.Activation(lambda x: x * x, lambda x: 2.0 * x)
     """
 
     family = "activation"
@@ -95,13 +100,10 @@ class Activation(Layer):
             return function._replace(
                 value=partial(function.value, **self.options), pullback=partial(function.pullback, **self.options)
             )
-        derivative = self.derivative
+        function, derivative = self.function, self.derivative
         if derivative is None:
-            raise TypeError(
-                "an activation function of your own needs its derivative: nn.Activation(f, derivative). Or pass "
-                "a name, such as 'tanh'."
-            )
-        return Function(self.function, lambda dy, x, _y: dy * derivative(x))
+            return Function(function, lambda dy, x, _y: vjp(function, x)[1](dy)[0])
+        return Function(function, lambda dy, x, _y: dy * derivative(x))
 
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
         """The function applied to each entry of `x`; `y` has the shape of `x`."""
@@ -111,7 +113,8 @@ class Activation(Layer):
         def pullback(dy: Array) -> tuple[Array, Tree]:
             return function_pullback(dy), {}
 
-        return Out(y, pullback)
+        written = self.derivative is not None or isinstance(self.function, str)
+        return Out(y, pullback if written else RecordedPullback(pullback))
 
 
 def kept_activation(function: Any) -> Any:

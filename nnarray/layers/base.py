@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
+from functools import wraps
 from typing import Any, ClassVar, NamedTuple, NoReturn, Self
 
 from nnarray.checks import numbers_of_python
 from nnarray.layers.initializers import Initializer
 from nnarray.layers.kinds import REAL, Takes, arrays_in, example_of
+from nnarray.layers.recorded import recorded_pullback
 from nnarray.names import named, shown
 from nnarray.random import Key
+from nnarray.recording import Traced, constant
+from nnarray.recording.trees import mapped
 from nnarray.typing import Array, Shape, Tree
 
 Pullback = Callable[..., tuple[Any, Tree]]
@@ -36,17 +40,29 @@ class Head(NamedTuple):
     weight: float
 
 
+def unwritten(dy: Array, *dheads: Array) -> NoReturn:
+    """The pullback of a layer that has none: its outputs are recorded by what it is part of.
+
+    Raises
+    ------
+    RuntimeError
+        If it is called.
+    """
+    raise RuntimeError("nothing was kept for a pullback here. Call forward with a context whose keep is True.")
+
+
 class Out(NamedTuple):
     """The result of a layer: its outputs, their pullback, and its new state if training changes it.
 
     `pullback(dy) -> dx, {"weight": dW, ...}` applies the chain rule. It takes the gradient of the loss with respect
     to `y`, and returns the gradients with respect to `x` (or None, if `ctx.input_gradient` is False) and to each
     parameter. It is pure: two calls give the same result (unless the context has `once`). With auxiliary heads, it
-    also takes the gradients with respect to their outputs: `pullback(dy, *dheads)`.
+    also takes the gradients with respect to their outputs: `pullback(dy, *dheads)`. If a layer of your own leaves it
+    out, it follows from a record of the forward pass.
     """
 
     y: Array
-    pullback: Pullback
+    pullback: Pullback = unwritten
     state: Tree = {}  # noqa: RUF012  (never written to)
     heads: tuple[Head, ...] = ()
     mask: Array | None = None
@@ -96,8 +112,11 @@ class Context(NamedTuple):
 class Layer:
     """A frozen dataclass with the settings of a layer, and no arrays.
 
-    A layer of your own defines `forward`. If it has parameters, it defines `params` too, and if it changes the shape
-    of its inputs, `out_shape`. `nn.testing.check_layer` checks it.
+    A layer of your own defines `forward`, which is enough: it returns its outputs, or `Out(y)` if there is more to
+    return, and its pullback follows from a record of what it computes, with functions of the array API standard. A
+    pullback of your own, `Out(y, pullback)`, saves the second forward pass that this costs. If the layer has
+    parameters, it defines `params` too, and if it changes the shape of its inputs, `out_shape`.
+    `nn.testing.check_layer` checks it.
 
     Parameters
     ----------
@@ -115,10 +134,11 @@ class Layer:
     ...         return {"scale": nn.Param(shape[-1:], "ones")}
     ...     def forward(self, params, x, ctx):
     ...         s = params["scale"]
-    ...         def pullback(dy):
+    ...         def pullback(dy):  # without it, return x * s is enough
     ...             return dy * s, {"scale": nn.namespace(x).sum(dy * x, axis=0)}
     ...         return nn.Out(x * s, pullback)
-    >>> nn.testing.check_layer(Scale(), (3,))
+    >>> nn.testing.check_layer(Scale(), (3,)).pullback
+    'hand-written'
     """
 
     name: str | None = field(default=None, kw_only=True)
@@ -136,6 +156,8 @@ class Layer:
 
     def __init_subclass__(cls, **settings: Any) -> None:
         super().__init_subclass__(**settings)
+        if "forward" in vars(cls) and not cls.__module__.startswith("nnarray."):
+            cls.forward = _completed(cls.forward)
         if isinstance(cls.masking, str):  # a wrapper asks the layer inside it
             named(cls.masking, dict.fromkeys(("refuse", "keep", "use")), f"masking of {cls.__name__}")
 
@@ -187,12 +209,38 @@ class Layer:
         return 0
 
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
-        """Outputs for the inputs `x`, shape (batch, ...), and their pullback."""
+        """Outputs for the inputs `x`, shape (batch, ...), and their pullback.
+
+        In a layer of your own, it may return the outputs alone.
+        """
         raise NotImplementedError(f"{type(self).__name__} needs a method forward(self, params, x, ctx).")
 
     def __call__(self, *_: object, **__: object) -> NoReturn:
         """Raise TypeError: a layer has no parameters to compute with."""
         raise TypeError(f"{type(self).__name__} cannot be called: {NO_NUMBERS}")
+
+
+def _completed(forward: Callable[..., Any]) -> Callable[..., Any]:
+    """The forward pass of a layer of your own, with a recorded pullback if it returns none."""
+
+    @wraps(forward)
+    def complete(self: Layer, params: Tree, x: Any, ctx: Context) -> Any:
+        out = _as_out(forward(self, params, x, ctx))
+        if type(out) is not Out or out.pullback is not unwritten or not ctx.keep or isinstance(out.y, Traced):
+            return out
+
+        def outputs(params: Tree, x: Any) -> tuple[Array, ...]:
+            again = _as_out(forward(self, params, x, ctx._replace(state=mapped(constant, ctx.state))))
+            return again.y, *(head.y for head in again.heads)
+
+        return out._replace(pullback=recorded_pullback(outputs, params, x, input_gradient=ctx.input_gradient))
+
+    return complete
+
+
+def _as_out(returned: Any) -> Any:
+    """`Out` of outputs that are returned alone."""
+    return Out(returned) if hasattr(returned, "shape") else returned
 
 
 def own(layer: Layer, name: str) -> Any:
@@ -242,7 +290,7 @@ def gradients_of(returned: Any, shape: Shape | None, where: Callable[[], str]) -
 
 def _fault_in(layer: Layer, x: Any, out: Any) -> str | None:
     if type(out) is not Out:
-        return f"forward must return nn.Out(y, pullback); got {shown(out)}"
+        return f"forward must return its outputs, or nn.Out(y); got {shown(out)}"
     if not hasattr(out.y, "shape") or not callable(out.pullback):
         return (
             f"forward must return nn.Out(y, pullback), an array and a function; got {shown(out.y)} and "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -23,8 +24,8 @@ class Dense(Layer):
     ----------
     units : int
         Number of features of the outputs.
-    activation : str or Activation
-        The function f.
+    activation : str, callable or Activation
+        The function f: a name, or a function of an array in the array API standard.
     bias : bool
         Whether there is a bias b.
     init : str or Initializer, optional
@@ -50,7 +51,7 @@ class Dense(Layer):
     masking = "keep"
 
     units: int
-    activation: str | Activation = "identity"
+    activation: str | Callable[[Array], Array] | Activation = "identity"
     bias: bool = True
     init: str | Initializer | None = None
     bias_init: str | Initializer = "zeros"

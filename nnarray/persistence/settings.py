@@ -94,7 +94,7 @@ def encode(value: Any, where: str = "the network") -> Any:
         raise ValueError(f"{where}: {name} cannot be saved, as it is not registered. Decorate it with @nn.register.")
     raise ValueError(
         f"{where}: {value!r} cannot be saved, as a file has settings but no code. Write a layer of your own for it, "
-        f"and decorate it with @nn.register."
+        f"and decorate it with @nn.register; its forward pass is enough."
     )
 
 

@@ -28,6 +28,12 @@ def after(x: Any, first: Any) -> Any:
     return jax.lax.optimization_barrier((x, first))[0]
 
 
+@kernels.put.fast("jax")
+def put(x: Any, key: Any, value: Any) -> Any:
+    """JAX's arrays cannot be written to."""
+    return x.at[key].set(value)
+
+
 @kernels.normalise.fast("jax")
 def normalise(x: Any, *, axes: tuple[int, ...], epsilon: float) -> Any:
     """The version without scales, used if none are needed."""

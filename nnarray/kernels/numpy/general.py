@@ -223,3 +223,10 @@ def blend(below: Any, colour: Any, alpha: Any) -> Any:
     y: Any = np.multiply(difference, alpha, out=difference if whole else None)
     y += below
     return y
+
+
+@kernels.guarded_product.fast("numpy")
+def guarded_product(g: Any, factor: Any) -> Any:
+    """The product alone, if all of it is finite, which its sum shows."""
+    y = g * factor
+    return y if np.isfinite(np.add.reduce(y, axis=None)) else np.where(g == 0, np.zeros_like(y), y)

@@ -58,7 +58,7 @@ def cross_entropy(logits: Array, target: Array) -> tuple[Array, Array]:
     z = z - xp.max(z, axis=-1, keepdims=True)
     e = xp.exp(z)
     total = xp.sum(e, axis=-1, keepdims=True)
-    losses = -xp.sum(t * (z - xp.log(total)), axis=-1)
+    losses = -xp.sum((z - xp.log(total)) * t, axis=-1)
     gradient = e / total * xp.sum(t, axis=-1, keepdims=True) - t
     return losses, xp.astype(gradient, logits.dtype, copy=False)
 

@@ -1,0 +1,220 @@
+"""The namespace of traced arrays: a library's own, around which each function that has a derivative is recorded.
+
+It is made from tables: functions with a rule, functions composed of others, functions without a gradient, functions
+that create arrays, and queries. What is in no table is refused, for its gradient would be lost in silence.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from typing import Any, NoReturn
+
+from nnarray.backends import namespace
+from nnarray.recording import rules
+from nnarray.recording.tape import Source, Tape
+from nnarray.recording.traced import Traced, stripped, unwrapped
+from nnarray.typing import Namespace
+
+Tables = tuple[Mapping[str, Any], Mapping[str, Any]]
+
+
+class Space:
+    """The namespace of the traced arrays of one library, or the part of it that is named `linalg`.
+
+    There are two of each. That of users makes new arrays that are traced, so that `y[i] = x` on them can be recorded;
+    that in which rules are written (`inner`) makes plain ones, for gradients need not be recorded once more.
+    """
+
+    traced: type[Traced]  # the class of its arrays
+    inner: Space
+
+    def __init__(self, plain: Namespace, root: Space | None, inner: Space | None, tables: Tables) -> None:
+        self.plain, self.root, self.inner = plain, root or self, inner or self
+        self.wraps, self._real = inner is not None, {}
+        recorded, composed = tables
+        for name, rule in recorded.items():
+            setattr(self, name, _recorded(self, rule, name))
+        for name, definition in composed.items():
+            setattr(self, name, _composed(self, definition, getattr(plain, name, None)))
+        for name in (*rules.WITHOUT_GRADIENT, *rules.CREATION):
+            if hasattr(plain, name):
+                setattr(self, name, _without_gradient(self, getattr(plain, name)))
+        for name in rules.QUERIES:
+            if hasattr(plain, name):
+                setattr(self, name, _query(getattr(plain, name)))
+
+    def as_constant(self, y: Any) -> Any:
+        """Plain results, those of real floating numbers as traced arrays that depend on nothing."""
+        if isinstance(y, Traced):
+            return y
+        if isinstance(y, tuple):
+            parts = [self.as_constant(part) for part in y]
+            return y._make(parts) if hasattr(y, "_make") else tuple(parts)
+        dtype = getattr(y, "dtype", None)
+        is_real = self._real.get(dtype)
+        if is_real is None:
+            is_real = self._real[dtype] = hasattr(y, "shape") and self.root.plain.isdtype(dtype, "real floating")
+        return self.root.traced(y) if is_real else y
+
+    def __getattr__(self, name: str) -> Any:
+        thing = getattr(self.plain, name)
+        if callable(thing) and not isinstance(thing, type) and not name.startswith("_"):
+            return _unknown(self, name, thing)
+        return thing
+
+    def __dir__(self) -> Iterable[str]:
+        return dir(self.plain)
+
+    def __repr__(self) -> str:
+        return f"<recording of {getattr(self.plain, '__name__', self.plain)}>"
+
+
+@cache
+def _traced_class(plain: Namespace) -> type[Traced]:
+    """The class of the traced arrays of a library, so that functions can be chosen by type as for other arrays."""
+    inner = Space(plain, None, None, (rules.RULES, rules.COMPOSED))
+    space = Space(plain, None, inner, (rules.RULES, rules.COMPOSED))
+    space.traced = inner.traced = type("TracedArray", (Traced,), {"__slots__": (), "space": space})
+    if hasattr(plain, "linalg"):
+        tables = rules.LINALG_RULES, rules.LINALG_COMPOSED
+        inner.linalg = Space(plain.linalg, inner, None, tables)
+        space.linalg = Space(plain.linalg, space, inner.linalg, tables)
+    if hasattr(plain, "fft"):
+        inner.fft = Space(plain.fft, inner, None, ({}, {}))
+        space.fft = Space(plain.fft, space, inner.fft, ({}, {}))
+    return space.traced
+
+
+def traced_class(x: Any) -> type[Traced]:
+    """The class of a traced array with the value `x`."""
+    return type(x) if isinstance(x, Traced) else _traced_class(namespace(x))
+
+
+def newest(arguments: Iterable[Any]) -> Tape | None:
+    """The tape of the innermost gradient among these arguments."""
+    tape = None
+    for each in arguments:
+        if isinstance(each, Traced) and each.tape is not None and (tape is None or each.tape.order > tape.order):
+            tape = each.tape
+    return tape
+
+
+def record(space: Space, tape: Tape, rule: Callable[..., Any], arguments: tuple[Any, ...], settings: Any) -> Any:
+    """Compute a function by its rule, and write down how its arguments' gradients come from that of its result."""
+    values = [x.value if isinstance(x, Traced) and (x.tape is tape or x.tape is None) else x for x in arguments]
+    y, pullbacks = rule(space.root.inner, *values, **settings)
+    sources: list[Source] = []
+    for x, pullback in zip(arguments, pullbacks, strict=False):
+        if isinstance(x, Traced) and x.tape is tape:
+            value = x.value
+            sources.append((x.slot, value.shape, value.dtype, pullback))
+    made = space.root.traced
+    if isinstance(y, tuple):
+        first = tape.add(sources, [(part.shape, part.dtype) for part in y])
+        parts = [made(part, tape, first + i) for i, part in enumerate(y)]
+        return y._make(parts) if hasattr(y, "_make") else tuple(parts)
+    return made(y, tape, tape.add(sources, [(y.shape, y.dtype)]))
+
+
+def _plain_version(space: Space, name: str, rule: Callable[..., Any]) -> Callable[..., Any]:
+    """The library's own function; for a function that only recordings have, the value that its rule computes."""
+    plain = getattr(space.plain, name, None)
+    if plain is None or name in rules.OWN:
+        return lambda *arguments, **settings: rule(space.root.inner, *arguments, **settings)[0]
+    if name in rules.OF_SEQUENCES:
+        return lambda *arrays, **settings: plain(list(arrays), **settings)
+    return plain
+
+
+def _recorded(space: Space, rule: Callable[..., Any], name: str) -> Callable[..., Any]:
+    plain = _plain_version(space, name, rule)
+
+    @_like(plain)
+    def function(*arguments: Any, **settings: Any) -> Any:
+        if settings and any(isinstance(each, Traced) for each in settings.values()):
+            arguments, settings = _positional(rule, arguments, settings)
+        tape, is_traced = None, False
+        for x in arguments:
+            if isinstance(x, Traced):
+                is_traced, own = True, x.tape
+                if own is not None and (tape is None or own.order > tape.order):
+                    tape = own
+        if tape is not None:
+            return record(space, tape, rule, arguments, settings)
+        if is_traced:
+            return space.as_constant(plain(*map(unwrapped, arguments), **settings))
+        return plain(*arguments, **settings)
+
+    if name in rules.OF_SEQUENCES:
+        return functools.wraps(getattr(space.plain, name))(lambda arrays, /, **settings: function(*arrays, **settings))
+    return function
+
+
+def _positional(rule: Callable[..., Any], arguments: Any, settings: Any) -> tuple[Any, Any]:
+    """Arrays that were given by name, in their positions; those that set a tolerance are constants."""
+    bound = inspect.signature(rule).bind(None, *arguments, **settings)
+    bound.apply_defaults()
+    return bound.args[1:], {name: stripped(each) for name, each in bound.kwargs.items()}
+
+
+def _composed(space: Space, definition: Callable[..., Any], plain: Callable[..., Any] | None) -> Callable[..., Any]:
+    @_like(plain)
+    def function(*arguments: Any, **settings: Any) -> Any:
+        given = (*arguments, *settings.values())
+        if plain is None or any(isinstance(each, Traced) for each in given):
+            return definition(space.root.inner, *arguments, **settings)
+        y = plain(*arguments, **settings)
+        return space.as_constant(y) if space.wraps else y
+
+    return function
+
+
+def _without_gradient(space: Space, plain: Callable[..., Any]) -> Callable[..., Any]:
+    @_like(plain)
+    def function(*arguments: Any, **settings: Any) -> Any:
+        settings = {name: stripped(each) for name, each in settings.items()}
+        y = plain(*map(_bare, arguments), **settings)
+        return space.as_constant(y) if space.wraps else y
+
+    return function
+
+
+def _like(plain: Callable[..., Any] | None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The name, the signature and the documentation of the library's own function, where there is one."""
+    return functools.wraps(plain) if plain is not None else lambda function: function
+
+
+def _query(plain: Callable[..., Any]) -> Callable[..., Any]:
+    @_like(plain)
+    def function(*arguments: Any, **settings: Any) -> Any:
+        return plain(*map(_bare, arguments), **settings)
+
+    return function
+
+
+def _bare(x: Any) -> Any:
+    return type(x)(map(stripped, x)) if type(x) in (list, tuple) else stripped(x)
+
+
+def _unknown(space: Space, name: str, plain: Callable[..., Any]) -> Callable[..., Any]:
+    """A function without a rule: for arrays that are not traced."""
+
+    @functools.wraps(plain)
+    def function(*arguments: Any, **settings: Any) -> Any:
+        if any(isinstance(each, Traced) and each.tape is not None for each in (*arguments, *settings.values())):
+            _refuse(name)
+        settings = {key: stripped(each) for key, each in settings.items()}
+        y = plain(*map(_bare, arguments), **settings)
+        return space.as_constant(y) if space.wraps else y
+
+    return function
+
+
+def _refuse(name: str) -> NoReturn:
+    raise TypeError(
+        f"no rule is known for the gradient of {name}. Write it with functions of the array API standard, give its "
+        f"gradient with nn.custom_gradient, or pass nn.stop_gradient(x) if its result is a constant."
+    )

@@ -1,0 +1,130 @@
+"""A function, recorded: what it computed from its arguments, and the gradients with respect to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from nnarray.backends import copy, dtype_name, namespace
+from nnarray.kernels.compilation import quiet
+from nnarray.names import shown
+from nnarray.recording.namespace import traced_class
+from nnarray.recording.tape import Tape, fitted
+from nnarray.recording.traced import Traced, unwrapped
+from nnarray.recording.trees import leaves, mapped
+
+
+class Recorded:
+    """What a function computed from its arguments, and the gradients with respect to them."""
+
+    def __init__(
+        self, function: Callable[..., Any], arguments: tuple[Any, ...], argnums: tuple[int, ...], *, has_aux: bool
+    ) -> None:
+        self.tape = Tape()
+        self.slots: list[int] = []
+        self.arguments = arguments
+        self.argnums = argnums
+        given = [mapped(constant, x) for x in arguments]  # so that their namespace records, too
+        for i in argnums:
+            given[i] = mapped(self._variable, arguments[i])
+        try:
+            y = function(*given)
+        finally:
+            self.tape.is_closed = True
+        self.y, self.aux = _with_aux(y) if has_aux else (y, None)
+        self.aux = mapped(self.value, self.aux)
+
+    def _variable(self, x: Any) -> Any:
+        slot = self.tape.new_slots()
+        self.slots.append(slot)
+        return traced_class(differentiable(x))(unwrapped(x), self.tape, slot)
+
+    def value(self, x: Any) -> Any:
+        """An array without this recording."""
+        x = unwrapped(x)
+        return x.value if isinstance(x, Traced) and x.tape is self.tape else x
+
+    def gradients(self, of_results: Any, *, keep: bool) -> tuple[Any, ...]:
+        """The gradients with respect to the arguments, from those with respect to the results, as a tuple of trees.
+
+        Raises
+        ------
+        ValueError
+            If they have not the form and the shapes of the results.
+        """
+        pairs: list[tuple[Any, Any]] = []
+        mapped(lambda y, g: pairs.append((y, g)), self.y, of_results)
+        for y, g in pairs:
+            same_shape(g, y, "the gradient with respect to a result")
+        return self.sweep(pairs, keep=keep)
+
+    @quiet
+    def sweep(self, pairs: list[tuple[Any, Any]], *, keep: bool) -> tuple[Any, ...]:
+        """As `gradients`, from some results and the gradients with respect to them."""
+        given: dict[int, Any] = {}
+        for y, g in pairs:
+            traced = unwrapped(y)
+            if isinstance(traced, Traced) and traced.tape is self.tape:
+                g = fitted(traced.space.inner, g, traced.shape, traced.dtype)
+                given[traced.slot] = given[traced.slot] + g if traced.slot in given else g
+        arrays = [x for i in self.argnums for x in leaves(self.arguments[i])]
+        if arrays and given:
+            given = self.tape.sweep(traced_class(arrays[0]).space.inner, given, keep=keep)
+        each = iter([self._gradient(x, given.get(slot)) for x, slot in zip(arrays, self.slots, strict=True)])
+        return tuple(mapped(lambda _: next(each), self.arguments[i]) for i in self.argnums)
+
+    def _gradient(self, x: Any, g: Any) -> Any:
+        if g is None:
+            return unwrapped(namespace(x).zeros_like(x))
+        g = unwrapped(g)
+        return g if isinstance(g, Traced) else copy(g)  # no view of what the user has, nor one that is read-only
+
+
+def _with_aux(y: Any) -> Any:
+    if isinstance(y, tuple) and len(y) == 2:
+        return y
+    raise TypeError(f"with has_aux=True, the function must return a pair, (loss, results); got {shown(y)}.")
+
+
+def same_shape(x: Any, like: Any, what: str) -> None:
+    """Raise ValueError unless `x` has the shape of `like`; nothing is broadcast silently."""
+    given, wanted = (tuple(getattr(each, "shape", ())) for each in (x, like))
+    if given != wanted:
+        raise ValueError(f"{what} must have its shape {wanted}; got {given}. Reshape it, or use xp.broadcast_to.")
+
+
+def differentiable(x: Any) -> Any:
+    """`x`, if there are gradients with respect to it.
+
+    Raises
+    ------
+    TypeError
+        If it is not an array of real floating numbers.
+    """
+    if not hasattr(x, "dtype"):
+        raise TypeError(
+            f"gradients are with respect to arrays; got {shown(x)}. Make an array of it, xp.asarray(x), or choose "
+            f"other arguments with argnums."
+        )
+    xp = namespace(x)
+    if xp.isdtype(x.dtype, "real floating"):
+        return x
+    if xp.isdtype(x.dtype, "complex floating"):
+        raise TypeError("gradients of complex numbers are not supported: pass the real and the imaginary part.")
+    raise TypeError(
+        f"gradients are with respect to real floating numbers; got an array of {dtype_name(x.dtype)}. Convert it, "
+        f"xp.astype(x, xp.float64), or choose other arguments with argnums."
+    )
+
+
+def constant(x: Any) -> Any:
+    """An array of real floating numbers as a traced one that depends on nothing; anything else as it is.
+
+    Functions that choose a faster version by the type of an argument then take the definition, which can be recorded.
+    """
+    return traced_class(x)(x) if not isinstance(x, Traced) and is_real(x) else x
+
+
+def is_real(x: Any) -> bool:
+    """Whether `x` is an array of real floating numbers, with respect to which there are gradients."""
+    return hasattr(x, "dtype") and namespace(x).isdtype(x.dtype, "real floating")

@@ -1,0 +1,212 @@
+"""Functions of each entry, and of pairs of entries."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable
+from typing import Any
+
+from nnarray import kernels
+from nnarray.recording.traced import Traced
+from nnarray.typing import Namespace
+
+# f: f'(x), written with x and y = f(x)
+DERIVATIVES: dict[str, Callable[[Namespace, Any, Any], Any]] = {
+    "abs": lambda xp, x, y: xp.sign(x),
+    "acos": lambda xp, x, y: -1 / xp.sqrt((1 - x) * (1 + x)),
+    "acosh": lambda xp, x, y: 1 / (xp.sqrt(x - 1) * xp.sqrt(x + 1)),
+    "asin": lambda xp, x, y: 1 / xp.sqrt((1 - x) * (1 + x)),
+    "asinh": lambda xp, x, y: 1 / xp.hypot(x, xp.ones_like(x)),
+    "atan": lambda xp, x, y: 1 / (1 + x * x),
+    "atanh": lambda xp, x, y: 1 / ((1 - x) * (1 + x)),
+    "cos": lambda xp, x, y: -xp.sin(x),
+    "cosh": lambda xp, x, y: xp.sinh(x),
+    "exp": lambda xp, x, y: y,
+    "expm1": lambda xp, x, y: y + 1,
+    "log": lambda xp, x, y: 1 / x,
+    "log10": lambda xp, x, y: 1 / (x * math.log(10)),
+    "log1p": lambda xp, x, y: 1 / (1 + x),
+    "log2": lambda xp, x, y: 1 / (x * math.log(2)),
+    "reciprocal": lambda xp, x, y: -y * y,
+    "sin": lambda xp, x, y: xp.cos(x),
+    "sinh": lambda xp, x, y: xp.cosh(x),
+    "sqrt": lambda xp, x, y: 0.5 / y,
+    "square": lambda xp, x, y: 2 * x,
+    "tan": lambda xp, x, y: 1 + y * y,
+    "tanh": lambda xp, x, y: 1 - y * y,
+}
+
+
+def of_derivative(name: str, derivative: Callable[[Namespace, Any, Any], Any]) -> Callable[..., Any]:
+    """The rule of a function of each entry: dL/dx = dL/dy f'(x)."""
+
+    def rule(xp: Namespace, x: Any) -> Any:
+        y = getattr(xp, name)(x)
+        return y, (lambda g: xp.times(g, derivative(xp, x, y)),)
+
+    return rule
+
+
+def times(xp: Namespace, g: Any, factor: Any) -> Any:
+    """g factor, where 0 times anything is 0.
+
+    Nothing comes back from a place where no gradient is, even if the derivative there is infinite or nan: from the
+    branch of `where` that was not taken, and from a root at 0.
+    """
+    if isinstance(g, Traced):
+        y = xp.times(g, factor)
+    elif isinstance(factor, Traced):
+        y = xp.times(factor.space.as_constant(g), factor)
+    else:
+        y = kernels.guarded_product(g, factor)
+    return y, (lambda h: xp.times(h, factor), lambda h: xp.times(h, g))
+
+
+OPERATORS = {
+    "add": operator.add,
+    "divide": operator.truediv,
+    "multiply": operator.mul,
+    "pow": operator.pow,
+    "remainder": operator.mod,
+    "subtract": operator.sub,
+}
+
+
+def _of_two(xp: Namespace, name: str, x1: Any, x2: Any) -> Any:
+    """The operator, which takes Python's numbers as they are; a plain array leaves traced ones to their namespace."""
+    return getattr(xp, name)(x1, x2) if isinstance(x2, Traced) else OPERATORS[name](x1, x2)
+
+
+def add(xp: Namespace, x1: Any, x2: Any) -> Any:
+    return _of_two(xp, "add", x1, x2), (lambda g: g, lambda g: g)
+
+
+def subtract(xp: Namespace, x1: Any, x2: Any) -> Any:
+    return _of_two(xp, "subtract", x1, x2), (lambda g: g, lambda g: -g)
+
+
+def multiply(xp: Namespace, x1: Any, x2: Any) -> Any:
+    return _of_two(xp, "multiply", x1, x2), (lambda g: xp.times(g, x2), lambda g: xp.times(g, x1))
+
+
+def divide(xp: Namespace, x1: Any, x2: Any) -> Any:
+    y = _of_two(xp, "divide", x1, x2)
+    return y, (lambda g: xp.times(g, 1 / x2), lambda g: xp.times(g, xp.divide(-y, x2)))
+
+
+def remainder(xp: Namespace, x1: Any, x2: Any) -> Any:
+    y = _of_two(xp, "remainder", x1, x2)
+    return y, (lambda g: g, lambda g: xp.times(g, -xp.floor(xp.divide(x1, x2))))
+
+
+def power(xp: Namespace, x1: Any, x2: Any) -> Any:
+    """x1^x2: x2 x1^(x2 - 1), which is 0 for x2 = 0; and x1^x2 log(x1), which is 0 for x1 = 0."""
+    y = _of_two(xp, "pow", x1, x2)
+    return y, (
+        lambda g: xp.times(g, xp.times(xp.add(x2, xp.zeros_like(x1)), xp.pow(x1, x2 - 1))),
+        lambda g: xp.times(g, xp.times(y, xp.log(x1 if not _is_number(x1) else xp.add(x1, xp.zeros_like(x2))))),
+    )
+
+
+def _is_number(x: Any) -> bool:
+    return isinstance(x, (int, float)) and not hasattr(x, "dtype")
+
+
+def negative(xp: Namespace, x: Any) -> Any:
+    return -x, (lambda g: -g,)
+
+
+def identity(xp: Namespace, x: Any) -> Any:
+    """`positive`, and the real part and the conjugate of a real number."""
+    return x, (lambda g: g,)
+
+
+def maximum(xp: Namespace, x1: Any, x2: Any) -> Any:
+    """The gradient goes to the larger one, and in halves to equal ones."""
+    return xp.maximum(x1, x2), (lambda g: _won(xp, g, x1 > x2, x1 == x2), lambda g: _won(xp, g, x1 < x2, x1 == x2))
+
+
+def minimum(xp: Namespace, x1: Any, x2: Any) -> Any:
+    return xp.minimum(x1, x2), (lambda g: _won(xp, g, x1 < x2, x1 == x2), lambda g: _won(xp, g, x1 > x2, x1 == x2))
+
+
+def _won(xp: Namespace, g: Any, wins: Any, ties: Any) -> Any:
+    return xp.where(wins, g, xp.where(ties, 0.5 * g, xp.zeros_like(g)))
+
+
+def clip(xp: Namespace, x: Any, min: Any = None, max: Any = None) -> Any:  # the standard's names
+    """The gradient goes to x inside and at the bounds, and to a bound outside of it."""
+    y = xp.clip(x, min, max)
+    below = _false(xp, x) if min is None else x < min
+    above = _false(xp, x) if max is None else x > max
+    outside = xp.logical_or(below, above)
+    return y, (
+        lambda g: xp.where(outside, xp.zeros_like(g), g),
+        lambda g: xp.where(xp.logical_and(below, xp.logical_not(above)), g, xp.zeros_like(g)),
+        lambda g: xp.where(above, g, xp.zeros_like(g)),
+    )
+
+
+def _false(xp: Namespace, x: Any) -> Any:
+    return xp.zeros_like(x, dtype=xp.bool)
+
+
+def where(xp: Namespace, condition: Any, x1: Any, x2: Any) -> Any:
+    y = xp.where(condition, x1, x2)
+    return y, (
+        None,
+        lambda g: xp.where(condition, g, xp.zeros_like(g)),
+        lambda g: xp.where(condition, xp.zeros_like(g), g),
+    )
+
+
+def atan2(xp: Namespace, x1: Any, x2: Any) -> Any:
+    def part(g: Any, x: Any) -> Any:
+        size = xp.hypot(x1, x2)
+        return xp.times(g, x / size / size)
+
+    return xp.atan2(x1, x2), (lambda g: part(g, x2), lambda g: -part(g, x1))
+
+
+def hypot(xp: Namespace, x1: Any, x2: Any) -> Any:
+    """The derivative at the origin is 0, the smallest of those that there are."""
+    y = xp.hypot(x1, x2)
+
+    def part(g: Any, x: Any) -> Any:
+        return xp.times(g, xp.where(y == 0, xp.zeros_like(y), x / y))
+
+    return y, (lambda g: part(g, x1), lambda g: part(g, x2))
+
+
+def logaddexp(xp: Namespace, x1: Any, x2: Any) -> Any:
+    y = xp.logaddexp(x1, x2)
+    return y, (lambda g: xp.times(g, xp.exp(x1 - y)), lambda g: xp.times(g, xp.exp(x2 - y)))
+
+
+def copysign(xp: Namespace, x1: Any, x2: Any) -> Any:
+    y = xp.copysign(x1, x2)
+    return y, (lambda g: xp.where(xp.signbit(x1) == xp.signbit(y), g, -g), lambda g: xp.zeros_like(g))
+
+
+RULES: dict[str, Callable[..., Any]] = {name: of_derivative(name, d) for name, d in DERIVATIVES.items()} | {
+    "add": add,
+    "atan2": atan2,
+    "clip": clip,
+    "conj": identity,
+    "copysign": copysign,
+    "divide": divide,
+    "hypot": hypot,
+    "logaddexp": logaddexp,
+    "maximum": maximum,
+    "minimum": minimum,
+    "multiply": multiply,
+    "negative": negative,
+    "positive": identity,
+    "pow": power,
+    "real": identity,
+    "remainder": remainder,
+    "subtract": subtract,
+    "times": times,
+    "where": where,
+}

@@ -1,0 +1,105 @@
+"""Entries by number: read, written, sorted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nnarray import kernels
+from nnarray.backends import device_of
+from nnarray.recording.traced import Traced, stripped
+from nnarray.typing import Namespace
+
+
+def getitem(xp: Namespace, x: Any, key: Any) -> Any:
+    """x[key]; the gradient is put where the entries came from, and added up where one was read more than once."""
+    key = _constant_key(key)
+
+    def pullback(g: Any) -> Any:
+        zeros = xp.zeros(x.shape, dtype=g.dtype, device=device_of(g))
+        if is_basic(key):
+            bare = _without_new_axes(key)
+            return xp.put_at(zeros, bare, xp.reshape(g, x[bare].shape))
+        numbers = _numbers(xp, x)[key]
+        rows = xp.reshape(g, (-1, 1))
+        return xp.reshape(xp.sum_at(rows, xp.reshape(numbers, (-1,)), _size(x.shape)), x.shape)
+
+    return x[key], (pullback,)
+
+
+def is_basic(key: Any) -> bool:
+    """Whether each entry is read at most once for sure: the key has numbers, slices, None and ... only."""
+    parts = key if isinstance(key, tuple) else (key,)
+    return all(part is None or part is ... or isinstance(part, (int, slice)) for part in parts)
+
+
+def _without_new_axes(key: Any) -> tuple[Any, ...]:
+    return tuple(part for part in (key if isinstance(key, tuple) else (key,)) if part is not None)
+
+
+def _constant_key(key: Any) -> Any:
+    return tuple(map(stripped, key)) if isinstance(key, tuple) else stripped(key)
+
+
+def _numbers(xp: Namespace, x: Any) -> Any:
+    """The number of each entry of x, in its shape."""
+    return xp.reshape(stripped(xp.arange(_size(x.shape), device=device_of(x))), x.shape)
+
+
+def _size(shape: Any) -> int:
+    size = 1
+    for n in shape:
+        size *= n
+    return size
+
+
+def put(xp: Namespace, x: Any, key: Any, value: Any) -> Any:
+    """A new array, x with `value` at `key`: what `x[key] = value` makes of a traced array."""
+    key = _constant_key(key)
+    y = kernels.put(xp.as_constant(x) if isinstance(value, Traced) else x, key, value)
+    return y, (lambda g: xp.put_at(g, key, 0.0), None, lambda g: g[key])
+
+
+def sum_at(xp: Namespace, rows: Any, index: Any, count: int) -> Any:
+    """The kernel `scatter_add`: y[k] is the sum of the rows whose index is k."""
+    return kernels.scatter_add(rows, index, count=count), (lambda g: xp.take(g, index, axis=0),)
+
+
+def take(xp: Namespace, x: Any, indices: Any, *, axis: int | None = None) -> Any:
+    indices, along = stripped(indices), 0 if axis is None else axis % x.ndim
+
+    def pullback(g: Any) -> Any:
+        g, size = xp.moveaxis(g, along, 0), x.shape[along]
+        sums = xp.sum_at(
+            xp.reshape(g, (g.shape[0], _size(g.shape[1:]))), xp.where(indices < 0, indices + size, indices), size
+        )
+        return xp.moveaxis(xp.reshape(sums, (size, *g.shape[1:])), 0, along)
+
+    return xp.take(x, indices, axis=along), (pullback,)
+
+
+def take_along_axis(xp: Namespace, x: Any, indices: Any, /, *, axis: int = -1) -> Any:
+    """x[..., indices[...], ...], by the numbers of the entries."""
+    axis, indices = axis % x.ndim, stripped(indices)
+    shape = tuple(
+        i if at == axis else max(i, n) if n != i and i == 1 else i
+        for at, (n, i) in enumerate(zip(x.shape, indices.shape, strict=True))
+    )
+    numbers = xp.plain.take_along_axis(_numbers(xp, x), xp.plain.broadcast_to(indices, shape), axis=axis)
+    flat = xp.take(xp.reshape(x, (-1,)), xp.plain.reshape(numbers, (-1,)), axis=0)
+    return xp.reshape(flat, shape)
+
+
+def sort(xp: Namespace, x: Any, /, *, axis: int = -1, descending: bool = False, stable: bool = True) -> Any:
+    order = xp.plain.argsort(stripped(x), axis=axis, descending=descending, stable=stable)
+    return take_along_axis(xp, x, order, axis=axis)
+
+
+def repeat(xp: Namespace, x: Any, repeats: Any, /, *, axis: int | None = None) -> Any:
+    if axis is None:
+        x, axis = xp.reshape(x, (-1,)), 0
+    numbers = stripped(xp.arange(x.shape[axis], device=device_of(x)))
+    return xp.take(x, xp.plain.repeat(numbers, stripped(repeats)), axis=axis)
+
+
+RULES = {"getitem": getitem, "put_at": put, "sum_at": sum_at, "take": take}
+COMPOSED = {"repeat": repeat, "sort": sort, "take_along_axis": take_along_axis}

@@ -1,0 +1,160 @@
+"""Sums, products, extremes and statistics along axes, and their cumulative forms."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nnarray.typing import Namespace, Shape
+
+
+def axes_of(axis: Any, ndim: int) -> tuple[int, ...]:
+    """The axes as a tuple of numbers that are not negative; None is all of them."""
+    if axis is None:
+        return tuple(range(ndim))
+    return tuple(a % ndim for a in (axis if isinstance(axis, tuple) else (axis,)))
+
+
+def spread(xp: Namespace, g: Any, shape: Shape, axis: Any, *, keepdims: bool) -> Any:
+    """What was reduced over axes, with these axes again, of length 1."""
+    axes = axes_of(axis, len(shape))
+    return g if keepdims else xp.reshape(g, tuple(1 if i in axes else n for i, n in enumerate(shape)))
+
+
+def count_of(shape: Shape, axis: Any) -> int:
+    """How many entries are reduced to one."""
+    total = 1
+    for i in axes_of(axis, len(shape)):
+        total *= shape[i]
+    return total
+
+
+def total(xp: Namespace, x: Any, *, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Any:
+    y = xp.sum(x, axis=axis, dtype=dtype, keepdims=keepdims)
+    return y, (lambda g: xp.broadcast_to(spread(xp, g, x.shape, axis, keepdims=keepdims), x.shape),)
+
+
+def mean(xp: Namespace, x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
+    y, count = xp.mean(x, axis=axis, keepdims=keepdims), count_of(x.shape, axis)
+    return y, (lambda g: xp.broadcast_to(spread(xp, g / count, x.shape, axis, keepdims=keepdims), x.shape),)
+
+
+def var(xp: Namespace, x: Any, *, axis: Any = None, correction: float = 0.0, keepdims: bool = False) -> Any:
+    y, free = xp.var(x, axis=axis, correction=correction, keepdims=keepdims), count_of(x.shape, axis) - correction
+
+    def pullback(g: Any) -> Any:
+        centred = x - xp.mean(x, axis=axis, keepdims=True)
+        return xp.times(centred, spread(xp, g * (2 / free), x.shape, axis, keepdims=keepdims))
+
+    return y, (pullback,)
+
+
+def std(xp: Namespace, x: Any, /, *, axis: Any = None, correction: float = 0.0, keepdims: bool = False) -> Any:
+    """The root of the variance; its derivative where all entries are equal is 0."""
+    return xp.sqrt(xp.var(x, axis=axis, correction=correction, keepdims=keepdims))
+
+
+def largest(xp: Namespace, x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
+    return _extreme(xp, xp.max(x, axis=axis, keepdims=keepdims), x, axis, keepdims=keepdims)
+
+
+def smallest(xp: Namespace, x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
+    return _extreme(xp, xp.min(x, axis=axis, keepdims=keepdims), x, axis, keepdims=keepdims)
+
+
+def _extreme(xp: Namespace, y: Any, x: Any, axis: Any, *, keepdims: bool) -> Any:
+    """The gradient goes in equal parts to all entries that are equal to the extreme."""
+
+    def pullback(g: Any) -> Any:
+        equal = x == spread(xp, y, x.shape, axis, keepdims=keepdims)
+        ones = xp.astype(equal, g.dtype)
+        part = spread(xp, g, x.shape, axis, keepdims=keepdims) / xp.sum(ones, axis=axis, keepdims=True)
+        return xp.where(equal, part, xp.zeros_like(ones))
+
+    return y, (pullback,)
+
+
+def product(xp: Namespace, x: Any, *, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Any:
+    """The derivative is the product of the other entries: of those before and those after, for one may be 0."""
+    y = xp.prod(x, axis=axis, dtype=dtype, keepdims=keepdims)
+
+    def pullback(g: Any) -> Any:
+        axes = axes_of(axis, x.ndim)
+        rest = tuple(i for i in range(x.ndim) if i not in axes)
+        order = (*rest, *axes)
+        moved = xp.permute_dims(x, order)
+        rows = xp.reshape(moved, (*(x.shape[i] for i in rest), count_of(x.shape, axis)))
+        others = _before(xp, rows) * xp.flip(_before(xp, xp.flip(rows, axis=-1)), axis=-1)
+        others = xp.permute_dims(xp.reshape(others, moved.shape), tuple(order.index(i) for i in range(x.ndim)))
+        return spread(xp, g, x.shape, axis, keepdims=keepdims) * others
+
+    return y, (pullback,)
+
+
+def _before(xp: Namespace, x: Any) -> Any:
+    """The products of all entries before each one, along the last axis."""
+    if x.shape[-1] == 0:
+        return x
+    return xp.concat([xp.ones_like(x[..., :1]), xp.cumulative_prod(x[..., :-1], axis=-1)], axis=-1)
+
+
+def cumulative_sum(xp: Namespace, x: Any, *, axis: Any = None, dtype: Any = None, include_initial: bool = False) -> Any:
+    y, along = xp.cumulative_sum(x, axis=axis, dtype=dtype, include_initial=include_initial), _one(axis, x)
+
+    def pullback(g: Any) -> Any:
+        g = _without_initial(xp, g, along, include_initial)
+        return xp.flip(xp.cumulative_sum(xp.flip(g, axis=along), axis=along), axis=along)
+
+    return y, (pullback,)
+
+
+def cumulative_prod(
+    xp: Namespace, x: Any, *, axis: Any = None, dtype: Any = None, include_initial: bool = False
+) -> Any:
+    """dL/dx[i] = (x[0] ... x[i-1]) r[i], where r[i] = g[i] + x[i+1] r[i+1].
+
+    The recurrence is solved by doubling, without a division, for entries may be 0.
+    """
+    y, along = xp.cumulative_prod(x, axis=axis, dtype=dtype, include_initial=include_initial), _one(axis, x)
+
+    def pullback(g: Any) -> Any:
+        g = xp.moveaxis(_without_initial(xp, g, along, include_initial), along, -1)
+        rows, size = xp.moveaxis(x, along, -1), x.shape[along]
+        sums, factors, distance = g, xp.concat([rows[..., 1:], xp.zeros_like(rows[..., :1])], axis=-1), 1
+        while distance < size:
+            nothing = xp.zeros_like(sums[..., :distance])
+            later = xp.concat([sums[..., distance:], nothing], axis=-1)
+            beyond = xp.concat([factors[..., distance:], nothing], axis=-1)
+            sums, factors, distance = sums + factors * later, factors * beyond, 2 * distance
+        return xp.moveaxis(_before(xp, rows) * sums, -1, along)
+
+    return y, (pullback,)
+
+
+def _one(axis: int | None, x: Any) -> int:
+    return 0 if axis is None else axis % x.ndim
+
+
+def _without_initial(xp: Namespace, g: Any, axis: int, include_initial: bool) -> Any:
+    return g[(*([slice(None)] * axis), slice(1, None), ...)] if include_initial else g
+
+
+def diff(xp: Namespace, x: Any, /, *, axis: int = -1, n: int = 1, prepend: Any = None, append: Any = None) -> Any:
+    """The differences of neighbours, n times."""
+    x = xp.concat([each for each in (prepend, x, append) if each is not None], axis=axis)
+    before = (slice(None),) * (axis % x.ndim)
+    for _ in range(n):
+        x = x[(*before, slice(1, None), ...)] - x[(*before, slice(None, -1), ...)]
+    return x
+
+
+RULES = {
+    "cumulative_prod": cumulative_prod,
+    "cumulative_sum": cumulative_sum,
+    "max": largest,
+    "mean": mean,
+    "min": smallest,
+    "prod": product,
+    "sum": total,
+    "var": var,
+}
+COMPOSED = {"diff": diff, "std": std}

@@ -1,0 +1,186 @@
+"""Functions that move entries, and leave them as they are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nnarray.recording.rules.reductions import axes_of
+from nnarray.recording.traced import Traced, stripped
+from nnarray.typing import Namespace, Shape
+
+
+def reshape(xp: Namespace, x: Any, shape: Shape, *, copy: bool | None = None) -> Any:
+    return xp.reshape(x, shape, copy=copy), (lambda g: xp.reshape(g, x.shape),)
+
+
+def permute_dims(xp: Namespace, x: Any, axes: tuple[int, ...]) -> Any:
+    axes = axes_of(tuple(axes), x.ndim)
+    back = tuple(sorted(range(x.ndim), key=axes.__getitem__))
+    return xp.permute_dims(x, axes), (lambda g: xp.permute_dims(g, back),)
+
+
+def matrix_transpose(xp: Namespace, x: Any) -> Any:
+    return xp.matrix_transpose(x), (lambda g: xp.matrix_transpose(g),)
+
+
+def broadcast_to(xp: Namespace, x: Any, shape: Shape) -> Any:
+    return xp.broadcast_to(x, shape), (lambda g: g,)
+
+
+def flip(xp: Namespace, x: Any, *, axis: Any = None) -> Any:
+    return xp.flip(x, axis=axis), (lambda g: xp.flip(g, axis=axis),)
+
+
+def roll(xp: Namespace, x: Any, shift: Any, *, axis: Any = None) -> Any:
+    back = tuple(-s for s in shift) if isinstance(shift, tuple) else -shift
+    return xp.roll(x, shift, axis=axis), (lambda g: xp.roll(g, back, axis=axis),)
+
+
+def tril(xp: Namespace, x: Any, *, k: int = 0) -> Any:
+    return xp.tril(x, k=k), (lambda g: xp.tril(g, k=k),)
+
+
+def triu(xp: Namespace, x: Any, *, k: int = 0) -> Any:
+    return xp.triu(x, k=k), (lambda g: xp.triu(g, k=k),)
+
+
+def concat(xp: Namespace, *arrays: Any, axis: int | None = 0) -> Any:
+    """Each array gets its part of the gradient."""
+    y = xp.concat(list(arrays), axis=axis)
+    along = 0 if axis is None else axis % y.ndim
+    pullbacks, start = [], 0
+    for x in arrays:
+        size = x.shape[along] if axis is not None else _size(x.shape)
+        key = (*([slice(None)] * along), slice(start, start + size), ...)
+        pullbacks.append(lambda g, key=key, shape=x.shape: xp.reshape(g[key], shape))
+        start += size
+    return y, tuple(pullbacks)
+
+
+def _size(shape: Shape) -> int:
+    size = 1
+    for n in shape:
+        size *= n
+    return size
+
+
+def stack(xp: Namespace, *arrays: Any, axis: int = 0) -> Any:
+    y = xp.stack(list(arrays), axis=axis)
+    before = (slice(None),) * (axis % y.ndim)
+    return y, tuple((lambda g, i=i: g[(*before, i, ...)]) for i in range(len(arrays)))
+
+
+def astype(xp: Namespace, x: Any, dtype: Any, *, copy: bool = True, device: Any = None) -> Any:
+    settings = {"copy": copy} if device is None else {"copy": copy, "device": device}
+    y = xp.plain.astype(x, dtype, **settings) if not isinstance(x, Traced) else xp.astype(x, dtype, **settings)
+    return y, (lambda g: g,)
+
+
+def cast(xp: Namespace, x: Any, dtype: Any, /, **settings: Any) -> Any:
+    """`astype`: a real floating dtype is recorded; whole numbers and truth values have no gradient.
+
+    Raises
+    ------
+    TypeError
+        For complex dtypes.
+    """
+    if xp.isdtype(dtype, "complex floating"):
+        raise TypeError("gradients of complex numbers are not supported; compute with the real and imaginary parts.")
+    if not xp.isdtype(dtype, "real floating"):
+        return xp.plain.astype(stripped(x), dtype, **settings)
+    return xp.cast_real(x, dtype, **settings)
+
+
+def asarray(xp: Namespace, x: Any, /, *, dtype: Any = None, device: Any = None, copy: bool | None = None) -> Any:
+    """A traced array as it is, in another dtype if one is asked for; anything else becomes a constant."""
+    if not isinstance(x, Traced):
+        return xp.plain.asarray(x, dtype=dtype, device=device, copy=copy)
+    return +x if dtype is None else cast(xp, x, dtype)
+
+
+def full(xp: Namespace, shape: Any, fill_value: Any, /, **settings: Any) -> Any:
+    if not isinstance(fill_value, Traced):
+        return xp.plain.full(shape, fill_value, **settings)
+    dtype = settings.get("dtype") or fill_value.dtype
+    return cast(xp, xp.broadcast_to(fill_value, (shape,) if isinstance(shape, int) else tuple(shape)), dtype)
+
+
+def expand_dims(xp: Namespace, x: Any, /, *, axis: Any = 0) -> Any:
+    axes = axis if isinstance(axis, tuple) else (axis,)
+    ndim = x.ndim + len(axes)
+    new = {a % ndim for a in axes if -ndim <= a < ndim}
+    if len(new) != len(axes):
+        raise IndexError(f"axis {axis} is not one of an array with {ndim} axes")
+    sizes = iter(x.shape)
+    return xp.reshape(x, tuple(1 if i in new else next(sizes) for i in range(ndim)))
+
+
+def squeeze(xp: Namespace, x: Any, /, axis: Any) -> Any:
+    axes = axes_of(axis, x.ndim)
+    if any(x.shape[a] != 1 for a in axes):
+        raise ValueError(f"only axes of length 1 can be removed; axis {axis} of shape {x.shape} is another")
+    return xp.reshape(x, tuple(n for i, n in enumerate(x.shape) if i not in axes))
+
+
+def moveaxis(xp: Namespace, x: Any, source: Any, destination: Any, /) -> Any:
+    froms, tos = axes_of(source, x.ndim), axes_of(destination, x.ndim)
+    order = [i for i in range(x.ndim) if i not in froms]
+    for to, start in sorted(zip(tos, froms, strict=True)):
+        order.insert(to, start)
+    return xp.permute_dims(x, tuple(order))
+
+
+def unstack(xp: Namespace, x: Any, /, *, axis: int = 0) -> Any:
+    before = (slice(None),) * (axis % x.ndim)
+    return tuple(x[(*before, i, ...)] for i in range(x.shape[axis]))
+
+
+def broadcast_arrays(xp: Namespace, *arrays: Any) -> Any:
+    shape = xp.broadcast_shapes(*(x.shape for x in arrays))
+    return tuple(xp.broadcast_to(x, shape) for x in arrays)
+
+
+def meshgrid(xp: Namespace, *arrays: Any, indexing: str = "xy") -> Any:
+    order = [*range(len(arrays))]
+    if indexing == "xy" and len(arrays) > 1:
+        order[:2] = 1, 0
+    wide = [xp.reshape(x, tuple(-1 if i == place else 1 for i in order)) for place, x in enumerate(arrays)]
+    return broadcast_arrays(xp, *wide)
+
+
+def tile(xp: Namespace, x: Any, repetitions: tuple[int, ...], /) -> Any:
+    ndim = max(x.ndim, len(repetitions))
+    times = (1,) * (ndim - len(repetitions)) + tuple(repetitions)
+    shape = (1,) * (ndim - x.ndim) + x.shape
+    pairs = tuple(n for size in shape for n in (1, size))
+    wide = tuple(n for time, size in zip(times, shape, strict=True) for n in (time, size))
+    return xp.reshape(
+        xp.broadcast_to(xp.reshape(x, pairs), wide), tuple(t * n for t, n in zip(times, shape, strict=True))
+    )
+
+
+RULES = {
+    "broadcast_to": broadcast_to,
+    "cast_real": astype,
+    "concat": concat,
+    "flip": flip,
+    "matrix_transpose": matrix_transpose,
+    "permute_dims": permute_dims,
+    "reshape": reshape,
+    "roll": roll,
+    "stack": stack,
+    "tril": tril,
+    "triu": triu,
+}
+COMPOSED = {
+    "asarray": asarray,
+    "astype": cast,
+    "broadcast_arrays": broadcast_arrays,
+    "expand_dims": expand_dims,
+    "full": full,
+    "meshgrid": meshgrid,
+    "moveaxis": moveaxis,
+    "squeeze": squeeze,
+    "tile": tile,
+    "unstack": unstack,
+}

@@ -1,0 +1,106 @@
+"""The record of a computation, and the sweep through it that applies the chain rule from the end to the beginning."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeAlias
+
+from nnarray.typing import DType, Shape
+
+_ORDER = itertools.count()  # of the beginnings of tapes: within a nested gradient, the later tape is the inner one
+
+
+Source: TypeAlias = tuple[int, Shape, DType, Callable[..., Any]]
+"""An argument of a recorded function: its slot, shape and dtype, and the pullback to it."""
+
+Entry: TypeAlias = tuple[list[Source], int, list[tuple[Shape, DType]]]
+"""A recorded function: its arguments, and the first slot and the kinds of its results (several, as of `eigh`)."""
+
+
+class Tape:
+    """What was computed from some arrays, in order. Each array that depends on them has a slot."""
+
+    __slots__ = ("entries", "is_closed", "order", "slots")
+
+    def __init__(self) -> None:
+        self.order = next(_ORDER)
+        self.entries: list[Entry] = []
+        self.slots = 0
+        self.is_closed = False
+
+    def new_slots(self, count: int = 1) -> int:
+        """Reserve slots, and return the first of them."""
+        first = self.slots
+        self.slots += count
+        return first
+
+    def add(self, sources: list[Source], results: list[tuple[Shape, DType]]) -> int:
+        """Record a function, and return the slot of its first result.
+
+        Raises
+        ------
+        RuntimeError
+            If the function that was differentiated has returned already.
+        """
+        if self.is_closed:
+            raise RuntimeError(
+                "an array of a gradient that is finished was used again. Return it from the function that is "
+                "differentiated (has_aux=True), or keep nn.stop_gradient(x) of it."
+            )
+        first = self.slots
+        self.slots = first + len(results)
+        self.entries.append((sources, first, results))
+        return first
+
+    def sweep(self, space: Any, gradients: dict[int, Any], *, keep: bool) -> dict[int, Any]:
+        """From gradients with respect to results to those with respect to all that they were computed from.
+
+        Parameters
+        ----------
+        space : namespace
+            The traced namespace of the arrays.
+        gradients : dict
+            By slot; it is written to.
+        keep : bool
+            Whether the tape can be swept again. If not, each entry is freed after its use.
+        """
+        for sources, first, results in self._backwards(keep=keep):
+            if len(results) == 1:
+                g = gradients.pop(first, None)
+            else:
+                g = _filled(space, [gradients.pop(first + i, None) for i in range(len(results))], results)
+            if g is None:
+                continue
+            for slot, shape, dtype, pullback in sources:
+                part = fitted(space, pullback(g), shape, dtype)
+                before = gradients.get(slot)
+                gradients[slot] = part if before is None else before + part
+        return gradients
+
+    def _backwards(self, *, keep: bool) -> Iterator[Entry]:
+        if keep:
+            yield from reversed(self.entries)
+            return
+        while self.entries:
+            yield self.entries.pop()
+
+
+def _filled(space: Any, given: Sequence[Any], results: list[tuple[Shape, DType]]) -> list[Any] | None:
+    """The gradients of several results: zeros for those on which nothing depends; None if nothing depends on any."""
+    like = next((each for each in given if each is not None), None)
+    if like is None:
+        return None
+    return [
+        space.zeros(shape, dtype=dtype, device=like.device) if each is None else each
+        for each, (shape, dtype) in zip(given, results, strict=True)
+    ]
+
+
+def fitted(space: Any, g: Any, shape: Shape, dtype: DType) -> Any:
+    """A gradient in the shape and dtype of its array: broadcasting is undone by sums over the axes that it made."""
+    if g.shape != shape:
+        new = g.ndim - len(shape)
+        wide = (new + i for i, size in enumerate(shape) if size == 1 and g.shape[new + i] != 1)
+        g = space.reshape(space.sum(g, axis=(*range(new), *wide)), shape)
+    return g if g.dtype == dtype else space.astype(g, dtype)

@@ -1,0 +1,198 @@
+"""A traced array: it follows the array API standard, and a tape records what is computed from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar, NoReturn
+
+from nnarray.backends import device_of
+from nnarray.recording.tape import Tape
+from nnarray.typing import Device, DType, Namespace, Shape
+
+
+def _operator(name: str) -> Callable[[Any, Any], Any]:
+    return lambda self, other: getattr(self.space, name)(self, other)
+
+
+def _reflected(name: str) -> Callable[[Any, Any], Any]:
+    return lambda self, other: getattr(self.space, name)(other, self)
+
+
+def _of_one(name: str) -> Callable[[Any], Any]:
+    return lambda self: getattr(self.space, name)(self)
+
+
+class Traced:
+    """An array of real floating numbers whose computations are recorded; each library has a class of its own.
+
+    Without a tape it is a constant, on which nothing depends that is differentiated.
+    """
+
+    __slots__ = ("slot", "tape", "value")
+    space: ClassVar[Any]  # the traced namespace
+
+    def __init__(self, value: Any, tape: Tape | None = None, slot: int = 0) -> None:
+        self.value, self.tape, self.slot = value, tape, slot
+
+    # --- What an array says of itself -------------------------------------------------------------------------------
+
+    def __array_namespace__(self, *, api_version: str | None = None) -> Namespace:
+        return self.space
+
+    @property
+    def shape(self) -> Shape:
+        return tuple(self.value.shape)
+
+    @property
+    def ndim(self) -> int:
+        return self.value.ndim
+
+    @property
+    def size(self) -> int:
+        total = 1
+        for length in self.shape:
+            total *= length
+        return total
+
+    @property
+    def dtype(self) -> DType:
+        return self.value.dtype
+
+    @property
+    def device(self) -> Device:
+        return device_of(self.value)
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("an array without axes has no length")
+        return self.shape[0]
+
+    def __repr__(self) -> str:
+        return f"Traced({self.value!r})"
+
+    def __bool__(self) -> bool:
+        return bool(self.value)  # a branch is taken by a value; its derivative is that of the branch
+
+    # --- What cannot be recorded ------------------------------------------------------------------------------------
+
+    def _refuse(self, what: str) -> NoReturn:
+        raise TypeError(
+            f"{what} would take the number out of the recording, and its gradient would be lost. Compute with the "
+            f"array itself and the functions of x.__array_namespace__(); to use it as a constant, nn.stop_gradient(x)."
+        )
+
+    def __float__(self) -> float:
+        self._refuse("float(x)")
+
+    def __int__(self) -> int:
+        self._refuse("int(x)")
+
+    def __index__(self) -> int:
+        self._refuse("the use of x as an index or a count")
+
+    def __complex__(self) -> complex:
+        self._refuse("complex(x)")
+
+    def item(self) -> NoReturn:
+        self._refuse("x.item()")
+
+    def tolist(self) -> NoReturn:
+        self._refuse("x.tolist()")
+
+    def __array__(self, *_: Any, **__: Any) -> Any:
+        self._refuse("a conversion of x, such as asarray(x),")
+
+    def __dlpack__(
+        self, *, stream: Any = None, max_version: Any = None, dl_device: Any = None, copy: bool | None = None
+    ) -> Any:
+        self._refuse("an export of x, such as from_dlpack(x),")
+
+    def __dlpack_device__(self) -> Any:
+        return self.value.__dlpack_device__()
+
+    __hash__ = None  # as arrays
+
+    # --- Protocols by which a library hands its own functions on -----------------------------------------------------
+
+    def __array_ufunc__(self, function: Any, method: str, *inputs: Any, **settings: Any) -> Any:
+        if method != "__call__":
+            self._refuse(f"{function.__name__}.{method}")
+        return self._named(function)(*inputs, **settings)
+
+    def __array_function__(self, function: Any, types: Any, inputs: Any, settings: Any) -> Any:
+        return self._named(function)(*inputs, **settings)
+
+    def _named(self, function: Any) -> Any:
+        """The function of the standard with this name.
+
+        Raises
+        ------
+        TypeError
+            If there is none.
+        """
+        found = getattr(self.space, function.__name__, None)
+        if found is None:
+            raise TypeError(
+                f"{function.__name__} is no function of the array API standard, so that it cannot be recorded. "
+                f"Write it with the functions of x.__array_namespace__()."
+            )
+        return found
+
+    # --- Operators: functions of the traced namespace; `x += y` makes x another array -------------------------------
+
+    __add__, __radd__ = _operator("add"), _reflected("add")
+    __sub__, __rsub__ = _operator("subtract"), _reflected("subtract")
+    __mul__, __rmul__ = _operator("multiply"), _reflected("multiply")
+    __truediv__, __rtruediv__ = _operator("divide"), _reflected("divide")
+    __floordiv__, __rfloordiv__ = _operator("floor_divide"), _reflected("floor_divide")
+    __mod__, __rmod__ = _operator("remainder"), _reflected("remainder")
+    __pow__, __rpow__ = _operator("pow"), _reflected("pow")
+    __matmul__, __rmatmul__ = _operator("matmul"), _reflected("matmul")
+    __and__, __rand__ = _operator("bitwise_and"), _reflected("bitwise_and")
+    __or__, __ror__ = _operator("bitwise_or"), _reflected("bitwise_or")
+    __xor__, __rxor__ = _operator("bitwise_xor"), _reflected("bitwise_xor")
+    __lshift__, __rlshift__ = _operator("bitwise_left_shift"), _reflected("bitwise_left_shift")
+    __rshift__, __rrshift__ = _operator("bitwise_right_shift"), _reflected("bitwise_right_shift")
+    __lt__ = _operator("less")
+    __le__ = _operator("less_equal")
+    __gt__ = _operator("greater")
+    __ge__ = _operator("greater_equal")
+    __eq__ = _operator("equal")
+    __ne__ = _operator("not_equal")
+    __neg__ = _of_one("negative")
+    __pos__ = _of_one("positive")
+    __abs__ = _of_one("abs")
+    __invert__ = _of_one("bitwise_invert")
+
+    def __getitem__(self, key: Any) -> Any:
+        return self.space.getitem(self, key)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        """`x[key] = value` makes x another array; what x was computed from, and what was given, stay as they are."""
+        new = self.space.put_at(self, key, value)
+        self.value, self.tape, self.slot = new.value, new.tape, new.slot
+
+    @property
+    def T(self) -> Any:
+        return self.space.matrix_transpose(self)
+
+    @property
+    def mT(self) -> Any:
+        return self.space.matrix_transpose(self)
+
+    def to_device(self, device: Device, /, *, stream: Any = None) -> Any:
+        return self.space.to_device(self, device)
+
+
+def stripped(x: Any) -> Any:
+    """The value of an array at the bottom of all recordings; anything else as it is."""
+    while isinstance(x, Traced):
+        x = x.value
+    return x
+
+
+def unwrapped(x: Any) -> Any:
+    """`x`, or its value if it is a constant."""
+    while isinstance(x, Traced) and x.tape is None:
+        x = x.value
+    return x

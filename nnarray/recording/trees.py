@@ -1,0 +1,40 @@
+"""Arrays in nested dicts, lists and tuples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+
+def leaves(tree: Any) -> list[Any]:
+    """The arrays of a tree, in order."""
+    if isinstance(tree, Mapping):
+        return [leaf for part in tree.values() for leaf in leaves(part)]
+    if isinstance(tree, (list, tuple)):
+        return [leaf for part in tree for leaf in leaves(part)]
+    return [] if tree is None else [tree]
+
+
+def mapped(function: Callable[..., Any], tree: Any, *others: Any) -> Any:
+    """A tree of the same form, of the function of each array, and of those in the same places of other trees.
+
+    Raises
+    ------
+    ValueError
+        If another tree has another form.
+    """
+    if isinstance(tree, Mapping):
+        if any(not isinstance(other, Mapping) or other.keys() != tree.keys() for other in others):
+            raise ValueError(f"all trees need the same keys: {', '.join(map(repr, tree))}.")
+        return {key: mapped(function, part, *(other[key] for other in others)) for key, part in tree.items()}
+    if isinstance(tree, (list, tuple)):
+        if any(not isinstance(other, (list, tuple)) or len(other) != len(tree) for other in others):
+            raise ValueError(f"all trees need the same form: a {type(tree).__name__} of {len(tree)} parts here.")
+        parts = [mapped(function, part, *rest) for part, *rest in zip(tree, *others, strict=True)]
+        return in_the_form_of(tree, parts)
+    return None if tree is None else function(tree, *others)
+
+
+def in_the_form_of(tree: Any, parts: list[Any]) -> Any:
+    """A list, a tuple or a named tuple of these parts, as `tree` is one."""
+    return tree._make(parts) if hasattr(tree, "_make") else type(tree)(parts)
