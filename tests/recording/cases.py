@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # each is itself
 class Case:
     """A function f(xp, *arrays), and its arguments in float64."""
 
     name: str
     f: Callable[..., Any]
     arguments: tuple[np.ndarray, ...]
-    smooth: bool = True  # whether finite differences tell its derivative there
-    others: bool = True  # whether JAX and PyTorch define the same derivative
     second: bool = True  # whether it has second derivatives there
-    skip: frozenset[str] = field(default=frozenset())  # libraries that lack the function
 
     def __str__(self) -> str:
         return self.name
@@ -125,9 +122,9 @@ case("meshgrid ij", lambda xp, x, y: sum(xp.meshgrid(x, y, indexing="ij")) ** 2,
 case("astype", lambda xp, x: xp.astype(x, xp.float64) * 2, numbers(3))
 
 case("getitem number", lambda xp, x: x[1, ...] * x[-1, ...], numbers(3, 2))
-case("getitem slices", lambda xp, x: x[::-1, 1:] * x[..., None, 0], numbers(3, 3))
+case("getitem slices", lambda xp, x: x[::2, 1:] * x[:-1, None, 0], numbers(3, 3))
 case("getitem newaxis", lambda xp, x: x[None, :, None] * x[:, None, None], numbers(3))
-case("getitem integers", lambda xp, x: x[xp.asarray([2, 0, 2, -1])], numbers(3), skip=frozenset({"indices"}))
+case("getitem integers", lambda xp, x: x[xp.asarray([2, 0, 2, -1])], numbers(3))
 case("getitem mask", lambda xp, x: x[x > 0], numbers(3, 4))
 case("setitem", lambda xp, x, y: written(xp, x, y), numbers(3, 2), numbers(2))
 case("setitem into zeros", lambda xp, x: filled(xp, x), numbers(4))
