@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Any, NoReturn
 
-from nnarray.backends import namespace
+from nnarray.backends import library_of, namespace
 from nnarray.recording import rules
 from nnarray.recording.tape import Source, Tape
 from nnarray.recording.traced import Traced, stripped, unwrapped
@@ -105,6 +105,8 @@ def newest(arguments: Iterable[Any]) -> Tape | None:
 def record(space: Space, tape: Tape, rule: Callable[..., Any], arguments: tuple[Any, ...], settings: Any) -> Any:
     """Compute a function by its rule, and write down how its arguments' gradients come from that of its result."""
     values = [x.value if isinstance(x, Traced) and (x.tape is tape or x.tape is None) else x for x in arguments]
+    if any(isinstance(x, Traced) for x in values):  # of an outer gradient
+        values = alike(space.root, values)
     y, pullbacks = rule(space.root.inner, *values, **settings)
     sources: list[Source] = []
     for x, pullback in zip(arguments, pullbacks, strict=False):
@@ -117,6 +119,11 @@ def record(space: Space, tape: Tape, rule: Callable[..., Any], arguments: tuple[
         parts = [made(part, tape, first + i) for i, part in enumerate(y)]
         return y._make(parts) if hasattr(y, "_make") else tuple(parts)
     return made(y, tape, tape.add(sources, [(y.shape, y.dtype)]))
+
+
+def alike(space: Space, arguments: Iterable[Any]) -> list[Any]:
+    """The arguments, plain arrays as constants: not every library leaves operators to traced arrays on the right."""
+    return [space.as_constant(x) if library_of(x) else x for x in arguments]
 
 
 def _plain_version(space: Space, name: str, rule: Callable[..., Any]) -> Callable[..., Any]:
@@ -165,7 +172,7 @@ def _composed(space: Space, definition: Callable[..., Any], plain: Callable[...,
     def function(*arguments: Any, **settings: Any) -> Any:
         given = (*arguments, *settings.values())
         if plain is None or any(isinstance(each, Traced) for each in given):
-            return definition(space.root.inner, *arguments, **settings)
+            return definition(space.root.inner, *alike(space.root, arguments), **settings)
         y = plain(*arguments, **settings)
         return space.as_constant(y) if space.wraps else y
 

@@ -64,7 +64,7 @@ def loss(case: Case, be: nn.Backend) -> Callable[..., Any]:
 
     def weighted(*x: Any) -> Any:
         xp = space(x)
-        return xp.sum(case.f(xp, *x) * weights)
+        return xp.sum(case.f(xp, *(each if isinstance(each, Traced) else xp.asarray(each) for each in x)) * weights)
 
     return weighted
 
