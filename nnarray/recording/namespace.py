@@ -66,7 +66,7 @@ class Space:
         return thing
 
     def __dir__(self) -> Iterable[str]:
-        return dir(self.plain)
+        return {*dir(self.plain), *({"fft", "linalg"} & vars(self).keys())}  # some libraries do not list these
 
     def __repr__(self) -> str:
         return f"<recording of {getattr(self.plain, '__name__', self.plain)}>"

@@ -49,10 +49,10 @@ def of_derivative(name: str, derivative: Callable[[Namespace, Any, Any], Any]) -
 
 
 def times(xp: Namespace, g: Any, factor: Any) -> Any:
-    """g factor, where 0 times anything is 0.
+    """g factor, where 0 times anything is 0, on either side.
 
-    Nothing comes back from a place where no gradient is, even if the derivative there is infinite or nan: from the
-    branch of `where` that was not taken, and from a root at 0.
+    Nothing comes back from the branch of `where` that was not taken, even if the derivative there is infinite or nan.
+    The gradient of the root of x^2 at 0 is 0, which is one of its subgradients.
     """
     if isinstance(g, Traced):
         y = xp.times(g, factor)
