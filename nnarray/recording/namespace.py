@@ -1,7 +1,7 @@
 """The namespace of traced arrays: a library's own, around which each function that has a derivative is recorded.
 
 It is made from tables: functions with a rule, functions composed of others, functions without a gradient, functions
-that create arrays, and queries. What is in no table is refused, for its gradient would be lost in silence.
+that create arrays, and queries. What is in no table is refused, because its gradient would be lost without a message.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from nnarray.backends import library_of, namespace
 from nnarray.recording import rules
 from nnarray.recording.tape import Source, Tape
 from nnarray.recording.traced import Traced, stripped, unwrapped
+from nnarray.recording.trees import in_the_form_of
 from nnarray.typing import Namespace
 
 Tables = tuple[Mapping[str, Any], Mapping[str, Any]]
@@ -30,6 +31,8 @@ class Space:
 
     traced: type[Traced]  # the class of its arrays
     inner: Space
+    linalg: Space
+    fft: Space
 
     def __init__(self, plain: Namespace, root: Space | None, inner: Space | None, tables: Tables) -> None:
         self.plain, self.root, self.inner = plain, root or self, inner or self
@@ -51,8 +54,7 @@ class Space:
         if isinstance(y, Traced):
             return y
         if isinstance(y, tuple):
-            parts = [self.as_constant(part) for part in y]
-            return y._make(parts) if hasattr(y, "_make") else tuple(parts)
+            return in_the_form_of(y, [self.as_constant(part) for part in y])
         dtype = getattr(y, "dtype", None)
         is_real = self._real.get(dtype)
         if is_real is None:
@@ -116,8 +118,7 @@ def record(space: Space, tape: Tape, rule: Callable[..., Any], arguments: tuple[
     made = space.root.traced
     if isinstance(y, tuple):
         first = tape.add(sources, [(part.shape, part.dtype) for part in y])
-        parts = [made(part, tape, first + i) for i, part in enumerate(y)]
-        return y._make(parts) if hasattr(y, "_make") else tuple(parts)
+        return in_the_form_of(y, [made(part, tape, first + i) for i, part in enumerate(y)])
     return made(y, tape, tape.add(sources, [(y.shape, y.dtype)]))
 
 

@@ -110,7 +110,7 @@ class Traced:
     def __dlpack_device__(self) -> Any:
         return self.value.__dlpack_device__()
 
-    __hash__ = None  # as arrays
+    __hash__ = None  # as arrays  # pyright: ignore[reportAssignmentType]
 
     # --- Protocols by which a library hands its own functions on -----------------------------------------------------
 

@@ -31,5 +31,10 @@ def mapped(function: Callable[..., Any], tree: Any, *others: Any) -> Any:
         if any(not isinstance(other, (list, tuple)) or len(other) != len(tree) for other in others):
             raise ValueError(f"all trees need the same form: a {type(tree).__name__} of {len(tree)} parts here.")
         parts = [mapped(function, part, *rest) for part, *rest in zip(tree, *others, strict=True)]
-        return tree._make(parts) if hasattr(tree, "_make") else type(tree)(parts)
+        return in_the_form_of(tree, parts)
     return None if tree is None else function(tree, *others)
+
+
+def in_the_form_of(tree: Any, parts: list[Any]) -> Any:
+    """A list, a tuple or a named tuple of these parts, as `tree` is one."""
+    return tree._make(parts) if hasattr(tree, "_make") else type(tree)(parts)
