@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Any, NoReturn
 
-from nnarray.backends import library_of, namespace
+from nnarray.backends import library_of, namespace, place
 from nnarray.recording import rules
 from nnarray.recording.tape import Source, Tape
 from nnarray.recording.traced import Traced, stripped, unwrapped
@@ -36,7 +36,9 @@ class Space:
 
     def __init__(self, plain: Namespace, root: Space | None, inner: Space | None, tables: Tables) -> None:
         self.plain, self.root, self.inner = plain, root or self, inner or self
-        self.wraps, self._real = inner is not None, {}
+        self.wraps = inner is not None
+        self._real: dict[Any, bool] = {}  # by dtype
+        self.known: set[type] = set()  # the classes of arguments that may be computed with
         recorded, composed = tables
         for name, rule in recorded.items():
             setattr(self, name, _recorded(self, rule, name))
@@ -55,11 +57,27 @@ class Space:
             return y
         if isinstance(y, tuple):
             return in_the_form_of(y, [self.as_constant(part) for part in y])
-        dtype = getattr(y, "dtype", None)
-        is_real = self._real.get(dtype)
-        if is_real is None:
-            is_real = self._real[dtype] = hasattr(y, "shape") and self.root.plain.isdtype(dtype, "real floating")
-        return self.root.traced(y) if is_real else y
+        return self.root.traced(y) if hasattr(y, "shape") and self.is_real(getattr(y, "dtype", None)) else y
+
+    def is_real(self, dtype: Any) -> bool:
+        """Whether there are gradients with respect to arrays of this dtype; remembered, as it is asked often."""
+        known = self._real.get(dtype)
+        if known is None:
+            known = self._real[dtype] = dtype is not None and self.root.plain.isdtype(dtype, "real floating")
+        return known
+
+    def refuse_others(self, arguments: tuple[Any, ...]) -> None:
+        """Raise TypeError if there is an array of another library."""
+        for x in arguments:
+            bare = stripped(x)
+            if (isinstance(x, Traced) and type(x) is not self.traced) or (
+                library_of(bare) and namespace(bare) is not self.plain
+            ):
+                raise TypeError(
+                    f"an array that is recorded by {self!r} meets one of {place(bare)}: nothing is moved silently. "
+                    f"Move one of them before, with nn.backend(...).asarray(...)."
+                )
+            self.known.add(type(x))
 
     def __getattr__(self, name: str) -> Any:
         thing = getattr(self.plain, name)
@@ -106,6 +124,8 @@ def newest(arguments: Iterable[Any]) -> Tape | None:
 
 def record(space: Space, tape: Tape, rule: Callable[..., Any], arguments: tuple[Any, ...], settings: Any) -> Any:
     """Compute a function by its rule, and write down how its arguments' gradients come from that of its result."""
+    if not space.root.known.issuperset(map(type, arguments)):
+        space.root.refuse_others(arguments)
     values = [x.value if isinstance(x, Traced) and (x.tape is tape or x.tape is None) else x for x in arguments]
     if any(isinstance(x, Traced) for x in values):  # of an outer gradient
         values = alike(space.root, values)
@@ -119,7 +139,22 @@ def record(space: Space, tape: Tape, rule: Callable[..., Any], arguments: tuple[
     if isinstance(y, tuple):
         first = tape.add(sources, [(part.shape, part.dtype) for part in y])
         return in_the_form_of(y, [made(part, tape, first + i) for i, part in enumerate(y)])
+    if not space.root.is_real(y.dtype):
+        return _without_record(space, y)
     return made(y, tape, tape.add(sources, [(y.shape, y.dtype)]))
+
+
+def _without_record(space: Space, y: Any) -> Any:
+    """A result that has no gradient, as a sum in whole numbers.
+
+    Raises
+    ------
+    TypeError
+        If it is complex.
+    """
+    if space.root.plain.isdtype(y.dtype, "complex floating"):
+        raise TypeError("gradients of complex numbers are not supported: compute with the real and the imaginary part.")
+    return y
 
 
 def alike(space: Space, arguments: Iterable[Any]) -> list[Any]:

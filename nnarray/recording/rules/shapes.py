@@ -85,7 +85,7 @@ def cast(xp: Namespace, x: Any, dtype: Any, /, **settings: Any) -> Any:
         For complex dtypes.
     """
     if xp.isdtype(dtype, "complex floating"):
-        raise TypeError("gradients of complex numbers are not supported; compute with the real and imaginary parts.")
+        raise TypeError("gradients of complex numbers are not supported: compute with the real and the imaginary part.")
     if not xp.isdtype(dtype, "real floating"):
         return xp.plain.astype(stripped(x), dtype, **settings)
     return xp.cast_real(x, dtype, **settings)
