@@ -70,9 +70,7 @@ class Space:
         """Raise TypeError if there is an array of another library."""
         for x in arguments:
             bare = stripped(x)
-            if (isinstance(x, Traced) and type(x) is not self.traced) or (
-                library_of(bare) and namespace(bare) is not self.plain
-            ):
+            if _is_array(bare) and namespace(bare) is not self.plain:
                 raise TypeError(
                     f"an array that is recorded by {self!r} meets one of {place(bare)}: nothing is moved silently. "
                     f"Move one of them before, with nn.backend(...).asarray(...)."
@@ -103,8 +101,8 @@ def _traced_class(plain: Namespace) -> type[Traced]:
         inner.linalg = Space(plain.linalg, inner, None, tables)
         space.linalg = Space(plain.linalg, space, inner.linalg, tables)
     if hasattr(plain, "fft"):
-        inner.fft = Space(plain.fft, inner, None, ({}, {}))
-        space.fft = Space(plain.fft, space, inner.fft, ({}, {}))
+        inner.fft = Space(plain.fft, inner, None, ({}, rules.FFT_COMPOSED))
+        space.fft = Space(plain.fft, space, inner.fft, ({}, rules.FFT_COMPOSED))
     return space.traced
 
 
@@ -124,22 +122,29 @@ def newest(arguments: Iterable[Any]) -> Tape | None:
 
 def record(space: Space, tape: Tape, rule: Callable[..., Any], arguments: tuple[Any, ...], settings: Any) -> Any:
     """Compute a function by its rule, and write down how its arguments' gradients come from that of its result."""
-    if not space.root.known.issuperset(map(type, arguments)):
-        space.root.refuse_others(arguments)
-    values = [x.value if isinstance(x, Traced) and (x.tape is tape or x.tape is None) else x for x in arguments]
-    if any(isinstance(x, Traced) for x in values):  # of an outer gradient
-        values = alike(space.root, values)
-    y, pullbacks = rule(space.root.inner, *values, **settings)
-    sources: list[Source] = []
-    for x, pullback in zip(arguments, pullbacks, strict=False):
-        if isinstance(x, Traced) and x.tape is tape:
-            value = x.value
-            sources.append((x.slot, value.shape, value.dtype, pullback))
-    made = space.root.traced
+    root, values, places = space.root, [], []
+    if not root.known.issuperset(map(type, arguments)):
+        root.refuse_others(arguments)
+    is_nested = False
+    for i, x in enumerate(arguments):
+        value = x
+        if isinstance(x, Traced):
+            if x.tape is tape:
+                value = x.value
+                places.append((i, x.slot))
+            elif x.tape is None:
+                value = x.value
+            is_nested = is_nested or isinstance(value, Traced)
+        values.append(value)
+    if is_nested:
+        values = alike(root, values)
+    y, pullbacks = rule(root.inner, *values, **settings)
+    sources: list[Source] = [(slot, values[i].shape, values[i].dtype, pullbacks[i]) for i, slot in places]
+    made = root.traced
     if isinstance(y, tuple):
         first = tape.add(sources, [(part.shape, part.dtype) for part in y])
         return in_the_form_of(y, [made(part, tape, first + i) for i, part in enumerate(y)])
-    if not space.root.is_real(y.dtype):
+    if not root.is_real(y.dtype):
         return _without_record(space, y)
     return made(y, tape, tape.add(sources, [(y.shape, y.dtype)]))
 
@@ -159,7 +164,11 @@ def _without_record(space: Space, y: Any) -> Any:
 
 def alike(space: Space, arguments: Iterable[Any]) -> list[Any]:
     """The arguments, plain arrays as constants: not every library leaves operators to traced arrays on the right."""
-    return [space.as_constant(x) if library_of(x) else x for x in arguments]
+    return [space.as_constant(x) if _is_array(x) else x for x in arguments]
+
+
+def _is_array(x: Any) -> bool:
+    return hasattr(x, "shape") and library_of(x) is not None
 
 
 def _plain_version(space: Space, name: str, rule: Callable[..., Any]) -> Callable[..., Any]:
@@ -177,8 +186,10 @@ def _recorded(space: Space, rule: Callable[..., Any], name: str) -> Callable[...
 
     @_like(plain)
     def function(*arguments: Any, **settings: Any) -> Any:
-        if settings and any(isinstance(each, Traced) for each in settings.values()):
-            arguments, settings = _positional(rule, arguments, settings)
+        for each in settings.values():
+            if isinstance(each, Traced):
+                arguments, settings = _positional(rule, arguments, settings)
+                break
         tape, is_traced = None, False
         for x in arguments:
             if isinstance(x, Traced):

@@ -32,11 +32,10 @@ FEW = [
     "var (0, 2) False",
     "max -1 True",
     "concat",
-    "sort",
     "matmul (2, 3) (5, 3, 4)",
     "vector_norm 3",
 ]
-MORE = ["solve", "prod with zeros", "cumulative_sum -1 False", "cumulative_prod 1 True"]
+MORE = ["solve", "sort", "prod with zeros", "cumulative_sum -1 False", "cumulative_prod 1 True"]
 # What the library's own gradient lacks or says otherwise.
 NOT_IN_TORCH = {
     "setitem": "its arrays are written to in place",

@@ -11,6 +11,7 @@ from nnarray.recording.rules import elementwise, indexing, linalg, products, red
 
 RULES = elementwise.RULES | indexing.RULES | products.RULES | reductions.RULES | shapes.RULES
 COMPOSED = indexing.COMPOSED | products.COMPOSED | reductions.COMPOSED | shapes.COMPOSED
+FFT_COMPOSED = shapes.FFT_COMPOSED
 LINALG_RULES = linalg.RULES | {name: RULES[name] for name in ("matmul", "matrix_transpose")}
 LINALG_COMPOSED = linalg.COMPOSED | {name: COMPOSED[name] for name in ("tensordot", "vecdot")}
 

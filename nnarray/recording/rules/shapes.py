@@ -159,6 +159,17 @@ def tile(xp: Namespace, x: Any, repetitions: tuple[int, ...], /) -> Any:
     )
 
 
+def fftshift(xp: Namespace, x: Any, /, *, axes: Any = None) -> Any:
+    axes = axes_of(axes, x.ndim)
+    return xp.roll(x, tuple(x.shape[a] // 2 for a in axes), axis=axes)
+
+
+def ifftshift(xp: Namespace, x: Any, /, *, axes: Any = None) -> Any:
+    axes = axes_of(axes, x.ndim)
+    return xp.roll(x, tuple(-(x.shape[a] // 2) for a in axes), axis=axes)
+
+
+FFT_COMPOSED = {"fftshift": fftshift, "ifftshift": ifftshift}  # the other functions of `fft` have complex numbers
 RULES = {
     "broadcast_to": broadcast_to,
     "cast_real": astype,
