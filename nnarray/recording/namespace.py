@@ -1,7 +1,7 @@
 """The namespace of traced arrays: a library's own, around which each function that has a derivative is recorded.
 
 It is made from tables: functions with a rule, functions composed of others, functions without a gradient, functions
-that create arrays, and queries. What is in no table is refused, for its gradient would be lost in silence.
+that create arrays, and queries. What is in no table is refused, because its gradient would be lost without a message.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Any, NoReturn
 
-from nnarray.backends import namespace
+from nnarray.backends import library_of, namespace, place
 from nnarray.recording import rules
 from nnarray.recording.tape import Source, Tape
 from nnarray.recording.traced import Traced, stripped, unwrapped
+from nnarray.recording.trees import in_the_form_of
 from nnarray.typing import Namespace
 
 Tables = tuple[Mapping[str, Any], Mapping[str, Any]]
@@ -30,10 +31,14 @@ class Space:
 
     traced: type[Traced]  # the class of its arrays
     inner: Space
+    linalg: Space
+    fft: Space
 
     def __init__(self, plain: Namespace, root: Space | None, inner: Space | None, tables: Tables) -> None:
         self.plain, self.root, self.inner = plain, root or self, inner or self
-        self.wraps, self._real = inner is not None, {}
+        self.wraps = inner is not None
+        self._real: dict[Any, bool] = {}  # by dtype
+        self.known: set[type] = set()  # the classes of arguments that may be computed with
         recorded, composed = tables
         for name, rule in recorded.items():
             setattr(self, name, _recorded(self, rule, name))
@@ -51,13 +56,26 @@ class Space:
         if isinstance(y, Traced):
             return y
         if isinstance(y, tuple):
-            parts = [self.as_constant(part) for part in y]
-            return y._make(parts) if hasattr(y, "_make") else tuple(parts)
-        dtype = getattr(y, "dtype", None)
-        is_real = self._real.get(dtype)
-        if is_real is None:
-            is_real = self._real[dtype] = hasattr(y, "shape") and self.root.plain.isdtype(dtype, "real floating")
-        return self.root.traced(y) if is_real else y
+            return in_the_form_of(y, [self.as_constant(part) for part in y])
+        return self.root.traced(y) if hasattr(y, "shape") and self.is_real(getattr(y, "dtype", None)) else y
+
+    def is_real(self, dtype: Any) -> bool:
+        """Whether there are gradients with respect to arrays of this dtype; remembered, as it is asked often."""
+        known = self._real.get(dtype)
+        if known is None:
+            known = self._real[dtype] = dtype is not None and self.root.plain.isdtype(dtype, "real floating")
+        return known
+
+    def refuse_others(self, arguments: tuple[Any, ...]) -> None:
+        """Raise TypeError if there is an array of another library."""
+        for x in arguments:
+            bare = stripped(x)
+            if _is_array(bare) and namespace(bare) is not self.plain:
+                raise TypeError(
+                    f"an array that is recorded by {self!r} meets one of {place(bare)}: nothing is moved silently. "
+                    f"Move one of them before, with nn.backend(...).asarray(...)."
+                )
+            self.known.add(type(x))
 
     def __getattr__(self, name: str) -> Any:
         thing = getattr(self.plain, name)
@@ -66,7 +84,7 @@ class Space:
         return thing
 
     def __dir__(self) -> Iterable[str]:
-        return dir(self.plain)
+        return {*dir(self.plain), *({"fft", "linalg"} & vars(self).keys())}  # some libraries do not list these
 
     def __repr__(self) -> str:
         return f"<recording of {getattr(self.plain, '__name__', self.plain)}>"
@@ -83,8 +101,8 @@ def _traced_class(plain: Namespace) -> type[Traced]:
         inner.linalg = Space(plain.linalg, inner, None, tables)
         space.linalg = Space(plain.linalg, space, inner.linalg, tables)
     if hasattr(plain, "fft"):
-        inner.fft = Space(plain.fft, inner, None, ({}, {}))
-        space.fft = Space(plain.fft, space, inner.fft, ({}, {}))
+        inner.fft = Space(plain.fft, inner, None, ({}, rules.FFT_COMPOSED))
+        space.fft = Space(plain.fft, space, inner.fft, ({}, rules.FFT_COMPOSED))
     return space.traced
 
 
@@ -104,19 +122,53 @@ def newest(arguments: Iterable[Any]) -> Tape | None:
 
 def record(space: Space, tape: Tape, rule: Callable[..., Any], arguments: tuple[Any, ...], settings: Any) -> Any:
     """Compute a function by its rule, and write down how its arguments' gradients come from that of its result."""
-    values = [x.value if isinstance(x, Traced) and (x.tape is tape or x.tape is None) else x for x in arguments]
-    y, pullbacks = rule(space.root.inner, *values, **settings)
-    sources: list[Source] = []
-    for x, pullback in zip(arguments, pullbacks, strict=False):
-        if isinstance(x, Traced) and x.tape is tape:
-            value = x.value
-            sources.append((x.slot, value.shape, value.dtype, pullback))
-    made = space.root.traced
+    root, values, places = space.root, [], []
+    if not root.known.issuperset(map(type, arguments)):
+        root.refuse_others(arguments)
+    is_nested = False
+    for i, x in enumerate(arguments):
+        value = x
+        if isinstance(x, Traced):
+            if x.tape is tape:
+                value = x.value
+                places.append((i, x.slot))
+            elif x.tape is None:
+                value = x.value
+            is_nested = is_nested or isinstance(value, Traced)
+        values.append(value)
+    if is_nested:
+        values = alike(root, values)
+    y, pullbacks = rule(root.inner, *values, **settings)
+    sources: list[Source] = [(slot, values[i].shape, values[i].dtype, pullbacks[i]) for i, slot in places]
+    made = root.traced
     if isinstance(y, tuple):
         first = tape.add(sources, [(part.shape, part.dtype) for part in y])
-        parts = [made(part, tape, first + i) for i, part in enumerate(y)]
-        return y._make(parts) if hasattr(y, "_make") else tuple(parts)
+        return in_the_form_of(y, [made(part, tape, first + i) for i, part in enumerate(y)])
+    if not root.is_real(y.dtype):
+        return _without_record(space, y)
     return made(y, tape, tape.add(sources, [(y.shape, y.dtype)]))
+
+
+def _without_record(space: Space, y: Any) -> Any:
+    """A result that has no gradient, as a sum in whole numbers.
+
+    Raises
+    ------
+    TypeError
+        If it is complex.
+    """
+    if space.root.plain.isdtype(y.dtype, "complex floating"):
+        raise TypeError("gradients of complex numbers are not supported: compute with the real and the imaginary part.")
+    return y
+
+
+def alike(space: Space, arguments: Iterable[Any]) -> list[Any]:
+    """The arguments, plain arrays as constants: not every library leaves operators to traced arrays on the right."""
+    return [space.as_constant(x) if _is_array(x) else x for x in arguments]
+
+
+def _is_array(x: Any) -> bool:
+    return hasattr(x, "shape") and library_of(x) is not None
 
 
 def _plain_version(space: Space, name: str, rule: Callable[..., Any]) -> Callable[..., Any]:
@@ -134,8 +186,10 @@ def _recorded(space: Space, rule: Callable[..., Any], name: str) -> Callable[...
 
     @_like(plain)
     def function(*arguments: Any, **settings: Any) -> Any:
-        if settings and any(isinstance(each, Traced) for each in settings.values()):
-            arguments, settings = _positional(rule, arguments, settings)
+        for each in settings.values():
+            if isinstance(each, Traced):
+                arguments, settings = _positional(rule, arguments, settings)
+                break
         tape, is_traced = None, False
         for x in arguments:
             if isinstance(x, Traced):
@@ -165,7 +219,7 @@ def _composed(space: Space, definition: Callable[..., Any], plain: Callable[...,
     def function(*arguments: Any, **settings: Any) -> Any:
         given = (*arguments, *settings.values())
         if plain is None or any(isinstance(each, Traced) for each in given):
-            return definition(space.root.inner, *arguments, **settings)
+            return definition(space.root.inner, *alike(space.root, arguments), **settings)
         y = plain(*arguments, **settings)
         return space.as_constant(y) if space.wraps else y
 

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
+from nnarray.backends import device_of, namespace
 from nnarray.typing import DType, Shape
 
 _ORDER = itertools.count()  # of the beginnings of tapes: within a nested gradient, the later tape is the inner one
@@ -69,7 +70,7 @@ class Tape:
             if len(results) == 1:
                 g = gradients.pop(first, None)
             else:
-                g = _filled(space, [gradients.pop(first + i, None) for i in range(len(results))], results)
+                g = _filled([gradients.pop(first + i, None) for i in range(len(results))], results)
             if g is None:
                 continue
             for slot, shape, dtype, pullback in sources:
@@ -86,13 +87,14 @@ class Tape:
             yield self.entries.pop()
 
 
-def _filled(space: Any, given: Sequence[Any], results: list[tuple[Shape, DType]]) -> list[Any] | None:
+def _filled(given: Sequence[Any], results: list[tuple[Shape, DType]]) -> list[Any] | None:
     """The gradients of several results: zeros for those on which nothing depends; None if nothing depends on any."""
     like = next((each for each in given if each is not None), None)
     if like is None:
         return None
+    xp = namespace(like)  # traced ones beside traced ones: a library need not add them to its own
     return [
-        space.zeros(shape, dtype=dtype, device=like.device) if each is None else each
+        xp.zeros(shape, dtype=dtype, device=device_of(like)) if each is None else each
         for each, (shape, dtype) in zip(given, results, strict=True)
     ]
 

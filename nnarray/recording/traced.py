@@ -9,6 +9,31 @@ from nnarray.backends import device_of
 from nnarray.recording.tape import Tape
 from nnarray.typing import Device, DType, Namespace, Shape
 
+# Functions of the standard under the names by which libraries hand them on.
+ALSO = {
+    "absolute": "abs",
+    "arccos": "acos",
+    "arccosh": "acosh",
+    "arcsin": "asin",
+    "arcsinh": "asinh",
+    "arctan": "atan",
+    "arctan2": "atan2",
+    "arctanh": "atanh",
+    "concatenate": "concat",
+    "div": "divide",
+    "eq": "equal",
+    "ge": "greater_equal",
+    "gt": "greater",
+    "le": "less_equal",
+    "lt": "less",
+    "mul": "multiply",
+    "ne": "not_equal",
+    "power": "pow",
+    "sub": "subtract",
+    "transpose": "permute_dims",
+    "true_divide": "divide",
+}
+
 
 def _operator(name: str) -> Callable[[Any, Any], Any]:
     return lambda self, other: getattr(self.space, name)(self, other)
@@ -70,6 +95,9 @@ class Traced:
     def __repr__(self) -> str:
         return f"Traced({self.value!r})"
 
+    def __format__(self, form: str) -> str:
+        return format(self.value, form)
+
     def __bool__(self) -> bool:
         return bool(self.value)  # a branch is taken by a value; its derivative is that of the branch
 
@@ -78,7 +106,16 @@ class Traced:
     def _refuse(self, what: str) -> NoReturn:
         raise TypeError(
             f"{what} would take the number out of the recording, and its gradient would be lost. Compute with the "
-            f"array itself and the functions of x.__array_namespace__(); to use it as a constant, nn.stop_gradient(x)."
+            f"array itself and the functions of xp = x.__array_namespace__(), such as xp.stack for an array of arrays "
+            f"and xp.zeros for one to be written to; to use it as a constant, nn.stop_gradient(x)."
+        )
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name.startswith("_") or not hasattr(self.space, name):
+            raise AttributeError(f"arrays of the array API standard have no attribute {name!r}.")
+        raise AttributeError(
+            f"arrays of the array API standard have no attribute {name!r}, but their namespace has this function: "
+            f"xp.{name}(x, ...) with xp = x.__array_namespace__()."
         )
 
     def __float__(self) -> float:
@@ -110,19 +147,29 @@ class Traced:
     def __dlpack_device__(self) -> Any:
         return self.value.__dlpack_device__()
 
-    __hash__ = None  # as arrays
+    __hash__ = None  # as arrays  # pyright: ignore[reportAssignmentType]
 
     # --- Protocols by which a library hands its own functions on -----------------------------------------------------
 
     def __array_ufunc__(self, function: Any, method: str, *inputs: Any, **settings: Any) -> Any:
         if method != "__call__":
             self._refuse(f"{function.__name__}.{method}")
+        if "out" in settings:
+            raise TypeError(
+                f"{function.__name__} would write a recorded result into an array that does not record, as `y += x` "
+                f"does. Make a new array: y = y + x."
+            )
         return self._named(function)(*inputs, **settings)
 
     def __array_function__(self, function: Any, types: Any, inputs: Any, settings: Any) -> Any:
         return self._named(function)(*inputs, **settings)
 
-    def _named(self, function: Any) -> Any:
+    @classmethod
+    def __torch_function__(cls, function: Any, types: Any, inputs: Any = (), settings: Any = None) -> Any:
+        return cls._named(function)(*inputs, **(settings or {}))
+
+    @classmethod
+    def _named(cls, function: Any) -> Any:
         """The function of the standard with this name.
 
         Raises
@@ -130,11 +177,13 @@ class Traced:
         TypeError
             If there is none.
         """
-        found = getattr(self.space, function.__name__, None)
+        name, space = function.__name__.strip("_"), cls.space
+        known = {**vars(space.linalg), **vars(space)} if hasattr(space, "linalg") else vars(space)
+        found = known.get(ALSO.get(name, name))
         if found is None:
             raise TypeError(
-                f"{function.__name__} is no function of the array API standard, so that it cannot be recorded. "
-                f"Write it with the functions of x.__array_namespace__()."
+                f"{name} is no function of the array API standard, so that it cannot be recorded. "
+                f"Write it with the functions of x.__array_namespace__(), or give its gradient with nn.custom_gradient."
             )
         return found
 

@@ -359,6 +359,17 @@ CASES |= {
         for x in (normal(700), np.zeros(3), np.asarray([1e30, -1e30]), HOLES.ravel())
         for norm in (0.7, 1e3)
     ],
+    "guarded_product": lambda: [
+        case(normal(5, 3), normal(3)),
+        case(np.asarray([0.0, 1.0, 3.0, 2.0, np.nan]), np.asarray([np.nan, np.inf, np.nan, 0.5, 0.0])),
+        case(np.asarray([0.0, np.nan, 1.0]), 0.0),
+        case(normal(0, 3), normal(3)),
+    ],
+    "put": lambda: [
+        case(normal(3, 4), (slice(1, 2), ...), normal(4)),
+        case(normal(3, 4), (slice(None), 2), 0.5),
+        case(normal(5), (slice(0, 0), ...), 1.0),
+    ],
     "all_finite": lambda: [case(x) for x in (normal(700), HOLES, normal(0, 3), np.asarray([np.inf]))],
 }
 BUILT = {name: CASES[name]() for name in sorted(CASES)}

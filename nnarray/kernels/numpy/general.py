@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -229,4 +230,6 @@ def blend(below: Any, colour: Any, alpha: Any) -> Any:
 def guarded_product(g: Any, factor: Any) -> Any:
     """The product alone, if all of it is finite, which its sum shows."""
     y = g * factor
-    return y if np.isfinite(np.add.reduce(y, axis=None)) else np.where(g == 0, np.zeros_like(y), y)
+    if math.isfinite(np.add.reduce(y, axis=None)):
+        return y
+    return np.where((g == 0) | (factor == 0), np.zeros_like(y), y)

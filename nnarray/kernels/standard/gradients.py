@@ -19,4 +19,4 @@ def guarded_product(g: Array, factor: Any) -> Array:
     factor : array of a shape that broadcasts with that of g, or a number
     """
     xp, y = namespace(g), g * factor
-    return xp.where(g == 0, xp.zeros_like(y), y)
+    return xp.where((g == 0) | (factor == 0), xp.zeros_like(y), y)

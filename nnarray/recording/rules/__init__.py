@@ -11,11 +11,12 @@ from nnarray.recording.rules import elementwise, indexing, linalg, products, red
 
 RULES = elementwise.RULES | indexing.RULES | products.RULES | reductions.RULES | shapes.RULES
 COMPOSED = indexing.COMPOSED | products.COMPOSED | reductions.COMPOSED | shapes.COMPOSED
+FFT_COMPOSED = shapes.FFT_COMPOSED
 LINALG_RULES = linalg.RULES | {name: RULES[name] for name in ("matmul", "matrix_transpose")}
 LINALG_COMPOSED = linalg.COMPOSED | {name: COMPOSED[name] for name in ("tensordot", "vecdot")}
 
 # Functions that no library has.
-OWN = str.split("cast_real euclidean full_svd getitem other_qr put_at sum_at thin_qr thin_svd times")
+OWN = str.split("cast_real euclidean full_svd getitem other_qr put_at shared sum_at thin_qr thin_svd times")
 OF_SEQUENCES = ("concat", "stack")  # their first argument is a sequence of arrays
 
 # Whole numbers, truth values, and steps, whose derivative is 0 wherever it exists.

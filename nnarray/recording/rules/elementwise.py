@@ -43,16 +43,16 @@ def of_derivative(name: str, derivative: Callable[[Namespace, Any, Any], Any]) -
 
     def rule(xp: Namespace, x: Any) -> Any:
         y = getattr(xp, name)(x)
-        return y, (lambda g: xp.times(g, derivative(xp, x, y)),)
+        return y, (lambda g: scaled(xp, g, derivative(xp, x, y)),)
 
     return rule
 
 
 def times(xp: Namespace, g: Any, factor: Any) -> Any:
-    """g factor, where 0 times anything is 0.
+    """g factor, where 0 times anything is 0, on either side.
 
-    Nothing comes back from a place where no gradient is, even if the derivative there is infinite or nan: from the
-    branch of `where` that was not taken, and from a root at 0.
+    Nothing comes back from the branch of `where` that was not taken, even if the derivative there is infinite or nan.
+    The gradient of the root of x^2 at 0 is 0, which is one of its subgradients.
     """
     if isinstance(g, Traced):
         y = xp.times(g, factor)
@@ -61,6 +61,13 @@ def times(xp: Namespace, g: Any, factor: Any) -> Any:
     else:
         y = kernels.guarded_product(g, factor)
     return y, (lambda h: xp.times(h, factor), lambda h: xp.times(h, g))
+
+
+def scaled(xp: Namespace, g: Any, factor: Any) -> Any:
+    """`times`; of plain arrays without the way through the namespace, which small arrays notice."""
+    if isinstance(g, Traced) or isinstance(factor, Traced):
+        return xp.times(g, factor)
+    return kernels.guarded_product(g, factor)
 
 
 OPERATORS = {
@@ -87,25 +94,25 @@ def subtract(xp: Namespace, x1: Any, x2: Any) -> Any:
 
 
 def multiply(xp: Namespace, x1: Any, x2: Any) -> Any:
-    return _of_two(xp, "multiply", x1, x2), (lambda g: xp.times(g, x2), lambda g: xp.times(g, x1))
+    return _of_two(xp, "multiply", x1, x2), (lambda g: scaled(xp, g, x2), lambda g: scaled(xp, g, x1))
 
 
 def divide(xp: Namespace, x1: Any, x2: Any) -> Any:
     y = _of_two(xp, "divide", x1, x2)
-    return y, (lambda g: xp.times(g, 1 / x2), lambda g: xp.times(g, xp.divide(-y, x2)))
+    return y, (lambda g: scaled(xp, g, 1 / x2), lambda g: scaled(xp, g, xp.divide(-y, x2)))
 
 
 def remainder(xp: Namespace, x1: Any, x2: Any) -> Any:
     y = _of_two(xp, "remainder", x1, x2)
-    return y, (lambda g: g, lambda g: xp.times(g, -xp.floor(xp.divide(x1, x2))))
+    return y, (lambda g: g, lambda g: scaled(xp, g, -xp.floor(xp.divide(x1, x2))))
 
 
 def power(xp: Namespace, x1: Any, x2: Any) -> Any:
     """x1^x2: x2 x1^(x2 - 1), which is 0 for x2 = 0; and x1^x2 log(x1), which is 0 for x1 = 0."""
     y = _of_two(xp, "pow", x1, x2)
     return y, (
-        lambda g: xp.times(g, xp.times(xp.add(x2, xp.zeros_like(x1)), xp.pow(x1, x2 - 1))),
-        lambda g: xp.times(g, xp.times(y, xp.log(x1 if not _is_number(x1) else xp.add(x1, xp.zeros_like(x2))))),
+        lambda g: scaled(xp, g, scaled(xp, xp.add(x2, xp.zeros_like(x1)), xp.pow(x1, x2 - 1))),
+        lambda g: scaled(xp, g, scaled(xp, y, xp.log(x1 if not _is_number(x1) else xp.add(x1, xp.zeros_like(x2))))),
     )
 
 
@@ -164,7 +171,7 @@ def where(xp: Namespace, condition: Any, x1: Any, x2: Any) -> Any:
 def atan2(xp: Namespace, x1: Any, x2: Any) -> Any:
     def part(g: Any, x: Any) -> Any:
         size = xp.hypot(x1, x2)
-        return xp.times(g, x / size / size)
+        return scaled(xp, g, x / size / size)
 
     return xp.atan2(x1, x2), (lambda g: part(g, x2), lambda g: -part(g, x1))
 
@@ -174,14 +181,14 @@ def hypot(xp: Namespace, x1: Any, x2: Any) -> Any:
     y = xp.hypot(x1, x2)
 
     def part(g: Any, x: Any) -> Any:
-        return xp.times(g, xp.where(y == 0, xp.zeros_like(y), x / y))
+        return scaled(xp, g, xp.where(y == 0, xp.zeros_like(y), x / y))
 
     return y, (lambda g: part(g, x1), lambda g: part(g, x2))
 
 
 def logaddexp(xp: Namespace, x1: Any, x2: Any) -> Any:
     y = xp.logaddexp(x1, x2)
-    return y, (lambda g: xp.times(g, xp.exp(x1 - y)), lambda g: xp.times(g, xp.exp(x2 - y)))
+    return y, (lambda g: scaled(xp, g, xp.exp(x1 - y)), lambda g: scaled(xp, g, xp.exp(x2 - y)))
 
 
 def copysign(xp: Namespace, x1: Any, x2: Any) -> Any:

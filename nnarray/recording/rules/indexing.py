@@ -91,7 +91,23 @@ def take_along_axis(xp: Namespace, x: Any, indices: Any, /, *, axis: int = -1) -
 
 def sort(xp: Namespace, x: Any, /, *, axis: int = -1, descending: bool = False, stable: bool = True) -> Any:
     order = xp.plain.argsort(stripped(x), axis=axis, descending=descending, stable=stable)
-    return take_along_axis(xp, x, order, axis=axis)
+    y = xp.moveaxis(take_along_axis(xp, x, order, axis=axis), axis, -1)
+    return xp.moveaxis(xp.shared(y), -1, axis)
+
+
+def shared(xp: Namespace, y: Any) -> Any:
+    """The same array; neighbours in the last axis that are equal share their gradient in equal parts, as in `max`."""
+
+    def pullback(g: Any) -> Any:
+        bare, flat = stripped(y), xp.reshape(g, (-1, 1))
+        is_first = xp.plain.concat([bare[..., :1] == bare[..., :1], bare[..., 1:] != bare[..., :-1]], axis=-1)
+        group = xp.plain.cumulative_sum(xp.plain.astype(xp.plain.reshape(is_first, (-1,)), _numbers(xp, y).dtype)) - 1
+        means = xp.sum_at(flat, group, _size(y.shape)) / xp.sum_at(
+            xp.plain.ones_like(stripped(flat)), group, _size(y.shape)
+        )
+        return xp.reshape(xp.take(means, group, axis=0), y.shape)
+
+    return y, (pullback,)
 
 
 def repeat(xp: Namespace, x: Any, repeats: Any, /, *, axis: int | None = None) -> Any:
@@ -101,5 +117,5 @@ def repeat(xp: Namespace, x: Any, repeats: Any, /, *, axis: int | None = None) -
     return xp.take(x, xp.plain.repeat(numbers, stripped(repeats)), axis=axis)
 
 
-RULES = {"getitem": getitem, "put_at": put, "sum_at": sum_at, "take": take}
+RULES = {"getitem": getitem, "put_at": put, "shared": shared, "sum_at": sum_at, "take": take}
 COMPOSED = {"repeat": repeat, "sort": sort, "take_along_axis": take_along_axis}

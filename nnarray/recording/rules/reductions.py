@@ -124,8 +124,8 @@ def cumulative_prod(
             nothing = xp.zeros_like(sums[..., :distance])
             later = xp.concat([sums[..., distance:], nothing], axis=-1)
             beyond = xp.concat([factors[..., distance:], nothing], axis=-1)
-            sums, factors, distance = sums + factors * later, factors * beyond, 2 * distance
-        return xp.moveaxis(_before(xp, rows) * sums, -1, along)
+            sums, factors, distance = sums + later * factors, factors * beyond, 2 * distance
+        return xp.moveaxis(sums * _before(xp, rows), -1, along)
 
     return y, (pullback,)
 

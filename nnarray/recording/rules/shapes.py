@@ -85,7 +85,7 @@ def cast(xp: Namespace, x: Any, dtype: Any, /, **settings: Any) -> Any:
         For complex dtypes.
     """
     if xp.isdtype(dtype, "complex floating"):
-        raise TypeError("gradients of complex numbers are not supported; compute with the real and imaginary parts.")
+        raise TypeError("gradients of complex numbers are not supported: compute with the real and the imaginary part.")
     if not xp.isdtype(dtype, "real floating"):
         return xp.plain.astype(stripped(x), dtype, **settings)
     return xp.cast_real(x, dtype, **settings)
@@ -159,6 +159,17 @@ def tile(xp: Namespace, x: Any, repetitions: tuple[int, ...], /) -> Any:
     )
 
 
+def fftshift(xp: Namespace, x: Any, /, *, axes: Any = None) -> Any:
+    axes = axes_of(axes, x.ndim)
+    return xp.roll(x, tuple(x.shape[a] // 2 for a in axes), axis=axes)
+
+
+def ifftshift(xp: Namespace, x: Any, /, *, axes: Any = None) -> Any:
+    axes = axes_of(axes, x.ndim)
+    return xp.roll(x, tuple(-(x.shape[a] // 2) for a in axes), axis=axes)
+
+
+FFT_COMPOSED = {"fftshift": fftshift, "ifftshift": ifftshift}  # the other functions of `fft` have complex numbers
 RULES = {
     "broadcast_to": broadcast_to,
     "cast_real": astype,
