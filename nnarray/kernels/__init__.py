@@ -14,7 +14,7 @@ from nnarray.kernels.standard.convolution import (
     convolution_pullback,
 )
 from nnarray.kernels.standard.draws import dropped, signed, threefry, words
-from nnarray.kernels.standard.gradients import guarded_product, put
+from nnarray.kernels.standard.gradients import guarded_product
 from nnarray.kernels.standard.linear import activated_affine, activated_affine_pullback, affine, affine_pullback
 from nnarray.kernels.standard.lookup import block, lookup, scatter_add
 from nnarray.kernels.standard.losses import (
@@ -52,3 +52,4 @@ from nnarray.kernels.standard.updates import (
     sgd_update,
 )
 from nnarray.kernels.standard.vectors import all_finite, joined, shortened, stacked
+from nnarray.kernels.writing import put

@@ -20,11 +20,3 @@ def guarded_product(g: Array, factor: Any) -> Array:
     """
     xp, y = namespace(g), g * factor
     return xp.where((g == 0) | (factor == 0), xp.zeros_like(y), y)
-
-
-@kernel
-def put(x: Array, key: Any, value: Any) -> Array:
-    """A new array: x, with `value` at `key`, as after `x[key] = value`."""
-    y: Any = namespace(x).asarray(x, copy=True)
-    y[key] = value
-    return y
