@@ -11,7 +11,7 @@ def axes_of(axis: Any, ndim: int) -> tuple[int, ...]:
     """The axes as a tuple of numbers that are not negative; None is all of them."""
     if axis is None:
         return tuple(range(ndim))
-    return tuple(a % ndim for a in (axis if isinstance(axis, tuple) else (axis,)))
+    return tuple(a % ndim for a in (axis if isinstance(axis, (tuple, list)) else (axis,)))
 
 
 def spread(xp: Namespace, g: Any, shape: Shape, axis: Any, *, keepdims: bool) -> Any:
