@@ -6,6 +6,7 @@ import importlib
 import os
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -292,6 +293,9 @@ class Model(metaclass=Explained):
     def freeze(self, *names: str) -> Model:
         """Exclude parameters from training, by name ("0.weight") or by layer ("0", "encoder").
 
+        Their entries of a gradient are 0: that of `nn.value_and_grad` and `nn.training_step`, and that which PyTorch
+        or JAX computes with respect to theta.
+
         Raises
         ------
         ValueError
@@ -573,13 +577,21 @@ class Model(metaclass=Explained):
         X = check_inputs(self, X)
         with engines.computing(engine):
             if self.is_differentiable(X):
-                return kernels.recorded(X, self._theta, self._outputs, partial(pullback, self.wiring, self._state))
+                return kernels.recorded(X, self._learned, self._outputs, partial(pullback, self.wiring, self._state))
             return kernels.recorded(
                 self._theta[:0],
-                self._theta,
+                self._learned,
                 lambda _, theta: self._outputs(X, theta),
                 lambda dy, _, theta, wanted: pullback(self.wiring, self._state, dy, X, theta, (False, wanted[1])),
             )
+
+    @property
+    def _learned(self) -> Array:
+        """theta, where frozen entries have the derivative 0 if the library records or differentiates."""
+        theta = self._theta
+        if not self.frozen or not (has_record(theta) or stands_in(theta)):
+            return theta
+        return kernels.held(theta, self.wiring.params.frozen(self.frozen, theta))
 
     def is_differentiable(self, X: Any) -> bool:
         """Whether X is one array of real numbers; refuses gradient records of other inputs, which would be lost."""
@@ -891,8 +903,8 @@ class Model(metaclass=Explained):
         loss : str or Loss
             "cross_entropy", "binary_cross_entropy", "mse", "mae", "huber". "auto" follows from y: integers or truth
             values are classes, "cross_entropy", or "binary_cross_entropy" if they have the shape of outputs that are
-            one; real numbers are values, "mse". What could be meant in two ways is refused. `history.settings` and
-            `model.loss` say which it was.
+            one; real numbers are values, "mse". What could be meant in two ways is refused. A model that has a loss, of
+            an earlier `fit`, keeps it. `history.settings` and `model.loss` say which it was.
         optimizer : str or Optimizer
             "adam", "adamw", "nadam", "radam", "adamax", "sgd", "rmsprop", "adagrad", "adadelta", "lion", "lamb",
             "muon", "lbfgs" (which needs `batch_size=None`). Each call of `fit` starts with a new optimizer state,
@@ -1080,7 +1092,8 @@ class Model(metaclass=Explained):
         if depth is not None:
             depth = integer(depth, "depth", 1, usual=1)
         itemsize = namespace(self._theta).finfo(self._theta.dtype).bits // 8
-        return summary(self.network, self.input_shape, itemsize=itemsize, frozen=self.frozen, depth=depth)
+        table = summary(self.network, self.input_shape, itemsize=itemsize, frozen=self.frozen, depth=depth)
+        return table if self._loss is None else replace(table, loss=repr(self._loss))
 
     def plot(self, *, ax: Any = None) -> Any:
         """Draw the network as a diagram: boxes from top to bottom, branches side by side, shortcuts as lines.
