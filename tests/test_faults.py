@@ -295,7 +295,7 @@ DATA: dict[str, Case] = {
     "validation data of another shape": lambda b: lambda: b.fit(validation=(b.array(np.zeros((4, 3))), b.y[:4])),
     "a validation fraction that leaves nothing": lambda b: lambda: b.fit(validation=0.01),
     "validation that is something else": lambda b: lambda: b.fit(validation="some"),
-    "classes to look at that are none": lambda b: lambda: b.model.input_gradient(b.X, b.array([5] * 8, "int32")),
+    "outputs to look at that are none": lambda b: lambda: b.model.input_gradient(b.X, b.array([5] * 8, "int32")),
     "a network made by `init(X.shape)`": lambda b: lambda: fit_on(b, (8, 2), b.X, b.y),
     "one feature without an axis": lambda b: lambda: fit_on(b, (1,), b.X[:, 0], b.y),
     "images with channels first": lambda b: (

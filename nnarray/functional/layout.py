@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from nnarray import kernels
 from nnarray.backends import backend_of, device_of, dtype_name, is_traced, namespace
@@ -30,6 +30,18 @@ class Slot(NamedTuple):
     def name(self) -> str:
         """The path as a string, such as "0.weight"."""
         return ".".join(self.path)
+
+
+class Parameters(dict[str, Array]):
+    """Parameters by name, which are looked at: to set an entry would not change the model, so it is an error."""
+
+    def _refuse(self, *_: Any, **__: Any) -> NoReturn:
+        raise TypeError(
+            "model.params is read-only: a new entry would not change the model. Call model.set_params({name: array}), "
+            "such as model.set_params({'0.bias': array})."
+        )
+
+    __setitem__ = __delitem__ = __ior__ = update = setdefault = pop = popitem = clear = _refuse
 
 
 @dataclass(frozen=True)

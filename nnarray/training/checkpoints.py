@@ -13,7 +13,8 @@ import os
 import re
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,10 @@ from nnarray.checks import integer
 from nnarray.layers.kinds import arrays_in
 from nnarray.persistence import archive, files
 from nnarray.persistence.archive import Archive, on_host
-from nnarray.persistence.settings import encode
+from nnarray.persistence.settings import KNOWN, encode
 from nnarray.training.callbacks import Callback, Run
 from nnarray.training.data import Data
-from nnarray.training.loading import understood
+from nnarray.training.loading import UNREGISTERED, understood
 from nnarray.training.state import TrainingState
 from nnarray.training.trainee import Trainee
 from nnarray.typing import Array
@@ -130,11 +131,18 @@ def archive_of(model: Trainee, theta: Array, state: Array) -> Archive:
 
 
 def _loss_as_json(loss: Any) -> Any:
-    """The loss, for predictions; nothing in the place of one that no file can name."""
-    try:
-        return encode(loss, "the loss")
-    except ValueError:
+    """The loss; of one that is not registered the name, and the settings if they are plain values."""
+    if loss is None:
         return None
+    name = type(loss).__name__
+    if KNOWN.get(name) is type(loss):
+        with suppress(ValueError):
+            return encode(loss, "the loss")
+    own = {"type": name, UNREGISTERED: True}
+    if "__dataclass_fields__" in vars(type(loss)):  # else its fields are those of its base
+        with suppress(ValueError):
+            return own | {each.name: encode(getattr(loss, each.name), "the loss") for each in fields(loss)}
+    return own
 
 
 def _shape_as_json(shape: Any) -> Any:

@@ -272,3 +272,41 @@ def test_recorded_and_compiled_gradients_of_frozen_parameters_are_0(flag: str) -
             assert not got[:9].any()
             assert want[:9].all()
             np.testing.assert_allclose(got[9:], want[9:], rtol=1e-5)
+
+
+# --- Reading the model ------------------------------------------------------------------------------------------------
+
+
+def test_parameters_are_looked_at_only(be: nn.Backend) -> None:
+    model = nn.Network(nn.Dense(2)).init((2,), seed=0, backend=be, dtype="float32")
+    before, params = be.to_numpy(model.theta).copy(), model.params
+    zeros = 0.0 * params["0.bias"]
+    for change in (
+        lambda: params.__setitem__("0.bias", zeros),
+        lambda: params.update({"0.bias": zeros}),
+        lambda: params.pop("0.bias"),
+        lambda: params.__delitem__("0.bias"),
+        lambda: params.setdefault("1.bias", zeros),
+        lambda: params.__ior__({"0.bias": zeros}),
+    ):
+        with pytest.raises(TypeError, match=r"model.params is read-only.*Call model.set_params"):
+            change()
+    assert list({**params}) == ["0.weight", "0.bias"]
+    np.testing.assert_array_equal(be.to_numpy(model.theta), before)
+
+
+def test_an_input_gradient_of_values_needs_the_output(be: nn.Backend) -> None:
+    X, _ = values(be)
+    targets = be.asarray(np.linspace(0.0, 4.0, 24).reshape(12, 2), dtype="float32")
+    model = nn.Network(nn.Dense(3, "tanh"), nn.Dense(2)).init((2,), seed=0, backend=be, dtype="float32")
+    model.input_gradient(X)  # it is not yet known what its outputs are
+    model.fit(X, targets, epochs=1, loss="mse")
+    with pytest.raises(ValueError, match=r"needs one of the 2 outputs: they are values.*input_gradient\(X, 0\)"):
+        model.input_gradient(X)
+    ones = be.asarray(np.ones(12, dtype=int))
+    np.testing.assert_array_equal(be.to_numpy(model.input_gradient(X, 1)), be.to_numpy(model.input_gradient(X, ones)))
+    for wrong in (2, -1, 2 * ones):
+        with pytest.raises(ValueError, match=r"output (2|-1) is out of range: with 2 outputs, they are 0 to 1\. Pass"):
+            model.input_gradient(X, wrong)
+    with pytest.raises(TypeError, match="classes"):
+        model.input_gradient(X, True)  # type: ignore[arg-type]
