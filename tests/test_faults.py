@@ -468,6 +468,10 @@ SETTINGS: dict[str, Case] = {
     "an average that never moves": lambda b: lambda: b.fit(ema=1.0),
     "a rate that nothing improves at": lambda b: lambda: b.model.find_lr(b.X, b.y, lowest=1e6, highest=1e9).suggestion,
     "an unknown engine": lambda b: lambda: b.fit(engine="turbo"),
+    "a shorter training into the file of a longer one": lambda b: (
+        b.fit(epochs=3, checkpoint="run.safetensors"),
+        lambda: b.fit(epochs=1, checkpoint="run.safetensors"),
+    )[1],
     "to resume without a checkpoint": lambda b: lambda: b.fit(resume=True),
     "a layer without units": lambda b: lambda: nn.Dense(0),
     "units that are text": lambda b: lambda: nn.Dense("5"),  # type: ignore[arg-type]

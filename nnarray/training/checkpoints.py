@@ -192,6 +192,25 @@ class CheckpointWriter:
         files.sweep(self.checkpoint.file)
         files.prove(self.checkpoint.file)
 
+    def refuse_to_shorten(self) -> None:
+        """Refuse to replace a longer training of the same network: somebody may have forgotten `resume=True`.
+
+        Raises
+        ------
+        ValueError
+            If the file holds one; the message has the calls that continue it, or keep it.
+        """
+        file, epochs = self.checkpoint.file, self.run.epochs
+        finished = _epochs_of(file, self.model)
+        if finished <= epochs:
+            return
+        other = str(file.with_name(f"{file.stem}-2{archive.SUFFIX}"))
+        raise ValueError(
+            f"{str(file)!r} holds a training of this network with {finished} epochs, and one with {epochs} would "
+            f"replace it. To continue it, pass checkpoint={str(file)!r}, resume=True, epochs={finished + epochs}. To "
+            f"start again and keep it, pass checkpoint={other!r}; or delete the file."
+        )
+
     def resume(self, at: TrainingState) -> None:
         """Continue from this state: the training may be finished, but its last save missing."""
         self.at, self.remembered = at, remembering(self.callbacks)
@@ -250,6 +269,18 @@ class CheckpointWriter:
         saved.arrays.update(_named("optimizer", {name: on_host(slot) for name, slot in at.slots.items()}))
         if apart:
             saved.arrays.update({"position/theta": on_host(at.theta), "position/state": on_host(at.state)})
+
+
+def _epochs_of(file: Path, model: Trainee) -> int:
+    """The number of finished epochs in a file of the same network; 0 if there is no such file."""
+    try:
+        saved = archive.read(file)
+    except (OSError, ValueError, MemoryError):  # nothing that could be continued
+        return 0
+    same = {"network": encode(model.wiring.network), "input_shape": _shape_as_json(model.input_shape)}
+    if any(saved.facts.get(name) != value for name, value in same.items()):
+        return 0
+    return len(saved.arrays.get("history/epoch", ()))
 
 
 def _numbers(x: Any, what: str) -> np.ndarray:

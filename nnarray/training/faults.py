@@ -11,7 +11,7 @@ from nnarray.backends import as_data, same_place, without_record
 from nnarray.datasets.streams import Stream
 from nnarray.kernels.compilation import quiet
 from nnarray.losses import Loss
-from nnarray.training.automatic import Automatic, decided
+from nnarray.training.automatic import decided
 from nnarray.training.inputs import inputs_of, whole
 from nnarray.training.trainee import Trainee
 
@@ -35,7 +35,7 @@ def naming_both(model: Trainee, X: Any, y: Any, loss: Loss, *, check_finite: boo
         shape = getattr(y, "shape", ())
         of_x = _fault(partial(inputs_of, model, X, check_finite=check_finite, of_y=tuple(shape)))
         of_y = _fault(partial(_check_target, model, y, loss))
-        if of_x is None and of_y is not None and isinstance(loss, Automatic) and model.loss is not None:
+        if of_x is None and of_y is not None and _is_kept(model, loss):
             raise _kind(of_y)(f"{of_y} {_kept(model)}") from None
         if of_x is None or of_y is None:
             raise
@@ -44,6 +44,11 @@ def naming_both(model: Trainee, X: Any, y: Any, loss: Loss, *, check_finite: boo
 
 def _kind(error: Exception) -> type[TypeError] | type[ValueError]:
     return TypeError if isinstance(error, TypeError) else ValueError
+
+
+def _is_kept(model: Trainee, loss: Loss) -> bool:
+    """Whether nobody has named a loss, and the model keeps its own."""
+    return model.loss is not None and loss is not model.loss and decided(loss, model, None, None)[1] is model.loss
 
 
 def _kept(model: Trainee) -> str:
