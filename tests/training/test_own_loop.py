@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from functools import partial
 from typing import Any
 
@@ -292,6 +293,8 @@ def test_parameters_are_looked_at_only(be: nn.Backend) -> None:
         with pytest.raises(TypeError, match=r"model.params is read-only.*Call model.set_params"):
             change()
     assert list({**params}) == ["0.weight", "0.bias"]
+    for own in (copy.copy(params), copy.deepcopy(params), params.copy(), dict(params), params | {}):
+        own["0.bias"] = zeros  # a copy may change
     np.testing.assert_array_equal(be.to_numpy(model.theta), before)
 
 
