@@ -97,7 +97,9 @@ _ELSEWHERE = {
     "Add a layer: nn.Dropout(0.5).": "dropout",
     "Pass callbacks=[nn.EarlyStopping()] and validation=0.2.": "early_stopping patience",
     "To continue a training, pass checkpoint='model.safetensors' and resume=True.": "initial_epoch",
-    "An epoch is all examples: pass batch_size=.": "steps_per_epoch",
+    "An epoch is all examples: pass batch_size=. A stream has it: nn.datasets.stream(batches, steps_per_epoch=100).": (
+        "steps_per_epoch"
+    ),
     "Batches are arrays in memory: leave it out.": "num_workers",
 }
 ELSEWHERE = {plain(name): remedy for remedy, names in _ELSEWHERE.items() for name in names.split()}

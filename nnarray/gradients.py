@@ -9,7 +9,7 @@ from typing import Any, overload
 
 from nnarray import kernels
 from nnarray.arguments import explained
-from nnarray.backends import has_record, without_record
+from nnarray.backends import has_record, namespace, without_record
 from nnarray.functional.propagation import Step, loss_and_gradient
 from nnarray.kernels import engines
 from nnarray.losses import refuse_records
@@ -19,6 +19,7 @@ from nnarray.random import Key
 from nnarray.recording import transforms
 from nnarray.training.automatic import decided, loss_or_auto
 from nnarray.training.data import prepare
+from nnarray.training.faults import naming_both
 from nnarray.typing import Array, Inputs
 
 
@@ -66,6 +67,7 @@ def value_and_grad(
     y : array
         As for `Model.fit`.
     loss : str or Loss
+        "auto" is the loss that the model was trained with, `model.loss`; if it has none, it follows from y.
     sample_weight : array, shape (N,), optional
     training_mode : bool
         Whether layers behave as in training, for example dropout. Layers that draw at random then need `key`.
@@ -78,6 +80,7 @@ def value_and_grad(
     loss : array, shape ()
     gradient : array, shape of `model.theta`
         For a function: callable, (x, ...) -> (value, gradient), or ((value, results), gradient) with `has_aux`.
+        It is 0 for parameters that are frozen (`model.freeze`), so that no optimizer moves them.
 
     Raises
     ------
@@ -144,6 +147,7 @@ def training_step(
     y : array
         As for `Model.fit`.
     loss : str or Loss
+        "auto" is the loss that the model was trained with, `model.loss`; if it has none, it follows from y.
     sample_weight : array, shape (N,), optional
     key : Key, optional
         Needed if a layer draws at random.
@@ -153,7 +157,7 @@ def training_step(
     Returns
     -------
     Step
-        With `loss`, `gradient`, `outputs` and `state`.
+        With `loss`, `gradient`, `outputs` and `state`. The gradient is 0 for frozen parameters.
 
     Raises
     ------
@@ -184,13 +188,15 @@ def _propagated(
         raise TypeError(f"key must be an nn.Key; got {shown(key)}. Make one from a seed: key=nn.Key(0).")
     chosen = loss_or_auto(loss)
     refuse_records(y=y, sample_weight=weights)
-    _, chosen = decided(chosen, model, X, y)
     differentiable = model.is_differentiable(X)
-    data = prepare(model, X, y, weights, chosen, check_finite=False)
+    with naming_both(model, X, y, chosen, check_finite=False):
+        _, chosen = decided(chosen, model, X, y)
+        data = prepare(model, X, y, weights, chosen, check_finite=False)
+    frozen = model.wiring.params.frozen(model.frozen, model.theta)
     with engines.computing(model.engine):
         result = loss_and_gradient(
             model.wiring,
-            without_record(model.theta),
+            kernels.held(without_record(model.theta), frozen),
             model.state,
             data.x,
             data.target,
@@ -201,6 +207,8 @@ def _propagated(
             step=step,
             input_gradient=differentiable and has_record(X),
         )
+    if frozen is not None:
+        result = result._replace(gradient=namespace(frozen).where(frozen, 0.0, result.gradient))
     inputs: list[Any] = [X] if differentiable else []
     gradients = [result.input_gradient] if differentiable else []
     value = kernels.linked(result.loss, [*inputs, model.theta], [*gradients, result.gradient])

@@ -560,17 +560,11 @@ def r2(outputs: Array, target: Array, weights: Array | None = None) -> Array:
         If the shapes differ.
     """
     xp = same_place(outputs=outputs, target=target)
-    if outputs.shape != target.shape or 0 in outputs.shape:
-        raise ValueError(
-            f"r2 needs outputs and target of one shape, and at least one example; got {tuple(outputs.shape)} and "
-            f"{tuple(target.shape)}."
-        )
+    _refuse_other_shape("r2", outputs, target)
     outputs = 0.5 * at_least_float32(outputs)  # no difference of halves overflows
     target = 0.5 * xp.astype(target, outputs.dtype, copy=False)
-    weighting = xp.ones_like(target) if weights is None else xp.astype(weights, target.dtype, copy=False)
-    if weights is not None:
-        weighting = xp.reshape(weighting, target.shape[:1] + (1,) * (target.ndim - 1))
-    weighting = weighting / xp.sum(weighting, axis=0)
+    ones = xp.ones(target.shape[:1], dtype=target.dtype, device=device_of(target))
+    weighting = _shares(ones if weights is None else weights, target)
     away = target - target[:1, ...]
     (a, residual), (b, spread) = (
         _squares(target - outputs, weighting),
@@ -581,6 +575,50 @@ def r2(outputs: Array, target: Array, weights: Array | None = None) -> Array:
     return xp.mean(xp.where(spread > 0, 1.0 - ratio, met))
 
 
+def mse(outputs: Array, target: Array, weights: Array | None = None) -> Array:
+    """sum of w (t - o)^2 / sum of w, mean over the outputs. The weights w have shape (N,); all are 1 if None.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ.
+    """
+    return _mean_error("mse", lambda d: d**2, outputs, target, weights)
+
+
+def rmse(outputs: Array, target: Array, weights: Array | None = None) -> Array:
+    """The square root of `mse`, in the unit of the target."""
+    return namespace(outputs).sqrt(_mean_error("rmse", lambda d: d**2, outputs, target, weights))
+
+
+def mae(outputs: Array, target: Array, weights: Array | None = None) -> Array:
+    """sum of w abs(t - o) / sum of w, mean over the outputs. The arguments are those of `mse`."""
+    return _mean_error("mae", lambda d: namespace(d).abs(d), outputs, target, weights)
+
+
+def _mean_error(name: str, of: Callable[[Array], Array], outputs: Array, target: Array, weights: Array | None) -> Array:
+    xp = same_place(outputs=outputs, target=target)
+    _refuse_other_shape(name, outputs, target)
+    outputs = at_least_float32(outputs)
+    errors = of(xp.astype(target, outputs.dtype, copy=False) - outputs)
+    return xp.mean(errors) if weights is None else xp.mean(xp.sum(errors * _shares(weights, errors), axis=0))
+
+
+def _refuse_other_shape(name: str, outputs: Array, target: Array) -> None:
+    if outputs.shape != target.shape or 0 in outputs.shape:
+        raise ValueError(
+            f"{name} needs outputs and target of one shape, and at least one example; got {tuple(outputs.shape)} and "
+            f"{tuple(target.shape)}."
+        )
+
+
+def _shares(weights: Array, like: Array) -> Array:
+    """The weights of the examples as parts of their sum, which broadcast to the shape of `like`."""
+    xp = namespace(like)
+    column = xp.reshape(xp.astype(weights, like.dtype, copy=False), like.shape[:1] + (1,) * (like.ndim - 1))
+    return column / xp.sum(column, axis=0)
+
+
 METRICS: dict[str, Metric] = {
     "accuracy": accuracy,
     "top_5": TopK(5),
@@ -589,7 +627,12 @@ METRICS: dict[str, Metric] = {
     "f1": f1,
     "roc_auc": roc_auc,
     "r2": r2,
+    "mse": mse,
+    "rmse": rmse,
+    "mae": mae,
 }
+LOW = ("mse", "rmse", "mae")
+"""The names of those that should be low."""
 METRICS |= {
     each.__name__: each
     for metric in (precision, recall, f1)
@@ -605,8 +648,11 @@ ALSO = also(
     f1="f1_score macro_f1 f1_macro",
     roc_auc="auc auroc roc_auc_score",
     r2="r2_score r_squared",
+    mse="mean_squared_error",
+    rmse="root_mean_squared_error",
+    mae="mean_absolute_error",
     absent="binary_accuracy balanced_accuracy top_1 top_2 top_3 top_10 top_k_accuracy f2 fbeta "
-    "average_precision mse mae rmse loss cross_entropy log_loss adjusted_r2",
+    "average_precision loss cross_entropy log_loss adjusted_r2",
 )
 
 

@@ -6,6 +6,7 @@ import importlib
 import os
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -40,19 +41,20 @@ from nnarray.distributed.cluster import cluster_of
 from nnarray.drawing.diagram import plot_network
 from nnarray.engines import Predictor, prepared
 from nnarray.functional.folding import folded
+from nnarray.functional.layout import Parameters
 from nnarray.functional.propagation import Wiring, forward, input_gradient, pullback
 from nnarray.functional.summary import Summary, summary
 from nnarray.kernels import engines
 from nnarray.kernels.loops import read
 from nnarray.layers.base import Layer, described
 from nnarray.layers.kinds import REAL, Spec, arrays_in, specs
-from nnarray.losses import Loss, checked_labels, loss_named
+from nnarray.losses import Loss, loss_named
 from nnarray.names import shown
 from nnarray.persistence import pytorch
 from nnarray.random import Key
 from nnarray.recording import Traced, constant, is_real, stop_gradient, trees
 from nnarray.training import checkpoints
-from nnarray.training.answers import class_names, to_classes, to_probabilities
+from nnarray.training.answers import chosen_outputs, class_names, to_classes, to_probabilities
 from nnarray.training.callbacks import History
 from nnarray.training.evaluation import Evaluation, Evaluator
 from nnarray.training.fit import fit
@@ -270,9 +272,15 @@ class Model(metaclass=Explained):
     def params(self) -> dict[str, Array]:
         """The parts of theta by name, such as "0.weight". They are read-only; `set_params` changes them.
 
-        On NumPy they are read-only views. On PyTorch they have the gradient record of theta.
+        On NumPy they are read-only views. On PyTorch they have the gradient record of theta, and PyTorch cannot refuse
+        in-place functions such as `zero_()`, which change the model; use a `clone()`.
+
+        Raises
+        ------
+        TypeError
+            If an entry is set: `model.params["0.bias"] = array` would not change the model.
         """
-        return self.wiring.params.views(self._theta)
+        return Parameters(self.wiring.params.views(self._theta))
 
     def set_params(self, params: Mapping[str, Any]) -> Model:
         """Set some or all parameters; all are checked before any is set. Returns the model.
@@ -292,6 +300,9 @@ class Model(metaclass=Explained):
 
     def freeze(self, *names: str) -> Model:
         """Exclude parameters from training, by name ("0.weight") or by layer ("0", "encoder").
+
+        Their entries of a gradient are 0: that of `nn.value_and_grad` and `nn.training_step`, and that which PyTorch
+        or JAX computes with respect to theta.
 
         Raises
         ------
@@ -578,10 +589,10 @@ class Model(metaclass=Explained):
         X = check_inputs(self, X)
         with engines.computing(engine):
             if self.is_differentiable(X):
-                return kernels.recorded(X, self._theta, self._outputs, partial(pullback, self.wiring, self._state))
+                return kernels.recorded(X, self._learned, self._outputs, partial(pullback, self.wiring, self._state))
             return kernels.recorded(
                 self._theta[:0],
-                self._theta,
+                self._learned,
                 lambda _, theta: self._outputs(X, theta),
                 lambda dy, _, theta, wanted: pullback(self.wiring, self._state, dy, X, theta, (False, wanted[1])),
             )
@@ -590,8 +601,19 @@ class Model(metaclass=Explained):
         """The outputs in a function that is differentiated, by the definitions of all kernels."""
         check_inputs(self.with_theta(stop_gradient(self._theta)), stop_gradient(X))
         theta, state = constant(self._theta), constant(self._state)
+        if self.frozen:
+            kept = stop_gradient(theta)
+            theta = namespace(theta).where(self.wiring.params.frozen(self.frozen, kept), kept, theta)
         x = trees.mapped(lambda x: namespace(x).astype(x, theta.dtype, copy=False) if is_real(x) else x, X)
         return forward(self.wiring, self.wiring.params.tree(theta), state, trees.mapped(constant, x))
+
+    @property
+    def _learned(self) -> Array:
+        """theta, where frozen entries have the derivative 0 if the library records or differentiates."""
+        theta = self._theta
+        if not self.frozen or not (has_record(theta) or stands_in(theta)):
+            return theta
+        return kernels.held(theta, self.wiring.params.frozen(self.frozen, theta))
 
     def is_differentiable(self, X: Any) -> bool:
         """Whether X is one array of real numbers; refuses gradient records of other inputs, which would be lost."""
@@ -812,14 +834,15 @@ class Model(metaclass=Explained):
             return asked.of_examples(X, y, weights)
         return asked.of_outputs(way.computed(self, asked.outputs(X, check_finite=True)), y, weights)
 
-    def input_gradient(self, X: Array, classes: Array | None = None) -> Array:
+    def input_gradient(self, X: Array, classes: Array | int | None = None) -> Array:
         """dz_k / dX at inference: how much output k of each example changes with each entry of its input.
 
         Parameters
         ----------
         X : array, shape (N, ...)
-        classes : array of integers, shape (N,), optional
-            The output k for each example; its largest output if None.
+        classes : int or array of integers, shape (N,), optional
+            The output k, counted from 0: one for all examples, or one for each. If None, the largest output of each
+            example, which is its class; several values, which are no classes, need a k.
 
         Returns
         -------
@@ -828,7 +851,8 @@ class Model(metaclass=Explained):
         Raises
         ------
         TypeError, ValueError
-            As when the model is called, or if the outputs are not one row per example.
+            As when the model is called; if the outputs are not one row per example; or if k is out of range, or not
+            given and the model predicts several values.
 
         References
         ----------
@@ -839,24 +863,17 @@ class Model(metaclass=Explained):
         >>> import nnarray as nn
         >>> X, y = nn.datasets.moons(200)
         >>> model = nn.Network(nn.Dense(5, "tanh"), nn.Dense(2)).init((2,), seed=0)
-        >>> model.input_gradient(X).shape
-        (200, 2)
+        >>> model.input_gradient(X).shape, model.input_gradient(X, 1).shape
+        ((200, 2), (200, 2))
         """
         X = check_inputs(self, X)
         if not self.is_differentiable(X):
             raise TypeError("input_gradient needs a network that takes one array of real numbers.")
         if len(self.output_shape) != 1:
             raise ValueError(f"input_gradient needs outputs of shape (N, classes); got {(None, *self.output_shape)}.")
-        if classes is not None:
-            classes = as_data(classes, "classes")
-            same_place(X=X, classes=classes)
-            if classes.shape != X.shape[:1]:
-                raise ValueError(
-                    f"classes must have shape {tuple(X.shape[:1])}, one per example; got {tuple(classes.shape)}."
-                )
-            classes = checked_labels(classes, self.output_shape[0], "classes")
+        chosen = chosen_outputs(self, X, classes)
         with engines.computing(self._engine):
-            return input_gradient(self.wiring, self._nested(), self._state, without_record(X), classes)
+            return input_gradient(self.wiring, self._nested(), self._state, without_record(X), chosen)
 
     # --- Training ------------------------------------------------------------------------------------------------
 
@@ -903,8 +920,8 @@ class Model(metaclass=Explained):
         loss : str or Loss
             "cross_entropy", "binary_cross_entropy", "mse", "mae", "huber". "auto" follows from y: integers or truth
             values are classes, "cross_entropy", or "binary_cross_entropy" if they have the shape of outputs that are
-            one; real numbers are values, "mse". What could be meant in two ways is refused. `history.settings` and
-            `model.loss` say which it was.
+            one; real numbers are values, "mse". What could be meant in two ways is refused. A model that has a loss, of
+            an earlier `fit`, keeps it. `history.settings` and `model.loss` say which it was.
         optimizer : str or Optimizer
             "adam", "adamw", "nadam", "radam", "adamax", "sgd", "rmsprop", "adagrad", "adadelta", "lion", "lamb",
             "muon", "lbfgs" (which needs `batch_size=None`). Each call of `fit` starts with a new optimizer state,
@@ -915,10 +932,10 @@ class Model(metaclass=Explained):
         validation : (X, y), (X, y, sample_weight) or float, optional
             Held-out examples, or the fraction of the examples to hold out.
         metrics : names or functions, optional
-            "accuracy", "top_5", "precision", "recall", "f1", "r2", or f(outputs, y) -> number. They are computed on
-            the outputs of the epoch's steps, and on the validation data as "val_...". They count the sample weights;
-            a function of your own does if it has an argument `weights`. "f1" is the mean over the classes; also
-            "f1_micro", "f1_weighted" and "f1_binary", and so for precision and recall.
+            "accuracy", "top_5", "precision", "recall", "f1", "r2", "mse", "rmse", "mae", or f(outputs, y) -> number.
+            They are computed on the outputs of the epoch's steps, and on the validation data as "val_...". They count
+            the sample weights; a function of your own does if it has an argument `weights`. "f1" is the mean over the
+            classes; also "f1_micro", "f1_weighted" and "f1_binary", and so for precision and recall.
         callbacks : sequence of Callback or function of a Run
         sample_weight : array, shape (N,), optional
         class_weight : "balanced" or mapping of int to float, optional
@@ -1092,7 +1109,8 @@ class Model(metaclass=Explained):
         if depth is not None:
             depth = integer(depth, "depth", 1, usual=1)
         itemsize = namespace(self._theta).finfo(self._theta.dtype).bits // 8
-        return summary(self.network, self.input_shape, itemsize=itemsize, frozen=self.frozen, depth=depth)
+        table = summary(self.network, self.input_shape, itemsize=itemsize, frozen=self.frozen, depth=depth)
+        return table if self._loss is None else replace(table, loss=repr(self._loss))
 
     def plot(self, *, ax: Any = None) -> Any:
         """Draw the network as a diagram: boxes from top to bottom, branches side by side, shortcuts as lines.

@@ -134,6 +134,8 @@ def load(path: str | os.PathLike[str], *, backend: str | Backend | None = None, 
     model = Model(loaded.wiring.network, loaded.input_shape, loaded.theta, loaded.state, wiring=loaded.wiring)
     model.frozen, model.history, model.metadata = loaded.frozen, loaded.history, loaded.metadata
     model.loss = loaded.loss
+    if loaded.missing is not None:
+        loading.warn_of_missing(path, loaded.missing, stacklevel=3)
     return model
 
 

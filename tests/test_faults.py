@@ -295,7 +295,7 @@ DATA: dict[str, Case] = {
     "validation data of another shape": lambda b: lambda: b.fit(validation=(b.array(np.zeros((4, 3))), b.y[:4])),
     "a validation fraction that leaves nothing": lambda b: lambda: b.fit(validation=0.01),
     "validation that is something else": lambda b: lambda: b.fit(validation="some"),
-    "classes to look at that are none": lambda b: lambda: b.model.input_gradient(b.X, b.array([5] * 8, "int32")),
+    "outputs to look at that are none": lambda b: lambda: b.model.input_gradient(b.X, b.array([5] * 8, "int32")),
     "a network made by `init(X.shape)`": lambda b: lambda: fit_on(b, (8, 2), b.X, b.y),
     "one feature without an axis": lambda b: lambda: fit_on(b, (1,), b.X[:, 0], b.y),
     "images with channels first": lambda b: (
@@ -468,6 +468,10 @@ SETTINGS: dict[str, Case] = {
     "an average that never moves": lambda b: lambda: b.fit(ema=1.0),
     "a rate that nothing improves at": lambda b: lambda: b.model.find_lr(b.X, b.y, lowest=1e6, highest=1e9).suggestion,
     "an unknown engine": lambda b: lambda: b.fit(engine="turbo"),
+    "a shorter training into the file of a longer one": lambda b: (
+        b.fit(epochs=3, checkpoint="run.safetensors"),
+        lambda: b.fit(epochs=1, checkpoint="run.safetensors"),
+    )[1],
     "to resume without a checkpoint": lambda b: lambda: b.fit(resume=True),
     "a layer without units": lambda b: lambda: nn.Dense(0),
     "units that are text": lambda b: lambda: nn.Dense("5"),  # type: ignore[arg-type]

@@ -368,3 +368,33 @@ def test_r2_of_numbers_whose_squares_do_not_fit(be: nn.Backend, scale: float) ->
     mean = be.xp.ones_like(target) * float(be.xp.mean(target / scale)) * scale
     assert float(metrics.r2(mean, target)) == pytest.approx(0.0, abs=1e-5)
     assert float(metrics.r2(target, target)) == 1.0
+
+
+@pytest.mark.parametrize("weights", [None, WEIGHTS])
+def test_errors_of_values(be: nn.Backend, weights: Any) -> None:
+    own = {"weights": None if weights is None else be.asarray(weights, dtype="float32")}
+    target = np.roll(OUTPUTS, 1)
+    for name, want in (
+        ("mse", sk.mean_squared_error),
+        ("rmse", lambda *a, **k: np.sqrt(sk.mean_squared_error(*a, **k))),
+        ("mae", sk.mean_absolute_error),
+    ):
+        metric = metrics.METRICS[name]
+        expected = want(target, OUTPUTS, sample_weight=weights)
+        assert float(metric(*on(be, OUTPUTS, target), **own)) == pytest.approx(expected, rel=1e-5)
+        with pytest.raises(ValueError, match=f"{name} needs outputs and target of one shape"):
+            metric(*on(be, OUTPUTS, target[:, 0]))
+        assert nn.EarlyStopping(f"val_{name}").mode == "min"
+
+
+def test_a_metric_that_needs_weights_gets_ones(host: nn.Backend) -> None:
+    def total(outputs: Any, target: Any, weights: Any) -> Any:
+        return weights.sum()
+
+    def optional(outputs: Any, target: Any, weights: Any = None) -> float:
+        return float(weights is not None)
+
+    X = host.asarray(np.linspace(-1.0, 1.0, 12)[:, None])
+    model = nn.Network(nn.Dense(1)).init((1,), backend=host)
+    history = model.fit(X, X, epochs=1, metrics=[total, optional], batch_size=5)
+    assert (history["total"], history["optional"]) == ([12.0], [0.0])

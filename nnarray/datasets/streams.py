@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sized
+from itertools import islice
 from typing import Any
 
+from nnarray.checks import integer
 from nnarray.names import shown
 
 AGAIN = "Pass the function that makes it, without calling it, or a list"
@@ -17,9 +19,13 @@ class Stream:
     Attributes
     ----------
     batches : iterable, or function that returns one
+    steps_per_epoch : int or None
+        How many of them are an epoch; all if None.
     """
 
-    def __init__(self, batches: Iterable[Any] | Callable[..., Iterable[Any]]) -> None:
+    def __init__(
+        self, batches: Iterable[Any] | Callable[..., Iterable[Any]], steps_per_epoch: int | None = None
+    ) -> None:
         if isinstance(batches, Iterator):
             raise TypeError(
                 f"each epoch needs all batches again; got {shown(batches)}, which can be read only once. {AGAIN}."
@@ -30,9 +36,13 @@ class Stream:
                 f"{shown(batches)}."
             )
         self.batches = batches
+        self.steps_per_epoch = (
+            None if steps_per_epoch is None else integer(steps_per_epoch, "steps_per_epoch", 1, usual=100)
+        )
 
     def __repr__(self) -> str:
-        return f"Stream({shown(self.batches)})"
+        steps = "" if self.steps_per_epoch is None else f", steps_per_epoch={self.steps_per_epoch}"
+        return f"Stream({shown(self.batches)}{steps})"
 
     def epoch(self, number: int) -> Generator[Any]:
         """The batches of an epoch, which is counted from 0, unchanged.
@@ -43,7 +53,7 @@ class Stream:
             During iteration, if there are no batches.
         """
         empty = True
-        for batch in self._iterable(number):
+        for batch in islice(self._iterable(number), self.steps_per_epoch):
             empty = False
             yield batch
         if empty:
@@ -69,7 +79,7 @@ class Begun(Stream):
     """
 
     def __init__(self, stream: Stream) -> None:
-        super().__init__(stream.batches)
+        super().__init__(stream.batches, stream.steps_per_epoch)
         self._rest: Generator[Any] | None = stream.epoch(0)
         self.first = next(self._rest)
 
@@ -108,7 +118,7 @@ def _takes_epoch(function: Callable[..., Any]) -> bool:
         return False
 
 
-def stream(batches: Iterable[Any] | Callable[..., Iterable[Any]]) -> Stream:
+def stream(batches: Iterable[Any] | Callable[..., Iterable[Any]], *, steps_per_epoch: int | None = None) -> Stream:
     """A stream of batches for `fit`, which iterates over them once per epoch and keeps none.
 
     Parameters
@@ -117,6 +127,9 @@ def stream(batches: Iterable[Any] | Callable[..., Iterable[Any]]) -> Stream:
         Batches (X, y) or (X, y, sample_weight), as tuples or lists, with arrays of any supported library. Batches may
         have different sizes. It can be a list, a `torch.utils.data.DataLoader`, or a generator function. A function is
         called in each epoch. If it has a parameter `epoch`, it gets the number of the epoch, counted from 0.
+    steps_per_epoch : int, optional
+        The number of batches of an epoch, at most; all batches if None. A source without an end needs it: otherwise
+        the first epoch does not end. A function is called again in the next epoch, so use `epoch` as its seed.
 
     Returns
     -------
@@ -127,6 +140,8 @@ def stream(batches: Iterable[Any] | Callable[..., Iterable[Any]]) -> Stream:
     ------
     TypeError
         If it is not an iterable, or if it is an iterator, which can be iterated over only once.
+    ValueError
+        If `steps_per_epoch` is below 1.
 
     Examples
     --------
@@ -142,4 +157,4 @@ def stream(batches: Iterable[Any] | Callable[..., Iterable[Any]]) -> Stream:
     >>> history.steps, history["loss"][-1] < history["loss"][0]
     (30, True)
     """
-    return Stream(batches)
+    return Stream(batches, steps_per_epoch)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nnarray import kernels
 from nnarray.backends import backend_of, device_of, dtype_name, is_traced, namespace
@@ -30,6 +30,23 @@ class Slot(NamedTuple):
     def name(self) -> str:
         """The path as a string, such as "0.weight"."""
         return ".".join(self.path)
+
+
+class Parameters(dict[str, Any]):
+    """Parameters by name, which are looked at: to set an entry would not change the model, so it is an error."""
+
+    def _refuse(self, *_: Any, **__: Any) -> Any:
+        raise TypeError(
+            "model.params is read-only: a new entry would not change the model. Call model.set_params({name: array}), "
+            "such as model.set_params({'0.bias': array})."
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy, also by pickle, is a dict that may change."""
+        return dict, (dict(self),)
+
+    if not TYPE_CHECKING:  # whose types are those of a dict that changes
+        __setitem__ = __delitem__ = __ior__ = update = setdefault = pop = popitem = clear = _refuse
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,8 @@ class Summary:
     parameter_bytes : int
     activation_bytes : int
         The memory of the outputs of all layers for one example: about what a training step keeps.
+    loss : str
+        The loss that the model was trained with, and that it keeps; "" if there is none.
     """
 
     lines: tuple[Line, ...]
@@ -60,6 +62,7 @@ class Summary:
     multiply_adds: int
     parameter_bytes: int
     activation_bytes: int
+    loss: str = ""
 
     def __str__(self) -> str:
         from rich.console import Console
@@ -105,6 +108,7 @@ class Summary:
         return [
             f"{self.parameters:,} parameters{frozen}, {memory(self.parameter_bytes)}",
             f"{self.multiply_adds:,} multiply-adds and {memory(self.activation_bytes)} of outputs for one example",
+            *([f"trained with the loss {self.loss}"] if self.loss else []),
         ]
 
 

@@ -259,6 +259,14 @@ def recorded(x: Any, theta: Any, value: Callable[..., Any], pullback: Callable[.
     return value(x, theta)
 
 
+@kernels.held.fast("torch")
+def held(x: Any, mask: Any) -> Any:
+    """With a record that leaves out these entries."""
+    if mask is None or not (x.requires_grad and torch.is_grad_enabled()):
+        return x
+    return torch.where(mask, x.detach(), x)
+
+
 class _Linked(torch.autograd.Function):
     """A number whose gradients are known."""
 

@@ -21,7 +21,7 @@ KNOWN: dict[str, type] = {}
 
 
 def register(cls: C) -> C:
-    """A class decorator that allows files to use the class: a layer of your own, or an initializer.
+    """A class decorator that allows files to use the class: a layer, a loss or an initializer of your own.
 
     A file has the settings of the class, but not its code. Import the module that defines it before loading the file.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nnarray.checks import integer
-from nnarray.drawing.canvas import BLUE, axes_for, on_host
+from nnarray.drawing.canvas import COLOURS, axes_for, on_host
 from nnarray.plotting.plane import check_examples, check_order, plot_data, span, values_at
 from nnarray.typing import Array
 
@@ -27,14 +27,14 @@ def plot_fit(model: Any, X: Array, y: Array | None = None, *, ax: Axes | None = 
     y : array, shape (N,) or (N, 1), optional
         The values of the points; without them no points are drawn.
     ax : matplotlib Axes, optional
-        Where to draw; a new figure, with a legend, if None.
+        Where to draw; a new figure, with a legend, if None. Each curve on the same axes has another colour.
     resolution : int
         The number of points of the curve. The outputs are computed on the device of the model.
 
     Returns
     -------
     matplotlib Axes
-        The first line is the prediction.
+        Its last line is the prediction.
 
     Raises
     ------
@@ -61,7 +61,7 @@ def plot_fit(model: Any, X: Array, y: Array | None = None, *, ax: Axes | None = 
     x: np.ndarray = span(points[:, 0], integer(resolution, "resolution", 2, usual=200))
     predicted = values_at(model, x[:, None], "plot_fit")
     axes = axes_for(ax)
-    axes.plot(x, predicted, color=BLUE, linewidth=2.0, zorder=3, label="prediction")
+    axes.plot(x, predicted, color=COLOURS[len(axes.lines) % len(COLOURS)], linewidth=2.0, zorder=3, label="prediction")
     if y is not None:
         plot_data(X, values, ax=axes)
     if ax is None:

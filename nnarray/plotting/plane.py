@@ -362,6 +362,8 @@ def plot_surface(
 ) -> Axes:
     """Draw the predictions of a regression over the plane: values as shades, and contour lines.
 
+    If there are values on both sides of 0, 0 is white, negative values are red and positive ones blue.
+
     Parameters
     ----------
     model : Model or estimator
@@ -403,7 +405,7 @@ def plot_surface(
         check_examples(points, true, "plot_surface", (1, 2))
     axes = axes_for(ax)
     every = values if true is None else np.concatenate([values.ravel(), true.ravel()])
-    shades: dict[str, Any] = {"cmap": _light_blues(), "vmin": float(every.min()), "vmax": float(every.max())}
+    shades = _shades(float(every.min()), float(every.max()))
     image = axes.imshow(
         values,
         extent=grid.extent,
@@ -432,6 +434,17 @@ def _levels(values: np.ndarray) -> list[float]:
     margin = 0.05 * (high - low)
     ticks = MaxNLocator(6).tick_values(low, high) if high > low else []
     return [float(level) for level in ticks if low + margin < level < high - margin]
+
+
+def _shades(low: float, high: float) -> dict[str, Any]:
+    """The colours of values in this range: two, with white at 0, where the signs differ."""
+    from matplotlib import colormaps
+    from matplotlib.colors import ListedColormap
+
+    if not low < 0.0 < high:
+        return {"cmap": _light_blues(), "vmin": low, "vmax": high}
+    far = max(-low, high)
+    return {"cmap": ListedColormap(colormaps["RdBu"](np.linspace(0.15, 0.85, 256))), "vmin": -far, "vmax": far}
 
 
 def _light_blues() -> Colormap:

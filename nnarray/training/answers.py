@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from numbers import Integral
 from typing import Any
 
 from nnarray import kernels
-from nnarray.backends import namespace
+from nnarray.backends import as_data, device_of, is_traced, namespace, same_place
 from nnarray.checks import is_several
 from nnarray.layers.containers import last_activation
-from nnarray.losses import Loss
+from nnarray.losses import Loss, checked_labels
 from nnarray.metrics import Measure, Metric, predicted_classes
 from nnarray.names import shown
 from nnarray.training.trainee import Trainee
@@ -35,10 +36,18 @@ def known_loss(model: Trainee, asker: str) -> Loss:
     """
     if model.loss is None:
         raise ValueError(
-            f"{asker} needs the loss that the model was trained with, but this model was not trained by fit. Set it: "
+            f"{asker} needs the loss that the model was trained with, but {_why_none(model)}. Set it: "
             f"model.loss = 'cross_entropy', or 'mse', ..."
         )
     return model.loss
+
+
+def _why_none(model: Trainee) -> str:
+    """The reason why a model has no loss."""
+    trained = model.history.settings.get("loss")
+    if trained is None:
+        return "this model was not trained by fit"
+    return f"model.loss is None; it was {trained}. A file has no code: a loss of your own needs @nn.register"
 
 
 def is_of_single_labels(loss: Loss, outputs: Shape) -> bool:
@@ -93,7 +102,7 @@ def measures(metrics: Mapping[str, Metric], loss: Loss, outputs: Shape) -> dict[
     """Metrics of a model that is trained with this loss, and has outputs of this shape.
 
     A metric with the keyword `multilabel` reads classes. A metric with the keyword `weights` gets the weights of the
-    examples; all others count each example once.
+    examples, or ones if there are none and it has no default; all others count each example once.
 
     Raises
     ------
@@ -105,23 +114,27 @@ def measures(metrics: Mapping[str, Metric], loss: Loss, outputs: Shape) -> dict[
 
 def _measure(name: str, metric: Metric, loss: Loss, outputs: Shape) -> Measure:
     keywords, fixed = _keywords(metric), {}
+    needs_weights = keywords.get("weights", False)
     if "multilabel" in keywords:
         _refuse_values(name, loss, outputs)
         fixed["multilabel"] = loss.is_of_classes and not is_of_single_labels(loss, outputs)
 
     def measure(found: Array, target: Array, weights: Array | None) -> Any:
+        if weights is None and needs_weights:
+            weights = namespace(found).ones(found.shape[:1], dtype=found.dtype, device=device_of(found))
         weighted = {"weights": weights} if weights is not None and "weights" in keywords else {}
         return metric(found, target, **fixed, **weighted)
 
     return measure
 
 
-def _keywords(metric: Metric) -> tuple[str, ...]:
-    """The arguments of a metric after outputs and target."""
+def _keywords(metric: Metric) -> dict[str, bool]:
+    """The arguments of a metric after outputs and target, and whether it cannot be called without."""
     try:
-        return tuple(inspect.signature(metric).parameters)[2:]
+        after = [*inspect.signature(metric).parameters.values()][2:]
     except (TypeError, ValueError):  # a function that is not written in Python
-        return ()
+        return {}
+    return {each.name: each.default is each.empty for each in after}
 
 
 def _refuse_values(name: str, loss: Loss, outputs: Shape) -> None:
@@ -133,6 +146,54 @@ def _refuse_values(name: str, loss: Loss, outputs: Shape) -> None:
         f"For labels 0 and 1, train with loss='binary_cross_entropy'; for values, use 'r2'. A loss of your own that "
         f"reads a logit says so with out_activation = 'logistic'."
     )
+
+
+def chosen_outputs(model: Trainee, X: Array, asked: Any) -> Array | None:
+    """The output of each example whose gradient is asked for, shape (N,); None for the largest one, the class.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they are not integers in range, or if none is given and the outputs are values, of which none is chosen.
+    """
+    count = model.output_shape[0]
+    if asked is None:
+        _refuse_to_choose(model, count)
+        return None
+    if isinstance(asked, Integral) and not isinstance(asked, bool):
+        _refuse_output(int(asked), count)
+        xp = same_place(X=X)
+        return xp.full(X.shape[:1], int(asked), dtype=xp.int32, device=device_of(X))
+    classes = as_data(asked, "classes")
+    xp = same_place(X=X, classes=classes)
+    if classes.shape != X.shape[:1]:
+        raise ValueError(
+            f"classes must be one integer, or have shape {tuple(X.shape[:1])}, one per example; got "
+            f"{tuple(classes.shape)}."
+        )
+    if xp.isdtype(classes.dtype, "integral") and not is_traced(classes) and classes.shape[0] > 0:
+        for end in (xp.min, xp.max):
+            _refuse_output(int(end(classes)), count)
+    return checked_labels(classes, count, "classes")
+
+
+def _refuse_output(output: int, count: int) -> None:
+    if not 0 <= output < count:
+        raise ValueError(
+            f"output {output} is out of range: with {count} outputs, they are 0 to {count - 1}. Pass the number of an "
+            f"output, or of a class, counted from 0."
+        )
+
+
+def _refuse_to_choose(model: Trainee, count: int) -> None:
+    """Refuse the largest of several values: it changes from row to row, and means nothing."""
+    if count == 1 or model.loss is None or model.loss.is_of_classes:
+        return
+    if last_activation(model.wiring.network) not in ARE_PROBABILITIES:
+        raise ValueError(
+            f"input_gradient needs one of the {count} outputs: they are values, as the model was trained with "
+            f"{model.loss.label}. Pass its number, counted from 0: model.input_gradient(X, 0)."
+        )
 
 
 def class_names(model: Trainee) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from typing import Any
 from nnarray.arguments import explain_settings
 from nnarray.checks import integer, is_several, numbers_of_python, real
 from nnarray.drawing.curves import plot_history
-from nnarray.metrics import METRICS
+from nnarray.metrics import LOW, METRICS
 from nnarray.names import shown
 from nnarray.schedules import better
 from nnarray.typing import Array
@@ -265,7 +265,7 @@ class EarlyStopping(Callback):
 def _mode_of(monitor: str) -> str:
     """Whether lower or higher is better in a column of the history."""
     metric = str(monitor).removeprefix("val_")
-    if metric == "loss":
+    if metric == "loss" or metric in LOW:
         return "min"
     if metric in METRICS or metric.startswith("top_"):
         return "max"

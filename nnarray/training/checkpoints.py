@@ -13,7 +13,8 @@ import os
 import re
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,10 @@ from nnarray.checks import integer
 from nnarray.layers.kinds import arrays_in
 from nnarray.persistence import archive, files
 from nnarray.persistence.archive import Archive, on_host
-from nnarray.persistence.settings import encode
+from nnarray.persistence.settings import KNOWN, encode
 from nnarray.training.callbacks import Callback, Run
 from nnarray.training.data import Data
-from nnarray.training.loading import understood
+from nnarray.training.loading import UNREGISTERED, understood
 from nnarray.training.state import TrainingState
 from nnarray.training.trainee import Trainee
 from nnarray.typing import Array
@@ -130,11 +131,18 @@ def archive_of(model: Trainee, theta: Array, state: Array) -> Archive:
 
 
 def _loss_as_json(loss: Any) -> Any:
-    """The loss, for predictions; nothing in the place of one that no file can name."""
-    try:
-        return encode(loss, "the loss")
-    except ValueError:
+    """The loss; of one that is not registered the name, and the settings if they are plain values."""
+    if loss is None:
         return None
+    name = type(loss).__name__
+    if KNOWN.get(name) is type(loss):
+        with suppress(ValueError):
+            return encode(loss, "the loss")
+    own = {"type": name, UNREGISTERED: True}
+    if "__dataclass_fields__" in vars(type(loss)):  # else its fields are those of its base
+        with suppress(ValueError):
+            return own | {each.name: encode(getattr(loss, each.name), "the loss") for each in fields(loss)}
+    return own
 
 
 def _shape_as_json(shape: Any) -> Any:
@@ -183,6 +191,25 @@ class CheckpointWriter:
         archive.as_json(model.metadata, "model.metadata")
         files.sweep(self.checkpoint.file)
         files.prove(self.checkpoint.file)
+
+    def refuse_to_shorten(self) -> None:
+        """Refuse to replace a longer training of the same network: somebody may have forgotten `resume=True`.
+
+        Raises
+        ------
+        ValueError
+            If the file holds one; the message has the calls that continue it, or keep it.
+        """
+        file, epochs = self.checkpoint.file, self.run.epochs
+        finished = _epochs_of(file, self.model)
+        if finished <= epochs:
+            return
+        other = str(file.with_name(f"{file.stem}-2{archive.SUFFIX}"))
+        raise ValueError(
+            f"{str(file)!r} holds a training of this network with {finished} epochs, and one with {epochs} would "
+            f"replace it. To continue it, pass checkpoint={str(file)!r}, resume=True, epochs={finished + epochs}. To "
+            f"start again and keep it, pass checkpoint={other!r}; or delete the file."
+        )
 
     def resume(self, at: TrainingState) -> None:
         """Continue from this state: the training may be finished, but its last save missing."""
@@ -242,6 +269,18 @@ class CheckpointWriter:
         saved.arrays.update(_named("optimizer", {name: on_host(slot) for name, slot in at.slots.items()}))
         if apart:
             saved.arrays.update({"position/theta": on_host(at.theta), "position/state": on_host(at.state)})
+
+
+def _epochs_of(file: Path, model: Trainee) -> int:
+    """The number of finished epochs in a file of the same network; 0 if there is no such file."""
+    try:
+        saved = archive.read(file)
+    except (OSError, ValueError, MemoryError):  # nothing that could be continued
+        return 0
+    same = {"network": encode(model.wiring.network), "input_shape": _shape_as_json(model.input_shape)}
+    if any(saved.facts.get(name) != value for name, value in same.items()):
+        return 0
+    return len(saved.arrays.get("history/epoch", ()))
 
 
 def _numbers(x: Any, what: str) -> np.ndarray:

@@ -6,6 +6,7 @@ import math
 from contextlib import suppress
 
 from nnarray import kernels
+from nnarray.backends import same_place
 from nnarray.layers.kinds import arrays_in
 from nnarray.training.callbacks import Run
 from nnarray.training.context import UNSOUND, DivergenceError
@@ -14,6 +15,7 @@ from nnarray.training.inputs import parts_of
 from nnarray.training.precision import beyond_float16
 from nnarray.training.state import TrainingState
 from nnarray.training.trainer import Finished, Trainer
+from nnarray.typing import Array
 
 TINY = 1e-6  # a learning rate that is unlikely to be too high
 
@@ -86,6 +88,8 @@ def _advice(trainer: Trainer, rate: float) -> str:
     if not all(bool(kernels.all_finite(x)) for rows in parts for x in arrays_in(inputs.rows(rows))):
         return "X contains NaN or infinity, which check_finite=False does not check. Remove or repair these entries."
     loss = trainer.loss
+    if is_known and _has_gaps(trainer.data.target):
+        return f"y contains NaN or infinity, which {loss.label} does not check. Remove or repair these entries."
     causes_found = [
         (rate > TINY, "a learning rate that is too high", "lower lr"),
         (True, "inputs that are not standardised", "standardise X"),
@@ -98,6 +102,11 @@ def _advice(trainer: Trainer, rate: float) -> str:
     remedies = [remedy for holds, _, remedy in causes_found if holds]
     advice = _either(remedies)
     return f"Likely causes: {_either(causes)}. {advice[0].upper()}{advice[1:]}."
+
+
+def _has_gaps(target: Array) -> bool:
+    xp = same_place(target=target)
+    return xp.isdtype(target.dtype, ("real floating", "complex floating")) and not bool(kernels.all_finite(target))
 
 
 def _either(words: list[str]) -> str:

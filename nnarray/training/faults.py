@@ -9,6 +9,7 @@ from typing import Any
 
 from nnarray.backends import as_data, same_place, without_record
 from nnarray.datasets.streams import Stream
+from nnarray.kernels.compilation import quiet
 from nnarray.losses import Loss
 from nnarray.training.automatic import decided
 from nnarray.training.inputs import inputs_of, whole
@@ -34,10 +35,28 @@ def naming_both(model: Trainee, X: Any, y: Any, loss: Loss, *, check_finite: boo
         shape = getattr(y, "shape", ())
         of_x = _fault(partial(inputs_of, model, X, check_finite=check_finite, of_y=tuple(shape)))
         of_y = _fault(partial(_check_target, model, y, loss))
+        if of_x is None and of_y is not None and _is_kept(model, loss):
+            raise _kind(of_y)(f"{of_y} {_kept(model)}") from None
         if of_x is None or of_y is None:
             raise
-        kind = TypeError if isinstance(of_x, TypeError) else ValueError
-        raise kind(f"X and y are both wrong. (1) {of_x} (2) {of_y}") from None
+        raise _kind(of_x)(f"X and y are both wrong. (1) {of_x} (2) {of_y}") from None
+
+
+def _kind(error: Exception) -> type[TypeError] | type[ValueError]:
+    return TypeError if isinstance(error, TypeError) else ValueError
+
+
+def _is_kept(model: Trainee, loss: Loss) -> bool:
+    """Whether nobody has named a loss, and the model keeps its own."""
+    return model.loss is not None and loss is not model.loss and decided(loss, model, None, None)[1] is model.loss
+
+
+def _kept(model: Trainee) -> str:
+    """The reason why y does not choose the loss, and how to choose another one."""
+    return (
+        f"The model keeps the loss that it was trained with, {model.loss!r}. For another one, pass it, such as "
+        f"loss='mse'; after model.loss = None, y chooses it again."
+    )
 
 
 def _is_of_x(model: Trainee, X: Any, y: Any) -> bool:
@@ -48,6 +67,7 @@ def _is_of_x(model: Trainee, X: Any, y: Any) -> bool:
     return len(of_x) != len(model.input_shape) + 1 or (of_y is not None and of_y[1:] == model.input_shape)
 
 
+@quiet  # an overflow is reported by an error
 def _fault(check: Callable[[], object]) -> TypeError | ValueError | None:
     try:
         check()

@@ -174,6 +174,8 @@ def _writer(settings: FitSettings, model: Trainee, run: Run) -> Generator[Checkp
         return
     writer = CheckpointWriter(checkpoint_of(settings.checkpoint), model, run, settings.callbacks)
     with files.owned(writer.checkpoint.file):
+        if settings.resume is False or settings.resume is None:
+            writer.refuse_to_shorten()
         writer.prove()
         yield writer
         writer.end_fit()

@@ -209,7 +209,7 @@ def refuse_shape(wanted: Shape, shape: Shape, name: str, of_y: Shape = ()) -> No
 def _fitting(shape: Shape, wanted: Shape, of_y: Shape, name: str) -> str:
     """The remedy for inputs of `shape` if a network takes examples of the shape `wanted`."""
     labelled = of_y[:1] == shape[:1] != ()
-    if labelled and of_y[1:] == wanted:
+    if labelled and of_y[1:] == wanted and (*shape[1:], 1) != wanted:
         return " Were X and y swapped?"
     single = " For a single example, use X[None, ...]." if shape == wanted and not labelled else ""
     if len(shape) == len(wanted) > 1 and shape[1:] == wanted[1:]:
@@ -219,7 +219,8 @@ def _fitting(shape: Shape, wanted: Shape, of_y: Shape, name: str) -> str:
     if single:
         return single
     if (*shape[1:], 1) == wanted:
-        return f" Add an axis for the one {'feature' if len(wanted) == 1 else 'channel'} of the examples: X[..., None]."
+        kind, rest = ("feature", ":") if len(wanted) == 1 else ("channel", "...")
+        return f" Add an axis for the one {kind} of the examples: X[{rest}, None]."
     if len(shape) == 1 and labelled:
         return " For examples of one feature, use X[:, None], and make the network with init((1,))."
     if len(wanted) == 1 and len(shape) == 2 and shape[0] == wanted[0] and not labelled:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,9 @@ from nnarray.training.state import TrainingState
 from nnarray.training.trainee import Trainee
 from nnarray.typing import Array, Shape
 
+UNREGISTERED = "unregistered"
+"""In the place of a setting: the class of the loss was not registered when it was saved."""
+
 
 class Loaded(NamedTuple):
     """The contents of a file: a model."""
@@ -40,6 +44,8 @@ class Loaded(NamedTuple):
     history: History
     metadata: dict[str, Any]
     loss: Loss | None
+    missing: str | None
+    """The class of the loss, if it is not known here."""
     training: _Training | None
     """The state of its training, if it was saved during training."""
 
@@ -80,7 +86,7 @@ def understood(file: Path, saved: Archive, what: str = "loaded") -> Loaded:
         wiring = Wiring.of(network, shape)
         theta, state = reader.vector("params", wiring.params), reader.vector("state", wiring.state)
         history = _history(facts["history"], reader)
-        training, loss = _read_training(facts.get("training"), reader, wiring), _loss(facts.get("loss"))
+        training, (loss, missing) = _read_training(facts.get("training"), reader, wiring), _loss(facts.get("loss"))
         reader.refuse_rest()
         names = {slot.name for slot in wiring.params.slots}
         if not set(facts["frozen"]) <= names or not isinstance(facts["metadata"], dict):
@@ -88,19 +94,37 @@ def understood(file: Path, saved: Archive, what: str = "loaded") -> Loaded:
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         _refuse(file, error, what)
     frozen = frozenset(facts["frozen"])
-    return Loaded(wiring, shape, theta, state, facts["dtype"], frozen, history, facts["metadata"], loss, training)
+    metadata, dtype = facts["metadata"], facts["dtype"]
+    return Loaded(wiring, shape, theta, state, dtype, frozen, history, metadata, loss, missing, training)
 
 
-def _loss(noted: Any) -> Loss | None:
-    """The loss that a model was trained with; one that is not known here is left out, for no prediction needs it."""
+def _loss(noted: Any) -> tuple[Loss | None, str | None]:
+    """The loss that a model was trained with, or the name of its class if that is not known here."""
     if noted is None:
-        return None
+        return None, None
     if not isinstance(noted, dict) or not isinstance(noted.get("type"), str):
         raise ValueError("its loss is damaged")
-    loss = decode(noted) if noted["type"] in KNOWN else None
-    if not isinstance(loss, Loss | None):
+    name, own = noted["type"], UNREGISTERED in noted
+    if name not in KNOWN or (own and not set(noted) > {"type", UNREGISTERED}):
+        return None, name
+    try:
+        loss = decode({key: value for key, value in noted.items() if key != UNREGISTERED})
+    except ValueError:
+        if own:  # the class that now has the name is another one
+            return None, name
+        raise
+    if not isinstance(loss, Loss):
         raise ValueError("its loss is none")
-    return loss
+    return loss, None
+
+
+def warn_of_missing(path: Any, name: str, *, stacklevel: int) -> None:
+    """Warn that a model was loaded without its loss, before `evaluate` misses it or `fit` takes another one."""
+    warnings.warn(
+        f"{str(path)!r} was trained with the loss {name}, which is not registered here, so model.loss is None. "
+        f"Decorate the class with @nn.register and import its module before loading, or set model.loss.",
+        stacklevel=stacklevel + 1,
+    )
 
 
 @quiet  # what overflows is reported by an error

@@ -19,6 +19,7 @@ from nnarray.optimizers import optimizer_named
 from nnarray.random import Key
 from nnarray.training.automatic import decided, loss_or_auto
 from nnarray.training.data import prepare
+from nnarray.training.faults import naming_both
 from nnarray.training.state import TrainingState
 from nnarray.training.trainee import Trainee
 from nnarray.training.trainer import Finished, Trainer
@@ -146,13 +147,15 @@ def search(
     highest = real(highest, "highest", least=lowest, usual=10.0)
     if isinstance(X, Stream):
         raise TypeError("find_lr needs examples in an array or a source; got a Stream. Pass those of some batches.")
-    X, chosen = decided(loss_or_auto(loss), model, X, y)
+    named = loss_or_auto(loss)
     rule: Any = optimizer_named(optimizer)
     if not rule.stepwise:
         raise ValueError(
             f"{type(rule).__name__} has no learning rate: it chooses its own steps. Use another optimizer."
         )
-    data = prepare(model, X, y, sample_weight, chosen)
+    with naming_both(model, X, y, named, check_finite=True):
+        X, chosen = decided(named, model, X, y)
+        data = prepare(model, X, y, sample_weight, chosen)
     start = TrainingState(model.theta, model.state, rule.slots(model.theta, model.wiring.params))
     trainer = Trainer.of(
         model,

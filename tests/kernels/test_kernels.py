@@ -333,6 +333,7 @@ CASES: dict[str, Callable[[], list[Case]]] = {
     ],
     "after": lambda: [case(normal(3, 4), normal(2)), case(normal(0, 4), normal(1))],
     "recorded": lambda: [case(normal(3, 4), normal(4), lambda x, theta: x * theta, None)],
+    "held": lambda: [case(normal(3, 4), None), case(normal(4), np.asarray([True, False, True, True]))],
     "linked": lambda: [case(np.asarray(0.5), (), ())],
     "threefry": lambda: [
         case(np.arange(-50, 951, dtype=np.int32), 7, -3, 99),

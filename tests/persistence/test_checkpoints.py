@@ -197,7 +197,7 @@ def test_what_cannot_be_registered_or_saved() -> None:
     model = nn.Network(nn.Dense(2)).init((2,))
     for wrong in (object(), float("nan"), "\ud800"):
         model.metadata = {"x": wrong}
-        with pytest.raises(ValueError, match="must be JSON values"):
+        with pytest.raises(ValueError, match=r"must be JSON values.*Store an array as a list"):
             model.save("m.safetensors")
     assert not list(Path().iterdir())
 
@@ -1025,3 +1025,21 @@ def test_metadata_that_would_be_refused_is_not_written() -> None:
             model.save("m.safetensors")
     assert Path("m.safetensors").read_bytes() == before
     assert os.listdir() == ["m.safetensors"]
+
+
+def test_a_longer_training_is_not_replaced_by_a_shorter_one(host: nn.Backend) -> None:
+    X, y = moons(host)
+    model = network().init((2,), seed=0, backend=host)
+    model.fit(X, y, epochs=3, checkpoint="run.safetensors")
+    whole, theta = Path("run.safetensors").read_bytes(), model.theta
+    with pytest.raises(ValueError, match=r"3 epochs, and one with 2 would replace it.*epochs=5.*'run-2\.safetensors'"):
+        model.fit(X, y, epochs=2, checkpoint="run.safetensors")
+    assert Path("run.safetensors").read_bytes() == whole
+    assert model.theta is theta
+    model.fit(X, y, epochs=3, checkpoint="run.safetensors")  # as long: the same call again
+    model.fit(X, y, epochs=4, checkpoint="run.safetensors", resume=True)
+    nn.Network(nn.Dense(2)).init((2,), backend=host).fit(
+        X, y, epochs=1, checkpoint="run.safetensors"
+    )  # another network
+    Path("run.safetensors").write_bytes(b"no model")
+    model.fit(X, y, epochs=1, checkpoint="run.safetensors")

@@ -906,3 +906,25 @@ def test_what_is_no_product_is_refused_before_it_is_drawn(A, B, settings: dict, 
     with pytest.raises(ValueError, match=words):
         plotting.plot_product(A, B, **settings)
     assert not pyplot.get_fignums()
+
+
+def test_curves_on_the_same_axes_have_colours_of_their_own() -> None:
+    X, y = nn.datasets.sine(20, seed=0)
+    model = nn.Network(nn.Dense(1)).init((1,))
+    axes = nn.plotting.plot_fit(model, X, y)
+    nn.plotting.plot_fit(model, X, ax=axes)
+    assert len({line.get_color() for line in axes.lines}) == 2
+
+
+def test_values_of_both_signs_have_two_colours_and_0_is_white() -> None:
+    X, _ = nn.datasets.moons(20, seed=0)
+    model = nn.Network(nn.Dense(1)).init((2,), seed=0)
+    image = nn.plotting.plot_surface(model, X).images[0]
+    low, high = image.get_clim()
+    assert low == -high
+    red, white, blue = (image.cmap(image.norm(x)) for x in (low, 0.0, high))
+    assert min(white[:3]) > 0.9
+    assert red[0] > red[2]
+    assert blue[2] > blue[0]
+    positive = nn.plotting.plot_surface(model.set_params({"0.bias": [9.0]}), X).images[0]
+    assert positive.get_clim()[0] > 0

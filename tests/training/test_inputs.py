@@ -222,3 +222,10 @@ def test_jit_of_a_network_of_several_inputs() -> None:
         model.theta
     )
     nn.testing.assert_close(gradient, np.asarray(nn.value_and_grad(model, given, be.asarray(Y))[1]))
+
+
+def test_one_feature_without_an_axis_is_not_swapped(host: nn.Backend) -> None:
+    X = host.asarray(np.linspace(-1.0, 1.0, 12))
+    model = nn.Network(nn.Dense(1)).init((1,), backend=host)
+    with pytest.raises(ValueError, match=r"got X of shape \(12,\)\. Add an axis for the one feature .*: X\[:, None\]"):
+        model.fit(X, X[:, None])

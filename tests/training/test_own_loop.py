@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -169,3 +171,145 @@ def test_numbers_that_the_model_cannot_hold_are_refused_in_a_loop(be: nn.Backend
     for call in (nn.value_and_grad, nn.training_step):
         with pytest.raises(ValueError, match="X has numbers that float32, the model's dtype, cannot hold: row 1"):
             call(model, X, y, "mse")
+
+
+# --- The loss of the model, and its frozen layers ---------------------------------------------------------------------
+
+
+def values(be: nn.Backend) -> tuple[Any, Any]:
+    draw = np.random.default_rng(0)
+    return tuple(be.asarray(draw.normal(scale=4.0, size=(12, n)), dtype="float32") for n in (2, 1))
+
+
+def test_a_model_keeps_its_loss(be: nn.Backend) -> None:
+    X, y = values(be)
+    model = nn.Network(nn.Dense(3, "tanh"), nn.Dense(1)).init((2,), seed=0, backend=be, dtype="float32")
+    model.fit(X, y, epochs=1, loss="huber")
+    want = float(nn.losses.Huber()(model(X), y))
+    assert abs(want - float(nn.losses.MeanSquaredError()(model(X), y))) > 0.1
+    for given in (
+        nn.value_and_grad(model, X, y)[0],
+        nn.training_step(model, X, y).loss,
+        model.evaluate(X, y)["loss"],
+        nn.value_and_grad(model.with_theta(model.theta), X, y)[0],
+    ):
+        assert abs(float(given) - want) < 1e-4
+    history = model.fit(X, y, epochs=1, optimizer=nn.SGD(1e-6))
+    assert history.settings["loss"] == repr(nn.losses.Huber())
+    assert model.loss == nn.losses.Huber()
+    assert f"trained with the loss {nn.losses.Huber()!r}" in str(model.summary())
+    model.loss = None
+    assert float(nn.value_and_grad(model, X, y)[0]) > want + 0.1
+
+
+def test_a_target_that_does_not_fit_the_kept_loss_is_an_error(host: nn.Backend) -> None:
+    X, _ = values(host)
+    model = nn.Network(nn.Dense(3, "tanh"), nn.Dense(2)).init((2,), seed=0, backend=host, dtype="float32")
+    labels = np.arange(12) % 2
+    model.fit(X, labels, epochs=1)
+    of_model = [partial(call, model) for call in (nn.value_and_grad, nn.training_step)]
+    for call in (model.fit, model.find_lr, *of_model):
+        with pytest.raises((ValueError, TypeError), match=r"keeps the loss that it was trained with, CrossEntropy"):
+            call(X, host.asarray(np.linspace(0, 5, 24).reshape(12, 2)))
+    model.fit(X, host.asarray(np.linspace(0, 5, 24).reshape(12, 2)), loss="mse", epochs=1)
+    assert model.loss == nn.losses.MeanSquaredError()
+
+
+def test_the_gradient_of_frozen_parameters_is_0(be: nn.Backend) -> None:
+    X, y = values(be)
+    net = nn.Network(nn.Dense(3, "tanh", name="a"), nn.Dense(1))
+    model = net.init((2,), seed=0, backend=be, dtype="float32")
+    frozen = model.copy().freeze("a")
+    free = be.to_numpy(nn.value_and_grad(model, X, y)[1])
+    for found in (nn.value_and_grad(frozen, X, y)[1], nn.training_step(frozen, X, y).gradient):
+        gradient = be.to_numpy(found)
+        assert not gradient[:9].any()
+        assert free[:9].all()
+        np.testing.assert_array_equal(gradient[9:], free[9:])
+
+
+def test_an_own_optimizer_does_not_move_frozen_parameters() -> None:
+    optimize = pytest.importorskip("scipy.optimize")
+    X, y = (np.asarray(x, dtype=float) for x in values(nn.backend("numpy")))
+    model = nn.Network(nn.Dense(3, "tanh", name="a"), nn.Dense(1)).init((2,), seed=0, backend="numpy").freeze("a")
+    found = optimize.minimize(
+        lambda t: nn.value_and_grad(model.with_theta(t), X, y), np.array(model.theta), jac=True, method="L-BFGS-B"
+    )
+    np.testing.assert_array_equal(found.x[:9], model.theta[:9])
+    assert not np.array_equal(found.x[9:], model.theta[9:])
+
+
+def of_leaf(f: Any) -> Any:
+    torch = pytest.importorskip("torch")
+
+    def gradient(theta: Any) -> Any:
+        leaf = theta.detach().clone().requires_grad_()
+        return torch.autograd.grad(f(leaf), leaf)[0]
+
+    return gradient
+
+
+def transforms(flag: str) -> list[Any]:
+    """From a function of theta to its gradient, by the library itself."""
+    library = pytest.importorskip(flag)
+    return [library.grad, lambda f: library.jit(library.grad(f))] if flag == "jax" else [library.func.grad, of_leaf]
+
+
+@pytest.mark.parametrize("flag", ["jax", "torch"])
+def test_recorded_and_compiled_gradients_of_frozen_parameters_are_0(flag: str) -> None:
+    grads, be = transforms(flag), nn.backend(flag)
+    X, y = values(be)
+    net = nn.Network(nn.Dense(3, "tanh", name="a"), nn.Dense(1))
+    free = net.init((2,), seed=0, backend=be, dtype="float32")
+    frozen = free.copy().freeze("a")
+
+    def gradients(model: nn.Model, grad: Any) -> list[Any]:
+        of_call = grad(lambda t: ((model.with_theta(t)(X) - y) ** 2).mean())
+        of_loss = grad(lambda t: nn.value_and_grad(model.with_theta(t), X, y)[0])
+        return [np.asarray(each(model.theta)) for each in (of_call, of_loss)]
+
+    for grad in grads:
+        for got, want in zip(gradients(frozen, grad), gradients(free, grad), strict=True):
+            assert not got[:9].any()
+            assert want[:9].all()
+            np.testing.assert_allclose(got[9:], want[9:], rtol=1e-5)
+
+
+# --- Reading the model ------------------------------------------------------------------------------------------------
+
+
+def test_parameters_are_looked_at_only(be: nn.Backend) -> None:
+    model = nn.Network(nn.Dense(2)).init((2,), seed=0, backend=be, dtype="float32")
+    before, params = be.to_numpy(model.theta).copy(), model.params
+    zeros = 0.0 * params["0.bias"]
+    for change in (
+        lambda: params.__setitem__("0.bias", zeros),
+        lambda: params.update({"0.bias": zeros}),
+        lambda: params.pop("0.bias"),
+        lambda: params.__delitem__("0.bias"),
+        lambda: params.setdefault("1.bias", zeros),
+        lambda: params.__ior__({"0.bias": zeros}),
+    ):
+        with pytest.raises(TypeError, match=r"model.params is read-only.*Call model.set_params"):
+            change()
+    assert list({**params}) == ["0.weight", "0.bias"]
+    for own in (copy.copy(params), copy.deepcopy(params), params.copy(), dict(params), params | {}):
+        own["0.bias"] = zeros  # a copy may change
+    np.testing.assert_array_equal(be.to_numpy(model.theta), before)
+
+
+def test_an_input_gradient_of_values_needs_the_output(be: nn.Backend) -> None:
+    X, _ = values(be)
+    targets = be.asarray(np.linspace(0.0, 4.0, 24).reshape(12, 2), dtype="float32")
+    model = nn.Network(nn.Dense(3, "tanh"), nn.Dense(2)).init((2,), seed=0, backend=be, dtype="float32")
+    model.input_gradient(X)  # it is not yet known what its outputs are
+    model.fit(X, targets, epochs=1, loss="mse")
+    with pytest.raises(ValueError, match=r"needs one of the 2 outputs: they are values.*input_gradient\(X, 0\)"):
+        model.input_gradient(X)
+    ones = be.asarray(np.ones(12, dtype=int))
+    np.testing.assert_array_equal(be.to_numpy(model.input_gradient(X, 1)), be.to_numpy(model.input_gradient(X, ones)))
+    for wrong in (2, -1, 2 * ones):
+        with pytest.raises(ValueError, match=r"output (2|-1) is out of range: with 2 outputs, they are 0 to 1\. Pass"):
+            model.input_gradient(X, wrong)
+    with pytest.raises(TypeError, match="classes"):
+        model.input_gradient(X, True)  # type: ignore[arg-type]

@@ -284,3 +284,24 @@ def test_what_a_stream_has_itself_is_refused(host: nn.Backend) -> None:
     for call, kind, message in refused:
         with pytest.raises(kind, match=message):
             call()
+
+
+def test_a_source_without_an_end_has_steps_per_epoch(host: nn.Backend) -> None:
+    def endless(epoch: int) -> Iterator[Any]:
+        draw = np.random.default_rng(epoch)
+        while True:
+            X = draw.normal(size=(8, 3))
+            yield X, X[:, :1]
+
+    model = nn.Network(nn.Dense(1)).init((3,), seed=0, backend=host)
+    source = stream(endless, steps_per_epoch=5)
+    assert model.fit(source, epochs=3).steps == 15  # the first batch chooses the loss, and is not lost
+    assert model.evaluate(source).examples == 40
+    assert "steps_per_epoch=5" in repr(source)
+    pairs = [(np.ones((2, 3)), np.ones((2, 1)))] * 4
+    assert model.fit(stream(pairs, steps_per_epoch=3), epochs=2).steps == 6
+    for wrong, error in ((0, ValueError), (2.5, TypeError)):
+        with pytest.raises(error, match="steps_per_epoch must"):
+            stream(pairs, steps_per_epoch=wrong)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"nn\.datasets\.stream\(batches, steps_per_epoch=100\)"):
+        model.fit(pairs, steps_per_epoch=3)  # type: ignore[call-arg]

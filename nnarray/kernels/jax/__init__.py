@@ -8,7 +8,7 @@ from typing import Any
 import jax
 
 from nnarray import kernels
-from nnarray.backends import is_traced
+from nnarray.backends import is_traced, stands_in
 from nnarray.kernels.standard.lookup import whole
 from nnarray.kernels.standard.normalisation import normalised
 from nnarray.kernels.standard.numerics import at_least_float32, at_least_float32_dtype
@@ -32,6 +32,12 @@ def after(x: Any, first: Any) -> Any:
 def put(x: Any, key: Any, value: Any) -> Any:
     """JAX's arrays cannot be written to."""
     return x.at[key].set(value)
+
+
+@kernels.held.fast("jax")
+def held(x: Any, mask: Any) -> Any:
+    """With a gradient that is stopped at these entries."""
+    return x if mask is None or not stands_in(x) else jax.numpy.where(mask, jax.lax.stop_gradient(x), x)
 
 
 @kernels.normalise.fast("jax")

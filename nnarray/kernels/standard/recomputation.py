@@ -25,6 +25,19 @@ def after(x: Array, first: Array) -> Array:
 
 
 @kernel
+def held(x: Array, mask: Array | None) -> Array:
+    """x, whose entries where `mask` is True have the derivative 0, if the library records gradients.
+
+    Parameters
+    ----------
+    x : array, any shape
+    mask : array of bool, shape of `x`, or None
+        None is False everywhere.
+    """
+    return x
+
+
+@kernel
 def recorded(x: Array, theta: Array, value: Callable[..., Array], pullback: Callable[..., Sequence[Any]]) -> Array:
     """y = value(x, theta), with `pullback` as its pullback if the library records gradients.
 
