@@ -265,6 +265,8 @@ def test_only_the_package_itself_imports_late() -> None:
         path.relative_to(ROOT).as_posix()
         for path in FILES
         for node in ast.walk(code_of(path))
-        if isinstance(node, ast.FunctionDef) and node.name == "__getattr__" and node.args.args[0].arg not in ("self", "cls")
+        if isinstance(node, ast.FunctionDef)
+        and node.name == "__getattr__"
+        and node.args.args[0].arg not in ("self", "cls")
     ]
     assert late == ["__init__.py"]

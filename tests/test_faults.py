@@ -451,6 +451,13 @@ SETTINGS: dict[str, Case] = {
     "no seed": lambda b: lambda: b.fit(seed=None),
     "a callback that is none": lambda b: lambda: b.fit(callbacks="stop"),
     "early stopping with a negative patience": lambda b: lambda: nn.EarlyStopping(patience=-1),
+    "colours of standardised images": lambda b: (
+        lambda: (
+            nn.Network(nn.Flatten(), nn.Dense(2))
+            .init((2, 2, 1), backend=b.be)
+            .fit(b.be.asarray(np.linspace(-1, 1, 8 * 4).reshape(8, 2, 2, 1)), b.y, augment=nn.datasets.Augment())
+        )
+    ),
     "a learning rate of 0": lambda b: lambda: nn.Adam(0.0),
     "a learning rate that is text": lambda b: lambda: nn.SGD("fast"),  # type: ignore[arg-type]
     "momentum of 1": lambda b: lambda: nn.SGD(0.1, momentum=1.0),

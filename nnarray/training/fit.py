@@ -20,6 +20,7 @@ from nnarray.losses import Loss
 from nnarray.persistence import files
 from nnarray.persistence.archive import named_file
 from nnarray.training.answers import measures
+from nnarray.training.augmenting import check_images
 from nnarray.training.automatic import decided
 from nnarray.training.callbacks import Callback, History, Run
 from nnarray.training.checkpoints import CheckpointWriter, checkpoint_of, fingerprint
@@ -102,7 +103,7 @@ def _examples(model: Trainee, X: Any, y: Any, settings: FitSettings) -> tuple[Da
     """The training examples, and those that are held out."""
     if isinstance(X, Stream):
         _refuse_beside_stream(y, settings)
-        data = Streamed(model, X, settings.loss, settings.check_finite)
+        data = Streamed(model, X, settings.loss, settings.check_finite, settings.augment)
         return data, _held_out(model, settings.validation, settings.loss, settings.check_finite)
     if y is None:
         raise TypeError(
@@ -113,6 +114,7 @@ def _examples(model: Trainee, X: Any, y: Any, settings: FitSettings) -> tuple[Da
     X, y, weights, validation = validation_split(model, *arrays, settings.validation, settings.key, check_finite=check)
     every = weighted(settings.class_weight, model, settings.loss, y, weights)
     data = prepare(model, X, y, every, settings.loss, check_finite=check)
+    check_images(settings.augment, data.inputs, check_finite=check)
     if every is not weights:  # those of classes are for the training only
         data = data._replace(sample_weight=None if weights is None else as_data(weights, "sample_weight"))
     return data, _held_out(model, validation, settings.loss, check)
