@@ -8,6 +8,7 @@ from typing import Any
 from nnarray import kernels
 from nnarray.arguments import explained
 from nnarray.backends import has_record, without_record
+from nnarray.functional.freezing import frozen_in
 from nnarray.functional.propagation import Step, loss_and_gradient
 from nnarray.kernels import engines
 from nnarray.losses import refuse_records
@@ -144,7 +145,7 @@ def _propagated(
     data = prepare(model, X, y, weights, chosen, check_finite=False)
     with engines.computing(model.engine):
         result = loss_and_gradient(
-            model.wiring,
+            frozen_in(model.wiring, model.frozen) if training else model.wiring,
             without_record(model.theta),
             model.state,
             data.x,

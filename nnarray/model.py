@@ -48,6 +48,7 @@ from nnarray.layers.base import Layer, described
 from nnarray.layers.kinds import REAL, Spec, arrays_in, specs
 from nnarray.losses import Loss, checked_labels, loss_named
 from nnarray.names import shown
+from nnarray.optimizers.groups import fits
 from nnarray.persistence import pytorch
 from nnarray.random import Key
 from nnarray.training import checkpoints
@@ -290,7 +291,10 @@ class Model(metaclass=Explained):
         return self
 
     def freeze(self, *names: str) -> Model:
-        """Exclude parameters from training, by name ("0.weight") or by layer ("0", "encoder").
+        """Exclude parameters from training, by name ("0.weight"), by layer ("0", "encoder") or by pattern ("0.*").
+
+        A layer whose parameters are all frozen keeps its state too: `BatchNorm` then normalises in training by its
+        stored statistics, as at inference. Patterns are those of parameter groups.
 
         Raises
         ------
@@ -301,7 +305,7 @@ class Model(metaclass=Explained):
         for name in names:
             if not isinstance(name, str):
                 raise TypeError(f"names of parameters must be strings, such as {every[0]!r}; got {shown(name)}.")
-            matched = {each for each in every if each == name or each.startswith(name + ".")}
+            matched = {slot.name for slot in self.wiring.params.slots if fits(slot.path, name)}
             if not matched:
                 raise ValueError(f"no parameter is called {name!r}; the model has {', '.join(every)}.")
             self.frozen |= matched

@@ -154,6 +154,8 @@ def test_frozen_layers_do_not_move(be: nn.Backend) -> None:
     for name, p in model.params.items():
         assert np.array_equal(be.to_numpy(p), before[name]) == name.startswith("0."), name
     assert model.unfreeze().frozen == frozenset()
+    assert model.freeze("0.*").frozen == {"0.weight", "0.bias"}
+    assert model.unfreeze().freeze("*.bias").frozen == {"0.bias", "1.bias"}
     with pytest.raises(ValueError, match=r"no parameter is called 'head'; the model has 0\.weight"):
         model.freeze("head")
 
