@@ -440,6 +440,7 @@ SETTINGS: dict[str, Case] = {
     "a misspelt keyword": lambda b: lambda: b.fit(epoch=3),
     "the learning rate in `fit`": lambda b: lambda: b.fit(learning_rate=0.1),
     "Keras's name for validation": lambda b: lambda: b.fit(validation_data=(b.X, b.y)),
+    "the layer of another library, channels first": lambda b: lambda: nn.Conv2D(1, 8, 3),  # type: ignore[misc]
     "settings of `fit` by position": lambda b: lambda: b.model.fit(b.X, b.y, 10),  # type: ignore[call-arg]
     "`fit` without anything": lambda b: lambda: b.model.fit(),  # type: ignore[call-arg]
     "PyTorch's two numbers of Adam": lambda b: lambda: nn.Adam(betas=(0.9, 0.99)),  # type: ignore[call-arg]
