@@ -590,6 +590,9 @@ TRAINING: dict[str, Case] = {
     "a running variance that does not fit": lambda b: (
         lambda: b.fit(nn.Network(nn.BatchNorm(), nn.Dense(2)), X=b.X * 1e25)
     ),
+    "a method of another library's callback": lambda b: (
+        lambda: type("Mine", (nn.Callback,), {"on_batch_end": lambda self, run: None})
+    ),
     "early stopping without its column": lambda b: lambda: b.fit(callbacks=nn.EarlyStopping()),
     "Ctrl-C": lambda b: lambda: b.fit(epochs=100, callbacks=interrupt),
     "the disk is full": full_disk_while_training,

@@ -52,7 +52,9 @@ def fit(model: Trainee, X: Any, y: Any, settings: FitSettings) -> History:
     with naming_both(model, X, y, settings.loss, check_finite=settings.check_finite):
         data, held_out, settings = _looked_at(model, X, y, settings)
     warn_of_last_activation(model.wiring.network, settings.loss, model.output_shape, stacklevel=4)
-    run = Run(model, History(), settings.epochs)
+    scores = ("loss", *settings.metrics)
+    held = () if held_out is None else tuple(f"val_{name}" for name in scores)
+    run = Run(model, History(), settings.epochs, columns=("epoch", *scores, *held, "lr", "seconds"))
     run.history.settings = {
         **settings.written,
         "examples": data.examples,
