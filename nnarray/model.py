@@ -543,7 +543,8 @@ class Model(metaclass=Explained):
         missing, unknown = [n for n in names if n not in state_dict], [n for n in state_dict if n not in names]
         if missing or unknown:
             raise ValueError(
-                f"the state_dict does not fit: missing {missing}, unknown {unknown}. It must have {names}."
+                f"the state_dict does not fit: missing {missing}, unknown {unknown}. It must have {names}. For the "
+                f"state_dict of a module of another library, use model.load_torch(state_dict)."
             )
         theta, after = (
             layout.replaced(vector, {slot.name: state_dict[slot.name] for slot in layout.slots})

@@ -593,6 +593,10 @@ TRAINING: dict[str, Case] = {
     "a method of another library's callback": lambda b: (
         lambda: type("Mine", (nn.Callback,), {"on_batch_end": lambda self, run: None})
     ),
+    "an optimizer of another library": lambda b: (
+        lambda: b.fit(optimizer=type("Adam", (), {"zero_grad": lambda self: None})())
+    ),
+    "batches for validation": lambda b: lambda: b.fit(validation=nn.datasets.stream(lambda: iter([(b.X, b.y)]))),
     "early stopping without its column": lambda b: lambda: b.fit(callbacks=nn.EarlyStopping()),
     "Ctrl-C": lambda b: lambda: b.fit(epochs=100, callbacks=interrupt),
     "the disk is full": full_disk_while_training,

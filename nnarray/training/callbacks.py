@@ -23,6 +23,8 @@ OF_MODELS = ("predict", "predict_proba", "predict_class", "evaluate", "score", "
 class History(Mapping[str, list[float]]):
     """The results of each finished epoch: a mapping of columns such as "epoch", "loss", "val_loss", "lr", "seconds".
 
+    "seconds" is the time since the start of the training, in which a resumed one counts the time before.
+
     Attributes
     ----------
     steps : int

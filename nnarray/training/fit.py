@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from nnarray.backends import as_data, is_traced, memory_errors, namespace
-from nnarray.datasets.streams import Stream
+from nnarray.datasets.streams import Stream, as_stream
 from nnarray.functional.summary import summary
 from nnarray.kernels.engines import computing, resolved
 from nnarray.kernels.one_thread import one_thread
@@ -201,12 +201,16 @@ def _resume(source: Path, model: Trainee, run: Run, settings: FitSettings) -> Tr
     return resume(source, model, run, settings.callbacks, slots)
 
 
+BATCHES = " For batches, call model.evaluate(batches) in a callback, or join them in one (X, y)."
+
+
 def _held_out(model: Trainee, validation: Any, loss: Loss, check_finite: bool) -> Data | None:
     if validation is None:
         return None
     if not isinstance(validation, tuple | list) or len(validation) not in (2, 3):
         raise TypeError(
             f"validation must be a fraction, (X, y) or (X, y, sample_weight); got {type(validation).__name__}."
+            f"{BATCHES if as_stream(validation) is not None else ''}"
         )
     X, y, weights = (*validation, None)[:3]
     names = "validation_X validation_y validation_weight"
