@@ -178,7 +178,9 @@ def _misfit(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping
     except TypeError as error:
         parameters = [each for each in signature.parameters.values() if each.name != "self"]
         given = args[len(signature.parameters) - len(parameters) :]
-        return f"{name} {_said(parameters, given, kwargs) or error}"
+        said = _said(parameters, given, kwargs)
+        meant = BY_POSITION.get(name) if " by position; got " in said else None
+        return f"{name} {said or error}{meant(given) if meant else ''}"
     return None
 
 
@@ -189,7 +191,7 @@ def _said(parameters: list[inspect.Parameter], given: tuple[Any, ...], kwargs: M
     for other in (each for each in kwargs if each not in by_name):
         return f"has no argument {other!r}. {_remedy(other, by_name)}"
     if len(given) > len(ordered):
-        further = [each for each in by_name if each not in ordered]
+        further = sorted((each for each in by_name if each not in ordered), key=lambda each: each == "name")
         others = (
             f" Pass the others by name, such as {', '.join(f'{each}=' for each in further[:4])}." if further else ""
         )
@@ -204,6 +206,20 @@ def _said(parameters: list[inspect.Parameter], given: tuple[Any, ...], kwargs: M
         if each.default is each.empty and each.name in by_name and each.name not in (*ordered[: len(given)], *kwargs)
     ]
     return f"needs {' and '.join(missing)}. {NEEDED.get(missing[0], '')}".strip() if missing else ""
+
+
+def _filters_first(given: tuple[Any, ...]) -> str:
+    """What to write for a convolution whose first number is that of the channels of its inputs."""
+    return f" The channels of the inputs are no setting: nn.Conv2D({', '.join(map(repr, given[1:3]))})."
+
+
+BY_POSITION: dict[str, Callable[[tuple[Any, ...]], str]] = {
+    "Conv2D": _filters_first,
+    "Conv1D": lambda given: _filters_first(given).replace("Conv2D", "Conv1D"),
+    "BatchNorm": lambda _: " The channels of the inputs are no setting: nn.BatchNorm().",
+    "LayerNorm": lambda _: " The channels of the inputs are no setting: nn.LayerNorm().",
+}
+"""What is meant by further arguments by position, in the order of other libraries."""
 
 
 NEEDED = {

@@ -10,6 +10,7 @@ from typing import Any, overload
 from nnarray import kernels
 from nnarray.arguments import explained
 from nnarray.backends import has_record, namespace, without_record
+from nnarray.functional.freezing import frozen_in
 from nnarray.functional.propagation import Step, loss_and_gradient
 from nnarray.kernels import engines
 from nnarray.losses import refuse_records
@@ -195,7 +196,7 @@ def _propagated(
     frozen = model.wiring.params.frozen(model.frozen, model.theta)
     with engines.computing(model.engine):
         result = loss_and_gradient(
-            model.wiring,
+            frozen_in(model.wiring, model.frozen) if training else model.wiring,
             kernels.held(without_record(model.theta), frozen),
             model.state,
             data.x,

@@ -50,6 +50,7 @@ from nnarray.layers.base import Layer, described
 from nnarray.layers.kinds import REAL, Spec, arrays_in, specs
 from nnarray.losses import Loss, loss_named
 from nnarray.names import shown
+from nnarray.optimizers.groups import fits
 from nnarray.persistence import pytorch
 from nnarray.random import Key
 from nnarray.recording import Traced, constant, is_real, stop_gradient, trees
@@ -299,7 +300,10 @@ class Model(metaclass=Explained):
         return self
 
     def freeze(self, *names: str) -> Model:
-        """Exclude parameters from training, by name ("0.weight") or by layer ("0", "encoder").
+        """Exclude parameters from training, by name ("0.weight"), by layer ("0", "encoder") or by pattern ("0.*").
+
+        A layer whose parameters are all frozen keeps its state too: `BatchNorm` then normalises in training by its
+        stored statistics, as at inference. Patterns are those of parameter groups.
 
         Their entries of a gradient are 0: that of `nn.value_and_grad` and `nn.training_step`, and that which PyTorch
         or JAX computes with respect to theta.
@@ -313,7 +317,7 @@ class Model(metaclass=Explained):
         for name in names:
             if not isinstance(name, str):
                 raise TypeError(f"names of parameters must be strings, such as {every[0]!r}; got {shown(name)}.")
-            matched = {each for each in every if each == name or each.startswith(name + ".")}
+            matched = {slot.name for slot in self.wiring.params.slots if fits(slot.path, name)}
             if not matched:
                 raise ValueError(f"no parameter is called {name!r}; the model has {', '.join(every)}.")
             self.frozen |= matched
@@ -553,7 +557,8 @@ class Model(metaclass=Explained):
         missing, unknown = [n for n in names if n not in state_dict], [n for n in state_dict if n not in names]
         if missing or unknown:
             raise ValueError(
-                f"the state_dict does not fit: missing {missing}, unknown {unknown}. It must have {names}."
+                f"the state_dict does not fit: missing {missing}, unknown {unknown}. It must have {names}. For the "
+                f"state_dict of a module of another library, use model.load_torch(state_dict)."
             )
         theta, after = (
             layout.replaced(vector, {slot.name: state_dict[slot.name] for slot in layout.slots})

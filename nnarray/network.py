@@ -13,6 +13,7 @@ from nnarray.backends import Backend, backend
 from nnarray.layers.base import NO_NUMBERS
 from nnarray.layers.containers import Row
 from nnarray.layers.kinds import specs
+from nnarray.layers.sliding import naming_order_of_channels
 from nnarray.model import Model
 from nnarray.names import shown
 from nnarray.persistence.settings import register
@@ -84,7 +85,8 @@ class Network(Row, metaclass=Explained):
         """
         specs(self.takes, shape)  # refuses names that differ
         sizes = _checked(shape)
-        self.out_shape(sizes)
+        with naming_order_of_channels(self, sizes):
+            self.out_shape(sizes)
         return Model.drawn(self, sizes, seed, _backend(backend), dtype, engine)
 
     def __getattr__(self, name: str) -> Any:

@@ -440,6 +440,7 @@ SETTINGS: dict[str, Case] = {
     "a misspelt keyword": lambda b: lambda: b.fit(epoch=3),
     "the learning rate in `fit`": lambda b: lambda: b.fit(learning_rate=0.1),
     "Keras's name for validation": lambda b: lambda: b.fit(validation_data=(b.X, b.y)),
+    "the layer of another library, channels first": lambda b: lambda: nn.Conv2D(1, 8, 3),  # type: ignore[misc]
     "settings of `fit` by position": lambda b: lambda: b.model.fit(b.X, b.y, 10),  # type: ignore[call-arg]
     "`fit` without anything": lambda b: lambda: b.model.fit(),  # type: ignore[call-arg]
     "PyTorch's two numbers of Adam": lambda b: lambda: nn.Adam(betas=(0.9, 0.99)),  # type: ignore[call-arg]
@@ -451,6 +452,13 @@ SETTINGS: dict[str, Case] = {
     "no seed": lambda b: lambda: b.fit(seed=None),
     "a callback that is none": lambda b: lambda: b.fit(callbacks="stop"),
     "early stopping with a negative patience": lambda b: lambda: nn.EarlyStopping(patience=-1),
+    "colours of standardised images": lambda b: (
+        lambda: (
+            nn.Network(nn.Flatten(), nn.Dense(2))
+            .init((2, 2, 1), backend=b.be)
+            .fit(b.be.asarray(np.linspace(-1, 1, 8 * 4).reshape(8, 2, 2, 1)), b.y, augment=nn.datasets.Augment())
+        )
+    ),
     "a learning rate of 0": lambda b: lambda: nn.Adam(0.0),
     "a learning rate that is text": lambda b: lambda: nn.SGD("fast"),  # type: ignore[arg-type]
     "momentum of 1": lambda b: lambda: nn.SGD(0.1, momentum=1.0),
@@ -585,6 +593,13 @@ TRAINING: dict[str, Case] = {
     "a running variance that does not fit": lambda b: (
         lambda: b.fit(nn.Network(nn.BatchNorm(), nn.Dense(2)), X=b.X * 1e25)
     ),
+    "a method of another library's callback": lambda b: (
+        lambda: type("Mine", (nn.Callback,), {"on_batch_end": lambda self, run: None})
+    ),
+    "an optimizer of another library": lambda b: (
+        lambda: b.fit(optimizer=type("Adam", (), {"zero_grad": lambda self: None})())
+    ),
+    "batches for validation": lambda b: lambda: b.fit(validation=nn.datasets.stream(lambda: iter([(b.X, b.y)]))),
     "early stopping without its column": lambda b: lambda: b.fit(callbacks=nn.EarlyStopping()),
     "Ctrl-C": lambda b: lambda: b.fit(epochs=100, callbacks=interrupt),
     "the disk is full": full_disk_while_training,

@@ -59,6 +59,9 @@ class Jax(Library):
         # Inside `jit` no array has values, not even one made from arrays from outside.
         return self.stands_in(x) or self.stands_in(importlib.import_module("jax").numpy.zeros(()))
 
+    def is_read_at_once(self, x: Any) -> bool:
+        return not self.traced(x) and all(device.platform == "cpu" for device in x.devices())
+
     def synchronize(self, device: Device) -> None:
         jax = importlib.import_module("jax")
         jax.block_until_ready(jax.live_arrays())

@@ -127,6 +127,10 @@ class Library:
         """Whether `x` is a placeholder whose value is not known yet (inside a compiled function)."""
         return False
 
+    def is_read_at_once(self, x: Any) -> bool:
+        """Whether the values of `x` can be read now, without waiting for another device or stopping a recording."""
+        return self.is_host or self.imitates
+
     def follow(self, x: Any) -> None:
         """Make the device of `x` the current one, in a library that does not do so itself."""
 

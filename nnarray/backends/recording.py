@@ -29,3 +29,9 @@ def is_traced(x: Any) -> bool:
     """Whether the values of `x` cannot be read, because a function is being compiled (`jax.jit`)."""
     owner = library_of(x)
     return owner is not None and owner.traced(x)
+
+
+def is_read_at_once(x: Any) -> bool:
+    """Whether the values of `x` can be read now, without waiting for another device or stopping a recording."""
+    owner = library_of(x)
+    return owner is not None and owner.is_read_at_once(x)

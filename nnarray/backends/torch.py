@@ -90,6 +90,9 @@ class Torch(Library):
     def stands_in(self, x: object) -> bool:
         return importlib.import_module("torch")._C._functorch.is_functorch_wrapped_tensor(x)
 
+    def is_read_at_once(self, x: Any) -> bool:
+        return x.device.type == "cpu" and not self.stands_in(x)
+
     def synchronize(self, device: Device) -> None:
         torch = importlib.import_module("torch")
         if device.type == "cuda":

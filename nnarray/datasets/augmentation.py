@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 
 from nnarray import random
-from nnarray.backends import as_data, device_of, namespace
+from nnarray.backends import as_data, device_of, is_read_at_once, namespace
 from nnarray.checks import integer, numbers_of_python, real
 from nnarray.random import Key
 from nnarray.typing import Array, Shape
@@ -67,6 +67,17 @@ class Augment:
         x = shift(x, key.fold("shift"), self.shift)
         return colour(x, key.fold("colour"), self.colour, self.colour, self.colour)
 
+    def check(self, x: Array, name: str = "x") -> None:
+        """Refuse images outside of 0 to 1 if `colour` is on. Waits for the device; `fit` calls it before training.
+
+        Raises
+        ------
+        ValueError
+            If there is such an image.
+        """
+        if self.colour:
+            _refuse_other_range(x, name)
+
 
 def augment(
     x: Array,
@@ -103,7 +114,7 @@ def augment(
     TypeError
         If `x` is not an array of real floating numbers, or not exactly one of `key` and `seed` is given.
     ValueError
-        If `x` has another shape, or a number is out of range.
+        If `x` has another shape, a number is out of range, or values are not from 0 to 1 with `colour`.
 
     Examples
     --------
@@ -307,7 +318,8 @@ def colour(x: Array, key: Key, brightness: float = 0.2, contrast: float = 0.2, s
     Raises
     ------
     TypeError, ValueError
-        If `x` is not an array of images, has other channels, or a strength is out of range.
+        If `x` is not an array of images, has other channels, or a strength is out of range; also if values are not from
+        0 to 1, unless they cannot be read without waiting for a device.
     """
     x = _images(x)
     strengths = {"brightness": brightness, "contrast": contrast, "saturation": saturation}
@@ -318,6 +330,8 @@ def colour(x: Array, key: Key, brightness: float = 0.2, contrast: float = 0.2, s
         raise ValueError(
             f"x must have 1 or 3 channels for changes of colour; got shape {tuple(x.shape)}. Use colour=0."
         )
+    if is_read_at_once(x):
+        _refuse_other_range(x, "x")
     xp = namespace(x)
     draws = xp.astype(2 * _uniform(x, key, (x.shape[0], 3)) - 1, x.dtype)[:, :, None, None, None]
     if b:
@@ -340,6 +354,21 @@ def _images(x: Array) -> Array:
         hint = " For images without channels, use x[..., None]." if x.ndim == 3 else ""
         raise ValueError(f"x must have shape (batch, height, width, channels); got {tuple(x.shape)}.{hint}")
     return x
+
+
+ROUNDING = 0.01  # what interpolation and narrow dtypes may add to values from 0 to 1
+
+
+def _refuse_other_range(x: Array, name: str) -> None:
+    """Refuse images whose values are not from 0 to 1, which would be clipped."""
+    xp = namespace(x)
+    low, high = float(xp.min(x)), float(xp.max(x))
+    if low < -ROUNDING or high > 1 + ROUNDING:
+        bytes_ = " Divide bytes by 255." if low >= 0 and high <= 255 else ""
+        raise ValueError(
+            f"{name} must have values from 0 to 1 for changes of colour, which clip them; got values from {low:g} to "
+            f"{high:g}.{bytes_} Scale the images to 0 to 1, or leave their colours: colour=0."
+        )
 
 
 def _pixels(value: int, name: str) -> int:

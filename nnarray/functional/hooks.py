@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from nnarray.layers.base import Context, Layer, Out
-from nnarray.layers.kinds import Takes
-from nnarray.typing import Array, Shape, Tree
+from nnarray.layers.wrapped import Wrapped
+from nnarray.typing import Array, Tree
 
 
 @dataclass
@@ -24,38 +24,11 @@ class Passage:
 
 
 @dataclass(frozen=True, eq=False)
-class Hook(Layer):
+class Hook(Wrapped):
     """A wrapper that records the arrays of a layer under its path, such as "1.branch2.0", and changes nothing."""
 
-    inner: Layer
     path: str
     passages: dict[str, Passage]
-
-    @property
-    def masking(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """The masking of the wrapped layer."""
-        return self.inner.masking
-
-    @property
-    def takes(self) -> Takes:
-        """The kind of inputs of the wrapped layer."""
-        return self.inner.takes
-
-    def params(self, shape: Shape) -> dict[str, Any]:
-        """The parameters of the wrapped layer."""
-        return self.inner.params(shape)
-
-    def initial_state(self, shape: Shape) -> dict[str, Any]:
-        """The state of the wrapped layer."""
-        return self.inner.initial_state(shape)
-
-    def out_shape(self, shape: Shape) -> Shape:
-        """The shape of its outputs."""
-        return self.inner.out_shape(shape)
-
-    def multiply_adds(self, shape: Shape) -> int:
-        """Its multiply-adds."""
-        return self.inner.multiply_adds(shape)
 
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
         """The outputs of the wrapped layer; they and the gradients are recorded."""

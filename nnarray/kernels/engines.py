@@ -11,8 +11,10 @@ For JAX there is "scan", which compiles the steps of an epoch into one loop, and
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from typing import Any
 
 from nnarray.backends import library_of
 from nnarray.kernels.compilation import LOOPS, can_loop, cudnn_taken, has_loops, has_module, loops_allowed
@@ -74,6 +76,17 @@ def _engines_of(like: Array) -> list[str]:
 
 @contextmanager
 def computing(engine: str) -> Generator[None]:
-    """A block in which kernels compute according to the engine."""
-    with loops_allowed(engine in (AUTO, "numba")), cudnn_taken(engine == CUDNN):
+    """A block in which kernels compute according to the engine, in the dtype of their arrays."""
+    with loops_allowed(engine in (AUTO, "numba")), cudnn_taken(engine == CUDNN), dtypes_kept():
+        yield
+
+
+@contextmanager
+def dtypes_kept() -> Generator[None]:
+    """A block without PyTorch's autocast: it would change the dtypes between kernels, which return those they get."""
+    torch: Any = sys.modules.get("torch")
+    with ExitStack() as stack:
+        for kind in ("cpu", "cuda") if hasattr(torch, "autocast") else ():
+            if torch.is_autocast_enabled(kind):
+                stack.enter_context(torch.autocast(kind, enabled=False))
         yield

@@ -10,6 +10,7 @@ import torch
 
 from nnarray import kernels
 from nnarray.backends import stands_in
+from nnarray.kernels.engines import dtypes_kept
 from nnarray.kernels.standard.normalisation import normalised
 from nnarray.kernels.standard.numerics import at_least_float32_dtype
 from nnarray.kernels.standard.windows import Window, cropped, padded, spread
@@ -242,7 +243,8 @@ class _Recorded(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *dy: Any) -> Any:
-        return None, None, *ctx.pullback(*dy, *ctx.saved_tensors, ctx.needs_input_grad[2:])
+        with dtypes_kept():
+            return None, None, *ctx.pullback(*dy, *ctx.saved_tensors, ctx.needs_input_grad[2:])
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
 from typing import Any
 
@@ -62,6 +62,7 @@ class Conv2D(Layer):
 
     filters: int
     kernel: Pair
+    _: KW_ONLY
     stride: Pair = 1
     padding: Sides = "valid"
     dilation: Pair = 1
@@ -160,6 +161,7 @@ class Conv1D(Layer):
 
     filters: int
     kernel: int
+    _: KW_ONLY
     stride: int = 1
     padding: str | int | tuple[int, int] = "valid"
     dilation: int = 1
@@ -183,14 +185,14 @@ class Conv1D(Layer):
         return Conv2D(
             self.filters,
             (1, self.kernel),
-            (1, self.stride),
-            sides,
-            (1, self.dilation),
-            self.groups,
-            self.activation,
-            self.bias,
-            self.init,
-            self.bias_init,
+            stride=(1, self.stride),
+            padding=sides,
+            dilation=(1, self.dilation),
+            groups=self.groups,
+            activation=self.activation,
+            bias=self.bias,
+            init=self.init,
+            bias_init=self.bias_init,
         )
 
     def drawn_numbers(self) -> str:

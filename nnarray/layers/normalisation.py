@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from functools import partial
 
 from nnarray import kernels
@@ -55,6 +55,7 @@ class BatchNorm(Layer):
     drawn_as = "bn"
     rescales = True
 
+    _: KW_ONLY
     momentum: float = 0.1
     epsilon: float = 1e-5
 
@@ -143,6 +144,7 @@ class LayerNorm(Layer):
     rescales = True
     masking = "keep"
 
+    _: KW_ONLY
     epsilon: float = 1e-5
 
     def __post_init__(self) -> None:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+import warnings
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 from nnarray.checks import integer
 from nnarray.kernels.standard.windows import Window
+from nnarray.layers.base import Layer
 from nnarray.names import shown
 from nnarray.typing import Shape
 
@@ -57,6 +61,39 @@ def _square(shape: Shape) -> str:
     """The likely shape of an image whose pixels stand in one row."""
     side = math.isqrt(shape[0])
     return f"({side}, {side}, 1)" if side > 1 and side**2 == shape[0] else "(height, width, channels)"
+
+
+MOST_CHANNELS, LEAST_SIDE = 4, 8  # of inputs that look like images with channels first
+
+
+def has_channels_first(shape: Shape) -> bool:
+    """Whether the shape of an image looks like (channels, height, width)."""
+    return len(shape) == 3 and shape[0] <= MOST_CHANNELS and shape[1] == shape[2] >= LEAST_SIDE
+
+
+def slides(layer: Layer) -> bool:
+    """Whether a layer begins with a window over images."""
+    inside = next(iter(layer.named_layers), None)
+    return layer.family in ("convolution", "pooling") if inside is None else slides(inside[1])
+
+
+@contextmanager
+def naming_order_of_channels(network: Layer, shape: Any) -> Generator[None]:
+    """Warn if a network that slides over images is made for a shape with channels first; errors say it too."""
+    if not (isinstance(shape, tuple) and has_channels_first(shape) and slides(network)):
+        yield
+        return
+    channels, height, width = shape
+    advice = (
+        f"the shape {shape} is that of images of height {channels} with {width} channels, because channels come last. "
+        f"If the channels are first, as in PyTorch, write X = xp.permute_dims(X, (0, 2, 3, 1)), where "
+        f"xp = nn.namespace(X), and init(({height}, {width}, {channels}))."
+    )
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{error} And {advice}") from error
+    warnings.warn(advice[0].upper() + advice[1:], UserWarning, stacklevel=5)
 
 
 def placed(

@@ -54,7 +54,7 @@ def cnn(outputs: int, filters: Sequence[int] = (16, 32, 64), *, activation: str 
         kernel, stride = (5, 2) if i == 0 else (3, 1)
         count = integer(count, "each of filters", 1, usual=16)
         layers += [
-            Conv2D(count, kernel, stride, "same", bias=False, init="he"),
+            Conv2D(count, kernel, stride=stride, padding="same", bias=False, init="he"),
             BatchNorm(),
             Activation(activation) if isinstance(activation, str) else activation,
             MaxPool2D(2),

@@ -68,7 +68,7 @@ class Variant(NamedTuple):
 
 def _with_batch_norm(filters: int, kernel: int, stride: int = 1, padding: int = 0, *, name: str) -> Row:
     return Row(
-        Conv2D(filters, kernel, stride, padding, bias=False, init="he", name="conv"),
+        Conv2D(filters, kernel, stride=stride, padding=padding, bias=False, init="he", name="conv"),
         BatchNorm(epsilon=0.001, name="bn"),
         Activation("relu", name="relu"),
         name=name,
@@ -76,7 +76,7 @@ def _with_batch_norm(filters: int, kernel: int, stride: int = 1, padding: int = 
 
 
 def _with_bias(filters: int, kernel: int, stride: int = 1, padding: int = 0, *, name: str) -> Row:
-    return Row(Conv2D(filters, kernel, stride, padding, activation="relu", name="conv"), name=name)
+    return Row(Conv2D(filters, kernel, stride=stride, padding=padding, activation="relu", name="conv"), name=name)
 
 
 VARIANTS = {

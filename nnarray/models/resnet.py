@@ -29,7 +29,7 @@ def resnet18(classes: int = 1000) -> Network:
     (10,)
     """
     return Network(
-        Conv2D(64, 7, 2, 3, bias=False, init="he", name="conv1"),
+        Conv2D(64, 7, stride=2, padding=3, bias=False, init="he", name="conv1"),
         BatchNorm(name="bn1"),
         Activation("relu", name="relu"),
         MaxPool2D(3, 2, 1, name="maxpool"),
@@ -48,12 +48,14 @@ def _stage(filters: int, stride: int, name: str) -> Row:
 
 def _block(filters: int, stride: int, name: str) -> Residual:
     """f(s(x) + two convolutions); s is a strided 1x1 convolution if the block changes the shape."""
-    shortcut = Row(Conv2D(filters, 1, stride, bias=False, init="he", name="0"), BatchNorm(name="1"), name="downsample")
+    shortcut = Row(
+        Conv2D(filters, 1, stride=stride, bias=False, init="he", name="0"), BatchNorm(name="1"), name="downsample"
+    )
     return Residual(
-        Conv2D(filters, 3, stride, 1, bias=False, init="he", name="conv1"),
+        Conv2D(filters, 3, stride=stride, padding=1, bias=False, init="he", name="conv1"),
         BatchNorm(name="bn1"),
         Activation("relu", name="relu"),
-        Conv2D(filters, 3, 1, 1, bias=False, init="he", name="conv2"),
+        Conv2D(filters, 3, padding=1, bias=False, init="he", name="conv2"),
         BatchNorm(name="bn2"),
         shortcut=shortcut if stride > 1 else None,
         activation="relu",

@@ -46,6 +46,14 @@ def optimizer_named(optimizer: Any) -> Minimiser:
         return optimizer
     if isinstance(optimizer, type) and issubclass(optimizer, Minimiser):
         return optimizer()
+    if hasattr(optimizer, "zero_grad"):
+        kind = optimizer.__name__ if isinstance(optimizer, type) else type(optimizer).__name__
+        own = spelled(kind, OPTIMIZERS, ALSO)
+        raise TypeError(
+            f"an optimizer must be a name or an nn.Optimizer; got {kind} of another library. Pass "
+            f"{f'optimizer={own!r}, or nn.{OPTIMIZERS[own].__name__}' if own else 'nn.Adam'}(lr=...), to fit. To "
+            f"use that of the other library, write a loop of your own: model.with_theta(theta)(X) records its gradient."
+        )
     if callable(optimizer):
         raise TypeError(
             f"an optimizer must be a name or an nn.Optimizer, such as nn.Adam(0.01); got {shown(optimizer)}. For a "

@@ -79,6 +79,8 @@ class Adam(Moments):
 class AdamW(Adam):
     """Adam with decoupled weight decay: theta <- (1 - lr weight_decay) theta before the step, weights only.
 
+    Biases, and the scale and shift of normalisation layers, do not decay. `groups` may set another decay for them.
+
     References
     ----------
     .. [1] Loshchilov & Hutter (2019), Decoupled weight decay regularization. ICLR.

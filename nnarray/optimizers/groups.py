@@ -35,7 +35,13 @@ class Group:
 
     def fits(self, path: Sequence[str]) -> bool:
         """Whether it is a parameter of this path, or one inside of a layer that fits."""
-        return any(fnmatchcase(".".join(path[:end]), self.pattern) for end in range(1, len(path) + 1))
+        return fits(path, self.pattern)
+
+
+def fits(path: Sequence[str], pattern: str) -> bool:
+    """Whether a pattern fits the parameter of this path, or a layer around it."""
+    names = [".".join(path[:end]) for end in range(1, len(path) + 1)]
+    return pattern in names or any(fnmatchcase(name, pattern) for name in names)
 
 
 def groups_of(given: Any) -> tuple[Group, ...]:

@@ -248,7 +248,14 @@ def read(
     for entry, key in _matched(wanted, source_dict._replace(arrays=arrays)):
         x = _numbers(key, arrays[key])
         if x.shape != entry.torch_shape:
-            raise ValueError(f"entry {key!r} has shape {x.shape}; layer {entry.module!r} needs {entry.torch_shape}.")
+            own = (
+                " This is its shape here: for model.state_dict(), use load_state_dict."
+                if x.shape == entry.shape
+                else ""
+            )
+            raise ValueError(
+                f"entry {key!r} has shape {x.shape}; layer {entry.module!r} needs {entry.torch_shape}.{own}"
+            )
         refuse_non_finite(x, f"entry {key!r}", "Repair it, or use another file.")
         values[entry.is_state][entry.name] = entry.from_torch(x)
     return values[False], values[True]

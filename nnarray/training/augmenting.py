@@ -9,6 +9,7 @@ from typing import Any
 from nnarray.backends import dtype_name
 from nnarray.names import shown
 from nnarray.random import Key
+from nnarray.training.inputs import InMemory, Inputs, Named, parts_of
 
 Augmentation = Callable[[Any, Key], Any]
 
@@ -34,6 +35,23 @@ def checked_augment(augment: Any) -> Augmentation | None:
     except ValueError:  # some functions in C have no signature
         pass
     return augment
+
+
+def check_images(augment: Augmentation | None, inputs: Inputs, name: str = "X", *, check_finite: bool = True) -> None:
+    """Refuse inputs that the function would spoil, before the first step: by its method `check(x, name)`, if any.
+
+    Files are read part by part, if they are checked for NaN too. Waits for the device.
+
+    Raises
+    ------
+    TypeError, ValueError
+        From `check`.
+    """
+    check = getattr(augment, "check", None)
+    if check is None or isinstance(inputs, Named):
+        return
+    for part in parts_of(inputs) if check_finite or isinstance(inputs, InMemory) else []:
+        check(inputs.rows(part), name)
 
 
 def written(augment: Augmentation) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,6 +22,8 @@ OF_MODELS = ("predict", "predict_proba", "predict_class", "evaluate", "score", "
 
 class History(Mapping[str, list[float]]):
     """The results of each finished epoch: a mapping of columns such as "epoch", "loss", "val_loss", "lr", "seconds".
+
+    "seconds" is the time since the start of the training, in which a resumed one counts the time before.
 
     Attributes
     ----------
@@ -99,6 +101,8 @@ class Run:
     history: History
     epochs: int
     stopped: str | None = None
+    columns: tuple[str, ...] = ()
+    """The columns that the history gets from `fit`, known before the first step."""
     _loss: Callable[[], float] | None = field(default=None, repr=False)
 
     @property
@@ -155,6 +159,12 @@ class Callback:
     ...             run.stop("the loss is below 0.1")
     """
 
+    def __init_subclass__(cls, **settings: Any) -> None:
+        super().__init_subclass__(**settings)
+        for name in vars(cls):
+            if name.startswith("on_") and not hasattr(Callback, name):
+                raise TypeError(f"{cls.__name__}.{name} would never be called. {_hook_for(name)}")
+
     def state_dict(self) -> dict[str, Any]:
         """The state of the callback between epochs, for a checkpoint: strings, numbers and arrays by name."""
         return {}
@@ -178,6 +188,23 @@ class Callback:
 
     def on_fit_end(self, run: Run) -> None:
         """Called after the last epoch, even if the training was interrupted or failed."""
+
+
+HOOKS = tuple(name for name in vars(Callback) if name.startswith("on_"))
+
+
+def _hook_for(name: str) -> str:
+    """What to write instead of a method of another library."""
+    words = name.split("_")
+    at_start = words[-1] in ("begin", "start")
+    if {"step", "batch", "iteration"} & {*words} and not at_start:
+        return "Call it on_step_end(self, run)."
+    if {"epoch", "validation", "test", "evaluate", "step", "batch", "iteration"} & {*words}:
+        nothing = "Nothing is called before an epoch or a step: use" if at_start else "Call it"
+        return f"{nothing} {'on_fit_start and on_epoch_end' if at_start else 'on_epoch_end(self, run)'}."
+    if words[-1] in ("begin", "start", "end"):
+        return f"Call it on_fit_{'start' if at_start else 'end'}(self, run)."
+    return f"The hooks are {', '.join(HOOKS)}."
 
 
 @explain_settings
@@ -234,19 +261,14 @@ class EarlyStopping(Callback):
         self._kept = (state["theta"], state["state"]) if "theta" in state else None
 
     def on_fit_start(self, run: Run) -> None:
-        """Reset the state of an earlier training."""
+        """Reset the state of an earlier training; refuse a column that `fit` will not write."""
+        if run.columns and _is_of_fit(self.monitor):
+            self._refuse_missing(run.columns)
         self.best, self.best_epoch, self._kept = math.nan, 0, None
 
     def on_epoch_end(self, run: Run) -> None:
         """Compare with the best epoch so far."""
-        if self.monitor not in run.history:
-            metric = self.monitor.removeprefix("val_")
-            asked = "" if metric == "loss" else f"metrics=[{metric!r}]"
-            held_out = "validation=0.2" if metric != self.monitor else ""
-            raise ValueError(
-                f"EarlyStopping monitors {self.monitor!r}, but the history has {', '.join(run.history)}. Pass "
-                f"{' and '.join(filter(None, (asked, held_out)))} to fit, or monitor one of these."
-            )
+        self._refuse_missing(run.history)
         value, sign = run.history[self.monitor][-1], 1.0 if self.mode == "min" else -1.0
         if better(sign * value, sign * self.best, self.min_delta):
             self.best, self.best_epoch = value, run.epoch
@@ -255,6 +277,17 @@ class EarlyStopping(Callback):
             since = f"not improved since epoch {self.best_epoch}" if self.best_epoch else "been NaN all the time"
             run.stop(f"{self.monitor} has {since}")
 
+    def _refuse_missing(self, columns: Collection[str]) -> None:
+        """Refuse to monitor a column that is not there."""
+        if self.monitor not in columns:
+            metric = self.monitor.removeprefix("val_")
+            asked = "" if metric == "loss" else f"metrics=[{metric!r}]"
+            held_out = "validation=0.2" if metric != self.monitor else ""
+            raise ValueError(
+                f"EarlyStopping monitors {self.monitor!r}, but the history has {', '.join(columns)}. Pass "
+                f"{' and '.join(filter(None, (asked, held_out)))} to fit, or monitor one of these."
+            )
+
     def on_fit_end(self, run: Run) -> None:
         """Restore the best epoch."""
         if self._kept is not None:
@@ -262,12 +295,18 @@ class EarlyStopping(Callback):
             self._kept = None
 
 
+def _is_of_fit(monitor: str) -> bool:
+    """Whether only `fit` writes this column; another one may come from a callback."""
+    metric = str(monitor).removeprefix("val_")
+    return metric == "loss" or metric in METRICS or metric.startswith("top_")
+
+
 def _mode_of(monitor: str) -> str:
     """Whether lower or higher is better in a column of the history."""
     metric = str(monitor).removeprefix("val_")
     if metric == "loss" or metric in LOW:
         return "min"
-    if metric in METRICS or metric.startswith("top_"):
+    if _is_of_fit(monitor):
         return "max"
     raise ValueError(
         f"EarlyStopping does not know {shown(monitor)}: pass mode='min' or mode='max', whichever is better."

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from nnarray.backends import as_data, is_traced, memory_errors, namespace
-from nnarray.datasets.streams import Stream
+from nnarray.datasets.streams import Stream, as_stream
 from nnarray.functional.summary import summary
 from nnarray.kernels.engines import computing, resolved
 from nnarray.kernels.one_thread import one_thread
@@ -20,6 +20,7 @@ from nnarray.losses import Loss
 from nnarray.persistence import files
 from nnarray.persistence.archive import named_file
 from nnarray.training.answers import measures
+from nnarray.training.augmenting import check_images
 from nnarray.training.automatic import decided
 from nnarray.training.callbacks import Callback, History, Run
 from nnarray.training.checkpoints import CheckpointWriter, checkpoint_of, fingerprint
@@ -51,7 +52,9 @@ def fit(model: Trainee, X: Any, y: Any, settings: FitSettings) -> History:
     with naming_both(model, X, y, settings.loss, check_finite=settings.check_finite):
         data, held_out, settings = _looked_at(model, X, y, settings)
     warn_of_last_activation(model.wiring.network, settings.loss, model.output_shape, stacklevel=4)
-    run = Run(model, History(), settings.epochs)
+    scores = ("loss", *settings.metrics)
+    held = () if held_out is None else tuple(f"val_{name}" for name in scores)
+    run = Run(model, History(), settings.epochs, columns=("epoch", *scores, *held, "lr", "seconds"))
     run.history.settings = {
         **settings.written,
         "examples": data.examples,
@@ -102,7 +105,7 @@ def _examples(model: Trainee, X: Any, y: Any, settings: FitSettings) -> tuple[Da
     """The training examples, and those that are held out."""
     if isinstance(X, Stream):
         _refuse_beside_stream(y, settings)
-        data = Streamed(model, X, settings.loss, settings.check_finite)
+        data = Streamed(model, X, settings.loss, settings.check_finite, settings.augment)
         return data, _held_out(model, settings.validation, settings.loss, settings.check_finite)
     if y is None:
         raise TypeError(
@@ -113,6 +116,7 @@ def _examples(model: Trainee, X: Any, y: Any, settings: FitSettings) -> tuple[Da
     X, y, weights, validation = validation_split(model, *arrays, settings.validation, settings.key, check_finite=check)
     every = weighted(settings.class_weight, model, settings.loss, y, weights)
     data = prepare(model, X, y, every, settings.loss, check_finite=check)
+    check_images(settings.augment, data.inputs, check_finite=check)
     if every is not weights:  # those of classes are for the training only
         data = data._replace(sample_weight=None if weights is None else as_data(weights, "sample_weight"))
     return data, _held_out(model, validation, settings.loss, check)
@@ -199,12 +203,16 @@ def _resume(source: Path, model: Trainee, run: Run, settings: FitSettings) -> Tr
     return resume(source, model, run, settings.callbacks, slots)
 
 
+BATCHES = " For batches, call model.evaluate(batches) in a callback, or join them in one (X, y)."
+
+
 def _held_out(model: Trainee, validation: Any, loss: Loss, check_finite: bool) -> Data | None:
     if validation is None:
         return None
     if not isinstance(validation, tuple | list) or len(validation) not in (2, 3):
         raise TypeError(
             f"validation must be a fraction, (X, y) or (X, y, sample_weight); got {type(validation).__name__}."
+            f"{BATCHES if as_stream(validation) is not None else ''}"
         )
     X, y, weights = (*validation, None)[:3]
     names = "validation_X validation_y validation_weight"

@@ -12,6 +12,7 @@ from nnarray.datasets.streams import Stream
 from nnarray.layers.kinds import Spec
 from nnarray.losses import Loss
 from nnarray.names import shown
+from nnarray.training.augmenting import Augmentation, check_images
 from nnarray.training.data import Data, prepare
 from nnarray.training.trainee import Trainee
 from nnarray.typing import Array
@@ -55,6 +56,7 @@ class Streamed:
     stream: Stream
     loss: Loss
     check_finite: bool
+    augment: Augmentation | None = None
     examples: Any = None
     x: Any = None
     inputs: Any = None
@@ -107,7 +109,10 @@ class Streamed:
                 f"or with none."
             )
         self.weighted = weighted
-        return prepare(self.model, X, y, weights, self.loss, check_finite=self.check_finite)
+        data = prepare(self.model, X, y, weights, self.loss, check_finite=self.check_finite)
+        if self.check_finite:
+            check_images(self.augment, data.inputs)
+        return data
 
     def _moved(self, x: Any) -> Any:
         if isinstance(x, Mapping):

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Self
 from nnarray import kernels, random
 from nnarray.backends import copy, device_of, library_of, namespace, same_place
 from nnarray.engines import Stepper, steps_of
+from nnarray.functional.freezing import frozen_in
 from nnarray.functional.propagation import Wiring
 from nnarray.kernels.compilation import compiled, quiet
 from nnarray.kernels.engines import AUTO, LAYERS, RECORDING, resolved
@@ -104,7 +105,7 @@ class Trainer:
         """A trainer of the model's network, with its frozen parameters and those without weight decay."""
         layout, theta = model.wiring.params, model.theta
         return cls(
-            wiring=model.wiring,
+            wiring=frozen_in(model.wiring, model.frozen),
             data=data,
             loss=loss,
             optimizer=optimizer,

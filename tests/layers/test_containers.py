@@ -17,7 +17,9 @@ CONV = {"padding": 1, "activation": "tanh"}
 BLOCKS = {
     "residual": (nn.Residual(nn.Dense(4, "tanh"), nn.Dense(3), activation="relu"), (3,)),
     "shortcut": (
-        nn.Residual(nn.Conv2D(4, 3, 2, 1), nn.BatchNorm(), shortcut=nn.Conv2D(4, 1, 2), activation="gelu"),
+        nn.Residual(
+            nn.Conv2D(4, 3, stride=2, padding=1), nn.BatchNorm(), shortcut=nn.Conv2D(4, 1, stride=2), activation="gelu"
+        ),
         (5, 4, 2),
     ),
     "auxiliary": (nn.Network(nn.Dense(4, "tanh"), nn.Auxiliary(nn.Dense(2)), nn.Dense(2)), (3,)),

@@ -60,7 +60,7 @@ def test_convolution_equals_pytorch(be: nn.Backend, case, torch: Any) -> None:
     F = torch.nn.functional
     kernel, stride, padding, dilation, groups, (height, width), batch = case
     dtype = "float64" if "float64" in be.dtypes else "float32"
-    layer = nn.Conv2D(8, kernel, stride, padding, dilation, groups)
+    layer = nn.Conv2D(8, kernel, stride=stride, padding=padding, dilation=dilation, groups=groups)
     rng = np.random.default_rng(0)
     x = rng.normal(size=(batch, height, width, 4))
     try:
@@ -274,3 +274,19 @@ def test_normalisation_of_numbers_whose_squares_do_not_fit(
 
     for got, want in zip(run(be, "float32"), run(nn.backend("numpy"), "float64"), strict=True):
         close(got, want, "float32", c=1000.0)
+
+
+CHANNELS_FIRST = r"\(3, 24, 24\) is that of images of height 3 with 24 channels.*\(0, 2, 3, 1\).*init\(\(24, 24, 3\)\)"
+
+
+def test_channels_first_are_noticed():
+    convolution, pool = nn.Conv2D(4, 3), nn.MaxPool2D(2)
+    for network in (nn.Network(convolution), nn.Network(nn.Row(nn.MaxPool2D(3)), nn.Flatten())):
+        with pytest.warns(UserWarning, match="The shape " + CHANNELS_FIRST) as record:
+            network.init((3, 24, 24))
+        assert record[0].filename == __file__
+    with pytest.raises(ValueError, match=f"does not fit into images.* And the shape {CHANNELS_FIRST}"):
+        nn.Network(convolution, pool, pool).init((3, 24, 24))
+    for shape in ((24, 24, 3), (3, 24, 12), (8, 24, 24), (3, 3, 3)):
+        nn.Network(nn.Conv2D(4, 3)).init(shape)
+    nn.Network(nn.Flatten(), nn.Dense(2)).init((3, 24, 24))

@@ -52,6 +52,24 @@ def test_a_step_sees_what_the_function_returns(be: nn.Backend) -> None:
     assert close(be, model, want, 1e-6)
 
 
+@pytest.mark.parametrize(("factor", "offset", "hint"), [(3.0, -1.0, "from -0.99"), (255.0, 0.0, "Divide bytes by 255")])
+def test_images_that_colour_would_clip_are_refused(be: nn.Backend, factor: float, offset: float, hint: str) -> None:
+    X, y = be.asarray(IMAGES), be.asarray(LABELS)
+    model = NETWORK.init((6, 6, 1), backend=be, dtype="float32")
+    theta, wrong = be.to_numpy(model.theta).copy(), factor * X + offset
+    for given in ((wrong, y), (nn.datasets.stream(lambda: iter([(wrong, y)])), None)):
+        with pytest.raises(ValueError, match=f"X must have values from 0 to 1 .*{hint}.*colour=0"):
+            model.fit(*given, epochs=1, augment=CHANGE, progress=False)
+    assert np.array_equal(be.to_numpy(model.theta), theta)
+    model.fit(wrong, y, epochs=1, augment=nn.datasets.Augment(colour=0), progress=False)
+
+
+def test_a_call_refuses_them_too(host: nn.Backend) -> None:
+    with pytest.raises(ValueError, match="x must have values from 0 to 1"):
+        CHANGE(host.asarray(3 * IMAGES), nn.Key(0))
+    CHANGE(host.asarray(IMAGES * 1.001), nn.Key(0))  # as after rounding
+
+
 @pytest.mark.parametrize("more", [{}, {"accumulate": 2}, {"grains": 2}, {"ema": 0.9}])
 def test_each_batch_of_each_epoch_has_its_own_draws(host: nn.Backend, more: dict[str, Any]) -> None:
     seen: list[Any] = []

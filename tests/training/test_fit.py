@@ -5,6 +5,7 @@ import os
 import pickle
 import signal
 import threading
+from typing import Any
 
 import numpy as np
 import pytest
@@ -154,6 +155,8 @@ def test_frozen_layers_do_not_move(be: nn.Backend) -> None:
     for name, p in model.params.items():
         assert np.array_equal(be.to_numpy(p), before[name]) == name.startswith("0."), name
     assert model.unfreeze().frozen == frozenset()
+    assert model.freeze("0.*").frozen == {"0.weight", "0.bias"}
+    assert model.unfreeze().freeze("*.bias").frozen == {"0.bias", "1.bias"}
     with pytest.raises(ValueError, match=r"no parameter is called 'head'; the model has 0\.weight"):
         model.freeze("head")
 
@@ -233,6 +236,42 @@ def test_early_stopping_needs_its_column(host: nn.Backend) -> None:
     X, y = moons(host)
     with pytest.raises(ValueError, match=r"monitors 'val_loss', but the history has epoch, loss.*Pass validation="):
         model_on(host).fit(X, y, epochs=1, callbacks=[nn.EarlyStopping()])
+
+
+@pytest.mark.parametrize("monitor", ["val_loss", "val_accuracy", "accuracy", "val_f1"])
+def test_its_column_is_missed_before_the_first_step(host: nn.Backend, monitor: str) -> None:
+    X, y = moons(host)
+    model, seen = model_on(host), list[Any]()
+    with pytest.raises(ValueError, match=f"EarlyStopping monitors '{monitor}'"):
+        model.fit(X, y, epochs=1, callbacks=[seen.append, nn.EarlyStopping(monitor)], progress=False)
+    assert not seen
+    settings: Any = {"validation": 0.5, "metrics": ["accuracy", "f1"], "progress": False}
+    model.fit(X, y, epochs=1, callbacks=nn.EarlyStopping(monitor), **settings)
+
+
+def test_a_column_of_a_callback_can_be_monitored(host: nn.Backend) -> None:
+    def add(run: Any) -> None:
+        run.history.columns.setdefault("size", []).append(1.0)
+
+    model_on(host).fit(*moons(host), epochs=1, callbacks=[add, nn.EarlyStopping("size", mode="min")], progress=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("on_train_begin", "on_fit_start"),
+        ("on_train_end", "on_fit_end"),
+        ("on_batch_end", "on_step_end"),
+        ("on_train_batch_end", "on_step_end"),
+        ("on_validation_end", "on_epoch_end"),
+        ("on_epoch_begin", "on_fit_start and on_epoch_end"),
+        ("on_batch_begin", "Nothing is called before an epoch or a step"),
+        ("on_exception", "The hooks are on_fit_start, on_step_end, on_epoch_end, on_fit_end"),
+    ],
+)
+def test_methods_of_other_libraries_callbacks_are_refused(name: str, remedy: str) -> None:
+    with pytest.raises(TypeError, match=f"Mine.{name} would never be called. .*{remedy}"):
+        type("Mine", (nn.Callback,), {name: lambda self, run: None})
 
 
 def test_callbacks_see_each_epoch(host: nn.Backend) -> None:
