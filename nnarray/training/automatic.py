@@ -93,12 +93,16 @@ def loss_or_auto(loss: Any) -> Loss:
 
 
 def decided(loss: Loss, model: Trainee, X: Any, y: Any) -> tuple[Any, Loss]:
-    """X, and the loss that is meant: of a stream, the first batch says it, which is not lost.
+    """X, and the loss that is meant: the model's own if it has one, as `evaluate` takes it; else it follows from y.
+
+    The first batch of a stream says it, and is not lost.
 
     Without y, and without a stream, nothing is decided: there is nothing to train on.
     """
     if not isinstance(loss, Automatic):
         return X, loss
+    if model.loss is not None:
+        return X, model.loss
     if isinstance(X, Stream):
         X = Begun(X)
         with StreamBatch(X.first, 0, 0).naming() as batch:
