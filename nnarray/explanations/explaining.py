@@ -22,6 +22,7 @@ from nnarray.model import Model
 from nnarray.training.automatic import AUTO, decided, loss_or_auto
 from nnarray.training.data import prepare
 from nnarray.training.inputs import check_inputs, pick
+from nnarray.training.trainee import refuse_other
 from nnarray.typing import Array, Inputs
 
 
@@ -77,8 +78,7 @@ def explain(model: Model, X: Inputs, y: Array, loss: Any = AUTO, *, check: bool 
     [('0', 'y = f(x W + b); f = tanh: f(x) = tanh x'), ('1', 'y = f(x W + b); f = identity: f(x) = x')]
     """
     named = loss_or_auto(loss)
-    if not hasattr(model, "wiring"):
-        raise TypeError(f"explain needs a model, as network.init gives it; got {type(model).__name__}.")
+    refuse_other(model, "nn.explain(model, X, y)")
     X = mapped(lambda _, x: without_record(x), model.inputs, check_inputs(model, X))
     y = without_record(as_data(y, "y"))
     _, chosen = decided(named, model, X, y)

@@ -84,7 +84,8 @@ def as_json(value: Any, what: str, *, with_nan: bool = False) -> str:
         text.encode()
         json.loads(text, object_pairs_hook=_without_doubles)  # 1 and "1" are the same name in JSON
     except (TypeError, ValueError, RecursionError) as error:
-        raise ValueError(f"{what} must be JSON values: strings, finite numbers, lists, dicts; {error}.") from error
+        how = " Of a Standardizer, store to_json()." if "Standardizer" in str(error) else ""
+        raise ValueError(f"{what} must be JSON values: strings, finite numbers, lists, dicts; {error}.{how}") from error
     return text
 
 

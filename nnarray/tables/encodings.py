@@ -72,7 +72,7 @@ def recoding(content: bytes, failed: str) -> str:
         return UTF16
     found = [*readings(content, failed).items()][:SHOWN]
     if not found:
-        return "Save it as UTF-8. Or pass its encoding, by the name that Python has: --encoding, or TextFormat(encoding=...)."
+        return "Save it as UTF-8. Or pass its encoding by Python's name: --encoding, or TextFormat(encoding=...)."
     encoding, word = found[0]
     start = "Pass" if encoding == "utf-8" else "Save it as UTF-8, or pass"
     others = "".join(f", {other} {reading!r}" for other, reading in found[1:])
