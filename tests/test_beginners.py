@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 
 import nnarray as nn
+from nnarray.training.rates import RateSearch
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(30, 2)), np.arange(30) % 3
 HOLED = np.where(np.arange(60).reshape(30, 2) == 9, np.nan, X)
 WORDS = np.asarray(["ant", "bee", "cow"])[Y]
+SEARCH = RateSearch([1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0], [1.0, 1.0, 0.9, 0.3, 0.4, 1.0])
 IMAGES = RNG.integers(0, 256, size=(60, 8, 8, 3)).astype("uint8")
 NET = nn.Network(nn.Dense(5, "tanh"), nn.Dense(3))
 
@@ -199,10 +201,10 @@ MISTAKES = {
         lambda: fit().fit(X, Y, epochs=1, progress=False),
     ),
     "a search for a rate": Mistake(
-        lambda: nn.Adam(nn.training.rates.RateSearch([1e-3, 1e-2, 1e-1], [1.0, 0.1, 1.0])),  # type: ignore[arg-type]
-        "the learning rate must be a number; got RateSearch(3 rates from 0.001 to 0.1, suggestion=0.01). Pass its "
+        lambda: nn.Adam(SEARCH),  # type: ignore[arg-type]
+        "the learning rate must be a number; got RateSearch(6 rates from 0.0001 to 10, suggestion=0.1). Pass its "
         ".suggestion",
-        lambda: nn.Adam(nn.training.rates.RateSearch([1e-3, 1e-2, 1e-1], [1.0, 0.1, 1.0]).suggestion),
+        lambda: nn.Adam(SEARCH.suggestion),
     ),
     "a copy by another name": Mistake(lambda: fit().clone(), "Use model.copy()", lambda: fit().copy()),
     "init of a model": Mistake(lambda: fit().init((2,)), "network.init(X.shape[1:])", lambda: NET.init(X.shape[1:])),
@@ -215,9 +217,7 @@ MISTAKES = {
         lambda: fit().explain(X, Y), "Use nn.explain(model, X, y)", lambda: nn.explain(fit(), X, Y, check=False)
     ),
     "full-width letters": Mistake(
-        lambda: nn.Dense(5, "ｔａｎｈ"),  # noqa: RUF001
-        "Did you mean 'tanh'?",
-        lambda: nn.Dense(5, "tanh"),
+        lambda: nn.Dense(5, "ｔａｎ"), "Did you mean 'tanh'?", lambda: nn.Dense(5, "ｔａｎｈ")
     ),
     "a model for its history": Mistake(
         lambda: nn.plotting.plot_history(fit()),  # type: ignore[arg-type]
