@@ -267,6 +267,11 @@ METHODS = {
     "cpu": "Use model = model.to(...), with one of nn.list_backends().",
     "zero_grad": "Leave it out: nn.value_and_grad returns a new gradient each time.",
     "backward": "Use loss, gradient = nn.value_and_grad(model, X, y).",
+    "init": "It has its parameters: network.init(X.shape[1:]) makes a new model.",
+    "reset": "Make a new model: model.network.init(model.input_shape, seed=0).",
+    "reset_parameters": "Make a new model: model.network.init(model.input_shape, seed=0).",
+    "clone": "Use model.copy().",
+    "explain": "Use nn.explain(model, X, y).",
     "build": "Use model = network.init(X.shape[1:]).",
 }
 """What other libraries' models have, and what to write instead."""

@@ -21,6 +21,7 @@ from nnarray.recording import transforms
 from nnarray.training.automatic import decided, loss_or_auto
 from nnarray.training.data import prepare
 from nnarray.training.faults import naming_both
+from nnarray.training.trainee import refuse_other
 from nnarray.typing import Array, Inputs
 
 
@@ -185,6 +186,7 @@ def training_step(
 def _propagated(
     model: Model, X: Inputs, y: Array, loss: Any, weights: Any, *, training: bool, key: Key | None, step: Any = 0
 ) -> Step:
+    refuse_other(model, "nn.value_and_grad(model, X, y)")
     if key is not None and not isinstance(key, Key):
         raise TypeError(f"key must be an nn.Key; got {shown(key)}. Make one from a seed: key=nn.Key(0).")
     chosen = loss_or_auto(loss)

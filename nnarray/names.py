@@ -6,6 +6,7 @@ import difflib
 import math
 from collections.abc import Mapping
 from typing import Any, TypeVar
+from unicodedata import normalize
 
 T = TypeVar("T")
 
@@ -73,8 +74,8 @@ def _spellings(table: Mapping[str, Any], also: Also) -> dict[str, tuple[str, str
 
 
 def plain(name: object) -> str:
-    """The letters and digits of a name, in lower case."""
-    return "".join(filter(str.isalnum, name.lower())) if isinstance(name, str) else ""
+    """The letters and digits of a name, in lower case; full-width letters count as usual ones."""
+    return "".join(filter(str.isalnum, normalize("NFKC", name).lower())) if isinstance(name, str) else ""
 
 
 def shown(value: Any) -> str:

@@ -90,7 +90,7 @@ class Network(Row, metaclass=Explained):
         return Model.drawn(self, sizes, seed, _backend(backend), dtype, engine)
 
     def __getattr__(self, name: str) -> Any:
-        advice = " ".join(filter(None, (METHODS.get(name), NO_NUMBERS)))
+        advice = " ".join(filter(None, (METHODS.get(name), NO_NUMBERS if name != "add" else "")))
         raise AttributeError(f"Network has no {name!r}: {advice}", name=name, obj=self)
 
 

@@ -407,6 +407,8 @@ def schedule(rate: object) -> Schedule:
     """A schedule, or a number as a constant one."""
     if isinstance(rate, Schedule):
         return rate
+    if hasattr(rate, "suggestion"):
+        raise TypeError(f"the learning rate must be a number; got {shown(rate)}. Pass its .suggestion.")
     if isinstance(rate, bool) or not isinstance(rate, Real):
         raise TypeError(
             f"the learning rate must be a number or a schedule; got {shown(rate)}. Use for example 0.01, or "

@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 
 import nnarray as nn
+from nnarray.training.rates import RateSearch
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(30, 2)), np.arange(30) % 3
 HOLED = np.where(np.arange(60).reshape(30, 2) == 9, np.nan, X)
 WORDS = np.asarray(["ant", "bee", "cow"])[Y]
+SEARCH = RateSearch([1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0], [1.0, 1.0, 0.9, 0.3, 0.4, 1.0])
 IMAGES = RNG.integers(0, 256, size=(60, 8, 8, 3)).astype("uint8")
 NET = nn.Network(nn.Dense(5, "tanh"), nn.Dense(3))
 
@@ -177,6 +179,45 @@ MISTAKES = {
         lambda: nn.datasets.Standardizer(),  # type: ignore[call-arg]
         "They follow from the examples: Standardizer.fit(X)",
         lambda: nn.datasets.Standardizer.fit(X),
+    ),
+    "the model last": Mistake(
+        lambda: nn.value_and_grad(X, Y, fit()),  # type: ignore[arg-type]
+        "the model comes first, as network.init gives it: nn.value_and_grad(model, X, y); got ndarray",
+        lambda: nn.value_and_grad(fit(), X, Y),
+    ),
+    "the model last in an explanation": Mistake(
+        lambda: nn.explain(X, Y, fit()),  # type: ignore[arg-type]
+        "the model comes first, as network.init gives it: nn.explain(model, X, y); got ndarray",
+        lambda: nn.explain(fit(), X, Y, check=False),
+    ),
+    "the history for the model": Mistake(
+        lambda: fit().history(X),
+        "fit trains the model itself and returns the history: call the model, and write model.fit(X, y), not",
+        lambda: fit()(X),
+    ),
+    "fit of a history": Mistake(
+        lambda: fit().history.fit(X, Y),
+        "fit trains the model itself and returns the history: call the model",
+        lambda: fit().fit(X, Y, epochs=1, progress=False),
+    ),
+    "a search for a rate": Mistake(
+        lambda: nn.Adam(SEARCH),  # type: ignore[arg-type]
+        "the learning rate must be a number; got RateSearch(6 rates from 0.0001 to 10, suggestion=0.1). Pass its "
+        ".suggestion",
+        lambda: nn.Adam(SEARCH.suggestion),
+    ),
+    "a copy by another name": Mistake(lambda: fit().clone(), "Use model.copy()", lambda: fit().copy()),
+    "init of a model": Mistake(lambda: fit().init((2,)), "network.init(X.shape[1:])", lambda: NET.init(X.shape[1:])),
+    "a reset": Mistake(
+        lambda: fit().reset(),
+        "model.network.init(model.input_shape, seed=0)",
+        lambda: fit().network.init(fit().input_shape, seed=0),
+    ),
+    "a method that is a function": Mistake(
+        lambda: fit().explain(X, Y), "Use nn.explain(model, X, y)", lambda: nn.explain(fit(), X, Y, check=False)
+    ),
+    "full-width letters": Mistake(
+        lambda: nn.Dense(5, "ｔａｎ"), "Did you mean 'tanh'?", lambda: nn.Dense(5, "ｔａｎｈ")
     ),
     "a model for its history": Mistake(
         lambda: nn.plotting.plot_history(fit()),  # type: ignore[arg-type]

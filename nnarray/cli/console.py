@@ -62,7 +62,9 @@ Header = Annotated[
 ]
 Encoding = Annotated[
     str | None,
-    typer.Option("--encoding", help="Encoding of a CSV file, such as cp1252; default: UTF-8.", show_default=False),
+    typer.Option(
+        "--encoding", help="Encoding of a CSV file, such as cp932 or cp1252; default: UTF-8.", show_default=False
+    ),
 ]
 Dates = Annotated[
     str | None,

@@ -12,7 +12,7 @@ from typing import Any, overload
 
 from nnarray import backends, random
 from nnarray.arguments import explained
-from nnarray.backends import as_data, device_of, is_traced, namespace, same_place
+from nnarray.backends import Backend, as_data, device_of, is_traced, namespace, same_place
 from nnarray.checks import integer, real, refuse_non_finite
 from nnarray.datasets.sources import Source, as_source, parts_of
 from nnarray.kernels.compilation import quiet
@@ -191,6 +191,49 @@ class Standardizer:
         """
         z = self._checked(z)
         return namespace(z).astype(self.mean + self.scale * _precise(z), _floating(z))
+
+    def to_json(self) -> dict[str, Any]:
+        """The mean and the scale as JSON values, for the metadata of a model.
+
+        Examples
+        --------
+        >>> import nnarray as nn
+        >>> X, y = nn.datasets.moons(200)
+        >>> scaler = nn.datasets.Standardizer.fit(X)
+        >>> model = nn.Network(nn.Dense(2)).init((2,))
+        >>> model.metadata["scaler"] = scaler.to_json()
+        >>> again = nn.datasets.Standardizer.from_json(model.metadata["scaler"])
+        >>> bool((again.transform(X) == scaler.transform(X)).all())
+        True
+        """
+        host = backends.host_backend()
+        return {"mean": host.to_numpy(self.mean).tolist(), "scale": host.to_numpy(self.scale).tolist()}
+
+    @classmethod
+    def from_json(cls, kept: Mapping[str, Any], *, backend: str | Backend | None = None) -> Standardizer:
+        """A standardizer from what `to_json` returned.
+
+        Parameters
+        ----------
+        kept : mapping
+        backend : str or Backend, optional
+            The backend of the data that it transforms, as for `nn.backend`.
+
+        Raises
+        ------
+        ValueError
+            If these are not the mean and the scale of a standardizer.
+        """
+        be = backends.backend(backend)
+        try:
+            mean, scale = (_precise(be.asarray(kept[name])) for name in ("mean", "scale"))
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"a standardizer has lists 'mean' and 'scale', as to_json gives them; {error}.") from error
+        refuse_non_finite(mean, "mean")
+        refuse_non_finite(scale, "scale")
+        if mean.shape != scale.shape or not bool(namespace(scale).all(scale > 0)):
+            raise ValueError("mean and scale must have one shape, and each scale be above 0. Take them from to_json.")
+        return cls(mean, scale)
 
     def _checked(self, x: Any, name: str = "x") -> Array:
         x = as_data(x, name)

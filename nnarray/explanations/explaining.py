@@ -18,14 +18,15 @@ from nnarray.explanations.steps import signal_of, signals_of, steps_of
 from nnarray.functional.hooks import Passage, with_hooks
 from nnarray.kernels.engines import computing
 from nnarray.layers.kinds import arrays_in, mapped
-from nnarray.losses import loss_named
 from nnarray.model import Model
+from nnarray.training.automatic import AUTO, decided, loss_or_auto
 from nnarray.training.data import prepare
 from nnarray.training.inputs import check_inputs, pick
+from nnarray.training.trainee import refuse_other
 from nnarray.typing import Array, Inputs
 
 
-def explain(model: Model, X: Inputs, y: Array, loss: Any = "cross_entropy", *, check: bool = True) -> Explanation:
+def explain(model: Model, X: Inputs, y: Array, loss: Any = AUTO, *, check: bool = True) -> Explanation:
     """Show one forward and backward step of a network: what each layer computes, and the gradient it gets.
 
     For each layer: its formula, the shapes of what comes in and goes out, a few values, and the first of them written
@@ -44,6 +45,7 @@ def explain(model: Model, X: Inputs, y: Array, loss: Any = "cross_entropy", *, c
     y : array
         As for `Model.fit`.
     loss : str or Loss
+        "auto" is the loss that the model was trained with, `model.loss`; if it has none, it follows from y as in `fit`.
     check : bool
         Whether to take finite differences: two more forward propagations for each parameter array, in float64, on
         the host where the device has none. For a large network, give it few examples.
@@ -75,11 +77,11 @@ def explain(model: Model, X: Inputs, y: Array, loss: Any = "cross_entropy", *, c
     >>> [(step.name, step.formula) for step in explanation.steps]
     [('0', 'y = f(x W + b); f = tanh: f(x) = tanh x'), ('1', 'y = f(x W + b); f = identity: f(x) = x')]
     """
-    chosen = loss_named(loss)
-    if not hasattr(model, "wiring"):
-        raise TypeError(f"explain needs a model, as network.init gives it; got {type(model).__name__}.")
+    named = loss_or_auto(loss)
+    refuse_other(model, "nn.explain(model, X, y)")
     X = mapped(lambda _, x: without_record(x), model.inputs, check_inputs(model, X))
     y = without_record(as_data(y, "y"))
+    _, chosen = decided(named, model, X, y)
     given = next(arrays_in(X)).shape[0]
     if y.ndim and y.shape[0] == given:  # else what prepares them says what is wrong
         rows = spread(y)

@@ -84,9 +84,13 @@ def as_json(value: Any, what: str, *, with_nan: bool = False) -> str:
         text.encode()
         json.loads(text, object_pairs_hook=_without_doubles)  # 1 and "1" are the same name in JSON
     except (TypeError, ValueError, RecursionError) as error:
+        how = (
+            "Store an array as a list, x.tolist(), and an object by its settings, such as {'mean': ..., 'scale': ...}."
+        )
+        if "Standardizer" in str(error):
+            how = "Of a Standardizer, store to_json()."
         raise ValueError(
-            f"{what} must be JSON values: strings, finite numbers, lists, dicts; {error}. Store an array as a list, "
-            f"x.tolist(), and an object by its settings, such as {{'mean': ..., 'scale': ...}}."
+            f"{what} must be JSON values: strings, finite numbers, lists, dicts; {error}. {how}"
         ) from error
     return text
 

@@ -107,7 +107,7 @@ class TextFormat:
             codecs.lookup(self.encoding)
         except LookupError:
             raise ValueError(
-                f"unknown encoding {self.encoding!r}; use one of Python's, such as 'cp1252' or 'utf-16'."
+                f"unknown encoding {self.encoding!r}; use one of Python's, such as 'cp932', 'cp1252' or 'utf-16'."
             ) from None
 
     @property

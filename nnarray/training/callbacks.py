@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 from nnarray.arguments import explain_settings
 from nnarray.checks import integer, is_several, numbers_of_python, real
@@ -16,8 +16,14 @@ from nnarray.names import shown
 from nnarray.schedules import better
 from nnarray.typing import Array
 
-OF_MODELS = ("predict", "predict_proba", "predict_class", "evaluate", "score", "save", "params", "theta")
+OF_MODELS = ("fit", "predict", "predict_proba", "predict_class", "evaluate", "score", "save", "params", "theta")
 """What is asked of a history where fit returns the model, as in scikit-learn."""
+
+
+NOT_THE_MODEL = (
+    "fit trains the model itself and returns the history: call the model, and write model.fit(X, y), not "
+    "model = model.fit(X, y)"
+)
 
 
 class History(Mapping[str, list[float]]):
@@ -67,8 +73,12 @@ class History(Mapping[str, list[float]]):
         if name in self.__dict__.get("columns", {}) or name == "history":
             given = "loss" if name == "history" else name
             raise AttributeError(f"History is a mapping: history[{given!r}].", name=name, obj=self)
-        advice = ". fit trains the model itself and returns the history: call the model" if name in OF_MODELS else ""
+        advice = f". {NOT_THE_MODEL}" if name in OF_MODELS else ""
         raise AttributeError(f"'History' object has no attribute {name!r}{advice}", name=name, obj=self)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Refuse a call: the history was taken for the model."""
+        raise TypeError(f"a history cannot be called. {NOT_THE_MODEL}")
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.columns)

@@ -22,6 +22,7 @@ from nnarray.persistence.archive import named_file
 from nnarray.training.answers import measures
 from nnarray.training.augmenting import check_images
 from nnarray.training.automatic import decided
+from nnarray.training.beginnings import warn_of_beginning
 from nnarray.training.callbacks import Callback, History, Run
 from nnarray.training.checkpoints import CheckpointWriter, checkpoint_of, fingerprint
 from nnarray.training.context import TrainingContext
@@ -52,6 +53,7 @@ def fit(model: Trainee, X: Any, y: Any, settings: FitSettings) -> History:
     with naming_both(model, X, y, settings.loss, check_finite=settings.check_finite):
         data, held_out, settings = _looked_at(model, X, y, settings)
     warn_of_last_activation(model.wiring.network, settings.loss, model.output_shape, stacklevel=4)
+    warn_of_beginning(model, data, settings.loss, stacklevel=4)
     scores = ("loss", *settings.metrics)
     held = () if held_out is None else tuple(f"val_{name}" for name in scores)
     run = Run(model, History(), settings.epochs, columns=("epoch", *scores, *held, "lr", "seconds"))

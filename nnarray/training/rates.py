@@ -55,7 +55,11 @@ class RateSearch:
     losses: list[float]
 
     def __repr__(self) -> str:
-        return f"RateSearch({len(self.rates)} rates from {self.rates[0]:.3g} to {self.rates[-1]:.3g})"
+        try:
+            found = f"suggestion={self.suggestion:.3g}"
+        except ValueError:
+            found = "no suggestion, as the loss does not fall"
+        return f"RateSearch({len(self.rates)} rates from {self.rates[0]:.3g} to {self.rates[-1]:.3g}, {found})"
 
     @property
     def smoothed(self) -> list[float]:

@@ -6,8 +6,21 @@ from typing import Any, Protocol
 
 from nnarray.datasets.sources import Source
 from nnarray.functional.propagation import Wiring
+from nnarray.names import shown
 from nnarray.training.callbacks import History
 from nnarray.typing import Array, Shape
+
+
+def refuse_other(model: Any, call: str) -> None:
+    """Refuse anything but a model as the first argument of `call`.
+
+    Raises
+    ------
+    TypeError
+        If it is not a model.
+    """
+    if not hasattr(model, "wiring"):
+        raise TypeError(f"the model comes first, as network.init gives it: {call}; got {shown(model)} in its place.")
 
 
 class Trainee(Protocol):

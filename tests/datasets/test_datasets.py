@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -499,3 +501,33 @@ def test_preparation_leaves_its_input_alone(be):
     datasets.train_test_split(X, y)
     list(datasets.batches(X, y, seed=0))
     assert all(np.array_equal(be.to_numpy(x), b) for x, b in zip((X, y), before, strict=True))
+
+
+def test_a_standardizer_is_kept_as_json(be: nn.Backend) -> None:
+    X = be.asarray(np.asarray([[1.0, 5.0], [2.0, 5.0], [4.0, 5.0]]), dtype="float32")
+    scaler = datasets.Standardizer.fit(X)
+    kept = json.loads(json.dumps(scaler.to_json()))
+    again = datasets.Standardizer.from_json(kept, backend=be)
+    assert bool(be.xp.all(again.transform(X) == scaler.transform(X)))
+    assert again.mean.dtype == scaler.mean.dtype
+
+
+@pytest.mark.parametrize(
+    ("kept", "message"),
+    [
+        ({"mean": [1.0]}, "has lists 'mean' and 'scale', as to_json gives them"),
+        ({"mean": [1.0], "scale": [1.0, 2.0]}, "must have one shape, and each scale be above 0"),
+        ({"mean": [1.0], "scale": [0.0]}, "must have one shape, and each scale be above 0"),
+        ({"mean": [float("nan")], "scale": [1.0]}, "mean contains NaN|NaN"),
+    ],
+)
+def test_what_is_no_standardizer_is_refused(kept: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        datasets.Standardizer.from_json(kept)
+
+
+def test_metadata_name_how_a_standardizer_is_stored(tmp_path: Path) -> None:
+    model = nn.Network(nn.Dense(2)).init((2,))
+    model.metadata["scaler"] = datasets.Standardizer.fit(model.theta[:4].reshape(2, 2))
+    with pytest.raises(ValueError, match=r"Of a Standardizer, store to_json\(\)"):
+        model.save(tmp_path / "model.safetensors")

@@ -119,6 +119,25 @@ def test_half_precision_is_checked_in_double(host: nn.Backend) -> None:
     assert (explanation.dtype, explanation.checked_in) == ("float16", "float64")
 
 
+def test_the_loss_is_the_one_that_the_model_was_trained_with(host: nn.Backend) -> None:
+    X, y = moons(host)
+    Y = host.xp.astype(y[:, None] * host.asarray([[1.0, 2.0]]), host.xp.float32)
+    model = nn.Network(nn.Dense(2)).init((2,), seed=0)
+    assert explain(model, X, y).loss_name == "CrossEntropy"  # untrained: it follows from y
+    assert explain(model, X, Y).loss_name == "MeanSquaredError"
+    model.fit(X, y, loss="cross_entropy", epochs=1)
+    assert explain(model, X, y).loss_name == "CrossEntropy"
+    model.fit(X, Y, loss=nn.losses.Huber(2.0), epochs=1)
+    explanation = explain(model, X, Y)
+    assert explanation.ok
+    assert explanation.loss_name == nn.losses.Huber(2.0).label
+    assert explanation.loss_formula == explain(model, X, Y, nn.losses.Huber(2.0)).loss_formula
+    assert explain(model, X, Y, "mse").loss_name == "MeanSquaredError"
+    one = nn.Network(nn.Dense(1)).init((2,), seed=0)
+    one.fit(X, y[:, None], loss="mse", epochs=1)
+    assert explain(one, X, y[:, None]).loss_name == "MeanSquaredError"  # not the binary cross-entropy of integers
+
+
 def test_layers_before_all_parameters_get_no_gradient(host: nn.Backend) -> None:
     X, y = moons(host)
     explanation = explain(nn.Network(nn.Flatten(), nn.Dense(2)).init((2,)), X, y)
@@ -306,7 +325,7 @@ def test_of_sorted_data_each_class_is_seen(be: nn.Backend) -> None:
     model = nn.Network(nn.Dense(3)).init((2,), backend=be, dtype="float32")
     given = be.asarray(X, dtype="float32")
     for y in (be.asarray(labels), be.asarray(np.eye(3)[labels], dtype="float32")):
-        explanation = explain(model, given, y, check=False)
+        explanation = explain(model, given, y, "cross_entropy", check=False)
         rows = spread(y)
         assert np.bincount(labels[rows]).tolist() == [15, 14, 3]
         assert rows[:15] == chosen

@@ -201,8 +201,59 @@ def test_encodings_are_as_set(tmp_path, encoding):
 
 
 def test_what_cannot_be_decoded_as_set_is_one_error(tmp_path):
-    with pytest.raises(ValueError, match=r"table.csv' is not ascii: .*can't decode byte 0xc3"):
+    with pytest.raises(
+        ValueError, match=r"table.csv' is not ascii: .*can't decode byte 0xc3.*Pass .* --encoding utf-8"
+    ):
         read(tmp_path, "ü,b\n1,é\n", encoding="ascii")
+
+
+TEXTS = [
+    ("名前,身長\n太郎,170\n", "cp932", "名前"),
+    ("a,b\n1,サイズ\n", "cp932", "サイズ"),
+    ("a,b\n1,価格①\n", "cp932", "価格①"),
+    ("名前,身長\nさくら,170\n", "euc_jp", "名前"),
+    ("名字,颜色\n张三,红\n", "gb18030", "名字"),
+    ("名字,顏色\n紅色,藍\n", "big5", "名字"),
+    ("이름,색\n홍길동,빨강\n", "cp949", "이름"),
+    ("имя,цвет\nИван,красный\n", "cp1251", "имя"),
+    ("größe,b\n1,x\n", "cp1252", "größe"),
+    ("année,b\n1,été\n", "cp1252", "année"),
+    ("a,b\n1,10°\n", "cp1252", "10°"),
+    ("a,b\n1,2\n価格,3\n", "utf-8", "価格"),
+    ("a,b\n1,2\n価格,3\n", "utf-16", ""),
+]
+
+
+@pytest.mark.parametrize("failed", ["utf-8", "cp932", "ascii"])
+@pytest.mark.parametrize(("text", "encoding", "word"), TEXTS)
+def test_the_encoding_that_fits_is_named_and_reads_the_file(tmp_path, text, encoding, word, failed):
+    content = text.encode(encoding)
+    try:
+        content.decode(failed)
+    except UnicodeDecodeError:
+        with pytest.raises(ValueError, match=rf"--encoding {encoding}, or .*{word}") as caught:
+            read(tmp_path, content, encoding=failed)
+        assert f"--encoding {failed}" not in str(caught.value)
+    assert read(tmp_path, content, encoding=encoding)
+
+
+def test_half_width_katakana_are_among_the_encodings_that_fit(tmp_path):
+    with pytest.raises(ValueError, match="cp932 'ｻｲｽﾞ'"):
+        read(tmp_path, "a,b\n1,ｻｲｽﾞ\n".encode("cp932"))
+
+
+def test_western_europe_is_not_named_for_other_text_nor_what_no_encoding_reads(tmp_path):
+    with pytest.raises(ValueError, match="cp932") as caught:
+        read(tmp_path, "サイズ,色\n大きい,赤\n".encode("cp932"))
+    assert "cp1252" not in str(caught.value)
+    with pytest.raises(ValueError, match=r"Save it as UTF-8\. Or pass its encoding"):
+        read(tmp_path, b"a,b\n1,\x98\xff\n")
+
+
+def test_the_encoding_of_a_compressed_file_and_of_a_late_row_is_found(tmp_path):
+    content = gzip.compress(b"a,b\n" + b"1,2\n" * 100_000 + "1,名前\n".encode("cp932"), mtime=0)
+    with pytest.raises(ValueError, match="--encoding cp932"):
+        open_table(csv(tmp_path, content, "t.csv.gz")).read()
 
 
 def test_names_may_be_numbers_or_absent(tmp_path):

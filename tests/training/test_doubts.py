@@ -144,8 +144,58 @@ def test_a_last_activation_that_limits_logits_is_named_once(be: nn.Backend, last
         warnings.simplefilter("error")
         nn.Network(nn.Dense(2)).init((2,), backend=be, dtype="float32").fit(X, y, **fits)
         nn.Network(nn.Dense(2, "leaky_relu")).init((2,), backend=be, dtype="float32").fit(X, y, **fits)
-        values = be.asarray(VALUES, dtype="float32")
+        values = be.asarray(VALUES * VALUES, dtype="float32")
         nn.Network(nn.Dense(1, "relu")).init((2,), backend=be, dtype="float32").fit(X, values, epochs=1, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("last", "low", "high", "says"),
+    [
+        (
+            "relu",
+            -3.0,
+            -1.0,
+            r"ends in 'relu', which has no outputs below 0, but y has values from -3 to -1\..*Dense\(1\)",
+        ),
+        ("softplus", -1.0, 1.0, r"ends in 'softplus', which has no outputs below 0"),
+        (
+            "logistic",
+            0.5,
+            9.0,
+            r"ends in 'logistic', which has outputs from 0 to 1 only, but y has values from 0.5 to 9\.",
+        ),
+        ("tanh", -2.0, 2.0, r"ends in 'tanh', which has outputs from -1 to 1 only"),
+    ],
+)
+def test_a_last_activation_that_does_not_reach_y_is_named(
+    be: nn.Backend, last: str, low: float, high: float, says: str
+) -> None:
+    X = be.asarray(HOST_X, dtype="float32")
+    y = be.asarray(np.linspace(low, high, len(HOST_X))[:, None], dtype="float32")
+    model = nn.Network(nn.Dense(1, last)).init((2,), backend=be, dtype="float32")
+    with pytest.warns(RuntimeWarning, match=says) as caught:
+        model.fit(X, y, loss="mse", epochs=1, progress=False)
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.fit(X, (y - low) / (high - low), loss="mse", epochs=1, progress=False)
+        nn.Network(nn.Dense(1)).init((2,), backend=be, dtype="float32").fit(X, y, epochs=1, progress=False)
+
+
+def test_equal_weights_in_each_layer_are_named(be: nn.Backend) -> None:
+    X, y = be.asarray(HOST_X, dtype="float32"), be.asarray(HOST_Y)
+
+    def fit(*layers: nn.Layer) -> None:
+        nn.Network(*layers).init((2,), backend=be, dtype="float32").fit(X, y, epochs=1, progress=False)
+
+    with pytest.warns(RuntimeWarning, match="all weights are equal, .* Leave out init=") as caught:
+        fit(nn.Dense(4, "tanh", init="zeros"), nn.Dense(2, init="zeros"))
+    assert len(caught) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fit(nn.Dense(2, init="zeros"))  # one layer learns from zeros
+        fit(nn.Dense(4, "tanh"), nn.Dense(2, init="zeros"))
 
 
 def test_integers_and_streams_are_not_looked_at(be: nn.Backend) -> None:

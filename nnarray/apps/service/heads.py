@@ -7,14 +7,13 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from nnarray.apps.service.payloads import CSV, JSON, Refused, kinds_for
+from nnarray.apps.service.payloads import CHARSETS, CSV, JSON, Refused, kinds_for
 from nnarray.apps.workflow.inputs import Unknown
 from nnarray.apps.workflow.pipeline import Pipeline
 from nnarray.names import canonical
 
 QUERY = {"unknown": None}
 UNKNOWN = {"error": None, "ignore": None}
-CHARSETS = {"utf-8": None, "us-ascii": None, "iso-8859-1": None, "windows-1252": None, "utf-16": None}
 WEIGHT = re.compile(r"q=(0(\.\d{0,3})?|1(\.0{0,3})?)")
 
 
@@ -58,10 +57,11 @@ def _charset(parameters: str, kind: str) -> str | None:
     declared = re.search(r"charset\s*=\s*\"?([^\s;\"]*)", parameters, re.IGNORECASE)
     if declared is None or kind not in (JSON, CSV):
         return None
-    accepted = CHARSETS if kind == CSV else ("utf-8",)
-    if _codec(declared[1]) not in map(_codec, accepted):
+    accepted = CHARSETS if kind == CSV else {"utf-8": "utf-8"}
+    encodings = {_codec(name): encoding for own in accepted.items() for name, encoding in (own, (own[1], own[1]))}
+    if _codec(declared[1]) not in encodings:
         raise Refused(415, f"the charset of the body is {declared[1]!r}; {kind} is read as {', '.join(accepted)}.")
-    return _codec(declared[1]) if kind == CSV else None
+    return encodings[_codec(declared[1])] if kind == CSV else None
 
 
 def _codec(charset: str) -> str | None:

@@ -21,8 +21,16 @@ from nnarray.tables.write import print_table
 JSON, CSV = "application/json", "text/csv"
 IMAGES = ("image/png", "image/jpeg", "image/webp")
 SENTENCES = re.compile(r"(?<=[.?]) (?=[A-Z])")
-ENCODING = re.compile(r"pass its encoding: --encoding (\S+), or TextFormat\(encoding='\S+'\)")
-CHARSETS = {"cp1252": "windows-1252"}  # the names that HTTP has, of Python's
+ENCODING = re.compile(r"([Pp])ass its encoding: --encoding (\S+), or TextFormat\(encoding='\S+'\)")
+CHARSETS = {
+    **{"utf-8": "utf-8", "us-ascii": "ascii", "iso-8859-1": "latin-1", "windows-1252": "cp1252", "utf-16": "utf-16"},
+    **{"shift_jis": "cp932", "euc-jp": "euc_jp", "euc-kr": "cp949", "gb18030": "gb18030", "big5": "big5"},
+    "windows-1251": "cp1251",
+}
+"""The encodings of a CSV body, by their names in HTTP: as browsers, those of Windows for Japanese and Korean [1]_.
+
+.. [1] WHATWG, Encoding Standard.
+"""
 OPTION = re.compile(r"(?<![\w'\"])--[a-z]")
 Answers = Mapping[str, Any]
 
@@ -69,7 +77,9 @@ def for_clients(message: str) -> str:
 
 
 def _charset(encoding: re.Match[str]) -> str:
-    return f"name its encoding, Content-Type: {CSV}; charset={CHARSETS.get(encoding[1], encoding[1])}"
+    names = {python: name for name, python in CHARSETS.items()}
+    name = "Name" if encoding[1] == "P" else "name"
+    return f"{name} its encoding, Content-Type: {CSV}; charset={names[encoding[2]]}"
 
 
 def _reading(pipeline: Pipeline, charset: str | None) -> Pipeline:

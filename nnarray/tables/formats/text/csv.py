@@ -13,7 +13,7 @@ from nnarray.tables.cells import is_text
 from nnarray.tables.formats.format import Opened
 from nnarray.tables.formats.text.faults import csv_fault, refuse_data_for_names, refuse_delimiter
 from nnarray.tables.formats.text.lead import Lead, lead_of
-from nnarray.tables.formats.text.source import RECODE, not_decoded, utf8_source
+from nnarray.tables.formats.text.source import not_decoded, utf8_source
 from nnarray.tables.text_format import BLANKS, MISSING, TextFormat
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def columns(path: Path, kind: str, text: TextFormat) -> list[str]:
     if text.header is False:
         return [str(i) for i in range(len(lead.names))]
     if any("\ufffd" in name for name in lead.names):
-        raise ValueError(f"{not_decoded(path, text)}: the names of its columns cannot be decoded. {RECODE}")
+        raise not_decoded(path, text, "the names of its columns cannot be decoded")
     if text.header is None:
         refuse_data_for_names(lead.names, path)
     return lead.names

@@ -11,7 +11,7 @@ import numpy as np
 from nnarray.tables import limits
 from nnarray.tables.formats.faults import one_line
 from nnarray.tables.formats.text.lead import Lead
-from nnarray.tables.formats.text.source import RECODE, not_decoded
+from nnarray.tables.formats.text.source import not_decoded
 from nnarray.tables.text_format import NUMBER, TextFormat
 
 DELIMITED_BY = {",": ",", ";": ";", "\t": "tab", "|": "|"}
@@ -80,5 +80,5 @@ def csv_fault(path: Path, error: Exception, lead: Lead, text: TextFormat, column
     position = re.search(r"column #(\d+): Row #(\d+)", said)
     if position and "UTF8" in said:
         where = f"row {int(position[2]) - before}, column {columns[int(position[1])]!r}"
-        return ValueError(f"{not_decoded(path, text)}: {where} cannot be decoded. {RECODE}")
+        return not_decoded(path, text, f"{where} cannot be decoded")
     return ValueError(f"{str(path)!r} cannot be read as a text table: {one_line(error)}. Repair it or save it again.")

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nnarray.tables import limits
+from nnarray.tables.encodings import UTF16
 from nnarray.tables.endings import COMPRESSED, DELIMITERS
 from nnarray.tables.formats.faults import one_line, refuse_content
-from nnarray.tables.formats.text.source import RECODE, UTF8, utf8_source
+from nnarray.tables.formats.text.source import UTF8, utf8_source
 from nnarray.tables.text_format import TextFormat
 
 
@@ -36,7 +37,7 @@ def lead_of(path: Path, kind: str, text: TextFormat) -> Lead:
     if not first:
         raise ValueError(f"{str(path)!r} is empty; its first row must have the names of the columns.")
     if text.encoding in UTF8 and (first[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) or b"\0" in first):
-        raise ValueError(f"{str(path)!r} is not UTF-8, but UTF-16. {RECODE.replace('cp1252', 'utf-16')}")
+        raise ValueError(f"{str(path)!r} is not UTF-8, but UTF-16. {UTF16}")
     with utf8_source(path, text) as source, io.TextIOWrapper(source, "utf-8", "replace", newline="") as lines:
         line = lines.readline(limits.BLOCK).removeprefix("\ufeff")
         declared = re.fullmatch(r'"?sep=(.)"?', line.rstrip("\r\n"), re.IGNORECASE)

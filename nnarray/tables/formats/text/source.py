@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator
+import io
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
+from nnarray.tables import limits
 from nnarray.tables.arrow import arrow
+from nnarray.tables.encodings import not_ascii, recoding
 from nnarray.tables.endings import COMPRESSED
 from nnarray.tables.formats.faults import one_line
 from nnarray.tables.text_format import TextFormat
 
 UTF8 = ("utf-8", "utf8", "UTF-8")
-RECODE = "Save it as UTF-8, or pass its encoding: --encoding cp1252, or TextFormat(encoding='cp1252')."
 
 
 @contextlib.contextmanager
@@ -28,7 +30,7 @@ def utf8_source(path: Path, text: TextFormat) -> Generator[Any]:
             else:
                 yield pa.BufferReader(source.read().decode(text.encoding).encode())
     except UnicodeDecodeError as error:
-        raise ValueError(f"{not_decoded(path, text)}: {one_line(error)}. {RECODE}") from None
+        raise not_decoded(path, text, one_line(error)) from None
     except OSError as error:
         if how is None or error.errno:
             raise
@@ -43,6 +45,16 @@ def utf8_source(path: Path, text: TextFormat) -> Generator[Any]:
         ) from error
 
 
-def not_decoded(path: Path, text: TextFormat) -> str:
-    """The beginning of the message for a file in another encoding."""
-    return f"{str(path)!r} is not {'UTF-8' if text.encoding in UTF8 else text.encoding}"
+def not_decoded(path: Path, text: TextFormat, where: str) -> ValueError:
+    """The error for a file in another encoding."""
+    known = "UTF-8" if text.encoding in UTF8 else text.encoding
+    with arrow().input_stream(str(path), compression=COMPRESSED.get(path.suffix.lower())) as source:
+        content = not_ascii(_lines(source))
+    return ValueError(f"{str(path)!r} is not {known}: {where}. {recoding(content, text.encoding)}")
+
+
+def _lines(source: Any) -> Iterator[bytes]:
+    """The lines of a source of bytes; in every encoding that is tried, a line feed is this byte."""
+    with io.TextIOWrapper(source, "latin-1", newline="\n") as lines:
+        while line := lines.readline(limits.BLOCK):
+            yield line.encode("latin-1")
