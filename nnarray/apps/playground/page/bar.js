@@ -187,5 +187,6 @@ on("settings data refused", showBar);
 on("frame", showFrame);
 on("state", (event) => {
   showRunning();
+  if (event.reason === "diverged") return; // the panel below says it
   if (event.text || event.running) emit("say", event.text ?? t("state.training"));
 });
