@@ -109,7 +109,7 @@ class Session:
     def _set(self, message: Mapping[str, Any]) -> list[Event]:
         change = message.get("settings")
         settings = self.lab.settings.changed(change)
-        ends_sketch = self._sketch is not None and "data" in change
+        ends_sketch = self._sketch is not None and isinstance(change, Mapping) and "data" in change
         return self._change(settings, shows_data=ends_sketch)
 
     def _restore(self, message: Mapping[str, Any]) -> list[Event]:
