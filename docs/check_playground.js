@@ -1,7 +1,8 @@
 // Look at the playground in a browser: `node docs/check_playground.js "http://127.0.0.1:8000/?token=..."`, the address that
 // `nnarray playground --no-browser --port 8000` prints. On windows from a phone to a large screen, light and dark, nothing may
 // come from another site or fail to load, nothing may be wider than the window, and axe must find no fault of WCAG A and AA.
-// Then the page is used by keyboard. With SHOTS=folder, pictures are kept.
+// Then the page is used by keyboard. With SHOTS=folder, pictures are kept. With PICTURE=docs/images/playground.png, only the
+// picture of the documentation is drawn again.
 const fs = require("fs"), path = require("path");
 const axe = fs.readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
 
@@ -74,14 +75,34 @@ async function use(browser) {
   await tab.close();
 }
 
+// The picture of the documentation: spirals, while they are learned.
+async function draw(browser, file) {
+  const tab = await opened(browser, { width: 1280 });
+  for (const button of ["[data-kind=spirals]", "#network .head .round:last-child", "[data-key=more2]", "[data-key=more2]", ".drive .main"]) {
+    await tab.waitForSelector(button);
+    await tab.click(button);
+    await soon(500);
+  }
+  await tab.waitForFunction(() => parseFloat(document.querySelectorAll(".figures dd")[3].textContent) > 97, { timeout: 120000 });
+  await tab.click(".drive .main");
+  await soon(1500);
+  await tab.screenshot({ path: file, clip: { x: 0, y: 0, width: 1280, height: 900 } });
+  await tab.close();
+}
+
 async function main() {
   const browser = await require("puppeteer-core").launch({ executablePath: process.env.CHROME, headless: "shell", args: ["--no-sandbox"] });
+  if (process.env.PICTURE) {
+    await draw(browser, process.env.PICTURE);
+    return browser.close();
+  }
   for (const width of WIDTHS) for (const theme of THEMES) await look(browser, { width, theme, language: LANGUAGES[THEMES.indexOf(theme)] });
   await use(browser);
   await browser.close();
   for (const fault of found) console.log(fault);
   console.log(`the playground: ${found.size} faults`);
   process.exitCode = found.size ? 1 : 0;
+  return undefined;
 }
 
 main();

@@ -35,7 +35,7 @@ def playground(
         raise ValueError(f"--port must be from 0 to 65535; got {port}.")
     server = served(port=port, backend=backend, exit_on_close=exit_on_close)
     try:
-        typer.echo(f"The playground is at {server.url}; Ctrl-C ends it")
+        typer.echo(f"The playground is at {server.url} (Ctrl-C ends it)")
         sys.stdout.flush()
         if browser:
             webbrowser.open(server.url)

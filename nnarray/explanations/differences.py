@@ -18,8 +18,12 @@ from nnarray.random import Key
 from nnarray.training.data import Data, prepare
 from nnarray.typing import Array, Inputs
 
-STEP, TOLERANCE = 1e-6, 1e-4
-"""Of finite differences in float64: how far (their error is about step^2 + eps / step), and how far off at most."""
+STEPS, TOLERANCE = (1e-6, 1e-4), 1e-4
+"""Of finite differences in float64: how far (their error is about step^2 + eps / step), and how far off at most.
+The longer step is for gradients that are small beside the rounding of the loss: rounding weighs less in it."""
+
+ROUNDINGS = 10.0
+"""How many roundings of the larger of the loss and its outputs a loss may have."""
 
 ASIDE = 1e-2
 """How far the check goes aside where the loss has a corner, in units of the parameters' spread."""
@@ -65,21 +69,30 @@ class Differences:
         return other._replace(aside=True) if other.ok else at_point
 
     def _at(self, point: tuple[Array, Array], where: Slot) -> Check:
+        """The check at a point, with the first step beside which rounding is small; else with the last one."""
         theta, whole = point
-        xp, step = namespace(theta), STEP
         u = self._direction(where)
-        gradient = float(xp.sum(whole * u))
-        above, below = self._loss(theta + step * u), self._loss(theta - step * u)
+        gradient = float(namespace(theta).sum(whole * u))
+        check, is_sharp = self._with_step(theta, u, gradient, STEPS[0])
+        return check if is_sharp else self._with_step(theta, u, gradient, STEPS[1])[0]
+
+    def _with_step(self, theta: Array, u: Array, gradient: float, step: float) -> tuple[Check, bool]:
+        """The check with a step, and whether rounding is small beside it."""
+        (above, scale), (below, scale_below) = self._loss(theta + step * u), self._loss(theta - step * u)
         difference = (above - below) / (2.0 * step)
         apart, size = abs(gradient - difference), max(abs(gradient), abs(difference))
-        rounding = 10.0 * float(xp.finfo(theta.dtype).eps) * max(abs(above), abs(below)) / step
+        rounding = ROUNDINGS * float(namespace(theta).finfo(theta.dtype).eps) * max(scale, scale_below) / step
         ok = apart <= TOLERANCE * size + rounding  # not so for nan
-        return Check(gradient, difference, apart / size if size else apart, ok, aside=False)
+        return Check(
+            gradient, difference, apart / size if size else apart, ok, aside=False
+        ), rounding <= TOLERANCE * size
 
-    def _loss(self, theta: Array) -> float:
+    def _loss(self, theta: Array) -> tuple[float, float]:
+        """The loss, and the size of what is rounded in it: a loss near 0 is a difference of outputs that are not."""
         data, wiring = self.data, self.model.wiring
         outputs = forward(wiring, wiring.params.tree(theta), self.model.state, data.x)
-        return float(self.loss.of_prepared(outputs, data.target, data.weights)[0])
+        loss = float(self.loss.of_prepared(outputs, data.target, data.weights)[0])
+        return loss, max(abs(loss), float(namespace(outputs).max(namespace(outputs).abs(outputs))))
 
     def _gradient(self, theta: Array) -> Array:
         return propagated(self.model.wiring, theta, self.model.state, self.data, self.loss).gradient

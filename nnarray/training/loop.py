@@ -101,8 +101,9 @@ def next_epochs(
 ) -> bool:
     """Take the next epoch, or several that nothing observes.
 
-    Returns whether they were taken. If not, prepared steps gave NaN or infinity: the next call takes them again, with
-    the layers' own steps.
+    Returns whether they were taken. If not, prepared steps gave NaN or infinity: the next call takes them again. One
+    epoch is taken again with the layers' own steps. Of several, each is first taken alone: how many there were depends
+    on the time that they took, and the losses must not.
 
     Raises
     ------
@@ -123,6 +124,9 @@ def next_epochs(
     if not (finite and all(map(math.isfinite, means))):
         if not trainer.is_prepared:
             raise diverged(trainer, saved, done, run, number, learning_rates[0])
+        if len(learning_rates) > 1:
+            trainer.go_back(saved)
+            return False
         log.info("prepared steps gave NaN or infinity in epoch %d: again by the layers' own", number + 1)
         trainer.back_to(saved)  # the layers' own steps decide
         return False

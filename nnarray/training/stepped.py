@@ -127,8 +127,7 @@ class SteppedFit:
         if self._begun is None:
             return
         trainer, self._begun, begun, self.batch = self._trainer, None, self._begun, 0
-        trainer.at = begun
-        trainer.prepare()
+        trainer.go_back(begun)
         self.model.restore(begun.shown)
 
 

@@ -207,6 +207,11 @@ class Trainer:
         """A copy of the state; slots are copied only if going back may need them, or with `whole`."""
         return self.at.copied(slots=whole or self.is_prepared or self.steps_per_epoch > 1)
 
+    def go_back(self, saved: TrainingState) -> None:
+        """Return to an earlier state, and continue with the same kind of steps."""
+        self.at = saved
+        self.prepare()
+
     def back_to(self, saved: TrainingState) -> None:
         """Return to an earlier state, and continue with the layers' own steps."""
         self.at, self.plan, self.recorded, self.single = saved._replace(plain=True), None, None, None

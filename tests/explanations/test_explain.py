@@ -286,6 +286,24 @@ def test_where_the_loss_has_a_corner_the_check_goes_aside(host: nn.Backend) -> N
     assert "ok (checked nearby, as the loss has a corner here)" in str(explanation)
 
 
+@pytest.mark.parametrize("margin", [16.0, 24.0, 60.0])
+def test_an_example_that_is_learned_well_is_no_fault(margin: float, host: nn.Backend) -> None:
+    """The loss is a difference of outputs far larger than itself; what is rounded is the outputs."""
+    net = nn.Network(nn.Dense(3, "tanh"), nn.Dense(2)).init((2,), seed=0, dtype="float64")
+    net.set_params({"1.bias": host.asarray([0.5 * margin, -0.5 * margin])})
+    X, y = host.asarray([[0.3, -0.7]]), host.asarray([0])
+    explanation = explain(net, X, y)
+    assert explanation.loss < 1e-6
+    assert explanation.ok, str(explanation)
+
+
+def test_a_wrong_pullback_is_found_where_the_loss_is_small(host: nn.Backend) -> None:
+    model = nn.Network(nn.Dense(4, "tanh"), Twice(), nn.Dense(2)).init((2,), seed=0, dtype="float64")
+    model.set_params({"2.bias": host.asarray([8.0, -8.0])})
+    explanation = explain(model, host.asarray([[0.3, -0.7]]), host.asarray([0]))
+    assert [name for name, each in gradients_of(explanation).items() if not each.check.ok] == ["1.scale"]
+
+
 def test_no_check_if_none_is_wanted(host: nn.Backend) -> None:
     X, y = moons(host)
     explanation = explain(nn.Network(nn.Dense(2)).init((2,)), X, y, check=False)

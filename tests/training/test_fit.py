@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import nnarray as nn
+from nnarray.training import loop
 from tests.processes import run_python
 
 NET = nn.Network(nn.Dense(8, "tanh"), nn.Dropout(0.1), nn.Dense(2))
@@ -364,6 +365,22 @@ def test_divergence_goes_back_to_the_last_finite_step(host: nn.Backend) -> None:
         other.fit(X, y, loss=Stopping(), epochs=1, batch_size=8, seed=9, optimizer=nn.Adam(0.1))
     np.testing.assert_array_equal(model.theta, other.theta)
     assert model.history.steps == other.history.steps == 2
+
+
+@pytest.mark.parametrize("rate", [1.5, 2.0, 3.0])
+def test_the_losses_before_a_divergence_do_not_depend_on_time(
+    host: nn.Backend, rate: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Epochs that nothing observes run together, more of them on a faster machine: the same call has the same bits."""
+    X = host.xp.linspace(-1.0, 1.0, 40, dtype=host.xp.float32)[:, None]
+    net, found = nn.Network(nn.Dense(8, "relu"), nn.Dense(1)), []
+    for patience in (0.0, 1e9):  # alone, or as many as there may be
+        monkeypatch.setattr(loop, "PATIENCE", patience)
+        model = net.init((1,), seed=0, dtype="float32", backend=host)
+        with pytest.raises(nn.DivergenceError) as error:
+            model.fit(X, host.xp.sin(5.0 * X), loss="mse", optimizer=nn.SGD(rate), epochs=500, batch_size=None)
+        found.append((model.history["loss"], host.to_numpy(model.theta).tolist(), str(error.value)))
+    assert found[0] == found[1]
 
 
 def test_ctrl_c_leaves_the_last_finished_step(host: nn.Backend) -> None:

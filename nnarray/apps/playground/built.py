@@ -10,7 +10,7 @@ from typing import Any
 from nnarray.apps.playground import catalog
 from nnarray.apps.playground.checking import Wrong
 from nnarray.apps.playground.points import Examples
-from nnarray.apps.playground.settings import NetworkSettings, TrainingSettings
+from nnarray.apps.playground.settings import NetworkSettings, Settings, TrainingSettings
 from nnarray.backends import namespace
 from nnarray.functional.layout import Layout
 from nnarray.layers import Activation, BatchNorm, Dense, Dropout
@@ -102,6 +102,15 @@ def loss_for(settings: TrainingSettings, examples: Examples) -> str:
     if is_of_one_output(chosen) and len(examples.classes) != 2:
         raise Wrong(f"{chosen!r} is for two classes; here are {len(examples.classes)}.", "training.loss")
     return chosen
+
+
+def with_a_loss(settings: Settings, examples: Examples) -> Settings:
+    """The settings; for examples that their loss does not fit, with the usual loss."""
+    try:
+        loss_for(settings.training, examples)
+    except Wrong:
+        return settings.changed({"training": {"loss": catalog.AUTO}})
+    return settings
 
 
 def is_of_one_output(loss: str) -> bool:

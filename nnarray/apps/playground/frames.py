@@ -34,6 +34,7 @@ class Frames:
 
     def __init__(self, lab: Lab) -> None:
         self.lab, self.watch, self.language, self.diverged = lab, Watch(), "en", False
+        self._number = 0
         self._points: dict[int, Array] = {}
         self._passages: dict[str, Passage] = {}
         self._gradients: dict[str, float] = {}
@@ -66,10 +67,12 @@ class Frames:
     def frame(self, *, running: bool) -> dict[str, Any]:
         """What is seen now."""
         lab, (batch, batches) = self.lab, self.lab.batch
+        self._number += 1
         losses, rights = views.scores(lab.model, lab.examples, lab.loss)
         self._note(losses, rights)
         made: dict[str, Any] = {
             "type": "frame",
+            "number": self._number,
             "epoch": lab.epoch,
             "batch": batch,
             "batches": batches,

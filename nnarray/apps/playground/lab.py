@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 from nnarray.apps.playground.built import (
     Call,
@@ -15,10 +14,11 @@ from nnarray.apps.playground.built import (
     network_call,
     outputs_for,
     rate_of,
+    with_a_loss,
 )
 from nnarray.apps.playground.checking import Wrong
 from nnarray.apps.playground.kept import keep, set_number
-from nnarray.apps.playground.models import with_numbers
+from nnarray.apps.playground.models import Start
 from nnarray.apps.playground.points import Examples, Given, examples
 from nnarray.apps.playground.record import Drawn, Loaded, Made, Record, Set, Trained
 from nnarray.apps.playground.settings import UNLIMITED, Settings, TrainingSettings
@@ -34,6 +34,15 @@ from nnarray.typing import Array
 class Lab:
     """Data, a network and its training, as the settings describe them.
 
+    Parameters
+    ----------
+    settings : Settings
+    be : Backend
+    given : Given, optional
+        The user's own arrays.
+    start : Start, optional
+        The user's own model: where its network begins.
+
     Attributes
     ----------
     settings : Settings
@@ -46,18 +55,14 @@ class Lab:
         The training loss of each finished epoch, through all changes.
     """
 
-    def __init__(
-        self, settings: Settings, be: Backend, given: Given | None = None, start: list[Any] | None = None
-    ) -> None:
-        self.be, self.given = be, given
+    def __init__(self, settings: Settings, be: Backend, given: Given | None = None, start: Start | None = None) -> None:
+        self.be, self.given, self.start = be, given, start
         self.table: Table | None = None
         self._has_new_table = False
         self.record, self.losses = Record(), list[float]()
         self._steps, self._stage, self._trained = 0, None, Trained(settings.training, "", 0)
         self._stages = 0
         self._draw(settings, self._examples(settings))
-        if start is not None:
-            self.record.add(Loaded(with_numbers(self.model, start)))
 
     # --- What it is -------------------------------------------------------------------------------------------------
 
@@ -170,6 +175,8 @@ class Lab:
             return False
         new_data = not self._has_same_data(settings)
         made = self._examples(settings) if new_data else self.examples
+        if new_data and settings.training.loss == self.settings.training.loss:  # it was chosen for others
+            settings = with_a_loss(settings, made)
         loss, network = self._checked(settings, made)
         model = self._model(settings, network, made) if self._needs_model(settings, network, made) else None
         if model is None and not new_data and self._trains_alike(settings.training, loss):
@@ -188,7 +195,7 @@ class Lab:
         return new_data
 
     def reset(self, settings: Settings | None = None) -> None:
-        """Draw new weights, and begin again at epoch 0."""
+        """Draw new weights, or take those of the user's own model, and begin again at epoch 0."""
         settings = settings or self.settings
         self._draw(settings, self.examples if self._has_same_data(settings) else self._examples(settings))
 
@@ -250,6 +257,8 @@ class Lab:
         self.record.begin(
             Made(made.code, settings.network.precision), self._drawn(settings, network, made, keeps=False)
         )
+        if self.start is not None and self.start.is_of(settings.network, model):
+            self.record.add(Loaded(self.start.load(model)))
 
     def _model(self, settings: Settings, network: Call, made: Examples) -> Model:
         precision, seed = settings.network.precision, settings.network.seed

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from nnarray.apps.playground import catalog
 from nnarray.apps.playground.checking import Wrong
 from nnarray.apps.playground.packing import numbers
-from nnarray.apps.playground.settings import Settings
+from nnarray.apps.playground.settings import NetworkSettings, Settings
 from nnarray.backends import dtype_name
 from nnarray.layers.activations import bare
 from nnarray.layers.base import Layer
@@ -93,28 +93,35 @@ def _is_usual(layer: Any) -> bool:
     return replace(layer, name=None) == type(layer)()
 
 
-def numbers_in(model: Model) -> list[Any]:
-    """Parameters and running statistics in their order, as nested lists of Python numbers."""
-    found: list[Any] = []
-    for array in model.state_dict().values():
-        flat = numbers(array)
-        width = array.shape[-1]
-        rows = [flat[start : start + width] for start in range(0, len(flat), width)]
-        found.append(rows if array.ndim == 2 else flat)
-    return found
+@dataclass(frozen=True)
+class Start:
+    """Where the user's own model is to begin: its network, and its numbers in their order, as nested lists."""
 
+    network: NetworkSettings
+    numbers: list[Any]
 
-def with_numbers(model: Model, values: list[Any]) -> dict[str, Any]:
-    """The numbers of a model by their names; they must have its shapes.
+    @classmethod
+    def of(cls, model: Model, settings: Settings) -> Start:
+        """The parameters and running statistics of a model of which these are the settings."""
+        found: list[Any] = []
+        for array in model.state_dict().values():
+            flat = numbers(array)
+            width = array.shape[-1]
+            rows = [flat[start : start + width] for start in range(0, len(flat), width)]
+            found.append(rows if array.ndim == 2 else flat)
+        return cls(settings.network, found)
 
-    Raises
-    ------
-    ValueError
-        If there are others; for example, if the model has another number of outputs than the data need.
-    """
-    try:
-        named = dict(zip(model.state_dict(), values, strict=True))
+    def is_of(self, network: NetworkSettings, model: Model) -> bool:
+        """Whether a fresh model is of this network; it may have more or fewer inputs or outputs, for other data."""
+        shapes = [tuple(array.shape) for array in model.state_dict().values()]
+        return network == self.network and shapes == [*map(_shape, self.numbers)]
+
+    def load(self, model: Model) -> dict[str, Any]:
+        """Give a model the numbers, and return them by name."""
+        named = dict(zip(model.state_dict(), self.numbers, strict=True))
         model.load_state_dict(named)
-    except ValueError as error:
-        raise ValueError(f"the model does not fit the data: {error}") from None
-    return named
+        return named
+
+
+def _shape(nested: list[Any]) -> tuple[int, ...]:
+    return (len(nested), len(nested[0])) if isinstance(nested[0], list) else (len(nested),)

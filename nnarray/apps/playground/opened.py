@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from nnarray.apps.playground.catalog import EXAMPLES
-from nnarray.apps.playground.models import numbers_in, settings_of
+from nnarray.apps.playground.models import Start, settings_of
 from nnarray.apps.playground.packing import numbers
 from nnarray.apps.playground.points import FEWEST, Given
 from nnarray.apps.playground.server import Server
@@ -127,18 +127,25 @@ def served(
         be = backend if isinstance(backend, Backend) else backend_called(backend)
         usual, start = Settings().changed({"data": change}), None
     else:
-        be, usual, start = backend_of(model.theta), settings_of(model, change), numbers_in(model)
+        be, usual = backend_of(model.theta), settings_of(model, change)
+        start = Start.of(model, usual)
     known = _version()
 
     def make(settings: Settings | None) -> Session:
-        first = start if settings is None else None
-        return Session(settings or usual, backend=be, given=given, start=first, version=known)
+        return Session(settings or usual, backend=be, given=given, start=start, version=known)
 
-    make(None)  # whatever is wrong with the data is found now, and what is imported later is there
+    first = make(None)  # whatever is wrong with the data is found now, and what is imported later is there
+    if start is not None and not start.is_of(usual.network, first.lab.model):
+        raise ValueError(_does_not_fit(model, first.lab.model))
     try:
         return Server(make, port=port, exit_on_close=exit_on_close)
     except OSError as error:
         raise OSError(f"port {port} cannot be listened at: {error.strerror}; choose another one.") from error
+
+
+def _does_not_fit(model: Model | None, needed: Model) -> str:
+    shapes = [f"{each.input_shape[0]} to {each.output_shape[0]}" for each in (model, needed) if each is not None]
+    return f"the model does not fit the data: it goes from {' numbers; the data need one from '.join(shapes)}."
 
 
 def _version() -> str:

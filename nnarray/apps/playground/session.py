@@ -14,7 +14,8 @@ from nnarray.apps.playground.catalog import POINTS, catalog
 from nnarray.apps.playground.checking import Wrong, at, number, one_of, several, whole
 from nnarray.apps.playground.frames import Frames
 from nnarray.apps.playground.lab import Lab
-from nnarray.apps.playground.points import Given, is_enough
+from nnarray.apps.playground.models import Start
+from nnarray.apps.playground.points import FEWEST, Given, is_enough
 from nnarray.apps.playground.script import script_of
 from nnarray.apps.playground.settings import SEED, Settings, point
 from nnarray.apps.playground.tables import table_of
@@ -42,8 +43,8 @@ class Session:
     backend : str or Backend
     given : Given, optional
         The user's own arrays.
-    start : list, optional
-        The numbers of the user's own model, in its order, to begin with.
+    start : Start, optional
+        The user's own model, to begin with.
     version : str
         That of the package, for the page.
 
@@ -63,7 +64,7 @@ class Session:
         *,
         backend: str | Backend = "auto",
         given: Given | None = None,
-        start: list[Any] | None = None,
+        start: Start | None = None,
         version: str = "",
     ) -> None:
         be = backend if isinstance(backend, Backend) else backend_called(backend)
@@ -71,7 +72,7 @@ class Session:
         self.frames = Frames(self.lab)
         self.language, self.version, self.running = "en", version, False
         self._shown_at, self._trained_at, self._cost = 0.0, 0.0, 0.0
-        self._sketch: list[Any] = []
+        self._sketch: list[Any] | None = None
         self._owes_frame = False
 
     # --- Messages ---------------------------------------------------------------------------------------------------
@@ -106,19 +107,27 @@ class Session:
         return [table.event, *self.handle({"type": "set", "settings": change})]
 
     def _set(self, message: Mapping[str, Any]) -> list[Event]:
-        return self._change(self.lab.settings.changed(message.get("settings")))
+        change = message.get("settings")
+        settings = self.lab.settings.changed(change)
+        ends_sketch = self._sketch is not None and isinstance(change, Mapping) and "data" in change
+        return self._change(settings, shows_data=ends_sketch)
 
     def _restore(self, message: Mapping[str, Any]) -> list[Event]:
         if "link" in message:
             return self._change(Settings.from_link(message["link"]))
         return self._change(Settings.of(message.get("settings")))
 
-    def _change(self, settings: Settings) -> list[Event]:
+    def _change(self, settings: Settings, *, shows_data: bool = False) -> list[Event]:
         new_data = self.lab.change(settings)
         self.frames.changed(new_data=new_data)
-        return [self._settings(), *([self._data()] if new_data else []), self.frame()]
+        if not (new_data or shows_data):
+            return [self._settings(), self.frame()]
+        self._sketch = None
+        return [self._settings(), self._data(), self.frame()]
 
     def _run(self, message: Mapping[str, Any]) -> list[Event]:
+        if self._sketch is not None:
+            raise Wrong(f"must be at least {FEWEST}, of two classes or more; draw some, or choose data.", "data.points")
         self.running = self.lab.epoch < self.lab.settings.training.epochs
         if not self.running:
             return [self._state("epochs")]
@@ -128,7 +137,7 @@ class Session:
 
     def _pause(self, message: Mapping[str, Any]) -> list[Event]:
         self.running = False
-        return [self._state()]
+        return [self._state(), self.frame()]
 
     def _step(self, message: Mapping[str, Any]) -> list[Event]:
         end = time.perf_counter() + PATIENCE
@@ -172,15 +181,21 @@ class Session:
 
     def _draw(self, message: Mapping[str, Any]) -> list[Event]:
         """Add points; the first few wait until there are enough of two classes."""
-        before, free = self.lab.settings.data, self._sketch
+        before = self.lab.settings.data
         points = at("points", several(point, POINTS, 1), message.get("points"))
-        drawn = [*(before.points if before.kind == "drawn" else free), *points]
+        if self._sketch is not None:
+            drawn = [*self._sketch, *points]
+        else:
+            drawn = [*(before.points if before.kind == "drawn" else ()), *points]
         if not is_enough(drawn):
             self._sketch = drawn
-            return [{"type": "sketch", "points": [list(each) for each in drawn]}]
-        events = self._change(self.lab.settings.changed({"data": {"kind": "drawn", "points": drawn}}))
-        self._sketch = []
-        return events
+            return [self._sketched()]
+        return self._change(self.lab.settings.changed({"data": {"kind": "drawn", "points": drawn}}))
+
+    def _erase(self, message: Mapping[str, Any]) -> list[Event]:
+        """Begin with an empty plane; the training waits until there are enough points again."""
+        self._sketch, self.running = [], False
+        return [self._state(), self._sketched()]
 
     def _take(self, message: Mapping[str, Any]) -> list[Event]:
         what = at("what", one_of(TAKEN, "thing to take"), message.get("what"))
@@ -192,7 +207,8 @@ class Session:
         return [self._hello(), self.frame()]
 
     def _again(self, message: Mapping[str, Any]) -> list[Event]:
-        return [self._hello(), self._settings(), self._data(), self.frames.curve(), self.frame()]
+        sketch = [] if self._sketch is None else [self._sketched()]
+        return [self._hello(), self._settings(), self._data(), self.frames.curve(), *sketch, self.frame()]
 
     @property
     def is_busy(self) -> bool:
@@ -259,6 +275,9 @@ class Session:
     def _settings(self) -> Event:
         return {"type": "settings", "settings": self.lab.settings.tree}
 
+    def _sketched(self) -> Event:
+        return {"type": "sketch", "points": [list(each) for each in self._sketch or []]}
+
     def _data(self) -> Event:
         return answers.data(self.lab.examples)
 
@@ -293,6 +312,7 @@ HANDLERS: dict[str, Callable[[Session, Mapping[str, Any]], list[Event]]] = {
     "preview": Session._preview,
     "explain": Session._explain,
     "draw": Session._draw,
+    "erase": Session._erase,
     "take": Session._take,
     "language": Session._language,
     "hello": Session._again,

@@ -103,10 +103,14 @@ def table_of(name: str, content: bytes) -> Table:
     names, rows = readers[ending](name, content)
     if not rows:
         raise Wrong("has no rows below the names of its columns.", name)
-    if not 1 <= len(names) <= COLUMNS or len(set(names)) < len(names):
-        raise Wrong(f"must have 1 to {COLUMNS} columns with different names.", name)
+    _refuse_columns(name, len(names), len(set(names)))
     columns = {each: _column(each, tuple(row[i] for row in rows)) for i, each in enumerate(names)}
     return Table(name, columns, len(rows))
+
+
+def _refuse_columns(name: str, count: int, different: int | None = None) -> None:
+    if not 1 <= count <= COLUMNS or different not in (None, count):
+        raise Wrong(f"must have 1 to {COLUMNS} columns with different names.", name)
 
 
 def _refuse_path(name: str) -> None:
@@ -127,6 +131,8 @@ def _csv_rows(name: str, content: bytes) -> tuple[list[str], list[list[str]]]:
         rows = [row for row in islice(lines, EXAMPLES + 1) if any(cell.strip() for cell in row)]
     except csv.Error as error:
         raise Wrong(f"is not CSV: {error}.", name) from None
+    if rows:
+        _refuse_columns(name, len(rows[0]))  # before each gets a name
     wrong = next((i for i, row in enumerate(rows) if len(row) != len(rows[0])), None)
     if wrong is not None:
         raise Wrong(f"has {len(rows[wrong])} entries in row {wrong + 1}, but {len(rows[0])} in the first.", name)
@@ -150,6 +156,7 @@ def _npy_rows(name: str, content: bytes) -> tuple[list[str], list[list[str]]]:
         raise Wrong("is damaged, or is no NPY file of real numbers.", name) from None
     if array.ndim != 2:
         raise Wrong(f"must have two axes, rows and columns; got shape {array.shape}.", name)
+    _refuse_columns(name, array.shape[1])  # an empty array may claim any number of them
     rows = [[repr(cell) if cell == cell else "" for cell in row] for row in array[:EXAMPLES].tolist()]
     return [f"column {i + 1}" for i in range(array.shape[1])], rows
 

@@ -30,7 +30,8 @@ def choices() -> list[dict[str, Any]]:
 @pytest.mark.parametrize("change", choices(), ids=str)
 def test_every_choice_trains_and_its_script_agrees(change: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     session = Session(Settings().changed(SMALL).changed(change), backend="numpy")
-    frame = session.handle({"type": "step", "epochs": 3})[-1]
+    for _ in range(3):  # one at a time: a step of many ends early where the first one has to be compiled
+        frame = session.handle({"type": "step"})[-1]
     assert (frame["type"], frame["epoch"]) == ("frame", 3)
     assert session.handle({"type": "explain"})[0]["type"] == "explanation"
     assert losses_here(session, monkeypatch) == session.lab.losses

@@ -137,6 +137,9 @@ HUGE = _npy(np.ones((2, 2)))[:-32].replace(b"(2, 2)", b"(2, 9999999999)").replac
         ("a.npy", _npy(np.asarray([[object()]])), "no NPY file of real numbers"),
         ("a.npy", _npy(np.ones((2, 2)))[:-1], "is damaged"),
         ("a.npy", HUGE, "is damaged"),
+        ("a.npy", _npy(np.empty((0, 10**8))), "must have 1 to 100 columns"),
+        ("a.npy", _npy(np.empty((10**8, 0))), "must have 1 to 100 columns"),
+        ("a.csv", b"a," * 1000 + b"\n1,2\n", "must have 1 to 100 columns"),
     ],
 )
 def test_files_that_are_refused(name: str, content: bytes, reason: str) -> None:

@@ -7,15 +7,17 @@ from typing import Any
 import pytest
 
 import nnarray as nn
-from nnarray.apps.playground.models import numbers_in, settings_of
+from nnarray.apps.playground.models import Start, settings_of
 from nnarray.apps.playground.session import Session
+from nnarray.apps.playground.settings import Settings
 from tests.apps.playground.test_script import STEP, assert_same, run
 
 USUAL: dict[str, Any] = {"batch_norm": False, "dropout": 0.0}
 
 
 def session_of(model: nn.Model, be: nn.Backend) -> Session:
-    return Session(settings_of(model, {}), backend=be, start=numbers_in(model))
+    settings = settings_of(model, {})
+    return Session(settings, backend=be, start=Start.of(model, settings))
 
 
 def test_the_page_begins_with_a_copy(be: nn.Backend) -> None:
@@ -43,6 +45,36 @@ def test_the_page_begins_with_a_copy(be: nn.Backend) -> None:
     assert bool(be.xp.all(session.lab.model(X) == model(X)))
     run(session, STEP)
     assert all(bool(be.xp.all(array == before[name])) for name, array in model.state_dict().items())
+
+
+def test_a_reset_gives_its_numbers_back() -> None:
+    be = nn.backend("numpy")
+    model = nn.Network(nn.Dense(4, "tanh"), nn.Dense(2)).init((2,), seed=4, dtype="float32", backend=be)
+    session = session_of(model, be)
+
+    def has_its_numbers() -> bool:
+        now = session.lab.model
+        return now.theta.shape == model.theta.shape and bool(be.xp.all(now.theta == model.theta))
+
+    for message in (STEP, {"type": "reset", "seed": 5}, {"type": "set", "settings": {"data": {"kind": "blobs"}}}):
+        session.handle(message)
+        assert not has_its_numbers()
+    session.handle({"type": "reset"})
+    assert not has_its_numbers()  # three outputs
+    session.handle({"type": "set", "settings": {"data": {"kind": "moons"}}})
+    session.handle({"type": "reset", "seed": 0})
+    assert has_its_numbers()
+    assert_same(run(session, STEP))
+
+
+def test_a_link_to_the_page_of_a_model_begins_with_it_too() -> None:
+    model = nn.Network(nn.Dense(4, "tanh"), nn.Dense(2)).init((2,), seed=4, dtype="float32", backend="numpy")
+    page = nn.playground(model, browser=False)
+    try:
+        again = page.server.make(Settings().changed(settings_of(model, {}).tree))
+        assert again.lab.model.theta.tolist() == model.theta.tolist()
+    finally:
+        page.close()
 
 
 def test_its_script_has_its_numbers() -> None:

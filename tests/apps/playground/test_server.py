@@ -377,3 +377,21 @@ def test_arrays_that_do_not_fit_are_refused(data: Any, error: type[Exception], r
 def test_a_port_in_use_is_refused(server: Server) -> None:
     with pytest.raises(OSError, match=f"port {server.port} cannot be listened at: .*; choose another one"):
         nn.playground(port=server.port, browser=False)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers", "status"),
+    [
+        ("TRACE", "/", {}, 501),
+        ("PUT", "/open", {}, 501),
+        ("GET", f"/?{'a' * 70_000}", {}, 414),
+        ("GET", "/", {f"x{i}": "1" for i in range(200)}, 431),
+    ],
+)
+def test_what_the_standard_library_refuses_is_one_line(
+    server: Server, method: str, path: str, headers: dict[str, str], status: int
+) -> None:
+    found, answer = request(server, method, path, headers=headers)
+    assert found == status
+    assert answer["error"].startswith("the request is refused")
+    assert request(server, "GET", "/")[0] == 200

@@ -209,6 +209,47 @@ def test_drawn_points_wait_until_there_are_enough() -> None:
     assert len(learner.handle({"type": "draw", "points": [[3, 3, 0]]})) == 3
 
 
+def test_drawn_points_are_erased_and_drawn_again() -> None:
+    learner = session({"data": {"kind": "drawn", "points": [[0, 0, 0], [1, 1, 1], [0, 1, 1], [1, 0, 0]]}})
+    learner.handle({"type": "run"})
+    events = learner.handle({"type": "erase"})
+    assert one(events, "sketch")["points"] == []
+    assert not one(events, "state")["running"]
+    assert one(learner.handle({"type": "hello"}), "sketch")["points"] == []
+    assert one(learner.handle({"type": "run"}), "refused")["at"] == "data.points"
+    assert len(one(learner.handle({"type": "draw", "points": [[5, 5, 1]]}), "sketch")["points"]) == 1
+    events = learner.handle({"type": "draw", "points": [[6, 5, 0], [5, 6, 1], [7, 7, 0]]})
+    assert one(events, "settings")["settings"]["data"]["points"][0] == [5.0, 5.0, 1]
+    assert "sketch" not in [event["type"] for event in learner.handle({"type": "hello"})]
+    learner.handle({"type": "erase"})
+    one(learner.handle({"type": "set", "settings": {"data": {"kind": "drawn"}}}), "data")  # these again
+    assert one(learner.handle({"type": "run"}), "state")["running"]
+
+
+def test_the_last_frame_is_that_of_the_pause() -> None:
+    learner = session()
+    learner.handle({"type": "run"})
+    before = learner.advance(0.1) or learner.frame()
+    learner.advance(0.05, watched=False)
+    events = learner.handle({"type": "pause"})
+    state, frame = one(events, "state"), one(events, "frame")
+    assert (state["running"], frame["running"], frame["epoch"]) == (False, False, learner.lab.epoch)
+    assert frame["number"] > before["number"]
+
+
+def test_other_data_get_a_loss_that_fits() -> None:
+    learner = session({"training": {"loss": "binary_cross_entropy"}})
+    rows = "".join(f"{i},{i % 7},{'abc'[i % 3]}\n" for i in range(30))
+    events = learner.file("table.csv", f"u,v,kind\n{rows}".encode())
+    assert one(events, "settings")["settings"]["training"]["loss"] == "auto"
+    assert one(events, "data")["classes"] == ["a", "b", "c"]
+    learner.handle({"type": "set", "settings": {"data": {"kind": "sine"}, "training": {"loss": "huber"}}})
+    events = learner.handle({"type": "set", "settings": {"data": {"kind": "moons"}}})
+    assert one(events, "settings")["settings"]["training"]["loss"] == "auto"
+    wrong = {"data": {"kind": "sine"}, "training": {"loss": "cross_entropy"}}  # what is asked for is not changed
+    assert one(learner.handle({"type": "set", "settings": wrong}), "refused")["at"] == "training.loss"
+
+
 def test_a_file_brings_its_first_choice_of_columns() -> None:
     learner = session()
     rows = "".join(f"{i},{i % 7},{'ab'[i % 2]}\n" for i in range(30))

@@ -45,14 +45,12 @@ async function run() {
   const [answer] = await send({ type: store.running ? "run" : "pause" });
   if (mine !== asked) return; // pressed again since
   store.wanted = null;
-  store.running = answer?.running ?? store.running;
+  store.running = answer?.running ?? false; // refused, or lost
   showRunning();
-  if (!store.running) await showPaused();
+  if (!store.running) showPaused();
 }
 
-/** Ask for a frame of where the training stands: the last one that came may be some epochs old. */
-async function showPaused() {
-  await send({ type: "watch" });
+function showPaused() {
   const { epoch, loss } = store.frame;
   emit("say", t("state.paused", { epoch, loss: rounded(loss?.train) }));
 }
@@ -189,5 +187,6 @@ on("settings data refused", showBar);
 on("frame", showFrame);
 on("state", (event) => {
   showRunning();
+  if (event.reason === "diverged") return; // the panel below says it
   if (event.text || event.running) emit("say", event.text ?? t("state.training"));
 });

@@ -143,3 +143,4 @@ function buildHistograms(all) {
 }
 
 on("frame", () => { showHappening(); showInside(); });
+on("state", ({ reason }) => reason === "diverged" && openTab("happening"));

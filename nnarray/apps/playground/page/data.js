@@ -62,7 +62,7 @@ function fieldsOf() {
 
 function formulaBox() {
   const input = h("input", { type: "text", id: "formula", autocomplete: "off", spellcheck: false, "aria-describedby": "formula-hint" });
-  const send_ = () => change({ kind: "formula", formula: input.value }, "");
+  const send_ = () => setData({ kind: "formula", formula: input.value });
   const form = h("form.field", { onsubmit: (event) => { event.preventDefault(); send_(); } },
     h("label", { htmlFor: "formula" }, t("data.formula")), input, h("span", { id: "formula-hint" }, t("data.formula.hint")));
   input.addEventListener("change", send_);
@@ -73,13 +73,7 @@ function formulaBox() {
 
 function choose(kind) {
   if (kind !== "drawn" && drawing) switchDrawing(false);
-  change({ kind, options: {} }, store.catalog.data[kind].task);
-}
-
-/** Other data; with "auto" in place of a loss that does not fit them. */
-function change(data, task) {
-  const { loss } = store.settings.training, fits = (store.catalog.losses[task] ?? ["auto"]).includes(loss);
-  set(fits ? { data } : { data, training: { loss: "auto" } });
+  setData({ kind, options: {} });
 }
 
 // --- Points and files -----------------------------------------------------------------------------------------------
@@ -91,7 +85,7 @@ function drawBox() {
   Object.assign(parts, {
     dots: classes,
     draw: h("button", { type: "button", "aria-pressed": "false", onclick: () => switchDrawing(!drawing) }, t("data.draw")),
-    clear: h("button", { type: "button", onclick: () => setData({ kind: "moons", points: [] }) }, t("data.draw.clear")),
+    clear: h("button", { type: "button", onclick: () => send({ type: "erase" }) }, t("data.draw.clear")),
   });
   parts.tools = h("div.stack", { hidden: true }, h("p.small.soft", {}, t("data.draw.hint")), classes, parts.clear);
   return h("div.stack", {}, parts.draw, parts.tools);

@@ -52,7 +52,7 @@ export function rounded(x, digits = 3) {
   if (x === null || x === undefined || Number.isNaN(x)) return "–";
   if (!Number.isFinite(x)) return x > 0 ? "∞" : "−∞";
   const size = Math.abs(x);
-  const text = size !== 0 && (size < 1e-3 || size >= 1e5) ? x.toExponential(1).replace(".0e", "e") : String(Number(x.toPrecision(digits)));
+  const text = size !== 0 && (size < 1e-3 || size >= 1e5) ? x.toExponential(1).replace(".0e", "e").replace("e+", "e") : String(Number(x.toPrecision(digits)));
   return text.replaceAll("-", "−");
 }
 

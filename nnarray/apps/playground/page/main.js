@@ -85,7 +85,7 @@ function showToast(text, stays = false) {
 on("say", say);
 on("toast", (text) => showToast(text));
 on("refused", ({ reason, at }) => at?.startsWith("data") || showToast(reason));
-on("state", ({ text }) => text && showToast(text));
+on("state", ({ text, reason }) => text && reason !== "diverged" && showToast(text)); // of that, the panel below says more
 on("connection", (connected) => showToast(t(connected ? "state.again" : "state.lost"), !connected));
 
 const keepLink = settled(() => send({ type: "take", what: "link" }, "take.link"), 700);

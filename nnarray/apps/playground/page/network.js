@@ -67,7 +67,7 @@ function changeLayers(by) {
   const last = layers.at(-1) ?? { units: 4, activation: "tanh" };
   const next = by > 0 ? [...layers, { ...last, units: Math.min(last.units, 4) }] : layers.slice(0, -1);
   set({ network: { layers: next } });
-  emit("say", t("state.layers", { count: next.length }));
+  emit("say", `${next.length} ${t(next.length === 1 ? "net.layers.one" : "net.layers")}`);
 }
 
 function changeUnits(k, by) {

@@ -143,7 +143,7 @@ function drawHovered(context, at, alpha) {
 }
 
 function drawExamples(context, at, withTest) {
-  const { task, range } = store.data, sketched = store.sketch.length > 0; // then the drawn points alone
+  const { task, range } = store.data, sketched = store.sketch !== null; // then the drawn points alone
   const train = sketched ? store.sketch : store.data.train, test = sketched ? [] : store.data.test;
   const two = range.length === 2;
   const radius = Math.max(2.4, Math.min(4.2, 60 / Math.sqrt(train.length + 1)));
@@ -159,7 +159,7 @@ function drawExamples(context, at, withTest) {
     context.stroke();
   };
   train.forEach((row) => paint(row, false));
-  if (store.explained !== null) drawExplained(context, at, train[store.explained]);
+  if (store.explained !== null && !sketched) drawExplained(context, at, train[store.explained]);
   if (withTest) test.forEach((row) => paint(row, true));
 }
 

@@ -8,7 +8,7 @@ export const store = {
   network: [], // of each layer: name, inputs, units, weight, bias
   paced: false, // whether the session can train slowly, too
   explained: null, // the number of the example that is explained
-  sketch: [], // drawn points that are not enough yet
+  sketch: null, // drawn points that are not enough yet
   history: emptyHistory(),
   hovered: null, // the neuron under the pointer: { layer, unit }
 };
@@ -43,13 +43,14 @@ const KEPT = {
 
 /** Take an event in, and then call what listens to its kind. */
 export function apply(event) {
+  if (event.type === "frame" && event.number <= store.frame?.number) return; // one that was overtaken
   KEPT[event.type]?.(event);
   emit(event.type, event);
 }
 
 function keepData(event) {
   store.data = { ...event, train: rows(event.train), test: rows(event.test), truth: event.truth && numbers(event.truth) };
-  Object.assign(store, { probe: null, sketch: [] });
+  Object.assign(store, { probe: null, sketch: null });
 }
 
 function keepFrame(frame) {

@@ -51,7 +51,7 @@ const TOURS = {
     { look: "bar", messages: [{ type: "batch", count: 1 }] },
     { look: "output", messages: [{ type: "run" }] },
     { look: "bar", messages: experiment({ data: MOONS, units: [5], training: { optimizer: "sgd", options: { lr: 0.001 } }, run: true }) },
-    { look: "below", tab: "happening", messages: experiment({ data: MOONS, units: [5], training: { optimizer: "sgd", options: { lr: 10 } }, run: true }) },
+    { look: "below", tab: "happening", messages: experiment({ data: { ...MOONS, noise: 0.2 }, units: [5], training: { optimizer: "sgd", options: { lr: 10 }, batch_size: 8 }, run: true }) },
     { look: "output", messages: experiment({ data: { ...MOONS, n: 40, noise: 0.4, test: 0.5 }, units: [32, 32], run: true }) },
   ],
   boundary: [1, 2, 3, 5, 20, 50].map((size) => ({ look: "output", messages: experiment({ data: { ...MOONS, noise: 0.2 }, units: [size], run: true }) })),
@@ -120,7 +120,7 @@ function open() {
     ...steps[step].split("\n").map((text) => h("p", {}, text)),
     h("div.row", {}, button("tours.end", end, ".quiet"), h("span.spring"), back, button(last ? "tours.done" : "tours.next", () => move(1), ".main")));
   tour.window.onkeydown = ({ key }) => key === "Escape" && end();
-  tour.window.classList.toggle("right", TOURS[name][step].look === "data"); // beside what it speaks of
+  tour.window.classList.toggle("right", ["data", "below"].includes(TOURS[name][step].look)); // beside what it speaks of
   document.body.append(tour.window);
   light(TOURS[name][step].look);
 }

@@ -188,7 +188,6 @@ export default {
   "state.training": "Training.",
   "state.paused": "Paused at epoch {epoch}: training loss {loss}.",
   "state.reset": "Reset.",
-  "state.layers": "{count} hidden layers.",
   "state.units": "Layer {layer}: {units} neurons.",
   "state.added": "Point added: class {k}.",
 

@@ -188,7 +188,6 @@ export default {
   "state.training": "学習しています。",
   "state.paused": "エポック {epoch} で停止しました。訓練の損失は {loss} です。",
   "state.reset": "リセットしました。",
-  "state.layers": "隠れ層は {count} つです。",
   "state.units": "第 {layer} 層のニューロンは {units} 個です。",
   "state.added": "クラス {k} の点を加えました。",
 
