@@ -251,6 +251,24 @@ def test_importance_is_of_columns_and_finds_those_that_count() -> None:
     assert "a column shuffled among 300 rows" in output
 
 
+def test_importance_of_balanced_classes_is_by_the_loss_with_their_weights() -> None:
+    data = write("rows.csv", rows(2000, rare=0.04))
+    done = trained(data, replace(PLAN, epochs=12, class_weight="balanced"))
+    found = importance.importance_in(done.model, done.inputs, data)
+    assert found.loss == "cross_entropy (weighted)"
+    rise = {each.name: each.mean for each in found.columns}
+    assert min(rise["a"], rise["when"]) > 1.0  # without the weights, 0.35 and 0.26
+    assert abs(rise["b"]) < 0.2
+    y = np.asarray([0] * 90 + [1] * 10)
+    done.model.metadata["class counts"] = [90, 10]
+    weights = steps.weights_of(done.model, y)
+    assert weights is not None
+    assert (weights.mean(), weights[:90].sum()) == (pytest.approx(1), pytest.approx(50))
+    del done.model.metadata["class weights"]  # as in older files
+    np.testing.assert_array_equal(steps.weights_of(done.model, y), weights)
+    assert steps.weights_of(trained(data, replace(PLAN, epochs=1)).model, y) is None
+
+
 def test_importance_of_a_sample_is_near_that_of_all_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     data = write("rows.parquet", rows(600))
     done = trained(data, replace(PLAN, epochs=20))

@@ -15,7 +15,7 @@ import numpy as np
 from nnarray.apps.workflow.importance import Importance, importance_after, mean_over_folds
 from nnarray.apps.workflow.inputs import Examples, Rows, Watch
 from nnarray.apps.workflow.scores import Scores, losses
-from nnarray.apps.workflow.steps import Plan, Trained, model_for, read, train
+from nnarray.apps.workflow.steps import Plan, Trained, model_for, read, train, weights_of
 from nnarray.backends import Backend
 from nnarray.checks import integer
 from nnarray.datasets.sources import Source
@@ -56,8 +56,13 @@ def _labelled(what: str) -> Generator[None]:
 
 
 def excess_of(linear: Trained, network: Trained) -> np.ndarray:
-    """How much larger the loss of the linear model is, for each held-out example, shape (n,)."""
-    return losses(linear.outputs, linear.y) - losses(network.outputs, network.y)
+    """How much larger the loss of the linear model is, for each held-out example, shape (n,).
+
+    The loss is that of the training: with its weights, if classes had some.
+    """
+    excess = losses(linear.outputs, linear.y) - losses(network.outputs, network.y)
+    weights = weights_of(network.model, network.y)
+    return excess if weights is None else weights * excess
 
 
 def verdict(excess: np.ndarray) -> Verdict:

@@ -86,6 +86,18 @@ def losses(outputs: np.ndarray, y: np.ndarray) -> np.ndarray:
     return -outputs[np.arange(len(y)), y] if y.ndim == 1 else np.mean((outputs - y) ** 2, axis=1)
 
 
+def balanced_weights(counts: Sequence[int] | np.ndarray) -> np.ndarray:
+    """The weight N / (K n_k) of each class, shape (K,): all classes count alike, and an example 1 on average.
+
+    Parameters
+    ----------
+    counts : sequence of int, or array, shape (K,)
+        The number of examples of each class.
+    """
+    counts = np.asarray(counts)
+    return counts.sum() / (len(counts) * np.maximum(counts, 1))
+
+
 @dataclass
 class ClassTally:
     """Accuracy, its mean over the classes, macro-averaged F1, and cross-entropy of probabilities; of two also ROC AUC.
