@@ -37,21 +37,19 @@ class Scores(NamedTuple):
         ]
 
     @property
-    def by_class(self) -> list[tuple[str, int, float, float]]:
-        """For each class: its name, number of examples, recall and precision."""
+    def by_class(self) -> list[tuple[str, int, float, float, float]]:
+        """For each class: its name, number of examples, recall, precision and F1."""
         if self.confusion is None:
             return []
         true, predicted, hits = self.confusion.sum(axis=1), self.confusion.sum(axis=0), np.diagonal(self.confusion)
-        return [
-            (name, int(true[k]), _ratio(hits[k], true[k]), _ratio(hits[k], predicted[k]))
-            for k, name in enumerate(self.classes)
-        ]
+        recall, precision, f1 = map(_ratios, (hits, hits, 2 * hits), (true, predicted, true + predicted))
+        return list(zip(self.classes, true.tolist(), recall, precision, f1, strict=True))
 
     @property
     def overlooked(self) -> list[tuple[str, int, int]]:
         """The rare classes of which over half is predicted as another: name, number of these, number of examples."""
         few = RARE * self.examples / max(len(self.classes), 1)
-        rows = [(name, n - round(recall * n), n) for name, n, recall, _ in self.by_class if 0 < n < few]
+        rows = [(name, n - round(recall * n), n) for name, n, recall, *_ in self.by_class if 0 < n < few]
         return [(name, lost, n) for name, lost, n in rows if 2 * lost > n]
 
     def to_json(self) -> dict[str, Any]:
@@ -70,6 +68,10 @@ class Scores(NamedTuple):
 
 def _ratio(top: float, bottom: float) -> float:
     return float(top / bottom) if bottom else math.nan
+
+
+def _ratios(top: np.ndarray, bottom: np.ndarray) -> list[float]:
+    return [_ratio(*each) for each in zip(top, bottom, strict=True)]
 
 
 def _refuse_none(count: int) -> None:
