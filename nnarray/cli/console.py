@@ -164,19 +164,29 @@ def show_scores(console: Console, scores: Scores, title: str, linear: Scores | N
     console.print(f"{title}:")
     names = ["", "network", *(["linear model"] if linear else []), f"always {scores.baseline}"]
     rows = [
-        [name, f"{mine:.4g}", *([f"{linear.rows[name][0]:.4g}"] if linear else []), f"{base:.4g}"]
+        [label(name), f"{mine:.4g}", *([f"{linear.rows[name][0]:.4g}"] if linear else []), f"{base:.4g}"]
         for name, (mine, base) in scores.rows.items()
     ]
     show_table(console, names, rows, names[1:])
     console.print()
+    show_details(console, scores)
+
+
+def label(metric: str) -> str:
+    """The name of a metric in a report for people: F1 says of which average it is."""
+    return "f1 (macro)" if metric == "f1" else metric
+
+
+def show_details(console: Console, scores: Scores) -> None:
+    """Print notes on weak scores, the scores by class, and the confusion matrix."""
     if scores.no_better:
         compared = ", ".join(
             f"{name} {a:.4g}, baseline {b:.4g}" for name, (a, b) in scores.rows.items() if name in scores.no_better
         )
         mine, base = scores.rows.get("f1", (0.0, 0.0))
         advice = (
-            f"It is better in f1 ({mine:.4g}, baseline {base:.4g}): it finds more of the rare classes, as with "
-            f"--class-weight balanced."
+            f"It is better in {label('f1')} ({mine:.4g}, baseline {base:.4g}): it finds more of the rare classes, as "
+            f"with --class-weight balanced."
             if mine > base
             else "Check that the columns are related to the target. Then train with more examples, a smaller network "
             "(--hidden 16), --dropout 0.3 or another --lr."
@@ -195,8 +205,9 @@ def show_scores(console: Console, scores: Scores, title: str, linear: Scores | N
         )
     if scores.confusion is None:
         return
-    columns = ["class", "examples", "recall", "precision"]
-    show_table(console, columns, [[c, str(n), f"{r:.3g}", f"{p:.3g}"] for c, n, r, p in scores.by_class], columns[1:])
+    columns = ["class", "examples", "recall", "precision", "f1"]
+    rows = [[name, str(n), *(f"{score:.3g}" for score in each)] for name, n, *each in scores.by_class]
+    show_table(console, columns, rows, columns[1:])
     console.print()
     if len(scores.classes) <= SHOWN_CLASSES:
         predicted = [f"predicted {name}" for name in scores.classes]
@@ -268,7 +279,7 @@ def training_bar(epochs: int) -> Generator[Callable[[Run], None]]:
         seen: dict[int, int] = {}  # by training: there may be several, and one may be resumed
 
         def watch(run: Run) -> None:
-            update(advance=run.epoch - seen.get(id(run), 0), text=_newest(run.last))
+            update(advance=run.epoch - seen.get(id(run), 0), text=_newest(run))
             seen[id(run)] = run.epoch
 
         yield watch
@@ -282,17 +293,23 @@ def terminal() -> bool:
 def print_epoch(run: Run) -> None:
     """A plain line on standard output, at once, so that a file that it goes to can be followed."""
     with though_nobody_reads():
-        typer.echo(f"epoch {run.epoch}/{run.epochs}  {_newest(run.last)}")
+        typer.echo(f"epoch {run.epoch}/{run.epochs}  {_newest(run)}")
 
 
-def _newest(row: dict[str, float]) -> str:
+def label_in_training(name: str, settings: dict[str, Any]) -> str:
+    """The name of a column of a history: says of a metric that the examples had weights, unlike in the scores."""
+    of_metric = name.removeprefix("val_") in settings.get("metrics", ())
+    return f"{name} (weighted)" if of_metric and settings.get("weighted") else name
+
+
+def _newest(run: Run) -> str:
     """Losses and metrics, each with that of the held-out examples; short enough for 80 columns."""
-    parts: list[str] = []
+    parts, row = list[str](), run.last
     for name, value in row.items():
         if name in ("epoch", "seconds") or name.startswith("val_"):
             continue
         held = f" | {row[f'val_{name}']:.3g}" if f"val_{name}" in row else ""
-        parts.append(f"{name} {value:.3g}{held}")
+        parts.append(f"{label_in_training(name, run.history.settings)} {value:.3g}{held}")
     return "  ".join(parts)
 
 

@@ -11,7 +11,7 @@ import typer
 from nnarray.apps.workflow.model_files import has_ended, origin_of
 from nnarray.backends import dtype_name, host_backend
 from nnarray.cli.app import app
-from nnarray.cli.console import Json, output, show_facts, show_table
+from nnarray.cli.console import Json, label, label_in_training, output, show_facts, show_table
 from nnarray.layers.base import described
 from nnarray.model import Model
 from nnarray.network import load
@@ -94,7 +94,11 @@ def _texts(net: Model, path: Path) -> dict[str, str]:
                 f"{name} {value}" for name, value in history.settings.items() if value is not None and value != []
             )
         )
-        facts["last epoch"] = ", ".join(f"{n} {c[-1]:.4g}" for n, c in history.columns.items() if c and n != "epoch")
+        facts["last epoch"] = ", ".join(
+            f"{label_in_training(name, history.settings)} {column[-1]:.4g}"
+            for name, column in history.columns.items()
+            if column and name != "epoch"
+        )
     for name in ("scores", "test scores"):
         scores = metadata.get(name)
         if isinstance(scores, dict) and isinstance(scores.get("metrics"), dict):
@@ -106,7 +110,7 @@ def _texts(net: Model, path: Path) -> dict[str, str]:
 
 def _scores(scores: dict[str, Any]) -> str:
     metrics = ", ".join(
-        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
+        f"{label(name)} {value:.4g}" if isinstance(value, float) else f"{label(name)} {value}"
         for name, value in scores["metrics"].items()
     )
     return f"{metrics} (of {scores.get('examples')} {scores.get('of', 'examples')})"

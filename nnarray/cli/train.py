@@ -32,10 +32,12 @@ from nnarray.cli.console import (
     dense_parameters,
     described,
     integers,
+    label,
     listed,
     output,
     print_epoch,
     reading_bar,
+    show_details,
     show_facts,
     show_scores,
     show_table,
@@ -64,6 +66,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("nnarray")
 
+BALANCED = "the classes are balanced: probabilities are those of equally frequent classes, too high for rare ones"
 SHOWN_COLUMNS = 50  # of a table, before the training; `nnarray show` lists all
 
 
@@ -360,6 +363,8 @@ def _train(
         plan = comparisons.on_all(plan, folded)
     with reading_bar() as read:
         examples = steps.read(data, plan, read)
+    if plan.class_weight:
+        examples = examples._replace(notes=[*examples.notes, BALANCED])
     model = steps.model_for(data, examples, plan, be)
     if not as_json:
         with though_nobody_reads():
@@ -476,13 +481,14 @@ def _show_verdict(console: Console, verdict: Verdict | None) -> None:
 def _show_folds(console: Console, folded: Folded, epochs: int) -> None:
     beside = folded.linear
     rows = [
-        [name, *(f"{value:.4g}" for value in (mean, spread, *([beside[name]] if beside else []), base))]
+        [label(name), *(f"{value:.4g}" for value in (mean, spread, *([beside[name]] if beside else []), base))]
         for name, (mean, spread, base) in folded.rows.items()
     ]
     console.print(f"mean and spread of {len(folded.scores)} folds, each on its held-out examples:")
     names = ["", "network", "spread", *(["linear model"] if beside else []), f"always {folded.scores[0].baseline}"]
     show_table(console, names, rows, names[1:])
     console.print()
+    show_details(console, folded.pooled)
     _show_verdict(console, folded.verdict)
     saved = f"The saved network was trained on all folds, for {epochs} epochs: the mean of the best epochs."
     console.print(f"{saved}\n", soft_wrap=True)

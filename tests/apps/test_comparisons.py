@@ -128,6 +128,36 @@ def test_folds_give_mean_and_spread_and_a_network_of_all_rows() -> None:
     assert "4 folds" in run("show", "model.safetensors").stdout
 
 
+def test_folds_have_the_notes_and_the_tables_of_classes_too() -> None:
+    data = write("rare.csv", rows(300, rare=0.04).drop_columns(["a", "when", "name", "value"]))  # noise is left
+    words = ("train", str(data), "--target", "label", "--epochs", "8", "--backend", "numpy", "--folds", "3")
+    said = " ".join(run(*words).stdout.split())
+    for part in (
+        "this network is not better than always predicting 'no'",
+        "rare classes are mostly predicted as others: 'yes' (12 of 12 examples)",
+        "class examples recall precision f1 no 288 1 0.96 0.98 yes 12 0 nan 0",
+        "predicted no predicted yes no 288 0 yes 12 0",
+        "f1 (macro)",
+    ):
+        assert part in said
+    scores = json.loads(run(*words, "--json").stdout)["folds"]
+    assert (scores["confusion"], scores["overlooked classes"]) == ([[288, 0], [12, 0]], ["yes"])
+    assert "accuracy" in scores["no better than baseline"]
+    assert "f1 (macro) " in run("show", "model.safetensors").stdout
+
+
+def test_balanced_training_says_which_numbers_are_weighted() -> None:
+    data = str(write("rows.csv", rows(rare=0.2)))
+    said = run("train", data, *TRAIN, "--no-linear", "--class-weight", "balanced").stdout
+    assert said.count("accuracy (weighted) ") == 6  # of each epoch, but not of the scores
+    assert "note      the classes are balanced: " in said
+    shown = run("show", "model.safetensors").stdout
+    assert "accuracy (weighted) " in shown
+    assert "val_accuracy (weighted) " in shown
+    assert "class weights   balanced" in shown
+    assert "(weighted)" not in run("train", data, *TRAIN, "--no-linear").stdout
+
+
 def test_balanced_classes_find_more_of_a_rare_one() -> None:
     data = write("rows.csv", rows(2000, rare=0.04))
     plain, balanced = (
@@ -135,7 +165,7 @@ def test_balanced_classes_find_more_of_a_rare_one() -> None:
         for weight in (None, "balanced")
     )
     (recall, _), (more, _) = (
-        next((r, p) for name, _, r, p in each.scores.by_class if name == "yes") for each in (plain, balanced)
+        next((r, p) for name, _, r, p, _ in each.scores.by_class if name == "yes") for each in (plain, balanced)
     )
     assert more > recall + 0.2
     assert balanced.model.metadata["class counts"] == plain.model.metadata["class counts"]
@@ -249,6 +279,24 @@ def test_importance_is_of_columns_and_finds_those_that_count() -> None:
     assert min(rise["a"], rise["when"]) > 10 * abs(rise["b"])
     output = run("evaluate", "model.safetensors", str(test), "--importance").stdout
     assert "a column shuffled among 300 rows" in output
+
+
+def test_importance_of_balanced_classes_is_by_the_loss_with_their_weights() -> None:
+    data = write("rows.csv", rows(2000, rare=0.04))
+    done = trained(data, replace(PLAN, epochs=12, class_weight="balanced"))
+    found = importance.importance_in(done.model, done.inputs, data)
+    assert found.loss == "cross_entropy (weighted)"
+    rise = {each.name: each.mean for each in found.columns}
+    assert min(rise["a"], rise["when"]) > 1.0  # without the weights, 0.35 and 0.26
+    assert abs(rise["b"]) < 0.2
+    y = np.asarray([0] * 90 + [1] * 10)
+    done.model.metadata["class counts"] = [90, 10]
+    weights = steps.weights_of(done.model, y)
+    assert weights is not None
+    assert (weights.mean(), weights[:90].sum()) == (pytest.approx(1), pytest.approx(50))
+    del done.model.metadata["class weights"]  # as in older files
+    np.testing.assert_array_equal(steps.weights_of(done.model, y), weights)
+    assert steps.weights_of(trained(data, replace(PLAN, epochs=1)).model, y) is None
 
 
 def test_importance_of_a_sample_is_near_that_of_all_rows(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from nnarray.apps.workflow.importance import Importance, importance_after, mean_over_folds
 from nnarray.apps.workflow.inputs import Examples, Rows, Watch
 from nnarray.apps.workflow.scores import Scores, losses
-from nnarray.apps.workflow.steps import Plan, Trained, model_for, read, train
+from nnarray.apps.workflow.steps import Plan, Trained, model_for, read, train, weights_of
 from nnarray.backends import Backend
 from nnarray.checks import integer
 from nnarray.datasets.sources import Source
@@ -56,8 +56,13 @@ def _labelled(what: str) -> Generator[None]:
 
 
 def excess_of(linear: Trained, network: Trained) -> np.ndarray:
-    """How much larger the loss of the linear model is, for each held-out example, shape (n,)."""
-    return losses(linear.outputs, linear.y) - losses(network.outputs, network.y)
+    """How much larger the loss of the linear model is, for each held-out example, shape (n,).
+
+    The loss is that of the training: with its weights, if classes had some.
+    """
+    excess = losses(linear.outputs, linear.y) - losses(network.outputs, network.y)
+    weights = weights_of(network.model, network.y)
+    return excess if weights is None else weights * excess
 
 
 def verdict(excess: np.ndarray) -> Verdict:
@@ -133,6 +138,13 @@ class Folded(NamedTuple):
         return np.sum(matrices, axis=0) if matrices else None
 
     @property
+    def pooled(self) -> Scores:
+        """The mean scores, and the confusion matrix of all held-out examples."""
+        first, count = self.scores[0], sum(scores.examples for scores in self.scores)
+        rows = {name: (mean, base) for name, (mean, _, base) in self.rows.items()}
+        return Scores(count, first.baseline, rows, first.classes, self.confusion)
+
+    @property
     def values(self) -> tuple[np.ndarray, np.ndarray] | None:
         """Predicted and true values of all held-out examples; None for classes."""
         pairs = [fold.values for fold in self.folds if fold.values is not None]
@@ -160,13 +172,9 @@ class Folded(NamedTuple):
 
     def to_json(self) -> dict[str, Any]:
         """For JSON."""
-        rows = self.rows.items()
-        return {
-            "examples": sum(scores.examples for scores in self.scores),
+        return self.pooled.to_json() | {
             "of": f"held-out examples of {len(self.scores)} folds",
-            "metrics": {name: mean for name, (mean, _, _) in rows},
-            "spread": {name: spread for name, (_, spread, _) in rows},
-            "baseline": {"predicts": self.scores[0].baseline} | {name: base for name, (_, _, base) in rows},
+            "spread": {name: spread for name, (_, spread, _) in self.rows.items()},
             "best epochs": self.epochs,
             **({"linear model": self.linear, "linear model predicts": self.verdict} if self.linear else {}),
         }

@@ -13,7 +13,7 @@ from nnarray import random
 from nnarray.apps.workflow.inputs import Inputs, Part, Rows, Unknown
 from nnarray.apps.workflow.scores import losses
 from nnarray.apps.workflow.splits import shuffled
-from nnarray.apps.workflow.steps import Trained, outputs_of
+from nnarray.apps.workflow.steps import Trained, outputs_of, weights_of
 from nnarray.backends import backend_of, host_backend
 from nnarray.datasets.sources import Source
 from nnarray.model import Model
@@ -92,7 +92,10 @@ def mean_over_folds(folds: Sequence[Importance]) -> Importance:
 
 
 def importance(model: Model, inputs: Rows, X: np.ndarray, y: np.ndarray) -> Importance:
-    """Shuffle each column among the rows, all its inputs together, and compare the loss.
+    """Shuffle each column among the rows, all its inputs together, and compare the loss of the training.
+
+    If classes had weights in the training, they have them here: by another loss, a column that the network is right to
+    use could seem to do harm.
 
     Parameters
     ----------
@@ -105,10 +108,10 @@ def importance(model: Model, inputs: Rows, X: np.ndarray, y: np.ndarray) -> Impo
     ----------
     .. [1] Breiman (2001), Random forests. Machine Learning 45(1), 5-32.
     """
-    be, dtype = backend_of(model.theta), model.theta.dtype
+    be, dtype, weights = backend_of(model.theta), model.theta.dtype, weights_of(model, y)
 
     def loss(inputs: np.ndarray) -> float:
-        return _loss(outputs_of(model, be.asarray(inputs, dtype=dtype)), y)
+        return _loss(outputs_of(model, be.asarray(inputs, dtype=dtype)), y, weights)
 
     before, start, found = loss(X), 0, list[ColumnImportance]()
     for column in inputs.preparation.columns:
@@ -119,13 +122,14 @@ def importance(model: Model, inputs: Rows, X: np.ndarray, y: np.ndarray) -> Impo
             mixed[:, block] = X[_order(f"{column.name} {k}", len(X)), block]
             rises.append(loss(mixed) - before)
         found.append(ColumnImportance(column.name, float(np.mean(rises)), float(np.std(rises, ddof=1))))
-    name = "cross_entropy" if inputs.classes else "rmse, in standard deviations of the target"
+    entropy = "cross_entropy" if weights is None else "cross_entropy (weighted)"
+    name = entropy if inputs.classes else "rmse, in standard deviations of the target"
     return Importance(name, len(X), sorted(found, key=lambda each: -each.mean))
 
 
-def _loss(outputs: np.ndarray, y: np.ndarray) -> float:
+def _loss(outputs: np.ndarray, y: np.ndarray, weights: np.ndarray | None) -> float:
     """Of log-probabilities and numbers of classes the cross-entropy, else the root mean square error."""
-    mean = float(losses(outputs, y).mean())
+    mean = float(np.average(losses(outputs, y), weights=weights))
     return mean if y.ndim == 1 else math.sqrt(mean)
 
 

@@ -37,21 +37,19 @@ class Scores(NamedTuple):
         ]
 
     @property
-    def by_class(self) -> list[tuple[str, int, float, float]]:
-        """For each class: its name, number of examples, recall and precision."""
+    def by_class(self) -> list[tuple[str, int, float, float, float]]:
+        """For each class: its name, number of examples, recall, precision and F1."""
         if self.confusion is None:
             return []
         true, predicted, hits = self.confusion.sum(axis=1), self.confusion.sum(axis=0), np.diagonal(self.confusion)
-        return [
-            (name, int(true[k]), _ratio(hits[k], true[k]), _ratio(hits[k], predicted[k]))
-            for k, name in enumerate(self.classes)
-        ]
+        recall, precision, f1 = map(_ratios, (hits, hits, 2 * hits), (true, predicted, true + predicted))
+        return list(zip(self.classes, true.tolist(), recall, precision, f1, strict=True))
 
     @property
     def overlooked(self) -> list[tuple[str, int, int]]:
         """The rare classes of which over half is predicted as another: name, number of these, number of examples."""
         few = RARE * self.examples / max(len(self.classes), 1)
-        rows = [(name, n - round(recall * n), n) for name, n, recall, _ in self.by_class if 0 < n < few]
+        rows = [(name, n - round(recall * n), n) for name, n, recall, *_ in self.by_class if 0 < n < few]
         return [(name, lost, n) for name, lost, n in rows if 2 * lost > n]
 
     def to_json(self) -> dict[str, Any]:
@@ -72,6 +70,10 @@ def _ratio(top: float, bottom: float) -> float:
     return float(top / bottom) if bottom else math.nan
 
 
+def _ratios(top: np.ndarray, bottom: np.ndarray) -> list[float]:
+    return [_ratio(*each) for each in zip(top, bottom, strict=True)]
+
+
 def _refuse_none(count: int) -> None:
     if count == 0:
         raise ValueError("no example has a known target, so there are no scores. Pass data with targets.")
@@ -84,6 +86,18 @@ def _finite(value: float) -> float | None:
 def losses(outputs: np.ndarray, y: np.ndarray) -> np.ndarray:
     """The loss of each example, shape (n,): -log p of its class, or the mean square of its errors."""
     return -outputs[np.arange(len(y)), y] if y.ndim == 1 else np.mean((outputs - y) ** 2, axis=1)
+
+
+def balanced_weights(counts: Sequence[int] | np.ndarray) -> np.ndarray:
+    """The weight N / (K n_k) of each class, shape (K,): all classes count alike, and an example 1 on average.
+
+    Parameters
+    ----------
+    counts : sequence of int, or array, shape (K,)
+        The number of examples of each class.
+    """
+    counts = np.asarray(counts)
+    return counts.sum() / (len(counts) * np.maximum(counts, 1))
 
 
 @dataclass

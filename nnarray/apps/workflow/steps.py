@@ -36,7 +36,7 @@ from nnarray.apps.workflow.model_files import (
     refuse_to_resume,
     unfinished_file,
 )
-from nnarray.apps.workflow.scores import ClassTally, Scores, Tally, ValueTally
+from nnarray.apps.workflow.scores import ClassTally, Scores, Tally, ValueTally, balanced_weights
 from nnarray.apps.workflow.splits import Split
 from nnarray.backends import Backend, backend_of, dtype_name
 from nnarray.checks import integer, real
@@ -287,6 +287,7 @@ def model_for(path: Path, examples: Examples, plan: Plan, be: Backend) -> Model:
     if inputs.classes:
         counts = np.bincount(examples.y[examples.train], minlength=len(inputs.classes))
         model.metadata["class counts"] = counts.tolist()
+        model.metadata |= {"class weights": plan.class_weight} if plan.class_weight else {}
     return model
 
 
@@ -376,8 +377,7 @@ def _weights(be: Backend, examples: Examples, plan: Plan) -> Any:
     if plan.class_weight is None:
         return None
     counts = np.bincount(examples.y[examples.train], minlength=len(examples.inputs.classes))
-    weights = len(examples.train) / (len(counts) * np.maximum(counts, 1))
-    return be.asarray(weights[examples.y], dtype=plan.dtype)
+    return be.asarray(balanced_weights(counts)[examples.y], dtype=plan.dtype)
 
 
 def _rows_of(X: Any, rows: np.ndarray, be: Backend) -> Any:
@@ -446,6 +446,17 @@ def load(path: Path, be: Backend, dtype: str | None = None) -> tuple[Model, Inpu
             f"its network is from {model.input_shape} to {model.output_shape}. Train it again."
         )
     return model, inputs
+
+
+def weights_of(model: Model, y: np.ndarray) -> np.ndarray | None:
+    """The weight of each example by its class, shape (n,), as in the training; None if the training had no weights.
+
+    Older files do not name the weights, but note that there were some.
+    """
+    counts = model.metadata.get("class counts")
+    if counts is None or not ("class weights" in model.metadata or model.history.settings.get("weighted")):
+        return None
+    return balanced_weights(counts)[y]
 
 
 def outputs_of(model: Model, X: Any) -> np.ndarray:
