@@ -547,6 +547,25 @@ def test_what_is_accepted_is_answered_before_the_end(number: int, folder: Path) 
         assert (process.returncode, complained) == (0, "")
 
 
+def test_a_body_that_never_comes_does_not_hold_the_end_up(folder: Path) -> None:
+    with (
+        served(folder / "kind.safetensors", "--stop-seconds", "2") as (process, port),
+        socket.create_connection(("127.0.0.1", port), timeout=LIMIT) as client,
+    ):
+        client.sendall(b"POST /predict HTTP/1.1\r\nHost: here\r\nContent-Length: 500\r\n\r\n[{")
+        time.sleep(0.5)
+        began = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        answer = b""
+        while more := client.recv(65_536):
+            answer += more
+        _, complained = process.communicate(timeout=LIMIT)
+        assert time.monotonic() - began < 15  # without a bound, the 30 seconds of a slow body
+        assert answer.startswith(b"HTTP/1.1 503 ")
+        assert "the service ends, and the body has not come" in answer.decode()
+        assert (process.returncode, complained) == (0, "")
+
+
 HEAD = b"POST /predict HTTP/1.1\r\nHost: here\r\nContent-Type: application/json\r\n"
 BROKEN = {
     "nothing": b"",
