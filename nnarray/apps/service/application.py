@@ -24,6 +24,7 @@ from nnarray.apps.service.bodies import Bodies
 from nnarray.apps.service.counts import Counts
 from nnarray.apps.service.heads import head_of
 from nnarray.apps.service.payloads import CSV, JSON, WRITERS, Refused, kinds_for, prepared
+from nnarray.apps.workflow.inputs import Unseen
 from nnarray.apps.workflow.model_files import has_ended, origin_of
 from nnarray.apps.workflow.pipeline import Pipeline
 from nnarray.checks import integer
@@ -33,6 +34,7 @@ log = logging.getLogger("nnarray")
 
 SMALL = 4_096  # bytes of a body, and
 FEW = 64  # rows of an answer, that cost a millisecond or two
+UNKNOWN_ROWS = "Unknown-Rows"  # the header of an answer in which new categories were ignored
 
 T = TypeVar("T")
 
@@ -166,12 +168,15 @@ class _Service:
     async def _predictions(self, request: Request) -> Response:
         head = head_of(self.pipeline, request.headers, request.query_params)
         body = await self.bodies.read(request)
-        how = {"unknown": head.unknown, "charset": head.charset, "most": self.limits.rows}
+        unseen = Unseen()
+        how = {"unknown": head.unknown, "charset": head.charset, "most": self.limits.rows, "unseen": unseen}
         read = partial(prepared, self.pipeline, body, head.kind, **how)  # type: ignore[arg-type]
         X = await self._aside(read, small=head.kind in (JSON, CSV) and len(body) <= SMALL)
         answers = self.pipeline.answers(await self.batcher.outputs(X))
         written = await self._aside(partial(WRITERS[head.answer], answers), small=len(X) <= FEW)
-        return Response(written, media_type=head.answer)
+        self.counts.unknown_rows += unseen.rows
+        counted = {UNKNOWN_ROWS: str(unseen.rows)} if head.unknown == "ignore" else None
+        return Response(written, media_type=head.answer, headers=counted)
 
     async def _aside(self, work: Callable[[], T], *, small: bool) -> T:
         """Do it in a thread, so that others are answered meanwhile; at once, if that takes no longer than the way."""
