@@ -7,8 +7,9 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +18,7 @@ import typer
 import nnarray
 from nnarray.apps.workflow.model_files import origin_of
 from nnarray.backends import backend as backend_called
+from nnarray.checks import real
 from nnarray.cli.app import app
 from nnarray.cli.console import Flag
 from nnarray.cli.logs import LogFile, Verbose, logged
@@ -58,6 +60,9 @@ def serve(
     max_waiting: Annotated[
         int, typer.Option("--max-waiting", help="Requests that wait for an answer; others are to come back.")
     ] = 64,
+    stop_seconds: Annotated[
+        float, typer.Option("--stop-seconds", help="In which the service ends, also if clients or answers are slow.")
+    ] = 5.0,
     workers: Annotated[int, typer.Option("--workers", hidden=True)] = 1,
     log_file: LogFile = None,
     verbose: Verbose = False,
@@ -73,6 +78,7 @@ def serve(
             f"--workers {workers}: a service is one process. Start several, each with its own --port, behind a proxy; "
             f"the page on nnarray serve shows one for nginx."
         )
+    real(stop_seconds, "--stop-seconds", least=0.1, usual=5.0)
     uvicorn, service = _libraries()
     ctx.with_resource(logged(log_file, verbose, also="uvicorn"))
     limits = service.Limits(max_rows, max_bytes, max_waiting)
@@ -89,16 +95,20 @@ def serve(
             typer.echo(f"nnarray: {OPEN}", err=True)
 
     in_log = log_file is not None or verbose
+    answering = service.application(pipeline, model.name, limits, ready, sha256=digest)
     config = uvicorn.Config(
-        service.application(pipeline, model.name, limits, ready, sha256=digest),
+        answering,
         log_config=None,
         log_level="info" if in_log else "warning",
         access_log=in_log,
         server_header=False,
         timeout_keep_alive=KEPT,
+        timeout_graceful_shutdown=stop_seconds,
         ws="none",
     )
-    _run(uvicorn.Server(config), listening)
+    server = uvicorn.Server(config)
+    _before_shutdown(server, partial(answering.state.bodies.end_within, stop_seconds / 2))
+    _run(server, listening)
 
 
 def _loaded(model: Path, backend: str, dtype: str | None) -> tuple[Pipeline, str]:
@@ -110,6 +120,17 @@ def _loaded(model: Path, backend: str, dtype: str | None) -> tuple[Pipeline, str
         pipeline = load_pipeline(model, backend=backend_called(backend), dtype=dtype)
         if sha256_of(model) == before:
             return pipeline, before
+
+
+def _before_shutdown(server: uvicorn.Server, step: Callable[[], object]) -> None:
+    """Let the server take this step in its event loop, before it waits for the requests that it has accepted."""
+    shutdown = server.shutdown
+
+    async def after(sockets: list[socket.socket] | None = None) -> None:
+        step()
+        await shutdown(sockets)
+
+    server.shutdown = after
 
 
 def _run(server: uvicorn.Server, listening: socket.socket) -> None:

@@ -14,7 +14,7 @@ import typer
 import nnarray
 from nnarray import backends
 from nnarray.apps.workflow.inputs import Rows
-from nnarray.apps.workflow.model_files import unfinished_file
+from nnarray.apps.workflow.model_files import refuse_to_begin_again, unfinished_file
 from nnarray.backends import host_backend
 from nnarray.cli.app import app, though_nobody_reads
 from nnarray.cli.completion import column_names
@@ -266,6 +266,9 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the training of --out, if there is one, up to --epochs in total.")
     ] = False,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Train from the start, also if an unfinished training of --out is lost.")
+    ] = False,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the split, the initial parameters and the order.")] = 0,
     out: Annotated[
         Path,
@@ -328,6 +331,10 @@ def train(
     file = archive.named_file(out)
     ctx.with_resource(files.owned(file))
     files.sweep(file)
+    if resume and restart:
+        raise ValueError("--resume continues a training, --restart begins it again: leave one of them out.")
+    if not resume and not restart:
+        refuse_to_begin_again(file)
     files.prove(file)
     if report is not None:
         reports.prepare(report)
@@ -376,7 +383,7 @@ def _train(
             scores = None if folded is None else folded.to_json()
             done = steps.train(model, examples, plan, out, watches, scores_to_note=scores)
         _log_end(done, out)
-        compared = comparisons.linear_model(data, examples, plan, be) if linear else None
+        compared = comparisons.linear_model(data, examples, plan, be) if linear and not done.idle else None
         drawn = reports.Drawn([], []) if report is None else reports.draw(done, report, folded)
     if as_json:
         facts = _facts_of(done, out, drawn)
@@ -384,7 +391,7 @@ def _train(
         facts |= {"folds": folded.to_json()} if folded else {}
         typer.echo(json.dumps(facts, indent=2))
     else:
-        _show_end(console, done, compared, folded)
+        _show_end(console, done, epochs, compared, folded)
         for file in [out, *drawn.files]:
             console.print(f"{'model' if file == out else 'figure'}: {file}", soft_wrap=True)
         for note in drawn.notes:
@@ -424,6 +431,9 @@ def _log_end(done: Trained, out: Path) -> None:
     for scores, of in ((done.scores, "held-out" if done.held_out else "training"), (done.tested, "test")):
         if scores is not None:
             log.info("scores on %d %s examples: %s", scores.examples, of, scores.to_json()["metrics"])
+    if done.idle:
+        log.info("nothing to do: %s has ended before, and is not changed", out)
+        return
     log.info("%s is saved, with the parameters of epoch %d", out, done.best_epoch or len(done.model.history["epoch"]))
 
 
@@ -449,11 +459,14 @@ def _show_start(console: Console, model: Model, examples: Examples, backend: str
         console.print()
 
 
-def _show_end(console: Console, done: Trained, linear: Trained | None, folded: Folded | None) -> None:
+def _show_end(console: Console, done: Trained, limit: int, linear: Trained | None, folded: Folded | None) -> None:
     history = done.model.history
     stopped = f", {done.stopped}" if done.stopped else ""
     seconds, epochs = history["seconds"][-1], len(history["epoch"])
-    console.print(f"{epochs} epochs, {history.steps} steps, {seconds:.3g} s{stopped}\n")
+    if done.idle:
+        console.print(f"nothing to do: {epochs} of {limit} epochs{stopped}; the model is as it was\n")
+    else:
+        console.print(f"{epochs} epochs, {history.steps} steps, {seconds:.3g} s{stopped}\n")
     from nnarray.apps.workflow.comparisons import excess_of, verdict
 
     if folded is not None:
@@ -513,6 +526,7 @@ def _facts_of(done: Trained, out: Path, drawn: Drawn) -> dict[str, Any]:
         "steps": history.steps,
         "seconds": history["seconds"][-1],
         "stopped": done.stopped,
+        "nothing to do": done.idle,
         "best epoch": done.best_epoch,
         "settings": history.settings,
         "last epoch": {name: column[-1] for name, column in history.items()},

@@ -144,7 +144,7 @@ def test_rows_columns_and_csv_are_one(folder: Path) -> None:
     text = "length,colour,age\n5.5,red,3\n6.5,red,\n"
 
     async def questions(client: httpx.AsyncClient) -> list[httpx.Response]:
-        bodies = [json.dumps(each).encode() for each in (rows, {"rows": rows}, columns)]
+        bodies = [json.dumps(each).encode() for each in (rows, {"rows": rows}, columns, rows[0])]
         answers = [await client.post("/predict", content=body, headers=JSON) for body in bodies]
         answers.append(await client.post("/predict", content=bodies[0]))  # JSON where nothing is said
         answers.append(await client.post("/predict", content=text, headers=CSV | {"Accept": "application/json"}))
@@ -153,6 +153,8 @@ def test_rows_columns_and_csv_are_one(folder: Path) -> None:
         return answers
 
     *in_json, csv_of_json, csv_of_csv = asked(model, questions)
+    (one,) = in_json.pop(3).json()["predictions"]
+    assert one == in_json[0].json()["predictions"][0]
     assert [answer.status_code for answer in in_json] == [200] * 5
     assert len({answer.text for answer in in_json}) == 1
     assert csv_of_csv.headers["content-type"].startswith("text/csv")
@@ -246,10 +248,12 @@ def test_an_image(folder: Path) -> None:
         (b'[{"length": -Infinity}]', JSON, 400, "-Infinity is none of its numbers"),
         (b'[{"length": 1, "length": 2}]', JSON, 400, "an object has 'length' twice"),
         (b"[" + b"9" * 5000 + b"]", JSON, 400, "the body is no JSON"),
-        (b"3", JSON, 422, "rows are needed"),
+        (b"3", JSON, 422, "rows are needed, as a list of rows, each an object, one such object, or an object of col"),
         (b"[]", JSON, 422, "there are no rows to predict"),
         (b'{"rows": [1]}', JSON, 422, "the table lacks 'length', 'colour', 'age'"),
-        (json.dumps(GOOD).encode(), JSON, 422, "column 'length' must be a list"),
+        (json.dumps({**GOOD, "age": [3]}).encode(), JSON, 422, "column 'length' must be a list"),
+        (json.dumps({"rows": [GOOD], "id": 7}).encode(), JSON, 422, "beside 'rows', the body has 'id', which is not"),
+        (b'{"length": 1}', JSON, 422, "the table lacks 'colour', 'age', which the model"),
         (json.dumps([GOOD, {"length": 1}]).encode(), JSON, 422, "row 2 lacks 'colour', 'age'"),
         (json.dumps([{"Length": 1}]).encode(), JSON, 422, "the table lacks 'length', 'colour', 'age', which the model"),
         (json.dumps([GOOD, {**GOOD, "age": "old"}]).encode(), JSON, 422, "row 2, column 'age': 'old' is text"),
@@ -299,7 +303,11 @@ def test_what_is_refused(body: bytes, headers: dict[str, str], status: int, mess
 
 def test_a_new_category_is_ignored_when_asked_for(folder: Path) -> None:
     body = json.dumps([{**GOOD, "colour": "pink"}]).encode()
-    assert posted(folder / "kind.safetensors", body, JSON, "?unknown=ignore").status_code == 200
+    answer = posted(folder / "kind.safetensors", body, JSON, "?unknown=ignore")
+    assert (answer.status_code, answer.headers["Unknown-Rows"]) == (200, "1")
+    known = json.dumps([GOOD]).encode()
+    assert posted(folder / "kind.safetensors", known, JSON, "?unknown=ignore").headers["Unknown-Rows"] == "0"
+    assert "Unknown-Rows" not in posted(folder / "kind.safetensors", known, JSON).headers
     wrong = posted(folder / "kind.safetensors", body, JSON, "?unknown=skip")
     assert wrong.status_code == 400
     assert "unknown choice of unknown 'skip'" in wrong.json()["error"]
@@ -557,6 +565,25 @@ def test_what_is_accepted_is_answered_before_the_end(number: int, folder: Path) 
         assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
         assert json.loads(answer.partition(b"\r\n\r\n")[2]) == wanted
         _, complained = process.communicate(timeout=LIMIT)
+        assert (process.returncode, complained) == (0, "")
+
+
+def test_a_body_that_never_comes_does_not_hold_the_end_up(folder: Path) -> None:
+    with (
+        served(folder / "kind.safetensors", "--stop-seconds", "2") as (process, port),
+        socket.create_connection(("127.0.0.1", port), timeout=LIMIT) as client,
+    ):
+        client.sendall(b"POST /predict HTTP/1.1\r\nHost: here\r\nContent-Length: 500\r\n\r\n[{")
+        time.sleep(0.5)
+        began = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        answer = b""
+        while more := client.recv(65_536):
+            answer += more
+        _, complained = process.communicate(timeout=LIMIT)
+        assert time.monotonic() - began < 15  # without a bound, the 30 seconds of a slow body
+        assert answer.startswith(b"HTTP/1.1 503 ")
+        assert "the service ends, and the body has not come" in answer.decode()
         assert (process.returncode, complained) == (0, "")
 
 

@@ -536,6 +536,43 @@ def test_training_goes_on_as_if_it_had_not_stopped() -> None:
     np.testing.assert_array_equal(nn.load("parts.safetensors").theta, parts.theta)
 
 
+@pytest.mark.parametrize(
+    ("more", "said"), [((), "3 of 3 epochs"), (("--lr", "0.05"), r"\d+ of 60 epochs, val_loss has not improved")]
+)
+def test_a_training_that_has_ended_is_not_changed_by_resuming_it(more: tuple[str, ...], said: str) -> None:
+    words = ["train", write("a.csv", imbalanced(300, 0.0)), "--target", "kind", "--backend", "numpy"]
+    words += ["--out", "m.safetensors", "--epochs", "60" if more else "3", *more]
+    call(*words)
+    before, file = Path("m.safetensors").read_bytes(), Path("m.safetensors").stat()
+    output = call(*words, "--resume").stdout
+    assert re.search(rf"nothing to do: {said}.*; the model is as it was\n", output), output
+    facts = json.loads(call(*words, "--resume", "--json").stdout)
+    assert facts["nothing to do"]
+    assert Path("m.safetensors").read_bytes() == before
+    assert (Path("m.safetensors").stat().st_ino, Path("m.safetensors").stat().st_mtime_ns) == (
+        file.st_ino,
+        file.st_mtime_ns,
+    )
+    assert not Path("m.unfinished.safetensors").exists()
+
+
+def test_an_unfinished_training_is_not_lost_by_the_same_command() -> None:
+    data = write("a.csv", houses())
+    words = ("train", data, *VALUES[:4], "--backend", "numpy", "--out", "m.safetensors", "--epochs", "3")
+    call(*words)
+    Path("m.safetensors").rename("m.unfinished.safetensors")
+    before = Path("m.unfinished.safetensors").read_bytes()
+    said = fails(1, *words)
+    assert said.endswith("Continue it with --resume, or replace it by a new training with --restart.")
+    assert "'m.unfinished.safetensors' holds the epochs of a training that has not ended" in said
+    assert Path("m.unfinished.safetensors").read_bytes() == before
+    assert not Path("m.safetensors").exists()
+    assert "leave one of them out" in fails(2, *words, "--resume", "--restart")
+    assert "3 epochs" in call(*words, "--restart").stdout
+    assert not Path("m.unfinished.safetensors").exists()
+    call(*words, "--restart")
+
+
 def training_on(data: str, *words: str, epochs: int = 1_000_000) -> list[str]:
     given = [*VALUES[:4], "--backend", "numpy", "--out", "m.safetensors", "--checkpoint-every", "5"]
     given += ["--no-early-stopping"]

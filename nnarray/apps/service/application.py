@@ -20,19 +20,21 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from nnarray.apps.service.batches import Batcher, outputs_on_host
+from nnarray.apps.service.bodies import Bodies
 from nnarray.apps.service.counts import Counts
 from nnarray.apps.service.heads import head_of
 from nnarray.apps.service.payloads import CSV, JSON, WRITERS, Refused, kinds_for, prepared
+from nnarray.apps.workflow.inputs import Unseen
 from nnarray.apps.workflow.model_files import has_ended, origin_of
 from nnarray.apps.workflow.pipeline import Pipeline
 from nnarray.checks import integer
-from nnarray.names import memory
 from nnarray.version import __version__
 
 log = logging.getLogger("nnarray")
 
 SMALL = 4_096  # bytes of a body, and
 FEW = 64  # rows of an answer, that cost a millisecond or two
+UNKNOWN_ROWS = "Unknown-Rows"  # the header of an answer in which new categories were ignored
 
 T = TypeVar("T")
 
@@ -85,6 +87,7 @@ class _Service:
         self.origin = origin_of(pipeline.model.metadata)
         self.counts = Counts({"model": name, "sha256": sha256, "trained": self.origin.ended})
         self._warm_up()
+        self.bodies = Bodies(limits.bytes, limits.seconds)
         self.batcher = Batcher(pipeline.model, self.counts.computed)
         self.readers = ThreadPoolExecutor(1, thread_name_prefix="nnarray-bodies")
 
@@ -96,7 +99,9 @@ class _Service:
             Route("/predict", self.predict, methods=["POST"]),
         ]
         faults: Any = {HTTPException: _http_fault, Exception: _own_fault}
-        return Starlette(routes=routes, lifespan=self.lifespan, exception_handlers=faults)
+        service = Starlette(routes=routes, lifespan=self.lifespan, exception_handlers=faults)
+        service.state.bodies = self.bodies  # for the server, which knows when it ends
+        return service
 
     @asynccontextmanager
     async def lifespan(self, _: Starlette) -> AsyncGenerator[None]:
@@ -162,35 +167,20 @@ class _Service:
 
     async def _predictions(self, request: Request) -> Response:
         head = head_of(self.pipeline, request.headers, request.query_params)
-        body = await _body(request, self.limits)
-        how = {"unknown": head.unknown, "charset": head.charset, "most": self.limits.rows}
+        body = await self.bodies.read(request)
+        unseen = Unseen()
+        how = {"unknown": head.unknown, "charset": head.charset, "most": self.limits.rows, "unseen": unseen}
         read = partial(prepared, self.pipeline, body, head.kind, **how)  # type: ignore[arg-type]
         X = await self._aside(read, small=head.kind in (JSON, CSV) and len(body) <= SMALL)
         answers = self.pipeline.answers(await self.batcher.outputs(X))
         written = await self._aside(partial(WRITERS[head.answer], answers), small=len(X) <= FEW)
-        return Response(written, media_type=head.answer)
+        self.counts.unknown_rows += unseen.rows
+        counted = {UNKNOWN_ROWS: str(unseen.rows)} if head.unknown == "ignore" else None
+        return Response(written, media_type=head.answer, headers=counted)
 
     async def _aside(self, work: Callable[[], T], *, small: bool) -> T:
         """Do it in a thread, so that others are answered meanwhile; at once, if that takes no longer than the way."""
         return work() if small else await asyncio.get_running_loop().run_in_executor(self.readers, work)
-
-
-async def _body(request: Request, limits: Limits) -> bytes:
-    """The body of a request, if it is not too large and does not come too slowly."""
-    too_large = Refused(413, f"a request may have {memory(limits.bytes)} at most; send fewer rows at once.")
-    declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared[:20]) > limits.bytes:
-        raise too_large
-    body = bytearray()
-    try:
-        async with asyncio.timeout(limits.seconds):
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > limits.bytes:
-                    raise too_large
-    except TimeoutError:
-        raise Refused(408, f"the body has not come within {limits.seconds:g} s; send it faster.") from None
-    return bytes(body)
 
 
 def _refusal(refused: Refused) -> Response:

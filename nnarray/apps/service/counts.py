@@ -22,6 +22,7 @@ class Counts:
     """How many requests took so long: up to each of the bounds, and longer."""
     seconds: float = 0.0
     rows: int = 0
+    unknown_rows: int = 0
     computations: int = 0
     waiting: int = 0
 
@@ -49,6 +50,8 @@ class Counts:
         yield from (f'nnarray_requests_total{{code="{code}"}} {n}' for code, n in sorted(self.requests.items()))
         yield from _head("rows_total", "counter", "Rows, or images, that were predicted.")
         yield f"nnarray_rows_total {self.rows}"
+        yield from _head("unknown_rows_total", "counter", "Rows with new categories, ignored as the request asked for.")
+        yield f"nnarray_unknown_rows_total {self.unknown_rows}"
         yield from _head("computations_total", "counter", "Computations; each may be of several requests.")
         yield f"nnarray_computations_total {self.computations}"
         yield from _head("waiting_requests", "gauge", "Requests that are accepted and not yet answered.")

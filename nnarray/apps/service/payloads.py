@@ -13,8 +13,10 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from nnarray.apps.workflow.inputs import Part, Rows, Unknown
+from nnarray.apps.workflow.inputs import Part, Rows, Unknown, Unseen
 from nnarray.apps.workflow.pipeline import Pipeline
+from nnarray.tables.cells import listed
+from nnarray.tables.containers import ACCEPTED
 from nnarray.tables.formats.faults import standing_for
 from nnarray.tables.write import print_table
 
@@ -32,6 +34,7 @@ CHARSETS = {
 .. [1] WHATWG, Encoding Standard.
 """
 OPTION = re.compile(r"(?<![\w'\"])--[a-z]")
+ROWS = "a list of rows, each an object, one such object, or an object of columns, each a list"
 Answers = Mapping[str, Any]
 
 
@@ -49,9 +52,16 @@ def kinds_for(pipeline: Pipeline) -> tuple[str, ...]:
 
 
 def prepared(
-    pipeline: Pipeline, body: bytes, kind: str, *, unknown: Unknown = "error", charset: str | None = None, most: int
+    pipeline: Pipeline,
+    body: bytes,
+    kind: str,
+    *,
+    unknown: Unknown = "error",
+    charset: str | None = None,
+    most: int,
+    unseen: Unseen | None = None,
 ) -> np.ndarray:
-    """What the network takes, from the body of a request.
+    """What the network takes, from the body of a request; `unseen` counts its rows with new categories.
 
     Raises
     ------
@@ -60,11 +70,12 @@ def prepared(
     """
     if not body:
         raise Refused(400, f"the body is empty; send rows or an image as {' or '.join(kinds_for(pipeline))}.")
+    unseen = Unseen() if unseen is None else unseen
     try:
         if kind == CSV:
-            return _of_csv(_reading(pipeline, charset), body, unknown, most)
+            return _of_csv(_reading(pipeline, charset), body, unknown, most, unseen)
         data = _read_json(body) if kind == JSON else io.BytesIO(body)
-        return _joined(pipeline.parts(data, unknown=unknown), most)
+        return _joined(pipeline.parts(data, unknown=unknown), most, unseen)
     except (ValueError, TypeError) as error:
         raise Refused(422, for_clients(" ".join(str(error).split()))) from error
 
@@ -72,6 +83,7 @@ def prepared(
 def for_clients(message: str) -> str:
     """A message without the remedies that a client does not have: options of a command, arguments of Python."""
     message = message.replace("--unknown ignore, or unknown='ignore'", "?unknown=ignore in the address")
+    message = message.replace(ACCEPTED, ROWS).replace(", in Python None,", "")
     message = ENCODING.sub(_charset, message)
     return " ".join(part for part in SENTENCES.split(message) if not OPTION.search(part)) or message
 
@@ -89,20 +101,21 @@ def _reading(pipeline: Pipeline, charset: str | None) -> Pipeline:
     return replace(pipeline, inputs=replace(pipeline.inputs, text=replace(pipeline.inputs.text, encoding=charset)))
 
 
-def _of_csv(pipeline: Pipeline, body: bytes, unknown: Unknown, most: int) -> np.ndarray:
+def _of_csv(pipeline: Pipeline, body: bytes, unknown: Unknown, most: int, unseen: Unseen) -> np.ndarray:
     """Through a file, as `nnarray predict` reads one; errors name the body instead."""
     with tempfile.TemporaryDirectory(prefix="nnarray-") as folder:
         file = Path(folder, "body.csv")
         file.write_bytes(body)
         with standing_for(file, "the body", "Send the table itself, as CSV."):
-            return _joined(pipeline.parts(file, unknown=unknown), most)
+            return _joined(pipeline.parts(file, unknown=unknown), most, unseen)
 
 
-def _joined(parts: Iterable[Part], most: int) -> np.ndarray:
+def _joined(parts: Iterable[Part], most: int, unseen: Unseen) -> np.ndarray:
     """The rows of all parts, if there are not too many."""
     inputs: list[np.ndarray] = []
     for part in parts:
         inputs.append(np.asarray(part.X))
+        unseen.add(part)
         if sum(map(len, inputs)) > most:
             raise Refused(413, f"a request may have {most} rows at most; send the others in further requests.")
     return np.concatenate(inputs)
@@ -116,10 +129,17 @@ def _read_json(body: bytes) -> Any:
         raise Refused(400, "the body is nested too deeply to be read; send a list of flat objects.") from None
     except ValueError as error:
         raise Refused(400, f"the body is no JSON: {error}.") from error
-    rows = data.get("rows") if isinstance(data, dict) and len(data) == 1 else None
-    if isinstance(rows, list) and all(isinstance(row, dict) for row in rows):
+    return _rows_in(data) if isinstance(data, dict) else data
+
+
+def _rows_in(data: dict[str, Any]) -> Any:
+    """The rows of {"rows": [...]}, and one object without lists as one row; else columns by name."""
+    rows = data.get("rows")
+    if isinstance(rows, list) and rows and all(isinstance(row, dict) for row in rows):
+        if others := [name for name in data if name != "rows"]:
+            raise Refused(422, f"beside 'rows', the body has {listed(others)}, which is not read; send 'rows' alone.")
         return rows
-    return data
+    return data if any(isinstance(cells, list) for cells in data.values()) else [data]
 
 
 def _no_json(word: str) -> NoReturn:

@@ -25,6 +25,22 @@ def file_to_resume(out: Path) -> Path | None:
     return next((file for file in (unfinished_file(out), out) if file.exists()), None)
 
 
+def refuse_to_begin_again(out: Path) -> None:
+    """Refuse to train from the start over an unfinished training, whose epochs would be lost.
+
+    Raises
+    ------
+    FileExistsError
+        If there is one; the message names both ways to go on.
+    """
+    unfinished = unfinished_file(out)
+    if unfinished.exists():
+        raise FileExistsError(
+            f"{str(unfinished)!r} holds the epochs of a training that has not ended. Continue it with --resume, or "
+            f"replace it by a new training with --restart."
+        )
+
+
 def finish(out: Path, metadata: dict[str, Any]) -> None:
     """Let the model of the training, with these metadata, replace the file at `out`, as a whole or not at all."""
     unfinished = unfinished_file(out)

@@ -38,7 +38,7 @@ from nnarray.apps.workflow.model_files import (
 )
 from nnarray.apps.workflow.scores import ClassTally, Scores, Tally, ValueTally, balanced_weights
 from nnarray.apps.workflow.splits import Split
-from nnarray.backends import Backend, backend_of, dtype_name
+from nnarray.backends import Backend, backend_of, dtype_name, host_backend
 from nnarray.checks import integer, real
 from nnarray.datasets.sources import Placed, Source
 from nnarray.distributed import cluster
@@ -165,6 +165,8 @@ class Trained(NamedTuple):
     y: np.ndarray
     tested: Scores | None = None
     """Its scores on the test part, if there is one."""
+    idle: bool = False
+    """Whether it had ended before, so that nothing was left to do and its file was not changed."""
 
     @property
     def values(self) -> tuple[np.ndarray, np.ndarray] | None:
@@ -331,7 +333,7 @@ def train(
         return tuple(_rows_of(each, rows, be) for each in (X, y, weights) if each is not None)
 
     kept, held = part(examples.train), part(examples.held_out)
-    ended = _Ended()
+    ended, epochs_before = _Ended(), _epochs_if_ended(out, before)
     model.fit(
         *kept[:2],
         loss="cross_entropy" if examples.inputs.classes else "mse",
@@ -360,10 +362,22 @@ def train(
     if scores_to_note is not None:
         model.metadata["scores"] = scores_to_note
     model.metadata["trained"] = origin_now()._asdict()
+    idle = len(model.history["epoch"]) == epochs_before
     if out is not None:
-        finish(out, model.metadata)
+        if idle:
+            unfinished_file(out).unlink(missing_ok=True)
+        else:
+            finish(out, model.metadata)
     best = stop.best_epoch if stop else None
-    return Trained(model, examples.inputs, examples, scores, held_out, ended.reason, best, outputs, truth, tested)
+    return Trained(model, examples.inputs, examples, scores, held_out, ended.reason, best, outputs, truth, tested, idle)
+
+
+def _epochs_if_ended(out: Path | None, before: Path | None) -> int | None:
+    """The epochs of the model at `out` if its own training, which has ended, is resumed; else None."""
+    if out is None or before != out:
+        return None
+    net = load_model(out, backend=host_backend())
+    return len(net.history["epoch"]) if has_ended(net.metadata) else None
 
 
 def _scored(model: Model, inputs: Inputs, outputs: np.ndarray, y: np.ndarray) -> Scores:
