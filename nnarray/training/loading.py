@@ -121,7 +121,7 @@ def _loss(noted: Any) -> tuple[Loss | None, str | None]:
 def warn_of_missing(path: Any, name: str, *, stacklevel: int) -> None:
     """Warn that a model was loaded without its loss, before `evaluate` misses it or `fit` takes another one."""
     warnings.warn(
-        f"{str(path)!r} was trained with the loss {name}, which is not registered here, so model.loss is None. "
+        f"{str(path)!r} was trained with the loss {name[:80]}, which is not registered here, so model.loss is None. "
         f"Decorate the class with @nn.register and import its module before loading, or set model.loss.",
         stacklevel=stacklevel + 1,
     )

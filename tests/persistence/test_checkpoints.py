@@ -492,6 +492,7 @@ def changed_places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ..
     return [path, *(place for key, each in inside for place in changed_places(each, (*path, key)))]
 
 
+@pytest.mark.filterwarnings("ignore:.*was trained with the loss:UserWarning")  # one that is not known
 def test_facts_that_make_no_sense_are_refused(good: bytes) -> None:
     header, data = parts(good)
     facts = json.loads(header["__metadata__"]["contents"])
