@@ -137,7 +137,7 @@ def load(path: str | os.PathLike[str], *, backend: str | Backend | None = None, 
     model.frozen, model.history, model.metadata = loaded.frozen, loaded.history, loaded.metadata
     model.loss = loaded.loss
     if loaded.missing is not None:
-        loading.warn_of_missing(path, loaded.missing, stacklevel=3)
+        loading.warn_of_missing(path, loaded.missing)
     return model
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
+from nnarray.caller import warn
 from nnarray.checks import integer
 from nnarray.kernels.standard.windows import Window
 from nnarray.layers.base import Layer
@@ -93,7 +93,7 @@ def naming_order_of_channels(network: Layer, shape: Any) -> Generator[None]:
         yield
     except ValueError as error:
         raise ValueError(f"{error} And {advice}") from error
-    warnings.warn(advice[0].upper() + advice[1:], UserWarning, stacklevel=5)
+    warn(advice[0].upper() + advice[1:], UserWarning)
 
 
 def placed(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-import warnings
 
 from nnarray.backends import namespace, without_record
+from nnarray.caller import warn
 from nnarray.kernels.compilation import quiet
 from nnarray.layers.containers import last_activation
 from nnarray.losses import Loss
@@ -24,12 +24,12 @@ FEW = 0.05  # this part of y may lie outside: noise around values that can be re
 
 
 @quiet
-def warn_of_beginning(model: Trainee, data: object, loss: Loss, *, stacklevel: int) -> None:
+def warn_of_beginning(model: Trainee, data: object, loss: Loss) -> None:
     """Warn if the outputs cannot reach targets that are values, or all units of each layer are equal."""
     target = data.target if isinstance(data, Data) and not loss.is_of_classes else None
     reasons = [_of_range(last_activation(model.wiring.network), target), _of_symmetry(model)]
     for reason in filter(None, reasons):
-        warnings.warn(reason, RuntimeWarning, stacklevel=stacklevel + 2)  # above `quiet` and this function
+        warn(reason)
 
 
 def _of_range(last: str | None, target: Array | None) -> str:

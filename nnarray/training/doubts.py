@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterator
 from functools import partial
 from itertools import pairwise
 
 from nnarray.backends import device_of, same_place
+from nnarray.caller import warn
 from nnarray.checks import is_several
 from nnarray.kernels.compilation import compiled, quiet
 from nnarray.kernels.loops import read
@@ -31,22 +31,20 @@ TINY_RATE, NO_CHANGE = 1e-5, 1e-4
 UNLIMITED = "identity", "leaky_relu", "log_softmax"  # activations whose outputs can be logits
 
 
-def warn_of_last_activation(network: Layer, loss: Loss, outputs: Shape, *, stacklevel: int) -> None:
+def warn_of_last_activation(network: Layer, loss: Loss, outputs: Shape) -> None:
     """Warn if the last activation limits logits, so that many probabilities cannot be reached."""
     ends = [last_activation(each) for each in (network, *heads_in(network))] if loss.is_of_classes else []
     for last in (each for each in ends if each and each not in UNLIMITED):
         reason = "has no negative outputs, and no gradient where its output is 0" if last == "relu" else "limits them"
-        warnings.warn(
+        warn(
             f"the network ends in {last!r}, but {loss.label} takes logits, any real numbers: {last} {reason}. Leave "
             f"out the last activation: nn.Dense({outputs[-1]}).",
-            RuntimeWarning,
-            stacklevel=stacklevel + 1,
         )
         return
 
 
 @quiet
-def warn_of_doubts(context: TrainingContext, *, stacklevel: int) -> None:
+def warn_of_doubts(context: TrainingContext) -> None:
     """Warn once if the loss shows that the model learned next to nothing, and a reason is known.
 
     It looks at the history and at no more than 1,024 examples in memory. The host waits for the device once.
@@ -57,7 +55,7 @@ def warn_of_doubts(context: TrainingContext, *, stacklevel: int) -> None:
         return
     doubts = " ".join(_of_small_rate(context, losses) or _of_scales_and_large_rate(context, losses))
     if doubts:
-        warnings.warn(doubts, RuntimeWarning, stacklevel=stacklevel + 2)  # above `quiet` and this function
+        warn(doubts)
 
 
 def _of_small_rate(context: TrainingContext, losses: list[float]) -> list[str]:

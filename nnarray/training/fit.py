@@ -52,8 +52,8 @@ def fit(model: Trainee, X: Any, y: Any, settings: FitSettings) -> History:
     refuse_precision(settings.precision, model.theta)
     with naming_both(model, X, y, settings.loss, check_finite=settings.check_finite):
         data, held_out, settings = _looked_at(model, X, y, settings)
-    warn_of_last_activation(model.wiring.network, settings.loss, model.output_shape, stacklevel=4)
-    warn_of_beginning(model, data, settings.loss, stacklevel=4)
+    warn_of_last_activation(model.wiring.network, settings.loss, model.output_shape)
+    warn_of_beginning(model, data, settings.loss)
     scores = ("loss", *settings.metrics)
     held = () if held_out is None else tuple(f"val_{name}" for name in scores)
     run = Run(model, History(), settings.epochs, columns=("epoch", *scores, *held, "lr", "seconds"))
@@ -88,7 +88,7 @@ def fit(model: Trainee, X: Any, y: Any, settings: FitSettings) -> History:
             show(run.last, run.epoch)
             optimise = train if settings.optimizer.stepwise else minimise
             optimise(context)
-            warn_of_doubts(context, stacklevel=4)  # the caller of Model.fit
+            warn_of_doubts(context)
         log.info("training ends after epoch %d%s: %s", run.epoch, f", {run.stopped}" if run.stopped else "", run.last)
     return run.history
 

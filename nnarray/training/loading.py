@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 
 from nnarray.backends import Backend, backend_of, dtype_name
+from nnarray.caller import warn
 from nnarray.checks import integer, refuse_non_finite
 from nnarray.functional.layout import Layout
 from nnarray.functional.propagation import Wiring
@@ -118,12 +118,12 @@ def _loss(noted: Any) -> tuple[Loss | None, str | None]:
     return loss, None
 
 
-def warn_of_missing(path: Any, name: str, *, stacklevel: int) -> None:
+def warn_of_missing(path: Any, name: str) -> None:
     """Warn that a model was loaded without its loss, before `evaluate` misses it or `fit` takes another one."""
-    warnings.warn(
+    warn(
         f"{str(path)!r} was trained with the loss {name[:80]}, which is not registered here, so model.loss is None. "
         f"Decorate the class with @nn.register and import its module before loading, or set model.loss.",
-        stacklevel=stacklevel + 1,
+        UserWarning,
     )
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import math
 import time
-import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from nnarray.caller import warn
 from nnarray.schedules import Constant, Schedule, schedule
 from nnarray.training.callbacks import step_watchers
 from nnarray.training.context import TrainingContext, interrupts_between_steps, saved_if_interrupted
@@ -33,7 +33,7 @@ def train(context: TrainingContext) -> None:
             trainer.watch = _watch(context, trainer)
             _epochs(context, trainer, schedule(trainer.optimizer.lr), check)
             if context.run.epoch and trainer.scaling is not None and trainer.scaling.has_taken_none(trainer.at.slots):
-                warnings.warn(NO_STEP_TAKEN, RuntimeWarning, stacklevel=5)
+                warn(NO_STEP_TAKEN)
         finally:
             trainer.release()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from numbers import Real
@@ -10,6 +9,7 @@ from typing import Any, NamedTuple
 
 from nnarray import kernels
 from nnarray.backends import device_of, namespace
+from nnarray.caller import warn
 from nnarray.kernels.loops import Loop, NotRecorded, loop_for
 from nnarray.kernels.rules import counted, rows_of
 from nnarray.kernels.standard.numerics import at_least_float32
@@ -130,17 +130,15 @@ def recorded_steps(task: Task, at: TrainingState, engine: str, *, warn: bool) ->
         except NotRecorded as error:
             reason = str(error)
     if warn:
-        warn_of(engine, reason, 1)
+        warn_of(engine, reason)
     return None
 
 
-def warn_of(engine: str, reason: str, above: int) -> None:
-    """Say that the layers compute; `above` is how far the calling function is below the one that chooses rows."""
-    warnings.warn(
+def warn_of(engine: str, reason: str) -> None:
+    """Say that the layers compute."""
+    warn(
         f"engine={engine!r} cannot record a step of this training ({reason}). The layers compute one by one "
         f"instead, with the same results. Pass engine='layers' to avoid this warning.",
-        RuntimeWarning,
-        stacklevel=11 + above,  # the caller of fit
     )
 
 

@@ -358,7 +358,7 @@ class Trainer:
                 return self.single.step(at, batch, rate)
             except NotRecorded as error:
                 if self.engine != AUTO:
-                    warn_of(self.engine, str(error), 0)
+                    warn_of(self.engine, str(error))
                 self.engine, self.single = LAYERS, None
         theta, state, slots, loss, outputs = self.step(
             self.masks,
