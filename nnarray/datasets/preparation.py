@@ -225,8 +225,9 @@ class Standardizer:
             If these are not the mean and the scale of a standardizer.
         """
         be = backends.backend(backend)
+        dtype = "float64" if "float64" in be.dtypes else "float32"
         try:
-            mean, scale = (_precise(be.asarray(kept[name])) for name in ("mean", "scale"))
+            mean, scale = (be.asarray(kept[name], dtype=dtype) for name in ("mean", "scale"))
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"a standardizer has lists 'mean' and 'scale', as to_json gives them; {error}.") from error
         refuse_non_finite(mean, "mean")
