@@ -16,6 +16,7 @@ from nnarray.backends import Backend, as_data, device_of, is_traced, namespace, 
 from nnarray.checks import integer, real, refuse_non_finite
 from nnarray.datasets.sources import Source, as_source, parts_of
 from nnarray.kernels.compilation import quiet
+from nnarray.kernels.loops import read
 from nnarray.typing import Array, DType, Inputs, Shape
 
 log = logging.getLogger("nnarray")
@@ -206,8 +207,8 @@ class Standardizer:
         >>> bool((again.transform(X) == scaler.transform(X)).all())
         True
         """
-        host = backends.host_backend()
-        return {"mean": host.to_numpy(self.mean).tolist(), "scale": host.to_numpy(self.scale).tolist()}
+        mean, scale = (read(namespace(each).reshape(each, (-1,))) for each in (self.mean, self.scale))
+        return {"mean": mean, "scale": scale, "shape": [*self.mean.shape]}
 
     @classmethod
     def from_json(cls, kept: Mapping[str, Any], *, backend: str | Backend | None = None) -> Standardizer:
@@ -225,15 +226,22 @@ class Standardizer:
             If these are not the mean and the scale of a standardizer.
         """
         be = backends.backend(backend)
+        dtype = "float64" if "float64" in be.dtypes else "float32"
         try:
-            mean, scale = (_precise(be.asarray(kept[name])) for name in ("mean", "scale"))
+            mean, scale = (be.asarray(kept[name], dtype=dtype) for name in ("mean", "scale"))
+            shape = tuple(integer(size, "shape", 0, usual=1) for size in kept["shape"])
         except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"a standardizer has lists 'mean' and 'scale', as to_json gives them; {error}.") from error
+            raise ValueError(
+                f"a standardizer has the lists 'mean', 'scale' and 'shape', as to_json gives them; {error}."
+            ) from error
         refuse_non_finite(mean, "mean")
         refuse_non_finite(scale, "scale")
-        if mean.shape != scale.shape or not bool(namespace(scale).all(scale > 0)):
-            raise ValueError("mean and scale must have one shape, and each scale be above 0. Take them from to_json.")
-        return cls(mean, scale)
+        size = (math.prod(shape),)
+        if (mean.shape, scale.shape) != (size, size) or not bool(be.xp.all(scale > 0)):
+            raise ValueError(
+                f"mean and scale must have {size[0]} entries, and each scale be above 0. Take them from to_json."
+            )
+        return cls(be.xp.reshape(mean, shape), be.xp.reshape(scale, shape))
 
     def _checked(self, x: Any, name: str = "x") -> Array:
         x = as_data(x, name)

@@ -504,7 +504,7 @@ def test_preparation_leaves_its_input_alone(be):
 
 
 def test_a_standardizer_is_kept_as_json(be: nn.Backend) -> None:
-    X = be.asarray(np.asarray([[1.0, 5.0], [2.0, 5.0], [4.0, 5.0]]), dtype="float32")
+    X = be.asarray(np.arange(24.0).reshape(4, 3, 2) ** 2 / 7, dtype="float32")
     scaler = datasets.Standardizer.fit(X)
     kept = json.loads(json.dumps(scaler.to_json()))
     again = datasets.Standardizer.from_json(kept, backend=be)
@@ -515,10 +515,10 @@ def test_a_standardizer_is_kept_as_json(be: nn.Backend) -> None:
 @pytest.mark.parametrize(
     ("kept", "message"),
     [
-        ({"mean": [1.0]}, "has lists 'mean' and 'scale', as to_json gives them"),
-        ({"mean": [1.0], "scale": [1.0, 2.0]}, "must have one shape, and each scale be above 0"),
-        ({"mean": [1.0], "scale": [0.0]}, "must have one shape, and each scale be above 0"),
-        ({"mean": [float("nan")], "scale": [1.0]}, "mean contains NaN|NaN"),
+        ({"mean": [1.0]}, "has the lists 'mean', 'scale' and 'shape', as to_json gives them"),
+        ({"mean": [1.0], "scale": [1.0, 2.0], "shape": [1]}, "must have 1 entries, and each scale be above 0"),
+        ({"mean": [1.0], "scale": [0.0], "shape": [1]}, "must have 1 entries, and each scale be above 0"),
+        ({"mean": [float("nan")], "scale": [1.0], "shape": [1]}, "mean contains NaN|NaN"),
     ],
 )
 def test_what_is_no_standardizer_is_refused(kept: dict, message: str) -> None:
