@@ -371,7 +371,7 @@ def test_divergence_goes_back_to_the_last_finite_step(host: nn.Backend) -> None:
 def test_the_losses_before_a_divergence_do_not_depend_on_time(
     host: nn.Backend, rate: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Epochs that nothing observes run together, more of them on a faster machine: the same call has the same bits."""
+    """Epochs that nothing observes run together, more of them on a faster machine; the numbers must not change."""
     X = host.xp.linspace(-1.0, 1.0, 40, dtype=host.xp.float32)[:, None]
     net, found = nn.Network(nn.Dense(8, "relu"), nn.Dense(1)), []
     for patience in (0.0, 1e9):  # alone, or as many as there may be

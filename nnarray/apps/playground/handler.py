@@ -58,6 +58,17 @@ class Handler(BaseHTTPRequestHandler):
         super().setup()
         self.connection.settimeout(self.server.limits.idle)
 
+    def handle_one_request(self) -> None:
+        """A request, which must come within some time."""
+        self.server.coming[self.connection] = time.monotonic()
+        try:
+            super().handle_one_request()
+        finally:
+            self._has_come()
+
+    def _has_come(self) -> None:
+        self.server.coming.pop(self.connection, None)
+
     def log_message(self, format: str, *args: Any) -> None:
         """Requests go to the log of the package, without their tokens."""
         log.debug("playground: %s", self.path.partition("?")[0] if hasattr(self, "path") else "")
@@ -69,6 +80,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """The page, or the events of a session."""
+        self._has_come()
         self._answer(self._get)
 
     def do_POST(self) -> None:
@@ -198,6 +210,7 @@ class Handler(BaseHTTPRequestHandler):
                 f"the body has {memory(int(length))}; {memory(most)} at most are taken.",
             )
         body = self.rfile.read(int(length))
+        self._has_come()
         if len(body) < int(length):
             raise ConnectionError
         return body

@@ -22,6 +22,8 @@ class Limits:
     sessions, connections : int
     idle : float
         Seconds that a connection may wait for the rest of a request.
+    request : float
+        Seconds in which a request must have come as a whole, however steadily its bytes drip.
     pause_after, close_after : float
         Seconds without a reader after which a session is paused, and closed.
     exit_after : float
@@ -33,6 +35,7 @@ class Limits:
     sessions: int = 8
     connections: int = 32
     idle: float = 10.0
+    request: float = 15.0
     pause_after: float = 10.0
     close_after: float = 600.0
     exit_after: float = 3.0

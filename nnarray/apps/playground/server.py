@@ -56,6 +56,7 @@ class Server(ThreadingHTTPServer):
         self.rooms: dict[str, Room] = {}
         self._lock, self._connections = threading.Lock(), 0
         self._empty_since: float | None = None
+        self.coming: dict[socket.socket, float] = {}  # connections whose request is being read, and since when
         self.files = {path.relative_to(PAGE).as_posix(): path for path in PAGE.rglob("*") if path.suffix in KINDS}
         super().__init__((ADDRESS, port), Handler)
 
@@ -103,7 +104,11 @@ class Server(ThreadingHTTPServer):
                 self._empty_since = time.monotonic()
 
     def service_actions(self) -> None:
-        """Called about twice a second: end with the last session, if that is wanted."""
+        """Called about twice a second: end slow requests; end with the last session, if that is wanted."""
+        for connection, since in [*self.coming.items()]:
+            if time.monotonic() - since > self.limits.request:
+                with suppress(OSError):
+                    connection.shutdown(socket.SHUT_RD)
         since = self._empty_since
         if self.exit_on_close and since is not None and time.monotonic() - since > self.limits.exit_after:
             self._empty_since = None

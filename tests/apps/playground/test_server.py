@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import resource
+import select
 import socket
 import threading
 import time
@@ -395,3 +396,14 @@ def test_what_the_standard_library_refuses_is_one_line(
     assert found == status
     assert answer["error"].startswith("the request is refused")
     assert request(server, "GET", "/")[0] == 200
+
+
+def test_a_request_that_drips_is_ended() -> None:
+    with serving(Limits(request=1.0)) as server, closing(socket.create_connection(("127.0.0.1", server.port))) as slow:
+        slow.settimeout(WAIT)
+        ended = time.monotonic() + WAIT
+        with suppress(ConnectionError):
+            while time.monotonic() < ended and not select.select([slow], [], [], 0.1)[0]:
+                slow.sendall(b"G")
+        assert time.monotonic() < ended
+        assert request(server, "GET", "/")[0] == 200
