@@ -36,7 +36,7 @@ from nnarray.tables.kinds import MOST_CATEGORIES, numbers_in, too_many
 from nnarray.tables.problems import attempted
 from nnarray.tables.saved import finite, flag, object_of, positive, string, strings
 from nnarray.tables.text_format import MISSING
-from nnarray.tables.words import TextColumn, is_free_text
+from nnarray.tables.words import TextColumn, are_sentences, is_free_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -307,7 +307,10 @@ def _fit(name: str, column: Any, train: np.ndarray, rows: Rows) -> Column | str:
         return _fit_number(name, column, x, train, rows)
     made = _fit_category(name, column, train)
     if isinstance(made, CategoryColumn):
-        dates = other_form(text_of(column))
+        text = text_of(column)
+        dates = other_form(text)
+        if not dates and not arrow().types.is_dictionary(column.type) and are_sentences(text, values := distinct(text)):
+            return TextColumn.of_sentences(name, len(values))
         note = f"column {name!r} is taken as categories, but has {dates}" if dates else ""
         return replace(made, note=note or mixture(column, f"column {name!r} is taken as categories"))
     return TextColumn.fit(name) if is_free_text(text_of(column)) else made
