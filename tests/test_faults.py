@@ -38,7 +38,7 @@ import nnarray as nn
 from nnarray import backends
 from nnarray.backends import choosing
 from nnarray.cli import app
-from nnarray.estimators import MLPClassifier, NetworkClassifier
+from nnarray.estimators import MLPClassifier, MLPRegressor, NetworkClassifier
 from nnarray.tables.containers import table_of
 from nnarray.tables.formats import FORMATS
 from nnarray.tables.preparation import Preparation
@@ -320,6 +320,7 @@ DATA: dict[str, Case] = {
         )
     ),
     "a metric that is no function": lambda b: lambda: b.fit(metrics=[3]),
+    "sizes of layers in place of the loss": lambda b: lambda: MLPRegressor((32, 32)).fit(b.X, b.y),  # type: ignore
     "sizes of layers as text": lambda b: lambda: MLPClassifier("64,64").fit(b.X, b.y),  # type: ignore[arg-type]
     "ROC AUC of a single class": lambda b: lambda: nn.metrics.roc_auc(b.X[:, 0], b.array(np.zeros(8), "int32")),
     "an average over examples of one class each": lambda b: (
@@ -884,6 +885,7 @@ TABLES: dict[str, Case] = {
     "commas between thousands": fitted(size=[f"{i % 9 + 1},{i:03}.5" for i in range(N)]),
     "a column too few at prediction": later("features", size=[1]),
     "an unknown category at prediction": later("features", size=[1], colour=["pink"]),
+    "a word for a missing entry as a category": later("features", size=[1], colour=["NA"]),
     "text where numbers were": later("features", size=["large"], colour=["red"]),
     "no date where dates were": dated("tomorrow"),
     "times with a zone where dates had none": dated("2026-01-01T10:00Z"),
@@ -892,6 +894,7 @@ TABLES: dict[str, Case] = {
     "a table that fills the memory": full_memory,
     "a data frame for a table": lambda b: lambda: Preparation.fit(pd.DataFrame(COLUMNS), "kind"),  # type: ignore
     "no rows for a pipeline": rows_given(np.zeros((3, 2))),
+    "a row of a dataframe for a pipeline": rows_given(pd.DataFrame(COLUMNS)[["size", "colour"]].iloc[0]),
     "a row that lacks a column": rows_given([{"size": 1, "colour": "red"}, {"size": 2}]),
     "text and numbers in one column of rows": rows_given(
         [{"size": 1, "colour": "red"}, {"size": "5", "colour": "red"}]

@@ -103,8 +103,8 @@ def predict(
     """Write the predicted class and probabilities, or the values, for each row of a table or each image of a folder.
 
     The predictions are in the order of the data. The data are read in parts, so they may be larger than the memory. The
-    columns are "prediction" and "p_<class>" for each class, or the targets. The columns of --keep come first; for
-    images, "file" is the first column.
+    columns are "prediction" and "p_<class>" for each class, or the targets. The columns of --keep come first; if a
+    target is among them, its prediction is "predicted NAME". For images, "file" is the first column.
     """
     from nnarray.apps.workflow import steps
 

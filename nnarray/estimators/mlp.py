@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any, Self
@@ -19,7 +20,7 @@ from nnarray.layers import Activation, Dense, Dropout, Layer
 from nnarray.layers.activations import kept_activation
 from nnarray.layers.initializers import Uniform
 from nnarray.losses import Loss
-from nnarray.names import canonical, named
+from nnarray.names import canonical, named, shown
 from nnarray.network import Network
 from nnarray.optimizers import ALSO, LBFGS, OPTIMIZERS, Minimiser, stepwise
 from nnarray.schedules import Schedule
@@ -414,6 +415,15 @@ class MLPRegressor(Regresses, Perceptron):
         dtype: object = None,
     ) -> None:
         keep(self, locals())
+
+    def _objective(self, answers: Any, outputs: int | None) -> tuple[Loss, int]:
+        if re.fullmatch(r"[(\[]?\d+[\d,\s]*[)\]]?", str(self.loss)):  # sizes, given by position as to a classifier
+            sizes = tuple(map(int, re.findall(r"\d+", str(self.loss))))
+            raise TypeError(
+                f"loss is the first argument of {type(self).__name__}, and must be a name or a Loss; got "
+                f"{shown(self.loss)}. Write hidden_layer_sizes={sizes}."
+            )
+        return super()._objective(answers, outputs)
 
     @available_if(Perceptron._steps)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:

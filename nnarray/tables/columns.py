@@ -35,7 +35,8 @@ from nnarray.tables.dates import DateColumn, almost_dates, moments_in, other_for
 from nnarray.tables.kinds import MOST_CATEGORIES, numbers_in, too_many
 from nnarray.tables.problems import attempted
 from nnarray.tables.saved import finite, flag, object_of, positive, string, strings
-from nnarray.tables.words import TextColumn, is_free_text
+from nnarray.tables.text_format import MISSING
+from nnarray.tables.words import TextColumn, are_sentences, is_free_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -209,7 +210,7 @@ class CategoryColumn:
             raise ValueError(
                 f"{where(self.name, new[0], rows)}: {shown(text, new[0])} is not a category of the training, "
                 f"{listed(self.categories)}. Correct it, or ignore new categories with --unknown ignore, or "
-                f"unknown='ignore'."
+                f"unknown='ignore'.{_if_missing(text[int(new[0])].as_py())}"
             )
         rows = np.flatnonzero(position >= 0)
         out[rows, position[rows]] = 1
@@ -233,6 +234,16 @@ class CategoryColumn:
             strings(fields["categories"], f"the categories of {what}", 1, MOST_CATEGORIES),
             flag(fields["missing"], f"'missing' of {what}"),
         )
+
+
+def _if_missing(entry: str) -> str:
+    """What to do if a new category is a word for a missing entry, which the training did not take for a name."""
+    if entry not in MISSING:
+        return ""
+    return (
+        f" In text files {entry!r} is a missing entry: leave it empty, in Python None. To have it as a category, train "
+        f"with --missing ''."
+    )
 
 
 def _new(position: np.ndarray, missing: np.ndarray) -> np.ndarray:
@@ -296,7 +307,10 @@ def _fit(name: str, column: Any, train: np.ndarray, rows: Rows) -> Column | str:
         return _fit_number(name, column, x, train, rows)
     made = _fit_category(name, column, train)
     if isinstance(made, CategoryColumn):
-        dates = other_form(text_of(column))
+        text = text_of(column)
+        dates = other_form(text)
+        if not dates and not arrow().types.is_dictionary(column.type) and are_sentences(text, values := distinct(text)):
+            return TextColumn.of_sentences(name, len(values))
         note = f"column {name!r} is taken as categories, but has {dates}" if dates else ""
         return replace(made, note=note or mixture(column, f"column {name!r} is taken as categories"))
     return TextColumn.fit(name) if is_free_text(text_of(column)) else made

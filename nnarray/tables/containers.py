@@ -66,7 +66,8 @@ def table_of(data: Any, columns: Sequence[str], text: TextFormat = USUAL) -> pa.
 
 def _table(data: Any, columns: Sequence[str]) -> Any:
     pa = arrow()
-    if hasattr(data, "__arrow_c_stream__"):
+    shape = getattr(data, "shape", None)
+    if hasattr(data, "__arrow_c_stream__") and (shape is None or len(shape) != 1):  # and no series, which is one column
         try:
             return _known_once(pa.table(data), columns)
         except (pa.ArrowException, TypeError) as error:
@@ -81,7 +82,8 @@ def _table(data: Any, columns: Sequence[str]) -> Any:
         if all(isinstance(row, Mapping) for row in rows):
             return _of_rows(rows, columns)
     remedy = " Call its collect() first." if hasattr(data, "collect") else ""
-    shape = getattr(data, "shape", None)
+    if hasattr(data, "iloc") and shape is not None and len(shape) == 1:
+        remedy = " For one row of a dataframe: df.iloc[[0]]."
     given = shown(data) if shape is None else f"{type(data).__name__} of shape {tuple(shape)}"
     raise TypeError(f"rows are needed, as {ACCEPTED}; got {given}.{remedy}")
 

@@ -62,7 +62,8 @@ class Preparation:
     Times with a zone are taken in UTC.
 
     *Text.* What would be too many categories, and mostly is of several words, becomes 256 inputs: words and pairs of
-    words, hashed.
+    words, hashed. So do sentences: more than 30 different values, with at least 3 words and in fewer than 100 rows on
+    average.
 
     *Categories.* Every other column is categories, and so is one of Arrow's type dictionary, but for more than 20
     different texts that are numbers. Each value of the training rows, sorted, has an input `NAME=VALUE` that is 1

@@ -19,6 +19,7 @@ BUCKETS = 256
 TOGETHER = 4_096  # entries whose words are in memory at a time
 WORD = re.compile(r"\w+")
 SEVERAL = r"\pL\S*\s+(\S+\s+)*\S*\pL"  # words with a letter, a blank between them
+SENTENCES, WORDS, ALIKE = 30, 3, 100  # more values than this, so many words each and fewer rows: sentences, no names
 OFTEN = 0.5  # of the entries have several words: a text, and not a code or a name of the row
 
 
@@ -45,6 +46,12 @@ class TextColumn:
         """Nothing is learned; what is done is noted, for the column may be names that say nothing."""
         note = f"column {name!r} is taken as free text; if it only names the rows, leave it out: --drop {name}"
         return cls(name, note)
+
+    @classmethod
+    def of_sentences(cls, name: str, count: int) -> TextColumn:
+        """Of so many different sentences, which could be categories as well: but then a new one would be refused."""
+        note = f"column {name!r} has {count} different sentences, and is taken as free text"
+        return cls(name, f"{note}; for an input for each instead: --categories {name}")
 
     @property
     def features(self) -> list[str]:
@@ -94,6 +101,13 @@ def terms(text: str | None) -> Iterator[str]:
     words = WORD.findall((text or "").lower())
     yield from words
     yield from (f"{first} {second}" for first, second in pairwise(words))
+
+
+def are_sentences(text: Any, values: list[str]) -> bool:
+    """Whether the different values of a text are sentences of few rows each, of which new data have others."""
+    if len(values) <= SENTENCES or len(text) - text.null_count >= ALIKE * len(values):
+        return False
+    return sum(len(value.split()) for value in values) >= WORDS * len(values) and is_free_text(text)
 
 
 def is_free_text(text: Any) -> bool:

@@ -449,6 +449,22 @@ def test_kept_columns_that_cannot_be_are_refused() -> None:
     assert "the predictions have a column 'prediction' of their own" in line
 
 
+def test_a_target_that_is_kept_stands_beside_its_prediction() -> None:
+    table = rows(100)
+    data = str(write("rows.csv", table))
+    run("train", data, "--target", "value", "--drop", "name,label", "--epochs", "2", "--backend", "numpy")
+    plain = list(csv.DictReader(io.StringIO(run("predict", "model.safetensors", data).stdout)))
+    kept = list(csv.DictReader(io.StringIO(run("predict", "model.safetensors", data, "--keep", "value").stdout)))
+    assert list(kept[0]) == ["value", "predicted value"]
+    assert [row["predicted value"] for row in kept] == [row["value"] for row in plain]
+    assert [float(row["value"]) for row in kept] == pytest.approx(table["value"].to_pylist())
+    write("more.csv", table.append_column("predicted value", table["value"]))
+    words = ("predict", "model.safetensors", "more.csv", "--keep")
+    assert "predicted value" in run(*words, "predicted value").stdout
+    line = run(*words, "value,predicted value", code=2).stderr
+    assert "the predictions have a column 'predicted value' of their own" in line
+
+
 def test_standard_input_is_a_table_and_standard_output_its_predictions() -> None:
     data = write("rows.csv", rows(100))
     text = data.read_bytes()

@@ -213,6 +213,13 @@ class Lazy:
         (3, TypeError, "rows are needed"),
         (b"length", TypeError, "rows are needed"),
         (np.zeros((3, 4)), TypeError, "rows are needed"),
+        (
+            pd.DataFrame([GOOD]).iloc[0],
+            TypeError,
+            r"got Series of shape \(4,\)\. For one row .*: df\.iloc\[\[0\]\]\.",
+        ),
+        (pd.Series([1.0, 2.0]), TypeError, r"got Series of shape \(2,\)"),
+        (pl.Series([1.0, 2.0]), TypeError, r"got Series of shape \(2,\)\.$"),
         (Lazy(), TypeError, r"rows are needed.* Call its collect\(\) first\."),
         (GOOD, TypeError, "column 'length' must be a list or an array of its entries; got 5.5"),
         ([GOOD, {"length": 1}], ValueError, "row 2 lacks 'colour', 'age', 'alive'; it has 'length'. Give null"),

@@ -732,6 +732,15 @@ def test_settings_that_cannot_be(settings: dict[str, Any], message: str) -> None
         brief(MLPClassifier, **settings).fit(X, y)
 
 
+@pytest.mark.parametrize(
+    ("sizes", "line"), [((32, 16), r"\(32, 16\)"), (32, r"\(32,\)"), ([8], r"\(8,\)"), ("64,64", r"\(64, 64\)")]
+)
+def test_sizes_in_place_of_the_loss_are_refused_with_the_line_to_write(sizes: Any, line: str) -> None:
+    X, _ = clouds()
+    with pytest.raises(TypeError, match=f"loss is the first argument of MLPRegressor.* hidden_layer_sizes={line}"):
+        MLPRegressor(sizes, max_iter=2).fit(X, X[:, 0])
+
+
 @pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor])
 @pytest.mark.parametrize(("text", "line"), [("64,64", r"\(64, 64\)"), ("100", r"\(100,\)"), ("big", r"\(100,\)")])
 def test_sizes_as_text_are_refused_with_the_line_to_write(kind: type, text: str, line: str) -> None:

@@ -176,6 +176,8 @@ def test_unknown_categories_are_refused_or_ignored(fitted):
     with pytest.raises(ValueError, match=message):
         fitted.features(new, rows=100)
     np.testing.assert_array_equal(fitted.features(new, unknown="ignore")[2, 2:5], [0, 0, 0])
+    with pytest.raises(ValueError, match=r"'NA' is not a category .* leave it empty, in Python None.* --missing ''\.$"):
+        fitted.features(changed(TRAIN, colour=["red", "blue", "NA", "red"]))
     with pytest.raises(ValueError, match="unknown choice of unknown 'skip'; use one of error, ignore"):
         fitted.features(new, unknown="skip")
 

@@ -152,6 +152,27 @@ def test_words_and_pairs_are_hashed_and_of_length_1():
     assert "'about' is taken as free text" in " ".join(prepared.notes(pa.table({"about": TEXTS, "y": Y})))
 
 
+@pytest.mark.parametrize(
+    ("values", "repeats", "words", "kind"),
+    [(31, 4, 3, "text"), (31, 99, 3, "text"), (30, 4, 3, "category"), (31, 100, 3, "category"), (31, 4, 2, "category")],
+)
+def test_sentences_that_repeat_are_text_and_new_ones_are_welcome(values: int, repeats: int, words: int, kind: str):
+    texts = [" ".join([*(["very"] * (words - 2)), WORDS[k % 8], f"x{k}"]) for k in range(values)] * repeats
+    y = [k % 2 for k in range(len(texts))]
+    table = pa.table({"about": texts, "y": y})
+    prepared = Preparation.fit(table, "y")
+    assert prepared.columns[0].kind == kind
+    told = (
+        f"column 'about' has {values} different sentences, and is taken as free text; for an input for each instead: "
+    )
+    assert any(told in note for note in prepared.notes(table)) is (kind == "text")
+    if kind == "text":
+        assert prepared.features(pa.table({"about": ["a new sentence, never met"]})).any()
+    assert Preparation.fit(table, "y", categories="about").columns[0].kind == "category"
+    coded = table.set_column(0, "about", table["about"].combine_chunks().dictionary_encode())
+    assert Preparation.fit(coded, "y").columns[0].kind == "category"
+
+
 def test_hashes_are_those_of_saved_models():
     """The inputs of these words must never change: networks in files were trained on them."""
     prepared = fitted(about=TEXTS)

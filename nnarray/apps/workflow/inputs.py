@@ -157,7 +157,8 @@ class Rows:
 
     def _refuse_clash(self, keep: Sequence[str]) -> None:
         """Refuse to keep a column that has the name of one of the predictions."""
-        predicted = ["prediction", *(f"p_{name}" for name in self.classes)] if self.classes else list(self.targets)
+        values = [f"predicted {name}" for name in self.targets if name in keep]
+        predicted = ["prediction", *(f"p_{name}" for name in self.classes)] if self.classes else values
         if clash := [name for name in keep if name in predicted]:
             raise ValueError(
                 f"--keep: the predictions have a column {clash[0]!r} of their own; rename that of the table, or leave "

@@ -496,8 +496,8 @@ def predict(
     """The predictions for the data, part by part in their order: columns by name.
 
     The columns `keep` of the table come first. For classes "prediction" and the probabilities "p_<class>", for values
-    the targets; for images "file" first. `unseen` counts the rows with new categories. With the address of a Dask
-    scheduler, its workers compute the predictions; the data are read here.
+    the targets, as "predicted NAME" if NAME is kept; for images "file" first. `unseen` counts the rows with new
+    categories. With the address of a Dask scheduler, its workers compute the predictions; the data are read here.
     """
     be, dtype = backend_of(model.theta), model.theta.dtype
     parts = inputs.parts(data, be, dtype, labelled=False, unknown=unknown, errors=errors, keep=keep)
@@ -505,7 +505,8 @@ def predict(
         if unseen is not None:
             unseen.add(part)
         first: dict[str, Any] = dict(part.kept or {}) if part.names is None else {"file": part.names}
-        yield first | answers(inputs, outputs, dtype_name(dtype))
+        made = answers(inputs, outputs, dtype_name(dtype)).items()
+        yield first | {f"predicted {name}" if name in first else name: column for name, column in made}
 
 
 def answers(inputs: Inputs, outputs: np.ndarray, dtype: str) -> dict[str, Any]:
