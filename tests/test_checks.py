@@ -112,7 +112,7 @@ def settings_of_all() -> Iterator[tuple[type, str, str]]:
     """Each class of settings, the name of a field that holds a number or a truth value, and its type."""
     seen = set[type]()
     for module in (nn, schedules, losses, optimizers, transforms, initializers, datasets):
-        for kind in vars(module).values():
+        for kind in (getattr(module, name) for name in dir(module)):
             if not isinstance(kind, type) or not is_dataclass(kind) or kind in seen or kind.__name__.startswith("_"):
                 continue
             seen.add(kind)
