@@ -67,6 +67,8 @@ def prepared(
         if kind == CSV:
             return _of_csv(_reading(pipeline, charset), body, unknown, most, unseen)
         data = _read_json(body) if kind == JSON else io.BytesIO(body)
+        if data == []:
+            return np.zeros((0, *pipeline.model.input_shape))
         return _joined(pipeline.parts(data, unknown=unknown), most, unseen)
     except (ValueError, TypeError) as error:
         raise Refused(422, for_clients(" ".join(str(error).split()))) from error
@@ -125,7 +127,7 @@ def _read_json(body: bytes) -> Any:
 def _rows_in(data: dict[str, Any]) -> Any:
     """The rows of {"rows": [...]}, and one object without lists as one row; else columns by name."""
     rows = data.get("rows")
-    if isinstance(rows, list) and rows and all(isinstance(row, dict) for row in rows):
+    if isinstance(rows, list) and all(isinstance(row, dict) for row in rows):
         if others := [name for name in data if name != "rows"]:
             raise Refused(422, f"beside 'rows', the body has {listed(others)}, which is not read; send 'rows' alone.")
         return rows

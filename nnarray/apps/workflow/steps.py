@@ -465,6 +465,8 @@ def load(path: Path, be: Backend, dtype: str | None = None) -> tuple[Model, Inpu
 def outputs_of(model: Model, X: Any) -> np.ndarray:
     """Log-probabilities or standardised values on the host, float64."""
     be = backend_of(model.theta)
+    if not X.shape[0]:
+        return np.zeros((0, *model.output_shape))
     outputs = model.predict(X, batch_size=IMAGES if len(model.input_shape) > 1 else 4096)
     if "class counts" in model.metadata:
         outputs = kernels.log_softmax(outputs)
