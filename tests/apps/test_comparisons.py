@@ -434,6 +434,15 @@ def test_errors_of_standard_input_name_it() -> None:
             assert ".csv" not in line
 
 
+def test_parts_that_a_killed_prediction_left_are_removed() -> None:
+    text = write("rows.csv", rows(100)).read_bytes()
+    run("train", "-", *TRAIN, "--out", "pipe.safetensors", stdin=text)
+    left = Path(".prices.csv.abc.part")
+    left.write_bytes(b"1")
+    run("predict", "pipe.safetensors", "rows.csv", "--out", "prices.csv")
+    assert not left.exists()
+
+
 def test_an_empty_night_has_no_predictions_and_is_no_error() -> None:
     text = write("rows.csv", rows(100)).read_bytes()
     run("train", "-", *TRAIN, "--out", "pipe.safetensors", stdin=text)

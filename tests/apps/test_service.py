@@ -263,6 +263,12 @@ def test_an_image(folder: Path) -> None:
         (b"length,colour\n5,red\n", CSV, 422, "the table lacks 'age'"),
         (b"length,colour,age\n5,red,old\n", CSV, 422, "row 1, column 'age': 'old' is not a number"),
         (b"length,colour\n", CSV, 422, "the table lacks 'age'"),
+        (
+            b"length;colour;age\n5;red;3\n",
+            CSV,
+            422,
+            "as the delimiter. Send the entries separated by ',', or send JSON.",
+        ),
         (b"\x00\xff\xfe", CSV, 422, "the body"),
         (b"\x1f\x8b\x08 12345", CSV, 422, "the body is compressed by gzip, and not a text table (CSV). Send the table"),
         (

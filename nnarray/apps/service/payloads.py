@@ -24,6 +24,7 @@ JSON, CSV = "application/json", "text/csv"
 IMAGES = ("image/png", "image/jpeg", "image/webp")
 SENTENCES = re.compile(r"(?<=[.?]) (?=[A-Z])")
 ENCODING = re.compile(r"pass its encoding: --encoding (\S+), or TextFormat\(encoding='\S+'\)")
+DELIMITER = re.compile(r"with ('[^']+') as the delimiter\. If '[^']+' separates the entries: --delimiter [^)]*\)\.")
 CHARSETS = {"cp1252": "windows-1252"}  # the names that HTTP has, of Python's
 OPTION = re.compile(r"(?<![\w'\"])--[a-z]")
 ROWS = "a list of rows, each an object, one such object, or an object of columns, each a list"
@@ -78,6 +79,7 @@ def for_clients(message: str) -> str:
     """A message without the remedies that a client does not have: options of a command, arguments of Python."""
     message = message.replace("--unknown ignore, or unknown='ignore'", "?unknown=ignore in the address")
     message = message.replace(ACCEPTED, ROWS).replace(", in Python None,", "")
+    message = DELIMITER.sub(r"with \1 as the delimiter. Send the entries separated by \1, or send JSON.", message)
     message = ENCODING.sub(_charset, message)
     return " ".join(part for part in SENTENCES.split(message) if not OPTION.search(part)) or message
 
