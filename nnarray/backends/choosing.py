@@ -76,7 +76,7 @@ def host_backend() -> Backend:
 
 def _automatic(parameters: int | None) -> Backend:
     if not gpu_pays(parameters):
-        return _chosen(_proved("numpy"), f"a GPU does not pay for {parameters:,} parameters")
+        return _chosen(_proved("numpy"), f"a GPU does not pay below {GPU_PAYS_FROM:,} parameters")
     if cuda_driver_version() is None:  # cheap, and avoids importing three libraries
         return _chosen(_proved("numpy"), "no NVIDIA driver found")
     failures: list[str] = []

@@ -21,6 +21,7 @@ import typer
 from typer.core import TyperGroup
 
 import nnarray
+from nnarray.cli.logs import warnings_named
 from nnarray.training.context import TERMINATING, Ending, Terminated
 
 # --- Errors --------------------------------------------------------------------------------------------------
@@ -42,7 +43,7 @@ class OneLine(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command; its errors are one line, and signals end it."""
-        with _errors(debug=ctx.params["debug"]), _terminable():
+        with _errors(debug=ctx.params["debug"]), warnings_named(), _terminable():
             return super().invoke(ctx)
 
 
@@ -146,6 +147,8 @@ def _of_the_system(error: OSError) -> str:
     said = str(error.strerror)
     if error.filename is not None:
         return f"{said}: {str(error.filename)!r}"
+    if said == os.strerror(errno.EFBIG):  # a limit of the process, or of the file system
+        return f"{said}, for standard output or for temporary files; raise the limit of ulimit -f, or pass --out"
     if said == os.strerror(errno.ENOSPC):
         return f"{said}, for standard output or for temporary files; free some space, or set TMPDIR"
     return said

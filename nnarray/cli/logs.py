@@ -57,6 +57,17 @@ class _InFile(WatchedFileHandler):
 
 
 @contextmanager
+def warnings_named() -> Generator[None]:
+    """Let warnings that no log takes say whose they are, as errors do: they come on standard error."""
+    before = logging.lastResort
+    logging.lastResort = _OnStandardError(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.lastResort = before
+
+
+@contextmanager
 def logged(file: Path | None, verbose: bool, *, also: str | None = None) -> Generator[None]:
     """Write the library's log to these places, and to the file how it ended, if it did not end well.
 

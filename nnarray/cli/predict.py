@@ -111,6 +111,7 @@ def predict(
     out = None if out == STANDARD else out
     if out is not None:
         _refuse_own_inputs(out, model, data)
+        files.sweep(out)
         files.prove(out)
     net, inputs = _opened(
         model,

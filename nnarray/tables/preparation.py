@@ -217,7 +217,7 @@ class Preparation:
         self._need(table, [column.name for column in self.columns])
         inputs = np.zeros((table.num_rows, len(self.feature_names)), dtype)
         start = 0
-        for column in self.columns:
+        for column in self.columns if table.num_rows else ():
             block = inputs[:, start : start + len(column.features)]
             column.write(block, table.column(column.name), rows, unknown == "ignore")
             start += len(column.features)

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+class NoRows(ValueError):
+    """A table has the names of its columns, and nothing below them."""
+
+
 @dataclass(frozen=True)
 class TableFile(Opened):
     """A table in a file, made by `open_table`: its path and the names of its columns. Rows are read on request.
@@ -53,7 +57,7 @@ class TableFile(Opened):
         """
         return arrow().concat_tables(list(self._parts(65_536)))
 
-    def batches(self, rows: int = 65_536) -> Iterator[pa.Table]:
+    def batches(self, rows: int = 65_536, *, may_be_empty: bool = False) -> Iterator[pa.Table]:
         """The rows in the order of the file, in parts, so that the file may be larger than the memory.
 
         An array in an NPZ file is loaded as a whole if it is compressed and its columns lie together.
@@ -62,6 +66,8 @@ class TableFile(Opened):
         ----------
         rows : int
             The number of rows of each table; the last table may have fewer.
+        may_be_empty : bool
+            Whether a file without rows gives one table without rows, of columns of text; else it is an error.
 
         Raises
         ------
@@ -69,7 +75,14 @@ class TableFile(Opened):
             During iteration, as in `read`.
         """
         rows = integer(rows, "rows", 1, usual=65_536)
-        return _dealt(self._parts(rows), rows)
+        return self._dealt_or_empty(rows) if may_be_empty else _dealt(self._parts(rows), rows)
+
+    def _dealt_or_empty(self, rows: int) -> Iterator[pa.Table]:
+        try:
+            yield from _dealt(self._parts(rows), rows)
+        except NoRows:
+            none = arrow().array([], arrow().string())
+            yield arrow().table(dict.fromkeys(self.columns, none))
 
     def _parts(self, rows: int) -> Iterator[pa.Table]:
         """Tables of any length, with at least one row in total."""
@@ -81,7 +94,7 @@ class TableFile(Opened):
                 yield as_meant(plain(part), self.text, count)
                 count += part.num_rows
         if not count:
-            raise ValueError(f"{str(self.path)!r} has columns but no rows; add at least one row below the names.")
+            raise NoRows(f"{str(self.path)!r} has columns but no rows; add at least one row below the names.")
 
 
 def open_table(path: str | os.PathLike[str], text: TextFormat = USUAL) -> TableFile:

@@ -114,6 +114,8 @@ def _column(values: Any, name: str, kind: Any) -> Any:
             )
         numbers = values.dtype.kind in "biuf"
         values = values.astype(values.dtype.newbyteorder("="), copy=False) if numbers else values.tolist()
+    if kind is None and isinstance(values, list) and not values:
+        kind = pa.string()  # a type that every format has, unlike that of no entries
     try:
         return pa.array(values, type=kind)
     except (pa.ArrowException, ValueError, OverflowError) as error:

@@ -487,7 +487,6 @@ def test_errors_of_standard_input_name_it() -> None:
     header = text.partition(b"\n")[0]
     for stdin, said in (
         (b"", "standard input is empty; its first row must"),
-        (header, "standard input has columns but no rows"),
         (header + b"\n1\n", "standard input, row 1: 1 entries for"),
         (header + "\né".encode("latin-1") * 2, "standard input"),
         (b"\x1f\x8b" + text, "standard input is compressed by gzip, and not a text table (CSV). Unpack it first"),
@@ -497,6 +496,30 @@ def test_errors_of_standard_input_name_it() -> None:
             assert said in line
             assert "nnarray-" not in line
             assert ".csv" not in line
+
+
+def test_parts_that_a_killed_prediction_left_are_removed() -> None:
+    text = write("rows.csv", rows(100)).read_bytes()
+    run("train", "-", *TRAIN, "--out", "pipe.safetensors", stdin=text)
+    left = Path(".prices.csv.abc.part")
+    left.write_bytes(b"1")
+    run("predict", "pipe.safetensors", "rows.csv", "--out", "prices.csv")
+    assert not left.exists()
+
+
+def test_an_empty_night_has_no_predictions_and_is_no_error() -> None:
+    text = write("rows.csv", rows(100)).read_bytes()
+    run("train", "-", *TRAIN, "--out", "pipe.safetensors", stdin=text)
+    header = text.partition(b"\n")[0] + b"\n"
+    names = run("predict", "pipe.safetensors", "-", stdin=text).stdout.splitlines()[0]
+    assert run("predict", "pipe.safetensors", "-", stdin=header).stdout.splitlines() == [names]
+    assert run("predict", "pipe.safetensors", "-", "--json", stdin=header).stdout == ""
+    for out in ("none.csv", "none.parquet", "none.npz"):
+        assert run("predict", "pipe.safetensors", "-", "--out", out, stdin=header).stdout == f"0 predictions: {out}\n"
+    assert Path("none.csv").read_text().splitlines() == [names]
+    for words in (("evaluate", "pipe.safetensors", "-"), ("train", "-", *TRAIN)):
+        assert "standard input has columns but no rows" in run(*words, stdin=header, code=2).stderr
+    assert "the table lacks" in run("predict", "pipe.safetensors", "-", stdin=b"other\n", code=2).stderr
 
 
 @pytest.mark.parametrize("ending", [".xlsx", ".xls", ".ods", ".XLSM"])

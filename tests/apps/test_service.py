@@ -249,7 +249,6 @@ def test_an_image(folder: Path) -> None:
         (b'[{"length": 1, "length": 2}]', JSON, 400, "an object has 'length' twice"),
         (b"[" + b"9" * 5000 + b"]", JSON, 400, "the body is no JSON"),
         (b"3", JSON, 422, "rows are needed, as a list of rows, each an object, one such object, or an object of col"),
-        (b"[]", JSON, 422, "there are no rows to predict"),
         (b'{"rows": [1]}', JSON, 422, "the table lacks 'length', 'colour', 'age'"),
         (json.dumps({**GOOD, "age": [3]}).encode(), JSON, 422, "column 'length' must be a list"),
         (json.dumps({"rows": [GOOD], "id": 7}).encode(), JSON, 422, "beside 'rows', the body has 'id', which is not"),
@@ -263,7 +262,13 @@ def test_an_image(folder: Path) -> None:
         (b"length,colour,age\n5,red\n", CSV, 422, "the body, row 1: 2 entries for 3 columns"),
         (b"length,colour\n5,red\n", CSV, 422, "the table lacks 'age'"),
         (b"length,colour,age\n5,red,old\n", CSV, 422, "row 1, column 'age': 'old' is not a number"),
-        (b"length,colour,age\n", CSV, 422, "the body has columns but no rows"),
+        (b"length,colour\n", CSV, 422, "the table lacks 'age'"),
+        (
+            b"length;colour;age\n5;red;3\n",
+            CSV,
+            422,
+            "as the delimiter. Send the entries separated by ',', or send JSON.",
+        ),
         (b"\x00\xff\xfe", CSV, 422, "the body"),
         (b"\x1f\x8b\x08 12345", CSV, 422, "the body is compressed by gzip, and not a text table (CSV). Send the table"),
         (
@@ -299,6 +304,17 @@ def test_what_is_refused(body: bytes, headers: dict[str, str], status: int, mess
     assert message in answer.json()["error"]
     assert "/tmp" not in answer.text
     assert "body.csv" not in answer.text
+
+
+@pytest.mark.parametrize("model", ["kind", "length"])
+def test_no_rows_have_no_predictions(model: str, folder: Path) -> None:
+    file = folder / f"{model}.safetensors"
+    for body in (b"[]", b'{"rows": []}'):
+        answer = posted(file, body, JSON)
+        assert (answer.status_code, answer.json()) == (200, {"predictions": []})
+    answer = posted(file, b"length,colour,age,kind\n", CSV)
+    names = {"kind": "prediction,p_a,p_b,p_c", "length": "length"}[model]
+    assert (answer.status_code, answer.text.splitlines()) == (200, [names])
 
 
 def test_a_new_category_is_ignored_when_asked_for(folder: Path) -> None:

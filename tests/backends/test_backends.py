@@ -322,7 +322,7 @@ def test_auto_tries_gpus_for_what_pays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choosing, "cuda_driver_version", lambda: 13000)
     monkeypatch.setattr(choosing, "_proved", note)
     small = nn.backend("auto", parameters=27)
-    assert (small.name, small.reason) == ("numpy", "a GPU does not pay for 27 parameters")
+    assert (small.name, small.reason) == ("numpy", "a GPU does not pay below 100,000 parameters")
     assert tried == ["numpy"]
     tried.clear()
     for parameters in (None, 10**6):

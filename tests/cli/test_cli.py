@@ -154,7 +154,7 @@ def test_auto_says_what_it_took_and_why(monkeypatch: pytest.MonkeyPatch) -> None
     assert "float64 (auto: NNARRAY_BACKEND=strict)" in call("demo", "--epochs", "1").stdout
     monkeypatch.delenv("NNARRAY_BACKEND")
     monkeypatch.setattr("nnarray.backends.choosing.cuda_driver_version", lambda: None)
-    assert "(auto: a GPU does not pay for 27 parameters)" in call("demo", "--epochs", "1").stdout
+    assert "(auto: a GPU does not pay below 100,000 parameters)" in call("demo", "--epochs", "1").stdout
 
 
 def test_only_all_is_called_all() -> None:

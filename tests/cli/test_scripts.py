@@ -18,6 +18,8 @@ from typer.testing import CliRunner
 
 import nnarray
 from nnarray.cli import app, completion
+from nnarray.persistence import archive
+from nnarray.persistence.archive import Archive
 from tests.processes import ENDING, NNARRAY, run
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "howto" / "commandline.md"
@@ -194,6 +196,27 @@ def test_a_log_on_a_full_disk_is_reported_once_and_the_training_goes_on() -> Non
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no disk that is always full")
+def test_output_beyond_a_limit_names_what_could_not_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    def too_large(*_: Any, **__: Any) -> None:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+
+    monkeypatch.setattr("nnarray.apps.workflow.steps.read", too_large)
+    done = call(*TRAIN)
+    remedy = "raise the limit of ulimit -f, or pass --out"
+    said = f"nnarray: File too large, for standard output or for temporary files; {remedy}\n"
+    assert (done.exit_code, done.stderr) == (1, said)
+
+
+def test_a_warning_says_whose_it_is() -> None:
+    call(*TRAIN)
+    Path("model.safetensors").rename("late.safetensors")
+    saved = archive.read(Path("late.safetensors"))
+    facts = {name: value for name, value in saved.facts["metadata"].items() if name != "scores"}
+    archive.write(Path("late.safetensors"), Archive(saved.arrays, saved.facts | {"metadata": facts}))
+    said = run(*NNARRAY, "predict", "late.safetensors", "a.csv").stderr
+    assert said.startswith("nnarray: 'late.safetensors' is the file of a training that has not ended: epoch 3.")
+
+
 def test_a_full_disk_is_one_line_with_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     with open("/dev/full", "w") as full:
         done = run(*NNARRAY, "info", check=False, stdout=full)

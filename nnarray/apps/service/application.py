@@ -172,7 +172,8 @@ class _Service:
         how = {"unknown": head.unknown, "charset": head.charset, "most": self.limits.rows, "unseen": unseen}
         read = partial(prepared, self.pipeline, body, head.kind, **how)  # type: ignore[arg-type]
         X = await self._aside(read, small=head.kind in (JSON, CSV) and len(body) <= SMALL)
-        answers = self.pipeline.answers(await self.batcher.outputs(X))
+        outputs = await self.batcher.outputs(X) if len(X) else outputs_on_host(self.pipeline.model, X)
+        answers = self.pipeline.answers(outputs)
         written = await self._aside(partial(WRITERS[head.answer], answers), small=len(X) <= FEW)
         self.counts.unknown_rows += unseen.rows
         counted = {UNKNOWN_ROWS: str(unseen.rows)} if head.unknown == "ignore" else None

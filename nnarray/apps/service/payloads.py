@@ -24,6 +24,7 @@ JSON, CSV = "application/json", "text/csv"
 IMAGES = ("image/png", "image/jpeg", "image/webp")
 SENTENCES = re.compile(r"(?<=[.?]) (?=[A-Z])")
 ENCODING = re.compile(r"([Pp])ass its encoding: --encoding (\S+), or TextFormat\(encoding='\S+'\)")
+DELIMITER = re.compile(r"with ('[^']+') as the delimiter\. If '[^']+' separates the entries: --delimiter [^)]*\)\.")
 CHARSETS = {
     **{"utf-8": "utf-8", "us-ascii": "ascii", "iso-8859-1": "latin-1", "windows-1252": "cp1252", "utf-16": "utf-16"},
     **{"shift_jis": "cp932", "euc-jp": "euc_jp", "euc-kr": "cp949", "gb18030": "gb18030", "big5": "big5"},
@@ -75,6 +76,8 @@ def prepared(
         if kind == CSV:
             return _of_csv(_reading(pipeline, charset), body, unknown, most, unseen)
         data = _read_json(body) if kind == JSON else io.BytesIO(body)
+        if data == []:
+            return np.zeros((0, *pipeline.model.input_shape))
         return _joined(pipeline.parts(data, unknown=unknown), most, unseen)
     except (ValueError, TypeError) as error:
         raise Refused(422, for_clients(" ".join(str(error).split()))) from error
@@ -84,6 +87,7 @@ def for_clients(message: str) -> str:
     """A message without the remedies that a client does not have: options of a command, arguments of Python."""
     message = message.replace("--unknown ignore, or unknown='ignore'", "?unknown=ignore in the address")
     message = message.replace(ACCEPTED, ROWS).replace(", in Python None,", "")
+    message = DELIMITER.sub(r"with \1 as the delimiter. Send the entries separated by \1, or send JSON.", message)
     message = ENCODING.sub(_charset, message)
     return " ".join(part for part in SENTENCES.split(message) if not OPTION.search(part)) or message
 
@@ -135,7 +139,7 @@ def _read_json(body: bytes) -> Any:
 def _rows_in(data: dict[str, Any]) -> Any:
     """The rows of {"rows": [...]}, and one object without lists as one row; else columns by name."""
     rows = data.get("rows")
-    if isinstance(rows, list) and rows and all(isinstance(row, dict) for row in rows):
+    if isinstance(rows, list) and all(isinstance(row, dict) for row in rows):
         if others := [name for name in data if name != "rows"]:
             raise Refused(422, f"beside 'rows', the body has {listed(others)}, which is not read; send 'rows' alone.")
         return rows

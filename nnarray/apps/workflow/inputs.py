@@ -127,7 +127,8 @@ class Rows:
         file = open_table(path, self.text)
         keep = present(columns_named(keep, file.columns), list(file.columns), "--keep")
         self._refuse_clash(keep)
-        return self.parts_of(file.batches(ROWS), be, dtype, labelled=labelled, unknown=unknown, keep=keep)
+        tables = file.batches(ROWS, may_be_empty=not labelled)  # no rows have no predictions, but no score either
+        return self.parts_of(tables, be, dtype, labelled=labelled, unknown=unknown, keep=keep)
 
     def parts_of(
         self,

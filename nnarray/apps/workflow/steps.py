@@ -476,6 +476,8 @@ def weights_of(model: Model, y: np.ndarray) -> np.ndarray | None:
 def outputs_of(model: Model, X: Any) -> np.ndarray:
     """Log-probabilities or standardised values on the host, float64."""
     be = backend_of(model.theta)
+    if not X.shape[0]:
+        return np.zeros((0, *model.output_shape))
     outputs = model.predict(X, batch_size=IMAGES if len(model.input_shape) > 1 else 4096)
     if "class counts" in model.metadata:
         outputs = kernels.log_softmax(outputs)
