@@ -112,6 +112,8 @@ class Pipeline:
     def predict_proba(self, data: Any, *, unknown: Unknown = "error") -> np.ndarray:
         """The probability of each class, shape (n, K), in the order of `classes`; of `data` as `predict` takes it.
 
+        After `nnarray train --class-weight balanced` these are those of equally frequent classes.
+
         Raises
         ------
         ValueError
