@@ -25,10 +25,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-class NoRows(ValueError):
-    """A table has the names of its columns, and nothing below them."""
-
-
 @dataclass(frozen=True)
 class TableFile(Opened):
     """A table in a file, made by `open_table`: its path and the names of its columns. Rows are read on request.
@@ -78,14 +74,25 @@ class TableFile(Opened):
         return self._dealt_or_empty(rows) if may_be_empty else _dealt(self._parts(rows), rows)
 
     def _dealt_or_empty(self, rows: int) -> Iterator[pa.Table]:
-        try:
-            yield from _dealt(self._parts(rows), rows)
-        except NoRows:
+        empty = True
+        for table in _dealt(self._with_rows_or_none(rows), rows):
+            empty = False
+            yield table
+        if empty:
             none = arrow().array([], arrow().string())
             yield arrow().table(dict.fromkeys(self.columns, none))
 
     def _parts(self, rows: int) -> Iterator[pa.Table]:
         """Tables of any length, with at least one row in total."""
+        count = 0
+        for part in self._with_rows_or_none(rows):
+            count += part.num_rows
+            yield part
+        if not count:
+            raise ValueError(f"{str(self.path)!r} has columns but no rows; add at least one row below the names.")
+
+    def _with_rows_or_none(self, rows: int) -> Iterator[pa.Table]:
+        """Tables of any length."""
         count = 0
         with full_memory(self.path):
             for part in FORMATS[self.kind].parts(self, rows):
@@ -93,8 +100,6 @@ class TableFile(Opened):
                     raise MemoryError
                 yield as_meant(plain(part), self.text, count)
                 count += part.num_rows
-        if not count:
-            raise NoRows(f"{str(self.path)!r} has columns but no rows; add at least one row below the names.")
 
 
 def open_table(path: str | os.PathLike[str], text: TextFormat = USUAL) -> TableFile:
