@@ -268,9 +268,7 @@ def test_a_word_for_nothing_can_be_a_class() -> None:
     assert "--missing ''" in fails(2, "train", plain, "--target", "kind", "--backend", "numpy")
     for data, *options in ((plain, "--missing", ""), (quoted,), (table,)):
         noted(data, *options)
-        assert call("predict", "model.safetensors", data, "--backend", "numpy").stdout.startswith(
-            '"prediction","p_NA","p_b"'
-        )
+        assert call("predict", "model.safetensors", data, "--backend", "numpy").stdout.startswith("prediction,p_NA,p_b")
 
 
 def test_a_word_for_nothing_beside_numbers_can_be_a_class() -> None:
@@ -377,7 +375,7 @@ def test_a_folder_of_images(pets: Path) -> None:
     assert scored["metrics"]["accuracy"] > 0.8
     lines = call("predict", "pets.safetensors", str(pets)).stdout.splitlines()
     assert lines[0] == "file,prediction,p_cat,p_dog"
-    assert [line.split(",")[0] for line in lines[1:3]] == ['"cat/000.png"', '"cat/002.png"']
+    assert [line.split(",")[0] for line in lines[1:3]] == ["cat/000.png", "cat/002.png"]
     assert len(lines) == 161
     one = next(iter(sorted((pets / "dog").iterdir())))
     assert len(call("predict", "pets.safetensors", str(one)).stdout.splitlines()) == 2
@@ -694,7 +692,7 @@ def test_a_command_gives_the_handlers_back(before: Any, monkeypatch: pytest.Monk
 
 @on_unix
 def test_a_signal_while_it_reads_or_prepares_ends_it_too() -> None:
-    words = [*NNARRAY, *training_on(write("a.csv", houses()))]
+    words = [*NNARRAY, *training_on(write("a.csv", houses())), "--restart"]
     for delay in np.linspace(0.2, 1.6, 8):
         with started(*words, ignoring=(signal.SIGINT,)) as run:
             time.sleep(delay)
