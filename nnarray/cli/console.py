@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -279,7 +279,7 @@ def training_bar(epochs: int) -> Generator[Callable[[Run], None]]:
         seen: dict[int, int] = {}  # by training: there may be several, and one may be resumed
 
         def watch(run: Run) -> None:
-            update(advance=run.epoch - seen.get(id(run), 0), text=_newest(run))
+            update(advance=run.epoch - seen.get(id(run), 0), text=_newest(run.last, run.history.settings))
             seen[id(run)] = run.epoch
 
         yield watch
@@ -293,7 +293,7 @@ def terminal() -> bool:
 def print_epoch(run: Run) -> None:
     """A plain line on standard output, at once, so that a file that it goes to can be followed."""
     with though_nobody_reads():
-        typer.echo(f"epoch {run.epoch}/{run.epochs}  {_newest(run)}")
+        typer.echo(f"epoch {run.epoch}/{run.epochs}  {_newest(run.last, run.history.settings)}")
 
 
 def label_in_training(name: str, settings: dict[str, Any]) -> str:
@@ -302,14 +302,14 @@ def label_in_training(name: str, settings: dict[str, Any]) -> str:
     return f"{name} (weighted)" if of_metric and settings.get("weighted") else name
 
 
-def _newest(run: Run) -> str:
+def _newest(row: Mapping[str, float], settings: dict[str, Any]) -> str:
     """Losses and metrics, each with that of the held-out examples; short enough for 80 columns."""
-    parts, row = list[str](), run.last
+    parts = list[str]()
     for name, value in row.items():
         if name in ("epoch", "seconds") or name.startswith("val_"):
             continue
         held = f" | {row[f'val_{name}']:.3g}" if f"val_{name}" in row else ""
-        parts.append(f"{label_in_training(name, run.history.settings)} {value:.3g}{held}")
+        parts.append(f"{label_in_training(name, settings)} {value:.3g}{held}")
     return "  ".join(parts)
 
 

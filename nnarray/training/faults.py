@@ -14,6 +14,7 @@ from nnarray.losses import Loss
 from nnarray.training.automatic import decided
 from nnarray.training.inputs import inputs_of, whole
 from nnarray.training.trainee import Trainee
+from nnarray.typing import Shape
 
 
 @contextmanager
@@ -61,10 +62,17 @@ def _kept(model: Trainee) -> str:
 
 def _is_of_x(model: Trainee, X: Any, y: Any) -> bool:
     """Whether one message says it: X and y are swapped, or the network is made for examples with other axes."""
-    of_x, of_y = (getattr(each, "shape", None) for each in (X, y))
+    of_x, of_y = _shape_of(X), _shape_of(y)
     if of_x is None or not isinstance(model.input_shape, tuple) or of_x[1:] == model.input_shape:
         return False
     return len(of_x) != len(model.input_shape) + 1 or (of_y is not None and of_y[1:] == model.input_shape)
+
+
+def _shape_of(x: Any) -> Shape | None:
+    try:
+        return getattr(x, "shape", None)
+    except RuntimeError:  # tensors of another layout have none
+        return None
 
 
 @quiet  # an overflow is reported by an error

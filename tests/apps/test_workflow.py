@@ -1009,7 +1009,7 @@ def test_a_full_memory_is_reported_with_what_was_needed_and_what_helps() -> None
     assert done.returncode == 1
     forecast, output = done.stderr.splitlines()
     assert re.match(
-        r"'large\.csv' will take about \d+\.\d MiB of memory, but \d+\.\d MiB are free\. Remedies", forecast
+        r"nnarray: 'large\.csv' will take about \d+\.\d MiB of memory, but \d+\.\d MiB are free\. Remedies", forecast
     )
     assert output.startswith("nnarray: no memory is left for the table 'large.csv', a file of 34.3 MiB; it needs about")
     assert "leave out columns (--drop)" in output
@@ -1138,7 +1138,7 @@ def test_a_pipe_gets_no_blanks_at_the_ends_of_lines() -> None:
 
 def test_the_bar_fits_into_80_columns() -> None:
     row = {"epoch": 123.0, "loss": 0.012345, "accuracy": 0.98765, "val_loss": 0.0412345, "val_accuracy": 0.97531}
-    text = console._newest(row | {"lr": 0.001, "seconds": 12.3})
+    text = console._newest(row | {"lr": 0.001, "seconds": 12.3}, {})
     assert text == "loss 0.0123 | 0.0412  accuracy 0.988 | 0.975  lr 0.001"
     assert 10 + len(" 123/1000 ") + len(text) + len(" 00:02") <= 80
 
