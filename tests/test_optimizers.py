@@ -218,7 +218,7 @@ def test_numbers_of_numpy_leave_the_dtype(be: nn.Backend) -> None:
             ValueError,
             "unknown optimizer 'adma'; use one of sgd, .*Did you mean 'adam'",
         ),
-        (lambda: optimizer_named(3), ValueError, "unknown optimizer 3"),
+        (lambda: optimizer_named(3), TypeError, r"got the number 3. For a learning rate, pass nn.Adam\(3\)"),
         (
             lambda: optimizer_named(print),
             TypeError,

@@ -15,6 +15,7 @@ ABOUT_OTHERS = {
     "backends/test_dlpack.py",
     "engines/test_shared.py",
     "functional/test_autodiff.py",
+    "kernels/test_autocast.py",
 }
 
 
