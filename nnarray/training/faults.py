@@ -33,7 +33,7 @@ def naming_both(model: Trainee, X: Any, y: Any, loss: Loss, *, check_finite: boo
     except (TypeError, ValueError):
         if y is None or isinstance(X, Stream) or _is_of_x(model, X, y):
             raise
-        shape = getattr(y, "shape", ())
+        shape = _shape_of(y) or ()
         of_x = _fault(partial(inputs_of, model, X, check_finite=check_finite, of_y=tuple(shape)))
         of_y = _fault(partial(_check_target, model, y, loss))
         if of_x is None and of_y is not None and _is_kept(model, loss):
