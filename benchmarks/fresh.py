@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -20,12 +21,15 @@ from workloads import Growth, Start, Workload
 METHODS = {"import": "load", "first prediction of a saved model": "predict", "fit of one epoch": "fit"}
 GROWN = ("products alone", "nnarray, NumPy", "nnarray, NumPy + Numba", "PyTorch fused optimizer")
 
+# Installed packages have their bytecode; a checkout has to be let write it, or each start compiles its sources.
+_ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
 
 def fresh(script: str, *arguments: str) -> tuple[Any, float]:
     """The first line that the process prints, and the seconds from its start until then."""
     begun = time.perf_counter()
     command = [sys.executable, str(Path(__file__).with_name(script)), *arguments]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=_ENVIRONMENT) as process:
         line = process.stdout.readline()
         seconds = time.perf_counter() - begun
     if process.returncode or not line:
