@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import inspect
-import warnings
 from collections.abc import Callable
 from typing import Any, overload
 
 from nnarray import kernels
 from nnarray.arguments import explained
 from nnarray.backends import has_record, namespace, without_record
+from nnarray.caller import warn
 from nnarray.functional.freezing import frozen_in
 from nnarray.functional.propagation import Step, loss_and_gradient
 from nnarray.kernels import engines
@@ -118,10 +118,10 @@ def value_and_grad(
             f"value_and_grad is missing the argument {'X' if X is None else 'y'}. Write value_and_grad(model, X, y)."
         )
     if training_mode and model.state.shape[0]:
-        warnings.warn(
+        warn(
             "value_and_grad returns no new state, so running statistics do not change. In a training loop of your own, "
             "use nn.training_step and set model.state.",
-            stacklevel=3,
+            UserWarning,
         )
     step = _propagated(model, X, y, loss, sample_weight, training=training_mode, key=key)
     return step.loss, step.gradient

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from numbers import Integral
 from typing import Any
@@ -24,6 +23,7 @@ from nnarray.backends import (
     refuse_query,
     without_record,
 )
+from nnarray.caller import warn
 from nnarray.checks import refuse_non_finite, refuse_overflow
 from nnarray.kernels.compilation import quiet
 from nnarray.typing import Array, DType
@@ -79,10 +79,10 @@ def moved(x: Array, be: Backend, dtype: DType | None, name: str) -> Array:
     if dtype is not None and name == "y" and xp.isdtype(x.dtype, "integral"):
         most = int(2 / be.xp.finfo(result.dtype).eps)
         if max(int(xp.max(x)), -int(xp.min(x))) > most:
-            warnings.warn(
+            warn(
                 f"y has integers beyond {most}, which {dtype_name(result.dtype)} rounds. If they are names of classes, "
                 f"use a classifier; otherwise subtract a constant, or use another unit.",
-                stacklevel=4,
+                UserWarning,
             )
     return result
 

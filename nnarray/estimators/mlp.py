@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
@@ -12,6 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.metaestimators import available_if
 
 from nnarray.backends import Backend
+from nnarray.caller import warn
 from nnarray.checks import integer, real, refuse_text
 from nnarray.estimators.base import Estimator, Examples, keep
 from nnarray.estimators.stopping import Adaptive, Flat, InverseScaling, Patience, Rate, Record
@@ -162,9 +162,9 @@ class Perceptron(Estimator):
         if not rule.stepwise:
             return Flat(self, examples.size, rule)
         if not isinstance(self.batch_size, str) and self.batch_size > examples.size:
-            warnings.warn(
+            warn(
                 f"batch_size={self.batch_size} is larger than the {examples.size} examples; all examples are used.",
-                stacklevel=4,
+                UserWarning,
             )
         patience, lr = self.n_iter_no_change, getattr(rule, "lr", None)
         if patience != math.inf:
@@ -182,11 +182,10 @@ class Perceptron(Estimator):
     def _train(self, examples: Examples, loss: Loss, rule: Minimiser, watch: Record) -> None:
         super()._train(examples, loss, rule, watch)
         if not watch.stopped:
-            warnings.warn(
+            warn(
                 f"Maximum iterations (max_iter={self.max_iter}) reached and the optimization hasn't converged yet. "
                 f"Increase max_iter, or standardise X.",
                 ConvergenceWarning,
-                stacklevel=3,
             )
 
     def _steps(self) -> bool:

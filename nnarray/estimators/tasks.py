@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any, Self
 
 from sklearn.base import ClassifierMixin, RegressorMixin
@@ -11,6 +10,7 @@ from sklearn.metrics import accuracy_score, r2_score
 
 from nnarray import kernels
 from nnarray.backends import Backend, namespace
+from nnarray.caller import warn
 from nnarray.estimators.base import Estimator, Examples
 from nnarray.estimators.inputs import backend_of_data, checked_targets, holds_numbers, is_host
 from nnarray.estimators.labels import MULTILABEL, class_weights, classes_of, kind_of, named_labels, numbered
@@ -108,13 +108,12 @@ class Classifies(ClassifierMixin, Estimator):
         common = float(xp.max(masses) / xp.sum(masses))
         if self.best_validation_score_ <= common + 1e-6:
             others = held.size - int(xp.sum(xp.astype(answers == xp.argmax(masses), answers.dtype)))
-            warnings.warn(
+            warn(
                 f"early stopping found no epoch with a better validation score than that of always predicting the most "
                 f"common class ({common:.3g}); {others} of the {held.size} held-out examples are of other classes. "
                 f"Pass class_weight='balanced', by which the score counts all classes alike, or a larger "
                 f"validation_fraction.",
                 ConvergenceWarning,
-                stacklevel=3,
             )
 
     def _groups(self, answers: Array) -> Array | None:

@@ -118,7 +118,7 @@ class Task(NamedTuple):
     """Whether each step is taken alone, because a callback looks at it, or X is read batch by batch."""
 
 
-def recorded_steps(task: Task, at: TrainingState, engine: str, *, warn: bool) -> RecordedSteps | None:
+def recorded_steps(task: Task, at: TrainingState, engine: str, *, requested: bool) -> RecordedSteps | None:
     """The recorded steps; None if recording is not possible, with a warning if it was requested."""
     if task.joint:
         reason = "with accumulate, a step has several batches"
@@ -129,13 +129,13 @@ def recorded_steps(task: Task, at: TrainingState, engine: str, *, warn: bool) ->
             return RecordedSteps(task, at)
         except NotRecorded as error:
             reason = str(error)
-    if warn:
+    if requested:
         warn_of(engine, reason)
     return None
 
 
 def warn_of(engine: str, reason: str) -> None:
-    """Say that the layers compute."""
+    """Warn that the layers compute, where recorded steps were requested."""
     warn(
         f"engine={engine!r} cannot record a step of this training ({reason}). The layers compute one by one "
         f"instead, with the same results. Pass engine='layers' to avoid this warning.",

@@ -332,7 +332,7 @@ class Trainer:
             )
             self.single = single_steps(task, self.at)
             if not alone or self.single is None:
-                self.recorded = recorded_steps(task, self.at, engine, warn=self.engine != AUTO)
+                self.recorded = recorded_steps(task, self.at, engine, requested=self.engine != AUTO)
                 self.single = self.single if self.recorded else None
             self.engine = self.engine if self.recorded or self.single else LAYERS
         return self.recorded
