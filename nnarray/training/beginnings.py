@@ -7,11 +7,12 @@ import math
 from nnarray.backends import namespace, without_record
 from nnarray.caller import warn
 from nnarray.kernels.compilation import quiet
-from nnarray.layers.containers import last_activation
+from nnarray.layers.base import Layer
+from nnarray.layers.containers import heads_in, last_activation
 from nnarray.losses import Loss
 from nnarray.training.data import Data
 from nnarray.training.trainee import Trainee
-from nnarray.typing import Array
+from nnarray.typing import Array, Shape
 
 RANGES = {
     **dict.fromkeys(("relu", "softplus"), (0.0, math.inf)),
@@ -20,16 +21,36 @@ RANGES = {
 }
 """The lowest and the highest output of activations that limit outputs."""
 
+UNLIMITED = "identity", "leaky_relu", "log_softmax"  # activations whose outputs can be logits
+
 FEW = 0.05  # this part of y may lie outside: noise around values that can be reached
 
 
 @quiet
 def warn_of_beginning(model: Trainee, data: object, loss: Loss) -> None:
-    """Warn if the outputs cannot reach targets that are values, or all units of each layer are equal."""
+    """Warn if the outputs cannot reach the logits or values they should, or if all units of each layer are equal."""
+    network = model.wiring.network
     target = data.target if isinstance(data, Data) and not loss.is_of_classes else None
-    reasons = [_of_range(last_activation(model.wiring.network), target), _of_symmetry(model)]
+    reasons = [
+        _of_logits(network, loss, model.output_shape) if loss.is_of_classes else "",
+        _of_range(last_activation(network), target),
+        _of_symmetry(model),
+    ]
     for reason in filter(None, reasons):
         warn(reason)
+
+
+def _of_logits(network: Layer, loss: Loss, outputs: Shape) -> str:
+    """That the last activation limits logits, so that many probabilities cannot be reached."""
+    ends = (last_activation(each) for each in (network, *heads_in(network)))
+    last = next((each for each in ends if each and each not in UNLIMITED), None)
+    if last is None:
+        return ""
+    reason = "has no negative outputs, and no gradient where its output is 0" if last == "relu" else "limits them"
+    return (
+        f"the network ends in {last!r}, but {loss.label} takes logits, any real numbers: {last} {reason}. Leave "
+        f"out the last activation: nn.Dense({outputs[-1]})."
+    )
 
 
 def _of_range(last: str | None, target: Array | None) -> str:

@@ -14,7 +14,7 @@ from nnarray.kernels.compilation import compiled, quiet
 from nnarray.kernels.loops import read
 from nnarray.kernels.standard.numerics import at_least_float32
 from nnarray.layers.base import Layer
-from nnarray.layers.containers import heads_in, last_activation
+from nnarray.layers.containers import heads_in
 from nnarray.losses import Loss
 from nnarray.training.context import TrainingContext
 from nnarray.training.data import Data
@@ -28,19 +28,6 @@ LARGE, SMALL = 30.0, 1e-3  # root mean squares of numbers that need another scal
 POOR, WORSE, FAR_WORSE = 0.5, 1.1, 1.5  # loss, relative to that of equal predictions: hardly better, and worse
 RISE, SCATTER = 0.05, 2.0  # of the loss between epochs: of any training, and times 1 / sqrt(examples)
 TINY_RATE, NO_CHANGE = 1e-5, 1e-4
-UNLIMITED = "identity", "leaky_relu", "log_softmax"  # activations whose outputs can be logits
-
-
-def warn_of_last_activation(network: Layer, loss: Loss, outputs: Shape) -> None:
-    """Warn if the last activation limits logits, so that many probabilities cannot be reached."""
-    ends = [last_activation(each) for each in (network, *heads_in(network))] if loss.is_of_classes else []
-    for last in (each for each in ends if each and each not in UNLIMITED):
-        reason = "has no negative outputs, and no gradient where its output is 0" if last == "relu" else "limits them"
-        warn(
-            f"the network ends in {last!r}, but {loss.label} takes logits, any real numbers: {last} {reason}. Leave "
-            f"out the last activation: nn.Dense({outputs[-1]}).",
-        )
-        return
 
 
 @quiet

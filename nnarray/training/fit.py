@@ -27,7 +27,7 @@ from nnarray.training.callbacks import Callback, History, Run
 from nnarray.training.checkpoints import CheckpointWriter, checkpoint_of, fingerprint
 from nnarray.training.context import TrainingContext
 from nnarray.training.data import Data, prepare, validation_split
-from nnarray.training.doubts import warn_of_doubts, warn_of_last_activation
+from nnarray.training.doubts import warn_of_doubts
 from nnarray.training.faults import naming_both
 from nnarray.training.inputs import placed, whole
 from nnarray.training.lbfgs import minimise
@@ -52,7 +52,6 @@ def fit(model: Trainee, X: Any, y: Any, settings: FitSettings) -> History:
     refuse_precision(settings.precision, model.theta)
     with naming_both(model, X, y, settings.loss, check_finite=settings.check_finite):
         data, held_out, settings = _looked_at(model, X, y, settings)
-    warn_of_last_activation(model.wiring.network, settings.loss, model.output_shape)
     warn_of_beginning(model, data, settings.loss)
     scores = ("loss", *settings.metrics)
     held = () if held_out is None else tuple(f"val_{name}" for name in scores)
