@@ -255,14 +255,13 @@ def _bare(x: Any) -> Any:
 
 def _unknown(space: Space, name: str, plain: Callable[..., Any]) -> Callable[..., Any]:
     """A function without a rule: for arrays that are not traced."""
+    of_constants = _without_gradient(space, plain)
 
     @functools.wraps(plain)
     def function(*arguments: Any, **settings: Any) -> Any:
-        if any(isinstance(each, Traced) and each.tape is not None for each in (*arguments, *settings.values())):
+        if newest((*arguments, *settings.values())) is not None:
             _refuse(name)
-        settings = {key: stripped(each) for key, each in settings.items()}
-        y = plain(*map(_bare, arguments), **settings)
-        return space.as_constant(y) if space.wraps else y
+        return of_constants(*arguments, **settings)
 
     return function
 

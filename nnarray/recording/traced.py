@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, ClassVar, NoReturn
 
@@ -74,10 +75,7 @@ class Traced:
 
     @property
     def size(self) -> int:
-        total = 1
-        for length in self.shape:
-            total *= length
-        return total
+        return math.prod(self.shape)
 
     @property
     def dtype(self) -> DType:

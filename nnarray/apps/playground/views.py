@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from nnarray import kernels
 from nnarray.apps.playground.built import is_of_one_output
 from nnarray.apps.playground.catalog import CLASSES, VALUES
 from nnarray.apps.playground.checking import Wrong, at, finite, number, object_of, optional, switch, whole
@@ -87,16 +88,11 @@ def plane(examples: Examples, size: int) -> Array:
 
 def predictions(outputs: Array, task: str) -> Array:
     """Outputs as the page shows them: values, or probabilities of classes; of two classes, that of class 1."""
-    xp = namespace(outputs)
     if task == VALUES:
         return outputs
     if outputs.shape[1] == 2:
         outputs = outputs[:, 1:] - outputs[:, :1]
-    if outputs.shape[1] == 1:
-        near = xp.exp(-xp.abs(outputs))
-        return xp.where(outputs > 0.0, 1.0 / (1.0 + near), near / (1.0 + near))
-    powers = xp.exp(outputs - xp.max(outputs, axis=1, keepdims=True))
-    return powers / xp.sum(powers, axis=1, keepdims=True)
+    return kernels.logistic(outputs) if outputs.shape[1] == 1 else kernels.softmax(outputs)
 
 
 def grid_of(model: Model, examples: Examples, points: Array, size: int) -> dict[str, Any]:

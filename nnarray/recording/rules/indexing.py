@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from nnarray import kernels
@@ -21,7 +22,7 @@ def getitem(xp: Namespace, x: Any, key: Any) -> Any:
             return xp.put_at(zeros, bare, xp.reshape(g, x[bare].shape))
         numbers = _numbers(xp, x)[key]
         rows = xp.reshape(g, (-1, 1))
-        return xp.reshape(xp.sum_at(rows, xp.reshape(numbers, (-1,)), _size(x.shape)), x.shape)
+        return xp.reshape(xp.sum_at(rows, xp.reshape(numbers, (-1,)), math.prod(x.shape)), x.shape)
 
     return x[key], (pullback,)
 
@@ -42,14 +43,7 @@ def _constant_key(key: Any) -> Any:
 
 def _numbers(xp: Namespace, x: Any) -> Any:
     """The number of each entry of x, in its shape."""
-    return xp.reshape(stripped(xp.arange(_size(x.shape), device=device_of(x))), x.shape)
-
-
-def _size(shape: Any) -> int:
-    size = 1
-    for n in shape:
-        size *= n
-    return size
+    return xp.reshape(stripped(xp.arange(math.prod(x.shape), device=device_of(x))), x.shape)
 
 
 def put(xp: Namespace, x: Any, key: Any, value: Any) -> Any:
@@ -70,7 +64,7 @@ def take(xp: Namespace, x: Any, indices: Any, *, axis: int | None = None) -> Any
     def pullback(g: Any) -> Any:
         g, size = xp.moveaxis(g, along, 0), x.shape[along]
         sums = xp.sum_at(
-            xp.reshape(g, (g.shape[0], _size(g.shape[1:]))), xp.where(indices < 0, indices + size, indices), size
+            xp.reshape(g, (g.shape[0], math.prod(g.shape[1:]))), xp.where(indices < 0, indices + size, indices), size
         )
         return xp.moveaxis(xp.reshape(sums, (size, *g.shape[1:])), 0, along)
 
@@ -102,8 +96,8 @@ def shared(xp: Namespace, y: Any) -> Any:
         bare, flat = stripped(y), xp.reshape(g, (-1, 1))
         is_first = xp.plain.concat([bare[..., :1] == bare[..., :1], bare[..., 1:] != bare[..., :-1]], axis=-1)
         group = xp.plain.cumulative_sum(xp.plain.astype(xp.plain.reshape(is_first, (-1,)), _numbers(xp, y).dtype)) - 1
-        means = xp.sum_at(flat, group, _size(y.shape)) / xp.sum_at(
-            xp.plain.ones_like(stripped(flat)), group, _size(y.shape)
+        means = xp.sum_at(flat, group, math.prod(y.shape)) / xp.sum_at(
+            xp.plain.ones_like(stripped(flat)), group, math.prod(y.shape)
         )
         return xp.reshape(xp.take(means, group, axis=0), y.shape)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from nnarray.recording.rules.reductions import axes_of
@@ -44,17 +45,10 @@ def tensordot(xp: Namespace, x1: Any, x2: Any, /, *, axes: Any = 2) -> Any:
     kept1 = tuple(i for i in range(x1.ndim) if i not in summed1)
     kept2 = tuple(i for i in range(x2.ndim) if i not in summed2)
     rows, columns = tuple(x1.shape[i] for i in kept1), tuple(x2.shape[i] for i in kept2)
-    inner, outer1, outer2 = _product(x1.shape[i] for i in summed1), _product(rows), _product(columns)
+    inner, outer1, outer2 = math.prod(x1.shape[i] for i in summed1), math.prod(rows), math.prod(columns)
     a = xp.reshape(xp.permute_dims(x1, (*kept1, *summed1)), (outer1, inner))
     b = xp.reshape(xp.permute_dims(x2, (*summed2, *kept2)), (inner, outer2))
     return xp.reshape(xp.matmul(a, b), (*rows, *columns))
-
-
-def _product(sizes: Any) -> int:
-    total = 1
-    for n in sizes:
-        total *= n
-    return total
 
 
 RULES = {"matmul": matmul}

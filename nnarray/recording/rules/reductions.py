@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from nnarray.typing import Namespace, Shape
@@ -22,10 +23,7 @@ def spread(xp: Namespace, g: Any, shape: Shape, axis: Any, *, keepdims: bool) ->
 
 def count_of(shape: Shape, axis: Any) -> int:
     """How many entries are reduced to one."""
-    total = 1
-    for i in axes_of(axis, len(shape)):
-        total *= shape[i]
-    return total
+    return math.prod(shape[i] for i in axes_of(axis, len(shape)))
 
 
 def total(xp: Namespace, x: Any, *, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from nnarray.recording.rules.reductions import axes_of
@@ -50,18 +51,11 @@ def concat(xp: Namespace, *arrays: Any, axis: int | None = 0) -> Any:
     along = 0 if axis is None else axis % y.ndim
     pullbacks, start = [], 0
     for x in arrays:
-        size = x.shape[along] if axis is not None else _size(x.shape)
+        size = x.shape[along] if axis is not None else math.prod(x.shape)
         key = (*([slice(None)] * along), slice(start, start + size), ...)
         pullbacks.append(lambda g, key=key, shape=x.shape: xp.reshape(g[key], shape))
         start += size
     return y, tuple(pullbacks)
-
-
-def _size(shape: Shape) -> int:
-    size = 1
-    for n in shape:
-        size *= n
-    return size
 
 
 def stack(xp: Namespace, *arrays: Any, axis: int = 0) -> Any:
