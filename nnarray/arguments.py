@@ -6,7 +6,7 @@ import difflib
 import inspect
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from functools import wraps
+from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
 
 from nnarray.names import Also, plain, shown, spelled
@@ -208,14 +208,14 @@ def _said(parameters: list[inspect.Parameter], given: tuple[Any, ...], kwargs: M
     return f"needs {' and '.join(missing)}. {NEEDED.get(missing[0], '')}".strip() if missing else ""
 
 
-def _filters_first(given: tuple[Any, ...]) -> str:
+def _filters_first(name: str, given: tuple[Any, ...]) -> str:
     """What to write for a convolution whose first number is that of the channels of its inputs."""
-    return f" The channels of the inputs are no setting: nn.Conv2D({', '.join(map(repr, given[1:3]))})."
+    return f" The channels of the inputs are no setting: nn.{name}({', '.join(map(repr, given[1:3]))})."
 
 
 BY_POSITION: dict[str, Callable[[tuple[Any, ...]], str]] = {
-    "Conv2D": _filters_first,
-    "Conv1D": lambda given: _filters_first(given).replace("Conv2D", "Conv1D"),
+    "Conv2D": partial(_filters_first, "Conv2D"),
+    "Conv1D": partial(_filters_first, "Conv1D"),
     "BatchNorm": lambda _: " The channels of the inputs are no setting: nn.BatchNorm().",
     "LayerNorm": lambda _: " The channels of the inputs are no setting: nn.LayerNorm().",
 }

@@ -453,8 +453,8 @@ def _show_start(console: Console, model: Model, examples: Examples, backend: str
     show_facts(console, facts | {"note": "; ".join(examples.notes)} if examples.notes else facts)
     if isinstance(inputs, Rows):
         rows = inputs.preparation.describe()
-        left_out = [] if len(rows) <= SHOWN_COLUMNS else [["...", f"{len(rows) - SHOWN_COLUMNS} more columns"]]
-        rows = [*rows[: SHOWN_COLUMNS - 1], *left_out, rows[-1]] if left_out else rows
+        if len(rows) > SHOWN_COLUMNS:
+            rows = [*rows[: SHOWN_COLUMNS - 1], ["...", f"{len(rows) - SHOWN_COLUMNS} more columns"], rows[-1]]
         show_table(console, ["column", "kind", "what is done"], rows)
         console.print()
 
