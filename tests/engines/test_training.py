@@ -24,7 +24,7 @@ from nnarray.kernels import compilation
 from nnarray.kernels.compilation import numba_pieces
 from nnarray.kernels.functions import FUNCTIONS as TABLE
 from nnarray.kernels.numpy import chain
-from nnarray.kernels.numpy.chain import SMALL, Steps
+from nnarray.kernels.numpy.chain import SMALL, TINY, Steps
 from nnarray.training import loop as training_loop
 from nnarray.training import trainer
 from tests.tolerances import EPS, close
@@ -274,8 +274,10 @@ SHAPES = {  # units of each layer, the inputs' first; examples; a batch
     "one example in the last batch": ((2, 5, 2), 9, 4),
     "deep": ((7, 9, 1, 8, 3, 5, 4), 33, 16),
     "many classes": ((3, 4, 129), 31, 10),
-    "as much as small can be": ((64, 33, 2), 128, SMALL // 64),
+    "as much as small can be": ((64, 30, 2), 128, SMALL // 64),
     "large, and the last batch small": ((64, 33, 2), 129, SMALL // 64 + 1),
+    "one example a step, many weights": ((48, 40, 7), 3, 1),
+    "few examples a step, many weights": ((48, 40, 7), 8, 3),
     "all at once": ((3, 5, 2), 41, None),
     "all at once, large": ((3, 17, 2), 400, None),
 }
@@ -296,6 +298,9 @@ def test_shapes_lie_on_both_sides_of_small() -> None:
     large = {name for name, count in entries.items() if count > SMALL}
     assert large == {name for name in SHAPES if "large" in name}
     assert entries["as much as small can be"] == SMALL
+    weights = {name: sum(a * b for a, b in pairwise(units)) for name, (units, *_) in SHAPES.items()}
+    many = {name for name, count in weights.items() if count > TINY} - large
+    assert many == {name for name in SHAPES if "many weights" in name}
 
 
 def mean_output(outputs: np.ndarray, target: np.ndarray) -> Any:
@@ -303,20 +308,21 @@ def mean_output(outputs: np.ndarray, target: np.ndarray) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("count", "loss", "metrics", "whole"),
+    ("count", "units", "loss", "metrics", "whole"),
     [
-        (COUNTS[0], "cross_entropy", (), True),
-        (COUNTS[0], "cross_entropy", "accuracy", False),
-        (COUNTS[0], "mse", (), True),
-        (COUNTS[0], "mse", [mean_output], False),
-        (COUNTS[0], LogCosh(), (), False),
-        (COUNTS[1], "cross_entropy", (), True),
-        (COUNTS[1], "mse", (), True),
-        (COUNTS[1], LogCosh(), (), False),
+        (COUNTS[0], 5, "cross_entropy", (), True),
+        (COUNTS[0], 5, "cross_entropy", "accuracy", False),
+        (COUNTS[0], 5, "mse", (), True),
+        (COUNTS[0], 5, "mse", [mean_output], False),
+        (COUNTS[0], 5, LogCosh(), (), False),
+        (COUNTS[0], 400, "cross_entropy", (), False),  # each weight would be read in its own turn, for few examples
+        (COUNTS[1], 5, "cross_entropy", (), True),
+        (COUNTS[1], 5, "mse", (), True),
+        (COUNTS[1], 5, LogCosh(), (), False),
     ],
 )
 def test_whole_steps_are_compiled_where_they_may_be(
-    speed: str, monkeypatch: pytest.MonkeyPatch, count: int, loss: Any, metrics: Any, whole: bool
+    speed: str, monkeypatch: pytest.MonkeyPatch, count: int, units: int, loss: Any, metrics: Any, whole: bool
 ) -> None:
     """Otherwise the tests above would compare less than they say."""
     batches: list[Any] = []
@@ -329,9 +335,9 @@ def test_whole_steps_are_compiled_where_they_may_be(
 
     monkeypatch.setattr(chain.Steps, "_memory_for", noted)
     X, y = data(count, 4, 3, KINDS.get(loss, "numbers"), "float32")
-    trained(net(5, 3), X, y, loss=loss, metrics=metrics, epochs=1, batch_size=third(count))
+    trained(net(units, 3), X, y, loss=loss, metrics=metrics, epochs=1, batch_size=third(count))
     assert {batch.compiled is not None for batch in batches} == {whole and speed == "numba"}
-    assert {5 * batch.count > SMALL for batch in batches} == {count == COUNTS[1]}
+    assert {units * batch.count > SMALL for batch in batches} == {count == COUNTS[1]}
 
 
 def test_networks_in_networks(speed: str) -> None:

@@ -22,6 +22,7 @@ from nnarray.kernels.rules import Rule
 
 AHEAD = 16  # steps whose numbers are computed at once
 SMALL = 4_096  # entries of the largest array: below, a call costs more than its arithmetic
+TINY = 2_048  # multiply-adds of an example forward: above, products of NumPy are faster than compiled loops
 
 
 class Chain(NamedTuple):
@@ -163,7 +164,8 @@ class _Batch:
         self.outputs = np.empty((count, sizes[-1]), dtype=dtype) if owner.keep_outputs or not self.is_joined else None
         self.answers: tuple[Any, Any] = (None, None)  # target and weights, which only a loss of its own reads
         self.compiled = None
-        if owner.pieces and small and self.is_joined and self.outputs is None:
+        is_tiny = small and owner.chain.multiply_adds <= TINY
+        if owner.pieces and is_tiny and self.is_joined and self.outputs is None:
             self.compiled = owner.pieces.steps(owner, self.values[0], self.target, self.weights_and_sum)
         else:
             self.calls = self._forward(arrays, small), self._backward(arrays, small)
