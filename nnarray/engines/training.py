@@ -42,10 +42,12 @@ def steps_of(
     masks: Mapping[str, Array | None],
     *,
     keep_outputs: bool,
+    norm: float | None = None,
 ) -> Stepper | None:
     """Prepared steps that write into theta and slots; None if nothing is faster than the layers.
 
     `masks` are vectors for the update that are the same in each step, by the names that it gives them; None is none.
+    Before the update, gradients longer than `norm` are shortened.
     """
     owner = library_of(theta)
     vector = None if owner is None else owner.shared(theta)
@@ -67,7 +69,7 @@ def steps_of(
     own = loss.of_prepared if owner.is_host else _in_library(loss, owner)
     chosen: Any = loss.reduction if is_joined else entries_of(loss, chain, vector.dtype) or own
     frozen = 0 if masks.get("frozen") is None else frozen_at_first(chain, owner.shared(masks["frozen"]))
-    steps = Steps(chain, *found, chosen, vector, read, keep_outputs=keep_outputs, frozen=frozen)
+    steps = Steps(chain, *found, chosen, vector, read, keep_outputs=keep_outputs, frozen=frozen, norm=norm)
     return steps if owner.is_host else SharedSteps(steps, owner)
 
 

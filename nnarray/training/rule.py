@@ -13,7 +13,7 @@ from nnarray.functional.propagation import Wiring, loss_and_gradient, loss_and_g
 from nnarray.kernels.standard.numerics import at_least_float32
 from nnarray.losses import Loss
 from nnarray.optimizers import Optimizer
-from nnarray.optimizers.transforms import LossScale
+from nnarray.optimizers.transforms import ClipNorm, LossScale
 from nnarray.random import Key
 from nnarray.training.augmenting import Augmentation, augmented
 from nnarray.training.data import mass_of
@@ -53,6 +53,13 @@ class Rule:
     def scaling(self) -> LossScale | None:
         """The loss scale, if there is one."""
         return scaling_in(self.precision)
+
+    @property
+    def norm(self) -> float | None:
+        """To what norm the optimizer shortens gradients before it does anything else; None if it does not."""
+        first = self.optimizer.transforms[1:2]  # nothing is frozen
+        whole = type(self.optimizer).update is Optimizer.update
+        return self.optimizer.clip_norm if whole and first == (ClipNorm(self.optimizer.clip_norm or 1.0),) else None
 
     @property
     def is_by_parameter(self) -> bool:

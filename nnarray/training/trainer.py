@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from itertools import islice
 from operator import and_
@@ -134,14 +134,17 @@ class Trainer:
         """Make a plan for the present theta and slots."""
         usual = self.accumulate == 1 and self.precision is None and self.augment is None
         if usual and self.data.is_flat and not self.at.plain:
+            norm = self.rule.norm if self.frozen is None else None
+            rule = self.rule if norm is None else replace(self.rule, optimizer=replace(self.optimizer, clip_norm=None))
             self.plan = steps_of(
                 self.wiring,
                 self.loss,
-                WholeUpdate(self.rule),
+                WholeUpdate(rule),
                 self.at.theta,
                 self.at.slots,
                 self.masks._asdict(),
                 keep_outputs=self.keep_outputs,
+                norm=norm,
                 engine=self.engine,
             )
 

@@ -79,6 +79,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "all at once, several epochs in a row": {"batch_size": None, "epochs": 9},
     "sgd with weight decay": {"optimizer": nn.SGD(0.05, weight_decay=0.1)},
     "adamw with clipping": {"optimizer": nn.AdamW(0.01, clip_value=0.1)},
+    "a norm": {"optimizer": nn.Adam(0.01, clip_norm=0.1)},
     "a schedule by step": {"optimizer": nn.Adam(WARM)},
     "weights": {"sample_weight": torch.linspace(0.0, 2.0, 23)},
     "metrics and early stopping": {
@@ -95,7 +96,6 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 BY_LAYERS: dict[str, dict[str, Any]] = {
     "accumulation": {"accumulate": 2},
-    "a norm": {"optimizer": nn.Adam(0.01, clip_norm=0.1)},
     "layers of their own size": {"optimizer": nn.LAMB(0.01)},
 }
 

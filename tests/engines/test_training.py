@@ -221,6 +221,9 @@ RULES = {
     "radam": nn.RAdam(0.01),
     "lion decayed": nn.Lion(0.01, weight_decay=0.3),
     "clipped": nn.SGD(0.1, clip_value=0.1, weight_decay=0.3),
+    "shortened": nn.Adam(0.01, clip_norm=0.05),
+    "shortened and decayed": nn.SGD(0.1, momentum=0.5, clip_norm=0.3, weight_decay=0.3),
+    "never shortened": nn.SGD(0.1, clip_norm=100.0),
     "own rule": Slow(0.1),
     "own adam": SlowAdam(0.01),
 }
@@ -232,6 +235,13 @@ RULES = {
 def test_rules(speed: str, name: str, loss: str, dtype: str) -> None:
     X, y = data(23, 4, 3, KINDS[loss], dtype)
     check(lambda: trained(net(5, 3), X, y, loss=loss, optimizer=RULES[name], epochs=4, batch_size=8))
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e-25, 1e25])
+def test_gradients_whose_squares_are_no_ordinary_numbers_are_shortened(speed: str, scale: float) -> None:
+    X, y = data(12, 4, 1, "numbers", "float32")
+    rule = nn.SGD(0.1, clip_norm=0.5)
+    check(lambda: trained(nn.Network(nn.Dense(1, init="zeros")), X * scale, y, loss="mse", optimizer=rule, epochs=1))
 
 
 SCHEDULES = {
@@ -707,7 +717,8 @@ def network(*layers: nn.Layer) -> Callable[[], nn.Model]:
 
 PLAIN = network(nn.Dense(5, "tanh"))
 NO_PLAN: dict[str, tuple[Callable[[], nn.Model], dict[str, Any]]] = {
-    "clipped": (PLAIN, {"optimizer": nn.Adam(0.01, clip_norm=0.01)}),
+    "clipped in two ways": (PLAIN, {"optimizer": nn.Adam(0.01, clip_norm=0.01, clip_value=0.1)}),
+    "frozen and shortened": (lambda: PLAIN().freeze("0"), {"optimizer": nn.Adam(0.01, clip_norm=0.01)}),
     "parameter by parameter": (PLAIN, {"optimizer": nn.LAMB(0.01)}),
     "a single number remembered": (PLAIN, {"optimizer": nn.NAdam(0.01)}),
     "half precision": (lambda: PLAIN().to("numpy", "float16"), {}),

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from nnarray import kernels
 from nnarray.kernels.compilation import numba_pieces
 from nnarray.kernels.entries import Entries
 from nnarray.kernels.functions import Function
@@ -23,6 +24,7 @@ from nnarray.kernels.rules import Rule
 AHEAD = 16  # steps whose numbers are computed at once
 SMALL = 4_096  # entries of the largest array: below, a call costs more than its arithmetic
 TINY = 2_048  # multiply-adds of an example forward: above, products of NumPy are faster than compiled loops
+SAFE = 1e-15  # the squares of a vector of this length, or of its inverse, are ordinary numbers of float32
 
 
 class Chain(NamedTuple):
@@ -66,6 +68,8 @@ class Steps:
         Whether `run` gives the outputs too.
     frozen : int
         How many of the first layers do not change, so that products of NumPy leave out their gradients.
+    norm : float, optional
+        Longer gradients are shortened to this norm before the update.
     """
 
     def __init__(
@@ -79,10 +83,12 @@ class Steps:
         *,
         keep_outputs: bool = False,
         frozen: int = 0,
+        norm: float | None = None,
     ) -> None:
         self.chain, self.rows, self.loss, self.keep_outputs = chain, rows, loss, keep_outputs
         self.entries = loss if isinstance(loss, Entries) else None
         self.theta, self.gradient, self.frozen = theta, np.zeros_like(theta), frozen
+        self.norm = norm
         self.update = prepared(rule, [theta, self.gradient, *others])
         self.pieces = numba_pieces()
         self._batches: dict[int, Any] = {}
@@ -105,6 +111,7 @@ class Steps:
                 return losses.tolist(), None
             for i, each in enumerate(numbers):
                 losses[i] = batch.loss_and_gradient()
+                self._shorten()
                 self.update(each)
         return losses.tolist(), None if batch.outputs is None else batch.outputs.copy()
 
@@ -124,6 +131,17 @@ class Steps:
             return self.rows(list(rates) * AHEAD, first)
         except (ArithmeticError, LookupError, ValueError):
             return self.rows(rates, first)
+
+    def _shorten(self) -> None:
+        """Gradient <- gradient min(1, norm / |gradient|)."""
+        if self.norm is None:
+            return
+        gradient = self.gradient
+        length = math.sqrt(np.dot(gradient, gradient))
+        if not SAFE < length < 1.0 / SAFE:
+            gradient[...] = kernels.shortened(gradient, norm=self.norm)
+        elif length > self.norm:
+            np.multiply(gradient, self.norm / length, gradient)
 
     def release(self) -> None:
         """Forget the memory of all batches, which refers to this and would keep it."""
@@ -165,7 +183,7 @@ class _Batch:
         self.answers: tuple[Any, Any] = (None, None)  # target and weights, which only a loss of its own reads
         self.compiled = None
         is_tiny = small and owner.chain.multiply_adds <= TINY
-        if owner.pieces and is_tiny and self.is_joined and self.outputs is None:
+        if owner.pieces and is_tiny and self.is_joined and self.outputs is None and owner.norm is None:
             self.compiled = owner.pieces.steps(owner, self.values[0], self.target, self.weights_and_sum)
         else:
             self.calls = self._forward(arrays, small), self._backward(arrays, small)
