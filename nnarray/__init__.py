@@ -63,7 +63,7 @@ if TYPE_CHECKING:  # what type checkers and editors read; at run time, `__getatt
         Row,
         initializers,
     )
-    from nnarray.layers.kinds import Kind
+    from nnarray.layers.kinds import Kind, Spec
     from nnarray.losses import Loss
     from nnarray.model import Model
     from nnarray.network import Network, load
@@ -150,6 +150,7 @@ __all__ = [
     "Residual",
     "Row",
     "Run",
+    "Spec",
     "backend",
     "custom_gradient",
     "datasets",
@@ -208,7 +209,7 @@ _NAMES = {
     "layers": "Activation AdaptiveAvgPool2D Auxiliary AvgPool2D BatchNorm Branches Context Conv1D Conv2D Dense Dropout "
     "Embedding Flatten GlobalAvgPool Head Inputs Lambda Layer LayerNorm LocalResponseNorm Masked MaxPool2D Out Param "
     "Reshape Residual Row",
-    "layers.kinds": "Kind",
+    "layers.kinds": "Kind Spec",
     "losses": "Loss",
     "model": "Model",
     "network": "Network load",

@@ -102,6 +102,18 @@ class Composite(Layer):
         """The state of all layers, under their names."""
         return {name: layer.initial_state(inner) for name, layer, inner in self.shapes(shape)}
 
+    def initial_cache(self, shape: Shape, length: int) -> dict[str, Any]:
+        """The caches of all layers that have one, under their names."""
+        caches = {name: self._cache_of(name, layer, inner, length) for name, layer, inner in self.shapes(shape)}
+        return {name: cache for name, cache in caches.items() if cache}
+
+    def _cache_of(self, name: str, layer: Layer, shape: Shape, length: int) -> dict[str, Any]:
+        """The cache of one of the layers; errors name the layer."""
+        try:
+            return layer.initial_cache(shape, length)
+        except ValueError as error:
+            raise ValueError(f"{self.label(self.names.index(name))}: {error}") from error
+
     def multiply_adds(self, shape: Shape) -> int:
         """The sum over all layers."""
         return sum(layer.multiply_adds(inner) for _, layer, inner in self.shapes(shape))
@@ -162,12 +174,13 @@ def _as_layer(value: Any) -> str:
 
 
 class _Passed:
-    """The layers that a forward pass has run: their pullbacks, new states, heads and mask."""
+    """The layers that a forward pass has run: their pullbacks, new states, heads, caches and mask."""
 
     def __init__(self, whole: Composite, ctx: Context) -> None:
         self.whole, self.ctx = whole, ctx
         self.pullbacks: list[tuple[str, Pullback, int]] = []
         self.states: dict[str, Tree] = {}
+        self.caches: dict[str, Tree] = {}
         self.heads: tuple[Head, ...] = ()
 
     def through(
@@ -180,14 +193,16 @@ class _Passed:
             raise ValueError(f"{self._label(name)}: {MASK_OF_FEATURES}")
         inner, ctx = params.get(name, {}), self.ctx.child(name, input_gradient=input_gradient, mask=mask)
         if is_ours(layer):
-            y, pullback, state, heads, left = layer.forward(inner, x, ctx)
+            y, pullback, state, heads, left, cache = layer.forward(inner, x, ctx)
         else:
-            y, pullback, state, heads, left = outputs_of(layer, inner, x, ctx, lambda: self._label(name))
+            y, pullback, state, heads, left, cache = outputs_of(layer, inner, x, ctx, lambda: self._label(name))
             pullback = partial(self._proved, name, pullback, getattr(x, "shape", None))
         if self.ctx.keep:
             self.pullbacks.append((name, pullback, len(heads)))
         if state:
             self.states[name] = state
+        if cache:
+            self.caches[name] = cache
         self.heads += heads
         return y, mask if layer.masking == "keep" else left
 
@@ -257,7 +272,7 @@ class Row(Composite):
                 dy, gradients[name] = (None, {}) if dy is None else layer_pullback(dy, *own)
             return dy, gradients
 
-        return Out(x, pullback, passed.states, passed.heads, mask)
+        return Out(x, pullback, passed.states, passed.heads, mask, passed.caches)
 
 
 def is_plain_row(layer: Layer) -> TypeGuard[Row]:
@@ -395,7 +410,8 @@ class Residual(Row):
                 gradients = {**gradients, name: of_shortcut}
             return None if dx is None or dz is None else dz + dx, gradients
 
-        return Out(y, pullback, {**change.state, **around.states}, change.heads + around.heads, change.mask)
+        states, caches = {**change.state, **around.states}, {**change.cache, **around.caches}
+        return Out(y, pullback, states, change.heads + around.heads, change.mask, caches)
 
 
 @dataclass(frozen=True, init=False)
@@ -493,7 +509,7 @@ class Branches(Composite):
                 dxs[name], gradients[name] = branch_pullback(parts.pop(), *own)
             return self.together(dxs), gradients
 
-        return Out(self._joined(ys), pullback, passed.states, passed.heads, mask)
+        return Out(self._joined(ys), pullback, passed.states, passed.heads, mask, passed.caches)
 
     def together(self, dxs: dict[str, Any]) -> Any:
         """The gradient with respect to the inputs, from those with respect to the inputs of each branch."""
@@ -555,6 +571,10 @@ class Auxiliary(Row):
         """The shape of the inputs, which are passed on unchanged."""
         super().out_shape(shape)
         return shape
+
+    def initial_cache(self, shape: Shape, length: int) -> dict[str, Any]:
+        """None: at inference the head is not run."""
+        return {}
 
     def propagate(self, params: Tree, x: Array, ctx: Context) -> Out:
         """The inputs, and in training the outputs of the head; the pullback adds its gradient."""
