@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from functools import partial
@@ -40,11 +40,13 @@ from nnarray.datasets.streams import Stream, as_stream
 from nnarray.distributed.cluster import cluster_of
 from nnarray.drawing.diagram import plot_network
 from nnarray.engines import Predictor, prepared
+from nnarray.functional.decoding import Cache, decode, new_cache, positions_of, refuse_without_positions
 from nnarray.functional.folding import folded
 from nnarray.functional.layout import Parameters
 from nnarray.functional.propagation import Wiring, forward, input_gradient, pullback
 from nnarray.functional.summary import Summary, summary
 from nnarray.kernels import engines
+from nnarray.kernels.compilation import compiled
 from nnarray.kernels.loops import read
 from nnarray.layers.base import Layer, described
 from nnarray.layers.kinds import REAL, Spec, arrays_in, specs
@@ -59,7 +61,8 @@ from nnarray.training.answers import chosen_outputs, class_names, to_classes, to
 from nnarray.training.callbacks import History
 from nnarray.training.evaluation import Evaluation, Evaluator
 from nnarray.training.fit import fit
-from nnarray.training.inputs import check_inputs, inputs_of
+from nnarray.training.inputs import check_inputs, check_positions, inputs_of
+from nnarray.training.keys import key_of
 from nnarray.training.rates import RateSearch, search
 from nnarray.training.settings import FitSettings
 from nnarray.typing import Array, Inputs
@@ -123,6 +126,7 @@ class Model(metaclass=Explained):
         self.history = History()
         self.metadata: dict[str, Any] = {}
         self._loss: Loss | None = None
+        self._decode: Callable[..., Any] | None = None
         self._take(self._checked_theta(theta, state), state)
         self.engine = engine
 
@@ -139,7 +143,7 @@ class Model(metaclass=Explained):
 
     def __getstate__(self) -> dict[str, Any]:
         """The state for pickle and copy. Prepared predictors refer to this model's memory, so they are left out."""
-        return self.__dict__ | {"_tree": None, "_prepared": {}}
+        return self.__dict__ | {"_tree": None, "_prepared": {}, "_decode": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore the state, and make the vectors read-only again: pickle does not keep that."""
@@ -650,6 +654,76 @@ class Model(metaclass=Explained):
         if not is_traced(self._theta):
             self._tree = tree  # inside jax.jit the views belong to the function being compiled
         return tree
+
+    def new_cache(self, batch: int = 1, length: int | None = None) -> Cache:
+        """An empty cache for `decode`, with room for `length` positions of `batch` sequences.
+
+        Parameters
+        ----------
+        batch : int
+        length : int, optional
+            The number of positions for which the model was made if None.
+
+        Raises
+        ------
+        ValueError
+            If a layer needs all positions at once, or cannot take so many. The message names the layer.
+        """
+        refuse_without_positions(self.wiring, self.input_shape)
+        usual = next(arrays_in(self.inputs)).shape[0]
+        length = usual if length is None else integer(length, "length", 1, usual=usual)
+        return new_cache(self.wiring, self.input_shape, self._plain, integer(batch, "batch", 1, usual=1), length)
+
+    def decode(self, tokens: Inputs, cache: Cache) -> tuple[Array, Cache]:
+        """The outputs for the next positions of some sequences, and the cache with these positions.
+
+        y_t depends on the inputs up to t. So the outputs are those of the model for the whole sequences, but earlier
+        positions are not computed again: attention keeps their keys and values, and a recurrent layer its state.
+
+        Parameters
+        ----------
+        tokens : array, shape (batch, t, ...)
+            The inputs at the next t positions: a prompt, or a single token.
+        cache : Cache
+            From `new_cache`, or from the last call. It is consumed: use the one that is returned.
+
+        Returns
+        -------
+        y : array, shape (batch, t, ...)
+        cache : Cache
+
+        Raises
+        ------
+        TypeError, ValueError
+            As when the model is called; if the cache has no room for t positions, or is for another number of
+            sequences.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import nnarray as nn
+        >>> model = nn.Network(nn.Embedding(9, 4), nn.Dense(9)).init((6,), seed=0)
+        >>> cache = model.new_cache(batch=1)
+        >>> y, cache = model.decode(np.asarray([[3, 1, 4]]), cache)
+        >>> y, cache = model.decode(np.asarray([[1]]), cache)
+        >>> y.shape, cache.position, cache.length
+        ((1, 1, 9), 4, 6)
+        """
+        if not isinstance(cache, Cache):
+            raise TypeError(f"cache must be one of model.new_cache(batch); got {shown(cache)}.")
+        tokens = check_positions(self, tokens, "tokens", cache.batch)
+        after = cache.position + positions_of(tokens)
+        if after > cache.length:
+            raise ValueError(
+                f"the cache has room for {cache.length} positions: it holds {cache.position}, and got "
+                f"{after - cache.position} more. Make a longer one, model.new_cache(batch, length), or decode the last "
+                f"positions again with a new one."
+            )
+        if self._decode is None:
+            self._decode = compiled(partial(decode, self.wiring), self._theta, key_of("decode", self.wiring))
+        with engines.computing(self._engine):
+            y, layers = self._decode(self._nested(), self._state, tokens, cache.layers, cache.position)
+        return y, cache._replace(layers=layers, position=after)
 
     @explained
     def predict(

@@ -7,6 +7,7 @@ Only this folder and `backends/` may depend on the array library.
 
 from nnarray.kernels.registry import TABLE, Kernel, kernel
 from nnarray.kernels.standard.activations import erfc, log_softmax, logistic, relu, relu_pullback, softmax, softplus
+from nnarray.kernels.standard.attention import attention, attention_pullback, rotated
 from nnarray.kernels.standard.convolution import (
     activated_convolution,
     activated_convolution_pullback,
@@ -16,7 +17,7 @@ from nnarray.kernels.standard.convolution import (
 from nnarray.kernels.standard.draws import dropped, signed, threefry, words
 from nnarray.kernels.standard.gradients import guarded_product
 from nnarray.kernels.standard.linear import activated_affine, activated_affine_pullback, affine, affine_pullback
-from nnarray.kernels.standard.lookup import block, lookup, scatter_add
+from nnarray.kernels.standard.lookup import block, inserted, lookup, scatter_add
 from nnarray.kernels.standard.losses import (
     cross_entropy,
     cross_entropy_of_labels,
@@ -31,6 +32,8 @@ from nnarray.kernels.standard.normalisation import (
     moving_average,
     normalise,
     normalise_pullback,
+    rms_normalise,
+    rms_normalise_pullback,
     scale_and_shift,
 )
 from nnarray.kernels.standard.painting import blend, ellipse

@@ -323,3 +323,12 @@ def scatter_add(rows: Any, index: Any, *, count: int) -> Any:
     )  # integers out of range are summed in an extra row
     found = torch.zeros((count + 1, rows.shape[1]), dtype=at_least_float32_dtype(torch, rows.dtype))
     return found.index_add_(0, index, rows.to(found.dtype))[:count].to(rows.dtype)
+
+
+@kernels.inserted.fast("torch")
+def inserted(x: Any, part: Any, first: Any, *, axis: int) -> Any:
+    """Written into x, unless somebody records or transforms what is computed."""
+    if stands_in(x) or stands_in(part) or not isinstance(first, int) or part.requires_grad:
+        return kernels.inserted.definition(x, part, first, axis=axis)
+    x.narrow(axis, first, part.shape[axis]).copy_(part)
+    return x

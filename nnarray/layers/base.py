@@ -24,6 +24,11 @@ NO_NUMBERS = (
     "it: model.fit(X, y), model(X), model.theta."
 )
 
+AT_ONCE = (
+    "it needs all positions of its inputs at once, so that its network cannot continue a sequence. Call the model on "
+    "whole sequences. In a layer of your own, define initial_cache(shape, length)."
+)
+
 
 class Param(NamedTuple):
     """A parameter that a layer needs: its shape, its initializer, and whether weight decay applies to it."""
@@ -67,6 +72,8 @@ class Out(NamedTuple):
     heads: tuple[Head, ...] = ()
     mask: Array | None = None
     """The mask of the outputs, from a layer whose `masking` is "use"."""
+    cache: Tree = {}  # noqa: RUF012  (never written to)
+    """What the layer remembers for later positions, if the context has a cache: arrays as in `ctx.cache`."""
 
 
 class Context(NamedTuple):
@@ -85,6 +92,10 @@ class Context(NamedTuple):
     mask: Array | None = None
     """The mask, true at the positions that count: shape (batch, positions, ...), the inputs' axes before the last.
     None if all positions count."""
+    cache: Tree | None = None
+    """What the layer remembers of earlier positions, as `initial_cache` names it; None unless a sequence is decoded."""
+    position: Any = 0
+    """The number of positions before the inputs: an int, or an array of shape () in a compiled function."""
 
     @property
     def key(self) -> Key:
@@ -105,7 +116,9 @@ class Context(NamedTuple):
     def child(self, name: str, *, input_gradient: bool = True, mask: Array | None = None) -> Context:
         """The context of a layer that is part of this one."""
         state, path = self.state.get(name, {}), (*self.path, name)
-        return Context(self.training, state, input_gradient, self.keep, self.root, path, self.once, mask)
+        cache = None if self.cache is None else self.cache.get(name, {})
+        inner = self.training, state, input_gradient, self.keep, self.root, path, self.once, mask
+        return Context(*inner, cache, self.position)
 
 
 @dataclass(frozen=True)
@@ -193,6 +206,29 @@ class Layer:
     def initial_state(self, shape: Shape) -> dict[str, Any]:
         """The state by name: numbers that training updates without gradients, such as running means."""
         return {}
+
+    def initial_cache(self, shape: Shape, length: int) -> dict[str, Any]:
+        """What the layer remembers when a sequence is decoded in parts: the `Spec` of each array, by name.
+
+        Each array begins with zeros, and its first axis is the batch. In `forward`, `ctx.cache` has these arrays, and
+        `Out.cache` returns them as they are after its inputs. A layer that treats each position by itself remembers
+        nothing.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            That of the inputs, (positions, ...).
+        length : int
+            The number of positions that can be remembered.
+
+        Raises
+        ------
+        ValueError
+            If the layer needs all positions at once, or cannot take so many.
+        """
+        if self.masking == "keep":
+            return {}
+        raise ValueError(AT_ONCE)
 
     def out_shape(self, shape: Shape) -> Shape:
         """The shape of the outputs for inputs of this shape, both without the batch axis.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property, partial, reduce
-from operator import add
+from operator import add, mul
 from typing import Any, Self, TypeGuard
 
 from nnarray import kernels
@@ -102,6 +102,18 @@ class Composite(Layer):
         """The state of all layers, under their names."""
         return {name: layer.initial_state(inner) for name, layer, inner in self.shapes(shape)}
 
+    def initial_cache(self, shape: Shape, length: int) -> dict[str, Any]:
+        """The caches of all layers that have one, under their names."""
+        caches = {name: self._cache_of(name, layer, inner, length) for name, layer, inner in self.shapes(shape)}
+        return {name: cache for name, cache in caches.items() if cache}
+
+    def _cache_of(self, name: str, layer: Layer, shape: Shape, length: int) -> dict[str, Any]:
+        """The cache of one of the layers; errors name the layer."""
+        try:
+            return layer.initial_cache(shape, length)
+        except ValueError as error:
+            raise ValueError(f"{self.label(self.names.index(name))}: {error}") from error
+
     def multiply_adds(self, shape: Shape) -> int:
         """The sum over all layers."""
         return sum(layer.multiply_adds(inner) for _, layer, inner in self.shapes(shape))
@@ -162,12 +174,13 @@ def _as_layer(value: Any) -> str:
 
 
 class _Passed:
-    """The layers that a forward pass has run: their pullbacks, new states, heads and mask."""
+    """The layers that a forward pass has run: their pullbacks, new states, heads, caches and mask."""
 
     def __init__(self, whole: Composite, ctx: Context) -> None:
         self.whole, self.ctx = whole, ctx
         self.pullbacks: list[tuple[str, Pullback, int]] = []
         self.states: dict[str, Tree] = {}
+        self.caches: dict[str, Tree] = {}
         self.heads: tuple[Head, ...] = ()
 
     def through(
@@ -180,14 +193,16 @@ class _Passed:
             raise ValueError(f"{self._label(name)}: {MASK_OF_FEATURES}")
         inner, ctx = params.get(name, {}), self.ctx.child(name, input_gradient=input_gradient, mask=mask)
         if is_ours(layer):
-            y, pullback, state, heads, left = layer.forward(inner, x, ctx)
+            y, pullback, state, heads, left, cache = layer.forward(inner, x, ctx)
         else:
-            y, pullback, state, heads, left = outputs_of(layer, inner, x, ctx, lambda: self._label(name))
+            y, pullback, state, heads, left, cache = outputs_of(layer, inner, x, ctx, lambda: self._label(name))
             pullback = partial(self._proved, name, pullback, getattr(x, "shape", None))
         if self.ctx.keep:
             self.pullbacks.append((name, pullback, len(heads)))
         if state:
             self.states[name] = state
+        if cache:
+            self.caches[name] = cache
         self.heads += heads
         return y, mask if layer.masking == "keep" else left
 
@@ -257,7 +272,7 @@ class Row(Composite):
                 dy, gradients[name] = (None, {}) if dy is None else layer_pullback(dy, *own)
             return dy, gradients
 
-        return Out(x, pullback, passed.states, passed.heads, mask)
+        return Out(x, pullback, passed.states, passed.heads, mask, passed.caches)
 
 
 def is_plain_row(layer: Layer) -> TypeGuard[Row]:
@@ -395,19 +410,20 @@ class Residual(Row):
                 gradients = {**gradients, name: of_shortcut}
             return None if dx is None or dz is None else dz + dx, gradients
 
-        return Out(y, pullback, {**change.state, **around.states}, change.heads + around.heads, change.mask)
+        states, caches = {**change.state, **around.states}, {**change.cache, **around.caches}
+        return Out(y, pullback, states, change.heads + around.heads, change.mask, caches)
 
 
 @dataclass(frozen=True, init=False)
 class Branches(Composite):
-    """y = (f_1(x), ..., f_n(x)) concatenated along the last axis, or their sum.
+    """y = (f_1(x), ..., f_n(x)) concatenated along the last axis, or their sum, or their product.
 
     Parameters
     ----------
     *layers : Layer
         One layer per branch. A branch of several layers is a `Network`.
-    join : {"concat", "add"}
-        Concatenate the features, or add.
+    join : {"concat", "add", "multiply"}
+        Concatenate the features, add, or multiply entry by entry: one branch opens and closes gates for the other [2]_.
     name : str, optional
     recompute : bool
         As for `Network`.
@@ -415,11 +431,12 @@ class Branches(Composite):
     Raises
     ------
     ValueError
-        If `join` is neither, or, at `init`, the shapes of the branches do not fit together.
+        If `join` is none of these, or, at `init`, the shapes of the branches do not fit together.
 
     References
     ----------
     .. [1] Szegedy et al. (2015), Going deeper with convolutions. CVPR.
+    .. [2] Dauphin, Fan, Auli & Grangier (2017), Language modeling with gated convolutional networks. ICML.
 
     Examples
     --------
@@ -433,8 +450,8 @@ class Branches(Composite):
     join: str = "concat"
 
     def __init__(self, *layers: Layer, join: str = "concat", name: str | None = None, recompute: bool = False) -> None:
-        if join not in ("concat", "add"):
-            raise ValueError(f"Branches join must be 'concat' or 'add'; got {shown(join)}.")
+        if join not in ("concat", "add", "multiply"):
+            raise ValueError(f"Branches join must be 'concat', 'add' or 'multiply'; got {shown(join)}.")
         self._settle(layers, join=join, name=name, recompute=recompute)
 
     def _settle(self, layers: Sequence[Layer], usual: Iterable[str] | None = None, **settings: Any) -> None:
@@ -461,12 +478,12 @@ class Branches(Composite):
             yield name, layer, self.part(shape, name)
 
     def out_shape(self, shape: Any) -> Shape:
-        """The shape of the outputs, concatenated or added."""
+        """The shape of the outputs, joined."""
         shapes = [self._out_shape_of(i, self.part(shape, name)) for i, name in enumerate(self.names)]
         kind, given = type(self).__name__, dict(zip(self.names, shapes, strict=True))
-        if self.join == "add":
+        if self.join != "concat":
             if any(each != shapes[0] for each in shapes):
-                raise ValueError(f"{kind} can add outputs of one shape only; got {given}.")
+                raise ValueError(f"{kind} can {self.join} outputs of one shape only; got {given}.")
             return shapes[0]
         if any(not each or each[:-1] != shapes[0][:-1] for each in shapes):
             raise ValueError(
@@ -483,17 +500,18 @@ class Branches(Composite):
             for name, layer in self.named_layers
         ]
         ys, masks = [y for y, _ in each], [mask for _, mask in each if mask is not None]
-        widths, mask = [y.shape[-1] for y in ys], reduce(both, masks) if masks else None
+        widths, mask, y = [y.shape[-1] for y in ys], reduce(both, masks) if masks else None, self._joined(ys)
+        factors = ys if self.join == "multiply" else []  # else the pullback does not keep them
 
         def pullback(dy: Array, *dheads: Array) -> tuple[Any, Tree]:
-            parts = _split(dy, widths) if self.join == "concat" else [dy] * len(widths)
+            parts = self._parts(dy, widths, factors)
             dxs: dict[str, Any] = {}
             gradients: dict[str, Tree] = {}
             for name, branch_pullback, own in passed.back(dheads):
                 dxs[name], gradients[name] = branch_pullback(parts.pop(), *own)
             return self.together(dxs), gradients
 
-        return Out(self._joined(ys), pullback, passed.states, passed.heads, mask)
+        return Out(y, pullback, passed.states, passed.heads, mask, passed.caches)
 
     def together(self, dxs: dict[str, Any]) -> Any:
         """The gradient with respect to the inputs, from those with respect to the inputs of each branch."""
@@ -503,7 +521,15 @@ class Branches(Composite):
     def _joined(self, ys: list[Array]) -> Array:
         if self.join == "concat":
             return namespace(ys[0]).concat(ys, axis=-1)
-        return sum(ys[1:], start=ys[0])
+        return reduce(mul if self.join == "multiply" else add, ys)
+
+    def _parts(self, dy: Array, widths: list[int], ys: list[Array]) -> list[Array]:
+        """The gradient with respect to the outputs of each branch."""
+        if self.join == "concat":
+            return _split(dy, widths)
+        if self.join == "add":
+            return [dy] * len(widths)
+        return [reduce(mul, ys[:i] + ys[i + 1 :], dy) for i in range(len(ys))]
 
 
 def _split(y: Array, widths: list[int]) -> list[Array]:
@@ -555,6 +581,10 @@ class Auxiliary(Row):
         """The shape of the inputs, which are passed on unchanged."""
         super().out_shape(shape)
         return shape
+
+    def initial_cache(self, shape: Shape, length: int) -> dict[str, Any]:
+        """None: at inference the head is not run."""
+        return {}
 
     def propagate(self, params: Tree, x: Array, ctx: Context) -> Out:
         """The inputs, and in training the outputs of the head; the pullback adds its gradient."""

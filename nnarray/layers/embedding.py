@@ -84,6 +84,10 @@ class Embedding(Layer):
         init = init if self.padding_index is None else RowOfZeros(init, self.padding_index)
         return {"weight": Param((self.count, self.size), init)}
 
+    def initial_cache(self, shape: Shape, length: int) -> dict[str, Any]:
+        """None: each position is looked up by itself."""
+        return {}
+
     def out_shape(self, shape: Shape) -> Shape:
         """The shape of the inputs with an axis of features."""
         return (*shape, self.size)

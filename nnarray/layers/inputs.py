@@ -18,14 +18,14 @@ class Inputs(Branches):
     """y = (f_a(x_a), f_b(x_b), ...): each named input goes through its own layer.
 
     It is the first layer of a network whose X is a mapping of arrays, X = {"a": x_a, "b": x_b}, and whose shape is a
-    mapping of shapes. The outputs are concatenated along the last axis, or added.
+    mapping of shapes. The outputs are concatenated along the last axis, added or multiplied.
 
     Parameters
     ----------
     layers : mapping of str to Layer
         A layer for each input, by name. Several layers for an input are a `Network`.
-    join : {"concat", "add"}
-        Concatenate the features, or add.
+    join : {"concat", "add", "multiply"}
+        Concatenate the features, add, or multiply entry by entry.
     name : str, optional
     recompute : bool
         As for `Network`.

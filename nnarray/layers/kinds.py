@@ -51,7 +51,7 @@ Takes: TypeAlias = "Kind | Mapping[str, Any] | None"
 
 
 class Spec(NamedTuple):
-    """One input of a network: the shape of an example, without the batch axis, and its kind."""
+    """An array without its batch axis: its shape, and its kind of numbers. Inputs of a network have one, and caches."""
 
     shape: Shape
     kind: Kind = REAL

@@ -221,3 +221,132 @@ class LocalResponseNorm(Layer):
             return kernels.local_response_pullback(dy, x, **options), {}  # pyright: ignore[reportArgumentType]
 
         return Out(kernels.local_response(x, **options), pullback)  # pyright: ignore[reportArgumentType]
+
+
+@dataclass(frozen=True)
+class RMSNorm(Layer):
+    """y = w x / sqrt(mean(x^2) + epsilon), over the last axis of each example.
+
+    x: (batch, ..., channels)  w: (channels,)
+
+    Parameters
+    ----------
+    epsilon : float
+        Above 0.
+
+    References
+    ----------
+    .. [1] Zhang & Sennrich (2019), Root mean square layer normalization. NeurIPS.
+
+    Examples
+    --------
+    >>> import nnarray as nn
+    >>> nn.Network(nn.Dense(8), nn.RMSNorm()).init((3,)).params["1.weight"].shape
+    (8,)
+    """
+
+    family = "normalisation"
+    drawn_as = "rms norm"
+    rescales = True
+    masking = "keep"
+
+    _: KW_ONLY
+    epsilon: float = 1e-6
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        above_zero(self.epsilon, "RMSNorm epsilon")
+
+    def params(self, shape: Shape) -> dict[str, Param]:
+        """The scale w of each channel."""
+        return {"weight": Param(shape[-1:], "ones", decay=False)}
+
+    def out_shape(self, shape: Shape) -> Shape:
+        """The shape of the inputs."""
+        _refuse_no_channels(shape)
+        return shape
+
+    def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
+        """The normalised inputs, and their pullback."""
+        w = params["weight"]
+        z, inverse = kernels.rms_normalise(x, epsilon=self.epsilon)
+
+        def pullback(dy: Array) -> tuple[Array, Tree]:
+            dx = kernels.rms_normalise_pullback(dy * w, z, inverse)
+            return dx, {"weight": _parameter_gradients(dy, z)["weight"]}
+
+        return Out(z * w, pullback)
+
+
+@dataclass(frozen=True)
+class GroupNorm(Layer):
+    """y = w (x - mean) / sqrt(variance + epsilon) + b, with mean and variance of a group of channels of an example.
+
+    Each group has channels / groups neighbouring channels, at all positions.
+
+    x: (batch, ..., channels)  w, b: (channels,)
+
+    Parameters
+    ----------
+    groups : int
+        It divides the channels. With 1, all channels are normalised together.
+    epsilon : float
+        Above 0.
+
+    Raises
+    ------
+    ValueError
+        If `groups` is below 1 or, at `init`, does not divide the channels.
+
+    References
+    ----------
+    .. [1] Wu & He (2018), Group normalization. ECCV.
+
+    Examples
+    --------
+    >>> import nnarray as nn
+    >>> nn.GroupNorm(4).out_shape((7, 7, 16))
+    (7, 7, 16)
+    """
+
+    family = "normalisation"
+    drawn_as = "group norm"
+    rescales = True
+
+    groups: int
+    _: KW_ONLY
+    epsilon: float = 1e-5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        integer(self.groups, "GroupNorm groups", 1, usual=8)
+        above_zero(self.epsilon, "GroupNorm epsilon")
+
+    def params(self, shape: Shape) -> dict[str, Param]:
+        """The scale w and the shift b of each channel."""
+        return _scale_and_shift(shape[-1])
+
+    def out_shape(self, shape: Shape) -> Shape:
+        """The shape of the inputs."""
+        _refuse_no_channels(shape)
+        if shape[-1] % self.groups:
+            raise ValueError(f"the number of groups, {self.groups}, must divide the channels; got {shape[-1]} of them.")
+        return shape
+
+    def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
+        """The normalised inputs, and their pullback."""
+        xp, w = namespace(x), params["weight"]
+        grouped = (x.shape[0], math.prod(x.shape[1:-1]), self.groups, x.shape[-1] // self.groups)
+        z, inverse, _, _ = kernels.normalise(xp.reshape(x, grouped), axes=(1, 3), epsilon=self.epsilon)
+        rows = xp.reshape(z, x.shape)
+
+        def pullback(dy: Array) -> tuple[Array, Tree]:
+            dz = kernels.normalise_pullback(xp.reshape(dy * w, grouped), z, inverse, axes=(1, 3))
+            return xp.reshape(dz, x.shape), _parameter_gradients(dy, rows)
+
+        return Out(kernels.scale_and_shift(rows, w, params["bias"]), pullback)
+
+
+def _refuse_no_channels(shape: Shape) -> None:
+    if not shape or shape[-1] == 0:
+        raise ValueError(f"expects at least 1 channel on the last axis; got examples of shape {shape}.")

@@ -34,6 +34,10 @@ class Wrapped(Layer):
         """The state of the wrapped layer."""
         return self.inner.initial_state(shape)
 
+    def initial_cache(self, shape: Shape, length: int) -> dict[str, Any]:
+        """The cache of the wrapped layer."""
+        return self.inner.initial_cache(shape, length)
+
     def out_shape(self, shape: Shape) -> Shape:
         """The shape of its outputs."""
         return self.inner.out_shape(shape)

@@ -12,7 +12,7 @@ from nnarray.checks import refuse_narrowed, refuse_outside, refuse_overflow
 from nnarray.datasets.sources import Placed, Source, as_source
 from nnarray.datasets.streams import as_stream
 from nnarray.kernels.compilation import quiet
-from nnarray.layers.kinds import REAL, Spec
+from nnarray.layers.kinds import REAL, Spec, arrays_in
 from nnarray.names import shown
 from nnarray.training.trainee import Trainee
 from nnarray.typing import Array, Shape
@@ -139,6 +139,42 @@ def check_inputs(model: Trainee, X: Any, name: str = "X", *, of_y: Shape = ()) -
     checked = _all(X, model.inputs, name, lambda x, spec, at: _checked(model, x, spec, at, of_y))
     _aligned(checked, name)
     return checked
+
+
+def check_positions(model: Trainee, X: Any, name: str, batch: int) -> Any:
+    """`X`, checked as by `check_inputs`, but with any number of positions above 0: the axis after the batch.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `check_inputs`; or if there is no position, or another number of sequences than `batch`.
+    """
+    checked = _all(X, model.inputs, name, lambda x, spec, at: _checked_part(model, x, spec, at))
+    if not isinstance(model.inputs, Spec):
+        _aligned(checked, name)
+    given = {tuple(x.shape[:2]) for x in arrays_in(checked)}
+    if len(given) > 1:
+        raise ValueError(f"all inputs must have the same number of positions; got {sorted(given)}. Make them equal.")
+    rows = given.pop()[0]
+    if rows != batch:
+        raise ValueError(
+            f"the cache is for {batch} sequence{'s' * (batch != 1)}; got {rows} in {name}. Make one for as many: "
+            f"model.new_cache({rows})."
+        )
+    return checked
+
+
+def _checked_part(model: Trainee, X: Any, spec: Spec, name: str) -> Array:
+    """One input, (batch, t, ...), where the network may have been made for another t."""
+    shape = tuple(getattr(X, "shape", ()))
+    if len(shape) == len(spec.shape) and len(shape) > 0:
+        raise ValueError(
+            f"{name} must have shape (batch, t, ...), a part of each sequence; got {shape}. For a single sequence, "
+            f"use {name}[None, ...]."
+        )
+    if shape[1:2] == (0,):
+        raise ValueError(f"{name} must have at least one position; got shape {shape}. Pass the first token at least.")
+    return _checked(model, X, spec._replace(shape=(*shape[1:2], *spec.shape[1:])), name, ())
 
 
 def _all(given: Any, wanted: Any, name: str, check: Callable[[Any, Spec, str], Any]) -> Any:

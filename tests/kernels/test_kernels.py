@@ -158,6 +158,35 @@ def of_pool(name: str) -> list[Case]:
     return found
 
 
+def of_attention(*, back: bool) -> list[Case]:
+    found = []
+    for shape, groups, keys, causal, first in (
+        ((2, 4, 5, 3), 2, 7, True, 2),
+        ((2, 2, 6, 4), 2, 6, True, 0),
+        ((1, 3, 1, 2), 1, 1, False, 0),
+        ((2, 2, 131, 3), 1, 131, True, 0),  # more queries than a block has
+        ((0, 2, 4, 3), 2, 4, False, 0),
+        ((2, 2, 0, 3), 2, 0, True, 0),
+    ):
+        if back and first:
+            continue
+        batch, heads, queries, size = shape
+        q, k, v = normal(*shape), normal(batch, groups, keys, size), normal(batch, groups, keys, size)
+        mask = RNG.random((batch, keys)) < 0.7
+        mask[1:2] = False  # nobody to see
+        kept = RNG.random((batch, heads, queries, keys)) < 0.5
+        for seen, dropped in ((None, None), (mask, None), (mask, kept)):
+            settings = {"causal": causal, "rate": 0.0 if dropped is None else 0.5}
+            args = q, k, v
+            if back:
+                y, normaliser = kernels.attention.definition(q, k, v, seen, dropped, **settings)
+                args = normal(*shape), q, k, v, y, normaliser
+            else:
+                settings["first"] = first
+            found.append(case(*args, seen, dropped, **settings))
+    return found
+
+
 FLAT = np.stack([np.full(4, 3.0), normal(4)])  # a row without variance
 
 
@@ -331,6 +360,12 @@ CASES: dict[str, Callable[[], list[Case]]] = {
         case(normal(0, 3), np.asarray([], dtype=np.int32), count=3),
         case(normal(1, 1), np.asarray([0], dtype=np.uint8), count=1),
     ],
+    "inserted": lambda: [
+        case(normal(2, 6, 3), normal(2, 2, 3), 1, axis=1),
+        case(normal(2, 6, 3), normal(2, 6, 1), np.asarray(2, dtype=np.int32), axis=-1),
+        case(normal(5), normal(5), 0, axis=0),
+        case(normal(5), normal(1), 4, axis=0),
+    ],
     "after": lambda: [case(normal(3, 4), normal(2)), case(normal(0, 4), normal(1))],
     "recorded": lambda: [case(normal(3, 4), normal(4), lambda x, theta: x * theta, None)],
     "held": lambda: [case(normal(3, 4), None), case(normal(4), np.asarray([True, False, True, True]))],
@@ -343,6 +378,19 @@ CASES: dict[str, Callable[[], list[Case]]] = {
     ],
 }
 CASES |= {
+    "attention": lambda: of_attention(back=False),
+    "attention_pullback": lambda: of_attention(back=True),
+    "rotated": lambda: [
+        case(normal(2, 3, 5, 6), normal(5, 3), normal(5, 3)),
+        case(normal(2, 0, 4), normal(0, 2), normal(0, 2)),
+    ],
+    "rms_normalise": lambda: [
+        case(x, epsilon=1e-5) for x in (normal(4, 3), normal(2, 5, 7), normal(0, 3), 1e20 * normal(2, 4), FLAT)
+    ],
+    "rms_normalise_pullback": lambda: [
+        case(normal(4, 3), normal(4, 3), positive(4, 1)),
+        case(normal(0, 3), normal(0, 3), positive(0, 1)),
+    ],
     "words": lambda: [case(np.zeros(n, dtype=np.int32), -7, 2**31 - 1) for n in (1001, 0, 1, 2)],
     "dropped": lambda: [
         case(normal(6, 5), RNG.random((6, 5)) < 0.5, scale=2.5),
@@ -375,9 +423,10 @@ CASES |= {
 }
 BUILT = {name: CASES[name]() for name in sorted(CASES)}
 LOSSES = {"mean_of_entries", "cross_entropy", "cross_entropy_of_labels", "reduced_cross_entropy_of_labels"}
+ALSO_WIDE = {"normalise", "rms_normalise", "attention"}
 EXACT = {"threefry": "int32", "words": "int32", "all_finite": "bool"}  # the dtypes of results that nobody rounds
 UPDATES = sorted(name for name in CASES if name.endswith("_update"))
-PURE = sorted(set(CASES) - set(UPDATES))
+PURE = sorted(set(CASES) - {*UPDATES, "inserted"})
 
 
 def is_array(given: Any) -> bool:
@@ -430,7 +479,7 @@ def dtype_of(name: str, position: int, dtype: str) -> str:
     """The dtype of a kernel's result; losses and statistics are never narrower than float32."""
     if name in EXACT:
         return EXACT[name]
-    is_wide = (name in LOSSES and position == 0) or (name == "normalise" and position > 0)
+    is_wide = (name in LOSSES and position == 0) or (name in ALSO_WIDE and position > 0)
     return "float32" if is_wide and dtype == "float16" else dtype
 
 

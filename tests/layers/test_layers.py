@@ -25,6 +25,7 @@ LAYERS = {
     "residual": (nn.Residual(nn.Dense(8, "gelu"), nn.Dense(3)), (3,)),
     "concat": (nn.Branches(nn.Dense(2), nn.Network(nn.Dense(3, "tanh"), nn.Dense(1)), nn.Activation("sin")), (3,)),
     "add": (nn.Branches(nn.Dense(2), nn.Dense(2, "tanh"), join="add"), (3,)),
+    "multiply": (nn.Branches(nn.Dense(2), nn.Dense(2, "silu"), nn.Dense(2, "tanh"), join="multiply"), (3,)),
     "nested": (
         nn.Network(
             nn.Flatten(),
@@ -139,7 +140,7 @@ def test_dropout_is_off_at_inference_and_needs_a_key_in_training(host: nn.Backen
         (lambda: nn.Network(nn.Dense(2, name="a"), nn.Dense(2, name="a")), ValueError, "names must differ.*'a'"),
         (lambda: nn.Network(nn.Dense(2, name="a.b")), ValueError, "no dot"),
         (lambda: nn.Network(nn.Dense(2), nn.Dense(2, name="0")), ValueError, "names must differ.*'0'"),
-        (lambda: nn.Branches(nn.Dense(2), join="stack"), ValueError, "'concat' or 'add'; got 'stack'"),
+        (lambda: nn.Branches(nn.Dense(2), join="stack"), ValueError, "'concat', 'add' or 'multiply'; got 'stack'"),
         (lambda: nn.Activation("tanh", options={"slope": 0.1}), TypeError, "has no option"),
     ],
 )

@@ -66,3 +66,10 @@ def scatter_add(rows: Any, index: Any, *, count: int) -> Any:
         chained = _LAUNCH["neighbours"](index, many, size=many)
         _LAUNCH["scatter_add"](rows, index, *chained, many, size, count, sums, size=rows.size)
     return sums
+
+
+@kernels.inserted.fast("cupy")
+def inserted(x: Any, part: Any, first: Any, *, axis: int) -> Any:
+    """Written into x."""
+    x[(slice(None),) * (axis % x.ndim) + (slice(first, first + part.shape[axis]),)] = part
+    return x

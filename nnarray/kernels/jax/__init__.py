@@ -155,6 +155,12 @@ def block(x: Any, first: Any, *, count: int) -> Any:
     return jax.lax.dynamic_slice_in_dim(x, first, count)
 
 
+@kernels.inserted.fast("jax")
+def inserted(x: Any, part: Any, first: Any, *, axis: int) -> Any:
+    """XLA's own, which writes into x where a compiled function no longer needs it."""
+    return jax.lax.dynamic_update_slice_in_dim(x, part, first, axis)
+
+
 @kernels.scatter_add.fast("jax")
 def scatter_add(rows: Any, index: Any, *, count: int) -> Any:
     """XLA's own on the host, row after row; on a GPU its order is not deterministic."""

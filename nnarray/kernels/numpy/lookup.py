@@ -33,3 +33,10 @@ def scatter_add(rows: Any, index: Any, *, count: int) -> Any:
             rows[order], starts, axis=0, dtype=at_least_float32_dtype(np, rows.dtype)
         )
     return result
+
+
+@kernels.inserted.fast("numpy")
+def inserted(x: Any, part: Any, first: Any, *, axis: int) -> Any:
+    """Written into x."""
+    x[(slice(None),) * (axis % x.ndim) + (slice(first, first + part.shape[axis]),)] = part
+    return x

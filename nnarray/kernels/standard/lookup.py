@@ -1,6 +1,8 @@
-"""Rows of a table by number, and sums of rows by number, for embeddings."""
+"""Rows of a table by number, and sums of rows by number, for embeddings; parts of an array, read and replaced."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from nnarray.backends import device_of, namespace
 from nnarray.kernels.registry import kernel
@@ -88,3 +90,23 @@ def block(x: Array, first: Array, *, count: int) -> Array:
     """
     xp = namespace(x)
     return xp.take(x, whole(first) + xp.arange(count, device=device_of(x)), axis=0)
+
+
+@kernel
+def inserted(x: Array, part: Array, first: Any, *, axis: int) -> Array:
+    """x, with `part` in place of its entries first, first + 1, ... along the axis. Consumes x.
+
+    Parameters
+    ----------
+    x : array, any shape and dtype
+        A faster version may write into it.
+    part : array, shape and dtype of x, but shorter along the axis; not empty
+        All of its entries must have a place in x.
+    first : int, or array of shape (), int32
+    """
+    xp, count = namespace(x), part.shape[axis]
+    index = xp.arange(x.shape[axis], device=device_of(x)) - (first if isinstance(first, int) else whole(first))
+    inside = xp.logical_and(index >= 0, index < count)
+    taken = xp.take(part, xp.where(inside, index, xp.zeros_like(index)), axis=axis)
+    along = tuple(-1 if i == axis % x.ndim else 1 for i in range(x.ndim))
+    return xp.where(xp.reshape(inside, along), taken, x)

@@ -67,6 +67,33 @@ def normalise_pullback(dz: Array, z: Array, inverse: Array, *, axes: tuple[int, 
 
 
 @kernel
+def rms_normalise(x: Array, *, epsilon: float) -> tuple[Array, Array]:
+    """z = x / sqrt(mean(x^2) + epsilon) over the last axis; also 1 / sqrt(...), at least float32.
+
+    Entries are scaled before they are squared, as for `normalise`.
+
+    References
+    ----------
+    .. [1] Zhang & Sennrich (2019), Root mean square layer normalization. NeurIPS.
+    """
+    xp, v, least = namespace(x), at_least_float32(x), epsilon**0.5
+    size = scale_of(v, -1)
+    root = size * xp.sqrt(xp.mean((v / size) ** 2, axis=-1, keepdims=True))
+    size = xp.maximum(root, least)
+    inverse = 1.0 / (size * xp.sqrt((root / size) ** 2 + (least / size) ** 2))
+    return xp.astype(v * inverse, x.dtype, copy=False), inverse
+
+
+@kernel
+def rms_normalise_pullback(dz: Array, z: Array, inverse: Array) -> Array:
+    """dx = (dz - z mean(dz z)) / sqrt(mean(x^2) + epsilon)."""
+    xp, dtype = namespace(dz), dz.dtype
+    dz, z = at_least_float32(dz), at_least_float32(z)
+    dx = inverse * (dz - z * xp.mean(dz * z, axis=-1, keepdims=True))
+    return xp.astype(dx, dtype, copy=False)
+
+
+@kernel
 def batch_norm_pullback(dy: Array, z: Array, weight: Array, inverse: Array) -> tuple[Array, Array, Array]:
     """dx, dw and db of y = w z + b, z normalised over all axes but the last: the sums of dw and db serve dx as well.
 

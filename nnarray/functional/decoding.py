@@ -1,0 +1,101 @@
+"""Decoding: the outputs for a sequence in parts, one after the other, from what the layers remember."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from nnarray.backends import device_of, namespace
+from nnarray.functional.propagation import Wiring
+from nnarray.layers.base import Context
+from nnarray.layers.kinds import Spec, arrays_in, mapped, specs
+from nnarray.typing import Array, Tree
+
+
+class Cache(NamedTuple):
+    """What the layers of a network remember of the positions of some sequences.
+
+    Attributes
+    ----------
+    layers : dict
+        Arrays by layer and name, each of shape (batch, ...). They never grow.
+    position : int
+        The number of positions that it holds.
+    batch : int
+        The number of sequences.
+    length : int
+        The number of positions that it can hold.
+    """
+
+    layers: Tree
+    position: int
+    batch: int
+    length: int
+
+
+def new_cache(wiring: Wiring, shape: Any, like: Array, batch: int, length: int) -> Cache:
+    """An empty cache for sequences of at most `length` positions, in the library, dtype and on the device of `like`.
+
+    Raises
+    ------
+    ValueError
+        If the network needs all positions at once, or cannot take so many.
+    """
+    xp, device = namespace(like), device_of(like)
+    dtypes = {"real": like.dtype, "boolean": xp.bool, "integer": xp.int32}
+
+    def empty(wanted: Any) -> Any:
+        if isinstance(wanted, Spec):
+            return xp.zeros((batch, *wanted.shape), dtype=dtypes[wanted.kind.name], device=device)
+        return {name: empty(each) for name, each in wanted.items()}
+
+    return Cache(empty(wiring.network.initial_cache(shape, length)), 0, batch, length)
+
+
+def decode(wiring: Wiring, tree: Tree, state: Array, x: Any, layers: Tree, position: Any) -> tuple[Array, Tree]:
+    """The outputs for the next positions, and the arrays of the cache after them. A pure function; consumes `layers`.
+
+    Parameters
+    ----------
+    wiring : Wiring
+    tree : dict
+        The parameters, nested like the layers.
+    state : array
+    x : array, shape (batch, t, ...), or a dict of such
+        The inputs at the positions `position`, ..., `position + t - 1`, which the cache must have.
+    layers : dict
+        The arrays of a `Cache`.
+    position : int, or array of shape ()
+        The number of positions before x.
+
+    Returns
+    -------
+    y : array, shape (batch, t, ...)
+    layers : dict
+    """
+    ctx = Context(False, wiring.state.tree(state), False, False, cache=layers, position=position)
+    out = wiring.network.forward(tree, x, ctx)
+    return out.y, out.cache
+
+
+def positions_of(x: Any) -> int:
+    """The number of positions of inputs of shape (batch, t, ...)."""
+    return next(arrays_in(x)).shape[1]
+
+
+def refuse_without_positions(wiring: Wiring, shape: Any) -> None:
+    """Refuse a network whose examples are no sequences.
+
+    Raises
+    ------
+    ValueError
+        If an input has no axis of positions.
+    """
+
+    def check(spec: Spec) -> None:
+        if len(spec.shape) < 1 + (spec.kind.name == "real"):
+            raise ValueError(
+                f"only a network of sequences can continue them; this one takes examples of shape {spec.shape}. Its "
+                f"inputs are (batch, positions) for tokens, and (batch, positions, features) for numbers."
+            )
+
+    mapped(check, specs(wiring.network.takes, shape))

@@ -1,0 +1,155 @@
+"""Sequences decoded in parts: the outputs are those of the whole sequence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+
+import nnarray as nn
+from nnarray.functional.decoding import decode
+from tests.tolerances import to_host
+
+TOKENS = np.asarray([[3, 1, 4, 1, 5, 2, 6], [2, 7, 1, 8, 2, 8, 1]])
+
+
+@dataclass(frozen=True)
+class Total(nn.Layer):
+    """y_t = x_0 + ... + x_t."""
+
+    def initial_cache(self, shape, length):
+        return {"total": nn.Spec(shape[1:])}
+
+    def forward(self, params, x, ctx):
+        xp, t = nn.namespace(x), x.shape[1]
+        y = xp.matmul(xp.tril(xp.ones((t, t), dtype=x.dtype, device=nn.device_of(x))), x)
+        if ctx.cache is None:
+            return nn.Out(y)
+        y = y + ctx.cache["total"][:, None, ...]
+        return nn.Out(y, cache={"total": y[:, -1, ...]})
+
+
+@dataclass(frozen=True)
+class Position(nn.Layer):
+    """y_t = x_t + t."""
+
+    def initial_cache(self, shape, length):
+        return {}
+
+    def forward(self, params, x, ctx):
+        xp = nn.namespace(x)
+        t = xp.arange(x.shape[1], device=nn.device_of(x)) + ctx.position
+        return x + xp.astype(t, x.dtype)[:, None]
+
+
+def network() -> nn.Network:
+    return nn.Network(
+        nn.Embedding(9, 4),
+        Total(),
+        nn.Residual(nn.Dense(4, "tanh"), Total(), shortcut=nn.Network(Total(), nn.Dense(4))),
+        nn.Auxiliary(Total(), nn.Dense(5)),
+        nn.Branches(Total(), nn.Network(Position(), nn.Dense(3), Total())),
+        nn.Network(nn.Dropout(0.5), Total(), nn.Dense(5), recompute=True),
+    )
+
+
+PARTS = [(7,), (1, 1, 1, 1, 1, 1, 1), (3, 1, 2, 1)]
+
+
+def decoded(model: nn.Model, tokens: Any, parts: tuple[int, ...], length: int | None = None) -> Any:
+    """The outputs for the parts, next to each other, and the last cache."""
+    cache, ys, first = model.new_cache(tokens.shape[0], length), [], 0
+    for count in parts:
+        y, cache = model.decode(tokens[:, first : first + count], cache)
+        ys.append(y)
+        first += count
+    return nn.namespace(tokens).concat(ys, axis=1), cache
+
+
+@pytest.mark.parametrize("parts", PARTS)
+def test_parts_give_the_outputs_of_the_whole(be: nn.Backend, parts: tuple[int, ...]) -> None:
+    model = network().init((7,), seed=1, backend=be)
+    tokens = be.asarray(TOKENS)
+    y, cache = decoded(model, tokens, parts)
+    nn.testing.assert_close(y, to_host(be, model(tokens)))
+    assert (cache.position, cache.batch, cache.length) == (7, 2, 7)
+
+
+def test_the_function_is_pure(be: nn.Backend) -> None:
+    """Position and cache are arguments; with the position as an array it can be compiled once for all positions."""
+    model = network().init((7,), seed=1, backend=be)
+    tokens, cache = be.asarray(TOKENS), model.new_cache(2)
+    tree, position = model.wiring.params.tree(model.theta), be.asarray(np.asarray(0, dtype=np.int32))
+    want = to_host(be, model(tokens))
+    layers = cache.layers
+    for i in range(7):
+        y, layers = decode(model.wiring, tree, model.state, tokens[:, i : i + 1], layers, position + i)
+        nn.testing.assert_close(y, want[:, i : i + 1])
+
+
+def test_a_cache_has_the_arrays_of_its_layers(be: nn.Backend) -> None:
+    model = network().init((7,), seed=0, backend=be, dtype="float32")
+    cache = model.new_cache(3)
+    assert set(cache.layers) == {"1", "2", "4", "5"}  # the head of Auxiliary does not run
+    assert set(cache.layers["2"]) == {"1", "shortcut"}
+    total = cache.layers["2"]["shortcut"]["0"]["total"]
+    assert (tuple(total.shape), total.dtype) == ((3, 4), be.dtype("float32"))
+    assert not to_host(be, total).any()
+
+
+def test_a_model_that_has_decoded_can_be_copied(be: nn.Backend) -> None:
+    import copy
+    import pickle
+
+    model = nn.Network(nn.Embedding(9, 4), nn.Dense(9)).init((7,), backend=be)
+    tokens = be.asarray(TOKENS)
+    want = to_host(be, decoded(model, tokens, (3, 4))[0])
+    for other in (copy.copy(model), pickle.loads(pickle.dumps(model))):
+        nn.testing.assert_close(decoded(other, tokens, (3, 4))[0], want)
+
+
+def test_more_positions_than_the_cache_has(host: nn.Backend) -> None:
+    model = network().init((7,))
+    _, cache = decoded(model, TOKENS, (3, 2), length=5)
+    with pytest.raises(ValueError, match=r"room for 5 positions: it holds 5, and got 1 more.*new_cache\(batch, length"):
+        model.decode(TOKENS[:, :1], cache)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "message"),
+    [
+        (TOKENS[0], r"tokens must have shape \(batch, t, \.\.\.\).*got \(7,\).*tokens\[None, \.\.\.\]"),
+        (TOKENS[:, :0], r"at least one position; got shape \(2, 0\)"),
+        (TOKENS[:1], r"the cache is for 2 sequences; got 1 in tokens.*model\.new_cache\(1\)"),
+        (TOKENS[:, :, None], r"expects \(batch, 7\)|the network expects"),
+    ],
+)
+def test_tokens_that_do_not_fit(host: nn.Backend, tokens: Any, message: str) -> None:
+    model = network().init((7,))
+    with pytest.raises(ValueError, match=message):
+        model.decode(tokens, model.new_cache(2))
+
+
+def test_what_cannot_be_decoded_says_so(host: nn.Backend) -> None:
+    pooled = nn.Network(nn.Embedding(9, 4), nn.Network(nn.Dense(3), nn.GlobalAvgPool())).init((7,))
+    with pytest.raises(ValueError, match=r"Network 2 of 2: GlobalAvgPool 2 of 2: it needs all positions .* at once"):
+        pooled.new_cache()
+    with pytest.raises(ValueError, match=r"only a network of sequences.*examples of shape \(3,\)"):
+        nn.Network(nn.Dense(2)).init((3,)).new_cache()
+    with pytest.raises(TypeError, match=r"cache must be one of model\.new_cache\(batch\); got None"):
+        network().init((7,)).decode(TOKENS, None)  # type: ignore[arg-type]
+
+
+def test_several_inputs_are_decoded_together(be: nn.Backend) -> None:
+    net = nn.Network(nn.Inputs({"a": nn.Embedding(9, 4), "b": nn.Network(Total(), nn.Dense(3))}), Total(), nn.Dense(2))
+    model = net.init({"a": (7,), "b": (7, 2)}, backend=be)
+    inputs = {"a": be.asarray(TOKENS), "b": be.asarray(np.random.default_rng(0).normal(size=(2, 7, 2)))}
+    cache, ys = model.new_cache(2), []
+    for part in (slice(0, 4), slice(4, 7)):
+        y, cache = model.decode({name: x[:, part, ...] for name, x in inputs.items()}, cache)
+        ys.append(y)
+    nn.testing.assert_close(be.xp.concat(ys, axis=1), to_host(be, model(inputs)))
+    with pytest.raises(ValueError, match="the same number of positions"):
+        model.decode({"a": inputs["a"][:, :1], "b": inputs["b"][:, :2, ...]}, model.new_cache(2))
