@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from nnarray.backends import Backend, backend_of, device_of, namespace
 from nnarray.checks import integer
@@ -17,43 +17,7 @@ from nnarray.names import shown
 from nnarray.random import Key
 from nnarray.text.tokenizer import Tokenizer, checked_tokens
 from nnarray.training.keys import key_of
-from nnarray.typing import Array, Shape
-
-
-class Continued(Protocol):
-    """The interface of a model that generation needs."""
-
-    @property
-    def theta(self) -> Array:
-        """Its parameters."""
-        ...
-
-    @property
-    def inputs(self) -> Any:
-        """The shape and the kind of its input."""
-        ...
-
-    @property
-    def output_shape(self) -> Shape:
-        """That of the outputs for one example."""
-        ...
-
-    @property
-    def tokenizer(self) -> Tokenizer | None:
-        """What it reads text with."""
-        ...
-
-    def __call__(self, X: Any) -> Array:
-        """The outputs for whole sequences."""
-        ...
-
-    def new_cache(self, batch: int, length: int) -> Any:
-        """An empty cache."""
-        ...
-
-    def decode(self, tokens: Any, cache: Any) -> tuple[Array, Any]:
-        """The outputs for the next positions."""
-        ...
+from nnarray.typing import Array
 
 
 @dataclass(frozen=True)
@@ -65,31 +29,30 @@ class Asked:
     stop: Any
     seed: int
     stream: Callable[[Any], Any] | None
-    cache: bool
+    cache: bool | None
 
 
-def generated(model: Continued, prompt: Any, asked: Asked) -> Any:
+def generated(model: Any, prompt: Any, asked: Asked) -> Any:
     """What follows the prompt: text for text, and an array for tokens."""
     integer(asked.max_tokens, "max_tokens", 1, usual=100)
     size = _vocabulary(model)
     if isinstance(prompt, str):
         return _text(model, prompt, asked, size)
-    be, rows = backend_of(model.theta), _rows(prompt, size)
+    rows, single = _rows(prompt, size)
     end = None if model.tokenizer is None else model.tokenizer.end
     stops = Stops.of(asked.stop, size, end)
     if stops.texts:
         raise ValueError(f"stop: {shown(stops.texts[0])} is text, but the prompt is tokens. Pass the token to stop at.")
-    single = not isinstance(prompt[0], list | tuple) and getattr(prompt, "ndim", 1) == 1
     columns = list[list[int]]()
     for column in _until(steps(model, rows, asked), stops):
         columns.append(column)
         if asked.stream is not None:
             asked.stream(column[0] if single else column)
-    found = be.asarray([list(row) for row in zip(*columns, strict=True)])
+    found = backend_of(model.theta).asarray([list(row) for row in zip(*columns, strict=True)])
     return found[0, ...] if single else found
 
 
-def _text(model: Continued, prompt: str, asked: Asked, size: int) -> str:
+def _text(model: Any, prompt: str, asked: Asked, size: int) -> str:
     tokenizer = model.tokenizer
     if tokenizer is None:
         raise ValueError(
@@ -121,7 +84,7 @@ def _until(steps: Iterator[list[int]], stops: Stops) -> Iterator[list[int]]:
             return
 
 
-def steps(model: Continued, rows: list[list[int]], asked: Asked) -> Iterator[list[int]]:
+def steps(model: Any, rows: list[list[int]], asked: Asked) -> Iterator[list[int]]:
     """The next token of each sequence, at most `max_tokens` times.
 
     Raises
@@ -129,7 +92,7 @@ def steps(model: Continued, rows: list[list[int]], asked: Asked) -> Iterator[lis
     ValueError
         If the outputs have NaN.
     """
-    outputs, sampling, be = _Outputs(model, rows, cached=asked.cache), asked.sampling, backend_of(model.theta)
+    outputs, sampling, be = _Outputs(model, rows, asked.cache), asked.sampling, backend_of(model.theta)
     choose = compiled(sampling.tokens, model.theta, key_of("tokens", sampling))
     key, seen = Key(asked.seed).fold("generate"), _seen(be, rows, model.output_shape[-1])
     for step in range(asked.max_tokens):
@@ -166,9 +129,10 @@ class _Outputs:
     left out. With a cache and without, it sees the same tokens.
     """
 
-    model: Continued
+    model: Any
     rows: list[list[int]]
-    cached: bool
+    cached: bool | None
+    """Whether there is a cache; None if the layers decide, at the first token."""
     cache: Any = field(default=None, repr=False)
     first: int = 0
     """The first token that the model sees."""
@@ -182,17 +146,27 @@ class _Outputs:
         """Logits of the next token, shape (batch, V)."""
         length, count = self.model.inputs.shape[0], len(self.rows[0])
         first = _first(count, length)
-        if self.cached:
-            return self._continued(first, length)
+        if self._has_cache(first, length):
+            return self._continued(first)
         seen = count - first
         X = self._array([row[first:] + [0] * (length - seen) for row in self.rows])
         return self.model(X)[:, seen - 1, ...]  # later positions do not matter to a model that predicts them
 
-    def _continued(self, first: int, length: int) -> Array:
-        new = [row[-1:] for row in self.rows]
-        if self.cache is None or first != self.first:
-            self.cache, self.first = self.model.new_cache(len(self.rows), length), first
-            new = [row[first:] for row in self.rows]
+    def _has_cache(self, first: int, length: int) -> bool:
+        """Whether there is a cache; a new one if another token is the first."""
+        if self.cached is False or (self.cache is not None and first == self.first):
+            return self.cached is not False
+        try:
+            self.cache, self.first, self.cached = self.model.new_cache(len(self.rows), length), first, True
+        except (ValueError, AttributeError):  # a layer needs all positions at once
+            if self.cached:
+                raise
+            self.cached = False
+        return self.cached
+
+    def _continued(self, first: int) -> Array:
+        whole = self.cache.position == 0
+        new = [row[first:] if whole else row[-1:] for row in self.rows]
         y, self.cache = self.model.decode(self._array(new), self.cache)
         return y[:, -1, ...]
 
@@ -206,10 +180,10 @@ def _first(count: int, length: int) -> int:
     return max(-(-(count - length) // half), 0) * half
 
 
-# --- What is asked of ------------------------------------------------------------------------------------------------
+# --- The vocabulary ------------------------------------------------------------------------------------------------
 
 
-def _vocabulary(model: Continued) -> int:
+def _vocabulary(model: Any) -> int:
     """The number of tokens of a model that predicts the next one.
 
     Raises
@@ -232,32 +206,50 @@ def _vocabulary(model: Continued) -> int:
     return outputs[1]
 
 
+def refuse_other_vocabulary(model: Any, tokenizer: Any) -> None:
+    """Refuse a tokenizer with another number of tokens than the model takes.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is not a tokenizer, or does not fit; the message has both numbers.
+    """
+    if not isinstance(tokenizer, Tokenizer):
+        raise TypeError(f"tokenizer must be one of nn.text, such as nn.text.ByteTokenizer(); got {shown(tokenizer)}.")
+    inputs = model.inputs
+    size = inputs.kind.below if isinstance(inputs, Spec) else None
+    if size is not None and size != len(tokenizer):
+        raise ValueError(
+            f"the tokenizer has {len(tokenizer)} tokens, but the model has {size}: it takes {inputs.kind}. Use the "
+            f"vocabulary that the model was trained with, or make the network with nn.Embedding({len(tokenizer)}, ...)."
+        )
+
+
 def _words(inputs: Any) -> str:
     if isinstance(inputs, Spec):
         return f"{inputs.kind} of shape {(None, *inputs.shape)}".replace("None", "batch")
     return f"inputs by name, {', '.join(inputs)}"
 
 
-def _rows(prompt: Any, size: int) -> list[list[int]]:
-    """Tokens as rows of Python integers, each in the vocabulary.
+def _rows(prompt: Any, size: int) -> tuple[list[list[int]], bool]:
+    """Tokens as rows of Python integers, each in the vocabulary; and whether it is a single sequence.
 
     Raises
     ------
     TypeError, ValueError
         If there are none, they have different lengths, or one is not in the vocabulary.
     """
+    given: Any = prompt
     shape: Any = getattr(prompt, "shape", None)
     if shape is None and not isinstance(prompt, list | tuple):
         raise TypeError(f"prompt must be text, or tokens of shape (length,) or (batch, length); got {shown(prompt)}.")
     if shape is not None and len(shape) not in (1, 2):
         raise ValueError(f"prompt must have shape (length,) or (batch, length); got {tuple(shape)}.")
-    several = len(shape) == 2 if shape is not None else bool(prompt) and isinstance(prompt[0], list | tuple)
-    rows = [
-        checked_tokens(row, size, "prompt")
-        for row in ([prompt[i] for i in range(len(prompt))] if several else [prompt])
-    ]
+    nested = given if shape is None else [given[i, ...] for i in range(shape[0])] if len(shape) == 2 else []
+    single = not (nested and (shape is not None or isinstance(nested[0], list | tuple)))
+    rows = [checked_tokens(row, size, "prompt") for row in ([given] if single else nested)]
     if not rows or not rows[0] or len({len(row) for row in rows}) > 1:
         raise ValueError(
             f"the prompt must have at least one token, and all its rows as many; got rows of {[len(r) for r in rows]}."
         )
-    return rows
+    return rows, single

@@ -103,8 +103,17 @@ class Sampling:
         if self.top_p is None:
             return xp.broadcast_to(kept, z.shape)
         p = kernels.softmax(xp.where(kept, z, -xp.inf))
-        before = xp.cumulative_sum(p, axis=-1) - p
-        return kept & ((before < self.top_p) | (rank == 0))
+        return kept & ((_sums_before(p) < self.top_p) | (rank == 0))
+
+
+def _sums_before(x: Array) -> Array:
+    """0, x_0, x_0 + x_1, ... along the last axis: sums of two, four, eight, ... entries, which round little."""
+    xp, step = namespace(x), 1
+    sums = xp.concat([xp.zeros_like(x[..., :1]), x[..., :-1]], axis=-1)
+    while step < sums.shape[-1]:
+        sums = sums + xp.concat([xp.zeros_like(sums[..., :step]), sums[..., :-step]], axis=-1)
+        step *= 2
+    return sums
 
 
 def gumbel(like: Array, key: Key) -> Array:
