@@ -108,6 +108,9 @@ class Model(metaclass=Explained):
     (200, 2)
     """
 
+    _tokenizer: tuple[Any, Tokenizer | None] = (None, None)
+    """The description in the metadata, and what was made of it."""
+
     def __init__(
         self,
         network: Layer,
@@ -127,7 +130,6 @@ class Model(metaclass=Explained):
         self.history = History()
         self.metadata: dict[str, Any] = {}
         self._loss: Loss | None = None
-        self._tokenizer: tuple[Any, Tokenizer | None] = (None, None)
         self._take(self._checked_theta(theta, state), state)
         self.engine = engine
 
