@@ -17,7 +17,7 @@ from nnarray.names import also, spelled
 from nnarray.version import __version__ as __version__
 
 if TYPE_CHECKING:  # what type checkers and editors read; at run time, `__getattr__` imports a name when it is asked for
-    from nnarray import datasets, distributed, losses, metrics, models, plotting, random, schedules, testing
+    from nnarray import datasets, distributed, losses, metrics, models, plotting, random, schedules, testing, text
     from nnarray.apps.playground.opened import playground
     from nnarray.apps.workflow.pipeline import Pipeline, load_pipeline
     from nnarray.backends import (
@@ -192,6 +192,7 @@ __all__ = [
     "schedules",
     "stop_gradient",
     "testing",
+    "text",
     "trackers",
     "training_step",
     "value_and_grad",
@@ -280,7 +281,7 @@ def _inside(name: str) -> str:
     """Where a name is that somebody looked for here."""
     if name.startswith(("load_", "fetch_")):
         return " Data sets are in nn.datasets; nn.load(file) reads a model."
-    for place in ("datasets", "losses", "metrics", "models", "plotting", "schedules"):
+    for place in ("datasets", "losses", "metrics", "models", "plotting", "schedules", "text"):
         if not name.startswith("_") and callable(vars(import_module(f"nnarray.{place}")).get(name)):
             return f" Here it is nn.{place}.{name}."
     return ""

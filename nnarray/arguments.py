@@ -75,6 +75,10 @@ _OTHERS = {
     "output_activation": "final_activation last_activation",
     "test_size": "test_fraction",
     "backend": "device",
+    "max_tokens": "max_new_tokens max_length num_tokens n_tokens",
+    "stop": "stop_tokens stop_sequences eos_token_id stop_strings",
+    "stream": "streamer on_token",
+    "cache": "use_cache",
     "X": "inputs input data features",
     "y": "target targets label labels",
 }

@@ -19,7 +19,15 @@ from nnarray.backends import (
     same_place,
     without_record,
 )
-from nnarray.checks import above_zero, in_range, is_several, numbers_of_python, refuse_other_sums, refuse_overflow
+from nnarray.checks import (
+    above_zero,
+    in_range,
+    integer,
+    is_several,
+    numbers_of_python,
+    refuse_other_sums,
+    refuse_overflow,
+)
 from nnarray.kernels.compilation import quiet
 from nnarray.kernels.standard.numerics import at_least_float32, at_least_float32_dtype, clamp, within
 from nnarray.names import also, named, shown
@@ -78,6 +86,10 @@ class Loss:
         numbers_of_python(self)
         if self.reduction not in ("mean", "sum"):
             raise ValueError(f"reduction must be 'mean' or 'sum'; got {shown(self.reduction)}.")
+
+    def counted(self, target: Array) -> Array | None:
+        """Which entries of a target count, truth values of its shape; None if all do. Metrics leave out the others."""
+        return None
 
     @property
     def is_of_classes(self) -> bool:
@@ -509,6 +521,9 @@ class CrossEntropy(Loss):
     class_weights : sequence of K floats, optional
         The weight of each class, above 0. With labels, the mean divides by the sum of the class weights of the
         examples.
+    ignore_index : int, optional
+        A label that does not count, such as -100, or that of padding: neither in the loss, nor in the number by which
+        the mean divides, nor in metrics.
 
     Raises
     ------
@@ -541,9 +556,12 @@ class CrossEntropy(Loss):
 
     label_smoothing: float = field(default=0.0, kw_only=True)
     class_weights: Sequence[float] | None = field(default=None, kw_only=True)
+    ignore_index: int | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.ignore_index is not None:
+            integer(self.ignore_index, "ignore_index", -(2**31), usual=-100)
         in_range(self.label_smoothing, "label_smoothing", 0, 1, symbol="s")
         if self.class_weights is not None:
             if isinstance(self.class_weights, Mapping | Set) or not is_several(self.class_weights):
@@ -599,7 +617,25 @@ class CrossEntropy(Loss):
                 f"{_fitting_labels(labels, (*labels.shape, classes))}"
             )
         real = " For regression, pass loss='mse' and y[:, None], and give the last layer 1 output."
+        counted = self.counted(labels)
+        if counted is not None:
+            labels = xp.where(counted, labels, xp.zeros_like(labels))
         labels = checked_labels(labels, classes, "CrossEntropy labels", real if labels.ndim == 1 else "")
+        target, own = self._weighted_labels(xp, labels, classes, dtype)
+        if counted is None:
+            return target, own
+        counts: Array = xp.astype(counted, at_least_float32_dtype(xp, dtype))
+        return target, counts if own is None else counts * own
+
+    def counted(self, target: Array) -> Array | None:
+        """Which labels are not `ignore_index`; None if all count."""
+        xp = same_place(target=target)
+        if self.ignore_index is None or not xp.isdtype(target.dtype, "integral"):
+            return None
+        return xp.astype(target, _index(target), copy=False) != self.ignore_index
+
+    def _weighted_labels(self, xp: Namespace, labels: Array, classes: int, dtype: DType) -> tuple[Array, Array | None]:
+        """Labels or smoothed ones, and the weights from their classes."""
         if self.class_weights is None and self.label_smoothing == 0:
             return labels, None
         like = xp.zeros((0,), dtype=at_least_float32_dtype(xp, dtype), device=device_of(labels))

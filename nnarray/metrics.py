@@ -221,6 +221,49 @@ class TopK:
         return _fraction(better < self.k, _spread(weights, tuple(labels.shape), outputs))
 
 
+def perplexity(outputs: Array, target: Array, *, weights: Array | None = None) -> Array:
+    """exp(mean of -ln p_n,label(n)), p = softmax(outputs): how many equally likely classes would be as hard to guess.
+
+    1 is perfect, and K is that of K equal probabilities. It is exp of the loss "cross_entropy".
+
+    Parameters
+    ----------
+    outputs : array, shape (N, ..., K)
+        Logits.
+    target : array of labels, shape (N, ...), or of probabilities, shape of `outputs`
+        Of probabilities, the largest is the label.
+    weights : array, shape (N,), optional
+        How much each example counts.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If there is not one output per class, or as in `accuracy`.
+
+    References
+    ----------
+    .. [1] Jelinek, Mercer, Bahl & Baker (1977), Perplexity - a measure of the difficulty of speech recognition tasks.
+       Journal of the Acoustical Society of America 62, S63.
+
+    Examples
+    --------
+    >>> import nnarray as nn
+    >>> be = nn.backend("numpy")
+    >>> float(nn.metrics.perplexity(be.asarray([[0.0, 0.0, 0.0, 0.0]]), be.asarray([2])))
+    4.0
+    """
+    xp = same_place(outputs=outputs, target=target)
+    if _single(outputs):
+        raise ValueError(f"perplexity needs one output per class; got outputs of shape {tuple(outputs.shape)}.")
+    labels = _true_classes(target, outputs)
+    losses, _ = kernels.cross_entropy_of_labels(xp.reshape(outputs, (-1, outputs.shape[-1])), xp.reshape(labels, (-1,)))
+    each = _spread(weights, tuple(labels.shape), losses)
+    if each is None:
+        return xp.exp(xp.mean(losses))
+    each = xp.reshape(each, (-1,))
+    return xp.exp(xp.sum(losses * each) / xp.sum(each))
+
+
 def confusion_matrix(outputs: Array, target: Array, classes: int | None = None) -> Array:
     """The number of examples of each true class (rows) by predicted class (columns).
 
@@ -626,12 +669,13 @@ METRICS: dict[str, Metric] = {
     "recall": recall,
     "f1": f1,
     "roc_auc": roc_auc,
+    "perplexity": perplexity,
     "r2": r2,
     "mse": mse,
     "rmse": rmse,
     "mae": mae,
 }
-LOW = ("mse", "rmse", "mae")
+LOW = ("perplexity", "mse", "rmse", "mae")
 """The names of those that should be low."""
 METRICS |= {
     each.__name__: each

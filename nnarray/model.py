@@ -45,6 +45,8 @@ from nnarray.functional.folding import folded
 from nnarray.functional.layout import Parameters
 from nnarray.functional.propagation import Wiring, forward, input_gradient, pullback
 from nnarray.functional.summary import Summary, summary
+from nnarray.generation.continuing import Asked, generated, refuse_other_vocabulary
+from nnarray.generation.sampling import Sampling
 from nnarray.kernels import engines
 from nnarray.kernels.compilation import compiled
 from nnarray.kernels.loops import read
@@ -56,6 +58,8 @@ from nnarray.optimizers.groups import fits
 from nnarray.persistence import pytorch
 from nnarray.random import Key
 from nnarray.recording import Traced, constant, is_real, stop_gradient, trees
+from nnarray.text.kinds import tokenizer_from_json
+from nnarray.text.tokenizer import Tokenizer
 from nnarray.training import checkpoints
 from nnarray.training.answers import chosen_outputs, class_names, to_classes, to_probabilities
 from nnarray.training.callbacks import History
@@ -106,6 +110,9 @@ class Model(metaclass=Explained):
     >>> model(X).shape
     (200, 2)
     """
+
+    _tokenizer: tuple[Any, Tokenizer | None] = (None, None)
+    """The description in the metadata, and what was made of it."""
 
     def __init__(
         self,
@@ -182,6 +189,29 @@ class Model(metaclass=Explained):
     @loss.setter
     def loss(self, loss: Any) -> None:
         self._loss = None if loss is None else loss_named(loss)
+
+    @property
+    def tokenizer(self) -> Tokenizer | None:
+        """What the model reads text with, saved with the model; None if it has none. Set it to one of `nn.text`.
+
+        Raises
+        ------
+        ValueError
+            When it is set, if its vocabulary has another size than that of the model.
+        """
+        noted = self.metadata.get("tokenizer")
+        if self._tokenizer[0] is not noted:
+            self._tokenizer = noted, None if noted is None else tokenizer_from_json(noted)
+        return self._tokenizer[1]
+
+    @tokenizer.setter
+    def tokenizer(self, tokenizer: Tokenizer | None) -> None:
+        if tokenizer is None:
+            self.metadata.pop("tokenizer", None)
+            return
+        refuse_other_vocabulary(self, tokenizer)
+        self.metadata["tokenizer"] = noted = tokenizer.to_json()
+        self._tokenizer = noted, tokenizer
 
     def engine_for(self, engine: str | None) -> str:
         """The engine of one call; the model's own if the call names none."""
@@ -912,6 +942,85 @@ class Model(metaclass=Explained):
         if not is_lazy(X):
             return asked.of_examples(X, y, weights)
         return asked.of_outputs(way.computed(self, asked.outputs(X, check_finite=True)), y, weights)
+
+    @explained
+    def generate(
+        self,
+        prompt: Any,
+        *,
+        max_tokens: int = 100,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        repetition_penalty: float = 1.0,
+        stop: Any = (),
+        seed: int = 0,
+        stream: Callable[[Any], Any] | None = None,
+        cache: bool | None = None,
+    ) -> Any:
+        """Continue a prompt: the network predicts the next token, one is chosen, and it is the next input.
+
+        The model takes tokens, shape (batch, length), and its outputs at each position are the logits of the token that
+        follows, shape (batch, length, V). It sees as many tokens as it was made for; of longer texts, it sees the end.
+
+        Parameters
+        ----------
+        prompt : str, or integers, shape (length,) or (batch, length)
+            Text needs `model.tokenizer`. At least one token.
+        max_tokens : int
+            The largest number of tokens that are added.
+        temperature : float
+            Tokens are drawn with the probabilities softmax(logits / temperature): below 1 likely ones are preferred. 0
+            takes the most likely token.
+        top_k : int, optional
+            Only the k most likely tokens are drawn.
+        top_p : float, optional
+            Only the most likely tokens that have this probability together are drawn; above 0, at most 1.
+        repetition_penalty : float
+            By how much the logits of tokens that were there before are divided if above 0, and else multiplied; 1 does
+            nothing.
+        stop : int, str, or several
+            Tokens, or texts, at which the text ends. The end token of the tokenizer always ends it. The text that is
+            returned is without them; an array of tokens has them.
+        seed : int
+            The same seed gives the same text, on every backend unless rounding decides between two tokens.
+        stream : callable, optional
+            It is called with each new piece of text; or with each new token, or the list of those of all sequences.
+        cache : bool, optional
+            Whether earlier positions are kept, and not computed again (`model.decode`). If None, they are kept if all
+            layers can do that. The tokens are the same up to rounding.
+
+        Returns
+        -------
+        str, or array of integers, shape (n,) or (batch, n)
+            What follows the prompt. A sequence that has stopped before the others repeats its last token.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a setting is out of range; if the model is not one of tokens; if the prompt is empty, or has a token or a
+            character that is not in the vocabulary.
+
+        References
+        ----------
+        .. [1] Holtzman, Buys, Du, Forbes & Choi (2020), The curious case of neural text degeneration. ICLR.
+        .. [2] Keskar, McCann, Varshney, Xiong & Socher (2019), CTRL. arXiv:1909.05858.
+
+        Examples
+        --------
+        >>> import nnarray as nn
+        >>> text = "to be or not to be, that is the question. " * 4
+        >>> tokenizer = nn.text.CharacterTokenizer.of(text)
+        >>> tokens = nn.backend("numpy").asarray(tokenizer.encode(text))
+        >>> X, y = tokens[:160].reshape(20, 8), tokens[1:161].reshape(20, 8)
+        >>> model = nn.Network(nn.Embedding(len(tokenizer), 16), nn.Dense(len(tokenizer))).init((8,), seed=0)
+        >>> history = model.fit(X, y, optimizer=nn.Adam(0.1), epochs=30)
+        >>> model.tokenizer = tokenizer
+        >>> model.generate("que", max_tokens=6, temperature=0)
+        ' the t'
+        """
+        sampling = Sampling(temperature, top_k, top_p, repetition_penalty)
+        return generated(self, prompt, Asked(sampling, max_tokens, stop, seed, stream, cache))
 
     def input_gradient(self, X: Array, classes: Array | int | None = None) -> Array:
         """dz_k / dX at inference: how much output k of each example changes with each entry of its input.

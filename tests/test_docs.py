@@ -125,7 +125,7 @@ def test_the_drawing_of_the_house_has_every_room_in_its_order() -> None:
 def test_every_public_name_is_in_the_reference() -> None:
     pages = "".join(p.read_text(encoding="utf-8") for p in (DOCS / "reference").glob("*.md"))
     modules = {"datasets", "initializers", "losses", "metrics", "models", "plotting", "random", "schedules"}
-    modules |= {"distributed", "testing", "trackers"}
+    modules |= {"distributed", "testing", "text", "trackers"}
     for name in set(nnarray.__all__) - modules:
         assert re.search(rf"auto\w+:: (nnarray\.)?{name}\b", pages), f"nn.{name} is not in docs/reference"
     for name in FUNCTIONS:

@@ -113,6 +113,45 @@ def test_labels_of_many_positions_equal_pytorch(be: nn.Backend, dtype: str, weig
     close(to_host(be, gradient), outputs.grad.numpy(), dtype)
 
 
+@pytest.mark.parametrize("options", [{}, SMOOTH, WEIGHED, SMOOTH | WEIGHED], ids=str)
+@pytest.mark.parametrize("ignored", [-100, 2])
+def test_labels_that_are_ignored_equal_pytorch(be: nn.Backend, dtype: str, ignored: int, options: Any) -> None:
+    labels = np.where(RNG.uniform(size=(6, 6)) < 0.3, ignored, POSITION_LABELS)
+    their = {"weight": torch.tensor(CLASS_WEIGHTS, dtype=torch.float64)} if "class_weights" in options else {}
+    outputs = torch.tensor(POSITIONS, requires_grad=True)
+    their |= {name: value for name, value in options.items() if name == "label_smoothing"}
+    for reduction in ("mean", "sum"):
+        outputs.grad = None
+        want = F.cross_entropy(
+            outputs.permute(0, 2, 1), torch.tensor(labels), ignore_index=ignored, reduction=reduction, **their
+        )
+        want.backward()
+        loss = losses.CrossEntropy(ignore_index=ignored, reduction=reduction, **options)
+        value, gradient = loss.value_and_gradient(*on(be, dtype, POSITIONS, labels))
+        close(to_host(be, value), want.detach().numpy(), dtype)
+        close(to_host(be, gradient), outputs.grad.numpy(), dtype)
+
+
+def test_labels_that_are_all_ignored_give_no_loss(be: nn.Backend) -> None:
+    value, gradient = losses.CrossEntropy(ignore_index=-1).value_and_gradient(
+        *on(be, "float32", POSITIONS, np.full((6, 6), -1))
+    )
+    assert float(value) == 0.0
+    assert not to_host(be, gradient).any()
+
+
+def test_ignored_labels_of_few_bits_and_other_faults(be: nn.Backend) -> None:
+    outputs, labels = on(be, "float32", OUTPUTS, np.asarray([255, 0, 1, 2, 3, 4, 255, 1], dtype="uint8"))
+    kept = losses.CrossEntropy()(outputs[1:6, :], labels[1:6]), losses.CrossEntropy()(outputs[7:, :], labels[7:])
+    want = (5 * float(kept[0]) + float(kept[1])) / 6
+    assert float(losses.CrossEntropy(ignore_index=255)(outputs, labels)) == pytest.approx(want, rel=1e-6)
+    assert float(losses.CrossEntropy(ignore_index=-100)(outputs[1:6, :], labels[1:6])) == pytest.approx(float(kept[0]))
+    with pytest.raises(ValueError, match="label 255 is out of range"):
+        losses.CrossEntropy(ignore_index=-100)(outputs, labels)
+    with pytest.raises(TypeError, match="ignore_index must be an integer"):
+        losses.CrossEntropy(ignore_index=1.5)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_gradient_is_the_derivative(host: nn.Backend, case: str) -> None:
     make, options, target, _, _ = CASES[case]

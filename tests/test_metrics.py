@@ -398,3 +398,15 @@ def test_a_metric_that_needs_weights_gets_ones(host: nn.Backend) -> None:
     model = nn.Network(nn.Dense(1)).init((1,), backend=host)
     history = model.fit(X, X, epochs=1, metrics=[total, optional], batch_size=5)
     assert (history["total"], history["optional"]) == ([12.0], [0.0])
+
+
+def test_perplexity_is_exp_of_the_cross_entropy(be: nn.Backend) -> None:
+    outputs, labels = np.random.default_rng(0).normal(size=(4, 3, 5)), np.arange(12).reshape(4, 3) % 5
+    weights = np.asarray([1.0, 0.0, 2.0, 0.5])
+    loss = nn.losses.CrossEntropy()
+    for given in (on(be, outputs, labels), (*on(be, outputs, labels), be.asarray(weights, dtype="float32"))):
+        got = metrics.perplexity(given[0], given[1], **({"weights": given[2]} if len(given) > 2 else {}))
+        assert float(got) == pytest.approx(np.exp(float(loss(*given))), rel=1e-5)
+    assert float(metrics.perplexity(*on(be, np.zeros((3, 7)), [0, 6, 2]))) == pytest.approx(7.0)
+    with pytest.raises(ValueError, match=r"perplexity needs one output per class; got outputs of shape \(3, 1\)"):
+        metrics.perplexity(*on(be, np.zeros((3, 1)), [0, 1, 0]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from numbers import Integral
 from typing import Any
@@ -120,12 +121,26 @@ def _measure(name: str, metric: Metric, loss: Loss, outputs: Shape) -> Measure:
         fixed["multilabel"] = loss.is_of_classes and not is_of_single_labels(loss, outputs)
 
     def measure(found: Array, target: Array, weights: Array | None) -> Any:
+        found, target, weights = counted(loss, found, target, weights)
+        if 0 in target.shape:  # nothing counts
+            return math.nan
         if weights is None and needs_weights:
             weights = namespace(found).ones(found.shape[:1], dtype=found.dtype, device=device_of(found))
         weighted = {"weights": weights} if weights is not None and "weights" in keywords else {}
         return metric(found, target, **fixed, **weighted)
 
     return measure
+
+
+def counted(loss: Loss, outputs: Array, y: Array, weights: Array | None) -> tuple[Array, Array, Array | None]:
+    """Outputs, targets and weights without those of labels that the loss ignores; unchanged if it ignores none."""
+    kept = loss.counted(y)
+    if kept is None:
+        return outputs, y, weights
+    if weights is not None:
+        column = namespace(weights).reshape(weights, weights.shape + (1,) * (y.ndim - 1))
+        weights = namespace(weights).broadcast_to(column, y.shape)[kept]
+    return outputs[kept], y[kept], weights
 
 
 def _keywords(metric: Metric) -> dict[str, bool]:

@@ -13,7 +13,7 @@ from nnarray.kernels.loops import read
 from nnarray.layers.kinds import arrays_in
 from nnarray.losses import Loss, checked, loss_named
 from nnarray.metrics import Measure, confusion_matrix, measured, metrics_named
-from nnarray.training.answers import checked_names, class_names, is_of_single_labels, known_loss, measures
+from nnarray.training.answers import checked_names, class_names, counted, is_of_single_labels, known_loss, measures
 from nnarray.training.data import Data, prepare
 from nnarray.training.inputs import placed, whole
 from nnarray.training.streamed import Streamed
@@ -215,7 +215,10 @@ class Evaluator:
         scores, count = scored(self.loss, self.metrics, answers), answers.outputs.shape[0]
         if not self.classes or len(self.classes) > FEW_CLASSES:
             return Evaluation(scores, count)
-        return Evaluation(scores, count, self.classes, _confusion(answers, len(self.classes)))
+        outputs, y, _ = counted(self.loss, answers.outputs, answers.y, None)
+        if 0 in y.shape:  # the loss ignores all
+            return Evaluation(scores, count)
+        return Evaluation(scores, count, self.classes, _confusion(outputs, y, len(self.classes)))
 
 
 def _names(model: Trainee, classes: Any) -> tuple[str, ...]:
@@ -232,9 +235,8 @@ def _joined(parts: list[Answers]) -> Answers:
     return Answers(*(None if column[0] is None else xp.concat(column, axis=0) for column in columns))  # type: ignore[arg-type]
 
 
-def _confusion(answers: Answers, classes: int) -> tuple[tuple[int, ...], ...]:
+def _confusion(outputs: Array, y: Array, classes: int) -> tuple[tuple[int, ...], ...]:
     """The confusion matrix, counted part by part, so that it takes little memory and stays exact."""
-    outputs, y = answers.outputs, answers.y
     count, positions = outputs.shape[0], 1
     for axis in outputs.shape[1:-1]:
         positions *= axis

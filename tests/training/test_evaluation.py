@@ -405,3 +405,27 @@ def test_a_network_says_that_it_has_no_numbers(name: str) -> None:
     with pytest.raises(AttributeError, match=rf"Network has no '{name}': .*\.init\(X\.shape\[1:\]\).*model\.fit"):
         getattr(TWO, name)
     assert not hasattr(TWO, name)
+
+
+def test_ignored_labels_count_in_no_metric(be: nn.Backend) -> None:
+    """Padding counts neither in the history nor in an evaluation; with weights too."""
+    tokens = be.asarray(np.asarray([[1, 2, 0, 0], [3, 1, 2, 0], [2, 2, 2, 2]]))
+    y = be.asarray(np.asarray([[2, 0, -1, -1], [1, 2, 0, -1], [2, 2, 2, 0]]))
+    model = nn.Network(nn.Embedding(4, 3), nn.Dense(4)).init((4,), backend=be)
+    loss = nn.losses.CrossEntropy(ignore_index=-1)
+    mine = ["accuracy", "perplexity", "f1"]
+    history = model.fit(tokens, y, loss=loss, validation=(tokens, y), metrics=mine, epochs=1, batch_size=2)
+    kept = np.asarray([[1, 1, 0, 0], [1, 1, 1, 0], [1, 1, 1, 1]], dtype=bool)
+    outputs, labels = be.asarray(to_host(be, model(tokens))[kept]), be.asarray(to_host(be, y)[kept].astype(int))
+    found = model.evaluate(tokens, y, metrics=mine)
+    for name in mine:
+        want = float(getattr(nn.metrics, name)(outputs, labels))
+        assert found[name] == pytest.approx(want, rel=1e-5)
+        assert history[f"val_{name}"][0] == pytest.approx(want, rel=1e-5)
+    assert found["perplexity"] == pytest.approx(np.exp(found["loss"]), rel=1e-5)
+    assert sum(map(sum, found.confusion)) == 9
+    weights = be.asarray(np.asarray([0.0, 1.0, 0.0]))
+    one = model.evaluate(tokens, y, metrics="accuracy", sample_weight=weights)
+    hits = to_host(be, model(tokens))[1, :3].argmax(axis=-1) == np.asarray([1, 2, 0])
+    assert one["accuracy"] == pytest.approx(hits.mean())
+    assert np.isnan(model.evaluate(tokens, be.asarray(np.full((3, 4), -1)), metrics="accuracy")["accuracy"])

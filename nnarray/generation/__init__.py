@@ -1,0 +1,1 @@
+"""Generation: a model of sequences continues a prompt, token by token."""
