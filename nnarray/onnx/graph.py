@@ -64,6 +64,9 @@ class Graph(NamedTuple):
     constants: Mapping[str, Tensor] = {}
     name: str = ""
 
+    def __repr__(self) -> str:
+        return f"<graph {self.name!r}, {len(self.nodes)} nodes>"
+
 
 def rebuilt(graph: Any) -> Graph:
     """The graph whose parts are plain tuples, as a file of settings has them.
@@ -114,3 +117,15 @@ def names_read(graph: Graph) -> set[str]:
         known |= {*node.outputs}
     outside |= {value.name for value in graph.outputs} - known
     return outside - {""}
+
+
+def needed(graph: Graph, output: Value) -> Graph:
+    """The part of a graph that one output needs."""
+    wanted, kept = {output.name}, list[Node]()
+    for node in reversed(graph.nodes):
+        if not wanted.isdisjoint(node.outputs):
+            kept.append(node)
+            wanted.update(node.inputs, *(names_read(body) for body in node.bodies.values()))
+    constants = {name: tensor for name, tensor in graph.constants.items() if name in wanted}
+    inputs = tuple(value for value in graph.inputs if value.name in wanted)
+    return Graph(tuple(reversed(kept)), inputs, (output,), constants, graph.name)

@@ -57,7 +57,7 @@ def weights_of(graph: Graph, versions: Mapping[str, int]) -> tuple[Weight, ...]:
     inside = {name for node in graph.nodes for body in node.bodies.values() for name in names_read(body)}
     found: dict[str, Weight] = {}
     for node in graph.nodes:
-        for name, init in _learned(node, versions, made):
+        for name, init in _learned(node, versions):
             origin = _origin(name, made)
             tensor = constants.get(origin)
             if tensor is None or str(tensor.dtype) != main or not math.prod(tensor.shape) or origin in inside:
@@ -68,11 +68,16 @@ def weights_of(graph: Graph, versions: Mapping[str, int]) -> tuple[Weight, ...]:
     return tuple(found.values())
 
 
+def learned_names(graph: Graph, versions: Mapping[str, int]) -> Iterator[str]:
+    """The names of all inputs at which operators have weights, once each."""
+    yield from dict.fromkeys(name for node in graph.nodes for name, _ in _learned(node, versions))
+
+
 def _flat(init: str) -> str:
     return init if init in ("ones", "zeros") else "zeros"
 
 
-def _learned(node: Node, versions: Mapping[str, int], made: Mapping[str, Node]) -> Iterator[tuple[str, str]]:
+def _learned(node: Node, versions: Mapping[str, int]) -> Iterator[tuple[str, str]]:
     operator = operator_for(node.domain, node.op, versions[node.domain])
     for position, init in (operator.weights if operator else {}).items():
         if position < len(node.inputs) and node.inputs[position]:

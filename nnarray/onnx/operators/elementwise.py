@@ -65,7 +65,7 @@ def _binary(function: str) -> Callable[..., Any]:
 for _name, _function in (UNARY | ROUNDED).items():
     operator(_name)(_unary(_function))
 for _name, _function in BINARY.items():
-    operator(_name, 7 if _name not in ("Equal", "Greater", "Less", "And", "Or", "Xor") else 7)(_binary(_function))
+    operator(_name, 7)(_binary(_function))
 for _name, _function in ARITHMETIC.items():
     operator(_name, 7, weights={0: LEARNED[_name], 1: LEARNED[_name]})(_binary(_function))
 

@@ -97,10 +97,7 @@ def average_pool(
     windows = Windows.over(x.shape[2:], kernel_shape, strides, dilations, pads, auto_pad, ceil=bool(ceil_mode))
     total = _total(x, windows)
     for axis, counts in enumerate(windows.counts(x.shape[2:], with_padding=bool(count_include_pad)), start=2):
-        if len({*counts}) == 1:
-            total = total / counts[0]
-        else:
-            total = total / _along(counts, total, axis)
+        total = total / (counts[0] if len({*counts}) == 1 else _along(counts, total, axis))
     return total
 
 

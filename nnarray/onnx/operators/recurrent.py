@@ -196,10 +196,8 @@ def gru(
         both, past = x @ w.T, h @ r[: 2 * n, :].T
         z = f(_clipped(both[:, :n] + past[:, :n] + wz + rz, own.clip))
         reset = f(_clipped(both[:, n : 2 * n] + past[:, n:] + wr + rr, own.clip))
-        if linear_before_reset:
-            inner = reset * (h @ r[2 * n :, :].T + rh)
-        else:
-            inner = (reset * h) @ r[2 * n :, :].T + rh
+        last = r[2 * n :, :].T
+        inner = reset * (h @ last + rh) if linear_before_reset else (reset * h) @ last + rh
         new = g(_clipped(both[:, 2 * n :] + inner + wh, own.clip))
         return ((1.0 - z) * new + z * h,)
 

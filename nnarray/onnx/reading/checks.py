@@ -24,7 +24,7 @@ def check(graph: Graph, versions: Mapping[str, int]) -> None:
     version = versions.get("", 0)
     if version > NEWEST:
         raise ValueError(
-            f"it uses version {version} of the operators, and the newest that is known here is {NEWEST}. Export it with "
+            f"it uses version {version} of the operators, and the newest known here is {NEWEST}. Export it with "
             f"opset_version={NEWEST}"
         )
     _check_names(graph, set())
