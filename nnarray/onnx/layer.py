@@ -13,7 +13,7 @@ from nnarray.layers.kinds import BOOLEAN, REAL, Kind, Takes, arrays_in
 from nnarray.layers.recorded import RecordedPullback
 from nnarray.onnx import plan
 from nnarray.onnx.graph import FLOATS, Graph, Value, rebuilt
-from nnarray.onnx.operators.common import Place, nearest
+from nnarray.onnx.operators.common import FEW, MOST, Place, nearest, room
 from nnarray.onnx.plan import DEVICE, Memory, Plan
 from nnarray.onnx.weights import Weight, flattened, nested, paths_of
 from nnarray.random import Key
@@ -22,7 +22,7 @@ from nnarray.recording.recorded import Recorded
 from nnarray.recording.trees import mapped
 from nnarray.typing import Shape, Tree
 
-BATCH = 2
+BATCH = 1
 """The examples with which the shape of the outputs is found, if the file does not have it."""
 
 
@@ -127,10 +127,11 @@ class OnnxGraph(Layer):
         for value in self.graph.inputs:
             batch = value.shape[0] if value.shape and isinstance(value.shape[0], int) else BATCH
             dtype = self.main if _kind(value) == REAL else value.dtype
+            room((batch, *shapes[value.name]), FEW)
             given[value.name] = host.xp.zeros((batch, *shapes[value.name]), dtype=host.dtype(dtype))
         weights = {each.name: host.xp.zeros(each.shape, dtype=host.dtype(self.main)) for each in self.weights}
         x = given if len(given) != 1 else next(iter(given.values()))
-        y = self._computed(nested(weights, self.paths), x, None)
+        y = self._computed(nested(weights, self.paths), x, None, most=FEW)
         if not y.shape or not _has_batch(y, given):
             raise ValueError(
                 f"the output {self.output!r} has no batch axis: its shape for a batch of {BATCH} is {tuple(y.shape)}. "
@@ -169,7 +170,7 @@ class OnnxGraph(Layer):
 
         return Out(recorded.value(recorded.y), RecordedPullback(pullback))
 
-    def _computed(self, params: Tree, x: Any, key: Key | None) -> Any:
+    def _computed(self, params: Tree, x: Any, key: Key | None, *, most: int = MOST) -> Any:
         weights = flattened(params, self.paths)
         inputs = x if isinstance(x, Mapping) else {value.name: x for value in self.graph.inputs}
         every = [*weights.values(), *inputs.values()]
@@ -177,7 +178,7 @@ class OnnxGraph(Layer):
         real = next((each for each in every if is_real(stripped(each))), None)
         be = backend_of(stripped(every[0]))
         dtype = self.main if real is None else dtype_name(real.dtype)
-        place = Place(be, self.main, dtype, key, is_recording)
+        place = Place(be, self.main, dtype, key, is_recording, most)
         memory = self.memories.setdefault((be.library.name, str(be.device), dtype), Memory())
         given = weights | {value.name: _entered(value, inputs[value.name], place) for value in self.graph.inputs}
         shapes = tuple(tuple(inputs[value.name].shape) for value in self.graph.inputs)

@@ -6,6 +6,7 @@ once for each combination of input shapes. Nothing of it is read from a device.
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from nnarray.backends import host_backend, is_traced
 from nnarray.layers.tensors import Tensor
 from nnarray.onnx.graph import Graph, Node, names_read
 from nnarray.onnx.operators import operator_for
-from nnarray.onnx.operators.common import Call, Place, read
+from nnarray.onnx.operators.common import MOST, Call, Place, read, room
 from nnarray.onnx.operators.table import Operator
 from nnarray.recording import constant
 from nnarray.typing import Shape
@@ -206,6 +207,8 @@ class Plan:
                     )
                     for name, body in step.bodies.items()
                 }
+            if place.most < MOST:
+                refuse_growth(arguments, step.node.op, place.most)
             if operator.wants_call:
                 call = Call(place, len(step.outputs), on_host)
                 found = operator.function(call, *arguments, **settings)
@@ -239,6 +242,28 @@ def _setting(node: Node, value: Any) -> Any:
     if isinstance(value, Tensor):
         return value if node.op == "ConstantOfShape" and not node.domain else value.values
     return float(value) if value in ("inf", "-inf", "nan") else value
+
+
+PRODUCTS = frozenset(str.split("MatMul Gemm MatMulInteger QLinearMatMul Einsum"))
+
+
+def refuse_growth(arguments: list[Any], op: str, most: int) -> None:
+    """Refuse arrays whose broadcast or product would have more than so many entries.
+
+    Raises
+    ------
+    ValueError
+        If it would.
+    """
+    shapes = [tuple(x.shape) for x in arguments if hasattr(x, "shape")]
+    if len(shapes) < 2:
+        return
+    ndim = max(map(len, shapes))
+    padded = [(1,) * (ndim - len(shape)) + shape for shape in shapes]
+    sizes = [max(each) for each in zip(*padded, strict=True)]
+    if op not in PRODUCTS and any(n not in (1, size) for shape in padded for n, size in zip(shape, sizes, strict=True)):
+        return  # no broadcast
+    room(sizes, max(most, *map(math.prod, shapes)))
 
 
 def _run_body(body: Body, around: list[Any], place: Place, memory: Memory, *inputs: Any) -> list[Any]:

@@ -106,7 +106,8 @@ def encode(value: Any, where: str = "the network", tensors: dict[str, Any] | Non
         return {"type": TENSOR, "name": name}
     name = type(value).__name__
     if _known(name) is type(value):
-        each = {field.name: encode(getattr(value, field.name), f"{where}, {name}", tensors) for field in fields(value)}
+        own: Any = value
+        each = {field.name: encode(getattr(own, field.name), f"{where}, {name}", tensors) for field in fields(own)}
         return {"type": name, **each}
     if isinstance(value, Layer | initializers.Initializer):
         raise ValueError(f"{where}: {name} cannot be saved, as it is not registered. Decorate it with @nn.register.")

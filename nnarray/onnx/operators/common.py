@@ -15,6 +15,10 @@ from nnarray.typing import Namespace
 
 MOST = 2**31
 """The most entries of an array that an operator makes from numbers, so that a damaged file cannot fill the memory."""
+FEW = 2**24
+"""The most entries while a file is loaded, and of an array that grows without bound by its settings."""
+GROWTH = 64
+"""How many times an operator may enlarge an array beyond that."""
 
 
 @dataclass
@@ -28,6 +32,8 @@ class Place:
     """... and that in which they are computed."""
     key: Key | None = None
     is_recording: bool = False
+    most: int = MOST
+    """The most entries of an array."""
     draws: int = field(default=0)
 
     def name(self, dtype: str) -> str:
@@ -60,6 +66,10 @@ class Call:
             raise ValueError(f"there are no arrays of dtype number {name} here")
         return nearest(self.backend, self.place.name(text))
 
+    def room(self, shape: Iterable[int]) -> tuple[int, ...]:
+        """The shape, if an array of it may be made; raises as `room`."""
+        return room(shape, self.place.most)
+
     def cast(self, x: Any, name: str | int) -> Any:
         """`x` in a dtype by its name or number."""
         wanted = self.dtype(name)
@@ -67,7 +77,7 @@ class Call:
 
     def full(self, shape: Sequence[int], value: Any, dtype: Any) -> Any:
         """A new array with the same number everywhere."""
-        return self.backend.xp.full(room(shape), value, dtype=dtype, device=self.backend.device)
+        return self.backend.xp.full(self.room(shape), value, dtype=dtype, device=self.backend.device)
 
     def arange(self, *bounds: Any, dtype: Any = None) -> Any:
         """Numbers one after the other."""
@@ -152,7 +162,12 @@ def floats(x: Any) -> tuple[float, ...]:
     return (float(x),) if x.ndim == 0 else tuple(map(float, x))
 
 
-def room(shape: Iterable[int]) -> tuple[int, ...]:
+def grown(shape: Iterable[int], x: Any) -> tuple[int, ...]:
+    """The shape, if an array of it may be made of `x`; raises as `room`."""
+    return room(shape, max(FEW, GROWTH * math.prod(x.shape)))
+
+
+def room(shape: Iterable[int], most: int = MOST) -> tuple[int, ...]:
     """The shape, if an array of it may be made.
 
     Raises
@@ -161,9 +176,9 @@ def room(shape: Iterable[int]) -> tuple[int, ...]:
         If a size is negative, or there are too many entries.
     """
     sizes = tuple(map(int, shape))
-    if min(sizes, default=0) < 0 or math.prod(sizes) > MOST:
+    if min(sizes, default=0) < 0 or math.prod(sizes) > most:
         raise ValueError(
-            f"an array of shape {sizes} cannot be made: sizes are at least 0, and {MOST:,} entries at most"
+            f"an array of shape {sizes} cannot be made: sizes are at least 0, and {most:,} entries at most"
         )
     return sizes
 
@@ -218,7 +233,7 @@ def widened(x: Any, pads: Sequence[tuple[int, int]], value: Any = 0) -> Any:
             x = x[at(axis, slice(max(-before, 0), x.shape[axis] - max(-after, 0)))]
         sides: list[Any] = []
         for width in (before, after):
-            shape = room((*x.shape[:axis], max(width, 0), *x.shape[axis + 1 :]))
+            shape = grown((*x.shape[:axis], max(width, 0), *x.shape[axis + 1 :]), x)
             if hasattr(value, "shape"):
                 sides.append(xp.broadcast_to(xp.astype(xp.reshape(value, ()), x.dtype, copy=False), shape))
             else:

@@ -139,11 +139,11 @@ operator("Scatter", 9)(_scatter)
 
 
 @operator("OneHot", 9, reads=(1,))
-def one_hot(indices: Any, depth: Any, values: Any, *, axis: int = -1) -> Any:
+def one_hot(call: Call, indices: Any, depth: Any, values: Any, *, axis: int = -1) -> Any:
     """One value at the position of each index along a new axis, another one elsewhere."""
     xp, size = space(values), int(whole(depth)[0])
     axis = axis_of(axis, indices.ndim + 1)
-    room((*indices.shape, size))
+    call.room((*indices.shape, size))
     numbers = space(indices).expand_dims(indices, axis=axis)
     numbers = mod(numbers, _full(numbers, size))
     shape = [1] * (indices.ndim + 1)

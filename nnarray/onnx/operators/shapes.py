@@ -7,7 +7,7 @@ from typing import Any
 
 from nnarray.backends import device_of
 from nnarray.layers.tensors import Tensor
-from nnarray.onnx.operators.common import Call, at, axes_of, axis_of, room, space, whole, widened
+from nnarray.onnx.operators.common import FEW, GROWTH, Call, at, axes_of, axis_of, grown, room, space, whole, widened
 from nnarray.onnx.operators.table import operator
 
 
@@ -114,7 +114,7 @@ def expand(x: Any, shape: Any) -> Any:
 def tile(x: Any, repeats: Any) -> Any:
     """Copies of the array along each axis."""
     times = whole(repeats)
-    room(n * m for n, m in zip(x.shape, times, strict=True))
+    grown((n * m for n, m in zip(x.shape, times, strict=True)), x)
     return space(x).tile(x, times)
 
 
@@ -182,8 +182,7 @@ def range_of(call: Call, start: Any, limit: Any, delta: Any) -> Any:
     first, last, step = (_python(each.reshape(-1)[0], dtype) for each in (start, limit, delta))
     if step == 0:
         raise ValueError("the step of Range must not be 0")
-    count = max(math.ceil((last - first) / step), 0)
-    room((count,))
+    (count,) = call.room((max(math.ceil((last - first) / step), 0),))
     xp, be = call.backend.xp, call.backend
     numbers = xp.astype(xp.arange(count, device=be.device), call.dtype(dtype))
     return numbers * step + first
@@ -252,7 +251,7 @@ def _padded(x: Any, pads: list[tuple[int, int]], mode: str, value: Any) -> Any:
 
 def _reflected(size: int, before: int, after: int, mode: str) -> list[int]:
     """Which entry of an axis stands where, before the first and after the last one."""
-    (count,) = room((size + before + after,))
+    (count,) = room((size + before + after,), max(FEW, GROWTH * size))
     places = range(-before, count - before)
     if mode == "edge":
         return [min(max(i, 0), size - 1) for i in places]

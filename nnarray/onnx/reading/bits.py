@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from nnarray.backends import host_backend
 from nnarray.layers.tensors import Tensor
 from nnarray.onnx.graph import FLOATS, Graph, Node, Value, needed
-from nnarray.onnx.operators.common import Place
+from nnarray.onnx.operators.common import FEW, Place
 from nnarray.onnx.plan import Memory, Plan
 from nnarray.onnx.weights import PASSES, constants_of, learned_names
 
@@ -65,5 +65,5 @@ def _stays_small(pair: list[Tensor | None]) -> bool:
 def _computed(graph: Graph, name: str, versions: Mapping[str, int]) -> Tensor:
     part = needed(graph, Value(name))
     host = host_backend()
-    (y,) = Plan(part, versions, {}).run(Place(host), {}, Memory())
+    (y,) = Plan(part, versions, {}).run(Place(host, most=FEW), {}, Memory())
     return Tensor(y)

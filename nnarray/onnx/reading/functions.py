@@ -7,7 +7,6 @@ from typing import Any
 
 from nnarray.onnx.graph import Graph, Node
 
-DEEPEST = 32
 MOST = 200_000
 """The most nodes that a file may have after that."""
 
@@ -24,32 +23,50 @@ def inlined(graph: Graph, versions: Mapping[str, int], functions: list[Function]
     """
     if not functions:
         return graph, versions
-    return _Inliner({(each[0], each[1]): each for each in functions}).graph(graph), versions
+    inliner = _Inliner({(each[0], each[1]): each for each in functions})
+    if inliner.size(graph.nodes) > MOST:
+        raise ValueError(f"its functions stand for more than {MOST:,} operators, which are too many")
+    return inliner.graph(graph), versions
 
 
 class _Inliner:
     def __init__(self, functions: Mapping[tuple[str, str], Function]) -> None:
         self.functions = functions
+        self.sizes: dict[tuple[str, str], int] = {}
+        self.open: set[tuple[str, str]] = set()
         self.count = 0
 
-    def graph(self, graph: Graph, depth: int = 0) -> Graph:
-        nodes = [part for node in graph.nodes for part in self.node(node, depth)]
-        return graph._replace(nodes=tuple(nodes))
+    def size(self, nodes: tuple[Node, ...]) -> int:
+        """How many nodes these stand for, before any is made."""
+        return sum(self.size_of(node) + sum(self.size(body.nodes) for body in node.bodies.values()) for node in nodes)
 
-    def node(self, node: Node, depth: int) -> list[Node]:
+    def size_of(self, node: Node) -> int:
+        key = node.domain, node.op
+        if key not in self.functions:
+            return 1
+        if key in self.open:
+            raise ValueError(f"its function {node.op!r} calls itself")
+        if key not in self.sizes:
+            self.open.add(key)
+            self.sizes[key] = self.size(self.functions[key][4])
+            self.open.discard(key)
+        return self.sizes[key]
+
+    def graph(self, graph: Graph) -> Graph:
+        return graph._replace(nodes=tuple(part for node in graph.nodes for part in self.node(node)))
+
+    def node(self, node: Node) -> list[Node]:
         function = self.functions.get((node.domain, node.op))
         self.count += 1
-        if depth > DEEPEST or self.count > MOST:
-            raise ValueError(f"its function {node.op!r} calls itself, or has too many parts")
         if function is None:
-            return [node._replace(bodies={k: self.graph(body, depth) for k, body in node.bodies.items()})]
+            return [node._replace(bodies={key: self.graph(body) for key, body in node.bodies.items()})]
         _, _, inputs, outputs, parts, usual = function
         given = usual | dict(node.attributes)
         called = f"{node.name or node.op}:{self.count}/"
         names = dict.fromkeys(inputs, "") | dict(zip(inputs, node.inputs, strict=False))
         names |= dict(zip(outputs, node.outputs, strict=False))
         renamed = [_renamed(part, names, called, given, dict(node.bodies)) for part in parts]
-        return [each for part in renamed for each in self.node(part, depth + 1)]
+        return [each for part in renamed for each in self.node(part)]
 
 
 def _renamed(node: Node, names: dict[str, str], called: str, given: dict[str, Any], bodies: dict[str, Graph]) -> Node:

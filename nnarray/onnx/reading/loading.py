@@ -62,7 +62,7 @@ def _with_fixed(graph: Graph, fixed: Mapping[str, Any]) -> Graph:
         wanted: Value = named(name, inputs, "input")
         host = host_backend()
         array = host.asarray(value)
-        constants[name] = Tensor(array.astype(wanted.dtype) if wanted.dtype else array)
+        constants[name] = Tensor(host.xp.astype(array, host.dtype(wanted.dtype)) if wanted.dtype else array)
     left = tuple(value for value in graph.inputs if value.name not in fixed)
     return graph._replace(inputs=left, constants=constants)
 
