@@ -17,7 +17,7 @@ from nnarray.names import also, spelled
 from nnarray.version import __version__ as __version__
 
 if TYPE_CHECKING:  # what type checkers and editors read; at run time, `__getattr__` imports a name when it is asked for
-    from nnarray import datasets, distributed, losses, metrics, models, plotting, random, schedules, testing, text
+    from nnarray import datasets, distributed, losses, metrics, models, onnx, plotting, random, schedules, testing, text
     from nnarray.apps.playground.opened import playground
     from nnarray.apps.workflow.pipeline import Pipeline, load_pipeline
     from nnarray.backends import (
@@ -73,7 +73,7 @@ if TYPE_CHECKING:  # what type checkers and editors read; at run time, `__getatt
     from nnarray.layers.kinds import Kind, Spec
     from nnarray.losses import Loss
     from nnarray.model import Model
-    from nnarray.network import Network, load
+    from nnarray.network import Network, load, load_onnx
     from nnarray.optimizers import (
         LAMB,
         LBFGS,
@@ -179,11 +179,13 @@ __all__ = [
     "jvp",
     "list_backends",
     "load",
+    "load_onnx",
     "load_pipeline",
     "losses",
     "metrics",
     "models",
     "namespace",
+    "onnx",
     "playground",
     "plotting",
     "random",
@@ -228,7 +230,7 @@ _NAMES = {
     "layers.kinds": "Kind Spec",
     "losses": "Loss",
     "model": "Model",
-    "network": "Network load",
+    "network": "Network load load_onnx",
     "optimizers": "LAMB LBFGS SGD Adadelta Adagrad Adam Adamax AdamW Lion Muon NAdam Optimizer RAdam RMSprop",
     "persistence.settings": "register",
     "random": "Key",

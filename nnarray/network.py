@@ -6,10 +6,12 @@ import operator
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 from nnarray.arguments import METHODS, Explained, explained
-from nnarray.backends import Backend, backend
+from nnarray.backends import Backend, backend, host_backend
+from nnarray.functional.propagation import Wiring
 from nnarray.layers.base import NO_NUMBERS
 from nnarray.layers.containers import Row
 from nnarray.layers.kinds import specs
@@ -138,6 +140,75 @@ def load(path: str | os.PathLike[str], *, backend: str | Backend | None = None, 
     model.loss = loaded.loss
     if loaded.missing is not None:
         loading.warn_of_missing(path, loaded.missing)
+    return model
+
+
+@explained
+def load_onnx(
+    path: str | os.PathLike[str],
+    *,
+    backend: str | Backend | None = None,
+    dtype: object = None,
+    shape: Any = None,
+    output: str | None = None,
+    fixed: Mapping[str, Any] | None = None,
+) -> Model:
+    """Load the graph of an ONNX file as a model: it predicts, and it can be trained, frozen and saved.
+
+    Nothing in the file is executed. Every name and size in it is checked before memory is allocated. Constants of real
+    numbers that are weights become the parameters of the model, with their names in the file.
+
+    Parameters
+    ----------
+    path : path
+        The .onnx file. Constants in other files must be in its folder.
+    backend : str or Backend, optional
+        Where the model computes.
+    dtype : str, optional
+        The dtype of most real numbers in the file if None.
+    shape : tuple of int, or mapping of str to such, optional
+        The shape of one example, without the batch axis, if the file leaves it open. With several inputs, by name.
+    output : str, optional
+        The output that the model computes; the first one if None. `nn.onnx.read` computes all of them.
+    fixed : mapping of str to array or number, optional
+        Inputs that have the same value in each call.
+
+    Returns
+    -------
+    Model
+        Its network is one layer, which is the graph; its `metadata["onnx"]` are the notes in the file.
+
+    Raises
+    ------
+    FileNotFoundError, IsADirectoryError, PermissionError
+        If the file does not exist or cannot be read.
+    ImportError
+        If the package `onnx` is not installed.
+    ValueError
+        If the file is damaged, has operators that are not known (all are named), or leaves open what must be known.
+
+    Examples
+    --------
+    >>> import nnarray as nn
+    >>> model = nn.load_onnx("model.onnx", backend="torch")  # doctest: +SKIP
+    >>> model.fit(X, y, epochs=5)  # doctest: +SKIP
+    """
+    reading = import_module("nnarray.onnx.reading.file")
+    loading = import_module("nnarray.onnx.reading.loading")
+    content = reading.read_file(path)
+    try:
+        found = loading.imported(content, shape, output, fixed or {})
+        wiring = Wiring.of(found.layer, found.shape)
+        host = host_backend()
+        zeros = host.xp.zeros(0, dtype=host.dtype(found.layer.main), device=host.device)
+        theta, be = wiring.params.pack(found.params, zeros), _backend(backend)
+        chosen = be.floating(dtype or found.layer.main)
+        vectors = (be.asarray(each, dtype=chosen) for each in (theta, zeros))
+        model = Model(found.layer, found.shape, *vectors, wiring=wiring)
+    except ValueError as error:
+        raise ValueError(f"{str(path)!r} cannot be loaded: {str(error).rstrip('.')}.") from error
+    if content.notes:
+        model.metadata["onnx"] = dict(content.notes)
     return model
 
 

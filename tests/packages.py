@@ -17,7 +17,7 @@ import pytest
 MISSING = "could not import"  # as pytest.importorskip says it
 # A file of tests that imports one of these at its head is about it, and is left out where it is not installed.
 OPTIONAL = {"hypothesis", "matplotlib", "nbclient", "nbformat", "pandas", "PIL", "pyarrow", "scipy", "sklearn"}
-OPTIONAL |= {"httpx", "starlette"}
+OPTIONAL |= {"httpx", "onnx", "onnxruntime", "starlette"}
 
 
 def hide(names: Iterable[str]) -> None:

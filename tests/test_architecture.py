@@ -24,6 +24,7 @@ LEVELS = [
     ["random", "losses", "metrics", "schedules", "text"],
     ["datasets", "layers"],
     ["functional", "drawing"],
+    ["onnx"],
     ["optimizers"],
     ["engines", "persistence", "testing"],
     ["tables", "training"],
@@ -55,6 +56,7 @@ BORDERS |= {"distributed"}  # collections of Dask's, and what its workers are se
 BORDERS |= {"persistence", "training/checkpoints.py", "training/loading.py"}  # files of models
 BORDERS |= {"apps/demos", "apps/pets.py", "apps/workflow", "apps/service"}  # from files to numbers that people read
 BORDERS |= {"apps/playground/tables.py"}  # files that are dropped on its page
+BORDERS |= {"onnx/reading"}  # files of graphs
 BORDERS |= {"notebooks"}
 CONVERTS = {"model.py": "to"}  # the method in which the user asks for another backend
 
@@ -235,6 +237,7 @@ def test_import_loads_no_optional_library() -> None:
         "wandb",
         "starlette",
         "uvicorn",
+        "onnx",
     ]
     code = f"import sys; from nnarray import *; print([m for m in {sorted(optional)} if m in sys.modules])"
     done = run_python(code)

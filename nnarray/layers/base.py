@@ -361,7 +361,7 @@ def described(layer: Layer) -> str:
     for each in sorted(fields(layer), key=lambda each: each.name == "name"):
         value = getattr(layer, each.name)
         usual = each.default_factory() if each.default_factory is not MISSING else each.default
-        if each.name in ("layers", "names", "shortcut") or value == usual:
+        if each.name in ("layers", "names", "shortcut") or not each.repr or value == usual:
             continue
         parts.append(repr(value) if each.default is MISSING and not inner else f"{each.name}={value!r}")
     return f"{type(layer).__name__}({', '.join(parts)})"

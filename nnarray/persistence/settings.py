@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
+from importlib import import_module
 from numbers import Integral, Real
 from typing import Any, TypeVar
 
@@ -12,12 +13,17 @@ from nnarray.arguments import explain_settings
 from nnarray.layers import initializers
 from nnarray.layers.base import Layer
 from nnarray.layers.containers import Composite
+from nnarray.layers.tensors import Tensor
 from nnarray.names import named, shown
 
 C = TypeVar("C", bound=type)
 
 KNOWN: dict[str, type] = {}
 """The classes that a file may use."""
+TENSOR = "tensor"
+"""In the place of a constant array: its name in the file follows."""
+LATER = {"OnnxGraph": "nnarray.onnx.layer"}
+"""Those of this package that are imported when a network has one."""
 
 
 def register(cls: C) -> C:
@@ -65,11 +71,18 @@ for _module, _base in ((layers, Layer), (initializers, initializers.Initializer)
             register(_value)
 
 
+def _known(name: Any) -> type | None:
+    """The class of that name."""
+    if isinstance(name, str) and name in LATER and name not in KNOWN:
+        register(getattr(import_module(LATER[name]), name))
+    return KNOWN.get(name)
+
+
 # --- To JSON ---------------------------------------------------------------------------------------------------------
 
 
-def encode(value: Any, where: str = "the network") -> Any:
-    """A layer, or one of its settings, as a JSON value.
+def encode(value: Any, where: str = "the network", tensors: dict[str, Any] | None = None) -> Any:
+    """A layer, or one of its settings, as a JSON value; constant arrays among them are added to `tensors`, by name.
 
     Raises
     ------
@@ -83,12 +96,18 @@ def encode(value: Any, where: str = "the network") -> Any:
     if isinstance(value, Real):
         return float(value)
     if isinstance(value, list | tuple):
-        return [encode(each, where) for each in value]
+        return [encode(each, where, tensors) for each in value]
     if isinstance(value, Mapping):
-        return {"type": "dict", "items": [[encode(k, where), encode(v, where)] for k, v in value.items()]}
+        items = [[encode(k, where), encode(v, where, tensors)] for k, v in value.items()]
+        return {"type": "dict", "items": items}
+    if isinstance(value, Tensor) and tensors is not None:
+        name = f"tensors/{len(tensors)}"
+        tensors[name] = value.values
+        return {"type": TENSOR, "name": name}
     name = type(value).__name__
-    if KNOWN.get(name) is type(value):
-        each = {field.name: encode(getattr(value, field.name), f"{where}, {name}") for field in fields(value)}
+    if _known(name) is type(value):
+        own: Any = value
+        each = {field.name: encode(getattr(own, field.name), f"{where}, {name}", tensors) for field in fields(own)}
         return {"type": name, **each}
     if isinstance(value, Layer | initializers.Initializer):
         raise ValueError(f"{where}: {name} cannot be saved, as it is not registered. Decorate it with @nn.register.")
@@ -101,8 +120,8 @@ def encode(value: Any, where: str = "the network") -> Any:
 # --- From JSON -------------------------------------------------------------------------------------------------------
 
 
-def decode(value: Any) -> Any:
-    """The inverse of `encode`.
+def decode(value: Any, tensors: dict[str, Any] | None = None) -> Any:
+    """The inverse of `encode`; constant arrays are taken out of `tensors`.
 
     Raises
     ------
@@ -110,20 +129,23 @@ def decode(value: Any) -> Any:
         If a class is not registered, or its settings do not fit.
     """
     if isinstance(value, list):
-        return tuple(decode(each) for each in value)
+        return tuple(decode(each, tensors) for each in value)
     if not isinstance(value, dict):
         return value
     kind = value.get("type")
     if kind == "dict":
-        return {decode(k): decode(v) for k, v in value["items"]}
-    if kind not in KNOWN:
+        return {decode(k): decode(v, tensors) for k, v in value["items"]}
+    if kind == TENSOR and tensors is not None:
+        return Tensor(tensors.pop(value["name"]))
+    cls = _known(kind)
+    if cls is None:
         named_kind = f"type {kind!r}" if kind is not None else "a type"
         raise ValueError(
             f"the network has {named_kind} that is not registered. If it is yours, decorate the class with "
             f"@nn.register, and import its module before loading."
         )
-    settings = {name: decode(each) for name, each in value.items() if name != "type"}
-    return _made(KNOWN[kind], settings)
+    settings = {name: decode(each, tensors) for name, each in value.items() if name != "type"}
+    return _made(cls, settings)
 
 
 def _made(cls: Any, settings: dict[str, Any]) -> Any:

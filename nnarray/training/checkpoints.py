@@ -115,9 +115,9 @@ def checkpoint_of(checkpoint: Any) -> Checkpoint:
 
 def archive_of(model: Trainee, theta: Array, state: Array) -> Archive:
     """The model with these parameters, its history, and its metadata."""
-    history = model.history
+    history, tensors = model.history, dict[str, Any]()
     facts = {
-        "network": encode(model.wiring.network),
+        "network": encode(model.wiring.network, tensors=tensors),
         "input_shape": _shape_as_json(model.input_shape),
         "dtype": dtype_name(theta.dtype),
         "frozen": sorted(model.frozen),
@@ -127,7 +127,7 @@ def archive_of(model: Trainee, theta: Array, state: Array) -> Archive:
     }
     wiring, columns = model.wiring, {name: np.asarray(x, dtype=float) for name, x in history.columns.items()}
     arrays = _named("params", wiring.params.views(on_host(theta))) | _named("state", wiring.state.views(on_host(state)))
-    return Archive(arrays | _named("history", columns), facts)
+    return Archive(arrays | tensors | _named("history", columns), facts)
 
 
 def _loss_as_json(loss: Any) -> Any:
@@ -277,7 +277,7 @@ def _epochs_of(file: Path, model: Trainee) -> int:
         saved = archive.read(file)
     except (OSError, ValueError, MemoryError):  # nothing that could be continued
         return 0
-    same = {"network": encode(model.wiring.network), "input_shape": _shape_as_json(model.input_shape)}
+    same = {"network": encode(model.wiring.network, tensors={}), "input_shape": _shape_as_json(model.input_shape)}
     if any(saved.facts.get(name) != value for name, value in same.items()):
         return 0
     return len(saved.arrays.get("history/epoch", ()))

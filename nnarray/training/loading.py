@@ -78,7 +78,7 @@ def understood(file: Path, saved: Archive, what: str = "loaded") -> Loaded:
     """
     try:
         facts, reader = saved.facts, _Reader(dict(saved.arrays), saved.facts["dtype"])
-        network, shape = decode(facts["network"]), _shape(facts["input_shape"])
+        network, shape = decode(facts["network"], reader.arrays), _shape(facts["input_shape"])
         if not isinstance(network, Layer):
             raise ValueError("its network is not a layer")
         specs(network.takes, shape)

@@ -1,0 +1,341 @@
+"""A graph prepared for computing: which steps run on the host, which only once for a shape, and what is freed when.
+
+What follows from shapes and constants alone, such as the arguments of most Reshape operators, is computed on the host,
+once for each combination of input shapes. Nothing of it is read from a device.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, NamedTuple
+
+from nnarray.backends import host_backend, is_traced
+from nnarray.layers.tensors import Tensor
+from nnarray.onnx.graph import Graph, Node, names_read
+from nnarray.onnx.operators import operator_for
+from nnarray.onnx.operators.common import MOST, Call, Place, read, room
+from nnarray.onnx.operators.table import Operator
+from nnarray.recording import constant
+from nnarray.typing import Shape
+
+FIXED, HOST, DEVICE = 0, 1, 2
+"""Where a value is: known from shapes and constants; on the host, but another one in each call; on the device."""
+REMEMBERED = 8
+"""For how many combinations of input shapes the values that follow from them are kept."""
+
+
+class Kind(NamedTuple):
+    """What is known of a value before anything runs."""
+
+    level: int
+    follows: bool = True
+    """Whether its shape follows from the shapes of the inputs."""
+
+
+class Body(NamedTuple):
+    """A graph inside a node."""
+
+    plan: Plan
+    outer: tuple[int, ...]
+    """The slots around it whose values it reads."""
+
+
+class Step(NamedTuple):
+    """One operator with the slots of its inputs and outputs."""
+
+    node: Node
+    operator: Operator
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    settings: dict[str, Any]
+    bodies: dict[str, Body]
+    level: int
+    frees: tuple[int, ...]
+
+
+@dataclass
+class Memory:
+    """What stays from one call to the next in one place: constants on the device, and what follows from shapes."""
+
+    moved: dict[int, Any] = field(default_factory=dict[int, Any])
+    fixed: OrderedDict[Any, dict[int, Any]] = field(default_factory=OrderedDict[Any, dict[int, Any]])
+    bodies: dict[tuple[int, str], Memory] = field(default_factory=dict[tuple[int, str], "Memory"])
+
+    def of_body(self, step: int, name: str) -> Memory:
+        """That of a graph inside a node."""
+        return self.bodies.setdefault((step, name), Memory())
+
+
+class Plan:
+    """The steps of a graph.
+
+    Parameters
+    ----------
+    graph : Graph
+    versions : mapping of str to int
+        The versions of the operator sets by domain.
+    given : mapping of str to Kind
+        What is known of the inputs, of names around the graph, and of parameters, which replace constants.
+    """
+
+    def __init__(self, graph: Graph, versions: Mapping[str, int], given: Mapping[str, Kind]) -> None:
+        self.slots: dict[str, int] = {}
+        self.kinds: list[Kind] = []
+        self.steps: list[Step] = []
+        self.constants: dict[int, Any] = {}
+        for name, kind in given.items():
+            self._define(name, kind)
+        for name, tensor in graph.constants.items():
+            if name not in self.slots:
+                self.constants[self._define(name, Kind(FIXED))] = tensor.values
+        for node in graph.nodes:
+            self._add(node, versions)
+        self.results = [self.slots[value.name] for value in graph.outputs]
+        self._free_early()
+        self.is_fixed = any(step.level == FIXED for step in self.steps)
+
+    def _define(self, name: str, kind: Kind) -> int:
+        self.slots[name] = len(self.kinds)
+        self.kinds.append(kind)
+        return self.slots[name]
+
+    def _add(self, node: Node, versions: Mapping[str, int]) -> None:
+        operator = operator_for(node.domain, node.op, versions[node.domain])
+        if operator is None:
+            raise ValueError(f"there is no operator {node.label}")
+        inputs = tuple(self.slots[name] if name else -1 for name in node.inputs)
+        settings = {key: _setting(node, value) for key, value in node.attributes.items()}
+        bodies = {key: self._body(node, key, body, versions) for key, body in node.bodies.items()}
+        around = {slot for body in bodies.values() for slot in body.outer}
+        kind = self._kind(node, operator, inputs, around)
+        if node.op == "Constant" and not node.domain and isinstance(node.attributes.get("value"), Tensor):
+            self.constants[self._define(node.outputs[0], Kind(FIXED))] = node.attributes["value"].values
+            return
+        outputs = tuple(self._define(name, kind) if name else -1 for name in node.outputs)
+        self.steps.append(Step(node, operator, inputs, outputs, settings, bodies, kind.level, ()))
+
+    def _body(self, node: Node, key: str, body: Graph, versions: Mapping[str, int]) -> Body:
+        names = sorted(names_read(body))
+        given = {name: self.kinds[self.slots[name]] for name in names}
+        known = {name: kind if kind.level == DEVICE else Kind(HOST) for name, kind in given.items()}
+        counts = node.op == "Loop" and key == "body"  # the number of the turn, and whether it goes on
+        inputs = {v.name: Kind(HOST if counts and i < 2 else DEVICE, False) for i, v in enumerate(body.inputs)}
+        return Body(Plan(body, versions, known | inputs), tuple(self.slots[name] for name in names))
+
+    def _kind(self, node: Node, operator: Operator, inputs: tuple[int, ...], around: set[int]) -> Kind:
+        """What is known of the outputs of a node."""
+        known = [self.kinds[slot] for slot in inputs if slot >= 0]
+        if node.op in ("Shape", "Size") and not node.domain and len(known) == 1:
+            return Kind(FIXED if known[0].follows and known[0].level != HOST else HOST)
+        if node.bodies or not operator.is_pure:
+            return Kind(DEVICE, False)
+        level = max((kind.level for kind in known), default=FIXED)
+        follows = not operator.dynamic and all(
+            kind.level == FIXED if i in operator.reads else kind.follows and kind.level != HOST
+            for i, kind in enumerate(self.kinds[slot] if slot >= 0 else Kind(FIXED) for slot in inputs)
+        )
+        return Kind(level, follows or level == FIXED)
+
+    def _free_early(self) -> None:
+        """Note after which step each value is not needed any more."""
+        last: dict[int, int] = {}
+        for i, step in enumerate(self.steps):
+            for slot in (*step.inputs, *step.outputs, *(s for body in step.bodies.values() for s in body.outer)):
+                last[slot] = i
+        kept = {*self.results, -1} | {slot for slot, kind in enumerate(self.kinds) if kind.level == FIXED}
+        at: dict[int, list[int]] = {}
+        for slot, i in last.items():
+            if slot not in kept:
+                at.setdefault(i, []).append(slot)
+        self.steps = [step._replace(frees=tuple(at.get(i, ()))) for i, step in enumerate(self.steps)]
+
+    # --- Running -------------------------------------------------------------------------------------------------
+
+    def run(self, place: Place, given: Mapping[str, Any], memory: Memory, shapes: Any = None) -> list[Any]:
+        """The outputs, from the values of the names that were given.
+
+        `shapes` identifies the shapes of the inputs; None if nothing may be remembered for them.
+        """
+        values: list[Any] = [None] * len(self.kinds)
+        for name, value in given.items():
+            values[self.slots[name]] = value
+        for slot, value in self.constants.items():
+            values[slot] = value
+        known = memory.fixed.get(shapes) if shapes is not None else None
+        if known is not None:
+            for slot, value in known.items():
+                values[slot] = value
+        for i, step in enumerate(self.steps):
+            if known is None or step.level != FIXED:
+                self._run_step(i, step, values, place, memory)
+                for slot in step.frees:
+                    values[slot] = None
+        if shapes is not None and known is None and self.is_fixed:
+            self._remember(memory, shapes, values)
+        return [self._on_device(slot, values, place, memory) for slot in self.results]
+
+    def _remember(self, memory: Memory, shapes: Any, values: list[Any]) -> None:
+        memory.fixed[shapes] = {
+            slot: values[slot] for step in self.steps if step.level == FIXED for slot in step.outputs if slot >= 0
+        }
+        while len(memory.fixed) > REMEMBERED:
+            memory.fixed.popitem(last=False)
+
+    def _run_step(self, i: int, step: Step, values: list[Any], place: Place, memory: Memory) -> None:
+        operator, on_host = step.operator, step.level != DEVICE
+        arguments: list[Any] = []
+        try:
+            for position, slot in enumerate(step.inputs):
+                if slot < 0:
+                    arguments.append(None)
+                elif on_host:
+                    arguments.append(values[slot])
+                elif position in operator.reads:
+                    value = values[slot]
+                    arguments.append(read(value) if self.kinds[slot].level == DEVICE and value is not None else value)
+                else:
+                    arguments.append(self._on_device(slot, values, place, memory))
+            settings = step.settings
+            if step.bodies:
+                settings = settings | {
+                    name: partial(
+                        _run_body, body, [values[slot] for slot in body.outer], place, memory.of_body(i, name)
+                    )
+                    for name, body in step.bodies.items()
+                }
+            if place.most < MOST:
+                refuse_growth(arguments, step.node.op, place.most)
+            if operator.wants_call:
+                call = Call(place, len(step.outputs), on_host)
+                found = operator.function(call, *arguments, **settings)
+            else:
+                found = operator.function(*arguments, **settings)
+        except (ValueError, TypeError, IndexError, AttributeError, KeyError, RuntimeError, ZeroDivisionError) as error:
+            raise ValueError(f"{step.node.label}: {str(error).rstrip('.')}.") from error
+        found = found if isinstance(found, tuple) else (found,)
+        for slot, value in zip(step.outputs, found, strict=False):
+            if slot >= 0:
+                values[slot] = _as_array(value) if on_host else value
+
+    def _on_device(self, slot: int, values: list[Any], place: Place, memory: Memory) -> Any:
+        """The value of a slot where the graph computes."""
+        value, level = values[slot], self.kinds[slot].level
+        if level == DEVICE or value is None:
+            return value
+        if slot in self.constants:
+            moved = memory.moved.get(slot)
+            if moved is None:
+                moved = moved_to(place, value)
+                if not is_traced(moved):
+                    memory.moved[slot] = moved
+        else:
+            moved = moved_to(place, value)
+        return constant(moved) if place.is_recording else moved
+
+
+def _setting(node: Node, value: Any) -> Any:
+    """An attribute as functions take it."""
+    if isinstance(value, Tensor):
+        return value if node.op == "ConstantOfShape" and not node.domain else value.values
+    return float(value) if value in ("inf", "-inf", "nan") else value
+
+
+PRODUCTS = frozenset(str.split("MatMul Gemm MatMulInteger QLinearMatMul Einsum"))
+
+
+def refuse_growth(arguments: list[Any], op: str, most: int) -> None:
+    """Refuse arrays whose broadcast or product would have more than so many entries.
+
+    Raises
+    ------
+    ValueError
+        If it would.
+    """
+    shapes = [tuple(x.shape) for x in arguments if hasattr(x, "shape")]
+    if len(shapes) < 2:
+        return
+    ndim = max(map(len, shapes))
+    padded = [(1,) * (ndim - len(shape)) + shape for shape in shapes]
+    sizes = [max(each) for each in zip(*padded, strict=True)]
+    if op not in PRODUCTS and any(n not in (1, size) for shape in padded for n, size in zip(shape, sizes, strict=True)):
+        return  # no broadcast
+    room(sizes, max(most, *map(math.prod, shapes)))
+
+
+def _run_body(body: Body, around: list[Any], place: Place, memory: Memory, *inputs: Any) -> list[Any]:
+    names = [*body.plan.slots]
+    given = dict(
+        zip([*names[: len(around)], *names[len(around) : len(around) + len(inputs)]], [*around, *inputs], strict=True)
+    )
+    return body.plan.run(place, given, memory)
+
+
+def _as_array(value: Any) -> Any:
+    """Numbers of the host as arrays: functions of arrays without axes may give numbers."""
+    if value is None or isinstance(value, tuple):
+        return value
+    return host_backend().xp.asarray(value)
+
+
+def moved_to(place: Place, value: Any) -> Any:
+    """A value of the host where a graph computes, in the dtype in which it computes."""
+    if isinstance(value, tuple):
+        return tuple(moved_to(place, each) for each in value)
+    be = place.backend
+    name = str(value.dtype)
+    if name == place.main != place.real:
+        return be.asarray(value, dtype=place.real)
+    return value if be.library is host_backend().library else be.asarray(value)
+
+
+def host_names(graph: Graph, versions: Mapping[str, int]) -> set[str]:
+    """The inputs that are only read as numbers, such as the shape for Reshape: they stay on the host."""
+    readers: dict[str, list[tuple[Node, int]]] = {}
+    inside: set[str] = set()
+    for node in graph.nodes:
+        for position, name in enumerate(node.inputs):
+            readers.setdefault(name, []).append((node, position))
+        for body in node.bodies.values():
+            inside |= names_read(body)
+    results = {value.name for value in graph.outputs}
+    known: dict[str, bool] = {}
+
+    def is_read(name: str) -> bool:
+        if name not in known:
+            known[name] = False
+            known[name] = (
+                name not in results and name not in inside and name in readers and all(map(reads, readers[name]))
+            )
+        return known[name]
+
+    def reads(reader: tuple[Node, int]) -> bool:
+        node, position = reader
+        operator = operator_for(node.domain, node.op, versions[node.domain])
+        if operator is not None and position in operator.reads:
+            return True
+        return not node.bodies and node.op in CARRIES and all(is_read(name) for name in node.outputs if name)
+
+    return {value.name for value in graph.inputs if is_read(value.name)}
+
+
+CARRIES = frozenset(
+    str.split(
+        "Add Sub Mul Div Cast Concat Equal Gather Identity Not Reshape Slice Squeeze Unsqueeze And Or Less Greater"
+    )
+)
+"""Operators on a few numbers that are computed on the host, if their results are only read as numbers."""
+
+
+def every_plan(plan: Plan) -> Iterator[Plan]:
+    """A plan and those of the graphs inside its nodes."""
+    yield plan
+    for step in plan.steps:
+        for body in step.bodies.values():
+            yield from every_plan(body.plan)
+
+
+Reader = Callable[[Shape], Any]

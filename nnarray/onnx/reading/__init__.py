@@ -1,0 +1,1 @@
+"""Graphs from files: nothing in them is executed, and every size is checked before memory is allocated."""

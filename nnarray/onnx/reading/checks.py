@@ -1,0 +1,90 @@
+"""Checks of a graph that was read: every name is defined before it is read, and every operator is known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from nnarray.names import shown
+from nnarray.onnx.graph import Graph, every_node
+from nnarray.onnx.operators import TABLE, operator_for
+from nnarray.onnx.operators.table import NEWEST
+
+MOST = 10
+"""How many faults of a kind are named."""
+
+
+def check(graph: Graph, versions: Mapping[str, int]) -> None:
+    """Refuse a graph that cannot be computed.
+
+    Raises
+    ------
+    ValueError
+        If a name is read before it is defined, is defined twice, or an operator or its version is not known.
+    """
+    version = versions.get("", 0)
+    if version > NEWEST:
+        raise ValueError(
+            f"it uses version {version} of the operators, and the newest known here is {NEWEST}. Export it with "
+            f"opset_version={NEWEST}"
+        )
+    _check_names(graph, set())
+    _check_operators(graph, versions)
+
+
+def _check_names(graph: Graph, around: set[str]) -> None:
+    known = around | {*graph.constants}
+    for value in graph.inputs:
+        if not value.name or value.name in graph.constants:
+            raise ValueError(f"an input has the name {value.name!r}, which is empty or that of a constant")
+        known.add(value.name)
+    later = {name for node in graph.nodes for name in node.outputs}
+    own: set[str] = set()
+    for node in graph.nodes:
+        for name in node.inputs:
+            if name and name not in known:
+                fault = (
+                    "is computed from its own results, or stands before them" if name in later else "nothing defines"
+                )
+                raise ValueError(f"{node.label} reads {name!r}, which {fault}: the graph has a cycle or is damaged")
+        for body in node.bodies.values():
+            _check_names(body, known)
+        for name in filter(None, node.outputs):
+            if name in own or name in graph.constants:
+                raise ValueError(f"{node.label} defines {name!r}, which is defined before")
+            own.add(name)
+            known.add(name)
+    missing = [value.name for value in graph.outputs if value.name not in known]
+    if missing:
+        raise ValueError(f"nothing defines the output {missing[0]!r}")
+
+
+def _check_operators(graph: Graph, versions: Mapping[str, int]) -> None:
+    unknown: dict[str, list[str]] = {}
+    for node, where in every_node(graph):
+        kind = f"{node.domain}.{node.op}" if node.domain else node.op
+        if node.domain not in versions:
+            raise ValueError(f"{node.label}{where} is of the domain {node.domain!r}, whose version is not given")
+        operator = operator_for(node.domain, node.op, versions[node.domain])
+        if operator is None:
+            since = TABLE.get((node.domain, node.op))
+            first = f" (known from version {since[0].since} of the operators on)" if since else ""
+            unknown.setdefault(f"{kind}{first}", []).append(f"{node.name or node.outputs[0]!r}{where}")
+        elif operator.attributes is not None:
+            more = [each for each in (*node.attributes, *node.bodies) if each not in operator.attributes]
+            if more:
+                raise ValueError(
+                    f"{node.label}{where} has the attribute {more[0]!r}, which is not known here; it may have "
+                    f"{', '.join(sorted(operator.attributes)) or 'none'}"
+                )
+    if unknown:
+        named = "; ".join(f"{kind} at {', '.join(map(str, at[:3]))}" for kind, at in list(unknown.items())[:MOST])
+        raise ValueError(
+            f"it has {len(unknown)} unknown {'operator' if len(unknown) == 1 else 'operators'}: {named}. Write a "
+            f"function for each, and add it with nn.onnx.register(name, function, domain=...)"
+        )
+
+
+def listed(names: list[str]) -> str:
+    """A few names, and how many more there are."""
+    more = f" and {len(names) - MOST} more" if len(names) > MOST else ""
+    return f"{', '.join(map(shown, names[:MOST]))}{more}"

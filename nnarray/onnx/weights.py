@@ -1,0 +1,134 @@
+"""Which constants of a graph are parameters, that training changes, and by which names."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from nnarray.layers.tensors import Tensor
+from nnarray.onnx.graph import FLOATS, Graph, Node, names_read
+from nnarray.onnx.operators import operator_for
+from nnarray.onnx.operators.elementwise import LEARNED
+
+PASSES = frozenset(str.split("Identity Transpose Reshape Unsqueeze Squeeze Flatten Cast"))
+"""Operators through which a parameter may reach the operator that it belongs to."""
+PRODUCTS = frozenset(str.split("MatMul Gemm Conv ConvTranspose"))
+
+
+class Weight(NamedTuple):
+    """A parameter: its name in the file, its shape, and the initializer of new ones."""
+
+    name: str
+    shape: tuple[int, ...]
+    init: str
+
+
+def constants_of(graph: Graph) -> dict[str, Tensor]:
+    """The constants of a graph, also those that nodes define."""
+    defined = {
+        node.outputs[0]: node.attributes["value"]
+        for node in graph.nodes
+        if node.op == "Constant" and not node.domain and isinstance(node.attributes.get("value"), Tensor)
+    }
+    return {**graph.constants, **defined}
+
+
+def main_float(graph: Graph) -> str:
+    """The dtype of most real numbers: of the constants, or else of the inputs."""
+    counts = Counter[str]()
+    for tensor in constants_of(graph).values():
+        counts[str(tensor.dtype)] += math.prod(tensor.shape)
+    for value in graph.inputs:
+        counts[value.dtype] += 1
+    found = [dtype for dtype, _ in counts.most_common() if dtype in FLOATS]
+    return found[0] if found else "float32"
+
+
+def weights_of(graph: Graph, versions: Mapping[str, int]) -> tuple[Weight, ...]:
+    """The parameters, in the order in which they are read.
+
+    A constant of the main dtype is one if an operator has it as a weight: filters, matrices, biases, scales. An array
+    of one number that is added or multiplied is one only after a product.
+    """
+    constants, main = constants_of(graph), main_float(graph)
+    made = {name: node for node in graph.nodes for name in node.outputs}
+    inside = {name for node in graph.nodes for body in node.bodies.values() for name in names_read(body)}
+    found: dict[str, Weight] = {}
+    for node in graph.nodes:
+        for name, init in _learned(node, versions):
+            origin = _origin(name, made)
+            tensor = constants.get(origin)
+            if tensor is None or str(tensor.dtype) != main or not math.prod(tensor.shape) or origin in inside:
+                continue
+            if node.op in LEARNED and not node.domain and not _is_array(node, tensor, made):
+                continue
+            found.setdefault(origin, Weight(origin, tensor.shape, init if len(tensor.shape) > 1 else _flat(init)))
+    return tuple(found.values())
+
+
+def learned_names(graph: Graph, versions: Mapping[str, int]) -> Iterator[str]:
+    """The names of all inputs at which operators have weights, once each."""
+    yield from dict.fromkeys(name for node in graph.nodes for name, _ in _learned(node, versions))
+
+
+def _flat(init: str) -> str:
+    return init if init in ("ones", "zeros") else "zeros"
+
+
+def _learned(node: Node, versions: Mapping[str, int]) -> Iterator[tuple[str, str]]:
+    operator = operator_for(node.domain, node.op, versions[node.domain])
+    for position, init in (operator.weights if operator else {}).items():
+        if position < len(node.inputs) and node.inputs[position]:
+            yield node.inputs[position], init
+
+
+def _origin(name: str, made: Mapping[str, Node]) -> str:
+    """The name from which a value comes without a change of its numbers."""
+    while (node := made.get(name)) is not None and node.op in PASSES and not node.domain:
+        name = node.inputs[0]
+    return name
+
+
+def _is_array(node: Node, tensor: Tensor, made: Mapping[str, Node]) -> bool:
+    if not tensor.shape:
+        return False
+    return math.prod(tensor.shape) > 1 or any(name in made and made[name].op in PRODUCTS for name in node.inputs)
+
+
+def paths_of(names: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """The names as paths, parted at dots; whole names, if one of them is also the beginning of another one."""
+    paths = {name: tuple(name.split(".")) for name in names}
+    ends = {*paths.values()}
+    begins = {path[:i] for path in ends for i in range(1, len(path))}
+    if ends & begins or len(ends) < len(names) or any("" in path for path in ends):
+        return {name: (name.replace(".", "_"),) for name in names} if _differ(names) else {}
+    return paths
+
+
+def _differ(names: Sequence[str]) -> bool:
+    return len({name.replace(".", "_") for name in names}) == len(names)
+
+
+def nested(parts: Mapping[str, Any], paths: Mapping[str, tuple[str, ...]]) -> dict[str, Any]:
+    """What belongs to each name, as a tree."""
+    root: dict[str, Any] = {}
+    for name, part in parts.items():
+        node = root
+        *before, last = paths[name]
+        for each in before:
+            node = node.setdefault(each, {})
+        node[last] = part
+    return root
+
+
+def flattened(tree: Mapping[str, Any], paths: Mapping[str, tuple[str, ...]]) -> dict[str, Any]:
+    """The inverse of `nested`."""
+    found: dict[str, Any] = {}
+    for name, path in paths.items():
+        node: Any = tree
+        for each in path:
+            node = node[each]
+        found[name] = node
+    return found
