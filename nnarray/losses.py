@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence, Set
+from copy import copy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -19,6 +20,7 @@ from nnarray.backends import (
     same_place,
     without_record,
 )
+from nnarray.caller import warn
 from nnarray.checks import (
     above_zero,
     in_range,
@@ -30,7 +32,7 @@ from nnarray.checks import (
 )
 from nnarray.kernels.compilation import quiet
 from nnarray.kernels.standard.numerics import at_least_float32, at_least_float32_dtype, clamp, within
-from nnarray.names import also, named, shown
+from nnarray.names import also, converted, named, shown
 from nnarray.recording import Traced, constant, stop_gradient
 from nnarray.recording.recorded import Recorded
 from nnarray.typing import Array, DType, Namespace, Shape
@@ -78,6 +80,9 @@ class Loss:
     """How to read predictions from the logits, without a softmax or a logistic function."""
     out_activation: ClassVar[str] = "identity"
     """The function that turns outputs into predictions: logits into probabilities."""
+
+    _is_kept: ClassVar[bool] = False
+    """Whether a model keeps it: `kept` sets it on the instance."""
 
     is_cross_entropy: ClassVar[bool] = False
     """Whether it is `kernels.cross_entropy` of the prepared target, which engines fuse with the last product."""
@@ -176,6 +181,7 @@ class Loss:
         if isinstance(outputs, Traced):
             return self._traced(outputs, target, weights)
         outputs, target, weights = checked(self, outputs, target, weights)
+        _warn_of_probabilities(self, outputs)
         value, gradient = self.of_prepared(without_record(outputs), target, weights)
         return kernels.linked(value, [outputs], [gradient]), gradient
 
@@ -199,8 +205,51 @@ class Loss:
         return self.reduced(losses, gradient, weights)
 
     def __call__(self, outputs: Array, target: Array, weights: Array | None = None) -> Array:
-        """The loss, shape ()."""
+        """The loss, shape ().
+
+        Raises
+        ------
+        TypeError
+            If a model keeps this loss, as `model.loss`: X could be taken for the outputs.
+        """
+        if self._is_kept:
+            raise TypeError(
+                f"model.loss is the loss that the model was trained with, {self!r}, a function of outputs and targets. "
+                f"For the loss of examples, write model.evaluate(X, y)['loss']; for that of outputs, "
+                f"{'nn.losses.' if type(self) in LOSSES.values() else ''}{self!r}(model(X), y)."
+            )
         return self.value_and_gradient(outputs, target, weights)[0]
+
+    def kept(self) -> Loss:
+        """This loss as a model keeps it: it refuses to be called, as X could be taken for the outputs."""
+        if self._is_kept:
+            return self
+        other = copy(self)
+        object.__setattr__(other, "_is_kept", True)  # no setting: files and comparisons do not see it
+        return other
+
+
+@quiet  # logits may be infinite
+def _warn_of_probabilities(loss: Loss, outputs: Array) -> None:
+    """Warn of probabilities where logits are taken, in a call by hand. Waits for the device."""
+    if not loss.is_of_classes or is_traced(outputs) or has_record(outputs):
+        return
+    xp, softmax = same_place(outputs=outputs), loss.out_activation == "softmax"
+    if not softmax and math.prod(outputs.shape) < FEW_LOGITS:
+        return
+    alike = xp.all((outputs >= 0) & (outputs <= 1))
+    if softmax:
+        alike = alike & xp.all(xp.abs(xp.sum(at_least_float32(outputs), axis=-1) - 1.0) < 1e-3)
+    if not bool(alike):
+        return
+    what, of = ("sum to 1 in each row", "xp.log(p)") if softmax else ("lie from 0 to 1", "xp.log(p / (1 - p))")
+    warn(
+        f"the outputs {what}, as probabilities do, but {loss.label} takes logits. Pass model(X), not "
+        f"model.predict_proba(X); of probabilities p: xp = nn.namespace(p); logits = {of}."
+    )
+
+
+FEW_LOGITS = 8  # so few may all lie from 0 to 1 by chance
 
 
 def differentiated(function: Callable[..., Any], outputs: Array, target: Array, name: str) -> tuple[Array, Array]:
@@ -339,8 +388,7 @@ def checked_labels(labels: Array, classes: int, name: str, otherwise: str = "") 
     xp = same_place(labels=labels)
     if not xp.isdtype(labels.dtype, ("bool", "integral")):
         raise TypeError(
-            f"{name} must be integers; got dtype {dtype_name(labels.dtype)}. Convert them with xp.astype(y, xp.int32), "
-            f"where xp = nn.namespace(y)."
+            f"{name} must be integers; got dtype {dtype_name(labels.dtype)}. Convert them: {converted('y')}."
         )
     labels = xp.astype(labels, _index(labels), copy=False)
     if not is_traced(labels) and labels.shape[0] > 0:

@@ -1,9 +1,13 @@
 """Metrics: the quality of predictions, computed on the device of the outputs. All return an array of shape ().
 
+All take the outputs first, then the target: `accuracy(model(X), y)`. scikit-learn has the other order. By name, any
+order is right: `accuracy(target=y, outputs=model(X))`.
+
 Metrics of classes read outputs in one of two ways. Either an example has one class: the largest of its outputs, or with
 a single output whether it is above a threshold. Or, with `multilabel=True`, each output is a label of its own, which is
-predicted if the output is above the threshold. The threshold of logits is 0, that of probabilities 0.5. `Model.fit` and
-`Model.evaluate` know from the loss which it is, and pass the sample weights too.
+predicted if the output is above the threshold. The threshold of logits is 0, that of probabilities 0.5. Without one it
+is 0, and outputs that could be probabilities or labels are refused. `Model.fit` and `Model.evaluate` know from the loss
+which it is, and pass the sample weights too.
 """
 
 from __future__ import annotations
@@ -13,10 +17,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from nnarray import kernels
-from nnarray.backends import default_float, device_of, is_traced, namespace, same_place
+from nnarray.backends import default_float, device_of, dtype_name, is_traced, namespace, same_place
 from nnarray.checks import integer, is_several, refuse_other_sums
 from nnarray.kernels.standard.numerics import at_least_float32, scale_of
-from nnarray.names import also, named, shown
+from nnarray.names import also, converted, named, shown
 from nnarray.typing import Array, Shape
 
 Metric = Callable[..., Array]
@@ -59,7 +63,9 @@ def _true_classes(target: Array, outputs: Array, classes: int | None = None) -> 
         )
     if xp.isdtype(target.dtype, "real floating"):
         if not single:
-            raise TypeError(f"labels must be integers; got dtype {target.dtype}. Convert them with astype.")
+            raise TypeError(
+                f"labels must be integers; got dtype {dtype_name(target.dtype)}. Convert them: {converted('y')}."
+            )
         if not is_traced(target) and not bool(xp.all((target >= 0) & (target <= 1))):
             raise ValueError(
                 f"a metric of classes needs labels, or probabilities from 0 to 1; got values from "
@@ -71,7 +77,7 @@ def _true_classes(target: Array, outputs: Array, classes: int | None = None) -> 
     if not is_traced(labels) and not bool(xp.all((labels >= 0) & (labels < classes))):
         raise ValueError(
             f"labels must be 0 to {classes - 1}, because there are {classes} classes; got labels from "
-            f"{int(xp.min(labels))} to {int(xp.max(labels))}.{_of_classes(outputs)}"
+            f"{int(xp.min(labels))} to {int(xp.max(labels))}."
         )
     return labels
 
@@ -80,10 +86,38 @@ def _swapped(target: Array, shape: Shape) -> str:
     return " Were outputs and labels swapped?" if target.ndim == len(shape) + 1 and target.shape[:-1] == shape else ""
 
 
-def _of_classes(outputs: Array) -> str:
-    """What to pass, where classes were passed for outputs."""
-    integers = namespace(outputs).isdtype(outputs.dtype, "integral") and _single(outputs)
-    return " A metric takes the outputs, not the predicted classes: model(X)." if integers else ""
+def _threshold(outputs: Array, target: Array, threshold: float | None, multilabel: bool = False) -> float:
+    """The threshold; without one it is 0, that of logits. Waits for the device, but not if one is given.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If there is none, and the outputs could be labels, or probabilities.
+    """
+    if threshold is not None or is_traced(outputs) or not (multilabel or _single(outputs)) or 0 in outputs.shape:
+        return threshold or 0.0
+    xp = same_place(outputs=outputs, target=target)
+    if not xp.isdtype(outputs.dtype, "real floating"):
+        more = " For predicted labels 0 and 1, pass threshold=0.5."
+        swapped = _swapped(target, _label_shape(outputs)) or _swapped_scores(outputs, target)
+        raise TypeError(
+            f"a metric of classes takes the outputs first, then the labels; got outputs of dtype "
+            f"{dtype_name(outputs.dtype)}.{swapped} A metric takes the outputs, not the predicted classes: "
+            f"model(X).{more}"
+        )
+    if bool(xp.all((outputs >= 0) & (outputs <= 1))):
+        raise ValueError(
+            f"the outputs, from {float(xp.min(outputs)):.4g} to {float(xp.max(outputs)):.4g}, could be probabilities "
+            f"or logits: for probabilities, pass threshold=0.5; for logits, pass threshold=0.0."
+        )
+    return 0.0
+
+
+def _swapped_scores(outputs: Array, target: Array) -> str:
+    """The question whether scores came second, where the first are labels."""
+    xp = namespace(outputs)
+    both = not xp.isdtype(outputs.dtype, "real floating") and xp.isdtype(target.dtype, "real floating")
+    return " Were outputs and labels swapped?" if both else ""
 
 
 def _refuse_several(target: Array) -> None:
@@ -148,7 +182,12 @@ def _true_labels(outputs: Array, target: Array) -> Array:
 
 
 def accuracy(
-    outputs: Array, target: Array, *, multilabel: bool = False, threshold: float = 0.0, weights: Array | None = None
+    outputs: Array,
+    target: Array,
+    *,
+    multilabel: bool = False,
+    threshold: float | None = None,
+    weights: Array | None = None,
 ) -> Array:
     """The fraction of examples whose most likely class is the true one; an output of NaN is wrong.
 
@@ -159,8 +198,9 @@ def accuracy(
     multilabel : bool
         Whether each output is a label of its own, and `target` has their shape. Then it is the fraction of the labels,
         over all examples and outputs, that are predicted right: 1 - the Hamming loss.
-    threshold : float
+    threshold : float, optional
         A label, or the second of two classes, is predicted if its output is above: 0 for logits, 0.5 for probabilities.
+        If None it is 0, and outputs that all lie from 0 to 1 are refused.
     weights : array, shape (N,), optional
         How much each example counts.
 
@@ -181,6 +221,7 @@ def accuracy(
     >>> float(nn.metrics.accuracy(be.asarray([[3.0, 2.0], [1.0, -1.0]]), be.asarray([[1, 1], [0, 0]]), multilabel=True))
     0.75
     """
+    threshold = _threshold(outputs, target, threshold, multilabel)
     if multilabel:
         hits = ((outputs > threshold) == _true_labels(outputs, target)) & (outputs == outputs)
     else:
@@ -264,14 +305,18 @@ def perplexity(outputs: Array, target: Array, *, weights: Array | None = None) -
     return xp.exp(xp.sum(losses * each) / xp.sum(each))
 
 
-def confusion_matrix(outputs: Array, target: Array, classes: int | None = None) -> Array:
+def confusion_matrix(
+    outputs: Array, target: Array, classes: int | None = None, *, threshold: float | None = None
+) -> Array:
     """The number of examples of each true class (rows) by predicted class (columns).
+
+    scikit-learn's has the same axes, but takes the labels first.
 
     An example with an output of NaN has no predicted class, and is not counted.
 
     Parameters
     ----------
-    outputs, target : array
+    outputs, target, threshold
         As for `accuracy`.
     classes : int, optional
         At least the number of outputs, or 2 with a single logit, which are also the defaults.
@@ -291,11 +336,11 @@ def confusion_matrix(outputs: Array, target: Array, classes: int | None = None) 
     classes, least = classes or _classes(outputs), _classes(outputs)
     if classes < least:
         raise ValueError(f"a confusion matrix of these outputs needs at least {least} classes; got {classes}.")
-    predicted, true = _one_hot_classes(outputs, target, classes)
+    predicted, true = _one_hot_classes(outputs, target, classes, _threshold(outputs, target, threshold))
     return xp.astype(xp.matmul(true.T, predicted), _integer(outputs))
 
 
-def _one_hot_classes(outputs: Array, target: Array, classes: int, threshold: float = 0.0) -> tuple[Array, Array]:
+def _one_hot_classes(outputs: Array, target: Array, classes: int, threshold: float) -> tuple[Array, Array]:
     """1 at the predicted class and at the true one of each position, else 0; no class is predicted from NaN."""
     xp = same_place(outputs=outputs, target=target)
     like = xp.zeros((0,), dtype=default_float(xp, device_of(outputs)), device=device_of(outputs))
@@ -332,7 +377,7 @@ class ClassMetric(Protocol):
         *,
         average: str | None = "macro",
         multilabel: bool = False,
-        threshold: float = 0.0,
+        threshold: float | None = None,
         weights: Array | None = None,
     ) -> Array:
         """The average, shape (); shape (K,) of all classes if it is None."""
@@ -348,11 +393,12 @@ def _of_counts(ratio: Callable[[Array, Array, Array], tuple[Array, Array]]) -> C
         *,
         average: str | None = "macro",
         multilabel: bool = False,
-        threshold: float = 0.0,
+        threshold: float | None = None,
         weights: Array | None = None,
     ) -> Array:
         width = 1 if _single(outputs) else outputs.shape[-1]
         _refuse_average(average, width, multilabel)
+        threshold = _threshold(outputs, target, threshold, multilabel)
         predicted, true = _indicators(outputs, target, multilabel, threshold)
         xp, each = namespace(predicted), _spread(weights, _label_shape(outputs), outputs)
         each = None if each is None else xp.reshape(each, (-1, 1))
@@ -474,10 +520,17 @@ class Averaged:
         return f"{self.metric.__name__}_{self.average}"
 
     def __call__(
-        self, outputs: Array, target: Array, *, multilabel: bool = False, weights: Array | None = None
+        self,
+        outputs: Array,
+        target: Array,
+        *,
+        multilabel: bool = False,
+        threshold: float | None = None,
+        weights: Array | None = None,
     ) -> Array:
         """The metric, shape ()."""
-        return self.metric(outputs, target, average=self.average, multilabel=multilabel, weights=weights)
+        more = {"multilabel": multilabel, "threshold": threshold, "weights": weights}
+        return self.metric(outputs, target, average=self.average, **more)
 
 
 def roc_auc(outputs: Array, target: Array, *, multilabel: bool = False, weights: Array | None = None) -> Array:
@@ -519,6 +572,8 @@ def roc_auc(outputs: Array, target: Array, *, multilabel: bool = False, weights:
     >>> float(nn.metrics.roc_auc(be.asarray([0.1, 0.4, 0.35, 0.8]), be.asarray([0, 0, 1, 1])))
     0.75
     """
+    if swapped := _swapped_scores(outputs, target):
+        raise TypeError(f"roc_auc takes the outputs first, then the labels.{swapped}")
     scores, true = _scores(outputs, target, multilabel)
     xp, each = namespace(scores), _spread(weights, _label_shape(outputs), scores)
     counted = xp.ones_like(scores[:, 0]) if each is None else xp.astype(xp.reshape(each, (-1,)), scores.dtype)

@@ -53,7 +53,7 @@ from nnarray.kernels.loops import read
 from nnarray.layers.base import Layer, described
 from nnarray.layers.kinds import REAL, Spec, arrays_in, specs
 from nnarray.losses import Loss, loss_named
-from nnarray.names import shown
+from nnarray.names import converted, shown
 from nnarray.optimizers.groups import fits
 from nnarray.persistence import pytorch
 from nnarray.random import Key
@@ -188,7 +188,7 @@ class Model(metaclass=Explained):
 
     @loss.setter
     def loss(self, loss: Any) -> None:
-        self._loss = None if loss is None else loss_named(loss)
+        self._loss = None if loss is None else loss_named(loss).kept()
 
     @property
     def tokenizer(self) -> Tokenizer | None:
@@ -291,9 +291,8 @@ class Model(metaclass=Explained):
         if theta.dtype != state.dtype:
             own = dtype_name(state.dtype)
             raise TypeError(
-                f"theta must have the model's dtype {own}; got {dtype_name(theta.dtype)}. Convert it with "
-                f"xp.astype(theta, xp.{own}), where xp = nn.namespace(theta), or make a model of another dtype with "
-                f"model.to(backend, dtype=...)."
+                f"theta must have the model's dtype {own}; got {dtype_name(theta.dtype)}. Convert it, "
+                f"{converted('theta', own)}, or make a model of another dtype with model.to(backend, dtype=...)."
             )
         return theta
 

@@ -73,6 +73,11 @@ def _spellings(table: Mapping[str, Any], also: Also) -> dict[str, tuple[str, str
     return {plain(name): (name, entry) for name, entry in (others | {entry: entry for entry in table}).items()}
 
 
+def converted(name: str, dtype: str = "int32") -> str:
+    """The line that converts an array to a dtype, for messages. It works with every library as it stands."""
+    return f"{name} = nn.namespace({name}).astype({name}, nn.namespace({name}).{dtype})"
+
+
 def plain(name: object) -> str:
     """The letters and digits of a name, in lower case; full-width letters count as usual ones."""
     return "".join(filter(str.isalnum, normalize("NFKC", name).lower())) if isinstance(name, str) else ""

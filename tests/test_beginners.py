@@ -46,6 +46,19 @@ def series() -> Any:
     return pytest.importorskip("pandas").Series(WORDS)
 
 
+def typed(line: str, **names: Any) -> dict[str, Any]:
+    """The names after a line that a message says was typed."""
+    exec(line, {"nn": nn}, names)
+    return names
+
+
+HALVES = np.arange(30) % 2
+
+
+def two_classes() -> nn.Model:
+    return fit(y=HALVES, network=nn.Network(nn.Dense(5, "tanh"), nn.Dense(2)))
+
+
 class Mistake(NamedTuple):
     """What is written, what the error says, and what mends it."""
 
@@ -93,8 +106,8 @@ MISTAKES = {
     ),
     "labels as floats": Mistake(
         lambda: fit(y=Y.astype(float)),
-        "for classes, pass integers, xp.astype(y, xp.int64), where xp = nn.namespace(y)",
-        lambda: fit(y=nn.namespace(Y).astype(Y.astype(float), np.int64)),
+        "for classes, pass integers, y = nn.namespace(y).astype(y, nn.namespace(y).int32)",
+        lambda: fit(y=typed("y = nn.namespace(y).astype(y, nn.namespace(y).int32)", y=Y.astype(float))["y"]),
     ),
     "NaN": Mistake(
         lambda: fit(HOLED),
@@ -161,6 +174,39 @@ MISTAKES = {
         lambda: nn.metrics.accuracy(Y, fit()(X)),
         "Were outputs and labels swapped?",
         lambda: nn.metrics.accuracy(fit()(X), Y),
+    ),
+    "the loss of a model called with X": Mistake(
+        lambda: two_classes().loss(X, HALVES),  # type: ignore[misc]
+        "For the loss of examples, write model.evaluate(X, y)['loss']; for that of outputs, "
+        "nn.losses.CrossEntropy(reduction='mean', label_smoothing=0.0, class_weights=None)(model(X), y)",
+        lambda: [
+            typed(f"x = {line}", model=two_classes(), X=X, y=HALVES)
+            for line in (
+                "model.evaluate(X, y)['loss']",
+                "nn.losses.CrossEntropy(reduction='mean', label_smoothing=0.0, class_weights=None)(model(X), y)",
+            )
+        ],
+    ),
+    "probabilities for logits": Mistake(
+        lambda: nn.metrics.accuracy(two_classes().predict_proba(X)[:, 1], HALVES),
+        "could be probabilities or logits: for probabilities, pass threshold=0.5",
+        lambda: nn.metrics.accuracy(two_classes().predict_proba(X)[:, 1], HALVES, threshold=0.5),
+    ),
+    "two classes for outputs": Mistake(
+        lambda: nn.metrics.recall(two_classes().predict_class(X), HALVES),
+        "takes the outputs first, then the labels; got outputs of dtype int64",
+        lambda: nn.metrics.recall(two_classes()(X), HALVES),
+    ),
+    "the order of scikit-learn": Mistake(
+        lambda: nn.metrics.confusion_matrix(HALVES, two_classes().predict_class(X)),
+        "A metric takes the outputs, not the predicted classes: model(X). For predicted labels 0 and 1, pass "
+        "threshold=0.5",
+        lambda: nn.metrics.confusion_matrix(two_classes().predict_class(X), HALVES, threshold=0.5),
+    ),
+    "scores after labels": Mistake(
+        lambda: nn.metrics.roc_auc(HALVES, two_classes().predict_proba(X)[:, 1]),
+        "roc_auc takes the outputs first, then the labels. Were outputs and labels swapped?",
+        lambda: nn.metrics.roc_auc(two_classes().predict_proba(X)[:, 1], HALVES),
     ),
     "pixels in a row": Mistake(
         lambda: nn.Network(nn.Conv2D(2, 3), nn.Flatten(), nn.Dense(3)).init((64,)),
@@ -243,6 +289,38 @@ def test_pixels_from_0_to_255_are_standardised_as_the_warning_says() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         fit(scaler.transform(IMAGES), y, network, (8, 8, 3), epochs=12)
+
+
+def test_a_loss_of_probabilities_is_warned_of_and_its_remedy_works() -> None:
+    """They would be taken for logits, and the loss would be another one."""
+    model = two_classes()
+    p, want = model.predict_proba(X), float(nn.losses.CrossEntropy()(model(X), HALVES))
+    with pytest.warns(
+        RuntimeWarning, match=r"sum to 1 in each row.*takes logits. Pass model\(X\), not model.pred"
+    ) as of:
+        assert abs(float(nn.losses.CrossEntropy()(p, HALVES)) - want) > 0.01
+    line = "xp = nn.namespace(p); logits = xp.log(p)"
+    assert line in str(of[0].message)
+    assert float(nn.losses.CrossEntropy()(typed(line, p=p)["logits"], HALVES)) == pytest.approx(want)
+    binary, column = nn.losses.BinaryCrossEntropy(), HALVES[:, None].astype(float)
+    z = model(X)[:, 1:] - model(X)[:, :1]
+    with pytest.warns(RuntimeWarning, match="lie from 0 to 1, as probabilities do") as of:
+        binary(p[:, 1:], column)
+    line = "xp = nn.namespace(p); logits = xp.log(p / (1 - p))"
+    assert line in str(of[0].message)
+    assert float(binary(typed(line, p=p[:, 1:])["logits"], column)) == pytest.approx(float(binary(z, column)))
+
+
+def test_training_and_evaluation_take_outputs_as_logits_wherever_they_lie() -> None:
+    """Only a call by hand has to say what they are."""
+    model, y = nn.Network(nn.Dense(1)).init((2,), backend="numpy"), HALVES[:, None].astype(float)
+    model.theta = 0.0 * model.theta + 0.1
+    near = 0.1 * X
+    assert 0.0 <= float(model(near).min()) <= float(model(near).max()) <= 1.0
+    names = ["accuracy", "f1", "f1_micro", "roc_auc"]
+    history = model.fit(near, y, loss="binary_cross_entropy", optimizer=nn.SGD(1e-9), epochs=1, metrics=names)
+    assert history["accuracy"] == [0.5]
+    assert "0.5" in str(model.evaluate(near, y))
 
 
 def test_a_slip_of_the_keys_is_nearer_than_another_name() -> None:

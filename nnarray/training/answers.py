@@ -13,7 +13,7 @@ from nnarray.backends import as_data, device_of, is_traced, namespace, same_plac
 from nnarray.checks import is_several
 from nnarray.layers.containers import last_activation
 from nnarray.losses import Loss, checked_labels
-from nnarray.metrics import Measure, Metric, predicted_classes
+from nnarray.metrics import METRICS, Measure, Metric, predicted_classes
 from nnarray.names import shown
 from nnarray.training.trainee import Trainee
 from nnarray.typing import Array, Shape
@@ -114,11 +114,13 @@ def measures(metrics: Mapping[str, Metric], loss: Loss, outputs: Shape) -> dict[
 
 
 def _measure(name: str, metric: Metric, loss: Loss, outputs: Shape) -> Measure:
-    keywords, fixed = _keywords(metric), {}
+    keywords, fixed = _keywords(metric), dict[str, Any]()
     needs_weights = keywords.get("weights", False)
     if "multilabel" in keywords:
         _refuse_values(name, loss, outputs)
         fixed["multilabel"] = loss.is_of_classes and not is_of_single_labels(loss, outputs)
+        if "threshold" in keywords and metric in METRICS.values():
+            fixed["threshold"] = 0.0  # logits, whatever their range
 
     def measure(found: Array, target: Array, weights: Array | None) -> Any:
         found, target, weights = counted(loss, found, target, weights)

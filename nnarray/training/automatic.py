@@ -10,6 +10,7 @@ from nnarray.checks import refuse_non_finite
 from nnarray.datasets.streams import Begun, Stream
 from nnarray.kernels.standard.numerics import at_least_float32
 from nnarray.losses import BinaryCrossEntropy, CrossEntropy, Loss, MeanSquaredError, classes_in, loss_named
+from nnarray.names import converted
 from nnarray.training.inputs import whole
 from nnarray.training.streamed import StreamBatch
 from nnarray.training.trainee import Trainee
@@ -66,8 +67,7 @@ def _refuse_classes(xp: Namespace, y: Array, outputs: Shape) -> None:
         refuse_non_finite(y, "target")
         raise ValueError(
             f"y has real numbers of shape {tuple(y.shape)}, and the network {outputs[0]} outputs: for classes, pass "
-            f"integers, xp.astype(y, xp.int64), where xp = nn.namespace(y); for one number per example, give the last "
-            f"layer 1 output and pass y[:, None]."
+            f"integers, {converted('y')}; for one number per example, give the last layer 1 output and pass y[:, None]."
         )
     if tuple(y.shape[1:]) != outputs or 0 in y.shape or is_traced(y):
         return  # the loss says what does not fit; and nobody can look at values inside jax.jit

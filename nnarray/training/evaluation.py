@@ -242,7 +242,7 @@ def _confusion(outputs: Array, y: Array, classes: int) -> tuple[tuple[int, ...],
         positions *= axis
     size = max(COUNTED // max(positions, 1), 1)
     parts = (slice(start, min(start + size, count)) for start in range(0, count, size))
-    total = sum(confusion_matrix(outputs[part, ...], y[part, ...]) for part in parts)
+    total = sum(confusion_matrix(outputs[part, ...], y[part, ...], threshold=0.0) for part in parts)
     xp = same_place(total=total)
     flat = read(xp.reshape(total, (-1,)))
     return tuple(tuple(int(x) for x in flat[k * classes : (k + 1) * classes]) for k in range(classes))

@@ -13,7 +13,7 @@ from nnarray.datasets.sources import Placed, Source, as_source
 from nnarray.datasets.streams import as_stream
 from nnarray.kernels.compilation import quiet
 from nnarray.layers.kinds import REAL, Spec, arrays_in
-from nnarray.names import shown
+from nnarray.names import converted, shown
 from nnarray.training.trainee import Trainee
 from nnarray.typing import Array, Shape
 
@@ -215,7 +215,7 @@ def _checked(model: Trainee, X: Any, spec: Spec, name: str, of_y: Shape) -> Arra
     if spec.kind.name == "integer":
         wanted, remedy = (
             "integral",
-            f"xp.astype({name}, xp.int64), where xp = nn.namespace({name}), if all are integers",
+            f"{converted(name)}, if all are integers",
         )
     if not xp.isdtype(X.dtype, wanted):
         raise TypeError(f"{name} must hold {spec.kind}; got dtype {dtype_name(X.dtype)}. Convert it first: {remedy}.")
@@ -262,7 +262,7 @@ def _fitting(shape: Shape, wanted: Shape, of_y: Shape, name: str) -> str:
     if len(wanted) == 1 and len(shape) == 2 and shape[0] == wanted[0] and not labelled:
         return " Each row must be an example: use X.T."
     if len(wanted) == 3 and (*shape[2:], *shape[1:2]) == wanted:
-        return " Channels come last: use xp.permute_dims(X, (0, 2, 3, 1)), where xp = nn.namespace(X)."
+        return " Channels come last: X = nn.namespace(X).permute_dims(X, (0, 2, 3, 1))."
     if "[" in name:  # one of several inputs; the others have shapes too
         return ""
     return f" Or make the network for these examples: init({shape[1:]})." if labelled else ""
