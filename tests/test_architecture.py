@@ -21,7 +21,7 @@ LEVELS = [
     ["backends"],
     ["checks", "kernels"],
     ["recording"],
-    ["random", "losses", "metrics", "schedules"],
+    ["random", "losses", "summed", "metrics", "schedules"],
     ["datasets", "layers"],
     ["functional", "drawing"],
     ["optimizers"],

@@ -75,10 +75,11 @@ class Preparation:
 
     *Target.* Text, truth values and Arrow's dictionaries are classes, as are at most 20 different integers of any size,
     also written as 1.0; any other numbers are values, standardised like inputs. `task` decides otherwise. Words such as
-    `NA` and `-` are classes if there are at most 20 different integers, or with `task="classify"`; otherwise the row has
-    no target. The names of classes are text, sorted as integers if all are integers. Their labels are what the entries are.
+    `NA` and `-` are classes if there are at most 20 different integers, or with `task="classify"`; otherwise the row
+    has no target. The names of classes are text, sorted as integers if all are integers. Their labels are what the
+    entries are.
 
-    **Rounding.* A column that is constant up to rounding is not divided by its deviation, as in `Standardizer`.
+    *Rounding.* A column that is constant up to rounding is not divided by its deviation, as in `Standardizer`.
     Integers beyond 2**53 that are taken as numbers are rounded. `notes` mentions both.
     """
 
