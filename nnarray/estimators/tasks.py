@@ -113,7 +113,7 @@ class Classifies(ClassifierMixin, Estimator):
             warn(
                 f"early stopping found no epoch with a better validation score than that of always predicting the most "
                 f"common class ({common:.3g}); {others} of the {held.size} held-out examples are of other classes. "
-                f"Pass class_weight='balanced', by which the score counts all classes alike (but probabilities are then "
+                f"Pass class_weight='balanced', by which the score counts all classes alike (probabilities are then "
                 f"those of equally frequent classes), a larger validation_fraction, or early_stopping=False.",
                 ConvergenceWarning,
             )
