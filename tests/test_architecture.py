@@ -22,7 +22,7 @@ LEVELS = [
     ["checks", "kernels"],
     ["recording"],
     ["random", "losses", "metrics", "schedules", "text"],
-    ["datasets", "layers"],
+    ["datasets", "layers", "summed"],
     ["functional", "drawing"],
     ["onnx"],
     ["optimizers"],

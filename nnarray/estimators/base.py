@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from copy import copy as shallow
 from dataclasses import fields, replace
+from functools import lru_cache
+from inspect import signature
 from numbers import Integral
 from typing import Any, NamedTuple, Self
 
@@ -14,7 +16,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from nnarray.backends import Backend, backend, backend_of, dtype_name, namespace
-from nnarray.checks import real
+from nnarray.checks import real, switch
 from nnarray.estimators.inputs import backend_of_data, checked_inputs, checked_targets, moved, same_backend
 from nnarray.estimators.partial_fit import PartialFit
 from nnarray.estimators.scores import split
@@ -41,6 +43,21 @@ def keep(estimator: Any, arguments: dict[str, Any]) -> None:
     for name, value in arguments.items():
         if name not in ("self", "__class__"):
             setattr(estimator, name, value)
+
+
+def refuse_other_switches(estimator: Any) -> None:
+    """Refuse settings that are neither True nor False where these are the choice: "False" would count as true."""
+    for name in _switches(type(estimator)):
+        value = getattr(estimator, name)
+        if name != "verbose" or not isinstance(value, Integral):  # as in scikit-learn, any integer
+            switch(value, name)
+
+
+@lru_cache(maxsize=64)
+def _switches(kind: type) -> tuple[str, ...]:
+    """The settings of a class of estimators whose default is True or False."""
+    settings = signature(kind).parameters.values()
+    return tuple(each.name for each in settings if isinstance(each.default, bool))
 
 
 class Examples(NamedTuple):
@@ -170,6 +187,10 @@ class Estimator(BaseEstimator):
     def _report_constant(self, held: Examples, answers: Array) -> None:
         """Warn if early stopping found nothing that is better than a constant."""
 
+    def _of_unusual_targets(self, examples: Examples) -> str:
+        """That the targets need another scale, for a warning; empty if not."""
+        return ""
+
     def _groups(self, answers: Array) -> Array | None:
         """The classes for a stratified split."""
         return None
@@ -196,6 +217,7 @@ class Estimator(BaseEstimator):
         KeyboardInterrupt
             On Ctrl-C; the estimator keeps the parameters of the last finished step.
         """
+        refuse_other_switches(self)
         fresh = not (self.warm_start and self.__sklearn_is_fitted__())
         examples, answers, loss = self._enter(X, y, sample_weight, "fit", fresh=fresh)
         self._memory = self._going = None
@@ -371,6 +393,7 @@ class Estimator(BaseEstimator):
 
     def _step_on(self, X: Any, y: Any, sample_weight: Any, classes: Any = None) -> Self:
         """One epoch, for `partial_fit`. The optimizer keeps its state from earlier calls; an error undoes the epoch."""
+        refuse_other_switches(self)
         if self.early_stopping:
             raise ValueError(
                 "partial_fit does not support early_stopping=True: it holds out no examples. Set early_stopping=False."

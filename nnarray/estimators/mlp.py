@@ -12,7 +12,7 @@ from sklearn.utils.metaestimators import available_if
 
 from nnarray.backends import Backend
 from nnarray.caller import warn
-from nnarray.checks import integer, real, refuse_text
+from nnarray.checks import integer, real, refuse_text, switch
 from nnarray.estimators.base import Estimator, Examples, keep
 from nnarray.estimators.stopping import Adaptive, Flat, InverseScaling, Patience, Rate, Record
 from nnarray.estimators.tasks import Classifies, Regresses
@@ -145,7 +145,7 @@ class Perceptron(Estimator):
             "beta2": real(self.beta_2, "beta_2", least=0.0, below=1.0, usual=0.999),
             "epsilon": self.epsilon,
             "momentum": momentum,
-            "nesterov": bool(self.nesterovs_momentum and momentum),
+            "nesterov": switch(self.nesterovs_momentum, "nesterovs_momentum") and momentum > 0,
             "weight_decay": alpha if OPTIMIZERS[name].decoupled else decay,
         }
         taken = ("lr", "weight_decay", *SETTINGS.get(name, ()))
@@ -184,7 +184,7 @@ class Perceptron(Estimator):
         if not watch.stopped:
             warn(
                 f"Maximum iterations (max_iter={self.max_iter}) reached and the optimization hasn't converged yet. "
-                f"Increase max_iter, or standardise X.",
+                f"{self._of_unusual_targets(examples)}Increase max_iter, or standardise X.",
                 ConvergenceWarning,
             )
 

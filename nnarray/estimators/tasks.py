@@ -21,6 +21,8 @@ from nnarray.losses import Loss
 from nnarray.names import shown
 from nnarray.typing import Array
 
+LARGE = 30.0  # targets beyond it are far from what a network gives at its start
+
 
 class Classifies(ClassifierMixin, Estimator):
     """Labels of any kind: two classes, more classes, or several labels per example (a column of 0 and 1 for each).
@@ -111,8 +113,8 @@ class Classifies(ClassifierMixin, Estimator):
             warn(
                 f"early stopping found no epoch with a better validation score than that of always predicting the most "
                 f"common class ({common:.3g}); {others} of the {held.size} held-out examples are of other classes. "
-                f"Pass class_weight='balanced', by which the score counts all classes alike, or a larger "
-                f"validation_fraction.",
+                f"Pass class_weight='balanced', by which the score counts all classes alike (probabilities are then "
+                f"those of equally frequent classes), a larger validation_fraction, or early_stopping=False.",
                 ConvergenceWarning,
             )
 
@@ -216,6 +218,16 @@ class Regresses(RegressorMixin, Estimator):
 
     def _target(self, answers: Array, loss: Loss, like: Array) -> Array:
         return answers
+
+    def _of_unusual_targets(self, examples: Examples) -> str:
+        y = at_least_float32(examples.target)
+        largest = float(namespace(y).max(namespace(y).abs(y)))
+        if largest <= LARGE or self.out_activation_ == "exp":
+            return ""
+        return (
+            f"y has values up to {largest:.3g}: standardise y, with TransformedTargetRegressor(estimator, "
+            f"transformer=StandardScaler()) of scikit-learn. If that is not enough: "
+        )
 
     def _predicted(self, outputs: Array) -> Array:
         return namespace(outputs).exp(outputs) if self.out_activation_ == "exp" else outputs

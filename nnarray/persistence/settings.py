@@ -8,7 +8,7 @@ from importlib import import_module
 from numbers import Integral, Real
 from typing import Any, TypeVar
 
-from nnarray import layers, losses
+from nnarray import layers, losses, summed
 from nnarray.arguments import explain_settings
 from nnarray.layers import initializers
 from nnarray.layers.base import Layer
@@ -65,7 +65,8 @@ def register(cls: C) -> C:
     return explain_settings(cls)
 
 
-for _module, _base in ((layers, Layer), (initializers, initializers.Initializer), (losses, losses.Loss)):
+_BASES = ((layers, Layer), (initializers, initializers.Initializer), (losses, losses.Loss), (summed, losses.Loss))
+for _module, _base in _BASES:
     for _value in vars(_module).values():
         if isinstance(_value, type) and issubclass(_value, _base) and _value not in (_base, Layer):
             register(_value)

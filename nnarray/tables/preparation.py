@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -24,7 +24,7 @@ from nnarray.tables.kinds import numbers_in
 from nnarray.tables.notes import notes_on
 from nnarray.tables.problems import attempted, refuse_all
 from nnarray.tables.saved import items_of, object_of, of_kind
-from nnarray.tables.targets import TARGET_KINDS, ClassTarget, ValueTarget, fit_target, missing_target, task_of
+from nnarray.tables.targets import TARGET_KINDS, TEXT, ClassTarget, ValueTarget, fit_target, missing_target, task_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -73,12 +73,13 @@ class Preparation:
     different values are refused, as are more than 20 if over half of the rows differ: such a column only names the
     rows.
 
-    *Target.* Text, truth values and Arrow's dictionaries are classes, as are at most 20 different integers of any size;
-    any other numbers are values, standardised like inputs. `task` decides otherwise. Words such as `NA` and `-`
-    are classes if there are at most 20 different integers, or with `task="classify"`; otherwise the row has no target.
-    The names of classes are text, sorted as integers if all are integers.
+    *Target.* Text, truth values and Arrow's dictionaries are classes, as are at most 20 different integers of any size,
+    also written as 1.0; any other numbers are values, standardised like inputs. `task` decides otherwise. Words such as
+    `NA` and `-` are classes if there are at most 20 different integers, or with `task="classify"`; otherwise the row
+    has no target. The names of classes are text, sorted as integers if all are integers. Their labels are what the
+    entries are.
 
-    **Rounding.* A column that is constant up to rounding is not divided by its deviation, as in `Standardizer`.
+    *Rounding.* A column that is constant up to rounding is not divided by its deviation, as in `Standardizer`.
     Integers beyond 2**53 that are taken as numbers are rounded. `notes` mentions both.
     """
 
@@ -257,6 +258,15 @@ class Preparation:
     def classes(self) -> tuple[str, ...]:
         """The names of the classes in the order of their numbers; none where values are predicted."""
         return self.target.classes if isinstance(self.target, ClassTarget) else ()
+
+    @property
+    def labels(self) -> np.ndarray:
+        """The classes as the entries of the target are, shape (K,): text, int64 or bool; none for values."""
+        return self.target.values if isinstance(self.target, ClassTarget) else np.asarray([])
+
+    def with_text_labels(self) -> Preparation:
+        """The same, but all labels are text, as in a column of text of a typed file."""
+        return replace(self, target=replace(self.target, labels=TEXT)) if self.classes else self  # type: ignore[call-arg]
 
     @property
     def is_classification(self) -> bool:

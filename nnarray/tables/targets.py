@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -11,6 +12,7 @@ import numpy as np
 from nnarray.tables.almost_numbers import as_missing, mixture
 from nnarray.tables.arrow import arrow
 from nnarray.tables.cells import (
+    TRUTH,
     Rows,
     all_integers,
     centre,
@@ -35,14 +37,18 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 PART = 4_096  # entries of a target that are looked at together
+TEXT, INTEGERS, TRUTH_VALUES = "text", "integers", "truth values"
+WHOLE = r"\A[+-]?[0-9]{1,1000}(\.0*)?\z"  # pandas writes integers as 1.0 if one is missing
 
 
 @dataclass(frozen=True)
 class ClassTarget:
-    """One of several classes; class k has the name `classes[k]`."""
+    """One of several classes; class k has the name `classes[k]`, and `values[k]` is its entry in the column."""
 
     name: str
     classes: tuple[str, ...]
+    labels: str = TEXT
+    """What the entries are: "text", "integers" or "truth values"."""
 
     kind: ClassVar[str] = "classes"
     notes: ClassVar[tuple[str, ...]] = ()
@@ -51,6 +57,13 @@ class ClassTarget:
     def names(self) -> tuple[str, ...]:
         """Its columns."""
         return (self.name,)
+
+    @property
+    def values(self) -> np.ndarray:
+        """The classes as what the entries are, shape (K,): text, int64 or bool."""
+        if self.labels == INTEGERS:
+            return np.asarray([int(each) for each in self.classes], dtype=np.int64)
+        return np.asarray([each == "true" for each in self.classes] if self.labels == TRUTH_VALUES else self.classes)
 
     def known(self, table: pa.Table) -> np.ndarray:
         """Which rows have a class, shape (n,), bool."""
@@ -78,13 +91,17 @@ class ClassTarget:
 
     def to_json(self) -> dict[str, Any]:
         """The settings of the target for a file."""
-        return {"kind": self.kind, "name": self.name, "classes": list(self.classes)}
+        return {"kind": self.kind, "name": self.name, "classes": list(self.classes), "labels": self.labels}
 
     @classmethod
     def from_json(cls, data: object, what: str) -> ClassTarget:
         """The target from saved settings, checked; errors call it `what`."""
-        fields = object_of(data, {"kind", "name", "classes"}, what)
-        return cls(string(fields["name"], f"the name of {what}"), strings(fields["classes"], "the classes", 2))
+        older = {"labels": TEXT, **data} if isinstance(data, dict) else data  # without it, all labels were text
+        fields = object_of(older, {"kind", "name", "classes", "labels"}, what)
+        classes, labels = strings(fields["classes"], "the classes", 2), string(fields["labels"], f"'labels' of {what}")
+        if labels not in _possible_labels(classes):
+            raise ValueError(f"the classes {listed(classes)} of {what} cannot be {labels!r}.")
+        return cls(string(fields["name"], f"the name of {what}"), classes, labels)
 
 
 @dataclass(frozen=True)
@@ -157,13 +174,28 @@ def fit_target(table: pa.Table, names: list[str], task: str, rows: Rows) -> Clas
             f"only a single target can have classes; got the targets {listed(names)}. Train a model for each."
         )
     if task == "classify":
-        return ClassTarget(names[0], _classes(table.column(names[0]), names[0], rows))
+        classes = _classes(table.column(names[0]), names[0], rows)
+        return ClassTarget(names[0], classes, _labels(table.column(names[0]).type, classes))
     columns = [(table.column(name), name) for name in names]
     means, scales, notes = zip(
         *(centre(numbers_of(column, name, rows), column, name, rows) for column, name in columns), strict=True
     )
     hints = tuple(f"target {note}: for names of classes, use --task classify" for note in notes if note)
     return ValueTarget(tuple(names), means, scales, hints)
+
+
+def _labels(kind: Any, classes: tuple[str, ...]) -> str:
+    """What the entries of a column of this type are: of text, such as that of a CSV file, what they all can be."""
+    names = arrow().types.is_dictionary(kind) and is_text(kind.value_type)
+    return TEXT if names else _possible_labels(classes)[-1]
+
+
+def _possible_labels(classes: tuple[str, ...]) -> list[str]:
+    """What entries with these names can be; text always."""
+    if TRUTH.issuperset(classes):
+        return [TEXT, TRUTH_VALUES]
+    exact = all(re.fullmatch(r"0|-?[1-9][0-9]{0,18}", each) and -(2**63) <= int(each) < 2**63 for each in classes)
+    return [TEXT, INTEGERS] if exact else [TEXT]
 
 
 def missing_target(column: Any, name: str, task: str) -> np.ndarray:
@@ -175,7 +207,8 @@ def missing_target(column: Any, name: str, task: str) -> np.ndarray:
 def task_of(column: Any, name: str) -> tuple[Literal["classify", "regress"], str]:
     """Whether a target has classes or values by default, and a note on the choice for the user.
 
-    Classes are text, truth values, Arrow dictionaries, and at most `FEW` different integers of any size.
+    Classes are text, truth values, Arrow dictionaries, and at most `FEW` different integers of any size, which may be
+    written as 1.0.
     """
     types, kind = arrow().types, column.type
     texts = is_text(kind) or types.is_dictionary(kind)
@@ -184,17 +217,15 @@ def task_of(column: Any, name: str) -> tuple[Literal["classify", "regress"], str
     values = _few_values(column)
     if values is None:
         return "regress", ""
-    integers = all_integers(values)
-    classes: list[str] = sorted(values.to_pylist(), key=_by_number if integers else float)
-    if integers and (types.is_integer(kind) or is_text(kind) or (types.is_decimal(kind) and kind.scale == 0)):
+    classes: list[str] = sorted(values.to_pylist(), key=_by_number if all_integers(values) else float)
+    if arrow().compute.all(arrow().compute.match_substring_regex(values, WHOLE)).as_py():
         words = words_for_nothing(text_of(column)) if is_text(kind) else {}
         if words:
             count, summary = sum(words.values()), f"target {name!r}: {len(classes) + len(words)} classes"
             return "classify", f"{summary}, of which {listed(words)} in {count} entries. {as_missing(list(words))}"
         chosen = f"target {name!r}: {len(classes)} classes, because it has few different integers"
         return "classify", f"{chosen} ({listed(classes, 5)}); if they are numbers, --task regress (task='regress')"
-    if len(classes) <= 2 or all(float(value).is_integer() for value in classes):
-        classes = [str(float(value)) for value in classes] if types.is_floating(kind) else classes
+    if len(classes) <= 2:
         chosen = f"target {name!r}: numbers, because it has decimal numbers that are not integers"
         return "regress", f"{chosen} ({listed(classes, 5)}); if they are classes, --task classify (task='classify')"
     return "regress", ""

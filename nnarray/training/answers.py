@@ -38,9 +38,14 @@ def known_loss(model: Trainee, asker: str) -> Loss:
     if model.loss is None:
         raise ValueError(
             f"{asker} needs the loss that the model was trained with, but {_why_none(model)}. Set it: "
-            f"model.loss = 'cross_entropy', or 'mse', ..."
+            f"model.loss = {_usual(model.output_shape)!r}, or 'mse', ..."
         )
     return model.loss
+
+
+def _usual(outputs: Shape) -> str:
+    """The name of the loss of classes that suits outputs of this shape."""
+    return "binary_cross_entropy" if outputs[-1:] == (1,) else "cross_entropy"
 
 
 def _why_none(model: Trainee) -> str:

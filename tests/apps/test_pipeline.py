@@ -106,6 +106,26 @@ def test_the_numbers_of_the_command_line_whatever_holds_the_rows(container: str,
             assert np.array_equal(got, wanted["length"].to_numpy())
 
 
+@pytest.mark.parametrize("ending", [".csv", ".parquet"])
+@pytest.mark.parametrize(
+    "entries", [[0, 1], [False, True], [1.0, 0.0], ["no", "yes"], ["0", "1"]], ids=lambda entries: repr(entries)
+)
+def test_predictions_can_be_compared_with_the_column(entries: list[Any], ending: str, tmp_path: Path) -> None:
+    """As pandas has it: integers, truth values and text."""
+    frame = pd.DataFrame({"x": [float(i % 2) for i in range(60)], "churn": [entries[i % 2] for i in range(60)]})
+    data, file, out = tmp_path / f"a{ending}", tmp_path / "m.safetensors", tmp_path / "p.parquet"
+    frame.to_csv(data, index=False) if ending == ".csv" else frame.to_parquet(data)
+    frame = pd.read_csv(data) if ending == ".csv" else pd.read_parquet(data)
+    call("train", data, "--target", "churn", "--out", file, "--backend", "numpy", "--epochs", 60, "--lr", 0.02)
+    pipeline = nn.load_pipeline(file)
+    assert (pipeline.predict(frame) == frame.churn).mean() == 1
+    assert pipeline.classes == tuple(sorted(frame.churn.unique().tolist()))
+    call("predict", file, data, "--out", out)
+    assert (pd.read_parquet(out).prediction == frame.churn).all()
+    row = json.loads(call("predict", file, data, "--json").splitlines()[0])
+    assert row["prediction"] == frame.churn[0]
+
+
 def test_paths_and_parts(pipeline: nn.Pipeline, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = pipeline.predict_proba(FRAME)
     assert np.array_equal(pipeline.predict_proba(folder / "flowers.csv"), wanted)

@@ -732,6 +732,56 @@ def test_settings_that_cannot_be(settings: dict[str, Any], message: str) -> None
         brief(MLPClassifier, **settings).fit(X, y)
 
 
+@pytest.mark.parametrize("kind", ALL)
+@pytest.mark.parametrize("name", ["early_stopping", "warm_start", "nesterovs_momentum", "shuffle", "verbose"])
+def test_switches_are_true_or_false(kind: type, name: str) -> None:
+    """The text "False" would count as true, and change a training in silence."""
+    if name not in kind().get_params():
+        return
+    X, y = clouds(classes=2)
+    for value in ("False", "false", "no", "val_loss", None, [], *(() if name == "verbose" else (1, 0.0))):
+        estimator = brief(kind, **{name: value})
+        with pytest.raises(TypeError, match=f"{name} must be True or False; got "):
+            estimator.fit(X, y)
+        with pytest.raises(TypeError, match=f"{name} must be True or False; got "):
+            estimator.partial_fit(X, y, **({"classes": [0, 1]} if kind in CLASSIFIERS else {}))
+
+
+@unfinished
+def test_truth_values_of_numpy_are_switches() -> None:
+    X, y = clouds(classes=2)
+    wanted = brief(MLPClassifier, early_stopping=True).fit(X, y)
+    assert brief(MLPClassifier, early_stopping=np.True_).fit(X, y).loss_curve_ == wanted.loss_curve_
+    brief(MLPClassifier, verbose=0, nesterovs_momentum=np.False_).fit(X, y)
+
+
+@unfinished
+@pytest.mark.parametrize("kind", ALL)
+def test_the_network_is_used_after_saving_as_before(kind: type, tmp_path: Any) -> None:
+    X, y = clouds(classes=2)
+    model = brief(kind).fit(X, y).model_
+    model.save(tmp_path / "m.safetensors")
+    again = nn.load(tmp_path / "m.safetensors")
+    assert again.loss == model.loss
+    target = y if model.output_shape == (2,) else y[:, None] * 1.0
+    assert again.evaluate(X, target)["loss"] == pytest.approx(model.history["loss"][-1], rel=0.2)
+    if kind in CLASSIFIERS:
+        assert np.array_equal(again.predict_proba(X), model.predict_proba(X))
+    again.loss = None
+    with pytest.raises(ValueError, match=r"Set it: model.loss = '(binary_)?cross_entropy'") as caught:
+        again.predict_proba(X)
+    again.loss = str(caught.value).split("model.loss = '")[1].split("'")[0]
+    assert again.predict_proba(X).shape[1] == model.output_shape[0]
+
+
+def test_a_training_that_is_not_finished_names_targets_of_another_scale() -> None:
+    X, y, _ = make_regression(60, 3, coef=True, random_state=0)
+    with pytest.warns(ConvergenceWarning, match=r"y has values up to .*e\+06: standardise y, with Transformed"):
+        brief(MLPRegressor).fit(X, 1e6 + y)
+    with pytest.warns(ConvergenceWarning, match=r"hasn't converged yet. Increase max_iter, or standardise X"):
+        brief(MLPRegressor).fit(X, y / 100)
+
+
 @pytest.mark.parametrize(
     ("sizes", "line"), [((32, 16), r"\(32, 16\)"), (32, r"\(32,\)"), ([8], r"\(8,\)"), ("64,64", r"\(64, 64\)")]
 )

@@ -533,7 +533,8 @@ def test_what_is_no_table_is_refused(fitted):
         (pa.array([2, 1, 2]).dictionary_encode(), "auto", ("1", "2")),
         ([1.5, 2.5, 1.5], "classify", ("1.5", "2.5")),
         ([1.0, 2.0, 1.0], "classify", ("1", "2")),
-        ([1.0, 2.0, 1.0], "auto", ()),
+        ([1.0, 2.0, 1.0], "auto", ("1", "2")),
+        ([1.0, 2.0, 1.0], "regress", ()),
         (["1.5", "2", "1.5"], "auto", ()),
         ([1, 2, 1], "regress", ()),
     ],
@@ -596,8 +597,9 @@ def test_integers_of_any_size_are_classes_and_stay_exact(y):
             r"3 classes, because it has few different integers \('9007199254740993001', .*regress",
         ),
         (["0", "1"], "classify", r"2 classes, because .* \('0', '1'\); if they are numbers, --task regress"),
-        ([0.0, 1.0], "regress", r"numbers, because .* \('0.0', '1.0'\); if they are classes, --task classify"),
-        (["0.0", "1.0", "2.0"], "regress", r"numbers, because .* \('0.0', '1.0', '2.0'\).*task='classify'"),
+        ([0.0, 1.0], "classify", r"2 classes, because .* \('0', '1'\); if they are numbers, --task regress"),
+        (["0.0", "1.0", "2"], "classify", r"3 classes, because .* \('0.0', '1.0', '2'\).*task='regress'"),
+        (["0.0", "1.5", "2.0"], "regress", "^$"),
         ([0.5, 1.5], "regress", "if they are classes, --task classify"),
         ([0.5, 1.5, 2.5], "regress", "^$"),
         (list(range(21)), "regress", "^$"),
@@ -609,6 +611,38 @@ def test_the_choice_of_the_task_is_reported(y, task, says):
     found, note = task_of(table(y=y)["y"], "y")
     assert found == task
     assert re.search(says, note)
+
+
+@pytest.mark.parametrize(
+    ("y", "values"),
+    [
+        ([0, 1], [0, 1]),
+        ([1.0, None, 0.0], [0, 1]),
+        (["0", "1.0"], [0, 1]),
+        (["-2", "10"], [-2, 10]),
+        ([False, True], [False, True]),
+        (["True", "FALSE"], [False, True]),
+        (["yes", "no"], ["no", "yes"]),
+        (["01", "02"], ["01", "02"]),
+        (pa.array(["0", "1"]).dictionary_encode(), ["0", "1"]),
+        ([2**63 - 1, 0], [0, 2**63 - 1]),
+        ([str(2**64), "0"], ["0", str(2**64)]),
+    ],
+)
+def test_labels_are_what_the_entries_of_the_target_are(y, values):
+    rows = table(x=np.arange(len(y), dtype=float), y=y)
+    train = np.flatnonzero(Preparation.known(rows, "y"))
+    prepared = Preparation.fit(rows, "y", train=train)
+    assert prepared.labels.tolist() == values
+    assert [type(label) for label in prepared.labels.tolist()] == [type(value) for value in values]
+    again = Preparation.from_json(json.loads(json.dumps(prepared.to_json())))
+    assert again.labels.tolist() == values
+    assert again.with_text_labels().labels.tolist() == list(prepared.classes)
+
+
+def test_labels_of_older_files_are_text():
+    older = {name: value for name, value in ClassTarget("y", ("0", "1")).to_json().items() if name != "labels"}
+    assert ClassTarget.from_json(older, "the target").values.tolist() == ["0", "1"]
 
 
 def test_integers_that_are_rounded_are_reported():

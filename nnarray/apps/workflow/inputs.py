@@ -23,7 +23,7 @@ from nnarray.datasets.sources import Source
 from nnarray.names import memory, named, shown
 from nnarray.persistence.kept import Place, Read
 from nnarray.tables.arrow import arrow
-from nnarray.tables.cells import UNNAMED, present, text_of, without_dictionary
+from nnarray.tables.cells import UNNAMED, is_text, present, text_of, without_dictionary
 from nnarray.tables.endings import DELIMITERS
 from nnarray.tables.kinds import too_many
 from nnarray.tables.mapped import Held, mapped_features, mapped_table, rows_together
@@ -101,6 +101,11 @@ class Rows:
     def classes(self) -> tuple[str, ...]:
         """The names of the classes; none if values are predicted."""
         return self.preparation.classes
+
+    @property
+    def labels(self) -> np.ndarray:
+        """The classes as the target's entries are, shape (K,): text, int64 or bool."""
+        return self.preparation.labels
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -189,6 +194,11 @@ class Images:
     def input_shape(self) -> Shape:
         """Of one image."""
         return (self.size, self.size, 3)
+
+    @property
+    def labels(self) -> np.ndarray:
+        """The classes, shape (K,), text."""
+        return np.asarray(self.classes)
 
     def parts(
         self,
@@ -379,6 +389,8 @@ def rows_to_train_on(
     preparation = Preparation.fit(
         table, targets, task=task, drop=drop, categories=categories, train=with_target[parts.train], between=let_go
     )
+    if file.kind not in DELIMITERS and is_text(target.type):
+        preparation = preparation.with_text_labels()
     notes = [note] if note else []
     if lost := table.num_rows - len(with_target):
         notes.append(f"{lost} of {table.num_rows} rows have no target and were left out{_words(file)}")

@@ -68,9 +68,12 @@ class Pipeline:
         return self.inputs.targets
 
     @property
-    def classes(self) -> tuple[str, ...]:
-        """The labels that `predict` may give, in the order of `predict_proba`; none where values are predicted."""
-        return self.inputs.classes
+    def classes(self) -> tuple[Any, ...]:
+        """The labels that `predict` may give, in the order of `predict_proba`; none where values are predicted.
+
+        Integers and truth values, if all entries of the target were such; else text.
+        """
+        return tuple(self.inputs.labels.tolist())
 
     def predict(self, data: Any, *, unknown: Unknown = "error") -> np.ndarray:
         """The label of each row or image, or its values.
@@ -90,8 +93,9 @@ class Pipeline:
         Returns
         -------
         array of NumPy's
-            Labels, shape (n,), text; or values in the unit of the target, shape (n,), (n, t) of t > 1 targets, in the
-            model's dtype, at least float32.
+            Labels, shape (n,): text, or int64 or bool if all entries of the target were integers or truth values; or
+            values in the unit of the target, shape (n,), (n, t) of t > 1 targets, in the model's dtype, at least
+            float32.
 
         Raises
         ------
@@ -105,7 +109,7 @@ class Pipeline:
         """
         outputs = self._outputs(data, unknown)
         if self.classes:
-            return np.asarray(self.classes)[outputs.argmax(axis=1)]
+            return self.inputs.labels[outputs.argmax(axis=1)]
         values = np.stack(list(self.answers(outputs).values()), axis=1)
         return values[:, 0] if len(self.targets) == 1 else values
 
@@ -147,7 +151,7 @@ class Pipeline:
 
     def __repr__(self) -> str:
         takes = f"{len(self.columns)} columns" if self.columns else "images"
-        gives = f"classes {', '.join(self.classes)}" if self.classes else "values"
+        gives = f"classes {', '.join(self.inputs.classes)}" if self.classes else "values"
         return f"Pipeline(from {takes} to {', '.join(self.targets)}: {gives}; {self.model})"
 
 

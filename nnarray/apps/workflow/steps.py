@@ -516,7 +516,7 @@ def answers(inputs: Inputs, outputs: np.ndarray, dtype: str) -> dict[str, Any]:
     digits = np.float64 if dtype == "float64" else np.float32  # no more than there are
     if inputs.classes:
         probabilities = {f"p_{name}": np.exp(outputs[:, k]).astype(digits) for k, name in enumerate(inputs.classes)}
-        return {"prediction": [inputs.classes[k] for k in outputs.argmax(axis=1)]} | probabilities
+        return {"prediction": inputs.labels[outputs.argmax(axis=1)]} | probabilities
     assert isinstance(inputs, Rows)
     values = inputs.values(outputs).astype(digits)
     return {name: values[:, j] for j, name in enumerate(inputs.targets)}
