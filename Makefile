@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test cupy-on-cpu test-without-torch lint types docs support bench gpu-check gpu-bench gpu-rehearsal clean
+.PHONY: demo test cupy-on-cpu browser test-without-torch lint types docs support bench gpu-check gpu-bench gpu-rehearsal clean
 
 demo: $(VENV)/.demo
 	$(BIN)/nnarray demo
@@ -17,6 +17,10 @@ cupy-on-cpu: .cupy-on-cpu/built
 BUILT_FROM := $(addprefix tests/cupy_on_cpu/,__init__.py __main__.py build.py sorting.py cuda/*)
 .cupy-on-cpu/built: $(VENV)/.python $(wildcard $(BUILT_FROM))
 	@$(BIN)/python -m tests.cupy_on_cpu
+
+# A browser, in which tests look at the playground: Debian's Chromium, if root asks and there is none.
+browser: $(VENV)/.python
+	@$(BIN)/python -m tests.browser
 
 # Layers, losses, optimizers, schedules and models as somebody without PyTorch tests them: on NumPy and the strict library.
 test-without-torch: $(VENV)/.test

@@ -45,7 +45,7 @@ os.environ.pop("NNARRAY_BACKEND", None)
 import pytest
 
 import nnarray as nn
-from tests import cupy_on_cpu
+from tests import browser, cupy_on_cpu
 from tests.packages import MISSING, hide, missing, need
 
 hide(os.environ.get("NNARRAY_WITHOUT", "").split(","))
@@ -81,6 +81,7 @@ RAN: dict[str, int] = defaultdict(int)  # flag -> how many tests passed on it
 BY_FILE: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))  # the same for each file of tests
 SEEN: dict[str, set[str]] = defaultdict(set)  # test -> backends it passed on
 LEFT_OUT: dict[str, list[str]] = {}  # file of tests -> the optional packages that it is about and that are not here
+BROWSER = "browser"  # what tests with this mark need, and what they are counted under
 COMPARED: set[str] = set()  # tests that were skipped for want of the package that they compare with
 
 
@@ -134,6 +135,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     left = {item for item in items if _runs_again(item)}
     if not config.getoption("--every-case"):
         left |= {*_further_cases(items)}
+    in_browser = {item for item in items if item.get_closest_marker(BROWSER)}
+    if in_browser and browser.why_not():
+        left |= in_browser
     config.hook.pytest_deselected(items=[*left])
     items[:] = [item for item in items if item not in left]
     if (seed := config.getoption("--shuffle")) is not None:
@@ -144,9 +148,14 @@ def pytest_configure(config: pytest.Config) -> None:
     if not HAS_LIMITS:
         config.addinivalue_line("markers", "timeout: the limit of a test, which nobody looks at")
     required = ALWAYS | {flag for flag in os.environ.get("NNARRAY_REQUIRE", "").split(",") if flag}
-    missing = {flag: WHY_NOT.get(flag, "unknown flag") for flag in required if WHY_NOT.get(flag, "unknown flag")}
+    missing = {flag: why for flag in required if (why := _why_nothing_ran(flag))}
     if missing:
-        raise pytest.UsageError(f"required backends cannot compute here: {missing}")
+        raise pytest.UsageError(f"what is required cannot run here: {missing}")
+
+
+def _why_nothing_ran(flag: str) -> str:
+    """Why a backend, or the browser, cannot be tested with here."""
+    return browser.why_not() if flag == BROWSER else WHY_NOT.get(flag, "unknown flag")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -184,6 +193,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         need(given)
     if "be" in params:
         item.user_properties.append(("backend", params["be"]))
+    elif item.get_closest_marker(BROWSER):
+        item.user_properties.append(("backend", BROWSER))
     if why := WHY_NOT.get(params.get("flag", "")):  # of the few tests that name their backends
         pytest.skip(why)
 
@@ -231,6 +242,8 @@ def support_page() -> str:
         f"| --- |{' ---: |' * len(flags)}",
     ]
     for file, counts in sorted(BY_FILE.items()):
+        if not any(counts[flag] for flag in flags):  # of a browser alone
+            continue
         title = ast.get_docstring(ast.parse(Path(file).read_text(encoding="utf-8"))) or Path(file).stem[5:].capitalize()
         about = title.split("\n")[0].rstrip(".")
         lines.append(f"| {about} | {' | '.join(str(counts[flag]) for flag in flags)} |")
@@ -242,8 +255,9 @@ def support_page() -> str:
 def pytest_terminal_summary(terminalreporter) -> None:
     line = terminalreporter.write_line
     terminalreporter.section("backends")
-    for flag in FLAGS:
-        line(f"{flag}: {RAN[flag]} tests passed" if not WHY_NOT[flag] else f"{flag}: DID NOT RUN: {WHY_NOT[flag]}")
+    for flag in (*FLAGS, BROWSER):
+        why = _why_nothing_ran(flag)
+        line(f"{flag}: DID NOT RUN: {why}" if why else f"{flag}: {RAN[flag]} tests passed")
     for file, absent in LEFT_OUT.items():
         line(f"{file}: LEFT OUT: it needs {', '.join(absent)}")
     for test in on_no_backend():
