@@ -156,13 +156,14 @@ class MultiHeadAttention(Layer):
         q, k = turn(q), turn(k)
         if ctx.cache is not None:
             return self._decoded(params, q, k, v, ctx)
-        settings = {"causal": self.causal, "rate": self.dropout if ctx.training else 0.0}
+        settings: dict[str, Any] = {"causal": self.causal, "rate": self.dropout if ctx.training else 0.0}
         kept = self._kept(q, k, ctx)
         y, normaliser = kernels.attention(q, k, v, ctx.mask, kept, **settings)
         joined = _joined([y])
 
         def pullback(dy: Array) -> tuple[Array | None, Tree]:
             asked = {"bias_gradient": self.bias}
+            djoined: Any
             djoined, dout, dout_bias = kernels.affine_pullback(dy, joined, out_weight, **asked)
             y, dy = _heads(joined, self.heads), _heads(djoined, self.heads)
             dq, dk, dv = kernels.attention_pullback(dy, q, k, v, y, normaliser, ctx.mask, kept, **settings)

@@ -20,7 +20,7 @@ from nnarray.layers.regularisation import Dropout
 from nnarray.names import canonical, named
 from nnarray.typing import Array, Shape, Tree
 
-ORDERS = dict.fromkeys(("pre", "post", "parallel"))
+ORDERS: dict[str, None] = {"pre": None, "post": None, "parallel": None}
 NORMS = {"layer": LayerNorm, "rms": RMSNorm}
 
 

