@@ -50,6 +50,7 @@ BORDERS |= {
     "datasets/file_rows.py",
     "datasets/npz.py",
     "datasets/pixels.py",
+    "datasets/tokens.py",
     "training/ahead.py",
 }  # mapped files
 BORDERS |= {"distributed"}  # collections of Dask's, and what its workers are sent

@@ -1020,6 +1020,73 @@ BACKENDS: dict[str, Case] = {
 }
 
 
+# --- Text ----------------------------------------------------------------------------------------------------------
+
+
+def of_text(size: int = 3, outputs: int = 3) -> nn.Model:
+    return nn.Network(nn.Embedding(size, 2), nn.Dense(outputs)).init((4,))
+
+
+def with_tokenizer() -> nn.Model:
+    model = of_text()
+    model.tokenizer = nn.text.CharacterTokenizer("abc")
+    return model
+
+
+def text_file(data: bytes, encoding: str = "utf-8") -> Case:
+    """What a text file has, read in this encoding."""
+
+    def case(b: Bench) -> Call:
+        Path("t.txt").write_bytes(data)
+        return lambda: nn.datasets.tokenized("t.txt", nn.text.ByteTokenizer(), "t.npy", encoding=encoding)
+
+    return case
+
+
+def of_files(vocabulary: str, merges: str) -> Case:
+    def case(b: Bench) -> Call:
+        Path("vocab.json").write_text(vocabulary)
+        Path("merges.txt").write_text(merges)
+        return lambda: nn.text.BytePairTokenizer.from_files("vocab.json", "merges.txt")
+
+    return case
+
+
+def another_json(b: Bench) -> Call:
+    Path("t.json").write_text('{"model": {}}')
+    return lambda: nn.text.load("t.json")
+
+
+TEXTS: dict[str, Case] = {
+    "a text file that is empty": text_file(b""),
+    "a text file in another encoding": text_file(b"caf\xc3\xa9\nca\xe9\n"),
+    "a text file in UTF-16": text_file("text".encode("utf-16")),
+    "an encoding that does not exist": text_file(b"text", "utf-9"),
+    "no such text file": lambda b: lambda: nn.datasets.tokenized("t.txt", nn.text.ByteTokenizer()),
+    "a character that is not in the vocabulary": lambda b: lambda: nn.text.CharacterTokenizer("ab\n").encode("aba\nZ"),
+    "half a character": lambda b: lambda: nn.text.ByteTokenizer().encode("a\ud800"),
+    "bytes instead of text": lambda b: lambda: nn.text.ByteTokenizer().encode(b"ab"),  # type: ignore[arg-type]
+    "a token that is not in the vocabulary": lambda b: lambda: nn.text.ByteTokenizer().decode([1, 256]),
+    "a token twice in a vocabulary": lambda b: lambda: nn.text.WordPieceTokenizer(("a", "b", "a")),
+    "files of two tokenizers": of_files('{"a": 0, "b": 1}', "a b\n"),
+    "a vocabulary file that is cut short": of_files('{"a": 0, "b": 2}', ""),
+    "another file for a tokenizer": another_json,
+    "a tokenizer that does not match the weights": lambda b: (
+        lambda: setattr(of_text(), "tokenizer", nn.text.ByteTokenizer())
+    ),
+    "a text that is shorter than a window": lambda b: lambda: nn.datasets.token_windows([1, 2, 3, 4, 5], 8),
+    "text in place of tokens": lambda b: lambda: nn.datasets.token_windows("abc", 2),
+    "text for a model that has no tokenizer": lambda b: lambda: of_text().generate("ab"),
+    "a prompt without a token": lambda b: lambda: with_tokenizer().generate(""),
+    "a prompt with another character": lambda b: lambda: with_tokenizer().generate("Z"),
+    "a prompt with another token": lambda b: lambda: of_text().generate([1, 7]),
+    "a model that predicts no tokens": lambda b: lambda: b.model.generate([1]),
+    "outputs that are not logits of the next token": lambda b: lambda: of_text(3, 2).generate([1]),
+    "a negative temperature": lambda b: lambda: of_text().generate([1], temperature=-1),
+    "a part of the probability that is none": lambda b: lambda: of_text().generate([1], top_p=1.5),
+}
+
+
 # --- The command line ------------------------------------------------------------------------------------------------
 
 TRAIN = ("train", "data.csv", "--backend", "numpy")
@@ -1058,7 +1125,7 @@ PLAYGROUND: dict[str, Case] = {
     ),
 }
 
-ONCE = {**DATA_OF_ONE, **SETTINGS, **FILES, **TABLES, **IMAGES, **BACKENDS, **PLAYGROUND}
+ONCE = {**DATA_OF_ONE, **SETTINGS, **FILES, **TABLES, **IMAGES, **TEXTS, **BACKENDS, **PLAYGROUND}
 
 
 # --- The tests of the page -------------------------------------------------------------------------------------------

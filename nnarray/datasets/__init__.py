@@ -13,6 +13,8 @@ from nnarray.datasets.published import cifar10, digits, mnist
 from nnarray.datasets.sources import MemoryMapped, Source, memory_mapped
 from nnarray.datasets.streams import Stream, stream
 from nnarray.datasets.synthetic import blobs, checkerboard, circles, line, moons, sine, spirals, xor
+from nnarray.datasets.tales import tales
+from nnarray.datasets.tokens import TokenWindows, token_windows, tokenized
 from nnarray.names import also
 
 __all__ = [
@@ -22,6 +24,7 @@ __all__ = [
     "Source",
     "Standardizer",
     "Stream",
+    "TokenWindows",
     "UnreadableImage",
     "augment",
     "augmentation",
@@ -41,6 +44,9 @@ __all__ = [
     "spirals",
     "standardize",
     "stream",
+    "tales",
+    "token_windows",
+    "tokenized",
     "train_test_split",
     "xor",
 ]
@@ -63,6 +69,6 @@ if not TYPE_CHECKING:  # a type checker would accept every name
             stream="data_loader",
             standardize="normalize scale",
         ),
-        " The data sets here are blobs, checkerboard, circles, line, moons, sine, spirals and xor, which are computed, "
-        "and cifar10, digits, mnist and pets. Arrays of any other data set go into model.fit as they are.",
+        " The data sets here are blobs, checkerboard, circles, line, moons, sine, spirals, tales and xor, which are "
+        "computed, and cifar10, digits, mnist and pets. Arrays of any other data set go into model.fit as they are.",
     )
