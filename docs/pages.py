@@ -38,6 +38,7 @@ WORDS = {
     "howto/pytorch": "PyTorch, torch, weights from PyTorch",
     "howto/reproduce": "seed, reproducible, random state",
     "howto/sklearn": "sklearn, scikit-learn, pipeline, grid search, cross-validation",
+    "howto/learning": "not learning, loss does not decrease, vanishing gradient, dead relu, debugging",
     "howto/training": "overfitting, regularization, weight decay, learning rate, batch size, validation",
     "howto/jax": "JAX",
     "explanation": "backpropagation, backward pass",

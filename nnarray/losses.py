@@ -221,7 +221,7 @@ class Loss:
         return self.value_and_gradient(outputs, target, weights)[0]
 
     def kept(self) -> Loss:
-        """This loss as a model keeps it: it refuses to be called, as X could be taken for the outputs."""
+        """The loss as a model keeps it: it refuses to be called, as X could be taken for the outputs."""
         if self._is_kept:
             return self
         other = copy(self)

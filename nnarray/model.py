@@ -327,8 +327,10 @@ class Model(metaclass=Explained):
         Raises
         ------
         ValueError
-            If a name is unknown, a shape differs, or a number is NaN or infinite.
+            If a name is unknown, a shape differs, or a number is NaN or infinite; or if they are a state_dict of
+            PyTorch or of `to_torch`, whose layouts differ.
         """
+        pytorch.refuse_torch(params)
         self._replace(self.wiring.params.replaced(self._plain, params), self._state)
         return self
 
@@ -361,7 +363,8 @@ class Model(metaclass=Explained):
         self.frozen = frozenset()
         return self
 
-    def load_torch(self, source: Any, *, ignore: Sequence[str] = ()) -> Model:
+    @explained
+    def load_torch(self, source: Any, *, ignore: Sequence[str] = (), keep: Sequence[str] = ()) -> Model:
         """Load the parameters and the state of a PyTorch network; all are checked before any is set. Returns the model.
 
         Entries are matched by name if every layer has the same name in both networks, as in `nn.models`. A
@@ -378,13 +381,22 @@ class Model(metaclass=Explained):
             .bin, .pth.tar). The last needs PyTorch, and is read with `weights_only=True`, so that nothing in it is
             executed. A checkpoint may hold other entries next to its one state_dict.
         ignore : sequence of str
-            Entries or layers to leave out, such as ("aux1", "aux2").
+            Entries or layers of the source to leave out, such as ("aux1", "aux2").
+        keep : sequence of str
+            Layers of this network that keep their numbers, such as a new head, ("head",).
+
+        Warns
+        -----
+        RuntimeWarning
+            If layers of the same shapes are matched by the order in which the module defines them, and their names do
+            not count up: its forward may use them in another order.
 
         Raises
         ------
         ValueError
             If an entry is missing, unexpected, NaN or infinite, or has the wrong shape (the message names it); if the
-            entries cannot be matched to layers; or if the file has no state_dict.
+            entries cannot be matched to layers; if they are from `Model.state_dict`, whose layouts are not PyTorch's;
+            or if the file has no state_dict.
         FileNotFoundError, ImportError
             If the file does not exist, or the library to read it is not installed.
 
@@ -398,7 +410,7 @@ class Model(metaclass=Explained):
         >>> model.load_torch(theirs).params["0.weight"].shape
         (3, 5)
         """
-        params, state = pytorch.read(self.network, self.input_shape, source, tuple(ignore))
+        params, state = pytorch.read(self.network, self.input_shape, source, ignore, keep)
         theta, after = self.wiring.params.replaced(self._plain, params), self.wiring.state.replaced(self._state, state)
         self._replace(theta, after)
         return self
@@ -569,7 +581,7 @@ class Model(metaclass=Explained):
         ['0.weight', '0.bias', '1.weight', '1.bias', '1.mean', '1.variance']
         """
         theta, state = self.snapshot()
-        return self.wiring.params.views(theta) | self.wiring.state.views(state)
+        return pytorch.OwnLayout(self.wiring.params.views(theta) | self.wiring.state.views(state))
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> Model:
         """Set all parameters and the state from a mapping; all are checked before any is set. Returns the model.
@@ -583,8 +595,10 @@ class Model(metaclass=Explained):
         Raises
         ------
         ValueError
-            If a name is missing or unknown, a shape differs, or a number is NaN or infinite.
+            If a name is missing or unknown, a shape differs, or a number is NaN or infinite; or if it is a state_dict
+            of PyTorch or of `to_torch`, whose layouts differ.
         """
+        pytorch.refuse_torch(state_dict)
         params, state = self.wiring.params, self.wiring.state
         names = [slot.name for slot in (*params.slots, *state.slots)]
         missing, unknown = [n for n in names if n not in state_dict], [n for n in state_dict if n not in names]

@@ -7,8 +7,9 @@ after a `Flatten`, which are (channels, height, width) in PyTorch and (height, w
 from __future__ import annotations
 
 import os
+import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, groupby, pairwise, takewhile
 from pathlib import Path
@@ -17,8 +18,9 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 
 from nnarray.backends import dtype_name
+from nnarray.caller import warn
 from nnarray.checks import refuse_non_finite
-from nnarray.functional.layout import Layout
+from nnarray.functional.layout import Layout, Parameters
 from nnarray.layers import Conv1D, Conv2D, Dense, Layer
 from nnarray.persistence.archive import fill, on_host
 from nnarray.persistence.files import replace
@@ -26,6 +28,7 @@ from nnarray.typing import Shape
 
 STATE = {"mean": "running_mean", "variance": "running_var"}
 COUNTER = "num_batches_tracked"  # PyTorch counts batches; not used here
+COUNTERS = COUNTER, "n_averaged"  # and an average of models counts them
 ORDER = "nnarray_order"  # in the metadata of a file: the names in the order of the layers, as a file has no order
 # The axes of a weight here, in PyTorch's order.
 AXES: dict[type[Layer], tuple[int, ...]] = {Conv2D: (3, 2, 0, 1), Conv1D: (2, 1, 0), Dense: (1, 0)}
@@ -118,12 +121,37 @@ def _walk_inside(
 # --- Reading ---------------------------------------------------------------------------------------------------------
 
 
+class OwnLayout(dict[str, Any]):
+    """Arrays in the layouts of this package, as `Model.state_dict` returns them."""
+
+
+class TorchLayout(dict[str, Any]):
+    """Arrays in PyTorch's layouts, as `Model.to_torch` returns them."""
+
+
+def refuse_torch(arrays: Any) -> None:
+    """Refuse arrays in PyTorch's layouts where those of this package are needed: a square weight would be transposed.
+
+    Raises
+    ------
+    ValueError
+        If they are known to be in PyTorch's layouts.
+    """
+    if isinstance(arrays, TorchLayout) or getattr(arrays, "_metadata", None) is not None:
+        raise ValueError(
+            "these arrays are in PyTorch's layouts, with weights of shape (outputs, inputs): use "
+            "model.load_torch(state_dict)."
+        )
+
+
 class StateDict(NamedTuple):
     """A state_dict: arrays by name, and whether their order is known."""
 
     arrays: dict[str, Any]
     ordered: bool | None
     """Whether the metadata say that the entries are in the order of the layers; None if they do not say it."""
+    by_use: bool = False
+    """Whether that is the order in which the layers compute, and not only that in which a module defines them."""
 
 
 class Stored(NamedTuple):
@@ -152,6 +180,11 @@ def _from_mapping(source: Any, called: str) -> StateDict:
         remedy = f" Pass {called}.{method}()." if method else ""
         raise TypeError(
             f"source must be a state_dict (arrays by name) or the path of a file; got {type(source).__name__}.{remedy}"
+        )
+    if isinstance(source, OwnLayout | Parameters):
+        raise ValueError(
+            f"{called} has the layouts of this package, as model.state_dict() and model.params return them, with "
+            f"weights of shape (inputs, outputs). Use model.load_state_dict({called}), or model.set_params({called})."
         )
     inner = _state_dict_in(source, called)
     arrays = {str(name): value for name, value in inner.items()}
@@ -205,7 +238,7 @@ def _from_safetensors(path: Path) -> StateDict:
         raise ValueError(f"{str(path)!r} is a model of nnarray; read it with nn.load({str(path)!r}).")
     order = metadata.get(ORDER, "").split("\n")
     ordered = sorted(order) == sorted(stored)
-    return StateDict({name: stored[name] for name in (order if ordered else sorted(stored))}, ordered)
+    return StateDict({name: stored[name] for name in (order if ordered else sorted(stored))}, ordered, ordered)
 
 
 def _unpickled(path: Path) -> Any:
@@ -225,7 +258,7 @@ def _unpickled(path: Path) -> Any:
 
 
 def read(
-    network: Layer, shape: Shape, source: Any, ignore: tuple[str, ...] = ()
+    network: Layer, shape: Shape, source: Any, ignore: Sequence[str] = (), keep: Sequence[str] = ()
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Parameters and state, by the names of this package, from a state_dict or a file.
 
@@ -241,7 +274,8 @@ def read(
         If an entry is missing, unexpected or not finite, has the wrong shape, or fits several layers; the message names
         it.
     """
-    wanted, source_dict = entries(network, shape), state_dict_of(source)
+    ignore, keep = ((each,) if isinstance(each, str) else each for each in (ignore, keep))
+    wanted, source_dict = _without_kept(entries(network, shape), keep), state_dict_of(source)
     modules, shortened = {entry.module for entry in wanted}, _without_prefixes(_kept(source_dict.arrays, ignore))
     arrays = max(shortened, key=lambda each: len(modules & {*_modules(each)}))
     values = {True: dict[str, np.ndarray](), False: dict[str, np.ndarray]()}
@@ -261,9 +295,18 @@ def read(
     return values[False], values[True]
 
 
-def _kept(arrays: dict[str, Any], ignore: tuple[str, ...]) -> dict[str, Any]:
+def _without_kept(wanted: list[Entry], keep: Sequence[str]) -> list[Entry]:
+    """The entries of the layers that do not keep their numbers."""
+    modules = list(dict.fromkeys(entry.module for entry in wanted))
+    for name in keep:
+        if not any(f"{each}.".startswith(f"{name}.") for each in modules):
+            raise ValueError(f"keep: no layer of this network is called {name!r}; it has {_listed('', modules)}.")
+    return [each for each in wanted if not f"{each.module}.".startswith(tuple(f"{name}." for name in keep))]
+
+
+def _kept(arrays: dict[str, Any], ignore: Sequence[str]) -> dict[str, Any]:
     """The entries that are not ignored, by full names or by names without the common prefix."""
-    arrays = {name: x for name, x in arrays.items() if name.rpartition(".")[2] != COUNTER}
+    arrays = {name: x for name, x in arrays.items() if name.rpartition(".")[2] not in COUNTERS}
     starts = tuple(f"{each}." for each in ignore)
     return {
         name: arrays[name]
@@ -332,17 +375,31 @@ def _matched(wanted: list[Entry], source: StateDict) -> list[tuple[Entry, str]]:
     extra = [key for key in source.arrays if key not in keys]
     if missing or extra:
         inside = [f"; {missing[0]} has the name {key}" for key in extra if missing and key.endswith(f".{missing[0]}")]
-        remedies = ["Leave entries out with ignore=(...)."] if extra else []
+        remedies: list[str] = []
+        if extra:
+            remedies.append(f"To leave out layers of the source, pass ignore={_some(extra, theirs)}.")
         if missing:
+            without = _some([_key(keys[key].module, keys[key].attribute) for key in missing], ours)
             remedies.append(
-                f"To load only some layers, take the others from the model, with the names of this network: "
-                f"model.load_torch(model.to_torch() | {{{next(iter(keys.values())).key!r}: theirs[...], ...}})."
+                f"For layers of this network that keep their numbers, such as a new head, pass keep={without}."
             )
+        if len(ours) != len(theirs):
+            remedies.insert(0, f"The source has {len(theirs)} layers with numbers, and this network {len(ours)}.")
         raise ValueError(
             f"the state_dict does not fit the network, matched by {'name' if by_name else 'position'}"
             f"{_listed('; missing: ', missing)}{_listed('; extra: ', extra)}{''.join(inside[:1])}. {' '.join(remedies)}"
         )
+    if not by_name and not source.by_use:
+        short = dict(zip(source.arrays, _without_prefixes(source.arrays)[-1], strict=True))
+        ordered = {short[key]: source.arrays[key] for key in keys}
+        _warn_of_order(_modules(ordered), ordered)
     return [(entry, key) for key, entry in keys.items()]
+
+
+def _some(keys: list[str], every: list[str]) -> tuple[str, ...]:
+    """The layers of these entries, for a message; the last layer alone if that would be all."""
+    layers = tuple(dict.fromkeys(_module(key) or key for key in keys))
+    return layers if len(layers) < len(every) else layers[-1:]
 
 
 def _in_order(wanted: list[Entry], layers: list[str], source: StateDict) -> list[str]:
@@ -352,7 +409,7 @@ def _in_order(wanted: list[Entry], layers: list[str], source: StateDict) -> list
     if (numbered := _by_numbers(layers)) is not None:
         return numbered
     ours = _shapes((entry.module, entry.attribute, entry.torch_shape) for entry in wanted)
-    theirs = _shapes((_module(name), name.rpartition(".")[2], np.shape(x)) for name, x in source.arrays.items())
+    theirs = _shapes(_attributes(source.arrays))
     by_shapes = {shapes: name for name, shapes in theirs.items()}
     if len(by_shapes) == len(layers) and set(by_shapes) == set(ours.values()):
         return [by_shapes[shapes] for shapes in ours.values()]
@@ -363,6 +420,33 @@ def _in_order(wanted: list[Entry], layers: list[str], source: StateDict) -> list
         f"neither numbers nor shapes distinguish {_listed('', layers)}. Give the entries the names of this network, "
         f"{{{wanted[0].key!r}: theirs[...], ...}}, or pass module.state_dict() itself, or a .pt file of it."
     )
+
+
+def _warn_of_order(layers: Iterable[str], arrays: Mapping[str, Any]) -> None:
+    """Warn if the module that has these layers, in this order, may use those of the same shapes in another order."""
+    alike, shapes = defaultdict[frozenset[tuple[str, Shape]], list[str]](list), _shapes(_attributes(arrays))
+    for name in layers:
+        alike[shapes[name]].append(name)
+    doubtful = [(a, b) for names in alike.values() for a, b in pairwise(names) if not _counts_up(a, b)]
+    if doubtful:
+        a, b = doubtful[0]
+        warn(
+            f"layers {a!r} and {b!r} of the source have the same shapes, and are taken in the order in which the "
+            f"module defines them. Its forward may use them in another order. To be sure, give the layers of this "
+            f"network their names, such as name={a!r}, or compare the outputs of both for the same examples."
+        )
+
+
+def _counts_up(a: str, b: str) -> bool:
+    """Whether the names first differ in a number that is larger in the second, such as "fc1" and "fc2"."""
+    for i, j in zip(re.split(r"(\d+)", a), re.split(r"(\d+)", b), strict=False):
+        if i != j:
+            return i.isdecimal() and j.isdecimal() and int(i) < int(j)
+    return False
+
+
+def _attributes(arrays: Mapping[str, Any]) -> Iterator[tuple[str, str, Shape]]:
+    return ((_module(name), name.rpartition(".")[2], np.shape(x)) for name, x in arrays.items())
 
 
 def _as_pytorch_orders(arrays: Mapping[str, Any]) -> bool:
@@ -415,7 +499,7 @@ def _listed(title: str, names: list[str], most: int = 8) -> str:
 
 def state_dict(network: Layer, shape: Shape, arrays: Mapping[str, Any], path: str | Path | None) -> dict[str, Any]:
     """The arrays under PyTorch's names and in its layouts; also written to a safetensors file if a path is given."""
-    made = dict[str, np.ndarray]()
+    made = TorchLayout()
     for entry in entries(network, shape):
         made[entry.key] = entry.to_torch(on_host(arrays[entry.name]))
         if entry.attribute == STATE["variance"]:  # PyTorch's order has it last in a layer
@@ -425,7 +509,7 @@ def state_dict(network: Layer, shape: Shape, arrays: Mapping[str, Any], path: st
     return made
 
 
-def _write(made: dict[str, np.ndarray], path: Path) -> None:
+def _write(made: Mapping[str, np.ndarray], path: Path) -> None:
     if path.suffix != ".safetensors":
         raise ValueError(
             f"the file must end in .safetensors; got {str(path)!r}. Use model.to_torch('{path.stem}.safetensors'), "

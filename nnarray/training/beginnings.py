@@ -35,6 +35,7 @@ def warn_of_beginning(model: Trainee, data: object, loss: Loss) -> None:
         _of_logits(network, loss, model.output_shape) if loss.is_of_classes else "",
         _of_range(last_activation(network), target),
         _of_symmetry(model),
+        _of_frozen(model),
     ]
     for reason in filter(None, reasons):
         warn(reason)
@@ -67,6 +68,17 @@ def _of_range(last: str | None, target: Array | None) -> str:
     return (
         f"the network ends in {last!r}, which has {limits}, but y has values from {float(xp.min(target)):.4g} to "
         f"{float(xp.max(target)):.4g}. Leave out the last activation: nn.Dense({target.shape[-1]})."
+    )
+
+
+def _of_frozen(model: Trainee) -> str:
+    """That no parameter may change."""
+    every = {slot.name for slot in model.wiring.params.slots}
+    if not every or not every <= model.frozen:
+        return ""
+    return (
+        "all parameters are frozen, so that the training changes nothing. Call model.unfreeze() before fit; then "
+        "freeze fewer layers, such as model.freeze('0')."
     )
 
 

@@ -250,7 +250,7 @@ def fitting() -> dict[str, Any]:
         (
             lambda s: s.pop("b.running_mean"),
             ValueError,
-            "does not fit.*name; missing: b.running_mean. To load only some",
+            "does not fit.*name; missing: b.running_mean. For layers of this network .*keep=.'b',.",
         ),
         (lambda s: s.update({"d.weight": np.ones(2)}), ValueError, "matched by name; extra: d.weight"),
         (
@@ -263,7 +263,11 @@ def fitting() -> dict[str, Any]:
             (ValueError, TypeError),
             "a.bias.*not a number type of NumPy",
         ),
-        (lambda s: s.update({"a": {"weight": 1}}), ValueError, "extra: a. Leave entries out"),
+        (
+            lambda s: s.update({"a": {"weight": 1}}),
+            ValueError,
+            r"extra: a\..*To leave out layers of the source, pass ignore=\('a',\)",
+        ),
         (lambda s: s["c.bias"].__setitem__(1, np.nan), ValueError, "entry 'c.bias' contains NaN or infinity: row 1"),
         (lambda s: (s.pop("c.weight"), s.pop("c.bias")), ValueError, "missing: c.weight, c.bias"),
     ],
@@ -341,7 +345,8 @@ def test_layers_called_by_words_are_never_placed_by_the_alphabet(be: nn.Backend,
                 model.load_torch(source)
             np.testing.assert_array_equal(to_host(be, model.theta), before)
             continue
-        assert np.abs(to_host(be, model.load_torch(source)(be.asarray(POINTS))) - want).max() < 1e-6, kind
+        with pytest.warns(RuntimeWarning, match="layers 'stem' and 'low' of the source have the same shapes"):
+            assert np.abs(to_host(be, model.load_torch(source)(be.asarray(POINTS))) - want).max() < 1e-6, kind
     renamed: dict[str, Any] = {}
     for name, x in theirs.state_dict().items():
         module, _, attribute = name.partition(".")
@@ -382,7 +387,8 @@ def test_layers_without_biases_keep_the_order_that_pytorch_marks(tmp_path: Path)
     torch.save(theirs.state_dict(), tmp_path / "w.pt")
     net = nn.Network(nn.Dense(3, bias=False), nn.Dense(3, bias=False))
     for source in (theirs.state_dict(), tmp_path / "w.pt"):
-        model = net.init((3,), dtype="float32").load_torch(source)
+        with pytest.warns(RuntimeWarning, match="layers 'a' and 'b' .* in the order in which the module defines them"):
+            model = net.init((3,), dtype="float32").load_torch(source)
         np.testing.assert_array_equal(model.params["1.weight"], theirs.get_submodule("b").weight.detach().numpy().T)
     with pytest.raises(ValueError, match="cannot be matched to layers"):
         net.init((3,), dtype="float32").load_torch(dict(theirs.state_dict()))
@@ -467,7 +473,8 @@ def test_a_plain_dict_in_pytorchs_own_order_is_taken(be: nn.Backend, bias: bool)
     theirs, ours = with_norms("stem", "low", "end", bias=bias)
     want = theirs(torch.tensor(POINTS)).detach().numpy()
     state = {f"net.{name}": x.numpy() for name, x in theirs.state_dict().items()}
-    model = ours.init((4,), seed=1, backend=be, dtype="float32").load_torch(state)
+    with pytest.warns(RuntimeWarning, match="layers 'stem' and 'low' of the source have the same shapes"):
+        model = ours.init((4,), seed=1, backend=be, dtype="float32").load_torch(state)
     np.testing.assert_allclose(to_host(be, model(be.asarray(POINTS))), want, rtol=1e-5, atol=1e-5)
 
 
@@ -483,16 +490,83 @@ def test_some_layers_of_another_network_go_in_as_the_error_says(be: nn.Backend) 
     theirs = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Tanh(), torch.nn.Linear(4, 9)).state_dict()
     model = nn.Network(nn.Dense(4, "tanh"), nn.Dense(2)).init((4,), backend=be, dtype="float32")
     head = to_host(be, model.params["1.weight"])
-    said = (
-        r"missing: 1\.weight, 1\.bias\. To load only some .*: model.load_torch\(model.to_torch\(\) \| \{'0\.weight': th"
-    )
+    said = r"missing: 1\.weight, 1\.bias\. The source has 1 layers .* this network 2\. .* pass keep=\('1',\)"
     some = {name: x for name, x in theirs.items() if name < "1"}
     for source, ignore in ((theirs, ("2",)), (some, ()), ({f"module.{name}": x for name, x in some.items()}, ())):
         with pytest.raises(ValueError, match=said):
             model.load_torch(source, ignore=ignore)
-    model.load_torch(model.to_torch() | {name: theirs[name] for name in ("0.weight", "0.bias")})
+    model.load_torch(theirs, ignore=("2",), keep=("1",))
     np.testing.assert_array_equal(to_host(be, model.params["0.weight"]), theirs["0.weight"].numpy().T)
     np.testing.assert_array_equal(to_host(be, model.params["1.weight"]), head)
+
+
+def test_a_new_head_is_kept_where_all_layers_have_other_names() -> None:
+    """By position, among the layers that are loaded; names that are not there are errors."""
+    T = torch.nn
+    theirs = T.Sequential(T.Conv2d(1, 4, 3), T.BatchNorm2d(4), T.ReLU(), T.Flatten(), T.Linear(16, 6), T.Linear(6, 9))
+    layers = nn.Conv2D(4, 3, name="first"), nn.BatchNorm(name="norm"), nn.Activation("relu"), nn.Flatten()
+    net = nn.Network(*layers, nn.Dense(6, name="hidden"), nn.Dense(2, name="head"))
+    model = net.init((4, 4, 1), dtype="float32")
+    head = model.params["head.weight"].copy()
+    with pytest.raises(ValueError, match=r"The source has 3 layers with numbers, and this network 4\."):
+        model.load_torch(theirs.state_dict(), ignore=("5",))
+    model.load_torch(theirs.state_dict(), ignore=("5",), keep="head")
+    np.testing.assert_array_equal(model.params["head.weight"], head)
+    X = np.random.default_rng(0).normal(size=(3, 1, 4, 4)).astype("float32")
+    want = theirs.eval()[:5](torch.tensor(X)).detach().numpy() @ head
+    np.testing.assert_allclose(model(X.transpose(0, 2, 3, 1)), want, rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="keep: no layer of this network is called 'top'; it has first, norm, hidden"):
+        model.load_torch(theirs.state_dict(), keep=("top",))
+    with pytest.raises(
+        TypeError, match=r"load_torch has no argument 'strict'\. All entries must fit\. To load only some"
+    ):
+        model.load_torch(theirs.state_dict(), strict=False)  # type: ignore[call-arg]
+
+
+class Crossed(torch.nn.Module):
+    """Two layers of one shape, which are used in another order than they are defined."""
+
+    def __init__(self, last: str, first: str) -> None:
+        super().__init__()
+        self.names = first, last
+        setattr(self, last, torch.nn.Linear(4, 4))
+        setattr(self, first, torch.nn.Linear(4, 4))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        first, last = self.names
+        return getattr(self, last)(torch.tanh(getattr(self, first)(x)))
+
+
+def test_layers_of_one_shape_in_the_order_of_a_definition_are_warned_of() -> None:
+    """The remedy works: names decide. Names that count up, and those of a file of to_torch, are sure."""
+    theirs = Crossed("out", "into")
+    want = theirs(torch.tensor(POINTS)).detach().numpy()
+    with pytest.warns(RuntimeWarning, match=r"layers 'out' and 'into' .*give the layers .* names, such as name='out'"):
+        wrong = nn.Network(nn.Dense(4, "tanh"), nn.Dense(4)).init((4,), dtype="float32").load_torch(theirs.state_dict())
+    assert np.abs(wrong(POINTS) - want).max() > 1e-2
+    named = nn.Network(nn.Dense(4, "tanh", name="into"), nn.Dense(4, name="out")).init((4,), dtype="float32")
+    np.testing.assert_allclose(named.load_torch(theirs.state_dict())(POINTS), want, rtol=1e-5, atol=1e-6)
+    counted = torch.nn.Sequential(OrderedDict(fc9=torch.nn.Linear(4, 4), fc10=torch.nn.Linear(4, 4)))
+    model = nn.Network(nn.Dense(4), nn.Dense(4)).init((4,), dtype="float32").load_torch(counted.state_dict())
+    np.testing.assert_array_equal(model.params["1.weight"], counted.get_submodule("fc10").weight.detach().numpy().T)
+
+
+def test_layouts_of_this_package_and_of_pytorch_are_not_mixed(tmp_path: Path) -> None:
+    """Square weights fit both, and would be transposed without a message."""
+    model = nn.Network(nn.Dense(3), nn.Dense(3)).init((3,), dtype="float32")
+    before = model.theta
+    for ours in (model.state_dict(), model.params):
+        with pytest.raises(ValueError, match=r"has the layouts of this package.*Use model\.load_state_dict\(source\)"):
+            model.load_torch(ours)
+    module = torch.nn.Sequential(OrderedDict({"0": torch.nn.Linear(3, 3), "1": torch.nn.Linear(3, 3)}))
+    for theirs in (model.to_torch(), module.state_dict()):
+        for load in (model.load_state_dict, model.set_params):
+            with pytest.raises(ValueError, match=r"these arrays are in PyTorch's layouts.*use model\.load_torch"):
+                load(theirs)
+    np.testing.assert_array_equal(model.theta, before)
+    model.load_state_dict(model.state_dict())
+    model.load_torch(model.to_torch())
+    np.testing.assert_array_equal(model.theta, before)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
@@ -548,8 +622,11 @@ def test_a_prefix_that_all_share_is_no_part_of_the_names() -> None:
                            (state | {"n_averaged": np.ones(())}, ("n_averaged",))):  # fmt: skip
         model = small().load_torch(source, ignore=ignore)
         np.testing.assert_array_equal(model.params["a.weight"], state["module.a.weight"].T)
-    with pytest.raises(ValueError, match=r"a\.weight has the name module\.a\.weight\. Leave entries out"):
-        small().load_torch(state | {"n_averaged": np.ones(())})
+    averaged = torch.optim.swa_utils.AveragedModel(torch.nn.Sequential(torch.nn.Linear(3, 2))).state_dict()
+    one = nn.Network(nn.Dense(2)).init((3,), dtype="float32").load_torch(averaged)  # n_averaged is a counter
+    np.testing.assert_array_equal(one.params["0.weight"], averaged["module.0.weight"].numpy().T)
+    with pytest.raises(ValueError, match=r"a\.weight has the name module\.a\.weight\. .*ignore=\('other',\)"):
+        small().load_torch(state | {"other": np.ones(())})
     nested = nn.Network(nn.Network(nn.Dense(4), nn.Dense(4), name="body")).init((4,), dtype="float32")
     again = nested.copy().load_torch({f"module.{name}": value + 1 for name, value in nested.to_torch().items()})
     np.testing.assert_array_equal(again.theta, nested.theta + 1)

@@ -45,6 +45,7 @@ CASES: dict[str, tuple[Any, Any, dict[str, Any], str]] = {
         {"optimizer": nn.SGD(50.0)},
         "The loss rose .* rate, 50, may be too high: lower lr",
     ),
+    "equal examples": (HOST_X * 0.0, HOST_Y, {}, r"all examples in X are the same, .* Look at X"),
     "a low rate": (
         HOST_X,
         HOST_Y,
@@ -85,7 +86,6 @@ def test_to_standardise_as_the_warning_says_works(be: nn.Backend) -> None:
         (HOST_X * 5e4, HOST_Y, (), {"epochs": 2}),  # too short to say
         (HOST_X, HOST_Y, (), {"optimizer": nn.Adam(1e-4)}),
         (HOST_X, HOST_Y, (), {"optimizer": "lbfgs", "batch_size": None, "epochs": 30}),
-        (HOST_X * 0.0, HOST_Y, (), {}),
     ],
 )
 def test_no_false_alarm(be: nn.Backend, X: Any, y: Any, layers: tuple[nn.Layer, ...], settings: dict[str, Any]) -> None:
@@ -181,6 +181,43 @@ def test_a_last_activation_that_does_not_reach_y_is_named(
         warnings.simplefilter("error")
         model.fit(X, (y - low) / (high - low), loss="mse", epochs=1, progress=False)
         nn.Network(nn.Dense(1)).init((2,), backend=be, dtype="float32").fit(X, y, epochs=1, progress=False)
+
+
+@pytest.mark.once_a_library
+def test_a_network_whose_signals_end_is_named_by_its_layer(be: nn.Backend) -> None:
+    """Eight layers of sigmoids, and units of relu that are all 0: the loss is that of equal predictions."""
+    X, y = be.asarray(HOST_X, dtype="float32"), be.asarray(HOST_Y)
+    settings: dict[str, Any] = {"optimizer": nn.SGD(0.1), "epochs": 6, "progress": False}
+
+    def fit(*layers: nn.Layer, **changed: list[float]) -> None:
+        network = nn.Network(nn.Dense(8, "tanh"), *layers, nn.Dense(2))
+        model = network.init((2,), backend=be, dtype="float32")
+        model.set_params({name.replace("_", "."): value for name, value in changed.items()})
+        model.fit(X, y, **settings)
+
+    with pytest.warns(RuntimeWarning, match=r"From layer '[1-5]', Dense\(8, activation='logistic'\), on the") as caught:
+        fit(*[nn.Dense(8, "sigmoid")] * 7)
+    assert len(caught) == 1
+    with pytest.warns(RuntimeWarning, match=r"All outputs of layer '1', Dense\(8, activation='relu'\), are 0 for all"):
+        fit(nn.Dense(8, "relu"), **{"1_bias": [-50.0] * 8})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fit(*[nn.Dense(8, "relu")] * 7)
+        fit(*[nn.Dense(8, "tanh")] * 7)
+        fit(nn.Dense(8, "sigmoid"), nn.BatchNorm(), nn.Dense(8, "sigmoid"), nn.BatchNorm())
+
+
+def test_a_training_in_which_all_is_frozen_is_named(be: nn.Backend) -> None:
+    X, y = be.asarray(HOST_X, dtype="float32"), be.asarray(HOST_Y)
+    model = nn.Network(nn.Dense(4, "tanh"), nn.Dense(2)).init((2,), backend=be, dtype="float32").freeze("*")
+    with pytest.warns(
+        RuntimeWarning, match=r"all parameters are frozen.*Call model\.unfreeze\(\) before fit"
+    ) as caught:
+        model.fit(X, y, epochs=1, progress=False)
+    assert len(caught) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.unfreeze().freeze("0").fit(X, y, epochs=1, progress=False)
 
 
 def test_equal_weights_in_each_layer_are_named(be: nn.Backend) -> None:
