@@ -399,8 +399,9 @@ def _train(
         typer.echo(json.dumps(facts, indent=2))
     else:
         _show_end(console, done, epochs, compared, folded)
-        for file in [out, *drawn.files]:
-            console.print(f"{'model' if file == out else 'figure'}: {file}", soft_wrap=True)
+        link = f", a link to {out.resolve()}" if out.is_symlink() else ""
+        for line in [f"model: {out}{link}", *(f"figure: {file}" for file in drawn.files)]:
+            console.print(line, soft_wrap=True)
         for note in drawn.notes:
             console.print(f"note: {note}", soft_wrap=True)
 
@@ -536,6 +537,7 @@ def _facts_of(done: Trained, out: Path, drawn: Drawn) -> dict[str, Any]:
     history = done.model.history
     return {
         "model": str(out),
+        **({"link to": str(out.resolve())} if out.is_symlink() else {}),
         "task": "classify" if done.inputs.classes else "regress",
         "data": done.model.metadata["data"],
         "notes": [*done.examples.notes, *drawn.notes],
