@@ -15,7 +15,7 @@ import traceback
 import warnings
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import typer
 from typer.core import TyperGroup
@@ -38,13 +38,16 @@ class OneLine(TyperGroup):
 
     def make_context(self, *args: Any, **options: Any) -> Any:
         """Parse the arguments; a usage error is one line."""
+        _open_closed_streams()
         with _errors(debug=False):
             return super().make_context(*args, **options)
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command; its errors are one line, and signals end it."""
         with _errors(debug=ctx.params["debug"]), warnings_named(), _terminable():
-            return super().invoke(ctx)
+            done = super().invoke(ctx)
+            print(end="", flush=True)  # here, not when Python ends
+            return done
 
 
 @contextmanager
@@ -55,7 +58,6 @@ def _errors(*, debug: bool) -> Generator[None]:
             if not debug:  # our own error for an overflow says more
                 warnings.simplefilter("ignore", RuntimeWarning)
             yield
-            print(end="", flush=True)  # here, not when Python ends
     except (typer.Exit, typer.Abort):
         raise
     except BrokenPipeError:
@@ -104,12 +106,29 @@ def _terminable() -> Generator[None]:
 
 @contextmanager
 def though_nobody_reads() -> Generator[None]:
-    """Printing that may fail: if the pipe is closed, the text is lost, and the command continues."""
+    """Printing that may fail: if a pipe is closed or a disk full, the text is lost, and the command continues."""
     try:
         yield
         sys.stdout.flush()
     except BrokenPipeError:
         let_go_of_pipes()
+    except OSError as error:
+        _lead_nowhere(sys.stdout)
+        with suppress(OSError):
+            said = f"standard output cannot be written to ({error.strerror}); the command continues without it"
+            typer.echo(f"nnarray: {said}", err=True)
+
+
+def _open_closed_streams() -> None:
+    """Let streams that the shell has closed (`>&-`) lead nowhere: else the next open file had their number."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115  # for the whole process
+
+
+def is_closed() -> bool:
+    """Whether the shell has closed standard output."""
+    return getattr(sys.stdout, "name", None) == os.devnull
 
 
 def let_go_of_pipes() -> None:
@@ -118,7 +137,11 @@ def let_go_of_pipes() -> None:
         try:
             stream.flush()
         except OSError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            _lead_nowhere(stream)
+
+
+def _lead_nowhere(stream: TextIO) -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _message(error: Exception) -> str:

@@ -13,7 +13,7 @@ import typer
 
 from nnarray import backends
 from nnarray.apps.workflow.inputs import Inputs, Rows, Unseen
-from nnarray.cli.app import app
+from nnarray.cli.app import app, is_closed
 from nnarray.cli.console import (
     Dates,
     Decimal,
@@ -67,6 +67,7 @@ DType = Annotated[str | None, typer.Option("--dtype", help="Dtype of the computa
     ),
 )
 def predict(
+    ctx: typer.Context,
     model: ModelFile,
     data: Data,
     out: Annotated[
@@ -111,8 +112,11 @@ def predict(
     out = None if out == STANDARD else out
     if out is not None:
         _refuse_own_inputs(out, model, data)
+        ctx.with_resource(files.owned(out, "prediction"))
         files.sweep(out)
         files.prove(out)
+    elif is_closed():
+        raise OSError("standard output is closed, and predictions would be lost: pass --out FILE.")
     net, inputs = _opened(
         model,
         backend,

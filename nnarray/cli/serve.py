@@ -6,7 +6,6 @@ import gc
 import logging
 import signal
 import socket
-import sys
 from collections.abc import Callable, Generator
 from contextlib import closing, contextmanager
 from functools import partial
@@ -19,7 +18,7 @@ import nnarray
 from nnarray.apps.workflow.model_files import origin_of
 from nnarray.backends import backend as backend_called
 from nnarray.checks import real
-from nnarray.cli.app import app
+from nnarray.cli.app import app, though_nobody_reads
 from nnarray.cli.console import Flag
 from nnarray.cli.logs import LogFile, Verbose, logged
 from nnarray.cli.predict import DType, ModelFile
@@ -87,8 +86,8 @@ def serve(
     listening = ctx.with_resource(closing(_listening(host, port)))
 
     def ready() -> None:
-        typer.echo(f"{model.name} answers at {_url(listening)}; Ctrl-C ends it")
-        sys.stdout.flush()
+        with though_nobody_reads():
+            typer.echo(f"{model.name} answers at {_url(listening)}; Ctrl-C ends it")
         log.info("nnarray %s serves %s at %s: %r", nnarray.__version__, model, _url(listening), pipeline)
         log.info("the file has the sha256 %s, its training ended: %s", digest, origin.text)
         if host not in LOCAL:

@@ -14,7 +14,12 @@ import typer
 import nnarray
 from nnarray import backends
 from nnarray.apps.workflow.inputs import Rows
-from nnarray.apps.workflow.model_files import refuse_to_begin_again, unfinished_file
+from nnarray.apps.workflow.model_files import (
+    file_to_resume,
+    refuse_other_folds,
+    refuse_to_begin_again,
+    unfinished_file,
+)
 from nnarray.backends import host_backend
 from nnarray.cli.app import app, though_nobody_reads
 from nnarray.cli.completion import column_names
@@ -335,6 +340,8 @@ def train(
         raise ValueError("--resume continues a training, --restart begins it again: leave one of them out.")
     if not resume and not restart:
         refuse_to_begin_again(file)
+    if resume and (begun := file_to_resume(file)) is not None:
+        refuse_other_folds(begun, folds)
     files.prove(file)
     if report is not None:
         reports.prepare(report)
@@ -363,7 +370,7 @@ def _train(
     be, console = backends.backend(backend, parameters=known), output()
     folded = None
     if folds is not None:
-        with reading_bar() as read:
+        with reading_bar() as read, _saying_that_folds_are_not_saved():
             folded = comparisons.cross_validated(
                 data, plan, folds, be, read, linear=linear, importance=report is not None
             )
@@ -392,10 +399,21 @@ def _train(
         typer.echo(json.dumps(facts, indent=2))
     else:
         _show_end(console, done, epochs, compared, folded)
-        for file in [out, *drawn.files]:
-            console.print(f"{'model' if file == out else 'figure'}: {file}", soft_wrap=True)
+        link = f", a link to {out.resolve()}" if out.is_symlink() else ""
+        for line in [f"model: {out}{link}", *(f"figure: {file}" for file in drawn.files)]:
+            console.print(line, soft_wrap=True)
         for note in drawn.notes:
             console.print(f"note: {note}", soft_wrap=True)
+
+
+@contextmanager
+def _saying_that_folds_are_not_saved() -> Generator[None]:
+    """Add to an interrupt that there is nothing to continue yet."""
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        interrupt.args = (" while the folds were trained; they are not saved, and the same command begins again",)
+        raise
 
 
 @contextmanager
@@ -464,7 +482,8 @@ def _show_end(console: Console, done: Trained, limit: int, linear: Trained | Non
     stopped = f", {done.stopped}" if done.stopped else ""
     seconds, epochs = history["seconds"][-1], len(history["epoch"])
     if done.idle:
-        console.print(f"nothing to do: {epochs} of {limit} epochs{stopped}; the model is as it was\n")
+        have = f"{epochs} of {limit} epochs" if epochs <= limit else f"{epochs} epochs, and --epochs asks for {limit}"
+        console.print(f"nothing to do: {have}{stopped}; the model is as it was\n")
     else:
         console.print(f"{epochs} epochs, {history.steps} steps, {seconds:.3g} s{stopped}\n")
     from nnarray.apps.workflow.comparisons import excess_of, verdict
@@ -518,6 +537,7 @@ def _facts_of(done: Trained, out: Path, drawn: Drawn) -> dict[str, Any]:
     history = done.model.history
     return {
         "model": str(out),
+        **({"link to": str(out.resolve())} if out.is_symlink() else {}),
         "task": "classify" if done.inputs.classes else "regress",
         "data": done.model.metadata["data"],
         "notes": [*done.examples.notes, *drawn.notes],

@@ -53,6 +53,11 @@ def _place(path: Path) -> Path:
         raise FileNotFoundError(f"there is no folder {str(path.parent)!r} to write {path.name!r} into; make it first.")
     if path.is_dir():
         raise IsADirectoryError(f"cannot write {str(path)!r}: it is a folder.")
+    if path.exists() and not path.is_file():  # it would be replaced by a file, and its reader would wait for ever
+        raise FileExistsError(
+            f"cannot write {str(path)!r}: it is a pipe or a device. Give the name of a file; for the predictions of "
+            f"nnarray predict as CSV, replace --out by > {path}."
+        )
     return path
 
 
@@ -114,7 +119,7 @@ def sweep(path: Path) -> None:
 
 
 @contextmanager
-def owned(path: Path) -> Generator[None]:
+def owned(path: Path, by: str = "training") -> Generator[None]:
     """Let nobody else own the file at `path` meanwhile, not even in the same process.
 
     The lock is on a file beside it, which is removed in the end. The system releases the lock of a process that was
@@ -131,21 +136,21 @@ def owned(path: Path) -> Generator[None]:
     lock = path.with_name(f".{path.name}{LOCK}")
     with ExitStack() as stack:
         with _named(path):
-            _acquire(lock, path, stack)
+            _acquire(lock, path, stack, by)
         try:
             yield
         finally:
             lock.unlink(missing_ok=True)  # while it is held, so that nobody else's is removed
 
 
-def _acquire(lock: Path, path: Path, stack: ExitStack) -> None:
+def _acquire(lock: Path, path: Path, stack: ExitStack, by: str) -> None:
     """Hold the file `lock` as long as the stack lasts, with a note of who holds it."""
     while True:
         file = stack.enter_context(lock.open("a+b", buffering=0))
         try:
             stack.enter_context(_held(file))
         except BlockingIOError:
-            raise _owned_by_another(file, path) from None
+            raise _owned_by_another(file, path, by) from None
         if _is_at(file, lock):  # else its last owner has just removed it
             break
         stack.close()
@@ -154,12 +159,12 @@ def _acquire(lock: Path, path: Path, stack: ExitStack) -> None:
         file.write(_here().encode())
 
 
-def _owned_by_another(file: IO[bytes], path: Path) -> BlockingIOError:
+def _owned_by_another(file: IO[bytes], path: Path, by: str) -> BlockingIOError:
     file.seek(0)
     who = file.read(200).decode(errors="replace") or "another process"
     who = "of this program" if who == _here() else who
     return BlockingIOError(
-        f"{str(path)!r} is being written by another training ({who}): each would overwrite the other's. Write into "
+        f"{str(path)!r} is being written by another {by} ({who}): each would overwrite the other's. Write into "
         f"another file, or wait until that one has ended."
     )
 

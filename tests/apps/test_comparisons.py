@@ -21,6 +21,8 @@ import nnarray as nn
 from nnarray.apps.workflow import comparisons, importance, inputs, reports, steps
 from nnarray.apps.workflow.scores import ClassTally
 from nnarray.cli import app
+from nnarray.persistence import archive
+from nnarray.persistence.archive import Archive
 
 
 @pytest.fixture(autouse=True)
@@ -97,7 +99,6 @@ def test_a_test_part_is_scored_and_changes_nothing_else() -> None:
         (("--target", "value", "--task", "regress", "--class-weight", "balanced"), "--class-weight is about classes"),
         (("--folds", "1"), "--folds must"),
         (("--folds", "400"), "--folds 400 needs at least as many examples; got 300"),
-        (("--folds", "5", "--resume"), "--folds trains several networks"),
     ],
 )
 def test_wrong_parts_are_refused(words: tuple[str, ...], message: str) -> None:
@@ -126,6 +127,55 @@ def test_folds_give_mean_and_spread_and_a_network_of_all_rows() -> None:
     assert "was trained on all folds, for" in output
     assert "on 60 test examples" in output
     assert "4 folds" in run("show", "model.safetensors").stdout
+
+
+def test_the_last_network_of_folds_is_resumed() -> None:
+    """A training that is killed there continues with the options of its start and --resume, as the message says."""
+    data, words = str(write("rows.csv", rows())), [*TRAIN, "--folds", "3", "--no-linear"]
+    run("train", data, *words, "--out", "whole.safetensors")
+    whole = nn.load("whole.safetensors")
+    saved = archive.read(Path("whole.safetensors"))
+    facts = {name: value for name, value in saved.facts["metadata"].items() if name not in ("scores", "trained")}
+    archive.write(Path("model.unfinished.safetensors"), Archive(saved.arrays, saved.facts | {"metadata": facts}))
+    assert "Continue it with --resume" in run("train", data, *words, code=1).stderr
+    for other, remedy in (
+        ((*TRAIN, "--no-linear", "--no-early-stopping"), "its training began with --folds 3. To continue it, pass it;"),
+        (
+            (*TRAIN, "--folds", "4"),
+            "its training began with --folds 3. To continue it, pass it; or begin again with --rest",
+        ),
+    ):
+        assert remedy in run("train", data, *other, "--resume", code=2).stderr
+    run("train", data, *words, "--resume")
+    model = nn.load("model.safetensors")
+    np.testing.assert_array_equal(np.asarray(model.theta), np.asarray(whole.theta))
+    assert model.metadata["scores"] == whole.metadata["scores"]
+    assert not Path("model.unfinished.safetensors").exists()
+    assert "nothing to do" in run("train", data, *words, "--resume").stdout
+    run("train", data, *TRAIN, "--restart")
+    assert (
+        "began without --folds. To continue it, leave it out" in run("train", data, *words, "--resume", code=2).stderr
+    )
+
+
+def test_an_interrupt_in_the_folds_says_that_nothing_is_saved(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("nnarray.apps.workflow.comparisons.train", interrupted)
+    said = run("train", str(write("rows.csv", rows())), *TRAIN, "--folds", "3", code=130).stderr
+    assert "interrupted while the folds were trained; they are not saved, and the same command begins again" in said
+
+
+def test_a_training_with_other_parts_names_them() -> None:
+    data, words = str(write("rows.csv", rows())), (*TRAIN, "--no-linear")
+    run("train", data, *words, "--test", "0.2")
+    said = run("train", data, *words, "--resume", code=2).stderr
+    assert (
+        "numbers of examples: examples 300, trained on 180, held out 60, test 60; now examples 300, trained on 240"
+        in said
+    )
+    assert "Pass the data, --target, --validation, --test and --seed of its start" in said
 
 
 def test_folds_have_the_notes_and_the_tables_of_classes_too() -> None:

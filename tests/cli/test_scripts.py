@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 import nnarray
 from nnarray.cli import app, completion
-from nnarray.persistence import archive
+from nnarray.persistence import archive, files
 from nnarray.persistence.archive import Archive
 from tests.processes import ENDING, NNARRAY, run
 
@@ -233,6 +233,50 @@ def test_a_full_disk_is_one_line_with_a_remedy(monkeypatch: pytest.MonkeyPatch) 
     assert done.exit_code == 1
     said = "No space left on device; free some space, or write to another disk"
     assert done.stderr == f"nnarray: cannot write 'model.unfinished.safetensors': {said}\n"
+
+
+def in_a_shell(words: str) -> Any:
+    return run("/bin/sh", "-c", f"exec {' '.join(NNARRAY)} {words}", check=False)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has another shell")
+def test_a_training_without_standard_output_keeps_its_model() -> None:
+    train = " ".join(TRAIN)
+    for where, said in ((">&-", ""), (">&- 2>&- <&-", ""), (">/dev/full", "No space left on device")):
+        if where == ">/dev/full" and not Path("/dev/full").exists():
+            continue
+        done = in_a_shell(f"{train} --out m.safetensors {where}")
+        assert (done.returncode, said in done.stderr) == (0, True), done
+        assert done.stderr.count("\n") <= 1
+        assert call("predict", "m.safetensors", "a.csv").exit_code == 0
+        Path("m.safetensors").unlink()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has another shell")
+def test_predictions_are_not_lost_in_silence() -> None:
+    call(*TRAIN)
+    done = in_a_shell("predict model.safetensors a.csv >&-")
+    assert (done.returncode, done.stderr.endswith("predictions would be lost: pass --out FILE.\n")) == (1, True)
+    os.mkfifo("pipe.csv")
+    done = call("predict", "model.safetensors", "a.csv", "--out", "pipe.csv")
+    assert (done.exit_code, "replace --out by > pipe.csv" in done.stderr) == (1, True)
+    assert Path("pipe.csv").is_fifo()
+    with files.owned(Path("p.csv")):
+        done = call("predict", "model.safetensors", "a.csv", "--out", "p.csv")
+    assert (done.exit_code, "'p.csv' is being written by another prediction" in done.stderr) == (1, True)
+    assert call("predict", "model.safetensors", "a.csv", "--out", "p.csv").exit_code == 0
+    assert sorted(os.listdir()) == ["a.csv", "model.safetensors", "p.csv", "pipe.csv"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has links for administrators alone")
+def test_a_training_into_a_link_names_the_file_that_it_replaces() -> None:
+    Path("v1").mkdir()
+    Path("current.safetensors").symlink_to("v1/m.safetensors")
+    said = call(*TRAIN, "--out", "current.safetensors").stdout
+    assert f"model: current.safetensors, a link to {Path('v1/m.safetensors').resolve()}\n" in said
+    facts = json.loads(call(*TRAIN, "--out", "current.safetensors", "--json").stdout)
+    assert facts["link to"] == str(Path("v1/m.safetensors").resolve())
+    assert Path("current.safetensors").is_symlink()
 
 
 # --- The tab key -----------------------------------------------------------------------------------------------------

@@ -204,12 +204,10 @@ def cross_validated(
     Raises
     ------
     ValueError
-        If there are fewer than 2 folds, or more than examples, or the plan resumes another training.
+        If there are fewer than 2 folds, or more than examples.
     """
     integer(folds, "--folds", 2, usual=5)
-    if plan.resume:
-        raise ValueError("--folds trains several networks, none of which is saved: leave out --resume, or --folds.")
-    plans = [replace(plan, fold=(k, folds)) for k in range(folds)]
+    plans = [replace(plan, fold=(k, folds), resume=False) for k in range(folds)]  # none of their networks is saved
     return Folded([_fold(path, each, be, watch, callbacks, linear, importance) for each in plans])
 
 
@@ -231,4 +229,5 @@ def _fold(
 
 def on_all(plan: Plan, folded: Folded) -> Plan:
     """The plan of the network that is saved: on all examples but the test part, for the mean best epoch."""
-    return replace(plan, validation=0.0, epochs=folded.mean_epoch, early_stopping=False, patience=None)
+    epochs, folds = folded.mean_epoch, len(folded.folds)
+    return replace(plan, validation=0.0, epochs=epochs, early_stopping=False, patience=None, folds=folds)

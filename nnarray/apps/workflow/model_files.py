@@ -13,6 +13,9 @@ from nnarray.training.callbacks import EarlyStopping
 from nnarray.version import __version__
 
 UNFINISHED = ".unfinished"
+AGAIN = "begin again with --restart in place of --resume"
+FOLDS = "folds"
+"""The entry of the metadata: of how many networks a cross-validation chose the epochs."""
 
 
 def unfinished_file(out: Path) -> Path:
@@ -100,6 +103,22 @@ def refuse_to_resume(file: Path, model: Model, *, stops: bool) -> None:
     _refuse_other_stopping(file, facts, stops)
 
 
+def refuse_other_folds(file: Path, folds: int | None) -> None:
+    """Refuse to continue a training with another number of folds, before these are trained.
+
+    Raises
+    ------
+    ValueError
+        If it differs; the message names the file.
+    """
+    before = archive.read(file).facts.get("metadata", {}).get(FOLDS)
+    if before != folds:
+        began, remedy = ("without --folds", "leave it out") if before is None else (f"with --folds {before}", "pass it")
+        raise ValueError(
+            f"{str(file)!r} cannot be resumed: its training began {began}. To continue it, {remedy}; or {AGAIN}."
+        )
+
+
 def _refuse_other_stopping(file: Path, facts: dict[str, Any], stops: bool) -> None:
     """A training that stops early knows its best epoch from the start, or never."""
     callbacks = facts.get("training", {}).get("callbacks", [])
@@ -107,20 +126,26 @@ def _refuse_other_stopping(file: Path, facts: dict[str, Any], stops: bool) -> No
         began, remedy = ("without", "add") if stops else ("with", "leave out")
         raise ValueError(
             f"{str(file)!r} cannot be resumed: its training began {began} early stopping. To continue it, {remedy} "
-            f"--no-early-stopping; or leave out --resume."
+            f"--no-early-stopping; or {AGAIN}."
         )
 
 
 def _refuse_other_data(file: Path, facts: dict[str, Any], model: Model) -> None:
     """Refuse to resume a training with other data."""
     before = facts.get("metadata", {})
-    for name, what in (("input", "columns, their values"), ("data", "examples"), ("class counts", "classes")):
+    for name, what in (("data", "examples"), ("input", "columns, their values"), ("class counts", "classes")):
         now = model.metadata.get(name)
         then = before.get(name)
         if name == "data":
             now, then = ({k: v for k, v in (each or {}).items() if k != "name"} for each in (now, then))
         if then != now:
+            differ = what if name != "data" else f"numbers of {what}: {_counts(then)}; now {_counts(now)}"
             raise ValueError(
-                f"{str(file)!r} cannot be resumed: it was trained on other data, or another part of them (their {what} "
-                f"differ). Pass the data, --target, --validation and --seed of its start, or leave out --resume."
+                f"{str(file)!r} cannot be resumed: it was trained on other data, or another part of them, which differ "
+                f"in their {differ}. Pass the data, --target, --validation, --test and --seed of its start, or {AGAIN}."
             )
+
+
+def _counts(parts: Any) -> str:
+    """The number of examples in each part."""
+    return ", ".join(f"{name} {count}" for name, count in parts.items()) if parts else "not known"

@@ -29,6 +29,7 @@ from nnarray.apps.workflow.inputs import (
     rows_to_train_on,
 )
 from nnarray.apps.workflow.model_files import (
+    FOLDS,
     file_to_resume,
     finish,
     has_ended,
@@ -88,6 +89,8 @@ class Plan:
     validation: float = 0.2
     test: float = 0.0
     fold: tuple[int, int] | None = None
+    folds: int | None = None
+    """How many networks were trained to choose the epochs of this one."""
     class_weight: Literal["balanced"] | None = None
     early_stopping: bool | None = None
     patience: int | None = None
@@ -286,6 +289,8 @@ def model_for(path: Path, examples: Examples, plan: Plan, be: Backend) -> Model:
             **({"test": len(examples.test)} if len(examples.test) else {}),
         },
     }
+    if plan.folds:
+        model.metadata[FOLDS] = plan.folds
     if inputs.classes:
         counts = np.bincount(examples.y[examples.train], minlength=len(inputs.classes))
         model.metadata["class counts"] = counts.tolist()
