@@ -606,7 +606,7 @@ class Model(metaclass=Explained):
         return isinstance(self._theta, Traced) or any(isinstance(x, Traced) for x in arrays_in(X))
 
     def of_values(self) -> Model:
-        """This model, without a record of theta."""
+        """The model without a record of theta."""
         return self.with_theta(stripped(self._theta)) if isinstance(self._theta, Traced) else self
 
     def recorded(self, X: Any) -> tuple[Array, Array, Any]:

@@ -50,8 +50,8 @@ def _refuse_recorded(**arrays: Any) -> None:
         if hasattr(type(x), "tape"):
             raise TypeError(
                 f"{name} is recorded for a gradient, and this call takes values only. In a function that is "
-                f"differentiated, call model.with_theta(theta)(X), nn.value_and_grad(model, X, y), losses, and functions "
-                f"of the array API standard. For the values alone, pass nn.stop_gradient(x)."
+                f"differentiated, call model.with_theta(theta)(X), nn.value_and_grad(model, X, y), losses, and "
+                f"functions of the array API standard. For the values alone, pass nn.stop_gradient(x)."
             )
 
 

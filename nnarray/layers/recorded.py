@@ -1,4 +1,4 @@
-"""Pullbacks of layers of your own: recorded ones where there are none, and yours in functions that are differentiated."""
+"""Pullbacks of layers of your own: recorded where there are none, and yours where a function is differentiated."""
 
 from __future__ import annotations
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,8 +10,8 @@ from nnarray import kernels
 from nnarray.backends import detached, is_differentiated, namespace
 from nnarray.names import shown
 from nnarray.recording.namespace import newest, record
-from nnarray.recording.tape import Tape
 from nnarray.recording.recorded import Recorded, constant, is_real
+from nnarray.recording.tape import Tape
 from nnarray.recording.traced import Traced, stripped, unwrapped
 from nnarray.recording.trees import filled, leaves, mapped
 
@@ -193,9 +192,9 @@ def _linked(value: Any, inputs: Sequence[Any], gradients: Sequence[Any]) -> Any:
     if tape is None:
         return value
 
-    def rule(_: Any, value: Any, *rest: Any) -> Any:
+    def rule(xp: Any, value: Any, *rest: Any) -> Any:
         inputs, gradients = rest[: len(pairs)], rest[len(pairs) :]
-        pullbacks = [functools.partial(operator.mul, gradient) for gradient in gradients]
+        pullbacks = [functools.partial(xp.multiply, gradient) for gradient in gradients]
         return _linked(value, inputs, gradients), [None, *pullbacks, *(None for _ in gradients)]
 
     return record(value.space, tape, rule, arguments, {})

@@ -178,9 +178,11 @@ def test_training_mode_and_masks(be: nn.Backend) -> None:
 
     def total(s: Any) -> Any:
         out = layer.forward({"s": s}, X, nn.Context(training=True, state={"mean": 0.0 * X[0, :]}))
-        assert out.state["mean"].shape == (2,) and isinstance(out.y, Traced)
+        assert out.state["mean"].shape == (2,)
+        assert isinstance(out.y, Traced)
         dx, gradients = out.pullback(nn.namespace(out.y).ones_like(out.y))
-        assert dx.shape == X.shape and set(gradients) >= {"s"}
+        assert dx.shape == X.shape
+        assert "s" in gradients
         return nn.namespace(out.y).sum(out.y)
 
     nn.testing.assert_close(nn.grad(total)(constant_of(X, s)), 2.0 * ROWS.sum(axis=0))
@@ -297,7 +299,7 @@ def test_calls_that_need_values_say_so(be: nn.Backend, call: Any, kind: type[Exc
     model, _, X, y = setting(be, "a layer")
     model.loss = "mse"
     before = model.theta
-    with pytest.raises(kind, match="differentiated.*model.with_theta"):
+    with pytest.raises(kind, match=r"differentiated.*model\.with_theta"):
         nn.grad(lambda theta: call(model, theta, X, y))(model.theta)
     assert model.theta is before
 
@@ -308,6 +310,7 @@ def test_frozen_parameters_and_steps_of_a_training(be: nn.Backend) -> None:
     want = be.to_numpy(nn.training_step(model, X, y, loss).gradient)
     got = nn.grad(lambda t: nn.training_step(model.with_theta(t), X, y, loss).loss)(model.theta)
     nn.testing.assert_close(got, want)
-    assert not want[:9].any() and want[9:].any()
+    assert not want[:9].any()
+    assert want[9:].any()
     of_x = nn.grad(lambda X: nn.value_and_grad(model, X, y, loss)[0])(X)
     nn.testing.assert_close(of_x, be.to_numpy(nn.grad(lambda X: loss(model(X), y))(X)))

@@ -42,7 +42,7 @@ def held(x: Any, mask: Any) -> Any:
 
 @kernels.with_pullback.fast("jax")
 def with_pullback(*inputs: Any, function: Any) -> Any:
-    """As a function with JAX's own rules, which computes y once more for its pullback; compiled, it is computed once."""
+    """As a function with rules of JAX; its pullback computes y once more, but not if it is compiled."""
     if not any(map(stands_in, inputs)):
         return function(*inputs)[0]
     value = jax.custom_vjp(lambda *inputs: function(*inputs)[0])
