@@ -17,7 +17,8 @@ from nnarray.losses import refuse_records
 from nnarray.model import Model
 from nnarray.names import shown
 from nnarray.random import Key
-from nnarray.recording import transforms
+from nnarray.recording import Traced, stripped, transforms
+from nnarray.recording.trees import mapped
 from nnarray.training.automatic import decided, loss_or_auto
 from nnarray.training.data import prepare
 from nnarray.training.faults import naming_both
@@ -191,27 +192,30 @@ def _propagated(
         raise TypeError(f"key must be an nn.Key; got {shown(key)}. Make one from a seed: key=nn.Key(0).")
     chosen = loss_or_auto(loss)
     refuse_records(y=y, sample_weight=weights)
+    y, weights = stripped(y), stripped(weights)
     differentiable = model.is_differentiable(X)
-    with naming_both(model, X, y, chosen, check_finite=False):
-        _, chosen = decided(chosen, model, X, y)
-        data = prepare(model, X, y, weights, chosen, check_finite=False)
-    frozen = model.wiring.params.frozen(model.frozen, model.theta)
+    values, x_values = model.of_values(), mapped(stripped, X) if model.is_recorded(X) else X
+    with naming_both(values, x_values, y, chosen, check_finite=False):
+        _, chosen = decided(chosen, values, x_values, y)
+        data = prepare(values, x_values, y, weights, chosen, check_finite=False)
+    theta, state, x = model.recorded(X) if model.is_recorded(X) else (model.theta, model.state, data.x)
+    frozen = model.wiring.params.frozen(model.frozen, values.theta)
     with engines.computing(model.engine):
         result = loss_and_gradient(
             frozen_in(model.wiring, model.frozen) if training else model.wiring,
-            kernels.held(without_record(model.theta), frozen),
-            model.state,
-            data.x,
+            kernels.held(without_record(theta), frozen),
+            state,
+            x,
             data.target,
             data.weights,
             chosen,
             training=training,
             key=key,
             step=step,
-            input_gradient=differentiable and has_record(X),
+            input_gradient=differentiable and (has_record(X) or isinstance(X, Traced)),
         )
     if frozen is not None:
-        result = result._replace(gradient=namespace(frozen).where(frozen, 0.0, result.gradient))
+        result = result._replace(gradient=namespace(result.gradient).where(frozen, 0.0, result.gradient))
     inputs: list[Any] = [X] if differentiable else []
     gradients = [result.input_gradient] if differentiable else []
     value = kernels.linked(result.loss, [*inputs, model.theta], [*gradients, result.gradient])

@@ -12,9 +12,11 @@ from nnarray import kernels
 from nnarray.arguments import attribute_errors, explain_classes
 from nnarray.backends import (
     as_data,
+    detached,
     device_of,
     dtype_name,
     has_record,
+    is_differentiated,
     is_traced,
     namespace,
     same_place,
@@ -33,7 +35,7 @@ from nnarray.checks import (
 from nnarray.kernels.compilation import quiet
 from nnarray.kernels.standard.numerics import at_least_float32, at_least_float32_dtype, clamp, within
 from nnarray.names import also, converted, named, shown
-from nnarray.recording import Traced, constant, stop_gradient
+from nnarray.recording import Traced, constant, newest, stripped
 from nnarray.recording.recorded import Recorded
 from nnarray.typing import Array, DType, Namespace, Shape
 
@@ -178,7 +180,7 @@ class Loss:
         weights : array, shape (N,), optional
             The weight of each example.
         """
-        if isinstance(outputs, Traced):
+        if any(isinstance(x, Traced) for x in (outputs, target, weights)):
             return self._traced(outputs, target, weights)
         outputs, target, weights = checked(self, outputs, target, weights)
         _warn_of_probabilities(self, outputs)
@@ -187,8 +189,10 @@ class Loss:
 
     def _traced(self, outputs: Any, target: Any, weights: Any) -> tuple[Array, Array]:
         """As `value_and_gradient`, in a function that is differentiated."""
-        _, target, weights = checked(self, stop_gradient(outputs), stop_gradient(target), stop_gradient(weights))
-        return self.of_prepared(outputs, constant(target), constant(weights))
+        refuse_records(target=target, weights=weights)
+        _, target, weights = checked(self, stripped(outputs), stripped(target), stripped(weights))
+        value, gradient = self.of_prepared(constant(outputs), constant(target), constant(weights))
+        return kernels.linked(value, [outputs], [gradient]), gradient
 
     def of_prepared(self, outputs: Array, target: Array, weights: Array | None) -> tuple[Array, Array]:
         """As `value_and_gradient`, with a target and weights that `prepare` returned."""
@@ -202,7 +206,21 @@ class Loss:
                 f"the gradient of their sum, of the outputs' shape {tuple(outputs.shape)}; got {shown(pair)}."
             )
         losses, gradient = pair
+        if is_differentiated(outputs) and not type(self).__module__.startswith("nnarray."):
+            losses = self._with_own_gradient(outputs, target)
         return self.reduced(losses, gradient, weights)
+
+    def _with_own_gradient(self, outputs: Array, target: Array) -> Array:
+        """The losses, whose derivatives with respect to the outputs, by the library, are those of `per_example`."""
+
+        def nothing(outputs: Array, target: Array) -> Any:
+            losses, gradient = self.per_example(outputs, target)
+            shape = losses.shape + (1,) * (gradient.ndim - losses.ndim)
+            xp = namespace(outputs)
+            return xp.zeros_like(losses), lambda g: (xp.reshape(g, shape) * gradient, None)
+
+        losses = self.per_example(detached(outputs), target)[0]
+        return losses + kernels.with_pullback(outputs, target, function=nothing)
 
     def __call__(self, outputs: Array, target: Array, weights: Array | None = None) -> Array:
         """The loss, shape ().
@@ -423,12 +441,13 @@ def checked(loss: Loss, outputs: Array, target: Array, weights: Array | None) ->
 
 
 def refuse_records(**arrays: Any) -> None:
-    """Refuse targets and weights with a gradient record of PyTorch: losses have no gradient with respect to them."""
+    """Refuse targets and weights with a gradient record: losses have no gradient with respect to them."""
     for name, each in arrays.items():
-        if has_record(each):
+        if has_record(each) or newest([each]) is not None:
+            remedy = f"{name}.detach()" if has_record(each) else f"nn.stop_gradient({name})"
             raise ValueError(
                 f"{name} has a gradient record, but a loss has a gradient with respect to its outputs only. Pass "
-                f"{name}.detach()."
+                f"{remedy}."
             )
 
 

@@ -57,7 +57,7 @@ from nnarray.names import converted, shown
 from nnarray.optimizers.groups import fits
 from nnarray.persistence import pytorch
 from nnarray.random import Key
-from nnarray.recording import Traced, constant, is_real, stop_gradient, trees
+from nnarray.recording import Traced, constant, is_real, stripped, trees
 from nnarray.text.kinds import tokenizer_from_json
 from nnarray.text.tokenizer import Tokenizer
 from nnarray.training import checkpoints
@@ -237,6 +237,8 @@ class Model(metaclass=Explained):
 
     @theta.setter
     def theta(self, theta: Array) -> None:
+        if isinstance(theta, Traced):
+            raise ValueError(_ends("theta"))
         theta = self._checked_theta(owned(as_data(theta, "theta")), self._state)
         self._replace(theta, self._state, "theta")
 
@@ -270,11 +272,7 @@ class Model(metaclass=Explained):
         """
         for name, x in (("theta", theta), ("state", state)):
             if stands_in(x) and not stands_in(self._theta):
-                raise ValueError(
-                    f"this {name} exists only inside the function that is being compiled or differentiated (by "
-                    f"jax.jit, jax.grad, torch.func, ...), but the model exists outside of it. Compute with "
-                    f"model.with_theta(theta, state), and set model.{name} to the value that the function returns."
-                )
+                raise ValueError(_ends(name))
             if name == unchecked and not is_traced(x):
                 refuse_non_finite(without_record(x), name, UNSOUND)
         self._take(theta, state)
@@ -477,7 +475,7 @@ class Model(metaclass=Explained):
         >>> bool((model.with_theta(0.0 * model.theta)(X) == 0.0).all())
         True
         """
-        other = Model(self.network, self.input_shape, owned(stop_gradient(theta)), self._state, wiring=self.wiring)
+        other = Model(self.network, self.input_shape, owned(stripped(theta)), self._state, wiring=self.wiring)
         other.frozen, other.metadata, other._loss, other._engine = (
             self.frozen,
             self.metadata,
@@ -633,8 +631,9 @@ class Model(metaclass=Explained):
         return self._computed(X, self._engine)
 
     def _computed(self, X: Any, engine: str) -> Array:
-        if isinstance(self._theta, Traced) or any(isinstance(x, Traced) for x in arrays_in(X)):
-            return self._traced(X)
+        if self.is_recorded(X):
+            theta, state, x = self.recorded(X)
+            return forward(self.wiring, self.wiring.params.tree(theta), state, x)
         run = self._stage(engine)
         if run is not None:
             return run(X if self._is_alike(X) else check_inputs(self, X))
@@ -649,15 +648,23 @@ class Model(metaclass=Explained):
                 lambda dy, _, theta, wanted: pullback(self.wiring, self._state, dy, X, theta, (False, wanted[1])),
             )
 
-    def _traced(self, X: Any) -> Array:
-        """The outputs in a function that is differentiated, by the definitions of all kernels."""
-        check_inputs(self.with_theta(stop_gradient(self._theta)), stop_gradient(X))
+    def is_recorded(self, X: Any = None) -> bool:
+        """Whether theta or an array in X is recorded for a gradient, as in a function that `nn.grad` differentiates."""
+        return isinstance(self._theta, Traced) or any(isinstance(x, Traced) for x in arrays_in(X))
+
+    def of_values(self) -> Model:
+        """The model without a record of theta."""
+        return self.with_theta(stripped(self._theta)) if isinstance(self._theta, Traced) else self
+
+    def recorded(self, X: Any) -> tuple[Array, Array, Any]:
+        """theta, the state and the checked X, from which the definitions of all kernels can be recorded."""
+        check_inputs(self.of_values(), trees.mapped(stripped, X))
         theta, state = constant(self._theta), constant(self._state)
         if self.frozen:
-            kept = stop_gradient(theta)
+            kept = stripped(theta)
             theta = namespace(theta).where(self.wiring.params.frozen(self.frozen, kept), kept, theta)
         x = trees.mapped(lambda x: namespace(x).astype(x, theta.dtype, copy=False) if is_real(x) else x, X)
-        return forward(self.wiring, self.wiring.params.tree(theta), state, trees.mapped(constant, x))
+        return theta, state, trees.mapped(constant, x)
 
     @property
     def _learned(self) -> Array:
@@ -794,6 +801,9 @@ class Model(metaclass=Explained):
         if is_lazy(X):
             way = importlib.import_module("nnarray.distributed.prediction")
             return way.predicted(self, X, batch_size=batch_size, check_finite=check_finite, engine=engine)
+        if self.is_recorded(X):
+            inputs_of(self.of_values(), trees.mapped(stripped, X), check_finite=check_finite)
+            return self(X)
         inputs = inputs_of(self, X, check_finite=check_finite)
         count = len(inputs)
         size = min(batch_size or count, count)
@@ -1340,3 +1350,12 @@ class Model(metaclass=Explained):
         layers = ", ".join(map(described, getattr(self.network, "layers", (self.network,))))
         size, dtype = self.wiring.params.size, dtype_name(self._theta.dtype)
         return f"Model({layers}; {size} parameters, {dtype} on {place(self._theta)})"
+
+
+def _ends(name: str) -> str:
+    """Why a vector cannot be set that exists in a function only, and what to do."""
+    return (
+        f"this {name} exists only inside the function that is being compiled or differentiated (by nn.grad, jax.jit, "
+        f"jax.grad, torch.func, ...), but the model exists outside of it. Compute with model.with_theta(theta, state), "
+        f"and set model.{name} to the value that the function returns."
+    )

@@ -18,5 +18,13 @@ from nnarray.backends.library import Library
 from nnarray.backends.library_and_device import Backend
 from nnarray.backends.listing import BackendInfo, describe, list_backends
 from nnarray.backends.reading import refuse_query
-from nnarray.backends.recording import has_record, is_read_at_once, is_traced, stands_in, without_record
+from nnarray.backends.recording import (
+    detached,
+    has_record,
+    is_differentiated,
+    is_read_at_once,
+    is_traced,
+    stands_in,
+    without_record,
+)
 from nnarray.backends.registry import LIBRARIES, device_of, is_lazy, library_of, namespace

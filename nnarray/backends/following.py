@@ -30,6 +30,7 @@ def same_place(**arrays: Any) -> Namespace:
     xp = namespace(x)
     for name, other in others:
         if namespace(other) is not xp:
+            _refuse_recorded(**{first: x, name: other})
             raise TypeError(
                 f"{first} is an array of {place(x)} and {name} one of {place(other)}: nothing is moved silently. "
                 f"Move one of them with nn.backend(...).asarray(...){_or_the_model(first, other)}."
@@ -41,6 +42,17 @@ def same_place(**arrays: Any) -> Namespace:
                 f"Move one of them with nn.backend(...).asarray(...){_or_the_model(first, None)}."
             )
     return xp
+
+
+def _refuse_recorded(**arrays: Any) -> None:
+    """Raise TypeError if one of these arrays is recorded by `nn.grad`, and the other is not."""
+    for name, x in arrays.items():
+        if hasattr(type(x), "tape"):
+            raise TypeError(
+                f"{name} is recorded for a gradient, and this call takes values only. In a function that is "
+                f"differentiated, call model.with_theta(theta)(X), nn.value_and_grad(model, X, y), losses, and "
+                f"functions of the array API standard. For the values alone, pass nn.stop_gradient(x)."
+            )
 
 
 def _or_the_model(first: str, other: Any) -> str:

@@ -119,6 +119,14 @@ class Library:
         """The array without a gradient record."""
         return x
 
+    def is_differentiated(self, x: Any) -> bool:
+        """Whether the library may differentiate what is computed from `x`."""
+        return self.stands_in(x)
+
+    def detached(self, x: Any) -> Any:
+        """The array as a constant: the library's derivatives with respect to it are 0."""
+        return x
+
     def stands_in(self, x: object) -> bool:
         """Whether `x` is a placeholder inside a function that is being compiled or differentiated."""
         return False

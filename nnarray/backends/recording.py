@@ -19,6 +19,18 @@ def without_record(x: Any) -> Any:
     return x if owner is None else owner.without_record(x)
 
 
+def is_differentiated(x: Any) -> bool:
+    """Whether the library of `x` may differentiate what is computed from it."""
+    owner = library_of(x)
+    return owner is not None and owner.is_differentiated(x)
+
+
+def detached(x: Any) -> Any:
+    """The array as a constant to the library's own derivatives."""
+    owner = library_of(x)
+    return x if owner is None else owner.detached(x)
+
+
 def stands_in(x: Any) -> bool:
     """Whether `x` is a placeholder inside a function that is being compiled or differentiated."""
     owner = library_of(x)

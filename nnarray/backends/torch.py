@@ -87,6 +87,13 @@ class Torch(Library):
     def without_record(self, x: Any) -> Any:
         return x.detach() if x.requires_grad and not self.stands_in(x) else x  # a record of torch.func ends with it
 
+    def is_differentiated(self, x: Any) -> bool:
+        forward = importlib.import_module("torch").autograd.forward_ad
+        return self.has_record(x) or self.stands_in(x) or forward.unpack_dual(x).tangent is not None
+
+    def detached(self, x: Any) -> Any:
+        return x.detach() if self.is_differentiated(x) else x
+
     def stands_in(self, x: object) -> bool:
         return importlib.import_module("torch")._C._functorch.is_functorch_wrapped_tensor(x)
 

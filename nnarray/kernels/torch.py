@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from nnarray import kernels
-from nnarray.backends import stands_in
+from nnarray.backends import is_differentiated, stands_in
 from nnarray.kernels.engines import dtypes_kept
 from nnarray.kernels.standard.normalisation import normalised
 from nnarray.kernels.standard.numerics import at_least_float32_dtype
@@ -259,6 +259,32 @@ def recorded(x: Any, theta: Any, value: Callable[..., Any], pullback: Callable[.
     if (x.requires_grad or theta.requires_grad) and torch.is_grad_enabled():
         return _Recorded.apply(value, pullback, x, theta)
     return value(x, theta)
+
+
+class _WithPullback(_Recorded):
+    """A function whose derivative is its pullback only, so that there is none along a tangent."""
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> Any:
+        raise NotImplementedError(
+            "a function with a pullback of its own has no derivative along a tangent in PyTorch: use reverse mode, "
+            "such as torch.func.grad, or nn.jvp."
+        )
+
+
+@kernels.with_pullback.fast("torch")
+def with_pullback(*inputs: Any, function: Callable[..., Any]) -> Any:
+    """As a function of PyTorch's autograd."""
+    if not any(map(is_differentiated, inputs)):
+        return function(*inputs)[0]
+
+    def pullback(*given: Any) -> list[Any]:
+        *given, wanted = given
+        dy, inputs = given[: -len(wanted)], given[-len(wanted) :]
+        found = function(*inputs)[1](dy[0] if len(dy) == 1 else tuple(dy))
+        return [g if asked else None for g, asked in zip(found, wanted, strict=True)]
+
+    return _WithPullback.apply(lambda *inputs: function(*inputs)[0], pullback, *inputs)
 
 
 @kernels.held.fast("torch")

@@ -13,7 +13,7 @@ from nnarray.kernels.functions import FUNCTIONS, Function
 from nnarray.layers.base import Context, Layer, Out, settle
 from nnarray.layers.recorded import RecordedPullback
 from nnarray.names import also, canonical, shown
-from nnarray.recording import vjp
+from nnarray.recording import custom_gradient, vjp
 from nnarray.typing import Array, Tree
 
 ALSO = also(
@@ -103,7 +103,8 @@ class Activation(Layer):
         function, derivative = self.function, self.derivative
         if derivative is None:
             return Function(function, lambda dy, x, _y: vjp(function, x)[1](dy)[0])
-        return Function(function, lambda dy, x, _y: dy * derivative(x))
+        both = custom_gradient(lambda x: (function(x), lambda dy: dy * derivative(x)))
+        return Function(both, lambda dy, x, _y: dy * derivative(x))
 
     def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
         """The function applied to each entry of `x`; `y` has the shape of `x`."""

@@ -10,10 +10,10 @@ from typing import Any, ClassVar, NamedTuple, NoReturn, Self
 from nnarray.checks import numbers_of_python
 from nnarray.layers.initializers import Initializer
 from nnarray.layers.kinds import REAL, Takes, arrays_in, example_of
-from nnarray.layers.recorded import recorded_pullback
+from nnarray.layers.recorded import by_own_pullback, is_recorded, recorded_pullback, unwritten
 from nnarray.names import named, shown
 from nnarray.random import Key
-from nnarray.recording import Traced, constant
+from nnarray.recording import constant
 from nnarray.recording.trees import mapped
 from nnarray.typing import Array, Shape, Tree
 
@@ -43,17 +43,6 @@ class Head(NamedTuple):
 
     y: Array
     weight: float
-
-
-def unwritten(dy: Array, *dheads: Array) -> NoReturn:
-    """The pullback of a layer that has none: its outputs are recorded by what it is part of.
-
-    Raises
-    ------
-    RuntimeError
-        If it is called.
-    """
-    raise RuntimeError("nothing was kept for a pullback here. Call forward with a context whose keep is True.")
 
 
 class Out(NamedTuple):
@@ -257,19 +246,25 @@ class Layer:
 
 
 def _completed(forward: Callable[..., Any]) -> Callable[..., Any]:
-    """The forward pass of a layer of your own, with a recorded pullback if it returns none."""
+    """The forward pass of a layer of your own, with a recorded pullback if it returns none.
+
+    In a function that is differentiated, a pullback that it returns is the derivative of its outputs.
+    """
 
     @wraps(forward)
     def complete(self: Layer, params: Tree, x: Any, ctx: Context) -> Any:
-        out = _as_out(forward(self, params, x, ctx))
-        if type(out) is not Out or out.pullback is not unwritten or not ctx.keep or isinstance(out.y, Traced):
-            return out
+        def outputs(params: Tree, x: Any, ctx: Context) -> Any:
+            out = _as_out(forward(self, params, x, ctx))
+            if type(out) is not Out or out.pullback is not unwritten or not ctx.keep:
+                return out
 
-        def outputs(params: Tree, x: Any) -> tuple[Array, ...]:
-            again = _as_out(forward(self, params, x, ctx._replace(state=mapped(constant, ctx.state))))
-            return again.y, *(head.y for head in again.heads)
+            def again(params: Tree, x: Any) -> tuple[Array, ...]:
+                out = _as_out(forward(self, params, x, ctx._replace(state=mapped(constant, ctx.state))))
+                return out.y, *(head.y for head in out.heads)
 
-        return out._replace(pullback=recorded_pullback(outputs, params, x, input_gradient=ctx.input_gradient))
+            return out._replace(pullback=recorded_pullback(again, params, x, input_gradient=ctx.input_gradient))
+
+        return by_own_pullback(outputs, params, x, ctx) if is_recorded(params, x) else outputs(params, x, ctx)
 
     return complete
 

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from nnarray.backends import namespace
+from nnarray import kernels
+from nnarray.backends import detached, is_differentiated, namespace
 from nnarray.names import shown
 from nnarray.recording.namespace import newest, record
 from nnarray.recording.recorded import Recorded, constant, is_real
+from nnarray.recording.tape import Tape
 from nnarray.recording.traced import Traced, stripped, unwrapped
-from nnarray.recording.trees import leaves, mapped
+from nnarray.recording.trees import filled, leaves, mapped
 
 Function = Callable[..., Any]
 
 
 def stop_gradient(x: Any) -> Any:
     """The same array as a constant: what is computed from it has no gradient with respect to what it came from.
+
+    It holds in `nn.grad` and all that follows from it, in the autograd of PyTorch, and in `jax.grad`.
 
     Parameters
     ----------
@@ -35,18 +39,22 @@ def stop_gradient(x: Any) -> Any:
     >>> float(nn.grad(lambda x: x * nn.stop_gradient(x))(x))
     3.0
     """
-    return mapped(stripped, x)
+    return mapped(lambda x: detached(stripped(x)), x)
 
 
 def custom_gradient(function: Function) -> Function:
     """A function with a pullback of your own, for gradients that are more accurate or cheaper than recorded ones.
 
+    The pullback is the rule of the chain rule everywhere: in `nn.grad`, in the autograd of PyTorch, and in `jax.grad`,
+    also for second derivatives.
+
     Parameters
     ----------
     function : callable
-        f(x, ...) -> (y, pullback). y is an array, or a tuple of arrays. `pullback(dy)` returns the gradients with
-        respect to the arguments: one for each, in a tuple, or for a single argument the gradient alone. It is written
-        in the array API standard, too, so that second derivatives exist.
+        f(x, ...) -> (y, pullback). y is an array, or a tuple of arrays, which depends on the arguments only.
+        `pullback(dy)` returns the gradients with respect to the arguments: one for each, in a tuple, or for a single
+        argument the gradient alone. None is a gradient of 0. It is written in the array API standard, too, so that
+        second derivatives exist.
 
     Returns
     -------
@@ -56,7 +64,8 @@ def custom_gradient(function: Function) -> Function:
     Raises
     ------
     TypeError
-        If the function does not return a pair, or the pullback another number of gradients.
+        If the function does not return a pair, the pullback returns another number of gradients, or the function
+        computes with an array that is differentiated but not one of its arguments.
 
     Examples
     --------
@@ -74,34 +83,72 @@ def custom_gradient(function: Function) -> Function:
         flat = leaves(arguments)
         tape = newest(flat)
         if tape is None:
-            return _pair(function(*mapped(unwrapped, arguments)))[0]
+            return _by_the_library(function, mapped(unwrapped, arguments))
         space = next(x.space for x in flat if isinstance(x, Traced))
 
         def rule(_: Any, *values: Any) -> Any:
-            each = iter(values)
-            given = mapped(lambda _: next(each), arguments)
+            given = filled(arguments, values)
             if any(isinstance(x, Traced) for x in values):  # in a gradient of this gradient
                 given = mapped(constant, given)
             y, pullback = _pair(function(*given))
-            parts = _Parts(pullback, arguments, [x for x in flat if isinstance(x, Traced) and x.tape is tape])
-            return mapped(unwrapped, y), [functools.partial(parts, i) for i in range(len(flat))]
+            y = mapped(unwrapped, y)
+            _refuse_others(y, tape)
+            if any(isinstance(x, Traced) or is_differentiated(x) for x in values):  # there by the same pullback
+                y = mapped(unwrapped, with_gradient(*given))
+            parts = _Parts(function, given, pullback, [x for x in flat if isinstance(x, Traced) and x.tape is tape])
+            return y, [functools.partial(parts, i) for i in range(len(flat))]
 
         return record(space, tape, rule, tuple(flat), {})
 
     return with_gradient
 
 
+def _by_the_library(function: Function, arguments: tuple[Any, ...]) -> Any:
+    """y, with the pullback as its derivative if the library differentiates or may do so."""
+    flat = leaves(arguments)
+    if not any(map(is_differentiated, flat)):
+        y = _pair(function(*arguments))[0]
+        _refuse_others(y, None)
+        return y
+    arrays = {i: x for i, x in enumerate(flat) if hasattr(x, "shape")}
+
+    def of_arrays(*values: Any) -> tuple[Any, Function]:
+        every = [*flat]
+        for i, value in zip(arrays, values, strict=True):
+            every[i] = value
+        y, pullback = _pair(function(*filled(arguments, every)))
+
+        def gradients(dy: Any) -> list[Any]:
+            parts = _gradients(pullback(dy), arguments)
+            return [parts[i] for i in arrays]
+
+        return y, gradients
+
+    return kernels.with_pullback(*arrays.values(), function=of_arrays)
+
+
+def _refuse_others(y: Any, tape: Tape | None) -> None:
+    """Raise TypeError if y was computed from an array on this tape, or a later one: its gradient would be lost."""
+    oldest = -1 if tape is None else tape.order
+    if any(isinstance(each, Traced) and each.tape is not None and each.tape.order >= oldest for each in leaves(y)):
+        raise TypeError(
+            "a function with a pullback of its own computes with an array that is differentiated but not one of its "
+            "arguments, so that the pullback has no gradient for it. Make it an argument, f(x, a), or pass "
+            "nn.stop_gradient(a)."
+        )
+
+
 class _Parts:
     """The gradients of all arguments, from one call of a pullback, which a sweep asks for one after the other."""
 
-    def __init__(self, pullback: Function, arguments: tuple[Any, ...], asked: list[Any]) -> None:
-        self.pullback, self.arguments, self.count = pullback, arguments, len(asked)
+    def __init__(self, function: Function, arguments: tuple[Any, ...], pullback: Function, asked: list[Any]) -> None:
+        self.function, self.arguments, self.pullback, self.count = function, arguments, pullback, len(asked)
         self.parts: list[Any] = []
         self.left = 0
 
     def __call__(self, i: int, g: Any) -> Any:
         if self.left == 0:
-            self.parts, self.left = self._gradients(self.pullback(g)), self.count
+            self.parts, self.left = _gradients(self._pullback_of(g)(g), self.arguments), self.count
         self.left -= 1
         part = self.parts[i]
         if self.left == 0:
@@ -111,21 +158,49 @@ class _Parts:
         x = stripped(leaves(self.arguments)[i])
         return namespace(x).zeros_like(x)
 
-    def _gradients(self, returned: Any) -> list[Any]:
-        given = returned if isinstance(returned, (list, tuple)) else (returned,)
-        if len(given) != len(self.arguments):
-            raise TypeError(
-                f"the pullback of a function with {len(self.arguments)} arguments must return a gradient for each, in "
-                f"a tuple; got {shown(returned)}. For an argument without a gradient, return None."
-            )
-        found: list[Any] = []
+    def _pullback_of(self, g: Any) -> Function:
+        """The pullback, made once more if g is recorded and the arguments are not: their namespace must record too."""
+        arrays = (*leaves(g), *leaves(self.arguments))
+        if len({isinstance(x, Traced) for x in arrays if is_real(x)}) == 1:
+            return self.pullback
+        return _pair(self.function(*mapped(constant, self.arguments)))[1]
 
-        def add(_: Any, part: Any) -> None:
-            found.append(part)
 
-        for x, g in zip(self.arguments, given, strict=True):
-            mapped(add, x, mapped(lambda _: None, x) if g is None else g)
-        return found
+def _gradients(returned: Any, arguments: tuple[Any, ...]) -> list[Any]:
+    """What a pullback returned, one entry for each array of the arguments; None where there is no gradient."""
+    given = returned if isinstance(returned, (list, tuple)) else (returned,)
+    if len(given) != len(arguments):
+        raise TypeError(
+            f"the pullback of a function with {len(arguments)} arguments must return a gradient for each, in "
+            f"a tuple; got {shown(returned)}. For an argument without a gradient, return None."
+        )
+    found: list[Any] = []
+
+    def add(_: Any, part: Any) -> None:
+        found.append(part)
+
+    for x, g in zip(arguments, given, strict=True):
+        mapped(add, x, mapped(lambda _: None, x) if g is None else g)
+    return found
+
+
+def _linked(value: Any, inputs: Sequence[Any], gradients: Sequence[Any]) -> Any:
+    """The kernel `linked`: the number `value`, whose derivatives are `gradients`, also within another gradient."""
+    pairs = [(x, g) for x, g in zip(inputs, gradients, strict=True) if g is not None]
+    arguments = value, *(x for x, _ in pairs), *(g for _, g in pairs)
+    tape = newest(arguments)
+    if tape is None:
+        return value
+
+    def rule(xp: Any, value: Any, *rest: Any) -> Any:
+        inputs, gradients = rest[: len(pairs)], rest[len(pairs) :]
+        pullbacks = [functools.partial(xp.multiply, gradient) for gradient in gradients]
+        return _linked(value, inputs, gradients), [None, *pullbacks, *(None for _ in gradients)]
+
+    return record(value.space, tape, rule, arguments, {})
+
+
+kernels.linked.recorded = _linked
 
 
 def _pair(returned: Any) -> tuple[Any, Function]:
@@ -174,13 +249,11 @@ def recompute(function: Function) -> Function:
             wanted = tuple(i for i, x in enumerate(flat) if is_real(x))
 
             def of_flat(*values: Any) -> Any:
-                each = iter(values)
-                return function(*mapped(lambda _: next(each), arguments))
+                return function(*filled(arguments, values))
 
             gradients = Recorded(of_flat, tuple(flat), wanted, has_aux=False).gradients(g, keep=False)
             found = dict(zip(wanted, gradients, strict=True))
-            position = iter(range(len(flat)))
-            return tuple(mapped(lambda _: found.get(next(position)), arguments))
+            return filled(arguments, [found.get(i) for i in range(len(flat))])
 
         return function(*arguments), pullback
 

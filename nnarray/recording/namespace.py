@@ -139,7 +139,9 @@ def record(space: Space, tape: Tape, rule: Callable[..., Any], arguments: tuple[
     if is_nested:
         values = alike(root, values)
     y, pullbacks = rule(root.inner, *values, **settings)
-    sources: list[Source] = [(slot, values[i].shape, values[i].dtype, pullbacks[i]) for i, slot in places]
+    sources: list[Source] = [
+        (slot, values[i].shape, values[i].dtype, back) for i, slot in places if (back := pullbacks[i])
+    ]
     made = root.traced
     if isinstance(y, tuple):
         first = tape.add(sources, [(part.shape, part.dtype) for part in y])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from nnarray.backends import copy, dtype_name, namespace
+from nnarray.backends import copy, dtype_name, is_differentiated, namespace
 from nnarray.kernels.compilation import quiet
 from nnarray.names import shown
 from nnarray.recording.namespace import traced_class
@@ -77,7 +77,9 @@ class Recorded:
         if g is None:
             return unwrapped(namespace(x).zeros_like(x))
         g = unwrapped(g)
-        return g if isinstance(g, Traced) else copy(g)  # no view of what the user has, nor one that is read-only
+        if isinstance(g, Traced) or is_differentiated(g):
+            return g
+        return copy(g)  # no view of what the user has, nor one that is read-only
 
 
 def _with_aux(y: Any) -> Any:

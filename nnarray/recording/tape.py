@@ -76,7 +76,10 @@ class Tape:
             for slot, shape, dtype, pullback in sources:
                 part = fitted(space, pullback(g), shape, dtype)
                 before = gradients.get(slot)
-                gradients[slot] = part if before is None else before + part
+                if before is None:
+                    gradients[slot] = part
+                else:  # not every library leaves operators to recorded arrays on the right
+                    gradients[slot] = part + before if type(part) is space.traced else before + part
         return gradients
 
     def _backwards(self, *, keep: bool) -> Iterator[Entry]:

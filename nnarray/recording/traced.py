@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
 from collections.abc import Callable
 from typing import Any, ClassVar, NoReturn
 
@@ -33,6 +35,33 @@ ALSO = {
     "sub": "subtract",
     "transpose": "permute_dims",
     "true_divide": "divide",
+}
+
+# What to write instead of usual functions that are not in the standard.
+INSTEAD = {
+    "amax": "xp.max(x)",
+    "amin": "xp.min(x)",
+    "average": "xp.mean(x)",
+    "bmm": "x1 @ x2",
+    "clamp": "xp.clip(x, low, high)",
+    "cumprod": "xp.cumulative_prod(x, axis=0)",
+    "cumsum": "xp.cumulative_sum(x, axis=0)",
+    "dot": "xp.vecdot(x1, x2) for vectors, x1 @ x2 for matrices",
+    "einsum": "x1 @ x2, xp.vecdot or xp.tensordot",
+    "exp2": "2.0**x",
+    "gradient": "xp.diff(x)",
+    "hstack": "xp.concat([x1, x2], axis=1)",
+    "inner": "xp.vecdot(x1, x2)",
+    "mm": "x1 @ x2",
+    "mv": "x1 @ x2",
+    "nan_to_num": "xp.where(xp.isnan(x), 0.0, x)",
+    "norm": "xp.linalg.vector_norm(x) or xp.linalg.matrix_norm(x)",
+    "ravel": "xp.reshape(x, (-1,))",
+    "relu": "xp.maximum(x, 0.0)",
+    "sigmoid": "1.0 / (1.0 + xp.exp(-x))",
+    "swapaxes": "xp.moveaxis(x, 0, 1)",
+    "vdot": "xp.vecdot(x1, x2)",
+    "vstack": "xp.concat([x1, x2], axis=0)",
 }
 
 
@@ -176,12 +205,15 @@ class Traced:
             If there is none.
         """
         name, space = function.__name__.strip("_"), cls.space
-        known = {**vars(space.linalg), **vars(space)} if hasattr(space, "linalg") else vars(space)
+        parts = (vars(part) for part in (vars(space).get("fft"), vars(space).get("linalg"), space) if part is not None)
+        known = functools.reduce(operator.or_, parts)
         found = known.get(ALSO.get(name, name))
-        if found is None:
+        if not callable(found):  # `fft` is a function to some, and a part of the namespace here
+            instead = f", such as {INSTEAD[name]}" if name in INSTEAD else ""
             raise TypeError(
-                f"{name} is no function of the array API standard, so that it cannot be recorded. "
-                f"Write it with the functions of x.__array_namespace__(), or give its gradient with nn.custom_gradient."
+                f"{name} is no function of the array API standard with a gradient, so that it cannot be recorded. "
+                f"Write it with functions of xp = x.__array_namespace__(){instead}, or give its gradient "
+                f"with nn.custom_gradient."
             )
         return found
 

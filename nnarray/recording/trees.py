@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 
@@ -33,6 +33,12 @@ def mapped(function: Callable[..., Any], tree: Any, *others: Any) -> Any:
         parts = [mapped(function, part, *rest) for part, *rest in zip(tree, *others, strict=True)]
         return in_the_form_of(tree, parts)
     return None if tree is None else function(tree, *others)
+
+
+def filled(tree: Any, values: Iterable[Any]) -> Any:
+    """A tree of the same form with other arrays, in order."""
+    each = iter(values)
+    return mapped(lambda _: next(each), tree)
 
 
 def in_the_form_of(tree: Any, parts: list[Any]) -> Any:

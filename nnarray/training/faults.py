@@ -11,6 +11,7 @@ from nnarray.backends import as_data, same_place, without_record
 from nnarray.datasets.streams import Stream
 from nnarray.kernels.compilation import quiet
 from nnarray.losses import Loss
+from nnarray.recording import Traced
 from nnarray.training.automatic import decided
 from nnarray.training.inputs import inputs_of, whole
 from nnarray.training.trainee import Trainee
@@ -31,7 +32,7 @@ def naming_both(model: Trainee, X: Any, y: Any, loss: Loss, *, check_finite: boo
     try:
         yield
     except (TypeError, ValueError):
-        if y is None or isinstance(X, Stream) or _is_of_x(model, X, y):
+        if y is None or isinstance(X, Stream) or isinstance(model.theta, Traced) or _is_of_x(model, X, y):
             raise
         shape = _shape_of(y) or ()
         of_x = _fault(partial(inputs_of, model, X, check_finite=check_finite, of_y=tuple(shape)))

@@ -69,7 +69,7 @@ FIRST = [1.0, 0.0]
 BOTH = [1.0, 1.0]
 NUMBER = "take the number out of the recording.*nn.stop_gradient"
 NO_RULE = "no rule is known for the gradient of {}.*custom_gradient"
-NO_FUNCTION = "{} is no function of the array API standard.*functions of x.__array_namespace__"
+NO_FUNCTION = "{} is no function of the array API standard.*functions of xp = x.__array_namespace__"
 
 REFUSALS: dict[str, Refusal] = {
     "float(x)": Refusal(lambda x: x[0] * float(x[0]), NUMBER, lambda x: x[0] * stop_gradient(x)[0], FIRST),
@@ -97,10 +97,16 @@ REFUSALS: dict[str, Refusal] = {
     "out=": Refusal(lambda x: np.add(x, x, out=np.ones(2)), "Make a new array", lambda x: total(x + x), [2.0, 2.0]),
     "np.add.reduce": Refusal(np.add.reduce, "add.reduce would take", total, BOTH),
     "np.add.at": Refusal(lambda x: np.add.at(np.zeros(2), [0], x[0]), "add.at would take", filled, [0.0, 1.0]),
-    "np.einsum": Refusal(lambda x: np.einsum("i,i->", x, x), NO_FUNCTION.format("einsum") + ".*custom", by_hand,
-                         [2.0, 4.0]),
+    "np.einsum": Refusal(lambda x: np.einsum("i,i->", x, x), NO_FUNCTION.format("einsum") + ".*xp.tensordot.*custom",
+                         by_hand, [2.0, 4.0]),
     "np.interp": Refusal(lambda x: np.interp(x, X, X), NO_FUNCTION.format("interp"), total, BOTH),
-    "np.dot": Refusal(lambda x: np.dot(x, x), NO_FUNCTION.format("dot"), lambda x: xp_of(x).vecdot(x, x), [2.0, 4.0]),
+    "np.dot": Refusal(lambda x: np.dot(x, x), NO_FUNCTION.format("dot") + ".*xp.vecdot",
+                      lambda x: xp_of(x).vecdot(x, x), [2.0, 4.0]),
+    "np.cumsum": Refusal(lambda x: np.cumsum(x)[1], NO_FUNCTION.format("cumsum") + r".*xp.cumulative_sum\(x, axis=0\)",
+                         lambda x: xp_of(x).cumulative_sum(x, axis=0)[1], BOTH),
+    "np.linalg.norm": Refusal(np.linalg.norm, NO_FUNCTION.format("norm") + ".*xp.linalg.vector_norm",
+                              lambda x: xp_of(x).linalg.vector_norm(x) * 5**0.5, [1.0, 2.0]),
+    "np.fft.fft": Refusal(np.fft.fft, NO_FUNCTION.format("fft"), lambda x: total(np.fft.fftshift(x)), BOTH),
     "np.linalg.eig": Refusal(lambda x: np.linalg.eig(x[None, :] * x[:, None]), NO_FUNCTION.format("eig"),
                              lambda x: xp_of(x).linalg.trace(x[None, :] * x[:, None]), [2.0, 4.0]),
     "xp.fft": Refusal(lambda x: xp_of(x).fft.rfft(x), NO_RULE.format("rfft"), total, BOTH),

@@ -53,6 +53,20 @@ def recorded(x: Array, theta: Array, value: Callable[..., Array], pullback: Call
 
 
 @kernel
+def with_pullback(*inputs: Array, function: Callable[..., Any]) -> Any:
+    """y, with its pullback as its derivative if the library differentiates.
+
+    Parameters
+    ----------
+    *inputs : arrays, any shapes
+    function : function
+        `function(*inputs) -> (y, pullback)`, with `pullback(dy)` a sequence of a gradient or None for each input. y is
+        an array, or a tuple of arrays, and then dy is, too.
+    """
+    return function(*inputs)[0]
+
+
+@kernel
 def linked(value: Array, inputs: Sequence[Array], gradients: Sequence[Any]) -> Array:
     """The number `value`, with `gradients` as its derivatives if the library records gradients.
 
