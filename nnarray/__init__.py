@@ -34,6 +34,8 @@ if TYPE_CHECKING:  # what type checkers and editors read; at run time, `__getatt
     from nnarray.explanations import explain
     from nnarray.gradients import training_step, value_and_grad
     from nnarray.layers import (
+        GRU,
+        LSTM,
         Activation,
         AdaptiveAvgPool2D,
         Auxiliary,
@@ -51,6 +53,7 @@ if TYPE_CHECKING:  # what type checkers and editors read; at run time, `__getatt
         Head,
         Inputs,
         Lambda,
+        LastStep,
         Layer,
         LayerNorm,
         LocalResponseNorm,
@@ -61,6 +64,7 @@ if TYPE_CHECKING:  # what type checkers and editors read; at run time, `__getatt
         Reshape,
         Residual,
         Row,
+        SimpleRNN,
         initializers,
     )
     from nnarray.layers.kinds import Kind, Spec
@@ -92,8 +96,10 @@ if TYPE_CHECKING:  # what type checkers and editors read; at run time, `__getatt
     from nnarray.training.context import DivergenceError
 
 __all__ = [
+    "GRU",
     "LAMB",
     "LBFGS",
+    "LSTM",
     "SGD",
     "Activation",
     "Adadelta",
@@ -128,6 +134,7 @@ __all__ = [
     "Key",
     "Kind",
     "Lambda",
+    "LastStep",
     "Layer",
     "LayerNorm",
     "Lion",
@@ -150,6 +157,7 @@ __all__ = [
     "Residual",
     "Row",
     "Run",
+    "SimpleRNN",
     "Spec",
     "backend",
     "custom_gradient",
@@ -185,6 +193,8 @@ __all__ = [
 ]
 
 _ALSO = also(
+    GRU="gated_recurrent_unit",
+    SimpleRNN="rnn elman",
     Activation="relu leaky_relu elu selu gelu silu mish sigmoid tanh softmax log_softmax softplus softsign",
     AdaptiveAvgPool2D="adaptive_average_pooling2d",
     AvgPool2D="average_pooling2d",
@@ -206,9 +216,9 @@ _NAMES = {
     "list_backends namespace",
     "explanations": "explain",
     "gradients": "training_step value_and_grad",
-    "layers": "Activation AdaptiveAvgPool2D Auxiliary AvgPool2D BatchNorm Branches Context Conv1D Conv2D Dense Dropout "
-    "Embedding Flatten GlobalAvgPool Head Inputs Lambda Layer LayerNorm LocalResponseNorm Masked MaxPool2D Out Param "
-    "Reshape Residual Row",
+    "layers": "GRU LSTM Activation AdaptiveAvgPool2D Auxiliary AvgPool2D BatchNorm Branches Context Conv1D Conv2D "
+    "Dense Dropout Embedding Flatten GlobalAvgPool Head Inputs Lambda LastStep Layer LayerNorm LocalResponseNorm Masked "
+    "MaxPool2D Out Param Reshape Residual Row SimpleRNN",
     "layers.kinds": "Kind Spec",
     "losses": "Loss",
     "model": "Model",

@@ -12,7 +12,8 @@ from nnarray.layers.embedding import Embedding
 from nnarray.layers.functions import Lambda
 from nnarray.layers.inputs import Inputs, Masked
 from nnarray.layers.normalisation import BatchNorm, LayerNorm, LocalResponseNorm
-from nnarray.layers.pooling import AdaptiveAvgPool2D, AvgPool2D, GlobalAvgPool, MaxPool2D
+from nnarray.layers.pooling import AdaptiveAvgPool2D, AvgPool2D, GlobalAvgPool, LastStep, MaxPool2D
+from nnarray.layers.recurrent import GRU, LSTM, SimpleRNN
 from nnarray.layers.regularisation import Dropout
 from nnarray.layers.shape import Flatten, Reshape
 
