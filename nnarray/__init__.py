@@ -34,6 +34,8 @@ if TYPE_CHECKING:  # what type checkers and editors read; at run time, `__getatt
     from nnarray.explanations import explain
     from nnarray.gradients import training_step, value_and_grad
     from nnarray.layers import (
+        GRU,
+        LSTM,
         Activation,
         AdaptiveAvgPool2D,
         Auxiliary,
@@ -52,6 +54,7 @@ if TYPE_CHECKING:  # what type checkers and editors read; at run time, `__getatt
         Head,
         Inputs,
         Lambda,
+        LastStep,
         Layer,
         LayerNorm,
         LearnedPositions,
@@ -65,6 +68,7 @@ if TYPE_CHECKING:  # what type checkers and editors read; at run time, `__getatt
         Residual,
         RMSNorm,
         Row,
+        SimpleRNN,
         SinusoidalPositions,
         Tied,
         TransformerBlock,
@@ -99,8 +103,10 @@ if TYPE_CHECKING:  # what type checkers and editors read; at run time, `__getatt
     from nnarray.training.context import DivergenceError
 
 __all__ = [
+    "GRU",
     "LAMB",
     "LBFGS",
+    "LSTM",
     "SGD",
     "Activation",
     "Adadelta",
@@ -136,6 +142,7 @@ __all__ = [
     "Key",
     "Kind",
     "Lambda",
+    "LastStep",
     "Layer",
     "LayerNorm",
     "LearnedPositions",
@@ -161,6 +168,7 @@ __all__ = [
     "Residual",
     "Row",
     "Run",
+    "SimpleRNN",
     "SinusoidalPositions",
     "Spec",
     "Tied",
@@ -202,6 +210,8 @@ __all__ = [
 ]
 
 _ALSO = also(
+    GRU="gated_recurrent_unit",
+    SimpleRNN="rnn elman",
     Activation="relu leaky_relu elu selu gelu silu mish sigmoid tanh softmax log_softmax softplus softsign",
     AdaptiveAvgPool2D="adaptive_average_pooling2d",
     AvgPool2D="average_pooling2d",
@@ -223,10 +233,10 @@ _NAMES = {
     "list_backends namespace",
     "explanations": "explain",
     "gradients": "training_step value_and_grad",
-    "layers": "Activation AdaptiveAvgPool2D Auxiliary AvgPool2D BatchNorm Branches Context Conv1D Conv2D Dense "
-    "Dropout Embedding Flatten GlobalAvgPool GroupNorm Head Inputs Lambda Layer LayerNorm "
-    "LearnedPositions LocalResponseNorm Masked MaxPool2D MultiHeadAttention Out Param RMSNorm Reshape "
-    "Residual Row SinusoidalPositions Tied TransformerBlock",
+    "layers": "GRU LSTM Activation AdaptiveAvgPool2D Auxiliary AvgPool2D BatchNorm Branches Context Conv1D Conv2D "
+    "Dense Dropout Embedding Flatten GlobalAvgPool GroupNorm Head Inputs Lambda LastStep Layer LayerNorm "
+    "LearnedPositions LocalResponseNorm Masked MaxPool2D MultiHeadAttention Out Param RMSNorm Reshape Residual Row "
+    "SimpleRNN SinusoidalPositions Tied TransformerBlock",
     "layers.kinds": "Kind Spec",
     "losses": "Loss",
     "model": "Model",

@@ -32,7 +32,9 @@ _OTHERS = {
     "precision": "amp mixed_precision",
     "accumulate": "gradient_accumulation_steps accumulate_grad_batches accumulation_steps",
     "augment": "transform transforms augmentation data_augmentation",
-    "units": "out_features output_dim output_size num_units n_units neurons n_neurons nodes size",
+    "units": "out_features output_dim output_size num_units n_units neurons n_neurons nodes size "
+    "hidden_size hidden_dim",
+    "num_layers": "layers n_layers depth",
     "activation": "act nonlinearity activation_function",
     "bias": "use_bias fit_intercept",
     "init": "kernel_initializer weight_init weights_init initializer embeddings_initializer",

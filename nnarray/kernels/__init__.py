@@ -39,6 +39,7 @@ from nnarray.kernels.standard.normalisation import (
 from nnarray.kernels.standard.painting import blend, ellipse
 from nnarray.kernels.standard.pooling import max_pool, max_pool_pullback, mean_pool, mean_pool_pullback
 from nnarray.kernels.standard.recomputation import after, held, linked, recorded, with_pullback
+from nnarray.kernels.standard.recurrent import CELLS, recurrence
 from nnarray.kernels.standard.updates import (
     adadelta_update,
     adagrad_update,

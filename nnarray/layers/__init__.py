@@ -13,8 +13,9 @@ from nnarray.layers.embedding import Embedding
 from nnarray.layers.functions import Lambda
 from nnarray.layers.inputs import Inputs, Masked
 from nnarray.layers.normalisation import BatchNorm, GroupNorm, LayerNorm, LocalResponseNorm, RMSNorm
-from nnarray.layers.pooling import AdaptiveAvgPool2D, AvgPool2D, GlobalAvgPool, MaxPool2D
+from nnarray.layers.pooling import AdaptiveAvgPool2D, AvgPool2D, GlobalAvgPool, LastStep, MaxPool2D
 from nnarray.layers.positions import LearnedPositions, SinusoidalPositions
+from nnarray.layers.recurrent import GRU, LSTM, SimpleRNN
 from nnarray.layers.regularisation import Dropout
 from nnarray.layers.shape import Flatten, Reshape
 from nnarray.layers.transformer import Tied, TransformerBlock

@@ -296,3 +296,58 @@ def _masked_mean(x: Array, mask: Array) -> Out:
 
     y = xp.sum(xp.where(mask[..., None], x, xp.zeros_like(x)) * weights, axis=axes)
     return Out(xp.astype(y, x.dtype, copy=False), pullback)
+
+
+@dataclass(frozen=True)
+class LastStep(Layer):
+    """y[n] = x[n, last position that counts].    x: (batch, positions, features)  y: (batch, features).
+
+    After a recurrent layer, that is its state after the whole sequence. With a mask, the last position is the last one
+    where the mask is true; y is 0 if no position of an example counts.
+
+    Raises
+    ------
+    ValueError
+        At `init`, if examples have no positions.
+
+    Examples
+    --------
+    >>> import nnarray as nn
+    >>> nn.Network(nn.LSTM(16), nn.LastStep()).out_shape((20, 4))
+    (16,)
+    """
+
+    family = "pooling"
+    drawn_as = "last step"
+    masking = "use"
+
+    def out_shape(self, shape: Shape) -> Shape:
+        """The features."""
+        if len(shape) != 2 or shape[0] == 0:
+            raise ValueError(f"expects examples of shape (positions, features) with at least 1 position; got {shape}.")
+        return shape[1:]
+
+    def forward(self, params: Tree, x: Array, ctx: Context) -> Out:
+        """The features at the last position; the pullback gives dy to it."""
+        xp, last = namespace(x), _last(x, ctx.mask)
+
+        def pullback(dy: Array) -> tuple[Array, Tree]:
+            return xp.where(last[..., None], dy[:, None, :], xp.zeros_like(x)), {}
+
+        if ctx.mask is None:
+            return Out(x[:, -1, :], pullback)
+        return Out(xp.sum(xp.where(last[..., None], x, xp.zeros_like(x)), axis=1, dtype=x.dtype), pullback)
+
+
+def _last(x: Array, mask: Array | None) -> Array:
+    """True at the last position that counts, of each example."""
+    xp = namespace(x)
+    positions = xp.arange(x.shape[1], dtype=xp.int32, device=device_of(x))[None, :]
+    if mask is None:
+        return positions == x.shape[1] - 1
+    if tuple(mask.shape) != tuple(x.shape[:2]):
+        raise ValueError(
+            f"the mask must have the shape of the positions, {tuple(x.shape[:2])}; got {tuple(mask.shape)}."
+        )
+    counted = xp.where(mask, positions, -xp.ones_like(positions))
+    return xp.logical_and(mask, positions == xp.max(counted, axis=1, keepdims=True))

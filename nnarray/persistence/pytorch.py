@@ -21,7 +21,7 @@ from nnarray.backends import dtype_name
 from nnarray.caller import warn
 from nnarray.checks import refuse_non_finite
 from nnarray.functional.layout import Layout, Parameters
-from nnarray.layers import Conv1D, Conv2D, Dense, Layer
+from nnarray.layers import GRU, LSTM, Conv1D, Conv2D, Dense, Layer, SimpleRNN
 from nnarray.persistence.archive import fill, on_host
 from nnarray.persistence.files import replace
 from nnarray.typing import Shape
@@ -31,7 +31,8 @@ COUNTER = "num_batches_tracked"  # PyTorch counts batches; not used here
 COUNTERS = COUNTER, "n_averaged"  # and an average of models counts them
 ORDER = "nnarray_order"  # in the metadata of a file: the names in the order of the layers, as a file has no order
 # The axes of a weight here, in PyTorch's order.
-AXES: dict[type[Layer], tuple[int, ...]] = {Conv2D: (3, 2, 0, 1), Conv1D: (2, 1, 0), Dense: (1, 0)}
+AXES: dict[type[Layer], tuple[int, ...]] = {Conv2D: (3, 2, 0, 1), Conv1D: (2, 1, 0)}
+AXES |= dict.fromkeys((Dense, SimpleRNN, LSTM, GRU), (1, 0))
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ def _walk(layer: Layer, shape: Shape, path: tuple[str, ...], flat: Shape | None,
         for slot in Layout.of(wanted).slots:
             name, shaped = slot.name, slot.param.shape
             attribute = STATE.get(name, name) if is_state else name
-            axes = AXES.get(type(layer)) if name == "weight" else None
+            axes = AXES.get(type(layer)) if name.startswith("weight") else None
             ordered = flat if flat and shaped and (name == "weight" or layer.family != "dense") else None
             entries.append(Entry(f"{module}.{name}", module, attribute, shaped, axes, ordered, is_state))
     if layer.family == "reshape" and len(layer.out_shape(shape)) == 1 and len(shape) > 1:

@@ -249,6 +249,28 @@ def of_batch_norm_pullback() -> list[Case]:
     return [case(dz, z, positive(dz.shape[-1]), inverse) for dz, z, inverse in leading]
 
 
+def of_recurrence() -> list[Case]:
+    found = []
+    for name, (batch, positions, features, units), settings in (
+        ("lstm", (5, 4, 3, 2), {}),
+        ("gru", (2, 3, 4, 5), {"reverse": True}),
+        ("tanh", (13, 2, 1, 16), {"input_gradient": False}),
+        ("relu", (3, 5, 2, 7), {}),
+        ("lstm", (9, 3, 2, 19), {"reverse": True}),
+        ("gru", (1, 1, 1, 1), {}),
+        ("gru", (0, 3, 2, 4), {}),
+        ("lstm", (2, 0, 3, 4), {}),
+    ):
+        cell = kernels.CELLS[name]
+        width = cell.gates * units
+        weights = normal(features, width), 0.3 * normal(units, width)
+        biases = (normal(width), normal(width)) if name != "relu" else (None, None)
+        states = [normal(batch, units) if name in ("gru", "lstm") and i < cell.states else None for i in range(2)]
+        mask = np.arange(positions)[None, :] < RNG.integers(0, positions + 1, (batch, 1)) if batch > 3 else None
+        found.append(case(normal(batch, positions, features), *weights, *biases, *states, mask, cell=cell, **settings))
+    return found
+
+
 ADAM = {"rate": 0.1, "beta1": 0.9, "beta2": 0.99, "epsilon": 1e-8, "correction1": 0.3, "correction2": 0.03}
 NADAM = {"rate": 0.1, "mean_rate": 0.2, "beta1": 0.9, "beta2": 0.99, "epsilon": 1e-8, "correction2": 0.03}
 RADAM = {name: ADAM[name] for name in ("rate", "beta1", "beta2", "epsilon", "correction1")} | {
@@ -366,6 +388,7 @@ CASES: dict[str, Callable[[], list[Case]]] = {
         case(normal(5), normal(5), 0, axis=0),
         case(normal(5), normal(1), 4, axis=0),
     ],
+    "recurrence": of_recurrence,
     "after": lambda: [case(normal(3, 4), normal(2)), case(normal(0, 4), normal(1))],
     "recorded": lambda: [case(normal(3, 4), normal(4), lambda x, theta: x * theta, None)],
     "held": lambda: [case(normal(3, 4), None), case(normal(4), np.asarray([True, False, True, True]))],
@@ -458,7 +481,10 @@ def called(be: nn.Backend, function: Callable[..., Any], cases: list[Case]) -> l
         found = []
         for (args, options), part in zip(cases, map(iter, arrays), strict=True):
             result = function(*(next(part) if is_array(a) else a for a in args), **options)
-            found.append([r for r in result if r is not None] if isinstance(result, tuple) else [result])
+            results = list(result) if isinstance(result, tuple) else [result]
+            if callable(results[-1]):  # a pullback
+                results = [*results[:-1], *results[-1](results[0])]
+            found.append([r for r in results if r is not None])
         return found
 
     return as_called(be, of_arrays)([[a for a in args if is_array(a)] for args, _ in cases])
