@@ -108,7 +108,7 @@ _ELSEWHERE = {
     ),
     "Batches are arrays in memory: leave it out.": "num_workers",
     "All entries must fit. To load only some layers, pass ignore=, layers of the source, and keep=, layers of the "
-    "model that keep their numbers.": "strict",
+    "model that keep their numbers.": "strict strict_loading",
 }
 ELSEWHERE = {plain(name): remedy for remedy, names in _ELSEWHERE.items() for name in names.split()}
 """What to do instead, for an argument that the function does not have, by the plain spelling of its name."""
