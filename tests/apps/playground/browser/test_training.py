@@ -20,10 +20,11 @@ def test_spirals_are_learned_with_the_mouse_alone(screen: Screen) -> None:
     screen.until(lambda: screen.settings["data"]["kind"] == "spirals", "spirals")
     screen.page.locator("#data input[type=range]").first.click(position={"x": 12, "y": 12})  # a little noise
     screen.click("#network .head .round:last-child")
-    for _ in range(4):
-        units = screen.store("store.network[1]?.units")
-        screen.click("[data-key=more2]")
-        screen.until(lambda units=units: screen.store("store.network[1].units") == (units or 4) + 1, "another neuron")
+    for layer in (0, 0, 0, 0, 1, 1, 1, 1):
+        units = screen.until(lambda layer=layer: screen.store(f"store.network[{layer}].units"), "the layer")
+        screen.click(f"[data-key=more{layer + 1}]")
+        screen.until(lambda: screen.store(f"store.network[{layer}].units") == units + 1, "another neuron")  # noqa: B023
+    screen.page.get_by_role("button", name="Reset").click()
     screen.run()
     screen.until(lambda: screen.figure(2) >= 99.0, "an accuracy of 99 %")
     screen.pause()
