@@ -166,9 +166,9 @@ def alike(a: Pixel, b: Pixel) -> bool:
 
 
 @contextmanager
-def playground(*options: str) -> Generator[tuple[Any, str]]:
+def playground(*words: str, **options: Any) -> Generator[tuple[Any, str]]:
     """The command, and the address that it prints."""
-    with started(*NNARRAY, "playground", "--no-browser", *options) as process:
+    with started(*NNARRAY, "playground", "--no-browser", *words, **options) as process:
         line = process.stdout.readline()
         found = re.search(r"http://\S+", line)
         assert found, line + process.stderr.read()
