@@ -78,6 +78,7 @@ class Frames:
             "batches": batches,
             "step": lab.step,
             "running": running,
+            "preparing": running and not lab.is_prepared,
             "lr": finite(lab.rate),
             "speed": self._measured(),
             "loss": _both(losses),

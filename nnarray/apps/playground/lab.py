@@ -85,6 +85,11 @@ class Lab:
         return 0, -(-count // (size or count))
 
     @property
+    def is_prepared(self) -> bool:
+        """Whether the next step can be taken at once. Else it is prepared first, and perhaps compiled."""
+        return self._stage is not None
+
+    @property
     def rate(self) -> float:
         """The learning rate of the next step."""
         return rate_of(self.settings.training) if self._stage is None else self._stage.rate

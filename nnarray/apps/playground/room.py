@@ -81,6 +81,11 @@ class Room:
         with self._lock:
             self._reader, self._left = False, time.monotonic()
 
+    @property
+    def alone(self) -> float:
+        """The seconds since somebody read its events; 0 while somebody does."""
+        return 0.0 if self._reader else time.monotonic() - self._left
+
     def next_event(self, seconds: float) -> Event | None:
         """The next event; None if there is none for so long.
 
@@ -149,10 +154,9 @@ class Room:
 
     def _look_after(self) -> None:
         """Pause or close a session that nobody reads."""
-        alone = 0.0 if self._reader else time.monotonic() - self._left
-        if alone > self._close_after:
+        if self.alone > self._close_after:
             self._closed.set()
-        elif alone > self._pause_after and self.session.running:
+        elif self.alone > self._pause_after and self.session.running:
             self.session.handle({"type": "pause"})
 
     def _refuse_waiting(self) -> None:

@@ -81,6 +81,7 @@ class Server(ThreadingHTTPServer):
             If there are too many.
         """
         with self._lock:
+            self._close_abandoned()
             if len(self.rooms) >= self.limits.sessions:
                 raise Refused(
                     HTTPStatus.TOO_MANY_REQUESTS,
@@ -96,6 +97,13 @@ class Server(ThreadingHTTPServer):
             self.rooms[name] = room
             self._empty_since = None
             return name, room
+
+    def _close_abandoned(self) -> None:
+        """If there are too many, close the session whose page has been gone longest, as after a crash."""
+        name, room = max(self.rooms.items(), key=lambda each: each[1].alone, default=("", None))
+        if room and len(self.rooms) >= self.limits.sessions and room.alone > self.limits.pause_after:
+            del self.rooms[name]
+            room.close()
 
     def _forget(self, name: str) -> None:
         with self._lock:

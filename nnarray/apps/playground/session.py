@@ -133,7 +133,7 @@ class Session:
             return [self._state("epochs")]
         self.frames.diverged = False
         self.frames.begin_speed()
-        return [self._state()]
+        return [{**self._state(), "preparing": not self.lab.is_prepared}]
 
     def _pause(self, message: Mapping[str, Any]) -> list[Event]:
         self.running = False

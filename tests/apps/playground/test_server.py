@@ -274,6 +274,17 @@ def test_sessions_are_bounded() -> None:
         assert send(server, first, {"type": "step"})[0]["epoch"] == 1
 
 
+def test_a_session_whose_page_has_gone_gives_its_place_to_another() -> None:
+    with serving(Limits(sessions=2, pause_after=0.2)) as server:
+        left, read = opened(server), opened(server)
+        with reading(server, read):
+            time.sleep(0.3)
+            opened(server)
+            assert left not in server.rooms
+            assert read in server.rooms
+            assert request(server, "POST", "/open", {})[0] == 429  # the third one waits for its reader
+
+
 @pytest.fixture
 def many_files() -> None:
     """As many open files as 1,000 connections need, at both ends."""

@@ -127,6 +127,20 @@ def test_running_gives_frames_in_time_and_stops() -> None:
     assert len(losses) <= 50
 
 
+def test_it_says_that_the_next_step_is_prepared_first() -> None:
+    learner = session()
+    assert one(learner.handle({"type": "run"}), "state")["preparing"]
+    assert one(learner.handle({"type": "set", "settings": {"training": {"seed": 1}}}), "frame")["preparing"]
+    learner.advance(0.001)
+    assert not learner.frame()["preparing"]
+    assert one(learner.handle({"type": "set", "settings": {"training": {"batch_size": 8}}}), "frame")["preparing"]
+    learner.handle({"type": "pause"})
+    assert not learner.frame()["preparing"]
+    learner.advance(0.001)
+    learner.handle({"type": "step"})
+    assert not one(learner.handle({"type": "run"}), "state")["preparing"]
+
+
 def test_a_pace_is_kept() -> None:
     learner = session()
     learner.handle({"type": "watch", "pace": 20, "fps": 60})

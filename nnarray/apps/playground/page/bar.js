@@ -12,7 +12,8 @@ const STRENGTHS = [0.0001, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3];
 const BATCHES = [1, 2, 4, 8, 16, 32, 64, 128, 256];
 const PACES = [0.5, 1, 2, 5, 10, 30];
 const parts = {};
-let pace = null, unfolded = false, asked = 0;
+const SOON = 300; // milliseconds in which the first step usually comes
+let pace = null, unfolded = false, asked = 0, waiting = 0;
 
 /** Build the bar, once for each language. */
 export function buildBar() {
@@ -29,8 +30,8 @@ export function buildBar() {
   byId("bar").firstElementChild.replaceChildren(
     h("div.drive", {},
       parts.play, reset,
-      button("bar.batch", () => send({ type: "batch", count: 1 }), t("bar.batch")),
-      button("bar.epoch", () => send({ type: "step", epochs: 1 }), t("bar.epoch")),
+      button("bar.batch", () => take({ type: "batch", count: 1 }), t("bar.batch")),
+      button("bar.epoch", () => take({ type: "step", epochs: 1 }), t("bar.epoch")),
       h("div.counter", {}, h("span.small.soft", {}, t("bar.count")), h("span", {}, parts.epoch, parts.batch))),
     parts.settings,
   );
@@ -53,6 +54,26 @@ async function run() {
 function showPaused() {
   const { epoch, loss } = store.frame;
   emit("say", t("state.paused", { epoch, loss: rounded(loss?.train) }));
+}
+
+/** Take steps, and wait for them. */
+async function take(message) {
+  prepare(true);
+  await send(message);
+  prepare(false);
+  showFrame();
+}
+
+/** Say why nothing moves, if it lasts: steps that are needed for the first time are compiled first. */
+function prepare(now) {
+  if (now && waiting) return;
+  clearTimeout(waiting);
+  waiting = now ? setTimeout(showPreparing, SOON) : 0;
+}
+
+function showPreparing() {
+  write(parts.batch, ` ${t("bar.preparing")}`);
+  emit("say", t("bar.preparing"));
 }
 
 /** Draw the first weights again; with a seed, others. */
@@ -167,7 +188,7 @@ function showFrame() {
   const { frame } = store;
   if (!frame) return;
   write(parts.epoch, frame.epoch.toLocaleString("en").replaceAll(",", "\u202f"));
-  write(parts.batch, frame.batch ? ` + ${frame.batch}/${frame.batches}` : "");
+  if (!waiting) write(parts.batch, frame.batch ? ` + ${frame.batch}/${frame.batches}` : "");
   showRunning();
 }
 
@@ -184,8 +205,12 @@ on("hello paced", () => {
   showBar();
 });
 on("settings data refused", showBar);
-on("frame", showFrame);
+on("frame", () => {
+  prepare(store.preparing);
+  showFrame();
+});
 on("state", (event) => {
+  prepare(store.preparing);
   showRunning();
   if (event.reason === "diverged") return; // the panel below says it
   if (event.text || event.running) emit("say", event.text ?? t("state.training"));

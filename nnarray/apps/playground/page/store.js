@@ -3,7 +3,7 @@
 import { numbers, rows } from "./arrays.js";
 
 export const store = {
-  connected: false, running: false, wanted: null, // what the reader asked for, until the session has answered
+  connected: false, running: false, preparing: false, wanted: null, // what the reader asked for, until the session has answered
   catalog: null, hello: null, settings: null, data: null, frame: null, table: null, probe: null, explanation: null, previews: {},
   network: [], // of each layer: name, inputs, units, weight, bias
   paced: false, // whether the session can train slowly, too
@@ -30,7 +30,7 @@ function emptyHistory() {
 const KEPT = {
   hello: (event) => { Object.assign(store, { hello: event, catalog: event.catalog }); },
   settings: (event) => { store.settings = event.settings; },
-  state: (event) => { store.running = store.wanted ?? event.running; },
+  state: (event) => { Object.assign(store, { running: store.wanted ?? event.running, preparing: event.preparing ?? false }); },
   data: keepData,
   frame: keepFrame,
   curve: (event) => { store.history = { ...emptyHistory(), seen: event.seen }; },
@@ -54,7 +54,7 @@ function keepData(event) {
 }
 
 function keepFrame(frame) {
-  store.running = store.wanted ?? frame.running;
+  Object.assign(store, { running: store.wanted ?? frame.running, preparing: frame.preparing ?? false });
   if (frame.weights) {
     store.network = frame.weights.map(({ layer, weight, bias }) => ({
       name: layer, inputs: weight.shape[0], units: weight.shape[1], weight: numbers(weight), bias: bias && numbers(bias),

@@ -39,25 +39,32 @@ class Screen:
     page : playwright.sync_api.Page
     faults : list of str
         What went wrong in it: errors and warnings of scripts, and requests to other sites.
+    expected : str
+        A part of the faults that a test brings about.
     """
 
     def __init__(self, page: Any) -> None:
-        self.page, self.faults = page, list[str]()
+        self.page, self.faults, self.expected = page, list[str](), ""
         page.set_default_timeout(1000 * WAIT)
-        page.on("console", lambda line: line.type in ("error", "warning") and self.faults.append(line.text))
-        page.on("pageerror", lambda error: self.faults.append(str(error)))
+        page.on("console", lambda line: line.type in ("error", "warning") and self._note(line.text))
+        page.on("pageerror", lambda error: self._note(str(error)))
         page.on("request", self._note_request)
 
     def _note_request(self, request: Any) -> None:
         parts = urlsplit(request.url)
         if parts.scheme not in ("data", "blob") and parts.hostname != "127.0.0.1":
-            self.faults.append(f"from another site: {request.url}")
+            self._note(f"from another site: {request.url}")
+
+    def _note(self, fault: str) -> None:
+        if not (self.expected and self.expected in fault):
+            self.faults.append(fault)
 
     def open(self, url: str) -> Screen:
-        """Open a playground, and wait until its network is drawn."""
+        """Open a playground, and wait until all is drawn."""
         self.page.goto(url)
         self.page.wait_for_selector(".neuron")
-        self.until(lambda: self.page.query_selector_all("[data-kind=spirals]"), "the datasets to choose from")
+        self.until(lambda: self.store("store.paced && store.previews.spirals"), "the datasets to choose from")
+        self.page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done())))")
         return self
 
     def until(self, check: Callable[[], Any], what: str, seconds: float = WAIT) -> Any:
@@ -159,9 +166,9 @@ def alike(a: Pixel, b: Pixel) -> bool:
 
 
 @contextmanager
-def playground(*options: str) -> Generator[tuple[Any, str]]:
+def playground(*words: str, **options: Any) -> Generator[tuple[Any, str]]:
     """The command, and the address that it prints."""
-    with started(*NNARRAY, "playground", "--no-browser", *options) as process:
+    with started(*NNARRAY, "playground", "--no-browser", *words, **options) as process:
         line = process.stdout.readline()
         found = re.search(r"http://\S+", line)
         assert found, line + process.stderr.read()

@@ -20,10 +20,11 @@ def test_spirals_are_learned_with_the_mouse_alone(screen: Screen) -> None:
     screen.until(lambda: screen.settings["data"]["kind"] == "spirals", "spirals")
     screen.page.locator("#data input[type=range]").first.click(position={"x": 12, "y": 12})  # a little noise
     screen.click("#network .head .round:last-child")
-    for _ in range(4):
-        units = screen.store("store.network[1]?.units")
-        screen.click("[data-key=more2]")
-        screen.until(lambda units=units: screen.store("store.network[1].units") == (units or 4) + 1, "another neuron")
+    for layer in (0, 0, 0, 0, 1, 1, 1, 1):
+        units = screen.until(lambda layer=layer: screen.store(f"store.network[{layer}].units"), "the layer")
+        screen.click(f"[data-key=more{layer + 1}]")
+        screen.until(lambda: screen.store(f"store.network[{layer}].units") == units + 1, "another neuron")  # noqa: B023
+    screen.page.get_by_role("button", name="Reset").click()
     screen.run()
     screen.until(lambda: screen.figure(2) >= 99.0, "an accuracy of 99 %")
     screen.pause()
@@ -118,8 +119,8 @@ def test_a_loss_that_is_not_a_number_is_explained(screen: Screen) -> None:
     screen.until(lambda: screen.settings["network"]["layers"][0]["activation"] == "relu", "relu")
     screen.send("{ type: 'set', settings: { training: { options: { lr: 1000000 } } } }")
     screen.click(".drive .main")
-    note = screen.until(lambda: screen.page.query_selector(".notes li.warning"), "a warning")
-    assert "NaN or infinite in epoch" in note.inner_text()
+    screen.until(lambda: "NaN or infinite in epoch" in screen.text(".notes"), "what happened")
+    assert screen.page.locator(".notes li.warning").count() == 1
     assert not screen.store("store.running")
     assert screen.page.locator(".drive .main").get_attribute("aria-label") == "Train"
     screen.page.get_by_role("button", name="Learning rate 100000").click()
@@ -128,6 +129,16 @@ def test_a_loss_that_is_not_a_number_is_explained(screen: Screen) -> None:
     screen.until(lambda: screen.settings["training"]["options"]["lr"] == 0.1, "a usual rate")
     screen.run(20)
     assert screen.store("store.frame.loss.train") < 1.0
+
+
+def test_it_says_that_it_prepares_while_steps_are_compiled(screen: Screen) -> None:
+    # a first compilation takes long on a busy machine: its events are given here without it
+    apply = "import('/page/store.js').then(({ apply }) => apply({ type: 'state', running: true, preparing: true }))"
+    screen.page.evaluate(apply)
+    screen.until(lambda: "preparing" in screen.text(".counter"), "that steps are prepared")
+    screen.until(lambda: "preparing" in screen.text("#state"), "that it is said")
+    screen.send("{ type: 'step', epochs: 1 }")
+    assert "preparing" not in screen.text(".counter")
 
 
 def test_a_reset_gives_the_first_image_again(screen: Screen) -> None:

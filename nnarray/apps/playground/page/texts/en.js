@@ -18,6 +18,7 @@ export default {
   "bar.reset.hint": "Start again with the same first weights",
   "bar.count": "epoch",
   "bar.more": "More settings",
+  "bar.preparing": "preparing …",
   "bar.rate": "Learning rate",
   "bar.activation": "Activation",
   "bar.optimizer": "Optimizer",

@@ -18,6 +18,7 @@ export default {
   "bar.reset.hint": "同じ初期値からやり直します",
   "bar.count": "エポック",
   "bar.more": "ほかの設定",
+  "bar.preparing": "準備中…",
   "bar.rate": "学習率",
   "bar.activation": "活性化関数",
   "bar.optimizer": "最適化手法",
