@@ -155,10 +155,7 @@ def linear_attention(
     q: Any,
     k: Any,
     v: Any,
-    past: Any = None,
-    decay: Any = None,
-    beta: Any = None,
-    *,
+    *optional: Any,
     chunk_size: int = 64,
     kv_num_heads: int,
     q_num_heads: int,
@@ -167,7 +164,8 @@ def linear_attention(
 ) -> Any:
     """A state of sums k v', which decays, one step of the sequence after the other."""
     xp, heads, dtype = space(q, k, v), kv_num_heads, q.dtype
-    every: list[Any] = [None if x is None else at_least_float32(x) for x in (q, k, v, past, decay, beta)]
+    given = (q, k, v, *optional, *[None] * (3 - len(optional)))
+    every: list[Any] = [None if x is None else at_least_float32(x) for x in given]
     q, k, v, past, decay, beta = every
     q, k, v = _heads(q, q_num_heads), _heads(k, heads), _heads(v, heads)
     factor, length = scale or 1.0 / math.sqrt(q.shape[-1]), q.shape[2]
