@@ -177,12 +177,16 @@ def linear_attention(
     if beta is not None:
         beta = _heads(beta, heads if beta.shape[-1] == heads else 1)
     is_gated, is_delta = update_rule in ("gated", "gated_delta"), update_rule in ("delta", "gated_delta")
+    if (is_gated and decay is None) or (is_delta and beta is None):
+        raise ValueError(
+            f"the rule {update_rule!r} needs the inputs decay, if it is gated, and beta, if it has a delta"
+        )
     outputs: list[Any] = []
     for t in range(length):
         key, value = k[:, :, t, :, None], v[:, :, t, None, :]
-        if is_gated:
+        if is_gated and decay is not None:
             state = state * decay[:, :, t, :, None]
-        if is_delta:
+        if is_delta and beta is not None:
             value = (value - xp.sum(state * key, axis=2, keepdims=True)) * beta[:, :, t, :, None]
         state = state + key * value
         outputs.append(factor * xp.matmul(q[:, :, t, None, :], _repeated(state, q_num_heads)))

@@ -223,7 +223,7 @@ def shrink(x: Any, *, bias: float = 0.0, lambd: float = 0.5) -> Any:
 
 @operator("BitCast", 26, reads=(0,))
 def bit_cast(call: Call, x: Any, *, to: int) -> Any:
-    """The bit pattern of each number, read as another dtype of its size; on the host, as the standard has no function."""
+    """The bit pattern of each number, read as another dtype of its size; on the host, where this exists."""
     return call.backend.asarray(x.view(DTYPES[to]))
 
 
