@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from nnarray.backends import host_backend
 from nnarray.layers.tensors import Tensor
 from nnarray.onnx.operators.common import Call, axis_of, room, space, whole
 from nnarray.onnx.operators.shapes import parts_of
@@ -27,13 +28,19 @@ def loop(call: Call, count: Any, condition: Any, *carried: Any, body: Any) -> An
     goes_on = condition is None or _truth(condition)
     most = None if count is None else whole(count)[0]
     while goes_on and (most is None or turn < most):
-        after, *rest = body(call.array(turn, "int64"), call.array(True, "bool"), *state)
+        after, *rest = body(*counters(turn), *state)
         state, own = rest[: len(carried)], rest[len(carried) :]
         outputs = [[*old, new] for old, new in zip(outputs or [[] for _ in own], own, strict=True)]
         goes_on, turn = _truth(call.read(after)), turn + 1
     if not outputs:
         outputs = [[] for _ in range(call.outputs - len(carried))]
     return *state, *(_stacked(call, each) for each in outputs)
+
+
+def counters(turn: int) -> tuple[Any, Any]:
+    """The number of a turn, and that it goes on, on the host: they are read as numbers in most graphs."""
+    host = host_backend()
+    return host.xp.asarray(turn, dtype=host.xp.int64), host.xp.asarray(True)
 
 
 def _stacked(call: Call, parts: list[Any]) -> Any:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from nnarray.backends import device_of
+from nnarray.onnx.graph import DTYPES
 from nnarray.onnx.operators.common import Call, is_float, kind, scalar, space
 from nnarray.onnx.operators.table import operator
 
@@ -136,8 +137,8 @@ def where(condition: Any, a: Any, b: Any) -> Any:
 
 @operator("Identity")
 def identity(x: Any) -> Any:
-    """The same."""
-    return x
+    """The same array or sequence."""
+    return (x,)
 
 
 @operator("Reciprocal")
@@ -220,10 +221,10 @@ def shrink(x: Any, *, bias: float = 0.0, lambd: float = 0.5) -> Any:
     return xp.where(x > lambd, x - bias, xp.where(x < -lambd, x + bias, zero))
 
 
-@operator("BitCast", 26)
+@operator("BitCast", 26, reads=(0,))
 def bit_cast(call: Call, x: Any, *, to: int) -> Any:
-    """The same bits, read as another dtype of the same size."""
-    raise ValueError("the bits of an array cannot be read as another dtype on every library; it is not supported")
+    """The bit pattern of each number, read as another dtype of its size; on the host, where this exists."""
+    return call.backend.asarray(x.view(DTYPES[to]))
 
 
 def ones_like_shape(x: Any, shape: tuple[int, ...]) -> Any:

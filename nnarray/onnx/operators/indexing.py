@@ -9,7 +9,6 @@ from typing import Any
 from nnarray.backends import device_of
 from nnarray.kernels.standard.lookup import whole as as_index
 from nnarray.onnx.operators.common import Call, at, axis_of, is_float, room, space, whole
-from nnarray.onnx.operators.elementwise import mod
 from nnarray.onnx.operators.table import operator
 from nnarray.recording import stop_gradient
 
@@ -145,7 +144,7 @@ def one_hot(call: Call, indices: Any, depth: Any, values: Any, *, axis: int = -1
     axis = axis_of(axis, indices.ndim + 1)
     call.room((*indices.shape, size))
     numbers = space(indices).expand_dims(indices, axis=axis)
-    numbers = mod(numbers, _full(numbers, size))
+    numbers = space(numbers).where(numbers < 0, numbers + _full(numbers, size), numbers)
     shape = [1] * (indices.ndim + 1)
     shape[axis] = size
     each = space(numbers).arange(size, device=device_of(indices))

@@ -62,7 +62,7 @@ def _name(call: Call, zero: Any, number: int) -> str:
     name = (
         kind(zero) if zero is not None else {0: "uint8", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16"}.get(number, "")
     )
-    if name == "int32":  # what stands for uint16 where a library has no such dtype
+    if name in ("int32", "int64"):  # what stands for uint16 where a library has no such dtype
         name = "uint16"
     if name not in RANGES:
         raise ValueError(f"integers of dtype {name or number} are not supported here; use one of {', '.join(RANGES)}")

@@ -172,7 +172,8 @@ def unique(call: Call, x: Any, *, axis: int | None = None, sorted: int = 1) -> A
         turn = xp.argsort(first, stable=True)
         place = xp.argsort(turn, stable=True)
         first, inverse = xp.take(first, turn), xp.take(place, inverse)
-    counts = xp.sum(xp.astype(inverse[None, :] == xp.arange(first.shape[0], device=device_of(x))[:, None], xp.int32), 1)
+    each = xp.arange(first.shape[0], device=device_of(x))
+    counts = xp.sum(xp.astype(inverse[None, :] == each[:, None], xp.int32), axis=1)
     chosen = xp.take(x, first, axis=axis) if axis is not None else xp.take(xp.reshape(x, (-1,)), first)
     return chosen, *(call.cast(each, "int64") for each in (first, inverse, counts))
 
