@@ -108,7 +108,7 @@ _ELSEWHERE = {
     ),
     "Batches are arrays in memory: leave it out.": "num_workers",
     "All entries must fit. To load only some layers, pass ignore=, layers of the source, and keep=, layers of the "
-    "model that keep their numbers.": "strict strict_loading",
+    "model that keep their numbers.": "strict skip_mismatch",
 }
 ELSEWHERE = {plain(name): remedy for remedy, names in _ELSEWHERE.items() for name in names.split()}
 """What to do instead, for an argument that the function does not have, by the plain spelling of its name."""
@@ -273,6 +273,7 @@ METHODS = {
     "from_pretrained": "Use nn.load('model.safetensors'), or model.load_torch('weights.safetensors').",
     "cuda": "Use model = model.to(...), with one of nn.list_backends().",
     "cpu": "Use model = model.to(...), with one of nn.list_backends().",
+    "requires_grad_": "Use model.freeze('0'), by the names of layers or parameters.",
     "zero_grad": "Leave it out: nn.value_and_grad returns a new gradient each time.",
     "backward": "Use loss, gradient = nn.value_and_grad(model, X, y).",
     "init": "It has its parameters: network.init(X.shape[1:]) makes a new model.",

@@ -339,7 +339,8 @@ class Model(metaclass=Explained):
         stored statistics, as at inference. Patterns are those of parameter groups.
 
         Their entries of a gradient are 0: that of `nn.value_and_grad` and `nn.training_step`, and that which PyTorch
-        or JAX computes with respect to theta.
+        or JAX computes with respect to theta. PyTorch's own `requires_grad` of an entry of `params` freezes nothing:
+        the entries are views of theta, which has one gradient.
 
         Raises
         ------

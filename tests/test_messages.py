@@ -169,9 +169,11 @@ class Beginner:
         known = {"X": self.X, "y": self.y, "xp": self.be.xp, "nn": nn}
         if found := re.search(r"loss='(\w+)'", text) or re.search(r"use (cross_entropy)", text):
             self.loss = found[1]
-        if found := re.search(r"y\[[^\]]*\]|xp\.astype\(y, xp\.int32\)", text):
+        if found := re.search(r"y\[[^\]]*\]|nn\.namespace\(y\)\.astype\(y, [\w.()]*int32\)", text):
             self.y = eval(found[0], known)
-        if found := re.search(r"X\[[^\]]*None\]|X\[0, \.\.\.\]|X\.T|xp\.permute_dims\(X, \([^)]*\)\)", text):
+        if found := re.search(
+            r"X\[[^\]]*None\]|X\[0, \.\.\.\]|X\.T|nn\.namespace\(X\)\.permute_dims\(X, \([^)]*\)\)", text
+        ):
             self.X = eval(found[0], known)
         if found := re.search(r"init\((X\.shape\[1:\]|\(\d+,\))\)", text.split("Make it with the shape")[-1]):
             self.shape = eval(found[1], known)

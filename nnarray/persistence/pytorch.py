@@ -510,7 +510,7 @@ def state_dict(network: Layer, shape: Shape, arrays: Mapping[str, Any], path: st
     return made
 
 
-def _write(made: Mapping[str, np.ndarray], path: Path) -> None:
+def _write(made: dict[str, np.ndarray], path: Path) -> None:
     if path.suffix != ".safetensors":
         raise ValueError(
             f"the file must end in .safetensors; got {str(path)!r}. Use model.to_torch('{path.stem}.safetensors'), "

@@ -283,9 +283,18 @@ class EarlyStopping(Callback):
         if better(sign * value, sign * self.best, self.min_delta):
             self.best, self.best_epoch = value, run.epoch
             self._kept = run.model.snapshot() if self.restore_best else None
-        elif run.epoch - self.best_epoch > self.patience:
-            since = f"not improved since epoch {self.best_epoch}" if self.best_epoch else "been NaN all the time"
-            run.stop(f"{self.monitor} has {since}")
+        elif self.is_over(run):
+            run.stop(self.reason)
+
+    def is_over(self, run: Run) -> bool:
+        """Whether there were more epochs without improvement than the patience allows."""
+        return run.epoch - self.best_epoch > self.patience
+
+    @property
+    def reason(self) -> str:
+        """Why it stops."""
+        since = f"not improved since epoch {self.best_epoch}" if self.best_epoch else "been NaN all the time"
+        return f"{self.monitor} has {since}"
 
     def _refuse_missing(self, columns: Collection[str]) -> None:
         """Refuse to monitor a column that is not there."""

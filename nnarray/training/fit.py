@@ -15,7 +15,7 @@ from nnarray.datasets.streams import Stream, as_stream
 from nnarray.functional.summary import summary
 from nnarray.kernels.engines import computing, resolved
 from nnarray.kernels.one_thread import one_thread
-from nnarray.layers.kinds import arrays_in
+from nnarray.layers.kinds import REAL, arrays_in
 from nnarray.losses import Loss
 from nnarray.persistence import files
 from nnarray.persistence.archive import named_file
@@ -29,7 +29,7 @@ from nnarray.training.context import TrainingContext
 from nnarray.training.data import Data, prepare, validation_split
 from nnarray.training.doubts import warn_of_doubts
 from nnarray.training.faults import naming_both
-from nnarray.training.inputs import placed, whole
+from nnarray.training.inputs import InMemory, is_bytes, kinds_of, placed, warn_of_bytes, whole
 from nnarray.training.lbfgs import minimise
 from nnarray.training.loading import resume
 from nnarray.training.loop import train
@@ -58,6 +58,7 @@ def fit(model: Trainee, X: Any, y: Any, settings: FitSettings) -> History:
     run = Run(model, History(), settings.epochs, columns=("epoch", *scores, *held, "lr", "seconds"))
     run.history.settings = {
         **settings.written,
+        **kinds_of(X),
         "examples": data.examples,
         "validation examples": None if held_out is None else held_out.examples,
         "weighted": data.weighted,
@@ -120,7 +121,16 @@ def _examples(model: Trainee, X: Any, y: Any, settings: FitSettings) -> tuple[Da
     check_images(settings.augment, data.inputs, check_finite=check)
     if every is not weights:  # those of classes are for the training only
         data = data._replace(sample_weight=None if weights is None else as_data(weights, "sample_weight"))
-    return data, _held_out(model, validation, settings.loss, check)
+    held_out = _held_out(model, validation, settings.loss, check)
+    if held_out is not None and check:
+        _warn_of_other_kind(model, X, validation[0], held_out)
+    return data, held_out
+
+
+def _warn_of_other_kind(model: Trainee, X: Any, validation: Any, held_out: Data) -> None:
+    """Warn if the held-out examples are bytes and the others are real numbers."""
+    if isinstance(held_out.inputs, InMemory) and is_bytes(validation) and model.inputs.kind == REAL:
+        warn_of_bytes(held_out.inputs.x, "validation_X", {"data": "X", **kinds_of(X)})
 
 
 def _refuse_beside_stream(y: Any, settings: FitSettings) -> None:

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple, TypeAlias
 
 from nnarray import kernels
 from nnarray.backends import as_data, backend_of, dtype_name, is_traced, same_place, without_record
+from nnarray.caller import warn
 from nnarray.checks import refuse_narrowed, refuse_outside, refuse_overflow
 from nnarray.datasets.sources import Placed, Source, as_source
-from nnarray.datasets.streams import as_stream
+from nnarray.datasets.streams import Stream, as_stream
 from nnarray.kernels.compilation import quiet
 from nnarray.layers.kinds import REAL, Spec, arrays_in
 from nnarray.names import converted, shown
@@ -276,7 +277,38 @@ def _searched(model: Trainee, X: Any, spec: Spec, name: str, of_y: Shape) -> Arr
         refuse_outside(x, name, spec.kind.below)
     elif not is_traced(x):
         refuse_overflow(x, X, name, FINITE_REMEDY)
+        if is_bytes(X):
+            warn_of_bytes(x, name, model.history.settings)
     return x
+
+
+def is_bytes(x: Any) -> bool:
+    """Whether an array holds integers from 0 to 255, as images from files do."""
+    dtype = getattr(x, "dtype", None)
+    return dtype is not None and dtype_name(dtype) == "uint8"
+
+
+KINDS = "inputs"
+"""The name of the setting in the history that says whether a training saw bytes; it is not there if it saw none."""
+
+
+def kinds_of(X: Any) -> dict[str, str]:
+    """What the history notes of the inputs of a training: "uint8", or "unknown" where they are read later."""
+    if isinstance(X, Source | Stream):
+        return {KINDS: "unknown"}
+    return {KINDS: "uint8"} if any(map(is_bytes, arrays_in(X))) else {}
+
+
+def warn_of_bytes(x: Array, name: str, settings: Mapping[str, Any]) -> None:
+    """Warn of numbers from 0 to 255 after a training that saw real numbers. Waits for the device."""
+    if not settings or KINDS in settings or 0 in x.shape:
+        return
+    highest = float(same_place(x=x).max(x))
+    if highest > 1.0:
+        warn(
+            f"{name} has the dtype uint8 and values up to {highest:g}, but the model was trained on real numbers. The "
+            f"values are taken as they are. Prepare {name} as for the training, such as {name} / 255."
+        )
 
 
 def inputs_of(model: Trainee, X: Any, name: str = "X", *, check_finite: bool, of_y: Shape = ()) -> Inputs:

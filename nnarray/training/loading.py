@@ -23,7 +23,7 @@ from nnarray.losses import Loss
 from nnarray.persistence import archive
 from nnarray.persistence.archive import Archive
 from nnarray.persistence.settings import KNOWN, decode
-from nnarray.training.callbacks import Callback, History, Run
+from nnarray.training.callbacks import Callback, EarlyStopping, History, Run
 from nnarray.training.state import TrainingState
 from nnarray.training.trainee import Trainee
 from nnarray.typing import Array, Shape
@@ -271,10 +271,25 @@ def resume(
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         _refuse(file, error, "resumed")
     run.history.columns, run.history.steps = loaded.history.columns, loaded.history.steps
-    run.stopped = training.stopped
+    run.stopped = _still_stopped(training.stopped, callbacks, run)
     model.restore((loaded.theta, loaded.state))
     at = TrainingState(theta, state, training.slots, loaded.history.steps, run.epoch, training.plain)
     return at.on(be, TrainingState(model.theta, model.state, slots))
+
+
+def _still_stopped(reason: str | None, callbacks: Sequence[Callback], run: Run) -> str | None:
+    """Why the training stays stopped; None if it never was, or if its early stopping now has more patience."""
+    stoppers = [each for each in callbacks if isinstance(each, EarlyStopping) and each.reason == reason]
+    if reason is None or (stoppers and not any(each.is_over(run) for each in stoppers)):
+        return None
+    if run.epoch < run.epochs:
+        most = run.epoch - max((each.best_epoch for each in stoppers), default=0)
+        more = f"To continue it, pass EarlyStopping with patience={most} or more. " if stoppers else ""
+        warn(
+            f"nothing is trained: the training in the file ended after epoch {run.epoch}, as {reason}. {more}To train "
+            f"its model further, with a new optimizer, call nn.load(path).fit(...)."
+        )
+    return reason
 
 
 def _refuse_others(model: Trainee, run: Run, loaded: Loaded) -> None:
@@ -294,15 +309,19 @@ def _refuse_others(model: Trainee, run: Run, loaded: Loaded) -> None:
     }
     for name in now | then:
         if then.get(name) != now.get(name):
+            before, here = _differing(repr(then.get(name)), repr(now.get(name)))
             raise ValueError(
-                f"its {name} is {_short(then.get(name))}, but here it is {_short(now.get(name))}. Resume with the same "
+                f"its {name} is {before}, but here it is {here}. Resume with the same "
                 f"settings and data, or start a new training (resume=False, without --resume)"
             )
 
 
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 120 else text[:120] + "..."
+def _differing(*texts: str) -> list[str]:
+    """Texts, of which long ones are cut to the part in which they differ."""
+    most, longest = 120, max(map(len, texts))
+    alike = next((i for i, letters in enumerate(zip(*texts, strict=False)) if len({*letters}) > 1), 0)
+    start = max(alike - most // 2, 0) if longest > most else 0
+    return [f"{'...' * bool(start)}{x[start : start + most]}{'...' * (len(x) > start + most)}" for x in texts]
 
 
 def _continue_callbacks(callbacks: Sequence[Callback], saved: list[dict[str, Any]], be: Backend) -> None:

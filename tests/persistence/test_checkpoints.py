@@ -13,6 +13,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import PIPE
@@ -267,7 +268,8 @@ def test_a_training_that_is_over_is_not_trained_again(host: nn.Backend) -> None:
     model.fit(X, y, callbacks=[nn.EarlyStopping(patience=2)], optimizer=nn.Adam(0.05), **options)
     assert len(model.history["epoch"]) < 200
     again = network().init((2,), seed=0)
-    history = again.fit(X, y, callbacks=[nn.EarlyStopping(patience=2)], optimizer=nn.Adam(0.05), **options)
+    with pytest.warns(RuntimeWarning, match="nothing is trained: the training in the file ended"):
+        history = again.fit(X, y, callbacks=[nn.EarlyStopping(patience=2)], optimizer=nn.Adam(0.05), **options)
     assert history["loss"] == model.history["loss"]
     assert equal(model, again, host)
 
@@ -699,6 +701,38 @@ def test_a_training_that_was_over_may_go_on_and_still_knows_its_best_epoch(host:
     assert equal(nn.load("run.safetensors"), whole, host)
 
 
+def test_more_patience_continues_a_training_that_early_stopping_ended(host: nn.Backend) -> None:
+    """As if it had been given at once; with as little as before nothing is trained, which is said with what does."""
+    whole = with_early_stopping(25, patience=1000)
+    with_early_stopping(25, patience=2, checkpoint="run.safetensors")
+    ended = len(nn.load("run.safetensors").history["epoch"])
+    assert ended < 25
+    says = rf"nothing is trained: .* after epoch {ended}, as val_loss has not improved since epoch .*with patience=3 or"
+    with pytest.warns(RuntimeWarning, match=says):
+        again = with_early_stopping(25, patience=2, checkpoint="run.safetensors", resume=True)
+    assert len(again.history["epoch"]) == ended
+    resumed = with_early_stopping(25, patience=1000, checkpoint="run.safetensors", resume=True)
+    assert equal(whole, resumed, host)
+    assert len(nn.load("run.safetensors").fit(*moons(host), epochs=2)["epoch"]) == 2
+
+
+def test_a_training_that_a_callback_of_another_kind_ended_says_so(host: nn.Backend) -> None:
+    def stop(run: nn.Run) -> None:
+        run.stop("it is enough")
+
+    with_early_stopping(9, stop, checkpoint="run.safetensors")
+    with pytest.warns(RuntimeWarning, match=r"after epoch 1, as it is enough\. To train its model further.*nn\.load"):
+        with_early_stopping(9, checkpoint="run.safetensors", resume=True)
+
+
+def test_settings_of_long_texts_are_shown_where_they_differ(host: nn.Backend) -> None:
+    X, y = moons(host)
+    first, other = (nn.Network(*[nn.Dense(8, "tanh")] * 12, nn.Dense(9, act), nn.Dense(2)) for act in ("relu", "elu"))
+    first.init((2,)).fit(X, y, epochs=1, checkpoint="run.safetensors")
+    with pytest.raises(ValueError, match=r"its network is \.\.\..*'relu'.*, but here it is \.\.\..*'elu'"):
+        other.init((2,)).fit(X, y, epochs=2, checkpoint="run.safetensors", resume=True)
+
+
 @pytest.mark.parametrize("patience", [3, 1000])
 def test_a_kill_before_the_last_save_is_mended_by_the_next_resume(
     host: nn.Backend, monkeypatch: pytest.MonkeyPatch, patience: int
@@ -708,7 +742,8 @@ def test_a_kill_before_the_last_save_is_mended_by_the_next_resume(
         killed.setattr("nnarray.training.checkpoints.CheckpointWriter.end_fit", lambda self: None)
         with_early_stopping(30, patience=patience, checkpoint="run.safetensors")
     assert not equal(nn.load("run.safetensors"), whole, host)  # the last epoch, not the best
-    resumed = with_early_stopping(30, patience=patience, checkpoint="run.safetensors", resume=True)
+    with pytest.warns(RuntimeWarning, match="nothing is trained") if patience == 3 else nullcontext():
+        resumed = with_early_stopping(30, patience=patience, checkpoint="run.safetensors", resume=True)
     assert equal(whole, resumed, host)
     assert equal(nn.load("run.safetensors"), whole, host)
 

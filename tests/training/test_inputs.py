@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -229,3 +230,38 @@ def test_one_feature_without_an_axis_is_not_swapped(host: nn.Backend) -> None:
     model = nn.Network(nn.Dense(1)).init((1,), backend=host)
     with pytest.raises(ValueError, match=r"got X of shape \(12,\)\. Add an axis for the one feature .*: X\[:, None\]"):
         model.fit(X, X[:, None])
+
+
+def test_bytes_after_a_training_on_real_numbers_are_warned_of(be: nn.Backend) -> None:
+    """Pixels from 0 to 255 for a model that knows 0 to 1: the predictions would be wrong without a message."""
+    bytes_ = be.asarray(np.random.default_rng(0).integers(0, 256, (20, 6)).astype("uint8"))
+    unit, labels = be.asarray(be.to_numpy(bytes_) / 255, dtype="float32"), be.asarray(np.arange(20) % 2)
+    model = nn.Network(nn.Dense(2)).init((6,), backend=be, dtype="float32")
+    given: dict[str, Any] = {"epochs": 1, "progress": False}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.predict(bytes_)  # it was not trained
+        model.copy().fit(bytes_, labels, **given)
+        history = model.fit(unit, labels, **given)
+        model.predict(be.asarray(np.ones((3, 6), dtype="uint8")))  # truth values
+    assert "inputs" not in history.settings
+    says = r"{} has the dtype uint8 and values up to 25\d, but .* real numbers\. .* such as {} / 255"
+    calls: dict[str, Any] = {
+        "X": [
+            lambda: model.predict(bytes_),
+            lambda: model.predict_class(bytes_),
+            lambda: model.evaluate(bytes_, labels),
+        ],
+        "validation_X": [lambda: model.copy().fit(unit, labels, validation=(bytes_, labels), **given)],
+    }
+    for name, several in calls.items():
+        for call in several:
+            with pytest.warns(RuntimeWarning, match=says.format(name, name)) as caught:
+                call()
+            assert caught[0].filename == __file__
+    with pytest.warns(RuntimeWarning, match="X has the dtype uint8"):
+        model.fit(bytes_, labels, **given)
+    assert model.history.settings["inputs"] == "uint8"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.predict(bytes_)
