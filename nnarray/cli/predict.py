@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nnarray import backends
-from nnarray.apps.workflow.inputs import Inputs, Rows, Unseen
+from nnarray.apps.workflow.inputs import Inputs, Rows
 from nnarray.cli.app import app, is_closed
 from nnarray.cli.console import (
     Dates,
@@ -32,6 +32,7 @@ from nnarray.cli.console import (
 )
 from nnarray.cli.standard_input import STANDARD, from_standard_input
 from nnarray.persistence import files
+from nnarray.tables.oddities import FAR, MISSING, SAID, UNKNOWN, Oddities
 from nnarray.tables.write import print_table
 from nnarray.training.context import check_signals
 
@@ -54,6 +55,7 @@ Unknown = Annotated[
     ),
 ]
 
+NAMES = {UNKNOWN: "unknown categories", MISSING: "missing entries", FAR: "far numbers"}
 DType = Annotated[str | None, typer.Option("--dtype", help="Dtype of the computation; default: that of the file.")]
 
 
@@ -130,10 +132,10 @@ def predict(
         dates=dates,
     )
     errors = "skip" if skip else "raise"
-    unseen = Unseen()
+    oddities = Oddities()
     settings: dict[str, Any] = {"unknown": unknown, "errors": errors, "scheduler": scheduler, "keep": keep or ()}
     with from_standard_input(data) as file:
-        parts = _while_wanted(steps.predict(net, inputs, file, unseen=unseen, **settings))
+        parts = _while_wanted(steps.predict(net, inputs, file, oddities=oddities, **settings))
         if out is None:
             _print(parts, as_json=as_json)
         else:
@@ -141,8 +143,8 @@ def predict(
             typer.echo(
                 json.dumps({"predictions": count, "out": str(out)}) if as_json else f"{count} predictions: {out}"
             )
-    if unseen.rows:  # not on standard output, where the predictions may be
-        typer.echo(f"nnarray: note: {unseen.described}.", err=True)
+    for line in oddities.described.values():  # not on standard output, where the predictions may be
+        typer.echo(f"nnarray: note: {line}.", err=True)
 
 
 def _refuse_own_inputs(out: Path, *inputs: Path) -> None:
@@ -231,18 +233,22 @@ def evaluate(
         encoding=encoding,
         dates=dates,
     )
-    errors, unseen = "skip" if skip else "raise", Unseen()
+    errors, oddities = "skip" if skip else "raise", Oddities()
     with from_standard_input(data) as file:
-        scores = steps.evaluate(net, inputs, file, unknown=unknown, errors=errors, unseen=unseen)  # type: ignore[arg-type]
+        scores = steps.evaluate(net, inputs, file, unknown=unknown, errors=errors, oddities=oddities)  # type: ignore[arg-type]
         columns = importance_in(net, inputs, file, unknown=unknown) if importance else None  # type: ignore[arg-type]
     if as_json:
         facts = {"model": str(model), "data": str(data)} | scores.to_json()
-        facts |= {"unknown categories": unseen.to_json()} if unknown == "ignore" else {}
+        facts |= {
+            NAMES[kind]: oddities.to_json(kind)
+            for kind in SAID
+            if oddities.rows[kind] or (kind == UNKNOWN and unknown == "ignore")
+        }
         facts |= {"importance": columns.to_json()} if columns else {}
         typer.echo(json.dumps(facts, indent=2))
         return
-    if unseen.rows:
-        output().print(f"note: {unseen.described}\n", soft_wrap=True)
+    for line in oddities.described.values():
+        output().print(f"note: {line}\n", soft_wrap=True)
     show_scores(output(), scores, f"on {scores.examples} examples of {data}")
     if columns is not None:
         show_importance(output(), columns)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -33,8 +34,9 @@ from nnarray.tables.cells import (
 )
 from nnarray.tables.dates import DateColumn, almost_dates, moments_in, other_form
 from nnarray.tables.kinds import MOST_CATEGORIES, numbers_in, too_many
+from nnarray.tables.oddities import Masks, masks
 from nnarray.tables.problems import attempted
-from nnarray.tables.saved import finite, flag, object_of, positive, string, strings
+from nnarray.tables.saved import finite, flag, items_of, object_of, positive, string, strings
 from nnarray.tables.text_format import MISSING
 from nnarray.tables.words import TextColumn, are_sentences, is_free_text
 
@@ -59,6 +61,8 @@ class NumberColumn:
     truth: bool = False
     note: str = field(default="", compare=False, repr=False)
     """What a person should know; said when it is fitted, and not saved."""
+    range: tuple[float, float] | None = None
+    """The smallest and the largest z of the training; None in older files."""
 
     kind: ClassVar[str] = "number"
 
@@ -69,8 +73,11 @@ class NumberColumn:
         note = note and f"column {note}: leave it out (--drop {name}), or use --categories {name} for names"
         missing = bool(np.isnan(x).any())
         if spread := _spread(x[~np.isnan(x)], mean, scale):
-            return SkewedColumn(name, spread[1], spread[2], missing, note=note, unit=spread[0])
-        return cls(name, mean, scale, missing, arrow().types.is_boolean(column.type), note)
+            made: NumberColumn = SkewedColumn(name, spread[1], spread[2], missing, note=note, unit=spread[0])
+        else:
+            made = cls(name, mean, scale, missing, arrow().types.is_boolean(column.type), note)
+        z = (made._measured(x) - made.mean) / made.scale
+        return replace(made, range=(float(np.nanmin(z)), float(np.nanmax(z))))
 
     @property
     def features(self) -> list[str]:
@@ -83,14 +90,22 @@ class NumberColumn:
         text = f"standardised: mean {self.mean:.4g}, scale {self.scale:.4g}"
         return text + ("; a further input marks missing entries" if self.missing else "")
 
-    def write(self, out: np.ndarray, column: Any, rows: Rows, ignore: bool) -> None:
-        """Fill the inputs of this column, shape (n, 1 or 2)."""
+    def write(self, out: np.ndarray, column: Any, rows: Rows, ignore: bool) -> Masks:
+        """Fill the inputs of this column, shape (n, 1 or 2); its odd entries."""
         self._refuse_truth(column, rows)
         x = numbers_of(truth_as_numbers(column) if self.truth else column, self.name, rows)
         missing = np.isnan(x)
         out[:, 0] = np.where(missing, 0, standardised(self._measured(x), self.mean, self.scale, self.name, rows))
         if self.missing:
             out[:, 1] = missing
+            return masks(far=self._far(out[:, 0]))
+        return masks(missing=missing, far=self._far(out[:, 0]))
+
+    def _far(self, z: np.ndarray) -> np.ndarray:
+        """Which numbers are further beyond the range of the training than that is wide."""
+        low, high = self.range or (-math.inf, math.inf)
+        width = max(high - low, 1.0)
+        return (z < low - width) | (z > high + width)
 
     def _refuse_truth(self, column: Any, rows: Rows) -> None:
         """Refuse truth values, unless those of the training were: 1 for true is not a measurement."""
@@ -108,19 +123,28 @@ class NumberColumn:
     def to_json(self) -> dict[str, Any]:
         """The column's settings, as they are saved in a file."""
         numbers = {"mean": self.mean, "scale": self.scale, "missing": self.missing, "truth": self.truth}
-        return {"kind": self.kind, "name": self.name, **numbers}
+        return {"kind": self.kind, "name": self.name, **numbers, "range": self.range and list(self.range)}
 
     @classmethod
     def from_json(cls, data: object, what: str) -> NumberColumn:
         """The column from saved settings; refuses what is not valid, and calls it `what`."""
-        fields = object_of(data, {"kind", "name", "mean", "scale", "missing", "truth"}, what)
+        older = {"range": None, **data} if isinstance(data, dict) else data
+        fields = object_of(older, {"kind", "name", "mean", "scale", "missing", "truth", "range"}, what)
         return cls(
             string(fields["name"], f"the name of {what}"),
             finite(fields["mean"], f"the mean of {what}"),
             positive(fields["scale"], f"the scale of {what}"),
             flag(fields["missing"], f"'missing' of {what}"),
             flag(fields["truth"], f"'truth' of {what}"),
+            range=None if fields["range"] is None else _range(fields["range"], what),
         )
+
+
+def _range(data: object, what: str) -> tuple[float, float]:
+    numbers = [finite(each, f"each of 'range' of {what}") for each in items_of(data, f"'range' of {what}")]
+    if len(numbers) != 2:
+        raise ValueError(f"'range' of {what} must be two numbers; got {len(numbers)}.")
+    return numbers[0], numbers[1]
 
 
 @dataclass(frozen=True)
@@ -150,10 +174,11 @@ class SkewedColumn(NumberColumn):
     @classmethod
     def from_json(cls, data: object, what: str) -> SkewedColumn:
         """The column from saved settings; refuses what is not valid, and calls it `what`."""
-        fields = object_of(data, {"kind", "name", "mean", "scale", "missing", "truth", "unit"}, what)
+        older = {"range": None, **data} if isinstance(data, dict) else data
+        fields = object_of(older, {"kind", "name", "mean", "scale", "missing", "truth", "range", "unit"}, what)
         unit = positive(fields["unit"], f"the unit of {what}")
         number = NumberColumn.from_json({key: value for key, value in fields.items() if key != "unit"}, what)
-        return cls(number.name, number.mean, number.scale, number.missing, number.truth, unit=unit)
+        return cls(number.name, number.mean, number.scale, number.missing, number.truth, range=number.range, unit=unit)
 
 
 def _spread(x: np.ndarray, mean: float, scale: float) -> tuple[float, float, float] | None:
@@ -180,13 +205,19 @@ class CategoryColumn:
     missing: bool = False
     note: str = field(default="", compare=False, repr=False)
     """What a person should know; said when it is fitted, and not saved."""
+    others: tuple[str, ...] = ()
+    """Categories of rows that were held out: nothing is known of them, but they are no surprise."""
 
     kind: ClassVar[str] = "category"
 
     @classmethod
-    def fit(cls, name: str, text: Any, values: list[str]) -> CategoryColumn:
-        """From the training entries, and the different ones among them."""
-        return cls(name, tuple(sorted(values)), text.null_count > 0)
+    def fit(cls, name: str, text: Any, values: list[str], every: list[str]) -> CategoryColumn:
+        """From the training entries, the different ones among them, and those of all rows."""
+        categories = tuple(sorted(values))
+        position, _ = positions(arrow().chunked_array([every], "string"), categories)
+        others = tuple(value for value, k in zip(every, position, strict=True) if k < 0)
+        note = f"column {name!r} has {listed(others, 5)} in held-out rows alone, which count as no category"
+        return cls(name, categories, text.null_count > 0, note if others else "", others)
 
     @property
     def features(self) -> list[str]:
@@ -200,12 +231,13 @@ class CategoryColumn:
         text = f"an input for each of {len(self.categories)}: {listed(self.categories, 5)}"
         return text + ("; and one for missing entries" if self.missing else "")
 
-    def write(self, out: np.ndarray, column: Any, rows: Rows, ignore: bool) -> None:
-        """Fill the inputs of this column, shape (n, categories)."""
+    def write(self, out: np.ndarray, column: Any, rows: Rows, ignore: bool) -> Masks:
+        """Fill the inputs of this column, shape (n, categories); its odd entries."""
         refuse_kind(column, self.name, "categories")
         text = text_of(column)
         position, missing = positions(text, self.categories)
-        new = np.flatnonzero(_new(position, missing))
+        unknown = (position < 0) & ~missing
+        new = np.flatnonzero(unknown & (positions(text, self.others)[0] < 0) if self.others else unknown)
         if new.size and not ignore:
             raise ValueError(
                 f"{where(self.name, new[0], rows)}: {shown(text, new[0])} is not a category of the training, "
@@ -216,23 +248,24 @@ class CategoryColumn:
         out[rows, position[rows]] = 1
         if self.missing:
             out[:, -1] = missing
-
-    def unknown(self, column: Any) -> np.ndarray:
-        """Which entries are categories that the training has not met, shape (n,), bool."""
-        return _new(*positions(text_of(column), self.categories))
+            return masks(unknown=unknown)
+        return masks(unknown=unknown, missing=missing)
 
     def to_json(self) -> dict[str, Any]:
         """The column's settings, as they are saved in a file."""
-        return {"kind": self.kind, "name": self.name, "categories": list(self.categories), "missing": self.missing}
+        names = {"categories": list(self.categories), "others": list(self.others)}
+        return {"kind": self.kind, "name": self.name, **names, "missing": self.missing}
 
     @classmethod
     def from_json(cls, data: object, what: str) -> CategoryColumn:
         """The column from saved settings; refuses what is not valid, and calls it `what`."""
-        fields = object_of(data, {"kind", "name", "categories", "missing"}, what)
+        older = {"others": [], **data} if isinstance(data, dict) else data
+        fields = object_of(older, {"kind", "name", "categories", "missing", "others"}, what)
         return cls(
             string(fields["name"], f"the name of {what}"),
             strings(fields["categories"], f"the categories of {what}", 1, MOST_CATEGORIES),
             flag(fields["missing"], f"'missing' of {what}"),
+            others=strings(fields["others"], f"the others of {what}", 0, MOST_CATEGORIES),
         )
 
 
@@ -244,10 +277,6 @@ def _if_missing(entry: str) -> str:
         f" In text files {entry!r} is a missing entry: leave it empty, in Python None. To have it as a category, train "
         f"with --missing ''."
     )
-
-
-def _new(position: np.ndarray, missing: np.ndarray) -> np.ndarray:
-    return (position < 0) & ~missing
 
 
 Column = NumberColumn | CategoryColumn | DateColumn | TextColumn
@@ -312,7 +341,7 @@ def _fit(name: str, column: Any, train: np.ndarray, rows: Rows) -> Column | str:
         if not dates and not arrow().types.is_dictionary(column.type) and are_sentences(text, values := distinct(text)):
             return TextColumn.of_sentences(name, len(values))
         note = f"column {name!r} is taken as categories, but has {dates}" if dates else ""
-        return replace(made, note=note or mixture(column, f"column {name!r} is taken as categories"))
+        return replace(made, note=note or mixture(column, f"column {name!r} is taken as categories") or made.note)
     return TextColumn.fit(name) if is_free_text(text_of(column)) else made
 
 
@@ -343,4 +372,4 @@ def _fit_category(name: str, column: Any, train: np.ndarray) -> CategoryColumn |
         dates = other_form(text)
         return f"has {len(values)} different values in {known} rows{f', {dates}' if dates else beside(values)}"
     part = text.take(arrow().array(train))
-    return CategoryColumn.fit(name, part, distinct(part) or values)
+    return CategoryColumn.fit(name, part, distinct(part) or values, values)

@@ -49,8 +49,8 @@ def table_of(data: Any, columns: Sequence[str], text: TextFormat = USUAL) -> pa.
     TypeError
         If `data` is none of these.
     ValueError
-        If there are no rows, a column is missing in one of them, columns differ in length, or a cell is not of the kind
-        of those above it: the message names the row, counted from 1, and the column.
+        If there is nothing, a column is missing in a row, columns differ in length, or a cell is not of the kind of
+        those above it: the message names the row, counted from 1, and the column.
 
     Examples
     --------
@@ -59,7 +59,7 @@ def table_of(data: Any, columns: Sequence[str], text: TextFormat = USUAL) -> pa.
     [{'length': 1.5, 'colour': 'red'}, {'length': None, 'colour': 'blue'}]
     """
     table = _table(data, columns)
-    if not table.num_rows:
+    if not table.column_names:
         raise ValueError("there are no rows to predict; give at least one.")
     return as_meant(plain(table), text, 0)
 

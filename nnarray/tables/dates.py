@@ -11,6 +11,7 @@ import numpy as np
 from nnarray.datasets.preparation import centred
 from nnarray.tables.arrow import arrow
 from nnarray.tables.cells import Rows, is_dated, is_text, row_number, shown, text_of, where, without_dictionary
+from nnarray.tables.oddities import Masks, masks
 from nnarray.tables.saved import finite, flag, object_of, positive, string
 from nnarray.tables.text_format import iso_date
 
@@ -80,8 +81,8 @@ class DateColumn:
         utc = "; in UTC" if self.zone else ""
         return text + utc + ("; one more input marks missing dates" if self.missing else "")
 
-    def write(self, out: np.ndarray, column: Any, rows: Rows, ignore: bool) -> None:
-        """Fill the inputs of this column, shape (n, 11 to 14)."""
+    def write(self, out: np.ndarray, column: Any, rows: Rows, ignore: bool) -> Masks:
+        """Fill the inputs of this column, shape (n, 11 to 14); its odd entries."""
         moments = self._moments(column, rows)
         missing = np.isnat(moments)
         known = ~missing
@@ -102,6 +103,8 @@ class DateColumn:
             out[known, j] = values
         if self.missing:
             out[:, -1] = missing
+            return {}
+        return masks(missing=missing)
 
     def _moments(self, column: Any, rows: Rows) -> np.ndarray:
         found = moments_in(column)

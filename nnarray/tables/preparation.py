@@ -19,9 +19,10 @@ from nnarray.tables.cells import (
     present,
     refuse_kinds,
 )
-from nnarray.tables.columns import COLUMN_KINDS, CategoryColumn, Column, fit_columns
+from nnarray.tables.columns import COLUMN_KINDS, Column, fit_columns
 from nnarray.tables.kinds import numbers_in
 from nnarray.tables.notes import notes_on
+from nnarray.tables.oddities import Masks, Odd
 from nnarray.tables.problems import attempted, refuse_all
 from nnarray.tables.saved import items_of, object_of, of_kind
 from nnarray.tables.targets import TARGET_KINDS, TEXT, ClassTarget, ValueTarget, fit_target, missing_target, task_of
@@ -214,21 +215,27 @@ class Preparation:
             If columns are missing (all are listed), or an entry does not fit its column; the message names the
             row, counted from 1, the column and the entry.
         """
+        return self.read(table, rows=rows, unknown=unknown, dtype=dtype)[0]
+
+    def read(
+        self,
+        table: pa.Table,
+        *,
+        rows: Rows = 0,
+        unknown: Literal["error", "ignore"] = "error",
+        dtype: Literal["float32", "float64"] = "float64",
+    ) -> tuple[np.ndarray, Odd]:
+        """As `features`, and by column the entries that the training has met none like: see `Oddities`."""
         named(unknown, {"error": None, "ignore": None}, "choice of unknown")
         self._need(table, [column.name for column in self.columns])
         inputs = np.zeros((table.num_rows, len(self.feature_names)), dtype)
-        start = 0
+        start, odd = 0, dict[str, Masks]()
         for column in self.columns if table.num_rows else ():
             block = inputs[:, start : start + len(column.features)]
-            column.write(block, table.column(column.name), rows, unknown == "ignore")
+            if masks := column.write(block, table.column(column.name), rows, unknown == "ignore"):
+                odd[column.name] = masks
             start += len(column.features)
-        return inputs
-
-    def unknown(self, table: pa.Table) -> dict[str, np.ndarray]:
-        """Which entries are categories that were not in the training rows: by column, shape (n,), bool."""
-        columns = (column for column in self.columns if isinstance(column, CategoryColumn))
-        masks = {column.name: column.unknown(table.column(column.name)) for column in columns}
-        return {name: mask for name, mask in masks.items() if mask.any()}
+        return inputs, odd
 
     def targets(self, table: pa.Table, *, rows: Rows = 0) -> np.ndarray:
         """The number of each row's class, shape (n,), int64; or standardised values, shape (n, t), float64.

@@ -13,6 +13,7 @@ import numpy as np
 
 from nnarray.tables.arrow import arrow
 from nnarray.tables.cells import Rows, refuse_kind, text_of
+from nnarray.tables.oddities import Masks
 from nnarray.tables.saved import object_of, string
 
 BUCKETS = 256
@@ -63,12 +64,13 @@ class TextColumn:
         """What was done, for a report."""
         return f"words and pairs of words, hashed to {BUCKETS} inputs"
 
-    def write(self, out: np.ndarray, column: Any, rows: Rows, ignore: bool) -> None:
-        """Fill the inputs of this column, shape (n, 256)."""
+    def write(self, out: np.ndarray, column: Any, rows: Rows, ignore: bool) -> Masks:
+        """Fill the inputs of this column, shape (n, 256); no entry is odd."""
         refuse_kind(column, self.name, "text")
         text = text_of(column)
         for start in range(0, len(text), TOGETHER):
             _hash(text.slice(start, TOGETHER).to_pylist(), out[start : start + TOGETHER])
+        return {}
 
     def to_json(self) -> dict[str, Any]:
         """The column's settings, as they are saved in a file."""

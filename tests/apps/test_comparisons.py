@@ -595,5 +595,7 @@ def test_unknown_categories_that_are_ignored_are_counted() -> None:
     assert note in run("evaluate", *words).stdout
     facts = json.loads(run("evaluate", *words, "--json").stdout)
     assert facts["unknown categories"] == {"rows": 2, "columns": {"colour": 2, "shop": 1}}
+    assert facts["missing entries"] == {"rows": 1, "columns": {"shop": 1}}
+    assert "1 of 3 rows have missing entries where the training had none: column 'shop' in 1" in done.stderr
     known = ("model.safetensors", "f.csv", "--unknown", "ignore")
     assert "were not in the training" not in run("predict", *known).stderr

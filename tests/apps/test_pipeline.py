@@ -192,7 +192,11 @@ def test_each_kind_of_column_is_described(tmp_path: Path) -> None:
     assert said.accepts == "text; a missing one is one without words"
     usual = re.match(r"numbers, in training about (\S+), in many sizes; a missing one is taken as this", cost.accepts)
     assert usual is not None
-    known, missing = pipeline.predict_proba([{**rows[0], "cost": float(usual[1])}, {**rows[0], "cost": None}])
+    known = pipeline.predict_proba([{**rows[0], "cost": float(usual[1])}])[0]
+    with pytest.warns(
+        UserWarning, match="1 of 1 rows have missing entries where the training had none: column 'cost' in"
+    ):
+        missing = pipeline.predict_proba([{**rows[0], "cost": None}])[0]
     assert np.allclose(known, missing, rtol=1e-3)
 
 
@@ -220,6 +224,21 @@ def test_a_new_category(pipeline: nn.Pipeline) -> None:
         pipeline.predict(rows, unknown="skip")  # type: ignore[arg-type]
 
 
+def test_no_rows_have_no_predictions(folder: Path) -> None:
+    for name, shape in (("kind", (0, 3)), ("length", None)):
+        pipeline = nn.load_pipeline(folder / f"{name}.safetensors")
+        for none in (FRAME[:0], pl.from_pandas(FRAME[:0]), {column.name: [] for column in pipeline.columns}):
+            assert pipeline.predict(none).shape == (0,)
+            assert shape is None or pipeline.predict_proba(none).shape == shape
+        assert pipeline.predict(FRAME[:0]).dtype == pipeline.predict(FRAME[:3]).dtype
+
+
+def test_numbers_far_from_those_of_the_training_are_warned_of(pipeline: nn.Pipeline) -> None:
+    said = "1 of 1 rows have numbers far outside the range of the training: column 'length' in 1"
+    with pytest.warns(UserWarning, match=said):
+        pipeline.predict([{**GOOD, "length": 1e7}])
+
+
 class Lazy:
     def collect(self) -> None: ...
 
@@ -228,7 +247,6 @@ class Lazy:
     ("data", "error", "message"),
     [
         ([], ValueError, "there are no rows to predict; give at least one"),
-        (FRAME[:0], ValueError, "there are no rows to predict; give at least one"),
         ([1], TypeError, r"rows are needed, as a dataframe .*, or a dict of columns; got \[1\]"),
         (3, TypeError, "rows are needed"),
         (b"length", TypeError, "rows are needed"),

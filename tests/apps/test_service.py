@@ -13,6 +13,7 @@ import struct
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from hashlib import sha256
@@ -327,6 +328,18 @@ def test_a_new_category_is_ignored_when_asked_for(folder: Path) -> None:
     wrong = posted(folder / "kind.safetensors", body, JSON, "?unknown=skip")
     assert wrong.status_code == 400
     assert "unknown choice of unknown 'skip'" in wrong.json()["error"]
+
+
+def test_rows_unlike_those_of_the_training_are_counted(folder: Path) -> None:
+    """They are answered; whoever watches the service sees that something has changed upstream."""
+    rows = [GOOD, {**GOOD, "colour": None}, {**GOOD, "length": 1e7}, {**GOOD, "colour": "", "length": 1e7}]
+    answer = posted(folder / "kind.safetensors", json.dumps(rows).encode(), JSON)
+    assert (answer.status_code, len(answer.json()["predictions"])) == (200, 4)
+    assert (answer.headers["Missing-Rows"], answer.headers["Far-Rows"]) == ("2", "2")
+    assert "Missing-Rows" not in posted(folder / "kind.safetensors", json.dumps([GOOD]).encode(), JSON).headers
+    counts = Counts(odd_rows=Counter({"missing": 2})).text()
+    assert "nnarray_missing_rows_total 2\n" in counts
+    assert "nnarray_far_rows_total 0\n" in counts
 
 
 HEADS: list[tuple[dict[str, str], str, int, str]] = [

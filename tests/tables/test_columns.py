@@ -116,9 +116,58 @@ def test_numbers_are_standardised_in_any_unit(unit):
     np.testing.assert_allclose(z, (x / unit - 4) / math.sqrt(9.5), rtol=1e-2 if unit < 1e-300 else 1e-14, atol=1e-14)
 
 
+def test_entries_unlike_those_of_the_training_are_found():
+    """They are computed with: a number as it is, a missing entry as the mean or as no category."""
+    draws = np.random.default_rng(0)
+    number, price = draws.normal(100, 5, 200), np.exp(draws.normal(5, 1, 200))
+    gaps = [None if i % 5 == 0 else float(i) for i in range(200)]
+    days = [f"2026-01-{i % 28 + 1:02}" for i in range(200)]
+    told = {"number": number, "price": price, "gaps": gaps, "day": days, "colour": repeated(200, "red", "blue")}
+    rows = table(**told, y=repeated(200, "a", "b"))
+    prepared = Preparation.fit(rows, "y")
+    prepared = Preparation.from_json(json.loads(json.dumps(prepared.to_json())))
+    assert prepared.columns[1].kind == "skewed number"
+    assert prepared.read(rows)[1] == {}
+    new = table(
+        number=[100.0, None, 1e9, 130.0],
+        price=[None, 1e9, 100.0, 2000.0],
+        gaps=[None, 1.0, -1e5, 200.0],
+        day=[None, *days[:3]],
+        colour=["red", "blue", None, "red"],
+    )
+    odd = {
+        column: {kind: mask.tolist() for kind, mask in masks.items()} for column, masks in prepared.read(new)[1].items()
+    }
+    assert odd == {
+        "number": {"missing": [False, True, False, False], "far": [False, False, True, False]},
+        "price": {"missing": [True, False, False, False], "far": [False, True, False, False]},
+        "gaps": {"far": [False, False, True, False]},
+        "day": {"missing": [True, False, False, False]},
+        "colour": {"missing": [False, False, True, False]},
+    }
+
+
+def test_columns_of_older_files_have_no_range():
+    older = {name: value for name, value in NUMBER.items() if name != "range"}
+    prepared = Preparation.from_json({"columns": [older], "target": VALUES})
+    assert prepared.read(table(n=[1e9]))[1] == {}
+
+
+def test_categories_of_held_out_rows_alone_are_no_surprise():
+    rows = table(colour=["red", "blue", "red", "blue", "pink"], y=["a", "b", "a", "b", "a"])
+    prepared = Preparation.fit(rows, "y", train=np.arange(4))
+    assert "column 'colour' has 'pink' in held-out rows alone, which count as no category" in prepared.notes(rows)
+    again = Preparation.from_json(json.loads(json.dumps(prepared.to_json())))
+    inputs, odd = again.read(rows)
+    assert inputs[4].tolist() == [0, 0]
+    assert odd["colour"]["unknown"].tolist() == [False] * 4 + [True]
+    with pytest.raises(ValueError, match="row 1, column 'colour': 'green' is not a category of the training"):
+        again.read(table(colour=["green"]))
+
+
 def test_a_constant_column_becomes_0():
     prepared = Preparation.fit(table(x=[0.1] * 7, y=repeated(7, 0, 1)), "y")
-    assert prepared.columns == (NumberColumn("x", 0.1, 1.0),)
+    assert prepared.columns == (NumberColumn("x", 0.1, 1.0, range=(0.0, 0.0)),)
     np.testing.assert_allclose(prepared.features(table(x=[0.1, 1.1]))[:, 0], [0, 1], atol=1e-15)
 
 
@@ -742,12 +791,19 @@ def deep(n=100_000):
         (None, "column 1 must be of kind number or .* or text; got None"),
         ({**NUMBER, "kind": "picture"}, "must be of kind number or .* or text; got 'picture'"),
         ({**NUMBER, "kind": ["number"]}, "must be of kind number or .* or text; got a list"),
-        ({**NUMBER, "more": 1}, "column 1 must have the entries kind, mean, missing, name, scale, truth and no others"),
+        (
+            {**NUMBER, "more": 1},
+            "column 1 must have the entries kind, mean, missing, name, range, scale, truth and no others",
+        ),
         ({"kind": "number", "name": "n"}, "must have the entries"),
         ({**NUMBER, "mean": math.nan}, "the mean of column 1 must be a finite number; got nan"),
         ({**NUMBER, "mean": "0"}, "the mean of column 1 must be a finite number; got '0'"),
         ({**NUMBER, "mean": True}, "must be a finite number; got True"),
         ({**NUMBER, "mean": 10**400}, "must be a finite number; got a int"),
+        ({**NUMBER, "range": [0]}, "'range' of column 1 must be two numbers; got 1"),
+        ({**NUMBER, "range": [0, math.inf]}, "each of 'range' of column 1 must be a finite number"),
+        ({**NUMBER, "range": 1}, "'range' of column 1 must be a list"),
+        ({**CATEGORY, "others": ["x", "x"]}, "the others of column 1 must be .* different"),
         ({**NUMBER, "scale": 0}, "the scale of column 1 must be more than 0"),
         ({**NUMBER, "scale": -1.0}, "must be more than 0; got -1"),
         ({**NUMBER, "scale": math.inf}, "must be a finite number; got inf"),

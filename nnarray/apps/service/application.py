@@ -24,17 +24,18 @@ from nnarray.apps.service.bodies import Bodies
 from nnarray.apps.service.counts import Counts
 from nnarray.apps.service.heads import head_of
 from nnarray.apps.service.payloads import CSV, JSON, WRITERS, Refused, kinds_for, prepared
-from nnarray.apps.workflow.inputs import Unseen
 from nnarray.apps.workflow.model_files import has_ended, origin_of
 from nnarray.apps.workflow.pipeline import Pipeline
 from nnarray.checks import integer
+from nnarray.tables.oddities import FAR, MISSING, UNKNOWN, Oddities
 from nnarray.version import __version__
 
 log = logging.getLogger("nnarray")
 
 SMALL = 4_096  # bytes of a body, and
 FEW = 64  # rows of an answer, that cost a millisecond or two
-UNKNOWN_ROWS = "Unknown-Rows"  # the header of an answer in which new categories were ignored
+ROWS_WITH = {UNKNOWN: "Unknown-Rows", MISSING: "Missing-Rows", FAR: "Far-Rows"}
+"""The headers of an answer that count the rows with odd entries, by their kind."""
 
 T = TypeVar("T")
 
@@ -168,15 +169,17 @@ class _Service:
     async def _predictions(self, request: Request) -> Response:
         head = head_of(self.pipeline, request.headers, request.query_params)
         body = await self.bodies.read(request)
-        unseen = Unseen()
-        how = {"unknown": head.unknown, "charset": head.charset, "most": self.limits.rows, "unseen": unseen}
+        oddities = Oddities()
+        how = {"unknown": head.unknown, "charset": head.charset, "most": self.limits.rows, "oddities": oddities}
         read = partial(prepared, self.pipeline, body, head.kind, **how)  # type: ignore[arg-type]
         X = await self._aside(read, small=head.kind in (JSON, CSV) and len(body) <= SMALL)
         outputs = await self.batcher.outputs(X) if len(X) else outputs_on_host(self.pipeline.model, X)
         answers = self.pipeline.answers(outputs)
         written = await self._aside(partial(WRITERS[head.answer], answers), small=len(X) <= FEW)
-        self.counts.unknown_rows += unseen.rows
-        counted = {UNKNOWN_ROWS: str(unseen.rows)} if head.unknown == "ignore" else None
+        self.counts.odd_rows.update(oddities.rows)
+        counted = {ROWS_WITH[kind]: str(n) for kind, n in oddities.rows.items()}
+        if head.unknown == "ignore":
+            counted.setdefault(ROWS_WITH[UNKNOWN], "0")
         return Response(written, media_type=head.answer, headers=counted)
 
     async def _aside(self, work: Callable[[], T], *, small: bool) -> T:

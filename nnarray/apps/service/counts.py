@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from nnarray.tables.oddities import SAID
+
 BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)  # seconds
 ESCAPED = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})  # in a label
 
@@ -22,7 +24,8 @@ class Counts:
     """How many requests took so long: up to each of the bounds, and longer."""
     seconds: float = 0.0
     rows: int = 0
-    unknown_rows: int = 0
+    odd_rows: Counter[str] = field(default_factory=Counter[str])
+    """Rows with entries that the training has met none like, by the kind of these."""
     computations: int = 0
     waiting: int = 0
 
@@ -50,8 +53,9 @@ class Counts:
         yield from (f'nnarray_requests_total{{code="{code}"}} {n}' for code, n in sorted(self.requests.items()))
         yield from _head("rows_total", "counter", "Rows, or images, that were predicted.")
         yield f"nnarray_rows_total {self.rows}"
-        yield from _head("unknown_rows_total", "counter", "Rows with new categories, ignored as the request asked for.")
-        yield f"nnarray_unknown_rows_total {self.unknown_rows}"
+        for kind, said in SAID.items():
+            yield from _head(f"{kind}_rows_total", "counter", f"Rows that {said}.")
+            yield f"nnarray_{kind}_rows_total {self.odd_rows[kind]}"
         yield from _head("computations_total", "counter", "Computations; each may be of several requests.")
         yield f"nnarray_computations_total {self.computations}"
         yield from _head("waiting_requests", "gauge", "Requests that are accepted and not yet answered.")

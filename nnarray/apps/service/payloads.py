@@ -13,11 +13,12 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from nnarray.apps.workflow.inputs import Part, Rows, Unknown, Unseen
+from nnarray.apps.workflow.inputs import Part, Rows, Unknown
 from nnarray.apps.workflow.pipeline import Pipeline
 from nnarray.tables.cells import listed
 from nnarray.tables.containers import ACCEPTED
 from nnarray.tables.formats.faults import standing_for
+from nnarray.tables.oddities import Oddities
 from nnarray.tables.write import print_table
 
 JSON, CSV = "application/json", "text/csv"
@@ -60,9 +61,9 @@ def prepared(
     unknown: Unknown = "error",
     charset: str | None = None,
     most: int,
-    unseen: Unseen | None = None,
+    oddities: Oddities | None = None,
 ) -> np.ndarray:
-    """What the network takes, from the body of a request; `unseen` counts its rows with new categories.
+    """What the network takes, from the body of a request; `oddities` counts its odd rows.
 
     Raises
     ------
@@ -71,14 +72,14 @@ def prepared(
     """
     if not body:
         raise Refused(400, f"the body is empty; send rows or an image as {' or '.join(kinds_for(pipeline))}.")
-    unseen = Unseen() if unseen is None else unseen
+    oddities = Oddities() if oddities is None else oddities
     try:
         if kind == CSV:
-            return _of_csv(_reading(pipeline, charset), body, unknown, most, unseen)
+            return _of_csv(_reading(pipeline, charset), body, unknown, most, oddities)
         data = _read_json(body) if kind == JSON else io.BytesIO(body)
         if data == []:
             return np.zeros((0, *pipeline.model.input_shape))
-        return _joined(pipeline.parts(data, unknown=unknown), most, unseen)
+        return _joined(pipeline.parts(data, unknown=unknown), most, oddities)
     except (ValueError, TypeError) as error:
         raise Refused(422, for_clients(" ".join(str(error).split()))) from error
 
@@ -105,21 +106,21 @@ def _reading(pipeline: Pipeline, charset: str | None) -> Pipeline:
     return replace(pipeline, inputs=replace(pipeline.inputs, text=replace(pipeline.inputs.text, encoding=charset)))
 
 
-def _of_csv(pipeline: Pipeline, body: bytes, unknown: Unknown, most: int, unseen: Unseen) -> np.ndarray:
+def _of_csv(pipeline: Pipeline, body: bytes, unknown: Unknown, most: int, oddities: Oddities) -> np.ndarray:
     """Through a file, as `nnarray predict` reads one; errors name the body instead."""
     with tempfile.TemporaryDirectory(prefix="nnarray-") as folder:
         file = Path(folder, "body.csv")
         file.write_bytes(body)
         with standing_for(file, "the body", "Send the table itself, as CSV."):
-            return _joined(pipeline.parts(file, unknown=unknown), most, unseen)
+            return _joined(pipeline.parts(file, unknown=unknown), most, oddities)
 
 
-def _joined(parts: Iterable[Part], most: int, unseen: Unseen) -> np.ndarray:
+def _joined(parts: Iterable[Part], most: int, oddities: Oddities) -> np.ndarray:
     """The rows of all parts, if there are not too many."""
     inputs: list[np.ndarray] = []
     for part in parts:
         inputs.append(np.asarray(part.X))
-        unseen.add(part)
+        oddities.add(part.X.shape[0], part.odd)
         if sum(map(len, inputs)) > most:
             raise Refused(413, f"a request may have {most} rows at most; send the others in further requests.")
     return np.concatenate(inputs)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any, ClassVar, Literal, NamedTuple
@@ -28,6 +27,7 @@ from nnarray.tables.endings import DELIMITERS
 from nnarray.tables.kinds import too_many
 from nnarray.tables.mapped import Held, mapped_features, mapped_table, rows_together
 from nnarray.tables.memory import memory_of_text
+from nnarray.tables.oddities import Odd
 from nnarray.tables.preparation import Preparation
 from nnarray.tables.read import TableFile, open_table
 from nnarray.tables.targets import task_of
@@ -53,39 +53,8 @@ class Part(NamedTuple):
     """Numbers of classes, shape (n,), or standardised values, shape (n, t); None where nobody asks for them."""
     kept: dict[str, Any] | None = None
     """Columns of the table as they are, by name: arrays of Arrow's; None of images."""
-    unknown: dict[str, np.ndarray] | None = None
-    """By column, which entries are categories that the training has not met; None where they are refused."""
-
-
-@dataclass
-class Unseen:
-    """How many rows have categories that the training has not met, added up part by part."""
-
-    rows: int = 0
-    of: int = 0
-    columns: Counter[str] = field(default_factory=Counter[str])
-
-    def add(self, part: Part) -> None:
-        """Add the rows of a part."""
-        self.of += part.X.shape[0]
-        if part.unknown:
-            self.rows += int(np.any(list(part.unknown.values()), axis=0).sum())
-            self.columns.update({name: int(mask.sum()) for name, mask in part.unknown.items()})
-
-    @property
-    def described(self) -> str:
-        """The numbers in a sentence; empty if there are no such rows."""
-        if not self.rows:
-            return ""
-        each = ", ".join(f"{name!r} in {count}" for name, count in self.columns.most_common())
-        return (
-            f"{self.rows} of {self.of} rows have categories that were not in the training, and count as none there: "
-            f"column {each}"
-        )
-
-    def to_json(self) -> dict[str, Any]:
-        """For JSON."""
-        return {"rows": self.rows, "columns": dict(self.columns)}
+    odd: Odd = {}  # noqa: RUF012  # nobody changes it
+    """By column, which entries the training has met none like."""
 
 
 @dataclass(frozen=True)
@@ -155,11 +124,10 @@ class Rows:
             if labelled:  # only those with a target can be compared with it
                 known = self.preparation.known_in(table)
                 table, rows = table.filter(known), rows[known]
-            X = self.preparation.features(table, rows=rows, unknown=unknown)
+            X, odd = self.preparation.read(table, rows=rows, unknown=unknown)
             y = self.preparation.targets(table, rows=rows) if labelled else None
             kept = {name: without_dictionary(table.column(name)).combine_chunks() for name in keep}
-            new = self.preparation.unknown(table) if unknown == "ignore" else None
-            yield Part(be.asarray(X, dtype=dtype), None, y, kept, new)
+            yield Part(be.asarray(X, dtype=dtype), None, y, kept, odd)
 
     def _refuse_clash(self, keep: Sequence[str]) -> None:
         """Refuse to keep a column that has the name of one of the predictions."""

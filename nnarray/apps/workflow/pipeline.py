@@ -15,12 +15,14 @@ from nnarray.apps.workflow import steps
 from nnarray.apps.workflow.inputs import ROWS, Images, Inputs, Part, Rows, Unknown
 from nnarray.backends import Backend, backend_of, dtype_name, host_backend
 from nnarray.backends import backend as backend_called
+from nnarray.caller import warn
 from nnarray.model import Model
 from nnarray.names import shown
 from nnarray.tables.cells import listed
 from nnarray.tables.columns import CategoryColumn, SkewedColumn
 from nnarray.tables.containers import table_of
 from nnarray.tables.dates import DateColumn
+from nnarray.tables.oddities import UNKNOWN, Oddities
 from nnarray.tables.words import TextColumn
 
 
@@ -97,6 +99,12 @@ class Pipeline:
             values in the unit of the target, shape (n,), (n, t) of t > 1 targets, in the model's dtype, at least
             float32.
 
+        Warns
+        -----
+        UserWarning
+            Of missing entries in columns that had none in training, and of numbers far outside the range of the
+            training: how many rows have them, and in which columns.
+
         Raises
         ------
         TypeError
@@ -129,8 +137,14 @@ class Pipeline:
         return np.stack(list(self.answers(outputs).values())[1:], axis=1)
 
     def _outputs(self, data: Any, unknown: Unknown) -> np.ndarray:
-        parts = self.parts(data, unknown=unknown, be=backend_of(self.model.theta))
-        return np.concatenate([steps.outputs_of(self.model, part.X) for part in parts])
+        outputs, oddities = list[np.ndarray](), Oddities()
+        for part in self.parts(data, unknown=unknown, be=backend_of(self.model.theta)):
+            oddities.add(part.X.shape[0], part.odd)
+            outputs.append(steps.outputs_of(self.model, part.X))
+        for kind, line in oddities.described.items():
+            if kind != UNKNOWN or unknown == "error":  # else the caller has asked for it
+                warn(f"{line}.", UserWarning)
+        return np.concatenate(outputs)
 
     def parts(self, data: Any, *, unknown: Unknown = "error", be: Backend | None = None) -> Iterator[Part]:
         """What the network takes, some rows or images at a time, on this backend; on the host if None."""
@@ -142,7 +156,7 @@ class Pipeline:
         if isinstance(self.inputs, Images):
             return self.inputs.parts_of(_images(data), be, dtype)
         table = table_of(data, [column.name for column in self.columns], self.inputs.text)
-        tables = (table.slice(start, ROWS) for start in range(0, table.num_rows, ROWS))
+        tables = (table.slice(start, ROWS) for start in range(0, max(table.num_rows, 1), ROWS))
         return self.inputs.parts_of(tables, be, dtype, unknown=unknown)
 
     def answers(self, outputs: np.ndarray) -> dict[str, Any]:

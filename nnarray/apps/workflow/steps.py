@@ -22,7 +22,6 @@ from nnarray.apps.workflow.inputs import (
     Part,
     Rows,
     Unknown,
-    Unseen,
     Watch,
     images_to_train_on,
     inputs_of,
@@ -53,6 +52,7 @@ from nnarray.persistence.kept import Place
 from nnarray.tables.endings import DELIMITERS, kind_of
 from nnarray.tables.mapped import fits
 from nnarray.tables.memory import full_memory, memory_of_text
+from nnarray.tables.oddities import Oddities
 from nnarray.tables.text_format import USUAL, TextFormat
 from nnarray.tables.write import write_table
 from nnarray.training.callbacks import Callback, EarlyStopping, Run
@@ -498,19 +498,20 @@ def predict(
     errors: str = "raise",
     scheduler: str | None = None,
     keep: Sequence[str] = (),
-    unseen: Unseen | None = None,
+    oddities: Oddities | None = None,
 ) -> Iterator[dict[str, Any]]:
     """The predictions for the data, part by part in their order: columns by name.
 
     The columns `keep` of the table come first. For classes "prediction" and the probabilities "p_<class>", for values
-    the targets, as "predicted NAME" if NAME is kept; for images "file" first. `unseen` counts the rows with new
-    categories. With the address of a Dask scheduler, its workers compute the predictions; the data are read here.
+    the targets, as "predicted NAME" if NAME is kept; for images "file" first. `oddities` counts the rows that
+    have entries unlike those of the training. With the address of a Dask scheduler, its workers compute the
+    predictions; the data are read here.
     """
     be, dtype = backend_of(model.theta), model.theta.dtype
     parts = inputs.parts(data, be, dtype, labelled=False, unknown=unknown, errors=errors, keep=keep)
     for part, outputs in _with_outputs(model, parts, scheduler):
-        if unseen is not None:
-            unseen.add(part)
+        if oddities is not None:
+            oddities.add(part.X.shape[0], part.odd)
         first: dict[str, Any] = dict(part.kept or {}) if part.names is None else {"file": part.names}
         made = answers(inputs, outputs, dtype_name(dtype)).items()
         yield first | {f"predicted {name}" if name in first else name: column for name, column in made}
@@ -561,13 +562,13 @@ def evaluate(
     *,
     unknown: Unknown = "error",
     errors: str = "raise",
-    unseen: Unseen | None = None,
+    oddities: Oddities | None = None,
 ) -> Scores:
-    """How good the model is on data whose target is known, read part by part; `unseen` is as for `predict`."""
+    """How good the model is on data whose target is known, read part by part; `oddities` as for `predict`."""
     be, dtype, tally = backend_of(model.theta), model.theta.dtype, tally_for(inputs, model.metadata)
     for part in inputs.parts(data, be, dtype, labelled=True, unknown=unknown, errors=errors):
-        if unseen is not None:
-            unseen.add(part)
+        if oddities is not None:
+            oddities.add(part.X.shape[0], part.odd)
         if part.y is not None and len(part.y):
             tally.add(outputs_of(model, part.X), part.y)
     return tally.scores()
