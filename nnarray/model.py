@@ -686,7 +686,7 @@ class Model(metaclass=Explained):
             return way.predicted(self, X, batch_size=batch_size, check_finite=check_finite, engine=engine)
         if self.is_recorded(X):
             inputs_of(self.of_values(), trees.mapped(stripped, X), check_finite=check_finite)
-            return self(X)
+            return self._computed(X, engine)
         inputs = inputs_of(self, X, check_finite=check_finite)
         count = len(inputs)
         size = min(batch_size or count, count)
