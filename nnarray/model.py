@@ -53,7 +53,7 @@ from nnarray.names import shown
 from nnarray.optimizers.groups import fits
 from nnarray.persistence import pytorch
 from nnarray.random import Key
-from nnarray.recording import Traced, constant, is_real, stripped, trees
+from nnarray.recording import Traced, is_real, stripped, trees
 from nnarray.training import checkpoints
 from nnarray.training.answers import chosen_outputs, class_names, to_classes, to_probabilities
 from nnarray.training.callbacks import History
@@ -612,12 +612,13 @@ class Model(metaclass=Explained):
     def recorded(self, X: Any) -> tuple[Array, Array, Any]:
         """theta, the state and the checked X, from which the definitions of all kernels can be recorded."""
         check_inputs(self.of_values(), trees.mapped(stripped, X))
-        theta, state = constant(self._theta), constant(self._state)
+        as_constant = next(x.space.as_constant for x in (self._theta, *arrays_in(X)) if isinstance(x, Traced))
+        theta, state = as_constant(self._theta), as_constant(self._state)
         if self.frozen:
             kept = stripped(theta)
             theta = namespace(theta).where(self.wiring.params.frozen(self.frozen, kept), kept, theta)
         x = trees.mapped(lambda x: namespace(x).astype(x, theta.dtype, copy=False) if is_real(x) else x, X)
-        return theta, state, trees.mapped(constant, x)
+        return theta, state, trees.mapped(as_constant, x)
 
     @property
     def _learned(self) -> Array:
