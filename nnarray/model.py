@@ -57,7 +57,7 @@ from nnarray.names import converted, shown
 from nnarray.optimizers.groups import fits
 from nnarray.persistence import pytorch
 from nnarray.random import Key
-from nnarray.recording import Traced, constant, is_real, stripped, trees
+from nnarray.recording import Traced, is_real, stripped, trees
 from nnarray.text.kinds import tokenizer_from_json
 from nnarray.text.tokenizer import Tokenizer
 from nnarray.training import checkpoints
@@ -660,12 +660,13 @@ class Model(metaclass=Explained):
     def recorded(self, X: Any) -> tuple[Array, Array, Any]:
         """theta, the state and the checked X, from which the definitions of all kernels can be recorded."""
         check_inputs(self.of_values(), trees.mapped(stripped, X))
-        theta, state = constant(self._theta), constant(self._state)
+        as_constant = next(x.space.as_constant for x in (self._theta, *arrays_in(X)) if isinstance(x, Traced))
+        theta, state = as_constant(self._theta), as_constant(self._state)
         if self.frozen:
             kept = stripped(theta)
             theta = namespace(theta).where(self.wiring.params.frozen(self.frozen, kept), kept, theta)
         x = trees.mapped(lambda x: namespace(x).astype(x, theta.dtype, copy=False) if is_real(x) else x, X)
-        return theta, state, trees.mapped(constant, x)
+        return theta, state, trees.mapped(as_constant, x)
 
     @property
     def _learned(self) -> Array:
@@ -804,7 +805,7 @@ class Model(metaclass=Explained):
             return way.predicted(self, X, batch_size=batch_size, check_finite=check_finite, engine=engine)
         if self.is_recorded(X):
             inputs_of(self.of_values(), trees.mapped(stripped, X), check_finite=check_finite)
-            return self(X)
+            return self._computed(X, engine)
         inputs = inputs_of(self, X, check_finite=check_finite)
         count = len(inputs)
         size = min(batch_size or count, count)

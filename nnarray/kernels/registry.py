@@ -55,7 +55,10 @@ class Kernel(Generic[P, R]):
         return chosen(*args, **kwargs)
 
     def _choose(self, x: Any) -> Callable[P, R]:
-        if self.recorded is not None and hasattr(type(x), "tape"):
+        kind = type(x)
+        if hasattr(kind, "version_of"):
+            return kind.version_of(self.definition, self.definition.__name__)
+        if self.recorded is not None and hasattr(kind, "tape"):
             return self.recorded
         library = library_of(x)
         if library is None or library.name not in FAST_LIBRARIES:

@@ -279,8 +279,8 @@ def with_pullback(*inputs: Any, function: Callable[..., Any]) -> Any:
         return function(*inputs)[0]
 
     def pullback(*given: Any) -> list[Any]:
-        *given, wanted = given
-        dy, inputs = given[: -len(wanted)], given[-len(wanted) :]
+        *arrays, wanted = given
+        dy, inputs = arrays[: -len(wanted)], arrays[-len(wanted) :]
         found = function(*inputs)[1](dy[0] if len(dy) == 1 else tuple(dy))
         return [g if asked else None for g, asked in zip(found, wanted, strict=True)]
 

@@ -39,7 +39,12 @@ def stop_gradient(x: Any) -> Any:
     >>> float(nn.grad(lambda x: x * nn.stop_gradient(x))(x))
     3.0
     """
-    return mapped(lambda x: detached(stripped(x)), x)
+    return mapped(lambda x: x if is_noted(x) else detached(stripped(x)), x)
+
+
+def is_noted(x: Any) -> bool:
+    """Whether `x` is part of a graph that is read, where there are no gradients."""
+    return isinstance(x, Traced) and not x.differentiates
 
 
 def custom_gradient(function: Function) -> Function:
@@ -85,6 +90,8 @@ def custom_gradient(function: Function) -> Function:
         if tape is None:
             return _by_the_library(function, mapped(unwrapped, arguments))
         space = next(x.space for x in flat if isinstance(x, Traced))
+        if not space.traced.differentiates:
+            return _pair(function(*arguments))[0]
 
         def rule(_: Any, *values: Any) -> Any:
             given = filled(arguments, values)
@@ -189,7 +196,7 @@ def _linked(value: Any, inputs: Sequence[Any], gradients: Sequence[Any]) -> Any:
     pairs = [(x, g) for x, g in zip(inputs, gradients, strict=True) if g is not None]
     arguments = value, *(x for x, _ in pairs), *(g for _, g in pairs)
     tape = newest(arguments)
-    if tape is None:
+    if tape is None or is_noted(value):
         return value
 
     def rule(xp: Any, value: Any, *rest: Any) -> Any:

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from nnarray.backends import device_of, namespace
 from nnarray.typing import DType, Shape
 
-_ORDER = itertools.count()  # of the beginnings of tapes: within a nested gradient, the later tape is the inner one
+ORDER = itertools.count()  # of the beginnings of tapes: within a nested gradient, the later tape is the inner one
 
 
 Source: TypeAlias = tuple[int, Shape, DType, Callable[..., Any]]
@@ -25,7 +25,7 @@ class Tape:
     __slots__ = ("entries", "is_closed", "order", "slots")
 
     def __init__(self) -> None:
-        self.order = next(_ORDER)
+        self.order = next(ORDER)
         self.entries: list[Entry] = []
         self.slots = 0
         self.is_closed = False

@@ -65,6 +65,15 @@ INSTEAD = {
 }
 
 
+def refused(name: str) -> NoReturn:
+    """Raise TypeError for a function that is not in the standard."""
+    instead = f", such as {INSTEAD[name]}" if name in INSTEAD else ""
+    raise TypeError(
+        f"{name} is no function of the array API standard with a gradient, so that it cannot be recorded. Write it "
+        f"with functions of xp = x.__array_namespace__(){instead}, or give its gradient with nn.custom_gradient."
+    )
+
+
 def _operator(name: str) -> Callable[[Any, Any], Any]:
     return lambda self, other: getattr(self.space, name)(self, other)
 
@@ -85,6 +94,7 @@ class Traced:
 
     __slots__ = ("slot", "tape", "value")
     space: ClassVar[Any]  # the traced namespace
+    differentiates: ClassVar[bool] = True  # not where a graph is read
 
     def __init__(self, value: Any, tape: Tape | None = None, slot: int = 0) -> None:
         self.value, self.tape, self.slot = value, tape, slot
@@ -208,14 +218,7 @@ class Traced:
         parts = (vars(part) for part in (vars(space).get("fft"), vars(space).get("linalg"), space) if part is not None)
         known = functools.reduce(operator.or_, parts)
         found = known.get(ALSO.get(name, name))
-        if not callable(found):  # `fft` is a function to some, and a part of the namespace here
-            instead = f", such as {INSTEAD[name]}" if name in INSTEAD else ""
-            raise TypeError(
-                f"{name} is no function of the array API standard with a gradient, so that it cannot be recorded. "
-                f"Write it with functions of xp = x.__array_namespace__(){instead}, or give its gradient "
-                f"with nn.custom_gradient."
-            )
-        return found
+        return found if callable(found) else refused(name)  # `fft` is a function to some, and a part here
 
     # --- Operators: functions of the traced namespace; `x += y` makes x another array -------------------------------
 

@@ -393,6 +393,7 @@ CASES: dict[str, Callable[[], list[Case]]] = {
     "recorded": lambda: [case(normal(3, 4), normal(4), lambda x, theta: x * theta, None)],
     "held": lambda: [case(normal(3, 4), None), case(normal(4), np.asarray([True, False, True, True]))],
     "linked": lambda: [case(np.asarray(0.5), (), ())],
+    "with_pullback": lambda: [case(normal(3), normal(3), function=lambda a, b: (a * b, lambda dy: (dy * b, dy * a)))],
     "threefry": lambda: [
         case(np.arange(-50, 951, dtype=np.int32), 7, -3, 99),
         case(np.arange(0, dtype=np.int32), 0, 1, 2),
