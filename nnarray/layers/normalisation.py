@@ -161,7 +161,8 @@ class LayerNorm(Layer):
         z, inverse, _, _ = kernels.normalise(x, axes=axes, epsilon=self.epsilon)
 
         def pullback(dy: Array) -> tuple[Array, Tree]:
-            return kernels.normalise_pullback(dy * w, z, inverse, axes=axes), _parameter_gradients(dy, z)
+            dx, dw, db = kernels.layer_norm_pullback(dy, z, w, inverse)
+            return dx, {"weight": dw, "bias": db}
 
         return Out(kernels.scale_and_shift(z, w, params["bias"]), pullback)
 

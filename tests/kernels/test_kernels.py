@@ -408,6 +408,10 @@ CASES |= {
         case(normal(2, 3, 5, 6), normal(5, 3), normal(5, 3)),
         case(normal(2, 0, 4), normal(0, 2), normal(0, 2)),
     ],
+    "layer_norm_pullback": lambda: [
+        case(normal(*s), normal(*s), normal(s[-1]), positive(*s[:-1], 1))
+        for s in ((4, 3), (2, 5, 7), (0, 3), (300, 40))
+    ],
     "rms_normalise": lambda: [
         case(x, epsilon=1e-5) for x in (normal(4, 3), normal(2, 5, 7), normal(0, 3), 1e20 * normal(2, 4), FLAT)
     ],

@@ -231,6 +231,12 @@ def addresses(functions: Sequence[Function], dtype: Any) -> tuple[Any, Any, bool
     return forward, backward, any(each.reads_input for each in loops)
 
 
+@functools.cache
+def loop_of_program(program: Program, dtype: Any) -> Any:
+    """A loop y <- program of d, x and y, entry by entry; a program of fewer inputs reads the first ones."""
+    return loop_of(_backward_loop(json.dumps(program)), dtype)
+
+
 def _forward_loop(text: str, keeps_input: bool) -> Any:
     def forward(z: Any, x: Any, bias: Any, rows: int, columns: int) -> None:
         """x <- z + b, if anybody reads it, and z <- f(z + b); rows of features."""

@@ -1,4 +1,4 @@
-"""ReLU of many entries, compiled by Numba: threads share them."""
+"""Functions of many entries, compiled by Numba: threads share them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from nnarray.kernels.expressions import Program
+from nnarray.kernels.numba.functions import called, loop_of_program
 from nnarray.kernels.numba.memory import empty
 from nnarray.kernels.numba.vectors import compiled
 from nnarray.kernels.threads import shared
@@ -30,6 +32,11 @@ def _relu_pullback(dy: Any, y: Any, dx: Any) -> None:
         dx[i] = entry if y[i] > zero else zero
 
 
+@compiled
+def _applied(loop: int, dy: Any, x: Any, y: Any) -> None:
+    called(loop, dy, x, y, 1, dy.size)
+
+
 def takes(*arrays: Any) -> bool:
     """Whether these are many entries in a row, in float32."""
     alike = all(x.dtype == np.float32 and x.shape == arrays[0].shape and x.flags.carray for x in arrays)
@@ -48,6 +55,20 @@ def relu_pullback(dy: Any, y: Any) -> Any:
     dx = empty(dy.shape)
     _by_entries(_relu_pullback, dy, y, dx)
     return dx
+
+
+def of_program(program: Program, dy: Any, x: Any, y: Any) -> Any:
+    """The program of the entries of up to three arrays; None is one that it does not read."""
+    result = empty(dy.shape)
+    if y is not None:
+        result[...] = y  # the loop reads it where it writes
+    loop = loop_of_program(program, dy.dtype)
+
+    def apply(*rows: Any) -> None:
+        _applied(loop.address, *rows)
+
+    _by_entries(apply, dy, dy if x is None else x, result)
+    return result
 
 
 def _by_entries(loop: Callable[..., None], *arrays: Any) -> None:

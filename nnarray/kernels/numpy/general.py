@@ -140,6 +140,11 @@ def normalise(x: Any, *, axes: tuple[int, ...], epsilon: float) -> Any:
 
 def _normalised(x: Any, axes: tuple[int, ...], epsilon: float) -> Any:
     """Over all axes but the last: sums as products with ones, and two passes, the second in place."""
+    if axes == (x.ndim - 1,) and x.size > CHUNK:
+        loops = numba_pieces("attention")
+        if loops and loops.takes(x):
+            z, moments = loops.normalise(x.reshape(-1, x.shape[-1]), epsilon)
+            return z.reshape(x.shape), *(each.reshape(*x.shape[:-1], 1) for each in moments)
     if axes != tuple(range(x.ndim - 1)) or not _in_rows(x):
         return normalised(x, axes=axes, epsilon=epsilon)
     rows = x.reshape(-1, x.shape[-1])
@@ -178,6 +183,18 @@ def scale_and_shift(z: Any, weight: Any, bias: Any) -> Any:
         np.multiply(seen, factors, out=part)
         part += summands
     return y
+
+
+@kernels.layer_norm_pullback.fast("numpy")
+def layer_norm_pullback(dy: Any, z: Any, weight: Any, inverse: Any) -> Any:
+    """Compiled, where that pays."""
+    loops = numba_pieces("attention") if dy.size > CHUNK else None
+    if not (loops and loops.takes(dy, z, weight) and inverse.dtype == dy.dtype):
+        return kernels.layer_norm_pullback.definition(dy, z, weight, inverse)
+    rows = (-1, dy.shape[-1])
+    inverse = np.ascontiguousarray(inverse).reshape(-1)
+    dx, dw, db = loops.layer_norm_pullback(dy.reshape(rows), z.reshape(rows), weight, inverse)
+    return dx.reshape(dy.shape), dw, db
 
 
 @kernels.batch_norm_pullback.fast("numpy")

@@ -67,6 +67,31 @@ def normalise_pullback(dz: Array, z: Array, inverse: Array, *, axes: tuple[int, 
 
 
 @kernel
+def layer_norm_pullback(dy: Array, z: Array, weight: Array, inverse: Array) -> tuple[Array, Array, Array]:
+    """dx, dw and db of y = w z + b, z normalised over the last axis.
+
+    dz = w dy, and dx = (dz - mean(dz) - z mean(dz z)) / sqrt(variance + epsilon); dw = sum of dy z and db = sum of dy
+    over all axes but the last.
+
+    Parameters
+    ----------
+    dy, z : array, shape (..., channels)
+    weight : array, shape (channels,)
+    inverse : array, shape (..., 1)
+        1 / sqrt(variance + epsilon).
+
+    References
+    ----------
+    .. [1] Ba, Kiros & Hinton (2016), Layer normalization. arXiv:1607.06450.
+    """
+    xp, axes = namespace(dy), tuple(range(dy.ndim - 1))
+    dx = normalise_pullback(dy * weight, z, inverse, axes=(dy.ndim - 1,))
+    gradient = at_least_float32(dy)
+    dw, db = xp.sum(gradient * at_least_float32(z), axis=axes), xp.sum(gradient, axis=axes)
+    return dx, xp.astype(dw, dy.dtype, copy=False), xp.astype(db, dy.dtype, copy=False)
+
+
+@kernel
 def rms_normalise(x: Array, *, epsilon: float) -> tuple[Array, Array]:
     """z = x / sqrt(mean(x^2) + epsilon) over the last axis; also 1 / sqrt(...), at least float32.
 

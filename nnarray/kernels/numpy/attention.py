@@ -1,0 +1,112 @@
+"""Attention for NumPy arrays: its products one after the other, and what is between them in compiled loops."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from nnarray import kernels
+from nnarray.kernels.compilation import numba_pieces, quiet
+from nnarray.kernels.standard.attention import QUERIES
+
+ENTRIES = 2**18  # weights at a time: they stay in the cache between the products
+MANY = 4096  # weights from which loops pay
+
+
+def _loops(q: Any, k: Any, v: Any, kept: Any) -> Any:
+    """The compiled loops, if they can compute this."""
+    weights = math.prod(q.shape[:3]) * k.shape[2]
+    alike = q.dtype == k.dtype == v.dtype == np.float32
+    return numba_pieces("attention") if weights >= MANY and alike and kept is None else None
+
+
+def _parts(q: Any, keys: int) -> Iterator[tuple[slice, slice]]:
+    """Some examples and some queries at a time."""
+    batch, heads, queries, _ = q.shape
+    rows = min(queries, QUERIES)
+    each = max(ENTRIES // (heads * rows * keys), 1)
+    for start in range(0, batch, each):
+        for first in range(0, queries, rows):
+            yield slice(start, min(start + each, batch)), slice(first, min(first + rows, queries))
+
+
+def _grouped(x: Any, groups: int) -> Any:
+    """The heads of a group below one another: a view where each group has one."""
+    return x if x.shape[1] == groups else x.reshape(x.shape[0], groups, -1, x.shape[3])
+
+
+def _empty(like: Any) -> Any:
+    """Memory in which the heads of a position lie next to each other: joining them moves nothing."""
+    batch, heads, positions, size = like.shape
+    return np.empty((batch, positions, heads, size), like.dtype).swapaxes(1, 2)
+
+
+def _seen(mask: Any, examples: slice, keys: int) -> Any:
+    return np.ones((1, keys), dtype=bool) if mask is None else np.ascontiguousarray(mask[examples, :keys])
+
+
+@kernels.attention.fast("numpy")
+@quiet
+def attention(
+    q: Any, k: Any, v: Any, mask: Any, kept: Any, *, causal: bool = False, first: Any = 0, rate: float = 0.0
+) -> Any:
+    """With compiled loops between the products, where they are installed."""
+    loops = _loops(q, k, v, kept)
+    if loops is None:
+        return kernels.attention.definition(q, k, v, mask, kept, causal=causal, first=first, rate=rate)
+    y, normaliser = _empty(q), np.empty(q.shape[:3], q.dtype)
+    scale = np.float32(1.0 / math.sqrt(q.shape[3]))
+    for examples, rows in _parts(q, k.shape[2]):
+        part, count = q[examples, :, rows], rows.stop - rows.start
+        end = min(int(first) + rows.stop, k.shape[2]) if causal else k.shape[2]
+        scores = np.matmul(_grouped(part * scale, k.shape[1]), k[examples, :, :end].swapaxes(2, 3))
+        flat, found = scores.reshape(-1, end), np.empty(part.shape[:3], q.dtype)
+        last = int(first) + rows.start if causal else end
+        loops.weights(flat, found.reshape(-1), _seen(mask, examples, end), count, last, known=False)
+        y[examples, :, rows] = np.matmul(scores, v[examples, :, :end]).reshape(part.shape)
+        normaliser[examples, :, rows] = found
+    return y, normaliser
+
+
+@kernels.attention_pullback.fast("numpy")
+@quiet
+def attention_pullback(
+    dy: Any,
+    q: Any,
+    k: Any,
+    v: Any,
+    y: Any,
+    normaliser: Any,
+    mask: Any,
+    kept: Any,
+    *,
+    causal: bool = False,
+    rate: float = 0.0,
+) -> Any:
+    """With compiled loops between the products, where they are installed."""
+    loops = _loops(q, k, v, kept)
+    if loops is None or dy.dtype != q.dtype:
+        return kernels.attention_pullback.definition(dy, q, k, v, y, normaliser, mask, kept, causal=causal, rate=rate)
+    scale, groups = 1.0 / math.sqrt(q.shape[3]), k.shape[1]
+    dq, dk, dv = _empty(q), _empty(k), _empty(v)
+    dk[...], dv[...] = 0, 0
+    along = np.einsum("bhqi,bhqi->bhq", dy, y)
+    for examples, rows in _parts(q, k.shape[2]):
+        part, count = q[examples, :, rows], rows.stop - rows.start
+        end = min(rows.stop, k.shape[2]) if causal else k.shape[2]
+        queries, dys = _grouped(part, groups), _grouped(dy[examples, :, rows], groups)
+        keys, values = k[examples, :, :end], v[examples, :, :end]
+        weights = np.matmul(queries * np.float32(scale), keys.swapaxes(2, 3))
+        last, sizes = rows.start if causal else end, (-1, end)
+        known = np.ascontiguousarray(normaliser[examples, :, rows]).reshape(-1)
+        loops.weights(weights.reshape(sizes), known, _seen(mask, examples, end), count, last, known=True)
+        dv[examples, :, :end] += np.matmul(weights.swapaxes(2, 3), dys)
+        dscores = np.matmul(dys, values.swapaxes(2, 3))
+        aligned = np.ascontiguousarray(along[examples, :, rows]).reshape(-1)
+        loops.score_gradients(weights.reshape(sizes), dscores.reshape(sizes), aligned, scale)
+        dq[examples, :, rows] = np.matmul(dscores, keys).reshape(part.shape)
+        dk[examples, :, :end] += np.matmul(dscores.swapaxes(2, 3), queries)
+    return dq, dk, dv

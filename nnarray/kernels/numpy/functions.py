@@ -1,0 +1,40 @@
+"""Activation functions of many entries for NumPy arrays: loops that are compiled from their definitions."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from nnarray.kernels.compilation import numba_pieces
+from nnarray.kernels.functions import FUNCTIONS, Function
+from nnarray.kernels.numpy.general import BLOCK
+from nnarray.kernels.registry import TABLE, Kernel
+
+OWN = {"identity", "relu"}  # with nothing to do, and with loops of their own
+
+
+def _register(function: Function, value: Kernel[..., Any], pullback: Kernel[..., Any]) -> None:
+    """Faster versions of one function and its pullback."""
+
+    @value.fast("numpy")
+    @functools.wraps(value.definition)
+    def fast_value(x: Any, **options: Any) -> Any:
+        loops = None if options or x.size <= BLOCK else numba_pieces("pointwise")
+        if not (loops and loops.takes(x)):
+            return value.definition(x, **options)
+        return loops.of_program(function.value_program(x.dtype), x, None, None)
+
+    @pullback.fast("numpy")
+    @functools.wraps(pullback.definition)
+    def fast_pullback(dy: Any, x: Any, y: Any, **options: Any) -> Any:
+        loops = None if options or dy.size <= BLOCK else numba_pieces("pointwise")
+        read = [y] if function.from_output else [x]
+        if not (loops and loops.takes(dy, *read)):
+            return pullback.definition(dy, x, y, **options)
+        program = function.backward_program(dy.dtype)
+        return loops.of_program(program, dy, x, y if program.reads(2) else None)
+
+
+for _name, _function in FUNCTIONS.items():
+    if _function.elementwise and _name not in OWN:
+        _register(_function, TABLE[_name], TABLE[f"{_name}_pullback"])
