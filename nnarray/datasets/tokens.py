@@ -194,23 +194,28 @@ def tokenized(
     ...     nn.datasets.tokenized(file, nn.text.ByteTokenizer())[:5].tolist()
     [116, 111, 32, 98, 101]
     """
-    dtype = np.min_scalar_type(max(len(tokenizer) - 1, 0))
     if out is None:
-        return np.concatenate([*_parts(path, tokenizer, encoding, dtype)])
+        return np.concatenate([*tokens_in(path, tokenizer, encoding)])
     file = Path(out)
     if file.suffix != ".npy":
         raise ValueError(f"out must be the path of a .npy file; got {str(out)!r}.")
     try:
         with file.open("wb") as opened:
-            write_tokens(opened, _parts(path, tokenizer, encoding, dtype), dtype)
+            write_tokens(opened, tokens_in(path, tokenizer, encoding), tokens_dtype(tokenizer))
     except BaseException:
         file.unlink(missing_ok=True)  # a part of the tokens would look like all of them
         raise
     return np.load(file, mmap_mode="r")
 
 
-def _parts(path: Any, tokenizer: Tokenizer, encoding: str, dtype: np.dtype[Any]) -> Iterator[np.ndarray]:
-    lines = 0
+def tokens_dtype(tokenizer: Tokenizer) -> np.dtype[Any]:
+    """The narrowest dtype of the tokens of a vocabulary."""
+    return np.min_scalar_type(max(len(tokenizer) - 1, 0))
+
+
+def tokens_in(path: str | os.PathLike[str], tokenizer: Tokenizer, encoding: str) -> Iterator[np.ndarray]:
+    """The tokens of a text file, part by part; errors as `tokenized`."""
+    dtype, lines = tokens_dtype(tokenizer), 0
     for text in text_in(path, encoding):
         try:
             yield np.asarray(tokenizer.encode(text), dtype)

@@ -56,7 +56,9 @@ class CharacterTokenizer(Tokenizer):
         ValueError
             If the text is empty.
         """
-        found = set[str]().union(*([texts] if isinstance(texts, str) else texts))
+        found = set[str]()
+        for text in [texts] if isinstance(texts, str) else texts:
+            found.update(text)
         if not found:
             raise ValueError("the text is empty, and a vocabulary needs at least one character. Pass another text.")
         return cls("".join(sorted(found)))
