@@ -14,6 +14,7 @@ from nnarray.layers.recorded import RecordedPullback
 from nnarray.onnx import plan
 from nnarray.onnx.graph import FLOATS, Graph, Value, rebuilt
 from nnarray.onnx.operators.common import FEW, MOST, Place, nearest, room
+from nnarray.onnx.outline import outline
 from nnarray.onnx.plan import DEVICE, Memory, Plan
 from nnarray.onnx.weights import Weight, flattened, nested, paths_of
 from nnarray.random import Key
@@ -138,6 +139,10 @@ class OnnxGraph(Layer):
                 f"Choose another one with output=, or compute with nn.onnx.read(path)."
             )
         return tuple(y.shape[1:])
+
+    def drawn_parts(self, shape: Any) -> list[Any]:
+        """The operators."""
+        return outline(self.plan, {each.name: each.shape for each in self.weights})
 
     # --- Computing --------------------------------------------------------------------------------------------------
 
