@@ -14,7 +14,10 @@ from nnarray.cli.app import app
 from nnarray.cli.console import Json, label, label_in_training, output, show_facts, show_table
 from nnarray.layers.base import described
 from nnarray.model import Model
+from nnarray.names import memory
 from nnarray.network import load
+from nnarray.onnx.reading.facts import facts_of
+from nnarray.onnx.reading.file import read_file
 from nnarray.persistence.archive import sha256_of
 
 SHORT = 12  # hexadecimal digits of a digest for people
@@ -22,16 +25,22 @@ SHORT = 12  # hexadecimal digits of a digest for people
 
 @app.command(
     short_help="The contents of a model file.",
-    epilog="\b\nExamples:\n  nnarray show flowers.safetensors\n  nnarray show flowers.safetensors --json",
+    epilog="\b\nExamples:\n  nnarray show flowers.safetensors\n  nnarray show flowers.safetensors --json\n"
+    "  nnarray show model.onnx",
 )
 def show(
-    model: Annotated[Path, typer.Argument(help="A .safetensors file of nnarray.", show_default=False)],
+    model: Annotated[
+        Path, typer.Argument(help="A .safetensors file of nnarray, or an .onnx file.", show_default=False)
+    ],
     as_json: Json = False,
 ) -> None:
     """Show the architecture, the number of parameters, the settings of the training, and the source of the data.
 
     "file" begins the SHA-256 of the file, as `sha256sum` shows it, and `GET /` of `nnarray serve`.
     """
+    if model.suffix == ".onnx":
+        _show_graph(model, as_json=as_json)
+        return
     net = load(model, backend=host_backend())
     if as_json:
         typer.echo(json.dumps(_facts(net, model), indent=2))
@@ -43,6 +52,22 @@ def show(
     if preparation is not None:
         console.print()
         show_table(console, ["column", "kind", "what is done"], preparation.describe())
+
+
+def _show_graph(path: Path, *, as_json: bool) -> None:
+    """The inputs, the outputs and the operators of an ONNX file."""
+    facts = {"model": str(path), "sha256": sha256_of(path), **facts_of(read_file(path))}
+    if as_json:
+        typer.echo(json.dumps(facts, indent=2))
+        return
+    console = output()
+    operators = facts.pop("operators")
+    texts = facts | {"sha256": facts["sha256"][:SHORT], "parameters": f"{facts['parameters']:,}"}
+    for name in ("inputs", "outputs", "versions of operators", "notes"):
+        texts[name] = "; ".join(f"{key}: {value}" for key, value in facts[name].items())
+    texts["bytes of constants"] = memory(facts["bytes of constants"])
+    show_facts(console, {label(name): str(text) for name, text in texts.items() if text})
+    show_table(console, ["operator", "number"], [(name, str(number)) for name, number in operators.items()])
 
 
 def _preparation(net: Model) -> Any:

@@ -178,9 +178,23 @@ Inside: TypeAlias = list[tuple[Layer, Shape]]
 
 def part_of(layer: Layer, shape: Any) -> Part:
     """The part for a layer with inputs of this shape."""
+    if parts := layer.drawn_parts(shape):
+        return Stack(_drawn(parts))
     if not layer.named_layers:
         return Box(f"{_words(layer)}\n{_shape(layer.out_shape(shape))}", COLOUR.get(layer.family, PLAIN))
     return COMPOSED.get(layer.family, _column)(layer, [(each, its) for _, each, its in layer.shapes(shape)])
+
+
+def _drawn(parts: list[Any]) -> list[Part]:
+    """The parts that a layer itself names."""
+    made: list[Part] = []
+    for each in parts:
+        if isinstance(each, Mapping):
+            made.append(Fan([Stack(_drawn(branch)) for branch in each["branches"]], each["join"]))
+        else:
+            text, family = each
+            made.append(Box(text, COLOUR.get(family, PLAIN)))
+    return made
 
 
 def _fan(layer: Any, inside: Inside) -> Part:

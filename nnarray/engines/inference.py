@@ -29,7 +29,7 @@ def prepared(wiring: Wiring, theta: Array, state: Array, shape: Shape, engine: s
     every = list(_every(wiring.network))
     if wiring.network.takes not in (None, REAL) or any(each.masking == "use" and not is_ours(each) for each in every):
         return None  # there may be masks, which stages do not support
-    has_images = any(each.family == "convolution" for each in every)
+    has_images = any(each.family == "convolution" or getattr(each, "has_images", False) for each in every)
     if has_images:
         theta = copy(theta)  # writable and read-only arrays are two types for Numba: it would compile twice
     plain = folded(wiring.network, wiring.params.tree(theta), wiring.state.tree(state))
@@ -100,6 +100,7 @@ class _Lowering(NamedTuple):
         """A product with weights, and the function after it."""
         return stages.dense(weight, bias, function, in_image_network=self.has_images)
 
+    any_layer = staticmethod(stages.any_layer)
     convolution = staticmethod(stages.convolution)
     max_pool = staticmethod(stages.max_pool)
 

@@ -184,6 +184,10 @@ class Layer:
         """Each layer that it consists of, with its name and the shape of its inputs."""
         raise NotImplementedError
 
+    def drawn_parts(self, shape: Any) -> list[Any]:
+        """What figures show in place of one box: boxes (text, family), and {"join": text, "branches": [parts, ...]}."""
+        return []
+
     def drawn_numbers(self) -> str:
         """Its most important numbers, which figures show after its name."""
         return ""

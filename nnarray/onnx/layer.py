@@ -13,7 +13,9 @@ from nnarray.layers.kinds import BOOLEAN, REAL, Kind, Takes, arrays_in
 from nnarray.layers.recorded import RecordedPullback
 from nnarray.onnx import plan
 from nnarray.onnx.graph import FLOATS, Graph, Value, rebuilt
+from nnarray.onnx.lowering import Lowered
 from nnarray.onnx.operators.common import FEW, MOST, Place, nearest, room
+from nnarray.onnx.outline import outline
 from nnarray.onnx.plan import DEVICE, Memory, Plan
 from nnarray.onnx.weights import Weight, flattened, nested, paths_of
 from nnarray.random import Key
@@ -139,6 +141,10 @@ class OnnxGraph(Layer):
             )
         return tuple(y.shape[1:])
 
+    def drawn_parts(self, shape: Any) -> list[Any]:
+        """The operators."""
+        return outline(self.plan, {each.name: each.shape for each in self.weights})
+
     # --- Computing --------------------------------------------------------------------------------------------------
 
     @cached_property
@@ -151,6 +157,19 @@ class OnnxGraph(Layer):
     def memories(self) -> dict[Any, Memory]:
         """What stays from call to call, for each place."""
         return {}
+
+    @property
+    def has_images(self) -> bool:
+        """Whether there are convolutions."""
+        return any(node.op == "Conv" for node in self.graph.nodes)
+
+    def lower(self, engine: Any, params: Tree, shape: Shape) -> Any:
+        """The layer prepared for inference by an engine."""
+        (value,) = self.graph.inputs
+        if not self.weights:
+            return engine.any_layer(lambda x: self._computed({}, x, None))
+        lowered = Lowered(self.plan, flattened(params, self.paths), engine, self.main)
+        return engine.any_layer(lambda x: lowered({value.name: x}))
 
     def forward(self, params: Tree, x: Any, ctx: Context) -> Out:
         """The output of the graph."""

@@ -171,21 +171,29 @@ class Plan:
                 values[slot] = value
         for i, step in enumerate(self.steps):
             if known is None or step.level != FIXED:
-                self._run_step(i, step, values, place, memory)
+                self.run_step(i, step, values, place, memory)
                 for slot in step.frees:
                     values[slot] = None
         if shapes is not None and known is None and self.is_fixed:
-            self._remember(memory, shapes, values)
+            self.remember(memory, shapes, values)
         return [self._on_device(slot, values, place, memory) for slot in self.results]
 
-    def _remember(self, memory: Memory, shapes: Any, values: list[Any]) -> None:
+    def remember(self, memory: Memory, shapes: Any, values: list[Any]) -> None:
+        """Keep what follows from these shapes of inputs."""
         memory.fixed[shapes] = {
             slot: values[slot] for step in self.steps if step.level == FIXED for slot in step.outputs if slot >= 0
         }
         while len(memory.fixed) > REMEMBERED:
             memory.fixed.popitem(last=False)
 
-    def _run_step(self, i: int, step: Step, values: list[Any], place: Place, memory: Memory) -> None:
+    def run_step(self, i: int, step: Step, values: list[Any], place: Place, memory: Memory) -> None:
+        """Compute one step: from the values of its inputs those of its outputs.
+
+        Raises
+        ------
+        ValueError
+            If it fails; the message names the operator.
+        """
         operator, on_host = step.operator, step.level != DEVICE
         arguments: list[Any] = []
         try:

@@ -166,3 +166,9 @@ def test_almost_all_cases_run() -> None:
     every = cases()
     for flag in ("numpy", "torch"):
         assert len([name for name in every if not reason(name, flag)]) >= 0.95 * len(every)
+
+
+def test_the_page_is_as_the_tests() -> None:
+    from tests.onnx import page
+
+    assert page.PAGE.read_text(encoding="utf-8") == page.text(), "run: python -m tests.onnx.page"
